@@ -1,0 +1,29 @@
+//! One sleeper, many reasons to wake it: how a lane's thread waits for records, credit, room on the
+//! transport and commands at the same time.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// A flag that one thread sleeps on and any thread may ring. Rings while nobody sleeps are kept: the
+/// next [`Bell::wait`] returns at once.
+#[derive(Debug, Clone, Default)]
+pub struct Bell(Arc<(Mutex<bool>, Condvar)>);
+
+impl Bell {
+    /// Wakes the sleeper, now or at its next wait.
+    pub fn ring(&self) {
+        let (rung, wake) = &*self.0;
+        *rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        wake.notify_one();
+    }
+
+    /// Sleeps until the bell rings or `timeout` has passed, and stills it.
+    pub fn wait(&self, timeout: Duration) {
+        let (rung, wake) = &*self.0;
+        let guard = rung.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut guard, _) = wake
+            .wait_timeout_while(guard, timeout, |rung| !*rung)
+            .unwrap_or_else(PoisonError::into_inner);
+        *guard = false;
+    }
+}

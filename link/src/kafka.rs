@@ -1,0 +1,12 @@
+//! The Kafka client: a thin shim over librdkafka, and the only unsafe code of the project.
+//!
+//! - [`properties`]: which librdkafka properties we set, and which a config may not
+//! - [`error`]: one error type that says whose fault it is
+//! - [`consumer`]: batches of committed records through one private queue per lane
+//! - [`producer`]: one transactional producer per lane, no-copy payloads, headers, timestamps
+//! - [`admin`]: the admin calls behind [`crate::catalog::Catalog`]
+//! - [`log`]: reads one partition from its start to its end, for state
+
+pub mod error;
+
+pub use error::KafkaError;

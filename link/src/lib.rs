@@ -1,0 +1,9 @@
+//! What both ends of a link share at run time.
+//!
+//! - [`bell`]: one sleeper, many reasons to wake it
+//! - [`catalog`]: what a cluster has, and the few admin calls a link makes
+//! - [`kafka`]: the Kafka client shim, the only unsafe code
+
+pub mod bell;
+pub mod catalog;
+pub mod kafka;

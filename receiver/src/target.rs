@@ -1,0 +1,99 @@
+//! The target cluster as a lane sees it: one transactional producer and one state partition.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use link::kafka::KafkaError;
+use wire::frame::RecordRef;
+use wire::ids::{LaneId, Offset};
+
+/// Opens one target per lane of a link.
+pub trait Target: Send + Sync + 'static {
+    /// What writes one lane.
+    type Lane: LaneTarget + 'static;
+
+    /// A writer for one lane that has not fenced anybody yet.
+    fn open(&self, link: &str, lane: LaneId) -> Result<Self::Lane, KafkaError>;
+}
+
+/// A partition of a target topic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TargetPartition {
+    /// Target topic name.
+    pub topic: Arc<str>,
+    /// Target partition number.
+    pub partition: i32,
+}
+
+/// One entry of a state partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateEntry {
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Its value; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+}
+
+/// What became of the records of one transaction, once every delivery report is in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Delivered {
+    /// The highest target offset appended per data partition in this transaction.
+    pub ends: Vec<(TargetPartition, Offset)>,
+}
+
+/// A record that the target refuses for good, as a delivery report names it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// The call failed; the transaction's outcome may be unknown.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// The target refuses a record of this partition for good.
+    #[error("{}-{} refuses a record: {reason}", partition.topic, partition.partition)]
+    Rejected {
+        /// Where it was to go.
+        partition: TargetPartition,
+        /// The broker's or the client's words.
+        reason: String,
+    },
+    /// The state partition cannot be trusted.
+    #[error("state partition {lane}: {reason}")]
+    State {
+        /// Which.
+        lane: LaneId,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Writes one lane. Every error of `begin`, `produce`, `write_state`, `drain` and `commit` leaves the
+/// transaction's outcome unknown: the only way on is [`LaneTarget::discard`], [`LaneTarget::fence`] and
+/// [`LaneTarget::read_state`]. There is no abort (kafka-client research §8: aborts race).
+pub trait LaneTarget: Send {
+    /// Reads the lane's state partition, `read_committed`, up to the high watermark at the time of the
+    /// call, and folds it: at most one entry per key, tombstones left out. Fails where the last stable
+    /// offset stays below that watermark: somebody else writes there.
+    fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError>;
+
+    /// Makes a new producer with the lane's transactional id and initialises it: earlier owners are
+    /// fenced and whatever they left open is decided before this returns.
+    fn fence(&mut self) -> Result<(), TargetError>;
+
+    /// Starts a transaction.
+    fn begin(&mut self) -> Result<(), TargetError>;
+
+    /// Appends one record to a data partition. `record`'s bytes lie inside `frame`, which is held until
+    /// the transaction's reports are in or the producer is gone. Blocks while the client's queue is full.
+    fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError>;
+
+    /// Appends one entry to the lane's state partition.
+    fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError>;
+
+    /// Waits until every record of the transaction is reported.
+    fn drain(&mut self) -> Result<Delivered, TargetError>;
+
+    /// Commits: records and state become visible together.
+    fn commit(&mut self) -> Result<(), TargetError>;
+
+    /// Destroys the producer without ending its transaction; the next [`LaneTarget::fence`] decides it.
+    fn discard(&mut self);
+}

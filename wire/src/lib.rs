@@ -1,0 +1,23 @@
+//! What both ends of a link agree on. No I/O, no async, no clock, no unsafe code.
+//!
+//! - [`ids`]: offsets, positions, lanes, epochs, slots, sequences
+//! - [`units`]: `500 Mbit/s`, `64 MiB`
+//! - [`limits`]: every maximum that crosses the wire
+//! - [`error`]: what hostile or damaged bytes lead to
+//! - [`codec`]: the only place that knows bincode; varints; checksums
+//! - [`close`]: one table of close codes: number, name, sentence, disposition
+//! - [`control`]: the control messages
+//! - [`hello`]: version and feature negotiation
+//! - [`compress`]: lz4 and zstd, never past the agreed size
+//! - [`frame`]: frames of records, columnar; builder and decoder
+
+pub mod close;
+pub mod codec;
+pub mod compress;
+pub mod control;
+pub mod error;
+pub mod frame;
+pub mod hello;
+pub mod ids;
+pub mod limits;
+pub mod units;
