@@ -2,8 +2,12 @@
 //!
 //! - [`bell`]: one sleeper, many reasons to wake it
 //! - [`catalog`]: what a cluster has, and the few admin calls a link makes
+//! - [`control`]: whole control messages over QUIC
+//! - [`mailbox`]: a bounded queue into a thread
 //! - [`kafka`]: the Kafka client shim, the only unsafe code
 
 pub mod bell;
 pub mod catalog;
+pub mod control;
 pub mod kafka;
+pub mod mailbox;
