@@ -150,15 +150,13 @@ impl<T: LaneTarget> Lane<T> {
 
     /// A frame has arrived, checked and within credit.
     pub fn handle_frame(&mut self, epoch: Epoch, sequence: Sequence, frame: Bytes) -> Result<(), PeerMisbehaved> {
-        let Some(open) = self.open.as_mut().filter(|open| open.epoch >= epoch) else {
-            return match self.open {
-                Some(_) => Err(PeerMisbehaved::EpochFromFuture),
-                None => {
-                    self.counts.frames_dropped += 1;
-                    Ok(())
-                }
-            };
+        let Some(open) = self.open.as_mut() else {
+            self.counts.frames_dropped += 1;
+            return Ok(());
         };
+        if epoch > open.epoch {
+            return Err(PeerMisbehaved::EpochFromFuture { current: open.epoch, found: epoch });
+        }
         if epoch < open.epoch || open.inbox.handle_frame(sequence, frame) == Arrival::Duplicate {
             self.counts.frames_dropped += 1;
         }
@@ -169,7 +167,7 @@ impl<T: LaneTarget> Lane<T> {
     pub fn handle_offer(&mut self, epoch: Epoch, offered: Offered) -> Result<(), PeerMisbehaved> {
         let Some(open) = self.open.as_mut().filter(|open| open.epoch == epoch) else { return Ok(()) };
         if open.is_taken(&offered) {
-            return Err(PeerMisbehaved::SlotReused);
+            return Err(PeerMisbehaved::SlotReused(offered.slot()));
         }
         open.offers.push_back(Pending::Offer(Box::new(offered)));
         Ok(())

@@ -31,7 +31,7 @@ impl CommitPace<DefaultClock> {
     }
 }
 
-impl<C: Clock> CommitPace<C> {
+impl<C: Clock + Clone> CommitPace<C> {
     /// The same on a clock of the caller's.
     pub fn with_clock(per_second: NonZeroU32, burst: NonZeroU32, clock: C) -> Self {
         let quota = Quota::per_second(per_second).allow_burst(burst);

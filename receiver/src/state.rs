@@ -15,9 +15,6 @@ use crate::target::{StateEntry, TargetError};
 /// The format of keys and values written by this version.
 const FORMAT: u8 = 1;
 
-/// The longest key or value that is accepted: a topic name is ≤ 249 bytes, everything else is smaller.
-const ENTRY_BYTES_MAX: usize = 16 * 1024;
-
 /// The state topic of a link.
 pub fn topic(link: &str) -> String {
     format!("__causeway.{link}.state")
@@ -156,7 +153,7 @@ pub fn encode(record: &impl Encode) -> Vec<u8> {
 
 fn decode<T: Decode<()>>(lane: LaneId, what: &str, bytes: &[u8]) -> Result<T, TargetError> {
     let reason = match bytes.split_first() {
-        Some((&FORMAT, body)) => match codec::from_bytes(body, ENTRY_BYTES_MAX) {
+        Some((&FORMAT, body)) => match codec::from_bytes(body) {
             Ok(record) => return Ok(record),
             Err(error) => format!("a {what} is damaged: {error}"),
         },

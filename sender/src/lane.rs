@@ -45,7 +45,7 @@ pub struct OutFrame {
     /// Its bytes.
     pub bytes: Bytes,
     /// Records inside.
-    pub records: u32,
+    pub records: usize,
     /// Uncompressed size.
     pub raw_bytes: u64,
     /// Granted credit that it does not need.
@@ -95,8 +95,6 @@ struct InFlight {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CreditState {
-    /// None, and none asked for.
-    None,
     /// The lane wants this much; the shell has not asked yet.
     Wanted(u64),
     /// Asked for.
@@ -308,7 +306,8 @@ impl<R: LaneReader> Lane<R> {
     }
 
     fn halt(&mut self, slot: Slot, reason: &str, detail: String) -> Result<(), KafkaError> {
-        let Some(open) = self.open.as_mut().filter(|open| open.next.remove(&slot).is_some()) else { return Ok(()) };
+        let Some(open) = self.open.as_mut().filter(|open| open.next.contains_key(&slot)) else { return Ok(()) };
+        open.next.remove(&slot);
         let (lane, epoch) = (self.id, open.epoch);
         self.halts.push_back(Control::PartitionHalted { lane, epoch, slot, reason: reason.to_owned(), detail });
         self.reader.unassign(&[slot])

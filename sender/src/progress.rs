@@ -99,7 +99,7 @@ impl Progress {
     pub fn handle_frame(&self, frame: &OutFrame, in_flight_bytes: u64) {
         let mut inner = self.lock();
         inner.totals.frames += 1;
-        inner.totals.records += u64::from(frame.records);
+        inner.totals.records += frame.records as u64;
         inner.totals.raw_bytes += frame.raw_bytes;
         inner.totals.frame_bytes += frame.bytes.len() as u64;
         inner.in_flight_bytes = in_flight_bytes;

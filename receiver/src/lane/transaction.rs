@@ -190,7 +190,7 @@ impl<T: LaneTarget> Lane<T> {
     /// Where the records of a run go; `None` if its slot is closed.
     fn begin_run(&self, run: &Run) -> Result<Option<Destination>, PeerMisbehaved> {
         let slots = self.open.as_ref().map(|open| &open.slots);
-        let slot = slots.and_then(|slots| slots.get(&run.slot)).ok_or(PeerMisbehaved::UnknownSlot)?;
+        let slot = slots.and_then(|slots| slots.get(&run.slot)).ok_or(PeerMisbehaved::UnknownSlot(run.slot))?;
         if slot.closed {
             return Ok(None);
         }
@@ -208,7 +208,7 @@ impl<T: LaneTarget> Lane<T> {
         body: &Bytes,
     ) -> Result<(), LaneError> {
         let position = Position(record.offset.0);
-        let changed = self.changed(draft, &destination.key)?;
+        let changed = self.changed(draft, &destination.key);
         if position < changed.position {
             // A replay: this record was committed by the transaction whose outcome was unknown.
             draft.replayed += 1;
@@ -227,7 +227,7 @@ impl<T: LaneTarget> Lane<T> {
 
     /// The run's last positions may hold no record: markers, aborted or compacted offsets.
     fn end_run(&mut self, draft: &mut Draft, destination: &Destination, run: &Run) -> Result<(), LaneError> {
-        let changed = self.changed(draft, &destination.key)?;
+        let changed = self.changed(draft, &destination.key);
         if run.next > changed.position {
             let holes = (run.next.0 - changed.position.0) as u64;
             changed.holes += holes;
@@ -235,19 +235,18 @@ impl<T: LaneTarget> Lane<T> {
             draft.holes += holes;
             self.ensure_begun(draft)?;
         }
-        self.changed(draft, &destination.key)?.leader_epoch = run.leader_epoch;
+        self.changed(draft, &destination.key).leader_epoch = run.leader_epoch;
         if let Some(slot) = self.open.as_mut().and_then(|open| open.slots.get_mut(&run.slot)) {
             slot.from = run.next;
         }
         Ok(())
     }
 
-    fn changed<'d>(&self, draft: &'d mut Draft, key: &PartitionKey) -> Result<&'d mut PartitionRecord, PeerMisbehaved> {
-        if !draft.changed.contains_key(key) {
+    fn changed<'d>(&self, draft: &'d mut Draft, key: &PartitionKey) -> &'d mut PartitionRecord {
+        draft.changed.entry(key.clone()).or_insert_with(|| {
             let stored = self.open.as_ref().and_then(|open| open.partitions.get(key));
-            draft.changed.insert(key.clone(), stored.ok_or(PeerMisbehaved::UnknownSlot)?.clone());
-        }
-        draft.changed.get_mut(key).ok_or(PeerMisbehaved::UnknownSlot)
+            stored.expect("a slot joins only once its partition's record is stored").clone()
+        })
     }
 
     fn write_state(&mut self, draft: &Draft) -> Result<(), TargetError> {
