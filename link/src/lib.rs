@@ -4,6 +4,7 @@
 //! - [`catalog`]: what a cluster has, and the few admin calls a link makes
 //! - [`control`]: whole control messages over QUIC
 //! - [`mailbox`]: a bounded queue into a thread
+//! - [`shutdown`]: drain, or leave at once
 //! - [`kafka`]: the Kafka client shim, the only unsafe code
 
 pub mod bell;
@@ -11,3 +12,4 @@ pub mod catalog;
 pub mod control;
 pub mod kafka;
 pub mod mailbox;
+pub mod shutdown;
