@@ -1,9 +1,13 @@
 //! What both ends of a link share at run time.
 //!
+//! - [`config`]: tables of settings, read with every problem at once
 //! - [`bell`]: one sleeper, many reasons to wake it
+//! - [`topics`]: which topics a link carries: names and patterns
 //! - [`catalog`]: what a cluster has, and the few admin calls a link makes
 //! - [`kafka`]: the Kafka client shim, the only unsafe code
 
 pub mod bell;
 pub mod catalog;
+pub mod config;
 pub mod kafka;
+pub mod topics;
