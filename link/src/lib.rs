@@ -1,6 +1,8 @@
 //! What both ends of a link share at run time.
 //!
 //! - [`config`]: tables of settings, read with every problem at once
+//! - [`tls`]: certificates both ways, and the names a peer has proven
+//! - [`pki`]: a small certificate authority for one link
 //! - [`bell`]: one sleeper, many reasons to wake it
 //! - [`topics`]: which topics a link carries: names and patterns
 //! - [`catalog`]: what a cluster has, and the few admin calls a link makes
@@ -10,4 +12,6 @@ pub mod bell;
 pub mod catalog;
 pub mod config;
 pub mod kafka;
+pub mod pki;
+pub mod tls;
 pub mod topics;
