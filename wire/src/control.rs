@@ -26,6 +26,8 @@ pub struct Hello {
     pub instance: String,
     /// Drawn at process start: tells a reconnect from a restart.
     pub process: u128,
+    /// Whether this end was replaced by another process of its name and so waits rather than replaces.
+    pub stand_by: bool,
     /// How many lanes the link has; fixed for its life.
     pub lanes: u16,
     /// The hash that maps topics to lanes; fixed for the link's life.

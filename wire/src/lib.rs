@@ -10,6 +10,7 @@
 //! - [`hello`]: version and feature negotiation
 //! - [`compress`]: lz4 and zstd, never past the agreed size
 //! - [`frame`]: frames of records, columnar; builder and decoder
+//! - [`hostile`]: what must hold for any bytes; behind the fuzz targets
 
 pub mod close;
 pub mod codec;
@@ -18,6 +19,7 @@ pub mod control;
 pub mod error;
 pub mod frame;
 pub mod hello;
+pub mod hostile;
 pub mod ids;
 pub mod limits;
 pub mod units;

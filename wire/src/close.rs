@@ -1,0 +1,142 @@
+//! Why a session ended: one table of codes (wire-format.md#close), which the enum, the wire and the
+//! specification come from.
+
+use std::fmt;
+
+use bincode::de::{BorrowDecode, BorrowDecoder, Decode, Decoder};
+use bincode::enc::{Encode, Encoder};
+use bincode::error::{DecodeError, EncodeError};
+
+/// What an end does when a session ended with a given code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Disposition {
+    /// Nothing is wrong here, but not now: dial again after [`crate::limits::RETRY_AFTER`] plus jitter.
+    Retry,
+    /// Dial again with the usual short back-off.
+    Reconnect,
+    /// A human must act; dialling again would end the same way.
+    Halt,
+}
+
+macro_rules! close_codes {
+    ($($number:literal $code:ident $name:literal $disposition:ident $sentence:literal;)*) => {
+        /// A close code. Codes are added, never renumbered: an older end keeps a newer code's number as
+        /// [`CloseCode::Unknown`].
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum CloseCode {
+            $(#[doc = $sentence] $code,)*
+            /// A code of a newer version.
+            Unknown(u16),
+        }
+
+        impl CloseCode {
+            /// Every code of this version.
+            pub const ALL: &[Self] = &[$(Self::$code),*];
+
+            /// The number on the wire, also QUIC's application error code.
+            pub fn number(self) -> u16 {
+                match self {
+                    $(Self::$code => $number,)*
+                    Self::Unknown(number) => number,
+                }
+            }
+
+            /// The name in logs and metrics.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$code => $name,)*
+                    Self::Unknown(_) => "UNKNOWN",
+                }
+            }
+
+            /// What it means, for people.
+            pub fn sentence(self) -> &'static str {
+                match self {
+                    $(Self::$code => $sentence,)*
+                    Self::Unknown(_) => "The peer closed with a code that this version does not know.",
+                }
+            }
+
+            /// What to do next.
+            pub fn disposition(self) -> Disposition {
+                match self {
+                    $(Self::$code => Disposition::$disposition,)*
+                    Self::Unknown(_) => Disposition::Reconnect,
+                }
+            }
+        }
+
+        impl From<u16> for CloseCode {
+            fn from(number: u16) -> Self {
+                match number {
+                    $($number => Self::$code,)*
+                    other => Self::Unknown(other),
+                }
+            }
+        }
+    };
+}
+
+close_codes! {
+    0 Normal "NORMAL" Reconnect "The peer drained and left.";
+    1 Replaced "REPLACED" Retry "A newer process of the same instance name took over.";
+    2 Superseded "SUPERSEDED" Retry "Another receiver took over the link's lanes.";
+    3 Contested "CONTESTED" Halt "Two live processes with one instance name keep replacing each other.";
+    4 StandbyFilter "STANDBY_FILTER" Halt "The standby's topic filter differs from the active sender's.";
+    5 Busy "BUSY" Retry "The receiver serves as many sessions as it may.";
+    16 BadFrame "BAD_FRAME" Halt "Bytes arrived that the format does not allow.";
+    17 Misbehaved "MISBEHAVED" Halt "The peer broke a rule of the protocol.";
+    32 Version "VERSION" Halt "The ends share no protocol version, or both have the same role.";
+    33 LinkUnknown "LINK_UNKNOWN" Halt "The receiver has no such link.";
+    34 Unauthorized "UNAUTHORIZED" Halt "The certificate does not allow this link.";
+    35 SameCluster "SAME_CLUSTER" Halt "Source and target are the same cluster.";
+    36 ClusterChanged "CLUSTER_CHANGED" Halt "The link's stored positions belong to another cluster.";
+    37 LanesChanged "LANES_CHANGED" Halt "The lanes or their hash are not those the link was made with.";
+    38 StateRefused "STATE_REFUSED" Halt "The link's stored state forbids opening it.";
+    48 Internal "INTERNAL" Reconnect "The peer failed for a reason of its own.";
+}
+
+impl fmt::Display for CloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name(), self.number())
+    }
+}
+
+impl Encode for CloseCode {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        self.number().encode(encoder)
+    }
+}
+
+impl<Context> Decode<Context> for CloseCode {
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        u16::decode(decoder).map(Self::from)
+    }
+}
+
+impl<'de, Context> BorrowDecode<'de, Context> for CloseCode {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        u16::decode(decoder).map(Self::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_survives_the_wire() {
+        for number in 0..=u16::MAX {
+            assert_eq!(CloseCode::from(number).number(), number);
+        }
+    }
+
+    #[test]
+    fn known_codes_are_never_unknown_and_unknown_ones_reconnect() {
+        for &code in CloseCode::ALL {
+            assert_eq!(CloseCode::from(code.number()), code);
+            assert!(code.sentence().ends_with('.'), "{code}");
+        }
+        assert_eq!(CloseCode::from(999).disposition(), Disposition::Reconnect);
+    }
+}

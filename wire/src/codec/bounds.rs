@@ -1,0 +1,101 @@
+//! What a control message may hold: checked after decoding, and before encoding
+//! (wire-format.md#limits).
+
+use crate::control::{Control, Hello, OfferedPartition, Welcome};
+use crate::error::DecodeError;
+use crate::limits::{
+    LANES_MAX, LINK_NAME_MAX, OFFER_PARTITIONS_MAX, PARTITIONS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX, TOPIC_NAME_MAX,
+};
+
+/// Whether every value of `control` is within its limit.
+pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
+    match control {
+        Control::Hello(hello) => check_hello(hello),
+        Control::Welcome(Welcome { cluster_id, .. }) => within("cluster id", cluster_id.len(), STRING_MAX),
+        Control::Standby { behind } => within("instance", behind.len(), STRING_MAX),
+        Control::JoinChannel { .. } | Control::Clock { .. } => Ok(()),
+        Control::Close { detail, .. } => within("detail", detail.len(), STRING_MAX),
+        Control::OpenLane { lane } | Control::LaneOpen { lane, .. } | Control::Ack { lane, .. } => check_lane(lane.0),
+        Control::LaneClosed { lane, detail, .. } => {
+            check_lane(lane.0)?;
+            within("detail", detail.len(), STRING_MAX)
+        }
+        Control::Topic { topic, configs, .. } => {
+            check_topic(topic)?;
+            within("topic configs", configs.len(), TOPIC_CONFIGS_MAX)?;
+            configs.iter().try_for_each(|config| {
+                within("config name", config.name.len(), STRING_MAX)?;
+                within("config value", config.value.len(), STRING_MAX)
+            })
+        }
+        Control::Offer { lane, partitions, .. } => {
+            check_lane(lane.0)?;
+            within("offered partitions", partitions.len(), OFFER_PARTITIONS_MAX)?;
+            partitions.iter().try_for_each(check_partition)
+        }
+        Control::PartitionOpen { lane, position, leader_epoch, .. } => {
+            check_lane(lane.0)?;
+            if *leader_epoch < -1 {
+                return Err(DecodeError::Malformed("leader epoch below −1"));
+            }
+            not_negative("position below 0", position.0)
+        }
+        Control::PartitionHalted { lane, reason, detail, .. } => {
+            check_lane(lane.0)?;
+            within("reason", reason.len(), STRING_MAX)?;
+            within("detail", detail.len(), STRING_MAX)
+        }
+    }
+}
+
+fn check_hello(hello: &Hello) -> Result<(), DecodeError> {
+    within("link name", hello.link.len(), LINK_NAME_MAX)?;
+    within("cluster id", hello.cluster_id.len(), STRING_MAX)?;
+    within("instance", hello.instance.len(), STRING_MAX)?;
+    within("lane hash", hello.lane_hash.len(), STRING_MAX)?;
+    if hello.lanes == 0 {
+        return Err(DecodeError::Malformed("a link without lanes"));
+    }
+    within("lanes", hello.lanes.into(), LANES_MAX.into())
+}
+
+fn check_partition(offered: &OfferedPartition) -> Result<(), DecodeError> {
+    check_topic(&offered.topic)?;
+    if !(1..=PARTITIONS_MAX).contains(&offered.partitions) {
+        return Err(DecodeError::Malformed("partition count out of range"));
+    }
+    if !(0..offered.partitions).contains(&offered.partition) {
+        return Err(DecodeError::Malformed("partition out of range"));
+    }
+    not_negative("log start below 0", offered.log_start.0)?;
+    not_negative("start position below 0", offered.start.0)?;
+    if offered.log_end < offered.log_start {
+        return Err(DecodeError::Malformed("log ends before it starts"));
+    }
+    let Some(jump) = &offered.jump else { return Ok(()) };
+    not_negative("jump from below 0", jump.expected.0)?;
+    not_negative("jump to below 0", jump.to.0)?;
+    within("reason", jump.reason.len(), STRING_MAX)
+}
+
+fn check_topic(topic: &str) -> Result<(), DecodeError> {
+    if topic.is_empty() {
+        return Err(DecodeError::Malformed("empty topic name"));
+    }
+    within("topic name", topic.len(), TOPIC_NAME_MAX)
+}
+
+fn check_lane(lane: u16) -> Result<(), DecodeError> {
+    within("lane", lane.into(), usize::from(LANES_MAX) - 1)
+}
+
+fn not_negative(rule: &'static str, value: i64) -> Result<(), DecodeError> {
+    if value < 0 { Err(DecodeError::Malformed(rule)) } else { Ok(()) }
+}
+
+fn within(field: &'static str, found: usize, limit: usize) -> Result<(), DecodeError> {
+    if found > limit {
+        return Err(DecodeError::OverLimit { field, found: found as u64, limit: limit as u64 });
+    }
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! The envelope of control messages, `length u32 LE · kind u8 · body`, and the one table of kinds
+//! (wire-format.md#control). Nothing is allocated beyond [`CONTROL_BYTES_MAX`].
+
+use std::borrow::Cow;
+
+use bincode::error::DecodeError as BodyError;
+use bincode::{Decode, Encode};
+
+use super::bounds;
+use crate::control::Control;
+use crate::error::DecodeError;
+use crate::limits::{CONTROL_BYTES_MAX, STRING_MAX};
+
+/// One kind of control message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kind {
+    /// The byte on the wire; never reused.
+    pub number: u8,
+    /// The message.
+    pub name: &'static str,
+    /// Who sends it: `→` sender to receiver, `←` receiver to sender, `↔` both.
+    pub direction: &'static str,
+}
+
+/// The fields of a message as a tuple, which is how its body is laid out.
+macro_rules! fields {
+    (($($field:ident),*)) => { ($($field,)*) };
+    ({$($field:ident),*}) => { ($($field,)*) };
+}
+
+macro_rules! control_kinds {
+    ($($number:literal $direction:literal $name:ident $fields:tt;)*) => {
+        /// Every kind of this version.
+        pub const KINDS: &[Kind] =
+            &[$(Kind { number: $number, name: stringify!($name), direction: $direction }),*];
+
+        /// The name of a message, for logs and for [`crate::error::PeerMisbehaved::UnexpectedMessage`].
+        pub fn control_name(control: &Control) -> &'static str {
+            match control {
+                $(Control::$name { .. } => stringify!($name),)*
+            }
+        }
+
+        fn put(control: &Control, out: &mut Vec<u8>) {
+            match control {
+                $(Control::$name $fields => {
+                    out.push($number);
+                    put_body(fields!($fields), out);
+                })*
+            }
+        }
+
+        fn get(kind: u8, body: &[u8]) -> Result<(Control, usize), DecodeError> {
+            match kind {
+                $($number => {
+                    let (fields!($fields), used) = get_body(body)?;
+                    Ok((Control::$name $fields, used))
+                })*
+                unknown => Err(DecodeError::UnknownControl(unknown)),
+            }
+        }
+    };
+}
+
+control_kinds! {
+    1 "→" Hello(hello);
+    2 "←" Welcome(welcome);
+    3 "←" Standby { behind };
+    4 "→" JoinChannel { token, receiver };
+    5 "↔" Clock { asked, answered };
+    6 "↔" Close { code, detail };
+    16 "→" OpenLane { lane };
+    17 "←" LaneOpen { lane, epoch };
+    18 "↔" LaneClosed { lane, epoch, reason, detail };
+    32 "→" Topic { topic, topic_id, configs };
+    33 "→" Offer { lane, epoch, partitions, last };
+    34 "←" PartitionOpen { lane, epoch, slot, position, leader_epoch };
+    35 "↔" PartitionHalted { lane, epoch, slot, reason, detail };
+    48 "←" Ack { lane, epoch, sequence };
+}
+
+/// Kinds that later versions will use: refused as unknown in this one, given to nothing else.
+pub const RESERVED: &[(u8, &str)] =
+    &[(64, "Shape"), (65, "Dictionary"), (66, "RunHashes"), (67, "RateAssignment"), (68, "Audit")];
+
+/// The kind of [`Control::Hello`], the one message whose body may be longer than this version knows.
+const HELLO: u8 = 1;
+
+/// bincode, with integers of variable length, and no more memory than a message may have bytes.
+const BODY: bincode::config::Configuration<
+    bincode::config::LittleEndian,
+    bincode::config::Varint,
+    bincode::config::Limit<CONTROL_BYTES_MAX>,
+> = bincode::config::standard().with_limit::<CONTROL_BYTES_MAX>();
+
+/// `control` as it travels. Details for people are clipped to [`STRING_MAX`] bytes.
+///
+/// # Panics
+/// Where any other part exceeds [`crate::limits`]: what goes into messages is checked where it comes
+/// from, and the peer would close the session.
+pub fn encode_control(control: &Control) -> Vec<u8> {
+    let control = clipped(control);
+    if let Err(error) = bounds::check(&control) {
+        panic!("{} breaks its own limits: {error}", control_name(&control));
+    }
+    let mut out = vec![0; 4];
+    put(&control, &mut out);
+    let length = out.len() - 4;
+    assert!(length <= CONTROL_BYTES_MAX, "{} of {length} bytes", control_name(&control));
+    out[..4].copy_from_slice(&(length as u32).to_le_bytes());
+    out
+}
+
+/// How many bytes follow a message's first four.
+///
+/// # Errors
+/// [`DecodeError::OverLimit`] over [`CONTROL_BYTES_MAX`], [`DecodeError::Malformed`] for none at all.
+pub fn control_length(prefix: [u8; 4]) -> Result<usize, DecodeError> {
+    match u32::from_le_bytes(prefix) as usize {
+        0 => Err(DecodeError::Malformed("control message without a kind")),
+        length if length > CONTROL_BYTES_MAX => Err(over_limit(length)),
+        length => Ok(length),
+    }
+}
+
+/// The message in what follows its length.
+///
+/// # Errors
+/// Whatever is wrong with the bytes, or with the values in them.
+pub fn decode_control(kind_and_body: &[u8]) -> Result<Control, DecodeError> {
+    if kind_and_body.len() > CONTROL_BYTES_MAX {
+        return Err(over_limit(kind_and_body.len()));
+    }
+    let (&kind, body) = kind_and_body.split_first().ok_or(DecodeError::Truncated { missing: 1 })?;
+    let (control, used) = get(kind, body)?;
+    let left = body.len() - used;
+    // wire-format.md#hello: a newer peer may say more before a version is agreed.
+    if left > 0 && kind != HELLO {
+        return Err(DecodeError::TrailingBytes(left));
+    }
+    bounds::check(&control)?;
+    Ok(control)
+}
+
+fn over_limit(length: usize) -> DecodeError {
+    DecodeError::OverLimit { field: "control message", found: length as u64, limit: CONTROL_BYTES_MAX as u64 }
+}
+
+fn put_body(fields: impl Encode, out: &mut Vec<u8>) {
+    bincode::encode_into_std_write(fields, out, BODY).expect("memory takes every byte");
+}
+
+fn get_body<T: Decode<()>>(body: &[u8]) -> Result<(T, usize), DecodeError> {
+    bincode::decode_from_slice(body, BODY).map_err(|error| match error {
+        BodyError::UnexpectedEnd { additional } => DecodeError::Truncated { missing: additional },
+        BodyError::LimitExceeded => DecodeError::OverLimit {
+            field: "memory of a control message",
+            found: CONTROL_BYTES_MAX as u64 + 1,
+            limit: CONTROL_BYTES_MAX as u64,
+        },
+        BodyError::Utf8 { .. } => DecodeError::Malformed("control string is not UTF-8"),
+        BodyError::UnexpectedVariant { .. } => DecodeError::Malformed("unknown variant in a control message"),
+        _ => DecodeError::Malformed("control message"),
+    })
+}
+
+/// `control` with its detail short enough to send: error texts of other software end up there.
+fn clipped(control: &Control) -> Cow<'_, Control> {
+    let mut control = Cow::Borrowed(control);
+    if let Control::LaneClosed { detail, .. } | Control::PartitionHalted { detail, .. } | Control::Close { detail, .. } =
+        &*control
+        && detail.len() > STRING_MAX
+    {
+        let end = (0..=STRING_MAX).rfind(|&at| detail.is_char_boundary(at)).unwrap_or(0);
+        if let Control::LaneClosed { detail, .. }
+        | Control::PartitionHalted { detail, .. }
+        | Control::Close { detail, .. } = control.to_mut()
+        {
+            detail.truncate(end);
+        }
+    }
+    control
+}

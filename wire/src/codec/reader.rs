@@ -1,0 +1,137 @@
+//! Reads hostile bytes. Every method fails rather than look past the end.
+
+use super::unzigzag;
+use crate::error::DecodeError;
+
+/// A view of bytes that shrinks from the front.
+#[derive(Debug, Clone, Copy)]
+pub struct Reader<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// Reads `bytes` and nothing else.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
+    /// Bytes not yet read.
+    pub fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The next `len` bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`]
+    pub fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
+        let missing = len.saturating_sub(self.bytes.len());
+        let (taken, rest) = self.bytes.split_at_checked(len).ok_or(DecodeError::Truncated { missing })?;
+        self.bytes = rest;
+        Ok(taken)
+    }
+
+    /// A reader of the next `len` bytes alone; this one goes on behind them.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`]
+    pub fn sub(&mut self, len: usize) -> Result<Self, DecodeError> {
+        self.take(len).map(Self::new)
+    }
+
+    /// Ends the field.
+    ///
+    /// # Errors
+    /// [`DecodeError::TrailingBytes`] where something is left.
+    pub fn finish(self) -> Result<(), DecodeError> {
+        match self.bytes.len() {
+            0 => Ok(()),
+            left => Err(DecodeError::TrailingBytes(left)),
+        }
+    }
+
+    /// One byte.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`]
+    pub fn u8(&mut self) -> Result<u8, DecodeError> {
+        self.array().map(u8::from_le_bytes)
+    }
+
+    /// Two bytes, little endian.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`]
+    pub fn u16(&mut self) -> Result<u16, DecodeError> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    /// Four bytes, little endian.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`]
+    pub fn u32(&mut self) -> Result<u32, DecodeError> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    /// Eight bytes, little endian.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`]
+    pub fn u64(&mut self) -> Result<u64, DecodeError> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// The next `N` bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`]
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let missing = N.saturating_sub(self.bytes.len());
+        let (taken, rest) = self.bytes.split_first_chunk().ok_or(DecodeError::Truncated { missing })?;
+        self.bytes = rest;
+        Ok(*taken)
+    }
+
+    /// An unsigned LEB128 number in its shortest form, so that a value has one encoding.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`]; [`DecodeError::Malformed`] where it is overlong or wider than 64 bits.
+    pub fn varint(&mut self) -> Result<u64, DecodeError> {
+        let mut value = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7f);
+            if bits.leading_zeros() < shift {
+                return Err(DecodeError::Malformed("varint wider than 64 bits"));
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                if byte == 0 && shift > 0 {
+                    return Err(DecodeError::Malformed("overlong varint"));
+                }
+                return Ok(value);
+            }
+        }
+        Err(DecodeError::Malformed("varint wider than 64 bits"))
+    }
+
+    /// A varint no greater than `limit`.
+    ///
+    /// # Errors
+    /// As [`Reader::varint`], and [`DecodeError::OverLimit`] naming `field`.
+    pub fn varint_to(&mut self, field: &'static str, limit: u64) -> Result<u64, DecodeError> {
+        match self.varint()? {
+            found if found > limit => Err(DecodeError::OverLimit { field, found, limit }),
+            found => Ok(found),
+        }
+    }
+
+    /// A signed number, folded by zigzag.
+    ///
+    /// # Errors
+    /// As [`Reader::varint`].
+    pub fn zigzag(&mut self) -> Result<i64, DecodeError> {
+        self.varint().map(unzigzag)
+    }
+}

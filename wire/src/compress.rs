@@ -1,0 +1,144 @@
+//! lz4 and zstd, never past the agreed size (wire-format.md#codecs).
+
+use std::cell::RefCell;
+
+use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe;
+
+use crate::error::DecodeError;
+use crate::limits::FRAME_BODY_MAX;
+
+/// How a frame's body is to be compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// Not at all.
+    None,
+    /// lz4 block format: cheap.
+    Lz4,
+    /// zstd at a level: smaller. 0 is zstd's default level.
+    Zstd(i32),
+}
+
+impl Codec {
+    /// The codec's number in a frame header.
+    pub const fn id(self) -> u8 {
+        match self {
+            Self::None => id::NONE,
+            Self::Lz4 => id::LZ4,
+            Self::Zstd(_) => id::ZSTD,
+        }
+    }
+}
+
+/// The numbers of the codecs.
+pub mod id {
+    /// The body is not compressed.
+    pub const NONE: u8 = 0;
+    /// lz4 block format, without a size of its own.
+    pub const LZ4: u8 = 1;
+    /// One zstd frame that states its content size.
+    pub const ZSTD: u8 = 2;
+}
+
+/// No lz4 sequence expands a byte to more than 255.
+const LZ4_RATIO_MAX: usize = 255;
+
+thread_local! {
+    // A zstd context costs more to make than a small frame costs to compress.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// `raw` compressed, or `None` where that is not smaller ([`Codec::None`] included).
+pub fn compress(codec: Codec, raw: &[u8]) -> Option<Vec<u8>> {
+    let mut packed = Vec::new();
+    compress_into(codec, raw, &mut packed).then_some(packed)
+}
+
+/// As [`compress`], into a buffer that is kept; `false` where it does not shrink.
+pub(crate) fn compress_into(codec: Codec, raw: &[u8], packed: &mut Vec<u8>) -> bool {
+    packed.clear();
+    match codec {
+        Codec::None => false,
+        Codec::Lz4 => {
+            packed.resize(lz4_flex::block::get_maximum_output_size(raw.len()), 0);
+            let len = lz4_flex::block::compress_into(raw, packed).unwrap_or(usize::MAX);
+            packed.truncate(len);
+            len < raw.len()
+        }
+        Codec::Zstd(level) => {
+            // Exactly the room within which it is worth having: zstd gives up where that is too little.
+            packed.reserve(raw.len());
+            zstd_into(level, raw, packed).is_some_and(|len| len < raw.len())
+        }
+    }
+}
+
+fn zstd_into(level: i32, raw: &[u8], packed: &mut Vec<u8>) -> Option<usize> {
+    COMPRESSOR.with_borrow_mut(|kept| {
+        let compressor = match kept {
+            Some(compressor) => compressor,
+            None => kept.insert(Compressor::new(level).ok()?),
+        };
+        compressor.set_compression_level(level).ok()?;
+        compressor.compress_to_buffer(raw, packed).ok()
+    })
+}
+
+/// The `raw_len` bytes that `packed` stands for.
+///
+/// # Errors
+/// Anything but exactly `raw_len` bytes. Nothing is allocated for a claim over [`FRAME_BODY_MAX`] or one
+/// that the codec cannot keep.
+pub fn expand(codec: u8, packed: &[u8], raw_len: usize) -> Result<Vec<u8>, DecodeError> {
+    if raw_len > FRAME_BODY_MAX {
+        return Err(DecodeError::OverLimit {
+            field: "raw length",
+            found: raw_len as u64,
+            limit: FRAME_BODY_MAX as u64,
+        });
+    }
+    match codec {
+        id::NONE if packed.len() == raw_len => Ok(packed.to_vec()),
+        id::NONE => Err(DecodeError::RawLength { stated: raw_len, found: packed.len() }),
+        id::LZ4 => expand_lz4(packed, raw_len),
+        id::ZSTD => expand_zstd(packed, raw_len),
+        unknown => Err(DecodeError::UnknownCodec(unknown)),
+    }
+}
+
+fn expand_lz4(packed: &[u8], raw_len: usize) -> Result<Vec<u8>, DecodeError> {
+    if raw_len / LZ4_RATIO_MAX > packed.len() {
+        return Err(DecodeError::Decompress);
+    }
+    let mut raw = vec![0; raw_len];
+    match lz4_flex::block::decompress_into(packed, &mut raw) {
+        Ok(found) if found == raw_len => Ok(raw),
+        Ok(found) => Err(DecodeError::RawLength { stated: raw_len, found }),
+        Err(_) => Err(DecodeError::Decompress),
+    }
+}
+
+fn expand_zstd(packed: &[u8], raw_len: usize) -> Result<Vec<u8>, DecodeError> {
+    let stated = zstd_safe::get_frame_content_size(packed).map_err(|_| DecodeError::Decompress)?;
+    let stated = stated.ok_or(DecodeError::Malformed("zstd frame without its content size"))?;
+    if stated != raw_len as u64 {
+        return Err(DecodeError::RawLength { stated: raw_len, found: usize::try_from(stated).unwrap_or(usize::MAX) });
+    }
+    let used = zstd_safe::find_frame_compressed_size(packed).map_err(|_| DecodeError::Decompress)?;
+    if used != packed.len() {
+        return Err(DecodeError::TrailingBytes(packed.len().saturating_sub(used)));
+    }
+    let raw = DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => kept.insert(Decompressor::new()?),
+        };
+        decompressor.decompress(packed, raw_len)
+    });
+    match raw {
+        Ok(raw) if raw.len() == raw_len => Ok(raw),
+        Ok(raw) => Err(DecodeError::RawLength { stated: raw_len, found: raw.len() }),
+        Err(_) => Err(DecodeError::Decompress),
+    }
+}

@@ -1,0 +1,205 @@
+//! Takes a frame apart. Everything a peer could get wrong is found here, once, so that walking through
+//! the records afterwards cannot fail (wire-format.md#body).
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::header::FrameHeader;
+use super::record::Headers;
+use crate::codec::Reader;
+use crate::compress::{self, id};
+use crate::error::DecodeError;
+use crate::ids::{Position, Slot};
+use crate::limits::{FRAME_BODY_MAX, FRAME_HEADER_BYTES};
+
+/// A frame whose every byte has been checked.
+#[derive(Clone)]
+pub struct Frame {
+    header: FrameHeader,
+    runs: Vec<Run>,
+    body: Bytes,
+}
+
+/// One partition's part of a frame: the positions it covers and the records on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// Which partition.
+    pub slot: Slot,
+    /// The first position that it covers.
+    pub from: Position,
+    /// The position behind it; offsets in between without a record hold none.
+    pub next: Position,
+    /// Its records; may be 0.
+    pub count: u32,
+    /// The source's leader epoch at the last record; −1 if unknown or without records.
+    pub leader_epoch: i32,
+    pub(super) columns: Columns,
+}
+
+/// Where in the body a run's columns go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Columns {
+    pub(super) offsets: u32,
+    pub(super) timestamps: u32,
+    pub(super) key_lens: u32,
+    pub(super) value_lens: u32,
+    pub(super) headers: u32,
+    pub(super) keys: u32,
+    pub(super) values: u32,
+}
+
+impl Frame {
+    /// Checks and expands a frame.
+    ///
+    /// # Errors
+    /// The first rule that is broken. Memory stays within the limits whatever the frame claims.
+    pub fn decode(frame: Bytes) -> Result<Self, DecodeError> {
+        let header = FrameHeader::check(&frame)?;
+        let body = match header.codec_id {
+            id::NONE => frame.slice(FRAME_HEADER_BYTES..),
+            codec => compress::expand(codec, &frame[FRAME_HEADER_BYTES..], header.raw_len)?.into(),
+        };
+        let runs = BodyReader::new(&body).runs(&header)?;
+        Ok(Self { header, runs, body })
+    }
+
+    /// What the frame says of itself.
+    pub fn header(&self) -> &FrameHeader {
+        &self.header
+    }
+
+    /// Its runs, in order of their slots.
+    pub fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// The expanded body, which the records borrow from.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+}
+
+impl fmt::Debug for Frame {
+    /// Without payloads.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame").field("header", &self.header).field("runs", &self.runs).finish_non_exhaustive()
+    }
+}
+
+struct BodyReader<'a> {
+    body: &'a [u8],
+    rest: Reader<'a>,
+}
+
+impl<'a> BodyReader<'a> {
+    fn new(body: &'a [u8]) -> Self {
+        Self { body, rest: Reader::new(body) }
+    }
+
+    fn runs(mut self, header: &FrameHeader) -> Result<Vec<Run>, DecodeError> {
+        // Bounded: the header's check holds the body to several bytes per run.
+        let mut runs = Vec::with_capacity(header.run_count as usize);
+        let mut slots_from = 0;
+        let mut records = 0;
+        for _ in 0..header.run_count {
+            let run = self.run(slots_from)?;
+            slots_from = u64::from(run.slot.0) + 1;
+            records += u64::from(run.count);
+            runs.push(run);
+        }
+        if records != u64::from(header.record_count) {
+            return Err(DecodeError::Malformed("runs do not add up to the frame's records"));
+        }
+        for run in &mut runs {
+            self.columns(run)?;
+        }
+        self.payloads(&mut runs)?;
+        self.rest.finish()?;
+        Ok(runs)
+    }
+
+    /// An entry of the run table. Slots ascend, so that a partition has one run in a frame.
+    fn run(&mut self, slots_from: u64) -> Result<Run, DecodeError> {
+        let slot = slots_from.saturating_add(self.rest.varint()?);
+        let slot = u32::try_from(slot).map_err(|_| DecodeError::Malformed("slot wider than 32 bits"))?;
+        let from = self.rest.varint_to("position", i64::MAX as u64)? as i64;
+        let covers = self.rest.varint_to("positions in a run", (i64::MAX - from) as u64)? as i64;
+        let count = self.rest.varint_to("records in a run", crate::limits::RECORDS_MAX.into())? as u32;
+        let leader_epoch = i32::try_from(self.rest.zigzag()?).ok().filter(|&epoch| epoch >= -1);
+        let leader_epoch = leader_epoch.ok_or(DecodeError::Malformed("leader epoch out of range"))?;
+        if self.rest.varint()? != 0 {
+            return Err(DecodeError::Malformed("shapes are not part of this version"));
+        }
+        if covers == 0 {
+            return Err(DecodeError::Malformed("run covers no position"));
+        }
+        if count == 0 && leader_epoch != -1 {
+            return Err(DecodeError::Malformed("leader epoch without records"));
+        }
+        let next = Position(from + covers);
+        Ok(Run { slot: Slot(slot), from: Position(from), next, count, leader_epoch, columns: Columns::default() })
+    }
+
+    /// Walks through a run's columns, notes where each begins, and leaves the bytes of its keys and
+    /// values where [`BodyReader::payloads`] puts their places.
+    fn columns(&mut self, run: &mut Run) -> Result<(), DecodeError> {
+        run.columns.offsets = self.at();
+        let mut position = run.from.0;
+        for _ in 0..run.count {
+            let gap = self.rest.varint()?;
+            if gap >= run.next.0.abs_diff(position) {
+                return Err(DecodeError::Malformed("offset outside its run"));
+            }
+            position += gap as i64 + 1;
+        }
+        run.columns.timestamps = self.at();
+        for _ in 0..run.count {
+            self.rest.zigzag()?;
+        }
+        run.columns.key_lens = self.at();
+        run.columns.keys = self.lengths("keys", run.count)?;
+        run.columns.value_lens = self.at();
+        run.columns.values = self.lengths("values", run.count)?;
+        run.columns.headers = self.at();
+        for _ in 0..run.count {
+            let count = self.rest.varint_to("headers", FRAME_BODY_MAX as u64)? as u32;
+            if count > 0 {
+                let len = self.rest.varint_to("header bytes", FRAME_BODY_MAX as u64)?;
+                Headers::check(count, self.rest.take(len as usize)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds up a column of lengths.
+    fn lengths(&mut self, field: &'static str, count: u32) -> Result<u32, DecodeError> {
+        let mut total = 0;
+        for _ in 0..count {
+            total += self.rest.varint_to(field, FRAME_BODY_MAX as u64 + 1)?.saturating_sub(1);
+            if total > FRAME_BODY_MAX as u64 {
+                return Err(DecodeError::OverLimit { field, found: total, limit: FRAME_BODY_MAX as u64 });
+            }
+        }
+        Ok(total as u32)
+    }
+
+    /// All keys, then all values, in order of their runs.
+    fn payloads(&mut self, runs: &mut [Run]) -> Result<(), DecodeError> {
+        for run in &mut *runs {
+            let at = self.at();
+            self.rest.take(run.columns.keys as usize)?;
+            run.columns.keys = at;
+        }
+        for run in runs {
+            let at = self.at();
+            self.rest.take(run.columns.values as usize)?;
+            run.columns.values = at;
+        }
+        Ok(())
+    }
+
+    fn at(&self) -> u32 {
+        (self.body.len() - self.rest.remaining()) as u32
+    }
+}

@@ -1,0 +1,190 @@
+//! The fixed part of a frame (wire-format.md#frame): enough to route and to bound it without expanding
+//! its body, and a checksum over all of it.
+
+use xxhash_rust::xxh3::Xxh3Default;
+
+use crate::codec::{Reader, Writer};
+use crate::compress::id;
+use crate::error::DecodeError;
+use crate::ids::{Epoch, LaneId, Sequence};
+use crate::limits::{
+    FRAME_BODY_MAX, FRAME_HEADER_BYTES, LANES_MAX, RECORD_BYTES_MIN, RECORDS_MAX, RUN_BYTES_MIN, RUNS_MAX,
+};
+
+/// Which frame this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FrameHead {
+    /// Its lane.
+    pub lane: LaneId,
+    /// The opening of the lane that it belongs to.
+    pub epoch: Epoch,
+    /// Its number within the epoch.
+    pub sequence: Sequence,
+}
+
+/// What a frame says of itself, checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// Which frame this is.
+    pub head: FrameHead,
+    /// How the body is compressed: one of [`crate::compress::id`].
+    pub codec_id: u8,
+    /// Runs in it; at least one.
+    pub run_count: u32,
+    /// Records in it, over all runs; may be 0.
+    pub record_count: u32,
+    /// Bytes of the body once expanded.
+    pub raw_len: usize,
+    /// Bytes of the body as it travels.
+    pub body_len: usize,
+}
+
+/// Offset, size and name of each field: the specification's table.
+pub const FIELDS: &[(usize, usize, &str)] = &[
+    (0, 3, "magic"),
+    (3, 1, "kind"),
+    (4, 1, "codec"),
+    (5, 1, "reserved"),
+    (6, 2, "flags"),
+    (8, 2, "lane"),
+    (10, 2, "reserved"),
+    (12, 4, "dictionary"),
+    (16, 8, "epoch"),
+    (24, 8, "sequence"),
+    (32, 4, "runs"),
+    (36, 4, "records"),
+    (40, 4, "raw length"),
+    (44, 4, "body length"),
+    (48, 8, "checksum"),
+];
+
+const MAGIC: [u8; 3] = *b"CWF";
+const KIND_RECORDS: u8 = 1;
+
+/// Reserved: each run carries a hash of its records.
+const FLAG_RUN_HASHES: u16 = 1 << 0;
+
+const CHECKSUM_AT: usize = FRAME_HEADER_BYTES - 8;
+
+impl FrameHeader {
+    /// Checks a whole frame as it arrived: header, limits, exact length, checksum. Allocates nothing and
+    /// leaves the body as it is.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn check(frame: &[u8]) -> Result<Self, DecodeError> {
+        let header = Self::read(&mut Reader::new(frame))?;
+        let stated = FRAME_HEADER_BYTES + header.body_len;
+        if frame.len() < stated {
+            return Err(DecodeError::Truncated { missing: stated - frame.len() });
+        }
+        if frame.len() > stated {
+            return Err(DecodeError::TrailingBytes(frame.len() - stated));
+        }
+        let (fixed, body) = frame.split_at(FRAME_HEADER_BYTES);
+        if fixed[CHECKSUM_AT..] != checksum(fixed, body) {
+            return Err(DecodeError::Checksum);
+        }
+        Ok(header)
+    }
+
+    /// Bytes of the whole frame.
+    pub fn frame_len(&self) -> usize {
+        FRAME_HEADER_BYTES + self.body_len
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut reader = reader.sub(FRAME_HEADER_BYTES)?;
+        if reader.array()? != MAGIC {
+            return Err(DecodeError::Malformed("not a frame"));
+        }
+        match reader.u8()? {
+            KIND_RECORDS => {}
+            unknown => return Err(DecodeError::UnknownFrame(unknown)),
+        }
+        let codec_id = reader.u8()?;
+        if !matches!(codec_id, id::NONE | id::LZ4 | id::ZSTD) {
+            return Err(DecodeError::UnknownCodec(codec_id));
+        }
+        zero(reader.u8()?.into(), "reserved byte 5 is not zero")?;
+        let flags = reader.u16()?;
+        zero((flags & FLAG_RUN_HASHES).into(), "run hashes are not part of this version")?;
+        zero(flags.into(), "unknown flags")?;
+        let lane = LaneId(reader.u16()?);
+        within("lane", lane.0.into(), u64::from(LANES_MAX) - 1)?;
+        zero(reader.u16()?.into(), "reserved bytes 10 and 11 are not zero")?;
+        zero(reader.u32()?, "dictionaries are not part of this version")?;
+        let head = FrameHead { lane, epoch: Epoch(reader.u64()?), sequence: Sequence(reader.u64()?) };
+        let (run_count, record_count) = (reader.u32()?, reader.u32()?);
+        let (raw_len, body_len) = (reader.u32()? as usize, reader.u32()? as usize);
+        let header = Self { head, codec_id, run_count, record_count, raw_len, body_len };
+        header.check_limits()?;
+        Ok(header)
+    }
+
+    fn check_limits(&self) -> Result<(), DecodeError> {
+        within("runs", self.run_count.into(), RUNS_MAX.into())?;
+        within("records", self.record_count.into(), RECORDS_MAX.into())?;
+        within("raw length", self.raw_len as u64, FRAME_BODY_MAX as u64)?;
+        within("body length", self.body_len as u64, self.raw_len as u64)?;
+        if self.run_count == 0 {
+            return Err(DecodeError::Malformed("frame without runs"));
+        }
+        if self.codec_id == id::NONE && self.body_len != self.raw_len {
+            return Err(DecodeError::RawLength { stated: self.raw_len, found: self.body_len });
+        }
+        // What runs and records need at least: the counts cannot claim memory that the body has no bytes for.
+        let least = self.run_count as usize * RUN_BYTES_MIN + self.record_count as usize * RECORD_BYTES_MIN;
+        if least > self.raw_len {
+            return Err(DecodeError::Truncated { missing: least - self.raw_len });
+        }
+        Ok(())
+    }
+
+    /// Appends the header without its checksum, which [`seal`] fills in once the body stands behind it.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        debug_assert_eq!(self.check_limits(), Ok(()));
+        let start = out.len();
+        let mut writer = Writer::new(out);
+        writer.bytes(&MAGIC);
+        writer.u8(KIND_RECORDS);
+        writer.u8(self.codec_id);
+        writer.u8(0);
+        writer.u16(0);
+        writer.u16(self.head.lane.0);
+        writer.u16(0);
+        writer.u32(0);
+        writer.u64(self.head.epoch.0);
+        writer.u64(self.head.sequence.0);
+        writer.u32(self.run_count);
+        writer.u32(self.record_count);
+        writer.u32(self.raw_len as u32);
+        writer.u32(self.body_len as u32);
+        writer.u64(0);
+        debug_assert_eq!(out.len() - start, FRAME_HEADER_BYTES);
+    }
+}
+
+/// Fills in the checksum of a frame that is otherwise complete; shorter bytes are left alone.
+pub(crate) fn seal(frame: &mut [u8]) {
+    if let Some((fixed, body)) = frame.split_first_chunk_mut::<FRAME_HEADER_BYTES>() {
+        let sum = checksum(fixed, body);
+        fixed[CHECKSUM_AT..].copy_from_slice(&sum);
+    }
+}
+
+/// XXH3-64 of everything but the checksum itself, as it stands in the frame.
+fn checksum(fixed: &[u8], body: &[u8]) -> [u8; 8] {
+    let mut hasher = Xxh3Default::new();
+    hasher.update(&fixed[..CHECKSUM_AT]);
+    hasher.update(body);
+    hasher.digest().to_le_bytes()
+}
+
+fn zero(value: u32, rule: &'static str) -> Result<(), DecodeError> {
+    if value == 0 { Ok(()) } else { Err(DecodeError::Malformed(rule)) }
+}
+
+fn within(field: &'static str, found: u64, limit: u64) -> Result<(), DecodeError> {
+    if found > limit { Err(DecodeError::OverLimit { field, found, limit }) } else { Ok(()) }
+}

@@ -1,0 +1,85 @@
+//! What the two ends agree on before anything else: a version both speak, features both know
+//! (wire-format.md#hello). Two data centres never upgrade together.
+
+use std::fmt;
+
+use crate::control::Range;
+use crate::error::PeerIncompatible;
+
+/// The newest version this end speaks.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// Every version this end speaks.
+pub const VERSIONS: Range = Range { min: 1, max: PROTOCOL_VERSION };
+
+/// ALPN token of the QUIC handshake.
+pub const ALPN: &[u8] = b"causeway/1";
+
+/// Frames compressed with lz4.
+pub const FEATURE_LZ4: u64 = 1 << 0;
+/// Frames compressed with zstd.
+pub const FEATURE_ZSTD: u64 = 1 << 1;
+/// Reserved: a hash per run in each frame.
+pub const FEATURE_RUN_HASHES: u64 = 1 << 2;
+/// Reserved: record shapes learnt from earlier frames.
+pub const FEATURE_SHAPES: u64 = 1 << 3;
+/// Reserved: dictionaries trained on earlier frames.
+pub const FEATURE_DICTIONARIES: u64 = 1 << 4;
+/// Reserved: clock probes for skew-free latency.
+pub const FEATURE_CLOCK: u64 = 1 << 5;
+/// Reserved: further channels that join the session.
+pub const FEATURE_CHANNELS: u64 = 1 << 6;
+
+/// What this end understands.
+pub const FEATURES: u64 = FEATURE_LZ4 | FEATURE_ZSTD;
+
+/// The newest version that both ends speak.
+///
+/// # Errors
+/// [`PeerIncompatible::Version`] where there is none, or where a range is empty.
+pub fn agree(ours: Range, theirs: Range) -> Result<u16, PeerIncompatible> {
+    let newest = ours.max.min(theirs.max);
+    let spoken = |range: Range| range.min <= newest && newest <= range.max;
+    if spoken(ours) && spoken(theirs) { Ok(newest) } else { Err(PeerIncompatible::Version { ours, theirs }) }
+}
+
+/// The features that both ends understand.
+pub fn common_features(a: u64, b: u64) -> u64 {
+    a & b
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.min == self.max { write!(f, "{}", self.min) } else { write!(f, "{} to {}", self.min, self.max) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(min: u16, max: u16) -> Range {
+        Range { min, max }
+    }
+
+    #[test]
+    fn the_newest_common_version_wins_whoever_asks() {
+        for (ours, theirs, agreed) in [((1, 1), (1, 1), 1), ((1, 2), (1, 1), 1), ((2, 4), (3, 9), 4)] {
+            assert_eq!(agree(range(ours.0, ours.1), range(theirs.0, theirs.1)), Ok(agreed));
+            assert_eq!(agree(range(theirs.0, theirs.1), range(ours.0, ours.1)), Ok(agreed));
+        }
+    }
+
+    #[test]
+    fn disjoint_and_empty_ranges_are_refused() {
+        for (ours, theirs) in [((1, 1), (2, 3)), ((1, 3), (3, 1)), ((5, 4), (1, 9))] {
+            let (ours, theirs) = (range(ours.0, ours.1), range(theirs.0, theirs.1));
+            assert_eq!(agree(ours, theirs), Err(PeerIncompatible::Version { ours, theirs }));
+        }
+    }
+
+    #[test]
+    fn only_features_that_both_know_are_used() {
+        assert_eq!(common_features(FEATURES | FEATURE_SHAPES, FEATURE_ZSTD | FEATURE_CLOCK), FEATURE_ZSTD);
+    }
+}

@@ -1,0 +1,109 @@
+//! What must hold for any bytes whatever: the one check behind each fuzz target and behind the replay of
+//! its corpus. Nothing in the product calls these.
+
+use bytes::Bytes;
+
+use crate::codec::{control_length, decode_control, encode_control};
+use crate::compress::{Codec, compress, expand, id};
+use crate::error::DecodeError;
+use crate::frame::{Frame, FrameBuilder, FrameCursor, Step, seal};
+use crate::limits::FRAME_BODY_MAX;
+use crate::units::{Rate, Size, display_duration, parse_duration};
+
+/// A frame is refused, or it can be walked through and built again from what was found: byte for byte
+/// where it is not compressed.
+///
+/// # Panics
+/// Where that does not hold.
+pub fn frame(bytes: &[u8]) {
+    let _ = rebuild(bytes);
+    // No fuzzer guesses a checksum.
+    let mut sealed = bytes.to_vec();
+    seal(&mut sealed);
+    if let Ok(rebuilt) = rebuild(&sealed)
+        && sealed[4] == id::NONE
+    {
+        assert_eq!(rebuilt, sealed, "a frame has one encoding");
+    }
+}
+
+fn rebuild(bytes: &[u8]) -> Result<Bytes, DecodeError> {
+    let frame = Frame::decode(Bytes::copy_from_slice(bytes))?;
+    let mut builder = FrameBuilder::new();
+    for step in steps(&frame) {
+        match step {
+            Step::Run(_) => {}
+            Step::Record(run, record) => {
+                let from = builder.positions().find(|(slot, _)| *slot == run.slot).map_or(run.from, |(_, next)| next);
+                builder.push(run.slot, from, run.leader_epoch, &record);
+            }
+            Step::RunEnd(run) => {
+                let from = builder.positions().find(|(slot, _)| *slot == run.slot).map_or(run.from, |(_, next)| next);
+                builder.advance(run.slot, from, run.next);
+            }
+        }
+    }
+    let rebuilt = builder.finish(frame.header().head, Codec::None);
+    let again = Frame::decode(rebuilt.clone())?;
+    assert!(steps(&frame).eq(steps(&again)), "rebuilt frame differs");
+    Ok(rebuilt)
+}
+
+fn steps(frame: &Frame) -> impl Iterator<Item = Step<'_>> {
+    let mut cursor = FrameCursor::default();
+    std::iter::from_fn(move || frame.next(&mut cursor))
+}
+
+/// A control message is refused, or what it says survives being sent on.
+///
+/// # Panics
+/// Where that does not hold.
+pub fn control(bytes: &[u8]) {
+    if let Some((&prefix, _)) = bytes.split_first_chunk() {
+        let _ = control_length(prefix);
+    }
+    let Ok(control) = decode_control(bytes) else { return };
+    let sent = encode_control(&control);
+    let (&prefix, rest) = sent.split_first_chunk().expect("a message begins with its length");
+    assert_eq!(control_length(prefix), Ok(rest.len()));
+    assert_eq!(decode_control(rest).as_ref(), Ok(&control));
+}
+
+/// Bytes are refused by every codec or expand to exactly the stated length; what is compressed comes back.
+/// The first three bytes choose the stated length.
+///
+/// # Panics
+/// Where that does not hold.
+pub fn compression(bytes: &[u8]) {
+    let Some((&[a, b, c], packed)) = bytes.split_first_chunk() else { return };
+    let raw_len = u32::from_le_bytes([a, b, c, 0]) as usize;
+    for codec in [id::NONE, id::LZ4, id::ZSTD] {
+        if let Ok(raw) = expand(codec, packed, raw_len) {
+            assert_eq!(raw.len(), raw_len, "codec {codec}");
+        }
+        assert!(expand(codec, packed, FRAME_BODY_MAX + 1 + raw_len).is_err());
+    }
+    for codec in [Codec::Lz4, Codec::Zstd(1), Codec::Zstd(3)] {
+        if let Some(smaller) = compress(codec, packed) {
+            assert!(smaller.len() < packed.len(), "{codec:?}");
+            assert_eq!(expand(codec.id(), &smaller, packed.len()).as_deref(), Ok(packed), "{codec:?}");
+        }
+    }
+}
+
+/// A quantity is refused, or is displayed so that it parses to itself.
+///
+/// # Panics
+/// Where that does not hold.
+pub fn units(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    if let Ok(rate) = text.parse::<Rate>() {
+        assert_eq!(rate.to_string().parse(), Ok(rate));
+    }
+    if let Ok(size) = text.parse::<Size>() {
+        assert_eq!(size.to_string().parse(), Ok(size));
+    }
+    if let Ok(duration) = parse_duration(text) {
+        assert_eq!(parse_duration(&display_duration(duration).to_string()), Ok(duration));
+    }
+}

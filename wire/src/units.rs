@@ -1,0 +1,271 @@
+//! Quantities as an operator writes them: `500 Mbit/s`, `64 MiB`, `5 ms`. One spelling per unit, no bare
+//! numbers, exact arithmetic: what is displayed parses back to the same value.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A rate in bits per second, never zero when parsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rate(u64);
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Size(u64);
+
+/// Why a quantity does not parse.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnitError {
+    /// The unit is missing or unknown.
+    #[error("`{found}` has no unit we know; write it like `{example}`")]
+    Unit {
+        /// What was written.
+        found: String,
+        /// What would do.
+        example: &'static str,
+    },
+    /// It does not begin with a plain decimal number.
+    #[error("`{found}` does not begin with a number like 500 or 1.5; write it like `{example}`")]
+    Number {
+        /// What was written.
+        found: String,
+        /// What would do.
+        example: &'static str,
+    },
+    /// Finer than the smallest unit.
+    #[error("`{found}` is not a whole number of {unit}")]
+    Fraction {
+        /// What was written.
+        found: String,
+        /// The smallest unit.
+        unit: &'static str,
+    },
+    /// Larger than can be counted.
+    #[error("`{found}` is too large; the limit is {limit} {unit}")]
+    TooLarge {
+        /// What was written.
+        found: String,
+        /// The largest value.
+        limit: u64,
+        /// In which unit.
+        unit: &'static str,
+    },
+    /// Zero where that means nothing.
+    #[error("`{found}` is zero; leave the key out or write it like `{example}`")]
+    Zero {
+        /// What was written.
+        found: String,
+        /// What would do.
+        example: &'static str,
+    },
+}
+
+/// How one kind of quantity is written; units ascend, the first is what is counted.
+struct Scale {
+    units: &'static [(&'static str, u64)],
+    example: &'static str,
+}
+
+const RATE: Scale = Scale {
+    units: &[("bit/s", 1), ("kbit/s", 1_000), ("Mbit/s", 1_000_000), ("Gbit/s", 1_000_000_000)],
+    example: "500 Mbit/s",
+};
+
+const SIZE: Scale = Scale {
+    units: &[
+        ("B", 1),
+        ("kB", 1_000),
+        ("KiB", 1 << 10),
+        ("MB", 1_000_000),
+        ("MiB", 1 << 20),
+        ("GB", 1_000_000_000),
+        ("GiB", 1 << 30),
+    ],
+    example: "64 MiB",
+};
+
+/// Sizes are displayed in binary units alone.
+const SIZE_SHOWN: Scale =
+    Scale { units: &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)], example: SIZE.example };
+
+const SPAN: Scale = Scale {
+    units: &[
+        ("ns", 1),
+        ("us", 1_000),
+        ("ms", 1_000_000),
+        ("s", 1_000_000_000),
+        ("min", 60_000_000_000),
+        ("h", 3_600_000_000_000),
+        ("d", 86_400_000_000_000),
+    ],
+    example: "30 s",
+};
+
+impl Rate {
+    /// A rate of `bits` per second.
+    pub const fn from_bits_per_second(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// Bits per second.
+    pub const fn bits_per_second(self) -> u64 {
+        self.0
+    }
+
+    /// Whole bytes per second.
+    pub const fn bytes_per_second(self) -> u64 {
+        self.0 / 8
+    }
+
+    /// Whole bytes in `duration`, or `u64::MAX` where that is too small for them.
+    pub fn bytes_in(self, duration: Duration) -> u64 {
+        const BIT_NANOS_PER_BYTE: u128 = 8 * 1_000_000_000;
+        let bytes = u128::from(self.0).saturating_mul(duration.as_nanos()) / BIT_NANOS_PER_BYTE;
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+}
+
+impl Size {
+    /// A size of `bytes`.
+    pub const fn from_bytes(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
+    /// Bytes.
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+impl FromStr for Rate {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        match RATE.parse(text)? {
+            0 => Err(UnitError::Zero { found: text.to_owned(), example: RATE.example }),
+            bits => Ok(Self(bits)),
+        }
+    }
+}
+
+impl FromStr for Size {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        SIZE.parse(text).map(Self)
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        RATE.show(self.0.into(), f)
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        SIZE_SHOWN.show(self.0.into(), f)
+    }
+}
+
+/// Parses `5 ms`, `30 s`, `2 min`, `1 h`, `7 d`; also `us` and `ns`.
+///
+/// # Errors
+/// A missing or unknown unit, a number that is not one, or more than `u64` nanoseconds (584 years).
+pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
+    SPAN.parse(text).map(Duration::from_nanos)
+}
+
+/// Displays a duration so that [`parse_duration`] reads the same one.
+pub fn display_duration(duration: Duration) -> impl fmt::Display {
+    struct Shown(Duration);
+    impl fmt::Display for Shown {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            SPAN.show_whole(self.0.as_nanos(), f)
+        }
+    }
+    Shown(duration)
+}
+
+impl Scale {
+    fn parse(&self, text: &str) -> Result<u64, UnitError> {
+        let found = || text.to_owned();
+        let trimmed = text.trim();
+        let digits = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
+        let (number, unit) = trimmed.split_at(digits);
+        let number =
+            Decimal::parse(number).ok_or_else(|| UnitError::Number { found: found(), example: self.example })?;
+        let unit = unit.trim_start();
+        let &(_, factor) = self
+            .units
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or_else(|| UnitError::Unit { found: found(), example: self.example })?;
+        let (counted, _) = self.units[0];
+        match number.times(factor) {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(NotWhole)) => Err(UnitError::Fraction { found: found(), unit: counted }),
+            None => Err(UnitError::TooLarge { found: found(), limit: u64::MAX, unit: counted }),
+        }
+    }
+
+    /// In the largest unit that needs no more than three decimals.
+    fn show(&self, value: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fits =
+            |&&(_, factor): &&(&str, u64)| u128::from(factor) <= value && (value * 1000).is_multiple_of(factor.into());
+        let &(name, factor) = self.units.iter().rev().find(fits).unwrap_or(&self.units[0]);
+        let thousandths = value * 1000 / u128::from(factor);
+        let (whole, fraction) = (thousandths / 1000, thousandths % 1000);
+        let shown = match fraction {
+            0 => whole.to_string(),
+            _ => format!("{whole}.{}", format!("{fraction:03}").trim_end_matches('0')),
+        };
+        f.pad(&format!("{shown} {name}"))
+    }
+
+    /// In the largest unit that divides it: nobody writes 90 s as 1.5 min.
+    fn show_whole(&self, value: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fits = |&&(_, factor): &&(&str, u64)| value.is_multiple_of(factor.into());
+        // Zero is divided by everything, and is `0 s`.
+        let largest = if value == 0 { &self.units[..4] } else { self.units };
+        let &(name, factor) = largest.iter().rev().find(fits).unwrap_or(&self.units[0]);
+        f.pad(&format!("{} {name}", value / u128::from(factor)))
+    }
+}
+
+/// A decimal number without its point: `digits / divisor`.
+struct Decimal {
+    digits: u128,
+    divisor: u128,
+}
+
+struct NotWhole;
+
+impl Decimal {
+    /// Digits with at most one point, and digits on both sides of it; more of them than a `u128` holds
+    /// count as `u128::MAX`.
+    fn parse(text: &str) -> Option<Self> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if !plain(whole) || !plain(fraction) {
+            return None;
+        }
+        let fraction = fraction.trim_end_matches('0');
+        let divisor = u32::try_from(fraction.len()).ok().and_then(|n| 10_u128.checked_pow(n));
+        let digits = format!("{whole}{fraction}").parse().unwrap_or(u128::MAX);
+        Some(Self { digits, divisor: divisor.unwrap_or(u128::MAX) })
+    }
+
+    /// `None` where the product is too large for a `u64`.
+    fn times(&self, factor: u64) -> Option<Result<u64, NotWhole>> {
+        let product = self.digits.checked_mul(factor.into())?;
+        if product % self.divisor != 0 {
+            return Some(Err(NotWhole));
+        }
+        u64::try_from(product / self.divisor).ok().map(Ok)
+    }
+}
+
+#[cfg(test)]
+#[path = "units/tests.rs"]
+mod tests;
