@@ -3,6 +3,7 @@
 //! - [`config`]: tables of settings, read with every problem at once
 //! - [`tls`]: certificates both ways, and the names a peer has proven
 //! - [`pki`]: a small certificate authority for one link
+//! - [`endpoint`]: QUIC sockets, windows, dialling, and why a channel fails
 //! - [`bell`]: one sleeper, many reasons to wake it
 //! - [`topics`]: which topics a link carries: names and patterns
 //! - [`catalog`]: what a cluster has, and the few admin calls a link makes
@@ -11,6 +12,7 @@
 pub mod bell;
 pub mod catalog;
 pub mod config;
+pub mod endpoint;
 pub mod kafka;
 pub mod pki;
 pub mod tls;

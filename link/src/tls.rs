@@ -11,11 +11,9 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use webpki::{EndEntityCert, KeyUsage};
+use wire::hello::ALPN;
 
 use crate::config::{Absent, Document, Field, Reported, Section, Shape};
-
-/// The protocol and its major version, as TLS negotiates it (wire-format.md#alpn).
-pub const ALPN: &[u8] = b"causeway/1";
 
 /// `[tls]`: the same on both sides.
 pub const SECTION: Section = Section {

@@ -2,12 +2,10 @@
 
 use regex::Regex;
 use toml::de::DeValue;
+use wire::limits::TOPIC_NAME_MAX;
 
 use crate::config::value::text;
 use crate::config::{Rejection, Setting};
-
-/// Kafka's own limit.
-pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 
 /// One entry of a topic list. Text that could be a topic's name (`A-Z a-z 0-9 . _ -`) is that name and
 /// nothing else; any other text is a regular expression that must match a name from end to end.
@@ -28,9 +26,9 @@ impl TopicPattern {
     /// Reads one entry; the error says what is wrong with it.
     pub fn parse(written: &str) -> Result<Self, String> {
         let is_name = written.bytes().all(is_name_byte) && !written.is_empty();
-        if is_name && (written.len() > TOPIC_NAME_BYTES_MAX || matches!(written, "." | "..")) {
+        if is_name && (written.len() > TOPIC_NAME_MAX || matches!(written, "." | "..")) {
             return Err(format!(
-                "\"{written}\" cannot be a topic: names have at most {TOPIC_NAME_BYTES_MAX} characters and are not \".\" or \"..\""
+                "\"{written}\" cannot be a topic: names have at most {TOPIC_NAME_MAX} characters and are not \".\" or \"..\""
             ));
         }
         if is_name && written.starts_with("__") {

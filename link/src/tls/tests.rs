@@ -106,7 +106,10 @@ fn a_key_of_another_certificate_is_refused() {
 #[test]
 fn a_certificate_out_of_its_time_is_refused_with_the_date() {
     let files = Made::new();
-    let expired = refused(&files.files("sender"), days_from_now(u64::from(pki::LEAF_DAYS) + 1));
+    let expired = refused(
+        &files.files("sender"),
+        days_from_now(u64::from(pki::LEAF_DAYS) + 1),
+    );
     assert!(
         expired.contains("sender.pem: certificate expired at 20"),
         "{expired}"
