@@ -7,7 +7,7 @@ pub mod fault;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
@@ -260,6 +260,8 @@ impl Dialer {
     }
 }
 
+static CLAMP_NOTICED: Once = Once::new();
+
 /// A UDP socket with large buffers; warns where the system grants less.
 fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(
@@ -273,19 +275,23 @@ fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_nonblocking(true)?;
     socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
     socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
-    warn_if_clamped("receive", "net.core.rmem_max", socket.recv_buffer_size()?);
-    warn_if_clamped("send", "net.core.wmem_max", socket.send_buffer_size()?);
+    let (receive, send) = (
+        granted(socket.recv_buffer_size()?),
+        granted(socket.send_buffer_size()?),
+    );
+    // A process dials again and again, and the system's limit stays what it is.
+    CLAMP_NOTICED.call_once(|| warn_if_clamped(receive, send));
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
 
-fn warn_if_clamped(direction: &str, sysctl: &str, reported: usize) {
-    let granted = granted(reported);
-    if granted < SOCKET_BUFFER_BYTES {
+fn warn_if_clamped(granted_receive: usize, granted_send: usize) {
+    if granted_receive.min(granted_send) < SOCKET_BUFFER_BYTES {
         warn!(
-            granted_bytes = granted,
+            granted_receive_bytes = granted_receive,
+            granted_send_bytes = granted_send,
             wanted_bytes = SOCKET_BUFFER_BYTES,
-            "UDP {direction} buffer is smaller than asked for: bursts will be lost; raise {sysctl}"
+            "UDP buffers are smaller than asked for, bursts will be lost: raise net.core.rmem_max and net.core.wmem_max"
         );
     }
 }
