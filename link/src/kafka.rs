@@ -4,9 +4,16 @@
 //! - [`error`]: one error type that says whose fault it is
 //! - [`consumer`]: batches of committed records through one private queue per lane
 //! - [`producer`]: one transactional producer per lane, no-copy payloads, headers, timestamps
-//! - [`admin`]: the admin calls behind [`crate::catalog::Catalog`]
-//! - [`log`]: reads one partition from its start to its end, for state
 
+#![allow(unsafe_code)]
+
+pub mod consumer;
 pub mod error;
+pub mod producer;
+pub mod properties;
 
-pub use error::KafkaError;
+mod client;
+mod metadata;
+
+pub use error::{KafkaError, KafkaFault};
+pub use properties::Properties;
