@@ -119,11 +119,14 @@ fn pack(builder: &mut FrameBuilder, ops: &[Op]) -> BTreeMap<u32, Expected> {
     expected
 }
 
-/// Walks through a frame as a receiver does, leaving the cursor and coming back at each step.
+/// Walks through a frame as a receiver does, coming back to each step with a cursor kept from before.
 fn unpack(frame: &Frame) -> BTreeMap<u32, Expected> {
     let mut found = BTreeMap::new();
     let mut cursor = FrameCursor::default();
-    while let Some(step) = { frame.next(&mut cursor) } {
+    loop {
+        let mut kept = cursor;
+        let Some(step) = frame.next(&mut cursor) else { break };
+        assert_eq!(frame.next(&mut kept), Some(step), "a kept cursor finds what the first one found");
         match step {
             Step::Run(run) => {
                 let begun =
@@ -143,8 +146,6 @@ fn unpack(frame: &Frame) -> BTreeMap<u32, Expected> {
                 begun.next = run.next.0;
             }
         }
-        let resumed = cursor;
-        cursor = resumed;
     }
     assert_eq!(frame.next(&mut cursor), None, "the end stays the end");
     found
