@@ -4,16 +4,21 @@
 //! - [`error`]: one error type that says whose fault it is
 //! - [`consumer`]: batches of committed records through one private queue per lane
 //! - [`producer`]: one transactional producer per lane, no-copy payloads, headers, timestamps
+//! - [`admin`]: the admin calls behind [`crate::catalog::Catalog`]
+//! - [`log`]: reads one partition from its start to its end, for state
 
 #![allow(unsafe_code)]
 
+pub mod admin;
 pub mod consumer;
 pub mod error;
+pub mod log;
 pub mod producer;
 pub mod properties;
 
 mod client;
 mod metadata;
+mod partitions;
 
 pub use error::{KafkaError, KafkaFault};
 pub use properties::Properties;

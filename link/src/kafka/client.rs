@@ -305,6 +305,15 @@ pub(crate) fn fatal(client: &Client) -> Option<(i32, String)> {
     }
 }
 
+/// librdkafka's words for a code.
+pub(crate) fn reason_of(code: i32) -> String {
+    known(code).map_or_else(
+        || format!("error code {code}, which this client does not know"),
+        // SAFETY: a static string, copied.
+        |code| unsafe { lossy(sys::rd_kafka_err2str(code)).into_owned() },
+    )
+}
+
 pub(crate) fn c_string(value: &str) -> Result<CString, KafkaError> {
     CString::new(value).map_err(|_| KafkaError::misused("a name or value for librdkafka", "it contains a NUL byte"))
 }
@@ -336,7 +345,7 @@ pub(crate) fn text(reason: &[c_char]) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Calls that pass on a broker's error code. The bindings declare them with an enum, which a newer
+/// Calls that pass on a broker's error code or other number. The bindings declare them with an enum, which a newer
 /// broker's code would turn into undefined behaviour; here they return the plain number.
 pub(crate) mod coded {
     use std::ffi::{c_char, c_int};
@@ -348,6 +357,7 @@ pub(crate) mod coded {
         pub(crate) fn rd_kafka_event_error(event: *mut sys::rd_kafka_event_t) -> c_int;
         pub(crate) fn rd_kafka_fatal_error(rk: *mut sys::rd_kafka_t, reason: *mut c_char, size: usize) -> c_int;
         pub(crate) fn rd_kafka_topic_result_error(result: *const sys::rd_kafka_topic_result_t) -> c_int;
+        pub(crate) fn rd_kafka_ConfigEntry_source(entry: *const sys::rd_kafka_ConfigEntry_t) -> c_int;
         pub(crate) fn rd_kafka_ConfigResource_error(resource: *const sys::rd_kafka_ConfigResource_t) -> c_int;
     }
 }

@@ -119,9 +119,10 @@ pub enum LaneEvent<'a> {
 }
 
 /// Why a partition stopped.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The wanted offset is not in the log: retention, truncation or re-creation.
+    #[error("offset {wanted} is not in the log: {detail}")]
     OutOfRange {
         /// The offset asked for; −1 if the client did not say.
         wanted: i64,
@@ -129,12 +130,16 @@ pub enum Fault {
         detail: String,
     },
     /// A batch failed its checksum, or it or a record's headers could not be decoded.
+    #[error("corrupt batch: {0}")]
     Corrupt(String),
     /// The topic or partition is gone.
+    #[error("partition is gone: {0}")]
     Gone(String),
     /// Reading is not allowed.
+    #[error("not authorised: {0}")]
     Unauthorized(String),
     /// Anything else the client reports for this partition.
+    #[error("{0}")]
     Other(String),
 }
 

@@ -7,7 +7,7 @@ use rdkafka_sys as sys;
 
 use crate::catalog::TopicSummary;
 
-use super::client::{Client, Topic, lossy, millis};
+use super::client::{Client, Topic, lossy, millis, reason_of};
 use super::error::KafkaError;
 
 /// Makes the client learn a topic's partitions.
@@ -44,9 +44,8 @@ impl Metadata {
             sys::rd_kafka_metadata(client.raw(), all, only_raw, &raw mut metadata, millis(timeout))
         };
         if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-            // SAFETY: a static string.
-            let reason = unsafe { lossy(sys::rd_kafka_err2str(code)) };
-            return Err(KafkaError::coded("metadata", code as i32, reason));
+            let code = code as i32;
+            return Err(KafkaError::coded("metadata", code, reason_of(code)));
         }
         Ok(Self(metadata))
     }

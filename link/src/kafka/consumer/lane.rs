@@ -14,6 +14,7 @@ use crate::bell::Bell;
 
 use super::super::client::{Queue, Topic, c_string, check};
 use super::super::error::KafkaError;
+use super::super::partitions::PartitionList;
 use super::message::{Message, Origin, Verdict};
 use super::{Fault, Instance, LaneEvent, Start};
 
@@ -119,14 +120,14 @@ impl LaneQueue {
                 let reason = format!("{}-{} or slot {} is assigned already", start.topic, start.partition, start.slot);
                 return Err(KafkaError::misused(DOING, reason));
             }
-            list.add(&name, start);
+            list.add(&name, start.partition, Some(start.position.0), start.leader_epoch);
             let next = start.position.0;
             added.push((origin, Partition { slot: start.slot, name, _topic: topic, next, stopped: false }));
         }
         // Before: a partition that starts unforwarded sends its records to the instance's own queue.
         self.forward(&added)?;
         // SAFETY: the instance and the list are live; the list is copied.
-        unsafe { check(sys::rd_kafka_incremental_assign(self.consumer.client.raw(), list.0)) }
+        unsafe { check(sys::rd_kafka_incremental_assign(self.consumer.client.raw(), list.raw())) }
             .map_err(|error| error.while_doing(DOING))?;
         // And after: an unassignment just before may still have been on its way to taking the
         // forwarding off. It has been carried out by now, because assignments queue up behind it; what
@@ -162,10 +163,10 @@ impl LaneQueue {
         let list = PartitionList::new(gone.len());
         let removed: Vec<Partition> = gone
             .iter()
-            .filter_map(|origin| self.partitions.remove(origin).inspect(|partition| list.name(&partition.name, origin.1)))
+            .filter_map(|origin| self.partitions.remove(origin).inspect(|partition| list.add(&partition.name, origin.1, None, -1)))
             .collect();
         // SAFETY: the instance and the list are live; the list is copied.
-        let result = unsafe { check(sys::rd_kafka_incremental_unassign(self.consumer.client.raw(), list.0)) };
+        let result = unsafe { check(sys::rd_kafka_incremental_unassign(self.consumer.client.raw(), list.raw())) };
         // What is still queued carries an older version and is discarded when taken; what was taken
         // before is not versioned any more.
         let gone: HashSet<Origin> = gone.into_iter().collect();
@@ -271,38 +272,5 @@ impl Drop for LaneQueue {
         // SAFETY: the queue is live. Its lock is held while the callback runs, so once this returns
         // nobody reaches the waker any more.
         unsafe { sys::rd_kafka_queue_cb_event_enable(self.queue.raw(), None, ptr::null_mut()) };
-    }
-}
-
-/// An owned list of partitions for librdkafka.
-struct PartitionList(*mut sys::rd_kafka_topic_partition_list_t);
-
-impl PartitionList {
-    fn new(size: usize) -> Self {
-        // SAFETY: returns a new list; the size is only a hint.
-        Self(unsafe { sys::rd_kafka_topic_partition_list_new(i32::try_from(size).unwrap_or(0)) })
-    }
-
-    fn name(&self, topic: &CString, partition: i32) {
-        // SAFETY: the list is live and copies the name.
-        unsafe { sys::rd_kafka_topic_partition_list_add(self.0, topic.as_ptr(), partition) };
-    }
-
-    fn add(&self, topic: &CString, start: &Start) {
-        // SAFETY: the list is live and copies the name; the entry is written before the list changes.
-        unsafe {
-            let entry = sys::rd_kafka_topic_partition_list_add(self.0, topic.as_ptr(), start.partition);
-            (*entry).offset = start.position.0;
-            if start.leader_epoch >= 0 {
-                sys::rd_kafka_topic_partition_set_leader_epoch(entry, start.leader_epoch);
-            }
-        }
-    }
-}
-
-impl Drop for PartitionList {
-    fn drop(&mut self) {
-        // SAFETY: ours.
-        unsafe { sys::rd_kafka_topic_partition_list_destroy(self.0) }
     }
 }
