@@ -48,8 +48,8 @@ impl Shutdown {
     }
 
     /// Waits until the phase is at least `phase`. A dropped trigger means [`Phase::Now`].
-    pub async fn reached(&mut self, phase: Phase) {
-        let _ = self.0.wait_for(|now| *now >= phase).await;
+    pub async fn reached(&self, phase: Phase) {
+        let _ = self.0.clone().wait_for(|now| *now >= phase).await;
     }
 }
 
@@ -59,7 +59,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_shutdown_never_goes_back() {
-        let (trigger, mut shutdown) = channel();
+        let (trigger, shutdown) = channel();
         assert_eq!(shutdown.phase(), Phase::Run);
         trigger.advance(Phase::Now);
         trigger.advance(Phase::Drain);

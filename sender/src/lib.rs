@@ -8,6 +8,7 @@
 //! - [`source`]: the source cluster as a lane sees it
 //! - [`credit`], [`bank`]: how many bytes may be unacknowledged
 //! - [`lane`], [`lane_thread`]: records in, frames out
+//! - [`session`]: one handshake, then messages and frames until it ends
 //! - [`transport`]: frames onto the session's channels
 //! - [`progress`]: what a lane has done
 
@@ -21,5 +22,6 @@ pub mod offers;
 pub mod progress;
 pub mod roster;
 pub mod router;
+pub mod session;
 pub mod source;
 pub mod transport;

@@ -21,6 +21,7 @@ struct Inner {
     partitions: HashMap<Slot, (SourcePartition, Position)>,
     totals: Totals,
     in_flight_bytes: u64,
+    drained: bool,
     halted: Vec<Halted>,
 }
 
@@ -138,6 +139,16 @@ impl Progress {
             reason: reason.to_owned(),
             detail: detail.to_owned(),
         });
+    }
+
+    /// Whether everything the lane has read was sent and acked.
+    pub fn handle_drained(&self, drained: bool) {
+        self.lock().drained = drained;
+    }
+
+    /// See [`Progress::handle_drained`].
+    pub fn is_drained(&self) -> bool {
+        self.lock().drained
     }
 
     /// The lane as it is now.

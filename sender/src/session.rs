@@ -97,7 +97,7 @@ struct Active<'a> {
 
 impl Session<'_> {
     /// Runs the session that `shaken` began until it ends.
-    pub async fn run(self, connection: Connection, shaken: Handshaken, mut shutdown: Shutdown) -> SessionEnd {
+    pub async fn run(self, connection: Connection, shaken: Handshaken, shutdown: Shutdown) -> SessionEnd {
         let Handshaken { reader, writer, welcome } = shaken;
         let (incoming_in, mut incoming) = mpsc::channel(CONTROL_QUEUE);
         let (outgoing, outgoing_out) = mpsc::channel(CONTROL_QUEUE);
@@ -106,7 +106,7 @@ impl Session<'_> {
         let writing = tokio::spawn(write(writer, outgoing_out));
         let offering = tokio::spawn(self.offering.clone().run(dues_out, self.topics.clone(), outgoing.clone()));
         let mut active = Active::new(self, connection.clone(), &welcome, outgoing, dues);
-        let end = active.run(&mut incoming, &mut shutdown).await;
+        let end = active.run(&mut incoming, &shutdown).await;
         for lane in active.session.lanes {
             // A full mailbox belongs to a lane that is stuck; the process ends by its own rules then.
             let _ = lane.mailbox.push(Command::Close);
@@ -148,7 +148,7 @@ impl<'a> Active<'a> {
         }
     }
 
-    async fn run(&mut self, incoming: &mut mpsc::Receiver<Control>, shutdown: &mut Shutdown) -> SessionEnd {
+    async fn run(&mut self, incoming: &mut mpsc::Receiver<Control>, shutdown: &Shutdown) -> SessionEnd {
         let mut clock = tokio::time::interval(CLOCK_INTERVAL);
         let mut drain_until = None;
         loop {

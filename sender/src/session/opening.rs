@@ -16,7 +16,7 @@ const SUPERSEDED: Duration = Duration::from_secs(60);
 
 /// The lanes of one session that are not open.
 #[derive(Debug)]
-pub struct Reopen {
+pub(super) struct Reopen {
     lanes: Vec<Wait>,
 }
 
@@ -28,13 +28,13 @@ struct Wait {
 
 impl Reopen {
     /// Every lane is due now.
-    pub fn new(lanes: u16) -> Self {
+    pub(super) fn new(lanes: u16) -> Self {
         let wait = Wait { due: Some(Instant::now()), backoff: BACKOFF_MIN };
         Self { lanes: vec![wait; usize::from(lanes)] }
     }
 
     /// A lane was closed; `jitter` is 0 to 1.
-    pub fn handle_closed(&mut self, lane: LaneId, reason: LaneClosedReason, now: Instant, jitter: f64) {
+    pub(super) fn handle_closed(&mut self, lane: LaneId, reason: LaneClosedReason, now: Instant, jitter: f64) {
         let Some(wait) = self.lanes.get_mut(usize::from(lane.0)) else { return };
         wait.due = match reason {
             LaneClosedReason::TargetFailed => {
@@ -48,14 +48,14 @@ impl Reopen {
     }
 
     /// Something of the lane was committed: its trouble is over.
-    pub fn handle_progress(&mut self, lane: LaneId) {
+    pub(super) fn handle_progress(&mut self, lane: LaneId) {
         if let Some(wait) = self.lanes.get_mut(usize::from(lane.0)) {
             wait.backoff = BACKOFF_MIN;
         }
     }
 
     /// Lanes to be opened now; each once.
-    pub fn poll_due(&mut self, now: Instant) -> Vec<LaneId> {
+    pub(super) fn poll_due(&mut self, now: Instant) -> Vec<LaneId> {
         let mut due = Vec::new();
         for (lane, wait) in self.lanes.iter_mut().enumerate() {
             if wait.due.is_some_and(|at| at <= now) {
@@ -67,7 +67,7 @@ impl Reopen {
     }
 
     /// When the next lane is due.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.lanes.iter().filter_map(|wait| wait.due).min()
     }
 }
