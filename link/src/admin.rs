@@ -27,7 +27,7 @@ use tracing::debug;
 use crate::config::{Absent, Document, Field, Rejection, Reported, Setting};
 
 /// What `[admin]` is about, for both sides' references.
-pub const SECTION_DOC: &str = "Where to ask this process how it is: `/live`, `/ready`, `/metrics`, `/status`. There is no\n\
+pub const SECTION_DOC: &str = "Where to ask this process how it is: `/live`, `/ready`, `/metrics`, `/status`. There is no \
      authentication: keep it on loopback or behind something that has it.";
 
 /// How many requests are answered at once; more wait to be accepted.

@@ -21,7 +21,8 @@ pub use document::{Document, Reported, Table};
 pub use field::{Absent, Field, Section, Shape};
 pub use problem::Problems;
 pub use properties::{Properties, Property, Secret};
-pub use reference::reference;
+pub use reference::{reference, spliced};
+pub use toml::de::DeValue;
 pub use value::{Address, Rejection, Setting};
 
 /// Reads the file at `path` by `sections` and converts it with `read`.

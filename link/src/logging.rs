@@ -19,7 +19,7 @@ pub const SECTION: Section = Section {
             kind: "`error`, `warn`, `info`, `debug` or `trace`",
             absent: Absent::Default(r#""info""#),
             bounds: None,
-            doc: "How much Causeway says of itself; the libraries below it speak from `warn` on. The environment\n  \
+            doc: "How much Causeway says of itself; the libraries below it speak from `warn` on. The environment \
                   variable `RUST_LOG` takes its place where it is set.",
         },
         Field {

@@ -19,7 +19,7 @@ use crate::config::{Absent, Document, Field, Reported, Section, Shape};
 pub const SECTION: Section = Section {
     path: "tls",
     shape: Shape::Table,
-    doc: "Who this process is and whom it believes. Both sides prove themselves; `causeway pki init` makes\n\
+    doc: "Who this process is and whom it believes. Both sides prove themselves; `causeway pki init` makes \
           all the files. Relative paths start at the directory of this file.",
     fields: &[
         Field {
@@ -222,13 +222,13 @@ impl PeerIdentity {
 
     /// The first of `names` that the certificate is valid for, by the rules for DNS names and IP
     /// addresses in certificates; the subject's common name counts for nothing.
-    pub fn names_any<'n>(&self, names: &'n [String]) -> Option<&'n str> {
+    pub fn names_any<'n>(&self, names: &'n [impl AsRef<str>]) -> Option<&'n str> {
         let certificate = EndEntityCert::try_from(&self.leaf).ok()?;
         let proven = |name: &&str| {
             let name = ServerName::try_from(*name);
             name.is_ok_and(|name| certificate.verify_is_valid_for_subject_name(&name).is_ok())
         };
-        names.iter().map(String::as_str).find(proven)
+        names.iter().map(AsRef::as_ref).find(proven)
     }
 
     /// The DNS names in the certificate, for messages.

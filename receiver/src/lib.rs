@@ -1,1 +1,3 @@
 //! receiver
+
+pub mod config;

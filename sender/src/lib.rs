@@ -1,1 +1,3 @@
 //! sender
+
+pub mod config;

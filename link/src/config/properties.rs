@@ -1,6 +1,7 @@
 //! librdkafka properties passed through from `[source.client]` and `[target.client]`. What would break
 //! the promise is refused, and secrets come from files, so that a config can be shown to anyone.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -78,7 +79,7 @@ impl Secret {
 
 impl Properties {
     /// Name and value of each property, secrets read from their files.
-    pub fn resolve(&self) -> Result<Vec<(String, String)>, SecretError> {
+    pub fn resolve(&self) -> Result<BTreeMap<String, String>, SecretError> {
         let resolve = |property: &Property| match property {
             Property::Plain(value) => Ok(value.clone()),
             Property::Secret(secret) => secret.read(),
@@ -136,11 +137,11 @@ impl Table<'_> {
         forbidden: impl Fn(&str) -> Option<&'static str>,
     ) -> Result<Property, Reported> {
         let report = |reason: &str| {
-            let message = format!("`{name}` in {}: {reason}", self.section().title());
+            let message = format!("`{name}` in {} {reason}", self.section().title());
             self.document().report(value.span().start, message)
         };
         if let Some(reason) = forbidden(name) {
-            return Err(report(reason));
+            return Err(report(&format!("is refused: {reason}")));
         }
         if let Some(file) = secret_file(value.get_ref()) {
             let file = self
@@ -151,7 +152,7 @@ impl Table<'_> {
             if self.document().files().is_some()
                 && let Err(error) = secret.read()
             {
-                return Err(report(&error.to_string()));
+                return Err(report(&format!("cannot be read: {error}")));
             }
             return Ok(Property::Secret(secret));
         }

@@ -121,7 +121,7 @@ fn read(document: &Document<'_>) -> Result<Read, Reported> {
     let (lanes, colour) = (wan.read("lanes"), wan.read("colour"));
     let client = document
         .table("wan.client")
-        .read_properties(|name| (name == "acks").then_some("is always all; remove it"));
+        .read_properties(|name| (name == "acks").then_some("a link waits for all"));
     let peers = document
         .tables("peers")
         .iter()
@@ -302,16 +302,16 @@ fn client_properties_that_break_the_promise_or_show_a_secret_are_refused() {
         "acks = 1\nsasl.password = \"hunter2\"\ndebug = [\"all\"]",
     ));
     assert!(
-        problems.contains("5:8: `acks` in [wan.client]: is always all; remove it"),
+        problems.contains("5:8: `acks` in [wan.client] is refused: a link waits for all"),
         "{problems}"
     );
     assert!(
         problems
-            .contains("6:17: `sasl.password` in [wan.client]: is a secret; write it as { file ="),
+            .contains("6:17: `sasl.password` in [wan.client] is a secret; write it as { file ="),
         "{problems}"
     );
     assert!(
-        problems.contains("7:9: `debug` in [wan.client]: is of type array"),
+        problems.contains("7:9: `debug` in [wan.client] is of type array"),
         "{problems}"
     );
     assert!(!problems.contains("hunter2"));
@@ -329,14 +329,15 @@ fn a_secret_is_read_from_a_file_beside_the_config_and_never_shown() {
     let text = client("sasl.password = { file = \"password\" }");
     let problems = load_in(dir.path(), &text).unwrap_err().to_string();
     assert!(
-        problems.contains("link.toml:5:17: `sasl.password` in [wan.client]: secret in "),
+        problems
+            .contains("link.toml:5:17: `sasl.password` in [wan.client] cannot be read: secret in "),
         "{problems}"
     );
     std::fs::write(dir.path().join("password"), "hunter2\n").unwrap();
     let config = load_in(dir.path(), &text).unwrap();
     assert_eq!(
         config.client.resolve().unwrap(),
-        [("sasl.password".to_owned(), "hunter2".to_owned())]
+        [("sasl.password".to_owned(), "hunter2".to_owned())].into()
     );
     assert!(!format!("{config:?}").contains("hunter2"));
     let shown = config

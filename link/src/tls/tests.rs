@@ -160,6 +160,6 @@ fn an_identity_names_what_its_certificate_proves_and_nothing_else() {
         receiver.names_any(&names(&["receiver", "sub.link.example", "example", ""])),
         None
     );
-    assert_eq!(receiver.names_any(&[]), None);
+    assert_eq!(receiver.names_any(&names(&[])), None);
     assert_eq!(made.identity("sender").dns_names(), ["sender.example"]);
 }
