@@ -27,7 +27,7 @@ use tracing::debug;
 use crate::config::{Absent, Document, Field, Rejection, Reported, Setting};
 
 /// What `[admin]` is about, for both sides' references.
-pub const SECTION_DOC: &str = "Where to ask this process how it is: `/live`, `/ready`, `/metrics`, `/status`. There is no\n\
+pub const SECTION_DOC: &str = "Where to ask this process how it is: `/live`, `/ready`, `/metrics`, `/status`. There is no \
      authentication: keep it on loopback or behind something that has it.";
 
 /// How many requests are answered at once; more wait to be accepted.
@@ -111,14 +111,8 @@ pub async fn serve(listener: TcpListener, views: Views, shutdown: impl Future<Ou
 }
 
 /// The next connection, once there is room for it. Cancel-safe: nothing accepted is lost.
-async fn next(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> (TcpStream, tokio::sync::OwnedSemaphorePermit) {
-    let permit = Arc::clone(permits)
-        .acquire_owned()
-        .await
-        .expect("the semaphore is never closed");
+async fn next(listener: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream, tokio::sync::OwnedSemaphorePermit) {
+    let permit = Arc::clone(permits).acquire_owned().await.expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return (stream, permit),
@@ -145,22 +139,18 @@ async fn answer(stream: TcpStream, router: Router) {
 }
 
 async fn ready(State(views): State<Views>) -> Result<&'static str, (StatusCode, String)> {
-    (views.ready)()
-        .map(|()| "ready\n")
-        .map_err(|reason| (StatusCode::SERVICE_UNAVAILABLE, reason + "\n"))
+    (views.ready)().map(|()| "ready\n").map_err(|reason| (StatusCode::SERVICE_UNAVAILABLE, reason + "\n"))
 }
 
 async fn metrics(State(views): State<Views>) -> Result<Response, Infallible> {
     let mut text = String::new();
-    Ok(
-        match prometheus_client::encoding::text::encode(&mut text, &views.metrics) {
-            Ok(()) => {
-                let content = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                ([(header::CONTENT_TYPE, content)], text).into_response()
-            }
-            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-        },
-    )
+    Ok(match prometheus_client::encoding::text::encode(&mut text, &views.metrics) {
+        Ok(()) => {
+            let content = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, content)], text).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    })
 }
 
 async fn status(State(views): State<Views>) -> Json<serde_json::Value> {
@@ -197,26 +187,13 @@ mod tests {
         let views = Views {
             metrics: Arc::new(registry),
             ready: Arc::new(move || {
-                if ready.load(Ordering::Relaxed) {
-                    Ok(())
-                } else {
-                    Err("no session with link.example:7443".to_owned())
-                }
+                if ready.load(Ordering::Relaxed) { Ok(()) } else { Err("no session with link.example:7443".to_owned()) }
             }),
             status: Arc::new(|| serde_json::json!({ "link": "fra-to-sin" })),
         };
         let (stop, stopped) = oneshot::channel();
-        let served = tokio::spawn(serve(
-            listener,
-            views,
-            async move { stopped.await.unwrap() },
-        ));
-        Port {
-            address,
-            caught_up,
-            stop,
-            served,
-        }
+        let served = tokio::spawn(serve(listener, views, async move { stopped.await.unwrap() }));
+        Port { address, caught_up, stop, served }
     }
 
     /// Status line and body.
@@ -241,43 +218,20 @@ mod tests {
         assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
         assert_eq!(body, "no session with link.example:7443\n");
         port.caught_up.store(true, Ordering::Relaxed);
-        assert!(
-            get(port.address, "/ready")
-                .await
-                .0
-                .starts_with("HTTP/1.1 200 ")
-        );
+        assert!(get(port.address, "/ready").await.0.starts_with("HTTP/1.1 200 "));
         let (head, body) = get(port.address, "/metrics").await;
         assert!(head.contains("application/openmetrics-text"), "{head}");
-        assert!(
-            body.contains("causeway_test_total 3") && body.ends_with("# EOF\n"),
-            "{body}"
-        );
-        assert_eq!(
-            get(port.address, "/status").await.1,
-            "{\"link\":\"fra-to-sin\"}"
-        );
-        assert!(
-            get(port.address, "/other")
-                .await
-                .0
-                .starts_with("HTTP/1.1 404 ")
-        );
-        let (head, _) = ask(
-            port.address,
-            "POST /status HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n",
-        )
-        .await;
+        assert!(body.contains("causeway_test_total 3") && body.ends_with("# EOF\n"), "{body}");
+        assert_eq!(get(port.address, "/status").await.1, "{\"link\":\"fra-to-sin\"}");
+        assert!(get(port.address, "/other").await.0.starts_with("HTTP/1.1 404 "));
+        let (head, _) = ask(port.address, "POST /status HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").await;
         assert!(head.starts_with("HTTP/1.1 405 "), "{head}");
     }
 
     #[tokio::test]
     async fn a_request_beyond_its_size_is_refused() {
         let port = port().await;
-        let request = format!(
-            "GET /live HTTP/1.1\r\nx: {}\r\n\r\n",
-            "a".repeat(2 * REQUEST_BYTES_MAX)
-        );
+        let request = format!("GET /live HTTP/1.1\r\nx: {}\r\n\r\n", "a".repeat(2 * REQUEST_BYTES_MAX));
         let mut stream = TcpStream::connect(port.address).await.unwrap();
         // The server may close before it has read everything.
         let _ = stream.write_all(request.as_bytes()).await;

@@ -36,11 +36,7 @@ impl Backoff {
         if first.as_nanos() > cap.as_nanos() {
             return Err(BackoffError::AboveCap { first, cap });
         }
-        Ok(Self {
-            first,
-            cap,
-            ceiling: first,
-        })
+        Ok(Self { first, cap, ceiling: first })
     }
 
     /// The next delay: between half and all of a ceiling that doubles with each call. `random` is uniform
@@ -68,18 +64,13 @@ mod tests {
     const CAP: Duration = Duration::from_secs(2);
 
     fn longest(backoff: &mut Backoff, count: usize) -> Vec<u128> {
-        (0..count)
-            .map(|_| backoff.next_delay(u64::MAX).as_millis())
-            .collect()
+        (0..count).map(|_| backoff.next_delay(u64::MAX).as_millis()).collect()
     }
 
     #[test]
     fn delays_double_up_to_the_cap_and_start_over_after_a_success() {
         let mut backoff = Backoff::try_new(FIRST, CAP).unwrap();
-        assert_eq!(
-            longest(&mut backoff, 7),
-            [100, 200, 400, 800, 1600, 2000, 2000]
-        );
+        assert_eq!(longest(&mut backoff, 7), [100, 200, 400, 800, 1600, 2000, 2000]);
         backoff.reset();
         assert_eq!(longest(&mut backoff, 2), [100, 200]);
     }
@@ -103,14 +94,8 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        assert_eq!(
-            Backoff::try_new(Duration::ZERO, CAP),
-            Err(BackoffError::Zero)
-        );
+        assert_eq!(Backoff::try_new(Duration::ZERO, CAP), Err(BackoffError::Zero));
         let error = Backoff::try_new(CAP, FIRST).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "first delay of 2s is above the cap of 100ms"
-        );
+        assert_eq!(error.to_string(), "first delay of 2s is above the cap of 100ms");
     }
 }

@@ -21,7 +21,8 @@ pub use document::{Document, Reported, Table};
 pub use field::{Absent, Field, Section, Shape};
 pub use problem::Problems;
 pub use properties::{Properties, Property, Secret};
-pub use reference::reference;
+pub use reference::{reference, spliced};
+pub use toml::de::DeValue;
 pub use value::{Address, Rejection, Setting};
 
 /// Reads the file at `path` by `sections` and converts it with `read`.
@@ -34,8 +35,7 @@ pub fn load<T>(
     read: impl FnOnce(&Document<'_>) -> Result<T, Reported>,
 ) -> Result<T, Problems> {
     let name = path.display().to_string();
-    let text =
-        std::fs::read_to_string(path).map_err(|error| Problems::unreadable(&name, &error))?;
+    let text = std::fs::read_to_string(path).map_err(|error| Problems::unreadable(&name, &error))?;
     let base = path.parent().unwrap_or_else(|| Path::new(""));
     let document = Document::parse(&name, &text, sections).with_files(base);
     let value = read(&document);

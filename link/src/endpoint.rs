@@ -11,10 +11,7 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{
-    ClientConfig, Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime,
-    TransportConfig, VarInt,
-};
+use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::warn;
 use wire::units::{Rate, Size};
@@ -100,9 +97,7 @@ impl EndpointSettings {
     /// rate is stated.
     pub fn send_window(&self) -> u64 {
         let half = (self.memory.bytes() / 2).max(SEND_WINDOW_BYTES_MIN);
-        let wanted = self.rate.map_or(u64::MAX, |rate| {
-            rate.bytes_in(RTT_ASSUMED).saturating_mul(3)
-        });
+        let wanted = self.rate.map_or(u64::MAX, |rate| rate.bytes_in(RTT_ASSUMED).saturating_mul(3));
         wanted.clamp(SEND_WINDOW_BYTES_MIN, half)
     }
 
@@ -125,9 +120,7 @@ impl EndpointSettings {
             .max_concurrent_bidi_streams(VarInt::from_u32(2))
             .packet_threshold(PACKET_THRESHOLD)
             .keep_alive_interval(Some(KEEP_ALIVE))
-            .max_idle_timeout(Some(
-                IDLE_TIMEOUT.try_into().expect("30 s fit a QUIC timeout"),
-            ))
+            .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("30 s fit a QUIC timeout")))
             .datagram_receive_buffer_size(None);
         transport
     }
@@ -144,27 +137,16 @@ pub fn listen(
     settings: &EndpointSettings,
 ) -> Result<Endpoint, EndpointError> {
     let mut server = ServerConfig::with_crypto(Arc::new(credentials.server()?));
-    server
-        .transport_config(Arc::new(settings.transport()))
-        .max_incoming(INCOMING_MAX);
+    server.transport_config(Arc::new(settings.transport())).max_incoming(INCOMING_MAX);
     let socket = |source| EndpointError::Socket { address, source };
     let bound = bind(address).map_err(socket)?;
-    Endpoint::new(
-        EndpointConfig::default(),
-        Some(server),
-        bound,
-        Arc::new(TokioRuntime),
-    )
-    .map_err(socket)
+    Endpoint::new(EndpointConfig::default(), Some(server), bound, Arc::new(TokioRuntime)).map_err(socket)
 }
 
 impl Dialer {
     /// A dialler with these certificates.
     pub fn new(credentials: &Credentials, settings: EndpointSettings) -> Result<Self, TlsError> {
-        Ok(Self {
-            tls: Arc::new(credentials.client()?),
-            settings,
-        })
+        Ok(Self { tls: Arc::new(credentials.client()?), settings })
     }
 
     /// Tries `addresses` in order, each name resolved anew and each of its addresses tried in turn,
@@ -175,29 +157,18 @@ impl Dialer {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub async fn dial(
-        &self,
-        addresses: &[Address],
-        server_name: Option<&str>,
-    ) -> Result<Dialled, DialError> {
+    pub async fn dial(&self, addresses: &[Address], server_name: Option<&str>) -> Result<Dialled, DialError> {
         let mut faults = Vec::new();
         for address in addresses {
-            let remotes = match tokio::net::lookup_host((address.host.as_str(), address.port)).await
-            {
+            let remotes = match tokio::net::lookup_host((address.host.as_str(), address.port)).await {
                 Ok(remotes) => remotes.collect::<Vec<_>>(),
                 Err(source) => {
-                    faults.push(ChannelFault::Unresolved {
-                        address: address.clone(),
-                        source: Arc::new(source),
-                    });
+                    faults.push(ChannelFault::Unresolved { address: address.clone(), source: Arc::new(source) });
                     continue;
                 }
             };
             for remote in remotes {
-                match self
-                    .dial_one(remote, server_name.unwrap_or(&address.host))
-                    .await
-                {
+                match self.dial_one(remote, server_name.unwrap_or(&address.host)).await {
                     Ok(dialled) => return Ok(dialled),
                     Err(fault) => faults.push(fault),
                 }
@@ -206,56 +177,27 @@ impl Dialer {
         Err(DialError { faults })
     }
 
-    async fn dial_one(
-        &self,
-        remote: SocketAddr,
-        server_name: &str,
-    ) -> Result<Dialled, ChannelFault> {
-        let any = if remote.is_ipv4() {
-            Ipv4Addr::UNSPECIFIED.into()
-        } else {
-            Ipv6Addr::UNSPECIFIED.into()
-        };
-        let socket = |source| ChannelFault::Socket {
-            remote,
-            source: Arc::new(source),
-        };
+    async fn dial_one(&self, remote: SocketAddr, server_name: &str) -> Result<Dialled, ChannelFault> {
+        let any = if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let socket = |source| ChannelFault::Socket { remote, source: Arc::new(source) };
         let bound = bind(SocketAddr::new(any, 0)).map_err(socket)?;
-        let endpoint = Endpoint::new(
-            EndpointConfig::default(),
-            None,
-            bound,
-            Arc::new(TokioRuntime),
-        )
-        .map_err(socket)?;
-        let mut config =
-            ClientConfig::new(Arc::clone(&self.tls) as Arc<dyn quinn::crypto::ClientConfig>);
+        let endpoint = Endpoint::new(EndpointConfig::default(), None, bound, Arc::new(TokioRuntime)).map_err(socket)?;
+        let mut config = ClientConfig::new(Arc::clone(&self.tls) as Arc<dyn quinn::crypto::ClientConfig>);
         config.transport_config(Arc::new(self.settings.transport()));
         let connecting = endpoint.connect_with(config, remote, server_name);
-        let mut connecting = connecting.map_err(|error| ChannelFault::Impossible {
-            remote,
-            reason: error.to_string(),
-        })?;
+        let mut connecting =
+            connecting.map_err(|error| ChannelFault::Impossible { remote, reason: error.to_string() })?;
         match tokio::time::timeout(ANSWER_TIMEOUT, connecting.handshake_data()).await {
             Err(_) => {
-                return Err(ChannelFault::NoAnswer {
-                    remote,
-                    after: ANSWER_TIMEOUT,
-                });
+                return Err(ChannelFault::NoAnswer { remote, after: ANSWER_TIMEOUT });
             }
             Ok(Err(error)) => return Err(ChannelFault::of(remote, &error)),
             Ok(Ok(_)) => {}
         }
         match tokio::time::timeout(ANSWER_TIMEOUT, connecting).await {
-            Err(_) => Err(ChannelFault::Unfinished {
-                remote,
-                after: ANSWER_TIMEOUT,
-            }),
+            Err(_) => Err(ChannelFault::Unfinished { remote, after: ANSWER_TIMEOUT }),
             Ok(Err(error)) => Err(ChannelFault::of(remote, &error)),
-            Ok(Ok(connection)) => Ok(Dialled {
-                connection,
-                endpoint,
-            }),
+            Ok(Ok(connection)) => Ok(Dialled { connection, endpoint }),
         }
     }
 }
@@ -264,21 +206,14 @@ static CLAMP_NOTICED: Once = Once::new();
 
 /// A UDP socket with large buffers; warns where the system grants less.
 fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::DGRAM,
-        Some(Protocol::UDP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
     socket.set_nonblocking(true)?;
     socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
     socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
-    let (receive, send) = (
-        granted(socket.recv_buffer_size()?),
-        granted(socket.send_buffer_size()?),
-    );
+    let (receive, send) = (granted(socket.recv_buffer_size()?), granted(socket.send_buffer_size()?));
     // A process dials again and again, and the system's limit stays what it is.
     CLAMP_NOTICED.call_once(|| warn_if_clamped(receive, send));
     socket.bind(&address.into())?;
@@ -298,11 +233,7 @@ fn warn_if_clamped(granted_receive: usize, granted_send: usize) {
 
 /// Linux reports twice what it grants, its own book-keeping included.
 fn granted(reported: usize) -> usize {
-    if cfg!(target_os = "linux") {
-        reported / 2
-    } else {
-        reported
-    }
+    if cfg!(target_os = "linux") { reported / 2 } else { reported }
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
 };
 
 /// How long the authority lives: renewing it touches every peer, so it is rare.
@@ -80,17 +80,9 @@ pub enum PkiError {
 /// to `dir`: `ca.pem`, `sender.pem`, `receiver.pem` and a `.key` for each, readable by the owner only.
 /// Overwrites nothing.
 pub fn init(dir: &Path, request: &Request<'_>) -> Result<Written, PkiError> {
-    let files = ["ca", "sender", "receiver"].map(|name| {
-        (
-            dir.join(format!("{name}.pem")),
-            dir.join(format!("{name}.key")),
-        )
-    });
-    if let Some(file) = files
-        .iter()
-        .flat_map(|(pem, key)| [pem, key])
-        .find(|file| file.exists())
-    {
+    let files =
+        ["ca", "sender", "receiver"].map(|name| (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key"))));
+    if let Some(file) = files.iter().flat_map(|(pem, key)| [pem, key]).find(|file| file.exists()) {
         return Err(PkiError::Exists(file.clone()));
     }
     let now = SystemTime::now();
@@ -99,41 +91,24 @@ pub fn init(dir: &Path, request: &Request<'_>) -> Result<Written, PkiError> {
     let receiver = leaf(&ca, "receiver", request.receiver, now)?;
     let pairs = [(ca.pem(), ca.key().serialize_pem()), sender, receiver];
 
-    fs::create_dir_all(dir).map_err(|source| PkiError::Write {
-        file: dir.to_owned(),
-        source,
-    })?;
+    fs::create_dir_all(dir).map_err(|source| PkiError::Write { file: dir.to_owned(), source })?;
     for ((pem_file, key_file), (pem, key)) in files.iter().zip(&pairs) {
         write(pem_file, pem, 0o644)?;
         write(key_file, key, 0o600)?;
     }
-    Ok(Written {
-        dir: dir.to_owned(),
-        sender: request.sender.to_vec(),
-        receiver: request.receiver.to_vec(),
-    })
+    Ok(Written { dir: dir.to_owned(), sender: request.sender.to_vec(), receiver: request.receiver.to_vec() })
 }
 
 impl fmt::Display for Written {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dir = self.dir.display();
-        writeln!(
-            f,
-            "{dir}/ca.pem                  both sides; valid {CA_DAYS} days"
-        )?;
-        writeln!(
-            f,
-            "{dir}/ca.key                  keep it offline: it can make further certificates"
-        )?;
+        writeln!(f, "{dir}/ca.pem                  both sides; valid {CA_DAYS} days")?;
+        writeln!(f, "{dir}/ca.key                  keep it offline: it can make further certificates")?;
         let sides = [("sender", &self.sender), ("receiver", &self.receiver)];
         for (index, (side, names)) in sides.into_iter().enumerate() {
             let end = if index == 0 { "\n" } else { "" };
             let files = format!("{side}.pem, {side}.key");
-            write!(
-                f,
-                "{dir}/{files:<24}{}; valid {LEAF_DAYS} days{end}",
-                names.join(", ")
-            )?;
+            write!(f, "{dir}/{files:<24}{}; valid {LEAF_DAYS} days{end}", names.join(", "))?;
         }
         Ok(())
     }
@@ -159,33 +134,18 @@ fn leaf(
     now: SystemTime,
 ) -> Result<(String, String), PkiError> {
     if names.is_empty() {
-        return Err(PkiError::Names {
-            side,
-            reason: "needs at least one DNS name or IP address".to_owned(),
-        });
+        return Err(PkiError::Names { side, reason: "needs at least one DNS name or IP address".to_owned() });
     }
-    if let Some(name) = names
-        .iter()
-        .find(|name| rustls::pki_types::ServerName::try_from(name.as_str()).is_err())
-    {
-        return Err(PkiError::Names {
-            side,
-            reason: format!("`{name}` is not a DNS name or IP address"),
-        });
+    if let Some(name) = names.iter().find(|name| rustls::pki_types::ServerName::try_from(name.as_str()).is_err()) {
+        return Err(PkiError::Names { side, reason: format!("`{name}` is not a DNS name or IP address") });
     }
-    let certificate = |source| PkiError::Certificate {
-        name: names[0].clone(),
-        source,
-    };
+    let certificate = |source| PkiError::Certificate { name: names[0].clone(), source };
     let mut params = CertificateParams::new(names).map_err(certificate)?;
     params.distinguished_name = common_name(side);
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     // Both purposes on both sides: which side dials is a matter of firewalls and may change.
-    params.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ClientAuth,
-        ExtendedKeyUsagePurpose::ServerAuth,
-    ];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
     params.not_before = (now - CLOCK_SKEW).into();
     params.not_after = (now + DAY * LEAF_DAYS).into();
     let key = KeyPair::generate().map_err(certificate)?;
@@ -210,10 +170,7 @@ fn write(file: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
         opened.write_all(text.as_bytes())?;
         opened.sync_all()
     });
-    written.map_err(|source| PkiError::Write {
-        file: file.to_owned(),
-        source,
-    })
+    written.map_err(|source| PkiError::Write { file: file.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -227,36 +184,23 @@ mod tests {
     #[test]
     fn six_files_are_written_with_keys_for_the_owner_only() {
         let dir = tempfile::tempdir().unwrap();
-        let (sender, receiver) = (
-            names(&["sender.fra.example"]),
-            names(&["link.sin.example", "10.0.0.7"]),
-        );
-        let request = Request {
-            link: "fra-to-sin",
-            sender: &sender,
-            receiver: &receiver,
-        };
+        let (sender, receiver) = (names(&["sender.fra.example"]), names(&["link.sin.example", "10.0.0.7"]));
+        let request = Request { link: "fra-to-sin", sender: &sender, receiver: &receiver };
         let written = init(&dir.path().join("pki"), &request).unwrap();
         for name in ["ca", "sender", "receiver"] {
             let pem = fs::read_to_string(written.dir.join(format!("{name}.pem"))).unwrap();
             assert!(pem.starts_with("-----BEGIN CERTIFICATE-----"));
             let key = written.dir.join(format!("{name}.key"));
-            assert!(
-                fs::read_to_string(&key)
-                    .unwrap()
-                    .starts_with("-----BEGIN PRIVATE KEY-----")
-            );
+            assert!(fs::read_to_string(&key).unwrap().starts_with("-----BEGIN PRIVATE KEY-----"));
             #[cfg(unix)]
             assert_eq!(
-                std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&key).unwrap().permissions())
-                    & 0o777,
+                std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&key).unwrap().permissions()) & 0o777,
                 0o600
             );
         }
         let shown = written.to_string();
         assert!(
-            shown.contains("receiver.pem, receiver.key")
-                && shown.contains("link.sin.example, 10.0.0.7"),
+            shown.contains("receiver.pem, receiver.key") && shown.contains("link.sin.example, 10.0.0.7"),
             "{shown}"
         );
         assert_eq!(shown.lines().count(), 4);
@@ -267,15 +211,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("receiver.key"), "precious").unwrap();
         let (sender, receiver) = (names(&["a"]), names(&["b"]));
-        let error = init(
-            dir.path(),
-            &Request {
-                link: "l",
-                sender: &sender,
-                receiver: &receiver,
-            },
-        )
-        .unwrap_err();
+        let error = init(dir.path(), &Request { link: "l", sender: &sender, receiver: &receiver }).unwrap_err();
         assert!(error.to_string().contains("receiver.key exists"), "{error}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
@@ -284,23 +220,9 @@ mod tests {
     fn names_that_no_certificate_can_hold_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let good = names(&["a"]);
-        for (bad, reason) in [
-            (names(&[]), "at least one"),
-            (names(&["a b"]), "`a b` is not a DNS name"),
-        ] {
-            let error = init(
-                dir.path(),
-                &Request {
-                    link: "l",
-                    sender: &bad,
-                    receiver: &good,
-                },
-            )
-            .unwrap_err();
-            assert!(
-                error.to_string().starts_with("sender: ") && error.to_string().contains(reason),
-                "{error}"
-            );
+        for (bad, reason) in [(names(&[]), "at least one"), (names(&["a b"]), "`a b` is not a DNS name")] {
+            let error = init(dir.path(), &Request { link: "l", sender: &bad, receiver: &good }).unwrap_err();
+            assert!(error.to_string().starts_with("sender: ") && error.to_string().contains(reason), "{error}");
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }

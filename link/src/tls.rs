@@ -19,7 +19,7 @@ use crate::config::{Absent, Document, Field, Reported, Section, Shape};
 pub const SECTION: Section = Section {
     path: "tls",
     shape: Shape::Table,
-    doc: "Who this process is and whom it believes. Both sides prove themselves; `causeway pki init` makes\n\
+    doc: "Who this process is and whom it believes. Both sides prove themselves; `causeway pki init` makes \
           all the files. Relative paths start at the directory of this file.",
     fields: &[
         Field {
@@ -124,16 +124,8 @@ impl TlsFiles {
     /// Reads `[tls]`.
     pub fn read(document: &Document<'_>) -> Result<Self, Reported> {
         let table = document.table(SECTION.path);
-        let (ca, certificate, key) = (
-            table.read_file("ca"),
-            table.read_file("certificate"),
-            table.read_file("key"),
-        );
-        Ok(Self {
-            ca: ca?,
-            certificate: certificate?,
-            key: key?,
-        })
+        let (ca, certificate, key) = (table.read_file("ca"), table.read_file("certificate"), table.read_file("key"));
+        Ok(Self { ca: ca?, certificate: certificate?, key: key? })
     }
 }
 
@@ -142,35 +134,20 @@ impl Credentials {
     pub fn load(files: &TlsFiles, end: End, now: UnixTime) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         for certificate in certificates(&files.ca)? {
-            roots
-                .add(certificate)
-                .map_err(|error| unusable(&files.ca, error.to_string()))?;
+            roots.add(certificate).map_err(|error| unusable(&files.ca, error.to_string()))?;
         }
         let chain = certificates(&files.certificate)?;
-        check_leaf(&chain[0], &roots, end, now)
-            .map_err(|reason| unusable(&files.certificate, reason))?;
+        check_leaf(&chain[0], &roots, end, now).map_err(|reason| unusable(&files.certificate, reason))?;
         let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|source| match source {
-            pem::Error::NoItemsFound => TlsError::Nothing {
-                file: files.key.clone(),
-                wanted: "private key",
-            },
-            source => TlsError::Read {
-                file: files.key.clone(),
-                source,
-            },
+            pem::Error::NoItemsFound => TlsError::Nothing { file: files.key.clone(), wanted: "private key" },
+            source => TlsError::Read { file: files.key.clone(), source },
         })?;
-        Ok(Self {
-            roots: Arc::new(roots),
-            chain,
-            key,
-            files: files.clone(),
-        })
+        Ok(Self { roots: Arc::new(roots), chain, key, files: files.clone() })
     }
 
     /// What a dialling end needs.
     pub fn client(&self) -> Result<QuicClientConfig, TlsError> {
-        let builder =
-            ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
+        let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
         let mut config = builder
             .expect("the provider knows TLS 1.3")
             .with_root_certificates(Arc::clone(&self.roots))
@@ -184,12 +161,10 @@ impl Credentials {
 
     /// What a listening end needs.
     pub fn server(&self) -> Result<QuicServerConfig, TlsError> {
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::clone(&self.roots), provider())
-                .build()
-                .map_err(|error| unusable(&self.files.ca, error.to_string()))?;
-        let builder =
-            ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&self.roots), provider())
+            .build()
+            .map_err(|error| unusable(&self.files.ca, error.to_string()))?;
+        let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
         let mut config = builder
             .expect("the provider knows TLS 1.3")
             .with_client_cert_verifier(verifier)
@@ -202,42 +177,33 @@ impl Credentials {
     }
 
     fn pair(&self, source: rustls::Error) -> TlsError {
-        TlsError::Pair {
-            key: self.files.key.clone(),
-            certificate: self.files.certificate.clone(),
-            source,
-        }
+        TlsError::Pair { key: self.files.key.clone(), certificate: self.files.certificate.clone(), source }
     }
 }
 
 impl PeerIdentity {
     /// The identity that `connection`'s handshake has verified; `None` before its end.
     pub fn of(connection: &quinn::Connection) -> Option<Self> {
-        let chain = connection
-            .peer_identity()?
-            .downcast::<Vec<CertificateDer<'static>>>()
-            .ok()?;
+        let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
         chain.into_iter().next().map(|leaf| Self { leaf })
     }
 
     /// The first of `names` that the certificate is valid for, by the rules for DNS names and IP
     /// addresses in certificates; the subject's common name counts for nothing.
-    pub fn names_any<'n>(&self, names: &'n [String]) -> Option<&'n str> {
+    pub fn names_any<'n>(&self, names: &'n [impl AsRef<str>]) -> Option<&'n str> {
         let certificate = EndEntityCert::try_from(&self.leaf).ok()?;
         let proven = |name: &&str| {
             let name = ServerName::try_from(*name);
             name.is_ok_and(|name| certificate.verify_is_valid_for_subject_name(&name).is_ok())
         };
-        names.iter().map(String::as_str).find(proven)
+        names.iter().map(AsRef::as_ref).find(proven)
     }
 
     /// The DNS names in the certificate, for messages.
     pub fn dns_names(&self) -> Vec<String> {
         let certificate = EndEntityCert::try_from(&self.leaf);
-        certificate.map_or_else(
-            |_| Vec::new(),
-            |certificate| certificate.valid_dns_names().map(str::to_owned).collect(),
-        )
+        certificate
+            .map_or_else(|_| Vec::new(), |certificate| certificate.valid_dns_names().map(str::to_owned).collect())
     }
 }
 
@@ -246,73 +212,41 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 fn unusable(file: &Path, reason: impl Into<String>) -> TlsError {
-    TlsError::Unusable {
-        file: file.to_owned(),
-        reason: reason.into(),
-    }
+    TlsError::Unusable { file: file.to_owned(), reason: reason.into() }
 }
 
 /// Every certificate of a PEM file, at least one.
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let read = |source| TlsError::Read {
-        file: file.to_owned(),
-        source,
-    };
-    let list = CertificateDer::pem_file_iter(file)
-        .map_err(read)?
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(read)?;
+    let read = |source| TlsError::Read { file: file.to_owned(), source };
+    let list = CertificateDer::pem_file_iter(file).map_err(read)?.collect::<Result<Vec<_>, _>>().map_err(read)?;
     if list.is_empty() {
-        return Err(TlsError::Nothing {
-            file: file.to_owned(),
-            wanted: "certificate",
-        });
+        return Err(TlsError::Nothing { file: file.to_owned(), wanted: "certificate" });
     }
     Ok(list)
 }
 
 /// Checks what the other side would refuse us for: time and purpose. Whether it believes our authority
 /// is its own affair, so an unknown issuer is no error here.
-fn check_leaf(
-    leaf: &CertificateDer<'_>,
-    roots: &RootCertStore,
-    end: End,
-    now: UnixTime,
-) -> Result<(), String> {
-    let certificate = EndEntityCert::try_from(leaf)
-        .map_err(|error| format!("not a usable certificate: {error}"))?;
+fn check_leaf(leaf: &CertificateDer<'_>, roots: &RootCertStore, end: End, now: UnixTime) -> Result<(), String> {
+    let certificate = EndEntityCert::try_from(leaf).map_err(|error| format!("not a usable certificate: {error}"))?;
     let (usage, purpose) = match end {
-        End::Client => (
-            KeyUsage::client_auth(),
-            "to dial with (extended key usage clientAuth)",
-        ),
-        End::Server => (
-            KeyUsage::server_auth(),
-            "to be dialled with (extended key usage serverAuth)",
-        ),
+        End::Client => (KeyUsage::client_auth(), "to dial with (extended key usage clientAuth)"),
+        End::Server => (KeyUsage::server_auth(), "to be dialled with (extended key usage serverAuth)"),
     };
     let algorithms = provider().signature_verification_algorithms.all;
     match certificate.verify_for_usage(algorithms, &roots.roots, &[], now, usage, None, None) {
-        Err(webpki::Error::CertExpired { not_after, .. }) => {
-            Err(format!("certificate expired at {}", date(not_after)))
+        Err(webpki::Error::CertExpired { not_after, .. }) => Err(format!("certificate expired at {}", date(not_after))),
+        Err(webpki::Error::CertNotValidYet { not_before, .. }) => {
+            Err(format!("certificate is not valid before {}; is the clock right?", date(not_before)))
         }
-        Err(webpki::Error::CertNotValidYet { not_before, .. }) => Err(format!(
-            "certificate is not valid before {}; is the clock right?",
-            date(not_before)
-        )),
-        Err(webpki::Error::RequiredEkuNotFoundContext(_)) => {
-            Err(format!("certificate is not made {purpose}"))
-        }
+        Err(webpki::Error::RequiredEkuNotFoundContext(_)) => Err(format!("certificate is not made {purpose}")),
         _ => Ok(()),
     }
 }
 
 fn date(time: UnixTime) -> String {
     let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_second(seconds).map_or_else(
-        |_| format!("Unix second {seconds}"),
-        |time| time.to_string(),
-    )
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| format!("Unix second {seconds}"), |time| time.to_string())
 }
 
 #[cfg(test)]

@@ -36,23 +36,14 @@ impl TopicPattern {
                 "\"{written}\" is internal to its cluster; topics that begin with `__` are not carried"
             ));
         }
-        let regex = (!is_name)
-            .then(|| Regex::new(&format!("^(?:{written})$")))
-            .transpose();
-        let regex = regex.map_err(|error| {
-            format!("\"{written}\" is no regular expression: {}", reason(&error))
-        })?;
-        Ok(Self {
-            written: written.to_owned(),
-            regex,
-        })
+        let regex = (!is_name).then(|| Regex::new(&format!("^(?:{written})$"))).transpose();
+        let regex = regex.map_err(|error| format!("\"{written}\" is no regular expression: {}", reason(&error)))?;
+        Ok(Self { written: written.to_owned(), regex })
     }
 
     /// Whether `topic` is meant.
     pub fn matches(&self, topic: &str) -> bool {
-        self.regex
-            .as_ref()
-            .map_or_else(|| self.written == topic, |regex| regex.is_match(topic))
+        self.regex.as_ref().map_or_else(|| self.written == topic, |regex| regex.is_match(topic))
     }
 
     /// The name, where this is not a regular expression.
@@ -82,10 +73,7 @@ impl TopicFilter {
     /// matter. Hash this to see whether a filter has changed.
     pub fn canonical(&self) -> String {
         let sorted = |mark: char, patterns: &[TopicPattern]| {
-            let mut lines = patterns
-                .iter()
-                .map(|pattern| format!("{mark}{}\n", pattern.written))
-                .collect::<Vec<_>>();
+            let mut lines = patterns.iter().map(|pattern| format!("{mark}{}\n", pattern.written)).collect::<Vec<_>>();
             lines.sort_unstable();
             lines.dedup();
             lines.concat()
@@ -140,53 +128,32 @@ mod tests {
     fn a_name_is_exact_and_anything_else_is_a_regex_over_the_whole_name() {
         assert!(pattern("a.b").matches("a.b") && !pattern("a.b").matches("axb"));
         assert_eq!(pattern("a.b").exact(), Some("a.b"));
-        assert!(
-            pattern("payments.*").matches("payments.eu")
-                && !pattern("payments.*").matches("my.payments.eu")
-        );
+        assert!(pattern("payments.*").matches("payments.eu") && !pattern("payments.*").matches("my.payments.eu"));
         assert!(!pattern("a|b").matches("ab") && pattern("a|b").matches("b"));
         assert_eq!(pattern("a|b").exact(), None);
     }
 
     #[test]
     fn excludes_win_and_internal_topics_are_never_carried() {
-        let filter = TopicFilter::new(
-            vec![pattern(".*")],
-            vec![pattern("tmp-.*"), pattern("scratch")],
-        );
+        let filter = TopicFilter::new(vec![pattern(".*")], vec![pattern("tmp-.*"), pattern("scratch")]);
         assert!(filter.matches("orders"));
         for left_out in ["tmp-1", "scratch", "__consumer_offsets"] {
             assert!(!filter.matches(left_out), "{left_out}");
         }
-        assert!(
-            TopicPattern::parse("__consumer_offsets")
-                .unwrap_err()
-                .contains("internal")
-        );
+        assert!(TopicPattern::parse("__consumer_offsets").unwrap_err().contains("internal"));
     }
 
     #[test]
     fn a_broken_entry_says_what_is_wrong() {
-        assert!(
-            TopicPattern::parse("a(")
-                .unwrap_err()
-                .ends_with("unclosed group")
-        );
-        assert!(
-            TopicPattern::parse(&"a".repeat(250))
-                .unwrap_err()
-                .contains("at most 249 characters")
-        );
+        assert!(TopicPattern::parse("a(").unwrap_err().ends_with("unclosed group"));
+        assert!(TopicPattern::parse(&"a".repeat(250)).unwrap_err().contains("at most 249 characters"));
         assert!(TopicPattern::parse("..").is_err());
         assert!(TopicPattern::parse(&"a".repeat(249)).is_ok());
     }
 
     #[test]
     fn the_canonical_text_ignores_order_and_repetition_but_not_sides() {
-        let one = TopicFilter::new(
-            vec![pattern("b"), pattern("a"), pattern("b")],
-            vec![pattern("c")],
-        );
+        let one = TopicFilter::new(vec![pattern("b"), pattern("a"), pattern("b")], vec![pattern("c")]);
         let two = TopicFilter::new(vec![pattern("a"), pattern("b")], vec![pattern("c")]);
         let other = TopicFilter::new(vec![pattern("a"), pattern("b"), pattern("c")], vec![]);
         assert_eq!(one.canonical(), two.canonical());

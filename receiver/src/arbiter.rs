@@ -75,9 +75,9 @@ impl Arbiter {
         if !replaces {
             return vec![self.stand_by(candidate)];
         }
-        let returning = self.replaced.is_some_and(|(process, at)| {
-            process == candidate.process && now.saturating_duration_since(at) < CONTESTED
-        });
+        let returning = self
+            .replaced
+            .is_some_and(|(process, at)| process == candidate.process && now.saturating_duration_since(at) < CONTESTED);
         if returning && !same_process {
             let detail = format!(
                 "instance {:?} was replaced {} s ago by another live process of that name; give each sender its own `instance`",

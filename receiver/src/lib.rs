@@ -1,11 +1,12 @@
 //! Commits a link's records to the target cluster, exactly once. In the order a record meets them:
 //!
+//! - [`config`]: what it is told
 //! - [`server`]: accepts channels and gives each a session
 //! - [`session`]: who is it, may it; then messages and frames until it ends
 //! - [`arbiter`]: who may send on a link
 //! - [`served_link`]: one link: its lanes, which outlive sessions
 //! - [`ledger`]: frames held against the sender's credit
-//! - [`targets`], [`rename`]: the target topics of offered partitions
+//! - [`targets`]: the target topics of offered partitions
 //! - [`state_topic`], [`state`]: what is remembered in the target
 //! - [`lane_thread`], [`lane`]: frames in, transactions out
 //! - [`inbox`]: frames by sequence, held until committed
@@ -17,6 +18,7 @@
 //! - [`target`]: the target cluster as a lane sees it
 
 pub mod arbiter;
+pub mod config;
 pub mod inbox;
 pub mod join;
 pub mod knowledge;
@@ -25,7 +27,6 @@ pub mod lane_thread;
 pub mod ledger;
 pub mod memory;
 pub mod pace;
-pub mod rename;
 pub mod served_link;
 pub mod server;
 pub mod session;

@@ -14,8 +14,8 @@ use wire::ids::LaneId;
 use wire::limits::FRAME_RAW_TARGET;
 
 use crate::arbiter::{Arbiter, Candidate, SessionId, Verdict};
+use crate::config::Rename;
 use crate::lane_thread::{Command, LaneHandle};
-use crate::rename::Rename;
 use crate::state_topic::{self, StateTopicError};
 
 /// Room in a reserve beside a frame's body: header and run table.

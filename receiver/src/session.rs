@@ -100,7 +100,13 @@ impl Waiting {
             Err(ending) => self.refuse(ending).await,
         };
         link.handle_end(id);
-        tracing::info!(link = link.settings.name, session = id, code = ending.code.name(), detail = ending.detail, "session ended");
+        tracing::info!(
+            link = link.settings.name,
+            session = id,
+            code = ending.code.name(),
+            detail = ending.detail,
+            "session ended"
+        );
         connection.close(u32::from(ending.code.number()).into(), ending.detail.as_bytes());
     }
 
@@ -119,9 +125,17 @@ impl Waiting {
             match verdict {
                 Some(Verdict::Activate(_)) => return self.prepare(shutdown).await,
                 Some(Verdict::StandBy { behind, .. }) => {
-                    tracing::info!(link = self.link.settings.name, sender = self.hello.instance, behind, "sender stands by");
+                    tracing::info!(
+                        link = self.link.settings.name,
+                        sender = self.hello.instance,
+                        behind,
+                        "sender stands by"
+                    );
                     let standby = Control::Standby { behind };
-                    self.writer.send(&standby).await.map_err(|error| Ending::new(CloseCode::Normal, error.to_string()))?;
+                    self.writer
+                        .send(&standby)
+                        .await
+                        .map_err(|error| Ending::new(CloseCode::Normal, error.to_string()))?;
                 }
                 Some(Verdict::End { code, detail, .. }) => return Err(Ending { code, detail }),
                 None => return Err(Ending::new(CloseCode::Internal, "link is gone")),
@@ -266,9 +280,7 @@ impl Active {
                 tracing::error!(%lane, %slot, reason, detail, "sender halted a partition");
                 self.command(lane, Command::Halted(self.id, epoch, slot))
             }
-            Control::Clock { asked, answered: 0 } => {
-                self.send(Control::Clock { asked, answered: unix_nanos() }).await
-            }
+            Control::Clock { asked, answered: 0 } => self.send(Control::Clock { asked, answered: unix_nanos() }).await,
             Control::LaneClosed { .. } => Ok(()),
             Control::Close { code, detail } => Err(Ending { code, detail }),
             other => Err(PeerMisbehaved::UnexpectedMessage(wire::codec::control_name(&other)).into()),

@@ -62,10 +62,8 @@ pub fn prepare(catalog: &dyn Catalog, link: &str, lanes: u16, replication: Optio
     let configs = catalog.configs(&name)?;
     match configs.iter().find(|entry| entry.name == "cleanup.policy") {
         Some(policy) if policy.value != "compact" => {
-            let detail = format!(
-                "{name} has cleanup.policy={}: positions would expire; set it to compact",
-                policy.value
-            );
+            let detail =
+                format!("{name} has cleanup.policy={}: positions would expire; set it to compact", policy.value);
             Err(StateTopicError::Refused { code: CloseCode::StateRefused, detail })
         }
         _ => Ok(()),
@@ -74,8 +72,7 @@ pub fn prepare(catalog: &dyn Catalog, link: &str, lanes: u16, replication: Optio
 
 /// A created topic is usable once every partition has a leader that answers.
 fn appear(catalog: &dyn Catalog, name: &str, lanes: i32) -> Result<(), StateTopicError> {
-    let partitions: Vec<_> =
-        (0..lanes).map(|partition| TopicPartition { topic: name.to_owned(), partition }).collect();
+    let partitions: Vec<_> = (0..lanes).map(|partition| TopicPartition { topic: name.to_owned(), partition }).collect();
     let mut waited = Duration::ZERO;
     loop {
         match catalog.bounds(&partitions, Isolation::Uncommitted) {

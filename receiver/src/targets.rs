@@ -10,8 +10,8 @@ use link::kafka::{KafkaError, KafkaFault};
 use link::topics::TopicFilter;
 use wire::control::{OfferedPartition, TopicConfig};
 
+use crate::config::Rename;
 use crate::join::{Offered, OfferedTarget};
-use crate::rename::Rename;
 use crate::state::HaltRecord;
 use crate::target::TargetPartition;
 
@@ -75,7 +75,8 @@ impl Targets {
             topics.contains_key(&topic).then_some(TopicPartition { topic, partition: partition.partition })
         };
         let present: Vec<_> = partitions.iter().filter_map(at).collect();
-        let bounds = if present.is_empty() { Vec::new() } else { self.catalog.bounds(&present, Isolation::Uncommitted)? };
+        let bounds =
+            if present.is_empty() { Vec::new() } else { self.catalog.bounds(&present, Isolation::Uncommitted)? };
         let ends: HashMap<_, _> = present.into_iter().zip(bounds).collect();
         let offer = |partition: &OfferedPartition| {
             let target = match at(partition) {
@@ -96,7 +97,10 @@ impl Targets {
     }
 
     /// Creates what is missing, grows what is too small, and waits until the cluster shows it.
-    fn ensure(&self, wanted: &HashMap<String, &OfferedPartition>) -> Result<HashMap<String, TopicDescription>, KafkaError> {
+    fn ensure(
+        &self,
+        wanted: &HashMap<String, &OfferedPartition>,
+    ) -> Result<HashMap<String, TopicDescription>, KafkaError> {
         let names: Vec<_> = wanted.keys().cloned().collect();
         let mut found = self.describe(&names)?;
         let missing: Vec<_> = wanted.iter().filter(|(name, _)| !found.contains_key(*name)).collect();
@@ -112,7 +116,9 @@ impl Targets {
             }
         }
         let is_there = |found: &HashMap<String, TopicDescription>| {
-            wanted.iter().all(|(name, wanted)| found.get(name).is_some_and(|topic| topic.partitions >= wanted.partitions))
+            wanted
+                .iter()
+                .all(|(name, wanted)| found.get(name).is_some_and(|topic| topic.partitions >= wanted.partitions))
         };
         let mut waited = Duration::ZERO;
         while !is_there(&found) {

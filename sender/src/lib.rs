@@ -1,6 +1,6 @@
 //! Reads a source cluster and sends its records over a link. In the order a record meets them:
 //!
-//! - [`filter`]: which topics
+//! - [`config`]: what it is told
 //! - [`discovery`]: what the source has, looked up again every few seconds
 //! - [`router`]: which lane carries a partition
 //! - [`roster`]: which partitions have joined, and which are to be offered
@@ -13,9 +13,9 @@
 //! - [`progress`]: what a lane has done
 
 pub mod bank;
+pub mod config;
 pub mod credit;
 pub mod discovery;
-pub mod filter;
 pub mod lane;
 pub mod lane_thread;
 pub mod offers;

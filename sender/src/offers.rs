@@ -10,19 +10,9 @@ use wire::control::{Control, OfferedPartition, TopicConfig};
 use wire::ids::{Position, Slot};
 use wire::limits::OFFER_PARTITIONS_MAX;
 
+use crate::config::Start;
 use crate::discovery::Topics;
 use crate::roster::{Due, SourcePartition, SourceTopic};
-
-/// Where partitions begin that the link has never carried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// At the oldest record that still exists.
-    Earliest,
-    /// After the newest committed record at the time of the link's first start.
-    Latest,
-    /// At the first record stamped at or after this time, ms since the Unix epoch.
-    Timestamp(i64),
-}
 
 /// The messages that offer `due`: each topic not in `announced` first, then the partitions in batches.
 /// Blocks on the source cluster.

@@ -88,10 +88,7 @@ impl Progress {
     pub fn handle_partitions(&self, assignments: &[Assignment]) {
         let mut inner = self.lock();
         for assignment in assignments {
-            let partition = SourcePartition {
-                topic: Arc::clone(&assignment.topic),
-                partition: assignment.partition,
-            };
+            let partition = SourcePartition { topic: Arc::clone(&assignment.topic), partition: assignment.partition };
             inner.partitions.insert(assignment.slot, (partition, assignment.position));
         }
     }

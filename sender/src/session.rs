@@ -4,8 +4,8 @@
 //! about records the lane's.
 
 mod handshake;
-mod opening;
 mod offering;
+mod opening;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -244,8 +244,12 @@ impl<'a> Active<'a> {
         self.roster.handle_lane_closed(lane);
         match reason {
             LaneClosedReason::SessionEnded => {}
-            LaneClosedReason::TargetFailed => tracing::warn!(%lane, detail, "lane closed by the receiver; opening it again"),
-            LaneClosedReason::Superseded => tracing::error!(%lane, detail, "lane contested: another receiver opened it"),
+            LaneClosedReason::TargetFailed => {
+                tracing::warn!(%lane, detail, "lane closed by the receiver; opening it again")
+            }
+            LaneClosedReason::Superseded => {
+                tracing::error!(%lane, detail, "lane contested: another receiver opened it")
+            }
             LaneClosedReason::Refused => tracing::error!(%lane, detail, "lane refused by the receiver"),
         }
         self.reopen.handle_closed(lane, reason, Instant::now(), rand::random());
@@ -291,7 +295,8 @@ impl<'a> Active<'a> {
 
     fn command(&self, lane: LaneId, command: Command) -> Result<(), SessionEnd> {
         let handle = self.session.lanes.get(usize::from(lane.0));
-        let handle = handle.ok_or_else(|| SessionEnd::Lost(format!("receiver names lane {lane}, which the link has not")))?;
+        let handle =
+            handle.ok_or_else(|| SessionEnd::Lost(format!("receiver names lane {lane}, which the link has not")))?;
         let pushed = handle.mailbox.push(command);
         pushed.map_err(|_| SessionEnd::Lost(format!("lane {lane} is stuck: its mailbox is full")))
     }

@@ -42,13 +42,7 @@ impl<'t> Document<'t> {
         let (root, errors) = DeTable::parse_recoverable(text);
         let root = root.into_inner();
         let problems = RefCell::new(Problems::none(name));
-        let document = Self {
-            text,
-            root,
-            sections,
-            files: None,
-            problems,
-        };
+        let document = Self { text, root, sections, files: None, problems };
         for error in errors {
             let at = error.span().map_or(text.len(), |span| span.start);
             document.report(at, error.message().to_owned());
@@ -72,21 +66,13 @@ impl<'t> Document<'t> {
             head = entry.map_or(self.text.len(), |(key, _)| key.span().start);
             entries = entry.and_then(|(_, value)| value.get_ref().as_table());
         }
-        Table {
-            document: self,
-            section,
-            entries,
-            head,
-        }
+        Table { document: self, section, entries, head }
     }
 
     /// Every `[[path]]`, in the order written.
     pub fn tables(&self, path: &str) -> Vec<Table<'_>> {
         let section = self.section(path);
-        let array = self
-            .root
-            .get(path)
-            .and_then(|value| value.get_ref().as_array());
+        let array = self.root.get(path).and_then(|value| value.get_ref().as_array());
         let tables = array.into_iter().flat_map(|array| array.iter());
         tables
             .map(|value| Table {
@@ -113,9 +99,7 @@ impl<'t> Document<'t> {
     }
 
     pub(crate) fn report(&self, offset: usize, message: String) -> Reported {
-        self.problems
-            .borrow_mut()
-            .push(Place::of(self.text, offset), message);
+        self.problems.borrow_mut().push(Place::of(self.text, offset), message);
         Reported(())
     }
 
@@ -125,10 +109,7 @@ impl<'t> Document<'t> {
     }
 
     fn section(&self, path: &str) -> &'static Section {
-        self.sections
-            .iter()
-            .find(|section| section.path == path)
-            .expect("only sections of the table are read")
+        self.sections.iter().find(|section| section.path == path).expect("only sections of the table are read")
     }
 
     fn report_unknown(&self, path: &str, entries: &DeTable<'_>) {
@@ -147,9 +128,7 @@ impl<'t> Document<'t> {
             match (child.shape, value.get_ref()) {
                 (Shape::Table, DeValue::Table(entries)) => self.report_unknown(&dotted, entries),
                 (Shape::Properties, DeValue::Table(_)) => {}
-                (Shape::Repeated, DeValue::Array(tables))
-                    if tables.iter().all(|t| t.get_ref().is_table()) =>
-                {
+                (Shape::Repeated, DeValue::Array(tables)) if tables.iter().all(|t| t.get_ref().is_table()) => {
                     for entries in tables.iter().filter_map(|table| table.get_ref().as_table()) {
                         self.report_unknown(&dotted, entries);
                     }
@@ -165,25 +144,14 @@ impl<'t> Document<'t> {
     fn unknown(&self, section: &Section, key: &str) -> String {
         let found = format!("unknown key `{key}`");
         let fields = section.fields.iter().map(|field| field.name);
-        let children = self
-            .sections
-            .iter()
-            .filter_map(|child| child_name(section, child));
+        let children = self.sections.iter().filter_map(|child| child_name(section, child));
         if let Some(name) = nearest(key, fields.chain(children)) {
             return format!("{found}; did you mean `{name}`?");
         }
-        if let Some(home) = self
-            .sections
-            .iter()
-            .find(|other| other.field(key).is_some())
-        {
+        if let Some(home) = self.sections.iter().find(|other| other.field(key).is_some()) {
             return format!("{found} here; it belongs to {}", home.title());
         }
-        let known = section
-            .fields
-            .iter()
-            .map(|field| format!("`{}`", field.name))
-            .collect::<Vec<_>>();
+        let known = section.fields.iter().map(|field| format!("`{}`", field.name)).collect::<Vec<_>>();
         format!("{found}; {} has {}", section.title(), known.join(", "))
     }
 }
@@ -231,21 +199,13 @@ impl<'d> Table<'d> {
             (None, _) => return Err(self.missing(field)),
         };
         let Some(array) = value.as_array() else {
-            return self
-                .convert(field, offset, value)
-                .map(|single| vec![single]);
+            return self.convert(field, offset, value).map(|single| vec![single]);
         };
         if array.is_empty() && field.absent == Absent::Required {
-            let message = format!(
-                "`{}` is empty; it takes {}",
-                self.section.dotted(name),
-                field.kind
-            );
+            let message = format!("`{}` is empty; it takes {}", self.section.dotted(name), field.kind);
             return Err(self.document.report(offset, message));
         }
-        let elements = array
-            .iter()
-            .map(|element| self.convert(field, element.span().start, element.get_ref()));
+        let elements = array.iter().map(|element| self.convert(field, element.span().start, element.get_ref()));
         // Two steps, so that one bad element does not hide the next.
         elements.collect::<Vec<_>>().into_iter().collect()
     }
@@ -260,11 +220,7 @@ impl<'d> Table<'d> {
         match std::fs::File::open(&path) {
             Ok(_) => Ok(path),
             Err(error) => {
-                let message = format!(
-                    "`{}`: {} cannot be read: {error}",
-                    self.section.dotted(name),
-                    path.display()
-                );
+                let message = format!("`{}`: {} cannot be read: {error}", self.section.dotted(name), path.display());
                 Err(self.refuse(name, message))
             }
         }
@@ -277,19 +233,12 @@ impl<'d> Table<'d> {
 
     /// Puts a problem with the value of `name` on the list, for what only several settings together show.
     pub fn refuse(&self, name: &str, message: impl Into<String>) -> Reported {
-        let offset = self
-            .entry(name)
-            .map_or(self.head, |value| value.span().start);
+        let offset = self.entry(name).map_or(self.head, |value| value.span().start);
         self.document.report(offset, message.into())
     }
 
-    pub(crate) fn entries(
-        &self,
-    ) -> impl Iterator<Item = (&'d str, &'d Spanned<DeValue<'d>>)> + use<'d> {
-        self.entries
-            .into_iter()
-            .flatten()
-            .map(|(key, value)| (&**key.get_ref(), value))
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&'d str, &'d Spanned<DeValue<'d>>)> + use<'d> {
+        self.entries.into_iter().flatten().map(|(key, value)| (&**key.get_ref(), value))
     }
 
     pub(crate) fn section(&self) -> &'static Section {
@@ -301,9 +250,7 @@ impl<'d> Table<'d> {
     }
 
     fn field(&self, name: &str) -> &'static Field {
-        self.section
-            .field(name)
-            .expect("only fields of the table are read")
+        self.section.field(name).expect("only fields of the table are read")
     }
 
     fn entry(&self, name: &str) -> Option<&'d Spanned<DeValue<'d>>> {
@@ -311,28 +258,15 @@ impl<'d> Table<'d> {
     }
 
     fn missing(&self, field: &Field) -> Reported {
-        let message = format!(
-            "`{}` is missing; it takes {}",
-            self.section.dotted(field.name),
-            field.kind
-        );
+        let message = format!("`{}` is missing; it takes {}", self.section.dotted(field.name), field.kind);
         self.document.report(self.head, message)
     }
 
-    fn convert<T: Setting>(
-        &self,
-        field: &Field,
-        offset: usize,
-        value: &DeValue<'_>,
-    ) -> Result<T, Reported> {
+    fn convert<T: Setting>(&self, field: &Field, offset: usize, value: &DeValue<'_>) -> Result<T, Reported> {
         let key = self.section.dotted(field.name);
         let report = |message| self.document.report(offset, message);
         let converted = T::from_toml(value).map_err(|rejection| match rejection {
-            Rejection::Kind => report(format!(
-                "`{key}` is of type {}; it takes {}",
-                value.type_str(),
-                field.kind
-            )),
+            Rejection::Kind => report(format!("`{key}` is of type {}; it takes {}", value.type_str(), field.kind)),
             Rejection::Content(reason) => report(format!("`{key}`: {reason}")),
         })?;
         let Some((min, max)) = field.bounds else {
@@ -345,10 +279,7 @@ impl<'d> Table<'d> {
         } else {
             return Ok(converted);
         };
-        Err(report(format!(
-            "`{key}` is {}, {side} {bound}; {remedy} it",
-            shown(value)
-        )))
+        Err(report(format!("`{key}` is {}, {side} {bound}; {remedy} it", shown(value))))
     }
 }
 
@@ -356,17 +287,12 @@ impl<'d> Table<'d> {
 fn shown(value: &DeValue<'_>) -> String {
     match value {
         DeValue::Integer(number) => number.to_string(),
-        value => text(value).map_or_else(
-            |_| value.type_str().to_owned(),
-            |text| format!("\"{text}\""),
-        ),
+        value => text(value).map_or_else(|_| value.type_str().to_owned(), |text| format!("\"{text}\"")),
     }
 }
 
 fn constant(toml: &'static str) -> DeValue<'static> {
-    DeValue::parse(toml)
-        .expect("defaults and bounds are TOML values")
-        .into_inner()
+    DeValue::parse(toml).expect("defaults and bounds are TOML values").into_inner()
 }
 
 fn limit<T: Setting>(toml: &'static str) -> T {

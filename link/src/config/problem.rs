@@ -30,25 +30,16 @@ pub struct Place {
 
 impl Problems {
     pub(crate) fn none(file: &str) -> Self {
-        Self {
-            file: file.to_owned(),
-            list: Vec::new(),
-        }
+        Self { file: file.to_owned(), list: Vec::new() }
     }
 
     pub(crate) fn unreadable(file: &str, error: &io::Error) -> Self {
         let message = format!("cannot be read: {error}");
-        Self {
-            file: file.to_owned(),
-            list: vec![Problem { at: None, message }],
-        }
+        Self { file: file.to_owned(), list: vec![Problem { at: None, message }] }
     }
 
     pub(crate) fn push(&mut self, at: Place, message: String) {
-        let problem = Problem {
-            at: Some(at),
-            message,
-        };
+        let problem = Problem { at: Some(at), message };
         if let Err(index) = self.list.binary_search(&problem) {
             self.list.insert(index, problem);
         }
@@ -92,9 +83,6 @@ impl Place {
     pub(crate) fn of(text: &str, offset: usize) -> Self {
         let before = text.get(..offset).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Self {
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-        }
+        Self { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
     }
 }

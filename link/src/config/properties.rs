@@ -1,6 +1,7 @@
 //! librdkafka properties passed through from `[source.client]` and `[target.client]`. What would break
 //! the promise is refused, and secrets come from files, so that a config can be shown to anyone.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -53,18 +54,13 @@ const SECRETS: &[&str] = &[
 impl Secret {
     /// The file's text without its last line end.
     pub fn read(&self) -> Result<String, SecretError> {
-        self.read_file().map_err(|source| SecretError {
-            file: self.file.clone(),
-            source,
-        })
+        self.read_file().map_err(|source| SecretError { file: self.file.clone(), source })
     }
 
     fn read_file(&self) -> io::Result<String> {
         let size = std::fs::metadata(&self.file)?.len();
         if size > SECRET_BYTES_MAX {
-            return Err(io::Error::other(format!(
-                "{size} B, above the limit of {SECRET_BYTES_MAX} B"
-            )));
+            return Err(io::Error::other(format!("{size} B, above the limit of {SECRET_BYTES_MAX} B")));
         }
         let text = std::fs::read_to_string(&self.file)?;
         let text = text.strip_suffix('\n').unwrap_or(&text);
@@ -78,22 +74,17 @@ impl Secret {
 
 impl Properties {
     /// Name and value of each property, secrets read from their files.
-    pub fn resolve(&self) -> Result<Vec<(String, String)>, SecretError> {
+    pub fn resolve(&self) -> Result<BTreeMap<String, String>, SecretError> {
         let resolve = |property: &Property| match property {
             Property::Plain(value) => Ok(value.clone()),
             Property::Secret(secret) => secret.read(),
         };
-        self.0
-            .iter()
-            .map(|(name, property)| Ok((name.clone(), resolve(property)?)))
-            .collect()
+        self.0.iter().map(|(name, property)| Ok((name.clone(), resolve(property)?))).collect()
     }
 
     /// Each property, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Property)> {
-        self.0
-            .iter()
-            .map(|(name, property)| (name.as_str(), property))
+        self.0.iter().map(|(name, property)| (name.as_str(), property))
     }
 }
 
@@ -109,10 +100,7 @@ impl fmt::Display for Property {
 
 impl Table<'_> {
     /// Reads every key as a librdkafka property. `forbidden` says for a name why it is refused, if it is.
-    pub fn read_properties(
-        &self,
-        forbidden: impl Fn(&str) -> Option<&'static str>,
-    ) -> Result<Properties, Reported> {
+    pub fn read_properties(&self, forbidden: impl Fn(&str) -> Option<&'static str>) -> Result<Properties, Reported> {
         let mut flat = Vec::new();
         for (key, value) in self.entries() {
             flatten(key.to_owned(), value, &mut flat);
@@ -122,9 +110,7 @@ impl Table<'_> {
             Ok((name, property))
         };
         let properties = flat.into_iter().map(read).collect::<Vec<_>>();
-        let mut properties = properties
-            .into_iter()
-            .collect::<Result<Vec<_>, Reported>>()?;
+        let mut properties = properties.into_iter().collect::<Result<Vec<_>, Reported>>()?;
         properties.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(Properties(properties))
     }
@@ -136,29 +122,24 @@ impl Table<'_> {
         forbidden: impl Fn(&str) -> Option<&'static str>,
     ) -> Result<Property, Reported> {
         let report = |reason: &str| {
-            let message = format!("`{name}` in {}: {reason}", self.section().title());
+            let message = format!("`{name}` in {} {reason}", self.section().title());
             self.document().report(value.span().start, message)
         };
         if let Some(reason) = forbidden(name) {
-            return Err(report(reason));
+            return Err(report(&format!("is refused: {reason}")));
         }
         if let Some(file) = secret_file(value.get_ref()) {
-            let file = self
-                .document()
-                .files()
-                .map_or_else(|| PathBuf::from(file), |base: &Path| base.join(file));
+            let file = self.document().files().map_or_else(|| PathBuf::from(file), |base: &Path| base.join(file));
             let secret = Secret { file };
             if self.document().files().is_some()
                 && let Err(error) = secret.read()
             {
-                return Err(report(&error.to_string()));
+                return Err(report(&format!("cannot be read: {error}")));
             }
             return Ok(Property::Secret(secret));
         }
         if SECRETS.contains(&name) {
-            return Err(report(
-                "is a secret; write it as { file = \"/path/to/it\" }",
-            ));
+            return Err(report("is a secret; write it as { file = \"/path/to/it\" }"));
         }
         match value.get_ref() {
             DeValue::String(text) => Ok(Property::Plain(text.to_string())),
@@ -167,9 +148,7 @@ impl Table<'_> {
             DeValue::Boolean(flag) => Ok(Property::Plain(flag.to_string())),
             other => {
                 let found = other.type_str();
-                Err(report(&format!(
-                    "is of type {found}; a property takes a string, a number or a boolean"
-                )))
+                Err(report(&format!("is of type {found}; a property takes a string, a number or a boolean")))
             }
         }
     }
@@ -182,11 +161,7 @@ fn secret_file<'v>(value: &'v DeValue<'_>) -> Option<&'v str> {
 }
 
 /// Undoes what TOML makes of a dotted key: `security.protocol = …` is one property, quoted or not.
-fn flatten<'v>(
-    name: String,
-    value: &'v Spanned<DeValue<'v>>,
-    flat: &mut Vec<(String, &'v Spanned<DeValue<'v>>)>,
-) {
+fn flatten<'v>(name: String, value: &'v Spanned<DeValue<'v>>, flat: &mut Vec<(String, &'v Spanned<DeValue<'v>>)>) {
     match value.get_ref() {
         DeValue::Table(table) if secret_file(value.get_ref()).is_none() => {
             for (key, value) in table {

@@ -13,7 +13,7 @@ pub fn reference(sections: &[Section]) -> String {
             _ => format!("`{}`", section.title()),
         };
         // Writing into a String cannot fail.
-        let _ = writeln!(page, "### {heading}\n\n{}\n", section.doc);
+        let _ = writeln!(page, "### {heading}\n\n{}\n", wrapped(section.doc, ""));
         for field in section.fields {
             page.push_str(&entry(field));
         }
@@ -32,11 +32,34 @@ fn entry(field: &Field) -> String {
         Absent::Default(toml) => format!("Default `{toml}`."),
         Absent::Otherwise(words) => format!("Default: {words}."),
     };
-    let bounds = field.bounds.map_or_else(String::new, |(min, max)| {
-        format!(" From `{min}` to `{max}`.")
-    });
-    format!(
-        "- **`{}`**: {}. {absent}{bounds}\n  {}\n",
-        field.name, field.kind, field.doc
-    )
+    let bounds = field.bounds.map_or_else(String::new, |(min, max)| format!(" From `{min}` to `{max}`."));
+    let doc = wrapped(field.doc, "  ");
+    format!("- **`{}`**: {}. {absent}{bounds}\n  {doc}\n", field.name, field.kind)
+}
+
+/// `text` in lines of at most 110 characters, all but the first indented.
+fn wrapped(text: &str, indent: &str) -> String {
+    const WIDTH: usize = 110;
+    let (mut lines, mut width) = (String::new(), 0);
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if width > 0 && width + 1 + length + indent.len() > WIDTH {
+            lines = lines + "\n" + indent;
+            width = 0;
+        } else if width > 0 {
+            lines.push(' ');
+            width += 1;
+        }
+        lines.push_str(word);
+        width += length;
+    }
+    lines
+}
+
+/// `page` with `body` between `<!-- side -->` and `<!-- /side -->`; `None` where those marks are missing.
+pub fn spliced(page: &str, side: &str, body: &str) -> Option<String> {
+    let (begin, end) = (format!("<!-- {side} -->\n"), format!("<!-- /{side} -->\n"));
+    let (before, rest) = page.split_once(&begin)?;
+    let (_, after) = rest.split_once(&end)?;
+    Some(format!("{before}{begin}{body}{end}{after}"))
 }

@@ -49,20 +49,10 @@ pub fn choice<T: Copy>(value: &DeValue<'_>, choices: &[(&str, T)]) -> Result<T, 
     }
     let words = choices.iter().map(|(word, _)| *word);
     let hint = nearest(found, words.clone()).map_or_else(
-        || {
-            format!(
-                "one of {}",
-                words
-                    .map(|word| format!("\"{word}\""))
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            )
-        },
+        || format!("one of {}", words.map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")),
         |word| format!("did you mean \"{word}\"?"),
     );
-    Err(Rejection::because(format!(
-        "\"{found}\" is not known; {hint}"
-    )))
+    Err(Rejection::because(format!("\"{found}\" is not known; {hint}")))
 }
 
 /// The word most like `found`, if any is like it at all.
@@ -88,9 +78,7 @@ fn quantity<T, E: fmt::Display>(
         DeValue::Float(number) => number.to_string(),
         _ => return parse(text(value)?).map_err(|error| Rejection::because(error.to_string())),
     };
-    Err(Rejection::because(format!(
-        "{bare} has no unit; write it like \"{example}\""
-    )))
+    Err(Rejection::because(format!("{bare} has no unit; write it like \"{example}\"")))
 }
 
 impl Setting for Rate {
@@ -127,9 +115,8 @@ impl Setting for Duration {
 impl Setting for u32 {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
         let number = value.as_integer().ok_or(Rejection::Kind)?;
-        Self::from_str_radix(number.as_str(), number.radix()).map_err(|_| {
-            Rejection::because(format!("{number} is not a count from 0 to {}", Self::MAX))
-        })
+        Self::from_str_radix(number.as_str(), number.radix())
+            .map_err(|_| Rejection::because(format!("{number} is not a count from 0 to {}", Self::MAX)))
     }
 
     fn compare(&self, bound: &Self) -> Option<Ordering> {
@@ -157,8 +144,7 @@ impl Setting for SocketAddr {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
         let text = text(value)?;
         text.parse().map_err(|_| {
-            let hint =
-                "write an IP address and a port, such as \"127.0.0.1:7401\" or \"[::]:7401\"";
+            let hint = "write an IP address and a port, such as \"127.0.0.1:7401\" or \"[::]:7401\"";
             Rejection::because(format!("\"{text}\" is not an address to listen on; {hint}"))
         })
     }
@@ -188,20 +174,12 @@ impl Address {
         let (host, port) = text.rsplit_once(':')?;
         let port = port.parse().ok().filter(|port| *port != 0)?;
         let host = match host.strip_prefix('[') {
-            Some(rest) => rest
-                .strip_suffix(']')
-                .filter(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok())?,
+            Some(rest) => rest.strip_suffix(']').filter(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok())?,
             None => host,
         };
-        let named = |host: &str| {
-            host.bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
-        };
+        let named = |host: &str| host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
         let plain = !host.is_empty() && (named(host) || text.starts_with('['));
-        plain.then(|| Self {
-            host: host.to_owned(),
-            port,
-        })
+        plain.then(|| Self { host: host.to_owned(), port })
     }
 }
 

@@ -58,9 +58,7 @@ pub enum ChannelFault {
         after: Duration,
     },
     /// Both ends speak QUIC, but not the same protocol on it.
-    #[error(
-        "{remote} does not speak causeway/1: another service's port, or a version that is too old or too new"
-    )]
+    #[error("{remote} does not speak causeway/1: another service's port, or a version that is too old or too new")]
     Protocol {
         /// The other end.
         remote: SocketAddr,
@@ -113,30 +111,19 @@ impl ChannelFault {
         };
         match (error, code) {
             (_, ALERT_NO_APPLICATION_PROTOCOL) => Self::Protocol { remote },
-            (ConnectionError::TransportError(ours), 0x100..0x200) => Self::RefusedHere {
-                remote,
-                reason: verdict(&ours.reason),
-            },
-            (ConnectionError::ConnectionClosed(_), 0x100..0x200) => Self::RefusedThere {
-                remote,
-                reason: alert(code - ALERT),
-            },
-            _ => Self::Lost {
-                remote,
-                source: error.clone(),
-            },
+            (ConnectionError::TransportError(ours), 0x100..0x200) => {
+                Self::RefusedHere { remote, reason: verdict(&ours.reason) }
+            }
+            (ConnectionError::ConnectionClosed(_), 0x100..0x200) => {
+                Self::RefusedThere { remote, reason: alert(code - ALERT) }
+            }
+            _ => Self::Lost { remote, source: error.clone() },
         }
     }
 
     /// Whether trying again without anybody's help can end it.
     pub fn may_pass(&self) -> bool {
-        matches!(
-            self,
-            Self::Unresolved { .. }
-                | Self::NoAnswer { .. }
-                | Self::Unfinished { .. }
-                | Self::Lost { .. }
-        )
+        matches!(self, Self::Unresolved { .. } | Self::NoAnswer { .. } | Self::Unfinished { .. } | Self::Lost { .. })
     }
 }
 
@@ -154,14 +141,9 @@ impl fmt::Display for DialError {
 
 /// What our own TLS library says of a peer, in an operator's words where it says them poorly.
 fn verdict(reason: &str) -> String {
-    match reason
-        .strip_prefix("invalid peer certificate: ")
-        .unwrap_or(reason)
-    {
+    match reason.strip_prefix("invalid peer certificate: ").unwrap_or(reason) {
         // The latter where two authorities bear the same name.
-        "UnknownIssuer" | "BadSignature" => {
-            "it is not from an authority in this side's `ca`".to_owned()
-        }
+        "UnknownIssuer" | "BadSignature" => "it is not from an authority in this side's `ca`".to_owned(),
         other => other.to_owned(),
     }
 }

@@ -8,30 +8,15 @@ use super::*;
 use crate::pki;
 use crate::tls::{End, PeerIdentity, TlsFiles};
 
-const SETTINGS: EndpointSettings = EndpointSettings {
-    rate: None,
-    memory: Size::from_bytes(64 << 20),
-    uni_streams: 16,
-};
+const SETTINGS: EndpointSettings = EndpointSettings { rate: None, memory: Size::from_bytes(64 << 20), uni_streams: 16 };
 
 struct Authority(tempfile::TempDir);
 
 impl Authority {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (sender, receiver) = (
-            ["sender.example".to_owned()],
-            ["localhost".to_owned(), "127.0.0.1".to_owned()],
-        );
-        pki::init(
-            dir.path(),
-            &pki::Request {
-                link: "test",
-                sender: &sender,
-                receiver: &receiver,
-            },
-        )
-        .unwrap();
+        let (sender, receiver) = (["sender.example".to_owned()], ["localhost".to_owned(), "127.0.0.1".to_owned()]);
+        pki::init(dir.path(), &pki::Request { link: "test", sender: &sender, receiver: &receiver }).unwrap();
         Self(dir)
     }
 
@@ -49,37 +34,21 @@ impl Authority {
     }
 
     fn listen(&self) -> Endpoint {
-        let credentials =
-            Credentials::load(&self.files("receiver"), End::Server, UnixTime::now()).unwrap();
-        listen(
-            SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            &credentials,
-            &SETTINGS,
-        )
-        .unwrap()
+        let credentials = Credentials::load(&self.files("receiver"), End::Server, UnixTime::now()).unwrap();
+        listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &credentials, &SETTINGS).unwrap()
     }
 }
 
 fn dialer(files: &TlsFiles) -> Dialer {
-    Dialer::new(
-        &Credentials::load(files, End::Client, UnixTime::now()).unwrap(),
-        SETTINGS,
-    )
-    .unwrap()
+    Dialer::new(&Credentials::load(files, End::Client, UnixTime::now()).unwrap(), SETTINGS).unwrap()
 }
 
 fn trusting(files: TlsFiles, ca: &Path) -> TlsFiles {
-    TlsFiles {
-        ca: ca.to_owned(),
-        ..files
-    }
+    TlsFiles { ca: ca.to_owned(), ..files }
 }
 
 fn at(endpoint: &Endpoint) -> [Address; 1] {
-    [Address {
-        host: "127.0.0.1".to_owned(),
-        port: endpoint.local_addr().unwrap().port(),
-    }]
+    [Address { host: "127.0.0.1".to_owned(), port: endpoint.local_addr().unwrap().port() }]
 }
 
 /// Answers one handshake; the error is the listening end's view of it.
@@ -96,10 +65,7 @@ async fn two_ends_of_one_authority_meet_and_know_each_other_by_name() {
     let (dialled, accepted) = tokio::join!(dialer.dial(&addresses, None), accept(listening));
     let (dialled, accepted) = (dialled.unwrap(), accepted.unwrap());
     let sender = PeerIdentity::of(&accepted).unwrap();
-    assert_eq!(
-        sender.names_any(&["sender.example".to_owned()]),
-        Some("sender.example")
-    );
+    assert_eq!(sender.names_any(&["sender.example".to_owned()]), Some("sender.example"));
     assert_eq!(sender.names_any(&["localhost".to_owned()]), None);
 
     let mut stream = dialled.connection.open_uni().await.unwrap();
@@ -108,15 +74,7 @@ async fn two_ends_of_one_authority_meet_and_know_each_other_by_name() {
         stream.write_all(&sent).await.unwrap();
         stream.finish().unwrap();
     };
-    let read = async {
-        accepted
-            .accept_uni()
-            .await
-            .unwrap()
-            .read_to_end(sent.len())
-            .await
-            .unwrap()
-    };
+    let read = async { accepted.accept_uni().await.unwrap().read_to_end(sent.len()).await.unwrap() };
     let ((), received) = tokio::join!(write, read);
     assert!(received == sent, "a stream carries more than its window");
 }
@@ -131,20 +89,9 @@ async fn a_sender_of_another_authority_is_refused_and_told_why() {
     let (dialled, accepted) = tokio::join!(dialer.dial(&addresses, None), accept(listening));
     accepted.unwrap_err();
     let dialled = dialled.unwrap();
-    let fault = ChannelFault::of(
-        dialled.connection.remote_address(),
-        &dialled.connection.closed().await,
-    );
-    assert!(
-        matches!(fault, ChannelFault::RefusedThere { .. }),
-        "{fault:?}"
-    );
-    assert!(
-        fault
-            .to_string()
-            .contains("refuses this side's certificate: it is "),
-        "{fault}"
-    );
+    let fault = ChannelFault::of(dialled.connection.remote_address(), &dialled.connection.closed().await);
+    assert!(matches!(fault, ChannelFault::RefusedThere { .. }), "{fault:?}");
+    assert!(fault.to_string().contains("refuses this side's certificate: it is "), "{fault}");
     assert!(!fault.may_pass());
 }
 
@@ -154,8 +101,7 @@ async fn a_sender_without_a_certificate_is_refused() {
     let listening = authority.listen();
     let remote = listening.local_addr().unwrap();
     let mut roots = rustls::RootCertStore::empty();
-    let ca =
-        rustls::pki_types::pem::PemObject::from_pem_file(authority.files("sender").ca).unwrap();
+    let ca = rustls::pki_types::pem::PemObject::from_pem_file(authority.files("sender").ca).unwrap();
     roots.add(ca).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut tls = rustls::ClientConfig::builder_with_provider(provider)
@@ -170,10 +116,7 @@ async fn a_sender_without_a_certificate_is_refused() {
     let (connection, accepted) = tokio::join!(connecting, accept(listening));
     accepted.unwrap_err();
     let fault = ChannelFault::of(remote, &connection.unwrap().closed().await);
-    assert_eq!(
-        fault.to_string(),
-        format!("{remote} refuses this side's certificate: none was shown")
-    );
+    assert_eq!(fault.to_string(), format!("{remote} refuses this side's certificate: none was shown"));
 }
 
 #[tokio::test]
@@ -185,16 +128,8 @@ async fn a_receiver_of_another_authority_is_refused_here() {
     let (dialled, accepted) = tokio::join!(dialer.dial(&addresses, None), accept(listening));
     accepted.unwrap_err();
     let error = dialled.unwrap_err();
-    assert!(
-        matches!(error.faults[..], [ChannelFault::RefusedHere { .. }]),
-        "{error:?}"
-    );
-    assert!(
-        error
-            .to_string()
-            .ends_with("refused here: it is not from an authority in this side's `ca`"),
-        "{error}"
-    );
+    assert!(matches!(error.faults[..], [ChannelFault::RefusedHere { .. }]), "{error:?}");
+    assert!(error.to_string().ends_with("refused here: it is not from an authority in this side's `ca`"), "{error}");
 }
 
 #[tokio::test]
@@ -203,16 +138,10 @@ async fn a_receiver_of_another_name_is_refused_here() {
     let listening = authority.listen();
     let addresses = at(&listening);
     let dialer = authority.dialer();
-    let (dialled, accepted) = tokio::join!(
-        dialer.dial(&addresses, Some("other.example")),
-        accept(listening)
-    );
+    let (dialled, accepted) = tokio::join!(dialer.dial(&addresses, Some("other.example")), accept(listening));
     accepted.unwrap_err();
     let error = dialled.unwrap_err();
-    assert!(
-        matches!(error.faults[..], [ChannelFault::RefusedHere { .. }]),
-        "{error:?}"
-    );
+    assert!(matches!(error.faults[..], [ChannelFault::RefusedHere { .. }]), "{error:?}");
     assert!(error.to_string().contains("other.example"), "{error}");
 }
 
@@ -237,25 +166,15 @@ async fn another_protocol_on_the_port_is_named_as_such() {
     let (dialled, accepted) = tokio::join!(dialer.dial(&addresses, None), accept(listening));
     accepted.unwrap_err();
     let error = dialled.unwrap_err();
-    assert!(
-        matches!(error.faults[..], [ChannelFault::Protocol { .. }]),
-        "{error:?}"
-    );
+    assert!(matches!(error.faults[..], [ChannelFault::Protocol { .. }]), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_address_is_reported_as_such_and_the_next_one_is_tried() {
     let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = silent.local_addr().unwrap().port();
-    let address = |host: &str| Address {
-        host: host.to_owned(),
-        port,
-    };
-    let error = Authority::new()
-        .dialer()
-        .dial(&[address("127.0.0.1"), address("127.0.0.1")], None)
-        .await
-        .unwrap_err();
+    let address = |host: &str| Address { host: host.to_owned(), port };
+    let error = Authority::new().dialer().dial(&[address("127.0.0.1"), address("127.0.0.1")], None).await.unwrap_err();
     assert_eq!(error.faults.len(), 2);
     let expected = format!("no UDP answer from 127.0.0.1:{port} within 5 s: ");
     assert!(error.to_string().starts_with(&expected), "{error}");
@@ -267,21 +186,10 @@ async fn a_name_that_does_not_resolve_is_reported_and_the_next_address_is_tried(
     let authority = Authority::new();
     let listening = authority.listen();
     let [good] = at(&listening);
-    let nowhere = Address {
-        host: "nowhere.invalid".to_owned(),
-        port: 1,
-    };
+    let nowhere = Address { host: "nowhere.invalid".to_owned(), port: 1 };
     let dialer = authority.dialer();
-    let error = dialer
-        .dial(std::slice::from_ref(&nowhere), None)
-        .await
-        .unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .starts_with("nowhere.invalid:1 does not resolve: "),
-        "{error}"
-    );
+    let error = dialer.dial(std::slice::from_ref(&nowhere), None).await.unwrap_err();
+    assert!(error.to_string().starts_with("nowhere.invalid:1 does not resolve: "), "{error}");
     let addresses = [nowhere, good];
     let (dialled, accepted) = tokio::join!(dialer.dial(&addresses, None), accept(listening));
     accepted.unwrap();
@@ -296,18 +204,9 @@ fn windows_follow_rate_and_memory() {
         uni_streams: 1,
     };
     // 3 × 500 Mbit/s × 300 ms
-    assert_eq!(
-        settings(Some(500_000_000), 256 << 20).send_window(),
-        56_250_000
-    );
-    assert_eq!(
-        settings(Some(500_000_000), 64 << 20).send_window(),
-        32 << 20
-    );
-    assert_eq!(
-        settings(Some(1_000), 64 << 20).send_window(),
-        SEND_WINDOW_BYTES_MIN
-    );
+    assert_eq!(settings(Some(500_000_000), 256 << 20).send_window(), 56_250_000);
+    assert_eq!(settings(Some(500_000_000), 64 << 20).send_window(), 32 << 20);
+    assert_eq!(settings(Some(1_000), 64 << 20).send_window(), SEND_WINDOW_BYTES_MIN);
     assert_eq!(settings(None, 64 << 20).send_window(), 32 << 20);
     assert_eq!(settings(None, 64 << 20).receive_window(), 64 << 20);
 }
@@ -317,13 +216,7 @@ async fn a_taken_port_is_named() {
     let authority = Authority::new();
     let listening = authority.listen();
     let address = listening.local_addr().unwrap();
-    let credentials =
-        Credentials::load(&authority.files("receiver"), End::Server, UnixTime::now()).unwrap();
+    let credentials = Credentials::load(&authority.files("receiver"), End::Server, UnixTime::now()).unwrap();
     let error = listen(address, &credentials, &SETTINGS).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .starts_with(&format!("UDP socket on {address}: ")),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with(&format!("UDP socket on {address}: ")), "{error}");
 }

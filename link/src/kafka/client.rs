@@ -89,7 +89,10 @@ impl Conf {
             };
             if result != sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK {
                 // The value may be a secret, and librdkafka quotes it: only the name is repeated.
-                return Err(KafkaError::misused(format!("Kafka property `{name}`"), "unknown, or a value it does not take"));
+                return Err(KafkaError::misused(
+                    format!("Kafka property `{name}`"),
+                    "unknown, or a value it does not take",
+                ));
             }
         }
         Ok(conf)

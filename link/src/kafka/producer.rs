@@ -95,11 +95,7 @@ impl Producer {
     ///
     /// # Errors
     /// A property librdkafka does not know or take; a target that does not answer or refuses.
-    pub fn fence(
-        properties: &Properties,
-        config: &ProducerConfig<'_>,
-        deadline: Duration,
-    ) -> Result<Self, KafkaError> {
+    pub fn fence(properties: &Properties, config: &ProducerConfig<'_>, deadline: Duration) -> Result<Self, KafkaError> {
         let events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR;
         let client = Client::start(Kind::Producer, &settings(properties, config), events)?;
         take_over(&client, config.transactional_id, deadline)?;

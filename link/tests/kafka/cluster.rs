@@ -25,8 +25,7 @@ impl Cluster {
     pub fn with_topic(topic: &str, partitions: i32) -> Self {
         let mock = MockCluster::new(1).expect("mock cluster");
         mock.create_topic(topic, partitions, 1).expect("topic");
-        let properties =
-            Properties { bootstrap_servers: vec![mock.bootstrap_servers()], extra: Default::default() };
+        let properties = Properties { bootstrap_servers: vec![mock.bootstrap_servers()], extra: Default::default() };
         Self { _mock: mock, properties }
     }
 
@@ -100,9 +99,22 @@ pub fn start(slot: u32, topic: &str, partition: i32, position: i64) -> Start {
 /// An event with its bytes copied out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
-    Record { slot: u32, offset: i64, timestamp: i64, key: Option<Vec<u8>>, value: Option<Vec<u8>>, headers: Vec<SeenHeader> },
-    End { slot: u32, position: i64 },
-    Fault { slot: u32, fault: Fault },
+    Record {
+        slot: u32,
+        offset: i64,
+        timestamp: i64,
+        key: Option<Vec<u8>>,
+        value: Option<Vec<u8>>,
+        headers: Vec<SeenHeader>,
+    },
+    End {
+        slot: u32,
+        position: i64,
+    },
+    Fault {
+        slot: u32,
+        fault: Fault,
+    },
 }
 
 pub type SeenHeader = (Vec<u8>, Option<Vec<u8>>);

@@ -81,7 +81,13 @@ fn many_records_of_many_frames_and_partitions_are_all_reported_and_read() {
         for number in 0..3_000_i32 {
             // Each record in a frame of its own, which only the producer holds on to.
             let frame = Bytes::from(format!("frame {transaction} {number}").into_bytes());
-            send(&mut producer, "t", number % 3, &Data { timestamp: 9, value: Some(&frame), ..Data::default() }, &frame);
+            send(
+                &mut producer,
+                "t",
+                number % 3,
+                &Data { timestamp: 9, value: Some(&frame), ..Data::default() },
+                &frame,
+            );
         }
         let mut ends = producer.drain().unwrap();
         ends.sort_by_key(|end| end.partition);

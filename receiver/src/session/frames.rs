@@ -74,7 +74,8 @@ impl Intake {
         FrameHeader::check(&frame).map_err(bytes)?;
         let (epoch, sequence) = (stated.head.epoch, stated.head.sequence);
         let pushed = lane.mailbox.push(Command::Frame(self.session, epoch, sequence, frame));
-        pushed.map_err(|_| Ending::new(CloseCode::Busy, format!("lane {} has too many frames waiting", stated.head.lane)))
+        pushed
+            .map_err(|_| Ending::new(CloseCode::Busy, format!("lane {} has too many frames waiting", stated.head.lane)))
     }
 }
 

@@ -50,7 +50,8 @@ pub struct Refusal {
 
 /// Takes the peer's hello and checks it against the links of `host`.
 pub async fn greet(connection: &Connection, host: &Host) -> Result<Greeted, Refusal> {
-    let silent = |writer| Refusal { ending: PeerMisbehaved::UnexpectedMessage("silence instead of a hello").into(), writer };
+    let silent =
+        |writer| Refusal { ending: PeerMisbehaved::UnexpectedMessage("silence instead of a hello").into(), writer };
     let opened = tokio::time::timeout(PATIENCE, connection.accept_bi()).await;
     let Ok(Ok((send, recv))) = opened else { return Err(silent(None)) };
     let (writer, mut reader) = (ControlWriter::new(send), ControlReader::new(recv));

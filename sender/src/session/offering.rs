@@ -9,8 +9,9 @@ use link::catalog::Catalog;
 use tokio::sync::{mpsc, watch};
 use wire::control::Control;
 
+use crate::config::Start;
 use crate::discovery::Topics;
-use crate::offers::{self, Start};
+use crate::offers;
 use crate::roster::Due;
 
 /// How long to wait before the source is asked again after it failed.

@@ -39,7 +39,8 @@ pub(super) fn create(client: &Arc<Client>, topics: &[NewTopic]) -> Result<(), Ka
             unsafe { sys::rd_kafka_NewTopic_set_config(new, name.as_ptr(), value.as_ptr()) };
         }
     }
-    let call = Call::new(client, Operation::RD_KAFKA_ADMIN_OP_CREATETOPICS, format!("creation of {} topics", topics.len()))?;
+    let call =
+        Call::new(client, Operation::RD_KAFKA_ADMIN_OP_CREATETOPICS, format!("creation of {} topics", topics.len()))?;
     let event = call.answer(|rk, options, queue| {
         // SAFETY: all are live; librdkafka copies the topics.
         unsafe { sys::rd_kafka_CreateTopics(rk, asked.raw.as_mut_ptr(), asked.raw.len(), options, queue) }

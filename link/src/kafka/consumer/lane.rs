@@ -163,7 +163,9 @@ impl LaneQueue {
         let list = PartitionList::new(gone.len());
         let removed: Vec<Partition> = gone
             .iter()
-            .filter_map(|origin| self.partitions.remove(origin).inspect(|partition| list.add(&partition.name, origin.1, None, -1)))
+            .filter_map(|origin| {
+                self.partitions.remove(origin).inspect(|partition| list.add(&partition.name, origin.1, None, -1))
+            })
             .collect();
         // SAFETY: the instance and the list are live; the list is copied.
         let result = unsafe { check(sys::rd_kafka_incremental_unassign(self.consumer.client.raw(), list.raw())) };
