@@ -129,6 +129,11 @@ impl TlsFiles {
     }
 }
 
+/// The time by which certificates are judged at start.
+pub fn now() -> UnixTime {
+    UnixTime::now()
+}
+
 impl Credentials {
     /// Reads the files and checks that `end` can use them at `now`.
     pub fn load(files: &TlsFiles, end: End, now: UnixTime) -> Result<Self, TlsError> {

@@ -1,6 +1,7 @@
 //! Commits a link's records to the target cluster, exactly once. In the order a record meets them:
 //!
 //! - [`config`]: what it is told
+//! - [`run`]: find the target, listen, serve, drain, leave
 //! - [`server`]: accepts channels and gives each a session
 //! - [`session`]: who is it, may it; then messages and frames until it ends
 //! - [`arbiter`]: who may send on a link
@@ -15,6 +16,7 @@
 //! - [`knowledge`]: which topics the link carries in any lane
 //! - [`size`]: how large a transaction may be
 //! - [`pace`]: how often all lanes together may commit
+//! - [`status`]: what it is doing
 //! - [`target`]: the target cluster as a lane sees it
 
 pub mod arbiter;
@@ -27,11 +29,13 @@ pub mod lane_thread;
 pub mod ledger;
 pub mod memory;
 pub mod pace;
+pub mod run;
 pub mod served_link;
 pub mod server;
 pub mod session;
 pub mod size;
 pub mod state;
 pub mod state_topic;
+pub mod status;
 pub mod target;
 pub mod targets;

@@ -35,6 +35,8 @@ pub struct LinkSettings {
     pub topics: TopicFilter,
     /// What its topics are called here.
     pub rename: Rename,
+    /// Whether a created topic gets the source topic's configuration.
+    pub copy_configs: bool,
     /// Replication factor of topics it creates; `None` for the cluster's default.
     pub replication: Option<i32>,
     /// Compressed bytes that its frames may take.

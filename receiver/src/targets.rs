@@ -11,6 +11,7 @@ use link::topics::TopicFilter;
 use wire::control::{OfferedPartition, TopicConfig};
 
 use crate::config::Rename;
+use crate::served_link::ServedLink;
 use crate::join::{Offered, OfferedTarget};
 use crate::state::HaltRecord;
 use crate::target::TargetPartition;
@@ -49,18 +50,29 @@ pub struct Targets {
     rename: Rename,
     allowed: TopicFilter,
     replication: Option<i32>,
+    copy_configs: bool,
     configs: HashMap<String, Vec<TopicConfig>>,
 }
 
 impl Targets {
-    /// For a link that renames by `rename` and may carry what `allowed` matches.
-    pub fn new(catalog: Arc<dyn Catalog>, rename: Rename, allowed: TopicFilter, replication: Option<i32>) -> Self {
-        Self { catalog, rename, allowed, replication, configs: HashMap::new() }
+    /// For one session of a link.
+    pub fn new(link: &ServedLink) -> Self {
+        let settings = &link.settings;
+        Self {
+            catalog: Arc::clone(&link.catalog),
+            rename: settings.rename.clone(),
+            allowed: settings.topics.clone(),
+            replication: settings.replication,
+            copy_configs: settings.copy_configs,
+            configs: HashMap::new(),
+        }
     }
 
     /// The sender announced a topic's configuration.
     pub fn handle_topic(&mut self, topic: String, configs: Vec<TopicConfig>) {
-        self.configs.insert(topic, configs);
+        if self.copy_configs {
+            self.configs.insert(topic, configs);
+        }
     }
 
     /// The target of each offered partition, in the order offered.

@@ -1,6 +1,7 @@
 //! Reads a source cluster and sends its records over a link. In the order a record meets them:
 //!
 //! - [`config`]: what it is told
+//! - [`run`]: find the source, dial, run sessions, drain, leave
 //! - [`discovery`]: what the source has, looked up again every few seconds
 //! - [`router`]: which lane carries a partition
 //! - [`roster`]: which partitions have joined, and which are to be offered
@@ -10,7 +11,7 @@
 //! - [`lane`], [`lane_thread`]: records in, frames out
 //! - [`session`]: one handshake, then messages and frames until it ends
 //! - [`transport`]: frames onto the session's channels
-//! - [`progress`]: what a lane has done
+//! - [`progress`], [`status`]: what a lane has done, what the sender is doing
 
 pub mod bank;
 pub mod config;
@@ -22,6 +23,8 @@ pub mod offers;
 pub mod progress;
 pub mod roster;
 pub mod router;
+pub mod run;
 pub mod session;
 pub mod source;
+pub mod status;
 pub mod transport;

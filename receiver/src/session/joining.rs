@@ -25,14 +25,7 @@ pub(super) struct Joining(mpsc::Sender<Control>);
 impl Joining {
     pub(super) fn start(link: &ServedLink, session: SessionId, lanes: &[LaneHandle], tasks: &mut JoinSet<()>) -> Self {
         let (queue_in, queue) = mpsc::channel(QUEUE);
-        let settings = &link.settings;
-        let targets = Targets::new(
-            Arc::clone(&link.catalog),
-            settings.rename.clone(),
-            settings.topics.clone(),
-            settings.replication,
-        );
-        tasks.spawn(Work { targets: Arc::new(targets), session, lanes: lanes.to_vec() }.run(queue));
+        tasks.spawn(Work { targets: Arc::new(Targets::new(link)), session, lanes: lanes.to_vec() }.run(queue));
         Self(queue_in)
     }
 
