@@ -95,13 +95,8 @@ const HEAD: FrameHead = FrameHead { lane: LANE, epoch: EPOCH, sequence: Sequence
 
 /// Every null, every empty, a hole, a duplicate header, and positions without records.
 fn records(headers: &HeaderBlock) -> FrameBuilder {
-    let record = |offset, timestamp, key, value, headers| RecordRef {
-        offset: Offset(offset),
-        timestamp,
-        key,
-        value,
-        headers,
-    };
+    let record =
+        |offset, timestamp, key, value, headers| RecordRef { offset: Offset(offset), timestamp, key, value, headers };
     let mut builder = FrameBuilder::new();
     let t = 1_700_000_000_000;
     builder.push(Slot(4), Position(100), 6, &record(100, t, Some(b"k1"), Some(b"first"), Headers::EMPTY));
@@ -144,7 +139,7 @@ fn read(name: &str, encoded: &[u8]) -> Vec<u8> {
         panic!("{}: {error}; if the message is new, annotate this: {hex}", path.display())
     });
     let digits: String = text.lines().flat_map(|line| line.split('#').next()).flat_map(str::split_whitespace).collect();
-    assert!(digits.len() % 2 == 0, "{name}: half a byte");
+    assert!(digits.len().is_multiple_of(2), "{name}: half a byte");
     let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).unwrap_or_else(|_| panic!("{name}: not hex"));
     (0..digits.len()).step_by(2).map(byte).collect()
 }
@@ -187,7 +182,9 @@ fn only_hello_may_say_more_than_this_version_knows() {
         message.extend([1, 2, 3]);
         match decode_control(&message) {
             Ok(decoded) => assert!(name == "hello" && decoded == control, "{name}"),
-            Err(error) => assert_eq!((error, name == "hello"), (causeway_wire::error::DecodeError::TrailingBytes(3), false)),
+            Err(error) => {
+                assert_eq!((error, name == "hello"), (causeway_wire::error::DecodeError::TrailingBytes(3), false))
+            }
         }
     }
 }

@@ -119,11 +119,14 @@ fn pack(builder: &mut FrameBuilder, ops: &[Op]) -> BTreeMap<u32, Expected> {
     expected
 }
 
-/// Walks through a frame as a receiver does, leaving the cursor and coming back at each step.
+/// Walks through a frame as a receiver does, coming back to each step with a cursor kept from before.
 fn unpack(frame: &Frame) -> BTreeMap<u32, Expected> {
     let mut found = BTreeMap::new();
     let mut cursor = FrameCursor::default();
-    while let Some(step) = { frame.next(&mut cursor) } {
+    loop {
+        let mut kept = cursor;
+        let Some(step) = frame.next(&mut cursor) else { break };
+        assert_eq!(frame.next(&mut kept), Some(step), "a kept cursor finds what the first one found");
         match step {
             Step::Run(run) => {
                 let begun =
@@ -143,8 +146,6 @@ fn unpack(frame: &Frame) -> BTreeMap<u32, Expected> {
                 begun.next = run.next.0;
             }
         }
-        let resumed = cursor;
-        cursor = resumed;
     }
     assert_eq!(frame.next(&mut cursor), None, "the end stays the end");
     found
@@ -299,6 +300,7 @@ fn the_run_table_is_refused_where_it_breaks_a_rule() {
     // slot 2: from 0, covers 501 (two bytes), 1 record, leader epoch −1, no shape.
     let table = FRAME_HEADER_BYTES;
     assert_eq!(sample()[table..table + 7], [2, 0, 0xf5, 0x03, 1, 1, 0]);
+    assert_eq!(changed(table + 2, 0xf4), DecodeError::Malformed("offset outside its run"), "500 is not below 500");
     assert_eq!(changed(table + 3, 0x02), DecodeError::Malformed("offset outside its run"));
     assert_eq!(changed(table + 4, 2), DecodeError::Malformed("runs do not add up to the frame's records"));
     assert_eq!(changed(table + 5, 3), DecodeError::Malformed("leader epoch out of range"));
