@@ -1,1 +1,36 @@
-//! receiver
+//! Commits a link's records to the target cluster, exactly once. In the order a record meets them:
+//!
+//! - [`server`]: accepts channels and gives each a session
+//! - [`session`]: who is it, may it; then messages and frames until it ends
+//! - [`arbiter`]: who may send on a link
+//! - [`served_link`]: one link: its lanes, which outlive sessions
+//! - [`ledger`]: frames held against the sender's credit
+//! - [`targets`], [`rename`]: the target topics of offered partitions
+//! - [`state_topic`], [`state`]: what is remembered in the target
+//! - [`lane_thread`], [`lane`]: frames in, transactions out
+//! - [`inbox`]: frames by sequence, held until committed
+//! - [`memory`]: decoded bytes that all lanes may hold
+//! - [`join`]: whether an offered partition may join, and from where
+//! - [`knowledge`]: which topics the link carries in any lane
+//! - [`size`]: how large a transaction may be
+//! - [`pace`]: how often all lanes together may commit
+//! - [`target`]: the target cluster as a lane sees it
+
+pub mod arbiter;
+pub mod inbox;
+pub mod join;
+pub mod knowledge;
+pub mod lane;
+pub mod lane_thread;
+pub mod ledger;
+pub mod memory;
+pub mod pace;
+pub mod rename;
+pub mod served_link;
+pub mod server;
+pub mod session;
+pub mod size;
+pub mod state;
+pub mod state_topic;
+pub mod target;
+pub mod targets;

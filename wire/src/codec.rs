@@ -4,10 +4,12 @@
 mod bounds;
 mod control;
 mod reader;
+mod stored;
 mod writer;
 
 pub use control::{KINDS, Kind, RESERVED, control_length, control_name, decode_control, encode_control};
 pub use reader::Reader;
+pub use stored::{from_bytes, to_bytes};
 pub use writer::Writer;
 
 /// Folds a signed number so that small ones of either sign are small: 0, −1, 1, −2 → 0, 1, 2, 3.

@@ -1,0 +1,65 @@
+//! The control stream over QUIC: whole messages in, whole messages out.
+
+use quinn::{ReadExactError, RecvStream, SendStream, WriteError};
+use wire::codec;
+use wire::control::Control;
+use wire::error::DecodeError;
+
+/// Above every frame: control is never behind data.
+const CONTROL_PRIORITY: i32 = 100;
+
+/// Why no further control message came.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The stream or its connection ended.
+    #[error("control stream ended: {0}")]
+    Ended(#[from] ReadExactError),
+    /// The bytes are no control message.
+    #[error("control message: {0}")]
+    Bytes(#[from] DecodeError),
+}
+
+/// Reads control messages.
+#[derive(Debug)]
+pub struct ControlReader(RecvStream);
+
+/// Writes control messages.
+#[derive(Debug)]
+pub struct ControlWriter(SendStream);
+
+impl ControlReader {
+    /// Reads from the receiving half of a control stream.
+    pub fn new(stream: RecvStream) -> Self {
+        Self(stream)
+    }
+
+    /// The next message. Not cancel-safe: keep it in a task of its own.
+    pub async fn next(&mut self) -> Result<Control, ControlError> {
+        let mut prefix = [0; 4];
+        self.0.read_exact(&mut prefix).await?;
+        let mut body = vec![0; codec::control_length(prefix)?];
+        self.0.read_exact(&mut body).await?;
+        Ok(codec::decode_control(&body)?)
+    }
+}
+
+impl ControlWriter {
+    /// Writes to the sending half of a control stream, before everything else on its connection.
+    pub fn new(stream: SendStream) -> Self {
+        // Fails only on a closed stream, which the first write reports.
+        let _ = stream.set_priority(CONTROL_PRIORITY);
+        Self(stream)
+    }
+
+    /// Sends one message.
+    pub async fn send(&mut self, message: &Control) -> Result<(), WriteError> {
+        self.0.write_all(&codec::encode_control(message)).await
+    }
+
+    /// Says that nothing more comes, and waits until the other end has it all.
+    pub async fn finish(mut self) {
+        if self.0.finish().is_ok() {
+            let _ = self.0.stopped().await;
+        }
+    }
+}

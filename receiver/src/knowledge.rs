@@ -1,0 +1,65 @@
+//! What a link's state says as a whole, gathered while its lanes open: which topics it already carries.
+//!
+//! An initial position is recorded only after every state partition of the link was read and none knows
+//! the topic; until then nobody can tell a new topic from one that another lane carries.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use wire::ids::LaneId;
+
+/// The topics of one link, shared by its lanes for one session.
+#[derive(Debug)]
+pub struct Knowledge {
+    lanes: u16,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    read: BTreeSet<LaneId>,
+    topics: HashSet<Arc<str>>,
+}
+
+impl Knowledge {
+    /// Nothing read yet, of a link with `lanes` lanes.
+    pub fn new(lanes: u16) -> Self {
+        Self { lanes, inner: Mutex::default() }
+    }
+
+    /// The state of `lane` was read and carries these topics.
+    pub fn handle_lane_read<'a>(&self, lane: LaneId, topics: impl Iterator<Item = &'a Arc<str>>) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.topics.extend(topics.cloned());
+        inner.read.insert(lane);
+    }
+
+    /// Whether the link carries `topic` in any lane; `None` until all lanes were read.
+    pub fn carries(&self, topic: &str) -> Option<bool> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        (inner.read.len() >= usize::from(self.lanes)).then(|| inner.topics.contains(topic))
+    }
+
+    /// Whether all lanes were read.
+    pub fn is_complete(&self) -> bool {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.read.len() >= usize::from(self.lanes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_new_until_every_lane_was_read() {
+        let knowledge = Knowledge::new(2);
+        let topics: [Arc<str>; 1] = ["orders".into()];
+        knowledge.handle_lane_read(LaneId(0), topics.iter());
+        knowledge.handle_lane_read(LaneId(0), [].iter());
+        assert_eq!(knowledge.carries("payments"), None);
+        knowledge.handle_lane_read(LaneId(1), [].iter());
+        assert_eq!(knowledge.carries("payments"), Some(false));
+        assert_eq!(knowledge.carries("orders"), Some(true));
+    }
+}

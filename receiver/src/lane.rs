@@ -1,0 +1,281 @@
+//! One lane at the receiver: frames in, transactions out, exactly once.
+//!
+//! A lane owns its state partition and its transactional producer. It holds no socket, spawns no task and
+//! reads no clock; the target cluster is an argument. Driving contract: after [`Lane::open`], hand over
+//! frames and offers; while [`Lane::has_work`], call [`Lane::step`], which is one transaction; after a
+//! step that fails with [`LaneError::Target`], call [`Lane::recover`] until it succeeds; take replies with
+//! [`Lane::poll_reply`] after every call.
+//!
+//! - `open`: checks before it fences, fences, re-reads, commits the lane record
+//! - `transaction`: offers, records and positions of one transaction
+//! - `recover`: what the stored positions say about a transaction whose outcome is unknown
+//!
+//! Invariant: whatever fails, a partition's stored position is the one after the last record that
+//! `read_committed` readers see, because both are written in one transaction and nowhere else.
+
+mod open;
+mod recover;
+mod transaction;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wire::control::{Control, LaneClosedReason};
+use wire::error::PeerMisbehaved;
+use wire::frame::{Frame, FrameCursor};
+use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
+
+use crate::inbox::{Arrival, Inbox};
+use crate::join::Offered;
+use crate::knowledge::Knowledge;
+use crate::memory::{DecodeMemory, Lease};
+use crate::size::TransactionSize;
+use crate::state::{LaneRecord, PartitionKey, PartitionRecord};
+use crate::target::{LaneTarget, TargetError, TargetPartition};
+
+pub use open::{OpenError, Terms};
+pub use recover::RecoverError;
+pub use transaction::Committed;
+
+/// One lane of one link.
+pub struct Lane<T> {
+    id: LaneId,
+    target: T,
+    memory: Arc<DecodeMemory>,
+    size: TransactionSize,
+    open: Option<Open>,
+    replies: VecDeque<Control>,
+    counts: Counts,
+}
+
+/// What a lane has seen since its process started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records committed.
+    pub records: u64,
+    /// Bytes of keys, values and headers committed.
+    pub bytes: u64,
+    /// Transactions committed.
+    pub transactions: u64,
+    /// Offsets that held no record.
+    pub holes: u64,
+    /// Times a transaction's outcome was unknown and the lane recovered from its state.
+    pub recoveries: u64,
+    /// Records that a replay did not append again because they were committed.
+    pub replayed: u64,
+    /// Frames dropped: duplicates and older epochs.
+    pub frames_dropped: u64,
+    /// Runs dropped because their slot was closed.
+    pub runs_dropped: u64,
+    /// Partitions halted.
+    pub halts: u64,
+}
+
+/// A lane that this process believes to own.
+struct Open {
+    epoch: Epoch,
+    terms: Arc<Terms>,
+    knowledge: Arc<Knowledge>,
+    record: LaneRecord,
+    partitions: HashMap<PartitionKey, PartitionRecord>,
+    slots: HashMap<Slot, OpenSlot>,
+    /// The slot that writes each target partition.
+    joined: HashMap<TargetPartition, Slot>,
+    offers: VecDeque<Pending>,
+    inbox: Inbox,
+    current: Option<Current>,
+    /// Set when a transaction's outcome is unknown: the positions it would have left behind.
+    unknown: Option<HashMap<PartitionKey, Position>>,
+}
+
+/// A partition that joined in this epoch.
+struct OpenSlot {
+    key: PartitionKey,
+    target: TargetPartition,
+    /// Where its next run on the wire must begin.
+    from: Position,
+    /// The same, after the last frame that is committed: where a replay begins.
+    from_committed: Position,
+    /// A closed slot's runs are dropped.
+    closed: bool,
+}
+
+/// Work that arrived on the control stream and waits for the lane's next transaction.
+enum Pending {
+    Offer(Box<Offered>),
+    /// The last batch of a discovery: the filter's partitions were all offered.
+    Last,
+}
+
+/// The frame being appended, which may span transactions.
+struct Current {
+    frame: Frame,
+    cursor: FrameCursor,
+    /// Slots whose run in this frame is done, with the position after it.
+    ends: Vec<(Slot, Position)>,
+    lease: Arc<Lease>,
+    /// Where the run under way goes; `None` if its slot is closed.
+    destination: Option<Destination>,
+}
+
+/// Where the records of one slot go, and under which name they are remembered.
+struct Destination {
+    key: PartitionKey,
+    target: TargetPartition,
+}
+
+impl Current {
+    fn new(frame: Frame, lease: Lease) -> Self {
+        Self { frame, cursor: FrameCursor::default(), ends: Vec::new(), lease: Arc::new(lease), destination: None }
+    }
+}
+
+/// Why a step ended without a commit.
+#[derive(Debug, thiserror::Error)]
+pub enum LaneError {
+    /// The outcome of the transaction is unknown: [`Lane::recover`].
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The sender broke the protocol: the session must end; nothing was appended.
+    #[error(transparent)]
+    Peer(#[from] PeerMisbehaved),
+}
+
+impl<T: LaneTarget> Lane<T> {
+    /// A lane that nobody has opened yet.
+    pub fn new(id: LaneId, target: T, memory: Arc<DecodeMemory>, size: TransactionSize) -> Self {
+        Self { id, target, memory, size, open: None, replies: VecDeque::new(), counts: Counts::default() }
+    }
+
+    /// A frame has arrived, checked and within credit.
+    pub fn handle_frame(&mut self, epoch: Epoch, sequence: Sequence, frame: Bytes) -> Result<(), PeerMisbehaved> {
+        let Some(open) = self.open.as_mut() else {
+            self.counts.frames_dropped += 1;
+            return Ok(());
+        };
+        if epoch > open.epoch {
+            return Err(PeerMisbehaved::EpochFromFuture { current: open.epoch, found: epoch });
+        }
+        if epoch < open.epoch || open.inbox.handle_frame(sequence, frame) == Arrival::Duplicate {
+            self.counts.frames_dropped += 1;
+        }
+        Ok(())
+    }
+
+    /// A partition asks to join.
+    pub fn handle_offer(&mut self, epoch: Epoch, offered: Offered) -> Result<(), PeerMisbehaved> {
+        let Some(open) = self.open.as_mut().filter(|open| open.epoch == epoch) else { return Ok(()) };
+        if open.is_taken(&offered) {
+            return Err(PeerMisbehaved::SlotReused(offered.slot()));
+        }
+        open.offers.push_back(Pending::Offer(Box::new(offered)));
+        Ok(())
+    }
+
+    /// The sender has offered every partition its filter matches.
+    pub fn handle_last_offer(&mut self, epoch: Epoch) {
+        if let Some(open) = self.open.as_mut().filter(|open| open.epoch == epoch) {
+            open.offers.push_back(Pending::Last);
+        }
+    }
+
+    /// The sender has halted a partition: nothing more of it will come in this epoch.
+    pub fn handle_halted(&mut self, epoch: Epoch, slot: Slot) {
+        if let Some(slot) = self.open.as_mut().filter(|open| open.epoch == epoch).and_then(|o| o.slots.get_mut(&slot)) {
+            slot.closed = true;
+        }
+    }
+
+    /// Forgets the epoch, with every frame behind a gap or not yet committed, and lets go of the producer.
+    pub fn close(&mut self, reason: LaneClosedReason, detail: &str) {
+        if let Some(open) = self.open.take() {
+            self.target.discard();
+            self.replies.push_back(Control::LaneClosed {
+                lane: self.id,
+                epoch: open.epoch,
+                reason,
+                detail: detail.to_owned(),
+            });
+        }
+    }
+
+    /// Whether a transaction would do something now.
+    pub fn has_work(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| {
+            open.unknown.is_none() && (open.current.is_some() || open.inbox.peek().is_some() || open.has_ready_offer())
+        })
+    }
+
+    /// Whether a transaction's outcome is unknown, so that only [`Lane::recover`] can go on.
+    pub fn needs_recovery(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.unknown.is_some())
+    }
+
+    /// The next control message for the sender.
+    pub fn poll_reply(&mut self) -> Option<Control> {
+        self.replies.pop_front()
+    }
+
+    /// The lane's number.
+    pub fn id(&self) -> LaneId {
+        self.id
+    }
+
+    /// The epoch, while open.
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.open.as_ref().map(|open| open.epoch)
+    }
+
+    /// What it has seen so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Compressed bytes held.
+    pub fn held_bytes(&self) -> u64 {
+        self.open.as_ref().map_or(0, |open| open.inbox.bytes())
+    }
+
+    /// The stored positions of the lane, as of its last commit.
+    pub fn positions(&self) -> impl Iterator<Item = (&PartitionKey, &PartitionRecord)> {
+        self.open.iter().flat_map(|open| &open.partitions)
+    }
+
+    /// The target, for tests that look into it.
+    pub fn target_mut(&mut self) -> &mut T {
+        &mut self.target
+    }
+
+    fn halt(&mut self, slot: Slot, reason: &str, detail: String) {
+        let Some(open) = self.open.as_mut() else { return };
+        self.counts.halts += 1;
+        let (lane, epoch) = (self.id, open.epoch);
+        self.replies.push_back(Control::PartitionHalted { lane, epoch, slot, reason: reason.to_owned(), detail });
+    }
+}
+
+impl Open {
+    /// Whether the offered slot, or the partition itself, already joined or is about to.
+    fn is_taken(&self, offered: &Offered) -> bool {
+        let target = offered.target.as_ref().ok().map(|target| &target.partition);
+        let writing = target.and_then(|target| self.joined.get(target)).and_then(|slot| self.slots.get(slot));
+        self.slots.contains_key(&offered.slot())
+            || writing.is_some_and(|slot| !slot.closed)
+            || self.offers.iter().any(|other| match other {
+                Pending::Offer(other) => other.slot() == offered.slot() || other.key() == offered.key(),
+                Pending::Last => false,
+            })
+    }
+
+    /// Offers that need every lane's state wait without holding up the frames.
+    fn has_ready_offer(&self) -> bool {
+        match self.offers.front() {
+            None => false,
+            Some(Pending::Last) => true,
+            Some(Pending::Offer(offered)) => {
+                self.partitions.contains_key(&offered.key()) || self.knowledge.is_complete() || offered.target.is_err()
+            }
+        }
+    }
+}

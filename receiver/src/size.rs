@@ -1,0 +1,80 @@
+//! How large a lane's next transaction may be. Sans-IO.
+//!
+//! A transaction that outlives the transaction timeout is aborted by the broker and would be for ever, so
+//! its size follows what this target was seen to take: never more than a quarter of the timeout's worth,
+//! half after a failure, down to one record, and double with each success.
+
+use std::time::Duration;
+
+/// Where a lane begins: large enough that a transaction costs little, small enough for any broker.
+const START_BYTES: u64 = 4 << 20;
+/// Past this a larger transaction saves nothing measurable (kafka-client §3.4: 16–64 MB).
+const MAX_BYTES: u64 = 32 << 20;
+/// Below this the limit is one record at a time.
+const MIN_BYTES: u64 = 1 << 10;
+
+/// The limit on one lane's next transaction.
+#[derive(Debug)]
+pub struct TransactionSize {
+    bytes: u64,
+    timeout: Duration,
+}
+
+impl TransactionSize {
+    /// For transactions that the broker aborts after `timeout`.
+    pub fn new(timeout: Duration) -> Self {
+        Self { bytes: START_BYTES, timeout }
+    }
+
+    /// Whether a transaction that already holds `records` of `bytes` may take one more record.
+    pub fn allows(&self, records: u64, bytes: u64) -> bool {
+        records == 0 || (self.bytes >= MIN_BYTES && bytes < self.bytes)
+    }
+
+    /// A transaction of `bytes` was committed after `took`.
+    pub fn handle_success(&mut self, bytes: u64, took: Duration) {
+        let doubled = (self.bytes.max(MIN_BYTES / 2) * 2).min(MAX_BYTES);
+        self.bytes = if took.is_zero() || bytes < MIN_BYTES {
+            doubled
+        } else {
+            let drained = bytes as f64 / took.as_secs_f64() * self.timeout.as_secs_f64() / 4.0;
+            doubled.min((drained as u64).max(MIN_BYTES))
+        };
+    }
+
+    /// A transaction failed, whatever the cause.
+    pub fn handle_failure(&mut self) {
+        self.bytes /= 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn failures_shrink_a_transaction_to_one_record_and_successes_grow_it_again() {
+        let mut size = TransactionSize::new(TIMEOUT);
+        for _ in 0..40 {
+            size.handle_failure();
+        }
+        assert!(size.allows(0, 0), "one record is always allowed");
+        assert!(!size.allows(1, 1));
+        for _ in 0..40 {
+            size.handle_success(100, Duration::from_millis(5));
+        }
+        assert!(size.allows(1000, MAX_BYTES - 1));
+        assert!(!size.allows(1000, MAX_BYTES));
+    }
+
+    #[test]
+    fn a_slow_target_gets_no_more_than_a_quarter_of_the_timeout_takes() {
+        let mut size = TransactionSize::new(TIMEOUT);
+        size.handle_success(1 << 20, Duration::from_secs(5));
+        let quarter = (1u64 << 20) * 30 / 4 / 5;
+        assert!(size.allows(1, quarter - 1));
+        assert!(!size.allows(1, quarter + 1));
+    }
+}

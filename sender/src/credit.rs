@@ -1,0 +1,224 @@
+//! How many bytes each lane may still have unacknowledged (wire-format.md#credit). Sans-IO.
+//!
+//! Every lane owns a reserve of one maximal frame; beyond it all lanes share one pool, first come, first
+//! served, never overtaken. A lane may use its reserve and half of the pool, so that one hot partition
+//! can fill the pipe and two cannot starve the rest. Invariants: what all lanes use beyond their reserves
+//! is at most the pool; nothing but an ack, a refund, a closed lane and the session's end frees credit.
+
+use std::collections::VecDeque;
+
+use wire::control::CreditTerms;
+use wire::ids::LaneId;
+
+/// The credit of one session.
+#[derive(Debug)]
+pub struct Credit {
+    terms: CreditTerms,
+    used: Vec<u64>,
+    waiting: VecDeque<(LaneId, u64)>,
+    granted: VecDeque<(LaneId, u64)>,
+}
+
+impl Credit {
+    /// All of `terms` is free, for lanes numbered 0 to `lanes` − 1.
+    pub fn new(terms: CreditTerms, lanes: u16) -> Self {
+        Self {
+            terms,
+            used: vec![0; usize::from(lanes)],
+            waiting: VecDeque::new(),
+            granted: VecDeque::new(),
+        }
+    }
+
+    /// The most that one request may ever ask for.
+    pub fn request_max(&self) -> u64 {
+        self.terms.reserve.max(self.terms.pool / 2)
+    }
+
+    /// Asks for `bytes`. The grant, now or later, comes out of [`Credit::poll_granted`]. A lane has at
+    /// most one request waiting.
+    pub fn request(&mut self, lane: LaneId, bytes: u64) {
+        assert!(bytes <= self.request_max(), "a request of {bytes} could never be granted");
+        debug_assert!(self.waiting.iter().all(|(other, _)| *other != lane), "one request at a time");
+        self.waiting.push_back((lane, bytes));
+        self.grant();
+    }
+
+    /// Takes back a request that still waits.
+    pub fn withdraw(&mut self, lane: LaneId) {
+        self.waiting.retain(|(other, _)| *other != lane);
+        self.granted.retain(|(other, bytes)| {
+            let stays = *other != lane;
+            if !stays {
+                self.used[usize::from(lane.0)] -= bytes;
+            }
+            stays
+        });
+        self.grant();
+    }
+
+    /// Frees `bytes` that were granted and not needed, or whose frame is acked.
+    pub fn free(&mut self, lane: LaneId, bytes: u64) {
+        let used = &mut self.used[usize::from(lane.0)];
+        assert!(*used >= bytes, "lane {lane} frees {bytes} of {used}");
+        *used -= bytes;
+        self.grant();
+    }
+
+    /// Frees everything of a closed lane.
+    pub fn close_lane(&mut self, lane: LaneId) {
+        self.waiting.retain(|(other, _)| *other != lane);
+        self.granted.retain(|(other, _)| *other != lane);
+        self.used[usize::from(lane.0)] = 0;
+        self.grant();
+    }
+
+    /// The next lane whose request was granted.
+    pub fn poll_granted(&mut self) -> Option<(LaneId, u64)> {
+        self.granted.pop_front()
+    }
+
+    /// Bytes in use by all lanes.
+    pub fn used(&self) -> u64 {
+        self.used.iter().sum()
+    }
+
+    /// All there is.
+    pub fn total(&self) -> u64 {
+        self.terms.reserve * self.used.len() as u64 + self.terms.pool
+    }
+
+    fn pool_used(&self) -> u64 {
+        self.used.iter().map(|used| used.saturating_sub(self.terms.reserve)).sum()
+    }
+
+    /// Grants from the front of the queue. A lane at its own cap waits for its own acks and holds nobody
+    /// up; a lane that waits for the pool holds up everybody behind it who needs the pool too.
+    fn grant(&mut self) {
+        let mut pool_free = self.terms.pool.saturating_sub(self.pool_used());
+        let mut pool_open = true;
+        let mut index = 0;
+        while let Some(&(lane, bytes)) = self.waiting.get(index) {
+            let used = self.used[usize::from(lane.0)];
+            let cap = self.terms.reserve + self.terms.pool / 2;
+            let from_pool = (used + bytes).saturating_sub(self.terms.reserve.max(used));
+            let capped = used + bytes > cap;
+            let fits = from_pool == 0 || (pool_open && from_pool <= pool_free);
+            if !capped && fits {
+                self.waiting.remove(index);
+                self.used[usize::from(lane.0)] += bytes;
+                pool_free -= from_pool;
+                self.granted.push_back((lane, bytes));
+            } else {
+                pool_open &= capped;
+                index += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TERMS: CreditTerms = CreditTerms { reserve: 10, pool: 100 };
+
+    fn granted(credit: &mut Credit) -> Vec<(u16, u64)> {
+        std::iter::from_fn(|| credit.poll_granted()).map(|(lane, bytes)| (lane.0, bytes)).collect()
+    }
+
+    #[test]
+    fn every_lane_has_its_reserve_whatever_the_others_use() {
+        let mut credit = Credit::new(TERMS, 3);
+        credit.request(LaneId(0), 50);
+        credit.request(LaneId(1), 50);
+        assert_eq!(granted(&mut credit), [(0, 50), (1, 50)]);
+        credit.request(LaneId(0), 10);
+        credit.request(LaneId(1), 10);
+        assert_eq!(granted(&mut credit), [(0, 10), (1, 10)], "the pool is now spent");
+        credit.request(LaneId(2), 10);
+        assert_eq!(granted(&mut credit), [(2, 10)]);
+    }
+
+    #[test]
+    fn one_lane_may_use_its_reserve_and_half_of_the_pool() {
+        let mut credit = Credit::new(TERMS, 2);
+        for _ in 0..6 {
+            credit.request(LaneId(0), 10);
+        }
+        assert_eq!(granted(&mut credit).len(), 6);
+        credit.request(LaneId(0), 1);
+        assert!(granted(&mut credit).is_empty());
+        credit.free(LaneId(0), 1);
+        assert_eq!(granted(&mut credit), [(0, 1)]);
+    }
+
+    #[test]
+    fn a_large_request_is_not_overtaken_by_small_ones() {
+        let mut credit = Credit::new(TERMS, 4);
+        credit.request(LaneId(0), 50);
+        credit.request(LaneId(1), 50);
+        granted(&mut credit);
+        credit.request(LaneId(2), 50);
+        credit.request(LaneId(3), 21);
+        assert!(granted(&mut credit).is_empty(), "20 of the pool are left, 40 and 11 are wanted");
+        credit.free(LaneId(0), 20);
+        assert_eq!(granted(&mut credit), [(2, 50)], "first come, first served");
+    }
+
+    #[test]
+    fn a_closed_lane_frees_everything_and_wakes_who_waits() {
+        let mut credit = Credit::new(TERMS, 4);
+        for lane in 0..3 {
+            credit.request(LaneId(lane), 50);
+        }
+        assert_eq!(granted(&mut credit).len(), 2);
+        credit.close_lane(LaneId(0));
+        assert_eq!(granted(&mut credit), [(2, 50)]);
+        assert_eq!(credit.used(), 100);
+    }
+
+    proptest! {
+        #[test]
+        fn credit_is_never_exceeded_and_every_request_is_granted_once_acks_come(
+            ops in proptest::collection::vec((0u16..4, 1u64..=50, any::<bool>()), 1..200)
+        ) {
+            let mut credit = Credit::new(TERMS, 4);
+            let mut held = [0u64; 4];
+            let mut waiting = [false; 4];
+            let take = |credit: &mut Credit, held: &mut [u64; 4], waiting: &mut [bool; 4]| {
+                while let Some((lane, bytes)) = credit.poll_granted() {
+                    held[usize::from(lane.0)] += bytes;
+                    waiting[usize::from(lane.0)] = false;
+                }
+            };
+            for (lane, bytes, ack) in ops {
+                let index = usize::from(lane);
+                if ack && held[index] > 0 {
+                    credit.free(LaneId(lane), held[index]);
+                    held[index] = 0;
+                } else if !waiting[index] {
+                    waiting[index] = true;
+                    credit.request(LaneId(lane), bytes);
+                }
+                take(&mut credit, &mut held, &mut waiting);
+                prop_assert_eq!(credit.used(), held.iter().sum::<u64>());
+                prop_assert!(credit.used() <= credit.total());
+                prop_assert!(held.iter().all(|&used| used <= 60));
+                prop_assert!(held.iter().map(|used| used.saturating_sub(10)).sum::<u64>() <= 100);
+            }
+            for _ in 0..8 {
+                for lane in 0..4u16 {
+                    let index = usize::from(lane);
+                    if held[index] > 0 {
+                        credit.free(LaneId(lane), held[index]);
+                        held[index] = 0;
+                    }
+                    take(&mut credit, &mut held, &mut waiting);
+                }
+            }
+            prop_assert!(waiting.iter().all(|waits| !waits), "no request waits for ever");
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! One lane at the sender: records in, frames out, packed late.
+//!
+//! A lane holds no socket, spawns no task and reads no clock; what it reads from is an argument. A frame
+//! is closed when the transport can take it, not before: while the link is idle a record leaves after the
+//! linger, while it is full frames grow to their maximum. Driving contract: whenever the bell rang or
+//! [`Lane::next_timeout`] has come, answer [`Lane::poll_credit_request`], call [`Lane::fill`], then
+//! [`Lane::poll_frame`] as long as the transport has room, then [`Lane::poll_halt`].
+//!
+//! Invariants: a partition's runs on the wire are contiguous, from the position the receiver stated;
+//! no byte is read without credit for the frame it will be in; nothing is kept after it was sent, because
+//! the source is the buffer.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use link::kafka::KafkaError;
+use wire::compress::Codec;
+use wire::control::Control;
+use wire::frame::{FrameBuilder, FrameHead};
+use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
+use wire::limits::{RECORD_BYTES_MAX, frame_charge};
+
+use crate::source::{Assignment, Event, LaneReader, PartitionFault};
+
+/// How long positions without records may wait for records to ride with.
+const POSITIONS_WAIT: Duration = Duration::from_secs(1);
+
+/// How a lane packs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Packing {
+    /// How frames are compressed.
+    pub codec: Codec,
+    /// Raw bytes at which a frame is full.
+    pub frame_bytes: u64,
+    /// How long a record may wait for company while the transport is idle.
+    pub linger: Duration,
+    /// The most credit one frame may ask for; a larger record halts its partition.
+    pub credit_max: u64,
+}
+
+impl Packing {
+    /// The same within a session's credit: a frame fits a lane's reserve, so that an idle lane needs nothing
+    /// of the pool, and no record asks for more than can ever be granted.
+    pub fn within(self, request_max: u64, reserve: u64) -> Self {
+        Self { frame_bytes: self.frame_bytes.min(reserve), credit_max: self.credit_max.min(request_max), ..self }
+    }
+}
+
+/// A frame ready for the transport.
+#[derive(Debug)]
+pub struct OutFrame {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// Records inside.
+    pub records: usize,
+    /// Uncompressed size.
+    pub raw_bytes: u64,
+    /// Granted credit that it does not need.
+    pub surplus: u64,
+}
+
+/// What an ack freed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Freed {
+    /// Credit that is free again.
+    pub credit: u64,
+    /// Partitions and the positions they are known to be committed up to, for reports only: a sender
+    /// resumes from what the receiver states, never from acks.
+    pub positions: Vec<(Slot, Position)>,
+}
+
+/// One lane of one link.
+pub struct Lane<R> {
+    id: LaneId,
+    reader: R,
+    packing: Packing,
+    open: Option<Open>,
+    halts: VecDeque<Control>,
+}
+
+struct Open {
+    epoch: Epoch,
+    builder: FrameBuilder,
+    /// The next position to be packed, per slot.
+    next: HashMap<Slot, Position>,
+    sequence: Sequence,
+    in_flight: VecDeque<InFlight>,
+    credit: CreditState,
+    /// When the oldest record in the open frame was packed.
+    first_record: Option<Instant>,
+    /// When the oldest bare position in the open frame was packed.
+    first_position: Option<Instant>,
+    /// Set while draining: no more is read.
+    draining: bool,
+}
+
+struct InFlight {
+    sequence: Sequence,
+    charge: u64,
+    positions: Vec<(Slot, Position)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CreditState {
+    /// The lane wants this much; the shell has not asked yet.
+    Wanted(u64),
+    /// Asked for.
+    Asked,
+    /// Granted for the open frame.
+    Granted(u64),
+}
+
+impl<R: LaneReader> Lane<R> {
+    /// A closed lane.
+    pub fn new(id: LaneId, reader: R, packing: Packing) -> Self {
+        Self { id, reader, packing, open: None, halts: VecDeque::new() }
+    }
+
+    /// The receiver has opened the lane. Everything of an earlier epoch is forgotten.
+    pub fn open(&mut self, epoch: Epoch, packing: Packing) -> Result<(), KafkaError> {
+        self.close()?;
+        self.packing = packing;
+        self.open = Some(Open {
+            epoch,
+            builder: FrameBuilder::new(),
+            next: HashMap::new(),
+            sequence: Sequence(0),
+            in_flight: VecDeque::new(),
+            credit: CreditState::Wanted(packing.frame_bytes),
+            first_record: None,
+            first_position: None,
+            draining: false,
+        });
+        Ok(())
+    }
+
+    /// Forgets the epoch and stops reading its partitions.
+    pub fn close(&mut self) -> Result<(), KafkaError> {
+        self.halts.clear();
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let slots: Vec<_> = open.next.into_keys().collect();
+        self.reader.unassign(&slots)
+    }
+
+    /// Partitions whose stored position the receiver has stated: reads them from there.
+    pub fn handle_partitions(&mut self, epoch: Epoch, assignments: &[Assignment]) -> Result<(), KafkaError> {
+        let Some(open) = self.open.as_mut().filter(|open| open.epoch == epoch) else { return Ok(()) };
+        for assignment in assignments {
+            let earlier = open.next.insert(assignment.slot, assignment.position);
+            assert!(earlier.is_none(), "slot {} is used once per epoch", assignment.slot);
+        }
+        self.reader.assign(assignments)
+    }
+
+    /// The receiver has halted a partition.
+    pub fn handle_halted(&mut self, epoch: Epoch, slot: Slot) -> Result<(), KafkaError> {
+        let Some(open) = self.open.as_mut().filter(|open| open.epoch == epoch) else { return Ok(()) };
+        match open.next.remove(&slot) {
+            Some(_) => self.reader.unassign(&[slot]),
+            None => Ok(()),
+        }
+    }
+
+    /// Frames up to `sequence` are committed. Acks of another epoch free nothing.
+    pub fn handle_ack(&mut self, epoch: Epoch, sequence: Sequence) -> Freed {
+        let mut freed = Freed::default();
+        let Some(open) = self.open.as_mut().filter(|open| open.epoch == epoch) else { return freed };
+        while open.in_flight.front().is_some_and(|frame| frame.sequence <= sequence) {
+            if let Some(frame) = open.in_flight.pop_front() {
+                freed.credit += frame.charge;
+                freed.positions.extend(frame.positions);
+            }
+        }
+        freed
+    }
+
+    /// Credit that the shell shall ask for; once.
+    pub fn poll_credit_request(&mut self) -> Option<u64> {
+        let open = self.open.as_mut()?;
+        let CreditState::Wanted(bytes) = open.credit else { return None };
+        open.credit = CreditState::Asked;
+        Some(bytes)
+    }
+
+    /// The credit asked for was granted.
+    pub fn handle_granted(&mut self, bytes: u64) {
+        if let Some(open) = &mut self.open {
+            open.credit = CreditState::Granted(bytes);
+        }
+    }
+
+    /// Reads no more; what is packed still leaves.
+    pub fn drain(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.draining = true;
+        }
+    }
+
+    /// Whether everything read was sent and acked.
+    pub fn is_drained(&self) -> bool {
+        self.open.as_ref().is_none_or(|open| open.builder.is_empty() && open.in_flight.is_empty())
+    }
+
+    /// Packs what is waiting, as far as the frame and its credit reach. Returns the credit that is to be
+    /// given back, if another amount is now wanted.
+    pub fn fill(&mut self, now: Instant) -> Result<u64, KafkaError> {
+        let Some(open) = self.open.as_mut() else { return Ok(0) };
+        let CreditState::Granted(granted) = open.credit else { return Ok(0) };
+        if open.draining {
+            return Ok(0);
+        }
+        let mut halted = None;
+        let mut surplus = 0;
+        while let Some(event) = self.reader.peek() {
+            match event {
+                Event::Record { slot, leader_epoch, record } => {
+                    let Some(next) = open.next.get_mut(&slot) else {
+                        self.reader.advance();
+                        continue;
+                    };
+                    let needed = (open.builder.raw_len() + record.raw_len()) as u64;
+                    if needed > granted || (!open.builder.is_empty() && needed > self.packing.frame_bytes) {
+                        if !open.builder.is_empty() {
+                            break;
+                        }
+                        if needed > self.packing.credit_max || record.raw_len() > RECORD_BYTES_MAX {
+                            let limit = self.packing.credit_max.min(RECORD_BYTES_MAX as u64);
+                            halted = Some((slot, too_large(record.offset.0, needed, limit)));
+                        } else {
+                            // A record larger than a frame travels alone, on credit of its own size.
+                            open.credit = CreditState::Wanted(needed);
+                            surplus = granted;
+                        }
+                        break;
+                    }
+                    if Position(record.offset.0) >= *next {
+                        open.builder.push(slot, *next, leader_epoch, &record);
+                        *next = Position::after(record.offset);
+                        open.first_record.get_or_insert(now);
+                    }
+                }
+                Event::End { slot, position } => {
+                    if let Some(next) = open.next.get_mut(&slot).filter(|next| position > **next) {
+                        open.builder.advance(slot, *next, position);
+                        *next = position;
+                        open.first_position.get_or_insert(now);
+                    }
+                }
+                Event::Fault { slot, fault } => {
+                    halted = Some((slot, (fault_word(&fault), fault.to_string())));
+                    self.reader.advance();
+                    break;
+                }
+            }
+            self.reader.advance();
+        }
+        if let Some((slot, (reason, detail))) = halted {
+            self.halt(slot, reason, detail)?;
+        }
+        Ok(surplus)
+    }
+
+    /// The open frame, if it is due: the transport has room now.
+    pub fn poll_frame(&mut self, now: Instant) -> Option<OutFrame> {
+        let due = self.frame_due()?;
+        let open = self.open.as_mut().filter(|_| now >= due)?;
+        let CreditState::Granted(granted) = open.credit else { return None };
+        let head = FrameHead { lane: self.id, epoch: open.epoch, sequence: open.sequence };
+        let positions = open.builder.positions().collect();
+        let (records, raw_bytes) = (open.builder.record_count(), open.builder.raw_len() as u64);
+        let bytes = open.builder.finish(head, self.packing.codec);
+        let charge = frame_charge(bytes.len());
+        assert!(charge <= granted, "a frame of {charge} on credit of {granted}");
+        open.in_flight.push_back(InFlight { sequence: open.sequence, charge, positions });
+        open.sequence = open.sequence.next();
+        open.credit = CreditState::Wanted(self.packing.frame_bytes);
+        open.first_record = None;
+        open.first_position = None;
+        Some(OutFrame { bytes, records, raw_bytes, surplus: granted - charge })
+    }
+
+    /// When to call [`Lane::poll_frame`] again even if nothing else happens.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.frame_due()
+    }
+
+    /// The next control message about a partition that this end has halted.
+    pub fn poll_halt(&mut self) -> Option<Control> {
+        self.halts.pop_front()
+    }
+
+    /// The epoch, while open.
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.open.as_ref().map(|open| open.epoch)
+    }
+
+    /// Credit that the lane holds for frames in flight or the open frame; freed when it closes.
+    pub fn in_flight_bytes(&self) -> u64 {
+        self.open.as_ref().map_or(0, |open| open.in_flight.iter().map(|frame| frame.charge).sum())
+    }
+
+    fn frame_due(&self) -> Option<Instant> {
+        let open = self.open.as_ref().filter(|open| !open.builder.is_empty())?;
+        let (record, position) = (open.first_record, open.first_position);
+        let first = record.or(position)?;
+        // Full means that the next record may not fit; a quarter of a frame is no record's usual size.
+        if open.draining || open.builder.raw_len() as u64 >= self.packing.frame_bytes / 4 * 3 {
+            return Some(first);
+        }
+        let by_record = record.map(|first| first + self.packing.linger);
+        let by_position = position.map(|first| first + POSITIONS_WAIT);
+        by_record.into_iter().chain(by_position).min()
+    }
+
+    fn halt(&mut self, slot: Slot, reason: &str, detail: String) -> Result<(), KafkaError> {
+        let Some(open) = self.open.as_mut().filter(|open| open.next.contains_key(&slot)) else { return Ok(()) };
+        open.next.remove(&slot);
+        let (lane, epoch) = (self.id, open.epoch);
+        self.halts.push_back(Control::PartitionHalted { lane, epoch, slot, reason: reason.to_owned(), detail });
+        self.reader.unassign(&[slot])
+    }
+}
+
+fn too_large(offset: i64, needed: u64, limit: u64) -> (&'static str, String) {
+    let detail = format!(
+        "record at offset {offset} needs {needed} bytes of credit, the limit is {limit}; raise `memory` at the receiver"
+    );
+    ("record-too-large", detail)
+}
+
+/// The stable word of a fault, as `docs/operations.md` lists it.
+fn fault_word(fault: &PartitionFault) -> &'static str {
+    match fault {
+        PartitionFault::OutOfRange { .. } => "out-of-range",
+        PartitionFault::Corrupt(_) => "corrupt",
+        PartitionFault::Gone(_) => "source-gone",
+        PartitionFault::Unauthorized(_) => "source-unauthorized",
+        PartitionFault::Other(_) => "source-failed",
+    }
+}

@@ -1,0 +1,169 @@
+//! What a lane has done, for `status` and metrics: written by the lane's thread, read by the admin port.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+use wire::control::Control;
+use wire::ids::{Epoch, Position, Slot};
+
+use crate::lane::OutFrame;
+use crate::roster::SourcePartition;
+use crate::source::Assignment;
+
+/// One lane's counters and positions.
+#[derive(Debug, Default)]
+pub struct Progress(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    epoch: Option<Epoch>,
+    partitions: HashMap<Slot, (SourcePartition, Position)>,
+    totals: Totals,
+    in_flight_bytes: u64,
+    drained: bool,
+    halted: Vec<Halted>,
+}
+
+/// Counters since the process started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Frames handed to the transport.
+    pub frames: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Their uncompressed size in bytes.
+    pub raw_bytes: u64,
+    /// Their size in bytes as sent, without QUIC's own.
+    pub frame_bytes: u64,
+}
+
+/// A partition that an error stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Halted {
+    /// Source topic.
+    pub topic: String,
+    /// Source partition.
+    pub partition: i32,
+    /// A stable word; `docs/operations.md` lists them.
+    pub reason: String,
+    /// The values and the limit.
+    pub detail: String,
+}
+
+/// One lane at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// The epoch, while open.
+    pub epoch: Option<Epoch>,
+    /// Counters.
+    pub totals: Totals,
+    /// Credit in use by frames that are not acked.
+    pub in_flight_bytes: u64,
+    /// Partitions being read, and up to where each is known to be committed.
+    pub committed: Vec<(SourcePartition, Position)>,
+    /// Partitions that an error stopped.
+    pub halted: Vec<Halted>,
+}
+
+impl Progress {
+    /// The lane was opened.
+    pub fn handle_open(&self, epoch: Epoch) {
+        let mut inner = self.lock();
+        inner.epoch = Some(epoch);
+        inner.partitions.clear();
+        inner.halted.clear();
+        inner.in_flight_bytes = 0;
+    }
+
+    /// The lane was closed.
+    pub fn handle_close(&self) {
+        let mut inner = self.lock();
+        inner.epoch = None;
+        inner.partitions.clear();
+        inner.in_flight_bytes = 0;
+    }
+
+    /// Partitions are read from their committed positions on.
+    pub fn handle_partitions(&self, assignments: &[Assignment]) {
+        let mut inner = self.lock();
+        for assignment in assignments {
+            let partition = SourcePartition {
+                topic: Arc::clone(&assignment.topic),
+                partition: assignment.partition,
+            };
+            inner.partitions.insert(assignment.slot, (partition, assignment.position));
+        }
+    }
+
+    /// A frame is on its way.
+    pub fn handle_frame(&self, frame: &OutFrame, in_flight_bytes: u64) {
+        let mut inner = self.lock();
+        inner.totals.frames += 1;
+        inner.totals.records += frame.records as u64;
+        inner.totals.raw_bytes += frame.raw_bytes;
+        inner.totals.frame_bytes += frame.bytes.len() as u64;
+        inner.in_flight_bytes = in_flight_bytes;
+    }
+
+    /// Frames are committed.
+    pub fn handle_ack(&self, epoch: Epoch, positions: &[(Slot, Position)], in_flight_bytes: u64) {
+        let mut inner = self.lock();
+        if inner.epoch != Some(epoch) {
+            return;
+        }
+        inner.in_flight_bytes = in_flight_bytes;
+        for (slot, position) in positions {
+            if let Some((_, committed)) = inner.partitions.get_mut(slot) {
+                *committed = (*committed).max(*position);
+            }
+        }
+    }
+
+    /// A partition that is being read was halted, by either end.
+    pub fn handle_halt(&self, halt: &Control) {
+        let Control::PartitionHalted { slot, reason, detail, .. } = halt else { return };
+        let partition = self.lock().partitions.get(slot).map(|(partition, _)| partition.clone());
+        if let Some(partition) = partition {
+            self.record_halt(&partition, reason, detail);
+        }
+    }
+
+    /// A partition was halted; logged once, shown until its lane is opened again.
+    pub fn record_halt(&self, partition: &SourcePartition, reason: &str, detail: &str) {
+        let (topic, number) = (&partition.topic, partition.partition);
+        tracing::error!(%topic, partition = number, reason, detail, "partition halted; the others go on");
+        self.lock().halted.push(Halted {
+            topic: topic.to_string(),
+            partition: number,
+            reason: reason.to_owned(),
+            detail: detail.to_owned(),
+        });
+    }
+
+    /// Whether everything the lane has read was sent and acked.
+    pub fn handle_drained(&self, drained: bool) {
+        self.lock().drained = drained;
+    }
+
+    /// See [`Progress::handle_drained`].
+    pub fn is_drained(&self) -> bool {
+        self.lock().drained
+    }
+
+    /// The lane as it is now.
+    pub fn snapshot(&self) -> Snapshot {
+        let inner = self.lock();
+        Snapshot {
+            epoch: inner.epoch,
+            totals: inner.totals,
+            in_flight_bytes: inner.in_flight_bytes,
+            committed: inner.partitions.values().cloned().collect(),
+            halted: inner.halted.clone(),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
