@@ -8,12 +8,13 @@ use causeway_wire::hostile;
 
 fn replay(target: &str, check: fn(&[u8])) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let mut entries: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut entries: Vec<_> =
+        fs::read_dir(&directory).expect("a corpus").map(|entry| entry.expect("as listed").path()).collect();
     entries.sort();
     assert!(entries.len() >= 5, "{} holds {} entries", directory.display(), entries.len());
     for path in entries {
         println!("{}", path.display());
-        check(&fs::read(&path).unwrap());
+        check(&fs::read(&path).expect("as listed"));
     }
 }
 

@@ -2,7 +2,7 @@
 //! is the process's.
 
 use causeway_wire::codec::{decode_control, encode_control};
-use causeway_wire::compress::{Codec, expand, id};
+use causeway_wire::compress::{Codec, compress, expand, id};
 use causeway_wire::control::Control;
 use causeway_wire::frame::{Frame, FrameBuilder, FrameHead};
 use causeway_wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
@@ -64,6 +64,11 @@ fn no_claim_costs_more_memory_than_the_limits_say() {
         let used = refused(claim(id::NONE, [counts[0], counts[1], 100], &body));
         assert!(used < BOOKKEEPING, "{counts:?}: {used} bytes");
     }
+
+    // A zstd frame that states less than the frame around it.
+    let small = compress(Codec::Zstd(1), &[7; 5000]).unwrap();
+    let used = refused(claim(id::ZSTD, [1, 0, most], &small));
+    assert!(used < BOOKKEEPING, "{used} bytes");
 
     // A zstd frame that itself states 64 MiB: granted, and no more.
     let mut bomb = vec![0x28, 0xb5, 0x2f, 0xfd, 0xa0];

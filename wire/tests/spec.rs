@@ -81,7 +81,8 @@ fn the_table_of_limits_is_the_codes() {
 /// With commas between groups of three digits.
 fn grouped(value: u64) -> String {
     let digits = value.to_string();
-    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(|group| str::from_utf8(group).unwrap()).collect();
+    let groups: Vec<_> =
+        digits.as_bytes().rchunks(3).rev().map(|group| str::from_utf8(group).expect("digits are ASCII")).collect();
     groups.join(",")
 }
 
@@ -109,6 +110,6 @@ fn the_specification_stays_short() {
 }
 
 fn sources(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(directory).expect("sources are here").map(|entry| entry.expect("as listed").path());
     entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
 }

@@ -86,32 +86,88 @@ fn reserved_kinds_are_refused_and_given_to_nothing_else() {
     }
 }
 
-#[test]
-fn the_largest_messages_fit() {
-    let partition = OfferedPartition {
+/// An offered partition with every field at its limit.
+fn largest() -> OfferedPartition {
+    let most = Position(i64::MAX);
+    OfferedPartition {
         slot: Slot(u32::MAX),
         topic: "t".repeat(TOPIC_NAME_MAX),
         partition: 1_999_999,
         topic_id: TopicId([255; 16]),
         partitions: 2_000_000,
-        log_start: Position(i64::MAX),
-        log_end: Position(i64::MAX),
-        start: Position(i64::MAX),
-        jump: Some(Jump { expected: Position(i64::MAX), to: Position(i64::MAX), reason: "r".repeat(STRING_MAX) }),
-    };
-    let offer = Control::Offer {
-        lane: LaneId(63),
-        epoch: Epoch(u64::MAX),
-        partitions: vec![partition; OFFER_PARTITIONS_MAX],
-        last: true,
-    };
+        log_start: most,
+        log_end: most,
+        start: most,
+        jump: Some(Jump { expected: most, to: most, reason: "r".repeat(STRING_MAX) }),
+    }
+}
+
+fn offer(partitions: Vec<OfferedPartition>) -> Control {
+    Control::Offer { lane: LaneId(63), epoch: Epoch(u64::MAX), partitions, last: true }
+}
+
+fn topic(name: usize, configs: usize) -> Control {
     let config = TopicConfig { name: "n".repeat(STRING_MAX), value: "v".repeat(STRING_MAX) };
-    let topic = Control::Topic {
-        topic: "t".repeat(TOPIC_NAME_MAX),
-        topic_id: TopicId::UNKNOWN,
-        configs: vec![config; TOPIC_CONFIGS_MAX],
-    };
-    for control in [offer, topic] {
+    Control::Topic { topic: "t".repeat(name), topic_id: TopicId::UNKNOWN, configs: vec![config; configs] }
+}
+
+#[test]
+fn every_limit_of_an_offer_is_checked() {
+    type Break = fn(&mut OfferedPartition);
+    let breaks: [(&str, Break); 11] = [
+        ("empty topic name", |it| it.topic.clear()),
+        ("topic name of 250", |it| it.topic.push('t')),
+        ("partition out of range", |it| it.partition = it.partitions),
+        ("partition out of range", |it| it.partition = -1),
+        ("partition count out of range", |it| it.partitions = 0),
+        ("partition count out of range", |it| it.partitions += 1),
+        ("log start below 0", |it| it.log_start = Position(-1)),
+        ("log ends before it starts", |it| it.log_end.0 -= 1),
+        ("start position below 0", |it| it.start = Position(-1)),
+        ("jump to below 0", |it| it.jump.as_mut().expect("has one").to = Position(-1)),
+        ("reason of 1025", |it| it.jump.as_mut().expect("has one").reason.push('r')),
+    ];
+    for (rule, break_it) in breaks {
+        let mut partition = largest();
+        break_it(&mut partition);
+        let error = bounds::check(&offer(vec![largest(), partition])).expect_err(rule).to_string();
+        assert!(error.contains(rule), "{error}");
+    }
+    assert!(bounds::check(&offer(vec![largest(); OFFER_PARTITIONS_MAX + 1])).is_err());
+}
+
+#[test]
+fn every_limit_of_the_other_messages_is_checked() {
+    let refused = [
+        topic(TOPIC_NAME_MAX + 1, 0),
+        topic(1, TOPIC_CONFIGS_MAX + 1),
+        Control::OpenLane { lane: LaneId(64) },
+        Control::LaneOpen { lane: LaneId(64), epoch: Epoch(1) },
+        Control::Standby { behind: "x".repeat(STRING_MAX + 1) },
+        Control::Close { code: CloseCode::Normal, detail: "x".repeat(STRING_MAX + 1) },
+        Control::PartitionOpen {
+            lane: LaneId(0),
+            epoch: Epoch(1),
+            slot: Slot(0),
+            position: Position(0),
+            leader_epoch: -2,
+        },
+        Control::PartitionOpen {
+            lane: LaneId(0),
+            epoch: Epoch(1),
+            slot: Slot(0),
+            position: Position(-1),
+            leader_epoch: 0,
+        },
+    ];
+    for control in refused {
+        assert!(bounds::check(&control).is_err(), "{control:?}");
+    }
+}
+
+#[test]
+fn the_largest_messages_fit() {
+    for control in [offer(vec![largest(); OFFER_PARTITIONS_MAX]), topic(TOPIC_NAME_MAX, TOPIC_CONFIGS_MAX)] {
         assert_eq!(decode_control(&encode_control(&control)[4..]), Ok(control));
     }
 }

@@ -55,6 +55,14 @@ fn truncated_and_lengthened_bytes_are_refused() {
 }
 
 #[test]
+fn zstd_frames_that_expand_to_nothing_are_left_over_too() {
+    let mut packed = compress(Codec::Zstd(1), &[7; 5000]).expect("repetition shrinks");
+    let skippable = [0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0];
+    packed.extend(skippable);
+    assert_eq!(expand(id::ZSTD, &packed, 5000), Err(DecodeError::TrailingBytes(skippable.len())));
+}
+
+#[test]
 fn an_unknown_codec_is_named() {
     assert_eq!(expand(3, &[], 0), Err(DecodeError::UnknownCodec(3)));
 }

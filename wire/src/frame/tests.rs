@@ -300,6 +300,7 @@ fn the_run_table_is_refused_where_it_breaks_a_rule() {
     // slot 2: from 0, covers 501 (two bytes), 1 record, leader epoch −1, no shape.
     let table = FRAME_HEADER_BYTES;
     assert_eq!(sample()[table..table + 7], [2, 0, 0xf5, 0x03, 1, 1, 0]);
+    assert_eq!(changed(table + 2, 0xf4), DecodeError::Malformed("offset outside its run"), "500 is not below 500");
     assert_eq!(changed(table + 3, 0x02), DecodeError::Malformed("offset outside its run"));
     assert_eq!(changed(table + 4, 2), DecodeError::Malformed("runs do not add up to the frame's records"));
     assert_eq!(changed(table + 5, 3), DecodeError::Malformed("leader epoch out of range"));
@@ -308,6 +309,51 @@ fn the_run_table_is_refused_where_it_breaks_a_rule() {
     assert_eq!(sample()[table + 7..table + 13], [2, 7, 1, 0, 1, 0]);
     assert_eq!(changed(table + 9, 0), DecodeError::Malformed("run covers no position"));
     assert_eq!(changed(table + 11, 0), DecodeError::Malformed("leader epoch without records"));
+}
+
+/// What is wrong with a body that holds these runs and records.
+fn refusal(runs: u32, records: u32, body: &[u8]) -> DecodeError {
+    let mut bytes = sample();
+    bytes.truncate(FRAME_HEADER_BYTES);
+    let len = body.len() as u32;
+    for (at, value) in [(32, runs), (36, records), (40, len), (44, len)] {
+        bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    }
+    bytes.extend(body);
+    seal(&mut bytes);
+    decode(&bytes).expect_err("a rule is broken")
+}
+
+#[test]
+fn numbers_that_overflow_are_refused() {
+    let most = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+    let body = |before: &[u8], after: &[u8]| [before, &most, after].concat();
+    let run = [0, 0, 1, 0, 1, 0];
+    let wide = DecodeError::Malformed("slot wider than 32 bits");
+    assert_eq!(refusal(1, 0, &body(&[], &[0, 1, 0, 1, 0])), wide);
+    assert_eq!(refusal(2, 0, &body(&run, &[0, 1, 0, 1, 0])), wide);
+    let over = |error| matches!(error, DecodeError::OverLimit { found: u64::MAX, .. });
+    assert!(over(refusal(1, 0, &body(&[0], &[1, 0, 1, 0]))), "from");
+    assert!(over(refusal(1, 0, &body(&[0, 1], &[0, 1, 0]))), "positions covered");
+    assert!(over(refusal(1, 0, &body(&[0, 0, 1], &[1, 0]))), "records");
+    assert_eq!(refusal(1, 0, &body(&[0, 0, 1, 0], &[0])), DecodeError::Malformed("leader epoch out of range"));
+    let one = [0, 0, 1, 1, 1, 0];
+    let outside = DecodeError::Malformed("offset outside its run");
+    assert_eq!(refusal(1, 1, &body(&one, &[0, 0, 0, 0])), outside);
+    assert!(over(refusal(1, 1, &body(&[&one[..], &[0, 0]].concat(), &[0, 0]))), "key length");
+    assert!(over(refusal(1, 1, &body(&[&one[..], &[0, 0, 0]].concat(), &[0]))), "value length");
+    assert!(over(refusal(1, 1, &body(&[&one[..], &[0, 0, 0, 0]].concat(), &[0]))), "headers");
+    assert!(over(refusal(1, 1, &body(&[&one[..], &[0, 0, 0, 0, 1]].concat(), &[0]))), "header bytes");
+}
+
+#[test]
+fn header_tables_that_do_not_fill_their_bytes_are_refused() {
+    let with = |headers: &[u8]| refusal(1, 1, &[&[0, 0, 1, 1, 1, 0, 0, 0, 0, 0], headers].concat());
+    assert_eq!(with(&[1, 3, 1, b'k', 0, 0]), DecodeError::TrailingBytes(1), "behind the table");
+    assert_eq!(with(&[1, 4, 1, b'k', 0, 0]), DecodeError::TrailingBytes(1), "one header, two stated");
+    assert_eq!(with(&[2, 3, 1, b'k', 0]), DecodeError::Truncated { missing: 1 }, "two headers, one there");
+    assert_eq!(with(&[1, 3, 1, b'k', 2, b'v']), DecodeError::Truncated { missing: 1 }, "value past the table");
+    assert_eq!(with(&[1, 2, 3, b'k', b'k', 0]), DecodeError::Truncated { missing: 2 }, "key past the table");
 }
 
 #[test]
