@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use rand::RngExt;
 
 use crate::guard::Guarded;
@@ -147,26 +147,23 @@ log.cleaner.backoff.ms=500
     }
 }
 
-/// Loopback ports that nobody listens on.
+/// Loopback ports that nobody uses, neither for TCP nor for UDP.
 pub fn free_ports(count: usize) -> Result<Vec<u16>> {
     let mut rng = rand::rng();
-    let mut held = Vec::new();
+    // Held until all are found, so that none is found twice.
+    let mut held: Vec<(u16, TcpListener, UdpSocket)> = Vec::new();
     for _ in 0..1_000 {
         if held.len() == count {
-            break;
+            return Ok(held.into_iter().map(|(port, ..)| port).collect());
         }
         let port = rng.random_range(PORTS);
-        held.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, port));
+        if let (Ok(tcp), Ok(udp)) = (tcp, udp) {
+            held.push((port, tcp, udp));
+        }
     }
-    let ports: Result<Vec<u16>, _> = held
-        .iter()
-        .map(|listener| Ok(listener.local_addr()?.port()))
-        .collect();
-    ports.and_then(|ports| {
-        (ports.len() == count)
-            .then_some(ports)
-            .context("no free loopback ports")
-    })
+    bail!("no {count} free loopback ports in {PORTS:?}")
 }
 
 /// A random Kafka id: 16 bytes in unpadded URL-safe base64.

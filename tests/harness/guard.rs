@@ -6,7 +6,6 @@
 //! Signals travel as words on the same pipe: the shell is the child's parent and so never hits a recycled
 //! process id.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -83,7 +82,10 @@ impl Guarded {
             .arg(log);
         shell.arg(command.get_program()).args(command.get_args());
         for (key, value) in command.get_envs() {
-            shell.env(key, value.unwrap_or(OsStr::new("")));
+            match value {
+                Some(value) => shell.env(key, value),
+                None => shell.env_remove(key),
+            };
         }
         if let Some(dir) = command.get_current_dir() {
             shell.current_dir(dir);
@@ -159,4 +161,56 @@ pub fn log_tail(log: &Path) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let tail = &lines[lines.len().saturating_sub(LOG_TAIL_LINES)..];
     format!("--- last lines of {}\n{}", log.display(), tail.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::Scratch;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    fn guarded(scratch: &Scratch, script: &str) -> Result<Guarded> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Guarded::spawn(&command, &scratch.path().join("log"))
+    }
+
+    #[test]
+    fn an_exit_code_and_what_was_printed_come_through() -> Result<()> {
+        let scratch = Scratch::new("guard")?;
+        let mut child = guarded(&scratch, "echo out; echo err >&2; exit 7")?;
+        assert_eq!(child.wait(SOON)?, 7);
+        assert!(child.log_tail().ends_with("out\nerr"));
+        Ok(())
+    }
+
+    #[test]
+    fn signals_reach_the_child() -> Result<()> {
+        let scratch = Scratch::new("guard")?;
+        let mut child = guarded(
+            &scratch,
+            "trap 'exit 5' TERM; echo up; while :; do sleep 0.05; done",
+        )?;
+        until_ok("the child to be up", SOON, || {
+            Ok(child.log_tail().ends_with("up").then_some(()))
+        })?;
+        child.signal(Signal::Term);
+        assert_eq!(child.wait(SOON)?, 5);
+        let mut child = guarded(&scratch, "exec sleep 60")?;
+        child.kill();
+        assert_eq!(child.exit_code()?, Some(137));
+        Ok(())
+    }
+
+    #[test]
+    fn dropping_it_ends_the_child() -> Result<()> {
+        let scratch = Scratch::new("guard")?;
+        let child = guarded(&scratch, "exec sleep 60")?;
+        let process = Path::new("/proc").join(child.pid().to_string());
+        assert!(process.exists());
+        drop(child);
+        assert!(!process.exists());
+        Ok(())
+    }
 }

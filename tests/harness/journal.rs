@@ -18,14 +18,17 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientConfig, Message};
 
 use crate::cluster::Cluster;
+use crate::reader::{Isolation, Reader};
 use crate::record::{Contents, Entry, Record};
 use crate::topics::unique;
 
 /// How long a record, a flush or a commit may take while brokers are killed and restarted.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Records start this long ago, so that none is in the future whatever their number.
-const PAST: Duration = Duration::from_secs(24 * 3600);
+/// Records start this long ago, so that none is in the future whatever their number. Not a day: a broker that
+/// loads its log forgets idempotent producers whose last record is stamped more than 24 h ago
+/// (`producer.id.expiration.ms`), and then a retry is written twice.
+const PAST: Duration = Duration::from_secs(12 * 3600);
 
 /// What was written.
 #[derive(Debug, Clone, Default)]
@@ -105,12 +108,14 @@ impl Load {
             .saturating_sub(PAST);
         let first_timestamp = past.as_millis() as i64;
         let run = Run {
-            rng,
-            first_timestamp,
+            load: self,
             producer,
             stop: Arc::clone(&stop),
+            rng,
+            first_timestamp,
+            bootstrap: cluster.bootstrap(),
+            unplaced: Vec::new(),
             next: 0,
-            load: self,
         };
         let thread = thread::Builder::new()
             .name("writer".to_owned())
@@ -237,6 +242,9 @@ struct Run {
     stop: Arc<AtomicBool>,
     rng: StdRng,
     first_timestamp: i64,
+    bootstrap: String,
+    /// Acknowledged records whose offset is not known: partition and digest.
+    unplaced: Vec<(i32, u64)>,
     /// The number of the next record.
     next: u64,
 }
@@ -256,6 +264,7 @@ impl Run {
             bail!("the writer of {} lost track: {error}", self.load.topic);
         }
         self.enter(&mut journal);
+        self.place(&mut journal)?;
         Ok(journal)
     }
 
@@ -263,10 +272,34 @@ impl Run {
         self.next >= self.load.limit || self.stop.load(Ordering::Relaxed)
     }
 
-    fn enter(&self, journal: &mut Journal) {
+    fn enter(&mut self, journal: &mut Journal) {
         for (partition, entry) in self.producer.context().take() {
-            journal.written.add(&self.load.topic, partition, entry);
+            if entry.offset < 0 {
+                self.unplaced.push((partition, entry.digest));
+            } else {
+                journal.written.add(&self.load.topic, partition, entry);
+            }
         }
+    }
+
+    /// A broker that recognises a retry acknowledges it without saying where the record is. Then the log does.
+    fn place(&self, journal: &mut Journal) -> Result<()> {
+        if self.unplaced.is_empty() {
+            return Ok(());
+        }
+        let topic = &self.load.topic;
+        let mut reader = Reader::connect(&self.bootstrap, topic, Isolation::Committed)?;
+        let contents = reader.read_to_end()?;
+        for &(partition, digest) in &self.unplaced {
+            let entry = contents
+                .partition(topic, partition)
+                .iter()
+                .find(|entry| entry.digest == digest);
+            let entry = entry
+                .with_context(|| format!("{topic}/{partition} has lost an acknowledged record"))?;
+            journal.written.add(topic, partition, *entry);
+        }
+        Ok(())
     }
 
     fn transaction(

@@ -39,13 +39,18 @@ pub struct Reader {
 impl Reader {
     /// A reader of `topic`, which need not exist yet.
     pub fn new(cluster: &Cluster, topic: &str, isolation: Isolation) -> Result<Self> {
+        Self::connect(&cluster.bootstrap(), topic, isolation)
+    }
+
+    /// As [`Reader::new`], by `bootstrap.servers`.
+    pub fn connect(bootstrap: &str, topic: &str, isolation: Isolation) -> Result<Self> {
         let level = match isolation {
             Isolation::Committed => "read_committed",
             Isolation::Uncommitted => "read_uncommitted",
         };
         let mut config = ClientConfig::new();
         config
-            .set("bootstrap.servers", cluster.bootstrap())
+            .set("bootstrap.servers", bootstrap)
             .set("group.id", "causeway-tests");
         config
             .set("isolation.level", level)
