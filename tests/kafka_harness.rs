@@ -21,35 +21,21 @@ const SOON: Duration = Duration::from_secs(30);
 
 fn random_records(count: i64) -> Vec<Record> {
     let mut rng = StdRng::seed_from_u64(7);
-    (0..count)
-        .map(|n| Record::random(&mut rng, 2_000, 1_700_000_000_000 + n))
-        .collect()
+    (0..count).map(|n| Record::random(&mut rng, 2_000, 1_700_000_000_000 + n)).collect()
 }
 
 #[test]
 fn a_cluster_holds_exactly_what_its_writers_noted() -> Result<()> {
     let source = &Pair::shared()?.source;
     let topic = topics::create_unique(source, "noted", 3)?;
-    let plain = Load::new(&topic, 3)
-        .limit(3_000)
-        .seed(1)
-        .start(source)?
-        .finish()?;
+    let plain = Load::new(&topic, 3).limit(3_000).seed(1).start(source)?.finish()?;
     wait_until_delivered(&plain.written, source, SAME, SOON)?;
     let verdict = ensure_exactly_once(&plain.written, source, SAME)?;
     ensure!(verdict.seen == 3_000, "{verdict}");
 
     topics::grow(source, &topic, 5)?;
     let mut all = plain.written;
-    all.merge(
-        &Load::new(&topic, 5)
-            .limit(1_000)
-            .seed(2)
-            .value_max(4 << 20)
-            .start(source)?
-            .finish()?
-            .written,
-    );
+    all.merge(&Load::new(&topic, 5).limit(1_000).seed(2).value_max(4 << 20).start(source)?.finish()?.written);
     wait_until_delivered(&all, source, SAME, SOON)?;
     ensure!(ensure_exactly_once(&all, source, SAME)?.seen == 4_000);
     Ok(())
@@ -59,11 +45,7 @@ fn a_cluster_holds_exactly_what_its_writers_noted() -> Result<()> {
 fn aborted_records_exist_and_are_not_in_the_journal() -> Result<()> {
     let source = &Pair::shared()?.source;
     let topic = topics::create_unique(source, "aborted", 2)?;
-    let journal = Load::new(&topic, 2)
-        .limit(3_000)
-        .transactional(40)
-        .start(source)?
-        .finish()?;
+    let journal = Load::new(&topic, 2).limit(3_000).transactional(40).start(source)?.finish()?;
     ensure_exactly_once(&journal.written, source, SAME)?;
     let committed = journal.written.len() as u64;
     let uncommitted = read(source, &[&topic], Isolation::Uncommitted)?.len() as u64;
@@ -84,13 +66,7 @@ fn a_bad_copier_is_convicted_of_each_fault() -> Result<()> {
         write(&pair.target, &name, 0, &copied)?;
         let seen = read(&pair.target, &[&name], Isolation::Committed)?;
         let verdict = compare(&journal.written, &seen, &name);
-        let faults = [
-            &verdict.lost,
-            &verdict.doubled,
-            &verdict.reordered,
-            &verdict.changed,
-            &verdict.foreign,
-        ];
+        let faults = [&verdict.lost, &verdict.doubled, &verdict.reordered, &verdict.changed, &verdict.foreign];
         Ok((faults.map(|finding| finding.count), verdict.to_string()))
     };
     let convicted = |fault: fn(&mut Vec<Record>), counts: [u64; 5]| -> Result<()> {
@@ -101,20 +77,11 @@ fn a_bad_copier_is_convicted_of_each_fault() -> Result<()> {
     convicted(|_| {}, [0, 0, 0, 0, 0])?;
     convicted(|records| drop(records.drain(100..103)), [3, 0, 0, 0, 0])?;
     convicted(|records| records.truncate(299), [1, 0, 0, 0, 0])?;
-    convicted(
-        |records| records.insert(200, records[150].clone()),
-        [0, 1, 0, 0, 0],
-    )?;
+    convicted(|records| records.insert(200, records[150].clone()), [0, 1, 0, 0, 0])?;
     convicted(|records| records.swap(10, 11), [0, 0, 1, 0, 0])?;
     convicted(|records| records[5].timestamp += 1, [0, 0, 0, 1, 0])?;
-    convicted(
-        |records| records[6].headers.push(("extra".to_owned(), None)),
-        [0, 0, 0, 1, 0],
-    )?;
-    convicted(
-        |records| records.push(random_records(301)[300].clone()),
-        [0, 0, 0, 0, 1],
-    )?;
+    convicted(|records| records[6].headers.push(("extra".to_owned(), None)), [0, 0, 0, 1, 0])?;
+    convicted(|records| records.push(random_records(301)[300].clone()), [0, 0, 0, 0, 1])?;
     Ok(())
 }
 
@@ -126,17 +93,8 @@ fn null_and_empty_are_told_apart() -> Result<()> {
     let mut records = Vec::new();
     for (number, key) in bytes.iter().enumerate() {
         for value in &bytes {
-            let headers = bytes
-                .iter()
-                .map(|value| ("same".to_owned(), value.clone()))
-                .take(number)
-                .collect();
-            records.push(Record {
-                key: key.clone(),
-                value: value.clone(),
-                headers,
-                timestamp: 1,
-            });
+            let headers = bytes.iter().map(|value| ("same".to_owned(), value.clone())).take(number).collect();
+            records.push(Record { key: key.clone(), value: value.clone(), headers, timestamp: 1 });
         }
     }
     let journal = write(source, &topic, 0, &records)?;
@@ -153,16 +111,11 @@ fn three_brokers_killed_in_turn_and_together_keep_what_they_acknowledged() -> Re
     let cluster = Cluster::start(3)?;
     let topic = topics::create_unique(&cluster, "killed", 4)?;
     let plain = Load::new(&topic, 4).rate(400).seed(1).start(&cluster)?;
-    let transactional = Load::new(&topic, 4)
-        .rate(400)
-        .seed(2)
-        .transactional(30)
-        .start(&cluster)?;
+    let transactional = Load::new(&topic, 4).rate(400).seed(2).transactional(30).start(&cluster)?;
     let both_go_on = |by: u64| {
         let (before, other) = (plain.acknowledged(), transactional.acknowledged());
         wait::until("the writers to go on", Duration::from_secs(90), || {
-            (plain.acknowledged() >= before + by && transactional.acknowledged() >= other + by)
-                .then_some(())
+            (plain.acknowledged() >= before + by && transactional.acknowledged() >= other + by).then_some(())
         })
     };
     both_go_on(100)?;
@@ -204,12 +157,8 @@ fn nothing_outlives_a_killed_test_process() -> Result<()> {
         .stdout(Stdio::piped())
         .spawn()?;
     let lines = BufReader::new(victim.stdout.take().context("no stdout")?).lines();
-    let line = lines
-        .map_while(Result::ok)
-        .find_map(|line| line.split_once("victim ").map(|(_, rest)| rest.to_owned()));
-    let line = line
-        .filter(|line| line.contains('/'))
-        .context("the victim has not started its cluster")?;
+    let line = lines.map_while(Result::ok).find_map(|line| line.split_once("victim ").map(|(_, rest)| rest.to_owned()));
+    let line = line.filter(|line| line.contains('/')).context("the victim has not started its cluster")?;
     let (pid, root) = line.split_once(' ').context("a malformed line")?;
     let process = PathBuf::from("/proc").join(pid);
     ensure!(fs::read_to_string(process.join("cmdline"))?.contains("kafka.Kafka"));
@@ -217,10 +166,6 @@ fn nothing_outlives_a_killed_test_process() -> Result<()> {
 
     victim.kill()?;
     victim.wait()?;
-    wait::until("Java to be gone", SOON, || {
-        (!process.exists()).then_some(())
-    })?;
-    wait::until("the data to be gone", SOON, || {
-        (!Path::new(root).exists()).then_some(())
-    })
+    wait::until("Java to be gone", SOON, || (!process.exists()).then_some(()))?;
+    wait::until("the data to be gone", SOON, || (!Path::new(root).exists()).then_some(()))
 }

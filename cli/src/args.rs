@@ -7,15 +7,15 @@ use clap::{Parser, Subcommand};
 /// Moves Kafka topics between data centres at the speed of the line, exactly once.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
-pub struct Args {
+pub(crate) struct Args {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// What `causeway` can do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run a sender, beside the source cluster
     Send {
         /// Its configuration
@@ -36,23 +36,23 @@ pub enum Command {
 
 /// What `causeway pki` can do.
 #[derive(Debug, Subcommand)]
-pub enum PkiCommand {
+pub(crate) enum PkiCommand {
     /// Make an authority and both sides' certificates
     Init(PkiInit),
 }
 
 /// `causeway pki init`
 #[derive(Debug, clap::Args)]
-pub struct PkiInit {
+pub(crate) struct PkiInit {
     /// Where to write the six files
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// The link they are for
     #[arg(long)]
-    pub link: String,
+    pub(crate) link: String,
     /// A DNS name or IP address of the sender; repeat for more
     #[arg(long = "sender", required = true)]
-    pub senders: Vec<String>,
+    pub(crate) senders: Vec<String>,
     /// A DNS name or IP address of the receiver; repeat for more
     #[arg(long = "receiver", required = true)]
-    pub receivers: Vec<String>,
+    pub(crate) receivers: Vec<String>,
 }

@@ -7,7 +7,7 @@ use crate::args::PkiInit;
 use crate::service::Failure;
 
 /// Makes an authority and both sides' certificates, and says what goes where.
-pub fn init(init: &PkiInit) -> Result<(), Failure> {
+pub(crate) fn init(init: &PkiInit) -> Result<(), Failure> {
     let link = LinkName::parse(&init.link).map_err(Failure::Other)?;
     for name in init.senders.iter().chain(&init.receivers) {
         PeerName::parse(name).map_err(Failure::Other)?;

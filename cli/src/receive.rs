@@ -11,7 +11,7 @@ use receiver::status::Board;
 use crate::service::{self, Failure};
 
 /// Runs a receiver until it is told to leave.
-pub fn run(file: &Path) -> Result<(), Failure> {
+pub(crate) fn run(file: &Path) -> Result<(), Failure> {
     let config = receiver::config::load(file, forbidden).map_err(Failure::Config)?;
     config.log.start().map_err(Failure::other)?;
     let properties = Properties {

@@ -11,7 +11,7 @@ use sender::status::Board;
 use crate::service::{self, Failure};
 
 /// Runs a sender until it is told to leave.
-pub fn run(file: &Path) -> Result<(), Failure> {
+pub(crate) fn run(file: &Path) -> Result<(), Failure> {
     let config = sender::config::load(file, forbidden).map_err(Failure::Config)?;
     config.log.start().map_err(Failure::other)?;
     let properties = Properties {

@@ -16,7 +16,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(9);
 
 /// Why a command ended without success; the exit codes are documented in `--help`.
 #[derive(Debug)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The configuration, all of its problems: exit code 2.
     Config(Problems),
     /// A human must act before trying again: exit code 3.
@@ -27,7 +27,7 @@ pub enum Failure {
 
 impl Failure {
     /// What the process exits with.
-    pub fn exit_code(&self) -> ExitCode {
+    pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Other(_) => ExitCode::from(1),
             Self::Config(_) => ExitCode::from(2),
@@ -36,7 +36,7 @@ impl Failure {
     }
 
     /// Anything that is nobody's configuration.
-    pub fn other(error: impl fmt::Display) -> Self {
+    pub(crate) fn other(error: impl fmt::Display) -> Self {
         Self::Other(error.to_string())
     }
 }
@@ -52,7 +52,7 @@ impl fmt::Display for Failure {
 }
 
 /// Runs `work` with its shutdown and admin port until it ends.
-pub fn run<E: fmt::Display>(
+pub(crate) fn run<E: fmt::Display>(
     admin: Listen,
     views: Views,
     work: impl Future<Output = Result<(), E>>,
@@ -76,7 +76,7 @@ pub fn run<E: fmt::Display>(
 }
 
 /// A trigger and the shutdown that goes with it.
-pub fn shutdown() -> (Trigger, Shutdown) {
+pub(crate) fn shutdown() -> (Trigger, Shutdown) {
     shutdown::channel()
 }
 
@@ -103,7 +103,7 @@ async fn obey_signals(trigger: Trigger) {
 }
 
 /// The views of a board.
-pub fn views(
+pub(crate) fn views(
     metrics: prometheus_client::registry::Registry,
     ready: impl Fn() -> Result<(), String> + Send + Sync + 'static,
     status: impl Fn() -> serde_json::Value + Send + Sync + 'static,

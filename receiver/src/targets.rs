@@ -11,8 +11,8 @@ use link::topics::TopicFilter;
 use wire::control::{OfferedPartition, TopicConfig};
 
 use crate::config::Rename;
-use crate::served_link::ServedLink;
 use crate::join::{Offered, OfferedTarget};
+use crate::served_link::ServedLink;
 use crate::state::HaltRecord;
 use crate::target::TargetPartition;
 

@@ -103,8 +103,7 @@ pub async fn run<S: Source>(
     let dialer = Dialer::new(&credentials, settings)?;
     let Some((cluster_id, topics)) = find_source(&config, &parts, &shutdown).await else { return Ok(()) };
     let (topics_in, topics) = watch::channel(topics);
-    let watching =
-        tokio::spawn(discovery::watch(Arc::clone(&parts.catalog), config.source.filter.clone(), topics_in));
+    let watching = tokio::spawn(discovery::watch(Arc::clone(&parts.catalog), config.source.filter.clone(), topics_in));
     let (lanes, mut failed) = start_lanes(&config, &parts.source)?;
     board.begin(&config, lanes.iter().map(|lane| Arc::clone(&lane.progress)).collect());
     let measuring = tokio::spawn(measure(Arc::clone(&parts.catalog), Arc::clone(&board)));

@@ -42,16 +42,8 @@ impl Node {
     /// A node that is a cluster by itself.
     pub fn alone(dir: &Path) -> Result<(Self, Membership)> {
         let ports = free_ports(2)?;
-        let node = Self {
-            id: 1,
-            port: ports[0],
-            controller_port: ports[1],
-            dir: dir.to_owned(),
-        };
-        let membership = Membership {
-            cluster_id: random_id(),
-            voters: vec![(1, ports[1])],
-        };
+        let node = Self { id: 1, port: ports[0], controller_port: ports[1], dir: dir.to_owned() };
+        let membership = Membership { cluster_id: random_id(), voters: vec![(1, ports[1])] };
         Ok((node, membership))
     }
 
@@ -61,12 +53,7 @@ impl Node {
     }
 
     /// Starts its process, on the data it left behind if it ran before.
-    pub fn start(
-        &self,
-        kafka: &Kafka,
-        membership: &Membership,
-        java_options: &[&str],
-    ) -> Result<Guarded> {
+    pub fn start(&self, kafka: &Kafka, membership: &Membership, java_options: &[&str]) -> Result<Guarded> {
         if !self.log_dir().exists() {
             self.format(kafka, membership)?;
         }
@@ -102,18 +89,9 @@ impl Node {
     ///
     /// Sessions time out after 3 s, so that a killed broker's partitions move within a test's patience.
     pub fn properties(&self, membership: &Membership) -> String {
-        let Self {
-            id,
-            port,
-            controller_port,
-            ..
-        } = self;
+        let Self { id, port, controller_port, .. } = self;
         let log_dir = self.log_dir();
-        let (replicas, in_sync) = if membership.voters.len() >= 3 {
-            (3, 2)
-        } else {
-            (1, 1)
-        };
+        let (replicas, in_sync) = if membership.voters.len() >= 3 { (3, 2) } else { (1, 1) };
         let mut voters = String::new();
         for (id, port) in &membership.voters {
             let comma = if voters.is_empty() { "" } else { "," };
@@ -173,9 +151,7 @@ pub(crate) fn random_id() -> String {
     // 22 digits hold 132 bits; the last may use only the upper 2 of its 6, or the id is not 16 bytes long.
     // Ids beginning with a dash would read as options to Kafka's own tools.
     let first = char::from(ALPHABET[rng.random_range(0..62)]);
-    let middle = (0..20)
-        .map(|_| char::from(ALPHABET[rng.random_range(0..64)]))
-        .collect::<String>();
+    let middle = (0..20).map(|_| char::from(ALPHABET[rng.random_range(0..64)])).collect::<String>();
     let last = char::from(ALPHABET[rng.random_range(0..4) * 16]);
     format!("{first}{middle}{last}")
 }

@@ -37,39 +37,22 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `nodes` nodes and waits until each of them knows all of them.
     pub fn start(nodes: u32) -> Result<Self> {
-        ensure!(
-            nodes == 1 || nodes == 3,
-            "a test cluster has 1 or 3 nodes, not {nodes}"
-        );
+        ensure!(nodes == 1 || nodes == 3, "a test cluster has 1 or 3 nodes, not {nodes}");
         let kafka = Kafka::get()?;
         let scratch = Scratch::new("cluster")?;
         let ports = free_ports(2 * nodes as usize)?;
         let (client_ports, controller_ports) = ports.split_at(nodes as usize);
         let voters = (1..).zip(controller_ports.iter().copied()).collect();
-        let membership = Membership {
-            cluster_id: random_id(),
-            voters,
-        };
+        let membership = Membership { cluster_id: random_id(), voters };
         let nodes: Vec<Node> = (1..)
             .zip(client_ports.iter().zip(controller_ports))
             .map(|(id, (&port, &controller_port))| {
                 let dir = scratch.path().join(format!("node-{id}"));
-                Node {
-                    id,
-                    port,
-                    controller_port,
-                    dir,
-                }
+                Node { id, port, controller_port, dir }
             })
             .collect();
         let processes = Mutex::new(nodes.iter().map(|_| None).collect());
-        let cluster = Self {
-            kafka,
-            membership,
-            nodes,
-            processes,
-            _scratch: scratch,
-        };
+        let cluster = Self { kafka, membership, nodes, processes, _scratch: scratch };
         for id in cluster.ids() {
             cluster.launch(id)?;
         }
@@ -84,10 +67,7 @@ impl Cluster {
 
     /// Every node's address.
     pub fn addresses(&self) -> Vec<String> {
-        self.nodes
-            .iter()
-            .map(|node| format!("127.0.0.1:{}", node.port))
-            .collect()
+        self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect()
     }
 
     /// Kafka's id of the cluster.
@@ -140,27 +120,17 @@ impl Cluster {
             let Ok(metadata) = client.fetch_metadata(None, ASK_TIMEOUT) else {
                 return Ok(None);
             };
-            let mut partitions = metadata
-                .topics()
-                .iter()
-                .flat_map(|topic| topic.partitions());
-            Ok(partitions
-                .all(|p| p.leader() >= 0 && p.isr().len() == p.replicas().len())
-                .then_some(()))
+            let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+            Ok(partitions.all(|p| p.leader() >= 0 && p.isr().len() == p.replicas().len()).then_some(()))
         })
     }
 
     /// The node that leads a partition, to kill just that one.
     pub fn leader(&self, topic: &str, partition: i32) -> Result<u32> {
         let metadata = client(&self.bootstrap())?.fetch_metadata(Some(topic), START_TIMEOUT)?;
-        let mut partitions = metadata
-            .topics()
-            .iter()
-            .flat_map(|topic| topic.partitions());
+        let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
         let found = partitions.find(|p| p.id() == partition && p.leader() > 0);
-        Ok(found
-            .with_context(|| format!("{topic}/{partition} has no leader"))?
-            .leader() as u32)
+        Ok(found.with_context(|| format!("{topic}/{partition} has no leader"))?.leader() as u32)
     }
 
     fn launch(&self, node: u32) -> Result<()> {
@@ -173,37 +143,27 @@ impl Cluster {
 
     /// Asks each running node by itself: one that answers has caught up, and what it says is its own view.
     fn wait_until_ready(&self) -> Result<()> {
-        let running: Vec<&Node> = self
-            .nodes
-            .iter()
-            .filter(|node| self.pid(node.id).is_some())
-            .collect();
+        let running: Vec<&Node> = self.nodes.iter().filter(|node| self.pid(node.id).is_some()).collect();
         for node in &running {
             let client = client(&format!("127.0.0.1:{}", node.port))?;
-            until_ok(
-                &format!("node {} to answer", node.id),
-                START_TIMEOUT,
-                || {
-                    self.check_alive(node.id)?;
-                    // Asked too early, a client backs off for longer than a node needs to come up.
-                    if !node.listens() {
-                        return Ok(None);
-                    }
-                    let Ok(metadata) = client.fetch_metadata(None, ASK_TIMEOUT) else {
-                        return Ok(None);
-                    };
-                    Ok((metadata.brokers().len() >= running.len()).then_some(()))
-                },
-            )?;
+            until_ok(&format!("node {} to answer", node.id), START_TIMEOUT, || {
+                self.check_alive(node.id)?;
+                // Asked too early, a client backs off for longer than a node needs to come up.
+                if !node.listens() {
+                    return Ok(None);
+                }
+                let Ok(metadata) = client.fetch_metadata(None, ASK_TIMEOUT) else {
+                    return Ok(None);
+                };
+                Ok((metadata.brokers().len() >= running.len()).then_some(()))
+            })?;
         }
         Ok(())
     }
 
     fn check_alive(&self, node: u32) -> Result<()> {
         let mut processes = self.processes();
-        let process = processes[index(node)]
-            .as_mut()
-            .with_context(|| format!("node {node} was killed"))?;
+        let process = processes[index(node)].as_mut().with_context(|| format!("node {node} was killed"))?;
         if let Some(code) = process.exit_code()? {
             bail!("node {node} left with code {code}\n{}", process.log_tail());
         }
@@ -211,9 +171,7 @@ impl Cluster {
     }
 
     fn processes(&self) -> MutexGuard<'_, Vec<Option<Guarded>>> {
-        self.processes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -223,12 +181,8 @@ fn index(node: u32) -> usize {
 
 fn client(bootstrap: &str) -> Result<BaseConsumer> {
     let mut config = ClientConfig::new();
-    config
-        .set("bootstrap.servers", bootstrap)
-        .set("group.id", "causeway-tests");
-    config
-        .set("reconnect.backoff.ms", "20")
-        .set("reconnect.backoff.max.ms", "200");
+    config.set("bootstrap.servers", bootstrap).set("group.id", "causeway-tests");
+    config.set("reconnect.backoff.ms", "20").set("reconnect.backoff.max.ms", "200");
     Ok(config.create()?)
 }
 
@@ -248,9 +202,7 @@ impl Pair {
         thread::scope(|scope| {
             let source = scope.spawn(|| Cluster::start(source_nodes));
             let target = Cluster::start(target_nodes)?;
-            let source = source
-                .join()
-                .map_err(|_| anyhow!("starting the source panicked"))??;
+            let source = source.join().map_err(|_| anyhow!("starting the source panicked"))??;
             Ok(Self { source, target })
         })
     }
@@ -260,8 +212,6 @@ impl Pair {
     pub fn shared() -> Result<&'static Self> {
         static SHARED: OnceLock<Result<Pair, String>> = OnceLock::new();
         let shared = SHARED.get_or_init(|| Self::start(1, 1).map_err(|error| format!("{error:#}")));
-        shared
-            .as_ref()
-            .map_err(|error| anyhow!("no shared clusters: {error}"))
+        shared.as_ref().map_err(|error| anyhow!("no shared clusters: {error}"))
     }
 }

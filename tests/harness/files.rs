@@ -34,9 +34,7 @@ impl LinkFiles {
         let port = free_ports(1)?[0];
 
         let mut sender = Side::new("send", "sender", &scratch)?;
-        sender
-            .set("", "link", &quoted(link))
-            .set("", "instance", &quoted("sender"));
+        sender.set("", "link", &quoted(link)).set("", "instance", &quoted("sender"));
         sender.set("source", "bootstrap_servers", &list(&source.addresses()));
         sender.set("source", "topics", &list(topics));
         sender.set("wan", "receiver", &quoted(&format!("127.0.0.1:{port}")));
@@ -51,11 +49,7 @@ impl LinkFiles {
         receiver.set("[links]", "topics", &list(topics));
         receiver.tls(&pki, "receiver");
 
-        Ok(Self {
-            sender,
-            receiver,
-            scratch,
-        })
+        Ok(Self { sender, receiver, scratch })
     }
 
     /// A second sender of the same link, under another instance name.
@@ -69,11 +63,7 @@ impl LinkFiles {
     pub fn another_receiver(&self, instance: &str) -> Result<Side> {
         let mut side = self.receiver.twin(instance, &self.scratch)?;
         side.set("", "instance", &quoted(instance));
-        side.set(
-            "",
-            "listen",
-            &quoted(&format!("127.0.0.1:{}", free_ports(1)?[0])),
-        );
+        side.set("", "listen", &quoted(&format!("127.0.0.1:{}", free_ports(1)?[0])));
         Ok(side)
     }
 }
@@ -84,20 +74,9 @@ const SENDER_NAME: &str = "sender.test";
 fn make_pki(dir: &std::path::Path, link: &str) -> Result<()> {
     let mut init = Command::new(binary()?);
     init.args(["pki", "init"]).arg(dir);
-    init.args([
-        "--link",
-        link,
-        "--sender",
-        SENDER_NAME,
-        "--receiver",
-        "127.0.0.1",
-    ]);
+    init.args(["--link", link, "--sender", SENDER_NAME, "--receiver", "127.0.0.1"]);
     let output = init.output()?;
-    ensure!(
-        output.status.success(),
-        "{init:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    ensure!(output.status.success(), "{init:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }
 
@@ -130,16 +109,8 @@ impl Side {
 
     fn twin(&self, name: &str, scratch: &Scratch) -> Result<Self> {
         let fresh = Self::new(self.command, name, scratch)?;
-        let mut twin = Self {
-            name: fresh.name,
-            admin: fresh.admin,
-            ..self.clone()
-        };
-        twin.set(
-            "admin",
-            "listen",
-            &quoted(&fresh.admin.address().to_string()),
-        );
+        let mut twin = Self { name: fresh.name, admin: fresh.admin, ..self.clone() };
+        twin.set("admin", "listen", &quoted(&fresh.admin.address().to_string()));
         Ok(twin)
     }
 
@@ -153,14 +124,10 @@ impl Side {
     /// Sets a key to a TOML value (strings with their quotes). The table is `""` for keys above all tables,
     /// `"[links]"` for a `[[links]]`. Counts from the next start on.
     pub fn set(&mut self, table: &str, key: &str, value: &str) -> &mut Self {
-        let index = self
-            .tables
-            .iter()
-            .position(|(name, _)| name == table)
-            .unwrap_or_else(|| {
-                self.tables.push((table.to_owned(), Vec::new()));
-                self.tables.len() - 1
-            });
+        let index = self.tables.iter().position(|(name, _)| name == table).unwrap_or_else(|| {
+            self.tables.push((table.to_owned(), Vec::new()));
+            self.tables.len() - 1
+        });
         let entries = &mut self.tables[index].1;
         entries.retain(|(name, _)| name != key);
         entries.push((key.to_owned(), value.to_owned()));
@@ -200,11 +167,7 @@ impl Side {
         let mut command = Command::new(binary()?);
         command.arg(self.command).arg(self.write()?);
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
-        Process::start(
-            &command,
-            &self.dir.join(format!("{}.log", self.name)),
-            self.admin,
-        )
+        Process::start(&command, &self.dir.join(format!("{}.log", self.name)), self.admin)
     }
 }
 

@@ -77,9 +77,7 @@ impl Guarded {
     /// prints to `log`.
     pub fn spawn(command: &Command, log: &Path) -> Result<Self> {
         let mut shell = Command::new("sh");
-        shell
-            .args(["-c", SUPERVISOR, "causeway-test-guard"])
-            .arg(log);
+        shell.args(["-c", SUPERVISOR, "causeway-test-guard"]).arg(log);
         shell.arg(command.get_program()).args(command.get_args());
         for (key, value) in command.get_envs() {
             match value {
@@ -90,26 +88,14 @@ impl Guarded {
         if let Some(dir) = command.get_current_dir() {
             shell.current_dir(dir);
         }
-        let mut supervisor = shell
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot start sh")?;
+        let mut supervisor =
+            shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start sh")?;
         let pipe = supervisor.stdin.take().context("sh has no stdin")?;
         let stdout = supervisor.stdout.take().context("sh has no stdout")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
-        let pid = line
-            .trim()
-            .parse()
-            .with_context(|| format!("sh said {line:?} in place of a process id"))?;
-        Ok(Self {
-            supervisor,
-            pipe,
-            pid,
-            log: log.to_owned(),
-        })
+        let pid = line.trim().parse().with_context(|| format!("sh said {line:?} in place of a process id"))?;
+        Ok(Self { supervisor, pipe, pid, log: log.to_owned() })
     }
 
     /// The child's process id, for `/proc`.
@@ -131,10 +117,7 @@ impl Guarded {
 
     /// The exit code if it has ended: 128 + n where signal n ended it, as shells have it.
     pub fn exit_code(&mut self) -> Result<Option<i32>> {
-        Ok(self
-            .supervisor
-            .try_wait()?
-            .map(|status| status.code().unwrap_or(-1)))
+        Ok(self.supervisor.try_wait()?.map(|status| status.code().unwrap_or(-1)))
     }
 
     /// Waits until it ends by itself.
@@ -188,13 +171,8 @@ mod tests {
     #[test]
     fn signals_reach_the_child() -> Result<()> {
         let scratch = Scratch::new("guard")?;
-        let mut child = guarded(
-            &scratch,
-            "trap 'exit 5' TERM; echo up; while :; do sleep 0.05; done",
-        )?;
-        until_ok("the child to be up", SOON, || {
-            Ok(child.log_tail().ends_with("up").then_some(()))
-        })?;
+        let mut child = guarded(&scratch, "trap 'exit 5' TERM; echo up; while :; do sleep 0.05; done")?;
+        until_ok("the child to be up", SOON, || Ok(child.log_tail().ends_with("up").then_some(())))?;
         child.signal(Signal::Term);
         assert_eq!(child.wait(SOON)?, 5);
         let mut child = guarded(&scratch, "exec sleep 60")?;

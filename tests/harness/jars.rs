@@ -38,9 +38,7 @@ impl Kafka {
     pub fn get() -> Result<Self> {
         static DIR: OnceLock<Result<PathBuf, String>> = OnceLock::new();
         let dir = DIR.get_or_init(|| find_or_fetch().map_err(|error| format!("{error:#}")));
-        dir.clone()
-            .map(|dir| Self { dir })
-            .map_err(|error| anyhow!(error))
+        dir.clone().map(|dir| Self { dir }).map_err(|error| anyhow!(error))
     }
 
     /// `java` set up for one of Kafka's main classes. Tuned to start fast, since tests start brokers often.
@@ -48,19 +46,12 @@ impl Kafka {
         let mut java = Command::new("java");
         // Relative, because Java refuses a class archive whose class path has moved, and ours moves once.
         java.current_dir(&self.dir).args(["-cp", "jars/*"]);
-        java.args([
-            "-XX:TieredStopAtLevel=1",
-            "-XX:+UseSerialGC",
-            "-Xms128m",
-            "-Xmx512m",
-        ]);
+        java.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xms128m", "-Xmx512m"]);
         if self.dir.join(CLASS_ARCHIVE).exists() {
-            java.arg(format!("-XX:SharedArchiveFile={CLASS_ARCHIVE}"))
-                .arg("-Xshare:auto");
+            java.arg(format!("-XX:SharedArchiveFile={CLASS_ARCHIVE}")).arg("-Xshare:auto");
         }
         java.args(options);
-        java.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
-            .arg(main_class);
+        java.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn").arg(main_class);
         java
     }
 
@@ -84,23 +75,15 @@ fn find_or_fetch() -> Result<PathBuf> {
     }
     require("mvn", "-version")?;
     fs::create_dir_all(&cache)?;
-    let staging = tempfile::Builder::new()
-        .prefix(".fetching-")
-        .tempdir_in(&cache)?;
+    let staging = tempfile::Builder::new().prefix(".fetching-").tempdir_in(&cache)?;
     fetch(staging.path()).context("cannot fetch Kafka's jars with Maven")?;
-    let kafka = Kafka {
-        dir: staging.path().to_owned(),
-    };
+    let kafka = Kafka { dir: staging.path().to_owned() };
     format_once(&kafka).context("cannot format a Kafka log directory")?;
     archive_classes(&kafka).context("cannot start a first Kafka broker")?;
     match fs::rename(staging.path(), &set) {
         // Gone from under its guard, which must not remove what another process may put there.
         Ok(()) => drop(staging.keep()),
-        Err(error) => ensure!(
-            set.exists(),
-            "cannot put Kafka's jars into {}: {error}",
-            set.display()
-        ),
+        Err(error) => ensure!(set.exists(), "cannot put Kafka's jars into {}: {error}", set.display()),
     }
     Ok(set)
 }
@@ -108,19 +91,15 @@ fn find_or_fetch() -> Result<PathBuf> {
 fn cache_dir() -> Result<PathBuf> {
     let cache = match std::env::var_os("XDG_CACHE_HOME").filter(|dir| !dir.is_empty()) {
         Some(dir) => PathBuf::from(dir),
-        None => PathBuf::from(
-            std::env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?,
-        )
-        .join(".cache"),
+        None => {
+            PathBuf::from(std::env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?).join(".cache")
+        }
     };
     Ok(cache.join("causeway"))
 }
 
 fn require(program: &str, question: &str) -> Result<()> {
-    let answer = Command::new(program)
-        .arg(question)
-        .stdin(Stdio::null())
-        .output();
+    let answer = Command::new(program).arg(question).stdin(Stdio::null()).output();
     ensure!(
         answer.is_ok_and(|output| output.status.success()),
         "the real-Kafka tests need Java 17 or newer and Maven, and `{program} {question}` does not run: install them \
@@ -132,13 +111,7 @@ fn require(program: &str, question: &str) -> Result<()> {
 fn fetch(dir: &Path) -> Result<()> {
     fs::write(dir.join("pom.xml"), POM)?;
     let output = Command::new("mvn")
-        .args([
-            "-q",
-            "-B",
-            "dependency:copy-dependencies",
-            "-DincludeScope=runtime",
-            "-DoutputDirectory=jars",
-        ])
+        .args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=jars"])
         .current_dir(dir)
         .stdin(Stdio::null())
         .output()?;
@@ -150,16 +123,8 @@ fn fetch(dir: &Path) -> Result<()> {
 fn format_once(kafka: &Kafka) -> Result<()> {
     let properties = kafka.dir.join("format.properties");
     let log_dir = kafka.dir.join("formatted");
-    let membership = Membership {
-        cluster_id: "AAAAAAAAAAAAAAAAAAAAAQ".to_owned(),
-        voters: vec![(1, 1)],
-    };
-    let node = Node {
-        id: 1,
-        port: 2,
-        controller_port: 1,
-        dir: log_dir.clone(),
-    };
+    let membership = Membership { cluster_id: "AAAAAAAAAAAAAAAAAAAAAQ".to_owned(), voters: vec![(1, 1)] };
+    let node = Node { id: 1, port: 2, controller_port: 1, dir: log_dir.clone() };
     fs::write(&properties, node.properties(&membership))?;
     let output = kafka
         .java(&[], "kafka.tools.StorageTool")
@@ -167,11 +132,7 @@ fn format_once(kafka: &Kafka) -> Result<()> {
         .arg(&properties)
         .stdin(Stdio::null())
         .output()?;
-    ensure!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     fs::rename(node.log_dir().join(CHECKPOINT), kafka.checkpoint())?;
     fs::remove_dir_all(&log_dir)?;
     fs::remove_file(&properties)?;

@@ -55,23 +55,12 @@ impl Load {
     /// Random records to random partitions below `partitions`, as fast as they go, until stopped.
     pub fn new(topic: &str, partitions: i32) -> Self {
         let topic = topic.to_owned();
-        Self {
-            topic,
-            partitions,
-            rate: None,
-            limit: u64::MAX,
-            seed: 1,
-            value_max: 16 << 10,
-            abort_percent: None,
-        }
+        Self { topic, partitions, rate: None, limit: u64::MAX, seed: 1, value_max: 16 << 10, abort_percent: None }
     }
 
     /// Records per second.
     pub fn rate(self, rate: u32) -> Self {
-        Self {
-            rate: Some(rate),
-            ..self
-        }
+        Self { rate: Some(rate), ..self }
     }
 
     /// Ends by itself after so many records.
@@ -91,10 +80,7 @@ impl Load {
 
     /// In transactions of random size, of which so many in a hundred are aborted.
     pub fn transactional(self, abort_percent: u32) -> Self {
-        Self {
-            abort_percent: Some(abort_percent),
-            ..self
-        }
+        Self { abort_percent: Some(abort_percent), ..self }
     }
 
     /// Starts writing, on a thread of its own.
@@ -103,9 +89,7 @@ impl Load {
         let stop = Arc::new(AtomicBool::new(false));
         let acknowledged = Arc::clone(&producer.context().acknowledged);
         let rng = StdRng::seed_from_u64(self.seed);
-        let past = SystemTime::now()
-            .duration_since(UNIX_EPOCH)?
-            .saturating_sub(PAST);
+        let past = SystemTime::now().duration_since(UNIX_EPOCH)?.saturating_sub(PAST);
         let first_timestamp = past.as_millis() as i64;
         let run = Run {
             load: self,
@@ -117,23 +101,14 @@ impl Load {
             unplaced: Vec::new(),
             next: 0,
         };
-        let thread = thread::Builder::new()
-            .name("writer".to_owned())
-            .spawn(move || run.run())?;
-        Ok(Writer {
-            stop,
-            acknowledged,
-            thread: Some(thread),
-        })
+        let thread = thread::Builder::new().name("writer".to_owned()).spawn(move || run.run())?;
+        Ok(Writer { stop, acknowledged, thread: Some(thread) })
     }
 
     fn producer(&self, cluster: &Cluster) -> Result<BaseProducer<Notes>> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", cluster.bootstrap());
-        config
-            .set("enable.idempotence", "true")
-            .set("compression.type", "lz4")
-            .set("linger.ms", "2");
+        config.set("enable.idempotence", "true").set("compression.type", "lz4").set("linger.ms", "2");
         config.set("message.max.bytes", "10485760");
         config.set("message.timeout.ms", PATIENCE.as_millis().to_string());
         config.set("reconnect.backoff.max.ms", "500");
@@ -202,37 +177,21 @@ impl ProducerContext for Notes {
         match result {
             Ok(message) => {
                 self.acknowledged.fetch_add(1, Ordering::Relaxed);
-                let entry = Entry {
-                    offset: message.offset(),
-                    digest: *digest,
-                };
-                self.delivered
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push((message.partition(), entry));
+                let entry = Entry { offset: message.offset(), digest: *digest };
+                self.delivered.lock().unwrap_or_else(PoisonError::into_inner).push((message.partition(), entry));
             }
-            Err((error, _)) => {
-                *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone())
-            }
+            Err((error, _)) => *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone()),
         }
     }
 }
 
 impl Notes {
     fn take(&self) -> Vec<(i32, Entry)> {
-        std::mem::take(
-            &mut *self
-                .delivered
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
+        std::mem::take(&mut *self.delivered.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn take_refused(&self) -> Option<KafkaError> {
-        self.refused
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -291,23 +250,14 @@ impl Run {
         let mut reader = Reader::connect(&self.bootstrap, topic, Isolation::Committed)?;
         let contents = reader.read_to_end()?;
         for &(partition, digest) in &self.unplaced {
-            let entry = contents
-                .partition(topic, partition)
-                .iter()
-                .find(|entry| entry.digest == digest);
-            let entry = entry
-                .with_context(|| format!("{topic}/{partition} has lost an acknowledged record"))?;
+            let entry = contents.partition(topic, partition).iter().find(|entry| entry.digest == digest);
+            let entry = entry.with_context(|| format!("{topic}/{partition} has lost an acknowledged record"))?;
             journal.written.add(topic, partition, *entry);
         }
         Ok(())
     }
 
-    fn transaction(
-        &mut self,
-        started: Instant,
-        abort_percent: u32,
-        journal: &mut Journal,
-    ) -> Result<()> {
+    fn transaction(&mut self, started: Instant, abort_percent: u32, journal: &mut Journal) -> Result<()> {
         self.producer.begin_transaction()?;
         for _ in 0..self.rng.random_range(1..=200) {
             if self.is_over() {
@@ -318,10 +268,7 @@ impl Run {
         let abort = self.rng.random_range(0..100) < abort_percent;
         self.producer.flush(PATIENCE)?;
         let failed = self.producer.context().take_refused().is_some();
-        if !abort
-            && !failed
-            && self.end("commit", |producer| producer.commit_transaction(PATIENCE))?
-        {
+        if !abort && !failed && self.end("commit", |producer| producer.commit_transaction(PATIENCE))? {
             self.enter(journal);
             return Ok(());
         }
@@ -332,11 +279,7 @@ impl Run {
 
     /// Commits or aborts, as often as the client says that it is worth it. Whether it came to pass; if not,
     /// the transaction has to be aborted.
-    fn end(
-        &self,
-        what: &str,
-        attempt: impl Fn(&BaseProducer<Notes>) -> Result<(), KafkaError>,
-    ) -> Result<bool> {
+    fn end(&self, what: &str, attempt: impl Fn(&BaseProducer<Notes>) -> Result<(), KafkaError>) -> Result<bool> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match attempt(&self.producer) {
@@ -344,8 +287,7 @@ impl Run {
                 Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {
                     return Ok(false);
                 }
-                Err(KafkaError::Transaction(error))
-                    if error.is_retriable() && Instant::now() < deadline => {}
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {}
                 Err(error) => {
                     return Err(error).with_context(|| format!("the writer cannot {what}"));
                 }
@@ -355,14 +297,8 @@ impl Run {
 
     /// Sends one record when it is due; delivery reports are taken in while it waits.
     fn send_next(&mut self, started: Instant) -> Result<()> {
-        let due = self
-            .load
-            .rate
-            .map(|rate| started + Duration::from_secs_f64(self.next as f64 / f64::from(rate)));
-        while let Some(left) = due
-            .and_then(|due| due.checked_duration_since(Instant::now()))
-            .filter(|d| !d.is_zero())
-        {
+        let due = self.load.rate.map(|rate| started + Duration::from_secs_f64(self.next as f64 / f64::from(rate)));
+        while let Some(left) = due.and_then(|due| due.checked_duration_since(Instant::now())).filter(|d| !d.is_zero()) {
             // The client counts in milliseconds, and 0 would make this loop spin.
             self.producer.poll(left.max(Duration::from_millis(1)));
         }
@@ -375,15 +311,9 @@ impl Run {
     }
 }
 
-fn send(
-    producer: &BaseProducer<Notes>,
-    topic: &str,
-    partition: i32,
-    record: &Record,
-) -> Result<()> {
-    let mut message = BaseRecord::with_opaque_to(topic, Box::new(record.digest()))
-        .partition(partition)
-        .timestamp(record.timestamp);
+fn send(producer: &BaseProducer<Notes>, topic: &str, partition: i32, record: &Record) -> Result<()> {
+    let mut message =
+        BaseRecord::with_opaque_to(topic, Box::new(record.digest())).partition(partition).timestamp(record.timestamp);
     message.key = record.key.as_deref();
     message.payload = record.value.as_deref();
     message.headers = record.owned_headers();
@@ -392,9 +322,7 @@ fn send(
         producer.poll(Duration::ZERO);
         match producer.send(message) {
             Ok(()) => return Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
-                if Instant::now() < deadline =>
-            {
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) if Instant::now() < deadline => {
                 producer.poll(Duration::from_millis(10));
                 message = back;
             }
@@ -406,12 +334,7 @@ fn send(
 }
 
 /// Writes exactly these records to one partition, in order, and waits for the acknowledgements.
-pub fn write(
-    cluster: &Cluster,
-    topic: &str,
-    partition: i32,
-    records: &[Record],
-) -> Result<Journal> {
+pub fn write(cluster: &Cluster, topic: &str, partition: i32, records: &[Record]) -> Result<Journal> {
     let producer = Load::new(topic, 1).producer(cluster)?;
     for record in records {
         send(&producer, topic, partition, record)?;

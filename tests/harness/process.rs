@@ -28,11 +28,7 @@ pub struct Process {
 impl Process {
     /// Starts `command`, with its output appended to `log`.
     pub fn start(command: &Command, log: &Path, admin: Admin) -> Result<Self> {
-        Ok(Self {
-            guarded: Guarded::spawn(command, log)?,
-            log: log.to_owned(),
-            admin,
-        })
+        Ok(Self { guarded: Guarded::spawn(command, log)?, log: log.to_owned(), admin })
     }
 
     /// Its process id.
@@ -83,13 +79,8 @@ impl Process {
 
     fn memory(&self, field: &str) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
-        let value = status
-            .lines()
-            .find_map(|line| line.strip_prefix(field)?.trim().strip_suffix(" kB"));
-        Ok(value
-            .with_context(|| format!("no {field}"))?
-            .parse::<u64>()?
-            * 1024)
+        let value = status.lines().find_map(|line| line.strip_prefix(field)?.trim().strip_suffix(" kB"));
+        Ok(value.with_context(|| format!("no {field}"))?.parse::<u64>()? * 1024)
     }
 
     /// CPU time used so far by all its threads, in seconds.
@@ -115,41 +106,20 @@ pub fn binary() -> Result<PathBuf> {
         Some(path) => Ok(PathBuf::from(path)),
         None => build().map_err(|error| format!("{error:#}")),
     };
-    BINARY
-        .get_or_init(find)
-        .clone()
-        .map_err(|error| anyhow!("no causeway binary: {error}"))
+    BINARY.get_or_init(find).clone().map_err(|error| anyhow!("no causeway binary: {error}"))
 }
 
 fn build() -> Result<PathBuf> {
-    let feature = if cfg!(feature = "kafka-system") {
-        "kafka-system"
-    } else {
-        "kafka-vendored"
-    };
+    let feature = if cfg!(feature = "kafka-system") { "kafka-system" } else { "kafka-vendored" };
     let output = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "causeway-cli",
-            "--message-format",
-            "json",
-        ])
+        .args(["build", "--quiet", "--package", "causeway-cli", "--message-format", "json"])
         .args(["--no-default-features", "--features", feature])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .stdin(Stdio::null())
         .output()?;
-    ensure!(
-        output.status.success(),
-        "cargo build: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    ensure!(output.status.success(), "cargo build: {}", String::from_utf8_lossy(&output.stderr));
     let stdout = String::from_utf8(output.stdout)?;
-    let messages = stdout
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut executables =
-        messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    let messages = stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut executables = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
     executables.next().context("cargo built no executable")
 }

@@ -49,29 +49,13 @@ impl Reader {
             Isolation::Uncommitted => "read_uncommitted",
         };
         let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", bootstrap)
-            .set("group.id", "causeway-tests");
-        config
-            .set("isolation.level", level)
-            .set("enable.auto.commit", "false")
-            .set("check.crcs", "true");
-        config
-            .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "error");
-        config
-            .set("fetch.wait.max.ms", "50")
-            .set("fetch.message.max.bytes", "10485760");
-        config
-            .set("queued.max.messages.kbytes", "65536")
-            .set("reconnect.backoff.max.ms", "500");
+        config.set("bootstrap.servers", bootstrap).set("group.id", "causeway-tests");
+        config.set("isolation.level", level).set("enable.auto.commit", "false").set("check.crcs", "true");
+        config.set("enable.partition.eof", "true").set("auto.offset.reset", "error");
+        config.set("fetch.wait.max.ms", "50").set("fetch.message.max.bytes", "10485760");
+        config.set("queued.max.messages.kbytes", "65536").set("reconnect.backoff.max.ms", "500");
         let consumer = config.create()?;
-        Ok(Self {
-            consumer,
-            topic: topic.to_owned(),
-            at_end: BTreeMap::new(),
-            contents: Contents::default(),
-        })
+        Ok(Self { consumer, topic: topic.to_owned(), at_end: BTreeMap::new(), contents: Contents::default() })
     }
 
     /// What has been read so far.
@@ -96,11 +80,7 @@ impl Reader {
     }
 
     /// Reads on, past the ends and into new partitions, until `done` or `deadline`. Whether it was done.
-    pub fn read_until(
-        &mut self,
-        deadline: Instant,
-        mut done: impl FnMut(&Contents) -> bool,
-    ) -> Result<bool> {
+    pub fn read_until(&mut self, deadline: Instant, mut done: impl FnMut(&Contents) -> bool) -> Result<bool> {
         loop {
             if done(&self.contents) {
                 return Ok(true);
@@ -118,12 +98,8 @@ impl Reader {
     fn poll(&mut self) -> Result<bool> {
         match self.consumer.poll(POLL) {
             Some(Ok(message)) => {
-                let entry = Entry {
-                    offset: message.offset(),
-                    digest: digest_of(&message),
-                };
-                self.contents
-                    .add(message.topic(), message.partition(), entry);
+                let entry = Entry { offset: message.offset(), digest: digest_of(&message) };
+                self.contents.add(message.topic(), message.partition(), entry);
                 self.at_end.insert(message.partition(), false);
                 Ok(true)
             }
@@ -137,27 +113,17 @@ impl Reader {
     }
 
     fn assign_new_partitions(&mut self) -> Result<()> {
-        let Ok(metadata) = self
-            .consumer
-            .fetch_metadata(Some(&self.topic), Duration::from_secs(5))
-        else {
+        let Ok(metadata) = self.consumer.fetch_metadata(Some(&self.topic), Duration::from_secs(5)) else {
             return Ok(());
         };
-        let partitions = metadata
-            .topics()
-            .iter()
-            .flat_map(|topic| topic.partitions());
+        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
         let mut new = TopicPartitionList::new();
         for partition in partitions.filter(|partition| !self.at_end.contains_key(&partition.id())) {
             new.add_partition_offset(&self.topic, partition.id(), Offset::Beginning)?;
         }
         if new.count() > 0 {
             self.consumer.incremental_assign(&new)?;
-            self.at_end.extend(
-                new.elements()
-                    .iter()
-                    .map(|element| (element.partition(), false)),
-            );
+            self.at_end.extend(new.elements().iter().map(|element| (element.partition(), false)));
         }
         Ok(())
     }

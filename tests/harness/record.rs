@@ -35,38 +35,20 @@ impl Record {
             5..8 => Some(Vec::new()),
             _ => Some(random_bytes(rng, value_max)),
         };
-        let headers = (0..rng.random_range(0u32..8).saturating_sub(4))
-            .map(|_| random_header(rng))
-            .collect();
-        Self {
-            key,
-            value,
-            headers,
-            timestamp,
-        }
+        let headers = (0..rng.random_range(0u32..8).saturating_sub(4)).map(|_| random_header(rng)).collect();
+        Self { key, value, headers, timestamp }
     }
 
     /// By which it is recognised at the target.
     pub fn digest(&self) -> u64 {
-        let headers = self
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_deref()));
-        digest(
-            self.key.as_deref(),
-            self.value.as_deref(),
-            headers,
-            self.timestamp,
-        )
+        let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+        digest(self.key.as_deref(), self.value.as_deref(), headers, self.timestamp)
     }
 
     /// Its headers as the stock client wants them; `None` where there are none.
     pub fn owned_headers(&self) -> Option<OwnedHeaders> {
         let insert = |headers: OwnedHeaders, (key, value): &(String, Option<Vec<u8>>)| {
-            headers.insert(Header {
-                key,
-                value: value.as_deref(),
-            })
+            headers.insert(Header { key, value: value.as_deref() })
         };
         (!self.headers.is_empty()).then(|| self.headers.iter().fold(OwnedHeaders::new(), insert))
     }
@@ -94,17 +76,9 @@ fn random_bytes(rng: &mut StdRng, max: usize) -> Vec<u8> {
 
 /// The digest of a record that was read.
 pub fn digest_of(message: &BorrowedMessage<'_>) -> u64 {
-    let headers = message
-        .headers()
-        .into_iter()
-        .flat_map(|headers| headers.iter());
+    let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
     let headers = headers.map(|header| (header.key, header.value));
-    digest(
-        message.key(),
-        message.payload(),
-        headers,
-        message.timestamp().to_millis().unwrap_or(-1),
-    )
+    digest(message.key(), message.payload(), headers, message.timestamp().to_millis().unwrap_or(-1))
 }
 
 fn digest<'a>(
@@ -116,11 +90,7 @@ fn digest<'a>(
     let mut hash = Xxh3::new();
     let mut part = |bytes: Option<&[u8]>| {
         // Lengths go in first: what moved from the key to the value is a change. Null has one of its own.
-        hash.update(
-            &bytes
-                .map_or(u64::MAX, |bytes| bytes.len() as u64)
-                .to_le_bytes(),
-        );
+        hash.update(&bytes.map_or(u64::MAX, |bytes| bytes.len() as u64).to_le_bytes());
         hash.update(bytes.unwrap_or_default());
     };
     part(key);
@@ -151,10 +121,7 @@ pub struct Contents {
 impl Contents {
     /// Adds a record; one that arrives after its successor is put in its place.
     pub fn add(&mut self, topic: &str, partition: i32, entry: Entry) {
-        let entries = self
-            .partitions
-            .entry((topic.to_owned(), partition))
-            .or_default();
+        let entries = self.partitions.entry((topic.to_owned(), partition)).or_default();
         let place = entries.partition_point(|other| other.offset <= entry.offset);
         entries.insert(place, entry);
     }
@@ -162,24 +129,18 @@ impl Contents {
     /// Takes in another's records.
     pub fn merge(&mut self, other: &Self) {
         for (topic, partition, entries) in other.iter() {
-            entries
-                .iter()
-                .for_each(|&entry| self.add(topic, partition, entry));
+            entries.iter().for_each(|&entry| self.add(topic, partition, entry));
         }
     }
 
     /// The records of one partition.
     pub fn partition(&self, topic: &str, partition: i32) -> &[Entry] {
-        self.partitions
-            .get(&(topic.to_owned(), partition))
-            .map_or(&[], Vec::as_slice)
+        self.partitions.get(&(topic.to_owned(), partition)).map_or(&[], Vec::as_slice)
     }
 
     /// Every partition with records.
     pub fn iter(&self) -> impl Iterator<Item = (&str, i32, &[Entry])> {
-        self.partitions
-            .iter()
-            .map(|((topic, partition), entries)| (topic.as_str(), *partition, entries.as_slice()))
+        self.partitions.iter().map(|((topic, partition), entries)| (topic.as_str(), *partition, entries.as_slice()))
     }
 
     /// The topics with records, each once.

@@ -11,7 +11,8 @@ use anyhow::{Context, Result, anyhow};
 
 /// Waits for the end of its stdin, which is our end, then removes the directory until it stays removed:
 /// brokers that are being killed at the same moment may still add a file to it.
-const UNDERTAKER: &str = r#"cat >/dev/null; until rm -rf "$1" 2>/dev/null && sleep 1 && [ ! -e "$1" ]; do sleep 0.1; done"#;
+const UNDERTAKER: &str =
+    r#"cat >/dev/null; until rm -rf "$1" 2>/dev/null && sleep 1 && [ ! -e "$1" ]; do sleep 0.1; done"#;
 
 /// A directory, removed when dropped. Set `CAUSEWAY_TEST_KEEP` to keep it for a look.
 #[derive(Debug)]
@@ -23,10 +24,7 @@ impl Scratch {
     /// A new directory whose name begins with `purpose`.
     pub fn new(purpose: &str) -> Result<Self> {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
-        let path = root()?.join(format!(
-            "{purpose}-{}",
-            COUNTER.fetch_add(1, Ordering::Relaxed)
-        ));
+        let path = root()?.join(format!("{purpose}-{}", COUNTER.fetch_add(1, Ordering::Relaxed)));
         fs::create_dir(&path)?;
         Ok(Self { path })
     }
@@ -53,15 +51,11 @@ fn keep() -> bool {
 pub fn root() -> Result<&'static Path> {
     static ROOT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let root = ROOT.get_or_init(|| create_root().map_err(|error| format!("{error:#}")));
-    root.as_deref()
-        .map_err(|error| anyhow!("no scratch directory: {error}"))
+    root.as_deref().map_err(|error| anyhow!("no scratch directory: {error}"))
 }
 
 fn create_root() -> Result<PathBuf> {
-    let root = tempfile::Builder::new()
-        .prefix("causeway-tests-")
-        .tempdir()?
-        .keep();
+    let root = tempfile::Builder::new().prefix("causeway-tests-").tempdir()?.keep();
     if keep() {
         eprintln!("keeping {}", root.display());
         return Ok(root);

@@ -87,21 +87,13 @@ impl Verdict {
         }
         for (entry, _) in expected.iter().zip(arrived).filter(|(_, arrived)| !arrived) {
             match unknown.pop_front() {
-                Some(offset) => self.changed.add(|| {
-                    format!(
-                        "{place}, source offset {}, target offset {offset}",
-                        entry.offset
-                    )
-                }),
-                None => self
-                    .lost
-                    .add(|| format!("{place}, source offset {}", entry.offset)),
+                Some(offset) => {
+                    self.changed.add(|| format!("{place}, source offset {}, target offset {offset}", entry.offset))
+                }
+                None => self.lost.add(|| format!("{place}, source offset {}", entry.offset)),
             }
         }
-        unknown.iter().for_each(|offset| {
-            self.foreign
-                .add(|| format!("{place}, target offset {offset}"))
-        });
+        unknown.iter().for_each(|offset| self.foreign.add(|| format!("{place}, target offset {offset}")));
     }
 }
 
@@ -130,18 +122,13 @@ pub fn compare(expected: &Contents, seen: &Contents, rename: &str) -> Verdict {
     let mut verdict = Verdict::default();
     for (topic, partition, entries) in expected.iter() {
         let target = renamed(rename, topic);
-        let place = if target == topic {
-            format!("{topic}/{partition}")
-        } else {
-            format!("{topic} as {target}/{partition}")
-        };
+        let place =
+            if target == topic { format!("{topic}/{partition}") } else { format!("{topic} as {target}/{partition}") };
         verdict.add_partition(&place, entries, seen.partition(&target, partition));
     }
     let sources = expected.topics();
     for (topic, partition, entries) in seen.iter() {
-        let known = sources
-            .iter()
-            .find(|source| renamed(rename, source) == topic);
+        let known = sources.iter().find(|source| renamed(rename, source) == topic);
         if known.is_none_or(|source| expected.partition(source, partition).is_empty()) {
             verdict.add_partition(&format!("{topic}/{partition}"), &[], entries);
         }
@@ -152,41 +139,22 @@ pub fn compare(expected: &Contents, seen: &Contents, rename: &str) -> Verdict {
 /// Waits until the target shows at least as many committed records of each partition as expected.
 ///
 /// It is about being late, not about being right: [`ensure_exactly_once`] has the last word.
-pub fn wait_until_delivered(
-    expected: &Contents,
-    target: &Cluster,
-    rename: &str,
-    timeout: Duration,
-) -> Result<()> {
+pub fn wait_until_delivered(expected: &Contents, target: &Cluster, rename: &str, timeout: Duration) -> Result<()> {
     let deadline = Instant::now() + timeout;
     for topic in expected.topics() {
         let name = renamed(rename, topic);
         let mut reader = Reader::new(target, &name, Isolation::Committed)?;
-        let partitions: Vec<(i32, usize)> = expected
-            .iter()
-            .filter(|(other, ..)| *other == topic)
-            .map(|(_, p, entries)| (p, entries.len()))
-            .collect();
-        let complete = |seen: &Contents| {
-            partitions
-                .iter()
-                .all(|(p, count)| seen.partition(&name, *p).len() >= *count)
-        };
+        let partitions: Vec<(i32, usize)> =
+            expected.iter().filter(|(other, ..)| *other == topic).map(|(_, p, entries)| (p, entries.len())).collect();
+        let complete = |seen: &Contents| partitions.iter().all(|(p, count)| seen.partition(&name, *p).len() >= *count);
         if !reader.read_until(deadline, complete)? {
             let seen = read(target, &[&name], Isolation::Committed).unwrap_or_default();
             let mut of_topic = Contents::default();
             expected
                 .iter()
                 .filter(|(other, ..)| *other == topic)
-                .for_each(|(_, p, entries)| {
-                    entries
-                        .iter()
-                        .for_each(|&entry| of_topic.add(topic, p, entry))
-                });
-            bail!(
-                "{topic} has not arrived within {timeout:?}: {}",
-                compare(&of_topic, &seen, rename)
-            );
+                .for_each(|(_, p, entries)| entries.iter().for_each(|&entry| of_topic.add(topic, p, entry)));
+            bail!("{topic} has not arrived within {timeout:?}: {}", compare(&of_topic, &seen, rename));
         }
     }
     Ok(())
@@ -194,17 +162,9 @@ pub fn wait_until_delivered(
 
 /// Reads the target from its start to its end, `read_committed`, and refuses any difference.
 pub fn ensure_exactly_once(expected: &Contents, target: &Cluster, rename: &str) -> Result<Verdict> {
-    let names: Vec<String> = expected
-        .topics()
-        .into_iter()
-        .map(|topic| renamed(rename, topic))
-        .collect();
+    let names: Vec<String> = expected.topics().into_iter().map(|topic| renamed(rename, topic)).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let verdict = compare(
-        expected,
-        &read(target, &names, Isolation::Committed)?,
-        rename,
-    );
+    let verdict = compare(expected, &read(target, &names, Isolation::Committed)?, rename);
     if !verdict.is_clean() {
         bail!("not exactly once: {verdict}");
     }

@@ -14,11 +14,7 @@ pub fn until<T>(what: &str, timeout: Duration, mut look: impl FnMut() -> Option<
 }
 
 /// As [`until`], for a look that may find that waiting is pointless.
-pub fn until_ok<T>(
-    what: &str,
-    timeout: Duration,
-    mut look: impl FnMut() -> Result<Option<T>>,
-) -> Result<T> {
+pub fn until_ok<T>(what: &str, timeout: Duration, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + timeout;
     loop {
         if let Some(found) = look()? {

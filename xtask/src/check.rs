@@ -22,11 +22,7 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn parse(arguments: &[&str]) -> Result<Self> {
-        let mut options = Self {
-            fast: false,
-            system_kafka: false,
-            rounds: 20,
-        };
+        let mut options = Self { fast: false, system_kafka: false, rounds: 20 };
         let mut arguments = arguments.iter();
         while let Some(&argument) = arguments.next() {
             match argument {
@@ -34,9 +30,7 @@ impl Options {
                 "--system-kafka" => options.system_kafka = true,
                 "--rounds" => {
                     let number = arguments.next().context("--rounds wants a number")?;
-                    options.rounds = number
-                        .parse()
-                        .with_context(|| format!("--rounds {number}: not a number"))?;
+                    options.rounds = number.parse().with_context(|| format!("--rounds {number}: not a number"))?;
                 }
                 other => bail!("unknown option {other}; see cargo xtask --help"),
             }
@@ -50,14 +44,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut steps = Steps::default();
     let result = take_all(options, &mut steps);
     print!("{}", steps.summary());
-    println!(
-        "{}",
-        if result.is_ok() {
-            "check: ok"
-        } else {
-            "check: FAILED"
-        }
-    );
+    println!("{}", if result.is_ok() { "check: ok" } else { "check: FAILED" });
     result
 }
 
@@ -69,18 +56,12 @@ fn take_all(options: &Options, steps: &mut Steps) -> Result<()> {
             deny::install()
         })?;
     }
-    steps.take("fmt", || {
-        run_command(&mut crate::step::cargo(&["fmt", "--all", "--check"]))
-    })?;
+    steps.take("fmt", || run_command(&mut crate::step::cargo(&["fmt", "--all", "--check"])))?;
     steps.take("tidy", tidy::run)?;
-    steps.take("clippy", || {
-        run_command(cargo(&["clippy", "--all-targets"]).args(["--", "-D", "warnings"]))
-    })?;
+    steps.take("clippy", || run_command(cargo(&["clippy", "--all-targets"]).args(["--", "-D", "warnings"])))?;
     if !options.fast {
         let mut doc = cargo(&["doc", "--no-deps", "--document-private-items"]);
-        steps.take("rustdoc", || {
-            run_command(doc.env("RUSTDOCFLAGS", "-D warnings"))
-        })?;
+        steps.take("rustdoc", || run_command(doc.env("RUSTDOCFLAGS", "-D warnings")))?;
         let mut note = None;
         steps.take("deny", || {
             note = deny::check()?;
@@ -100,9 +81,7 @@ fn take_all(options: &Options, steps: &mut Steps) -> Result<()> {
     steps.take("real Kafka", || {
         run_command(&mut cargo(&["build", "--bins"]))?;
         let mut kafka = cargo(&["test", "--test", &format!("{KAFKA}*")]);
-        kafka
-            .env("CAUSEWAY_BIN", binary()?)
-            .env("CAUSEWAY_ROUNDS", options.rounds.to_string());
+        kafka.env("CAUSEWAY_BIN", binary()?).env("CAUSEWAY_ROUNDS", options.rounds.to_string());
         run_command(&mut kafka)
     })
 }
@@ -121,38 +100,23 @@ fn workspace(options: &Options, arguments: &[&str]) -> Command {
 /// Test binaries of the workspace that need no Kafka.
 fn plain_tests() -> Result<Vec<String>> {
     let metadata = metadata()?;
-    let packages = metadata["packages"]
-        .as_array()
-        .context("cargo metadata names no packages")?;
-    let targets = packages
-        .iter()
-        .filter_map(|package| package["targets"].as_array())
-        .flatten();
-    let tests = targets
-        .filter(|target| target["kind"][0] == "test")
-        .filter_map(|target| target["name"].as_str());
-    Ok(tests
-        .filter(|name| !name.starts_with(KAFKA))
-        .map(str::to_owned)
-        .collect())
+    let packages = metadata["packages"].as_array().context("cargo metadata names no packages")?;
+    let targets = packages.iter().filter_map(|package| package["targets"].as_array()).flatten();
+    let tests = targets.filter(|target| target["kind"][0] == "test").filter_map(|target| target["name"].as_str());
+    Ok(tests.filter(|name| !name.starts_with(KAFKA)).map(str::to_owned).collect())
 }
 
 /// The `causeway` that `cargo build` makes.
 fn binary() -> Result<PathBuf> {
     let metadata = metadata()?;
-    let target = metadata["target_directory"]
-        .as_str()
-        .context("cargo metadata names no target directory")?;
+    let target = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
     Ok(PathBuf::from(target).join("debug/causeway"))
 }
 
 fn metadata() -> Result<Value> {
     let output = cargo(&["metadata", "--no-deps", "--format-version", "1"]).output()?;
     if !output.status.success() {
-        bail!(
-            "cargo metadata: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        bail!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(serde_json::from_slice(&output.stdout)?)
 }
@@ -164,14 +128,7 @@ mod tests {
     #[test]
     fn options_are_understood_or_refused() {
         let parsed = Options::parse(&["--fast", "--rounds", "3"]).unwrap();
-        assert_eq!(
-            parsed,
-            Options {
-                fast: true,
-                system_kafka: false,
-                rounds: 3
-            }
-        );
+        assert_eq!(parsed, Options { fast: true, system_kafka: false, rounds: 3 });
         assert_eq!(Options::parse(&[]).unwrap().rounds, 20);
         for wrong in [&["--rounds"][..], &["--rounds", "many"], &["--quick"]] {
             assert!(Options::parse(wrong).is_err(), "{wrong:?}");

@@ -23,25 +23,12 @@ pub(crate) fn install() -> Result<()> {
     if home.join("bin/cargo-deny").exists() {
         return Ok(());
     }
-    println!(
-        "building cargo-deny {VERSION}, once, into {}",
-        home.display()
-    );
+    println!("building cargo-deny {VERSION}, once, into {}", home.display());
     let build = home.join("build");
-    let mut install = cargo(&[
-        "install",
-        "cargo-deny",
-        "--locked",
-        "--quiet",
-        "--version",
-        VERSION,
-        "--root",
-    ]);
+    let mut install = cargo(&["install", "cargo-deny", "--locked", "--quiet", "--version", VERSION, "--root"]);
     install.arg(&home).arg("--target-dir").arg(&build);
     // It runs for a second; what counts is how long it takes to build.
-    install
-        .args(["--debug"])
-        .env("CARGO_PROFILE_DEV_DEBUG", "0");
+    install.args(["--debug"]).env("CARGO_PROFILE_DEV_DEBUG", "0");
     run(&mut install)?;
     fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))
 }

@@ -30,12 +30,7 @@ pub(crate) fn require() -> Result<()> {
     run(&mut apt(&["update", "-qq"]))?;
     let mut packages = Vec::new();
     if !java {
-        packages.push(
-            *PACKAGES
-                .iter()
-                .find(|name| package_exists(name))
-                .context("apt knows no Java 17 or 21")?,
-        );
+        packages.push(*PACKAGES.iter().find(|name| package_exists(name)).context("apt knows no Java 17 or 21")?);
     }
     if !maven {
         packages.push("maven");
@@ -51,10 +46,7 @@ fn apt(arguments: &[&str]) -> Command {
 }
 
 fn package_exists(name: &str) -> bool {
-    let shown = Command::new("apt-cache")
-        .args(["show", "--no-all-versions", name])
-        .stdin(Stdio::null())
-        .output();
+    let shown = Command::new("apt-cache").args(["show", "--no-all-versions", name]).stdin(Stdio::null()).output();
     shown.is_ok_and(|output| output.status.success() && !output.stdout.is_empty())
 }
 
@@ -65,12 +57,8 @@ fn may_install() -> bool {
 }
 
 fn is_debian(os_release: &str) -> bool {
-    let ids = os_release.lines().filter_map(|line| {
-        line.strip_prefix("ID=")
-            .or_else(|| line.strip_prefix("ID_LIKE="))
-    });
-    ids.flat_map(|ids| ids.trim_matches('"').split(' '))
-        .any(|id| id == "debian" || id == "ubuntu")
+    let ids = os_release.lines().filter_map(|line| line.strip_prefix("ID=").or_else(|| line.strip_prefix("ID_LIKE=")));
+    ids.flat_map(|ids| ids.trim_matches('"').split(' ')).any(|id| id == "debian" || id == "ubuntu")
 }
 
 fn java_version() -> Option<u32> {
@@ -85,16 +73,9 @@ fn major(said: &str) -> Option<u32> {
 
 /// What a program says, on either stream, if it runs.
 fn answers(program: &str, question: &str) -> Option<String> {
-    let output = Command::new(program)
-        .arg(question)
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
+    let output = Command::new(program).arg(question).stdin(Stdio::null()).output().ok()?;
     let said = [output.stdout, output.stderr].concat();
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&said).into_owned())
+    output.status.success().then(|| String::from_utf8_lossy(&said).into_owned())
 }
 
 #[cfg(test)]
@@ -103,10 +84,7 @@ mod tests {
 
     #[test]
     fn javas_version_is_read() {
-        assert_eq!(
-            major("openjdk version \"17.0.15\" 2025-04-15\nOpenJDK"),
-            Some(17)
-        );
+        assert_eq!(major("openjdk version \"17.0.15\" 2025-04-15\nOpenJDK"), Some(17));
         assert_eq!(major("openjdk version \"21\" 2023-09-19"), Some(21));
         assert_eq!(major("java version \"1.8.0_202\""), Some(1));
         assert_eq!(major("openjdk version \"25-ea\""), Some(25));

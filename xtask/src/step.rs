@@ -16,20 +16,12 @@ pub(crate) struct Steps {
 
 impl Steps {
     /// Takes a step; its time counts whether or not it succeeds.
-    pub(crate) fn take(
-        &mut self,
-        name: &'static str,
-        step: impl FnOnce() -> Result<()>,
-    ) -> Result<()> {
+    pub(crate) fn take(&mut self, name: &'static str, step: impl FnOnce() -> Result<()>) -> Result<()> {
         println!("\n== {name}");
         let started = Instant::now();
         let result = step();
         let took = started.elapsed();
-        println!(
-            "== {name}: {} after {}",
-            if result.is_ok() { "ok" } else { "FAILED" },
-            seconds(took)
-        );
+        println!("== {name}: {} after {}", if result.is_ok() { "ok" } else { "FAILED" }, seconds(took));
         self.taken.push((name, took));
         result.with_context(|| format!("check failed at {name}"))
     }
@@ -75,10 +67,7 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let line = line_of(command);
     println!("$ {line}");
-    let status = command
-        .stdin(Stdio::null())
-        .status()
-        .with_context(|| format!("cannot run {line}"))?;
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot run {line}"))?;
     if !status.success() {
         bail!("{line}: {status}");
     }
@@ -87,14 +76,9 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// The command as one would type it.
 pub(crate) fn line_of(command: &Command) -> String {
-    let program = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or_default();
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
     let words = std::iter::once(program).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 /// Where what is fetched or built once is kept, across checkouts.

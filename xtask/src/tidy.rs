@@ -49,11 +49,7 @@ struct Fault {
 
 impl Fault {
     fn new(file: &File, line: usize, what: impl Into<String>) -> Self {
-        Self {
-            path: file.path.clone(),
-            line,
-            what: what.into(),
-        }
+        Self { path: file.path.clone(), line, what: what.into() }
     }
 }
 
@@ -101,11 +97,7 @@ fn collect(dir: &Path, prefix: &str, files: &mut Vec<File>) -> Result<()> {
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let path = if prefix.is_empty() {
-            name.clone()
-        } else {
-            format!("{prefix}/{name}")
-        };
+        let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
         if entry.file_type()?.is_dir() {
             if !["target", ".git", "artifacts", "coverage"].contains(&name.as_str()) {
                 collect(&entry.path(), &path, files)?;
@@ -121,20 +113,13 @@ fn collect(dir: &Path, prefix: &str, files: &mut Vec<File>) -> Result<()> {
 /// Whether `word` stands in `text` by itself, not as part of a longer word.
 fn has_word(text: &str, word: &str) -> bool {
     let part_of_word = |c: char| c.is_alphanumeric() || c == '_';
-    text.match_indices(word).any(|(at, _)| {
-        !text[..at].ends_with(part_of_word) && !text[at + word.len()..].starts_with(part_of_word)
-    })
+    text.match_indices(word)
+        .any(|(at, _)| !text[..at].ends_with(part_of_word) && !text[at + word.len()..].starts_with(part_of_word))
 }
 
 #[cfg(test)]
 fn tree(files: &[(&str, &str)]) -> Vec<File> {
-    files
-        .iter()
-        .map(|(path, text)| File {
-            path: (*path).to_owned(),
-            text: (*text).to_owned(),
-        })
-        .collect()
+    files.iter().map(|(path, text)| File { path: (*path).to_owned(), text: (*text).to_owned() }).collect()
 }
 
 #[cfg(test)]
@@ -151,9 +136,6 @@ mod tests {
     #[test]
     fn a_fault_says_where_it_is() {
         let files = tree(&[("a/b.rs", "")]);
-        assert_eq!(
-            Fault::new(&files[0], 3, "wrong").to_string(),
-            "a/b.rs:3: wrong"
-        );
+        assert_eq!(Fault::new(&files[0], 3, "wrong").to_string(), "a/b.rs:3: wrong");
     }
 }

@@ -15,26 +15,17 @@ const UNFINISHED: [&str; 5] = [
 ];
 
 /// Paths that exist on one machine only.
-const MACHINE_PATHS: [&str; 4] = [
-    concat!("/wo", "rk/"),
-    concat!("/ro", "ot/"),
-    concat!("/ho", "me/"),
-    concat!("sha", "red/research"),
-];
+const MACHINE_PATHS: [&str; 4] =
+    [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("sha", "red/research")];
 
 pub(super) fn unfinished(files: &[File]) -> Vec<Fault> {
     let mut faults = Vec::new();
     for file in files {
         for (number, line) in file.lines() {
-            for word in UNFINISHED
-                .iter()
-                .filter(|word| has_word(line, word.trim_end_matches('!')) && line.contains(**word))
+            for word in
+                UNFINISHED.iter().filter(|word| has_word(line, word.trim_end_matches('!')) && line.contains(**word))
             {
-                faults.push(Fault::new(
-                    file,
-                    number,
-                    format!("{word}: finish it, or open an issue and say nothing"),
-                ));
+                faults.push(Fault::new(file, number, format!("{word}: finish it, or open an issue and say nothing")));
             }
         }
     }
@@ -48,14 +39,8 @@ pub(super) fn machine_paths(files: &[File]) -> Vec<Fault> {
             for path in MACHINE_PATHS {
                 // Behind a letter it is part of a longer path or of a URL.
                 let mut found = line.match_indices(path).map(|(at, _)| &line[..at]);
-                if found.any(|before| {
-                    !before.ends_with(|c: char| c.is_alphanumeric() || ".-_~".contains(c))
-                }) {
-                    faults.push(Fault::new(
-                        file,
-                        number,
-                        format!("{path} exists on one machine only"),
-                    ));
+                if found.any(|before| !before.ends_with(|c: char| c.is_alphanumeric() || ".-_~".contains(c))) {
+                    faults.push(Fault::new(file, number, format!("{path} exists on one machine only")));
                 }
             }
         }
@@ -68,21 +53,10 @@ pub(super) fn links(files: &[File]) -> Vec<Fault> {
     let mut faults = Vec::new();
     for file in files.iter().filter(|file| file.is_markdown()) {
         for (number, line) in prose(file) {
-            for target in line
-                .split("](")
-                .skip(1)
-                .filter_map(|rest| rest.split(')').next())
-            {
+            for target in line.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
                 let target = target.split(' ').next().unwrap_or_default();
-                if !target.contains("://")
-                    && !target.starts_with("mailto:")
-                    && !leads(file, target, files)
-                {
-                    faults.push(Fault::new(
-                        file,
-                        number,
-                        format!("the link to {target} leads nowhere"),
-                    ));
+                if !target.contains("://") && !target.starts_with("mailto:") && !leads(file, target, files) {
+                    faults.push(Fault::new(file, number, format!("the link to {target} leads nowhere")));
                 }
             }
         }
@@ -92,25 +66,15 @@ pub(super) fn links(files: &[File]) -> Vec<Fault> {
 
 /// What the code cites of the wire format is in its specification.
 pub(super) fn cited_anchors(files: &[File]) -> Vec<Fault> {
-    let specification = files
-        .iter()
-        .find(|file| file.path.ends_with(&format!("docs/{SPECIFICATION}")));
+    let specification = files.iter().find(|file| file.path.ends_with(&format!("docs/{SPECIFICATION}")));
     let anchors = specification.map(anchors).unwrap_or_default();
     let mut faults = Vec::new();
-    for file in files
-        .iter()
-        .filter(|file| file.is_rust() && !file.is_under("xtask/"))
-    {
+    for file in files.iter().filter(|file| file.is_rust() && !file.is_under("xtask/")) {
         for (number, line) in file.lines() {
             for rest in line.split(&format!("{SPECIFICATION}#")).skip(1) {
-                let end = rest
-                    .find(|c: char| !(c.is_alphanumeric() || c == '-' || c == '_'))
-                    .unwrap_or(rest.len());
+                let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '-' || c == '_')).unwrap_or(rest.len());
                 if !anchors.iter().any(|anchor| anchor == &rest[..end]) {
-                    let what = format!(
-                        "cites {SPECIFICATION}#{}, which does not exist",
-                        &rest[..end]
-                    );
+                    let what = format!("cites {SPECIFICATION}#{}, which does not exist", &rest[..end]);
                     faults.push(Fault::new(file, number, what));
                 }
             }
@@ -122,33 +86,17 @@ pub(super) fn cited_anchors(files: &[File]) -> Vec<Fault> {
 /// Documents that name the oldest Rust name the manifest's.
 pub(super) fn rust_version(files: &[File]) -> Vec<Fault> {
     let manifest = files.iter().find(|file| file.path == "Cargo.toml");
-    let key = |line: &str| {
-        Some(
-            line.strip_prefix("rust-version = \"")?
-                .trim_end_matches('"')
-                .to_owned(),
-        )
-    };
+    let key = |line: &str| Some(line.strip_prefix("rust-version = \"")?.trim_end_matches('"').to_owned());
     let Some(version) = manifest.and_then(|file| file.text.lines().find_map(key)) else {
         return Vec::new();
     };
     let mut faults = Vec::new();
     // The changelog tells of versions past.
-    for file in files
-        .iter()
-        .filter(|file| file.is_markdown() && file.path != "CHANGELOG.md")
-    {
+    for file in files.iter().filter(|file| file.is_markdown() && file.path != "CHANGELOG.md") {
         for (number, line) in file.lines() {
-            let named = line
-                .split("Rust ")
-                .skip(1)
-                .filter(|rest| rest.starts_with("1."));
+            let named = line.split("Rust ").skip(1).filter(|rest| rest.starts_with("1."));
             for other in named.map(number_of).filter(|other| *other != version) {
-                faults.push(Fault::new(
-                    file,
-                    number,
-                    format!("names Rust {other}; the manifest says {version}"),
-                ));
+                faults.push(Fault::new(file, number, format!("names Rust {other}; the manifest says {version}")));
             }
         }
     }
@@ -156,9 +104,7 @@ pub(super) fn rust_version(files: &[File]) -> Vec<Fault> {
 }
 
 fn number_of(text: &str) -> &str {
-    let end = text
-        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     text[..end].trim_end_matches('.')
 }
 
@@ -173,27 +119,17 @@ fn prose(file: &File) -> impl Iterator<Item = (usize, &str)> {
 }
 
 fn leads(from: &File, target: &str, files: &[File]) -> bool {
-    let (path, anchor) = target
-        .split_once('#')
-        .map_or((target, None), |(path, anchor)| (path, Some(anchor)));
-    let path = if path.is_empty() {
-        Some(from.path.clone())
-    } else {
-        resolve(&from.path, path)
-    };
+    let (path, anchor) = target.split_once('#').map_or((target, None), |(path, anchor)| (path, Some(anchor)));
+    let path = if path.is_empty() { Some(from.path.clone()) } else { resolve(&from.path, path) };
     let Some(path) = path else { return false };
     let found = files.iter().find(|file| file.path == path);
     match anchor {
         None => {
-            found.is_some()
-                || path.is_empty()
-                || files
-                    .iter()
-                    .any(|file| file.path.starts_with(&format!("{path}/")))
+            found.is_some() || path.is_empty() || files.iter().any(|file| file.path.starts_with(&format!("{path}/")))
         }
-        Some(anchor) => found.is_some_and(|file| {
-            !file.is_markdown() || anchors(file).iter().any(|other| other == anchor)
-        }),
+        Some(anchor) => {
+            found.is_some_and(|file| !file.is_markdown() || anchors(file).iter().any(|other| other == anchor))
+        }
     }
 }
 
@@ -215,12 +151,7 @@ fn resolve(from: &str, link: &str) -> Option<String> {
 fn anchors(file: &File) -> Vec<String> {
     let mut anchors = Vec::new();
     for (_, line) in prose(file) {
-        anchors.extend(
-            line.split("<a id=\"")
-                .skip(1)
-                .filter_map(|rest| rest.split('"').next())
-                .map(str::to_owned),
-        );
+        anchors.extend(line.split("<a id=\"").skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned));
         if line.starts_with('#') {
             anchors.push(slug(line.trim_start_matches('#').trim()));
         }
@@ -229,17 +160,8 @@ fn anchors(file: &File) -> Vec<String> {
 }
 
 fn slug(heading: &str) -> String {
-    let kept = heading
-        .chars()
-        .filter(|c| c.is_alphanumeric() || "-_ ".contains(*c));
-    kept.map(|c| {
-        if c == ' ' {
-            '-'
-        } else {
-            c.to_ascii_lowercase()
-        }
-    })
-    .collect()
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || "-_ ".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
 }
 
 #[cfg(test)]
@@ -259,34 +181,19 @@ mod tests {
     #[test]
     fn a_path_of_one_machine_is_found() {
         for path in MACHINE_PATHS {
-            assert_eq!(
-                machine_paths(&tree(&[("a.toml", &format!("dir = \"{path}x\""))])).len(),
-                1,
-                "{path}"
-            );
+            assert_eq!(machine_paths(&tree(&[("a.toml", &format!("dir = \"{path}x\""))])).len(), 1, "{path}");
         }
-        let fine = format!(
-            "https://example.com{} ~{}",
-            MACHINE_PATHS[0], MACHINE_PATHS[2]
-        );
+        let fine = format!("https://example.com{} ~{}", MACHINE_PATHS[0], MACHINE_PATHS[2]);
         assert!(machine_paths(&tree(&[("a.md", &fine)])).is_empty());
     }
 
     #[test]
     fn links_that_lead_nowhere_are_found() {
-        let document = "# A title, of *sorts*\n[a](../README.md) [b](#a-title-of-sorts) [c](../src) [d](https://x.example/y)\n";
-        let good = tree(&[
-            ("docs/a.md", document),
-            ("README.md", "# R"),
-            ("src/lib.rs", ""),
-        ]);
+        let document =
+            "# A title, of *sorts*\n[a](../README.md) [b](#a-title-of-sorts) [c](../src) [d](https://x.example/y)\n";
+        let good = tree(&[("docs/a.md", document), ("README.md", "# R"), ("src/lib.rs", "")]);
         assert_eq!(links(&good), []);
-        for bad in [
-            "[a](b.md)",
-            "[a](../../x.md)",
-            "[a](#nothing)",
-            "[a](../README.md#s)",
-        ] {
+        for bad in ["[a](b.md)", "[a](../../x.md)", "[a](#nothing)", "[a](../README.md#s)"] {
             let files = tree(&[("docs/a.md", bad), ("README.md", "# R")]);
             assert_eq!(links(&files).len(), 1, "{bad}");
         }
@@ -295,10 +202,7 @@ mod tests {
 
     #[test]
     fn a_citation_of_nothing_is_found() {
-        let specification = (
-            "docs/wire-format.md",
-            "## Frame header\n<a id=\"run\"></a>\n",
-        );
+        let specification = ("docs/wire-format.md", "## Frame header\n<a id=\"run\"></a>\n");
         let cite = |anchor: &str| format!("// See docs/wire-format.md#{anchor}.\n");
         for (anchor, faults) in [("frame-header", 0), ("run", 0), ("frame", 1)] {
             assert_eq!(
@@ -311,24 +215,8 @@ mod tests {
 
     #[test]
     fn a_stale_rust_version_is_found() {
-        let manifest = (
-            "Cargo.toml",
-            "[workspace.package]\nrust-version = \"1.88\"\n",
-        );
-        assert_eq!(
-            rust_version(&tree(&[
-                manifest,
-                ("README.md", "Needs Rust 1.85 or newer.")
-            ]))
-            .len(),
-            1
-        );
-        assert_eq!(
-            rust_version(&tree(&[
-                manifest,
-                ("README.md", "Needs Rust 1.88. In Rust 1.88.")
-            ])),
-            []
-        );
+        let manifest = ("Cargo.toml", "[workspace.package]\nrust-version = \"1.88\"\n");
+        assert_eq!(rust_version(&tree(&[manifest, ("README.md", "Needs Rust 1.85 or newer.")])).len(), 1);
+        assert_eq!(rust_version(&tree(&[manifest, ("README.md", "Needs Rust 1.88. In Rust 1.88.")])), []);
     }
 }

@@ -21,26 +21,13 @@ const MAY_USE: [(&str, &[&str]); 7] = [
 ];
 
 /// What `wire` must not touch: it is told the time and handed its bytes.
-const IMPURE: [&str; 6] = [
-    "std::net",
-    "std::fs",
-    "std::thread",
-    "tokio",
-    "Instant::now",
-    "SystemTime::now",
-];
+const IMPURE: [&str; 6] = ["std::net", "std::fs", "std::thread", "tokio", "Instant::now", "SystemTime::now"];
 
 /// Every file says what it is for.
 pub(super) fn header(files: &[File]) -> Vec<Fault> {
     let rust = files.iter().filter(|file| file.is_rust());
     rust.filter(|file| !file.text.starts_with("//! "))
-        .map(|file| {
-            Fault::new(
-                file,
-                1,
-                "has no `//!` header that says what the file is for",
-            )
-        })
+        .map(|file| Fault::new(file, 1, "has no `//!` header that says what the file is for"))
         .collect()
 }
 
@@ -48,13 +35,7 @@ pub(super) fn size(files: &[File]) -> Vec<Fault> {
     let rust = files.iter().filter(|file| file.is_rust());
     rust.map(|file| (file, file.text.lines().count()))
         .filter(|(_, lines)| *lines > LINES_MAX)
-        .map(|(file, lines)| {
-            Fault::new(
-                file,
-                LINES_MAX,
-                format!("has {lines} lines; {LINES_MAX} are allowed"),
-            )
-        })
+        .map(|(file, lines)| Fault::new(file, LINES_MAX, format!("has {lines} lines; {LINES_MAX} are allowed")))
         .collect()
 }
 
@@ -68,23 +49,13 @@ pub(super) fn unsafe_code(files: &[File]) -> Vec<Fault> {
             reason |= line.contains("SAFETY:");
             if has_word(&code, "unsafe") {
                 if !file.is_under(UNSAFE_PLACE) {
-                    faults.push(Fault::new(
-                        file,
-                        number,
-                        format!("`unsafe` outside {UNSAFE_PLACE}"),
-                    ));
+                    faults.push(Fault::new(file, number, format!("`unsafe` outside {UNSAFE_PLACE}")));
                 } else if code.contains("unsafe {") && !reason {
-                    faults.push(Fault::new(
-                        file,
-                        number,
-                        "`unsafe` without a `// SAFETY:` above it",
-                    ));
+                    faults.push(Fault::new(file, number, "`unsafe` without a `// SAFETY:` above it"));
                 }
             }
             // A reason holds for the statement below it, comment lines in between.
-            if !code.trim().is_empty()
-                && (code.contains(';') || code.contains('{') || code.contains('}'))
-            {
+            if !code.trim().is_empty() && (code.contains(';') || code.contains('{') || code.contains('}')) {
                 reason = false;
             }
         }
@@ -103,17 +74,12 @@ pub(super) fn dependencies(files: &[File]) -> Vec<Fault> {
         let mut counts = false;
         for (number, line) in file.lines() {
             if line.starts_with('[') {
-                counts = line == "[dependencies]"
-                    || (line == "[dev-dependencies]" && crate_name != "tests");
+                counts = line == "[dependencies]" || (line == "[dev-dependencies]" && crate_name != "tests");
             }
             let name = line.split(['.', ' ', '=']).next().unwrap_or_default();
             let ours = MAY_USE.iter().any(|(other, _)| *other == name);
             if counts && ours && !allowed.contains(&name) {
-                faults.push(Fault::new(
-                    file,
-                    number,
-                    format!("{crate_name} must not depend on {name}"),
-                ));
+                faults.push(Fault::new(file, number, format!("{crate_name} must not depend on {name}")));
             }
         }
     }
@@ -122,15 +88,9 @@ pub(super) fn dependencies(files: &[File]) -> Vec<Fault> {
 
 pub(super) fn wire_is_pure(files: &[File]) -> Vec<Fault> {
     let mut faults = Vec::new();
-    for file in files
-        .iter()
-        .filter(|file| file.is_rust() && file.is_under("wire/src/"))
-    {
+    for file in files.iter().filter(|file| file.is_rust() && file.is_under("wire/src/")) {
         for (number, line) in file.lines() {
-            for impure in IMPURE
-                .iter()
-                .filter(|impure| has_word(&code_of(line), impure))
-            {
+            for impure in IMPURE.iter().filter(|impure| has_word(&code_of(line), impure)) {
                 faults.push(Fault::new(
                     file,
                     number,
@@ -150,21 +110,10 @@ pub(super) fn tests_do_not_doze(files: &[File]) -> Vec<Fault> {
         for (number, line) in file.lines() {
             let code = code_of(line);
             if waits && code.contains("thread::sleep") {
-                faults.push(Fault::new(
-                    file,
-                    number,
-                    "tests wait with harness::wait, which has a deadline",
-                ));
+                faults.push(Fault::new(file, number, "tests wait with harness::wait, which has a deadline"));
             }
-            if ["#[ignore", "#[should_panic"]
-                .iter()
-                .any(|attribute| code.trim_start().starts_with(attribute))
-            {
-                faults.push(Fault::new(
-                    file,
-                    number,
-                    "a test is run, and says in its body what it expects",
-                ));
+            if ["#[ignore", "#[should_panic"].iter().any(|attribute| code.trim_start().starts_with(attribute)) {
+                faults.push(Fault::new(file, number, "a test is run, and says in its body what it expects"));
             }
         }
     }
@@ -218,22 +167,10 @@ mod tests {
         let reasoned = format!("// SAFETY: f is fine,\n// always.\n{block}");
         assert!(fires(unsafe_code, "sender/src/a.rs", &reasoned));
         assert!(fires(unsafe_code, "link/src/kafka/a.rs", block));
-        assert!(fires(
-            unsafe_code,
-            "link/src/kafka/a.rs",
-            &format!("{reasoned}{block}")
-        ));
+        assert!(fires(unsafe_code, "link/src/kafka/a.rs", &format!("{reasoned}{block}")));
         assert!(!fires(unsafe_code, "link/src/kafka/a.rs", &reasoned));
-        assert!(!fires(
-            unsafe_code,
-            "sender/src/a.rs",
-            "// unsafe in a comment\nlet a = \"unsafe\";\n"
-        ));
-        assert!(!fires(
-            unsafe_code,
-            "link/src/lib.rs",
-            "#![deny(unsafe_code)]\n"
-        ));
+        assert!(!fires(unsafe_code, "sender/src/a.rs", "// unsafe in a comment\nlet a = \"unsafe\";\n"));
+        assert!(!fires(unsafe_code, "link/src/lib.rs", "#![deny(unsafe_code)]\n"));
     }
 
     #[test]
@@ -242,61 +179,30 @@ mod tests {
         assert!(fires(dependencies, "sender/Cargo.toml", manifest));
         assert!(!fires(dependencies, "cli/Cargo.toml", manifest));
         assert!(fires(dependencies, "tests/Cargo.toml", manifest));
-        assert!(!fires(
-            dependencies,
-            "tests/Cargo.toml",
-            &manifest.replace("[dep", "[dev-dep")
-        ));
-        assert!(fires(
-            dependencies,
-            "wire/Cargo.toml",
-            "[dependencies]\nlink = { path = \"../link\" }\n"
-        ));
+        assert!(!fires(dependencies, "tests/Cargo.toml", &manifest.replace("[dep", "[dev-dep")));
+        assert!(fires(dependencies, "wire/Cargo.toml", "[dependencies]\nlink = { path = \"../link\" }\n"));
     }
 
     #[test]
     fn io_and_clocks_in_wire_are_found() {
-        for line in [
-            "use std::fs;",
-            "let now = Instant::now();",
-            "use std::net::IpAddr;",
-        ] {
+        for line in ["use std::fs;", "let now = Instant::now();", "use std::net::IpAddr;"] {
             assert!(fires(wire_is_pure, "wire/src/a.rs", line), "{line}");
             assert!(!fires(wire_is_pure, "link/src/a.rs", line), "{line}");
         }
-        assert!(!fires(
-            wire_is_pure,
-            "wire/src/a.rs",
-            "// std::fs has no place here"
-        ));
+        assert!(!fires(wire_is_pure, "wire/src/a.rs", "// std::fs has no place here"));
     }
 
     #[test]
     fn dozing_and_skipped_tests_are_found() {
-        assert!(fires(
-            tests_do_not_doze,
-            "tests/kafka_a.rs",
-            "thread::sleep(SECOND);"
-        ));
-        assert!(!fires(
-            tests_do_not_doze,
-            "tests/harness/wait.rs",
-            "thread::sleep(SECOND);"
-        ));
-        assert!(fires(
-            tests_do_not_doze,
-            "link/src/a.rs",
-            "    #[ignore = \"slow\"]"
-        ));
+        assert!(fires(tests_do_not_doze, "tests/kafka_a.rs", "thread::sleep(SECOND);"));
+        assert!(!fires(tests_do_not_doze, "tests/harness/wait.rs", "thread::sleep(SECOND);"));
+        assert!(fires(tests_do_not_doze, "link/src/a.rs", "    #[ignore = \"slow\"]"));
         assert!(fires(tests_do_not_doze, "link/src/a.rs", "#[should_panic]"));
     }
 
     #[test]
     fn comments_and_strings_are_not_code() {
         assert_eq!(code_of("a(\"b // c\") // d").trim_end(), "a()");
-        assert_eq!(
-            code_of("let quote = '\"'; x").trim_end(),
-            "let quote = '\"'; x"
-        );
+        assert_eq!(code_of("let quote = '\"'; x").trim_end(), "let quote = '\"'; x");
     }
 }
