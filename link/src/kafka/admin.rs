@@ -122,7 +122,10 @@ impl KafkaCatalog {
             let answers: HashMap<_, _> = offsets::list(&self.0, partitions, spec, isolation)?;
             for partition in partitions {
                 let offset = answers.get(partition).copied().ok_or_else(|| {
-                    KafkaError::misused("list of offsets", format!("no answer for {}-{}", partition.topic, partition.partition))
+                    KafkaError::misused(
+                        "list of offsets",
+                        format!("no answer for {}-{}", partition.topic, partition.partition),
+                    )
                 })?;
                 found.push(offset);
             }

@@ -145,10 +145,8 @@ pub enum Fault {
 
 fn settings(properties: &Properties, config: &ConsumerConfig<'_>) -> Vec<(String, String)> {
     let set = |name, value: &str| (name, value.to_owned());
-    let defaults: [Setting; 2] = [
-        ("fetch.wait.max.ms", config.fetch_wait.as_millis().to_string()),
-        set("fetch.error.backoff.ms", "100"),
-    ];
+    let defaults: [Setting; 2] =
+        [("fetch.wait.max.ms", config.fetch_wait.as_millis().to_string()), set("fetch.error.backoff.ms", "100")];
     let mut fixed: Vec<Setting> = vec![
         // librdkafka assigns nothing without a group id; nobody joins the group.
         ("group.id", format!("causeway.{}.data", config.link)),

@@ -91,7 +91,9 @@ impl LogReader {
             } else if ended && moved.elapsed() > STABLE_WITHIN {
                 return Err(LogError::Undecided { stable: reached, high_watermark: bounds.end });
             } else if moved.elapsed() > PROGRESS_WITHIN {
-                return Err(KafkaError::timed_out(format!("read of state partition {partition}"), PROGRESS_WITHIN).into());
+                return Err(
+                    KafkaError::timed_out(format!("read of state partition {partition}"), PROGRESS_WITHIN).into()
+                );
             }
             if reached < bounds.end {
                 bell.wait(Duration::from_secs(1));

@@ -95,11 +95,7 @@ impl Producer {
     ///
     /// # Errors
     /// A property librdkafka does not know or take; a target that does not answer or refuses.
-    pub fn fence(
-        properties: &Properties,
-        config: &ProducerConfig<'_>,
-        deadline: Duration,
-    ) -> Result<Self, KafkaError> {
+    pub fn fence(properties: &Properties, config: &ProducerConfig<'_>, deadline: Duration) -> Result<Self, KafkaError> {
         let events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR;
         let client = Client::start(Kind::Producer, &settings(properties, config), events)?;
         take_over(&client, config.transactional_id, deadline)?;
@@ -280,7 +276,9 @@ fn take_over(client: &Arc<Client>, id: &str, limit: Duration) -> Result<(), Kafk
         // SAFETY: the instance is live.
         match unsafe { check(sys::rd_kafka_init_transactions(client.raw(), millis(left))) } {
             Ok(()) => return Ok(()),
-            Err(error) if error.retriable => tracing::debug!("{}: {}, again", doing(), error.reason),
+            Err(error) if error.retriable => {
+                tracing::debug!("{}: {}, again", doing(), error.reason)
+            }
             Err(error) => {
                 let (code, reason) = fatal(client).unwrap_or((error.code, error.reason));
                 return Err(KafkaError::coded(doing(), code, reason));

@@ -43,7 +43,9 @@ pub(super) fn topics(client: &Arc<Client>, names: &[String]) -> Result<Vec<Topic
             match known(code) {
                 Some(Code::RD_KAFKA_RESP_ERR_NO_ERROR) => {}
                 Some(Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) => continue,
-                _ => return Err(KafkaError::coded(format!("description of `{name}`"), code, reason_of(code))),
+                _ => {
+                    return Err(KafkaError::coded(format!("description of `{name}`"), code, reason_of(code)));
+                }
             }
             let mut partitions = 0;
             sys::rd_kafka_TopicDescription_partitions(description, &raw mut partitions);
@@ -61,9 +63,8 @@ unsafe fn topic_id(id: *const sys::rd_kafka_Uuid_t) -> TopicId {
         return TopicId::UNKNOWN;
     }
     // SAFETY: as the caller promises.
-    let (most, least) = unsafe {
-        (sys::rd_kafka_Uuid_most_significant_bits(id), sys::rd_kafka_Uuid_least_significant_bits(id))
-    };
+    let (most, least) =
+        unsafe { (sys::rd_kafka_Uuid_most_significant_bits(id), sys::rd_kafka_Uuid_least_significant_bits(id)) };
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&most.to_be_bytes());
     bytes[8..].copy_from_slice(&least.to_be_bytes());
@@ -98,7 +99,9 @@ pub(super) fn configs(client: &Arc<Client>, name: &str) -> Result<Vec<ConfigEntr
             }
             let mut count = 0;
             let entries = sys::rd_kafka_ConfigResource_configs(resource, &raw mut count);
-            found.extend(lent(entries.cast::<*const sys::rd_kafka_ConfigEntry_t>(), count).iter().map(|&entry| entry_of(entry)));
+            found.extend(
+                lent(entries.cast::<*const sys::rd_kafka_ConfigEntry_t>(), count).iter().map(|&entry| entry_of(entry)),
+            );
         }
     }
     Ok(found)

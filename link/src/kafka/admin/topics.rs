@@ -1,7 +1,6 @@
 //! Topics made and topics grown.
 
 use std::ffi::c_char;
-use std::ptr;
 use std::sync::Arc;
 
 use rdkafka_sys as sys;
@@ -39,7 +38,8 @@ pub(super) fn create(client: &Arc<Client>, topics: &[NewTopic]) -> Result<(), Ka
             unsafe { sys::rd_kafka_NewTopic_set_config(new, name.as_ptr(), value.as_ptr()) };
         }
     }
-    let call = Call::new(client, Operation::RD_KAFKA_ADMIN_OP_CREATETOPICS, format!("creation of {} topics", topics.len()))?;
+    let call =
+        Call::new(client, Operation::RD_KAFKA_ADMIN_OP_CREATETOPICS, format!("creation of {} topics", topics.len()))?;
     let event = call.answer(|rk, options, queue| {
         // SAFETY: all are live; librdkafka copies the topics.
         unsafe { sys::rd_kafka_CreateTopics(rk, asked.raw.as_mut_ptr(), asked.raw.len(), options, queue) }
@@ -88,7 +88,6 @@ unsafe fn all_well(
     fine: Option<Code>,
 ) -> Result<(), KafkaError> {
     for &result in results {
-        debug_assert!(!ptr::eq(result, ptr::null()));
         // SAFETY: as the caller promises; strings are copied.
         unsafe {
             let code = coded::rd_kafka_topic_result_error(result);
