@@ -221,7 +221,7 @@ impl<T: LaneTarget> LaneThread<T> {
     }
 
     fn recover(&mut self, running: &mut Running) -> Option<Duration> {
-        let (due, wait) = *running.retry.get_or_insert((Instant::now(), Duration::ZERO));
+        let (due, wait) = *running.retry.get_or_insert_with(|| (Instant::now(), Duration::ZERO));
         let now = Instant::now();
         if running.stopping {
             // Nobody will see the end of this; the next opening reads what became of it.

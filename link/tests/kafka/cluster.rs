@@ -25,15 +25,10 @@ impl Cluster {
     pub(crate) fn with_topic(topic: &str, partitions: i32) -> Self {
         let mock = MockCluster::new(1).expect("mock cluster");
         mock.create_topic(topic, partitions, 1).expect("topic");
-<<<<<<< HEAD
-        let properties = Properties { bootstrap_servers: vec![mock.bootstrap_servers()], extra: Default::default() };
-        Self { _mock: mock, properties }
-=======
         // So that nobody waits for what does not exist.
         let extra = [("topic.metadata.propagation.max.ms".to_owned(), "200".to_owned())].into();
         let properties = Properties { bootstrap_servers: vec![mock.bootstrap_servers()], extra };
         Self { mock, properties }
->>>>>>> kafka
     }
 
     pub(crate) fn consumer(&self) -> Consumer {
@@ -105,11 +100,7 @@ pub(crate) fn start(slot: u32, topic: &str, partition: i32, position: i64) -> St
 
 /// An event with its bytes copied out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-<<<<<<< HEAD
-pub enum Seen {
-=======
 pub(crate) enum Seen {
->>>>>>> kafka
     Record {
         slot: u32,
         offset: i64,

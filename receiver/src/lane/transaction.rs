@@ -36,7 +36,7 @@ struct Draft {
     /// Partition records as they will be once this commits.
     changed: HashMap<PartitionKey, PartitionRecord>,
     /// Offers whose initial position this transaction stores.
-    opened: Vec<Box<Offered>>,
+    opened: Vec<Offered>,
     /// Whether this transaction stores that every matching partition was offered.
     filter_complete: bool,
     /// Where the slots of completed frames stand.
@@ -109,7 +109,7 @@ impl<T: LaneTarget> Lane<T> {
                 Answer::Halt(halt) => self.halt(offered.slot(), &halt.reason, halt.detail),
                 Answer::Begin(record) => {
                     draft.changed.insert(key, *record);
-                    draft.opened.push(offered);
+                    draft.opened.push(*offered);
                     self.ensure_begun(draft)?;
                 }
                 Answer::Wait => {
@@ -310,7 +310,7 @@ impl Open {
     fn abandon(&mut self, draft: Draft) {
         self.unknown = Some(draft.changed.into_iter().map(|(key, record)| (key, record.position)).collect());
         let last = draft.filter_complete.then_some(Pending::Last);
-        let offers = draft.opened.into_iter().map(Pending::Offer).chain(last);
+        let offers = draft.opened.into_iter().map(|offered| Pending::Offer(Box::new(offered))).chain(last);
         self.offers = offers.chain(std::mem::take(&mut self.offers)).collect();
     }
 
