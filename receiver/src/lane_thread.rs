@@ -83,7 +83,7 @@ pub struct View {
     pub counts: Counts,
     /// Compressed bytes held.
     pub held_bytes: u64,
-    /// Set while the target fails: since when, and what it said.
+    /// Set while the target fails: what it said.
     pub trouble: Option<String>,
 }
 
@@ -114,6 +114,8 @@ pub struct LaneThread<T> {
 struct Running {
     session: Option<(SessionId, mpsc::Sender<Reply>)>,
     retry: Option<(Instant, Duration)>,
+    /// What the target said when it last failed.
+    trouble: Option<String>,
     stopping: bool,
 }
 
@@ -180,12 +182,14 @@ impl<T: LaneTarget> LaneThread<T> {
         match self.lane.open(terms, knowledge) {
             Ok(epoch) => {
                 tracing::debug!(%lane, %epoch, "lane open");
+                running.trouble = None;
                 running.reply(Reply::Opened);
             }
             Err(OpenError::Refused { code, detail }) => running.reply(Reply::Refused(code, detail)),
             Err(OpenError::Target(error)) => {
                 tracing::warn!(%lane, %error, "could not open lane");
                 let (reason, detail) = (LaneClosedReason::TargetFailed, error.to_string());
+                running.trouble = Some(format!("lane {lane}: {detail}"));
                 running.reply(Reply::Message(Control::LaneClosed { lane, epoch: Epoch(0), reason, detail }));
             }
         }
@@ -208,11 +212,13 @@ impl<T: LaneTarget> LaneThread<T> {
             Ok(committed) => {
                 self.lane.handle_duration(committed, began.elapsed());
                 running.retry = None;
+                running.trouble = None;
             }
             Err(LaneError::Peer(misbehaved)) => self.misbehaved(running, misbehaved),
             Err(LaneError::Target(error)) => {
                 let lane = self.lane.id();
                 tracing::warn!(%lane, %error, "transaction failed; asking the target what became of it");
+                running.trouble = Some(format!("lane {lane}: {error}"));
                 let wait = running.retry.map_or(Duration::ZERO, |(_, wait)| wait);
                 running.retry = Some((Instant::now() + wait, wait));
             }
@@ -233,11 +239,15 @@ impl<T: LaneTarget> LaneThread<T> {
         }
         let lane = self.lane.id();
         match self.lane.recover() {
-            Ok(()) => tracing::info!(%lane, "lane recovered; replaying what it holds"),
+            Ok(()) => {
+                tracing::info!(%lane, "lane recovered; replaying what it holds");
+                running.trouble = None;
+            }
             Err(RecoverError::Target(error)) => {
                 let next = (wait * 2).clamp(RETRY_MIN, RETRY_MAX);
                 tracing::warn!(%lane, %error, retry_in = ?next, "target still fails");
                 running.retry = Some((now + next, next));
+                running.trouble = Some(format!("lane {lane}: {error}"));
             }
             Err(error @ RecoverError::Superseded { .. }) => {
                 tracing::error!(%lane, %error, "lane contested: another receiver opened it");
@@ -267,7 +277,7 @@ impl<T: LaneTarget> LaneThread<T> {
         view.epoch = self.lane.epoch();
         view.counts = self.lane.counts();
         view.held_bytes = self.lane.held_bytes();
-        view.trouble = (self.lane.needs_recovery() && running.retry.is_some()).then(|| "target fails".to_owned());
+        view.trouble.clone_from(&running.trouble);
     }
 }
 
