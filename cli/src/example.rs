@@ -31,7 +31,8 @@ mod tests {
     fn every_default_printed_as_a_comment_is_the_one_that_holds() {
         let page = link::config::template(sender::config::EXAMPLE, sender::config::SECTIONS);
         let setting = |line: &&str| line.starts_with("# ") && line.contains(" = ") && !line.contains('`');
-        let all = page.lines().map(|line| if setting(&line) { &line[2..] } else { line }).collect::<Vec<_>>().join("\n");
+        let all =
+            page.lines().map(|line| if setting(&line) { &line[2..] } else { line }).collect::<Vec<_>>().join("\n");
         let short = sender::config::parse(sender::config::EXAMPLE, "short.toml", forbidden).unwrap();
         let stated = sender::config::parse(&all, "stated.toml", forbidden).unwrap();
         assert_eq!(format!("{stated:?}"), format!("{short:?}"));

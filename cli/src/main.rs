@@ -8,6 +8,7 @@ mod pki;
 mod receive;
 mod send;
 mod service;
+mod shown;
 mod side;
 mod status;
 

@@ -60,7 +60,8 @@ fn ask(address: &str) -> Result<String, String> {
 }
 
 fn print(address: &str, body: &str, json: bool) -> Result<(), Failure> {
-    let unreadable = |error: serde_json::Error| Failure::Failed(format!("{address} answers, but not as we know it: {error}"));
+    let unreadable =
+        |error: serde_json::Error| Failure::Failed(format!("{address} answers, but not as we know it: {error}"));
     if json {
         // As it came: a newer process may say more than this version knows.
         let value: serde_json::Value = serde_json::from_str(body).map_err(unreadable)?;

@@ -82,15 +82,9 @@ impl<T> Read<T> {
         }
     }
 
-    fn encode(
-        &self,
-        encoder: &mut MetricEncoder<'_>,
-        labels: &[(&'static str, String)],
-        reading: &T,
-    ) -> fmt::Result {
-        let with = |name: &'static str, value: String| -> Vec<_> {
-            labels.iter().cloned().chain([(name, value)]).collect()
-        };
+    fn encode(&self, encoder: &mut MetricEncoder<'_>, labels: &[(&'static str, String)], reading: &T) -> fmt::Result {
+        let with =
+            |name: &'static str, value: String| -> Vec<_> { labels.iter().cloned().chain([(name, value)]).collect() };
         match self {
             Self::Counter(read) => count(encoder, labels, read(reading)),
             Self::Counters(label, read) => {
@@ -138,6 +132,7 @@ pub fn reference(registry: &Registry) -> String {
         };
         let labels = samples.iter().find_map(|sample| sample.strip_prefix(&format!("{name}{{"))).map(label_names);
         let labels = labels.unwrap_or_default();
+        let help = help.trim_end_matches('.');
         rows += &format!("| `{name}` | {kind} | {labels} | {help} |\n");
     }
     rows
@@ -148,6 +143,25 @@ fn label_names(labels: &str) -> String {
     let inside = labels.split('}').next().unwrap_or_default();
     let names = inside.split(',').filter_map(|label| label.split_once('='));
     names.map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The fields of a status in JSON, sorted: `a.b` within an object, `a[].b` within a list, `<code>` for a
+/// close code; for the published list, which is compared with what a process answers.
+pub fn fields(status: &serde_json::Value) -> std::collections::BTreeSet<String> {
+    use serde_json::Value;
+    let within = |name: String, value: &Value| match (name.as_str(), fields(value)) {
+        (_, inner) if inner.is_empty() => [name].into(),
+        ("", inner) => inner,
+        (_, inner) => inner.into_iter().map(|field| format!("{name}.{field}").replace(".[]", "[]")).collect(),
+    };
+    match status {
+        Value::Object(entries) => {
+            let code = |key: &str| if key.starts_with(char::is_uppercase) { "<code>" } else { key }.to_owned();
+            entries.iter().flat_map(|(key, value)| within(code(key), value)).collect()
+        }
+        Value::Array(elements) => elements.iter().flat_map(|element| within("[]".to_owned(), element)).collect(),
+        _ => Default::default(),
+    }
 }
 
 #[cfg(test)]
@@ -177,17 +191,34 @@ mod tests {
     fn a_table_is_read_anew_for_each_of_its_subjects() {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &collected(true)).unwrap();
-        assert!(text.contains(concat!("causeway_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1\n")), "{text}");
-        assert!(text.contains("causeway_a_records_total{link=\"x\"} 1\ncauseway_a_records_total{link=\"y\"} 2\n"), "{text}");
+        assert!(
+            text.contains(concat!("causeway_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1\n")),
+            "{text}"
+        );
+        assert!(
+            text.contains("causeway_a_records_total{link=\"x\"} 1\ncauseway_a_records_total{link=\"y\"} 2\n"),
+            "{text}"
+        );
         assert!(text.contains("causeway_a_closes_total{link=\"x\",code=\"LOST\"} 1\n"), "{text}");
         assert!(!text.contains("lag_records{link=\"x\"}") && text.contains("lag_records{link=\"y\"} 2.0\n"), "{text}");
     }
 
     #[test]
+    fn the_fields_of_a_status_are_named_from_its_outside_in() {
+        let status =
+            serde_json::json!({ "a": 1, "b": { "c": null }, "d": [{ "e": 1 }], "f": ["x"], "g": { "LOST": 2 } });
+        let expected = ["a", "b.c", "d[].e", "f[]", "g.<code>"];
+        assert!(fields(&status).iter().eq(expected), "{:?}", fields(&status));
+    }
+
+    #[test]
     fn the_reference_names_what_a_scrape_shows() {
         let rows = reference(&collected(true));
-        assert!(rows.contains("| `causeway_build_info` | gauge | `version` | The version that is running; always 1. |\n"), "{rows}");
-        assert!(rows.contains("| `causeway_a_records_total` | counter | `link` | Records. |\n"), "{rows}");
+        assert!(
+            rows.contains("| `causeway_build_info` | gauge | `version` | The version that is running; always 1 |\n"),
+            "{rows}"
+        );
+        assert!(rows.contains("| `causeway_a_records_total` | counter | `link` | Records |\n"), "{rows}");
         assert!(rows.contains("| `causeway_a_closes_total` | counter | `link`, `code` | Closes"), "{rows}");
         assert!(reference(&collected(false)).contains("| `causeway_a_records_total` | counter |  | "));
     }

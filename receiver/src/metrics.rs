@@ -133,3 +133,63 @@ const PROCESS: &[Metric<Status>] = &[
         read: Read::Counters("code", |s| s.refusals.clone().into_iter().collect()),
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::LaneStatus;
+
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+
+    /// A status in which nothing is unknown or empty.
+    fn full() -> Status {
+        let lane = LaneStatus { trouble: Some("commit".into()), ..LaneStatus::default() };
+        let link = LinkStatus {
+            trouble: vec!["lane 0".into()],
+            by_lane: vec![lane],
+            closes: [("NORMAL".to_owned(), 1)].into(),
+            ..LinkStatus::default()
+        };
+        let refusals = [("LINK_UNKNOWN".to_owned(), 1)].into();
+        Status { trouble: vec!["target cluster".into()], refusals, links: vec![link], ..Status::default() }
+    }
+
+    #[test]
+    fn the_published_names_are_those_that_a_scrape_shows() {
+        let mut registry = link::metrics::registry();
+        let links = || full().links.into_iter().map(|link| (vec![("link", "a".to_owned())], link)).collect();
+        registry.register_collector(Box::new(Collection::new(LINK, links)));
+        registry.register_collector(Box::new(Collection::new(PROCESS, || vec![(Vec::new(), full())])));
+        let page = std::fs::read_to_string(PAGE).unwrap();
+        let body = format!("\n{}\n", link::metrics::reference(&registry));
+        let printed = link::config::spliced(&page, "receiver", &body).expect("the page has the receiver's marks");
+        if std::env::var_os("CAUSEWAY_WRITE_DOCS").is_some() {
+            std::fs::write(PAGE, printed).unwrap();
+        } else {
+            assert!(page == printed, "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit docs/metrics.md");
+        }
+    }
+
+    #[test]
+    fn the_published_fields_are_those_of_the_status() {
+        let page = std::fs::read_to_string(PAGE).unwrap();
+        let (_, list) = page.split_once("<!-- receiver-json -->").unwrap();
+        let (list, _) = list.split_once("<!-- /receiver-json -->").unwrap();
+        let published = list.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).map(str::to_owned);
+        assert_eq!(
+            published.collect::<std::collections::BTreeSet<_>>(),
+            link::metrics::fields(&serde_json::json!(full()))
+        );
+    }
+
+    #[test]
+    fn every_metric_is_named_once_and_after_its_side_from_the_first_moment() {
+        let board = registry(Arc::new(Board::default()));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &board).unwrap();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        let names: std::collections::BTreeSet<_> =
+            types.filter(|name| name.starts_with("causeway_receiver_")).collect();
+        assert_eq!(names.len(), LINK.len() + PROCESS.len());
+    }
+}

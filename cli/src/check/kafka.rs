@@ -99,7 +99,9 @@ fn remedy(fault: KafkaFault) -> &'static str {
     match fault {
         KafkaFault::Unauthorized => "give the user of [source.client] or [target.client] the rights that it lacks",
         KafkaFault::Misused => "compare the cluster's version and the client's properties with the docs",
-        _ => "does `security.protocol` in the [….client] section fit this port, and can its advertised names be reached from here?",
+        _ => {
+            "does `security.protocol` in the [….client] section fit this port, and can its advertised names be reached from here?"
+        }
     }
 }
 

@@ -5,26 +5,31 @@ use link::kafka::{KafkaError, Properties};
 use link::tls::End;
 use receiver::config::Config;
 use receiver::{derived, state};
-use wire::units::{Size, display_duration};
+use wire::units::display_duration;
 
 use super::findings::Findings;
 use super::kafka::Cluster;
-use super::sender::megabits;
 use super::{ROUND_TRIPS, credentials, show_derived as show};
 use crate::exit::Failure;
+use crate::shown::{bytes, megabits};
 
 /// A link's lanes unless its sender says otherwise.
 const LANES: u16 = 8;
 
 /// Prints what follows from the settings.
 pub(super) fn show_derived(config: &Config) {
-    let size = |bytes: u64| Size::from_bytes(bytes).to_string();
     let terms = derived::credit_terms(derived::credit_bytes(config), LANES);
     let links = config.links.len();
     let mut lines = vec![
-        ("credit of each link".to_owned(), format!("{}, half of memory over {links}", size(derived::credit_bytes(config)))),
-        ("reserve of each lane".to_owned(), format!("{}, and a pool of {} ({LANES} lanes)", size(terms.reserve), size(terms.pool))),
-        ("decoding".to_owned(), format!("{}, a quarter of memory", size(derived::decode_bytes(config)))),
+        (
+            "credit of each link".to_owned(),
+            format!("{}, half of memory over {links}", bytes(derived::credit_bytes(config))),
+        ),
+        (
+            "reserve of each lane".to_owned(),
+            format!("{}, and a pool of {} ({LANES} lanes)", bytes(terms.reserve), bytes(terms.pool)),
+        ),
+        ("decoding".to_owned(), format!("{}, a quarter of memory", bytes(derived::decode_bytes(config)))),
     ];
     for rtt in ROUND_TRIPS {
         let at = display_duration(rtt).to_string();
@@ -68,7 +73,9 @@ fn judge(findings: &mut Findings, name: &str, found: Option<(TopicDescription, V
     let setting = |name: &str| configs.iter().find(|entry| entry.name == name).map_or("", |entry| &entry.value);
     let policy = setting("cleanup.policy");
     if policy != "compact" {
-        let remedy = format!("kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config cleanup.policy=compact");
+        let remedy = format!(
+            "kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config cleanup.policy=compact"
+        );
         return findings.failed("state", format!("{name} has cleanup.policy={policy}: positions would expire"), remedy);
     }
     let insync = setting("min.insync.replicas");

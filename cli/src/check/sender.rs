@@ -7,12 +7,13 @@ use link::kafka::Properties;
 use link::tls::{Credentials, End, PeerIdentity};
 use sender::config::Config;
 use sender::{derived, discovery};
-use wire::units::{Rate, Size, display_duration};
+use wire::units::{Rate, display_duration};
 
 use super::findings::Findings;
 use super::kafka::Cluster;
 use super::{ROUND_TRIPS, credentials, show_derived as show};
 use crate::exit::Failure;
+use crate::shown::{bytes, megabits};
 
 /// How long the receiver may take, after its own part of the handshake, to accept our certificate.
 const ACCEPT: Duration = Duration::from_secs(5);
@@ -21,18 +22,25 @@ const ACCEPT_STEP: Duration = Duration::from_millis(20);
 /// Prints what follows from the settings.
 pub(super) fn show_derived(config: &Config) {
     let packing = derived::packing(config);
-    let size = |bytes: u64| Size::from_bytes(bytes).to_string();
     let mut lines = vec![
-        ("read ahead".to_owned(), format!("{}, a quarter of memory", size(derived::prefetch(config).bytes))),
-        ("largest record".to_owned(), format!("{}, a quarter of memory, or half of the credit pool", size(packing.credit_max))),
-        ("frame".to_owned(), format!("up to {} before compression", size(packing.frame_bytes))),
-        ("send window".to_owned(), size(derived::endpoint(config).send_window())),
+        ("read ahead".to_owned(), format!("{}, a quarter of memory", bytes(derived::prefetch(config).bytes))),
+        (
+            "largest record".to_owned(),
+            format!("{}, a quarter of memory, or half of the credit pool", bytes(packing.credit_max)),
+        ),
+        ("frame".to_owned(), format!("up to {} before compression", bytes(packing.frame_bytes))),
+        ("send window".to_owned(), bytes(derived::endpoint(config).send_window())),
     ];
     for rtt in ROUND_TRIPS {
         let at = display_duration(rtt).to_string();
         let allowed = derived::rate_allowed(config, rtt);
         let words = match config.wan.rate {
-            Some(rate) => format!("bdp {}; the window allows {}{}", bdp(rate, rtt), megabits(allowed), short(allowed, rate)),
+            Some(rate) => format!(
+                "bdp {}; the window allows {}{}",
+                bytes(rate.bytes_in(rtt)),
+                megabits(allowed),
+                short(allowed, rate)
+            ),
             None => format!("the window allows {}", megabits(allowed)),
         };
         lines.push((format!("at a {at} round trip"), words));
@@ -40,16 +48,8 @@ pub(super) fn show_derived(config: &Config) {
     show(&lines);
 }
 
-fn bdp(rate: Rate, rtt: Duration) -> Size {
-    Size::from_bytes(rate.bytes_in(rtt))
-}
-
 fn short(allowed: Rate, rate: Rate) -> &'static str {
     if allowed < rate { ", less than `wan.rate`: raise `memory`" } else { "" }
-}
-
-pub(super) fn megabits(rate: Rate) -> String {
-    format!("{:.0} Mbit/s", rate.bits_per_second() as f64 / 1e6)
 }
 
 /// Asks the source cluster and dials the receiver.
@@ -137,7 +137,9 @@ async fn accepted(connection: &quinn::Connection) -> Result<bool, ChannelFault> 
 
 fn remedy(fault: &ChannelFault) -> &'static str {
     match fault {
-        ChannelFault::Unresolved { .. } => "is the host in `wan.receiver` right, and does this machine's resolver know it?",
+        ChannelFault::Unresolved { .. } => {
+            "is the host in `wan.receiver` right, and does this machine's resolver know it?"
+        }
         ChannelFault::Socket { .. } | ChannelFault::Impossible { .. } => "compare `wan.receiver` and `wan.server_name`",
         ChannelFault::NoAnswer { .. } | ChannelFault::Unfinished { .. } | ChannelFault::Lost { .. } => {
             "start the receiver, and let every firewall between pass its UDP port both ways"

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use receiver::status::LinkStatus;
 use sender::status::State;
-use wire::units::Size;
+
+use crate::shown::{bytes, grouped, lasting};
 
 /// A sender.
 pub(super) fn sender(address: &str, status: &sender::status::Status) -> String {
@@ -15,12 +16,12 @@ pub(super) fn sender(address: &str, status: &sender::status::Status) -> String {
     page.list("wrong", wrong(status));
     page.line("sent", &sent(status));
     if let (Some(used), Some(all)) = (status.credit_used_bytes, status.credit_bytes) {
-        page.line("credit", &format!("{} of {} in use", size(used), size(all)));
+        page.line("credit", &format!("{} of {} in use", bytes(used), bytes(all)));
     }
     page.line("partitions", &format!("{} being read, {} halted", status.partitions, status.halted.len()));
     page.line("lanes", &format!("{} of {} open", status.lanes_open, status.lanes));
     let rows = status.by_lane.iter().map(|lane| {
-        let (records, in_flight) = (grouped(lane.records), size(lane.in_flight_bytes));
+        let (records, in_flight) = (grouped(lane.records), bytes(lane.in_flight_bytes));
         vec![lane.lane.to_string(), opened(lane.epoch), lane.partitions.to_string(), records, in_flight]
     });
     page.table(&["lane", "epoch", "partitions", "records sent", "in flight"], rows.collect());
@@ -35,7 +36,7 @@ pub(super) fn receiver(address: &str, status: &receiver::status::Status) -> Stri
     page.line("state", &listen.unwrap_or_else(|| "waiting for the target cluster".to_owned()));
     page.list("wrong", status.trouble.clone());
     let (used, all) = (status.decode_memory_used_bytes, status.decode_memory_bytes);
-    page.line("decoding", &format!("{} of {} in use", size(used), size(all)));
+    page.line("decoding", &format!("{} of {} in use", bytes(used), bytes(all)));
     if !status.refusals.is_empty() {
         let refusals = status.refusals.iter().map(|(code, count)| format!("{code} {}", grouped(*count)));
         page.line("refused", &refusals.collect::<Vec<_>>().join(", "));
@@ -56,14 +57,15 @@ fn served(page: &mut Page, link: &LinkStatus) {
     page.line("state", &format!("{}{standbys}", holder.unwrap_or_else(|| "no sender".to_owned())));
     page.list("wrong", link.trouble.clone());
     let counts = &link.counts;
-    let (records, bytes, transactions) = (grouped(counts.records), size(counts.bytes), grouped(counts.transactions));
-    page.line("committed", &format!("{records} records, {bytes} in {transactions} transactions"));
+    let (records, transactions) = (grouped(counts.records), grouped(counts.transactions));
+    page.line("committed", &format!("{records} records, {} in {transactions} transactions", bytes(counts.bytes)));
     page.line("recovered", &format!("{} times; {} partitions were halted", counts.recoveries, counts.halts));
-    page.line("holding", &format!("{} of {} credit", size(link.held_bytes), size(link.credit_bytes)));
+    page.line("holding", &format!("{} of {} credit", bytes(link.held_bytes), bytes(link.credit_bytes)));
     page.line("lanes", &format!("{} of {} open", link.lanes_open, link.lanes));
-    let rows = link.by_lane.iter().map(|lane| {
-        vec![lane.lane.to_string(), opened(lane.epoch), grouped(lane.records), size(lane.held_bytes)]
-    });
+    let rows = link
+        .by_lane
+        .iter()
+        .map(|lane| vec![lane.lane.to_string(), opened(lane.epoch), grouped(lane.records), bytes(lane.held_bytes)]);
     page.table(&["lane", "epoch", "records committed", "holding"], rows.collect());
 }
 
@@ -105,8 +107,8 @@ fn sent(status: &sender::status::Status) -> String {
         "{} records in {} frames, {} before compression, {} on the wire, {} of {} packets lost",
         grouped(totals.records),
         grouped(totals.frames),
-        size(totals.raw_bytes),
-        size(wire.sent_bytes),
+        bytes(totals.raw_bytes),
+        bytes(wire.sent_bytes),
         grouped(wire.lost_packets),
         grouped(wire.sent_packets)
     )
@@ -162,37 +164,6 @@ fn opened(epoch: Option<u64>) -> String {
     epoch.map_or_else(|| "closed".to_owned(), |epoch| epoch.to_string())
 }
 
-fn size(bytes: u64) -> String {
-    Size::from_bytes(bytes).to_string()
-}
-
-/// `1234567` → `1,234,567`
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-/// The two largest units: `3 d 4 h`, `5 min 2 s`.
-fn lasting(seconds: f64) -> String {
-    let mut left = seconds as u64;
-    let mut parts = Vec::new();
-    for (unit, length) in [("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)] {
-        if left >= length || (length == 1 && parts.is_empty()) {
-            parts.push(format!("{} {unit}", left / length));
-            left %= length;
-        }
-    }
-    parts.truncate(2);
-    parts.join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,13 +207,6 @@ mod tests {
             "              lane 1: commit: timed out\n",
         ] {
             assert!(page.contains(line), "{line}{page}");
-        }
-    }
-
-    #[test]
-    fn durations_show_their_two_largest_units() {
-        for (seconds, shown) in [(0.4, "0 s"), (61.0, "1 min 1 s"), (3_600.0, "1 h"), (90_061.0, "1 d 1 h")] {
-            assert_eq!(lasting(seconds), shown);
         }
     }
 }

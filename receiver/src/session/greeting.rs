@@ -59,7 +59,9 @@ pub async fn greet(connection: &Connection, host: &Host) -> Result<Greeted, Refu
     let (send, recv) = match tokio::time::timeout(PATIENCE, connection.accept_bi()).await {
         Ok(Ok(streams)) => streams,
         // `causeway check` shows its certificate, looks at ours and leaves.
-        Ok(Err(error)) => return Err(Refusal { ending: Ending::new(CloseCode::Normal, error.to_string()), writer: None }),
+        Ok(Err(error)) => {
+            return Err(Refusal { ending: Ending::new(CloseCode::Normal, error.to_string()), writer: None });
+        }
         Err(_) => return Err(silent(None)),
     };
     let (writer, mut reader) = (ControlWriter::new(send), ControlReader::new(recv));
