@@ -13,7 +13,7 @@ use wire::ids::{LaneId, Position, Slot};
 use super::{Current, Destination, Lane, LaneError, Open, OpenSlot, Pending};
 use crate::join::{Answer, Offered};
 use crate::memory::Lease;
-use crate::state::{self, LaneRecord, PartitionKey, PartitionRecord};
+use crate::state::{self, HaltRecord, LaneRecord, PartitionKey, PartitionRecord};
 use crate::target::{Delivered, LaneTarget, TargetError};
 
 /// What one transaction brought.
@@ -37,6 +37,8 @@ struct Draft {
     changed: HashMap<PartitionKey, PartitionRecord>,
     /// Offers whose initial position this transaction stores.
     opened: Vec<Box<Offered>>,
+    /// Offers that are refused, once this transaction has proved that the lane is ours.
+    refused: Vec<(Box<Offered>, HaltRecord)>,
     /// Whether this transaction stores that every matching partition was offered.
     filter_complete: bool,
     /// Where the slots of completed frames stand.
@@ -106,7 +108,10 @@ impl<T: LaneTarget> Lane<T> {
             let carried = open.knowledge.carries(&key.topic);
             match offered.answer(open.partitions.get(&key), &open.record, open.terms.filter_hash, carried) {
                 Answer::Resume => self.replies.extend(open.join(self.id, &offered)),
-                Answer::Halt(halt) => self.halt(offered.slot(), &halt.reason, halt.detail),
+                Answer::Halt(halt) => {
+                    draft.refused.push((offered, halt));
+                    self.ensure_begun(draft)?;
+                }
                 Answer::Begin(record) => {
                     draft.changed.insert(key, *record);
                     draft.opened.push(offered);
@@ -255,8 +260,12 @@ impl<T: LaneTarget> Lane<T> {
             let key = state::partition_key(&open.terms.source_cluster, key);
             self.target.write_state(&key, Some(&state::encode(record)))?;
         }
-        if draft.filter_complete {
-            let record = LaneRecord { filter_hash: Some(open.terms.filter_hash), ..open.record.clone() };
+        // A refusal is decided by what is stored, which another owner may have changed since it was read:
+        // only one who can still write the lane's record may say it, else the partition would stay
+        // halted for no reason that is left.
+        if draft.filter_complete || !draft.refused.is_empty() {
+            let complete = draft.filter_complete.then_some(open.terms.filter_hash);
+            let record = LaneRecord { filter_hash: complete.or(open.record.filter_hash), ..open.record.clone() };
             self.target.write_state(&state::lane_key(), Some(&state::encode(&record)))?;
         }
         Ok(())
@@ -287,6 +296,9 @@ impl<T: LaneTarget> Lane<T> {
         if let Some(sequence) = open.inbox.commit() {
             self.replies.push_back(Control::Ack { lane: self.id, epoch: open.epoch, sequence });
         }
+        for (offered, halt) in draft.refused {
+            self.halt(offered.slot(), &halt.reason, halt.detail);
+        }
         draft.committed
     }
 
@@ -310,7 +322,8 @@ impl Open {
     fn abandon(&mut self, draft: Draft) {
         self.unknown = Some(draft.changed.into_iter().map(|(key, record)| (key, record.position)).collect());
         let last = draft.filter_complete.then_some(Pending::Last);
-        let offers = draft.opened.into_iter().map(Pending::Offer).chain(last);
+        let refused = draft.refused.into_iter().map(|(offered, _)| offered);
+        let offers = draft.opened.into_iter().chain(refused).map(Pending::Offer).chain(last);
         self.offers = offers.chain(std::mem::take(&mut self.offers)).collect();
     }
 
