@@ -15,7 +15,7 @@ mod source;
 mod target;
 mod world;
 
-use sender::offers::Start;
+use sender::config::Start;
 
 use bugs::Bug;
 use dice::Dice;

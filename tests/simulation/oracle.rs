@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use receiver::state::LaneState;
 use receiver::target::StateEntry;
-use sender::offers::Start;
+use sender::config::Start;
 use wire::control::Control;
 use wire::frame::Frame;
 use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
