@@ -69,9 +69,13 @@ pub enum TargetError {
 /// transaction's outcome unknown: the only way on is [`LaneTarget::discard`], [`LaneTarget::fence`] and
 /// [`LaneTarget::read_state`]. There is no abort (kafka-client research §8: aborts race).
 pub trait LaneTarget: Send {
-    /// Reads the lane's state partition, `read_committed`, up to the high watermark at the time of the
-    /// call, and folds it: at most one entry per key, tombstones left out. Fails where the last stable
-    /// offset stays below that watermark: somebody else writes there.
+    /// Reads the lane's state partition, `read_committed`, and folds it: at most one entry per key,
+    /// tombstones left out.
+    ///
+    /// Once fenced, reads up to the high watermark at the time of the call, and fails where the last
+    /// stable offset stays below it: somebody else writes there. Before the fence or after a discard,
+    /// reads up to the last stable offset and waits for nobody: what is open there is an earlier
+    /// owner's, this process's own failed transaction included, and only the fence decides it.
     fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError>;
 
     /// Makes a new producer with the lane's transactional id and initialises it: earlier owners are
