@@ -21,9 +21,8 @@ impl Bell {
     pub fn wait(&self, timeout: Duration) {
         let (rung, wake) = &*self.0;
         let guard = rung.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut guard, _) = wake
-            .wait_timeout_while(guard, timeout, |rung| !*rung)
-            .unwrap_or_else(PoisonError::into_inner);
+        let (mut guard, _) =
+            wake.wait_timeout_while(guard, timeout, |rung| !*rung).unwrap_or_else(PoisonError::into_inner);
         *guard = false;
     }
 }

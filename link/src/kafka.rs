@@ -7,6 +7,19 @@
 //! - [`admin`]: the admin calls behind [`crate::catalog::Catalog`]
 //! - [`log`]: reads one partition from its start to its end, for state
 
-pub mod error;
+#![allow(unsafe_code)]
 
-pub use error::KafkaError;
+pub mod admin;
+pub mod consumer;
+pub mod error;
+pub mod log;
+pub mod producer;
+pub mod properties;
+
+mod asides;
+mod client;
+mod metadata;
+mod partitions;
+
+pub use error::{KafkaError, KafkaFault};
+pub use properties::Properties;

@@ -1,13 +1,33 @@
 //! What both ends of a link share at run time.
 //!
+//! - [`config`]: tables of settings, read with every problem at once
+//! - [`names`]: of links, of instances, of peers
+//! - [`topics`]: which topics a link carries: names and patterns
+//! - [`tls`]: certificates both ways, and the names a peer has proven
+//! - [`pki`]: a small certificate authority for one link
+//! - [`endpoint`]: QUIC sockets, windows, dialling, and why a channel fails
+//! - [`backoff`]: how long to wait before trying again
 //! - [`bell`]: one sleeper, many reasons to wake it
 //! - [`catalog`]: what a cluster has, and the few admin calls a link makes
 //! - [`control`]: whole control messages over QUIC
 //! - [`mailbox`]: a bounded queue into a thread
+//! - [`shutdown`]: drain, or leave at once
 //! - [`kafka`]: the Kafka client shim, the only unsafe code
+//! - [`admin`]: live, ready, metrics, status
+//! - [`logging`]: one line per event, for people or machines
 
+pub mod admin;
+pub mod backoff;
 pub mod bell;
 pub mod catalog;
+pub mod config;
 pub mod control;
+pub mod endpoint;
 pub mod kafka;
+pub mod logging;
 pub mod mailbox;
+pub mod names;
+pub mod pki;
+pub mod shutdown;
+pub mod tls;
+pub mod topics;

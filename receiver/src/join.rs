@@ -210,7 +210,11 @@ mod tests {
     fn the_start_policy_is_followed_on_a_first_start_and_for_newly_matched_topics_only() {
         let offered = offered();
         assert_eq!(begun(&offered, None, false).position, Position(100), "first start");
-        assert_eq!(begun(&offered, Some(FILTER), false).position, Position(10), "same filter: a new topic or partition");
+        assert_eq!(
+            begun(&offered, Some(FILTER), false).position,
+            Position(10),
+            "same filter: a new topic or partition"
+        );
         assert_eq!(begun(&offered, Some(FILTER + 1), true).position, Position(10), "carried already: a new partition");
         assert_eq!(begun(&offered, Some(FILTER + 1), false).position, Position(100), "newly matched");
     }
@@ -229,7 +233,8 @@ mod tests {
 
     #[test]
     fn what_no_longer_fits_the_stored_position_halts() {
-        let stored = PartitionRecord { position: Position(50), target_end: Position(40), ..begun(&offered(), None, false) };
+        let stored =
+            PartitionRecord { position: Position(50), target_end: Position(40), ..begun(&offered(), None, false) };
         let answer = |change: &dyn Fn(&mut Offered)| {
             let mut offered = offered();
             offered.target.as_mut().expect("there").end = Position(40);

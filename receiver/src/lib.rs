@@ -1,21 +1,41 @@
 //! Commits a link's records to the target cluster, exactly once. In the order a record meets them:
 //!
-//! - [`target`]: the target cluster as a lane sees it
+//! - [`config`]: what it is told
+//! - [`run`]: find the target, listen, serve, drain, leave
+//! - [`server`]: accepts channels and gives each a session
+//! - [`session`]: who is it, may it; then messages and frames until it ends
+//! - [`arbiter`]: who may send on a link
+//! - [`served_link`]: one link: its lanes, which outlive sessions
+//! - [`ledger`]: frames held against the sender's credit
+//! - [`targets`]: the target topics of offered partitions
+//! - [`state_topic`], [`state`]: what is remembered in the target
+//! - [`lane_thread`], [`lane`]: frames in, transactions out
 //! - [`inbox`]: frames by sequence, held until committed
 //! - [`memory`]: decoded bytes that all lanes may hold
-//! - [`lane`]: frames in, transactions out
 //! - [`join`]: whether an offered partition may join, and from where
 //! - [`knowledge`]: which topics the link carries in any lane
 //! - [`size`]: how large a transaction may be
 //! - [`pace`]: how often all lanes together may commit
-//! - [`state`]: what is remembered in the target
+//! - [`status`]: what it is doing
+//! - [`target`]: the target cluster as a lane sees it
 
+pub mod arbiter;
+pub mod config;
 pub mod inbox;
 pub mod join;
 pub mod knowledge;
 pub mod lane;
+pub mod lane_thread;
+pub mod ledger;
 pub mod memory;
 pub mod pace;
+pub mod run;
+pub mod served_link;
+pub mod server;
+pub mod session;
 pub mod size;
 pub mod state;
+pub mod state_topic;
+pub mod status;
 pub mod target;
+pub mod targets;

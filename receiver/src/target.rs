@@ -1,5 +1,7 @@
 //! The target cluster as a lane sees it: one transactional producer and one state partition.
 
+pub mod kafka;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -22,12 +22,7 @@ pub struct Credit {
 impl Credit {
     /// All of `terms` is free, for lanes numbered 0 to `lanes` − 1.
     pub fn new(terms: CreditTerms, lanes: u16) -> Self {
-        Self {
-            terms,
-            used: vec![0; usize::from(lanes)],
-            waiting: VecDeque::new(),
-            granted: VecDeque::new(),
-        }
+        Self { terms, used: vec![0; usize::from(lanes)], waiting: VecDeque::new(), granted: VecDeque::new() }
     }
 
     /// The most that one request may ever ask for.

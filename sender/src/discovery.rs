@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use link::catalog::{Catalog, Isolation, TopicPartition};
 use link::kafka::KafkaError;
+use link::topics::TopicFilter;
 use tokio::sync::watch;
 use wire::ids::Position;
 
-use crate::filter::Filter;
 use crate::progress::Snapshot;
 use crate::roster::SourceTopic;
 
@@ -20,7 +20,7 @@ pub const INTERVAL: Duration = Duration::from_millis(2500);
 pub type Topics = Arc<Vec<SourceTopic>>;
 
 /// Looks once.
-pub fn discover(catalog: &dyn Catalog, filter: &Filter) -> Result<Topics, KafkaError> {
+pub fn discover(catalog: &dyn Catalog, filter: &TopicFilter) -> Result<Topics, KafkaError> {
     let matching = catalog.topics()?.into_iter().filter(|topic| filter.matches(&topic.name));
     let mut names: Vec<_> = matching.map(|topic| topic.name).collect();
     names.sort_unstable();
@@ -34,7 +34,7 @@ pub fn discover(catalog: &dyn Catalog, filter: &Filter) -> Result<Topics, KafkaE
 }
 
 /// Looks every [`INTERVAL`] and publishes what changed, until nobody listens.
-pub async fn watch(catalog: Arc<dyn Catalog>, filter: Filter, topics: watch::Sender<Topics>) {
+pub async fn watch(catalog: Arc<dyn Catalog>, filter: TopicFilter, topics: watch::Sender<Topics>) {
     let mut failing = false;
     while !topics.is_closed() {
         let (catalog, filter) = (Arc::clone(&catalog), filter.clone());

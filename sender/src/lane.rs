@@ -39,6 +39,14 @@ pub struct Packing {
     pub credit_max: u64,
 }
 
+impl Packing {
+    /// The same within a session's credit: a frame fits a lane's reserve, so that an idle lane needs nothing
+    /// of the pool, and no record asks for more than can ever be granted.
+    pub fn within(self, request_max: u64, reserve: u64) -> Self {
+        Self { frame_bytes: self.frame_bytes.min(reserve), credit_max: self.credit_max.min(request_max), ..self }
+    }
+}
+
 /// A frame ready for the transport.
 #[derive(Debug)]
 pub struct OutFrame {

@@ -89,6 +89,7 @@ pub fn run<R: LaneReader>(mut lane: Lane<R>, handle: &LaneHandle) -> Result<(), 
             Some(session) => pump(&mut lane, session, handle)?,
             None => IDLE,
         };
+        handle.progress.handle_drained(lane.is_drained());
         handle.bell.wait(wait);
     }
 }

@@ -1,6 +1,7 @@
 //! Reads a source cluster and sends its records over a link. In the order a record meets them:
 //!
-//! - [`filter`]: which topics
+//! - [`config`]: what it is told
+//! - [`run`]: find the source, dial, run sessions, drain, leave
 //! - [`discovery`]: what the source has, looked up again every few seconds
 //! - [`router`]: which lane carries a partition
 //! - [`roster`]: which partitions have joined, and which are to be offered
@@ -8,18 +9,22 @@
 //! - [`source`]: the source cluster as a lane sees it
 //! - [`credit`], [`bank`]: how many bytes may be unacknowledged
 //! - [`lane`], [`lane_thread`]: records in, frames out
+//! - [`session`]: one handshake, then messages and frames until it ends
 //! - [`transport`]: frames onto the session's channels
-//! - [`progress`]: what a lane has done
+//! - [`progress`], [`status`]: what a lane has done, what the sender is doing
 
 pub mod bank;
+pub mod config;
 pub mod credit;
 pub mod discovery;
-pub mod filter;
 pub mod lane;
 pub mod lane_thread;
 pub mod offers;
 pub mod progress;
 pub mod roster;
 pub mod router;
+pub mod run;
+pub mod session;
 pub mod source;
+pub mod status;
 pub mod transport;

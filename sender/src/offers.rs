@@ -10,19 +10,9 @@ use wire::control::{Control, OfferedPartition, TopicConfig};
 use wire::ids::{Position, Slot};
 use wire::limits::OFFER_PARTITIONS_MAX;
 
+use crate::config::Start;
 use crate::discovery::Topics;
 use crate::roster::{Due, SourcePartition, SourceTopic};
-
-/// Where partitions begin that the link has never carried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// At the oldest record that still exists.
-    Earliest,
-    /// After the newest committed record at the time of the link's first start.
-    Latest,
-    /// At the first record stamped at or after this time, ms since the Unix epoch.
-    Timestamp(i64),
-}
 
 /// The messages that offer `due`: each topic not in `announced` first, then the partitions in batches.
 /// Blocks on the source cluster.
@@ -95,5 +85,5 @@ fn look_up(
             jump: None,
         }
     };
-    Ok(partitions.iter().map(|entry| entry).zip(&bounds).zip(&starts).map(offer).collect())
+    Ok(partitions.iter().zip(&bounds).zip(&starts).map(offer).collect())
 }

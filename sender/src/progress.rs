@@ -21,6 +21,7 @@ struct Inner {
     partitions: HashMap<Slot, (SourcePartition, Position)>,
     totals: Totals,
     in_flight_bytes: u64,
+    drained: bool,
     halted: Vec<Halted>,
 }
 
@@ -87,10 +88,7 @@ impl Progress {
     pub fn handle_partitions(&self, assignments: &[Assignment]) {
         let mut inner = self.lock();
         for assignment in assignments {
-            let partition = SourcePartition {
-                topic: Arc::clone(&assignment.topic),
-                partition: assignment.partition,
-            };
+            let partition = SourcePartition { topic: Arc::clone(&assignment.topic), partition: assignment.partition };
             inner.partitions.insert(assignment.slot, (partition, assignment.position));
         }
     }
@@ -138,6 +136,16 @@ impl Progress {
             reason: reason.to_owned(),
             detail: detail.to_owned(),
         });
+    }
+
+    /// Whether everything the lane has read was sent and acked.
+    pub fn handle_drained(&self, drained: bool) {
+        self.lock().drained = drained;
+    }
+
+    /// See [`Progress::handle_drained`].
+    pub fn is_drained(&self) -> bool {
+        self.lock().drained
     }
 
     /// The lane as it is now.

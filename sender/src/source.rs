@@ -1,5 +1,7 @@
 //! The source cluster as a lane sees it: records of some partitions, in order, through one queue.
 
+pub mod kafka;
+
 use std::sync::Arc;
 
 use link::bell::Bell;

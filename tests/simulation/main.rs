@@ -3,6 +3,9 @@
 //!
 //! `SIM_SEEDS=n` runs more seeds than the usual 500; `SEED=x` runs exactly one and prints what happens.
 
+// Whatever panics in here fails a test, and says where.
+#![allow(clippy::unwrap_used)]
+
 mod bugs;
 mod cluster;
 mod dice;
@@ -18,7 +21,7 @@ mod world;
 use std::cell::RefCell;
 
 use receiver::lane::Counts;
-use sender::offers::Start;
+use sender::config::Start;
 
 use bugs::Bug;
 use dice::Dice;
@@ -57,13 +60,18 @@ fn for_seeds(seeds: u64, change: impl Fn(&mut Scenario), check: impl Fn(&mut Wor
 #[test]
 fn whatever_fails_the_target_holds_a_prefix_of_the_source_and_in_the_end_all_of_it() {
     let total = RefCell::new(Counts::default());
-    for_seeds(number("SIM_SEEDS").unwrap_or(SEEDS), |_| (), |world| {
-        world.run()?;
-        world.links[0].receiver.add_counts(&mut total.borrow_mut());
-        Ok(())
-    });
+    for_seeds(
+        number("SIM_SEEDS").unwrap_or(SEEDS),
+        |_| (),
+        |world| {
+            world.run()?;
+            world.links[0].receiver.add_counts(&mut total.borrow_mut());
+            Ok(())
+        },
+    );
     let total = total.into_inner();
-    let reached = [total.recoveries, total.replayed, total.holes, total.frames_dropped, total.runs_dropped, total.halts];
+    let reached =
+        [total.recoveries, total.replayed, total.holes, total.frames_dropped, total.runs_dropped, total.halts];
     let proves_much = number("SEED").is_some() || !reached.contains(&0);
     assert!(proves_much, "a simulation in which none of this ever happens proves little: {total:?}");
 }
@@ -86,21 +94,25 @@ fn a_hiccup_of_the_target_sends_nothing_over_the_wan_twice() {
 
 #[test]
 fn a_quiet_topic_carried_from_latest_misses_nothing_written_after_a_restart() {
-    for_seeds(50, |scenario| scenario.start = Start::Latest, |world| {
-        world.scenario.failing = 0;
-        world.heal();
-        world.settle()?;
-        let before = world.oracle.records_seen;
-        let partitions: Vec<_> = world.source.lock().unwrap().logs.keys().cloned().collect();
-        world.restart(0);
-        for tp in &partitions {
-            world.source.lock().unwrap().append_one(tp, &world.dice);
-        }
-        world.settle()?;
-        let arrived = world.oracle.records_seen - before;
-        let written = partitions.len() as u64;
-        if arrived == written { Ok(()) } else { Err(format!("{written} records written, {arrived} arrived")) }
-    });
+    for_seeds(
+        50,
+        |scenario| scenario.start = Start::Latest,
+        |world| {
+            world.scenario.failing = 0;
+            world.heal();
+            world.settle()?;
+            let before = world.oracle.records_seen;
+            let partitions: Vec<_> = world.source.lock().unwrap().logs.keys().cloned().collect();
+            world.restart(0);
+            for tp in &partitions {
+                world.source.lock().unwrap().append_one(tp, &world.dice);
+            }
+            world.settle()?;
+            let arrived = world.oracle.records_seen - before;
+            let written = partitions.len() as u64;
+            if arrived == written { Ok(()) } else { Err(format!("{written} records written, {arrived} arrived")) }
+        },
+    );
 }
 
 /// Some seed must catch the bug and say `word` of it.

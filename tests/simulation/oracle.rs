@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use receiver::state::LaneState;
 use receiver::target::StateEntry;
-use sender::offers::Start;
+use sender::config::Start;
 use wire::control::Control;
 use wire::frame::Frame;
 use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
@@ -96,7 +96,8 @@ impl Oracle {
                 Err(format!("lane {lane}: epoch {epoch} was granted twice"))
             }
             Control::Ack { lane, epoch, sequence } => {
-                let ends = self.frames.get(&(*lane, *epoch, *sequence)).ok_or("an ack of a frame that was never sent")?;
+                let ends =
+                    self.frames.get(&(*lane, *epoch, *sequence)).ok_or("an ack of a frame that was never sent")?;
                 let behind = ends.iter().find(|(slot, next)| self.is_behind(slot, *next));
                 behind.map_or(Ok(()), |(slot, next)| {
                     let tp = self.slots.get(slot);
@@ -105,7 +106,9 @@ impl Oracle {
             }
             Control::PartitionOpen { lane, epoch, slot, position, .. } => {
                 match self.is_behind(&(*lane, *epoch, *slot), *position) {
-                    true => Err(format!("slot {slot} of lane {lane} is to be read from {position}, which is not stored")),
+                    true => {
+                        Err(format!("slot {slot} of lane {lane} is to be read from {position}, which is not stored"))
+                    }
                     false => Ok(()),
                 }
             }
@@ -197,7 +200,11 @@ impl Oracle {
         let to = self.seen.get(&place).copied().unwrap_or(0);
         let Some(seen) = self.partitions.get_mut(tp) else {
             let visible = cluster.committed(&place, 0, to).count();
-            return if visible == 0 { Ok(()) } else { Err(format!("{tp:?}: {visible} records and no position stored")) };
+            return if visible == 0 {
+                Ok(())
+            } else {
+                Err(format!("{tp:?}: {visible} records and no position stored"))
+            };
         };
         let log = &source.logs[tp];
         for entry in cluster.committed(&place, seen.judged, to) {
@@ -229,14 +236,12 @@ impl Oracle {
     }
 }
 
-fn unexpected(
-    tp: &Tp,
-    found: &Payload,
-    expected: Option<(i64, &Arc<Payload>)>,
-    reached: i64,
-) -> String {
+fn unexpected(tp: &Tp, found: &Payload, expected: Option<(i64, &Arc<Payload>)>, reached: i64) -> String {
     let number = |payload: &Payload| payload.key.as_ref().map(|key| u64::from_be_bytes(key[..].try_into().unwrap()));
     let poison = if found.value.as_deref() == Some(POISON) { " (poison)" } else { "" };
     let expected = expected.map(|(offset, payload)| (offset, number(payload)));
-    format!("{tp:?} at {reached}: record {:?}{poison} is visible, expected was (offset, record) {expected:?}", number(found))
+    format!(
+        "{tp:?} at {reached}: record {:?}{poison} is visible, expected was (offset, record) {expected:?}",
+        number(found)
+    )
 }

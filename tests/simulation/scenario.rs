@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use receiver::lane::Terms;
+use sender::config::Start;
 use sender::lane::Packing;
-use sender::offers::Start;
 use sender::router::LANE_HASH;
 use wire::compress::Codec;
 use wire::control::CreditTerms;

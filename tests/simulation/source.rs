@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use link::catalog::{Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicPartition, TopicSummary};
+use link::catalog::{
+    Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicPartition, TopicSummary,
+};
 use link::kafka::KafkaError;
 use sender::discovery::Topics;
 use sender::roster::SourceTopic;
@@ -119,7 +121,8 @@ impl Source {
         self.written += 1;
         let len = if giant { dice.within(2000, 3000) } else { dice.below(200) } as usize;
         let byte = dice.below(256) as u8;
-        let headers = if dice.chance(100) { vec![(b"h".to_vec(), None), (b"h".to_vec(), Some(Vec::new()))] } else { vec![] };
+        let headers =
+            if dice.chance(100) { vec![(b"h".to_vec(), None), (b"h".to_vec(), Some(Vec::new()))] } else { vec![] };
         Arc::new(Payload {
             timestamp: 1_700_000_000_000 + self.written as i64,
             key: Some(self.written.to_be_bytes().to_vec()),

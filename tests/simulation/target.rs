@@ -99,7 +99,10 @@ impl LaneTarget for SimTarget {
             let place = this.state();
             let stable = cluster.last_stable(&place);
             if this.producer.is_some() && stable < cluster.high_watermark(&place) {
-                return Err(TargetError::State { lane: this.lane, reason: "a transaction is open after the fence".into() });
+                return Err(TargetError::State {
+                    lane: this.lane,
+                    reason: "a transaction is open after the fence".into(),
+                });
             }
             let mut entries = BTreeMap::new();
             for entry in cluster.committed(&place, 0, stable) {

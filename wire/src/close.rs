@@ -79,7 +79,7 @@ macro_rules! close_codes {
 
 close_codes! {
     0 Normal "NORMAL" Reconnect "The peer drained and left.";
-    1 Replaced "REPLACED" Retry "A newer process of the same instance name took over.";
+    1 Replaced "REPLACED" Reconnect "A newer process of the same instance name took over; stand by behind it.";
     2 Superseded "SUPERSEDED" Retry "Another receiver took over the link's lanes.";
     3 Contested "CONTESTED" Halt "Two live processes with one instance name keep replacing each other.";
     4 StandbyFilter "STANDBY_FILTER" Halt "The standby's topic filter differs from the active sender's.";

@@ -26,3 +26,6 @@ pub const fn unzigzag(value: u64) -> i64 {
 pub const fn varint_len(value: u64) -> usize {
     ((63 - (value | 1).leading_zeros()) / 7 + 1) as usize
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,3 +142,7 @@ fn expand_zstd(packed: &[u8], raw_len: usize) -> Result<Vec<u8>, DecodeError> {
         Err(_) => Err(DecodeError::Decompress),
     }
 }
+
+#[cfg(test)]
+#[path = "compress/tests.rs"]
+mod tests;

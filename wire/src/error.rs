@@ -176,3 +176,29 @@ impl PeerIncompatible {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fault_is_told_by_its_own_close_code() {
+        let range = Range { min: 1, max: 1 };
+        let id = String::new;
+        let told = [
+            (PeerIncompatible::Version { ours: range, theirs: range }, CloseCode::Version),
+            (PeerIncompatible::Role, CloseCode::Version),
+            (PeerIncompatible::LinkUnknown, CloseCode::LinkUnknown),
+            (PeerIncompatible::LinkUnauthorized, CloseCode::Unauthorized),
+            (PeerIncompatible::SameCluster, CloseCode::SameCluster),
+            (PeerIncompatible::ClusterChanged { stored: id(), offered: id() }, CloseCode::ClusterChanged),
+            (PeerIncompatible::LanesChanged { stored: 8, offered: 4 }, CloseCode::LanesChanged),
+            (PeerIncompatible::LaneHashChanged, CloseCode::LanesChanged),
+        ];
+        for (error, code) in told {
+            assert_eq!(error.close_code(), code, "{error}");
+        }
+        assert_eq!(PeerMisbehaved::UnknownSlot(Slot(1)).close_code(), CloseCode::Misbehaved);
+        assert_eq!(PeerMisbehaved::from(DecodeError::Checksum).close_code(), CloseCode::BadFrame);
+    }
+}

@@ -106,16 +106,16 @@ impl Terms {
             target_cluster: self.target_cluster.clone(),
             filter_hash: stored.and_then(|stored| stored.filter_hash),
             sender: self.sender.clone(),
-            classes: stored.map_or_else(
-                || vec![("default".to_owned(), 0, self.lanes - 1)],
-                |stored| stored.classes.clone(),
-            ),
+            classes: stored
+                .map_or_else(|| vec![("default".to_owned(), 0, self.lanes - 1)], |stored| stored.classes.clone()),
         }
     }
 
     fn check(&self, stored: &LaneRecord) -> Result<(), OpenError> {
         let refuse = |code, what: &str, stored: &dyn std::fmt::Display, ours: &dyn std::fmt::Display| {
-            let detail = format!("the stored state is of {what} {stored}, this session's is {ours}; use another link name for another pair");
+            let detail = format!(
+                "the stored state is of {what} {stored}, this session's is {ours}; use another link name for another pair"
+            );
             Err(OpenError::Refused { code, detail })
         };
         if stored.link != self.link {

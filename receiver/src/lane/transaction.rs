@@ -36,9 +36,9 @@ struct Draft {
     /// Partition records as they will be once this commits.
     changed: HashMap<PartitionKey, PartitionRecord>,
     /// Offers whose initial position this transaction stores.
-    opened: Vec<Box<Offered>>,
+    opened: Vec<Offered>,
     /// Offers that are refused, once this transaction has proved that the lane is ours.
-    refused: Vec<(Box<Offered>, HaltRecord)>,
+    refused: Vec<(Offered, HaltRecord)>,
     /// Whether this transaction stores that every matching partition was offered.
     filter_complete: bool,
     /// Where the slots of completed frames stand.
@@ -109,12 +109,12 @@ impl<T: LaneTarget> Lane<T> {
             match offered.answer(open.partitions.get(&key), &open.record, open.terms.filter_hash, carried) {
                 Answer::Resume => self.replies.extend(open.join(self.id, &offered)),
                 Answer::Halt(halt) => {
-                    draft.refused.push((offered, halt));
+                    draft.refused.push((*offered, halt));
                     self.ensure_begun(draft)?;
                 }
                 Answer::Begin(record) => {
                     draft.changed.insert(key, *record);
-                    draft.opened.push(offered);
+                    draft.opened.push(*offered);
                     self.ensure_begun(draft)?;
                 }
                 Answer::Wait => {
@@ -326,7 +326,8 @@ impl Open {
         self.unknown = Some(draft.changed.into_iter().map(|(key, record)| (key, record.position)).collect());
         let last = draft.filter_complete.then_some(Pending::Last);
         let refused = draft.refused.into_iter().map(|(offered, _)| offered);
-        let offers = draft.opened.into_iter().chain(refused).map(Pending::Offer).chain(last);
+        let offers =
+            draft.opened.into_iter().chain(refused).map(|offered| Pending::Offer(Box::new(offered))).chain(last);
         self.offers = offers.chain(std::mem::take(&mut self.offers)).collect();
     }
 

@@ -88,6 +88,15 @@ impl FrameHeader {
         Ok(header)
     }
 
+    /// Reads a header whose body has not arrived yet, so that its size can be refused before it takes
+    /// memory. Says nothing about the checksum: [`FrameHeader::check`] the whole.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn peek(header: &[u8; FRAME_HEADER_BYTES]) -> Result<Self, DecodeError> {
+        Self::read(&mut Reader::new(header))
+    }
+
     /// Bytes of the whole frame.
     pub fn frame_len(&self) -> usize {
         FRAME_HEADER_BYTES + self.body_len

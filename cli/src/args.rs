@@ -1,0 +1,58 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Moves Kafka topics between data centres at the speed of the line, exactly once.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub(crate) struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What `causeway` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a sender, beside the source cluster
+    Send {
+        /// Its configuration
+        file: PathBuf,
+    },
+    /// Run a receiver, beside the target cluster
+    Receive {
+        /// Its configuration
+        file: PathBuf,
+    },
+    /// Make certificates
+    Pki {
+        /// What to make.
+        #[command(subcommand)]
+        command: PkiCommand,
+    },
+}
+
+/// What `causeway pki` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PkiCommand {
+    /// Make an authority and both sides' certificates
+    Init(PkiInit),
+}
+
+/// `causeway pki init`
+#[derive(Debug, clap::Args)]
+pub(crate) struct PkiInit {
+    /// Where to write the six files
+    pub(crate) dir: PathBuf,
+    /// The link they are for
+    #[arg(long)]
+    pub(crate) link: String,
+    /// A DNS name or IP address of the sender; repeat for more
+    #[arg(long = "sender", required = true)]
+    pub(crate) senders: Vec<String>,
+    /// A DNS name or IP address of the receiver; repeat for more
+    #[arg(long = "receiver", required = true)]
+    pub(crate) receivers: Vec<String>,
+}

@@ -1,0 +1,19 @@
+//! `causeway pki init`
+
+use link::names::{LinkName, PeerName};
+use link::pki::{self, Request};
+
+use crate::args::PkiInit;
+use crate::service::Failure;
+
+/// Makes an authority and both sides' certificates, and says what goes where.
+pub(crate) fn init(init: &PkiInit) -> Result<(), Failure> {
+    let link = LinkName::parse(&init.link).map_err(Failure::Other)?;
+    for name in init.senders.iter().chain(&init.receivers) {
+        PeerName::parse(name).map_err(Failure::Other)?;
+    }
+    let request = Request { link: &link, sender: &init.senders, receiver: &init.receivers };
+    let written = pki::init(&init.dir, &request).map_err(Failure::other)?;
+    println!("{written}");
+    Ok(())
+}

@@ -1,0 +1,257 @@
+//! The admin port: is it alive, is it ready, what are its numbers, what is it doing.
+//!
+//! `/live` answers while the process runs; `/ready` with 200, or with 503 and the reason; `/metrics` in
+//! OpenMetrics text; `/status` in JSON. It changes nothing and has no authentication: loopback unless
+//! configured otherwise.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use prometheus_client::registry::Registry;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use toml::de::DeValue;
+use tracing::debug;
+
+use crate::config::{Absent, Document, Field, Rejection, Reported, Setting};
+
+/// What `[admin]` is about, for both sides' references.
+pub const SECTION_DOC: &str = "Where to ask this process how it is: `/live`, `/ready`, `/metrics`, `/status`. There is no \
+     authentication: keep it on loopback or behind something that has it.";
+
+/// How many requests are answered at once; more wait to be accepted.
+const CONNECTIONS_MAX: usize = 32;
+
+/// One connection is one request and may take this long, a slow reader included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A request's line and headers.
+const REQUEST_BYTES_MAX: usize = 16 * 1024;
+
+/// Where the admin port listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen(pub Option<SocketAddr>);
+
+type Ask<T> = Arc<dyn Fn() -> T + Send + Sync>;
+
+/// What the admin port shows, asked anew for each request.
+#[derive(Clone)]
+pub struct Views {
+    /// Every metric of the process.
+    pub metrics: Arc<Registry>,
+    /// Whether it does its work; if not, why.
+    pub ready: Ask<Result<(), String>>,
+    /// What it is doing.
+    pub status: Ask<serde_json::Value>,
+}
+
+impl Listen {
+    /// The one field of `[admin]`, with a side's own default (TOML).
+    pub const fn field(default: &'static str) -> Field {
+        Field {
+            name: "listen",
+            kind: "an IP address and a port, such as `127.0.0.1:7401`, or `off`",
+            absent: Absent::Default(default),
+            bounds: None,
+            doc: "Where the admin port listens.",
+        }
+    }
+
+    /// Reads `[admin]`.
+    pub fn read(document: &Document<'_>) -> Result<Self, Reported> {
+        document.table("admin").read("listen")
+    }
+}
+
+impl Setting for Listen {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+        if value.as_str() == Some("off") {
+            return Ok(Self(None));
+        }
+        SocketAddr::from_toml(value).map(|address| Self(Some(address)))
+    }
+}
+
+/// Answers requests on `listener` until `shutdown`, then finishes those in progress, each within 10 s.
+pub async fn serve(listener: TcpListener, views: Views, shutdown: impl Future<Output = ()>) {
+    let router = Router::new()
+        .route("/live", get(|| async { "live\n" }))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/status", get(status))
+        .with_state(views);
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    tokio::pin!(shutdown);
+    loop {
+        let stream = tokio::select! {
+            () = &mut shutdown => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            stream = next(&listener, &permits) => stream,
+        };
+        let (stream, permit) = stream;
+        let router = router.clone();
+        connections.spawn(async move {
+            answer(stream, router).await;
+            drop(permit);
+        });
+    }
+    while connections.join_next().await.is_some() {}
+}
+
+/// The next connection, once there is room for it. Cancel-safe: nothing accepted is lost.
+async fn next(listener: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream, tokio::sync::OwnedSemaphorePermit) {
+    let permit = Arc::clone(permits).acquire_owned().await.expect("the semaphore is never closed");
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, permit),
+            Err(error) => {
+                // Out of file descriptors, most likely: a tight loop would make it worse.
+                debug!(%error, "admin port cannot accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn answer(stream: TcpStream, router: Router) {
+    let served = http1::Builder::new()
+        .keep_alive(false)
+        .max_buf_size(REQUEST_BYTES_MAX)
+        .header_read_timeout(None)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    match tokio::time::timeout(REQUEST_TIMEOUT, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "admin request broken"),
+        Err(_) => debug!("admin request took too long"),
+    }
+}
+
+async fn ready(State(views): State<Views>) -> Result<&'static str, (StatusCode, String)> {
+    (views.ready)().map(|()| "ready\n").map_err(|reason| (StatusCode::SERVICE_UNAVAILABLE, reason + "\n"))
+}
+
+async fn metrics(State(views): State<Views>) -> Result<Response, Infallible> {
+    let mut text = String::new();
+    Ok(match prometheus_client::encoding::text::encode(&mut text, &views.metrics) {
+        Ok(()) => {
+            let content = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, content)], text).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    })
+}
+
+async fn status(State(views): State<Views>) -> Json<serde_json::Value> {
+    Json((views.status)())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use prometheus_client::metrics::counter::Counter;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::oneshot;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    struct Port {
+        address: SocketAddr,
+        caught_up: Arc<AtomicBool>,
+        stop: oneshot::Sender<()>,
+        served: JoinHandle<()>,
+    }
+
+    async fn port() -> Port {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let caught_up = Arc::new(AtomicBool::new(false));
+        let counter = Counter::<u64>::default();
+        counter.inc_by(3);
+        let mut registry = Registry::default();
+        registry.register("causeway_test", "Counts in a test", counter);
+        let ready = Arc::clone(&caught_up);
+        let views = Views {
+            metrics: Arc::new(registry),
+            ready: Arc::new(move || {
+                if ready.load(Ordering::Relaxed) { Ok(()) } else { Err("no session with link.example:7443".to_owned()) }
+            }),
+            status: Arc::new(|| serde_json::json!({ "link": "fra-to-sin" })),
+        };
+        let (stop, stopped) = oneshot::channel();
+        let served = tokio::spawn(serve(listener, views, async move { stopped.await.unwrap() }));
+        Port { address, caught_up, stop, served }
+    }
+
+    /// Status line and body.
+    async fn ask(address: SocketAddr, request: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.to_owned(), body.to_owned())
+    }
+
+    async fn get(address: SocketAddr, path: &str) -> (String, String) {
+        ask(address, &format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await
+    }
+
+    #[tokio::test]
+    async fn every_page_answers_and_readiness_names_its_reason() {
+        let port = port().await;
+        assert_eq!(get(port.address, "/live").await.1, "live\n");
+        let (head, body) = get(port.address, "/ready").await;
+        assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+        assert_eq!(body, "no session with link.example:7443\n");
+        port.caught_up.store(true, Ordering::Relaxed);
+        assert!(get(port.address, "/ready").await.0.starts_with("HTTP/1.1 200 "));
+        let (head, body) = get(port.address, "/metrics").await;
+        assert!(head.contains("application/openmetrics-text"), "{head}");
+        assert!(body.contains("causeway_test_total 3") && body.ends_with("# EOF\n"), "{body}");
+        assert_eq!(get(port.address, "/status").await.1, "{\"link\":\"fra-to-sin\"}");
+        assert!(get(port.address, "/other").await.0.starts_with("HTTP/1.1 404 "));
+        let (head, _) = ask(port.address, "POST /status HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").await;
+        assert!(head.starts_with("HTTP/1.1 405 "), "{head}");
+    }
+
+    #[tokio::test]
+    async fn a_request_beyond_its_size_is_refused() {
+        let port = port().await;
+        let request = format!("GET /live HTTP/1.1\r\nx: {}\r\n\r\n", "a".repeat(2 * REQUEST_BYTES_MAX));
+        let mut stream = TcpStream::connect(port.address).await.unwrap();
+        // The server may close before it has read everything.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        assert!(!String::from_utf8_lossy(&answer).contains(" 200 "));
+        assert_eq!(get(port.address, "/live").await.1, "live\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_client_is_dropped_and_keeps_nobody_from_leaving() {
+        let port = port().await;
+        let mut silent = TcpStream::connect(port.address).await.unwrap();
+        assert_eq!(get(port.address, "/live").await.1, "live\n");
+        let asked = tokio::time::Instant::now();
+        port.stop.send(()).unwrap();
+        port.served.await.unwrap();
+        assert!(asked.elapsed() <= REQUEST_TIMEOUT, "left after {:?}", asked.elapsed());
+        let mut nothing = Vec::new();
+        assert_eq!(silent.read_to_end(&mut nothing).await.unwrap(), 0);
+        TcpStream::connect(port.address).await.unwrap_err();
+    }
+}

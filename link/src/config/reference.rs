@@ -1,0 +1,65 @@
+//! The tables as a page: `docs/configuration.md` is printed from what the loader reads by.
+
+use std::fmt::Write;
+
+use super::field::{Absent, Field, Section};
+
+/// Every setting of `sections` in Markdown, one heading per section.
+pub fn reference(sections: &[Section]) -> String {
+    let mut page = String::new();
+    for section in sections {
+        let heading = match section.path {
+            "" => "Top level".to_owned(),
+            _ => format!("`{}`", section.title()),
+        };
+        // Writing into a String cannot fail.
+        let _ = writeln!(page, "### {heading}\n\n{}\n", wrapped(section.doc, ""));
+        for field in section.fields {
+            page.push_str(&entry(field));
+        }
+        if !section.fields.is_empty() {
+            page.push('\n');
+        }
+    }
+    page.truncate(page.trim_end().len());
+    page.push('\n');
+    page
+}
+
+fn entry(field: &Field) -> String {
+    let absent = match field.absent {
+        Absent::Required => "Required.".to_owned(),
+        Absent::Default(toml) => format!("Default `{toml}`."),
+        Absent::Otherwise(words) => format!("Default: {words}."),
+    };
+    let bounds = field.bounds.map_or_else(String::new, |(min, max)| format!(" From `{min}` to `{max}`."));
+    let doc = wrapped(field.doc, "  ");
+    format!("- **`{}`**: {}. {absent}{bounds}\n  {doc}\n", field.name, field.kind)
+}
+
+/// `text` in lines of at most 110 characters, all but the first indented.
+fn wrapped(text: &str, indent: &str) -> String {
+    const WIDTH: usize = 110;
+    let (mut lines, mut width) = (String::new(), 0);
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if width > 0 && width + 1 + length + indent.len() > WIDTH {
+            lines = lines + "\n" + indent;
+            width = 0;
+        } else if width > 0 {
+            lines.push(' ');
+            width += 1;
+        }
+        lines.push_str(word);
+        width += length;
+    }
+    lines
+}
+
+/// `page` with `body` between `<!-- side -->` and `<!-- /side -->`; `None` where those marks are missing.
+pub fn spliced(page: &str, side: &str, body: &str) -> Option<String> {
+    let (begin, end) = (format!("<!-- {side} -->\n"), format!("<!-- /{side} -->\n"));
+    let (before, rest) = page.split_once(&begin)?;
+    let (_, after) = rest.split_once(&end)?;
+    Some(format!("{before}{begin}{body}{end}{after}"))
+}

@@ -1,0 +1,280 @@
+use std::time::Duration;
+
+use toml::de::DeValue;
+use wire::units::Size;
+
+use super::value::choice;
+use super::{
+    Absent, Address, Document, Field, Problems, Properties, Rejection, Reported, Section, Setting, Shape, load, parse,
+    reference,
+};
+
+const LINGER: Field = Field {
+    name: "linger",
+    kind: "a duration, such as `5 ms`",
+    absent: Absent::Default(r#""5 ms""#),
+    bounds: Some((r#""0 s""#, r#""1 s""#)),
+    doc: "How long a record may wait for company.",
+};
+
+const SECTIONS: &[Section] = &[
+    Section {
+        path: "",
+        shape: Shape::Table,
+        doc: "Who this is.",
+        fields: &[Field { name: "link", kind: "a name", absent: Absent::Required, bounds: None, doc: "The link." }],
+    },
+    Section {
+        path: "wan",
+        shape: Shape::Table,
+        doc: "The path.",
+        fields: &[
+            LINGER,
+            Field {
+                name: "receiver",
+                kind: "addresses, such as `link.example:7443`",
+                absent: Absent::Required,
+                bounds: None,
+                doc: "Where to dial.",
+            },
+            Field {
+                name: "memory",
+                kind: "a size, such as `256 MiB`",
+                absent: Absent::Otherwise("half of it"),
+                bounds: Some((r#""64 MiB""#, r#""1 GiB""#)),
+                doc: "Bytes held.",
+            },
+            Field {
+                name: "lanes",
+                kind: "a count",
+                absent: Absent::Default("8"),
+                bounds: Some(("1", "64")),
+                doc: "How many.",
+            },
+            Field {
+                name: "colour",
+                kind: "a colour",
+                absent: Absent::Default(r#""green""#),
+                bounds: None,
+                doc: "For the eye.",
+            },
+        ],
+    },
+    Section { path: "wan.client", shape: Shape::Properties, doc: "Passed through.", fields: &[] },
+    Section {
+        path: "peers",
+        shape: Shape::Repeated,
+        doc: "Who else.",
+        fields: &[Field { name: "name", kind: "a name", absent: Absent::Required, bounds: None, doc: "Theirs." }],
+    },
+];
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Colour {
+    Green,
+    Red,
+}
+
+impl Setting for Colour {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+        choice(value, &[("green", Self::Green), ("red", Self::Red)])
+    }
+}
+
+#[derive(Debug)]
+struct Read {
+    link: String,
+    receiver: Vec<Address>,
+    linger: Duration,
+    memory: Option<Size>,
+    lanes: u32,
+    colour: Colour,
+    client: Properties,
+    peers: Vec<String>,
+}
+
+fn read(document: &Document<'_>) -> Result<Read, Reported> {
+    let wan = document.table("wan");
+    let link = document.table("").read("link");
+    let (receiver, linger, memory) = (wan.read_list("receiver"), wan.read("linger"), wan.read_optional("memory"));
+    let (lanes, colour) = (wan.read("lanes"), wan.read("colour"));
+    let client =
+        document.table("wan.client").read_properties(|name| (name == "acks").then_some("a link waits for all"));
+    let peers = document.tables("peers").iter().map(|peer| peer.read("name")).collect::<Vec<_>>();
+    Ok(Read {
+        link: link?,
+        receiver: receiver?,
+        linger: linger?,
+        memory: memory?,
+        lanes: lanes?,
+        colour: colour?,
+        client: client?,
+        peers: peers.into_iter().collect::<Result<_, _>>()?,
+    })
+}
+
+fn good(text: &str) -> Read {
+    parse(text, "link.toml", SECTIONS, read).unwrap()
+}
+
+fn bad(text: &str) -> String {
+    parse(text, "link.toml", SECTIONS, read).unwrap_err().to_string()
+}
+
+/// The complaint about one value in an otherwise good file.
+fn bad_wan(line: &str) -> String {
+    bad(&format!("link = \"a\"\n[wan]\nreceiver = \"h:1\"\n{line}\n"))
+}
+
+#[test]
+fn a_full_file_is_read_and_what_is_left_out_takes_its_default() {
+    let read = good(
+        "link = \"a\"\n[wan]\nreceiver = [\"h:1\", \"[::1]:7443\"]\nmemory = \"64 MiB\"\n[[peers]]\nname = \"b\"\n",
+    );
+    assert_eq!(read.link, "a");
+    assert_eq!(read.receiver.iter().map(Address::to_string).collect::<Vec<_>>(), ["h:1", "[::1]:7443"]);
+    assert_eq!(read.linger, Duration::from_millis(5));
+    assert_eq!(read.memory, Some(Size::from_bytes(64 << 20)));
+    assert_eq!((read.lanes, read.colour), (8, Colour::Green));
+    assert_eq!(read.peers, ["b"]);
+    assert_eq!(good("link = \"a\"\nwan.receiver = \"h:1\"\nwan.colour = \"red\"").colour, Colour::Red);
+}
+
+#[test]
+fn every_problem_is_reported_at_once_in_the_order_of_the_file() {
+    let text = "\
+lnk = \"a\"
+memory = \"64 MiB\"
+[wan]
+receiver = [\"h:1\", \"h\", \"h:0\"]
+linger = 5
+lanes = \"8\"
+colour = \"gren\"
+[wann]
+[[peers]]
+nmae = \"b\"
+";
+    let expected = "\
+link.toml:1:1: unknown key `lnk`; did you mean `link`?
+link.toml:2:1: unknown key `memory` here; it belongs to [wan]
+link.toml:4:20: `wan.receiver`: \"h\" is not an address; write a host and a port, such as \"link.example:7443\" or \"[::1]:7443\"
+link.toml:4:25: `wan.receiver`: \"h:0\" is not an address; write a host and a port, such as \"link.example:7443\" or \"[::1]:7443\"
+link.toml:5:10: `wan.linger`: 5 has no unit; write it like \"5 ms\"
+link.toml:6:9: `wan.lanes` is of type string; it takes a count
+link.toml:7:10: `wan.colour`: \"gren\" is not known; did you mean \"green\"?
+link.toml:8:2: unknown key `wann`; did you mean `wan`?
+link.toml:9:1: `peers.name` is missing; it takes a name
+link.toml:10:1: unknown key `nmae`; did you mean `name`?
+link.toml:11:1: `link` is missing; it takes a name";
+    assert_eq!(bad(text), expected);
+}
+
+#[test]
+fn a_quantity_without_a_unit_does_not_parse() {
+    assert!(bad_wan("linger = 5").ends_with("4:10: `wan.linger`: 5 has no unit; write it like \"5 ms\""));
+    assert!(bad_wan("linger = \"5\"").contains("`wan.linger`: `5` has no unit we know"));
+    assert!(bad_wan("memory = 1.5").contains("1.5 has no unit"));
+}
+
+#[test]
+fn a_value_out_of_bounds_is_named_with_its_limit_and_remedy() {
+    let above = "link.toml:4:10: `wan.linger` is \"2 s\", above the maximum of \"1 s\"; lower it";
+    assert_eq!(bad_wan("linger = \"2 s\""), above);
+    assert_eq!(bad_wan("lanes = 0"), "link.toml:4:9: `wan.lanes` is 0, below the minimum of 1; raise it");
+    assert!(bad_wan("lanes = -1").contains("`wan.lanes`: -1 is not a count from 0 to 4294967295"));
+    assert_eq!(good("link = \"a\"\n[wan]\nreceiver = \"h:1\"\nlanes = 64\nlinger = \"1 s\"").lanes, 64);
+}
+
+#[test]
+fn a_missing_key_is_reported_at_its_section_and_an_empty_required_list_is_missing() {
+    let missing = "link.toml:2:2: `wan.receiver` is missing; it takes addresses, such as `link.example:7443`";
+    assert_eq!(bad("link = \"a\"\n[wan]\n"), missing);
+    assert!(bad("link = \"a\"\n[wan]\nreceiver = []").contains("3:12: `wan.receiver` is empty; it takes addresses"));
+}
+
+#[test]
+fn what_is_not_toml_is_reported_with_the_rest() {
+    let problems = bad("link = \"a\"\n[wan]\nreceiver = \"h:1\"\nlinger = \nlanes = 65\n");
+    assert!(problems.contains("link.toml:4:"), "{problems}");
+    assert!(problems.contains("link.toml:5:9: `wan.lanes` is 65, above the maximum of 64"), "{problems}");
+    assert!(
+        bad_wan("xyz = 1")
+            .ends_with("4:1: unknown key `xyz`; [wan] has `linger`, `receiver`, `memory`, `lanes`, `colour`")
+    );
+    assert!(bad_wan("lanes = 1\nlanes = 2").contains("duplicate key"));
+}
+
+#[test]
+fn a_section_written_as_something_else_is_refused() {
+    let text = "link = \"a\"\npeers = 5\n[wan]\nreceiver = \"h:1\"\n";
+    assert_eq!(bad(text), "link.toml:2:1: `peers` is a section; write it as [[peers]]");
+    assert!(bad("link = \"a\"\nwan = 5").contains("2:1: `wan` is a section; write it as [wan]"));
+}
+
+#[test]
+fn columns_count_characters() {
+    let text = "link = \"a\"\n[wan]\nreceiver = [\"ü:1\", \"h:0\"]\n";
+    assert!(bad(text).contains("link.toml:3:20: "), "{}", bad(text));
+}
+
+fn client(line: &str) -> String {
+    format!("link = \"a\"\n[wan]\nreceiver = \"h:1\"\n[wan.client]\n{line}\n")
+}
+
+#[test]
+fn client_properties_pass_through_quoted_or_dotted() {
+    let text = client("\"socket.nagle.disable\" = true\nsecurity.protocol = \"SASL_SSL\"\nfetch.wait.max.ms = 100");
+    let resolved = good(&text).client.resolve().unwrap();
+    let resolved = resolved.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>();
+    let expected = [("fetch.wait.max.ms", "100"), ("security.protocol", "SASL_SSL"), ("socket.nagle.disable", "true")];
+    assert_eq!(resolved, expected);
+}
+
+#[test]
+fn client_properties_that_break_the_promise_or_show_a_secret_are_refused() {
+    let problems = bad(&client("acks = 1\nsasl.password = \"hunter2\"\ndebug = [\"all\"]"));
+    assert!(problems.contains("5:8: `acks` in [wan.client] is refused: a link waits for all"), "{problems}");
+    assert!(problems.contains("6:17: `sasl.password` in [wan.client] is a secret; write it as { file ="), "{problems}");
+    assert!(problems.contains("7:9: `debug` in [wan.client] is of type array"), "{problems}");
+    assert!(!problems.contains("hunter2"));
+}
+
+fn load_in(dir: &std::path::Path, text: &str) -> Result<Read, Problems> {
+    let path = dir.join("link.toml");
+    std::fs::write(&path, text).unwrap();
+    load(&path, SECTIONS, read)
+}
+
+#[test]
+fn a_secret_is_read_from_a_file_beside_the_config_and_never_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = client("sasl.password = { file = \"password\" }");
+    let problems = load_in(dir.path(), &text).unwrap_err().to_string();
+    assert!(
+        problems.contains("link.toml:5:17: `sasl.password` in [wan.client] cannot be read: secret in "),
+        "{problems}"
+    );
+    std::fs::write(dir.path().join("password"), "hunter2\n").unwrap();
+    let config = load_in(dir.path(), &text).unwrap();
+    assert_eq!(config.client.resolve().unwrap(), [("sasl.password".to_owned(), "hunter2".to_owned())].into());
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let shown = config.client.iter().map(|(_, property)| property.to_string()).collect::<String>();
+    assert!(shown.ends_with("password)") && !shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn a_config_that_cannot_be_read_is_a_problem_without_a_place() {
+    let problems = load(std::path::Path::new("no/such.toml"), SECTIONS, read).unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert!(problems.to_string().starts_with("no/such.toml: cannot be read: "), "{problems}");
+}
+
+#[test]
+fn the_reference_names_kind_default_bounds_and_doc_of_each_field() {
+    let page = reference(SECTIONS);
+    let linger =
+        "- **`linger`**: a duration, such as `5 ms`. Default `\"5 ms\"`. From `\"0 s\"` to `\"1 s\"`.\n  How long";
+    assert!(page.contains(linger), "{page}");
+    assert!(page.contains("### `[[peers]]`\n\nWho else.\n\n- **`name`**: a name. Required.\n"), "{page}");
+    assert!(page.contains("Default: half of it."), "{page}");
+}

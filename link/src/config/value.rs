@@ -1,0 +1,194 @@
+//! How one value is read. A quantity carries its unit, in one spelling; a message shows one that parses.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use toml::de::DeValue;
+use wire::units::{Rate, Size, parse_duration};
+
+/// Something that a config file can state.
+pub trait Setting: Sized {
+    /// Reads one TOML value.
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection>;
+
+    /// How this compares to a bound; `None` for what has no order.
+    fn compare(&self, bound: &Self) -> Option<Ordering> {
+        let _ = bound;
+        None
+    }
+}
+
+/// Why a value is not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejection {
+    /// Another type of TOML value than the field's kind.
+    Kind,
+    /// The right type, with something wrong in it: what, and what would be accepted.
+    Content(String),
+}
+
+impl Rejection {
+    /// A rejection in words.
+    pub fn because(reason: impl Into<String>) -> Self {
+        Self::Content(reason.into())
+    }
+}
+
+/// The text of a TOML string.
+pub fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, Rejection> {
+    value.as_str().ok_or(Rejection::Kind)
+}
+
+/// One of a few words; offers the nearest to a misspelt one.
+pub fn choice<T: Copy>(value: &DeValue<'_>, choices: &[(&str, T)]) -> Result<T, Rejection> {
+    let found = text(value)?;
+    if let Some((_, meant)) = choices.iter().find(|(word, _)| *word == found) {
+        return Ok(*meant);
+    }
+    let words = choices.iter().map(|(word, _)| *word);
+    let hint = nearest(found, words.clone()).map_or_else(
+        || format!("one of {}", words.map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")),
+        |word| format!("did you mean \"{word}\"?"),
+    );
+    Err(Rejection::because(format!("\"{found}\" is not known; {hint}")))
+}
+
+/// The word most like `found`, if any is like it at all.
+pub(crate) fn nearest<'w>(found: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+    // 0.8 offers `topic` for `topics` and `bootstrap.servers` for `bootstrap_servers`, and nothing for
+    // words that merely share letters.
+    const LIKENESS_MIN: f64 = 0.8;
+    words
+        .map(|word| (strsim::jaro_winkler(found, word), word))
+        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, word)| word)
+}
+
+/// A quantity's text; numbers are turned away in words, because that mistake is the common one.
+fn quantity<T, E: fmt::Display>(
+    value: &DeValue<'_>,
+    example: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, Rejection> {
+    let bare = match value {
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        _ => return parse(text(value)?).map_err(|error| Rejection::because(error.to_string())),
+    };
+    Err(Rejection::because(format!("{bare} has no unit; write it like \"{example}\"")))
+}
+
+impl Setting for Rate {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+        quantity(value, "500 Mbit/s", str::parse)
+    }
+
+    fn compare(&self, bound: &Self) -> Option<Ordering> {
+        self.partial_cmp(bound)
+    }
+}
+
+impl Setting for Size {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+        quantity(value, "256 MiB", str::parse)
+    }
+
+    fn compare(&self, bound: &Self) -> Option<Ordering> {
+        self.partial_cmp(bound)
+    }
+}
+
+impl Setting for Duration {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+        quantity(value, "5 ms", parse_duration)
+    }
+
+    fn compare(&self, bound: &Self) -> Option<Ordering> {
+        self.partial_cmp(bound)
+    }
+}
+
+/// Counts only: a `u32` that is a quantity in disguise belongs into a type with a unit.
+impl Setting for u32 {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+        let number = value.as_integer().ok_or(Rejection::Kind)?;
+        Self::from_str_radix(number.as_str(), number.radix())
+            .map_err(|_| Rejection::because(format!("{number} is not a count from 0 to {}", Self::MAX)))
+    }
+
+    fn compare(&self, bound: &Self) -> Option<Ordering> {
+        self.partial_cmp(bound)
+    }
+}
+
+impl Setting for bool {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+        value.as_bool().ok_or(Rejection::Kind)
+    }
+}
+
+impl Setting for String {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+        let text = text(value)?;
+        if text.trim().is_empty() {
+            return Err(Rejection::because("is empty"));
+        }
+        Ok(text.to_owned())
+    }
+}
+
+impl Setting for SocketAddr {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+        let text = text(value)?;
+        text.parse().map_err(|_| {
+            let hint = "write an IP address and a port, such as \"127.0.0.1:7401\" or \"[::]:7401\"";
+            Rejection::because(format!("\"{text}\" is not an address to listen on; {hint}"))
+        })
+    }
+}
+
+/// A host, by name or IP address, and a port. Names are resolved at each use, not here.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// A DNS name, or an IP address without brackets.
+    pub host: String,
+    /// The port, never 0.
+    pub port: u16,
+}
+
+impl Setting for Address {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+        let text = text(value)?;
+        Self::split(text).ok_or_else(|| {
+            let hint = "write a host and a port, such as \"link.example:7443\" or \"[::1]:7443\"";
+            Rejection::because(format!("\"{text}\" is not an address; {hint}"))
+        })
+    }
+}
+
+impl Address {
+    fn split(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let port = port.parse().ok().filter(|port| *port != 0)?;
+        let host = match host.strip_prefix('[') {
+            Some(rest) => rest.strip_suffix(']').filter(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok())?,
+            None => host,
+        };
+        let named = |host: &str| host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+        let plain = !host.is_empty() && (named(host) || text.starts_with('['));
+        plain.then(|| Self { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! QUIC endpoints: sockets with buffers that hold a burst, windows derived from rate and memory, and
+//! dialling that tells a dark path from a refused certificate.
+//!
+//! - [`fault`]: why a channel did not come about or ended, by who must act
+
+pub mod fault;
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt};
+use socket2::{Domain, Protocol, Socket, Type};
+use tracing::warn;
+use wire::units::{Rate, Size};
+
+use crate::config::Address;
+use crate::tls::{Credentials, TlsError};
+pub use fault::{ChannelFault, DialError};
+
+/// Room for about 100 ms of 500 Mbit/s while a thread is not scheduled; the usual default of 208 KiB
+/// holds fewer than 100 packets.
+pub const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+
+/// One stream's window. Gaps in 2 MiB cannot exceed the 1,024 chunks beyond which quinn closes the
+/// whole connection; frames have a stream each, so it bounds no throughput.
+pub const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+
+/// How long a peer may take to answer at all, and then to finish the handshake.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Below the 30 s after which most firewalls and NATs forget a UDP flow.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// quinn's duplicate window holds 129 packets: a reordering beyond this is discarded anyway.
+const PACKET_THRESHOLD: u32 = 128;
+
+/// The round trip that windows are sized for until one is measured: between continents, with a queue.
+const RTT_ASSUMED: Duration = Duration::from_millis(300);
+
+/// Below this a send window cannot hold one frame of records and its successor.
+const SEND_WINDOW_BYTES_MIN: u64 = 4 * 1024 * 1024;
+
+/// Handshakes that may be pending at once at a listening end; its peers are few and known.
+const INCOMING_MAX: usize = 64;
+
+/// The facts that an endpoint's windows follow from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndpointSettings {
+    /// The link's bandwidth, where it is stated.
+    pub rate: Option<Rate>,
+    /// What this process may hold; the windows of one channel stay within it.
+    pub memory: Size,
+    /// How many unidirectional streams (frames) the peer may have open at once.
+    pub uni_streams: u32,
+}
+
+/// Dials, as often as needed.
+#[derive(Clone)]
+pub struct Dialer {
+    tls: Arc<QuicClientConfig>,
+    settings: EndpointSettings,
+}
+
+/// A channel as dialled. It has a socket of its own, so that channels are separate flows to the network.
+#[derive(Debug, Clone)]
+pub struct Dialled {
+    /// The channel.
+    pub connection: Connection,
+    /// Its endpoint: `wait_idle` on it lets the last close reach the peer.
+    pub endpoint: Endpoint,
+}
+
+/// Why an endpoint cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// The UDP port is taken or forbidden, or the address is not ours.
+    #[error("UDP socket on {address}: {source}")]
+    Socket {
+        /// Where it was to listen.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+impl EndpointSettings {
+    /// Bytes sent and not yet acknowledged by QUIC: 3 × rate × 300 ms, because data behind a lost packet
+    /// counts until that is repaired, within 4 MiB and half of the memory; half of the memory where no
+    /// rate is stated.
+    pub fn send_window(&self) -> u64 {
+        let half = (self.memory.bytes() / 2).max(SEND_WINDOW_BYTES_MIN);
+        let wanted = self.rate.map_or(u64::MAX, |rate| rate.bytes_in(RTT_ASSUMED).saturating_mul(3));
+        wanted.clamp(SEND_WINDOW_BYTES_MIN, half)
+    }
+
+    /// Bytes received out of order or not yet read. All of the memory: credit, which is less, is what
+    /// stops a lane, never QUIC's flow control.
+    pub fn receive_window(&self) -> u64 {
+        self.memory.bytes()
+    }
+
+    /// quinn's settings for one channel. The congestion controller is quinn's default.
+    pub fn transport(&self) -> TransportConfig {
+        let window = |bytes: u64| VarInt::from_u64(bytes).unwrap_or(VarInt::MAX);
+        let mut transport = TransportConfig::default();
+        transport
+            .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+            .receive_window(window(self.receive_window()))
+            .send_window(self.send_window())
+            .max_concurrent_uni_streams(VarInt::from_u32(self.uni_streams))
+            // The control stream, and one for a peer that opens it anew while the old one closes.
+            .max_concurrent_bidi_streams(VarInt::from_u32(2))
+            .packet_threshold(PACKET_THRESHOLD)
+            .keep_alive_interval(Some(KEEP_ALIVE))
+            .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("30 s fit a QUIC timeout")))
+            .datagram_receive_buffer_size(None);
+        transport
+    }
+}
+
+/// An endpoint that listens on `address` (an unspecified IPv6 address takes IPv4 too). Peers without a
+/// certificate of our authority are refused before anything they send is read.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn listen(
+    address: SocketAddr,
+    credentials: &Credentials,
+    settings: &EndpointSettings,
+) -> Result<Endpoint, EndpointError> {
+    let mut server = ServerConfig::with_crypto(Arc::new(credentials.server()?));
+    server.transport_config(Arc::new(settings.transport())).max_incoming(INCOMING_MAX);
+    let socket = |source| EndpointError::Socket { address, source };
+    let bound = bind(address).map_err(socket)?;
+    Endpoint::new(EndpointConfig::default(), Some(server), bound, Arc::new(TokioRuntime)).map_err(socket)
+}
+
+impl Dialer {
+    /// A dialler with these certificates.
+    pub fn new(credentials: &Credentials, settings: EndpointSettings) -> Result<Self, TlsError> {
+        Ok(Self { tls: Arc::new(credentials.client()?), settings })
+    }
+
+    /// Tries `addresses` in order, each name resolved anew and each of its addresses tried in turn,
+    /// until one answers whose certificate is valid for `server_name` (by default the host dialled).
+    ///
+    /// In TLS 1.3 the dialler is done first: a peer that refuses *our* certificate says so a round trip
+    /// later, by closing the channel; [`ChannelFault::of`] explains that too.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn dial(&self, addresses: &[Address], server_name: Option<&str>) -> Result<Dialled, DialError> {
+        let mut faults = Vec::new();
+        for address in addresses {
+            let remotes = match tokio::net::lookup_host((address.host.as_str(), address.port)).await {
+                Ok(remotes) => remotes.collect::<Vec<_>>(),
+                Err(source) => {
+                    faults.push(ChannelFault::Unresolved { address: address.clone(), source: Arc::new(source) });
+                    continue;
+                }
+            };
+            for remote in remotes {
+                match self.dial_one(remote, server_name.unwrap_or(&address.host)).await {
+                    Ok(dialled) => return Ok(dialled),
+                    Err(fault) => faults.push(fault),
+                }
+            }
+        }
+        Err(DialError { faults })
+    }
+
+    async fn dial_one(&self, remote: SocketAddr, server_name: &str) -> Result<Dialled, ChannelFault> {
+        let any = if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let socket = |source| ChannelFault::Socket { remote, source: Arc::new(source) };
+        let bound = bind(SocketAddr::new(any, 0)).map_err(socket)?;
+        let endpoint = Endpoint::new(EndpointConfig::default(), None, bound, Arc::new(TokioRuntime)).map_err(socket)?;
+        let mut config = ClientConfig::new(Arc::clone(&self.tls) as Arc<dyn quinn::crypto::ClientConfig>);
+        config.transport_config(Arc::new(self.settings.transport()));
+        let connecting = endpoint.connect_with(config, remote, server_name);
+        let mut connecting =
+            connecting.map_err(|error| ChannelFault::Impossible { remote, reason: error.to_string() })?;
+        match tokio::time::timeout(ANSWER_TIMEOUT, connecting.handshake_data()).await {
+            Err(_) => {
+                return Err(ChannelFault::NoAnswer { remote, after: ANSWER_TIMEOUT });
+            }
+            Ok(Err(error)) => return Err(ChannelFault::of(remote, &error)),
+            Ok(Ok(_)) => {}
+        }
+        match tokio::time::timeout(ANSWER_TIMEOUT, connecting).await {
+            Err(_) => Err(ChannelFault::Unfinished { remote, after: ANSWER_TIMEOUT }),
+            Ok(Err(error)) => Err(ChannelFault::of(remote, &error)),
+            Ok(Ok(connection)) => Ok(Dialled { connection, endpoint }),
+        }
+    }
+}
+
+static CLAMP_NOTICED: Once = Once::new();
+
+/// A UDP socket with large buffers; warns where the system grants less.
+fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+    socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
+    let (receive, send) = (granted(socket.recv_buffer_size()?), granted(socket.send_buffer_size()?));
+    // A process dials again and again, and the system's limit stays what it is.
+    CLAMP_NOTICED.call_once(|| warn_if_clamped(receive, send));
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn warn_if_clamped(granted_receive: usize, granted_send: usize) {
+    if granted_receive.min(granted_send) < SOCKET_BUFFER_BYTES {
+        warn!(
+            granted_receive_bytes = granted_receive,
+            granted_send_bytes = granted_send,
+            wanted_bytes = SOCKET_BUFFER_BYTES,
+            "UDP buffers are smaller than asked for, bursts will be lost: raise net.core.rmem_max and net.core.wmem_max"
+        );
+    }
+}
+
+/// Linux reports twice what it grants, its own book-keeping included.
+fn granted(reported: usize) -> usize {
+    if cfg!(target_os = "linux") { reported / 2 } else { reported }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! One admin call: options, a queue for its answer alone, the wait, and what the answer lends.
+
+use std::ffi::c_char;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka_sys as sys;
+use sys::rd_kafka_admin_op_t as Operation;
+
+use crate::catalog::Isolation;
+
+use super::super::client::{Client, Event, Queue, check, millis, text};
+use super::super::error::KafkaError;
+use super::LIMIT;
+
+/// librdkafka answers by itself once the call's own limit is over; this is for the case that it does not.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A call to be made.
+pub(super) struct Call<'a> {
+    client: &'a Arc<Client>,
+    doing: String,
+    options: Options,
+}
+
+struct Options(NonNull<sys::rd_kafka_AdminOptions_t>);
+
+impl Drop for Options {
+    fn drop(&mut self) {
+        // SAFETY: ours.
+        unsafe { sys::rd_kafka_AdminOptions_destroy(self.0.as_ptr()) }
+    }
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(client: &'a Arc<Client>, operation: Operation, doing: String) -> Result<Self, KafkaError> {
+        // SAFETY: the instance is live.
+        let options = NonNull::new(unsafe { sys::rd_kafka_AdminOptions_new(client.raw(), operation) })
+            .map(Options)
+            .ok_or_else(|| KafkaError::misused(&doing, "this client does not know the call"))?;
+        let mut reason = [0 as c_char; 512];
+        // SAFETY: the options are live and `reason` is as long as stated. The code is the client's own.
+        let code = unsafe {
+            let options = options.0.as_ptr();
+            sys::rd_kafka_AdminOptions_set_request_timeout(options, millis(LIMIT), reason.as_mut_ptr(), reason.len())
+        };
+        if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(KafkaError::misused(doing, text(&reason)));
+        }
+        Ok(Self { client, doing, options })
+    }
+
+    pub(super) fn isolated(self, isolation: Isolation) -> Result<Self, KafkaError> {
+        let level = match isolation {
+            Isolation::Committed => sys::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED,
+            Isolation::Uncommitted => sys::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED,
+        };
+        // SAFETY: the options are live; the error is passed on to `check`.
+        unsafe { check(sys::rd_kafka_AdminOptions_set_isolation_level(self.options.0.as_ptr(), level)) }
+            .map_err(|error| error.while_doing(&self.doing))?;
+        Ok(self)
+    }
+
+    /// Makes the call and waits for its answer. `submit` passes the three handles to librdkafka, which
+    /// copies what it is given.
+    pub(super) fn answer(
+        self,
+        submit: impl FnOnce(*mut sys::rd_kafka_t, *mut sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
+    ) -> Result<Event, KafkaError> {
+        let queue = Queue::private(self.client);
+        submit(self.client.raw(), self.options.0.as_ptr(), queue.raw());
+        let event = queue.poll(LIMIT + GRACE).ok_or_else(|| KafkaError::timed_out(&self.doing, LIMIT))?;
+        match event.error() {
+            None => Ok(event),
+            Some((code, reason)) => Err(KafkaError::coded(self.doing, code, reason)),
+        }
+    }
+}
+
+/// The pointers of an array that an answer lends.
+///
+/// # Safety
+/// `array` and `count` must be what librdkafka returned, and outlive `'a`.
+pub(super) unsafe fn lent<'a, T>(array: *mut *const T, count: usize) -> &'a [*const T] {
+    if array.is_null() || count == 0 {
+        return &[];
+    }
+    // SAFETY: as the caller promises.
+    unsafe { std::slice::from_raw_parts(array, count) }
+}
+
+/// Objects that a call borrows, destroyed after it.
+pub(super) struct Owned<T> {
+    pub(super) raw: Vec<*mut T>,
+    destroy: unsafe extern "C" fn(*mut T),
+}
+
+impl<T> Owned<T> {
+    pub(super) fn new(destroy: unsafe extern "C" fn(*mut T)) -> Self {
+        Self { raw: Vec::new(), destroy }
+    }
+}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        for &object in &self.raw {
+            // SAFETY: each was made for us by the matching constructor, and is destroyed once.
+            unsafe { (self.destroy)(object) }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Topics made and topics grown.
+
+use std::ffi::c_char;
+use std::sync::Arc;
+
+use rdkafka_sys as sys;
+use sys::rd_kafka_admin_op_t as Operation;
+use sys::rd_kafka_resp_err_t as Code;
+
+use crate::catalog::NewTopic;
+
+use super::super::client::{Client, c_string, coded, lossy, text};
+use super::super::error::{KafkaError, known};
+use super::call::{Call, Owned, lent};
+
+/// Creates topics; those that exist are passed over.
+pub(super) fn create(client: &Arc<Client>, topics: &[NewTopic]) -> Result<(), KafkaError> {
+    if topics.is_empty() {
+        return Ok(());
+    }
+    let mut asked = Owned::new(sys::rd_kafka_NewTopic_destroy);
+    for topic in topics {
+        let doing = || format!("creation of `{}`", topic.name);
+        let name = c_string(&topic.name)?;
+        let mut reason = [0 as c_char; 512];
+        // SAFETY: name and `reason` are live; the name is copied.
+        let new = unsafe {
+            let replication = topic.replication.unwrap_or(-1);
+            sys::rd_kafka_NewTopic_new(name.as_ptr(), topic.partitions, replication, reason.as_mut_ptr(), reason.len())
+        };
+        if new.is_null() {
+            return Err(KafkaError::misused(doing(), text(&reason)));
+        }
+        asked.raw.push(new);
+        for (name, value) in &topic.configs {
+            let (name, value) = (c_string(name)?, c_string(value)?);
+            // SAFETY: `new` is live; both strings are copied. It fails for no name only.
+            unsafe { sys::rd_kafka_NewTopic_set_config(new, name.as_ptr(), value.as_ptr()) };
+        }
+    }
+    let call =
+        Call::new(client, Operation::RD_KAFKA_ADMIN_OP_CREATETOPICS, format!("creation of {} topics", topics.len()))?;
+    let event = call.answer(|rk, options, queue| {
+        // SAFETY: all are live; librdkafka copies the topics.
+        unsafe { sys::rd_kafka_CreateTopics(rk, asked.raw.as_mut_ptr(), asked.raw.len(), options, queue) }
+    })?;
+    // SAFETY: the event holds a CreateTopics answer and outlives the block.
+    unsafe {
+        let result = sys::rd_kafka_event_CreateTopics_result(event.raw());
+        let mut count = 0;
+        let results = sys::rd_kafka_CreateTopics_result_topics(result, &raw mut count);
+        all_well(lent(results, count), "creation", Some(Code::RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS))
+    }
+}
+
+/// Raises a topic's partition count; refused by the broker unless that is more than it has.
+pub(super) fn grow(client: &Arc<Client>, name: &str, partitions: i32) -> Result<(), KafkaError> {
+    let doing = format!("growth of `{name}` to {partitions} partitions");
+    let c_name = c_string(name)?;
+    let wanted = usize::try_from(partitions).unwrap_or(0);
+    let mut reason = [0 as c_char; 512];
+    // SAFETY: name and `reason` are live; the name is copied.
+    let new = unsafe { sys::rd_kafka_NewPartitions_new(c_name.as_ptr(), wanted, reason.as_mut_ptr(), reason.len()) };
+    if new.is_null() {
+        return Err(KafkaError::misused(doing, text(&reason)));
+    }
+    let mut asked = Owned::new(sys::rd_kafka_NewPartitions_destroy);
+    asked.raw.push(new);
+    let call = Call::new(client, Operation::RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, doing)?;
+    let event = call.answer(|rk, options, queue| {
+        // SAFETY: all are live; librdkafka copies the request.
+        unsafe { sys::rd_kafka_CreatePartitions(rk, asked.raw.as_mut_ptr(), asked.raw.len(), options, queue) }
+    })?;
+    // SAFETY: the event holds a CreatePartitions answer and outlives the block.
+    unsafe {
+        let result = sys::rd_kafka_event_CreatePartitions_result(event.raw());
+        let mut count = 0;
+        let results = sys::rd_kafka_CreatePartitions_result_topics(result, &raw mut count);
+        all_well(lent(results, count), "growth", None)
+    }
+}
+
+/// # Safety
+/// The results must be live.
+unsafe fn all_well(
+    results: &[*const sys::rd_kafka_topic_result_t],
+    doing: &str,
+    fine: Option<Code>,
+) -> Result<(), KafkaError> {
+    for &result in results {
+        // SAFETY: as the caller promises; strings are copied.
+        unsafe {
+            let code = coded::rd_kafka_topic_result_error(result);
+            if code == 0 || known(code) == fine {
+                continue;
+            }
+            let name = lossy(sys::rd_kafka_topic_result_name(result));
+            let reason = lossy(sys::rd_kafka_topic_result_error_string(result));
+            return Err(KafkaError::coded(format!("{doing} of `{name}`"), code, reason));
+        }
+    }
+    Ok(())
+}

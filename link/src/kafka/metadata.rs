@@ -1,0 +1,59 @@
+//! What a client knows of topics and partitions, asked afresh.
+
+use std::ptr;
+use std::time::Duration;
+
+use rdkafka_sys as sys;
+
+use crate::catalog::TopicSummary;
+
+use super::client::{Client, Topic, lossy, millis, reason_of};
+use super::error::KafkaError;
+
+/// Makes the client learn a topic's partitions.
+pub(super) fn of_topic(client: &Client, topic: &Topic, timeout: Duration) -> Result<(), KafkaError> {
+    Metadata::ask(client, Some(topic), timeout).map(drop)
+}
+
+/// Every topic of the cluster, by name.
+pub(super) fn of_cluster(client: &Client, timeout: Duration) -> Result<Vec<TopicSummary>, KafkaError> {
+    let metadata = Metadata::ask(client, None, timeout)?;
+    // SAFETY: librdkafka states how many topics there are; names live as long as the metadata.
+    unsafe {
+        let count = usize::try_from((*metadata.0).topic_cnt).unwrap_or(0);
+        let topic = |index| (*metadata.0).topics.add(index);
+        let summary = |index| TopicSummary {
+            name: lossy((*topic(index)).topic).into_owned(),
+            partitions: (*topic(index)).partition_cnt,
+        };
+        let mut topics: Vec<_> = (0..count).map(summary).collect();
+        topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(topics)
+    }
+}
+
+struct Metadata(*const sys::rd_kafka_metadata);
+
+impl Metadata {
+    fn ask(client: &Client, only: Option<&Topic>, timeout: Duration) -> Result<Self, KafkaError> {
+        let mut metadata = ptr::null();
+        let only_raw = only.map_or(ptr::null_mut(), Topic::raw);
+        // SAFETY: the instance is live; the result becomes ours. The code returned is the client's own.
+        let code = unsafe {
+            let all = i32::from(only.is_none());
+            sys::rd_kafka_metadata(client.raw(), all, only_raw, &raw mut metadata, millis(timeout))
+        };
+        if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            let code = code as i32;
+            return Err(KafkaError::coded("metadata", code, reason_of(code)));
+        }
+        Ok(Self(metadata))
+    }
+}
+
+impl Drop for Metadata {
+    fn drop(&mut self) {
+        // SAFETY: ours.
+        unsafe { sys::rd_kafka_metadata_destroy(self.0) }
+    }
+}

@@ -1,0 +1,40 @@
+//! A list of partitions as librdkafka wants it.
+
+use std::ffi::CStr;
+
+use rdkafka_sys as sys;
+
+/// Owned here; every call it is passed to copies it.
+pub(super) struct PartitionList(*mut sys::rd_kafka_topic_partition_list_t);
+
+impl PartitionList {
+    pub(super) fn new(size: usize) -> Self {
+        // SAFETY: returns a new list, never null; the size is only a hint.
+        Self(unsafe { sys::rd_kafka_topic_partition_list_new(i32::try_from(size).unwrap_or(0)) })
+    }
+
+    /// Adds a partition, from `offset` on if one is stated, under `leader_epoch` unless that is −1.
+    pub(super) fn add(&self, topic: &CStr, partition: i32, offset: Option<i64>, leader_epoch: i32) {
+        // SAFETY: the list is live and copies the name; the entry is written before the list changes.
+        unsafe {
+            let entry = sys::rd_kafka_topic_partition_list_add(self.0, topic.as_ptr(), partition);
+            if let Some(offset) = offset {
+                (*entry).offset = offset;
+            }
+            if leader_epoch >= 0 {
+                sys::rd_kafka_topic_partition_set_leader_epoch(entry, leader_epoch);
+            }
+        }
+    }
+
+    pub(super) fn raw(&self) -> *mut sys::rd_kafka_topic_partition_list_t {
+        self.0
+    }
+}
+
+impl Drop for PartitionList {
+    fn drop(&mut self) {
+        // SAFETY: ours.
+        unsafe { sys::rd_kafka_topic_partition_list_destroy(self.0) }
+    }
+}

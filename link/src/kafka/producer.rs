@@ -1,0 +1,317 @@
+//! One transactional producer per lane: explicit partitions and timestamps, headers, payloads that are
+//! not copied.
+//!
+//! There is no abort. Whatever goes wrong, the way on is to drop the producer and to make another with
+//! the same transactional id: [`Producer::fence`] ends what the dropped one left open.
+
+mod record;
+mod reports;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rdkafka_sys as sys;
+use sys::rd_kafka_resp_err_t as Code;
+use wire::frame::RecordRef;
+use wire::ids::Offset;
+
+use super::client::{CallError, Client, Kind, Queue, Topic, check, fatal, millis};
+use super::error::{KafkaError, condemns_record};
+use super::properties::{Properties, Setting};
+use reports::Reports;
+
+/// Between looks at the reports that came in, in records: often enough that they never pile up.
+const REPORTS_EVERY: u64 = 1024;
+/// How long to wait for room in the client's queue before looking at the deadline again.
+const ROOM_WAIT: Duration = Duration::from_millis(20);
+/// How long a topic's metadata may take when a partition is not known yet.
+const METADATA_WAIT: Duration = Duration::from_secs(5);
+
+/// What a producer is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct ProducerConfig<'a> {
+    /// The link's name, for the client id.
+    pub link: &'a str,
+    /// What the target fences by: one per lane.
+    pub transactional_id: &'a str,
+    /// How long the target keeps a transaction of a dead producer open, and so how long anything may
+    /// take here.
+    pub transaction_timeout: Duration,
+    /// How many bytes of records may wait in the client.
+    pub memory: u64,
+}
+
+/// Why records or a transaction did not go through.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProduceError {
+    /// The call failed; the transaction's outcome may be unknown.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// A record is refused for good. Brokers name a batch, not always the record.
+    #[error("{topic}-{partition} refuses a record: {reason}")]
+    Rejected {
+        /// Topic it was for.
+        topic: Arc<str>,
+        /// Partition it was for.
+        partition: i32,
+        /// The broker's or the client's words.
+        reason: String,
+    },
+}
+
+/// The highest offset appended to a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appended {
+    /// Topic name.
+    pub topic: Arc<str>,
+    /// Partition number.
+    pub partition: i32,
+    /// The last record's offset.
+    pub last: Offset,
+}
+
+/// A producer that owns its transactional id. Dropping it drops what it holds, and leaves an open
+/// transaction for the next owner, or the transaction timeout, to end.
+#[derive(Debug)]
+pub struct Producer {
+    name: String,
+    timeout: Duration,
+    deadline: Instant,
+    reports: Reports,
+    sent: u64,
+    timestamps_altered: u64,
+    topics: HashMap<Arc<str>, Topic>,
+    queue: Queue,
+    // The instance ends with this, its last reference; only then may the frames go, which it reads.
+    client: Arc<Client>,
+    frames: Vec<Bytes>,
+}
+
+impl Producer {
+    /// Makes a producer and takes the transactional id over: earlier owners are fenced, and what they
+    /// left open is ended, before this returns. Blocks for at most `deadline`.
+    ///
+    /// # Errors
+    /// A property librdkafka does not know or take; a target that does not answer or refuses.
+    pub fn fence(properties: &Properties, config: &ProducerConfig<'_>, deadline: Duration) -> Result<Self, KafkaError> {
+        let events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR;
+        let client = Client::start(Kind::Producer, &settings(properties, config), events)?;
+        take_over(&client, config.transactional_id, deadline)?;
+        Ok(Self {
+            name: config.transactional_id.to_owned(),
+            timeout: config.transaction_timeout,
+            deadline: Instant::now(),
+            reports: Reports::default(),
+            sent: 0,
+            timestamps_altered: 0,
+            topics: HashMap::new(),
+            queue: Queue::main(&client),
+            client,
+            frames: Vec::new(),
+        })
+    }
+
+    /// Starts a transaction. Everything up to its commit must happen within the transaction timeout.
+    ///
+    /// # Errors
+    /// The client's; the producer is of no use then.
+    pub fn begin(&mut self) -> Result<(), ProduceError> {
+        self.deadline = Instant::now() + self.timeout;
+        self.reports = Reports::default();
+        self.sent = 0;
+        // SAFETY: the instance is live.
+        unsafe { check(sys::rd_kafka_begin_transaction(self.client.raw())) }
+            .map_err(|error| self.failed("begin", error).into())
+    }
+
+    /// Queues one record. `record`'s value should lie inside `frame`, which is then held until the
+    /// transaction's reports are in or the producer is gone; a value from elsewhere is copied. A
+    /// timestamp of 0 is written as 1: to librdkafka 0 means "now".
+    ///
+    /// Blocks while the client's queue is full, up to the transaction's deadline.
+    ///
+    /// # Errors
+    /// See [`ProduceError`]; the producer is of no use then.
+    pub fn produce(
+        &mut self,
+        topic: &Arc<str>,
+        partition: i32,
+        record: &RecordRef<'_>,
+        frame: &Bytes,
+    ) -> Result<(), ProduceError> {
+        let lent = record.value.is_none_or(|value| lies_within(value, frame));
+        if lent && record.value.is_some_and(|value| !value.is_empty()) {
+            self.hold(frame);
+        }
+        self.timestamps_altered += u64::from(record.timestamp == 0);
+        if !self.topics.contains_key(topic) {
+            self.topics.insert(topic.clone(), Topic::open(&self.client, topic)?);
+        }
+        let mut refreshed = false;
+        loop {
+            let handle = &self.topics[topic];
+            // SAFETY: a lent value lies within a frame that outlives its report or the instance.
+            let Err(error) = (unsafe { record::enqueue(&self.client, handle, partition, record, lent) }) else {
+                break;
+            };
+            if error.is(Code::RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+                self.in_time("room in the client's queue")?;
+                self.gather(ROOM_WAIT);
+                self.verdict()?;
+            } else if error.is(Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) && !refreshed {
+                // Created or grown a moment ago, and the client has not heard of it.
+                refreshed = true;
+                self.refresh(topic)?;
+            } else if condemns_record(error.code) {
+                return Err(ProduceError::Rejected { topic: topic.clone(), partition, reason: error.reason });
+            } else {
+                return Err(self.failed("produce", error).into());
+            }
+        }
+        self.sent += 1;
+        if self.sent.is_multiple_of(REPORTS_EVERY) {
+            self.gather(Duration::ZERO);
+        }
+        Ok(())
+    }
+
+    /// Waits until every record of the transaction is reported, and says how far each partition got.
+    ///
+    /// # Errors
+    /// The first bad report, a rejected record before all others; the producer is of no use then.
+    pub fn drain(&mut self) -> Result<Vec<Appended>, ProduceError> {
+        loop {
+            self.verdict()?;
+            if self.reports.count() == self.sent {
+                break;
+            }
+            self.in_time("delivery reports")?;
+            self.gather(self.deadline.saturating_duration_since(Instant::now()));
+        }
+        self.frames.clear();
+        let topics = &self.topics;
+        let name_of = |address| topics.iter().find(|(_, topic)| topic.address() == address).map(|(name, _)| name);
+        let appended = self.reports.take_ends().filter_map(|((address, partition), last)| {
+            name_of(address).map(|topic| Appended { topic: topic.clone(), partition, last })
+        });
+        Ok(appended.collect())
+    }
+
+    /// Commits a transaction whose records are all drained: with records in flight the client would
+    /// wait for reports that only we take off its queue.
+    ///
+    /// # Errors
+    /// Whatever it is, the outcome is unknown and the producer of no use: only the target can tell.
+    pub fn commit(&mut self) -> Result<(), ProduceError> {
+        let limit = millis(self.timeout);
+        // SAFETY: the instance is live.
+        unsafe { check(sys::rd_kafka_commit_transaction(self.client.raw(), limit)) }
+            .map_err(|error| self.failed("commit", error).into())
+    }
+
+    /// How many records had their timestamp moved from 0 to 1 since this producer was made.
+    #[must_use]
+    pub fn timestamps_altered(&self) -> u64 {
+        self.timestamps_altered
+    }
+
+    fn hold(&mut self, frame: &Bytes) {
+        let held = |last: &Bytes| last.as_ptr() == frame.as_ptr() && last.len() == frame.len();
+        if !self.frames.last().is_some_and(held) {
+            self.frames.push(frame.clone());
+        }
+    }
+
+    /// Takes reports in, waiting for the first for at most `wait`.
+    fn gather(&mut self, wait: Duration) {
+        let mut wait = wait;
+        while let Some(event) = self.queue.poll(wait) {
+            self.reports.take(&event);
+            wait = Duration::ZERO;
+        }
+    }
+
+    fn verdict(&self) -> Result<(), ProduceError> {
+        let Some(bad) = self.reports.first_bad() else {
+            return Ok(());
+        };
+        if let (Some((address, partition)), true) = (bad.origin, condemns_record(bad.code)) {
+            let topic = self.topics.iter().find(|(_, topic)| topic.address() == address);
+            if let Some((topic, _)) = topic {
+                return Err(ProduceError::Rejected { topic: topic.clone(), partition, reason: bad.reason.clone() });
+            }
+        }
+        let error = CallError { code: bad.code, reason: bad.reason.clone(), retriable: false };
+        Err(self.failed("delivery", error).into())
+    }
+
+    fn in_time(&self, awaited: &str) -> Result<(), KafkaError> {
+        if Instant::now() < self.deadline {
+            return Ok(());
+        }
+        Err(KafkaError::timed_out(format!("{awaited} of `{}`", self.name), self.timeout))
+    }
+
+    fn refresh(&self, topic: &str) -> Result<(), KafkaError> {
+        super::metadata::of_topic(&self.client, &self.topics[topic], METADATA_WAIT)
+    }
+
+    /// The call's error, or the fatal one behind it: after a fatal error, calls only say that there was one.
+    fn failed(&self, doing: &str, error: CallError) -> KafkaError {
+        let (code, reason) = fatal(&self.client).unwrap_or((error.code, error.reason));
+        KafkaError::coded(format!("{doing} of `{}`", self.name), code, reason)
+    }
+}
+
+fn take_over(client: &Arc<Client>, id: &str, limit: Duration) -> Result<(), KafkaError> {
+    let doing = || format!("fencing of `{id}`");
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(KafkaError::timed_out(doing(), limit));
+        }
+        // SAFETY: the instance is live.
+        match unsafe { check(sys::rd_kafka_init_transactions(client.raw(), millis(left))) } {
+            Ok(()) => return Ok(()),
+            Err(error) if error.retriable => {
+                tracing::debug!("{}: {}, again", doing(), error.reason)
+            }
+            Err(error) => {
+                let (code, reason) = fatal(client).unwrap_or((error.code, error.reason));
+                return Err(KafkaError::coded(doing(), code, reason));
+            }
+        }
+    }
+}
+
+fn lies_within(value: &[u8], frame: &Bytes) -> bool {
+    let (value, frame) = (value.as_ptr_range(), frame.as_ptr_range());
+    frame.start <= value.start && value.end <= frame.end
+}
+
+fn settings(properties: &Properties, config: &ProducerConfig<'_>) -> Vec<(String, String)> {
+    let timeout = config.transaction_timeout.as_millis();
+    let defaults: [Setting; 5] = [
+        ("compression.type", "lz4".to_owned()),
+        ("linger.ms", "5".to_owned()),
+        // Fits the default `max.message.bytes` of a topic; larger records travel alone.
+        ("batch.size", "1000000".to_owned()),
+        ("batch.num.messages", "100000".to_owned()),
+        // Whether a record is too large is the target's decision, not a default's.
+        ("message.max.bytes", "100000000".to_owned()),
+    ];
+    let fixed: [Setting; 7] = [
+        ("transactional.id", config.transactional_id.to_owned()),
+        ("transaction.timeout.ms", timeout.to_string()),
+        // Records are given up before the transaction is, so that reports say why.
+        ("message.timeout.ms", (timeout * 5 / 6).max(1).to_string()),
+        ("enable.idempotence", "true".to_owned()),
+        ("acks", "all".to_owned()),
+        ("queue.buffering.max.messages", "0".to_owned()),
+        ("queue.buffering.max.kbytes", (config.memory / 1024).clamp(1, 2_147_483_647).to_string()),
+    ];
+    properties.settings(config.link, &defaults, &fixed)
+}

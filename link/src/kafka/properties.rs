@@ -1,0 +1,136 @@
+//! Which librdkafka properties a link sets, which a config may, and which it may not.
+
+use std::collections::BTreeMap;
+
+/// How to reach one cluster: the servers to ask first, and properties passed through to librdkafka.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Properties {
+    /// `host:port` of some brokers.
+    pub bootstrap_servers: Vec<String>,
+    /// librdkafka properties by name. Those named by [`forbidden`] are overruled where a link sets
+    /// them; a config refuses them before it comes here.
+    pub extra: BTreeMap<String, String>,
+}
+
+/// One librdkafka property: name and value.
+pub(crate) type Setting = (&'static str, String);
+
+/// What every client of a link is told. `extra` may change these.
+const DEFAULTS: [(&str, &str); 7] = [
+    ("socket.keepalive.enable", "true"),
+    // New partitions and moved leaders are met within this time even if nothing else asks.
+    ("topic.metadata.refresh.interval.ms", "30000"),
+    // How long a topic that brokers do not know may still be one made a moment ago.
+    ("topic.metadata.propagation.max.ms", "5000"),
+    ("reconnect.backoff.ms", "100"),
+    ("reconnect.backoff.max.ms", "2000"),
+    // Brokers close idle connections all the time; that is no news.
+    ("log.connection.close", "false"),
+    ("statistics.interval.ms", "0"),
+];
+
+impl Properties {
+    /// Everything a client is configured with, in the order to be set: later ones win. `defaults` give
+    /// way to the operator's properties, `fixed` do not.
+    pub(crate) fn settings(&self, link: &str, defaults: &[Setting], fixed: &[Setting]) -> Vec<(String, String)> {
+        let common = DEFAULTS.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        let own = |settings: &[Setting]| -> Vec<(String, String)> {
+            settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+        };
+        common
+            .chain([("client.id".to_owned(), format!("causeway-{link}"))])
+            .chain(own(defaults))
+            .chain(self.extra.iter().map(|(name, value)| (name.clone(), value.clone())))
+            .chain([
+                ("bootstrap.servers".to_owned(), self.bootstrap_servers.join(",")),
+                // A topic made by asking about it would have the wrong partitions and settings.
+                ("allow.auto.create.topics".to_owned(), "false".to_owned()),
+            ])
+            .chain(own(fixed))
+            .collect()
+    }
+}
+
+/// Why a config may not pass this librdkafka property, or `None` if it may.
+///
+/// What is left to operators is how to reach and authenticate to their cluster, and tuning that
+/// cannot change which records arrive.
+pub fn forbidden(name: &str) -> Option<&'static str> {
+    let reason = match name {
+        "bootstrap.servers" | "metadata.broker.list" => "is `bootstrap_servers`",
+        "isolation.level" => "a link copies committed records only",
+        "enable.idempotence" | "transactional.id" | "enable.gapless.guarantee" => {
+            "a link writes in transactions of its own"
+        }
+        "acks" | "request.required.acks" => "a link waits for all replicas",
+        "max.in.flight" | "max.in.flight.requests.per.connection" | "queuing.strategy" => "would change the order",
+        "retries" | "message.send.max.retries" => "a link retries until its transaction times out",
+        "transaction.timeout.ms" | "message.timeout.ms" | "delivery.timeout.ms" => {
+            "is derived from the transaction timeout"
+        }
+        "enable.auto.commit"
+        | "auto.commit.enable"
+        | "auto.commit.interval.ms"
+        | "enable.auto.offset.store"
+        | "offset.store.method" => "positions are stored in the target, with the records",
+        "auto.offset.reset" => "a lost position halts its partition, it never jumps",
+        "check.crcs" => "a link checks every batch",
+        "enable.partition.eof" => "a link needs the end-of-partition events",
+        "group.id"
+        | "group.instance.id"
+        | "group.protocol"
+        | "group.remote.assignor"
+        | "partition.assignment.strategy" => "a link joins no consumer group",
+        "allow.auto.create.topics" => "topics are created by the link, with the source's partitions",
+        "api.version.request" | "broker.version.fallback" | "api.version.fallback.ms" => {
+            "older protocol versions drop headers and transactions"
+        }
+        "queued.min.messages"
+        | "queued.max.messages.kbytes"
+        | "fetch.max.bytes"
+        | "fetch.message.max.bytes"
+        | "max.partition.fetch.bytes"
+        | "receive.message.max.bytes"
+        | "queue.buffering.max.messages"
+        | "queue.buffering.max.kbytes" => "is derived from `memory`",
+        "test.mock.num.brokers" | "test.mock.broker.rtt" => "would replace the cluster by a mock",
+        "plugin.library.paths" | "interceptors" => "would load foreign code",
+        "enabled_events" | "log.queue" | "opaque" | "default_topic_conf" | "msg_order_cmp" => "is internal",
+        name if name.ends_with("_cb") => "callbacks cannot come from a config",
+        _ => return None,
+    };
+    Some(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_may_tune_and_authenticate_but_not_break_the_promise() {
+        for free in ["security.protocol", "sasl.username", "linger.ms", "compression.type", "ssl.ca.location"] {
+            assert_eq!(forbidden(free), None, "{free}");
+        }
+        for broken in ["isolation.level", "acks", "auto.offset.reset", "error_cb", "group.id"] {
+            assert!(forbidden(broken).is_some(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn what_a_link_fixes_wins_over_the_operator_and_what_it_suggests_does_not() {
+        let properties = Properties {
+            bootstrap_servers: vec!["a:1".to_owned(), "b:2".to_owned()],
+            extra: [("linger.ms", "50"), ("check.crcs", "false")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+        };
+        let settings: BTreeMap<String, String> = properties
+            .settings("fra", &[("linger.ms", "5".to_owned())], &[("check.crcs", "true".to_owned())])
+            .into_iter()
+            .collect();
+        assert_eq!(settings["linger.ms"], "50");
+        assert_eq!(settings["check.crcs"], "true");
+        assert_eq!(settings["client.id"], "causeway-fra");
+        assert_eq!(settings["bootstrap.servers"], "a:1,b:2");
+    }
+}

@@ -1,0 +1,136 @@
+//! Names that both ends agree on, each a type of its own with its own rules.
+
+use std::fmt;
+use std::ops::Deref;
+
+use rustls::pki_types::ServerName;
+
+use crate::config::value::text;
+use crate::config::{DeValue, Rejection, Setting};
+
+/// Bytes of a link's name: it is part of topic names and transactional ids in the target.
+pub const LINK_NAME_BYTES_MAX: usize = 64;
+
+/// Bytes of an instance's name: what a DNS name may have.
+pub const INSTANCE_NAME_BYTES_MAX: usize = 253;
+
+/// A link's name: 1 to 64 of `a-z 0-9 . _ -`, beginning with a letter or digit.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkName(String);
+
+/// What one process of a link is called across its restarts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InstanceName(String);
+
+/// A name that a certificate proves: a DNS name or an IP address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerName(String);
+
+impl LinkName {
+    /// Takes `name` if it follows the rules.
+    pub fn parse(name: &str) -> Result<Self, String> {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+        let begins = name.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric());
+        if name.len() > LINK_NAME_BYTES_MAX {
+            return Err(format!("\"{name}\" has {} characters, above the limit of {LINK_NAME_BYTES_MAX}", name.len()));
+        }
+        if begins && name.bytes().all(plain) {
+            return Ok(Self(name.to_owned()));
+        }
+        Err(format!("\"{name}\" is no link name: use a-z, 0-9, `.`, `_` and `-`, and begin with a letter or digit"))
+    }
+}
+
+impl InstanceName {
+    /// Takes `name` if it follows the rules.
+    pub fn parse(name: &str) -> Result<Self, String> {
+        if name.is_empty() || name.len() > INSTANCE_NAME_BYTES_MAX || !name.bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            return Err(format!(
+                "\"{name}\" is no instance name: use 1 to {INSTANCE_NAME_BYTES_MAX} visible ASCII characters"
+            ));
+        }
+        Ok(Self(name.to_owned()))
+    }
+
+    /// This machine's host name, or `localhost` where that is no instance name.
+    pub fn of_host() -> Self {
+        let host = gethostname::gethostname();
+        host.to_str().and_then(|host| Self::parse(host).ok()).unwrap_or_else(|| Self("localhost".to_owned()))
+    }
+}
+
+impl PeerName {
+    /// Takes `name` if a certificate could bear it.
+    pub fn parse(name: &str) -> Result<Self, String> {
+        match ServerName::try_from(name) {
+            Ok(_) => Ok(Self(name.to_owned())),
+            Err(_) => Err(format!("\"{name}\" is not a DNS name or IP address, as a certificate bears it")),
+        }
+    }
+}
+
+macro_rules! is_text {
+    ($($name:ident),*) => {$(
+        impl Setting for $name {
+            fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+                Self::parse(text(value)?).map_err(Rejection::because)
+            }
+        }
+
+        impl Deref for $name {
+            type Target = str;
+
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+is_text!(LinkName, InstanceName, PeerName);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_name_can_be_part_of_a_topic_name() {
+        for good in ["a", "fra-to-sin", "7.b_c", &"a".repeat(64)] {
+            assert_eq!(&*LinkName::parse(good).unwrap(), good);
+        }
+        for bad in ["", "-a", ".", "Fra", "a b", "a/b", "ä", &"a".repeat(65)] {
+            LinkName::parse(bad).unwrap_err();
+        }
+        assert!(LinkName::parse(&"a".repeat(65)).unwrap_err().ends_with("has 65 characters, above the limit of 64"));
+    }
+
+    #[test]
+    fn the_host_gives_an_instance_its_name() {
+        assert!(!InstanceName::of_host().is_empty());
+        InstanceName::parse("a b").unwrap_err();
+        InstanceName::parse("").unwrap_err();
+    }
+
+    #[test]
+    fn a_peer_name_is_what_a_certificate_can_bear() {
+        for good in ["link.example", "10.0.0.7", "::1"] {
+            PeerName::parse(good).unwrap();
+        }
+        for bad in ["", "a b", "*.example", "link.example:7443"] {
+            PeerName::parse(bad).unwrap_err();
+        }
+    }
+}

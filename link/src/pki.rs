@@ -1,0 +1,229 @@
+//! A small certificate authority for one link: `causeway pki init` makes all that both sides need.
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
+
+/// How long the authority lives: renewing it touches every peer, so it is rare.
+pub const CA_DAYS: u32 = 3_650;
+
+/// How long a side's own certificate lives.
+pub const LEAF_DAYS: u32 = 365;
+
+/// Two data centres' clocks never quite agree; a certificate is valid a little before it is made.
+const CLOCK_SKEW: Duration = Duration::from_secs(3_600);
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// What an authority is made for.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The link's name; appears in the certificates' subjects.
+    pub link: &'a str,
+    /// DNS names or IP addresses of the sender: what the receiver authorises.
+    pub sender: &'a [String],
+    /// DNS names or IP addresses of the receiver: what the sender dials.
+    pub receiver: &'a [String],
+}
+
+/// What was written. Its `Display` tells the operator what goes where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Where.
+    pub dir: PathBuf,
+    /// Sender names in its certificate.
+    pub sender: Vec<String>,
+    /// Receiver names in its certificate.
+    pub receiver: Vec<String>,
+}
+
+/// Why nothing was made.
+#[derive(Debug, thiserror::Error)]
+pub enum PkiError {
+    /// Keys are never overwritten.
+    #[error("{} exists; certificates and keys are not overwritten: choose another directory or move it away", .0.display())]
+    Exists(PathBuf),
+    /// A name that cannot stand in a certificate, or none.
+    #[error("{side}: {reason}")]
+    Names {
+        /// Whose.
+        side: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The disk said no.
+    #[error("{}: {source}", file.display())]
+    Write {
+        /// Which file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The certificate library said no.
+    #[error("certificate for {name}: {source}")]
+    Certificate {
+        /// Whose.
+        name: String,
+        /// Why.
+        source: rcgen::Error,
+    },
+}
+
+/// Makes an authority, a certificate for the sender and one for the receiver, and writes six PEM files
+/// to `dir`: `ca.pem`, `sender.pem`, `receiver.pem` and a `.key` for each, readable by the owner only.
+/// Overwrites nothing.
+pub fn init(dir: &Path, request: &Request<'_>) -> Result<Written, PkiError> {
+    let files =
+        ["ca", "sender", "receiver"].map(|name| (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key"))));
+    if let Some(file) = files.iter().flat_map(|(pem, key)| [pem, key]).find(|file| file.exists()) {
+        return Err(PkiError::Exists(file.clone()));
+    }
+    let now = SystemTime::now();
+    let ca = authority(request.link, now)?;
+    let sender = leaf(&ca, "sender", request.sender, now)?;
+    let receiver = leaf(&ca, "receiver", request.receiver, now)?;
+    let pairs = [(ca.pem(), ca.key().serialize_pem()), sender, receiver];
+
+    fs::create_dir_all(dir).map_err(|source| PkiError::Write { file: dir.to_owned(), source })?;
+    for ((pem_file, key_file), (pem, key)) in files.iter().zip(&pairs) {
+        write(pem_file, pem, 0o644)?;
+        write(key_file, key, 0o600)?;
+    }
+    Ok(Written { dir: dir.to_owned(), sender: request.sender.to_vec(), receiver: request.receiver.to_vec() })
+}
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dir = self.dir.display();
+        writeln!(f, "{dir}/ca.pem                  both sides; valid {CA_DAYS} days")?;
+        writeln!(f, "{dir}/ca.key                  keep it offline: it can make further certificates")?;
+        let sides = [("sender", &self.sender), ("receiver", &self.receiver)];
+        for (index, (side, names)) in sides.into_iter().enumerate() {
+            let end = if index == 0 { "\n" } else { "" };
+            let files = format!("{side}.pem, {side}.key");
+            write!(f, "{dir}/{files:<24}{}; valid {LEAF_DAYS} days{end}", names.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+fn authority(link: &str, now: SystemTime) -> Result<CertifiedIssuer<'static, KeyPair>, PkiError> {
+    let name = format!("Causeway link {link}");
+    let mut params = CertificateParams::default();
+    params.distinguished_name = common_name(&name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.not_before = (now - CLOCK_SKEW).into();
+    params.not_after = (now + DAY * CA_DAYS).into();
+    let made = KeyPair::generate().and_then(|key| CertifiedIssuer::self_signed(params, key));
+    made.map_err(|source| PkiError::Certificate { name, source })
+}
+
+/// A certificate and its key in PEM.
+fn leaf(
+    ca: &CertifiedIssuer<'_, KeyPair>,
+    side: &'static str,
+    names: &[String],
+    now: SystemTime,
+) -> Result<(String, String), PkiError> {
+    if names.is_empty() {
+        return Err(PkiError::Names { side, reason: "needs at least one DNS name or IP address".to_owned() });
+    }
+    if let Some(name) = names.iter().find(|name| rustls::pki_types::ServerName::try_from(name.as_str()).is_err()) {
+        return Err(PkiError::Names { side, reason: format!("`{name}` is not a DNS name or IP address") });
+    }
+    let certificate = |source| PkiError::Certificate { name: names[0].clone(), source };
+    let mut params = CertificateParams::new(names).map_err(certificate)?;
+    params.distinguished_name = common_name(side);
+    params.use_authority_key_identifier_extension = true;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    // Both purposes on both sides: which side dials is a matter of firewalls and may change.
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+    params.not_before = (now - CLOCK_SKEW).into();
+    params.not_after = (now + DAY * LEAF_DAYS).into();
+    let key = KeyPair::generate().map_err(certificate)?;
+    let signed = params.signed_by(&key, ca).map_err(certificate)?;
+    Ok((signed.pem(), key.serialize_pem()))
+}
+
+fn common_name(name: &str) -> DistinguishedName {
+    let mut distinguished = DistinguishedName::new();
+    distinguished.push(DnType::CommonName, name);
+    distinguished
+}
+
+fn write(file: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    #[cfg(not(unix))]
+    let _ = mode;
+    let written = options.open(file).and_then(|mut opened| {
+        opened.write_all(text.as_bytes())?;
+        opened.sync_all()
+    });
+    written.map_err(|source| PkiError::Write { file: file.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &[&str]) -> Vec<String> {
+        list.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn six_files_are_written_with_keys_for_the_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sender, receiver) = (names(&["sender.fra.example"]), names(&["link.sin.example", "10.0.0.7"]));
+        let request = Request { link: "fra-to-sin", sender: &sender, receiver: &receiver };
+        let written = init(&dir.path().join("pki"), &request).unwrap();
+        for name in ["ca", "sender", "receiver"] {
+            let pem = fs::read_to_string(written.dir.join(format!("{name}.pem"))).unwrap();
+            assert!(pem.starts_with("-----BEGIN CERTIFICATE-----"));
+            let key = written.dir.join(format!("{name}.key"));
+            assert!(fs::read_to_string(&key).unwrap().starts_with("-----BEGIN PRIVATE KEY-----"));
+            #[cfg(unix)]
+            assert_eq!(
+                std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&key).unwrap().permissions()) & 0o777,
+                0o600
+            );
+        }
+        let shown = written.to_string();
+        assert!(
+            shown.contains("receiver.pem, receiver.key") && shown.contains("link.sin.example, 10.0.0.7"),
+            "{shown}"
+        );
+        assert_eq!(shown.lines().count(), 4);
+    }
+
+    #[test]
+    fn nothing_is_overwritten_and_nothing_half_written() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("receiver.key"), "precious").unwrap();
+        let (sender, receiver) = (names(&["a"]), names(&["b"]));
+        let error = init(dir.path(), &Request { link: "l", sender: &sender, receiver: &receiver }).unwrap_err();
+        assert!(error.to_string().contains("receiver.key exists"), "{error}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn names_that_no_certificate_can_hold_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let good = names(&["a"]);
+        for (bad, reason) in [(names(&[]), "at least one"), (names(&["a b"]), "`a b` is not a DNS name")] {
+            let error = init(dir.path(), &Request { link: "l", sender: &bad, receiver: &good }).unwrap_err();
+            assert!(error.to_string().starts_with("sender: ") && error.to_string().contains(reason), "{error}");
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,162 @@
+//! Which topics a link carries, as an operator writes it: exact names and patterns.
+
+use regex::Regex;
+use toml::de::DeValue;
+use wire::limits::TOPIC_NAME_MAX;
+
+use crate::config::value::text;
+use crate::config::{Rejection, Setting};
+
+/// One entry of a topic list. Text that could be a topic's name (`A-Z a-z 0-9 . _ -`) is that name and
+/// nothing else; any other text is a regular expression that must match a name from end to end.
+#[derive(Debug, Clone)]
+pub struct TopicPattern {
+    written: String,
+    regex: Option<Regex>,
+}
+
+/// A topic list with its exceptions.
+#[derive(Debug, Clone)]
+pub struct TopicFilter {
+    topics: Vec<TopicPattern>,
+    exclude: Vec<TopicPattern>,
+}
+
+impl TopicPattern {
+    /// Reads one entry; the error says what is wrong with it.
+    pub fn parse(written: &str) -> Result<Self, String> {
+        let is_name = written.bytes().all(is_name_byte) && !written.is_empty();
+        if is_name && (written.len() > TOPIC_NAME_MAX || matches!(written, "." | "..")) {
+            return Err(format!(
+                "\"{written}\" cannot be a topic: names have at most {TOPIC_NAME_MAX} characters and are not \".\" or \"..\""
+            ));
+        }
+        if is_name && written.starts_with("__") {
+            return Err(format!(
+                "\"{written}\" is internal to its cluster; topics that begin with `__` are not carried"
+            ));
+        }
+        let regex = (!is_name).then(|| Regex::new(&format!("^(?:{written})$"))).transpose();
+        let regex = regex.map_err(|error| format!("\"{written}\" is no regular expression: {}", reason(&error)))?;
+        Ok(Self { written: written.to_owned(), regex })
+    }
+
+    /// Whether `topic` is meant.
+    pub fn matches(&self, topic: &str) -> bool {
+        self.regex.as_ref().map_or_else(|| self.written == topic, |regex| regex.is_match(topic))
+    }
+
+    /// The name, where this is not a regular expression.
+    pub fn exact(&self) -> Option<&str> {
+        self.regex.is_none().then_some(self.written.as_str())
+    }
+
+    /// As the operator wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.written
+    }
+}
+
+impl TopicFilter {
+    /// What `topics` matches and `exclude` does not.
+    pub fn new(topics: Vec<TopicPattern>, exclude: Vec<TopicPattern>) -> Self {
+        Self { topics, exclude }
+    }
+
+    /// Whether `topic` is carried. Names that begin with `__` never are: they belong to their cluster.
+    pub fn matches(&self, topic: &str) -> bool {
+        let any = |patterns: &[TopicPattern]| patterns.iter().any(|pattern| pattern.matches(topic));
+        !topic.starts_with("__") && any(&self.topics) && !any(&self.exclude)
+    }
+
+    /// One text per meaning as far as it shows in the entries: their order and repetition do not
+    /// matter. Hash this to see whether a filter has changed.
+    pub fn canonical(&self) -> String {
+        let sorted = |mark: char, patterns: &[TopicPattern]| {
+            let mut lines = patterns.iter().map(|pattern| format!("{mark}{}\n", pattern.written)).collect::<Vec<_>>();
+            lines.sort_unstable();
+            lines.dedup();
+            lines.concat()
+        };
+        sorted('+', &self.topics) + &sorted('-', &self.exclude)
+    }
+
+    /// The entries that include topics.
+    pub fn topics(&self) -> &[TopicPattern] {
+        &self.topics
+    }
+
+    /// The entries that exclude topics.
+    pub fn exclude(&self) -> &[TopicPattern] {
+        &self.exclude
+    }
+}
+
+impl Setting for TopicPattern {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+        Self::parse(text(value)?).map_err(Rejection::because)
+    }
+}
+
+/// Two patterns written alike match alike.
+impl PartialEq for TopicPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.written == other.written
+    }
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
+}
+
+/// The last line of a regex error says what is wrong; those before it draw the pattern again.
+fn reason(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(written: &str) -> TopicPattern {
+        TopicPattern::parse(written).unwrap()
+    }
+
+    #[test]
+    fn a_name_is_exact_and_anything_else_is_a_regex_over_the_whole_name() {
+        assert!(pattern("a.b").matches("a.b") && !pattern("a.b").matches("axb"));
+        assert_eq!(pattern("a.b").exact(), Some("a.b"));
+        assert!(pattern("payments.*").matches("payments.eu") && !pattern("payments.*").matches("my.payments.eu"));
+        assert!(!pattern("a|b").matches("ab") && pattern("a|b").matches("b"));
+        assert_eq!(pattern("a|b").exact(), None);
+    }
+
+    #[test]
+    fn excludes_win_and_internal_topics_are_never_carried() {
+        let filter = TopicFilter::new(vec![pattern(".*")], vec![pattern("tmp-.*"), pattern("scratch")]);
+        assert!(filter.matches("orders"));
+        for left_out in ["tmp-1", "scratch", "__consumer_offsets"] {
+            assert!(!filter.matches(left_out), "{left_out}");
+        }
+        assert!(TopicPattern::parse("__consumer_offsets").unwrap_err().contains("internal"));
+    }
+
+    #[test]
+    fn a_broken_entry_says_what_is_wrong() {
+        assert!(TopicPattern::parse("a(").unwrap_err().ends_with("unclosed group"));
+        assert!(TopicPattern::parse(&"a".repeat(250)).unwrap_err().contains("at most 249 characters"));
+        assert!(TopicPattern::parse("..").is_err());
+        assert!(TopicPattern::parse(&"a".repeat(249)).is_ok());
+    }
+
+    #[test]
+    fn the_canonical_text_ignores_order_and_repetition_but_not_sides() {
+        let one = TopicFilter::new(vec![pattern("b"), pattern("a"), pattern("b")], vec![pattern("c")]);
+        let two = TopicFilter::new(vec![pattern("a"), pattern("b")], vec![pattern("c")]);
+        let other = TopicFilter::new(vec![pattern("a"), pattern("b"), pattern("c")], vec![]);
+        assert_eq!(one.canonical(), two.canonical());
+        assert_ne!(one.canonical(), other.canonical());
+    }
+}

@@ -1,0 +1,89 @@
+use super::*;
+
+fn read(text: &str) -> Result<Config, String> {
+    let forbidden: Forbidden = |name| (name == "acks").then_some("a link waits for all replicas");
+    parse(text, "receiver.toml", forbidden).map_err(|problems| problems.to_string())
+}
+
+/// The example with `line` after its first `[[links]]`.
+fn with_link(line: &str) -> Result<Config, String> {
+    read(&EXAMPLE.replace("[[links]]", &format!("[[links]]\n{line}")))
+}
+
+#[test]
+fn the_example_is_enough_and_the_rest_takes_its_default() {
+    let config = read(EXAMPLE).unwrap();
+    assert_eq!(config.listen.to_string(), "0.0.0.0:7443");
+    assert_eq!(config.memory, Size::from_bytes(512 << 20));
+    let target = &config.target;
+    assert_eq!((target.transactions_per_second, target.transaction_burst), (40, 16));
+    assert_eq!((target.transaction_timeout, target.replication_factor), (Duration::from_secs(30), None));
+    let [link] = &config.links[..] else { panic!("one link") };
+    assert_eq!((&*link.name, &*link.senders[0], link.copy_configs), ("fra-to-sin", "sender.fra.example", true));
+    assert!(link.topics.matches("anything") && !link.topics.matches("__internal"));
+    assert_eq!(link.rename.apply("orders"), "orders");
+    assert_eq!(config.admin.0.unwrap().port(), 7402);
+}
+
+#[test]
+fn an_empty_file_names_everything_that_is_missing_at_once() {
+    let problems = read("").unwrap_err();
+    for missing in
+        ["`target.bootstrap_servers` is missing", "no [[links]]", "`tls.ca`", "`tls.certificate`", "`tls.key`"]
+    {
+        assert!(problems.contains(missing), "{missing}: {problems}");
+    }
+    assert_eq!(problems.lines().count(), 5, "{problems}");
+}
+
+#[test]
+fn a_topic_is_renamed_by_its_links_rule() {
+    assert_eq!(with_link("rename = \"fra.{topic}-copy\"").unwrap().links[0].rename.apply("a"), "fra.a-copy");
+    for (wrong, reason) in [
+        ("fra", "has no `{topic}`"),
+        ("{topic}{topic}", "around one `{topic}`"),
+        ("a/{topic}", "may have only"),
+        ("__{topic}", "internal to their cluster"),
+    ] {
+        let problem = with_link(&format!("rename = \"{wrong}\"")).unwrap_err();
+        assert!(problem.contains("receiver.toml:5:10: `links.rename`: ") && problem.contains(reason), "{problem}");
+    }
+}
+
+#[test]
+fn problems_of_several_links_are_reported_together_and_a_name_once() {
+    let links =
+        "\n[[links]]\nname = \"B\"\nsenders = []\n[[links]]\nname = \"fra-to-sin\"\nsenders = [\"a b\", \"c\"]\n";
+    let problems = read(&format!("{EXAMPLE}{links}")).unwrap_err();
+    for problem in
+        ["`links.name`: \"B\" is no link name", "`links.senders` is empty", "`links.senders`: \"a b\" is not"]
+    {
+        assert!(problems.contains(problem), "{problem}: {problems}");
+    }
+    let twice = "\n[[links]]\nname = \"fra-to-sin\"\nsenders = [\"c\"]\n";
+    let problem = read(&format!("{EXAMPLE}{twice}")).unwrap_err();
+    assert!(problem.contains("receiver.toml:14:8: `links.name`: \"fra-to-sin\" is named twice"), "{problem}");
+}
+
+#[test]
+fn bounds_and_refused_properties_are_named() {
+    let timeout = EXAMPLE.replace("[target]", "[target]\ntransaction_timeout = \"1 s\"\nreplication_factor = 0");
+    let problems = read(&timeout).unwrap_err();
+    assert!(problems.contains("`target.transaction_timeout` is \"1 s\", below the minimum of \"5 s\""), "{problems}");
+    assert!(problems.contains("`target.replication_factor` is 0, below the minimum of 1"), "{problems}");
+    let problem = read(&format!("{EXAMPLE}\n[target.client]\nacks = 1\n")).unwrap_err();
+    assert!(problem.contains("`acks` in [target.client] is refused: a link waits for all replicas"), "{problem}");
+}
+
+#[test]
+fn the_published_reference_is_printed_from_these_tables() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let body = format!("\n```toml\n{EXAMPLE}```\n\n{}\n", reference());
+    let printed = config::spliced(&page, "receiver", &body).expect("the page has the receiver's marks");
+    if std::env::var_os("CAUSEWAY_WRITE_DOCS").is_some() {
+        std::fs::write(path, printed).unwrap();
+    } else {
+        assert!(page == printed, "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit docs/configuration.md");
+    }
+}

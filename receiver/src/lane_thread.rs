@@ -1,0 +1,281 @@
+//! A lane's own thread: moves commands and frames into the [`Lane`], runs its transactions at the common
+//! pace, and hands its replies to the session. It lives as long as the process and serves one session
+//! after the other: at a session's end it commits what it holds without a gap, and a new opening waits for
+//! at most the transaction in progress.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use link::bell::Bell;
+use link::mailbox::Mailbox;
+use tokio::sync::mpsc;
+use wire::control::{Control, LaneClosedReason};
+use wire::error::PeerMisbehaved;
+use wire::ids::{Epoch, Sequence, Slot};
+
+use crate::arbiter::SessionId;
+use crate::join::Offered;
+use crate::knowledge::Knowledge;
+use crate::lane::{Counts, Lane, LaneError, OpenError, RecoverError, Terms};
+use crate::pace::{CommitPace, Ticket};
+use crate::target::LaneTarget;
+
+/// What a session tells a lane's thread. Messages of a session that is not the lane's present one are
+/// dropped.
+#[derive(Debug)]
+pub enum Command {
+    /// Take the lane over for a new session.
+    Open {
+        /// The session.
+        session: SessionId,
+        /// What it agreed on.
+        terms: Arc<Terms>,
+        /// Shared with the session's other lanes.
+        knowledge: Arc<Knowledge>,
+        /// Where replies go.
+        replies: mpsc::Sender<Reply>,
+    },
+    /// A frame, checked and within credit.
+    Frame(SessionId, Epoch, Sequence, Bytes),
+    /// A partition asks to join.
+    Offer(SessionId, Epoch, Box<Offered>),
+    /// All of the filter's partitions were offered.
+    LastOffer(SessionId, Epoch),
+    /// The sender halted a partition.
+    Halted(SessionId, Epoch, Slot),
+    /// Every lane of the session was read: offers that waited for it can be decided.
+    Known,
+    /// The session ended.
+    SessionEnded(SessionId),
+    /// Commit what is held without a gap, then end the thread.
+    Stop,
+}
+
+/// What a lane's thread tells its session.
+#[derive(Debug)]
+pub enum Reply {
+    /// For the sender.
+    Message(Control),
+    /// The lane's state was read; the session's other lanes may be waiting for that.
+    Opened,
+    /// The sender broke the protocol.
+    Misbehaved(PeerMisbehaved),
+    /// What is stored forbids this session.
+    Refused(wire::close::CloseCode, String),
+}
+
+/// A lane's thread, seen from outside.
+#[derive(Debug, Clone)]
+pub struct LaneHandle {
+    /// Its commands.
+    pub mailbox: Mailbox<Command>,
+    /// What it has seen, for `status` and metrics.
+    pub view: Arc<Mutex<View>>,
+}
+
+/// A lane as others may see it.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// The epoch, while open.
+    pub epoch: Option<Epoch>,
+    /// Counters.
+    pub counts: Counts,
+    /// Compressed bytes held.
+    pub held_bytes: u64,
+    /// Set while the target fails: since when, and what it said.
+    pub trouble: Option<String>,
+}
+
+/// Commands that may wait for a lane: its frames, which credit bounds to a few thousand at the least
+/// charge, and its offers.
+pub const MAILBOX_CAPACITY: usize = 64 * 1024;
+
+const IDLE: Duration = Duration::from_secs(60);
+/// How soon a failing target is asked again, and how late at most.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// The thread's own state.
+pub struct LaneThread<T> {
+    /// The lane.
+    pub lane: Lane<T>,
+    /// Its commands and view.
+    pub handle: LaneHandle,
+    /// What wakes it.
+    pub bell: Bell,
+    /// The receiver-wide pace.
+    pub pace: Arc<CommitPace>,
+    /// Its place in the pace's queue.
+    pub ticket: Ticket,
+}
+
+#[derive(Default)]
+struct Running {
+    session: Option<(SessionId, mpsc::Sender<Reply>)>,
+    retry: Option<(Instant, Duration)>,
+    stopping: bool,
+}
+
+impl<T: LaneTarget> LaneThread<T> {
+    /// Runs until [`Command::Stop`].
+    pub fn run(mut self) {
+        let mut running = Running::default();
+        loop {
+            while let Some(command) = self.handle.mailbox.pop() {
+                self.obey(&mut running, command);
+            }
+            let wait = self.work(&mut running);
+            self.flush(&running);
+            self.publish(&running);
+            match wait {
+                Some(wait) if running.stopping && wait >= IDLE => break,
+                Some(wait) => self.bell.wait(wait),
+                None => {}
+            }
+        }
+        self.pace.leave(self.ticket);
+        self.lane.close(LaneClosedReason::SessionEnded, "receiver is leaving");
+        self.flush(&running);
+    }
+
+    fn obey(&mut self, running: &mut Running, command: Command) {
+        let ours = |session| running.session.as_ref().is_some_and(|(id, _)| *id == session);
+        let result = match command {
+            Command::Open { session, terms, knowledge, replies } => {
+                running.session = Some((session, replies));
+                running.retry = None;
+                self.open(running, terms, knowledge);
+                Ok(())
+            }
+            Command::Frame(session, epoch, sequence, frame) if ours(session) => {
+                self.lane.handle_frame(epoch, sequence, frame)
+            }
+            Command::Offer(session, epoch, offered) if ours(session) => self.lane.handle_offer(epoch, *offered),
+            Command::LastOffer(session, epoch) if ours(session) => {
+                self.lane.handle_last_offer(epoch);
+                Ok(())
+            }
+            Command::Halted(session, epoch, slot) if ours(session) => {
+                self.lane.handle_halted(epoch, slot);
+                Ok(())
+            }
+            Command::SessionEnded(session) if ours(session) => {
+                running.session = None;
+                Ok(())
+            }
+            Command::Stop => {
+                running.stopping = true;
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        if let Err(misbehaved) = result {
+            self.misbehaved(running, misbehaved);
+        }
+    }
+
+    fn open(&mut self, running: &mut Running, terms: Arc<Terms>, knowledge: Arc<Knowledge>) {
+        let lane = self.lane.id();
+        match self.lane.open(terms, knowledge) {
+            Ok(epoch) => {
+                tracing::debug!(%lane, %epoch, "lane open");
+                running.reply(Reply::Opened);
+            }
+            Err(OpenError::Refused { code, detail }) => running.reply(Reply::Refused(code, detail)),
+            Err(OpenError::Target(error)) => {
+                tracing::warn!(%lane, %error, "could not open lane");
+                let (reason, detail) = (LaneClosedReason::TargetFailed, error.to_string());
+                running.reply(Reply::Message(Control::LaneClosed { lane, epoch: Epoch(0), reason, detail }));
+            }
+        }
+    }
+
+    /// Does what can be done now; says how long to sleep then, or `None` to come straight back.
+    fn work(&mut self, running: &mut Running) -> Option<Duration> {
+        if self.lane.needs_recovery() {
+            return self.recover(running);
+        }
+        if !self.lane.has_work() {
+            self.pace.leave(self.ticket);
+            return Some(IDLE);
+        }
+        if let Err(wait) = self.pace.take(self.ticket) {
+            return Some(wait.max(Duration::from_millis(1)));
+        }
+        let began = Instant::now();
+        match self.lane.step() {
+            Ok(committed) => {
+                self.lane.handle_duration(committed, began.elapsed());
+                running.retry = None;
+            }
+            Err(LaneError::Peer(misbehaved)) => self.misbehaved(running, misbehaved),
+            Err(LaneError::Target(error)) => {
+                let lane = self.lane.id();
+                tracing::warn!(%lane, %error, "transaction failed; asking the target what became of it");
+                let wait = running.retry.map_or(Duration::ZERO, |(_, wait)| wait);
+                running.retry = Some((Instant::now() + wait, wait));
+            }
+        }
+        None
+    }
+
+    fn recover(&mut self, running: &mut Running) -> Option<Duration> {
+        let (due, wait) = *running.retry.get_or_insert_with(|| (Instant::now(), Duration::ZERO));
+        let now = Instant::now();
+        if running.stopping {
+            // Nobody will see the end of this; the next opening reads what became of it.
+            self.lane.close(LaneClosedReason::SessionEnded, "receiver is leaving");
+            return None;
+        }
+        if now < due {
+            return Some(due - now);
+        }
+        let lane = self.lane.id();
+        match self.lane.recover() {
+            Ok(()) => tracing::info!(%lane, "lane recovered; replaying what it holds"),
+            Err(RecoverError::Target(error)) => {
+                let next = (wait * 2).clamp(RETRY_MIN, RETRY_MAX);
+                tracing::warn!(%lane, %error, retry_in = ?next, "target still fails");
+                running.retry = Some((now + next, next));
+            }
+            Err(error @ RecoverError::Superseded { .. }) => {
+                tracing::error!(%lane, %error, "lane contested: another receiver opened it");
+                self.lane.close(LaneClosedReason::Superseded, &error.to_string());
+            }
+            Err(error @ RecoverError::Diverged { .. }) => {
+                tracing::error!(%lane, %error, "stored positions are not ours; opening the lane again");
+                self.lane.close(LaneClosedReason::TargetFailed, &error.to_string());
+            }
+        }
+        None
+    }
+
+    fn misbehaved(&mut self, running: &mut Running, misbehaved: PeerMisbehaved) {
+        self.lane.close(LaneClosedReason::SessionEnded, &misbehaved.to_string());
+        running.reply(Reply::Misbehaved(misbehaved));
+    }
+
+    fn flush(&mut self, running: &Running) {
+        while let Some(message) = self.lane.poll_reply() {
+            running.reply(Reply::Message(message));
+        }
+    }
+
+    fn publish(&self, running: &Running) {
+        let mut view = self.handle.view.lock().unwrap_or_else(PoisonError::into_inner);
+        view.epoch = self.lane.epoch();
+        view.counts = self.lane.counts();
+        view.held_bytes = self.lane.held_bytes();
+        view.trouble = (self.lane.needs_recovery() && running.retry.is_some()).then(|| "target fails".to_owned());
+    }
+}
+
+impl Running {
+    fn reply(&self, reply: Reply) {
+        if let Some((_, replies)) = &self.session {
+            // The session bounds how long this can block: it reads replies first, or it has ended.
+            let _ = replies.blocking_send(reply);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What the sender owes: frames received and not yet acked, held against the credit it was given
+//! (wire-format.md#credit). Sans-IO. An honest sender never exceeds it; one that does is shown the door
+//! before its frame takes memory.
+
+use std::collections::{BTreeMap, HashMap};
+
+use wire::control::CreditTerms;
+use wire::error::PeerMisbehaved;
+use wire::frame::FrameHead;
+use wire::ids::{Epoch, LaneId, Sequence};
+use wire::limits::frame_charge;
+
+/// What becomes of an arriving frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It is the lane's.
+    Hold,
+    /// Its lane was closed or opened again since it was sent.
+    Drop,
+}
+
+/// The frames of one session that are not acked.
+#[derive(Debug)]
+pub struct Ledger {
+    terms: CreditTerms,
+    lanes: HashMap<LaneId, LaneFrames>,
+    held: u64,
+    limit: u64,
+}
+
+#[derive(Debug, Default)]
+struct LaneFrames {
+    epoch: Epoch,
+    charges: BTreeMap<Sequence, u64>,
+    held: u64,
+}
+
+impl Ledger {
+    /// Nothing is held, of a session with `lanes` lanes.
+    pub fn new(terms: CreditTerms, lanes: u16) -> Self {
+        let limit = terms.pool + terms.reserve * u64::from(lanes);
+        Self { terms, lanes: HashMap::new(), held: 0, limit }
+    }
+
+    /// The lane was opened: frames of this epoch are welcome, frames of earlier ones are not any more.
+    pub fn open_lane(&mut self, lane: LaneId, epoch: Epoch) {
+        self.close_lane(lane);
+        self.lanes.insert(lane, LaneFrames { epoch, ..LaneFrames::default() });
+    }
+
+    /// A frame of `len` bytes is arriving; one of an older epoch is to be dropped.
+    pub fn handle_frame(&mut self, head: &FrameHead, len: usize) -> Result<Admission, PeerMisbehaved> {
+        let charge = frame_charge(len);
+        let FrameHead { lane, epoch, sequence } = *head;
+        let Some(frames) = self.lanes.get_mut(&lane) else { return Ok(Admission::Drop) };
+        if epoch < frames.epoch {
+            return Ok(Admission::Drop);
+        }
+        if epoch > frames.epoch {
+            return Err(PeerMisbehaved::EpochFromFuture { current: frames.epoch, found: epoch });
+        }
+        if frames.charges.contains_key(&sequence) {
+            return Err(PeerMisbehaved::SequenceReused(sequence));
+        }
+        let of_lane = frames.held + charge;
+        let lane_limit = self.terms.reserve + self.terms.pool / 2;
+        if of_lane > lane_limit {
+            return Err(PeerMisbehaved::CreditExceeded { held: of_lane, limit: lane_limit });
+        }
+        if self.held + charge > self.limit {
+            return Err(PeerMisbehaved::CreditExceeded { held: self.held + charge, limit: self.limit });
+        }
+        frames.charges.insert(sequence, charge);
+        frames.held = of_lane;
+        self.held += charge;
+        Ok(Admission::Hold)
+    }
+
+    /// An ack for every frame of `lane` up to `sequence` is about to be sent.
+    pub fn handle_ack(&mut self, lane: LaneId, sequence: Sequence) {
+        let Some(frames) = self.lanes.get_mut(&lane) else { return };
+        let later = frames.charges.split_off(&sequence.next());
+        let freed = std::mem::replace(&mut frames.charges, later).values().sum::<u64>();
+        frames.held -= freed;
+        self.held -= freed;
+    }
+
+    /// A lane was closed: its frames are forgotten, and late ones dropped.
+    pub fn close_lane(&mut self, lane: LaneId) {
+        self.held -= self.lanes.remove(&lane).map_or(0, |frames| frames.held);
+    }
+
+    /// Charged bytes held.
+    pub fn held(&self) -> u64 {
+        self.held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TERMS: CreditTerms = CreditTerms { reserve: 10_000, pool: 20_000 };
+
+    fn ledger(lanes: u16) -> Ledger {
+        let mut ledger = Ledger::new(TERMS, lanes);
+        (0..lanes).for_each(|lane| ledger.open_lane(LaneId(lane), Epoch(2)));
+        ledger
+    }
+
+    fn head(lane: u16, epoch: u64, sequence: u64) -> FrameHead {
+        FrameHead { lane: LaneId(lane), epoch: Epoch(epoch), sequence: Sequence(sequence) }
+    }
+
+    #[test]
+    fn a_sender_that_exceeds_its_credit_is_caught() {
+        let mut ledger = ledger(2);
+        assert_eq!(ledger.handle_frame(&head(0, 2, 0), 20_000), Ok(Admission::Hold));
+        assert!(ledger.handle_frame(&head(0, 2, 1), 1).is_err(), "a lane has its reserve and half the pool");
+        assert_eq!(ledger.handle_frame(&head(1, 2, 0), 20_000), Ok(Admission::Hold));
+        ledger.handle_ack(LaneId(0), Sequence(0));
+        assert_eq!(ledger.held(), 20_000);
+        assert_eq!(ledger.handle_frame(&head(0, 2, 1), 1), Ok(Admission::Hold));
+        ledger.close_lane(LaneId(1));
+        assert_eq!(ledger.held(), frame_charge(1));
+    }
+
+    #[test]
+    fn many_tiny_frames_cost_more_than_their_bytes() {
+        let mut ledger = ledger(1);
+        let fit = (0..1000).take_while(|&n| ledger.handle_frame(&head(0, 2, n), 1).is_ok()).count();
+        assert_eq!(fit as u64, 20_000 / frame_charge(1));
+    }
+
+    #[test]
+    fn frames_of_an_older_epoch_are_dropped_and_of_a_newer_one_refused() {
+        let mut ledger = ledger(1);
+        assert_eq!(ledger.handle_frame(&head(0, 1, 0), 100), Ok(Admission::Drop));
+        assert!(ledger.handle_frame(&head(0, 3, 0), 100).is_err());
+        ledger.close_lane(LaneId(0));
+        assert_eq!(ledger.handle_frame(&head(0, 2, 0), 100), Ok(Admission::Drop), "closed");
+        assert_eq!(ledger.held(), 0);
+    }
+}

@@ -1,0 +1,164 @@
+//! The receiver's life: find the target, listen, serve its links, drain, leave.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use link::bell::Bell;
+use link::catalog::Catalog;
+use link::endpoint::{EndpointError, EndpointSettings};
+use link::kafka::admin::KafkaCatalog;
+use link::kafka::{KafkaError, KafkaFault, Properties};
+use link::mailbox::Mailbox;
+use link::shutdown::{Phase, Shutdown};
+use link::tls::{Credentials, End, TlsError};
+use wire::ids::LaneId;
+
+use crate::config::Config;
+use crate::lane::Lane;
+use crate::lane_thread::{LaneHandle, LaneThread, MAILBOX_CAPACITY, View};
+use crate::memory::DecodeMemory;
+use crate::pace::CommitPace;
+use crate::served_link::{LinkSettings, ServedLink, StartLane};
+use crate::server;
+use crate::session::Host;
+use crate::size::TransactionSize;
+use crate::status::Board;
+use crate::target::Target;
+use crate::target::kafka::{KafkaTarget, KafkaTargetConfig};
+
+/// Frames that a sender may have on their way at once, each on its stream; the receiver reads them all.
+const STREAMS: u32 = 1024;
+
+/// How soon a target that does not answer is asked again.
+const TARGET_RETRY: Duration = Duration::from_secs(1);
+
+/// What a receiver works with: the product's are made from its configuration, the demo and tests bring
+/// their own.
+pub struct Parts<T> {
+    /// Writes records.
+    pub target: T,
+    /// Makes and describes topics.
+    pub catalog: Arc<dyn Catalog>,
+}
+
+/// Why a receiver stopped by itself: a human must act.
+#[derive(Debug, thiserror::Error)]
+pub enum Halted {
+    /// The Kafka client cannot work with this configuration.
+    #[error("target: {0}")]
+    Target(#[from] KafkaError),
+    /// The certificates cannot be used.
+    #[error("tls: {0}")]
+    Tls(#[from] TlsError),
+    /// The port cannot be used.
+    #[error("listen: {0}")]
+    Listen(#[from] EndpointError),
+}
+
+impl Parts<KafkaTarget> {
+    /// The real thing. A quarter of the memory is for the lanes' clients.
+    pub fn kafka(config: &Config, properties: &Properties) -> Result<Self, KafkaError> {
+        let target = KafkaTargetConfig {
+            transaction_timeout: config.target.transaction_timeout,
+            ..KafkaTargetConfig::default()
+        };
+        Ok(Self {
+            target: KafkaTarget::new(properties.clone(), target),
+            catalog: Arc::new(KafkaCatalog::start(properties, &config.instance)?),
+        })
+    }
+}
+
+/// Runs a receiver until `shutdown`, or until it is halted. `board` shows what it is doing.
+pub async fn run<T: Target>(
+    config: Config,
+    parts: Parts<T>,
+    board: Arc<Board>,
+    shutdown: Shutdown,
+) -> Result<(), Halted> {
+    let credentials = Credentials::load(&config.tls, End::Server, link::tls::now())?;
+    let settings = EndpointSettings { rate: None, memory: config.memory, uni_streams: STREAMS };
+    let endpoint = link::endpoint::listen(config.listen, &credentials, &settings)?;
+    let Some(cluster_id) = find_target(&parts, &shutdown).await else { return Ok(()) };
+    let links = serve_links(&config, parts);
+    let address = endpoint.local_addr().unwrap_or(config.listen);
+    tracing::info!(%address, links = links.len(), target_cluster = cluster_id, "listening");
+    board.begin(&config, address, links.values().cloned().collect());
+    let host = Arc::new(Host { cluster_id, process: rand::random(), links });
+    server::serve(endpoint, Arc::clone(&host), shutdown.clone()).await;
+    board.drain();
+    let stopping = tokio::task::spawn_blocking(move || host.links.values().for_each(|link| link.stop()));
+    tokio::select! {
+        _ = stopping => {}
+        () = shutdown.reached(Phase::Now) => {}
+    }
+    Ok(())
+}
+
+async fn find_target<T>(parts: &Parts<T>, shutdown: &Shutdown) -> Option<String> {
+    loop {
+        let catalog = Arc::clone(&parts.catalog);
+        match tokio::task::spawn_blocking(move || catalog.cluster_id()).await {
+            Ok(Ok(id)) => return Some(id),
+            Ok(Err(error)) => tracing::warn!(%error, "target cluster does not answer; trying again"),
+            Err(_) => return None,
+        }
+        tokio::select! {
+            () = tokio::time::sleep(TARGET_RETRY) => {}
+            () = shutdown.reached(Phase::Drain) => return None,
+        }
+    }
+}
+
+/// Half of the memory is credit, shared by the links; a quarter holds what is decoded.
+fn serve_links<T: Target>(config: &Config, parts: Parts<T>) -> HashMap<String, Arc<ServedLink>> {
+    let credit_bytes = config.memory.bytes() / 2 / config.links.len().max(1) as u64;
+    let start_lane = start_lane(config, parts.target);
+    let serve = |settings: &crate::config::LinkConfig| {
+        let settings = LinkSettings {
+            name: settings.name.to_string(),
+            senders: settings.senders.iter().map(ToString::to_string).collect(),
+            topics: settings.topics.clone(),
+            rename: settings.rename.clone(),
+            copy_configs: settings.copy_configs,
+            replication: config.target.replication_factor,
+            credit_bytes,
+        };
+        let name = settings.name.clone();
+        let link = ServedLink::new(settings, Arc::clone(&parts.catalog), Arc::clone(&start_lane));
+        (name.to_string(), Arc::new(link))
+    };
+    config.links.iter().map(serve).collect()
+}
+
+fn start_lane<T: Target>(config: &Config, target: T) -> Arc<StartLane> {
+    let at_least_one = |value| NonZeroU32::new(value).unwrap_or(NonZeroU32::MIN);
+    let pace = Arc::new(CommitPace::new(
+        at_least_one(config.target.transactions_per_second),
+        at_least_one(config.target.transaction_burst),
+    ));
+    let memory = DecodeMemory::new(config.memory.bytes() / 4);
+    let timeout = config.target.transaction_timeout;
+    let tickets = AtomicU64::new(0);
+    Arc::new(move |link: &str, id: LaneId| -> Result<(LaneHandle, JoinHandle<()>), KafkaError> {
+        let bell = Bell::default();
+        let handle = LaneHandle {
+            mailbox: Mailbox::new(MAILBOX_CAPACITY, bell.clone()),
+            view: Arc::new(Mutex::new(View::default())),
+        };
+        let lane = Lane::new(id, target.open(link, id)?, Arc::clone(&memory), TransactionSize::new(timeout));
+        let ticket = tickets.fetch_add(1, Ordering::Relaxed);
+        let thread = LaneThread { lane, handle: handle.clone(), bell, pace: Arc::clone(&pace), ticket };
+        let spawned = thread::Builder::new().name(format!("lane-{id}")).spawn(move || thread.run());
+        let thread = spawned.map_err(|error| KafkaError {
+            doing: format!("start lane {id}"),
+            reason: error.to_string(),
+            fault: KafkaFault::Misused,
+        })?;
+        Ok((handle, thread))
+    })
+}

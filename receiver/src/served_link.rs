@@ -1,0 +1,156 @@
+//! One link as this receiver serves it: its lanes, which outlive sessions, and who may send.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use link::catalog::Catalog;
+use link::kafka::KafkaError;
+use link::topics::TopicFilter;
+use tokio::sync::mpsc;
+use wire::control::CreditTerms;
+use wire::ids::LaneId;
+use wire::limits::FRAME_RAW_TARGET;
+
+use crate::arbiter::{Arbiter, Candidate, SessionId, Verdict};
+use crate::config::Rename;
+use crate::lane_thread::{Command, LaneHandle};
+use crate::state_topic::{self, StateTopicError};
+
+/// Room in a reserve beside a frame's body: header and run table.
+const RESERVE_SLACK: u64 = 64 << 10;
+
+/// Starts the thread of one lane.
+pub type StartLane = dyn Fn(&str, LaneId) -> Result<(LaneHandle, JoinHandle<()>), KafkaError> + Send + Sync;
+
+/// What a link is configured with.
+#[derive(Debug, Clone)]
+pub struct LinkSettings {
+    /// Its name.
+    pub name: String,
+    /// The names, any of which a sender's certificate must be valid for.
+    pub senders: Vec<String>,
+    /// What it may carry.
+    pub topics: TopicFilter,
+    /// What its topics are called here.
+    pub rename: Rename,
+    /// Whether a created topic gets the source topic's configuration.
+    pub copy_configs: bool,
+    /// Replication factor of topics it creates; `None` for the cluster's default.
+    pub replication: Option<i32>,
+    /// Compressed bytes that its frames may take.
+    pub credit_bytes: u64,
+}
+
+/// One link.
+pub struct ServedLink {
+    /// Its settings.
+    pub settings: LinkSettings,
+    /// The target cluster.
+    pub catalog: Arc<dyn Catalog>,
+    start_lane: Arc<StartLane>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    arbiter: Arbiter,
+    sessions: HashMap<SessionId, mpsc::Sender<Verdict>>,
+    lanes: Vec<LaneHandle>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl ServedLink {
+    /// A link without lanes yet: the first session says how many it has.
+    pub fn new(settings: LinkSettings, catalog: Arc<dyn Catalog>, start_lane: Arc<StartLane>) -> Self {
+        Self { settings, catalog, start_lane, inner: Mutex::default() }
+    }
+
+    /// A sender asks for the link; `verdicts` hears what becomes of it, now and later.
+    pub fn handle_hello(&self, candidate: Candidate, verdicts: mpsc::Sender<Verdict>) {
+        let mut inner = self.lock();
+        inner.sessions.insert(candidate.session, verdicts);
+        let decided = inner.arbiter.handle_hello(Instant::now(), candidate);
+        inner.dispatch(decided);
+    }
+
+    /// A session ended, whatever it was.
+    pub fn handle_end(&self, session: SessionId) {
+        let mut inner = self.lock();
+        inner.sessions.remove(&session);
+        let decided = inner.arbiter.handle_end(session);
+        inner.dispatch(decided);
+    }
+
+    /// Makes the state topic and the lanes ready. Blocks on the target cluster.
+    pub fn prepare(&self, lanes: u16) -> Result<Vec<LaneHandle>, StateTopicError> {
+        state_topic::prepare(&*self.catalog, &self.settings.name, lanes, self.settings.replication)?;
+        let mut inner = self.lock();
+        if inner.lanes.len() != usize::from(lanes) {
+            inner.stop_lanes();
+            for lane in 0..lanes {
+                let (handle, thread) = (self.start_lane)(&self.settings.name, LaneId(lane))?;
+                inner.lanes.push(handle);
+                inner.threads.push(thread);
+            }
+        }
+        Ok(inner.lanes.clone())
+    }
+
+    /// The credit of a session with `lanes` lanes: a reserve each, and a pool of what is left.
+    pub fn credit(&self, lanes: u16) -> CreditTerms {
+        let lanes = u64::from(lanes);
+        let bytes = self.settings.credit_bytes;
+        let reserve = (FRAME_RAW_TARGET as u64 + RESERVE_SLACK).min(bytes / 2 / lanes);
+        CreditTerms { reserve, pool: bytes - reserve * lanes }
+    }
+
+    /// Whether somebody waits for the link.
+    pub fn has_standby(&self) -> bool {
+        self.lock().arbiter.standbys() > 0
+    }
+
+    /// Who holds the link, who waits, and the lanes, for `status`.
+    pub fn overview(&self) -> (Option<Candidate>, usize, Vec<LaneHandle>) {
+        let inner = self.lock();
+        (inner.arbiter.active().cloned(), inner.arbiter.standbys(), inner.lanes.clone())
+    }
+
+    /// Lets the lanes commit what they hold without a gap, and waits for their threads. Blocks.
+    pub fn stop(&self) {
+        let threads = {
+            let mut inner = self.lock();
+            inner.stop_lanes();
+            std::mem::take(&mut inner.threads)
+        };
+        for thread in threads {
+            let _ = thread.join();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn dispatch(&mut self, verdicts: Vec<Verdict>) {
+        for verdict in verdicts {
+            let session = match &verdict {
+                Verdict::Activate(session) => session,
+                Verdict::StandBy { session, .. } | Verdict::End { session, .. } => session,
+            };
+            if let Some(sender) = self.sessions.get(session) {
+                // A session that does not take its few verdicts is gone; its end will be reported.
+                let _ = sender.try_send(verdict);
+            }
+        }
+    }
+
+    fn stop_lanes(&mut self) {
+        for lane in self.lanes.drain(..) {
+            let _ = lane.mailbox.push(Command::Stop);
+        }
+    }
+}

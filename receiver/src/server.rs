@@ -1,0 +1,78 @@
+//! Accepts channels and gives each a session.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use link::shutdown::{Phase, Shutdown};
+use quinn::{Connection, Endpoint, Incoming};
+use tokio::task::JoinSet;
+use wire::control::Control;
+
+use crate::session::{Host, Refusal, Waiting, greet};
+
+/// Accepts until the shutdown, then waits for the sessions to end.
+pub async fn serve(endpoint: Endpoint, host: Arc<Host>, shutdown: Shutdown) {
+    let next_session = Arc::new(AtomicU64::new(1));
+    let mut sessions = JoinSet::new();
+    loop {
+        tokio::select! {
+            incoming = endpoint.accept() => {
+                let Some(incoming) = incoming else { break };
+                let id = next_session.fetch_add(1, Ordering::Relaxed);
+                sessions.spawn(session(incoming, id, Arc::clone(&host), shutdown.clone()));
+            }
+            Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
+            () = shutdown.reached(Phase::Drain) => break,
+        }
+    }
+    let ended = async { while sessions.join_next().await.is_some() {} };
+    tokio::select! {
+        () = ended => {}
+        () = shutdown.reached(Phase::Now) => {}
+    }
+    // Lets the closes reach the senders, who otherwise wait for a time-out.
+    let _ = tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
+}
+
+async fn session(incoming: Incoming, id: u64, host: Arc<Host>, shutdown: Shutdown) {
+    let remote = incoming.remote_address();
+    let connection: Connection = match incoming.await {
+        Ok(connection) => connection,
+        Err(error) => {
+            let fault = link::endpoint::ChannelFault::of(remote, &error);
+            tracing::warn!(peer = %remote, error = %fault, "peer refused before it said anything");
+            return;
+        }
+    };
+    match greet(&connection, &host).await {
+        Ok(greeted) => {
+            let waiting = Waiting {
+                id,
+                connection,
+                link: greeted.link,
+                hello: greeted.hello,
+                reader: greeted.reader,
+                writer: greeted.writer,
+                host,
+            };
+            waiting.run(shutdown).await;
+        }
+        Err(refusal) => refuse(&connection, refusal).await,
+    }
+}
+
+async fn refuse(connection: &Connection, refusal: Refusal) {
+    let Refusal { ending, writer } = refusal;
+    tracing::warn!(peer = %connection.remote_address(), code = ending.code.name(), detail = ending.detail, "peer refused");
+    if let Some(mut writer) = writer {
+        let close = Control::Close { code: ending.code, detail: ending.detail.clone() };
+        let said = async {
+            if writer.send(&close).await.is_ok() {
+                writer.finish().await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), said).await;
+    }
+    connection.close(u32::from(ending.code.number()).into(), ending.detail.as_bytes());
+}

@@ -1,0 +1,390 @@
+//! The receiver's side of a session: who is it, may it, then messages and frames until it ends.
+//!
+//! The shell of the arbiter, the ledger and the lanes: what may send is the arbiter's decision, what may
+//! be held the ledger's, what is appended the lanes'.
+
+mod frames;
+mod greeting;
+mod joining;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use link::control::{ControlReader, ControlWriter};
+use link::shutdown::{Phase, Shutdown};
+use quinn::Connection;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use wire::close::CloseCode;
+use wire::control::{Control, Hello, Welcome};
+use wire::error::PeerMisbehaved;
+use wire::ids::LaneId;
+
+use crate::arbiter::{Candidate, SessionId, Verdict};
+use crate::knowledge::Knowledge;
+use crate::lane::Terms;
+use crate::lane_thread::{Command, LaneHandle, Reply};
+use crate::ledger::Ledger;
+use crate::served_link::ServedLink;
+use crate::state_topic::StateTopicError;
+
+pub use greeting::{Greeted, Host, Refusal, greet};
+use joining::Joining;
+
+/// Messages that may wait in either direction.
+const CONTROL_QUEUE: usize = 1024;
+
+/// How long the sender may be silent while somebody else waits for the link.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// How long a sender may leave its control stream unread before the session ends.
+const STUCK: Duration = Duration::from_secs(30);
+
+/// How soon a failing target is asked again while a session waits for it.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Why a session ends, as the sender is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// One of a table.
+    pub code: CloseCode,
+    /// For people.
+    pub detail: String,
+}
+
+impl Ending {
+    fn new(code: CloseCode, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+}
+
+impl From<PeerMisbehaved> for Ending {
+    fn from(error: PeerMisbehaved) -> Self {
+        Self::new(error.close_code(), error.to_string())
+    }
+}
+
+/// A session that has said who it is and may wait for the link.
+pub struct Waiting {
+    /// Its number.
+    pub id: SessionId,
+    /// The channel.
+    pub connection: Connection,
+    /// The link it asks for.
+    pub link: Arc<ServedLink>,
+    /// What it said.
+    pub hello: Hello,
+    /// Messages from the sender.
+    pub reader: ControlReader,
+    /// Messages to the sender.
+    pub writer: ControlWriter,
+    /// What every session of this process says of itself.
+    pub host: Arc<Host>,
+}
+
+impl Waiting {
+    /// Waits for the link, then serves it until the session ends.
+    pub async fn run(mut self, shutdown: Shutdown) {
+        let (verdicts_in, mut verdicts) = mpsc::channel(16);
+        let candidate = Candidate {
+            session: self.id,
+            instance: self.hello.instance.clone(),
+            process: self.hello.process,
+            stand_by: self.hello.stand_by,
+            filter_hash: self.hello.filter_hash,
+        };
+        let (link, id, connection) = (Arc::clone(&self.link), self.id, self.connection.clone());
+        link.handle_hello(candidate, verdicts_in);
+        let ending = match self.wait(&mut verdicts, &shutdown).await {
+            Ok(lanes) => self.serve(lanes, &mut verdicts, &shutdown).await,
+            Err(ending) => self.refuse(ending).await,
+        };
+        link.handle_end(id);
+        tracing::info!(
+            link = link.settings.name,
+            session = id,
+            code = ending.code.name(),
+            detail = ending.detail,
+            "session ended"
+        );
+        connection.close(u32::from(ending.code.number()).into(), ending.detail.as_bytes());
+    }
+
+    /// Until the link is ours and its state topic and lanes are ready.
+    async fn wait(
+        &mut self,
+        verdicts: &mut mpsc::Receiver<Verdict>,
+        shutdown: &Shutdown,
+    ) -> Result<Vec<LaneHandle>, Ending> {
+        loop {
+            let verdict = tokio::select! {
+                verdict = verdicts.recv() => verdict,
+                error = self.connection.closed() => return Err(Ending::new(CloseCode::Normal, error.to_string())),
+                () = shutdown.reached(Phase::Drain) => return Err(leaving()),
+            };
+            match verdict {
+                Some(Verdict::Activate(_)) => return self.prepare(shutdown).await,
+                Some(Verdict::StandBy { behind, .. }) => {
+                    tracing::info!(
+                        link = self.link.settings.name,
+                        sender = self.hello.instance,
+                        behind,
+                        "sender stands by"
+                    );
+                    let standby = Control::Standby { behind };
+                    self.writer
+                        .send(&standby)
+                        .await
+                        .map_err(|error| Ending::new(CloseCode::Normal, error.to_string()))?;
+                }
+                Some(Verdict::End { code, detail, .. }) => return Err(Ending { code, detail }),
+                None => return Err(Ending::new(CloseCode::Internal, "link is gone")),
+            }
+        }
+    }
+
+    async fn prepare(&self, shutdown: &Shutdown) -> Result<Vec<LaneHandle>, Ending> {
+        let lanes = self.hello.lanes;
+        loop {
+            let link = Arc::clone(&self.link);
+            let prepared = tokio::task::spawn_blocking(move || link.prepare(lanes)).await;
+            match prepared {
+                Ok(Ok(lanes)) => return Ok(lanes),
+                Ok(Err(StateTopicError::Refused { code, detail })) => return Err(Ending { code, detail }),
+                Ok(Err(StateTopicError::Kafka(error))) => {
+                    tracing::warn!(link = self.link.settings.name, %error, "could not prepare the link's state; trying again");
+                }
+                Err(_) => return Err(Ending::new(CloseCode::Internal, "preparing the link failed")),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RETRY) => {}
+                error = self.connection.closed() => return Err(Ending::new(CloseCode::Normal, error.to_string())),
+                () = shutdown.reached(Phase::Drain) => return Err(leaving()),
+            }
+        }
+    }
+
+    /// Tells the sender why, before the channel goes.
+    async fn refuse(mut self, ending: Ending) -> Ending {
+        let close = Control::Close { code: ending.code, detail: ending.detail.clone() };
+        let said = async {
+            if self.writer.send(&close).await.is_ok() {
+                self.writer.finish().await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), said).await;
+        ending
+    }
+
+    async fn serve(
+        self,
+        lanes: Vec<LaneHandle>,
+        verdicts: &mut mpsc::Receiver<Verdict>,
+        shutdown: &Shutdown,
+    ) -> Ending {
+        let Self { id, connection, link, hello, reader, writer, host } = self;
+        let count = hello.lanes;
+        let terms = Arc::new(Terms {
+            link: link.settings.name.clone(),
+            lanes: count,
+            lane_hash: hello.lane_hash,
+            source_cluster: hello.cluster_id,
+            target_cluster: host.cluster_id.clone(),
+            filter_hash: hello.filter_hash,
+            sender: hello.instance,
+        });
+        let credit = link.credit(count);
+        let (incoming_in, mut incoming) = mpsc::channel(CONTROL_QUEUE);
+        let (outgoing, outgoing_out) = mpsc::channel(CONTROL_QUEUE);
+        let (replies_in, mut replies) = mpsc::channel(CONTROL_QUEUE);
+        let welcome = Control::Welcome(Welcome {
+            version: wire::hello::PROTOCOL_VERSION,
+            features: wire::hello::common_features(wire::hello::FEATURES, hello.features),
+            cluster_id: host.cluster_id.clone(),
+            receiver: host.process,
+            token: rand::random(),
+            credit,
+        });
+        let mut tasks = tokio::task::JoinSet::new();
+        let reading = tasks.spawn(read(reader, incoming_in));
+        let writing = tokio::spawn(write(writer, outgoing_out));
+        let mut active = Active {
+            id,
+            joining: Joining::start(&link, id, &lanes, &mut tasks),
+            lanes,
+            terms,
+            knowledge: Arc::new(Knowledge::new(count)),
+            ledger: Arc::new(Mutex::new(Ledger::new(credit, count))),
+            replies: replies_in,
+            outgoing,
+            heard: Instant::now(),
+        };
+        let (bad_frames, mut misbehaved) = mpsc::channel(1);
+        tasks.spawn(frames::receive(connection.clone(), active.frames(), bad_frames));
+        tracing::info!(link = link.settings.name, session = id, sender = active.terms.sender, peer = %connection.remote_address(), "session began");
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        let mut ending = active.send(welcome).await.err();
+        while ending.is_none() {
+            let result = tokio::select! {
+                message = incoming.recv() => match message {
+                    Some(message) => active.handle(message).await,
+                    None => Err(lost(&connection)),
+                },
+                Some(reply) = replies.recv() => active.handle_reply(reply).await,
+                Some(misbehaved) = misbehaved.recv() => Err(misbehaved),
+                Some(verdict) = verdicts.recv() => match verdict {
+                    Verdict::End { code, detail, .. } => Err(Ending { code, detail }),
+                    _ => Ok(()),
+                },
+                _ = tick.tick() => active.check_silence(&link, &connection),
+                () = shutdown.reached(Phase::Drain) => Err(leaving()),
+            };
+            ending = result.err();
+        }
+        let ending = ending.unwrap_or_else(leaving);
+        active.end(&ending).await;
+        reading.abort();
+        tasks.shutdown().await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), writing).await;
+        ending
+    }
+}
+
+struct Active {
+    id: SessionId,
+    lanes: Vec<LaneHandle>,
+    terms: Arc<Terms>,
+    knowledge: Arc<Knowledge>,
+    ledger: Arc<Mutex<Ledger>>,
+    joining: Joining,
+    replies: mpsc::Sender<Reply>,
+    outgoing: mpsc::Sender<Control>,
+    heard: Instant,
+}
+
+impl Active {
+    fn frames(&self) -> frames::Intake {
+        frames::Intake { session: self.id, lanes: self.lanes.clone(), ledger: Arc::clone(&self.ledger) }
+    }
+
+    async fn handle(&mut self, message: Control) -> Result<(), Ending> {
+        self.heard = Instant::now();
+        match message {
+            Control::OpenLane { lane } => {
+                let (terms, knowledge) = (Arc::clone(&self.terms), Arc::clone(&self.knowledge));
+                let replies = self.replies.clone();
+                self.command(lane, Command::Open { session: self.id, terms, knowledge, replies })
+            }
+            Control::Topic { .. } | Control::Offer { .. } => self.joining.handle(message),
+            Control::PartitionHalted { lane, epoch, slot, reason, detail } => {
+                tracing::error!(%lane, %slot, reason, detail, "sender halted a partition");
+                self.command(lane, Command::Halted(self.id, epoch, slot))
+            }
+            Control::Clock { asked, answered: 0 } => self.send(Control::Clock { asked, answered: unix_nanos() }).await,
+            Control::LaneClosed { .. } => Ok(()),
+            Control::Close { code, detail } => Err(Ending { code, detail }),
+            other => Err(PeerMisbehaved::UnexpectedMessage(wire::codec::control_name(&other)).into()),
+        }
+    }
+
+    async fn handle_reply(&mut self, reply: Reply) -> Result<(), Ending> {
+        match reply {
+            Reply::Message(message) => {
+                match &message {
+                    Control::LaneOpen { lane, epoch } => self.ledger().open_lane(*lane, *epoch),
+                    Control::LaneClosed { lane, .. } => self.ledger().close_lane(*lane),
+                    Control::Ack { lane, sequence, .. } => self.ledger().handle_ack(*lane, *sequence),
+                    _ => {}
+                }
+                self.send(message).await
+            }
+            Reply::Opened => {
+                if self.knowledge.is_complete() {
+                    for lane in &self.lanes {
+                        let _ = lane.mailbox.push(Command::Known);
+                    }
+                }
+                Ok(())
+            }
+            Reply::Misbehaved(error) => Err(error.into()),
+            Reply::Refused(code, detail) => Err(Ending { code, detail }),
+        }
+    }
+
+    fn command(&self, lane: LaneId, command: Command) -> Result<(), Ending> {
+        let Some(handle) = self.lanes.get(usize::from(lane.0)) else {
+            return Err(PeerMisbehaved::UnexpectedMessage("a message for a lane that the link has not").into());
+        };
+        let pushed = handle.mailbox.push(command);
+        pushed.map_err(|_| Ending::new(CloseCode::Busy, format!("lane {lane} has too many messages waiting")))
+    }
+
+    async fn send(&self, message: Control) -> Result<(), Ending> {
+        let sent = self.outgoing.send_timeout(message, STUCK).await;
+        sent.map_err(|_| Ending::new(CloseCode::Internal, "sender does not read its control stream"))
+    }
+
+    /// A silent session is kept, because resuming costs a round trip, unless somebody waits for the link.
+    fn check_silence(&self, link: &ServedLink, connection: &Connection) -> Result<(), Ending> {
+        if connection.close_reason().is_some() {
+            return Err(lost(connection));
+        }
+        if self.heard.elapsed() > SILENCE && link.has_standby() {
+            let detail = format!("silent for {} s while another sender waits", SILENCE.as_secs());
+            return Err(Ending::new(CloseCode::Replaced, detail));
+        }
+        Ok(())
+    }
+
+    /// Tells the lanes and the sender that it is over; what the lanes hold without a gap they still commit.
+    async fn end(self, ending: &Ending) {
+        for lane in &self.lanes {
+            let _ = lane.mailbox.push(Command::SessionEnded(self.id));
+        }
+        let close = Control::Close { code: ending.code, detail: ending.detail.clone() };
+        let _ = self.outgoing.send_timeout(close, Duration::from_secs(1)).await;
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn leaving() -> Ending {
+    Ending::new(CloseCode::Normal, "receiver is leaving")
+}
+
+fn lost(connection: &Connection) -> Ending {
+    let reason = connection.close_reason().map_or_else(|| "control stream ended".to_owned(), |error| error.to_string());
+    Ending::new(CloseCode::Normal, reason)
+}
+
+async fn read(mut reader: ControlReader, into: mpsc::Sender<Control>) {
+    loop {
+        match reader.next().await {
+            Ok(message) => {
+                if into.send(message).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "control stream");
+                return;
+            }
+        }
+    }
+}
+
+async fn write(mut writer: ControlWriter, mut from: mpsc::Receiver<Control>) {
+    while let Some(message) = from.recv().await {
+        if writer.send(&message).await.is_err() {
+            return;
+        }
+    }
+    writer.finish().await;
+}
+
+fn unix_nanos() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,98 @@
+//! The first message of a session, and everything that may be wrong with it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::control::{ControlReader, ControlWriter};
+use link::tls::PeerIdentity;
+use quinn::Connection;
+use wire::control::{Control, Hello, Role};
+use wire::error::{PeerIncompatible, PeerMisbehaved};
+use wire::hello::{VERSIONS, agree};
+use wire::limits::LANES_MAX;
+
+use super::Ending;
+use crate::served_link::ServedLink;
+
+/// How long a peer may take to say hello.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What every session of this process needs.
+pub struct Host {
+    /// Kafka's id of the target cluster.
+    pub cluster_id: String,
+    /// Drawn at process start.
+    pub process: u128,
+    /// The links it serves, by name.
+    pub links: HashMap<String, Arc<ServedLink>>,
+}
+
+/// A peer that may wait for a link.
+pub struct Greeted {
+    /// The link.
+    pub link: Arc<ServedLink>,
+    /// What the peer said.
+    pub hello: Hello,
+    /// Messages from it.
+    pub reader: ControlReader,
+    /// Messages to it.
+    pub writer: ControlWriter,
+}
+
+/// A peer that may not, and what it is told.
+pub struct Refusal {
+    /// Why.
+    pub ending: Ending,
+    /// How to tell it, if it got as far as a control stream.
+    pub writer: Option<ControlWriter>,
+}
+
+/// Takes the peer's hello and checks it against the links of `host`.
+pub async fn greet(connection: &Connection, host: &Host) -> Result<Greeted, Refusal> {
+    let silent =
+        |writer| Refusal { ending: PeerMisbehaved::UnexpectedMessage("silence instead of a hello").into(), writer };
+    let opened = tokio::time::timeout(PATIENCE, connection.accept_bi()).await;
+    let Ok(Ok((send, recv))) = opened else { return Err(silent(None)) };
+    let (writer, mut reader) = (ControlWriter::new(send), ControlReader::new(recv));
+    let message = match tokio::time::timeout(PATIENCE, reader.next()).await {
+        Ok(Ok(message)) => message,
+        Ok(Err(link::control::ControlError::Bytes(error))) => {
+            return Err(Refusal { ending: PeerMisbehaved::Bytes(error).into(), writer: Some(writer) });
+        }
+        _ => return Err(silent(Some(writer))),
+    };
+    let Control::Hello(hello) = message else {
+        // Further channels join here once a link may have more than one (wire-format.md#join-channel).
+        let ending = PeerMisbehaved::UnexpectedMessage(wire::codec::control_name(&message)).into();
+        return Err(Refusal { ending, writer: Some(writer) });
+    };
+    match check(&hello, connection, host) {
+        Ok(link) => Ok(Greeted { link, hello, reader, writer }),
+        Err(ending) => Err(Refusal { ending, writer: Some(writer) }),
+    }
+}
+
+fn check(hello: &Hello, connection: &Connection, host: &Host) -> Result<Arc<ServedLink>, Ending> {
+    if hello.role != Role::Sender {
+        return Err(incompatible(&PeerIncompatible::Role));
+    }
+    agree(VERSIONS, hello.versions).map_err(|error| incompatible(&error))?;
+    let Some(link) = host.links.get(&hello.link) else { return Err(incompatible(&PeerIncompatible::LinkUnknown)) };
+    let identity = PeerIdentity::of(connection);
+    let allowed = identity.as_ref().and_then(|identity| identity.names_any(&link.settings.senders));
+    if allowed.is_none() {
+        return Err(incompatible(&PeerIncompatible::LinkUnauthorized));
+    }
+    if hello.cluster_id == host.cluster_id {
+        return Err(incompatible(&PeerIncompatible::SameCluster));
+    }
+    if hello.lanes == 0 || hello.lanes > LANES_MAX {
+        return Err(PeerMisbehaved::UnexpectedMessage("a lane count out of range").into());
+    }
+    Ok(Arc::clone(link))
+}
+
+fn incompatible(error: &PeerIncompatible) -> Ending {
+    Ending::new(error.close_code(), error.to_string())
+}

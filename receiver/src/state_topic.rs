@@ -1,0 +1,87 @@
+//! The state topic of a link: made with the right settings, or refused with the wrong ones. Checked
+//! before any lane is opened, because a refusal must not have fenced a healthy owner.
+
+use std::time::Duration;
+
+use link::catalog::{Catalog, Isolation, NewTopic, TopicPartition};
+use link::kafka::KafkaError;
+use wire::close::CloseCode;
+
+use crate::state;
+
+/// Settings of a state topic. Small segments keep recovery to one or two of them; compaction keeps one
+/// entry per partition of the link.
+const CONFIGS: &[(&str, &str)] = &[
+    ("cleanup.policy", "compact"),
+    ("compression.type", "producer"),
+    ("delete.retention.ms", "86400000"),
+    ("max.compaction.lag.ms", "3600000"),
+    ("min.cleanable.dirty.ratio", "0.1"),
+    ("segment.bytes", "16777216"),
+    ("segment.ms", "3600000"),
+    ("unclean.leader.election.enable", "false"),
+];
+
+const APPEAR: Duration = Duration::from_secs(10);
+const APPEAR_STEP: Duration = Duration::from_millis(50);
+
+/// Why a link's state topic cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateTopicError {
+    /// The target failed; try again.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// Somebody made or changed it so that positions could be lost.
+    #[error("{detail}")]
+    Refused {
+        /// Which rule.
+        code: CloseCode,
+        /// The values and the remedy.
+        detail: String,
+    },
+}
+
+/// Makes sure that the state topic of `link` is there, with `lanes` partitions, and is kept for ever.
+pub fn prepare(catalog: &dyn Catalog, link: &str, lanes: u16, replication: Option<i32>) -> Result<(), StateTopicError> {
+    let name = state::topic(link);
+    let names = [name.clone()];
+    let lanes = i32::from(lanes);
+    let Some(topic) = catalog.describe(&names)?.pop() else {
+        tracing::info!(topic = name, lanes, "creating the link's state topic");
+        let configs = CONFIGS.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        catalog.create(&[NewTopic { name: name.clone(), partitions: lanes, replication, configs }])?;
+        return appear(catalog, &name, lanes);
+    };
+    if topic.partitions != lanes {
+        let detail = format!(
+            "{name} has {} partitions, one per lane, and the sender's `lanes.count` is {lanes}: it is fixed for the life of a link; set it back or use another link name",
+            topic.partitions
+        );
+        return Err(StateTopicError::Refused { code: CloseCode::LanesChanged, detail });
+    }
+    let configs = catalog.configs(&name)?;
+    match configs.iter().find(|entry| entry.name == "cleanup.policy") {
+        Some(policy) if policy.value != "compact" => {
+            let detail =
+                format!("{name} has cleanup.policy={}: positions would expire; set it to compact", policy.value);
+            Err(StateTopicError::Refused { code: CloseCode::StateRefused, detail })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A created topic is usable once every partition has a leader that answers.
+fn appear(catalog: &dyn Catalog, name: &str, lanes: i32) -> Result<(), StateTopicError> {
+    let partitions: Vec<_> = (0..lanes).map(|partition| TopicPartition { topic: name.to_owned(), partition }).collect();
+    let mut waited = Duration::ZERO;
+    loop {
+        match catalog.bounds(&partitions, Isolation::Uncommitted) {
+            Ok(_) => return Ok(()),
+            Err(error) if waited >= APPEAR => return Err(error.into()),
+            Err(_) => {
+                std::thread::sleep(APPEAR_STEP);
+                waited += APPEAR_STEP;
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The target as a real Kafka cluster: one transactional producer per lane, one state topic per link.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use link::kafka::log::{LogError, LogReader};
+use link::kafka::producer::{ProduceError, Producer, ProducerConfig};
+use link::kafka::{KafkaError, KafkaFault, Properties};
+use wire::frame::{HeaderBlock, RecordRef};
+use wire::ids::{LaneId, Offset};
+
+use super::{Delivered, LaneTarget, StateEntry, Target, TargetError, TargetPartition};
+
+/// How long taking a lane over may take: the target may have to end a predecessor's transaction first.
+const FENCE_WITHIN: Duration = Duration::from_secs(60);
+
+/// What a target writes with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KafkaTargetConfig {
+    /// How long the target keeps a dead receiver's transaction open, holding back its readers.
+    pub transaction_timeout: Duration,
+    /// How many bytes of records may wait in each lane's client.
+    pub lane_memory: u64,
+}
+
+impl Default for KafkaTargetConfig {
+    fn default() -> Self {
+        Self { transaction_timeout: Duration::from_secs(30), lane_memory: 64 << 20 }
+    }
+}
+
+/// Writes a Kafka cluster.
+#[derive(Debug)]
+pub struct KafkaTarget {
+    properties: Arc<Properties>,
+    config: KafkaTargetConfig,
+    /// One per link, so that its lanes share connections.
+    logs: Mutex<HashMap<String, LogReader>>,
+}
+
+impl KafkaTarget {
+    /// A target that has not connected to anything yet.
+    #[must_use]
+    pub fn new(properties: Properties, config: KafkaTargetConfig) -> Self {
+        Self { properties: Arc::new(properties), config, logs: Mutex::default() }
+    }
+}
+
+/// The topic that holds the positions of a link, one partition per lane.
+#[must_use]
+pub fn state_topic(link: &str) -> String {
+    format!("__causeway.{link}.state")
+}
+
+impl Target for KafkaTarget {
+    type Lane = KafkaLane;
+
+    fn open(&self, link: &str, lane: LaneId) -> Result<KafkaLane, KafkaError> {
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = match logs.get(link) {
+            Some(log) => log.clone(),
+            None => logs.entry(link.to_owned()).or_insert(LogReader::start(&self.properties, link)?).clone(),
+        };
+        Ok(KafkaLane {
+            properties: self.properties.clone(),
+            config: self.config,
+            link: link.to_owned(),
+            transactional_id: format!("causeway.{link}.{lane}"),
+            state_topic: state_topic(link).into(),
+            lane,
+            log,
+            producer: None,
+            timestamps_altered: 0,
+        })
+    }
+}
+
+/// Writes one lane.
+#[derive(Debug)]
+pub struct KafkaLane {
+    properties: Arc<Properties>,
+    config: KafkaTargetConfig,
+    link: String,
+    transactional_id: String,
+    state_topic: Arc<str>,
+    lane: LaneId,
+    log: LogReader,
+    /// `None` until fenced, and after a discard.
+    producer: Option<Producer>,
+    timestamps_altered: u64,
+}
+
+impl KafkaLane {
+    /// How many records had their timestamp moved from 0 to 1: the client takes 0 for "now".
+    #[must_use]
+    pub fn timestamps_altered(&self) -> u64 {
+        self.timestamps_altered + self.producer.as_ref().map_or(0, Producer::timestamps_altered)
+    }
+
+    fn producer(&mut self) -> Result<&mut Producer, TargetError> {
+        let lane = self.lane;
+        self.producer.as_mut().ok_or_else(|| {
+            let reason = "it has not been fenced since it was opened or discarded".to_owned();
+            KafkaError { doing: format!("write of lane {lane}"), reason, fault: KafkaFault::Misused }.into()
+        })
+    }
+
+    fn partition(&self) -> i32 {
+        i32::from(self.lane.0)
+    }
+
+    fn untrusted(&self, reason: impl ToString) -> TargetError {
+        TargetError::State { lane: self.lane, reason: reason.to_string() }
+    }
+}
+
+impl LaneTarget for KafkaLane {
+    fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError> {
+        let log = self.log.read(&self.state_topic, self.partition()).map_err(|error| match error {
+            LogError::Kafka(error) => error.into(),
+            error => self.untrusted(error),
+        })?;
+        let mut entries = BTreeMap::new();
+        for (key, value) in log {
+            let key = key.ok_or_else(|| self.untrusted("a record without a key, which is none of ours"))?;
+            match value {
+                Some(value) => entries.insert(key, value),
+                None => entries.remove(&key),
+            };
+        }
+        Ok(entries.into_iter().map(|(key, value)| StateEntry { key, value: Some(value) }).collect())
+    }
+
+    fn fence(&mut self) -> Result<(), TargetError> {
+        self.discard();
+        let config = ProducerConfig {
+            link: &self.link,
+            transactional_id: &self.transactional_id,
+            transaction_timeout: self.config.transaction_timeout,
+            memory: self.config.lane_memory,
+        };
+        self.producer = Some(Producer::fence(&self.properties, &config, FENCE_WITHIN)?);
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<(), TargetError> {
+        Ok(self.producer()?.begin()?)
+    }
+
+    fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError> {
+        Ok(self.producer()?.produce(&to.topic, to.partition, record, frame)?)
+    }
+
+    fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
+        let (topic, partition, headers) = (self.state_topic.clone(), self.partition(), HeaderBlock::default());
+        // Nothing of ours reads the time; operators and the topic's compaction do.
+        let timestamp = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let timestamp = i64::try_from(timestamp).unwrap_or(-1);
+        let record = RecordRef { offset: Offset(0), timestamp, key: Some(key), value, headers: headers.as_headers() };
+        // The value is no part of any frame, so that the client copies it.
+        Ok(self.producer()?.produce(&topic, partition, &record, &Bytes::new())?)
+    }
+
+    fn drain(&mut self) -> Result<Delivered, TargetError> {
+        let appended = self.producer()?.drain()?;
+        let data = appended.into_iter().filter(|end| end.topic != self.state_topic);
+        let ends = data.map(|end| (TargetPartition { topic: end.topic, partition: end.partition }, end.last));
+        Ok(Delivered { ends: ends.collect() })
+    }
+
+    fn commit(&mut self) -> Result<(), TargetError> {
+        Ok(self.producer()?.commit()?)
+    }
+
+    fn discard(&mut self) {
+        let altered = self.producer.take().map_or(0, |producer| producer.timestamps_altered());
+        self.timestamps_altered += altered;
+    }
+}
+
+impl From<ProduceError> for TargetError {
+    fn from(error: ProduceError) -> Self {
+        match error {
+            ProduceError::Kafka(error) => Self::Kafka(error),
+            ProduceError::Rejected { topic, partition, reason } => {
+                Self::Rejected { partition: TargetPartition { topic, partition }, reason }
+            }
+        }
+    }
+}

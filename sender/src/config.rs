@@ -1,0 +1,207 @@
+//! A sender's config file: what may be written ([`SECTIONS`]), and what it means.
+
+mod fields;
+
+use std::path::Path;
+use std::time::Duration;
+
+use link::admin::Listen;
+use link::config::value::choice;
+use link::config::{self, Address, DeValue, Document, Problems, Properties, Rejection, Reported, Setting};
+use link::logging::LogSettings;
+use link::names::{InstanceName, LinkName, PeerName};
+use link::tls::TlsFiles;
+use link::topics::TopicFilter;
+use wire::compress::Codec;
+use wire::units::{Rate, Size};
+
+pub use fields::{EXAMPLE, MEMORY_PER_LANE, SECTIONS};
+
+/// Says why a librdkafka property may not be passed through, if it may not.
+pub type Forbidden = fn(&str) -> Option<&'static str>;
+
+/// Everything a sender is told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The link it serves.
+    pub link: LinkName,
+    /// Its name across restarts.
+    pub instance: InstanceName,
+    /// What it may hold.
+    pub memory: Size,
+    /// Where records come from.
+    pub source: SourceConfig,
+    /// Where frames go.
+    pub wan: WanConfig,
+    /// How many lanes the link has.
+    pub lanes: u16,
+    /// Who it is and whom it believes.
+    pub tls: TlsFiles,
+    /// Where it can be asked.
+    pub admin: Listen,
+    /// How it logs.
+    pub log: LogSettings,
+}
+
+/// `[source]`.
+#[derive(Debug, Clone)]
+pub struct SourceConfig {
+    /// Brokers to ask first.
+    pub bootstrap_servers: Vec<Address>,
+    /// Which topics to carry.
+    pub filter: TopicFilter,
+    /// Where the link begins.
+    pub start: Start,
+    /// librdkafka properties.
+    pub client: Properties,
+}
+
+/// `[wan]`.
+#[derive(Debug, Clone)]
+pub struct WanConfig {
+    /// The receiver's addresses, in the order to be tried.
+    pub receiver: Vec<Address>,
+    /// The name its certificate must bear; `None` for the host dialled.
+    pub server_name: Option<PeerName>,
+    /// The link's bandwidth, where it is stated.
+    pub rate: Option<Rate>,
+    /// How frames are compressed.
+    pub codec: Codec,
+    /// How long a record may wait for others while the link is idle.
+    pub linger: Duration,
+}
+
+/// Where a link begins in a partition it has never carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the oldest record that still exists.
+    Earliest,
+    /// After the newest record, taken once.
+    Latest,
+    /// At the first record stamped at or after this, in ms since the Unix epoch.
+    Timestamp(i64),
+}
+
+/// Reads the file at `path`; files that it names must exist.
+pub fn load(path: &Path, forbidden: Forbidden) -> Result<Config, Problems> {
+    config::load(path, SECTIONS, |document| read(document, forbidden))
+}
+
+/// Reads `text` as [`load`] would, looking at no other file; `name` stands for it in messages.
+pub fn parse(text: &str, name: &str, forbidden: Forbidden) -> Result<Config, Problems> {
+    config::parse(text, name, SECTIONS, |document| read(document, forbidden))
+}
+
+/// Every setting, in Markdown.
+pub fn reference() -> String {
+    config::reference(SECTIONS)
+}
+
+fn read(document: &Document<'_>, forbidden: Forbidden) -> Result<Config, Reported> {
+    let top = document.table("");
+    let (link, instance, memory) = (top.read("link"), top.read_optional("instance"), top.read("memory"));
+    let lanes = document.table("lanes").read("count").map(|count: u32| {
+        // The field's bounds end at 64.
+        u16::try_from(count).unwrap_or(u16::MAX)
+    });
+    if let (Ok(memory), Ok(lanes)) = (memory, lanes) {
+        fitting(document, memory, lanes);
+    }
+    let (source, wan) = (read_source(document, forbidden), read_wan(document));
+    let (tls, admin, log) = (TlsFiles::read(document), Listen::read(document), LogSettings::read(document));
+    Ok(Config {
+        link: link?,
+        instance: instance?.unwrap_or_else(InstanceName::of_host),
+        memory: memory?,
+        source: source?,
+        wan: wan?,
+        lanes: lanes?,
+        tls: tls?,
+        admin: admin?,
+        log: log?,
+    })
+}
+
+/// Refuses memory that so many lanes cannot share.
+fn fitting(document: &Document<'_>, memory: Size, lanes: u16) {
+    let needed = Size::from_bytes(MEMORY_PER_LANE.bytes() * u64::from(lanes));
+    if memory < needed {
+        let message = format!(
+            "`memory` is {memory}, too little for {lanes} lanes of {MEMORY_PER_LANE} each; raise it to {needed} or lower `lanes.count`"
+        );
+        document.table("").refuse("memory", message);
+    }
+}
+
+fn read_source(document: &Document<'_>, forbidden: Forbidden) -> Result<SourceConfig, Reported> {
+    let table = document.table("source");
+    let (bootstrap_servers, start) = (table.read_list("bootstrap_servers"), table.read("start"));
+    let (topics, exclude) = (table.read_list("topics"), table.read_list("exclude"));
+    let client = document.table("source.client").read_properties(forbidden);
+    let filter = TopicFilter::new(topics?, exclude?);
+    if let Some(both) = filter.topics().iter().find(|topic| filter.exclude().contains(topic)) {
+        let message = format!("`source.exclude` takes back \"{}\" from `source.topics`; remove one", both.as_str());
+        return Err(table.refuse("exclude", message));
+    }
+    Ok(SourceConfig { bootstrap_servers: bootstrap_servers?, filter, start: start?, client: client? })
+}
+
+fn read_wan(document: &Document<'_>) -> Result<WanConfig, Reported> {
+    let table = document.table("wan");
+    let (receiver, server_name) = (table.read_list("receiver"), table.read_optional("server_name"));
+    let (rate, linger) = (table.read_optional("rate"), table.read("linger"));
+    let compression = table.read::<Compression>("compression");
+    Ok(WanConfig {
+        receiver: receiver?,
+        server_name: server_name?,
+        rate: rate?,
+        codec: compression?.0,
+        linger: linger?,
+    })
+}
+
+impl Setting for Start {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+        let written = match value {
+            DeValue::Datetime(datetime) => datetime.to_string(),
+            DeValue::String(text) => text.to_string(),
+            _ => return Err(Rejection::Kind),
+        };
+        match written.as_str() {
+            "earliest" => return Ok(Self::Earliest),
+            "latest" => return Ok(Self::Latest),
+            _ => {}
+        }
+        let timestamp = written.parse::<jiff::Timestamp>().map_err(|_| {
+            let hint = "write \"earliest\", \"latest\" or a time with its offset, such as \"2026-01-31T06:00:00Z\"";
+            Rejection::because(format!("\"{written}\" is no start; {hint}"))
+        })?;
+        Ok(Self::Timestamp(timestamp.as_millisecond()))
+    }
+}
+
+/// A codec as it is written: a word, and for zstd a level.
+struct Compression(Codec);
+
+/// zstd's own range without its negative levels, which lz4 beats, and its "ultra" levels, whose
+/// memory is not bounded by ours.
+const ZSTD_LEVELS: std::ops::RangeInclusive<i32> = 1..=19;
+
+impl Setting for Compression {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+        let level = value.as_str().and_then(|text| text.strip_prefix("zstd:"));
+        let Some(level) = level else {
+            return choice(value, &[("none", Codec::None), ("lz4", Codec::Lz4), ("zstd", Codec::Zstd(1))]).map(Self);
+        };
+        match level.parse() {
+            Ok(level) if ZSTD_LEVELS.contains(&level) => Ok(Self(Codec::Zstd(level))),
+            _ => {
+                let (min, max) = (ZSTD_LEVELS.start(), ZSTD_LEVELS.end());
+                Err(Rejection::because(format!("\"{level}\" is no zstd level; write \"zstd:{min}\" to \"zstd:{max}\"")))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

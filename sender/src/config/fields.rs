@@ -1,0 +1,165 @@
+//! What may be written in a sender's config: the tables behind the loader and the reference.
+
+use link::admin::{self, Listen};
+use link::config::{Absent, Field, Section, Shape};
+use link::{logging, tls};
+use wire::units::Size;
+
+/// The least memory for each lane.
+pub const MEMORY_PER_LANE: Size = Size::from_bytes(4 << 20);
+
+/// The smallest useful file.
+pub const EXAMPLE: &str = r#"link = "fra-to-sin"
+
+[source]
+bootstrap_servers = ["kafka-1.fra.example:9092"]
+topics = ["orders", "payments.*"]
+
+[wan]
+receiver = "link.sin.example:7443"
+
+[tls]
+ca = "pki/ca.pem"
+certificate = "pki/sender.pem"
+key = "pki/sender.key"
+"#;
+
+/// A sender's whole config.
+pub const SECTIONS: &[Section] = &[
+    Section { path: "", shape: Shape::Table, doc: "Which link this sender serves.", fields: TOP },
+    Section { path: "source", shape: Shape::Table, doc: "The cluster that records come from.", fields: SOURCE },
+    Section { path: "wan", shape: Shape::Table, doc: "The way to the receiver: facts, not tuning.", fields: WAN },
+    Section {
+        path: "lanes",
+        shape: Shape::Table,
+        doc: "How a link's partitions are divided into units of ownership and transaction.",
+        fields: LANES,
+    },
+    tls::SECTION,
+    Section {
+        path: "admin",
+        shape: Shape::Table,
+        doc: admin::SECTION_DOC,
+        fields: &[Listen::field(r#""127.0.0.1:7401""#)],
+    },
+    logging::SECTION,
+    Section {
+        path: "source.client",
+        shape: Shape::Properties,
+        doc: "librdkafka properties, passed through by their own names: how to reach and authenticate to the source \
+              cluster. Those that would break the promise are refused. Secrets come from files: \
+              `\"sasl.password\" = { file = \"/run/secrets/sasl\" }`.",
+        fields: &[],
+    },
+];
+
+const TOP: &[Field] = &[
+    Field {
+        name: "link",
+        kind: "a name of `a-z 0-9 . _ -`, at most 64 characters",
+        absent: Absent::Required,
+        bounds: None,
+        doc: "The link's name, the same on both sides. Its state is kept in the target under this name, so another \
+              name is another link, which begins at `start`.",
+    },
+    Field {
+        name: "instance",
+        kind: "a name",
+        absent: Absent::Otherwise("this machine's host name"),
+        bounds: None,
+        doc: "What this process is called across restarts. Two senders of one link need different ones: the second \
+              then stands by; with the same one it replaces the first.",
+    },
+    Field {
+        name: "memory",
+        kind: "a size, such as `256 MiB`",
+        absent: Absent::Default(r#""256 MiB""#),
+        bounds: Some((r#""64 MiB""#, r#""64 GiB""#)),
+        doc: "What records and frames may occupy, at least 4 MiB per lane. More lets more be under way on a long path.",
+    },
+];
+
+const SOURCE: &[Field] = &[
+    Field {
+        name: "bootstrap_servers",
+        kind: "a list of addresses, such as `kafka-1.fra.example:9092`",
+        absent: Absent::Required,
+        bounds: None,
+        doc: "Brokers of the source cluster to ask for the others.",
+    },
+    Field {
+        name: "topics",
+        kind: "a list of topic names and patterns, such as `orders` or `payments.*`",
+        absent: Absent::Required,
+        bounds: None,
+        doc: "What the link carries. An entry that could be a topic's name (`A-Z a-z 0-9 . _ -`) is exactly that \
+              topic; any other is a regular expression over the whole name. Names that begin with `__` are never \
+              carried.",
+    },
+    Field {
+        name: "exclude",
+        kind: "a list of topic names and patterns",
+        absent: Absent::Default("[]"),
+        bounds: None,
+        doc: "What `topics` matches but the link does not carry.",
+    },
+    Field {
+        name: "start",
+        kind: "`earliest`, `latest` or a time, such as `2026-01-31T06:00:00Z`",
+        absent: Absent::Default(r#""earliest""#),
+        bounds: None,
+        doc: "Where the link begins in what it has never carried: at the oldest record, after the newest one as of \
+              the first start, or at the first record stamped at or after a time. Decided once and stored in the \
+              target.",
+    },
+];
+
+const WAN: &[Field] = &[
+    Field {
+        name: "receiver",
+        kind: "one address or a list, such as `link.sin.example:7443`",
+        absent: Absent::Required,
+        bounds: None,
+        doc: "Where the receiver listens (UDP). Several are tried in order; names are resolved again at each dial.",
+    },
+    Field {
+        name: "server_name",
+        kind: "a DNS name or IP address",
+        absent: Absent::Otherwise("the host of the address dialled"),
+        bounds: None,
+        doc: "The name that the receiver's certificate must bear.",
+    },
+    Field {
+        name: "rate",
+        kind: "a rate, such as `500 Mbit/s`",
+        absent: Absent::Otherwise("none stated"),
+        bounds: Some((r#""64 kbit/s""#, r#""100 Gbit/s""#)),
+        doc: "The bandwidth this link was given. Frame sizes, windows and credit are derived from it; it is not yet \
+              enforced as a limit.",
+    },
+    Field {
+        name: "compression",
+        kind: "`none`, `lz4`, or `zstd` with a level from 1 to 19, such as `zstd:3`",
+        absent: Absent::Default(r#""lz4""#),
+        bounds: None,
+        doc: "How frames are compressed; `zstd` alone is level 1. A higher level costs CPU and saves bandwidth. A frame \
+              that would grow is sent as it is.",
+    },
+    Field {
+        name: "linger",
+        kind: "a duration, such as `5 ms`",
+        absent: Absent::Default(r#""5 ms""#),
+        bounds: Some((r#""0 ms""#, r#""1 s""#)),
+        doc: "How long a record waits for others while the link is idle. More makes larger frames and fewer \
+              transactions of a trickle, and each record that much later.",
+    },
+];
+
+const LANES: &[Field] = &[Field {
+    name: "count",
+    kind: "a count",
+    absent: Absent::Default("8"),
+    bounds: Some(("1", "64")),
+    doc: "Fixed for the life of the link. Each lane is one transactional producer at the receiver and one consumer \
+          here; more lanes commit in parallel, and cost transactions and connections.",
+}];

@@ -1,0 +1,96 @@
+use super::*;
+
+fn read(text: &str) -> Result<Config, String> {
+    let forbidden: Forbidden = |name| (name == "isolation.level").then_some("a link copies committed records only");
+    parse(text, "sender.toml", forbidden).map_err(|problems| problems.to_string())
+}
+
+/// The example with `line` in the section that the line before it names.
+fn with(section: &str, line: &str) -> Result<Config, String> {
+    let text = EXAMPLE.replace(section, &format!("{section}\n{line}"));
+    assert_ne!(text, EXAMPLE, "the example has {section}");
+    read(&text)
+}
+
+#[test]
+fn the_example_is_enough_and_the_rest_takes_its_default() {
+    let config = read(EXAMPLE).unwrap();
+    assert_eq!(&*config.link, "fra-to-sin");
+    assert_eq!(config.instance, InstanceName::of_host());
+    assert_eq!((config.memory, config.lanes), (Size::from_bytes(256 << 20), 8));
+    assert!(config.source.filter.matches("orders") && config.source.filter.matches("payments.eu"));
+    assert_eq!(config.source.start, Start::Earliest);
+    assert_eq!(config.wan.receiver[0].to_string(), "link.sin.example:7443");
+    assert_eq!((config.wan.server_name, config.wan.rate), (None, None));
+    assert_eq!((config.wan.codec, config.wan.linger), (Codec::Lz4, Duration::from_millis(5)));
+    assert_eq!(config.admin.0.unwrap().to_string(), "127.0.0.1:7401");
+}
+
+#[test]
+fn an_empty_file_names_everything_that_is_missing_at_once() {
+    let problems = read("").unwrap_err();
+    for key in
+        ["link", "source.bootstrap_servers", "source.topics", "wan.receiver", "tls.ca", "tls.certificate", "tls.key"]
+    {
+        assert!(problems.contains(&format!("`{key}` is missing; it takes ")), "{key}: {problems}");
+    }
+    assert_eq!(problems.lines().count(), 7, "{problems}");
+}
+
+#[test]
+fn a_start_is_a_word_or_a_time_with_its_offset() {
+    for (written, start) in [
+        ("\"latest\"", Start::Latest),
+        ("\"1970-01-01T01:00:00.5+01:00\"", Start::Timestamp(500)),
+        ("1970-01-01T00:00:01Z", Start::Timestamp(1000)),
+    ] {
+        assert_eq!(with("[source]", &format!("start = {written}")).unwrap().source.start, start);
+    }
+    for wrong in ["\"newest\"", "\"2026-01-31T06:00:00\"", "2026-01-31"] {
+        let problem = with("[source]", &format!("start = {wrong}")).unwrap_err();
+        assert!(problem.contains("sender.toml:4:9: `source.start`: ") && problem.contains("is no start"), "{problem}");
+    }
+    assert!(with("[source]", "start = 5").unwrap_err().contains("is of type integer; it takes `earliest`"));
+}
+
+#[test]
+fn a_codec_is_a_word_and_for_zstd_a_level() {
+    for (written, codec) in [("none", Codec::None), ("zstd", Codec::Zstd(1)), ("zstd:19", Codec::Zstd(19))] {
+        assert_eq!(with("[wan]", &format!("compression = \"{written}\"")).unwrap().wan.codec, codec);
+    }
+    assert!(with("[wan]", "compression = \"zstd:20\"").unwrap_err().contains("write \"zstd:1\" to \"zstd:19\""));
+    assert!(with("[wan]", "compression = \"lz5\"").unwrap_err().contains("did you mean \"lz4\"?"));
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_refused_with_a_way_out() {
+    let problem = read(&format!("memory = \"64 MiB\"\n{EXAMPLE}\n[lanes]\ncount = 64\n")).unwrap_err();
+    let expected = "sender.toml:1:10: `memory` is 64 MiB, too little for 64 lanes of 4 MiB each; \
+                    raise it to 256 MiB or lower `lanes.count`";
+    assert_eq!(problem, expected);
+    let problem = with("[source]", "exclude = [\"tmp\", \"orders\"]").unwrap_err();
+    assert!(problem.contains("`source.exclude` takes back \"orders\" from `source.topics`; remove one"), "{problem}");
+}
+
+#[test]
+fn patterns_names_and_properties_are_checked_where_they_stand() {
+    let problem = with("[source]", "exclude = [\"ok\", \"a(\"]").unwrap_err();
+    assert!(problem.contains("sender.toml:4:18: `source.exclude`: \"a(\" is no regular expression: "), "{problem}");
+    let problem = with("[wan]", "server_name = \"a b\"").unwrap_err();
+    assert!(problem.contains("`wan.server_name`: \"a b\" is not a DNS name"), "{problem}");
+    let problem = read(&format!("{EXAMPLE}\n[source.client]\nisolation.level = \"x\"\n")).unwrap_err();
+    assert!(problem.contains("`isolation.level` in [source.client] is refused: a link copies"), "{problem}");
+}
+
+#[test]
+fn the_published_reference_is_printed_from_these_tables() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let body = format!("\n```toml\n{EXAMPLE}```\n\n{}\n", reference());
+    let printed = config::spliced(&page, "sender", &body).expect("the page has the sender's marks");
+    if std::env::var_os("CAUSEWAY_WRITE_DOCS").is_some() {
+        std::fs::write(path, printed).unwrap();
+    } else {
+        assert!(page == printed, "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit docs/configuration.md");
+    }
+}

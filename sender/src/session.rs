@@ -1,0 +1,349 @@
+//! The sender's side of a session: one handshake, then messages and frames until it ends.
+//!
+//! The shell of the roster and the lanes: every decision about partitions is the roster's, every decision
+//! about records the lane's.
+
+mod handshake;
+mod offering;
+mod opening;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::control::{ControlReader, ControlWriter};
+use link::shutdown::{Phase, Shutdown};
+use quinn::Connection;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use wire::close::CloseCode;
+use wire::control::{Control, LaneClosedReason, Welcome};
+use wire::ids::{Epoch, LaneId, Slot};
+
+use crate::bank::CreditBank;
+use crate::discovery::Topics;
+use crate::lane_thread::{Command, LaneHandle, SessionPart};
+use crate::roster::{Due, Roster};
+use crate::source::Assignment;
+use crate::transport::Channels;
+
+pub use handshake::{HandshakeError, Handshaken, Identity, shake_hands};
+pub use offering::Offering;
+use opening::Reopen;
+
+/// Messages that may wait in either direction; the other end's flow control does the rest.
+const CONTROL_QUEUE: usize = 1024;
+
+/// How often the sender shows that it is alive and asks the receiver's clock.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long a draining session waits for the last acks: half of the 10 s that a drain may take.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How a session ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SessionEnd {
+    /// We drained and left.
+    #[error("drained")]
+    Drained,
+    /// The receiver closed it.
+    #[error("receiver closed the session: {} ({detail})", code.sentence())]
+    Closed {
+        /// Why.
+        code: CloseCode,
+        /// For people.
+        detail: String,
+    },
+    /// The path or the peer is gone.
+    #[error("session lost: {0}")]
+    Lost(String),
+}
+
+impl SessionEnd {
+    /// Why `connection` ended: the close that the receiver sent says more than the stream it took down.
+    fn of(connection: &Connection, otherwise: impl FnOnce() -> String) -> Self {
+        match connection.close_reason() {
+            Some(quinn::ConnectionError::ApplicationClosed(close)) => Self::Closed {
+                code: CloseCode::from(u64::from(close.error_code) as u16),
+                detail: String::from_utf8_lossy(&close.reason).into_owned(),
+            },
+            Some(error) => Self::Lost(error.to_string()),
+            None => Self::Lost(otherwise()),
+        }
+    }
+}
+
+/// What a session works with.
+pub struct Session<'a> {
+    /// The lanes of this process.
+    pub lanes: &'a [LaneHandle],
+    /// What the source has.
+    pub topics: watch::Receiver<Topics>,
+    /// Looks partitions up and writes the offers.
+    pub offering: Offering,
+    /// How lanes pack, but for the credit, which the receiver states.
+    pub packing: crate::lane::Packing,
+}
+
+struct Active<'a> {
+    session: Session<'a>,
+    connection: Connection,
+    roster: Roster,
+    part: SessionPart,
+    dues: mpsc::Sender<Due>,
+    reopen: Reopen,
+    opened: HashMap<(LaneId, Epoch), Vec<Assignment>>,
+}
+
+impl Session<'_> {
+    /// Runs the session that `shaken` began until it ends.
+    pub async fn run(self, connection: Connection, shaken: Handshaken, shutdown: Shutdown) -> SessionEnd {
+        let Handshaken { reader, writer, welcome } = shaken;
+        let (incoming_in, mut incoming) = mpsc::channel(CONTROL_QUEUE);
+        let (outgoing, outgoing_out) = mpsc::channel(CONTROL_QUEUE);
+        let (dues, dues_out) = mpsc::channel(self.lanes.len() * 2 + 16);
+        let reading = tokio::spawn(read(reader, incoming_in));
+        let writing = tokio::spawn(write(writer, outgoing_out));
+        let offering = tokio::spawn(self.offering.clone().run(dues_out, self.topics.clone(), outgoing.clone()));
+        let mut active = Active::new(self, connection.clone(), &welcome, outgoing, dues);
+        let end = active.run(&mut incoming, &shutdown).await;
+        for lane in active.session.lanes {
+            // A full mailbox belongs to a lane that is stuck; the process ends by its own rules then.
+            let _ = lane.mailbox.push(Command::Close);
+        }
+        drop(active);
+        offering.abort();
+        reading.abort();
+        let (code, detail) = match &end {
+            SessionEnd::Drained => (CloseCode::Normal, "drained".to_owned()),
+            other => (CloseCode::Normal, other.to_string()),
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), writing).await;
+        connection.close(u32::from(code.number()).into(), detail.as_bytes());
+        end
+    }
+}
+
+impl<'a> Active<'a> {
+    fn new(
+        session: Session<'a>,
+        connection: Connection,
+        welcome: &Welcome,
+        control: mpsc::Sender<Control>,
+        dues: mpsc::Sender<Due>,
+    ) -> Self {
+        let bells: Vec<_> = session.lanes.iter().map(|lane| lane.bell.clone()).collect();
+        let bank = Arc::new(CreditBank::new(welcome.credit, bells.clone()));
+        let packing = session.packing.within(bank.request_max(), welcome.credit.reserve);
+        let channels = Channels::new(connection.clone(), bells);
+        let lanes = session.lanes.len() as u16;
+        Self {
+            session,
+            connection,
+            roster: Roster::new(lanes),
+            part: SessionPart { bank, channels, control, packing },
+            dues,
+            reopen: Reopen::new(lanes),
+            opened: HashMap::new(),
+        }
+    }
+
+    async fn run(&mut self, incoming: &mut mpsc::Receiver<Control>, shutdown: &Shutdown) -> SessionEnd {
+        let mut clock = tokio::time::interval(CLOCK_INTERVAL);
+        let mut drain_until = None;
+        loop {
+            let reopen_at = self.reopen.next_timeout();
+            tokio::select! {
+                message = incoming.recv() => {
+                    let Some(message) = message else { return self.lost() };
+                    if let Err(end) = self.handle_all(message, incoming) {
+                        return end;
+                    }
+                }
+                changed = self.session.topics.changed() => {
+                    if changed.is_err() {
+                        return SessionEnd::Lost("discovery ended".to_owned());
+                    }
+                    self.offer_due();
+                }
+                () = sleep_until(reopen_at) => self.open_lanes(),
+                now = clock.tick() => {
+                    self.send(Control::Clock { asked: unix_nanos(), answered: 0 });
+                    // Offers that found no room are tried again.
+                    self.offer_due();
+                    if drain_until.is_some_and(|until| now >= until) || self.is_drained(drain_until) {
+                        return SessionEnd::Drained;
+                    }
+                }
+                () = shutdown.reached(Phase::Drain), if drain_until.is_none() => {
+                    drain_until = Some(Instant::now() + DRAIN_PATIENCE);
+                    clock.reset_after(Duration::from_millis(50));
+                    clock = tokio::time::interval(Duration::from_millis(50));
+                    self.drain();
+                }
+                () = shutdown.reached(Phase::Now) => return SessionEnd::Drained,
+            }
+        }
+    }
+
+    fn is_drained(&self, drain_until: Option<Instant>) -> bool {
+        drain_until.is_some() && self.session.lanes.iter().all(|lane| lane.progress.is_drained())
+    }
+
+    fn drain(&self) {
+        for lane in self.session.lanes {
+            let _ = lane.mailbox.push(Command::Drain);
+        }
+    }
+
+    /// Handles `message` and whatever else has arrived, then starts to read what was opened: many opened
+    /// partitions become one assignment.
+    fn handle_all(&mut self, message: Control, incoming: &mut mpsc::Receiver<Control>) -> Result<(), SessionEnd> {
+        self.handle(message)?;
+        while let Ok(message) = incoming.try_recv() {
+            self.handle(message)?;
+        }
+        for ((lane, epoch), assignments) in std::mem::take(&mut self.opened) {
+            self.command(lane, Command::Partitions(epoch, assignments))?;
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, message: Control) -> Result<(), SessionEnd> {
+        match message {
+            Control::LaneOpen { lane, epoch } => {
+                self.roster.handle_lane_open(lane, epoch);
+                self.command(lane, Command::Open { epoch, session: self.part.clone() })?;
+                self.offer_due();
+                Ok(())
+            }
+            Control::LaneClosed { lane, reason, detail, .. } => self.handle_lane_closed(lane, reason, &detail),
+            Control::PartitionOpen { lane, epoch, slot, position, leader_epoch } => {
+                if let Some(partition) = self.roster.partition(lane, epoch, slot) {
+                    let topic = Arc::clone(&partition.topic);
+                    let partition = partition.partition;
+                    let assignment = Assignment { slot, topic, partition, position, leader_epoch };
+                    self.opened.entry((lane, epoch)).or_default().push(assignment);
+                }
+                Ok(())
+            }
+            Control::PartitionHalted { lane, epoch, slot, reason, detail } => {
+                self.handle_halted(lane, epoch, slot, &reason, &detail)
+            }
+            Control::Ack { lane, epoch, sequence } => {
+                self.reopen.handle_progress(lane);
+                self.command(lane, Command::Ack(epoch, sequence))
+            }
+            Control::Close { code, detail } => Err(SessionEnd::Closed { code, detail }),
+            Control::Clock { .. } => Ok(()),
+            _ => Err(SessionEnd::Lost("receiver sent a message that has no place here".to_owned())),
+        }
+    }
+
+    fn handle_lane_closed(&mut self, lane: LaneId, reason: LaneClosedReason, detail: &str) -> Result<(), SessionEnd> {
+        self.roster.handle_lane_closed(lane);
+        match reason {
+            LaneClosedReason::SessionEnded => {}
+            LaneClosedReason::TargetFailed => {
+                tracing::warn!(%lane, detail, "lane closed by the receiver; opening it again")
+            }
+            LaneClosedReason::Superseded => {
+                tracing::error!(%lane, detail, "lane contested: another receiver opened it")
+            }
+            LaneClosedReason::Refused => tracing::error!(%lane, detail, "lane refused by the receiver"),
+        }
+        self.reopen.handle_closed(lane, reason, Instant::now(), rand::random());
+        self.command(lane, Command::Close)
+    }
+
+    fn handle_halted(
+        &mut self,
+        lane: LaneId,
+        epoch: Epoch,
+        slot: Slot,
+        reason: &str,
+        detail: &str,
+    ) -> Result<(), SessionEnd> {
+        let handle = self.session.lanes.get(usize::from(lane.0));
+        if let (Some(partition), Some(handle)) = (self.roster.partition(lane, epoch, slot), handle) {
+            handle.progress.record_halt(partition, reason, detail);
+        }
+        self.command(lane, Command::Halted(epoch, slot))
+    }
+
+    /// Opens the lanes that are due: all of them at the start, closed ones after their back-off.
+    fn open_lanes(&mut self) {
+        for lane in self.reopen.poll_due(Instant::now()) {
+            self.send(Control::OpenLane { lane });
+        }
+    }
+
+    fn offer_due(&mut self) {
+        let topics = self.session.topics.borrow_and_update().clone();
+        // Room for every lane at once is kept in the queue; see its capacity.
+        while self.dues.capacity() >= self.session.lanes.len() {
+            let due = self.roster.poll_due(&topics);
+            if due.is_empty() {
+                return;
+            }
+            for due in due {
+                let _ = self.dues.try_send(due);
+            }
+        }
+    }
+
+    fn command(&self, lane: LaneId, command: Command) -> Result<(), SessionEnd> {
+        let handle = self.session.lanes.get(usize::from(lane.0));
+        let handle =
+            handle.ok_or_else(|| SessionEnd::Lost(format!("receiver names lane {lane}, which the link has not")))?;
+        let pushed = handle.mailbox.push(command);
+        pushed.map_err(|_| SessionEnd::Lost(format!("lane {lane} is stuck: its mailbox is full")))
+    }
+
+    fn send(&self, message: Control) {
+        if self.part.control.try_send(message).is_err() {
+            tracing::debug!("control queue is full or closed; the session is about to end");
+        }
+    }
+
+    fn lost(&self) -> SessionEnd {
+        SessionEnd::of(&self.connection, || "control stream ended".to_owned())
+    }
+}
+
+async fn read(mut reader: ControlReader, into: mpsc::Sender<Control>) {
+    loop {
+        match reader.next().await {
+            Ok(message) => {
+                if into.send(message).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "control stream");
+                return;
+            }
+        }
+    }
+}
+
+async fn write(mut writer: ControlWriter, mut from: mpsc::Receiver<Control>) {
+    while let Some(message) = from.recv().await {
+        if writer.send(&message).await.is_err() {
+            return;
+        }
+    }
+    writer.finish().await;
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn unix_nanos() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,157 @@
+//! One Kafka node: its properties, its log directory, its process.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use rand::RngExt;
+
+use crate::guard::Guarded;
+use crate::jars::Kafka;
+
+/// Below the range from which systems hand out ports to outgoing connections: a killed broker finds its own
+/// port still free.
+const PORTS: std::ops::Range<u16> = 12_000..32_000;
+
+/// What all nodes of a cluster agree on.
+#[derive(Debug, Clone)]
+pub struct Membership {
+    /// Kafka's id of the cluster: 16 bytes in URL-safe base64.
+    pub cluster_id: String,
+    /// Node ids with their controller ports.
+    pub voters: Vec<(u32, u16)>,
+}
+
+/// One node in combined mode, broker and controller.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Its node id, from 1.
+    pub id: u32,
+    /// Where clients reach it, on loopback.
+    pub port: u16,
+    /// Where the other controllers reach it, on loopback.
+    pub controller_port: u16,
+    /// Its properties, logs and data; they survive a restart.
+    pub dir: PathBuf,
+}
+
+impl Node {
+    /// A node that is a cluster by itself.
+    pub fn alone(dir: &Path) -> Result<(Self, Membership)> {
+        let ports = free_ports(2)?;
+        let node = Self { id: 1, port: ports[0], controller_port: ports[1], dir: dir.to_owned() };
+        let membership = Membership { cluster_id: random_id(), voters: vec![(1, ports[1])] };
+        Ok((node, membership))
+    }
+
+    /// Where Kafka keeps its partitions.
+    pub fn log_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// Starts its process, on the data it left behind if it ran before.
+    pub fn start(&self, kafka: &Kafka, membership: &Membership, java_options: &[&str]) -> Result<Guarded> {
+        if !self.log_dir().exists() {
+            self.format(kafka, membership)?;
+        }
+        let properties = self.dir.join("server.properties");
+        fs::write(&properties, self.properties(membership))?;
+        let mut java = kafka.java(java_options, "kafka.Kafka");
+        java.arg(&properties);
+        Guarded::spawn(&java, &self.dir.join("broker.log"))
+    }
+
+    /// Whether something accepts connections on its client port.
+    pub fn listens(&self) -> bool {
+        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.port);
+        TcpStream::connect_timeout(&address.into(), Duration::from_millis(200)).is_ok()
+    }
+
+    /// What `kafka-storage format` would write, without starting a Java of its own for it.
+    fn format(&self, kafka: &Kafka, membership: &Membership) -> Result<()> {
+        let log_dir = self.log_dir();
+        fs::create_dir_all(&log_dir)?;
+        fs::copy(kafka.checkpoint(), log_dir.join("bootstrap.checkpoint"))?;
+        let meta = format!(
+            "version=1\nnode.id={}\ncluster.id={}\ndirectory.id={}\n",
+            self.id,
+            membership.cluster_id,
+            random_id()
+        );
+        fs::write(log_dir.join("meta.properties"), meta)?;
+        Ok(())
+    }
+
+    /// Its `server.properties`.
+    ///
+    /// Sessions time out after 3 s, so that a killed broker's partitions move within a test's patience.
+    pub fn properties(&self, membership: &Membership) -> String {
+        let Self { id, port, controller_port, .. } = self;
+        let log_dir = self.log_dir();
+        let (replicas, in_sync) = if membership.voters.len() >= 3 { (3, 2) } else { (1, 1) };
+        let mut voters = String::new();
+        for (id, port) in &membership.voters {
+            let comma = if voters.is_empty() { "" } else { "," };
+            let _ = write!(voters, "{comma}{id}@127.0.0.1:{port}");
+        }
+        format!(
+            "process.roles=broker,controller
+node.id={id}
+controller.quorum.voters={voters}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={log_dir}
+default.replication.factor={replicas}
+min.insync.replicas={in_sync}
+offsets.topic.replication.factor={replicas}
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor={replicas}
+transaction.state.log.min.isr={in_sync}
+transaction.state.log.num.partitions=8
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=3000
+group.initial.rebalance.delay.ms=0
+auto.create.topics.enable=false
+message.max.bytes=10485760
+log.cleaner.backoff.ms=500
+",
+            log_dir = log_dir.display()
+        )
+    }
+}
+
+/// Loopback ports that nobody uses, neither for TCP nor for UDP.
+pub fn free_ports(count: usize) -> Result<Vec<u16>> {
+    let mut rng = rand::rng();
+    // Held until all are found, so that none is found twice.
+    let mut held: Vec<(u16, TcpListener, UdpSocket)> = Vec::new();
+    for _ in 0..1_000 {
+        if held.len() == count {
+            return Ok(held.into_iter().map(|(port, ..)| port).collect());
+        }
+        let port = rng.random_range(PORTS);
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, port));
+        if let (Ok(tcp), Ok(udp)) = (tcp, udp) {
+            held.push((port, tcp, udp));
+        }
+    }
+    bail!("no {count} free loopback ports in {PORTS:?}")
+}
+
+/// A random Kafka id: 16 bytes in unpadded URL-safe base64.
+pub(crate) fn random_id() -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut rng = rand::rng();
+    // 22 digits hold 132 bits; the last may use only the upper 2 of its 6, or the id is not 16 bytes long.
+    // Ids beginning with a dash would read as options to Kafka's own tools.
+    let first = char::from(ALPHABET[rng.random_range(0..62)]);
+    let middle = (0..20).map(|_| char::from(ALPHABET[rng.random_range(0..64)])).collect::<String>();
+    let last = char::from(ALPHABET[rng.random_range(0..4) * 16]);
+    format!("{first}{middle}{last}")
+}

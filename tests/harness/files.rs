@@ -1,0 +1,181 @@
+//! What a link is started with: certificates and the two configuration files, in a directory of its own.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use crate::admin::Admin;
+use crate::broker::free_ports;
+use crate::cluster::Cluster;
+use crate::process::{Process, binary};
+use crate::scratch::Scratch;
+
+/// A link's files. Removed when dropped, so it must outlive the processes.
+#[derive(Debug)]
+pub struct LinkFiles {
+    /// Runs `causeway send`.
+    pub sender: Side,
+    /// Runs `causeway receive`.
+    pub receiver: Side,
+    scratch: Scratch,
+}
+
+impl LinkFiles {
+    /// Certificates, and files that say no more than they must: everything else has the product's default
+    /// until [`Side::set`] says otherwise. Link names must be unique per target cluster.
+    pub fn new(link: &str, source: &Cluster, target: &Cluster, topics: &[&str]) -> Result<Self> {
+        let scratch = Scratch::new("link")?;
+        let pki = scratch.path().join("pki");
+        make_pki(&pki, link)?;
+        let port = free_ports(1)?[0];
+
+        let mut sender = Side::new("send", "sender", &scratch)?;
+        sender.set("", "link", &quoted(link)).set("", "instance", &quoted("sender"));
+        sender.set("source", "bootstrap_servers", &list(&source.addresses()));
+        sender.set("source", "topics", &list(topics));
+        sender.set("wan", "receiver", &quoted(&format!("127.0.0.1:{port}")));
+        sender.tls(&pki, "sender");
+
+        let mut receiver = Side::new("receive", "receiver", &scratch)?;
+        receiver.set("", "listen", &quoted(&format!("127.0.0.1:{port}")));
+        receiver.set("", "instance", &quoted("receiver"));
+        receiver.set("target", "bootstrap_servers", &list(&target.addresses()));
+        receiver.set("[links]", "name", &quoted(link));
+        receiver.set("[links]", "senders", &list(&[SENDER_NAME]));
+        receiver.set("[links]", "topics", &list(topics));
+        receiver.tls(&pki, "receiver");
+
+        Ok(Self { sender, receiver, scratch })
+    }
+
+    /// A second sender of the same link, under another instance name.
+    pub fn another_sender(&self, instance: &str) -> Result<Side> {
+        let mut side = self.sender.twin(instance, &self.scratch)?;
+        side.set("", "instance", &quoted(instance));
+        Ok(side)
+    }
+
+    /// A second receiver of the same link, on a port of its own, as somebody might start by mistake.
+    pub fn another_receiver(&self, instance: &str) -> Result<Side> {
+        let mut side = self.receiver.twin(instance, &self.scratch)?;
+        side.set("", "instance", &quoted(instance));
+        side.set("", "listen", &quoted(&format!("127.0.0.1:{}", free_ports(1)?[0])));
+        Ok(side)
+    }
+}
+
+/// The name in the sender's certificate.
+const SENDER_NAME: &str = "sender.test";
+
+fn make_pki(dir: &std::path::Path, link: &str) -> Result<()> {
+    let mut init = Command::new(binary()?);
+    init.args(["pki", "init"]).arg(dir);
+    init.args(["--link", link, "--sender", SENDER_NAME, "--receiver", "127.0.0.1"]);
+    let output = init.output()?;
+    ensure!(output.status.success(), "{init:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// One side's configuration file and how to start it.
+#[derive(Debug, Clone)]
+pub struct Side {
+    command: &'static str,
+    name: String,
+    dir: PathBuf,
+    admin: Admin,
+    /// By table; the first has no name and holds the keys above all tables.
+    tables: Vec<(String, Vec<(String, String)>)>,
+    environment: Vec<(String, String)>,
+}
+
+impl Side {
+    fn new(command: &'static str, name: &str, scratch: &Scratch) -> Result<Self> {
+        let admin = Admin::new(SocketAddr::from((Ipv4Addr::LOCALHOST, free_ports(1)?[0])));
+        let mut side = Self {
+            command,
+            name: name.to_owned(),
+            dir: scratch.path().to_owned(),
+            admin,
+            tables: vec![(String::new(), Vec::new())],
+            environment: Vec::new(),
+        };
+        side.set("admin", "listen", &quoted(&admin.address().to_string()));
+        Ok(side)
+    }
+
+    fn twin(&self, name: &str, scratch: &Scratch) -> Result<Self> {
+        let fresh = Self::new(self.command, name, scratch)?;
+        let mut twin = Self { name: fresh.name, admin: fresh.admin, ..self.clone() };
+        twin.set("admin", "listen", &quoted(&fresh.admin.address().to_string()));
+        Ok(twin)
+    }
+
+    fn tls(&mut self, pki: &std::path::Path, name: &str) {
+        let path = |file: String| quoted(&pki.join(file).display().to_string());
+        self.set("tls", "ca", &path("ca.pem".to_owned()));
+        self.set("tls", "certificate", &path(format!("{name}.pem")));
+        self.set("tls", "key", &path(format!("{name}.key")));
+    }
+
+    /// Sets a key to a TOML value (strings with their quotes). The table is `""` for keys above all tables,
+    /// `"[links]"` for a `[[links]]`. Counts from the next start on.
+    pub fn set(&mut self, table: &str, key: &str, value: &str) -> &mut Self {
+        let index = self.tables.iter().position(|(name, _)| name == table).unwrap_or_else(|| {
+            self.tables.push((table.to_owned(), Vec::new()));
+            self.tables.len() - 1
+        });
+        let entries = &mut self.tables[index].1;
+        entries.retain(|(name, _)| name != key);
+        entries.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets an environment variable for the process.
+    pub fn env(&mut self, key: &str, value: &str) -> &mut Self {
+        self.environment.retain(|(name, _)| name != key);
+        self.environment.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The file as it would be written.
+    pub fn toml(&self) -> String {
+        let mut text = String::new();
+        for (table, entries) in &self.tables {
+            if !table.is_empty() {
+                let _ = writeln!(text, "\n[{table}]");
+            }
+            for (key, value) in entries {
+                let _ = writeln!(text, "{key} = {value}");
+            }
+        }
+        text
+    }
+
+    /// Writes the file and returns where it is.
+    pub fn write(&self) -> Result<PathBuf> {
+        let file = self.dir.join(format!("{}.toml", self.name));
+        fs::write(&file, self.toml())?;
+        Ok(file)
+    }
+
+    /// Writes the file and starts the process. Returns at once: [`Admin::wait_until_ready`] waits.
+    pub fn start(&self) -> Result<Process> {
+        let mut command = Command::new(binary()?);
+        command.arg(self.command).arg(self.write()?);
+        command.envs(self.environment.iter().map(|(key, value)| (key, value)));
+        Process::start(&command, &self.dir.join(format!("{}.log", self.name)), self.admin)
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("{text:?}")
+}
+
+fn list<S: AsRef<str>>(items: &[S]) -> String {
+    let items: Vec<String> = items.iter().map(|item| quoted(item.as_ref())).collect();
+    format!("[{}]", items.join(", "))
+}

@@ -1,0 +1,194 @@
+//! A child process that cannot outlive us.
+//!
+//! Between us and the child stands a small shell that holds the read end of a pipe whose only write end is
+//! ours. However this process ends (return, panic, SIGKILL), the kernel closes that end, and the shell kills
+//! the child. The shell leads its own process group, so that a Ctrl-C meant for us does not take it first.
+//! Signals travel as words on the same pipe: the shell is the child's parent and so never hits a recycled
+//! process id.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::wait::until_ok;
+
+/// `$1` is the log, the rest the command. Exits with the child's code, 128 + n where signal n ended it.
+const SUPERVISOR: &str = r#"
+exec 3<&0 </dev/null
+log=$1; shift
+"$@" 3<&- >>"$log" 2>&1 &
+child=$!
+( while read -r signal; do kill -s "$signal" "$child"; done; kill -s KILL "$child" ) <&3 3<&- >/dev/null 2>&1 &
+watcher=$!
+exec 3<&-
+echo "$child"
+exec >&- 2>&-
+wait "$child"; code=$?
+kill -s KILL "$watcher"; wait "$watcher"
+exit "$code"
+"#;
+
+/// How much of a log is shown where something went wrong.
+const LOG_TAIL_LINES: usize = 40;
+
+/// A signal a test may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGKILL: gone at once, nothing tidied up.
+    Kill,
+    /// SIGTERM: asked to leave.
+    Term,
+    /// SIGHUP: asked to read its configuration again.
+    Hup,
+    /// SIGSTOP: frozen until [`Signal::Cont`].
+    Stop,
+    /// SIGCONT: goes on.
+    Cont,
+}
+
+impl Signal {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "KILL",
+            Self::Term => "TERM",
+            Self::Hup => "HUP",
+            Self::Stop => "STOP",
+            Self::Cont => "CONT",
+        }
+    }
+}
+
+/// A running child. Dropping it kills the child and waits until it is gone.
+#[derive(Debug)]
+pub struct Guarded {
+    supervisor: Child,
+    pipe: ChildStdin,
+    pid: u32,
+    log: PathBuf,
+}
+
+impl Guarded {
+    /// Starts `command` (program, arguments, environment and directory are taken from it) and appends what it
+    /// prints to `log`.
+    pub fn spawn(command: &Command, log: &Path) -> Result<Self> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", SUPERVISOR, "causeway-test-guard"]).arg(log);
+        shell.arg(command.get_program()).args(command.get_args());
+        for (key, value) in command.get_envs() {
+            match value {
+                Some(value) => shell.env(key, value),
+                None => shell.env_remove(key),
+            };
+        }
+        if let Some(dir) = command.get_current_dir() {
+            shell.current_dir(dir);
+        }
+        let mut supervisor =
+            shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start sh")?;
+        let pipe = supervisor.stdin.take().context("sh has no stdin")?;
+        let stdout = supervisor.stdout.take().context("sh has no stdout")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let pid = line.trim().parse().with_context(|| format!("sh said {line:?} in place of a process id"))?;
+        Ok(Self { supervisor, pipe, pid, log: log.to_owned() })
+    }
+
+    /// The child's process id, for `/proc`.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Sends a signal and returns at once. No error if the child is gone already.
+    pub fn signal(&mut self, signal: Signal) {
+        // A broken pipe means that the supervisor has left, and it leaves only after the child.
+        let _ = writeln!(self.pipe, "{}", signal.name());
+    }
+
+    /// SIGKILL, and waits until the child is gone.
+    pub fn kill(&mut self) {
+        self.signal(Signal::Kill);
+        let _ = self.supervisor.wait();
+    }
+
+    /// The exit code if it has ended: 128 + n where signal n ended it, as shells have it.
+    pub fn exit_code(&mut self) -> Result<Option<i32>> {
+        Ok(self.supervisor.try_wait()?.map(|status| status.code().unwrap_or(-1)))
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait(&mut self, timeout: Duration) -> Result<i32> {
+        until_ok("a process to end", timeout, || self.exit_code()).with_context(|| self.log_tail())
+    }
+
+    /// What it printed last, under the log's name.
+    pub fn log_tail(&self) -> String {
+        log_tail(&self.log)
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The last lines of a log, under its name.
+pub fn log_tail(log: &Path) -> String {
+    let bytes = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    let tail = &lines[lines.len().saturating_sub(LOG_TAIL_LINES)..];
+    format!("--- last lines of {}\n{}", log.display(), tail.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::Scratch;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    fn guarded(scratch: &Scratch, script: &str) -> Result<Guarded> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Guarded::spawn(&command, &scratch.path().join("log"))
+    }
+
+    #[test]
+    fn an_exit_code_and_what_was_printed_come_through() -> Result<()> {
+        let scratch = Scratch::new("guard")?;
+        let mut child = guarded(&scratch, "echo out; echo err >&2; exit 7")?;
+        assert_eq!(child.wait(SOON)?, 7);
+        assert!(child.log_tail().ends_with("out\nerr"));
+        Ok(())
+    }
+
+    #[test]
+    fn signals_reach_the_child() -> Result<()> {
+        let scratch = Scratch::new("guard")?;
+        let mut child = guarded(&scratch, "trap 'exit 5' TERM; echo up; while :; do sleep 0.05; done")?;
+        until_ok("the child to be up", SOON, || Ok(child.log_tail().ends_with("up").then_some(())))?;
+        child.signal(Signal::Term);
+        assert_eq!(child.wait(SOON)?, 5);
+        let mut child = guarded(&scratch, "exec sleep 60")?;
+        child.kill();
+        assert_eq!(child.exit_code()?, Some(137));
+        Ok(())
+    }
+
+    #[test]
+    fn dropping_it_ends_the_child() -> Result<()> {
+        let scratch = Scratch::new("guard")?;
+        let child = guarded(&scratch, "exec sleep 60")?;
+        let process = Path::new("/proc").join(child.pid().to_string());
+        assert!(process.exists());
+        drop(child);
+        assert!(!process.exists());
+        Ok(())
+    }
+}

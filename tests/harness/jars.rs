@@ -1,0 +1,158 @@
+//! Where Kafka comes from: its published jars, fetched once by Maven into the user's cache.
+//!
+//! A finished set appears in the cache by one rename, so that test processes that fetch at the same time
+//! waste a little work and never see half a set.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+
+use crate::broker::{Membership, Node};
+use crate::guard::Signal;
+use crate::wait::until_ok;
+
+const POM: &str = include_str!("kafka-jars.pom.xml");
+
+/// Kafka's version and ours of what lies beside the jars: raise the last number when that changes.
+const SET: &str = "kafka-4.1.1-1";
+
+/// Java's class data archive of a started broker; it saves each start a third of its CPU time.
+const CLASS_ARCHIVE: &str = "broker.jsa";
+
+/// What a log directory begins with: Kafka's own output of `kafka-storage format`, the same for every cluster
+/// whose voters are named in its properties.
+const CHECKPOINT: &str = "bootstrap.checkpoint";
+
+/// A set of jars, ready to run brokers from.
+#[derive(Debug, Clone)]
+pub struct Kafka {
+    dir: PathBuf,
+}
+
+impl Kafka {
+    /// The set in the user's cache, which is fetched first where it is missing.
+    pub fn get() -> Result<Self> {
+        static DIR: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+        let dir = DIR.get_or_init(|| find_or_fetch().map_err(|error| format!("{error:#}")));
+        dir.clone().map(|dir| Self { dir }).map_err(|error| anyhow!(error))
+    }
+
+    /// `java` set up for one of Kafka's main classes. Tuned to start fast, since tests start brokers often.
+    pub fn java(&self, options: &[&str], main_class: &str) -> Command {
+        let mut java = Command::new("java");
+        // Relative, because Java refuses a class archive whose class path has moved, and ours moves once.
+        java.current_dir(&self.dir).args(["-cp", "jars/*"]);
+        java.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xms128m", "-Xmx512m"]);
+        if self.dir.join(CLASS_ARCHIVE).exists() {
+            java.arg(format!("-XX:SharedArchiveFile={CLASS_ARCHIVE}")).arg("-Xshare:auto");
+        }
+        java.args(options);
+        java.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn").arg(main_class);
+        java
+    }
+
+    /// The file that every log directory of a new cluster begins with.
+    pub fn checkpoint(&self) -> PathBuf {
+        self.dir.join(CHECKPOINT)
+    }
+
+    /// The directory of the set, for the message that says where it is.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+fn find_or_fetch() -> Result<PathBuf> {
+    require("java", "-version")?;
+    let cache = cache_dir()?;
+    let set = cache.join(SET);
+    if set.exists() {
+        return Ok(set);
+    }
+    require("mvn", "-version")?;
+    fs::create_dir_all(&cache)?;
+    let staging = tempfile::Builder::new().prefix(".fetching-").tempdir_in(&cache)?;
+    fetch(staging.path()).context("cannot fetch Kafka's jars with Maven")?;
+    let kafka = Kafka { dir: staging.path().to_owned() };
+    format_once(&kafka).context("cannot format a Kafka log directory")?;
+    archive_classes(&kafka).context("cannot start a first Kafka broker")?;
+    match fs::rename(staging.path(), &set) {
+        // Gone from under its guard, which must not remove what another process may put there.
+        Ok(()) => drop(staging.keep()),
+        Err(error) => ensure!(set.exists(), "cannot put Kafka's jars into {}: {error}", set.display()),
+    }
+    Ok(set)
+}
+
+fn cache_dir() -> Result<PathBuf> {
+    let cache = match std::env::var_os("XDG_CACHE_HOME").filter(|dir| !dir.is_empty()) {
+        Some(dir) => PathBuf::from(dir),
+        None => {
+            PathBuf::from(std::env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?).join(".cache")
+        }
+    };
+    Ok(cache.join("causeway"))
+}
+
+fn require(program: &str, question: &str) -> Result<()> {
+    let answer = Command::new(program).arg(question).stdin(Stdio::null()).output();
+    ensure!(
+        answer.is_ok_and(|output| output.status.success()),
+        "the real-Kafka tests need Java 17 or newer and Maven, and `{program} {question}` does not run: install them \
+         (Debian, Ubuntu: apt-get install openjdk-17-jdk-headless maven)"
+    );
+    Ok(())
+}
+
+fn fetch(dir: &Path) -> Result<()> {
+    fs::write(dir.join("pom.xml"), POM)?;
+    let output = Command::new("mvn")
+        .args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=jars"])
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .output()?;
+    let said = || String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success(), "mvn failed: {}", said());
+    Ok(())
+}
+
+fn format_once(kafka: &Kafka) -> Result<()> {
+    let properties = kafka.dir.join("format.properties");
+    let log_dir = kafka.dir.join("formatted");
+    let membership = Membership { cluster_id: "AAAAAAAAAAAAAAAAAAAAAQ".to_owned(), voters: vec![(1, 1)] };
+    let node = Node { id: 1, port: 2, controller_port: 1, dir: log_dir.clone() };
+    fs::write(&properties, node.properties(&membership))?;
+    let output = kafka
+        .java(&[], "kafka.tools.StorageTool")
+        .args(["format", "--cluster-id", &membership.cluster_id, "--config"])
+        .arg(&properties)
+        .stdin(Stdio::null())
+        .output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    fs::rename(node.log_dir().join(CHECKPOINT), kafka.checkpoint())?;
+    fs::remove_dir_all(&log_dir)?;
+    fs::remove_file(&properties)?;
+    Ok(())
+}
+
+/// Runs one broker until it is up and lets it write down the classes it loaded.
+fn archive_classes(kafka: &Kafka) -> Result<()> {
+    let dir = kafka.dir.join("first");
+    let (node, membership) = Node::alone(&dir)?;
+    let option = format!("-XX:ArchiveClassesAtExit={CLASS_ARCHIVE}");
+    let mut process = node.start(kafka, &membership, &[&option])?;
+    until_ok("the first broker's port", Duration::from_secs(60), || {
+        if let Some(code) = process.exit_code()? {
+            bail!("it left with code {code}: {}", process.log_tail());
+        }
+        Ok(node.listens().then_some(()))
+    })?;
+    process.signal(Signal::Term);
+    process.wait(Duration::from_secs(60))?;
+    fs::remove_dir_all(&dir)?;
+    Ok(())
+}

@@ -1,0 +1,351 @@
+//! Producers that keep a journal: what the cluster acknowledged, and nothing else.
+//!
+//! They are idempotent, so that a retry writes no record twice, and they never give one up: a record that
+//! is neither acknowledged nor refused would make the journal worthless, and ends the test.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, anyhow, bail};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rdkafka::client::ClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::{ClientConfig, Message};
+
+use crate::cluster::Cluster;
+use crate::reader::{Isolation, Reader};
+use crate::record::{Contents, Entry, Record};
+use crate::topics::unique;
+
+/// How long a record, a flush or a commit may take while brokers are killed and restarted.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Records start this long ago, so that none is in the future whatever their number. Not a day: a broker that
+/// loads its log forgets idempotent producers whose last record is stamped more than 24 h ago
+/// (`producer.id.expiration.ms`), and then a retry is written twice.
+const PAST: Duration = Duration::from_secs(12 * 3600);
+
+/// What was written.
+#[derive(Debug, Clone, Default)]
+pub struct Journal {
+    /// What the cluster acknowledged, and committed where transactions were used.
+    pub written: Contents,
+    /// Records that were acknowledged in a transaction which was then aborted.
+    pub aborted: u64,
+}
+
+/// What a writer is asked to write.
+#[derive(Debug, Clone)]
+pub struct Load {
+    topic: String,
+    partitions: i32,
+    rate: Option<u32>,
+    limit: u64,
+    seed: u64,
+    value_max: usize,
+    abort_percent: Option<u32>,
+}
+
+impl Load {
+    /// Random records to random partitions below `partitions`, as fast as they go, until stopped.
+    pub fn new(topic: &str, partitions: i32) -> Self {
+        let topic = topic.to_owned();
+        Self { topic, partitions, rate: None, limit: u64::MAX, seed: 1, value_max: 16 << 10, abort_percent: None }
+    }
+
+    /// Records per second.
+    pub fn rate(self, rate: u32) -> Self {
+        Self { rate: Some(rate), ..self }
+    }
+
+    /// Ends by itself after so many records.
+    pub fn limit(self, limit: u64) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// The same seed writes the same records but for their timestamps, in the same transactions.
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// The largest value in bytes.
+    pub fn value_max(self, value_max: usize) -> Self {
+        Self { value_max, ..self }
+    }
+
+    /// In transactions of random size, of which so many in a hundred are aborted.
+    pub fn transactional(self, abort_percent: u32) -> Self {
+        Self { abort_percent: Some(abort_percent), ..self }
+    }
+
+    /// Starts writing, on a thread of its own.
+    pub fn start(self, cluster: &Cluster) -> Result<Writer> {
+        let producer = self.producer(cluster)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let acknowledged = Arc::clone(&producer.context().acknowledged);
+        let rng = StdRng::seed_from_u64(self.seed);
+        let past = SystemTime::now().duration_since(UNIX_EPOCH)?.saturating_sub(PAST);
+        let first_timestamp = past.as_millis() as i64;
+        let run = Run {
+            load: self,
+            producer,
+            stop: Arc::clone(&stop),
+            rng,
+            first_timestamp,
+            bootstrap: cluster.bootstrap(),
+            unplaced: Vec::new(),
+            next: 0,
+        };
+        let thread = thread::Builder::new().name("writer".to_owned()).spawn(move || run.run())?;
+        Ok(Writer { stop, acknowledged, thread: Some(thread) })
+    }
+
+    fn producer(&self, cluster: &Cluster) -> Result<BaseProducer<Notes>> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", cluster.bootstrap());
+        config.set("enable.idempotence", "true").set("compression.type", "lz4").set("linger.ms", "2");
+        config.set("message.max.bytes", "10485760");
+        config.set("message.timeout.ms", PATIENCE.as_millis().to_string());
+        config.set("reconnect.backoff.max.ms", "500");
+        if self.abort_percent.is_some() {
+            config.set("transactional.id", unique("writer"));
+            config.set("transaction.timeout.ms", PATIENCE.as_millis().to_string());
+        }
+        let producer: BaseProducer<Notes> = config.create_with_context(Notes::default())?;
+        if self.abort_percent.is_some() {
+            producer.init_transactions(PATIENCE)?;
+        }
+        Ok(producer)
+    }
+}
+
+/// A writer at work. Dropping it stops it.
+#[derive(Debug)]
+pub struct Writer {
+    stop: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicU64>,
+    thread: Option<JoinHandle<Result<Journal>>>,
+}
+
+impl Writer {
+    /// How many records the cluster has acknowledged so far, those of aborted transactions included.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// Stops writing, waits for what is under way, and hands over the journal.
+    pub fn stop(self) -> Result<Journal> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.finish()
+    }
+
+    /// Waits until the load's limit is reached and hands over the journal.
+    pub fn finish(mut self) -> Result<Journal> {
+        let thread = self.thread.take().context("the writer has no thread")?;
+        thread.join().map_err(|_| anyhow!("the writer panicked"))?
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Delivery reports not yet entered into the journal.
+#[derive(Debug, Default)]
+struct Notes {
+    delivered: Mutex<Vec<(i32, Entry)>>,
+    refused: Mutex<Option<KafkaError>>,
+    acknowledged: Arc<AtomicU64>,
+}
+
+impl ClientContext for Notes {}
+
+impl ProducerContext for Notes {
+    type DeliveryOpaque = Box<u64>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, digest: Box<u64>) {
+        match result {
+            Ok(message) => {
+                self.acknowledged.fetch_add(1, Ordering::Relaxed);
+                let entry = Entry { offset: message.offset(), digest: *digest };
+                self.delivered.lock().unwrap_or_else(PoisonError::into_inner).push((message.partition(), entry));
+            }
+            Err((error, _)) => *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone()),
+        }
+    }
+}
+
+impl Notes {
+    fn take(&self) -> Vec<(i32, Entry)> {
+        std::mem::take(&mut *self.delivered.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn take_refused(&self) -> Option<KafkaError> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+struct Run {
+    load: Load,
+    producer: BaseProducer<Notes>,
+    stop: Arc<AtomicBool>,
+    rng: StdRng,
+    first_timestamp: i64,
+    bootstrap: String,
+    /// Acknowledged records whose offset is not known: partition and digest.
+    unplaced: Vec<(i32, u64)>,
+    /// The number of the next record.
+    next: u64,
+}
+
+impl Run {
+    fn run(mut self) -> Result<Journal> {
+        let mut journal = Journal::default();
+        let started = Instant::now();
+        while !self.is_over() {
+            match self.load.abort_percent {
+                None => self.send_next(started)?,
+                Some(percent) => self.transaction(started, percent, &mut journal)?,
+            }
+        }
+        self.producer.flush(PATIENCE)?;
+        if let Some(error) = self.producer.context().take_refused() {
+            bail!("the writer of {} lost track: {error}", self.load.topic);
+        }
+        self.enter(&mut journal);
+        self.place(&mut journal)?;
+        Ok(journal)
+    }
+
+    fn is_over(&self) -> bool {
+        self.next >= self.load.limit || self.stop.load(Ordering::Relaxed)
+    }
+
+    fn enter(&mut self, journal: &mut Journal) {
+        for (partition, entry) in self.producer.context().take() {
+            if entry.offset < 0 {
+                self.unplaced.push((partition, entry.digest));
+            } else {
+                journal.written.add(&self.load.topic, partition, entry);
+            }
+        }
+    }
+
+    /// A broker that recognises a retry acknowledges it without saying where the record is. Then the log does.
+    fn place(&self, journal: &mut Journal) -> Result<()> {
+        if self.unplaced.is_empty() {
+            return Ok(());
+        }
+        let topic = &self.load.topic;
+        let mut reader = Reader::connect(&self.bootstrap, topic, Isolation::Committed)?;
+        let contents = reader.read_to_end()?;
+        for &(partition, digest) in &self.unplaced {
+            let entry = contents.partition(topic, partition).iter().find(|entry| entry.digest == digest);
+            let entry = entry.with_context(|| format!("{topic}/{partition} has lost an acknowledged record"))?;
+            journal.written.add(topic, partition, *entry);
+        }
+        Ok(())
+    }
+
+    fn transaction(&mut self, started: Instant, abort_percent: u32, journal: &mut Journal) -> Result<()> {
+        self.producer.begin_transaction()?;
+        for _ in 0..self.rng.random_range(1..=200) {
+            if self.is_over() {
+                break;
+            }
+            self.send_next(started)?;
+        }
+        let abort = self.rng.random_range(0..100) < abort_percent;
+        self.producer.flush(PATIENCE)?;
+        let failed = self.producer.context().take_refused().is_some();
+        if !abort && !failed && self.end("commit", |producer| producer.commit_transaction(PATIENCE))? {
+            self.enter(journal);
+            return Ok(());
+        }
+        self.end("abort", |producer| producer.abort_transaction(PATIENCE))?;
+        journal.aborted += self.producer.context().take().len() as u64;
+        Ok(())
+    }
+
+    /// Commits or aborts, as often as the client says that it is worth it. Whether it came to pass; if not,
+    /// the transaction has to be aborted.
+    fn end(&self, what: &str, attempt: impl Fn(&BaseProducer<Notes>) -> Result<(), KafkaError>) -> Result<bool> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match attempt(&self.producer) {
+                Ok(()) => return Ok(true),
+                Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {
+                    return Ok(false);
+                }
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {}
+                Err(error) => {
+                    return Err(error).with_context(|| format!("the writer cannot {what}"));
+                }
+            }
+        }
+    }
+
+    /// Sends one record when it is due; delivery reports are taken in while it waits.
+    fn send_next(&mut self, started: Instant) -> Result<()> {
+        let due = self.load.rate.map(|rate| started + Duration::from_secs_f64(self.next as f64 / f64::from(rate)));
+        while let Some(left) = due.and_then(|due| due.checked_duration_since(Instant::now())).filter(|d| !d.is_zero()) {
+            // The client counts in milliseconds, and 0 would make this loop spin.
+            self.producer.poll(left.max(Duration::from_millis(1)));
+        }
+        // Unique within a writer, and not quite in order, as in real life.
+        let timestamp = self.first_timestamp + (self.next ^ 5) as i64;
+        let record = Record::random(&mut self.rng, self.load.value_max, timestamp);
+        let partition = self.rng.random_range(0..self.load.partitions);
+        self.next += 1;
+        send(&self.producer, &self.load.topic, partition, &record)
+    }
+}
+
+fn send(producer: &BaseProducer<Notes>, topic: &str, partition: i32, record: &Record) -> Result<()> {
+    let mut message =
+        BaseRecord::with_opaque_to(topic, Box::new(record.digest())).partition(partition).timestamp(record.timestamp);
+    message.key = record.key.as_deref();
+    message.payload = record.value.as_deref();
+    message.headers = record.owned_headers();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        producer.poll(Duration::ZERO);
+        match producer.send(message) {
+            Ok(()) => return Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) if Instant::now() < deadline => {
+                producer.poll(Duration::from_millis(10));
+                message = back;
+            }
+            Err((error, _)) => {
+                return Err(error).with_context(|| format!("cannot write to {topic}/{partition}"));
+            }
+        }
+    }
+}
+
+/// Writes exactly these records to one partition, in order, and waits for the acknowledgements.
+pub fn write(cluster: &Cluster, topic: &str, partition: i32, records: &[Record]) -> Result<Journal> {
+    let producer = Load::new(topic, 1).producer(cluster)?;
+    for record in records {
+        send(&producer, topic, partition, record)?;
+    }
+    producer.flush(PATIENCE)?;
+    if let Some(error) = producer.context().take_refused() {
+        bail!("{topic}/{partition} refused a record: {error}");
+    }
+    let mut journal = Journal::default();
+    for (partition, entry) in producer.context().take() {
+        journal.written.add(topic, partition, entry);
+    }
+    Ok(journal)
+}

@@ -1,0 +1,125 @@
+//! The product as its users run it: processes of the `causeway` binary, to watch, ask to leave, and kill.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use serde_json::Value;
+
+use crate::admin::Admin;
+use crate::guard::{Guarded, Signal};
+
+/// Linux counts CPU time in hundredths of a second for every program that asks.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// A running `causeway`. Dropping it kills it and prints the end of its log, which the test runner shows
+/// where the test failed.
+#[derive(Debug)]
+pub struct Process {
+    guarded: Guarded,
+    log: PathBuf,
+    /// Its admin port.
+    pub admin: Admin,
+}
+
+impl Process {
+    /// Starts `command`, with its output appended to `log`.
+    pub fn start(command: &Command, log: &Path, admin: Admin) -> Result<Self> {
+        Ok(Self { guarded: Guarded::spawn(command, log)?, log: log.to_owned(), admin })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.guarded.pid()
+    }
+
+    /// SIGKILL; returns when it is gone.
+    pub fn kill(&mut self) {
+        self.guarded.kill();
+    }
+
+    /// Sends a signal and returns at once.
+    pub fn signal(&mut self, signal: Signal) {
+        self.guarded.signal(signal);
+    }
+
+    /// The exit code if it has ended; 128 + n where signal n ended it: 137 after SIGKILL.
+    pub fn exit_code(&mut self) -> Result<Option<i32>> {
+        self.guarded.exit_code()
+    }
+
+    /// Waits until it ends by itself and returns its exit code.
+    pub fn wait(&mut self, timeout: Duration) -> Result<i32> {
+        self.guarded.wait(timeout)
+    }
+
+    /// SIGTERM, and the exit code.
+    pub fn terminate(&mut self, timeout: Duration) -> Result<i32> {
+        self.signal(Signal::Term);
+        self.wait(timeout)
+    }
+
+    /// All it has printed, over all its starts.
+    pub fn log(&self) -> Result<String> {
+        Ok(String::from_utf8_lossy(&fs::read(&self.log)?).into_owned())
+    }
+
+    /// Resident memory in bytes.
+    pub fn resident(&self) -> Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most resident memory it ever had, in bytes.
+    pub fn resident_peak(&self) -> Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, field: &str) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let value = status.lines().find_map(|line| line.strip_prefix(field)?.trim().strip_suffix(" kB"));
+        Ok(value.with_context(|| format!("no {field}"))?.parse::<u64>()? * 1024)
+    }
+
+    /// CPU time used so far by all its threads, in seconds.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
+        // Counted from behind the name, which may hold anything.
+        let (_, fields) = stat.rsplit_once(") ").context("malformed stat")?;
+        let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u64>);
+        Ok(ticks.sum::<Result<u64, _>>()? as f64 / TICKS_PER_SECOND)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        println!("{}", self.guarded.log_tail());
+    }
+}
+
+/// The `causeway` under test: `CAUSEWAY_BIN`, or built once with this crate's own Kafka feature.
+pub fn binary() -> Result<PathBuf> {
+    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let find = || match std::env::var_os("CAUSEWAY_BIN") {
+        Some(path) => Ok(PathBuf::from(path)),
+        None => build().map_err(|error| format!("{error:#}")),
+    };
+    BINARY.get_or_init(find).clone().map_err(|error| anyhow!("no causeway binary: {error}"))
+}
+
+fn build() -> Result<PathBuf> {
+    let feature = if cfg!(feature = "kafka-system") { "kafka-system" } else { "kafka-vendored" };
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--package", "causeway-cli", "--message-format", "json"])
+        .args(["--no-default-features", "--features", feature])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .stdin(Stdio::null())
+        .output()?;
+    ensure!(output.status.success(), "cargo build: {}", String::from_utf8_lossy(&output.stderr));
+    let stdout = String::from_utf8(output.stdout)?;
+    let messages = stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut executables = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    executables.next().context("cargo built no executable")
+}

@@ -1,0 +1,66 @@
+//! Topics: unique names, creation, more partitions.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
+
+use crate::cluster::Cluster;
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// `stem` with a suffix that no other call in any test process gets: for topics, links, transactional ids.
+pub fn unique(stem: &str) -> String {
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    format!("{stem}-{:x}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Creates a topic with the cluster's default replication, and waits until it is known.
+pub fn create(cluster: &Cluster, name: &str, partitions: i32, configs: &[(&str, &str)]) -> Result<()> {
+    let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
+    for (key, value) in configs {
+        topic = topic.set(key, value);
+    }
+    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+    block_on(admin(cluster)?.create_topics([&topic], &options)).with_context(|| format!("cannot create {name}"))
+}
+
+/// Creates a topic under a [`unique`] name and returns that.
+pub fn create_unique(cluster: &Cluster, stem: &str, partitions: i32) -> Result<String> {
+    let name = unique(stem);
+    create(cluster, &name, partitions, &[])?;
+    Ok(name)
+}
+
+/// Raises a topic's partition count to `partitions`.
+pub fn grow(cluster: &Cluster, name: &str, partitions: usize) -> Result<()> {
+    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+    let more = NewPartitions::new(name, partitions);
+    block_on(admin(cluster)?.create_partitions([&more], &options)).with_context(|| format!("cannot grow {name}"))
+}
+
+/// Deletes a topic.
+pub fn delete(cluster: &Cluster, name: &str) -> Result<()> {
+    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+    block_on(admin(cluster)?.delete_topics(&[name], &options)).with_context(|| format!("cannot delete {name}"))
+}
+
+fn admin(cluster: &Cluster) -> Result<AdminClient<DefaultClientContext>> {
+    Ok(ClientConfig::new().set("bootstrap.servers", cluster.bootstrap()).create()?)
+}
+
+type Outcome = Result<Vec<Result<String, (String, RDKafkaErrorCode)>>, KafkaError>;
+
+fn block_on(request: impl Future<Output = Outcome>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    for outcome in runtime.block_on(request)? {
+        outcome.map_err(|(name, code)| anyhow!("{name}: {code}"))?;
+    }
+    Ok(())
+}

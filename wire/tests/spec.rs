@@ -1,0 +1,115 @@
+//! The specification says what the code does: its tables are compared cell by cell, and every anchor that
+//! the code cites exists.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use causeway_wire::close::CloseCode;
+use causeway_wire::codec::{KINDS, RESERVED};
+use causeway_wire::frame::FIELDS;
+use causeway_wire::limits;
+
+fn specification() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/wire-format.md");
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The rows of the table whose heading begins with `first` and `second`.
+fn table(first: &str, second: &str) -> Vec<Vec<String>> {
+    let text = specification();
+    let heading = format!("| {first} | {second} |");
+    let rows = text.lines().skip_while(|line| !line.starts_with(&heading)).skip(2);
+    let cells = |row: &str| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+    rows.take_while(|line| line.starts_with('|')).map(cells).collect()
+}
+
+#[test]
+fn the_table_of_control_kinds_is_the_codes() {
+    let code: Vec<_> =
+        KINDS.iter().map(|kind| [kind.number.to_string(), kind.name.into(), kind.direction.into()]).collect();
+    let found: Vec<_> = table("kind", "message").into_iter().map(|row| row[..3].to_vec()).collect();
+    assert_eq!(found, code);
+    for (number, name) in RESERVED {
+        assert!(specification().contains(&format!("{number} ({name})")), "{number} ({name}) is reserved");
+    }
+}
+
+#[test]
+fn the_table_of_close_codes_is_the_codes() {
+    let row = |code: &CloseCode| {
+        let disposition = format!("{:?}", code.disposition()).to_lowercase();
+        vec![code.number().to_string(), format!("`{}`", code.name()), disposition, code.sentence().into()]
+    };
+    assert_eq!(table("code", "name"), CloseCode::ALL.iter().map(row).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_table_of_frame_fields_is_the_codes() {
+    let row =
+        |(offset, bytes, name): &(usize, usize, &str)| vec![offset.to_string(), bytes.to_string(), name.to_string()];
+    assert_eq!(table("offset", "bytes"), FIELDS.iter().map(row).collect::<Vec<_>>());
+    let ends = FIELDS.iter().scan(0, |end, &(offset, bytes, _)| {
+        let gapless = *end == offset;
+        *end = offset + bytes;
+        Some((gapless, *end))
+    });
+    assert!(ends.clone().all(|(gapless, _)| gapless));
+    assert_eq!(ends.last(), Some((true, limits::FRAME_HEADER_BYTES)));
+}
+
+#[test]
+fn the_table_of_limits_is_the_codes() {
+    let code = [
+        ("bytes of a control message", limits::CONTROL_BYTES_MAX as u64),
+        ("partitions in an offer", limits::OFFER_PARTITIONS_MAX as u64),
+        ("configuration entries of a topic", limits::TOPIC_CONFIGS_MAX as u64),
+        ("partitions of a topic", limits::PARTITIONS_MAX as u64),
+        ("bytes of a topic name", limits::TOPIC_NAME_MAX as u64),
+        ("bytes of a link name", limits::LINK_NAME_MAX as u64),
+        ("bytes of any other string", limits::STRING_MAX as u64),
+        ("lanes", limits::LANES_MAX.into()),
+        ("raw bytes of a frame's body", limits::FRAME_BODY_MAX as u64),
+        ("runs in a frame", limits::RUNS_MAX.into()),
+        ("records in a frame", limits::RECORDS_MAX.into()),
+        ("least cost of a frame in credit", limits::FRAME_CHARGE_MIN),
+    ];
+    let code: Vec<_> = code.iter().map(|(name, value)| vec![name.to_string(), grouped(*value)]).collect();
+    assert_eq!(table("limit", "value"), code);
+}
+
+/// With commas between groups of three digits.
+fn grouped(value: u64) -> String {
+    let digits = value.to_string();
+    let groups: Vec<_> =
+        digits.as_bytes().rchunks(3).rev().map(|group| str::from_utf8(group).expect("digits are ASCII")).collect();
+    groups.join(",")
+}
+
+#[test]
+fn every_anchor_that_the_code_cites_exists() {
+    let text = specification();
+    let headings = text.lines().filter_map(|line| line.strip_prefix("## "));
+    let anchors: BTreeSet<_> = headings.map(|heading| heading.to_lowercase().replace(' ', "-")).collect();
+    let mut cited = BTreeSet::new();
+    for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+        let source = fs::read_to_string(&path).unwrap();
+        for rest in source.split("wire-format.md#").skip(1) {
+            let anchor: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+            assert!(anchors.contains(&anchor), "{} cites #{anchor}", path.display());
+            cited.insert(anchor);
+        }
+    }
+    assert!(cited.len() >= 8, "only {cited:?} are cited");
+}
+
+#[test]
+fn the_specification_stays_short() {
+    let words = specification().split_whitespace().filter(|word| word.chars().any(char::is_alphanumeric)).count();
+    assert!(words <= 1500, "{words} words");
+}
+
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("sources are here").map(|entry| entry.expect("as listed").path());
+    entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+}

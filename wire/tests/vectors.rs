@@ -1,0 +1,235 @@
+//! Golden bytes: what each message and frame looks like on the wire is a file in `vectors/`, read here
+//! and never written. A change of any of them is a change of the protocol.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use causeway_wire::close::CloseCode;
+use causeway_wire::codec::{KINDS, control_length, decode_control, encode_control};
+use causeway_wire::compress::Codec;
+use causeway_wire::control::{
+    Control, CreditTerms, Hello, Jump, LaneClosedReason, OfferedPartition, Range, Role, TopicConfig, Welcome,
+};
+use causeway_wire::frame::{Frame, FrameBuilder, FrameCursor, FrameHead, HeaderBlock, Headers, RecordRef, Step};
+use causeway_wire::ids::{Epoch, LaneId, Offset, Position, Sequence, Slot, TopicId};
+
+const LANE: LaneId = LaneId(3);
+const EPOCH: Epoch = Epoch(300);
+const ORDERS: TopicId = TopicId([0xa0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+
+fn handshake() -> Vec<(&'static str, Control)> {
+    let hello = Hello {
+        role: Role::Sender,
+        versions: Range { min: 1, max: 1 },
+        features: 3,
+        link: "fra-to-sin".into(),
+        cluster_id: "4L6g3nShT-eMCtK--X86sw".into(),
+        instance: "fra-1".into(),
+        process: 7,
+        stand_by: false,
+        lanes: 8,
+        lane_hash: "xxh3".into(),
+        filter_hash: 0x0123_4567_89ab_cdef,
+        rate: 62_500_000,
+    };
+    let welcome = Welcome {
+        version: 1,
+        features: 3,
+        cluster_id: "sin".into(),
+        receiver: 9,
+        token: u128::MAX,
+        credit: CreditTerms { reserve: 1 << 20, pool: 64 << 20 },
+    };
+    vec![
+        ("hello", Control::Hello(hello)),
+        ("welcome", Control::Welcome(welcome)),
+        ("standby", Control::Standby { behind: "fra-2".into() }),
+        ("join-channel", Control::JoinChannel { token: u128::MAX, receiver: 9 }),
+        ("clock", Control::Clock { asked: 1_700_000_000_000_000_000, answered: 0 }),
+        ("close", Control::Close { code: CloseCode::Misbehaved, detail: "slot 4 was never opened".into() }),
+    ]
+}
+
+fn lanes() -> Vec<(&'static str, Control)> {
+    let joining = OfferedPartition {
+        slot: Slot(0),
+        topic: "orders".into(),
+        partition: 0,
+        topic_id: ORDERS,
+        partitions: 12,
+        log_start: Position(0),
+        log_end: Position(70_000),
+        start: Position(0),
+        jump: None,
+    };
+    let reason = String::from("skip");
+    let jump = Some(Jump { expected: Position(41), to: Position(42), reason });
+    let jumping = OfferedPartition { slot: Slot(1), partition: 8, jump, ..joining.clone() };
+    let config = TopicConfig { name: "cleanup.policy".into(), value: "compact".into() };
+    let (lane, epoch) = (LANE, EPOCH);
+    let detail = || String::from("larger than 1048576 bytes");
+    vec![
+        ("open-lane", Control::OpenLane { lane }),
+        ("lane-open", Control::LaneOpen { lane, epoch }),
+        (
+            "lane-closed",
+            Control::LaneClosed { lane, epoch, reason: LaneClosedReason::Superseded, detail: "epoch 301".into() },
+        ),
+        ("topic", Control::Topic { topic: "orders".into(), topic_id: ORDERS, configs: vec![config] }),
+        ("offer", Control::Offer { lane, epoch, partitions: vec![joining, jumping], last: true }),
+        (
+            "partition-open",
+            Control::PartitionOpen { lane, epoch, slot: Slot(1), position: Position(42), leader_epoch: -1 },
+        ),
+        (
+            "partition-halted",
+            Control::PartitionHalted { lane, epoch, slot: Slot(1), reason: "too-large".into(), detail: detail() },
+        ),
+        ("ack", Control::Ack { lane, epoch, sequence: Sequence(70_000) }),
+    ]
+}
+
+const HEAD: FrameHead = FrameHead { lane: LANE, epoch: EPOCH, sequence: Sequence(2) };
+
+/// Every null, every empty, a hole, a duplicate header, and positions without records.
+fn records(headers: &HeaderBlock) -> FrameBuilder {
+    let record =
+        |offset, timestamp, key, value, headers| RecordRef { offset: Offset(offset), timestamp, key, value, headers };
+    let mut builder = FrameBuilder::new();
+    let t = 1_700_000_000_000;
+    builder.push(Slot(4), Position(100), 6, &record(100, t, Some(b"k1"), Some(b"first"), Headers::EMPTY));
+    builder.push(Slot(1), Position(0), -1, &record(0, -1, None, Some(b""), headers.as_headers()));
+    builder.push(Slot(4), Position(101), 7, &record(103, t - 5, Some(b""), None, Headers::EMPTY));
+    builder.advance(Slot(4), Position(104), Position(106));
+    builder.advance(Slot(9), Position(50), Position(53));
+    builder
+}
+
+fn headers() -> HeaderBlock {
+    let mut block = HeaderBlock::default();
+    block.push(b"id", Some(b"1"));
+    block.push(b"id", None);
+    block.push(b"", Some(b""));
+    block
+}
+
+/// Many like records, as for a codec.
+fn alike() -> FrameBuilder {
+    let mut builder = FrameBuilder::new();
+    for offset in 0..20 {
+        let record = RecordRef {
+            offset: Offset(offset),
+            timestamp: 1_700_000_000_000 + offset,
+            key: Some(b"customer-17"),
+            value: Some(b"{\"status\":\"shipped\"}"),
+            headers: Headers::EMPTY,
+        };
+        builder.push(Slot(0), Position(offset), 0, &record);
+    }
+    builder
+}
+
+/// The bytes of a vector: hexadecimal, in any grouping, with comments from `#` to the end of the line.
+fn read(name: &str, encoded: &[u8]) -> Vec<u8> {
+    let path = directory().join(format!("{name}.hex"));
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| {
+        let hex: String = encoded.iter().map(|byte| format!("{byte:02x}")).collect();
+        panic!("{}: {error}; if the message is new, annotate this: {hex}", path.display())
+    });
+    let digits: String = text.lines().flat_map(|line| line.split('#').next()).flat_map(str::split_whitespace).collect();
+    assert!(digits.len().is_multiple_of(2), "{name}: half a byte");
+    let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).unwrap_or_else(|_| panic!("{name}: not hex"));
+    (0..digits.len()).step_by(2).map(byte).collect()
+}
+
+fn directory() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors")
+}
+
+fn steps(frame: &Frame) -> Vec<Step<'_>> {
+    let mut cursor = FrameCursor::default();
+    std::iter::from_fn(|| frame.next(&mut cursor)).collect()
+}
+
+#[test]
+fn control_messages_are_the_golden_bytes_both_ways() {
+    for (name, control) in handshake().into_iter().chain(lanes()) {
+        let encoded = encode_control(&control);
+        let golden = read(name, &encoded);
+        assert_eq!(encoded, golden, "{name} is encoded otherwise");
+        let (&prefix, message) = golden.split_first_chunk().unwrap();
+        assert_eq!(control_length(prefix), Ok(message.len()), "{name}");
+        assert_eq!(decode_control(message), Ok(control), "{name} is decoded otherwise");
+    }
+}
+
+#[test]
+fn control_messages_cut_anywhere_are_refused() {
+    for (name, control) in handshake().into_iter().chain(lanes()) {
+        let message = &read(name, &encode_control(&control))[4..];
+        for len in 0..message.len() {
+            assert!(decode_control(&message[..len]).is_err(), "{name} cut to {len}");
+        }
+    }
+}
+
+#[test]
+fn only_hello_may_say_more_than_this_version_knows() {
+    for (name, control) in handshake().into_iter().chain(lanes()) {
+        let mut message = read(name, &encode_control(&control)).split_off(4);
+        message.extend([1, 2, 3]);
+        match decode_control(&message) {
+            Ok(decoded) => assert!(name == "hello" && decoded == control, "{name}"),
+            Err(error) => {
+                assert_eq!((error, name == "hello"), (causeway_wire::error::DecodeError::TrailingBytes(3), false))
+            }
+        }
+    }
+}
+
+#[test]
+fn frames_are_the_golden_bytes_both_ways() {
+    let encoded = records(&headers()).finish(HEAD, Codec::None);
+    let golden = read("frame-none", &encoded);
+    assert_eq!(encoded, golden, "frame-none is encoded otherwise");
+    let frame = Frame::decode(golden.into()).unwrap();
+    assert_eq!(frame.header().head, HEAD);
+    assert_eq!(steps(&frame), steps(&Frame::decode(encoded).unwrap()));
+}
+
+/// Decoded only: other versions of a codec may compress better.
+#[test]
+fn compressed_frames_are_still_understood() {
+    let plain = Frame::decode(alike().finish(HEAD, Codec::None)).unwrap();
+    for (name, codec) in [("frame-lz4", Codec::Lz4), ("frame-zstd", Codec::Zstd(3))] {
+        let golden = read(name, &alike().finish(HEAD, codec));
+        let frame = Frame::decode(golden.into()).unwrap();
+        assert_eq!(frame.header().codec_id, codec.id(), "{name}");
+        assert_eq!(frame.body(), plain.body(), "{name}");
+        assert_eq!(steps(&frame), steps(&plain), "{name}");
+    }
+}
+
+#[test]
+fn frames_cut_anywhere_are_refused() {
+    for name in ["frame-none", "frame-lz4", "frame-zstd"] {
+        let golden = read(name, &[]);
+        for len in 0..golden.len() {
+            assert!(Frame::decode(Bytes::copy_from_slice(&golden[..len])).is_err(), "{name} cut to {len}");
+        }
+    }
+}
+
+#[test]
+fn every_kind_has_a_vector_and_every_vector_a_kind() {
+    let controls: Vec<_> = handshake().into_iter().chain(lanes()).collect();
+    let kinds: BTreeSet<_> = controls.iter().map(|(_, control)| causeway_wire::codec::control_name(control)).collect();
+    assert_eq!(kinds, KINDS.iter().map(|kind| kind.name).collect());
+    let mut expected: BTreeSet<_> = controls.iter().map(|(name, _)| format!("{name}.hex")).collect();
+    expected.extend(["frame-none.hex", "frame-lz4.hex", "frame-zstd.hex"].map(String::from));
+    let entries = fs::read_dir(directory()).unwrap();
+    let found: BTreeSet<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(found, expected);
+}

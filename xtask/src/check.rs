@@ -1,0 +1,143 @@
+//! The gate's steps, in order: what fails often and fast comes first.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::step::{Steps, cargo, run as run_command};
+use crate::{deny, java, tidy};
+
+/// Test binaries that need real Kafka begin with this.
+const KAFKA: &str = "kafka_";
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Options {
+    fast: bool,
+    system_kafka: bool,
+    rounds: u32,
+}
+
+impl Options {
+    pub(crate) fn parse(arguments: &[&str]) -> Result<Self> {
+        let mut options = Self { fast: false, system_kafka: false, rounds: 20 };
+        let mut arguments = arguments.iter();
+        while let Some(&argument) = arguments.next() {
+            match argument {
+                "--fast" => options.fast = true,
+                "--system-kafka" => options.system_kafka = true,
+                "--rounds" => {
+                    let number = arguments.next().context("--rounds wants a number")?;
+                    options.rounds = number.parse().with_context(|| format!("--rounds {number}: not a number"))?;
+                }
+                other => bail!("unknown option {other}; see cargo xtask --help"),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Runs the gate.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let mut steps = Steps::default();
+    let result = take_all(options, &mut steps);
+    print!("{}", steps.summary());
+    println!("{}", if result.is_ok() { "check: ok" } else { "check: FAILED" });
+    result
+}
+
+fn take_all(options: &Options, steps: &mut Steps) -> Result<()> {
+    let cargo = |arguments: &[&str]| workspace(options, arguments);
+    if !options.fast {
+        steps.take("set-up", || {
+            java::require()?;
+            deny::install()
+        })?;
+    }
+    steps.take("fmt", || run_command(&mut crate::step::cargo(&["fmt", "--all", "--check"])))?;
+    steps.take("tidy", tidy::run)?;
+    steps.take("clippy", || run_command(cargo(&["clippy", "--all-targets"]).args(["--", "-D", "warnings"])))?;
+    if !options.fast {
+        let mut doc = cargo(&["doc", "--no-deps", "--document-private-items"]);
+        steps.take("rustdoc", || run_command(doc.env("RUSTDOCFLAGS", "-D warnings")))?;
+        let mut note = None;
+        steps.take("deny", || {
+            note = deny::check()?;
+            Ok(())
+        })?;
+        note.into_iter().for_each(|note| steps.note(note));
+    }
+    let tests = plain_tests()?;
+    let mut plain = cargo(&["test", "--lib", "--bins"]);
+    plain.args(tests.iter().flat_map(|name| ["--test", name]));
+    steps.take("tests", || run_command(&mut plain))?;
+    steps.take("doc tests", || run_command(&mut cargo(&["test", "--doc"])))?;
+    if options.fast {
+        steps.note("--fast: rustdoc, deny and the real-Kafka tests were NOT RUN".to_owned());
+        return Ok(());
+    }
+    steps.take("real Kafka", || {
+        run_command(&mut cargo(&["build", "--bins"]))?;
+        let mut kafka = cargo(&["test", "--test", &format!("{KAFKA}*")]);
+        kafka.env("CAUSEWAY_BIN", binary()?).env("CAUSEWAY_ROUNDS", options.rounds.to_string());
+        run_command(&mut kafka)
+    })
+}
+
+/// A cargo command over the whole workspace: always the whole, so that every step resolves the same features
+/// and nothing is built twice.
+fn workspace(options: &Options, arguments: &[&str]) -> Command {
+    let mut cargo = cargo(arguments);
+    cargo.args(["--workspace", "--locked"]);
+    if options.system_kafka {
+        cargo.args(["--no-default-features", "--features", "kafka-system"]);
+    }
+    cargo
+}
+
+/// Test binaries of the workspace that need no Kafka.
+fn plain_tests() -> Result<Vec<String>> {
+    let metadata = metadata()?;
+    let packages = metadata["packages"].as_array().context("cargo metadata names no packages")?;
+    let targets = packages.iter().filter_map(|package| package["targets"].as_array()).flatten();
+    let tests = targets.filter(|target| target["kind"][0] == "test").filter_map(|target| target["name"].as_str());
+    Ok(tests.filter(|name| !name.starts_with(KAFKA)).map(str::to_owned).collect())
+}
+
+/// The `causeway` that `cargo build` makes.
+fn binary() -> Result<PathBuf> {
+    let metadata = metadata()?;
+    let target = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
+    Ok(PathBuf::from(target).join("debug/causeway"))
+}
+
+fn metadata() -> Result<Value> {
+    let output = cargo(&["metadata", "--no-deps", "--format-version", "1"]).output()?;
+    if !output.status.success() {
+        bail!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_understood_or_refused() {
+        let parsed = Options::parse(&["--fast", "--rounds", "3"]).unwrap();
+        assert_eq!(parsed, Options { fast: true, system_kafka: false, rounds: 3 });
+        assert_eq!(Options::parse(&[]).unwrap().rounds, 20);
+        for wrong in [&["--rounds"][..], &["--rounds", "many"], &["--quick"]] {
+            assert!(Options::parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn tests_that_need_kafka_are_told_by_their_name() {
+        let plain = plain_tests().unwrap();
+        assert!(plain.iter().all(|name| !name.starts_with(KAFKA)));
+    }
+}

@@ -1,0 +1,91 @@
+//! One step of the gate: announced, timed, and named with its command where it fails.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// The steps that were taken, for the summary.
+#[derive(Debug, Default)]
+pub(crate) struct Steps {
+    taken: Vec<(&'static str, Duration)>,
+    notes: Vec<String>,
+}
+
+impl Steps {
+    /// Takes a step; its time counts whether or not it succeeds.
+    pub(crate) fn take(&mut self, name: &'static str, step: impl FnOnce() -> Result<()>) -> Result<()> {
+        println!("\n== {name}");
+        let started = Instant::now();
+        let result = step();
+        let took = started.elapsed();
+        println!("== {name}: {} after {}", if result.is_ok() { "ok" } else { "FAILED" }, seconds(took));
+        self.taken.push((name, took));
+        result.with_context(|| format!("check failed at {name}"))
+    }
+
+    /// Remembers something that the summary has to say.
+    pub(crate) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    /// One line per step, the notes, the total.
+    pub(crate) fn summary(&self) -> String {
+        let mut text = String::from("\n");
+        let mut total = Duration::ZERO;
+        for (name, took) in &self.taken {
+            let _ = writeln!(text, "{name:<18}{:>10}", seconds(*took));
+            total += *took;
+        }
+        let _ = writeln!(text, "{:<18}{:>10}", "total", seconds(total));
+        for note in &self.notes {
+            let _ = writeln!(text, "{note}");
+        }
+        text
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
+
+/// The workspace's root.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A cargo command in the workspace's root.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(arguments).current_dir(root());
+    cargo
+}
+
+/// Runs a command to its end, with nothing to read and its output passed on.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let line = line_of(command);
+    println!("$ {line}");
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot run {line}"))?;
+    if !status.success() {
+        bail!("{line}: {status}");
+    }
+    Ok(())
+}
+
+/// The command as one would type it.
+pub(crate) fn line_of(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    let words = std::iter::once(program).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+/// Where what is fetched or built once is kept, across checkouts.
+pub(crate) fn cache() -> Result<PathBuf> {
+    if let Some(dir) = std::env::var_os("XDG_CACHE_HOME").filter(|dir| !dir.is_empty()) {
+        return Ok(PathBuf::from(dir).join("causeway"));
+    }
+    let home = std::env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?;
+    Ok(PathBuf::from(home).join(".cache/causeway"))
+}
