@@ -74,10 +74,10 @@ pub trait LaneTarget: Send {
     /// Reads the lane's state partition, `read_committed`, and folds it: at most one entry per key,
     /// tombstones left out.
     ///
-    /// Once fenced, reads up to the high watermark at the time of the call, and fails where the last
-    /// stable offset stays below it: somebody else writes there. Before the fence or after a discard,
-    /// reads up to the last stable offset and waits for nobody: what is open there is an earlier
-    /// owner's, this process's own failed transaction included, and only the fence decides it.
+    /// After [`LaneTarget::fence`] up to the high watermark at the time of the call; fails where the last
+    /// stable offset stays below that watermark, because somebody else writes there. Before it, or after
+    /// [`LaneTarget::discard`], only what is decided so far: a dead owner's open transaction, which the
+    /// fence is about to end, must not hold the opening up.
     fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError>;
 
     /// Makes a new producer with the lane's transactional id and initialises it: earlier owners are

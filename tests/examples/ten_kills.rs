@@ -97,7 +97,7 @@ fn main() -> Result<()> {
     let seen = read(&pair.target, &[&flights, &mixed], Isolation::Committed)?;
     let verdict = verify::compare(&expected, &seen, "{topic}");
     println!("{verdict}");
-    let status = wait::until_ok("the receiver's status", PATIENCE, || Ok(ends[0].process.admin().status().ok()))?;
+    let status = wait::until_ok("the receiver's status", PATIENCE, || Ok(ends[0].process.admin.status().ok()))?;
     println!("receiver: {}", status["links"][0]["counts"]);
     println!("{:.0} records/s over {seconds:.1} s, kills included", expected.len() as f64 / seconds);
     let gigabytes = bytes(&slices) / 1e9;

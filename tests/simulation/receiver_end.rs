@@ -133,6 +133,9 @@ impl ReceiverEnd {
                 lane.close(LaneClosedReason::SessionEnded, "lost");
                 owned.closing = false;
             }
+            if self.dice.chance(5) {
+                lane.keep_alive();
+            }
             if owned.wanted {
                 match lane.open(Arc::clone(&self.terms), Arc::clone(&self.knowledge)) {
                     Ok(_) => owned.wanted = false,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wire::control::Control;
-use wire::error::PeerMisbehaved;
+use wire::error::{DecodeError, PeerMisbehaved};
 use wire::frame::{Frame, FrameHeader, RecordRef, Run, Step};
 use wire::ids::{LaneId, Position, Slot};
 
@@ -134,7 +134,7 @@ impl<T: LaneTarget> Lane<T> {
             if !self.size.allows(draft.committed.records, draft.committed.bytes) {
                 return Ok(false);
             }
-            let raw = FrameHeader::check(bytes).map_err(PeerMisbehaved::Bytes)?.raw_len as u64;
+            let raw = raw_len(bytes).map_err(PeerMisbehaved::Bytes)?;
             let lease = match self.memory.take(raw) {
                 Some(lease) => lease,
                 None if draft.leases.is_empty() => self.memory.take_first(raw),
@@ -318,6 +318,12 @@ impl<T: LaneTarget> Lane<T> {
             self.halt(slot, "record-rejected", reason.clone());
         }
     }
+}
+
+/// How much memory a frame takes once decoded, as it says of itself.
+fn raw_len(frame: &Bytes) -> Result<u64, DecodeError> {
+    let header = frame.first_chunk().ok_or(DecodeError::Truncated { missing: 1 })?;
+    Ok(FrameHeader::peek(header)?.raw_len as u64)
 }
 
 impl Open {
