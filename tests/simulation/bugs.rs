@@ -11,7 +11,7 @@ use crate::target::SimTarget;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
-    /// A commit is reported, and so acked, before it has happened.
+    /// Records are reported as committed, and so acked, before they are.
     AckBeforeCommit,
     /// Stored positions are one too high.
     PositionTooHigh,
@@ -28,6 +28,7 @@ pub(crate) struct Bugged {
     inner: SimTarget,
     lane: LaneId,
     bug: Option<Bug>,
+    carries_records: bool,
     commit_owed: bool,
 }
 
@@ -37,7 +38,7 @@ impl Bugged {
         if bug == Some(Bug::NoFence) {
             inner.transactional_id = format!("{}.{process}", inner.transactional_id);
         }
-        Self { inner, lane, bug, commit_owed: false }
+        Self { inner, lane, bug, carries_records: false, commit_owed: false }
     }
 
     fn partition_record(&self, key: &[u8], value: Option<&[u8]>) -> Option<(PartitionKey, PartitionRecord)> {
@@ -59,10 +60,12 @@ impl LaneTarget for Bugged {
         if std::mem::take(&mut self.commit_owed) {
             self.inner.commit()?;
         }
+        self.carries_records = false;
         self.inner.begin()
     }
 
     fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError> {
+        self.carries_records = true;
         self.inner.produce(to, record, frame)
     }
 
@@ -83,7 +86,7 @@ impl LaneTarget for Bugged {
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {
-        if self.bug == Some(Bug::AckBeforeCommit) {
+        if self.bug == Some(Bug::AckBeforeCommit) && self.carries_records {
             self.commit_owed = true;
             return Ok(());
         }

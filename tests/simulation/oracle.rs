@@ -15,6 +15,7 @@ use crate::source::{Payload, Source, Tp};
 use crate::target::POISON;
 
 type FrameId = (LaneId, Epoch, Sequence);
+type SlotId = (LaneId, Epoch, Slot);
 
 /// What is known of the target so far.
 pub(crate) struct Oracle {
@@ -28,7 +29,10 @@ pub(crate) struct Oracle {
     /// The stored epoch of each lane.
     owners: BTreeMap<LaneId, Epoch>,
     epochs: BTreeSet<(LaneId, Epoch)>,
-    frames: BTreeMap<FrameId, Vec<(Tp, Position)>>,
+    /// What every sender ever said is behind a slot.
+    slots: BTreeMap<SlotId, Tp>,
+    /// Where the runs of every frame end.
+    frames: BTreeMap<FrameId, Vec<(SlotId, Position)>>,
     pub(crate) halted: BTreeSet<Tp>,
     pub(crate) records_sent: u64,
     pub(crate) records_seen: u64,
@@ -53,6 +57,7 @@ impl Oracle {
             lanes_complete: BTreeSet::new(),
             owners: BTreeMap::new(),
             epochs: BTreeSet::new(),
+            slots: BTreeMap::new(),
             frames: BTreeMap::new(),
             halted: BTreeSet::new(),
             records_sent: 0,
@@ -67,51 +72,62 @@ impl Oracle {
         }
     }
 
-    /// A frame was sent; `partition` says what is behind a slot.
-    pub(crate) fn note_frame(&mut self, frame: &Frame, partition: impl Fn(LaneId, Epoch, Slot) -> Option<Tp>) {
+    /// A sender offers partitions.
+    pub(crate) fn note_message(&mut self, message: &Control) {
+        if let Control::Offer { lane, epoch, partitions, .. } = message {
+            for at in partitions {
+                self.slots.insert((*lane, *epoch, at.slot), (at.topic.as_str().into(), at.partition));
+            }
+        }
+    }
+
+    /// A sender sends a frame.
+    pub(crate) fn note_frame(&mut self, frame: &Frame) {
         let head = frame.header().head;
         self.records_sent += u64::from(frame.header().record_count);
-        let end = |run: &wire::frame::Run| Some((partition(head.lane, head.epoch, run.slot)?, run.next));
-        let ends = frame.runs().iter().filter_map(end).collect();
+        let ends = frame.runs().iter().map(|run| ((head.lane, head.epoch, run.slot), run.next)).collect();
         self.frames.insert((head.lane, head.epoch, head.sequence), ends);
     }
 
     /// A receiver tells its sender something: it must be true already.
-    pub(crate) fn check_reply(&mut self, reply: &Control, partition: Option<Tp>) -> Result<(), String> {
+    pub(crate) fn check_reply(&mut self, reply: &Control) -> Result<(), String> {
         match reply {
             Control::LaneOpen { lane, epoch } if !self.epochs.insert((*lane, *epoch)) => {
                 Err(format!("lane {lane}: epoch {epoch} was granted twice"))
             }
             Control::Ack { lane, epoch, sequence } => {
-                let ends = self.frames.get(&(*lane, *epoch, *sequence)).map_or(&[][..], Vec::as_slice);
-                let behind = |(tp, next): &&(Tp, Position)| {
-                    !self.halted.contains(tp) && self.partitions.get(tp).is_none_or(|seen| seen.stored < next.0)
-                };
-                match ends.iter().find(behind) {
-                    Some((tp, next)) => {
-                        Err(format!("frame {sequence} of lane {lane} is acked, but {tp:?} is not stored up to {next}"))
+                let ends =
+                    self.frames.get(&(*lane, *epoch, *sequence)).ok_or("an ack of a frame that was never sent")?;
+                let behind = ends.iter().find(|(slot, next)| self.is_behind(slot, *next));
+                behind.map_or(Ok(()), |(slot, next)| {
+                    let tp = self.slots.get(slot);
+                    Err(format!("frame {sequence} of lane {lane} is acked, but {tp:?} is not stored up to {next}"))
+                })
+            }
+            Control::PartitionOpen { lane, epoch, slot, position, .. } => {
+                match self.is_behind(&(*lane, *epoch, *slot), *position) {
+                    true => {
+                        Err(format!("slot {slot} of lane {lane} is to be read from {position}, which is not stored"))
                     }
-                    None => Ok(()),
+                    false => Ok(()),
                 }
             }
-            Control::PartitionOpen { position, .. } => {
-                let Some(tp) = partition else { return Ok(()) };
-                match self.partitions.get(&tp) {
-                    Some(seen) if seen.stored >= position.0 => Ok(()),
-                    _ => Err(format!("{tp:?} is to be read from {position}, which is not stored")),
+            Control::PartitionHalted { lane, epoch, slot, reason, detail } => {
+                let tp = self.slots.get(&(*lane, *epoch, *slot)).ok_or("a halt of a slot that was never offered")?;
+                if reason == "record-rejected" {
+                    self.halted.insert(tp.clone());
+                    return Ok(());
                 }
+                Err(format!("{tp:?} halted: {reason}: {detail}"))
             }
-            Control::PartitionHalted { lane, epoch, reason, detail, .. } => match partition {
-                Some(tp) if reason == "record-rejected" => {
-                    self.halted.insert(tp);
-                    Ok(())
-                }
-                // An owner that does not know yet that it is one no more compares with what is not so any more.
-                _ if self.owners.get(lane).is_some_and(|owner| owner > epoch) => Ok(()),
-                tp => Err(format!("{tp:?} halted: {reason}: {detail}")),
-            },
             _ => Ok(()),
         }
+    }
+
+    /// Whether a partition that goes on is stored at less than `position`.
+    fn is_behind(&self, slot: &SlotId, position: Position) -> bool {
+        let Some(tp) = self.slots.get(slot).filter(|tp| !self.halted.contains(*tp)) else { return false };
+        self.partitions.get(tp).is_none_or(|seen| seen.stored < position.0)
     }
 
     /// Looks at everything that was committed since the last time.

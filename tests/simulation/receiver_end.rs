@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use receiver::join::{Offered, OfferedTarget};
 use receiver::knowledge::Knowledge;
-use receiver::lane::{Lane, LaneError, OpenError, RecoverError, Terms};
+use receiver::lane::{Counts, Lane, LaneError, OpenError, RecoverError, Terms};
 use receiver::memory::DecodeMemory;
 use receiver::size::TransactionSize;
 use receiver::target::TargetPartition;
@@ -133,6 +133,9 @@ impl ReceiverEnd {
                 lane.close(LaneClosedReason::SessionEnded, "lost");
                 owned.closing = false;
             }
+            if self.dice.chance(5) {
+                lane.keep_alive();
+            }
             if owned.wanted {
                 match lane.open(Arc::clone(&self.terms), Arc::clone(&self.knowledge)) {
                     Ok(_) => owned.wanted = false,
@@ -168,6 +171,18 @@ impl ReceiverEnd {
     /// Bytes of frames held, over all lanes.
     pub(crate) fn held_bytes(&self) -> u64 {
         self.lanes.iter().map(|owned| owned.lane.held_bytes()).sum()
+    }
+
+    /// Adds what the lanes of this process have seen.
+    pub(crate) fn add_counts(&self, total: &mut Counts) {
+        for counts in self.lanes.iter().map(|owned| owned.lane.counts()) {
+            total.recoveries += counts.recoveries;
+            total.replayed += counts.replayed;
+            total.holes += counts.holes;
+            total.frames_dropped += counts.frames_dropped;
+            total.runs_dropped += counts.runs_dropped;
+            total.halts += counts.halts;
+        }
     }
 
     fn look_up(&self, partition: OfferedPartition) -> Offered {

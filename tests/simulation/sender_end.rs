@@ -12,11 +12,11 @@ use sender::offers;
 use sender::roster::Roster;
 use sender::source::Assignment;
 use wire::control::{Control, CreditTerms, LaneClosedReason};
-use wire::ids::{Epoch, LaneId, Slot};
+use wire::ids::LaneId;
 
 use crate::dice::Dice;
 use crate::scenario::Scenario;
-use crate::source::{SharedSource, SimCatalog, SimReader, Tp};
+use crate::source::{SharedSource, SimCatalog, SimReader};
 
 /// How long a lane that another receiver took over is left alone; a minute in the product.
 const SUPERSEDED_HOLD: Duration = Duration::from_secs(3);
@@ -144,12 +144,6 @@ impl SenderEnd {
             }
         }
         (messages, frames)
-    }
-
-    /// The partition behind a slot.
-    pub(crate) fn partition(&self, lane: LaneId, epoch: Epoch, slot: Slot) -> Option<Tp> {
-        let at = self.roster.partition(lane, epoch, slot)?;
-        Some((at.topic.clone(), at.partition))
     }
 
     /// Bytes in flight over all lanes; `None` while any lane is closed.

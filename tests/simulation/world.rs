@@ -4,9 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use wire::control::Control;
 use wire::frame::Frame;
-use wire::ids::{Epoch, LaneId, Slot};
 
 use crate::cluster::{Cluster, Place, SharedCluster};
 use crate::dice::Dice;
@@ -256,8 +254,7 @@ impl World {
         for reply in replies {
             self.trace(|| format!("link {index}: {reply:?}"));
             let link = &mut self.links[index];
-            let partition = subject(&reply).and_then(|(lane, epoch, slot)| link.sender.partition(lane, epoch, slot));
-            self.oracle.check_reply(&reply, partition)?;
+            self.oracle.check_reply(&reply)?;
             if link.session.is_some() && link.session == link.receiver.session {
                 link.path.send_to_sender(self.now, reply);
             }
@@ -279,8 +276,7 @@ impl World {
         }
         for bytes in frames {
             let frame = Frame::decode(bytes.clone()).map_err(|error| error.to_string())?;
-            let partition = |lane, epoch, slot| link.sender.partition(lane, epoch, slot);
-            self.oracle.note_frame(&frame, partition);
+            self.oracle.note_frame(&frame);
             if self.traced {
                 eprintln!("{:?} link {index}: {frame:?}", self.now);
             }
@@ -289,6 +285,7 @@ impl World {
             }
         }
         for message in messages {
+            self.oracle.note_message(&message);
             if link.session.is_some() && link.session == link.sender.session {
                 link.path.send_to_receiver(self.now, message);
             }
@@ -304,15 +301,5 @@ impl World {
         if self.traced {
             eprintln!("{:?} {}", self.now, line());
         }
-    }
-}
-
-/// The partition a message is about.
-fn subject(message: &Control) -> Option<(LaneId, Epoch, Slot)> {
-    match message {
-        Control::PartitionOpen { lane, epoch, slot, .. } | Control::PartitionHalted { lane, epoch, slot, .. } => {
-            Some((*lane, *epoch, *slot))
-        }
-        _ => None,
     }
 }

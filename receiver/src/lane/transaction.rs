@@ -241,7 +241,10 @@ impl<T: LaneTarget> Lane<T> {
             draft.holes += holes;
             self.ensure_begun(draft)?;
         }
-        self.changed(draft, &destination.key).leader_epoch = run.leader_epoch;
+        // A run without records knows no leader epoch, and must not unlearn the last record's (KIP-320).
+        if run.count > 0 {
+            self.changed(draft, &destination.key).leader_epoch = run.leader_epoch;
+        }
         if let Some(slot) = self.open.as_mut().and_then(|open| open.slots.get_mut(&run.slot)) {
             slot.from = run.next;
         }
