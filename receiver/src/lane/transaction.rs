@@ -77,7 +77,8 @@ impl<T: LaneTarget> Lane<T> {
     fn run(&mut self, draft: &mut Draft) -> Result<Delivered, LaneError> {
         self.take_offers(draft)?;
         while self.ensure_current(draft)? && self.append_current(draft)? {}
-        if draft.filter_complete {
+        let keep_alive = self.open.as_ref().is_some_and(|open| open.keep_alive);
+        if draft.filter_complete || keep_alive {
             self.ensure_begun(draft)?;
         }
         if !draft.begun {
@@ -266,7 +267,7 @@ impl<T: LaneTarget> Lane<T> {
         // A refusal is decided by what is stored, which another owner may have changed since it was read:
         // only one who can still write the lane's record may say it, else the partition would stay
         // halted for no reason that is left.
-        if draft.filter_complete || !draft.refused.is_empty() {
+        if draft.filter_complete || !draft.refused.is_empty() || open.keep_alive {
             let complete = draft.filter_complete.then_some(open.terms.filter_hash);
             let record = LaneRecord { filter_hash: complete.or(open.record.filter_hash), ..open.record.clone() };
             self.target.write_state(&state::lane_key(), Some(&state::encode(&record)))?;
@@ -283,6 +284,7 @@ impl<T: LaneTarget> Lane<T> {
         self.counts.holes += draft.holes;
         self.counts.replayed += draft.replayed;
         self.counts.runs_dropped += draft.runs_dropped;
+        open.keep_alive = false;
         if draft.filter_complete {
             open.record.filter_hash = Some(open.terms.filter_hash);
         }
