@@ -54,6 +54,14 @@ impl<T: LaneTarget> Lane<T> {
     pub fn open(&mut self, terms: Arc<Terms>, knowledge: Arc<Knowledge>) -> Result<Epoch, OpenError> {
         self.open = None;
         self.target.discard();
+        let result = self.take_over(terms, knowledge);
+        if result.is_err() {
+            self.target.discard();
+        }
+        result
+    }
+
+    fn take_over(&mut self, terms: Arc<Terms>, knowledge: Arc<Knowledge>) -> Result<Epoch, OpenError> {
         self.read_checked(&terms)?;
         self.target.fence()?;
         let state = self.read_checked(&terms)?;
