@@ -264,10 +264,9 @@ impl<'a> Active<'a> {
         reason: &str,
         detail: &str,
     ) -> Result<(), SessionEnd> {
-        if let Some(partition) = self.roster.partition(lane, epoch, slot) {
-            if let Some(handle) = self.session.lanes.get(usize::from(lane.0)) {
-                handle.progress.record_halt(partition, reason, detail);
-            }
+        let handle = self.session.lanes.get(usize::from(lane.0));
+        if let (Some(partition), Some(handle)) = (self.roster.partition(lane, epoch, slot), handle) {
+            handle.progress.record_halt(partition, reason, detail);
         }
         self.command(lane, Command::Halted(epoch, slot))
     }

@@ -72,6 +72,7 @@ impl<T: LaneTarget> Lane<T> {
             offers: VecDeque::new(),
             inbox: Inbox::default(),
             current: None,
+            keep_alive: false,
             unknown: None,
         });
         self.replies.push_back(Control::LaneOpen { lane: self.id, epoch });
