@@ -169,10 +169,15 @@ impl<T: LaneTarget> Lane<T> {
     /// A partition asks to join.
     pub fn handle_offer(&mut self, epoch: Epoch, offered: Offered) -> Result<(), PeerMisbehaved> {
         let Some(open) = self.open.as_mut().filter(|open| open.epoch == epoch) else { return Ok(()) };
-        if open.is_taken(&offered) {
+        if open.is_used(offered.slot()) {
             return Err(PeerMisbehaved::SlotReused(offered.slot()));
         }
-        open.offers.push_back(Pending::Offer(Box::new(offered)));
+        if open.is_taken(&offered) {
+            let detail = format!("{} is written by another partition of this link", offered.key());
+            self.halt(offered.slot(), "target-taken", detail);
+        } else {
+            open.offers.push_back(Pending::Offer(Box::new(offered)));
+        }
         Ok(())
     }
 
@@ -268,16 +273,23 @@ impl<T: LaneTarget> Lane<T> {
 }
 
 impl Open {
-    /// Whether the offered slot, or the partition itself, already joined or is about to.
+    /// Whether a slot was offered before in this epoch.
+    fn is_used(&self, slot: Slot) -> bool {
+        let waits = |pending: &Pending| matches!(pending, Pending::Offer(offered) if offered.slot() == slot);
+        self.slots.contains_key(&slot) || self.offers.iter().any(waits)
+    }
+
+    /// Whether the partition, or another one with the same target, already joined or is about to.
     fn is_taken(&self, offered: &Offered) -> bool {
         let target = offered.target.as_ref().ok().map(|target| &target.partition);
         let writing = target.and_then(|target| self.joined.get(target)).and_then(|slot| self.slots.get(slot));
-        self.slots.contains_key(&offered.slot())
-            || writing.is_some_and(|slot| !slot.closed)
-            || self.offers.iter().any(|other| match other {
-                Pending::Offer(other) => other.slot() == offered.slot() || other.key() == offered.key(),
-                Pending::Last => false,
-            })
+        let waits = |pending: &Pending| match pending {
+            Pending::Offer(other) => {
+                other.key() == offered.key() || other.target.as_ref().ok().map(|other| &other.partition) == target
+            }
+            Pending::Last => false,
+        };
+        writing.is_some_and(|slot| !slot.closed) || (target.is_some() && self.offers.iter().any(waits))
     }
 
     /// Offers that need every lane's state wait without holding up the frames.

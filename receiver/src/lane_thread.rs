@@ -87,8 +87,8 @@ pub struct View {
     pub trouble: Option<String>,
 }
 
-/// Commands that may wait for a lane: its frames, which credit bounds to a few thousand at the least
-/// charge, and its offers.
+/// Commands that may wait for a lane: its frames and its offers. Frames of any size worth sending are
+/// bounded by credit long before; a sender that sends this many tiny ones ends its session.
 pub const MAILBOX_CAPACITY: usize = 64 * 1024;
 
 const IDLE: Duration = Duration::from_secs(60);
@@ -147,6 +147,12 @@ impl<T: LaneTarget> LaneThread<T> {
         let ours = |session| running.session.as_ref().is_some_and(|(id, _)| *id == session);
         let result = match command {
             Command::Open { session, terms, knowledge, replies } => {
+                // An older session's late wish must not take the lane from a newer one.
+                if running.session.as_ref().is_some_and(|(present, _)| *present > session) {
+                    return;
+                }
+                // Fencing may take long, and whoever is behind in the pace's queue must not wait for it.
+                self.pace.leave(self.ticket);
                 running.session = Some((session, replies));
                 running.retry = None;
                 running.committed = Some(Instant::now());
@@ -222,7 +228,8 @@ impl<T: LaneTarget> LaneThread<T> {
             Err(LaneError::Target(error)) => {
                 let lane = self.lane.id();
                 tracing::warn!(%lane, %error, "transaction failed; asking the target what became of it");
-                let wait = running.retry.map_or(Duration::ZERO, |(_, wait)| wait);
+                // At once the first time; only a commit resets what grows from there.
+                let wait = running.retry.map_or(Duration::ZERO, |(_, wait)| (wait * 2).clamp(RETRY_MIN, RETRY_MAX));
                 running.retry = Some((Instant::now() + wait, wait));
             }
         }

@@ -21,6 +21,9 @@ use crate::state_topic::{self, StateTopicError};
 /// Room in a reserve beside a frame's body: header and run table.
 const RESERVE_SLACK: u64 = 64 << 10;
 
+/// The least reserve: a frame below this is mostly overhead.
+const RESERVE_MIN: u64 = 16 << 10;
+
 /// Starts the thread of one lane.
 pub type StartLane = dyn Fn(&str, LaneId) -> Result<(LaneHandle, JoinHandle<()>), KafkaError> + Send + Sync;
 
@@ -102,8 +105,8 @@ impl ServedLink {
     pub fn credit(&self, lanes: u16) -> CreditTerms {
         let lanes = u64::from(lanes);
         let bytes = self.settings.credit_bytes;
-        let reserve = (FRAME_RAW_TARGET as u64 + RESERVE_SLACK).min(bytes / 2 / lanes);
-        CreditTerms { reserve, pool: bytes - reserve * lanes }
+        let reserve = (FRAME_RAW_TARGET as u64 + RESERVE_SLACK).min(bytes / 2 / lanes).max(RESERVE_MIN);
+        CreditTerms { reserve, pool: bytes.saturating_sub(reserve * lanes).max(RESERVE_MIN) }
     }
 
     /// Whether somebody waits for the link.

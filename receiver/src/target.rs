@@ -69,7 +69,7 @@ pub enum TargetError {
 
 /// Writes one lane. Every error of `begin`, `produce`, `write_state`, `drain` and `commit` leaves the
 /// transaction's outcome unknown: the only way on is [`LaneTarget::discard`], [`LaneTarget::fence`] and
-/// [`LaneTarget::read_state`]. There is no abort (kafka-client research §8: aborts race).
+/// [`LaneTarget::read_state`]. There is no abort: it races with the records that are still under way.
 pub trait LaneTarget: Send {
     /// Reads the lane's state partition, `read_committed`, and folds it: at most one entry per key,
     /// tombstones left out.

@@ -18,6 +18,7 @@ use link::kafka::KafkaError;
 use wire::compress::Codec;
 use wire::control::Control;
 use wire::frame::{FrameBuilder, FrameHead};
+use wire::hello::{FEATURE_LZ4, FEATURE_ZSTD};
 use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
 use wire::limits::{RECORD_BYTES_MAX, RUN_BYTES_MAX, frame_charge};
 
@@ -40,6 +41,16 @@ pub struct Packing {
 }
 
 impl Packing {
+    /// The same with a codec that the receiver understands, as it said in its welcome.
+    pub fn agreed(self, features: u64) -> Self {
+        let needed = match self.codec {
+            Codec::None => 0,
+            Codec::Lz4 => FEATURE_LZ4,
+            Codec::Zstd(_) => FEATURE_ZSTD,
+        };
+        if features & needed == needed { self } else { Self { codec: Codec::None, ..self } }
+    }
+
     /// The same within a session's credit: a frame fits a lane's reserve, so that an idle lane needs nothing
     /// of the pool, and no record asks for more than can ever be granted.
     pub fn within(self, request_max: u64, reserve: u64) -> Self {
@@ -355,7 +366,7 @@ impl<R: LaneReader> Lane<R> {
 
 fn too_large(slot: Slot, offset: i64, needed: u64, limit: u64) -> Stop {
     let detail = format!(
-        "record at offset {offset} needs {needed} bytes of credit, the limit is {limit}; raise `memory` at the receiver"
+        "record at offset {offset} needs {needed} bytes of credit, the limit is {limit}: raise `memory` at the end where it is lower"
     );
     Stop::Halt(slot, "record-too-large", detail)
 }

@@ -81,6 +81,7 @@ impl Roster {
     /// even if it is empty: it completes the lane's record.
     pub fn poll_due(&mut self, topics: &[SourceTopic]) -> Vec<Due> {
         let count = self.lanes.len() as u16;
+        self.forget_vanished(topics);
         let mut new: Vec<Vec<(Slot, SourcePartition)>> = vec![Vec::new(); self.lanes.len()];
         for topic in topics {
             for partition in 0..topic.partitions {
@@ -103,6 +104,16 @@ impl Roster {
             }
         }
         due
+    }
+
+    /// A partition that vanished before it was opened is offered again should it come back.
+    fn forget_vanished(&mut self, topics: &[SourceTopic]) {
+        let partitions: HashMap<_, _> = topics.iter().map(|topic| (&topic.name, topic.partitions)).collect();
+        let exists = |at: &SourcePartition| partitions.get(&at.topic).is_some_and(|&count| at.partition < count);
+        for roster in &mut self.lanes {
+            let open: HashSet<_> = roster.opened.iter().filter_map(|slot| roster.slots.get(slot)).collect();
+            roster.offered.retain(|at| exists(at) || open.contains(at));
+        }
     }
 
     /// The receiver opened a slot. `None` if that means nothing (any more): an older epoch, a slot that was

@@ -64,8 +64,11 @@ fn main() -> Result<()> {
     let lines = arguments.next().context("name a text file")?;
     let seed = arguments.next().map_or(Ok(1), |seed| seed.parse())?;
     let pair = Pair::start(1, 1)?;
-    let flights = topics::create_unique(&pair.source, "lines", PARTITIONS)?;
-    let mixed = topics::create_unique(&pair.source, "mixed", PARTITIONS)?;
+    let (flights, mixed) = (topics::unique("lines"), topics::unique("mixed"));
+    for topic in [&flights, &mixed] {
+        // The lines are stamped in 2013: any finite retention would delete them under the readers.
+        topics::create(&pair.source, topic, PARTITIONS, &[("retention.ms", "-1")])?;
+    }
     let files = LinkFiles::new("ten-kills", &pair.source, &pair.target, &[&flights, &mixed])?;
     let mut ends = [End::start("receiver", &files.receiver)?, End::start("sender", &files.sender)?];
     let began = Instant::now();

@@ -89,7 +89,8 @@ impl<T: LaneTarget> Lane<T> {
 
     fn read_checked(&mut self, terms: &Terms) -> Result<LaneState, OpenError> {
         let entries = self.target.read_state()?;
-        let state = LaneState::fold(self.id, &terms.source_cluster, &entries)?;
+        let state = LaneState::fold(self.id, &terms.source_cluster, &entries)
+            .map_err(|error| OpenError::Refused { code: CloseCode::StateRefused, detail: error.to_string() })?;
         if let Some(lane) = &state.lane {
             terms.check(lane)?;
         }
