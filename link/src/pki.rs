@@ -102,13 +102,13 @@ pub fn init(dir: &Path, request: &Request<'_>) -> Result<Written, PkiError> {
 impl fmt::Display for Written {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dir = self.dir.display();
-        writeln!(f, "{dir}/ca.pem                     both sides; valid {CA_DAYS} days")?;
-        writeln!(f, "{dir}/ca.key                     keep it offline: it can make further certificates")?;
+        writeln!(f, "{dir}/ca.pem                      both sides; valid {CA_DAYS} days")?;
+        writeln!(f, "{dir}/ca.key                      keep it offline: it can make further certificates")?;
         let sides = [("sender", &self.sender), ("receiver", &self.receiver)];
         for (index, (side, names)) in sides.into_iter().enumerate() {
             let end = if index == 0 { "\n" } else { "" };
             let files = format!("{side}.pem, {side}.key");
-            write!(f, "{dir}/{files:<27}{}; valid {LEAF_DAYS} days{end}", names.join(", "))?;
+            write!(f, "{dir}/{files:<28}{}; valid {LEAF_DAYS} days{end}", names.join(", "))?;
         }
         Ok(())
     }

@@ -16,6 +16,9 @@ const STREAMS: u32 = 1024;
 /// Room in a reserve beside a frame's body: header and run table.
 const RESERVE_SLACK: u64 = 64 << 10;
 
+/// The least reserve: a frame below this is mostly overhead.
+const RESERVE_MIN: u64 = 16 << 10;
+
 /// What a commit takes on a target that is well: 4 to 10 ms were measured.
 const COMMIT_TIME: Duration = Duration::from_millis(10);
 
@@ -37,8 +40,8 @@ pub fn decode_bytes(config: &Config) -> u64 {
 /// `bytes` of credit as a session with `lanes` lanes gets them: a reserve each, and a pool of what is left.
 pub fn credit_terms(bytes: u64, lanes: u16) -> CreditTerms {
     let lanes = u64::from(lanes.max(1));
-    let reserve = (FRAME_RAW_TARGET as u64 + RESERVE_SLACK).min(bytes / 2 / lanes);
-    CreditTerms { reserve, pool: bytes - reserve * lanes }
+    let reserve = (FRAME_RAW_TARGET as u64 + RESERVE_SLACK).min(bytes / 2 / lanes).max(RESERVE_MIN);
+    CreditTerms { reserve, pool: bytes.saturating_sub(reserve * lanes).max(RESERVE_MIN) }
 }
 
 /// The rates that `terms` sustain on a path of this round trip, for one hot lane and for all `lanes`

@@ -86,6 +86,8 @@ struct Open {
     offers: VecDeque<Pending>,
     inbox: Inbox,
     current: Option<Current>,
+    /// The next transaction writes the lane's record even if there is nothing else to write.
+    keep_alive: bool,
     /// Set when a transaction's outcome is unknown: the positions it would have left behind.
     unknown: Option<HashMap<PartitionKey, Position>>,
 }
@@ -167,10 +169,15 @@ impl<T: LaneTarget> Lane<T> {
     /// A partition asks to join.
     pub fn handle_offer(&mut self, epoch: Epoch, offered: Offered) -> Result<(), PeerMisbehaved> {
         let Some(open) = self.open.as_mut().filter(|open| open.epoch == epoch) else { return Ok(()) };
-        if open.is_taken(&offered) {
+        if open.is_used(offered.slot()) {
             return Err(PeerMisbehaved::SlotReused(offered.slot()));
         }
-        open.offers.push_back(Pending::Offer(Box::new(offered)));
+        if open.is_taken(&offered) {
+            let detail = format!("{} is written by another partition of this link", offered.key());
+            self.halt(offered.slot(), "target-taken", detail);
+        } else {
+            open.offers.push_back(Pending::Offer(Box::new(offered)));
+        }
         Ok(())
     }
 
@@ -201,10 +208,19 @@ impl<T: LaneTarget> Lane<T> {
         }
     }
 
+    /// Asks for a transaction even if nothing arrives: a transactional id that is not used for 7 days
+    /// expires (`transactional.id.expiration.ms`), and an expired owner would not be fenced any more.
+    pub fn keep_alive(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.keep_alive = true;
+        }
+    }
+
     /// Whether a transaction would do something now.
     pub fn has_work(&self) -> bool {
         self.open.as_ref().is_some_and(|open| {
-            open.unknown.is_none() && (open.current.is_some() || open.inbox.peek().is_some() || open.has_ready_offer())
+            open.unknown.is_none()
+                && (open.keep_alive || open.current.is_some() || open.inbox.peek().is_some() || open.has_ready_offer())
         })
     }
 
@@ -257,16 +273,23 @@ impl<T: LaneTarget> Lane<T> {
 }
 
 impl Open {
-    /// Whether the offered slot, or the partition itself, already joined or is about to.
+    /// Whether a slot was offered before in this epoch.
+    fn is_used(&self, slot: Slot) -> bool {
+        let waits = |pending: &Pending| matches!(pending, Pending::Offer(offered) if offered.slot() == slot);
+        self.slots.contains_key(&slot) || self.offers.iter().any(waits)
+    }
+
+    /// Whether the partition, or another one with the same target, already joined or is about to.
     fn is_taken(&self, offered: &Offered) -> bool {
         let target = offered.target.as_ref().ok().map(|target| &target.partition);
         let writing = target.and_then(|target| self.joined.get(target)).and_then(|slot| self.slots.get(slot));
-        self.slots.contains_key(&offered.slot())
-            || writing.is_some_and(|slot| !slot.closed)
-            || self.offers.iter().any(|other| match other {
-                Pending::Offer(other) => other.slot() == offered.slot() || other.key() == offered.key(),
-                Pending::Last => false,
-            })
+        let waits = |pending: &Pending| match pending {
+            Pending::Offer(other) => {
+                other.key() == offered.key() || other.target.as_ref().ok().map(|other| &other.partition) == target
+            }
+            Pending::Last => false,
+        };
+        writing.is_some_and(|slot| !slot.closed) || (target.is_some() && self.offers.iter().any(waits))
     }
 
     /// Offers that need every lane's state wait without holding up the frames.

@@ -87,11 +87,14 @@ pub struct View {
     pub trouble: Option<String>,
 }
 
-/// Commands that may wait for a lane: its frames, which credit bounds to a few thousand at the least
-/// charge, and its offers.
+/// Commands that may wait for a lane: its frames and its offers. Frames of any size worth sending are
+/// bounded by credit long before; a sender that sends this many tiny ones ends its session.
 pub const MAILBOX_CAPACITY: usize = 64 * 1024;
 
 const IDLE: Duration = Duration::from_secs(60);
+/// A lane that has not committed for this long does so for its own sake: brokers forget a transactional id
+/// after 7 days at the least setting in use.
+const KEEP_ALIVE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How soon a failing target is asked again, and how late at most.
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -116,6 +119,7 @@ struct Running {
     retry: Option<(Instant, Duration)>,
     /// What the target said when it last failed.
     trouble: Option<String>,
+    committed: Option<Instant>,
     stopping: bool,
 }
 
@@ -145,8 +149,15 @@ impl<T: LaneTarget> LaneThread<T> {
         let ours = |session| running.session.as_ref().is_some_and(|(id, _)| *id == session);
         let result = match command {
             Command::Open { session, terms, knowledge, replies } => {
+                // An older session's late wish must not take the lane from a newer one.
+                if running.session.as_ref().is_some_and(|(present, _)| *present > session) {
+                    return;
+                }
+                // Fencing may take long, and whoever is behind in the pace's queue must not wait for it.
+                self.pace.leave(self.ticket);
                 running.session = Some((session, replies));
                 running.retry = None;
+                running.committed = Some(Instant::now());
                 self.open(running, terms, knowledge);
                 Ok(())
             }
@@ -200,6 +211,9 @@ impl<T: LaneTarget> LaneThread<T> {
         if self.lane.needs_recovery() {
             return self.recover(running);
         }
+        if running.committed.is_some_and(|at| at.elapsed() > KEEP_ALIVE) {
+            self.lane.keep_alive();
+        }
         if !self.lane.has_work() {
             self.pace.leave(self.ticket);
             return Some(IDLE);
@@ -211,6 +225,7 @@ impl<T: LaneTarget> LaneThread<T> {
         match self.lane.step() {
             Ok(committed) => {
                 self.lane.handle_duration(committed, began.elapsed());
+                running.committed = Some(Instant::now());
                 running.retry = None;
                 running.trouble = None;
             }
@@ -219,7 +234,8 @@ impl<T: LaneTarget> LaneThread<T> {
                 let lane = self.lane.id();
                 tracing::warn!(%lane, %error, "transaction failed; asking the target what became of it");
                 running.trouble = Some(format!("lane {lane}: {error}"));
-                let wait = running.retry.map_or(Duration::ZERO, |(_, wait)| wait);
+                // At once the first time; only a commit resets what grows from there.
+                let wait = running.retry.map_or(Duration::ZERO, |(_, wait)| (wait * 2).clamp(RETRY_MIN, RETRY_MAX));
                 running.retry = Some((Instant::now() + wait, wait));
             }
         }

@@ -15,7 +15,7 @@ use wire::limits::frame_charge;
 pub enum Admission {
     /// It is the lane's.
     Hold,
-    /// Its lane was closed or opened again since it was sent.
+    /// Its lane was closed or opened again since it was sent, or it is held already.
     Drop,
 }
 
@@ -60,7 +60,7 @@ impl Ledger {
             return Err(PeerMisbehaved::EpochFromFuture { current: frames.epoch, found: epoch });
         }
         if frames.charges.contains_key(&sequence) {
-            return Err(PeerMisbehaved::SequenceReused(sequence));
+            return Ok(Admission::Drop);
         }
         let of_lane = frames.held + charge;
         let lane_limit = self.terms.reserve + self.terms.pool / 2;

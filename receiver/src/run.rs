@@ -59,7 +59,7 @@ pub enum Halted {
 }
 
 impl Parts<KafkaTarget> {
-    /// The real thing. A quarter of the memory is for the lanes' clients.
+    /// The real thing.
     pub fn kafka(config: &Config, properties: &Properties) -> Result<Self, KafkaError> {
         let target = KafkaTargetConfig {
             transaction_timeout: config.target.transaction_timeout,

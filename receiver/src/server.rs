@@ -54,6 +54,7 @@ async fn session(incoming: Incoming, id: u64, host: Arc<Host>, shutdown: Shutdow
                 connection,
                 link: greeted.link,
                 hello: greeted.hello,
+                version: greeted.version,
                 reader: greeted.reader,
                 writer: greeted.writer,
                 host,

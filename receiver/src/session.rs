@@ -74,6 +74,8 @@ pub struct Waiting {
     pub link: Arc<ServedLink>,
     /// What it said.
     pub hello: Hello,
+    /// The protocol version that both ends speak.
+    pub version: u16,
     /// Messages from the sender.
     pub reader: ControlReader,
     /// Messages to the sender.
@@ -183,7 +185,7 @@ impl Waiting {
         verdicts: &mut mpsc::Receiver<Verdict>,
         shutdown: &Shutdown,
     ) -> Ending {
-        let Self { id, connection, link, hello, reader, writer, host } = self;
+        let Self { id, connection, link, hello, version, reader, writer, host } = self;
         let count = hello.lanes;
         let terms = Arc::new(Terms {
             link: link.settings.name.clone(),
@@ -199,22 +201,23 @@ impl Waiting {
         let (outgoing, outgoing_out) = mpsc::channel(CONTROL_QUEUE);
         let (replies_in, mut replies) = mpsc::channel(CONTROL_QUEUE);
         let welcome = Control::Welcome(Welcome {
-            version: wire::hello::PROTOCOL_VERSION,
+            version,
             features: wire::hello::common_features(wire::hello::FEATURES, hello.features),
             cluster_id: host.cluster_id.clone(),
             receiver: host.process,
             token: rand::random(),
             credit,
         });
+        let knowledge = Arc::new(Knowledge::new(count));
         let mut tasks = tokio::task::JoinSet::new();
         let reading = tasks.spawn(read(reader, incoming_in));
         let writing = tokio::spawn(write(writer, outgoing_out));
         let mut active = Active {
             id,
-            joining: Joining::start(&link, id, &lanes, &mut tasks),
+            joining: Joining::start(&link, id, &lanes, Arc::clone(&knowledge), &mut tasks),
             lanes,
             terms,
-            knowledge: Arc::new(Knowledge::new(count)),
+            knowledge,
             ledger: Arc::new(Mutex::new(Ledger::new(credit, count))),
             replies: replies_in,
             outgoing,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Where a lane begins: large enough that a transaction costs little, small enough for any broker.
 const START_BYTES: u64 = 4 << 20;
-/// Past this a larger transaction saves nothing measurable (kafka-client §3.4: 16–64 MB).
+/// Past this a larger transaction saves nothing measurable.
 const MAX_BYTES: u64 = 32 << 20;
 /// Below this the limit is one record at a time.
 const MIN_BYTES: u64 = 1 << 10;

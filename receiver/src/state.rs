@@ -4,6 +4,7 @@
 //! Every key and value starts with a format version, so that a later version can read this one's.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use bincode::{Decode, Encode};
@@ -27,6 +28,12 @@ pub struct PartitionKey {
     pub topic: Arc<str>,
     /// Source partition number.
     pub partition: i32,
+}
+
+impl fmt::Display for PartitionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
 }
 
 /// What is remembered of a lane.

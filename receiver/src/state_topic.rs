@@ -48,7 +48,10 @@ pub fn prepare(catalog: &dyn Catalog, link: &str, lanes: u16, replication: Optio
     let lanes = i32::from(lanes);
     let Some(topic) = catalog.describe(&names)?.pop() else {
         tracing::info!(topic = name, lanes, "creating the link's state topic");
-        let configs = CONFIGS.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        // Positions must not be lost with one broker, where there are enough to keep two copies.
+        let in_sync = replication.filter(|&replicas| replicas > 2).map(|_| ("min.insync.replicas", "2"));
+        let configs = CONFIGS.iter().copied().chain(in_sync);
+        let configs = configs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         catalog.create(&[NewTopic { name: name.clone(), partitions: lanes, replication, configs }])?;
         return appear(catalog, &name, lanes);
     };

@@ -12,6 +12,7 @@ use wire::control::{OfferedPartition, TopicConfig};
 
 use crate::config::Rename;
 use crate::join::{Offered, OfferedTarget};
+use crate::knowledge::Knowledge;
 use crate::served_link::ServedLink;
 use crate::state::HaltRecord;
 use crate::target::TargetPartition;
@@ -44,6 +45,9 @@ const TIMESTAMPS: &[(&str, &str)] = &[
 const APPEAR: Duration = Duration::from_secs(10);
 const APPEAR_STEP: Duration = Duration::from_millis(50);
 
+/// Target topics by name, or why a topic cannot be had.
+type Topics = HashMap<String, Result<TopicDescription, HaltRecord>>;
+
 /// Looks up and makes the target topics of one link.
 pub struct Targets {
     catalog: Arc<dyn Catalog>,
@@ -75,33 +79,36 @@ impl Targets {
         }
     }
 
-    /// The target of each offered partition, in the order offered.
-    pub fn look_up(&self, partitions: &[OfferedPartition]) -> Result<Vec<Offered>, KafkaError> {
+    /// The target of each offered partition, in the order offered. One topic that cannot be had halts its
+    /// own partitions and nobody else's; only a cluster that does not answer is an error.
+    pub fn look_up(&self, partitions: &[OfferedPartition], knowledge: &Knowledge) -> Result<Vec<Offered>, KafkaError> {
         let mut wanted: HashMap<String, &OfferedPartition> = HashMap::new();
         for partition in partitions.iter().filter(|partition| self.allowed.matches(&partition.topic)) {
             wanted.insert(self.rename.apply(&partition.topic), partition);
         }
-        let topics = self.ensure(&wanted)?;
-        let at = |partition: &OfferedPartition| {
-            let topic = self.rename.apply(&partition.topic);
-            topics.contains_key(&topic).then_some(TopicPartition { topic, partition: partition.partition })
+        let topics = self.ensure(wanted, knowledge)?;
+        let at = |partition: &OfferedPartition| TopicPartition {
+            topic: self.rename.apply(&partition.topic),
+            partition: partition.partition,
         };
-        let present: Vec<_> = partitions.iter().filter_map(at).collect();
+        let present: Vec<_> =
+            partitions.iter().map(at).filter(|at| matches!(topics.get(&at.topic), Some(Ok(_)))).collect();
         let bounds =
             if present.is_empty() { Vec::new() } else { self.catalog.bounds(&present, Isolation::Uncommitted)? };
         let ends: HashMap<_, _> = present.into_iter().zip(bounds).collect();
         let offer = |partition: &OfferedPartition| {
-            let target = match at(partition) {
-                Some(at) => {
-                    let end = ends.get(&at).map_or_else(Default::default, |bounds| bounds.end);
-                    let topic_id = topics[&at.topic].id;
-                    let partition = TargetPartition { topic: at.topic.as_str().into(), partition: at.partition };
-                    Ok(OfferedTarget { partition, topic_id, end })
-                }
-                None => Err(HaltRecord {
-                    reason: "topic-unauthorized".to_owned(),
-                    detail: format!("the receiver's configuration does not let this link carry {}", partition.topic),
+            let at = at(partition);
+            let target = match topics.get(&at.topic) {
+                Some(Ok(topic)) => Ok(OfferedTarget {
+                    partition: TargetPartition { topic: at.topic.as_str().into(), partition: at.partition },
+                    topic_id: topic.id,
+                    end: ends.get(&at).map_or_else(Default::default, |bounds| bounds.end),
                 }),
+                Some(Err(halt)) => Err(halt.clone()),
+                None => Err(halt(
+                    "topic-unauthorized",
+                    format!("the receiver's configuration does not let this link carry {}", partition.topic),
+                )),
             };
             Offered { partition: partition.clone(), target }
         };
@@ -109,31 +116,67 @@ impl Targets {
     }
 
     /// Creates what is missing, grows what is too small, and waits until the cluster shows it.
-    fn ensure(
-        &self,
-        wanted: &HashMap<String, &OfferedPartition>,
-    ) -> Result<HashMap<String, TopicDescription>, KafkaError> {
+    fn ensure(&self, wanted: HashMap<String, &OfferedPartition>, knowledge: &Knowledge) -> Result<Topics, KafkaError> {
         let names: Vec<_> = wanted.keys().cloned().collect();
-        let mut found = self.describe(&names)?;
-        let missing: Vec<_> = wanted.iter().filter(|(name, _)| !found.contains_key(*name)).collect();
-        if !missing.is_empty() {
-            let topics: Vec<_> = missing.iter().map(|(name, partition)| self.new_topic(name, partition)).collect();
-            tracing::info!(topics = topics.len(), first = topics[0].name, "creating target topics");
-            self.catalog.create(&topics)?;
-        }
+        let found = self.describe(&names)?;
+        let mut topics = Topics::new();
+        let (mut awaited, mut missing) = (HashMap::new(), Vec::new());
         for (name, partition) in wanted {
-            if found.get(name).is_some_and(|topic| topic.partitions < partition.partitions) {
-                tracing::info!(topic = name, partitions = partition.partitions, "adding target partitions");
-                self.catalog.grow(name, partition.partitions)?;
+            match found.get(&name) {
+                Some(topic) if topic.partitions >= partition.partitions => {
+                    topics.insert(name, Ok(topic.clone()));
+                }
+                Some(_) => {
+                    tracing::info!(topic = name, partitions = partition.partitions, "adding target partitions");
+                    match refused(self.catalog.grow(&name, partition.partitions))? {
+                        None => drop(awaited.insert(name, partition.partitions)),
+                        Some(halt) => drop(topics.insert(name, Err(halt))),
+                    }
+                }
+                None if knowledge.carries(&partition.topic) == Some(true) => {
+                    let detail =
+                        format!("{name} is missing, and this link has written to it: it is not made again silently");
+                    topics.insert(name, Err(halt("target-replaced", detail)));
+                }
+                None => missing.push(self.new_topic(&name, partition)),
             }
         }
-        let is_there = |found: &HashMap<String, TopicDescription>| {
-            wanted
-                .iter()
-                .all(|(name, wanted)| found.get(name).is_some_and(|topic| topic.partitions >= wanted.partitions))
-        };
+        for (name, halt) in self.create(&missing)? {
+            topics.insert(name, Err(halt));
+        }
+        let created = missing.into_iter().map(|topic| (topic.name, topic.partitions));
+        awaited.extend(created.filter(|(name, _)| !topics.contains_key(name)));
+        topics.extend(self.appear(awaited)?);
+        Ok(topics)
+    }
+
+    /// Creates all at once and, where that is refused, one by one: says which the cluster refuses for good.
+    fn create(&self, topics: &[NewTopic]) -> Result<Vec<(String, HaltRecord)>, KafkaError> {
+        let Some(first) = topics.first() else { return Ok(Vec::new()) };
+        tracing::info!(topics = topics.len(), first = first.name, "creating target topics");
+        if refused(self.catalog.create(topics))?.is_none() {
+            return Ok(Vec::new());
+        }
+        let mut halts = Vec::new();
+        for topic in topics {
+            let halt = refused(self.catalog.create(std::slice::from_ref(topic)))?;
+            halts.extend(halt.map(|halt| (topic.name.clone(), halt)));
+        }
+        Ok(halts)
+    }
+
+    /// Waits until the cluster shows these topics with at least so many partitions.
+    fn appear(&self, awaited: HashMap<String, i32>) -> Result<Topics, KafkaError> {
+        let names: Vec<_> = awaited.keys().cloned().collect();
         let mut waited = Duration::ZERO;
-        while !is_there(&found) {
+        loop {
+            let found = self.describe(&names)?;
+            let is_there = |(name, partitions): (&String, &i32)| {
+                found.get(name).is_some_and(|topic| topic.partitions >= *partitions)
+            };
+            if awaited.iter().all(is_there) {
+                return Ok(found.into_iter().map(|(name, topic)| (name, Ok(topic))).collect());
+            }
             if waited >= APPEAR {
                 return Err(KafkaError {
                     doing: "create target topics".to_owned(),
@@ -143,9 +186,7 @@ impl Targets {
             }
             std::thread::sleep(APPEAR_STEP);
             waited += APPEAR_STEP;
-            found = self.describe(&names)?;
         }
-        Ok(found)
     }
 
     fn describe(&self, names: &[String]) -> Result<HashMap<String, TopicDescription>, KafkaError> {
@@ -168,5 +209,22 @@ impl Targets {
             replication: self.replication,
             configs: copied.chain(timestamps).collect(),
         }
+    }
+}
+
+fn halt(reason: &str, detail: String) -> HaltRecord {
+    HaltRecord { reason: reason.to_owned(), detail }
+}
+
+/// Tells a cluster that refuses for good, which halts a topic, from one that does not answer now.
+fn refused(asked: Result<(), KafkaError>) -> Result<Option<HaltRecord>, KafkaError> {
+    match asked {
+        Ok(()) => Ok(None),
+        Err(error)
+            if matches!(error.fault, KafkaFault::Unauthorized | KafkaFault::Misused | KafkaFault::RecordRejected) =>
+        {
+            Ok(Some(halt("target-refused", error.to_string())))
+        }
+        Err(error) => Err(error),
     }
 }

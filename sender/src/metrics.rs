@@ -105,7 +105,7 @@ const METRICS: &[Metric<Status>] = &[
     Metric { name: "causeway_sender_sessions", help: "Sessions begun", read: Read::Counter(|s| s.sessions) },
     Metric {
         name: "causeway_sender_session_closes",
-        help: "Sessions, and attempts at one, that ended, by close code; LOST where path or peer went without one, DRAINED where this sender left",
+        help: "Sessions, and attempts at one, that ended, by close code; LOST where path or peer went without one, BARRED where a certificate was refused, DRAINED where this sender left",
         read: Read::Counters("code", |s| s.closes.clone().into_iter().collect()),
     },
 ];

@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use link::catalog::{Bounds, Catalog, Isolation, TopicPartition};
-use link::kafka::KafkaError;
+use link::kafka::{KafkaError, KafkaFault};
 use wire::control::{Control, OfferedPartition, TopicConfig};
 use wire::ids::{Position, Slot};
-use wire::limits::OFFER_PARTITIONS_MAX;
+use wire::limits::{OFFER_PARTITIONS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX};
 
 use crate::config::Start;
 use crate::discovery::Topics;
@@ -42,12 +42,20 @@ pub fn messages(
     Ok(messages)
 }
 
+/// What is too long for the wire is left out: placements and throttles, which no receiver applies.
 fn announce(catalog: &dyn Catalog, topic: &SourceTopic) -> Result<Control, KafkaError> {
-    let configs = catalog
-        .configs(&topic.name)?
+    let entries = match catalog.configs(&topic.name) {
+        Err(error) if matches!(error.fault, KafkaFault::Unauthorized | KafkaFault::UnknownTopic) => {
+            tracing::warn!(topic = %topic.name, %error, "could not read the topic's configuration; the target gets defaults");
+            Vec::new()
+        }
+        other => other?,
+    };
+    let configs = entries
         .into_iter()
-        .filter(|entry| entry.set_on_topic)
+        .filter(|entry| entry.set_on_topic && entry.name.len() <= STRING_MAX && entry.value.len() <= STRING_MAX)
         .map(|entry| TopicConfig { name: entry.name, value: entry.value })
+        .take(TOPIC_CONFIGS_MAX)
         .collect();
     Ok(Control::Topic { topic: topic.name.to_string(), topic_id: topic.id, configs })
 }

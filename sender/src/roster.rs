@@ -51,6 +51,7 @@ pub struct Roster {
 struct LaneRoster {
     epoch: Option<Epoch>,
     slots: HashMap<Slot, SourcePartition>,
+    opened: HashSet<Slot>,
     offered: HashSet<SourcePartition>,
     /// Whether the first complete round of offers was made in this epoch.
     complete: bool,
@@ -80,6 +81,7 @@ impl Roster {
     /// even if it is empty: it completes the lane's record.
     pub fn poll_due(&mut self, topics: &[SourceTopic]) -> Vec<Due> {
         let count = self.lanes.len() as u16;
+        self.forget_vanished(topics);
         let mut new: Vec<Vec<(Slot, SourcePartition)>> = vec![Vec::new(); self.lanes.len()];
         for topic in topics {
             for partition in 0..topic.partitions {
@@ -102,6 +104,24 @@ impl Roster {
             }
         }
         due
+    }
+
+    /// A partition that vanished before it was opened is offered again should it come back.
+    fn forget_vanished(&mut self, topics: &[SourceTopic]) {
+        let partitions: HashMap<_, _> = topics.iter().map(|topic| (&topic.name, topic.partitions)).collect();
+        let exists = |at: &SourcePartition| partitions.get(&at.topic).is_some_and(|&count| at.partition < count);
+        for roster in &mut self.lanes {
+            let open: HashSet<_> = roster.opened.iter().filter_map(|slot| roster.slots.get(slot)).collect();
+            roster.offered.retain(|at| exists(at) || open.contains(at));
+        }
+    }
+
+    /// The receiver opened a slot. `None` if that means nothing (any more): an older epoch, a slot that was
+    /// not offered, or one that is open already.
+    pub fn handle_partition_open(&mut self, lane: LaneId, epoch: Epoch, slot: Slot) -> Option<&SourcePartition> {
+        let roster = self.lanes.get_mut(usize::from(lane.0)).filter(|roster| roster.epoch == Some(epoch))?;
+        let partition = roster.slots.get(&slot)?;
+        roster.opened.insert(slot).then_some(partition)
     }
 
     /// The partition behind a slot of the present epoch.
@@ -159,5 +179,8 @@ mod tests {
         assert_eq!(due[0].partitions.len(), 3);
         assert!(roster.partition(LaneId(0), Epoch(1), Slot(0)).is_none(), "slots of an older epoch mean nothing");
         assert_eq!(roster.partition(LaneId(0), Epoch(2), Slot(0)), Some(&due[0].partitions[0].1));
+        assert!(roster.handle_partition_open(LaneId(0), Epoch(1), Slot(0)).is_none());
+        assert!(roster.handle_partition_open(LaneId(0), Epoch(2), Slot(0)).is_some());
+        assert!(roster.handle_partition_open(LaneId(0), Epoch(2), Slot(0)).is_none(), "open already");
     }
 }

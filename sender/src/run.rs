@@ -7,7 +7,7 @@ use std::time::Duration;
 use link::backoff::Backoff;
 use link::bell::Bell;
 use link::catalog::Catalog;
-use link::endpoint::Dialer;
+use link::endpoint::{ChannelFault, Dialer};
 use link::kafka::admin::KafkaCatalog;
 use link::kafka::{KafkaError, Properties};
 use link::mailbox::Mailbox;
@@ -33,6 +33,9 @@ use crate::status::{Board, State};
 /// The first wait before dialling again, and the longest: resuming is cheap, so is trying.
 const REDIAL_MIN: Duration = Duration::from_millis(100);
 const REDIAL_MAX: Duration = Duration::from_secs(2);
+
+/// How soon to dial again where only a new certificate or name can help.
+const BARRED_RETRY: Duration = Duration::from_secs(10);
 
 /// How soon a source that does not answer is asked again.
 const SOURCE_RETRY: Duration = Duration::from_secs(1);
@@ -247,7 +250,10 @@ impl Life {
         };
         let dialled = match dialled {
             Ok(dialled) => dialled,
-            Err(error) => return SessionEnd::Lost(error.to_string()),
+            Err(error) if error.faults.iter().all(ChannelFault::may_pass) => {
+                return SessionEnd::Lost(error.to_string());
+            }
+            Err(error) => return SessionEnd::Barred(error.to_string()),
         };
         let connection = dialled.connection.clone();
         let board = Arc::clone(&self.board);
@@ -286,6 +292,10 @@ impl Life {
         let soon = |backoff: &mut Backoff| Next::Dial { after: backoff.next_delay(rand::random()), stand_by: false };
         match end {
             SessionEnd::Drained => Ok(Next::Leave),
+            SessionEnd::Barred(reason) => {
+                tracing::error!(reason, retry_in = ?BARRED_RETRY, "this sender gets no session");
+                Ok(Next::Dial { after: BARRED_RETRY, stand_by: false })
+            }
             SessionEnd::Lost(reason) => {
                 tracing::info!(reason, "session lost; dialling again");
                 Ok(soon(backoff))

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use link::control::{ControlReader, ControlWriter};
+use link::endpoint::ChannelFault;
 use link::shutdown::{Phase, Shutdown};
 use quinn::Connection;
 use tokio::sync::{mpsc, watch};
@@ -58,6 +59,9 @@ pub enum SessionEnd {
     /// The path or the peer is gone.
     #[error("session lost: {0}")]
     Lost(String),
+    /// One end does not believe the other: it will be so until somebody changes a certificate or a name.
+    #[error("no session: {0}")]
+    Barred(String),
 }
 
 impl SessionEnd {
@@ -68,9 +72,16 @@ impl SessionEnd {
                 code: CloseCode::from(u64::from(close.error_code) as u16),
                 detail: String::from_utf8_lossy(&close.reason).into_owned(),
             },
-            Some(error) => Self::Lost(error.to_string()),
+            Some(error) => Self::of_fault(&ChannelFault::of(connection.remote_address(), &error)),
             None => Self::Lost(otherwise()),
         }
+    }
+}
+
+impl SessionEnd {
+    /// What a channel's fault means for its session.
+    pub fn of_fault(fault: &ChannelFault) -> Self {
+        if fault.may_pass() { Self::Lost(fault.to_string()) } else { Self::Barred(fault.to_string()) }
     }
 }
 
@@ -138,7 +149,7 @@ impl<'a> Active<'a> {
         let bells: Vec<_> = session.lanes.iter().map(|lane| lane.bell.clone()).collect();
         let bank = Arc::new(CreditBank::new(welcome.credit, bells.clone()));
         session.board.set_credit(Arc::clone(&bank));
-        let packing = session.packing.within(bank.request_max(), welcome.credit.reserve);
+        let packing = session.packing.agreed(welcome.features).within(bank.request_max(), welcome.credit.reserve);
         let channels = Channels::new(connection.clone(), bells);
         let lanes = session.lanes.len() as u16;
         Self {
@@ -181,7 +192,6 @@ impl<'a> Active<'a> {
                 }
                 () = shutdown.reached(Phase::Drain), if drain_until.is_none() => {
                     drain_until = Some(Instant::now() + DRAIN_PATIENCE);
-                    clock.reset_after(Duration::from_millis(50));
                     clock = tokio::time::interval(Duration::from_millis(50));
                     self.drain();
                 }
@@ -223,7 +233,7 @@ impl<'a> Active<'a> {
             }
             Control::LaneClosed { lane, reason, detail, .. } => self.handle_lane_closed(lane, reason, &detail),
             Control::PartitionOpen { lane, epoch, slot, position, leader_epoch } => {
-                if let Some(partition) = self.roster.partition(lane, epoch, slot) {
+                if let Some(partition) = self.roster.handle_partition_open(lane, epoch, slot) {
                     let topic = Arc::clone(&partition.topic);
                     let partition = partition.partition;
                     let assignment = Assignment { slot, topic, partition, position, leader_epoch };

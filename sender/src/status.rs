@@ -107,7 +107,8 @@ pub struct Status {
     pub halted: Vec<Halted>,
     /// Each lane by its number.
     pub by_lane: Vec<LaneStatus>,
-    /// How often sessions and attempts at one ended, by close code; `LOST` where there was none.
+    /// How often sessions and attempts at one ended, by close code; `LOST` and `BARRED` where there
+    /// was none.
     pub closes: BTreeMap<String, u64>,
 }
 
@@ -204,6 +205,7 @@ impl Board {
             SessionEnd::Drained => "DRAINED",
             SessionEnd::Closed { code, .. } => code.name(),
             SessionEnd::Lost(_) => "LOST",
+            SessionEnd::Barred(_) => "BARRED",
         };
         *inner.closes.entry(code).or_default() += 1;
         inner.wire = inner.wire.plus(inner.channel.take().as_ref());

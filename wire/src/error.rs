@@ -3,7 +3,7 @@
 
 use crate::close::CloseCode;
 use crate::control::Range;
-use crate::ids::{Epoch, Position, Sequence, Slot};
+use crate::ids::{Epoch, Position, Slot};
 
 /// The bytes are not what the format allows. QUIC protects them on the way, so this is a bug or a
 /// mix-up of versions at one end.
@@ -101,9 +101,6 @@ pub enum PeerMisbehaved {
     /// A control message that has no place here.
     #[error("unexpected message {0}")]
     UnexpectedMessage(&'static str),
-    /// Two different frames carry one sequence.
-    #[error("sequence {0} was used for another frame")]
-    SequenceReused(Sequence),
     /// What it sent cannot be decoded.
     #[error(transparent)]
     Bytes(#[from] DecodeError),

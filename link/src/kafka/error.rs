@@ -62,7 +62,16 @@ pub(crate) fn known(code: i32) -> Option<Code> {
 /// Whether a delivery report with this code condemns the record rather than the moment.
 pub(crate) fn condemns_record(code: i32) -> bool {
     matches!(fault_of(code), KafkaFault::RecordRejected)
-        || matches!(known(code), Some(Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED))
+        || matches!(
+            known(code),
+            // A topic that is gone from the target: the client has waited for it before it says so.
+            Some(
+                Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
+                    | Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+                    | Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
+                    | Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
+            )
+        )
 }
 
 fn fault_of(code: i32) -> KafkaFault {

@@ -113,7 +113,7 @@ impl Open {
             let (before, found) = (before(key), found(key));
             let after = unknown.get(key).copied().unwrap_or(before);
             if found != if happened { after } else { before } {
-                let partition = format!("{}-{}", key.topic, key.partition);
+                let partition = key.to_string();
                 return Err(RecoverError::Diverged { partition, found, before, after });
             }
         }

@@ -38,6 +38,8 @@ pub struct Greeted {
     pub link: Arc<ServedLink>,
     /// What the peer said.
     pub hello: Hello,
+    /// The protocol version that both ends will speak.
+    pub version: u16,
     /// Messages from it.
     pub reader: ControlReader,
     /// Messages to it.
@@ -78,16 +80,16 @@ pub async fn greet(connection: &Connection, host: &Host) -> Result<Greeted, Refu
         return Err(Refusal { ending, writer: Some(writer) });
     };
     match check(&hello, connection, host) {
-        Ok(link) => Ok(Greeted { link, hello, reader, writer }),
+        Ok((link, version)) => Ok(Greeted { link, hello, version, reader, writer }),
         Err(ending) => Err(Refusal { ending, writer: Some(writer) }),
     }
 }
 
-fn check(hello: &Hello, connection: &Connection, host: &Host) -> Result<Arc<ServedLink>, Ending> {
+fn check(hello: &Hello, connection: &Connection, host: &Host) -> Result<(Arc<ServedLink>, u16), Ending> {
     if hello.role != Role::Sender {
         return Err(incompatible(&PeerIncompatible::Role));
     }
-    agree(VERSIONS, hello.versions).map_err(|error| incompatible(&error))?;
+    let version = agree(VERSIONS, hello.versions).map_err(|error| incompatible(&error))?;
     let Some(link) = host.links.get(&hello.link) else { return Err(incompatible(&PeerIncompatible::LinkUnknown)) };
     let identity = PeerIdentity::of(connection);
     let allowed = identity.as_ref().and_then(|identity| identity.names_any(&link.settings.senders));
@@ -100,7 +102,7 @@ fn check(hello: &Hello, connection: &Connection, host: &Host) -> Result<Arc<Serv
     if hello.lanes == 0 || hello.lanes > LANES_MAX {
         return Err(PeerMisbehaved::UnexpectedMessage("a lane count out of range").into());
     }
-    Ok(Arc::clone(link))
+    Ok((Arc::clone(link), version))
 }
 
 fn incompatible(error: &PeerIncompatible) -> Ending {

@@ -2,6 +2,7 @@
 //! the lanes so that none is held up.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -12,6 +13,7 @@ use wire::ids::{Epoch, LaneId};
 use super::{Ending, RETRY};
 use crate::arbiter::SessionId;
 use crate::join::Offered;
+use crate::knowledge::Knowledge;
 use crate::lane_thread::{Command, LaneHandle};
 use crate::served_link::ServedLink;
 use crate::targets::Targets;
@@ -19,13 +21,25 @@ use crate::targets::Targets;
 /// Announcements and offers that may wait: an announcement per topic and an offer per 256 partitions.
 const QUEUE: usize = 16 * 1024;
 
+/// How long offers wait for the other lanes' state.
+const KNOWLEDGE: Duration = Duration::from_secs(10);
+const KNOWLEDGE_STEP: Duration = Duration::from_millis(20);
+
 /// The queue of announcements and offers of one session.
 pub(super) struct Joining(mpsc::Sender<Control>);
 
 impl Joining {
-    pub(super) fn start(link: &ServedLink, session: SessionId, lanes: &[LaneHandle], tasks: &mut JoinSet<()>) -> Self {
+    pub(super) fn start(
+        link: &ServedLink,
+        session: SessionId,
+        lanes: &[LaneHandle],
+        knowledge: Arc<Knowledge>,
+        tasks: &mut JoinSet<()>,
+    ) -> Self {
         let (queue_in, queue) = mpsc::channel(QUEUE);
-        tasks.spawn(Work { targets: Arc::new(Targets::new(link)), session, lanes: lanes.to_vec() }.run(queue));
+        tasks.spawn(
+            Work { targets: Arc::new(Targets::new(link)), session, lanes: lanes.to_vec(), knowledge }.run(queue),
+        );
         Self(queue_in)
     }
 
@@ -40,6 +54,7 @@ struct Work {
     targets: Arc<Targets>,
     session: SessionId,
     lanes: Vec<LaneHandle>,
+    knowledge: Arc<Knowledge>,
 }
 
 impl Work {
@@ -60,11 +75,22 @@ impl Work {
 
     async fn offer(&self, lane: LaneId, epoch: Epoch, partitions: Vec<OfferedPartition>, last: bool) {
         let Some(handle) = self.lanes.get(usize::from(lane.0)) else { return };
+        self.wait_for_knowledge().await;
         for offered in self.look_up(partitions).await {
             self.push(handle, Command::Offer(self.session, epoch, Box::new(offered)));
         }
         if last {
             self.push(handle, Command::LastOffer(self.session, epoch));
+        }
+    }
+
+    /// Whether a missing topic is new or was lost is known once every lane was read; lanes open together, so
+    /// that this is soon. A lane that does not open must not hold the others up for long.
+    async fn wait_for_knowledge(&self) {
+        let mut waited = Duration::ZERO;
+        while !self.knowledge.is_complete() && waited < KNOWLEDGE {
+            tokio::time::sleep(KNOWLEDGE_STEP).await;
+            waited += KNOWLEDGE_STEP;
         }
     }
 
@@ -80,7 +106,8 @@ impl Work {
         let mut failing = false;
         loop {
             let (targets, asked) = (Arc::clone(&self.targets), Arc::clone(&partitions));
-            match tokio::task::spawn_blocking(move || targets.look_up(&asked)).await {
+            let knowledge = Arc::clone(&self.knowledge);
+            match tokio::task::spawn_blocking(move || targets.look_up(&asked, &knowledge)).await {
                 Ok(Ok(offered)) => return offered,
                 Ok(Err(error)) if !failing => {
                     failing = true;

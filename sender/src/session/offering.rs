@@ -36,8 +36,7 @@ impl Offering {
     ) {
         let mut announced: HashSet<Arc<str>> = HashSet::new();
         while let Some(due) = dues.recv().await {
-            let topics = topics.borrow().clone();
-            let messages = self.messages(due, topics, &announced).await;
+            let messages = self.messages(due, &topics, &announced).await;
             for message in messages {
                 if let Control::Topic { topic, .. } = &message {
                     announced.insert(topic.as_str().into());
@@ -49,11 +48,18 @@ impl Offering {
         }
     }
 
-    /// Asks until the source answers: its partitions wait for it, nothing else does.
-    async fn messages(&self, due: Due, topics: Topics, announced: &HashSet<Arc<str>>) -> Vec<Control> {
+    /// Asks until the source answers: its partitions wait for it, nothing else does. Each time with the
+    /// topics as they are by then: one that was deleted meanwhile must not hold up the others.
+    async fn messages(
+        &self,
+        due: Due,
+        topics: &watch::Receiver<Topics>,
+        announced: &HashSet<Arc<str>>,
+    ) -> Vec<Control> {
         let mut failing = false;
         loop {
-            let (this, due, topics, announced) = (self.clone(), due.clone(), Arc::clone(&topics), announced.clone());
+            let topics = topics.borrow().clone();
+            let (this, due, announced) = (self.clone(), due.clone(), announced.clone());
             let asked = tokio::task::spawn_blocking(move || {
                 offers::messages(&*this.catalog, &topics, &due, this.start, &announced)
             });
