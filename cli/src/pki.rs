@@ -4,16 +4,16 @@ use link::names::{LinkName, PeerName};
 use link::pki::{self, Request};
 
 use crate::args::PkiInit;
-use crate::service::Failure;
+use crate::exit::Failure;
 
 /// Makes an authority and both sides' certificates, and says what goes where.
 pub(crate) fn init(init: &PkiInit) -> Result<(), Failure> {
-    let link = LinkName::parse(&init.link).map_err(Failure::Other)?;
+    let link = LinkName::parse(&init.link).map_err(Failure::Config)?;
     for name in init.senders.iter().chain(&init.receivers) {
-        PeerName::parse(name).map_err(Failure::Other)?;
+        PeerName::parse(name).map_err(Failure::Config)?;
     }
     let request = Request { link: &link, sender: &init.senders, receiver: &init.receivers };
-    let written = pki::init(&init.dir, &request).map_err(Failure::other)?;
+    let written = pki::init(&init.dir, &request).map_err(Failure::failed)?;
     println!("{written}");
     Ok(())
 }

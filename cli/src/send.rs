@@ -3,30 +3,63 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use link::kafka::Properties;
+use link::admin::Views;
 use link::kafka::properties::forbidden;
-use sender::run::Parts;
+use link::kafka::{KafkaError, KafkaFault, Properties};
+use sender::config::Config;
+use sender::run::{Halted, Parts};
 use sender::status::Board;
 
-use crate::service::{self, Failure};
+use crate::exit::Failure;
+use crate::service::Service;
+use crate::side;
 
 /// Runs a sender until it is told to leave.
 pub(crate) fn run(file: &Path) -> Result<(), Failure> {
-    let config = sender::config::load(file, forbidden).map_err(Failure::Config)?;
-    config.log.start().map_err(Failure::other)?;
-    let properties = Properties {
-        bootstrap_servers: config.source.bootstrap_servers.iter().map(ToString::to_string).collect(),
-        extra: config.source.client.resolve().map_err(Failure::other)?,
-    };
-    let parts = Parts::kafka(&config, &properties).map_err(Failure::other)?;
+    let config = load(file)?;
+    config.log.start().map_err(Failure::config)?;
+    let service = Service::open(config.admin)?;
+    let parts = Parts::kafka(&config, &properties(&config)?).map_err(kafka)?;
     let board = Arc::new(Board::default());
     let (ready, status) = (Arc::clone(&board), Arc::clone(&board));
-    let views = service::views(
-        prometheus_client::registry::Registry::default(),
-        move || ready.ready(),
-        move || serde_json::json!(status.status()),
-    );
-    let (trigger, shutdown) = service::shutdown();
-    let work = sender::run::run(config.clone(), parts, board, shutdown.clone());
-    service::run(config.admin, views, work, trigger, shutdown)
+    let views = Views {
+        metrics: Arc::new(sender::metrics::registry(Arc::clone(&board))),
+        ready: Arc::new(move || ready.ready()),
+        status: Arc::new(move || serde_json::json!(status.status())),
+    };
+    let work = sender::run::run(config, parts, board, service.shutdown());
+    service.run(views, work)
+}
+
+/// Reads a sender's file; says so where it is a receiver's.
+pub(crate) fn load(file: &Path) -> Result<Config, Failure> {
+    sender::config::load(file, forbidden).map_err(|problems| side::Side::Sender.refuse(file, problems))
+}
+
+/// How to reach the source cluster.
+pub(crate) fn properties(config: &Config) -> Result<Properties, Failure> {
+    Ok(Properties {
+        bootstrap_servers: config.source.bootstrap_servers.iter().map(ToString::to_string).collect(),
+        extra: config.source.client.resolve().map_err(Failure::config)?,
+    })
+}
+
+impl From<Halted> for Failure {
+    fn from(halted: Halted) -> Self {
+        match halted {
+            Halted::Tls(_) => Self::config(halted),
+            Halted::Refused { .. } => Self::Halted(halted.to_string()),
+            Halted::Source(error) => kafka(error),
+            Halted::Broken(_) => Self::failed(halted),
+        }
+    }
+}
+
+/// A Kafka client that cannot go on: a human must mend the configuration or the rights, all else may pass.
+pub(crate) fn kafka(error: KafkaError) -> Failure {
+    match error.fault {
+        KafkaFault::Misused => Failure::config(error),
+        KafkaFault::Unauthorized => Failure::Halted(error.to_string()),
+        _ => Failure::failed(error),
+    }
 }

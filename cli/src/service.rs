@@ -1,83 +1,66 @@
-//! What `send` and `receive` share: signals, the admin port, and how a process ends.
+//! What `send` and `receive` share: signals, the admin port, and how the process ends.
 
-use std::fmt;
-use std::process::ExitCode;
-use std::sync::Arc;
+use std::net::TcpListener;
 use std::time::Duration;
 
 use link::admin::{Listen, Views};
-use link::config::Problems;
 use link::shutdown::{self, Phase, Shutdown, Trigger};
-use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+
+use crate::exit::Failure;
 
 /// A drain that takes longer is cut off: what is lost is time, never data.
 const DRAIN_MAX: Duration = Duration::from_secs(9);
 
-/// Why a command ended without success; the exit codes are documented in `--help`.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// The configuration, all of its problems: exit code 2.
-    Config(Problems),
-    /// A human must act before trying again: exit code 3.
-    Halted(String),
-    /// Anything else: exit code 1.
-    Other(String),
-}
+/// What is left of the ten seconds once everybody was told to leave at once: whoever still blocks then is
+/// left behind.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
-impl Failure {
-    /// What the process exits with.
-    pub(crate) fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::Other(_) => ExitCode::from(1),
-            Self::Config(_) => ExitCode::from(2),
-            Self::Halted(_) => ExitCode::from(3),
-        }
-    }
-
-    /// Anything that is nobody's configuration.
-    pub(crate) fn other(error: impl fmt::Display) -> Self {
-        Self::Other(error.to_string())
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(problems) => write!(f, "the configuration cannot be used:\n{problems}"),
-            Self::Halted(reason) => write!(f, "halted: {reason}"),
-            Self::Other(reason) => f.write_str(reason),
-        }
-    }
-}
-
-/// Runs `work` with its shutdown and admin port until it ends.
-pub(crate) fn run<E: fmt::Display>(
-    admin: Listen,
-    views: Views,
-    work: impl Future<Output = Result<(), E>>,
-    trigger: Trigger,
+/// A process about to do its work: signals are obeyed and the admin port is bound.
+pub(crate) struct Service {
+    runtime: Runtime,
+    listener: Option<TcpListener>,
     shutdown: Shutdown,
-) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::other)?;
-    let result = runtime.block_on(async {
-        tokio::spawn(obey_signals(trigger));
-        if let Some(address) = admin.0 {
-            let listener = TcpListener::bind(address)
-                .await
-                .map_err(|error| Failure::Other(format!("admin port {address}: {error}")))?;
-            let leave = shutdown.clone();
-            tokio::spawn(async move { link::admin::serve(listener, views, leave.reached(Phase::Now)).await });
-        }
-        work.await.map_err(|error| Failure::Halted(error.to_string()))
-    });
-    runtime.shutdown_timeout(Duration::from_millis(200));
-    result
 }
 
-/// A trigger and the shutdown that goes with it.
-pub(crate) fn shutdown() -> (Trigger, Shutdown) {
-    shutdown::channel()
+impl Service {
+    /// Binds the admin port and starts to obey signals, before any work begins.
+    pub(crate) fn open(admin: Listen) -> Result<Self, Failure> {
+        let listener = admin.0.map(|address| {
+            let remedy = "stop what holds it, or set another `listen` in [admin]";
+            TcpListener::bind(address)
+                .map_err(|error| Failure::Failed(format!("admin port {address} cannot be used: {error}; {remedy}")))
+        });
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
+        let (trigger, shutdown) = shutdown::channel();
+        runtime.spawn(obey_signals(trigger));
+        Ok(Self { runtime, listener: listener.transpose()?, shutdown })
+    }
+
+    /// What the work is to obey.
+    pub(crate) fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
+    /// Runs `work` and answers on the admin port until the work ends.
+    pub(crate) fn run<E: Into<Failure>>(
+        self,
+        views: Views,
+        work: impl Future<Output = Result<(), E>>,
+    ) -> Result<(), Failure> {
+        let result = self.runtime.block_on(async {
+            if let Some(listener) = self.listener {
+                listener.set_nonblocking(true).map_err(Failure::failed)?;
+                let listener = tokio::net::TcpListener::from_std(listener).map_err(Failure::failed)?;
+                let shutdown = self.shutdown.clone();
+                tokio::spawn(async move { link::admin::serve(listener, views, shutdown.reached(Phase::Now)).await });
+            }
+            work.await.map_err(Into::into)
+        });
+        self.runtime.shutdown_background();
+        result
+    }
 }
 
 /// The first signal drains, the second one leaves at once; so does a drain that takes too long.
@@ -95,18 +78,10 @@ async fn obey_signals(trigger: Trigger) {
     next().await;
     tracing::info!("draining; another signal leaves at once");
     trigger.advance(Phase::Drain);
-    let _ = tokio::time::timeout(DRAIN_MAX, next()).await;
+    if tokio::time::timeout(DRAIN_MAX, next()).await.is_err() {
+        tracing::warn!("the drain took too long; leaving at once");
+    }
     trigger.advance(Phase::Now);
-    // Kept until the process is gone: a dropped trigger means the same.
-    std::future::pending::<()>().await;
-    drop(trigger);
-}
-
-/// The views of a board.
-pub(crate) fn views(
-    metrics: prometheus_client::registry::Registry,
-    ready: impl Fn() -> Result<(), String> + Send + Sync + 'static,
-    status: impl Fn() -> serde_json::Value + Send + Sync + 'static,
-) -> Views {
-    Views { metrics: Arc::new(metrics), ready: Arc::new(ready), status: Arc::new(status) }
+    tokio::time::sleep(LAST_WORDS).await;
+    link::kafka::leave(0);
 }

@@ -6,22 +6,28 @@
 //! - [`document`]: a file as written, section by section; collects every problem
 //! - [`properties`]: librdkafka properties passed through, secrets by file
 //! - [`problem`]: everything that is wrong with a file, with line and column
+//! - [`effective`](mod@effective): what holds, written or not
 //! - [`reference`](mod@reference): the tables as a page
+//! - [`template`](mod@template): a file to start from
 
 pub mod document;
+pub mod effective;
 pub mod field;
 pub mod problem;
 pub mod properties;
 pub mod reference;
+pub mod template;
 pub mod value;
 
 use std::path::Path;
 
 pub use document::{Document, Reported, Table};
+pub use effective::{Effective, effective, top_keys};
 pub use field::{Absent, Field, Section, Shape};
 pub use problem::Problems;
 pub use properties::{Properties, Property, Secret};
 pub use reference::{reference, spliced};
+pub use template::template;
 pub use toml::de::DeValue;
 pub use value::{Address, Rejection, Setting};
 

@@ -6,6 +6,7 @@
 //! - [`producer`]: one transactional producer per lane, no-copy payloads, headers, timestamps
 //! - [`admin`]: the admin calls behind [`crate::catalog::Catalog`]
 //! - [`log`]: reads one partition from its start to its end, for state
+//! - [`leave`]: how a process with Kafka clients ends
 
 #![allow(unsafe_code)]
 
@@ -18,8 +19,10 @@ pub mod properties;
 
 mod asides;
 mod client;
+mod leave;
 mod metadata;
 mod partitions;
 
 pub use error::{KafkaError, KafkaFault};
+pub use leave::leave;
 pub use properties::Properties;

@@ -13,6 +13,7 @@
 //! - [`mailbox`]: a bounded queue into a thread
 //! - [`shutdown`]: drain, or leave at once
 //! - [`kafka`]: the Kafka client shim, the only unsafe code
+//! - [`metrics`]: tables of metrics, read at each scrape
 //! - [`admin`]: live, ready, metrics, status
 //! - [`logging`]: one line per event, for people or machines
 
@@ -26,6 +27,7 @@ pub mod endpoint;
 pub mod kafka;
 pub mod logging;
 pub mod mailbox;
+pub mod metrics;
 pub mod names;
 pub mod pki;
 pub mod shutdown;

@@ -21,7 +21,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wire::control::{Control, LaneClosedReason};
 use wire::error::PeerMisbehaved;
 use wire::frame::{Frame, FrameCursor};
@@ -51,7 +51,7 @@ pub struct Lane<T> {
 }
 
 /// What a lane has seen since its process started.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Records committed.
     pub records: u64,

@@ -83,7 +83,7 @@ pub struct View {
     pub counts: Counts,
     /// Compressed bytes held.
     pub held_bytes: u64,
-    /// Set while the target fails: since when, and what it said.
+    /// Set while the target fails: what it said.
     pub trouble: Option<String>,
 }
 
@@ -118,6 +118,8 @@ struct Running {
     session: Option<(SessionId, mpsc::Sender<Reply>)>,
     retry: Option<(Instant, Duration)>,
     committed: Option<Instant>,
+    /// What the target said when it last failed.
+    trouble: Option<String>,
     stopping: bool,
 }
 
@@ -191,12 +193,14 @@ impl<T: LaneTarget> LaneThread<T> {
         match self.lane.open(terms, knowledge) {
             Ok(epoch) => {
                 tracing::debug!(%lane, %epoch, "lane open");
+                running.trouble = None;
                 running.reply(Reply::Opened);
             }
             Err(OpenError::Refused { code, detail }) => running.reply(Reply::Refused(code, detail)),
             Err(OpenError::Target(error)) => {
                 tracing::warn!(%lane, %error, "could not open lane");
                 let (reason, detail) = (LaneClosedReason::TargetFailed, error.to_string());
+                running.trouble = Some(format!("lane {lane}: {detail}"));
                 running.reply(Reply::Message(Control::LaneClosed { lane, epoch: Epoch(0), reason, detail }));
             }
         }
@@ -223,6 +227,7 @@ impl<T: LaneTarget> LaneThread<T> {
                 self.lane.handle_duration(committed, began.elapsed());
                 running.committed = Some(Instant::now());
                 running.retry = None;
+                running.trouble = None;
             }
             Err(LaneError::Peer(misbehaved)) => self.misbehaved(running, misbehaved),
             Err(LaneError::Target(error)) => {
@@ -230,6 +235,7 @@ impl<T: LaneTarget> LaneThread<T> {
                 tracing::warn!(%lane, %error, "transaction failed; asking the target what became of it");
                 // At once the first time; only a commit resets what grows from there.
                 let wait = running.retry.map_or(Duration::ZERO, |(_, wait)| (wait * 2).clamp(RETRY_MIN, RETRY_MAX));
+                running.trouble = Some(format!("lane {lane}: {error}"));
                 running.retry = Some((Instant::now() + wait, wait));
             }
         }
@@ -249,11 +255,15 @@ impl<T: LaneTarget> LaneThread<T> {
         }
         let lane = self.lane.id();
         match self.lane.recover() {
-            Ok(()) => tracing::info!(%lane, "lane recovered; replaying what it holds"),
+            Ok(()) => {
+                tracing::info!(%lane, "lane recovered; replaying what it holds");
+                running.trouble = None;
+            }
             Err(RecoverError::Target(error)) => {
                 let next = (wait * 2).clamp(RETRY_MIN, RETRY_MAX);
                 tracing::warn!(%lane, %error, retry_in = ?next, "target still fails");
                 running.retry = Some((now + next, next));
+                running.trouble = Some(format!("lane {lane}: {error}"));
             }
             Err(error @ RecoverError::Superseded { .. }) => {
                 tracing::error!(%lane, %error, "lane contested: another receiver opened it");
@@ -283,7 +293,7 @@ impl<T: LaneTarget> LaneThread<T> {
         view.epoch = self.lane.epoch();
         view.counts = self.lane.counts();
         view.held_bytes = self.lane.held_bytes();
-        view.trouble = (self.lane.needs_recovery() && running.retry.is_some()).then(|| "target fails".to_owned());
+        view.trouble.clone_from(&running.trouble);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Commits a link's records to the target cluster, exactly once. In the order a record meets them:
 //!
 //! - [`config`]: what it is told
+//! - [`derived`]: what follows from that
 //! - [`run`]: find the target, listen, serve, drain, leave
 //! - [`server`]: accepts channels and gives each a session
 //! - [`session`]: who is it, may it; then messages and frames until it ends
@@ -17,10 +18,14 @@
 //! - [`size`]: how large a transaction may be
 //! - [`pace`]: how often all lanes together may commit
 //! - [`status`]: what it is doing
+//! - [`closes`]: how its sessions ended
+//! - [`metrics`]: the same in numbers, under published names
 //! - [`target`]: the target cluster as a lane sees it
 
 pub mod arbiter;
+pub mod closes;
 pub mod config;
+pub mod derived;
 pub mod inbox;
 pub mod join;
 pub mod knowledge;
@@ -28,6 +33,7 @@ pub mod lane;
 pub mod lane_thread;
 pub mod ledger;
 pub mod memory;
+pub mod metrics;
 pub mod pace;
 pub mod run;
 pub mod served_link;

@@ -41,6 +41,11 @@ impl DecodeMemory {
         Lease { memory: Arc::clone(self), bytes }
     }
 
+    /// The allowance in bytes.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// Bytes in use.
     pub fn held(&self) -> u64 {
         self.held.load(Ordering::Acquire)

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use link::bell::Bell;
 use link::catalog::Catalog;
-use link::endpoint::{EndpointError, EndpointSettings};
+use link::endpoint::EndpointError;
 use link::kafka::admin::KafkaCatalog;
 use link::kafka::{KafkaError, KafkaFault, Properties};
 use link::mailbox::Mailbox;
@@ -17,7 +17,9 @@ use link::shutdown::{Phase, Shutdown};
 use link::tls::{Credentials, End, TlsError};
 use wire::ids::LaneId;
 
+use crate::closes::CloseTally;
 use crate::config::Config;
+use crate::derived;
 use crate::lane::Lane;
 use crate::lane_thread::{LaneHandle, LaneThread, MAILBOX_CAPACITY, View};
 use crate::memory::DecodeMemory;
@@ -29,9 +31,6 @@ use crate::size::TransactionSize;
 use crate::status::Board;
 use crate::target::Target;
 use crate::target::kafka::{KafkaTarget, KafkaTargetConfig};
-
-/// Frames that a sender may have on their way at once, each on its stream; the receiver reads them all.
-const STREAMS: u32 = 1024;
 
 /// How soon a target that does not answer is asked again.
 const TARGET_RETRY: Duration = Duration::from_secs(1);
@@ -81,14 +80,16 @@ pub async fn run<T: Target>(
     shutdown: Shutdown,
 ) -> Result<(), Halted> {
     let credentials = Credentials::load(&config.tls, End::Server, link::tls::now())?;
-    let settings = EndpointSettings { rate: None, memory: config.memory, uni_streams: STREAMS };
-    let endpoint = link::endpoint::listen(config.listen, &credentials, &settings)?;
-    let Some(cluster_id) = find_target(&parts, &shutdown).await else { return Ok(()) };
-    let links = serve_links(&config, parts);
+    let endpoint = link::endpoint::listen(config.listen, &credentials, &derived::endpoint(&config))?;
+    board.introduce(&config);
+    let Some(cluster_id) = find_target(&parts, &board, &shutdown).await else { return Ok(()) };
+    let memory = DecodeMemory::new(derived::decode_bytes(&config));
+    let links = serve_links(&config, parts, &memory);
     let address = endpoint.local_addr().unwrap_or(config.listen);
     tracing::info!(%address, links = links.len(), target_cluster = cluster_id, "listening");
-    board.begin(&config, address, links.values().cloned().collect());
-    let host = Arc::new(Host { cluster_id, process: rand::random(), links });
+    let refusals = Arc::new(CloseTally::default());
+    board.begin(address, links.values().cloned().collect(), memory, Arc::clone(&refusals));
+    let host = Arc::new(Host { cluster_id, process: rand::random(), links, refusals });
     server::serve(endpoint, Arc::clone(&host), shutdown.clone()).await;
     board.drain();
     let stopping = tokio::task::spawn_blocking(move || host.links.values().for_each(|link| link.stop()));
@@ -99,12 +100,20 @@ pub async fn run<T: Target>(
     Ok(())
 }
 
-async fn find_target<T>(parts: &Parts<T>, shutdown: &Shutdown) -> Option<String> {
+async fn find_target<T>(parts: &Parts<T>, board: &Board, shutdown: &Shutdown) -> Option<String> {
     loop {
         let catalog = Arc::clone(&parts.catalog);
-        match tokio::task::spawn_blocking(move || catalog.cluster_id()).await {
+        // An unreachable cluster takes half a minute to say nothing: nobody waits for it to leave.
+        let answer = tokio::select! {
+            answer = tokio::task::spawn_blocking(move || catalog.cluster_id()) => answer,
+            () = shutdown.reached(Phase::Drain) => return None,
+        };
+        match answer {
             Ok(Ok(id)) => return Some(id),
-            Ok(Err(error)) => tracing::warn!(%error, "target cluster does not answer; trying again"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "target cluster does not answer; trying again");
+                board.set_trouble(format!("target cluster: {error}"));
+            }
             Err(_) => return None,
         }
         tokio::select! {
@@ -114,10 +123,12 @@ async fn find_target<T>(parts: &Parts<T>, shutdown: &Shutdown) -> Option<String>
     }
 }
 
-/// Half of the memory is credit, shared by the links; a quarter holds what is decoded.
-fn serve_links<T: Target>(config: &Config, parts: Parts<T>) -> HashMap<String, Arc<ServedLink>> {
-    let credit_bytes = config.memory.bytes() / 2 / config.links.len().max(1) as u64;
-    let start_lane = start_lane(config, parts.target);
+fn serve_links<T: Target>(
+    config: &Config,
+    parts: Parts<T>,
+    memory: &Arc<DecodeMemory>,
+) -> HashMap<String, Arc<ServedLink>> {
+    let start_lane = start_lane(config, parts.target, Arc::clone(memory));
     let serve = |settings: &crate::config::LinkConfig| {
         let settings = LinkSettings {
             name: settings.name.to_string(),
@@ -126,7 +137,7 @@ fn serve_links<T: Target>(config: &Config, parts: Parts<T>) -> HashMap<String, A
             rename: settings.rename.clone(),
             copy_configs: settings.copy_configs,
             replication: config.target.replication_factor,
-            credit_bytes,
+            credit_bytes: derived::credit_bytes(config),
         };
         let name = settings.name.clone();
         let link = ServedLink::new(settings, Arc::clone(&parts.catalog), Arc::clone(&start_lane));
@@ -135,13 +146,12 @@ fn serve_links<T: Target>(config: &Config, parts: Parts<T>) -> HashMap<String, A
     config.links.iter().map(serve).collect()
 }
 
-fn start_lane<T: Target>(config: &Config, target: T) -> Arc<StartLane> {
+fn start_lane<T: Target>(config: &Config, target: T, memory: Arc<DecodeMemory>) -> Arc<StartLane> {
     let at_least_one = |value| NonZeroU32::new(value).unwrap_or(NonZeroU32::MIN);
     let pace = Arc::new(CommitPace::new(
         at_least_one(config.target.transactions_per_second),
         at_least_one(config.target.transaction_burst),
     ));
-    let memory = DecodeMemory::new(config.memory.bytes() / 4);
     let timeout = config.target.transaction_timeout;
     let tickets = AtomicU64::new(0);
     Arc::new(move |link: &str, id: LaneId| -> Result<(LaneHandle, JoinHandle<()>), KafkaError> {

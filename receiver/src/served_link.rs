@@ -1,6 +1,7 @@
 //! One link as this receiver serves it: its lanes, which outlive sessions, and who may send.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -11,18 +12,13 @@ use link::topics::TopicFilter;
 use tokio::sync::mpsc;
 use wire::control::CreditTerms;
 use wire::ids::LaneId;
-use wire::limits::FRAME_RAW_TARGET;
 
 use crate::arbiter::{Arbiter, Candidate, SessionId, Verdict};
+use crate::closes::CloseTally;
 use crate::config::Rename;
+use crate::derived;
 use crate::lane_thread::{Command, LaneHandle};
 use crate::state_topic::{self, StateTopicError};
-
-/// Room in a reserve beside a frame's body: header and run table.
-const RESERVE_SLACK: u64 = 64 << 10;
-
-/// The least reserve: a frame below this is mostly overhead.
-const RESERVE_MIN: u64 = 16 << 10;
 
 /// Starts the thread of one lane.
 pub type StartLane = dyn Fn(&str, LaneId) -> Result<(LaneHandle, JoinHandle<()>), KafkaError> + Send + Sync;
@@ -52,6 +48,9 @@ pub struct ServedLink {
     pub settings: LinkSettings,
     /// The target cluster.
     pub catalog: Arc<dyn Catalog>,
+    /// How its sessions ended.
+    pub closes: CloseTally,
+    sessions: AtomicU64,
     start_lane: Arc<StartLane>,
     inner: Mutex<Inner>,
 }
@@ -67,7 +66,14 @@ struct Inner {
 impl ServedLink {
     /// A link without lanes yet: the first session says how many it has.
     pub fn new(settings: LinkSettings, catalog: Arc<dyn Catalog>, start_lane: Arc<StartLane>) -> Self {
-        Self { settings, catalog, start_lane, inner: Mutex::default() }
+        Self {
+            settings,
+            catalog,
+            closes: CloseTally::default(),
+            sessions: AtomicU64::new(0),
+            start_lane,
+            inner: Mutex::default(),
+        }
     }
 
     /// A sender asks for the link; `verdicts` hears what becomes of it, now and later.
@@ -103,10 +109,17 @@ impl ServedLink {
 
     /// The credit of a session with `lanes` lanes: a reserve each, and a pool of what is left.
     pub fn credit(&self, lanes: u16) -> CreditTerms {
-        let lanes = u64::from(lanes);
-        let bytes = self.settings.credit_bytes;
-        let reserve = (FRAME_RAW_TARGET as u64 + RESERVE_SLACK).min(bytes / 2 / lanes).max(RESERVE_MIN);
-        CreditTerms { reserve, pool: bytes.saturating_sub(reserve * lanes).max(RESERVE_MIN) }
+        derived::credit_terms(self.settings.credit_bytes, lanes)
+    }
+
+    /// A session took the link.
+    pub fn handle_begin(&self) {
+        self.sessions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many sessions took the link since the process started.
+    pub fn sessions(&self) -> u64 {
+        self.sessions.load(Ordering::Relaxed)
     }
 
     /// Whether somebody waits for the link.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use link::shutdown::{Phase, Shutdown};
 use quinn::{Connection, Endpoint, Incoming};
 use tokio::task::JoinSet;
+use wire::close::CloseCode;
 use wire::control::Control;
 
 use crate::session::{Host, Refusal, Waiting, greet};
@@ -42,6 +43,7 @@ async fn session(incoming: Incoming, id: u64, host: Arc<Host>, shutdown: Shutdow
         Err(error) => {
             let fault = link::endpoint::ChannelFault::of(remote, &error);
             tracing::warn!(peer = %remote, error = %fault, "peer refused before it said anything");
+            host.refusals.add(CloseCode::Unauthorized);
             return;
         }
     };
@@ -59,7 +61,13 @@ async fn session(incoming: Incoming, id: u64, host: Arc<Host>, shutdown: Shutdow
             };
             waiting.run(shutdown).await;
         }
-        Err(refusal) => refuse(&connection, refusal).await,
+        Err(refusal) if refusal.ending.code == CloseCode::Normal => {
+            tracing::info!(peer = %remote, "peer looked and left");
+        }
+        Err(refusal) => {
+            host.refusals.add(refusal.ending.code);
+            refuse(&connection, refusal).await;
+        }
     }
 }
 

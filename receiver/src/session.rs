@@ -102,6 +102,7 @@ impl Waiting {
             Err(ending) => self.refuse(ending).await,
         };
         link.handle_end(id);
+        link.closes.add(ending.code);
         tracing::info!(
             link = link.settings.name,
             session = id,
@@ -224,6 +225,7 @@ impl Waiting {
         };
         let (bad_frames, mut misbehaved) = mpsc::channel(1);
         tasks.spawn(frames::receive(connection.clone(), active.frames(), bad_frames));
+        link.handle_begin();
         tracing::info!(link = link.settings.name, session = id, sender = active.terms.sender, peer = %connection.remote_address(), "session began");
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let mut ending = active.send(welcome).await.err();

@@ -1,13 +1,16 @@
 //! What a receiver is doing, on one board that the admin port reads.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::closes::CloseTally;
 use crate::config::Config;
 use crate::lane::Counts;
 use crate::lane_thread::View;
+use crate::memory::DecodeMemory;
 use crate::served_link::ServedLink;
 
 /// The board; written by the receiver's tasks, read by anybody.
@@ -19,24 +22,40 @@ struct Inner {
     instance: String,
     listen: Option<SocketAddr>,
     draining: bool,
+    trouble: Option<String>,
+    memory: Option<Arc<DecodeMemory>>,
+    refusals: Option<Arc<CloseTally>>,
     links: Vec<Arc<ServedLink>>,
 }
 
-/// A receiver at one moment; `causeway status --json` prints it.
-#[derive(Debug, Clone, Serialize)]
+/// A receiver at one moment; `causeway status --json` prints it and `docs/metrics.md` describes it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Status {
     /// Always `receiver`.
+    #[serde(skip_deserializing)]
     pub role: &'static str,
+    /// The version that is running.
+    pub version: String,
     /// This process's instance name.
     pub instance: String,
-    /// Where it listens, UDP.
+    /// Where it listens, UDP; `null` until the target cluster answered.
     pub listen: Option<SocketAddr>,
+    /// What is wrong with the process as a whole, in sentences.
+    pub trouble: Vec<String>,
+    /// Decoded bytes that lanes hold.
+    pub decode_memory_used_bytes: u64,
+    /// Decoded bytes that all lanes may hold, but for the first frame of each.
+    pub decode_memory_bytes: u64,
+    /// How many peers were refused before they had a session, by close code.
+    pub refusals: BTreeMap<String, u64>,
     /// The links it serves, by name.
     pub links: Vec<LinkStatus>,
 }
 
 /// One link at one moment.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LinkStatus {
     /// Its name.
     pub link: String,
@@ -44,6 +63,8 @@ pub struct LinkStatus {
     pub sender: Option<String>,
     /// Senders that stand by.
     pub standbys: usize,
+    /// Sessions since the process started.
+    pub sessions: u64,
     /// How many lanes it has; 0 until a sender came.
     pub lanes: usize,
     /// How many of them are open.
@@ -52,18 +73,58 @@ pub struct LinkStatus {
     pub counts: Counts,
     /// Compressed bytes held until they are committed.
     pub held_bytes: u64,
+    /// The most of them that the sender may have under way or held here: its credit.
+    pub credit_bytes: u64,
     /// What the target says to lanes that fail.
     pub trouble: Vec<String>,
+    /// Each lane by its number.
+    pub by_lane: Vec<LaneStatus>,
+    /// How often sessions ended, by close code.
+    pub closes: BTreeMap<String, u64>,
+}
+
+/// One lane at one moment.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LaneStatus {
+    /// Its number.
+    pub lane: usize,
+    /// Its epoch, while open.
+    pub epoch: Option<u64>,
+    /// Records it has committed.
+    pub records: u64,
+    /// Compressed bytes it holds.
+    pub held_bytes: u64,
+    /// What the target says while it fails.
+    pub trouble: Option<String>,
 }
 
 impl Board {
-    /// The receiver listens.
-    pub fn begin(&self, config: &Config, listen: SocketAddr, mut links: Vec<Arc<ServedLink>>) {
+    /// Who this is.
+    pub fn introduce(&self, config: &Config) {
+        self.lock().instance = config.instance.to_string();
+    }
+
+    /// The target does not answer.
+    pub fn set_trouble(&self, trouble: String) {
+        self.lock().trouble = Some(trouble);
+    }
+
+    /// The target answered, and the receiver listens.
+    pub fn begin(
+        &self,
+        listen: SocketAddr,
+        mut links: Vec<Arc<ServedLink>>,
+        memory: Arc<DecodeMemory>,
+        refusals: Arc<CloseTally>,
+    ) {
         links.sort_by(|a, b| a.settings.name.cmp(&b.settings.name));
         let mut inner = self.lock();
-        inner.instance = config.instance.to_string();
         inner.listen = Some(listen);
+        inner.trouble = None;
         inner.links = links;
+        inner.memory = Some(memory);
+        inner.refusals = Some(refusals);
     }
 
     /// The receiver takes no new work.
@@ -86,8 +147,13 @@ impl Board {
         let inner = self.lock();
         Status {
             role: "receiver",
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             instance: inner.instance.clone(),
             listen: inner.listen,
+            trouble: inner.trouble.iter().cloned().collect(),
+            decode_memory_used_bytes: inner.memory.as_ref().map_or(0, |memory| memory.held()),
+            decode_memory_bytes: inner.memory.as_ref().map_or(0, |memory| memory.limit()),
+            refusals: inner.refusals.as_ref().map(|refusals| refusals.counts()).unwrap_or_default(),
             links: inner.links.iter().map(|link| LinkStatus::of(link)).collect(),
         }
     }
@@ -106,11 +172,27 @@ impl LinkStatus {
             link: link.settings.name.clone(),
             sender: active.map(|active| active.instance),
             standbys,
+            sessions: link.sessions(),
             lanes: views.len(),
             lanes_open: views.iter().filter(|view| view.epoch.is_some()).count(),
             counts: views.iter().fold(Counts::default(), |sum, view| sum + view.counts),
             held_bytes: views.iter().map(|view| view.held_bytes).sum(),
-            trouble: views.into_iter().filter_map(|view| view.trouble).collect(),
+            credit_bytes: link.settings.credit_bytes,
+            trouble: views.iter().filter_map(|view| view.trouble.clone()).collect(),
+            by_lane: views.into_iter().enumerate().map(|(lane, view)| LaneStatus::of(lane, view)).collect(),
+            closes: link.closes.counts(),
+        }
+    }
+}
+
+impl LaneStatus {
+    fn of(lane: usize, view: View) -> Self {
+        Self {
+            lane,
+            epoch: view.epoch.map(|epoch| epoch.0),
+            records: view.counts.records,
+            held_bytes: view.held_bytes,
+            trouble: view.trouble,
         }
     }
 }

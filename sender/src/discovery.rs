@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use wire::ids::Position;
 
 use crate::progress::Snapshot;
-use crate::roster::SourceTopic;
+use crate::roster::{SourcePartition, SourceTopic};
 
 /// New topics and partitions are seen within 5 s: half of it to look, half to offer and open.
 pub const INTERVAL: Duration = Duration::from_millis(2500);
@@ -69,22 +69,36 @@ pub async fn watch(catalog: Arc<dyn Catalog>, filter: TopicFilter, topics: watch
 /// How far the target is behind the source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lag {
-    /// High watermark less committed position, over all partitions being read; holes count.
+    /// High watermark less committed position, over all partitions that ever joined; holes count.
     pub records: u64,
 }
 
-/// Asks the source for its high watermarks and compares.
-pub fn lag(catalog: &dyn Catalog, lanes: &[Snapshot]) -> Result<Lag, KafkaError> {
-    let committed: Vec<_> = lanes.iter().flat_map(|lane| &lane.committed).collect();
+/// Asks the source for its high watermarks and compares. `None` while a partition of `topics` has neither
+/// joined nor been halted: how far it is behind is not known, and no number is better than a small one.
+pub fn lag(catalog: &dyn Catalog, topics: &[SourceTopic], lanes: &[Snapshot]) -> Result<Option<Lag>, KafkaError> {
+    let mut committed = Vec::new();
+    for topic in topics {
+        for partition in 0..topic.partitions {
+            let wanted = SourcePartition { topic: Arc::clone(&topic.name), partition };
+            let halted = |lane: &Snapshot| {
+                lane.halted.iter().any(|halt| halt.partition == partition && *halt.topic == *topic.name)
+            };
+            match lanes.iter().find_map(|lane| lane.committed.get(&wanted)) {
+                Some(&at) => committed.push((wanted, at)),
+                None if lanes.iter().any(halted) => {}
+                None => return Ok(None),
+            }
+        }
+    }
     let partitions: Vec<_> = committed
         .iter()
         .map(|(partition, _)| TopicPartition { topic: partition.topic.to_string(), partition: partition.partition })
         .collect();
     if partitions.is_empty() {
-        return Ok(Lag::default());
+        return Ok(Some(Lag::default()));
     }
     let bounds = catalog.bounds(&partitions, Isolation::Uncommitted)?;
     let behind = |end: Position, at: Position| u64::try_from(end.0 - at.0).unwrap_or(0);
     let records = bounds.iter().zip(&committed).map(|(bounds, (_, at))| behind(bounds.end, *at)).sum();
-    Ok(Lag { records })
+    Ok(Some(Lag { records }))
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wire::control::Control;
 use wire::ids::{Epoch, Position, Slot};
 
@@ -19,6 +19,8 @@ pub struct Progress(Mutex<Inner>);
 struct Inner {
     epoch: Option<Epoch>,
     partitions: HashMap<Slot, (SourcePartition, Position)>,
+    /// Where partitions stood when their slots were closed: what is dark is still behind.
+    before: HashMap<SourcePartition, Position>,
     totals: Totals,
     in_flight_bytes: u64,
     drained: bool,
@@ -26,7 +28,7 @@ struct Inner {
 }
 
 /// Counters since the process started.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Frames handed to the transport.
     pub frames: u64,
@@ -39,7 +41,7 @@ pub struct Totals {
 }
 
 /// A partition that an error stopped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Halted {
     /// Source topic.
     pub topic: String,
@@ -60,8 +62,10 @@ pub struct Snapshot {
     pub totals: Totals,
     /// Credit in use by frames that are not acked.
     pub in_flight_bytes: u64,
-    /// Partitions being read, and up to where each is known to be committed.
-    pub committed: Vec<(SourcePartition, Position)>,
+    /// How many partitions are being read.
+    pub partitions: usize,
+    /// Every partition that was ever read, and up to where it is known to be committed.
+    pub committed: HashMap<SourcePartition, Position>,
     /// Partitions that an error stopped.
     pub halted: Vec<Halted>,
 }
@@ -71,7 +75,7 @@ impl Progress {
     pub fn handle_open(&self, epoch: Epoch) {
         let mut inner = self.lock();
         inner.epoch = Some(epoch);
-        inner.partitions.clear();
+        inner.close_slots();
         inner.halted.clear();
         inner.in_flight_bytes = 0;
     }
@@ -80,7 +84,7 @@ impl Progress {
     pub fn handle_close(&self) {
         let mut inner = self.lock();
         inner.epoch = None;
-        inner.partitions.clear();
+        inner.close_slots();
         inner.in_flight_bytes = 0;
     }
 
@@ -151,16 +155,26 @@ impl Progress {
     /// The lane as it is now.
     pub fn snapshot(&self) -> Snapshot {
         let inner = self.lock();
+        let mut committed = inner.before.clone();
+        committed.extend(inner.partitions.values().cloned());
         Snapshot {
             epoch: inner.epoch,
             totals: inner.totals,
             in_flight_bytes: inner.in_flight_bytes,
-            committed: inner.partitions.values().cloned().collect(),
+            partitions: inner.partitions.len(),
+            committed,
             halted: inner.halted.clone(),
         }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn close_slots(&mut self) {
+        let Self { partitions, before, .. } = self;
+        before.extend(partitions.drain().map(|(_, at)| at));
     }
 }

@@ -7,9 +7,8 @@ use std::time::Duration;
 use link::backoff::Backoff;
 use link::bell::Bell;
 use link::catalog::Catalog;
-use link::endpoint::{ChannelFault, Dialer, EndpointSettings};
+use link::endpoint::{ChannelFault, Dialer};
 use link::kafka::admin::KafkaCatalog;
-use link::kafka::consumer::ConsumerMemory;
 use link::kafka::{KafkaError, Properties};
 use link::mailbox::Mailbox;
 use link::shutdown::{Phase, Shutdown};
@@ -17,11 +16,11 @@ use link::tls::{Credentials, End, TlsError};
 use tokio::sync::{mpsc, watch};
 use wire::close::{CloseCode, Disposition};
 use wire::ids::LaneId;
-use wire::limits::{FRAME_RAW_TARGET, RETRY_AFTER};
-use wire::units::Size;
+use wire::limits::RETRY_AFTER;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::Config;
+use crate::derived;
 use crate::discovery::{self, Topics};
 use crate::lane::{Lane, Packing};
 use crate::lane_thread::{self, Command, LaneHandle, MAILBOX_CAPACITY};
@@ -40,12 +39,6 @@ const BARRED_RETRY: Duration = Duration::from_secs(10);
 
 /// How soon a source that does not answer is asked again.
 const SOURCE_RETRY: Duration = Duration::from_secs(1);
-
-/// How long a frame may take on the wire at the stated rate: what waits behind it waits this long.
-const FRAME_TIME: Duration = Duration::from_millis(100);
-
-/// The smallest frame worth its overhead.
-const FRAME_BYTES_MIN: u64 = 16 << 10;
 
 /// What a sender works with: the product's are made from its configuration, the demo and tests bring
 /// their own.
@@ -81,9 +74,8 @@ pub enum Halted {
 impl Parts<KafkaSource> {
     /// The real thing. A quarter of the memory may be prefetched.
     pub fn kafka(config: &Config, properties: &Properties) -> Result<Self, KafkaError> {
-        let memory = ConsumerMemory { bytes: config.memory.bytes() / 4, lanes: config.lanes };
         Ok(Self {
-            source: KafkaSource::start(properties, &config.link, memory)?,
+            source: KafkaSource::start(properties, &config.link, derived::prefetch(config))?,
             catalog: Arc::new(KafkaCatalog::start(properties, &config.link)?),
         })
     }
@@ -97,22 +89,17 @@ pub async fn run<S: Source>(
     shutdown: Shutdown,
 ) -> Result<(), Halted> {
     let credentials = Credentials::load(&config.tls, End::Client, link::tls::now())?;
-    let settings = EndpointSettings {
-        rate: config.wan.rate,
-        memory: Size::from_bytes(config.memory.bytes() / 2),
-        // The receiver opens no streams towards a sender.
-        uni_streams: 0,
-    };
-    let dialer = Dialer::new(&credentials, settings)?;
-    let Some((cluster_id, topics)) = find_source(&config, &parts, &shutdown).await else { return Ok(()) };
+    let dialer = Dialer::new(&credentials, derived::endpoint(&config))?;
+    board.introduce(&config);
+    let Some((cluster_id, topics)) = find_source(&config, &parts, &board, &shutdown).await else { return Ok(()) };
     let (topics_in, topics) = watch::channel(topics);
     let watching = tokio::spawn(discovery::watch(Arc::clone(&parts.catalog), config.source.filter.clone(), topics_in));
     let (lanes, mut failed) = start_lanes(&config, &parts.source)?;
-    board.begin(&config, lanes.iter().map(|lane| Arc::clone(&lane.progress)).collect());
-    let measuring = tokio::spawn(measure(Arc::clone(&parts.catalog), Arc::clone(&board)));
+    board.begin(lanes.iter().map(|lane| Arc::clone(&lane.progress)).collect());
+    let measuring = tokio::spawn(measure(Arc::clone(&parts.catalog), topics.clone(), Arc::clone(&board)));
     let life = Life {
         identity: identity(&config, cluster_id),
-        packing: packing(&config),
+        packing: derived::packing(&config),
         offering: Offering { catalog: Arc::clone(&parts.catalog), start: config.source.start },
         config,
         dialer,
@@ -135,16 +122,32 @@ pub async fn run<S: Source>(
 /// Asks until the source answers; `None` if the process is to leave before that. Sessions begin only
 /// after the first look at the source: an empty first round of offers would tell the receiver that the
 /// filter matches nothing.
-async fn find_source<S>(config: &Config, parts: &Parts<S>, shutdown: &Shutdown) -> Option<(String, Topics)> {
+async fn find_source<S>(
+    config: &Config,
+    parts: &Parts<S>,
+    board: &Board,
+    shutdown: &Shutdown,
+) -> Option<(String, Topics)> {
     loop {
         let (catalog, filter) = (Arc::clone(&parts.catalog), config.source.filter.clone());
         let asked = tokio::task::spawn_blocking(move || {
             let id = catalog.cluster_id()?;
             Ok::<_, KafkaError>((id, discovery::discover(&*catalog, &filter)?))
         });
-        match asked.await {
-            Ok(Ok(found)) => return Some(found),
-            Ok(Err(error)) => tracing::warn!(%error, "source cluster does not answer; trying again"),
+        // An unreachable cluster takes half a minute to say nothing: nobody waits for it to leave.
+        let answer = tokio::select! {
+            answer = asked => answer,
+            () = shutdown.reached(Phase::Drain) => return None,
+        };
+        match answer {
+            Ok(Ok(found)) => {
+                board.set_trouble(None);
+                return Some(found);
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "source cluster does not answer; trying again");
+                board.set_trouble(Some(format!("source cluster: {error}")));
+            }
             Err(_) => return None,
         }
         tokio::select! {
@@ -159,7 +162,7 @@ fn start_lanes<S: Source>(config: &Config, source: &S) -> Result<(Vec<LaneHandle
     let mut lanes = Vec::new();
     for id in (0..config.lanes).map(LaneId) {
         let bell = Bell::default();
-        let lane = Lane::new(id, source.open(id, bell.clone())?, packing(config));
+        let lane = Lane::new(id, source.open(id, bell.clone())?, derived::packing(config));
         let mailbox = Mailbox::new(MAILBOX_CAPACITY, bell.clone());
         let handle = LaneHandle { id, mailbox, bell, progress: Arc::new(Progress::default()) };
         lanes.push(handle.clone());
@@ -186,21 +189,16 @@ fn identity(config: &Config, cluster_id: String) -> Identity {
     }
 }
 
-fn packing(config: &Config) -> Packing {
-    let by_rate = config.wan.rate.map_or(u64::MAX, |rate| rate.bytes_in(FRAME_TIME).max(FRAME_BYTES_MIN));
-    Packing {
-        codec: config.wan.codec,
-        frame_bytes: by_rate.min(FRAME_RAW_TARGET as u64),
-        linger: config.wan.linger,
-        credit_max: config.memory.bytes() / 4,
-    }
-}
-
-async fn measure(catalog: Arc<dyn Catalog>, board: Arc<Board>) {
+async fn measure(catalog: Arc<dyn Catalog>, topics: watch::Receiver<Topics>, board: Arc<Board>) {
     loop {
-        let (catalog, lanes) = (Arc::clone(&catalog), board.lanes());
-        if let Ok(Ok(lag)) = tokio::task::spawn_blocking(move || discovery::lag(&*catalog, &lanes)).await {
-            board.set_lag(lag);
+        let (catalog, topics, lanes) = (Arc::clone(&catalog), Arc::clone(&topics.borrow()), board.lanes());
+        match tokio::task::spawn_blocking(move || discovery::lag(&*catalog, &topics, &lanes)).await {
+            Ok(Ok(lag)) => {
+                board.set_lag(lag);
+                board.set_trouble(None);
+            }
+            Ok(Err(error)) => board.set_trouble(Some(format!("source cluster: {error}"))),
+            Err(_) => return,
         }
         tokio::time::sleep(discovery::INTERVAL).await;
     }
@@ -277,6 +275,7 @@ impl Life {
                     topics: self.topics.clone(),
                     offering: self.offering.clone(),
                     packing: self.packing,
+                    board: Arc::clone(&self.board),
                 };
                 session.run(connection, shaken, shutdown.clone()).await
             }

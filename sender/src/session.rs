@@ -26,6 +26,7 @@ use crate::discovery::Topics;
 use crate::lane_thread::{Command, LaneHandle, SessionPart};
 use crate::roster::{Due, Roster};
 use crate::source::Assignment;
+use crate::status::Board;
 use crate::transport::Channels;
 
 pub use handshake::{HandshakeError, Handshaken, Identity, shake_hands};
@@ -94,6 +95,8 @@ pub struct Session<'a> {
     pub offering: Offering,
     /// How lanes pack, but for the credit, which the receiver states.
     pub packing: crate::lane::Packing,
+    /// Where the session's credit is shown.
+    pub board: Arc<Board>,
 }
 
 struct Active<'a> {
@@ -145,6 +148,7 @@ impl<'a> Active<'a> {
     ) -> Self {
         let bells: Vec<_> = session.lanes.iter().map(|lane| lane.bell.clone()).collect();
         let bank = Arc::new(CreditBank::new(welcome.credit, bells.clone()));
+        session.board.set_credit(Arc::clone(&bank));
         let packing = session.packing.agreed(welcome.features).within(bank.request_max(), welcome.credit.reserve);
         let channels = Channels::new(connection.clone(), bells);
         let lanes = session.lanes.len() as u16;

@@ -7,12 +7,14 @@ use std::time::Duration;
 use link::control::{ControlReader, ControlWriter};
 use link::tls::PeerIdentity;
 use quinn::Connection;
+use wire::close::CloseCode;
 use wire::control::{Control, Hello, Role};
 use wire::error::{PeerIncompatible, PeerMisbehaved};
 use wire::hello::{VERSIONS, agree};
 use wire::limits::LANES_MAX;
 
 use super::Ending;
+use crate::closes::CloseTally;
 use crate::served_link::ServedLink;
 
 /// How long a peer may take to say hello.
@@ -26,6 +28,8 @@ pub struct Host {
     pub process: u128,
     /// The links it serves, by name.
     pub links: HashMap<String, Arc<ServedLink>>,
+    /// Peers refused before they had a session.
+    pub refusals: Arc<CloseTally>,
 }
 
 /// A peer that may wait for a link.
@@ -54,8 +58,14 @@ pub struct Refusal {
 pub async fn greet(connection: &Connection, host: &Host) -> Result<Greeted, Refusal> {
     let silent =
         |writer| Refusal { ending: PeerMisbehaved::UnexpectedMessage("silence instead of a hello").into(), writer };
-    let opened = tokio::time::timeout(PATIENCE, connection.accept_bi()).await;
-    let Ok(Ok((send, recv))) = opened else { return Err(silent(None)) };
+    let (send, recv) = match tokio::time::timeout(PATIENCE, connection.accept_bi()).await {
+        Ok(Ok(streams)) => streams,
+        // `causeway check` shows its certificate, looks at ours and leaves.
+        Ok(Err(error)) => {
+            return Err(Refusal { ending: Ending::new(CloseCode::Normal, error.to_string()), writer: None });
+        }
+        Err(_) => return Err(silent(None)),
+    };
     let (writer, mut reader) = (ControlWriter::new(send), ControlReader::new(recv));
     let message = match tokio::time::timeout(PATIENCE, reader.next()).await {
         Ok(Ok(message)) => message,

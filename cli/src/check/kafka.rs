@@ -1,0 +1,147 @@
+//! Asks a Kafka cluster, within a time that an operator is willing to wait.
+
+use std::io::{self, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use link::catalog::Catalog;
+use link::config::Address;
+use link::kafka::admin::KafkaCatalog;
+use link::kafka::{KafkaError, KafkaFault, Properties};
+
+use super::findings::Findings;
+use crate::exit::Failure;
+
+const CONNECT: Duration = Duration::from_secs(3);
+const ANSWER: Duration = Duration::from_secs(15);
+
+/// What the Kafka client says while it is asked: its errors name the cause, its answers only the end.
+#[derive(Clone, Default)]
+struct Overheard(Arc<Mutex<Vec<u8>>>);
+
+/// A cluster that takes connections.
+pub(super) struct Cluster {
+    catalog: Arc<dyn Catalog>,
+    overheard: Overheard,
+}
+
+impl Cluster {
+    /// Connects to each of `brokers` and starts a client if one of them answers; `which` is source or target.
+    pub(super) fn reach(
+        findings: &mut Findings,
+        which: &str,
+        brokers: &[Address],
+        properties: &Properties,
+    ) -> Result<Option<Self>, Failure> {
+        let what = format!("{which} brokers");
+        let (mut answering, mut silent) = (0, Vec::new());
+        for broker in brokers {
+            match connect(broker) {
+                Ok(()) => answering += 1,
+                Err(error) => silent.push(format!("{broker}: {error}")),
+            }
+        }
+        if answering == 0 {
+            let remedy = "is the cluster up, is `bootstrap_servers` right, and does every firewall between pass TCP?";
+            findings.failed(&what, silent.join("; "), remedy);
+            return Ok(None);
+        }
+        findings.ok(&what, format!("{answering} of {} take connections", brokers.len()));
+        silent.iter().for_each(|broker| findings.note(&what, broker));
+        let overheard = Overheard::default();
+        overheard.listen();
+        let catalog = KafkaCatalog::start(properties, "check").map_err(crate::send::kafka)?;
+        Ok(Some(Self { catalog: Arc::new(catalog), overheard }))
+    }
+
+    /// Asks; a failure is found under `what`, and `None` returned.
+    pub(super) fn ask<T: Send + 'static>(
+        &self,
+        findings: &mut Findings,
+        what: &str,
+        question: impl FnOnce(&dyn Catalog) -> Result<T, KafkaError> + Send + 'static,
+    ) -> Option<T> {
+        let (answer_in, answer) = mpsc::channel();
+        let catalog = Arc::clone(&self.catalog);
+        // Left behind where it gets no answer: the process ends soon.
+        thread::spawn(move || answer_in.send(question(&*catalog)));
+        let because = |words: String| match self.overheard.last() {
+            Some(line) => format!("{words}; the client said: {line}"),
+            None => words,
+        };
+        match answer.recv_timeout(ANSWER) {
+            Ok(Ok(found)) => return Some(found),
+            Ok(Err(error)) => findings.failed(what, because(error.to_string()), remedy(error.fault)),
+            Err(_) => {
+                let words = format!("no answer within {} s", ANSWER.as_secs());
+                findings.failed(what, because(words), remedy(KafkaFault::TimedOut(ANSWER)));
+            }
+        }
+        None
+    }
+}
+
+fn connect(broker: &Address) -> io::Result<()> {
+    let mut last = io::Error::other("resolves to no address");
+    for address in (broker.host.as_str(), broker.port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, CONNECT) {
+            Ok(_) => return Ok(()),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn remedy(fault: KafkaFault) -> &'static str {
+    match fault {
+        KafkaFault::Unauthorized => "give the user of [source.client] or [target.client] the rights that it lacks",
+        KafkaFault::Misused => "compare the cluster's version and the client's properties with the docs",
+        _ => {
+            "does `security.protocol` in the [….client] section fit this port, and can its advertised names be reached from here?"
+        }
+    }
+}
+
+impl Overheard {
+    fn listen(&self) {
+        let writer = self.clone();
+        // Once per process; a check asks one cluster.
+        let _ = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::WARN)
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .without_time()
+            .with_level(false)
+            .with_target(true)
+            .try_init();
+    }
+
+    /// The last thing that the Kafka client said.
+    fn last(&self) -> Option<String> {
+        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = String::from_utf8_lossy(&heard);
+        let line = text.lines().rfind(|line| line.starts_with("librdkafka"))?;
+        // `librdkafka: [thrd:…]: host:port/bootstrap: words facility="FAIL"`
+        let words = line.split_once("]: ").map_or(line, |(_, words)| words);
+        Some(words.split(" facility=").next().unwrap_or(words).trim().to_owned())
+    }
+}
+
+impl Write for Overheard {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The last words are enough; a client that repeats itself must not fill memory.
+        if heard.len() > 64 << 10 {
+            heard.clear();
+        }
+        heard.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

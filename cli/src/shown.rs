@@ -1,0 +1,61 @@
+//! Numbers as people read them.
+
+use wire::units::Rate;
+
+/// One decimal in the largest binary unit that fits: `11.9 MiB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let Some((unit, shift)) = units.into_iter().find(|(_, shift)| bytes >> shift > 0) else {
+        return format!("{bytes} B");
+    };
+    let number = format!("{:.1}", bytes as f64 / f64::from(1_u32 << shift));
+    format!("{} {unit}", number.strip_suffix(".0").unwrap_or(&number))
+}
+
+/// Whole megabits: `750 Mbit/s`.
+pub(crate) fn megabits(rate: Rate) -> String {
+    format!("{:.0} Mbit/s", rate.bits_per_second() as f64 / 1e6)
+}
+
+/// `1234567` → `1,234,567`
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// The two largest units: `3 d 4 h`, `5 min 2 s`.
+pub(crate) fn lasting(seconds: f64) -> String {
+    let mut left = seconds as u64;
+    let mut parts = Vec::new();
+    for (unit, length) in [("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)] {
+        if left >= length || (length == 1 && parts.is_empty()) {
+            parts.push(format!("{} {unit}", left / length));
+            left %= length;
+        }
+    }
+    parts.truncate(2);
+    parts.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_rounded_to_what_a_person_compares() {
+        for (number, shown) in [(0, "0 B"), (1023, "1023 B"), (1 << 20, "1 MiB"), (12_500_000, "11.9 MiB")] {
+            assert_eq!(bytes(number), shown);
+        }
+        assert_eq!((grouped(999), grouped(1_234_567)), ("999".to_owned(), "1,234,567".to_owned()));
+        for (seconds, shown) in [(0.4, "0 s"), (61.0, "1 min 1 s"), (3_600.0, "1 h"), (90_061.0, "1 d 1 h")] {
+            assert_eq!(lasting(seconds), shown);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! A status for people: first whether it keeps up, then its state, what is wrong, and each lane.
+
+use std::fmt::Write;
+
+use receiver::status::LinkStatus;
+use sender::status::State;
+
+use crate::shown::{bytes, grouped, lasting};
+
+/// A sender.
+pub(super) fn sender(address: &str, status: &sender::status::Status) -> String {
+    let (link, instance, version) = (named(&status.link), named(&status.instance), &status.version);
+    let mut page = Page::headed(format!("sender of {link} at {address}, instance {instance}, causeway {version}"));
+    page.line("keeping up", &keeping_up(status));
+    page.line("state", &sender_state(status));
+    page.list("wrong", wrong(status));
+    page.line("sent", &sent(status));
+    if let (Some(used), Some(all)) = (status.credit_used_bytes, status.credit_bytes) {
+        page.line("credit", &format!("{} of {} in use", bytes(used), bytes(all)));
+    }
+    page.line("partitions", &format!("{} being read, {} halted", status.partitions, status.halted.len()));
+    page.line("lanes", &format!("{} of {} open", status.lanes_open, status.lanes));
+    let rows = status.by_lane.iter().map(|lane| {
+        let (records, in_flight) = (grouped(lane.records), bytes(lane.in_flight_bytes));
+        vec![lane.lane.to_string(), opened(lane.epoch), lane.partitions.to_string(), records, in_flight]
+    });
+    page.table(&["lane", "epoch", "partitions", "records sent", "in flight"], rows.collect());
+    page.0
+}
+
+/// A receiver and each of its links.
+pub(super) fn receiver(address: &str, status: &receiver::status::Status) -> String {
+    let (instance, version) = (named(&status.instance), &status.version);
+    let mut page = Page::headed(format!("receiver at {address}, instance {instance}, causeway {version}"));
+    let listen = status.listen.map(|listen| format!("listening on {listen} (UDP)"));
+    page.line("state", &listen.unwrap_or_else(|| "waiting for the target cluster".to_owned()));
+    page.list("wrong", status.trouble.clone());
+    let (used, all) = (status.decode_memory_used_bytes, status.decode_memory_bytes);
+    page.line("decoding", &format!("{} of {} in use", bytes(used), bytes(all)));
+    if !status.refusals.is_empty() {
+        let refusals = status.refusals.iter().map(|(code, count)| format!("{code} {}", grouped(*count)));
+        page.line("refused", &refusals.collect::<Vec<_>>().join(", "));
+    }
+    for link in &status.links {
+        served(&mut page, link);
+    }
+    page.0
+}
+
+fn served(page: &mut Page, link: &LinkStatus) {
+    page.head(&format!("link {}", named(&link.link)));
+    let standbys = match link.standbys {
+        0 => String::new(),
+        count => format!(", {count} standing by"),
+    };
+    let holder = link.sender.as_ref().map(|sender| format!("sender {} holds it", named(sender)));
+    page.line("state", &format!("{}{standbys}", holder.unwrap_or_else(|| "no sender".to_owned())));
+    page.list("wrong", link.trouble.clone());
+    let counts = &link.counts;
+    let (records, transactions) = (grouped(counts.records), grouped(counts.transactions));
+    page.line("committed", &format!("{records} records, {} in {transactions} transactions", bytes(counts.bytes)));
+    page.line("recovered", &format!("{} times; {} partitions were halted", counts.recoveries, counts.halts));
+    page.line("holding", &format!("{} of {} credit", bytes(link.held_bytes), bytes(link.credit_bytes)));
+    page.line("lanes", &format!("{} of {} open", link.lanes_open, link.lanes));
+    let rows = link
+        .by_lane
+        .iter()
+        .map(|lane| vec![lane.lane.to_string(), opened(lane.epoch), grouped(lane.records), bytes(lane.held_bytes)]);
+    page.table(&["lane", "epoch", "records committed", "holding"], rows.collect());
+}
+
+fn keeping_up(status: &sender::status::Status) -> String {
+    match (status.lag_records, &status.state) {
+        (_, State::Standby { behind }) => format!("standing by: ask {}", named(behind)),
+        (None, _) => "not known: not every partition has joined".to_owned(),
+        (Some(0), _) => "yes: the target has everything".to_owned(),
+        (Some(1), _) => "1 record behind".to_owned(),
+        (Some(lag), _) => format!("{} records behind", grouped(lag)),
+    }
+}
+
+fn sender_state(status: &sender::status::Status) -> String {
+    let rtt = status.rtt_seconds.map_or_else(String::new, |rtt| format!(", round trip {:.0} ms", rtt * 1000.0));
+    let to = status.receiver.as_deref().unwrap_or("the receiver");
+    match &status.state {
+        State::Starting => "starting: waiting for the source cluster".to_owned(),
+        State::Connecting => "connecting to the receiver".to_owned(),
+        State::Standby { behind } => format!("standby behind {}", named(behind)),
+        State::Active => {
+            let seconds = status.session_seconds.unwrap_or_default();
+            format!("active: sending to {to} for {}{rtt}, session {}", lasting(seconds), status.sessions)
+        }
+    }
+}
+
+fn wrong(status: &sender::status::Status) -> Vec<String> {
+    let halts = status
+        .halted
+        .iter()
+        .map(|halt| format!("{}-{} halted, {}: {}", halt.topic, halt.partition, halt.reason, halt.detail));
+    status.trouble.iter().cloned().chain(halts).collect()
+}
+
+fn sent(status: &sender::status::Status) -> String {
+    let (totals, wire) = (&status.totals, &status.wire);
+    format!(
+        "{} records in {} frames, {} before compression, {} on the wire, {} of {} packets lost",
+        grouped(totals.records),
+        grouped(totals.frames),
+        bytes(totals.raw_bytes),
+        bytes(wire.sent_bytes),
+        grouped(wire.lost_packets),
+        grouped(wire.sent_packets)
+    )
+}
+
+struct Page(String);
+
+impl Page {
+    fn headed(head: String) -> Self {
+        Self(head + "\n")
+    }
+
+    fn head(&mut self, head: &str) {
+        // Writing into a String cannot fail.
+        let _ = writeln!(self.0, "\n{head}");
+    }
+
+    fn line(&mut self, what: &str, words: &str) {
+        let _ = writeln!(self.0, "  {what:<11} {words}");
+    }
+
+    fn list(&mut self, what: &str, list: Vec<String>) {
+        if list.is_empty() {
+            return self.line(what, "nothing");
+        }
+        for (index, words) in list.iter().enumerate() {
+            self.line(if index == 0 { what } else { "" }, words);
+        }
+    }
+
+    /// Columns to the right, each as wide as it must be.
+    fn table(&mut self, head: &[&str], rows: Vec<Vec<String>>) {
+        if rows.is_empty() {
+            return;
+        }
+        let head = head.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
+        let all = [head].into_iter().chain(rows).collect::<Vec<_>>();
+        let width = |column: usize| all.iter().map(|row| row[column].len()).max().unwrap_or(0);
+        let widths = (0..all[0].len()).map(width).collect::<Vec<_>>();
+        self.0.push('\n');
+        for row in &all {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}"));
+            let _ = writeln!(self.0, "  {}", cells.collect::<Vec<_>>().join("  "));
+        }
+    }
+}
+
+fn named(name: &str) -> &str {
+    if name.is_empty() { "(not known yet)" } else { name }
+}
+
+fn opened(epoch: Option<u64>) -> String {
+    epoch.map_or_else(|| "closed".to_owned(), |epoch| epoch.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sender_is_shown_with_what_an_operator_asks_first() {
+        let status = serde_json::json!({
+            "role": "sender", "version": "0.1.0", "link": "fra-to-sin", "instance": "fra-1", "state": "active",
+            "receiver": "10.0.0.2:7443", "session_seconds": 11_000.5, "sessions": 2, "rtt_seconds": 0.102,
+            "lag_records": 1_234_567, "lanes": 2, "lanes_open": 1, "partitions": 25,
+            "halted": [{ "topic": "orders", "partition": 3, "reason": "target-not-empty", "detail": "log end 7" }],
+            "by_lane": [{ "lane": 0, "epoch": 12, "partitions": 25, "records": 9000 }, { "lane": 1 }],
+        });
+        let page = sender("127.0.0.1:7401", &serde_json::from_value(status).unwrap());
+        for line in [
+            "sender of fra-to-sin at 127.0.0.1:7401, instance fra-1, causeway 0.1.0\n",
+            "  keeping up  1,234,567 records behind\n",
+            "  state       active: sending to 10.0.0.2:7443 for 3 h 3 min, round trip 102 ms, session 2\n",
+            "  wrong       orders-3 halted, target-not-empty: log end 7\n",
+            "  lanes       1 of 2 open\n",
+            "     0      12          25         9,000        0 B\n",
+            "     1  closed           0             0        0 B\n",
+        ] {
+            assert!(page.contains(line), "{line}{page}");
+        }
+    }
+
+    #[test]
+    fn a_receiver_shows_each_link() {
+        let mut status = receiver::status::Status { instance: "sin-1".into(), ..Default::default() };
+        assert!(receiver("a", &status).contains("  state       waiting for the target cluster\n"));
+        status.listen = Some("0.0.0.0:7443".parse().unwrap());
+        status.refusals.insert("LINK_UNKNOWN".into(), 3);
+        let trouble = vec!["lane 0: commit: timed out".to_owned(), "lane 1: commit: timed out".to_owned()];
+        status.links.push(LinkStatus { link: "fra-to-sin".into(), standbys: 1, trouble, ..Default::default() });
+        let page = receiver("a", &status);
+        for line in [
+            "  state       listening on 0.0.0.0:7443 (UDP)\n  wrong       nothing\n",
+            "  refused     LINK_UNKNOWN 3\n",
+            "\nlink fra-to-sin\n  state       no sender, 1 standing by\n  wrong       lane 0: commit: timed out\n",
+            "              lane 1: commit: timed out\n",
+        ] {
+            assert!(page.contains(line), "{line}{page}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! `causeway check` against a peer that speaks QUIC and TLS, and no Kafka.
+
+mod process;
+
+use std::net::SocketAddr;
+
+use link::endpoint::{EndpointSettings, listen};
+use link::tls::{Credentials, End, TlsFiles};
+use process::{Place, closed, on};
+use wire::units::Size;
+
+/// A receiver's endpoint that counts what opens a stream on it.
+struct Peer {
+    address: SocketAddr,
+    streams: tokio::sync::mpsc::Receiver<bool>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+fn peer(place: &Place, pki: &str) -> Peer {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let of = |name: &str| place.path().join(pki).join(name);
+    let files = TlsFiles { ca: of("ca.pem"), certificate: of("receiver.pem"), key: of("receiver.key") };
+    let credentials = Credentials::load(&files, End::Server, link::tls::now()).unwrap();
+    let settings = EndpointSettings { rate: None, memory: Size::from_bytes(64 << 20), uni_streams: 16 };
+    let guard = runtime.enter();
+    let endpoint = listen("127.0.0.1:0".parse().unwrap(), &credentials, &settings).unwrap();
+    drop(guard);
+    let address = endpoint.local_addr().unwrap();
+    let (seen, streams) = tokio::sync::mpsc::channel(8);
+    runtime.spawn(async move {
+        while let Some(incoming) = endpoint.accept().await {
+            let seen = seen.clone();
+            tokio::spawn(async move {
+                if let Ok(connection) = incoming.await {
+                    let _ = seen.send(connection.accept_bi().await.is_ok()).await;
+                }
+            });
+        }
+    });
+    Peer { address, streams, _runtime: runtime }
+}
+
+#[test]
+fn check_shows_what_holds_and_what_follows_from_it() {
+    let place = Place::new();
+    let (_, said, _) = on("check", &place.sender(closed(), closed(), closed()));
+    for line in [
+        "sender.toml: a sender of link a-to-b\n",
+        "  * rate = \"500 Mbit/s\"\n",
+        "    linger = \"5 ms\"\n",
+        "  frame                  up to 1 MiB before compression\n",
+        "  at a 200 ms round trip bdp 11.9 MiB; the window allows 750 Mbit/s\n",
+    ] {
+        assert!(said.contains(line), "{line}{said}");
+    }
+    let (_, said, _) = on("check", &place.receiver(closed(), closed()));
+    for line in
+        ["  credit of each link    256 MiB, half of memory over 1\n", "  at a 300 ms round trip credit allows a link "]
+    {
+        assert!(said.contains(line), "{line}{said}");
+    }
+}
+
+#[test]
+fn a_peer_that_accepts_us_is_found_and_left_without_a_word() {
+    let place = Place::new();
+    let mut peer = peer(&place, "pki");
+    let (code, said, error) = on("check", &place.sender(closed(), peer.address, closed()));
+    assert!(
+        said.contains(&format!("  ok      receiver         {} is localhost, accepts our certificate", peer.address)),
+        "{said}"
+    );
+    assert!(said.contains("  FAILED  source brokers   127.0.0.1:"), "{said}");
+    assert_eq!((code, error.as_str()), (1, "causeway: 1 check failed\n"));
+    assert_eq!(peer.streams.blocking_recv(), Some(false), "no stream was opened");
+}
+
+#[test]
+fn a_certificate_of_another_authority_is_told_from_a_dark_path() {
+    let place = Place::new();
+    place.pki("other");
+    // The peer trusts another authority, and shows a certificate of ours.
+    std::fs::create_dir(place.path().join("mixed")).unwrap();
+    for (from, to) in
+        [("other/ca.pem", "ca.pem"), ("pki/receiver.pem", "receiver.pem"), ("pki/receiver.key", "receiver.key")]
+    {
+        std::fs::copy(place.path().join(from), place.path().join("mixed").join(to)).unwrap();
+    }
+    let there = peer(&place, "mixed");
+    let (code, said, _) = on("check", &place.sender(closed(), there.address, closed()));
+    assert_eq!(code, 1);
+    assert!(
+        said.contains("refuses this side's certificate") && said.contains("→ the receiver's `ca` must hold"),
+        "{said}"
+    );
+    let here = peer(&place, "other");
+    let (_, said, _) = on("check", &place.sender(closed(), here.address, closed()));
+    assert!(said.contains("is refused here") && said.contains("→ `ca` here must hold"), "{said}");
+}

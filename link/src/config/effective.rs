@@ -1,0 +1,123 @@
+//! What holds: every setting of a file's sections with the value it takes, written or not.
+
+use toml::de::{DeTable, DeValue};
+
+use super::field::{Absent, Section, Shape};
+
+/// One setting as it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effective {
+    /// The section's head, such as `[wan]`; empty for the top level.
+    pub section: String,
+    /// Its key.
+    pub key: &'static str,
+    /// Its value in TOML, or in words where it is derived.
+    pub value: String,
+    /// Whether the file states it.
+    pub written: bool,
+}
+
+/// Every setting of `sections` as `text` leaves it, in the order of the tables. Meant for files that were
+/// loaded without a problem; librdkafka properties are not settings and left out.
+pub fn effective(text: &str, sections: &[Section]) -> Vec<Effective> {
+    let (root, _) = DeTable::parse_recoverable(text);
+    let root = root.into_inner();
+    let mut list = Vec::new();
+    for section in sections {
+        match section.shape {
+            Shape::Properties => {}
+            Shape::Repeated => {
+                let tables = root.get(section.path).and_then(|value| value.get_ref().as_array());
+                for table in tables.into_iter().flatten() {
+                    list.extend(settings(section, table.get_ref().as_table()));
+                }
+            }
+            Shape::Table if section.path.is_empty() => list.extend(settings(section, Some(&root))),
+            Shape::Table => {
+                let table = root.get(section.path).and_then(|value| value.get_ref().as_table());
+                list.extend(settings(section, table));
+            }
+        }
+    }
+    list
+}
+
+/// The keys at the top of `text`, sections included; none where it is not TOML at all.
+pub fn top_keys(text: &str) -> Vec<String> {
+    let (root, _) = DeTable::parse_recoverable(text);
+    root.get_ref().keys().map(|key| key.get_ref().to_string()).collect()
+}
+
+fn settings<'a>(section: &'a Section, table: Option<&'a DeTable<'_>>) -> impl Iterator<Item = Effective> + 'a {
+    section.fields.iter().map(move |field| {
+        let written = table.and_then(|table| table.get(field.name));
+        let value = match (written, field.absent) {
+            (Some(value), _) => toml(value.get_ref()),
+            (None, Absent::Default(default)) => default.to_owned(),
+            (None, Absent::Otherwise(words)) => format!("({words})"),
+            (None, Absent::Required) => "(missing)".to_owned(),
+        };
+        let head = if section.path.is_empty() { String::new() } else { section.title() };
+        Effective { section: head, key: field.name, value, written: written.is_some() }
+    })
+}
+
+fn toml(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("{:?}", &**text),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(flag) => flag.to_string(),
+        DeValue::Datetime(time) => time.to_string(),
+        DeValue::Array(values) => {
+            let values = values.iter().map(|value| toml(value.get_ref())).collect::<Vec<_>>();
+            format!("[{}]", values.join(", "))
+        }
+        DeValue::Table(_) => "{ … }".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Field;
+
+    const SECTIONS: &[Section] = &[
+        Section { path: "", shape: Shape::Table, doc: "", fields: &[field("link", Absent::Required)] },
+        Section {
+            path: "wan",
+            shape: Shape::Table,
+            doc: "",
+            fields: &[
+                field("to", Absent::Required),
+                field("linger", Absent::Default("\"5 ms\"")),
+                field("rate", Absent::Otherwise("no limit")),
+            ],
+        },
+        Section { path: "links", shape: Shape::Repeated, doc: "", fields: &[field("on", Absent::Default("true"))] },
+    ];
+
+    const fn field(name: &'static str, absent: Absent) -> Field {
+        Field { name, kind: "", absent, bounds: None, doc: "" }
+    }
+
+    #[test]
+    fn what_is_written_stands_beside_what_is_taken_for_granted() {
+        let text = "link = \"a\"\n[wan]\nto = [\"b\", \"c\"]\n[[links]]\n[[links]]\non = false\n";
+        let shown: Vec<_> = effective(text, SECTIONS)
+            .into_iter()
+            .map(|setting| format!("{} {} {} {}", setting.section, setting.key, setting.value, setting.written))
+            .collect();
+        let expected = [
+            " link \"a\" true",
+            "[wan] to [\"b\", \"c\"] true",
+            "[wan] linger \"5 ms\" false",
+            "[wan] rate (no limit) false",
+            "[[links]] on true false",
+            "[[links]] on false true",
+        ];
+        assert_eq!(shown, expected);
+        assert_eq!(top_keys(text), ["link", "links", "wan"]);
+        assert!(top_keys("[[[").is_empty());
+    }
+}

@@ -1,0 +1,54 @@
+//! A config file to start from: an example's settings as they are, every other one as a comment.
+
+use std::fmt::Write;
+
+use super::effective::{Effective, effective};
+use super::field::{Section, Shape};
+
+/// `example` with every setting of `sections` explained, those it leaves out commented.
+pub fn template(example: &str, sections: &[Section]) -> String {
+    let settings = effective(example, sections);
+    let mut page = String::new();
+    for section in sections {
+        // Writing into a String cannot fail.
+        let _ = match (section.path, section.shape) {
+            ("", _) => Ok(()),
+            (_, Shape::Properties) => writeln!(page, "{}# {}", commented(section.doc), section.title()),
+            _ => writeln!(page, "{}{}", commented(section.doc), section.title()),
+        };
+        let head = if section.path.is_empty() { String::new() } else { section.title() };
+        for field in section.fields {
+            let Some(setting) = settings.iter().find(|s| s.section == head && s.key == field.name) else { continue };
+            let _ = write!(page, "\n{}{}", commented(field.doc), line(setting));
+        }
+        page.push('\n');
+    }
+    page.truncate(page.trim_end().len());
+    page.push('\n');
+    page
+}
+
+fn line(setting: &Effective) -> String {
+    let Effective { key, value, written, .. } = setting;
+    match (written, value.starts_with('(')) {
+        (true, _) => format!("{key} = {value}\n"),
+        (false, true) => format!("# {key}: {value}\n"),
+        (false, false) => format!("# {key} = {value}\n"),
+    }
+}
+
+/// `text` as comment lines of at most 100 characters.
+fn commented(text: &str) -> String {
+    const WIDTH: usize = 98;
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.iter().map(|line| format!("# {line}\n")).collect()
+}

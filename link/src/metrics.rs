@@ -1,0 +1,225 @@
+//! Metrics as tables: a name, a kind, a help text and where the value is read, one line per metric. A
+//! table is read anew at each scrape, so that a number on the admin port is never a copy gone stale.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+/// One metric, read from a `T`.
+pub struct Metric<T> {
+    /// Its name, unit last; the exposition adds `_total` to counters.
+    pub name: &'static str,
+    /// What it says, published with it.
+    pub help: &'static str,
+    /// Where its value is.
+    pub read: Read<T>,
+}
+
+/// Where a metric's value is.
+pub enum Read<T> {
+    /// It only grows while the process lives.
+    Counter(fn(&T) -> u64),
+    /// One counter per value of a label.
+    Counters(&'static str, fn(&T) -> Vec<(String, u64)>),
+    /// It goes up and down; absent where it is not known.
+    Gauge(fn(&T) -> Option<f64>),
+    /// One gauge per value of a label.
+    Gauges(&'static str, fn(&T) -> Vec<(String, f64)>),
+}
+
+/// A reading and the labels that tell it from other readings of the same table.
+pub type Labelled<T> = (Vec<(&'static str, String)>, T);
+
+/// A table of metrics and where its readings come from.
+pub struct Collection<T: 'static> {
+    table: &'static [Metric<T>],
+    readings: Box<dyn Fn() -> Vec<Labelled<T>> + Send + Sync>,
+}
+
+/// A registry that says which version is running, and nothing else yet.
+pub fn registry() -> Registry {
+    let mut registry = Registry::default();
+    let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+    registry.register("causeway_build", "The version that is running; always 1", version);
+    registry
+}
+
+impl<T: 'static> Collection<T> {
+    /// Reads `table` from each of `readings`.
+    pub fn new(table: &'static [Metric<T>], readings: impl Fn() -> Vec<Labelled<T>> + Send + Sync + 'static) -> Self {
+        Self { table, readings: Box::new(readings) }
+    }
+}
+
+impl<T: 'static> fmt::Debug for Collection<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.table.iter().map(|metric| metric.name)).finish()
+    }
+}
+
+impl<T: 'static> Collector for Collection<T> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let readings = (self.readings)();
+        for metric in self.table {
+            let mut encoder = encoder.encode_descriptor(metric.name, metric.help, None, metric.read.kind())?;
+            for (labels, reading) in &readings {
+                metric.read.encode(&mut encoder, labels, reading)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<T> Read<T> {
+    fn kind(&self) -> MetricType {
+        match self {
+            Self::Counter(_) | Self::Counters(..) => MetricType::Counter,
+            Self::Gauge(_) | Self::Gauges(..) => MetricType::Gauge,
+        }
+    }
+
+    fn encode(&self, encoder: &mut MetricEncoder<'_>, labels: &[(&'static str, String)], reading: &T) -> fmt::Result {
+        let with =
+            |name: &'static str, value: String| -> Vec<_> { labels.iter().cloned().chain([(name, value)]).collect() };
+        match self {
+            Self::Counter(read) => count(encoder, labels, read(reading)),
+            Self::Counters(label, read) => {
+                read(reading).into_iter().try_for_each(|(value, n)| count(encoder, &with(label, value), n))
+            }
+            Self::Gauge(read) => read(reading).map_or(Ok(()), |value| gauge(encoder, labels, value)),
+            Self::Gauges(label, read) => {
+                read(reading).into_iter().try_for_each(|(value, n)| gauge(encoder, &with(label, value), n))
+            }
+        }
+    }
+}
+
+fn count(encoder: &mut MetricEncoder<'_>, labels: &[(&'static str, String)], value: u64) -> fmt::Result {
+    if labels.is_empty() {
+        return encoder.encode_counter::<NoLabelSet, _, u64>(&value, None);
+    }
+    encoder.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
+}
+
+fn gauge(encoder: &mut MetricEncoder<'_>, labels: &[(&'static str, String)], value: f64) -> fmt::Result {
+    if labels.is_empty() {
+        return encoder.encode_gauge(&value);
+    }
+    encoder.encode_family(&labels)?.encode_gauge(&value)
+}
+
+/// The rows of a Markdown table, one per metric that `registry` exposes: for the published reference,
+/// which is compared with what a scrape really shows. A metric without a sample shows no labels.
+///
+/// # Panics
+/// Where the registry cannot be encoded, which its own tables rule out.
+pub fn reference(registry: &Registry) -> String {
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, registry).expect("tables encode");
+    let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    let mut rows = "| name | type | labels | what it says |\n| --- | --- | --- | --- |\n".to_owned();
+    let helps = text.lines().filter_map(|line| line.strip_prefix("# HELP ")).filter_map(|line| line.split_once(' '));
+    for (family, help) in helps {
+        let kind = text.lines().find_map(|line| line.strip_prefix(&format!("# TYPE {family} "))).unwrap_or_default();
+        let (name, kind) = match kind {
+            "counter" => (format!("{family}_total"), kind),
+            "info" => (format!("{family}_info"), "gauge"),
+            _ => (family.to_owned(), kind),
+        };
+        let labels = samples.iter().find_map(|sample| sample.strip_prefix(&format!("{name}{{"))).map(label_names);
+        let labels = labels.unwrap_or_default();
+        let help = help.trim_end_matches('.');
+        rows += &format!("| `{name}` | {kind} | {labels} | {help} |\n");
+    }
+    rows
+}
+
+/// `a="1",b="2"} 3` → `` `a`, `b` ``
+fn label_names(labels: &str) -> String {
+    let inside = labels.split('}').next().unwrap_or_default();
+    let names = inside.split(',').filter_map(|label| label.split_once('='));
+    names.map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The fields of a status in JSON, sorted: `a.b` within an object, `a[].b` within a list, `<code>` for a
+/// close code; for the published list, which is compared with what a process answers.
+pub fn fields(status: &serde_json::Value) -> std::collections::BTreeSet<String> {
+    use serde_json::Value;
+    let within = |name: String, value: &Value| match (name.as_str(), fields(value)) {
+        (_, inner) if inner.is_empty() => [name].into(),
+        ("", inner) => inner,
+        (_, inner) => inner.into_iter().map(|field| format!("{name}.{field}").replace(".[]", "[]")).collect(),
+    };
+    match status {
+        Value::Object(entries) => {
+            let code = |key: &str| if key.starts_with(char::is_uppercase) { "<code>" } else { key }.to_owned();
+            entries.iter().flat_map(|(key, value)| within(code(key), value)).collect()
+        }
+        Value::Array(elements) => elements.iter().flat_map(|element| within("[]".to_owned(), element)).collect(),
+        _ => Default::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &[Metric<u64>] = &[
+        Metric { name: "causeway_a_records", help: "Records", read: Read::Counter(|&n| n) },
+        Metric { name: "causeway_a_lag_records", help: "Lag", read: Read::Gauge(|&n| (n > 1).then_some(n as f64)) },
+        Metric {
+            name: "causeway_a_closes",
+            help: "Closes",
+            read: Read::Counters("code", |&n| vec![("LOST".to_owned(), n)]),
+        },
+    ];
+
+    fn collected(labelled: bool) -> Registry {
+        let mut registry = registry();
+        registry.register_collector(Box::new(Collection::new(TABLE, move || {
+            let label = |link: &str| if labelled { vec![("link", link.to_owned())] } else { Vec::new() };
+            vec![(label("x"), 1), (label("y"), 2)]
+        })));
+        registry
+    }
+
+    #[test]
+    fn a_table_is_read_anew_for_each_of_its_subjects() {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &collected(true)).unwrap();
+        assert!(
+            text.contains(concat!("causeway_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1\n")),
+            "{text}"
+        );
+        assert!(
+            text.contains("causeway_a_records_total{link=\"x\"} 1\ncauseway_a_records_total{link=\"y\"} 2\n"),
+            "{text}"
+        );
+        assert!(text.contains("causeway_a_closes_total{link=\"x\",code=\"LOST\"} 1\n"), "{text}");
+        assert!(!text.contains("lag_records{link=\"x\"}") && text.contains("lag_records{link=\"y\"} 2.0\n"), "{text}");
+    }
+
+    #[test]
+    fn the_fields_of_a_status_are_named_from_its_outside_in() {
+        let status =
+            serde_json::json!({ "a": 1, "b": { "c": null }, "d": [{ "e": 1 }], "f": ["x"], "g": { "LOST": 2 } });
+        let expected = ["a", "b.c", "d[].e", "f[]", "g.<code>"];
+        assert!(fields(&status).iter().eq(expected), "{:?}", fields(&status));
+    }
+
+    #[test]
+    fn the_reference_names_what_a_scrape_shows() {
+        let rows = reference(&collected(true));
+        assert!(
+            rows.contains("| `causeway_build_info` | gauge | `version` | The version that is running; always 1 |\n"),
+            "{rows}"
+        );
+        assert!(rows.contains("| `causeway_a_records_total` | counter | `link` | Records |\n"), "{rows}");
+        assert!(rows.contains("| `causeway_a_closes_total` | counter | `link`, `code` | Closes"), "{rows}");
+        assert!(reference(&collected(false)).contains("| `causeway_a_records_total` | counter |  | "));
+    }
+}

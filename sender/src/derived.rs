@@ -1,0 +1,85 @@
+//! What follows from a sender's configuration: how its memory is shared and how frames are packed. The
+//! sender works by it and `causeway check` prints it.
+
+use std::time::Duration;
+
+use link::endpoint::EndpointSettings;
+use link::kafka::consumer::ConsumerMemory;
+use wire::limits::FRAME_RAW_TARGET;
+use wire::units::{Rate, Size};
+
+use crate::config::Config;
+use crate::lane::Packing;
+
+/// How long a frame may take on the wire at the stated rate: what waits behind it waits this long.
+const FRAME_TIME: Duration = Duration::from_millis(100);
+
+/// The smallest frame worth its overhead.
+const FRAME_BYTES_MIN: u64 = 16 << 10;
+
+/// A quarter of the memory may be read ahead of the lanes.
+pub fn prefetch(config: &Config) -> ConsumerMemory {
+    ConsumerMemory { bytes: config.memory.bytes() / 4, lanes: config.lanes }
+}
+
+/// The channel's windows come out of half of the memory.
+pub fn endpoint(config: &Config) -> EndpointSettings {
+    EndpointSettings {
+        rate: config.wan.rate,
+        memory: Size::from_bytes(config.memory.bytes() / 2),
+        // The receiver opens no streams towards a sender.
+        uni_streams: 0,
+    }
+}
+
+/// How frames are packed, before the receiver has stated its credit. A quarter of the memory is for the
+/// largest record.
+pub fn packing(config: &Config) -> Packing {
+    let by_rate = config.wan.rate.map_or(u64::MAX, |rate| rate.bytes_in(FRAME_TIME).max(FRAME_BYTES_MIN));
+    Packing {
+        codec: config.wan.codec,
+        frame_bytes: by_rate.min(FRAME_RAW_TARGET as u64),
+        linger: config.wan.linger,
+        credit_max: config.memory.bytes() / 4,
+    }
+}
+
+/// The rate that the send window sustains on a path of this round trip: what is behind a lost packet
+/// counts until that is repaired, which takes up to two round trips more.
+pub fn rate_allowed(config: &Config, rtt: Duration) -> Rate {
+    let bytes_per_second = endpoint(config).send_window() as f64 / (3.0 * rtt.as_secs_f64());
+    Rate::from_bits_per_second((bytes_per_second * 8.0) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{EXAMPLE, parse};
+
+    fn config(more: &str) -> Config {
+        let text = EXAMPLE.replace("[wan]", &format!("[wan]\n{more}"));
+        parse(&text, "a.toml", |_| None).unwrap()
+    }
+
+    #[test]
+    fn the_shares_are_no_more_than_the_memory() {
+        let config = config("");
+        let shares = prefetch(&config).bytes + endpoint(&config).memory.bytes() + packing(&config).credit_max;
+        assert!(shares <= config.memory.bytes());
+    }
+
+    #[test]
+    fn a_frame_takes_at_most_a_tenth_of_a_second_at_the_stated_rate() {
+        assert_eq!(packing(&config("")).frame_bytes, FRAME_RAW_TARGET as u64);
+        assert_eq!(packing(&config("rate = \"8 Mbit/s\"")).frame_bytes, 100_000);
+        assert_eq!(packing(&config("rate = \"100 kbit/s\"")).frame_bytes, FRAME_BYTES_MIN);
+    }
+
+    #[test]
+    fn a_stated_rate_is_allowed_between_continents() {
+        for rate in ["100 Mbit/s", "400 Mbit/s"] {
+            let config = config(&format!("rate = \"{rate}\""));
+            assert!(rate_allowed(&config, Duration::from_millis(300)) >= config.wan.rate.unwrap());
+        }
+    }
+}

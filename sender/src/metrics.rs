@@ -1,0 +1,187 @@
+//! A sender's metrics: what the board shows, under names that stay (`docs/metrics.md`).
+
+use std::sync::Arc;
+
+use link::metrics::{Collection, Metric, Read};
+use prometheus_client::registry::Registry;
+
+use crate::status::{Board, State, Status};
+
+/// Every metric of a sender, read from `board` at each scrape.
+pub fn registry(board: Arc<Board>) -> Registry {
+    let mut registry = link::metrics::registry();
+    registry.register_collector(Box::new(Collection::new(METRICS, move || {
+        let status = board.status();
+        vec![(vec![("link", status.link.clone())], status)]
+    })));
+    registry
+}
+
+const METRICS: &[Metric<Status>] = &[
+    Metric {
+        name: "causeway_sender_lag_records",
+        help: "How far the target is behind: source high watermarks less committed positions, holes included; absent while a position is not known",
+        read: Read::Gauge(|s| s.lag_records.map(|lag| lag as f64)),
+    },
+    Metric {
+        name: "causeway_sender_session_state",
+        help: "1 for the state the sender is in, 0 for the others: starting, connecting, standby, active",
+        read: Read::Gauges("state", states),
+    },
+    Metric {
+        name: "causeway_sender_halted_partitions",
+        help: "Partitions that an error stopped; a human must act",
+        read: Read::Gauge(|s| Some(s.halted.len() as f64)),
+    },
+    Metric {
+        name: "causeway_sender_records",
+        help: "Records sent in frames, those sent again in a later session included",
+        read: Read::Counter(|s| s.totals.records),
+    },
+    Metric { name: "causeway_sender_frames", help: "Frames handed to QUIC", read: Read::Counter(|s| s.totals.frames) },
+    Metric {
+        name: "causeway_sender_raw_bytes",
+        help: "Bytes of those frames before compression",
+        read: Read::Counter(|s| s.totals.raw_bytes),
+    },
+    Metric {
+        name: "causeway_sender_frame_bytes",
+        help: "Bytes of those frames as sent, QUIC's own not included",
+        read: Read::Counter(|s| s.totals.frame_bytes),
+    },
+    Metric {
+        name: "causeway_sender_wire_sent_bytes",
+        help: "UDP payload bytes sent in sessions: frames, control, acks, retransmissions; add 28 B per packet for IPv4 and 48 B for IPv6",
+        read: Read::Counter(|s| s.wire.sent_bytes),
+    },
+    Metric {
+        name: "causeway_sender_wire_received_bytes",
+        help: "UDP payload bytes received in sessions",
+        read: Read::Counter(|s| s.wire.received_bytes),
+    },
+    Metric {
+        name: "causeway_sender_wire_sent_packets",
+        help: "UDP packets sent in sessions",
+        read: Read::Counter(|s| s.wire.sent_packets),
+    },
+    Metric {
+        name: "causeway_sender_wire_lost_packets",
+        help: "Packets sent in sessions that QUIC believes lost, and sent again where they carried data",
+        read: Read::Counter(|s| s.wire.lost_packets),
+    },
+    Metric {
+        name: "causeway_sender_in_flight_bytes",
+        help: "Bytes of frames sent and not acked, by lane",
+        read: Read::Gauges("lane", |s| {
+            s.by_lane.iter().map(|lane| (lane.lane.to_string(), lane.in_flight_bytes as f64)).collect()
+        }),
+    },
+    Metric {
+        name: "causeway_sender_credit_used_bytes",
+        help: "Credit in use by frames being packed or not acked; absent without a session",
+        read: Read::Gauge(|s| s.credit_used_bytes.map(|bytes| bytes as f64)),
+    },
+    Metric {
+        name: "causeway_sender_credit_bytes",
+        help: "All the credit that the receiver grants; absent without a session",
+        read: Read::Gauge(|s| s.credit_bytes.map(|bytes| bytes as f64)),
+    },
+    Metric {
+        name: "causeway_sender_rtt_seconds",
+        help: "The path's round-trip time as QUIC measures it; absent without a session",
+        read: Read::Gauge(|s| s.rtt_seconds),
+    },
+    Metric {
+        name: "causeway_sender_partitions",
+        help: "Partitions being read",
+        read: Read::Gauge(|s| Some(s.partitions as f64)),
+    },
+    Metric { name: "causeway_sender_lanes", help: "Lanes of the link", read: Read::Gauge(|s| Some(s.lanes as f64)) },
+    Metric {
+        name: "causeway_sender_lanes_open",
+        help: "Lanes that the receiver holds open for this sender",
+        read: Read::Gauge(|s| Some(s.lanes_open as f64)),
+    },
+    Metric { name: "causeway_sender_sessions", help: "Sessions begun", read: Read::Counter(|s| s.sessions) },
+    Metric {
+        name: "causeway_sender_session_closes",
+        help: "Sessions, and attempts at one, that ended, by close code; LOST where path or peer went without one, BARRED where a certificate was refused, DRAINED where this sender left",
+        read: Read::Counters("code", |s| s.closes.clone().into_iter().collect()),
+    },
+];
+
+fn states(status: &Status) -> Vec<(String, f64)> {
+    let name = match status.state {
+        State::Starting => "starting",
+        State::Connecting => "connecting",
+        State::Standby { .. } => "standby",
+        State::Active => "active",
+    };
+    let states = ["starting", "connecting", "standby", "active"];
+    states.iter().map(|&state| (state.to_owned(), f64::from(u8::from(state == name)))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Halted;
+    use crate::status::LaneStatus;
+
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+
+    /// A status in which nothing is unknown or empty.
+    fn full() -> Status {
+        let lane = LaneStatus { epoch: Some(1), ..LaneStatus::default() };
+        let halted = Halted { topic: "a".into(), partition: 0, reason: "corrupt".into(), detail: "crc".into() };
+        Status {
+            state: State::Standby { behind: "b".into() },
+            trouble: vec!["source cluster".into()],
+            session_seconds: Some(1.0),
+            rtt_seconds: Some(0.1),
+            credit_used_bytes: Some(1),
+            credit_bytes: Some(2),
+            lag_records: Some(3),
+            halted: vec![halted],
+            by_lane: vec![lane],
+            closes: [("LOST".to_owned(), 1)].into(),
+            ..Status::default()
+        }
+    }
+
+    #[test]
+    fn the_published_names_are_those_that_a_scrape_shows() {
+        let mut registry = link::metrics::registry();
+        let labels = || vec![("link", "a".to_owned())];
+        registry.register_collector(Box::new(Collection::new(METRICS, move || vec![(labels(), full())])));
+        let page = std::fs::read_to_string(PAGE).unwrap();
+        let body = format!("\n{}\n", link::metrics::reference(&registry));
+        let printed = link::config::spliced(&page, "sender", &body).expect("the page has the sender's marks");
+        if std::env::var_os("CAUSEWAY_WRITE_DOCS").is_some() {
+            std::fs::write(PAGE, printed).unwrap();
+        } else {
+            assert!(page == printed, "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit docs/metrics.md");
+        }
+    }
+
+    #[test]
+    fn the_published_fields_are_those_of_the_status() {
+        let page = std::fs::read_to_string(PAGE).unwrap();
+        let (_, list) = page.split_once("<!-- sender-json -->").unwrap();
+        let (list, _) = list.split_once("<!-- /sender-json -->").unwrap();
+        let published = list.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).map(str::to_owned);
+        assert_eq!(
+            published.collect::<std::collections::BTreeSet<_>>(),
+            link::metrics::fields(&serde_json::json!(full()))
+        );
+    }
+
+    #[test]
+    fn every_metric_is_named_once_and_after_its_side_from_the_first_moment() {
+        let board = registry(Arc::new(Board::default()));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &board).unwrap();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        let names: std::collections::BTreeSet<_> = types.filter(|name| name.starts_with("causeway_sender_")).collect();
+        assert_eq!(names.len(), METRICS.len());
+    }
+}
