@@ -26,12 +26,22 @@ pub(crate) enum Command {
         /// Its configuration
         file: PathBuf,
     },
+    /// Show a whole link at work: two clusters, a load, restarts, and every record compared
+    Demo(Demo),
     /// Make certificates
     Pki {
         /// What to make.
         #[command(subcommand)]
         command: PkiCommand,
     },
+}
+
+/// `causeway demo`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Demo {
+    /// How long the load runs
+    #[arg(long, default_value_t = 25, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) seconds: u64,
 }
 
 /// What `causeway pki` can do.

@@ -1,6 +1,7 @@
 //! The one binary, `causeway`.
 
 mod args;
+mod demo;
 mod pki;
 mod receive;
 mod send;
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Send { file } => send::run(&file),
         Command::Receive { file } => receive::run(&file),
+        Command::Demo(demo) => demo::run(&demo),
         Command::Pki { command: PkiCommand::Init(init) } => pki::init(&init),
     };
     match result {

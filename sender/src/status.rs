@@ -26,6 +26,7 @@ struct Inner {
     session_began: Option<Instant>,
     sessions: u64,
     last_end: Option<String>,
+    ended_wire_bytes: u64,
     lag: Option<Lag>,
     lanes: Vec<Arc<Progress>>,
 }
@@ -73,6 +74,8 @@ pub struct Status {
     pub rtt_seconds: Option<f64>,
     /// UDP payload bytes sent in this session.
     pub wire_bytes: Option<u64>,
+    /// UDP payload bytes sent since the process started, in all sessions.
+    pub wire_bytes_total: u64,
     /// Source high watermarks less committed positions; holes count. `null` until measured.
     pub lag_records: Option<u64>,
     /// Counters over all lanes.
@@ -124,7 +127,7 @@ impl Board {
         let mut inner = self.lock();
         inner.state = State::Connecting;
         inner.receiver = None;
-        inner.channel = None;
+        inner.ended_wire_bytes += inner.channel.take().map_or(0, |channel| wire_bytes(&channel));
         inner.session_began = None;
         inner.last_end = Some(end.to_string());
     }
@@ -161,7 +164,8 @@ impl Board {
             sessions: inner.sessions,
             last_end: inner.last_end.clone(),
             rtt_seconds: channel.map(|channel| channel.rtt().as_secs_f64()),
-            wire_bytes: channel.map(|channel| channel.stats().udp_tx.bytes),
+            wire_bytes: channel.map(wire_bytes),
+            wire_bytes_total: inner.ended_wire_bytes + channel.map_or(0, wire_bytes),
             lag_records: inner.lag.map(|lag| lag.records),
             totals: lanes.iter().fold(Totals::default(), |sum, lane| sum + lane.totals),
             in_flight_bytes: lanes.iter().map(|lane| lane.in_flight_bytes).sum(),
@@ -175,6 +179,10 @@ impl Board {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn wire_bytes(channel: &quinn::Connection) -> u64 {
+    channel.stats().udp_tx.bytes
 }
 
 impl std::ops::Add for Totals {
