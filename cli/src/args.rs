@@ -42,6 +42,9 @@ pub(crate) struct Demo {
     /// How long the load runs
     #[arg(long, default_value_t = 25, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=600))]
     pub(crate) seconds: u64,
+    /// Between two real Kafka brokers, with sender and receiver killed; needs Java 17, and Maven once
+    #[arg(long)]
+    pub(crate) kafka: bool,
 }
 
 /// What `causeway pki` can do.

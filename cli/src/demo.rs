@@ -5,21 +5,27 @@
 //! it from the target and has it compared. The clusters are `embedded` in this process, or real brokers
 //! (`kafka`); the `ends` accordingly `tasks` or `processes`.
 
+mod child;
 mod embedded;
 mod ends;
 mod files;
 mod journal;
+mod kafka;
 mod load;
+mod processes;
 mod reader;
 mod record;
 mod screen;
 mod tasks;
 
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use link::catalog::{Catalog, NewTopic};
+use link::kafka::Properties;
+use link::kafka::admin::KafkaCatalog;
 use link::logging::{Format, Level, LogSettings};
 use link::shutdown::{self, Phase, Shutdown, Trigger};
 use tokio::time::{Instant, sleep_until};
@@ -29,10 +35,12 @@ use crate::service::Failure;
 use embedded::{Embedded, EmbeddedCatalog};
 use ends::Ends;
 use journal::Journal;
+use kafka::{Broker, Jars};
 use load::Load;
+use processes::Processes;
 use reader::Reader;
 use screen::Screen;
-use tasks::{Tasks, Wire};
+use tasks::Tasks;
 
 /// When the sender is restarted, and when the receiver, as shares of the time.
 const SENDER_AT: f64 = 0.35;
@@ -53,7 +61,8 @@ pub(crate) fn run(demo: &Demo) -> Result<(), Failure> {
         let (trigger, shutdown) = shutdown::channel();
         tokio::spawn(obey_interrupts(trigger));
         tokio::select! {
-            result = embedded(demo, &shutdown) => result,
+            result = embedded(demo, &shutdown), if !demo.kafka => result,
+            result = real(demo, &shutdown), if demo.kafka => result,
             () = shutdown.reached(Phase::Now) => Err(anyhow!("interrupted")),
         }
     });
@@ -77,25 +86,40 @@ async fn obey_interrupts(trigger: Trigger) {
 
 /// The demo between two clusters in this process.
 async fn embedded(demo: &Demo, shutdown: &Shutdown) -> Result<bool> {
-    let (source, target) = (Embedded::start("source")?, Embedded::start("target")?);
     println!("causeway demo: two embedded Kafka clusters, and a link of real QUIC and TLS between them\n");
-    println!("  source {}  >  sender  ==>  receiver  >  target {}", source.address(), target.address());
+    let (source, target) = (Embedded::start("source")?, Embedded::start("target")?);
     create_topics(&EmbeddedCatalog::over(&source)?)?;
-    let wire = Wire::default();
+    let wire = tasks::Wire::default();
     let counted = wire.clone();
-    let stage = Stage {
-        source: source.address().to_owned(),
-        target: target.address().to_owned(),
-        wire: Box::new(move || counted.bytes()),
-        journal: Arc::new(Journal::new(load::partitions().len())),
-        screen: Screen::new(),
-        seconds: demo.seconds,
-        shutdown: shutdown.clone(),
-    };
+    let stage = Stage::new(source.address(), target.address(), move || counted.bytes(), demo, shutdown);
     let exact = stage.play(Tasks::start(Arc::clone(&source), Arc::clone(&target), wire).await?).await?;
-    println!("  Restarts here are drained, since embedded clusters know no fencing. That the link stays exactly-once");
-    println!("  through crashes of every part is proven on real Kafka: cargo xtask check");
+    println!("  Restarts here are drained: embedded clusters do not fence. That the link stays exactly-once when any");
+    println!("  part of it crashes is proven on real Kafka: cargo xtask check");
     Ok(exact)
+}
+
+/// The demo between two real brokers.
+async fn real(demo: &Demo, shutdown: &Shutdown) -> Result<bool> {
+    println!("causeway demo: two real Kafka brokers, and a link of real QUIC and TLS between them\n");
+    let (source, target) = tokio::task::spawn_blocking(start_brokers).await??;
+    let properties = Properties { bootstrap_servers: vec![source.address().to_owned()], ..Properties::default() };
+    create_topics(&KafkaCatalog::start(&properties, "demo")?)?;
+    let wire = processes::Wire::default();
+    let counted = wire.clone();
+    let stage = Stage::new(source.address(), target.address(), move || counted.bytes(), demo, shutdown);
+    let exact = stage.play(Processes::start(source.address(), target.address(), wire).await?).await?;
+    println!("  Brokers too, and at every step of a transaction: cargo xtask check");
+    Ok(exact)
+}
+
+fn start_brokers() -> Result<(Broker, Broker)> {
+    let jars = Jars::get()?;
+    println!("  starting two brokers");
+    thread::scope(|scope| {
+        let source = scope.spawn(|| Broker::start(&jars, "source"));
+        let target = Broker::start(&jars, "target")?;
+        Ok((source.join().map_err(|_| anyhow!("the source's start died"))??, target))
+    })
 }
 
 fn create_topics(catalog: &dyn Catalog) -> Result<()> {
@@ -123,6 +147,25 @@ struct Stage {
 }
 
 impl Stage {
+    fn new(
+        source: &str,
+        target: &str,
+        wire: impl Fn() -> u64 + Send + Sync + 'static,
+        demo: &Demo,
+        shutdown: &Shutdown,
+    ) -> Self {
+        println!("  source {source}  >  sender  ==>  receiver  >  target {target}");
+        Self {
+            source: source.to_owned(),
+            target: target.to_owned(),
+            wire: Box::new(wire),
+            journal: Arc::new(Journal::new(load::partitions().len())),
+            screen: Screen::new(),
+            seconds: demo.seconds,
+            shutdown: shutdown.clone(),
+        }
+    }
+
     /// Load, restarts, and the verdict: whether all was exact.
     async fn play<E: Ends>(&self, ends: E) -> Result<bool> {
         let reader = Reader::start(&self.target, Arc::clone(&self.journal))?;

@@ -169,11 +169,12 @@ impl Catalog for EmbeddedCatalog {
         let found =
             self.client.offsets_for_times(asked, ANSWER).map_err(|error| failed("positions at a time", error))?;
         let ends = self.bounds(partitions, Isolation::Committed)?;
-        let position = |(partition, bounds): (&TopicPartition, Bounds)| {
-            match found.find_partition(&partition.topic, partition.partition).map(|found| found.offset()) {
-                Some(Offset::Offset(offset)) if offset >= 0 => Position(offset),
-                _ => bounds.end,
-            }
+        let position = |(partition, bounds): (&TopicPartition, Bounds)| match found
+            .find_partition(&partition.topic, partition.partition)
+            .map(|found| found.offset())
+        {
+            Some(Offset::Offset(offset)) if offset >= 0 => Position(offset),
+            _ => bounds.end,
         };
         Ok(partitions.iter().zip(ends).map(position).collect())
     }
@@ -217,7 +218,7 @@ mod tests {
         let catalog = EmbeddedCatalog::over(&cluster).unwrap();
         let configs = vec![("cleanup.policy".to_owned(), "compact".to_owned())];
         let topic = NewTopic { name: "orders".to_owned(), partitions: 3, replication: None, configs };
-        catalog.create(&[topic.clone()]).unwrap();
+        catalog.create(std::slice::from_ref(&topic)).unwrap();
         catalog.create(&[topic]).unwrap();
         let names = ["orders".to_owned(), "missing".to_owned()];
         let found = catalog.describe(&names).unwrap();

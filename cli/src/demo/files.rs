@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use link::pki::{self, Request};
@@ -27,7 +27,7 @@ pub(crate) struct Files {
     pub(crate) sender_admin: SocketAddr,
     /// Where to ask the receiver's process, if it has one.
     pub(crate) receiver_admin: SocketAddr,
-    dir: TempDir,
+    _dir: TempDir,
 }
 
 impl Files {
@@ -43,16 +43,11 @@ impl Files {
             listen: free_udp_port()?,
             sender_admin: free_tcp_port()?,
             receiver_admin: free_tcp_port()?,
-            dir,
+            _dir: dir,
         };
         fs::write(&files.sender, files.sender_toml(source))?;
         fs::write(&files.receiver, files.receiver_toml(target))?;
         Ok(files)
-    }
-
-    /// Where they all lie.
-    pub(crate) fn dir(&self) -> &Path {
-        self.dir.path()
     }
 
     fn sender_toml(&self, source: &str) -> String {

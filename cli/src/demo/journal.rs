@@ -35,6 +35,8 @@ pub(crate) struct Counts {
     /// Bytes of keys, values and headers sent.
     pub(crate) bytes: u64,
     pub(crate) arrived: u64,
+    /// Bytes of those that arrived.
+    pub(crate) arrived_bytes: u64,
     pub(crate) lost: u64,
     pub(crate) doubled: u64,
     pub(crate) reordered: u64,
@@ -51,10 +53,7 @@ impl Counts {
 impl Journal {
     pub(crate) fn new(partitions: usize) -> Self {
         let latency = Histogram::new_with_bounds(1, LATENCY_MAX, 3).expect("bounds are valid");
-        Self {
-            partitions: (0..partitions).map(|_| Mutex::default()).collect(),
-            latency: Mutex::new(latency),
-        }
+        Self { partitions: (0..partitions).map(|_| Mutex::default()).collect(), latency: Mutex::new(latency) }
     }
 
     /// The number of the next record of a partition, unless it has enough in flight.
@@ -82,6 +81,7 @@ impl Journal {
                 sent: a.sent + b.sent,
                 bytes: a.bytes + b.bytes,
                 arrived: a.arrived + b.arrived,
+                arrived_bytes: a.arrived_bytes + b.arrived_bytes,
                 lost: a.lost + b.lost,
                 doubled: a.doubled + b.doubled,
                 reordered: a.reordered + b.reordered,
@@ -139,9 +139,8 @@ impl Partition {
                 self.counts.doubled += 1;
                 return None;
             };
-            self.counts.arrived += 1;
             self.counts.reordered += 1;
-            self.counts.changed += u64::from(late != *arrived);
+            self.compare(&late, arrived);
             return None;
         }
         for passed_over in due..number {
@@ -149,9 +148,14 @@ impl Partition {
             self.passed_over.insert(passed_over, skipped);
         }
         let (expected, sent_at) = self.take_expected()?;
-        self.counts.arrived += 1;
-        self.counts.changed += u64::from(expected != *arrived);
+        self.compare(&expected, arrived);
         Some(sent_at)
+    }
+
+    fn compare(&mut self, expected: &Record, arrived: &Record) {
+        self.counts.arrived += 1;
+        self.counts.arrived_bytes += expected.bytes();
+        self.counts.changed += u64::from(expected != arrived);
     }
 
     fn take_expected(&mut self) -> Option<(Record, Instant)> {
@@ -188,10 +192,11 @@ mod tests {
         for &number in arriving {
             partition.handle_arrived(&records[number]);
         }
-        Counts { bytes: 0, ..partition.counts() }
+        Counts { bytes: 0, arrived_bytes: 0, ..partition.counts() }
     }
 
-    const EXACT: Counts = Counts { sent: 5, bytes: 0, arrived: 5, lost: 0, doubled: 0, reordered: 0, changed: 0 };
+    const EXACT: Counts =
+        Counts { sent: 5, bytes: 0, arrived: 5, arrived_bytes: 0, lost: 0, doubled: 0, reordered: 0, changed: 0 };
 
     #[test]
     fn records_that_arrive_as_they_were_sent_are_exact() {
@@ -237,7 +242,7 @@ mod tests {
             for record in &records {
                 partition.handle_arrived(record);
             }
-            assert_eq!(Counts { bytes: 0, ..partition.counts() }, Counts { changed: 1, ..EXACT });
+            assert_eq!(Counts { bytes: 0, arrived_bytes: 0, ..partition.counts() }, Counts { changed: 1, ..EXACT });
             assert!(!partition.counts().exact());
         }
     }
@@ -249,7 +254,7 @@ mod tests {
         for record in records.iter().chain([&foreign]) {
             partition.handle_arrived(record);
         }
-        assert_eq!(Counts { bytes: 0, ..partition.counts() }, Counts { changed: 1, ..EXACT });
+        assert_eq!(Counts { bytes: 0, arrived_bytes: 0, ..partition.counts() }, Counts { changed: 1, ..EXACT });
     }
 
     #[test]

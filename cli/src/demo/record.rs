@@ -78,9 +78,9 @@ impl Record {
     /// Its headers as the producer takes them.
     pub(crate) fn kafka_headers(&self) -> OwnedHeaders {
         let headers = OwnedHeaders::new_with_capacity(self.headers.len());
-        self.headers.iter().fold(headers, |headers, (key, value)| {
-            headers.insert(Header { key, value: value.as_deref() })
-        })
+        self.headers
+            .iter()
+            .fold(headers, |headers, (key, value)| headers.insert(Header { key, value: value.as_deref() }))
     }
 }
 

@@ -136,7 +136,7 @@ impl Inner {
             grouped(counts.lost),
             grouped(rate.round() as u64),
             megabytes(wire_bytes),
-            per(wire_bytes, counts.bytes),
+            per(wire_bytes, counts.arrived_bytes),
         )
     }
 }
@@ -154,7 +154,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -1,6 +1,7 @@
 //! Sender and receiver as tasks of this process, between two embedded clusters: the product's own code with
 //! its own configuration files, and a catalog that the clusters can answer.
 
+use std::net::UdpSocket;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -55,16 +56,16 @@ impl Tasks {
         let files = Files::write(source.address(), target.address())?;
         let receiver = start_receiver(&files, &target).await?;
         let sender = start_sender(&files, &source, &wire)?;
-        let tasks = Self { files, source, target, wire, sender, receiver };
+        let mut tasks = Self { files, source, target, wire, sender, receiver };
         tasks.until_in_session(0).await?;
         Ok(tasks)
     }
 
     /// Waits for a session of this sender beyond the first `before`.
-    async fn until_in_session(&self, before: u64) -> Result<()> {
+    async fn until_in_session(&mut self, before: u64) -> Result<()> {
         until("the session", async || {
-            self.sender.ensure_running("sender")?;
-            self.receiver.ensure_running("receiver")?;
+            self.sender.ensure_running().await?;
+            self.receiver.ensure_running().await?;
             Ok(self.sender.board.status().sessions > before && self.sender.board.ready().is_ok())
         })
         .await
@@ -119,11 +120,13 @@ impl<B> Running<B> {
         Self { board, trigger, task: Some(task) }
     }
 
-    fn ensure_running(&self, name: &str) -> Result<()> {
-        match &self.task {
-            Some(task) if !task.is_finished() => Ok(()),
-            _ => bail!("the {name} ended by itself"),
+    /// Fails with its reason if it has ended by itself.
+    async fn ensure_running(&mut self) -> Result<()> {
+        if self.task.as_ref().is_some_and(|task| !task.is_finished()) {
+            return Ok(());
         }
+        self.drain().await?;
+        bail!("an end of the link left by itself")
     }
 
     /// As the first signal does to a process, and the second one if that takes too long.
@@ -158,19 +161,19 @@ fn start_sender(files: &Files, source: &Arc<Embedded>, wire: &Wire) -> Result<Ru
 
 async fn start_receiver(files: &Files, target: &Arc<Embedded>) -> Result<Running<ReceiverBoard>> {
     let config = receiver::config::load(&files.receiver, forbidden).map_err(|problems| anyhow!("{problems}"))?;
-    let target_config = KafkaTargetConfig {
-        transaction_timeout: config.target.transaction_timeout,
-        ..KafkaTargetConfig::default()
-    };
+    let target_config =
+        KafkaTargetConfig { transaction_timeout: config.target.transaction_timeout, ..KafkaTargetConfig::default() };
     let parts = receiver::run::Parts {
         target: KafkaTarget::new(properties(target), target_config),
         catalog: Arc::new(EmbeddedCatalog::over(target)?),
     };
-    let running = Running::spawn(Arc::new(ReceiverBoard::default()), |board, shutdown| async move {
+    // The one before has let go of its port only when its last connection is forgotten.
+    until("the receiver's port", async || Ok(UdpSocket::bind(files.listen).is_ok())).await?;
+    let mut running = Running::spawn(Arc::new(ReceiverBoard::default()), |board, shutdown| async move {
         receiver::run::run(config, parts, board, shutdown).await.map_err(|error| format!("receiver: {error}"))
     });
     until("the receiver", async || {
-        running.ensure_running("receiver")?;
+        running.ensure_running().await?;
         Ok(running.board.ready().is_ok())
     })
     .await?;
