@@ -219,7 +219,7 @@ impl<'a> Active<'a> {
             }
             Control::LaneClosed { lane, reason, detail, .. } => self.handle_lane_closed(lane, reason, &detail),
             Control::PartitionOpen { lane, epoch, slot, position, leader_epoch } => {
-                if let Some(partition) = self.roster.partition(lane, epoch, slot) {
+                if let Some(partition) = self.roster.handle_partition_open(lane, epoch, slot) {
                     let topic = Arc::clone(&partition.topic);
                     let partition = partition.partition;
                     let assignment = Assignment { slot, topic, partition, position, leader_epoch };

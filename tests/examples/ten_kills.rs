@@ -29,6 +29,9 @@ const MIXED_VALUE_MAX: usize = 4096;
 const KILLS: usize = 10;
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Mixed records per second: slow enough that ten kills and restarts fit in, each while records flow.
+const RATE: u32 = 12_000;
+
 /// A `causeway` process that is killed and started again, and the CPU that all of its lives used.
 struct End<'a> {
     name: &'static str,
@@ -76,11 +79,12 @@ fn main() -> Result<()> {
                 scope.spawn(move || (0..COPIES).try_for_each(|_| write(source, flights, partition, slice)))
             })
             .collect();
-        let load = Load::new(&mixed, PARTITIONS).limit(MIXED).seed(seed).value_max(MIXED_VALUE_MAX);
+        let load = Load::new(&mixed, PARTITIONS).limit(MIXED).rate(RATE).seed(seed).value_max(MIXED_VALUE_MAX);
         let load = load.start(&pair.source)?;
         let mut rng = StdRng::seed_from_u64(seed);
         for kill in 1..=KILLS {
-            thread::sleep(Duration::from_millis(rng.random_range(2_000..6_000)));
+            let moment = (MIXED / (KILLS as u64 + 1)) * kill as u64 + rng.random_range(0..20_000);
+            wait::until("the moment of a kill", PATIENCE, || (load.acknowledged() >= moment).then_some(()))?;
             kill_one(kill, &mut rng, &mut ends, &pair)?;
         }
         for writer in writers {
@@ -97,7 +101,7 @@ fn main() -> Result<()> {
     let seen = read(&pair.target, &[&flights, &mixed], Isolation::Committed)?;
     let verdict = verify::compare(&expected, &seen, "{topic}");
     println!("{verdict}");
-    let status = wait::until_ok("the receiver's status", PATIENCE, || Ok(ends[0].process.admin().status().ok()))?;
+    let status = wait::until_ok("the receiver's status", PATIENCE, || Ok(ends[0].process.admin.status().ok()))?;
     println!("receiver: {}", status["links"][0]["counts"]);
     println!("{:.0} records/s over {seconds:.1} s, kills included", expected.len() as f64 / seconds);
     let gigabytes = bytes(&slices) / 1e9;
