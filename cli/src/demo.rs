@@ -183,14 +183,16 @@ impl Stage {
         let began = Instant::now();
         let at = |share: f64| began + Duration::from_secs(self.seconds).mul_f64(share);
         if self.reaches(at(SENDER_AT)).await {
+            self.screen.say(&format!("sender: {}", E::SENDER_IS));
             let stopped = Instant::now();
             ends.restart_sender().await?;
-            self.say_restarted::<E>("sender", stopped);
+            self.say_back("sender", stopped);
         }
         if self.reaches(at(RECEIVER_AT)).await {
+            self.screen.say(&format!("receiver: {}", E::RECEIVER_IS));
             let stopped = Instant::now();
             ends.restart_receiver().await?;
-            self.say_restarted::<E>("receiver", stopped);
+            self.say_back("receiver", stopped);
         }
         if !self.reaches(at(1.0)).await {
             self.screen.say("interrupted: the load ends early");
@@ -212,9 +214,8 @@ impl Stage {
         }
     }
 
-    fn say_restarted<E: Ends>(&self, end: &str, stopped: Instant) {
-        let seconds = stopped.elapsed().as_secs_f64();
-        self.screen.say(&format!("{end} {}, started again, back in session after {seconds:.2} s", E::STOPPED));
+    fn say_back(&self, end: &str, stopped: Instant) {
+        self.screen.say(&format!("{end}: back in session after {:.2} s", stopped.elapsed().as_secs_f64()));
     }
 
     /// Waits until all has arrived, or nothing does any more.

@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-/// How long an end may take to be back in session.
-const BACK: Duration = Duration::from_secs(20);
+/// How long an end may take to be back in session: a killed peer is noticed after 30 s of silence.
+const BACK: Duration = Duration::from_secs(60);
 
 const STEP: Duration = Duration::from_millis(10);
 
 /// A running sender and a running receiver.
 pub(crate) trait Ends {
-    /// How an end is stopped, as the screen says it.
-    const STOPPED: &'static str;
+    /// What happens to the sender in the middle, as the screen says it.
+    const SENDER_IS: &'static str;
+
+    /// What happens to the receiver.
+    const RECEIVER_IS: &'static str;
 
     /// Stops the sender and starts another one; returns once it is in session.
     async fn restart_sender(&mut self) -> Result<()>;

@@ -86,7 +86,8 @@ impl Processes {
 }
 
 impl Ends for Processes {
-    const STOPPED: &'static str = "killed with SIGKILL";
+    const SENDER_IS: &'static str = "killed with SIGKILL, started again";
+    const RECEIVER_IS: &'static str = "killed with SIGKILL, started again; the sender notices after 30 s of silence";
 
     async fn restart_sender(&mut self) -> Result<()> {
         self.wire.ask(self.files.sender_admin).await;

@@ -73,7 +73,8 @@ impl Tasks {
 }
 
 impl Ends for Tasks {
-    const STOPPED: &'static str = "drained and stopped";
+    const SENDER_IS: &'static str = "drained, stopped, started again";
+    const RECEIVER_IS: &'static str = Self::SENDER_IS;
 
     async fn restart_sender(&mut self) -> Result<()> {
         self.sender.drain().await?;
