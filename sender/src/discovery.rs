@@ -69,22 +69,22 @@ pub async fn watch(catalog: Arc<dyn Catalog>, filter: TopicFilter, topics: watch
 /// How far the target is behind the source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lag {
-    /// High watermark less committed position, over all partitions being read; holes count.
+    /// High watermark less committed position, over all partitions that have joined; holes count.
     pub records: u64,
 }
 
-/// Asks the source for its high watermarks and compares.
-pub fn lag(catalog: &dyn Catalog, lanes: &[Snapshot]) -> Result<Lag, KafkaError> {
+/// Asks the source for its high watermarks and compares; `None` if no partition has joined yet.
+pub fn lag(catalog: &dyn Catalog, lanes: &[Snapshot]) -> Result<Option<Lag>, KafkaError> {
     let committed: Vec<_> = lanes.iter().flat_map(|lane| &lane.committed).collect();
     let partitions: Vec<_> = committed
         .iter()
         .map(|(partition, _)| TopicPartition { topic: partition.topic.to_string(), partition: partition.partition })
         .collect();
     if partitions.is_empty() {
-        return Ok(Lag::default());
+        return Ok(None);
     }
     let bounds = catalog.bounds(&partitions, Isolation::Uncommitted)?;
     let behind = |end: Position, at: Position| u64::try_from(end.0 - at.0).unwrap_or(0);
     let records = bounds.iter().zip(&committed).map(|(bounds, (_, at))| behind(bounds.end, *at)).sum();
-    Ok(Lag { records })
+    Ok(Some(Lag { records }))
 }

@@ -18,7 +18,9 @@ pub struct Progress(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     epoch: Option<Epoch>,
-    partitions: HashMap<Slot, (SourcePartition, Position)>,
+    reading: HashMap<Slot, SourcePartition>,
+    /// Outlives sessions: a link whose path is dark falls behind, and must say so.
+    committed: HashMap<SourcePartition, Position>,
     totals: Totals,
     in_flight_bytes: u64,
     drained: bool,
@@ -60,7 +62,9 @@ pub struct Snapshot {
     pub totals: Totals,
     /// Credit in use by frames that are not acked.
     pub in_flight_bytes: u64,
-    /// Partitions being read, and up to where each is known to be committed.
+    /// How many partitions are being read.
+    pub reading: usize,
+    /// Partitions that have joined in this process's life, and up to where each is known to be committed.
     pub committed: Vec<(SourcePartition, Position)>,
     /// Partitions that an error stopped.
     pub halted: Vec<Halted>,
@@ -71,7 +75,7 @@ impl Progress {
     pub fn handle_open(&self, epoch: Epoch) {
         let mut inner = self.lock();
         inner.epoch = Some(epoch);
-        inner.partitions.clear();
+        inner.reading.clear();
         inner.halted.clear();
         inner.in_flight_bytes = 0;
     }
@@ -80,7 +84,7 @@ impl Progress {
     pub fn handle_close(&self) {
         let mut inner = self.lock();
         inner.epoch = None;
-        inner.partitions.clear();
+        inner.reading.clear();
         inner.in_flight_bytes = 0;
     }
 
@@ -89,7 +93,8 @@ impl Progress {
         let mut inner = self.lock();
         for assignment in assignments {
             let partition = SourcePartition { topic: Arc::clone(&assignment.topic), partition: assignment.partition };
-            inner.partitions.insert(assignment.slot, (partition, assignment.position));
+            inner.reading.insert(assignment.slot, partition.clone());
+            inner.committed.insert(partition, assignment.position);
         }
     }
 
@@ -105,13 +110,14 @@ impl Progress {
 
     /// Frames are committed.
     pub fn handle_ack(&self, epoch: Epoch, positions: &[(Slot, Position)], in_flight_bytes: u64) {
-        let mut inner = self.lock();
+        let inner = &mut *self.lock();
         if inner.epoch != Some(epoch) {
             return;
         }
         inner.in_flight_bytes = in_flight_bytes;
         for (slot, position) in positions {
-            if let Some((_, committed)) = inner.partitions.get_mut(slot) {
+            let partition = inner.reading.get(slot);
+            if let Some(committed) = partition.and_then(|partition| inner.committed.get_mut(partition)) {
                 *committed = (*committed).max(*position);
             }
         }
@@ -120,7 +126,7 @@ impl Progress {
     /// A partition that is being read was halted, by either end.
     pub fn handle_halt(&self, halt: &Control) {
         let Control::PartitionHalted { slot, reason, detail, .. } = halt else { return };
-        let partition = self.lock().partitions.get(slot).map(|(partition, _)| partition.clone());
+        let partition = self.lock().reading.get(slot).cloned();
         if let Some(partition) = partition {
             self.record_halt(&partition, reason, detail);
         }
@@ -155,7 +161,8 @@ impl Progress {
             epoch: inner.epoch,
             totals: inner.totals,
             in_flight_bytes: inner.in_flight_bytes,
-            committed: inner.partitions.values().cloned().collect(),
+            reading: inner.reading.len(),
+            committed: inner.committed.iter().map(|(partition, at)| (partition.clone(), *at)).collect(),
             halted: inner.halted.clone(),
         }
     }

@@ -73,7 +73,8 @@ pub struct Status {
     pub rtt_seconds: Option<f64>,
     /// UDP payload bytes sent in this session.
     pub wire_bytes: Option<u64>,
-    /// Source high watermarks less committed positions; holes count. `null` until measured.
+    /// Source high watermarks less committed positions; holes count. `null` while no position is known: until
+    /// the first session, and on standby, where another sender moves them.
     pub lag_records: Option<u64>,
     /// Counters over all lanes.
     pub totals: Totals,
@@ -103,9 +104,9 @@ impl Board {
         self.lock().state = state;
     }
 
-    /// How far the target was behind when it was last measured.
-    pub fn set_lag(&self, lag: Lag) {
-        self.lock().lag = Some(lag);
+    /// How far the target was behind when it was last measured, if any position was known.
+    pub fn set_lag(&self, lag: Option<Lag>) {
+        self.lock().lag = lag;
     }
 
     /// A session began.
@@ -162,12 +163,12 @@ impl Board {
             last_end: inner.last_end.clone(),
             rtt_seconds: channel.map(|channel| channel.rtt().as_secs_f64()),
             wire_bytes: channel.map(|channel| channel.stats().udp_tx.bytes),
-            lag_records: inner.lag.map(|lag| lag.records),
+            lag_records: inner.lag.filter(|_| !matches!(inner.state, State::Standby { .. })).map(|lag| lag.records),
             totals: lanes.iter().fold(Totals::default(), |sum, lane| sum + lane.totals),
             in_flight_bytes: lanes.iter().map(|lane| lane.in_flight_bytes).sum(),
             lanes: lanes.len(),
             lanes_open: lanes.iter().filter(|lane| lane.epoch.is_some()).count(),
-            partitions: lanes.iter().map(|lane| lane.committed.len()).sum(),
+            partitions: lanes.iter().map(|lane| lane.reading).sum(),
             halted: lanes.into_iter().flat_map(|lane| lane.halted).collect(),
         }
     }
