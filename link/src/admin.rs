@@ -246,8 +246,10 @@ mod tests {
         let port = port().await;
         let mut silent = TcpStream::connect(port.address).await.unwrap();
         assert_eq!(get(port.address, "/live").await.1, "live\n");
+        let asked = tokio::time::Instant::now();
         port.stop.send(()).unwrap();
         port.served.await.unwrap();
+        assert!(asked.elapsed() <= REQUEST_TIMEOUT, "left after {:?}", asked.elapsed());
         let mut nothing = Vec::new();
         assert_eq!(silent.read_to_end(&mut nothing).await.unwrap(), 0);
         TcpStream::connect(port.address).await.unwrap_err();

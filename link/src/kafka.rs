@@ -16,6 +16,7 @@ pub mod log;
 pub mod producer;
 pub mod properties;
 
+mod asides;
 mod client;
 mod metadata;
 mod partitions;

@@ -88,6 +88,8 @@ struct Open {
     offers: VecDeque<Pending>,
     inbox: Inbox,
     current: Option<Current>,
+    /// The next transaction writes the lane's record even if there is nothing else to write.
+    keep_alive: bool,
     /// Set when a transaction's outcome is unknown: the positions it would have left behind.
     unknown: Option<HashMap<PartitionKey, Position>>,
 }
@@ -203,10 +205,19 @@ impl<T: LaneTarget> Lane<T> {
         }
     }
 
+    /// Asks for a transaction even if nothing arrives: a transactional id that is not used for 7 days
+    /// expires (`transactional.id.expiration.ms`), and an expired owner would not be fenced any more.
+    pub fn keep_alive(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.keep_alive = true;
+        }
+    }
+
     /// Whether a transaction would do something now.
     pub fn has_work(&self) -> bool {
         self.open.as_ref().is_some_and(|open| {
-            open.unknown.is_none() && (open.current.is_some() || open.inbox.peek().is_some() || open.has_ready_offer())
+            open.unknown.is_none()
+                && (open.keep_alive || open.current.is_some() || open.inbox.peek().is_some() || open.has_ready_offer())
         })
     }
 

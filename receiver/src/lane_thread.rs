@@ -92,6 +92,9 @@ pub struct View {
 pub const MAILBOX_CAPACITY: usize = 64 * 1024;
 
 const IDLE: Duration = Duration::from_secs(60);
+/// A lane that has not committed for this long does so for its own sake: brokers forget a transactional id
+/// after 7 days at the least setting in use.
+const KEEP_ALIVE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How soon a failing target is asked again, and how late at most.
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -114,6 +117,7 @@ pub struct LaneThread<T> {
 struct Running {
     session: Option<(SessionId, mpsc::Sender<Reply>)>,
     retry: Option<(Instant, Duration)>,
+    committed: Option<Instant>,
     stopping: bool,
 }
 
@@ -145,6 +149,7 @@ impl<T: LaneTarget> LaneThread<T> {
             Command::Open { session, terms, knowledge, replies } => {
                 running.session = Some((session, replies));
                 running.retry = None;
+                running.committed = Some(Instant::now());
                 self.open(running, terms, knowledge);
                 Ok(())
             }
@@ -196,6 +201,9 @@ impl<T: LaneTarget> LaneThread<T> {
         if self.lane.needs_recovery() {
             return self.recover(running);
         }
+        if running.committed.is_some_and(|at| at.elapsed() > KEEP_ALIVE) {
+            self.lane.keep_alive();
+        }
         if !self.lane.has_work() {
             self.pace.leave(self.ticket);
             return Some(IDLE);
@@ -207,6 +215,7 @@ impl<T: LaneTarget> LaneThread<T> {
         match self.lane.step() {
             Ok(committed) => {
                 self.lane.handle_duration(committed, began.elapsed());
+                running.committed = Some(Instant::now());
                 running.retry = None;
             }
             Err(LaneError::Peer(misbehaved)) => self.misbehaved(running, misbehaved),
@@ -221,7 +230,7 @@ impl<T: LaneTarget> LaneThread<T> {
     }
 
     fn recover(&mut self, running: &mut Running) -> Option<Duration> {
-        let (due, wait) = *running.retry.get_or_insert((Instant::now(), Duration::ZERO));
+        let (due, wait) = *running.retry.get_or_insert_with(|| (Instant::now(), Duration::ZERO));
         let now = Instant::now();
         if running.stopping {
             // Nobody will see the end of this; the next opening reads what became of it.

@@ -19,7 +19,7 @@ use wire::compress::Codec;
 use wire::control::Control;
 use wire::frame::{FrameBuilder, FrameHead};
 use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
-use wire::limits::{RECORD_BYTES_MAX, frame_charge};
+use wire::limits::{RECORD_BYTES_MAX, RUN_BYTES_MAX, frame_charge};
 
 use crate::source::{Assignment, Event, LaneReader, PartitionFault};
 
@@ -76,7 +76,8 @@ pub struct Lane<R> {
     reader: R,
     packing: Packing,
     open: Option<Open>,
-    halts: VecDeque<Control>,
+    /// What this end has halted, each with the first sequence that is sent after its records.
+    halts: VecDeque<(Sequence, Control)>,
 }
 
 struct Open {
@@ -91,8 +92,18 @@ struct Open {
     first_record: Option<Instant>,
     /// When the oldest bare position in the open frame was packed.
     first_position: Option<Instant>,
+    /// Set once the next event has no room in the open frame.
+    full: bool,
     /// Set while draining: no more is read.
     draining: bool,
+}
+
+/// Why packing came to a stop.
+enum Stop {
+    /// Nothing is waiting, the frame is full, or it wants other credit; so much credit is given back.
+    Surplus(u64),
+    /// This partition cannot go on: a stable word, and the values for people.
+    Halt(Slot, &'static str, String),
 }
 
 struct InFlight {
@@ -130,6 +141,7 @@ impl<R: LaneReader> Lane<R> {
             credit: CreditState::Wanted(packing.frame_bytes),
             first_record: None,
             first_position: None,
+            full: false,
             draining: false,
         });
         Ok(())
@@ -205,13 +217,18 @@ impl<R: LaneReader> Lane<R> {
     /// Packs what is waiting, as far as the frame and its credit reach. Returns the credit that is to be
     /// given back, if another amount is now wanted.
     pub fn fill(&mut self, now: Instant) -> Result<u64, KafkaError> {
-        let Some(open) = self.open.as_mut() else { return Ok(0) };
-        let CreditState::Granted(granted) = open.credit else { return Ok(0) };
-        if open.draining {
-            return Ok(0);
+        loop {
+            match self.pack(now) {
+                Stop::Surplus(bytes) => return Ok(bytes),
+                // The others go on: the reader does not ring again for what it has shown already.
+                Stop::Halt(slot, reason, detail) => self.halt(slot, reason, detail)?,
+            }
         }
-        let mut halted = None;
-        let mut surplus = 0;
+    }
+
+    fn pack(&mut self, now: Instant) -> Stop {
+        let Some(open) = self.open.as_mut().filter(|open| !open.draining) else { return Stop::Surplus(0) };
+        let CreditState::Granted(granted) = open.credit else { return Stop::Surplus(0) };
         while let Some(event) = self.reader.peek() {
             match event {
                 Event::Record { slot, leader_epoch, record } => {
@@ -220,19 +237,19 @@ impl<R: LaneReader> Lane<R> {
                         continue;
                     };
                     let needed = (open.builder.raw_len() + record.raw_len()) as u64;
-                    if needed > granted || (!open.builder.is_empty() && needed > self.packing.frame_bytes) {
-                        if !open.builder.is_empty() {
-                            break;
+                    let alone = open.builder.is_empty();
+                    if needed > granted || (!alone && needed > self.packing.frame_bytes) {
+                        if !alone {
+                            open.full = true;
+                            return Stop::Surplus(0);
                         }
                         if needed > self.packing.credit_max || record.raw_len() > RECORD_BYTES_MAX {
                             let limit = self.packing.credit_max.min(RECORD_BYTES_MAX as u64);
-                            halted = Some((slot, too_large(record.offset.0, needed, limit)));
-                        } else {
-                            // A record larger than a frame travels alone, on credit of its own size.
-                            open.credit = CreditState::Wanted(needed);
-                            surplus = granted;
+                            return too_large(slot, record.offset.0, needed, limit);
                         }
-                        break;
+                        // A record larger than a frame travels alone, on credit of its own size.
+                        open.credit = CreditState::Wanted(needed);
+                        return Stop::Surplus(granted);
                     }
                     if Position(record.offset.0) >= *next {
                         open.builder.push(slot, *next, leader_epoch, &record);
@@ -242,23 +259,29 @@ impl<R: LaneReader> Lane<R> {
                 }
                 Event::End { slot, position } => {
                     if let Some(next) = open.next.get_mut(&slot).filter(|next| position > **next) {
+                        let needed = (open.builder.raw_len() + RUN_BYTES_MAX) as u64;
+                        if needed > granted && open.builder.positions().all(|(other, _)| other != slot) {
+                            open.full = true;
+                            return Stop::Surplus(0);
+                        }
                         open.builder.advance(slot, *next, position);
                         *next = position;
                         open.first_position.get_or_insert(now);
                     }
                 }
                 Event::Fault { slot, fault } => {
-                    halted = Some((slot, (fault_word(&fault), fault.to_string())));
                     self.reader.advance();
-                    break;
+                    return Stop::Halt(slot, fault_word(&fault), fault.to_string());
                 }
             }
             self.reader.advance();
         }
-        if let Some((slot, (reason, detail))) = halted {
-            self.halt(slot, reason, detail)?;
+        if open.builder.is_empty() && granted > self.packing.frame_bytes {
+            // The large record that this was for is gone with its partition; idle lanes keep no more than a frame.
+            open.credit = CreditState::Granted(self.packing.frame_bytes);
+            return Stop::Surplus(granted - self.packing.frame_bytes);
         }
-        Ok(surplus)
+        Stop::Surplus(0)
     }
 
     /// The open frame, if it is due: the transport has room now.
@@ -277,6 +300,7 @@ impl<R: LaneReader> Lane<R> {
         open.credit = CreditState::Wanted(self.packing.frame_bytes);
         open.first_record = None;
         open.first_position = None;
+        open.full = false;
         Some(OutFrame { bytes, records, raw_bytes, surplus: granted - charge })
     }
 
@@ -285,9 +309,14 @@ impl<R: LaneReader> Lane<R> {
         self.frame_due()
     }
 
-    /// The next control message about a partition that this end has halted.
+    /// The next control message about a partition that this end has halted: once all that was read of it
+    /// before is acked. Control overtakes frames, and the receiver drops what it has not yet committed of
+    /// a halted partition.
     pub fn poll_halt(&mut self) -> Option<Control> {
-        self.halts.pop_front()
+        let open = self.open.as_ref()?;
+        let unacked = open.in_flight.front().map_or(open.sequence, |frame| frame.sequence);
+        self.halts.front().filter(|(after, _)| *after <= unacked)?;
+        self.halts.pop_front().map(|(_, halt)| halt)
     }
 
     /// The epoch, while open.
@@ -295,7 +324,7 @@ impl<R: LaneReader> Lane<R> {
         self.open.as_ref().map(|open| open.epoch)
     }
 
-    /// Credit that the lane holds for frames in flight or the open frame; freed when it closes.
+    /// Credit of the frames in flight; the open frame's is not in it.
     pub fn in_flight_bytes(&self) -> u64 {
         self.open.as_ref().map_or(0, |open| open.in_flight.iter().map(|frame| frame.charge).sum())
     }
@@ -305,7 +334,7 @@ impl<R: LaneReader> Lane<R> {
         let (record, position) = (open.first_record, open.first_position);
         let first = record.or(position)?;
         // Full means that the next record may not fit; a quarter of a frame is no record's usual size.
-        if open.draining || open.builder.raw_len() as u64 >= self.packing.frame_bytes / 4 * 3 {
+        if open.full || open.draining || open.builder.raw_len() as u64 >= self.packing.frame_bytes / 4 * 3 {
             return Some(first);
         }
         let by_record = record.map(|first| first + self.packing.linger);
@@ -317,16 +346,18 @@ impl<R: LaneReader> Lane<R> {
         let Some(open) = self.open.as_mut().filter(|open| open.next.contains_key(&slot)) else { return Ok(()) };
         open.next.remove(&slot);
         let (lane, epoch) = (self.id, open.epoch);
-        self.halts.push_back(Control::PartitionHalted { lane, epoch, slot, reason: reason.to_owned(), detail });
+        let after = if open.builder.is_empty() { open.sequence } else { open.sequence.next() };
+        let halt = Control::PartitionHalted { lane, epoch, slot, reason: reason.to_owned(), detail };
+        self.halts.push_back((after, halt));
         self.reader.unassign(&[slot])
     }
 }
 
-fn too_large(offset: i64, needed: u64, limit: u64) -> (&'static str, String) {
+fn too_large(slot: Slot, offset: i64, needed: u64, limit: u64) -> Stop {
     let detail = format!(
         "record at offset {offset} needs {needed} bytes of credit, the limit is {limit}; raise `memory` at the receiver"
     );
-    ("record-too-large", detail)
+    Stop::Halt(slot, "record-too-large", detail)
 }
 
 /// The stable word of a fault, as `docs/operations.md` lists it.
@@ -339,3 +370,6 @@ fn fault_word(fault: &PartitionFault) -> &'static str {
         PartitionFault::Other(_) => "source-failed",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,5 +85,5 @@ fn look_up(
             jump: None,
         }
     };
-    Ok(partitions.iter().map(|entry| entry).zip(&bounds).zip(&starts).map(offer).collect())
+    Ok(partitions.iter().zip(&bounds).zip(&starts).map(offer).collect())
 }

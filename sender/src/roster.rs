@@ -51,6 +51,7 @@ pub struct Roster {
 struct LaneRoster {
     epoch: Option<Epoch>,
     slots: HashMap<Slot, SourcePartition>,
+    opened: HashSet<Slot>,
     offered: HashSet<SourcePartition>,
     /// Whether the first complete round of offers was made in this epoch.
     complete: bool,
@@ -102,6 +103,14 @@ impl Roster {
             }
         }
         due
+    }
+
+    /// The receiver opened a slot. `None` if that means nothing (any more): an older epoch, a slot that was
+    /// not offered, or one that is open already.
+    pub fn handle_partition_open(&mut self, lane: LaneId, epoch: Epoch, slot: Slot) -> Option<&SourcePartition> {
+        let roster = self.lanes.get_mut(usize::from(lane.0)).filter(|roster| roster.epoch == Some(epoch))?;
+        let partition = roster.slots.get(&slot)?;
+        roster.opened.insert(slot).then_some(partition)
     }
 
     /// The partition behind a slot of the present epoch.
@@ -159,5 +168,8 @@ mod tests {
         assert_eq!(due[0].partitions.len(), 3);
         assert!(roster.partition(LaneId(0), Epoch(1), Slot(0)).is_none(), "slots of an older epoch mean nothing");
         assert_eq!(roster.partition(LaneId(0), Epoch(2), Slot(0)), Some(&due[0].partitions[0].1));
+        assert!(roster.handle_partition_open(LaneId(0), Epoch(1), Slot(0)).is_none());
+        assert!(roster.handle_partition_open(LaneId(0), Epoch(2), Slot(0)).is_some());
+        assert!(roster.handle_partition_open(LaneId(0), Epoch(2), Slot(0)).is_none(), "open already");
     }
 }

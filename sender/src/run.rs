@@ -242,7 +242,7 @@ impl Life {
 
     async fn session(&self, stand_by: bool, backoff: &mut Backoff, shutdown: &Shutdown) -> SessionEnd {
         self.board.set_state(State::Connecting);
-        let server_name = self.config.wan.server_name.as_ref().map(|name| &**name);
+        let server_name = self.config.wan.server_name.as_deref();
         let dialled = tokio::select! {
             dialled = self.dialer.dial(&self.config.wan.receiver, server_name) => dialled,
             () = shutdown.reached(Phase::Drain) => return SessionEnd::Drained,

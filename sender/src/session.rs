@@ -219,7 +219,7 @@ impl<'a> Active<'a> {
             }
             Control::LaneClosed { lane, reason, detail, .. } => self.handle_lane_closed(lane, reason, &detail),
             Control::PartitionOpen { lane, epoch, slot, position, leader_epoch } => {
-                if let Some(partition) = self.roster.partition(lane, epoch, slot) {
+                if let Some(partition) = self.roster.handle_partition_open(lane, epoch, slot) {
                     let topic = Arc::clone(&partition.topic);
                     let partition = partition.partition;
                     let assignment = Assignment { slot, topic, partition, position, leader_epoch };
@@ -264,10 +264,9 @@ impl<'a> Active<'a> {
         reason: &str,
         detail: &str,
     ) -> Result<(), SessionEnd> {
-        if let Some(partition) = self.roster.partition(lane, epoch, slot) {
-            if let Some(handle) = self.session.lanes.get(usize::from(lane.0)) {
-                handle.progress.record_halt(partition, reason, detail);
-            }
+        let handle = self.session.lanes.get(usize::from(lane.0));
+        if let (Some(partition), Some(handle)) = (self.roster.partition(lane, epoch, slot), handle) {
+            handle.progress.record_halt(partition, reason, detail);
         }
         self.command(lane, Command::Halted(epoch, slot))
     }

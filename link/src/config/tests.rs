@@ -1,3 +1,5 @@
+//! Every problem of a file, where it stands, and defaults from the tables.
+
 use std::time::Duration;
 
 use toml::de::DeValue;

@@ -1,3 +1,5 @@
+//! Real QUIC on loopback: who gets a channel, who does not, and what each is told.
+
 use std::path::Path;
 
 use quinn::ConnectionError;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rdkafka_sys as sys;
 
+use super::asides;
 use super::error::{KafkaError, known};
 
 /// librdkafka's error texts are shorter than this.
@@ -46,6 +47,9 @@ impl Client {
         let rk = unsafe {
             sys::rd_kafka_conf_set_events(conf.0, events);
             sys::rd_kafka_conf_set_log_cb(conf.0, Some(on_log));
+            if kind == Kind::Consumer {
+                sys::rd_kafka_conf_set_error_cb(conf.0, Some(asides::on_error));
+            }
             sys::rd_kafka_new(raw_kind, conf.0, reason.as_mut_ptr(), REASON_BYTES)
         };
         let rk = NonNull::new(rk).ok_or_else(|| KafkaError::misused("start of a Kafka client", text(&reason)))?;
@@ -112,6 +116,8 @@ extern "C" fn on_log(_rk: *const sys::rd_kafka_t, level: c_int, facility: *const
     let (facility, line) = unsafe { (lossy(facility), lossy(line)) };
     let facility = &*facility;
     match level {
+        // Producers that are dropped with records in them: how a failed transaction ends here.
+        _ if facility == "TERMINATE" => tracing::debug!(target: "librdkafka", facility, "{line}"),
         0..=2 => tracing::error!(target: "librdkafka", facility, "{line}"),
         3 | 4 => tracing::warn!(target: "librdkafka", facility, "{line}"),
         5 => tracing::info!(target: "librdkafka", facility, "{line}"),

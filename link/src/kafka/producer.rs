@@ -277,7 +277,9 @@ fn take_over(client: &Arc<Client>, id: &str, limit: Duration) -> Result<(), Kafk
         // SAFETY: the instance is live.
         match unsafe { check(sys::rd_kafka_init_transactions(client.raw(), millis(left))) } {
             Ok(()) => return Ok(()),
-            Err(error) if error.retriable => tracing::debug!("{}: {}, again", doing(), error.reason),
+            Err(error) if error.retriable => {
+                tracing::debug!("{}: {}, again", doing(), error.reason)
+            }
             Err(error) => {
                 let (code, reason) = fatal(client).unwrap_or((error.code, error.reason));
                 return Err(KafkaError::coded(doing(), code, reason));

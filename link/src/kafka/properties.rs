@@ -16,10 +16,12 @@ pub struct Properties {
 pub(crate) type Setting = (&'static str, String);
 
 /// What every client of a link is told. `extra` may change these.
-const DEFAULTS: [(&str, &str); 6] = [
+const DEFAULTS: [(&str, &str); 7] = [
     ("socket.keepalive.enable", "true"),
     // New partitions and moved leaders are met within this time even if nothing else asks.
     ("topic.metadata.refresh.interval.ms", "30000"),
+    // How long a topic that brokers do not know may still be one made a moment ago.
+    ("topic.metadata.propagation.max.ms", "5000"),
     ("reconnect.backoff.ms", "100"),
     ("reconnect.backoff.max.ms", "2000"),
     // Brokers close idle connections all the time; that is no news.

@@ -1,3 +1,5 @@
+//! Certificates that can be used, and clear words for those that cannot.
+
 use std::fs;
 use std::time::Duration;
 

@@ -14,28 +14,30 @@ use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::{Offset, Position, Slot};
 
 /// Nothing here takes this long.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct Cluster {
-    _mock: MockCluster<'static, DefaultProducerContext>,
-    pub properties: Properties,
+pub(crate) struct Cluster {
+    pub(crate) mock: MockCluster<'static, DefaultProducerContext>,
+    pub(crate) properties: Properties,
 }
 
 impl Cluster {
-    pub fn with_topic(topic: &str, partitions: i32) -> Self {
+    pub(crate) fn with_topic(topic: &str, partitions: i32) -> Self {
         let mock = MockCluster::new(1).expect("mock cluster");
         mock.create_topic(topic, partitions, 1).expect("topic");
-        let properties = Properties { bootstrap_servers: vec![mock.bootstrap_servers()], extra: Default::default() };
-        Self { _mock: mock, properties }
+        // So that nobody waits for what does not exist.
+        let extra = [("topic.metadata.propagation.max.ms".to_owned(), "200".to_owned())].into();
+        let properties = Properties { bootstrap_servers: vec![mock.bootstrap_servers()], extra };
+        Self { mock, properties }
     }
 
-    pub fn consumer(&self) -> Consumer {
+    pub(crate) fn consumer(&self) -> Consumer {
         let memory = ConsumerMemory { bytes: 64 << 20, lanes: 4 };
         let config = ConsumerConfig { link: "test", memory, fetch_wait: Duration::from_millis(10) };
         Consumer::start(&self.properties, &config).expect("consumer")
     }
 
-    pub fn producer(&self) -> Producer {
+    pub(crate) fn producer(&self) -> Producer {
         let config = ProducerConfig {
             link: "test",
             transactional_id: "causeway.test.0",
@@ -46,7 +48,7 @@ impl Cluster {
     }
 
     /// Commits records with the given values, one transaction.
-    pub fn write(&self, topic: &str, partition: i32, values: impl IntoIterator<Item = String>) {
+    pub(crate) fn write(&self, topic: &str, partition: i32, values: impl IntoIterator<Item = String>) {
         let mut producer = self.producer();
         producer.begin().expect("begin");
         for value in values {
@@ -60,18 +62,18 @@ impl Cluster {
 
 /// A record as tests write it down.
 #[derive(Default)]
-pub struct Data<'a> {
-    pub timestamp: i64,
-    pub key: Option<&'a [u8]>,
-    pub value: Option<&'a [u8]>,
-    pub headers: &'a [(&'a [u8], Option<&'a [u8]>)],
+pub(crate) struct Data<'a> {
+    pub(crate) timestamp: i64,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) headers: &'a [(&'a [u8], Option<&'a [u8]>)],
 }
 
-pub fn send(producer: &mut Producer, topic: &str, partition: i32, data: &Data<'_>, frame: &Bytes) {
+pub(crate) fn send(producer: &mut Producer, topic: &str, partition: i32, data: &Data<'_>, frame: &Bytes) {
     try_send(producer, topic, partition, data, frame).expect("produce");
 }
 
-pub fn try_send(
+pub(crate) fn try_send(
     producer: &mut Producer,
     topic: &str,
     partition: i32,
@@ -92,13 +94,13 @@ pub fn try_send(
     producer.produce(&Arc::from(topic), partition, &record, frame)
 }
 
-pub fn start(slot: u32, topic: &str, partition: i32, position: i64) -> Start {
+pub(crate) fn start(slot: u32, topic: &str, partition: i32, position: i64) -> Start {
     Start { slot: Slot(slot), topic: topic.into(), partition, position: Position(position), leader_epoch: -1 }
 }
 
 /// An event with its bytes copied out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen {
+pub(crate) enum Seen {
     Record {
         slot: u32,
         offset: i64,
@@ -117,10 +119,10 @@ pub enum Seen {
     },
 }
 
-pub type SeenHeader = (Vec<u8>, Option<Vec<u8>>);
+pub(crate) type SeenHeader = (Vec<u8>, Option<Vec<u8>>);
 
 impl Seen {
-    pub fn slot(&self) -> u32 {
+    pub(crate) fn slot(&self) -> u32 {
         match self {
             Self::Record { slot, .. } | Self::End { slot, .. } | Self::Fault { slot, .. } => *slot,
         }
@@ -143,18 +145,18 @@ impl Seen {
 }
 
 /// A lane and the bell it rings: events are awaited by the bell alone, so that a lost wake-up fails.
-pub struct Reader {
-    pub lane: LaneQueue,
+pub(crate) struct Reader {
+    pub(crate) lane: LaneQueue,
     bell: Bell,
 }
 
 impl Reader {
-    pub fn of(consumer: &Consumer) -> Self {
+    pub(crate) fn of(consumer: &Consumer) -> Self {
         let bell = Bell::default();
         Self { lane: consumer.lane(bell.clone()), bell }
     }
 
-    pub fn next(&mut self) -> Seen {
+    pub(crate) fn next(&mut self) -> Seen {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(seen) = self.lane.peek().map(|event| Seen::of(&event)) {
@@ -168,7 +170,7 @@ impl Reader {
     }
 
     /// Everything up to the `End` at `position` of `slot`.
-    pub fn until_end(&mut self, slot: u32, position: i64) -> Vec<Seen> {
+    pub(crate) fn until_end(&mut self, slot: u32, position: i64) -> Vec<Seen> {
         let mut seen = Vec::new();
         let end = Seen::End { slot, position };
         loop {
@@ -181,7 +183,7 @@ impl Reader {
     }
 }
 
-pub fn offsets(events: &[Seen]) -> Vec<i64> {
+pub(crate) fn offsets(events: &[Seen]) -> Vec<i64> {
     events
         .iter()
         .filter_map(|event| match event {
@@ -191,6 +193,6 @@ pub fn offsets(events: &[Seen]) -> Vec<i64> {
         .collect()
 }
 
-pub fn appended(topic: &str, partition: i32, last: i64) -> Appended {
+pub(crate) fn appended(topic: &str, partition: i32, last: i64) -> Appended {
     Appended { topic: topic.into(), partition, last: Offset(last) }
 }

@@ -103,6 +103,20 @@ fn a_position_outside_the_log_stops_its_partition_and_no_other() {
 }
 
 #[test]
+fn a_partition_of_a_topic_that_does_not_exist_is_gone_and_its_neighbours_go_on() {
+    let cluster = Cluster::with_topic("t", 1);
+    let consumer = cluster.consumer();
+    let mut reader = Reader::of(&consumer);
+    reader.lane.assign(&[start(0, "nowhere", 0, 0), start(1, "t", 0, 0)]).unwrap();
+    let mut seen = [reader.next(), reader.next()];
+    seen.sort_by_key(Seen::slot);
+    assert!(matches!(seen[0], Seen::Fault { slot: 0, fault: Fault::Gone(_) }), "{seen:?}");
+    assert_eq!(seen[1], Seen::End { slot: 1, position: 0 });
+    cluster.write("t", 0, values(3));
+    assert_eq!(offsets(&reader.until_end(1, 3)), [0, 1, 2]);
+}
+
+#[test]
 fn peeking_twice_shows_the_same_event() {
     let cluster = Cluster::with_topic("t", 1);
     cluster.write("t", 0, values(2));

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use causeway_link::kafka::producer::ProduceError;
 use causeway_link::kafka::{KafkaError, KafkaFault};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use crate::cluster::{Cluster, Data, Reader, Seen, SeenHeader, appended, offsets, send, start, try_send};
 
@@ -114,6 +115,40 @@ fn a_partition_that_does_not_exist_fails_the_transaction() {
     producer.drain().unwrap();
     let error = try_send(&mut producer, "t", 7, &Data { value: Some(&frame), ..Data::default() }, &frame).unwrap_err();
     assert!(matches!(error, ProduceError::Kafka(KafkaError { fault: KafkaFault::UnknownTopic, .. })), "{error}");
+}
+
+#[test]
+fn a_record_the_broker_refuses_for_good_is_told_from_trouble_that_may_pass() {
+    let cluster = Cluster::with_topic("t", 1);
+    let mut producer = cluster.producer();
+    producer.begin().unwrap();
+    cluster.mock.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP]);
+    let frame = Bytes::from_static(b"a secret");
+    send(&mut producer, "t", 0, &Data { value: Some(&frame), ..Data::default() }, &frame);
+    match producer.drain() {
+        Err(ProduceError::Rejected { topic, partition: 0, reason }) => {
+            assert_eq!(&*topic, "t");
+            assert!(!reason.contains("secret"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_topic_that_does_not_exist_fails_the_transaction_without_telling_payloads() {
+    let cluster = Cluster::with_topic("t", 1);
+    let mut producer = cluster.producer();
+    producer.begin().unwrap();
+    let frame = Bytes::from_static(b"a secret");
+    let data = Data { value: Some(&frame), ..Data::default() };
+    let failed = try_send(&mut producer, "nowhere", 0, &data, &frame).and_then(|()| producer.drain());
+    match failed {
+        Err(ProduceError::Kafka(error)) => {
+            assert_eq!(error.fault, KafkaFault::UnknownTopic, "{error}");
+            assert!(!error.reason.contains("secret"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

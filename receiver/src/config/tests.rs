@@ -1,3 +1,5 @@
+//! Receiver files that are taken, and those that are refused.
+
 use super::*;
 
 fn read(text: &str) -> Result<Config, String> {

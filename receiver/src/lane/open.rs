@@ -54,6 +54,14 @@ impl<T: LaneTarget> Lane<T> {
     pub fn open(&mut self, terms: Arc<Terms>, knowledge: Arc<Knowledge>) -> Result<Epoch, OpenError> {
         self.open = None;
         self.target.discard();
+        let result = self.take_over(terms, knowledge);
+        if result.is_err() {
+            self.target.discard();
+        }
+        result
+    }
+
+    fn take_over(&mut self, terms: Arc<Terms>, knowledge: Arc<Knowledge>) -> Result<Epoch, OpenError> {
         self.read_checked(&terms)?;
         self.target.fence()?;
         let state = self.read_checked(&terms)?;
@@ -72,6 +80,7 @@ impl<T: LaneTarget> Lane<T> {
             offers: VecDeque::new(),
             inbox: Inbox::default(),
             current: None,
+            keep_alive: false,
             unknown: None,
         });
         self.replies.push_back(Control::LaneOpen { lane: self.id, epoch });

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wire::control::Control;
-use wire::error::PeerMisbehaved;
+use wire::error::{DecodeError, PeerMisbehaved};
 use wire::frame::{Frame, FrameHeader, RecordRef, Run, Step};
 use wire::ids::{LaneId, Position, Slot};
 
 use super::{Current, Destination, Lane, LaneError, Open, OpenSlot, Pending};
 use crate::join::{Answer, Offered};
 use crate::memory::Lease;
-use crate::state::{self, LaneRecord, PartitionKey, PartitionRecord};
+use crate::state::{self, HaltRecord, LaneRecord, PartitionKey, PartitionRecord};
 use crate::target::{Delivered, LaneTarget, TargetError};
 
 /// What one transaction brought.
@@ -36,7 +36,9 @@ struct Draft {
     /// Partition records as they will be once this commits.
     changed: HashMap<PartitionKey, PartitionRecord>,
     /// Offers whose initial position this transaction stores.
-    opened: Vec<Box<Offered>>,
+    opened: Vec<Offered>,
+    /// Offers that are refused, once this transaction has proved that the lane is ours.
+    refused: Vec<(Offered, HaltRecord)>,
     /// Whether this transaction stores that every matching partition was offered.
     filter_complete: bool,
     /// Where the slots of completed frames stand.
@@ -75,7 +77,8 @@ impl<T: LaneTarget> Lane<T> {
     fn run(&mut self, draft: &mut Draft) -> Result<Delivered, LaneError> {
         self.take_offers(draft)?;
         while self.ensure_current(draft)? && self.append_current(draft)? {}
-        if draft.filter_complete {
+        let keep_alive = self.open.as_ref().is_some_and(|open| open.keep_alive);
+        if draft.filter_complete || keep_alive {
             self.ensure_begun(draft)?;
         }
         if !draft.begun {
@@ -106,10 +109,13 @@ impl<T: LaneTarget> Lane<T> {
             let carried = open.knowledge.carries(&key.topic);
             match offered.answer(open.partitions.get(&key), &open.record, open.terms.filter_hash, carried) {
                 Answer::Resume => self.replies.extend(open.join(self.id, &offered)),
-                Answer::Halt(halt) => self.halt(offered.slot(), &halt.reason, halt.detail),
+                Answer::Halt(halt) => {
+                    draft.refused.push((*offered, halt));
+                    self.ensure_begun(draft)?;
+                }
                 Answer::Begin(record) => {
                     draft.changed.insert(key, *record);
-                    draft.opened.push(offered);
+                    draft.opened.push(*offered);
                     self.ensure_begun(draft)?;
                 }
                 Answer::Wait => {
@@ -129,7 +135,7 @@ impl<T: LaneTarget> Lane<T> {
             if !self.size.allows(draft.committed.records, draft.committed.bytes) {
                 return Ok(false);
             }
-            let raw = FrameHeader::check(bytes).map_err(PeerMisbehaved::Bytes)?.raw_len as u64;
+            let raw = raw_len(bytes).map_err(PeerMisbehaved::Bytes)?;
             let lease = match self.memory.take(raw) {
                 Some(lease) => lease,
                 None if draft.leases.is_empty() => self.memory.take_first(raw),
@@ -235,7 +241,10 @@ impl<T: LaneTarget> Lane<T> {
             draft.holes += holes;
             self.ensure_begun(draft)?;
         }
-        self.changed(draft, &destination.key).leader_epoch = run.leader_epoch;
+        // A run without records knows no leader epoch, and must not unlearn the last record's (KIP-320).
+        if run.count > 0 {
+            self.changed(draft, &destination.key).leader_epoch = run.leader_epoch;
+        }
         if let Some(slot) = self.open.as_mut().and_then(|open| open.slots.get_mut(&run.slot)) {
             slot.from = run.next;
         }
@@ -255,8 +264,12 @@ impl<T: LaneTarget> Lane<T> {
             let key = state::partition_key(&open.terms.source_cluster, key);
             self.target.write_state(&key, Some(&state::encode(record)))?;
         }
-        if draft.filter_complete {
-            let record = LaneRecord { filter_hash: Some(open.terms.filter_hash), ..open.record.clone() };
+        // A refusal is decided by what is stored, which another owner may have changed since it was read:
+        // only one who can still write the lane's record may say it, else the partition would stay
+        // halted for no reason that is left.
+        if draft.filter_complete || !draft.refused.is_empty() || open.keep_alive {
+            let complete = draft.filter_complete.then_some(open.terms.filter_hash);
+            let record = LaneRecord { filter_hash: complete.or(open.record.filter_hash), ..open.record.clone() };
             self.target.write_state(&state::lane_key(), Some(&state::encode(&record)))?;
         }
         Ok(())
@@ -272,6 +285,7 @@ impl<T: LaneTarget> Lane<T> {
         self.counts.replayed += draft.replayed;
         self.counts.runs_dropped += draft.runs_dropped;
         self.counts.timestamps_altered += delivered.timestamps_altered;
+        open.keep_alive = false;
         if draft.filter_complete {
             open.record.filter_hash = Some(open.terms.filter_hash);
         }
@@ -287,6 +301,9 @@ impl<T: LaneTarget> Lane<T> {
         }
         if let Some(sequence) = open.inbox.commit() {
             self.replies.push_back(Control::Ack { lane: self.id, epoch: open.epoch, sequence });
+        }
+        for (offered, halt) in draft.refused {
+            self.halt(offered.slot(), &halt.reason, halt.detail);
         }
         draft.committed
     }
@@ -306,12 +323,20 @@ impl<T: LaneTarget> Lane<T> {
     }
 }
 
+/// How much memory a frame takes once decoded, as it says of itself.
+fn raw_len(frame: &Bytes) -> Result<u64, DecodeError> {
+    let header = frame.first_chunk().ok_or(DecodeError::Truncated { missing: 1 })?;
+    Ok(FrameHeader::peek(header)?.raw_len as u64)
+}
+
 impl Open {
     /// A transaction failed: remembers where it would have led, and takes back the offers it carried.
     fn abandon(&mut self, draft: Draft) {
         self.unknown = Some(draft.changed.into_iter().map(|(key, record)| (key, record.position)).collect());
         let last = draft.filter_complete.then_some(Pending::Last);
-        let offers = draft.opened.into_iter().map(Pending::Offer).chain(last);
+        let refused = draft.refused.into_iter().map(|(offered, _)| offered);
+        let offers =
+            draft.opened.into_iter().chain(refused).map(|offered| Pending::Offer(Box::new(offered))).chain(last);
         self.offers = offers.chain(std::mem::take(&mut self.offers)).collect();
     }
 

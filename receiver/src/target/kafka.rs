@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use link::catalog::Isolation;
 use link::kafka::log::{LogError, LogReader};
 use link::kafka::producer::{ProduceError, Producer, ProducerConfig};
 use link::kafka::{KafkaError, KafkaFault, Properties};
@@ -110,7 +111,8 @@ impl KafkaLane {
 
 impl LaneTarget for KafkaLane {
     fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError> {
-        let log = self.log.read(&self.state_topic, self.partition()).map_err(|error| match error {
+        let extent = if self.producer.is_some() { Isolation::Uncommitted } else { Isolation::Committed };
+        let log = self.log.read(&self.state_topic, self.partition(), extent).map_err(|error| match error {
             LogError::Kafka(error) => error.into(),
             error => self.untrusted(error),
         })?;

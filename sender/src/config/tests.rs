@@ -1,3 +1,5 @@
+//! Sender files that are taken, and those that are refused.
+
 use super::*;
 
 fn read(text: &str) -> Result<Config, String> {

@@ -1,4 +1,5 @@
-#![no_main]
 //! See `wire::hostile::control` for what must hold.
+
+#![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wire::hostile::control(bytes));

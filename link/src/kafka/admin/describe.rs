@@ -43,7 +43,9 @@ pub(super) fn topics(client: &Arc<Client>, names: &[String]) -> Result<Vec<Topic
             match known(code) {
                 Some(Code::RD_KAFKA_RESP_ERR_NO_ERROR) => {}
                 Some(Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) => continue,
-                _ => return Err(KafkaError::coded(format!("description of `{name}`"), code, reason_of(code))),
+                _ => {
+                    return Err(KafkaError::coded(format!("description of `{name}`"), code, reason_of(code)));
+                }
             }
             let mut partitions = 0;
             sys::rd_kafka_TopicDescription_partitions(description, &raw mut partitions);

@@ -1,6 +1,6 @@
 //! The ends of logs, and where a time begins in them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,17 +8,20 @@ use rdkafka_sys as sys;
 
 use crate::catalog::{Isolation, TopicPartition};
 
-use super::super::client::{Client, c_string, lossy};
+use super::super::client::{Client, c_string, lossy, reason_of};
 use super::super::error::{KafkaError, KafkaFault};
 use super::super::partitions::PartitionList;
-use super::LIMIT;
 use super::call::{Call, lent};
+use super::{LIMIT, describe};
 
 /// librdkafka's name for the log's start.
 pub(super) const EARLIEST: i64 = sys::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_EARLIEST as i64;
 /// librdkafka's name for the log's end.
 pub(super) const LATEST: i64 = sys::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_LATEST as i64;
 
+const DOING: &str = "list of offsets";
+/// How long a topic made a moment ago may take to be known everywhere.
+const PROPAGATION: Duration = Duration::from_secs(2);
 /// Between tries while a partition has no leader: just created, or its broker just lost.
 const BACKOFF: Duration = Duration::from_millis(100);
 
@@ -29,13 +32,30 @@ pub(super) fn list(
     spec: i64,
     isolation: Isolation,
 ) -> Result<HashMap<TopicPartition, i64>, KafkaError> {
-    let deadline = Instant::now() + LIMIT;
+    let began = Instant::now();
     loop {
         match once(client, partitions, spec, isolation) {
-            Err(error) if error.fault == KafkaFault::Unavailable && Instant::now() < deadline => {
+            Err(error) if error.fault == KafkaFault::Unavailable && began.elapsed() < LIMIT => {
+                if began.elapsed() > PROPAGATION {
+                    all_exist(client, partitions)?;
+                }
                 std::thread::sleep(BACKOFF);
             }
             result => return result,
+        }
+    }
+}
+
+/// A missing topic looks like one without leaders to the call itself.
+fn all_exist(client: &Arc<Client>, partitions: &[TopicPartition]) -> Result<(), KafkaError> {
+    let names: BTreeSet<&String> = partitions.iter().map(|asked| &asked.topic).collect();
+    let names: Vec<String> = names.into_iter().cloned().collect();
+    let found = describe::topics(client, &names)?;
+    match names.iter().find(|name| !found.iter().any(|topic| topic.name == **name)) {
+        None => Ok(()),
+        Some(missing) => {
+            let code = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART as i32;
+            Err(KafkaError::coded(format!("{DOING} of `{missing}`"), code, reason_of(code)))
         }
     }
 }
@@ -46,7 +66,6 @@ fn once(
     spec: i64,
     isolation: Isolation,
 ) -> Result<HashMap<TopicPartition, i64>, KafkaError> {
-    const DOING: &str = "list of offsets";
     if partitions.is_empty() {
         return Ok(HashMap::new());
     }
@@ -73,7 +92,7 @@ fn once(
             // As a number: a newer broker's code may have no name in the bindings' enum.
             let code = (&raw const (*entry).err).cast::<i32>().read();
             if code != 0 {
-                let reason = super::super::client::reason_of(code);
+                let reason = reason_of(code);
                 return Err(KafkaError::coded(format!("{DOING}, {topic}-{partition}"), code, reason));
             }
             found.insert(TopicPartition { topic, partition }, (*entry).offset);

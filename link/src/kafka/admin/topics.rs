@@ -1,7 +1,6 @@
 //! Topics made and topics grown.
 
 use std::ffi::c_char;
-use std::ptr;
 use std::sync::Arc;
 
 use rdkafka_sys as sys;
@@ -89,7 +88,6 @@ unsafe fn all_well(
     fine: Option<Code>,
 ) -> Result<(), KafkaError> {
     for &result in results {
-        debug_assert!(!ptr::eq(result, ptr::null()));
         // SAFETY: as the caller promises; strings are copied.
         unsafe {
             let code = coded::rd_kafka_topic_result_error(result);

@@ -12,6 +12,7 @@ use wire::ids::{Position, Slot};
 
 use crate::bell::Bell;
 
+use super::super::asides;
 use super::super::client::{Queue, Topic, c_string, check};
 use super::super::error::KafkaError;
 use super::super::partitions::PartitionList;
@@ -28,7 +29,9 @@ pub struct LaneQueue {
     slots: HashMap<Slot, Origin>,
     /// What was taken from the queue; the first is what [`LaneQueue::peek`] shows.
     batch: VecDeque<Message>,
-    /// What the first of `batch` is, once that has been found out.
+    /// Faults that came beside the messages, shown after those that came before them.
+    faults: VecDeque<(Slot, Fault)>,
+    /// What is shown: the first of `batch`, or a fault that was beside it.
     head: Option<Head>,
     headers: HeaderBlock,
     queue: Queue,
@@ -44,8 +47,17 @@ struct Partition {
     _topic: Arc<Topic>,
     /// The lowest offset that may still come; lower ones would be duplicates.
     next: i64,
-    /// Nothing more of it is shown.
-    stopped: bool,
+    flow: Flow,
+}
+
+/// Whether a partition still delivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Open,
+    /// Its fault waits until what came before it has been shown.
+    Ending,
+    /// Its fault has been shown, and nothing more will be.
+    Stopped,
 }
 
 #[derive(Debug)]
@@ -53,6 +65,8 @@ enum Head {
     Record(Slot, i32),
     End(Slot, Position),
     Fault(Slot, Fault),
+    /// A fault that no message stands for.
+    Aside(Slot, Fault),
 }
 
 /// What librdkafka's callback reaches: it must neither call back nor wait.
@@ -85,6 +99,7 @@ impl LaneQueue {
             partitions: HashMap::new(),
             slots: HashMap::new(),
             batch: VecDeque::with_capacity(BATCH),
+            faults: VecDeque::new(),
             head: None,
             headers: HeaderBlock::default(),
             queue,
@@ -122,7 +137,7 @@ impl LaneQueue {
             }
             list.add(&name, start.partition, Some(start.position.0), start.leader_epoch);
             let next = start.position.0;
-            added.push((origin, Partition { slot: start.slot, name, _topic: topic, next, stopped: false }));
+            added.push((origin, Partition { slot: start.slot, name, _topic: topic, next, flow: Flow::Open }));
         }
         // Before: a partition that starts unforwarded sends its records to the instance's own queue.
         self.forward(&added)?;
@@ -172,10 +187,15 @@ impl LaneQueue {
         // What is still queued carries an older version and is discarded when taken; what was taken
         // before is not versioned any more.
         let gone: HashSet<Origin> = gone.into_iter().collect();
-        if self.batch.front().is_some_and(|head| gone.contains(&head.origin())) {
+        let shown_is_gone = self.batch.front().is_some_and(|shown| gone.contains(&shown.origin()));
+        if shown_is_gone && !matches!(self.head, Some(Head::Aside(..))) {
             self.head = None;
         }
         self.batch.retain(|message| !gone.contains(&message.origin()));
+        self.faults.retain(|(slot, _)| !slots.contains(slot));
+        if matches!(&self.head, Some(Head::Aside(slot, _)) if slots.contains(slot)) {
+            self.head = None;
+        }
         drop(removed);
         result.map_err(|error| error.while_doing("unassignment of partitions"))
     }
@@ -183,34 +203,43 @@ impl LaneQueue {
     /// The next event, without waiting; the same one until [`LaneQueue::advance`].
     pub fn peek(&mut self) -> Option<LaneEvent<'_>> {
         while self.head.is_none() {
-            if self.batch.is_empty() && !self.take_batch() {
+            if !self.batch.is_empty() {
+                self.judge();
+            } else if let Some((slot, fault)) = self.faults.pop_front() {
+                self.end(slot, fault);
+            } else if !self.take_batch() {
                 return None;
             }
-            self.judge();
         }
-        let message = self.batch.front()?;
         Some(match self.head.as_ref()? {
             Head::Record(slot, leader_epoch) => {
-                LaneEvent::Record { slot: *slot, leader_epoch: *leader_epoch, record: message.record(&self.headers) }
+                let record = self.batch.front()?.record(&self.headers);
+                LaneEvent::Record { slot: *slot, leader_epoch: *leader_epoch, record }
             }
             Head::End(slot, position) => LaneEvent::End { slot: *slot, position: *position },
-            Head::Fault(slot, fault) => LaneEvent::Fault { slot: *slot, fault: fault.clone() },
+            Head::Fault(slot, fault) | Head::Aside(slot, fault) => {
+                LaneEvent::Fault { slot: *slot, fault: fault.clone() }
+            }
         })
     }
 
     /// Drops the event last peeked.
     pub fn advance(&mut self) {
-        if self.head.take().is_some() {
+        if !matches!(self.head.take(), None | Some(Head::Aside(..))) {
             self.batch.pop_front();
         }
     }
 
     /// Finds out what the first message is, or drops it if it is nothing to show.
     fn judge(&mut self) {
-        let Some(message) = self.batch.front() else { return };
+        let Some(message) = self.batch.front() else {
+            return;
+        };
         self.head = self.partitions.get_mut(&message.origin()).and_then(|partition| {
             let head = partition.judge(message, &mut self.headers);
-            partition.stopped |= matches!(head, Some(Head::Fault(..)));
+            if matches!(head, Some(Head::Fault(..))) {
+                partition.flow = Flow::Stopped;
+            }
             head
         });
         if self.head.is_none() {
@@ -224,8 +253,11 @@ impl LaneQueue {
             return false;
         }
         let mut taken = [ptr::null_mut(); BATCH];
-        // SAFETY: the queue is live, the array as long as stated; messages become ours.
-        let count = unsafe { sys::rd_kafka_consume_batch_queue(self.queue.raw(), 0, taken.as_mut_ptr(), BATCH) };
+        let queue = self.queue.raw();
+        let (count, asides) = asides::heard(|| {
+            // SAFETY: the queue is live, the array as long as stated; messages become ours.
+            unsafe { sys::rd_kafka_consume_batch_queue(queue, 0, taken.as_mut_ptr(), BATCH) }
+        });
         let count = usize::try_from(count).unwrap_or(0);
         // SAFETY: librdkafka filled that many with messages that we now own.
         self.batch.extend(taken[..count].iter().filter_map(|&raw| unsafe { Message::adopt(raw) }));
@@ -233,13 +265,37 @@ impl LaneQueue {
         if count > 0 {
             self.waker.rung.store(true, Ordering::Release);
         }
-        count > 0
+        let asides: HashMap<(String, i32), String> = asides.into_iter().filter_map(asides::Aside::missing).collect();
+        if !asides.is_empty() {
+            self.lose(asides);
+        }
+        count > 0 || !self.faults.is_empty()
+    }
+
+    /// Shows a fault that no message stands for, unless one has been shown already.
+    fn end(&mut self, slot: Slot, fault: Fault) {
+        let partition = self.slots.get(&slot).and_then(|origin| self.partitions.get_mut(origin));
+        if let Some(partition) = partition.filter(|partition| partition.flow != Flow::Stopped) {
+            partition.flow = Flow::Stopped;
+            self.head = Some(Head::Aside(slot, fault));
+        }
+    }
+
+    /// Ends the partitions that are said to be missing.
+    fn lose(&mut self, mut missing: HashMap<(String, i32), String>) {
+        for ((_, number), partition) in &mut self.partitions {
+            let name = partition.name.to_string_lossy().into_owned();
+            if let Some(reason) = missing.remove(&(name, *number)).filter(|_| partition.flow == Flow::Open) {
+                partition.flow = Flow::Ending;
+                self.faults.push_back((partition.slot, Fault::Gone(reason)));
+            }
+        }
     }
 }
 
 impl Partition {
     fn judge(&mut self, message: &Message, headers: &mut HeaderBlock) -> Option<Head> {
-        if self.stopped {
+        if self.flow == Flow::Stopped {
             return None;
         }
         let offset = message.offset();

@@ -119,7 +119,9 @@ impl Message {
         match unsafe { sys::rd_kafka_message_headers(self.raw(), &raw mut headers) } {
             Code::RD_KAFKA_RESP_ERR_NO_ERROR => {}
             Code::RD_KAFKA_RESP_ERR__NOENT => return Ok(()),
-            _ => return Err(Fault::Corrupt(format!("headers of the record at offset {}", self.offset()))),
+            _ => {
+                return Err(Fault::Corrupt(format!("headers of the record at offset {}", self.offset())));
+            }
         }
         for index in 0.. {
             let (mut key, mut value, mut len) = (ptr::null::<c_char>(), ptr::null::<c_void>(), 0);

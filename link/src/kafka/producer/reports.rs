@@ -6,7 +6,7 @@ use std::ptr;
 use rdkafka_sys as sys;
 use wire::ids::Offset;
 
-use super::super::client::{Event, lossy};
+use super::super::client::{Event, lossy, reason_of};
 use super::super::error::condemns_record;
 
 /// A topic handle's address and a partition's number.
@@ -48,7 +48,9 @@ impl Reports {
         match event.kind() {
             sys::RD_KAFKA_EVENT_DR => self.take_reports(event),
             sys::RD_KAFKA_EVENT_ERROR => {
-                let Some((code, reason)) = event.error() else { return };
+                let Some((code, reason)) = event.error() else {
+                    return;
+                };
                 // SAFETY: the event is live.
                 if unsafe { sys::rd_kafka_event_error_is_fatal(event.raw()) } != 0 {
                     self.bad(BadReport { code, reason, origin: None });
@@ -77,7 +79,11 @@ impl Reports {
                         *end = (*end).max(Offset((*message).offset));
                     }
                     code => {
-                        let reason = lossy(sys::rd_kafka_message_errstr(message)).into_owned();
+                        // Not `rd_kafka_message_errstr`, which takes a report's payload for its reason.
+                        let reason = match lossy(sys::rd_kafka_message_produce_errstr(message)) {
+                            said if said.is_empty() => reason_of(code),
+                            said => format!("{} ({said})", reason_of(code)),
+                        };
                         self.bad(BadReport { code, reason, origin: Some(origin) });
                     }
                 }

@@ -1,0 +1,221 @@
+//! What leaves a lane, when, and on whose credit.
+
+use std::sync::{Arc, Mutex};
+
+use wire::frame::{Frame, Headers, RecordRef};
+use wire::ids::Offset;
+
+use super::*;
+
+const LINGER: Duration = Duration::from_millis(5);
+const PACKING: Packing = Packing { codec: Codec::None, frame_bytes: 2048, linger: LINGER, credit_max: 8192 };
+
+#[derive(Clone, Copy)]
+enum Made {
+    /// Of a slot, at an offset, with a value of so many bytes.
+    Record(u32, i64, usize),
+    End(u32, i64),
+    Fault(u32),
+}
+
+impl Made {
+    fn slot(self) -> Slot {
+        let (Self::Record(slot, ..) | Self::End(slot, _) | Self::Fault(slot)) = self;
+        Slot(slot)
+    }
+}
+
+/// Shows what it is given, and forgets what is unassigned.
+#[derive(Clone, Default)]
+struct Script {
+    events: Arc<Mutex<VecDeque<Made>>>,
+    value: Vec<u8>,
+}
+
+impl Script {
+    fn add(&self, made: impl IntoIterator<Item = Made>) {
+        self.events.lock().unwrap().extend(made);
+    }
+}
+
+impl LaneReader for Script {
+    fn assign(&mut self, _: &[Assignment]) -> Result<(), KafkaError> {
+        Ok(())
+    }
+
+    fn unassign(&mut self, slots: &[Slot]) -> Result<(), KafkaError> {
+        self.events.lock().unwrap().retain(|made| !slots.contains(&made.slot()));
+        Ok(())
+    }
+
+    fn peek(&mut self) -> Option<Event<'_>> {
+        let made = self.events.lock().unwrap().front().copied()?;
+        let slot = made.slot();
+        Some(match made {
+            Made::Record(_, offset, len) => {
+                self.value = vec![7; len];
+                let (value, headers) = (Some(&self.value[..]), Headers::EMPTY);
+                let record = RecordRef { offset: Offset(offset), timestamp: 1, key: None, value, headers };
+                Event::Record { slot, leader_epoch: 2, record }
+            }
+            Made::End(_, position) => Event::End { slot, position: Position(position) },
+            Made::Fault(_) => Event::Fault { slot, fault: PartitionFault::Corrupt("crc".to_owned()) },
+        })
+    }
+
+    fn advance(&mut self) {
+        self.events.lock().unwrap().pop_front();
+    }
+}
+
+/// An open lane that reads slots 0 to `slots` − 1 from position 0 and has been granted its first credit.
+fn lane(slots: u32) -> (Lane<Script>, Script) {
+    let script = Script::default();
+    let mut lane = Lane::new(LaneId(0), script.clone(), PACKING);
+    lane.open(Epoch(1), PACKING).unwrap();
+    let at = |slot| Assignment {
+        slot: Slot(slot),
+        topic: "orders".into(),
+        partition: slot as i32,
+        position: Position(0),
+        leader_epoch: -1,
+    };
+    lane.handle_partitions(Epoch(1), &(0..slots).map(at).collect::<Vec<_>>()).unwrap();
+    grant(&mut lane);
+    (lane, script)
+}
+
+fn grant(lane: &mut Lane<Script>) -> Option<u64> {
+    let asked = lane.poll_credit_request()?;
+    lane.handle_granted(asked);
+    Some(asked)
+}
+
+/// For each run its slot, where it begins and ends, and how many records it has.
+fn runs(frame: &OutFrame) -> Vec<(u32, i64, i64, u32)> {
+    let frame = Frame::decode(frame.bytes.clone()).unwrap();
+    frame.runs().iter().map(|run| (run.slot.0, run.from.0, run.next.0, run.count)).collect()
+}
+
+#[test]
+fn a_record_waits_for_company_no_longer_than_the_linger() {
+    let (mut lane, script) = lane(1);
+    let start = Instant::now();
+    script.add([Made::Record(0, 0, 10)]);
+    lane.fill(start).unwrap();
+    assert_eq!(lane.next_timeout(), Some(start + LINGER));
+    assert!(lane.poll_frame(start).is_none());
+    script.add([Made::Record(0, 1, 10)]);
+    lane.fill(start + LINGER / 2).unwrap();
+    let frame = lane.poll_frame(start + LINGER).unwrap();
+    assert_eq!(runs(&frame), [(0, 0, 2, 2)]);
+}
+
+#[test]
+fn while_the_transport_is_busy_a_frame_grows_to_its_maximum_and_no_further() {
+    let (mut lane, script) = lane(1);
+    let now = Instant::now();
+    script.add((0..30).map(|offset| Made::Record(0, offset, 100)));
+    lane.fill(now).unwrap();
+    let frame = lane.poll_frame(now).expect("a full frame does not linger");
+    assert!(frame.records > 10 && frame.raw_bytes <= PACKING.frame_bytes, "{frame:?}");
+    assert_eq!(frame.surplus + frame.bytes.len() as u64, PACKING.frame_bytes, "what it does not need is given back");
+    assert!(lane.poll_frame(now).is_none(), "nothing is read without credit for it");
+    assert_eq!(grant(&mut lane), Some(PACKING.frame_bytes));
+    lane.fill(now).unwrap();
+    assert_eq!(runs(&lane.poll_frame(now + LINGER).unwrap())[0].1, frame.records as i64);
+}
+
+#[test]
+fn positions_without_records_wait_a_second_for_records_to_ride_with() {
+    let (mut lane, script) = lane(2);
+    let start = Instant::now();
+    script.add([Made::End(0, 4)]);
+    lane.fill(start).unwrap();
+    assert_eq!(lane.next_timeout(), Some(start + POSITIONS_WAIT));
+    script.add([Made::Record(1, 0, 10)]);
+    lane.fill(start).unwrap();
+    assert_eq!(lane.next_timeout(), Some(start + LINGER));
+    assert_eq!(runs(&lane.poll_frame(start + LINGER).unwrap()), [(0, 0, 4, 0), (1, 0, 1, 1)]);
+}
+
+#[test]
+fn positions_without_records_stay_within_the_credit() {
+    let (mut lane, script) = lane(200);
+    let now = Instant::now();
+    script.add((0..200).map(|slot| Made::End(slot, 5)));
+    let mut seen = 0;
+    while seen < 200 {
+        lane.fill(now).unwrap();
+        let frame = lane.poll_frame(now + POSITIONS_WAIT).unwrap();
+        assert!(frame.raw_bytes <= PACKING.frame_bytes);
+        seen += runs(&frame).len();
+        grant(&mut lane);
+    }
+}
+
+#[test]
+fn a_record_larger_than_a_frame_travels_alone_on_credit_of_its_own_size() {
+    let (mut lane, script) = lane(1);
+    let now = Instant::now();
+    script.add([Made::Record(0, 0, 10), Made::Record(0, 1, 5000), Made::Record(0, 2, 10)]);
+    lane.fill(now).unwrap();
+    assert_eq!(runs(&lane.poll_frame(now).unwrap()), [(0, 0, 1, 1)], "what stands before it leaves at once");
+    grant(&mut lane);
+    assert_eq!(lane.fill(now).unwrap(), PACKING.frame_bytes, "the credit of an ordinary frame is given back");
+    assert!(grant(&mut lane).unwrap() > 5000);
+    lane.fill(now).unwrap();
+    assert_eq!(runs(&lane.poll_frame(now).unwrap()), [(0, 1, 2, 1)]);
+}
+
+#[test]
+fn a_large_records_credit_is_given_back_when_its_partition_is_gone() {
+    let (mut lane, script) = lane(1);
+    script.add([Made::Record(0, 0, 5000)]);
+    lane.fill(Instant::now()).unwrap();
+    let granted = grant(&mut lane).unwrap();
+    lane.handle_halted(Epoch(1), Slot(0)).unwrap();
+    assert_eq!(lane.fill(Instant::now()).unwrap(), granted - PACKING.frame_bytes);
+}
+
+#[test]
+fn a_halted_partition_holds_up_none_of_its_neighbours() {
+    let (mut lane, script) = lane(3);
+    let now = Instant::now();
+    script.add([Made::Record(0, 0, 9000), Made::Fault(1), Made::Record(0, 1, 10), Made::Record(2, 0, 10)]);
+    lane.fill(now).unwrap();
+    let halts: Vec<_> = std::iter::from_fn(|| lane.poll_halt()).collect();
+    let reasons = halts.iter().map(|halt| match halt {
+        Control::PartitionHalted { slot, reason, .. } => (slot.0, reason.as_str()),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(reasons.collect::<Vec<_>>(), [(0, "record-too-large"), (1, "corrupt")]);
+    assert_eq!(runs(&lane.poll_frame(now + LINGER).unwrap()), [(2, 0, 1, 1)]);
+}
+
+#[test]
+fn a_halt_is_told_once_what_was_read_before_it_is_committed() {
+    let (mut lane, script) = lane(1);
+    let now = Instant::now();
+    script.add([Made::Record(0, 0, 10), Made::Fault(0)]);
+    lane.fill(now).unwrap();
+    assert!(lane.poll_halt().is_none(), "the record before it is not sent");
+    lane.poll_frame(now + LINGER).unwrap();
+    assert!(lane.poll_halt().is_none(), "sent, not acked");
+    lane.handle_ack(Epoch(1), Sequence(0));
+    assert!(lane.poll_halt().is_some());
+}
+
+#[test]
+fn an_ack_frees_its_own_epochs_frames_alone() {
+    let (mut lane, script) = lane(1);
+    let now = Instant::now();
+    script.add([Made::Record(0, 0, 10)]);
+    lane.fill(now).unwrap();
+    lane.poll_frame(now + LINGER).unwrap();
+    assert_eq!(lane.handle_ack(Epoch(0), Sequence(0)), Freed::default());
+    assert!(!lane.is_drained());
+    let freed = lane.handle_ack(Epoch(1), Sequence(0));
+    assert_eq!(freed, Freed { credit: 1024, positions: vec![(Slot(0), Position(1))] });
+    assert!(lane.is_drained());
+}

@@ -1,0 +1,113 @@
+//! Deliberate bugs, built around the product's code and never into it: each must be caught.
+
+use bytes::Bytes;
+use receiver::state::{self, LaneState, PartitionKey, PartitionRecord};
+use receiver::target::{Delivered, LaneTarget, StateEntry, TargetError, TargetPartition};
+use wire::frame::{FIELDS, RecordRef};
+use wire::ids::{Epoch, LaneId, Position};
+use xxhash_rust::xxh3::Xxh3Default;
+
+use crate::target::SimTarget;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// Records are reported as committed, and so acked, before they are.
+    AckBeforeCommit,
+    /// Stored positions are one too high.
+    PositionTooHigh,
+    /// Taking a lane over leaves its earlier owner's producer in working order.
+    NoFence,
+    /// Frames of an older epoch pass for frames of the present one.
+    NoEpochCheck,
+    /// Partitions are read before their first position is stored.
+    InitialPositionNotStored,
+}
+
+/// A lane's target, with one bug or none.
+pub(crate) struct Bugged {
+    inner: SimTarget,
+    lane: LaneId,
+    bug: Option<Bug>,
+    carries_records: bool,
+    commit_owed: bool,
+}
+
+impl Bugged {
+    /// `process` names the receiver process among all there ever were.
+    pub(crate) fn new(mut inner: SimTarget, lane: LaneId, bug: Option<Bug>, process: u64) -> Self {
+        if bug == Some(Bug::NoFence) {
+            inner.transactional_id = format!("{}.{process}", inner.transactional_id);
+        }
+        Self { inner, lane, bug, carries_records: false, commit_owed: false }
+    }
+
+    fn partition_record(&self, key: &[u8], value: Option<&[u8]>) -> Option<(PartitionKey, PartitionRecord)> {
+        let entry = StateEntry { key: key.to_vec(), value: value.map(<[u8]>::to_vec) };
+        LaneState::fold(self.lane, "source", &[entry]).ok()?.partitions.into_iter().next()
+    }
+}
+
+impl LaneTarget for Bugged {
+    fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError> {
+        self.inner.read_state()
+    }
+
+    fn fence(&mut self) -> Result<(), TargetError> {
+        self.inner.fence()
+    }
+
+    fn begin(&mut self) -> Result<(), TargetError> {
+        if std::mem::take(&mut self.commit_owed) {
+            self.inner.commit()?;
+        }
+        self.carries_records = false;
+        self.inner.begin()
+    }
+
+    fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError> {
+        self.carries_records = true;
+        self.inner.produce(to, record, frame)
+    }
+
+    fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
+        let partition = self.bug.and_then(|_| self.partition_record(key, value));
+        match (self.bug, partition) {
+            (Some(Bug::PositionTooHigh), Some((_, record))) if record.delivered > 0 => {
+                let record = PartitionRecord { position: Position(record.position.0 + 1), ..record };
+                self.inner.write_state(key, Some(&state::encode(&record)))
+            }
+            (Some(Bug::InitialPositionNotStored), Some((_, record))) if record.delivered == 0 => Ok(()),
+            _ => self.inner.write_state(key, value),
+        }
+    }
+
+    fn drain(&mut self) -> Result<Delivered, TargetError> {
+        self.inner.drain()
+    }
+
+    fn commit(&mut self) -> Result<(), TargetError> {
+        if self.bug == Some(Bug::AckBeforeCommit) && self.carries_records {
+            self.commit_owed = true;
+            return Ok(());
+        }
+        self.inner.commit()
+    }
+
+    fn discard(&mut self) {
+        self.commit_owed = false;
+        self.inner.discard();
+    }
+}
+
+/// The same frame under another epoch.
+pub(crate) fn relabelled(frame: &Bytes, epoch: Epoch) -> Bytes {
+    let mut bytes = frame.to_vec();
+    let at = |field: &str| FIELDS.iter().find(|(_, _, name)| *name == field).map(|&(at, len, _)| at..at + len).unwrap();
+    bytes[at("epoch")].copy_from_slice(&epoch.0.to_le_bytes());
+    let checksum = at("checksum");
+    let mut hasher = Xxh3Default::new();
+    hasher.update(&bytes[..checksum.start]);
+    hasher.update(&bytes[checksum.end..]);
+    bytes[checksum].copy_from_slice(&hasher.digest().to_le_bytes());
+    bytes.into()
+}

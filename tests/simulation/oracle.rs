@@ -1,0 +1,247 @@
+//! The promise, checked after every step against what a `read_committed` reader of the target sees.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use receiver::state::LaneState;
+use receiver::target::StateEntry;
+use sender::config::Start;
+use wire::control::Control;
+use wire::frame::Frame;
+use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
+
+use crate::cluster::{Cluster, Entry, Place};
+use crate::source::{Payload, Source, Tp};
+use crate::target::POISON;
+
+type FrameId = (LaneId, Epoch, Sequence);
+type SlotId = (LaneId, Epoch, Slot);
+
+/// What is known of the target so far.
+pub(crate) struct Oracle {
+    start: Start,
+    /// How far each target log was looked at.
+    seen: BTreeMap<Place, usize>,
+    partitions: BTreeMap<Tp, Seen>,
+    /// Partitions that appeared after every lane had completed its first round of offers.
+    late: BTreeSet<Tp>,
+    lanes_complete: BTreeSet<LaneId>,
+    /// The stored epoch of each lane.
+    owners: BTreeMap<LaneId, Epoch>,
+    epochs: BTreeSet<(LaneId, Epoch)>,
+    /// What every sender ever said is behind a slot.
+    slots: BTreeMap<SlotId, Tp>,
+    /// Where the runs of every frame end.
+    frames: BTreeMap<FrameId, Vec<(SlotId, Position)>>,
+    pub(crate) halted: BTreeSet<Tp>,
+    pub(crate) records_sent: u64,
+    pub(crate) records_seen: u64,
+}
+
+struct Seen {
+    /// The stored position.
+    stored: i64,
+    /// The source position after the last record seen.
+    reached: i64,
+    /// How far the target's log was compared.
+    judged: usize,
+}
+
+impl Oracle {
+    pub(crate) fn new(start: Start) -> Self {
+        Self {
+            start,
+            seen: BTreeMap::new(),
+            partitions: BTreeMap::new(),
+            late: BTreeSet::new(),
+            lanes_complete: BTreeSet::new(),
+            owners: BTreeMap::new(),
+            epochs: BTreeSet::new(),
+            slots: BTreeMap::new(),
+            frames: BTreeMap::new(),
+            halted: BTreeSet::new(),
+            records_sent: 0,
+            records_seen: 0,
+        }
+    }
+
+    /// A partition was added to the source of a link with so many lanes.
+    pub(crate) fn note_partition(&mut self, tp: Tp, lanes: u16) {
+        if self.lanes_complete.len() == usize::from(lanes) {
+            self.late.insert(tp);
+        }
+    }
+
+    /// A sender offers partitions.
+    pub(crate) fn note_message(&mut self, message: &Control) {
+        if let Control::Offer { lane, epoch, partitions, .. } = message {
+            for at in partitions {
+                self.slots.insert((*lane, *epoch, at.slot), (at.topic.as_str().into(), at.partition));
+            }
+        }
+    }
+
+    /// A sender sends a frame.
+    pub(crate) fn note_frame(&mut self, frame: &Frame) {
+        let head = frame.header().head;
+        self.records_sent += u64::from(frame.header().record_count);
+        let ends = frame.runs().iter().map(|run| ((head.lane, head.epoch, run.slot), run.next)).collect();
+        self.frames.insert((head.lane, head.epoch, head.sequence), ends);
+    }
+
+    /// A receiver tells its sender something: it must be true already.
+    pub(crate) fn check_reply(&mut self, reply: &Control) -> Result<(), String> {
+        match reply {
+            Control::LaneOpen { lane, epoch } if !self.epochs.insert((*lane, *epoch)) => {
+                Err(format!("lane {lane}: epoch {epoch} was granted twice"))
+            }
+            Control::Ack { lane, epoch, sequence } => {
+                let ends =
+                    self.frames.get(&(*lane, *epoch, *sequence)).ok_or("an ack of a frame that was never sent")?;
+                let behind = ends.iter().find(|(slot, next)| self.is_behind(slot, *next));
+                behind.map_or(Ok(()), |(slot, next)| {
+                    let tp = self.slots.get(slot);
+                    Err(format!("frame {sequence} of lane {lane} is acked, but {tp:?} is not stored up to {next}"))
+                })
+            }
+            Control::PartitionOpen { lane, epoch, slot, position, .. } => {
+                match self.is_behind(&(*lane, *epoch, *slot), *position) {
+                    true => {
+                        Err(format!("slot {slot} of lane {lane} is to be read from {position}, which is not stored"))
+                    }
+                    false => Ok(()),
+                }
+            }
+            Control::PartitionHalted { lane, epoch, slot, reason, detail } => {
+                let tp = self.slots.get(&(*lane, *epoch, *slot)).ok_or("a halt of a slot that was never offered")?;
+                if reason == "record-rejected" {
+                    self.halted.insert(tp.clone());
+                    return Ok(());
+                }
+                Err(format!("{tp:?} halted: {reason}: {detail}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a partition that goes on is stored at less than `position`.
+    fn is_behind(&self, slot: &SlotId, position: Position) -> bool {
+        let Some(tp) = self.slots.get(slot).filter(|tp| !self.halted.contains(*tp)) else { return false };
+        self.partitions.get(tp).is_none_or(|seen| seen.stored < position.0)
+    }
+
+    /// Looks at everything that was committed since the last time.
+    pub(crate) fn check(&mut self, source: &Source, cluster: &Cluster) -> Result<(), String> {
+        let mut touched = BTreeSet::new();
+        for place in cluster.places() {
+            let from = self.seen.get(place).copied().unwrap_or(0);
+            let to = cluster.last_stable(place);
+            if to < from {
+                return Err(format!("{place:?}: the last stable offset went back from {from} to {to}"));
+            }
+            if to == from {
+                continue;
+            }
+            self.seen.insert(place.clone(), to);
+            match place {
+                Place::Data(topic, partition) => {
+                    touched.insert((topic.trim_start_matches("copy.").into(), *partition));
+                }
+                Place::State(lane) => {
+                    for entry in cluster.committed(place, from, to) {
+                        if let Entry::State(key, value) = entry {
+                            touched.extend(self.take_state(LaneId(*lane), key, value, source)?);
+                        }
+                    }
+                }
+            }
+        }
+        // Records and positions become visible together, so they are judged once both were taken.
+        for tp in touched {
+            self.judge(&tp, source, cluster)?;
+        }
+        Ok(())
+    }
+
+    fn take_state(&mut self, lane: LaneId, key: &[u8], value: &[u8], source: &Source) -> Result<Option<Tp>, String> {
+        let entry = StateEntry { key: key.to_vec(), value: Some(value.to_vec()) };
+        let state = LaneState::fold(lane, "source", &[entry]).map_err(|error| error.to_string())?;
+        if let Some(record) = state.lane {
+            let before = self.owners.insert(lane, record.epoch);
+            if before.is_some_and(|before| before > record.epoch) {
+                return Err(format!("lane {lane}: the stored epoch went back from {before:?} to {}", record.epoch));
+            }
+            if record.filter_hash.is_some() {
+                self.lanes_complete.insert(lane);
+            }
+        }
+        let Some((key, record)) = state.partitions.into_iter().next() else { return Ok(None) };
+        let tp = (key.topic, key.partition);
+        let stored = record.position.0;
+        let Some(seen) = self.partitions.get_mut(&tp) else {
+            let log_start = source.logs[&tp].start;
+            let from_the_start = self.start == Start::Earliest || self.late.contains(&tp);
+            if from_the_start && stored != log_start {
+                return Err(format!("{tp:?} begins at {stored}, its log at {log_start}"));
+            }
+            self.partitions.insert(tp.clone(), Seen { stored, reached: stored, judged: 0 });
+            return Ok(Some(tp));
+        };
+        if stored < seen.stored {
+            return Err(format!("{tp:?}: the stored position went back from {} to {stored}", seen.stored));
+        }
+        seen.stored = stored;
+        Ok(Some(tp))
+    }
+
+    /// The records seen are the source's next ones, and the stored position is the one after them.
+    fn judge(&mut self, tp: &Tp, source: &Source, cluster: &Cluster) -> Result<(), String> {
+        let place = Place::Data(format!("copy.{}", tp.0).into(), tp.1);
+        let to = self.seen.get(&place).copied().unwrap_or(0);
+        let Some(seen) = self.partitions.get_mut(tp) else {
+            let visible = cluster.committed(&place, 0, to).count();
+            return if visible == 0 {
+                Ok(())
+            } else {
+                Err(format!("{tp:?}: {visible} records and no position stored"))
+            };
+        };
+        let log = &source.logs[tp];
+        for entry in cluster.committed(&place, seen.judged, to) {
+            let Entry::Record(found) = entry else { continue };
+            let expected = (seen.reached..log.end()).find_map(|offset| Some((offset, log.at(offset)?)));
+            match expected {
+                Some((offset, payload)) if payload == found => seen.reached = offset + 1,
+                other => return Err(unexpected(tp, found, other, seen.reached)),
+            }
+            self.records_seen += 1;
+        }
+        seen.judged = to;
+        let (reached, stored) = (seen.reached, seen.stored);
+        let skipped = (reached..stored).find(|&offset| log.at(offset).is_some());
+        match skipped {
+            _ if stored < reached => Err(format!("{tp:?}: stored {stored}, but records up to {reached} are visible")),
+            _ if stored > log.end() => Err(format!("{tp:?}: stored {stored} beyond the log's end at {}", log.end())),
+            Some(offset) => Err(format!("{tp:?}: stored {stored}, but the record at {offset} is missing")),
+            None => Ok(()),
+        }
+    }
+
+    /// Why the link has not yet delivered everything.
+    pub(crate) fn missing(&self, source: &Source) -> Option<String> {
+        source.logs.iter().filter(|(tp, _)| !self.halted.contains(*tp)).find_map(|(tp, log)| {
+            let stored = self.partitions.get(tp).map(|seen| seen.stored);
+            (stored != Some(log.end())).then(|| format!("{tp:?} stands at {stored:?}, its log ends at {}", log.end()))
+        })
+    }
+}
+
+fn unexpected(tp: &Tp, found: &Payload, expected: Option<(i64, &Arc<Payload>)>, reached: i64) -> String {
+    let number = |payload: &Payload| payload.key.as_ref().map(|key| u64::from_be_bytes(key[..].try_into().unwrap()));
+    let poison = if found.value.as_deref() == Some(POISON) { " (poison)" } else { "" };
+    let expected = expected.map(|(offset, payload)| (offset, number(payload)));
+    format!(
+        "{tp:?} at {reached}: record {:?}{poison} is visible, expected was (offset, record) {expected:?}",
+        number(found)
+    )
+}

@@ -1,0 +1,87 @@
+//! The path between a sender and a receiver: control messages in order, frames in any order, all of it
+//! lost when the session is. What was under way then may still arrive, long after.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use wire::control::Control;
+
+use crate::dice::Dice;
+
+/// One session's path at a time.
+pub(crate) struct Path {
+    dice: Dice,
+    frames: Vec<(Duration, Bytes)>,
+    to_receiver: VecDeque<(Duration, Control)>,
+    to_sender: VecDeque<(Duration, Control)>,
+    strays: Vec<(Duration, Bytes)>,
+    /// Most that anything is under way, in milliseconds.
+    delay_max: u64,
+    pub(crate) frames_sent: u64,
+}
+
+impl Path {
+    pub(crate) fn new(dice: Dice) -> Self {
+        let delay_max = [1, 20, 300][dice.below(3) as usize];
+        let (frames, strays) = (Vec::new(), Vec::new());
+        let (to_receiver, to_sender) = (VecDeque::new(), VecDeque::new());
+        Self { dice, frames, to_receiver, to_sender, strays, delay_max, frames_sent: 0 }
+    }
+
+    pub(crate) fn send_frame(&mut self, now: Duration, frame: Bytes) {
+        self.frames_sent += 1;
+        self.frames.push((now + self.delay(), frame));
+    }
+
+    pub(crate) fn send_to_receiver(&mut self, now: Duration, message: Control) {
+        let at = now + self.delay();
+        self.to_receiver.push_back((at, message));
+    }
+
+    pub(crate) fn send_to_sender(&mut self, now: Duration, message: Control) {
+        let at = now + self.delay();
+        self.to_sender.push_back((at, message));
+    }
+
+    /// A frame that arrives now.
+    pub(crate) fn poll_frame(&mut self, now: Duration) -> Option<Bytes> {
+        let index = self.frames.iter().position(|(at, _)| *at <= now)?;
+        Some(self.frames.swap_remove(index).1)
+    }
+
+    /// A frame of an earlier session that arrives now.
+    pub(crate) fn poll_stray(&mut self, now: Duration) -> Option<Bytes> {
+        let index = self.strays.iter().position(|(at, _)| *at <= now)?;
+        Some(self.strays.swap_remove(index).1)
+    }
+
+    pub(crate) fn poll_to_receiver(&mut self, now: Duration) -> Option<Control> {
+        due(&mut self.to_receiver, now)
+    }
+
+    pub(crate) fn poll_to_sender(&mut self, now: Duration) -> Option<Control> {
+        due(&mut self.to_sender, now)
+    }
+
+    /// The session is over: some frames under way turn into strays, everything else is gone.
+    pub(crate) fn lose(&mut self, now: Duration) {
+        for (_, frame) in std::mem::take(&mut self.frames) {
+            if self.dice.chance(500) {
+                let at = now + Duration::from_millis(self.dice.below(2000));
+                self.strays.push((at, frame));
+            }
+        }
+        self.to_receiver.clear();
+        self.to_sender.clear();
+    }
+
+    fn delay(&self) -> Duration {
+        Duration::from_millis(self.dice.below(self.delay_max))
+    }
+}
+
+fn due(queue: &mut VecDeque<(Duration, Control)>, now: Duration) -> Option<Control> {
+    queue.front().filter(|(at, _)| *at <= now)?;
+    queue.pop_front().map(|(_, message)| message)
+}

@@ -1,0 +1,207 @@
+//! The receiver's end of a link: what a session and the lanes' threads do around the lanes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use receiver::join::{Offered, OfferedTarget};
+use receiver::knowledge::Knowledge;
+use receiver::lane::{Counts, Lane, LaneError, OpenError, RecoverError, Terms};
+use receiver::memory::DecodeMemory;
+use receiver::size::TransactionSize;
+use receiver::target::TargetPartition;
+use wire::control::{Control, LaneClosedReason, OfferedPartition};
+use wire::frame::FrameHeader;
+use wire::ids::{LaneId, Position};
+
+use crate::bugs::{Bug, Bugged, relabelled};
+use crate::cluster::{Place, SharedCluster};
+use crate::dice::Dice;
+use crate::scenario::Scenario;
+use crate::source::topic_id;
+use crate::target::{Process, SharedProcess, SimTarget};
+
+/// One receiver process.
+pub(crate) struct ReceiverEnd {
+    lanes: Vec<Owned>,
+    terms: Arc<Terms>,
+    knowledge: Arc<Knowledge>,
+    cluster: SharedCluster,
+    pub(crate) memory: Arc<DecodeMemory>,
+    pub(crate) process: SharedProcess,
+    pub(crate) session: Option<u64>,
+    bug: Option<Bug>,
+    measures: bool,
+    dice: Dice,
+    pub(crate) recoveries: u64,
+}
+
+struct Owned {
+    lane: Lane<Bugged>,
+    /// The sender asked for it and it is not open yet.
+    wanted: bool,
+    /// Its session is over: it commits what it holds without a gap, then closes.
+    closing: bool,
+}
+
+impl ReceiverEnd {
+    pub(crate) fn new(scenario: &Scenario, cluster: &SharedCluster, dice: &Dice, number: u64) -> Self {
+        let memory = DecodeMemory::new(scenario.decode_memory);
+        let process = SharedProcess::default();
+        process.lock().unwrap().failing = scenario.failing;
+        let lane = |id| {
+            let target = SimTarget::new(id, cluster.clone(), process.clone(), dice.clone());
+            let mut size = TransactionSize::new(Duration::from_millis(200));
+            (0..scenario.size_halved).for_each(|_| size.handle_failure());
+            let lane = Lane::new(id, Bugged::new(target, id, scenario.bug, number), memory.clone(), size);
+            Owned { lane, wanted: false, closing: false }
+        };
+        Self {
+            lanes: (0..scenario.lanes).map(|id| lane(LaneId(id))).collect(),
+            terms: Arc::new(scenario.terms()),
+            knowledge: Arc::new(Knowledge::new(scenario.lanes)),
+            cluster: cluster.clone(),
+            memory,
+            process,
+            session: None,
+            bug: scenario.bug,
+            measures: scenario.measures,
+            dice: dice.clone(),
+            recoveries: 0,
+        }
+    }
+
+    /// A session begins; the one before it, if any, is over.
+    pub(crate) fn accept(&mut self, session: u64) {
+        for owned in &mut self.lanes {
+            owned.lane.close(LaneClosedReason::SessionEnded, "replaced");
+            (owned.wanted, owned.closing) = (false, false);
+            while owned.lane.poll_reply().is_some() {}
+        }
+        self.knowledge = Arc::new(Knowledge::new(self.lanes.len() as u16));
+        self.session = Some(session);
+    }
+
+    /// The session is lost: frames without a gap before them are still committed.
+    pub(crate) fn disconnect(&mut self) {
+        self.session = None;
+        for owned in &mut self.lanes {
+            (owned.wanted, owned.closing) = (false, true);
+        }
+    }
+
+    pub(crate) fn handle(&mut self, message: Control) -> Result<(), String> {
+        match message {
+            Control::OpenLane { lane } => self.lanes[usize::from(lane.0)].wanted = true,
+            Control::Offer { lane, epoch, partitions, last } => {
+                for partition in partitions {
+                    let offered = self.look_up(partition);
+                    self.lanes[usize::from(lane.0)].lane.handle_offer(epoch, offered).map_err(|e| e.to_string())?;
+                }
+                if last {
+                    self.lanes[usize::from(lane.0)].lane.handle_last_offer(epoch);
+                }
+            }
+            Control::PartitionHalted { lane, epoch, slot, .. } => {
+                self.lanes[usize::from(lane.0)].lane.handle_halted(epoch, slot);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(crate) fn handle_frame(&mut self, frame: Bytes) -> Result<(), String> {
+        let mut head = FrameHeader::check(&frame).map_err(|error| error.to_string())?.head;
+        let owned = &mut self.lanes[usize::from(head.lane.0)];
+        let mut frame = frame;
+        if let (Some(Bug::NoEpochCheck), Some(epoch)) = (self.bug, owned.lane.epoch().filter(|_| !owned.closing)) {
+            frame = relabelled(&frame, epoch);
+            head.epoch = epoch;
+        }
+        owned.lane.handle_frame(head.epoch, head.sequence, frame).map_err(|error| error.to_string())
+    }
+
+    /// One step of every lane that wants one. Returns what is to be said to the sender.
+    pub(crate) fn pump(&mut self) -> Result<Vec<Control>, String> {
+        let mut replies = Vec::new();
+        for owned in &mut self.lanes {
+            if self.dice.chance(300) {
+                continue;
+            }
+            let lane = &mut owned.lane;
+            if owned.closing && !lane.has_work() && !lane.needs_recovery() {
+                lane.close(LaneClosedReason::SessionEnded, "lost");
+                owned.closing = false;
+            }
+            if self.dice.chance(5) {
+                lane.keep_alive();
+            }
+            if owned.wanted {
+                match lane.open(Arc::clone(&self.terms), Arc::clone(&self.knowledge)) {
+                    Ok(_) => owned.wanted = false,
+                    Err(OpenError::Target(_)) => {}
+                    Err(refused) => return Err(refused.to_string()),
+                }
+            } else if lane.needs_recovery() {
+                self.recoveries += 1;
+                match lane.recover() {
+                    Ok(()) | Err(RecoverError::Target(_)) => {}
+                    Err(error @ RecoverError::Superseded { .. }) => {
+                        lane.close(LaneClosedReason::Superseded, &error.to_string());
+                    }
+                    Err(error) => return Err(error.to_string()),
+                }
+            } else if lane.has_work() {
+                match lane.step() {
+                    Ok(committed) if self.measures => {
+                        lane.handle_duration(committed, Duration::from_millis(self.dice.below(50)));
+                    }
+                    Ok(_) | Err(LaneError::Target(_)) => {}
+                    Err(error) => return Err(error.to_string()),
+                }
+            }
+            if self.process.lock().unwrap().dead {
+                return Ok(Vec::new());
+            }
+            replies.extend(std::iter::from_fn(|| lane.poll_reply()));
+        }
+        Ok(replies)
+    }
+
+    /// Bytes of frames held, over all lanes.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.lanes.iter().map(|owned| owned.lane.held_bytes()).sum()
+    }
+
+    /// Adds what the lanes of this process have seen.
+    pub(crate) fn add_counts(&self, total: &mut Counts) {
+        for counts in self.lanes.iter().map(|owned| owned.lane.counts()) {
+            total.recoveries += counts.recoveries;
+            total.replayed += counts.replayed;
+            total.holes += counts.holes;
+            total.frames_dropped += counts.frames_dropped;
+            total.runs_dropped += counts.runs_dropped;
+            total.halts += counts.halts;
+        }
+    }
+
+    fn look_up(&self, partition: OfferedPartition) -> Offered {
+        let topic: Arc<str> = format!("copy.{}", partition.topic).into();
+        let place = Place::Data(topic.clone(), partition.partition);
+        let mut cluster = self.cluster.lock().unwrap();
+        cluster.create(place.clone());
+        let target = OfferedTarget {
+            topic_id: topic_id(&topic),
+            end: Position(cluster.high_watermark(&place) as i64),
+            partition: TargetPartition { topic, partition: partition.partition },
+        };
+        Offered { partition, target: Ok(target) }
+    }
+}
+
+impl Drop for ReceiverEnd {
+    /// A process that is gone makes no more calls.
+    fn drop(&mut self) {
+        *self.process.lock().unwrap() = Process { dead: true, ..Process::default() };
+    }
+}

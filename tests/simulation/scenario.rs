@@ -1,0 +1,87 @@
+//! What one run is made of, drawn from its seed.
+
+use std::time::Duration;
+
+use receiver::lane::Terms;
+use sender::config::Start;
+use sender::lane::Packing;
+use sender::router::LANE_HASH;
+use wire::compress::Codec;
+use wire::control::CreditTerms;
+
+use crate::bugs::Bug;
+use crate::dice::Dice;
+
+const FRAME_BYTES: u64 = 2048;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Scenario {
+    pub(crate) lanes: u16,
+    pub(crate) start: Start,
+    codec: Codec,
+    linger: Duration,
+    pool: u64,
+    pub(crate) decode_memory: u64,
+    /// How often the size of a receiver's transactions was halved before it began.
+    pub(crate) size_halved: u32,
+    /// Whether receivers learn from how long transactions take.
+    pub(crate) measures: bool,
+    /// Of a thousand calls to the target, how many fail.
+    pub(crate) failing: u64,
+    /// Of a thousand steps, how many lose a session.
+    pub(crate) losing: u64,
+    /// Of a thousand steps, how many kill a process at each end.
+    pub(crate) killing: u64,
+    /// Steps between which a second link runs with the same name, started by mistake.
+    pub(crate) second: Option<(u64, u64)>,
+    /// Whether one record is written that the target refuses for good.
+    pub(crate) poisoned: bool,
+    /// How long it goes on before faults end and everything must arrive.
+    pub(crate) steps: u64,
+    pub(crate) bug: Option<Bug>,
+}
+
+impl Scenario {
+    pub(crate) fn draw(dice: &Dice) -> Self {
+        let steps = dice.within(300, 600);
+        let second_from = dice.below(steps);
+        Self {
+            lanes: dice.within(1, 3) as u16,
+            start: if dice.chance(500) { Start::Earliest } else { Start::Latest },
+            codec: [Codec::None, Codec::Lz4, Codec::Zstd(1)][dice.below(3) as usize],
+            linger: Duration::from_millis(dice.below(6)),
+            pool: dice.within(8, 32) * 1024,
+            decode_memory: dice.within(1, 16) * 1024,
+            size_halved: dice.below(14) as u32,
+            measures: dice.chance(500),
+            failing: [0, 3, 20, 80][dice.below(4) as usize],
+            losing: [0, 5, 30][dice.below(3) as usize],
+            killing: [0, 3, 20][dice.below(3) as usize],
+            second: dice.chance(400).then(|| (second_from, second_from + dice.below(300))),
+            poisoned: dice.chance(50),
+            steps,
+            bug: None,
+        }
+    }
+
+    pub(crate) fn packing(&self) -> Packing {
+        let credit_max = self.credit().reserve.max(self.pool / 2);
+        Packing { codec: self.codec, frame_bytes: FRAME_BYTES, linger: self.linger, credit_max }
+    }
+
+    pub(crate) fn credit(&self) -> CreditTerms {
+        CreditTerms { reserve: FRAME_BYTES, pool: self.pool }
+    }
+
+    pub(crate) fn terms(&self) -> Terms {
+        Terms {
+            link: "sim".to_owned(),
+            lanes: self.lanes,
+            lane_hash: LANE_HASH.to_owned(),
+            source_cluster: "source".to_owned(),
+            target_cluster: "target".to_owned(),
+            filter_hash: 7,
+            sender: "sim".to_owned(),
+        }
+    }
+}

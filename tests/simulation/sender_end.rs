@@ -1,0 +1,157 @@
+//! The sender's end of a link: what a session and the lanes' threads do around the lanes.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use link::bell::Bell;
+use sender::bank::CreditBank;
+use sender::config::Start;
+use sender::lane::{Lane, Packing};
+use sender::offers;
+use sender::roster::Roster;
+use sender::source::Assignment;
+use wire::control::{Control, CreditTerms, LaneClosedReason};
+use wire::ids::LaneId;
+
+use crate::dice::Dice;
+use crate::scenario::Scenario;
+use crate::source::{SharedSource, SimCatalog, SimReader};
+
+/// How long a lane that another receiver took over is left alone; a minute in the product.
+const SUPERSEDED_HOLD: Duration = Duration::from_secs(3);
+
+/// One sender process.
+pub(crate) struct SenderEnd {
+    lanes: Vec<Lane<SimReader>>,
+    packing: Packing,
+    start: Start,
+    source: SharedSource,
+    roster: Roster,
+    pub(crate) bank: CreditBank,
+    pub(crate) session: Option<u64>,
+    reopen: Vec<Option<Duration>>,
+    dice: Dice,
+}
+
+impl SenderEnd {
+    pub(crate) fn new(scenario: &Scenario, source: &SharedSource, dice: &Dice) -> Self {
+        let reader = || SimReader::new(source.clone(), dice.clone());
+        let lanes = (0..scenario.lanes).map(|lane| Lane::new(LaneId(lane), reader(), scenario.packing())).collect();
+        Self {
+            lanes,
+            packing: scenario.packing(),
+            start: scenario.start,
+            source: source.clone(),
+            roster: Roster::new(scenario.lanes),
+            bank: bank(scenario.credit(), scenario.lanes),
+            session: None,
+            reopen: vec![None; usize::from(scenario.lanes)],
+            dice: dice.clone(),
+        }
+    }
+
+    /// A session begins: every lane is to be opened.
+    pub(crate) fn connect(&mut self, session: u64, terms: CreditTerms) -> Vec<Control> {
+        self.disconnect();
+        self.bank = bank(terms, self.lanes.len() as u16);
+        self.session = Some(session);
+        (0..self.lanes.len() as u16).map(|lane| Control::OpenLane { lane: LaneId(lane) }).collect()
+    }
+
+    /// The session is over.
+    pub(crate) fn disconnect(&mut self) {
+        self.session = None;
+        self.roster = Roster::new(self.lanes.len() as u16);
+        self.reopen.fill(None);
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            lane.close().unwrap();
+            self.bank.close_lane(LaneId(index as u16));
+        }
+    }
+
+    pub(crate) fn handle(&mut self, message: Control, now: Duration) {
+        match message {
+            Control::LaneOpen { lane, epoch } => {
+                self.lanes[usize::from(lane.0)].open(epoch, self.packing).unwrap();
+                self.bank.close_lane(lane);
+                self.roster.handle_lane_open(lane, epoch);
+            }
+            Control::LaneClosed { lane, epoch, reason, .. } if self.roster.epoch(lane) == Some(epoch) => {
+                self.lanes[usize::from(lane.0)].close().unwrap();
+                self.bank.close_lane(lane);
+                self.roster.handle_lane_closed(lane);
+                let hold = if reason == LaneClosedReason::Superseded { SUPERSEDED_HOLD } else { Duration::ZERO };
+                self.reopen[usize::from(lane.0)] = Some(now + hold);
+            }
+            Control::PartitionOpen { lane, epoch, slot, position, leader_epoch } => {
+                let Some(at) = self.roster.partition(lane, epoch, slot) else { return };
+                let (topic, partition) = (at.topic.clone(), at.partition);
+                let assignment = Assignment { slot, topic, partition, position, leader_epoch };
+                self.lanes[usize::from(lane.0)].handle_partitions(epoch, &[assignment]).unwrap();
+            }
+            Control::PartitionHalted { lane, epoch, slot, .. } => {
+                self.lanes[usize::from(lane.0)].handle_halted(epoch, slot).unwrap();
+            }
+            Control::Ack { lane, epoch, sequence } => {
+                let freed = self.lanes[usize::from(lane.0)].handle_ack(epoch, sequence);
+                self.bank.free(lane, freed.credit);
+            }
+            _ => {}
+        }
+    }
+
+    /// Looks for new partitions and offers them; opens lanes that were closed.
+    pub(crate) fn offer(&mut self, now: Duration) -> Vec<Control> {
+        let mut messages = Vec::new();
+        for (lane, reopen) in self.reopen.iter_mut().enumerate() {
+            if reopen.take_if(|at| *at <= now).is_some() {
+                messages.push(Control::OpenLane { lane: LaneId(lane as u16) });
+            }
+        }
+        if self.session.is_some() {
+            let topics = self.source.lock().unwrap().topics();
+            let catalog = SimCatalog(self.source.clone());
+            for due in self.roster.poll_due(&topics) {
+                messages.extend(offers::messages(&catalog, &topics, &due, self.start, &HashSet::new()).unwrap());
+            }
+        }
+        messages
+    }
+
+    /// Packs and sends what can be, as a lane's thread does.
+    pub(crate) fn pump(&mut self, now: Instant) -> (Vec<Control>, Vec<Bytes>) {
+        let (mut messages, mut frames) = (Vec::new(), Vec::new());
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            let id = LaneId(index as u16);
+            loop {
+                if let Some(bytes) = lane.poll_credit_request() {
+                    self.bank.request(id, bytes);
+                }
+                if let Some(granted) = self.bank.take(id) {
+                    lane.handle_granted(granted);
+                }
+                let surplus = lane.fill(now).unwrap();
+                self.bank.free(id, surplus);
+                messages.extend(std::iter::from_fn(|| lane.poll_halt()));
+                if surplus > 0 {
+                    continue;
+                }
+                let has_room = self.dice.chance(700);
+                let Some(frame) = has_room.then(|| lane.poll_frame(now)).flatten() else { break };
+                self.bank.free(id, frame.surplus);
+                frames.push(frame.bytes);
+            }
+        }
+        (messages, frames)
+    }
+
+    /// Bytes in flight over all lanes; `None` while any lane is closed.
+    pub(crate) fn in_flight(&self) -> Option<u64> {
+        self.lanes.iter().map(|lane| lane.epoch().map(|_| lane.in_flight_bytes())).sum()
+    }
+}
+
+fn bank(terms: CreditTerms, lanes: u16) -> CreditBank {
+    CreditBank::new(terms, vec![Bell::default(); usize::from(lanes)])
+}

@@ -1,0 +1,291 @@
+//! The source cluster: logs of committed records with holes between them, and a reader of one lane.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use link::catalog::{
+    Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicPartition, TopicSummary,
+};
+use link::kafka::KafkaError;
+use sender::discovery::Topics;
+use sender::roster::SourceTopic;
+use sender::source::{Assignment, Event, LaneReader};
+use wire::frame::{HeaderBlock, RecordRef};
+use wire::ids::{Offset, Position, Slot, TopicId};
+
+use crate::dice::Dice;
+use crate::target::POISON;
+
+/// What a reader may have read ahead, over all its partitions.
+const PREFETCH_MAX: usize = 24;
+
+pub(crate) type Tp = (Arc<str>, i32);
+
+/// What a record says. Keys carry a number that no other record has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Payload {
+    pub(crate) timestamp: i64,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+impl Payload {
+    pub(crate) fn of(record: &RecordRef<'_>) -> Self {
+        let headers = record.headers.iter().map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec)));
+        Self {
+            timestamp: record.timestamp,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+            headers: headers.collect(),
+        }
+    }
+}
+
+/// A partition's log: a record, or `None` where compaction, an abort or a transaction marker left a hole.
+#[derive(Default)]
+pub(crate) struct Log {
+    pub(crate) start: i64,
+    entries: Vec<Option<Arc<Payload>>>,
+}
+
+impl Log {
+    pub(crate) fn end(&self) -> i64 {
+        self.start + self.entries.len() as i64
+    }
+
+    pub(crate) fn at(&self, offset: i64) -> Option<&Arc<Payload>> {
+        self.entries.get(usize::try_from(offset - self.start).ok()?)?.as_ref()
+    }
+}
+
+/// The source cluster.
+#[derive(Default)]
+pub(crate) struct Source {
+    pub(crate) logs: BTreeMap<Tp, Log>,
+    written: u64,
+}
+
+pub(crate) type SharedSource = Arc<Mutex<Source>>;
+
+impl Source {
+    pub(crate) fn add_partition(&mut self, topic: &str, dice: &Dice) {
+        let topic: Arc<str> = topic.into();
+        let partition = self.partitions(&topic);
+        let start = if dice.chance(300) { dice.below(50) as i64 } else { 0 };
+        self.logs.insert((topic, partition), Log { start, entries: Vec::new() });
+    }
+
+    pub(crate) fn partitions(&self, topic: &Arc<str>) -> i32 {
+        self.logs.keys().filter(|(name, _)| name == topic).count() as i32
+    }
+
+    /// A transaction's worth of records on some partition, with what Kafka leaves between and behind.
+    pub(crate) fn append(&mut self, dice: &Dice) {
+        let Some(index) = (!self.logs.is_empty()).then(|| dice.below(self.logs.len() as u64)) else { return };
+        let aborted = dice.chance(150);
+        let compacted = if dice.chance(300) { 300 } else { 0 };
+        let records = dice.within(1, 6);
+        let giant = dice.chance(20);
+        let mut made = Vec::new();
+        for _ in 0..records {
+            let hole = aborted || dice.chance(compacted);
+            made.push((!hole).then(|| self.payload(dice, giant)));
+        }
+        if aborted || dice.chance(400) {
+            made.push(None);
+        }
+        if let Some(log) = self.logs.values_mut().nth(index as usize) {
+            log.entries.extend(made);
+        }
+    }
+
+    /// Exactly one record behind everything else.
+    pub(crate) fn append_one(&mut self, tp: &Tp, dice: &Dice) {
+        let payload = self.payload(dice, false);
+        if let Some(log) = self.logs.get_mut(tp) {
+            log.entries.push(Some(payload));
+        }
+    }
+
+    /// A record that the target refuses for good.
+    pub(crate) fn append_poison(&mut self, dice: &Dice) {
+        let payload = Payload { value: Some(POISON.to_vec()), ..Payload::clone(&self.payload(dice, false)) };
+        let index = dice.below(self.logs.len() as u64) as usize;
+        if let Some(log) = self.logs.values_mut().nth(index) {
+            log.entries.push(Some(Arc::new(payload)));
+        }
+    }
+
+    fn payload(&mut self, dice: &Dice, giant: bool) -> Arc<Payload> {
+        self.written += 1;
+        let len = if giant { dice.within(2000, 3000) } else { dice.below(200) } as usize;
+        let byte = dice.below(256) as u8;
+        let headers =
+            if dice.chance(100) { vec![(b"h".to_vec(), None), (b"h".to_vec(), Some(Vec::new()))] } else { vec![] };
+        Arc::new(Payload {
+            timestamp: 1_700_000_000_000 + self.written as i64,
+            key: Some(self.written.to_be_bytes().to_vec()),
+            value: (!dice.chance(50)).then(|| vec![byte; len]),
+            headers,
+        })
+    }
+
+    pub(crate) fn topics(&self) -> Topics {
+        let mut topics: BTreeMap<Arc<str>, i32> = BTreeMap::new();
+        for (topic, _) in self.logs.keys() {
+            *topics.entry(Arc::clone(topic)).or_default() += 1;
+        }
+        let topic = |(name, partitions): (Arc<str>, i32)| SourceTopic { id: topic_id(&name), name, partitions };
+        Arc::new(topics.into_iter().map(topic).collect())
+    }
+}
+
+pub(crate) fn topic_id(name: &str) -> TopicId {
+    let mut id = [1; 16];
+    id.iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
+    TopicId(id)
+}
+
+/// The source's catalog, as the sender asks it.
+pub(crate) struct SimCatalog(pub SharedSource);
+
+impl Catalog for SimCatalog {
+    fn cluster_id(&self) -> Result<String, KafkaError> {
+        Ok("source".to_owned())
+    }
+
+    fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
+        let topics = self.0.lock().unwrap().topics();
+        let summary = |topic: &SourceTopic| TopicSummary { name: topic.name.to_string(), partitions: topic.partitions };
+        Ok(topics.iter().map(summary).collect())
+    }
+
+    fn describe(&self, _names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
+        Ok(Vec::new())
+    }
+
+    fn configs(&self, _name: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
+        Ok(Vec::new())
+    }
+
+    fn bounds(&self, partitions: &[TopicPartition], _isolation: Isolation) -> Result<Vec<Bounds>, KafkaError> {
+        let source = self.0.lock().unwrap();
+        let bounds = |at: &TopicPartition| {
+            let log = &source.logs[&(at.topic.as_str().into(), at.partition)];
+            Bounds { start: Position(log.start), end: Position(log.end()) }
+        };
+        Ok(partitions.iter().map(bounds).collect())
+    }
+
+    fn positions_at(&self, partitions: &[TopicPartition], _timestamp_ms: i64) -> Result<Vec<Position>, KafkaError> {
+        Ok(self.bounds(partitions, Isolation::Committed)?.iter().map(|bounds| bounds.start).collect())
+    }
+
+    fn create(&self, _topics: &[NewTopic]) -> Result<(), KafkaError> {
+        Ok(())
+    }
+
+    fn grow(&self, _name: &str, _partitions: i32) -> Result<(), KafkaError> {
+        Ok(())
+    }
+}
+
+/// Reads the partitions of one lane, some way ahead of the lane and in no fixed order between partitions.
+pub(crate) struct SimReader {
+    source: SharedSource,
+    dice: Dice,
+    reading: BTreeMap<Slot, Reading>,
+    queue: VecDeque<Fetched>,
+    headers: HeaderBlock,
+}
+
+struct Reading {
+    tp: Tp,
+    position: i64,
+    /// The end that was last reported.
+    ended: i64,
+}
+
+enum Fetched {
+    Record(Slot, i64, Arc<Payload>),
+    End(Slot, i64),
+}
+
+impl Fetched {
+    fn slot(&self) -> Slot {
+        match self {
+            Self::Record(slot, ..) | Self::End(slot, _) => *slot,
+        }
+    }
+}
+
+impl SimReader {
+    pub(crate) fn new(source: SharedSource, dice: Dice) -> Self {
+        Self { source, dice, reading: BTreeMap::new(), queue: VecDeque::new(), headers: HeaderBlock::default() }
+    }
+
+    /// Fetches from one partition, sometimes nothing.
+    fn fetch(&mut self) {
+        if self.reading.is_empty() || self.queue.len() >= PREFETCH_MAX {
+            return;
+        }
+        let index = self.dice.below(self.reading.len() as u64) as usize;
+        let Some((&slot, reading)) = self.reading.iter_mut().nth(index) else { return };
+        let source = self.source.lock().unwrap();
+        let log = &source.logs[&reading.tp];
+        let until = log.end().min(reading.position + self.dice.within(1, 8) as i64);
+        while reading.position < until {
+            if let Some(payload) = log.at(reading.position) {
+                self.queue.push_back(Fetched::Record(slot, reading.position, Arc::clone(payload)));
+            }
+            reading.position += 1;
+        }
+        if reading.position == log.end() && reading.ended != log.end() {
+            reading.ended = log.end();
+            self.queue.push_back(Fetched::End(slot, log.end()));
+        }
+    }
+}
+
+impl LaneReader for SimReader {
+    fn assign(&mut self, partitions: &[Assignment]) -> Result<(), KafkaError> {
+        for at in partitions {
+            let reading = Reading { tp: (Arc::clone(&at.topic), at.partition), position: at.position.0, ended: -1 };
+            assert!(self.reading.insert(at.slot, reading).is_none(), "slot {} is assigned twice", at.slot);
+        }
+        Ok(())
+    }
+
+    fn unassign(&mut self, slots: &[Slot]) -> Result<(), KafkaError> {
+        self.reading.retain(|slot, _| !slots.contains(slot));
+        self.queue.retain(|fetched| !slots.contains(&fetched.slot()));
+        Ok(())
+    }
+
+    fn peek(&mut self) -> Option<Event<'_>> {
+        if self.queue.is_empty() {
+            self.fetch();
+        }
+        Some(match self.queue.front()? {
+            Fetched::End(slot, position) => Event::End { slot: *slot, position: Position(*position) },
+            Fetched::Record(slot, offset, payload) => {
+                self.headers.clear();
+                payload.headers.iter().for_each(|(key, value)| self.headers.push(key, value.as_deref()));
+                let record = RecordRef {
+                    offset: Offset(*offset),
+                    timestamp: payload.timestamp,
+                    key: payload.key.as_deref(),
+                    value: payload.value.as_deref(),
+                    headers: self.headers.as_headers(),
+                };
+                Event::Record { slot: *slot, leader_epoch: 3, record }
+            }
+        })
+    }
+
+    fn advance(&mut self) {
+        self.queue.pop_front();
+        self.fetch();
+    }
+}

@@ -1,0 +1,180 @@
+//! A lane's way to the target cluster: every call may fail before or after its effect, a commit may take
+//! effect later than its error, and a process may die at any call.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use link::kafka::KafkaError;
+use receiver::target::{Delivered, LaneTarget, StateEntry, TargetError, TargetPartition};
+use wire::frame::RecordRef;
+use wire::ids::{LaneId, Offset};
+
+use crate::cluster::{Cluster, Entry, Place, SharedCluster, unavailable};
+use crate::dice::Dice;
+use crate::source::Payload;
+
+/// The value that the target refuses for good.
+pub(crate) const POISON: &[u8] = b"poison";
+
+/// A receiver process: it may be told to die at one of its next calls, and does nothing from then on.
+#[derive(Debug, Default)]
+pub(crate) struct Process {
+    pub(crate) dies_in: Option<u64>,
+    pub(crate) dead: bool,
+    /// Calls in a thousand that fail.
+    pub(crate) failing: u64,
+    pub(crate) calls: u64,
+}
+
+pub(crate) type SharedProcess = Arc<Mutex<Process>>;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Fine,
+    FailsBefore,
+    FailsAfter,
+}
+
+/// Writes one lane.
+pub(crate) struct SimTarget {
+    lane: LaneId,
+    cluster: SharedCluster,
+    process: SharedProcess,
+    dice: Dice,
+    pub(crate) transactional_id: String,
+    producer: Option<u32>,
+    ends: BTreeMap<(Arc<str>, i32), i64>,
+    poisoned: Option<TargetPartition>,
+}
+
+impl SimTarget {
+    pub(crate) fn new(lane: LaneId, cluster: SharedCluster, process: SharedProcess, dice: Dice) -> Self {
+        let transactional_id = format!("causeway.sim.{lane}");
+        let (ends, poisoned) = (BTreeMap::new(), None);
+        Self { lane, cluster, process, dice, transactional_id, producer: None, ends, poisoned }
+    }
+
+    fn fate(&self, doing: &str) -> Result<Fate, KafkaError> {
+        let mut process = self.process.lock().unwrap();
+        if process.dead {
+            return Err(unavailable(doing));
+        }
+        process.calls += 1;
+        let dies = process.dies_in == Some(0);
+        process.dies_in = process.dies_in.map(|calls| calls.saturating_sub(1));
+        process.dead = dies;
+        if dies || self.dice.chance(process.failing) {
+            return Ok(if self.dice.chance(500) { Fate::FailsBefore } else { Fate::FailsAfter });
+        }
+        Ok(Fate::Fine)
+    }
+
+    fn call<R>(
+        &mut self,
+        doing: &str,
+        effect: impl FnOnce(&mut Self, &mut Cluster) -> Result<R, TargetError>,
+    ) -> Result<R, TargetError> {
+        let fate = self.fate(doing)?;
+        if fate == Fate::FailsBefore {
+            return Err(unavailable(doing).into());
+        }
+        let cluster = Arc::clone(&self.cluster);
+        let result = effect(self, &mut cluster.lock().unwrap())?;
+        if fate == Fate::FailsAfter { Err(unavailable(doing).into()) } else { Ok(result) }
+    }
+
+    fn epoch(&self) -> Result<u32, KafkaError> {
+        self.producer.ok_or_else(|| unavailable("no producer"))
+    }
+
+    fn state(&self) -> Place {
+        Place::State(self.lane.0)
+    }
+}
+
+impl LaneTarget for SimTarget {
+    fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError> {
+        self.call("read state", |this, cluster| {
+            let place = this.state();
+            let stable = cluster.last_stable(&place);
+            if this.producer.is_some() && stable < cluster.high_watermark(&place) {
+                return Err(TargetError::State {
+                    lane: this.lane,
+                    reason: "a transaction is open after the fence".into(),
+                });
+            }
+            let mut entries = BTreeMap::new();
+            for entry in cluster.committed(&place, 0, stable) {
+                if let Entry::State(key, value) = entry {
+                    entries.insert(key.to_vec(), value.to_vec());
+                }
+            }
+            Ok(entries.into_iter().map(|(key, value)| StateEntry { key, value: Some(value) }).collect())
+        })
+    }
+
+    fn fence(&mut self) -> Result<(), TargetError> {
+        self.discard();
+        self.call("fence", |this, cluster| {
+            this.producer = Some(cluster.init_producer(&this.transactional_id, &this.dice));
+            Ok(())
+        })
+    }
+
+    fn begin(&mut self) -> Result<(), TargetError> {
+        self.call("begin", |this, cluster| Ok(cluster.begin(&this.transactional_id, this.epoch()?)?))
+    }
+
+    fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, _frame: &Bytes) -> Result<(), TargetError> {
+        self.call("produce", |this, cluster| {
+            if record.value == Some(POISON) {
+                this.poisoned = Some(to.clone());
+                return Ok(());
+            }
+            let place = Place::Data(Arc::clone(&to.topic), to.partition);
+            let entry = Entry::Record(Arc::new(Payload::of(record)));
+            let offset = cluster.append(&this.transactional_id, this.epoch()?, &place, entry)?;
+            this.ends.insert((Arc::clone(&to.topic), to.partition), offset as i64);
+            Ok(())
+        })
+    }
+
+    fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
+        self.call("write state", |this, cluster| {
+            let entry = Entry::State(key.into(), value.unwrap_or_default().into());
+            let place = this.state();
+            cluster.append(&this.transactional_id, this.epoch()?, &place, entry)?;
+            Ok(())
+        })
+    }
+
+    fn drain(&mut self) -> Result<Delivered, TargetError> {
+        self.call("drain", |this, _| {
+            if let Some(partition) = this.poisoned.take() {
+                return Err(TargetError::Rejected { partition, reason: "poison".to_owned() });
+            }
+            let ends = std::mem::take(&mut this.ends).into_iter();
+            let end = |((topic, partition), offset)| (TargetPartition { topic, partition }, Offset(offset));
+            Ok(Delivered { ends: ends.map(end).collect(), timestamps_altered: 0 })
+        })
+    }
+
+    fn commit(&mut self) -> Result<(), TargetError> {
+        let later = self.process.lock().unwrap().failing > 0 && self.dice.chance(15);
+        self.call("commit", |this, cluster| {
+            let epoch = this.epoch()?;
+            if later {
+                cluster.commit_later(&this.transactional_id, epoch)?;
+                return Err(unavailable("commit").into());
+            }
+            Ok(cluster.commit(&this.transactional_id, epoch)?)
+        })
+    }
+
+    fn discard(&mut self) {
+        self.producer = None;
+        self.ends.clear();
+        self.poisoned = None;
+    }
+}

@@ -1,0 +1,305 @@
+//! A whole link between two clusters, and what befalls it: one step after the other, each followed by the
+//! question whether the promise still holds.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use wire::frame::Frame;
+
+use crate::cluster::{Cluster, Place, SharedCluster};
+use crate::dice::Dice;
+use crate::oracle::Oracle;
+use crate::path::Path;
+use crate::receiver_end::ReceiverEnd;
+use crate::scenario::Scenario;
+use crate::sender_end::SenderEnd;
+use crate::source::SharedSource;
+
+/// Steps within which everything must have arrived once faults have ended: ten minutes.
+const SETTLE_STEPS: u64 = 6000;
+
+/// Everything there is.
+pub(crate) struct World {
+    pub(crate) scenario: Scenario,
+    pub(crate) dice: Dice,
+    pub(crate) source: SharedSource,
+    cluster: SharedCluster,
+    pub(crate) oracle: Oracle,
+    pub(crate) links: Vec<Link>,
+    base: Instant,
+    now: Duration,
+    sessions: u64,
+    processes: u64,
+    traced: bool,
+}
+
+/// A sender, a receiver and the path between them.
+pub(crate) struct Link {
+    pub(crate) sender: SenderEnd,
+    pub(crate) receiver: ReceiverEnd,
+    pub(crate) path: Path,
+    session: Option<u64>,
+}
+
+impl World {
+    pub(crate) fn new(scenario: Scenario, dice: Dice, traced: bool) -> Self {
+        let mut world = Self {
+            oracle: Oracle::new(scenario.start),
+            source: SharedSource::default(),
+            cluster: Arc::new(Mutex::new(Cluster::default())),
+            links: Vec::new(),
+            base: Instant::now(),
+            now: Duration::ZERO,
+            sessions: 0,
+            processes: 0,
+            scenario,
+            dice,
+            traced,
+        };
+        for lane in 0..world.scenario.lanes {
+            world.cluster.lock().unwrap().create(Place::State(lane));
+        }
+        for _ in 0..world.dice.within(1, 4) {
+            world.add_partition();
+        }
+        let records_before = world.dice.below(20);
+        (0..records_before).for_each(|_| world.source.lock().unwrap().append(&world.dice));
+        world.add_link();
+        world
+    }
+
+    /// The whole run: trouble, then peace, then the reckoning.
+    pub(crate) fn run(&mut self) -> Result<(), String> {
+        let poison_at = self.scenario.poisoned.then(|| self.dice.below(self.scenario.steps));
+        for step in 0..self.scenario.steps {
+            if poison_at == Some(step) {
+                self.source.lock().unwrap().append_poison(&self.dice);
+            }
+            self.befall(step);
+            self.step()?;
+        }
+        self.heal();
+        self.settle()
+    }
+
+    /// One step of time, of every process, and of the oracle.
+    pub(crate) fn step(&mut self) -> Result<(), String> {
+        self.now += match self.dice.below(100) {
+            0..3 => Duration::from_millis(self.dice.within(200, 2000)),
+            _ => Duration::from_millis(self.dice.within(1, 20)),
+        };
+        self.cluster.lock().unwrap().tick(self.now, &self.dice);
+        for index in 0..self.links.len() {
+            self.connect(index);
+            self.pump_receiver(index)?;
+            self.pump_sender(index)?;
+        }
+        self.check()
+    }
+
+    /// No more faults: what is left must bring everything over.
+    pub(crate) fn heal(&mut self) {
+        while self.links.len() > 1 {
+            let gone = self.dice.below(self.links.len() as u64) as usize;
+            self.trace(|| format!("link {gone} is killed for good"));
+            self.links.remove(gone);
+        }
+        let mut process = self.links[0].receiver.process.lock().unwrap();
+        (process.failing, process.dies_in) = (0, None);
+    }
+
+    /// Goes on until everything has arrived and nothing is held anywhere.
+    pub(crate) fn settle(&mut self) -> Result<(), String> {
+        for _ in 0..SETTLE_STEPS {
+            self.now += Duration::from_millis(80);
+            self.step()?;
+            let in_flight = self.links[0].sender.in_flight();
+            if in_flight == Some(0) && self.oracle.missing(&self.source.lock().unwrap()).is_none() {
+                return self.check_nothing_is_held();
+            }
+        }
+        let missing = self.oracle.missing(&self.source.lock().unwrap());
+        Err(format!("never settled: {missing:?}, in flight {:?}", self.links[0].sender.in_flight()))
+    }
+
+    /// Both processes of a link end and begin again.
+    pub(crate) fn restart(&mut self, index: usize) {
+        self.kill_sender(index);
+        self.replace_receiver(index);
+    }
+
+    fn check_nothing_is_held(&mut self) -> Result<(), String> {
+        let link = &mut self.links[0];
+        let (used, total) = link.sender.bank.usage();
+        let idle = u64::from(self.scenario.lanes) * self.scenario.packing().frame_bytes;
+        if used > idle {
+            return Err(format!("{used} of {total} credit in use, idle lanes need {idle}"));
+        }
+        let (held, decoded) = (link.receiver.held_bytes(), link.receiver.memory.held());
+        if (held, decoded) != (0, 0) {
+            return Err(format!("the idle receiver holds {held} bytes of frames, {decoded} of decoded ones"));
+        }
+        link.sender.disconnect();
+        match link.sender.bank.usage().0 {
+            0 => Ok(()),
+            used => Err(format!("{used} bytes of credit were never freed")),
+        }
+    }
+
+    fn befall(&mut self, step: u64) {
+        if self.dice.chance(400) {
+            self.source.lock().unwrap().append(&self.dice);
+        }
+        if self.dice.chance(15) {
+            self.add_partition();
+        }
+        match self.scenario.second {
+            Some((from, _)) if from == step => self.add_link(),
+            Some((_, until)) if until == step && self.links.len() > 1 => {
+                let gone = self.dice.below(2) as usize;
+                self.trace(|| format!("link {gone} of 2 is killed"));
+                self.links.remove(gone);
+            }
+            _ => {}
+        }
+        let index = self.dice.below(self.links.len() as u64) as usize;
+        if self.dice.chance(self.scenario.losing) {
+            self.lose_session(index);
+        }
+        if self.dice.chance(self.scenario.killing) {
+            self.kill_sender(index);
+        }
+        if self.dice.chance(self.scenario.killing) {
+            let calls = self.dice.below(40);
+            self.trace(|| format!("receiver {index} dies {calls} calls from now"));
+            self.links[index].receiver.process.lock().unwrap().dies_in = Some(calls);
+        }
+    }
+
+    fn add_partition(&mut self) {
+        let topic = ["orders", "payments", "refunds"][self.dice.below(3) as usize];
+        let mut source = self.source.lock().unwrap();
+        let partition = source.partitions(&topic.into());
+        source.add_partition(topic, &self.dice);
+        self.oracle.note_partition((topic.into(), partition), self.scenario.lanes);
+    }
+
+    fn add_link(&mut self) {
+        self.processes += 1;
+        let link = Link {
+            sender: SenderEnd::new(&self.scenario, &self.source, &self.dice),
+            receiver: ReceiverEnd::new(&self.scenario, &self.cluster, &self.dice, self.processes),
+            path: Path::new(self.dice.clone()),
+            session: None,
+        };
+        self.links.push(link);
+        self.trace(|| "a link is started".to_owned());
+    }
+
+    fn lose_session(&mut self, index: usize) {
+        self.trace(|| format!("session of link {index} is lost"));
+        let link = &mut self.links[index];
+        link.path.lose(self.now);
+        link.session = None;
+    }
+
+    fn kill_sender(&mut self, index: usize) {
+        self.lose_session(index);
+        self.trace(|| format!("sender {index} is killed"));
+        self.links[index].sender = SenderEnd::new(&self.scenario, &self.source, &self.dice);
+    }
+
+    fn replace_receiver(&mut self, index: usize) {
+        self.lose_session(index);
+        self.trace(|| format!("receiver {index} is dead"));
+        self.processes += 1;
+        self.links[index].receiver = ReceiverEnd::new(&self.scenario, &self.cluster, &self.dice, self.processes);
+    }
+
+    /// Each end notices in its own time that the session is over; then the sender dials.
+    fn connect(&mut self, index: usize) {
+        let link = &mut self.links[index];
+        if link.sender.session.is_some() && link.sender.session != link.session && self.dice.chance(200) {
+            link.sender.disconnect();
+        }
+        if link.receiver.session.is_some() && link.receiver.session != link.session && self.dice.chance(200) {
+            link.receiver.disconnect();
+        }
+        if link.sender.session.is_none() && self.dice.chance(300) {
+            self.sessions += 1;
+            let session = self.sessions;
+            link.session = Some(session);
+            link.receiver.accept(session);
+            for message in link.sender.connect(session, self.scenario.credit()) {
+                link.path.send_to_receiver(self.now, message);
+            }
+            self.trace(|| format!("session {session} of link {index} begins"));
+        }
+    }
+
+    fn pump_receiver(&mut self, index: usize) -> Result<(), String> {
+        let link = &mut self.links[index];
+        while let Some(message) = link.path.poll_to_receiver(self.now) {
+            link.receiver.handle(message)?;
+        }
+        while let Some(frame) = link.path.poll_stray(self.now).or_else(|| link.path.poll_frame(self.now)) {
+            link.receiver.handle_frame(frame)?;
+        }
+        let replies = link.receiver.pump()?;
+        if link.receiver.process.lock().unwrap().dead {
+            self.replace_receiver(index);
+            return self.check();
+        }
+        self.check()?;
+        for reply in replies {
+            self.trace(|| format!("link {index}: {reply:?}"));
+            let link = &mut self.links[index];
+            self.oracle.check_reply(&reply)?;
+            if link.session.is_some() && link.session == link.receiver.session {
+                link.path.send_to_sender(self.now, reply);
+            }
+        }
+        Ok(())
+    }
+
+    fn pump_sender(&mut self, index: usize) -> Result<(), String> {
+        let link = &mut self.links[index];
+        while let Some(message) = link.path.poll_to_sender(self.now) {
+            link.sender.handle(message, self.now);
+        }
+        let mut messages = if self.dice.chance(300) { link.sender.offer(self.now) } else { Vec::new() };
+        let (halts, frames) = link.sender.pump(self.base + self.now);
+        messages.extend(halts);
+        let (used, total) = link.sender.bank.usage();
+        if used > total {
+            return Err(format!("{used} bytes of credit in use, there are {total}"));
+        }
+        for bytes in frames {
+            let frame = Frame::decode(bytes.clone()).map_err(|error| error.to_string())?;
+            self.oracle.note_frame(&frame);
+            if self.traced {
+                eprintln!("{:?} link {index}: {frame:?}", self.now);
+            }
+            if link.session.is_some() && link.session == link.sender.session {
+                link.path.send_frame(self.now, bytes);
+            }
+        }
+        for message in messages {
+            self.oracle.note_message(&message);
+            if link.session.is_some() && link.session == link.sender.session {
+                link.path.send_to_receiver(self.now, message);
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&mut self) -> Result<(), String> {
+        self.oracle.check(&self.source.lock().unwrap(), &self.cluster.lock().unwrap())
+    }
+
+    fn trace(&self, line: impl FnOnce() -> String) {
+        if self.traced {
+            eprintln!("{:?} {}", self.now, line());
+        }
+    }
+}
