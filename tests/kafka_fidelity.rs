@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use harness::cluster::{Cluster, Pair};
 use harness::files::LinkFiles;
 use harness::raw::{self, RawRecord};
+use harness::reader::{Isolation, read};
 use harness::record::Record;
 use harness::{journal, topics, verify, wait};
 use proptest::collection::vec;
@@ -47,7 +48,7 @@ fn header() -> impl Strategy<Value = (Vec<u8>, Option<Vec<u8>>)> {
     (key, bytes(40))
 }
 
-/// All that brokers take: none, before 1970, long ago, now, far ahead. But not 0: see the test of that.
+/// None, long ago, now, far ahead. Not 0 and nothing before 1970: see the tests of those.
 fn timestamp() -> impl Strategy<Value = i64> {
     prop_oneof![
         Just(-1),
@@ -99,6 +100,23 @@ fn keys_values_headers_and_timestamps_arrive_byte_for_byte() -> Result<()> {
     Ok(())
 }
 
+/// No client library writes one, but brokers take it, as long as they need not encode it anew.
+#[test]
+fn timestamps_before_1970_arrive() -> Result<()> {
+    let pair = Pair::shared()?;
+    let kept: Vec<_> = CONFIGS.iter().copied().filter(|(key, _)| *key != "compression.type").collect();
+    let topic = topics::create_unique_with(&pair.source, "before", 1, &kept)?;
+    let files = LinkFiles::new("before", &pair.source, &pair.target, &[&topic])?;
+    let (_receiver, _sender) = (files.receiver.start()?, files.sender.start()?);
+    let record = |timestamp| RawRecord { timestamp, key: None, value: Some(vec![7]), headers: Vec::new() };
+    raw::append(&pair.source, &topic, 0, &[-5, -86_400_000, -2_208_988_800_000].map(record))?;
+    let expected = read(&pair.source, &[&topic], Isolation::Committed)?;
+    ensure!(expected.len() == 3);
+    verify::wait_until_delivered(&expected, &pair.target, "{topic}", DELIVERED)?;
+    verify::ensure_exactly_once(&expected, &pair.target, "{topic}")?;
+    Ok(())
+}
+
 #[test]
 fn records_of_8_mib_arrive() -> Result<()> {
     let pair = Pair::shared()?;
@@ -133,10 +151,10 @@ fn a_timestamp_of_0_arrives_as_1_ms_and_is_counted_and_a_header_key_ends_at_its_
         value: Some(b"value".to_vec()),
         headers: vec![(header.to_vec(), Some(b"kept".to_vec()))],
     };
-    let batch = [record(0, b"plain"), record(5, b"n\0ul"), record(0, b"plain"), record(-5, b"plain")];
+    let batch = [record(0, b"plain"), record(5, b"n\0ul"), record(0, b"plain"), record(1, b"plain")];
     raw::append(&pair.source, &topic, 0, &batch)?;
     let found = arrived(&pair.target, &topic, 0, batch.len())?;
-    ensure!(found == [record(1, b"plain"), record(5, b"n"), record(1, b"plain"), record(-5, b"plain")], "{found:?}");
+    ensure!(found == [record(1, b"plain"), record(5, b"n"), record(1, b"plain"), record(1, b"plain")], "{found:?}");
     let status = receiver.admin.wait_for("the counts", DELIVERED, |status| status["links"][0]["counts"]["records"] == 4)?;
     let altered = status["links"][0]["counts"]["timestamps_altered"].as_u64().context("not counted")?;
     ensure!(altered == 2, "{altered} timestamps altered");

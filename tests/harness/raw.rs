@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::cluster::Cluster;
+use crate::wait::until_ok;
 
 /// Api keys and the versions spoken: the oldest that Kafka 4 still takes, before flexible encodings.
 const PRODUCE: (i16, i16) = (0, 3);
@@ -22,6 +23,9 @@ const BATCH_PREFIX: usize = 12;
 /// The attribute of a transaction marker's batch, and those that name a codec.
 const CONTROL: i16 = 0x20;
 const CODEC: i16 = 0x07;
+
+/// Unknown partition, no leader, another leader.
+const NO_LEADER: [i16; 3] = [3, 5, 6];
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -38,9 +42,19 @@ pub struct RawRecord {
     pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
-/// Appends `records` to a partition, as one uncompressed batch. What the broker refuses is an error.
+/// Appends `records` to a partition, as one uncompressed batch. What the broker refuses is an error, unless it
+/// does not lead the partition yet: topics are created faster than brokers take them up.
 pub fn append(cluster: &Cluster, topic: &str, partition: i32, records: &[RawRecord]) -> Result<()> {
     let batch = batch_of(records);
+    until_ok(&format!("a leader of {topic}/{partition}"), TIMEOUT, || match send(cluster, topic, partition, &batch)? {
+        0 => Ok(Some(())),
+        code if NO_LEADER.contains(&code) => Ok(None),
+        code => bail!("{topic}/{partition} refuses a batch: error code {code}"),
+    })
+}
+
+/// Sends a batch; the broker's error code.
+fn send(cluster: &Cluster, topic: &str, partition: i32, batch: &[u8]) -> Result<i16> {
     let mut body = Vec::new();
     put_string(&mut body, None);
     body.extend((-1i16).to_be_bytes());
@@ -53,9 +67,7 @@ pub fn append(cluster: &Cluster, topic: &str, partition: i32, records: &[RawReco
     answer.take(4)?;
     answer.string()?;
     answer.take(4 + 4)?;
-    let code = answer.i16()?;
-    ensure!(code == 0, "{topic}/{partition} refuses a batch: error code {code}");
-    Ok(())
+    answer.i16()
 }
 
 /// All records of a partition from its start, markers left out.
