@@ -155,7 +155,8 @@ fn a_timestamp_of_0_arrives_as_1_ms_and_is_counted_and_a_header_key_ends_at_its_
     raw::append(&pair.source, &topic, 0, &batch)?;
     let found = arrived(&pair.target, &topic, 0, batch.len())?;
     ensure!(found == [record(1, b"plain"), record(5, b"n"), record(1, b"plain"), record(1, b"plain")], "{found:?}");
-    let status = receiver.admin.wait_for("the counts", DELIVERED, |status| status["links"][0]["counts"]["records"] == 4)?;
+    let status =
+        receiver.admin.wait_for("the counts", DELIVERED, |status| status["links"][0]["counts"]["records"] == 4)?;
     let altered = status["links"][0]["counts"]["timestamps_altered"].as_u64().context("not counted")?;
     ensure!(altered == 2, "{altered} timestamps altered");
     Ok(())

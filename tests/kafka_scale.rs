@@ -10,7 +10,7 @@ use harness::guard::Signal;
 use harness::journal::Load;
 use harness::process::Process;
 use harness::record::Contents;
-use harness::{topics, verify};
+use harness::{topics, verify, wait};
 
 const DELIVERED: Duration = Duration::from_secs(120);
 
@@ -40,7 +40,8 @@ fn a_sender_stays_within_its_memory_while_its_receiver_stands_still_before_a_bac
     let mut files = LinkFiles::new("stall", &pair.source, &pair.target, &[&topic])?;
     files.sender.set("", "memory", "\"128 MiB\"");
     let (mut receiver, sender) = (files.receiver.start()?, files.sender.start()?);
-    receiver.admin.wait_for("records to flow", DELIVERED, |status| status["links"][0]["counts"]["records"] != 0)?;
+    let flows = |status: &serde_json::Value| status["links"][0]["counts"]["records"].as_u64() > Some(0);
+    receiver.admin.wait_for("records to flow", DELIVERED, flows)?;
     receiver.signal(Signal::Stop);
     let stopped = Instant::now();
     let mut most = 0;
@@ -52,7 +53,8 @@ fn a_sender_stays_within_its_memory_while_its_receiver_stands_still_before_a_bac
     verify::wait_until_delivered(&backlog, &pair.target, "{topic}", DELIVERED * 5)?;
     verify::ensure_exactly_once(&backlog, &pair.target, "{topic}")?;
     let peak = sender.resident_peak()?;
-    println!("sender: {} MiB while stalled, {} MiB at most", most >> 20, peak >> 20);
+    let sent = sender.admin.status()?["totals"]["raw_bytes"].as_u64().unwrap_or(0);
+    println!("sender: {} MiB while stalled, {} MiB at most, of {} MiB sent", most >> 20, peak >> 20, sent >> 20);
     println!("receiver: {} MiB at most", receiver.resident_peak()? >> 20);
     ensure!(peak <= MEMORY + BESIDE, "{peak} bytes resident of {MEMORY} and {BESIDE} beside");
     Ok(())
@@ -76,15 +78,20 @@ fn a_link_of_2000_partitions_starts_within_15_s_and_idles_at_a_tenth_of_a_core_p
     let pair = Pair::shared()?;
     let stem = topics::unique("scale");
     let names: Vec<String> = (0..TOPICS).map(|n| format!("{stem}.{n}")).collect();
+    let since = Instant::now();
     for name in &names {
         topics::create(&pair.source, name, PARTITIONS, &[])?;
     }
+    // A broker takes partitions up long after it has answered that they are created.
+    let count = || names.iter().map(|name| topics::partitions(&pair.source, name)).sum::<Result<usize>>();
+    wait::until("the source to have every partition", DELIVERED, || count().ok().filter(|&count| count == ALL))?;
+    let created = since.elapsed();
     let files = LinkFiles::new("scale", &pair.source, &pair.target, &[&format!("{stem}\\..*")])?;
     let receiver = files.receiver.start()?;
     let since = Instant::now();
     let mut sender = files.sender.start()?;
-    // The target has 2,000 partitions to create, which is its own time.
-    println!("first start, topics created: {:?}", reads_after(&sender, ALL, since)?);
+    let first = reads_after(&sender, ALL, since)?;
+    println!("first start: {first:?}; the source took {created:?} to create as many partitions as the target then does");
     sender.kill();
     drop(sender);
     let since = Instant::now();
@@ -102,6 +109,7 @@ fn a_link_of_2000_partitions_starts_within_15_s_and_idles_at_a_tenth_of_a_core_p
     let (sends, receives) = ((after.0 - before.0) / idle, (after.1 - before.1) / idle);
     println!("idle: sender {:.1} % of a core, receiver {:.1} %", sends * 100.0, receives * 100.0);
     println!("memory: sender {} MiB, receiver {} MiB", sender.resident()? >> 20, receiver.resident()? >> 20);
+    ensure!(first <= STARTED + created, "first started only after {first:?}, of which creation may take {created:?}");
     ensure!(started <= STARTED, "started only after {started:?}");
     ensure!(sends <= CORES && receives <= CORES, "idle, the sender uses {sends:.3} cores, the receiver {receives:.3}");
     Ok(())

@@ -35,7 +35,9 @@ fn wait_until_joined(sender: &Process, partitions: usize) -> Result<()> {
 
 /// How long after `since` the target partition shows a record to a reader of committed ones.
 fn shown_after(target: &Cluster, topic: &str, partition: i32, since: Instant) -> Result<Duration> {
-    let shown = || Some(read(target, &[topic], Isolation::Committed).ok()?.partition(topic, partition).len()).filter(|n| *n > 0);
+    let shown = || {
+        Some(read(target, &[topic], Isolation::Committed).ok()?.partition(topic, partition).len()).filter(|n| *n > 0)
+    };
     wait::until(&format!("{topic}/{partition} to be carried"), DELIVERED, shown)?;
     Ok(since.elapsed())
 }
@@ -109,7 +111,10 @@ fn a_target_topic_has_the_source_topics_partitions_and_the_configs_that_make_sen
     for (key, value) in copied.iter().chain(&timestamps) {
         ensure!(found.get(*key).is_some_and(|found| found == value), "{key} is {:?}, not {value}", found.get(*key));
     }
-    ensure!(found.get("flush.messages").context("flush.messages")? != "1000", "placement and durability are the target's own");
+    ensure!(
+        found.get("flush.messages").context("flush.messages")? != "1000",
+        "placement and durability are the target's own"
+    );
     Ok(())
 }
 
@@ -160,7 +165,9 @@ fn a_partition_and_a_record_at_the_size_limit_join_while_frames_are_in_flight() 
         timestamp: 1_700_000_000_000,
     };
     let mut all = journal::write(&pair.source, &topic, 3, std::slice::from_ref(&largest))?.written;
-    all.merge(&journal::write(&pair.source, &topic, 0, std::slice::from_ref(&Record { timestamp: 1, ..largest }))?.written);
+    all.merge(
+        &journal::write(&pair.source, &topic, 0, std::slice::from_ref(&Record { timestamp: 1, ..largest }))?.written,
+    );
     flows(2_000)?;
     all.merge(&load.stop()?.written);
     verify::wait_until_delivered(&all, &pair.target, "{topic}", DELIVERED)?;
