@@ -54,9 +54,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Runs the demo. Success means that nothing was lost, doubled, reordered or changed.
 pub(crate) fn run(demo: &Demo) -> Result<(), Failure> {
     if std::env::var_os("RUST_LOG").is_some() {
-        LogSettings { level: Level::Info, format: Format::Text }.start().map_err(Failure::other)?;
+        LogSettings { level: Level::Info, format: Format::Text }.start().map_err(Failure::failed)?;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::other)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
     let result = runtime.block_on(async {
         let (trigger, shutdown) = shutdown::channel();
         tokio::spawn(obey_interrupts(trigger));
@@ -69,8 +69,8 @@ pub(crate) fn run(demo: &Demo) -> Result<(), Failure> {
     runtime.shutdown_timeout(Duration::from_millis(500));
     match result {
         Ok(true) => Ok(()),
-        Ok(false) => Err(Failure::Other("the link broke its promise; see above".to_owned())),
-        Err(error) => Err(Failure::Other(format!("demo: {error:#}"))),
+        Ok(false) => Err(Failure::Failed("the link broke its promise; see above".to_owned())),
+        Err(error) => Err(Failure::Failed(format!("demo: {error:#}"))),
     }
 }
 

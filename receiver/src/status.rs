@@ -211,6 +211,7 @@ impl std::ops::Add for Counts {
             frames_dropped: self.frames_dropped + other.frames_dropped,
             runs_dropped: self.runs_dropped + other.runs_dropped,
             halts: self.halts + other.halts,
+            timestamps_altered: self.timestamps_altered + other.timestamps_altered,
         }
     }
 }

@@ -252,7 +252,8 @@ impl Board {
             wire: inner.wire.plus(channel),
             credit_used_bytes: credit.map(|(used, _)| used),
             credit_bytes: credit.map(|(_, total)| total),
-            lag_records: inner.lag.map(|lag| lag.records),
+            // On standby another sender moves the positions.
+            lag_records: inner.lag.filter(|_| !matches!(inner.state, State::Standby { .. })).map(|lag| lag.records),
             totals: lanes.iter().fold(Totals::default(), |sum, lane| sum + lane.totals),
             in_flight_bytes: lanes.iter().map(|lane| lane.in_flight_bytes).sum(),
             lanes: lanes.len(),

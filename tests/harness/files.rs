@@ -122,7 +122,7 @@ impl Side {
     }
 
     /// Sets a key to a TOML value (strings with their quotes). The table is `""` for keys above all tables,
-    /// `"[links]"` for a `[[links]]`. Counts from the next start on.
+    /// `"[links]"` for a `[[links]]`, `"[links]#2"` for another one. Counts from the next start on.
     pub fn set(&mut self, table: &str, key: &str, value: &str) -> &mut Self {
         let index = self.tables.iter().position(|(name, _)| name == table).unwrap_or_else(|| {
             self.tables.push((table.to_owned(), Vec::new()));
@@ -146,7 +146,8 @@ impl Side {
         let mut text = String::new();
         for (table, entries) in &self.tables {
             if !table.is_empty() {
-                let _ = writeln!(text, "\n[{table}]");
+                let (header, _) = table.split_once('#').unwrap_or((table, ""));
+                let _ = writeln!(text, "\n[{header}]");
             }
             for (key, value) in entries {
                 let _ = writeln!(text, "{key} = {value}");
