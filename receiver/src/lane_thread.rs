@@ -83,7 +83,7 @@ pub struct View {
     pub counts: Counts,
     /// Compressed bytes held.
     pub held_bytes: u64,
-    /// Set while the target fails: since when, and what it said.
+    /// Why records do not flow: what the target says while it fails, or that the lane is another receiver's.
     pub trouble: Option<String>,
 }
 
@@ -114,6 +114,7 @@ pub struct LaneThread<T> {
 struct Running {
     session: Option<(SessionId, mpsc::Sender<Reply>)>,
     retry: Option<(Instant, Duration)>,
+    trouble: Option<String>,
     stopping: bool,
 }
 
@@ -177,6 +178,7 @@ impl<T: LaneTarget> LaneThread<T> {
 
     fn open(&mut self, running: &mut Running, terms: Arc<Terms>, knowledge: Arc<Knowledge>) {
         let lane = self.lane.id();
+        running.trouble = None;
         match self.lane.open(terms, knowledge) {
             Ok(epoch) => {
                 tracing::debug!(%lane, %epoch, "lane open");
@@ -185,6 +187,7 @@ impl<T: LaneTarget> LaneThread<T> {
             Err(OpenError::Refused { code, detail }) => running.reply(Reply::Refused(code, detail)),
             Err(OpenError::Target(error)) => {
                 tracing::warn!(%lane, %error, "could not open lane");
+                running.trouble = Some(error.to_string());
                 let (reason, detail) = (LaneClosedReason::TargetFailed, error.to_string());
                 running.reply(Reply::Message(Control::LaneClosed { lane, epoch: Epoch(0), reason, detail }));
             }
@@ -213,6 +216,7 @@ impl<T: LaneTarget> LaneThread<T> {
             Err(LaneError::Target(error)) => {
                 let lane = self.lane.id();
                 tracing::warn!(%lane, %error, "transaction failed; asking the target what became of it");
+                running.trouble = Some(error.to_string());
                 let wait = running.retry.map_or(Duration::ZERO, |(_, wait)| wait);
                 running.retry = Some((Instant::now() + wait, wait));
             }
@@ -232,7 +236,9 @@ impl<T: LaneTarget> LaneThread<T> {
             return Some(due - now);
         }
         let lane = self.lane.id();
-        match self.lane.recover() {
+        let recovered = self.lane.recover();
+        running.trouble = recovered.as_ref().err().map(ToString::to_string);
+        match recovered {
             Ok(()) => tracing::info!(%lane, "lane recovered; replaying what it holds"),
             Err(RecoverError::Target(error)) => {
                 let next = (wait * 2).clamp(RETRY_MIN, RETRY_MAX);
@@ -267,7 +273,7 @@ impl<T: LaneTarget> LaneThread<T> {
         view.epoch = self.lane.epoch();
         view.counts = self.lane.counts();
         view.held_bytes = self.lane.held_bytes();
-        view.trouble = (self.lane.needs_recovery() && running.retry.is_some()).then(|| "target fails".to_owned());
+        view.trouble.clone_from(&running.trouble);
     }
 }
 

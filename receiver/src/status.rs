@@ -52,7 +52,7 @@ pub struct LinkStatus {
     pub counts: Counts,
     /// Compressed bytes held until they are committed.
     pub held_bytes: u64,
-    /// What the target says to lanes that fail.
+    /// Why lanes stand still: what the target says to them, or that another receiver opened them.
     pub trouble: Vec<String>,
 }
 

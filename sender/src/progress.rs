@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
-use wire::control::Control;
+use wire::control::{Control, LaneClosedReason};
 use wire::ids::{Epoch, Position, Slot};
 
 use crate::lane::OutFrame;
@@ -22,6 +22,7 @@ struct Inner {
     totals: Totals,
     in_flight_bytes: u64,
     drained: bool,
+    closed: Option<Closed>,
     halted: Vec<Halted>,
 }
 
@@ -51,6 +52,15 @@ pub struct Halted {
     pub detail: String,
 }
 
+/// Why the receiver closed a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Closed {
+    /// `target-failed`, `superseded` (another receiver opened the lane), `refused` or `session-ended`.
+    pub reason: &'static str,
+    /// The receiver's words.
+    pub detail: String,
+}
+
 /// One lane at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
@@ -62,6 +72,8 @@ pub struct Snapshot {
     pub in_flight_bytes: u64,
     /// Partitions being read, and up to where each is known to be committed.
     pub committed: Vec<(SourcePartition, Position)>,
+    /// Why the receiver closed it, until it is open again.
+    pub closed: Option<Closed>,
     /// Partitions that an error stopped.
     pub halted: Vec<Halted>,
 }
@@ -73,6 +85,7 @@ impl Progress {
         inner.epoch = Some(epoch);
         inner.partitions.clear();
         inner.halted.clear();
+        inner.closed = None;
         inner.in_flight_bytes = 0;
     }
 
@@ -82,6 +95,17 @@ impl Progress {
         inner.epoch = None;
         inner.partitions.clear();
         inner.in_flight_bytes = 0;
+    }
+
+    /// The receiver closed the lane; shown until it is open again.
+    pub fn record_closed(&self, reason: LaneClosedReason, detail: &str) {
+        let reason = match reason {
+            LaneClosedReason::TargetFailed => "target-failed",
+            LaneClosedReason::Superseded => "superseded",
+            LaneClosedReason::Refused => "refused",
+            LaneClosedReason::SessionEnded => "session-ended",
+        };
+        self.lock().closed = Some(Closed { reason, detail: detail.to_owned() });
     }
 
     /// Partitions are read from their committed positions on.
@@ -156,6 +180,7 @@ impl Progress {
             totals: inner.totals,
             in_flight_bytes: inner.in_flight_bytes,
             committed: inner.partitions.values().cloned().collect(),
+            closed: inner.closed.clone(),
             halted: inner.halted.clone(),
         }
     }
