@@ -3,7 +3,7 @@
 use std::env;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use harness::cluster::Pair;
@@ -12,10 +12,13 @@ use harness::journal::Load;
 use harness::reader::{Isolation, read};
 use harness::{topics, verify};
 use receiver_with_kill_point::KillPoint;
+use serde_json::Value;
 
 mod receiver_with_kill_point;
 
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Far below the 30 s after which the target gives up the dead receiver's transaction by itself.
+const RESUMED: Duration = Duration::from_secs(15);
 const RECORDS: u64 = 20_000;
 /// Past the first transaction, so that there are positions to be wrong about.
 const DIES_AFTER: u64 = 6_000;
@@ -62,6 +65,12 @@ fn kill_at(point: KillPoint) -> Result<usize> {
     ensure!(doomed.wait(PATIENCE)? == KILLED, "the receiver ended, and not by SIGKILL");
 
     let receiver = files.receiver.start()?;
+    let restarted = Instant::now();
+    let flows = |status: &Value| status["links"][0]["counts"]["records"].as_u64() > Some(0);
+    receiver.admin.wait_for("records to be committed", PATIENCE, flows)?;
+    let stood = restarted.elapsed();
+    println!("killed {point:?}: committing again after {stood:.1?}");
+    ensure!(stood < RESUMED, "records stood still for {stood:?} after a kill {point:?}");
     let written = load.finish()?.written;
     verify::wait_until_delivered(&written, &pair.target, "{topic}", PATIENCE)?;
     verify::ensure_exactly_once(&written, &pair.target, "{topic}")?;

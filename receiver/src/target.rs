@@ -71,9 +71,10 @@ pub enum TargetError {
 /// transaction's outcome unknown: the only way on is [`LaneTarget::discard`], [`LaneTarget::fence`] and
 /// [`LaneTarget::read_state`]. There is no abort (kafka-client research §8: aborts race).
 pub trait LaneTarget: Send {
-    /// Reads the lane's state partition, `read_committed`, up to the high watermark at the time of the
-    /// call, and folds it: at most one entry per key, tombstones left out. Fails where the last stable
-    /// offset stays below that watermark: somebody else writes there.
+    /// Reads the lane's state partition, `read_committed`, and folds it: at most one entry per key,
+    /// tombstones left out. While fenced, up to the high watermark at the time of the call; fails where the
+    /// last stable offset stays below that: somebody else writes there. Before the fence, up to the last
+    /// stable offset, without waiting for what only the fence decides.
     fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError>;
 
     /// Makes a new producer with the lane's transactional id and initialises it: earlier owners are

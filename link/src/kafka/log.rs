@@ -64,14 +64,15 @@ impl LogReader {
         Ok(Self { consumer, catalog })
     }
 
-    /// All committed records of a partition, in order, from its start at least up to the high watermark
-    /// at the time of the call.
+    /// All committed records of a partition, in order, from its start at least up to where it ended for a
+    /// reader of `end` at the time of the call: the last stable offset, which is there at once, or the high
+    /// watermark, which waits until transactions before it are decided.
     ///
     /// # Errors
     /// See [`LogError`].
-    pub fn read(&self, topic: &str, partition: i32) -> Result<Vec<Entry>, LogError> {
+    pub fn read(&self, topic: &str, partition: i32, end: Isolation) -> Result<Vec<Entry>, LogError> {
         let asked = TopicPartition { topic: topic.to_owned(), partition };
-        let bounds = self.catalog.bounds(&[asked], Isolation::Uncommitted)?;
+        let bounds = self.catalog.bounds(&[asked], end)?;
         let mut entries = Vec::new();
         let Some(bounds) = bounds.first().filter(|bounds| bounds.start < bounds.end) else {
             return Ok(entries);

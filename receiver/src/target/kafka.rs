@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use link::catalog::Isolation;
 use link::kafka::log::{LogError, LogReader};
 use link::kafka::producer::{ProduceError, Producer, ProducerConfig};
 use link::kafka::{KafkaError, KafkaFault, Properties};
@@ -118,7 +119,9 @@ impl KafkaLane {
 
 impl LaneTarget for KafkaLane {
     fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError> {
-        let log = self.log.read(&self.state_topic, self.partition()).map_err(|error| match error {
+        // Before the fence an open transaction may be a dead owner's: only its time-out or the fence ends it.
+        let end = if self.producer.is_some() { Isolation::Uncommitted } else { Isolation::Committed };
+        let log = self.log.read(&self.state_topic, self.partition(), end).map_err(|error| match error {
             LogError::Kafka(error) => error.into(),
             error => self.untrusted(error),
         })?;
