@@ -83,7 +83,7 @@ pub struct View {
     pub counts: Counts,
     /// Compressed bytes held.
     pub held_bytes: u64,
-    /// Set while the target fails: what it said.
+    /// Why records do not flow: what the target says while it fails, or that the lane is another receiver's.
     pub trouble: Option<String>,
 }
 
@@ -118,7 +118,7 @@ struct Running {
     session: Option<(SessionId, mpsc::Sender<Reply>)>,
     retry: Option<(Instant, Duration)>,
     committed: Option<Instant>,
-    /// What the target said when it last failed.
+    /// Why records do not flow.
     trouble: Option<String>,
     stopping: bool,
 }
@@ -190,6 +190,7 @@ impl<T: LaneTarget> LaneThread<T> {
 
     fn open(&mut self, running: &mut Running, terms: Arc<Terms>, knowledge: Arc<Knowledge>) {
         let lane = self.lane.id();
+        running.trouble = None;
         match self.lane.open(terms, knowledge) {
             Ok(epoch) => {
                 tracing::debug!(%lane, %epoch, "lane open");
@@ -267,10 +268,12 @@ impl<T: LaneTarget> LaneThread<T> {
             }
             Err(error @ RecoverError::Superseded { .. }) => {
                 tracing::error!(%lane, %error, "lane contested: another receiver opened it");
+                running.trouble = Some(format!("lane {lane} is contested: {error}"));
                 self.lane.close(LaneClosedReason::Superseded, &error.to_string());
             }
             Err(error @ RecoverError::Diverged { .. }) => {
                 tracing::error!(%lane, %error, "stored positions are not ours; opening the lane again");
+                running.trouble = Some(format!("lane {lane}: {error}"));
                 self.lane.close(LaneClosedReason::TargetFailed, &error.to_string());
             }
         }

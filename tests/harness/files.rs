@@ -141,6 +141,12 @@ impl Side {
         self
     }
 
+    /// The value of a key, as it was set.
+    pub fn get(&self, table: &str, key: &str) -> Option<&str> {
+        let (_, entries) = self.tables.iter().find(|(name, _)| name == table)?;
+        entries.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
     /// The file as it would be written.
     pub fn toml(&self) -> String {
         let mut text = String::new();
@@ -167,8 +173,13 @@ impl Side {
     pub fn start(&self) -> Result<Process> {
         let mut command = Command::new(binary()?);
         command.arg(self.command).arg(self.write()?);
+        self.start_as(&mut command)
+    }
+
+    /// As [`Side::start`], as another program, which finds its file by itself.
+    pub fn start_as(&self, command: &mut Command) -> Result<Process> {
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
-        Process::start(&command, &self.dir.join(format!("{}.log", self.name)), self.admin)
+        Process::start(command, &self.dir.join(format!("{}.log", self.name)), self.admin)
     }
 }
 
