@@ -1,5 +1,8 @@
 //! The demo proves itself: with nothing but the binary, everything that was sent arrives.
 
+// What a test unwraps, it asserts.
+#![allow(clippy::unwrap_used)]
+
 use std::process::Command;
 
 #[test]
