@@ -19,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "role", rename_all = "lowercase")]
 enum Answer {
-    Sender(sender::status::Status),
+    Sender(Box<sender::status::Status>),
     Receiver(receiver::status::Status),
 }
 

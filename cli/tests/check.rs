@@ -20,15 +20,15 @@ struct Peer {
 }
 
 fn peer(place: &Place, pki: &str) -> Peer {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let of = |name: &str| place.path().join(pki).join(name);
     let files = TlsFiles { ca: of("ca.pem"), certificate: of("receiver.pem"), key: of("receiver.key") };
-    let credentials = Credentials::load(&files, End::Server, link::tls::now()).unwrap();
+    let credentials = Credentials::load(&files, End::Server, link::tls::now()).expect("certificates");
     let settings = EndpointSettings { rate: None, memory: Size::from_bytes(64 << 20), uni_streams: 16 };
     let guard = runtime.enter();
-    let endpoint = listen("127.0.0.1:0".parse().unwrap(), &credentials, &settings).unwrap();
+    let endpoint = listen(SocketAddr::from(([127, 0, 0, 1], 0)), &credentials, &settings).expect("an endpoint");
     drop(guard);
-    let address = endpoint.local_addr().unwrap();
+    let address = endpoint.local_addr().expect("an address");
     let (seen, streams) = tokio::sync::mpsc::channel(8);
     runtime.spawn(async move {
         while let Some(incoming) = endpoint.accept().await {

@@ -109,7 +109,8 @@ pub struct Status {
     pub halted: Vec<Halted>,
     /// Each lane by its number.
     pub by_lane: Vec<LaneStatus>,
-    /// How often sessions and attempts at one ended, by close code; `LOST` where there was none.
+    /// How often sessions and attempts at one ended, by close code; `LOST` and `BARRED` where there
+    /// was none.
     pub closes: BTreeMap<String, u64>,
 }
 

@@ -94,7 +94,7 @@ async fn dial(findings: &mut Findings, config: &Config, credentials: &Credential
         Ok(dialer) => dialer,
         Err(error) => return findings.failed("receiver", error, "compare `certificate`, `key` and `ca` in [tls]"),
     };
-    let server_name = config.wan.server_name.as_ref().map(|name| &**name);
+    let server_name = config.wan.server_name.as_deref();
     let dialled = match dialer.dial(&config.wan.receiver, server_name).await {
         Ok(dialled) => dialled,
         Err(DialError { faults }) => {

@@ -1,7 +1,7 @@
 //! Runs the real binary, where no Kafka is: config files, free ports, signals, and what it printed.
 
-// Each test binary uses its own part.
-#![allow(dead_code)]
+// Each test binary uses its own part; and what fails here fails the test that asked for it.
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
