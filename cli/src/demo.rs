@@ -47,7 +47,7 @@ const SENDER_AT: f64 = 0.35;
 const RECEIVER_AT: f64 = 0.65;
 
 /// After the load has ended, records that do not come for so long will not come.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const LOOK: Duration = Duration::from_millis(100);
 

@@ -119,6 +119,13 @@ impl Screen {
     }
 }
 
+impl Drop for Screen {
+    /// What others write next begins on a line of its own.
+    fn drop(&mut self) {
+        self.end_line();
+    }
+}
+
 impl Inner {
     fn line(&mut self, now: Instant, counts: &Counts, wire_bytes: u64) -> String {
         self.arrived.push_back((now, counts.arrived));
