@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, bail, ensure};
 use harness::cluster::Pair;
 use harness::files::LinkFiles;
 use harness::journal::Load;
@@ -25,40 +25,48 @@ const DIES_AFTER: u64 = 6_000;
 /// What the exit code of a process is that SIGKILL ended.
 const KILLED: i32 = 137;
 
-const FILE: &str = "CAUSEWAY_TESTS_FILE";
-const POINT: &str = "CAUSEWAY_TESTS_KILL_POINT";
+/// Names the configuration of the receiver that this executable is to be.
+const FILE: &str = "CAUSEWAY_TESTS_RECEIVER";
 
 #[test]
 fn a_receiver_killed_after_it_produced_leaves_aborted_records_and_no_gap() -> Result<()> {
-    let aborted = kill_at(KillPoint::AfterProduce)?;
+    let test = "a_receiver_killed_after_it_produced_leaves_aborted_records_and_no_gap";
+    let aborted = kill_at(KillPoint::Produced, test)?;
     ensure!(aborted > 0, "no record was aborted: the receiver died too early or too late");
     Ok(())
 }
 
 #[test]
 fn a_receiver_killed_after_it_wrote_positions_leaves_neither_records_nor_positions() -> Result<()> {
-    let aborted = kill_at(KillPoint::AfterStateWrite)?;
+    let test = "a_receiver_killed_after_it_wrote_positions_leaves_neither_records_nor_positions";
+    let aborted = kill_at(KillPoint::PositionsWritten, test)?;
     ensure!(aborted > 0, "no record was aborted: the receiver died too early or too late");
     Ok(())
 }
 
 #[test]
 fn a_receiver_killed_between_commit_and_ack_does_not_commit_the_same_records_again() -> Result<()> {
-    let aborted = kill_at(KillPoint::AfterCommit)?;
+    let test = "a_receiver_killed_between_commit_and_ack_does_not_commit_the_same_records_again";
+    let aborted = kill_at(KillPoint::Committed, test)?;
     ensure!(aborted == 0, "{aborted} records were aborted, so the receiver did not die between two transactions");
     Ok(())
 }
 
-/// One lane, so that it is in no other transaction when it dies. How many records an uncommitted reader
-/// sees beside those that were written.
-fn kill_at(point: KillPoint) -> Result<usize> {
+/// How many records an uncommitted reader sees beside those that were written. One lane, so that it is in no
+/// other transaction when it dies.
+///
+/// The receiver that dies is this very executable, asked to run `test`, which finds that it is to be one.
+fn kill_at(point: KillPoint, test: &str) -> Result<usize> {
+    if let Some(file) = env::var_os(FILE) {
+        receiver_with_kill_point::run(&PathBuf::from(file), point, DIES_AFTER)?;
+        bail!("the receiver left before it came to {point:?}");
+    }
     let pair = Pair::shared()?;
     let topic = topics::create_unique(&pair.source, "named-point", 4)?;
     let mut files = LinkFiles::new(&topics::unique("named-point"), &pair.source, &pair.target, &[&topic])?;
     files.sender.set("lanes", "count", "1");
     let mut doomed = Command::new(env::current_exe()?);
-    doomed.args(["receiver_process", "--exact", "--ignored", "--nocapture"]);
-    doomed.env(FILE, files.receiver.write()?).env(POINT, format!("{point:?}"));
+    doomed.args([test, "--exact", "--nocapture"]).env(FILE, files.receiver.write()?);
     let mut doomed = files.receiver.start_as(&mut doomed)?;
     let sender = files.sender.start()?;
     let load = Load::new(&topic, 4).limit(RECORDS).value_max(2_000).seed(point as u64).start(&pair.source)?;
@@ -78,12 +86,4 @@ fn kill_at(point: KillPoint) -> Result<usize> {
     let all = read(&pair.target, &[&topic], Isolation::Uncommitted)?.len();
     println!("killed {point:?}: {} records written, {} aborted at the target", written.len(), all - written.len());
     Ok(all - written.len())
-}
-
-#[test]
-#[ignore = "no test: the process that the tests beside it start and watch"]
-fn receiver_process() -> Result<()> {
-    let Some(file) = env::var_os(FILE) else { return Ok(()) };
-    let point = KillPoint::by_name(&env::var(POINT).context("no kill point")?)?;
-    receiver_with_kill_point::run(&PathBuf::from(file), point, DIES_AFTER)
 }

@@ -19,7 +19,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 const PATIENCE: Duration = Duration::from_secs(120);
-const ROUNDS: u32 = 20;
+const ROUNDS: u64 = 20;
 const PARTITIONS: i32 = 8;
 
 /// Small records come fast, large ones up to 1 MiB now and then.
@@ -30,7 +30,7 @@ const LARGE_MAX: usize = 1 << 20;
 
 #[test]
 fn random_kills_of_anything_at_any_moment_lose_and_double_nothing() -> Result<()> {
-    let rounds = setting("CAUSEWAY_ROUNDS")?.unwrap_or(u64::from(ROUNDS));
+    let rounds = setting("CAUSEWAY_ROUNDS")?.unwrap_or(ROUNDS);
     let seed = setting("SEED")?.unwrap_or_else(rand::random);
     println!("{rounds} rounds, SEED={seed}");
     let mut rng = StdRng::seed_from_u64(seed);

@@ -6,7 +6,7 @@ use std::process::{self, Command};
 use std::sync::Arc;
 use std::thread;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use bytes::Bytes;
 use link::kafka::properties::forbidden;
 use link::kafka::{KafkaError, Properties};
@@ -22,21 +22,11 @@ use wire::ids::LaneId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KillPoint {
     /// Records are in the target's log, positions are not.
-    AfterProduce,
+    Produced,
     /// Records and positions are in the target's log; the transaction is open.
-    AfterStateWrite,
+    PositionsWritten,
     /// The transaction is committed; the sender has not heard of it.
-    AfterCommit,
-}
-
-impl KillPoint {
-    pub(crate) const ALL: [Self; 3] = [Self::AfterProduce, Self::AfterStateWrite, Self::AfterCommit];
-
-    /// By its `Debug` name.
-    pub(crate) fn by_name(name: &str) -> Result<Self> {
-        let found = Self::ALL.into_iter().find(|point| format!("{point:?}") == name);
-        found.with_context(|| format!("no kill point {name}"))
-    }
+    Committed,
 }
 
 /// Runs a receiver that dies at `point`, once a lane has appended `records`.
@@ -82,7 +72,7 @@ impl DoomedLane {
         if point != self.point || self.records_left > 0 || self.in_transaction == 0 {
             return Ok(());
         }
-        if point != KillPoint::AfterCommit {
+        if point != KillPoint::Committed {
             // What is still in the client would die with it, and the point be an earlier one.
             self.lane.drain()?;
         }
@@ -111,12 +101,12 @@ impl LaneTarget for DoomedLane {
         self.lane.produce(to, record, frame)?;
         self.in_transaction += 1;
         self.records_left = self.records_left.saturating_sub(1);
-        self.pass(KillPoint::AfterProduce)
+        self.pass(KillPoint::Produced)
     }
 
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
         self.lane.write_state(key, value)?;
-        self.pass(KillPoint::AfterStateWrite)
+        self.pass(KillPoint::PositionsWritten)
     }
 
     fn drain(&mut self) -> Result<Delivered, TargetError> {
@@ -125,7 +115,7 @@ impl LaneTarget for DoomedLane {
 
     fn commit(&mut self) -> Result<(), TargetError> {
         self.lane.commit()?;
-        self.pass(KillPoint::AfterCommit)
+        self.pass(KillPoint::Committed)
     }
 
     fn discard(&mut self) {
