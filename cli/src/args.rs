@@ -122,6 +122,8 @@ pub(crate) enum Command {
         /// Whose
         side: ExampleSide,
     },
+    /// Show a whole link at work: two clusters, a load, restarts, and every record compared
+    Demo(Demo),
     /// Make certificates
     Pki {
         /// What to make.
@@ -151,6 +153,17 @@ pub(crate) enum ExampleSide {
     Sender,
     /// Beside the target cluster
     Receiver,
+}
+
+/// `causeway demo`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Demo {
+    /// How long the load runs
+    #[arg(long, default_value_t = 25, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) seconds: u64,
+    /// Between two real Kafka brokers, with sender and receiver killed; needs Java 17, and Maven once
+    #[arg(long)]
+    pub(crate) kafka: bool,
 }
 
 /// What `causeway pki` can do.

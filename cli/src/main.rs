@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod demo;
 mod example;
 mod exit;
 mod pki;
@@ -22,6 +23,7 @@ fn main() {
         Command::Receive { file } => receive::run(&file),
         Command::Check { file } => check::run(&file),
         Command::Status(asked) => status::run(&asked),
+        Command::Demo(demo) => demo::run(&demo),
         Command::Pki { command: PkiCommand::Init(init) } => pki::init(&init),
         Command::Example { side } => {
             example::print(side);

@@ -1,5 +1,8 @@
 //! `causeway check` against a peer that speaks QUIC and TLS, and no Kafka.
 
+// What a test unwraps, it asserts.
+#![allow(clippy::unwrap_used)]
+
 mod process;
 
 use std::net::SocketAddr;

@@ -1,5 +1,8 @@
 //! What every command says and exits with where something is wrong.
 
+// What a test unwraps, it asserts.
+#![allow(clippy::unwrap_used)]
+
 mod process;
 
 use std::net::TcpListener;

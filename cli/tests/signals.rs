@@ -1,5 +1,8 @@
 //! How `send` and `receive` come and go where no Kafka answers.
 
+// What a test unwraps, it asserts.
+#![allow(clippy::unwrap_used)]
+
 mod process;
 
 use std::net::{SocketAddr, TcpListener};

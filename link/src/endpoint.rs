@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::warn;
 use wire::units::{Rate, Size};
@@ -31,10 +32,14 @@ pub const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 /// How long a peer may take to answer at all, and then to finish the handshake.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Below the 30 s after which most firewalls and NATs forget a UDP flow.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Below the 30 s after which most firewalls and NATs forget a UDP flow, and often enough that a lost one is
+/// made up for well within [`IDLE_TIMEOUT`].
+const KEEP_ALIVE: Duration = Duration::from_secs(3);
 
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// After this a silent peer or path is given up and dialled again every 2 s at most. Waiting longer would not
+/// save the session's work: QUIC doubles the time between its probes, so that after a longer silence it finds
+/// out later than a new session that the path is back.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// quinn's duplicate window holds 129 packets: a reordering beyond this is discarded anyway.
 const PACKET_THRESHOLD: u32 = 128;
@@ -120,7 +125,7 @@ impl EndpointSettings {
             .max_concurrent_bidi_streams(VarInt::from_u32(2))
             .packet_threshold(PACKET_THRESHOLD)
             .keep_alive_interval(Some(KEEP_ALIVE))
-            .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("30 s fit a QUIC timeout")))
+            .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("10 s fit a QUIC timeout")))
             .datagram_receive_buffer_size(None);
         transport
     }
@@ -140,7 +145,17 @@ pub fn listen(
     server.transport_config(Arc::new(settings.transport())).max_incoming(INCOMING_MAX);
     let socket = |source| EndpointError::Socket { address, source };
     let bound = bind(address).map_err(socket)?;
-    Endpoint::new(EndpointConfig::default(), Some(server), bound, Arc::new(TokioRuntime)).map_err(socket)
+    Endpoint::new(same_after_a_restart(credentials), Some(server), bound, Arc::new(TokioRuntime)).map_err(socket)
+}
+
+/// A process that was killed could not say goodbye. Its successor does it in its place: connection ids and
+/// stateless resets (RFC 9000, 10.3.2) come from the private key, so that it recognises the packets of its
+/// predecessor's channels and ends those at once. Their peers would wait for [`IDLE_TIMEOUT`] otherwise.
+fn same_after_a_restart(credentials: &Credentials) -> EndpointConfig {
+    let mut config = EndpointConfig::new(Arc::new(credentials.derive_key("stateless reset")));
+    let ids = u64::from_le_bytes(credentials.derive_bytes("connection ids"));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    config
 }
 
 impl Dialer {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use ring::hmac;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -179,6 +180,22 @@ impl Credentials {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(QuicServerConfig::try_from(config).expect("the provider has QUIC's initial cipher"))
+    }
+
+    /// A key that every process with this private key, and nobody else, can derive; another for each `purpose`.
+    pub(crate) fn derive_key(&self, purpose: &str) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, self.derive(purpose).as_ref())
+    }
+
+    /// As [`Self::derive_key`], as many bytes as fit 32.
+    pub(crate) fn derive_bytes<const N: usize>(&self, purpose: &str) -> [u8; N] {
+        let mut bytes = [0; N];
+        bytes.copy_from_slice(&self.derive(purpose).as_ref()[..N]);
+        bytes
+    }
+
+    fn derive(&self, purpose: &str) -> hmac::Tag {
+        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, self.key.secret_der()), purpose.as_bytes())
     }
 
     fn pair(&self, source: rustls::Error) -> TlsError {

@@ -71,6 +71,8 @@ pub struct Counts {
     pub runs_dropped: u64,
     /// Partitions halted.
     pub halts: u64,
+    /// Records committed with a timestamp of 1 ms in place of 0, which the target's client cannot write.
+    pub timestamps_altered: u64,
 }
 
 /// A lane that this process believes to own.

@@ -83,7 +83,7 @@ pub struct View {
     pub counts: Counts,
     /// Compressed bytes held.
     pub held_bytes: u64,
-    /// Set while the target fails: what it said.
+    /// Why records do not flow: what the target says while it fails, or that the lane is another receiver's.
     pub trouble: Option<String>,
 }
 
@@ -117,9 +117,9 @@ pub struct LaneThread<T> {
 struct Running {
     session: Option<(SessionId, mpsc::Sender<Reply>)>,
     retry: Option<(Instant, Duration)>,
-    /// What the target said when it last failed.
-    trouble: Option<String>,
     committed: Option<Instant>,
+    /// Why records do not flow.
+    trouble: Option<String>,
     stopping: bool,
 }
 
@@ -190,6 +190,7 @@ impl<T: LaneTarget> LaneThread<T> {
 
     fn open(&mut self, running: &mut Running, terms: Arc<Terms>, knowledge: Arc<Knowledge>) {
         let lane = self.lane.id();
+        running.trouble = None;
         match self.lane.open(terms, knowledge) {
             Ok(epoch) => {
                 tracing::debug!(%lane, %epoch, "lane open");
@@ -233,9 +234,9 @@ impl<T: LaneTarget> LaneThread<T> {
             Err(LaneError::Target(error)) => {
                 let lane = self.lane.id();
                 tracing::warn!(%lane, %error, "transaction failed; asking the target what became of it");
-                running.trouble = Some(format!("lane {lane}: {error}"));
                 // At once the first time; only a commit resets what grows from there.
                 let wait = running.retry.map_or(Duration::ZERO, |(_, wait)| (wait * 2).clamp(RETRY_MIN, RETRY_MAX));
+                running.trouble = Some(format!("lane {lane}: {error}"));
                 running.retry = Some((Instant::now() + wait, wait));
             }
         }
@@ -267,10 +268,12 @@ impl<T: LaneTarget> LaneThread<T> {
             }
             Err(error @ RecoverError::Superseded { .. }) => {
                 tracing::error!(%lane, %error, "lane contested: another receiver opened it");
+                running.trouble = Some(format!("lane {lane} is contested: {error}"));
                 self.lane.close(LaneClosedReason::Superseded, &error.to_string());
             }
             Err(error @ RecoverError::Diverged { .. }) => {
                 tracing::error!(%lane, %error, "stored positions are not ours; opening the lane again");
+                running.trouble = Some(format!("lane {lane}: {error}"));
                 self.lane.close(LaneClosedReason::TargetFailed, &error.to_string());
             }
         }

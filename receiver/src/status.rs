@@ -75,7 +75,7 @@ pub struct LinkStatus {
     pub held_bytes: u64,
     /// The most of them that the sender may have under way or held here: its credit.
     pub credit_bytes: u64,
-    /// What the target says to lanes that fail.
+    /// Why lanes stand still: what the target says to them, or that another receiver opened them.
     pub trouble: Vec<String>,
     /// Each lane by its number.
     pub by_lane: Vec<LaneStatus>,
@@ -211,6 +211,7 @@ impl std::ops::Add for Counts {
             frames_dropped: self.frames_dropped + other.frames_dropped,
             runs_dropped: self.runs_dropped + other.runs_dropped,
             halts: self.halts + other.halts,
+            timestamps_altered: self.timestamps_altered + other.timestamps_altered,
         }
     }
 }

@@ -41,6 +41,8 @@ pub struct StateEntry {
 pub struct Delivered {
     /// The highest target offset appended per data partition in this transaction.
     pub ends: Vec<(TargetPartition, Offset)>,
+    /// Records whose timestamp of 0 had to be written as 1: the client takes 0 for "now".
+    pub timestamps_altered: u64,
 }
 
 /// A record that the target refuses for good, as a delivery report names it.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use wire::control::Control;
+use wire::control::{Control, LaneClosedReason};
 use wire::ids::{Epoch, Position, Slot};
 
 use crate::lane::OutFrame;
@@ -24,6 +24,7 @@ struct Inner {
     totals: Totals,
     in_flight_bytes: u64,
     drained: bool,
+    closed: Option<Closed>,
     halted: Vec<Halted>,
 }
 
@@ -53,6 +54,15 @@ pub struct Halted {
     pub detail: String,
 }
 
+/// Why the receiver closed a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    /// `target-failed`, `superseded` (another receiver opened the lane), `refused` or `session-ended`.
+    pub reason: String,
+    /// The receiver's words.
+    pub detail: String,
+}
+
 /// One lane at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
@@ -66,6 +76,8 @@ pub struct Snapshot {
     pub partitions: usize,
     /// Every partition that was ever read, and up to where it is known to be committed.
     pub committed: HashMap<SourcePartition, Position>,
+    /// Why the receiver closed it, until it is open again.
+    pub closed: Option<Closed>,
     /// Partitions that an error stopped.
     pub halted: Vec<Halted>,
 }
@@ -77,6 +89,7 @@ impl Progress {
         inner.epoch = Some(epoch);
         inner.close_slots();
         inner.halted.clear();
+        inner.closed = None;
         inner.in_flight_bytes = 0;
     }
 
@@ -86,6 +99,17 @@ impl Progress {
         inner.epoch = None;
         inner.close_slots();
         inner.in_flight_bytes = 0;
+    }
+
+    /// The receiver closed the lane; shown until it is open again.
+    pub fn record_closed(&self, reason: LaneClosedReason, detail: &str) {
+        let reason = match reason {
+            LaneClosedReason::TargetFailed => "target-failed",
+            LaneClosedReason::Superseded => "superseded",
+            LaneClosedReason::Refused => "refused",
+            LaneClosedReason::SessionEnded => "session-ended",
+        };
+        self.lock().closed = Some(Closed { reason: reason.to_owned(), detail: detail.to_owned() });
     }
 
     /// Partitions are read from their committed positions on.
@@ -163,6 +187,7 @@ impl Progress {
             in_flight_bytes: inner.in_flight_bytes,
             partitions: inner.partitions.len(),
             committed,
+            closed: inner.closed.clone(),
             halted: inner.halted.clone(),
         }
     }

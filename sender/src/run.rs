@@ -59,7 +59,7 @@ pub enum Halted {
     #[error("tls: {0}")]
     Tls(#[from] TlsError),
     /// The receiver refuses this sender, and would again.
-    #[error("the receiver refuses this sender: {} ({detail})", code.sentence())]
+    #[error("the receiver refuses this sender: {detail} ({})", code.name())]
     Refused {
         /// Why.
         code: CloseCode,

@@ -266,6 +266,9 @@ impl<'a> Active<'a> {
             }
             LaneClosedReason::Refused => tracing::error!(%lane, detail, "lane refused by the receiver"),
         }
+        if let Some(handle) = self.session.lanes.get(usize::from(lane.0)) {
+            handle.progress.record_closed(reason, detail);
+        }
         self.reopen.handle_closed(lane, reason, Instant::now(), rand::random());
         self.command(lane, Command::Close)
     }

@@ -10,7 +10,7 @@ use wire::control::Welcome;
 use crate::bank::CreditBank;
 use crate::config::Config;
 use crate::discovery::Lag;
-use crate::progress::{Halted, Progress, Snapshot, Totals};
+use crate::progress::{Closed, Halted, Progress, Snapshot, Totals};
 use crate::session::SessionEnd;
 
 /// The board; written by the sender's tasks, read by anybody.
@@ -101,6 +101,8 @@ pub struct Status {
     pub lanes: usize,
     /// How many of them are open.
     pub lanes_open: usize,
+    /// Why the receiver closed lanes, for those that are not open again.
+    pub lanes_closed: Vec<Closed>,
     /// How many partitions are being read.
     pub partitions: usize,
     /// Partitions that an error stopped.
@@ -253,11 +255,13 @@ impl Board {
             wire: inner.wire.plus(channel),
             credit_used_bytes: credit.map(|(used, _)| used),
             credit_bytes: credit.map(|(_, total)| total),
-            lag_records: inner.lag.map(|lag| lag.records),
+            // On standby another sender moves the positions.
+            lag_records: inner.lag.filter(|_| !matches!(inner.state, State::Standby { .. })).map(|lag| lag.records),
             totals: lanes.iter().fold(Totals::default(), |sum, lane| sum + lane.totals),
             in_flight_bytes: lanes.iter().map(|lane| lane.in_flight_bytes).sum(),
             lanes: lanes.len(),
             lanes_open: lanes.iter().filter(|lane| lane.epoch.is_some()).count(),
+            lanes_closed: lanes.iter().filter_map(|lane| lane.closed.clone()).collect(),
             partitions: lanes.iter().map(|lane| lane.partitions).sum(),
             halted: lanes.iter().flat_map(|lane| lane.halted.iter().cloned()).collect(),
             by_lane: lanes.iter().enumerate().map(|(number, lane)| LaneStatus::of(number, lane)).collect(),

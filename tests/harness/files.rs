@@ -122,7 +122,7 @@ impl Side {
     }
 
     /// Sets a key to a TOML value (strings with their quotes). The table is `""` for keys above all tables,
-    /// `"[links]"` for a `[[links]]`. Counts from the next start on.
+    /// `"[links]"` for a `[[links]]`, `"[links]#2"` for another one. Counts from the next start on.
     pub fn set(&mut self, table: &str, key: &str, value: &str) -> &mut Self {
         let index = self.tables.iter().position(|(name, _)| name == table).unwrap_or_else(|| {
             self.tables.push((table.to_owned(), Vec::new()));
@@ -141,12 +141,19 @@ impl Side {
         self
     }
 
+    /// The value of a key, as it was set.
+    pub fn get(&self, table: &str, key: &str) -> Option<&str> {
+        let (_, entries) = self.tables.iter().find(|(name, _)| name == table)?;
+        entries.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
     /// The file as it would be written.
     pub fn toml(&self) -> String {
         let mut text = String::new();
         for (table, entries) in &self.tables {
             if !table.is_empty() {
-                let _ = writeln!(text, "\n[{table}]");
+                let (header, _) = table.split_once('#').unwrap_or((table, ""));
+                let _ = writeln!(text, "\n[{header}]");
             }
             for (key, value) in entries {
                 let _ = writeln!(text, "{key} = {value}");
@@ -166,8 +173,13 @@ impl Side {
     pub fn start(&self) -> Result<Process> {
         let mut command = Command::new(binary()?);
         command.arg(self.command).arg(self.write()?);
+        self.start_as(&mut command)
+    }
+
+    /// As [`Side::start`], as another program, which finds its file by itself.
+    pub fn start_as(&self, command: &mut Command) -> Result<Process> {
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
-        Process::start(&command, &self.dir.join(format!("{}.log", self.name)), self.admin)
+        Process::start(command, &self.dir.join(format!("{}.log", self.name)), self.admin)
     }
 }
 

@@ -10,7 +10,7 @@
 //! - [`journal`]: producers that note what the cluster acknowledged; [`record`] is what they write
 //! - [`process`]: `causeway send` and `causeway receive`; [`files`] writes what they are started with and
 //!   [`admin`] asks them how they are
-//! - [`reader`]: a stock reader of what a cluster holds
+//! - [`reader`]: a stock reader of what a cluster holds; [`raw`] for what stock clients cannot write or show
 //! - [`verify`]: the journal against what was read: lost, doubled, reordered, changed
 //! - [`guard`] and [`scratch`]: no process and no file outlives the test process, however that dies
 //! - [`wait`]: polling with a deadline
@@ -23,6 +23,7 @@ pub mod guard;
 pub mod jars;
 pub mod journal;
 pub mod process;
+pub mod raw;
 pub mod reader;
 pub mod record;
 pub mod scratch;

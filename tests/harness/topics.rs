@@ -1,12 +1,13 @@
 //! Topics: unique names, creation, more partitions.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
@@ -36,6 +37,30 @@ pub fn create_unique(cluster: &Cluster, stem: &str, partitions: i32) -> Result<S
     let name = unique(stem);
     create(cluster, &name, partitions, &[])?;
     Ok(name)
+}
+
+/// [`create`] under a [`unique`] name, which is returned.
+pub fn create_unique_with(cluster: &Cluster, stem: &str, partitions: i32, configs: &[(&str, &str)]) -> Result<String> {
+    let name = unique(stem);
+    create(cluster, &name, partitions, configs)?;
+    Ok(name)
+}
+
+/// Every configuration entry of a topic, defaults included.
+pub fn configs(cluster: &Cluster, name: &str) -> Result<BTreeMap<String, String>> {
+    let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let admin = admin(cluster)?;
+    let found = runtime.block_on(admin.describe_configs([&ResourceSpecifier::Topic(name)], &options))?;
+    let resource = found.into_iter().next().context("no answer")?.map_err(|code| anyhow!("{name}: {code}"))?;
+    Ok(resource.entries.into_iter().map(|entry| (entry.name, entry.value.unwrap_or_default())).collect())
+}
+
+/// How many partitions a topic has; 0 if it does not exist.
+pub fn partitions(cluster: &Cluster, name: &str) -> Result<usize> {
+    let admin = admin(cluster)?;
+    let metadata = admin.inner().fetch_metadata(Some(name), TIMEOUT)?;
+    Ok(metadata.topics().iter().map(|topic| topic.partitions().len()).sum())
 }
 
 /// Raises a topic's partition count to `partitions`.

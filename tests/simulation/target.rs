@@ -156,7 +156,7 @@ impl LaneTarget for SimTarget {
             }
             let ends = std::mem::take(&mut this.ends).into_iter();
             let end = |((topic, partition), offset)| (TargetPartition { topic, partition }, Offset(offset));
-            Ok(Delivered { ends: ends.map(end).collect() })
+            Ok(Delivered { ends: ends.map(end).collect(), timestamps_altered: 0 })
         })
     }
 

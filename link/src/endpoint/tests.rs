@@ -36,8 +36,12 @@ impl Authority {
     }
 
     fn listen(&self) -> Endpoint {
+        self.listen_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+    }
+
+    fn listen_at(&self, address: SocketAddr) -> Endpoint {
         let credentials = Credentials::load(&self.files("receiver"), End::Server, UnixTime::now()).unwrap();
-        listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &credentials, &SETTINGS).unwrap()
+        listen(address, &credentials, &SETTINGS).unwrap()
     }
 }
 
@@ -50,7 +54,11 @@ fn trusting(files: TlsFiles, ca: &Path) -> TlsFiles {
 }
 
 fn at(endpoint: &Endpoint) -> [Address; 1] {
-    [Address { host: "127.0.0.1".to_owned(), port: endpoint.local_addr().unwrap().port() }]
+    [of(endpoint.local_addr().unwrap())]
+}
+
+fn of(address: SocketAddr) -> Address {
+    Address { host: address.ip().to_string(), port: address.port() }
 }
 
 /// Answers one handshake; the error is the listening end's view of it.
@@ -221,4 +229,27 @@ async fn a_taken_port_is_named() {
     let credentials = Credentials::load(&authority.files("receiver"), End::Server, UnixTime::now()).unwrap();
     let error = listen(address, &credentials, &SETTINGS).unwrap_err();
     assert!(error.to_string().starts_with(&format!("UDP socket on {address}: ")), "{error}");
+}
+
+/// A killed process says nothing and its port is free again: so is a runtime that is gone with its tasks.
+#[test]
+fn a_restarted_receiver_ends_the_channels_of_its_predecessor_at_once() {
+    let authority = Authority::new();
+    let dialling = tokio::runtime::Runtime::new().unwrap();
+    let killed = tokio::runtime::Runtime::new().unwrap();
+    let listening = killed.block_on(async { authority.listen() });
+    let address = listening.local_addr().unwrap();
+    let accepting = killed.spawn(accept(listening));
+    let dialled = dialling.block_on(authority.dialer().dial(&[of(address)], None)).unwrap();
+    let accepted = killed.block_on(accepting).unwrap().unwrap();
+    killed.shutdown_background();
+    drop(accepted);
+
+    dialling.block_on(async {
+        let _restarted = authority.listen_at(address);
+        // Anything the sender says is answered with the end of the channel.
+        dialled.connection.open_uni().await.unwrap().write_all(b"frame").await.unwrap();
+        let ended = tokio::time::timeout(IDLE_TIMEOUT / 2, dialled.connection.closed()).await;
+        assert!(matches!(ended, Ok(ConnectionError::Reset)), "{ended:?}");
+    });
 }

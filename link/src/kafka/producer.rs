@@ -121,6 +121,7 @@ impl Producer {
         self.deadline = Instant::now() + self.timeout;
         self.reports = Reports::default();
         self.sent = 0;
+        self.timestamps_altered = 0;
         // SAFETY: the instance is live.
         unsafe { check(sys::rd_kafka_begin_transaction(self.client.raw())) }
             .map_err(|error| self.failed("begin", error).into())
@@ -211,7 +212,7 @@ impl Producer {
             .map_err(|error| self.failed("commit", error).into())
     }
 
-    /// How many records had their timestamp moved from 0 to 1 since this producer was made.
+    /// How many records of the present transaction had their timestamp moved from 0 to 1.
     #[must_use]
     pub fn timestamps_altered(&self) -> u64 {
         self.timestamps_altered

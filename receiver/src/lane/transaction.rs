@@ -284,6 +284,7 @@ impl<T: LaneTarget> Lane<T> {
         self.counts.holes += draft.holes;
         self.counts.replayed += draft.replayed;
         self.counts.runs_dropped += draft.runs_dropped;
+        self.counts.timestamps_altered += delivered.timestamps_altered;
         open.keep_alive = false;
         if draft.filter_complete {
             open.record.filter_hash = Some(open.terms.filter_hash);

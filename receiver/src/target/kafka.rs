@@ -73,7 +73,6 @@ impl Target for KafkaTarget {
             lane,
             log,
             producer: None,
-            timestamps_altered: 0,
         })
     }
 }
@@ -90,16 +89,9 @@ pub struct KafkaLane {
     log: LogReader,
     /// `None` until fenced, and after a discard.
     producer: Option<Producer>,
-    timestamps_altered: u64,
 }
 
 impl KafkaLane {
-    /// How many records had their timestamp moved from 0 to 1: the client takes 0 for "now".
-    #[must_use]
-    pub fn timestamps_altered(&self) -> u64 {
-        self.timestamps_altered + self.producer.as_ref().map_or(0, Producer::timestamps_altered)
-    }
-
     fn producer(&mut self) -> Result<&mut Producer, TargetError> {
         let lane = self.lane;
         self.producer.as_mut().ok_or_else(|| {
@@ -166,10 +158,12 @@ impl LaneTarget for KafkaLane {
     }
 
     fn drain(&mut self) -> Result<Delivered, TargetError> {
-        let appended = self.producer()?.drain()?;
+        let producer = self.producer()?;
+        let appended = producer.drain()?;
+        let timestamps_altered = producer.timestamps_altered();
         let data = appended.into_iter().filter(|end| end.topic != self.state_topic);
         let ends = data.map(|end| (TargetPartition { topic: end.topic, partition: end.partition }, end.last));
-        Ok(Delivered { ends: ends.collect() })
+        Ok(Delivered { ends: ends.collect(), timestamps_altered })
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {
@@ -177,8 +171,7 @@ impl LaneTarget for KafkaLane {
     }
 
     fn discard(&mut self) {
-        let altered = self.producer.take().map_or(0, |producer| producer.timestamps_altered());
-        self.timestamps_altered += altered;
+        self.producer = None;
     }
 }
 

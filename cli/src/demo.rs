@@ -1,0 +1,242 @@
+//! `causeway demo`: a whole link in one process, with a load, restarts in the middle, and every record
+//! compared while it runs.
+//!
+//! `load` writes to the source and notes each record in the `journal`; the link carries it; `reader` takes
+//! it from the target and has it compared. The clusters are `embedded` in this process, or real brokers
+//! (`kafka`); the `ends` accordingly `tasks` or `processes`.
+
+mod child;
+mod embedded;
+mod ends;
+mod files;
+mod journal;
+mod kafka;
+mod load;
+mod processes;
+mod reader;
+mod record;
+mod screen;
+mod tasks;
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use link::catalog::{Catalog, NewTopic};
+use link::kafka::Properties;
+use link::kafka::admin::KafkaCatalog;
+use link::logging::{Format, Level, LogSettings};
+use link::shutdown::{self, Phase, Shutdown, Trigger};
+use tokio::time::{Instant, sleep_until};
+
+use crate::args::Demo;
+use crate::exit::Failure;
+use embedded::{Embedded, EmbeddedCatalog};
+use ends::Ends;
+use journal::Journal;
+use kafka::{Broker, Jars};
+use load::Load;
+use processes::Processes;
+use reader::Reader;
+use screen::Screen;
+use tasks::Tasks;
+
+/// When the sender is restarted, and when the receiver, as shares of the time.
+const SENDER_AT: f64 = 0.35;
+const RECEIVER_AT: f64 = 0.65;
+
+/// After the load has ended, records that do not come for so long will not come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Runs the demo. Success means that nothing was lost, doubled, reordered or changed.
+pub(crate) fn run(demo: &Demo) -> Result<(), Failure> {
+    if std::env::var_os("RUST_LOG").is_some() {
+        LogSettings { level: Level::Info, format: Format::Text }.start().map_err(Failure::failed)?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
+    let result = runtime.block_on(async {
+        let (trigger, shutdown) = shutdown::channel();
+        tokio::spawn(obey_interrupts(trigger));
+        tokio::select! {
+            result = embedded(demo, &shutdown), if !demo.kafka => result,
+            result = real(demo, &shutdown), if demo.kafka => result,
+            () = shutdown.reached(Phase::Now) => Err(anyhow!("interrupted")),
+        }
+    });
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    match result {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::Failed("the link broke its promise; see above".to_owned())),
+        Err(error) => Err(Failure::Failed(format!("demo: {error:#}"))),
+    }
+}
+
+/// The first interrupt ends the load, the second the demo.
+async fn obey_interrupts(trigger: Trigger) {
+    for phase in [Phase::Drain, Phase::Now] {
+        if tokio::signal::ctrl_c().await.is_err() {
+            return std::future::pending().await;
+        }
+        trigger.advance(phase);
+    }
+}
+
+/// The demo between two clusters in this process.
+async fn embedded(demo: &Demo, shutdown: &Shutdown) -> Result<bool> {
+    println!("causeway demo: two embedded Kafka clusters, and a link of real QUIC and TLS between them\n");
+    let (source, target) = (Embedded::start("source")?, Embedded::start("target")?);
+    create_topics(&EmbeddedCatalog::over(&source)?)?;
+    let wire = tasks::Wire::default();
+    let counted = wire.clone();
+    let stage = Stage::new(source.address(), target.address(), move || counted.bytes(), demo, shutdown);
+    let exact = stage.play(Tasks::start(Arc::clone(&source), Arc::clone(&target), wire).await?).await?;
+    println!("  Restarts here are drained: embedded clusters do not fence. That the link stays exactly-once when any");
+    println!("  part of it crashes is proven on real Kafka: cargo xtask check");
+    Ok(exact)
+}
+
+/// The demo between two real brokers.
+async fn real(demo: &Demo, shutdown: &Shutdown) -> Result<bool> {
+    println!("causeway demo: two real Kafka brokers, and a link of real QUIC and TLS between them\n");
+    let (source, target) = tokio::task::spawn_blocking(start_brokers).await??;
+    let properties = Properties { bootstrap_servers: vec![source.address().to_owned()], ..Properties::default() };
+    create_topics(&KafkaCatalog::start(&properties, "demo")?)?;
+    let wire = processes::Wire::default();
+    let counted = wire.clone();
+    let stage = Stage::new(source.address(), target.address(), move || counted.bytes(), demo, shutdown);
+    let exact = stage.play(Processes::start(source.address(), target.address(), wire).await?).await?;
+    println!("  Brokers too, and at every step of a transaction: cargo xtask check");
+    Ok(exact)
+}
+
+fn start_brokers() -> Result<(Broker, Broker)> {
+    let jars = Jars::get()?;
+    println!("  starting two brokers");
+    thread::scope(|scope| {
+        let source = scope.spawn(|| Broker::start(&jars, "source"));
+        let target = Broker::start(&jars, "target")?;
+        Ok((source.join().map_err(|_| anyhow!("the source's start died"))??, target))
+    })
+}
+
+fn create_topics(catalog: &dyn Catalog) -> Result<()> {
+    let topics = record::TOPICS.map(|(name, partitions)| NewTopic {
+        name: name.to_owned(),
+        partitions,
+        replication: None,
+        configs: Vec::new(),
+    });
+    Ok(catalog.create(&topics)?)
+}
+
+/// What a demo plays on, whatever its clusters and ends are.
+struct Stage {
+    /// Where the source's broker listens.
+    source: String,
+    /// Where the target's does.
+    target: String,
+    /// Bytes that senders have sent.
+    wire: Box<dyn Fn() -> u64 + Send + Sync>,
+    journal: Arc<Journal>,
+    screen: Screen,
+    seconds: u64,
+    shutdown: Shutdown,
+}
+
+impl Stage {
+    fn new(
+        source: &str,
+        target: &str,
+        wire: impl Fn() -> u64 + Send + Sync + 'static,
+        demo: &Demo,
+        shutdown: &Shutdown,
+    ) -> Self {
+        println!("  source {source}  >  sender  ==>  receiver  >  target {target}");
+        Self {
+            source: source.to_owned(),
+            target: target.to_owned(),
+            wire: Box::new(wire),
+            journal: Arc::new(Journal::new(load::partitions().len())),
+            screen: Screen::new(),
+            seconds: demo.seconds,
+            shutdown: shutdown.clone(),
+        }
+    }
+
+    /// Load, restarts, and the verdict: whether all was exact.
+    async fn play<E: Ends>(&self, ends: E) -> Result<bool> {
+        let reader = Reader::start(&self.target, Arc::clone(&self.journal))?;
+        let load = Load::start(&self.source, Arc::clone(&self.journal))?;
+        self.screen.begin();
+        let trouble = tokio::select! {
+            outcome = self.story(ends, load, reader) => outcome?,
+            never = self.draw() => match never {},
+        };
+        self.screen.verdict(&self.journal, (self.wire)(), &trouble);
+        Ok(self.journal.counts().exact())
+    }
+
+    async fn story<E: Ends>(&self, mut ends: E, load: Load, reader: Reader) -> Result<Vec<String>> {
+        let began = Instant::now();
+        let at = |share: f64| began + Duration::from_secs(self.seconds).mul_f64(share);
+        if self.reaches(at(SENDER_AT)).await {
+            self.screen.say(&format!("sender: {}", E::SENDER_IS));
+            let stopped = Instant::now();
+            ends.restart_sender().await?;
+            self.say_back("sender", stopped);
+        }
+        if self.reaches(at(RECEIVER_AT)).await {
+            self.screen.say(&format!("receiver: {}", E::RECEIVER_IS));
+            let stopped = Instant::now();
+            ends.restart_receiver().await?;
+            self.say_back("receiver", stopped);
+        }
+        if !self.reaches(at(1.0)).await {
+            self.screen.say("interrupted: the load ends early");
+        }
+        tokio::task::spawn_blocking(|| load.stop()).await??;
+        self.settle().await;
+        let trouble = ends.trouble().await;
+        ends.stop().await?;
+        // Only now: a record that comes twice may come late.
+        tokio::task::spawn_blocking(|| reader.finish()).await??;
+        Ok(trouble)
+    }
+
+    /// Waits for a moment; says whether it came before an interrupt.
+    async fn reaches(&self, moment: Instant) -> bool {
+        tokio::select! {
+            () = sleep_until(moment) => self.shutdown.phase() == Phase::Run,
+            () = self.shutdown.reached(Phase::Drain) => false,
+        }
+    }
+
+    fn say_back(&self, end: &str, stopped: Instant) {
+        self.screen.say(&format!("{end}: back in session after {:.2} s", stopped.elapsed().as_secs_f64()));
+    }
+
+    /// Waits until all has arrived, or nothing does any more.
+    async fn settle(&self) {
+        let (mut arrived, mut moved) = (0, Instant::now());
+        loop {
+            let counts = self.journal.counts();
+            if counts.lost == 0 || moved.elapsed() > PATIENCE {
+                return;
+            }
+            if counts.arrived > arrived {
+                (arrived, moved) = (counts.arrived, Instant::now());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn draw(&self) -> std::convert::Infallible {
+        loop {
+            self.screen.progress(&self.journal.counts(), (self.wire)());
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The reader at the target: a stock consumer that hands every record to the comparison as it arrives.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow, bail};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use super::journal::Journal;
+use super::load::partitions;
+use super::record::Record;
+
+const POLL: Duration = Duration::from_millis(50);
+
+/// How long the target may take to answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// How long reading to the end may take once nothing is written any more.
+const END: Duration = Duration::from_secs(20);
+
+/// The running reader.
+pub(crate) struct Reader {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<()>>,
+}
+
+impl Reader {
+    /// Waits for the topics to appear in the cluster at `address`, then reads them from their start.
+    pub(crate) fn start(address: &str, journal: Arc<Journal>) -> Result<Self> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", address)
+            .set("group.id", "demo-reader")
+            .set("enable.auto.commit", "false")
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", "read_committed")
+            .set("allow.auto.create.topics", "false")
+            .set("fetch.wait.max.ms", "50")
+            .create()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread =
+            thread::Builder::new().name("reader".to_owned()).spawn(move || read(&consumer, &journal, &stopped))?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Reads to the end of the target, which nobody must write to any more, and stops. Blocks.
+    pub(crate) fn finish(self) -> Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow!("the reader died"))?
+    }
+}
+
+fn read(consumer: &BaseConsumer, journal: &Journal, stop: &AtomicBool) -> Result<()> {
+    while !all_there(consumer)? {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        thread::sleep(POLL);
+    }
+    let mut assigned = TopicPartitionList::new();
+    for (topic, partition) in partitions() {
+        assigned.add_partition_offset(topic, partition, Offset::Beginning)?;
+    }
+    consumer.assign(&assigned)?;
+    let mut index_of: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (index, (topic, _)) in partitions().into_iter().enumerate() {
+        index_of.entry(topic).or_default().push(index);
+    }
+    let mut stopped_at = None;
+    loop {
+        match consumer.poll(POLL) {
+            Some(Ok(message)) => {
+                let partition = usize::try_from(message.partition()).ok();
+                let of_topic = index_of.get(message.topic());
+                let index = of_topic.zip(partition).and_then(|(indices, partition)| indices.get(partition));
+                let &index = index.ok_or_else(|| anyhow!("the target brought a record of another topic"))?;
+                journal.handle_arrived(index, &Record::of(&message));
+            }
+            Some(Err(error)) => tracing::debug!(%error, "reader"),
+            None if stop.load(Ordering::Relaxed) => {
+                let since = *stopped_at.get_or_insert_with(Instant::now);
+                if at_end(consumer)? {
+                    return Ok(());
+                }
+                if since.elapsed() > END {
+                    bail!("the end of the target could not be read within {} s", END.as_secs());
+                }
+            }
+            None => {}
+        }
+    }
+}
+
+fn all_there(consumer: &BaseConsumer) -> Result<bool> {
+    let metadata = consumer.fetch_metadata(None, ANSWER)?;
+    let there = |(name, count): &(&str, i32)| {
+        let found = metadata.topics().iter().find(|topic| topic.name() == *name);
+        found.is_some_and(|topic| i32::try_from(topic.partitions().len()) == Ok(*count))
+    };
+    Ok(super::record::TOPICS.iter().all(there))
+}
+
+/// Whether everything was read that the target has.
+fn at_end(consumer: &BaseConsumer) -> Result<bool> {
+    for element in consumer.position()?.elements() {
+        let (_, end) = consumer.fetch_watermarks(element.topic(), element.partition(), ANSWER)?;
+        let reached = match element.offset() {
+            Offset::Offset(position) => position,
+            _ => 0,
+        };
+        if reached < end {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

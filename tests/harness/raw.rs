@@ -1,0 +1,321 @@
+//! Batches made and read by hand, over Kafka's own protocol: what no client library can write or show.
+//!
+//! librdkafka takes a timestamp of 0 for "now" and cuts header keys at a NUL, its Rust wrapper panics at a
+//! header key that is not UTF-8. Topics must be uncompressed and led by the cluster's only node.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::cluster::Cluster;
+use crate::wait::until_ok;
+
+/// Api keys and the versions spoken: the oldest that Kafka 4 still takes, before flexible encodings.
+const PRODUCE: (i16, i16) = (0, 3);
+const FETCH: (i16, i16) = (1, 4);
+
+/// Bytes before the records of a batch, and those of them that its length field does not count.
+const BATCH_HEADER: usize = 61;
+const BATCH_PREFIX: usize = 12;
+
+/// The attribute of a transaction marker's batch, and those that name a codec.
+const CONTROL: i16 = 0x20;
+const CODEC: i16 = 0x07;
+
+/// Unknown partition, no leader, another leader.
+const NO_LEADER: [i16; 3] = [3, 5, 6];
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A record as Kafka stores it: every byte of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawRecord {
+    /// Milliseconds since 1970; −1 for none.
+    pub timestamp: i64,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value.
+    pub value: Option<Vec<u8>>,
+    /// Its headers, in order; keys are any bytes.
+    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+/// Appends `records` to a partition, as one uncompressed batch. What the broker refuses is an error, unless it
+/// does not lead the partition yet: topics are created faster than brokers take them up.
+pub fn append(cluster: &Cluster, topic: &str, partition: i32, records: &[RawRecord]) -> Result<()> {
+    let batch = batch_of(records);
+    until_ok(&format!("a leader of {topic}/{partition}"), TIMEOUT, || match send(cluster, topic, partition, &batch)? {
+        0 => Ok(Some(())),
+        code if NO_LEADER.contains(&code) => Ok(None),
+        code => bail!("{topic}/{partition} refuses a batch: error code {code}"),
+    })
+}
+
+/// Sends a batch; the broker's error code.
+fn send(cluster: &Cluster, topic: &str, partition: i32, batch: &[u8]) -> Result<i16> {
+    let mut body = Vec::new();
+    put_string(&mut body, None);
+    body.extend((-1i16).to_be_bytes());
+    body.extend((TIMEOUT.as_millis() as i32).to_be_bytes());
+    put_partition(&mut body, topic, partition);
+    body.extend((batch.len() as i32).to_be_bytes());
+    body.extend(batch);
+    let answer = ask(cluster, PRODUCE, &body)?;
+    let mut answer = Cursor(&answer);
+    answer.take(4)?;
+    answer.string()?;
+    answer.take(4 + 4)?;
+    answer.i16()
+}
+
+/// All records of a partition from its start, markers left out.
+pub fn fetch(cluster: &Cluster, topic: &str, partition: i32) -> Result<Vec<RawRecord>> {
+    let mut found = Vec::new();
+    let mut next = 0;
+    loop {
+        let bytes = fetch_from(cluster, topic, partition, next)?;
+        let mut batches = Cursor(&bytes);
+        let before = next;
+        // The last batch of an answer may be cut off.
+        while let Some(batch) = batches.batch()? {
+            next = batch.next;
+            found.extend(batch.records);
+        }
+        if next == before {
+            return Ok(found);
+        }
+    }
+}
+
+fn fetch_from(cluster: &Cluster, topic: &str, partition: i32, offset: i64) -> Result<Vec<u8>> {
+    let mut body = Vec::new();
+    for number in [-1i32, 0, 0, 16 << 20] {
+        body.extend(number.to_be_bytes());
+    }
+    // Isolation: only what is committed.
+    body.push(1);
+    put_partition(&mut body, topic, partition);
+    body.extend(offset.to_be_bytes());
+    body.extend((16i32 << 20).to_be_bytes());
+    let answer = ask(cluster, FETCH, &body)?;
+    let mut answer = Cursor(&answer);
+    answer.take(4 + 4)?;
+    answer.string()?;
+    answer.take(4 + 4)?;
+    let code = answer.i16()?;
+    ensure!(code == 0, "{topic}/{partition} cannot be fetched: error code {code}");
+    // High watermark, last stable offset, then aborted transactions: id and first offset of each.
+    answer.take(8 + 8)?;
+    let aborted = usize::try_from(answer.i32()?).unwrap_or(0);
+    answer.take(aborted * 16)?;
+    let length = usize::try_from(answer.i32()?).unwrap_or(0);
+    Ok(answer.take(length)?.to_vec())
+}
+
+/// One request, on a connection of its own; the answer's body.
+fn ask(cluster: &Cluster, (api, version): (i16, i16), body: &[u8]) -> Result<Vec<u8>> {
+    let mut connection = TcpStream::connect(cluster.bootstrap())?;
+    connection.set_read_timeout(Some(TIMEOUT))?;
+    let mut request = Vec::new();
+    request.extend(api.to_be_bytes());
+    request.extend(version.to_be_bytes());
+    request.extend(0i32.to_be_bytes());
+    put_string(&mut request, Some("causeway-tests"));
+    request.extend(body);
+    connection.write_all(&(request.len() as i32).to_be_bytes())?;
+    connection.write_all(&request)?;
+    let mut length = [0; 4];
+    connection.read_exact(&mut length)?;
+    let mut answer = vec![0; usize::try_from(i32::from_be_bytes(length))?];
+    connection.read_exact(&mut answer)?;
+    Ok(answer.split_off(4))
+}
+
+fn put_string(to: &mut Vec<u8>, text: Option<&str>) {
+    to.extend(text.map_or(-1, |text| text.len() as i16).to_be_bytes());
+    to.extend(text.unwrap_or_default().as_bytes());
+}
+
+/// An array of one topic with an array of one partition.
+fn put_partition(to: &mut Vec<u8>, topic: &str, partition: i32) {
+    to.extend(1i32.to_be_bytes());
+    put_string(to, Some(topic));
+    to.extend(1i32.to_be_bytes());
+    to.extend(partition.to_be_bytes());
+}
+
+fn batch_of(records: &[RawRecord]) -> Vec<u8> {
+    let base = records.first().map_or(-1, |record| record.timestamp);
+    let max = records.iter().map(|record| record.timestamp).max().unwrap_or(-1);
+    // What the checksum covers: attributes and all that follows.
+    let mut checked = Vec::new();
+    checked.extend(0i16.to_be_bytes());
+    checked.extend((records.len() as i32 - 1).to_be_bytes());
+    checked.extend(base.to_be_bytes());
+    checked.extend(max.to_be_bytes());
+    // No producer id, epoch or sequence.
+    checked.extend((-1i64).to_be_bytes());
+    checked.extend((-1i16).to_be_bytes());
+    checked.extend((-1i32).to_be_bytes());
+    checked.extend((records.len() as i32).to_be_bytes());
+    for (index, record) in records.iter().enumerate() {
+        let mut body = vec![0];
+        put_varint(&mut body, record.timestamp.wrapping_sub(base));
+        put_varint(&mut body, index as i64);
+        put_bytes(&mut body, record.key.as_deref());
+        put_bytes(&mut body, record.value.as_deref());
+        put_varint(&mut body, record.headers.len() as i64);
+        for (key, value) in &record.headers {
+            put_bytes(&mut body, Some(key));
+            put_bytes(&mut body, value.as_deref());
+        }
+        put_varint(&mut checked, body.len() as i64);
+        checked.extend(body);
+    }
+    let mut batch = Vec::new();
+    batch.extend(0i64.to_be_bytes());
+    batch.extend((checked.len() as i32 + 9).to_be_bytes());
+    batch.extend((-1i32).to_be_bytes());
+    batch.push(2);
+    batch.extend(crc32c(&checked).to_be_bytes());
+    batch.extend(checked);
+    batch
+}
+
+fn put_bytes(to: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    put_varint(to, bytes.map_or(-1, |bytes| bytes.len() as i64));
+    to.extend(bytes.unwrap_or_default());
+}
+
+/// Zigzag, then seven bits a byte.
+fn put_varint(to: &mut Vec<u8>, number: i64) {
+    let mut left = ((number << 1) ^ (number >> 63)) as u64;
+    while left >= 0x80 {
+        to.push(left as u8 | 0x80);
+        left >>= 7;
+    }
+    to.push(left as u8);
+}
+
+fn crc32c(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 })
+    })
+}
+
+struct Batch {
+    records: Vec<RawRecord>,
+    /// The offset after it.
+    next: i64,
+}
+
+struct Cursor<'a>(&'a [u8]);
+
+impl<'a> Cursor<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count).context("an answer ends early")?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn i16(&mut self) -> Result<i16> {
+        Ok(i16::from_be_bytes(self.take(2)?.try_into()?))
+    }
+
+    fn i32(&mut self) -> Result<i32> {
+        Ok(i32::from_be_bytes(self.take(4)?.try_into()?))
+    }
+
+    fn i64(&mut self) -> Result<i64> {
+        Ok(i64::from_be_bytes(self.take(8)?.try_into()?))
+    }
+
+    fn string(&mut self) -> Result<&'a [u8]> {
+        let length = self.i16()?;
+        self.take(usize::try_from(length)?)
+    }
+
+    fn varint(&mut self) -> Result<i64> {
+        let mut number = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.take(1)?[0];
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok((number >> 1) as i64 ^ -((number & 1) as i64));
+            }
+        }
+        bail!("a number without an end")
+    }
+
+    fn bytes(&mut self) -> Result<Option<Vec<u8>>> {
+        match usize::try_from(self.varint()?) {
+            Ok(length) => Ok(Some(self.take(length)?.to_vec())),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The next whole batch.
+    fn batch(&mut self) -> Result<Option<Batch>> {
+        let Some(length) = self.0.get(8..BATCH_PREFIX) else { return Ok(None) };
+        let length = usize::try_from(i32::from_be_bytes(length.try_into()?))?;
+        if self.0.len() < BATCH_PREFIX + length {
+            return Ok(None);
+        }
+        let mut batch = Cursor(self.take(BATCH_PREFIX + length)?);
+        let base_offset = batch.i64()?;
+        batch.take(4 + 4 + 1 + 4)?;
+        let attributes = batch.i16()?;
+        let next = base_offset + i64::from(batch.i32()?) + 1;
+        let base_timestamp = batch.i64()?;
+        batch.take(BATCH_HEADER - 35)?;
+        if attributes & CONTROL != 0 {
+            return Ok(Some(Batch { records: Vec::new(), next }));
+        }
+        ensure!(attributes & CODEC == 0, "a compressed batch");
+        let mut records = Vec::new();
+        while !batch.0.is_empty() {
+            records.push(batch.record(base_timestamp)?);
+        }
+        Ok(Some(Batch { records, next }))
+    }
+
+    fn record(&mut self, base_timestamp: i64) -> Result<RawRecord> {
+        self.varint()?;
+        self.take(1)?;
+        let timestamp = base_timestamp.wrapping_add(self.varint()?);
+        self.varint()?;
+        let (key, value) = (self.bytes()?, self.bytes()?);
+        let count = self.varint()?;
+        let header = |cursor: &mut Self| Ok((cursor.bytes()?.context("a header without a key")?, cursor.bytes()?));
+        let headers = (0..count).map(|_| header(self)).collect::<Result<_>>()?;
+        Ok(RawRecord { timestamp, key, value, headers })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_reads_back_as_it_was_made() -> Result<()> {
+        let record = |timestamp, key: Option<&[u8]>| RawRecord {
+            timestamp,
+            key: key.map(<[u8]>::to_vec),
+            value: None,
+            headers: vec![(vec![0, 0xff], None), (Vec::new(), Some(Vec::new()))],
+        };
+        let records = vec![record(0, None), record(i64::MAX, Some(b"")), record(-1, Some(b"key"))];
+        let batch = batch_of(&records);
+        let found = Cursor(&batch).batch()?.context("no batch")?;
+        assert_eq!((found.records, found.next), (records, 3));
+        assert!(Cursor(&batch[..batch.len() - 1]).batch()?.is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn the_checksum_is_the_one_of_the_standard() {
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+    }
+}
