@@ -43,12 +43,11 @@ fn a_sender_stays_within_its_memory_while_its_receiver_stands_still_before_a_bac
     let flows = |status: &serde_json::Value| status["links"][0]["counts"]["records"].as_u64() > Some(0);
     receiver.admin.wait_for("records to flow", DELIVERED, flows)?;
     receiver.signal(Signal::Stop);
-    let stopped = Instant::now();
     let mut most = 0;
-    while stopped.elapsed() < stall {
+    wait::through(stall, || {
         most = most.max(sender.resident()?);
-        std::thread::sleep(Duration::from_millis(100));
-    }
+        Ok(())
+    })?;
     receiver.signal(Signal::Cont);
     verify::wait_until_delivered(&backlog, &pair.target, "{topic}", DELIVERED * 5)?;
     verify::ensure_exactly_once(&backlog, &pair.target, "{topic}")?;
@@ -106,7 +105,7 @@ fn a_link_of_2000_partitions_starts_within_15_s_and_idles_at_a_tenth_of_a_core_p
     sender.admin.wait_for("a lag of 0", DELIVERED, |status| status["lag_records"] == 0)?;
     let used = || -> Result<(f64, f64)> { Ok((sender.cpu_seconds()?, receiver.cpu_seconds()?)) };
     let (before, idle_since) = (used()?, Instant::now());
-    std::thread::sleep(IDLE);
+    wait::through(IDLE, || Ok(()))?;
     let (after, idle) = (used()?, idle_since.elapsed().as_secs_f64());
     let (sends, receives) = ((after.0 - before.0) / idle, (after.1 - before.1) / idle);
     println!("idle: sender {:.1} % of a core, receiver {:.1} %", sends * 100.0, receives * 100.0);

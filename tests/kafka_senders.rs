@@ -42,7 +42,10 @@ fn ensure_refused(side: &Side, sentence: &str) -> Result<()> {
     ensure!(code == HALTED, "exit code {code}");
     let log = process.log()?;
     let last = log.lines().last().context("an empty log")?;
-    ensure!(last.starts_with("causeway: halted: ") && last.contains(sentence), "the last line is {last:?}");
+    ensure!(
+        last.starts_with("causeway: halted, a human must act: ") && last.contains(sentence),
+        "the last line is {last:?}"
+    );
     Ok(())
 }
 
@@ -56,7 +59,7 @@ fn a_standby_takes_over_from_a_killed_sender_and_a_process_of_the_same_name_repl
     wait_until_active(&first)?;
     let second = files.another_sender("second")?.start()?;
     wait_until_behind(&second, "sender")?;
-    ensure!(second.admin.get("/ready").is_err(), "a standby is not ready");
+    ensure!(second.admin.get("/ready").is_ok(), "a standby is as ready as it can be");
     ensure!(receiver.admin.status()?["links"][0]["standbys"] == 1);
 
     let load = Load::new(&topic, 8).rate(500).seed(1).start(&pair.source)?;

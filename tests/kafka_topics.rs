@@ -56,7 +56,7 @@ fn new_topics_and_partitions_are_carried_within_5_s_and_excluded_ones_never() ->
     files.sender.set("source", "exclude", &format!("[{:?}]", format!("{stem}\\.secret\\..*")));
     // What existed is not wanted; what comes later is, from its start.
     files.sender.set("source", "start", "\"latest\"");
-    let (_receiver, sender) = (files.receiver.start()?, files.sender.start()?);
+    let (_receiver, mut sender) = (files.receiver.start()?, files.sender.start()?);
     wait_until_joined(&sender, 1)?;
 
     let mut worst = Duration::ZERO;
@@ -76,10 +76,16 @@ fn new_topics_and_partitions_are_carried_within_5_s_and_excluded_ones_never() ->
         worst = worst.max(shown_after(&pair.target, &first, partition, grown)?);
     }
     println!("picked up within {worst:?}");
+    // Nobody looks while this one appears and fills.
+    sender.kill();
+    topics::grow(&pair.source, &first, 5)?;
+    journal::write(&pair.source, &first, 4, &records(5))?;
+    let _sender = files.sender.start()?;
+    shown_after(&pair.target, &first, 4, Instant::now())?;
     ensure!(worst <= PICKED_UP + MARGIN, "picked up only after {worst:?}");
     let carried = read(&pair.target, &[&first], Isolation::Committed)?;
     ensure!(carried.partition(&first, 0).is_empty(), "`latest` brought old records");
-    ensure!((1..4).all(|partition| carried.partition(&first, partition).len() == 5), "a new partition lost its start");
+    ensure!((1..5).all(|partition| carried.partition(&first, partition).len() == 5), "a new partition lost its start");
     ensure!(topics::partitions(&pair.target, &excluded)? == 0, "the excluded topic was carried");
     Ok(())
 }

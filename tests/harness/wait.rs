@@ -26,3 +26,13 @@ pub fn until_ok<T>(what: &str, timeout: Duration, mut look: impl FnMut() -> Resu
         thread::sleep(INTERVAL);
     }
 }
+
+/// Looks again and again for `stretch`: for what is measured over a time, not waited for.
+pub fn through(stretch: Duration, mut look: impl FnMut() -> Result<()>) -> Result<()> {
+    let end = Instant::now() + stretch;
+    while Instant::now() < end {
+        look()?;
+        thread::sleep(INTERVAL);
+    }
+    Ok(())
+}
