@@ -242,13 +242,16 @@ fn a_restarted_receiver_ends_the_channels_of_its_predecessor_at_once() {
     let accepting = killed.spawn(accept(listening));
     let dialled = dialling.block_on(authority.dialer().dial(&[of(address)], None)).unwrap();
     let accepted = killed.block_on(accepting).unwrap().unwrap();
-    killed.shutdown_background();
+    // Waits for the drivers, which hold the socket; only then is its port free.
+    killed.shutdown_timeout(IDLE_TIMEOUT);
     drop(accepted);
 
     dialling.block_on(async {
         let _restarted = authority.listen_at(address);
-        // Anything the sender says is answered with the end of the channel.
-        dialled.connection.open_uni().await.unwrap().write_all(b"frame").await.unwrap();
+        // Anything the sender says is answered with the end of the channel; a late ack may have been enough.
+        if let Ok(mut stream) = dialled.connection.open_uni().await {
+            let _ = stream.write_all(b"frame").await;
+        }
         let ended = tokio::time::timeout(IDLE_TIMEOUT / 2, dialled.connection.closed()).await;
         assert!(matches!(ended, Ok(ConnectionError::Reset)), "{ended:?}");
     });
