@@ -6,7 +6,7 @@
 //! - [`producer`]: one transactional producer per lane, no-copy payloads, headers, timestamps
 //! - [`admin`]: the admin calls behind [`crate::catalog::Catalog`]
 //! - [`log`]: reads one partition from its start to its end, for state
-//! - [`leave`]: how a process with Kafka clients ends
+//! - [`leave()`]: how a process with Kafka clients ends
 
 #![allow(unsafe_code)]
 

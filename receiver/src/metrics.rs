@@ -62,6 +62,11 @@ const LINK: &[Metric<LinkStatus>] = &[
         read: Read::Counter(|l| l.counts.runs_dropped),
     },
     Metric {
+        name: "causeway_receiver_altered_timestamps",
+        help: "Records committed with a timestamp of 1 ms in place of 0, which Kafka's client cannot write",
+        read: Read::Counter(|l| l.counts.timestamps_altered),
+    },
+    Metric {
         name: "causeway_receiver_halts",
         help: "Partitions halted by this receiver; a human must act on each",
         read: Read::Counter(|l| l.counts.halts),

@@ -124,7 +124,7 @@ fn states(status: &Status) -> Vec<(String, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::Halted;
+    use crate::progress::{Closed, Halted};
     use crate::status::LaneStatus;
 
     const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
@@ -141,6 +141,7 @@ mod tests {
             credit_used_bytes: Some(1),
             credit_bytes: Some(2),
             lag_records: Some(3),
+            lanes_closed: vec![Closed { reason: "superseded".into(), detail: "epoch".into() }],
             halted: vec![halted],
             by_lane: vec![lane],
             closes: [("LOST".to_owned(), 1)].into(),

@@ -98,7 +98,8 @@ fn wrong(status: &sender::status::Status) -> Vec<String> {
         .halted
         .iter()
         .map(|halt| format!("{}-{} halted, {}: {}", halt.topic, halt.partition, halt.reason, halt.detail));
-    status.trouble.iter().cloned().chain(halts).collect()
+    let closed = status.lanes_closed.iter().map(|lane| format!("a lane was closed, {}: {}", lane.reason, lane.detail));
+    status.trouble.iter().cloned().chain(closed).chain(halts).collect()
 }
 
 fn sent(status: &sender::status::Status) -> String {
