@@ -1,6 +1,9 @@
 //! The control stream over QUIC: whole messages in, whole messages out.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use quinn::{ReadExactError, RecvStream, SendStream, WriteError};
+use tokio::sync::mpsc;
 use wire::codec;
 use wire::control::Control;
 use wire::error::DecodeError;
@@ -41,6 +44,29 @@ impl ControlReader {
         self.0.read_exact(&mut body).await?;
         Ok(codec::decode_control(&body)?)
     }
+
+    /// Hands every message to `into` until the stream ends or nobody listens.
+    pub async fn run(mut self, into: mpsc::Sender<Control>) {
+        loop {
+            match self.next().await {
+                Ok(message) => {
+                    if into.send(message).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "control stream");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// This machine's clock as [`Control::Clock`] carries it, ns since the Unix epoch.
+pub fn clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 impl ControlWriter {
@@ -54,6 +80,16 @@ impl ControlWriter {
     /// Sends one message.
     pub async fn send(&mut self, message: &Control) -> Result<(), WriteError> {
         self.0.write_all(&codec::encode_control(message)).await
+    }
+
+    /// Sends what comes from `from` until that ends, then finishes the stream.
+    pub async fn run(mut self, mut from: mpsc::Receiver<Control>) {
+        while let Some(message) = from.recv().await {
+            if self.send(&message).await.is_err() {
+                return;
+            }
+        }
+        self.finish().await;
     }
 
     /// Says that nothing more comes, and waits until the other end has it all.

@@ -210,8 +210,8 @@ impl Waiting {
         });
         let knowledge = Arc::new(Knowledge::new(count));
         let mut tasks = tokio::task::JoinSet::new();
-        let reading = tasks.spawn(read(reader, incoming_in));
-        let writing = tokio::spawn(write(writer, outgoing_out));
+        let reading = tasks.spawn(reader.run(incoming_in));
+        let writing = tokio::spawn(writer.run(outgoing_out));
         let mut active = Active {
             id,
             joining: Joining::start(&link, id, &lanes, Arc::clone(&knowledge), &mut tasks),
@@ -285,7 +285,9 @@ impl Active {
                 tracing::error!(%lane, %slot, reason, detail, "sender halted a partition");
                 self.command(lane, Command::Halted(self.id, epoch, slot))
             }
-            Control::Clock { asked, answered: 0 } => self.send(Control::Clock { asked, answered: unix_nanos() }).await,
+            Control::Clock { asked, answered: 0 } => {
+                self.send(Control::Clock { asked, answered: link::control::clock() }).await
+            }
             Control::LaneClosed { .. } => Ok(()),
             Control::Close { code, detail } => Err(Ending { code, detail }),
             other => Err(PeerMisbehaved::UnexpectedMessage(wire::codec::control_name(&other)).into()),
@@ -362,34 +364,4 @@ fn leaving() -> Ending {
 fn lost(connection: &Connection) -> Ending {
     let reason = connection.close_reason().map_or_else(|| "control stream ended".to_owned(), |error| error.to_string());
     Ending::new(CloseCode::Normal, reason)
-}
-
-async fn read(mut reader: ControlReader, into: mpsc::Sender<Control>) {
-    loop {
-        match reader.next().await {
-            Ok(message) => {
-                if into.send(message).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                tracing::debug!(%error, "control stream");
-                return;
-            }
-        }
-    }
-}
-
-async fn write(mut writer: ControlWriter, mut from: mpsc::Receiver<Control>) {
-    while let Some(message) = from.recv().await {
-        if writer.send(&message).await.is_err() {
-            return;
-        }
-    }
-    writer.finish().await;
-}
-
-fn unix_nanos() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }

@@ -11,7 +11,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::control::{ControlReader, ControlWriter};
 use link::endpoint::ChannelFault;
 use link::shutdown::{Phase, Shutdown};
 use quinn::Connection;
@@ -116,8 +115,8 @@ impl Session<'_> {
         let (incoming_in, mut incoming) = mpsc::channel(CONTROL_QUEUE);
         let (outgoing, outgoing_out) = mpsc::channel(CONTROL_QUEUE);
         let (dues, dues_out) = mpsc::channel(self.lanes.len() * 2 + 16);
-        let reading = tokio::spawn(read(reader, incoming_in));
-        let writing = tokio::spawn(write(writer, outgoing_out));
+        let reading = tokio::spawn(reader.run(incoming_in));
+        let writing = tokio::spawn(writer.run(outgoing_out));
         let offering = tokio::spawn(self.offering.clone().run(dues_out, self.topics.clone(), outgoing.clone()));
         let mut active = Active::new(self, connection.clone(), &welcome, outgoing, dues);
         let end = active.run(&mut incoming, &shutdown).await;
@@ -183,7 +182,7 @@ impl<'a> Active<'a> {
                 }
                 () = sleep_until(reopen_at) => self.open_lanes(),
                 now = clock.tick() => {
-                    self.send(Control::Clock { asked: unix_nanos(), answered: 0 });
+                    self.send(Control::Clock { asked: link::control::clock(), answered: 0 });
                     // Offers that found no room are tried again.
                     self.offer_due();
                     if drain_until.is_some_and(|until| now >= until) || self.is_drained(drain_until) {
@@ -328,39 +327,9 @@ impl<'a> Active<'a> {
     }
 }
 
-async fn read(mut reader: ControlReader, into: mpsc::Sender<Control>) {
-    loop {
-        match reader.next().await {
-            Ok(message) => {
-                if into.send(message).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                tracing::debug!(%error, "control stream");
-                return;
-            }
-        }
-    }
-}
-
-async fn write(mut writer: ControlWriter, mut from: mpsc::Receiver<Control>) {
-    while let Some(message) = from.recv().await {
-        if writer.send(&message).await.is_err() {
-            return;
-        }
-    }
-    writer.finish().await;
-}
-
 async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-fn unix_nanos() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
