@@ -49,7 +49,7 @@ pub enum ProduceError {
     /// The call failed; the transaction's outcome may be unknown.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
-    /// A record is refused for good. Brokers name a batch, not always the record.
+    /// A record is refused for good, or its partition is not there. Brokers name a batch, not always the record.
     #[error("{topic}-{partition} refuses a record: {reason}")]
     Rejected {
         /// Topic it was for.

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use causeway_link::kafka::producer::ProduceError;
-use causeway_link::kafka::{KafkaError, KafkaFault};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use crate::cluster::{Cluster, Data, Reader, Seen, SeenHeader, appended, offsets, send, start, try_send};
@@ -106,7 +105,7 @@ fn many_records_of_many_frames_and_partitions_are_all_reported_and_read() {
 }
 
 #[test]
-fn a_partition_that_does_not_exist_fails_the_transaction() {
+fn a_partition_that_does_not_exist_is_named() {
     let cluster = Cluster::with_topic("t", 1);
     let mut producer = cluster.producer();
     producer.begin().unwrap();
@@ -114,7 +113,7 @@ fn a_partition_that_does_not_exist_fails_the_transaction() {
     send(&mut producer, "t", 0, &Data { value: Some(&frame), ..Data::default() }, &frame);
     producer.drain().unwrap();
     let error = try_send(&mut producer, "t", 7, &Data { value: Some(&frame), ..Data::default() }, &frame).unwrap_err();
-    assert!(matches!(error, ProduceError::Kafka(KafkaError { fault: KafkaFault::UnknownTopic, .. })), "{error}");
+    assert!(matches!(&error, ProduceError::Rejected { topic, partition: 7, .. } if &**topic == "t"), "{error}");
 }
 
 #[test]
@@ -135,7 +134,7 @@ fn a_record_the_broker_refuses_for_good_is_told_from_trouble_that_may_pass() {
 }
 
 #[test]
-fn a_topic_that_does_not_exist_fails_the_transaction_without_telling_payloads() {
+fn a_topic_that_does_not_exist_is_named_without_telling_payloads() {
     let cluster = Cluster::with_topic("t", 1);
     let mut producer = cluster.producer();
     producer.begin().unwrap();
@@ -143,9 +142,9 @@ fn a_topic_that_does_not_exist_fails_the_transaction_without_telling_payloads() 
     let data = Data { value: Some(&frame), ..Data::default() };
     let failed = try_send(&mut producer, "nowhere", 0, &data, &frame).and_then(|()| producer.drain());
     match failed {
-        Err(ProduceError::Kafka(error)) => {
-            assert_eq!(error.fault, KafkaFault::UnknownTopic, "{error}");
-            assert!(!error.reason.contains("secret"), "{error}");
+        Err(ProduceError::Rejected { topic, partition: 0, reason }) => {
+            assert_eq!(&*topic, "nowhere");
+            assert!(!reason.contains("secret"), "{reason}");
         }
         other => panic!("{other:?}"),
     }
