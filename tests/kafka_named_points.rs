@@ -19,7 +19,9 @@ mod receiver_with_kill_point;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Far below the 30 s after which the target gives up the dead receiver's transaction by itself.
 const RESUMED: Duration = Duration::from_secs(15);
-const RECORDS: u64 = 20_000;
+/// Records per second, written until the second receiver commits: however much the first one got done, there is
+/// work left.
+const RATE: u32 = 6_000;
 /// Past the first transaction, so that there are positions to be wrong about.
 const DIES_AFTER: u64 = 6_000;
 /// What the exit code of a process is that SIGKILL ended.
@@ -69,7 +71,7 @@ fn kill_at(point: KillPoint, test: &str) -> Result<usize> {
     doomed.args([test, "--exact", "--nocapture"]).env(FILE, files.receiver.write()?);
     let mut doomed = files.receiver.start_as(&mut doomed)?;
     let sender = files.sender.start()?;
-    let load = Load::new(&topic, 4).limit(RECORDS).value_max(2_000).seed(point as u64).start(&pair.source)?;
+    let load = Load::new(&topic, 4).rate(RATE).value_max(2_000).seed(point as u64).start(&pair.source)?;
     ensure!(doomed.wait(PATIENCE)? == KILLED, "the receiver ended, and not by SIGKILL");
 
     let receiver = files.receiver.start()?;
@@ -79,7 +81,7 @@ fn kill_at(point: KillPoint, test: &str) -> Result<usize> {
     let stood = restarted.elapsed();
     println!("killed {point:?}: committing again after {stood:.1?}");
     ensure!(stood < RESUMED, "records stood still for {stood:?} after a kill {point:?}");
-    let written = load.finish()?.written;
+    let written = load.stop()?.written;
     verify::wait_until_delivered(&written, &pair.target, "{topic}", PATIENCE)?;
     verify::ensure_exactly_once(&written, &pair.target, "{topic}")?;
     drop((sender, receiver));
