@@ -1,9 +1,10 @@
 //! The control stream over QUIC: whole messages in, whole messages out.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use quinn::{ReadExactError, RecvStream, SendStream, WriteError};
 use tokio::sync::mpsc;
+use wire::close::CloseCode;
 use wire::codec;
 use wire::control::Control;
 use wire::error::DecodeError;
@@ -90,6 +91,18 @@ impl ControlWriter {
             }
         }
         self.finish().await;
+    }
+
+    /// Tells the other end why the session is over, within a second: one that does not listen learns it from
+    /// the channel's end.
+    pub async fn close(mut self, code: CloseCode, detail: &str) {
+        let close = Control::Close { code, detail: detail.to_owned() };
+        let said = async {
+            if self.send(&close).await.is_ok() {
+                self.finish().await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), said).await;
     }
 
     /// Says that nothing more comes, and waits until the other end has it all.

@@ -8,7 +8,6 @@ use link::shutdown::{Phase, Shutdown};
 use quinn::{Connection, Endpoint, Incoming};
 use tokio::task::JoinSet;
 use wire::close::CloseCode;
-use wire::control::Control;
 
 use crate::session::{Host, Refusal, Waiting, greet};
 
@@ -74,14 +73,8 @@ async fn session(incoming: Incoming, id: u64, host: Arc<Host>, shutdown: Shutdow
 async fn refuse(connection: &Connection, refusal: Refusal) {
     let Refusal { ending, writer } = refusal;
     tracing::warn!(peer = %connection.remote_address(), code = ending.code.name(), detail = ending.detail, "peer refused");
-    if let Some(mut writer) = writer {
-        let close = Control::Close { code: ending.code, detail: ending.detail.clone() };
-        let said = async {
-            if writer.send(&close).await.is_ok() {
-                writer.finish().await;
-            }
-        };
-        let _ = tokio::time::timeout(Duration::from_secs(1), said).await;
+    if let Some(writer) = writer {
+        writer.close(ending.code, &ending.detail).await;
     }
     connection.close(u32::from(ending.code.number()).into(), ending.detail.as_bytes());
 }

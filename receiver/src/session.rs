@@ -168,15 +168,21 @@ impl Waiting {
     }
 
     /// Tells the sender why, before the channel goes.
-    async fn refuse(mut self, ending: Ending) -> Ending {
-        let close = Control::Close { code: ending.code, detail: ending.detail.clone() };
-        let said = async {
-            if self.writer.send(&close).await.is_ok() {
-                self.writer.finish().await;
-            }
-        };
-        let _ = tokio::time::timeout(Duration::from_secs(1), said).await;
+    async fn refuse(self, ending: Ending) -> Ending {
+        self.writer.close(ending.code, &ending.detail).await;
         ending
+    }
+
+    fn terms(&self) -> Arc<Terms> {
+        Arc::new(Terms {
+            link: self.link.settings.name.clone(),
+            lanes: self.hello.lanes,
+            lane_hash: self.hello.lane_hash.clone(),
+            source_cluster: self.hello.cluster_id.clone(),
+            target_cluster: self.host.cluster_id.clone(),
+            filter_hash: self.hello.filter_hash,
+            sender: self.hello.instance.clone(),
+        })
     }
 
     async fn serve(
@@ -185,17 +191,9 @@ impl Waiting {
         verdicts: &mut mpsc::Receiver<Verdict>,
         shutdown: &Shutdown,
     ) -> Ending {
+        let terms = self.terms();
         let Self { id, connection, link, hello, version, reader, writer, host } = self;
         let count = hello.lanes;
-        let terms = Arc::new(Terms {
-            link: link.settings.name.clone(),
-            lanes: count,
-            lane_hash: hello.lane_hash,
-            source_cluster: hello.cluster_id,
-            target_cluster: host.cluster_id.clone(),
-            filter_hash: hello.filter_hash,
-            sender: hello.instance,
-        });
         let credit = link.credit(count);
         let (incoming_in, mut incoming) = mpsc::channel(CONTROL_QUEUE);
         let (outgoing, outgoing_out) = mpsc::channel(CONTROL_QUEUE);
@@ -210,7 +208,7 @@ impl Waiting {
         });
         let knowledge = Arc::new(Knowledge::new(count));
         let mut tasks = tokio::task::JoinSet::new();
-        let reading = tasks.spawn(reader.run(incoming_in));
+        tasks.spawn(reader.run(incoming_in));
         let writing = tokio::spawn(writer.run(outgoing_out));
         let mut active = Active {
             id,
@@ -248,7 +246,6 @@ impl Waiting {
         }
         let ending = ending.unwrap_or_else(leaving);
         active.end(&ending).await;
-        reading.abort();
         tasks.shutdown().await;
         let _ = tokio::time::timeout(Duration::from_secs(1), writing).await;
         ending
