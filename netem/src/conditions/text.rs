@@ -1,0 +1,217 @@
+//! Conditions as text: `delay 80 ms, loss 2 % in bursts of 10, rate 300 Mbit/s, limit 20 ms`. What is shown
+//! is read back as the same conditions.
+
+use std::fmt;
+use std::time::Duration;
+
+use wire::units::{UnitError, display_duration, parse_duration};
+
+use super::{Conditions, Excess, GilbertElliott, Jitter, Knob, Loss, Order, Reorder};
+use crate::share::{Share, ShareError};
+
+/// Every knob with its values, for whoever wrote another.
+const KNOBS: &str = "delay 80 ms; jitter 2 ms [unordered]; reorder 1 % by 5 ms; loss 2 % [in bursts of 10]; \
+                     loss gemodel 0.2 % 10 % [100 % [0 %]]; duplicate 0.1 %; corrupt 0.1 %; rate 300 Mbit/s; \
+                     limit 20 ms; limit 1 MB; policer 64 kB; mtu 1400 B; down; up";
+
+/// A burst of less than one packet is none, and one of more than this is a black-out: write `down for 3 s`.
+const BURST_MAX: f64 = 1_000_000.0;
+
+/// Why text is no knob.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum KnobError {
+    /// No knob has that name.
+    #[error("`{0}` is no knob of a path; these are: {KNOBS}")]
+    Unknown(String),
+    /// A quantity that does not parse.
+    #[error(transparent)]
+    Unit(#[from] UnitError),
+    /// A share that does not parse.
+    #[error(transparent)]
+    Share(#[from] ShareError),
+    /// The rest of the value.
+    #[error("`{found}`: write it like `{example}`")]
+    Value {
+        /// What was written.
+        found: String,
+        /// What would do.
+        example: &'static str,
+    },
+}
+
+/// Reads knobs between commas; an empty text is none.
+///
+/// # Errors
+/// The first knob that is unknown or whose value does not parse.
+pub fn parse_knobs(text: &str) -> Result<Vec<Knob>, KnobError> {
+    text.split(',').map(str::trim).filter(|knob| !knob.is_empty()).map(parse_knob).collect()
+}
+
+fn parse_knob(text: &str) -> Result<Knob, KnobError> {
+    let (name, value) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    let value = value.trim();
+    let off = value == "none";
+    Ok(match name {
+        "delay" => Knob::Delay(parse_duration(value)?),
+        "jitter" => Knob::Jitter(jitter(value)?),
+        "reorder" => Knob::Reorder(if off { None } else { Some(reorder(value)?) }),
+        "loss" => Knob::Loss(if off { Loss::None } else { loss(value)? }),
+        "duplicate" => Knob::Duplicate(value.parse()?),
+        "corrupt" => Knob::Corrupt(value.parse()?),
+        "rate" => Knob::Rate(if off { None } else { Some(value.parse()?) }),
+        "limit" => Knob::Excess(limit(value)?),
+        "policer" => Knob::Excess(Excess::Police(value.parse()?)),
+        "mtu" => Knob::Mtu(if off { None } else { Some(value.parse()?) }),
+        "down" if value.is_empty() => Knob::Down(true),
+        "up" if value.is_empty() => Knob::Down(false),
+        _ => return Err(KnobError::Unknown(text.to_owned())),
+    })
+}
+
+fn jitter(value: &str) -> Result<Jitter, KnobError> {
+    let (by, order) = value.strip_suffix("unordered").map_or((value, Order::Kept), |by| (by, Order::Free));
+    Ok(Jitter { by: parse_duration(by)?, order })
+}
+
+fn reorder(value: &str) -> Result<Reorder, KnobError> {
+    const EXAMPLE: &str = "reorder 1 % by 5 ms";
+    let unlike = || KnobError::Value { found: format!("reorder {value}"), example: EXAMPLE };
+    let (share, by) = value.split_once("by").ok_or_else(unlike)?;
+    Ok(Reorder { share: share.parse()?, by: parse_duration(by)? })
+}
+
+fn loss(value: &str) -> Result<Loss, KnobError> {
+    if let Some(chain) = value.strip_prefix("gemodel") {
+        return gilbert_elliott(chain).map(Loss::Bursts);
+    }
+    let Some((mean, length)) = value.split_once("in bursts of") else { return Ok(Loss::Random(value.parse()?)) };
+    let length = length.trim().parse().ok().filter(|length| (1.0..=BURST_MAX).contains(length));
+    let unlike = || KnobError::Value { found: format!("loss {value}"), example: "loss 2 % in bursts of 10" };
+    let (mean, length) = (mean.parse()?, length.ok_or_else(unlike)?);
+    if mean == Share::ALL {
+        return Err(unlike());
+    }
+    Ok(Loss::Bursts(GilbertElliott::bursts(mean, length)))
+}
+
+fn gilbert_elliott(value: &str) -> Result<GilbertElliott, KnobError> {
+    let shares: Vec<Share> = value.split_inclusive('%').map(str::parse).collect::<Result<_, _>>()?;
+    let (&enter, rest) = shares.split_first().ok_or_else(|| unlike_chain(value))?;
+    let (&leave, rest) = rest.split_first().ok_or_else(|| unlike_chain(value))?;
+    let (lost_in_bad, lost_in_good) = match *rest {
+        [] => (Share::ALL, Share::NONE),
+        [bad] => (bad, Share::NONE),
+        [bad, good] => (bad, good),
+        _ => return Err(unlike_chain(value)),
+    };
+    Ok(GilbertElliott { enter, leave, lost_in_bad, lost_in_good })
+}
+
+fn unlike_chain(value: &str) -> KnobError {
+    KnobError::Value { found: format!("loss gemodel{value}"), example: "loss gemodel 0.2 % 10 % 100 % 0 %" }
+}
+
+fn limit(value: &str) -> Result<Excess, KnobError> {
+    match parse_duration(value) {
+        Ok(time) => Ok(Excess::QueueTime(time)),
+        Err(no_time) => match value.parse() {
+            Ok(size) => Ok(Excess::QueueBytes(size)),
+            Err(UnitError::Unit { .. }) => {
+                Err(KnobError::Value { found: format!("limit {value}"), example: "limit 20 ms` or `limit 1 MB" })
+            }
+            Err(_) => Err(no_time.into()),
+        },
+    }
+}
+
+impl fmt::Display for Conditions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "delay {}", display_duration(self.delay))?;
+        if self.jitter.by > Duration::ZERO {
+            let unordered = if self.jitter.order == Order::Free { " unordered" } else { "" };
+            write!(f, ", jitter {}{unordered}", display_duration(self.jitter.by))?;
+        }
+        if let Some(Reorder { share, by }) = self.reorder {
+            write!(f, ", reorder {share} by {}", display_duration(by))?;
+        }
+        match self.loss {
+            Loss::None => {}
+            Loss::Random(share) => write!(f, ", loss {share}")?,
+            Loss::Bursts(GilbertElliott { enter, leave, lost_in_bad, lost_in_good }) => {
+                write!(f, ", loss gemodel {enter} {leave} {lost_in_bad} {lost_in_good}")?;
+            }
+        }
+        for (name, share) in [("duplicate", self.duplicate), ("corrupt", self.corrupt)] {
+            if share > Share::NONE {
+                write!(f, ", {name} {share}")?;
+            }
+        }
+        if let Some(rate) = self.rate {
+            write!(f, ", rate {}", rate)?;
+            match self.excess {
+                Excess::QueueBytes(size) => write!(f, ", limit {}", size)?,
+                Excess::QueueTime(time) => write!(f, ", limit {}", display_duration(time))?,
+                Excess::Police(depth) => write!(f, ", policer {}", depth)?,
+            }
+        }
+        if let Some(mtu) = self.mtu {
+            write!(f, ", mtu {}", mtu)?;
+        }
+        if self.down { f.write_str(", down") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Conditions {
+        Conditions::default().with(parse_knobs(text).unwrap())
+    }
+
+    #[test]
+    fn conditions_are_read_as_they_are_shown() {
+        for text in [
+            "",
+            "delay 80 ms",
+            "delay 80ms,jitter 2 ms unordered, reorder 1 % by 5 ms",
+            "loss 2 %, duplicate 0.1 %, corrupt 0.01 %",
+            "loss gemodel 0.2 % 10 %",
+            "loss gemodel 0.2 % 10 % 50 % 0.1 %",
+            "loss 2 % in bursts of 10",
+            "rate 300 Mbit/s, limit 20 ms",
+            "rate 5 Mbit/s, limit 1500 B",
+            "rate 300 Mbit/s, policer 64 kB",
+            "mtu 1400 B, down",
+        ] {
+            let conditions = read(text);
+            assert_eq!(read(&conditions.to_string()), conditions, "{text}: {conditions}");
+        }
+        assert_eq!(read("rate 1 Mbit/s, loss 1 %, rate none, loss none, down, up"), Conditions::default());
+    }
+
+    #[test]
+    fn bursts_have_the_mean_that_was_asked_for() {
+        let loss = read("loss 2 % in bursts of 10").loss;
+        assert!((loss.mean() - 0.02).abs() < 1e-6, "{}", loss.mean());
+    }
+
+    #[test]
+    fn what_is_no_knob_is_refused_with_an_example() {
+        for (text, says) in [
+            ("dealy 5 ms", "these are: delay 80 ms;"),
+            ("delay 5", "has no unit"),
+            ("loss 2", "write it like `0.1 %`"),
+            ("loss 2 % in bursts of 0.5", "loss 2 % in bursts of 10"),
+            ("loss 100 % in bursts of 10", "loss 2 % in bursts of 10"),
+            ("loss gemodel 1 %", "loss gemodel 0.2 %"),
+            ("reorder 1 %", "reorder 1 % by 5 ms"),
+            ("limit 5", "limit 20 ms"),
+            ("down for 3 s", "these are"),
+            ("rate 0 Mbit/s", "is zero"),
+        ] {
+            let error = parse_knobs(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}

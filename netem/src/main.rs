@@ -1,0 +1,24 @@
+//! `netem`: the emulator alone, as `causeway netem` without Kafka.
+
+use std::process::exit;
+
+use clap::Parser;
+use netem::command::{NetemCommand, run};
+
+/// A WAN on one machine.
+#[derive(Debug, Parser)]
+#[command(name = "netem", version)]
+struct Args {
+    #[command(subcommand)]
+    command: NetemCommand,
+}
+
+fn main() {
+    match run(Args::parse().command) {
+        Ok(code) => exit(code),
+        Err(error) => {
+            eprintln!("netem: {error}");
+            exit(1)
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! A UDP socket with room for a burst, which knows what the system dropped in front of it.
+
+use std::cell::Cell;
+use std::io::{self, IoSliceMut};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
+use socket2::{Domain, Protocol, Type};
+
+/// What each socket asks the system to keep for it: 100 ms of 500 Mbit/s, by the system's own book-keeping.
+const BUFFER: usize = 8 << 20;
+
+/// The longest UDP payload.
+pub(super) const PAYLOAD_MAX: usize = 65_507;
+
+#[derive(Debug)]
+pub(super) struct Socket {
+    socket: UdpSocket,
+    /// What the system says it dropped so far because its buffer was full.
+    missed: Cell<u32>,
+}
+
+pub(super) struct Received {
+    pub(super) payload: Vec<u8>,
+    pub(super) from: Option<SocketAddr>,
+}
+
+impl Socket {
+    pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_nonblocking(true)?;
+        // The forced size needs privileges, the other is cut to what the system allows everybody.
+        if setsockopt(&socket, sockopt::RcvBufForce, &BUFFER).is_err() {
+            socket.set_recv_buffer_size(BUFFER)?;
+        }
+        if setsockopt(&socket, sockopt::SndBufForce, &BUFFER).is_err() {
+            socket.set_send_buffer_size(BUFFER)?;
+        }
+        setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+        socket.bind(&address.into())?;
+        Ok(Self { socket: socket.into(), missed: Cell::new(0) })
+    }
+
+    /// A socket of its own towards `target`, which need not be there.
+    pub(super) fn towards(target: SocketAddr) -> io::Result<Self> {
+        let any = match target {
+            SocketAddr::V4(_) => SocketAddr::from(([0; 4], 0)),
+            SocketAddr::V6(_) => SocketAddr::from(([0; 16], 0)),
+        };
+        let socket = Self::bind(any)?;
+        socket.socket.connect(target)?;
+        Ok(socket)
+    }
+
+    pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    pub(super) fn receive_buffer(&self) -> io::Result<usize> {
+        socket2::SockRef::from(&self.socket).recv_buffer_size()
+    }
+
+    pub(super) fn missed(&self) -> u64 {
+        self.missed.get().into()
+    }
+
+    /// The next datagram, if there is one, by way of `scratch`.
+    pub(super) fn receive(&self, scratch: &mut [u8; PAYLOAD_MAX]) -> io::Result<Option<Received>> {
+        let mut control = cmsg_space!(u32);
+        loop {
+            let mut slices = [IoSliceMut::new(&mut scratch[..])];
+            let flags = MsgFlags::MSG_DONTWAIT;
+            let message =
+                match recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut slices, Some(&mut control), flags) {
+                    Ok(message) => message,
+                    Err(Errno::EAGAIN) => return Ok(None),
+                    // Nobody listened at the target when an earlier packet came there.
+                    Err(Errno::ECONNREFUSED | Errno::EINTR) => continue,
+                    Err(errno) => return Err(errno.into()),
+                };
+            for said in message.cmsgs()? {
+                if let ControlMessageOwned::RxqOvfl(dropped) = said {
+                    self.missed.set(dropped);
+                }
+            }
+            let (length, from) = (message.bytes, message.address.and_then(to_std));
+            return Ok(Some(Received { payload: scratch[..length].to_vec(), from }));
+        }
+    }
+
+    pub(super) fn send(&self, payload: &[u8]) -> io::Result<()> {
+        let sent = self.socket.send(payload);
+        match sent {
+            // It tells of an earlier packet, and has kept this one from going.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => self.socket.send(payload).map(drop),
+            sent => sent.map(drop),
+        }
+    }
+
+    pub(super) fn send_to(&self, payload: &[u8], to: SocketAddr) -> io::Result<()> {
+        self.socket.send_to(payload, to).map(drop)
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn to_std(address: SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address.as_sockaddr_in().map(|&address| SocketAddr::V4(address.into()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|&address| SocketAddr::V6(address.into())))
+}

@@ -1,0 +1,131 @@
+//! Numbered, dated packets at a rate, and who has seen them arrive.
+
+use std::io;
+use std::net::UdpSocket;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::prctl::set_timerslack;
+use wire::units::Rate;
+
+/// A whole IP packet of Ethernet's MTU.
+pub(super) const PACKET: usize = 1500;
+
+/// IP's and UDP's headers.
+const HEADERS: usize = 28;
+
+/// How long silence lasts until everything is taken to have arrived.
+const SILENCE: Duration = Duration::from_millis(700);
+
+/// How often packets that are due are sent.
+const TICK: Duration = Duration::from_micros(250);
+
+/// What to send.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load {
+    /// How many packets of [`PACKET`] bytes.
+    pub(super) packets: u64,
+    /// How fast, in IP bytes.
+    pub(super) rate: Rate,
+}
+
+/// A packet that arrived.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrival {
+    pub(super) number: u64,
+    /// Since the first packet was sent.
+    pub(super) at: Duration,
+    /// Time under way.
+    pub(super) took: Duration,
+}
+
+/// Sends `load` from one socket to the other, and returns what arrived, in the order of arrival.
+pub(super) fn carry(load: Load, from: &UdpSocket, to: &UdpSocket) -> io::Result<Vec<Arrival>> {
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let arrivals = scope.spawn(move || receive(to, start));
+        send(load, from, start)?;
+        arrivals.join().unwrap_or_else(|_| Err(io::Error::other("the receiving thread died")))
+    })
+}
+
+fn send(load: Load, socket: &UdpSocket, start: Instant) -> io::Result<()> {
+    // Otherwise the ticks are 50 us late.
+    let _ = set_timerslack(1);
+    let mut packet = [0_u8; PACKET - HEADERS];
+    let mut number = 0;
+    while number < load.packets {
+        let due = load.rate.bytes_in(start.elapsed()) / PACKET as u64 + 1;
+        while number < due.min(load.packets) {
+            packet[..8].copy_from_slice(&number.to_le_bytes());
+            packet[8..16].copy_from_slice(&nanos(start.elapsed()).to_le_bytes());
+            socket.send(&packet)?;
+            number += 1;
+        }
+        thread::sleep(TICK);
+    }
+    Ok(())
+}
+
+fn receive(socket: &UdpSocket, start: Instant) -> io::Result<Vec<Arrival>> {
+    let mut arrivals = Vec::new();
+    let mut packet = [0_u8; PACKET];
+    socket.set_read_timeout(Some(SILENCE))?;
+    loop {
+        match socket.recv(&mut packet) {
+            Ok(_) => {
+                let at = start.elapsed();
+                let [number, sent] = [0, 8].map(|from| u64::from_le_bytes(word(&packet[from..])));
+                let took = at.saturating_sub(Duration::from_nanos(sent));
+                arrivals.push(Arrival { number, at, took });
+            }
+            Err(error) if is_silence(&error) => return Ok(arrivals),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Round-trip times of `pings` small packets, one per `pause`.
+pub(super) fn ping(pings: u32, pause: Duration, from: &UdpSocket, to: &UdpSocket) -> io::Result<Vec<Duration>> {
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let echo = scope.spawn(move || echo(to));
+        let arrivals = scope.spawn(move || receive(from, start));
+        let mut packet = [0_u8; 16];
+        for number in 0..u64::from(pings) {
+            packet[..8].copy_from_slice(&number.to_le_bytes());
+            packet[8..].copy_from_slice(&nanos(start.elapsed()).to_le_bytes());
+            from.send(&packet)?;
+            thread::sleep(pause);
+        }
+        echo.join().unwrap_or_else(|_| Err(io::Error::other("the echoing thread died")))?;
+        let arrivals = arrivals.join().unwrap_or_else(|_| Err(io::Error::other("the receiving thread died")))?;
+        Ok(arrivals.iter().map(|arrival| arrival.took).collect())
+    })
+}
+
+fn echo(socket: &UdpSocket) -> io::Result<()> {
+    socket.set_read_timeout(Some(SILENCE))?;
+    let mut packet = [0_u8; PACKET];
+    loop {
+        match socket.recv_from(&mut packet) {
+            Ok((length, from)) => socket.send_to(&packet[..length], from).map(drop)?,
+            Err(error) if is_silence(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn is_silence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+fn word(bytes: &[u8]) -> [u8; 8] {
+    let mut word = [0; 8];
+    word.copy_from_slice(&bytes[..8]);
+    word
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,107 @@
+//! A share of all packets, as an operator writes it (`0.1 %`) and as a die decides it.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A share between nothing and everything, exact in parts per billion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Share(u32);
+
+/// Why a share does not parse.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{found}` is not a share between 0 % and 100 %, in steps of 0.0000001 %; write it like `0.1 %`")]
+pub struct ShareError {
+    found: String,
+}
+
+impl Share {
+    /// Parts that make a whole.
+    const WHOLE: u32 = 1_000_000_000;
+    /// Decimals that a percentage may have.
+    const DECIMALS: usize = 7;
+
+    /// No packet.
+    pub const NONE: Self = Self(0);
+    /// Every packet.
+    pub const ALL: Self = Self(Self::WHOLE);
+
+    /// The nearest share to `part` of 1; what lies outside of 0 to 1 is cut.
+    pub fn of_one(part: f64) -> Self {
+        // A float becomes an integer by saturating, so that even a NaN is a share.
+        Self(((part * f64::from(Self::WHOLE)).round() as u32).min(Self::WHOLE))
+    }
+
+    /// As a part of 1.
+    pub fn part(self) -> f64 {
+        f64::from(self.0) / f64::from(Self::WHOLE)
+    }
+
+    /// What is left.
+    #[must_use]
+    pub const fn rest(self) -> Self {
+        Self(Self::WHOLE - self.0)
+    }
+
+    /// Whether a uniformly drawn `die` falls into this share.
+    pub fn hit(self, die: u64) -> bool {
+        (u128::from(die) * u128::from(Self::WHOLE)) >> 64 < u128::from(self.0)
+    }
+}
+
+impl FromStr for Share {
+    type Err = ShareError;
+
+    fn from_str(text: &str) -> Result<Self, ShareError> {
+        let parse = || {
+            let (whole, fraction) = {
+                let number = text.trim().strip_suffix('%')?.trim_end();
+                number.split_once('.').unwrap_or((number, "0"))
+            };
+            let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+            if !digits(whole) || !digits(fraction) || fraction.len() > Self::DECIMALS {
+                return None;
+            }
+            let parts: u32 = format!("{whole}{fraction:0<7}").parse().ok()?;
+            (parts <= Self::WHOLE).then_some(Self(parts))
+        };
+        parse().ok_or_else(|| ShareError { found: text.trim().to_owned() })
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let per_cent = Self::WHOLE / 100;
+        let (whole, fraction) = (self.0 / per_cent, self.0 % per_cent);
+        match fraction {
+            0 => write!(f, "{whole} %"),
+            _ => write!(f, "{whole}.{} %", format!("{fraction:07}").trim_end_matches('0')),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_read_as_it_is_shown() {
+        for (text, part) in [("0 %", 0.0), ("100 %", 1.0), ("2%", 0.02), ("0.1 %", 0.001), ("0.0000001 %", 1e-9)] {
+            let share: Share = text.parse().unwrap();
+            assert!((share.part() - part).abs() < 1e-12, "{text}");
+            assert_eq!(share.to_string().parse(), Ok(share));
+        }
+        for wrong in ["", "%", "2", "101 %", "-1 %", "0.00000001 %", "1e2 %", ". %"] {
+            assert!(wrong.parse::<Share>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_never_hit_and_everything_always() {
+        for die in [0, 1, u64::MAX / 2, u64::MAX] {
+            assert!(!Share::NONE.hit(die));
+            assert!(Share::ALL.hit(die));
+        }
+        assert!(Share::of_one(0.5).hit(u64::MAX / 2 - 1_000_000_000_000));
+        assert!(!Share::of_one(0.5).hit(u64::MAX / 2 + 1_000_000_000_000));
+    }
+}

@@ -1,0 +1,140 @@
+//! Every IP packet between two network namespaces over the model: TCP, QUIC and ping feel the same WAN. Each
+//! namespace ends in a TUN device that this carrier holds the other end of.
+//!
+//! The devices have no offloads, so that the kernel hands over whole packets of at most the device's MTU, each
+//! with a good checksum, and loses what the model loses one by one.
+
+mod lasting;
+mod namespace;
+mod record;
+mod run;
+mod site;
+mod stage;
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use tun_rs::SyncDevice;
+
+use crate::carrier::{BATCH, Carrier, Waker};
+use crate::path::Delivery;
+use crate::wan::Direction;
+
+pub use lasting::{Down, down, exec, up};
+pub use namespace::Namespace;
+pub use run::run;
+pub use site::{ADDRESSES, MTU, Site, SiteSettings};
+pub use stage::{TunError, on_stage};
+
+/// The longest IP packet.
+const PACKET_MAX: usize = 65_535;
+
+/// The name of the device in each namespace.
+const DEVICE: &str = "wan";
+
+/// One namespace's end of the path.
+pub(crate) struct End {
+    device: SyncDevice,
+    /// `/proc/net/dev` as it was opened in that namespace, which it keeps showing.
+    statistics: File,
+}
+
+/// Two TUN devices as a carrier.
+pub(crate) struct Tun {
+    /// The source's end, then the target's.
+    ends: [End; 2],
+    scratch: Box<[u8; PACKET_MAX]>,
+}
+
+impl End {
+    /// Makes the device in the namespace of the calling thread.
+    pub(crate) fn create() -> io::Result<Self> {
+        let device = tun_rs::DeviceBuilder::new().name(DEVICE).with(|device| {
+            device.offload(false).packet_information(false);
+        });
+        let device = device.build_sync()?;
+        device.set_nonblocking(true)?;
+        Ok(Self { device, statistics: File::open("/proc/thread-self/net/dev")? })
+    }
+
+    /// Packets that the kernel dropped before we could read them.
+    fn dropped(&mut self) -> io::Result<u64> {
+        let mut text = String::new();
+        self.statistics.rewind()?;
+        self.statistics.read_to_string(&mut text)?;
+        transmit_drops(&text, DEVICE).ok_or_else(|| io::Error::other("/proc/net/dev does not show the device"))
+    }
+}
+
+/// The transmit side's `drop` column of a device: the 12th number after its name.
+fn transmit_drops(proc_net_dev: &str, device: &str) -> Option<u64> {
+    let columns = proc_net_dev.lines().find_map(|line| line.trim_start().strip_prefix(device)?.strip_prefix(':'))?;
+    columns.split_whitespace().nth(11)?.parse().ok()
+}
+
+impl Tun {
+    pub(crate) fn new(source: End, target: End) -> Self {
+        Self { ends: [source, target], scratch: Box::new([0; PACKET_MAX]) }
+    }
+}
+
+impl Carrier for Tun {
+    type Packet = Vec<u8>;
+
+    fn wait(&mut self, waker: &Waker, timeout: Option<Duration>) -> io::Result<()> {
+        let [source, target] = &self.ends;
+        waker.sleep(&[source.device.as_fd(), target.device.as_fd()], timeout)
+    }
+
+    fn receive(&mut self, take: &mut dyn FnMut(Direction, Self::Packet, usize)) -> io::Result<()> {
+        for (end, direction) in self.ends.iter().zip(Direction::BOTH) {
+            for _ in 0..BATCH {
+                match end.device.recv(&mut self.scratch[..]) {
+                    Ok(length) => take(direction, self.scratch[..length].to_vec(), length),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, direction: Direction, mut delivery: Delivery<Self::Packet>) -> io::Result<()> {
+        let [source, target] = &self.ends;
+        let to = match direction {
+            Direction::Forward => target,
+            Direction::Back => source,
+        };
+        let damaged = delivery.flip.is_some();
+        let mut packet = std::mem::take(&mut delivery.packet);
+        delivery.damage(&mut packet);
+        match to.device.send(&packet) {
+            // A flipped bit may have made it no IP packet at all; then it was the path that lost it.
+            Err(_) if damaged => Ok(()),
+            sent => sent.map(drop),
+        }
+    }
+
+    fn missed(&mut self) -> io::Result<u64> {
+        let [source, target] = &mut self.ends;
+        Ok(source.dropped()? + target.dropped()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_drops_are_read_from_their_column() {
+        let text = "Inter-|   Receive                                                |  Transmit\n \
+                     face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n    \
+                     lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0\n   \
+                     wan: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n";
+        assert_eq!(transmit_drops(text, "wan"), Some(12));
+        assert_eq!(transmit_drops(text, "lo"), Some(0));
+        assert_eq!(transmit_drops(text, "wa"), None);
+    }
+}
