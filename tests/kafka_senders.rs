@@ -147,7 +147,13 @@ fn a_standby_with_another_topic_filter_is_refused() -> Result<()> {
     wait_until_active(&sender)?;
     let mut other = files.another_sender("other")?;
     other.set("source", "topics", "[\"something.*\"]");
-    ensure_refused(&other, "the sender \"sender\", which holds the link, has another topic filter")?;
+    let other = other.start()?;
+    let refused = |status: &serde_json::Value| {
+        let why = status["last_end"].as_str().unwrap_or_default();
+        why.contains("the sender \"sender\", which holds the link, has another topic filter")
+    };
+    let status = other.admin.wait_for("the sender to be refused", DELIVERED, refused)?;
+    ensure!(status["closes"]["STANDBY_FILTER"] == 1, "{status:#}");
     ensure!(sender.admin.status()?["state"] == "active");
     Ok(())
 }

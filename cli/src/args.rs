@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use netem::command::NetemCommand;
 
 const ABOUT: &str = "\
 Moves Kafka topics between data centres at the speed of the line, exactly once.
@@ -67,15 +68,56 @@ Exit codes: 0 all is well, 1 a check failed, 2 the file cannot be used.";
 
 const STATUS: &str = "\
 Asks a running sender or receiver, on its admin port, what it is doing: is it keeping up, what
-state is it in, what is wrong, and each lane. Without an address it asks 127.0.0.1:7401 and
+limits it, what is wrong, what to do, and each lane. Without an address it asks 127.0.0.1:7401 and
 127.0.0.1:7402, where a sender and a receiver answer by default.
 
 Examples:
   causeway status
   causeway status 10.0.0.7:7401
+  causeway status --watch
   causeway status --json | jq .lag_records
 
 Exit codes: 0 somebody answered, 1 nobody did.";
+
+const RESUME: &str = "\
+Lets a halted partition go on. Ask the sender that holds the link: it knows the source's log, and
+the receiver stores what becomes of the position, in one transaction with who asked and why.
+
+Without an option the partition goes on where it stands: for when the cause is repaired. `--skip`
+leaves out what cannot be carried, and no more: the one record that the target refuses, the range
+that retention deleted, or the old incarnation of a topic that was made again. `--from` goes on at
+a position of yours; below the present one, records are written again.
+
+`causeway status` names the halted partitions; docs/operations.md says of each halt what it means
+and what to do.
+
+Examples:
+  causeway resume orders/3
+  causeway resume orders/3 --skip
+  causeway resume orders/3 --from 120000 --admin 10.0.0.7:7401
+
+Exit codes: 0 it goes on, 1 it does not, and why.";
+
+const ADOPT: &str = "\
+Lets a link write to a target topic that holds what it did not write, or lacks what it did: the
+partitions of the source topic that are halted as `target-not-empty` or `target-replaced`. Records
+go behind what is there. Ask the sender that holds the link.
+
+Examples:
+  causeway adopt orders
+  causeway adopt orders/3
+
+Exit codes: 0 all of them go on, 1 some do not, and why.";
+
+const JUMPS: &str = "\
+Prints who lifted which halt, and moved which position, when and why: one line of JSON each, the
+newest 366 of each lane. They are part of the link's state, stored in the transaction that they
+describe. Ask the receiver, while a sender holds the link.
+
+Example:
+  causeway jumps | jq -r '[.topic, .partition, .from, .to, .reason] | @tsv'
+
+Exit codes: 0 it answered, 1 it did not.";
 
 const INIT: &str = "\
 Makes a certificate authority for one link, and a certificate and key for each side. Existing files
@@ -117,6 +159,21 @@ pub(crate) enum Command {
     /// Ask a running sender or receiver how it is
     #[command(long_about = STATUS)]
     Status(Status),
+    /// Let a halted partition go on
+    #[command(long_about = RESUME)]
+    Resume(Resume),
+    /// Let a link write to a target topic that is not as it left it
+    #[command(long_about = ADOPT)]
+    Adopt(Adopt),
+    /// Print which halts were lifted and which positions were moved, by whom and why
+    #[command(long_about = JUMPS)]
+    Jumps {
+        /// The receiver's admin port
+        #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7402")]
+        admin: String,
+        #[command(flatten)]
+        access: AdminAccess,
+    },
     /// Print a configuration to start from, every setting explained
     Example {
         /// Whose
@@ -124,12 +181,29 @@ pub(crate) enum Command {
     },
     /// Show a whole link at work: two clusters, a load, restarts, and every record compared
     Demo(Demo),
+    /// Emulate a WAN on this machine: for your own tests, with any protocol
+    Netem {
+        /// What is asked of the emulator.
+        #[command(subcommand)]
+        command: Box<NetemCommand>,
+    },
     /// Make certificates
     Pki {
         /// What to make.
         #[command(subcommand)]
         command: PkiCommand,
     },
+}
+
+/// How an admin port is asked that is not on loopback.
+#[derive(Debug, clap::Args)]
+pub(crate) struct AdminAccess {
+    /// Ask over TLS, and believe certificates of the authorities in this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// The file with the token that the port wants
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token: Option<PathBuf>,
 }
 
 /// `causeway status`
@@ -141,9 +215,53 @@ pub(crate) struct Status {
     /// The same, as an option
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "address")]
     pub(crate) admin: Option<String>,
+    #[command(flatten)]
+    pub(crate) access: AdminAccess,
     /// Print JSON, one line for each process that answered; docs/metrics.md lists the fields
     #[arg(long)]
     pub(crate) json: bool,
+    /// Ask again every 2 s, until interrupted: in place on a terminal, page after page elsewhere
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+/// `causeway resume`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Resume {
+    /// The source's topic and partition, such as orders/3
+    #[arg(value_name = "TOPIC/PARTITION", value_parser = partition)]
+    pub(crate) partition: (String, i32),
+    /// Leave out what cannot be carried
+    #[arg(long, conflicts_with = "from")]
+    pub(crate) skip: bool,
+    /// Go on at this source offset
+    #[arg(long, value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
+    pub(crate) from: Option<i64>,
+    /// The admin port of the sender that holds the link
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7401")]
+    pub(crate) admin: String,
+    #[command(flatten)]
+    pub(crate) access: AdminAccess,
+}
+
+/// `causeway adopt`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Adopt {
+    /// The source's topic, or one partition of it, such as orders/3
+    #[arg(value_name = "TOPIC[/PARTITION]")]
+    pub(crate) topic: String,
+    /// The admin port of the sender that holds the link
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7401")]
+    pub(crate) admin: String,
+    #[command(flatten)]
+    pub(crate) access: AdminAccess,
+}
+
+/// `orders/3`, taken apart.
+pub(crate) fn partition(text: &str) -> Result<(String, i32), String> {
+    let parts = text.rsplit_once('/').and_then(|(topic, number)| Some((topic, number.parse::<i32>().ok()?)));
+    let parts = parts.filter(|(topic, number)| !topic.is_empty() && *number >= 0);
+    parts.map(|(topic, number)| (topic.to_owned(), number)).ok_or_else(|| "write it like orders/3".to_owned())
 }
 
 /// Whose example.

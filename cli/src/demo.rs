@@ -1,8 +1,8 @@
-//! `causeway demo`: a whole link in one process, with a load, restarts in the middle, and every record
-//! compared while it runs.
+//! `causeway demo`: a whole link in one process, with a load, restarts and a cut WAN in the middle, and every
+//! record compared while it runs.
 //!
-//! `load` writes to the source and notes each record in the `journal`; the link carries it; `reader` takes
-//! it from the target and has it compared. The clusters are `embedded` in this process, or real brokers
+//! `load` writes to the source and notes each record in the `journal`; the link carries it over a `wan`; `reader`
+//! takes it from the target and has it compared. The clusters are `embedded` in this process, or real brokers
 //! (`kafka`); the `ends` accordingly `tasks` or `processes`.
 
 mod child;
@@ -17,6 +17,7 @@ mod reader;
 mod record;
 mod screen;
 mod tasks;
+mod wan;
 
 use std::sync::Arc;
 use std::thread;
@@ -28,7 +29,7 @@ use link::kafka::Properties;
 use link::kafka::admin::KafkaCatalog;
 use link::logging::{Format, Level, LogSettings};
 use link::shutdown::{self, Phase, Shutdown, Trigger};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::args::Demo;
 use crate::exit::Failure;
@@ -41,10 +42,12 @@ use processes::Processes;
 use reader::Reader;
 use screen::Screen;
 use tasks::Tasks;
+use wan::Wan;
 
-/// When the sender is restarted, and when the receiver, as shares of the time.
-const SENDER_AT: f64 = 0.35;
-const RECEIVER_AT: f64 = 0.65;
+/// When the sender is restarted, the WAN cut and the receiver restarted, as shares of the time.
+const SENDER_AT: f64 = 0.2;
+const CUT_AT: f64 = 0.45;
+const RECEIVER_AT: f64 = 0.7;
 
 /// After the load has ended, records that do not come for so long will not come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -91,8 +94,9 @@ async fn embedded(demo: &Demo, shutdown: &Shutdown) -> Result<bool> {
     create_topics(&EmbeddedCatalog::over(&source)?)?;
     let wire = tasks::Wire::default();
     let counted = wire.clone();
-    let stage = Stage::new(source.address(), target.address(), move || counted.bytes(), demo, shutdown);
-    let exact = stage.play(Tasks::start(Arc::clone(&source), Arc::clone(&target), wire).await?).await?;
+    let stage = Stage::new(source.address(), target.address(), move || counted.bytes(), demo, shutdown)?;
+    let ends = Tasks::start(Arc::clone(&source), Arc::clone(&target), wire, &stage.wan).await?;
+    let exact = stage.play(ends).await?;
     println!("  Restarts here are drained: embedded clusters do not fence. That the link stays exactly-once when any");
     println!("  part of it crashes is proven on real Kafka: cargo xtask check");
     Ok(exact)
@@ -106,8 +110,8 @@ async fn real(demo: &Demo, shutdown: &Shutdown) -> Result<bool> {
     create_topics(&KafkaCatalog::start(&properties, "demo")?)?;
     let wire = processes::Wire::default();
     let counted = wire.clone();
-    let stage = Stage::new(source.address(), target.address(), move || counted.bytes(), demo, shutdown);
-    let exact = stage.play(Processes::start(source.address(), target.address(), wire).await?).await?;
+    let stage = Stage::new(source.address(), target.address(), move || counted.bytes(), demo, shutdown)?;
+    let exact = stage.play(Processes::start(source.address(), target.address(), wire, &stage.wan).await?).await?;
     println!("  Brokers too, and at every step of a transaction: cargo xtask check");
     Ok(exact)
 }
@@ -140,6 +144,8 @@ struct Stage {
     target: String,
     /// Bytes that senders have sent.
     wire: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// What lies between the ends.
+    wan: Wan,
     journal: Arc<Journal>,
     screen: Screen,
     seconds: u64,
@@ -153,17 +159,18 @@ impl Stage {
         wire: impl Fn() -> u64 + Send + Sync + 'static,
         demo: &Demo,
         shutdown: &Shutdown,
-    ) -> Self {
+    ) -> Result<Self> {
         println!("  source {source}  >  sender  ==>  receiver  >  target {target}");
-        Self {
+        Ok(Self {
             source: source.to_owned(),
             target: target.to_owned(),
             wire: Box::new(wire),
+            wan: Wan::start()?,
             journal: Arc::new(Journal::new(load::partitions().len())),
             screen: Screen::new(),
             seconds: demo.seconds,
             shutdown: shutdown.clone(),
-        }
+        })
     }
 
     /// Load, restarts, and the verdict: whether all was exact.
@@ -182,14 +189,21 @@ impl Stage {
     async fn story<E: Ends>(&self, mut ends: E, load: Load, reader: Reader) -> Result<Vec<String>> {
         let began = Instant::now();
         let at = |share: f64| began + Duration::from_secs(self.seconds).mul_f64(share);
+        if let Some(round_trip) = ends.round_trip().await {
+            self.screen.say(&format!("WAN: round trip {:.0} ms, as QUIC measures it", round_trip.as_secs_f64() * 1e3));
+        }
         if self.reaches(at(SENDER_AT)).await {
-            self.screen.say(&format!("sender: {}", E::SENDER_IS));
+            self.screen.say(&format!("sender: {}", E::RESTARTED));
             let stopped = Instant::now();
             ends.restart_sender().await?;
             self.say_back("sender", stopped);
         }
+        let cut = self.reaches(at(CUT_AT)).await;
+        if cut {
+            self.cut(&ends).await?;
+        }
         if self.reaches(at(RECEIVER_AT)).await {
-            self.screen.say(&format!("receiver: {}", E::RECEIVER_IS));
+            self.screen.say(&format!("receiver: {}", E::RESTARTED));
             let stopped = Instant::now();
             ends.restart_receiver().await?;
             self.say_back("receiver", stopped);
@@ -199,11 +213,36 @@ impl Stage {
         }
         tokio::task::spawn_blocking(|| load.stop()).await??;
         self.settle().await;
-        let trouble = ends.trouble().await;
+        let mut trouble = ends.trouble().await;
         ends.stop().await?;
         // Only now: a record that comes twice may come late.
         tokio::task::spawn_blocking(|| reader.finish()).await??;
+        let late = self.wan.report((self.wire)(), cut)?.invalid();
+        trouble.extend(late.map(|why| format!("WAN: {why}; times above may be too long")));
         Ok(trouble)
+    }
+
+    /// Cuts the WAN for a while, and says how soon records arrive over it again.
+    async fn cut<E: Ends>(&self, ends: &E) -> Result<()> {
+        let (sessions, arrived) = (ends.sessions().await, || self.journal.counts().arrived);
+        self.screen.say(&format!("WAN: cut for {} s, nothing passes", wan::CUT.as_secs()));
+        self.wan.cut();
+        sleep(wan::CROSSED).await;
+        let crossed = arrived();
+        sleep(wan::CUT - wan::CROSSED).await;
+        let before = arrived();
+        self.wan.mend();
+        let mended = Instant::now();
+        ends::until("a record over the mended WAN", async || Ok(arrived() > before)).await?;
+        let took = mended.elapsed().as_secs_f64();
+        let same = if ends.sessions().await == sessions { ", in the same session" } else { "" };
+        let again = match before == crossed {
+            true => format!("records arrive again after {took:.2} s"),
+            // Then nobody can tell which record was the first over the mended path.
+            false => "the target is still busy with what had crossed before".to_owned(),
+        };
+        self.screen.say(&format!("WAN: back; {again}{same}"));
+        Ok(())
     }
 
     /// Waits for a moment; says whether it came before an interrupt.
@@ -229,14 +268,14 @@ impl Stage {
             if counts.arrived > arrived {
                 (arrived, moved) = (counts.arrived, Instant::now());
             }
-            tokio::time::sleep(LOOK).await;
+            sleep(LOOK).await;
         }
     }
 
     async fn draw(&self) -> std::convert::Infallible {
         loop {
             self.screen.progress(&self.journal.counts(), (self.wire)());
-            tokio::time::sleep(LOOK).await;
+            sleep(LOOK).await;
         }
     }
 }

@@ -1,12 +1,16 @@
 //! The one binary, `causeway`.
 
+mod admin;
 mod args;
 mod check;
 mod demo;
+mod emulate;
 mod example;
 mod exit;
 mod pki;
 mod receive;
+mod reload;
+mod resume;
 mod send;
 mod service;
 mod shown;
@@ -16,6 +20,7 @@ mod status;
 use clap::Parser;
 
 use crate::args::{Args, Command, PkiCommand};
+use crate::emulate::emulate;
 
 fn main() {
     let result = match Args::parse().command {
@@ -23,7 +28,11 @@ fn main() {
         Command::Receive { file } => receive::run(&file),
         Command::Check { file } => check::run(&file),
         Command::Status(asked) => status::run(&asked),
+        Command::Resume(asked) => resume::run(asked),
+        Command::Adopt(asked) => resume::adopt(&asked),
+        Command::Jumps { admin, access } => resume::jumps(&admin, &access),
         Command::Demo(demo) => demo::run(&demo),
+        Command::Netem { command } => emulate(*command),
         Command::Pki { command: PkiCommand::Init(init) } => pki::init(&init),
         Command::Example { side } => {
             example::print(side);

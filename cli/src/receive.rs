@@ -3,15 +3,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use link::admin::Views;
+use link::admin::{AdminSettings, Views};
+use link::config::Change;
 use link::endpoint::EndpointError;
 use link::kafka::Properties;
 use link::kafka::properties::forbidden;
+use link::logging::LogSettings;
+use link::tls::{End, TlsFiles};
 use receiver::config::Config;
 use receiver::run::{Halted, Parts};
 use receiver::status::Board;
 
 use crate::exit::Failure;
+use crate::reload::{Configuration, Reload};
 use crate::send::kafka;
 use crate::service::Service;
 use crate::side;
@@ -19,18 +23,53 @@ use crate::side;
 /// Runs a receiver until it is told to leave.
 pub(crate) fn run(file: &Path) -> Result<(), Failure> {
     let config = load(file)?;
-    config.log.start().map_err(Failure::config)?;
-    let service = Service::open(config.admin)?;
+    let logging = config.log.start().map_err(Failure::config)?;
+    let (reload, live) = Reload::new(file, config, logging)?;
+    let config = live.now();
+    let service = Service::open(config.admin.listen, reload)?;
     let parts = Parts::kafka(&config, &properties(&config)?).map_err(kafka)?;
     let board = Arc::new(Board::default());
     let (ready, status) = (Arc::clone(&board), Arc::clone(&board));
+    let (jumps, asked) = (Arc::clone(&board), Arc::clone(&board));
     let views = Views {
         metrics: Arc::new(receiver::metrics::registry(Arc::clone(&board))),
         ready: Arc::new(move || ready.ready()),
         status: Arc::new(move || serde_json::json!(status.status())),
+        reload: service.reload(),
+        jumps: Arc::new(move || Ok(serde_json::json!(jumps.jumps()))),
+        resume: Arc::new(move |_| {
+            let holders = asked.holders();
+            Box::pin(async move {
+                Err(format!("this is a receiver; halts are lifted at the sender of the link: {holders}"))
+            })
+        }),
     };
-    let work = receiver::run::run(config, parts, board, service.shutdown());
+    let work = receiver::run::run(live, parts, board, service.shutdown());
     service.run(views, work)
+}
+
+impl Configuration for Config {
+    const END: End = End::Server;
+
+    fn load(file: &Path) -> Result<Self, Failure> {
+        load(file)
+    }
+
+    fn adopt(&mut self, new: Self) -> Vec<Change> {
+        self.adopt(new)
+    }
+
+    fn tls(&self) -> &TlsFiles {
+        &self.tls
+    }
+
+    fn log(&self) -> LogSettings {
+        self.log
+    }
+
+    fn admin(&self) -> &AdminSettings {
+        &self.admin
+    }
 }
 
 /// Reads a receiver's file; says so where it is a sender's.

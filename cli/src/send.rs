@@ -3,32 +3,71 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use link::admin::Views;
+use link::admin::{AdminSettings, Views};
+use link::config::Change;
 use link::kafka::properties::forbidden;
 use link::kafka::{KafkaError, KafkaFault, Properties};
+use link::logging::LogSettings;
+use link::tls::{End, TlsFiles};
 use sender::config::Config;
 use sender::run::{Halted, Parts};
 use sender::status::Board;
 
 use crate::exit::Failure;
+use crate::reload::{Configuration, Reload};
 use crate::service::Service;
 use crate::side;
 
 /// Runs a sender until it is told to leave.
 pub(crate) fn run(file: &Path) -> Result<(), Failure> {
     let config = load(file)?;
-    config.log.start().map_err(Failure::config)?;
-    let service = Service::open(config.admin)?;
+    let logging = config.log.start().map_err(Failure::config)?;
+    let (reload, live) = Reload::new(file, config, logging)?;
+    let config = live.now();
+    let service = Service::open(config.admin.listen, reload)?;
     let parts = Parts::kafka(&config, &properties(&config)?).map_err(kafka)?;
     let board = Arc::new(Board::default());
-    let (ready, status) = (Arc::clone(&board), Arc::clone(&board));
+    let (ready, status, asked) = (Arc::clone(&board), Arc::clone(&board), Arc::clone(&board));
     let views = Views {
         metrics: Arc::new(sender::metrics::registry(Arc::clone(&board))),
         ready: Arc::new(move || ready.ready()),
         status: Arc::new(move || serde_json::json!(status.status())),
+        reload: service.reload(),
+        jumps: Arc::new(|| Err("this is a sender; the receiver of the link keeps the log of jumps: ask it".to_owned())),
+        resume: Arc::new(move |request| {
+            let board = Arc::clone(&asked);
+            Box::pin(async move {
+                let request = serde_json::from_value(request).map_err(|error| format!("no request: {error}"))?;
+                board.ask(request).await
+            })
+        }),
     };
-    let work = sender::run::run(config, parts, board, service.shutdown());
+    let work = sender::run::run(live, parts, board, service.shutdown());
     service.run(views, work)
+}
+
+impl Configuration for Config {
+    const END: End = End::Client;
+
+    fn load(file: &Path) -> Result<Self, Failure> {
+        load(file)
+    }
+
+    fn adopt(&mut self, new: Self) -> Vec<Change> {
+        self.adopt(new)
+    }
+
+    fn tls(&self) -> &TlsFiles {
+        &self.tls
+    }
+
+    fn log(&self) -> LogSettings {
+        self.log
+    }
+
+    fn admin(&self) -> &AdminSettings {
+        &self.admin
+    }
 }
 
 /// Reads a sender's file; says so where it is a receiver's.

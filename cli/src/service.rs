@@ -1,14 +1,16 @@
 //! What `send` and `receive` share: signals, the admin port, and how the process ends.
 
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
-use link::admin::{Listen, Views};
+use link::admin::{Access, Ask, Listen, Views};
 use link::shutdown::{self, Phase, Shutdown, Trigger};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::Failure;
+use crate::reload::{Configuration, Reload};
 
 /// A drain that takes longer is cut off: what is lost is time, never data.
 const DRAIN_MAX: Duration = Duration::from_secs(9);
@@ -22,11 +24,13 @@ pub(crate) struct Service {
     runtime: Runtime,
     listener: Option<TcpListener>,
     shutdown: Shutdown,
+    reload: Ask<Result<serde_json::Value, String>>,
+    access: Arc<Access>,
 }
 
 impl Service {
     /// Binds the admin port and starts to obey signals, before any work begins.
-    pub(crate) fn open(admin: Listen) -> Result<Self, Failure> {
+    pub(crate) fn open<C: Configuration>(admin: Listen, reload: Reload<C>) -> Result<Self, Failure> {
         let listener = admin.0.map(|address| {
             let remedy = "stop what holds it, or set another `listen` in [admin]";
             TcpListener::bind(address)
@@ -34,8 +38,16 @@ impl Service {
         });
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
         let (trigger, shutdown) = shutdown::channel();
+        let access = reload.access();
+        let reload: Ask<_> = Arc::new(move || reload.reload().map(|reloaded| serde_json::json!(reloaded)));
         runtime.spawn(obey_signals(trigger));
-        Ok(Self { runtime, listener: listener.transpose()?, shutdown })
+        runtime.spawn(obey_hangups(Arc::clone(&reload)));
+        Ok(Self { runtime, listener: listener.transpose()?, shutdown, reload, access })
+    }
+
+    /// Reads the configuration again.
+    pub(crate) fn reload(&self) -> Ask<Result<serde_json::Value, String>> {
+        Arc::clone(&self.reload)
     }
 
     /// What the work is to obey.
@@ -54,12 +66,26 @@ impl Service {
                 listener.set_nonblocking(true).map_err(Failure::failed)?;
                 let listener = tokio::net::TcpListener::from_std(listener).map_err(Failure::failed)?;
                 let shutdown = self.shutdown.clone();
-                tokio::spawn(async move { link::admin::serve(listener, views, shutdown.reached(Phase::Now)).await });
+                tokio::spawn(async move {
+                    link::admin::serve(listener, views, self.access, shutdown.reached(Phase::Now)).await
+                });
             }
             work.await.map_err(Into::into)
         });
         self.runtime.shutdown_background();
         result
+    }
+}
+
+/// SIGHUP reads the configuration again. Several that come at once are one.
+async fn obey_hangups(reload: Ask<Result<serde_json::Value, String>>) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        return tracing::warn!("the system refuses signal handlers");
+    };
+    while hangup.recv().await.is_some() {
+        let reload = Arc::clone(&reload);
+        // It logs what became of it.
+        let _ = tokio::task::spawn_blocking(move || reload()).await;
     }
 }
 

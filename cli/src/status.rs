@@ -2,10 +2,12 @@
 
 mod table;
 
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::admin::AdminPort;
 use crate::args;
 use crate::exit::Failure;
 
@@ -15,6 +17,9 @@ const DEFAULTS: [&str; 2] = ["127.0.0.1:7401", "127.0.0.1:7402"];
 /// The slowest part of an answer is a process that is busy.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often `--watch` asks.
+const WATCH: Duration = Duration::from_secs(2);
+
 /// What a process answers, by its role.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "role", rename_all = "lowercase")]
@@ -23,54 +28,62 @@ enum Answer {
     Receiver(receiver::status::Status),
 }
 
-/// Asks and prints.
+/// Asks and prints, once or again and again.
 pub(crate) fn run(asked: &args::Status) -> Result<(), Failure> {
+    if !asked.watch {
+        let page = page(asked)?;
+        return show(&page).map_err(Failure::failed);
+    }
+    // Back to the top, and what is left of the page before away: no flicker between the two.
+    let (before, after) = if std::io::stdout().is_terminal() { ("\x1b[H", "\x1b[J") } else { ("", "\n") };
+    let after = if asked.json { "" } else { after };
+    loop {
+        // Whoever does not answer now may do so at the next look.
+        let page = page(asked).unwrap_or_else(|failure| format!("{failure}\n"));
+        let page = if before.is_empty() { page } else { page.replace('\n', "\x1b[K\n") };
+        // Whoever read it has seen enough.
+        if show(&format!("{before}{page}{after}")).is_err() {
+            return Ok(());
+        }
+        std::thread::sleep(WATCH);
+    }
+}
+
+fn show(page: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(page.as_bytes())?;
+    out.flush()
+}
+
+/// What everybody says who answers; a failure if nobody does.
+fn page(asked: &args::Status) -> Result<String, Failure> {
     let one = asked.address.as_deref().or(asked.admin.as_deref());
     let addresses = one.map_or_else(|| DEFAULTS.to_vec(), |address| vec![address]);
-    let (mut silent, mut printed) = (Vec::new(), 0);
+    let port = AdminPort::new(&asked.access, TIMEOUT)?;
+    let (mut silent, mut answers) = (Vec::new(), Vec::new());
     for address in addresses {
-        match ask(address) {
-            Ok(body) => {
-                if printed > 0 && !asked.json {
-                    println!();
-                }
-                print(address, &body, asked.json)?;
-                printed += 1;
-            }
+        match port.get(address, "status") {
+            Ok(body) => answers.push(shown(address, &body, asked.json)?),
             Err(reason) => silent.push(format!("{address}: {reason}")),
         }
     }
-    if printed > 0 {
-        return Ok(());
+    if !answers.is_empty() {
+        return Ok(answers.join(if asked.json { "" } else { "\n" }));
     }
     let remedy = "is a sender or receiver running, and is this the `listen` of its [admin]?";
     Err(Failure::Failed(format!("nobody answers; {remedy}\n  {}", silent.join("\n  "))))
 }
 
-fn ask(address: &str) -> Result<String, String> {
-    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).build().into();
-    let answer = agent.get(format!("http://{address}/status")).call();
-    let mut answer = answer.map_err(|error| match error {
-        ureq::Error::StatusCode(code) => format!("answers HTTP {code}: something else listens there"),
-        ureq::Error::Timeout(_) => format!("no answer within {} s", TIMEOUT.as_secs()),
-        ureq::Error::Io(error) => error.to_string(),
-        other => other.to_string(),
-    })?;
-    answer.body_mut().read_to_string().map_err(|error| error.to_string())
-}
-
-fn print(address: &str, body: &str, json: bool) -> Result<(), Failure> {
+fn shown(address: &str, body: &str, json: bool) -> Result<String, Failure> {
     let unreadable =
         |error: serde_json::Error| Failure::Failed(format!("{address} answers, but not as we know it: {error}"));
     if json {
         // As it came: a newer process may say more than this version knows.
         let value: serde_json::Value = serde_json::from_str(body).map_err(unreadable)?;
-        println!("{value}");
-        return Ok(());
+        return Ok(format!("{value}\n"));
     }
-    match serde_json::from_str(body).map_err(unreadable)? {
-        Answer::Sender(status) => print!("{}", table::sender(address, &status)),
-        Answer::Receiver(status) => print!("{}", table::receiver(address, &status)),
-    }
-    Ok(())
+    Ok(match serde_json::from_str(body).map_err(unreadable)? {
+        Answer::Sender(status) => table::sender(address, &status),
+        Answer::Receiver(status) => table::receiver(address, &status),
+    })
 }

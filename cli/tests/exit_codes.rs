@@ -113,3 +113,93 @@ fn an_example_is_a_file_to_start_from() {
         assert!(said.contains(file) && said.contains("FAILED"), "{said}");
     }
 }
+
+/// A port for tests on every address of this machine, and the file of its token.
+fn exposed(place: &Place) -> (std::path::PathBuf, std::net::SocketAddr) {
+    let admin = closed();
+    let token = place.write("token", "a token that nobody guesses\n");
+    std::fs::set_permissions(token, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let text = std::fs::read_to_string(place.sender(closed(), closed(), admin)).unwrap();
+    let listen = format!("listen = \"0.0.0.0:{}\"", admin.port());
+    let text = text.replace(&format!("listen = \"{admin}\""), &format!("{listen}\ntoken = \"token\""));
+    (place.write("exposed.toml", &text), admin)
+}
+
+#[test]
+fn an_exposed_admin_port_speaks_tls_wants_its_token_and_status_has_both() {
+    let place = Place::new();
+    let (file, admin) = exposed(&place);
+    let bare = place.write("bare.toml", &std::fs::read_to_string(&file).unwrap().replace("token = \"token\"", ""));
+    let (code, _, error) = on("send", &bare);
+    assert!(code == 2 && error.contains("which other machines may reach, and there is no `admin.token`"), "{error}");
+
+    let running = process::Running::start("send", &file);
+    let at = format!("localhost:{}", admin.port());
+    let [ca, token] = ["pki/ca.pem", "token"].map(|name| place.path().join(name).display().to_string());
+    let status = |arguments: &[&str]| {
+        let output = causeway(&[&["status", at.as_str()], arguments].concat());
+        (output.status.code().unwrap(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let (code, said) = loop {
+        let (code, said) = status(&["--ca", &ca, "--token", &token]);
+        if code == 0 || std::time::Instant::now() > until {
+            break (code, said);
+        }
+    };
+    assert!(code == 0 && said.starts_with("sender"), "{said}");
+    let (code, said) = status(&["--ca", &ca]);
+    assert!(code == 1 && said.contains("wants the token of its `admin.token`: give its file with --token"), "{said}");
+    let (code, said) = status(&["--token", &token]);
+    assert!(code == 1 && said.contains("nobody answers"), "plain HTTP: {said}");
+    place.pki("stranger");
+    let stranger = place.path().join("stranger/ca.pem").display().to_string();
+    let (code, said) = status(&["--ca", &stranger, "--token", &token]);
+    assert!(code == 1 && said.contains("certificate"), "{said}");
+    drop(running);
+}
+
+#[test]
+fn every_fault_of_a_file_has_one_sentence_with_its_place() {
+    let place = Place::new();
+    let good = std::fs::read_to_string(place.sender(closed(), closed(), closed())).unwrap();
+    let with = |from: &str, to: &str| {
+        assert!(good.contains(from), "{from}");
+        good.replace(from, to)
+    };
+    let client = |line: &str| format!("{good}[source.client]\n{line}\n");
+    let cases = [
+        ("malformed", with("link = \"a-to-b\"", "link = \"a-to-b"), "faulty.toml:1:"),
+        ("missing", with("topics = [\"orders\"]", ""), "`source.topics` is missing; it takes"),
+        ("unknown", with("topics", "topcs"), "unknown key `topcs`; did you mean `topics`?"),
+        ("of another type", with("[\"orders\"]", "7"), "`source.topics` is of type integer; it takes"),
+        ("without a unit", with("500 Mbit/s", "500"), "`wan.rate`: "),
+        ("out of bounds", format!("memory = \"1 MiB\"\n{good}"), "`memory` is \"1 MiB\", below the minimum of"),
+        (
+            "contradictory: topics",
+            with("topics = [\"orders\"]", "topics = [\"orders\"]\nexclude = [\"orders\"]"),
+            "`source.exclude` takes back \"orders\" from `source.topics`; remove one",
+        ),
+        (
+            "contradictory: lanes and memory",
+            format!("memory = \"64 MiB\"\n{good}[lanes]\ncount = 64\n"),
+            "too little for 64 lanes of 4 MiB each; raise it to 256 MiB or lower `lanes.count`",
+        ),
+        ("not a pattern", with("\"orders\"", "\"a(\""), "is no regular expression"),
+        ("a file that is not there", with("pki/ca.pem", "pki/no.pem"), "no.pem cannot be used: No such file"),
+        (
+            "breaks the promise",
+            client("acks = 1"),
+            "`acks` in [source.client] is refused: a link waits for all replicas",
+        ),
+        ("a secret in it", client("\"sasl.password\" = \"hunter2\""), "is a secret; write it as { file ="),
+    ];
+    for (what, text, sentence) in cases {
+        let (code, said, error) = on("send", &place.write("faulty.toml", &text));
+        assert_eq!((code, said.as_str()), (2, ""), "{what}: {error}");
+        assert!(error.contains(sentence), "{what}: {error}");
+        assert!(!error.contains("hunter2"), "{what}: {error}");
+        let place = error.lines().nth(1).unwrap_or_default();
+        assert!(place.contains("faulty.toml:"), "{what} has its place: {error}");
+    }
+}

@@ -1,34 +1,48 @@
 //! The admin port: is it alive, is it ready, what are its numbers, what is it doing.
 //!
 //! `/live` answers while the process runs; `/ready` with 200, or with 503 and the reason; `/metrics` in
-//! OpenMetrics text; `/status` in JSON. It changes nothing and has no authentication: loopback unless
-//! configured otherwise.
+//! OpenMetrics text; `/status` and `/jumps` in JSON. `POST /reload` reads the configuration again; `POST /resume`
+//! lifts a halt: 200, or 409, and a sentence. It is on loopback unless configured otherwise; then it speaks TLS and
+//! asks for a token. What lifts halts wants `content-type: application/json`, which no page of another origin can
+//! send.
+//!
+//! - [`access`]: who may ask
+
+pub mod access;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use prometheus_client::registry::Registry;
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use toml::de::DeValue;
 use tracing::debug;
 
-use crate::config::{Absent, Document, Field, Rejection, Reported, Setting};
+use crate::config::{Absent, Field, Rejection, Setting};
+use crate::metrics::PROCESS;
+pub use access::{Access, AdminSettings};
 
 /// What `[admin]` is about, for both sides' references.
-pub const SECTION_DOC: &str = "Where to ask this process how it is: `/live`, `/ready`, `/metrics`, `/status`. There is no \
-     authentication: keep it on loopback or behind something that has it.";
+pub const SECTION_DOC: &str = "Where to ask this process how it is: `/live`, `/ready`, `/metrics`, `/status`, and \
+     to have it read its configuration again: `POST /reload`. On another address than loopback it speaks TLS and asks \
+     for a token.";
 
 /// How many requests are answered at once; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 32;
@@ -43,7 +57,11 @@ const REQUEST_BYTES_MAX: usize = 16 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listen(pub Option<SocketAddr>);
 
-type Ask<T> = Arc<dyn Fn() -> T + Send + Sync>;
+/// A question that the process answers.
+pub type Ask<T> = Arc<dyn Fn() -> T + Send + Sync>;
+
+/// What becomes of a request that changes something: a sentence either way.
+pub type Outcome = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
 
 /// What the admin port shows, asked anew for each request.
 #[derive(Clone)]
@@ -54,23 +72,25 @@ pub struct Views {
     pub ready: Ask<Result<(), String>>,
     /// What it is doing.
     pub status: Ask<serde_json::Value>,
+    /// Reads the configuration again: what changed, or why it was refused. May block on the disk.
+    pub reload: Ask<Result<serde_json::Value, String>>,
+    /// The newest jumps of stored positions.
+    pub jumps: Ask<Result<serde_json::Value, String>>,
+    /// Lifts a halt, as the JSON says.
+    pub resume: Arc<dyn Fn(serde_json::Value) -> Outcome + Send + Sync>,
 }
 
 impl Listen {
-    /// The one field of `[admin]`, with a side's own default (TOML).
+    /// Its field of `[admin]`, with a side's own default (TOML).
     pub const fn field(default: &'static str) -> Field {
         Field {
             name: "listen",
             kind: "an IP address and a port, such as `127.0.0.1:7401`, or `off`",
             absent: Absent::Default(default),
             bounds: None,
+            live: false,
             doc: "Where the admin port listens.",
         }
-    }
-
-    /// Reads `[admin]`.
-    pub fn read(document: &Document<'_>) -> Result<Self, Reported> {
-        document.table("admin").read("listen")
     }
 }
 
@@ -84,13 +104,17 @@ impl Setting for Listen {
 }
 
 /// Answers requests on `listener` until `shutdown`, then finishes those in progress, each within 10 s.
-pub async fn serve(listener: TcpListener, views: Views, shutdown: impl Future<Output = ()>) {
+pub async fn serve(listener: TcpListener, views: Views, access: Arc<Access>, shutdown: impl Future<Output = ()>) {
     let router = Router::new()
         .route("/live", get(|| async { "live\n" }))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
-        .with_state(views);
+        .route("/reload", post(reload))
+        .route("/jumps", get(jumps))
+        .route("/resume", post(resume))
+        .with_state(views)
+        .layer(middleware::from_fn_with_state(Arc::clone(&access), authorise));
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
@@ -101,9 +125,13 @@ pub async fn serve(listener: TcpListener, views: Views, shutdown: impl Future<Ou
             stream = next(&listener, &permits) => stream,
         };
         let (stream, permit) = stream;
-        let router = router.clone();
+        let (router, tls) = (router.clone(), access.tls());
         connections.spawn(async move {
-            answer(stream, router).await;
+            match tokio::time::timeout(REQUEST_TIMEOUT, answer(stream, tls, router)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => debug!(%error, "admin request broken"),
+                Err(_) => debug!("admin request took too long"),
+            }
             drop(permit);
         });
     }
@@ -125,17 +153,33 @@ async fn next(listener: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream, t
     }
 }
 
-async fn answer(stream: TcpStream, router: Router) {
-    let served = http1::Builder::new()
-        .keep_alive(false)
-        .max_buf_size(REQUEST_BYTES_MAX)
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    match tokio::time::timeout(REQUEST_TIMEOUT, served).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, "admin request broken"),
-        Err(_) => debug!("admin request took too long"),
+async fn answer(
+    stream: TcpStream,
+    tls: Option<Arc<ServerConfig>>,
+    router: Router,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut http = http1::Builder::new();
+    http.keep_alive(false).max_buf_size(REQUEST_BYTES_MAX).header_read_timeout(None);
+    let service = TowerToHyperService::new(router);
+    match tls {
+        None => http.serve_connection(TokioIo::new(stream), service).await?,
+        Some(tls) => {
+            let stream = TlsAcceptor::from(tls).accept(stream).await?;
+            http.serve_connection(TokioIo::new(stream), service).await?;
+        }
     }
+    Ok(())
+}
+
+/// Turns away whoever does not show the token.
+async fn authorise(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
+    if access.allows(request.headers()) {
+        return next.run(request).await;
+    }
+    PROCESS.admin_refused.fetch_add(1, Ordering::Relaxed);
+    let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+    let reason = "this port wants `Authorization: Bearer TOKEN`, with the token of its `admin.token`\n";
+    (StatusCode::UNAUTHORIZED, challenge, reason).into_response()
 }
 
 async fn ready(State(views): State<Views>) -> Result<&'static str, (StatusCode, String)> {
@@ -157,16 +201,40 @@ async fn status(State(views): State<Views>) -> Json<serde_json::Value> {
     Json((views.status)())
 }
 
+async fn reload(State(views): State<Views>) -> Response {
+    match tokio::task::spawn_blocking(move || (views.reload)()).await {
+        Ok(Ok(changed)) => Json(changed).into_response(),
+        Ok(Err(reason)) => (StatusCode::UNPROCESSABLE_ENTITY, reason + "\n").into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+async fn jumps(State(views): State<Views>) -> Result<Json<serde_json::Value>, (StatusCode, String)> {
+    (views.jumps)().map(Json).map_err(|reason| (StatusCode::CONFLICT, reason + "\n"))
+}
+
+async fn resume(
+    State(views): State<Views>,
+    Json(request): Json<serde_json::Value>,
+) -> Result<String, (StatusCode, String)> {
+    let outcome = (views.resume)(request).await;
+    outcome.map(|done| done + "\n").map_err(|reason| (StatusCode::CONFLICT, reason + "\n"))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::path::PathBuf;
+    use std::sync::atomic::AtomicBool;
 
     use prometheus_client::metrics::counter::Counter;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::oneshot;
     use tokio::task::JoinHandle;
 
+    use super::access::AccessError;
     use super::*;
+    use crate::pki;
+    use crate::tls::{self, Credentials, End, TlsFiles};
 
     struct Port {
         address: SocketAddr,
@@ -176,6 +244,19 @@ mod tests {
     }
 
     async fn port() -> Port {
+        port_for(access(None).unwrap()).await
+    }
+
+    fn access(token: Option<PathBuf>) -> Result<Access, AccessError> {
+        let dir = tempfile::tempdir().unwrap();
+        let names = ["localhost".to_owned()];
+        pki::init(dir.path(), &pki::Request { link: "a", sender: &names, receiver: &names }).unwrap();
+        let [ca, certificate, key] = ["ca.pem", "sender.pem", "sender.key"].map(|name| dir.path().join(name));
+        let credentials = Credentials::load(&TlsFiles { ca, certificate, key }, End::Client, tls::now()).unwrap();
+        Access::new(&AdminSettings { listen: Listen(None), token }, &credentials)
+    }
+
+    async fn port_for(access: Access) -> Port {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let caught_up = Arc::new(AtomicBool::new(false));
@@ -190,9 +271,17 @@ mod tests {
                 if ready.load(Ordering::Relaxed) { Ok(()) } else { Err("no session with link.example:7443".to_owned()) }
             }),
             status: Arc::new(|| serde_json::json!({ "link": "fra-to-sin" })),
+            reload: Arc::new(|| Err("memory: no unit".to_owned())),
+            jumps: Arc::new(|| Err("ask the receiver".to_owned())),
+            resume: Arc::new(|request| {
+                Box::pin(async move {
+                    let topic = request["topic"].as_str().ok_or("no topic")?;
+                    Ok(format!("{topic} goes on"))
+                })
+            }),
         };
         let (stop, stopped) = oneshot::channel();
-        let served = tokio::spawn(serve(listener, views, async move { stopped.await.unwrap() }));
+        let served = tokio::spawn(serve(listener, views, Arc::new(access), async move { stopped.await.unwrap() }));
         Port { address, caught_up, stop, served }
     }
 
@@ -224,8 +313,52 @@ mod tests {
         assert!(body.contains("causeway_test_total 3") && body.ends_with("# EOF\n"), "{body}");
         assert_eq!(get(port.address, "/status").await.1, "{\"link\":\"fra-to-sin\"}");
         assert!(get(port.address, "/other").await.0.starts_with("HTTP/1.1 404 "));
+        let reload = "POST /reload HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
+        let (head, body) = ask(port.address, reload).await;
+        assert!(head.starts_with("HTTP/1.1 422 ") && body == "memory: no unit\n", "{head} {body}");
+        assert!(get(port.address, "/reload").await.0.starts_with("HTTP/1.1 405 "));
         let (head, _) = ask(port.address, "POST /status HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").await;
         assert!(head.starts_with("HTTP/1.1 405 "), "{head}");
+    }
+
+    #[tokio::test]
+    async fn a_port_with_a_token_answers_nobody_without_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        let write = |token: &str| {
+            std::fs::write(&file, token).unwrap();
+            std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        };
+        write("short");
+        let error = access(Some(file.clone())).err().unwrap().to_string();
+        assert!(error.contains("5 bytes, below the minimum of 16"), "{error}");
+        write("0123456789abcdef\n");
+        let port = port_for(access(Some(file.clone())).unwrap()).await;
+        let with = async |path: &str, token: &str| {
+            ask(port.address, &format!("GET {path} HTTP/1.1\r\nhost: a\r\n{token}\r\n")).await.0
+        };
+        for path in ["/live", "/ready", "/metrics", "/status", "/reload", "/other"] {
+            for token in ["", "authorization: Bearer 0123456789abcdeF\r\n", "authorization: 0123456789abcdef\r\n"] {
+                assert!(with(path, token).await.starts_with("HTTP/1.1 401 "), "{path} {token}");
+            }
+        }
+        assert!(with("/status", "authorization: Bearer 0123456789abcdef\r\n").await.starts_with("HTTP/1.1 200 "));
+    }
+
+    #[tokio::test]
+    async fn a_change_is_answered_with_a_sentence_and_taken_from_no_web_page() {
+        let port = port().await;
+        let post = async |content: &str, body: &str| {
+            let head = format!("POST /resume HTTP/1.1\r\nhost: a\r\ncontent-type: {content}\r\n");
+            ask(port.address, &format!("{head}content-length: {}\r\n\r\n{body}", body.len())).await
+        };
+        let (head, body) = post("application/json", r#"{"topic":"orders"}"#).await;
+        assert!(head.starts_with("HTTP/1.1 200 ") && body == "orders goes on\n", "{head} {body}");
+        let (head, body) = post("application/json", "{}").await;
+        assert!(head.starts_with("HTTP/1.1 409 ") && body == "no topic\n", "{head} {body}");
+        assert!(post("text/plain", r#"{"topic":"orders"}"#).await.0.starts_with("HTTP/1.1 415 "));
+        let (head, body) = get(port.address, "/jumps").await;
+        assert!(head.starts_with("HTTP/1.1 409 ") && body == "ask the receiver\n", "{head} {body}");
     }
 
     #[tokio::test]

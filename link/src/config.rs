@@ -7,6 +7,7 @@
 //! - [`properties`]: librdkafka properties passed through, secrets by file
 //! - [`problem`]: everything that is wrong with a file, with line and column
 //! - [`effective`](mod@effective): what holds, written or not
+//! - [`settings`]: the same by name, and what another file changes about it
 //! - [`reference`](mod@reference): the tables as a page
 //! - [`template`](mod@template): a file to start from
 
@@ -16,6 +17,7 @@ pub mod field;
 pub mod problem;
 pub mod properties;
 pub mod reference;
+pub mod settings;
 pub mod template;
 pub mod value;
 
@@ -27,6 +29,7 @@ pub use field::{Absent, Field, Section, Shape};
 pub use problem::Problems;
 pub use properties::{Properties, Property, Secret};
 pub use reference::{reference, spliced};
+pub use settings::{Change, Settings};
 pub use template::template;
 pub use toml::de::DeValue;
 pub use value::{Address, Rejection, Setting};

@@ -46,19 +46,21 @@ impl ControlReader {
         Ok(codec::decode_control(&body)?)
     }
 
-    /// Hands every message to `into` until the stream ends or nobody listens.
-    pub async fn run(mut self, into: mpsc::Sender<Control>) {
+    /// Hands every message to `into` until the stream ends or nobody listens; says if it ended with bytes that
+    /// are no message.
+    pub async fn run(mut self, into: mpsc::Sender<Control>) -> Result<(), DecodeError> {
         loop {
             match self.next().await {
                 Ok(message) => {
                     if into.send(message).await.is_err() {
-                        return;
+                        return Ok(());
                     }
                 }
-                Err(error) => {
-                    tracing::debug!(%error, "control stream");
-                    return;
+                Err(ControlError::Ended(error)) => {
+                    tracing::debug!(%error, "control stream ended");
+                    return Ok(());
                 }
+                Err(ControlError::Bytes(error)) => return Err(error),
             }
         }
     }

@@ -1,29 +1,26 @@
 //! QUIC endpoints: sockets with buffers that hold a burst, windows derived from rate and memory, and
 //! dialling that tells a dark path from a refused certificate.
 //!
+//! - [`sockets`]: where their sockets come from
 //! - [`fault`]: why a channel did not come about or ended, by who must act
 
 pub mod fault;
+pub mod sockets;
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::{Arc, Once};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
-use socket2::{Domain, Protocol, Socket, Type};
-use tracing::warn;
 use wire::units::{Rate, Size};
 
 use crate::config::Address;
 use crate::tls::{Credentials, TlsError};
 pub use fault::{ChannelFault, DialError};
-
-/// Room for about 100 ms of 500 Mbit/s while a thread is not scheduled; the usual default of 208 KiB
-/// holds fewer than 100 packets.
-pub const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+pub use sockets::{SOCKET_BUFFER_BYTES, Sockets, SystemSockets};
 
 /// One stream's window. Gaps in 2 MiB cannot exceed the 1,024 chunks beyond which quinn closes the
 /// whole connection; frames have a stream each, so it bounds no throughput.
@@ -69,6 +66,7 @@ pub struct EndpointSettings {
 pub struct Dialer {
     tls: Arc<QuicClientConfig>,
     settings: EndpointSettings,
+    sockets: Arc<dyn Sockets>,
 }
 
 /// A channel as dialled. It has a socket of its own, so that channels are separate flows to the network.
@@ -141,11 +139,32 @@ pub fn listen(
     credentials: &Credentials,
     settings: &EndpointSettings,
 ) -> Result<Endpoint, EndpointError> {
+    listen_over(&SystemSockets, address, credentials, settings)
+}
+
+/// As [`listen`], on a socket of `sockets`.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn listen_over(
+    sockets: &dyn Sockets,
+    address: SocketAddr,
+    credentials: &Credentials,
+    settings: &EndpointSettings,
+) -> Result<Endpoint, EndpointError> {
+    let server = server(credentials, settings)?;
+    let socket = |source| EndpointError::Socket { address, source };
+    let bound = sockets.bind(address).map_err(socket)?;
+    let config = same_after_a_restart(credentials);
+    Endpoint::new_with_abstract_socket(config, Some(server), bound, Arc::new(TokioRuntime)).map_err(socket)
+}
+
+/// How whoever dials is met: also for an endpoint that listens already, to give it new certificates. Channels
+/// that stand keep theirs.
+pub fn server(credentials: &Credentials, settings: &EndpointSettings) -> Result<ServerConfig, TlsError> {
     let mut server = ServerConfig::with_crypto(Arc::new(credentials.server()?));
     server.transport_config(Arc::new(settings.transport())).max_incoming(INCOMING_MAX);
-    let socket = |source| EndpointError::Socket { address, source };
-    let bound = bind(address).map_err(socket)?;
-    Endpoint::new(same_after_a_restart(credentials), Some(server), bound, Arc::new(TokioRuntime)).map_err(socket)
+    Ok(server)
 }
 
 /// A process that was killed could not say goodbye. Its successor does it in its place: connection ids and
@@ -161,7 +180,13 @@ fn same_after_a_restart(credentials: &Credentials) -> EndpointConfig {
 impl Dialer {
     /// A dialler with these certificates.
     pub fn new(credentials: &Credentials, settings: EndpointSettings) -> Result<Self, TlsError> {
-        Ok(Self { tls: Arc::new(credentials.client()?), settings })
+        Ok(Self { tls: Arc::new(credentials.client()?), settings, sockets: Arc::new(SystemSockets) })
+    }
+
+    /// The same dialler on sockets of `sockets`.
+    #[must_use]
+    pub fn over(self, sockets: Arc<dyn Sockets>) -> Self {
+        Self { sockets, ..self }
     }
 
     /// Tries `addresses` in order, each name resolved anew and each of its addresses tried in turn,
@@ -195,8 +220,10 @@ impl Dialer {
     async fn dial_one(&self, remote: SocketAddr, server_name: &str) -> Result<Dialled, ChannelFault> {
         let any = if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = |source| ChannelFault::Socket { remote, source: Arc::new(source) };
-        let bound = bind(SocketAddr::new(any, 0)).map_err(socket)?;
-        let endpoint = Endpoint::new(EndpointConfig::default(), None, bound, Arc::new(TokioRuntime)).map_err(socket)?;
+        let bound = self.sockets.bind(SocketAddr::new(any, 0)).map_err(socket)?;
+        let config = EndpointConfig::default();
+        let endpoint =
+            Endpoint::new_with_abstract_socket(config, None, bound, Arc::new(TokioRuntime)).map_err(socket)?;
         let mut config = ClientConfig::new(Arc::clone(&self.tls) as Arc<dyn quinn::crypto::ClientConfig>);
         config.transport_config(Arc::new(self.settings.transport()));
         let connecting = endpoint.connect_with(config, remote, server_name);
@@ -215,40 +242,6 @@ impl Dialer {
             Ok(Ok(connection)) => Ok(Dialled { connection, endpoint }),
         }
     }
-}
-
-static CLAMP_NOTICED: Once = Once::new();
-
-/// A UDP socket with large buffers; warns where the system grants less.
-fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(!address.ip().is_unspecified())?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
-    socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
-    let (receive, send) = (granted(socket.recv_buffer_size()?), granted(socket.send_buffer_size()?));
-    // A process dials again and again, and the system's limit stays what it is.
-    CLAMP_NOTICED.call_once(|| warn_if_clamped(receive, send));
-    socket.bind(&address.into())?;
-    Ok(socket.into())
-}
-
-fn warn_if_clamped(granted_receive: usize, granted_send: usize) {
-    if granted_receive.min(granted_send) < SOCKET_BUFFER_BYTES {
-        warn!(
-            granted_receive_bytes = granted_receive,
-            granted_send_bytes = granted_send,
-            wanted_bytes = SOCKET_BUFFER_BYTES,
-            "UDP buffers are smaller than asked for, bursts will be lost: raise net.core.rmem_max and net.core.wmem_max"
-        );
-    }
-}
-
-/// Linux reports twice what it grants, its own book-keeping included.
-fn granted(reported: usize) -> usize {
-    if cfg!(target_os = "linux") { reported / 2 } else { reported }
 }
 
 #[cfg(test)]

@@ -23,6 +23,6 @@ mod leave;
 mod metadata;
 mod partitions;
 
-pub use error::{KafkaError, KafkaFault};
+pub use error::{KafkaError, KafkaFault, Refusal};
 pub use leave::leave;
 pub use properties::Properties;

@@ -2,6 +2,7 @@
 //!
 //! - [`config`]: tables of settings, read with every problem at once
 //! - [`names`]: of links, of instances, of peers
+//! - [`private_file`]: keys, passwords and tokens that only their owner may read
 //! - [`topics`]: which topics a link carries: names and patterns
 //! - [`tls`]: certificates both ways, and the names a peer has proven
 //! - [`pki`]: a small certificate authority for one link
@@ -11,6 +12,7 @@
 //! - [`catalog`]: what a cluster has, and the few admin calls a link makes
 //! - [`control`]: whole control messages over QUIC
 //! - [`mailbox`]: a bounded queue into a thread
+//! - [`live`]: a configuration that changes while it is used
 //! - [`shutdown`]: drain, or leave at once
 //! - [`kafka`]: the Kafka client shim, the only unsafe code
 //! - [`metrics`]: tables of metrics, read at each scrape
@@ -25,11 +27,13 @@ pub mod config;
 pub mod control;
 pub mod endpoint;
 pub mod kafka;
+pub mod live;
 pub mod logging;
 pub mod mailbox;
 pub mod metrics;
 pub mod names;
 pub mod pki;
+pub mod private_file;
 pub mod shutdown;
 pub mod tls;
 pub mod topics;

@@ -19,6 +19,7 @@ pub const SECTION: Section = Section {
             kind: "`error`, `warn`, `info`, `debug` or `trace`",
             absent: Absent::Default(r#""info""#),
             bounds: None,
+            live: true,
             doc: "How much Causeway says of itself; the libraries below it speak from `warn` on. The environment \
                   variable `RUST_LOG` takes its place where it is set.",
         },
@@ -27,6 +28,7 @@ pub const SECTION: Section = Section {
             kind: "`text` or `json`",
             absent: Absent::Default(r#""text""#),
             bounds: None,
+            live: false,
             doc: "Lines for people, or one JSON object per line.",
         },
     ],
@@ -65,6 +67,23 @@ pub enum Format {
     Json,
 }
 
+type ChangeFilter = Box<dyn Fn(EnvFilter) + Send + Sync>;
+
+/// The log of this process, once started.
+pub struct Logging {
+    /// `None` where the environment decides.
+    change: Option<ChangeFilter>,
+}
+
+impl Logging {
+    /// Logs as `settings` say from now on; `false` where RUST_LOG takes the level's place.
+    pub fn set_level(&self, settings: LogSettings) -> bool {
+        let Some(change) = &self.change else { return false };
+        change(settings.level_filter());
+        true
+    }
+}
+
 /// Why logging does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -90,16 +109,28 @@ impl LogSettings {
     }
 
     /// Starts logging; once per process.
-    pub fn start(self) -> Result<(), LogError> {
+    pub fn start(self) -> Result<Logging, LogError> {
         let environment = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
         let builder = tracing_subscriber::fmt()
             .with_env_filter(self.filter(environment.as_deref())?)
             .with_writer(std::io::stderr);
+        let change: ChangeFilter;
         let started = match self.format {
-            Format::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
-            Format::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
+            Format::Text => {
+                let builder = builder.with_ansi(std::io::stderr().is_terminal()).with_filter_reloading();
+                let handle = builder.reload_handle();
+                change = Box::new(move |filter| drop(handle.reload(filter)));
+                builder.try_init()
+            }
+            Format::Json => {
+                let builder = builder.json().flatten_event(true).with_current_span(false).with_filter_reloading();
+                let handle = builder.reload_handle();
+                change = Box::new(move |filter| drop(handle.reload(filter)));
+                builder.try_init()
+            }
         };
-        started.map_err(|_| LogError::Twice)
+        started.map_err(|_| LogError::Twice)?;
+        Ok(Logging { change: environment.is_none().then_some(change) })
     }
 
     fn filter(self, environment: Option<&str>) -> Result<EnvFilter, LogError> {
@@ -107,8 +138,12 @@ impl LogSettings {
             let filter = EnvFilter::try_new(written);
             return filter.map_err(|source| LogError::Filter { written: written.to_owned(), source });
         }
-        // Every crate of ours begins with this word.
-        Ok(EnvFilter::new(format!("warn,causeway={}", self.level.word())))
+        Ok(self.level_filter())
+    }
+
+    /// Every crate of ours begins with this word.
+    fn level_filter(self) -> EnvFilter {
+        EnvFilter::new(format!("warn,causeway={}", self.level.word()))
     }
 }
 

@@ -2,6 +2,7 @@
 //! table is read anew at each scrape, so that a number on the admin port is never a copy gone stale.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
@@ -40,11 +41,45 @@ pub struct Collection<T: 'static> {
     readings: Box<dyn Fn() -> Vec<Labelled<T>> + Send + Sync>,
 }
 
-/// A registry that says which version is running, and nothing else yet.
+/// What every process counts, whichever side it is.
+#[derive(Debug, Default)]
+pub struct Process {
+    /// Configurations read again and taken.
+    pub reloads: AtomicU64,
+    /// Configurations read again and refused.
+    pub reloads_refused: AtomicU64,
+    /// Requests to the admin port without its token.
+    pub admin_refused: AtomicU64,
+}
+
+/// This one.
+pub static PROCESS: Process =
+    Process { reloads: AtomicU64::new(0), reloads_refused: AtomicU64::new(0), admin_refused: AtomicU64::new(0) };
+
+const OF_PROCESS: &[Metric<()>] = &[
+    Metric {
+        name: "causeway_reloads",
+        help: "Times the configuration was read again and taken",
+        read: Read::Counter(|()| PROCESS.reloads.load(Ordering::Relaxed)),
+    },
+    Metric {
+        name: "causeway_reloads_refused",
+        help: "Times the configuration was read again and refused: nothing changed",
+        read: Read::Counter(|()| PROCESS.reloads_refused.load(Ordering::Relaxed)),
+    },
+    Metric {
+        name: "causeway_admin_requests_refused",
+        help: "Requests to the admin port that did not show its token",
+        read: Read::Counter(|()| PROCESS.admin_refused.load(Ordering::Relaxed)),
+    },
+];
+
+/// A registry of what every process shows: which version is running, and what became of its configuration.
 pub fn registry() -> Registry {
     let mut registry = Registry::default();
     let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("causeway_build", "The version that is running; always 1", version);
+    registry.register_collector(Box::new(Collection::new(OF_PROCESS, || vec![(Vec::new(), ())])));
     registry
 }
 

@@ -80,12 +80,16 @@ pub enum PkiError {
 /// to `dir`: `ca.pem`, `sender.pem`, `receiver.pem` and a `.key` for each, readable by the owner only.
 /// Overwrites nothing.
 pub fn init(dir: &Path, request: &Request<'_>) -> Result<Written, PkiError> {
+    init_as_of(dir, request, SystemTime::now())
+}
+
+/// As [`init`], with certificates made at `now`: what is to expire soon, or has expired.
+pub fn init_as_of(dir: &Path, request: &Request<'_>, now: SystemTime) -> Result<Written, PkiError> {
     let files =
         ["ca", "sender", "receiver"].map(|name| (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key"))));
     if let Some(file) = files.iter().flat_map(|(pem, key)| [pem, key]).find(|file| file.exists()) {
         return Err(PkiError::Exists(file.clone()));
     }
-    let now = SystemTime::now();
     let ca = authority(request.link, now)?;
     let sender = leaf(&ca, "sender", request.sender, now)?;
     let receiver = leaf(&ca, "receiver", request.receiver, now)?;

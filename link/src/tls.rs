@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use ring::hmac;
+use ring::{digest, hmac};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -15,6 +15,7 @@ use webpki::{EndEntityCert, KeyUsage};
 use wire::hello::ALPN;
 
 use crate::config::{Absent, Document, Field, Reported, Section, Shape};
+use crate::private_file;
 
 /// `[tls]`: the same on both sides.
 pub const SECTION: Section = Section {
@@ -28,6 +29,7 @@ pub const SECTION: Section = Section {
             kind: "the path of a PEM file",
             absent: Absent::Required,
             bounds: None,
+            live: true,
             doc: "Certificates of the authorities that the other side's certificate must come from.",
         },
         Field {
@@ -35,6 +37,7 @@ pub const SECTION: Section = Section {
             kind: "the path of a PEM file",
             absent: Absent::Required,
             bounds: None,
+            live: true,
             doc: "This side's certificate, followed by intermediate ones if there are any.",
         },
         Field {
@@ -42,7 +45,8 @@ pub const SECTION: Section = Section {
             kind: "the path of a PEM file",
             absent: Absent::Required,
             bounds: None,
-            doc: "The private key of `certificate`.",
+            live: true,
+            doc: "The private key of `certificate`. Nobody but its owner may read it (`chmod 600`).",
         },
     ],
 };
@@ -125,7 +129,8 @@ impl TlsFiles {
     /// Reads `[tls]`.
     pub fn read(document: &Document<'_>) -> Result<Self, Reported> {
         let table = document.table(SECTION.path);
-        let (ca, certificate, key) = (table.read_file("ca"), table.read_file("certificate"), table.read_file("key"));
+        let (ca, certificate, key) =
+            (table.read_file("ca"), table.read_file("certificate"), table.read_private_file("key"));
         Ok(Self { ca: ca?, certificate: certificate?, key: key? })
     }
 }
@@ -148,7 +153,19 @@ impl Credentials {
             pem::Error::NoItemsFound => TlsError::Nothing { file: files.key.clone(), wanted: "private key" },
             source => TlsError::Read { file: files.key.clone(), source },
         })?;
+        private_file::check(&files.key).map_err(|error| unusable(&files.key, error.to_string()))?;
         Ok(Self { roots: Arc::new(roots), chain, key, files: files.clone() })
+    }
+
+    /// Which certificates these are, for people to compare: a hash of ours and of those believed.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        self.chain.iter().for_each(|certificate| hash.update(certificate));
+        for root in &self.roots.roots {
+            hash.update(&root.subject);
+            hash.update(&root.subject_public_key_info);
+        }
+        hash.finish().as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// What a dialling end needs.
@@ -180,6 +197,18 @@ impl Credentials {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(QuicServerConfig::try_from(config).expect("the provider has QUIC's initial cipher"))
+    }
+
+    /// What a port needs that is asked over HTTPS; whoever asks shows no certificate.
+    pub fn https(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
+        let mut config = builder
+            .expect("the provider knows TLS 1.3")
+            .with_no_client_auth()
+            .with_single_cert(self.chain.clone(), self.key.clone_key())
+            .map_err(|source| self.pair(source))?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
     }
 
     /// A key that every process with this private key, and nobody else, can derive; another for each `purpose`.
@@ -219,6 +248,13 @@ impl PeerIdentity {
             name.is_ok_and(|name| certificate.verify_is_valid_for_subject_name(&name).is_ok())
         };
         names.iter().map(AsRef::as_ref).find(proven)
+    }
+
+    /// Tells certificates apart.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest::digest(&digest::SHA256, &self.leaf).as_ref());
+        bytes
     }
 
     /// The DNS names in the certificate, for messages.

@@ -16,10 +16,11 @@ pub struct TopicPattern {
 }
 
 /// A topic list with its exceptions.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TopicFilter {
     topics: Vec<TopicPattern>,
     exclude: Vec<TopicPattern>,
+    forward: Vec<TopicPattern>,
 }
 
 impl TopicPattern {
@@ -60,13 +61,24 @@ impl TopicPattern {
 impl TopicFilter {
     /// What `topics` matches and `exclude` does not.
     pub fn new(topics: Vec<TopicPattern>, exclude: Vec<TopicPattern>) -> Self {
-        Self { topics, exclude }
+        Self { topics, exclude, forward: Vec::new() }
+    }
+
+    /// Carries on what `forward` matches, though another link brought it.
+    #[must_use]
+    pub fn forwarding(self, forward: Vec<TopicPattern>) -> Self {
+        Self { forward, ..self }
     }
 
     /// Whether `topic` is carried. Names that begin with `__` never are: they belong to their cluster.
     pub fn matches(&self, topic: &str) -> bool {
         let any = |patterns: &[TopicPattern]| patterns.iter().any(|pattern| pattern.matches(topic));
         !topic.starts_with("__") && any(&self.topics) && !any(&self.exclude)
+    }
+
+    /// Whether `topic`, which another link brought, is carried on.
+    pub fn forwards(&self, topic: &str) -> bool {
+        self.forward.iter().any(|pattern| pattern.matches(topic))
     }
 
     /// One text per meaning as far as it shows in the entries: their order and repetition do not
@@ -78,7 +90,7 @@ impl TopicFilter {
             lines.dedup();
             lines.concat()
         };
-        sorted('+', &self.topics) + &sorted('-', &self.exclude)
+        sorted('+', &self.topics) + &sorted('-', &self.exclude) + &sorted('>', &self.forward)
     }
 
     /// The entries that include topics.
@@ -158,5 +170,6 @@ mod tests {
         let other = TopicFilter::new(vec![pattern("a"), pattern("b"), pattern("c")], vec![]);
         assert_eq!(one.canonical(), two.canonical());
         assert_ne!(one.canonical(), other.canonical());
+        assert_ne!(one.canonical(), one.clone().forwarding(vec![pattern("a")]).canonical());
     }
 }

@@ -7,9 +7,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use link::admin::Listen;
+use link::admin::AdminSettings;
 use link::config::value::text;
-use link::config::{self, Address, DeValue, Document, Problems, Properties, Rejection, Reported, Setting, Table};
+use link::config::{
+    self, Address, Change, DeValue, Document, Problems, Properties, Rejection, Reported, Setting, Settings, Table,
+};
 use link::logging::LogSettings;
 use link::names::{InstanceName, LinkName, PeerName};
 use link::tls::TlsFiles;
@@ -37,9 +39,35 @@ pub struct Config {
     /// Who it is and whom it believes.
     pub tls: TlsFiles,
     /// Where it can be asked.
-    pub admin: Listen,
+    pub admin: AdminSettings,
     /// How it logs.
     pub log: LogSettings,
+    /// All of it by name, as the file states it.
+    pub settings: Settings,
+}
+
+impl Config {
+    /// Takes over from `new` what can change in a running process; says all that `new` changes.
+    pub fn adopt(&mut self, new: Self) -> Vec<Change> {
+        let changes = self.settings.changes(&new.settings);
+        self.settings.adopt(&new.settings);
+        let running = std::mem::take(&mut self.links);
+        self.links = new.links.into_iter().map(|new| new.adopted_by(&running)).collect();
+        self.tls = new.tls;
+        self.log.level = new.log.level;
+        self.admin.token = new.admin.token;
+        changes
+    }
+}
+
+impl LinkConfig {
+    /// As this link can be served from now on: what it is called in the target stays as it is.
+    fn adopted_by(self, running: &[Self]) -> Self {
+        match running.iter().find(|link| link.name == self.name) {
+            Some(running) => Self { senders: self.senders, topics: self.topics, ..running.clone() },
+            None => self,
+        }
+    }
 }
 
 /// `[target]`.
@@ -75,7 +103,7 @@ pub struct LinkConfig {
 }
 
 /// A topic's name in the target, made from its name in the source.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rename {
     before: String,
     after: String,
@@ -100,7 +128,7 @@ fn read(document: &Document<'_>, forbidden: Forbidden) -> Result<Config, Reporte
     let top = document.table("");
     let (listen, instance, memory) = (top.read("listen"), top.read_optional("instance"), top.read("memory"));
     let (target, links) = (read_target(document, forbidden), read_links(document));
-    let (tls, admin, log) = (TlsFiles::read(document), Listen::read(document), LogSettings::read(document));
+    let (tls, admin, log) = (TlsFiles::read(document), AdminSettings::read(document), LogSettings::read(document));
     Ok(Config {
         listen: listen?,
         instance: instance?.unwrap_or_else(InstanceName::of_host),
@@ -110,6 +138,7 @@ fn read(document: &Document<'_>, forbidden: Forbidden) -> Result<Config, Reporte
         tls: tls?,
         admin: admin?,
         log: log?,
+        settings: document.settings(),
     })
 }
 
@@ -166,6 +195,13 @@ impl Rename {
     /// The target's name for the source's `topic`.
     pub fn apply(&self, topic: &str) -> String {
         format!("{}{topic}{}", self.before, self.after)
+    }
+}
+
+#[cfg(test)]
+impl Rename {
+    pub(crate) fn prefix(before: &str) -> Self {
+        Self { before: before.to_owned(), after: String::new() }
     }
 }
 

@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
-use wire::control::OfferedPartition;
+use wire::control::{Accepts, Jump, OfferedPartition};
+use wire::halt::HaltReason;
 use wire::ids::{Position, Slot, TopicId};
+use wire::origin::Origin;
 
 use crate::state::{HaltRecord, LaneRecord, PartitionKey, PartitionRecord};
 use crate::target::TargetPartition;
@@ -27,6 +29,8 @@ pub struct OfferedTarget {
     pub topic_id: TopicId,
     /// The target partition's high watermark.
     pub end: Position,
+    /// Kafka's ids of the clusters that the topic has passed, the oldest first, the source last.
+    pub clusters: Arc<[String]>,
 }
 
 /// How an offer is answered.
@@ -34,7 +38,7 @@ pub struct OfferedTarget {
 pub enum Answer {
     /// Its position is stored: read on from there.
     Resume,
-    /// Never carried before: store this record, then read.
+    /// Never carried before, or its position moves: store this record, then read.
     Begin(Box<PartitionRecord>),
     /// It may not join.
     Halt(HaltRecord),
@@ -53,6 +57,16 @@ impl Offered {
         self.partition.slot
     }
 
+    /// What the state must say of the topic before a record of it is written.
+    pub fn origin(&self) -> Option<Origin> {
+        let target = self.target.as_ref().ok()?;
+        Some(Origin {
+            target_topic: target.partition.topic.to_string(),
+            target_topic_id: target.topic_id,
+            clusters: target.clusters.to_vec(),
+        })
+    }
+
     /// Decides, given what is stored of the partition and its lane. `carried` says whether any lane of
     /// the link carries the topic; `None` if not all were read yet.
     pub fn answer(
@@ -62,65 +76,134 @@ impl Offered {
         filter_hash: u64,
         carried: Option<bool>,
     ) -> Answer {
+        if let Some(stored) = stored {
+            return match &self.partition.jump {
+                None => self.resume(stored),
+                Some(jump) => self.jump(stored, jump),
+            };
+        }
         let target = match &self.target {
             Ok(target) => target,
             Err(halt) => return Answer::Halt(halt.clone()),
         };
-        if self.partition.jump.is_some() {
-            return halt("jump-unsupported", "this version does not move stored positions".to_owned());
-        }
-        match stored {
-            Some(stored) => self.resume(stored, target),
-            None => match carried {
-                None => Answer::Wait,
-                Some(carried) => self.begin(lane, filter_hash, carried, target),
-            },
+        match (&self.partition.jump, carried) {
+            (Some(jump), _) if jump.expected.0 >= 0 => {
+                jump_refused(format!("it is to be moved from {}, but no position is stored", jump.expected))
+            }
+            (_, None) => Answer::Wait,
+            (jump, Some(carried)) => self.begin(lane, filter_hash, carried, target, jump.as_ref()),
         }
     }
 
-    fn resume(&self, stored: &PartitionRecord, target: &OfferedTarget) -> Answer {
+    /// A position is stored: may the partition go on from there?
+    fn resume(&self, stored: &PartitionRecord) -> Answer {
         let offered = &self.partition;
-        if let Some(stored_halt) = &stored.halt {
-            return Answer::Halt(stored_halt.clone());
-        }
+        // Before the halt that is stored: that one was about a log that is not there any more.
         if differ(stored.topic_id, offered.topic_id) {
-            let detail = format!("source topic id was {}, is {}", stored.topic_id, offered.topic_id);
-            return halt("topic-recreated", detail);
+            return self.recreated(stored);
         }
+        if let Some(halt) = &stored.halt {
+            return Answer::Halt(halt.clone());
+        }
+        if let Err(halt) = self.check_target(stored) {
+            return Answer::Halt(halt);
+        }
+        if offered.log_start > stored.position {
+            let detail = format!("source log starts at {}, next wanted is {}", offered.log_start, stored.position);
+            return halt(HaltReason::RetentionOvertook, detail);
+        }
+        if offered.log_end < stored.position {
+            let detail = format!("source log ends at {}, next wanted is {}", offered.log_end, stored.position);
+            return halt(HaltReason::Truncated, detail);
+        }
+        Answer::Resume
+    }
+
+    /// The sender lifts a halt and says where to go on.
+    fn jump(&self, stored: &PartitionRecord, jump: &Jump) -> Answer {
+        let offered = &self.partition;
+        let moves = differ(stored.topic_id, offered.topic_id);
+        if stored.position == jump.to && stored.halt.is_none() && !moves && self.check_target(stored).is_ok() {
+            // It has been done, in a transaction whose outcome was unknown then.
+            return Answer::Resume;
+        }
+        if stored.position != jump.expected {
+            return jump_refused(format!(
+                "it is to be moved from {}, but stands at {}",
+                jump.expected, stored.position
+            ));
+        }
+        if moves && jump.accepts != Accepts::NewIncarnation {
+            return self.recreated(stored);
+        }
+        if !(offered.log_start..=offered.log_end).contains(&jump.to) {
+            let (start, end) = (offered.log_start, offered.log_end);
+            return jump_refused(format!(
+                "{} is not in the source's log, which begins at {start} and ends at {end}",
+                jump.to
+            ));
+        }
+        let mut record = PartitionRecord { position: jump.to, halt: None, ..stored.clone() };
+        match (&self.target, jump.accepts) {
+            (Ok(target), Accepts::Target) => record.write_to(target),
+            (Err(halt), Accepts::Target) => return Answer::Halt(halt.clone()),
+            _ => {
+                if let Err(halt) = self.check_target(stored) {
+                    return Answer::Halt(halt);
+                }
+            }
+        }
+        if moves {
+            (record.topic_id, record.leader_epoch) = (offered.topic_id, -1);
+        } else if jump.to != stored.position {
+            record.leader_epoch = -1;
+            record.skipped += u64::try_from(jump.to.0 - stored.position.0).unwrap_or(0);
+        }
+        Answer::Begin(Box::new(record))
+    }
+
+    fn recreated(&self, stored: &PartitionRecord) -> Answer {
+        let detail = format!("source topic id was {}, is {}", stored.topic_id, self.partition.topic_id);
+        halt(HaltReason::TopicRecreated, detail)
+    }
+
+    /// Whether the target is the one that this link wrote to, with all that it wrote.
+    fn check_target(&self, stored: &PartitionRecord) -> Result<(), HaltRecord> {
+        let target = self.target.as_ref().map_err(HaltRecord::clone)?;
         if differ(stored.target_topic_id, target.topic_id) || stored.target_topic != *target.partition.topic {
             let detail = format!(
                 "target was {} (id {}), is {} (id {})",
                 stored.target_topic, stored.target_topic_id, target.partition.topic, target.topic_id
             );
-            return halt("target-replaced", detail);
+            return Err(HaltRecord::new(HaltReason::TargetReplaced, detail));
         }
         if target.end < stored.target_end {
             let detail = format!("target log ends at {}, this link wrote up to {}", target.end, stored.target_end);
-            return halt("target-replaced", detail);
+            return Err(HaltRecord::new(HaltReason::TargetReplaced, detail));
         }
-        if offered.log_start > stored.position {
-            let detail = format!("source log starts at {}, next wanted is {}", offered.log_start, stored.position);
-            return halt("retention-overtook", detail);
-        }
-        if offered.log_end < stored.position {
-            let detail = format!("source log ends at {}, next wanted is {}", offered.log_end, stored.position);
-            return halt("truncated", detail);
-        }
-        Answer::Resume
+        Ok(())
     }
 
-    fn begin(&self, lane: &LaneRecord, filter_hash: u64, carried: bool, target: &OfferedTarget) -> Answer {
+    fn begin(
+        &self,
+        lane: &LaneRecord,
+        filter_hash: u64,
+        carried: bool,
+        target: &OfferedTarget,
+        jump: Option<&Jump>,
+    ) -> Answer {
         let offered = &self.partition;
-        if target.end > Position(0) {
+        if target.end > Position(0) && jump.is_none_or(|jump| jump.accepts != Accepts::Target) {
             let detail = format!(
                 "{}-{} holds records up to {} that this link did not write",
                 target.partition.topic, target.partition.partition, target.end
             );
-            return halt("target-not-empty", detail);
+            return halt(HaltReason::TargetNotEmpty, detail);
         }
         // A partition of a topic that was matched before began after the link did: all of it is wanted.
         // Only a first start, or a topic newly matched by a changed filter, follows the `start` policy.
         let position = match lane.filter_hash {
+            _ if jump.is_some_and(|jump| jump.to.0 >= 0) => jump.map_or(offered.start, |jump| jump.to),
             None => offered.start,
             Some(stored) if stored == filter_hash || carried => offered.log_start,
             Some(_) => offered.start,
@@ -132,7 +215,8 @@ impl Offered {
             target_topic: target.partition.topic.to_string(),
             target_topic_id: target.topic_id,
             target_partition: target.partition.partition,
-            target_end: Position(0),
+            // Of a target that was adopted, what is there already counts as written.
+            target_end: target.end,
             delivered: 0,
             skipped: 0,
             holes: 0,
@@ -146,8 +230,22 @@ fn differ(stored: TopicId, found: TopicId) -> bool {
     stored != found && stored != TopicId::UNKNOWN && found != TopicId::UNKNOWN
 }
 
-fn halt(reason: &str, detail: String) -> Answer {
-    Answer::Halt(HaltRecord { reason: reason.to_owned(), detail })
+fn halt(reason: HaltReason, detail: String) -> Answer {
+    Answer::Halt(HaltRecord::new(reason, detail))
+}
+
+fn jump_refused(detail: String) -> Answer {
+    halt(HaltReason::JumpRefused, detail)
+}
+
+impl PartitionRecord {
+    /// From here on its records go to this target, whatever that holds.
+    fn write_to(&mut self, target: &OfferedTarget) {
+        self.target_topic = target.partition.topic.to_string();
+        self.target_topic_id = target.topic_id;
+        self.target_partition = target.partition.partition;
+        self.target_end = target.end;
+    }
 }
 
 #[cfg(test)]
@@ -174,6 +272,7 @@ mod tests {
                 partition: TargetPartition { topic: "fra.orders".into(), partition: 3 },
                 topic_id: TopicId([2; 16]),
                 end: Position(0),
+                clusters: ["s".to_owned()].into(),
             }),
         }
     }
@@ -249,5 +348,92 @@ mod tests {
         assert_eq!(halted(answer(&replace)), "target-replaced");
         let truncate = |o: &mut Offered| o.target.as_mut().expect("there").end = Position(39);
         assert_eq!(halted(answer(&truncate)), "target-replaced");
+    }
+
+    fn jumping(expected: i64, to: i64, accepts: Accepts) -> Offered {
+        let mut offered = offered();
+        let jump = Jump { expected: Position(expected), to: Position(to), accepts, asked: 0, reason: "test".into() };
+        offered.partition.jump = Some(jump);
+        offered.target.as_mut().expect("there").end = Position(40);
+        offered
+    }
+
+    fn halted_at(position: i64, reason: HaltReason) -> PartitionRecord {
+        let halt = Some(HaltRecord::new(reason, "as stored"));
+        PartitionRecord {
+            position: Position(position),
+            target_end: Position(40),
+            halt,
+            ..begun(&offered(), None, false)
+        }
+    }
+
+    fn moved(offered: &Offered, stored: &PartitionRecord) -> PartitionRecord {
+        match offered.answer(Some(stored), &lane(Some(FILTER)), FILTER, None) {
+            Answer::Begin(record) => *record,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_stored_halt_answers_every_offer_until_a_jump_lifts_it() {
+        let stored = halted_at(50, HaltReason::RecordRejected);
+        let mut plain = jumping(50, 50, Accepts::Nothing);
+        let record = moved(&plain, &stored);
+        assert_eq!((record.halt, record.position, record.skipped), (None, Position(50), 0));
+        plain.partition.jump = None;
+        assert_eq!(halted(plain.answer(Some(&stored), &lane(Some(FILTER)), FILTER, None)), "record-rejected");
+        let record = moved(&jumping(50, 51, Accepts::Nothing), &stored);
+        assert_eq!((record.halt, record.position, record.skipped), (None, Position(51), 1), "exactly one is left out");
+        let record = moved(&jumping(50, 20, Accepts::Nothing), &stored);
+        assert_eq!((record.position, record.skipped), (Position(20), 0), "back again");
+    }
+
+    #[test]
+    fn a_jump_is_refused_from_elsewhere_to_elsewhere_and_over_what_it_does_not_accept() {
+        let stored = halted_at(50, HaltReason::RecordRejected);
+        let answer = |offered: &Offered| halted(offered.answer(Some(&stored), &lane(Some(FILTER)), FILTER, None));
+        assert_eq!(answer(&jumping(49, 51, Accepts::Nothing)), "jump-refused");
+        assert_eq!(answer(&jumping(50, 9, Accepts::Nothing)), "jump-refused", "below the log");
+        assert_eq!(answer(&jumping(50, 101, Accepts::Nothing)), "jump-refused", "beyond the log");
+        let mut recreated = jumping(50, 10, Accepts::Nothing);
+        recreated.partition.topic_id = TopicId([9; 16]);
+        assert_eq!(answer(&recreated), "topic-recreated");
+        let mut truncated = jumping(50, 50, Accepts::NewIncarnation);
+        truncated.target.as_mut().expect("there").end = Position(39);
+        assert_eq!(answer(&truncated), "target-replaced");
+        let unknown = jumping(50, 51, Accepts::Nothing);
+        assert_eq!(halted(unknown.answer(None, &lane(None), FILTER, Some(false))), "jump-refused");
+    }
+
+    #[test]
+    fn a_jump_that_has_taken_effect_only_joins() {
+        let done = PartitionRecord { halt: None, ..halted_at(51, HaltReason::RecordRejected) };
+        let again = jumping(50, 51, Accepts::Nothing);
+        assert_eq!(again.answer(Some(&done), &lane(Some(FILTER)), FILTER, None), Answer::Resume);
+    }
+
+    #[test]
+    fn a_new_incarnation_is_carried_once_it_is_accepted_and_replaces_any_stored_halt() {
+        let stored = PartitionRecord { leader_epoch: 7, ..halted_at(50, HaltReason::Truncated) };
+        let mut offered = jumping(50, 10, Accepts::NewIncarnation);
+        offered.partition.topic_id = TopicId([9; 16]);
+        let record = moved(&offered, &stored);
+        let expected = (TopicId([9; 16]), Position(10), -1, 0);
+        assert_eq!((record.topic_id, record.position, record.leader_epoch, record.skipped), expected);
+        offered.partition.jump = None;
+        assert_eq!(halted(offered.answer(Some(&stored), &lane(None), FILTER, None)), "topic-recreated");
+    }
+
+    #[test]
+    fn a_target_that_holds_something_else_is_written_once_it_is_adopted() {
+        let adopting = jumping(-1, -1, Accepts::Target);
+        let Answer::Begin(record) = adopting.answer(None, &lane(Some(FILTER)), FILTER, Some(false)) else { panic!() };
+        assert_eq!((record.position, record.target_end), (Position(10), Position(40)));
+        let stored = PartitionRecord { target_end: Position(400), ..halted_at(50, HaltReason::TargetReplaced) };
+        let mut adopting = jumping(50, 50, Accepts::Target);
+        adopting.target.as_mut().expect("there").topic_id = TopicId([9; 16]);
+        let record = moved(&adopting, &stored);
+        assert_eq!((record.target_topic_id, record.target_end), (TopicId([9; 16]), Position(40)));
     }
 }

@@ -6,18 +6,22 @@
 //! step that fails with [`LaneError::Target`], call [`Lane::recover`] until it succeeds; take replies with
 //! [`Lane::poll_reply`] after every call.
 //!
+//! - `claims`: what the state says of topics before they are made
 //! - `open`: checks before it fences, fences, re-reads, commits the lane record
 //! - `transaction`: offers, records and positions of one transaction
+//! - `suspicion`: which record a refusal is about
 //! - `recover`: what the stored positions say about a transaction whose outcome is unknown
 //!
 //! Invariant: whatever fails, a partition's stored position is the one after the last record that
 //! `read_committed` readers see, because both are written in one transaction and nowhere else.
 
+mod claims;
 mod open;
 mod recover;
+mod suspicion;
 mod transaction;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use wire::control::{Control, LaneClosedReason};
 use wire::error::PeerMisbehaved;
 use wire::frame::{Frame, FrameCursor};
+use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
 
 use crate::inbox::{Arrival, Inbox};
@@ -32,9 +37,13 @@ use crate::join::Offered;
 use crate::knowledge::Knowledge;
 use crate::memory::{DecodeMemory, Lease};
 use crate::size::TransactionSize;
-use crate::state::{LaneRecord, PartitionKey, PartitionRecord};
+use crate::state::{HaltRecord, JUMPS_KEPT, JumpRecord, LaneRecord, PartitionKey, PartitionRecord};
 use crate::target::{LaneTarget, TargetError, TargetPartition};
 
+use claims::Claims;
+use suspicion::Suspicion;
+
+pub use claims::Claim;
 pub use open::{OpenError, Terms};
 pub use recover::RecoverError;
 pub use transaction::Committed;
@@ -71,6 +80,8 @@ pub struct Counts {
     pub runs_dropped: u64,
     /// Partitions halted.
     pub halts: u64,
+    /// Halts lifted and positions moved.
+    pub jumps: u64,
     /// Records committed with a timestamp of 1 ms in place of 0, which the target's client cannot write.
     pub timestamps_altered: u64,
 }
@@ -82,10 +93,17 @@ struct Open {
     knowledge: Arc<Knowledge>,
     record: LaneRecord,
     partitions: HashMap<PartitionKey, PartitionRecord>,
+    /// The newest jumps, by their numbers.
+    jumps: Arc<BTreeMap<u64, JumpRecord>>,
+    /// Stored partitions that were not offered in this epoch.
+    not_offered: HashSet<PartitionKey>,
+    /// Whether every partition of the filter was offered once.
+    all_offered: bool,
     slots: HashMap<Slot, OpenSlot>,
     /// The slot that writes each target partition.
     joined: HashMap<TargetPartition, Slot>,
     offers: VecDeque<Pending>,
+    claims: Claims,
     inbox: Inbox,
     current: Option<Current>,
     /// The next transaction writes the lane's record even if there is nothing else to write.
@@ -104,11 +122,14 @@ struct OpenSlot {
     from_committed: Position,
     /// A closed slot's runs are dropped.
     closed: bool,
+    suspicion: Suspicion,
 }
 
 /// Work that arrived on the control stream and waits for the lane's next transaction.
 enum Pending {
     Offer(Box<Offered>),
+    /// The sender halted a slot's partition.
+    Halted(Slot, HaltRecord),
     /// The last batch of a discovery: the filter's partitions were all offered.
     Last,
 }
@@ -126,8 +147,11 @@ struct Current {
 
 /// Where the records of one slot go, and under which name they are remembered.
 struct Destination {
+    slot: Slot,
     key: PartitionKey,
     target: TargetPartition,
+    /// The target has refused some of them.
+    suspected: bool,
 }
 
 impl Current {
@@ -174,9 +198,10 @@ impl<T: LaneTarget> Lane<T> {
         if open.is_used(offered.slot()) {
             return Err(PeerMisbehaved::SlotReused(offered.slot()));
         }
-        if open.is_taken(&offered) {
-            let detail = format!("{} is written by another partition of this link", offered.key());
-            self.halt(offered.slot(), "target-taken", detail);
+        open.not_offered.remove(&offered.key());
+        if let Some(halt) = open.taken(&offered) {
+            let position = open.position(&offered.key());
+            self.halt(offered.slot(), position, halt);
         } else {
             open.offers.push_back(Pending::Offer(Box::new(offered)));
         }
@@ -190,10 +215,13 @@ impl<T: LaneTarget> Lane<T> {
         }
     }
 
-    /// The sender has halted a partition: nothing more of it will come in this epoch.
-    pub fn handle_halted(&mut self, epoch: Epoch, slot: Slot) {
-        if let Some(slot) = self.open.as_mut().filter(|open| open.epoch == epoch).and_then(|o| o.slots.get_mut(&slot)) {
-            slot.closed = true;
+    /// The sender has halted a partition: nothing more of it will come under this slot. It is answered once
+    /// the halt is stored, or at once where it is none to be kept.
+    pub fn handle_halted(&mut self, epoch: Epoch, slot: Slot, halt: HaltRecord) {
+        let Some(open) = self.open.as_mut().filter(|open| open.epoch == epoch) else { return };
+        if let Some(state) = open.slots.get_mut(&slot) {
+            state.closed = true;
+            open.offers.push_back(Pending::Halted(slot, halt));
         }
     }
 
@@ -222,7 +250,11 @@ impl<T: LaneTarget> Lane<T> {
     pub fn has_work(&self) -> bool {
         self.open.as_ref().is_some_and(|open| {
             open.unknown.is_none()
-                && (open.keep_alive || open.current.is_some() || open.inbox.peek().is_some() || open.has_ready_offer())
+                && (open.keep_alive
+                    || open.claims.are_waiting()
+                    || open.current.is_some()
+                    || open.inbox.peek().is_some()
+                    || open.has_ready_offer())
         })
     }
 
@@ -261,16 +293,32 @@ impl<T: LaneTarget> Lane<T> {
         self.open.iter().flat_map(|open| &open.partitions)
     }
 
+    /// The newest jumps of the lane, by their numbers.
+    pub fn jumps(&self) -> Arc<BTreeMap<u64, JumpRecord>> {
+        self.open.as_ref().map(|open| Arc::clone(&open.jumps)).unwrap_or_default()
+    }
+
+    /// Stored partitions that the sender does not offer, once it has offered all it has: their topics are gone
+    /// from the source or from the filter.
+    pub fn orphaned(&self) -> impl Iterator<Item = &PartitionKey> {
+        self.open.iter().filter(|open| open.all_offered).flat_map(|open| &open.not_offered)
+    }
+
+    /// How many those are.
+    pub fn orphaned_count(&self) -> usize {
+        self.open.as_ref().filter(|open| open.all_offered).map_or(0, |open| open.not_offered.len())
+    }
+
     /// The target, for tests that look into it.
     pub fn target_mut(&mut self) -> &mut T {
         &mut self.target
     }
 
-    fn halt(&mut self, slot: Slot, reason: &str, detail: String) {
+    fn halt(&mut self, slot: Slot, position: Position, halt: HaltRecord) {
         let Some(open) = self.open.as_mut() else { return };
         self.counts.halts += 1;
-        let (lane, epoch) = (self.id, open.epoch);
-        self.replies.push_back(Control::PartitionHalted { lane, epoch, slot, reason: reason.to_owned(), detail });
+        let (lane, epoch, HaltRecord { reason, detail }) = (self.id, open.epoch, halt);
+        self.replies.push_back(Control::PartitionHalted { lane, epoch, slot, position, reason, detail });
     }
 }
 
@@ -281,24 +329,45 @@ impl Open {
         self.slots.contains_key(&slot) || self.offers.iter().any(waits)
     }
 
-    /// Whether the partition, or another one with the same target, already joined or is about to.
-    fn is_taken(&self, offered: &Offered) -> bool {
+    /// Why an offer cannot even wait: the partition, or another one with the same target, has joined or is
+    /// about to.
+    fn taken(&self, offered: &Offered) -> Option<HaltRecord> {
         let target = offered.target.as_ref().ok().map(|target| &target.partition);
         let writing = target.and_then(|target| self.joined.get(target)).and_then(|slot| self.slots.get(slot));
-        let waits = |pending: &Pending| match pending {
+        let writing = writing.filter(|slot| !slot.closed).map(|slot| slot.key.clone());
+        let waiting = self.offers.iter().find_map(|pending| match pending {
             Pending::Offer(other) => {
-                other.key() == offered.key() || other.target.as_ref().ok().map(|other| &other.partition) == target
+                let same = target.is_some() && other.target.as_ref().ok().map(|other| &other.partition) == target;
+                (same || other.key() == offered.key()).then(|| other.key())
             }
-            Pending::Last => false,
-        };
-        writing.is_some_and(|slot| !slot.closed) || (target.is_some() && self.offers.iter().any(waits))
+            _ => None,
+        });
+        let by = writing.or(waiting)?;
+        if by == offered.key() && offered.partition.jump.is_some() {
+            return Some(HaltRecord::new(HaltReason::JumpRefused, format!("{by} is not halted")));
+        }
+        Some(HaltRecord::new(HaltReason::TargetTaken, format!("its target partition is written by {by}")))
+    }
+
+    /// The stored position of a partition; −1 if none is stored.
+    fn position(&self, key: &PartitionKey) -> Position {
+        self.partitions.get(key).map_or(Position(-1), |record| record.position)
+    }
+
+    /// A jump is stored.
+    fn remember(&mut self, jump: JumpRecord) {
+        let jumps = Arc::make_mut(&mut self.jumps);
+        jumps.insert(jump.number, jump);
+        while jumps.len() as u64 > JUMPS_KEPT {
+            jumps.pop_first();
+        }
     }
 
     /// Offers that need every lane's state wait without holding up the frames.
     fn has_ready_offer(&self) -> bool {
         match self.offers.front() {
             None => false,
-            Some(Pending::Last) => true,
+            Some(Pending::Last | Pending::Halted(..)) => true,
             Some(Pending::Offer(offered)) => {
                 self.partitions.contains_key(&offered.key()) || self.knowledge.is_complete() || offered.target.is_err()
             }

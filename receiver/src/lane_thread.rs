@@ -10,6 +10,7 @@ use bytes::Bytes;
 use link::bell::Bell;
 use link::mailbox::Mailbox;
 use tokio::sync::mpsc;
+use wire::close::CloseCode;
 use wire::control::{Control, LaneClosedReason};
 use wire::error::PeerMisbehaved;
 use wire::ids::{Epoch, Sequence, Slot};
@@ -17,9 +18,11 @@ use wire::ids::{Epoch, Sequence, Slot};
 use crate::arbiter::SessionId;
 use crate::join::Offered;
 use crate::knowledge::Knowledge;
-use crate::lane::{Counts, Lane, LaneError, OpenError, RecoverError, Terms};
+use crate::lane::{Claim, Counts, Lane, LaneError, OpenError, RecoverError, Terms};
 use crate::pace::{CommitPace, Ticket};
-use crate::target::LaneTarget;
+use crate::standing::Standing;
+use crate::state::HaltRecord;
+use crate::target::{LaneTarget, TargetError};
 
 /// What a session tells a lane's thread. Messages of a session that is not the lane's present one are
 /// dropped.
@@ -38,12 +41,14 @@ pub enum Command {
     },
     /// A frame, checked and within credit.
     Frame(SessionId, Epoch, Sequence, Bytes),
+    /// Topics are about to be made.
+    Claim(SessionId, Epoch, Claim),
     /// A partition asks to join.
     Offer(SessionId, Epoch, Box<Offered>),
     /// All of the filter's partitions were offered.
     LastOffer(SessionId, Epoch),
     /// The sender halted a partition.
-    Halted(SessionId, Epoch, Slot),
+    Halted(SessionId, Epoch, Slot, HaltRecord),
     /// Every lane of the session was read: offers that waited for it can be decided.
     Known,
     /// The session ended.
@@ -62,7 +67,7 @@ pub enum Reply {
     /// The sender broke the protocol.
     Misbehaved(PeerMisbehaved),
     /// What is stored forbids this session.
-    Refused(wire::close::CloseCode, String),
+    Refused(CloseCode, String),
 }
 
 /// A lane's thread, seen from outside.
@@ -85,6 +90,8 @@ pub struct View {
     pub held_bytes: u64,
     /// Why records do not flow: what the target says while it fails, or that the lane is another receiver's.
     pub trouble: Option<String>,
+    /// What stands in its state until somebody acts.
+    pub standing: Arc<Standing>,
 }
 
 /// Commands that may wait for a lane: its frames and its offers. Frames of any size worth sending are
@@ -120,6 +127,7 @@ struct Running {
     committed: Option<Instant>,
     /// Why records do not flow.
     trouble: Option<String>,
+    standing: Arc<Standing>,
     stopping: bool,
 }
 
@@ -133,6 +141,10 @@ impl<T: LaneTarget> LaneThread<T> {
             }
             let wait = self.work(&mut running);
             self.flush(&running);
+            if !running.standing.is_of(&self.lane) {
+                let before = std::mem::replace(&mut running.standing, Arc::new(Standing::of(&self.lane)));
+                running.standing.report_orphans(self.lane.id(), &before);
+            }
             self.publish(&running);
             match wait {
                 Some(wait) if running.stopping && wait >= IDLE => break,
@@ -164,13 +176,17 @@ impl<T: LaneTarget> LaneThread<T> {
             Command::Frame(session, epoch, sequence, frame) if ours(session) => {
                 self.lane.handle_frame(epoch, sequence, frame)
             }
+            Command::Claim(session, epoch, claim) if ours(session) => {
+                self.lane.handle_claim(epoch, claim);
+                Ok(())
+            }
             Command::Offer(session, epoch, offered) if ours(session) => self.lane.handle_offer(epoch, *offered),
             Command::LastOffer(session, epoch) if ours(session) => {
                 self.lane.handle_last_offer(epoch);
                 Ok(())
             }
-            Command::Halted(session, epoch, slot) if ours(session) => {
-                self.lane.handle_halted(epoch, slot);
+            Command::Halted(session, epoch, slot, halt) if ours(session) => {
+                self.lane.handle_halted(epoch, slot, halt);
                 Ok(())
             }
             Command::SessionEnded(session) if ours(session) => {
@@ -260,6 +276,12 @@ impl<T: LaneTarget> LaneThread<T> {
                 tracing::info!(%lane, "lane recovered; replaying what it holds");
                 running.trouble = None;
             }
+            Err(RecoverError::Target(gone @ TargetError::StateGone(_))) => {
+                tracing::error!(%lane, error = %gone, "state topic is gone");
+                running.trouble = Some(format!("lane {lane}: {gone}"));
+                self.lane.close(LaneClosedReason::Refused, &gone.to_string());
+                running.reply(Reply::Refused(CloseCode::StateRefused, gone.to_string()));
+            }
             Err(RecoverError::Target(error)) => {
                 let next = (wait * 2).clamp(RETRY_MIN, RETRY_MAX);
                 tracing::warn!(%lane, %error, retry_in = ?next, "target still fails");
@@ -297,6 +319,7 @@ impl<T: LaneTarget> LaneThread<T> {
         view.counts = self.lane.counts();
         view.held_bytes = self.lane.held_bytes();
         view.trouble.clone_from(&running.trouble);
+        view.standing = Arc::clone(&running.standing);
     }
 }
 

@@ -6,6 +6,8 @@
 //! - [`server`]: accepts channels and gives each a session
 //! - [`session`]: who is it, may it; then messages and frames until it ends
 //! - [`arbiter`]: who may send on a link
+//! - [`peers`]: how many connections each peer has
+//! - [`served_links`]: the links, as the configuration has them
 //! - [`served_link`]: one link: its lanes, which outlive sessions
 //! - [`ledger`]: frames held against the sender's credit
 //! - [`targets`]: the target topics of offered partitions
@@ -17,6 +19,7 @@
 //! - [`knowledge`]: which topics the link carries in any lane
 //! - [`size`]: how large a transaction may be
 //! - [`pace`]: how often all lanes together may commit
+//! - [`standing`]: what waits for somebody to act
 //! - [`status`]: what it is doing
 //! - [`closes`]: how its sessions ended
 //! - [`metrics`]: the same in numbers, under published names
@@ -35,11 +38,14 @@ pub mod ledger;
 pub mod memory;
 pub mod metrics;
 pub mod pace;
+pub mod peers;
 pub mod run;
 pub mod served_link;
+pub mod served_links;
 pub mod server;
 pub mod session;
 pub mod size;
+pub mod standing;
 pub mod state;
 pub mod state_topic;
 pub mod status;

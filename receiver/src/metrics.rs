@@ -68,8 +68,23 @@ const LINK: &[Metric<LinkStatus>] = &[
     },
     Metric {
         name: "causeway_receiver_halts",
-        help: "Partitions halted by this receiver; a human must act on each",
+        help: "Times a partition was halted, a halt that stood already included when its lane is opened again",
         read: Read::Counter(|l| l.counts.halts),
+    },
+    Metric {
+        name: "causeway_receiver_halted_partitions",
+        help: "Partitions whose halt is stored; a human must act on each",
+        read: Read::Gauge(|l| Some(l.halted_partitions as f64)),
+    },
+    Metric {
+        name: "causeway_receiver_orphaned_positions",
+        help: "Stored positions whose partition the sender does not offer: its topic is gone, or not matched any more",
+        read: Read::Gauge(|l| Some(l.orphaned_positions as f64)),
+    },
+    Metric {
+        name: "causeway_receiver_jumps",
+        help: "Halts lifted and positions moved, by command or policy",
+        read: Read::Counter(|l| l.counts.jumps),
     },
     Metric {
         name: "causeway_receiver_timestamps_altered",
@@ -157,6 +172,8 @@ mod tests {
         let link = LinkStatus {
             trouble: vec!["lane 0".into()],
             by_lane: vec![lane],
+            halted: vec![crate::standing::Halted::default()],
+            orphaned: vec!["orders-0".into()],
             closes: [("NORMAL".to_owned(), 1)].into(),
             ..LinkStatus::default()
         };

@@ -1,6 +1,5 @@
 //! The receiver's life: find the target, listen, serve its links, drain, leave.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,9 +11,11 @@ use link::catalog::Catalog;
 use link::endpoint::EndpointError;
 use link::kafka::admin::KafkaCatalog;
 use link::kafka::{KafkaError, KafkaFault, Properties};
+use link::live::Live;
 use link::mailbox::Mailbox;
 use link::shutdown::{Phase, Shutdown};
 use link::tls::{Credentials, End, TlsError};
+use quinn::Endpoint;
 use wire::ids::LaneId;
 
 use crate::closes::CloseTally;
@@ -24,7 +25,8 @@ use crate::lane::Lane;
 use crate::lane_thread::{LaneHandle, LaneThread, MAILBOX_CAPACITY, View};
 use crate::memory::DecodeMemory;
 use crate::pace::CommitPace;
-use crate::served_link::{LinkSettings, ServedLink, StartLane};
+use crate::served_link::StartLane;
+use crate::served_links::ServedLinks;
 use crate::server;
 use crate::session::Host;
 use crate::size::TransactionSize;
@@ -74,25 +76,36 @@ impl Parts<KafkaTarget> {
 
 /// Runs a receiver until `shutdown`, or until it is halted. `board` shows what it is doing.
 pub async fn run<T: Target>(
-    config: Config,
+    config: impl Into<Live<Config>>,
     parts: Parts<T>,
     board: Arc<Board>,
     shutdown: Shutdown,
 ) -> Result<(), Halted> {
+    let live = config.into();
+    let config = live.now();
     let credentials = Credentials::load(&config.tls, End::Server, link::tls::now())?;
     let endpoint = link::endpoint::listen(config.listen, &credentials, &derived::endpoint(&config))?;
     board.introduce(&config);
     let Some(cluster_id) = find_target(&parts, &board, &shutdown).await else { return Ok(()) };
     let memory = DecodeMemory::new(derived::decode_bytes(&config));
-    let links = serve_links(&config, parts, &memory);
+    let start_lane = start_lane(&config, parts.target, Arc::clone(&memory));
+    let links = Arc::new(ServedLinks::new(&config, parts.catalog, start_lane));
     let address = endpoint.local_addr().unwrap_or(config.listen);
-    tracing::info!(%address, links = links.len(), target_cluster = cluster_id, "listening");
+    tracing::info!(%address, links = config.links.len(), target_cluster = cluster_id, "listening");
     let refusals = Arc::new(CloseTally::default());
-    board.begin(address, links.values().cloned().collect(), memory, Arc::clone(&refusals));
-    let host = Arc::new(Host { cluster_id, process: rand::random(), links, refusals });
-    server::serve(endpoint, Arc::clone(&host), shutdown.clone()).await;
+    board.begin(address, Arc::clone(&links), memory, Arc::clone(&refusals));
+    let following = tokio::spawn(follow(live, endpoint.clone(), Arc::clone(&links)));
+    let host = Arc::new(Host {
+        cluster_id,
+        process: rand::random(),
+        links: Arc::clone(&links),
+        refusals,
+        peers: Arc::default(),
+    });
+    server::serve(endpoint, host, shutdown.clone()).await;
+    following.abort();
     board.drain();
-    let stopping = tokio::task::spawn_blocking(move || host.links.values().for_each(|link| link.stop()));
+    let stopping = tokio::task::spawn_blocking(move || links.stop());
     tokio::select! {
         _ = stopping => {}
         () = shutdown.reached(Phase::Now) => {}
@@ -123,27 +136,21 @@ async fn find_target<T>(parts: &Parts<T>, board: &Board, shutdown: &Shutdown) ->
     }
 }
 
-fn serve_links<T: Target>(
-    config: &Config,
-    parts: Parts<T>,
-    memory: &Arc<DecodeMemory>,
-) -> HashMap<String, Arc<ServedLink>> {
-    let start_lane = start_lane(config, parts.target, Arc::clone(memory));
-    let serve = |settings: &crate::config::LinkConfig| {
-        let settings = LinkSettings {
-            name: settings.name.to_string(),
-            senders: settings.senders.iter().map(ToString::to_string).collect(),
-            topics: settings.topics.clone(),
-            rename: settings.rename.clone(),
-            copy_configs: settings.copy_configs,
-            replication: config.target.replication_factor,
-            credit_bytes: derived::credit_bytes(config),
-        };
-        let name = settings.name.clone();
-        let link = ServedLink::new(settings, Arc::clone(&parts.catalog), Arc::clone(&start_lane));
-        (name.to_string(), Arc::new(link))
-    };
-    config.links.iter().map(serve).collect()
+/// Takes over what changes: certificates for whoever dials from now on, and the links.
+async fn follow(mut config: Live<Config>, endpoint: Endpoint, links: Arc<ServedLinks>) {
+    loop {
+        let config = config.changed().await;
+        let credentials = Credentials::load(&config.tls, End::Server, link::tls::now());
+        let server =
+            credentials.and_then(|credentials| link::endpoint::server(&credentials, &derived::endpoint(&config)));
+        match server {
+            Ok(server) => endpoint.set_server_config(Some(server)),
+            Err(error) => tracing::error!(%error, "new certificates cannot be used; going on with the old ones"),
+        }
+        let gone = links.follow(&config);
+        // In order: a link that comes back must not meet its own lanes.
+        let _ = tokio::task::spawn_blocking(move || gone.iter().for_each(|link| link.stop())).await;
+    }
 }
 
 fn start_lane<T: Target>(config: &Config, target: T, memory: Arc<DecodeMemory>) -> Arc<StartLane> {

@@ -10,7 +10,9 @@ use link::catalog::Catalog;
 use link::kafka::KafkaError;
 use link::topics::TopicFilter;
 use tokio::sync::mpsc;
+use wire::close::CloseCode;
 use wire::control::CreditTerms;
+use wire::error::PeerIncompatible;
 use wire::ids::LaneId;
 
 use crate::arbiter::{Arbiter, Candidate, SessionId, Verdict};
@@ -24,7 +26,7 @@ use crate::state_topic::{self, StateTopicError};
 pub type StartLane = dyn Fn(&str, LaneId) -> Result<(LaneHandle, JoinHandle<()>), KafkaError> + Send + Sync;
 
 /// What a link is configured with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LinkSettings {
     /// Its name.
     pub name: String,
@@ -44,8 +46,6 @@ pub struct LinkSettings {
 
 /// One link.
 pub struct ServedLink {
-    /// Its settings.
-    pub settings: LinkSettings,
     /// The target cluster.
     pub catalog: Arc<dyn Catalog>,
     /// How its sessions ended.
@@ -55,8 +55,11 @@ pub struct ServedLink {
     inner: Mutex<Inner>,
 }
 
-#[derive(Default)]
 struct Inner {
+    /// Replaced as a whole: a session knows by it whether it began with what holds now.
+    settings: Arc<LinkSettings>,
+    /// The receiver serves it no more.
+    dismissed: bool,
     arbiter: Arbiter,
     sessions: HashMap<SessionId, mpsc::Sender<Verdict>>,
     lanes: Vec<LaneHandle>,
@@ -66,20 +69,56 @@ struct Inner {
 impl ServedLink {
     /// A link without lanes yet: the first session says how many it has.
     pub fn new(settings: LinkSettings, catalog: Arc<dyn Catalog>, start_lane: Arc<StartLane>) -> Self {
+        let inner = Inner {
+            settings: Arc::new(settings),
+            dismissed: false,
+            arbiter: Arbiter::default(),
+            sessions: HashMap::new(),
+            lanes: Vec::new(),
+            threads: Vec::new(),
+        };
         Self {
-            settings,
             catalog,
             closes: CloseTally::default(),
             sessions: AtomicU64::new(0),
             start_lane,
-            inner: Mutex::default(),
+            inner: Mutex::new(inner),
         }
     }
 
-    /// A sender asks for the link; `verdicts` hears what becomes of it, now and later.
-    pub fn handle_hello(&self, candidate: Candidate, verdicts: mpsc::Sender<Verdict>) {
+    /// What it is configured with now.
+    pub fn settings(&self) -> Arc<LinkSettings> {
+        Arc::clone(&self.lock().settings)
+    }
+
+    /// From now on it is configured with `settings`; sessions that began with others end.
+    pub fn change(&self, settings: LinkSettings) {
         let mut inner = self.lock();
-        inner.sessions.insert(candidate.session, verdicts);
+        if *inner.settings != settings {
+            tracing::info!(link = settings.name, "link changed; its sessions begin again");
+            inner.settings = Arc::new(settings);
+            inner.end_sessions();
+        }
+    }
+
+    /// It is served no more.
+    pub fn dismiss(&self) {
+        let mut inner = self.lock();
+        tracing::info!(link = inner.settings.name, "link is served no more");
+        inner.dismissed = true;
+        inner.settings = Arc::new(LinkSettings::clone(&inner.settings));
+        inner.end_sessions();
+    }
+
+    /// A sender whose hello was checked against `settings` asks for the link; `verdicts` hears what becomes
+    /// of it, now and later.
+    pub fn handle_hello(&self, candidate: Candidate, settings: &Arc<LinkSettings>, verdicts: mpsc::Sender<Verdict>) {
+        let mut inner = self.lock();
+        let session = candidate.session;
+        inner.sessions.insert(session, verdicts);
+        if !Arc::ptr_eq(&inner.settings, settings) {
+            return inner.dispatch(vec![changed(session)]);
+        }
         let decided = inner.arbiter.handle_hello(Instant::now(), candidate);
         inner.dispatch(decided);
     }
@@ -94,12 +133,17 @@ impl ServedLink {
 
     /// Makes the state topic and the lanes ready. Blocks on the target cluster.
     pub fn prepare(&self, lanes: u16) -> Result<Vec<LaneHandle>, StateTopicError> {
-        state_topic::prepare(&*self.catalog, &self.settings.name, lanes, self.settings.replication)?;
+        let settings = self.settings();
+        state_topic::prepare(&*self.catalog, &settings.name, lanes, settings.replication)?;
         let mut inner = self.lock();
+        if inner.dismissed {
+            let detail = PeerIncompatible::LinkUnknown.to_string();
+            return Err(StateTopicError::Refused { code: CloseCode::LinkUnknown, detail });
+        }
         if inner.lanes.len() != usize::from(lanes) {
             inner.stop_lanes();
             for lane in 0..lanes {
-                let (handle, thread) = (self.start_lane)(&self.settings.name, LaneId(lane))?;
+                let (handle, thread) = (self.start_lane)(&settings.name, LaneId(lane))?;
                 inner.lanes.push(handle);
                 inner.threads.push(thread);
             }
@@ -109,7 +153,7 @@ impl ServedLink {
 
     /// The credit of a session with `lanes` lanes: a reserve each, and a pool of what is left.
     pub fn credit(&self, lanes: u16) -> CreditTerms {
-        derived::credit_terms(self.settings.credit_bytes, lanes)
+        derived::credit_terms(self.settings().credit_bytes, lanes)
     }
 
     /// A session took the link.
@@ -164,9 +208,20 @@ impl Inner {
         }
     }
 
+    fn end_sessions(&mut self) {
+        let verdicts = self.sessions.keys().copied().map(changed).collect();
+        self.dispatch(verdicts);
+    }
+
     fn stop_lanes(&mut self) {
         for lane in self.lanes.drain(..) {
             let _ = lane.mailbox.push(Command::Stop);
         }
     }
+}
+
+/// A session that is to begin again.
+fn changed(session: SessionId) -> Verdict {
+    let detail = "the receiver's configuration of this link changed".to_owned();
+    Verdict::End { session, code: CloseCode::Normal, detail }
 }

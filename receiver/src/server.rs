@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use link::shutdown::{Phase, Shutdown};
+use link::tls::PeerIdentity;
 use quinn::{Connection, Endpoint, Incoming};
 use tokio::task::JoinSet;
 use wire::close::CloseCode;
 
-use crate::session::{Host, Refusal, Waiting, greet};
+use crate::peers::PEER_CONNECTIONS_MAX;
+use crate::session::{Ending, Host, Refusal, Waiting, greet};
 
 /// Accepts until the shutdown, then waits for the sessions to end.
 pub async fn serve(endpoint: Endpoint, host: Arc<Host>, shutdown: Shutdown) {
@@ -46,12 +48,19 @@ async fn session(incoming: Incoming, id: u64, host: Arc<Host>, shutdown: Shutdow
             return;
         }
     };
+    let Some(peer) = PeerIdentity::of(&connection) else { return };
+    let Some(_place) = host.peers.enter(peer.fingerprint()) else {
+        let detail = format!("{PEER_CONNECTIONS_MAX} connections with this certificate stand already");
+        host.refusals.add(CloseCode::Busy);
+        return refuse(&connection, Refusal { ending: Ending { code: CloseCode::Busy, detail }, writer: None }).await;
+    };
     match greet(&connection, &host).await {
         Ok(greeted) => {
             let waiting = Waiting {
                 id,
                 connection,
                 link: greeted.link,
+                settings: greeted.settings,
                 hello: greeted.hello,
                 version: greeted.version,
                 reader: greeted.reader,

@@ -25,8 +25,10 @@ use crate::knowledge::Knowledge;
 use crate::lane::Terms;
 use crate::lane_thread::{Command, LaneHandle, Reply};
 use crate::ledger::Ledger;
-use crate::served_link::ServedLink;
+use crate::served_link::{LinkSettings, ServedLink};
+use crate::state::HaltRecord;
 use crate::state_topic::StateTopicError;
+use crate::targets::Targets;
 
 pub use greeting::{Greeted, Host, Refusal, greet};
 use joining::Joining;
@@ -72,6 +74,8 @@ pub struct Waiting {
     pub connection: Connection,
     /// The link it asks for.
     pub link: Arc<ServedLink>,
+    /// What the link was configured with when the sender was found to be allowed; the session works by it.
+    pub settings: Arc<LinkSettings>,
     /// What it said.
     pub hello: Hello,
     /// The protocol version that both ends speak.
@@ -96,20 +100,15 @@ impl Waiting {
             filter_hash: self.hello.filter_hash,
         };
         let (link, id, connection) = (Arc::clone(&self.link), self.id, self.connection.clone());
-        link.handle_hello(candidate, verdicts_in);
+        let name = self.settings.name.clone();
+        link.handle_hello(candidate, &self.settings, verdicts_in);
         let ending = match self.wait(&mut verdicts, &shutdown).await {
             Ok(lanes) => self.serve(lanes, &mut verdicts, &shutdown).await,
             Err(ending) => self.refuse(ending).await,
         };
         link.handle_end(id);
         link.closes.add(ending.code);
-        tracing::info!(
-            link = link.settings.name,
-            session = id,
-            code = ending.code.name(),
-            detail = ending.detail,
-            "session ended"
-        );
+        tracing::info!(link = name, session = id, code = ending.code.name(), detail = ending.detail, "session ended");
         connection.close(u32::from(ending.code.number()).into(), ending.detail.as_bytes());
     }
 
@@ -128,12 +127,7 @@ impl Waiting {
             match verdict {
                 Some(Verdict::Activate(_)) => return self.prepare(shutdown).await,
                 Some(Verdict::StandBy { behind, .. }) => {
-                    tracing::info!(
-                        link = self.link.settings.name,
-                        sender = self.hello.instance,
-                        behind,
-                        "sender stands by"
-                    );
+                    tracing::info!(link = self.settings.name, sender = self.hello.instance, behind, "sender stands by");
                     let standby = Control::Standby { behind };
                     self.writer
                         .send(&standby)
@@ -155,7 +149,7 @@ impl Waiting {
                 Ok(Ok(lanes)) => return Ok(lanes),
                 Ok(Err(StateTopicError::Refused { code, detail })) => return Err(Ending { code, detail }),
                 Ok(Err(StateTopicError::Kafka(error))) => {
-                    tracing::warn!(link = self.link.settings.name, %error, "could not prepare the link's state; trying again");
+                    tracing::warn!(link = self.settings.name, %error, "could not prepare the link's state; trying again");
                 }
                 Err(_) => return Err(Ending::new(CloseCode::Internal, "preparing the link failed")),
             }
@@ -175,7 +169,7 @@ impl Waiting {
 
     fn terms(&self) -> Arc<Terms> {
         Arc::new(Terms {
-            link: self.link.settings.name.clone(),
+            link: self.settings.name.clone(),
             lanes: self.hello.lanes,
             lane_hash: self.hello.lane_hash.clone(),
             source_cluster: self.hello.cluster_id.clone(),
@@ -192,7 +186,7 @@ impl Waiting {
         shutdown: &Shutdown,
     ) -> Ending {
         let terms = self.terms();
-        let Self { id, connection, link, hello, version, reader, writer, host } = self;
+        let Self { id, connection, link, settings, hello, version, reader, writer, host } = self;
         let count = hello.lanes;
         let credit = link.credit(count);
         let (incoming_in, mut incoming) = mpsc::channel(CONTROL_QUEUE);
@@ -208,11 +202,20 @@ impl Waiting {
         });
         let knowledge = Arc::new(Knowledge::new(count));
         let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(reader.run(incoming_in));
+        let (bad, mut misbehaved) = mpsc::channel(1);
+        let bad_message = bad.clone();
+        tasks.spawn(async move {
+            // Said before the queue ends, which ends the session.
+            let _open = incoming_in.clone();
+            if let Err(error) = reader.run(incoming_in).await {
+                let _ = bad_message.try_send(PeerMisbehaved::Bytes(error).into());
+            }
+        });
         let writing = tokio::spawn(writer.run(outgoing_out));
+        let targets = Targets::new(&link, &settings, Arc::clone(&terms));
         let mut active = Active {
             id,
-            joining: Joining::start(&link, id, &lanes, Arc::clone(&knowledge), &mut tasks),
+            joining: Joining::start(targets, id, &lanes, Arc::clone(&knowledge), &mut tasks),
             lanes,
             terms,
             knowledge,
@@ -221,17 +224,16 @@ impl Waiting {
             outgoing,
             heard: Instant::now(),
         };
-        let (bad_frames, mut misbehaved) = mpsc::channel(1);
-        tasks.spawn(frames::receive(connection.clone(), active.frames(), bad_frames));
+        tasks.spawn(frames::receive(connection.clone(), active.frames(), bad));
         link.handle_begin();
-        tracing::info!(link = link.settings.name, session = id, sender = active.terms.sender, peer = %connection.remote_address(), "session began");
+        tracing::info!(link = settings.name, session = id, sender = active.terms.sender, peer = %connection.remote_address(), "session began");
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let mut ending = active.send(welcome).await.err();
         while ending.is_none() {
             let result = tokio::select! {
                 message = incoming.recv() => match message {
                     Some(message) => active.handle(message).await,
-                    None => Err(lost(&connection)),
+                    None => Err(misbehaved.try_recv().unwrap_or_else(|_| lost(&connection))),
                 },
                 Some(reply) = replies.recv() => active.handle_reply(reply).await,
                 Some(misbehaved) = misbehaved.recv() => Err(misbehaved),
@@ -278,9 +280,9 @@ impl Active {
                 self.command(lane, Command::Open { session: self.id, terms, knowledge, replies })
             }
             Control::Topic { .. } | Control::Offer { .. } => self.joining.handle(message),
-            Control::PartitionHalted { lane, epoch, slot, reason, detail } => {
-                tracing::error!(%lane, %slot, reason, detail, "sender halted a partition");
-                self.command(lane, Command::Halted(self.id, epoch, slot))
+            Control::PartitionHalted { lane, epoch, slot, reason, detail, .. } => {
+                tracing::warn!(%lane, %slot, reason, detail, "sender halted a partition");
+                self.command(lane, Command::Halted(self.id, epoch, slot, HaltRecord { reason, detail }))
             }
             Control::Clock { asked, answered: 0 } => {
                 self.send(Control::Clock { asked, answered: link::control::clock() }).await

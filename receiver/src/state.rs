@@ -3,22 +3,22 @@
 //!
 //! Every key and value starts with a format version, so that a later version can read this one's.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
 use bincode::{Decode, Encode};
-use wire::codec;
+use serde::Serialize;
+use wire::control::Accepts;
+use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Position, TopicId};
+use wire::origin::{self, Origin, StoredError};
 
 use crate::target::{StateEntry, TargetError};
 
-/// The format of keys and values written by this version.
-const FORMAT: u8 = 1;
-
 /// The state topic of a link.
 pub fn topic(link: &str) -> String {
-    format!("__causeway.{link}.state")
+    origin::state_topic(link)
 }
 
 /// A source partition, by the name it has in the state.
@@ -90,12 +90,61 @@ pub struct PartitionRecord {
 }
 
 /// A stored halt.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
 pub struct HaltRecord {
-    /// A stable word.
+    /// A word of [`wire::halt`].
     pub reason: String,
     /// For people.
     pub detail: String,
+}
+
+impl HaltRecord {
+    /// For one of this version's reasons.
+    pub fn new(reason: HaltReason, detail: impl Into<String>) -> Self {
+        Self { reason: reason.word().to_owned(), detail: detail.into() }
+    }
+
+    /// Whether it stands until somebody lifts it. One with a newer version's word does.
+    pub fn is_kept(&self) -> bool {
+        HaltReason::of(&self.reason).is_none_or(HaltReason::is_kept)
+    }
+}
+
+/// How many jumps each lane remembers, the newest ones: a year of one a day.
+pub const JUMPS_KEPT: u64 = 366;
+
+/// A halt that was lifted, and a position that was moved: who, when and why.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+pub struct JumpRecord {
+    /// Counts the lane's jumps from 0.
+    pub number: u64,
+    /// When it was asked for, in ms since the Unix epoch, by the sender's clock.
+    pub asked: i64,
+    /// The sender instance that asked.
+    pub sender: String,
+    /// Source topic.
+    pub topic: String,
+    /// Source partition.
+    pub partition: i32,
+    /// The position before; −1 if none was stored.
+    pub from: i64,
+    /// The position after.
+    pub to: i64,
+    /// What was accepted besides: `another incarnation`, `the target as it is`, or nothing.
+    pub accepted: String,
+    /// Who asked and why.
+    pub reason: String,
+    /// The halt that was lifted, if one was stored.
+    pub halt: Option<HaltRecord>,
+}
+
+/// What a jump accepted, in words.
+pub fn accepted(accepts: Accepts) -> &'static str {
+    match accepts {
+        Accepts::Nothing => "",
+        Accepts::NewIncarnation => "another incarnation",
+        Accepts::Target => "the target as it is",
+    }
 }
 
 /// A lane's state partition, folded.
@@ -105,12 +154,24 @@ pub struct LaneState {
     pub lane: Option<LaneRecord>,
     /// Every partition the lane has ever carried.
     pub partitions: HashMap<PartitionKey, PartitionRecord>,
+    /// Where the topics come from that the lane has ever carried, by their names in the source.
+    pub origins: HashMap<Arc<str>, Origin>,
+    /// Its newest jumps, by their numbers.
+    pub jumps: BTreeMap<u64, JumpRecord>,
 }
 
 #[derive(Encode, Decode)]
 enum Key {
     Lane,
-    Partition { source_cluster: String, topic: String, partition: i32 },
+    Partition {
+        source_cluster: String,
+        topic: String,
+        partition: i32,
+    },
+    /// Written again every [`JUMPS_KEPT`] jumps: compaction is what bounds the log.
+    Jump {
+        place: u64,
+    },
 }
 
 impl LaneState {
@@ -119,8 +180,16 @@ impl LaneState {
         let mut state = Self::default();
         for entry in entries {
             let Some(value) = &entry.value else { continue };
+            if let Some(topic) = origin::source_topic(&entry.key).map_err(|error| refuse(lane, "key", &error))? {
+                state.origins.insert(topic.into(), decode(lane, "origin record", value)?);
+                continue;
+            }
             match decode(lane, "key", &entry.key)? {
                 Key::Lane => state.lane = Some(decode(lane, "lane record", value)?),
+                Key::Jump { .. } => {
+                    let jump: JumpRecord = decode(lane, "jump", value)?;
+                    state.jumps.insert(jump.number, jump);
+                }
                 Key::Partition { source_cluster: found, topic, partition } => {
                     if found != source_cluster {
                         let reason = format!(
@@ -142,6 +211,11 @@ pub fn lane_key() -> Vec<u8> {
     encode(&Key::Lane)
 }
 
+/// The key of a jump.
+pub fn jump_key(number: u64) -> Vec<u8> {
+    encode(&Key::Jump { place: number % JUMPS_KEPT })
+}
+
 /// The key of a partition record.
 pub fn partition_key(source_cluster: &str, key: &PartitionKey) -> Vec<u8> {
     encode(&Key::Partition {
@@ -153,19 +227,13 @@ pub fn partition_key(source_cluster: &str, key: &PartitionKey) -> Vec<u8> {
 
 /// The bytes of a lane or partition record.
 pub fn encode(record: &impl Encode) -> Vec<u8> {
-    let mut bytes = vec![FORMAT];
-    bytes.extend(codec::to_bytes(record));
-    bytes
+    origin::encode(record)
 }
 
 fn decode<T: Decode<()>>(lane: LaneId, what: &str, bytes: &[u8]) -> Result<T, TargetError> {
-    let reason = match bytes.split_first() {
-        Some((&FORMAT, body)) => match codec::from_bytes(body) {
-            Ok(record) => return Ok(record),
-            Err(error) => format!("a {what} is damaged: {error}"),
-        },
-        Some((format, _)) => format!("a {what} has format {format}; this version reads {FORMAT}"),
-        None => format!("a {what} is empty"),
-    };
-    Err(TargetError::State { lane, reason })
+    origin::decode(bytes).map_err(|error| refuse(lane, what, &error))
+}
+
+fn refuse(lane: LaneId, what: &str, error: &StoredError) -> TargetError {
+    TargetError::State { lane, reason: format!("a {what} {error}") }
 }

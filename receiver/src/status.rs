@@ -9,9 +9,12 @@ use serde::{Deserialize, Serialize};
 use crate::closes::CloseTally;
 use crate::config::Config;
 use crate::lane::Counts;
-use crate::lane_thread::View;
+use crate::lane_thread::{LaneHandle, View};
 use crate::memory::DecodeMemory;
 use crate::served_link::ServedLink;
+use crate::served_links::ServedLinks;
+use crate::standing::Halted;
+use crate::state::JumpRecord;
 
 /// The board; written by the receiver's tasks, read by anybody.
 #[derive(Default)]
@@ -25,7 +28,7 @@ struct Inner {
     trouble: Option<String>,
     memory: Option<Arc<DecodeMemory>>,
     refusals: Option<Arc<CloseTally>>,
-    links: Vec<Arc<ServedLink>>,
+    links: Option<Arc<ServedLinks>>,
 }
 
 /// A receiver at one moment; `causeway status --json` prints it and `docs/metrics.md` describes it.
@@ -77,6 +80,14 @@ pub struct LinkStatus {
     pub credit_bytes: u64,
     /// Why lanes stand still: what the target says to them, or that another receiver opened them.
     pub trouble: Vec<String>,
+    /// Partitions whose halt is stored, at most a hundred of each lane.
+    pub halted: Vec<Halted>,
+    /// How many there are.
+    pub halted_partitions: usize,
+    /// Stored positions whose partition the sender does not offer, at most a hundred of each lane.
+    pub orphaned: Vec<String>,
+    /// How many there are.
+    pub orphaned_positions: usize,
     /// Each lane by its number.
     pub by_lane: Vec<LaneStatus>,
     /// How often sessions ended, by close code.
@@ -99,6 +110,18 @@ pub struct LaneStatus {
     pub trouble: Option<String>,
 }
 
+/// One jump of a stored position, as `GET /jumps` and `causeway jumps` show it.
+#[derive(Debug, Clone, Serialize)]
+pub struct JumpStatus {
+    /// The link.
+    pub link: String,
+    /// The lane whose state it is in.
+    pub lane: usize,
+    /// The jump.
+    #[serde(flatten)]
+    pub jump: JumpRecord,
+}
+
 impl Board {
     /// Who this is.
     pub fn introduce(&self, config: &Config) {
@@ -114,15 +137,14 @@ impl Board {
     pub fn begin(
         &self,
         listen: SocketAddr,
-        mut links: Vec<Arc<ServedLink>>,
+        links: Arc<ServedLinks>,
         memory: Arc<DecodeMemory>,
         refusals: Arc<CloseTally>,
     ) {
-        links.sort_by(|a, b| a.settings.name.cmp(&b.settings.name));
         let mut inner = self.lock();
         inner.listen = Some(listen);
         inner.trouble = None;
-        inner.links = links;
+        inner.links = Some(links);
         inner.memory = Some(memory);
         inner.refusals = Some(refusals);
     }
@@ -154,8 +176,35 @@ impl Board {
             decode_memory_used_bytes: inner.memory.as_ref().map_or(0, |memory| memory.held()),
             decode_memory_bytes: inner.memory.as_ref().map_or(0, |memory| memory.limit()),
             refusals: inner.refusals.as_ref().map(|refusals| refusals.counts()).unwrap_or_default(),
-            links: inner.links.iter().map(|link| LinkStatus::of(link)).collect(),
+            links: inner.links.iter().flat_map(|links| links.all()).map(|link| LinkStatus::of(&link)).collect(),
         }
+    }
+
+    /// The newest jumps of every link, in order of link, lane and number.
+    pub fn jumps(&self) -> Vec<JumpStatus> {
+        let links = self.lock().links.clone();
+        let of_link = |link: Arc<ServedLink>| {
+            let (_, _, lanes) = link.overview();
+            let name = link.settings().name.clone();
+            let of_lane = |lane: (usize, LaneHandle)| {
+                let standing = Arc::clone(&lane.1.view.lock().unwrap_or_else(PoisonError::into_inner).standing);
+                let name = name.clone();
+                let jumps = standing.jumps.values().cloned().collect::<Vec<_>>();
+                jumps.into_iter().map(move |jump| JumpStatus { link: name.clone(), lane: lane.0, jump })
+            };
+            lanes.into_iter().enumerate().flat_map(of_lane).collect::<Vec<_>>()
+        };
+        links.iter().flat_map(|links| links.all()).flat_map(of_link).collect()
+    }
+
+    /// Which sender holds each link, for those who ask the wrong process.
+    pub fn holders(&self) -> String {
+        let links = self.lock().links.clone();
+        let holder = |link: Arc<ServedLink>| {
+            let sender = link.overview().0.map_or_else(|| "nobody".to_owned(), |active| active.instance);
+            format!("{} is held by {sender}", link.settings().name)
+        };
+        links.iter().flat_map(|links| links.all()).map(holder).collect::<Vec<_>>().join(", ")
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -166,10 +215,11 @@ impl Board {
 impl LinkStatus {
     fn of(link: &ServedLink) -> Self {
         let (active, standbys, lanes) = link.overview();
+        let settings = link.settings();
         let views: Vec<View> =
             lanes.iter().map(|lane| lane.view.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect();
         Self {
-            link: link.settings.name.clone(),
+            link: settings.name.clone(),
             sender: active.map(|active| active.instance),
             standbys,
             sessions: link.sessions(),
@@ -177,8 +227,12 @@ impl LinkStatus {
             lanes_open: views.iter().filter(|view| view.epoch.is_some()).count(),
             counts: views.iter().fold(Counts::default(), |sum, view| sum + view.counts),
             held_bytes: views.iter().map(|view| view.held_bytes).sum(),
-            credit_bytes: link.settings.credit_bytes,
+            credit_bytes: settings.credit_bytes,
             trouble: views.iter().filter_map(|view| view.trouble.clone()).collect(),
+            halted: views.iter().flat_map(|view| view.standing.halted.iter().cloned()).collect(),
+            halted_partitions: views.iter().map(|view| view.standing.halted_count).sum(),
+            orphaned: views.iter().flat_map(|view| view.standing.orphaned.iter().cloned()).collect(),
+            orphaned_positions: views.iter().map(|view| view.standing.orphaned_count).sum(),
             by_lane: views.into_iter().enumerate().map(|(lane, view)| LaneStatus::of(lane, view)).collect(),
             closes: link.closes.counts(),
         }
@@ -211,6 +265,7 @@ impl std::ops::Add for Counts {
             frames_dropped: self.frames_dropped + other.frames_dropped,
             runs_dropped: self.runs_dropped + other.runs_dropped,
             halts: self.halts + other.halts,
+            jumps: self.jumps + other.jumps,
             timestamps_altered: self.timestamps_altered + other.timestamps_altered,
         }
     }

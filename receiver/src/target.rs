@@ -5,9 +5,9 @@ pub mod kafka;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use link::kafka::KafkaError;
+use link::kafka::{KafkaError, Refusal};
 use wire::frame::RecordRef;
-use wire::ids::{LaneId, Offset};
+use wire::ids::{LaneId, Offset, Position};
 
 /// Opens one target per lane of a link.
 pub trait Target: Send + Sync + 'static {
@@ -36,29 +36,63 @@ pub struct StateEntry {
     pub value: Option<Vec<u8>>,
 }
 
-/// What became of the records of one transaction, once every delivery report is in.
+/// What became of the records of a transaction, once every delivery report so far is in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Delivered {
-    /// The highest target offset appended per data partition in this transaction.
-    pub ends: Vec<(TargetPartition, Offset)>,
-    /// Records whose timestamp of 0 had to be written as 1: the client takes 0 for "now".
+    /// What was appended to each data partition since the last drain.
+    pub appended: Vec<Appended>,
+    /// Records of the transaction whose timestamp of 0 had to be written as 1: the client takes 0 for "now".
     pub timestamps_altered: u64,
 }
 
-/// A record that the target refuses for good, as a delivery report names it.
+/// What was appended to one data partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appended {
+    /// Which.
+    pub partition: TargetPartition,
+    /// The lowest target offset; −1 where the target does not say.
+    pub first: Offset,
+    /// The highest.
+    pub last: Offset,
+}
+
+/// Records that the target refuses for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Where they were to go.
+    pub partition: TargetPartition,
+    /// What is refused.
+    pub refusal: Refusal,
+    /// The source offsets, first and last, among which the refused record is. The same: it is that one.
+    pub offsets: (Offset, Offset),
+    /// The broker's or the client's words.
+    pub reason: String,
+}
+
+/// Why a call to the target did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// The call failed; the transaction's outcome may be unknown.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
-    /// The target refuses a record of this partition for good.
-    #[error("{}-{} refuses a record: {reason}", partition.topic, partition.partition)]
-    Rejected {
-        /// Where it was to go.
+    /// The target refuses a record of a partition for good.
+    #[error("{}-{} refuses a record: {}", .0.partition.topic, .0.partition.partition, .0.reason)]
+    Rejected(Rejected),
+    /// The log that was just appended to ends before what this link wrote to it.
+    #[error("{}-{} put a record at offset {found}, this link wrote up to {end}: it is another log", partition.topic, partition.partition)]
+    Replaced {
+        /// Which.
         partition: TargetPartition,
-        /// The broker's or the client's words.
-        reason: String,
+        /// The position after the last record that this link knows to be there.
+        end: Position,
+        /// Where the target put a record.
+        found: Offset,
     },
+    /// The state topic is not there any more.
+    #[error(
+        "{0} is gone, and with it every position of this link: nothing can be written until the link begins again; see \"state topic\" in the operators' page"
+    )]
+    StateGone(String),
     /// The state partition cannot be trusted.
     #[error("state partition {lane}: {reason}")]
     State {
@@ -96,7 +130,7 @@ pub trait LaneTarget: Send {
     /// Appends one entry to the lane's state partition.
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError>;
 
-    /// Waits until every record of the transaction is reported.
+    /// Waits until every record of the transaction so far is reported; any number of times in one.
     fn drain(&mut self) -> Result<Delivered, TargetError>;
 
     /// Commits: records and state become visible together.

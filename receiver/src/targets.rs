@@ -8,13 +8,17 @@ use std::time::Duration;
 use link::catalog::{Catalog, Isolation, NewTopic, TopicDescription, TopicPartition};
 use link::kafka::{KafkaError, KafkaFault};
 use link::topics::TopicFilter;
-use wire::control::{OfferedPartition, TopicConfig};
+use wire::control::{Accepts, OfferedPartition, TopicConfig};
+use wire::halt::HaltReason;
+use wire::ids::{LaneId, TopicId};
+use wire::origin::Origin;
 
 use crate::config::Rename;
 use crate::join::{Offered, OfferedTarget};
 use crate::knowledge::Knowledge;
-use crate::served_link::ServedLink;
-use crate::state::HaltRecord;
+use crate::lane::Terms;
+use crate::served_link::{LinkSettings, ServedLink};
+use crate::state::{self, HaltRecord};
 use crate::target::TargetPartition;
 
 /// Configuration entries that are copied from the source when a target topic is created: those that say
@@ -56,12 +60,14 @@ pub struct Targets {
     replication: Option<i32>,
     copy_configs: bool,
     configs: HashMap<String, Vec<TopicConfig>>,
+    terms: Arc<Terms>,
+    /// Which clusters each announced topic has passed, the source included.
+    clusters: HashMap<String, Arc<[String]>>,
 }
 
 impl Targets {
     /// For one session of a link.
-    pub fn new(link: &ServedLink) -> Self {
-        let settings = &link.settings;
+    pub fn new(link: &ServedLink, settings: &LinkSettings, terms: Arc<Terms>) -> Self {
         Self {
             catalog: Arc::clone(&link.catalog),
             rename: settings.rename.clone(),
@@ -69,11 +75,15 @@ impl Targets {
             replication: settings.replication,
             copy_configs: settings.copy_configs,
             configs: HashMap::new(),
+            terms,
+            clusters: HashMap::new(),
         }
     }
 
-    /// The sender announced a topic's configuration.
-    pub fn handle_topic(&mut self, topic: String, configs: Vec<TopicConfig>) {
+    /// The sender announced a topic: its configuration, and the clusters it passed before the source.
+    pub fn handle_topic(&mut self, topic: String, configs: Vec<TopicConfig>, mut clusters: Vec<String>) {
+        clusters.push(self.terms.source_cluster.clone());
+        self.clusters.insert(topic.clone(), clusters.into());
         if self.copy_configs {
             self.configs.insert(topic, configs);
         }
@@ -82,37 +92,96 @@ impl Targets {
     /// The target of each offered partition, in the order offered. One topic that cannot be had halts its
     /// own partitions and nobody else's; only a cluster that does not answer is an error.
     pub fn look_up(&self, partitions: &[OfferedPartition], knowledge: &Knowledge) -> Result<Vec<Offered>, KafkaError> {
-        let mut wanted: HashMap<String, &OfferedPartition> = HashMap::new();
-        for partition in partitions.iter().filter(|partition| self.allowed.matches(&partition.topic)) {
-            wanted.insert(self.rename.apply(&partition.topic), partition);
-        }
-        let topics = self.ensure(wanted, knowledge)?;
+        let topics = self.ensure(self.wanted(partitions), knowledge)?;
         let at = |partition: &OfferedPartition| TopicPartition {
             topic: self.rename.apply(&partition.topic),
             partition: partition.partition,
         };
-        let present: Vec<_> =
-            partitions.iter().map(at).filter(|at| matches!(topics.get(&at.topic), Some(Ok(_)))).collect();
+        let present: Vec<_> = partitions
+            .iter()
+            .map(at)
+            .filter(|at| matches!(topics.get(&at.topic), Some(Ok(topic)) if at.partition < topic.partitions))
+            .collect();
         let bounds =
             if present.is_empty() { Vec::new() } else { self.catalog.bounds(&present, Isolation::Uncommitted)? };
         let ends: HashMap<_, _> = present.into_iter().zip(bounds).collect();
         let offer = |partition: &OfferedPartition| {
             let at = at(partition);
             let target = match topics.get(&at.topic) {
+                Some(Ok(topic)) if topic.partitions <= at.partition => Err(too_few(topic, partition)),
                 Some(Ok(topic)) => Ok(OfferedTarget {
                     partition: TargetPartition { topic: at.topic.as_str().into(), partition: at.partition },
                     topic_id: topic.id,
                     end: ends.get(&at).map_or_else(Default::default, |bounds| bounds.end),
+                    clusters: self.clusters(&partition.topic),
                 }),
                 Some(Err(halt)) => Err(halt.clone()),
-                None => Err(halt(
-                    "topic-unauthorized",
+                None if self.returns(&partition.topic) => Err(HaltRecord::new(
+                    HaltReason::ReturnsToOrigin,
+                    format!("{} has passed this cluster on its way to the source", partition.topic),
+                )),
+                None => Err(HaltRecord::new(
+                    HaltReason::TopicUnauthorized,
                     format!("the receiver's configuration does not let this link carry {}", partition.topic),
                 )),
             };
             Offered { partition: partition.clone(), target }
         };
         Ok(partitions.iter().map(offer).collect())
+    }
+
+    /// What the state must say before the topics are made that these partitions need, by their names in the
+    /// source; nothing where all are there.
+    pub fn claims(
+        &self,
+        partitions: &[OfferedPartition],
+        knowledge: &Knowledge,
+    ) -> Result<Vec<(Arc<str>, Origin)>, KafkaError> {
+        let wanted = self.wanted(partitions);
+        let found = self.describe(&wanted.keys().cloned().collect::<Vec<_>>())?;
+        let missing = wanted
+            .into_iter()
+            .filter(|(name, partition)| !found.contains_key(name) && knowledge.carries(&partition.topic) != Some(true));
+        let claim = |(target_topic, partition): (String, &OfferedPartition)| {
+            let clusters = self.clusters(&partition.topic).to_vec();
+            let origin = Origin { target_topic, target_topic_id: TopicId::UNKNOWN, clusters };
+            (partition.topic.as_str().into(), origin)
+        };
+        Ok(missing.map(claim).collect())
+    }
+
+    /// Waits until readers of committed records see what the state of `lane` holds by now: a commit is
+    /// answered before they do.
+    pub fn wait_until_visible(&self, lane: LaneId) -> Result<(), KafkaError> {
+        let at = [TopicPartition { topic: state::topic(&self.terms.link), partition: i32::from(lane.0) }];
+        let end = |isolation| Ok(self.catalog.bounds(&at, isolation)?.first().map(|bounds| bounds.end));
+        let written = end(Isolation::Uncommitted)?;
+        let mut waited = Duration::ZERO;
+        while end(Isolation::Committed)? < written {
+            if waited >= APPEAR {
+                return Err(timed_out("read of what was just stored"));
+            }
+            std::thread::sleep(APPEAR_STEP);
+            waited += APPEAR_STEP;
+        }
+        Ok(())
+    }
+
+    /// The target topics of the partitions that this link may write, each with one of its partitions.
+    fn wanted<'p>(&self, partitions: &'p [OfferedPartition]) -> HashMap<String, &'p OfferedPartition> {
+        let may = |topic: &str| self.allowed.matches(topic) && !self.returns(topic);
+        let wanted = partitions.iter().filter(|partition| may(&partition.topic));
+        wanted.map(|partition| (self.rename.apply(&partition.topic), partition)).collect()
+    }
+
+    fn clusters(&self, topic: &str) -> Arc<[String]> {
+        self.clusters.get(topic).map_or_else(|| [self.terms.source_cluster.clone()].into(), Arc::clone)
+    }
+
+    /// Whether the topic has been in this cluster before. A sender leaves such topics out; one that does not
+    /// must not make a circle.
+    fn returns(&self, topic: &str) -> bool {
+        self.clusters.get(topic).is_some_and(|clusters| clusters.contains(&self.terms.target_cluster))
     }
 
     /// Creates what is missing, grows what is too small, and waits until the cluster shows it.
@@ -126,17 +195,21 @@ impl Targets {
                 Some(topic) if topic.partitions >= partition.partitions => {
                     topics.insert(name, Ok(topic.clone()));
                 }
-                Some(_) => {
+                Some(topic) => {
                     tracing::info!(topic = name, partitions = partition.partitions, "adding target partitions");
                     match refused(self.catalog.grow(&name, partition.partitions))? {
                         None => drop(awaited.insert(name, partition.partitions)),
-                        Some(halt) => drop(topics.insert(name, Err(halt))),
+                        // The partitions that are there go on.
+                        Some(halt) => {
+                            tracing::warn!(topic = name, reason = halt.detail, "could not add target partitions");
+                            topics.insert(name, Ok(topic.clone()));
+                        }
                     }
                 }
-                None if knowledge.carries(&partition.topic) == Some(true) => {
+                None if knowledge.carries(&partition.topic) == Some(true) && !adopts(partition) => {
                     let detail =
                         format!("{name} is missing, and this link has written to it: it is not made again silently");
-                    topics.insert(name, Err(halt("target-replaced", detail)));
+                    topics.insert(name, Err(HaltRecord::new(HaltReason::TargetReplaced, detail)));
                 }
                 None => missing.push(self.new_topic(&name, partition)),
             }
@@ -178,11 +251,7 @@ impl Targets {
                 return Ok(found.into_iter().map(|(name, topic)| (name, Ok(topic))).collect());
             }
             if waited >= APPEAR {
-                return Err(KafkaError {
-                    doing: "create target topics".to_owned(),
-                    reason: format!("they did not appear within {} s", APPEAR.as_secs()),
-                    fault: KafkaFault::TimedOut(APPEAR),
-                });
+                return Err(timed_out("creation of target topics"));
             }
             std::thread::sleep(APPEAR_STEP);
             waited += APPEAR_STEP;
@@ -212,8 +281,21 @@ impl Targets {
     }
 }
 
-fn halt(reason: &str, detail: String) -> HaltRecord {
-    HaltRecord { reason: reason.to_owned(), detail }
+fn timed_out(doing: &str) -> KafkaError {
+    let reason = format!("it does not show within {} s", APPEAR.as_secs());
+    KafkaError { doing: doing.to_owned(), reason, fault: KafkaFault::TimedOut(APPEAR) }
+}
+
+/// Whether an operator wants the target topic as it is, be that not at all.
+fn adopts(partition: &OfferedPartition) -> bool {
+    partition.jump.as_ref().is_some_and(|jump| jump.accepts == Accepts::Target)
+}
+
+fn too_few(topic: &TopicDescription, offered: &OfferedPartition) -> HaltRecord {
+    let (name, has, wants) = (&topic.name, topic.partitions, offered.partitions);
+    let detail =
+        format!("{name} has {has} partitions, the source's topic {wants}, and the target does not let it grow");
+    HaltRecord::new(HaltReason::TargetTooFewPartitions, detail)
 }
 
 /// Tells a cluster that refuses for good, which halts a topic, from one that does not answer now.
@@ -223,8 +305,92 @@ fn refused(asked: Result<(), KafkaError>) -> Result<Option<HaltRecord>, KafkaErr
         Err(error)
             if matches!(error.fault, KafkaFault::Unauthorized | KafkaFault::Misused | KafkaFault::RecordRejected) =>
         {
-            Ok(Some(halt("target-refused", error.to_string())))
+            Ok(Some(HaltRecord::new(HaltReason::TargetRefused, error.to_string())))
         }
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use link::catalog::{Bounds, ConfigEntry, TopicSummary};
+    use wire::ids::{Position, Slot, TopicId};
+
+    use super::*;
+
+    /// A cluster with one topic of two partitions that nobody may add to.
+    struct Small;
+
+    fn refuse<T>(doing: &str) -> Result<T, KafkaError> {
+        Err(KafkaError { doing: doing.into(), reason: "not authorised".into(), fault: KafkaFault::Unauthorized })
+    }
+
+    impl Catalog for Small {
+        fn cluster_id(&self) -> Result<String, KafkaError> {
+            Ok("target".to_owned())
+        }
+        fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
+            Ok(Vec::new())
+        }
+        fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
+            let topic = |name: &String| TopicDescription { name: name.clone(), id: TopicId([2; 16]), partitions: 2 };
+            Ok(names.iter().map(topic).collect())
+        }
+        fn configs(&self, _: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
+            Ok(Vec::new())
+        }
+        fn bounds(&self, partitions: &[TopicPartition], _: Isolation) -> Result<Vec<Bounds>, KafkaError> {
+            assert!(partitions.iter().all(|at| at.partition < 2), "a partition that is not there was asked for");
+            Ok(partitions.iter().map(|_| Bounds { start: Position(0), end: Position(0) }).collect())
+        }
+        fn positions_at(&self, _: &[TopicPartition], _: i64) -> Result<Vec<Position>, KafkaError> {
+            refuse("positions")
+        }
+        fn create(&self, _: &[NewTopic]) -> Result<(), KafkaError> {
+            refuse("creation")
+        }
+        fn grow(&self, _: &str, _: i32) -> Result<(), KafkaError> {
+            refuse("growth")
+        }
+    }
+
+    #[test]
+    fn a_target_that_cannot_grow_halts_the_partitions_it_lacks_and_no_others() {
+        let all = vec![link::topics::TopicPattern::parse(".*").unwrap()];
+        let terms = Terms {
+            link: "l".to_owned(),
+            lanes: 1,
+            lane_hash: "h".to_owned(),
+            source_cluster: "source".to_owned(),
+            target_cluster: "target".to_owned(),
+            filter_hash: 1,
+            sender: "a".to_owned(),
+        };
+        let targets = Targets {
+            catalog: Arc::new(Small),
+            rename: Rename::default(),
+            allowed: TopicFilter::new(all, Vec::new()),
+            replication: None,
+            copy_configs: true,
+            configs: HashMap::new(),
+            terms: Arc::new(terms),
+            clusters: HashMap::new(),
+        };
+        let offered = |partition| OfferedPartition {
+            slot: Slot(partition as u32),
+            topic: "orders".to_owned(),
+            partition,
+            topic_id: TopicId([1; 16]),
+            partitions: 3,
+            log_start: Position(0),
+            log_end: Position(0),
+            start: Position(0),
+            jump: None,
+        };
+        let found = targets.look_up(&[offered(0), offered(1), offered(2)], &Knowledge::new(1)).unwrap();
+        assert!(found[0].target.is_ok() && found[1].target.is_ok());
+        let halt = found[2].target.as_ref().unwrap_err();
+        assert_eq!(halt.reason, "target-too-few-partitions");
+        assert!(halt.detail.contains("orders has 2 partitions, the source's topic 3"), "{}", halt.detail);
     }
 }

@@ -5,15 +5,19 @@ mod fields;
 use std::path::Path;
 use std::time::Duration;
 
-use link::admin::Listen;
+use link::admin::AdminSettings;
 use link::config::value::choice;
-use link::config::{self, Address, DeValue, Document, Problems, Properties, Rejection, Reported, Setting};
+use link::config::{
+    self, Address, Change, DeValue, Document, Problems, Properties, Rejection, Reported, Setting, Settings,
+};
 use link::logging::LogSettings;
 use link::names::{InstanceName, LinkName, PeerName};
 use link::tls::TlsFiles;
 use link::topics::TopicFilter;
 use wire::compress::Codec;
 use wire::units::{Rate, Size};
+
+use crate::policy::{Policies, Policy, Rule};
 
 pub use fields::{EXAMPLE, MEMORY_PER_LANE, SECTIONS};
 
@@ -33,14 +37,31 @@ pub struct Config {
     pub source: SourceConfig,
     /// Where frames go.
     pub wan: WanConfig,
+    /// What is done about halts.
+    pub policies: Policies,
     /// How many lanes the link has.
     pub lanes: u16,
     /// Who it is and whom it believes.
     pub tls: TlsFiles,
     /// Where it can be asked.
-    pub admin: Listen,
+    pub admin: AdminSettings,
     /// How it logs.
     pub log: LogSettings,
+    /// All of it by name, as the file states it.
+    pub settings: Settings,
+}
+
+impl Config {
+    /// Takes over from `new` what can change in a running process; says all that `new` changes.
+    pub fn adopt(&mut self, new: Self) -> Vec<Change> {
+        let changes = self.settings.changes(&new.settings);
+        self.settings.adopt(&new.settings);
+        self.source.filter = new.source.filter;
+        self.tls = new.tls;
+        self.log.level = new.log.level;
+        self.admin.token = new.admin.token;
+        changes
+    }
 }
 
 /// `[source]`.
@@ -107,18 +128,20 @@ fn read(document: &Document<'_>, forbidden: Forbidden) -> Result<Config, Reporte
     if let (Ok(memory), Ok(lanes)) = (memory, lanes) {
         fitting(document, memory, lanes);
     }
-    let (source, wan) = (read_source(document, forbidden), read_wan(document));
-    let (tls, admin, log) = (TlsFiles::read(document), Listen::read(document), LogSettings::read(document));
+    let (source, wan, policies) = (read_source(document, forbidden), read_wan(document), read_policies(document));
+    let (tls, admin, log) = (TlsFiles::read(document), AdminSettings::read(document), LogSettings::read(document));
     Ok(Config {
         link: link?,
         instance: instance?.unwrap_or_else(InstanceName::of_host),
         memory: memory?,
         source: source?,
         wan: wan?,
+        policies: policies?,
         lanes: lanes?,
         tls: tls?,
         admin: admin?,
         log: log?,
+        settings: document.settings(),
     })
 }
 
@@ -137,13 +160,24 @@ fn read_source(document: &Document<'_>, forbidden: Forbidden) -> Result<SourceCo
     let table = document.table("source");
     let (bootstrap_servers, start) = (table.read_list("bootstrap_servers"), table.read("start"));
     let (topics, exclude) = (table.read_list("topics"), table.read_list("exclude"));
+    let forward = table.read_list("forward");
     let client = document.table("source.client").read_properties(forbidden);
-    let filter = TopicFilter::new(topics?, exclude?);
+    let filter = TopicFilter::new(topics?, exclude?).forwarding(forward?);
     if let Some(both) = filter.topics().iter().find(|topic| filter.exclude().contains(topic)) {
         let message = format!("`source.exclude` takes back \"{}\" from `source.topics`; remove one", both.as_str());
         return Err(table.refuse("exclude", message));
     }
     Ok(SourceConfig { bootstrap_servers: bootstrap_servers?, filter, start: start?, client: client? })
+}
+
+fn read_policies(document: &Document<'_>) -> Result<Policies, Reported> {
+    let tables = document.tables("policies");
+    let rules = tables.iter().map(|table| {
+        let (topics, policy) = (table.read_list("topics"), table.read_list("policy"));
+        Ok(Rule { topics: TopicFilter::new(topics?, Vec::new()), policy: policy? })
+    });
+    // Two steps, so that one bad entry does not hide the next.
+    rules.collect::<Vec<_>>().into_iter().collect::<Result<_, _>>().map(Policies)
 }
 
 fn read_wan(document: &Document<'_>) -> Result<WanConfig, Reported> {
@@ -177,6 +211,13 @@ impl Setting for Start {
             Rejection::because(format!("\"{written}\" is no start; {hint}"))
         })?;
         Ok(Self::Timestamp(timestamp.as_millisecond()))
+    }
+}
+
+impl Setting for Policy {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+        let words = [("stop", Self::Stop), ("skip", Self::Skip), ("new-incarnation", Self::NewIncarnation)];
+        choice(value, &words)
     }
 }
 

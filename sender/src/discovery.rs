@@ -1,17 +1,23 @@
 //! What the source has: topics that match the filter, looked up again every few seconds, and where the
 //! log of each partition begins and ends.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use link::catalog::{Catalog, Isolation, TopicPartition};
+use link::catalog::{Catalog, Isolation, TopicDescription, TopicPartition};
 use link::kafka::KafkaError;
+use link::live::Live;
 use link::topics::TopicFilter;
 use tokio::sync::watch;
 use wire::ids::Position;
+use xxhash_rust::xxh3::xxh3_64;
 
+use crate::config::Config;
+use crate::origins::reading::{Origins, OriginsError};
 use crate::progress::Snapshot;
 use crate::roster::{SourcePartition, SourceTopic};
+use crate::status::Board;
+use crate::undecided::Undecided;
 
 /// New topics and partitions are seen within 5 s: half of it to look, half to offer and open.
 pub const INTERVAL: Duration = Duration::from_millis(2500);
@@ -19,34 +25,71 @@ pub const INTERVAL: Duration = Duration::from_millis(2500);
 /// The topics that match, in order of their names.
 pub type Topics = Arc<Vec<SourceTopic>>;
 
-/// Looks once.
-pub fn discover(catalog: &dyn Catalog, filter: &TopicFilter) -> Result<Topics, KafkaError> {
-    let matching = catalog.topics()?.into_iter().filter(|topic| filter.matches(&topic.name));
-    let mut names: Vec<_> = matching.map(|topic| topic.name).collect();
-    names.sort_unstable();
-    let mut topics: Vec<_> = catalog
-        .describe(&names)?
-        .into_iter()
-        .map(|topic| SourceTopic { name: topic.name.into(), id: topic.id, partitions: topic.partitions })
-        .collect();
-    topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    Ok(Arc::new(topics))
+/// What was found, and by which filter: a session begins and ends with its filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discovered {
+    /// Tells filters apart, here and in the target's state.
+    pub filter_hash: u64,
+    /// What the source has of it.
+    pub topics: Topics,
+    /// What the filter names and the source does not show: a source hides what one may not read.
+    pub missing: Vec<String>,
 }
 
-/// Looks every [`INTERVAL`] and publishes what changed, until nobody listens.
-pub async fn watch(catalog: Arc<dyn Catalog>, filter: TopicFilter, topics: watch::Sender<Topics>) {
+impl Discovered {
+    /// Says what is missing now and was not `before`.
+    pub fn report_missing(&self, before: &[String]) {
+        for topic in self.missing.iter().filter(|topic| !before.contains(topic)) {
+            tracing::warn!(
+                topic,
+                "topic is listed by name, and is not at the source or may not be read by this sender"
+            );
+        }
+    }
+}
+
+/// Looks once. Those that are not to be carried are among them: how each came here says so.
+pub fn discover(
+    catalog: &dyn Catalog,
+    filter: &TopicFilter,
+    origins: &mut Origins,
+) -> Result<Discovered, OriginsError> {
+    let all = catalog.topics()?;
+    let mut names: Vec<_> = all.iter().map(|topic| &topic.name).filter(|name| filter.matches(name)).cloned().collect();
+    names.sort_unstable();
+    let described = catalog.describe(&names)?;
+    // After the topics, or one that a link has just made would be taken for this cluster's own.
+    let passages = origins.look(catalog, &all)?;
+    let topic = |topic: TopicDescription| SourceTopic {
+        passage: passages.of(&topic.name, topic.id, filter.forwards(&topic.name)),
+        name: topic.name.into(),
+        id: topic.id,
+        partitions: topic.partitions,
+    };
+    let mut topics: Vec<_> = described.into_iter().map(topic).collect();
+    topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let listed = filter.topics().iter().filter_map(|pattern| pattern.exact()).filter(|topic| filter.matches(topic));
+    let missing = listed.filter(|name| !topics.iter().any(|topic| *topic.name == **name)).map(str::to_owned).collect();
+    let filter_hash = xxh3_64(filter.canonical().as_bytes());
+    Ok(Discovered { filter_hash, topics: Arc::new(topics), missing })
+}
+
+/// Looks every [`INTERVAL`], and at once with a new filter, and publishes what changed, until nobody listens.
+pub async fn watch(mut looker: Looker, topics: watch::Sender<Discovered>, board: Arc<Board>) {
     let mut failing = false;
     while !topics.is_closed() {
-        let (catalog, filter) = (Arc::clone(&catalog), filter.clone());
-        let found = tokio::task::spawn_blocking(move || discover(&*catalog, &filter)).await;
+        let looks = looker.clone();
+        let found = tokio::task::spawn_blocking(move || looks.look()).await;
         match found {
             Ok(Ok(found)) => {
                 if std::mem::take(&mut failing) {
-                    tracing::info!("source cluster answers again");
+                    tracing::info!("source's topics can be listed again");
+                    board.set_discovery_trouble(None);
                 }
                 topics.send_if_modified(|known| {
-                    let changed = **known != *found;
+                    let changed = *known != found;
                     if changed {
+                        found.report_missing(&known.missing);
                         *known = found;
                     }
                     changed
@@ -55,14 +98,35 @@ pub async fn watch(catalog: Arc<dyn Catalog>, filter: TopicFilter, topics: watch
             Ok(Err(error)) if !failing => {
                 failing = true;
                 tracing::warn!(%error, "could not list the source's topics; trying again");
+                board.set_discovery_trouble(Some(error.to_string()));
             }
-            Ok(Err(_)) => {}
+            Ok(Err(error)) => board.set_discovery_trouble(Some(error.to_string())),
             Err(_) => return,
         }
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => {}
+            _ = looker.config.changed() => {}
             () = topics.closed() => {}
         }
+    }
+}
+
+/// Looks at one source with the filter of the moment.
+#[derive(Clone)]
+pub struct Looker {
+    /// The source cluster.
+    pub catalog: Arc<dyn Catalog>,
+    /// Says which topics to carry.
+    pub config: Live<Config>,
+    /// What links brought there; one look at a time.
+    pub origins: Arc<Mutex<Origins>>,
+}
+
+impl Looker {
+    /// Looks once; blocks on the cluster.
+    pub fn look(&self) -> Result<Discovered, OriginsError> {
+        let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        discover(&*self.catalog, &self.config.now().source.filter, &mut origins)
     }
 }
 
@@ -75,9 +139,14 @@ pub struct Lag {
 
 /// Asks the source for its high watermarks and compares. `None` while a partition of `topics` has neither
 /// joined nor been halted: how far it is behind is not known, and no number is better than a small one.
-pub fn lag(catalog: &dyn Catalog, topics: &[SourceTopic], lanes: &[Snapshot]) -> Result<Option<Lag>, KafkaError> {
+pub fn lag(
+    catalog: &dyn Catalog,
+    topics: &[SourceTopic],
+    target: Option<&str>,
+    lanes: &[Snapshot],
+) -> Result<Option<Lag>, KafkaError> {
     let mut committed = Vec::new();
-    for topic in topics {
+    for topic in topics.iter().filter(|topic| topic.passage.withheld(target).is_none()) {
         for partition in 0..topic.partitions {
             let wanted = SourcePartition { topic: Arc::clone(&topic.name), partition };
             let halted = |lane: &Snapshot| {
@@ -101,4 +170,29 @@ pub fn lag(catalog: &dyn Catalog, topics: &[SourceTopic], lanes: &[Snapshot]) ->
     let behind = |end: Position, at: Position| u64::try_from(end.0 - at.0).unwrap_or(0);
     let records = bounds.iter().zip(&committed).map(|(bounds, (_, at))| behind(bounds.end, *at)).sum();
     Ok(Some(Lag { records }))
+}
+
+/// Partitions of `topics` whose last stable offset is below the high watermark. The high watermark is asked
+/// first, so that what is appended meanwhile is not taken for undecided.
+pub fn undecided(
+    catalog: &dyn Catalog,
+    topics: &[SourceTopic],
+    target: Option<&str>,
+) -> Result<Vec<Undecided>, KafkaError> {
+    let carried = topics.iter().filter(|topic| topic.passage.withheld(target).is_none());
+    let all = |topic: &SourceTopic| {
+        let name = Arc::clone(&topic.name);
+        (0..topic.partitions).map(move |partition| SourcePartition { topic: Arc::clone(&name), partition })
+    };
+    let all: Vec<_> = carried.flat_map(all).collect();
+    let name = |at: &SourcePartition| TopicPartition { topic: at.topic.to_string(), partition: at.partition };
+    let names: Vec<_> = all.iter().map(name).collect();
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ends = catalog.bounds(&names, Isolation::Uncommitted)?;
+    let stable = catalog.bounds(&names, Isolation::Committed)?;
+    let both = all.into_iter().zip(ends).zip(stable);
+    let found = both.map(|((at, end), stable)| Undecided { at, stable: stable.end, end: end.end });
+    Ok(found.filter(|found| found.stable < found.end).collect())
 }

@@ -18,8 +18,9 @@ use link::kafka::KafkaError;
 use wire::compress::Codec;
 use wire::control::Control;
 use wire::frame::{FrameBuilder, FrameHead};
+use wire::halt::HaltReason;
 use wire::hello::{FEATURE_LZ4, FEATURE_ZSTD};
-use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
+use wire::ids::{Epoch, LaneId, Offset, Position, Sequence, Slot};
 use wire::limits::{RECORD_BYTES_MAX, RUN_BYTES_MAX, frame_charge};
 
 use crate::source::{Assignment, Event, LaneReader, PartitionFault};
@@ -94,8 +95,8 @@ pub struct Lane<R> {
 struct Open {
     epoch: Epoch,
     builder: FrameBuilder,
-    /// The next position to be packed, per slot.
-    next: HashMap<Slot, Position>,
+    /// How far each slot was read.
+    reading: HashMap<Slot, Reading>,
     sequence: Sequence,
     in_flight: VecDeque<InFlight>,
     credit: CreditState,
@@ -109,12 +110,20 @@ struct Open {
     draining: bool,
 }
 
+/// How far a partition was read.
+struct Reading {
+    /// The next position to be packed.
+    next: Position,
+    /// The leader epoch of the last record; −1 if unknown.
+    leader_epoch: i32,
+}
+
 /// Why packing came to a stop.
 enum Stop {
     /// Nothing is waiting, the frame is full, or it wants other credit; so much credit is given back.
     Surplus(u64),
-    /// This partition cannot go on: a stable word, and the values for people.
-    Halt(Slot, &'static str, String),
+    /// This partition cannot go on; the values for people.
+    Halt(Slot, HaltReason, String),
 }
 
 struct InFlight {
@@ -146,7 +155,7 @@ impl<R: LaneReader> Lane<R> {
         self.open = Some(Open {
             epoch,
             builder: FrameBuilder::new(),
-            next: HashMap::new(),
+            reading: HashMap::new(),
             sequence: Sequence(0),
             in_flight: VecDeque::new(),
             credit: CreditState::Wanted(packing.frame_bytes),
@@ -162,7 +171,7 @@ impl<R: LaneReader> Lane<R> {
     pub fn close(&mut self) -> Result<(), KafkaError> {
         self.halts.clear();
         let Some(open) = self.open.take() else { return Ok(()) };
-        let slots: Vec<_> = open.next.into_keys().collect();
+        let slots: Vec<_> = open.reading.into_keys().collect();
         self.reader.unassign(&slots)
     }
 
@@ -170,7 +179,8 @@ impl<R: LaneReader> Lane<R> {
     pub fn handle_partitions(&mut self, epoch: Epoch, assignments: &[Assignment]) -> Result<(), KafkaError> {
         let Some(open) = self.open.as_mut().filter(|open| open.epoch == epoch) else { return Ok(()) };
         for assignment in assignments {
-            let earlier = open.next.insert(assignment.slot, assignment.position);
+            let reading = Reading { next: assignment.position, leader_epoch: assignment.leader_epoch };
+            let earlier = open.reading.insert(assignment.slot, reading);
             assert!(earlier.is_none(), "slot {} is used once per epoch", assignment.slot);
         }
         self.reader.assign(assignments)
@@ -179,8 +189,22 @@ impl<R: LaneReader> Lane<R> {
     /// The receiver has halted a partition.
     pub fn handle_halted(&mut self, epoch: Epoch, slot: Slot) -> Result<(), KafkaError> {
         let Some(open) = self.open.as_mut().filter(|open| open.epoch == epoch) else { return Ok(()) };
-        match open.next.remove(&slot) {
+        match open.reading.remove(&slot) {
             Some(_) => self.reader.unassign(&[slot]),
+            None => Ok(()),
+        }
+    }
+
+    /// Something beside the reading of it says that a partition cannot go on.
+    pub fn handle_fault(
+        &mut self,
+        epoch: Epoch,
+        slot: Slot,
+        why: HaltReason,
+        detail: String,
+    ) -> Result<(), KafkaError> {
+        match self.open.as_ref().filter(|open| open.epoch == epoch) {
+            Some(_) => self.halt(slot, why, detail),
             None => Ok(()),
         }
     }
@@ -243,10 +267,14 @@ impl<R: LaneReader> Lane<R> {
         while let Some(event) = self.reader.peek() {
             match event {
                 Event::Record { slot, leader_epoch, record } => {
-                    let Some(next) = open.next.get_mut(&slot) else {
+                    let Some(reading) = open.reading.get_mut(&slot) else {
                         self.reader.advance();
                         continue;
                     };
+                    if (0..reading.leader_epoch).contains(&leader_epoch) {
+                        let detail = went_back(record.offset, reading.leader_epoch, leader_epoch);
+                        return Stop::Halt(slot, HaltReason::TopicRecreated, detail);
+                    }
                     let needed = (open.builder.raw_len() + record.raw_len()) as u64;
                     let alone = open.builder.is_empty();
                     if needed > granted || (!alone && needed > self.packing.frame_bytes) {
@@ -256,33 +284,41 @@ impl<R: LaneReader> Lane<R> {
                         }
                         if needed > self.packing.credit_max || record.raw_len() > RECORD_BYTES_MAX {
                             let limit = self.packing.credit_max.min(RECORD_BYTES_MAX as u64);
-                            return too_large(slot, record.offset.0, needed, limit);
+                            let (next, at) = (reading.next, Position(record.offset.0));
+                            let stop = too_large(slot, at, needed, limit);
+                            if at > next {
+                                // So that the stored position is the record's, and skipping one skips it.
+                                open.builder.advance(slot, next, at);
+                                open.first_position.get_or_insert(now);
+                            }
+                            return stop;
                         }
                         // A record larger than a frame travels alone, on credit of its own size.
                         open.credit = CreditState::Wanted(needed);
                         return Stop::Surplus(granted);
                     }
-                    if Position(record.offset.0) >= *next {
-                        open.builder.push(slot, *next, leader_epoch, &record);
-                        *next = Position::after(record.offset);
+                    if Position(record.offset.0) >= reading.next {
+                        open.builder.push(slot, reading.next, leader_epoch, &record);
+                        reading.next = Position::after(record.offset);
+                        reading.leader_epoch = reading.leader_epoch.max(leader_epoch);
                         open.first_record.get_or_insert(now);
                     }
                 }
                 Event::End { slot, position } => {
-                    if let Some(next) = open.next.get_mut(&slot).filter(|next| position > **next) {
+                    if let Some(reading) = open.reading.get_mut(&slot).filter(|reading| position > reading.next) {
                         let needed = (open.builder.raw_len() + RUN_BYTES_MAX) as u64;
                         if needed > granted && open.builder.positions().all(|(other, _)| other != slot) {
                             open.full = true;
                             return Stop::Surplus(0);
                         }
-                        open.builder.advance(slot, *next, position);
-                        *next = position;
+                        open.builder.advance(slot, reading.next, position);
+                        reading.next = position;
                         open.first_position.get_or_insert(now);
                     }
                 }
                 Event::Fault { slot, fault } => {
                     self.reader.advance();
-                    return Stop::Halt(slot, fault_word(&fault), fault.to_string());
+                    return Stop::Halt(slot, halt_reason(&fault), fault.to_string());
                 }
             }
             self.reader.advance();
@@ -353,32 +389,37 @@ impl<R: LaneReader> Lane<R> {
         by_record.into_iter().chain(by_position).min()
     }
 
-    fn halt(&mut self, slot: Slot, reason: &str, detail: String) -> Result<(), KafkaError> {
-        let Some(open) = self.open.as_mut().filter(|open| open.next.contains_key(&slot)) else { return Ok(()) };
-        open.next.remove(&slot);
+    fn halt(&mut self, slot: Slot, reason: HaltReason, detail: String) -> Result<(), KafkaError> {
+        let Some(open) = self.open.as_mut().filter(|open| open.reading.contains_key(&slot)) else { return Ok(()) };
+        open.reading.remove(&slot);
         let (lane, epoch) = (self.id, open.epoch);
         let after = if open.builder.is_empty() { open.sequence } else { open.sequence.next() };
-        let halt = Control::PartitionHalted { lane, epoch, slot, reason: reason.to_owned(), detail };
+        let (position, reason) = (Position(-1), reason.word().to_owned());
+        let halt = Control::PartitionHalted { lane, epoch, slot, position, reason, detail };
         self.halts.push_back((after, halt));
         self.reader.unassign(&[slot])
     }
 }
 
-fn too_large(slot: Slot, offset: i64, needed: u64, limit: u64) -> Stop {
+fn too_large(slot: Slot, at: Position, needed: u64, limit: u64) -> Stop {
     let detail = format!(
-        "record at offset {offset} needs {needed} bytes of credit, the limit is {limit}: raise `memory` at the end where it is lower"
+        "record at offset {at} needs {needed} bytes of credit, the limit is {limit}: raise `memory` at the end where it is lower"
     );
-    Stop::Halt(slot, "record-too-large", detail)
+    Stop::Halt(slot, HaltReason::RecordTooLarge, detail)
 }
 
-/// The stable word of a fault, as `docs/operations.md` lists it.
-fn fault_word(fault: &PartitionFault) -> &'static str {
+fn went_back(offset: Offset, before: i32, now: i32) -> String {
+    format!("record at offset {offset} has leader epoch {now}, one before it {before}: it is another log")
+}
+
+fn halt_reason(fault: &PartitionFault) -> HaltReason {
     match fault {
-        PartitionFault::OutOfRange { .. } => "out-of-range",
-        PartitionFault::Corrupt(_) => "corrupt",
-        PartitionFault::Gone(_) => "source-gone",
-        PartitionFault::Unauthorized(_) => "source-unauthorized",
-        PartitionFault::Other(_) => "source-failed",
+        PartitionFault::OutOfRange { .. } => HaltReason::OutOfRange,
+        PartitionFault::Truncated(_) => HaltReason::Truncated,
+        PartitionFault::Corrupt(_) => HaltReason::Corrupt,
+        PartitionFault::Gone(_) => HaltReason::SourceGone,
+        PartitionFault::Unauthorized(_) => HaltReason::SourceUnauthorized,
+        PartitionFault::Other(_) => HaltReason::SourceFailed,
     }
 }
 

@@ -9,6 +9,7 @@ use link::kafka::KafkaError;
 use link::mailbox::Mailbox;
 use tokio::sync::mpsc;
 use wire::control::Control;
+use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Sequence, Slot};
 
 use crate::bank::CreditBank;
@@ -31,6 +32,8 @@ pub enum Command {
     Partitions(Epoch, Vec<Assignment>),
     /// The receiver halted a partition.
     Halted(Epoch, Slot),
+    /// The source has changed under a partition.
+    Fault(Epoch, Slot, HaltReason, String),
     /// Frames are committed.
     Ack(Epoch, Sequence),
     /// The receiver closed the lane, or the session ended.
@@ -112,6 +115,7 @@ fn obey<R: LaneReader>(
             handle.progress.handle_partitions(&assignments);
         }
         Command::Halted(epoch, slot) => lane.handle_halted(epoch, slot)?,
+        Command::Fault(epoch, slot, reason, detail) => lane.handle_fault(epoch, slot, reason, detail)?,
         Command::Ack(epoch, sequence) => {
             let freed = lane.handle_ack(epoch, sequence);
             if let Some(session) = session {

@@ -4,15 +4,20 @@
 //! - [`derived`]: what follows from that
 //! - [`run`]: find the source, dial, run sessions, drain, leave
 //! - [`discovery`]: what the source has, looked up again every few seconds
+//! - [`origins`]: which topics links brought to the source, so that none goes round in circles
 //! - [`router`]: which lane carries a partition
 //! - [`roster`]: which partitions have joined, and which are to be offered
+//! - [`resume`]: what it takes to lift a halt
+//! - [`policy`]: what is done about a halt without asking anybody
 //! - [`offers`]: the messages that offer them
 //! - [`source`]: the source cluster as a lane sees it
 //! - [`credit`], [`bank`]: how many bytes may be unacknowledged
 //! - [`lane`], [`lane_thread`]: records in, frames out
 //! - [`session`]: one handshake, then messages and frames until it ends
 //! - [`transport`]: frames onto the session's channels
+//! - [`undecided`]: transactions at the source that stay open
 //! - [`progress`], [`status`]: what a lane has done, what the sender is doing
+//! - [`limit`]: what keeps it from being faster
 //! - [`metrics`]: the same in numbers, under published names
 
 pub mod bank;
@@ -22,9 +27,13 @@ pub mod derived;
 pub mod discovery;
 pub mod lane;
 pub mod lane_thread;
+pub mod limit;
 pub mod metrics;
 pub mod offers;
+pub mod origins;
+pub mod policy;
 pub mod progress;
+pub mod resume;
 pub mod roster;
 pub mod router;
 pub mod run;
@@ -32,3 +41,4 @@ pub mod session;
 pub mod source;
 pub mod status;
 pub mod transport;
+pub mod undecided;

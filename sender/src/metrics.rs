@@ -5,6 +5,8 @@ use std::sync::Arc;
 use link::metrics::{Collection, Metric, Read};
 use prometheus_client::registry::Registry;
 
+use crate::limit::Limit;
+use crate::origins::Withheld;
 use crate::status::{Board, State, Status};
 
 /// Every metric of a sender, read from `board` at each scrape.
@@ -29,9 +31,24 @@ const METRICS: &[Metric<Status>] = &[
         read: Read::Gauges("state", states),
     },
     Metric {
+        name: "causeway_sender_limited_by",
+        help: "1 for what keeps the sender from being faster or from having caught up, 0 for the others: nothing, standby, session, lanes, credit, path, source",
+        read: Read::Gauges("limit", limits),
+    },
+    Metric {
         name: "causeway_sender_halted_partitions",
         help: "Partitions that an error stopped; a human must act",
         read: Read::Gauge(|s| Some(s.halted.len() as f64)),
+    },
+    Metric {
+        name: "causeway_sender_not_carried_topics",
+        help: "Topics that match and are left out because links brought them to the source, by reason: brought, returns (they have passed the target), too-far",
+        read: Read::Gauges("reason", not_carried),
+    },
+    Metric {
+        name: "causeway_sender_source_transaction_open_seconds",
+        help: "How long the oldest transaction at the source has been open and held its partition back; 0 below 10 s",
+        read: Read::Gauge(|s| Some(s.source_transactions_open.first().map_or(0.0, |open| open.seconds))),
     },
     Metric {
         name: "causeway_sender_records",
@@ -102,13 +119,29 @@ const METRICS: &[Metric<Status>] = &[
         help: "Lanes that the receiver holds open for this sender",
         read: Read::Gauge(|s| Some(s.lanes_open as f64)),
     },
+    Metric {
+        name: "causeway_sender_lane_closes",
+        help: "Times the receiver closed a lane or could not open it, by reason: target-failed and superseded are tried again after a back-off",
+        read: Read::Counters("reason", |s| s.lane_closes.clone().into_iter().collect()),
+    },
     Metric { name: "causeway_sender_sessions", help: "Sessions begun", read: Read::Counter(|s| s.sessions) },
     Metric {
         name: "causeway_sender_session_closes",
-        help: "Sessions, and attempts at one, that ended, by close code; LOST where path or peer went without one, BARRED where a certificate was refused, DRAINED where this sender left",
+        help: "Sessions, and attempts at one, that ended, by close code; LOST where path or peer went without one, BARRED where a certificate was refused, DRAINED where this sender left, RECONFIGURED where its \
+               topics changed",
         read: Read::Counters("code", |s| s.closes.clone().into_iter().collect()),
     },
 ];
+
+fn limits(status: &Status) -> Vec<(String, f64)> {
+    let is = |limit: &Limit| f64::from(u8::from(*limit == status.limited_by));
+    Limit::ALL.iter().map(|limit| (limit.word().to_owned(), is(limit))).collect()
+}
+
+fn not_carried(status: &Status) -> Vec<(String, f64)> {
+    let count = |reason: &Withheld| status.not_carried.iter().filter(|topic| topic.reason == *reason).count();
+    Withheld::ALL.iter().map(|reason| (reason.word().to_owned(), count(reason) as f64)).collect()
+}
 
 fn states(status: &Status) -> Vec<(String, f64)> {
     let name = match status.state {
@@ -124,15 +157,20 @@ fn states(status: &Status) -> Vec<(String, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::{Closed, Halted};
-    use crate::status::LaneStatus;
+    use wire::close::CloseCode;
+    use wire::control::LaneClosedReason;
+
+    use crate::progress::{Closed, Halted, Progress};
+    use crate::session::SessionEnd;
+    use crate::status::{LaneStatus, NotCarried};
 
     const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
 
     /// A status in which nothing is unknown or empty.
     fn full() -> Status {
         let lane = LaneStatus { epoch: Some(1), ..LaneStatus::default() };
-        let halted = Halted { topic: "a".into(), partition: 0, reason: "corrupt".into(), detail: "crc".into() };
+        let halted =
+            Halted { topic: "a".into(), partition: 0, position: 7, reason: "corrupt".into(), detail: "crc".into() };
         Status {
             state: State::Standby { behind: "b".into() },
             trouble: vec!["source cluster".into()],
@@ -142,7 +180,17 @@ mod tests {
             credit_bytes: Some(2),
             lag_records: Some(3),
             lanes_closed: vec![Closed { reason: "superseded".into(), detail: "epoch".into() }],
+            source_transactions_open: vec![crate::undecided::OpenTransaction::default()],
+            lane_closes: ["target-failed", "superseded", "refused", "session-ended"]
+                .map(|word| (word.to_owned(), 1))
+                .into(),
             halted: vec![halted],
+            not_carried: vec![NotCarried {
+                topic: "a".into(),
+                reason: Withheld::Brought,
+                by: "b".into(),
+                clusters: vec!["c".into()],
+            }],
             by_lane: vec![lane],
             closes: [("LOST".to_owned(), 1)].into(),
             ..Status::default()
@@ -168,6 +216,47 @@ mod tests {
             std::fs::write(PAGE, printed).unwrap();
         } else {
             assert!(page == printed, "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit docs/metrics.md");
+        }
+    }
+
+    /// What a scrape of a sender with one lane shows after `happens`.
+    fn scraped(happens: impl FnOnce(&Board, &Progress)) -> String {
+        let (board, lane) = (Arc::new(Board::default()), Arc::new(Progress::default()));
+        board.begin(vec![Arc::clone(&lane)]);
+        happens(&board, &lane);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry(board)).unwrap();
+        text
+    }
+
+    #[test]
+    fn every_end_of_a_session_is_counted_under_its_name() {
+        let closed = |&code: &CloseCode| SessionEnd::Closed { code, detail: String::new() };
+        let mut ends: Vec<_> = CloseCode::ALL.iter().map(closed).collect();
+        ends.extend([CloseCode::Unknown(4711)].iter().map(closed));
+        ends.extend([SessionEnd::Drained, SessionEnd::Reconfigured]);
+        ends.extend([SessionEnd::Lost("dark".into()), SessionEnd::Barred("expired".into())]);
+        for end in ends {
+            let text = scraped(|board, _| board.end_session(&end));
+            let sample = format!("causeway_sender_session_closes_total{{link=\"\",code=\"{}\"}} 1\n", end.label());
+            assert!(text.contains(&sample), "{sample}{text}");
+        }
+    }
+
+    #[test]
+    fn every_closed_lane_is_counted_by_its_reason() {
+        use LaneClosedReason::{Refused, SessionEnded, Superseded, TargetFailed};
+        for reason in [Refused, SessionEnded, Superseded, TargetFailed] {
+            // A reason that is added is to be added above, too.
+            let word = match reason {
+                TargetFailed => "target-failed",
+                Superseded => "superseded",
+                Refused => "refused",
+                SessionEnded => "session-ended",
+            };
+            let text = scraped(|_, lane| lane.record_closed(reason, "words"));
+            let sample = format!("causeway_sender_lane_closes_total{{link=\"\",reason=\"{word}\"}} 1\n");
+            assert!(text.contains(&sample), "{sample}{text}");
         }
     }
 

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use link::catalog::{Bounds, Catalog, Isolation, TopicPartition};
 use link::kafka::{KafkaError, KafkaFault};
 use wire::control::{Control, OfferedPartition, TopicConfig};
-use wire::ids::{Position, Slot};
+use wire::ids::Position;
 use wire::limits::{OFFER_PARTITIONS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX};
 
 use crate::config::Start;
 use crate::discovery::Topics;
-use crate::roster::{Due, SourcePartition, SourceTopic};
+use crate::roster::{Candidate, Due, SourceTopic};
 
 /// The messages that offer `due`: each topic not in `announced` first, then the partitions in batches.
 /// Blocks on the source cluster.
@@ -24,10 +24,11 @@ pub fn messages(
     announced: &HashSet<Arc<str>>,
 ) -> Result<Vec<Control>, KafkaError> {
     let known: HashMap<_, _> = topics.iter().map(|topic| (&topic.name, topic)).collect();
-    let partitions: Vec<_> = due.partitions.iter().filter(|(_, at)| known.contains_key(&at.topic)).collect();
+    let partitions: Vec<_> =
+        due.partitions.iter().filter(|candidate| known.contains_key(&candidate.at.topic)).collect();
     let mut messages = Vec::new();
     let mut seen = HashSet::new();
-    for (_, partition) in &partitions {
+    for Candidate { at: partition, .. } in &partitions {
         if !announced.contains(&partition.topic) && seen.insert(&partition.topic) {
             messages.push(announce(catalog, known[&partition.topic])?);
         }
@@ -57,13 +58,14 @@ fn announce(catalog: &dyn Catalog, topic: &SourceTopic) -> Result<Control, Kafka
         .map(|entry| TopicConfig { name: entry.name, value: entry.value })
         .take(TOPIC_CONFIGS_MAX)
         .collect();
-    Ok(Control::Topic { topic: topic.name.to_string(), topic_id: topic.id, configs })
+    let clusters = topic.passage.clusters().to_vec();
+    Ok(Control::Topic { topic: topic.name.to_string(), topic_id: topic.id, configs, clusters })
 }
 
 fn look_up(
     catalog: &dyn Catalog,
     known: &HashMap<&Arc<str>, &SourceTopic>,
-    partitions: &[&(Slot, SourcePartition)],
+    partitions: &[&Candidate],
     start: Start,
 ) -> Result<Vec<OfferedPartition>, KafkaError> {
     if partitions.is_empty() {
@@ -71,7 +73,7 @@ fn look_up(
     }
     let names: Vec<_> = partitions
         .iter()
-        .map(|(_, at)| TopicPartition { topic: at.topic.to_string(), partition: at.partition })
+        .map(|Candidate { at, .. }| TopicPartition { topic: at.topic.to_string(), partition: at.partition })
         .collect();
     let bounds = catalog.bounds(&names, Isolation::Committed)?;
     let starts: Vec<Position> = match start {
@@ -79,7 +81,8 @@ fn look_up(
         Start::Latest => bounds.iter().map(|bounds| bounds.end).collect(),
         Start::Timestamp(at) => catalog.positions_at(&names, at)?,
     };
-    let offer = |((&(slot, partition), bounds), start): ((&&(Slot, SourcePartition), &Bounds), &Position)| {
+    let offer = |((candidate, bounds), start): ((&&Candidate, &Bounds), &Position)| {
+        let Candidate { slot, at: partition, lift } = candidate;
         let topic = known[&partition.topic];
         OfferedPartition {
             slot: *slot,
@@ -90,7 +93,7 @@ fn look_up(
             log_start: bounds.start,
             log_end: bounds.end,
             start: *start,
-            jump: None,
+            jump: lift.as_ref().map(|lift| lift.jump(bounds)),
         }
     };
     Ok(partitions.iter().zip(&bounds).zip(&starts).map(offer).collect())

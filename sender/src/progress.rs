@@ -1,10 +1,11 @@
 //! What a lane has done, for `status` and metrics: written by the lane's thread, read by the admin port.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use wire::control::{Control, LaneClosedReason};
+use wire::halt::HaltReason;
 use wire::ids::{Epoch, Position, Slot};
 
 use crate::lane::OutFrame;
@@ -25,6 +26,7 @@ struct Inner {
     in_flight_bytes: u64,
     drained: bool,
     closed: Option<Closed>,
+    closes: BTreeMap<&'static str, u64>,
     halted: Vec<Halted>,
 }
 
@@ -48,6 +50,9 @@ pub struct Halted {
     pub topic: String,
     /// Source partition.
     pub partition: i32,
+    /// Where it stands; −1 while no position is stored, or known here.
+    #[serde(default)]
+    pub position: i64,
     /// A stable word; `docs/operations.md` lists them.
     pub reason: String,
     /// The values and the limit.
@@ -78,6 +83,8 @@ pub struct Snapshot {
     pub committed: HashMap<SourcePartition, Position>,
     /// Why the receiver closed it, until it is open again.
     pub closed: Option<Closed>,
+    /// How often it did, by reason.
+    pub closes: BTreeMap<&'static str, u64>,
     /// Partitions that an error stopped.
     pub halted: Vec<Halted>,
 }
@@ -109,7 +116,9 @@ impl Progress {
             LaneClosedReason::Refused => "refused",
             LaneClosedReason::SessionEnded => "session-ended",
         };
-        self.lock().closed = Some(Closed { reason: reason.to_owned(), detail: detail.to_owned() });
+        let mut inner = self.lock();
+        *inner.closes.entry(reason).or_default() += 1;
+        inner.closed = Some(Closed { reason: reason.to_owned(), detail: detail.to_owned() });
     }
 
     /// Partitions are read from their committed positions on.
@@ -117,6 +126,7 @@ impl Progress {
         let mut inner = self.lock();
         for assignment in assignments {
             let partition = SourcePartition { topic: Arc::clone(&assignment.topic), partition: assignment.partition };
+            inner.halted.retain(|halted| !halted.is_of(&partition));
             inner.partitions.insert(assignment.slot, (partition, assignment.position));
         }
     }
@@ -145,25 +155,40 @@ impl Progress {
         }
     }
 
-    /// A partition that is being read was halted, by either end.
+    /// This end halted a partition that it reads; the receiver will say where it stands.
     pub fn handle_halt(&self, halt: &Control) {
-        let Control::PartitionHalted { slot, reason, detail, .. } = halt else { return };
+        let Control::PartitionHalted { slot, position, reason, detail, .. } = halt else { return };
         let partition = self.lock().partitions.get(slot).map(|(partition, _)| partition.clone());
         if let Some(partition) = partition {
-            self.record_halt(&partition, reason, detail);
+            self.record_halt(&partition, *slot, *position, reason, detail);
         }
     }
 
-    /// A partition was halted; logged once, shown until its lane is opened again.
-    pub fn record_halt(&self, partition: &SourcePartition, reason: &str, detail: &str) {
+    /// A partition was halted under a slot; logged once, shown until it goes on.
+    pub fn record_halt(&self, partition: &SourcePartition, slot: Slot, position: Position, reason: &str, detail: &str) {
         let (topic, number) = (&partition.topic, partition.partition);
-        tracing::error!(%topic, partition = number, reason, detail, "partition halted; the others go on");
-        self.lock().halted.push(Halted {
+        let mut inner = self.lock();
+        if let Some((partition, at)) = inner.partitions.remove(&slot) {
+            // What is dark is still behind.
+            inner.before.insert(partition, at.max(position));
+        } else if position.0 >= 0 {
+            inner.before.insert(partition.clone(), position);
+        }
+        let known = inner.halted.iter().any(|halted| halted.is_of(partition) && halted.reason == reason);
+        inner.halted.retain(|halted| !halted.is_of(partition));
+        inner.halted.push(Halted {
             topic: topic.to_string(),
             partition: number,
+            position: position.0,
             reason: reason.to_owned(),
             detail: detail.to_owned(),
         });
+        drop(inner);
+        if !known {
+            let remedy =
+                HaltReason::of(reason).map_or("see the documents of the receiver's version", HaltReason::sentence);
+            tracing::error!(%topic, partition = number, reason, detail, remedy, "partition halted; the others go on");
+        }
     }
 
     /// Whether everything the lane has read was sent and acked.
@@ -188,12 +213,19 @@ impl Progress {
             partitions: inner.partitions.len(),
             committed,
             closed: inner.closed.clone(),
+            closes: inner.closes.clone(),
             halted: inner.halted.clone(),
         }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Halted {
+    fn is_of(&self, at: &SourcePartition) -> bool {
+        self.partition == at.partition && *self.topic == *at.topic
     }
 }
 

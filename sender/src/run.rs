@@ -1,15 +1,16 @@
 //! The sender's life: find the source, dial the receiver, run one session after the other, drain, leave.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use link::backoff::Backoff;
 use link::bell::Bell;
 use link::catalog::Catalog;
-use link::endpoint::{ChannelFault, Dialer};
+use link::endpoint::{ChannelFault, Dialer, Sockets, SystemSockets};
 use link::kafka::admin::KafkaCatalog;
 use link::kafka::{KafkaError, Properties};
+use link::live::Live;
 use link::mailbox::Mailbox;
 use link::shutdown::{Phase, Shutdown};
 use link::tls::{Credentials, End, TlsError};
@@ -17,22 +18,23 @@ use tokio::sync::{mpsc, watch};
 use wire::close::{CloseCode, Disposition};
 use wire::ids::LaneId;
 use wire::limits::RETRY_AFTER;
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::Config;
 use crate::derived;
-use crate::discovery::{self, Topics};
+use crate::discovery::{self, Discovered, Looker};
 use crate::lane::{Lane, Packing};
 use crate::lane_thread::{self, Command, LaneHandle, MAILBOX_CAPACITY};
+use crate::origins::reading::{KafkaStateLog, Origins, OriginsError, StateLog};
 use crate::progress::Progress;
 use crate::session::{HandshakeError, Identity, Offering, Session, SessionEnd, shake_hands};
 use crate::source::Source;
 use crate::source::kafka::KafkaSource;
-use crate::status::{Board, State};
+use crate::status::{Board, NotCarried, State};
+use crate::undecided::Watch;
 
 /// The first wait before dialling again, and the longest: resuming is cheap, so is trying.
-const REDIAL_MIN: Duration = Duration::from_millis(100);
-const REDIAL_MAX: Duration = Duration::from_secs(2);
+pub const REDIAL_MIN: Duration = Duration::from_millis(100);
+pub const REDIAL_MAX: Duration = Duration::from_secs(2);
 
 /// How soon to dial again where only a new certificate or name can help.
 const BARRED_RETRY: Duration = Duration::from_secs(10);
@@ -47,6 +49,10 @@ pub struct Parts<S> {
     pub source: S,
     /// Answers questions about topics.
     pub catalog: Arc<dyn Catalog>,
+    /// Where packets go.
+    pub sockets: Arc<dyn Sockets>,
+    /// Reads what links write of themselves there.
+    pub states: Arc<dyn StateLog>,
 }
 
 /// Why a sender stopped by itself: a human must act.
@@ -77,28 +83,35 @@ impl Parts<KafkaSource> {
         Ok(Self {
             source: KafkaSource::start(properties, &config.link, derived::prefetch(config))?,
             catalog: Arc::new(KafkaCatalog::start(properties, &config.link)?),
+            sockets: Arc::new(SystemSockets),
+            states: Arc::new(KafkaStateLog::new(properties, &config.link)),
         })
     }
 }
 
 /// Runs a sender until `shutdown`, or until it is halted. `board` shows what it is doing.
 pub async fn run<S: Source>(
-    config: Config,
+    config: impl Into<Live<Config>>,
     parts: Parts<S>,
     board: Arc<Board>,
     shutdown: Shutdown,
 ) -> Result<(), Halted> {
-    let credentials = Credentials::load(&config.tls, End::Client, link::tls::now())?;
-    let dialer = Dialer::new(&credentials, derived::endpoint(&config))?;
+    let live = config.into();
+    let config = live.now();
+    let sockets = Arc::clone(&parts.sockets);
+    let (dialer_in, dialer) = watch::channel(dialer(&config, &sockets)?);
     board.introduce(&config);
-    let Some((cluster_id, topics)) = find_source(&config, &parts, &board, &shutdown).await else { return Ok(()) };
+    let looker = looker(live.clone(), &parts);
+    let Some((cluster_id, topics)) = find_source(&looker, &board, &shutdown).await else { return Ok(()) };
+    let identity = identity(&config, cluster_id, topics.filter_hash);
     let (topics_in, topics) = watch::channel(topics);
-    let watching = tokio::spawn(discovery::watch(Arc::clone(&parts.catalog), config.source.filter.clone(), topics_in));
+    let watching = tokio::spawn(discovery::watch(looker, topics_in, Arc::clone(&board)));
+    let renewing = tokio::spawn(renew(live, sockets, dialer_in));
     let (lanes, mut failed) = start_lanes(&config, &parts.source)?;
     board.begin(lanes.iter().map(|lane| Arc::clone(&lane.progress)).collect());
     let measuring = tokio::spawn(measure(Arc::clone(&parts.catalog), topics.clone(), Arc::clone(&board)));
     let life = Life {
-        identity: identity(&config, cluster_id),
+        identity,
         packing: derived::packing(&config),
         offering: Offering { catalog: Arc::clone(&parts.catalog), start: config.source.start },
         config,
@@ -112,6 +125,7 @@ pub async fn run<S: Source>(
         Some(error) = failed.recv() => Err(error),
     };
     watching.abort();
+    renewing.abort();
     measuring.abort();
     for lane in &life.lanes {
         let _ = lane.mailbox.push(Command::Stop);
@@ -119,20 +133,23 @@ pub async fn run<S: Source>(
     result
 }
 
+fn looker<S>(config: Live<Config>, parts: &Parts<S>) -> Looker {
+    Looker {
+        catalog: Arc::clone(&parts.catalog),
+        config,
+        origins: Arc::new(Mutex::new(Origins::new(Arc::clone(&parts.states)))),
+    }
+}
+
 /// Asks until the source answers; `None` if the process is to leave before that. Sessions begin only
 /// after the first look at the source: an empty first round of offers would tell the receiver that the
 /// filter matches nothing.
-async fn find_source<S>(
-    config: &Config,
-    parts: &Parts<S>,
-    board: &Board,
-    shutdown: &Shutdown,
-) -> Option<(String, Topics)> {
+async fn find_source(looker: &Looker, board: &Board, shutdown: &Shutdown) -> Option<(String, Discovered)> {
     loop {
-        let (catalog, filter) = (Arc::clone(&parts.catalog), config.source.filter.clone());
+        let looker = looker.clone();
         let asked = tokio::task::spawn_blocking(move || {
-            let id = catalog.cluster_id()?;
-            Ok::<_, KafkaError>((id, discovery::discover(&*catalog, &filter)?))
+            let id = looker.catalog.cluster_id()?;
+            Ok::<_, OriginsError>((id, looker.look()?))
         });
         // An unreachable cluster takes half a minute to say nothing: nobody waits for it to leave.
         let answer = tokio::select! {
@@ -142,10 +159,11 @@ async fn find_source<S>(
         match answer {
             Ok(Ok(found)) => {
                 board.set_trouble(None);
+                found.1.report_missing(&[]);
                 return Some(found);
             }
             Ok(Err(error)) => {
-                tracing::warn!(%error, "source cluster does not answer; trying again");
+                tracing::warn!(%error, "could not look at the source cluster; trying again");
                 board.set_trouble(Some(format!("source cluster: {error}")));
             }
             Err(_) => return None,
@@ -177,24 +195,34 @@ fn start_lanes<S: Source>(config: &Config, source: &S) -> Result<(Vec<LaneHandle
     Ok((lanes, failures))
 }
 
-fn identity(config: &Config, cluster_id: String) -> Identity {
+fn identity(config: &Config, cluster_id: String, filter_hash: u64) -> Identity {
     Identity {
         link: config.link.to_string(),
         cluster_id,
         instance: config.instance.to_string(),
         process: rand::random(),
         lanes: config.lanes,
-        filter_hash: xxh3_64(config.source.filter.canonical().as_bytes()),
+        filter_hash,
         rate: config.wan.rate.map_or(0, |rate| rate.bytes_per_second()),
     }
 }
 
-async fn measure(catalog: Arc<dyn Catalog>, topics: watch::Receiver<Topics>, board: Arc<Board>) {
+async fn measure(catalog: Arc<dyn Catalog>, topics: watch::Receiver<Discovered>, board: Arc<Board>) {
+    let mut watch = Watch::default();
     loop {
-        let (catalog, topics, lanes) = (Arc::clone(&catalog), Arc::clone(&topics.borrow()), board.lanes());
-        match tokio::task::spawn_blocking(move || discovery::lag(&*catalog, &topics, &lanes)).await {
-            Ok(Ok(lag)) => {
+        let (catalog, topics, lanes) = (Arc::clone(&catalog), Arc::clone(&topics.borrow().topics), board.lanes());
+        let target = board.target_cluster();
+        board.set_withheld(NotCarried::of(&topics, target.as_deref()));
+        let asked = tokio::task::spawn_blocking(move || {
+            Ok::<_, KafkaError>((
+                discovery::lag(&*catalog, &topics, target.as_deref(), &lanes)?,
+                discovery::undecided(&*catalog, &topics, target.as_deref())?,
+            ))
+        });
+        match asked.await {
+            Ok(Ok((lag, undecided))) => {
                 board.set_lag(lag);
+                board.set_open_transactions(watch.handle(Instant::now(), &undecided));
                 board.set_trouble(None);
             }
             Ok(Err(error)) => board.set_trouble(Some(format!("source cluster: {error}"))),
@@ -204,14 +232,30 @@ async fn measure(catalog: Arc<dyn Catalog>, topics: watch::Receiver<Topics>, boa
     }
 }
 
+/// Who we are to those whom we dial.
+fn dialer(config: &Config, sockets: &Arc<dyn Sockets>) -> Result<Dialer, TlsError> {
+    let credentials = Credentials::load(&config.tls, End::Client, link::tls::now())?;
+    Ok(Dialer::new(&credentials, derived::endpoint(config))?.over(Arc::clone(sockets)))
+}
+
+/// Reads the certificates again with each new configuration; the next dial shows them.
+async fn renew(mut config: Live<Config>, sockets: Arc<dyn Sockets>, dialers: watch::Sender<Dialer>) {
+    loop {
+        match dialer(&*config.changed().await, &sockets) {
+            Ok(dialer) => drop(dialers.send_replace(dialer)),
+            Err(error) => tracing::error!(%error, "new certificates cannot be used; dialling with the old ones"),
+        }
+    }
+}
+
 struct Life {
-    config: Config,
+    config: Arc<Config>,
     identity: Identity,
     packing: Packing,
     offering: Offering,
-    dialer: Dialer,
+    dialer: watch::Receiver<Dialer>,
     lanes: Vec<LaneHandle>,
-    topics: watch::Receiver<Topics>,
+    topics: watch::Receiver<Discovered>,
     board: Arc<Board>,
 }
 
@@ -244,8 +288,9 @@ impl Life {
     async fn session(&self, stand_by: bool, backoff: &mut Backoff, shutdown: &Shutdown) -> SessionEnd {
         self.board.set_state(State::Connecting);
         let server_name = self.config.wan.server_name.as_deref();
+        let dialer = self.dialer.borrow().clone();
         let dialled = tokio::select! {
-            dialled = self.dialer.dial(&self.config.wan.receiver, server_name) => dialled,
+            dialled = dialer.dial(&self.config.wan.receiver, server_name) => dialled,
             () = shutdown.reached(Phase::Drain) => return SessionEnd::Drained,
         };
         let dialled = match dialled {
@@ -256,13 +301,17 @@ impl Life {
             Err(error) => return SessionEnd::Barred(error.to_string()),
         };
         let connection = dialled.connection.clone();
+        let mut topics = self.topics.clone();
+        let filter_hash = topics.borrow_and_update().filter_hash;
+        let identity = Identity { filter_hash, ..self.identity.clone() };
         let board = Arc::clone(&self.board);
         let on_standby = move |behind: &str| {
             tracing::info!(behind, "standing by");
             board.set_state(State::Standby { behind: behind.to_owned() });
         };
         let shaken = tokio::select! {
-            shaken = shake_hands(&connection, &self.identity, stand_by, on_standby) => shaken,
+            shaken = shake_hands(&connection, &identity, stand_by, on_standby) => shaken,
+            Ok(_) = topics.wait_for(|found| found.filter_hash != filter_hash) => Err(SessionEnd::Reconfigured.into()),
             () = shutdown.reached(Phase::Drain) => return SessionEnd::Drained,
         };
         let end = match shaken {
@@ -273,8 +322,10 @@ impl Life {
                 let session = Session {
                     lanes: &self.lanes,
                     topics: self.topics.clone(),
+                    filter_hash,
                     offering: self.offering.clone(),
                     packing: self.packing,
+                    policies: &self.config.policies,
                     board: Arc::clone(&self.board),
                 };
                 session.run(connection, shaken, shutdown.clone()).await
@@ -292,6 +343,10 @@ impl Life {
         let soon = |backoff: &mut Backoff| Next::Dial { after: backoff.next_delay(rand::random()), stand_by: false };
         match end {
             SessionEnd::Drained => Ok(Next::Leave),
+            SessionEnd::Reconfigured => {
+                tracing::info!("topic list changed; beginning a session with it");
+                Ok(Next::Dial { after: Duration::ZERO, stand_by: false })
+            }
             SessionEnd::Barred(reason) => {
                 tracing::error!(reason, retry_in = ?BARRED_RETRY, "this sender gets no session");
                 Ok(Next::Dial { after: BARRED_RETRY, stand_by: false })

@@ -3,6 +3,7 @@
 //! The shell of the roster and the lanes: every decision about partitions is the roster's, every decision
 //! about records the lane's.
 
+mod halting;
 mod handshake;
 mod offering;
 mod opening;
@@ -18,16 +19,19 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use wire::close::CloseCode;
 use wire::control::{Control, LaneClosedReason, Welcome};
-use wire::ids::{Epoch, LaneId, Slot};
+use wire::ids::{Epoch, LaneId};
 
 use crate::bank::CreditBank;
-use crate::discovery::Topics;
+use crate::discovery::Discovered;
 use crate::lane_thread::{Command, LaneHandle, SessionPart};
+use crate::policy::Policies;
+use crate::resume::Halt;
 use crate::roster::{Due, Roster};
 use crate::source::Assignment;
 use crate::status::Board;
 use crate::transport::Channels;
 
+use halting::Halting;
 pub use handshake::{HandshakeError, Handshaken, Identity, shake_hands};
 pub use offering::Offering;
 use opening::Reopen;
@@ -55,6 +59,9 @@ pub enum SessionEnd {
         /// For people.
         detail: String,
     },
+    /// The topic list is another: the next session begins with it.
+    #[error("the topic list changed")]
+    Reconfigured,
     /// The path or the peer is gone.
     #[error("session lost: {0}")]
     Lost(String),
@@ -78,6 +85,17 @@ impl SessionEnd {
 }
 
 impl SessionEnd {
+    /// Under which name it is counted: the code's, where there was one.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Drained => "DRAINED",
+            Self::Reconfigured => "RECONFIGURED",
+            Self::Closed { code, .. } => code.name(),
+            Self::Lost(_) => "LOST",
+            Self::Barred(_) => "BARRED",
+        }
+    }
+
     /// What a channel's fault means for its session.
     pub fn of_fault(fault: &ChannelFault) -> Self {
         if fault.may_pass() { Self::Lost(fault.to_string()) } else { Self::Barred(fault.to_string()) }
@@ -89,12 +107,16 @@ pub struct Session<'a> {
     /// The lanes of this process.
     pub lanes: &'a [LaneHandle],
     /// What the source has.
-    pub topics: watch::Receiver<Topics>,
+    pub topics: watch::Receiver<Discovered>,
+    /// The topic filter that this session began with, and ends with.
+    pub filter_hash: u64,
     /// Looks partitions up and writes the offers.
     pub offering: Offering,
     /// How lanes pack, but for the credit, which the receiver states.
     pub packing: crate::lane::Packing,
-    /// Where the session's credit is shown.
+    /// What is done about halts.
+    pub policies: &'a Policies,
+    /// Where the session's credit is shown, and where operators ask.
     pub board: Arc<Board>,
 }
 
@@ -106,6 +128,7 @@ struct Active<'a> {
     dues: mpsc::Sender<Due>,
     reopen: Reopen,
     opened: HashMap<(LaneId, Epoch), Vec<Assignment>>,
+    halting: Halting,
 }
 
 impl Session<'_> {
@@ -115,7 +138,11 @@ impl Session<'_> {
         let (incoming_in, mut incoming) = mpsc::channel(CONTROL_QUEUE);
         let (outgoing, outgoing_out) = mpsc::channel(CONTROL_QUEUE);
         let (dues, dues_out) = mpsc::channel(self.lanes.len() * 2 + 16);
-        let reading = tokio::spawn(reader.run(incoming_in));
+        let reading = tokio::spawn(async move {
+            if let Err(error) = reader.run(incoming_in).await {
+                tracing::error!(%error, "receiver sent what is no control message");
+            }
+        });
         let writing = tokio::spawn(writer.run(outgoing_out));
         let offering = tokio::spawn(self.offering.clone().run(dues_out, self.topics.clone(), outgoing.clone()));
         let mut active = Active::new(self, connection.clone(), &welcome, outgoing, dues);
@@ -154,17 +181,19 @@ impl<'a> Active<'a> {
         Self {
             session,
             connection,
-            roster: Roster::new(lanes),
+            roster: Roster::new(lanes).towards(&welcome.cluster_id),
             part: SessionPart { bank, channels, control, packing },
             dues,
             reopen: Reopen::new(lanes),
             opened: HashMap::new(),
+            halting: Halting::default(),
         }
     }
 
     async fn run(&mut self, incoming: &mut mpsc::Receiver<Control>, shutdown: &Shutdown) -> SessionEnd {
         let mut clock = tokio::time::interval(CLOCK_INTERVAL);
         let mut drain_until = None;
+        let mut asked = self.session.board.take_requests();
         loop {
             let reopen_at = self.reopen.next_timeout();
             tokio::select! {
@@ -178,8 +207,16 @@ impl<'a> Active<'a> {
                     if changed.is_err() {
                         return SessionEnd::Lost("discovery ended".to_owned());
                     }
+                    if self.is_reconfigured() {
+                        return SessionEnd::Reconfigured;
+                    }
+                    if let Some(end) = self.rerouted() {
+                        return end;
+                    }
+                    self.halt_recreated();
                     self.offer_due();
                 }
+                Some(asked) = asked.recv() => self.handle_asked(asked),
                 () = sleep_until(reopen_at) => self.open_lanes(),
                 now = clock.tick() => {
                     self.send(Control::Clock { asked: link::control::clock(), answered: 0 });
@@ -233,6 +270,7 @@ impl<'a> Active<'a> {
             Control::LaneClosed { lane, reason, detail, .. } => self.handle_lane_closed(lane, reason, &detail),
             Control::PartitionOpen { lane, epoch, slot, position, leader_epoch } => {
                 if let Some(partition) = self.roster.handle_partition_open(lane, epoch, slot) {
+                    self.halting.handle_open(partition, position);
                     let topic = Arc::clone(&partition.topic);
                     let partition = partition.partition;
                     let assignment = Assignment { slot, topic, partition, position, leader_epoch };
@@ -240,8 +278,8 @@ impl<'a> Active<'a> {
                 }
                 Ok(())
             }
-            Control::PartitionHalted { lane, epoch, slot, reason, detail } => {
-                self.handle_halted(lane, epoch, slot, &reason, &detail)
+            Control::PartitionHalted { lane, epoch, slot, position, reason, detail } => {
+                self.handle_halted((lane, epoch, slot), Halt { reason, position }, &detail)
             }
             Control::Ack { lane, epoch, sequence } => {
                 self.reopen.handle_progress(lane);
@@ -272,21 +310,6 @@ impl<'a> Active<'a> {
         self.command(lane, Command::Close)
     }
 
-    fn handle_halted(
-        &mut self,
-        lane: LaneId,
-        epoch: Epoch,
-        slot: Slot,
-        reason: &str,
-        detail: &str,
-    ) -> Result<(), SessionEnd> {
-        let handle = self.session.lanes.get(usize::from(lane.0));
-        if let (Some(partition), Some(handle)) = (self.roster.partition(lane, epoch, slot), handle) {
-            handle.progress.record_halt(partition, reason, detail);
-        }
-        self.command(lane, Command::Halted(epoch, slot))
-    }
-
     /// Opens the lanes that are due: all of them at the start, closed ones after their back-off.
     fn open_lanes(&mut self) {
         for lane in self.reopen.poll_due(Instant::now()) {
@@ -294,8 +317,15 @@ impl<'a> Active<'a> {
         }
     }
 
+    fn is_reconfigured(&self) -> bool {
+        self.session.topics.borrow().filter_hash != self.session.filter_hash
+    }
+
     fn offer_due(&mut self) {
-        let topics = self.session.topics.borrow_and_update().clone();
+        if self.is_reconfigured() {
+            return;
+        }
+        let topics = Arc::clone(&self.session.topics.borrow().topics);
         // Room for every lane at once is kept in the queue; see its capacity.
         while self.dues.capacity() >= self.session.lanes.len() {
             let due = self.roster.poll_due(&topics);
@@ -306,6 +336,15 @@ impl<'a> Active<'a> {
                 let _ = self.dues.try_send(due);
             }
         }
+    }
+
+    /// A topic that is being carried was brought here by a link, or another way than was known: it must not go
+    /// round in circles, and the receiver must hear of it before more is written.
+    fn rerouted(&mut self) -> Option<SessionEnd> {
+        let topics = Arc::clone(&self.session.topics.borrow_and_update().topics);
+        let topic = self.roster.poll_rerouted(&topics)?;
+        let reason = format!("a link brings {} to the source; beginning anew with what that means", topic.name);
+        Some(SessionEnd::Lost(reason))
     }
 
     fn command(&self, lane: LaneId, command: Command) -> Result<(), SessionEnd> {

@@ -73,6 +73,9 @@ pub enum PartitionFault {
         /// The client's words.
         detail: String,
     },
+    /// The log lost records that it had.
+    #[error("log was truncated: {0}")]
+    Truncated(String),
     /// A batch failed its checksum or could not be decoded.
     #[error("corrupt batch: {0}")]
     Corrupt(String),

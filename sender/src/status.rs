@@ -2,16 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
 use wire::control::Welcome;
 
 use crate::bank::CreditBank;
 use crate::config::Config;
 use crate::discovery::Lag;
+use crate::limit::Limit;
+use crate::origins::{Passage, Withheld};
 use crate::progress::{Closed, Halted, Progress, Snapshot, Totals};
+use crate::resume::{Asked, Request};
+use crate::roster::SourceTopic;
 use crate::session::SessionEnd;
+use crate::undecided::OpenTransaction;
 
 /// The board; written by the sender's tasks, read by anybody.
 #[derive(Debug, Default)]
@@ -32,10 +38,21 @@ struct Inner {
     wire: Wire,
     closes: BTreeMap<&'static str, u64>,
     trouble: Option<String>,
+    discovery_trouble: Option<String>,
+    not_carried: Vec<NotCarried>,
     last_end: Option<String>,
     lag: Option<Lag>,
     lanes: Vec<Arc<Progress>>,
+    open_transactions: Vec<OpenTransaction>,
+    /// The session's ear for operators.
+    requests: Option<mpsc::Sender<Asked>>,
 }
+
+/// Requests that may wait for the session.
+const REQUESTS_MAX: usize = 32;
+
+/// How long an operator waits for the receiver's answer; the admin port waits a little longer.
+const ANSWER: Duration = Duration::from_secs(8);
 
 /// Where a sender stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +87,8 @@ pub struct Status {
     pub instance: String,
     /// Where it stands.
     pub state: State,
+    /// What keeps it from being faster, or from having caught up.
+    pub limited_by: Limit,
     /// What is wrong, in sentences; empty while nothing is.
     pub trouble: Vec<String>,
     /// The receiver's address, in a session.
@@ -103,15 +122,47 @@ pub struct Status {
     pub lanes_open: usize,
     /// Why the receiver closed lanes, for those that are not open again.
     pub lanes_closed: Vec<Closed>,
+    /// How often the receiver closed a lane, or could not open it, by reason.
+    pub lane_closes: BTreeMap<String, u64>,
     /// How many partitions are being read.
     pub partitions: usize,
+    /// Transactions at the source that have been open for 10 s or longer, the oldest first, at most a hundred.
+    pub source_transactions_open: Vec<OpenTransaction>,
     /// Partitions that an error stopped.
     pub halted: Vec<Halted>,
+    /// Topics that match and are left out, because links brought them to the source.
+    pub not_carried: Vec<NotCarried>,
     /// Each lane by its number.
     pub by_lane: Vec<LaneStatus>,
     /// How often sessions and attempts at one ended, by close code; `LOST` and `BARRED` where there
     /// was none.
     pub closes: BTreeMap<String, u64>,
+}
+
+/// A topic that matches and is not carried: records would go round in circles.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotCarried {
+    /// Its name.
+    pub topic: String,
+    /// Why.
+    pub reason: Withheld,
+    /// The link that brought it to the source.
+    pub by: String,
+    /// Kafka's ids of the clusters it has passed, the oldest first.
+    pub clusters: Vec<String>,
+}
+
+impl NotCarried {
+    /// Those among `topics`, on the way to the cluster `target` as far as it is known.
+    pub fn of(topics: &[SourceTopic], target: Option<&str>) -> Vec<Self> {
+        let not_carried = |topic: &SourceTopic| match (&topic.passage, topic.passage.withheld(target)) {
+            (Passage::Brought { link, clusters, .. }, Some(reason)) => {
+                Some(Self { topic: topic.name.to_string(), reason, by: link.to_string(), clusters: clusters.to_vec() })
+            }
+            _ => None,
+        };
+        topics.iter().filter_map(not_carried).collect()
+    }
 }
 
 /// One lane at one moment.
@@ -174,6 +225,35 @@ impl Board {
         self.lock().trouble = trouble;
     }
 
+    /// The source's topics cannot be looked at, or can again.
+    pub fn set_discovery_trouble(&self, trouble: Option<String>) {
+        self.lock().discovery_trouble = trouble;
+    }
+
+    /// What is left out as of the last look; logged where it has changed.
+    pub fn set_withheld(&self, not_carried: Vec<NotCarried>) {
+        let mut inner = self.lock();
+        if inner.not_carried == not_carried {
+            return;
+        }
+        if let Some(first) = not_carried.first() {
+            let (topics, topic, reason, by) = (not_carried.len(), &first.topic, first.reason.word(), &first.by);
+            tracing::info!(
+                topics,
+                first = topic,
+                reason,
+                by,
+                "not carrying topics that links brought here; `source.forward` names those that are to go on"
+            );
+        }
+        inner.not_carried = not_carried;
+    }
+
+    /// Kafka's id of the target cluster, once a session began.
+    pub fn target_cluster(&self) -> Option<String> {
+        self.lock().target_cluster.clone()
+    }
+
     /// The credit of the session that began.
     pub fn set_credit(&self, credit: Arc<CreditBank>) {
         self.lock().credit = Some(credit);
@@ -187,6 +267,56 @@ impl Board {
     /// How far the target was behind when it was last measured.
     pub fn set_lag(&self, lag: Option<Lag>) {
         self.lock().lag = lag;
+    }
+
+    /// Requests of operators, from now on, for the session that just began.
+    pub fn take_requests(&self) -> mpsc::Receiver<Asked> {
+        let (requests, asked) = mpsc::channel(REQUESTS_MAX);
+        self.lock().requests = Some(requests);
+        asked
+    }
+
+    /// Asks the session to let a halted partition go on, and waits for what becomes of it: a sentence.
+    ///
+    /// # Errors
+    /// A sentence that says why not, and what to do.
+    pub async fn ask(&self, request: Request) -> Result<String, String> {
+        let requests = {
+            let inner = self.lock();
+            match (&inner.state, inner.requests.clone()) {
+                (State::Standby { behind }, _) => {
+                    return Err(format!("this sender stands by: ask {behind}, which holds the link"));
+                }
+                (State::Active, Some(requests)) => requests,
+                _ => {
+                    return Err("this sender has no session, without which nothing can be stored; try again".to_owned());
+                }
+            }
+        };
+        let (answer, heard) = oneshot::channel();
+        let at = link::control::clock() / 1_000_000;
+        let asked = Asked { request, at: i64::try_from(at).unwrap_or(i64::MAX), answer };
+        requests.try_send(asked).map_err(|_| "too many requests are waiting; try again".to_owned())?;
+        match tokio::time::timeout(ANSWER, heard).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err("the session ended before the receiver answered; ask again".to_owned()),
+            Err(_) => Err(format!(
+                "the receiver has not answered within {} s; `causeway status` will show what became of it",
+                ANSWER.as_secs()
+            )),
+        }
+    }
+
+    /// Transactions at the source that have been open for long; each is logged when it is first seen.
+    pub fn set_open_transactions(&self, open: Vec<OpenTransaction>) {
+        let mut inner = self.lock();
+        let known = |one: &OpenTransaction| {
+            inner.open_transactions.iter().any(|other| (&other.topic, other.partition) == (&one.topic, one.partition))
+        };
+        for new in open.iter().filter(|one| !known(one)) {
+            tracing::warn!(topic = new.topic, partition = new.partition, "{}", new.sentence());
+        }
+        inner.open_transactions = open;
     }
 
     /// A session began.
@@ -203,17 +333,12 @@ impl Board {
     /// The session ended, or never began.
     pub fn end_session(&self, end: &SessionEnd) {
         let mut inner = self.lock();
-        let code = match end {
-            SessionEnd::Drained => "DRAINED",
-            SessionEnd::Closed { code, .. } => code.name(),
-            SessionEnd::Lost(_) => "LOST",
-            SessionEnd::Barred(_) => "BARRED",
-        };
-        *inner.closes.entry(code).or_default() += 1;
+        *inner.closes.entry(end.label()).or_default() += 1;
         inner.wire = inner.wire.plus(inner.channel.take().as_ref());
         inner.state = State::Connecting;
         inner.receiver = None;
         inner.credit = None;
+        inner.requests = None;
         inner.session_began = None;
         inner.last_end = Some(end.to_string());
     }
@@ -239,8 +364,9 @@ impl Board {
         let inner = self.lock();
         let channel = inner.channel.as_ref();
         let credit = inner.credit.as_ref().map(|credit| credit.usage());
-        Status {
+        let status = Status {
             role: "sender",
+            limited_by: Limit::default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             link: inner.link.clone(),
             instance: inner.instance.clone(),
@@ -262,11 +388,15 @@ impl Board {
             lanes: lanes.len(),
             lanes_open: lanes.iter().filter(|lane| lane.epoch.is_some()).count(),
             lanes_closed: lanes.iter().filter_map(|lane| lane.closed.clone()).collect(),
+            lane_closes: lane_closes(&lanes),
             partitions: lanes.iter().map(|lane| lane.partitions).sum(),
+            source_transactions_open: inner.open_transactions.clone(),
             halted: lanes.iter().flat_map(|lane| lane.halted.iter().cloned()).collect(),
+            not_carried: inner.not_carried.clone(),
             by_lane: lanes.iter().enumerate().map(|(number, lane)| LaneStatus::of(number, lane)).collect(),
             closes: inner.closes.iter().map(|(code, count)| ((*code).to_owned(), *count)).collect(),
-        }
+        };
+        Status { limited_by: Limit::of(&status), ..status }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -274,10 +404,18 @@ impl Board {
     }
 }
 
+fn lane_closes(lanes: &[Snapshot]) -> BTreeMap<String, u64> {
+    let mut closes = BTreeMap::new();
+    for (reason, count) in lanes.iter().flat_map(|lane| &lane.closes) {
+        *closes.entry((*reason).to_owned()).or_default() += count;
+    }
+    closes
+}
+
 impl Inner {
     fn trouble(&self) -> Vec<String> {
         let dark = (self.state == State::Connecting).then_some(self.last_end.as_ref()).flatten();
-        self.trouble.iter().chain(dark).cloned().collect()
+        self.trouble.iter().chain(&self.discovery_trouble).chain(dark).cloned().collect()
     }
 }
 

@@ -11,6 +11,7 @@ use rand::RngExt;
 
 use crate::guard::Guarded;
 use crate::jars::Kafka;
+use crate::secure::Secure;
 
 /// Below the range from which systems hand out ports to outgoing connections: a killed broker finds its own
 /// port still free.
@@ -36,13 +37,15 @@ pub struct Node {
     pub controller_port: u16,
     /// Its properties, logs and data; they survive a restart.
     pub dir: PathBuf,
+    /// Its second listener, which asks who one is.
+    pub secure: Option<Secure>,
 }
 
 impl Node {
     /// A node that is a cluster by itself.
     pub fn alone(dir: &Path) -> Result<(Self, Membership)> {
         let ports = free_ports(2)?;
-        let node = Self { id: 1, port: ports[0], controller_port: ports[1], dir: dir.to_owned() };
+        let node = Self { id: 1, port: ports[0], controller_port: ports[1], dir: dir.to_owned(), secure: None };
         let membership = Membership { cluster_id: random_id(), voters: vec![(1, ports[1])] };
         Ok((node, membership))
     }
@@ -58,7 +61,9 @@ impl Node {
             self.format(kafka, membership)?;
         }
         let properties = self.dir.join("server.properties");
-        fs::write(&properties, self.properties(membership))?;
+        let secure = self.secure.as_ref().map(|secure| secure.properties(self.port, self.controller_port));
+        // Of a property named twice Java takes the last.
+        fs::write(&properties, self.properties(membership) + &secure.unwrap_or_default())?;
         let mut java = kafka.java(java_options, "kafka.Kafka");
         java.arg(&properties);
         Guarded::spawn(&java, &self.dir.join("broker.log"))
@@ -97,6 +102,7 @@ impl Node {
             let comma = if voters.is_empty() { "" } else { "," };
             let _ = write!(voters, "{comma}{id}@127.0.0.1:{port}");
         }
+        // Without log.retention.ms a broker deletes records with old timestamps half a minute after its start.
         format!(
             "process.roles=broker,controller
 node.id={id}
@@ -118,6 +124,7 @@ broker.session.timeout.ms=3000
 group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
 message.max.bytes=10485760
+log.retention.ms=-1
 log.cleaner.backoff.ms=500
 ",
             log_dir = log_dir.display()

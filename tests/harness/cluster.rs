@@ -1,5 +1,7 @@
 //! A real Kafka cluster on loopback, to start, kill and restart.
 
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use crate::broker::{Membership, Node, free_ports, random_id};
 use crate::guard::Guarded;
 use crate::jars::Kafka;
 use crate::scratch::Scratch;
+use crate::secure::Secure;
 use crate::wait::until_ok;
 
 /// How long a cluster may take to answer; six nodes that start at once on two cores need half of it.
@@ -37,20 +40,38 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `nodes` nodes and waits until each of them knows all of them.
     pub fn start(nodes: u32) -> Result<Self> {
+        Self::start_as(Kafka::get()?, nodes, false)
+    }
+
+    /// Starts one node with a second listener, which asks who one is.
+    pub fn start_secure() -> Result<Self> {
+        Self::start_as(Kafka::get()?, 1, true)
+    }
+
+    /// Starts one node of the oldest line of Kafka that the tests run against.
+    pub fn start_old() -> Result<Self> {
+        Self::start_as(Kafka::old()?, 1, false)
+    }
+
+    fn start_as(kafka: Kafka, nodes: u32, secure: bool) -> Result<Self> {
         ensure!(nodes == 1 || nodes == 3, "a test cluster has 1 or 3 nodes, not {nodes}");
-        let kafka = Kafka::get()?;
         let scratch = Scratch::new("cluster")?;
         let ports = free_ports(2 * nodes as usize)?;
         let (client_ports, controller_ports) = ports.split_at(nodes as usize);
         let voters = (1..).zip(controller_ports.iter().copied()).collect();
         let membership = Membership { cluster_id: random_id(), voters };
-        let nodes: Vec<Node> = (1..)
+        let mut nodes: Vec<Node> = (1..)
             .zip(client_ports.iter().zip(controller_ports))
             .map(|(id, (&port, &controller_port))| {
                 let dir = scratch.path().join(format!("node-{id}"));
-                Node { id, port, controller_port, dir }
+                Node { id, port, controller_port, dir, secure: None }
             })
             .collect();
+        if secure {
+            for node in &mut nodes {
+                node.secure = Some(Secure::make(free_ports(1)?[0], &scratch.path().join(format!("pki-{}", node.id)))?);
+            }
+        }
         let processes = Mutex::new(nodes.iter().map(|_| None).collect());
         let cluster = Self { kafka, membership, nodes, processes, _scratch: scratch };
         for id in cluster.ids() {
@@ -68,6 +89,11 @@ impl Cluster {
     /// Every node's address.
     pub fn addresses(&self) -> Vec<String> {
         self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect()
+    }
+
+    /// The listener that asks who one is, of a cluster that has one.
+    pub fn secure(&self) -> Result<&Secure> {
+        self.nodes[0].secure.as_ref().context("not a secure cluster")
     }
 
     /// Kafka's id of the cluster.
@@ -131,6 +157,14 @@ impl Cluster {
         let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
         let found = partitions.find(|p| p.id() == partition && p.leader() > 0);
         Ok(found.with_context(|| format!("{topic}/{partition} has no leader"))?.leader() as u32)
+    }
+
+    /// Changes one byte of what node 1 holds of a partition, where its log has `found`: as a bad disk would.
+    pub fn damage(&self, topic: &str, partition: i32, found: &[u8]) -> Result<()> {
+        let log = self.nodes[0].log_dir().join(format!("{topic}-{partition}")).join("00000000000000000000.log");
+        let held = fs::read(&log)?;
+        let at = held.windows(found.len()).position(|window| window == found).context("not in the log")?;
+        Ok(File::options().write(true).open(&log)?.write_all_at(&[found[0] ^ 1], at as u64)?)
     }
 
     fn launch(&self, node: u32) -> Result<()> {
@@ -202,6 +236,25 @@ impl Pair {
         thread::scope(|scope| {
             let source = scope.spawn(|| Cluster::start(source_nodes));
             let target = Cluster::start(target_nodes)?;
+            let source = source.join().map_err(|_| anyhow!("starting the source panicked"))??;
+            Ok(Self { source, target })
+        })
+    }
+
+    /// A pair of clusters that ask who one is.
+    pub fn start_secure() -> Result<Self> {
+        Self::of(Cluster::start_secure)
+    }
+
+    /// A pair of the oldest line of Kafka that the tests run against.
+    pub fn start_old() -> Result<Self> {
+        Self::of(Cluster::start_old)
+    }
+
+    fn of(start: fn() -> Result<Cluster>) -> Result<Self> {
+        thread::scope(|scope| {
+            let source = scope.spawn(start);
+            let target = start()?;
             let source = source.join().map_err(|_| anyhow!("starting the source panicked"))??;
             Ok(Self { source, target })
         })

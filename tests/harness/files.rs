@@ -52,11 +52,30 @@ impl LinkFiles {
         Ok(Self { sender, receiver, scratch })
     }
 
+    /// Where the certificates lie.
+    pub fn pki(&self) -> PathBuf {
+        self.scratch.path().join("pki")
+    }
+
     /// A second sender of the same link, under another instance name.
     pub fn another_sender(&self, instance: &str) -> Result<Side> {
         let mut side = self.sender.twin(instance, &self.scratch)?;
         side.set("", "instance", &quoted(instance));
         Ok(side)
+    }
+
+    /// Another receiver of the same link and a sender that dials it, as somebody might start by mistake.
+    pub fn twin(&self, instance: &str) -> Result<Self> {
+        let scratch = Scratch::new("twin")?;
+        let name = instance.replace(' ', "-");
+        let mut receiver = self.receiver.twin(&format!("{name}-receiver"), &scratch)?;
+        let listen = quoted(&format!("127.0.0.1:{}", free_ports(1)?[0]));
+        receiver.set("", "listen", &listen).set("", "instance", &quoted(&format!("{name}-receiver")));
+        let mut sender = self.sender.twin(&format!("{name}-sender"), &scratch)?;
+        sender.set("wan", "receiver", &listen).set("", "instance", &quoted(&format!("{name}-sender")));
+        // Where they are written, so that both go when this is dropped.
+        (receiver.dir, sender.dir) = (scratch.path().to_owned(), scratch.path().to_owned());
+        Ok(Self { sender, receiver, scratch })
     }
 
     /// A second receiver of the same link, on a port of its own, as somebody might start by mistake.
@@ -71,7 +90,8 @@ impl LinkFiles {
 /// The name in the sender's certificate.
 const SENDER_NAME: &str = "sender.test";
 
-fn make_pki(dir: &std::path::Path, link: &str) -> Result<()> {
+/// Certificates for both sides, in `dir`.
+pub(crate) fn make_pki(dir: &std::path::Path, link: &str) -> Result<()> {
     let mut init = Command::new(binary()?);
     init.args(["pki", "init"]).arg(dir);
     init.args(["--link", link, "--sender", SENDER_NAME, "--receiver", "127.0.0.1"]);

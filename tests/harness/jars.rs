@@ -17,8 +17,14 @@ use crate::wait::until_ok;
 
 const POM: &str = include_str!("kafka-jars.pom.xml");
 
-/// Kafka's version and ours of what lies beside the jars: raise the last number when that changes.
-const SET: &str = "kafka-4.1.1-1";
+/// The version that tests run against.
+const VERSION: &str = "4.1.1";
+
+/// The last line before KRaft was the only way, and the oldest that a link is tested against.
+const OLD_VERSION: &str = "3.9.1";
+
+/// Our version of what lies beside the jars: raise it when that changes.
+const SET: &str = "1";
 
 /// Java's class data archive of a started broker; it saves each start a third of its CPU time.
 const CLASS_ARCHIVE: &str = "broker.jsa";
@@ -37,7 +43,17 @@ impl Kafka {
     /// The set in the user's cache, which is fetched first where it is missing.
     pub fn get() -> Result<Self> {
         static DIR: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-        let dir = DIR.get_or_init(|| find_or_fetch().map_err(|error| format!("{error:#}")));
+        Self::of(&DIR, VERSION)
+    }
+
+    /// As [`Kafka::get`], of an older line.
+    pub fn old() -> Result<Self> {
+        static DIR: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+        Self::of(&DIR, OLD_VERSION)
+    }
+
+    fn of(dir: &OnceLock<Result<PathBuf, String>>, version: &str) -> Result<Self> {
+        let dir = dir.get_or_init(|| find_or_fetch(version).map_err(|error| format!("{error:#}")));
         dir.clone().map(|dir| Self { dir }).map_err(|error| anyhow!(error))
     }
 
@@ -66,17 +82,17 @@ impl Kafka {
     }
 }
 
-fn find_or_fetch() -> Result<PathBuf> {
+fn find_or_fetch(version: &str) -> Result<PathBuf> {
     require("java", "-version")?;
     let cache = cache_dir()?;
-    let set = cache.join(SET);
+    let set = cache.join(format!("kafka-{version}-{SET}"));
     if set.exists() {
         return Ok(set);
     }
     require("mvn", "-version")?;
     fs::create_dir_all(&cache)?;
     let staging = tempfile::Builder::new().prefix(".fetching-").tempdir_in(&cache)?;
-    fetch(staging.path()).context("cannot fetch Kafka's jars with Maven")?;
+    fetch(staging.path(), version).context("cannot fetch Kafka's jars with Maven")?;
     let kafka = Kafka { dir: staging.path().to_owned() };
     format_once(&kafka).context("cannot format a Kafka log directory")?;
     archive_classes(&kafka).context("cannot start a first Kafka broker")?;
@@ -108,8 +124,8 @@ fn require(program: &str, question: &str) -> Result<()> {
     Ok(())
 }
 
-fn fetch(dir: &Path) -> Result<()> {
-    fs::write(dir.join("pom.xml"), POM)?;
+fn fetch(dir: &Path, version: &str) -> Result<()> {
+    fs::write(dir.join("pom.xml"), POM.replace("KAFKA_VERSION", version))?;
     let output = Command::new("mvn")
         .args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=jars"])
         .current_dir(dir)
@@ -124,7 +140,7 @@ fn format_once(kafka: &Kafka) -> Result<()> {
     let properties = kafka.dir.join("format.properties");
     let log_dir = kafka.dir.join("formatted");
     let membership = Membership { cluster_id: "AAAAAAAAAAAAAAAAAAAAAQ".to_owned(), voters: vec![(1, 1)] };
-    let node = Node { id: 1, port: 2, controller_port: 1, dir: log_dir.clone() };
+    let node = Node { id: 1, port: 2, controller_port: 1, dir: log_dir.clone(), secure: None };
     fs::write(&properties, node.properties(&membership))?;
     let output = kafka
         .java(&[], "kafka.tools.StorageTool")

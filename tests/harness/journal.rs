@@ -49,13 +49,15 @@ pub struct Load {
     seed: u64,
     value_max: usize,
     abort_percent: Option<u32>,
+    stamped_now: bool,
 }
 
 impl Load {
     /// Random records to random partitions below `partitions`, as fast as they go, until stopped.
     pub fn new(topic: &str, partitions: i32) -> Self {
         let topic = topic.to_owned();
-        Self { topic, partitions, rate: None, limit: u64::MAX, seed: 1, value_max: 16 << 10, abort_percent: None }
+        let (rate, limit, value_max) = (None, u64::MAX, 16 << 10);
+        Self { topic, partitions, rate, limit, seed: 1, value_max, abort_percent: None, stamped_now: false }
     }
 
     /// Records per second.
@@ -78,6 +80,11 @@ impl Load {
         Self { value_max, ..self }
     }
 
+    /// Each record carries the time at which it was written, for [`crate::latency`].
+    pub fn stamped_now(self) -> Self {
+        Self { stamped_now: true, ..self }
+    }
+
     /// In transactions of random size, of which so many in a hundred are aborted.
     pub fn transactional(self, abort_percent: u32) -> Self {
         Self { abort_percent: Some(abort_percent), ..self }
@@ -89,8 +96,7 @@ impl Load {
         let stop = Arc::new(AtomicBool::new(false));
         let acknowledged = Arc::clone(&producer.context().acknowledged);
         let rng = StdRng::seed_from_u64(self.seed);
-        let past = SystemTime::now().duration_since(UNIX_EPOCH)?.saturating_sub(PAST);
-        let first_timestamp = past.as_millis() as i64;
+        let first_timestamp = millis_now() - PAST.as_millis() as i64;
         let run = Run {
             load: self,
             producer,
@@ -303,12 +309,20 @@ impl Run {
             self.producer.poll(left.max(Duration::from_millis(1)));
         }
         // Unique within a writer, and not quite in order, as in real life.
-        let timestamp = self.first_timestamp + (self.next ^ 5) as i64;
+        let timestamp = match self.load.stamped_now {
+            true => millis_now(),
+            false => self.first_timestamp + (self.next ^ 5) as i64,
+        };
         let record = Record::random(&mut self.rng, self.load.value_max, timestamp);
         let partition = self.rng.random_range(0..self.load.partitions);
         self.next += 1;
         send(&self.producer, &self.load.topic, partition, &record)
     }
+}
+
+/// The time as records carry it.
+pub(crate) fn millis_now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64
 }
 
 fn send(producer: &BaseProducer<Notes>, topic: &str, partition: i32, record: &Record) -> Result<()> {

@@ -1,16 +1,19 @@
 //! Topics: unique names, creation, more partitions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
 
 use crate::cluster::Cluster;
 
@@ -56,6 +59,23 @@ pub fn configs(cluster: &Cluster, name: &str) -> Result<BTreeMap<String, String>
     Ok(resource.entries.into_iter().map(|entry| (entry.name, entry.value.unwrap_or_default())).collect())
 }
 
+/// Which topics a cluster has, asked again and again over one client.
+pub struct Listing(AdminClient<DefaultClientContext>);
+
+impl Listing {
+    /// Of `cluster`.
+    pub fn of(cluster: &Cluster) -> Result<Self> {
+        admin(cluster).map(Self)
+    }
+
+    /// Every topic's name, but for those that begin with `__`.
+    pub fn names(&self) -> Result<BTreeSet<String>> {
+        let metadata = self.0.inner().fetch_metadata(None, TIMEOUT)?;
+        let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
+        Ok(names.filter(|name| !name.starts_with("__")).collect())
+    }
+}
+
 /// How many partitions a topic has; 0 if it does not exist.
 pub fn partitions(cluster: &Cluster, name: &str) -> Result<usize> {
     let admin = admin(cluster)?;
@@ -68,6 +88,28 @@ pub fn grow(cluster: &Cluster, name: &str, partitions: usize) -> Result<()> {
     let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
     let more = NewPartitions::new(name, partitions);
     block_on(admin(cluster)?.create_partitions([&more], &options)).with_context(|| format!("cannot grow {name}"))
+}
+
+/// Sets one configuration entry of a topic, and resets those that are not named.
+pub fn configure(cluster: &Cluster, name: &str, key: &str, value: &str) -> Result<()> {
+    let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let admin = admin(cluster)?;
+    let change = AlterConfig::new(ResourceSpecifier::Topic(name)).set(key, value);
+    for outcome in runtime.block_on(admin.alter_configs([&change], &options))? {
+        outcome.map_err(|(_, code)| anyhow!("{name}: {code}"))?;
+    }
+    Ok(())
+}
+
+/// Deletes a partition's records below an offset, as retention does.
+pub fn delete_records(cluster: &Cluster, name: &str, partition: i32, before: i64) -> Result<()> {
+    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset(name, partition, Offset::Offset(before))?;
+    let deleted = runtime.block_on(admin(cluster)?.delete_records(&offsets, &options))?;
+    deleted.elements().iter().try_for_each(|element| element.error()).with_context(|| format!("{name}/{partition}"))
 }
 
 /// Deletes a topic.

@@ -21,6 +21,8 @@ pub(crate) enum Bug {
     NoEpochCheck,
     /// Partitions are read before their first position is stored.
     InitialPositionNotStored,
+    /// A halt is told and not stored.
+    HaltNotStored,
 }
 
 /// A lane's target, with one bug or none.
@@ -74,6 +76,10 @@ impl LaneTarget for Bugged {
         match (self.bug, partition) {
             (Some(Bug::PositionTooHigh), Some((_, record))) if record.delivered > 0 => {
                 let record = PartitionRecord { position: Position(record.position.0 + 1), ..record };
+                self.inner.write_state(key, Some(&state::encode(&record)))
+            }
+            (Some(Bug::HaltNotStored), Some((_, record))) => {
+                let record = PartitionRecord { halt: None, ..record };
                 self.inner.write_state(key, Some(&state::encode(&record)))
             }
             (Some(Bug::InitialPositionNotStored), Some((_, record))) if record.delivered == 0 => Ok(()),

@@ -59,28 +59,41 @@ fn for_seeds(seeds: u64, change: impl Fn(&mut Scenario), check: impl Fn(&mut Wor
 
 #[test]
 fn whatever_fails_the_target_holds_a_prefix_of_the_source_and_in_the_end_all_of_it() {
-    let total = RefCell::new(Counts::default());
+    let (total, lifted) = (RefCell::new(Counts::default()), RefCell::new((0, 0)));
     for_seeds(
         number("SIM_SEEDS").unwrap_or(SEEDS),
         |_| (),
         |world| {
             world.run()?;
             world.links[0].receiver.add_counts(&mut total.borrow_mut());
+            let mut lifted = lifted.borrow_mut();
+            *lifted = (lifted.0 + world.oracle.lifted, lifted.1 + world.oracle.skipped);
             Ok(())
         },
     );
-    let total = total.into_inner();
-    let reached =
-        [total.recoveries, total.replayed, total.holes, total.frames_dropped, total.runs_dropped, total.halts];
+    let (total, (lifted, skipped)) = (total.into_inner(), lifted.into_inner());
+    let reached = [
+        total.recoveries,
+        total.replayed,
+        total.holes,
+        total.frames_dropped,
+        total.runs_dropped,
+        total.halts,
+        lifted,
+        skipped,
+    ];
     let proves_much = number("SEED").is_some() || !reached.contains(&0);
-    assert!(proves_much, "a simulation in which none of this ever happens proves little: {total:?}");
+    assert!(
+        proves_much,
+        "a simulation in which none of this ever happens proves little: {total:?}, {lifted} lifted, {skipped} skipped"
+    );
 }
 
 #[test]
 fn a_hiccup_of_the_target_sends_nothing_over_the_wan_twice() {
     let only_hiccups = |scenario: &mut Scenario| {
         (scenario.losing, scenario.killing, scenario.second) = (0, 0, None);
-        (scenario.poisoned, scenario.failing) = (false, 40);
+        (scenario.poisons, scenario.failing) = (0, 40);
     };
     for_seeds(50, only_hiccups, |world| {
         world.run()?;
@@ -148,4 +161,9 @@ fn a_frame_of_an_older_epoch_taken_for_a_present_one_is_caught() {
 #[test]
 fn a_partition_read_before_its_first_position_is_stored_is_caught() {
     caught(Bug::InitialPositionNotStored, "which is not stored");
+}
+
+#[test]
+fn a_halt_that_is_told_and_not_stored_is_caught() {
+    caught(Bug::HaltNotStored, "which is not stored");
 }

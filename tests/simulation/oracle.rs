@@ -1,9 +1,9 @@
 //! The promise, checked after every step against what a `read_committed` reader of the target sees.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use receiver::state::LaneState;
+use receiver::state::{JumpRecord, LaneState};
 use receiver::target::StateEntry;
 use sender::config::Start;
 use wire::control::Control;
@@ -33,7 +33,13 @@ pub(crate) struct Oracle {
     slots: BTreeMap<SlotId, Tp>,
     /// Where the runs of every frame end.
     frames: BTreeMap<FrameId, Vec<(SlotId, Position)>>,
-    pub(crate) halted: BTreeSet<Tp>,
+    /// Slots whose partition was halted: what was sent under them counts no more.
+    closed: BTreeSet<SlotId>,
+    /// Jumps that are stored and whose position is not yet taken in.
+    jumps: BTreeMap<Tp, VecDeque<JumpRecord>>,
+    /// Halts lifted and records left out.
+    pub(crate) lifted: u64,
+    pub(crate) skipped: u64,
     pub(crate) records_sent: u64,
     pub(crate) records_seen: u64,
 }
@@ -45,6 +51,10 @@ struct Seen {
     reached: i64,
     /// How far the target's log was compared.
     judged: usize,
+    /// Why it is halted, as stored.
+    halt: Option<String>,
+    /// Offsets of records that somebody left out.
+    skipped: BTreeSet<i64>,
 }
 
 impl Oracle {
@@ -59,7 +69,10 @@ impl Oracle {
             epochs: BTreeSet::new(),
             slots: BTreeMap::new(),
             frames: BTreeMap::new(),
-            halted: BTreeSet::new(),
+            closed: BTreeSet::new(),
+            jumps: BTreeMap::new(),
+            lifted: 0,
+            skipped: 0,
             records_sent: 0,
             records_seen: 0,
         }
@@ -105,6 +118,12 @@ impl Oracle {
                 })
             }
             Control::PartitionOpen { lane, epoch, slot, position, .. } => {
+                let tp = self.slots.get(&(*lane, *epoch, *slot));
+                // A receiver that was fenced without noticing may say so: nothing that is sent to it counts.
+                let owned = self.owners.get(lane) == Some(epoch);
+                if let Some(halt) = tp.filter(|_| owned).and_then(|tp| self.halt_of(tp)) {
+                    return Err(format!("{tp:?} is to be read, but its halt is stored: {halt}"));
+                }
                 match self.is_behind(&(*lane, *epoch, *slot), *position) {
                     true => {
                         Err(format!("slot {slot} of lane {lane} is to be read from {position}, which is not stored"))
@@ -112,13 +131,20 @@ impl Oracle {
                     false => Ok(()),
                 }
             }
-            Control::PartitionHalted { lane, epoch, slot, reason, detail } => {
+            Control::PartitionHalted { lane, epoch, slot, reason, detail, .. } => {
                 let tp = self.slots.get(&(*lane, *epoch, *slot)).ok_or("a halt of a slot that was never offered")?;
-                if reason == "record-rejected" {
-                    self.halted.insert(tp.clone());
-                    return Ok(());
+                let (stored, tp) = (self.halt_of(tp), tp.clone());
+                match reason.as_str() {
+                    "record-rejected" if stored.is_none() => {
+                        Err(format!("{tp:?} is said to be halted, which is not stored"))
+                    }
+                    // Asked for twice, or by somebody whose knowledge is old.
+                    "record-rejected" | "jump-refused" => {
+                        self.closed.insert((*lane, *epoch, *slot));
+                        Ok(())
+                    }
+                    _ => Err(format!("{tp:?} halted: {reason}: {detail}")),
                 }
-                Err(format!("{tp:?} halted: {reason}: {detail}"))
             }
             _ => Ok(()),
         }
@@ -126,8 +152,17 @@ impl Oracle {
 
     /// Whether a partition that goes on is stored at less than `position`.
     fn is_behind(&self, slot: &SlotId, position: Position) -> bool {
-        let Some(tp) = self.slots.get(slot).filter(|tp| !self.halted.contains(*tp)) else { return false };
-        self.partitions.get(tp).is_none_or(|seen| seen.stored < position.0)
+        let Some(tp) = self.slots.get(slot).filter(|tp| self.halt_of(tp).is_none()) else { return false };
+        !self.closed.contains(slot) && self.partitions.get(tp).is_none_or(|seen| seen.stored < position.0)
+    }
+
+    fn halt_of(&self, tp: &Tp) -> Option<&str> {
+        self.partitions.get(tp)?.halt.as_deref()
+    }
+
+    /// Whether any partition's halt is stored.
+    pub(crate) fn any_halted(&self) -> bool {
+        self.partitions.values().any(|seen| seen.halt.is_some())
     }
 
     /// Looks at everything that was committed since the last time.
@@ -150,6 +185,11 @@ impl Oracle {
                 Place::State(lane) => {
                     for entry in cluster.committed(place, from, to) {
                         if let Entry::State(key, value) = entry {
+                            self.take_jump(LaneId(*lane), key, value)?;
+                        }
+                    }
+                    for entry in cluster.committed(place, from, to) {
+                        if let Entry::State(key, value) = entry {
                             touched.extend(self.take_state(LaneId(*lane), key, value, source)?);
                         }
                     }
@@ -159,6 +199,17 @@ impl Oracle {
         // Records and positions become visible together, so they are judged once both were taken.
         for tp in touched {
             self.judge(&tp, source, cluster)?;
+        }
+        Ok(())
+    }
+
+    /// Jumps first: each is stored with the position it leads to.
+    fn take_jump(&mut self, lane: LaneId, key: &[u8], value: &[u8]) -> Result<(), String> {
+        let entry = StateEntry { key: key.to_vec(), value: Some(value.to_vec()) };
+        let state = LaneState::fold(lane, "source", &[entry]).map_err(|error| error.to_string())?;
+        for jump in state.jumps.into_values() {
+            let tp = (jump.topic.as_str().into(), jump.partition);
+            self.jumps.entry(tp).or_default().push_back(jump);
         }
         Ok(())
     }
@@ -184,9 +235,36 @@ impl Oracle {
             if from_the_start && stored != log_start {
                 return Err(format!("{tp:?} begins at {stored}, its log at {log_start}"));
             }
-            self.partitions.insert(tp.clone(), Seen { stored, reached: stored, judged: 0 });
+            let begun = Seen { stored, reached: stored, judged: 0, halt: None, skipped: BTreeSet::new() };
+            self.partitions.insert(tp.clone(), begun);
             return Ok(Some(tp));
         };
+        let halt = record.halt.map(|halt| halt.reason);
+        if seen.halt.is_some() && halt.is_none() {
+            let jump = self.jumps.get_mut(&tp).and_then(VecDeque::pop_front);
+            let jump = jump.ok_or_else(|| format!("{tp:?}: its halt was lifted by nobody"))?;
+            if (jump.from, jump.to) != (seen.stored, stored) {
+                return Err(format!(
+                    "{tp:?} moved from {} to {stored}, but the log of jumps has {jump:?}",
+                    seen.stored
+                ));
+            }
+            self.lifted += 1;
+            let left_out = (jump.from..jump.to).filter(|&offset| source.logs[&tp].at(offset).is_some());
+            for offset in left_out {
+                if source.logs[&tp].at(offset).and_then(|record| record.value.as_deref()) != Some(POISON) {
+                    return Err(format!("{tp:?}: a good record at {offset} was left out"));
+                }
+                seen.skipped.insert(offset);
+                self.skipped += 1;
+            }
+        } else if seen.halt.is_some() && stored != seen.stored {
+            return Err(format!("{tp:?} moved to {stored} while it was halted at {}", seen.stored));
+        }
+        if halt.is_some() && source.logs[&tp].at(stored).and_then(|record| record.value.as_deref()) != Some(POISON) {
+            return Err(format!("{tp:?} is halted at {stored}, where there is nothing wrong"));
+        }
+        seen.halt = halt;
         if stored < seen.stored {
             return Err(format!("{tp:?}: the stored position went back from {} to {stored}", seen.stored));
         }
@@ -209,7 +287,8 @@ impl Oracle {
         let log = &source.logs[tp];
         for entry in cluster.committed(&place, seen.judged, to) {
             let Entry::Record(found) = entry else { continue };
-            let expected = (seen.reached..log.end()).find_map(|offset| Some((offset, log.at(offset)?)));
+            let wanted = |offset: &i64| !seen.skipped.contains(offset);
+            let expected = (seen.reached..log.end()).filter(wanted).find_map(|offset| Some((offset, log.at(offset)?)));
             match expected {
                 Some((offset, payload)) if payload == found => seen.reached = offset + 1,
                 other => return Err(unexpected(tp, found, other, seen.reached)),
@@ -218,8 +297,8 @@ impl Oracle {
         }
         seen.judged = to;
         let (reached, stored) = (seen.reached, seen.stored);
-        let skipped = (reached..stored).find(|&offset| log.at(offset).is_some());
-        match skipped {
+        let missed = (reached..stored).find(|offset| log.at(*offset).is_some() && !seen.skipped.contains(offset));
+        match missed {
             _ if stored < reached => Err(format!("{tp:?}: stored {stored}, but records up to {reached} are visible")),
             _ if stored > log.end() => Err(format!("{tp:?}: stored {stored} beyond the log's end at {}", log.end())),
             Some(offset) => Err(format!("{tp:?}: stored {stored}, but the record at {offset} is missing")),
@@ -229,7 +308,7 @@ impl Oracle {
 
     /// Why the link has not yet delivered everything.
     pub(crate) fn missing(&self, source: &Source) -> Option<String> {
-        source.logs.iter().filter(|(tp, _)| !self.halted.contains(*tp)).find_map(|(tp, log)| {
+        source.logs.iter().filter(|(tp, _)| self.halt_of(tp).is_none()).find_map(|(tp, log)| {
             let stored = self.partitions.get(tp).map(|seen| seen.stored);
             (stored != Some(log.end())).then(|| format!("{tp:?} stands at {stored:?}, its log ends at {}", log.end()))
         })

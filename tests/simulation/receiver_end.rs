@@ -9,6 +9,7 @@ use receiver::knowledge::Knowledge;
 use receiver::lane::{Counts, Lane, LaneError, OpenError, RecoverError, Terms};
 use receiver::memory::DecodeMemory;
 use receiver::size::TransactionSize;
+use receiver::state::HaltRecord;
 use receiver::target::TargetPartition;
 use wire::control::{Control, LaneClosedReason, OfferedPartition};
 use wire::frame::FrameHeader;
@@ -102,8 +103,9 @@ impl ReceiverEnd {
                     self.lanes[usize::from(lane.0)].lane.handle_last_offer(epoch);
                 }
             }
-            Control::PartitionHalted { lane, epoch, slot, .. } => {
-                self.lanes[usize::from(lane.0)].lane.handle_halted(epoch, slot);
+            Control::PartitionHalted { lane, epoch, slot, reason, detail, .. } => {
+                let halt = HaltRecord { reason, detail };
+                self.lanes[usize::from(lane.0)].lane.handle_halted(epoch, slot, halt);
             }
             _ => {}
         }
@@ -194,6 +196,7 @@ impl ReceiverEnd {
             topic_id: topic_id(&topic),
             end: Position(cluster.high_watermark(&place) as i64),
             partition: TargetPartition { topic, partition: partition.partition },
+            clusters: [self.terms.source_cluster.clone()].into(),
         };
         Offered { partition, target: Ok(target) }
     }

@@ -1,6 +1,6 @@
 //! The sender's end of a link: what a session and the lanes' threads do around the lanes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,7 +9,8 @@ use sender::bank::CreditBank;
 use sender::config::Start;
 use sender::lane::{Lane, Packing};
 use sender::offers;
-use sender::roster::Roster;
+use sender::resume::{Halt, Wish};
+use sender::roster::{Roster, SourcePartition};
 use sender::source::Assignment;
 use wire::control::{Control, CreditTerms, LaneClosedReason};
 use wire::ids::LaneId;
@@ -31,6 +32,7 @@ pub(crate) struct SenderEnd {
     pub(crate) bank: CreditBank,
     pub(crate) session: Option<u64>,
     reopen: Vec<Option<Duration>>,
+    halted: BTreeSet<SourcePartition>,
     dice: Dice,
 }
 
@@ -47,6 +49,7 @@ impl SenderEnd {
             bank: bank(scenario.credit(), scenario.lanes),
             session: None,
             reopen: vec![None; usize::from(scenario.lanes)],
+            halted: BTreeSet::new(),
             dice: dice.clone(),
         }
     }
@@ -64,6 +67,7 @@ impl SenderEnd {
         self.session = None;
         self.roster = Roster::new(self.lanes.len() as u16);
         self.reopen.fill(None);
+        self.halted.clear();
         for (index, lane) in self.lanes.iter_mut().enumerate() {
             lane.close().unwrap();
             self.bank.close_lane(LaneId(index as u16));
@@ -85,12 +89,14 @@ impl SenderEnd {
                 self.reopen[usize::from(lane.0)] = Some(now + hold);
             }
             Control::PartitionOpen { lane, epoch, slot, position, leader_epoch } => {
-                let Some(at) = self.roster.partition(lane, epoch, slot) else { return };
+                let Some(at) = self.roster.handle_partition_open(lane, epoch, slot) else { return };
                 let (topic, partition) = (at.topic.clone(), at.partition);
                 let assignment = Assignment { slot, topic, partition, position, leader_epoch };
                 self.lanes[usize::from(lane.0)].handle_partitions(epoch, &[assignment]).unwrap();
             }
-            Control::PartitionHalted { lane, epoch, slot, .. } => {
+            Control::PartitionHalted { lane, epoch, slot, position, reason, .. } => {
+                let halted = self.roster.handle_partition_halted(lane, epoch, slot, Halt { reason, position });
+                self.halted.extend(halted.cloned());
                 self.lanes[usize::from(lane.0)].handle_halted(epoch, slot).unwrap();
             }
             Control::Ack { lane, epoch, sequence } => {
@@ -98,6 +104,17 @@ impl SenderEnd {
                 self.bank.free(lane, freed.credit);
             }
             _ => {}
+        }
+    }
+
+    /// An operator wants a halted partition to go on: without the record that is refused or, mostly in vain,
+    /// with it.
+    pub(crate) fn lift(&mut self, wish: Wish) {
+        let Some(at) = self.halted.pop_first() else { return };
+        let Some(halt) = self.roster.halt(&at) else { return };
+        match halt.lift(wish, 0, "simulated").or_else(|_| halt.lift(Wish::Here, 0, "simulated")) {
+            Ok(lift) => self.roster.offer_again(&at, lift),
+            Err(reason) => panic!("{at:?}: {reason}"),
         }
     }
 

@@ -8,6 +8,7 @@ use link::catalog::{
 };
 use link::kafka::KafkaError;
 use sender::discovery::Topics;
+use sender::origins::Passage;
 use sender::roster::SourceTopic;
 use sender::source::{Assignment, Event, LaneReader};
 use wire::frame::{HeaderBlock, RecordRef};
@@ -136,7 +137,12 @@ impl Source {
         for (topic, _) in self.logs.keys() {
             *topics.entry(Arc::clone(topic)).or_default() += 1;
         }
-        let topic = |(name, partitions): (Arc<str>, i32)| SourceTopic { id: topic_id(&name), name, partitions };
+        let topic = |(name, partitions): (Arc<str>, i32)| SourceTopic {
+            id: topic_id(&name),
+            name,
+            partitions,
+            passage: Passage::Own,
+        };
         Arc::new(topics.into_iter().map(topic).collect())
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use link::kafka::KafkaError;
-use receiver::target::{Delivered, LaneTarget, StateEntry, TargetError, TargetPartition};
+use link::kafka::{KafkaError, Refusal};
+use receiver::target::{Appended, Delivered, LaneTarget, Rejected, StateEntry, TargetError, TargetPartition};
 use wire::frame::RecordRef;
 use wire::ids::{LaneId, Offset};
 
@@ -44,15 +44,27 @@ pub(crate) struct SimTarget {
     dice: Dice,
     pub(crate) transactional_id: String,
     producer: Option<u32>,
-    ends: BTreeMap<(Arc<str>, i32), i64>,
-    poisoned: Option<TargetPartition>,
+    ends: BTreeMap<(Arc<str>, i32), (i64, i64)>,
+    /// Records whose reports are awaited, with their source offsets: a batch is refused as a whole.
+    batches: BTreeMap<(Arc<str>, i32), Batch>,
 }
+
+#[derive(Default)]
+struct Batch {
+    offsets: Vec<i64>,
+    poisoned: bool,
+}
+
+/// How many bad records a batch has that the target names, of a thousand.
+const NAMED: u64 = 300;
+/// Where a batch that is refused begins and ends is as random as a client's batching.
+const CUT: u64 = 200;
 
 impl SimTarget {
     pub(crate) fn new(lane: LaneId, cluster: SharedCluster, process: SharedProcess, dice: Dice) -> Self {
         let transactional_id = format!("causeway.sim.{lane}");
-        let (ends, poisoned) = (BTreeMap::new(), None);
-        Self { lane, cluster, process, dice, transactional_id, producer: None, ends, poisoned }
+        let (ends, batches) = (BTreeMap::new(), BTreeMap::new());
+        Self { lane, cluster, process, dice, transactional_id, producer: None, ends, batches }
     }
 
     fn fate(&self, doing: &str) -> Result<Fate, KafkaError> {
@@ -128,14 +140,26 @@ impl LaneTarget for SimTarget {
 
     fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, _frame: &Bytes) -> Result<(), TargetError> {
         self.call("produce", |this, cluster| {
+            let batch = this.batches.entry((Arc::clone(&to.topic), to.partition)).or_default();
+            if !batch.poisoned && this.dice.chance(CUT) {
+                batch.offsets.clear();
+            }
             if record.value == Some(POISON) {
-                this.poisoned = Some(to.clone());
+                batch.poisoned = true;
+                if this.dice.chance(NAMED) {
+                    batch.offsets.clear();
+                }
+                batch.offsets.push(record.offset.0);
                 return Ok(());
+            }
+            if !batch.poisoned || this.dice.chance(CUT) {
+                batch.offsets.push(record.offset.0);
             }
             let place = Place::Data(Arc::clone(&to.topic), to.partition);
             let entry = Entry::Record(Arc::new(Payload::of(record)));
-            let offset = cluster.append(&this.transactional_id, this.epoch()?, &place, entry)?;
-            this.ends.insert((Arc::clone(&to.topic), to.partition), offset as i64);
+            let offset = cluster.append(&this.transactional_id, this.epoch()?, &place, entry)? as i64;
+            let ends = this.ends.entry((Arc::clone(&to.topic), to.partition)).or_insert((offset, offset));
+            ends.1 = offset;
             Ok(())
         })
     }
@@ -151,12 +175,20 @@ impl LaneTarget for SimTarget {
 
     fn drain(&mut self) -> Result<Delivered, TargetError> {
         self.call("drain", |this, _| {
-            if let Some(partition) = this.poisoned.take() {
-                return Err(TargetError::Rejected { partition, reason: "poison".to_owned() });
+            let batches = std::mem::take(&mut this.batches);
+            if let Some(((topic, partition), batch)) = batches.into_iter().find(|(_, batch)| batch.poisoned) {
+                let (first, last) = (batch.offsets[0], batch.offsets[batch.offsets.len() - 1]);
+                let partition = TargetPartition { topic, partition };
+                let (offsets, reason) = ((Offset(first), Offset(last)), "poison".to_owned());
+                return Err(TargetError::Rejected(Rejected { partition, refusal: Refusal::Record, offsets, reason }));
             }
             let ends = std::mem::take(&mut this.ends).into_iter();
-            let end = |((topic, partition), offset)| (TargetPartition { topic, partition }, Offset(offset));
-            Ok(Delivered { ends: ends.map(end).collect(), timestamps_altered: 0 })
+            let appended = ends.map(|((topic, partition), (first, last))| Appended {
+                partition: TargetPartition { topic, partition },
+                first: Offset(first),
+                last: Offset(last),
+            });
+            Ok(Delivered { appended: appended.collect(), timestamps_altered: 0 })
         })
     }
 
@@ -175,6 +207,6 @@ impl LaneTarget for SimTarget {
     fn discard(&mut self) {
         self.producer = None;
         self.ends.clear();
-        self.poisoned = None;
+        self.batches.clear();
     }
 }

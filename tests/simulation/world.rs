@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use wire::frame::Frame;
 
+use sender::resume::Wish;
+
 use crate::cluster::{Cluster, Place, SharedCluster};
 use crate::dice::Dice;
 use crate::oracle::Oracle;
@@ -70,9 +72,9 @@ impl World {
 
     /// The whole run: trouble, then peace, then the reckoning.
     pub(crate) fn run(&mut self) -> Result<(), String> {
-        let poison_at = self.scenario.poisoned.then(|| self.dice.below(self.scenario.steps));
+        let poisons = (0..self.scenario.poisons).map(|_| self.dice.below(self.scenario.steps)).collect::<Vec<_>>();
         for step in 0..self.scenario.steps {
-            if poison_at == Some(step) {
+            for _ in poisons.iter().filter(|at| **at == step) {
                 self.source.lock().unwrap().append_poison(&self.dice);
             }
             self.befall(step);
@@ -91,6 +93,11 @@ impl World {
         self.cluster.lock().unwrap().tick(self.now, &self.dice);
         for index in 0..self.links.len() {
             self.connect(index);
+            if self.dice.chance(self.scenario.lifting) {
+                let wish = if self.dice.chance(200) { Wish::Here } else { Wish::Skip };
+                self.trace(|| format!("an operator asks sender {index} for {wish:?}"));
+                self.links[index].sender.lift(wish);
+            }
             self.pump_receiver(index)?;
             self.pump_sender(index)?;
         }
@@ -114,7 +121,8 @@ impl World {
             self.now += Duration::from_millis(80);
             self.step()?;
             let in_flight = self.links[0].sender.in_flight();
-            if in_flight == Some(0) && self.oracle.missing(&self.source.lock().unwrap()).is_none() {
+            let lifted = self.scenario.lifting == 0 || !self.oracle.any_halted();
+            if lifted && in_flight == Some(0) && self.oracle.missing(&self.source.lock().unwrap()).is_none() {
                 return self.check_nothing_is_held();
             }
         }

@@ -82,7 +82,7 @@ close_codes! {
     1 Replaced "REPLACED" Reconnect "A newer process of the same instance name took over; stand by behind it.";
     2 Superseded "SUPERSEDED" Retry "Another receiver took over the link's lanes.";
     3 Contested "CONTESTED" Halt "Two live processes with one instance name keep replacing each other.";
-    4 StandbyFilter "STANDBY_FILTER" Halt "The standby's topic filter differs from the active sender's.";
+    4 StandbyFilter "STANDBY_FILTER" Retry "The standby's topic filter differs from the active sender's.";
     5 Busy "BUSY" Retry "The receiver serves as many sessions as it may.";
     16 BadFrame "BAD_FRAME" Halt "Bytes arrived that the format does not allow.";
     17 Misbehaved "MISBEHAVED" Halt "The peer broke a rule of the protocol.";

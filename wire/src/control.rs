@@ -101,19 +101,34 @@ pub struct OfferedPartition {
     pub log_end: Position,
     /// Where the `start` policy would begin.
     pub start: Position,
-    /// Moves the stored position, for resume and skip; `None` to join where it stands.
+    /// Lifts a halt and moves the stored position; `None` to join where it stands.
     pub jump: Option<Jump>,
 }
 
-/// A wish to move a stored position (wire-format.md#jump).
+/// A wish to lift a halt, and to move the stored position (wire-format.md#jump).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Jump {
-    /// The stored position this jump was decided upon; refused where it differs.
+    /// The stored position this jump was decided upon; refused where it differs. −1: none is stored.
     pub expected: Position,
-    /// The new position.
+    /// The new position. −1, only where none is stored: where the partition would begin without a jump.
     pub to: Position,
-    /// Why, for the audit log.
+    /// What else this allows.
+    pub accepts: Accepts,
+    /// When it was asked for, in ms since the Unix epoch.
+    pub asked: i64,
+    /// Who asked and why, for the jump log.
     pub reason: String,
+}
+
+/// What a jump allows that would otherwise halt the partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Accepts {
+    /// Nothing.
+    Nothing,
+    /// That the source's topic is another incarnation than the one carried so far.
+    NewIncarnation,
+    /// That the target partition holds what this link did not write, or lacks what it did.
+    Target,
 }
 
 /// One topic configuration entry that the receiver may apply when it creates the target topic.
@@ -175,6 +190,8 @@ pub enum Control {
         topic_id: TopicId,
         /// Configuration entries that differ from the broker's defaults.
         configs: Vec<TopicConfig>,
+        /// Kafka's ids of the clusters it passed before the source, the oldest first; none where it began there.
+        clusters: Vec<String>,
     },
     /// Sender → receiver: partitions that ask to join.
     Offer {
@@ -208,7 +225,9 @@ pub enum Control {
         epoch: Epoch,
         /// Which partition.
         slot: Slot,
-        /// A stable word, `docs/operations.md` lists them.
+        /// The stored position, from the receiver; −1 if none is stored, and from the sender.
+        position: Position,
+        /// A word of [`crate::halt`].
         reason: String,
         /// For people: the values and the limit.
         detail: String,

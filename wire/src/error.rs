@@ -120,7 +120,7 @@ impl PeerMisbehaved {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PeerIncompatible {
     /// No protocol version is spoken by both.
-    #[error("no common protocol version: we speak {ours}, the peer speaks {theirs}")]
+    #[error("no common protocol version: we speak {ours}, the peer speaks {theirs}; upgrade the older side")]
     Version {
         /// What this end speaks.
         ours: Range,

@@ -7,9 +7,11 @@
 //! - [`codec`]: the only place that knows bincode; varints; checksums
 //! - [`close`]: one table of close codes: number, name, sentence, disposition
 //! - [`control`]: the control messages
+//! - [`halt`]: one table of reasons why a partition may be halted
 //! - [`hello`]: version and feature negotiation
 //! - [`compress`]: lz4 and zstd, never past the agreed size
 //! - [`frame`]: frames of records, columnar; builder and decoder
+//! - [`origin`]: what a link's state tells other links of the topics it brings
 //! - [`hostile`]: what must hold for any bytes; behind the fuzz targets
 
 pub mod close;
@@ -18,8 +20,10 @@ pub mod compress;
 pub mod control;
 pub mod error;
 pub mod frame;
+pub mod halt;
 pub mod hello;
 pub mod hostile;
 pub mod ids;
 pub mod limits;
+pub mod origin;
 pub mod units;

@@ -13,6 +13,9 @@ pub const OFFER_PARTITIONS_MAX: usize = 256;
 /// Configuration entries carried with a topic; Kafka knows about 40.
 pub const TOPIC_CONFIGS_MAX: usize = 64;
 
+/// Clusters that a topic may have passed before the source: a chain of links longer than this is no plan.
+pub const CLUSTERS_MAX: usize = 16;
+
 /// Bytes of a topic name: Kafka's own limit.
 pub const TOPIC_NAME_MAX: usize = 249;
 

@@ -62,6 +62,7 @@ fn the_table_of_limits_is_the_codes() {
         ("bytes of a control message", limits::CONTROL_BYTES_MAX as u64),
         ("partitions in an offer", limits::OFFER_PARTITIONS_MAX as u64),
         ("configuration entries of a topic", limits::TOPIC_CONFIGS_MAX as u64),
+        ("clusters a topic has passed", limits::CLUSTERS_MAX as u64),
         ("partitions of a topic", limits::PARTITIONS_MAX as u64),
         ("bytes of a topic name", limits::TOPIC_NAME_MAX as u64),
         ("bytes of a link name", limits::LINK_NAME_MAX as u64),
@@ -87,5 +88,5 @@ fn grouped(value: u64) -> String {
 #[test]
 fn the_specification_stays_short() {
     let words = specification().split_whitespace().filter(|word| word.chars().any(char::is_alphanumeric)).count();
-    assert!(words <= 1500, "{words} words");
+    assert!(words <= 1750, "{words} words");
 }

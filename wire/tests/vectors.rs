@@ -10,9 +10,10 @@ use causeway_wire::close::CloseCode;
 use causeway_wire::codec::{KINDS, control_length, decode_control, encode_control};
 use causeway_wire::compress::Codec;
 use causeway_wire::control::{
-    Control, CreditTerms, Hello, Jump, LaneClosedReason, OfferedPartition, Range, Role, TopicConfig, Welcome,
+    Accepts, Control, CreditTerms, Hello, Jump, LaneClosedReason, OfferedPartition, Range, Role, TopicConfig, Welcome,
 };
 use causeway_wire::frame::{Frame, FrameBuilder, FrameCursor, FrameHead, HeaderBlock, Headers, RecordRef, Step};
+use causeway_wire::hello::{VERSIONS, agree};
 use causeway_wire::ids::{Epoch, LaneId, Offset, Position, Sequence, Slot, TopicId};
 
 const LANE: LaneId = LaneId(3);
@@ -65,7 +66,8 @@ fn lanes() -> Vec<(&'static str, Control)> {
         jump: None,
     };
     let reason = String::from("skip");
-    let jump = Some(Jump { expected: Position(41), to: Position(42), reason });
+    let asked = 1_700_000_000_000;
+    let jump = Some(Jump { expected: Position(41), to: Position(42), accepts: Accepts::NewIncarnation, asked, reason });
     let jumping = OfferedPartition { slot: Slot(1), partition: 8, jump, ..joining.clone() };
     let config = TopicConfig { name: "cleanup.policy".into(), value: "compact".into() };
     let (lane, epoch) = (LANE, EPOCH);
@@ -77,7 +79,15 @@ fn lanes() -> Vec<(&'static str, Control)> {
             "lane-closed",
             Control::LaneClosed { lane, epoch, reason: LaneClosedReason::Superseded, detail: "epoch 301".into() },
         ),
-        ("topic", Control::Topic { topic: "orders".into(), topic_id: ORDERS, configs: vec![config] }),
+        (
+            "topic",
+            Control::Topic {
+                topic: "orders".into(),
+                topic_id: ORDERS,
+                configs: vec![config],
+                clusters: vec!["ams".into()],
+            },
+        ),
         ("offer", Control::Offer { lane, epoch, partitions: vec![joining, jumping], last: true }),
         (
             "partition-open",
@@ -85,7 +95,14 @@ fn lanes() -> Vec<(&'static str, Control)> {
         ),
         (
             "partition-halted",
-            Control::PartitionHalted { lane, epoch, slot: Slot(1), reason: "too-large".into(), detail: detail() },
+            Control::PartitionHalted {
+                lane,
+                epoch,
+                slot: Slot(1),
+                position: Position(42),
+                reason: "record-rejected".into(),
+                detail: detail(),
+            },
         ),
         ("ack", Control::Ack { lane, epoch, sequence: Sequence(70_000) }),
     ]
@@ -187,6 +204,24 @@ fn only_hello_may_say_more_than_this_version_knows() {
             }
         }
     }
+}
+
+/// A hello of a later version: another range, and fields that nobody knows yet.
+#[test]
+fn a_peer_of_a_later_version_is_understood_well_enough_to_be_told() {
+    let Some((_, Control::Hello(hello))) = handshake().into_iter().next() else { panic!("hello is the first") };
+    let speaks = |min, max| {
+        let hello = Control::Hello(Hello { versions: Range { min, max }, ..hello.clone() });
+        let mut message = encode_control(&hello).split_off(4);
+        message.extend([7; 40]);
+        let Ok(Control::Hello(heard)) = decode_control(&message) else { panic!("a hello") };
+        agree(VERSIONS, heard.versions)
+    };
+    assert_eq!(speaks(1, 9), Ok(1), "one version back is spoken");
+    let error = speaks(2, 3).expect_err("no common version");
+    assert_eq!(error.close_code(), CloseCode::Version);
+    let sentence = "no common protocol version: we speak 1, the peer speaks 2 to 3; upgrade the older side";
+    assert_eq!(error.to_string(), sentence);
 }
 
 #[test]

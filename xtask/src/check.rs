@@ -1,6 +1,7 @@
 //! The gate's steps, in order: what fails often and fast comes first.
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -73,6 +74,9 @@ fn take_all(options: &Options, steps: &mut Steps) -> Result<()> {
     let mut plain = cargo(&["test", "--lib", "--bins"]);
     plain.args(tests.iter().flat_map(|name| ["--test", name]));
     steps.take("tests", || run_command(&mut plain))?;
+    if !tun_is_there() {
+        steps.note("netem's tun mode: NOT RUN, it needs root and /dev/net/tun".to_owned());
+    }
     steps.take("doc tests", || run_command(&mut cargo(&["test", "--doc"])))?;
     if options.fast {
         steps.note("--fast: rustdoc, deny and the real-Kafka tests were NOT RUN".to_owned());
@@ -104,6 +108,12 @@ fn plain_tests() -> Result<Vec<String>> {
     let targets = packages.iter().filter_map(|package| package["targets"].as_array()).flatten();
     let tests = targets.filter(|target| target["kind"][0] == "test").filter_map(|target| target["name"].as_str());
     Ok(tests.filter(|name| !name.starts_with(KAFKA)).map(str::to_owned).collect())
+}
+
+/// Whether the tests of netem's tun mode run here; they ask the same.
+fn tun_is_there() -> bool {
+    let root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    root && Path::new("/dev/net/tun").exists()
 }
 
 /// The `causeway` that `cargo build` makes.

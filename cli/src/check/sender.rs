@@ -1,11 +1,14 @@
 //! What a sender's settings lead to, and whether its source and its receiver are there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use link::catalog::Catalog;
 use link::endpoint::{ChannelFault, DialError, Dialer};
 use link::kafka::Properties;
 use link::tls::{Credentials, End, PeerIdentity};
 use sender::config::Config;
+use sender::origins::reading::{KafkaStateLog, Origins, OriginsError};
 use sender::{derived, discovery};
 use wire::units::{Rate, display_duration};
 
@@ -58,7 +61,7 @@ pub(super) fn ask(config: &Config, properties: &Properties) -> Result<Findings, 
     let credentials = credentials(&mut findings, &config.tls, End::Client);
     let cluster = Cluster::reach(&mut findings, "source", &config.source.bootstrap_servers, properties)?;
     if let Some(cluster) = cluster {
-        ask_source(&mut findings, config, &cluster);
+        ask_source(&mut findings, config, &cluster, properties);
     }
     if let Some(credentials) = credentials {
         let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
@@ -68,13 +71,28 @@ pub(super) fn ask(config: &Config, properties: &Properties) -> Result<Findings, 
     Ok(findings)
 }
 
-fn ask_source(findings: &mut Findings, config: &Config, cluster: &Cluster) {
+fn ask_source(findings: &mut Findings, config: &Config, cluster: &Cluster, properties: &Properties) {
     let Some(id) = cluster.ask(findings, "source cluster", |catalog| catalog.cluster_id()) else { return };
     findings.ok("source cluster", id);
     let filter = config.source.filter.clone();
-    let Some(topics) = cluster.ask(findings, "topics", move |catalog| discovery::discover(catalog, &filter)) else {
-        return;
+    let mut origins = Origins::new(Arc::new(KafkaStateLog::new(properties, &config.link)));
+    let look = move |catalog: &dyn Catalog| match discovery::discover(catalog, &filter, &mut origins) {
+        Err(OriginsError::Kafka(error)) => Err(error),
+        other => Ok(other),
     };
+    let topics = match cluster.ask(findings, "topics", look) {
+        None => return,
+        Some(Ok(found)) => found.topics,
+        Some(Err(error)) => {
+            return findings.failed("topics", error, "until it is known what links bring here, nothing is carried");
+        }
+    };
+    let (topics, left_out): (Vec<_>, Vec<_>) = topics.iter().partition(|topic| topic.passage.withheld(None).is_none());
+    if let Some(first) = left_out.first() {
+        let count = left_out.len();
+        findings
+            .note("topics", format!("{count} left out, brought here by links: {}; see `source.forward`", first.name));
+    }
     let partitions: i32 = topics.iter().map(|topic| topic.partitions).sum();
     match topics.len() {
         0 => findings.note("topics", "none matches yet; one that appears is carried within 5 s"),
@@ -82,7 +100,7 @@ fn ask_source(findings: &mut Findings, config: &Config, cluster: &Cluster) {
         count => findings.ok("topics", format!("{count} match, with {partitions} partitions")),
     }
     for missing in config.source.filter.topics().iter().filter_map(|pattern| pattern.exact()) {
-        if !topics.iter().any(|topic| &*topic.name == missing) {
+        if !topics.iter().chain(&left_out).any(|topic| &*topic.name == missing) {
             findings.note("topics", format!("{missing} does not exist yet"));
         }
     }

@@ -2,7 +2,7 @@
 //! directory that goes away with the demo.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -10,6 +10,7 @@ use link::pki::{self, Request};
 use tempfile::TempDir;
 
 use super::record::TOPICS;
+use super::wan::Wan;
 
 const LINK: &str = "demo";
 const SENDER_NAME: &str = "sender.demo";
@@ -23,6 +24,8 @@ pub(crate) struct Files {
     pub(crate) receiver: PathBuf,
     /// Where the receiver listens, UDP.
     pub(crate) listen: SocketAddr,
+    /// Where the sender finds it.
+    dial: SocketAddr,
     /// Where to ask the sender's process, if it has one.
     pub(crate) sender_admin: SocketAddr,
     /// Where to ask the receiver's process, if it has one.
@@ -33,14 +36,15 @@ pub(crate) struct Files {
 impl Files {
     /// Makes certificates and writes files that say no more than they must: everything else has the
     /// product's default.
-    pub(crate) fn write(source: &str, target: &str) -> Result<Self> {
+    pub(crate) fn write(source: &str, target: &str, wan: &Wan) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("causeway-demo-").tempdir()?;
         let (sender, receiver) = ([SENDER_NAME.to_owned()], [Ipv4Addr::LOCALHOST.to_string()]);
         pki::init(&dir.path().join("pki"), &Request { link: LINK, sender: &sender, receiver: &receiver })?;
         let files = Self {
             sender: dir.path().join("sender.toml"),
             receiver: dir.path().join("receiver.toml"),
-            listen: free_udp_port()?,
+            listen: wan.far_end(),
+            dial: wan.near_end(),
             sender_admin: free_tcp_port()?,
             receiver_admin: free_tcp_port()?,
             _dir: dir,
@@ -67,7 +71,7 @@ key = "pki/sender.key"
 [admin]
 listen = "{}"
 "#,
-            self.listen, self.sender_admin
+            self.dial, self.sender_admin
         )
     }
 
@@ -90,10 +94,6 @@ listen = "{}"
             self.listen, self.receiver_admin
         )
     }
-}
-
-fn free_udp_port() -> Result<SocketAddr> {
-    Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 /// A loopback port that nobody listened on a moment ago.

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::child::Guarded;
 use super::ends::{Ends, until};
 use super::files::Files;
+use super::wan::Wan;
 
 /// A longer drain is cut off; the processes themselves take at most 10 s.
 const DRAIN_MAX: Duration = Duration::from_secs(12);
@@ -57,8 +58,8 @@ pub(crate) struct Processes {
 impl Processes {
     /// Starts both between the clusters at these addresses; returns once the sender is in session. Asks the
     /// sender for its bytes for as long as the runtime lives.
-    pub(crate) async fn start(source: &str, target: &str, wire: Wire) -> Result<Self> {
-        let files = Files::write(source, target)?;
+    pub(crate) async fn start(source: &str, target: &str, wire: Wire, wan: &Wan) -> Result<Self> {
+        let files = Files::write(source, target, wan)?;
         let (sender, receiver) = (start_sender(&files)?, start_receiver(&files)?);
         let (asking, address) = (wire.clone(), files.sender_admin);
         tokio::spawn(async move {
@@ -86,8 +87,7 @@ impl Processes {
 }
 
 impl Ends for Processes {
-    const SENDER_IS: &'static str = "killed with SIGKILL, started again";
-    const RECEIVER_IS: &'static str = "killed with SIGKILL, started again; the sender notices after 30 s of silence";
+    const RESTARTED: &'static str = "killed with SIGKILL, started again";
 
     async fn restart_sender(&mut self) -> Result<()> {
         self.wire.ask(self.files.sender_admin).await;
@@ -98,10 +98,19 @@ impl Ends for Processes {
     }
 
     async fn restart_receiver(&mut self) -> Result<()> {
-        let before = status(self.files.sender_admin).await.map_or(0, |status| sessions(&status));
+        let before = self.sessions().await;
         self.receiver.kill();
         self.receiver = start_receiver(&self.files)?;
         self.until_in_session(before).await
+    }
+
+    async fn sessions(&self) -> u64 {
+        status(self.files.sender_admin).await.map_or(0, |status| sessions(&status))
+    }
+
+    async fn round_trip(&self) -> Option<Duration> {
+        let status = status(self.files.sender_admin).await?;
+        status["rtt_seconds"].as_f64().map(Duration::from_secs_f64)
     }
 
     async fn trouble(&self) -> Vec<String> {

@@ -6,17 +6,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
+use link::endpoint::SystemSockets;
 use link::kafka::Properties;
 use link::kafka::consumer::ConsumerMemory;
 use link::kafka::properties::forbidden;
 use link::shutdown::{self, Phase, Shutdown, Trigger};
 use receiver::target::kafka::{KafkaTarget, KafkaTargetConfig};
+use sender::origins::reading::KafkaStateLog;
 use sender::source::kafka::KafkaSource;
 use tokio::task::JoinHandle;
 
 use super::embedded::{Embedded, EmbeddedCatalog};
 use super::ends::{Ends, until};
 use super::files::Files;
+use super::wan::Wan;
 
 type SenderBoard = sender::status::Board;
 type ReceiverBoard = receiver::status::Board;
@@ -52,8 +55,8 @@ pub(crate) struct Tasks {
 
 impl Tasks {
     /// Starts both; returns once the sender is in session.
-    pub(crate) async fn start(source: Arc<Embedded>, target: Arc<Embedded>, wire: Wire) -> Result<Self> {
-        let files = Files::write(source.address(), target.address())?;
+    pub(crate) async fn start(source: Arc<Embedded>, target: Arc<Embedded>, wire: Wire, wan: &Wan) -> Result<Self> {
+        let files = Files::write(source.address(), target.address(), wan)?;
         let receiver = start_receiver(&files, &target).await?;
         let sender = start_sender(&files, &source, &wire)?;
         let mut tasks = Self { files, source, target, wire, sender, receiver };
@@ -73,8 +76,7 @@ impl Tasks {
 }
 
 impl Ends for Tasks {
-    const SENDER_IS: &'static str = "drained, stopped, started again";
-    const RECEIVER_IS: &'static str = Self::SENDER_IS;
+    const RESTARTED: &'static str = "drained, stopped, started again";
 
     async fn restart_sender(&mut self) -> Result<()> {
         self.sender.drain().await?;
@@ -83,10 +85,18 @@ impl Ends for Tasks {
     }
 
     async fn restart_receiver(&mut self) -> Result<()> {
-        let before = self.sender.board.status().sessions;
+        let before = self.sessions().await;
         self.receiver.drain().await?;
         self.receiver = start_receiver(&self.files, &self.target).await?;
         self.until_in_session(before).await
+    }
+
+    async fn sessions(&self) -> u64 {
+        self.sender.board.status().sessions
+    }
+
+    async fn round_trip(&self) -> Option<Duration> {
+        self.sender.board.status().rtt_seconds.map(Duration::from_secs_f64)
     }
 
     async fn trouble(&self) -> Vec<String> {
@@ -152,6 +162,8 @@ fn start_sender(files: &Files, source: &Arc<Embedded>, wire: &Wire) -> Result<Ru
     let parts = sender::run::Parts {
         source: KafkaSource::start(&properties, &config.link, memory)?,
         catalog: Arc::new(EmbeddedCatalog::over(source)?),
+        sockets: Arc::new(SystemSockets),
+        states: Arc::new(KafkaStateLog::new(&properties, &config.link)),
     };
     let board = Arc::new(SenderBoard::default());
     wire.add(&board);

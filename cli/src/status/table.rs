@@ -1,8 +1,10 @@
 //! A status for people: first whether it keeps up, then its state, what is wrong, and each lane.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use receiver::status::LinkStatus;
+use sender::progress::Halted;
 use sender::status::State;
 
 use crate::shown::{bytes, grouped, lasting};
@@ -12,13 +14,23 @@ pub(super) fn sender(address: &str, status: &sender::status::Status) -> String {
     let (link, instance, version) = (named(&status.link), named(&status.instance), &status.version);
     let mut page = Page::headed(format!("sender of {link} at {address}, instance {instance}, causeway {version}"));
     page.line("keeping up", &keeping_up(status));
+    page.line("limited by", status.limited_by.sentence());
     page.line("state", &sender_state(status));
     page.list("wrong", wrong(status));
+    page.list("do", remedies(status));
     page.line("sent", &sent(status));
     if let (Some(used), Some(all)) = (status.credit_used_bytes, status.credit_bytes) {
         page.line("credit", &format!("{} of {} in use", bytes(used), bytes(all)));
     }
     page.line("partitions", &format!("{} being read, {} halted", status.partitions, status.halted.len()));
+    match status.not_carried.len() {
+        0 => {}
+        count => {
+            let topics = if count == 1 { "topic" } else { "topics" };
+            let words = "that links brought here; `source.forward` names those that are to go on";
+            page.line("left out", &format!("{count} {topics} {words}"));
+        }
+    }
     page.line("lanes", &format!("{} of {} open", status.lanes_open, status.lanes));
     let rows = status.by_lane.iter().map(|lane| {
         let (records, in_flight) = (grouped(lane.records), bytes(lane.in_flight_bytes));
@@ -59,7 +71,12 @@ fn served(page: &mut Page, link: &LinkStatus) {
     let counts = &link.counts;
     let (records, transactions) = (grouped(counts.records), grouped(counts.transactions));
     page.line("committed", &format!("{records} records, {} in {transactions} transactions", bytes(counts.bytes)));
-    page.line("recovered", &format!("{} times; {} partitions were halted", counts.recoveries, counts.halts));
+    page.line("recovered", &format!("{} times", counts.recoveries));
+    let (halted, orphaned) = (link.halted_partitions, link.orphaned_positions);
+    page.line(
+        "halted",
+        &format!("{halted} partitions; the sender's status says why; {orphaned} positions are orphaned"),
+    );
     page.line("holding", &format!("{} of {} credit", bytes(link.held_bytes), bytes(link.credit_bytes)));
     page.line("lanes", &format!("{} of {} open", link.lanes_open, link.lanes));
     let rows = link
@@ -94,12 +111,30 @@ fn sender_state(status: &sender::status::Status) -> String {
 }
 
 fn wrong(status: &sender::status::Status) -> Vec<String> {
-    let halts = status
-        .halted
-        .iter()
-        .map(|halt| format!("{}-{} halted, {}: {}", halt.topic, halt.partition, halt.reason, halt.detail));
+    // By reason: a hundred partitions of one trouble are one line.
+    let mut reasons: BTreeMap<&str, (usize, &Halted)> = BTreeMap::new();
+    for halt in &status.halted {
+        reasons.entry(&halt.reason).or_insert((0, halt)).0 += 1;
+    }
+    let halts = reasons.into_iter().map(|(reason, (count, first))| {
+        let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+        format!("{}/{}{more} halted, {reason}: {}", first.topic, first.partition, first.detail)
+    });
     let closed = status.lanes_closed.iter().map(|lane| format!("a lane was closed, {}: {}", lane.reason, lane.detail));
-    status.trouble.iter().cloned().chain(closed).chain(halts).collect()
+    let held = status.source_transactions_open.iter().map(sender::undecided::OpenTransaction::sentence);
+    status.trouble.iter().cloned().chain(closed).chain(halts).chain(held).collect()
+}
+
+/// What to do about what is wrong: where the operators' page says it, or that nothing is to be done.
+fn remedies(status: &sender::status::Status) -> Vec<String> {
+    let mut reasons: Vec<_> = status.halted.iter().map(|halt| halt.reason.as_str()).collect();
+    reasons.sort_unstable();
+    reasons.dedup();
+    let halted = (!reasons.is_empty())
+        .then(|| format!("look up {} under \"A partition is halted\" in docs/operations.md", reasons.join(", ")));
+    let closed = status.lanes_closed.iter().any(|lane| lane.reason == "superseded");
+    let contested = closed.then(|| "run one receiver per link: stop one of the two".to_owned());
+    halted.into_iter().chain(contested).collect()
 }
 
 fn sent(status: &sender::status::Status) -> String {
@@ -175,7 +210,12 @@ mod tests {
             "role": "sender", "version": "0.1.0", "link": "fra-to-sin", "instance": "fra-1", "state": "active",
             "receiver": "10.0.0.2:7443", "session_seconds": 11_000.5, "sessions": 2, "rtt_seconds": 0.102,
             "lag_records": 1_234_567, "lanes": 2, "lanes_open": 1, "partitions": 25,
-            "halted": [{ "topic": "orders", "partition": 3, "reason": "target-not-empty", "detail": "log end 7" }],
+            "limited_by": "lanes",
+            "halted": [
+                { "topic": "orders", "partition": 3, "reason": "target-not-empty", "detail": "log end 7" },
+                { "topic": "orders", "partition": 4, "reason": "target-not-empty", "detail": "log end 9" },
+            ],
+            "not_carried": [{ "topic": "b.a", "reason": "brought", "by": "back", "clusters": [] }],
             "by_lane": [{ "lane": 0, "epoch": 12, "partitions": 25, "records": 9000 }, { "lane": 1 }],
         });
         let page = sender("127.0.0.1:7401", &serde_json::from_value(status).unwrap());
@@ -183,7 +223,10 @@ mod tests {
             "sender of fra-to-sin at 127.0.0.1:7401, instance fra-1, causeway 0.1.0\n",
             "  keeping up  1,234,567 records behind\n",
             "  state       active: sending to 10.0.0.2:7443 for 3 h 3 min, round trip 102 ms, session 2\n",
-            "  wrong       orders-3 halted, target-not-empty: log end 7\n",
+            "  limited by  lanes are closed: look at the target and at the receiver's log\n",
+            "  wrong       orders/3 and 1 more halted, target-not-empty: log end 7\n",
+            "  do          look up target-not-empty under \"A partition is halted\" in docs/operations.md\n",
+            "  left out    1 topic that links brought here; `source.forward` names those that are to go on\n",
             "  lanes       1 of 2 open\n",
             "     0      12          25         9,000        0 B\n",
             "     1  closed           0             0        0 B\n",

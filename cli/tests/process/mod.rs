@@ -109,8 +109,26 @@ impl Running {
     }
 
     pub(crate) fn terminate(&self) {
-        let sent = Command::new("kill").args(["-s", "TERM", &self.0.id().to_string()]).status().unwrap();
+        self.signal("TERM");
+    }
+
+    pub(crate) fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.0.id().to_string()]).status().unwrap();
         assert!(sent.success());
+    }
+
+    /// Waits until a metric without labels has this value.
+    pub(crate) fn wait_for_metric(&self, admin: SocketAddr, name: &str, value: &str) {
+        let until = Instant::now() + Duration::from_secs(10);
+        let line = format!("{name} {value}");
+        while !get(admin, "/metrics").unwrap().1.lines().any(|found| found == line) {
+            assert!(Instant::now() < until, "no {line}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// How it ended, how long that took from now, and what it said.
@@ -138,7 +156,17 @@ impl Drop for Running {
 
 /// Asks an admin port: HTTP status and body.
 pub(crate) fn get(admin: SocketAddr, path: &str) -> Result<(u16, String), ureq::Error> {
-    let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(5)));
-    let mut answer = ureq::Agent::from(config.build()).get(format!("http://{admin}{path}")).call()?;
+    let mut answer = agent().get(format!("http://{admin}{path}")).call()?;
     Ok((answer.status().as_u16(), answer.body_mut().read_to_string()?))
+}
+
+/// Tells an admin port to do something: HTTP status and body.
+pub(crate) fn post(admin: SocketAddr, path: &str) -> Result<(u16, String), ureq::Error> {
+    let mut answer = agent().post(format!("http://{admin}{path}")).send_empty()?;
+    Ok((answer.status().as_u16(), answer.body_mut().read_to_string()?))
+}
+
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(5)));
+    config.build().into()
 }

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
@@ -10,7 +11,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::field::{Absent, Field, Section, Shape};
 use super::problem::{Place, Problems};
+use super::settings::Settings;
 use super::value::{Rejection, Setting, nearest, text};
+use crate::private_file;
 
 /// Proof that a problem was put on the list; made by the readers alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +99,11 @@ impl<'t> Document<'t> {
             Ok(config) if problems.is_empty() => Ok(config),
             _ => Err(problems),
         }
+    }
+
+    /// Every setting as it holds, for telling later what another file changes.
+    pub fn settings(&self) -> Settings {
+        Settings::of(&self.root, self.sections)
     }
 
     pub(crate) fn report(&self, offset: usize, message: String) -> Reported {
@@ -212,15 +220,24 @@ impl<'d> Table<'d> {
 
     /// The path of a file that must be readable when the document may look at files.
     pub fn read_file(&self, name: &str) -> Result<PathBuf, Reported> {
+        self.checked_file(name, |path| std::fs::File::open(path).map(drop))
+    }
+
+    /// As [`Self::read_file`], of a file that nobody but its owner may read.
+    pub fn read_private_file(&self, name: &str) -> Result<PathBuf, Reported> {
+        self.checked_file(name, private_file::check)
+    }
+
+    fn checked_file(&self, name: &str, check: impl FnOnce(&Path) -> io::Result<()>) -> Result<PathBuf, Reported> {
         let path: String = self.read(name)?;
         let Some(base) = &self.document.files else {
             return Ok(PathBuf::from(path));
         };
         let path = base.join(path);
-        match std::fs::File::open(&path) {
-            Ok(_) => Ok(path),
+        match check(&path) {
+            Ok(()) => Ok(path),
             Err(error) => {
-                let message = format!("`{}`: {} cannot be read: {error}", self.section.dotted(name), path.display());
+                let message = format!("`{}`: {} cannot be used: {error}", self.section.dotted(name), path.display());
                 Err(self.refuse(name, message))
             }
         }

@@ -2,7 +2,7 @@
 
 use toml::de::{DeTable, DeValue};
 
-use super::field::{Absent, Section, Shape};
+use super::field::{Absent, Field, Section, Shape};
 
 /// One setting as it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,19 +50,23 @@ pub fn top_keys(text: &str) -> Vec<String> {
 
 fn settings<'a>(section: &'a Section, table: Option<&'a DeTable<'_>>) -> impl Iterator<Item = Effective> + 'a {
     section.fields.iter().map(move |field| {
-        let written = table.and_then(|table| table.get(field.name));
-        let value = match (written, field.absent) {
-            (Some(value), _) => toml(value.get_ref()),
-            (None, Absent::Default(default)) => default.to_owned(),
-            (None, Absent::Otherwise(words)) => format!("({words})"),
-            (None, Absent::Required) => "(missing)".to_owned(),
-        };
+        let written = table.is_some_and(|table| table.contains_key(field.name));
         let head = if section.path.is_empty() { String::new() } else { section.title() };
-        Effective { section: head, key: field.name, value, written: written.is_some() }
+        Effective { section: head, key: field.name, value: value_of(field, table), written }
     })
 }
 
-fn toml(value: &DeValue<'_>) -> String {
+/// What `field` is where `table` is its section.
+pub(super) fn value_of(field: &Field, table: Option<&DeTable<'_>>) -> String {
+    match (table.and_then(|table| table.get(field.name)), field.absent) {
+        (Some(value), _) => toml(value.get_ref()),
+        (None, Absent::Default(default)) => default.to_owned(),
+        (None, Absent::Otherwise(words)) => format!("({words})"),
+        (None, Absent::Required) => "(missing)".to_owned(),
+    }
+}
+
+pub(super) fn toml(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("{:?}", &**text),
         DeValue::Integer(number) => number.to_string(),
@@ -80,7 +84,6 @@ fn toml(value: &DeValue<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Field;
 
     const SECTIONS: &[Section] = &[
         Section { path: "", shape: Shape::Table, doc: "", fields: &[field("link", Absent::Required)] },
@@ -98,7 +101,7 @@ mod tests {
     ];
 
     const fn field(name: &'static str, absent: Absent) -> Field {
-        Field { name, kind: "", absent, bounds: None, doc: "" }
+        Field { name, kind: "", absent, bounds: None, live: false, doc: "" }
     }
 
     #[test]

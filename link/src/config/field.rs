@@ -12,6 +12,8 @@ pub struct Field {
     pub absent: Absent,
     /// Smallest and largest value, both allowed, as TOML; for quantities and numbers.
     pub bounds: Option<(&'static str, &'static str)>,
+    /// Whether a running process takes a new value when it reads its configuration again.
+    pub live: bool,
     /// What it is, and what grows when it is raised.
     pub doc: &'static str,
 }

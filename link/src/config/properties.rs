@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::document::{Reported, Table};
+use crate::private_file;
 
 /// Properties in the order of their names; values not yet resolved.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,9 +39,6 @@ pub struct SecretError {
     source: io::Error,
 }
 
-/// A secret's largest size; what is larger is another file, named by mistake.
-const SECRET_BYTES_MAX: u64 = 64 * 1024;
-
 /// Properties whose value is a secret.
 const SECRETS: &[&str] = &[
     "sasl.oauthbearer.client.secret",
@@ -54,21 +52,7 @@ const SECRETS: &[&str] = &[
 impl Secret {
     /// The file's text without its last line end.
     pub fn read(&self) -> Result<String, SecretError> {
-        self.read_file().map_err(|source| SecretError { file: self.file.clone(), source })
-    }
-
-    fn read_file(&self) -> io::Result<String> {
-        let size = std::fs::metadata(&self.file)?.len();
-        if size > SECRET_BYTES_MAX {
-            return Err(io::Error::other(format!("{size} B, above the limit of {SECRET_BYTES_MAX} B")));
-        }
-        let text = std::fs::read_to_string(&self.file)?;
-        let text = text.strip_suffix('\n').unwrap_or(&text);
-        let text = text.strip_suffix('\r').unwrap_or(text);
-        if text.is_empty() {
-            return Err(io::Error::other("the file is empty"));
-        }
-        Ok(text.to_owned())
+        private_file::read(&self.file).map_err(|source| SecretError { file: self.file.clone(), source })
     }
 }
 

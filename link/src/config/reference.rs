@@ -34,7 +34,8 @@ fn entry(field: &Field) -> String {
     };
     let bounds = field.bounds.map_or_else(String::new, |(min, max)| format!(" From `{min}` to `{max}`."));
     let doc = wrapped(field.doc, "  ");
-    format!("- **`{}`**: {}. {absent}{bounds}\n  {doc}\n", field.name, field.kind)
+    let live = if field.live { " *Live.*" } else { "" };
+    format!("- **`{}`**: {}. {absent}{bounds}{live}\n  {doc}\n", field.name, field.kind)
 }
 
 /// `text` in lines of at most 110 characters, all but the first indented.

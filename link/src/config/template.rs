@@ -11,14 +11,22 @@ pub fn template(example: &str, sections: &[Section]) -> String {
     let mut page = String::new();
     for section in sections {
         // Writing into a String cannot fail.
+        let written = settings.iter().any(|setting| setting.section == section.title() && setting.written);
         let _ = match (section.path, section.shape) {
             ("", _) => Ok(()),
+            // One that is not there is not the same as one that is empty.
+            (_, Shape::Repeated) if !written => writeln!(page, "{}# {}", commented(section.doc), section.title()),
             (_, Shape::Properties) => writeln!(page, "{}# {}", commented(section.doc), section.title()),
             _ => writeln!(page, "{}{}", commented(section.doc), section.title()),
         };
         let head = if section.path.is_empty() { String::new() } else { section.title() };
         for field in section.fields {
-            let Some(setting) = settings.iter().find(|s| s.section == head && s.key == field.name) else { continue };
+            let Some(setting) = settings.iter().find(|s| s.section == head && s.key == field.name) else {
+                if section.shape == Shape::Repeated {
+                    let _ = write!(page, "\n{}# {}: {}\n", commented(field.doc), field.name, field.kind);
+                }
+                continue;
+            };
             let _ = write!(page, "\n{}{}", commented(field.doc), line(setting));
         }
         page.push('\n');

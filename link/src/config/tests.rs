@@ -16,6 +16,7 @@ const LINGER: Field = Field {
     kind: "a duration, such as `5 ms`",
     absent: Absent::Default(r#""5 ms""#),
     bounds: Some((r#""0 s""#, r#""1 s""#)),
+    live: false,
     doc: "How long a record may wait for company.",
 };
 
@@ -24,7 +25,14 @@ const SECTIONS: &[Section] = &[
         path: "",
         shape: Shape::Table,
         doc: "Who this is.",
-        fields: &[Field { name: "link", kind: "a name", absent: Absent::Required, bounds: None, doc: "The link." }],
+        fields: &[Field {
+            name: "link",
+            kind: "a name",
+            absent: Absent::Required,
+            bounds: None,
+            live: false,
+            doc: "The link.",
+        }],
     },
     Section {
         path: "wan",
@@ -37,6 +45,7 @@ const SECTIONS: &[Section] = &[
                 kind: "addresses, such as `link.example:7443`",
                 absent: Absent::Required,
                 bounds: None,
+                live: false,
                 doc: "Where to dial.",
             },
             Field {
@@ -44,6 +53,7 @@ const SECTIONS: &[Section] = &[
                 kind: "a size, such as `256 MiB`",
                 absent: Absent::Otherwise("half of it"),
                 bounds: Some((r#""64 MiB""#, r#""1 GiB""#)),
+                live: false,
                 doc: "Bytes held.",
             },
             Field {
@@ -51,6 +61,7 @@ const SECTIONS: &[Section] = &[
                 kind: "a count",
                 absent: Absent::Default("8"),
                 bounds: Some(("1", "64")),
+                live: false,
                 doc: "How many.",
             },
             Field {
@@ -58,6 +69,7 @@ const SECTIONS: &[Section] = &[
                 kind: "a colour",
                 absent: Absent::Default(r#""green""#),
                 bounds: None,
+                live: false,
                 doc: "For the eye.",
             },
         ],
@@ -67,7 +79,14 @@ const SECTIONS: &[Section] = &[
         path: "peers",
         shape: Shape::Repeated,
         doc: "Who else.",
-        fields: &[Field { name: "name", kind: "a name", absent: Absent::Required, bounds: None, doc: "Theirs." }],
+        fields: &[Field {
+            name: "name",
+            kind: "a name",
+            absent: Absent::Required,
+            bounds: None,
+            live: false,
+            doc: "Theirs.",
+        }],
     },
 ];
 
@@ -256,7 +275,16 @@ fn a_secret_is_read_from_a_file_beside_the_config_and_never_shown() {
         problems.contains("link.toml:5:17: `sasl.password` in [wan.client] cannot be read: secret in "),
         "{problems}"
     );
-    std::fs::write(dir.path().join("password"), "hunter2\n").unwrap();
+    let secret = dir.path().join("password");
+    std::fs::write(&secret, "hunter2\n").unwrap();
+    #[cfg(unix)]
+    {
+        let chmod = |mode| std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(mode));
+        chmod(0o644).unwrap();
+        let problems = load_in(dir.path(), &text).unwrap_err().to_string();
+        assert!(problems.contains("others may read or change it (its mode is 644); run `chmod 600 "), "{problems}");
+        chmod(0o600).unwrap();
+    }
     let config = load_in(dir.path(), &text).unwrap();
     assert_eq!(config.client.resolve().unwrap(), [("sasl.password".to_owned(), "hunter2".to_owned())].into());
     assert!(!format!("{config:?}").contains("hunter2"));

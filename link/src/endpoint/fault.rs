@@ -144,6 +144,10 @@ fn verdict(reason: &str) -> String {
     match reason.strip_prefix("invalid peer certificate: ").unwrap_or(reason) {
         // The latter where two authorities bear the same name.
         "UnknownIssuer" | "BadSignature" => "it is not from an authority in this side's `ca`".to_owned(),
+        words if words.starts_with("certificate expired") => "it has expired, or a clock is wrong".to_owned(),
+        words if words.starts_with("certificate not valid yet") => {
+            "it is not valid yet, or a clock is wrong".to_owned()
+        }
         other => other.to_owned(),
     }
 }

@@ -1,6 +1,8 @@
 //! Real QUIC on loopback: who gets a channel, who does not, and what each is told.
 
+use std::net::UdpSocket;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use quinn::ConnectionError;
 use quinn::crypto::rustls::QuicServerConfig;
@@ -8,7 +10,7 @@ use rustls::pki_types::UnixTime;
 
 use super::*;
 use crate::pki;
-use crate::tls::{End, PeerIdentity, TlsFiles};
+use crate::tls::{End, PeerIdentity, TlsFiles, now};
 
 const SETTINGS: EndpointSettings = EndpointSettings { rate: None, memory: Size::from_bytes(64 << 20), uni_streams: 16 };
 
@@ -16,10 +18,21 @@ struct Authority(tempfile::TempDir);
 
 impl Authority {
     fn new() -> Self {
+        Self::as_of(SystemTime::now())
+    }
+
+    fn as_of(now: SystemTime) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (sender, receiver) = (["sender.example".to_owned()], ["localhost".to_owned(), "127.0.0.1".to_owned()]);
-        pki::init(dir.path(), &pki::Request { link: "test", sender: &sender, receiver: &receiver }).unwrap();
+        let request = pki::Request { link: "test", sender: &sender, receiver: &receiver };
+        pki::init_as_of(dir.path(), &request, now).unwrap();
         Self(dir)
+    }
+
+    /// Made so long ago that its certificates have expired, and when they had not.
+    fn expired() -> (Self, UnixTime) {
+        let made = SystemTime::now() - Duration::from_secs(u64::from(pki::LEAF_DAYS + 1) * 86_400);
+        (Self::as_of(made), UnixTime::since_unix_epoch(made.duration_since(UNIX_EPOCH).unwrap()))
     }
 
     fn files(&self, side: &str) -> TlsFiles {
@@ -103,6 +116,42 @@ async fn a_sender_of_another_authority_is_refused_and_told_why() {
     assert!(matches!(fault, ChannelFault::RefusedThere { .. }), "{fault:?}");
     assert!(fault.to_string().contains("refuses this side's certificate: it is "), "{fault}");
     assert!(!fault.may_pass());
+}
+
+#[tokio::test]
+async fn a_sender_whose_certificate_has_expired_is_refused_and_told_why() {
+    let (authority, valid) = Authority::expired();
+    let fresh = Authority::new();
+    let credentials =
+        Credentials::load(&trusting(fresh.files("receiver"), &authority.files("sender").ca), End::Server, now());
+    let listening = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &credentials.unwrap(), &SETTINGS).unwrap();
+    let addresses = at(&listening);
+    let files = trusting(authority.files("sender"), &fresh.files("sender").ca);
+    let dialer = Dialer::new(&Credentials::load(&files, End::Client, valid).unwrap(), SETTINGS).unwrap();
+    let (dialled, accepted) = tokio::join!(dialer.dial(&addresses, None), accept(listening));
+    let refused = ChannelFault::of(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), &accepted.unwrap_err());
+    let sentence = "the certificate of 127.0.0.1:1 is refused here: it has expired, or a clock is wrong";
+    assert_eq!(refused.to_string(), sentence);
+    let dialled = dialled.unwrap();
+    let fault = ChannelFault::of(dialled.connection.remote_address(), &dialled.connection.closed().await);
+    assert!(
+        fault.to_string().ends_with("refuses this side's certificate: it has expired, or a clock is wrong"),
+        "{fault}"
+    );
+}
+
+#[tokio::test]
+async fn a_receiver_whose_certificate_has_expired_is_refused_here() {
+    let (authority, valid) = Authority::expired();
+    let fresh = Authority::new();
+    let credentials = Credentials::load(&authority.files("receiver"), End::Server, valid).unwrap();
+    let listening = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &credentials, &SETTINGS).unwrap();
+    let addresses = at(&listening);
+    let dialer = dialer(&trusting(fresh.files("sender"), &authority.files("sender").ca));
+    let (dialled, accepted) = tokio::join!(dialer.dial(&addresses, None), accept(listening));
+    accepted.unwrap_err();
+    let error = dialled.unwrap_err();
+    assert!(error.to_string().ends_with("refused here: it has expired, or a clock is wrong"), "{error}");
 }
 
 #[tokio::test]

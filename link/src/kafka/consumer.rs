@@ -129,6 +129,9 @@ pub enum Fault {
         /// The client's words.
         detail: String,
     },
+    /// The log lost records that it had: leader epochs tell (KIP-320).
+    #[error("log was truncated: {0}")]
+    Truncated(String),
     /// A batch failed its checksum, or it or a record's headers could not be decoded.
     #[error("corrupt batch: {0}")]
     Corrupt(String),

@@ -35,6 +35,19 @@ pub enum KafkaFault {
     Misused,
 }
 
+/// What is refused for good where a record does not go through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Refusal {
+    /// It may be the record, or a passing failure of the broker, which does not say.
+    Doubted,
+    /// The record: its size, timestamp or contents.
+    Record,
+    /// Its topic: we may not write it.
+    Unauthorized,
+    /// Its topic or partition: it is not there.
+    Gone,
+}
+
 impl KafkaError {
     /// An error with the fault that `code` stands for.
     pub(crate) fn coded(doing: impl Into<String>, code: i32, reason: impl Into<String>) -> Self {
@@ -59,19 +72,18 @@ pub(crate) fn known(code: i32) -> Option<Code> {
     Code::try_from(code).ok()
 }
 
-/// Whether a delivery report with this code condemns the record rather than the moment.
-pub(crate) fn condemns_record(code: i32) -> bool {
-    matches!(fault_of(code), KafkaFault::RecordRejected)
-        || matches!(
-            known(code),
-            // A topic that is gone from the target: the client has waited for it before it says so.
-            Some(
-                Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
-                    | Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
-                    | Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
-                    | Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
-            )
-        )
+/// What a delivery report with this code condemns for good; `None` if it is the moment.
+pub(crate) fn refusal(code: i32) -> Option<Refusal> {
+    match known(code)? {
+        Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED => Some(Refusal::Unauthorized),
+        // The client has waited for the topic before it says so.
+        Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+        | Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
+        | Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => Some(Refusal::Gone),
+        // A broker stumbled over what it was given: a negative timestamp that it has to write anew, for one.
+        Code::RD_KAFKA_RESP_ERR_UNKNOWN => Some(Refusal::Doubted),
+        _ => (fault_of(code) == KafkaFault::RecordRejected).then_some(Refusal::Record),
+    }
 }
 
 fn fault_of(code: i32) -> KafkaFault {
@@ -129,9 +141,12 @@ mod tests {
 
     #[test]
     fn only_verdicts_on_the_record_condemn_it() {
-        assert!(condemns_record(Code::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP as i32));
-        assert!(condemns_record(Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED as i32));
-        assert!(!condemns_record(Code::RD_KAFKA_RESP_ERR__TRANSPORT as i32));
-        assert!(!condemns_record(Code::RD_KAFKA_RESP_ERR__PURGE_QUEUE as i32));
+        assert_eq!(refusal(Code::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP as i32), Some(Refusal::Record));
+        assert_eq!(refusal(Code::RD_KAFKA_RESP_ERR_UNKNOWN as i32), Some(Refusal::Doubted));
+        assert_eq!(refusal(Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED as i32), Some(Refusal::Unauthorized));
+        // The batch's other records are not to blame: the broker has named the one that is.
+        assert_eq!(refusal(Code::RD_KAFKA_RESP_ERR__INVALID_DIFFERENT_RECORD as i32), None);
+        assert_eq!(refusal(Code::RD_KAFKA_RESP_ERR__TRANSPORT as i32), None);
+        assert_eq!(refusal(Code::RD_KAFKA_RESP_ERR__PURGE_QUEUE as i32), None);
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use wire::ids::{Position, Slot};
 
 use crate::bell::Bell;
-use crate::catalog::{Catalog, Isolation, TopicPartition};
+use crate::catalog::{Bounds, Catalog, Isolation, TopicPartition};
 
 use super::admin::KafkaCatalog;
 use super::consumer::{Consumer, ConsumerConfig, ConsumerMemory, Fault, LaneEvent, LaneQueue, Start};
@@ -72,10 +72,18 @@ impl LogReader {
     pub fn read(&self, topic: &str, partition: i32, extent: Isolation) -> Result<Vec<Entry>, LogError> {
         let asked = TopicPartition { topic: topic.to_owned(), partition };
         let bounds = self.catalog.bounds(&[asked], extent)?;
+        bounds.first().map_or_else(|| Ok(Vec::new()), |&bounds| self.read_within(topic, partition, bounds))
+    }
+
+    /// All committed records of a partition, in order, from `bounds.start` at least up to `bounds.end`.
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    pub fn read_within(&self, topic: &str, partition: i32, bounds: Bounds) -> Result<Vec<Entry>, LogError> {
         let mut entries = Vec::new();
-        let Some(bounds) = bounds.first().filter(|bounds| bounds.start < bounds.end) else {
+        if bounds.start >= bounds.end {
             return Ok(entries);
-        };
+        }
         let bell = Bell::default();
         let mut lane = self.consumer.lane(bell.clone());
         let topic: Arc<str> = topic.into();

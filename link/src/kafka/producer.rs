@@ -18,7 +18,7 @@ use wire::frame::RecordRef;
 use wire::ids::Offset;
 
 use super::client::{CallError, Client, Kind, Queue, Topic, check, fatal, millis};
-use super::error::{KafkaError, condemns_record};
+use super::error::{KafkaError, Refusal, refusal};
 use super::properties::{Properties, Setting};
 use reports::Reports;
 
@@ -49,25 +49,35 @@ pub enum ProduceError {
     /// The call failed; the transaction's outcome may be unknown.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
-    /// A record is refused for good, or its partition is not there. Brokers name a batch, not always the record.
-    #[error("{topic}-{partition} refuses a record: {reason}")]
-    Rejected {
-        /// Topic it was for.
-        topic: Arc<str>,
-        /// Partition it was for.
-        partition: i32,
-        /// The broker's or the client's words.
-        reason: String,
-    },
+    /// A record is refused for good, or its partition is not there.
+    #[error("{}-{} refuses a record: {}", .0.topic, .0.partition, .0.reason)]
+    Rejected(Rejection),
 }
 
-/// The highest offset appended to a partition.
+/// What a target says of records that it does not take. Brokers name a batch, not always the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Topic they were for.
+    pub topic: Arc<str>,
+    /// Partition they were for.
+    pub partition: i32,
+    /// What is refused.
+    pub refusal: Refusal,
+    /// The source offsets, first and last, among which the refused record is. The same: it is that one.
+    pub offsets: (Offset, Offset),
+    /// The broker's or the client's words.
+    pub reason: String,
+}
+
+/// What was appended to a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appended {
     /// Topic name.
     pub topic: Arc<str>,
     /// Partition number.
     pub partition: i32,
+    /// The first record's offset; −1 where the broker does not say.
+    pub first: Offset,
     /// The last record's offset.
     pub last: Offset,
 }
@@ -165,8 +175,15 @@ impl Producer {
                 // Created or grown a moment ago, and the client has not heard of it.
                 refreshed = true;
                 self.refresh(topic)?;
-            } else if condemns_record(error.code) {
-                return Err(ProduceError::Rejected { topic: topic.clone(), partition, reason: error.reason });
+            } else if let Some(refusal) = refusal(error.code) {
+                let (topic, offsets) = (topic.clone(), (record.offset, record.offset));
+                return Err(ProduceError::Rejected(Rejection {
+                    topic,
+                    partition,
+                    refusal,
+                    offsets,
+                    reason: error.reason,
+                }));
             } else {
                 return Err(self.failed("produce", error).into());
             }
@@ -178,7 +195,8 @@ impl Producer {
         Ok(())
     }
 
-    /// Waits until every record of the transaction is reported, and says how far each partition got.
+    /// Waits until every record of the transaction so far is reported, and says how far each partition got
+    /// since it was last asked.
     ///
     /// # Errors
     /// The first bad report, a rejected record before all others; the producer is of no use then.
@@ -194,8 +212,8 @@ impl Producer {
         self.frames.clear();
         let topics = &self.topics;
         let name_of = |address| topics.iter().find(|(_, topic)| topic.address() == address).map(|(name, _)| name);
-        let appended = self.reports.take_ends().filter_map(|((address, partition), last)| {
-            name_of(address).map(|topic| Appended { topic: topic.clone(), partition, last })
+        let appended = self.reports.take_ends().filter_map(|((address, partition), (first, last))| {
+            name_of(address).map(|topic| Appended { topic: topic.clone(), partition, first, last })
         });
         Ok(appended.collect())
     }
@@ -238,10 +256,11 @@ impl Producer {
         let Some(bad) = self.reports.first_bad() else {
             return Ok(());
         };
-        if let (Some((address, partition)), true) = (bad.origin, condemns_record(bad.code)) {
+        if let (Some((address, partition)), Some(refusal)) = (bad.origin, refusal(bad.code)) {
             let topic = self.topics.iter().find(|(_, topic)| topic.address() == address);
             if let Some((topic, _)) = topic {
-                return Err(ProduceError::Rejected { topic: topic.clone(), partition, reason: bad.reason.clone() });
+                let (topic, offsets, reason) = (topic.clone(), bad.offsets, bad.reason.clone());
+                return Err(ProduceError::Rejected(Rejection { topic, partition, refusal, offsets, reason }));
             }
         }
         let error = CallError { code: bad.code, reason: bad.reason.clone(), retriable: false };

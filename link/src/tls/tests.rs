@@ -70,6 +70,18 @@ fn a_key_of_another_certificate_is_refused() {
     assert!(error.contains("receiver.key does not fit") && error.contains("sender.pem: "), "{error}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_key_that_others_may_read_is_refused_with_the_remedy() {
+    use std::os::unix::fs::PermissionsExt;
+    let made = Made::new();
+    let files = made.files("sender");
+    fs::set_permissions(&files.key, fs::Permissions::from_mode(0o644)).unwrap();
+    let error = refused(&files, UnixTime::now());
+    let remedy = format!("others may read or change it (its mode is 644); run `chmod 600 {}`", files.key.display());
+    assert!(error.ends_with(&remedy), "{error}");
+}
+
 #[test]
 fn a_certificate_out_of_its_time_is_refused_with_the_date() {
     let files = Made::new();

@@ -193,6 +193,6 @@ pub(crate) fn offsets(events: &[Seen]) -> Vec<i64> {
         .collect()
 }
 
-pub(crate) fn appended(topic: &str, partition: i32, last: i64) -> Appended {
-    Appended { topic: topic.into(), partition, last: Offset(last) }
+pub(crate) fn appended(topic: &str, partition: i32, first: i64, last: i64) -> Appended {
+    Appended { topic: topic.into(), partition, first: Offset(first), last: Offset(last) }
 }

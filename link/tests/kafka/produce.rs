@@ -3,8 +3,11 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use causeway_link::kafka::Refusal;
 use causeway_link::kafka::producer::ProduceError;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use wire::frame::RecordRef;
+use wire::ids::Offset;
 
 use crate::cluster::{Cluster, Data, Reader, Seen, SeenHeader, appended, offsets, send, start, try_send};
 
@@ -32,7 +35,7 @@ fn a_record_arrives_as_it_was_given() {
     for record in &records {
         send(&mut producer, "t", 0, record, &frame);
     }
-    assert_eq!(producer.drain().unwrap(), [appended("t", 0, 4)]);
+    assert_eq!(producer.drain().unwrap(), [appended("t", 0, 0, 4)]);
     producer.commit().unwrap();
 
     let consumer = cluster.consumer();
@@ -91,8 +94,9 @@ fn many_records_of_many_frames_and_partitions_are_all_reported_and_read() {
         }
         let mut ends = producer.drain().unwrap();
         ends.sort_by_key(|end| end.partition);
-        let last = (transaction + 1) * 1_000 - 1;
-        assert_eq!(ends, [appended("t", 0, last), appended("t", 1, last), appended("t", 2, last)]);
+        let (first, last) = (transaction * 1_000, (transaction + 1) * 1_000 - 1);
+        let all = |partition| appended("t", partition, first, last);
+        assert_eq!(ends, [all(0), all(1), all(2)]);
         producer.commit().unwrap();
     }
     let consumer = cluster.consumer();
@@ -113,7 +117,8 @@ fn a_partition_that_does_not_exist_is_named() {
     send(&mut producer, "t", 0, &Data { value: Some(&frame), ..Data::default() }, &frame);
     producer.drain().unwrap();
     let error = try_send(&mut producer, "t", 7, &Data { value: Some(&frame), ..Data::default() }, &frame).unwrap_err();
-    assert!(matches!(&error, ProduceError::Rejected { topic, partition: 7, .. } if &**topic == "t"), "{error}");
+    let ProduceError::Rejected(rejection) = &error else { panic!("{error}") };
+    assert_eq!((&*rejection.topic, rejection.partition, rejection.refusal), ("t", 7, Refusal::Gone));
 }
 
 #[test]
@@ -125,9 +130,33 @@ fn a_record_the_broker_refuses_for_good_is_told_from_trouble_that_may_pass() {
     let frame = Bytes::from_static(b"a secret");
     send(&mut producer, "t", 0, &Data { value: Some(&frame), ..Data::default() }, &frame);
     match producer.drain() {
-        Err(ProduceError::Rejected { topic, partition: 0, reason }) => {
-            assert_eq!(&*topic, "t");
-            assert!(!reason.contains("secret"), "{reason}");
+        Err(ProduceError::Rejected(rejection)) => {
+            assert_eq!((&*rejection.topic, rejection.partition, rejection.refusal), ("t", 0, Refusal::Record));
+            assert!(!rejection.reason.contains("secret"), "{}", rejection.reason);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_batch_that_is_refused_is_named_by_the_source_offsets_of_its_records() {
+    let cluster = Cluster::with_topic("t", 1);
+    let mut producer = cluster.producer();
+    producer.begin().unwrap();
+    let frame = Bytes::from_static(b"v");
+    let topic: std::sync::Arc<str> = "t".into();
+    let mut send = |offset| {
+        let value = Some(&frame[..]);
+        let headers = wire::frame::Headers::EMPTY;
+        let record = RecordRef { offset: Offset(offset), timestamp: 5, key: None, value, headers };
+        producer.produce(&topic, 0, &record, &frame).unwrap();
+        producer.drain()
+    };
+    send(40).unwrap();
+    cluster.mock.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    match send(i64::MAX - 1) {
+        Err(ProduceError::Rejected(rejection)) => {
+            assert_eq!(rejection.offsets, (Offset(i64::MAX - 1), Offset(i64::MAX - 1)));
         }
         other => panic!("{other:?}"),
     }
@@ -142,9 +171,9 @@ fn a_topic_that_does_not_exist_is_named_without_telling_payloads() {
     let data = Data { value: Some(&frame), ..Data::default() };
     let failed = try_send(&mut producer, "nowhere", 0, &data, &frame).and_then(|()| producer.drain());
     match failed {
-        Err(ProduceError::Rejected { topic, partition: 0, reason }) => {
-            assert_eq!(&*topic, "nowhere");
-            assert!(!reason.contains("secret"), "{reason}");
+        Err(ProduceError::Rejected(rejection)) => {
+            assert_eq!((&*rejection.topic, rejection.partition, rejection.refusal), ("nowhere", 0, Refusal::Gone));
+            assert!(!rejection.reason.contains("secret"), "{}", rejection.reason);
         }
         other => panic!("{other:?}"),
     }

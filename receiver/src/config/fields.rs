@@ -1,5 +1,6 @@
 //! What may be written in a receiver's config: the tables behind the loader and the reference.
 
+use link::admin::access::TOKEN;
 use link::admin::{self, Listen};
 use link::config::{Absent, Field, Section, Shape};
 use link::{logging, tls};
@@ -33,7 +34,7 @@ pub const SECTIONS: &[Section] = &[
         path: "admin",
         shape: Shape::Table,
         doc: admin::SECTION_DOC,
-        fields: &[Listen::field(r#""127.0.0.1:7402""#)],
+        fields: &[Listen::field(r#""127.0.0.1:7402""#), TOKEN],
     },
     logging::SECTION,
     Section {
@@ -52,6 +53,7 @@ const TOP: &[Field] = &[
         kind: "an IP address and a port, such as `0.0.0.0:7443`",
         absent: Absent::Default(r#""0.0.0.0:7443""#),
         bounds: None,
+        live: false,
         doc: "Where senders dial (UDP). `[::]:7443` listens on IPv4 too.",
     },
     Field {
@@ -59,6 +61,7 @@ const TOP: &[Field] = &[
         kind: "a name",
         absent: Absent::Otherwise("this machine's host name"),
         bounds: None,
+        live: false,
         doc: "What this process is called across restarts, in logs and in `status` of both sides.",
     },
     Field {
@@ -66,6 +69,7 @@ const TOP: &[Field] = &[
         kind: "a size, such as `512 MiB`",
         absent: Absent::Default(r#""512 MiB""#),
         bounds: Some((r#""64 MiB""#, r#""256 GiB""#)),
+        live: false,
         doc: "What frames may occupy that are not yet committed, over all links. More lets a fast link on a long path \
               have more under way.",
     },
@@ -77,6 +81,7 @@ const TARGET: &[Field] = &[
         kind: "a list of addresses, such as `kafka-1.sin.example:9092`",
         absent: Absent::Required,
         bounds: None,
+        live: false,
         doc: "Brokers of the target cluster to ask for the others.",
     },
     Field {
@@ -84,6 +89,7 @@ const TARGET: &[Field] = &[
         kind: "a count",
         absent: Absent::Otherwise("the target cluster's own default"),
         bounds: Some(("1", "32767")),
+        live: false,
         doc: "Of the topics that the receiver creates, its state topics included.",
     },
     Field {
@@ -91,6 +97,7 @@ const TARGET: &[Field] = &[
         kind: "a count",
         absent: Absent::Default("40"),
         bounds: Some(("1", "1000")),
+        live: false,
         doc: "How many transactions all lanes of this receiver together commit in the long run. More makes a trickle \
               of records arrive sooner, and costs the target's brokers CPU.",
     },
@@ -99,6 +106,7 @@ const TARGET: &[Field] = &[
         kind: "a count",
         absent: Absent::Default("16"),
         bounds: Some(("1", "1000")),
+        live: false,
         doc: "How many transactions may follow each other without waiting after a quiet time.",
     },
     Field {
@@ -106,6 +114,7 @@ const TARGET: &[Field] = &[
         kind: "a duration, such as `30 s`",
         absent: Absent::Default(r#""30 s""#),
         bounds: Some((r#""5 s""#, r#""15 min""#)),
+        live: false,
         doc: "After this the target aborts a transaction whose receiver is gone. More tolerates a slower target, and \
               lets a dead receiver hold up `read_committed` readers for longer.",
     },
@@ -117,6 +126,7 @@ const LINKS: &[Field] = &[
         kind: "a name of `a-z 0-9 . _ -`, at most 64 characters",
         absent: Absent::Required,
         bounds: None,
+        live: false,
         doc: "The link's name, the same on both sides.",
     },
     Field {
@@ -124,6 +134,7 @@ const LINKS: &[Field] = &[
         kind: "a list of DNS names or IP addresses",
         absent: Absent::Required,
         bounds: None,
+        live: true,
         doc: "Who may send on this link: the sender's certificate must bear one of these names.",
     },
     Field {
@@ -131,6 +142,7 @@ const LINKS: &[Field] = &[
         kind: "a list of topic names and patterns, such as `orders` or `payments.*`",
         absent: Absent::Default(r#"[".*"]"#),
         bounds: None,
+        live: true,
         doc: "Source topics that this link may write, whatever its sender asks for. Written as in a sender's \
               `source.topics`.",
     },
@@ -139,6 +151,7 @@ const LINKS: &[Field] = &[
         kind: "a name with `{topic}` in it, such as `fra.{topic}`",
         absent: Absent::Default(r#""{topic}""#),
         bounds: None,
+        live: false,
         doc: "What a source topic is called in the target.",
     },
     Field {
@@ -146,6 +159,7 @@ const LINKS: &[Field] = &[
         kind: "`true` or `false`",
         absent: Absent::Default("true"),
         bounds: None,
+        live: false,
         doc: "Whether a topic that the receiver creates gets those settings of the source topic that make sense in \
               another cluster. Existing topics are never changed.",
     },

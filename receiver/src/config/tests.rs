@@ -24,7 +24,7 @@ fn the_example_is_enough_and_the_rest_takes_its_default() {
     assert_eq!((&*link.name, &*link.senders[0], link.copy_configs), ("fra-to-sin", "sender.fra.example", true));
     assert!(link.topics.matches("anything") && !link.topics.matches("__internal"));
     assert_eq!(link.rename.apply("orders"), "orders");
-    assert_eq!(config.admin.0.unwrap().port(), 7402);
+    assert_eq!(config.admin.listen.0.unwrap().port(), 7402);
 }
 
 #[test]
@@ -88,4 +88,30 @@ fn the_published_reference_is_printed_from_these_tables() {
     } else {
         assert!(page == printed, "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit docs/configuration.md");
     }
+}
+
+#[test]
+fn a_running_receiver_takes_links_certificates_and_log_level_and_names_the_rest() {
+    let mut running = read(EXAMPLE).unwrap();
+    let new = EXAMPLE
+        .replace("[\"sender.fra.example\"]", "[\"other.example\"]\nrename = \"new.{topic}\"")
+        .replace("pki/ca.pem", "pki/new.pem");
+    let links = "[[links]]\nname = \"b\"\nsenders = [\"c\"]\nrename = \"b.{topic}\"\n";
+    let changes = running.adopt(read(&format!("memory = \"1 GiB\"\n{new}[log]\nlevel = \"debug\"\n{links}")).unwrap());
+    let [first, second] = &running.links[..] else { panic!("two links") };
+    assert_eq!((&*first.senders[0], first.rename.apply("a")), ("other.example", "a".to_owned()));
+    assert_eq!((&*second.name, second.rename.apply("a")), ("b", "b.a".to_owned()));
+    assert!(running.tls.ca.ends_with("new.pem") && running.memory == Size::from_bytes(512 << 20));
+    let named: Vec<_> = changes.iter().map(|change| (change.setting.as_str(), change.live)).collect();
+    let expected = [
+        ("links.b", true),
+        ("links.fra-to-sin.rename", false),
+        ("links.fra-to-sin.senders", true),
+        ("log.level", true),
+        ("memory", false),
+        ("tls.ca", true),
+    ];
+    assert_eq!(named, expected);
+    running.adopt(read(EXAMPLE).unwrap());
+    assert_eq!(running.links.len(), 1, "a link can go as it came");
 }

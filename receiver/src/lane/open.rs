@@ -7,6 +7,7 @@ use wire::close::CloseCode;
 use wire::control::Control;
 use wire::ids::Epoch;
 
+use super::claims::Claims;
 use super::{Lane, Open};
 use crate::inbox::Inbox;
 use crate::knowledge::Knowledge;
@@ -74,10 +75,14 @@ impl<T: LaneTarget> Lane<T> {
             terms,
             knowledge,
             record,
+            not_offered: state.partitions.keys().cloned().collect(),
+            all_offered: false,
             partitions: state.partitions,
+            jumps: Arc::new(state.jumps),
             slots: HashMap::new(),
             joined: HashMap::new(),
             offers: VecDeque::new(),
+            claims: Claims::stored(state.origins),
             inbox: Inbox::default(),
             current: None,
             keep_alive: false,
@@ -88,7 +93,12 @@ impl<T: LaneTarget> Lane<T> {
     }
 
     fn read_checked(&mut self, terms: &Terms) -> Result<LaneState, OpenError> {
-        let entries = self.target.read_state()?;
+        let entries = self.target.read_state().map_err(|error| match error {
+            gone @ TargetError::StateGone(_) => {
+                OpenError::Refused { code: CloseCode::StateRefused, detail: gone.to_string() }
+            }
+            other => other.into(),
+        })?;
         let state = LaneState::fold(self.id, &terms.source_cluster, &entries)
             .map_err(|error| OpenError::Refused { code: CloseCode::StateRefused, detail: error.to_string() })?;
         if let Some(lane) = &state.lane {

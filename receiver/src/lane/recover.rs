@@ -5,6 +5,7 @@
 //! holds, leaving out what turned out to be committed. The sender notices late acks and nothing else.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use wire::ids::{Epoch, Position};
 
@@ -91,6 +92,7 @@ impl Open {
         if let Some(lane) = state.lane {
             self.record = lane;
         }
+        self.jumps = Arc::new(state.jumps);
         self.current = None;
         self.inbox.rewind();
         for slot in self.slots.values_mut() {

@@ -8,13 +8,20 @@ use bytes::Bytes;
 use wire::control::Control;
 use wire::error::{DecodeError, PeerMisbehaved};
 use wire::frame::{Frame, FrameHeader, RecordRef, Run, Step};
+use wire::halt::HaltReason;
 use wire::ids::{LaneId, Position, Slot};
 
+use super::claims::Claimed;
+use super::suspicion::Suspicion;
 use super::{Current, Destination, Lane, LaneError, Open, OpenSlot, Pending};
 use crate::join::{Answer, Offered};
 use crate::memory::Lease;
-use crate::state::{self, HaltRecord, LaneRecord, PartitionKey, PartitionRecord};
-use crate::target::{Delivered, LaneTarget, TargetError};
+use crate::state::{self, HaltRecord, JumpRecord, LaneRecord, PartitionKey, PartitionRecord};
+use crate::target::{Appended, Delivered, LaneTarget, TargetError};
+
+/// Records of one transaction that may be waited for one by one: a few milliseconds each, well within any
+/// transaction's time.
+const ALONE_MAX: u32 = 256;
 
 /// What one transaction brought.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,10 +42,24 @@ struct Draft {
     runs_dropped: u64,
     /// Partition records as they will be once this commits.
     changed: HashMap<PartitionKey, PartitionRecord>,
+    /// What topics' state says of their origins once this commits, and who waits for it.
+    claimed: Claimed,
     /// Offers whose initial position this transaction stores.
     opened: Vec<Offered>,
+    /// Halts lifted and positions moved by these offers.
+    jumps: Vec<JumpRecord>,
     /// Offers that are refused, once this transaction has proved that the lane is ours.
     refused: Vec<(Offered, HaltRecord)>,
+    /// Slots whose halt this transaction stores: the sender's wish, or what the target refuses.
+    halted: Vec<(Slot, HaltRecord)>,
+    /// Those of them that the sender wished.
+    wished: Vec<(Slot, HaltRecord)>,
+    /// Appended since reports were last waited for.
+    undrained: u64,
+    /// Records waited for by themselves.
+    alone: u32,
+    /// What reports said so far.
+    delivered: Delivered,
     /// Whether this transaction stores that every matching partition was offered.
     filter_complete: bool,
     /// Where the slots of completed frames stand.
@@ -56,14 +77,14 @@ impl<T: LaneTarget> Lane<T> {
     pub fn step(&mut self) -> Result<Committed, LaneError> {
         let mut draft = Draft::default();
         match self.run(&mut draft) {
-            Ok(delivered) => Ok(self.settle(draft, &delivered)),
+            Ok(()) => Ok(self.settle(draft)),
             Err(error) => {
                 self.target.discard();
                 self.size.handle_failure();
                 if let Some(open) = &mut self.open {
                     open.abandon(draft);
+                    open.suspect(&error);
                 }
-                self.halt_rejected(&error);
                 Err(error)
             }
         }
@@ -74,7 +95,8 @@ impl<T: LaneTarget> Lane<T> {
         self.size.handle_success(committed.bytes, took);
     }
 
-    fn run(&mut self, draft: &mut Draft) -> Result<Delivered, LaneError> {
+    fn run(&mut self, draft: &mut Draft) -> Result<(), LaneError> {
+        self.take_claims(draft)?;
         self.take_offers(draft)?;
         while self.ensure_current(draft)? && self.append_current(draft)? {}
         let keep_alive = self.open.as_ref().is_some_and(|open| open.keep_alive);
@@ -82,12 +104,29 @@ impl<T: LaneTarget> Lane<T> {
             self.ensure_begun(draft)?;
         }
         if !draft.begun {
-            return Ok(Delivered::default());
+            return Ok(());
         }
         self.write_state(draft)?;
+        self.drain(draft)?;
+        Ok(self.target.commit()?)
+    }
+
+    /// Waits for reports. A log that puts records where this link had written before is not the log it wrote
+    /// to: nothing of the transaction is committed then.
+    fn drain(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
         let delivered = self.target.drain()?;
-        self.target.commit()?;
-        Ok(delivered)
+        let Some(open) = &self.open else { return Ok(()) };
+        for Appended { partition, first, .. } in &delivered.appended {
+            let slot = open.joined.get(partition).and_then(|slot| open.slots.get(slot));
+            let end = slot.map_or(Position(0), |slot| open.partitions[&slot.key].target_end);
+            if (0..end.0).contains(&first.0) {
+                return Err(TargetError::Replaced { partition: partition.clone(), end, found: *first });
+            }
+        }
+        draft.undrained = 0;
+        draft.delivered.appended.extend(delivered.appended);
+        draft.delivered.timestamps_altered = delivered.timestamps_altered;
+        Ok(())
     }
 
     fn ensure_begun(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
@@ -98,22 +137,43 @@ impl<T: LaneTarget> Lane<T> {
         Ok(())
     }
 
+    fn take_claims(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
+        let taken = self.open.as_mut().is_some_and(|open| open.claims.take(&mut draft.claimed));
+        if taken { self.ensure_begun(draft) } else { Ok(()) }
+    }
+
     fn take_offers(&mut self, draft: &mut Draft) -> Result<(), LaneError> {
         while let Some(open) = self.open.as_mut().filter(|open| open.has_ready_offer()) {
             let Some(pending) = open.offers.pop_front() else { break };
-            let Pending::Offer(offered) = pending else {
-                draft.filter_complete |= open.record.filter_hash != Some(open.terms.filter_hash);
-                continue;
+            let offered = match pending {
+                Pending::Offer(offered) => offered,
+                Pending::Halted(slot, halt) => {
+                    self.take_wish(draft, slot, halt)?;
+                    continue;
+                }
+                Pending::Last => {
+                    open.all_offered = true;
+                    draft.filter_complete |= open.record.filter_hash != Some(open.terms.filter_hash);
+                    continue;
+                }
             };
             let key = offered.key();
             let carried = open.knowledge.carries(&key.topic);
             match offered.answer(open.partitions.get(&key), &open.record, open.terms.filter_hash, carried) {
-                Answer::Resume => self.replies.extend(open.join(self.id, &offered)),
-                Answer::Halt(halt) => {
-                    draft.refused.push((*offered, halt));
+                // Its clusters are others than when it first joined: stored before it is read on.
+                Answer::Resume if open.claims.claim(&offered, &mut draft.claimed) => {
+                    draft.opened.push(*offered);
                     self.ensure_begun(draft)?;
                 }
+                Answer::Resume => self.replies.extend(open.join(self.id, &offered)),
+                Answer::Halt(halt) => {
+                    draft.refused.push((*offered, halt.clone()));
+                    self.ensure_begun(draft)?;
+                    self.keep(draft, &key, halt);
+                }
                 Answer::Begin(record) => {
+                    open.claims.claim(&offered, &mut draft.claimed);
+                    draft.jumps.extend(open.jump(&offered, &record, draft.jumps.len() as u64));
                     draft.changed.insert(key, *record);
                     draft.opened.push(*offered);
                     self.ensure_begun(draft)?;
@@ -125,6 +185,26 @@ impl<T: LaneTarget> Lane<T> {
             }
         }
         Ok(())
+    }
+
+    /// The sender has halted a partition.
+    fn take_wish(&mut self, draft: &mut Draft, slot: Slot, halt: HaltRecord) -> Result<(), TargetError> {
+        draft.wished.push((slot, halt.clone()));
+        self.ensure_begun(draft)?;
+        let key = self.open.as_ref().and_then(|open| open.slots.get(&slot)).map(|slot| slot.key.clone());
+        if let Some(key) = key {
+            self.keep(draft, &key, halt.clone());
+            draft.halted.push((slot, halt));
+        }
+        Ok(())
+    }
+
+    /// A halt that is to stand is stored with the position, if there is one.
+    fn keep(&self, draft: &mut Draft, key: &PartitionKey, halt: HaltRecord) {
+        let stored = self.open.as_ref().and_then(|open| open.partitions.get(key));
+        if halt.is_kept() && stored.is_some_and(|stored| stored.halt.as_ref() != Some(&halt)) {
+            self.changed(draft, key).halt = Some(halt);
+        }
     }
 
     /// Decodes the next frame if none is under way. False: there is none, or no room for it.
@@ -171,15 +251,18 @@ impl<T: LaneTarget> Lane<T> {
             match current.frame.next(&mut cursor) {
                 None => return Ok(true),
                 Some(Step::Run(run)) => {
-                    current.destination = self.begin_run(run)?;
+                    current.destination = self.begin_run(draft, run)?;
                     draft.runs_dropped += u64::from(current.destination.is_none());
                 }
                 Some(Step::Record(_, record)) => {
-                    if !self.size.allows(draft.committed.records, draft.committed.bytes) {
+                    let full = !self.size.allows(draft.committed.records, draft.committed.bytes);
+                    if full || draft.alone >= ALONE_MAX {
                         return Ok(false);
                     }
-                    if let Some(destination) = &current.destination {
-                        self.append(draft, destination, &record, current.frame.body())?;
+                    if let Some(destination) = &current.destination
+                        && !self.append(draft, destination, &record, current.frame.body())?
+                    {
+                        current.destination = None;
                     }
                 }
                 Some(Step::RunEnd(run)) => {
@@ -194,32 +277,38 @@ impl<T: LaneTarget> Lane<T> {
     }
 
     /// Where the records of a run go; `None` if its slot is closed.
-    fn begin_run(&self, run: &Run) -> Result<Option<Destination>, PeerMisbehaved> {
+    fn begin_run(&self, draft: &Draft, run: &Run) -> Result<Option<Destination>, PeerMisbehaved> {
         let slots = self.open.as_ref().map(|open| &open.slots);
         let slot = slots.and_then(|slots| slots.get(&run.slot)).ok_or(PeerMisbehaved::UnknownSlot(run.slot))?;
-        if slot.closed {
+        if slot.closed || draft.halted.iter().any(|(halted, _)| *halted == run.slot) {
             return Ok(None);
         }
         if slot.from != run.from {
             return Err(PeerMisbehaved::PositionGap { slot: run.slot, expected: slot.from, found: run.from });
         }
-        Ok(Some(Destination { key: slot.key.clone(), target: slot.target.clone() }))
+        let suspected = slot.suspicion.is_any();
+        Ok(Some(Destination { slot: run.slot, key: slot.key.clone(), target: slot.target.clone(), suspected }))
     }
 
+    /// False: the partition halts here.
     fn append(
         &mut self,
         draft: &mut Draft,
         destination: &Destination,
         record: &RecordRef<'_>,
         body: &Bytes,
-    ) -> Result<(), LaneError> {
+    ) -> Result<bool, LaneError> {
         let position = Position(record.offset.0);
         let changed = self.changed(draft, &destination.key);
         if position < changed.position {
             // A replay: this record was committed by the transaction whose outcome was unknown.
             draft.replayed += 1;
-            return Ok(());
+            return Ok(true);
         }
+        if destination.suspected && self.halt_before(draft, destination, position)? {
+            return Ok(false);
+        }
+        let changed = self.changed(draft, &destination.key);
         let holes = (position.0 - changed.position.0) as u64;
         changed.holes += holes;
         changed.position = Position::after(record.offset);
@@ -228,7 +317,59 @@ impl<T: LaneTarget> Lane<T> {
         draft.committed.records += 1;
         draft.committed.bytes += record.raw_len() as u64;
         self.ensure_begun(draft)?;
-        Ok(self.target.produce(&destination.target, record, body)?)
+        if destination.suspected {
+            self.append_carefully(draft, destination, record, body)?;
+        } else {
+            self.target.produce(&destination.target, record, body)?;
+        }
+        Ok(true)
+    }
+
+    /// Whether the record at `position` is the one that the target refuses, or lies behind it. Then the
+    /// partition's position is that one, and its halt is stored with it.
+    fn halt_before(
+        &mut self,
+        draft: &mut Draft,
+        destination: &Destination,
+        position: Position,
+    ) -> Result<bool, TargetError> {
+        let slot = self.open.as_ref().and_then(|open| open.slots.get(&destination.slot));
+        let Some(culprit) = slot.and_then(|slot| slot.suspicion.culprit(position)).cloned() else { return Ok(false) };
+        self.ensure_begun(draft)?;
+        let changed = self.changed(draft, &destination.key);
+        let holes = u64::try_from(culprit.at.0 - changed.position.0).unwrap_or(0);
+        changed.holes += holes;
+        changed.position = changed.position.max(culprit.at);
+        changed.halt = Some(culprit.halt.clone());
+        draft.holes += holes;
+        draft.halted.push((destination.slot, culprit.halt));
+        Ok(true)
+    }
+
+    /// As few records at once as the partition's suspicion says.
+    fn append_carefully(
+        &mut self,
+        draft: &mut Draft,
+        destination: &Destination,
+        record: &RecordRef<'_>,
+        body: &Bytes,
+    ) -> Result<(), TargetError> {
+        let slot = self.open.as_ref().and_then(|open| open.slots.get(&destination.slot));
+        let at_once = slot.map_or(u64::MAX, |slot| slot.suspicion.at_once(record.offset));
+        let bytes = record.raw_len() as u64;
+        if draft.undrained > 0 && draft.undrained + bytes > at_once {
+            self.drain(draft)?;
+        }
+        self.target.produce(&destination.target, record, body)?;
+        draft.undrained += bytes;
+        if at_once == 0 {
+            self.drain(draft)?;
+            draft.alone += 1;
+        }
+        if let Some(slot) = self.open.as_mut().and_then(|open| open.slots.get_mut(&destination.slot)) {
+            slot.suspicion.handle_appended(record.offset, bytes);
+        }
+        Ok(())
     }
 
     /// The run's last positions may hold no record: markers, aborted or compacted offsets.
@@ -264,10 +405,16 @@ impl<T: LaneTarget> Lane<T> {
             let key = state::partition_key(&open.terms.source_cluster, key);
             self.target.write_state(&key, Some(&state::encode(record)))?;
         }
+        for (key, origin) in draft.claimed.entries() {
+            self.target.write_state(&key, Some(&state::encode(origin)))?;
+        }
+        for jump in &draft.jumps {
+            self.target.write_state(&state::jump_key(jump.number), Some(&state::encode(jump)))?;
+        }
         // A refusal is decided by what is stored, which another owner may have changed since it was read:
         // only one who can still write the lane's record may say it, else the partition would stay
         // halted for no reason that is left.
-        if draft.filter_complete || !draft.refused.is_empty() || open.keep_alive {
+        if draft.filter_complete || !draft.refused.is_empty() || !draft.wished.is_empty() || open.keep_alive {
             let complete = draft.filter_complete.then_some(open.terms.filter_hash);
             let record = LaneRecord { filter_hash: complete.or(open.record.filter_hash), ..open.record.clone() };
             self.target.write_state(&state::lane_key(), Some(&state::encode(&record)))?;
@@ -276,7 +423,7 @@ impl<T: LaneTarget> Lane<T> {
     }
 
     /// The transaction is committed: what it changed is now what is stored.
-    fn settle(&mut self, draft: Draft, delivered: &Delivered) -> Committed {
+    fn settle(&mut self, draft: Draft) -> Committed {
         let Some(open) = self.open.as_mut() else { return draft.committed };
         self.counts.records += draft.committed.records;
         self.counts.bytes += draft.committed.bytes;
@@ -284,42 +431,40 @@ impl<T: LaneTarget> Lane<T> {
         self.counts.holes += draft.holes;
         self.counts.replayed += draft.replayed;
         self.counts.runs_dropped += draft.runs_dropped;
-        self.counts.timestamps_altered += delivered.timestamps_altered;
+        self.counts.timestamps_altered += draft.delivered.timestamps_altered;
+        self.counts.jumps += draft.jumps.len() as u64;
         open.keep_alive = false;
         if draft.filter_complete {
             open.record.filter_hash = Some(open.terms.filter_hash);
         }
+        open.claims.settle(draft.claimed);
         open.partitions.extend(draft.changed);
         for (slot, next) in draft.ends {
             if let Some(slot) = open.slots.get_mut(&slot) {
                 slot.from_committed = next;
             }
         }
-        open.note_ends(delivered);
+        open.note_ends(&draft.delivered);
+        draft.jumps.into_iter().for_each(|jump| open.remember(jump));
         for offered in &draft.opened {
             self.replies.extend(open.join(self.id, offered));
         }
         if let Some(sequence) = open.inbox.commit() {
             self.replies.push_back(Control::Ack { lane: self.id, epoch: open.epoch, sequence });
         }
-        for (offered, halt) in draft.refused {
-            self.halt(offered.slot(), &halt.reason, halt.detail);
+        let mut halts = Vec::new();
+        for (slot, halt) in draft.halted {
+            if let Some(state) = open.slots.get_mut(&slot) {
+                state.closed = true;
+                let key = state.key.clone();
+                halts.push((slot, open.position(&key), halt));
+            }
+        }
+        halts.extend(draft.refused.into_iter().map(|(at, halt)| (at.slot(), open.position(&at.key()), halt)));
+        for (slot, position, halt) in halts {
+            self.halt(slot, position, halt);
         }
         draft.committed
-    }
-
-    /// A record that the target refuses for good halts its partition at the last committed position; the
-    /// lane's other partitions go on.
-    fn halt_rejected(&mut self, error: &LaneError) {
-        let LaneError::Target(TargetError::Rejected { partition, reason }) = error else { return };
-        let slot = self.open.as_mut().and_then(|open| {
-            let slot = *open.joined.get(partition)?;
-            open.slots.get_mut(&slot)?.closed = true;
-            Some(slot)
-        });
-        if let Some(slot) = slot {
-            self.halt(slot, "record-rejected", reason.clone());
-        }
     }
 }
 
@@ -333,11 +478,52 @@ impl Open {
     /// A transaction failed: remembers where it would have led, and takes back the offers it carried.
     fn abandon(&mut self, draft: Draft) {
         self.unknown = Some(draft.changed.into_iter().map(|(key, record)| (key, record.position)).collect());
+        self.claims.abandon(draft.claimed);
         let last = draft.filter_complete.then_some(Pending::Last);
+        for offered in draft.opened.iter().filter(|offered| offered.partition.jump.is_some()) {
+            // A jump may accept a target that ends earlier: what is stored is all that is known of it now.
+            if let Some(record) = self.partitions.get_mut(&offered.key()) {
+                record.target_end = Position(0);
+            }
+        }
         let refused = draft.refused.into_iter().map(|(offered, _)| offered);
-        let offers =
-            draft.opened.into_iter().chain(refused).map(|offered| Pending::Offer(Box::new(offered))).chain(last);
-        self.offers = offers.chain(std::mem::take(&mut self.offers)).collect();
+        let offers = draft.opened.into_iter().chain(refused).map(|offered| Pending::Offer(Box::new(offered)));
+        let wished = draft.wished.into_iter().map(|(slot, halt)| Pending::Halted(slot, halt));
+        self.offers = wished.chain(offers).chain(last).chain(std::mem::take(&mut self.offers)).collect();
+    }
+
+    /// What a failure says of one partition, if it does.
+    fn suspect(&mut self, error: &LaneError) {
+        let partition = match error {
+            LaneError::Target(TargetError::Rejected(rejected)) => &rejected.partition,
+            LaneError::Target(TargetError::Replaced { partition, .. }) => partition,
+            _ => return,
+        };
+        let Some(slot) = self.joined.get(partition).and_then(|slot| self.slots.get_mut(slot)) else { return };
+        let stored = self.partitions.get(&slot.key).map_or(Position(-1), |record| record.position);
+        match error {
+            LaneError::Target(TargetError::Rejected(rejected)) => slot.suspicion.handle_rejected(rejected, stored),
+            other => slot.suspicion.halt_at(stored, HaltRecord::new(HaltReason::TargetReplaced, other.to_string())),
+        }
+    }
+
+    /// What is remembered of the jump that an offer asks for.
+    fn jump(&self, offered: &Offered, record: &PartitionRecord, before: u64) -> Option<JumpRecord> {
+        let jump = offered.partition.jump.as_ref()?;
+        let key = offered.key();
+        let next = self.jumps.last_key_value().map_or(0, |(number, _)| number + 1);
+        Some(JumpRecord {
+            number: next + before,
+            asked: jump.asked,
+            sender: self.terms.sender.clone(),
+            topic: key.topic.to_string(),
+            partition: key.partition,
+            from: self.position(&key).0,
+            to: record.position.0,
+            accepted: state::accepted(jump.accepts).to_owned(),
+            reason: jump.reason.clone(),
+            halt: self.partitions.get(&key).and_then(|stored| stored.halt.clone()),
+        })
     }
 
     fn join(&mut self, lane: LaneId, offered: &Offered) -> Option<Control> {
@@ -347,16 +533,23 @@ impl Open {
         let (slot, position) = (offered.slot(), record.position);
         let (epoch, leader_epoch) = (self.epoch, record.leader_epoch);
         self.joined.insert(target.clone(), slot);
-        let state = OpenSlot { key, target, from: position, from_committed: position, closed: false };
+        let state = OpenSlot {
+            key,
+            target,
+            from: position,
+            from_committed: position,
+            closed: false,
+            suspicion: Suspicion::default(),
+        };
         self.slots.insert(slot, state);
         Some(Control::PartitionOpen { lane, epoch, slot, position, leader_epoch })
     }
 
     fn note_ends(&mut self, delivered: &Delivered) {
-        for (partition, offset) in &delivered.ends {
+        for Appended { partition, last, .. } in &delivered.appended {
             let slot = self.joined.get(partition).and_then(|slot| self.slots.get(slot));
             if let Some(record) = slot.and_then(|slot| self.partitions.get_mut(&slot.key)) {
-                record.target_end = record.target_end.max(Position::after(*offset));
+                record.target_end = record.target_end.max(Position::after(*last));
             }
         }
     }

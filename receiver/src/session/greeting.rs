@@ -1,6 +1,5 @@
 //! The first message of a session, and everything that may be wrong with it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,9 @@ use wire::limits::LANES_MAX;
 
 use super::Ending;
 use crate::closes::CloseTally;
-use crate::served_link::ServedLink;
+use crate::peers::Peers;
+use crate::served_link::{LinkSettings, ServedLink};
+use crate::served_links::ServedLinks;
 
 /// How long a peer may take to say hello.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -27,15 +28,19 @@ pub struct Host {
     /// Drawn at process start.
     pub process: u128,
     /// The links it serves, by name.
-    pub links: HashMap<String, Arc<ServedLink>>,
+    pub links: Arc<ServedLinks>,
     /// Peers refused before they had a session.
     pub refusals: Arc<CloseTally>,
+    /// The connections that stand.
+    pub peers: Arc<Peers>,
 }
 
 /// A peer that may wait for a link.
 pub struct Greeted {
     /// The link.
     pub link: Arc<ServedLink>,
+    /// What the link was configured with when the peer was found to be allowed.
+    pub settings: Arc<LinkSettings>,
     /// What the peer said.
     pub hello: Hello,
     /// The protocol version that both ends will speak.
@@ -80,21 +85,30 @@ pub async fn greet(connection: &Connection, host: &Host) -> Result<Greeted, Refu
         return Err(Refusal { ending, writer: Some(writer) });
     };
     match check(&hello, connection, host) {
-        Ok((link, version)) => Ok(Greeted { link, hello, version, reader, writer }),
+        Ok((link, settings, version)) => Ok(Greeted { link, settings, hello, version, reader, writer }),
         Err(ending) => Err(Refusal { ending, writer: Some(writer) }),
     }
 }
 
-fn check(hello: &Hello, connection: &Connection, host: &Host) -> Result<(Arc<ServedLink>, u16), Ending> {
+fn check(
+    hello: &Hello,
+    connection: &Connection,
+    host: &Host,
+) -> Result<(Arc<ServedLink>, Arc<LinkSettings>, u16), Ending> {
     if hello.role != Role::Sender {
         return Err(incompatible(&PeerIncompatible::Role));
     }
     let version = agree(VERSIONS, hello.versions).map_err(|error| incompatible(&error))?;
     let Some(link) = host.links.get(&hello.link) else { return Err(incompatible(&PeerIncompatible::LinkUnknown)) };
+    let settings = link.settings();
     let identity = PeerIdentity::of(connection);
-    let allowed = identity.as_ref().and_then(|identity| identity.names_any(&link.settings.senders));
+    let allowed = identity.as_ref().and_then(|identity| identity.names_any(&settings.senders));
     if allowed.is_none() {
-        return Err(incompatible(&PeerIncompatible::LinkUnauthorized));
+        let error = PeerIncompatible::LinkUnauthorized;
+        let names = identity.map(|identity| identity.dns_names().join(", ")).unwrap_or_default();
+        let detail =
+            format!("{error}: it bears the DNS names [{names}], and the link's `senders` has none of its names");
+        return Err(Ending::new(error.close_code(), detail));
     }
     if hello.cluster_id == host.cluster_id {
         return Err(incompatible(&PeerIncompatible::SameCluster));
@@ -102,7 +116,7 @@ fn check(hello: &Hello, connection: &Connection, host: &Host) -> Result<(Arc<Ser
     if hello.lanes == 0 || hello.lanes > LANES_MAX {
         return Err(PeerMisbehaved::UnexpectedMessage("a lane count out of range").into());
     }
-    Ok((Arc::clone(link), version))
+    Ok((link, settings, version))
 }
 
 fn incompatible(error: &PeerIncompatible) -> Ending {

@@ -7,12 +7,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use link::catalog::Isolation;
 use link::kafka::log::{LogError, LogReader};
-use link::kafka::producer::{ProduceError, Producer, ProducerConfig};
+use link::kafka::producer::{ProduceError, Producer, ProducerConfig, Rejection};
 use link::kafka::{KafkaError, KafkaFault, Properties};
 use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::{LaneId, Offset};
 
-use super::{Delivered, LaneTarget, StateEntry, Target, TargetError, TargetPartition};
+use super::{Appended, Delivered, LaneTarget, Rejected, StateEntry, Target, TargetError, TargetPartition};
 
 /// How long taking a lane over may take: the target may have to end a predecessor's transaction first.
 const FENCE_WITHIN: Duration = Duration::from_secs(60);
@@ -113,6 +113,9 @@ impl LaneTarget for KafkaLane {
     fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError> {
         let extent = if self.producer.is_some() { Isolation::Uncommitted } else { Isolation::Committed };
         let log = self.log.read(&self.state_topic, self.partition(), extent).map_err(|error| match error {
+            LogError::Kafka(error) if error.fault == KafkaFault::UnknownTopic => {
+                TargetError::StateGone(self.state_topic.to_string())
+            }
             LogError::Kafka(error) => error.into(),
             error => self.untrusted(error),
         })?;
@@ -162,8 +165,12 @@ impl LaneTarget for KafkaLane {
         let appended = producer.drain()?;
         let timestamps_altered = producer.timestamps_altered();
         let data = appended.into_iter().filter(|end| end.topic != self.state_topic);
-        let ends = data.map(|end| (TargetPartition { topic: end.topic, partition: end.partition }, end.last));
-        Ok(Delivered { ends: ends.collect(), timestamps_altered })
+        let appended = data.map(|end| Appended {
+            partition: TargetPartition { topic: end.topic, partition: end.partition },
+            first: end.first,
+            last: end.last,
+        });
+        Ok(Delivered { appended: appended.collect(), timestamps_altered })
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {
@@ -179,8 +186,8 @@ impl From<ProduceError> for TargetError {
     fn from(error: ProduceError) -> Self {
         match error {
             ProduceError::Kafka(error) => Self::Kafka(error),
-            ProduceError::Rejected { topic, partition, reason } => {
-                Self::Rejected { partition: TargetPartition { topic, partition }, reason }
+            ProduceError::Rejected(Rejection { topic, partition, refusal, offsets, reason }) => {
+                Self::Rejected(Rejected { partition: TargetPartition { topic, partition }, refusal, offsets, reason })
             }
         }
     }

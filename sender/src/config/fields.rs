@@ -1,5 +1,6 @@
 //! What may be written in a sender's config: the tables behind the loader and the reference.
 
+use link::admin::access::TOKEN;
 use link::admin::{self, Listen};
 use link::config::{Absent, Field, Section, Shape};
 use link::{logging, tls};
@@ -30,6 +31,13 @@ pub const SECTIONS: &[Section] = &[
     Section { path: "source", shape: Shape::Table, doc: "The cluster that records come from.", fields: SOURCE },
     Section { path: "wan", shape: Shape::Table, doc: "The way to the receiver: facts, not tuning.", fields: WAN },
     Section {
+        path: "policies",
+        shape: Shape::Repeated,
+        doc: "What is done about halted partitions without asking anybody; without an entry, nothing. The first entry \
+              that matches a topic counts. What a policy does is counted, logged and kept in the log of jumps.",
+        fields: POLICIES,
+    },
+    Section {
         path: "lanes",
         shape: Shape::Table,
         doc: "How a link's partitions are divided into units of ownership and transaction.",
@@ -40,7 +48,7 @@ pub const SECTIONS: &[Section] = &[
         path: "admin",
         shape: Shape::Table,
         doc: admin::SECTION_DOC,
-        fields: &[Listen::field(r#""127.0.0.1:7401""#)],
+        fields: &[Listen::field(r#""127.0.0.1:7401""#), TOKEN],
     },
     logging::SECTION,
     Section {
@@ -59,6 +67,7 @@ const TOP: &[Field] = &[
         kind: "a name of `a-z 0-9 . _ -`, at most 64 characters",
         absent: Absent::Required,
         bounds: None,
+        live: false,
         doc: "The link's name, the same on both sides. Its state is kept in the target under this name, so another \
               name is another link, which begins at `start`.",
     },
@@ -67,6 +76,7 @@ const TOP: &[Field] = &[
         kind: "a name",
         absent: Absent::Otherwise("this machine's host name"),
         bounds: None,
+        live: false,
         doc: "What this process is called across restarts. Two senders of one link need different ones: the second \
               then stands by; with the same one it replaces the first.",
     },
@@ -75,6 +85,7 @@ const TOP: &[Field] = &[
         kind: "a size, such as `256 MiB`",
         absent: Absent::Default(r#""256 MiB""#),
         bounds: Some((r#""64 MiB""#, r#""64 GiB""#)),
+        live: false,
         doc: "What records and frames may occupy, at least 4 MiB per lane. More lets more be under way on a long path.",
     },
 ];
@@ -85,6 +96,7 @@ const SOURCE: &[Field] = &[
         kind: "a list of addresses, such as `kafka-1.fra.example:9092`",
         absent: Absent::Required,
         bounds: None,
+        live: false,
         doc: "Brokers of the source cluster to ask for the others.",
     },
     Field {
@@ -92,6 +104,7 @@ const SOURCE: &[Field] = &[
         kind: "a list of topic names and patterns, such as `orders` or `payments.*`",
         absent: Absent::Required,
         bounds: None,
+        live: true,
         doc: "What the link carries. An entry that could be a topic's name (`A-Z a-z 0-9 . _ -`) is exactly that \
               topic; any other is a regular expression over the whole name. Names that begin with `__` are never \
               carried.",
@@ -101,13 +114,24 @@ const SOURCE: &[Field] = &[
         kind: "a list of topic names and patterns",
         absent: Absent::Default("[]"),
         bounds: None,
+        live: true,
         doc: "What `topics` matches but the link does not carry.",
+    },
+    Field {
+        name: "forward",
+        kind: "a list of topic names and patterns",
+        absent: Absent::Default("[]"),
+        bounds: None,
+        live: true,
+        doc: "What is carried on though another link brought it to this cluster. All else that links brought is left \
+              out, and nothing ever goes back to a cluster it has passed.",
     },
     Field {
         name: "start",
         kind: "`earliest`, `latest` or a time, such as `2026-01-31T06:00:00Z`",
         absent: Absent::Default(r#""earliest""#),
         bounds: None,
+        live: false,
         doc: "Where the link begins in what it has never carried: at the oldest record, after the newest one as of \
               the first start, or at the first record stamped at or after a time. Decided once and stored in the \
               target.",
@@ -120,6 +144,7 @@ const WAN: &[Field] = &[
         kind: "one address or a list, such as `link.sin.example:7443`",
         absent: Absent::Required,
         bounds: None,
+        live: false,
         doc: "Where the receiver listens (UDP). Several are tried in order; names are resolved again at each dial.",
     },
     Field {
@@ -127,6 +152,7 @@ const WAN: &[Field] = &[
         kind: "a DNS name or IP address",
         absent: Absent::Otherwise("the host of the address dialled"),
         bounds: None,
+        live: false,
         doc: "The name that the receiver's certificate must bear.",
     },
     Field {
@@ -134,6 +160,7 @@ const WAN: &[Field] = &[
         kind: "a rate, such as `500 Mbit/s`",
         absent: Absent::Otherwise("none stated"),
         bounds: Some((r#""64 kbit/s""#, r#""100 Gbit/s""#)),
+        live: false,
         doc: "The bandwidth this link was given. Frame sizes, windows and credit are derived from it; it is not yet \
               enforced as a limit.",
     },
@@ -142,6 +169,7 @@ const WAN: &[Field] = &[
         kind: "`none`, `lz4`, or `zstd` with a level from 1 to 19, such as `zstd:3`",
         absent: Absent::Default(r#""lz4""#),
         bounds: None,
+        live: false,
         doc: "How frames are compressed; `zstd` alone is level 1. A higher level costs CPU and saves bandwidth. A frame \
               that would grow is sent as it is.",
     },
@@ -150,8 +178,31 @@ const WAN: &[Field] = &[
         kind: "a duration, such as `5 ms`",
         absent: Absent::Default(r#""5 ms""#),
         bounds: Some((r#""0 ms""#, r#""1 s""#)),
+        live: false,
         doc: "How long a record waits for others while the link is idle. More makes larger frames and fewer \
               transactions of a trickle, and each record that much later.",
+    },
+];
+
+const POLICIES: &[Field] = &[
+    Field {
+        name: "topics",
+        kind: "a list of topic names and patterns",
+        absent: Absent::Required,
+        bounds: None,
+        live: false,
+        doc: "Which topics.",
+    },
+    Field {
+        name: "policy",
+        kind: "`stop`, `skip` or `new-incarnation`, or a list of them",
+        absent: Absent::Required,
+        bounds: None,
+        live: false,
+        doc: "`stop` halts until somebody acts. `skip` leaves out what cannot be carried: one record that the target \
+              refuses or that is too large, a range that retention deleted, what a truncated source lost. \
+              `new-incarnation` carries a topic that was deleted and made again, from its start, into the same target \
+              topic.",
     },
 ];
 
@@ -160,6 +211,7 @@ const LANES: &[Field] = &[Field {
     kind: "a count",
     absent: Absent::Default("8"),
     bounds: Some(("1", "64")),
+    live: false,
     doc: "Fixed for the life of the link. Each lane is one transactional producer at the receiver and one consumer \
           here; more lanes commit in parallel, and cost transactions and connections.",
 }];

@@ -25,7 +25,7 @@ fn the_example_is_enough_and_the_rest_takes_its_default() {
     assert_eq!(config.wan.receiver[0].to_string(), "link.sin.example:7443");
     assert_eq!((config.wan.server_name, config.wan.rate), (None, None));
     assert_eq!((config.wan.codec, config.wan.linger), (Codec::Lz4, Duration::from_millis(5)));
-    assert_eq!(config.admin.0.unwrap().to_string(), "127.0.0.1:7401");
+    assert_eq!(config.admin.listen.0.unwrap().to_string(), "127.0.0.1:7401");
 }
 
 #[test]
@@ -95,4 +95,64 @@ fn the_published_reference_is_printed_from_these_tables() {
     } else {
         assert!(page == printed, "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit docs/configuration.md");
     }
+}
+
+#[test]
+fn an_admin_port_that_others_can_reach_needs_a_token() {
+    let read = |admin: &str| parse(&format!("{EXAMPLE}[admin]\n{admin}\n"), "sender.toml", |_| None);
+    for exposed in ["0.0.0.0:7401", "[::]:7401", "10.0.0.7:7401", "[::ffff:10.0.0.7]:7401"] {
+        let problem = read(&format!("listen = \"{exposed}\"")).unwrap_err().to_string();
+        let expected = format!(
+            "sender.toml:15:10: `admin.listen` is {exposed}, which other machines may reach, and there is no `admin.token`"
+        );
+        assert!(problem.contains(&expected), "{problem}");
+        let config = read(&format!("listen = \"{exposed}\"\ntoken = \"token\"")).unwrap();
+        assert!(config.admin.is_tls());
+    }
+    for here in ["127.0.0.1:7401", "[::1]:7401", "off"] {
+        assert!(!read(&format!("listen = \"{here}\"")).unwrap().admin.is_tls());
+    }
+}
+
+#[test]
+fn a_running_sender_takes_topics_certificates_and_log_level_and_names_the_rest() {
+    let read = |text: &str| parse(text, "sender.toml", |_| None).unwrap();
+    let mut running = read(EXAMPLE);
+    let new = EXAMPLE
+        .replace("\"orders\"", "\"invoices\"")
+        .replace("pki/sender.key", "pki/new.key")
+        .replace("link.sin.example", "other.example");
+    let changes = running.adopt(read(&format!("{new}[log]\nlevel = \"debug\"\nformat = \"json\"\n")));
+    assert!(running.source.filter.matches("invoices") && !running.source.filter.matches("orders"));
+    assert!(running.tls.key.ends_with("new.key"));
+    assert_eq!(running.log, LogSettings { level: link::logging::Level::Debug, format: link::logging::Format::Text });
+    assert_eq!(running.wan.receiver[0].host, "link.sin.example");
+    let named: Vec<_> = changes.iter().map(|change| (change.setting.as_str(), change.live)).collect();
+    let expected = [
+        ("log.format", false),
+        ("log.level", true),
+        ("source.topics", true),
+        ("tls.key", true),
+        ("wan.receiver", false),
+    ];
+    assert_eq!(named, expected);
+    // All that the table calls live is above, or beside it in the same type.
+    let live: Vec<_> = SECTIONS.iter().flat_map(|s| s.fields).filter(|field| field.live).map(|f| f.name).collect();
+    assert_eq!(live, ["topics", "exclude", "forward", "ca", "certificate", "key", "token", "level"]);
+}
+
+#[test]
+fn policies_are_a_word_or_a_list_and_every_wrong_one_is_named() {
+    let text = format!(
+        "{EXAMPLE}\n[[policies]]\ntopics = \"clicks\"\npolicy = \"skip\"\n[[policies]]\ntopics = [\".*\"]\npolicy = [\"stop\"]\n"
+    );
+    let policies = read(&text).unwrap().policies;
+    assert_eq!(policies.0[0].policy, [Policy::Skip]);
+    assert!(policies.skips("clicks", wire::halt::HaltReason::RetentionOvertook).is_some());
+    assert!(policies.skips("orders", wire::halt::HaltReason::RetentionOvertook).is_none());
+    assert!(read(EXAMPLE).unwrap().policies.0.is_empty(), "without an entry nothing is skipped");
+    let problem = read(&text.replace("\"skip\"", "\"skpi\"")).unwrap_err();
+    assert!(problem.contains("`policies.policy`: \"skpi\" is not known; did you mean \"skip\"?"), "{problem}");
+    let problem = read(&format!("{EXAMPLE}\n[[policies]]\npolicy = \"skip\"\n")).unwrap_err();
+    assert!(problem.contains("`policies.topics` is missing"), "{problem}");
 }

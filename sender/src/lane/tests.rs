@@ -219,3 +219,34 @@ fn an_ack_frees_its_own_epochs_frames_alone() {
     assert_eq!(freed, Freed { credit: 1024, positions: vec![(Slot(0), Position(1))] });
     assert!(lane.is_drained());
 }
+
+#[test]
+fn a_record_too_large_behind_a_hole_leaves_the_position_at_exactly_that_record() {
+    let (mut lane, script) = lane(1);
+    let now = Instant::now();
+    script.add([Made::Record(0, 7, 9000)]);
+    lane.fill(now).unwrap();
+    assert!(lane.poll_halt().is_none(), "the position before it is not committed");
+    assert_eq!(runs(&lane.poll_frame(now + POSITIONS_WAIT).unwrap()), [(0, 0, 7, 0)]);
+    lane.handle_ack(Epoch(1), Sequence(0));
+    assert!(matches!(lane.poll_halt(), Some(Control::PartitionHalted { reason, .. }) if reason == "record-too-large"));
+}
+
+#[test]
+fn a_leader_epoch_that_goes_back_halts_before_a_record_of_the_other_log_is_carried() {
+    let (mut lane, script) = lane(0);
+    let now = Instant::now();
+    let at = Assignment {
+        slot: Slot(0),
+        topic: "orders".into(),
+        partition: 0,
+        position: Position(5),
+        // The script's records are of epoch 2.
+        leader_epoch: 3,
+    };
+    lane.handle_partitions(Epoch(1), &[at]).unwrap();
+    script.add([Made::Record(0, 5, 10)]);
+    lane.fill(now).unwrap();
+    assert!(matches!(lane.poll_halt(), Some(Control::PartitionHalted { reason, .. }) if reason == "topic-recreated"));
+    assert!(lane.poll_frame(now + LINGER).is_none(), "nothing of it leaves");
+}

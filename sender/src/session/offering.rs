@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use wire::control::Control;
 
 use crate::config::Start;
-use crate::discovery::Topics;
+use crate::discovery::Discovered;
 use crate::offers;
 use crate::roster::Due;
 
@@ -31,7 +31,7 @@ impl Offering {
     pub async fn run(
         self,
         mut dues: mpsc::Receiver<Due>,
-        topics: watch::Receiver<Topics>,
+        topics: watch::Receiver<Discovered>,
         control: mpsc::Sender<Control>,
     ) {
         let mut announced: HashSet<Arc<str>> = HashSet::new();
@@ -53,12 +53,12 @@ impl Offering {
     async fn messages(
         &self,
         due: Due,
-        topics: &watch::Receiver<Topics>,
+        topics: &watch::Receiver<Discovered>,
         announced: &HashSet<Arc<str>>,
     ) -> Vec<Control> {
         let mut failing = false;
         loop {
-            let topics = topics.borrow().clone();
+            let topics = Arc::clone(&topics.borrow().topics);
             let (this, due, announced) = (self.clone(), due.clone(), announced.clone());
             let asked = tokio::task::spawn_blocking(move || {
                 offers::messages(&*this.catalog, &topics, &due, this.start, &announced)

@@ -76,6 +76,7 @@ fn start_of(assignment: &Assignment) -> Start {
 fn fault_of(fault: Fault) -> PartitionFault {
     match fault {
         Fault::OutOfRange { wanted, detail } => PartitionFault::OutOfRange { wanted, detail },
+        Fault::Truncated(detail) => PartitionFault::Truncated(detail),
         Fault::Corrupt(detail) => PartitionFault::Corrupt(detail),
         Fault::Gone(detail) => PartitionFault::Gone(detail),
         Fault::Unauthorized(detail) => PartitionFault::Unauthorized(detail),

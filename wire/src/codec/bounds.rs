@@ -4,7 +4,8 @@
 use crate::control::{Control, Hello, OfferedPartition, Welcome};
 use crate::error::DecodeError;
 use crate::limits::{
-    LANES_MAX, LINK_NAME_MAX, OFFER_PARTITIONS_MAX, PARTITIONS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX, TOPIC_NAME_MAX,
+    CLUSTERS_MAX, LANES_MAX, LINK_NAME_MAX, OFFER_PARTITIONS_MAX, PARTITIONS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX,
+    TOPIC_NAME_MAX,
 };
 
 /// Whether every value of `control` is within its limit.
@@ -20,9 +21,11 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
             check_lane(lane.0)?;
             within("detail", detail.len(), STRING_MAX)
         }
-        Control::Topic { topic, configs, .. } => {
+        Control::Topic { topic, configs, clusters, .. } => {
             check_topic(topic)?;
             within("topic configs", configs.len(), TOPIC_CONFIGS_MAX)?;
+            within("clusters passed", clusters.len(), CLUSTERS_MAX)?;
+            clusters.iter().try_for_each(|id| within("cluster id", id.len(), STRING_MAX))?;
             configs.iter().try_for_each(|config| {
                 within("config name", config.name.len(), STRING_MAX)?;
                 within("config value", config.value.len(), STRING_MAX)
@@ -40,8 +43,9 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
             }
             not_negative("position below 0", position.0)
         }
-        Control::PartitionHalted { lane, reason, detail, .. } => {
+        Control::PartitionHalted { lane, position, reason, detail, .. } => {
             check_lane(lane.0)?;
+            or_none("halted below -1", position.0)?;
             within("reason", reason.len(), STRING_MAX)?;
             within("detail", detail.len(), STRING_MAX)
         }
@@ -73,8 +77,12 @@ fn check_partition(offered: &OfferedPartition) -> Result<(), DecodeError> {
         return Err(DecodeError::Malformed("log ends before it starts"));
     }
     let Some(jump) = &offered.jump else { return Ok(()) };
-    not_negative("jump from below 0", jump.expected.0)?;
-    not_negative("jump to below 0", jump.to.0)?;
+    or_none("jump from below -1", jump.expected.0)?;
+    if jump.expected.0 < 0 {
+        or_none("jump to below -1", jump.to.0)?
+    } else {
+        not_negative("jump to below 0", jump.to.0)?
+    }
     within("reason", jump.reason.len(), STRING_MAX)
 }
 
@@ -91,6 +99,11 @@ fn check_lane(lane: u16) -> Result<(), DecodeError> {
 
 fn not_negative(rule: &'static str, value: i64) -> Result<(), DecodeError> {
     if value < 0 { Err(DecodeError::Malformed(rule)) } else { Ok(()) }
+}
+
+/// −1 stands for no position.
+fn or_none(rule: &'static str, value: i64) -> Result<(), DecodeError> {
+    if value < -1 { Err(DecodeError::Malformed(rule)) } else { Ok(()) }
 }
 
 fn within(field: &'static str, found: usize, limit: usize) -> Result<(), DecodeError> {

@@ -72,10 +72,10 @@ control_kinds! {
     16 "→" OpenLane { lane };
     17 "←" LaneOpen { lane, epoch };
     18 "↔" LaneClosed { lane, epoch, reason, detail };
-    32 "→" Topic { topic, topic_id, configs };
+    32 "→" Topic { topic, topic_id, configs, clusters };
     33 "→" Offer { lane, epoch, partitions, last };
     34 "←" PartitionOpen { lane, epoch, slot, position, leader_epoch };
-    35 "↔" PartitionHalted { lane, epoch, slot, reason, detail };
+    35 "↔" PartitionHalted { lane, epoch, slot, position, reason, detail };
     48 "←" Ack { lane, epoch, sequence };
 }
 

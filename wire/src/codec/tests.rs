@@ -5,10 +5,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::close::CloseCode;
-use crate::control::{Control, Jump, OfferedPartition, TopicConfig};
+use crate::control::{Accepts, Control, Jump, OfferedPartition, TopicConfig};
 use crate::error::DecodeError;
 use crate::ids::{Epoch, LaneId, Position, Slot, TopicId};
-use crate::limits::{CONTROL_BYTES_MAX, OFFER_PARTITIONS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX, TOPIC_NAME_MAX};
+use crate::limits::{
+    CLUSTERS_MAX, CONTROL_BYTES_MAX, OFFER_PARTITIONS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX, TOPIC_NAME_MAX,
+};
 
 fn written(write: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
     let mut out = Vec::new();
@@ -98,7 +100,13 @@ fn largest() -> OfferedPartition {
         log_start: most,
         log_end: most,
         start: most,
-        jump: Some(Jump { expected: most, to: most, reason: "r".repeat(STRING_MAX) }),
+        jump: Some(Jump {
+            expected: most,
+            to: most,
+            accepts: Accepts::Target,
+            asked: i64::MAX,
+            reason: "r".repeat(STRING_MAX),
+        }),
     }
 }
 
@@ -108,13 +116,14 @@ fn offer(partitions: Vec<OfferedPartition>) -> Control {
 
 fn topic(name: usize, configs: usize) -> Control {
     let config = TopicConfig { name: "n".repeat(STRING_MAX), value: "v".repeat(STRING_MAX) };
-    Control::Topic { topic: "t".repeat(name), topic_id: TopicId::UNKNOWN, configs: vec![config; configs] }
+    let clusters = vec!["c".repeat(STRING_MAX); CLUSTERS_MAX];
+    Control::Topic { topic: "t".repeat(name), topic_id: TopicId::UNKNOWN, configs: vec![config; configs], clusters }
 }
 
 #[test]
 fn every_limit_of_an_offer_is_checked() {
     type Break = fn(&mut OfferedPartition);
-    let breaks: [(&str, Break); 11] = [
+    let breaks: [(&str, Break); 13] = [
         ("empty topic name", |it| it.topic.clear()),
         ("topic name of 250", |it| it.topic.push('t')),
         ("partition out of range", |it| it.partition = it.partitions),
@@ -125,6 +134,11 @@ fn every_limit_of_an_offer_is_checked() {
         ("log ends before it starts", |it| it.log_end.0 -= 1),
         ("start position below 0", |it| it.start = Position(-1)),
         ("jump to below 0", |it| it.jump.as_mut().expect("has one").to = Position(-1)),
+        ("jump from below -1", |it| it.jump.as_mut().expect("has one").expected = Position(-2)),
+        ("jump to below -1", |it| {
+            let jump = it.jump.as_mut().expect("has one");
+            (jump.expected, jump.to) = (Position(-1), Position(-2));
+        }),
         ("reason of 1025", |it| it.jump.as_mut().expect("has one").reason.push('r')),
     ];
     for (rule, break_it) in breaks {
@@ -141,6 +155,12 @@ fn every_limit_of_the_other_messages_is_checked() {
     let refused = [
         topic(TOPIC_NAME_MAX + 1, 0),
         topic(1, TOPIC_CONFIGS_MAX + 1),
+        Control::Topic {
+            topic: "t".into(),
+            topic_id: TopicId::UNKNOWN,
+            configs: vec![],
+            clusters: vec!["c".into(); CLUSTERS_MAX + 1],
+        },
         Control::OpenLane { lane: LaneId(64) },
         Control::LaneOpen { lane: LaneId(64), epoch: Epoch(1) },
         Control::Standby { behind: "x".repeat(STRING_MAX + 1) },
@@ -158,6 +178,14 @@ fn every_limit_of_the_other_messages_is_checked() {
             slot: Slot(0),
             position: Position(-1),
             leader_epoch: 0,
+        },
+        Control::PartitionHalted {
+            lane: LaneId(0),
+            epoch: Epoch(1),
+            slot: Slot(0),
+            position: Position(-2),
+            reason: String::new(),
+            detail: String::new(),
         },
     ];
     for control in refused {

@@ -77,11 +77,10 @@ impl Message {
         };
         match code {
             Code::RD_KAFKA_RESP_ERR__PARTITION_EOF => Verdict::End,
-            Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET
-            | Code::RD_KAFKA_RESP_ERR__LOG_TRUNCATION
-            | Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE => {
+            Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE => {
                 Verdict::Fault(Fault::OutOfRange { wanted: self.offset(), detail: self.reason() })
             }
+            Code::RD_KAFKA_RESP_ERR__LOG_TRUNCATION => Verdict::Fault(Fault::Truncated(self.reason())),
             Code::RD_KAFKA_RESP_ERR__BAD_MSG
             | Code::RD_KAFKA_RESP_ERR__BAD_COMPRESSION
             | Code::RD_KAFKA_RESP_ERR_INVALID_MSG => Verdict::Fault(Fault::Corrupt(self.reason())),

@@ -37,6 +37,8 @@ pub(super) unsafe fn enqueue(
         argument(Kind::RD_KAFKA_VTYPE_TIMESTAMP, Value { i64_: timestamp }),
         argument(Kind::RD_KAFKA_VTYPE_KEY, Value { mem: memory(record.key) }),
         argument(Kind::RD_KAFKA_VTYPE_VALUE, Value { mem: memory(record.value) }),
+        // Never followed: a number that the delivery report brings back.
+        argument(Kind::RD_KAFKA_VTYPE_OPAQUE, Value { ptr: ptr::without_provenance_mut(record.offset.0 as usize) }),
         argument(Kind::RD_KAFKA_VTYPE_HEADERS, Value { headers: headers.raw() }),
     ];
     let count = arguments.len() - usize::from(headers.0.is_none());

@@ -7,7 +7,7 @@ use rdkafka_sys as sys;
 use wire::ids::Offset;
 
 use super::super::client::{Event, lossy, reason_of};
-use super::super::error::condemns_record;
+use super::super::error::refusal;
 
 /// A topic handle's address and a partition's number.
 type Origin = (usize, i32);
@@ -16,7 +16,8 @@ type Origin = (usize, i32);
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     count: u64,
-    ends: HashMap<Origin, Offset>,
+    /// The lowest and the highest offset appended.
+    ends: HashMap<Origin, (Offset, Offset)>,
     first_bad: Option<BadReport>,
 }
 
@@ -27,6 +28,9 @@ pub(super) struct BadReport {
     pub(super) reason: String,
     /// `None` for an error of the whole instance.
     pub(super) origin: Option<Origin>,
+    /// The lowest and the highest source offset among the partition's records that are refused alike: a batch,
+    /// or, if they are the same, that record by itself.
+    pub(super) offsets: (Offset, Offset),
 }
 
 impl Reports {
@@ -39,8 +43,8 @@ impl Reports {
         self.first_bad.as_ref()
     }
 
-    /// The highest offset of each partition; forgotten here.
-    pub(super) fn take_ends(&mut self) -> impl Iterator<Item = (Origin, Offset)> + use<> {
+    /// The lowest and the highest offset of each partition; forgotten here.
+    pub(super) fn take_ends(&mut self) -> impl Iterator<Item = (Origin, (Offset, Offset))> + use<> {
         std::mem::take(&mut self.ends).into_iter()
     }
 
@@ -53,7 +57,7 @@ impl Reports {
                 };
                 // SAFETY: the event is live.
                 if unsafe { sys::rd_kafka_event_error_is_fatal(event.raw()) } != 0 {
-                    self.bad(BadReport { code, reason, origin: None });
+                    self.bad(BadReport { code, reason, origin: None, offsets: (Offset(-1), Offset(-1)) });
                 } else {
                     tracing::debug!(code, "kafka client: {reason}");
                 }
@@ -75,8 +79,9 @@ impl Reports {
                 // As a number: a newer broker's code may have no name in the bindings' enum.
                 match ptr::addr_of!((*message).err).cast::<i32>().read() {
                     0 => {
-                        let end = self.ends.entry(origin).or_insert(Offset(-1));
-                        *end = (*end).max(Offset((*message).offset));
+                        let offset = Offset((*message).offset);
+                        let ends = self.ends.entry(origin).or_insert((offset, offset));
+                        *ends = (ends.0.min(offset), ends.1.max(offset));
                     }
                     code => {
                         // Not `rd_kafka_message_errstr`, which takes a report's payload for its reason.
@@ -84,7 +89,9 @@ impl Reports {
                             said if said.is_empty() => reason_of(code),
                             said => format!("{} ({said})", reason_of(code)),
                         };
-                        self.bad(BadReport { code, reason, origin: Some(origin) });
+                        // What the record was sent with, see `record::enqueue`.
+                        let source = Offset((*message)._private.addr() as i64);
+                        self.bad(BadReport { code, reason, origin: Some(origin), offsets: (source, source) });
                     }
                 }
             }
@@ -94,9 +101,14 @@ impl Reports {
     /// The first counts: those after it are mostly its consequences. But a record that is refused for
     /// good is named even where its neighbours were given up first.
     fn bad(&mut self, report: BadReport) {
-        let weaker = |first: &BadReport| condemns_record(report.code) && !condemns_record(first.code);
-        if self.first_bad.as_ref().is_none_or(weaker) {
-            self.first_bad = Some(report);
+        let verdict = refusal(report.code);
+        match &mut self.first_bad {
+            Some(first) if first.origin == report.origin && refusal(first.code) == verdict => {
+                first.offsets.0 = first.offsets.0.min(report.offsets.0);
+                first.offsets.1 = first.offsets.1.max(report.offsets.1);
+            }
+            Some(first) if refusal(first.code) >= verdict => {}
+            first => *first = Some(report),
         }
     }
 }

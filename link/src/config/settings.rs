@@ -1,0 +1,189 @@
+//! Every setting of a file as it holds, and what another file changes about it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use toml::de::{DeTable, DeValue};
+
+use super::effective::{toml, value_of};
+use super::field::{Section, Shape};
+
+/// What holds, by dotted name: `wan.linger`, `links.fra-to-sin.senders`, `source.client.sasl.username`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings(BTreeMap<String, Held>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Held {
+    value: String,
+    live: bool,
+    /// What is not ours to show.
+    hidden: bool,
+    /// The repeated table it stands in; that comes and goes as a whole.
+    table: Option<String>,
+}
+
+/// One setting that another file states differently.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// Its dotted name.
+    pub setting: String,
+    /// What held.
+    pub from: String,
+    /// What the new file says.
+    pub to: String,
+    /// Whether it can change in a running process.
+    #[serde(skip)]
+    pub live: bool,
+}
+
+impl Settings {
+    pub(super) fn of(root: &DeTable<'_>, sections: &[Section]) -> Self {
+        let mut settings = Self::default();
+        for section in sections {
+            let entry = root.get(section.path).map(|value| value.get_ref());
+            match section.shape {
+                Shape::Table if section.path.is_empty() => settings.add(section, Some(root), None),
+                Shape::Table => settings.add(section, entry.and_then(DeValue::as_table), None),
+                Shape::Repeated => {
+                    for table in entry.and_then(DeValue::as_array).into_iter().flatten() {
+                        let table = table.get_ref().as_table();
+                        let name = section.fields.first().map(|field| value_of(field, table)).unwrap_or_default();
+                        let name = format!("{}.{}", section.path, name.trim_matches('"'));
+                        let held = Held { value: "served".to_owned(), live: true, hidden: false, table: None };
+                        settings.0.insert(name.clone(), held);
+                        settings.add(section, table, Some(name));
+                    }
+                }
+                Shape::Properties => {
+                    let mut table = Some(root);
+                    for name in section.path.split('.') {
+                        table = table.and_then(|table| table.get(name)).and_then(|value| value.get_ref().as_table());
+                    }
+                    for (key, value) in table.into_iter().flatten() {
+                        settings.property(format!("{}.{}", section.path, key.get_ref()), value.get_ref());
+                    }
+                }
+            }
+        }
+        settings
+    }
+
+    fn add(&mut self, section: &Section, entries: Option<&DeTable<'_>>, table: Option<String>) {
+        for field in section.fields {
+            let name = match &table {
+                Some(table) => format!("{table}.{}", field.name),
+                None => section.dotted(field.name),
+            };
+            let value = value_of(field, entries);
+            self.0.insert(name, Held { value, live: field.live, hidden: false, table: table.clone() });
+        }
+    }
+
+    /// A librdkafka property, written dotted or quoted.
+    fn property(&mut self, name: String, value: &DeValue<'_>) {
+        match value {
+            DeValue::Table(table) => {
+                for (key, value) in table {
+                    self.property(format!("{name}.{}", key.get_ref()), value.get_ref());
+                }
+            }
+            value => drop(self.0.insert(name, Held { value: toml(value), live: false, hidden: true, table: None })),
+        }
+    }
+
+    /// What `new` changes, in the order of names.
+    pub fn changes(&self, new: &Self) -> Vec<Change> {
+        let names: std::collections::BTreeSet<_> = self.0.keys().chain(new.0.keys()).collect();
+        names.into_iter().filter_map(|name| self.change(new, name)).collect()
+    }
+
+    fn change(&self, new: &Self, name: &str) -> Option<Change> {
+        let (from, to) = (self.0.get(name), new.0.get(name));
+        if from == to {
+            return None;
+        }
+        let either = from.or(to)?;
+        let whole = |table: &String| self.0.contains_key(table) != new.0.contains_key(table);
+        if either.table.as_ref().is_some_and(whole) {
+            return None;
+        }
+        let shown = |held: Option<&Held>| match held {
+            None => "(none)".to_owned(),
+            Some(held) if held.hidden => "(not shown)".to_owned(),
+            Some(held) => held.value.clone(),
+        };
+        Some(Change { setting: name.to_owned(), from: shown(from), to: shown(to), live: either.live })
+    }
+
+    /// Takes over from `new` what can change in a running process.
+    pub fn adopt(&mut self, new: &Self) {
+        for change in self.changes(new).into_iter().filter(|change| change.live) {
+            let belongs =
+                |name: &str, held: &Held| *name == change.setting || held.table.as_ref() == Some(&change.setting);
+            self.0.retain(|name, held| !belongs(name, held));
+            let taken = new.0.iter().filter(|(name, held)| belongs(name, held));
+            self.0.extend(taken.map(|(name, held)| (name.clone(), held.clone())));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Absent, Field, parse};
+
+    const SECTIONS: &[Section] = &[
+        Section { path: "", shape: Shape::Table, doc: "", fields: &[field("memory", false)] },
+        Section { path: "log", shape: Shape::Table, doc: "", fields: &[field("level", true)] },
+        Section {
+            path: "links",
+            shape: Shape::Repeated,
+            doc: "",
+            fields: &[field("name", false), field("senders", true), field("rename", false)],
+        },
+        Section { path: "source.client", shape: Shape::Properties, doc: "", fields: &[] },
+        Section { path: "source", shape: Shape::Table, doc: "", fields: &[] },
+    ];
+
+    const fn field(name: &'static str, live: bool) -> Field {
+        Field { name, kind: "", absent: Absent::Default("\"-\""), bounds: None, live, doc: "" }
+    }
+
+    fn settings(text: &str) -> Settings {
+        parse(text, "a.toml", SECTIONS, |document| Ok(document.settings())).unwrap()
+    }
+
+    fn shown(changes: &[Change]) -> Vec<String> {
+        let live = |change: &Change| if change.live { "" } else { " (restart)" };
+        changes.iter().map(|c| format!("{}: {} -> {}{}", c.setting, c.from, c.to, live(c))).collect()
+    }
+
+    const RUNNING: &str = "memory = \"1 GiB\"\n[[links]]\nname = \"a\"\nsenders = [\"x\"]\n[[links]]\nname = \"a.b\"\n\
+                           [source.client]\n\"sasl.password\" = { file = \"one\" }\n";
+
+    #[test]
+    fn each_difference_is_named_and_a_repeated_table_comes_and_goes_as_a_whole() {
+        let new = "memory = \"2 GiB\"\n[log]\nlevel = \"debug\"\n[[links]]\nname = \"a\"\nsenders = [\"y\"]\nrename = \"z\"\n\
+                   [[links]]\nname = \"c\"\nsenders = [\"q\"]\n[source.client]\nsasl.password = { file = \"two\" }\n";
+        let expected = [
+            "links.a.b: served -> (none)",
+            "links.a.rename: \"-\" -> \"z\" (restart)",
+            "links.a.senders: [\"x\"] -> [\"y\"]",
+            "links.c: (none) -> served",
+            "log.level: \"-\" -> \"debug\"",
+            "memory: \"1 GiB\" -> \"2 GiB\" (restart)",
+            "source.client.sasl.password.file: (not shown) -> (not shown) (restart)",
+        ];
+        assert_eq!(shown(&settings(RUNNING).changes(&settings(new))), expected);
+        assert_eq!(settings(RUNNING).changes(&settings(RUNNING)), []);
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_named_again_until_there_was_one() {
+        let mut running = settings(RUNNING);
+        let new = settings(&RUNNING.replace("1 GiB", "2 GiB").replace("\"x\"", "\"y\"").replace("a.b", "c"));
+        running.adopt(&new);
+        assert_eq!(shown(&running.changes(&new)), ["memory: \"1 GiB\" -> \"2 GiB\" (restart)"]);
+        assert_eq!(running.changes(&settings(&RUNNING.replace("\"x\"", "\"y\"").replace("a.b", "c"))), []);
+    }
+}

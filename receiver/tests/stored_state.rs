@@ -1,0 +1,183 @@
+//! The state that a version has written is read by every later one. `fixtures/state-1.hex` was written by the
+//! first; it is added to, never changed. A newer format is refused before anybody is fenced.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use causeway_receiver::knowledge::Knowledge;
+use causeway_receiver::lane::{Lane, OpenError, Terms};
+use causeway_receiver::memory::DecodeMemory;
+use causeway_receiver::size::TransactionSize;
+use causeway_receiver::state::{self, HaltRecord, LaneRecord, LaneState, PartitionKey, PartitionRecord};
+use causeway_receiver::target::{Delivered, LaneTarget, StateEntry, TargetError, TargetPartition};
+use wire::close::CloseCode;
+use wire::frame::RecordRef;
+use wire::ids::{Epoch, LaneId, Position, TopicId};
+use wire::origin::{self, Origin};
+
+const LANE: LaneId = LaneId(3);
+const SOURCE: &str = "QpC-xqYIT7ytK--X86sw";
+const TARGET: &str = "kd0lsq2-R1iTIvPf4mzP";
+
+fn lane_record() -> LaneRecord {
+    LaneRecord {
+        link: "fra-to-sin".into(),
+        lanes: 8,
+        lane_hash: "xxh3-64".into(),
+        epoch: Epoch(300),
+        source_cluster: SOURCE.into(),
+        target_cluster: TARGET.into(),
+        filter_hash: Some(0x0123_4567_89ab_cdef),
+        sender: "fra-1".into(),
+        classes: vec![("default".into(), 0, 7)],
+    }
+}
+
+fn partition_record() -> PartitionRecord {
+    PartitionRecord {
+        topic_id: TopicId([1; 16]),
+        position: Position(70_000),
+        leader_epoch: -1,
+        target_topic: "fra.orders".into(),
+        target_topic_id: TopicId([2; 16]),
+        target_partition: 5,
+        target_end: Position(70_123),
+        delivered: 69_000,
+        skipped: 1,
+        holes: 999,
+        halt: Some(HaltRecord { reason: "record-rejected".into(), detail: "larger than 1048576 bytes".into() }),
+        moves: 2,
+    }
+}
+
+fn origin_record() -> Origin {
+    let clusters = vec!["ams".into(), SOURCE.into()];
+    Origin { target_topic: "fra.orders".into(), target_topic_id: TopicId([2; 16]), clusters }
+}
+
+fn orders_5() -> PartitionKey {
+    PartitionKey { topic: "orders".into(), partition: 5 }
+}
+
+/// Keys and values as this version writes them.
+fn written() -> Vec<(Vec<u8>, Vec<u8>)> {
+    vec![
+        (state::lane_key(), state::encode(&lane_record())),
+        (state::partition_key(SOURCE, &orders_5()), state::encode(&partition_record())),
+        (origin::key("orders"), state::encode(&origin_record())),
+    ]
+}
+
+/// Pairs of lines, a key and its value in hexadecimal; `#` begins a comment.
+fn fixture() -> Vec<(Vec<u8>, Vec<u8>)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/state-1.hex");
+    let text = fs::read_to_string(&path).unwrap_or_default();
+    let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(bytes_of).collect();
+    lines.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()
+}
+
+fn bytes_of(line: &str) -> Vec<u8> {
+    let byte = |at: usize| u8::from_str_radix(&line[at..at + 2], 16).expect("hexadecimal");
+    (0..line.len()).step_by(2).map(byte).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn entries(pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<StateEntry> {
+    pairs.into_iter().map(|(key, value)| StateEntry { key, value: Some(value) }).collect()
+}
+
+#[test]
+fn the_state_of_the_first_version_is_read_and_still_written_so() {
+    let lines: String = written().iter().map(|(key, value)| format!("{}\n{}\n", hex(key), hex(value))).collect();
+    assert!(fixture() == written(), "this version writes:\n{lines}");
+    let folded = LaneState::fold(LANE, SOURCE, &entries(fixture())).expect("readable");
+    assert_eq!(folded.lane, Some(lane_record()));
+    assert_eq!(folded.partitions, HashMap::from([(orders_5(), partition_record())]));
+    assert_eq!(folded.origins, HashMap::from([("orders".into(), origin_record())]));
+}
+
+/// A target that may be read and must not be touched.
+struct Untouched(Vec<StateEntry>);
+
+impl LaneTarget for Untouched {
+    fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError> {
+        Ok(self.0.clone())
+    }
+
+    fn fence(&mut self) -> Result<(), TargetError> {
+        panic!("fenced")
+    }
+
+    fn begin(&mut self) -> Result<(), TargetError> {
+        panic!("begun")
+    }
+
+    fn produce(&mut self, _: &TargetPartition, _: &RecordRef<'_>, _: &Bytes) -> Result<(), TargetError> {
+        panic!("produced")
+    }
+
+    fn write_state(&mut self, _: &[u8], _: Option<&[u8]>) -> Result<(), TargetError> {
+        panic!("written")
+    }
+
+    fn drain(&mut self) -> Result<Delivered, TargetError> {
+        panic!("drained")
+    }
+
+    fn commit(&mut self) -> Result<(), TargetError> {
+        panic!("committed")
+    }
+
+    fn discard(&mut self) {}
+}
+
+fn refusal(entries: Vec<StateEntry>) -> (CloseCode, String) {
+    let size = TransactionSize::new(Duration::from_secs(30));
+    let mut lane = Lane::new(LANE, Untouched(entries), DecodeMemory::new(1 << 20), size);
+    let stored = lane_record();
+    let terms = Terms {
+        link: stored.link,
+        lanes: stored.lanes,
+        lane_hash: stored.lane_hash,
+        source_cluster: stored.source_cluster,
+        target_cluster: stored.target_cluster,
+        filter_hash: 1,
+        sender: stored.sender,
+    };
+    match lane.open(Arc::new(terms), Arc::new(Knowledge::new(8))) {
+        Err(OpenError::Refused { code, detail }) => (code, detail),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_newer_format_is_refused_with_one_sentence_and_nothing_is_fenced_or_written() {
+    let newer = |index: usize, value: bool| {
+        let mut pairs = fixture();
+        let (key, of_it) = &mut pairs[index];
+        if value {
+            of_it[0] = 2
+        } else {
+            key[0] = 2
+        }
+        refusal(entries(pairs))
+    };
+    for (index, value, what) in [
+        (0, false, "key"),
+        (0, true, "lane record"),
+        (1, false, "key"),
+        (1, true, "partition record"),
+        (2, false, "key"),
+        (2, true, "origin record"),
+    ] {
+        let sentence = format!("state partition 3: a {what} has format 2; this version reads 1: use a newer one");
+        assert_eq!(newer(index, value), (CloseCode::StateRefused, sentence));
+    }
+}

@@ -1,0 +1,57 @@
+// Users and rights of a cluster, by Kafka's own client: what librdkafka's wrapper cannot ask for.
+//
+//   user NAME PASSWORD                              a SCRAM-SHA-512 user
+//   allow|forget USER RESOURCE PATTERN NAME OPERATION   one right, given or taken back
+//
+// Each line read is answered with "ok" or with what went wrong; the end of the input ends it.
+
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.util.List;
+import java.util.Map;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.ScramCredentialInfo;
+import org.apache.kafka.clients.admin.ScramMechanism;
+import org.apache.kafka.clients.admin.UserScramCredentialUpsertion;
+import org.apache.kafka.common.acl.AccessControlEntry;
+import org.apache.kafka.common.acl.AclBinding;
+import org.apache.kafka.common.acl.AclOperation;
+import org.apache.kafka.common.acl.AclPermissionType;
+import org.apache.kafka.common.resource.PatternType;
+import org.apache.kafka.common.resource.ResourcePattern;
+import org.apache.kafka.common.resource.ResourceType;
+
+public class ClusterAdmin {
+    public static void main(String[] arguments) throws Exception {
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", arguments[0]))) {
+            BufferedReader lines = new BufferedReader(new InputStreamReader(System.in));
+            for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+                try {
+                    obey(admin, line.split(" "));
+                    System.out.println("ok");
+                } catch (Exception error) {
+                    System.out.println(error.toString().replace('\n', ' '));
+                }
+            }
+        }
+    }
+
+    private static void obey(Admin admin, String[] words) throws Exception {
+        if (words[0].equals("user")) {
+            ScramCredentialInfo info = new ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096);
+            var user = new UserScramCredentialUpsertion(words[1], info, words[2]);
+            admin.alterUserScramCredentials(List.of(user)).all().get();
+            return;
+        }
+        var resource = new ResourcePattern(
+            ResourceType.fromString(words[2]), words[4], PatternType.valueOf(words[3].toUpperCase()));
+        var entry = new AccessControlEntry(
+            "User:" + words[1], "*", AclOperation.fromString(words[5].replaceAll("([a-z])([A-Z])", "$1_$2")), AclPermissionType.ALLOW);
+        AclBinding right = new AclBinding(resource, entry);
+        if (words[0].equals("allow")) {
+            admin.createAcls(List.of(right)).all().get();
+        } else {
+            admin.deleteAcls(List.of(right.toFilter())).all().get();
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What makes a cluster ask who one is: a listener with TLS and SCRAM, rights, and who has them.
+//!
+//! The harness itself comes in by the plain listener, as a super user; the link by the secure one.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::cluster::Cluster;
+use crate::files::{Side, make_pki};
+use crate::jars::Kafka;
+
+/// The secure listener of a node.
+#[derive(Debug, Clone)]
+pub struct Secure {
+    /// Its port, on loopback.
+    pub port: u16,
+    /// The directory of its certificates; `ca.pem` is what its clients believe.
+    pub pki: PathBuf,
+}
+
+impl Secure {
+    /// Makes the certificates of a listener at `port` in `pki`.
+    pub fn make(port: u16, pki: &Path) -> Result<Self> {
+        make_pki(pki, "kafka")?;
+        let keystore = ["receiver.key", "receiver.pem"].map(|name| fs::read_to_string(pki.join(name)));
+        let [key, chain] = keystore;
+        fs::write(pki.join("keystore.pem"), key? + &chain?)?;
+        Ok(Self { port, pki: pki.to_owned() })
+    }
+
+    /// What `server.properties` says beyond that of a plain node with these listeners.
+    pub(crate) fn properties(&self, port: u16, controller_port: u16) -> String {
+        let secure = self.port;
+        format!(
+            "listeners=PLAINTEXT://127.0.0.1:{port},SECURE://127.0.0.1:{secure},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SECURE://127.0.0.1:{secure}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL
+sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.secure.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+ssl.keystore.type=PEM
+ssl.keystore.location={keystore}
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+",
+            keystore = self.pki.join("keystore.pem").display()
+        )
+    }
+
+    /// Has `side` come in by this listener as `user`. The password's file is written beside the certificates.
+    pub fn admit(&self, side: &mut Side, cluster: &str, user: &str, password: &str) -> Result<()> {
+        let file = self.pki.join(format!("{user}.password"));
+        fs::write(&file, password)?;
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        side.set(cluster, "bootstrap_servers", &format!("[\"127.0.0.1:{}\"]", self.port));
+        let client = format!("{cluster}.client");
+        let ca = self.pki.join("ca.pem");
+        for (name, value) in [
+            ("security.protocol", "\"SASL_SSL\"".to_owned()),
+            ("sasl.mechanism", "\"SCRAM-SHA-512\"".to_owned()),
+            ("sasl.username", format!("{user:?}")),
+            ("sasl.password", format!("{{ file = {:?} }}", file.display().to_string())),
+            ("ssl.ca.location", format!("{:?}", ca.display().to_string())),
+        ] {
+            side.set(&client, &format!("{name:?}"), &value);
+        }
+        Ok(())
+    }
+}
+
+/// One right of one user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Right {
+    /// Whose.
+    pub user: String,
+    /// `topic`, `transactional_id`, `cluster`.
+    pub resource: String,
+    /// The beginning of its name.
+    pub prefix: String,
+    /// `Read`, `Write`, `Create`, …
+    pub operation: String,
+}
+
+/// Gives and takes rights on one cluster. Ends with its input, which ends with us.
+pub struct Rights {
+    java: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Rights {
+    /// Of `cluster`.
+    pub fn of(cluster: &Cluster) -> Result<Self> {
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/harness/ClusterAdmin.java");
+        let mut java = Kafka::get()?.java(&[], source);
+        java.arg(cluster.bootstrap()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut java = java.spawn().context("cannot start java")?;
+        let input = java.stdin.take().context("java has no stdin")?;
+        let output = BufReader::new(java.stdout.take().context("java has no stdout")?);
+        Ok(Self { java, input, output })
+    }
+
+    /// Makes a SCRAM user.
+    pub fn add_user(&mut self, user: &str, password: &str) -> Result<()> {
+        self.tell(&format!("user {user} {password}"))
+    }
+
+    /// Gives a right.
+    pub fn allow(&mut self, right: &Right) -> Result<()> {
+        self.tell(&format!("allow {}", words(right)))
+    }
+
+    /// Takes a right back.
+    pub fn forget(&mut self, right: &Right) -> Result<()> {
+        self.tell(&format!("forget {}", words(right)))
+    }
+
+    fn tell(&mut self, line: &str) -> Result<()> {
+        writeln!(self.input, "{line}")?;
+        self.input.flush()?;
+        let mut answer = String::new();
+        self.output.read_line(&mut answer)?;
+        ensure!(answer.trim() == "ok", "{line}: {answer}");
+        Ok(())
+    }
+}
+
+impl Drop for Rights {
+    fn drop(&mut self) {
+        let _ = self.java.kill();
+        let _ = self.java.wait();
+    }
+}
+
+fn words(right: &Right) -> String {
+    let Right { user, resource, prefix, operation } = right;
+    format!("{user} {resource} prefixed {prefix} {operation}")
+}

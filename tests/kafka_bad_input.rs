@@ -1,0 +1,355 @@
+//! A peer with a good certificate that does everything else wrong: each fault is answered with one code and
+//! one sentence, nothing of it is written, and the receiver goes on.
+
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use harness::cluster::Pair;
+use harness::files::{LinkFiles, Side};
+use harness::reader::{self, Isolation};
+use harness::topics;
+use link::control::ControlReader;
+use link::endpoint::{Dialer, EndpointSettings};
+use link::kafka::properties::forbidden;
+use link::tls::{Credentials, End};
+use quinn::{Connection, ConnectionError, SendStream};
+use rand::RngExt;
+use sender::session::Identity;
+use wire::close::CloseCode;
+use wire::codec::encode_control;
+use wire::compress::Codec;
+use wire::control::{Control, Hello, OfferedPartition, Range, Role};
+use wire::frame::{FrameBuilder, FrameHead, Headers, RecordRef};
+use wire::hello::{FEATURES, VERSIONS};
+use wire::ids::{Epoch, LaneId, Offset, Position, Sequence, Slot, TopicId};
+use wire::units::Size;
+use xxhash_rust::xxh3::Xxh3Default;
+
+const READY: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_secs(20);
+const LANE: LaneId = LaneId(0);
+
+/// A sender of the test's own making.
+struct Peer {
+    dialer: Dialer,
+    addresses: Vec<link::config::Address>,
+    identity: Identity,
+    topic: String,
+}
+
+/// A session that a bad peer has open, up to an open partition.
+struct Session {
+    connection: Connection,
+    control: SendStream,
+    reader: ControlReader,
+    epoch: Epoch,
+    _endpoint: quinn::Endpoint,
+}
+
+impl Peer {
+    fn new(side: &Side, cluster_id: &str, topic: &str) -> Result<Self> {
+        let config =
+            sender::config::load(&side.write()?, forbidden).map_err(|problems| anyhow::anyhow!("{problems}"))?;
+        let credentials = Credentials::load(&config.tls, End::Client, link::tls::now())?;
+        let settings = EndpointSettings { rate: None, memory: Size::from_bytes(64 << 20), uni_streams: 0 };
+        let identity = Identity {
+            link: config.link.to_string(),
+            cluster_id: cluster_id.to_owned(),
+            instance: "bad".to_owned(),
+            process: 7,
+            lanes: 1,
+            filter_hash: 1,
+            rate: 0,
+        };
+        let dialer = Dialer::new(&credentials, settings)?;
+        Ok(Self { dialer, addresses: config.wan.receiver, identity, topic: topic.to_owned() })
+    }
+
+    fn hello(&self) -> Hello {
+        Hello {
+            role: Role::Sender,
+            versions: VERSIONS,
+            features: FEATURES,
+            link: self.identity.link.clone(),
+            cluster_id: self.identity.cluster_id.clone(),
+            instance: self.identity.instance.clone(),
+            process: self.identity.process,
+            stand_by: false,
+            lanes: self.identity.lanes,
+            lane_hash: sender::router::LANE_HASH.to_owned(),
+            filter_hash: self.identity.filter_hash,
+            rate: 0,
+        }
+    }
+
+    /// Sends `first` on a control stream.
+    async fn say(&self, first: &[u8]) -> Result<Session> {
+        let dialled = self.dialer.dial(&self.addresses, None).await?;
+        let (mut control, reader) = dialled.connection.open_bi().await?;
+        control.write_all(first).await?;
+        let reader = ControlReader::new(reader);
+        let (connection, epoch) = (dialled.connection, Epoch(0));
+        Ok(Session { connection, control, reader, epoch, _endpoint: dialled.endpoint })
+    }
+
+    /// As a good sender: up to the partition's position, which shows that nothing was written so far.
+    async fn open(&self) -> Result<Session> {
+        let mut session = self.say(&encode_control(&Control::Hello(self.hello()))).await?;
+        session.tell(&Control::OpenLane { lane: LANE }).await?;
+        session.epoch = loop {
+            match session.reader.next().await? {
+                Control::LaneOpen { epoch, .. } => break epoch,
+                Control::Close { code, detail } => bail!("{code}: {detail}"),
+                _ => {}
+            }
+        };
+        let topic_id = TopicId([9; 16]);
+        session
+            .tell(&Control::Topic { topic: self.topic.clone(), topic_id, configs: Vec::new(), clusters: Vec::new() })
+            .await?;
+        let partition = OfferedPartition {
+            slot: Slot(0),
+            topic: self.topic.clone(),
+            partition: 0,
+            topic_id,
+            partitions: 1,
+            log_start: Position(0),
+            log_end: Position(100),
+            start: Position(0),
+            jump: None,
+        };
+        session.tell(&session.offer(partition)).await?;
+        loop {
+            match session.reader.next().await? {
+                Control::PartitionOpen { position: Position(0), .. } => return Ok(session),
+                Control::PartitionOpen { position, .. } => bail!("something was written, up to {position}"),
+                Control::PartitionHalted { reason, detail, .. } => bail!("{reason}: {detail}"),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Session {
+    async fn tell(&mut self, message: &Control) -> Result<()> {
+        Ok(self.control.write_all(&encode_control(message)).await?)
+    }
+
+    fn offer(&self, partition: OfferedPartition) -> Control {
+        Control::Offer { lane: LANE, epoch: self.epoch, partitions: vec![partition], last: true }
+    }
+
+    async fn send(&self, frame: &[u8]) -> Result<()> {
+        let mut stream = self.connection.open_uni().await?;
+        // A receiver that has seen enough stops reading.
+        let _ = stream.write_all(frame).await;
+        let _ = stream.finish();
+        Ok(())
+    }
+
+    /// One record at `from`, of this slot, as frame 0 of `epoch`.
+    fn frame(&self, epoch: Epoch, slot: Slot, from: i64) -> Vec<u8> {
+        let mut builder = FrameBuilder::new();
+        // Compressible, so that a packed body exists.
+        let value = [b'a'; 4096];
+        let headers = Headers::EMPTY;
+        let offset = Offset(from);
+        let record = RecordRef { offset, timestamp: 1, key: None, value: Some(&value), headers };
+        builder.push(slot, Position(from), -1, &record);
+        builder.finish(FrameHead { lane: LANE, epoch, sequence: Sequence(0) }, Codec::Lz4).to_vec()
+    }
+
+    fn good(&self) -> Vec<u8> {
+        self.frame(self.epoch, Slot(0), 0)
+    }
+
+    /// A good frame with `bytes` at `at`, and a checksum that says so.
+    fn bent(&self, at: usize, bytes: &[u8]) -> Vec<u8> {
+        let mut frame = self.good();
+        frame[at..at + bytes.len()].copy_from_slice(bytes);
+        seal(&mut frame);
+        frame
+    }
+
+    /// How the receiver ends it.
+    async fn ended(self) -> Result<(CloseCode, String)> {
+        match tokio::time::timeout(ANSWER, self.connection.closed()).await.context("no answer")? {
+            ConnectionError::ApplicationClosed(close) => {
+                let code = CloseCode::from(u16::try_from(u64::from(close.error_code))?);
+                Ok((code, String::from_utf8_lossy(&close.reason).into_owned()))
+            }
+            other => bail!("ended with {other}"),
+        }
+    }
+}
+
+/// Gives a frame the checksum of what it says now.
+fn seal(frame: &mut [u8]) {
+    let mut hash = Xxh3Default::new();
+    hash.update(&frame[..48]);
+    hash.update(&frame[56..]);
+    frame[48..56].copy_from_slice(&hash.digest().to_le_bytes());
+}
+
+/// What is wrong in a hello, and how it is answered.
+fn bad_hellos(peer: &Peer) -> Vec<(&'static str, Vec<u8>, CloseCode, &'static str)> {
+    let hello = |change: fn(&mut Hello)| {
+        let mut hello = peer.hello();
+        change(&mut hello);
+        encode_control(&Control::Hello(hello))
+    };
+    vec![
+        (
+            "another protocol version",
+            hello(|hello| hello.versions = Range { min: 900, max: 901 }),
+            CloseCode::Version,
+            "no common protocol version: we speak 1, the peer speaks 900 to 901",
+        ),
+        (
+            "the receiver's role",
+            hello(|hello| hello.role = Role::Receiver),
+            CloseCode::Version,
+            "both ends have the same role",
+        ),
+        ("garbage", vec![4, 0, 0, 0, 255, 1, 2, 3], CloseCode::BadFrame, "unknown control kind 255"),
+        ("a message of 4 GiB", vec![255; 8], CloseCode::BadFrame, "exceeds the limit of 524288"),
+        (
+            "something else first",
+            encode_control(&Control::OpenLane { lane: LANE }),
+            CloseCode::Misbehaved,
+            "unexpected message OpenLane",
+        ),
+    ]
+}
+
+/// What is wrong in a frame, and how it is answered.
+type BadFrame = (&'static str, fn(&Session) -> Vec<u8>, CloseCode, &'static str);
+
+const BAD_FRAMES: &[BadFrame] = &[
+    ("not a frame", |s| s.bent(0, b"GET"), CloseCode::BadFrame, "malformed: not a frame"),
+    ("an unknown kind", |s| s.bent(3, &[9]), CloseCode::BadFrame, "unknown frame kind 9"),
+    ("an unknown codec", |s| s.bent(4, &[77]), CloseCode::BadFrame, "unknown codec 77"),
+    ("another lane", |s| s.bent(8, &[1]), CloseCode::Misbehaved, "a frame for a lane that the link has not"),
+    ("a length of 4 GiB", |s| s.bent(44, &[255; 4]), CloseCode::BadFrame, "exceeds the limit of"),
+    (
+        "a bomb: expands beyond what is stated",
+        |s| s.bent(40, &[0, 1, 0, 0]),
+        CloseCode::BadFrame,
+        "compressed body is damaged",
+    ),
+    ("a body beyond what may be", |s| s.bent(40, &[0, 0, 0, 255]), CloseCode::BadFrame, "exceeds the limit of"),
+    ("cut short", |s| s.good()[..60].to_vec(), CloseCode::BadFrame, "truncated: at least "),
+    ("cut in its header", |s| s.good()[..20].to_vec(), CloseCode::BadFrame, "truncated: at least 36 more bytes"),
+    ("bytes left over", |s| [s.good(), vec![0]].concat(), CloseCode::BadFrame, "1 bytes left over"),
+    (
+        "a flipped bit",
+        |s| {
+            let mut frame = s.good();
+            frame[58] ^= 1;
+            frame
+        },
+        CloseCode::BadFrame,
+        "checksum does not match",
+    ),
+    (
+        "an epoch that was never granted",
+        |s| s.frame(Epoch(s.epoch.0 + 5), Slot(0), 0),
+        CloseCode::Misbehaved,
+        "was never granted, the lane is at",
+    ),
+    (
+        "a slot that was never opened",
+        |s| s.frame(s.epoch, Slot(3), 0),
+        CloseCode::Misbehaved,
+        "slot 3 was never opened",
+    ),
+    (
+        "a gap",
+        |s| s.frame(s.epoch, Slot(0), 5),
+        CloseCode::Misbehaved,
+        "slot 0 stands at position 0, its run begins at 5",
+    ),
+];
+
+#[test]
+fn every_fault_of_a_peer_has_its_code_and_sentence_and_leaves_nothing_behind() -> Result<()> {
+    let pair = Pair::shared()?;
+    let topic = topics::create_unique(&pair.source, "bad-input", 1)?;
+    let files = LinkFiles::new("bad-input", &pair.source, &pair.target, &[&topic])?;
+    let receiver = files.receiver.start()?;
+    receiver.admin.wait_until_ready(READY)?;
+    let peer = Peer::new(&files.sender, pair.source.id(), &topic)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        for (what, bytes, code, sentence) in bad_hellos(&peer) {
+            let (found, said) = peer.say(&bytes).await?.ended().await.context(what)?;
+            println!("{what}: {found}: {said}");
+            ensure!(found == code && said.contains(sentence), "{what}: {found}: {said}");
+        }
+        for (what, frame, code, sentence) in BAD_FRAMES {
+            let session = peer.open().await.context(*what)?;
+            session.send(&frame(&session)).await?;
+            let (found, said) = session.ended().await.context(*what)?;
+            println!("{what}: {found}: {said}");
+            ensure!(found == *code && said.contains(sentence), "{what}: {found}: {said}");
+        }
+        let mut session = peer.open().await?;
+        session.control.write_all(&[4, 0, 0, 0, 255, 1, 2, 3]).await?;
+        let (found, said) = session.ended().await?;
+        println!("garbage on the control stream: {found}: {said}");
+        ensure!(found == CloseCode::BadFrame, "garbage in a session: {found}: {said}");
+
+        // An overlap: the good frame is committed, and a second one says its record again.
+        let mut session = peer.open().await?;
+        session.send(&session.good()).await?;
+        while !matches!(session.reader.next().await?, Control::Ack { .. }) {}
+        let mut again = session.good();
+        again[24] = 1;
+        seal(&mut again);
+        session.send(&again).await?;
+        let (found, said) = session.ended().await?;
+        println!("an overlap: {found}: {said}");
+        ensure!(found == CloseCode::Misbehaved && said.contains("stands at position 1, its run begins at 0"), "{said}");
+        Ok(())
+    })?;
+    let seen = reader::read(&pair.target, &[&topic], Isolation::Uncommitted)?;
+    ensure!(seen.len() == 1, "of all that, one record was good, and there are {}", seen.len());
+    Ok(())
+}
+
+#[test]
+fn garbage_on_the_udp_port_and_too_many_connections_of_one_peer_cost_nobody_else_anything() -> Result<()> {
+    let pair = Pair::shared()?;
+    let topic = topics::create_unique(&pair.source, "garbage", 1)?;
+    let files = LinkFiles::new("garbage", &pair.source, &pair.target, &[&topic])?;
+    let receiver = files.receiver.start()?;
+    receiver.admin.wait_until_ready(READY)?;
+    let peer = Peer::new(&files.sender, pair.source.id(), &topic)?;
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    let mut rng = rand::rng();
+    for length in 0..1_500 {
+        let datagram: Vec<u8> = (0..length).map(|_| rng.random()).collect();
+        socket.send_to(&datagram, ("127.0.0.1", peer.addresses[0].port))?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        // Held, and silent: the receiver waits 10 s for a hello.
+        let mut held = Vec::new();
+        for _ in 0..receiver::peers::PEER_CONNECTIONS_MAX {
+            held.push(peer.dialer.dial(&peer.addresses, None).await?);
+        }
+        let one_more = peer.dialer.dial(&peer.addresses, None).await?;
+        let refused = match tokio::time::timeout(ANSWER, one_more.connection.closed()).await? {
+            ConnectionError::ApplicationClosed(close) => close,
+            other => bail!("{other}"),
+        };
+        ensure!(u64::from(refused.error_code) == u64::from(CloseCode::Busy.number()));
+        let said = String::from_utf8_lossy(&refused.reason).into_owned();
+        ensure!(said == "64 connections with this certificate stand already", "{said}");
+        drop(held);
+        Ok(())
+    })?;
+    ensure!(receiver.admin.status()?["refusals"]["BUSY"] == 1);
+    Ok(())
+}

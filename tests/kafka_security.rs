@@ -1,0 +1,162 @@
+//! A link between clusters that ask who one is: with exactly the rights that the documentation lists, and
+//! with each of them missing in turn; what it never says in its logs; and the oldest line of Kafka.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use harness::cluster::Pair;
+use harness::files::LinkFiles;
+use harness::journal::Load;
+use harness::raw::{self, RawRecord};
+use harness::reader::{self, Isolation};
+use harness::secure::{Right, Rights};
+use harness::wait::until;
+use harness::{topics, verify};
+
+const DELIVERED: Duration = Duration::from_secs(60);
+const SAID: Duration = Duration::from_secs(20);
+
+/// Nothing that may be said contains these.
+const SENDER_PASSWORD: &str = "sender-s3cret-9f2c";
+const RECEIVER_PASSWORD: &str = "receiver-s3cret-71ab";
+
+/// Key, value and header of a record that would be seen if it were said.
+const MARK: &str = "payload-mark-5d1e";
+
+/// A right as `docs/security.md` lists it.
+struct Listed {
+    source: bool,
+    right: Right,
+    /// What is said where it is missing.
+    sentence: String,
+}
+
+/// The table of rights, for links, topics and ids that begin with `prefix`.
+fn listed(prefix: &str) -> Result<Vec<Listed>> {
+    let page = include_str!("../docs/security.md");
+    let (_, table) = page.split_once("<!-- rights -->").context("no table of rights")?;
+    let (table, _) = table.split_once("<!-- /rights -->").context("no end of the table")?;
+    let rows = table.lines().filter(|line| line.starts_with("| source") || line.starts_with("| target"));
+    rows.map(|row| {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [cluster, resource, name, operation, _, sentence] = cells[..] else { anyhow::bail!("{row}") };
+        let quoted = sentence.split('`').nth(1).with_context(|| format!("no sentence: {row}"))?;
+        let source = cluster == "source";
+        let prefix = match name {
+            name if name.starts_with("topics ") => prefix.to_owned(),
+            name if name.starts_with("`__causeway.") => format!("__causeway.{prefix}"),
+            name if name.starts_with("`causeway.") => format!("causeway.{prefix}"),
+            _ => anyhow::bail!("{row}"),
+        };
+        let user = if source { "sender" } else { "receiver" }.to_owned();
+        let right = Right { user, resource: resource.to_owned(), prefix, operation: operation.to_owned() };
+        Ok(Listed { source, right, sentence: quoted.to_owned() })
+    })
+    .collect()
+}
+
+/// A link whose sides come in by the secure listeners, over a topic that the target does not have and one
+/// that has too few partitions there.
+fn secure_link(pair: &Pair, stem: &str) -> Result<(LinkFiles, [String; 2])> {
+    let carried = [topics::unique(stem), topics::unique(stem)];
+    for topic in &carried {
+        topics::create(&pair.source, topic, 2, &[])?;
+    }
+    topics::create(&pair.target, &carried[1], 1, &[])?;
+    let names: Vec<_> = carried.iter().map(String::as_str).collect();
+    let mut files = LinkFiles::new(&topics::unique(stem), &pair.source, &pair.target, &names)?;
+    pair.source.secure()?.admit(&mut files.sender, "source", "sender", SENDER_PASSWORD)?;
+    pair.target.secure()?.admit(&mut files.receiver, "target", "receiver", RECEIVER_PASSWORD)?;
+    Ok((files, carried))
+}
+
+#[test]
+fn a_link_runs_with_exactly_the_listed_rights_and_says_which_one_is_missing() -> Result<()> {
+    let pair = Pair::start_secure()?;
+    let (mut source, mut target) = (Rights::of(&pair.source)?, Rights::of(&pair.target)?);
+    source.add_user("sender", SENDER_PASSWORD)?;
+    target.add_user("receiver", RECEIVER_PASSWORD)?;
+    let listed = listed("secure-")?;
+    for Listed { source: at_source, right, .. } in &listed {
+        if *at_source { source.allow(right)? } else { target.allow(right)? }
+    }
+    runs_and_keeps_its_secrets(&pair)?;
+    let mut silent = Vec::new();
+    for Listed { source: at_source, right, sentence } in &listed {
+        let rights = if *at_source { &mut source } else { &mut target };
+        let (files, carried) = secure_link(&pair, "secure-less")?;
+        for topic in &carried {
+            Load::new(topic, 2).limit(20).seed(1).start(&pair.source)?.finish()?;
+        }
+        if !at_source && right.prefix.starts_with("__causeway.") && right.operation != "Create" {
+            // What a first session leaves is what a second one has to read and to check.
+            let (_receiver, sender) = (files.receiver.start()?, files.sender.start()?);
+            sender.admin.wait_for("a first session", DELIVERED, |status| status["lag_records"] == 0)?;
+        }
+        rights.forget(right)?;
+        let (receiver, sender) = (files.receiver.start()?, files.sender.start()?);
+        let said = until("the missing right to be named", SAID, || {
+            let log = receiver.log().ok()? + &sender.log().ok()?;
+            log.lines().find(|line| line.contains(sentence)).map(str::to_owned)
+        });
+        match said {
+            Ok(line) => println!("without {right:?}: {line}"),
+            Err(_) => silent.push(format!("{right:?}\n{}\n{}", receiver.log()?, sender.log()?)),
+        }
+        rights.allow(right)?;
+    }
+    ensure!(
+        silent.is_empty(),
+        "nothing, or something else, was said of {} rights: {}",
+        silent.len(),
+        silent.join("\n")
+    );
+    Ok(())
+}
+
+/// Every log at its loudest, over a whole life of a link, and nothing in it that is anybody's business.
+fn runs_and_keeps_its_secrets(pair: &Pair) -> Result<()> {
+    let (mut files, [created, grown]) = secure_link(pair, "secure-all")?;
+    for side in [&mut files.sender, &mut files.receiver] {
+        side.env("RUST_LOG", "trace");
+    }
+    let (mut receiver, mut sender) = (files.receiver.start()?, files.sender.start()?);
+    let mut journal = Load::new(&created, 2).limit(2_000).seed(1).start(&pair.source)?.finish()?.written;
+    journal.merge(&Load::new(&grown, 2).limit(2_000).seed(2).start(&pair.source)?.finish()?.written);
+    verify::wait_until_delivered(&journal, &pair.target, "{topic}", DELIVERED)?;
+    verify::ensure_exactly_once(&journal, &pair.target, "{topic}")?;
+    let before = reader::read(&pair.target, &[&created], Isolation::Committed)?.len();
+    let marked = Some(MARK.as_bytes().to_vec());
+    let headers = vec![(MARK.as_bytes().to_vec(), marked.clone())];
+    raw::append(&pair.source, &created, 0, &[RawRecord { timestamp: 1, key: marked.clone(), value: marked, headers }])?;
+    until("the marked record", DELIVERED, || {
+        let now = reader::read(&pair.target, &[&created], Isolation::Committed).ok()?.len();
+        (now == before + 1).then_some(())
+    })?;
+    let shown = sender.admin.get("/status")? + &receiver.admin.get("/status")? + &receiver.admin.get("/metrics")?;
+    ensure!(sender.terminate(DELIVERED)? == 0 && receiver.terminate(DELIVERED)? == 0);
+    let said = sender.log()? + &receiver.log()? + &shown;
+    ensure!(said.contains("TRACE"), "the log is not at its loudest");
+    let mut secrets = vec![SENDER_PASSWORD.to_owned(), RECEIVER_PASSWORD.to_owned(), MARK.to_owned()];
+    for key in ["sender.key", "receiver.key"] {
+        let pem = std::fs::read_to_string(files.pki().join(key))?;
+        secrets.extend(pem.lines().filter(|line| !line.starts_with("-----")).map(str::to_owned));
+    }
+    for secret in secrets {
+        let line = said.lines().find(|line| line.contains(&secret));
+        ensure!(line.is_none(), "{secret:?} is said: {}", line.unwrap_or_default());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_link_runs_between_clusters_of_the_oldest_line() -> Result<()> {
+    let pair = Pair::start_old()?;
+    let topic = topics::create_unique(&pair.source, "old", 4)?;
+    let files = LinkFiles::new("old", &pair.source, &pair.target, &[&topic])?;
+    let (_receiver, _sender) = (files.receiver.start()?, files.sender.start()?);
+    let load = Load::new(&topic, 4).limit(20_000).seed(1).transactional(20);
+    let journal = load.start(&pair.source)?.finish()?.written;
+    verify::wait_until_delivered(&journal, &pair.target, "{topic}", DELIVERED)?;
+    verify::ensure_exactly_once(&journal, &pair.target, "{topic}").map(drop)
+}
