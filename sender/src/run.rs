@@ -214,15 +214,14 @@ async fn measure(catalog: Arc<dyn Catalog>, topics: watch::Receiver<Discovered>,
         let target = board.target_cluster();
         board.set_withheld(NotCarried::of(&topics, target.as_deref()));
         let asked = tokio::task::spawn_blocking(move || {
-            Ok::<_, KafkaError>((
-                discovery::lag(&*catalog, &topics, target.as_deref(), &lanes)?,
-                discovery::undecided(&*catalog, &topics, target.as_deref())?,
-            ))
+            let ends = discovery::log_ends(&*catalog, &topics, target.as_deref())?;
+            let lag = discovery::lag(&ends, &lanes);
+            Ok::<_, KafkaError>((ends, lag))
         });
         match asked.await {
-            Ok(Ok((lag, undecided))) => {
+            Ok(Ok((ends, lag))) => {
                 board.set_lag(lag);
-                board.set_open_transactions(watch.handle(Instant::now(), &undecided));
+                board.set_open_transactions(watch.handle(Instant::now(), &ends));
                 board.set_trouble(None);
             }
             Ok(Err(error)) => board.set_trouble(Some(format!("source cluster: {error}"))),
