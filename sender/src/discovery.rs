@@ -9,12 +9,10 @@ use link::kafka::KafkaError;
 use link::live::Live;
 use link::topics::TopicFilter;
 use tokio::sync::watch;
-use wire::ids::Position;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::Config;
 use crate::origins::reading::{Origins, OriginsError};
-use crate::progress::Snapshot;
 use crate::roster::{SourcePartition, SourceTopic};
 use crate::status::Board;
 use crate::undecided::Undecided;
@@ -128,48 +126,6 @@ impl Looker {
         let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
         discover(&*self.catalog, &self.config.now().source.filter, &mut origins)
     }
-}
-
-/// How far the target is behind the source.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Lag {
-    /// High watermark less committed position, over all partitions that ever joined; holes count.
-    pub records: u64,
-}
-
-/// Asks the source for its high watermarks and compares. `None` while a partition of `topics` has neither
-/// joined nor been halted: how far it is behind is not known, and no number is better than a small one.
-pub fn lag(
-    catalog: &dyn Catalog,
-    topics: &[SourceTopic],
-    target: Option<&str>,
-    lanes: &[Snapshot],
-) -> Result<Option<Lag>, KafkaError> {
-    let mut committed = Vec::new();
-    for topic in topics.iter().filter(|topic| topic.passage.withheld(target).is_none()) {
-        for partition in 0..topic.partitions {
-            let wanted = SourcePartition { topic: Arc::clone(&topic.name), partition };
-            let halted = |lane: &Snapshot| {
-                lane.halted.iter().any(|halt| halt.partition == partition && *halt.topic == *topic.name)
-            };
-            match lanes.iter().find_map(|lane| lane.committed.get(&wanted)) {
-                Some(&at) => committed.push((wanted, at)),
-                None if lanes.iter().any(halted) => {}
-                None => return Ok(None),
-            }
-        }
-    }
-    let partitions: Vec<_> = committed
-        .iter()
-        .map(|(partition, _)| TopicPartition { topic: partition.topic.to_string(), partition: partition.partition })
-        .collect();
-    if partitions.is_empty() {
-        return Ok(Some(Lag::default()));
-    }
-    let bounds = catalog.bounds(&partitions, Isolation::Uncommitted)?;
-    let behind = |end: Position, at: Position| u64::try_from(end.0 - at.0).unwrap_or(0);
-    let records = bounds.iter().zip(&committed).map(|(bounds, (_, at))| behind(bounds.end, *at)).sum();
-    Ok(Some(Lag { records }))
 }
 
 /// Partitions of `topics` whose last stable offset is below the high watermark. The high watermark is asked

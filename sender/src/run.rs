@@ -19,6 +19,7 @@ use wire::close::{CloseCode, Disposition};
 use wire::ids::LaneId;
 use wire::limits::RETRY_AFTER;
 
+use crate::behind;
 use crate::config::Config;
 use crate::derived;
 use crate::discovery::{self, Discovered, Looker};
@@ -215,7 +216,7 @@ async fn measure(catalog: Arc<dyn Catalog>, topics: watch::Receiver<Discovered>,
         board.set_withheld(NotCarried::of(&topics, target.as_deref()));
         let asked = tokio::task::spawn_blocking(move || {
             Ok::<_, KafkaError>((
-                discovery::lag(&*catalog, &topics, target.as_deref(), &lanes)?,
+                behind::lag(&*catalog, &topics, target.as_deref(), &lanes)?,
                 discovery::undecided(&*catalog, &topics, target.as_deref())?,
             ))
         });
