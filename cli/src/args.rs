@@ -76,6 +76,8 @@ Examples:
   causeway status 10.0.0.7:7401
   causeway status --watch
   causeway status --json | jq .lag_records
+  causeway status --topics                      each topic: how far behind, what is halted
+  causeway status --topic orders                each partition: position, log, lag, state
 
 Exit codes: 0 somebody answered, 1 nobody did.";
 
@@ -217,6 +219,12 @@ pub(crate) struct Status {
     pub(crate) admin: Option<String>,
     #[command(flatten)]
     pub(crate) access: AdminAccess,
+    /// Show each topic of the link instead; ask the sender that holds it
+    #[arg(long)]
+    pub(crate) topics: bool,
+    /// Show each partition of this topic instead; ask the sender that holds the link
+    #[arg(long, value_name = "TOPIC", conflicts_with = "topics")]
+    pub(crate) topic: Option<String>,
     /// Print JSON, one line for each process that answered; docs/metrics.md lists the fields
     #[arg(long)]
     pub(crate) json: bool,

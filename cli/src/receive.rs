@@ -20,6 +20,9 @@ use crate::send::kafka;
 use crate::service::Service;
 use crate::side;
 
+/// Positions mean something beside the source's logs only.
+const ASK_SENDER: &str = "this is a receiver; the sender of the link knows the source's logs: ask it";
+
 /// Runs a receiver until it is told to leave.
 pub(crate) fn run(file: &Path) -> Result<(), Failure> {
     let config = load(file)?;
@@ -36,6 +39,8 @@ pub(crate) fn run(file: &Path) -> Result<(), Failure> {
         ready: Arc::new(move || ready.ready()),
         status: Arc::new(move || serde_json::json!(status.status())),
         reload: service.reload(),
+        topics: Arc::new(|| Err(ASK_SENDER.to_owned())),
+        partitions: Arc::new(|_| Err(ASK_SENDER.to_owned())),
         jumps: Arc::new(move || Ok(serde_json::json!(jumps.jumps()))),
         resume: Arc::new(move |_| {
             let holders = asked.holders();

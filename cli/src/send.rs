@@ -28,11 +28,14 @@ pub(crate) fn run(file: &Path) -> Result<(), Failure> {
     let parts = Parts::kafka(&config, &properties(&config)?).map_err(kafka)?;
     let board = Arc::new(Board::default());
     let (ready, status, asked) = (Arc::clone(&board), Arc::clone(&board), Arc::clone(&board));
+    let (topics, partitions) = (Arc::clone(&board), Arc::clone(&board));
     let views = Views {
         metrics: Arc::new(sender::metrics::registry(Arc::clone(&board))),
         ready: Arc::new(move || ready.ready()),
         status: Arc::new(move || serde_json::json!(status.status())),
         reload: service.reload(),
+        topics: Arc::new(move || topics.topics().map(|topics| serde_json::json!(topics))),
+        partitions: Arc::new(move |topic| partitions.partitions(topic).map(|all| serde_json::json!(all))),
         jumps: Arc::new(|| Err("this is a sender; the receiver of the link keeps the log of jumps: ask it".to_owned())),
         resume: Arc::new(move |request| {
             let board = Arc::clone(&asked);

@@ -87,11 +87,6 @@ const LINK: &[Metric<LinkStatus>] = &[
         read: Read::Counter(|l| l.counts.jumps),
     },
     Metric {
-        name: "causeway_receiver_timestamps_altered",
-        help: "Records committed with a timestamp of 1 ms in place of 0, which the target's client cannot write",
-        read: Read::Counter(|l| l.counts.timestamps_altered),
-    },
-    Metric {
         name: "causeway_receiver_held_bytes",
         help: "Compressed bytes held until they are committed, by lane",
         read: Read::Gauges("lane", |l| {

@@ -4,17 +4,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use link::catalog::{Catalog, Isolation, TopicDescription, TopicPartition};
+use link::catalog::{Bounds, Catalog, Isolation, TopicDescription, TopicPartition};
 use link::kafka::KafkaError;
 use link::live::Live;
 use link::topics::TopicFilter;
 use tokio::sync::watch;
-use wire::ids::Position;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::Config;
 use crate::origins::reading::{Origins, OriginsError};
-use crate::progress::Snapshot;
 use crate::roster::{SourcePartition, SourceTopic};
 use crate::status::Board;
 
@@ -129,24 +127,24 @@ impl Looker {
     }
 }
 
-/// Where one partition's log ends.
+/// One partition's log as the source has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogEnd {
+pub struct SourceLog {
     /// Which.
     pub at: SourcePartition,
+    /// Where it begins, and its high watermark.
+    pub bounds: Bounds,
     /// The last stable offset: committed records end there.
     pub stable: Position,
-    /// The high watermark.
-    pub high: Position,
 }
 
-/// Asks the source where each partition's log ends that goes to `target`. The high watermark is asked first, so
-/// that what is appended meanwhile is not taken for undecided.
-pub fn log_ends(
+/// Asks the source for each partition's log that goes to `target`, in order of topic and number. The high watermark
+/// is asked first, so that what is appended meanwhile is not taken for undecided.
+pub fn source_logs(
     catalog: &dyn Catalog,
     topics: &[SourceTopic],
     target: Option<&str>,
-) -> Result<Vec<LogEnd>, KafkaError> {
+) -> Result<Vec<SourceLog>, KafkaError> {
     let carried = topics.iter().filter(|topic| topic.passage.withheld(target).is_none());
     let all = |topic: &SourceTopic| {
         let name = Arc::clone(&topic.name);
@@ -158,32 +156,8 @@ pub fn log_ends(
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let high = catalog.ends(&names, Isolation::Uncommitted)?;
+    let bounds = catalog.bounds(&names, Isolation::Uncommitted)?;
     let stable = catalog.ends(&names, Isolation::Committed)?;
-    let both = all.into_iter().zip(high).zip(stable);
-    Ok(both.map(|((at, high), stable)| LogEnd { at, stable, high }).collect())
-}
-
-/// How far the target is behind the source.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Lag {
-    /// High watermark less committed position, over all partitions that ever joined; holes count.
-    pub records: u64,
-}
-
-/// Compares the source's `ends` to what is committed. `None` while a partition has neither joined nor been halted:
-/// how far it is behind is not known, and no number is better than a small one.
-pub fn lag(ends: &[LogEnd], lanes: &[Snapshot]) -> Option<Lag> {
-    let mut records = 0;
-    for LogEnd { at, high, .. } in ends {
-        let halted = |lane: &Snapshot| {
-            lane.halted.iter().any(|halt| halt.partition == at.partition && *halt.topic == *at.topic)
-        };
-        match lanes.iter().find_map(|lane| lane.committed.get(at)) {
-            Some(committed) => records += u64::try_from(high.0 - committed.0).unwrap_or(0),
-            None if lanes.iter().any(halted) => {}
-            None => return None,
-        }
-    }
-    Some(Lag { records })
+    let both = all.into_iter().zip(bounds).zip(stable);
+    Ok(both.map(|((at, bounds), stable)| SourceLog { at, bounds, stable }).collect())
 }

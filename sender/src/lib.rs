@@ -17,10 +17,12 @@
 //! - [`transport`]: frames onto the session's channels
 //! - [`undecided`]: transactions at the source that stay open
 //! - [`progress`], [`status`]: what a lane has done, what the sender is doing
+//! - [`behind`]: how far the target is behind, by topic and partition
 //! - [`limit`]: what keeps it from being faster
 //! - [`metrics`]: the same in numbers, under published names
 
 pub mod bank;
+pub mod behind;
 pub mod config;
 pub mod credit;
 pub mod derived;

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use link::metrics::{Collection, Metric, Read};
 use prometheus_client::registry::Registry;
+use wire::halt::HaltReason;
 
 use crate::limit::Limit;
 use crate::origins::Withheld;
+use crate::progress::Halted;
 use crate::status::{Board, State, Status};
 
 /// Every metric of a sender, read from `board` at each scrape.
@@ -39,6 +41,11 @@ const METRICS: &[Metric<Status>] = &[
         name: "causeway_sender_halted_partitions",
         help: "Partitions that an error stopped; a human must act",
         read: Read::Gauge(|s| Some(s.halted.len() as f64)),
+    },
+    Metric {
+        name: "causeway_sender_halts",
+        help: "Partitions that stand halted, by reason; a word of a newer receiver counts as other",
+        read: Read::Gauges("reason", halts),
     },
     Metric {
         name: "causeway_sender_not_carried_topics",
@@ -138,6 +145,13 @@ fn limits(status: &Status) -> Vec<(String, f64)> {
     Limit::ALL.iter().map(|limit| (limit.word().to_owned(), is(limit))).collect()
 }
 
+fn halts(status: &Status) -> Vec<(String, f64)> {
+    let word = |halt: &Halted| HaltReason::of(&halt.reason).map_or("other", HaltReason::word);
+    let count = |reason: &str| status.halted.iter().filter(|halt| word(halt) == reason).count();
+    let reasons = HaltReason::ALL.iter().map(|reason| reason.word()).chain(["other"]);
+    reasons.map(|reason| (reason.to_owned(), count(reason) as f64)).collect()
+}
+
 fn not_carried(status: &Status) -> Vec<(String, f64)> {
     let count = |reason: &Withheld| status.not_carried.iter().filter(|topic| topic.reason == *reason).count();
     Withheld::ALL.iter().map(|reason| (reason.word().to_owned(), count(reason) as f64)).collect()
@@ -160,7 +174,8 @@ mod tests {
     use wire::close::CloseCode;
     use wire::control::LaneClosedReason;
 
-    use crate::progress::{Closed, Halted, Progress};
+    use crate::behind::{PartitionStatus, TopicStatus};
+    use crate::progress::{Closed, Progress};
     use crate::session::SessionEnd;
     use crate::status::{LaneStatus, NotCarried};
 
@@ -219,6 +234,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_published_fields_of_a_topic_and_a_partition_are_those_that_are_shown() {
+        let page = std::fs::read_to_string(PAGE).unwrap();
+        let (topic, partition) = (TopicStatus::default(), PartitionStatus::default());
+        for (mark, shown) in [("topic", serde_json::json!(topic)), ("partition", serde_json::json!(partition))] {
+            let (_, list) = page.split_once(&format!("<!-- {mark}-json -->")).unwrap();
+            let (list, _) = list.split_once(&format!("<!-- /{mark}-json -->")).unwrap();
+            let published = list.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+            let published: std::collections::BTreeSet<_> = published.map(str::to_owned).collect();
+            assert_eq!(published, link::metrics::fields(&shown));
+        }
+    }
+
     /// What a scrape of a sender with one lane shows after `happens`.
     fn scraped(happens: impl FnOnce(&Board, &Progress)) -> String {
         let (board, lane) = (Arc::new(Board::default()), Arc::new(Progress::default()));
@@ -257,6 +285,20 @@ mod tests {
             let text = scraped(|_, lane| lane.record_closed(reason, "words"));
             let sample = format!("causeway_sender_lane_closes_total{{link=\"\",reason=\"{word}\"}} 1\n");
             assert!(text.contains(&sample), "{sample}{text}");
+        }
+    }
+
+    #[test]
+    fn every_halt_is_counted_under_its_reason_and_unknown_ones_too() {
+        let text = scraped(|_, lane| {
+            for (slot, reason) in [(0, "corrupt"), (1, "corrupt"), (2, "of-a-newer-version")] {
+                let at = crate::roster::SourcePartition { topic: "a".into(), partition: slot };
+                lane.record_halt(&at, wire::ids::Slot(slot as u32), wire::ids::Position(1), reason, "detail");
+            }
+        });
+        for (reason, count) in [("corrupt", 2), ("truncated", 0), ("other", 1)] {
+            let line = format!("causeway_sender_halts{{link=\"\",reason=\"{reason}\"}} {count}");
+            assert!(text.contains(&line), "{line}: {text}");
         }
     }
 

@@ -224,7 +224,8 @@ impl Progress {
 }
 
 impl Halted {
-    fn is_of(&self, at: &SourcePartition) -> bool {
+    /// Whether it is this partition.
+    pub fn is_of(&self, at: &SourcePartition) -> bool {
         self.partition == at.partition && *self.topic == *at.topic
     }
 }

@@ -19,6 +19,7 @@ use wire::close::{CloseCode, Disposition};
 use wire::ids::LaneId;
 use wire::limits::RETRY_AFTER;
 
+use crate::behind;
 use crate::config::Config;
 use crate::derived;
 use crate::discovery::{self, Discovered, Looker};
@@ -214,14 +215,14 @@ async fn measure(catalog: Arc<dyn Catalog>, topics: watch::Receiver<Discovered>,
         let target = board.target_cluster();
         board.set_withheld(NotCarried::of(&topics, target.as_deref()));
         let asked = tokio::task::spawn_blocking(move || {
-            let ends = discovery::log_ends(&*catalog, &topics, target.as_deref())?;
-            let lag = discovery::lag(&ends, &lanes);
-            Ok::<_, KafkaError>((ends, lag))
+            let logs = discovery::source_logs(&*catalog, &topics, target.as_deref())?;
+            let lag = behind::lag(&logs, &lanes);
+            Ok::<_, KafkaError>((logs, lag))
         });
         match asked.await {
-            Ok(Ok((ends, lag))) => {
+            Ok(Ok((logs, lag))) => {
                 board.set_lag(lag);
-                board.set_open_transactions(watch.handle(Instant::now(), &ends));
+                board.set_open_transactions(watch.handle(Instant::now(), &logs));
                 board.set_trouble(None);
             }
             Ok(Err(error)) => board.set_trouble(Some(format!("source cluster: {error}"))),

@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 use wire::control::Welcome;
 
 use crate::bank::CreditBank;
+use crate::behind::{Lag, PartitionStatus, TopicStatus};
 use crate::config::Config;
-use crate::discovery::Lag;
 use crate::limit::Limit;
 use crate::origins::{Passage, Withheld};
 use crate::progress::{Closed, Halted, Progress, Snapshot, Totals};
@@ -41,7 +41,7 @@ struct Inner {
     discovery_trouble: Option<String>,
     not_carried: Vec<NotCarried>,
     last_end: Option<String>,
-    lag: Option<Lag>,
+    lag: Lag,
     lanes: Vec<Arc<Progress>>,
     open_transactions: Vec<OpenTransaction>,
     /// The session's ear for operators.
@@ -265,8 +265,35 @@ impl Board {
     }
 
     /// How far the target was behind when it was last measured.
-    pub fn set_lag(&self, lag: Option<Lag>) {
+    pub fn set_lag(&self, lag: Lag) {
         self.lock().lag = lag;
+    }
+
+    /// Each topic that is carried.
+    ///
+    /// # Errors
+    /// On standby: another sender moves the positions, and knows them.
+    pub fn topics(&self) -> Result<Vec<TopicStatus>, String> {
+        let lanes = self.lanes();
+        self.holder().map(|inner| inner.lag.topics(&lanes))
+    }
+
+    /// Each partition of a topic that is carried.
+    ///
+    /// # Errors
+    /// On standby, and where there is no such topic.
+    pub fn partitions(&self, topic: &str) -> Result<Vec<PartitionStatus>, String> {
+        let lanes = self.lanes();
+        let inner = self.holder()?;
+        let partitions = inner.lag.partitions(Some(topic), &lanes);
+        if partitions.is_empty() {
+            let left_out = inner.not_carried.iter().find(|other| other.topic == topic);
+            return Err(left_out.map_or_else(
+                || format!("this sender carries no topic {topic}: see `source.topics` and `source.exclude`"),
+                |other| format!("{topic} is left out: link {} brought it here; see `source.forward`", other.by),
+            ));
+        }
+        Ok(partitions)
     }
 
     /// Requests of operators, from now on, for the session that just began.
@@ -382,7 +409,7 @@ impl Board {
             credit_used_bytes: credit.map(|(used, _)| used),
             credit_bytes: credit.map(|(_, total)| total),
             // On standby another sender moves the positions.
-            lag_records: inner.lag.filter(|_| !matches!(inner.state, State::Standby { .. })).map(|lag| lag.records),
+            lag_records: inner.lag.records.filter(|_| !matches!(inner.state, State::Standby { .. })),
             totals: lanes.iter().fold(Totals::default(), |sum, lane| sum + lane.totals),
             in_flight_bytes: lanes.iter().map(|lane| lane.in_flight_bytes).sum(),
             lanes: lanes.len(),
@@ -397,6 +424,15 @@ impl Board {
             closes: inner.closes.iter().map(|(code, count)| ((*code).to_owned(), *count)).collect(),
         };
         Status { limited_by: Limit::of(&status), ..status }
+    }
+
+    /// What is known, unless another sender knows better.
+    fn holder(&self) -> Result<MutexGuard<'_, Inner>, String> {
+        let inner = self.lock();
+        match &inner.state {
+            State::Standby { behind } => Err(format!("this sender stands by: ask {behind}, which holds the link")),
+            _ => Ok(inner),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

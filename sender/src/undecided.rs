@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use wire::ids::Position;
 
-use crate::discovery::LogEnd;
+use crate::discovery::SourceLog;
 use crate::roster::SourcePartition;
 
 /// A transaction that is decided sooner is ordinary.
@@ -37,18 +37,18 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// The source was asked where its logs end; returns the transactions that have been open for long, the oldest
+    /// The source was asked for its logs; returns the transactions that have been open for long, the oldest
     /// first.
-    pub fn handle(&mut self, now: Instant, ends: &[LogEnd]) -> Vec<OpenTransaction> {
+    pub fn handle(&mut self, now: Instant, logs: &[SourceLog]) -> Vec<OpenTransaction> {
         let before = std::mem::take(&mut self.since);
         let mut open = Vec::new();
-        for LogEnd { at, stable, high } in ends.iter().filter(|end| end.stable < end.high) {
+        for SourceLog { at, stable, bounds } in logs.iter().filter(|log| log.stable < log.bounds.end) {
             let same = before.get(at).filter(|(position, _)| position == stable);
             let since = same.map_or(now, |(_, since)| *since);
             self.since.insert(at.clone(), (*stable, since));
             let age = now.duration_since(since);
             if age >= ORDINARY {
-                let held_back = u64::try_from(high.0 - stable.0).unwrap_or(0);
+                let held_back = u64::try_from(bounds.end.0 - stable.0).unwrap_or(0);
                 let (topic, seconds) = (at.topic.to_string(), age.as_secs_f64());
                 open.push(OpenTransaction { topic, partition: at.partition, held_back, seconds });
             }
@@ -71,11 +71,14 @@ impl OpenTransaction {
 
 #[cfg(test)]
 mod tests {
+    use link::catalog::Bounds;
+
     use super::*;
 
-    fn held(stable: i64, high: i64) -> Vec<LogEnd> {
+    fn held(stable: i64, high: i64) -> Vec<SourceLog> {
         let at = SourcePartition { topic: "orders".into(), partition: 3 };
-        vec![LogEnd { at, stable: Position(stable), high: Position(high) }]
+        let bounds = Bounds { start: Position(0), end: Position(high) };
+        vec![SourceLog { at, bounds, stable: Position(stable) }]
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use receiver::status::LinkStatus;
+use sender::behind::{PartitionStatus, TopicStatus};
 use sender::progress::Halted;
 use sender::status::State;
 
@@ -38,6 +39,43 @@ pub(super) fn sender(address: &str, status: &sender::status::Status) -> String {
     });
     page.table(&["lane", "epoch", "partitions", "records sent", "in flight"], rows.collect());
     page.0
+}
+
+/// Each topic of a sender, those that are behind the most at the end, where a long list leaves the eye.
+pub(super) fn topics(address: &str, topics: &[TopicStatus]) -> String {
+    let mut page = Page::headed(format!("{} topics of the sender at {address}", topics.len()));
+    let mut topics: Vec<_> = topics.iter().collect();
+    topics.sort_by_key(|topic| (topic.halted, topic.lag_records.unwrap_or(u64::MAX)));
+    let rows = topics.into_iter().map(|topic| {
+        vec![topic.topic.clone(), topic.partitions.to_string(), topic.halted.to_string(), known(topic.lag_records)]
+    });
+    page.table(&["topic", "partitions", "halted", "records behind"], rows.collect());
+    page.0
+}
+
+/// Each partition of one topic of a sender, and why those that are halted are.
+pub(super) fn partitions(address: &str, topic: &str, partitions: &[PartitionStatus]) -> String {
+    let mut page = Page::headed(format!("{topic}, carried by the sender at {address}"));
+    let number = |number: Option<i64>| known(number.and_then(|number| u64::try_from(number).ok()));
+    let rows = partitions.iter().map(|one| {
+        let (number_of, lane, state) = (one.partition.to_string(), one.lane.to_string(), one.state.clone());
+        let (start, end) = (number(one.log_start), number(one.log_end));
+        vec![number_of, lane, number(one.position), start, end, known(one.lag_records), state]
+    });
+    let head = ["partition", "lane", "position", "log start", "log end", "records behind", "state"];
+    page.table(&head, rows.collect());
+    let halted = partitions.iter().filter_map(|one| Some((one.partition, one.halt.as_ref()?, one.detail.as_ref()?)));
+    let halted: Vec<_> =
+        halted.map(|(number, halt, detail)| format!("{topic}/{number} halted, {halt}: {detail}")).collect();
+    if !halted.is_empty() {
+        page.head("halted");
+        halted.iter().for_each(|words| page.line("", words));
+    }
+    page.0
+}
+
+fn known(number: Option<u64>) -> String {
+    number.map_or_else(|| "?".to_owned(), grouped)
 }
 
 /// A receiver and each of its links.
@@ -230,6 +268,34 @@ mod tests {
             "  lanes       1 of 2 open\n",
             "     0      12          25         9,000        0 B\n",
             "     1  closed           0             0        0 B\n",
+        ] {
+            assert!(page.contains(line), "{line}{page}");
+        }
+    }
+
+    #[test]
+    fn topics_and_partitions_are_shown_with_what_is_wrong_last() {
+        let all = serde_json::json!([
+            { "topic": "orders", "partitions": 12, "halted": 1, "lag_records": 7 },
+            { "topic": "new", "partitions": 1, "halted": 0, "lag_records": null },
+            { "topic": "bills", "partitions": 3, "halted": 0, "lag_records": 12_345 },
+        ]);
+        let page = topics("a:1", &serde_json::from_value::<Vec<_>>(all).unwrap());
+        assert_eq!(
+            page,
+            "3 topics of the sender at a:1\n\n   topic  partitions  halted  records behind\n   bills           3       0          12,345\n     new           1       0               ?\n  orders          12       1               7\n"
+        );
+        let all = serde_json::json!([
+            { "topic": "orders", "partition": 0, "lane": 3, "state": "carried", "position": 90, "log_start": 50,
+              "log_end": 1000, "lag_records": 910 },
+            { "topic": "orders", "partition": 1, "lane": 4, "state": "halted", "halt": "corrupt", "detail": "crc" },
+        ]);
+        let page = partitions("a:1", "orders", &serde_json::from_value::<Vec<_>>(all).unwrap());
+        for line in [
+            "orders, carried by the sender at a:1\n",
+            "          0     3        90         50    1,000             910  carried\n",
+            "          1     4         ?          ?        ?               ?   halted\n",
+            "orders/1 halted, corrupt: crc\n",
         ] {
             assert!(page.contains(line), "{line}{page}");
         }

@@ -250,3 +250,17 @@ fn a_leader_epoch_that_goes_back_halts_before_a_record_of_the_other_log_is_carri
     assert!(matches!(lane.poll_halt(), Some(Control::PartitionHalted { reason, .. }) if reason == "topic-recreated"));
     assert!(lane.poll_frame(now + LINGER).is_none(), "nothing of it leaves");
 }
+
+#[test]
+fn every_fault_of_the_source_halts_under_its_own_word() {
+    let words = || "the client's words".to_owned();
+    for (fault, word) in [
+        (PartitionFault::Truncated(words()), "truncated"),
+        (PartitionFault::Corrupt(words()), "corrupt"),
+        (PartitionFault::Gone(words()), "source-gone"),
+        (PartitionFault::Unauthorized(words()), "source-unauthorized"),
+        (PartitionFault::Other(words()), "source-failed"),
+    ] {
+        assert_eq!(halt_reason(&fault).word(), word, "{fault:?}");
+    }
+}
