@@ -34,7 +34,7 @@ pub(crate) struct Scenario {
     pub(crate) killing: u64,
     /// Steps between which a second link runs with the same name, started by mistake.
     pub(crate) second: Option<(u64, u64)>,
-    /// How many records are written that the target refuses for good.
+    /// How many records are written that cannot be carried.
     pub(crate) poisons: u64,
     /// Of a thousand steps, in how many an operator lifts a halt.
     pub(crate) lifting: u64,
@@ -60,7 +60,7 @@ impl Scenario {
             losing: [0, 5, 30][dice.below(3) as usize],
             killing: [0, 3, 20][dice.below(3) as usize],
             second: dice.chance(400).then(|| (second_from, second_from + dice.below(300))),
-            poisons: if dice.chance(100) { dice.within(1, 4) } else { 0 },
+            poisons: if dice.chance(200) { dice.within(1, 6) } else { 0 },
             lifting: [0, 20, 100][dice.below(3) as usize],
             steps,
             bug: None,

@@ -20,6 +20,9 @@ use crate::target::POISON;
 /// What a reader may have read ahead, over all its partitions.
 const PREFETCH_MAX: usize = 24;
 
+/// The size of a value that needs more credit than any frame may have.
+const HUGE: usize = 20_000;
+
 pub(crate) type Tp = (Arc<str>, i32);
 
 /// What a record says. Keys carry a number that no other record has.
@@ -39,6 +42,17 @@ impl Payload {
             key: record.key.map(<[u8]>::to_vec),
             value: record.value.map(<[u8]>::to_vec),
             headers: headers.collect(),
+        }
+    }
+}
+
+impl Payload {
+    /// Why its partition must halt at this record, if it must.
+    pub(crate) fn halts(&self) -> Option<&'static str> {
+        match self.value.as_deref()? {
+            POISON => Some("record-rejected"),
+            value if value.len() >= HUGE => Some("record-too-large"),
+            _ => None,
         }
     }
 }
@@ -109,9 +123,10 @@ impl Source {
         }
     }
 
-    /// A record that the target refuses for good.
+    /// A record that cannot be carried: the target refuses it for good, or no frame may hold it.
     pub(crate) fn append_poison(&mut self, dice: &Dice) {
-        let payload = Payload { value: Some(POISON.to_vec()), ..Payload::clone(&self.payload(dice, false)) };
+        let value = if dice.chance(500) { POISON.to_vec() } else { vec![0; HUGE] };
+        let payload = Payload { value: Some(value), ..Payload::clone(&self.payload(dice, false)) };
         let index = dice.below(self.logs.len() as u64) as usize;
         if let Some(log) = self.logs.values_mut().nth(index) {
             log.entries.push(Some(Arc::new(payload)));
