@@ -216,10 +216,11 @@ impl<T: LaneTarget> Lane<T> {
     }
 
     /// The sender has halted a partition: nothing more of it will come under this slot. It is answered once
-    /// the halt is stored, or at once where it is none to be kept.
+    /// the halt is stored, or at once where it is none to be kept. One of a slot that this end has halted
+    /// before is late and was answered: its partition may be open again, under another slot.
     pub fn handle_halted(&mut self, epoch: Epoch, slot: Slot, halt: HaltRecord) {
         let Some(open) = self.open.as_mut().filter(|open| open.epoch == epoch) else { return };
-        if let Some(state) = open.slots.get_mut(&slot) {
+        if let Some(state) = open.slots.get_mut(&slot).filter(|state| !state.closed) {
             state.closed = true;
             open.offers.push_back(Pending::Halted(slot, halt));
         }
