@@ -123,7 +123,9 @@ impl Offered {
     fn jump(&self, stored: &PartitionRecord, jump: &Jump) -> Answer {
         let offered = &self.partition;
         let moves = differ(stored.topic_id, offered.topic_id);
-        if stored.position == jump.to && stored.halt.is_none() && !moves && self.check_target(stored).is_ok() {
+        // −1 is wherever it began.
+        let there = jump.to == stored.position || (jump.expected.0 < 0 && jump.to.0 < 0);
+        if there && stored.halt.is_none() && !moves && self.check_target(stored).is_ok() {
             // It has been done, in a transaction whose outcome was unknown then.
             return Answer::Resume;
         }
@@ -430,6 +432,8 @@ mod tests {
         let adopting = jumping(-1, -1, Accepts::Target);
         let Answer::Begin(record) = adopting.answer(None, &lane(Some(FILTER)), FILTER, Some(false)) else { panic!() };
         assert_eq!((record.position, record.target_end), (Position(10), Position(40)));
+        let again = adopting.answer(Some(&record), &lane(Some(FILTER)), FILTER, None);
+        assert_eq!(again, Answer::Resume, "its commit was unknown, and happened");
         let stored = PartitionRecord { target_end: Position(400), ..halted_at(50, HaltReason::TargetReplaced) };
         let mut adopting = jumping(50, 50, Accepts::Target);
         adopting.target.as_mut().expect("there").topic_id = TopicId([9; 16]);
