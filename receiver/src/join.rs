@@ -138,6 +138,14 @@ impl Offered {
         if moves && jump.accepts != Accepts::NewIncarnation {
             return self.recreated(stored);
         }
+        let same = !moves && stored.topic_id != TopicId::UNKNOWN && offered.topic_id != TopicId::UNKNOWN;
+        if jump.accepts == Accepts::NewIncarnation && same && jump.to < stored.position {
+            // Somebody was told so by a broker that lags behind: its start is not a new log's.
+            return jump_refused(format!(
+                "the source's topic is the one that was carried, id {}: go on in it from {}",
+                stored.topic_id, stored.position
+            ));
+        }
         if !(offered.log_start..=offered.log_end).contains(&jump.to) {
             let (start, end) = (offered.log_start, offered.log_end);
             return jump_refused(format!(
@@ -425,6 +433,15 @@ mod tests {
         assert_eq!((record.topic_id, record.position, record.leader_epoch, record.skipped), expected);
         offered.partition.jump = None;
         assert_eq!(halted(offered.answer(Some(&stored), &lane(None), FILTER, None)), "topic-recreated");
+    }
+
+    #[test]
+    fn a_topic_that_is_not_another_one_is_not_carried_from_its_start_again() {
+        let stored = halted_at(50, HaltReason::TopicRecreated);
+        let answer =
+            |to| jumping(50, to, Accepts::NewIncarnation).answer(Some(&stored), &lane(Some(FILTER)), FILTER, None);
+        assert_eq!(halted(answer(10)), "jump-refused");
+        assert!(matches!(answer(50), Answer::Begin(record) if record.halt.is_none()), "it goes on where it stands");
     }
 
     #[test]
