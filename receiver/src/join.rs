@@ -146,7 +146,10 @@ impl Offered {
                 stored.topic_id, stored.position
             ));
         }
-        if !(offered.log_start..=offered.log_end).contains(&jump.to) {
+        // A target is adopted where the partition stands, even if the source has no record there any more: that
+        // is a halt of its own, which has its own remedies.
+        let stays = jump.accepts == Accepts::Target && jump.to == stored.position;
+        if !stays && !(offered.log_start..=offered.log_end).contains(&jump.to) {
             let (start, end) = (offered.log_start, offered.log_end);
             return jump_refused(format!(
                 "{} is not in the source's log, which begins at {start} and ends at {end}",
@@ -456,5 +459,12 @@ mod tests {
         adopting.target.as_mut().expect("there").topic_id = TopicId([9; 16]);
         let record = moved(&adopting, &stored);
         assert_eq!((record.target_topic_id, record.target_end), (TopicId([9; 16]), Position(40)));
+        adopting.partition.log_start = Position(60);
+        let record = moved(&adopting, &stored);
+        assert_eq!((record.position, record.skipped), (Position(50), 0), "nothing is left out unasked");
+        let joins = PartitionRecord { target_end: Position(0), ..record };
+        adopting.partition.jump = None;
+        let answer = adopting.answer(Some(&joins), &lane(Some(FILTER)), FILTER, None);
+        assert_eq!(halted(answer), "retention-overtook");
     }
 }
