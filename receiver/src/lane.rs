@@ -255,7 +255,7 @@ impl<T: LaneTarget> Lane<T> {
                     || open.claims.are_waiting()
                     || open.current.is_some()
                     || open.inbox.peek().is_some()
-                    || open.has_ready_offer())
+                    || open.ready_offer().is_some())
         })
     }
 
@@ -364,14 +364,18 @@ impl Open {
         }
     }
 
-    /// Offers that need every lane's state wait without holding up the frames.
-    fn has_ready_offer(&self) -> bool {
-        match self.offers.front() {
-            None => false,
-            Some(Pending::Last | Pending::Halted(..)) => true,
-            Some(Pending::Offer(offered)) => {
-                self.partitions.contains_key(&offered.key()) || self.knowledge.is_complete() || offered.target.is_err()
-            }
+    /// The first of what waits that can be decided now. Offers that need every lane's state hold up neither
+    /// the frames nor what came behind them, save the end of a discovery: that they were offered before it
+    /// says where they begin.
+    fn ready_offer(&self) -> Option<usize> {
+        if self.knowledge.is_complete() {
+            return (!self.offers.is_empty()).then_some(0);
         }
+        let is_ready = |(index, pending): (usize, &Pending)| match pending {
+            Pending::Halted(..) => true,
+            Pending::Last => index == 0,
+            Pending::Offer(offered) => offered.target.is_err() || self.partitions.contains_key(&offered.key()),
+        };
+        self.offers.iter().enumerate().position(is_ready)
     }
 }
