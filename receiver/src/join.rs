@@ -149,12 +149,8 @@ impl Offered {
         // A target is adopted where the partition stands, even if the source has no record there any more: that
         // is a halt of its own, which has its own remedies.
         let stays = jump.accepts == Accepts::Target && jump.to == stored.position;
-        if !stays && !(offered.log_start..=offered.log_end).contains(&jump.to) {
-            let (start, end) = (offered.log_start, offered.log_end);
-            return jump_refused(format!(
-                "{} is not in the source's log, which begins at {start} and ends at {end}",
-                jump.to
-            ));
+        if !stays && !has(offered, jump.to) {
+            return not_in_log(offered, jump);
         }
         let mut record = PartitionRecord { position: jump.to, halt: None, ..stored.clone() };
         match (&self.target, jump.accepts) {
@@ -213,6 +209,9 @@ impl Offered {
             );
             return halt(HaltReason::TargetNotEmpty, detail);
         }
+        if let Some(jump) = jump.filter(|jump| jump.to.0 >= 0 && !has(offered, jump.to)) {
+            return not_in_log(offered, jump);
+        }
         // A partition of a topic that was matched before began after the link did: all of it is wanted.
         // Only a first start, or a topic newly matched by a changed filter, follows the `start` policy.
         let position = match lane.filter_hash {
@@ -245,6 +244,16 @@ fn differ(stored: TopicId, found: TopicId) -> bool {
 
 fn halt(reason: HaltReason, detail: String) -> Answer {
     Answer::Halt(HaltRecord::new(reason, detail))
+}
+
+/// Whether the source's log has a position, or its end is there.
+fn has(offered: &OfferedPartition, position: Position) -> bool {
+    (offered.log_start..=offered.log_end).contains(&position)
+}
+
+fn not_in_log(offered: &OfferedPartition, jump: &Jump) -> Answer {
+    let (to, start, end) = (jump.to, offered.log_start, offered.log_end);
+    jump_refused(format!("{to} is not in the source's log, which begins at {start} and ends at {end}"))
 }
 
 fn jump_refused(detail: String) -> Answer {
@@ -452,6 +461,9 @@ mod tests {
         let adopting = jumping(-1, -1, Accepts::Target);
         let Answer::Begin(record) = adopting.answer(None, &lane(Some(FILTER)), FILTER, Some(false)) else { panic!() };
         assert_eq!((record.position, record.target_end), (Position(10), Position(40)));
+        let at = |to| jumping(-1, to, Accepts::Target).answer(None, &lane(Some(FILTER)), FILTER, Some(false));
+        assert!(matches!(at(60), Answer::Begin(record) if record.position == Position(60)), "where it had stood");
+        assert_eq!(halted(at(101)), "jump-refused", "beyond the log");
         let again = adopting.answer(Some(&record), &lane(Some(FILTER)), FILTER, None);
         assert_eq!(again, Answer::Resume, "its commit was unknown, and happened");
         let stored = PartitionRecord { target_end: Position(400), ..halted_at(50, HaltReason::TargetReplaced) };
