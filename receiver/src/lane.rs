@@ -344,8 +344,10 @@ impl Open {
             _ => None,
         });
         let by = writing.or(waiting)?;
-        if by == offered.key() && offered.partition.jump.is_some() {
-            return Some(HaltRecord::new(HaltReason::JumpRefused, format!("{by} is not halted")));
+        if by == offered.key() {
+            // No other partition is in the way: the offer before this one is what counts.
+            let detail = format!("{by} is not halted, or what was asked before is not yet decided");
+            return Some(HaltRecord::new(HaltReason::JumpRefused, detail));
         }
         Some(HaltRecord::new(HaltReason::TargetTaken, format!("its target partition is written by {by}")))
     }

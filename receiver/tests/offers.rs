@@ -169,3 +169,11 @@ fn a_senders_halt_of_a_slot_that_is_halted_already_changes_nothing() {
     assert!(answers(&mut lane).is_empty(), "it was answered before");
     assert_eq!(halt_of(&lane, "orders"), None, "it is being read under slot 1");
 }
+
+#[test]
+fn a_partition_offered_twice_is_not_said_to_be_in_its_own_way() {
+    let (mut lane, epoch, _) = open(vec![stored("orders", None)]);
+    lane.handle_offer(epoch, offered(0, "orders", None)).unwrap();
+    lane.handle_offer(epoch, offered(1, "orders", None)).unwrap();
+    assert_eq!(answers(&mut lane), [(1, "jump-refused".to_owned()), (0, "open".to_owned())]);
+}

@@ -196,7 +196,7 @@ impl Roster {
         let roster = self.lanes.get_mut(usize::from(lane.0)).filter(|roster| roster.epoch == Some(epoch))?;
         let partition = &roster.slots.get(&slot)?.at;
         roster.opened.remove(&slot);
-        if matches!(HaltReason::of(&halt.reason), Some(HaltReason::TargetTaken | HaltReason::JumpRefused)) {
+        if HaltReason::of(&halt.reason) == Some(HaltReason::JumpRefused) {
             let same = |other: &Slot| roster.slots.get(other).is_some_and(|other| other.at == *partition);
             if roster.opened.iter().any(same) {
                 // It was offered twice, for it had vanished from the source's answers: the first one stands.
@@ -378,7 +378,7 @@ mod tests {
         roster.poll_due(&[]);
         assert_eq!(roster.poll_due(&[topic("orders", 1)])[0].partitions[0].slot, Slot(1), "it had vanished");
         roster.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
-        roster.handle_partition_halted(LaneId(0), Epoch(1), Slot(1), halt("target-taken"));
+        roster.handle_partition_halted(LaneId(0), Epoch(1), Slot(1), halt("jump-refused"));
         assert_eq!(roster.halt(&at), None);
     }
 
