@@ -186,9 +186,12 @@ impl<R: LaneReader> Lane<R> {
         self.reader.assign(assignments)
     }
 
-    /// The receiver has halted a partition.
+    /// The receiver has halted a partition. What this end was about to say of the same slot is late: the
+    /// partition may go on under another one.
     pub fn handle_halted(&mut self, epoch: Epoch, slot: Slot) -> Result<(), KafkaError> {
         let Some(open) = self.open.as_mut().filter(|open| open.epoch == epoch) else { return Ok(()) };
+        self.halts
+            .retain(|(_, halt)| !matches!(halt, Control::PartitionHalted { slot: halted, .. } if *halted == slot));
         match open.reading.remove(&slot) {
             Some(_) => self.reader.unassign(&[slot]),
             None => Ok(()),

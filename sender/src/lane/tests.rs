@@ -207,6 +207,19 @@ fn a_halt_is_told_once_what_was_read_before_it_is_committed() {
 }
 
 #[test]
+fn a_halt_that_the_receiver_was_first_with_is_not_told_again() {
+    let (mut lane, script) = lane(2);
+    let now = Instant::now();
+    script.add([Made::Record(0, 0, 10), Made::Fault(0), Made::Fault(1)]);
+    lane.fill(now).unwrap();
+    lane.poll_frame(now + LINGER).unwrap();
+    lane.handle_halted(Epoch(1), Slot(0)).unwrap();
+    lane.handle_ack(Epoch(1), Sequence(0));
+    let told: Vec<_> = std::iter::from_fn(|| lane.poll_halt()).collect();
+    let [Control::PartitionHalted { slot: Slot(1), .. }] = &told[..] else { panic!("{told:?}") };
+}
+
+#[test]
 fn an_ack_frees_its_own_epochs_frames_alone() {
     let (mut lane, script) = lane(1);
     let now = Instant::now();
