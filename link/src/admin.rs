@@ -60,6 +60,9 @@ pub struct Listen(pub Option<SocketAddr>);
 /// A question that the process answers.
 pub type Ask<T> = Arc<dyn Fn() -> T + Send + Sync>;
 
+/// A question about something named, or why it has no answer.
+pub type AskOf = Arc<dyn Fn(&str) -> Result<serde_json::Value, String> + Send + Sync>;
+
 /// What becomes of a request that changes something: a sentence either way.
 pub type Outcome = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
 
@@ -77,7 +80,7 @@ pub struct Views {
     /// Each topic.
     pub topics: Ask<Result<serde_json::Value, String>>,
     /// Each partition of a topic.
-    pub partitions: Arc<dyn Fn(&str) -> Result<serde_json::Value, String> + Send + Sync>,
+    pub partitions: AskOf,
     /// The newest jumps of stored positions.
     pub jumps: Ask<Result<serde_json::Value, String>>,
     /// Lifts a halt, as the JSON says.

@@ -9,6 +9,7 @@ use link::kafka::KafkaError;
 use link::live::Live;
 use link::topics::TopicFilter;
 use tokio::sync::watch;
+use wire::ids::Position;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::Config;
