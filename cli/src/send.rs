@@ -28,6 +28,7 @@ pub(crate) fn run(file: &Path) -> Result<(), Failure> {
     let parts = Parts::kafka(&config, &properties(&config)?).map_err(kafka)?;
     let board = Arc::new(Board::default());
     let (ready, status, asked) = (Arc::clone(&board), Arc::clone(&board), Arc::clone(&board));
+    let rates = board.rates();
     let views = Views {
         metrics: Arc::new(sender::metrics::registry(Arc::clone(&board))),
         ready: Arc::new(move || ready.ready()),
@@ -40,6 +41,11 @@ pub(crate) fn run(file: &Path) -> Result<(), Failure> {
                 let request = serde_json::from_value(request).map_err(|error| format!("no request: {error}"))?;
                 board.ask(request).await
             })
+        }),
+        rate: Arc::new(move |request| {
+            let request = serde_json::from_value(request).map_err(|error| format!("no request: {error}"));
+            let answer = request.and_then(|request| rates.ask(&request, jiff::Timestamp::now()));
+            Box::pin(std::future::ready(answer))
         }),
     };
     let work = sender::run::run(live, parts, board, service.shutdown());

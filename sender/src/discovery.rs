@@ -137,14 +137,39 @@ pub struct Lag {
     pub records: u64,
 }
 
+/// How far the target is behind in one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Behind {
+    /// Which partition.
+    pub at: SourcePartition,
+    /// Up to where it is known to be committed.
+    pub committed: Position,
+    /// The source's high watermark.
+    pub end: Position,
+}
+
+impl Behind {
+    /// Offsets between the two; holes count.
+    pub fn records(&self) -> u64 {
+        u64::try_from(self.end.0 - self.committed.0).unwrap_or(0)
+    }
+}
+
+impl Lag {
+    /// Of all of them together.
+    pub fn of(behind: &[Behind]) -> Self {
+        Self { records: behind.iter().map(Behind::records).sum() }
+    }
+}
+
 /// Asks the source for its high watermarks and compares. `None` while a partition of `topics` has neither
 /// joined nor been halted: how far it is behind is not known, and no number is better than a small one.
-pub fn lag(
+pub fn behind(
     catalog: &dyn Catalog,
     topics: &[SourceTopic],
     target: Option<&str>,
     lanes: &[Snapshot],
-) -> Result<Option<Lag>, KafkaError> {
+) -> Result<Option<Vec<Behind>>, KafkaError> {
     let mut committed = Vec::new();
     for topic in topics.iter().filter(|topic| topic.passage.withheld(target).is_none()) {
         for partition in 0..topic.partitions {
@@ -164,12 +189,11 @@ pub fn lag(
         .map(|(partition, _)| TopicPartition { topic: partition.topic.to_string(), partition: partition.partition })
         .collect();
     if partitions.is_empty() {
-        return Ok(Some(Lag::default()));
+        return Ok(Some(Vec::new()));
     }
     let bounds = catalog.bounds(&partitions, Isolation::Uncommitted)?;
-    let behind = |end: Position, at: Position| u64::try_from(end.0 - at.0).unwrap_or(0);
-    let records = bounds.iter().zip(&committed).map(|(bounds, (_, at))| behind(bounds.end, *at)).sum();
-    Ok(Some(Lag { records }))
+    let all = bounds.iter().zip(committed);
+    Ok(Some(all.map(|(bounds, (at, committed))| Behind { at, committed, end: bounds.end }).collect()))
 }
 
 /// Partitions of `topics` whose last stable offset is below the high watermark. The high watermark is asked
