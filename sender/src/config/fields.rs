@@ -203,7 +203,7 @@ const WAN: &[Field] = &[
 ];
 
 /// The least and the most that a link can be given: a packet of 1,500 bytes takes 188 ms and 120 ns.
-pub const RATE_BOUNDS: (&str, &str) = (r#""64 kbit/s""#, r#""100 Gbit/s""#);
+const RATE_BOUNDS: (&str, &str) = (r#""64 kbit/s""#, r#""100 Gbit/s""#);
 
 const SCHEDULE: &[Field] = &[
     Field {

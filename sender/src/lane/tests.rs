@@ -256,7 +256,7 @@ fn a_leader_epoch_that_goes_back_halts_before_a_record_of_the_other_log_is_carri
 fn frames_follow_the_rate_while_a_session_lasts_within_what_it_allows() {
     let (mut lane, script) = lane(1);
     let now = Instant::now();
-    let mut next_frame = |lane: &mut Lane<Script>| {
+    let next_frame = |lane: &mut Lane<Script>| {
         let offsets = 100 * FRAMES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         script.add((0..40).map(|offset| Made::Record(0, offsets + offset, 100)));
         let frame = loop {
@@ -277,9 +277,9 @@ fn frames_follow_the_rate_while_a_session_lasts_within_what_it_allows() {
     };
     static FRAMES: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(0);
     assert!((1900..=2048).contains(&next_frame(&mut lane)), "the session's");
-    lane.set_frame_bytes(500);
-    assert!(next_frame(&mut lane) <= 500, "at once, though there is credit for more");
-    for (bytes, least) in [(1000, 850), (700, 550)] {
+    lane.set_frame_bytes(1100);
+    assert!(next_frame(&mut lane) <= 1100, "at once, though there is credit for more");
+    for (bytes, least) in [(1800, 1600), (1200, 1050)] {
         lane.set_frame_bytes(bytes);
         // On the credit that was granted before.
         next_frame(&mut lane);

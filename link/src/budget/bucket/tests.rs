@@ -120,8 +120,9 @@ fn all_of_the_rate_can_be_used() {
         let mut bucket = Bucket::default();
         let rate = Rate::from_bits_per_second(mbit * 1_000_000);
         bucket.set_rate(Some(rate), Duration::ZERO);
-        let (mut now, mut left) = (Duration::ZERO, 0);
-        while now < SECOND * 5 {
+        let (mut now, mut left) = (Duration::ZERO, 0_u64);
+        // Long enough that the last packet, which did not leave any more, is nothing.
+        while now < SECOND * 30 {
             match bucket.take(1480, now) {
                 Ok(()) => left += 1480,
                 // A timer that is late by a millisecond and a half each time.
