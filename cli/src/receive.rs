@@ -48,6 +48,11 @@ pub(crate) fn run(file: &Path) -> Result<(), Failure> {
                 Err(format!("this is a receiver; halts are lifted at the sender of the link: {holders}"))
             })
         }),
+        rate: Arc::new(|_| {
+            let words = "this is a receiver; the rate of a link is its sender's: ask that one. What a receiver itself \
+                         sends is limited by `rate` in its file";
+            Box::pin(std::future::ready(Err(words.to_owned())))
+        }),
     };
     let work = receiver::run::run(live, parts, board, service.shutdown());
     service.run(views, work)

@@ -29,6 +29,7 @@ pub(crate) fn run(file: &Path) -> Result<(), Failure> {
     let board = Arc::new(Board::default());
     let (ready, status, asked) = (Arc::clone(&board), Arc::clone(&board), Arc::clone(&board));
     let (topics, partitions) = (Arc::clone(&board), Arc::clone(&board));
+    let rates = board.rates();
     let views = Views {
         metrics: Arc::new(sender::metrics::registry(Arc::clone(&board))),
         ready: Arc::new(move || ready.ready()),
@@ -43,6 +44,11 @@ pub(crate) fn run(file: &Path) -> Result<(), Failure> {
                 let request = serde_json::from_value(request).map_err(|error| format!("no request: {error}"))?;
                 board.ask(request).await
             })
+        }),
+        rate: Arc::new(move |request| {
+            let request = serde_json::from_value(request).map_err(|error| format!("no request: {error}"));
+            let answer = request.and_then(|request| rates.ask(&request, jiff::Timestamp::now()));
+            Box::pin(std::future::ready(answer))
         }),
     };
     let work = sender::run::run(live, parts, board, service.shutdown());

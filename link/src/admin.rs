@@ -1,10 +1,10 @@
 //! The admin port: is it alive, is it ready, what are its numbers, what is it doing.
 //!
 //! `/live` answers while the process runs; `/ready` with 200, or with 503 and the reason; `/metrics` in
-//! OpenMetrics text; `/status`, `/topics`, `/partitions?topic=T` and `/jumps` in JSON. `POST /reload` reads the configuration again; `POST /resume`
-//! lifts a halt: 200, or 409, and a sentence. It is on loopback unless configured otherwise; then it speaks TLS and
-//! asks for a token. What lifts halts wants `content-type: application/json`, which no page of another origin can
-//! send.
+//! OpenMetrics text; `/status`, `/topics`, `/partitions?topic=T` and `/jumps` in JSON. `POST /reload` reads the
+//! configuration again; `POST /resume` lifts a halt, `POST /rate` sets a rate for a while: 200, or 409, and a sentence.
+//! It is on loopback unless configured otherwise; then it speaks TLS and asks for a token. What changes something wants
+//! `content-type: application/json`, which no page of another origin can send.
 //!
 //! - [`access`]: who may ask
 
@@ -85,6 +85,8 @@ pub struct Views {
     pub jumps: Ask<Result<serde_json::Value, String>>,
     /// Lifts a halt, as the JSON says.
     pub resume: Arc<dyn Fn(serde_json::Value) -> Outcome + Send + Sync>,
+    /// Sets a rate for a while, as the JSON says.
+    pub rate: Arc<dyn Fn(serde_json::Value) -> Outcome + Send + Sync>,
 }
 
 impl Listen {
@@ -122,6 +124,7 @@ pub async fn serve(listener: TcpListener, views: Views, access: Arc<Access>, shu
         .route("/reload", post(reload))
         .route("/jumps", get(jumps))
         .route("/resume", post(resume))
+        .route("/rate", post(rate))
         .with_state(views)
         .layer(middleware::from_fn_with_state(Arc::clone(&access), authorise));
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -251,6 +254,14 @@ async fn resume(
     outcome.map(|done| done + "\n").map_err(|reason| (StatusCode::CONFLICT, reason + "\n"))
 }
 
+async fn rate(
+    State(views): State<Views>,
+    Json(request): Json<serde_json::Value>,
+) -> Result<String, (StatusCode, String)> {
+    let outcome = (views.rate)(request).await;
+    outcome.map(|done| done + "\n").map_err(|reason| (StatusCode::CONFLICT, reason + "\n"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
@@ -314,6 +325,7 @@ mod tests {
                     Ok(format!("{topic} goes on"))
                 })
             }),
+            rate: Arc::new(|_| Box::pin(std::future::ready(Err("no rate here".to_owned())))),
         };
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(serve(listener, views, Arc::new(access), async move { stopped.await.unwrap() }));

@@ -38,6 +38,31 @@ pub fn lag(source: &[SourceLog], lanes: &[Snapshot]) -> Lag {
     Lag { records: known.then_some(records), logs }
 }
 
+/// How far the target is behind in one partition that has joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Behind {
+    /// Which partition.
+    pub at: SourcePartition,
+    /// Up to where it is known to be committed.
+    pub committed: Position,
+    /// The source's high watermark.
+    pub end: Position,
+}
+
+impl Behind {
+    /// Compares the source's logs to what is committed.
+    pub fn of_all(source: &[SourceLog], lanes: &[Snapshot]) -> Vec<Self> {
+        let committed = |log: &SourceLog| lanes.iter().find_map(|lane| lane.committed.get(&log.at)).copied();
+        let joined = source.iter().filter_map(|log| Some((log, committed(log)?)));
+        joined.map(|(log, committed)| Self { at: log.at.clone(), committed, end: log.bounds.end }).collect()
+    }
+
+    /// Offsets between the two; holes count.
+    pub fn records(&self) -> u64 {
+        behind(self.end, self.committed)
+    }
+}
+
 fn behind(end: Position, at: Position) -> u64 {
     u64::try_from(end.0 - at.0).unwrap_or(0)
 }

@@ -9,6 +9,7 @@ use wire::halt::HaltReason;
 use crate::limit::Limit;
 use crate::origins::Withheld;
 use crate::progress::Halted;
+use crate::rate::plan::Reason;
 use crate::status::{Board, State, Status};
 
 /// Every metric of a sender, read from `board` at each scrape.
@@ -34,7 +35,7 @@ const METRICS: &[Metric<Status>] = &[
     },
     Metric {
         name: "causeway_sender_limited_by",
-        help: "1 for what keeps the sender from being faster or from having caught up, 0 for the others: nothing, standby, session, lanes, credit, path, source",
+        help: "1 for what keeps the sender from being faster or from having caught up, 0 for the others: nothing, standby, session, lanes, budget, credit, path, source",
         read: Read::Gauges("limit", limits),
     },
     Metric {
@@ -92,6 +93,51 @@ const METRICS: &[Metric<Status>] = &[
         name: "causeway_sender_wire_lost_packets",
         help: "Packets sent in sessions that QUIC believes lost, and sent again where they carried data",
         read: Read::Counter(|s| s.wire.lost_packets),
+    },
+    Metric {
+        name: "causeway_sender_rate_bits_per_second",
+        help: "The rate that holds, in IP bits; absent while there is no limit",
+        read: Read::Gauge(|s| s.rate.bits_per_second.map(|rate| rate as f64)),
+    },
+    Metric {
+        name: "causeway_sender_rate_reason",
+        help: "1 for where the rate that holds comes from, 0 for the others: file, schedule, command",
+        read: Read::Gauges("reason", reasons),
+    },
+    Metric {
+        name: "causeway_sender_budget_sent_bytes",
+        help: "IP bytes that left this process for the receiver, all headers from IP on included; what the rate is about",
+        read: Read::Counter(|s| s.rate.sent_bytes),
+    },
+    Metric {
+        name: "causeway_sender_budget_sent_packets",
+        help: "IP packets that left this process for the receiver",
+        read: Read::Counter(|s| s.rate.sent_packets),
+    },
+    Metric {
+        name: "causeway_sender_budget_waiting_ratio",
+        help: "The part of the last 5 s in which packets waited for the rate, 0 to 1",
+        read: Read::Gauge(|s| Some(s.rate.waiting)),
+    },
+    Metric {
+        name: "causeway_sender_throughput_bits_per_second",
+        help: "IP bits that left per second, over the last 5 s",
+        read: Read::Gauge(|s| Some(s.rate.throughput_bits_per_second)),
+    },
+    Metric {
+        name: "causeway_sender_goodput_bytes_per_second",
+        help: "Uncompressed bytes that the target committed per second, over the last minute; absent while not known",
+        read: Read::Gauge(|s| s.forecast.goodput_bytes_per_second),
+    },
+    Metric {
+        name: "causeway_sender_drain_seconds",
+        help: "How long until the target has everything, by the trend of the last minute; +Inf while the backlog grows; absent while not known",
+        read: Read::Gauge(|s| if s.forecast.grows { Some(f64::INFINITY) } else { s.forecast.drain_seconds }),
+    },
+    Metric {
+        name: "causeway_sender_loss_seconds",
+        help: "How long until the first record that is not carried yet is older than its topic's retention.ms, if nothing more were carried; absent while nothing is behind, or nothing is deleted for its age",
+        read: Read::Gauge(|s| s.forecast.loss_seconds),
     },
     Metric {
         name: "causeway_sender_in_flight_bytes",
@@ -152,6 +198,11 @@ fn halts(status: &Status) -> Vec<(String, f64)> {
     reasons.map(|reason| (reason.to_owned(), count(reason) as f64)).collect()
 }
 
+fn reasons(status: &Status) -> Vec<(String, f64)> {
+    let is = |word: &str| f64::from(u8::from(word == status.rate.reason));
+    Reason::WORDS.iter().map(|word| ((*word).to_owned(), is(word))).collect()
+}
+
 fn not_carried(status: &Status) -> Vec<(String, f64)> {
     let count = |reason: &Withheld| status.not_carried.iter().filter(|topic| topic.reason == *reason).count();
     Withheld::ALL.iter().map(|reason| (reason.word().to_owned(), count(reason) as f64)).collect()
@@ -175,7 +226,9 @@ mod tests {
     use wire::control::LaneClosedReason;
 
     use crate::behind::{PartitionStatus, TopicStatus};
+    use crate::forecast::Forecast;
     use crate::progress::{Closed, Progress};
+    use crate::rate::RateStatus;
     use crate::session::SessionEnd;
     use crate::status::{LaneStatus, NotCarried};
 
@@ -191,6 +244,20 @@ mod tests {
             trouble: vec!["source cluster".into()],
             session_seconds: Some(1.0),
             rtt_seconds: Some(0.1),
+            rate: RateStatus {
+                bits_per_second: Some(1),
+                entry: Some("mon".into()),
+                until: Some("2026".into()),
+                ..RateStatus::default()
+            },
+            forecast: Forecast {
+                goodput_bytes_per_second: Some(1.0),
+                backlog_bytes: Some(1.0),
+                drain_seconds: Some(1.0),
+                grows: false,
+                loss_seconds: Some(1.0),
+                loss_topic: Some("a".into()),
+            },
             credit_used_bytes: Some(1),
             credit_bytes: Some(2),
             lag_records: Some(3),

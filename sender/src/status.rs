@@ -11,9 +11,11 @@ use wire::control::Welcome;
 use crate::bank::CreditBank;
 use crate::behind::{Lag, PartitionStatus, TopicStatus};
 use crate::config::Config;
+use crate::forecast::Forecast;
 use crate::limit::Limit;
 use crate::origins::{Passage, Withheld};
 use crate::progress::{Closed, Halted, Progress, Snapshot, Totals};
+use crate::rate::{RateStatus, Rates};
 use crate::resume::{Asked, Request};
 use crate::roster::SourceTopic;
 use crate::session::SessionEnd;
@@ -21,7 +23,10 @@ use crate::undecided::OpenTransaction;
 
 /// The board; written by the sender's tasks, read by anybody.
 #[derive(Debug, Default)]
-pub struct Board(Mutex<Inner>);
+pub struct Board {
+    inner: Mutex<Inner>,
+    rates: Arc<Rates>,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -42,6 +47,7 @@ struct Inner {
     not_carried: Vec<NotCarried>,
     last_end: Option<String>,
     lag: Lag,
+    forecast: Forecast,
     lanes: Vec<Arc<Progress>>,
     open_transactions: Vec<OpenTransaction>,
     /// The session's ear for operators.
@@ -103,6 +109,10 @@ pub struct Status {
     pub last_end: Option<String>,
     /// The path's round-trip time in seconds, as QUIC measures it.
     pub rtt_seconds: Option<f64>,
+    /// The rate, why it holds, and what is used of it.
+    pub rate: RateStatus,
+    /// What is to be expected; nothing on standby.
+    pub forecast: Forecast,
     /// What crossed the path in all sessions of this process.
     pub wire: Wire,
     /// Credit in use by frames that are not acked, in bytes, in a session.
@@ -215,6 +225,11 @@ impl Board {
         inner.instance = config.instance.to_string();
     }
 
+    /// Where the rate is decided.
+    pub fn rates(&self) -> Arc<Rates> {
+        Arc::clone(&self.rates)
+    }
+
     /// The sender has its lanes.
     pub fn begin(&self, lanes: Vec<Arc<Progress>>) {
         self.lock().lanes = lanes;
@@ -294,6 +309,16 @@ impl Board {
             ));
         }
         Ok(partitions)
+    }
+
+    /// What is to be expected, as of the last measurement.
+    pub fn set_forecast(&self, forecast: Forecast) {
+        self.lock().forecast = forecast;
+    }
+
+    /// Counters over all lanes.
+    pub fn totals(&self) -> Totals {
+        self.lanes().iter().fold(Totals::default(), |sum, lane| sum + lane.totals)
     }
 
     /// Requests of operators, from now on, for the session that just began.
@@ -387,8 +412,9 @@ impl Board {
 
     /// Everything, at one moment.
     pub fn status(&self) -> Status {
-        let lanes = self.lanes();
+        let (lanes, rate) = (self.lanes(), self.rates.status());
         let inner = self.lock();
+        let is_standby = matches!(inner.state, State::Standby { .. });
         let channel = inner.channel.as_ref();
         let credit = inner.credit.as_ref().map(|credit| credit.usage());
         let status = Status {
@@ -405,11 +431,13 @@ impl Board {
             sessions: inner.sessions,
             last_end: inner.last_end.clone(),
             rtt_seconds: channel.map(|channel| channel.rtt().as_secs_f64()),
+            rate,
+            forecast: if is_standby { Forecast::default() } else { inner.forecast.clone() },
             wire: inner.wire.plus(channel),
             credit_used_bytes: credit.map(|(used, _)| used),
             credit_bytes: credit.map(|(_, total)| total),
             // On standby another sender moves the positions.
-            lag_records: inner.lag.records.filter(|_| !matches!(inner.state, State::Standby { .. })),
+            lag_records: inner.lag.records.filter(|_| !is_standby),
             totals: lanes.iter().fold(Totals::default(), |sum, lane| sum + lane.totals),
             in_flight_bytes: lanes.iter().map(|lane| lane.in_flight_bytes).sum(),
             lanes: lanes.len(),
@@ -436,7 +464,7 @@ impl Board {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -476,6 +504,7 @@ impl std::ops::Add for Totals {
             records: self.records + other.records,
             raw_bytes: self.raw_bytes + other.raw_bytes,
             frame_bytes: self.frame_bytes + other.frame_bytes,
+            committed_bytes: self.committed_bytes + other.committed_bytes,
         }
     }
 }

@@ -19,6 +19,8 @@ pub(super) fn sender(address: &str, status: &sender::status::Status) -> String {
     page.line("state", &sender_state(status));
     page.list("wrong", wrong(status));
     page.list("do", remedies(status));
+    page.line("rate", &crate::rate::sentence(&status.rate));
+    page.line("backlog", &backlog(&status.forecast));
     page.line("sent", &sent(status));
     if let (Some(used), Some(all)) = (status.credit_used_bytes, status.credit_bytes) {
         page.line("credit", &format!("{} of {} in use", bytes(used), bytes(all)));
@@ -134,6 +136,24 @@ fn keeping_up(status: &sender::status::Status) -> String {
     }
 }
 
+fn backlog(forecast: &sender::forecast::Forecast) -> String {
+    let size = forecast.backlog_bytes.map(|size| bytes(size as u64));
+    let goodput = forecast.goodput_bytes_per_second.map(|goodput| format!("{}/s", bytes(goodput as u64)));
+    let (size, goodput) = (size.unwrap_or_else(|| "not known".to_owned()), goodput.unwrap_or_default());
+    let kept = match (forecast.loss_seconds, &forecast.loss_topic) {
+        (Some(seconds), Some(topic)) => format!("; the source keeps it for {} ({topic})", lasting(seconds)),
+        _ => String::new(),
+    };
+    let words = match (forecast.drain_seconds, forecast.grows) {
+        (_, true) => format!("{size}, growing: the source writes more than the {goodput} that are committed"),
+        (Some(seconds), _) if seconds < 1.0 => format!("{size}, {goodput} committed"),
+        (Some(seconds), _) => format!("{size}, {goodput} committed: gone in {}", lasting(seconds)),
+        (None, _) if goodput.is_empty() => size,
+        (None, _) => format!("{size}, {goodput} committed"),
+    };
+    words + &kept
+}
+
 fn sender_state(status: &sender::status::Status) -> String {
     let rtt = status.rtt_seconds.map_or_else(String::new, |rtt| format!(", round trip {:.0} ms", rtt * 1000.0));
     let to = status.receiver.as_deref().unwrap_or("the receiver");
@@ -247,6 +267,8 @@ mod tests {
         let status = serde_json::json!({
             "role": "sender", "version": "0.1.0", "link": "fra-to-sin", "instance": "fra-1", "state": "active",
             "receiver": "10.0.0.2:7443", "session_seconds": 11_000.5, "sessions": 2, "rtt_seconds": 0.102,
+            "rate": { "bits_per_second": 100_000_000, "reason": "file", "throughput_bits_per_second": 5e7 },
+            "forecast": { "goodput_bytes_per_second": 2_097_152.0, "backlog_bytes": 104_857_600.0, "drain_seconds": 61.0, "loss_seconds": 90_000.0, "loss_topic": "orders" },
             "lag_records": 1_234_567, "lanes": 2, "lanes_open": 1, "partitions": 25,
             "limited_by": "lanes",
             "halted": [
@@ -265,6 +287,8 @@ mod tests {
             "  wrong       orders/3 and 1 more halted, target-not-empty: log end 7\n",
             "  do          look up target-not-empty under \"A partition is halted\" in docs/operations.md\n",
             "  left out    1 topic that links brought here; `source.forward` names those that are to go on\n",
+            "  rate        100 Mbit/s by the file; 50 Mbit/s used, 50 %\n",
+            "  backlog     100 MiB, 2 MiB/s committed: gone in 1 min 1 s; the source keeps it for 1 d 1 h (orders)\n",
             "  lanes       1 of 2 open\n",
             "     0      12          25         9,000        0 B\n",
             "     1  closed           0             0        0 B\n",

@@ -229,7 +229,8 @@ fn an_ack_frees_its_own_epochs_frames_alone() {
     assert_eq!(lane.handle_ack(Epoch(0), Sequence(0)), Freed::default());
     assert!(!lane.is_drained());
     let freed = lane.handle_ack(Epoch(1), Sequence(0));
-    assert_eq!(freed, Freed { credit: 1024, positions: vec![(Slot(0), Position(1))] });
+    assert_eq!((freed.credit, freed.positions), (1024, vec![(Slot(0), Position(1))]));
+    assert!((10..1024).contains(&freed.raw_bytes), "{}", freed.raw_bytes);
     assert!(lane.is_drained());
 }
 
@@ -276,4 +277,42 @@ fn every_fault_of_the_source_halts_under_its_own_word() {
     ] {
         assert_eq!(halt_reason(&fault).word(), word, "{fault:?}");
     }
+}
+
+#[test]
+fn frames_follow_the_rate_while_a_session_lasts_within_what_it_allows() {
+    let (mut lane, script) = lane(1);
+    let now = Instant::now();
+    let next_frame = |lane: &mut Lane<Script>| {
+        let offsets = 100 * FRAMES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        script.add((0..40).map(|offset| Made::Record(0, offsets + offset, 100)));
+        let frame = loop {
+            let surplus = lane.fill(now).unwrap();
+            if let Some(bytes) = lane.poll_credit_request() {
+                lane.handle_granted(bytes);
+            } else if surplus == 0 {
+                break lane.poll_frame(now + LINGER).unwrap();
+            }
+        };
+        // The others of this time leave, too.
+        while let Some(bytes) = lane.poll_credit_request() {
+            lane.handle_granted(bytes);
+            lane.fill(now).unwrap();
+            lane.poll_frame(now + LINGER);
+        }
+        frame.raw_bytes
+    };
+    static FRAMES: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(0);
+    assert!((1900..=2048).contains(&next_frame(&mut lane)), "the session's");
+    lane.set_frame_bytes(1100);
+    assert!(next_frame(&mut lane) <= 1100, "at once, though there is credit for more");
+    for (bytes, least) in [(1800, 1600), (1200, 1050)] {
+        lane.set_frame_bytes(bytes);
+        // On the credit that was granted before.
+        next_frame(&mut lane);
+        assert!((least..=bytes).contains(&next_frame(&mut lane)));
+    }
+    lane.set_frame_bytes(1 << 20);
+    next_frame(&mut lane);
+    assert!((1900..=2048).contains(&next_frame(&mut lane)), "no more than the session allows");
 }
