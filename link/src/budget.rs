@@ -6,7 +6,7 @@
 //! and one transmit of at least a full packet. Without a rate nothing is asked and nothing waits.
 //!
 //! - [`bucket`]: what may leave when, told the time
-//! - [`queue`](mod@queue): whose turn it is among those who wait
+//! - `queue`: whose turn it is among those who wait
 //! - [`sockets`]: sockets that ask before they send
 
 pub mod bucket;
