@@ -20,6 +20,7 @@ mod open;
 mod recover;
 mod suspicion;
 mod transaction;
+mod unwritable;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use crate::target::{LaneTarget, TargetError, TargetPartition};
 
 use claims::Claims;
 use suspicion::Suspicion;
+use unwritable::Unwritable;
 
 pub use claims::Claim;
 pub use open::{OpenError, Terms};
@@ -104,6 +106,7 @@ struct Open {
     joined: HashMap<TargetPartition, Slot>,
     offers: VecDeque<Pending>,
     claims: Claims,
+    unwritable: Unwritable,
     inbox: Inbox,
     current: Option<Current>,
     /// The next transaction writes the lane's record even if there is nothing else to write.

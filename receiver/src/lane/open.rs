@@ -8,6 +8,7 @@ use wire::control::Control;
 use wire::ids::Epoch;
 
 use super::claims::Claims;
+use super::unwritable::Unwritable;
 use super::{Lane, Open};
 use crate::inbox::Inbox;
 use crate::knowledge::Knowledge;
@@ -83,6 +84,7 @@ impl<T: LaneTarget> Lane<T> {
             joined: HashMap::new(),
             offers: VecDeque::new(),
             claims: Claims::stored(state.origins),
+            unwritable: Unwritable::default(),
             inbox: Inbox::default(),
             current: None,
             keep_alive: false,
