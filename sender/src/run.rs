@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use link::backoff::Backoff;
 use link::bell::Bell;
 use link::catalog::Catalog;
+use link::congestion::Flow;
 use link::endpoint::{ChannelFault, Dialer, Sockets, SystemSockets};
 use link::kafka::admin::KafkaCatalog;
 use link::kafka::{KafkaError, Properties};
@@ -99,14 +100,16 @@ pub async fn run<S: Source>(
     let live = config.into();
     let config = live.now();
     let sockets = Arc::clone(&parts.sockets);
-    let (dialer_in, dialer) = watch::channel(dialer(&config, &sockets)?);
+    // One for the life of the process: a session begins with what the one before found of the path.
+    let flow = Flow::new(derived::flow(&config));
+    let (dialer_in, dialer) = watch::channel(dialer(&config, &sockets, &flow)?);
     board.introduce(&config);
     let looker = looker(live.clone(), &parts);
     let Some((cluster_id, topics)) = find_source(&looker, &board, &shutdown).await else { return Ok(()) };
     let identity = identity(&config, cluster_id, topics.filter_hash);
     let (topics_in, topics) = watch::channel(topics);
     let watching = tokio::spawn(discovery::watch(looker, topics_in, Arc::clone(&board)));
-    let renewing = tokio::spawn(renew(live, sockets, dialer_in));
+    let renewing = tokio::spawn(renew(live, sockets, flow, dialer_in));
     let (lanes, mut failed) = start_lanes(&config, &parts.source)?;
     board.begin(lanes.iter().map(|lane| Arc::clone(&lane.progress)).collect());
     let measuring = tokio::spawn(measure(Arc::clone(&parts.catalog), topics.clone(), Arc::clone(&board)));
@@ -233,15 +236,16 @@ async fn measure(catalog: Arc<dyn Catalog>, topics: watch::Receiver<Discovered>,
 }
 
 /// Who we are to those whom we dial.
-fn dialer(config: &Config, sockets: &Arc<dyn Sockets>) -> Result<Dialer, TlsError> {
+fn dialer(config: &Config, sockets: &Arc<dyn Sockets>, flow: &Flow) -> Result<Dialer, TlsError> {
     let credentials = Credentials::load(&config.tls, End::Client, link::tls::now())?;
-    Ok(Dialer::new(&credentials, derived::endpoint(config))?.over(Arc::clone(sockets)))
+    let dialer = Dialer::new(&credentials, derived::endpoint(config))?;
+    Ok(dialer.over(Arc::clone(sockets)).guided_by(flow.clone()))
 }
 
 /// Reads the certificates again with each new configuration; the next dial shows them.
-async fn renew(mut config: Live<Config>, sockets: Arc<dyn Sockets>, dialers: watch::Sender<Dialer>) {
+async fn renew(mut config: Live<Config>, sockets: Arc<dyn Sockets>, flow: Flow, dialers: watch::Sender<Dialer>) {
     loop {
-        match dialer(&*config.changed().await, &sockets) {
+        match dialer(&*config.changed().await, &sockets, &flow) {
             Ok(dialer) => drop(dialers.send_replace(dialer)),
             Err(error) => tracing::error!(%error, "new certificates cannot be used; dialling with the old ones"),
         }
@@ -328,7 +332,10 @@ impl Life {
                     policies: &self.config.policies,
                     board: Arc::clone(&self.board),
                 };
-                session.run(connection, shaken, shutdown.clone()).await
+                tokio::select! {
+                    end = session.run(connection, shaken, shutdown.clone()) => end,
+                    never = dialled.keep_windows() => match never {},
+                }
             }
             Err(HandshakeError::Ended(end)) => end,
             Err(error) => SessionEnd::Lost(error.to_string()),
