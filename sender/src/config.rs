@@ -1,6 +1,7 @@
 //! A sender's config file: what may be written ([`SECTIONS`]), and what it means.
 
 mod fields;
+mod schedule;
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use wire::share::Share;
 use wire::units::{Rate, Size};
 
 use crate::policy::{Policies, Policy, Rule};
+use crate::schedule::Schedule;
 
 pub use fields::{EXAMPLE, MEMORY_PER_LANE, SECTIONS};
 
@@ -59,6 +61,8 @@ impl Config {
         let changes = self.settings.changes(&new.settings);
         self.settings.adopt(&new.settings);
         self.source.filter = new.source.filter;
+        self.wan.rate = new.wan.rate;
+        self.wan.schedule = new.wan.schedule;
         self.tls = new.tls;
         self.log.level = new.log.level;
         self.admin.token = new.admin.token;
@@ -100,10 +104,19 @@ pub struct WanConfig {
     pub path_mtu: Option<u16>,
     /// Whether the kernel is handed many packets at once.
     pub segmentation_offload: bool,
+    /// When it is another.
+    pub schedule: Schedule,
     /// How frames are compressed.
     pub codec: Codec,
     /// How long a record may wait for others while the link is idle.
     pub linger: Duration,
+}
+
+impl WanConfig {
+    /// The highest rate that may hold by the file; `None` where at some time there is no limit, or may be none.
+    pub fn highest_rate(&self) -> Option<Rate> {
+        self.rate.map(|rate| self.schedule.highest().map_or(rate, |highest| rate.max(highest)))
+    }
 }
 
 /// Where a link begins in a partition it has never carried.
@@ -203,6 +216,7 @@ fn read_wan(document: &Document<'_>) -> Result<WanConfig, Reported> {
     let (loss_tolerance, queue_target) = (table.read("loss_tolerance"), table.read_optional("queue_target"));
     let (path_mtu, segmentation_offload) =
         (table.read_optional::<Size>("path_mtu"), table.read("segmentation_offload"));
+    let schedule = schedule::read_schedule(document);
     Ok(WanConfig {
         receiver: receiver?,
         server_name: server_name?,
@@ -214,6 +228,7 @@ fn read_wan(document: &Document<'_>) -> Result<WanConfig, Reported> {
         // The field's bounds end at 1500.
         path_mtu: path_mtu?.map(|mtu| u16::try_from(mtu.bytes()).unwrap_or(u16::MAX)),
         segmentation_offload: segmentation_offload?,
+        schedule: schedule?,
         codec: compression?.0,
         linger: linger?,
     })
