@@ -7,6 +7,7 @@ pub(crate) mod plain;
 pub(crate) mod product;
 pub(crate) mod sample;
 pub(crate) mod sink;
+pub(crate) mod sockets;
 pub(crate) mod source;
 
 use std::io::{BufRead, Write};
@@ -26,6 +27,8 @@ const EVERY: Duration = Duration::from_millis(100);
 /// What an end is told once it runs; a line each.
 pub(crate) const RELOAD: &str = "reload";
 pub(crate) const RESET: &str = "reset";
+/// Followed by a space and the channel's number.
+pub(crate) const CUT: &str = "cut";
 
 /// The first line that a receiving end writes: it can be dialled.
 pub(crate) const READY: &str = "ready";

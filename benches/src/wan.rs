@@ -6,7 +6,7 @@
 //! - [`trial`]: a path, two ends, a warm-up and a measurement; [`process`], [`iperf`] run what it needs
 //! - [`timeline`], [`figures`], [`limit`]: from counters to figures
 //! - [`store`]: results as they come, so that a bench can be stopped and go on
-//! - [`verdict`], [`table`]: what to make of them
+//! - [`verdict`], [`table`], [`plot`]: what to make of them
 //! - [`stop`]: how it ends before its time
 
 pub(crate) mod cell;
@@ -14,6 +14,7 @@ pub(crate) mod figures;
 pub(crate) mod iperf;
 pub(crate) mod limit;
 pub(crate) mod plan;
+pub(crate) mod plot;
 pub(crate) mod process;
 pub(crate) mod settings;
 pub(crate) mod stop;
@@ -174,9 +175,9 @@ fn measure(args: &WanArgs, cells: &[Cell]) -> Result<i32> {
         let line = try_often(&bench, cell, key)?;
         println!("{}", in_short(&line));
         store.append(line)?;
-        write(cells, &store)?;
+        write(cells, &store, bench.record_bytes)?;
     }
-    write(cells, &store)?;
+    write(cells, &store, bench.record_bytes)?;
     let results = store.results();
     println!("\n{}", table::markdown(cells, &results));
     Ok(0)
@@ -268,9 +269,16 @@ fn in_short(line: &Line) -> String {
     parts.join(", ")
 }
 
-/// The table as far as it goes.
-fn write(cells: &[Cell], store: &Store) -> Result<()> {
-    let path = store.dir().join("table.md");
+/// Table and pictures as far as they go.
+fn write(cells: &[Cell], store: &Store, record_bytes: usize) -> Result<()> {
     let results = store.results();
-    fs::write(&path, table::markdown(cells, &results)).with_context(|| format!("cannot write {}", path.display()))
+    let table = Some(table::markdown(cells, &results));
+    let (matrix, timelines) = (plot::matrix(cells, &results, record_bytes), plot::timelines(cells, &results));
+    for (name, text) in [("table.md", table), ("matrix.svg", matrix), ("timelines.svg", timelines)] {
+        let path = store.dir().join(name);
+        if let Some(text) = text {
+            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+    }
+    Ok(())
 }

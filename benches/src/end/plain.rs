@@ -2,7 +2,7 @@
 //! unidirectional stream, windows that never get in its way.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -65,7 +65,8 @@ async fn write(connection: Connection, frame: Bytes) -> Result<()> {
     }
 }
 
-/// Counts the bytes of streams that have arrived whole.
+/// Counts bytes of streams, in order within each. The product's sink waits for whole frames and their turn; this does
+/// not, so that nothing but the transport is compared.
 pub(crate) async fn receive(args: &EndArgs) -> Result<()> {
     let credentials = credentials(&files(&args.dir, End::Server), End::Server)?;
     let mut config = ServerConfig::with_crypto(Arc::new(credentials.server()?));
@@ -74,41 +75,29 @@ pub(crate) async fn receive(args: &EndArgs) -> Result<()> {
     let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), listen, runtime())?;
     say(READY)?;
     let connection = endpoint.accept().await.context("the endpoint closed")?.await.context("no handshake")?;
-    let (arrived, mut arrivals) = tokio::sync::mpsc::channel(STREAMS * 4);
+    let counts = Arc::new(Mutex::new(SinkSample::default()));
     let accepting = async {
         loop {
             let stream = connection.accept_uni().await?;
-            let arrived = arrived.clone();
-            tokio::spawn(async move {
-                if let Ok(bytes) = read(stream).await {
-                    let _ = arrived.send(bytes).await;
-                }
-            });
-        }
-    };
-    let counts = std::sync::Mutex::new(SinkSample::default());
-    let count = || counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let counting = async {
-        while let Some(bytes) = arrivals.recv().await {
-            let mut counts = count();
-            counts.bytes += bytes;
-            counts.records += 1;
-            counts.committed_at = monotonic();
+            tokio::spawn(count(stream, Arc::clone(&counts)));
         }
     };
     tokio::select! {
         ended = accepting => ended,
-        () = counting => Ok(()),
-        failed = report(|| SinkSample { at: monotonic(), ..count().clone() }) => failed,
+        failed = report(|| SinkSample { at: monotonic(), ..lock(&counts).clone() }) => failed,
     }
 }
 
-async fn read(mut stream: RecvStream) -> Result<u64> {
-    let mut bytes = 0;
-    while let Some(chunk) = stream.read_chunk(usize::MAX, false).await? {
-        bytes += chunk.bytes.len() as u64;
+async fn count(mut stream: RecvStream, counts: Arc<Mutex<SinkSample>>) {
+    while let Ok(Some(chunk)) = stream.read_chunk(usize::MAX, true).await {
+        let mut counts = lock(&counts);
+        counts.bytes += chunk.bytes.len() as u64;
+        counts.committed_at = monotonic();
     }
-    Ok(bytes)
+}
+
+fn lock(counts: &Mutex<SinkSample>) -> MutexGuard<'_, SinkSample> {
+    counts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn credentials(files: &TlsFiles, end: End) -> Result<Credentials> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use link::catalog::Bounds;
-use link::endpoint::SystemSockets;
+use link::endpoint::Sockets;
 use link::kafka::log::{Entry, LogError};
 use link::kafka::properties::forbidden;
 use link::live::{self, Publisher};
@@ -20,8 +20,9 @@ use super::catalog::MemoryCatalog;
 use super::clock::monotonic;
 use super::sample::SenderSample;
 use super::sink::Sink;
+use super::sockets::CutSockets;
 use super::source::{BULK, SyntheticSource, TRICKLE};
-use super::{EndArgs, READY, RELOAD, RESET, report, say};
+use super::{CUT, EndArgs, READY, RELOAD, RESET, report, say};
 
 /// The sender's configuration in a run's directory.
 pub(crate) const SENDER_FILE: &str = "sender.toml";
@@ -44,10 +45,11 @@ pub(crate) async fn send(args: &EndArgs, mut inbox: mpsc::Receiver<String>) -> R
     let bulk = (BULK, if args.idle { 0 } else { args.partitions });
     let topics = [bulk, (TRICKLE, i32::from(args.trickle))];
     let topics: Vec<_> = topics.into_iter().filter(|(_, partitions)| *partitions > 0).collect();
+    let sockets = Arc::new(CutSockets::default());
     let parts = sender::run::Parts {
         source: SyntheticSource::new(args.payload()),
         catalog: Arc::new(MemoryCatalog::source(&topics)),
-        sockets: Arc::new(SystemSockets),
+        sockets: Arc::clone(&sockets) as Arc<dyn Sockets>,
         states: Arc::new(NoStates),
     };
     let board = Arc::new(SenderBoard::default());
@@ -56,8 +58,10 @@ pub(crate) async fn send(args: &EndArgs, mut inbox: mpsc::Receiver<String>) -> R
     let (_trigger, shutdown) = shutdown::channel();
     tokio::spawn(async move {
         while let Some(command) = inbox.recv().await {
-            if command == RELOAD {
-                reload(&file, &publisher);
+            match command.split_once(' ') {
+                None if command == RELOAD => reload(&file, &publisher),
+                Some((CUT, channel)) => cut(&sockets, channel),
+                _ => tracing::error!(command, "no command of a sender"),
             }
         }
         // The file is watched for as long as the process lives.
@@ -117,6 +121,15 @@ fn reload(file: &Path, publisher: &Publisher<Config>) {
             publisher.publish(config);
         }
         Err(error) => tracing::error!(%error, "the new configuration cannot be used"),
+    }
+}
+
+/// Channels are dialled in the order of their numbers, each with a socket of its own.
+fn cut(sockets: &CutSockets, channel: &str) {
+    let cut = channel.parse().map_err(|_| format!("`{channel}` is no number")).and_then(|index| sockets.cut(index));
+    match cut {
+        Ok(()) => tracing::info!(channel, "the path of a channel is dead from now on"),
+        Err(error) => tracing::error!(error, "no channel was cut off"),
     }
 }
 

@@ -67,6 +67,8 @@ pub(crate) enum Turn {
     Path(&'static str),
     /// The link's `rate`.
     Budget(Rate),
+    /// The path of one channel is dead; the one that is dialled in its place is not.
+    Channel(usize),
 }
 
 /// A rate that is to be reached.

@@ -37,7 +37,7 @@ pub(crate) fn write_sender(dir: &Path, cell: &Cell, budget: Rate, extra: &Extra)
     Ok(fs::write(dir.join(SENDER_FILE), sender(cell, budget, extra))?)
 }
 
-/// Memory is what 500 Mbit/s over 300 ms need ([operations](../../../docs/operations.md)), unless said otherwise:
+/// Memory is what 500 Mbit/s over 300 ms need, unless said otherwise:
 /// the rest is the product's default.
 fn sender(cell: &Cell, budget: Rate, extra: &Extra) -> String {
     let memory = default_memory(&extra.sender, "512 MiB");

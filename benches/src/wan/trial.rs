@@ -20,7 +20,7 @@ use super::settings::{self, Extra};
 use super::stop::Stop;
 use super::timeline::{Point, Timeline};
 use crate::end::sample::{SenderSample, SinkSample};
-use crate::end::{READY, RELOAD, RESET};
+use crate::end::{CUT, READY, RELOAD, RESET};
 use crate::pki;
 
 /// How often the counters are looked at.
@@ -209,6 +209,7 @@ impl Trial<'_> {
                 settings::write_sender(dir, self.cell, *rate, &self.bench.extra)?;
                 pair.sender.tell(RELOAD)?;
             }
+            Turn::Channel(index) => pair.sender.tell(&format!("{CUT} {index}"))?,
         }
         Ok(())
     }
