@@ -189,7 +189,8 @@ fn due<'a>(args: &WanArgs, cells: &'a [Cell], store: &Store, bench: &Bench) -> V
     let mut said = false;
     let done = store.done();
     let mut due = Vec::new();
-    for cell in cells.iter().filter(|cell| cell.not_yet.is_none()) {
+    // Whoever names a cell may have a version that can.
+    for cell in cells.iter().filter(|cell| cell.not_yet.is_none() || args.cells.contains(&cell.name)) {
         for contestant in Contestant::ALL {
             let alone = args.ours_only || !cell.compared;
             if contestant != Contestant::Causeway && alone {

@@ -27,6 +27,8 @@ pub(crate) struct Cell {
     pub(crate) scenario: Scenario,
     /// Further lines of the sender's `[wan]`.
     pub(crate) wan: &'static [&'static str],
+    /// Further tables of the sender's file.
+    pub(crate) tables: &'static str,
     /// What it must reach.
     pub(crate) must: Vec<Must>,
     /// Whether the others run beside it, for comparison.

@@ -66,6 +66,7 @@ fn plain(name: &str, budget: Rate, path_rate: Rate, rtt: Duration) -> Cell {
         loss: 0.0,
         scenario: Scenario::Steady,
         wan: &[],
+        tables: "",
         must: Vec::new(),
         compared: false,
         not_yet: None,
@@ -222,10 +223,17 @@ fn neighbours() -> [Cell; 4] {
     ]
 }
 
+/// The trickle is worth more than the bulk.
+const CRITICAL: &str = r#"[[classes]]
+name = "critical"
+topics = ["trickle"]
+priority = "strict""#;
+
 /// How long a record takes.
 fn latencies() -> [Cell; 3] {
     let critical = |name: &str, rate: u64| Cell {
         scenario: Scenario::Trickle { alone: false },
+        tables: CRITICAL,
         // 50 ms one way.
         must: vec![Must::at_most(Figure::LatencyP99, 50.0 + 100.0)],
         not_yet: Some("there are no classes of topics"),

@@ -63,7 +63,9 @@ compression = "none"
 ca = "pki/ca.pem"
 certificate = "pki/sender.pem"
 key = "pki/sender.key"
-"#
+{}
+"#,
+        cell.tables
     )
 }
 
