@@ -4,6 +4,8 @@
 //! It holds a window, since a window is all that quinn obeys. Sending is clocked by ACKs, so a window of
 //! `delivery × (base + queue)` is a queue of that length, whatever the path's rate is.
 
+mod bounds;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -562,69 +564,5 @@ impl Law {
         if matches!(self.mode, State::Starting) {
             self.mode = State::Steady;
         }
-    }
-
-    /// The window with which `delivery` leaves a queue of the length aimed at.
-    fn window_for(&self, delivery: f64) -> f64 {
-        let sent = delivery / (1.0 - self.loss.min(self.settings.loss_tolerance.part()));
-        sent * (self.base_seconds() + self.target() * AIM + self.slack() + self.offset)
-    }
-
-    /// How far the window may be cut before it is known whose queue it is.
-    fn descent_bound(&self) -> f64 {
-        match (&self.episode, self.settings.policy) {
-            (Some(episode), Policy::Adaptive) => episode.least_delivery() * (self.base_seconds() + self.target()),
-            _ => 0.0,
-        }
-    }
-
-    /// By how much a queue is over-estimated: the round trip's own straying.
-    fn slack(&self) -> f64 {
-        2.0 * self.noise
-    }
-
-    /// What the budget allows under way.
-    fn cap(&self) -> f64 {
-        let Some(budget) = self.budget else { return f64::MAX };
-        let flight = match (&self.mode, self.settings.policy) {
-            (State::Competing(_), _) | (_, Policy::Reserved) => self.flight(),
-            _ => self.flight_allowed(),
-        };
-        budget * ABOVE_BUDGET * flight + 2.0 * self.packet
-    }
-
-    /// What the operator guaranteed to this link, whoever else is there.
-    fn floor(&self) -> f64 {
-        self.budget.map_or(0.0, |budget| budget * self.settings.floor.part() * self.flight())
-    }
-
-    /// Seconds that a byte is under way at present.
-    fn flight(&self) -> f64 {
-        self.smoothed_rtt.unwrap_or(START_RTT) + self.offset
-    }
-
-    /// Seconds that a byte may be under way where the queue is ours to keep short.
-    fn flight_allowed(&self) -> f64 {
-        if self.base.get().is_none() {
-            return START_RTT;
-        }
-        self.flight().min(self.base_seconds() + self.target() + self.offset + self.slack())
-    }
-
-    fn base_seconds(&self) -> f64 {
-        self.base.get().map_or(START_RTT, |base| base.as_secs_f64())
-    }
-
-    fn rtt(&self) -> Duration {
-        Duration::from_secs_f64(self.smoothed_rtt.unwrap_or(START_RTT))
-    }
-
-    /// The queue at which to back off, in seconds.
-    fn target(&self) -> f64 {
-        let target = self
-            .settings
-            .queue_target
-            .map_or_else(|| (self.base_seconds() * 0.05).clamp(0.004, 0.015), |target| target.as_secs_f64());
-        if self.settings.policy == Policy::Scavenger { target / 2.0 } else { target }
     }
 }
