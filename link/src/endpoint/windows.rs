@@ -53,7 +53,8 @@ impl Dialled {
             let Some(flow) = &self.flow else { continue };
             flow.handle_tick(tokio::time::Instant::now().into_std());
             let report = flow.report();
-            let window = self.settings.send_window_found(&report).or(set).unwrap_or_else(|| self.settings.send_window());
+            let window =
+                self.settings.send_window_found(&report).or(set).unwrap_or_else(|| self.settings.send_window());
             let close = set.is_some_and(|set| window.abs_diff(set) as f64 <= set as f64 * CLOSE_ENOUGH);
             // Setting it also makes QUIC look at its window again, which on a dark path has grown by a probe.
             if !close || report.mode == crate::congestion::Mode::Dark {

@@ -261,9 +261,8 @@ impl World {
                 return;
             }
             let packet = Packet { sender, number, offered: self.now };
-            match self.forward.offer(packet, WIRE as usize, self.now) {
-                Err(DropCause::Limit | DropCause::Policer) => self.seen.dropped += 1,
-                _ => {}
+            if let Err(DropCause::Limit | DropCause::Policer) = self.forward.offer(packet, WIRE as usize, self.now) {
+                self.seen.dropped += 1;
             }
         } else {
             let _ = self.forward.offer(Packet { sender, number, offered: self.now }, WIRE as usize, self.now);
