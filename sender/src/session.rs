@@ -263,6 +263,7 @@ impl<'a> Active<'a> {
         match message {
             Control::LaneOpen { lane, epoch } => {
                 self.roster.handle_lane_open(lane, epoch);
+                self.halting.forget_tried(|at| self.roster.lane(at) == lane);
                 self.command(lane, Command::Open { epoch, session: self.part.clone() })?;
                 self.offer_due();
                 Ok(())

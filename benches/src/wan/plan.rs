@@ -179,7 +179,6 @@ fn changes() -> [Cell; 5] {
             change(20, Turn::Budget(mbit(300)), near(Flow::Offered, mbit(300), two)),
         ]),
         must: vec![Must::at_most(Figure::Settled, 1.0), Must::at_most(Figure::Sessions, 1.0)],
-        not_yet: Some("`rate` does not change on a running link"),
         ..command
     };
     let channel = plain("dead-channel", mbit(300), mbit(300), ms(100));
