@@ -2,9 +2,11 @@
 //! dialling that tells a dark path from a refused certificate.
 //!
 //! - [`sockets`]: where their sockets come from
+//! - [`gauge`]: how much of what was handed to a channel has left
 //! - [`fault`]: why a channel did not come about or ended, by who must act
 
 pub mod fault;
+pub mod gauge;
 pub mod sockets;
 
 use std::io;
@@ -12,6 +14,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use quinn::congestion::{ControllerFactory, CubicConfig};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
@@ -20,6 +23,8 @@ use wire::units::{Rate, Size};
 use crate::config::Address;
 use crate::tls::{Credentials, TlsError};
 pub use fault::{ChannelFault, DialError};
+pub use gauge::Gauge;
+use gauge::Gauged;
 pub use sockets::{SOCKET_BUFFER_BYTES, Sockets, SystemSockets};
 
 /// One stream's window. Gaps in 2 MiB cannot exceed the 1,024 chunks beyond which quinn closes the
@@ -76,6 +81,10 @@ pub struct Dialled {
     pub connection: Connection,
     /// Its endpoint: `wait_idle` on it lets the last close reach the peer.
     pub endpoint: Endpoint,
+    /// What has left it and what has arrived.
+    pub gauge: Arc<Gauge>,
+    /// The name that the peer's certificate was found to bear.
+    pub server_name: String,
 }
 
 /// Why an endpoint cannot be made.
@@ -217,6 +226,22 @@ impl Dialer {
         Err(DialError { faults })
     }
 
+    /// Dials the peer of a channel that stands once more: the same address, the same name.
+    ///
+    /// # Errors
+    /// Why it does not answer, or is not believed.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn dial_beside(&self, first: &Dialled) -> Result<Dialled, ChannelFault> {
+        self.dial_one(first.connection.remote_address(), &first.server_name).await
+    }
+
+    /// What the facts say that all channels of a session together may have sent and not yet acknowledged.
+    pub fn send_window(&self) -> u64 {
+        self.settings.send_window()
+    }
+
     async fn dial_one(&self, remote: SocketAddr, server_name: &str) -> Result<Dialled, ChannelFault> {
         let any = if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = |source| ChannelFault::Socket { remote, source: Arc::new(source) };
@@ -225,7 +250,11 @@ impl Dialer {
         let endpoint =
             Endpoint::new_with_abstract_socket(config, None, bound, Arc::new(TokioRuntime)).map_err(socket)?;
         let mut config = ClientConfig::new(Arc::clone(&self.tls) as Arc<dyn quinn::crypto::ClientConfig>);
-        config.transport_config(Arc::new(self.settings.transport()));
+        let gauge = Arc::new(Gauge::default());
+        let mut transport = self.settings.transport();
+        let inner: Arc<dyn ControllerFactory + Send + Sync> = Arc::new(CubicConfig::default());
+        transport.congestion_controller_factory(Arc::new(Gauged { inner, gauge: Arc::clone(&gauge) }));
+        config.transport_config(Arc::new(transport));
         let connecting = endpoint.connect_with(config, remote, server_name);
         let mut connecting =
             connecting.map_err(|error| ChannelFault::Impossible { remote, reason: error.to_string() })?;
@@ -239,7 +268,7 @@ impl Dialer {
         match tokio::time::timeout(ANSWER_TIMEOUT, connecting).await {
             Err(_) => Err(ChannelFault::Unfinished { remote, after: ANSWER_TIMEOUT }),
             Ok(Err(error)) => Err(ChannelFault::of(remote, &error)),
-            Ok(Ok(connection)) => Ok(Dialled { connection, endpoint }),
+            Ok(Ok(connection)) => Ok(Dialled { connection, endpoint, gauge, server_name: server_name.to_owned() }),
         }
     }
 }

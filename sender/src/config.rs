@@ -15,11 +15,12 @@ use link::names::{InstanceName, LinkName, PeerName};
 use link::tls::TlsFiles;
 use link::topics::TopicFilter;
 use wire::compress::Codec;
+use wire::limits::CHANNELS_MAX;
 use wire::units::{Rate, Size};
 
 use crate::policy::{Policies, Policy, Rule};
 
-pub use fields::{EXAMPLE, MEMORY_PER_LANE, SECTIONS};
+pub use fields::{EXAMPLE, MEMORY_PER_CHANNEL, MEMORY_PER_LANE, SECTIONS};
 
 /// Says why a librdkafka property may not be passed through, if it may not.
 pub type Forbidden = fn(&str) -> Option<&'static str>;
@@ -86,6 +87,8 @@ pub struct WanConfig {
     pub server_name: Option<PeerName>,
     /// The link's bandwidth, where it is stated.
     pub rate: Option<Rate>,
+    /// Channels of a session, where they are stated.
+    pub channels: Option<u16>,
     /// How frames are compressed.
     pub codec: Codec,
     /// How long a record may wait for others while the link is idle.
@@ -129,6 +132,9 @@ fn read(document: &Document<'_>, forbidden: Forbidden) -> Result<Config, Reporte
         fitting(document, memory, lanes);
     }
     let (source, wan, policies) = (read_source(document, forbidden), read_wan(document), read_policies(document));
+    if let (Ok(memory), Ok(Some(channels))) = (memory, wan.as_ref().map(|wan| wan.channels)) {
+        holding(document, memory, channels);
+    }
     let (tls, admin, log) = (TlsFiles::read(document), AdminSettings::read(document), LogSettings::read(document));
     Ok(Config {
         link: link?,
@@ -143,6 +149,17 @@ fn read(document: &Document<'_>, forbidden: Forbidden) -> Result<Config, Reporte
         log: log?,
         settings: document.settings(),
     })
+}
+
+/// Refuses channels whose windows the memory cannot hold.
+fn holding(document: &Document<'_>, memory: Size, channels: u16) {
+    let needed = Size::from_bytes(MEMORY_PER_CHANNEL.bytes() * u64::from(channels));
+    if memory < needed {
+        let message = format!(
+            "{channels} channels need {MEMORY_PER_CHANNEL} of `memory` each, which is {memory}; raise it to {needed} or lower `wan.channels`"
+        );
+        document.table("wan").refuse("channels", message);
+    }
 }
 
 /// Refuses memory that so many lanes cannot share.
@@ -184,11 +201,12 @@ fn read_wan(document: &Document<'_>) -> Result<WanConfig, Reported> {
     let table = document.table("wan");
     let (receiver, server_name) = (table.read_list("receiver"), table.read_optional("server_name"));
     let (rate, linger) = (table.read_optional("rate"), table.read("linger"));
-    let compression = table.read::<Compression>("compression");
+    let (compression, channels) = (table.read::<Compression>("compression"), table.read_optional("channels"));
     Ok(WanConfig {
         receiver: receiver?,
         server_name: server_name?,
         rate: rate?,
+        channels: channels?.map(|count: u32| u16::try_from(count).unwrap_or(CHANNELS_MAX)),
         codec: compression?.0,
         linger: linger?,
     })

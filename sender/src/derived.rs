@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use link::endpoint::EndpointSettings;
 use link::kafka::consumer::ConsumerMemory;
-use wire::limits::FRAME_RAW_TARGET;
+use wire::limits::{CHANNELS_MAX, FRAME_RAW_TARGET};
 use wire::units::{Rate, Size};
 
-use crate::config::Config;
+use crate::config::{Config, MEMORY_PER_CHANNEL};
 use crate::lane::Packing;
 
 /// How long a frame may take on the wire at the stated rate: what waits behind it waits this long.
 const FRAME_TIME: Duration = Duration::from_millis(100);
+
+/// What one channel carries on any path.
+const CHANNEL_BITS_PER_SECOND: u64 = 125_000_000;
 
 /// The smallest frame worth its overhead.
 const FRAME_BYTES_MIN: u64 = 16 << 10;
@@ -30,6 +33,16 @@ pub fn endpoint(config: &Config) -> EndpointSettings {
         // The receiver opens no streams towards a sender.
         uni_streams: 0,
     }
+}
+
+/// How many channels a session has: as many as are stated; else one per 125 Mbit/s of the rate, which is what the
+/// limits that QUIC counts in packets leave room for on a path that reorders, and 4 where no rate is stated. Never one
+/// alone, whose end would be the session's, and no more than the memory holds windows for.
+pub fn channels(config: &Config) -> u16 {
+    let by_rate = config.wan.rate.map_or(4, |rate| rate.bits_per_second().div_ceil(CHANNEL_BITS_PER_SECOND));
+    let by_memory = config.memory.bytes() / MEMORY_PER_CHANNEL.bytes();
+    let derived = by_rate.max(2).min(by_memory).clamp(1, u64::from(CHANNELS_MAX)) as u16;
+    config.wan.channels.unwrap_or(derived)
 }
 
 /// How frames are packed, before the receiver has stated its credit. A quarter of the memory is for the
@@ -73,6 +86,15 @@ mod tests {
         assert_eq!(packing(&config("")).frame_bytes, FRAME_RAW_TARGET as u64);
         assert_eq!(packing(&config("rate = \"8 Mbit/s\"")).frame_bytes, 100_000);
         assert_eq!(packing(&config("rate = \"100 kbit/s\"")).frame_bytes, FRAME_BYTES_MIN);
+    }
+
+    #[test]
+    fn a_channel_for_every_125_megabits_and_four_where_no_rate_is_stated() {
+        assert_eq!(channels(&config("")), 4);
+        for (rate, count) in [("1 Mbit/s", 2), ("250 Mbit/s", 2), ("500 Mbit/s", 4), ("501 Mbit/s", 5), ("9 Gbit/s", 16)] {
+            assert_eq!(channels(&config(&format!("rate = \"{rate}\""))), count, "{rate}");
+        }
+        assert_eq!(channels(&config("channels = 7\nrate = \"1 Mbit/s\"")), 7);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::lane::{Lane, Packing};
 use crate::lane_thread::{self, Command, LaneHandle, MAILBOX_CAPACITY};
 use crate::origins::reading::{KafkaStateLog, Origins, OriginsError, StateLog};
 use crate::progress::Progress;
-use crate::session::{HandshakeError, Identity, Offering, Session, SessionEnd, shake_hands};
+use crate::session::{HandshakeError, Identity, Offering, Session, SessionEnd, Ways, shake_hands};
 use crate::source::Source;
 use crate::source::kafka::KafkaSource;
 use crate::status::{Board, NotCarried, State};
@@ -327,8 +327,9 @@ impl Life {
                     packing: self.packing,
                     policies: &self.config.policies,
                     board: Arc::clone(&self.board),
+                    ways: Ways { dialer, first: dialled.clone(), count: derived::channels(&self.config) },
                 };
-                session.run(connection, shaken, shutdown.clone()).await
+                session.run(shaken, shutdown.clone()).await
             }
             Err(HandshakeError::Ended(end)) => end,
             Err(error) => SessionEnd::Lost(error.to_string()),
