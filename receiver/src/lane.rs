@@ -216,10 +216,11 @@ impl<T: LaneTarget> Lane<T> {
     }
 
     /// The sender has halted a partition: nothing more of it will come under this slot. It is answered once
-    /// the halt is stored, or at once where it is none to be kept.
+    /// the halt is stored, or at once where it is none to be kept. One of a slot that this end has halted
+    /// before is late and was answered: its partition may be open again, under another slot.
     pub fn handle_halted(&mut self, epoch: Epoch, slot: Slot, halt: HaltRecord) {
         let Some(open) = self.open.as_mut().filter(|open| open.epoch == epoch) else { return };
-        if let Some(state) = open.slots.get_mut(&slot) {
+        if let Some(state) = open.slots.get_mut(&slot).filter(|state| !state.closed) {
             state.closed = true;
             open.offers.push_back(Pending::Halted(slot, halt));
         }
@@ -254,7 +255,7 @@ impl<T: LaneTarget> Lane<T> {
                     || open.claims.are_waiting()
                     || open.current.is_some()
                     || open.inbox.peek().is_some()
-                    || open.has_ready_offer())
+                    || open.ready_offer().is_some())
         })
     }
 
@@ -343,8 +344,10 @@ impl Open {
             _ => None,
         });
         let by = writing.or(waiting)?;
-        if by == offered.key() && offered.partition.jump.is_some() {
-            return Some(HaltRecord::new(HaltReason::JumpRefused, format!("{by} is not halted")));
+        if by == offered.key() {
+            // No other partition is in the way: the offer before this one is what counts.
+            let detail = format!("{by} is not halted, or what was asked before is not yet decided");
+            return Some(HaltRecord::new(HaltReason::JumpRefused, detail));
         }
         Some(HaltRecord::new(HaltReason::TargetTaken, format!("its target partition is written by {by}")))
     }
@@ -363,14 +366,18 @@ impl Open {
         }
     }
 
-    /// Offers that need every lane's state wait without holding up the frames.
-    fn has_ready_offer(&self) -> bool {
-        match self.offers.front() {
-            None => false,
-            Some(Pending::Last | Pending::Halted(..)) => true,
-            Some(Pending::Offer(offered)) => {
-                self.partitions.contains_key(&offered.key()) || self.knowledge.is_complete() || offered.target.is_err()
-            }
+    /// The first of what waits that can be decided now. Offers that need every lane's state hold up neither
+    /// the frames nor what came behind them, save the end of a discovery: that they were offered before it
+    /// says where they begin.
+    fn ready_offer(&self) -> Option<usize> {
+        if self.knowledge.is_complete() {
+            return (!self.offers.is_empty()).then_some(0);
         }
+        let is_ready = |(index, pending): (usize, &Pending)| match pending {
+            Pending::Halted(..) => true,
+            Pending::Last => index == 0,
+            Pending::Offer(offered) => offered.target.is_err() || self.partitions.contains_key(&offered.key()),
+        };
+        self.offers.iter().enumerate().position(is_ready)
     }
 }

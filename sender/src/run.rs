@@ -1,11 +1,14 @@
 //! The sender's life: find the source, dial the receiver, run one session after the other, drain, leave.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use link::backoff::Backoff;
 use link::bell::Bell;
+use link::budget::BudgetSockets;
 use link::catalog::Catalog;
 use link::endpoint::{ChannelFault, Dialer, Sockets, SystemSockets};
 use link::kafka::admin::KafkaCatalog;
@@ -15,6 +18,7 @@ use link::mailbox::Mailbox;
 use link::shutdown::{Phase, Shutdown};
 use link::tls::{Credentials, End, TlsError};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use wire::close::{CloseCode, Disposition};
 use wire::ids::LaneId;
 use wire::limits::RETRY_AFTER;
@@ -24,13 +28,14 @@ use crate::derived;
 use crate::discovery::{self, Discovered, Looker};
 use crate::lane::{Lane, Packing};
 use crate::lane_thread::{self, Command, LaneHandle, MAILBOX_CAPACITY};
+use crate::measuring;
 use crate::origins::reading::{KafkaStateLog, Origins, OriginsError, StateLog};
 use crate::progress::Progress;
+use crate::rate::{self, Rates};
 use crate::session::{HandshakeError, Identity, Offering, Session, SessionEnd, Ways, shake_hands};
 use crate::source::Source;
 use crate::source::kafka::KafkaSource;
-use crate::status::{Board, NotCarried, State};
-use crate::undecided::Watch;
+use crate::status::{Board, State};
 
 /// The first wait before dialling again, and the longest: resuming is cheap, so is trying.
 pub const REDIAL_MIN: Duration = Duration::from_millis(100);
@@ -98,18 +103,21 @@ pub async fn run<S: Source>(
 ) -> Result<(), Halted> {
     let live = config.into();
     let config = live.now();
-    let sockets = Arc::clone(&parts.sockets);
+    let sockets = budgeted(&config, &parts.sockets, &board);
+    // They end when this is dropped, whatever the way out.
+    let mut tasks = JoinSet::new();
+    tasks.spawn(rate::keep(board.rates(), live.clone()));
     let (dialer_in, dialer) = watch::channel(dialer(&config, &sockets)?);
     board.introduce(&config);
     let looker = looker(live.clone(), &parts);
     let Some((cluster_id, topics)) = find_source(&looker, &board, &shutdown).await else { return Ok(()) };
     let identity = identity(&config, cluster_id, topics.filter_hash);
     let (topics_in, topics) = watch::channel(topics);
-    let watching = tokio::spawn(discovery::watch(looker, topics_in, Arc::clone(&board)));
-    let renewing = tokio::spawn(renew(live, sockets, dialer_in));
-    let (lanes, mut failed) = start_lanes(&config, &parts.source)?;
+    tasks.spawn(discovery::watch(looker, topics_in, Arc::clone(&board)));
+    tasks.spawn(renew(live, sockets, dialer_in));
+    let (lanes, mut failed) = start_lanes(&config, &parts.source, &board.rates())?;
     board.begin(lanes.iter().map(|lane| Arc::clone(&lane.progress)).collect());
-    let measuring = tokio::spawn(measure(Arc::clone(&parts.catalog), topics.clone(), Arc::clone(&board)));
+    tasks.spawn(measuring::measure(Arc::clone(&parts.catalog), topics.clone(), Arc::clone(&board)));
     let life = Life {
         identity,
         packing: derived::packing(&config),
@@ -124,13 +132,17 @@ pub async fn run<S: Source>(
         result = life.run(&shutdown) => result,
         Some(error) = failed.recv() => Err(error),
     };
-    watching.abort();
-    renewing.abort();
-    measuring.abort();
     for lane in &life.lanes {
         let _ = lane.mailbox.push(Command::Stop);
     }
     result
+}
+
+/// Sockets whose packets come out of the sender's budget, which keeps the configuration's rate from now on.
+fn budgeted(config: &Config, sockets: &Arc<dyn Sockets>, board: &Board) -> Arc<dyn Sockets> {
+    let rates = board.rates();
+    rates.configure(&config.wan, Timestamp::now());
+    Arc::new(BudgetSockets::new(Arc::clone(sockets), rates.budget().clone()))
 }
 
 fn looker<S>(config: Live<Config>, parts: &Parts<S>) -> Looker {
@@ -175,14 +187,22 @@ async fn find_source(looker: &Looker, board: &Board, shutdown: &Shutdown) -> Opt
     }
 }
 
-fn start_lanes<S: Source>(config: &Config, source: &S) -> Result<(Vec<LaneHandle>, mpsc::Receiver<Halted>), Halted> {
+fn start_lanes<S: Source>(
+    config: &Config,
+    source: &S,
+    rates: &Rates,
+) -> Result<(Vec<LaneHandle>, mpsc::Receiver<Halted>), Halted> {
     let (failed, failures) = mpsc::channel(1);
+    let frame_bytes = Arc::new(AtomicU64::new(u64::MAX));
+    let follows = Arc::clone(&frame_bytes);
+    rates.follow(move |rate| follows.store(derived::frame_bytes(rate), Ordering::Relaxed));
     let mut lanes = Vec::new();
     for id in (0..config.lanes).map(LaneId) {
         let bell = Bell::default();
         let lane = Lane::new(id, source.open(id, bell.clone())?, derived::packing(config));
         let mailbox = Mailbox::new(MAILBOX_CAPACITY, bell.clone());
-        let handle = LaneHandle { id, mailbox, bell, progress: Arc::new(Progress::default()) };
+        let (progress, frame_bytes) = (Arc::new(Progress::default()), Arc::clone(&frame_bytes));
+        let handle = LaneHandle { id, mailbox, bell, progress, frame_bytes };
         lanes.push(handle.clone());
         let failed = failed.clone();
         let spawned = thread::Builder::new().name(format!("lane-{id}")).spawn(move || {
@@ -204,31 +224,6 @@ fn identity(config: &Config, cluster_id: String, filter_hash: u64) -> Identity {
         lanes: config.lanes,
         filter_hash,
         rate: config.wan.rate.map_or(0, |rate| rate.bytes_per_second()),
-    }
-}
-
-async fn measure(catalog: Arc<dyn Catalog>, topics: watch::Receiver<Discovered>, board: Arc<Board>) {
-    let mut watch = Watch::default();
-    loop {
-        let (catalog, topics, lanes) = (Arc::clone(&catalog), Arc::clone(&topics.borrow().topics), board.lanes());
-        let target = board.target_cluster();
-        board.set_withheld(NotCarried::of(&topics, target.as_deref()));
-        let asked = tokio::task::spawn_blocking(move || {
-            Ok::<_, KafkaError>((
-                discovery::lag(&*catalog, &topics, target.as_deref(), &lanes)?,
-                discovery::undecided(&*catalog, &topics, target.as_deref())?,
-            ))
-        });
-        match asked.await {
-            Ok(Ok((lag, undecided))) => {
-                board.set_lag(lag);
-                board.set_open_transactions(watch.handle(Instant::now(), &undecided));
-                board.set_trouble(None);
-            }
-            Ok(Err(error)) => board.set_trouble(Some(format!("source cluster: {error}"))),
-            Err(_) => return,
-        }
-        tokio::time::sleep(discovery::INTERVAL).await;
     }
 }
 
@@ -327,7 +322,7 @@ impl Life {
                     packing: self.packing,
                     policies: &self.config.policies,
                     board: Arc::clone(&self.board),
-                    ways: Ways { dialer, first: dialled.clone(), count: derived::channels(&self.config) },
+                    ways: Ways { dialer: self.dialer.clone(), first: dialled.clone(), count: derived::channels(&self.config) },
                 };
                 session.run(shaken, shutdown.clone()).await
             }

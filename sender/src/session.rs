@@ -184,7 +184,7 @@ impl<'a> Active<'a> {
         session.board.set_credit(Arc::clone(&bank));
         let packing = session.packing.agreed(welcome.features).within(bank.request_max(), welcome.credit.reserve);
         let (ways, connection) = (session.ways.clone(), session.ways.first.connection.clone());
-        let channels = Channels::new(bells, ways.dialer.send_window());
+        let channels = Channels::new(bells, ways.dialer.borrow().send_window());
         channels.open(0, ways.first.clone());
         let keeper = Keeper::start(ways, channels.clone(), control.clone(), Arc::clone(&session.board), welcome);
         let lanes = session.lanes.len() as u16;
@@ -275,6 +275,7 @@ impl<'a> Active<'a> {
         match message {
             Control::LaneOpen { lane, epoch } => {
                 self.roster.handle_lane_open(lane, epoch);
+                self.halting.forget_tried(|at| self.roster.lane(at) == lane);
                 self.command(lane, Command::Open { epoch, session: self.part.clone() })?;
                 self.offer_due();
                 Ok(())

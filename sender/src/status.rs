@@ -1,5 +1,7 @@
 //! What a sender is doing, on one board that the admin port reads.
 
+mod channels;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,19 +11,27 @@ use tokio::sync::{mpsc, oneshot};
 use wire::control::Welcome;
 
 use crate::bank::CreditBank;
+use crate::behind::{Lag, PartitionStatus, TopicStatus};
 use crate::config::Config;
-use crate::discovery::Lag;
+use crate::forecast::Forecast;
 use crate::limit::Limit;
 use crate::origins::{Passage, Withheld};
 use crate::progress::{Closed, Halted, Progress, Snapshot, Totals};
+use crate::rate::{RateStatus, Rates};
 use crate::resume::{Asked, Request};
 use crate::roster::SourceTopic;
 use crate::session::SessionEnd;
 use crate::undecided::OpenTransaction;
 
+use channels::Place;
+pub use channels::{ChannelStatus, Wire};
+
 /// The board; written by the sender's tasks, read by anybody.
 #[derive(Debug, Default)]
-pub struct Board(Mutex<Inner>);
+pub struct Board {
+    inner: Mutex<Inner>,
+    rates: Arc<Rates>,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -44,7 +54,8 @@ struct Inner {
     discovery_trouble: Option<String>,
     not_carried: Vec<NotCarried>,
     last_end: Option<String>,
-    lag: Option<Lag>,
+    lag: Lag,
+    forecast: Forecast,
     lanes: Vec<Arc<Progress>>,
     open_transactions: Vec<OpenTransaction>,
     /// The session's ear for operators.
@@ -106,6 +117,10 @@ pub struct Status {
     pub last_end: Option<String>,
     /// The path's round-trip time in seconds, as QUIC measures it.
     pub rtt_seconds: Option<f64>,
+    /// The rate, why it holds, and what is used of it.
+    pub rate: RateStatus,
+    /// What is to be expected; nothing on standby.
+    pub forecast: Forecast,
     /// What crossed the path in all sessions of this process.
     pub wire: Wire,
     /// Channels that stand.
@@ -194,84 +209,17 @@ pub struct LaneStatus {
     pub in_flight_bytes: u64,
 }
 
-/// One channel's place in the session at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ChannelStatus {
-    /// Its number; 0 is the channel with the control messages.
-    pub channel: usize,
-    /// Whether it stands.
-    pub up: bool,
-    /// Its round-trip time in seconds, while it stands.
-    pub rtt_seconds: Option<f64>,
-    /// What crossed it, those before it in its place included.
-    pub wire: Wire,
-}
-
-/// A channel's place, whichever connection has it.
-#[derive(Debug, Default)]
-struct Place {
-    connection: Option<quinn::Connection>,
-    /// Of the connections that had it before.
-    before: Wire,
-}
-
-impl Place {
-    fn of(connection: &quinn::Connection) -> Self {
-        Self { connection: Some(connection.clone()), before: Wire::default() }
-    }
-
-    fn wire(&self) -> Wire {
-        self.before.plus(self.connection.as_ref())
-    }
-
-    fn status(&self, channel: usize) -> ChannelStatus {
-        let rtt_seconds = self.connection.as_ref().map(|connection| connection.rtt().as_secs_f64());
-        ChannelStatus { channel, up: self.connection.is_some(), rtt_seconds, wire: self.wire() }
-    }
-}
-
-/// UDP payloads of all sessions, as QUIC counts them: headers, acks, retransmissions and handshakes
-/// included, IP and UDP headers not.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wire {
-    /// Bytes sent.
-    pub sent_bytes: u64,
-    /// Bytes received.
-    pub received_bytes: u64,
-    /// Packets sent.
-    pub sent_packets: u64,
-    /// Packets sent that QUIC believes lost.
-    pub lost_packets: u64,
-}
-
-impl Wire {
-    fn plus(self, channel: Option<&quinn::Connection>) -> Self {
-        let Some(stats) = channel.map(quinn::Connection::stats) else { return self };
-        self.and(Self {
-            sent_bytes: stats.udp_tx.bytes,
-            received_bytes: stats.udp_rx.bytes,
-            sent_packets: stats.path.sent_packets,
-            lost_packets: stats.path.lost_packets,
-        })
-    }
-
-    fn and(self, other: Self) -> Self {
-        Self {
-            sent_bytes: self.sent_bytes + other.sent_bytes,
-            received_bytes: self.received_bytes + other.received_bytes,
-            sent_packets: self.sent_packets + other.sent_packets,
-            lost_packets: self.lost_packets + other.lost_packets,
-        }
-    }
-}
-
 impl Board {
     /// Who this is.
     pub fn introduce(&self, config: &Config) {
         let mut inner = self.lock();
         inner.link = config.link.to_string();
         inner.instance = config.instance.to_string();
+    }
+
+    /// Where the rate is decided.
+    pub fn rates(&self) -> Arc<Rates> {
+        Arc::clone(&self.rates)
     }
 
     /// The sender has its lanes.
@@ -324,8 +272,45 @@ impl Board {
     }
 
     /// How far the target was behind when it was last measured.
-    pub fn set_lag(&self, lag: Option<Lag>) {
+    pub fn set_lag(&self, lag: Lag) {
         self.lock().lag = lag;
+    }
+
+    /// Each topic that is carried.
+    ///
+    /// # Errors
+    /// On standby: another sender moves the positions, and knows them.
+    pub fn topics(&self) -> Result<Vec<TopicStatus>, String> {
+        let lanes = self.lanes();
+        self.holder().map(|inner| inner.lag.topics(&lanes))
+    }
+
+    /// Each partition of a topic that is carried.
+    ///
+    /// # Errors
+    /// On standby, and where there is no such topic.
+    pub fn partitions(&self, topic: &str) -> Result<Vec<PartitionStatus>, String> {
+        let lanes = self.lanes();
+        let inner = self.holder()?;
+        let partitions = inner.lag.partitions(Some(topic), &lanes);
+        if partitions.is_empty() {
+            let left_out = inner.not_carried.iter().find(|other| other.topic == topic);
+            return Err(left_out.map_or_else(
+                || format!("this sender carries no topic {topic}: see `source.topics` and `source.exclude`"),
+                |other| format!("{topic} is left out: link {} brought it here; see `source.forward`", other.by),
+            ));
+        }
+        Ok(partitions)
+    }
+
+    /// What is to be expected, as of the last measurement.
+    pub fn set_forecast(&self, forecast: Forecast) {
+        self.lock().forecast = forecast;
+    }
+
+    /// Counters over all lanes.
+    pub fn totals(&self) -> Totals {
+        self.lanes().iter().fold(Totals::default(), |sum, lane| sum + lane.totals)
     }
 
     /// Requests of operators, from now on, for the session that just began.
@@ -450,8 +435,9 @@ impl Board {
 
     /// Everything, at one moment.
     pub fn status(&self) -> Status {
-        let lanes = self.lanes();
+        let (lanes, rate) = (self.lanes(), self.rates.status());
         let inner = self.lock();
+        let is_standby = matches!(inner.state, State::Standby { .. });
         let channel = inner.channels.first().and_then(|first| first.connection.as_ref());
         let credit = inner.credit.as_ref().map(|credit| credit.usage());
         let status = Status {
@@ -468,6 +454,8 @@ impl Board {
             sessions: inner.sessions,
             last_end: inner.last_end.clone(),
             rtt_seconds: channel.map(|channel| channel.rtt().as_secs_f64()),
+            rate,
+            forecast: if is_standby { Forecast::default() } else { inner.forecast.clone() },
             wire: inner.wire(),
             channels: inner.channels.iter().filter(|place| place.connection.is_some()).count(),
             channels_wanted: inner.channels.len(),
@@ -477,7 +465,7 @@ impl Board {
             credit_used_bytes: credit.map(|(used, _)| used),
             credit_bytes: credit.map(|(_, total)| total),
             // On standby another sender moves the positions.
-            lag_records: inner.lag.filter(|_| !matches!(inner.state, State::Standby { .. })).map(|lag| lag.records),
+            lag_records: inner.lag.records.filter(|_| !is_standby),
             totals: lanes.iter().fold(Totals::default(), |sum, lane| sum + lane.totals),
             in_flight_bytes: lanes.iter().map(|lane| lane.in_flight_bytes).sum(),
             lanes: lanes.len(),
@@ -494,8 +482,17 @@ impl Board {
         Status { limited_by: Limit::of(&status), ..status }
     }
 
+    /// What is known, unless another sender knows better.
+    fn holder(&self) -> Result<MutexGuard<'_, Inner>, String> {
+        let inner = self.lock();
+        match &inner.state {
+            State::Standby { behind } => Err(format!("this sender stands by: ask {behind}, which holds the link")),
+            _ => Ok(inner),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -540,6 +537,7 @@ impl std::ops::Add for Totals {
             records: self.records + other.records,
             raw_bytes: self.raw_bytes + other.raw_bytes,
             frame_bytes: self.frame_bytes + other.frame_bytes,
+            committed_bytes: self.committed_bytes + other.committed_bytes,
         }
     }
 }

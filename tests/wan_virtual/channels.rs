@@ -180,12 +180,14 @@ async fn run_session(ends: &Ends, count: u16, board: Arc<Board>, shutdown: shutd
     board.begin_session(&first.connection, &shaken.welcome);
     let bell = Bell::default();
     let mailbox = Mailbox::new(1 << 16, bell.clone());
-    let lanes = [LaneHandle { id: LANE, mailbox: mailbox.clone(), bell, progress: Arc::new(Progress::default()) }];
+    let (progress, frame_bytes) = (Arc::new(Progress::default()), Arc::default());
+    let lanes = [LaneHandle { id: LANE, mailbox: mailbox.clone(), bell, progress, frame_bytes }];
     tokio::spawn(give(mailbox));
     let found = Discovered { filter_hash: 1, topics: Arc::default(), missing: Vec::new() };
     let (_topics, topics) = watch::channel(found);
     let packing = Packing { codec: Codec::None, frame_bytes: 1 << 15, linger: LOOK, credit_max: 1 << 20 };
     let policies = Policies::default();
+    let (_dialers, dialer) = watch::channel(ends.dialer.clone());
     let session = Session {
         lanes: &lanes,
         topics,
@@ -194,7 +196,7 @@ async fn run_session(ends: &Ends, count: u16, board: Arc<Board>, shutdown: shutd
         packing,
         policies: &policies,
         board,
-        ways: Ways { dialer: ends.dialer.clone(), first, count },
+        ways: Ways { dialer, first, count },
     };
     session.run(shaken, shutdown).await
 }

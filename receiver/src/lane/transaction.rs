@@ -143,8 +143,8 @@ impl<T: LaneTarget> Lane<T> {
     }
 
     fn take_offers(&mut self, draft: &mut Draft) -> Result<(), LaneError> {
-        while let Some(open) = self.open.as_mut().filter(|open| open.has_ready_offer()) {
-            let Some(pending) = open.offers.pop_front() else { break };
+        while let Some(open) = self.open.as_mut() {
+            let Some(pending) = open.ready_offer().and_then(|index| open.offers.remove(index)) else { break };
             let offered = match pending {
                 Pending::Offer(offered) => offered,
                 Pending::Halted(slot, halt) => {

@@ -9,7 +9,7 @@ use link::backoff::Backoff;
 use link::control::{ControlReader, ControlWriter};
 use link::endpoint::{Dialer, Dialled};
 use quinn::ConnectionError;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use wire::close::{CloseCode, Disposition};
@@ -30,8 +30,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// What further channels are dialled with, and how many there are to be.
 #[derive(Clone)]
 pub struct Ways {
-    /// Dials.
-    pub dialer: Dialer,
+    /// Dials, with the certificates of the moment.
+    pub dialer: watch::Receiver<Dialer>,
     /// Channel 0.
     pub first: Dialled,
     /// Channels of the session, channel 0 among them.
@@ -151,8 +151,8 @@ async fn watch(keeping: Arc<Keeping>) {
 impl Keeping {
     /// Dials and joins. The control stream is kept for as long as the channel is.
     async fn join(&self, channel: ChannelId) -> Result<(Dialled, (ControlReader, ControlWriter)), NotJoined> {
-        let Ways { dialer, first, .. } = &self.ways;
-        let dialled = dialer.dial_beside(first).await.map_err(|fault| NotJoined::by(&fault))?;
+        let dialer = self.ways.dialer.borrow().clone();
+        let dialled = dialer.dial_beside(&self.ways.first).await.map_err(|fault| NotJoined::by(&fault))?;
         let connection = &dialled.connection;
         let (send, recv) = connection.open_bi().await.map_err(|error| NotJoined::of(connection, &error))?;
         let (mut writer, mut reader) = (ControlWriter::new(send), ControlReader::new(recv));
