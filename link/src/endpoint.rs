@@ -23,7 +23,7 @@ use wire::units::{Rate, Size};
 use crate::config::Address;
 use crate::tls::{Credentials, TlsError};
 pub use fault::{ChannelFault, DialError};
-pub use gauge::Gauge;
+pub use gauge::{Gauge, Reading};
 use gauge::Gauged;
 pub use sockets::{SOCKET_BUFFER_BYTES, Sockets, SystemSockets};
 

@@ -158,7 +158,6 @@ impl Session<'_> {
             // A full mailbox belongs to a lane that is stuck; the process ends by its own rules then.
             let _ = lane.mailbox.push(Command::Close);
         }
-        active.part.channels.close();
         drop(active);
         offering.abort();
         reading.abort();

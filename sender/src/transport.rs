@@ -47,8 +47,8 @@ struct State {
 #[derive(Debug)]
 struct Open {
     dialled: Dialled,
-    /// It was given a frame.
-    given: Arc<Notify>,
+    /// It was given a frame, or one of its frames is settled.
+    stirred: Arc<Notify>,
     watching: AbortHandle,
 }
 
@@ -72,12 +72,12 @@ impl Channels {
 
     /// A channel may carry frames from now on.
     pub fn open(&self, channel: ChannelId, dialled: Dialled) {
-        let given = Arc::new(Notify::new());
+        let stirred = Arc::new(Notify::new());
         let mut state = self.state();
         state.striping.open(channel);
-        let watching = watch(self.clone(), channel, dialled.clone(), Arc::clone(&given));
+        let watching = watch(self.clone(), channel, dialled.clone(), Arc::clone(&stirred));
         let watching = self.0.runtime.spawn(watching).abort_handle();
-        state.open.insert(channel, Open { dialled, given, watching });
+        state.open.insert(channel, Open { dialled, stirred, watching });
         self.share_window(&state);
         drop(state);
         self.stir(true);
@@ -86,6 +86,7 @@ impl Channels {
     /// Room for one frame, if there is any now; if not, the lanes are woken when there is.
     pub fn room(&self) -> Option<Room> {
         let mut state = self.state();
+        state.look();
         let channel = state.striping.poll_room();
         state.wanted |= channel.is_none();
         drop(state);
@@ -96,6 +97,7 @@ impl Channels {
     pub fn send(&self, mut room: Room, frame: Bytes) {
         room.taken = true;
         let mut state = self.state();
+        state.look();
         let handed = state.striping.hand(room.channel, frame.clone());
         match handed.zip(state.open.get(&room.channel)) {
             Some((id, open)) => self.start(room.channel, open, id, frame),
@@ -163,11 +165,14 @@ impl Channels {
         self.state().striping.resent()
     }
 
-    /// Nothing more is to be sent.
+    /// Nothing more is to be sent. Further channels end; channel 0 still has something to say.
     pub fn close(&self) {
         let mut state = self.state();
-        for open in std::mem::take(&mut state.open).into_values() {
+        for (channel, open) in std::mem::take(&mut state.open) {
             open.watching.abort();
+            if channel > 0 {
+                open.dialled.connection.close(0u32.into(), b"the session has ended");
+            }
         }
         state.striping = Striping::default();
     }
@@ -188,6 +193,7 @@ impl Channels {
     /// Something may have made room: sends again what waits for that, and wakes the lanes.
     fn stir(&self, ring: bool) {
         let mut state = self.state();
+        state.look();
         while let Some((channel, id, frame)) = state.striping.poll_again() {
             if let Some(open) = state.open.get(&channel) {
                 self.start(channel, open, id, frame);
@@ -202,18 +208,35 @@ impl Channels {
 
     fn start(&self, channel: ChannelId, open: &Open, id: FrameId, frame: Bytes) {
         let (channels, connection) = (self.clone(), open.dialled.connection.clone());
-        open.given.notify_one();
+        open.stirred.notify_one();
         self.0.runtime.spawn(async move {
             match send_frame(&connection, frame).await {
-                Ok(()) => channels.state().striping.handle_settled(channel, id),
+                Ok(()) => channels.settle(channel, id),
                 // Its channel has ended: the copy is dealt with when that is.
                 Err(error) => tracing::debug!(%error, channel, "frame may not have arrived"),
             }
         });
     }
 
+    fn settle(&self, channel: ChannelId, id: FrameId) {
+        let mut state = self.state();
+        state.striping.handle_settled(channel, id);
+        if let Some(open) = state.open.get(&channel) {
+            open.stirred.notify_one();
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Reads every gauge.
+    fn look(&mut self) {
+        for (&channel, open) in &self.open {
+            self.striping.handle_gauge(channel, open.dialled.gauge.reading());
+        }
     }
 }
 
@@ -227,19 +250,21 @@ impl Drop for Room {
 }
 
 /// Wakes the lanes whenever a channel has room again.
-async fn watch(channels: Channels, channel: ChannelId, dialled: Dialled, given: Arc<Notify>) {
+async fn watch(channels: Channels, channel: ChannelId, dialled: Dialled, stirred: Arc<Notify>) {
     let gauge = &dialled.gauge;
     loop {
-        let room_at = {
-            let mut state = channels.state();
-            state.striping.handle_gauge(channel, gauge.left(), gauge.take_dry(), gauge.rate());
-            state.striping.room_at(channel)
-        };
         channels.stir(false);
+        let room_at = channels.state().striping.room_at(channel);
         match room_at {
             None => return,
-            Some(room_at) if gauge.left() >= room_at => given.notified().await,
-            Some(room_at) => gauge.has_left(room_at).await,
+            Some(None) => stirred.notified().await,
+            Some(Some((left, sent))) => {
+                // What is settled may make room as well.
+                tokio::select! {
+                    () = gauge.has_left(left, sent) => {}
+                    () = stirred.notified() => {}
+                }
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use link::endpoint::Reading;
 use receiver::ledger::{Admission, Ledger};
 use sender::transport::striping::{ChannelId, FrameId, Striping};
 use wire::control::Control;
@@ -63,7 +64,7 @@ impl Stripes {
             return;
         }
         self.striping.open(self.next);
-        self.striping.handle_gauge(self.next, 0, true, RATE);
+        self.striping.handle_gauge(self.next, Reading { rate: RATE, ..Reading::default() });
         self.open.push(self.next);
         self.next += 1;
     }

@@ -6,7 +6,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics};
@@ -21,20 +21,37 @@ const OVERHEAD: u64 = 44;
 /// One channel's counts. Written under quinn's lock, read by anybody.
 #[derive(Debug, Default)]
 pub struct Gauge {
+    sent: AtomicU64,
     left: AtomicU64,
     acked: AtomicU64,
-    dry: AtomicBool,
+    dry_at: AtomicU64,
     window: AtomicU64,
     rtt_nanos: AtomicU64,
     wake_at: AtomicU64,
     moved: Notify,
 }
 
-impl Gauge {
+/// What a gauge shows at one moment. Only differences between readings mean something.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Bytes that were sent, those sent again included.
+    pub sent: u64,
     /// Bytes of streams that have left, as far as packets tell; what was lost and must leave again is taken back, so
-    /// that it may fall. Only differences mean something.
-    pub fn left(&self) -> u64 {
-        self.left.load(Ordering::Acquire)
+    /// that it may fall.
+    pub left: u64,
+    /// What `sent` was when the channel last had nothing waiting.
+    pub dry_at: u64,
+    /// Bytes per second that the congestion controller allows; 0 before the first answer.
+    pub rate: u64,
+}
+
+impl Gauge {
+    /// What it shows now.
+    pub fn reading(&self) -> Reading {
+        // In this order: it is not dry now that was dry before more was sent.
+        let dry_at = self.dry_at.load(Ordering::Acquire);
+        let (sent, left) = (self.sent.load(Ordering::Acquire), self.left.load(Ordering::Acquire));
+        Reading { sent, left, dry_at, rate: self.rate() }
     }
 
     /// Bytes of packets that QUIC knows to have arrived.
@@ -42,28 +59,23 @@ impl Gauge {
         self.acked.load(Ordering::Acquire)
     }
 
-    /// Whether everything handed over had left at some moment since the last call.
-    pub fn take_dry(&self) -> bool {
-        self.dry.swap(false, Ordering::AcqRel)
-    }
-
-    /// Bytes per second that the congestion controller allows; 0 before the first answer.
-    pub fn rate(&self) -> u64 {
+    fn rate(&self) -> u64 {
         let rtt = self.rtt_nanos.load(Ordering::Acquire);
         let bytes = u128::from(self.window.load(Ordering::Acquire)) * 1_000_000_000;
         bytes.checked_div(u128::from(rtt)).map_or(0, |rate| u64::try_from(rate).unwrap_or(u64::MAX))
     }
 
-    /// Waits until `left` bytes have left, or everything has.
-    pub async fn has_left(&self, left: u64) {
+    /// Waits until `left` bytes have left, or until nothing waits any more after `sent` bytes were sent.
+    pub async fn has_left(&self, left: u64, sent: u64) {
         self.wake_at.store(left, Ordering::Release);
-        while self.left() < left && !self.dry.load(Ordering::Acquire) {
+        while self.left.load(Ordering::Acquire) < left && self.dry_at.load(Ordering::Acquire) <= sent {
             self.moved.notified().await;
         }
     }
 
-    fn handle_sent(&self, bytes: u64) {
-        let left = self.left.fetch_add(bytes, Ordering::AcqRel) + bytes;
+    fn handle_sent(&self, bytes: u64, payload: u64) {
+        self.sent.fetch_add(bytes, Ordering::AcqRel);
+        let left = self.left.fetch_add(payload, Ordering::AcqRel) + payload;
         if left >= self.wake_at.load(Ordering::Acquire) {
             self.moved.notify_one();
         }
@@ -75,7 +87,8 @@ impl Gauge {
 
     fn handle_acks(&self, dry: bool, window: u64) {
         self.window.store(window, Ordering::Release);
-        if dry && !self.dry.swap(true, Ordering::AcqRel) {
+        let sent = self.sent.load(Ordering::Acquire);
+        if dry && self.dry_at.swap(sent, Ordering::AcqRel) < sent {
             self.moved.notify_one();
         }
     }
@@ -109,7 +122,7 @@ impl Watched {
 
 impl Controller for Watched {
     fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
-        self.gauge.handle_sent(self.payload(bytes));
+        self.gauge.handle_sent(bytes, self.payload(bytes));
         self.inner.on_sent(now, bytes, last_packet_number);
     }
 
@@ -163,24 +176,25 @@ mod tests {
     #[tokio::test]
     async fn what_is_lost_has_not_left_and_whoever_waits_hears_of_either_end() {
         let gauge = Gauge::default();
-        gauge.handle_sent(1000);
+        gauge.handle_sent(1100, 1000);
         gauge.handle_lost(400);
-        assert_eq!(gauge.left(), 600);
-        gauge.has_left(600).await;
-        let waiting = gauge.has_left(1000);
+        assert_eq!(gauge.reading(), Reading { sent: 1100, left: 600, dry_at: 0, rate: 0 });
+        gauge.has_left(600, 0).await;
+        let waiting = gauge.has_left(1000, 0);
         tokio::pin!(waiting);
-        assert!(futures_pending(waiting.as_mut()).await, "400 are still to leave");
-        gauge.handle_sent(400);
+        assert!(is_pending(waiting.as_mut()).await, "400 are still to leave");
+        gauge.handle_sent(440, 400);
         waiting.await;
-        let dry = gauge.has_left(u64::MAX);
+        let dry = gauge.has_left(u64::MAX, 1540);
         tokio::pin!(dry);
-        assert!(futures_pending(dry.as_mut()).await);
+        gauge.handle_acks(true, 10);
+        assert!(is_pending(dry.as_mut()).await, "that was dry before anything was sent");
+        gauge.handle_sent(10, 0);
         gauge.handle_acks(true, 10);
         dry.await;
-        assert!(gauge.take_dry() && !gauge.take_dry());
     }
 
-    async fn futures_pending(mut future: std::pin::Pin<&mut impl Future<Output = ()>>) -> bool {
+    async fn is_pending(mut future: std::pin::Pin<&mut impl Future<Output = ()>>) -> bool {
         std::future::poll_fn(|context| std::task::Poll::Ready(future.as_mut().poll(context).is_pending())).await
     }
 }

@@ -41,6 +41,7 @@ pub struct Ways {
 /// Keeps the further channels of one session; dropping it ends the keeping.
 pub(super) struct Keeper {
     tasks: JoinSet<()>,
+    channels: Channels,
     /// Why the session cannot go on.
     ends: mpsc::Receiver<String>,
 }
@@ -83,7 +84,7 @@ impl Keeper {
         for place in 1..count {
             tasks.spawn(keep(Arc::clone(&keeping), place));
         }
-        Self { tasks, ends }
+        Self { tasks, channels: keeping.channels.clone(), ends }
     }
 
     /// Waits until the session cannot go on; says why.
@@ -99,6 +100,7 @@ impl Keeper {
 impl Drop for Keeper {
     fn drop(&mut self) {
         self.tasks.abort_all();
+        self.channels.close();
     }
 }
 

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
+use link::endpoint::Reading;
 
 /// A channel's number; 0 is the channel of the handshake.
 pub type ChannelId = u32;
@@ -43,27 +44,36 @@ struct Load {
     given: u64,
     /// How many of them have left.
     left: u64,
+    /// Bytes of those that are not settled.
+    unsettled: u64,
     /// What the gauge shows more than `left`.
     offset: i128,
-    /// Bytes per second; 0 while not known.
-    rate: u64,
+    /// What the gauge showed last.
+    reading: Reading,
+    /// What the gauge showed as sent when the last frame was given.
+    sent_before: u64,
     /// Frames that are being closed for it.
     promised: usize,
 }
 
 impl Load {
+    /// What waits inside QUIC, in bytes. What is settled does not, whatever was counted.
     fn waiting(&self) -> u64 {
-        self.given - self.left
+        (self.given - self.left).min(self.unsettled)
+    }
+
+    /// What may wait.
+    fn allowed(&self) -> u64 {
+        u64::try_from(u128::from(self.reading.rate) * WAITING.as_millis() / 1000).unwrap_or(u64::MAX)
     }
 
     fn has_room(&self, promises: usize) -> bool {
-        let allowed = u128::from(self.rate) * WAITING.as_millis() / 1000;
-        self.promised < promises && u128::from(self.waiting()) <= allowed
+        self.promised < promises && self.waiting() <= self.allowed()
     }
 
     /// How long until what waits has left, in µs; what is promised counts as something.
     fn delay(&self) -> u128 {
-        u128::from(self.waiting()) * 1_000_000 / u128::from(self.rate.max(1)) + self.promised as u128
+        u128::from(self.waiting()) * 1_000_000 / u128::from(self.reading.rate.max(1)) + self.promised as u128
     }
 }
 
@@ -113,26 +123,32 @@ impl Striping {
 
     /// The whole frame is known to be at the receiver, or the receiver wants nothing of it.
     pub fn handle_settled(&mut self, channel: ChannelId, frame: FrameId) {
-        if let Some(load) = self.open.get_mut(&channel) {
-            load.frames.remove(&frame);
+        let Some(load) = self.open.get_mut(&channel) else { return };
+        if let Some(frame) = load.frames.remove(&frame) {
+            load.unsettled -= frame.len() as u64;
         }
     }
 
-    /// What a channel's gauge shows: bytes that have left in all, whether all had, and bytes per second.
-    pub fn handle_gauge(&mut self, channel: ChannelId, left: u64, dry: bool, rate: u64) {
+    /// What a channel's gauge shows now; to be told before it is given a frame.
+    pub fn handle_gauge(&mut self, channel: ChannelId, reading: Reading) {
         let Some(load) = self.open.get_mut(&channel) else { return };
-        load.rate = rate;
-        let shown = i128::from(left) - load.offset;
+        load.reading = reading;
+        let shown = i128::from(reading.left) - load.offset;
+        // It has sent something since it was given a frame, and then nothing waited: whatever was counted, all has left.
+        let dry = reading.dry_at > load.sent_before;
         load.left = if dry { load.given } else { u64::try_from(shown.max(0)).unwrap_or(u64::MAX).min(load.given) };
-        load.offset = i128::from(left) - i128::from(load.left);
+        load.offset = i128::from(reading.left) - i128::from(load.left);
     }
 
-    /// What the gauge shows when the channel has room again; `None` for one that is not open.
-    pub fn room_at(&self, channel: ChannelId) -> Option<u64> {
+    /// What the gauge shows when a channel has room again: so much has left, or nothing waits after so much was sent.
+    /// Nothing where it has room; `None` for a channel that is not open.
+    pub fn room_at(&self, channel: ChannelId) -> Option<Option<(u64, u64)>> {
         let load = self.open.get(&channel)?;
-        let allowed = u128::from(load.rate) * WAITING.as_millis() / 1000;
-        let left = load.given.saturating_sub(u64::try_from(allowed).unwrap_or(u64::MAX));
-        Some(u64::try_from(i128::from(left) + load.offset).unwrap_or(0))
+        if load.waiting() <= load.allowed() {
+            return Some(None);
+        }
+        let left = i128::from(load.given.saturating_sub(load.allowed())) + load.offset;
+        Some(Some((u64::try_from(left).unwrap_or(0), load.sent_before)))
     }
 
     /// A channel is to carry nothing more; whether it was open.
@@ -181,6 +197,8 @@ impl Striping {
         self.next += 1;
         if let Some(load) = self.open.get_mut(&channel) {
             load.given += frame.len() as u64;
+            load.unsettled += frame.len() as u64;
+            load.sent_before = load.reading.sent;
             load.frames.insert(id, frame);
         }
         id

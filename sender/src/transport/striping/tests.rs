@@ -7,6 +7,11 @@ use super::*;
 /// 1 MB/s: 15 kB may wait.
 const RATE: u64 = 1_000_000;
 
+/// What a gauge shows once `left` bytes have left a channel that was never dry.
+fn left(left: u64, rate: u64) -> Reading {
+    Reading { sent: left, left, dry_at: 0, rate }
+}
+
 fn frame(bytes: usize) -> Bytes {
     Bytes::from(vec![0; bytes])
 }
@@ -15,7 +20,7 @@ fn striping(channels: u32) -> Striping {
     let mut striping = Striping::default();
     for channel in 0..channels {
         striping.open(channel);
-        striping.handle_gauge(channel, 0, false, RATE);
+        striping.handle_gauge(channel, left(0, RATE));
     }
     striping
 }
@@ -32,7 +37,7 @@ fn frames_go_round_until_every_channel_has_enough_waiting() {
     let mut took: Vec<_> = std::iter::from_fn(|| send(&mut striping, 20_000)).map(|(channel, _)| channel).collect();
     took.sort_unstable();
     assert_eq!(took, [0, 1, 2, 3], "20 kB are more than may wait");
-    striping.handle_gauge(2, 5_001, false, RATE);
+    striping.handle_gauge(2, left(5_001, RATE));
     assert_eq!(send(&mut striping, 20_000).map(|(channel, _)| channel), Some(2));
     assert_eq!(send(&mut striping, 1), None);
 }
@@ -40,14 +45,14 @@ fn frames_go_round_until_every_channel_has_enough_waiting() {
 #[test]
 fn a_slow_channel_gets_what_it_can_carry() {
     let mut striping = striping(2);
-    striping.handle_gauge(1, 0, false, RATE / 10);
+    striping.handle_gauge(1, left(0, RATE / 10));
     let mut given = [0, 0];
-    let mut left = [0u64, 0];
+    let mut gone = [0u64, 0];
     for _ in 0..10_000 {
         // A millisecond of each.
         for (channel, rate) in [(0, RATE), (1, RATE / 10)] {
-            left[channel] = (left[channel] + rate / 1000).min(given[channel]);
-            striping.handle_gauge(channel as u32, left[channel], left[channel] == given[channel], rate);
+            gone[channel] = (gone[channel] + rate / 1000).min(given[channel]);
+            striping.handle_gauge(channel as u32, left(gone[channel], rate));
         }
         while let Some((channel, _)) = send(&mut striping, 4_000) {
             given[channel as usize] += 4_000;
@@ -66,7 +71,7 @@ fn what_a_channel_held_goes_out_again_once_the_receiver_takes_no_more_of_it() {
     striping.handle_closed(sent[0].0);
     assert!(striping.poll_again().is_none(), "the other has no room");
     assert!(striping.poll_room().is_none(), "nothing new before it");
-    striping.handle_gauge(sent[1].0, 20_000, false, RATE);
+    striping.handle_gauge(sent[1].0, left(20_000, RATE));
     assert_eq!(striping.poll_again().map(|(channel, _, frame)| (channel, frame.len())), Some((sent[1].0, 20_000)));
     assert!(striping.poll_again().is_none());
 }
@@ -84,13 +89,24 @@ fn a_frame_closed_for_a_channel_that_is_gone_is_not_lost() {
 fn a_channel_found_dry_has_room_whatever_was_counted() {
     let mut striping = striping(1);
     send(&mut striping, 40_000).unwrap();
-    striping.handle_gauge(0, 20_000, false, RATE);
+    striping.handle_gauge(0, Reading { sent: 21_000, left: 20_000, dry_at: 0, rate: RATE });
     assert!(striping.poll_room().is_none());
-    striping.handle_gauge(0, 20_000, true, RATE);
+    assert_eq!(striping.room_at(0), Some(Some((25_000, 0))), "40,000 less the 15,000 that may wait");
+    striping.handle_gauge(0, Reading { sent: 21_000, left: 20_000, dry_at: 21_000, rate: RATE });
+    assert_eq!(striping.room_at(0), Some(None));
     send(&mut striping, 40_000).unwrap();
-    striping.handle_gauge(0, 40_000, false, RATE);
-    assert!(striping.poll_room().is_none(), "20,000 of 40,000 wait, counted from where it was dry");
-    assert_eq!(striping.room_at(0), Some(45_000));
+    striping.handle_gauge(0, Reading { sent: 41_000, left: 40_000, dry_at: 21_000, rate: RATE });
+    assert!(striping.poll_room().is_none(), "it was dry before the second frame, of which 20,000 wait");
+    assert_eq!(striping.room_at(0), Some(Some((45_000, 21_000))));
+}
+
+#[test]
+fn a_frame_that_the_receiver_does_not_want_makes_room_though_it_never_left() {
+    let mut striping = striping(1);
+    let (channel, id) = send(&mut striping, 40_000).unwrap();
+    assert!(striping.poll_room().is_none());
+    striping.handle_settled(channel, id);
+    assert!(striping.poll_room().is_some());
 }
 
 /// What may happen to a session's channels.
@@ -133,7 +149,7 @@ impl Session {
         let channel = self.next_channel;
         self.next_channel += 1;
         self.striping.open(channel);
-        self.striping.handle_gauge(channel, 0, false, u64::MAX / 1000);
+        self.striping.handle_gauge(channel, left(0, u64::MAX / 1000));
         self.open.push(channel);
     }
 
