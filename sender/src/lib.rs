@@ -16,10 +16,13 @@
 //! - [`session`]: one handshake, then messages and frames until it ends
 //! - [`transport`]: frames onto the session's channels
 //! - [`undecided`]: transactions at the source that stay open
+//! - [`latency`]: how long records take, stage by stage
+//! - [`activity`], [`path`], [`pulse`]: lanes' time and the path, from second to second
 //! - [`progress`], [`status`]: what a lane has done, what the sender is doing
 //! - [`limit`]: what keeps it from being faster
 //! - [`metrics`]: the same in numbers, under published names
 
+pub mod activity;
 pub mod bank;
 pub mod config;
 pub mod credit;
@@ -27,12 +30,15 @@ pub mod derived;
 pub mod discovery;
 pub mod lane;
 pub mod lane_thread;
+pub mod latency;
 pub mod limit;
 pub mod metrics;
 pub mod offers;
 pub mod origins;
+pub mod path;
 pub mod policy;
 pub mod progress;
+pub mod pulse;
 pub mod resume;
 pub mod roster;
 pub mod router;

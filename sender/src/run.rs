@@ -25,7 +25,7 @@ use crate::discovery::{self, Discovered, Looker};
 use crate::lane::{Lane, Packing};
 use crate::lane_thread::{self, Command, LaneHandle, MAILBOX_CAPACITY};
 use crate::origins::reading::{KafkaStateLog, Origins, OriginsError, StateLog};
-use crate::progress::Progress;
+use crate::pulse;
 use crate::session::{HandshakeError, Identity, Offering, Session, SessionEnd, shake_hands};
 use crate::source::Source;
 use crate::source::kafka::KafkaSource;
@@ -109,6 +109,8 @@ pub async fn run<S: Source>(
     let renewing = tokio::spawn(renew(live, sockets, dialer_in));
     let (lanes, mut failed) = start_lanes(&config, &parts.source)?;
     board.begin(lanes.iter().map(|lane| Arc::clone(&lane.progress)).collect());
+    let activities = lanes.iter().map(|lane| Arc::clone(&lane.activity)).collect();
+    let beating = tokio::spawn(pulse::beat(activities, Arc::clone(&board)));
     let measuring = tokio::spawn(measure(Arc::clone(&parts.catalog), topics.clone(), Arc::clone(&board)));
     let life = Life {
         identity,
@@ -126,6 +128,7 @@ pub async fn run<S: Source>(
     };
     watching.abort();
     renewing.abort();
+    beating.abort();
     measuring.abort();
     for lane in &life.lanes {
         let _ = lane.mailbox.push(Command::Stop);
@@ -182,7 +185,7 @@ fn start_lanes<S: Source>(config: &Config, source: &S) -> Result<(Vec<LaneHandle
         let bell = Bell::default();
         let lane = Lane::new(id, source.open(id, bell.clone())?, derived::packing(config));
         let mailbox = Mailbox::new(MAILBOX_CAPACITY, bell.clone());
-        let handle = LaneHandle { id, mailbox, bell, progress: Arc::new(Progress::default()) };
+        let handle = LaneHandle { id, mailbox, bell, progress: Arc::default(), activity: Arc::default() };
         lanes.push(handle.clone());
         let failed = failed.clone();
         let spawned = thread::Builder::new().name(format!("lane-{id}")).spawn(move || {

@@ -178,11 +178,13 @@ impl<'a> Active<'a> {
         let packing = session.packing.agreed(welcome.features).within(bank.request_max(), welcome.credit.reserve);
         let channels = Channels::new(connection.clone(), bells);
         let lanes = session.lanes.len() as u16;
+        let latency = session.board.latency();
+        latency.begin_session();
         Self {
             session,
             connection,
             roster: Roster::new(lanes).towards(&welcome.cluster_id),
-            part: SessionPart { bank, channels, control, packing },
+            part: SessionPart { bank, channels, control, packing, latency },
             dues,
             reopen: Reopen::new(lanes),
             opened: HashMap::new(),
@@ -219,7 +221,7 @@ impl<'a> Active<'a> {
                 Some(asked) = asked.recv() => self.handle_asked(asked),
                 () = sleep_until(reopen_at) => self.open_lanes(),
                 now = clock.tick() => {
-                    self.send(Control::Clock { asked: link::control::clock(), answered: 0 });
+                    self.send(self.part.latency.poll_question());
                     // Offers that found no room are tried again.
                     self.offer_due();
                     if drain_until.is_some_and(|until| now >= until) || self.is_drained(drain_until) {
@@ -281,12 +283,15 @@ impl<'a> Active<'a> {
             Control::PartitionHalted { lane, epoch, slot, position, reason, detail } => {
                 self.handle_halted((lane, epoch, slot), Halt { reason, position }, &detail)
             }
-            Control::Ack { lane, epoch, sequence } => {
+            Control::Ack { lane, epoch, sequence, timing } => {
                 self.reopen.handle_progress(lane);
-                self.command(lane, Command::Ack(epoch, sequence))
+                self.command(lane, Command::Ack(epoch, sequence, timing))
             }
             Control::Close { code, detail } => Err(SessionEnd::Closed { code, detail }),
-            Control::Clock { .. } => Ok(()),
+            Control::Clock { asked, answered } => {
+                self.part.latency.handle_answer(asked, answered);
+                Ok(())
+            }
             _ => Err(SessionEnd::Lost("receiver sent a message that has no place here".to_owned())),
         }
     }

@@ -1,5 +1,7 @@
 //! What a sender is doing, on one board that the admin port reads.
 
+mod measured;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,17 +9,22 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use wire::control::Welcome;
+use wire::units::Rate;
 
 use crate::bank::CreditBank;
 use crate::config::Config;
 use crate::discovery::Lag;
+use crate::latency::{PeerClockStatus, StageStatus};
 use crate::limit::Limit;
 use crate::origins::{Passage, Withheld};
+use crate::path::PathReport;
 use crate::progress::{Closed, Halted, Progress, Snapshot, Totals};
 use crate::resume::{Asked, Request};
 use crate::roster::SourceTopic;
 use crate::session::SessionEnd;
 use crate::undecided::OpenTransaction;
+
+use measured::Measured;
 
 /// The board; written by the sender's tasks, read by anybody.
 #[derive(Debug, Default)]
@@ -44,6 +51,7 @@ struct Inner {
     lag: Option<Lag>,
     lanes: Vec<Arc<Progress>>,
     open_transactions: Vec<OpenTransaction>,
+    measured: Measured,
     /// The session's ear for operators.
     requests: Option<mpsc::Sender<Asked>>,
 }
@@ -103,6 +111,14 @@ pub struct Status {
     pub last_end: Option<String>,
     /// The path's round-trip time in seconds, as QUIC measures it.
     pub rtt_seconds: Option<f64>,
+    /// What is known of the path.
+    pub path: PathReport,
+    /// Bytes of records for each byte on the wire, over the last minute; `None` while nothing was sent.
+    pub efficiency_ratio: Option<f64>,
+    /// How long records take, stage by stage.
+    pub latency: Vec<StageStatus>,
+    /// How the receiver's clock differs.
+    pub peer_clock: PeerClockStatus,
     /// What crossed the path in all sessions of this process.
     pub wire: Wire,
     /// Credit in use by frames that are not acked, in bytes, in a session.
@@ -213,6 +229,8 @@ impl Board {
         let mut inner = self.lock();
         inner.link = config.link.to_string();
         inner.instance = config.instance.to_string();
+        drop(inner);
+        self.set_allowed(config.wan.rate.map(Rate::bytes_per_second));
     }
 
     /// The sender has its lanes.
@@ -378,6 +396,10 @@ impl Board {
             sessions: inner.sessions,
             last_end: inner.last_end.clone(),
             rtt_seconds: channel.map(|channel| channel.rtt().as_secs_f64()),
+            path: inner.measured.pulse.path.clone(),
+            efficiency_ratio: inner.measured.pulse.efficiency,
+            latency: inner.measured.latency.stages(),
+            peer_clock: inner.measured.latency.peer_clock(),
             wire: inner.wire.plus(channel),
             credit_used_bytes: credit.map(|(used, _)| used),
             credit_bytes: credit.map(|(_, total)| total),
@@ -396,7 +418,7 @@ impl Board {
             by_lane: lanes.iter().enumerate().map(|(number, lane)| LaneStatus::of(number, lane)).collect(),
             closes: inner.closes.iter().map(|(code, count)| ((*code).to_owned(), *count)).collect(),
         };
-        Status { limited_by: Limit::of(&status), ..status }
+        Status { limited_by: Limit::of(&inner.evidence(&status)), ..status }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

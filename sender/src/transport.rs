@@ -51,13 +51,15 @@ impl Channels {
         Some(Room { permit, channel: self.channel.clone() })
     }
 
-    /// Sends a frame. Errors are the channel's, and end its session there.
-    pub fn send(&self, room: Room, frame: Bytes) {
+    /// Sends a frame; `taken` is called once QUIC has its last byte. Errors are the channel's, and end its session
+    /// there.
+    pub fn send(&self, room: Room, frame: Bytes, taken: impl FnOnce() + Send + 'static) {
         let bells = Arc::clone(&self.bells);
         self.runtime.spawn(async move {
             let Room { permit, channel } = room;
-            if let Err(error) = send_frame(&channel, frame).await {
-                tracing::debug!(%error, "frame was not sent");
+            match send_frame(&channel, frame).await {
+                Ok(()) => taken(),
+                Err(error) => tracing::debug!(%error, "frame was not sent"),
             }
             drop(permit);
             bells.iter().for_each(Bell::ring);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use link::clock::Clock;
 use link::control::{ControlReader, ControlWriter};
 use link::tls::PeerIdentity;
 use quinn::Connection;
@@ -33,6 +34,8 @@ pub struct Host {
     pub refusals: Arc<CloseTally>,
     /// The connections that stand.
     pub peers: Arc<Peers>,
+    /// What it tells senders of the time.
+    pub clock: Clock,
 }
 
 /// A peer that may wait for a link.
