@@ -1,6 +1,7 @@
 //! How long the wire takes by two clocks that differ: what the sender says of it must be the path's, whatever the
 //! receiver's clock shows, and with nothing else on the path or a queue on one way of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use link::clock::Clock;
@@ -14,7 +15,7 @@ use wire::ids::{Epoch, LaneId, Sequence};
 use crate::ends::Ends;
 use crate::in_virtual_time;
 
-/// Longer than the probes' least round trip could be forgotten in: two minutes.
+/// Some minutes, so that answers grow old and are forgotten.
 const FRAMES: u64 = 600;
 const EVERY: Duration = Duration::from_millis(200);
 
@@ -61,16 +62,28 @@ async fn receive(endpoint: Endpoint, clock: Clock) {
     }
 }
 
-/// What the sender says of the wire in milliseconds, least to longest half and 99th part, and by how much it says
-/// that it may be wrong.
+/// What the sender says of the wire in milliseconds, its median and 99th percentile, and how far it says that the
+/// clock may be wrong.
 fn wire(knobs: &'static str, skew: i64, ppm: i64) -> (f64, f64, f64) {
     in_virtual_time(async move {
         let ends = Ends::new(knobs, 1);
         tokio::spawn(receive(ends.listening.clone(), clock(skew, ppm)));
-        let latency = std::sync::Arc::new(Latency::new(clock(0, 0)));
+        let latency = Arc::new(Latency::new(clock(0, 0)));
         let dialled = ends.dial().await;
         let (send, recv) = dialled.connection.open_bi().await.unwrap();
         let (mut writer, mut reader) = (ControlWriter::new(send), ControlReader::new(recv));
+        let (acks_in, mut acks) = tokio::sync::mpsc::channel(64);
+        let hearing = Arc::clone(&latency);
+        tokio::spawn(async move {
+            while let Ok(message) = reader.next().await {
+                match message {
+                    // At once: what an answer waits here counts as round trip.
+                    Control::Clock { asked, answered } => hearing.handle_answer(asked, answered),
+                    Control::Ack { sequence, timing, .. } => acks_in.send((sequence, timing)).await.unwrap(),
+                    other => panic!("{other:?}"),
+                }
+            }
+        });
         let mut times = FrameTimes::default();
         for number in 0..FRAMES {
             if number % ASK_EVERY == 0 {
@@ -83,17 +96,9 @@ fn wire(knobs: &'static str, skew: i64, ppm: i64) -> (f64, f64, f64) {
             stream.finish().unwrap();
             taken.mark(latency.now());
             times.handle_sent(Sequence(number), packed);
-            loop {
-                match reader.next().await.unwrap() {
-                    Control::Clock { asked, answered } => latency.handle_answer(asked, answered),
-                    Control::Ack { sequence, timing, .. } => {
-                        let sample = times.handle_ack(sequence, timing, latency.ahead());
-                        latency.handle_ack(sample.as_ref());
-                        break;
-                    }
-                    other => panic!("{other:?}"),
-                }
-            }
+            let (sequence, timing) = acks.recv().await.unwrap();
+            let sample = times.handle_ack(sequence, timing, latency.ahead());
+            latency.handle_ack(sample.as_ref());
             sleep(EVERY).await;
         }
         let stages = latency.stages();
