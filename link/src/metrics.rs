@@ -31,10 +31,13 @@ pub enum Read<T> {
     /// One gauge per value of a label.
     Gauges(&'static str, fn(&T) -> Vec<(String, f64)>),
     /// One gauge per pair of values of two labels.
-    GaugesBy([&'static str; 2], fn(&T) -> Vec<([String; 2], f64)>),
+    GaugesBy([&'static str; 2], fn(&T) -> Vec<ByTwo>),
     /// One histogram per value of a label.
     Histograms(&'static str, fn(&T) -> Vec<(String, Buckets)>),
 }
+
+/// The values of two labels, and the gauge's.
+pub type ByTwo = ([String; 2], f64);
 
 /// A histogram at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]

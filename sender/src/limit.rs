@@ -211,7 +211,9 @@ mod tests {
         }
     }
 
-    fn assert_table(table: &[(fn(&mut Evidence), Limit)]) {
+    type Case = (fn(&mut Evidence), Limit);
+
+    fn assert_table(table: &[Case]) {
         for (case, (change, expected)) in table.iter().enumerate() {
             let mut evidence = active();
             change(&mut evidence);

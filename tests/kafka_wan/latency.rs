@@ -58,6 +58,9 @@ fn measure() -> Result<(Vec<Histogram<u64>>, Option<String>)> {
         ensure!(row.len() == records, "{name}: {} of {records} records were timed", row.len());
         let [p50, p99] = [0.5, 0.99].map(|quantile| row.value_at_quantile(quantile));
         println!("{name:<11}{records:>9}{:>10}{p50:>10}{p99:>10}{:>10}", row.min(), row.max());
+        if rows.is_empty() {
+            ensure_stages_add_up(&link.status()?, &row)?;
+        }
         rows.push(row);
     }
     let report = link.report();
@@ -66,6 +69,32 @@ fn measure() -> Result<(Vec<Histogram<u64>>, Option<String>)> {
     let queue = report.forward.backlog_max;
     ensure!(queue > limit / 2, "the path was not what saturated the link: its queue held {queue} of {limit} B at most");
     Ok((rows, report.invalid()))
+}
+
+/// What the sender says of an idle link, against the path and against the reader that `seen` is of.
+fn ensure_stages_add_up(status: &serde_json::Value, seen: &Histogram<u64>) -> Result<()> {
+    let stages = status["latency"].as_array().context("a list of stages")?;
+    let of = |stage: &str, what: &str| -> Result<f64> {
+        let found = stages.iter().find(|entry| entry["stage"] == stage).with_context(|| format!("no stage {stage}"))?;
+        let seconds = found["total"][what].as_f64();
+        Ok(seconds.with_context(|| format!("{what} of {stage} was not measured: {found}"))? * 1e3)
+    };
+    let mut sum = 0.0;
+    for stage in ["read", "pack", "budget", "wire", "order", "commit"] {
+        let (mean, p50) = (of(stage, "mean_seconds")?, of(stage, "p50_seconds")?);
+        println!("  {stage:<8} mean {mean:>7.1} ms, p50 {p50:>7.1} ms");
+        sum += mean;
+    }
+    let (whole, wire) = (of("whole", "mean_seconds")?, of("wire", "p50_seconds")?);
+    println!("  {:<8} mean {whole:>7.1} ms; the stages {sum:.1} ms; clocks: {}", "whole", status["peer_clock"]);
+    // Histograms hold values within 1 %.
+    ensure!((whole - sum).abs() <= whole * 0.02 + 1.0, "the stages sum up to {sum} ms, the whole is {whole} ms");
+    let one_way = ONE_WAY.as_secs_f64() * 1e3;
+    ensure!((one_way * 0.97..one_way * 1.4).contains(&wire), "the wire takes {wire} ms on a path of {one_way} ms");
+    // A reader sees a record once it is committed; the sender times the first record of a frame, which waits for others.
+    let (p50, seen) = (of("whole", "p50_seconds")?, seen.value_at_quantile(0.5) as f64);
+    ensure!(p50 <= seen * 1.1 + 10.0, "the sender says {p50} ms, a reader sees records after {seen} ms");
+    Ok(())
 }
 
 fn judge(rows: &[Histogram<u64>]) -> Result<()> {
