@@ -7,8 +7,10 @@
 //! [`Lane::poll_reply`] after every call.
 //!
 //! - `claims`: what the state says of topics before they are made
+//! - `classes`: the lanes that classes own, stored before any is opened
 //! - `open`: checks before it fences, fences, re-reads, commits the lane record
 //! - `transaction`: offers, records and positions of one transaction
+//! - `moves`: partitions that change lanes
 //! - `suspicion`: which record a refusal is about
 //! - `recover`: what the stored positions say about a transaction whose outcome is unknown
 //!
@@ -16,6 +18,8 @@
 //! `read_committed` readers see, because both are written in one transaction and nowhere else.
 
 mod claims;
+mod classes;
+mod moves;
 mod open;
 mod recover;
 mod suspicion;
@@ -41,9 +45,11 @@ use crate::state::{HaltRecord, JUMPS_KEPT, JumpRecord, LaneRecord, PartitionKey,
 use crate::target::{LaneTarget, TargetError, TargetPartition};
 
 use claims::Claims;
+use moves::Moves;
 use suspicion::Suspicion;
 
 pub use claims::Claim;
+pub use moves::{Errand, Fetch};
 pub use open::{OpenError, Terms};
 pub use recover::RecoverError;
 pub use transaction::Committed;
@@ -56,6 +62,7 @@ pub struct Lane<T> {
     size: TransactionSize,
     open: Option<Open>,
     replies: VecDeque<Control>,
+    errands: VecDeque<(LaneId, Errand)>,
     counts: Counts,
 }
 
@@ -82,6 +89,8 @@ pub struct Counts {
     pub halts: u64,
     /// Halts lifted and positions moved.
     pub jumps: u64,
+    /// Partitions handed over to another lane.
+    pub moves: u64,
     /// Records committed with a timestamp of 1 ms in place of 0, which the target's client cannot write.
     pub timestamps_altered: u64,
 }
@@ -104,6 +113,7 @@ struct Open {
     joined: HashMap<TargetPartition, Slot>,
     offers: VecDeque<Pending>,
     claims: Claims,
+    moves: Moves,
     inbox: Inbox,
     current: Option<Current>,
     /// The next transaction writes the lane's record even if there is nothing else to write.
@@ -130,6 +140,8 @@ enum Pending {
     Offer(Box<Offered>),
     /// The sender halted a slot's partition.
     Halted(Slot, HaltRecord),
+    /// An offer that the lane where it would begin refuses.
+    Refused(Box<Offered>, HaltRecord),
     /// The last batch of a discovery: the filter's partitions were all offered.
     Last,
 }
@@ -174,7 +186,8 @@ pub enum LaneError {
 impl<T: LaneTarget> Lane<T> {
     /// A lane that nobody has opened yet.
     pub fn new(id: LaneId, target: T, memory: Arc<DecodeMemory>, size: TransactionSize) -> Self {
-        Self { id, target, memory, size, open: None, replies: VecDeque::new(), counts: Counts::default() }
+        let (replies, errands) = (VecDeque::new(), VecDeque::new());
+        Self { id, target, memory, size, open: None, replies, errands, counts: Counts::default() }
     }
 
     /// A frame has arrived, checked and within credit.
@@ -252,9 +265,10 @@ impl<T: LaneTarget> Lane<T> {
             open.unknown.is_none()
                 && (open.keep_alive
                     || open.claims.are_waiting()
+                    || open.has_ready_move()
                     || open.current.is_some()
                     || open.inbox.peek().is_some()
-                    || open.has_ready_offer())
+                    || open.has_ready_offer(self.id))
         })
     }
 
@@ -326,7 +340,8 @@ impl Open {
     /// Whether a slot was offered before in this epoch.
     fn is_used(&self, slot: Slot) -> bool {
         let waits = |pending: &Pending| matches!(pending, Pending::Offer(offered) if offered.slot() == slot);
-        self.slots.contains_key(&slot) || self.offers.iter().any(waits)
+        let away = self.moves.away.values().any(|offered| offered.slot() == slot);
+        away || self.slots.contains_key(&slot) || self.offers.iter().any(waits)
     }
 
     /// Why an offer cannot even wait: the partition, or another one with the same target, has joined or is
@@ -342,7 +357,8 @@ impl Open {
             }
             _ => None,
         });
-        let by = writing.or(waiting)?;
+        let away = self.moves.away.contains_key(&offered.key()).then(|| offered.key());
+        let by = writing.or(waiting).or(away)?;
         if by == offered.key() && offered.partition.jump.is_some() {
             return Some(HaltRecord::new(HaltReason::JumpRefused, format!("{by} is not halted")));
         }
@@ -364,12 +380,14 @@ impl Open {
     }
 
     /// Offers that need every lane's state wait without holding up the frames.
-    fn has_ready_offer(&self) -> bool {
+    fn has_ready_offer(&self, lane: LaneId) -> bool {
         match self.offers.front() {
             None => false,
-            Some(Pending::Last | Pending::Halted(..)) => true,
+            Some(Pending::Last | Pending::Halted(..) | Pending::Refused(..)) => true,
             Some(Pending::Offer(offered)) => {
-                self.partitions.contains_key(&offered.key()) || self.knowledge.is_complete() || offered.target.is_err()
+                let key = offered.key();
+                let begins = !self.partitions.contains_key(&key) && self.terms.home(&key) == lane;
+                !begins || self.knowledge.is_complete() || offered.target.is_err()
             }
         }
     }

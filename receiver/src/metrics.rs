@@ -87,6 +87,11 @@ const LINK: &[Metric<LinkStatus>] = &[
         read: Read::Counter(|l| l.counts.jumps),
     },
     Metric {
+        name: "causeway_receiver_moves",
+        help: "Partitions handed from one lane to another, because their class changed or is not the default one",
+        read: Read::Counter(|l| l.counts.moves),
+    },
+    Metric {
         name: "causeway_receiver_timestamps_altered",
         help: "Records committed with a timestamp of 1 ms in place of 0, which the target's client cannot write",
         read: Read::Counter(|l| l.counts.timestamps_altered),

@@ -6,17 +6,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use link::admin::AdminSettings;
-use link::config::value::choice;
+use link::config::value::{self, choice};
 use link::config::{
-    self, Address, Change, DeValue, Document, Problems, Properties, Rejection, Reported, Setting, Settings,
+    self, Address, Change, DeValue, Document, Problems, Properties, Rejection, Reported, Setting, Settings, Table,
 };
 use link::logging::LogSettings;
 use link::names::{InstanceName, LinkName, PeerName};
 use link::tls::TlsFiles;
 use link::topics::TopicFilter;
 use wire::compress::Codec;
+use wire::limits::LANES_MAX;
 use wire::units::{Rate, Size};
 
+use crate::classes::{self, Ceiling, Class, ClassTerms, Classes, Share};
 use crate::policy::{Policies, Policy, Rule};
 
 pub use fields::{EXAMPLE, MEMORY_PER_LANE, SECTIONS};
@@ -39,8 +41,10 @@ pub struct Config {
     pub wan: WanConfig,
     /// What is done about halts.
     pub policies: Policies,
-    /// How many lanes the link has.
+    /// How many lanes the default class has.
     pub lanes: u16,
+    /// The other classes.
+    pub classes: Classes,
     /// Who it is and whom it believes.
     pub tls: TlsFiles,
     /// Where it can be asked.
@@ -57,6 +61,7 @@ impl Config {
         let changes = self.settings.changes(&new.settings);
         self.settings.adopt(&new.settings);
         self.source.filter = new.source.filter;
+        self.classes.adopt(new.classes);
         self.tls = new.tls;
         self.log.level = new.log.level;
         self.admin.token = new.admin.token;
@@ -125,10 +130,11 @@ fn read(document: &Document<'_>, forbidden: Forbidden) -> Result<Config, Reporte
         // The field's bounds end at 64.
         u16::try_from(count).unwrap_or(u16::MAX)
     });
-    if let (Ok(memory), Ok(lanes)) = (memory, lanes) {
-        fitting(document, memory, lanes);
-    }
     let (source, wan, policies) = (read_source(document, forbidden), read_wan(document), read_policies(document));
+    let classes = read_classes(document, wan.as_ref().ok().and_then(|wan| wan.rate));
+    if let (Ok(memory), Ok(lanes), Ok(classes)) = (&memory, &lanes, &classes) {
+        fitting(document, *memory, u32::from(*lanes) + classes.lanes());
+    }
     let (tls, admin, log) = (TlsFiles::read(document), AdminSettings::read(document), LogSettings::read(document));
     Ok(Config {
         link: link?,
@@ -138,6 +144,7 @@ fn read(document: &Document<'_>, forbidden: Forbidden) -> Result<Config, Reporte
         wan: wan?,
         policies: policies?,
         lanes: lanes?,
+        classes: classes?,
         tls: tls?,
         admin: admin?,
         log: log?,
@@ -145,14 +152,70 @@ fn read(document: &Document<'_>, forbidden: Forbidden) -> Result<Config, Reporte
     })
 }
 
-/// Refuses memory that so many lanes cannot share.
-fn fitting(document: &Document<'_>, memory: Size, lanes: u16) {
+/// Refuses more lanes than a link may have, and memory that they cannot share.
+fn fitting(document: &Document<'_>, memory: Size, lanes: u32) {
+    if lanes > u32::from(LANES_MAX) {
+        let message = format!(
+            "the lanes of all classes are {lanes}, above the limit of {LANES_MAX}; lower `lanes` of some classes"
+        );
+        document.table("lanes").refuse("count", message);
+    }
     let needed = Size::from_bytes(MEMORY_PER_LANE.bytes() * u64::from(lanes));
     if memory < needed {
         let message = format!(
             "`memory` is {memory}, too little for {lanes} lanes of {MEMORY_PER_LANE} each; raise it to {needed} or lower `lanes.count`"
         );
         document.table("").refuse("memory", message);
+    }
+}
+
+fn read_classes(document: &Document<'_>, rate: Option<Rate>) -> Result<Classes, Reported> {
+    let tables = document.tables("classes");
+    let classes: Vec<_> = tables.iter().map(|table| read_class(table, rate)).collect();
+    let classes = classes.into_iter().collect::<Result<Vec<_>, _>>()?;
+    for (index, class) in classes.iter().enumerate() {
+        if classes[..index].iter().any(|other| other.name == class.name) {
+            return Err(tables[index].refuse("name", format!("two classes are called \"{}\"; rename one", class.name)));
+        }
+    }
+    let shares: u32 =
+        classes.iter().filter_map(|class| class.terms.share).map(|share| u32::from(share.percent())).sum();
+    if shares > 100 {
+        let last = classes.iter().rposition(|class| class.terms.share.is_some()).unwrap_or(0);
+        let message = format!("the shares of all classes are {shares} %, above 100 %; lower some");
+        return Err(tables[last].refuse("share", message));
+    }
+    Ok(Classes(classes))
+}
+
+fn read_class(table: &Table<'_>, rate: Option<Rate>) -> Result<Class, Reported> {
+    let (name, topics, lanes) = (table.read::<String>("name"), table.read_list("topics"), table.read::<u32>("lanes"));
+    let (share, ceiling) = (table.read_optional("share"), table.read_optional("ceiling"));
+    let priority = table.read::<Priority>("priority");
+    let name = name?;
+    classes::check_name(&name).map_err(|why| table.refuse("name", why))?;
+    let strict = priority? == Priority::Strict;
+    let (share, ceiling) = (share?, ceiling?);
+    if strict && share.is_some() {
+        let message = format!("class \"{name}\" is strict: it goes before all others and needs no share; remove one");
+        return Err(table.refuse("share", message));
+    }
+    match ceiling {
+        Some(Ceiling::Share(part)) if rate.is_none() => {
+            let message = format!("{part} of no rate; state `wan.rate`, or the ceiling as a rate");
+            Err(table.refuse("ceiling", message))
+        }
+        Some(Ceiling::Share(part)) if share.is_some_and(|share| share > part) => {
+            let message =
+                format!("the ceiling of {part} is below the share that is guaranteed; raise it or lower `share`");
+            Err(table.refuse("ceiling", message))
+        }
+        _ => {
+            let topics = TopicFilter::new(topics?, Vec::new());
+            // The field's bounds end at 63.
+            let lanes = u16::try_from(lanes?).unwrap_or(u16::MAX);
+            Ok(Class { name, topics, lanes, terms: ClassTerms { strict, share, ceiling } })
+        }
     }
 }
 
@@ -218,6 +281,34 @@ impl Setting for Policy {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
         let words = [("stop", Self::Stop), ("skip", Self::Skip), ("new-incarnation", Self::NewIncarnation)];
         choice(value, &words)
+    }
+}
+
+/// How a class stands to the others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Priority {
+    Strict,
+    Shared,
+}
+
+impl Setting for Priority {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+        choice(value, &[("strict", Self::Strict), ("shared", Self::Shared)])
+    }
+}
+
+impl Setting for Share {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+        Self::parse(value::text(value)?).map_err(Rejection::because)
+    }
+}
+
+impl Setting for Ceiling {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+        match value.as_str() {
+            Some(text) if text.ends_with('%') => Share::from_toml(value).map(Self::Share),
+            _ => Rate::from_toml(value).map(Self::Rate),
+        }
     }
 }
 

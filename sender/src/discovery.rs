@@ -152,7 +152,8 @@ pub fn lag(
             let halted = |lane: &Snapshot| {
                 lane.halted.iter().any(|halt| halt.partition == partition && *halt.topic == *topic.name)
             };
-            match lanes.iter().find_map(|lane| lane.committed.get(&wanted)) {
+            // One that was moved is known to its old lane too, as it was then.
+            match lanes.iter().filter_map(|lane| lane.committed.get(&wanted)).max() {
                 Some(&at) => committed.push((wanted, at)),
                 None if lanes.iter().any(halted) => {}
                 None => return Ok(None),

@@ -55,6 +55,8 @@ struct Seen {
     halt: Option<String>,
     /// Offsets of records that somebody left out.
     skipped: BTreeSet<i64>,
+    /// How often it has changed lanes.
+    moves: u32,
 }
 
 impl Oracle {
@@ -138,8 +140,8 @@ impl Oracle {
                     "record-rejected" if stored.is_none() => {
                         Err(format!("{tp:?} is said to be halted, which is not stored"))
                     }
-                    // Asked for twice, or by somebody whose knowledge is old.
-                    "record-rejected" | "jump-refused" => {
+                    // Asked for twice, or by somebody whose knowledge is old; or offered with old knowledge.
+                    "record-rejected" | "jump-refused" | "out-of-range" => {
                         self.closed.insert((*lane, *epoch, *slot));
                         Ok(())
                     }
@@ -235,10 +237,23 @@ impl Oracle {
             if from_the_start && stored != log_start {
                 return Err(format!("{tp:?} begins at {stored}, its log at {log_start}"));
             }
-            let begun = Seen { stored, reached: stored, judged: 0, halt: None, skipped: BTreeSet::new() };
+            let moves = record.moves;
+            let begun = Seen { stored, reached: stored, judged: 0, halt: None, skipped: BTreeSet::new(), moves };
             self.partitions.insert(tp.clone(), begun);
             return Ok(Some(tp));
         };
+        if record.moves < seen.moves {
+            return Err(format!(
+                "{tp:?}: lane {lane} writes it, which handed it over {} moves ago",
+                seen.moves - record.moves
+            ));
+        }
+        if record.moves > seen.moves {
+            seen.moves = record.moves;
+            if stored != seen.stored {
+                return Err(format!("{tp:?} was taken up at {stored}, it stood at {}", seen.stored));
+            }
+        }
         let halt = record.halt.map(|halt| halt.reason);
         if seen.halt.is_some() && halt.is_none() {
             let jump = self.jumps.get_mut(&tp).and_then(VecDeque::pop_front);

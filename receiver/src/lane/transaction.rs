@@ -12,6 +12,7 @@ use wire::halt::HaltReason;
 use wire::ids::{LaneId, Position, Slot};
 
 use super::claims::Claimed;
+use super::moves::Moving;
 use super::suspicion::Suspicion;
 use super::{Current, Destination, Lane, LaneError, Open, OpenSlot, Pending};
 use crate::join::{Answer, Offered};
@@ -34,20 +35,22 @@ pub struct Committed {
 
 /// A transaction in the making.
 #[derive(Default)]
-struct Draft {
+pub(super) struct Draft {
     begun: bool,
     committed: Committed,
     holes: u64,
     replayed: u64,
     runs_dropped: u64,
     /// Partition records as they will be once this commits.
-    changed: HashMap<PartitionKey, PartitionRecord>,
+    pub(super) changed: HashMap<PartitionKey, PartitionRecord>,
+    /// Partitions that change lanes.
+    pub(super) moving: Moving,
     /// What topics' state says of their origins once this commits, and who waits for it.
     claimed: Claimed,
     /// Offers whose initial position this transaction stores.
     opened: Vec<Offered>,
     /// Halts lifted and positions moved by these offers.
-    jumps: Vec<JumpRecord>,
+    pub(super) jumps: Vec<JumpRecord>,
     /// Offers that are refused, once this transaction has proved that the lane is ours.
     refused: Vec<(Offered, HaltRecord)>,
     /// Slots whose halt this transaction stores: the sender's wish, or what the target refuses.
@@ -97,6 +100,7 @@ impl<T: LaneTarget> Lane<T> {
 
     fn run(&mut self, draft: &mut Draft) -> Result<(), LaneError> {
         self.take_claims(draft)?;
+        self.take_moves(draft)?;
         self.take_offers(draft)?;
         while self.ensure_current(draft)? && self.append_current(draft)? {}
         let keep_alive = self.open.as_ref().is_some_and(|open| open.keep_alive);
@@ -129,7 +133,7 @@ impl<T: LaneTarget> Lane<T> {
         Ok(())
     }
 
-    fn ensure_begun(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
+    pub(super) fn ensure_begun(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
         if !draft.begun {
             self.target.begin()?;
             draft.begun = true;
@@ -142,21 +146,35 @@ impl<T: LaneTarget> Lane<T> {
         if taken { self.ensure_begun(draft) } else { Ok(()) }
     }
 
+    /// The next offer that can be decided here; what else waits before it is done.
+    fn next_offer(&mut self, draft: &mut Draft) -> Result<Option<Box<Offered>>, TargetError> {
+        loop {
+            let Some(open) = self.open.as_mut().filter(|open| open.has_ready_offer(self.id)) else { return Ok(None) };
+            match open.offers.pop_front() {
+                None => return Ok(None),
+                Some(Pending::Offer(offered)) => {
+                    if !self.is_elsewhere(&offered) {
+                        return Ok(Some(offered));
+                    }
+                }
+                Some(Pending::Refused(offered, halt)) => {
+                    draft.refused.push((*offered, halt));
+                    self.ensure_begun(draft)?;
+                }
+                Some(Pending::Halted(slot, halt)) => self.take_wish(draft, slot, halt)?,
+                Some(Pending::Last) => {
+                    if !open.holds_last() {
+                        open.all_offered = true;
+                        draft.filter_complete |= open.record.filter_hash != Some(open.terms.filter_hash);
+                    }
+                }
+            }
+        }
+    }
+
     fn take_offers(&mut self, draft: &mut Draft) -> Result<(), LaneError> {
-        while let Some(open) = self.open.as_mut().filter(|open| open.has_ready_offer()) {
-            let Some(pending) = open.offers.pop_front() else { break };
-            let offered = match pending {
-                Pending::Offer(offered) => offered,
-                Pending::Halted(slot, halt) => {
-                    self.take_wish(draft, slot, halt)?;
-                    continue;
-                }
-                Pending::Last => {
-                    open.all_offered = true;
-                    draft.filter_complete |= open.record.filter_hash != Some(open.terms.filter_hash);
-                    continue;
-                }
-            };
+        while let Some(offered) = self.next_offer(draft)? {
+            let Some(open) = self.open.as_mut() else { break };
             let key = offered.key();
             let carried = open.knowledge.carries(&key.topic);
             match offered.answer(open.partitions.get(&key), &open.record, open.terms.filter_hash, carried) {
@@ -405,6 +423,10 @@ impl<T: LaneTarget> Lane<T> {
             let key = state::partition_key(&open.terms.source_cluster, key);
             self.target.write_state(&key, Some(&state::encode(record)))?;
         }
+        for (key, moved) in &draft.moving.moved {
+            let key = state::moved_key(&open.terms.source_cluster, key);
+            self.target.write_state(&key, Some(&state::encode(moved)))?;
+        }
         for (key, origin) in draft.claimed.entries() {
             self.target.write_state(&key, Some(&state::encode(origin)))?;
         }
@@ -414,7 +436,8 @@ impl<T: LaneTarget> Lane<T> {
         // A refusal is decided by what is stored, which another owner may have changed since it was read:
         // only one who can still write the lane's record may say it, else the partition would stay
         // halted for no reason that is left.
-        if draft.filter_complete || !draft.refused.is_empty() || !draft.wished.is_empty() || open.keep_alive {
+        let refuses = !draft.refused.is_empty() || draft.moving.refuses();
+        if draft.filter_complete || refuses || !draft.wished.is_empty() || open.keep_alive {
             let complete = draft.filter_complete.then_some(open.terms.filter_hash);
             let record = LaneRecord { filter_hash: complete.or(open.record.filter_hash), ..open.record.clone() };
             self.target.write_state(&state::lane_key(), Some(&state::encode(&record)))?;
@@ -464,6 +487,7 @@ impl<T: LaneTarget> Lane<T> {
         for (slot, position, halt) in halts {
             self.halt(slot, position, halt);
         }
+        self.settle_moves(draft.moving);
         draft.committed
     }
 }
@@ -477,7 +501,10 @@ fn raw_len(frame: &Bytes) -> Result<u64, DecodeError> {
 impl Open {
     /// A transaction failed: remembers where it would have led, and takes back the offers it carried.
     fn abandon(&mut self, draft: Draft) {
-        self.unknown = Some(draft.changed.into_iter().map(|(key, record)| (key, record.position)).collect());
+        let gone = draft.moving.moved.keys().map(|key| (key.clone(), Position(-1)));
+        let changed = draft.changed.into_iter().map(|(key, record)| (key, record.position));
+        self.unknown = Some(changed.chain(gone).collect());
+        self.abandon_moves(draft.moving);
         self.claims.abandon(draft.claimed);
         let last = draft.filter_complete.then_some(Pending::Last);
         for offered in draft.opened.iter().filter(|offered| offered.partition.jump.is_some()) {
@@ -508,7 +535,7 @@ impl Open {
     }
 
     /// What is remembered of the jump that an offer asks for.
-    fn jump(&self, offered: &Offered, record: &PartitionRecord, before: u64) -> Option<JumpRecord> {
+    pub(super) fn jump(&self, offered: &Offered, record: &PartitionRecord, before: u64) -> Option<JumpRecord> {
         let jump = offered.partition.jump.as_ref()?;
         let key = offered.key();
         let next = self.jumps.last_key_value().map_or(0, |(number, _)| number + 1);
