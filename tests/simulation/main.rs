@@ -95,6 +95,7 @@ fn whatever_fails_the_target_holds_a_prefix_of_the_source_and_in_the_end_all_of_
 fn a_hiccup_of_the_target_sends_nothing_over_the_wan_twice() {
     let only_hiccups = |scenario: &mut Scenario| {
         (scenario.losing, scenario.killing, scenario.second) = (0, 0, None);
+        scenario.moving = 0;
         (scenario.poisons, scenario.failing) = (0, 40);
     };
     for_seeds(50, only_hiccups, |world| {

@@ -277,7 +277,7 @@ impl Oracle {
             return Err(format!("{tp:?} moved to {stored} while it was halted at {}", seen.stored));
         }
         if halt.is_some() && source.logs[&tp].at(stored).and_then(|record| record.value.as_deref()) != Some(POISON) {
-            return Err(format!("{tp:?} is halted at {stored}, where there is nothing wrong"));
+            return Err(format!("{tp:?} is halted at {stored}, where there is nothing wrong: {halt:?}, lane {lane}"));
         }
         seen.halt = halt;
         if stored < seen.stored {

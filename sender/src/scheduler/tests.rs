@@ -215,6 +215,8 @@ fn new_shares_ceilings_and_rates_hold_from_the_next_frame_on() {
     let ceiling = Some(Ceiling::Share(share(10)));
     let part = set(&mut pipe, ClassTerms { ceiling, ..shared(10) }, RATE / 2);
     assert!((part - 0.05).abs() < 0.02, "a tenth of half of the rate, not {part}");
+    // What was before has faded.
+    pipe.run(second * 4, |_| Duration::ZERO, |_| FRAME);
     let views = pipe.scheduler.view(pipe.now);
     assert_eq!(views[1].ceiling, Some(RATE / 20));
     assert!((views[1].share.unwrap() - 0.05).abs() < 0.03, "{views:?}");
