@@ -14,6 +14,7 @@ use sender::roster::{Roster, SourcePartition};
 use sender::router::Router;
 use sender::source::Assignment;
 use wire::control::{Control, CreditTerms, LaneClosedReason};
+use wire::halt::HaltReason;
 use wire::ids::LaneId;
 
 use crate::dice::Dice;
@@ -98,8 +99,10 @@ impl SenderEnd {
                 self.lanes[usize::from(lane.0)].handle_partitions(epoch, &[assignment]).unwrap();
             }
             Control::PartitionHalted { lane, epoch, slot, position, reason, .. } => {
+                // What is only to be looked at again is nobody's to lift.
+                let stays = reason != HaltReason::OutOfRange.word();
                 let halted = self.roster.handle_partition_halted(lane, epoch, slot, Halt { reason, position });
-                self.halted.extend(halted.cloned());
+                self.halted.extend(halted.filter(|_| stays).cloned());
                 self.lanes[usize::from(lane.0)].handle_halted(epoch, slot).unwrap();
             }
             Control::Ack { lane, epoch, sequence } => {

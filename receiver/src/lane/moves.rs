@@ -9,10 +9,10 @@
 //! knowledge can make it be in two lanes. A lane that is offered a partition it has not got asks for it along the
 //! trail of such records, which begins at home.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use wire::halt::HaltReason;
-use wire::ids::LaneId;
+use wire::ids::{LaneId, Slot};
 
 use super::transaction::Draft;
 use super::{Lane, Open, Pending};
@@ -57,6 +57,8 @@ pub(super) struct Moves {
     passed: VecDeque<(PartitionKey, PartitionRecord)>,
     /// Offers of partitions that this lane has asked for.
     pub(super) away: HashMap<PartitionKey, Box<Offered>>,
+    /// The slots of all that were ever put aside.
+    aside: HashSet<Slot>,
     /// The last offer of a discovery waits for them.
     last_waits: bool,
 }
@@ -118,6 +120,7 @@ impl<T: LaneTarget> Lane<T> {
     pub(super) fn is_elsewhere(&mut self, offered: &Offered) -> bool {
         let Some(open) = self.open.as_mut() else { return false };
         let Some(errand) = open.fetch(self.id, offered) else { return false };
+        open.moves.aside.insert(offered.slot());
         open.moves.away.insert(offered.key(), Box::new(offered.clone()));
         self.errands.push_back(errand);
         true
@@ -128,12 +131,12 @@ impl<T: LaneTarget> Lane<T> {
         let Some(open) = self.open.as_mut() else { return Ok(()) };
         let passed = std::mem::take(&mut open.moves.passed);
         for (key, record) in passed {
-            if open.count(&key).is_none_or(|known| known < record.moves) && !draft.changed.contains_key(&key) {
-                draft.changed.insert(key.clone(), record.clone());
-                draft.moving.accepted.push((key, record));
-            } else {
+            if open.count(&key).is_some_and(|known| known >= record.moves) {
                 // Taken up before: what became of it since, this lane knows best.
                 open.release(&key);
+            } else if !draft.changed.contains_key(&key) {
+                draft.changed.insert(key.clone(), record.clone());
+                draft.moving.accepted.push((key, record));
             }
         }
         let fetches = std::mem::take(&mut open.moves.fetches);
@@ -264,23 +267,22 @@ impl Open {
         !self.moves.passed.is_empty() || self.moves.fetches.iter().any(ready)
     }
 
-    /// An offer that was put aside can be decided. Where the lane that had the partition went on after both
-    /// clusters were asked about it, they are to be asked again: what they said would look like a loss.
+    /// An offer that was put aside can be decided.
     fn release(&mut self, key: &PartitionKey) {
         let Some(mut offered) = self.moves.away.remove(key) else { return };
         // A jump from nowhere was what it began with.
         offered.partition.jump.take_if(|jump| jump.expected.0 < 0);
-        let newer = self.partitions.get(key).is_some_and(|record| {
-            let target = offered.target.as_ref().is_ok_and(|target| target.end < record.target_end);
-            target || offered.partition.log_end < record.position
-        });
-        self.offers.push_back(if newer {
-            let detail = "it was offered before the lane that had it stood still; it is looked at again";
-            Pending::Refused(offered, HaltRecord::new(HaltReason::OutOfRange, detail))
-        } else {
-            Pending::Offer(offered)
-        });
+        self.offers.push_back(Pending::Offer(offered));
         self.release_last();
+    }
+
+    /// Where the lane that had a partition went on after both clusters were asked about it, they are to be asked
+    /// again: what they said then would look like a loss.
+    pub(super) fn outdated(&self, offered: &Offered) -> Option<HaltRecord> {
+        let record = self.partitions.get(&offered.key()).filter(|_| self.moves.aside.contains(&offered.slot()))?;
+        let target = offered.target.as_ref().is_ok_and(|target| target.end < record.target_end);
+        let detail = "it was offered before the lane that had it stood still; it is looked at again";
+        (target || offered.partition.log_end < record.position).then(|| HaltRecord::new(HaltReason::OutOfRange, detail))
     }
 
     fn release_last(&mut self) {

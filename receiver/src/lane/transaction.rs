@@ -153,8 +153,15 @@ impl<T: LaneTarget> Lane<T> {
             match open.offers.pop_front() {
                 None => return Ok(None),
                 Some(Pending::Offer(offered)) => {
-                    if !self.is_elsewhere(&offered) {
-                        return Ok(Some(offered));
+                    if self.is_elsewhere(&offered) {
+                        continue;
+                    }
+                    match self.open.as_ref().and_then(|open| open.outdated(&offered)) {
+                        None => return Ok(Some(offered)),
+                        Some(halt) => {
+                            draft.refused.push((*offered, halt));
+                            self.ensure_begun(draft)?;
+                        }
                     }
                 }
                 Some(Pending::Refused(offered, halt)) => {
