@@ -29,6 +29,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 const READY: Duration = Duration::from_secs(60);
 const ANSWER: Duration = Duration::from_secs(20);
 const LANE: LaneId = LaneId(0);
+const TOPIC_ID: TopicId = TopicId([9; 16]);
 
 /// A sender of the test's own making.
 struct Peer {
@@ -106,27 +107,49 @@ impl Peer {
                 _ => {}
             }
         };
-        let topic_id = TopicId([9; 16]);
-        session
-            .tell(&Control::Topic { topic: self.topic.clone(), topic_id, configs: Vec::new(), clusters: Vec::new() })
-            .await?;
-        let partition = OfferedPartition {
-            slot: Slot(0),
-            topic: self.topic.clone(),
-            partition: 0,
-            topic_id,
-            partitions: 1,
-            log_start: Position(0),
-            log_end: Position(100),
-            start: Position(0),
-            jump: None,
-        };
-        session.tell(&session.offer(partition)).await?;
+        let (topic, topic_id) = (self.topic.clone(), TOPIC_ID);
+        session.tell(&Control::Topic { topic, topic_id, configs: Vec::new(), clusters: Vec::new() }).await?;
+        session.tell(&session.offer(self.partition(Slot(0)))).await?;
         loop {
             match session.reader.next().await? {
                 Control::PartitionOpen { position: Position(0), .. } => return Ok(session),
                 Control::PartitionOpen { position, .. } => bail!("something was written, up to {position}"),
                 Control::PartitionHalted { reason, detail, .. } => bail!("{reason}: {detail}"),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Peer {
+    /// The one partition of its topic.
+    fn partition(&self, slot: Slot) -> OfferedPartition {
+        OfferedPartition {
+            slot,
+            topic: self.topic.clone(),
+            partition: 0,
+            topic_id: TOPIC_ID,
+            partitions: 1,
+            log_start: Position(0),
+            log_end: Position(100),
+            start: Position(0),
+            jump: None,
+        }
+    }
+
+    /// Offers what is open already: halted, and the session goes on.
+    async fn offer_twice(&self) -> Result<()> {
+        let mut session = self.open().await?;
+        session.tell(&session.offer(self.partition(Slot(1)))).await?;
+        loop {
+            match session.reader.next().await? {
+                Control::PartitionHalted { slot, reason, detail, .. } => {
+                    println!("a partition under two slots: {reason}: {detail}");
+                    ensure!(slot == Slot(1) && reason == "target-taken", "{slot}: {reason}");
+                    ensure!(detail.contains("its target partition is written by"), "{detail}");
+                    return Ok(());
+                }
+                Control::Close { code, detail } => bail!("{code}: {detail}"),
                 _ => {}
             }
         }
@@ -296,6 +319,7 @@ fn every_fault_of_a_peer_has_its_code_and_sentence_and_leaves_nothing_behind() -
             println!("{what}: {found}: {said}");
             ensure!(found == *code && said.contains(sentence), "{what}: {found}: {said}");
         }
+        peer.offer_twice().await?;
         let mut session = peer.open().await?;
         session.control.write_all(&[4, 0, 0, 0, 255, 1, 2, 3]).await?;
         let (found, said) = session.ended().await?;

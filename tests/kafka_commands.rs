@@ -51,6 +51,27 @@ fn check_and_status_look_without_touching_and_both_ends_leave_in_time() -> Resul
     let said = ask(receiver.admin.address().to_string())?;
     ensure!(said.contains("state       sender sender holds it") && said.contains("lanes       8 of 8 open"), "{said}");
 
+    let of = |asked: &[&str]| {
+        let address = sender.admin.address().to_string();
+        succeeded(Command::new(binary()?).args(["status", &address]).args(asked).output()?)
+    };
+    let said = of(&["--topics"])?;
+    ensure!(said.contains(&format!("{topic}           4       0               0")), "{said}");
+    let said: serde_json::Value = serde_json::from_str(&of(&["--topic", &topic, "--json"])?)?;
+    let all = said.as_array().map(Vec::as_slice).unwrap_or_default();
+    let committed: i64 = all.iter().filter_map(|one| one["position"].as_i64()).sum();
+    ensure!(all.len() == 4 && committed == 1_000, "{said}");
+    ensure!(all.iter().all(|one| one["state"] == "carried" && one["position"] == one["log_end"]), "{said}");
+    for (asked, process, sentence) in [
+        (["--topic", "unheard-of"], &sender, "this sender carries no topic unheard-of: see `source.topics`"),
+        (["--topic", topic.as_str()], &receiver, "the sender of the link knows the source's logs: ask it"),
+    ] {
+        let output =
+            Command::new(binary()?).args(["status", &process.admin.address().to_string()]).args(asked).output()?;
+        let said = String::from_utf8(output.stderr)?;
+        ensure!(output.status.code() == Some(1) && said.contains(sentence), "{said}");
+    }
+
     let link = "{link=\"commands\"}";
     ensure!(
         sender.admin.metric(&format!("causeway_sender_sessions_total{link}"))? == 1.0,

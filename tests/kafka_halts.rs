@@ -220,6 +220,62 @@ fn policies_skip_what_cannot_be_carried_and_carry_what_was_made_again() -> Resul
 }
 
 #[test]
+fn a_record_beyond_the_credit_halts_exactly_there_until_there_is_more_memory() -> Result<()> {
+    let pair = Pair::shared()?;
+    let topic = topics::create_unique(&pair.source, "huge", 2)?;
+    let mut files = LinkFiles::new(&topics::unique("huge"), &pair.source, &pair.target, &[&topic])?;
+    files.sender.set("lanes", "count", "1");
+    // Three links share the least memory there may be: 6 MB for one record.
+    files.receiver.set("", "memory", "\"64 MiB\"");
+    for number in 2..4 {
+        let table = format!("[links]#{number}");
+        files.receiver.set(&table, "name", &format!("\"other-{number}\""));
+        files.receiver.set(&table, "senders", "[\"sender.test\"]");
+    }
+    let records = [small(0..5), vec![record(5, noise(8_000_000, 1))], small(6..10)].concat();
+    let mut written = journal::write(&pair.source, &topic, 0, &records)?.written;
+    let neighbour = journal::write(&pair.source, &topic, 1, &small(0..10))?.written;
+    let (mut receiver, mut sender) = (files.receiver.start()?, files.sender.start()?);
+    let halt = wait_until_halted(&sender, &topic, 0, "record-too-large", PATIENCE)?;
+    println!("{}: {}", halt["reason"], halt["detail"]);
+    verify::wait_until_delivered(&neighbour, &pair.target, "{topic}", PATIENCE)?;
+    sender.kill();
+    receiver.kill();
+    files.receiver.set("", "memory", "\"512 MiB\"");
+    let (_receiver, sender) = (files.receiver.start()?, files.sender.start()?);
+    let halt = wait_until_halted(&sender, &topic, 0, "record-too-large", PATIENCE)?;
+    ensure!(halt["position"] == 5, "it is kept: {halt}");
+    println!("{}", lift(&sender, "resume", &[&format!("{topic}/0")])?);
+    written.merge(&neighbour);
+    verify::wait_until_delivered(&written, &pair.target, "{topic}", PATIENCE)?;
+    verify::ensure_exactly_once(&written, &pair.target, "{topic}").map(drop)
+}
+
+#[test]
+fn what_retention_took_is_skipped_under_a_policy_and_kept_as_a_range() -> Result<()> {
+    let pair = Pair::shared()?;
+    let topic = topics::create_unique(&pair.source, "taken", 1)?;
+    let mut files = LinkFiles::new(&topics::unique("taken"), &pair.source, &pair.target, &[&topic])?;
+    files.sender.set("[policies]", "topics", "[\".*\"]").set("[policies]", "policy", "\"skip\"");
+    let (receiver, mut sender) = (files.receiver.start()?, files.sender.start()?);
+    let mut expected = journal::write(&pair.source, &topic, 0, &small(0..10))?.written;
+    verify::wait_until_delivered(&expected, &pair.target, "{topic}", PATIENCE)?;
+    sender.kill();
+    journal::write(&pair.source, &topic, 0, &small(10..30))?;
+    topics::delete_records(&pair.source, &topic, 0, 20)?;
+    let sender = files.sender.start()?;
+    expected.merge(&below(&read(&pair.source, &[&topic], Isolation::Committed)?, &topic));
+    verify::wait_until_delivered(&expected, &pair.target, "{topic}", PATIENCE)?;
+    verify::ensure_exactly_once(&expected, &pair.target, "{topic}")?;
+    let jumps = jumps(&receiver)?;
+    ensure!(jumps.len() == 1 && jumps[0]["from"] == 10 && jumps[0]["to"] == 20, "{jumps:?}");
+    ensure!(jumps[0]["reason"] == "policy: skip" && jumps[0]["halt"]["reason"] == "retention-overtook", "{jumps:?}");
+    ensure!(sender.log()?.contains("retention-overtook"), "it is not silent");
+    ensure!(sender.admin.status()?["halted"] == serde_json::json!([]));
+    Ok(())
+}
+
+#[test]
 fn what_the_source_has_lost_halts_by_name_and_goes_on_where_an_operator_says() -> Result<()> {
     let pair = Pair::shared()?;
     let (lost, damaged) =

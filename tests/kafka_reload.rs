@@ -94,7 +94,7 @@ fn a_link_is_added_to_a_receiver_at_work_and_taken_from_it() -> Result<()> {
     files.receiver.set("[links]#2", "name", "\"link-b\"").set("[links]#2", "senders", "[\"sender.test\"]");
     files.receiver.write()?;
     receiver.signal(Signal::Hup);
-    wait_for_log(&receiver, "setting changed setting=\"links.link-b\" from=\"(none)\" to=\"served\"")?;
+    wait_for_log(&receiver, "setting changed setting=\"links.link-b\" from=\"(none)\" to=\"stated\"")?;
     let mut other = files.another_sender("other")?;
     other.set("", "link", "\"link-b\"").set("source", "topics", &format!("[{second:?}]"));
     let mut other = other.start()?;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use harness::cluster::Pair;
 use harness::files::LinkFiles;
+use harness::halts::{lift, wait_until_halted};
 use harness::journal::Load;
+use harness::process::Process;
 use harness::raw::{self, RawRecord};
 use harness::reader::{self, Isolation};
 use harness::secure::{Right, Rights};
@@ -58,7 +60,16 @@ fn listed(prefix: &str) -> Result<Vec<Listed>> {
 /// A link whose sides come in by the secure listeners, over a topic that the target does not have and one
 /// that has too few partitions there.
 fn secure_link(pair: &Pair, stem: &str) -> Result<(LinkFiles, [String; 2])> {
-    let carried = [topics::unique(stem), topics::unique(stem)];
+    secure_link_over(pair, stem, [stem, stem], |_| ())
+}
+
+fn secure_link_over(
+    pair: &Pair,
+    stem: &str,
+    stems: [&str; 2],
+    configure: impl Fn(&mut LinkFiles),
+) -> Result<(LinkFiles, [String; 2])> {
+    let carried = stems.map(topics::unique);
     for topic in &carried {
         topics::create(&pair.source, topic, 2, &[])?;
     }
@@ -67,6 +78,7 @@ fn secure_link(pair: &Pair, stem: &str) -> Result<(LinkFiles, [String; 2])> {
     let mut files = LinkFiles::new(&topics::unique(stem), &pair.source, &pair.target, &names)?;
     pair.source.secure()?.admit(&mut files.sender, "source", "sender", SENDER_PASSWORD)?;
     pair.target.secure()?.admit(&mut files.receiver, "target", "receiver", RECEIVER_PASSWORD)?;
+    configure(&mut files);
     Ok((files, carried))
 }
 
@@ -81,6 +93,7 @@ fn a_link_runs_with_exactly_the_listed_rights_and_says_which_one_is_missing() ->
         if *at_source { source.allow(right)? } else { target.allow(right)? }
     }
     runs_and_keeps_its_secrets(&pair)?;
+    halts_what_a_right_was_taken_from_and_nothing_else(&pair, &mut source, &mut target)?;
     let mut silent = Vec::new();
     for Listed { source: at_source, right, sentence } in &listed {
         let rights = if *at_source { &mut source } else { &mut target };
@@ -114,6 +127,64 @@ fn a_link_runs_with_exactly_the_listed_rights_and_says_which_one_is_missing() ->
     Ok(())
 }
 
+/// The right to write one topic is taken from a link at work, and given back.
+fn halts_what_a_right_was_taken_from_and_nothing_else(
+    pair: &Pair,
+    source: &mut Rights,
+    target: &mut Rights,
+) -> Result<()> {
+    // The first topic has rights of its own, the rest of them are the links'.
+    for Listed { source: at_source, right, .. } in listed("taken-")? {
+        let rights = if at_source { &mut *source } else { &mut *target };
+        let own = right.prefix == "taken-" && ["Read", "Write"].contains(&right.operation.as_str());
+        let prefixes = if own { vec!["taken-a", "taken-b"] } else { vec![right.prefix.as_str()] };
+        prefixes
+            .into_iter()
+            .try_for_each(|prefix| rights.allow(&Right { prefix: prefix.to_owned(), ..right.clone() }))?;
+    }
+    let (files, [first, second]) = secure_link_over(pair, "taken-link", ["taken-a", "taken-b"], |files| {
+        files.sender.set("lanes", "count", "1");
+    })?;
+    let (mut receiver, mut sender) = (files.receiver.start()?, files.sender.start()?);
+    let write = |topic: &str, seed| Load::new(topic, 2).limit(100).seed(seed).start(&pair.source)?.finish();
+    let mut journal = write(&first, 1)?.written;
+    let mut other = write(&second, 2)?.written;
+    verify::wait_until_delivered(&journal, &pair.target, "{topic}", DELIVERED)?;
+    verify::wait_until_delivered(&other, &pair.target, "{topic}", DELIVERED)?;
+
+    let right = |user: &str, operation: &str| Right {
+        user: user.to_owned(),
+        resource: "topic".to_owned(),
+        prefix: "taken-a".to_owned(),
+        operation: operation.to_owned(),
+    };
+    target.forget(&right("receiver", "Write"))?;
+    journal.merge(&write(&first, 3)?.written);
+    other.merge(&write(&second, 4)?.written);
+    for partition in 0..2 {
+        let halt = wait_until_halted(&sender, &first, partition, "target-unauthorized", DELIVERED)?;
+        println!("{}: {}", halt["reason"], halt["detail"]);
+    }
+    verify::wait_until_delivered(&other, &pair.target, "{topic}", DELIVERED)?;
+    let recoveries = receiver.admin.status()?["links"][0]["counts"]["recoveries"].as_u64();
+    // Two partitions, each found at its first refusal.
+    ensure!(recoveries.is_some_and(|times| (1..=4).contains(&times)), "{recoveries:?} re-opens");
+
+    sender.kill();
+    receiver.kill();
+    target.allow(&right("receiver", "Write"))?;
+    let (receiver, sender) = (files.receiver.start()?, files.sender.start()?);
+    for partition in 0..2 {
+        wait_until_halted(&sender, &first, partition, "target-unauthorized", DELIVERED)?;
+        println!("{}", lift(&sender, "resume", &[&format!("{first}/{partition}")])?);
+    }
+    verify::wait_until_delivered(&journal, &pair.target, "{topic}", DELIVERED)?;
+    verify::ensure_exactly_once(&journal, &pair.target, "{topic}")?;
+    verify::ensure_exactly_once(&other, &pair.target, "{topic}")?;
+    drop(receiver);
+    Ok(())
+}
+
 /// Every log at its loudest, over a whole life of a link, and nothing in it that is anybody's business.
 fn runs_and_keeps_its_secrets(pair: &Pair) -> Result<()> {
     let (mut files, [created, grown]) = secure_link(pair, "secure-all")?;
@@ -133,7 +204,9 @@ fn runs_and_keeps_its_secrets(pair: &Pair) -> Result<()> {
         let now = reader::read(&pair.target, &[&created], Isolation::Committed).ok()?.len();
         (now == before + 1).then_some(())
     })?;
-    let shown = sender.admin.get("/status")? + &receiver.admin.get("/status")? + &receiver.admin.get("/metrics")?;
+    let pages =
+        |process: &Process| Ok::<_, anyhow::Error>(process.admin.get("/status")? + &process.admin.get("/metrics")?);
+    let shown = pages(&sender)? + &pages(&receiver)?;
     ensure!(sender.terminate(DELIVERED)? == 0 && receiver.terminate(DELIVERED)? == 0);
     let said = sender.log()? + &receiver.log()? + &shown;
     ensure!(said.contains("TRACE"), "the log is not at its loudest");

@@ -173,6 +173,9 @@ fn a_wrong_state_is_refused_with_a_sentence_and_fences_no_healthy_owner() -> Res
     let expires = healthy.intrude("cleanup.policy=delete", |_| ())?;
     ensure!(expires.contains("STATE_REFUSED") && expires.contains("set it to compact"), "{expires}");
     topics::configure(&pair.target, &state_topic, "cleanup.policy", "compact")?;
+    topics::grow(&pair.target, &state_topic, 9)?;
+    let grown = healthy.intrude("a state topic with more partitions", |_| ())?;
+    ensure!(grown.contains("LANES_CHANGED") && grown.contains("has 9 partitions, one per lane"), "{grown}");
     healthy.ensure_undisturbed(pair, &epochs)?;
 
     // The same topics under another name on both sides: another link, to which the target is somebody else's.

@@ -1,6 +1,7 @@
 //! The command line, and the help that teaches it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use netem::command::NetemCommand;
@@ -76,6 +77,8 @@ Examples:
   causeway status 10.0.0.7:7401
   causeway status --watch
   causeway status --json | jq .lag_records
+  causeway status --topics                      each topic: how far behind, what is halted
+  causeway status --topic orders                each partition: position, log, lag, state
 
 Exit codes: 0 somebody answered, 1 nobody did.";
 
@@ -97,6 +100,18 @@ Examples:
   causeway resume orders/3 --from 120000 --admin 10.0.0.7:7401
 
 Exit codes: 0 it goes on, 1 it does not, and why.";
+
+const RATE: &str = "\
+Shows the rate of a running sender: what holds, why, until when, and what is used of it. With a rate,
+it holds from now on, before the schedule and the file, until its time is over or `--reset` takes it
+back. It is not written down: a sender that is started anew begins with its file again.
+
+Examples:
+  causeway rate
+  causeway rate 200Mbit/s --for 2h
+  causeway rate --reset --admin 10.0.0.7:7401
+
+Exit codes: 0 it holds, 1 it was refused or nobody answers, 2 that is no rate or no time.";
 
 const ADOPT: &str = "\
 Lets a link write to a target topic that holds what it did not write, or lacks what it did: the
@@ -162,6 +177,9 @@ pub(crate) enum Command {
     /// Let a halted partition go on
     #[command(long_about = RESUME)]
     Resume(Resume),
+    /// Show the rate of a running sender, or set another one for a while
+    #[command(long_about = RATE)]
+    Rate(Rate),
     /// Let a link write to a target topic that is not as it left it
     #[command(long_about = ADOPT)]
     Adopt(Adopt),
@@ -217,6 +235,12 @@ pub(crate) struct Status {
     pub(crate) admin: Option<String>,
     #[command(flatten)]
     pub(crate) access: AdminAccess,
+    /// Show each topic of the link instead; ask the sender that holds it
+    #[arg(long)]
+    pub(crate) topics: bool,
+    /// Show each partition of this topic instead; ask the sender that holds the link
+    #[arg(long, value_name = "TOPIC", conflicts_with = "topics")]
+    pub(crate) topic: Option<String>,
     /// Print JSON, one line for each process that answered; docs/metrics.md lists the fields
     #[arg(long)]
     pub(crate) json: bool,
@@ -238,6 +262,25 @@ pub(crate) struct Resume {
     #[arg(long, value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
     pub(crate) from: Option<i64>,
     /// The admin port of the sender that holds the link
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7401")]
+    pub(crate) admin: String,
+    #[command(flatten)]
+    pub(crate) access: AdminAccess,
+}
+
+/// `causeway rate`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rate {
+    /// The rate that is to hold, such as 200Mbit/s
+    #[arg(value_name = "RATE")]
+    pub(crate) rate: Option<wire::units::Rate>,
+    /// For how long, such as 2h; without it until --reset
+    #[arg(long = "for", value_name = "TIME", requires = "rate", value_parser = wire::units::parse_duration)]
+    pub(crate) time: Option<Duration>,
+    /// Take the rate back: the schedule and the file decide again
+    #[arg(long, conflicts_with = "rate")]
+    pub(crate) reset: bool,
+    /// The admin port of the sender
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7401")]
     pub(crate) admin: String,
     #[command(flatten)]

@@ -8,6 +8,7 @@ mod emulate;
 mod example;
 mod exit;
 mod pki;
+mod rate;
 mod receive;
 mod reload;
 mod resume;
@@ -29,6 +30,7 @@ fn main() {
         Command::Check { file } => check::run(&file),
         Command::Status(asked) => status::run(&asked),
         Command::Resume(asked) => resume::run(asked),
+        Command::Rate(asked) => rate::run(&asked),
         Command::Adopt(asked) => resume::adopt(&asked),
         Command::Jumps { admin, access } => resume::jumps(&admin, &access),
         Command::Demo(demo) => demo::run(&demo),

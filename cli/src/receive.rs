@@ -20,6 +20,9 @@ use crate::send::kafka;
 use crate::service::Service;
 use crate::side;
 
+/// Positions mean something beside the source's logs only.
+const ASK_SENDER: &str = "this is a receiver; the sender of the link knows the source's logs: ask it";
+
 /// Runs a receiver until it is told to leave.
 pub(crate) fn run(file: &Path) -> Result<(), Failure> {
     let config = load(file)?;
@@ -36,12 +39,19 @@ pub(crate) fn run(file: &Path) -> Result<(), Failure> {
         ready: Arc::new(move || ready.ready()),
         status: Arc::new(move || serde_json::json!(status.status())),
         reload: service.reload(),
+        topics: Arc::new(|| Err(ASK_SENDER.to_owned())),
+        partitions: Arc::new(|_| Err(ASK_SENDER.to_owned())),
         jumps: Arc::new(move || Ok(serde_json::json!(jumps.jumps()))),
         resume: Arc::new(move |_| {
             let holders = asked.holders();
             Box::pin(async move {
                 Err(format!("this is a receiver; halts are lifted at the sender of the link: {holders}"))
             })
+        }),
+        rate: Arc::new(|_| {
+            let words = "this is a receiver; the rate of a link is its sender's: ask that one. What a receiver itself \
+                         sends is limited by `rate` in its file";
+            Box::pin(std::future::ready(Err(words.to_owned())))
         }),
     };
     let work = receiver::run::run(live, parts, board, service.shutdown());

@@ -28,11 +28,15 @@ pub(crate) fn run(file: &Path) -> Result<(), Failure> {
     let parts = Parts::kafka(&config, &properties(&config)?).map_err(kafka)?;
     let board = Arc::new(Board::default());
     let (ready, status, asked) = (Arc::clone(&board), Arc::clone(&board), Arc::clone(&board));
+    let (topics, partitions) = (Arc::clone(&board), Arc::clone(&board));
+    let rates = board.rates();
     let views = Views {
         metrics: Arc::new(sender::metrics::registry(Arc::clone(&board))),
         ready: Arc::new(move || ready.ready()),
         status: Arc::new(move || serde_json::json!(status.status())),
         reload: service.reload(),
+        topics: Arc::new(move || topics.topics().map(|topics| serde_json::json!(topics))),
+        partitions: Arc::new(move |topic| partitions.partitions(topic).map(|all| serde_json::json!(all))),
         jumps: Arc::new(|| Err("this is a sender; the receiver of the link keeps the log of jumps: ask it".to_owned())),
         resume: Arc::new(move |request| {
             let board = Arc::clone(&asked);
@@ -40,6 +44,11 @@ pub(crate) fn run(file: &Path) -> Result<(), Failure> {
                 let request = serde_json::from_value(request).map_err(|error| format!("no request: {error}"))?;
                 board.ask(request).await
             })
+        }),
+        rate: Arc::new(move |request| {
+            let request = serde_json::from_value(request).map_err(|error| format!("no request: {error}"));
+            let answer = request.and_then(|request| rates.ask(&request, jiff::Timestamp::now()));
+            Box::pin(std::future::ready(answer))
         }),
     };
     let work = sender::run::run(live, parts, board, service.shutdown());

@@ -17,6 +17,15 @@ pub(crate) fn megabits(rate: Rate) -> String {
     format!("{:.0} Mbit/s", rate.bits_per_second() as f64 / 1e6)
 }
 
+/// Three digits in the largest unit that fits: `93.2 Mbit/s`.
+pub(crate) fn bits(per_second: f64) -> String {
+    let units = [("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3), ("bit/s", 1.0)];
+    let (unit, size) = units.into_iter().find(|(_, size)| per_second >= *size).unwrap_or(("bit/s", 1.0));
+    let number = per_second / size;
+    let shown = if number < 100.0 { format!("{number:.1}") } else { format!("{number:.0}") };
+    format!("{} {unit}", shown.strip_suffix(".0").unwrap_or(&shown))
+}
+
 /// `1234567` → `1,234,567`
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -52,6 +61,10 @@ mod tests {
     fn numbers_are_rounded_to_what_a_person_compares() {
         for (number, shown) in [(0, "0 B"), (1023, "1023 B"), (1 << 20, "1 MiB"), (12_500_000, "11.9 MiB")] {
             assert_eq!(bytes(number), shown);
+        }
+        for (number, shown) in [(0.0, "0 bit/s"), (93_240_000.0, "93.2 Mbit/s"), (5e8, "500 Mbit/s"), (2e9, "2 Gbit/s")]
+        {
+            assert_eq!(bits(number), shown);
         }
         assert_eq!((grouped(999), grouped(1_234_567)), ("999".to_owned(), "1,234,567".to_owned()));
         for (seconds, shown) in [(0.4, "0 s"), (61.0, "1 min 1 s"), (3_600.0, "1 h"), (90_061.0, "1 d 1 h")] {

@@ -57,30 +57,45 @@ fn show(page: &str) -> std::io::Result<()> {
 
 /// What everybody says who answers; a failure if nobody does.
 fn page(asked: &args::Status) -> Result<String, Failure> {
+    let path = match &asked.topic {
+        Some(topic) => format!("partitions?topic={topic}"),
+        None if asked.topics => "topics".to_owned(),
+        None => "status".to_owned(),
+    };
     let one = asked.address.as_deref().or(asked.admin.as_deref());
     let addresses = one.map_or_else(|| DEFAULTS.to_vec(), |address| vec![address]);
     let port = AdminPort::new(&asked.access, TIMEOUT)?;
     let (mut silent, mut answers) = (Vec::new(), Vec::new());
     for address in addresses {
-        match port.get(address, "status") {
-            Ok(body) => answers.push(shown(address, &body, asked.json)?),
+        match port.get(address, &path) {
+            Ok(body) => answers.push(shown(address, &body, asked)?),
             Err(reason) => silent.push(format!("{address}: {reason}")),
         }
     }
     if !answers.is_empty() {
         return Ok(answers.join(if asked.json { "" } else { "\n" }));
     }
-    let remedy = "is a sender or receiver running, and is this the `listen` of its [admin]?";
+    let remedy = if path == "status" {
+        "is a sender or receiver running, and is this the `listen` of its [admin]?"
+    } else {
+        "is this the admin port of the sender that holds the link?"
+    };
     Err(Failure::Failed(format!("nobody answers; {remedy}\n  {}", silent.join("\n  "))))
 }
 
-fn shown(address: &str, body: &str, json: bool) -> Result<String, Failure> {
+fn shown(address: &str, body: &str, asked: &args::Status) -> Result<String, Failure> {
     let unreadable =
         |error: serde_json::Error| Failure::Failed(format!("{address} answers, but not as we know it: {error}"));
-    if json {
+    if asked.json {
         // As it came: a newer process may say more than this version knows.
         let value: serde_json::Value = serde_json::from_str(body).map_err(unreadable)?;
         return Ok(format!("{value}\n"));
+    }
+    if asked.topics {
+        return Ok(table::topics(address, &serde_json::from_str::<Vec<_>>(body).map_err(unreadable)?));
+    }
+    if let Some(topic) = &asked.topic {
+        return Ok(table::partitions(address, topic, &serde_json::from_str::<Vec<_>>(body).map_err(unreadable)?));
     }
     Ok(match serde_json::from_str(body).map_err(unreadable)? {
         Answer::Sender(status) => table::sender(address, &status),

@@ -56,6 +56,14 @@ fn check_shows_what_holds_and_what_follows_from_it() {
     ] {
         assert!(said.contains(line), "{line}{said}");
     }
+    let entry = "[[wan.schedule]]\ndays = \"mon-sun\"\nfrom = \"00:00\"\nto = \"24:00\"\nrate = \"30 Mbit/s\"\n";
+    let sender = std::fs::read_to_string(place.sender(closed(), closed(), closed())).unwrap();
+    let (_, said, _) = on("check", &place.write("scheduled.toml", &(sender + entry)));
+    for line in
+        ["[[wan.schedule]]\n  * days = \"mon-sun\"\n", " 30 Mbit/s, by the schedule's mon-sun 00:00-24:00 UTC\n"]
+    {
+        assert!(said.contains(line), "{line}{said}");
+    }
     let (_, said, _) = on("check", &place.receiver(closed(), closed()));
     for line in
         ["  credit of each link    256 MiB, half of memory over 1\n", "  at a 300 ms round trip credit allows a link "]

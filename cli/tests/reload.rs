@@ -47,7 +47,7 @@ fn what_changes_is_logged_value_by_value_and_what_cannot_is_named() {
     let file = place.sender(closed(), closed(), admin);
     let running = Running::start("send", &file).answering(admin);
     let text = fs::read_to_string(&file).unwrap();
-    let new = text.replace("\"orders\"", "\"orders\", \"bills\"").replace("500 Mbit/s", "100 Mbit/s");
+    let new = text.replace("\"orders\"", "\"orders\", \"bills\"").replace("[wan]", "[wan]\nlinger = \"7 ms\"");
     fs::write(&file, format!("{new}[log]\nlevel = \"debug\"\n")).unwrap();
     running.hang_up();
     running.wait_for_metric(admin, "causeway_reloads_total", "1");
@@ -57,14 +57,14 @@ fn what_changes_is_logged_value_by_value_and_what_cannot_is_named() {
     let said: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!(said["changed"][0]["setting"], "log.level");
     assert_eq!(said["changed"][0]["to"], "\"error\"");
-    assert_eq!(said["needs_restart"][0]["setting"], "wan.rate");
+    assert_eq!(said["needs_restart"][0]["setting"], "wan.linger");
     assert!(post(admin, "/reload").unwrap().0 == 200 && get(admin, "/live").is_ok());
     running.terminate();
     let (_, _, log) = running.ended();
     for expected in [
         r#"setting changed setting="source.topics" from="[\"orders\"]" to="[\"orders\", \"bills\"]""#,
         r#"setting changed setting="log.level" from="\"info\"" to="\"debug\"""#,
-        r#"setting changed in the file, needs a restart setting="wan.rate" running="\"500 Mbit/s\"" file="\"100 Mbit/s\"""#,
+        r#"setting changed in the file, needs a restart setting="wan.linger" running="\"5 ms\"" file="\"7 ms\"""#,
         "configuration read again",
     ] {
         assert!(log.contains(expected), "{expected}: {log}");

@@ -1,10 +1,10 @@
 //! The admin port: is it alive, is it ready, what are its numbers, what is it doing.
 //!
 //! `/live` answers while the process runs; `/ready` with 200, or with 503 and the reason; `/metrics` in
-//! OpenMetrics text; `/status` and `/jumps` in JSON. `POST /reload` reads the configuration again; `POST /resume`
-//! lifts a halt: 200, or 409, and a sentence. It is on loopback unless configured otherwise; then it speaks TLS and
-//! asks for a token. What lifts halts wants `content-type: application/json`, which no page of another origin can
-//! send.
+//! OpenMetrics text; `/status`, `/topics`, `/partitions?topic=T` and `/jumps` in JSON. `POST /reload` reads the
+//! configuration again; `POST /resume` lifts a halt, `POST /rate` sets a rate for a while: 200, or 409, and a sentence.
+//! It is on loopback unless configured otherwise; then it speaks TLS and asks for a token. What changes something wants
+//! `content-type: application/json`, which no page of another origin can send.
 //!
 //! - [`access`]: who may ask
 
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -60,6 +60,9 @@ pub struct Listen(pub Option<SocketAddr>);
 /// A question that the process answers.
 pub type Ask<T> = Arc<dyn Fn() -> T + Send + Sync>;
 
+/// A question about something named, or why it has no answer.
+pub type AskOf = Arc<dyn Fn(&str) -> Result<serde_json::Value, String> + Send + Sync>;
+
 /// What becomes of a request that changes something: a sentence either way.
 pub type Outcome = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
 
@@ -74,10 +77,16 @@ pub struct Views {
     pub status: Ask<serde_json::Value>,
     /// Reads the configuration again: what changed, or why it was refused. May block on the disk.
     pub reload: Ask<Result<serde_json::Value, String>>,
+    /// Each topic.
+    pub topics: Ask<Result<serde_json::Value, String>>,
+    /// Each partition of a topic.
+    pub partitions: AskOf,
     /// The newest jumps of stored positions.
     pub jumps: Ask<Result<serde_json::Value, String>>,
     /// Lifts a halt, as the JSON says.
     pub resume: Arc<dyn Fn(serde_json::Value) -> Outcome + Send + Sync>,
+    /// Sets a rate for a while, as the JSON says.
+    pub rate: Arc<dyn Fn(serde_json::Value) -> Outcome + Send + Sync>,
 }
 
 impl Listen {
@@ -110,9 +119,12 @@ pub async fn serve(listener: TcpListener, views: Views, access: Arc<Access>, shu
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
+        .route("/topics", get(topics))
+        .route("/partitions", get(partitions))
         .route("/reload", post(reload))
         .route("/jumps", get(jumps))
         .route("/resume", post(resume))
+        .route("/rate", post(rate))
         .with_state(views)
         .layer(middleware::from_fn_with_state(Arc::clone(&access), authorise));
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -201,6 +213,27 @@ async fn status(State(views): State<Views>) -> Json<serde_json::Value> {
     Json((views.status)())
 }
 
+/// `?topic=orders`
+#[derive(serde::Deserialize)]
+struct OfTopic {
+    topic: String,
+}
+
+/// JSON, or why this process cannot say.
+type Answer = Result<Json<serde_json::Value>, (StatusCode, String)>;
+
+fn answered(answer: Result<serde_json::Value, String>) -> Answer {
+    answer.map(Json).map_err(|reason| (StatusCode::CONFLICT, reason + "\n"))
+}
+
+async fn topics(State(views): State<Views>) -> Answer {
+    answered((views.topics)())
+}
+
+async fn partitions(State(views): State<Views>, Query(of): Query<OfTopic>) -> Answer {
+    answered((views.partitions)(&of.topic))
+}
+
 async fn reload(State(views): State<Views>) -> Response {
     match tokio::task::spawn_blocking(move || (views.reload)()).await {
         Ok(Ok(changed)) => Json(changed).into_response(),
@@ -209,8 +242,8 @@ async fn reload(State(views): State<Views>) -> Response {
     }
 }
 
-async fn jumps(State(views): State<Views>) -> Result<Json<serde_json::Value>, (StatusCode, String)> {
-    (views.jumps)().map(Json).map_err(|reason| (StatusCode::CONFLICT, reason + "\n"))
+async fn jumps(State(views): State<Views>) -> Answer {
+    answered((views.jumps)())
 }
 
 async fn resume(
@@ -218,6 +251,14 @@ async fn resume(
     Json(request): Json<serde_json::Value>,
 ) -> Result<String, (StatusCode, String)> {
     let outcome = (views.resume)(request).await;
+    outcome.map(|done| done + "\n").map_err(|reason| (StatusCode::CONFLICT, reason + "\n"))
+}
+
+async fn rate(
+    State(views): State<Views>,
+    Json(request): Json<serde_json::Value>,
+) -> Result<String, (StatusCode, String)> {
+    let outcome = (views.rate)(request).await;
     outcome.map(|done| done + "\n").map_err(|reason| (StatusCode::CONFLICT, reason + "\n"))
 }
 
@@ -272,6 +313,11 @@ mod tests {
             }),
             status: Arc::new(|| serde_json::json!({ "link": "fra-to-sin" })),
             reload: Arc::new(|| Err("memory: no unit".to_owned())),
+            topics: Arc::new(|| Ok(serde_json::json!([{ "topic": "orders" }]))),
+            partitions: Arc::new(|topic| match topic {
+                "orders" => Ok(serde_json::json!([{ "partition": 0 }])),
+                other => Err(format!("no topic {other}")),
+            }),
             jumps: Arc::new(|| Err("ask the receiver".to_owned())),
             resume: Arc::new(|request| {
                 Box::pin(async move {
@@ -279,6 +325,7 @@ mod tests {
                     Ok(format!("{topic} goes on"))
                 })
             }),
+            rate: Arc::new(|_| Box::pin(std::future::ready(Err("no rate here".to_owned())))),
         };
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(serve(listener, views, Arc::new(access), async move { stopped.await.unwrap() }));
@@ -312,6 +359,11 @@ mod tests {
         assert!(head.contains("application/openmetrics-text"), "{head}");
         assert!(body.contains("causeway_test_total 3") && body.ends_with("# EOF\n"), "{body}");
         assert_eq!(get(port.address, "/status").await.1, "{\"link\":\"fra-to-sin\"}");
+        assert_eq!(get(port.address, "/topics").await.1, "[{\"topic\":\"orders\"}]");
+        assert_eq!(get(port.address, "/partitions?topic=orders").await.1, "[{\"partition\":0}]");
+        let (head, body) = get(port.address, "/partitions?topic=bills").await;
+        assert!(head.starts_with("HTTP/1.1 409 ") && body == "no topic bills\n", "{head} {body}");
+        assert!(get(port.address, "/partitions").await.0.starts_with("HTTP/1.1 400 "));
         assert!(get(port.address, "/other").await.0.starts_with("HTTP/1.1 404 "));
         let reload = "POST /reload HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
         let (head, body) = ask(port.address, reload).await;
@@ -337,7 +389,9 @@ mod tests {
         let with = async |path: &str, token: &str| {
             ask(port.address, &format!("GET {path} HTTP/1.1\r\nhost: a\r\n{token}\r\n")).await.0
         };
-        for path in ["/live", "/ready", "/metrics", "/status", "/reload", "/other"] {
+        for path in
+            ["/live", "/ready", "/metrics", "/status", "/topics", "/partitions?topic=a", "/jumps", "/reload", "/other"]
+        {
             for token in ["", "authorization: Bearer 0123456789abcdeF\r\n", "authorization: 0123456789abcdef\r\n"] {
                 assert!(with(path, token).await.starts_with("HTTP/1.1 401 "), "{path} {token}");
             }

@@ -91,6 +91,10 @@ pub trait Catalog: Send + Sync {
     fn configs(&self, name: &str) -> Result<Vec<ConfigEntry>, KafkaError>;
     /// The bounds of each partition, in the order asked.
     fn bounds(&self, partitions: &[TopicPartition], isolation: Isolation) -> Result<Vec<Bounds>, KafkaError>;
+    /// The end of each partition, in the order asked; half the work of [`Catalog::bounds`] where it is asked often.
+    fn ends(&self, partitions: &[TopicPartition], isolation: Isolation) -> Result<Vec<Position>, KafkaError> {
+        Ok(self.bounds(partitions, isolation)?.into_iter().map(|bounds| bounds.end).collect())
+    }
     /// For each partition the position of the first record stamped at or after `timestamp_ms`, or the
     /// log's end where there is none.
     fn positions_at(&self, partitions: &[TopicPartition], timestamp_ms: i64) -> Result<Vec<Position>, KafkaError>;

@@ -7,6 +7,7 @@
 //! - [`tls`]: certificates both ways, and the names a peer has proven
 //! - [`pki`]: a small certificate authority for one link
 //! - [`endpoint`]: QUIC sockets, windows, dialling, and why a channel fails
+//! - [`budget`]: the bandwidth a link was given, kept at its sockets
 //! - [`backoff`]: how long to wait before trying again
 //! - [`bell`]: one sleeper, many reasons to wake it
 //! - [`catalog`]: what a cluster has, and the few admin calls a link makes
@@ -22,6 +23,7 @@
 pub mod admin;
 pub mod backoff;
 pub mod bell;
+pub mod budget;
 pub mod catalog;
 pub mod config;
 pub mod control;

@@ -16,7 +16,7 @@ use link::logging::LogSettings;
 use link::names::{InstanceName, LinkName, PeerName};
 use link::tls::TlsFiles;
 use link::topics::TopicFilter;
-use wire::units::Size;
+use wire::units::{Rate, Size};
 
 pub use fields::{EXAMPLE, SECTIONS};
 
@@ -32,6 +32,8 @@ pub struct Config {
     pub instance: InstanceName,
     /// What it may hold.
     pub memory: Size,
+    /// What it may send, of all links together; `None` is no limit.
+    pub rate: Option<Rate>,
     /// Where records go.
     pub target: TargetConfig,
     /// The links it serves, at least one, no two of the same name.
@@ -53,6 +55,7 @@ impl Config {
         self.settings.adopt(&new.settings);
         let running = std::mem::take(&mut self.links);
         self.links = new.links.into_iter().map(|new| new.adopted_by(&running)).collect();
+        self.rate = new.rate;
         self.tls = new.tls;
         self.log.level = new.log.level;
         self.admin.token = new.admin.token;
@@ -127,12 +130,14 @@ pub fn reference() -> String {
 fn read(document: &Document<'_>, forbidden: Forbidden) -> Result<Config, Reported> {
     let top = document.table("");
     let (listen, instance, memory) = (top.read("listen"), top.read_optional("instance"), top.read("memory"));
+    let rate = top.read_optional("rate");
     let (target, links) = (read_target(document, forbidden), read_links(document));
     let (tls, admin, log) = (TlsFiles::read(document), AdminSettings::read(document), LogSettings::read(document));
     Ok(Config {
         listen: listen?,
         instance: instance?.unwrap_or_else(InstanceName::of_host),
         memory: memory?,
+        rate: rate?,
         target: target?,
         links: links?,
         tls: tls?,

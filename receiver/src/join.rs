@@ -123,7 +123,9 @@ impl Offered {
     fn jump(&self, stored: &PartitionRecord, jump: &Jump) -> Answer {
         let offered = &self.partition;
         let moves = differ(stored.topic_id, offered.topic_id);
-        if stored.position == jump.to && stored.halt.is_none() && !moves && self.check_target(stored).is_ok() {
+        // −1 is wherever it began.
+        let there = jump.to == stored.position || (jump.expected.0 < 0 && jump.to.0 < 0);
+        if there && stored.halt.is_none() && !moves && self.check_target(stored).is_ok() {
             // It has been done, in a transaction whose outcome was unknown then.
             return Answer::Resume;
         }
@@ -136,12 +138,19 @@ impl Offered {
         if moves && jump.accepts != Accepts::NewIncarnation {
             return self.recreated(stored);
         }
-        if !(offered.log_start..=offered.log_end).contains(&jump.to) {
-            let (start, end) = (offered.log_start, offered.log_end);
+        let same = !moves && stored.topic_id != TopicId::UNKNOWN && offered.topic_id != TopicId::UNKNOWN;
+        if jump.accepts == Accepts::NewIncarnation && same && jump.to < stored.position {
+            // Somebody was told so by a broker that lags behind: its start is not a new log's.
             return jump_refused(format!(
-                "{} is not in the source's log, which begins at {start} and ends at {end}",
-                jump.to
+                "the source's topic is the one that was carried, id {}: go on in it from {}",
+                stored.topic_id, stored.position
             ));
+        }
+        // A target is adopted where the partition stands, even if the source has no record there any more: that
+        // is a halt of its own, which has its own remedies.
+        let stays = jump.accepts == Accepts::Target && jump.to == stored.position;
+        if !stays && !has(offered, jump.to) {
+            return not_in_log(offered, jump);
         }
         let mut record = PartitionRecord { position: jump.to, halt: None, ..stored.clone() };
         match (&self.target, jump.accepts) {
@@ -200,6 +209,9 @@ impl Offered {
             );
             return halt(HaltReason::TargetNotEmpty, detail);
         }
+        if let Some(jump) = jump.filter(|jump| jump.to.0 >= 0 && !has(offered, jump.to)) {
+            return not_in_log(offered, jump);
+        }
         // A partition of a topic that was matched before began after the link did: all of it is wanted.
         // Only a first start, or a topic newly matched by a changed filter, follows the `start` policy.
         let position = match lane.filter_hash {
@@ -232,6 +244,16 @@ fn differ(stored: TopicId, found: TopicId) -> bool {
 
 fn halt(reason: HaltReason, detail: String) -> Answer {
     Answer::Halt(HaltRecord::new(reason, detail))
+}
+
+/// Whether the source's log has a position, or its end is there.
+fn has(offered: &OfferedPartition, position: Position) -> bool {
+    (offered.log_start..=offered.log_end).contains(&position)
+}
+
+fn not_in_log(offered: &OfferedPartition, jump: &Jump) -> Answer {
+    let (to, start, end) = (jump.to, offered.log_start, offered.log_end);
+    jump_refused(format!("{to} is not in the source's log, which begins at {start} and ends at {end}"))
 }
 
 fn jump_refused(detail: String) -> Answer {
@@ -426,14 +448,35 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_that_is_not_another_one_is_not_carried_from_its_start_again() {
+        let stored = halted_at(50, HaltReason::TopicRecreated);
+        let answer =
+            |to| jumping(50, to, Accepts::NewIncarnation).answer(Some(&stored), &lane(Some(FILTER)), FILTER, None);
+        assert_eq!(halted(answer(10)), "jump-refused");
+        assert!(matches!(answer(50), Answer::Begin(record) if record.halt.is_none()), "it goes on where it stands");
+    }
+
+    #[test]
     fn a_target_that_holds_something_else_is_written_once_it_is_adopted() {
         let adopting = jumping(-1, -1, Accepts::Target);
         let Answer::Begin(record) = adopting.answer(None, &lane(Some(FILTER)), FILTER, Some(false)) else { panic!() };
         assert_eq!((record.position, record.target_end), (Position(10), Position(40)));
+        let at = |to| jumping(-1, to, Accepts::Target).answer(None, &lane(Some(FILTER)), FILTER, Some(false));
+        assert!(matches!(at(60), Answer::Begin(record) if record.position == Position(60)), "where it had stood");
+        assert_eq!(halted(at(101)), "jump-refused", "beyond the log");
+        let again = adopting.answer(Some(&record), &lane(Some(FILTER)), FILTER, None);
+        assert_eq!(again, Answer::Resume, "its commit was unknown, and happened");
         let stored = PartitionRecord { target_end: Position(400), ..halted_at(50, HaltReason::TargetReplaced) };
         let mut adopting = jumping(50, 50, Accepts::Target);
         adopting.target.as_mut().expect("there").topic_id = TopicId([9; 16]);
         let record = moved(&adopting, &stored);
         assert_eq!((record.target_topic_id, record.target_end), (TopicId([9; 16]), Position(40)));
+        adopting.partition.log_start = Position(60);
+        let record = moved(&adopting, &stored);
+        assert_eq!((record.position, record.skipped), (Position(50), 0), "nothing is left out unasked");
+        let joins = PartitionRecord { target_end: Position(0), ..record };
+        adopting.partition.jump = None;
+        let answer = adopting.answer(Some(&joins), &lane(Some(FILTER)), FILTER, None);
+        assert_eq!(halted(answer), "retention-overtook");
     }
 }

@@ -229,10 +229,11 @@ impl<T: LaneTarget> Lane<T> {
     }
 
     /// The sender has halted a partition: nothing more of it will come under this slot. It is answered once
-    /// the halt is stored, or at once where it is none to be kept.
+    /// the halt is stored, or at once where it is none to be kept. One of a slot that this end has halted
+    /// before is late and was answered: its partition may be open again, under another slot.
     pub fn handle_halted(&mut self, epoch: Epoch, slot: Slot, halt: HaltRecord) {
         let Some(open) = self.open.as_mut().filter(|open| open.epoch == epoch) else { return };
-        if let Some(state) = open.slots.get_mut(&slot) {
+        if let Some(state) = open.slots.get_mut(&slot).filter(|state| !state.closed) {
             state.closed = true;
             open.offers.push_back(Pending::Halted(slot, halt));
         }
@@ -268,7 +269,7 @@ impl<T: LaneTarget> Lane<T> {
                     || open.has_ready_move()
                     || open.current.is_some()
                     || open.inbox.peek().is_some()
-                    || open.has_ready_offer(self.id))
+                    || open.ready_offer(self.id).is_some())
         })
     }
 
@@ -359,8 +360,10 @@ impl Open {
         });
         let away = self.moves.away.contains_key(&offered.key()).then(|| offered.key());
         let by = writing.or(waiting).or(away)?;
-        if by == offered.key() && offered.partition.jump.is_some() {
-            return Some(HaltRecord::new(HaltReason::JumpRefused, format!("{by} is not halted")));
+        if by == offered.key() {
+            // No other partition is in the way: the offer before this one is what counts.
+            let detail = format!("{by} is not halted, or what was asked before is not yet decided");
+            return Some(HaltRecord::new(HaltReason::JumpRefused, detail));
         }
         Some(HaltRecord::new(HaltReason::TargetTaken, format!("its target partition is written by {by}")))
     }
@@ -379,16 +382,22 @@ impl Open {
         }
     }
 
-    /// Offers that need every lane's state wait without holding up the frames.
-    fn has_ready_offer(&self, lane: LaneId) -> bool {
-        match self.offers.front() {
-            None => false,
-            Some(Pending::Last | Pending::Halted(..) | Pending::Refused(..)) => true,
-            Some(Pending::Offer(offered)) => {
+    /// The first of what waits that can be decided now. Offers that need every lane's state hold up neither
+    /// the frames nor what came behind them, save the end of a discovery: that they were offered before it
+    /// says where they begin.
+    fn ready_offer(&self, lane: LaneId) -> Option<usize> {
+        if self.knowledge.is_complete() {
+            return (!self.offers.is_empty()).then_some(0);
+        }
+        let is_ready = |(index, pending): (usize, &Pending)| match pending {
+            Pending::Halted(..) | Pending::Refused(..) => true,
+            Pending::Last => index == 0,
+            Pending::Offer(offered) => {
                 let key = offered.key();
                 let begins = !self.partitions.contains_key(&key) && self.terms.home(&key) == lane;
-                !begins || self.knowledge.is_complete() || offered.target.is_err()
+                !begins || offered.target.is_err()
             }
-        }
+        };
+        self.offers.iter().enumerate().position(is_ready)
     }
 }

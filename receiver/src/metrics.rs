@@ -92,11 +92,6 @@ const LINK: &[Metric<LinkStatus>] = &[
         read: Read::Counter(|l| l.counts.moves),
     },
     Metric {
-        name: "causeway_receiver_timestamps_altered",
-        help: "Records committed with a timestamp of 1 ms in place of 0, which the target's client cannot write",
-        read: Read::Counter(|l| l.counts.timestamps_altered),
-    },
-    Metric {
         name: "causeway_receiver_held_bytes",
         help: "Compressed bytes held until they are committed, by lane",
         read: Read::Gauges("lane", |l| {
@@ -148,6 +143,16 @@ const LINK: &[Metric<LinkStatus>] = &[
 /// Of the process.
 const PROCESS: &[Metric<Status>] = &[
     Metric {
+        name: "causeway_receiver_rate_bits_per_second",
+        help: "What this receiver may send, in IP bits; absent while there is no limit",
+        read: Read::Gauge(|s| s.rate_bits_per_second.map(|rate| rate as f64)),
+    },
+    Metric {
+        name: "causeway_receiver_sent_bytes",
+        help: "IP bytes that left this process for senders, all headers from IP on included",
+        read: Read::Counter(|s| s.sent_bytes),
+    },
+    Metric {
         name: "causeway_receiver_decode_memory_used_bytes",
         help: "Decoded bytes that lanes hold",
         read: Read::Gauge(|s| Some(s.decode_memory_used_bytes as f64)),
@@ -183,7 +188,13 @@ mod tests {
             ..LinkStatus::default()
         };
         let refusals = [("LINK_UNKNOWN".to_owned(), 1)].into();
-        Status { trouble: vec!["target cluster".into()], refusals, links: vec![link], ..Status::default() }
+        Status {
+            rate_bits_per_second: Some(1),
+            trouble: vec!["target cluster".into()],
+            refusals,
+            links: vec![link],
+            ..Status::default()
+        }
     }
 
     #[test]

@@ -7,8 +7,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use link::bell::Bell;
+use link::budget::{Budget, BudgetSockets};
 use link::catalog::Catalog;
-use link::endpoint::EndpointError;
+use link::endpoint::{EndpointError, SystemSockets, listen_over};
 use link::kafka::admin::KafkaCatalog;
 use link::kafka::{KafkaError, KafkaFault, Properties};
 use link::live::Live;
@@ -84,8 +85,10 @@ pub async fn run<T: Target>(
     let live = config.into();
     let config = live.now();
     let credentials = Credentials::load(&config.tls, End::Server, link::tls::now())?;
-    let endpoint = link::endpoint::listen(config.listen, &credentials, &derived::endpoint(&config))?;
-    board.introduce(&config);
+    let budget = Budget::new(config.rate);
+    let sockets = BudgetSockets::new(Arc::new(SystemSockets), budget.clone());
+    let endpoint = listen_over(&sockets, config.listen, &credentials, &derived::endpoint(&config))?;
+    board.introduce(&config, budget.clone());
     let Some(cluster_id) = find_target(&parts, &board, &shutdown).await else { return Ok(()) };
     let memory = DecodeMemory::new(derived::decode_bytes(&config));
     let start_lane = start_lane(&config, parts.target, Arc::clone(&memory));
@@ -94,7 +97,7 @@ pub async fn run<T: Target>(
     tracing::info!(%address, links = config.links.len(), target_cluster = cluster_id, "listening");
     let refusals = Arc::new(CloseTally::default());
     board.begin(address, Arc::clone(&links), memory, Arc::clone(&refusals));
-    let following = tokio::spawn(follow(live, endpoint.clone(), Arc::clone(&links)));
+    let following = tokio::spawn(follow(live, budget, endpoint.clone(), Arc::clone(&links)));
     let host = Arc::new(Host {
         cluster_id,
         process: rand::random(),
@@ -136,10 +139,11 @@ async fn find_target<T>(parts: &Parts<T>, board: &Board, shutdown: &Shutdown) ->
     }
 }
 
-/// Takes over what changes: certificates for whoever dials from now on, and the links.
-async fn follow(mut config: Live<Config>, endpoint: Endpoint, links: Arc<ServedLinks>) {
+/// Takes over what changes: the rate, certificates for whoever dials from now on, and the links.
+async fn follow(mut config: Live<Config>, budget: Budget, endpoint: Endpoint, links: Arc<ServedLinks>) {
     loop {
         let config = config.changed().await;
+        budget.set_rate(config.rate);
         let credentials = Credentials::load(&config.tls, End::Server, link::tls::now());
         let server =
             credentials.and_then(|credentials| link::endpoint::server(&credentials, &derived::endpoint(&config)));

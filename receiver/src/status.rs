@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use link::budget::Budget;
 use serde::{Deserialize, Serialize};
+use wire::units::Rate;
 
 use crate::closes::CloseTally;
 use crate::config::Config;
@@ -23,6 +25,7 @@ pub struct Board(Mutex<Inner>);
 #[derive(Default)]
 struct Inner {
     instance: String,
+    budget: Option<Budget>,
     listen: Option<SocketAddr>,
     draining: bool,
     trouble: Option<String>,
@@ -44,6 +47,10 @@ pub struct Status {
     pub instance: String,
     /// Where it listens, UDP; `null` until the target cluster answered.
     pub listen: Option<SocketAddr>,
+    /// What it may send per second, in IP bits; `null` is no limit.
+    pub rate_bits_per_second: Option<u64>,
+    /// IP bytes that left for senders.
+    pub sent_bytes: u64,
     /// What is wrong with the process as a whole, in sentences.
     pub trouble: Vec<String>,
     /// Decoded bytes that lanes hold.
@@ -124,8 +131,10 @@ pub struct JumpStatus {
 
 impl Board {
     /// Who this is.
-    pub fn introduce(&self, config: &Config) {
-        self.lock().instance = config.instance.to_string();
+    pub fn introduce(&self, config: &Config, budget: Budget) {
+        let mut inner = self.lock();
+        inner.instance = config.instance.to_string();
+        inner.budget = Some(budget);
     }
 
     /// The target does not answer.
@@ -167,11 +176,14 @@ impl Board {
     /// Everything, at one moment.
     pub fn status(&self) -> Status {
         let inner = self.lock();
+        let budget = inner.budget.as_ref();
         Status {
             role: "receiver",
             version: env!("CARGO_PKG_VERSION").to_owned(),
             instance: inner.instance.clone(),
             listen: inner.listen,
+            rate_bits_per_second: budget.and_then(Budget::rate).map(Rate::bits_per_second),
+            sent_bytes: budget.map_or(0, |budget| budget.usage().wire_bytes),
             trouble: inner.trouble.iter().cloned().collect(),
             decode_memory_used_bytes: inner.memory.as_ref().map_or(0, |memory| memory.held()),
             decode_memory_bytes: inner.memory.as_ref().map_or(0, |memory| memory.limit()),

@@ -1,7 +1,7 @@
 //! The state that a version has written is read by every later one. `fixtures/state-1.hex` was written by the
 //! first; it is added to, never changed. A newer format is refused before anybody is fenced.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,9 @@ use causeway_receiver::knowledge::Knowledge;
 use causeway_receiver::lane::{Lane, OpenError, Terms};
 use causeway_receiver::memory::DecodeMemory;
 use causeway_receiver::size::TransactionSize;
-use causeway_receiver::state::{self, HaltRecord, LaneRecord, LaneState, MovedRecord, PartitionKey, PartitionRecord};
+use causeway_receiver::state::{
+    self, HaltRecord, JumpRecord, LaneRecord, LaneState, MovedRecord, PartitionKey, PartitionRecord,
+};
 use causeway_receiver::target::{Delivered, LaneTarget, StateEntry, TargetError, TargetPartition};
 use wire::close::CloseCode;
 use wire::frame::RecordRef;
@@ -67,6 +69,21 @@ fn clicks_0() -> PartitionKey {
     PartitionKey { topic: "clicks".into(), partition: 0 }
 }
 
+fn jump_record() -> JumpRecord {
+    JumpRecord {
+        number: 367,
+        asked: 1_790_000_000_000,
+        sender: "fra-1".into(),
+        topic: "orders".into(),
+        partition: 5,
+        from: 69_999,
+        to: 70_000,
+        accepted: "another incarnation".into(),
+        reason: "operator: resume --skip".into(),
+        halt: partition_record().halt,
+    }
+}
+
 fn orders_5() -> PartitionKey {
     PartitionKey { topic: "orders".into(), partition: 5 }
 }
@@ -77,6 +94,7 @@ fn written() -> Vec<(Vec<u8>, Vec<u8>)> {
         (state::lane_key(), state::encode(&lane_record())),
         (state::partition_key(SOURCE, &orders_5()), state::encode(&partition_record())),
         (origin::key("orders"), state::encode(&origin_record())),
+        (state::jump_key(367), state::encode(&jump_record())),
         (state::moved_key(SOURCE, &clicks_0()), state::encode(&moved_record())),
     ]
 }
@@ -111,6 +129,7 @@ fn the_state_of_the_first_version_is_read_and_still_written_so() {
     assert_eq!(folded.partitions, HashMap::from([(orders_5(), partition_record())]));
     assert_eq!(folded.moved, HashMap::from([(clicks_0(), moved_record())]));
     assert_eq!(folded.origins, HashMap::from([("orders".into(), origin_record())]));
+    assert_eq!(folded.jumps, BTreeMap::from([(367, jump_record())]));
 }
 
 /// A target that may be read and must not be touched.
@@ -187,7 +206,9 @@ fn a_newer_format_is_refused_with_one_sentence_and_nothing_is_fenced_or_written(
         (2, false, "key"),
         (2, true, "origin record"),
         (3, false, "key"),
-        (3, true, "moved record"),
+        (3, true, "jump"),
+        (4, false, "key"),
+        (4, true, "moved record"),
     ] {
         let sentence = format!("state partition 3: a {what} has format 2; this version reads 1: use a newer one");
         assert_eq!(newer(index, value), (CloseCode::StateRefused, sentence));

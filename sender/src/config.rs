@@ -1,6 +1,7 @@
 //! A sender's config file: what may be written ([`SECTIONS`]), and what it means.
 
 mod fields;
+mod schedule;
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use wire::units::{Rate, Size};
 
 use crate::classes::{self, Ceiling, Class, ClassTerms, Classes, Share};
 use crate::policy::{Policies, Policy, Rule};
+use crate::schedule::Schedule;
 
 pub use fields::{EXAMPLE, MEMORY_PER_LANE, SECTIONS};
 
@@ -62,6 +64,8 @@ impl Config {
         self.settings.adopt(&new.settings);
         self.source.filter = new.source.filter;
         self.classes.adopt(new.classes);
+        self.wan.rate = new.wan.rate;
+        self.wan.schedule = new.wan.schedule;
         self.tls = new.tls;
         self.log.level = new.log.level;
         self.admin.token = new.admin.token;
@@ -91,10 +95,19 @@ pub struct WanConfig {
     pub server_name: Option<PeerName>,
     /// The link's bandwidth, where it is stated.
     pub rate: Option<Rate>,
+    /// When it is another.
+    pub schedule: Schedule,
     /// How frames are compressed.
     pub codec: Codec,
     /// How long a record may wait for others while the link is idle.
     pub linger: Duration,
+}
+
+impl WanConfig {
+    /// The highest rate that may hold by the file; `None` where at some time there is no limit, or may be none.
+    pub fn highest_rate(&self) -> Option<Rate> {
+        self.rate.map(|rate| self.schedule.highest().map_or(rate, |highest| rate.max(highest)))
+    }
 }
 
 /// Where a link begins in a partition it has never carried.
@@ -248,10 +261,12 @@ fn read_wan(document: &Document<'_>) -> Result<WanConfig, Reported> {
     let (receiver, server_name) = (table.read_list("receiver"), table.read_optional("server_name"));
     let (rate, linger) = (table.read_optional("rate"), table.read("linger"));
     let compression = table.read::<Compression>("compression");
+    let schedule = schedule::read_schedule(document);
     Ok(WanConfig {
         receiver: receiver?,
         server_name: server_name?,
         rate: rate?,
+        schedule: schedule?,
         codec: compression?.0,
         linger: linger?,
     })

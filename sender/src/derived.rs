@@ -11,7 +11,7 @@ use wire::units::{Rate, Size};
 use crate::config::Config;
 use crate::lane::Packing;
 
-/// How long a frame may take on the wire at the stated rate: what waits behind it waits this long.
+/// How long a frame may take on the wire at the rate of the moment: what waits behind it waits this long.
 const FRAME_TIME: Duration = Duration::from_millis(100);
 
 /// The smallest frame worth its overhead.
@@ -31,20 +31,25 @@ pub fn prefetch(config: &Config) -> ConsumerMemory {
 /// The channel's windows come out of half of the memory.
 pub fn endpoint(config: &Config) -> EndpointSettings {
     EndpointSettings {
-        rate: config.wan.rate,
+        rate: config.wan.highest_rate(),
         memory: Size::from_bytes(config.memory.bytes() / 2),
         // The receiver opens no streams towards a sender.
         uni_streams: 0,
     }
 }
 
-/// How frames are packed, before the receiver has stated its credit. A quarter of the memory is for the
-/// largest record.
+/// Raw bytes at which a frame is full at this rate.
+pub fn frame_bytes(rate: Option<Rate>) -> u64 {
+    let by_rate = rate.map_or(u64::MAX, |rate| rate.bytes_in(FRAME_TIME).max(FRAME_BYTES_MIN));
+    by_rate.min(FRAME_RAW_TARGET as u64)
+}
+
+/// How frames are packed at whatever rate, before the receiver has stated its credit. A quarter of the memory is for
+/// the largest record.
 pub fn packing(config: &Config) -> Packing {
-    let by_rate = config.wan.rate.map_or(u64::MAX, |rate| rate.bytes_in(FRAME_TIME).max(FRAME_BYTES_MIN));
     Packing {
         codec: config.wan.codec,
-        frame_bytes: by_rate.min(FRAME_RAW_TARGET as u64),
+        frame_bytes: FRAME_RAW_TARGET as u64,
         linger: config.wan.linger,
         credit_max: config.memory.bytes() / 4,
     }
@@ -76,9 +81,9 @@ mod tests {
 
     #[test]
     fn a_frame_takes_at_most_a_tenth_of_a_second_at_the_stated_rate() {
-        assert_eq!(packing(&config("")).frame_bytes, FRAME_RAW_TARGET as u64);
-        assert_eq!(packing(&config("rate = \"8 Mbit/s\"")).frame_bytes, 100_000);
-        assert_eq!(packing(&config("rate = \"100 kbit/s\"")).frame_bytes, FRAME_BYTES_MIN);
+        let at = |rate: &str| frame_bytes(Some(rate.parse().unwrap()));
+        assert_eq!((frame_bytes(None), at("1 Gbit/s")), (FRAME_RAW_TARGET as u64, FRAME_RAW_TARGET as u64));
+        assert_eq!((at("8 Mbit/s"), at("100 kbit/s")), (100_000, FRAME_BYTES_MIN));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use link::catalog::{Catalog, Isolation, TopicDescription, TopicPartition};
+use link::catalog::{Bounds, Catalog, Isolation, TopicDescription, TopicPartition};
 use link::kafka::KafkaError;
 use link::live::Live;
 use link::topics::TopicFilter;
@@ -14,10 +14,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::Config;
 use crate::origins::reading::{Origins, OriginsError};
-use crate::progress::Snapshot;
 use crate::roster::{SourcePartition, SourceTopic};
 use crate::status::Board;
-use crate::undecided::Undecided;
 
 /// New topics and partitions are seen within 5 s: half of it to look, half to offer and open.
 pub const INTERVAL: Duration = Duration::from_millis(2500);
@@ -130,56 +128,24 @@ impl Looker {
     }
 }
 
-/// How far the target is behind the source.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Lag {
-    /// High watermark less committed position, over all partitions that ever joined; holes count.
-    pub records: u64,
+/// One partition's log as the source has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceLog {
+    /// Which.
+    pub at: SourcePartition,
+    /// Where it begins, and its high watermark.
+    pub bounds: Bounds,
+    /// The last stable offset: committed records end there.
+    pub stable: Position,
 }
 
-/// Asks the source for its high watermarks and compares. `None` while a partition of `topics` has neither
-/// joined nor been halted: how far it is behind is not known, and no number is better than a small one.
-pub fn lag(
+/// Asks the source for each partition's log that goes to `target`, in order of topic and number. The high watermark
+/// is asked first, so that what is appended meanwhile is not taken for undecided.
+pub fn source_logs(
     catalog: &dyn Catalog,
     topics: &[SourceTopic],
     target: Option<&str>,
-    lanes: &[Snapshot],
-) -> Result<Option<Lag>, KafkaError> {
-    let mut committed = Vec::new();
-    for topic in topics.iter().filter(|topic| topic.passage.withheld(target).is_none()) {
-        for partition in 0..topic.partitions {
-            let wanted = SourcePartition { topic: Arc::clone(&topic.name), partition };
-            let halted = |lane: &Snapshot| {
-                lane.halted.iter().any(|halt| halt.partition == partition && *halt.topic == *topic.name)
-            };
-            // One that was moved is known to its old lane too, as it was then.
-            match lanes.iter().filter_map(|lane| lane.committed.get(&wanted)).max() {
-                Some(&at) => committed.push((wanted, at)),
-                None if lanes.iter().any(halted) => {}
-                None => return Ok(None),
-            }
-        }
-    }
-    let partitions: Vec<_> = committed
-        .iter()
-        .map(|(partition, _)| TopicPartition { topic: partition.topic.to_string(), partition: partition.partition })
-        .collect();
-    if partitions.is_empty() {
-        return Ok(Some(Lag::default()));
-    }
-    let bounds = catalog.bounds(&partitions, Isolation::Uncommitted)?;
-    let behind = |end: Position, at: Position| u64::try_from(end.0 - at.0).unwrap_or(0);
-    let records = bounds.iter().zip(&committed).map(|(bounds, (_, at))| behind(bounds.end, *at)).sum();
-    Ok(Some(Lag { records }))
-}
-
-/// Partitions of `topics` whose last stable offset is below the high watermark. The high watermark is asked
-/// first, so that what is appended meanwhile is not taken for undecided.
-pub fn undecided(
-    catalog: &dyn Catalog,
-    topics: &[SourceTopic],
-    target: Option<&str>,
-) -> Result<Vec<Undecided>, KafkaError> {
+) -> Result<Vec<SourceLog>, KafkaError> {
     let carried = topics.iter().filter(|topic| topic.passage.withheld(target).is_none());
     let all = |topic: &SourceTopic| {
         let name = Arc::clone(&topic.name);
@@ -191,9 +157,8 @@ pub fn undecided(
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let ends = catalog.bounds(&names, Isolation::Uncommitted)?;
-    let stable = catalog.bounds(&names, Isolation::Committed)?;
-    let both = all.into_iter().zip(ends).zip(stable);
-    let found = both.map(|((at, end), stable)| Undecided { at, stable: stable.end, end: end.end });
-    Ok(found.filter(|found| found.stable < found.end).collect())
+    let bounds = catalog.bounds(&names, Isolation::Uncommitted)?;
+    let stable = catalog.ends(&names, Isolation::Committed)?;
+    let both = all.into_iter().zip(bounds).zip(stable);
+    Ok(both.map(|((at, bounds), stable)| SourceLog { at, bounds, stable }).collect())
 }

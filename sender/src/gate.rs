@@ -48,6 +48,14 @@ impl Gate {
         self.ring_next(&scheduler, now);
     }
 
+    /// Ceilings that are a part of the rate follow it.
+    pub fn follow(&self, rate: Option<Rate>) {
+        let mut scheduler = self.lock();
+        if scheduler.rate() != rate {
+            scheduler.set_rate(rate, Instant::now());
+        }
+    }
+
     /// What `room` gives, if it is this lane's turn; its frame is due.
     pub fn enter<R>(&self, lane: LaneId, now: Instant, room: impl FnOnce() -> Option<R>) -> Result<R, Wait> {
         let mut scheduler = self.lock();

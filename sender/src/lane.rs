@@ -33,7 +33,7 @@ const POSITIONS_WAIT: Duration = Duration::from_secs(1);
 pub struct Packing {
     /// How frames are compressed.
     pub codec: Codec,
-    /// Raw bytes at which a frame is full.
+    /// Raw bytes at which a frame is full, where the rate does not ask for smaller ones.
     pub frame_bytes: u64,
     /// How long a record may wait for company while the transport is idle.
     pub linger: Duration,
@@ -77,6 +77,8 @@ pub struct OutFrame {
 pub struct Freed {
     /// Credit that is free again.
     pub credit: u64,
+    /// Uncompressed bytes of the frames.
+    pub raw_bytes: u64,
     /// Partitions and the positions they are known to be committed up to, for reports only: a sender
     /// resumes from what the receiver states, never from acks.
     pub positions: Vec<(Slot, Position)>,
@@ -87,6 +89,10 @@ pub struct Lane<R> {
     id: LaneId,
     reader: R,
     packing: Packing,
+    /// Raw bytes that the rate of the moment has room for, however few a session allows.
+    rate_bytes: u64,
+    /// Raw bytes at which a frame is full: the lesser of both.
+    frame_bytes: u64,
     open: Option<Open>,
     /// What this end has halted, each with the first sequence that is sent after its records.
     halts: VecDeque<(Sequence, Control)>,
@@ -129,6 +135,7 @@ enum Stop {
 struct InFlight {
     sequence: Sequence,
     charge: u64,
+    raw_bytes: u64,
     positions: Vec<(Slot, Position)>,
 }
 
@@ -145,26 +152,42 @@ enum CreditState {
 impl<R: LaneReader> Lane<R> {
     /// A closed lane.
     pub fn new(id: LaneId, reader: R, packing: Packing) -> Self {
-        Self { id, reader, packing, open: None, halts: VecDeque::new() }
+        Self {
+            id,
+            reader,
+            packing,
+            rate_bytes: u64::MAX,
+            frame_bytes: packing.frame_bytes,
+            open: None,
+            halts: VecDeque::new(),
+        }
     }
 
     /// The receiver has opened the lane. Everything of an earlier epoch is forgotten.
     pub fn open(&mut self, epoch: Epoch, packing: Packing) -> Result<(), KafkaError> {
         self.close()?;
         self.packing = packing;
+        self.set_frame_bytes(self.rate_bytes);
         self.open = Some(Open {
             epoch,
             builder: FrameBuilder::new(),
             reading: HashMap::new(),
             sequence: Sequence(0),
             in_flight: VecDeque::new(),
-            credit: CreditState::Wanted(packing.frame_bytes),
+            credit: CreditState::Wanted(self.frame_bytes),
             first_record: None,
             first_position: None,
             full: false,
             draining: false,
         });
         Ok(())
+    }
+
+    /// Frames are full at so many raw bytes from now on, or at fewer where the session has it so. What the open
+    /// frame holds already stays in it.
+    pub fn set_frame_bytes(&mut self, bytes: u64) {
+        self.rate_bytes = bytes;
+        self.frame_bytes = bytes.min(self.packing.frame_bytes);
     }
 
     /// Forgets the epoch and stops reading its partitions.
@@ -186,9 +209,12 @@ impl<R: LaneReader> Lane<R> {
         self.reader.assign(assignments)
     }
 
-    /// The receiver has halted a partition.
+    /// The receiver has halted a partition. What this end was about to say of the same slot is late: the
+    /// partition may go on under another one.
     pub fn handle_halted(&mut self, epoch: Epoch, slot: Slot) -> Result<(), KafkaError> {
         let Some(open) = self.open.as_mut().filter(|open| open.epoch == epoch) else { return Ok(()) };
+        self.halts
+            .retain(|(_, halt)| !matches!(halt, Control::PartitionHalted { slot: halted, .. } if *halted == slot));
         match open.reading.remove(&slot) {
             Some(_) => self.reader.unassign(&[slot]),
             None => Ok(()),
@@ -216,6 +242,7 @@ impl<R: LaneReader> Lane<R> {
         while open.in_flight.front().is_some_and(|frame| frame.sequence <= sequence) {
             if let Some(frame) = open.in_flight.pop_front() {
                 freed.credit += frame.charge;
+                freed.raw_bytes += frame.raw_bytes;
                 freed.positions.extend(frame.positions);
             }
         }
@@ -277,7 +304,7 @@ impl<R: LaneReader> Lane<R> {
                     }
                     let needed = (open.builder.raw_len() + record.raw_len()) as u64;
                     let alone = open.builder.is_empty();
-                    if needed > granted || (!alone && needed > self.packing.frame_bytes) {
+                    if needed > granted || (!alone && needed > self.frame_bytes) {
                         if !alone {
                             open.full = true;
                             return Stop::Surplus(0);
@@ -323,10 +350,11 @@ impl<R: LaneReader> Lane<R> {
             }
             self.reader.advance();
         }
-        if open.builder.is_empty() && granted > self.packing.frame_bytes {
-            // The large record that this was for is gone with its partition; idle lanes keep no more than a frame.
-            open.credit = CreditState::Granted(self.packing.frame_bytes);
-            return Stop::Surplus(granted - self.packing.frame_bytes);
+        if open.builder.is_empty() && granted > self.frame_bytes {
+            // The large record that this was for is gone with its partition, or frames are smaller by now; idle lanes
+            // keep no more than a frame.
+            open.credit = CreditState::Granted(self.frame_bytes);
+            return Stop::Surplus(granted - self.frame_bytes);
         }
         Stop::Surplus(0)
     }
@@ -342,9 +370,9 @@ impl<R: LaneReader> Lane<R> {
         let bytes = open.builder.finish(head, self.packing.codec);
         let charge = frame_charge(bytes.len());
         assert!(charge <= granted, "a frame of {charge} on credit of {granted}");
-        open.in_flight.push_back(InFlight { sequence: open.sequence, charge, positions });
+        open.in_flight.push_back(InFlight { sequence: open.sequence, charge, raw_bytes, positions });
         open.sequence = open.sequence.next();
-        open.credit = CreditState::Wanted(self.packing.frame_bytes);
+        open.credit = CreditState::Wanted(self.frame_bytes);
         open.first_record = None;
         open.first_position = None;
         open.full = false;
@@ -381,7 +409,7 @@ impl<R: LaneReader> Lane<R> {
         let (record, position) = (open.first_record, open.first_position);
         let first = record.or(position)?;
         // Full means that the next record may not fit; a quarter of a frame is no record's usual size.
-        if open.full || open.draining || open.builder.raw_len() as u64 >= self.packing.frame_bytes / 4 * 3 {
+        if open.full || open.draining || open.builder.raw_len() as u64 >= self.frame_bytes / 4 * 3 {
             return Some(first);
         }
         let by_record = record.map(|first| first + self.packing.linger);

@@ -2,6 +2,7 @@
 //! nothing; compression happens here, off the async threads.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use link::bell::Bell;
@@ -71,6 +72,8 @@ pub struct LaneHandle {
     pub bell: Bell,
     /// What it has done, for `status` and metrics.
     pub progress: Arc<Progress>,
+    /// Raw bytes at which a frame is full at the rate of the moment; one number for all lanes.
+    pub frame_bytes: Arc<AtomicU64>,
 }
 
 /// Commands that may wait for a lane: acks, opens of its partitions, and a few more. A lane that lets
@@ -124,7 +127,7 @@ fn obey<R: LaneReader>(
             if let Some(session) = session {
                 session.bank.free(handle.id, freed.credit);
             }
-            handle.progress.handle_ack(epoch, &freed.positions, lane.in_flight_bytes());
+            handle.progress.handle_ack(epoch, &freed, lane.in_flight_bytes());
         }
         Command::Close => {
             lane.close()?;
@@ -143,6 +146,7 @@ fn obey<R: LaneReader>(
 /// Packs and sends what can be; says how long nothing more can happen by itself.
 fn pump<R: LaneReader>(lane: &mut Lane<R>, session: &SessionPart, handle: &LaneHandle) -> Result<Duration, KafkaError> {
     loop {
+        lane.set_frame_bytes(handle.frame_bytes.load(Ordering::Relaxed));
         if let Some(bytes) = lane.poll_credit_request() {
             session.bank.request(handle.id, bytes);
         }

@@ -1,6 +1,7 @@
 //! The lanes' threads of one sender: as many as the link has lanes, which only grow.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use link::bell::Bell;
@@ -13,6 +14,7 @@ use crate::derived;
 use crate::lane::{Lane, Packing};
 use crate::lane_thread::{self, Command, LaneHandle, MAILBOX_CAPACITY};
 use crate::progress::Progress;
+use crate::rate::Rates;
 use crate::run::Halted;
 use crate::source::Source;
 
@@ -22,13 +24,19 @@ pub(crate) struct LaneThreads<S> {
     packing: Packing,
     lanes: Vec<LaneHandle>,
     failed: mpsc::Sender<Halted>,
+    /// Raw bytes at which a frame is full at the rate of the moment.
+    frame_bytes: Arc<AtomicU64>,
 }
 
 impl<S: Source> LaneThreads<S> {
     /// None yet; and where the first error comes from that halts the sender.
-    pub(crate) fn new(config: &Config, source: S) -> (Self, mpsc::Receiver<Halted>) {
+    pub(crate) fn new(config: &Config, source: S, rates: &Rates) -> (Self, mpsc::Receiver<Halted>) {
         let (failed, failures) = mpsc::channel(1);
-        (Self { source, packing: derived::packing(config), lanes: Vec::new(), failed }, failures)
+        let frame_bytes = Arc::new(AtomicU64::new(u64::MAX));
+        let follows = Arc::clone(&frame_bytes);
+        rates.follow(move |rate| follows.store(derived::frame_bytes(rate), Ordering::Relaxed));
+        let packing = derived::packing(config);
+        (Self { source, packing, lanes: Vec::new(), failed, frame_bytes }, failures)
     }
 
     /// At least `lanes` lanes.
@@ -37,7 +45,8 @@ impl<S: Source> LaneThreads<S> {
             let bell = Bell::default();
             let lane = Lane::new(id, self.source.open(id, bell.clone())?, self.packing);
             let mailbox = Mailbox::new(MAILBOX_CAPACITY, bell.clone());
-            let handle = LaneHandle { id, mailbox, bell, progress: Arc::new(Progress::default()) };
+            let (progress, frame_bytes) = (Arc::new(Progress::default()), Arc::clone(&self.frame_bytes));
+            let handle = LaneHandle { id, mailbox, bell, progress, frame_bytes };
             self.lanes.push(handle.clone());
             let failed = self.failed.clone();
             let spawned = thread::Builder::new().name(format!("lane-{id}")).spawn(move || {

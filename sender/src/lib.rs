@@ -2,6 +2,7 @@
 //!
 //! - [`config`]: what it is told
 //! - [`derived`]: what follows from that
+//! - [`rate`], [`schedule`]: which rate holds now, and why
 //! - [`run`]: find the source, dial, run sessions, drain, leave
 //! - [`discovery`]: what the source has, looked up again every few seconds
 //! - [`origins`]: which topics links brought to the source, so that none goes round in circles
@@ -19,29 +20,39 @@
 //! - [`transport`]: frames onto the session's channels
 //! - [`undecided`]: transactions at the source that stay open
 //! - [`progress`], [`status`]: what a lane has done, what the sender is doing
+//! - [`behind`]: how far the target is behind, by topic and partition
 //! - [`limit`]: what keeps it from being faster
+//! - [`measuring`]: how far the target is behind
+//! - [`forecast`]: when the target has everything
+//! - [`retention`]: when the source forgets what is not carried yet
 //! - [`metrics`]: the same in numbers, under published names
 
 pub mod bank;
+pub mod behind;
 pub mod classes;
 pub mod config;
 pub mod credit;
 pub mod derived;
 pub mod discovery;
+pub mod forecast;
 pub mod gate;
 pub mod lane;
 pub mod lane_thread;
 mod lane_threads;
 pub mod limit;
+pub mod measuring;
 pub mod metrics;
 pub mod offers;
 pub mod origins;
 pub mod policy;
 pub mod progress;
+pub mod rate;
 pub mod resume;
+pub mod retention;
 pub mod roster;
 pub mod router;
 pub mod run;
+pub mod schedule;
 pub mod scheduler;
 pub mod session;
 pub mod source;

@@ -7,6 +7,9 @@ use crate::status::{State, Status};
 /// Credit is used up, for an operator, from this part of it on: the last of it is seldom a whole frame.
 const USED_UP: f64 = 0.9;
 
+/// The budget is what limits, for an operator, once something waits for it half of the time.
+const WAITS: f64 = 0.5;
+
 /// What limits a sender now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -20,6 +23,8 @@ pub enum Limit {
     Session,
     /// Lanes are closed.
     Lanes,
+    /// The rate is used up: packets wait for it.
+    Budget,
     /// All credit is in use: what was sent is not committed yet.
     Credit,
     /// What was sent is under way, and there is credit for more.
@@ -30,8 +35,16 @@ pub enum Limit {
 
 impl Limit {
     /// Every one.
-    pub const ALL: &[Self] =
-        &[Self::Nothing, Self::Standby, Self::Session, Self::Lanes, Self::Credit, Self::Path, Self::Source];
+    pub const ALL: &[Self] = &[
+        Self::Nothing,
+        Self::Standby,
+        Self::Session,
+        Self::Lanes,
+        Self::Budget,
+        Self::Credit,
+        Self::Path,
+        Self::Source,
+    ];
 
     /// What limits the sender that shows `status`.
     pub fn of(status: &Status) -> Self {
@@ -42,6 +55,7 @@ impl Limit {
             State::Connecting => Self::Session,
             State::Active if status.lanes_open < status.lanes => Self::Lanes,
             State::Active if status.lag_records == Some(0) => Self::Nothing,
+            State::Active if status.rate.waiting >= WAITS => Self::Budget,
             State::Active if credit.is_some_and(|(used, all)| used as f64 >= all as f64 * USED_UP) => Self::Credit,
             State::Active if status.in_flight_bytes > 0 => Self::Path,
             State::Active => Self::Source,
@@ -55,6 +69,7 @@ impl Limit {
             Self::Standby => "standby",
             Self::Session => "session",
             Self::Lanes => "lanes",
+            Self::Budget => "budget",
             Self::Credit => "credit",
             Self::Path => "path",
             Self::Source => "source",
@@ -68,6 +83,7 @@ impl Limit {
             Self::Standby => "another sender holds the link: ask that one",
             Self::Session => "there is no session: look at what is wrong, then at the receiver",
             Self::Lanes => "lanes are closed: look at the target and at the receiver's log",
+            Self::Budget => "the budget: packets wait for the rate that holds; `causeway rate` shows it",
             Self::Credit => "all credit is in use: the target commits slower, or `memory` is too little for this path",
             Self::Path => "the path: frames are under way and there is credit for more",
             Self::Source => "the source: nothing is under way; what is missing is not read yet, or halted",
@@ -97,6 +113,8 @@ mod tests {
             (|s| s.in_flight_bytes = 0, Limit::Source),
             (|s| s.credit_used_bytes = Some(90), Limit::Credit),
             (|s| s.credit_used_bytes = Some(89), Limit::Path),
+            (|s| (s.rate.waiting, s.credit_used_bytes) = (0.5, Some(90)), Limit::Budget),
+            (|s| s.rate.waiting = 0.49, Limit::Path),
             (|s| s.lag_records = Some(0), Limit::Nothing),
             (|s| s.lag_records = None, Limit::Path),
             (|s| s.lanes_open = 7, Limit::Lanes),

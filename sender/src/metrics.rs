@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use link::metrics::{Collection, Metric, Read};
 use prometheus_client::registry::Registry;
+use wire::halt::HaltReason;
 
 use crate::limit::Limit;
 use crate::origins::Withheld;
+use crate::progress::Halted;
+use crate::rate::plan::Reason;
 use crate::status::{Board, ClassStatus, State, Status};
 
 /// Every metric of a sender, read from `board` at each scrape.
@@ -32,13 +35,18 @@ const METRICS: &[Metric<Status>] = &[
     },
     Metric {
         name: "causeway_sender_limited_by",
-        help: "1 for what keeps the sender from being faster or from having caught up, 0 for the others: nothing, standby, session, lanes, credit, path, source",
+        help: "1 for what keeps the sender from being faster or from having caught up, 0 for the others: nothing, standby, session, lanes, budget, credit, path, source",
         read: Read::Gauges("limit", limits),
     },
     Metric {
         name: "causeway_sender_halted_partitions",
         help: "Partitions that an error stopped; a human must act",
         read: Read::Gauge(|s| Some(s.halted.len() as f64)),
+    },
+    Metric {
+        name: "causeway_sender_halts",
+        help: "Partitions that stand halted, by reason; a word of a newer receiver counts as other",
+        read: Read::Gauges("reason", halts),
     },
     Metric {
         name: "causeway_sender_not_carried_topics",
@@ -85,6 +93,51 @@ const METRICS: &[Metric<Status>] = &[
         name: "causeway_sender_wire_lost_packets",
         help: "Packets sent in sessions that QUIC believes lost, and sent again where they carried data",
         read: Read::Counter(|s| s.wire.lost_packets),
+    },
+    Metric {
+        name: "causeway_sender_rate_bits_per_second",
+        help: "The rate that holds, in IP bits; absent while there is no limit",
+        read: Read::Gauge(|s| s.rate.bits_per_second.map(|rate| rate as f64)),
+    },
+    Metric {
+        name: "causeway_sender_rate_reason",
+        help: "1 for where the rate that holds comes from, 0 for the others: file, schedule, command",
+        read: Read::Gauges("reason", reasons),
+    },
+    Metric {
+        name: "causeway_sender_budget_sent_bytes",
+        help: "IP bytes that left this process for the receiver, all headers from IP on included; what the rate is about",
+        read: Read::Counter(|s| s.rate.sent_bytes),
+    },
+    Metric {
+        name: "causeway_sender_budget_sent_packets",
+        help: "IP packets that left this process for the receiver",
+        read: Read::Counter(|s| s.rate.sent_packets),
+    },
+    Metric {
+        name: "causeway_sender_budget_waiting_ratio",
+        help: "The part of the last 5 s in which packets waited for the rate, 0 to 1",
+        read: Read::Gauge(|s| Some(s.rate.waiting)),
+    },
+    Metric {
+        name: "causeway_sender_throughput_bits_per_second",
+        help: "IP bits that left per second, over the last 5 s",
+        read: Read::Gauge(|s| Some(s.rate.throughput_bits_per_second)),
+    },
+    Metric {
+        name: "causeway_sender_goodput_bytes_per_second",
+        help: "Uncompressed bytes that the target committed per second, over the last minute; absent while not known",
+        read: Read::Gauge(|s| s.forecast.goodput_bytes_per_second),
+    },
+    Metric {
+        name: "causeway_sender_drain_seconds",
+        help: "How long until the target has everything, by the trend of the last minute; +Inf while the backlog grows; absent while not known",
+        read: Read::Gauge(|s| if s.forecast.grows { Some(f64::INFINITY) } else { s.forecast.drain_seconds }),
+    },
+    Metric {
+        name: "causeway_sender_loss_seconds",
+        help: "How long until the first record that is not carried yet is older than its topic's retention.ms, if nothing more were carried; absent while nothing is behind, or nothing is deleted for its age",
+        read: Read::Gauge(|s| s.forecast.loss_seconds),
     },
     Metric {
         name: "causeway_sender_in_flight_bytes",
@@ -157,6 +210,18 @@ fn limits(status: &Status) -> Vec<(String, f64)> {
     Limit::ALL.iter().map(|limit| (limit.word().to_owned(), is(limit))).collect()
 }
 
+fn halts(status: &Status) -> Vec<(String, f64)> {
+    let word = |halt: &Halted| HaltReason::of(&halt.reason).map_or("other", HaltReason::word);
+    let count = |reason: &str| status.halted.iter().filter(|halt| word(halt) == reason).count();
+    let reasons = HaltReason::ALL.iter().map(|reason| reason.word()).chain(["other"]);
+    reasons.map(|reason| (reason.to_owned(), count(reason) as f64)).collect()
+}
+
+fn reasons(status: &Status) -> Vec<(String, f64)> {
+    let is = |word: &str| f64::from(u8::from(word == status.rate.reason));
+    Reason::WORDS.iter().map(|word| ((*word).to_owned(), is(word))).collect()
+}
+
 fn not_carried(status: &Status) -> Vec<(String, f64)> {
     let count = |reason: &Withheld| status.not_carried.iter().filter(|topic| topic.reason == *reason).count();
     Withheld::ALL.iter().map(|reason| (reason.word().to_owned(), count(reason) as f64)).collect()
@@ -179,7 +244,10 @@ mod tests {
     use wire::close::CloseCode;
     use wire::control::LaneClosedReason;
 
-    use crate::progress::{Closed, Halted, Progress};
+    use crate::behind::{PartitionStatus, TopicStatus};
+    use crate::forecast::Forecast;
+    use crate::progress::{Closed, Progress};
+    use crate::rate::RateStatus;
     use crate::session::SessionEnd;
     use crate::status::{LaneStatus, NotCarried};
 
@@ -202,6 +270,20 @@ mod tests {
             trouble: vec!["source cluster".into()],
             session_seconds: Some(1.0),
             rtt_seconds: Some(0.1),
+            rate: RateStatus {
+                bits_per_second: Some(1),
+                entry: Some("mon".into()),
+                until: Some("2026".into()),
+                ..RateStatus::default()
+            },
+            forecast: Forecast {
+                goodput_bytes_per_second: Some(1.0),
+                backlog_bytes: Some(1.0),
+                drain_seconds: Some(1.0),
+                grows: false,
+                loss_seconds: Some(1.0),
+                loss_topic: Some("a".into()),
+            },
             credit_used_bytes: Some(1),
             credit_bytes: Some(2),
             lag_records: Some(3),
@@ -246,6 +328,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_published_fields_of_a_topic_and_a_partition_are_those_that_are_shown() {
+        let page = std::fs::read_to_string(PAGE).unwrap();
+        let (topic, partition) = (TopicStatus::default(), PartitionStatus::default());
+        for (mark, shown) in [("topic", serde_json::json!(topic)), ("partition", serde_json::json!(partition))] {
+            let (_, list) = page.split_once(&format!("<!-- {mark}-json -->")).unwrap();
+            let (list, _) = list.split_once(&format!("<!-- /{mark}-json -->")).unwrap();
+            let published = list.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+            let published: std::collections::BTreeSet<_> = published.map(str::to_owned).collect();
+            assert_eq!(published, link::metrics::fields(&shown));
+        }
+    }
+
     /// What a scrape of a sender with one lane shows after `happens`.
     fn scraped(happens: impl FnOnce(&Board, &Progress)) -> String {
         let (board, lane) = (Arc::new(Board::default()), Arc::new(Progress::default()));
@@ -284,6 +379,20 @@ mod tests {
             let text = scraped(|_, lane| lane.record_closed(reason, "words"));
             let sample = format!("causeway_sender_lane_closes_total{{link=\"\",reason=\"{word}\"}} 1\n");
             assert!(text.contains(&sample), "{sample}{text}");
+        }
+    }
+
+    #[test]
+    fn every_halt_is_counted_under_its_reason_and_unknown_ones_too() {
+        let text = scraped(|_, lane| {
+            for (slot, reason) in [(0, "corrupt"), (1, "corrupt"), (2, "of-a-newer-version")] {
+                let at = crate::roster::SourcePartition { topic: "a".into(), partition: slot };
+                lane.record_halt(&at, wire::ids::Slot(slot as u32), wire::ids::Position(1), reason, "detail");
+            }
+        });
+        for (reason, count) in [("corrupt", 2), ("truncated", 0), ("other", 1)] {
+            let line = format!("causeway_sender_halts{{link=\"\",reason=\"{reason}\"}} {count}");
+            assert!(text.contains(&line), "{line}: {text}");
         }
     }
 

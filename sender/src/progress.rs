@@ -8,7 +8,7 @@ use wire::control::{Control, LaneClosedReason};
 use wire::halt::HaltReason;
 use wire::ids::{Epoch, Position, Slot};
 
-use crate::lane::OutFrame;
+use crate::lane::{Freed, OutFrame};
 use crate::roster::SourcePartition;
 use crate::source::Assignment;
 
@@ -41,6 +41,8 @@ pub struct Totals {
     pub raw_bytes: u64,
     /// Their size in bytes as sent, without QUIC's own.
     pub frame_bytes: u64,
+    /// The uncompressed size of those that the target has committed, in bytes.
+    pub committed_bytes: u64,
 }
 
 /// A partition that an error stopped.
@@ -142,13 +144,14 @@ impl Progress {
     }
 
     /// Frames are committed.
-    pub fn handle_ack(&self, epoch: Epoch, positions: &[(Slot, Position)], in_flight_bytes: u64) {
+    pub fn handle_ack(&self, epoch: Epoch, freed: &Freed, in_flight_bytes: u64) {
         let mut inner = self.lock();
         if inner.epoch != Some(epoch) {
             return;
         }
         inner.in_flight_bytes = in_flight_bytes;
-        for (slot, position) in positions {
+        inner.totals.committed_bytes += freed.raw_bytes;
+        for (slot, position) in &freed.positions {
             if let Some((_, committed)) = inner.partitions.get_mut(slot) {
                 *committed = (*committed).max(*position);
             }
@@ -224,7 +227,8 @@ impl Progress {
 }
 
 impl Halted {
-    fn is_of(&self, at: &SourcePartition) -> bool {
+    /// Whether it is this partition.
+    pub fn is_of(&self, at: &SourcePartition) -> bool {
         self.partition == at.partition && *self.topic == *at.topic
     }
 }

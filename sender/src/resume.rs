@@ -111,6 +111,10 @@ impl Halt {
             (Wish::Skip, Skip::NewIncarnation) => (To::LogStart, Accepts::NewIncarnation),
             (Wish::Skip, Skip::Nowhere) => return Err(self.no_skip()),
             (Wish::From(to), _) if to < 0 => return Err(format!("{to} is no position")),
+            // The target as it is: else the records up to there would be carried before anybody could say so.
+            (Wish::From(to), _) if matches!(reason, Some(HaltReason::TargetNotEmpty | HaltReason::TargetReplaced)) => {
+                (To::At(Position(to)), Accepts::Target)
+            }
             (Wish::From(_), _) if !stored => {
                 return Err(format!("it has no stored position to move; halted as {}", self.reason));
             }
@@ -203,7 +207,11 @@ mod tests {
         let foreign = Halt { reason: "target-not-empty".to_owned(), position: Position(-1) };
         let lift = foreign.lift(Wish::Adopt, 1, "test").unwrap().unwrap().jump(&LOG);
         assert_eq!((lift.expected.0, lift.to.0, lift.accepts), (-1, -1, Accepts::Target));
-        assert!(foreign.lift(Wish::From(3), 1, "test").is_err());
+        let lift = foreign.lift(Wish::From(80), 1, "test").unwrap().unwrap().jump(&LOG);
+        assert_eq!((lift.expected.0, lift.to.0, lift.accepts), (-1, 80, Accepts::Target));
+        assert_eq!(jump(HaltReason::TargetReplaced, Wish::From(80)), Ok(Some((50, 80, Accepts::Target))));
+        let unknown = Halt { reason: "target-refused".to_owned(), position: Position(-1) };
+        assert!(unknown.lift(Wish::From(80), 1, "test").is_err());
     }
 
     #[test]

@@ -196,6 +196,13 @@ impl Roster {
         let roster = self.lanes.get_mut(usize::from(lane.0)).filter(|roster| roster.epoch == Some(epoch))?;
         let partition = &roster.slots.get(&slot)?.at;
         roster.opened.remove(&slot);
+        if HaltReason::of(&halt.reason) == Some(HaltReason::JumpRefused) {
+            let same = |other: &Slot| roster.slots.get(other).is_some_and(|other| other.at == *partition);
+            if roster.opened.iter().any(same) {
+                // It was offered twice, for it had vanished from the source's answers: the first one stands.
+                return None;
+            }
+        }
         if HaltReason::of(&halt.reason) == Some(HaltReason::OutOfRange) {
             // The log's ends say what became of the position: the next offer brings them.
             roster.offered.remove(partition);
@@ -248,7 +255,8 @@ impl Roster {
         found
     }
 
-    fn lane(&self, at: &SourcePartition) -> LaneId {
+    /// The lane that carries a partition.
+    pub fn lane(&self, at: &SourcePartition) -> LaneId {
         self.router.lane(&at.topic, at.partition)
     }
 
@@ -360,6 +368,18 @@ mod tests {
         let refused = Halt { reason: "jump-refused".to_owned(), position: Position(9) };
         roster.handle_partition_halted(LaneId(0), Epoch(1), Slot(0), refused);
         assert_eq!(roster.halt(&at), Some(&Halt { reason: "record-rejected".to_owned(), position: Position(9) }));
+    }
+
+    #[test]
+    fn a_partition_that_is_open_is_not_halted_by_the_refusal_of_a_second_offer() {
+        let mut roster = Roster::new(Router::plain(1));
+        roster.handle_lane_open(LaneId(0), Epoch(1));
+        let at = roster.poll_due(&[topic("orders", 1)])[0].partitions[0].at.clone();
+        roster.poll_due(&[]);
+        assert_eq!(roster.poll_due(&[topic("orders", 1)])[0].partitions[0].slot, Slot(1), "it had vanished");
+        roster.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
+        roster.handle_partition_halted(LaneId(0), Epoch(1), Slot(1), halt("jump-refused"));
+        assert_eq!(roster.halt(&at), None);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The sender's life: find the source, dial the receiver, run one session after the other, drain, leave.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use link::backoff::Backoff;
+use link::budget::BudgetSockets;
 use link::catalog::Catalog;
 use link::endpoint::{ChannelFault, Dialer, Sockets, SystemSockets};
 use link::kafka::admin::KafkaCatalog;
@@ -13,6 +15,7 @@ use link::shutdown::{Phase, Shutdown};
 use link::tls::{Credentials, End, TlsError};
 use quinn::Connection;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use wire::close::{CloseCode, Disposition};
 use wire::lanes::ClassTable;
 use wire::limits::RETRY_AFTER;
@@ -24,12 +27,13 @@ use crate::discovery::{self, Discovered, Looker};
 use crate::gate::Gate;
 use crate::lane::Packing;
 use crate::lane_threads::LaneThreads;
+use crate::measuring;
 use crate::origins::reading::{KafkaStateLog, Origins, OriginsError, StateLog};
+use crate::rate;
 use crate::session::{HandshakeError, Identity, Offering, Session, SessionEnd, shake_hands};
 use crate::source::Source;
 use crate::source::kafka::KafkaSource;
-use crate::status::{Board, NotCarried, State};
-use crate::undecided::Watch;
+use crate::status::{Board, State};
 
 /// The first wait before dialling again, and the longest: resuming is cheap, so is trying.
 pub const REDIAL_MIN: Duration = Duration::from_millis(100);
@@ -97,19 +101,22 @@ pub async fn run<S: Source>(
 ) -> Result<(), Halted> {
     let live = config.into();
     let config = live.now();
-    let sockets = Arc::clone(&parts.sockets);
+    let sockets = budgeted(&config, &parts.sockets, &board);
+    // They end when this is dropped, whatever the way out.
+    let mut tasks = JoinSet::new();
+    tasks.spawn(rate::keep(board.rates(), live.clone()));
     let (dialer_in, dialer) = watch::channel(dialer(&config, &sockets)?);
     board.introduce(&config);
     let looker = looker(live.clone(), &parts);
     let Some((cluster_id, topics)) = find_source(&looker, &board, &shutdown).await else { return Ok(()) };
     let identity = identity(&config, cluster_id, topics.filter_hash);
     let (topics_in, topics) = watch::channel(topics);
-    let watching = tokio::spawn(discovery::watch(looker, topics_in, Arc::clone(&board)));
-    let renewing = tokio::spawn(renew(live.clone(), sockets, dialer_in));
-    let (mut lanes, mut failed) = LaneThreads::new(&config, parts.source);
+    tasks.spawn(discovery::watch(looker, topics_in, Arc::clone(&board)));
+    tasks.spawn(renew(live.clone(), sockets, dialer_in));
+    let (mut lanes, mut failed) = LaneThreads::new(&config, parts.source, &board.rates());
     lanes.start(derived::lanes(&config))?;
     board.begin(lanes.progress());
-    let measuring = tokio::spawn(measure(Arc::clone(&parts.catalog), topics.clone(), Arc::clone(&board)));
+    tasks.spawn(measuring::measure(Arc::clone(&parts.catalog), topics.clone(), Arc::clone(&board)));
     let mut life = Life {
         identity,
         live,
@@ -125,11 +132,15 @@ pub async fn run<S: Source>(
         result = life.run(&shutdown) => result,
         Some(error) = failed.recv() => Err(error),
     };
-    watching.abort();
-    renewing.abort();
-    measuring.abort();
     life.lanes.stop();
     result
+}
+
+/// Sockets whose packets come out of the sender's budget, which keeps the configuration's rate from now on.
+fn budgeted(config: &Config, sockets: &Arc<dyn Sockets>, board: &Board) -> Arc<dyn Sockets> {
+    let rates = board.rates();
+    rates.configure(&config.wan, Timestamp::now());
+    Arc::new(BudgetSockets::new(Arc::clone(sockets), rates.budget().clone()))
 }
 
 fn looker<S>(config: Live<Config>, parts: &Parts<S>) -> Looker {
@@ -184,31 +195,6 @@ fn identity(config: &Config, cluster_id: String, filter_hash: u64) -> Identity {
         filter_hash,
         rate: config.wan.rate.map_or(0, |rate| rate.bytes_per_second()),
         classes: config.classes.wishes(),
-    }
-}
-
-async fn measure(catalog: Arc<dyn Catalog>, topics: watch::Receiver<Discovered>, board: Arc<Board>) {
-    let mut watch = Watch::default();
-    loop {
-        let (catalog, topics, lanes) = (Arc::clone(&catalog), Arc::clone(&topics.borrow().topics), board.lanes());
-        let target = board.target_cluster();
-        board.set_withheld(NotCarried::of(&topics, target.as_deref()));
-        let asked = tokio::task::spawn_blocking(move || {
-            Ok::<_, KafkaError>((
-                discovery::lag(&*catalog, &topics, target.as_deref(), &lanes)?,
-                discovery::undecided(&*catalog, &topics, target.as_deref())?,
-            ))
-        });
-        match asked.await {
-            Ok(Ok((lag, undecided))) => {
-                board.set_lag(lag);
-                board.set_open_transactions(watch.handle(Instant::now(), &undecided));
-                board.set_trouble(None);
-            }
-            Ok(Err(error)) => board.set_trouble(Some(format!("source cluster: {error}"))),
-            Err(_) => return,
-        }
-        tokio::time::sleep(discovery::INTERVAL).await;
     }
 }
 
@@ -337,10 +323,11 @@ impl<S: Source> Life<S> {
         self.lanes.start(table.lanes())?;
         let lanes = self.lanes.first(table.lanes());
         self.board.begin(self.lanes.progress());
-        let now = live.now_and_later();
+        let (now, rate) = (live.now_and_later(), self.board.rates().rate());
+        let router = classes.router(table.clone());
         let bells = lanes.iter().map(|lane| lane.bell.clone()).collect();
-        let gate = Arc::new(Gate::new(table, &now.classes, now.wan.rate, self.packing.frame_bytes, bells));
-        self.board.begin_session(connection, &shaken.welcome, Arc::clone(&gate));
+        let gate = Arc::new(Gate::new(table, &now.classes, rate, self.packing.frame_bytes, bells));
+        self.board.begin_session(connection, &shaken.welcome, Arc::clone(&gate), router);
         let session = Session {
             lanes,
             classes,

@@ -14,6 +14,7 @@ use wire::lanes::ClassTable;
 use wire::units::Rate;
 
 use crate::classes::{ClassTerms, Classes};
+use crate::derived;
 
 /// A class that had nothing to send for a moment, because its lanes were packing, may catch up by so many frames
 /// of the greatest size; more would be a burst that others wait for.
@@ -31,7 +32,11 @@ pub struct Scheduler {
     classes: Vec<State>,
     /// Where the clock of the class that was served last stood.
     clock: f64,
+    /// Bytes of the largest frame, but for a record that is larger.
+    frame_bytes: u64,
+    /// Bytes that a class may catch up.
     catch_up: f64,
+    rate: Option<Rate>,
 }
 
 #[derive(Debug)]
@@ -75,8 +80,7 @@ impl Scheduler {
             recent: Recent { bytes: 0.0, at: now },
         };
         let states = table.classes().iter().map(state).collect();
-        let catch_up = (frame_bytes * CATCH_UP_FRAMES) as f64;
-        let mut scheduler = Self { classes: states, clock: 0.0, catch_up };
+        let mut scheduler = Self { classes: states, clock: 0.0, frame_bytes, catch_up: 0.0, rate };
         scheduler.set(table, classes, rate, now);
         scheduler
     }
@@ -94,11 +98,25 @@ impl Scheduler {
             let weight = state.terms.share.map_or(left, |share| f64::from(share.percent()));
             state.clock *= state.weight / weight;
             state.weight = weight;
+        }
+        self.set_rate(rate, now);
+        // Clocks of other weights cannot be compared: all start from the same.
+        self.classes.iter_mut().for_each(|state| state.clock = self.clock);
+    }
+
+    /// Ceilings that are a part of the rate follow it.
+    pub fn set_rate(&mut self, rate: Option<Rate>, now: Instant) {
+        self.rate = rate;
+        self.catch_up = (derived::frame_bytes(rate).min(self.frame_bytes) * CATCH_UP_FRAMES) as f64;
+        for state in &mut self.classes {
             let ceiling = state.terms.ceiling.and_then(|ceiling| ceiling.bytes_per_second(rate));
             state.ceiling = ceiling.map(|rate| Bucket::new(rate, state.ceiling.take(), now));
         }
-        // Clocks of other weights cannot be compared: all start from the same.
-        self.classes.iter_mut().for_each(|state| state.clock = self.clock);
+    }
+
+    /// The rate that they follow.
+    pub fn rate(&self) -> Option<Rate> {
+        self.rate
     }
 
     /// A lane's frame is due.

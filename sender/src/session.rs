@@ -233,13 +233,14 @@ impl<'a> Active<'a> {
                     if self.session.classes.routes_otherwise(&config.classes) {
                         return SessionEnd::Reconfigured;
                     }
-                    self.session.gate.set(&config.classes, config.wan.rate);
+                    self.session.gate.set(&config.classes, self.session.board.rates().rate());
                     self.part.bank.set_urgent(|lane| self.session.gate.is_strict(lane));
                 }
                 Some(asked) = asked.recv() => self.handle_asked(asked),
                 () = sleep_until(reopen_at) => self.open_lanes(),
                 now = clock.tick() => {
                     self.send(Control::Clock { asked: link::control::clock(), answered: 0 });
+                    self.session.gate.follow(self.session.board.rates().rate());
                     // Offers that found no room are tried again.
                     self.offer_due();
                     if drain_until.is_some_and(|until| now >= until) || self.is_drained(drain_until) {
@@ -283,6 +284,7 @@ impl<'a> Active<'a> {
         match message {
             Control::LaneOpen { lane, epoch } => {
                 self.roster.handle_lane_open(lane, epoch);
+                self.halting.forget_tried(|at| self.roster.lane(at) == lane);
                 self.command(lane, Command::Open { epoch, session: self.part.clone() })?;
                 self.offer_due();
                 Ok(())

@@ -10,22 +10,28 @@ use wire::control::Welcome;
 use wire::lanes::ClassLanes;
 
 use crate::bank::CreditBank;
+use crate::behind::{Lag, PartitionStatus, TopicStatus};
 use crate::classes::Share;
 use crate::config::Config;
-use crate::discovery::Lag;
+use crate::forecast::Forecast;
 use crate::gate::Gate;
 use crate::limit::Limit;
 use crate::origins::{Passage, Withheld};
 use crate::progress::{Closed, Halted, Progress, Snapshot, Totals};
+use crate::rate::{RateStatus, Rates};
 use crate::resume::{Asked, Request};
 use crate::roster::SourceTopic;
+use crate::router::Router;
 use crate::scheduler::ClassView;
 use crate::session::SessionEnd;
 use crate::undecided::OpenTransaction;
 
 /// The board; written by the sender's tasks, read by anybody.
 #[derive(Debug, Default)]
-pub struct Board(Mutex<Inner>);
+pub struct Board {
+    inner: Mutex<Inner>,
+    rates: Arc<Rates>,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -38,6 +44,7 @@ struct Inner {
     credit: Option<Arc<CreditBank>>,
     /// Of the session, or of the one before.
     gate: Option<Arc<Gate>>,
+    router: Option<Router>,
     session_began: Option<Instant>,
     sessions: u64,
     /// Of the sessions before this one.
@@ -47,7 +54,8 @@ struct Inner {
     discovery_trouble: Option<String>,
     not_carried: Vec<NotCarried>,
     last_end: Option<String>,
-    lag: Option<Lag>,
+    lag: Lag,
+    forecast: Forecast,
     lanes: Vec<Arc<Progress>>,
     open_transactions: Vec<OpenTransaction>,
     /// The session's ear for operators.
@@ -109,6 +117,10 @@ pub struct Status {
     pub last_end: Option<String>,
     /// The path's round-trip time in seconds, as QUIC measures it.
     pub rtt_seconds: Option<f64>,
+    /// The rate, why it holds, and what is used of it.
+    pub rate: RateStatus,
+    /// What is to be expected; nothing on standby.
+    pub forecast: Forecast,
     /// What crossed the path in all sessions of this process.
     pub wire: Wire,
     /// Credit in use by frames that are not acked, in bytes, in a session.
@@ -264,6 +276,11 @@ impl Board {
         inner.instance = config.instance.to_string();
     }
 
+    /// Where the rate is decided.
+    pub fn rates(&self) -> Arc<Rates> {
+        Arc::clone(&self.rates)
+    }
+
     /// The sender has its lanes.
     pub fn begin(&self, lanes: Vec<Arc<Progress>>) {
         self.lock().lanes = lanes;
@@ -314,8 +331,45 @@ impl Board {
     }
 
     /// How far the target was behind when it was last measured.
-    pub fn set_lag(&self, lag: Option<Lag>) {
+    pub fn set_lag(&self, lag: Lag) {
         self.lock().lag = lag;
+    }
+
+    /// Each topic that is carried.
+    ///
+    /// # Errors
+    /// On standby: another sender moves the positions, and knows them.
+    pub fn topics(&self) -> Result<Vec<TopicStatus>, String> {
+        let lanes = self.lanes();
+        self.holder().map(|inner| inner.lag.topics(&lanes, &inner.router(&lanes)))
+    }
+
+    /// Each partition of a topic that is carried.
+    ///
+    /// # Errors
+    /// On standby, and where there is no such topic.
+    pub fn partitions(&self, topic: &str) -> Result<Vec<PartitionStatus>, String> {
+        let lanes = self.lanes();
+        let inner = self.holder()?;
+        let partitions = inner.lag.partitions(Some(topic), &lanes, &inner.router(&lanes));
+        if partitions.is_empty() {
+            let left_out = inner.not_carried.iter().find(|other| other.topic == topic);
+            return Err(left_out.map_or_else(
+                || format!("this sender carries no topic {topic}: see `source.topics` and `source.exclude`"),
+                |other| format!("{topic} is left out: link {} brought it here; see `source.forward`", other.by),
+            ));
+        }
+        Ok(partitions)
+    }
+
+    /// What is to be expected, as of the last measurement.
+    pub fn set_forecast(&self, forecast: Forecast) {
+        self.lock().forecast = forecast;
+    }
+
+    /// Counters over all lanes.
+    pub fn totals(&self) -> Totals {
+        self.lanes().iter().fold(Totals::default(), |sum, lane| sum + lane.totals)
     }
 
     /// Requests of operators, from now on, for the session that just began.
@@ -369,9 +423,10 @@ impl Board {
     }
 
     /// A session began.
-    pub fn begin_session(&self, channel: &quinn::Connection, welcome: &Welcome, gate: Arc<Gate>) {
+    pub fn begin_session(&self, channel: &quinn::Connection, welcome: &Welcome, gate: Arc<Gate>, router: Router) {
         let mut inner = self.lock();
         inner.gate = Some(gate);
+        inner.router = Some(router);
         inner.state = State::Active;
         inner.receiver = Some(channel.remote_address().to_string());
         inner.target_cluster = Some(welcome.cluster_id.clone());
@@ -410,8 +465,9 @@ impl Board {
 
     /// Everything, at one moment.
     pub fn status(&self) -> Status {
-        let lanes = self.lanes();
+        let (lanes, rate) = (self.lanes(), self.rates.status());
         let inner = self.lock();
+        let is_standby = matches!(inner.state, State::Standby { .. });
         let channel = inner.channel.as_ref();
         let credit = inner.credit.as_ref().map(|credit| credit.usage());
         let status = Status {
@@ -428,11 +484,13 @@ impl Board {
             sessions: inner.sessions,
             last_end: inner.last_end.clone(),
             rtt_seconds: channel.map(|channel| channel.rtt().as_secs_f64()),
+            rate,
+            forecast: if is_standby { Forecast::default() } else { inner.forecast.clone() },
             wire: inner.wire.plus(channel),
             credit_used_bytes: credit.map(|(used, _)| used),
             credit_bytes: credit.map(|(_, total)| total),
             // On standby another sender moves the positions.
-            lag_records: inner.lag.filter(|_| !matches!(inner.state, State::Standby { .. })).map(|lag| lag.records),
+            lag_records: inner.lag.records.filter(|_| !is_standby),
             totals: lanes.iter().fold(Totals::default(), |sum, lane| sum + lane.totals),
             in_flight_bytes: lanes.iter().map(|lane| lane.in_flight_bytes).sum(),
             lanes: lanes.len(),
@@ -450,8 +508,17 @@ impl Board {
         Status { limited_by: Limit::of(&status), ..status }
     }
 
+    /// What is known, unless another sender knows better.
+    fn holder(&self) -> Result<MutexGuard<'_, Inner>, String> {
+        let inner = self.lock();
+        match &inner.state {
+            State::Standby { behind } => Err(format!("this sender stands by: ask {behind}, which holds the link")),
+            _ => Ok(inner),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -464,6 +531,12 @@ fn lane_closes(lanes: &[Snapshot]) -> BTreeMap<String, u64> {
 }
 
 impl Inner {
+    /// Where partitions go, as far as is known.
+    fn router(&self, lanes: &[Snapshot]) -> Router {
+        let plain = || Router::plain(u16::try_from(lanes.len().max(1)).unwrap_or(u16::MAX));
+        self.router.clone().unwrap_or_else(plain)
+    }
+
     fn trouble(&self) -> Vec<String> {
         let dark = (self.state == State::Connecting).then_some(self.last_end.as_ref()).flatten();
         self.trouble.iter().chain(&self.discovery_trouble).chain(dark).cloned().collect()
@@ -491,6 +564,7 @@ impl std::ops::Add for Totals {
             records: self.records + other.records,
             raw_bytes: self.raw_bytes + other.raw_bytes,
             frame_bytes: self.frame_bytes + other.frame_bytes,
+            committed_bytes: self.committed_bytes + other.committed_bytes,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use wire::ids::Position;
 
+use crate::discovery::SourceLog;
 use crate::roster::SourcePartition;
 
 /// A transaction that is decided sooner is ordinary.
@@ -14,17 +15,6 @@ const ORDINARY: Duration = Duration::from_secs(10);
 
 /// How many partitions are named.
 const NAMED_MAX: usize = 100;
-
-/// What the source says of a partition whose end is not decided.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Undecided {
-    /// Which.
-    pub at: SourcePartition,
-    /// The last stable offset: committed records end there.
-    pub stable: Position,
-    /// The high watermark.
-    pub end: Position,
-}
 
 /// A transaction that has been open for long.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -47,17 +37,18 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// The source was asked; returns the transactions that have been open for long, the oldest first.
-    pub fn handle(&mut self, now: Instant, found: &[Undecided]) -> Vec<OpenTransaction> {
+    /// The source was asked for its logs; returns the transactions that have been open for long, the oldest
+    /// first.
+    pub fn handle(&mut self, now: Instant, logs: &[SourceLog]) -> Vec<OpenTransaction> {
         let before = std::mem::take(&mut self.since);
         let mut open = Vec::new();
-        for Undecided { at, stable, end } in found {
+        for SourceLog { at, stable, bounds } in logs.iter().filter(|log| log.stable < log.bounds.end) {
             let same = before.get(at).filter(|(position, _)| position == stable);
             let since = same.map_or(now, |(_, since)| *since);
             self.since.insert(at.clone(), (*stable, since));
             let age = now.duration_since(since);
             if age >= ORDINARY {
-                let held_back = u64::try_from(end.0 - stable.0).unwrap_or(0);
+                let held_back = u64::try_from(bounds.end.0 - stable.0).unwrap_or(0);
                 let (topic, seconds) = (at.topic.to_string(), age.as_secs_f64());
                 open.push(OpenTransaction { topic, partition: at.partition, held_back, seconds });
             }
@@ -80,11 +71,14 @@ impl OpenTransaction {
 
 #[cfg(test)]
 mod tests {
+    use link::catalog::Bounds;
+
     use super::*;
 
-    fn held(stable: i64, end: i64) -> Vec<Undecided> {
+    fn held(stable: i64, high: i64) -> Vec<SourceLog> {
         let at = SourcePartition { topic: "orders".into(), partition: 3 };
-        vec![Undecided { at, stable: Position(stable), end: Position(end) }]
+        let bounds = Bounds { start: Position(0), end: Position(high) };
+        vec![SourceLog { at, bounds, stable: Position(stable) }]
     }
 
     #[test]
@@ -97,7 +91,7 @@ mod tests {
         let open = watch.handle(at(12), &held(5, 30));
         assert_eq!((open[0].held_back, open[0].seconds), (25, 12.0));
         assert!(watch.handle(at(15), &held(6, 30)).is_empty(), "the next transaction is another");
-        assert!(watch.handle(at(24), &[]).is_empty());
+        assert!(watch.handle(at(24), &held(30, 30)).is_empty());
         assert!(watch.handle(at(26), &held(6, 30)).is_empty(), "it was decided in between");
     }
 }

@@ -167,6 +167,35 @@ impl Cluster {
         Ok(File::options().write(true).open(&log)?.write_all_at(&[found[0] ^ 1], at as u64)?)
     }
 
+    /// Takes from what a killed node 1 holds of a partition every batch that reaches `offset`: as a machine does
+    /// that lost what it had not written to its disk. It is restarted with a shorter log.
+    pub fn truncate(&self, topic: &str, partition: i32, offset: i64) -> Result<()> {
+        ensure!(self.pid(1).is_none(), "node 1 runs: it would not notice");
+        let dir = self.nodes[0].log_dir().join(format!("{topic}-{partition}"));
+        let log = dir.join("00000000000000000000.log");
+        let held = fs::read(&log)?;
+        let mut at = 0;
+        // Base offset, length of what follows, then at 23 the last offset's distance from the base.
+        while let Some(head) = held.get(at..at + 27) {
+            let base = i64::from_be_bytes(head[..8].try_into()?);
+            let last = base + i64::from(i32::from_be_bytes(head[23..27].try_into()?));
+            if last >= offset {
+                break;
+            }
+            at += 12 + u32::from_be_bytes(head[8..12].try_into()?) as usize;
+        }
+        ensure!(at < held.len(), "{topic}/{partition} ends before {offset}");
+        File::options().write(true).open(&log)?.set_len(at as u64)?;
+        for file in fs::read_dir(&dir)? {
+            let file = file?.path();
+            // Made anew from the log.
+            if file.extension().is_some_and(|kind| ["index", "timeindex", "snapshot"].iter().any(|of| kind == *of)) {
+                fs::remove_file(file)?;
+            }
+        }
+        Ok(())
+    }
+
     fn launch(&self, node: u32) -> Result<()> {
         let mut processes = self.processes();
         let process = &mut processes[index(node)];

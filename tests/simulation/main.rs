@@ -96,7 +96,7 @@ fn a_hiccup_of_the_target_sends_nothing_over_the_wan_twice() {
     let only_hiccups = |scenario: &mut Scenario| {
         (scenario.losing, scenario.killing, scenario.second) = (0, 0, None);
         scenario.moving = 0;
-        (scenario.poisons, scenario.failing) = (0, 40);
+        (scenario.poisons, scenario.trimming, scenario.failing) = (0, 0, 40);
     };
     for_seeds(50, only_hiccups, |world| {
         world.run()?;

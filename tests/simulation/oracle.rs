@@ -12,7 +12,6 @@ use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
 
 use crate::cluster::{Cluster, Entry, Place};
 use crate::source::{Payload, Source, Tp};
-use crate::target::POISON;
 
 type FrameId = (LaneId, Epoch, Sequence);
 type SlotId = (LaneId, Epoch, Slot);
@@ -137,11 +136,11 @@ impl Oracle {
                 let tp = self.slots.get(&(*lane, *epoch, *slot)).ok_or("a halt of a slot that was never offered")?;
                 let (stored, tp) = (self.halt_of(tp), tp.clone());
                 match reason.as_str() {
-                    "record-rejected" if stored.is_none() => {
+                    "record-rejected" | "record-too-large" | "retention-overtook" if stored.is_none() => {
                         Err(format!("{tp:?} is said to be halted, which is not stored"))
                     }
                     // Asked for twice, or by somebody whose knowledge is old; or offered with old knowledge.
-                    "record-rejected" | "jump-refused" | "out-of-range" => {
+                    "record-rejected" | "record-too-large" | "retention-overtook" | "out-of-range" | "jump-refused" => {
                         self.closed.insert((*lane, *epoch, *slot));
                         Ok(())
                     }
@@ -232,10 +231,11 @@ impl Oracle {
         let tp = (key.topic, key.partition);
         let stored = record.position.0;
         let Some(seen) = self.partitions.get_mut(&tp) else {
-            let log_start = source.logs[&tp].start;
+            let log = &source.logs[&tp];
             let from_the_start = self.start == Start::Earliest || self.late.contains(&tp);
-            if from_the_start && stored != log_start {
-                return Err(format!("{tp:?} begins at {stored}, its log at {log_start}"));
+            // Retention may have gone on since the log was looked at.
+            if from_the_start && !(log.origin()..=log.kept_from).contains(&stored) {
+                return Err(format!("{tp:?} begins at {stored}, its log at {}", log.kept_from));
             }
             let moves = record.moves;
             let begun = Seen { stored, reached: stored, judged: 0, halt: None, skipped: BTreeSet::new(), moves };
@@ -265,9 +265,10 @@ impl Oracle {
                 ));
             }
             self.lifted += 1;
-            let left_out = (jump.from..jump.to).filter(|&offset| source.logs[&tp].at(offset).is_some());
+            let log = &source.logs[&tp];
+            let left_out = (jump.from..jump.to).filter(|&offset| log.at(offset).is_some());
             for offset in left_out {
-                if source.logs[&tp].at(offset).and_then(|record| record.value.as_deref()) != Some(POISON) {
+                if offset >= log.kept_from && log.at(offset).and_then(|record| record.halts()).is_none() {
                     return Err(format!("{tp:?}: a good record at {offset} was left out"));
                 }
                 seen.skipped.insert(offset);
@@ -276,8 +277,13 @@ impl Oracle {
         } else if seen.halt.is_some() && stored != seen.stored {
             return Err(format!("{tp:?} moved to {stored} while it was halted at {}", seen.stored));
         }
-        if halt.is_some() && source.logs[&tp].at(stored).and_then(|record| record.value.as_deref()) != Some(POISON) {
-            return Err(format!("{tp:?} is halted at {stored}, where there is nothing wrong: {halt:?}, lane {lane}"));
+        if let Some(halt) = &halt {
+            let log = &source.logs[&tp];
+            let found = log.at(stored).and_then(|record| record.halts());
+            let overtaken = halt == "retention-overtook" && stored < log.kept_from;
+            if !overtaken && found != Some(halt.as_str()) {
+                return Err(format!("{tp:?} is halted as {halt} at {stored}, where the reason would be {found:?}"));
+            }
         }
         seen.halt = halt;
         if stored < seen.stored {
@@ -332,7 +338,7 @@ impl Oracle {
 
 fn unexpected(tp: &Tp, found: &Payload, expected: Option<(i64, &Arc<Payload>)>, reached: i64) -> String {
     let number = |payload: &Payload| payload.key.as_ref().map(|key| u64::from_be_bytes(key[..].try_into().unwrap()));
-    let poison = if found.value.as_deref() == Some(POISON) { " (poison)" } else { "" };
+    let poison = found.halts().map_or_else(String::new, |reason| format!(" ({reason})"));
     let expected = expected.map(|(offset, payload)| (offset, number(payload)));
     format!(
         "{tp:?} at {reached}: record {:?}{poison} is visible, expected was (offset, record) {expected:?}",

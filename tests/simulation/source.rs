@@ -10,7 +10,7 @@ use link::kafka::KafkaError;
 use sender::discovery::Topics;
 use sender::origins::Passage;
 use sender::roster::SourceTopic;
-use sender::source::{Assignment, Event, LaneReader};
+use sender::source::{Assignment, Event, LaneReader, PartitionFault};
 use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::{Offset, Position, Slot, TopicId};
 
@@ -19,6 +19,9 @@ use crate::target::POISON;
 
 /// What a reader may have read ahead, over all its partitions.
 const PREFETCH_MAX: usize = 24;
+
+/// The size of a value that needs more credit than any frame may have.
+const HUGE: usize = 20_000;
 
 pub(crate) type Tp = (Arc<str>, i32);
 
@@ -43,16 +46,34 @@ impl Payload {
     }
 }
 
+impl Payload {
+    /// Why its partition must halt at this record, if it must.
+    pub(crate) fn halts(&self) -> Option<&'static str> {
+        match self.value.as_deref()? {
+            POISON => Some("record-rejected"),
+            value if value.len() >= HUGE => Some("record-too-large"),
+            _ => None,
+        }
+    }
+}
+
 /// A partition's log: a record, or `None` where compaction, an abort or a transaction marker left a hole.
 #[derive(Default)]
 pub(crate) struct Log {
-    pub(crate) start: i64,
+    start: i64,
+    /// What lies before this was deleted by retention; here it is kept for the reckoning.
+    pub(crate) kept_from: i64,
     entries: Vec<Option<Arc<Payload>>>,
 }
 
 impl Log {
     pub(crate) fn end(&self) -> i64 {
         self.start + self.entries.len() as i64
+    }
+
+    /// Where it began before retention took anything.
+    pub(crate) fn origin(&self) -> i64 {
+        self.start
     }
 
     pub(crate) fn at(&self, offset: i64) -> Option<&Arc<Payload>> {
@@ -74,7 +95,7 @@ impl Source {
         let topic: Arc<str> = topic.into();
         let partition = self.partitions(&topic);
         let start = if dice.chance(300) { dice.below(50) as i64 } else { 0 };
-        self.logs.insert((topic, partition), Log { start, entries: Vec::new() });
+        self.logs.insert((topic, partition), Log { start, kept_from: start, entries: Vec::new() });
     }
 
     pub(crate) fn partitions(&self, topic: &Arc<str>) -> i32 {
@@ -109,12 +130,21 @@ impl Source {
         }
     }
 
-    /// A record that the target refuses for good.
+    /// A record that cannot be carried: the target refuses it for good, or no frame may hold it.
     pub(crate) fn append_poison(&mut self, dice: &Dice) {
-        let payload = Payload { value: Some(POISON.to_vec()), ..Payload::clone(&self.payload(dice, false)) };
+        let value = if dice.chance(500) { POISON.to_vec() } else { vec![0; HUGE] };
+        let payload = Payload { value: Some(value), ..Payload::clone(&self.payload(dice, false)) };
         let index = dice.below(self.logs.len() as u64) as usize;
         if let Some(log) = self.logs.values_mut().nth(index) {
             log.entries.push(Some(Arc::new(payload)));
+        }
+    }
+
+    /// Retention deletes some of the oldest records of a partition, carried or not.
+    pub(crate) fn trim(&mut self, dice: &Dice) {
+        let index = dice.below(self.logs.len() as u64) as usize;
+        if let Some(log) = self.logs.values_mut().nth(index) {
+            log.kept_from += dice.below((log.end() - log.kept_from) as u64 + 1) as i64;
         }
     }
 
@@ -179,7 +209,7 @@ impl Catalog for SimCatalog {
         let source = self.0.lock().unwrap();
         let bounds = |at: &TopicPartition| {
             let log = &source.logs[&(at.topic.as_str().into(), at.partition)];
-            Bounds { start: Position(log.start), end: Position(log.end()) }
+            Bounds { start: Position(log.kept_from), end: Position(log.end()) }
         };
         Ok(partitions.iter().map(bounds).collect())
     }
@@ -216,12 +246,14 @@ struct Reading {
 enum Fetched {
     Record(Slot, i64, Arc<Payload>),
     End(Slot, i64),
+    /// The log does not have this position.
+    Gone(Slot, i64),
 }
 
 impl Fetched {
     fn slot(&self) -> Slot {
         match self {
-            Self::Record(slot, ..) | Self::End(slot, _) => *slot,
+            Self::Record(slot, ..) | Self::End(slot, _) | Self::Gone(slot, _) => *slot,
         }
     }
 }
@@ -240,6 +272,11 @@ impl SimReader {
         let Some((&slot, reading)) = self.reading.iter_mut().nth(index) else { return };
         let source = self.source.lock().unwrap();
         let log = &source.logs[&reading.tp];
+        if reading.position < log.kept_from {
+            self.queue.push_back(Fetched::Gone(slot, reading.position));
+            self.reading.remove(&slot);
+            return;
+        }
         let until = log.end().min(reading.position + self.dice.within(1, 8) as i64);
         while reading.position < until {
             if let Some(payload) = log.at(reading.position) {
@@ -274,6 +311,10 @@ impl LaneReader for SimReader {
             self.fetch();
         }
         Some(match self.queue.front()? {
+            Fetched::Gone(slot, wanted) => {
+                let (wanted, detail) = (*wanted, "deleted".to_owned());
+                Event::Fault { slot: *slot, fault: PartitionFault::OutOfRange { wanted, detail } }
+            }
             Fetched::End(slot, position) => Event::End { slot: *slot, position: Position(*position) },
             Fetched::Record(slot, offset, payload) => {
                 self.headers.clear();

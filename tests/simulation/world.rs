@@ -161,6 +161,10 @@ impl World {
         if self.dice.chance(400) {
             self.source.lock().unwrap().append(&self.dice);
         }
+        if self.dice.chance(self.scenario.trimming) {
+            self.trace(|| "retention".to_owned());
+            self.source.lock().unwrap().trim(&self.dice);
+        }
         if self.dice.chance(15) {
             self.add_partition();
         }

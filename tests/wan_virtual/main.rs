@@ -4,6 +4,7 @@
 // Whatever panics in here fails a test, and says where.
 #![allow(clippy::unwrap_used)]
 
+mod budget;
 mod ends;
 mod frames;
 mod handshake;

@@ -17,6 +17,7 @@ use link::shutdown::{self, Phase};
 use quinn::Endpoint;
 use sender::config::Config;
 use sender::origins::reading::StateLog;
+use sender::rate::Request;
 use sender::run::{Parts, run};
 use sender::source::{Assignment, Event, LaneReader, Source};
 use sender::status::{Board, State};
@@ -106,6 +107,7 @@ bootstrap_servers = ["nowhere.invalid:9092"]
 topics = ["none"]
 [wan]
 receiver = "{}"
+rate = "50 Mbit/s"
 [tls]
 ca = "{pki}/ca.pem"
 certificate = "{pki}/sender.pem"
@@ -193,4 +195,42 @@ fn a_sender_gives_a_dark_path_up_after_10_s_of_silence_and_is_back_within_5_s_of
         backs.push(back);
     }
     println!("back after {:?} and {:?}; of all {:?} at most", backs[0], backs[1], backs.iter().max());
+}
+
+#[test]
+fn another_rate_in_the_file_or_by_command_holds_within_a_second_in_the_session_that_stands() {
+    in_virtual_time(async {
+        let ends = Ends::new("delay 100 ms", 1);
+        tokio::spawn(welcome_all(ends.listening.clone()));
+        let (trigger, shutdown) = shutdown::channel();
+        let board = Arc::new(Board::default());
+        let (catalog, states) = (Arc::new(Empty), Arc::new(Empty));
+        let parts = Parts { source: Empty, catalog, states, sockets: ends.near() };
+        let first = config(&ends);
+        let (publisher, live) = link::live::channel(first.clone());
+        let life = tokio::spawn(run(live, parts, Arc::clone(&board), shutdown));
+        let active = || matches!(board.status().state, State::Active);
+        until("the first session", Duration::from_secs(5), active).await;
+        let kept = || board.rates().budget().rate().map_or(0, |rate| rate.bits_per_second() / 1_000_000);
+        assert_eq!(kept(), 50);
+
+        let mut second = first.clone();
+        second.wan.rate = Some("20 Mbit/s".parse().unwrap());
+        publisher.publish(second);
+        until("the rate of another file", Duration::from_secs(1), || kept() == 20).await;
+        let request = Request { rate: Some("30 Mbit/s".to_owned()), seconds: None };
+        let now = "2026-01-14T09:00:00Z".parse().unwrap();
+        board.rates().ask(&request, now).unwrap();
+        assert_eq!(kept(), 30, "a command, at once");
+        publisher.publish(first);
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(kept(), 30, "which no file takes back");
+        board.rates().ask(&Request::default(), now).unwrap();
+        assert_eq!(kept(), 50);
+
+        assert!(active() && board.status().sessions == 1, "{:?}", board.status().closes);
+        assert!(board.status().rate.sent_bytes > 0, "what it sends passes the budget");
+        trigger.advance(Phase::Drain);
+        life.await.unwrap().unwrap();
+    });
 }

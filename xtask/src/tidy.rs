@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::step::root;
 
+mod cases;
 mod documents;
 mod rust;
 
@@ -61,7 +62,7 @@ impl fmt::Display for Fault {
 
 type Rule = fn(&[File]) -> Vec<Fault>;
 
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 14] = [
     rust::header,
     rust::size,
     rust::unsafe_code,
@@ -73,6 +74,9 @@ const RULES: [Rule; 11] = [
     documents::links,
     documents::cited_anchors,
     documents::rust_version,
+    cases::complete,
+    cases::sentences,
+    cases::proofs,
 ];
 
 /// Checks the tree; every fault is printed.

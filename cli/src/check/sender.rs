@@ -10,6 +10,7 @@ use link::tls::{Credentials, End, PeerIdentity};
 use sender::classes::Class;
 use sender::config::Config;
 use sender::origins::reading::{KafkaStateLog, Origins, OriginsError};
+use sender::rate::plan::Plan;
 use sender::{derived, discovery};
 use wire::units::{Rate, display_duration};
 
@@ -26,13 +27,14 @@ const ACCEPT_STEP: Duration = Duration::from_millis(20);
 /// Prints what follows from the settings.
 pub(super) fn show_derived(config: &Config) {
     let packing = derived::packing(config);
+    let frame = derived::frame_bytes(config.wan.rate);
     let mut lines = vec![
         ("read ahead".to_owned(), format!("{}, a quarter of memory", bytes(derived::prefetch(config).bytes))),
         (
             "largest record".to_owned(),
             format!("{}, a quarter of memory, or half of the credit pool", bytes(packing.credit_max)),
         ),
-        ("frame".to_owned(), format!("up to {} before compression", bytes(packing.frame_bytes))),
+        ("frame".to_owned(), format!("up to {} before compression", bytes(frame))),
         ("send window".to_owned(), bytes(derived::endpoint(config).send_window())),
     ];
     for class in &config.classes.0 {
@@ -41,6 +43,11 @@ pub(super) fn show_derived(config: &Config) {
     if !config.classes.0.is_empty() {
         let lanes = derived::lanes(config);
         lines.push(("class default".to_owned(), format!("{} lanes of {lanes}; the rest of the rate", config.lanes)));
+    }
+    if !config.wan.schedule.is_empty() {
+        let mut plan = Plan::default();
+        plan.configure(config.wan.rate, config.wan.schedule.clone());
+        lines.push(("rate now".to_owned(), plan.rule(jiff::Timestamp::now()).to_string()));
     }
     for rtt in ROUND_TRIPS {
         let at = display_duration(rtt).to_string();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use receiver::status::LinkStatus;
+use sender::behind::{PartitionStatus, TopicStatus};
 use sender::progress::Halted;
 use sender::status::State;
 
@@ -18,6 +19,8 @@ pub(super) fn sender(address: &str, status: &sender::status::Status) -> String {
     page.line("state", &sender_state(status));
     page.list("wrong", wrong(status));
     page.list("do", remedies(status));
+    page.line("rate", &crate::rate::sentence(&status.rate));
+    page.line("backlog", &backlog(&status.forecast));
     page.line("sent", &sent(status));
     if let (Some(used), Some(all)) = (status.credit_used_bytes, status.credit_bytes) {
         page.line("credit", &format!("{} of {} in use", bytes(used), bytes(all)));
@@ -60,6 +63,43 @@ fn promised(class: &sender::status::ClassStatus) -> String {
         Some(ceiling) => format!("{share}, at most {}/s", bytes(ceiling)),
         None => share,
     }
+}
+
+/// Each topic of a sender, those that are behind the most at the end, where a long list leaves the eye.
+pub(super) fn topics(address: &str, topics: &[TopicStatus]) -> String {
+    let mut page = Page::headed(format!("{} topics of the sender at {address}", topics.len()));
+    let mut topics: Vec<_> = topics.iter().collect();
+    topics.sort_by_key(|topic| (topic.halted, topic.lag_records.unwrap_or(u64::MAX)));
+    let rows = topics.into_iter().map(|topic| {
+        vec![topic.topic.clone(), topic.partitions.to_string(), topic.halted.to_string(), known(topic.lag_records)]
+    });
+    page.table(&["topic", "partitions", "halted", "records behind"], rows.collect());
+    page.0
+}
+
+/// Each partition of one topic of a sender, and why those that are halted are.
+pub(super) fn partitions(address: &str, topic: &str, partitions: &[PartitionStatus]) -> String {
+    let mut page = Page::headed(format!("{topic}, carried by the sender at {address}"));
+    let number = |number: Option<i64>| known(number.and_then(|number| u64::try_from(number).ok()));
+    let rows = partitions.iter().map(|one| {
+        let (number_of, lane, state) = (one.partition.to_string(), one.lane.to_string(), one.state.clone());
+        let (start, end) = (number(one.log_start), number(one.log_end));
+        vec![number_of, lane, number(one.position), start, end, known(one.lag_records), state]
+    });
+    let head = ["partition", "lane", "position", "log start", "log end", "records behind", "state"];
+    page.table(&head, rows.collect());
+    let halted = partitions.iter().filter_map(|one| Some((one.partition, one.halt.as_ref()?, one.detail.as_ref()?)));
+    let halted: Vec<_> =
+        halted.map(|(number, halt, detail)| format!("{topic}/{number} halted, {halt}: {detail}")).collect();
+    if !halted.is_empty() {
+        page.head("halted");
+        halted.iter().for_each(|words| page.line("", words));
+    }
+    page.0
+}
+
+fn known(number: Option<u64>) -> String {
+    number.map_or_else(|| "?".to_owned(), grouped)
 }
 
 /// A receiver and each of its links.
@@ -116,6 +156,24 @@ fn keeping_up(status: &sender::status::Status) -> String {
         (Some(1), _) => "1 record behind".to_owned(),
         (Some(lag), _) => format!("{} records behind", grouped(lag)),
     }
+}
+
+fn backlog(forecast: &sender::forecast::Forecast) -> String {
+    let size = forecast.backlog_bytes.map(|size| bytes(size as u64));
+    let goodput = forecast.goodput_bytes_per_second.map(|goodput| format!("{}/s", bytes(goodput as u64)));
+    let (size, goodput) = (size.unwrap_or_else(|| "not known".to_owned()), goodput.unwrap_or_default());
+    let kept = match (forecast.loss_seconds, &forecast.loss_topic) {
+        (Some(seconds), Some(topic)) => format!("; the source keeps it for {} ({topic})", lasting(seconds)),
+        _ => String::new(),
+    };
+    let words = match (forecast.drain_seconds, forecast.grows) {
+        (_, true) => format!("{size}, growing: the source writes more than the {goodput} that are committed"),
+        (Some(seconds), _) if seconds < 1.0 => format!("{size}, {goodput} committed"),
+        (Some(seconds), _) => format!("{size}, {goodput} committed: gone in {}", lasting(seconds)),
+        (None, _) if goodput.is_empty() => size,
+        (None, _) => format!("{size}, {goodput} committed"),
+    };
+    words + &kept
 }
 
 fn sender_state(status: &sender::status::Status) -> String {
@@ -231,6 +289,8 @@ mod tests {
         let status = serde_json::json!({
             "role": "sender", "version": "0.1.0", "link": "fra-to-sin", "instance": "fra-1", "state": "active",
             "receiver": "10.0.0.2:7443", "session_seconds": 11_000.5, "sessions": 2, "rtt_seconds": 0.102,
+            "rate": { "bits_per_second": 100_000_000, "reason": "file", "throughput_bits_per_second": 5e7 },
+            "forecast": { "goodput_bytes_per_second": 2_097_152.0, "backlog_bytes": 104_857_600.0, "drain_seconds": 61.0, "loss_seconds": 90_000.0, "loss_topic": "orders" },
             "lag_records": 1_234_567, "lanes": 2, "lanes_open": 1, "partitions": 25,
             "limited_by": "lanes",
             "halted": [
@@ -249,9 +309,39 @@ mod tests {
             "  wrong       orders/3 and 1 more halted, target-not-empty: log end 7\n",
             "  do          look up target-not-empty under \"A partition is halted\" in docs/operations.md\n",
             "  left out    1 topic that links brought here; `source.forward` names those that are to go on\n",
+            "  rate        100 Mbit/s by the file; 50 Mbit/s used, 50 %\n",
+            "  backlog     100 MiB, 2 MiB/s committed: gone in 1 min 1 s; the source keeps it for 1 d 1 h (orders)\n",
             "  lanes       1 of 2 open\n",
             "     0      12          25         9,000        0 B\n",
             "     1  closed           0             0        0 B\n",
+        ] {
+            assert!(page.contains(line), "{line}{page}");
+        }
+    }
+
+    #[test]
+    fn topics_and_partitions_are_shown_with_what_is_wrong_last() {
+        let all = serde_json::json!([
+            { "topic": "orders", "partitions": 12, "halted": 1, "lag_records": 7 },
+            { "topic": "new", "partitions": 1, "halted": 0, "lag_records": null },
+            { "topic": "bills", "partitions": 3, "halted": 0, "lag_records": 12_345 },
+        ]);
+        let page = topics("a:1", &serde_json::from_value::<Vec<_>>(all).unwrap());
+        assert_eq!(
+            page,
+            "3 topics of the sender at a:1\n\n   topic  partitions  halted  records behind\n   bills           3       0          12,345\n     new           1       0               ?\n  orders          12       1               7\n"
+        );
+        let all = serde_json::json!([
+            { "topic": "orders", "partition": 0, "lane": 3, "state": "carried", "position": 90, "log_start": 50,
+              "log_end": 1000, "lag_records": 910 },
+            { "topic": "orders", "partition": 1, "lane": 4, "state": "halted", "halt": "corrupt", "detail": "crc" },
+        ]);
+        let page = partitions("a:1", "orders", &serde_json::from_value::<Vec<_>>(all).unwrap());
+        for line in [
+            "orders, carried by the sender at a:1\n",
+            "          0     3        90         50    1,000             910  carried\n",
+            "          1     4         ?          ?        ?               ?   halted\n",
+            "orders/1 halted, corrupt: crc\n",
         ] {
             assert!(page.contains(line), "{line}{page}");
         }

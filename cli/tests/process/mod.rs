@@ -123,8 +123,12 @@ impl Running {
 
     /// Waits until a metric without labels has this value.
     pub(crate) fn wait_for_metric(&self, admin: SocketAddr, name: &str, value: &str) {
+        self.wait_for_labelled(admin, &format!("{name} {value}"));
+    }
+
+    /// Waits until this line stands among the metrics.
+    pub(crate) fn wait_for_labelled(&self, admin: SocketAddr, line: &str) {
         let until = Instant::now() + Duration::from_secs(10);
-        let line = format!("{name} {value}");
         while !get(admin, "/metrics").unwrap().1.lines().any(|found| found == line) {
             assert!(Instant::now() < until, "no {line}");
             std::thread::sleep(Duration::from_millis(20));

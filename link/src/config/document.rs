@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::effective::entry_at;
 use super::field::{Absent, Field, Section, Shape};
 use super::problem::{Place, Problems};
 use super::settings::Settings;
@@ -75,7 +76,7 @@ impl<'t> Document<'t> {
     /// Every `[[path]]`, in the order written.
     pub fn tables(&self, path: &str) -> Vec<Table<'_>> {
         let section = self.section(path);
-        let array = self.root.get(path).and_then(|value| value.get_ref().as_array());
+        let array = entry_at(&self.root, path).and_then(DeValue::as_array);
         let tables = array.into_iter().flat_map(|array| array.iter());
         tables
             .map(|value| Table {

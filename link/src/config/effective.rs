@@ -27,14 +27,14 @@ pub fn effective(text: &str, sections: &[Section]) -> Vec<Effective> {
         match section.shape {
             Shape::Properties => {}
             Shape::Repeated => {
-                let tables = root.get(section.path).and_then(|value| value.get_ref().as_array());
+                let tables = entry_at(&root, section.path).and_then(DeValue::as_array);
                 for table in tables.into_iter().flatten() {
                     list.extend(settings(section, table.get_ref().as_table()));
                 }
             }
             Shape::Table if section.path.is_empty() => list.extend(settings(section, Some(&root))),
             Shape::Table => {
-                let table = root.get(section.path).and_then(|value| value.get_ref().as_table());
+                let table = entry_at(&root, section.path).and_then(DeValue::as_table);
                 list.extend(settings(section, table));
             }
         }
@@ -54,6 +54,16 @@ fn settings<'a>(section: &'a Section, table: Option<&'a DeTable<'_>>) -> impl It
         let head = if section.path.is_empty() { String::new() } else { section.title() };
         Effective { section: head, key: field.name, value: value_of(field, table), written }
     })
+}
+
+/// What stands at the dotted `path` below `root`.
+pub(super) fn entry_at<'r, 't>(root: &'r DeTable<'t>, path: &str) -> Option<&'r DeValue<'t>> {
+    let (above, name) = path.rsplit_once('.').map_or((None, path), |(above, name)| (Some(above), name));
+    let table = match above {
+        Some(above) => entry_at(root, above)?.as_table()?,
+        None => root,
+    };
+    table.get(name).map(|value| value.get_ref())
 }
 
 /// What `field` is where `table` is its section.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use toml::de::{DeTable, DeValue};
 
-use super::effective::{toml, value_of};
+use super::effective::{entry_at, toml, value_of};
 use super::field::{Section, Shape};
 
 /// What holds, by dotted name: `wan.linger`, `links.fra-to-sin.senders`, `source.client.sasl.username`.
@@ -40,7 +40,7 @@ impl Settings {
     pub(super) fn of(root: &DeTable<'_>, sections: &[Section]) -> Self {
         let mut settings = Self::default();
         for section in sections {
-            let entry = root.get(section.path).map(|value| value.get_ref());
+            let entry = entry_at(root, section.path);
             match section.shape {
                 Shape::Table if section.path.is_empty() => settings.add(section, Some(root), None),
                 Shape::Table => settings.add(section, entry.and_then(DeValue::as_table), None),
@@ -48,17 +48,15 @@ impl Settings {
                     for table in entry.and_then(DeValue::as_array).into_iter().flatten() {
                         let table = table.get_ref().as_table();
                         let name = section.fields.first().map(|field| value_of(field, table)).unwrap_or_default();
-                        let name = format!("{}.{}", section.path, name.trim_matches('"'));
-                        let held = Held { value: "served".to_owned(), live: true, hidden: false, table: None };
+                        let name = settings.unused(format!("{}.{}", section.path, name.trim_matches('"')));
+                        let live = section.fields.iter().any(|field| field.live);
+                        let held = Held { value: "stated".to_owned(), live, hidden: false, table: None };
                         settings.0.insert(name.clone(), held);
                         settings.add(section, table, Some(name));
                     }
                 }
                 Shape::Properties => {
-                    let mut table = Some(root);
-                    for name in section.path.split('.') {
-                        table = table.and_then(|table| table.get(name)).and_then(|value| value.get_ref().as_table());
-                    }
+                    let table = entry.and_then(DeValue::as_table);
                     for (key, value) in table.into_iter().flatten() {
                         settings.property(format!("{}.{}", section.path, key.get_ref()), value.get_ref());
                     }
@@ -66,6 +64,13 @@ impl Settings {
             }
         }
         settings
+    }
+
+    /// `name`, or where another table has it already, with a number behind it.
+    fn unused(&self, name: String) -> String {
+        let numbered = (2..).map(|number| format!("{name}#{number}"));
+        let mut names = std::iter::once(name.clone()).chain(numbered);
+        names.find(|name| !self.0.contains_key(name)).unwrap_or(name)
     }
 
     fn add(&mut self, section: &Section, entries: Option<&DeTable<'_>>, table: Option<String>) {
@@ -166,10 +171,10 @@ mod tests {
         let new = "memory = \"2 GiB\"\n[log]\nlevel = \"debug\"\n[[links]]\nname = \"a\"\nsenders = [\"y\"]\nrename = \"z\"\n\
                    [[links]]\nname = \"c\"\nsenders = [\"q\"]\n[source.client]\nsasl.password = { file = \"two\" }\n";
         let expected = [
-            "links.a.b: served -> (none)",
+            "links.a.b: stated -> (none)",
             "links.a.rename: \"-\" -> \"z\" (restart)",
             "links.a.senders: [\"x\"] -> [\"y\"]",
-            "links.c: (none) -> served",
+            "links.c: (none) -> stated",
             "log.level: \"-\" -> \"debug\"",
             "memory: \"1 GiB\" -> \"2 GiB\" (restart)",
             "source.client.sasl.password.file: (not shown) -> (not shown) (restart)",

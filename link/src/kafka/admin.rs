@@ -88,6 +88,10 @@ impl Catalog for KafkaCatalog {
         Ok(bounds.map(|(start, end)| Bounds { start: Position(start), end: Position(end.max(start)) }).collect())
     }
 
+    fn ends(&self, partitions: &[TopicPartition], isolation: Isolation) -> Result<Vec<Position>, KafkaError> {
+        Ok(self.offsets(partitions, offsets::LATEST, isolation)?.into_iter().map(Position).collect())
+    }
+
     fn positions_at(&self, partitions: &[TopicPartition], timestamp_ms: i64) -> Result<Vec<Position>, KafkaError> {
         // Negative times would be taken for librdkafka's names of the log's ends.
         let mut found = self.offsets(partitions, timestamp_ms.max(0), Isolation::Committed)?;

@@ -73,6 +73,16 @@ const TOP: &[Field] = &[
         doc: "What frames may occupy that are not yet committed, over all links. More lets a fast link on a long path \
               have more under way.",
     },
+    Field {
+        name: "rate",
+        kind: "a rate, such as `50 Mbit/s`",
+        absent: Absent::Otherwise("no limit"),
+        bounds: Some((r#""64 kbit/s""#, r#""100 Gbit/s""#)),
+        live: true,
+        doc: "What leaves this receiver for all its senders together, everything counted, headers down to IP included. \
+              It sends acks alone, about 1 to 3 percent of what it receives; less than they need slows its links. A \
+              sender's own `wan.rate` limits what comes.",
+    },
 ];
 
 const TARGET: &[Field] = &[

@@ -97,7 +97,9 @@ fn a_running_receiver_takes_links_certificates_and_log_level_and_names_the_rest(
         .replace("[\"sender.fra.example\"]", "[\"other.example\"]\nrename = \"new.{topic}\"")
         .replace("pki/ca.pem", "pki/new.pem");
     let links = "[[links]]\nname = \"b\"\nsenders = [\"c\"]\nrename = \"b.{topic}\"\n";
-    let changes = running.adopt(read(&format!("memory = \"1 GiB\"\n{new}[log]\nlevel = \"debug\"\n{links}")).unwrap());
+    let changes = running.adopt(
+        read(&format!("memory = \"1 GiB\"\nrate = \"5 Mbit/s\"\n{new}[log]\nlevel = \"debug\"\n{links}")).unwrap(),
+    );
     let [first, second] = &running.links[..] else { panic!("two links") };
     assert_eq!((&*first.senders[0], first.rename.apply("a")), ("other.example", "a".to_owned()));
     assert_eq!((&*second.name, second.rename.apply("a")), ("b", "b.a".to_owned()));
@@ -109,6 +111,7 @@ fn a_running_receiver_takes_links_certificates_and_log_level_and_names_the_rest(
         ("links.fra-to-sin.senders", true),
         ("log.level", true),
         ("memory", false),
+        ("rate", true),
         ("tls.ca", true),
     ];
     assert_eq!(named, expected);

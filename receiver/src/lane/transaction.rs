@@ -149,8 +149,8 @@ impl<T: LaneTarget> Lane<T> {
     /// The next offer that can be decided here; what else waits before it is done.
     fn next_offer(&mut self, draft: &mut Draft) -> Result<Option<Box<Offered>>, TargetError> {
         loop {
-            let Some(open) = self.open.as_mut().filter(|open| open.has_ready_offer(self.id)) else { return Ok(None) };
-            match open.offers.pop_front() {
+            let Some(open) = self.open.as_mut() else { return Ok(None) };
+            match open.ready_offer(self.id).and_then(|index| open.offers.remove(index)) {
                 None => return Ok(None),
                 Some(Pending::Offer(offered)) => {
                     if self.is_elsewhere(&offered) {

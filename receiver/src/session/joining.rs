@@ -21,7 +21,7 @@ use crate::targets::Targets;
 /// Announcements and offers that may wait: an announcement per topic and an offer per 256 partitions.
 const QUEUE: usize = 16 * 1024;
 
-/// How long offers wait for the other lanes' state.
+/// How long a session's offers wait for the other lanes' state, all together.
 const KNOWLEDGE: Duration = Duration::from_secs(10);
 const KNOWLEDGE_STEP: Duration = Duration::from_millis(20);
 
@@ -37,7 +37,8 @@ impl Joining {
         tasks: &mut JoinSet<()>,
     ) -> Self {
         let (queue_in, queue) = mpsc::channel(QUEUE);
-        tasks.spawn(Work { targets: Arc::new(targets), session, lanes: lanes.to_vec(), knowledge }.run(queue));
+        let (targets, lanes) = (Arc::new(targets), lanes.to_vec());
+        tasks.spawn(Work { targets, session, lanes, knowledge, waited: Duration::ZERO }.run(queue));
         Self(queue_in)
     }
 
@@ -53,6 +54,8 @@ struct Work {
     session: SessionId,
     lanes: Vec<LaneHandle>,
     knowledge: Arc<Knowledge>,
+    /// How long offers have waited for the other lanes' state.
+    waited: Duration,
 }
 
 impl Work {
@@ -71,9 +74,9 @@ impl Work {
         }
     }
 
-    async fn offer(&self, lane: LaneId, epoch: Epoch, partitions: Vec<OfferedPartition>, last: bool) {
-        let Some(handle) = self.lanes.get(usize::from(lane.0)) else { return };
+    async fn offer(&mut self, lane: LaneId, epoch: Epoch, partitions: Vec<OfferedPartition>, last: bool) {
         self.wait_for_knowledge().await;
+        let Some(handle) = self.lanes.get(usize::from(lane.0)) else { return };
         let partitions = Arc::new(partitions);
         if !self.claim(handle, lane, epoch, &partitions).await {
             return;
@@ -88,12 +91,11 @@ impl Work {
     }
 
     /// Whether a missing topic is new or was lost is known once every lane was read; lanes open together, so
-    /// that this is soon. A lane that does not open must not hold the others up for long.
-    async fn wait_for_knowledge(&self) {
-        let mut waited = Duration::ZERO;
-        while !self.knowledge.is_complete() && waited < KNOWLEDGE {
+    /// that this is soon. A lane that does not open must not hold the others up for long: not once per offer.
+    async fn wait_for_knowledge(&mut self) {
+        while !self.knowledge.is_complete() && self.waited < KNOWLEDGE {
             tokio::time::sleep(KNOWLEDGE_STEP).await;
-            waited += KNOWLEDGE_STEP;
+            self.waited += KNOWLEDGE_STEP;
         }
     }
 
@@ -255,6 +257,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_lane_that_does_not_open_holds_up_the_others_once_and_not_with_every_offer() {
+        let lane = LaneHandle { mailbox: Mailbox::new(64, Bell::default()), view: Arc::default() };
+        let knowledge = Arc::new(Knowledge::new(2));
+        knowledge.handle_lane_read(LaneId(0), [].iter());
+        let targets = Arc::new(targets(&Arc::<Made>::default()));
+        let waited = KNOWLEDGE - KNOWLEDGE_STEP;
+        let mut work = Work { targets, session: 1, lanes: vec![lane.clone()], knowledge, waited };
+        let began = std::time::Instant::now();
+        for _ in 0..20 {
+            work.offer(LaneId(0), Epoch(1), Vec::new(), true).await;
+        }
+        assert!(began.elapsed() < KNOWLEDGE, "{:?}", began.elapsed());
+        assert_eq!(std::iter::from_fn(|| lane.mailbox.pop()).count(), 20);
+    }
+
+    #[tokio::test]
     async fn no_topic_is_made_before_the_state_names_it_and_none_that_has_been_here() {
         let cluster = Arc::<Made>::default();
         let mut targets = targets(&cluster);
@@ -263,7 +281,8 @@ mod tests {
         let lane = LaneHandle { mailbox: Mailbox::new(8, Bell::default()), view: Arc::default() };
         let knowledge = Arc::new(Knowledge::new(1));
         knowledge.handle_lane_read(LaneId(0), [].iter());
-        let work = Work { targets: Arc::new(targets), session: 1, lanes: vec![lane.clone()], knowledge };
+        let waited = Duration::ZERO;
+        let mut work = Work { targets: Arc::new(targets), session: 1, lanes: vec![lane.clone()], knowledge, waited };
         let offer = async {
             work.offer(LaneId(0), Epoch(1), vec![offered("orders"), offered("circle")], true).await;
         };

@@ -23,7 +23,7 @@ fn the_example_is_enough_and_the_rest_takes_its_default() {
     assert!(config.source.filter.matches("orders") && config.source.filter.matches("payments.eu"));
     assert_eq!(config.source.start, Start::Earliest);
     assert_eq!(config.wan.receiver[0].to_string(), "link.sin.example:7443");
-    assert_eq!((config.wan.server_name, config.wan.rate), (None, None));
+    assert_eq!((config.wan.server_name, config.wan.rate, config.wan.schedule), (None, None, Schedule::default()));
     assert_eq!((config.wan.codec, config.wan.linger), (Codec::Lz4, Duration::from_millis(5)));
     assert_eq!(config.admin.listen.0.unwrap().to_string(), "127.0.0.1:7401");
 }
@@ -121,11 +121,14 @@ fn a_running_sender_takes_topics_certificates_and_log_level_and_names_the_rest()
     let new = EXAMPLE
         .replace("\"orders\"", "\"invoices\"")
         .replace("pki/sender.key", "pki/new.key")
+        .replace("[wan]", "[wan]\nrate = \"7 Mbit/s\"\ntime_zone = \"Europe/Berlin\"")
         .replace("link.sin.example", "other.example");
     let changes = running.adopt(read(&format!("{new}[log]\nlevel = \"debug\"\nformat = \"json\"\n")));
     assert!(running.source.filter.matches("invoices") && !running.source.filter.matches("orders"));
     assert!(running.tls.key.ends_with("new.key"));
     assert_eq!(running.log, LogSettings { level: link::logging::Level::Debug, format: link::logging::Format::Text });
+    assert_eq!(running.wan.rate, Some(Rate::from_bits_per_second(7_000_000)));
+    assert_eq!(running.wan.schedule.zone().to_string(), "Europe/Berlin");
     assert_eq!(running.wan.receiver[0].host, "link.sin.example");
     let named: Vec<_> = changes.iter().map(|change| (change.setting.as_str(), change.live)).collect();
     let expected = [
@@ -133,14 +136,17 @@ fn a_running_sender_takes_topics_certificates_and_log_level_and_names_the_rest()
         ("log.level", true),
         ("source.topics", true),
         ("tls.key", true),
+        ("wan.rate", true),
         ("wan.receiver", false),
+        ("wan.time_zone", true),
     ];
     assert_eq!(named, expected);
     // All that the table calls live is above, or beside it in the same type.
     let live: Vec<_> = SECTIONS.iter().flat_map(|s| s.fields).filter(|field| field.live).map(|f| f.name).collect();
+    let wan = ["rate", "time_zone", "days", "from", "to", "rate"];
     let of_classes = ["topics", "priority", "share", "ceiling"];
-    let of_files = ["ca", "certificate", "key", "token", "level"];
-    assert_eq!(live, [&["topics", "exclude", "forward"][..], &of_classes, &of_files].concat());
+    let others = ["ca", "certificate", "key", "token", "level"];
+    assert_eq!(live, [&["topics", "exclude", "forward"], &wan[..], &of_classes[..], &others[..]].concat());
 }
 
 #[test]
@@ -193,4 +199,55 @@ fn classes_are_read_and_every_contradiction_among_them_is_named() {
     }
     let without = read(&format!("{EXAMPLE}\n[[classes]]\nname = \"a\"\ntopics = \"a\"\nceiling = \"10 %\"\n"));
     assert!(without.unwrap_err().contains("10 % of no rate; state `wan.rate`, or the ceiling as a rate"));
+}
+
+/// The example with these entries.
+fn scheduled(entries: &[[&str; 4]]) -> Result<Config, String> {
+    let entry = |[days, from, to, rate]: &[&str; 4]| {
+        format!("[[wan.schedule]]\ndays = \"{days}\"\nfrom = \"{from}\"\nto = \"{to}\"\nrate = \"{rate}\"\n")
+    };
+    read(&format!("{EXAMPLE}{}", entries.iter().map(entry).collect::<String>()))
+}
+
+#[test]
+fn a_schedule_is_read_with_its_zone_and_the_highest_rate_of_all_sizes_the_windows() {
+    let office = ["mon-fri", "08:00", "18:00", "100 Mbit/s"];
+    let config = scheduled(&[office, ["sat,sun", "22:00", "06:00", "1 Gbit/s"]]).unwrap();
+    let noon = "2026-01-14T12:00:00Z".parse().unwrap();
+    assert_eq!(config.wan.schedule.at(noon).entry.unwrap().to_string(), "mon-fri 08:00-18:00");
+    assert_eq!(config.wan.highest_rate(), None, "there is no limit at other times");
+    let text =
+        format!("{EXAMPLE}[[wan.schedule]]\ndays = \"mon\"\nfrom = \"08:00\"\nto = \"18:00\"\nrate = \"1 Gbit/s\"\n");
+    let config = read(&text.replace("[wan]", "[wan]\nrate = \"2 Mbit/s\"")).unwrap();
+    assert_eq!(config.wan.highest_rate(), Some(Rate::from_bits_per_second(1_000_000_000)));
+}
+
+#[test]
+fn an_entry_that_means_nothing_or_holds_beside_another_is_refused_where_it_stands() {
+    let office = ["mon-fri", "08:00", "18:00", "100 Mbit/s"];
+    for (entries, sentence) in [
+        (
+            &[["monday", "08:00", "18:00", "1 Mbit/s"]][..],
+            "`wan.schedule.days`: \"monday\" names no days; write \"mon-fri\"",
+        ),
+        (&[["mon", "8:00", "18:00", "1 Mbit/s"]], "`wan.schedule.from`: \"8:00\" is no time of day; write \"00:00\""),
+        (&[["mon", "08:00", "08:00", "1 Mbit/s"]], "`wan.schedule.to` is when the entry begins; a whole day is from"),
+        (&[["mon", "08:00", "18:00", "1 kbit/s"]], "`wan.schedule.rate` is \"1 kbit/s\", below the minimum of"),
+        (
+            &[office, ["fri", "17:00", "20:00", "1 Mbit/s"]],
+            "the 1st and the 2nd [[wan.schedule]] both hold on fri 17:00; let one end where the other begins",
+        ),
+    ] {
+        let problem = scheduled(entries).unwrap_err();
+        assert!(problem.contains(sentence) && problem.starts_with("sender.toml:"), "{problem}");
+    }
+    let problem = with("[wan]", "time_zone = \"Europe/Berln\"").unwrap_err();
+    assert!(
+        problem.contains("`wan.time_zone`: \"Europe/Berln\" is no time zone; write it as in the IANA"),
+        "{problem}"
+    );
+    let problem = read(&format!("{EXAMPLE}[[wan.schedule]]\nday = \"mon\"\n")).unwrap_err();
+    assert!(problem.contains("unknown key `day`; did you mean `days`?"), "{problem}");
+    let many = vec![["mon", "08:00", "08:01", "1 Mbit/s"]; 65];
+    assert!(scheduled(&many).unwrap_err().contains("65 [[wan.schedule]], above the maximum of 64; join some"));
 }

@@ -207,6 +207,19 @@ fn a_halt_is_told_once_what_was_read_before_it_is_committed() {
 }
 
 #[test]
+fn a_halt_that_the_receiver_was_first_with_is_not_told_again() {
+    let (mut lane, script) = lane(2);
+    let now = Instant::now();
+    script.add([Made::Record(0, 0, 10), Made::Fault(0), Made::Fault(1)]);
+    lane.fill(now).unwrap();
+    lane.poll_frame(now + LINGER).unwrap();
+    lane.handle_halted(Epoch(1), Slot(0)).unwrap();
+    lane.handle_ack(Epoch(1), Sequence(0));
+    let told: Vec<_> = std::iter::from_fn(|| lane.poll_halt()).collect();
+    let [Control::PartitionHalted { slot: Slot(1), .. }] = &told[..] else { panic!("{told:?}") };
+}
+
+#[test]
 fn an_ack_frees_its_own_epochs_frames_alone() {
     let (mut lane, script) = lane(1);
     let now = Instant::now();
@@ -216,7 +229,8 @@ fn an_ack_frees_its_own_epochs_frames_alone() {
     assert_eq!(lane.handle_ack(Epoch(0), Sequence(0)), Freed::default());
     assert!(!lane.is_drained());
     let freed = lane.handle_ack(Epoch(1), Sequence(0));
-    assert_eq!(freed, Freed { credit: 1024, positions: vec![(Slot(0), Position(1))] });
+    assert_eq!((freed.credit, freed.positions), (1024, vec![(Slot(0), Position(1))]));
+    assert!((10..1024).contains(&freed.raw_bytes), "{}", freed.raw_bytes);
     assert!(lane.is_drained());
 }
 
@@ -249,4 +263,56 @@ fn a_leader_epoch_that_goes_back_halts_before_a_record_of_the_other_log_is_carri
     lane.fill(now).unwrap();
     assert!(matches!(lane.poll_halt(), Some(Control::PartitionHalted { reason, .. }) if reason == "topic-recreated"));
     assert!(lane.poll_frame(now + LINGER).is_none(), "nothing of it leaves");
+}
+
+#[test]
+fn every_fault_of_the_source_halts_under_its_own_word() {
+    let words = || "the client's words".to_owned();
+    for (fault, word) in [
+        (PartitionFault::Truncated(words()), "truncated"),
+        (PartitionFault::Corrupt(words()), "corrupt"),
+        (PartitionFault::Gone(words()), "source-gone"),
+        (PartitionFault::Unauthorized(words()), "source-unauthorized"),
+        (PartitionFault::Other(words()), "source-failed"),
+    ] {
+        assert_eq!(halt_reason(&fault).word(), word, "{fault:?}");
+    }
+}
+
+#[test]
+fn frames_follow_the_rate_while_a_session_lasts_within_what_it_allows() {
+    let (mut lane, script) = lane(1);
+    let now = Instant::now();
+    let next_frame = |lane: &mut Lane<Script>| {
+        let offsets = 100 * FRAMES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        script.add((0..40).map(|offset| Made::Record(0, offsets + offset, 100)));
+        let frame = loop {
+            let surplus = lane.fill(now).unwrap();
+            if let Some(bytes) = lane.poll_credit_request() {
+                lane.handle_granted(bytes);
+            } else if surplus == 0 {
+                break lane.poll_frame(now + LINGER).unwrap();
+            }
+        };
+        // The others of this time leave, too.
+        while let Some(bytes) = lane.poll_credit_request() {
+            lane.handle_granted(bytes);
+            lane.fill(now).unwrap();
+            lane.poll_frame(now + LINGER);
+        }
+        frame.raw_bytes
+    };
+    static FRAMES: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(0);
+    assert!((1900..=2048).contains(&next_frame(&mut lane)), "the session's");
+    lane.set_frame_bytes(1100);
+    assert!(next_frame(&mut lane) <= 1100, "at once, though there is credit for more");
+    for (bytes, least) in [(1800, 1600), (1200, 1050)] {
+        lane.set_frame_bytes(bytes);
+        // On the credit that was granted before.
+        next_frame(&mut lane);
+        assert!((least..=bytes).contains(&next_frame(&mut lane)));
+    }
+    lane.set_frame_bytes(1 << 20);
+    next_frame(&mut lane);
+    assert!((1900..=2048).contains(&next_frame(&mut lane)), "no more than the session allows");
 }

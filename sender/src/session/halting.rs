@@ -17,7 +17,8 @@ use crate::roster::{SourcePartition, SourceTopic};
 #[derive(Default)]
 pub(super) struct Halting {
     waiting: HashMap<SourcePartition, oneshot::Sender<Result<String, String>>>,
-    /// What policies have done last: the same halt again is for a human.
+    /// What policies have done last: the same halt again is for a human, unless what was done was lost with its
+    /// lane, or refused for what was known then.
     tried: HashMap<SourcePartition, Halt>,
 }
 
@@ -28,6 +29,19 @@ impl Halting {
             tracing::info!(topic = %at.topic, partition = at.partition, %position, "halt lifted");
             let _ = answer.send(Ok(goes_on(at, position)));
         }
+    }
+
+    /// What was offered to a lane before it was opened anew may never have been decided.
+    pub(super) fn forget_tried(&mut self, is_of_lane: impl Fn(&SourcePartition) -> bool) {
+        self.tried.retain(|at, _| !is_of_lane(at));
+    }
+
+    /// Whether a policy may act on a halt. Not twice on the same one.
+    fn may_act(&mut self, at: &SourcePartition, halt: &Halt) -> bool {
+        if HaltReason::of(&halt.reason) == Some(HaltReason::JumpRefused) {
+            self.tried.remove(at);
+        }
+        self.tried.get(at) != Some(halt)
     }
 
     fn handle_halted(&mut self, at: &SourcePartition, reason: &str, detail: &str) {
@@ -61,11 +75,11 @@ impl Active<'_> {
     }
 
     fn follow_policy(&mut self, at: SourcePartition, halt: Halt) {
-        let reason = HaltReason::of(&halt.reason);
-        let Some(why) = reason.and_then(|reason| self.session.policies.skips(&at.topic, reason)) else { return };
-        if self.halting.tried.get(&at) == Some(&halt) {
+        if !self.halting.may_act(&at, &halt) {
             return;
         }
+        let reason = HaltReason::of(&halt.reason);
+        let Some(why) = reason.and_then(|reason| self.session.policies.skips(&at.topic, reason)) else { return };
         let asked = i64::try_from(link::control::clock() / 1_000_000).unwrap_or(i64::MAX);
         if let Ok(Some(lift)) = halt.lift(Wish::Skip, asked, why) {
             tracing::warn!(topic = %at.topic, partition = at.partition, reason = halt.reason, why, "skipping what cannot be carried");
@@ -108,5 +122,31 @@ impl Active<'_> {
                 self.offer_due();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn halt(reason: HaltReason) -> Halt {
+        Halt { reason: reason.word().to_owned(), position: Position(50) }
+    }
+
+    #[test]
+    fn a_policy_acts_once_on_a_halt_and_again_where_what_it_did_was_lost_or_refused() {
+        let at = SourcePartition { topic: "orders".into(), partition: 0 };
+        let mut halting = Halting::default();
+        let recreated = halt(HaltReason::TopicRecreated);
+        assert!(halting.may_act(&at, &recreated));
+        halting.tried.insert(at.clone(), recreated.clone());
+        assert!(!halting.may_act(&at, &recreated), "for a human");
+        halting.forget_tried(|of| of.partition == 1);
+        assert!(!halting.may_act(&at, &recreated), "another lane's");
+        halting.forget_tried(|of| of.partition == 0);
+        assert!(halting.may_act(&at, &recreated), "the lane was opened anew");
+        halting.tried.insert(at.clone(), recreated.clone());
+        halting.may_act(&at, &halt(HaltReason::JumpRefused));
+        assert!(halting.may_act(&at, &recreated), "refused");
     }
 }

@@ -1,0 +1,179 @@
+//! Offers within a lane: what waits for the state of other lanes, what the sender's late words change.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use causeway_receiver::join::{Offered, OfferedTarget};
+use causeway_receiver::knowledge::Knowledge;
+use causeway_receiver::lane::{Lane, Terms};
+use causeway_receiver::memory::DecodeMemory;
+use causeway_receiver::size::TransactionSize;
+use causeway_receiver::state::{self, HaltRecord, PartitionKey, PartitionRecord};
+use causeway_receiver::target::{Delivered, LaneTarget, StateEntry, TargetError, TargetPartition};
+use wire::control::{Accepts, Control, Jump, OfferedPartition};
+use wire::frame::RecordRef;
+use wire::halt::HaltReason;
+use wire::ids::{Epoch, LaneId, Position, Slot, TopicId};
+
+const LANE: LaneId = LaneId(0);
+
+/// A target that takes everything and remembers the state.
+struct Willing(Vec<StateEntry>);
+
+impl LaneTarget for Willing {
+    fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError> {
+        Ok(self.0.clone())
+    }
+
+    fn fence(&mut self) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    fn produce(&mut self, _: &TargetPartition, _: &RecordRef<'_>, _: &Bytes) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
+        self.0.retain(|entry| entry.key != key);
+        self.0.push(StateEntry { key: key.to_vec(), value: value.map(<[u8]>::to_vec) });
+        Ok(())
+    }
+
+    fn drain(&mut self) -> Result<Delivered, TargetError> {
+        Ok(Delivered::default())
+    }
+
+    fn commit(&mut self) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    fn discard(&mut self) {}
+}
+
+fn key(topic: &str) -> PartitionKey {
+    PartitionKey { topic: topic.into(), partition: 0 }
+}
+
+fn target_name(topic: &str) -> String {
+    format!("fra.{topic}")
+}
+
+/// What is stored of a partition that stands at 5.
+fn stored(topic: &str, halt: Option<HaltReason>) -> StateEntry {
+    let record = PartitionRecord {
+        topic_id: TopicId([1; 16]),
+        position: Position(5),
+        leader_epoch: -1,
+        target_topic: target_name(topic),
+        target_topic_id: TopicId([2; 16]),
+        target_partition: 0,
+        target_end: Position(0),
+        delivered: 5,
+        skipped: 0,
+        holes: 0,
+        halt: halt.map(|reason| HaltRecord::new(reason, "as stored")),
+        moves: 0,
+    };
+    StateEntry { key: state::partition_key("fra", &key(topic)), value: Some(state::encode(&record)) }
+}
+
+fn offered(slot: u32, topic: &str, jump: Option<Jump>) -> Offered {
+    Offered {
+        partition: OfferedPartition {
+            slot: Slot(slot),
+            topic: topic.to_owned(),
+            partition: 0,
+            topic_id: TopicId([1; 16]),
+            partitions: 1,
+            log_start: Position(0),
+            log_end: Position(9),
+            start: Position(0),
+            jump,
+        },
+        target: Ok(OfferedTarget {
+            partition: TargetPartition { topic: target_name(topic).into(), partition: 0 },
+            topic_id: TopicId([2; 16]),
+            end: Position(0),
+            clusters: ["fra".to_owned()].into(),
+        }),
+    }
+}
+
+/// A lane of a link of two; the other one is not open yet.
+fn open(entries: Vec<StateEntry>) -> (Lane<Willing>, Epoch, Arc<Knowledge>) {
+    let size = TransactionSize::new(Duration::from_secs(30));
+    let mut lane = Lane::new(LANE, Willing(entries), DecodeMemory::new(1 << 20), size);
+    let terms = Terms {
+        link: "l".to_owned(),
+        lanes: 2,
+        lane_hash: "h".to_owned(),
+        source_cluster: "fra".to_owned(),
+        target_cluster: "sin".to_owned(),
+        filter_hash: 1,
+        sender: "a".to_owned(),
+    };
+    let knowledge = Arc::new(Knowledge::new(2));
+    let epoch = lane.open(Arc::new(terms), Arc::clone(&knowledge)).unwrap();
+    (lane, epoch, knowledge)
+}
+
+/// Slots that are said to be open, and slots that are said to be halted with the reason.
+fn answers(lane: &mut Lane<Willing>) -> Vec<(u32, String)> {
+    while lane.has_work() {
+        lane.step().unwrap();
+    }
+    let answer = |reply| match reply {
+        Control::PartitionOpen { slot, .. } => Some((slot.0, "open".to_owned())),
+        Control::PartitionHalted { slot, reason, .. } => Some((slot.0, reason)),
+        _ => None,
+    };
+    std::iter::from_fn(|| lane.poll_reply()).filter_map(answer).collect()
+}
+
+fn halt_of(lane: &Lane<Willing>, topic: &str) -> Option<String> {
+    let (_, record) = lane.positions().find(|(found, _)| **found == key(topic)).unwrap();
+    record.halt.as_ref().map(|halt| halt.reason.clone())
+}
+
+#[test]
+fn a_new_partition_that_waits_for_other_lanes_holds_up_none_whose_position_is_stored() {
+    let (mut lane, epoch, knowledge) = open(vec![stored("orders", None)]);
+    lane.handle_offer(epoch, offered(0, "brand-new", None)).unwrap();
+    lane.handle_offer(epoch, offered(1, "orders", None)).unwrap();
+    lane.handle_last_offer(epoch);
+    assert_eq!(answers(&mut lane), [(1, "open".to_owned())]);
+    lane.handle_halted(epoch, Slot(1), HaltRecord::new(HaltReason::Corrupt, "a batch"));
+    assert_eq!(answers(&mut lane), [(1, "corrupt".to_owned())], "nor a halt");
+    knowledge.handle_lane_read(LaneId(1), [].iter());
+    assert_eq!(answers(&mut lane), [(0, "open".to_owned())]);
+}
+
+#[test]
+fn a_senders_halt_of_a_slot_that_is_halted_already_changes_nothing() {
+    let (mut lane, epoch, _) = open(vec![stored("orders", None)]);
+    lane.handle_offer(epoch, offered(0, "orders", None)).unwrap();
+    assert_eq!(answers(&mut lane), [(0, "open".to_owned())]);
+    lane.handle_halted(epoch, Slot(0), HaltRecord::new(HaltReason::RecordTooLarge, "first"));
+    assert_eq!(answers(&mut lane), [(0, "record-too-large".to_owned())]);
+    let (expected, to) = (Position(5), Position(6));
+    let jump = Jump { expected, to, accepts: Accepts::Nothing, asked: 0, reason: "test".to_owned() };
+    lane.handle_offer(epoch, offered(1, "orders", Some(jump))).unwrap();
+    assert_eq!(answers(&mut lane), [(1, "open".to_owned())]);
+    lane.handle_halted(epoch, Slot(0), HaltRecord::new(HaltReason::Truncated, "late"));
+    assert!(answers(&mut lane).is_empty(), "it was answered before");
+    assert_eq!(halt_of(&lane, "orders"), None, "it is being read under slot 1");
+}
+
+#[test]
+fn a_partition_offered_twice_is_not_said_to_be_in_its_own_way() {
+    let (mut lane, epoch, _) = open(vec![stored("orders", None)]);
+    lane.handle_offer(epoch, offered(0, "orders", None)).unwrap();
+    lane.handle_offer(epoch, offered(1, "orders", None)).unwrap();
+    assert_eq!(answers(&mut lane), [(1, "jump-refused".to_owned()), (0, "open".to_owned())]);
+}
