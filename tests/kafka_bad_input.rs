@@ -145,8 +145,8 @@ impl Peer {
             match session.reader.next().await? {
                 Control::PartitionHalted { slot, reason, detail, .. } => {
                     println!("a partition under two slots: {reason}: {detail}");
-                    ensure!(slot == Slot(1) && reason == "target-taken", "{slot}: {reason}");
-                    ensure!(detail.contains("its target partition is written by"), "{detail}");
+                    ensure!(slot == Slot(1) && reason == "jump-refused", "{slot}: {reason}");
+                    ensure!(detail.contains("is not halted, or what was asked before"), "{detail}");
                     return Ok(());
                 }
                 Control::Close { code, detail } => bail!("{code}: {detail}"),

@@ -24,6 +24,7 @@ mod open;
 mod recover;
 mod suspicion;
 mod transaction;
+mod unwritable;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -47,6 +48,7 @@ use crate::target::{LaneTarget, TargetError, TargetPartition};
 use claims::Claims;
 use moves::Moves;
 use suspicion::Suspicion;
+use unwritable::Unwritable;
 
 pub use claims::Claim;
 pub use moves::{Errand, Fetch};
@@ -114,6 +116,7 @@ struct Open {
     offers: VecDeque<Pending>,
     claims: Claims,
     moves: Moves,
+    unwritable: Unwritable,
     inbox: Inbox,
     current: Option<Current>,
     /// The next transaction writes the lane's record even if there is nothing else to write.

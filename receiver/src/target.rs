@@ -78,6 +78,9 @@ pub enum TargetError {
     /// The target refuses a record of a partition for good.
     #[error("{}-{} refuses a record: {}", .0.partition.topic, .0.partition.partition, .0.reason)]
     Rejected(Rejected),
+    /// A topic of the transaction may not be written, and the client does not say which; nothing of it was sent.
+    #[error(transparent)]
+    Unwritable(KafkaError),
     /// The log that was just appended to ends before what this link wrote to it.
     #[error("{}-{} put a record at offset {found}, this link wrote up to {end}: it is another log", partition.topic, partition.partition)]
     Replaced {

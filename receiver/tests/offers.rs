@@ -180,3 +180,13 @@ fn a_partition_offered_twice_is_not_said_to_be_in_its_own_way() {
     lane.handle_offer(epoch, offered(1, "orders", None)).unwrap();
     assert_eq!(answers(&mut lane), [(1, "jump-refused".to_owned()), (0, "open".to_owned())]);
 }
+
+#[test]
+fn two_partitions_that_would_be_written_to_one_are_told_apart_and_the_second_is_halted() {
+    let (mut lane, epoch, _) = open(vec![stored("orders", None)]);
+    let mut second = offered(1, "bills", None);
+    second.target = offered(0, "orders", None).target;
+    lane.handle_offer(epoch, offered(0, "orders", None)).unwrap();
+    lane.handle_offer(epoch, second).unwrap();
+    assert_eq!(answers(&mut lane), [(1, "target-taken".to_owned()), (0, "open".to_owned())]);
+}

@@ -102,7 +102,8 @@ impl Node {
             let comma = if voters.is_empty() { "" } else { "," };
             let _ = write!(voters, "{comma}{id}@127.0.0.1:{port}");
         }
-        // Without log.retention.ms a broker deletes records with old timestamps half a minute after its start.
+        // Without log.retention.ms a broker deletes records with old timestamps half a minute after its start, and without
+        // log.roll.hours it begins a new segment at the first marker behind them.
         format!(
             "process.roles=broker,controller
 node.id={id}
@@ -125,6 +126,7 @@ group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
 message.max.bytes=10485760
 log.retention.ms=-1
+log.roll.hours=175200
 log.cleaner.backoff.ms=500
 ",
             log_dir = log_dir.display()

@@ -52,6 +52,9 @@ pub enum ProduceError {
     /// A record is refused for good, or its partition is not there.
     #[error("{}-{} refuses a record: {}", .0.topic, .0.partition, .0.reason)]
     Rejected(Rejection),
+    /// A topic of the transaction may not be written, and the client does not say which; nothing of it was sent.
+    #[error(transparent)]
+    Unwritable(KafkaError),
 }
 
 /// What a target says of records that it does not take. Brokers name a batch, not always the record.
@@ -264,7 +267,16 @@ impl Producer {
             }
         }
         let error = CallError { code: bad.code, reason: bad.reason.clone(), retriable: false };
-        Err(self.failed("delivery", error).into())
+        Err(self.unwritable().unwrap_or_else(|| self.failed("delivery", error).into()))
+    }
+
+    /// Whether a missing right is why records were given up: their reports then say only that they were. The
+    /// transaction itself knows, and says so to whoever asks for another one.
+    fn unwritable(&self) -> Option<ProduceError> {
+        // SAFETY: the instance is live. Within a transaction, failed or not, the call changes nothing.
+        let error = unsafe { check(sys::rd_kafka_begin_transaction(self.client.raw())) }.err()?;
+        let missing = error.is(Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+        missing.then(|| ProduceError::Unwritable(self.failed("delivery", error)))
     }
 
     fn in_time(&self, awaited: &str) -> Result<(), KafkaError> {

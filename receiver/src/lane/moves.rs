@@ -117,13 +117,46 @@ impl<T: LaneTarget> Lane<T> {
     }
 
     /// Puts an offer aside whose partition another lane has. False: it is here, or would begin here.
-    pub(super) fn is_elsewhere(&mut self, offered: &Offered) -> bool {
+    fn is_elsewhere(&mut self, offered: &Offered) -> bool {
         let Some(open) = self.open.as_mut() else { return false };
         let Some(errand) = open.fetch(self.id, offered) else { return false };
         open.moves.aside.insert(offered.slot());
         open.moves.away.insert(offered.key(), Box::new(offered.clone()));
         self.errands.push_back(errand);
         true
+    }
+
+    /// The next offer that can be decided here; what else waits before it is done.
+    pub(super) fn next_offer(&mut self, draft: &mut Draft) -> Result<Option<Box<Offered>>, TargetError> {
+        loop {
+            let Some(open) = self.open.as_mut() else { return Ok(None) };
+            match open.ready_offer(self.id).and_then(|index| open.offers.remove(index)) {
+                None => return Ok(None),
+                Some(Pending::Offer(offered)) => {
+                    if self.is_elsewhere(&offered) {
+                        continue;
+                    }
+                    match self.open.as_ref().and_then(|open| open.outdated(&offered)) {
+                        None => return Ok(Some(offered)),
+                        Some(halt) => {
+                            draft.refused.push((*offered, halt));
+                            self.ensure_begun(draft)?;
+                        }
+                    }
+                }
+                Some(Pending::Refused(offered, halt)) => {
+                    draft.refused.push((*offered, halt));
+                    self.ensure_begun(draft)?;
+                }
+                Some(Pending::Halted(slot, halt)) => self.take_wish(draft, slot, halt)?,
+                Some(Pending::Last) => {
+                    if !open.holds_last() {
+                        open.all_offered = true;
+                        draft.filter_complete |= open.record.filter_hash != Some(open.terms.filter_hash);
+                    }
+                }
+            }
+        }
     }
 
     /// Takes up what was handed to this lane, and hands over what others ask for.
@@ -278,7 +311,7 @@ impl Open {
 
     /// Where the lane that had a partition went on after both clusters were asked about it, they are to be asked
     /// again: what they said then would look like a loss.
-    pub(super) fn outdated(&self, offered: &Offered) -> Option<HaltRecord> {
+    fn outdated(&self, offered: &Offered) -> Option<HaltRecord> {
         let record = self.partitions.get(&offered.key()).filter(|_| self.moves.aside.contains(&offered.slot()))?;
         let target = offered.target.as_ref().is_ok_and(|target| target.end < record.target_end);
         let detail = "it was offered before the lane that had it stood still; it is looked at again";
@@ -292,7 +325,7 @@ impl Open {
     }
 
     /// Whether the last offer of a discovery has to wait, because one before it is put aside.
-    pub(super) fn holds_last(&mut self) -> bool {
+    fn holds_last(&mut self) -> bool {
         self.moves.last_waits |= !self.moves.away.is_empty();
         self.moves.last_waits
     }

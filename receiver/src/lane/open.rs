@@ -10,6 +10,7 @@ use wire::lanes::{ClassError, ClassLanes, ClassTable};
 
 use super::claims::Claims;
 use super::moves::Moves;
+use super::unwritable::Unwritable;
 use super::{Lane, Open};
 use crate::inbox::Inbox;
 use crate::knowledge::Knowledge;
@@ -89,6 +90,7 @@ impl<T: LaneTarget> Lane<T> {
             offers: VecDeque::new(),
             claims: Claims::stored(state.origins),
             moves: Moves::stored(state.moved, filter_before),
+            unwritable: Unwritable::default(),
             inbox: Inbox::default(),
             current: None,
             keep_alive: false,

@@ -1,6 +1,6 @@
 //! One transaction of a lane: offers recorded, records appended, positions stored, all or nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,11 +52,13 @@ pub(super) struct Draft {
     /// Halts lifted and positions moved by these offers.
     pub(super) jumps: Vec<JumpRecord>,
     /// Offers that are refused, once this transaction has proved that the lane is ours.
-    refused: Vec<(Offered, HaltRecord)>,
+    pub(super) refused: Vec<(Offered, HaltRecord)>,
     /// Slots whose halt this transaction stores: the sender's wish, or what the target refuses.
     halted: Vec<(Slot, HaltRecord)>,
     /// Those of them that the sender wished.
     wished: Vec<(Slot, HaltRecord)>,
+    /// Slots that records were appended to.
+    written: BTreeSet<Slot>,
     /// Appended since reports were last waited for.
     undrained: u64,
     /// Records waited for by themselves.
@@ -64,7 +66,7 @@ pub(super) struct Draft {
     /// What reports said so far.
     delivered: Delivered,
     /// Whether this transaction stores that every matching partition was offered.
-    filter_complete: bool,
+    pub(super) filter_complete: bool,
     /// Where the slots of completed frames stand.
     ends: Vec<(Slot, Position)>,
     /// Decoded frames, whose memory is in use until the transaction ends.
@@ -85,8 +87,9 @@ impl<T: LaneTarget> Lane<T> {
                 self.target.discard();
                 self.size.handle_failure();
                 if let Some(open) = &mut self.open {
+                    let written = std::mem::take(&mut draft.written);
                     open.abandon(draft);
-                    open.suspect(&error);
+                    open.suspect(&error, written);
                 }
                 Err(error)
             }
@@ -146,39 +149,6 @@ impl<T: LaneTarget> Lane<T> {
         if taken { self.ensure_begun(draft) } else { Ok(()) }
     }
 
-    /// The next offer that can be decided here; what else waits before it is done.
-    fn next_offer(&mut self, draft: &mut Draft) -> Result<Option<Box<Offered>>, TargetError> {
-        loop {
-            let Some(open) = self.open.as_mut() else { return Ok(None) };
-            match open.ready_offer(self.id).and_then(|index| open.offers.remove(index)) {
-                None => return Ok(None),
-                Some(Pending::Offer(offered)) => {
-                    if self.is_elsewhere(&offered) {
-                        continue;
-                    }
-                    match self.open.as_ref().and_then(|open| open.outdated(&offered)) {
-                        None => return Ok(Some(offered)),
-                        Some(halt) => {
-                            draft.refused.push((*offered, halt));
-                            self.ensure_begun(draft)?;
-                        }
-                    }
-                }
-                Some(Pending::Refused(offered, halt)) => {
-                    draft.refused.push((*offered, halt));
-                    self.ensure_begun(draft)?;
-                }
-                Some(Pending::Halted(slot, halt)) => self.take_wish(draft, slot, halt)?,
-                Some(Pending::Last) => {
-                    if !open.holds_last() {
-                        open.all_offered = true;
-                        draft.filter_complete |= open.record.filter_hash != Some(open.terms.filter_hash);
-                    }
-                }
-            }
-        }
-    }
-
     fn take_offers(&mut self, draft: &mut Draft) -> Result<(), LaneError> {
         while let Some(offered) = self.next_offer(draft)? {
             let Some(open) = self.open.as_mut() else { break };
@@ -213,7 +183,7 @@ impl<T: LaneTarget> Lane<T> {
     }
 
     /// The sender has halted a partition.
-    fn take_wish(&mut self, draft: &mut Draft, slot: Slot, halt: HaltRecord) -> Result<(), TargetError> {
+    pub(super) fn take_wish(&mut self, draft: &mut Draft, slot: Slot, halt: HaltRecord) -> Result<(), TargetError> {
         draft.wished.push((slot, halt.clone()));
         self.ensure_begun(draft)?;
         let key = self.open.as_ref().and_then(|open| open.slots.get(&slot)).map(|slot| slot.key.clone());
@@ -281,7 +251,7 @@ impl<T: LaneTarget> Lane<T> {
                 }
                 Some(Step::Record(_, record)) => {
                     let full = !self.size.allows(draft.committed.records, draft.committed.bytes);
-                    if full || draft.alone >= ALONE_MAX {
+                    if full || draft.alone >= ALONE_MAX || self.must_wait(draft, current.destination.as_ref()) {
                         return Ok(false);
                     }
                     if let Some(destination) = &current.destination
@@ -299,6 +269,12 @@ impl<T: LaneTarget> Lane<T> {
             }
             current.cursor = cursor;
         }
+    }
+
+    /// Whether records for `destination` may not be in this transaction, while it is looked for who cannot be written.
+    fn must_wait(&self, draft: &Draft, destination: Option<&Destination>) -> bool {
+        let (Some(open), Some(destination)) = (&self.open, destination) else { return false };
+        open.unwritable.must_wait(destination.slot, &draft.written)
     }
 
     /// Where the records of a run go; `None` if its slot is closed.
@@ -342,6 +318,7 @@ impl<T: LaneTarget> Lane<T> {
         draft.committed.records += 1;
         draft.committed.bytes += record.raw_len() as u64;
         self.ensure_begun(draft)?;
+        draft.written.insert(destination.slot);
         if destination.suspected {
             self.append_carefully(draft, destination, record, body)?;
         } else {
@@ -468,6 +445,7 @@ impl<T: LaneTarget> Lane<T> {
             open.record.filter_hash = Some(open.terms.filter_hash);
         }
         open.claims.settle(draft.claimed);
+        open.unwritable.handle_committed(&draft.written);
         open.partitions.extend(draft.changed);
         for (slot, next) in draft.ends {
             if let Some(slot) = open.slots.get_mut(&slot) {
@@ -526,17 +504,21 @@ impl Open {
         self.offers = wished.chain(offers).chain(last).chain(std::mem::take(&mut self.offers)).collect();
     }
 
-    /// What a failure says of one partition, if it does.
-    fn suspect(&mut self, error: &LaneError) {
-        let partition = match error {
-            LaneError::Target(TargetError::Rejected(rejected)) => &rejected.partition,
-            LaneError::Target(TargetError::Replaced { partition, .. }) => partition,
+    /// What the failure of a transaction that wrote `written` says of one partition, if it does.
+    fn suspect(&mut self, error: &LaneError, written: BTreeSet<Slot>) {
+        let slot = match error {
+            LaneError::Target(TargetError::Rejected(rejected)) => self.joined.get(&rejected.partition).copied(),
+            LaneError::Target(TargetError::Replaced { partition, .. }) => self.joined.get(partition).copied(),
+            LaneError::Target(TargetError::Unwritable(_)) => self.unwritable.handle_refused(written),
             _ => return,
         };
-        let Some(slot) = self.joined.get(partition).and_then(|slot| self.slots.get_mut(slot)) else { return };
+        let Some(slot) = slot.and_then(|slot| self.slots.get_mut(&slot)) else { return };
         let stored = self.partitions.get(&slot.key).map_or(Position(-1), |record| record.position);
         match error {
             LaneError::Target(TargetError::Rejected(rejected)) => slot.suspicion.handle_rejected(rejected, stored),
+            LaneError::Target(TargetError::Unwritable(_)) => {
+                slot.suspicion.halt_at(stored, HaltRecord::new(HaltReason::TargetUnauthorized, error.to_string()));
+            }
             other => slot.suspicion.halt_at(stored, HaltRecord::new(HaltReason::TargetReplaced, other.to_string())),
         }
     }

@@ -186,6 +186,7 @@ impl From<ProduceError> for TargetError {
     fn from(error: ProduceError) -> Self {
         match error {
             ProduceError::Kafka(error) => Self::Kafka(error),
+            ProduceError::Unwritable(error) => Self::Unwritable(error),
             ProduceError::Rejected(Rejection { topic, partition, refusal, offsets, reason }) => {
                 Self::Rejected(Rejected { partition: TargetPartition { topic, partition }, refusal, offsets, reason })
             }
