@@ -53,7 +53,7 @@ impl Peer {
         let config =
             sender::config::load(&side.write()?, forbidden).map_err(|problems| anyhow::anyhow!("{problems}"))?;
         let credentials = Credentials::load(&config.tls, End::Client, link::tls::now())?;
-        let settings = EndpointSettings { rate: None, memory: Size::from_bytes(64 << 20), uni_streams: 0 };
+        let settings = EndpointSettings::new(Size::from_bytes(64 << 20), 0);
         let identity = Identity {
             link: config.link.to_string(),
             cluster_id: cluster_id.to_owned(),

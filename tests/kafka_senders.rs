@@ -87,7 +87,7 @@ fn a_standby_takes_over_from_a_killed_sender_and_a_process_of_the_same_name_repl
 fn identity(side: &Side, cluster_id: &str, process: u128) -> Result<(Dialer, Vec<link::config::Address>, Identity)> {
     let config = sender::config::load(&side.write()?, forbidden).map_err(|problems| anyhow::anyhow!("{problems}"))?;
     let credentials = Credentials::load(&config.tls, End::Client, link::tls::now())?;
-    let settings = EndpointSettings { rate: None, memory: Size::from_bytes(64 << 20), uni_streams: 0 };
+    let settings = EndpointSettings::new(Size::from_bytes(64 << 20), 0);
     let identity = Identity {
         link: config.link.to_string(),
         cluster_id: cluster_id.to_owned(),

@@ -24,7 +24,7 @@ fn peer(place: &Place, pki: &str) -> Peer {
     let of = |name: &str| place.path().join(pki).join(name);
     let files = TlsFiles { ca: of("ca.pem"), certificate: of("receiver.pem"), key: of("receiver.key") };
     let credentials = Credentials::load(&files, End::Server, link::tls::now()).expect("certificates");
-    let settings = EndpointSettings { rate: None, memory: Size::from_bytes(64 << 20), uni_streams: 16 };
+    let settings = EndpointSettings::new(Size::from_bytes(64 << 20), 16);
     let guard = runtime.enter();
     let endpoint = listen(SocketAddr::from(([127, 0, 0, 1], 0)), &credentials, &settings).expect("an endpoint");
     drop(guard);

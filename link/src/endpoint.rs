@@ -2,10 +2,12 @@
 //! dialling that tells a dark path from a refused certificate.
 //!
 //! - [`sockets`]: where their sockets come from
+//! - [`windows`]: how much a channel may buffer
 //! - [`fault`]: why a channel did not come about or ended, by who must act
 
 pub mod fault;
 pub mod sockets;
+pub mod windows;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,14 +15,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt};
+use quinn::{
+    AckFrequencyConfig, ClientConfig, Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime,
+    TransportConfig, VarInt,
+};
 use quinn_proto::HashedConnectionIdGenerator;
 use wire::units::{Rate, Size};
 
 use crate::config::Address;
+use crate::congestion::{ACK_DELAY, Flow, ack_packets};
 use crate::tls::{Credentials, TlsError};
 pub use fault::{ChannelFault, DialError};
 pub use sockets::{SOCKET_BUFFER_BYTES, Sockets, SystemSockets};
+use windows::SEND_WINDOW_BYTES_MIN;
 
 /// One stream's window. Gaps in 2 MiB cannot exceed the 1,024 chunks beyond which quinn closes the
 /// whole connection; frames have a stream each, so it bounds no throughput.
@@ -44,8 +51,16 @@ const PACKET_THRESHOLD: u32 = 128;
 /// The round trip that windows are sized for until one is measured: between continents, with a queue.
 const RTT_ASSUMED: Duration = Duration::from_millis(300);
 
-/// Below this a send window cannot hold one frame of records and its successor.
-const SEND_WINDOW_BYTES_MIN: u64 = 4 * 1024 * 1024;
+/// The round trip by which the handshake's packets are repeated, after three times as long. RFC 9002 takes 333 ms, so
+/// that the second packet of a dial comes a second after the first; this finds a path that is back sooner.
+const RTT_OF_HANDSHAKES: Duration = Duration::from_millis(150);
+
+/// IPv6 and UDP headers: what of a path's MTU is not QUIC's.
+const HEADER_BYTES: u16 = 40 + 8;
+
+/// The least and the largest [`EndpointSettings::path_mtu`]: QUIC's 1200 bytes and their headers, and what a
+/// receiver of ours takes.
+pub const PATH_MTU_BYTES: std::ops::RangeInclusive<u64> = 1_248..=1_500;
 
 /// Handshakes that may be pending at once at a listening end; its peers are few and known.
 const INCOMING_MAX: usize = 64;
@@ -59,6 +74,12 @@ pub struct EndpointSettings {
     pub memory: Size,
     /// How many unidirectional streams (frames) the peer may have open at once.
     pub uni_streams: u32,
+    /// The longest IP packet that passes, in bytes, where it is stated: within [`PATH_MTU_BYTES`]. It is found out
+    /// otherwise, which losses may mislead into short packets for a minute.
+    pub path_mtu: Option<u16>,
+    /// Whether the kernel may be handed many packets at once. Off costs a quarter more of the sender's CPU time;
+    /// some kernels and network cards damage such packets.
+    pub segmentation_offload: bool,
 }
 
 /// Dials, as often as needed.
@@ -67,6 +88,7 @@ pub struct Dialer {
     tls: Arc<QuicClientConfig>,
     settings: EndpointSettings,
     sockets: Arc<dyn Sockets>,
+    flow: Option<Flow>,
 }
 
 /// A channel as dialled. It has a socket of its own, so that channels are separate flows to the network.
@@ -76,6 +98,8 @@ pub struct Dialled {
     pub connection: Connection,
     /// Its endpoint: `wait_idle` on it lets the last close reach the peer.
     pub endpoint: Endpoint,
+    settings: EndpointSettings,
+    flow: Option<Flow>,
 }
 
 /// Why an endpoint cannot be made.
@@ -95,6 +119,11 @@ pub enum EndpointError {
 }
 
 impl EndpointSettings {
+    /// Settings without a rate; the path's MTU is found out.
+    pub const fn new(memory: Size, uni_streams: u32) -> Self {
+        Self { rate: None, memory, uni_streams, path_mtu: None, segmentation_offload: true }
+    }
+
     /// Bytes sent and not yet acknowledged by QUIC: 3 × rate × 300 ms, because data behind a lost packet
     /// counts until that is repaired, within 4 MiB and half of the memory; half of the memory where no
     /// rate is stated.
@@ -110,8 +139,8 @@ impl EndpointSettings {
         self.memory.bytes()
     }
 
-    /// quinn's settings for one channel. The congestion controller is quinn's default.
-    pub fn transport(&self) -> TransportConfig {
+    /// quinn's settings for one channel. The congestion controller is the flow's; without one, quinn's default.
+    pub fn transport(&self, flow: Option<&Flow>) -> TransportConfig {
         let window = |bytes: u64| VarInt::from_u64(bytes).unwrap_or(VarInt::MAX);
         let mut transport = TransportConfig::default();
         transport
@@ -122,9 +151,26 @@ impl EndpointSettings {
             // The control stream, and one for a peer that opens it anew while the old one closes.
             .max_concurrent_bidi_streams(VarInt::from_u32(2))
             .packet_threshold(PACKET_THRESHOLD)
+            .initial_rtt(RTT_OF_HANDSHAKES)
+            .enable_segmentation_offload(self.segmentation_offload)
+            .send_fairness(false)
             .keep_alive_interval(Some(KEEP_ALIVE))
             .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("10 s fit a QUIC timeout")))
             .datagram_receive_buffer_size(None);
+        if let Some(mtu) = self.path_mtu {
+            let payload = mtu.saturating_sub(HEADER_BYTES);
+            transport.initial_mtu(payload).min_mtu(payload).mtu_discovery_config(None);
+        }
+        if let Some(flow) = flow {
+            // Fewer ACKs: the law knows how long they wait. quinn's own controllers would lose a quarter of the rate, since
+            // its pacer, whose timers are rounded to 1 ms, sends by ACKs as much as by time.
+            let mut acks = AckFrequencyConfig::default();
+            acks.ack_eliciting_threshold(VarInt::from_u32(ack_packets(self.rate)))
+                .max_ack_delay(Some(ACK_DELAY))
+                // What is out of order is of interest to us once it makes a loss.
+                .reordering_threshold(VarInt::from_u32(PACKET_THRESHOLD - 1));
+            transport.ack_frequency_config(Some(acks)).congestion_controller_factory(flow.controllers());
+        }
         transport
     }
 }
@@ -163,7 +209,7 @@ pub fn listen_over(
 /// that stand keep theirs.
 pub fn server(credentials: &Credentials, settings: &EndpointSettings) -> Result<ServerConfig, TlsError> {
     let mut server = ServerConfig::with_crypto(Arc::new(credentials.server()?));
-    server.transport_config(Arc::new(settings.transport())).max_incoming(INCOMING_MAX);
+    server.transport_config(Arc::new(settings.transport(None))).max_incoming(INCOMING_MAX);
     Ok(server)
 }
 
@@ -180,13 +226,19 @@ fn same_after_a_restart(credentials: &Credentials) -> EndpointConfig {
 impl Dialer {
     /// A dialler with these certificates.
     pub fn new(credentials: &Credentials, settings: EndpointSettings) -> Result<Self, TlsError> {
-        Ok(Self { tls: Arc::new(credentials.client()?), settings, sockets: Arc::new(SystemSockets) })
+        Ok(Self { tls: Arc::new(credentials.client()?), settings, sockets: Arc::new(SystemSockets), flow: None })
     }
 
     /// The same dialler on sockets of `sockets`.
     #[must_use]
     pub fn over(self, sockets: Arc<dyn Sockets>) -> Self {
         Self { sockets, ..self }
+    }
+
+    /// The same dialler, its channels guided by `flow`.
+    #[must_use]
+    pub fn guided_by(self, flow: Flow) -> Self {
+        Self { flow: Some(flow), ..self }
     }
 
     /// Tries `addresses` in order, each name resolved anew and each of its addresses tried in turn,
@@ -225,7 +277,7 @@ impl Dialer {
         let endpoint =
             Endpoint::new_with_abstract_socket(config, None, bound, Arc::new(TokioRuntime)).map_err(socket)?;
         let mut config = ClientConfig::new(Arc::clone(&self.tls) as Arc<dyn quinn::crypto::ClientConfig>);
-        config.transport_config(Arc::new(self.settings.transport()));
+        config.transport_config(Arc::new(self.settings.transport(self.flow.as_ref())));
         let connecting = endpoint.connect_with(config, remote, server_name);
         let mut connecting =
             connecting.map_err(|error| ChannelFault::Impossible { remote, reason: error.to_string() })?;
@@ -239,7 +291,9 @@ impl Dialer {
         match tokio::time::timeout(ANSWER_TIMEOUT, connecting).await {
             Err(_) => Err(ChannelFault::Unfinished { remote, after: ANSWER_TIMEOUT }),
             Ok(Err(error)) => Err(ChannelFault::of(remote, &error)),
-            Ok(Ok(connection)) => Ok(Dialled { connection, endpoint }),
+            Ok(Ok(connection)) => {
+                Ok(Dialled { connection, endpoint, settings: self.settings, flow: self.flow.clone() })
+            }
         }
     }
 }

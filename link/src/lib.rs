@@ -6,6 +6,7 @@
 //! - [`topics`]: which topics a link carries: names and patterns
 //! - [`tls`]: certificates both ways, and the names a peer has proven
 //! - [`pki`]: a small certificate authority for one link
+//! - [`congestion`]: how much may be under way, over all channels
 //! - [`endpoint`]: QUIC sockets, windows, dialling, and why a channel fails
 //! - [`budget`]: the bandwidth a link was given, kept at its sockets
 //! - [`backoff`]: how long to wait before trying again
@@ -26,6 +27,7 @@ pub mod bell;
 pub mod budget;
 pub mod catalog;
 pub mod config;
+pub mod congestion;
 pub mod control;
 pub mod endpoint;
 pub mod kafka;

@@ -66,6 +66,14 @@ impl Lateness {
         Duration::from_nanos(self.busy.value_at_quantile(quantile))
     }
 
+    fn since(&self, earlier: &Self) -> Self {
+        Self {
+            real_time: self.real_time,
+            delivery: less(&self.delivery, &earlier.delivery),
+            busy: less(&self.busy, &earlier.busy),
+        }
+    }
+
     pub(crate) fn record(&mut self, late: Duration) {
         self.delivery.saturating_record(nanos(late));
     }
@@ -75,7 +83,28 @@ impl Lateness {
     }
 }
 
+/// What `later` counted and `earlier`, a state of the same histogram, had not yet.
+pub(crate) fn less(later: &Histogram<u64>, earlier: &Histogram<u64>) -> Histogram<u64> {
+    let mut between = later.clone();
+    between.subtract(earlier).expect("a histogram's own past has its range and nothing that it has not");
+    between
+}
+
 impl Report {
+    /// What happened after `earlier`, a report of the same emulator: to leave a warm-up out.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            ran: self.ran - earlier.ran,
+            forward: self.forward.since(&earlier.forward),
+            back: self.back.since(&earlier.back),
+            refused: self.refused - earlier.refused,
+            missed: self.missed - earlier.missed,
+            cpu: self.cpu.saturating_sub(earlier.cpu),
+            lateness: self.lateness.since(&earlier.lateness),
+        }
+    }
+
     /// What happened in one direction.
     pub fn direction(&self, direction: Direction) -> &Counters {
         match direction {
@@ -216,4 +245,39 @@ fn show(direction: Direction, counters: &Counters, ran: Duration, f: &mut fmt::F
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conditions::{Conditions, parse_knobs};
+    use crate::profile::Profile;
+    use crate::script::Script;
+    use crate::wan::Wan;
+
+    #[test]
+    fn a_report_since_another_counts_what_came_between_alone() {
+        let knobs = parse_knobs("rate 12 Mbit/s, limit 3 kB").unwrap();
+        let mut wan = Wan::new(&Profile::both(Conditions::default().with(knobs)), Script::default(), 1);
+        let mut lateness = Lateness::default();
+        let mut at = |second: u64, packets: usize, late: Duration| {
+            let now = Duration::from_secs(second);
+            for _ in 0..packets {
+                let _ = wan.offer(Direction::Forward, (), 1500, now);
+            }
+            lateness.record(late);
+            while wan.poll(now + Duration::from_millis(500)).is_some() {}
+            let [forward, back] = Direction::BOTH.map(|direction| wan.counters(direction).clone());
+            let lateness = lateness.clone();
+            Report { ran: now, forward, back, refused: 0, missed: second, cpu: Duration::ZERO, lateness }
+        };
+        let earlier = at(1, 5, Duration::from_millis(50));
+        let later = at(3, 1, Duration::from_micros(10));
+        let between = later.since(&earlier);
+        assert_eq!(between.ran, Duration::from_secs(2));
+        assert_eq!((between.forward.offered, between.forward.delivered_bytes, between.missed), (1, 1500, 2));
+        assert_eq!((earlier.forward.dropped_for(DropCause::Limit), between.forward.dropped_in_all()), (3, 0));
+        assert!(between.forward.sojourn(1.0) < Duration::from_micros(1100), "{:?}", between.forward.sojourn(1.0));
+        assert!(later.lateness.delivery(1.0) > LATE && between.lateness.delivery(1.0) < LATE);
+    }
 }

@@ -24,7 +24,7 @@ const COMMIT_TIME: Duration = Duration::from_millis(10);
 
 /// The windows of each channel; credit, which is less, is what stops a sender.
 pub fn endpoint(config: &Config) -> EndpointSettings {
-    EndpointSettings { rate: None, memory: config.memory, uni_streams: STREAMS }
+    EndpointSettings::new(config.memory, STREAMS)
 }
 
 /// Half of the memory holds compressed frames; the links share it.

@@ -11,11 +11,13 @@ use link::config::value::choice;
 use link::config::{
     self, Address, Change, DeValue, Document, Problems, Properties, Rejection, Reported, Setting, Settings,
 };
+use link::congestion::Policy as FlowPolicy;
 use link::logging::LogSettings;
 use link::names::{InstanceName, LinkName, PeerName};
 use link::tls::TlsFiles;
 use link::topics::TopicFilter;
 use wire::compress::Codec;
+use wire::share::Share;
 use wire::units::{Rate, Size};
 
 use crate::policy::{Policies, Policy, Rule};
@@ -90,6 +92,18 @@ pub struct WanConfig {
     pub server_name: Option<PeerName>,
     /// The link's bandwidth, where it is stated.
     pub rate: Option<Rate>,
+    /// How the link behaves towards others on its path.
+    pub policy: FlowPolicy,
+    /// The part of the rate that it takes whoever else is there.
+    pub floor: Share,
+    /// Losses up to this are no sign of congestion.
+    pub loss_tolerance: Share,
+    /// The queue at which it backs off; `None` follows the path's length.
+    pub queue_target: Option<Duration>,
+    /// The longest IP packet that passes, in bytes; `None` to find out.
+    pub path_mtu: Option<u16>,
+    /// Whether the kernel is handed many packets at once.
+    pub segmentation_offload: bool,
     /// When it is another.
     pub schedule: Schedule,
     /// How frames are compressed.
@@ -198,11 +212,22 @@ fn read_wan(document: &Document<'_>) -> Result<WanConfig, Reported> {
     let (receiver, server_name) = (table.read_list("receiver"), table.read_optional("server_name"));
     let (rate, linger) = (table.read_optional("rate"), table.read("linger"));
     let compression = table.read::<Compression>("compression");
+    let (policy, floor) = (table.read::<Towards>("policy"), table.read("floor"));
+    let (loss_tolerance, queue_target) = (table.read("loss_tolerance"), table.read_optional("queue_target"));
+    let (path_mtu, segmentation_offload) =
+        (table.read_optional::<Size>("path_mtu"), table.read("segmentation_offload"));
     let schedule = schedule::read_schedule(document);
     Ok(WanConfig {
         receiver: receiver?,
         server_name: server_name?,
         rate: rate?,
+        policy: policy?.0,
+        floor: floor?,
+        loss_tolerance: loss_tolerance?,
+        queue_target: queue_target?,
+        // The field's bounds end at 1500.
+        path_mtu: path_mtu?.map(|mtu| u16::try_from(mtu.bytes()).unwrap_or(u16::MAX)),
+        segmentation_offload: segmentation_offload?,
         schedule: schedule?,
         codec: compression?.0,
         linger: linger?,
@@ -233,6 +258,20 @@ impl Setting for Policy {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
         let words = [("stop", Self::Stop), ("skip", Self::Skip), ("new-incarnation", Self::NewIncarnation)];
         choice(value, &words)
+    }
+}
+
+/// A policy towards others on the path, as it is written.
+struct Towards(FlowPolicy);
+
+impl Setting for Towards {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+        let words = [
+            ("adaptive", FlowPolicy::Adaptive),
+            ("scavenger", FlowPolicy::Scavenger),
+            ("reserved", FlowPolicy::Reserved),
+        ];
+        choice(value, &words).map(Self)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use link::congestion::FlowSettings;
 use link::endpoint::EndpointSettings;
 use link::kafka::consumer::ConsumerMemory;
 use wire::limits::FRAME_RAW_TARGET;
@@ -26,9 +27,21 @@ pub fn prefetch(config: &Config) -> ConsumerMemory {
 pub fn endpoint(config: &Config) -> EndpointSettings {
     EndpointSettings {
         rate: config.wan.highest_rate(),
-        memory: Size::from_bytes(config.memory.bytes() / 2),
+        path_mtu: config.wan.path_mtu,
+        segmentation_offload: config.wan.segmentation_offload,
         // The receiver opens no streams towards a sender.
-        uni_streams: 0,
+        ..EndpointSettings::new(Size::from_bytes(config.memory.bytes() / 2), 0)
+    }
+}
+
+/// How the link shares the path. The rate is the highest that the schedule has; the flow is told the one of the moment.
+pub fn flow(config: &Config) -> FlowSettings {
+    FlowSettings {
+        rate: config.wan.highest_rate(),
+        policy: config.wan.policy,
+        floor: config.wan.floor,
+        loss_tolerance: config.wan.loss_tolerance,
+        queue_target: config.wan.queue_target,
     }
 }
 

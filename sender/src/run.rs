@@ -10,6 +10,7 @@ use link::backoff::Backoff;
 use link::bell::Bell;
 use link::budget::BudgetSockets;
 use link::catalog::Catalog;
+use link::congestion::Flow;
 use link::endpoint::{ChannelFault, Dialer, Sockets, SystemSockets};
 use link::kafka::admin::KafkaCatalog;
 use link::kafka::{KafkaError, Properties};
@@ -107,14 +108,15 @@ pub async fn run<S: Source>(
     // They end when this is dropped, whatever the way out.
     let mut tasks = JoinSet::new();
     tasks.spawn(rate::keep(board.rates(), live.clone()));
-    let (dialer_in, dialer) = watch::channel(dialer(&config, &sockets)?);
+    let flow = guided(&config, &board);
+    let (dialer_in, dialer) = watch::channel(dialer(&config, &sockets, &flow)?);
     board.introduce(&config);
     let looker = looker(live.clone(), &parts);
     let Some((cluster_id, topics)) = find_source(&looker, &board, &shutdown).await else { return Ok(()) };
     let identity = identity(&config, cluster_id, topics.filter_hash);
     let (topics_in, topics) = watch::channel(topics);
     tasks.spawn(discovery::watch(looker, topics_in, Arc::clone(&board)));
-    tasks.spawn(renew(live, sockets, dialer_in));
+    tasks.spawn(renew(live, sockets, flow, dialer_in));
     let (lanes, mut failed) = start_lanes(&config, &parts.source, &board.rates())?;
     board.begin(lanes.iter().map(|lane| Arc::clone(&lane.progress)).collect());
     tasks.spawn(measuring::measure(Arc::clone(&parts.catalog), topics.clone(), Arc::clone(&board)));
@@ -143,6 +145,15 @@ fn budgeted(config: &Config, sockets: &Arc<dyn Sockets>, board: &Board) -> Arc<d
     let rates = board.rates();
     rates.configure(&config.wan, Timestamp::now());
     Arc::new(BudgetSockets::new(Arc::clone(sockets), rates.budget().clone()))
+}
+
+/// What the channels of all sessions share, so that one begins with what the one before found of the path. It keeps to
+/// the rate of the moment.
+fn guided(config: &Config, board: &Board) -> Flow {
+    let flow = Flow::new(derived::flow(config));
+    let follows = flow.clone();
+    board.rates().follow(move |rate| follows.set_rate(rate));
+    flow
 }
 
 fn looker<S>(config: Live<Config>, parts: &Parts<S>) -> Looker {
@@ -228,15 +239,16 @@ fn identity(config: &Config, cluster_id: String, filter_hash: u64) -> Identity {
 }
 
 /// Who we are to those whom we dial.
-fn dialer(config: &Config, sockets: &Arc<dyn Sockets>) -> Result<Dialer, TlsError> {
+fn dialer(config: &Config, sockets: &Arc<dyn Sockets>, flow: &Flow) -> Result<Dialer, TlsError> {
     let credentials = Credentials::load(&config.tls, End::Client, link::tls::now())?;
-    Ok(Dialer::new(&credentials, derived::endpoint(config))?.over(Arc::clone(sockets)))
+    let dialer = Dialer::new(&credentials, derived::endpoint(config))?;
+    Ok(dialer.over(Arc::clone(sockets)).guided_by(flow.clone()))
 }
 
 /// Reads the certificates again with each new configuration; the next dial shows them.
-async fn renew(mut config: Live<Config>, sockets: Arc<dyn Sockets>, dialers: watch::Sender<Dialer>) {
+async fn renew(mut config: Live<Config>, sockets: Arc<dyn Sockets>, flow: Flow, dialers: watch::Sender<Dialer>) {
     loop {
-        match dialer(&*config.changed().await, &sockets) {
+        match dialer(&*config.changed().await, &sockets, &flow) {
             Ok(dialer) => drop(dialers.send_replace(dialer)),
             Err(error) => tracing::error!(%error, "new certificates cannot be used; dialling with the old ones"),
         }
@@ -323,7 +335,10 @@ impl Life {
                     policies: &self.config.policies,
                     board: Arc::clone(&self.board),
                 };
-                session.run(connection, shaken, shutdown.clone()).await
+                tokio::select! {
+                    end = session.run(connection, shaken, shutdown.clone()) => end,
+                    never = dialled.keep_windows() => match never {},
+                }
             }
             Err(HandshakeError::Ended(end)) => end,
             Err(error) => SessionEnd::Lost(error.to_string()),

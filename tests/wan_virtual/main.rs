@@ -8,6 +8,7 @@ mod budget;
 mod ends;
 mod frames;
 mod handshake;
+mod rate;
 mod sender_life;
 
 /// Runs `work` on one thread whose clock stands still while there is something to do.

@@ -2,6 +2,7 @@
 //!
 //! - [`ids`]: offsets, positions, lanes, epochs, slots, sequences
 //! - [`units`]: `500 Mbit/s`, `64 MiB`
+//! - [`share`]: `0.1 %`
 //! - [`limits`]: every maximum that crosses the wire
 //! - [`error`]: what hostile or damaged bytes lead to
 //! - [`codec`]: the only place that knows bincode; varints; checksums
@@ -26,4 +27,5 @@ pub mod hostile;
 pub mod ids;
 pub mod limits;
 pub mod origin;
+pub mod share;
 pub mod units;

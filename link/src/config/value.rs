@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use toml::de::DeValue;
+use wire::share::Share;
 use wire::units::{Rate, Size, parse_duration};
 
 /// Something that a config file can state.
@@ -104,6 +105,16 @@ impl Setting for Size {
 impl Setting for Duration {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
         quantity(value, "5 ms", parse_duration)
+    }
+
+    fn compare(&self, bound: &Self) -> Option<Ordering> {
+        self.partial_cmp(bound)
+    }
+}
+
+impl Setting for Share {
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+        quantity(value, "20 %", str::parse)
     }
 
     fn compare(&self, bound: &Self) -> Option<Ordering> {

@@ -12,7 +12,7 @@ use super::*;
 use crate::pki;
 use crate::tls::{End, PeerIdentity, TlsFiles, now};
 
-const SETTINGS: EndpointSettings = EndpointSettings { rate: None, memory: Size::from_bytes(64 << 20), uni_streams: 16 };
+const SETTINGS: EndpointSettings = EndpointSettings::new(Size::from_bytes(64 << 20), 16);
 
 struct Authority(tempfile::TempDir);
 
@@ -259,8 +259,7 @@ async fn a_name_that_does_not_resolve_is_reported_and_the_next_address_is_tried(
 fn windows_follow_rate_and_memory() {
     let settings = |rate: Option<u64>, memory: u64| EndpointSettings {
         rate: rate.map(Rate::from_bits_per_second),
-        memory: Size::from_bytes(memory),
-        uni_streams: 1,
+        ..EndpointSettings::new(Size::from_bytes(memory), 1)
     };
     // 3 × 500 Mbit/s × 300 ms
     assert_eq!(settings(Some(500_000_000), 256 << 20).send_window(), 56_250_000);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::dice::Fate;
-use crate::report::LONGEST;
+use crate::report::{LONGEST, less};
 
 /// Why a packet was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,6 +96,26 @@ impl Counters {
     /// Time that packets took through the bottleneck, its queue included, at `quantile`; zero without one.
     pub fn sojourn(&self, quantile: f64) -> Duration {
         Duration::from_nanos(self.sojourn.value_at_quantile(quantile))
+    }
+
+    /// What happened after `earlier`, a state of these same counters. The longest queue stays that of all time:
+    /// it is not known when that was.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut dropped = self.dropped;
+        dropped.iter_mut().zip(earlier.dropped).for_each(|(now, then)| *now -= then);
+        Self {
+            offered: self.offered - earlier.offered,
+            offered_bytes: self.offered_bytes - earlier.offered_bytes,
+            delivered: self.delivered - earlier.delivered,
+            delivered_bytes: self.delivered_bytes - earlier.delivered_bytes,
+            doubled: self.doubled - earlier.doubled,
+            corrupted: self.corrupted - earlier.corrupted,
+            overtaken: self.overtaken - earlier.overtaken,
+            backlog_max: self.backlog_max,
+            dropped,
+            sojourn: less(&self.sojourn, &earlier.sojourn),
+        }
     }
 
     pub(super) fn offered(&mut self, length: u64) {

@@ -183,6 +183,62 @@ const WAN: &[Field] = &[
         doc: "On whose clocks `[[wan.schedule]]` is.",
     },
     Field {
+        name: "policy",
+        kind: "`adaptive`, `scavenger` or `reserved`",
+        absent: Absent::Default(r#""adaptive""#),
+        bounds: None,
+        live: false,
+        doc: "How the link behaves towards others on its path. `adaptive` takes what is free, keeps queues short, and \
+              takes about its share beside flows that fill them. `scavenger` takes what nobody else wants. `reserved` \
+              takes the rate, whatever queues; only losses above `loss_tolerance` slow it.",
+    },
+    Field {
+        name: "floor",
+        kind: "a share, such as `20 %`",
+        absent: Absent::Default(r#""0 %""#),
+        bounds: Some((r#""0 %""#, r#""100 %""#)),
+        live: false,
+        doc: "The share of `rate` that the link goes on sending whatever the path's queue says. More takes it from \
+              others, and from itself in retransmissions where the path is narrower than that.",
+    },
+    Field {
+        name: "loss_tolerance",
+        kind: "a share, such as `8 %`",
+        absent: Absent::Default(r#""8 %""#),
+        bounds: Some((r#""0.1 %""#, r#""50 %""#)),
+        live: false,
+        doc: "Losses up to this share of what is sent are the path's own and no sign of congestion. Above it, the link \
+              sends no more than arrives.",
+    },
+    Field {
+        name: "queue_target",
+        kind: "a duration, such as `10 ms`",
+        absent: Absent::Otherwise("5 % of the empty path's round trip, within 4 and 15 ms"),
+        bounds: Some((r#""1 ms""#, r#""1 s""#)),
+        live: false,
+        doc: "How long packets may queue on the path before the link backs off. More fills a path better whose delay \
+              wanders, and delays everybody on it.",
+    },
+    Field {
+        name: "path_mtu",
+        kind: "a size, such as `1400 B`",
+        absent: Absent::Otherwise("found out"),
+        bounds: Some((r#""1248 B""#, r#""1500 B""#)),
+        live: false,
+        doc: "The longest IP packet that passes. State it where it is known: finding out may mistake losses for a \
+              shorter path, and then sends short packets for a minute.",
+    },
+    Field {
+        name: "segmentation_offload",
+        kind: "`true` or `false`",
+        absent: Absent::Default("true"),
+        bounds: None,
+        live: false,
+        doc: "Whether the kernel is handed many packets at once. `false` costs about a quarter more of the sender's CPU \
+              time; it helps where a kernel or a network card damages such packets, which shows as heavy loss that \
+              `iperf3` does not see.",
+    },
+    Field {
         name: "compression",
         kind: "`none`, `lz4`, or `zstd` with a level from 1 to 19, such as `zstd:3`",
         absent: Absent::Default(r#""lz4""#),

@@ -1,4 +1,4 @@
-//! A share of all packets, as an operator writes it (`0.1 %`) and as a die decides it.
+//! A share of packets or of a rate, as an operator writes it (`0.1 %`) and as a die decides it.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,0 +1,145 @@
+//! Alone on a path: full, within the budget, with short queues, and soon so again after a change.
+
+use super::*;
+
+#[test]
+fn two_percent_of_loss_cost_no_more_than_what_is_lost() {
+    for rtt in [20, 100, 200, 300] {
+        for loss in [0.0, 0.1, 1.0, 2.0] {
+            let mut world = World::new(budget(300), 4, &format!("delay {} ms, loss {loss} %", rtt / 2));
+            world.run_until(4.0);
+            let observed = world.run_until(9.0);
+            assert_fills(&observed, 300.0 * (1.0 - loss / 100.0), 0.985);
+            assert!(observed.ours <= 301e6, "{rtt} ms, {loss} %: {observed:?}");
+            assert_eq!(observed.report.limit, Limit::Budget);
+        }
+    }
+}
+
+#[test]
+fn five_percent_of_loss_bursts_lost_acks_and_jitter_cost_little_more() {
+    for (forward, back, arrives) in [
+        ("delay 100 ms, loss 5 %", "loss none", 0.95),
+        ("delay 50 ms, loss 2 % in bursts of 10", "loss 5 %", 0.98),
+        ("delay 50 ms, jitter 5 ms, loss 2 %", "loss none", 0.98),
+        ("delay 10 ms, jitter 5 ms, loss 1 %", "loss none", 0.99),
+        ("delay 50 ms, reorder 10 % by 2 ms, loss 2 %", "loss none", 0.98),
+    ] {
+        let mut world = World::new(budget(300), 4, forward);
+        world.set_back(back);
+        world.run_until(4.0);
+        let observed = world.run_until(9.0);
+        assert_fills(&observed, 300.0 * arrives, 0.97);
+    }
+}
+
+#[test]
+fn a_narrower_path_is_filled_with_a_short_queue_and_without_overflow() {
+    for (rtt, limit, loss) in [(100, 100, 0), (100, 20, 0), (200, 20, 2), (40, 40, 1), (300, 300, 0)] {
+        let knobs = format!("delay {} ms, rate 300 Mbit/s, limit {limit} ms, loss {loss} %", rtt / 2);
+        let mut world = World::new(budget(500), 4, &knobs);
+        world.run_until(5.0);
+        let observed = world.run_until(12.0);
+        assert_fills(&observed, 300.0 * (1.0 - f64::from(loss) / 100.0), 0.96);
+        assert!(observed.queue <= Duration::from_millis(15), "{knobs}: {observed:?}");
+        assert!(observed.overflow < 0.01, "{knobs}: {observed:?}");
+        assert_eq!(observed.report.limit, Limit::Path);
+    }
+}
+
+#[test]
+fn a_path_is_found_without_a_stated_rate() {
+    let mut world = World::new(FlowSettings::new(None), 4, "delay 50 ms, rate 300 Mbit/s, limit 100 ms, loss 1 %");
+    world.run_until(5.0);
+    let observed = world.run_until(10.0);
+    assert_fills(&observed, 297.0, 0.95);
+    assert!(observed.queue <= Duration::from_millis(15) && observed.overflow < 0.01, "{observed:?}");
+}
+
+#[test]
+fn a_policer_is_recognised_and_its_rate_held() {
+    for (rtt, bucket) in [(40, "500 kB"), (100, "200 kB"), (200, "1 MB")] {
+        let knobs = format!("delay {} ms, rate 300 Mbit/s, policer {bucket}", rtt / 2);
+        let mut world = World::new(budget(500), 4, &knobs);
+        world.run_until(8.0);
+        let observed = world.run_until(25.0);
+        assert_fills(&observed, 300.0, 0.85);
+        assert!(observed.overflow < 0.03, "{knobs}: {observed:?}");
+        assert_eq!(observed.report.mode, Mode::Policed);
+    }
+}
+
+#[test]
+fn steps_of_the_path_are_followed_within_two_seconds() {
+    for rtt in [40, 100, 200] {
+        let knobs = format!("delay {} ms, rate 600 Mbit/s, limit 100 ms", rtt / 2);
+        let mut world = World::new(budget(600), 4, &knobs);
+        world.at(4.0, "rate 200 Mbit/s");
+        world.at(9.0, "rate 600 Mbit/s");
+        world.run_until(6.0);
+        assert_fills(&world.run_until(9.0), 200.0, 0.9);
+        world.run_until(11.0);
+        assert_fills(&world.run_until(13.0), 600.0, 0.9);
+    }
+}
+
+#[test]
+fn a_lower_budget_holds_at_once_and_a_higher_one_within_a_second() {
+    let mut world = World::new(budget(400), 4, "delay 50 ms, rate 600 Mbit/s");
+    world.run_until(3.0);
+    world.set_rate(Some(mbit(100)));
+    world.run_until(3.3);
+    let observed = world.run_until(5.0);
+    assert_fills(&observed, 100.0, 0.98);
+    assert!(observed.ours < 102e6, "{observed:?}");
+    world.set_rate(Some(mbit(400)));
+    world.run_until(6.0);
+    assert_fills(&world.run_until(7.0), 400.0, 0.98);
+}
+
+#[test]
+fn after_three_seconds_and_two_minutes_of_darkness_the_rate_is_back_within_two() {
+    for dark in [3.0, 120.0] {
+        let mut world = World::new(budget(300), 4, "delay 50 ms, rate 400 Mbit/s, loss 1 %");
+        world.at(4.0, "down");
+        world.at(4.0 + dark, "up");
+        world.run_until(4.0 + dark - 0.5);
+        assert_eq!(world.flow.report().mode, Mode::Dark);
+        world.run_until(4.0 + dark + 1.0);
+        assert_fills(&world.run_until(4.0 + dark + 2.0), 297.0, 0.95);
+    }
+}
+
+#[test]
+fn a_longer_route_is_not_taken_for_a_queue() {
+    for (from, to) in [(50, 80), (20, 100)] {
+        let mut world = World::new(budget(300), 4, &format!("delay {from} ms, rate 600 Mbit/s, loss 1 %"));
+        world.at(4.0, &format!("delay {to} ms"));
+        world.run_until(9.0);
+        assert_fills(&world.run_until(12.0), 297.0, 0.95);
+    }
+}
+
+#[test]
+fn a_thin_and_long_path_is_filled() {
+    for channels in [1, 2, 4] {
+        let mut world = World::new(budget(5), channels, "delay 300 ms, rate 10 Mbit/s");
+        world.run_until(10.0);
+        assert_fills(&world.run_until(30.0), 5.0, 0.95);
+    }
+    let mut world = World::new(budget(10), 2, "delay 300 ms, rate 5 Mbit/s, limit 200 ms");
+    world.run_until(15.0);
+    let observed = world.run_until(45.0);
+    assert_fills(&observed, 5.0, 0.9);
+}
+
+#[test]
+fn a_budget_of_a_megabit_and_a_short_path_work_too() {
+    for knobs in ["delay 0.1 ms", "delay 20 ms"] {
+        for rate in [1, 500] {
+            let mut world = World::new(budget(rate), 2, knobs);
+            world.run_until(3.0);
+            assert_fills(&world.run_until(8.0), rate as f64, 0.95);
+        }
+    }
+}
