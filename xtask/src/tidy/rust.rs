@@ -9,7 +9,7 @@ const LINES_MAX: usize = 600;
 const UNSAFE_PLACE: &str = "link/src/kafka";
 
 /// Which of our crates each may name among its dependencies. They point one way.
-const MAY_USE: [(&str, &[&str]); 7] = [
+const MAY_USE: [(&str, &[&str]); 8] = [
     ("wire", &[]),
     ("link", &["wire"]),
     ("sender", &["wire", "link"]),
@@ -17,6 +17,7 @@ const MAY_USE: [(&str, &[&str]); 7] = [
     ("cli", &["wire", "link", "sender", "receiver"]),
     // The harness is the witness; integration tests beside it may name what they test.
     ("tests", &[]),
+    ("benches", &["wire", "link", "sender", "receiver"]),
     ("xtask", &[]),
 ];
 

@@ -1,0 +1,124 @@
+//! quinn as it comes, for comparison: its default congestion controller, a frame's worth of random bytes per
+//! unidirectional stream, windows that never get in its way.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use link::tls::{Credentials, End, TlsFiles};
+use netem::tun::ADDRESSES;
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, RecvStream, ServerConfig, TransportConfig, VarInt};
+use tokio::sync::Semaphore;
+use wire::limits::FRAME_RAW_TARGET;
+
+use super::clock::monotonic;
+use super::sample::{SenderSample, SinkSample};
+use super::{EndArgs, READY, report, say};
+use crate::pki::{RECEIVER_NAME, files};
+
+/// Where it listens.
+const PORT: u16 = 7444;
+
+/// More than three times 500 Mbit/s × 300 ms.
+const WINDOW: u32 = 128 << 20;
+
+/// Streams that are being written at once: what the product has under way into QUIC, four times over.
+const STREAMS: usize = 16;
+
+/// Sends streams as fast as QUIC takes them.
+pub(crate) async fn send(args: &EndArgs) -> Result<()> {
+    let credentials = credentials(&files(&args.dir, End::Client), End::Client)?;
+    let tls: QuicClientConfig = credentials.client()?;
+    let mut config = ClientConfig::new(Arc::new(tls));
+    config.transport_config(Arc::new(transport()));
+    let endpoint = Endpoint::new(EndpointConfig::default(), None, socket(([0, 0, 0, 0], 0).into())?, runtime())?;
+    let target = SocketAddr::from((ADDRESSES[1], PORT));
+    let connection = endpoint.connect_with(config, target, RECEIVER_NAME)?.await.context("cannot connect")?;
+    let payload = args.payload();
+    let frame: Vec<u8> = (0..).flat_map(|offset| payload.value(0, offset).to_vec()).take(FRAME_RAW_TARGET).collect();
+    let shown = connection.clone();
+    tokio::select! {
+        ended = write(connection, Bytes::from(frame)) => ended,
+        failed = report(|| SenderSample {
+            at: monotonic(),
+            sessions: 1,
+            rtt_ms: Some(shown.rtt().as_secs_f64() * 1e3),
+            ..SenderSample::default()
+        }) => failed,
+    }
+}
+
+async fn write(connection: Connection, frame: Bytes) -> Result<()> {
+    let room = Arc::new(Semaphore::new(STREAMS));
+    loop {
+        let permit = Arc::clone(&room).acquire_owned().await?;
+        let mut stream = connection.open_uni().await?;
+        let frame = frame.clone();
+        tokio::spawn(async move {
+            if stream.write_chunk(frame).await.is_ok() {
+                let _ = stream.finish();
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// Counts bytes of streams, in order within each. The product's sink waits for whole frames and their turn; this does
+/// not, so that nothing but the transport is compared.
+pub(crate) async fn receive(args: &EndArgs) -> Result<()> {
+    let credentials = credentials(&files(&args.dir, End::Server), End::Server)?;
+    let mut config = ServerConfig::with_crypto(Arc::new(credentials.server()?));
+    config.transport_config(Arc::new(transport()));
+    let listen = socket((ADDRESSES[1], PORT).into())?;
+    let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), listen, runtime())?;
+    say(READY)?;
+    let connection = endpoint.accept().await.context("the endpoint closed")?.await.context("no handshake")?;
+    let counts = Arc::new(Mutex::new(SinkSample::default()));
+    let accepting = async {
+        loop {
+            let stream = connection.accept_uni().await?;
+            tokio::spawn(count(stream, Arc::clone(&counts)));
+        }
+    };
+    tokio::select! {
+        ended = accepting => ended,
+        failed = report(|| SinkSample { at: monotonic(), ..lock(&counts).clone() }) => failed,
+    }
+}
+
+async fn count(mut stream: RecvStream, counts: Arc<Mutex<SinkSample>>) {
+    while let Ok(Some(chunk)) = stream.read_chunk(usize::MAX, true).await {
+        let mut counts = lock(&counts);
+        counts.bytes += chunk.bytes.len() as u64;
+        counts.committed_at = monotonic();
+    }
+}
+
+fn lock(counts: &Mutex<SinkSample>) -> MutexGuard<'_, SinkSample> {
+    counts.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn credentials(files: &TlsFiles, end: End) -> Result<Credentials> {
+    Ok(Credentials::load(files, end, link::tls::now())?)
+}
+
+fn transport() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .stream_receive_window(VarInt::from_u32(2 << 20))
+        .receive_window(VarInt::from_u32(WINDOW))
+        .send_window(WINDOW.into())
+        .max_concurrent_uni_streams(VarInt::from_u32(1024));
+    transport
+}
+
+fn socket(address: SocketAddr) -> Result<std::net::UdpSocket> {
+    let socket = std::net::UdpSocket::bind(address).with_context(|| format!("UDP socket on {address}"))?;
+    Ok(socket)
+}
+
+fn runtime() -> Arc<dyn quinn::Runtime> {
+    Arc::new(quinn::TokioRuntime)
+}

@@ -1,0 +1,257 @@
+//! A target cluster without a cluster: transactions in memory, every value compared with what the seed says it is,
+//! nothing kept but how far each partition has come.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::{Entry, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+use link::kafka::KafkaError;
+use receiver::target::{Appended, Delivered, LaneTarget, StateEntry, Target, TargetError, TargetPartition};
+use wire::frame::RecordRef;
+use wire::ids::{LaneId, Offset};
+
+use super::catalog::MemoryCatalog;
+use super::clock::{monotonic, wall_ms};
+use super::sample::{Latency, SinkSample};
+use super::source::TRICKLE;
+use crate::payload::Payload;
+
+/// Opens lanes that share one count.
+#[derive(Debug, Clone)]
+pub(crate) struct Sink(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    payload: Payload,
+    catalog: Arc<MemoryCatalog>,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug)]
+struct Counts {
+    sample: SinkSample,
+    /// From a trickled record's timestamp to its commit, in ms.
+    latency: Histogram<u64>,
+}
+
+impl Sink {
+    pub(crate) fn new(payload: Payload, catalog: Arc<MemoryCatalog>) -> Self {
+        let latency = Histogram::new(3).expect("3 decimals are what the histogram takes");
+        let counts = Mutex::new(Counts { sample: SinkSample::default(), latency });
+        Self(Arc::new(Shared { payload, catalog, counts }))
+    }
+
+    /// What has arrived so far.
+    pub(crate) fn sample(&self) -> SinkSample {
+        let counts = self.0.counts();
+        let [p50, p99, max] = [0.5, 0.99, 1.0].map(|quantile| counts.latency.value_at_quantile(quantile) as f64);
+        let latency = (!counts.latency.is_empty()).then(|| Latency {
+            records: counts.latency.len(),
+            p50_ms: p50,
+            p99_ms: p99,
+            max_ms: max,
+        });
+        SinkSample { at: monotonic(), latency, ..counts.sample.clone() }
+    }
+
+    /// Forgets the latencies of the warm-up.
+    pub(crate) fn reset_latency(&self) {
+        self.0.counts().latency.reset();
+    }
+}
+
+impl Shared {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Target for Sink {
+    type Lane = SinkLane;
+
+    fn open(&self, _link: &str, _lane: LaneId) -> Result<SinkLane, KafkaError> {
+        Ok(SinkLane {
+            shared: Arc::clone(&self.0),
+            state: BTreeMap::new(),
+            committed: HashMap::new(),
+            open: Transaction::default(),
+        })
+    }
+}
+
+/// Writes one lane.
+#[derive(Debug)]
+pub(crate) struct SinkLane {
+    shared: Arc<Shared>,
+    state: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The source offset that each partition waits for.
+    committed: HashMap<TargetPartition, i64>,
+    open: Transaction,
+}
+
+/// What becomes of the lane's state if this commits.
+#[derive(Debug, Default)]
+struct Transaction {
+    state: Vec<StateEntry>,
+    partitions: HashMap<TargetPartition, Run>,
+    bytes: u64,
+    records: u64,
+    wrong: u64,
+    /// Timestamps of trickled records.
+    stamps: Vec<i64>,
+}
+
+#[derive(Debug)]
+struct Run {
+    next: i64,
+    /// Appended and not yet reported.
+    fresh: i64,
+}
+
+impl SinkLane {
+    /// Whether the record is the one that is due, with the value that it must have.
+    fn check(&mut self, to: &TargetPartition, record: &RecordRef<'_>) -> bool {
+        let offset = record.offset.0;
+        let run = match self.open.partitions.entry(to.clone()) {
+            Entry::Occupied(run) => run.into_mut(),
+            Entry::Vacant(place) => {
+                let next = self.committed.get(to).copied().unwrap_or(0);
+                place.insert(Run { next, fresh: 0 })
+            }
+        };
+        let due = run.next == offset;
+        run.next = offset + 1;
+        run.fresh += 1;
+        due && record.value == Some(self.shared.payload.value(to.partition, offset))
+    }
+}
+
+impl LaneTarget for SinkLane {
+    fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError> {
+        let entry = |(key, value): (&Vec<u8>, &Vec<u8>)| StateEntry { key: key.clone(), value: Some(value.clone()) };
+        Ok(self.state.iter().map(entry).collect())
+    }
+
+    fn fence(&mut self) -> Result<(), TargetError> {
+        self.discard();
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<(), TargetError> {
+        self.open = Transaction::default();
+        Ok(())
+    }
+
+    fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, _frame: &Bytes) -> Result<(), TargetError> {
+        let right = self.check(to, record);
+        self.open.wrong += u64::from(!right);
+        self.open.records += 1;
+        self.open.bytes += record.value.map_or(0, <[u8]>::len) as u64;
+        if &*to.topic == TRICKLE {
+            self.open.stamps.push(record.timestamp);
+        }
+        Ok(())
+    }
+
+    fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
+        self.open.state.push(StateEntry { key: key.to_vec(), value: value.map(<[u8]>::to_vec) });
+        Ok(())
+    }
+
+    fn drain(&mut self) -> Result<Delivered, TargetError> {
+        let mut appended = Vec::new();
+        for (partition, run) in &mut self.open.partitions {
+            let fresh = std::mem::take(&mut run.fresh);
+            if fresh > 0 {
+                let first = self.shared.catalog.append(&partition.topic, partition.partition, fresh).0;
+                let (first, last) = (Offset(first), Offset(first + fresh - 1));
+                appended.push(Appended { partition: partition.clone(), first, last });
+            }
+        }
+        Ok(Delivered { appended, timestamps_altered: 0 })
+    }
+
+    fn commit(&mut self) -> Result<(), TargetError> {
+        let Transaction { state, partitions, bytes, records, wrong, stamps } = std::mem::take(&mut self.open);
+        for StateEntry { key, value } in state {
+            match value {
+                Some(value) => drop(self.state.insert(key, value)),
+                None => drop(self.state.remove(&key)),
+            }
+        }
+        self.committed.extend(partitions.into_iter().map(|(partition, run)| (partition, run.next)));
+        let mut counts = self.shared.counts();
+        let sample = &mut counts.sample;
+        sample.bytes += bytes;
+        sample.records += records;
+        sample.wrong += wrong;
+        if records > 0 {
+            sample.committed_at = monotonic();
+        }
+        let now = wall_ms();
+        for stamp in stamps {
+            counts.latency.saturating_record(u64::try_from(now - stamp).unwrap_or(0));
+        }
+        Ok(())
+    }
+
+    fn discard(&mut self) {
+        self.open = Transaction::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::frame::Headers;
+
+    use super::*;
+
+    fn lane() -> (Sink, SinkLane) {
+        let sink = Sink::new(Payload::new(1, 10), Arc::new(MemoryCatalog::target()));
+        let lane = sink.open("link", LaneId(0)).unwrap();
+        (sink, lane)
+    }
+
+    fn produce(lane: &mut SinkLane, offset: i64, value: &[u8]) {
+        let to = TargetPartition { topic: "bulk".into(), partition: 0 };
+        let (timestamp, key, value, headers) = (0, None, Some(value), Headers::EMPTY);
+        lane.produce(&to, &RecordRef { offset: Offset(offset), timestamp, key, value, headers }, &Bytes::new())
+            .unwrap();
+    }
+
+    #[test]
+    fn only_what_is_committed_counts_and_a_replay_is_taken_as_if_for_the_first_time() {
+        let (sink, mut lane) = lane();
+        let payload = Payload::new(1, 10);
+        lane.begin().unwrap();
+        produce(&mut lane, 0, payload.value(0, 0));
+        lane.write_state(b"key", Some(b"lost")).unwrap();
+        lane.discard();
+        assert!(lane.read_state().unwrap().is_empty());
+        lane.begin().unwrap();
+        produce(&mut lane, 0, payload.value(0, 0));
+        produce(&mut lane, 1, payload.value(0, 1));
+        lane.write_state(b"key", Some(b"kept")).unwrap();
+        assert_eq!(lane.drain().unwrap().appended[0].last, Offset(1));
+        assert!(lane.drain().unwrap().appended.is_empty());
+        lane.commit().unwrap();
+        let sample = sink.sample();
+        assert_eq!((sample.records, sample.bytes, sample.wrong), (2, 20, 0));
+        assert_eq!(lane.read_state().unwrap()[0].value.as_deref(), Some(&b"kept"[..]));
+    }
+
+    #[test]
+    fn a_gap_a_double_and_a_changed_value_are_wrong() {
+        let (sink, mut lane) = lane();
+        let payload = Payload::new(1, 10);
+        lane.begin().unwrap();
+        produce(&mut lane, 0, payload.value(0, 0));
+        produce(&mut lane, 0, payload.value(0, 0));
+        produce(&mut lane, 2, payload.value(0, 2));
+        produce(&mut lane, 3, payload.value(0, 4));
+        lane.commit().unwrap();
+        assert_eq!(sink.sample().wrong, 3);
+    }
+}
