@@ -28,6 +28,7 @@ use crate::tls::{Credentials, TlsError};
 pub use fault::{ChannelFault, DialError};
 pub use sockets::{SOCKET_BUFFER_BYTES, Sockets, SystemSockets};
 use windows::SEND_WINDOW_BYTES_MIN;
+pub use windows::TIMES_THE_PATH;
 
 /// One stream's window. Gaps in 2 MiB cannot exceed the 1,024 chunks beyond which quinn closes the
 /// whole connection; frames have a stream each, so it bounds no throughput.
@@ -124,12 +125,12 @@ impl EndpointSettings {
         Self { rate: None, memory, uni_streams, path_mtu: None, segmentation_offload: true }
     }
 
-    /// Bytes sent and not yet acknowledged by QUIC: 3 × rate × 300 ms, because data behind a lost packet
+    /// Bytes sent and not yet acknowledged by QUIC: 5 × rate × 300 ms, because data behind a lost packet
     /// counts until that is repaired, within 4 MiB and half of the memory; half of the memory where no
     /// rate is stated.
     pub fn send_window(&self) -> u64 {
         let half = (self.memory.bytes() / 2).max(SEND_WINDOW_BYTES_MIN);
-        let wanted = self.rate.map_or(u64::MAX, |rate| rate.bytes_in(RTT_ASSUMED).saturating_mul(3));
+        let wanted = self.rate.map_or(u64::MAX, |rate| rate.bytes_in(RTT_ASSUMED).saturating_mul(TIMES_THE_PATH));
         wanted.clamp(SEND_WINDOW_BYTES_MIN, half)
     }
 

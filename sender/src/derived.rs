@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use link::congestion::FlowSettings;
-use link::endpoint::EndpointSettings;
+use link::endpoint::{EndpointSettings, TIMES_THE_PATH};
 use link::kafka::consumer::ConsumerMemory;
 use wire::limits::FRAME_RAW_TARGET;
 use wire::units::{Rate, Size};
@@ -63,9 +63,9 @@ pub fn packing(config: &Config) -> Packing {
 }
 
 /// The rate that the send window sustains on a path of this round trip: what is behind a lost packet
-/// counts until that is repaired, which takes up to two round trips more.
+/// counts until that is repaired, which takes up to four round trips more.
 pub fn rate_allowed(config: &Config, rtt: Duration) -> Rate {
-    let bytes_per_second = endpoint(config).send_window() as f64 / (3.0 * rtt.as_secs_f64());
+    let bytes_per_second = endpoint(config).send_window() as f64 / (TIMES_THE_PATH as f64 * rtt.as_secs_f64());
     Rate::from_bits_per_second((bytes_per_second * 8.0) as u64)
 }
 
