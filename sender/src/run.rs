@@ -33,7 +33,7 @@ use crate::measuring;
 use crate::origins::reading::{KafkaStateLog, Origins, OriginsError, StateLog};
 use crate::progress::Progress;
 use crate::rate::{self, Rates};
-use crate::session::{HandshakeError, Identity, Offering, Session, SessionEnd, shake_hands};
+use crate::session::{HandshakeError, Identity, Offering, Session, SessionEnd, Ways, shake_hands};
 use crate::source::Source;
 use crate::source::kafka::KafkaSource;
 use crate::status::{Board, State};
@@ -334,11 +334,13 @@ impl Life {
                     packing: self.packing,
                     policies: &self.config.policies,
                     board: Arc::clone(&self.board),
+                    ways: Ways {
+                        dialer: self.dialer.clone(),
+                        first: dialled.clone(),
+                        count: derived::channels(&self.config),
+                    },
                 };
-                tokio::select! {
-                    end = session.run(connection, shaken, shutdown.clone()) => end,
-                    never = dialled.keep_windows() => match never {},
-                }
+                session.run(shaken, shutdown.clone()).await
             }
             Err(HandshakeError::Ended(end)) => end,
             Err(error) => SessionEnd::Lost(error.to_string()),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use link::congestion::{Flow, FlowReport, FlowSettings, Limit, Mode};
-use link::endpoint::{Dialer, Dialled};
+use link::endpoint::{Dialer, Dialled, keep_windows};
 use quinn::Endpoint;
 use tokio::time::{Instant, sleep};
 use wire::units::Rate;
@@ -65,7 +65,7 @@ async fn send(dialled: Dialled) {
     };
     tokio::select! {
         () = writing => {}
-        never = dialled.keep_windows() => match never {},
+        never = keep_windows(|| vec![dialled.clone()]) => match never {},
     }
 }
 

@@ -47,7 +47,9 @@ fn handshake() -> Vec<(&'static str, Control)> {
         ("hello", Control::Hello(hello)),
         ("welcome", Control::Welcome(welcome)),
         ("standby", Control::Standby { behind: "fra-2".into() }),
-        ("join-channel", Control::JoinChannel { token: u128::MAX, receiver: 9 }),
+        ("join-channel", Control::JoinChannel { token: u128::MAX, receiver: 9, channel: 300 }),
+        ("channel-open", Control::ChannelOpen { channel: 300 }),
+        ("channel-closed", Control::ChannelClosed { channel: 300, detail: "no progress for 3 s".into() }),
         ("clock", Control::Clock { asked: 1_700_000_000_000_000_000, answered: 0 }),
         ("close", Control::Close { code: CloseCode::Misbehaved, detail: "slot 4 was never opened".into() }),
     ]

@@ -2,13 +2,14 @@
 //! more. Too little, and a lost packet stops the pipe; too much, and what is urgent waits behind seconds of bulk.
 
 use std::convert::Infallible;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 use wire::units::Rate;
 
 use super::{Dialled, EndpointSettings};
-use crate::congestion::FlowReport;
+use crate::congestion::{FlowReport, Mode};
 
 /// Below this a send window cannot hold one frame of records and its successor.
 pub(super) const SEND_WINDOW_BYTES_MIN: u64 = 4 * 1024 * 1024;
@@ -35,33 +36,41 @@ impl EndpointSettings {
         share.clamp(SEND_WINDOW_BYTES_MIN, most)
     }
 
-    /// The same by what a flow has found, once it knows the path.
-    fn send_window_found(&self, found: &FlowReport) -> Option<u64> {
-        let rate = found.budget.unwrap_or_else(|| found.allowed.max(found.delivery));
-        Some(self.send_window_for(rate, found.base_rtt?.max(found.smoothed_rtt?), found.channels))
+    /// The same by what a flow has found, once it knows the path; a part of what the facts say before.
+    fn send_window_found(&self, found: Option<&FlowReport>, channels: usize) -> u64 {
+        let by_path = found.and_then(|found| {
+            let rate = found.budget.unwrap_or_else(|| found.allowed.max(found.delivery));
+            Some(self.send_window_for(rate, found.base_rtt?.max(found.smoothed_rtt?), found.channels))
+        });
+        by_path.unwrap_or_else(|| (self.send_window() / channels.max(1) as u64).max(SEND_WINDOW_BYTES_MIN))
+    }
+}
+
+/// Adapts the send windows of the channels of one flow to the path, the rate and each other, as they change, and lets
+/// the flow know the time. To be run beside whatever uses them; `open` tells which stand.
+pub async fn keep_windows(open: impl Fn() -> Vec<Dialled>) -> Infallible {
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let open = open();
+        let flow = open.iter().find_map(|dialled| dialled.flow.as_ref());
+        let found = flow.map(|flow| {
+            flow.handle_tick(tokio::time::Instant::now().into_std());
+            flow.report()
+        });
+        open.iter().for_each(|dialled| dialled.fit_window(found.as_ref(), open.len()));
     }
 }
 
 impl Dialled {
-    /// Adapts the channel's send window to the path and the rate, as they change, and lets the flow know the time. To
-    /// be run beside whatever uses the channel; ends with it.
-    pub async fn keep_windows(&self) -> Infallible {
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut set = None::<u64>;
-        loop {
-            tick.tick().await;
-            let Some(flow) = &self.flow else { continue };
-            flow.handle_tick(tokio::time::Instant::now().into_std());
-            let report = flow.report();
-            let window =
-                self.settings.send_window_found(&report).or(set).unwrap_or_else(|| self.settings.send_window());
-            let close = set.is_some_and(|set| window.abs_diff(set) as f64 <= set as f64 * CLOSE_ENOUGH);
-            // Setting it also makes QUIC look at its window again, which on a dark path has grown by a probe.
-            if !close || report.mode == crate::congestion::Mode::Dark {
-                self.connection.set_send_window(window);
-                set = Some(window);
-            }
+    fn fit_window(&self, found: Option<&FlowReport>, channels: usize) {
+        let (window, set) = (self.settings.send_window_found(found, channels), self.window.load(Ordering::Relaxed));
+        let close = window.abs_diff(set) as f64 <= set as f64 * CLOSE_ENOUGH;
+        // Setting it also makes QUIC look at its window again, which on a dark path has grown by a probe.
+        if !close || found.is_some_and(|found| found.mode == Mode::Dark) {
+            self.connection.set_send_window(window);
+            self.window.store(window, Ordering::Relaxed);
         }
     }
 }
@@ -97,5 +106,13 @@ mod tests {
             assert!(windows <= memory / 2, "{channels} channels: {windows}");
         }
         assert_eq!(settings(0).send_window_for(mbit(1), rtt, 4), SEND_WINDOW_BYTES_MIN);
+    }
+
+    #[test]
+    fn until_the_path_is_known_channels_share_what_one_alone_would_have() {
+        let settings = settings(256 << 20);
+        assert_eq!(settings.send_window_found(None, 1), settings.send_window());
+        assert_eq!(settings.send_window_found(None, 4), settings.send_window() / 4);
+        assert_eq!(settings.send_window_found(None, 1000), SEND_WINDOW_BYTES_MIN);
     }
 }
