@@ -1,3 +1,5 @@
+//! Frames go where there is room, and whatever becomes of a channel, each arrives and none could arrive twice.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
