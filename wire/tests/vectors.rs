@@ -195,6 +195,17 @@ fn control_messages_cut_anywhere_are_refused() {
 }
 
 #[test]
+fn no_message_speaks_of_channel_0_as_of_a_further_one() {
+    for control in [
+        Control::JoinChannel { token: 1, receiver: 1, channel: 0 },
+        Control::ChannelOpen { channel: 0 },
+        Control::ChannelClosed { channel: 0, detail: String::new() },
+    ] {
+        assert!(decode_control(&encode_control(&control)[4..]).is_err(), "{control:?}");
+    }
+}
+
+#[test]
 fn only_hello_may_say_more_than_this_version_knows() {
     for (name, control) in handshake().into_iter().chain(lanes()) {
         let mut message = read(name, &encode_control(&control)).split_off(4);
