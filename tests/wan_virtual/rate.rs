@@ -59,6 +59,8 @@ async fn send(dialled: Dialled, open: usize) {
                         return;
                     }
                     let _ = stream.finish();
+                    // Until it has arrived: what is open is what is under way.
+                    let _ = stream.stopped().await;
                 }
             });
         }

@@ -196,12 +196,15 @@ fn control_messages_cut_anywhere_are_refused() {
 
 #[test]
 fn no_message_speaks_of_channel_0_as_of_a_further_one() {
-    for control in [
-        Control::JoinChannel { token: 1, receiver: 1, channel: 0 },
-        Control::ChannelOpen { channel: 0 },
-        Control::ChannelClosed { channel: 0, detail: String::new() },
-    ] {
-        assert!(decode_control(&encode_control(&control)[4..]).is_err(), "{control:?}");
+    let join = Control::JoinChannel { token: 1, receiver: 1, channel: 1 };
+    let closed = Control::ChannelClosed { channel: 1, detail: String::new() };
+    // How far from the end the channel stands.
+    for (control, from_end) in [(join, 1), (Control::ChannelOpen { channel: 1 }, 1), (closed, 2)] {
+        let mut message = encode_control(&control).split_off(4);
+        assert_eq!(decode_control(&message), Ok(control.clone()));
+        let at = message.len() - from_end;
+        message[at] = 0;
+        assert!(decode_control(&message).is_err(), "{control:?}");
     }
 }
 
