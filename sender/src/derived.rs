@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_stated_rate_is_allowed_between_continents() {
-        for rate in ["100 Mbit/s", "400 Mbit/s"] {
+        for rate in ["100 Mbit/s", "350 Mbit/s"] {
             let config = config(&format!("rate = \"{rate}\""));
             assert!(rate_allowed(&config, Duration::from_millis(300)) >= config.wan.rate.unwrap());
         }
