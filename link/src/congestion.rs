@@ -4,10 +4,10 @@
 //! One [`Flow`] is shared by all channels of a link's direction: they find the path together, and act as one.
 //! The rules, and what was measured, stand in `docs/decisions/0031-a-window-from-delivery-and-delay.md`.
 //!
-//! - [`law`]: the rules, without I/O
-//! - [`base`], [`round`], [`episode`]: what they look at
-//! - [`policed`], [`competing`]: rules for two special paths
-//! - [`channel`]: quinn's controller of one channel, over the shared state
+//! - `law`: the rules, without I/O
+//! - `base`, `round`, `episode`: what they look at
+//! - `policed`, `competing`: rules for two special paths
+//! - `channel`: quinn's controller of one channel, over the shared state
 
 mod base;
 mod channel;
