@@ -52,7 +52,7 @@ fn check_shows_what_holds_and_what_follows_from_it() {
         "  * rate = \"500 Mbit/s\"\n",
         "    linger = \"5 ms\"\n",
         "  frame                  up to 1 MiB before compression\n",
-        "  at a 200 ms round trip bdp 11.9 MiB; the window allows 750 Mbit/s\n",
+        "  at a 200 ms round trip bdp 11.9 MiB; the window allows 537 Mbit/s\n",
     ] {
         assert!(said.contains(line), "{line}{said}");
     }
