@@ -204,6 +204,14 @@ impl LaneState {
         }
         Ok(state)
     }
+
+    /// The lane's own record, whatever else is stored.
+    pub fn lane_record(lane: LaneId, entries: &[StateEntry]) -> Result<Option<LaneRecord>, TargetError> {
+        // The log may still hold what a later entry replaced.
+        let found = entries.iter().rev().find(|entry| entry.key == lane_key());
+        let value = found.and_then(|entry| entry.value.as_ref());
+        value.map(|value| decode(lane, "lane record", value)).transpose()
+    }
 }
 
 /// The key of the lane record.
