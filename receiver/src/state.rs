@@ -204,6 +204,13 @@ impl LaneState {
         }
         Ok(state)
     }
+
+    /// The lane's own record, whatever else is stored.
+    pub fn lane_record(lane: LaneId, entries: &[StateEntry]) -> Result<Option<LaneRecord>, TargetError> {
+        let found = entries.iter().find(|entry| entry.key == lane_key());
+        let value = found.and_then(|entry| entry.value.as_ref());
+        value.map(|value| decode(lane, "lane record", value)).transpose()
+    }
 }
 
 /// The key of the lane record.

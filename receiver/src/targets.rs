@@ -53,6 +53,7 @@ const APPEAR_STEP: Duration = Duration::from_millis(50);
 type Topics = HashMap<String, Result<TopicDescription, HaltRecord>>;
 
 /// Looks up and makes the target topics of one link.
+#[derive(Clone)]
 pub struct Targets {
     catalog: Arc<dyn Catalog>,
     rename: Rename,

@@ -101,12 +101,13 @@ impl<T: LaneTarget> Lane<T> {
             }
             other => other.into(),
         })?;
-        let state = LaneState::fold(self.id, &terms.source_cluster, &entries)
-            .map_err(|error| OpenError::Refused { code: CloseCode::StateRefused, detail: error.to_string() })?;
-        if let Some(lane) = &state.lane {
-            terms.check(lane)?;
+        let refused =
+            |error: TargetError| OpenError::Refused { code: CloseCode::StateRefused, detail: error.to_string() };
+        // Before its partitions: that they are another cluster's follows from whose the lane is.
+        if let Some(lane) = LaneState::lane_record(self.id, &entries).map_err(refused)? {
+            terms.check(&lane)?;
         }
-        Ok(state)
+        LaneState::fold(self.id, &terms.source_cluster, &entries).map_err(refused)
     }
 
     fn commit_lane_record(&mut self, record: &LaneRecord) -> Result<(), TargetError> {
