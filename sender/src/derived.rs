@@ -6,7 +6,7 @@ use std::time::Duration;
 use link::congestion::FlowSettings;
 use link::endpoint::EndpointSettings;
 use link::kafka::consumer::ConsumerMemory;
-use wire::limits::FRAME_RAW_TARGET;
+use wire::limits::{FRAME_RAW_TARGET, LANES_MAX};
 use wire::units::{Rate, Size};
 
 use crate::config::Config;
@@ -18,9 +18,15 @@ const FRAME_TIME: Duration = Duration::from_millis(100);
 /// The smallest frame worth its overhead.
 const FRAME_BYTES_MIN: u64 = 16 << 10;
 
+/// The lanes of all classes that are configured.
+pub fn lanes(config: &Config) -> u16 {
+    u16::try_from(u32::from(config.lanes) + config.classes.lanes()).unwrap_or(LANES_MAX)
+}
+
 /// A quarter of the memory may be read ahead of the lanes.
 pub fn prefetch(config: &Config) -> ConsumerMemory {
-    ConsumerMemory { bytes: config.memory.bytes() / 4, lanes: config.lanes }
+    // A class that is added to a running sender has as much for each of its lanes.
+    ConsumerMemory { bytes: config.memory.bytes() / 4, lanes: lanes(config) }
 }
 
 /// The channel's windows come out of half of the memory.

@@ -7,17 +7,21 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use wire::control::Welcome;
+use wire::lanes::ClassLanes;
 
 use crate::bank::CreditBank;
 use crate::behind::{Lag, PartitionStatus, TopicStatus};
 use crate::config::Config;
 use crate::forecast::Forecast;
+use crate::gate::Gate;
 use crate::limit::Limit;
 use crate::origins::{Passage, Withheld};
 use crate::progress::{Closed, Halted, Progress, Snapshot, Totals};
 use crate::rate::{RateStatus, Rates};
 use crate::resume::{Asked, Request};
 use crate::roster::SourceTopic;
+use crate::router::Router;
+use crate::scheduler::ClassView;
 use crate::session::SessionEnd;
 use crate::undecided::OpenTransaction;
 
@@ -37,6 +41,9 @@ struct Inner {
     target_cluster: Option<String>,
     channel: Option<quinn::Connection>,
     credit: Option<Arc<CreditBank>>,
+    /// Of the session, or of the one before.
+    gate: Option<Arc<Gate>>,
+    router: Option<Router>,
     session_began: Option<Instant>,
     sessions: u64,
     /// Of the sessions before this one.
@@ -142,6 +149,8 @@ pub struct Status {
     pub halted: Vec<Halted>,
     /// Topics that match and are left out, because links brought them to the source.
     pub not_carried: Vec<NotCarried>,
+    /// Every class that the link has ever had, the default one first; empty before the first session.
+    pub classes: Vec<ClassStatus>,
     /// Each lane by its number.
     pub by_lane: Vec<LaneStatus>,
     /// How often sessions and attempts at one ended, by close code; `LOST` and `BARRED` where there
@@ -189,6 +198,47 @@ pub struct LaneStatus {
     pub records: u64,
     /// Bytes of its frames sent and not acked.
     pub in_flight_bytes: u64,
+}
+
+/// One class at one moment.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClassStatus {
+    /// Its name.
+    pub class: String,
+    /// How many lanes it has.
+    pub lanes: u16,
+    /// Whether it goes before the others.
+    pub strict: bool,
+    /// What it is guaranteed, in percent of what strict classes leave.
+    pub share_percent: Option<f64>,
+    /// What it never exceeds, in bytes of frames per second.
+    pub ceiling_bytes_per_second: Option<u64>,
+    /// Bytes of its frames since the process started.
+    pub sent_bytes: u64,
+    /// Its part of what was sent in the last seconds, in percent.
+    pub sent_percent: Option<f64>,
+    /// Lanes that have a frame to send and wait for their turn, or for the transport.
+    pub waiting_lanes: usize,
+}
+
+impl ClassStatus {
+    fn all(gate: &Gate, lanes: &[Snapshot]) -> Vec<Self> {
+        let status = |(class, view): (&ClassLanes, ClassView)| {
+            let of_class = lanes.iter().skip(usize::from(class.first)).take(usize::from(class.count));
+            Self {
+                class: class.name.clone(),
+                lanes: class.count,
+                strict: view.terms.strict,
+                share_percent: view.terms.share.map(|share| share.part() * 100.0),
+                ceiling_bytes_per_second: view.ceiling,
+                sent_bytes: of_class.map(|lane| lane.totals.frame_bytes).sum(),
+                sent_percent: view.share.map(|share| share * 100.0),
+                waiting_lanes: view.waiting,
+            }
+        };
+        gate.table().classes().iter().zip(gate.view()).map(status).collect()
+    }
 }
 
 /// UDP payloads of all sessions, as QUIC counts them: headers, acks, retransmissions and handshakes
@@ -290,7 +340,7 @@ impl Board {
     /// On standby: another sender moves the positions, and knows them.
     pub fn topics(&self) -> Result<Vec<TopicStatus>, String> {
         let lanes = self.lanes();
-        self.holder().map(|inner| inner.lag.topics(&lanes))
+        self.holder().map(|inner| inner.lag.topics(&lanes, &inner.router(&lanes)))
     }
 
     /// Each partition of a topic that is carried.
@@ -300,7 +350,7 @@ impl Board {
     pub fn partitions(&self, topic: &str) -> Result<Vec<PartitionStatus>, String> {
         let lanes = self.lanes();
         let inner = self.holder()?;
-        let partitions = inner.lag.partitions(Some(topic), &lanes);
+        let partitions = inner.lag.partitions(Some(topic), &lanes, &inner.router(&lanes));
         if partitions.is_empty() {
             let left_out = inner.not_carried.iter().find(|other| other.topic == topic);
             return Err(left_out.map_or_else(
@@ -372,8 +422,10 @@ impl Board {
     }
 
     /// A session began.
-    pub fn begin_session(&self, channel: &quinn::Connection, welcome: &Welcome) {
+    pub fn begin_session(&self, channel: &quinn::Connection, welcome: &Welcome, gate: Arc<Gate>, router: Router) {
         let mut inner = self.lock();
+        inner.gate = Some(gate);
+        inner.router = Some(router);
         inner.state = State::Active;
         inner.receiver = Some(channel.remote_address().to_string());
         inner.target_cluster = Some(welcome.cluster_id.clone());
@@ -448,6 +500,7 @@ impl Board {
             source_transactions_open: inner.open_transactions.clone(),
             halted: lanes.iter().flat_map(|lane| lane.halted.iter().cloned()).collect(),
             not_carried: inner.not_carried.clone(),
+            classes: inner.gate.as_ref().map(|gate| ClassStatus::all(gate, &lanes)).unwrap_or_default(),
             by_lane: lanes.iter().enumerate().map(|(number, lane)| LaneStatus::of(number, lane)).collect(),
             closes: inner.closes.iter().map(|(code, count)| ((*code).to_owned(), *count)).collect(),
         };
@@ -477,6 +530,12 @@ fn lane_closes(lanes: &[Snapshot]) -> BTreeMap<String, u64> {
 }
 
 impl Inner {
+    /// Where partitions go, as far as is known.
+    fn router(&self, lanes: &[Snapshot]) -> Router {
+        let plain = || Router::plain(u16::try_from(lanes.len().max(1)).unwrap_or(u16::MAX));
+        self.router.clone().unwrap_or_else(plain)
+    }
+
     fn trouble(&self) -> Vec<String> {
         let dark = (self.state == State::Connecting).then_some(self.last_end.as_ref()).flatten();
         self.trouble.iter().chain(&self.discovery_trouble).chain(dark).cloned().collect()

@@ -51,12 +51,13 @@ impl Channels {
         Some(Room { permit, channel: self.channel.clone() })
     }
 
-    /// Sends a frame. Errors are the channel's, and end its session there.
-    pub fn send(&self, room: Room, frame: Bytes) {
+    /// Sends a frame, before frames of a lower priority that QUIC has and has not sent. Errors are the channel's, and
+    /// end its session there.
+    pub fn send(&self, room: Room, frame: Bytes, priority: i32) {
         let bells = Arc::clone(&self.bells);
         self.runtime.spawn(async move {
             let Room { permit, channel } = room;
-            if let Err(error) = send_frame(&channel, frame).await {
+            if let Err(error) = send_frame(&channel, frame, priority).await {
                 tracing::debug!(%error, "frame was not sent");
             }
             drop(permit);
@@ -65,8 +66,10 @@ impl Channels {
     }
 }
 
-async fn send_frame(channel: &Connection, frame: Bytes) -> Result<(), quinn::WriteError> {
+async fn send_frame(channel: &Connection, frame: Bytes, priority: i32) -> Result<(), quinn::WriteError> {
     let mut stream = channel.open_uni().await?;
+    // Fails only on a closed stream, which the write reports.
+    let _ = stream.set_priority(priority);
     stream.write_chunk(frame).await?;
     // The receiver needs the whole stream; QUIC delivers the end with the last byte.
     let _ = stream.finish();
