@@ -56,12 +56,25 @@ impl Gate {
         }
     }
 
-    /// What `room` gives, if it is this lane's turn; its frame is due.
-    pub fn enter<R>(&self, lane: LaneId, now: Instant, room: impl FnOnce() -> Option<R>) -> Result<R, Wait> {
+    /// What `room` gives, which is told whether the lane's class is strict, if it is this lane's turn. Its frame is
+    /// due and has `bytes` at most.
+    pub fn enter<R>(
+        &self,
+        lane: LaneId,
+        bytes: u64,
+        now: Instant,
+        room: impl FnOnce(bool) -> Option<R>,
+    ) -> Result<R, Wait> {
         let mut scheduler = self.lock();
         scheduler.handle_due(lane);
         match scheduler.next(now) {
-            Some(next) if next == lane => room().ok_or(Wait::ForBell),
+            Some(next) if next == lane => {
+                let room = room(scheduler.is_strict(lane)).ok_or(Wait::ForBell)?;
+                scheduler.handle_taken(lane, bytes, now);
+                // The next may make its frame while this one is compressed.
+                self.ring_next(&scheduler, now);
+                Ok(room)
+            }
             next => {
                 // It may have been asleep when this one came.
                 next.and_then(|next| self.bells.get(usize::from(next.0))).into_iter().for_each(Bell::ring);
@@ -71,10 +84,10 @@ impl Gate {
         }
     }
 
-    /// A lane that entered has sent its frame; the next may come.
-    pub fn handle_sent(&self, lane: LaneId, bytes: usize, now: Instant) {
+    /// A lane that entered with `taken` bytes has made its frame, of `bytes`.
+    pub fn handle_made(&self, lane: LaneId, taken: u64, bytes: usize, now: Instant) {
         let mut scheduler = self.lock();
-        scheduler.handle_sent(lane, bytes as u64, now);
+        scheduler.handle_made(lane, taken, bytes as u64, now);
         self.ring_next(&scheduler, now);
     }
 
@@ -124,13 +137,12 @@ mod tests {
         let bells = vec![Bell::default(), Bell::default()];
         let gate = Gate::new(ClassTable::new(2), &Classes::default(), None, 1000, bells.clone());
         let now = Instant::now();
-        assert_eq!(gate.enter(LaneId(0), now, || None::<()>), Err(Wait::ForBell), "the channels are full");
-        assert_eq!(gate.enter(LaneId(1), now, || Some(())), Err(Wait::ForBell), "first come, first served");
+        assert_eq!(gate.enter(LaneId(0), 10, now, |_| None::<()>), Err(Wait::ForBell), "the channels are full");
+        assert_eq!(gate.enter(LaneId(1), 10, now, |_| Some(())), Err(Wait::ForBell), "first come, first served");
         // Rung, or this would wait for ever.
         bells[0].wait(Duration::from_secs(3600));
-        assert_eq!(gate.enter(LaneId(0), now, || Some(())), Ok(()));
-        gate.handle_sent(LaneId(0), 10, now);
+        assert_eq!(gate.enter(LaneId(0), 10, now, |_| Some(())), Ok(()));
         bells[1].wait(Duration::from_secs(3600));
-        assert_eq!(gate.enter(LaneId(1), now, || Some(())), Ok(()));
+        assert_eq!(gate.enter(LaneId(1), 10, now, |_| Some(())), Ok(()), "the first is not made yet");
     }
 }

@@ -169,13 +169,16 @@ fn pump<R: LaneReader>(lane: &mut Lane<R>, session: &SessionPart, handle: &LaneH
             session.gate.leave(handle.id);
             return Ok(due.map_or(IDLE, |due| due - now));
         }
-        let room = match session.gate.enter(handle.id, now, || session.channels.room()) {
+        let taken = lane.open_bytes();
+        let room = match session.gate.enter(handle.id, taken, now, |strict| session.channels.room(strict)) {
             Ok(room) => room,
             Err(Wait::ForBell) => return Ok(IDLE),
             Err(Wait::For(time)) => return Ok(time),
         };
-        let Some(frame) = lane.poll_frame(now) else { return Ok(IDLE) };
-        session.gate.handle_sent(handle.id, frame.bytes.len(), now);
+        let frame = lane.poll_frame(now);
+        let bytes = frame.as_ref().map_or(0, |frame| frame.bytes.len());
+        session.gate.handle_made(handle.id, taken, bytes, Instant::now());
+        let Some(frame) = frame else { return Ok(IDLE) };
         session.bank.free(handle.id, frame.surplus);
         handle.progress.handle_frame(&frame, lane.in_flight_bytes());
         session.channels.send(room, frame.bytes, session.gate.priority(handle.id));

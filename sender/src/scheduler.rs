@@ -154,18 +154,21 @@ impl Scheduler {
         self.class(lane)?.ceiling.as_ref()?.opens(now)
     }
 
-    /// A lane that was next has sent `bytes`.
-    pub fn handle_sent(&mut self, lane: LaneId, bytes: u64, now: Instant) {
+    /// A lane that was next makes its frame, of `bytes` at most; others may make theirs meanwhile.
+    pub fn handle_taken(&mut self, lane: LaneId, bytes: u64, now: Instant) {
         self.handle_idle(lane);
         let Some(class) = self.class_mut(lane) else { return };
-        let clock = class.clock;
-        class.clock += bytes as f64 / class.weight;
-        class.recent.add(bytes, now);
-        if let Some(bucket) = &mut class.ceiling {
-            bucket.take(bytes, now);
-        }
-        if !class.terms.strict {
+        let (clock, strict) = (class.clock, class.terms.strict);
+        class.charge(bytes as f64, now);
+        if !strict {
             self.clock = self.clock.max(clock);
+        }
+    }
+
+    /// The frame for which `taken` was charged is made, and has `bytes`: compressed, it is smaller.
+    pub fn handle_made(&mut self, lane: LaneId, taken: u64, bytes: u64, now: Instant) {
+        if let Some(class) = self.class_mut(lane) {
+            class.charge(bytes as f64 - taken as f64, now);
         }
     }
 
@@ -197,6 +200,14 @@ impl Scheduler {
 }
 
 impl State {
+    fn charge(&mut self, bytes: f64, now: Instant) {
+        self.clock += bytes / self.weight;
+        self.recent.add(bytes, now);
+        if let Some(bucket) = &mut self.ceiling {
+            bucket.take(bytes, now);
+        }
+    }
+
     fn owns(&self, lane: LaneId) -> bool {
         (self.first..self.first + self.lanes).contains(&lane.0)
     }
@@ -232,8 +243,8 @@ impl Bucket {
         (bytes < 0.0).then(|| now + Duration::from_secs_f64(-bytes / self.rate) + Duration::from_nanos(1))
     }
 
-    fn take(&mut self, bytes: u64, now: Instant) {
-        self.bytes = self.filled(now) - bytes as f64;
+    fn take(&mut self, bytes: f64, now: Instant) {
+        self.bytes = self.filled(now) - bytes;
         self.at = now;
     }
 }
@@ -251,8 +262,8 @@ impl Recent {
         self.bytes * (-age / SHARE_HALVES.as_secs_f64()).exp2()
     }
 
-    fn add(&mut self, bytes: u64, now: Instant) {
-        *self = Self { bytes: self.now(now) + bytes as f64, at: now };
+    fn add(&mut self, bytes: f64, now: Instant) {
+        *self = Self { bytes: (self.now(now) + bytes).max(0.0), at: now };
     }
 }
 

@@ -23,6 +23,8 @@ const FRAMES_AT_ONCE: usize = 4;
 pub struct Channels {
     channel: Connection,
     room: Arc<Semaphore>,
+    /// For strict classes, which wait for no frame of another: QUIC sends theirs first.
+    strict_room: Arc<Semaphore>,
     bells: Arc<[Bell]>,
     runtime: Handle,
 }
@@ -40,14 +42,16 @@ impl Channels {
         Self {
             channel,
             room: Arc::new(Semaphore::new(FRAMES_AT_ONCE)),
+            strict_room: Arc::new(Semaphore::new(FRAMES_AT_ONCE)),
             bells: bells.into(),
             runtime: Handle::current(),
         }
     }
 
-    /// Room for one frame, if there is any now.
-    pub fn room(&self) -> Option<Room> {
-        let permit = Arc::clone(&self.room).try_acquire_owned().ok()?;
+    /// Room for one frame, of a strict class or of another, if there is any now.
+    pub fn room(&self, strict: bool) -> Option<Room> {
+        let room = if strict { &self.strict_room } else { &self.room };
+        let permit = Arc::clone(room).try_acquire_owned().ok()?;
         Some(Room { permit, channel: self.channel.clone() })
     }
 

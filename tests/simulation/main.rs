@@ -194,10 +194,10 @@ fn a_halt_that_is_told_and_not_stored_is_caught() {
 
 #[test]
 fn a_partition_taken_up_before_it_was_handed_over_is_caught() {
-    caught(Bug::JoinsBeforeMoved, "");
+    caught(Bug::JoinsBeforeMoved, "which handed it over");
 }
 
 #[test]
 fn a_move_that_is_said_and_not_stored_is_caught() {
-    caught(Bug::MoveNotStored, "");
+    caught(Bug::MoveNotStored, "target-not-empty");
 }

@@ -83,7 +83,7 @@ impl Pipe {
             match self.scheduler.next(self.now) {
                 Some(lane) => {
                     let (class, bytes) = (self.class_of(lane), bytes(lane));
-                    self.scheduler.handle_sent(lane, bytes, self.now);
+                    self.scheduler.handle_taken(lane, bytes, self.now);
                     self.due[usize::from(lane.0)] = Some(self.now + gap(lane));
                     self.sent[class] += bytes;
                     self.log[class].push_back((self.now, bytes));
@@ -180,7 +180,7 @@ fn a_strict_class_waits_for_no_more_than_the_frame_in_the_making() {
         pipe.run(Duration::from_millis(7 + round % 13), |_| Duration::ZERO, |_| FRAME);
         pipe.scheduler.handle_due(critical);
         assert_eq!(pipe.scheduler.next(pipe.now), Some(critical), "round {round}");
-        pipe.scheduler.handle_sent(critical, 500, pipe.now);
+        pipe.scheduler.handle_taken(critical, 500, pipe.now);
         assert_ne!(pipe.scheduler.next(pipe.now), Some(critical), "it has nothing more to send");
     }
     // What it took changes nothing between the others.
@@ -229,11 +229,35 @@ fn a_lane_at_its_ceiling_is_told_when_to_come_again() {
     let lane = LaneId(1);
     pipe.scheduler.handle_due(lane);
     assert_eq!(pipe.scheduler.next(pipe.now), Some(lane));
-    pipe.scheduler.handle_sent(lane, 500_000, pipe.now);
+    pipe.scheduler.handle_taken(lane, 500_000, pipe.now);
     pipe.scheduler.handle_due(lane);
     assert_eq!(pipe.scheduler.next(pipe.now), None);
     let opens = pipe.scheduler.opens(lane, pipe.now).expect("it waits for its ceiling");
     assert!((opens - pipe.now).as_secs_f64() > 0.47, "{:?}", opens - pipe.now);
     assert_eq!(pipe.scheduler.next(opens), Some(lane));
     assert_eq!(pipe.scheduler.opens(LaneId(0), pipe.now), None);
+}
+
+#[test]
+fn frames_are_made_side_by_side_and_what_compression_saves_is_given_back() {
+    let mut pipe = Pipe::new(2, &[(shared(50), 2)]);
+    let (first, second) = (LaneId(2), LaneId(3));
+    pipe.scheduler.handle_due(first);
+    pipe.scheduler.handle_due(second);
+    pipe.scheduler.handle_taken(first, FRAME, pipe.now);
+    assert_eq!(pipe.scheduler.next(pipe.now), Some(second), "nobody waits for another's compression");
+    pipe.scheduler.handle_made(first, FRAME, FRAME / 4, pipe.now);
+    pipe.scheduler.handle_idle(second);
+    // Frames of a quarter of what was taken: the shares are those of what was made.
+    let mut made = [0, 0];
+    for _ in 0..400 {
+        [LaneId(0), first].into_iter().for_each(|lane| pipe.scheduler.handle_due(lane));
+        let lane = pipe.scheduler.next(pipe.now).unwrap();
+        let bytes = if lane == first { FRAME / 4 } else { FRAME };
+        pipe.scheduler.handle_taken(lane, FRAME, pipe.now);
+        pipe.scheduler.handle_made(lane, FRAME, bytes, pipe.now);
+        made[usize::from(lane == first)] += bytes;
+    }
+    let part = made[1] as f64 / (made[0] + made[1]) as f64;
+    assert!((part - 0.5).abs() < 0.03, "{part}");
 }
