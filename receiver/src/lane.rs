@@ -108,7 +108,7 @@ struct Open {
     jumps: Arc<BTreeMap<u64, JumpRecord>>,
     /// Stored partitions that were not offered in this epoch.
     not_offered: HashSet<PartitionKey>,
-    /// Whether every partition of the filter was offered once.
+    /// Whether every partition of the filter was offered once, to whichever lane.
     all_offered: bool,
     slots: HashMap<Slot, OpenSlot>,
     /// The slot that writes each target partition.
@@ -215,6 +215,7 @@ impl<T: LaneTarget> Lane<T> {
             return Err(PeerMisbehaved::SlotReused(offered.slot()));
         }
         open.not_offered.remove(&offered.key());
+        open.knowledge.handle_offered(offered.key());
         if let Some(halt) = open.taken(&offered) {
             let position = open.position(&offered.key());
             self.halt(offered.slot(), position, halt);
@@ -341,6 +342,12 @@ impl<T: LaneTarget> Lane<T> {
 }
 
 impl Open {
+    /// Every lane was offered all there is: what none was offered is orphaned.
+    fn judge_orphans(&mut self) {
+        self.knowledge.keep_orphans(&mut self.not_offered);
+        self.all_offered = true;
+    }
+
     /// Whether a slot was offered before in this epoch.
     fn is_used(&self, slot: Slot) -> bool {
         let waits = |pending: &Pending| matches!(pending, Pending::Offer(offered) if offered.slot() == slot);

@@ -10,15 +10,8 @@ use wire::units::Rate;
 use super::{Dialled, EndpointSettings};
 use crate::congestion::FlowReport;
 
-/// Below this a send window cannot hold one frame of records and its successor, at a rate where frames are whole.
+/// Below this a send window cannot hold one frame of records and its successor.
 pub(super) const SEND_WINDOW_BYTES_MIN: u64 = 4 * 1024 * 1024;
-
-/// At lower rates frames are smaller, and a window that holds as much as passes in this time has two of them. More
-/// would wait in QUIC, where it cannot be overtaken by a class that is to have its share.
-const SEND_WINDOW_TIME_MIN: Duration = Duration::from_millis(200);
-
-/// And so many bytes at least.
-const SEND_WINDOW_BYTES_LEAST: u64 = 64 * 1024;
 
 /// Data behind a lost packet counts until that is repaired: with less than 2.5 times what the path holds, 2 % of
 /// loss cost a tenth of the rate and more.
@@ -32,14 +25,13 @@ const CLOSE_ENOUGH: f64 = 0.1;
 
 impl EndpointSettings {
     /// The send window of one of `channels` channels, for so many bytes per second over a round trip of `rtt`: three
-    /// times what the path holds, at least what passes in 200 ms or 4 MiB, at most the channel's part of half of the
-    /// memory. One channel may carry up to twice its part of the rate, since others may be dead or behind.
+    /// times what the path holds, within 4 MiB and the channel's part of half of the memory. One channel may carry
+    /// up to twice its part of the rate, since others may be dead or behind.
     pub fn send_window_for(&self, rate: Rate, rtt: Duration, channels: usize) -> u64 {
         let channels = channels.max(1) as u64;
         let most = (self.memory.bytes() / 2 / channels).max(SEND_WINDOW_BYTES_MIN);
         let share = rate.bytes_in(rtt).saturating_mul(TIMES_THE_PATH * channels.min(2)) / channels;
-        let least = rate.bytes_in(SEND_WINDOW_TIME_MIN).clamp(SEND_WINDOW_BYTES_LEAST, SEND_WINDOW_BYTES_MIN);
-        share.clamp(least, most)
+        share.clamp(SEND_WINDOW_BYTES_MIN, most)
     }
 
     /// The same by what a flow has found, once it knows the path.
@@ -97,20 +89,12 @@ mod tests {
     }
 
     #[test]
-    fn quic_holds_no_more_than_a_moment_of_bulk_at_a_low_rate() {
-        let (rate, rtt) = (mbit(5), Duration::from_millis(20));
-        assert_eq!(settings(1 << 30).send_window_for(rate, rtt, 1), rate.bytes_in(SEND_WINDOW_TIME_MIN));
-        assert_eq!(settings(1 << 30).send_window_for(mbit(1), rtt, 1), SEND_WINDOW_BYTES_LEAST);
-        assert_eq!(settings(1 << 30).send_window_for(mbit(500), rtt, 1), SEND_WINDOW_BYTES_MIN);
-    }
-
-    #[test]
     fn all_channels_windows_stay_within_half_of_the_memory() {
         let (rtt, memory) = (Duration::from_secs(1), 256 << 20);
         for channels in 1..=16 {
             let windows = settings(memory).send_window_for(mbit(10_000), rtt, channels) * channels as u64;
             assert!(windows <= memory / 2, "{channels} channels: {windows}");
         }
-        assert_eq!(settings(0).send_window_for(mbit(10_000), rtt, 4), SEND_WINDOW_BYTES_MIN);
+        assert_eq!(settings(0).send_window_for(mbit(1), rtt, 4), SEND_WINDOW_BYTES_MIN);
     }
 }

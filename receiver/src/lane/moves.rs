@@ -29,6 +29,8 @@ pub enum Errand {
     Passed(PartitionKey, Box<PartitionRecord>),
     /// It may not join the link.
     Refused(PartitionKey, HaltRecord),
+    /// Every lane was offered all there is.
+    AllOffered,
 }
 
 /// A wish to have a partition.
@@ -92,6 +94,7 @@ impl<T: LaneTarget> Lane<T> {
         match errand {
             Errand::Fetch(fetch) => open.moves.fetches.push_back(*fetch),
             Errand::Passed(key, record) => open.moves.passed.push_back((key, *record)),
+            Errand::AllOffered => open.judge_orphans(),
             Errand::Refused(key, halt) => {
                 if let Some(offered) = open.moves.away.remove(&key) {
                     open.offers.push_back(Pending::Refused(offered, halt));
@@ -151,7 +154,12 @@ impl<T: LaneTarget> Lane<T> {
                 Some(Pending::Halted(slot, halt)) => self.take_wish(draft, slot, halt)?,
                 Some(Pending::Last) => {
                     if !open.holds_last() {
-                        open.all_offered = true;
+                        if open.knowledge.handle_all_offered(self.id) {
+                            let lanes = (0..open.terms.classes.lanes()).map(LaneId);
+                            self.errands.extend(lanes.map(|lane| (lane, Errand::AllOffered)));
+                        } else if open.knowledge.is_all_offered() {
+                            open.judge_orphans();
+                        }
                         draft.filter_complete |= open.record.filter_hash != Some(open.terms.filter_hash);
                     }
                 }

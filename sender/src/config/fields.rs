@@ -357,7 +357,7 @@ const CLASSES: &[Field] = &[
         name: "share",
         kind: "a share, such as `30 %`",
         absent: Absent::Otherwise("its part of what the other shares leave"),
-        bounds: Some(("1 %", "100 %")),
+        bounds: Some((r#""1 %""#, r#""100 %""#)),
         live: true,
         doc: "What the class is guaranteed of what strict classes leave, while it has enough to send. What it does not \
               use, the others have. All shares together are at most 100 %.",
