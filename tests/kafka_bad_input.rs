@@ -372,7 +372,7 @@ fn garbage_on_the_udp_port_and_too_many_connections_of_one_peer_cost_nobody_else
         };
         ensure!(u64::from(refused.error_code) == u64::from(CloseCode::Busy.number()));
         let said = String::from_utf8_lossy(&refused.reason).into_owned();
-        ensure!(said == "64 connections with this certificate stand already", "{said}");
+        ensure!(said == "256 connections with this certificate stand already", "{said}");
         drop(held);
         Ok(())
     })?;

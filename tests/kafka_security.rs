@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use harness::cluster::Pair;
 use harness::files::LinkFiles;
 use harness::halts::{lift, wait_until_halted};
@@ -11,7 +11,7 @@ use harness::journal::Load;
 use harness::process::Process;
 use harness::raw::{self, RawRecord};
 use harness::reader::{self, Isolation};
-use harness::secure::{Right, Rights};
+use harness::secure::{Listed, Right, Rights, listed};
 use harness::wait::until;
 use harness::{topics, verify};
 
@@ -24,38 +24,6 @@ const RECEIVER_PASSWORD: &str = "receiver-s3cret-71ab";
 
 /// Key, value and header of a record that would be seen if it were said.
 const MARK: &str = "payload-mark-5d1e";
-
-/// A right as `docs/security.md` lists it.
-struct Listed {
-    source: bool,
-    right: Right,
-    /// What is said where it is missing.
-    sentence: String,
-}
-
-/// The table of rights, for links, topics and ids that begin with `prefix`.
-fn listed(prefix: &str) -> Result<Vec<Listed>> {
-    let page = include_str!("../docs/security.md");
-    let (_, table) = page.split_once("<!-- rights -->").context("no table of rights")?;
-    let (table, _) = table.split_once("<!-- /rights -->").context("no end of the table")?;
-    let rows = table.lines().filter(|line| line.starts_with("| source") || line.starts_with("| target"));
-    rows.map(|row| {
-        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let [cluster, resource, name, operation, _, sentence] = cells[..] else { anyhow::bail!("{row}") };
-        let quoted = sentence.split('`').nth(1).with_context(|| format!("no sentence: {row}"))?;
-        let source = cluster == "source";
-        let prefix = match name {
-            name if name.starts_with("topics ") => prefix.to_owned(),
-            name if name.starts_with("`__causeway.") => format!("__causeway.{prefix}"),
-            name if name.starts_with("`causeway.") => format!("causeway.{prefix}"),
-            _ => anyhow::bail!("{row}"),
-        };
-        let user = if source { "sender" } else { "receiver" }.to_owned();
-        let right = Right { user, resource: resource.to_owned(), prefix, operation: operation.to_owned() };
-        Ok(Listed { source, right, sentence: quoted.to_owned() })
-    })
-    .collect()
-}
 
 /// A link whose sides come in by the secure listeners, over a topic that the target does not have and one
 /// that has too few partitions there.

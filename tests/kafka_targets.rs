@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use harness::cluster::{Cluster, Pair};
 use harness::files::LinkFiles;
 use harness::halts::{jumps, lift, wait_until_halted};
-use harness::journal::{self, Load};
+use harness::journal::{self, Load, Writer};
 use harness::process::Process;
 use harness::reader::{Isolation, read};
 use harness::record::Record;
@@ -134,6 +134,28 @@ impl Healthy {
         Ok(sentence.to_owned())
     }
 
+    /// Records that keep coming while somebody intrudes.
+    fn load(&self, pair: &Pair) -> Result<(Writer, u64)> {
+        let load = Load::new(&self.topic, 4).rate(200).seed(3).start(&pair.source)?;
+        self.wait_until_committed(self.committed()? + 1)?;
+        Ok((load, self.committed()?))
+    }
+
+    /// It committed while that load ran and somebody else was refused.
+    fn ensure_went_on(&self, (load, before): (Writer, u64)) -> Result<()> {
+        self.wait_until_committed(before + 1)?;
+        load.stop().map(drop)
+    }
+
+    fn wait_until_committed(&self, count: u64) -> Result<()> {
+        let holds = |status: &serde_json::Value| status["links"][0]["counts"]["records"].as_u64() >= Some(count);
+        self.receiver.admin.wait_for("the owner to commit", PATIENCE, holds).map(drop)
+    }
+
+    fn committed(&self) -> Result<u64> {
+        self.receiver.admin.status()?["links"][0]["counts"]["records"].as_u64().context("no count")
+    }
+
     fn epochs(&self) -> Result<Vec<u64>> {
         let status = self.receiver.admin.status()?;
         let lanes = status["links"][0]["by_lane"].as_array().context("no lanes")?;
@@ -160,6 +182,7 @@ fn a_wrong_state_is_refused_with_a_sentence_and_fences_no_healthy_owner() -> Res
     let healthy = Healthy::start(pair, &link)?;
     let epochs = healthy.epochs()?;
     let state_topic = format!("__causeway.{link}.state");
+    let load = healthy.load(pair)?;
 
     let lanes = healthy.intrude("another lane count", |files| {
         files.sender.set("lanes", "count", "4");
@@ -176,6 +199,7 @@ fn a_wrong_state_is_refused_with_a_sentence_and_fences_no_healthy_owner() -> Res
     topics::grow(&pair.target, &state_topic, 9)?;
     let grown = healthy.intrude("a state topic with more partitions", |_| ())?;
     ensure!(grown.contains("LANES_CHANGED") && grown.contains("has 9 partitions, one per lane"), "{grown}");
+    healthy.ensure_went_on(load)?;
     healthy.ensure_undisturbed(pair, &epochs)?;
 
     // The same topics under another name on both sides: another link, to which the target is somebody else's.
@@ -188,15 +212,11 @@ fn a_wrong_state_is_refused_with_a_sentence_and_fences_no_healthy_owner() -> Res
     healthy.ensure_undisturbed(pair, &epochs)
 }
 
-#[test]
-fn the_state_of_another_pair_of_clusters_is_refused_and_left_as_it_is() -> Result<()> {
-    let pair = Pair::shared()?;
-    let (link, topic) = (topics::unique("pair"), topics::create_unique(&pair.source, "pair", 1)?);
-    let state_topic = format!("__causeway.{link}.state");
-    topics::create(&pair.target, &state_topic, 1, &[("cleanup.policy", "compact")])?;
+/// The record of a lane that another pair of clusters has opened.
+fn of_another_pair(pair: &Pair, link: &str, lanes: u16) -> Record {
     let theirs = LaneRecord {
-        link: link.clone(),
-        lanes: 1,
+        link: link.to_owned(),
+        lanes,
         lane_hash: "xxh3-64".to_owned(),
         epoch: Epoch(7),
         source_cluster: "another-source".to_owned(),
@@ -205,9 +225,16 @@ fn the_state_of_another_pair_of_clusters_is_refused_and_left_as_it_is() -> Resul
         sender: "theirs".to_owned(),
         classes: vec![("default".to_owned(), 0, 0)],
     };
-    let record =
-        Record { key: Some(state::lane_key()), value: Some(state::encode(&theirs)), ..records(0..1).remove(0) };
-    journal::write(&pair.target, &state_topic, 0, &[record])?;
+    Record { key: Some(state::lane_key()), value: Some(state::encode(&theirs)), ..records(0..1).remove(0) }
+}
+
+#[test]
+fn the_state_of_another_pair_of_clusters_is_refused_and_left_as_it_is() -> Result<()> {
+    let pair = Pair::shared()?;
+    let (link, topic) = (topics::unique("pair"), topics::create_unique(&pair.source, "pair", 1)?);
+    let state_topic = format!("__causeway.{link}.state");
+    topics::create(&pair.target, &state_topic, 1, &[("cleanup.policy", "compact")])?;
+    journal::write(&pair.target, &state_topic, 0, &[of_another_pair(pair, &link, 1)])?;
     journal::write(&pair.source, &topic, 0, &records(0..10))?;
     let mut files = LinkFiles::new(&link, &pair.source, &pair.target, &[&topic])?;
     files.sender.set("lanes", "count", "1");
@@ -221,6 +248,54 @@ fn the_state_of_another_pair_of_clusters_is_refused_and_left_as_it_is() -> Resul
     ensure!(held(&pair.target, &state_topic)? == 1, "its state was written to");
     ensure!(topics::partitions(&pair.target, &topic)? == 0, "its topics were made");
     Ok(())
+}
+
+#[test]
+fn a_sender_of_another_source_is_refused_while_the_owner_of_the_state_goes_on_committing() -> Result<()> {
+    let pair = Pair::shared()?;
+    let link = topics::unique("own");
+    let healthy = Healthy::start(pair, &link)?;
+    let epochs = healthy.epochs()?;
+    // Another source cluster of this link, with topics of its own that would be made and written in the target.
+    let elsewhere = Cluster::start(1)?;
+    let foreign = topics::create_unique(&elsewhere, "foreign-source", 4)?;
+    journal::write(&elsewhere, &foreign, 0, &records(0..10))?;
+    let load = healthy.load(pair)?;
+    let refused = healthy.intrude("a sender of another source", |files| {
+        files.sender.set("source", "bootstrap_servers", &format!("{:?}", elsewhere.addresses()));
+        files.sender.set("source", "topics", &format!("[{foreign:?}]"));
+        files.receiver.set("[links]", "topics", "[\".*\"]");
+    })?;
+    ensure!(refused.contains("CLUSTER_CHANGED") && refused.contains(elsewhere.id()), "{refused}");
+    healthy.ensure_went_on(load)?;
+    healthy.ensure_undisturbed(pair, &epochs)?;
+    ensure!(topics::partitions(&pair.target, &foreign)? == 0, "its topics were made");
+    Ok(())
+}
+
+#[test]
+fn a_state_that_can_never_be_stored_is_refused_before_anything_is_made_or_written() -> Result<()> {
+    let pair = Pair::shared()?;
+    let (link, topic) = (topics::unique("never"), topics::create_unique(&pair.source, "never", 1)?);
+    let state_topic = format!("__causeway.{link}.state");
+    topics::create(&pair.target, &state_topic, 1, &[("cleanup.policy", "compact"), ("min.insync.replicas", "2")])?;
+    journal::write(&pair.source, &topic, 0, &records(0..10))?;
+    let mut files = LinkFiles::new(&link, &pair.source, &pair.target, &[&topic])?;
+    files.sender.set("lanes", "count", "1");
+    let (_receiver, mut sender) = (files.receiver.start()?, files.sender.start()?);
+    ensure!(sender.wait(PATIENCE)? == HALTED);
+    let log = sender.log()?;
+    let sentence = "has min.insync.replicas=2 and 1 replicas: no position can be stored; set it to 1";
+    ensure!(log.contains("STATE_REFUSED") && log.contains(sentence), "{log}");
+    ensure!(held(&pair.target, &state_topic)? == 0 && topics::partitions(&pair.target, &topic)? == 0, "written to");
+    topics::configure(&pair.target, &state_topic, "cleanup.policy", "compact")?;
+    let _sender = files.sender.start()?;
+    verify::wait_until_delivered(
+        &read(&pair.source, &[&topic], Isolation::Committed)?,
+        &pair.target,
+        "{topic}",
+        PATIENCE,
+    )
 }
 
 #[test]

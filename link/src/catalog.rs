@@ -26,6 +26,8 @@ pub struct TopicDescription {
     pub id: TopicId,
     /// How many partitions it has.
     pub partitions: i32,
+    /// How many replicas each of them is to have, at the least; 0 where the cluster does not say.
+    pub replicas: i32,
 }
 
 /// One topic configuration entry.

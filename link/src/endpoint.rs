@@ -2,18 +2,22 @@
 //! dialling that tells a dark path from a refused certificate.
 //!
 //! - [`sockets`]: where their sockets come from
+//! - [`gauge`]: how much of what was handed to a channel has left
 //! - [`windows`]: how much a channel may buffer
 //! - [`fault`]: why a channel did not come about or ended, by who must act
 
 pub mod fault;
+pub mod gauge;
 pub mod sockets;
 pub mod windows;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use quinn::congestion::{ControllerFactory, CubicConfig};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{
     AckFrequencyConfig, ClientConfig, Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime,
@@ -26,8 +30,12 @@ use crate::config::Address;
 use crate::congestion::{ACK_DELAY, Flow, ack_packets};
 use crate::tls::{Credentials, TlsError};
 pub use fault::{ChannelFault, DialError};
+use gauge::Gauged;
+pub use gauge::{Gauge, Reading};
 pub use sockets::{SOCKET_BUFFER_BYTES, Sockets, SystemSockets};
 use windows::SEND_WINDOW_BYTES_MIN;
+pub use windows::TIMES_THE_PATH;
+pub use windows::keep_windows;
 
 /// One stream's window. Gaps in 2 MiB cannot exceed the 1,024 chunks beyond which quinn closes the
 /// whole connection; frames have a stream each, so it bounds no throughput.
@@ -98,8 +106,14 @@ pub struct Dialled {
     pub connection: Connection,
     /// Its endpoint: `wait_idle` on it lets the last close reach the peer.
     pub endpoint: Endpoint,
+    /// What has left it and what has arrived.
+    pub gauge: Arc<Gauge>,
+    /// The name that the peer's certificate was found to bear.
+    pub server_name: String,
     settings: EndpointSettings,
     flow: Option<Flow>,
+    /// The send window that was set last; 0 before any was.
+    window: Arc<AtomicU64>,
 }
 
 /// Why an endpoint cannot be made.
@@ -124,12 +138,12 @@ impl EndpointSettings {
         Self { rate: None, memory, uni_streams, path_mtu: None, segmentation_offload: true }
     }
 
-    /// Bytes sent and not yet acknowledged by QUIC: 3 × rate × 300 ms, because data behind a lost packet
+    /// Bytes sent and not yet acknowledged by QUIC: 5 × rate × 300 ms, because data behind a lost packet
     /// counts until that is repaired, within 4 MiB and half of the memory; half of the memory where no
     /// rate is stated.
     pub fn send_window(&self) -> u64 {
         let half = (self.memory.bytes() / 2).max(SEND_WINDOW_BYTES_MIN);
-        let wanted = self.rate.map_or(u64::MAX, |rate| rate.bytes_in(RTT_ASSUMED).saturating_mul(3));
+        let wanted = self.rate.map_or(u64::MAX, |rate| rate.bytes_in(RTT_ASSUMED).saturating_mul(TIMES_THE_PATH));
         wanted.clamp(SEND_WINDOW_BYTES_MIN, half)
     }
 
@@ -223,6 +237,11 @@ fn same_after_a_restart(credentials: &Credentials) -> EndpointConfig {
     config
 }
 
+/// For channels that no flow guides: those of tests and of `check`.
+fn quinns_own() -> Arc<dyn ControllerFactory + Send + Sync> {
+    Arc::new(CubicConfig::default())
+}
+
 impl Dialer {
     /// A dialler with these certificates.
     pub fn new(credentials: &Credentials, settings: EndpointSettings) -> Result<Self, TlsError> {
@@ -269,6 +288,17 @@ impl Dialer {
         Err(DialError { faults })
     }
 
+    /// Dials the peer of a channel that stands once more: the same address, the same name.
+    ///
+    /// # Errors
+    /// Why it does not answer, or is not believed.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn dial_beside(&self, first: &Dialled) -> Result<Dialled, ChannelFault> {
+        self.dial_one(first.connection.remote_address(), &first.server_name).await
+    }
+
     async fn dial_one(&self, remote: SocketAddr, server_name: &str) -> Result<Dialled, ChannelFault> {
         let any = if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = |source| ChannelFault::Socket { remote, source: Arc::new(source) };
@@ -277,7 +307,11 @@ impl Dialer {
         let endpoint =
             Endpoint::new_with_abstract_socket(config, None, bound, Arc::new(TokioRuntime)).map_err(socket)?;
         let mut config = ClientConfig::new(Arc::clone(&self.tls) as Arc<dyn quinn::crypto::ClientConfig>);
-        config.transport_config(Arc::new(self.settings.transport(self.flow.as_ref())));
+        let gauge = Arc::new(Gauge::default());
+        let mut transport = self.settings.transport(self.flow.as_ref());
+        let inner = self.flow.as_ref().map_or_else(quinns_own, Flow::controllers);
+        transport.congestion_controller_factory(Arc::new(Gauged { inner, gauge: Arc::clone(&gauge) }));
+        config.transport_config(Arc::new(transport));
         let connecting = endpoint.connect_with(config, remote, server_name);
         let mut connecting =
             connecting.map_err(|error| ChannelFault::Impossible { remote, reason: error.to_string() })?;
@@ -291,9 +325,15 @@ impl Dialer {
         match tokio::time::timeout(ANSWER_TIMEOUT, connecting).await {
             Err(_) => Err(ChannelFault::Unfinished { remote, after: ANSWER_TIMEOUT }),
             Ok(Err(error)) => Err(ChannelFault::of(remote, &error)),
-            Ok(Ok(connection)) => {
-                Ok(Dialled { connection, endpoint, settings: self.settings, flow: self.flow.clone() })
-            }
+            Ok(Ok(connection)) => Ok(Dialled {
+                connection,
+                endpoint,
+                gauge,
+                server_name: server_name.to_owned(),
+                settings: self.settings,
+                flow: self.flow.clone(),
+                window: Arc::default(),
+            }),
         }
     }
 }

@@ -11,6 +11,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::conditions::{Knob, parse_knobs};
+use crate::flow::Flowing;
 use crate::profile::{PROFILES, Profile};
 use crate::relay::Relay;
 use crate::report::Report;
@@ -155,7 +156,7 @@ impl WanArgs {
     }
 
     /// The WAN that was asked for.
-    pub fn wan<P: Clone>(&self) -> Wan<P> {
+    pub fn wan<P: Clone + Flowing>(&self) -> Wan<P> {
         Wan::new(&self.profile(), self.script.clone().unwrap_or_default(), self.seed)
     }
 }

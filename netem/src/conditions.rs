@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use wire::units::{Rate, Size};
 
+use crate::flow::{FlowNumber, FlowSet};
 use crate::share::Share;
 
 pub use text::{KnobError, parse_knobs};
@@ -33,6 +34,8 @@ pub struct Conditions {
     pub mtu: Option<Size>,
     /// Nothing passes.
     pub down: bool,
+    /// Nothing of these passes.
+    pub dark_flows: FlowSet,
 }
 
 /// How far the delay strays from its mean, at most.
@@ -130,6 +133,8 @@ pub enum Knob {
     Mtu(Option<Size>),
     /// [`Conditions::down`]
     Down(bool),
+    /// [`Conditions::dark_flows`]
+    Flow(FlowNumber, bool),
 }
 
 impl Conditions {
@@ -146,6 +151,7 @@ impl Conditions {
             Knob::Excess(excess) => self.excess = excess,
             Knob::Mtu(mtu) => self.mtu = mtu,
             Knob::Down(down) => self.down = down,
+            Knob::Flow(flow, down) => self.dark_flows.set(flow, down),
         }
     }
 

@@ -15,6 +15,7 @@ use thread_priority::{
 
 use crate::carrier::{Carrier, Waker};
 use crate::conditions::Knob;
+use crate::flow::Flowing;
 use crate::report::{Lateness, Report};
 use crate::wan::{Direction, Wan};
 
@@ -52,7 +53,7 @@ struct State<P> {
     stop: bool,
 }
 
-impl<P: Clone + Send + 'static> Emulator<P> {
+impl<P: Clone + Flowing + Send + 'static> Emulator<P> {
     /// Carries `carrier`'s packets over `wan` from now on: this is the moment from which its script counts.
     ///
     /// # Errors
@@ -121,7 +122,7 @@ impl<P> Shared<P> {
     }
 }
 
-impl<P: Clone> State<P> {
+impl<P: Clone + Flowing> State<P> {
     fn report(&self, ran: Duration) -> Report {
         let [forward, back] = Direction::BOTH.map(|direction| self.wan.counters(direction).clone());
         let &Self { refused, missed, cpu, .. } = self;
@@ -147,7 +148,7 @@ impl<P: Clone> State<P> {
     }
 }
 
-fn run<P: Clone>(shared: &Shared<P>, mut carrier: impl Carrier<Packet = P>) -> io::Result<()> {
+fn run<P: Clone + Flowing>(shared: &Shared<P>, mut carrier: impl Carrier<Packet = P>) -> io::Result<()> {
     shared.state().lateness.real_time = go_first();
     let mut audit = Instant::now();
     loop {

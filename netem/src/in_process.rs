@@ -19,6 +19,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::conditions::Knob;
+use crate::flow::{FlowKey, Flowing};
 use crate::path::Delivery;
 use crate::report::{Lateness, Report};
 use crate::wan::{Direction, Wan};
@@ -46,6 +47,12 @@ pub struct Datagram {
     to: SocketAddr,
     ecn: Option<EcnCodepoint>,
     payload: Vec<u8>,
+}
+
+impl Flowing for Datagram {
+    fn flow(&self) -> FlowKey {
+        FlowKey::of_ports(self.from.port(), self.to.port())
+    }
 }
 
 #[derive(Debug)]

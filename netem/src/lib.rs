@@ -3,6 +3,8 @@
 
 pub use wire::share;
 
+pub mod flow;
+
 pub mod conditions;
 pub mod profile;
 pub mod script;

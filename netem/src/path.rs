@@ -80,6 +80,16 @@ impl<P: Clone> Path<P> {
         self.admit(held, now).inspect_err(|&cause| self.counters.dropped(cause))
     }
 
+    /// A packet that never enters because its own way is down: counted, and its die drawn, so that the others meet
+    /// the same fate as without it.
+    pub fn lose(&mut self, length: usize, now: Duration) -> DropCause {
+        self.settle(now);
+        self.counters.offered(length as u64);
+        let _ = self.dice.roll(&self.conditions);
+        self.counters.dropped(DropCause::Down);
+        DropCause::Down
+    }
+
     fn admit(&mut self, held: Held<P>, now: Duration) -> Result<(), DropCause> {
         if self.conditions.mtu.is_some_and(|mtu| held.length > mtu.bytes()) {
             return Err(DropCause::Mtu);

@@ -20,6 +20,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use crate::carrier::{BATCH, Carrier, Waker};
 use crate::conditions::Knob;
 use crate::emulator::Emulator;
+use crate::flow::{FlowKey, Flowing};
 use crate::path::Delivery;
 use crate::report::Report;
 use crate::wan::{Direction, Wan};
@@ -38,6 +39,13 @@ const READY: usize = 64;
 pub struct Datagram {
     client: ClientId,
     payload: Vec<u8>,
+}
+
+impl Flowing for Datagram {
+    /// Each client is one.
+    fn flow(&self) -> FlowKey {
+        FlowKey(self.client.0)
+    }
 }
 
 /// A running relay. It ends when this is dropped.

@@ -263,7 +263,7 @@ mod tests {
         let mut at = |second: u64, packets: usize, late: Duration| {
             let now = Duration::from_secs(second);
             for _ in 0..packets {
-                let _ = wan.offer(Direction::Forward, (), 1500, now);
+                let _ = wan.offer(Direction::Forward, Vec::new(), 1500, now);
             }
             lateness.record(late);
             while wan.poll(now + Duration::from_millis(500)).is_some() {}

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::conditions::{Conditions, Knob};
+use crate::flow::{FlowTable, Flowing};
 use crate::path::{Counters, Delivery, DropCause, Path};
 use crate::profile::Profile;
 use crate::script::{Event, Script};
@@ -35,13 +36,14 @@ impl Direction {
 pub struct Wan<P> {
     paths: [Path<P>; 2],
     script: VecDeque<Event>,
+    flows: FlowTable,
 }
 
-impl<P: Clone> Wan<P> {
+impl<P: Clone + Flowing> Wan<P> {
     /// A WAN of a profile's conditions, with every die drawn from `seed`.
     pub fn new(profile: &Profile, script: Script, seed: u64) -> Self {
         let paths = [Path::new(profile.forward, seed, 0), Path::new(profile.back, seed, 1)];
-        Self { paths, script: script.into_events().into() }
+        Self { paths, script: script.into_events().into(), flows: FlowTable::default() }
     }
 
     /// A packet of `length` bytes, IP header included, enters at `now`, counted from the run's start.
@@ -50,7 +52,12 @@ impl<P: Clone> Wan<P> {
     /// Why it was dropped at once.
     pub fn offer(&mut self, direction: Direction, packet: P, length: usize, now: Duration) -> Result<(), DropCause> {
         self.play(now);
-        self.path_mut(direction).offer(packet, length, now)
+        let flow = self.flows.number(packet.flow());
+        let path = self.path_mut(direction);
+        if path.conditions().dark_flows.contains(flow) {
+            return Err(path.lose(length, now));
+        }
+        path.offer(packet, length, now)
     }
 
     /// The next packet that has arrived by `now`, and which way it went.
@@ -101,5 +108,38 @@ impl<P: Clone> Wan<P> {
 
     fn path_mut(&mut self, direction: Direction) -> &mut Path<P> {
         &mut self.paths[direction as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conditions::parse_knobs;
+    use crate::flow::FlowKey;
+
+    #[derive(Debug, Clone)]
+    struct Of(u64);
+
+    impl Flowing for Of {
+        fn flow(&self) -> FlowKey {
+            FlowKey(self.0)
+        }
+    }
+
+    #[test]
+    fn one_flow_goes_dark_both_ways_and_the_others_do_not() {
+        let script = "at 1 s: flow 2 down; at 2 s: flow 2 up".parse().unwrap();
+        let conditions = Conditions::default().with(parse_knobs("delay 5 ms").unwrap());
+        let mut wan = Wan::new(&Profile::both(conditions), script, 1);
+        for (second, dark) in [(0, false), (1, true), (2, false)] {
+            let now = Duration::from_secs(second) + Duration::from_millis(1);
+            for direction in Direction::BOTH {
+                for flow in [70, 50, 60] {
+                    let lost = wan.offer(direction, Of(flow), 100, now) == Err(DropCause::Down);
+                    assert_eq!(lost, dark && flow == 50, "flow {flow} at {now:?}");
+                }
+            }
+        }
+        assert_eq!(Direction::BOTH.map(|way| wan.counters(way).dropped_for(DropCause::Down)), [1, 1]);
     }
 }

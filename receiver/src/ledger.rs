@@ -15,7 +15,7 @@ use wire::limits::frame_charge;
 pub enum Admission {
     /// It is the lane's.
     Hold,
-    /// Its lane was closed or opened again since it was sent, or it is held already.
+    /// Its lane was closed or opened again since it was sent, or it is held or acked already.
     Drop,
 }
 
@@ -32,6 +32,8 @@ pub struct Ledger {
 struct LaneFrames {
     epoch: Epoch,
     charges: BTreeMap<Sequence, u64>,
+    /// Every frame below this one is acked.
+    acked: Sequence,
     held: u64,
 }
 
@@ -59,7 +61,7 @@ impl Ledger {
         if epoch > frames.epoch {
             return Err(PeerMisbehaved::EpochFromFuture { current: frames.epoch, found: epoch });
         }
-        if frames.charges.contains_key(&sequence) {
+        if sequence < frames.acked || frames.charges.contains_key(&sequence) {
             return Ok(Admission::Drop);
         }
         let of_lane = frames.held + charge;
@@ -81,6 +83,15 @@ impl Ledger {
         let Some(frames) = self.lanes.get_mut(&lane) else { return };
         let later = frames.charges.split_off(&sequence.next());
         let freed = std::mem::replace(&mut frames.charges, later).values().sum::<u64>();
+        frames.acked = frames.acked.max(sequence.next());
+        frames.held -= freed;
+        self.held -= freed;
+    }
+
+    /// A frame that was to be held did not arrive in full: its channel has ended, and it will come again.
+    pub fn handle_lost(&mut self, head: &FrameHead) {
+        let Some(frames) = self.lanes.get_mut(&head.lane).filter(|frames| frames.epoch == head.epoch) else { return };
+        let freed = frames.charges.remove(&head.sequence).unwrap_or(0);
         frames.held -= freed;
         self.held -= freed;
     }
@@ -123,6 +134,23 @@ mod tests {
         assert_eq!(ledger.handle_frame(&head(0, 2, 1), 1), Ok(Admission::Hold));
         ledger.close_lane(LaneId(1));
         assert_eq!(ledger.held(), frame_charge(1));
+    }
+
+    #[test]
+    fn a_frame_that_comes_again_is_charged_once() {
+        let mut ledger = ledger(1);
+        assert_eq!(ledger.handle_frame(&head(0, 2, 0), 9_000), Ok(Admission::Hold));
+        assert_eq!(ledger.handle_frame(&head(0, 2, 0), 9_000), Ok(Admission::Drop), "held");
+        ledger.handle_lost(&head(0, 2, 0));
+        assert_eq!(ledger.held(), 0, "only a part had arrived");
+        assert_eq!(ledger.handle_frame(&head(0, 2, 0), 9_000), Ok(Admission::Hold));
+        ledger.handle_ack(LaneId(0), Sequence(0));
+        assert_eq!(ledger.handle_frame(&head(0, 2, 0), 9_000), Ok(Admission::Drop), "acked");
+        assert_eq!(ledger.held(), 0);
+        ledger.open_lane(LaneId(0), Epoch(3));
+        assert_eq!(ledger.handle_frame(&head(0, 3, 0), 9_000), Ok(Admission::Hold));
+        ledger.handle_lost(&head(0, 2, 0));
+        assert_eq!(ledger.held(), 9_000, "another epoch's");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! - [`session`]: who is it, may it; then messages and frames until it ends
 //! - [`arbiter`]: who may send on a link
 //! - [`peers`]: how many connections each peer has
+//! - [`joinable`]: the sessions that further channels may join
 //! - [`served_links`]: the links, as the configuration has them
 //! - [`served_link`]: one link: its lanes, which outlive sessions
 //! - [`ledger`]: frames held against the sender's credit
@@ -31,6 +32,7 @@ pub mod config;
 pub mod derived;
 pub mod inbox;
 pub mod join;
+pub mod joinable;
 pub mod knowledge;
 pub mod lane;
 pub mod lane_thread;

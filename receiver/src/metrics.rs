@@ -134,6 +134,16 @@ const LINK: &[Metric<LinkStatus>] = &[
         read: Read::Counter(|l| l.sessions),
     },
     Metric {
+        name: "causeway_receiver_channels",
+        help: "Channels of the session that holds the link; 0 without one",
+        read: Read::Gauge(|l| Some(l.channels as f64)),
+    },
+    Metric {
+        name: "causeway_receiver_channel_ends",
+        help: "Further channels that ended while their session went on",
+        read: Read::Counter(|l| l.channel_ends),
+    },
+    Metric {
         name: "causeway_receiver_session_closes",
         help: "Sessions of the link that ended, those that only stood by included, by close code",
         read: Read::Counters("code", |l| l.closes.clone().into_iter().collect()),

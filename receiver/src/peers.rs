@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Connections of one certificate. A sender has one, and one more while it dials again; senders that share a
-/// certificate are as many as may stand by for a link, for a few links.
-pub const PEER_CONNECTIONS_MAX: usize = 64;
+/// Connections of one certificate. A sender has up to 16 channels, and as many more while the old ones are not yet
+/// known to be gone; senders that share a certificate serve or stand by for a few links: eight times that.
+pub const PEER_CONNECTIONS_MAX: usize = 256;
 
 /// Connections that stand, by a hash of the certificate shown.
 #[derive(Debug, Default)]

@@ -104,6 +104,7 @@ pub async fn run<T: Target>(
         links: Arc::clone(&links),
         refusals,
         peers: Arc::default(),
+        joinable: Arc::default(),
     });
     server::serve(endpoint, host, shutdown.clone()).await;
     following.abort();

@@ -1,7 +1,7 @@
 //! One link as this receiver serves it: its lanes, which outlive sessions, and who may send.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -53,6 +53,8 @@ pub struct ServedLink {
     /// How its sessions ended.
     pub closes: CloseTally,
     sessions: AtomicU64,
+    channels: AtomicUsize,
+    channel_ends: AtomicU64,
     start_lane: Arc<StartLane>,
     inner: Mutex<Inner>,
 }
@@ -83,6 +85,8 @@ impl ServedLink {
             catalog,
             closes: CloseTally::default(),
             sessions: AtomicU64::new(0),
+            channels: AtomicUsize::new(0),
+            channel_ends: AtomicU64::new(0),
             start_lane,
             inner: Mutex::new(inner),
         }
@@ -195,6 +199,26 @@ impl ServedLink {
     /// How many sessions took the link since the process started.
     pub fn sessions(&self) -> u64 {
         self.sessions.load(Ordering::Relaxed)
+    }
+
+    /// The session that holds the link has so many channels.
+    pub fn set_channels(&self, channels: usize) {
+        self.channels.store(channels, Ordering::Relaxed);
+    }
+
+    /// How many channels the session has that holds the link.
+    pub fn channels(&self) -> usize {
+        self.channels.load(Ordering::Relaxed)
+    }
+
+    /// A further channel ended and its session went on.
+    pub fn count_channel_end(&self) {
+        self.channel_ends.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many did since the process started.
+    pub fn channel_ends(&self) -> u64 {
+        self.channel_ends.load(Ordering::Relaxed)
     }
 
     /// Whether somebody waits for the link.

@@ -1,4 +1,4 @@
-//! Accepts channels and gives each a session.
+//! Accepts channels and gives each a session: one of its own, or the one it joins.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,8 +10,9 @@ use quinn::{Connection, Endpoint, Incoming};
 use tokio::task::JoinSet;
 use wire::close::CloseCode;
 
-use crate::peers::PEER_CONNECTIONS_MAX;
-use crate::session::{Ending, Host, Refusal, Waiting, greet};
+use crate::joinable::{JoinRequest, Refused};
+use crate::peers::{PEER_CONNECTIONS_MAX, Place};
+use crate::session::{Ending, Greeting, Host, Refusal, Waiting, greet};
 
 /// Accepts until the shutdown, then waits for the sessions to end.
 pub async fn serve(endpoint: Endpoint, host: Arc<Host>, shutdown: Shutdown) {
@@ -49,18 +50,20 @@ async fn session(incoming: Incoming, id: u64, host: Arc<Host>, shutdown: Shutdow
         }
     };
     let Some(peer) = PeerIdentity::of(&connection) else { return };
-    let Some(_place) = host.peers.enter(peer.fingerprint()) else {
+    let Some(place) = host.peers.enter(peer.fingerprint()) else {
         let detail = format!("{PEER_CONNECTIONS_MAX} connections with this certificate stand already");
         host.refusals.add(CloseCode::Busy);
         return refuse(&connection, Refusal { ending: Ending { code: CloseCode::Busy, detail }, writer: None }).await;
     };
     match greet(&connection, &host).await {
-        Ok(greeted) => {
+        Ok(Greeting::Join(request)) => join(&connection, request, place, &host).await,
+        Ok(Greeting::Hello(greeted)) => {
             let waiting = Waiting {
                 id,
                 connection,
                 link: greeted.link,
                 settings: greeted.settings,
+                sender: greeted.sender,
                 hello: greeted.hello,
                 version: greeted.version,
                 reader: greeted.reader,
@@ -68,6 +71,7 @@ async fn session(incoming: Incoming, id: u64, host: Arc<Host>, shutdown: Shutdow
                 host,
             };
             waiting.run(shutdown).await;
+            drop(place);
         }
         Err(refusal) if refusal.ending.code == CloseCode::Normal => {
             tracing::info!(peer = %remote, "peer looked and left");
@@ -76,6 +80,22 @@ async fn session(incoming: Incoming, id: u64, host: Arc<Host>, shutdown: Shutdow
             host.refusals.add(refusal.ending.code);
             refuse(&connection, refusal).await;
         }
+    }
+}
+
+/// Hands a further channel to its session, or says why not.
+async fn join(connection: &Connection, request: JoinRequest, place: Place, host: &Host) {
+    let joined = if request.receiver == host.process {
+        host.joinable.join(connection, request, place)
+    } else {
+        let detail = "the token is of another receiver, or of this one before it was restarted".to_owned();
+        let ending = Ending { code: CloseCode::NoSession, detail };
+        Err(Box::new(Refused { ending, writer: request.writer }))
+    };
+    if let Err(refused) = joined {
+        let Refused { ending, writer } = *refused;
+        host.refusals.add(ending.code);
+        refuse(connection, Refusal { ending, writer: Some(writer) }).await;
     }
 }
 

@@ -3,6 +3,7 @@
 //! The shell of the arbiter, the ledger and the lanes: what may send is the arbiter's decision, what may
 //! be held the ledger's, what is appended the lanes'.
 
+mod channels;
 mod frames;
 mod greeting;
 mod joining;
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use wire::close::CloseCode;
 use wire::control::{Control, Hello, Welcome};
 use wire::error::PeerMisbehaved;
+use wire::hello::{FEATURE_CHANNELS, FEATURES, common_features};
 use wire::ids::LaneId;
 use wire::lanes::ClassTable;
 
@@ -31,7 +33,8 @@ use crate::state::HaltRecord;
 use crate::state_topic::StateTopicError;
 use crate::targets::Targets;
 
-pub use greeting::{Greeted, Host, Refusal, greet};
+use channels::FurtherChannels;
+pub use greeting::{Greeted, Greeting, Host, Refusal, greet};
 use joining::Joining;
 
 /// Messages that may wait in either direction.
@@ -77,6 +80,8 @@ pub struct Waiting {
     pub link: Arc<ServedLink>,
     /// What the link was configured with when the sender was found to be allowed; the session works by it.
     pub settings: Arc<LinkSettings>,
+    /// The name in its certificate that the link allows.
+    pub sender: String,
     /// What it said.
     pub hello: Hello,
     /// The protocol version that both ends speak.
@@ -189,20 +194,15 @@ impl Waiting {
     ) -> Ending {
         let count = classes.lanes();
         let terms = Arc::new(self.terms(classes));
-        let Self { id, connection, link, settings, hello, version, reader, writer, host } = self;
+        let Self { id, connection, link, settings, sender, hello, version, reader, writer, host } = self;
         let credit = link.credit(count);
         let (incoming_in, mut incoming) = mpsc::channel(CONTROL_QUEUE);
         let (outgoing, outgoing_out) = mpsc::channel(CONTROL_QUEUE);
         let (replies_in, mut replies) = mpsc::channel(CONTROL_QUEUE);
-        let welcome = Control::Welcome(Welcome {
-            version,
-            features: wire::hello::common_features(wire::hello::FEATURES, hello.features),
-            cluster_id: host.cluster_id.clone(),
-            receiver: host.process,
-            token: rand::random(),
-            credit,
-            classes: terms.classes.classes().to_vec(),
-        });
+        let (features, token) = (common_features(FEATURES, hello.features), rand::random());
+        let (cluster_id, receiver, classes) = (host.cluster_id.clone(), host.process, terms.classes.classes().to_vec());
+        let welcome = Control::Welcome(Welcome { version, features, cluster_id, receiver, token, credit, classes });
+        let door = (features & FEATURE_CHANNELS != 0).then(|| host.joinable.register(token, &sender));
         let knowledge = Arc::new(Knowledge::new(count));
         let mut tasks = tokio::task::JoinSet::new();
         let (bad, mut misbehaved) = mpsc::channel(1);
@@ -227,7 +227,8 @@ impl Waiting {
             outgoing,
             heard: Instant::now(),
         };
-        tasks.spawn(frames::receive(connection.clone(), active.frames(), bad));
+        tasks.spawn(frames::receive(connection.clone(), active.frames(), bad.clone()));
+        let mut further = FurtherChannels::new(Arc::clone(&link), id, active.frames(), bad, door);
         link.handle_begin();
         tracing::info!(link = settings.name, session = id, sender = active.terms.sender, peer = %connection.remote_address(), "session began");
         let mut tick = tokio::time::interval(Duration::from_secs(1));
@@ -235,10 +236,15 @@ impl Waiting {
         while ending.is_none() {
             let result = tokio::select! {
                 message = incoming.recv() => match message {
+                    Some(Control::ChannelClosed { channel, detail }) => {
+                        further.give_up(channel, &detail);
+                        Ok(())
+                    }
                     Some(message) => active.handle(message).await,
                     None => Err(misbehaved.try_recv().unwrap_or_else(|_| lost(&connection))),
                 },
                 Some(reply) = replies.recv() => active.handle_reply(reply).await,
+                ended = further.ended() => active.send(ended).await,
                 Some(misbehaved) = misbehaved.recv() => Err(misbehaved),
                 Some(verdict) = verdicts.recv() => match verdict {
                     Verdict::End { code, detail, .. } => Err(Ending { code, detail }),
@@ -251,6 +257,7 @@ impl Waiting {
         }
         let ending = ending.unwrap_or_else(leaving);
         active.end(&ending).await;
+        further.end(&ending);
         tasks.shutdown().await;
         let _ = tokio::time::timeout(Duration::from_secs(1), writing).await;
         ending

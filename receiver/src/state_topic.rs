@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use link::catalog::{Catalog, Isolation, NewTopic, TopicPartition};
+use link::catalog::{Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicPartition};
 use link::kafka::KafkaError;
 use wire::close::CloseCode;
 use wire::lanes::ClassTable;
@@ -71,14 +71,62 @@ pub fn prepare(
     if topic.partitions < lanes {
         return Err(miscounted(&name, topic.partitions, lanes));
     }
-    let configs = catalog.configs(&name)?;
-    match configs.iter().find(|entry| entry.name == "cleanup.policy") {
-        Some(policy) if policy.value != "compact" => {
-            let detail =
-                format!("{name} has cleanup.policy={}: positions would expire; set it to compact", policy.value);
+    match judge(&topic, &catalog.configs(&name)?) {
+        Verdict::Kept => Ok(topic.partitions),
+        Verdict::Weak(flaw) => {
+            tracing::warn!("{}", flaw.detail);
+            Ok(topic.partitions)
+        }
+        Verdict::Refused(Flaw { detail, .. }) => {
             Err(StateTopicError::Refused { code: CloseCode::StateRefused, detail })
         }
-        _ => Ok(topic.partitions),
+    }
+}
+
+/// What a state topic's settings mean for the positions in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// They are kept as well as this cluster can.
+    Kept,
+    /// The loss of one broker can take positions that were committed. A link works so, as the topics beside it do:
+    /// it is what Kafka's own defaults come to.
+    Weak(Flaw),
+    /// Positions would expire, or can never be stored.
+    Refused(Flaw),
+}
+
+/// A setting that is not what it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flaw {
+    /// The values and the remedy.
+    pub detail: String,
+    /// What to set.
+    pub set: &'static str,
+}
+
+/// Judges a state topic that is there.
+pub fn judge(topic: &TopicDescription, configs: &[ConfigEntry]) -> Verdict {
+    let (name, replicas) = (&topic.name, topic.replicas);
+    let setting = |name: &str| configs.iter().find(|entry| entry.name == name).map(|entry| entry.value.as_str());
+    if let Some(policy) = setting("cleanup.policy").filter(|policy| *policy != "compact") {
+        let detail = format!("{name} has cleanup.policy={policy}: positions would expire; set it to compact");
+        return Verdict::Refused(Flaw { detail, set: "cleanup.policy=compact" });
+    }
+    match setting("min.insync.replicas").and_then(|value| value.parse::<i32>().ok()) {
+        Some(in_sync) if replicas > 0 && in_sync > replicas => {
+            let (to, set) = if replicas > 2 { (2, "min.insync.replicas=2") } else { (1, "min.insync.replicas=1") };
+            let detail = format!(
+                "{name} has min.insync.replicas={in_sync} and {replicas} replicas: no position can be stored; set it to {to}"
+            );
+            Verdict::Refused(Flaw { detail, set })
+        }
+        Some(in_sync) if replicas > 2 && in_sync < 2 => {
+            let detail = format!(
+                "{name} has {replicas} replicas and min.insync.replicas={in_sync}: one broker that is lost can take committed positions with it; set it to 2"
+            );
+            Verdict::Weak(Flaw { detail, set: "min.insync.replicas=2" })
+        }
+        _ => Verdict::Kept,
     }
 }
 
@@ -122,6 +170,45 @@ fn appear(catalog: &dyn Catalog, name: &str, lanes: i32) -> Result<(), StateTopi
                 std::thread::sleep(APPEAR_STEP);
                 waited += APPEAR_STEP;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::ids::TopicId;
+
+    use super::*;
+
+    fn verdict(replicas: i32, settings: &[(&str, &str)]) -> Verdict {
+        let topic = TopicDescription { name: "state".to_owned(), id: TopicId([1; 16]), partitions: 8, replicas };
+        let entry = |&(name, value): &(&str, &str)| ConfigEntry {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            set_on_topic: true,
+        };
+        judge(&topic, &settings.iter().map(entry).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn three_replicas_of_which_one_may_be_in_sync_are_warned_of_and_one_of_one_is_all_there_is() {
+        let in_sync = |value| [("cleanup.policy", "compact"), ("min.insync.replicas", value)];
+        assert_eq!(verdict(3, &in_sync("2")), Verdict::Kept);
+        assert_eq!(verdict(1, &in_sync("1")), Verdict::Kept);
+        assert_eq!(verdict(2, &in_sync("1")), Verdict::Kept, "two would stop the link with either broker");
+        let Verdict::Weak(flaw) = verdict(3, &in_sync("1")) else { panic!("kept") };
+        assert!(flaw.detail.contains("3 replicas and min.insync.replicas=1"), "{flaw:?}");
+        assert!(flaw.detail.ends_with("set it to 2") && flaw.set == "min.insync.replicas=2", "{flaw:?}");
+        assert_eq!(verdict(0, &in_sync("1")), Verdict::Kept, "nobody knows how many there are");
+    }
+
+    #[test]
+    fn a_state_that_expires_or_can_never_be_stored_is_refused_with_the_remedy() {
+        let Verdict::Refused(flaw) = verdict(3, &[("cleanup.policy", "compact,delete")]) else { panic!("kept") };
+        assert!(flaw.detail.ends_with("positions would expire; set it to compact"), "{flaw:?}");
+        for (replicas, remedy) in [(1, "set it to 1"), (3, "set it to 2")] {
+            let Verdict::Refused(flaw) = verdict(replicas, &[("min.insync.replicas", "4")]) else { panic!("kept") };
+            assert!(flaw.detail.contains("no position can be stored") && flaw.detail.ends_with(remedy), "{flaw:?}");
         }
     }
 }

@@ -75,6 +75,10 @@ pub struct LinkStatus {
     pub standbys: usize,
     /// Sessions since the process started.
     pub sessions: u64,
+    /// How many channels the session has that holds it; 0 without one.
+    pub channels: usize,
+    /// Further channels that ended while their session went on.
+    pub channel_ends: u64,
     /// How many lanes it has; 0 until a sender came.
     pub lanes: usize,
     /// How many of them are open.
@@ -235,6 +239,8 @@ impl LinkStatus {
             sender: active.map(|active| active.instance),
             standbys,
             sessions: link.sessions(),
+            channels: link.channels(),
+            channel_ends: link.channel_ends(),
             lanes: views.len(),
             lanes_open: views.iter().filter(|view| view.epoch.is_some()).count(),
             counts: views.iter().fold(Counts::default(), |sum, view| sum + view.counts),

@@ -333,7 +333,8 @@ mod tests {
             Ok(Vec::new())
         }
         fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
-            let topic = |name: &String| TopicDescription { name: name.clone(), id: TopicId([2; 16]), partitions: 2 };
+            let id = TopicId([2; 16]);
+            let topic = |name: &String| TopicDescription { name: name.clone(), id, partitions: 2, replicas: 1 };
             Ok(names.iter().map(topic).collect())
         }
         fn configs(&self, _: &str) -> Result<Vec<ConfigEntry>, KafkaError> {

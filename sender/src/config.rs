@@ -18,7 +18,7 @@ use link::names::{InstanceName, LinkName, PeerName};
 use link::tls::TlsFiles;
 use link::topics::TopicFilter;
 use wire::compress::Codec;
-use wire::limits::LANES_MAX;
+use wire::limits::{CHANNELS_MAX, LANES_MAX};
 use wire::share::Share;
 use wire::units::{Rate, Size};
 
@@ -26,7 +26,7 @@ use crate::classes::Classes;
 use crate::policy::{Policies, Policy, Rule};
 use crate::schedule::Schedule;
 
-pub use fields::{EXAMPLE, MEMORY_PER_LANE, SECTIONS};
+pub use fields::{EXAMPLE, MEMORY_PER_CHANNEL, MEMORY_PER_LANE, SECTIONS};
 
 /// Says why a librdkafka property may not be passed through, if it may not.
 pub type Forbidden = fn(&str) -> Option<&'static str>;
@@ -110,6 +110,8 @@ pub struct WanConfig {
     pub path_mtu: Option<u16>,
     /// Whether the kernel is handed many packets at once.
     pub segmentation_offload: bool,
+    /// Channels of a session, where they are stated.
+    pub channels: Option<u16>,
     /// When it is another.
     pub schedule: Schedule,
     /// How frames are compressed.
@@ -163,6 +165,9 @@ fn read(document: &Document<'_>, forbidden: Forbidden) -> Result<Config, Reporte
     if let (Ok(memory), Ok(lanes), Ok(classes)) = (&memory, &lanes, &classes) {
         fitting(document, *memory, u32::from(*lanes) + classes.lanes());
     }
+    if let (Ok(memory), Ok(Some(channels))) = (&memory, wan.as_ref().map(|wan| wan.channels)) {
+        holding(document, *memory, channels);
+    }
     let (tls, admin, log) = (TlsFiles::read(document), AdminSettings::read(document), LogSettings::read(document));
     Ok(Config {
         link: link?,
@@ -178,6 +183,17 @@ fn read(document: &Document<'_>, forbidden: Forbidden) -> Result<Config, Reporte
         log: log?,
         settings: document.settings(),
     })
+}
+
+/// Refuses channels whose windows the memory cannot hold.
+fn holding(document: &Document<'_>, memory: Size, channels: u16) {
+    let needed = Size::from_bytes(MEMORY_PER_CHANNEL.bytes() * u64::from(channels));
+    if memory < needed {
+        let message = format!(
+            "{channels} channels need {MEMORY_PER_CHANNEL} of `memory` each, which is {memory}; raise it to {needed} or lower `wan.channels`"
+        );
+        document.table("wan").refuse("channels", message);
+    }
 }
 
 /// Refuses more lanes than a link may have, and memory that they cannot share.
@@ -230,6 +246,7 @@ fn read_wan(document: &Document<'_>) -> Result<WanConfig, Reported> {
     let (loss_tolerance, queue_target) = (table.read("loss_tolerance"), table.read_optional("queue_target"));
     let (path_mtu, segmentation_offload) =
         (table.read_optional::<Size>("path_mtu"), table.read("segmentation_offload"));
+    let channels = table.read_optional("channels");
     let schedule = schedule::read_schedule(document);
     Ok(WanConfig {
         receiver: receiver?,
@@ -242,6 +259,7 @@ fn read_wan(document: &Document<'_>) -> Result<WanConfig, Reported> {
         // The field's bounds end at 1500.
         path_mtu: path_mtu?.map(|mtu| u16::try_from(mtu.bytes()).unwrap_or(u16::MAX)),
         segmentation_offload: segmentation_offload?,
+        channels: channels?.map(|count: u32| u16::try_from(count).unwrap_or(CHANNELS_MAX)),
         schedule: schedule?,
         codec: compression?.0,
         linger: linger?,

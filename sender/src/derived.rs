@@ -4,16 +4,25 @@
 use std::time::Duration;
 
 use link::congestion::FlowSettings;
-use link::endpoint::EndpointSettings;
+use link::endpoint::{EndpointSettings, TIMES_THE_PATH};
 use link::kafka::consumer::ConsumerMemory;
-use wire::limits::{FRAME_RAW_TARGET, LANES_MAX};
+use wire::limits::{CHANNELS_MAX, FRAME_RAW_TARGET, LANES_MAX};
 use wire::units::{Rate, Size};
 
-use crate::config::Config;
+use crate::config::{Config, MEMORY_PER_CHANNEL};
 use crate::lane::Packing;
 
 /// How long a frame may take on the wire at the rate of the moment: what waits behind it waits this long.
 const FRAME_TIME: Duration = Duration::from_millis(100);
+
+/// Channels of a session whose rate is neither high nor low: one that dies takes a quarter.
+const CHANNELS: u64 = 4;
+
+/// What one channel carries on any path.
+const CHANNEL_BITS_PER_SECOND: u64 = 125_000_000;
+
+/// Below this, the frames that wait in four channels would hold up what is behind them.
+const THIN_BITS_PER_SECOND: u64 = 20_000_000;
 
 /// The smallest frame worth its overhead.
 const FRAME_BYTES_MIN: u64 = 16 << 10;
@@ -51,6 +60,19 @@ pub fn flow(config: &Config) -> FlowSettings {
     }
 }
 
+/// How many channels a session has: as many as are stated; else 4, and above 500 Mbit/s one per 125, which is what the
+/// limits that QUIC counts in packets leave room for on a path that reorders. On a thin path 2, not one alone, whose
+/// end would be the session's. No more than the memory holds windows for.
+pub fn channels(config: &Config) -> u16 {
+    let by_rate = config.wan.highest_rate().map_or(CHANNELS, |rate| match rate.bits_per_second() {
+        thin if thin < THIN_BITS_PER_SECOND => 2,
+        bits => bits.div_ceil(CHANNEL_BITS_PER_SECOND).max(CHANNELS),
+    });
+    let by_memory = config.memory.bytes() / MEMORY_PER_CHANNEL.bytes();
+    let derived = by_rate.min(by_memory).clamp(1, u64::from(CHANNELS_MAX)) as u16;
+    config.wan.channels.unwrap_or(derived)
+}
+
 /// Raw bytes at which a frame is full at this rate.
 pub fn frame_bytes(rate: Option<Rate>) -> u64 {
     let by_rate = rate.map_or(u64::MAX, |rate| rate.bytes_in(FRAME_TIME).max(FRAME_BYTES_MIN));
@@ -69,9 +91,9 @@ pub fn packing(config: &Config) -> Packing {
 }
 
 /// The rate that the send window sustains on a path of this round trip: what is behind a lost packet
-/// counts until that is repaired, which takes up to two round trips more.
+/// counts until that is repaired, which takes up to four round trips more.
 pub fn rate_allowed(config: &Config, rtt: Duration) -> Rate {
-    let bytes_per_second = endpoint(config).send_window() as f64 / (3.0 * rtt.as_secs_f64());
+    let bytes_per_second = endpoint(config).send_window() as f64 / (TIMES_THE_PATH as f64 * rtt.as_secs_f64());
     Rate::from_bits_per_second((bytes_per_second * 8.0) as u64)
 }
 
@@ -97,6 +119,16 @@ mod tests {
         let at = |rate: &str| frame_bytes(Some(rate.parse().unwrap()));
         assert_eq!((frame_bytes(None), at("1 Gbit/s")), (FRAME_RAW_TARGET as u64, FRAME_RAW_TARGET as u64));
         assert_eq!((at("8 Mbit/s"), at("100 kbit/s")), (100_000, FRAME_BYTES_MIN));
+    }
+
+    #[test]
+    fn four_channels_fewer_on_a_thin_path_and_more_on_a_wide_one() {
+        assert_eq!(channels(&config("")), 4);
+        for (rate, count) in [("1 Mbit/s", 2), ("20 Mbit/s", 4), ("500 Mbit/s", 4), ("501 Mbit/s", 5), ("9 Gbit/s", 16)]
+        {
+            assert_eq!(channels(&config(&format!("rate = \"{rate}\""))), count, "{rate}");
+        }
+        assert_eq!(channels(&config("channels = 7\nrate = \"1 Mbit/s\"")), 7);
     }
 
     #[test]

@@ -7,8 +7,8 @@
 //! [`Lane::poll_frame`] as long as the transport has room, then [`Lane::poll_halt`].
 //!
 //! Invariants: a partition's runs on the wire are contiguous, from the position the receiver stated;
-//! no byte is read without credit for the frame it will be in; nothing is kept after it was sent, because
-//! the source is the buffer.
+//! no byte is read without credit for the frame it will be in; nothing is kept here after it was sent, because
+//! the source is the buffer, and what is under way the transport's.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};

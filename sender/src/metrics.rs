@@ -95,6 +95,33 @@ const METRICS: &[Metric<Status>] = &[
         read: Read::Counter(|s| s.wire.lost_packets),
     },
     Metric {
+        name: "causeway_sender_channels",
+        help: "Channels of the session that stand",
+        read: Read::Gauge(|s| Some(s.channels as f64)),
+    },
+    Metric {
+        name: "causeway_sender_channels_wanted",
+        help: "Channels that the session is to have; 0 without a session",
+        read: Read::Gauge(|s| Some(s.channels_wanted as f64)),
+    },
+    Metric {
+        name: "causeway_sender_channel_sent_bytes",
+        help: "UDP payload bytes sent in this session, by channel; one that was dialled again goes on counting",
+        read: Read::Gauges("channel", |s| {
+            s.by_channel.iter().map(|one| (one.channel.to_string(), one.wire.sent_bytes as f64)).collect()
+        }),
+    },
+    Metric {
+        name: "causeway_sender_channel_redials",
+        help: "Times a further channel was dialled again",
+        read: Read::Counter(|s| s.channel_redials),
+    },
+    Metric {
+        name: "causeway_sender_dead_channels",
+        help: "Channels given up because they made no progress while others did",
+        read: Read::Counter(|s| s.dead_channels),
+    },
+    Metric {
         name: "causeway_sender_rate_bits_per_second",
         help: "The rate that holds, in IP bits; absent while there is no limit",
         read: Read::Gauge(|s| s.rate.bits_per_second.map(|rate| rate as f64)),
@@ -249,7 +276,7 @@ mod tests {
     use crate::progress::{Closed, Progress};
     use crate::rate::RateStatus;
     use crate::session::SessionEnd;
-    use crate::status::{LaneStatus, NotCarried};
+    use crate::status::{ChannelStatus, LaneStatus, NotCarried};
 
     const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
 
@@ -301,6 +328,7 @@ mod tests {
             }],
             classes: vec![class],
             by_lane: vec![lane],
+            by_channel: vec![ChannelStatus { rtt_seconds: Some(0.1), ..ChannelStatus::default() }],
             closes: [("LOST".to_owned(), 1)].into(),
             ..Status::default()
         }

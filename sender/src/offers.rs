@@ -157,7 +157,10 @@ mod tests {
         }
         fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
             let id = *self.0.lock().unwrap();
-            Ok(names.iter().map(|name| TopicDescription { name: name.clone(), id, partitions: 1 }).collect())
+            Ok(names
+                .iter()
+                .map(|name| TopicDescription { name: name.clone(), id, partitions: 1, replicas: 1 })
+                .collect())
         }
         fn configs(&self, _: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
             Ok(Vec::new())

@@ -8,13 +8,12 @@ use link::backoff::Backoff;
 use link::budget::BudgetSockets;
 use link::catalog::Catalog;
 use link::congestion::Flow;
-use link::endpoint::{ChannelFault, Dialer, Sockets, SystemSockets};
+use link::endpoint::{ChannelFault, Dialer, Dialled, Sockets, SystemSockets};
 use link::kafka::admin::KafkaCatalog;
 use link::kafka::{KafkaError, Properties};
 use link::live::Live;
 use link::shutdown::{Phase, Shutdown};
 use link::tls::{Credentials, End, TlsError};
-use quinn::Connection;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wire::close::{CloseCode, Disposition};
@@ -31,7 +30,7 @@ use crate::lane_threads::LaneThreads;
 use crate::measuring;
 use crate::origins::reading::{KafkaStateLog, Origins, OriginsError, StateLog};
 use crate::rate;
-use crate::session::{HandshakeError, Identity, Offering, Session, SessionEnd, shake_hands};
+use crate::session::{HandshakeError, Identity, Offering, Session, SessionEnd, Ways, shake_hands};
 use crate::source::Source;
 use crate::source::kafka::KafkaSource;
 use crate::status::{Board, State};
@@ -289,11 +288,7 @@ impl<S: Source> Life<S> {
             }
             Err(error) => return Ok(SessionEnd::Barred(error.to_string())),
         };
-        let connection = dialled.connection.clone();
-        let end = tokio::select! {
-            end = self.hold(&connection, stand_by, backoff, shutdown) => end?,
-            never = dialled.keep_windows() => match never {},
-        };
+        let end = self.hold(&dialled, stand_by, backoff, shutdown).await?;
         dialled.endpoint.close(0u32.into(), b"");
         let _ = tokio::time::timeout(Duration::from_secs(1), dialled.endpoint.wait_idle()).await;
         Ok(end)
@@ -302,11 +297,12 @@ impl<S: Source> Life<S> {
     /// From the hello on a channel to the session's end.
     async fn hold(
         &mut self,
-        connection: &Connection,
+        dialled: &Dialled,
         stand_by: bool,
         backoff: &mut Backoff,
         shutdown: &Shutdown,
     ) -> Result<SessionEnd, Halted> {
+        let connection = &dialled.connection;
         let (mut topics, mut live) = (self.topics.clone(), self.live.clone());
         let filter_hash = topics.borrow_and_update().filter_hash;
         let classes = live.now_and_later().classes.clone();
@@ -354,8 +350,9 @@ impl<S: Source> Life<S> {
             packing: self.packing,
             policies: &self.config.policies,
             board: Arc::clone(&self.board),
+            ways: Ways { dialer: self.dialer.clone(), first: dialled.clone(), count: derived::channels(&self.config) },
         };
-        Ok(session.run(connection.clone(), shaken, shutdown.clone()).await)
+        Ok(session.run(shaken, shutdown.clone()).await)
     }
 
     /// One place decides what every end of a session leads to.

@@ -3,6 +3,7 @@
 //! The shell of the roster and the lanes: every decision about partitions is the roster's, every decision
 //! about records the lane's.
 
+mod channels;
 mod halting;
 mod handshake;
 mod offering;
@@ -35,6 +36,8 @@ use crate::source::Assignment;
 use crate::status::Board;
 use crate::transport::Channels;
 
+use channels::Keeper;
+pub use channels::Ways;
 use halting::Halting;
 pub use handshake::{HandshakeError, Handshaken, Identity, shake_hands};
 pub use offering::Offering;
@@ -128,6 +131,8 @@ pub struct Session<'a> {
     pub policies: &'a Policies,
     /// Where the session's credit is shown, and where operators ask.
     pub board: Arc<Board>,
+    /// Its channels.
+    pub ways: Ways,
 }
 
 struct Active<'a> {
@@ -139,11 +144,13 @@ struct Active<'a> {
     reopen: Reopen,
     opened: HashMap<(LaneId, Epoch), Vec<Assignment>>,
     halting: Halting,
+    keeper: Keeper,
 }
 
 impl Session<'_> {
     /// Runs the session that `shaken` began until it ends.
-    pub async fn run(self, connection: Connection, shaken: Handshaken, shutdown: Shutdown) -> SessionEnd {
+    pub async fn run(self, shaken: Handshaken, shutdown: Shutdown) -> SessionEnd {
+        let connection = self.ways.first.connection.clone();
         let Handshaken { reader, writer, welcome } = shaken;
         let (incoming_in, mut incoming) = mpsc::channel(CONTROL_QUEUE);
         let (outgoing, outgoing_out) = mpsc::channel(CONTROL_QUEUE);
@@ -155,7 +162,7 @@ impl Session<'_> {
         });
         let writing = tokio::spawn(writer.run(outgoing_out));
         let offering = tokio::spawn(self.offering.clone().run(dues_out, self.topics.clone(), outgoing.clone()));
-        let mut active = Active::new(self, connection.clone(), &welcome, outgoing, dues);
+        let mut active = Active::new(self, &welcome, outgoing, dues);
         let end = active.run(&mut incoming, &shutdown).await;
         for lane in active.session.lanes {
             // A full mailbox belongs to a lane that is stuck; the process ends by its own rules then.
@@ -175,18 +182,15 @@ impl Session<'_> {
 }
 
 impl<'a> Active<'a> {
-    fn new(
-        session: Session<'a>,
-        connection: Connection,
-        welcome: &Welcome,
-        control: mpsc::Sender<Control>,
-        dues: mpsc::Sender<Due>,
-    ) -> Self {
+    fn new(session: Session<'a>, welcome: &Welcome, control: mpsc::Sender<Control>, dues: mpsc::Sender<Due>) -> Self {
         let bells: Vec<_> = session.lanes.iter().map(|lane| lane.bell.clone()).collect();
         let bank = Arc::new(CreditBank::new(welcome.credit, bells.clone()));
         session.board.set_credit(Arc::clone(&bank));
         let packing = session.packing.agreed(welcome.features).within(bank.request_max(), welcome.credit.reserve);
-        let channels = Channels::new(connection.clone(), bells);
+        let (ways, connection) = (session.ways.clone(), session.ways.first.connection.clone());
+        let channels = Channels::new(bells);
+        channels.open(0, ways.first.clone());
+        let keeper = Keeper::start(ways, channels.clone(), control.clone(), Arc::clone(&session.board), welcome);
         let lanes = session.lanes.len() as u16;
         let router = session.classes.router(session.gate.table().clone());
         bank.set_urgent(|lane| session.gate.is_strict(lane));
@@ -200,6 +204,7 @@ impl<'a> Active<'a> {
             reopen: Reopen::new(lanes),
             opened: HashMap::new(),
             halting: Halting::default(),
+            keeper,
         }
     }
 
@@ -237,6 +242,7 @@ impl<'a> Active<'a> {
                     self.part.bank.set_urgent(|lane| self.session.gate.is_strict(lane));
                 }
                 Some(asked) = asked.recv() => self.handle_asked(asked),
+                end = self.keeper.end() => return SessionEnd::Lost(end),
                 () = sleep_until(reopen_at) => self.open_lanes(),
                 now = clock.tick() => {
                     self.send(Control::Clock { asked: link::control::clock(), answered: 0 });
@@ -308,6 +314,11 @@ impl<'a> Active<'a> {
                 self.command(lane, Command::Ack(epoch, sequence))
             }
             Control::Close { code, detail } => Err(SessionEnd::Closed { code, detail }),
+            Control::ChannelClosed { channel, detail } => {
+                tracing::debug!(channel, detail, "receiver takes nothing more of a channel");
+                self.part.channels.handle_closed(channel);
+                Ok(())
+            }
             Control::Clock { .. } => Ok(()),
             _ => Err(SessionEnd::Lost("receiver sent a message that has no place here".to_owned())),
         }

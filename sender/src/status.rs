@@ -1,5 +1,8 @@
 //! What a sender is doing, on one board that the admin port reads.
 
+mod channels;
+mod classes;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,7 +10,6 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use wire::control::Welcome;
-use wire::lanes::ClassLanes;
 
 use crate::bank::CreditBank;
 use crate::behind::{Lag, PartitionStatus, TopicStatus};
@@ -21,9 +23,12 @@ use crate::rate::{RateStatus, Rates};
 use crate::resume::{Asked, Request};
 use crate::roster::SourceTopic;
 use crate::router::Router;
-use crate::scheduler::ClassView;
 use crate::session::SessionEnd;
 use crate::undecided::OpenTransaction;
+
+use channels::Place;
+pub use channels::{ChannelStatus, Wire};
+pub use classes::ClassStatus;
 
 /// The board; written by the sender's tasks, read by anybody.
 #[derive(Debug, Default)]
@@ -39,7 +44,10 @@ struct Inner {
     state: State,
     receiver: Option<String>,
     target_cluster: Option<String>,
-    channel: Option<quinn::Connection>,
+    /// By their places, channel 0 first.
+    channels: Vec<Place>,
+    redials: u64,
+    dead_channels: u64,
     credit: Option<Arc<CreditBank>>,
     /// Of the session, or of the one before.
     gate: Option<Arc<Gate>>,
@@ -122,6 +130,16 @@ pub struct Status {
     pub forecast: Forecast,
     /// What crossed the path in all sessions of this process.
     pub wire: Wire,
+    /// Channels that stand.
+    pub channels: usize,
+    /// Channels that the session is to have; 0 without a session.
+    pub channels_wanted: usize,
+    /// Times a further channel was dialled again.
+    pub channel_redials: u64,
+    /// Channels that were given up because they made no progress while others did.
+    pub dead_channels: u64,
+    /// Each channel of the session by its place.
+    pub by_channel: Vec<ChannelStatus>,
     /// Credit in use by frames that are not acked, in bytes, in a session.
     pub credit_used_bytes: Option<u64>,
     /// All the credit that the receiver grants, in bytes, in a session.
@@ -198,73 +216,6 @@ pub struct LaneStatus {
     pub records: u64,
     /// Bytes of its frames sent and not acked.
     pub in_flight_bytes: u64,
-}
-
-/// One class at one moment.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ClassStatus {
-    /// Its name.
-    pub class: String,
-    /// How many lanes it has.
-    pub lanes: u16,
-    /// Whether it goes before the others.
-    pub strict: bool,
-    /// What it is guaranteed, in percent of what strict classes leave.
-    pub share_percent: Option<f64>,
-    /// What it never exceeds, in bytes of frames per second.
-    pub ceiling_bytes_per_second: Option<u64>,
-    /// Bytes of its frames since the process started.
-    pub sent_bytes: u64,
-    /// Its part of what was sent in the last seconds, in percent.
-    pub sent_percent: Option<f64>,
-    /// Lanes that have a frame to send and wait for their turn, or for the transport.
-    pub waiting_lanes: usize,
-}
-
-impl ClassStatus {
-    fn all(gate: &Gate, lanes: &[Snapshot]) -> Vec<Self> {
-        let status = |(class, view): (&ClassLanes, ClassView)| {
-            let of_class = lanes.iter().skip(usize::from(class.first)).take(usize::from(class.count));
-            Self {
-                class: class.name.clone(),
-                lanes: class.count,
-                strict: view.terms.strict,
-                share_percent: view.terms.share.map(|share| share.part() * 100.0),
-                ceiling_bytes_per_second: view.ceiling,
-                sent_bytes: of_class.map(|lane| lane.totals.frame_bytes).sum(),
-                sent_percent: view.share.map(|share| share * 100.0),
-                waiting_lanes: view.waiting,
-            }
-        };
-        gate.table().classes().iter().zip(gate.view()).map(status).collect()
-    }
-}
-
-/// UDP payloads of all sessions, as QUIC counts them: headers, acks, retransmissions and handshakes
-/// included, IP and UDP headers not.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wire {
-    /// Bytes sent.
-    pub sent_bytes: u64,
-    /// Bytes received.
-    pub received_bytes: u64,
-    /// Packets sent.
-    pub sent_packets: u64,
-    /// Packets sent that QUIC believes lost.
-    pub lost_packets: u64,
-}
-
-impl Wire {
-    fn plus(self, channel: Option<&quinn::Connection>) -> Self {
-        let Some(stats) = channel.map(quinn::Connection::stats) else { return self };
-        Self {
-            sent_bytes: self.sent_bytes + stats.udp_tx.bytes,
-            received_bytes: self.received_bytes + stats.udp_rx.bytes,
-            sent_packets: self.sent_packets + stats.path.sent_packets,
-            lost_packets: self.lost_packets + stats.path.lost_packets,
-        }
-    }
 }
 
 impl Board {
@@ -429,16 +380,47 @@ impl Board {
         inner.state = State::Active;
         inner.receiver = Some(channel.remote_address().to_string());
         inner.target_cluster = Some(welcome.cluster_id.clone());
-        inner.channel = Some(channel.clone());
+        inner.channels = vec![Place::of(channel)];
         inner.session_began = Some(Instant::now());
         inner.sessions += 1;
+    }
+
+    /// The session is to have so many channels.
+    pub fn begin_channels(&self, count: u16) {
+        self.lock().channels.resize_with(usize::from(count), Place::default);
+    }
+
+    /// A further channel stands in its place.
+    pub fn join_channel(&self, place: u16, connection: &quinn::Connection) {
+        if let Some(place) = self.lock().channels.get_mut(usize::from(place)) {
+            place.connection = Some(connection.clone());
+        }
+    }
+
+    /// It has ended.
+    pub fn end_channel(&self, place: u16) {
+        if let Some(place) = self.lock().channels.get_mut(usize::from(place)) {
+            place.before = place.wire();
+            place.connection = None;
+        }
+    }
+
+    /// A further channel is dialled again.
+    pub fn count_redial(&self) {
+        self.lock().redials += 1;
+    }
+
+    /// A channel made no progress while others did.
+    pub fn count_dead(&self) {
+        self.lock().dead_channels += 1;
     }
 
     /// The session ended, or never began.
     pub fn end_session(&self, end: &SessionEnd) {
         let mut inner = self.lock();
         *inner.closes.entry(end.label()).or_default() += 1;
-        inner.wire = inner.wire.plus(inner.channel.take().as_ref());
+        inner.wire = inner.wire();
+        inner.channels.clear();
         inner.state = State::Connecting;
         inner.receiver = None;
         inner.credit = None;
@@ -467,7 +449,7 @@ impl Board {
         let (lanes, rate) = (self.lanes(), self.rates.status());
         let inner = self.lock();
         let is_standby = matches!(inner.state, State::Standby { .. });
-        let channel = inner.channel.as_ref();
+        let channel = inner.channels.first().and_then(|first| first.connection.as_ref());
         let credit = inner.credit.as_ref().map(|credit| credit.usage());
         let status = Status {
             role: "sender",
@@ -485,7 +467,12 @@ impl Board {
             rtt_seconds: channel.map(|channel| channel.rtt().as_secs_f64()),
             rate,
             forecast: if is_standby { Forecast::default() } else { inner.forecast.clone() },
-            wire: inner.wire.plus(channel),
+            wire: inner.wire(),
+            channels: inner.channels.iter().filter(|place| place.connection.is_some()).count(),
+            channels_wanted: inner.channels.len(),
+            channel_redials: inner.redials,
+            dead_channels: inner.dead_channels,
+            by_channel: inner.channels.iter().enumerate().map(|(number, place)| place.status(number)).collect(),
             credit_used_bytes: credit.map(|(used, _)| used),
             credit_bytes: credit.map(|(_, total)| total),
             // On standby another sender moves the positions.
@@ -534,6 +521,11 @@ impl Inner {
     fn router(&self, lanes: &[Snapshot]) -> Router {
         let plain = || Router::plain(u16::try_from(lanes.len().max(1)).unwrap_or(u16::MAX));
         self.router.clone().unwrap_or_else(plain)
+    }
+
+    /// Of all sessions.
+    fn wire(&self) -> Wire {
+        self.channels.iter().fold(self.wire, |sum, place| sum.and(place.wire()))
     }
 
     fn trouble(&self) -> Vec<String> {

@@ -1,81 +1,289 @@
 //! Frames onto the session's channels: one unidirectional stream per frame, so that a lost packet delays
 //! only its own frame.
 //!
-//! The transport says when it has room; a lane closes its frame only then. Room is a small number of
-//! frames being handed to QUIC at once: a frame counts until QUIC has taken all of its bytes, which the
-//! send window bounds.
+//! The transport says when it has room; a lane closes its frame only then. Which channel carries a frame is the
+//! decision of [`striping`], which of them is dead that of [`health`]; this shell moves the bytes.
 
-use std::sync::Arc;
+pub mod health;
+pub mod striping;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use link::bell::Bell;
+use link::endpoint::Dialled;
 use quinn::Connection;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 
-/// Frames that may be on their way into QUIC at once, over all lanes of a channel: enough to keep it busy
-/// while one waits for stream credit, few enough that packing stays late.
-const FRAMES_AT_ONCE: usize = 4;
+use health::Vital;
+use striping::{ChannelId, FrameId, Striping};
 
-/// The channels of one session. One today; a frame takes whichever has room, and the receiver orders by
-/// lane and sequence, so that more need no change here but in [`Channels::room`].
+/// The priority of what a dead channel held: lanes wait for it, whatever their class.
+const SENT_AGAIN: i32 = 20;
+
+/// The channels of one session.
 #[derive(Debug, Clone)]
-pub struct Channels {
-    channel: Connection,
-    room: Arc<Semaphore>,
-    /// For strict classes, which wait for no frame of another: QUIC sends theirs first.
-    strict_room: Arc<Semaphore>,
-    bells: Arc<[Bell]>,
+pub struct Channels(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    bells: Box<[Bell]>,
     runtime: Handle,
+    /// The receiver has answered for a channel.
+    answers: Notify,
 }
 
-/// Room for one frame.
+#[derive(Debug, Default)]
+struct State {
+    striping: Striping,
+    open: BTreeMap<ChannelId, Open>,
+    /// A lane found no room, and is to be woken.
+    wanted: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    dialled: Dialled,
+    /// It was given a frame, or one of its frames is settled.
+    stirred: Arc<Notify>,
+    watching: AbortHandle,
+}
+
+/// Room for one frame; dropped unused, it is given back.
 #[derive(Debug)]
 pub struct Room {
-    permit: OwnedSemaphorePermit,
-    channel: Connection,
+    channels: Channels,
+    channel: ChannelId,
+    taken: bool,
 }
 
 impl Channels {
-    /// The session's first channel; `bells` are rung when there is room again.
-    pub fn new(channel: Connection, bells: Vec<Bell>) -> Self {
-        Self {
-            channel,
-            room: Arc::new(Semaphore::new(FRAMES_AT_ONCE)),
-            strict_room: Arc::new(Semaphore::new(FRAMES_AT_ONCE)),
-            bells: bells.into(),
-            runtime: Handle::current(),
+    /// No channel yet. `bells` are rung when there is room again.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn new(bells: Vec<Bell>) -> Self {
+        let (state, runtime, answers) = (Mutex::default(), Handle::current(), Notify::new());
+        Self(Arc::new(Shared { state, bells: bells.into(), runtime, answers }))
+    }
+
+    /// A channel may carry frames from now on.
+    pub fn open(&self, channel: ChannelId, dialled: Dialled) {
+        let stirred = Arc::new(Notify::new());
+        let mut state = self.state();
+        state.striping.open(channel);
+        let watching = watch(self.clone(), channel, dialled.clone(), Arc::clone(&stirred));
+        let watching = self.0.runtime.spawn(watching).abort_handle();
+        state.open.insert(channel, Open { dialled, stirred, watching });
+        drop(state);
+        self.stir(true);
+    }
+
+    /// Room for one frame, of a strict class or of another, if there is any now; if not, the lanes are woken when there
+    /// is.
+    pub fn room(&self, strict: bool) -> Option<Room> {
+        let mut state = self.state();
+        state.look();
+        let channel = state.striping.poll_room(strict);
+        state.wanted |= channel.is_none();
+        drop(state);
+        Some(Room { channels: self.clone(), channel: channel?, taken: false })
+    }
+
+    /// Sends a frame, before those of a lower priority that QUIC has and has not sent. What becomes of its channel is not
+    /// the lane's concern.
+    pub fn send(&self, mut room: Room, frame: Bytes, priority: i32) {
+        room.taken = true;
+        let mut state = self.state();
+        state.look();
+        let handed = state.striping.hand(room.channel, frame.clone());
+        match handed.zip(state.open.get(&room.channel)) {
+            Some((id, open)) => self.start((room.channel, open), id, frame, priority),
+            None => {
+                drop(state);
+                self.stir(false);
+            }
         }
     }
 
-    /// Room for one frame, of a strict class or of another, if there is any now.
-    pub fn room(&self, strict: bool) -> Option<Room> {
-        let room = if strict { &self.strict_room } else { &self.room };
-        let permit = Arc::clone(room).try_acquire_owned().ok()?;
-        Some(Room { permit, channel: self.channel.clone() })
+    /// A channel carries nothing more; whether it was open. Its frames wait for the receiver's word.
+    pub fn give_up(&self, channel: ChannelId) -> bool {
+        let mut state = self.state();
+        let was_open = state.striping.give_up(channel);
+        self.forget(&mut state, channel);
+        was_open
     }
 
-    /// Sends a frame, before frames of a lower priority that QUIC has and has not sent. Errors are the channel's, and
-    /// end its session there.
-    pub fn send(&self, room: Room, frame: Bytes, priority: i32) {
-        let bells = Arc::clone(&self.bells);
-        self.runtime.spawn(async move {
-            let Room { permit, channel } = room;
-            if let Err(error) = send_frame(&channel, frame, priority).await {
-                tracing::debug!(%error, "frame was not sent");
+    /// The receiver takes nothing more of a channel: what it may lack goes out again.
+    pub fn handle_closed(&self, channel: ChannelId) {
+        let mut state = self.state();
+        state.striping.handle_closed(channel);
+        let open = self.forget(&mut state, channel);
+        drop(state);
+        if let Some(open) = open {
+            open.dialled.connection.close(0u32.into(), b"the receiver has closed it");
+        }
+        self.0.answers.notify_waiters();
+        self.stir(false);
+    }
+
+    /// Waits until the receiver has answered for a channel that was given up.
+    pub async fn answered(&self, channel: ChannelId) {
+        loop {
+            let answer = self.0.answers.notified();
+            tokio::pin!(answer);
+            // From here on no answer is missed.
+            answer.as_mut().enable();
+            if !self.state().striping.is_awaited(channel) {
+                return;
             }
-            drop(permit);
-            bells.iter().for_each(Bell::ring);
+            answer.await;
+        }
+    }
+
+    /// How each open channel is.
+    pub fn vitals(&self) -> Vec<Vital> {
+        let state = self.state();
+        let vital = |(&channel, open): (&ChannelId, &Open)| Vital {
+            channel,
+            outstanding: state.striping.is_outstanding(channel),
+            arrived: open.dialled.gauge.acked(),
+            rtt: open.dialled.connection.rtt(),
+        };
+        state.open.iter().map(vital).collect()
+    }
+
+    /// The channels that are open.
+    pub fn dialled(&self) -> Vec<Dialled> {
+        self.state().open.values().map(|open| open.dialled.clone()).collect()
+    }
+
+    /// The connection of an open channel.
+    pub fn connection(&self, channel: ChannelId) -> Option<Connection> {
+        self.state().open.get(&channel).map(|open| open.dialled.connection.clone())
+    }
+
+    /// Frames that were sent once more because their channel ended.
+    pub fn resent(&self) -> u64 {
+        self.state().striping.resent()
+    }
+
+    /// Nothing more is to be sent. Further channels end; channel 0 still has something to say.
+    pub fn close(&self) {
+        let mut state = self.state();
+        for (channel, open) in std::mem::take(&mut state.open) {
+            open.watching.abort();
+            if channel > 0 {
+                open.dialled.connection.close(0u32.into(), b"the session has ended");
+            }
+        }
+        state.striping = Striping::default();
+    }
+
+    fn forget(&self, state: &mut State, channel: ChannelId) -> Option<Open> {
+        let open = state.open.remove(&channel)?;
+        open.watching.abort();
+        Some(open)
+    }
+
+    /// Something may have made room: sends again what waits for that, and wakes the lanes.
+    fn stir(&self, ring: bool) {
+        let mut state = self.state();
+        state.look();
+        while let Some((channel, id, frame)) = state.striping.poll_again() {
+            if let Some(open) = state.open.get(&channel) {
+                self.start((channel, open), id, frame, SENT_AGAIN);
+            }
+        }
+        let ring = std::mem::take(&mut state.wanted) || ring;
+        drop(state);
+        if ring {
+            self.0.bells.iter().for_each(Bell::ring);
+        }
+    }
+
+    fn start(&self, (channel, open): (ChannelId, &Open), id: FrameId, frame: Bytes, priority: i32) {
+        let (channels, connection) = (self.clone(), open.dialled.connection.clone());
+        open.stirred.notify_one();
+        self.0.runtime.spawn(async move {
+            match send_frame(&connection, frame, priority).await {
+                Ok(()) => channels.settle(channel, id),
+                // Its channel has ended: the copy is dealt with when that is.
+                Err(error) => tracing::debug!(%error, channel, "frame may not have arrived"),
+            }
         });
+    }
+
+    fn settle(&self, channel: ChannelId, id: FrameId) {
+        let mut state = self.state();
+        state.striping.handle_settled(channel, id);
+        if let Some(open) = state.open.get(&channel) {
+            open.stirred.notify_one();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn send_frame(channel: &Connection, frame: Bytes, priority: i32) -> Result<(), quinn::WriteError> {
+impl State {
+    /// Reads every gauge.
+    fn look(&mut self) {
+        for (&channel, open) in &self.open {
+            self.striping.handle_gauge(channel, open.dialled.gauge.reading());
+        }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if !self.taken {
+            self.channels.state().striping.decline(self.channel);
+            self.channels.stir(false);
+        }
+    }
+}
+
+/// Wakes the lanes whenever a channel has room again.
+async fn watch(channels: Channels, channel: ChannelId, dialled: Dialled, stirred: Arc<Notify>) {
+    let gauge = &dialled.gauge;
+    loop {
+        channels.stir(false);
+        let room_at = channels.state().striping.room_at(channel);
+        match room_at {
+            None => return,
+            Some(None) => stirred.notified().await,
+            Some(Some((left, sent))) => {
+                // What is settled may make room as well.
+                tokio::select! {
+                    () = gauge.has_left(left, sent) => {}
+                    () = stirred.notified() => {}
+                }
+            }
+        }
+    }
+}
+
+/// Sends a frame, and waits until the receiver is known to have all of it, or to want nothing more of it.
+async fn send_frame(channel: &Connection, frame: Bytes, priority: i32) -> Result<(), quinn::ConnectionError> {
     let mut stream = channel.open_uni().await?;
     // Fails only on a closed stream, which the write reports.
     let _ = stream.set_priority(priority);
-    stream.write_chunk(frame).await?;
+    match stream.write_chunk(frame).await {
+        Ok(()) | Err(quinn::WriteError::Stopped(_)) => {}
+        Err(quinn::WriteError::ConnectionLost(error)) => return Err(error),
+        Err(error) => tracing::debug!(%error, "frame was not taken"),
+    }
     // The receiver needs the whole stream; QUIC delivers the end with the last byte.
     let _ = stream.finish();
-    Ok(())
+    match stream.stopped().await {
+        Ok(_) => Ok(()),
+        Err(quinn::StoppedError::ConnectionLost(error)) => Err(error),
+        Err(quinn::StoppedError::ZeroRttRejected) => Ok(()),
+    }
 }

@@ -167,6 +167,21 @@ impl Cluster {
         Ok(File::options().write(true).open(&log)?.write_all_at(&[found[0] ^ 1], at as u64)?)
     }
 
+    /// Gives the batch that begins at `offset`, in what node 1 holds of a partition, a format that no version of Kafka
+    /// has: the broker hands it out as it is, and no client can read it.
+    pub fn mislabel(&self, topic: &str, partition: i32, offset: i64) -> Result<()> {
+        let log = self.nodes[0].log_dir().join(format!("{topic}-{partition}")).join("00000000000000000000.log");
+        let held = fs::read(&log)?;
+        let mut at = 0;
+        while let Some(head) = held.get(at..at + 17) {
+            if i64::from_be_bytes(head[..8].try_into()?) == offset {
+                return Ok(File::options().write(true).open(&log)?.write_all_at(&[9], at as u64 + 16)?);
+            }
+            at += 12 + u32::from_be_bytes(head[8..12].try_into()?) as usize;
+        }
+        bail!("{topic}/{partition} has no batch at {offset}")
+    }
+
     /// Takes from what a killed node 1 holds of a partition every batch that reaches `offset`: as a machine does
     /// that lost what it had not written to its disk. It is restarted with a shorter log.
     pub fn truncate(&self, topic: &str, partition: i32, offset: i64) -> Result<()> {
@@ -273,6 +288,13 @@ impl Pair {
     /// A pair of clusters that ask who one is.
     pub fn start_secure() -> Result<Self> {
         Self::of(Cluster::start_secure)
+    }
+
+    /// One pair of clusters that ask who one is for all tests of a binary, as [`Pair::shared`].
+    pub fn shared_secure() -> Result<&'static Self> {
+        static SHARED: OnceLock<Result<Pair, String>> = OnceLock::new();
+        let shared = SHARED.get_or_init(|| Self::start_secure().map_err(|error| format!("{error:#}")));
+        shared.as_ref().map_err(|error| anyhow!("no shared clusters: {error}"))
     }
 
     /// A pair of the oldest line of Kafka that the tests run against.

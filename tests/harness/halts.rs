@@ -23,7 +23,8 @@ pub fn wait_until_halted(
             .cloned()
     };
     // Before anything of it was carried no position is stored; otherwise the receiver will say which.
-    let settled = |halt: Value| halt["position"] != -1 || ["target-not-empty"].contains(&reason);
+    let settled =
+        |halt: Value| halt["position"] != -1 || ["target-not-empty", "target-too-few-partitions"].contains(&reason);
     let what = format!("{topic}/{partition} to halt as {reason}");
     let status = sender.admin.wait_for(&what, timeout, |status| of(status).is_some_and(settled))?;
     of(&status).context("not halted any more")

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::cluster::Cluster;
 use crate::files::{Side, make_pki};
@@ -138,4 +138,40 @@ impl Drop for Rights {
 fn words(right: &Right) -> String {
     let Right { user, resource, prefix, operation } = right;
     format!("{user} {resource} prefixed {prefix} {operation}")
+}
+
+/// A right as `docs/security.md` lists it.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// At the source; otherwise at the target.
+    pub source: bool,
+    /// Which.
+    pub right: Right,
+    /// What is said where it is missing.
+    pub sentence: String,
+}
+
+/// The table of rights, for links, topics and ids that begin with `prefix`; the sender's user is `sender`, the
+/// receiver's `receiver`.
+pub fn listed(prefix: &str) -> Result<Vec<Listed>> {
+    let page = include_str!("../../docs/security.md");
+    let (_, table) = page.split_once("<!-- rights -->").context("no table of rights")?;
+    let (table, _) = table.split_once("<!-- /rights -->").context("no end of the table")?;
+    let rows = table.lines().filter(|line| line.starts_with("| source") || line.starts_with("| target"));
+    rows.map(|row| {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [cluster, resource, name, operation, _, sentence] = cells[..] else { bail!("{row}") };
+        let quoted = sentence.split('`').nth(1).with_context(|| format!("no sentence: {row}"))?;
+        let source = cluster == "source";
+        let prefix = match name {
+            name if name.starts_with("topics ") => prefix.to_owned(),
+            name if name.starts_with("`__causeway.") => format!("__causeway.{prefix}"),
+            name if name.starts_with("`causeway.") => format!("causeway.{prefix}"),
+            _ => bail!("{row}"),
+        };
+        let user = if source { "sender" } else { "receiver" }.to_owned();
+        let right = Right { user, resource: resource.to_owned(), prefix, operation: operation.to_owned() };
+        Ok(Listed { source, right, sentence: quoted.to_owned() })
+    })
+    .collect()
 }

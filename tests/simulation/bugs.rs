@@ -21,6 +21,10 @@ pub(crate) enum Bug {
     NoEpochCheck,
     /// Partitions are read before their first position is stored.
     InitialPositionNotStored,
+    /// What a dead channel held is not sent again.
+    CopiesForgotten,
+    /// What has arrived in part of a dead channel's frames stays charged, and passes for held.
+    PartsStayCharged,
     /// A halt is told and not stored.
     HaltNotStored,
     /// A lane takes a partition up before the lane that had it has stored that it handed it over.

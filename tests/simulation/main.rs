@@ -15,6 +15,7 @@ mod receiver_end;
 mod scenario;
 mod sender_end;
 mod source;
+mod stripes;
 mod target;
 mod world;
 
@@ -61,6 +62,7 @@ fn for_seeds(seeds: u64, change: impl Fn(&mut Scenario), check: impl Fn(&mut Wor
 #[test]
 fn whatever_fails_the_target_holds_a_prefix_of_the_source_and_in_the_end_all_of_it() {
     let (total, lifted) = (RefCell::new(Counts::default()), RefCell::new((0, 0)));
+    let striped = RefCell::new((0, 0));
     for_seeds(
         number("SIM_SEEDS").unwrap_or(SEEDS),
         |_| (),
@@ -69,10 +71,13 @@ fn whatever_fails_the_target_holds_a_prefix_of_the_source_and_in_the_end_all_of_
             world.links[0].receiver.add_counts(&mut total.borrow_mut());
             let mut lifted = lifted.borrow_mut();
             *lifted = (lifted.0 + world.oracle.lifted, lifted.1 + world.oracle.skipped);
+            let mut striped = striped.borrow_mut();
+            *striped = (striped.0 + world.resent, striped.1 + world.dropped);
             Ok(())
         },
     );
     let (total, (lifted, skipped)) = (total.into_inner(), lifted.into_inner());
+    let (resent, dropped) = striped.into_inner();
     let reached = [
         total.recoveries,
         total.replayed,
@@ -83,11 +88,14 @@ fn whatever_fails_the_target_holds_a_prefix_of_the_source_and_in_the_end_all_of_
         total.moves,
         lifted,
         skipped,
+        resent,
+        dropped,
     ];
     let proves_much = number("SEED").is_some() || !reached.contains(&0);
     assert!(
         proves_much,
-        "a simulation in which none of this ever happens proves little: {total:?}, {lifted} lifted, {skipped} skipped"
+        "a simulation in which none of this ever happens proves little: {total:?}, {lifted} lifted, {skipped} skipped, \
+         {resent} frames sent again, {dropped} of them in vain"
     );
 }
 
@@ -96,7 +104,7 @@ fn a_hiccup_of_the_target_sends_nothing_over_the_wan_twice() {
     let only_hiccups = |scenario: &mut Scenario| {
         (scenario.losing, scenario.killing, scenario.second) = (0, 0, None);
         scenario.moving = 0;
-        (scenario.poisons, scenario.trimming, scenario.failing) = (0, 0, 40);
+        (scenario.poisons, scenario.trimming, scenario.failing, scenario.dying) = (0, 0, 40, 0);
     };
     for_seeds(50, only_hiccups, |world| {
         world.run()?;
@@ -200,4 +208,14 @@ fn a_partition_taken_up_before_it_was_handed_over_is_caught() {
 #[test]
 fn a_move_that_is_said_and_not_stored_is_caught() {
     caught(Bug::MoveNotStored, "target-not-empty");
+}
+
+#[test]
+fn what_a_dead_channel_held_and_nobody_sends_again_is_caught() {
+    caught(Bug::CopiesForgotten, "never settled");
+}
+
+#[test]
+fn a_part_of_a_frame_that_passes_for_all_of_it_is_caught() {
+    caught(Bug::PartsStayCharged, "never settled");
 }

@@ -5,14 +5,16 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use sender::transport::striping::ChannelId;
 use wire::control::Control;
 
 use crate::dice::Dice;
+use crate::stripes::Carried;
 
 /// One session's path at a time.
 pub(crate) struct Path {
     dice: Dice,
-    frames: Vec<(Duration, Bytes)>,
+    frames: Vec<(Duration, Carried)>,
     to_receiver: VecDeque<(Duration, Control)>,
     to_sender: VecDeque<(Duration, Control)>,
     strays: Vec<(Duration, Bytes)>,
@@ -29,7 +31,7 @@ impl Path {
         Self { dice, frames, to_receiver, to_sender, strays, delay_max, frames_sent: 0 }
     }
 
-    pub(crate) fn send_frame(&mut self, now: Duration, frame: Bytes) {
+    pub(crate) fn send_frame(&mut self, now: Duration, frame: Carried) {
         self.frames_sent += 1;
         self.frames.push((now + self.delay(), frame));
     }
@@ -45,7 +47,7 @@ impl Path {
     }
 
     /// A frame that arrives now.
-    pub(crate) fn poll_frame(&mut self, now: Duration) -> Option<Bytes> {
+    pub(crate) fn poll_frame(&mut self, now: Duration) -> Option<Carried> {
         let index = self.frames.iter().position(|(at, _)| *at <= now)?;
         Some(self.frames.swap_remove(index).1)
     }
@@ -64,9 +66,17 @@ impl Path {
         due(&mut self.to_sender, now)
     }
 
+    /// A channel has ended: what was under way on it never arrives in full.
+    pub(crate) fn cut(&mut self, channel: ChannelId) -> Vec<Carried> {
+        let (cut, rest) = std::mem::take(&mut self.frames).into_iter().partition(|(_, one)| one.channel == channel);
+        self.frames = rest;
+        let cut: Vec<(Duration, Carried)> = cut;
+        cut.into_iter().map(|(_, carried)| carried).collect()
+    }
+
     /// The session is over: some frames under way turn into strays, everything else is gone.
     pub(crate) fn lose(&mut self, now: Duration) {
-        for (_, frame) in std::mem::take(&mut self.frames) {
+        for (_, Carried { frame, .. }) in std::mem::take(&mut self.frames) {
             if self.dice.chance(500) {
                 let at = now + Duration::from_millis(self.dice.below(2000));
                 self.strays.push((at, frame));

@@ -33,6 +33,10 @@ pub(crate) struct Scenario {
     pub(crate) failing: u64,
     /// Of a thousand steps, how many lose a session.
     pub(crate) losing: u64,
+    /// Channels of each session.
+    pub(crate) channels: u32,
+    /// Of a thousand steps, how many kill a further channel.
+    pub(crate) dying: u64,
     /// Of a thousand steps, how many kill a process at each end.
     pub(crate) killing: u64,
     /// Steps between which a second link runs with the same name, started by mistake.
@@ -64,6 +68,8 @@ impl Scenario {
             measures: dice.chance(500),
             failing: [0, 3, 20, 80][dice.below(4) as usize],
             losing: [0, 5, 30][dice.below(3) as usize],
+            channels: [1, 2, 4, 16][dice.below(4) as usize],
+            dying: [0, 10, 60][dice.below(3) as usize],
             killing: [0, 3, 20][dice.below(3) as usize],
             second: dice.chance(400).then(|| (second_from, second_from + dice.below(300))),
             poisons: if dice.chance(200) { dice.within(1, 6) } else { 0 },

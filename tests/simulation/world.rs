@@ -17,6 +17,7 @@ use crate::receiver_end::ReceiverEnd;
 use crate::scenario::Scenario;
 use crate::sender_end::SenderEnd;
 use crate::source::SharedSource;
+use crate::stripes::Stripes;
 
 /// Steps within which everything must have arrived once faults have ended: ten minutes.
 const SETTLE_STEPS: u64 = 6000;
@@ -35,6 +36,10 @@ pub(crate) struct World {
     now: Duration,
     sessions: u64,
     processes: u64,
+    /// Frames that went out once more because their channel had died.
+    pub(crate) resent: u64,
+    /// Of those, the ones that had arrived.
+    pub(crate) dropped: u64,
     traced: bool,
 }
 
@@ -43,6 +48,7 @@ pub(crate) struct Link {
     pub(crate) sender: SenderEnd,
     pub(crate) receiver: ReceiverEnd,
     pub(crate) path: Path,
+    stripes: Stripes,
     session: Option<u64>,
 }
 
@@ -57,6 +63,8 @@ impl World {
             now: Duration::ZERO,
             sessions: 0,
             processes: 0,
+            resent: 0,
+            dropped: 0,
             scenario,
             dice,
             traced,
@@ -146,6 +154,12 @@ impl World {
         if used > idle {
             return Err(format!("{used} of {total} credit in use, idle lanes need {idle}"));
         }
+        if link.stripes.charged() > 0 {
+            return Err(format!(
+                "{} bytes are charged to the sender, which has none under way",
+                link.stripes.charged()
+            ));
+        }
         let (held, decoded) = (link.receiver.held_bytes(), link.receiver.memory.held());
         if (held, decoded) != (0, 0) {
             return Err(format!("the idle receiver holds {held} bytes of frames, {decoded} of decoded ones"));
@@ -184,6 +198,12 @@ impl World {
         if self.dice.chance(self.scenario.moving) {
             self.reroute(index);
         }
+        if self.dice.chance(self.scenario.dying) {
+            self.kill_channel(index);
+        }
+        if self.dice.chance(self.scenario.dying) {
+            self.links[index].stripes.join();
+        }
         if self.dice.chance(self.scenario.killing) {
             self.kill_sender(index);
         }
@@ -209,6 +229,7 @@ impl World {
             sender: SenderEnd::new(&self.scenario, router, &self.source, &self.dice),
             receiver: ReceiverEnd::new(&self.scenario, &self.cluster, &self.dice, self.processes),
             path: Path::new(self.dice.clone()),
+            stripes: Stripes::new(&self.scenario, &self.dice),
             session: None,
         };
         self.links.push(link);
@@ -220,6 +241,16 @@ impl World {
         let link = &mut self.links[index];
         link.path.lose(self.now);
         link.session = None;
+    }
+
+    fn kill_channel(&mut self, index: usize) {
+        let link = &mut self.links[index];
+        if link.session.is_none() || link.session != link.sender.session || link.session != link.receiver.session {
+            return;
+        }
+        if let Some(channel) = link.stripes.kill_one(self.now, &mut link.path) {
+            self.trace(|| format!("channel {channel} of link {index} dies"));
+        }
     }
 
     fn kill_sender(&mut self, index: usize) {
@@ -271,6 +302,9 @@ impl World {
             let session = self.sessions;
             link.session = Some(session);
             link.receiver.accept(session);
+            self.resent += link.stripes.resent;
+            self.dropped += link.stripes.dropped;
+            link.stripes = Stripes::new(&self.scenario, &self.dice);
             for message in link.sender.connect(session, self.scenario.credit()) {
                 link.path.send_to_receiver(self.now, message);
             }
@@ -281,10 +315,18 @@ impl World {
     fn pump_receiver(&mut self, index: usize) -> Result<(), String> {
         let link = &mut self.links[index];
         while let Some(message) = link.path.poll_to_receiver(self.now) {
+            if let Some(answer) = link.stripes.handle_at_receiver(&message, &mut link.path)? {
+                link.path.send_to_sender(self.now, answer);
+            }
             link.receiver.handle(message)?;
         }
-        while let Some(frame) = link.path.poll_stray(self.now).or_else(|| link.path.poll_frame(self.now)) {
+        while let Some(frame) = link.path.poll_stray(self.now) {
             link.receiver.handle_frame(frame)?;
+        }
+        while let Some(carried) = link.path.poll_frame(self.now) {
+            if link.stripes.arrive(&carried)? {
+                link.receiver.handle_frame(carried.frame)?;
+            }
         }
         let replies = link.receiver.pump()?;
         if link.receiver.process.lock().unwrap().dead {
@@ -296,6 +338,7 @@ impl World {
             self.trace(|| format!("link {index}: {reply:?}"));
             let link = &mut self.links[index];
             self.oracle.check_reply(&reply)?;
+            link.stripes.note_reply(&reply);
             if link.session.is_some() && link.session == link.receiver.session {
                 link.path.send_to_sender(self.now, reply);
             }
@@ -306,6 +349,7 @@ impl World {
     fn pump_sender(&mut self, index: usize) -> Result<(), String> {
         let link = &mut self.links[index];
         while let Some(message) = link.path.poll_to_sender(self.now) {
+            link.stripes.handle_at_sender(&message, self.now, &mut link.path);
             link.sender.handle(message, self.now);
         }
         let mut messages = if self.dice.chance(300) { link.sender.offer(self.now) } else { Vec::new() };
@@ -322,7 +366,7 @@ impl World {
                 eprintln!("{:?} link {index}: {frame:?}", self.now);
             }
             if link.session.is_some() && link.session == link.sender.session {
-                link.path.send_frame(self.now, bytes);
+                link.stripes.send(self.now, bytes, &mut link.path);
             }
         }
         for message in messages {

@@ -20,7 +20,7 @@ use quinn::{AsyncUdpSocket, Endpoint};
 use sender::run::{REDIAL_MAX, REDIAL_MIN};
 use wire::units::Size;
 
-const SETTINGS: EndpointSettings = EndpointSettings::new(Size::from_bytes(64 << 20), 16);
+const SETTINGS: EndpointSettings = EndpointSettings::new(Size::from_bytes(64 << 20), 128);
 
 /// A path, the listening end of it, and what dials over it.
 pub(crate) struct Ends {

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod budget;
+mod channels;
 mod ends;
 mod frames;
 mod handshake;

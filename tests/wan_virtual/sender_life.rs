@@ -23,7 +23,7 @@ use sender::source::{Assignment, Event, LaneReader, Source};
 use sender::status::{Board, State};
 use tokio::time::{Instant, sleep};
 use wire::control::{Control, CreditTerms, Welcome};
-use wire::hello::FEATURES;
+use wire::hello::{FEATURE_CHANNELS, FEATURES};
 use wire::ids::{LaneId, Position, Slot};
 use wire::lanes::ClassTable;
 
@@ -41,7 +41,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 const BACK_MAX: Duration = Duration::from_secs(5);
 
 /// A cluster without a topic.
-struct Empty;
+pub(crate) struct Empty;
 
 impl Catalog for Empty {
     fn cluster_id(&self) -> Result<String, KafkaError> {
@@ -129,7 +129,7 @@ async fn welcome_all(endpoint: Endpoint) {
             let Ok(Control::Hello(hello)) = reader.next().await else { panic!("no hello") };
             let welcome = Welcome {
                 version: hello.versions.max,
-                features: hello.features & FEATURES,
+                features: hello.features & FEATURES & !FEATURE_CHANNELS,
                 cluster_id: "target".to_owned(),
                 receiver: 1,
                 token: 1,

@@ -84,6 +84,7 @@ close_codes! {
     3 Contested "CONTESTED" Halt "Two live processes with one instance name keep replacing each other.";
     4 StandbyFilter "STANDBY_FILTER" Retry "The standby's topic filter differs from the active sender's.";
     5 Busy "BUSY" Retry "The receiver serves as many sessions as it may.";
+    6 NoSession "NO_SESSION" Reconnect "The channel belongs to no session that stands here.";
     16 BadFrame "BAD_FRAME" Halt "Bytes arrived that the format does not allow.";
     17 Misbehaved "MISBEHAVED" Halt "The peer broke a rule of the protocol.";
     32 Version "VERSION" Halt "The ends share no protocol version, or both have the same role.";

@@ -157,12 +157,26 @@ pub enum Control {
         /// The instance that holds the link.
         behind: String,
     },
-    /// First message on any channel but the first.
+    /// First message on any channel but the first, on a control stream of its own (wire-format.md#join-channel).
     JoinChannel {
         /// From [`Welcome::token`].
         token: u128,
         /// From [`Welcome::receiver`].
         receiver: u128,
+        /// The sender's number for it, never used twice in a session; 0 is the channel of the first handshake.
+        channel: u32,
+    },
+    /// Receiver → sender, on that stream: the channel has joined, frames may travel on it.
+    ChannelOpen {
+        /// Which.
+        channel: u32,
+    },
+    /// Either way: the sender gives a further channel up, or the receiver has taken all that it will take of it.
+    ChannelClosed {
+        /// Which.
+        channel: u32,
+        /// For people.
+        detail: String,
     },
     /// Sender → receiver: open this lane.
     OpenLane {

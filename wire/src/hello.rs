@@ -27,11 +27,11 @@ pub const FEATURE_SHAPES: u64 = 1 << 3;
 pub const FEATURE_DICTIONARIES: u64 = 1 << 4;
 /// Reserved: clock probes for skew-free latency.
 pub const FEATURE_CLOCK: u64 = 1 << 5;
-/// Reserved: further channels that join the session.
+/// Further channels that join the session.
 pub const FEATURE_CHANNELS: u64 = 1 << 6;
 
 /// What this end understands.
-pub const FEATURES: u64 = FEATURE_LZ4 | FEATURE_ZSTD;
+pub const FEATURES: u64 = FEATURE_LZ4 | FEATURE_ZSTD | FEATURE_CHANNELS;
 
 /// The newest version that both ends speak.
 ///

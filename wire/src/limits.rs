@@ -29,6 +29,10 @@ pub const STRING_MAX: usize = 1024;
 /// Lanes of a link: more would only multiply transactions; 64 × 40 partitions is 2,560.
 pub const LANES_MAX: u16 = 64;
 
+/// Channels of a session: one per 125 Mbit/s is enough for everything that is counted in packets, and 16 of those
+/// are as much as two cores of a receiver take in.
+pub const CHANNELS_MAX: u16 = 16;
+
 /// Partitions of a topic: as many as a Kafka cluster can hold at all (its controller is tested to two
 /// million), and far from overflow.
 pub const PARTITIONS_MAX: i32 = 2_000_000;

@@ -68,6 +68,7 @@ fn the_table_of_limits_is_the_codes() {
         ("bytes of a link name", limits::LINK_NAME_MAX as u64),
         ("bytes of any other string", limits::STRING_MAX as u64),
         ("lanes", limits::LANES_MAX.into()),
+        ("channels", limits::CHANNELS_MAX.into()),
         ("raw bytes of a frame's body", limits::FRAME_BODY_MAX as u64),
         ("runs in a frame", limits::RUNS_MAX.into()),
         ("records in a frame", limits::RECORDS_MAX.into()),

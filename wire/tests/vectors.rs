@@ -53,7 +53,9 @@ fn handshake() -> Vec<(&'static str, Control)> {
         ("hello", Control::Hello(hello)),
         ("welcome", Control::Welcome(welcome)),
         ("standby", Control::Standby { behind: "fra-2".into() }),
-        ("join-channel", Control::JoinChannel { token: u128::MAX, receiver: 9 }),
+        ("join-channel", Control::JoinChannel { token: u128::MAX, receiver: 9, channel: 300 }),
+        ("channel-open", Control::ChannelOpen { channel: 300 }),
+        ("channel-closed", Control::ChannelClosed { channel: 300, detail: "no progress for 3 s".into() }),
         ("clock", Control::Clock { asked: 1_700_000_000_000_000_000, answered: 0 }),
         ("close", Control::Close { code: CloseCode::Misbehaved, detail: "slot 4 was never opened".into() }),
     ]
@@ -195,6 +197,20 @@ fn control_messages_cut_anywhere_are_refused() {
         for len in 0..message.len() {
             assert!(decode_control(&message[..len]).is_err(), "{name} cut to {len}");
         }
+    }
+}
+
+#[test]
+fn no_message_speaks_of_channel_0_as_of_a_further_one() {
+    let join = Control::JoinChannel { token: 1, receiver: 1, channel: 1 };
+    let closed = Control::ChannelClosed { channel: 1, detail: String::new() };
+    // How far from the end the channel stands.
+    for (control, from_end) in [(join, 1), (Control::ChannelOpen { channel: 1 }, 1), (closed, 2)] {
+        let mut message = encode_control(&control).split_off(4);
+        assert_eq!(decode_control(&message), Ok(control.clone()));
+        let at = message.len() - from_end;
+        message[at] = 0;
+        assert!(decode_control(&message).is_err(), "{control:?}");
     }
 }
 

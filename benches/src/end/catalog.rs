@@ -75,7 +75,7 @@ impl Catalog for MemoryCatalog {
         let inner = self.inner();
         let describe = |name: &String| {
             let topic = inner.topics.get(name)?;
-            Some(TopicDescription { name: name.clone(), id: topic_id(name), partitions: topic.partitions })
+            Some(TopicDescription { name: name.clone(), id: topic_id(name), partitions: topic.partitions, replicas: 1 })
         };
         Ok(names.iter().filter_map(describe).collect())
     }

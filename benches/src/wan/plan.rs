@@ -186,7 +186,6 @@ fn changes() -> [Cell; 5] {
     let channel = Cell {
         scenario: Scenario::Changes(vec![change(5, Turn::Channel(2), near(Flow::Delivered, mbit(300), whole))]),
         must: vec![Must::at_most(Figure::Settled, 5.0), Must::at_most(Figure::Sessions, 1.0)],
-        not_yet: Some("a session has one channel"),
         ..channel
     };
     [steps, dark("dark-3s", 3, 2.0), dark("dark-120s", 120, 5.0), command, channel]

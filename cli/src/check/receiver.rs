@@ -4,6 +4,7 @@ use link::catalog::{Catalog, ConfigEntry, TopicDescription};
 use link::kafka::{KafkaError, Properties};
 use link::tls::End;
 use receiver::config::Config;
+use receiver::state_topic::{self, Verdict};
 use receiver::{derived, state};
 use wire::units::display_duration;
 
@@ -71,13 +72,17 @@ fn judge(findings: &mut Findings, name: &str, found: Option<(TopicDescription, V
         return findings.ok("state", format!("{name} does not exist: the link's first session creates it"));
     };
     let setting = |name: &str| configs.iter().find(|entry| entry.name == name).map_or("", |entry| &entry.value);
-    let policy = setting("cleanup.policy");
-    if policy != "compact" {
-        let remedy = format!(
-            "kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config cleanup.policy=compact"
-        );
-        return findings.failed("state", format!("{name} has cleanup.policy={policy}: positions would expire"), remedy);
+    match state_topic::judge(&topic, &configs) {
+        Verdict::Weak(flaw) | Verdict::Refused(flaw) => {
+            let set = flaw.set;
+            let remedy =
+                format!("kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config {set}");
+            findings.failed("state", flaw.detail, remedy);
+        }
+        Verdict::Kept => {
+            let insync = setting("min.insync.replicas");
+            let lanes = topic.partitions;
+            findings.ok("state", format!("{name}: {lanes} lanes, compacted, min.insync.replicas={insync}"));
+        }
     }
-    let insync = setting("min.insync.replicas");
-    findings.ok("state", format!("{name}: {} lanes, compacted, min.insync.replicas={insync}", topic.partitions));
 }

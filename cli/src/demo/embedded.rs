@@ -134,6 +134,7 @@ impl Catalog for EmbeddedCatalog {
             id: topic_id(&topic.name),
             name: topic.name,
             partitions: topic.partitions,
+            replicas: 1,
         };
         Ok(found.map(describe).collect())
     }

@@ -22,6 +22,10 @@ pub(super) fn sender(address: &str, status: &sender::status::Status) -> String {
     page.line("rate", &crate::rate::sentence(&status.rate));
     page.line("backlog", &backlog(&status.forecast));
     page.line("sent", &sent(status));
+    if status.channels_wanted > 0 {
+        let (up, wanted, redials) = (status.channels, status.channels_wanted, status.channel_redials);
+        page.line("channels", &format!("{up} of {wanted} stand, dialled again {redials} times"));
+    }
     if let (Some(used), Some(all)) = (status.credit_used_bytes, status.credit_bytes) {
         page.line("credit", &format!("{} of {} in use", bytes(used), bytes(all)));
     }

@@ -261,8 +261,8 @@ fn windows_follow_rate_and_memory() {
         rate: rate.map(Rate::from_bits_per_second),
         ..EndpointSettings::new(Size::from_bytes(memory), 1)
     };
-    // 3 × 500 Mbit/s × 300 ms
-    assert_eq!(settings(Some(500_000_000), 256 << 20).send_window(), 56_250_000);
+    // 5 × 500 Mbit/s × 300 ms
+    assert_eq!(settings(Some(500_000_000), 256 << 20).send_window(), 93_750_000);
     assert_eq!(settings(Some(500_000_000), 64 << 20).send_window(), 32 << 20);
     assert_eq!(settings(Some(1_000), 64 << 20).send_window(), SEND_WINDOW_BYTES_MIN);
     assert_eq!(settings(None, 64 << 20).send_window(), 32 << 20);

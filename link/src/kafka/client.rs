@@ -61,18 +61,22 @@ impl Client {
     pub(crate) fn raw(&self) -> *mut sys::rd_kafka_t {
         self.rk.as_ptr()
     }
+
+    /// Has a producer's threads give up what it holds, sent or not; they report it when they come to it.
+    pub(crate) fn purge(&self) {
+        let everything = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT;
+        // SAFETY: the instance is live; to a consumer the call does nothing.
+        unsafe { sys::rd_kafka_purge(self.raw(), everything | sys::RD_KAFKA_PURGE_F_NON_BLOCKING) };
+    }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // SAFETY: the last reference: queues, topics and lanes hold an `Arc` of us and are gone.
-        unsafe {
-            if self.kind == Kind::Producer {
-                let everything = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT;
-                sys::rd_kafka_purge(self.raw(), everything | sys::RD_KAFKA_PURGE_F_NON_BLOCKING);
-            }
-            sys::rd_kafka_destroy_flags(self.raw(), sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+        if self.kind == Kind::Producer {
+            self.purge();
         }
+        // SAFETY: the last reference: queues, topics and lanes hold an `Arc` of us and are gone.
+        unsafe { sys::rd_kafka_destroy_flags(self.raw(), sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) }
     }
 }
 

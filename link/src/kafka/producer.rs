@@ -28,6 +28,11 @@ const REPORTS_EVERY: u64 = 1024;
 const ROOM_WAIT: Duration = Duration::from_millis(20);
 /// How long a topic's metadata may take when a partition is not known yet.
 const METADATA_WAIT: Duration = Duration::from_secs(5);
+/// How long the client's threads may take to give up what a dropped producer holds. They need milliseconds, unless
+/// one of them waits for a name server, and then nothing comes in that could do harm.
+const PURGE_WITHIN: Duration = Duration::from_secs(10);
+/// How soon they are told again: what is sent once more was not there the first time.
+const PURGE_AGAIN: Duration = Duration::from_millis(50);
 
 /// What a producer is made from.
 #[derive(Debug, Clone, Copy)]
@@ -255,6 +260,20 @@ impl Producer {
         }
     }
 
+    /// Has the client give up every record of a transaction that failed, and waits until it says so of each. Says
+    /// whether it did.
+    fn give_up(&mut self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while self.reports.count() < self.sent {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            self.client.purge();
+            self.gather(PURGE_AGAIN);
+        }
+        true
+    }
+
     fn verdict(&self) -> Result<(), ProduceError> {
         let Some(bad) = self.reports.first_bad() else {
             return Ok(());
@@ -294,6 +313,16 @@ impl Producer {
     fn failed(&self, doing: &str, error: CallError) -> KafkaError {
         let (code, reason) = fatal(&self.client).unwrap_or((error.code, error.reason));
         KafkaError::coded(format!("{doing} of `{}`", self.name), code, reason)
+    }
+}
+
+impl Drop for Producer {
+    /// An instance must not end while answers to its records may still come in: librdkafka 2.12 frees the words of
+    /// the transaction's error while its broker threads run, and the next answer that says "fenced" frees them again.
+    fn drop(&mut self) {
+        if !self.give_up(PURGE_WITHIN) {
+            tracing::warn!("`{}`: the client's threads are stuck with records that were given up", self.name);
+        }
     }
 }
 
@@ -347,3 +376,6 @@ fn settings(properties: &Properties, config: &ProducerConfig<'_>) -> Vec<(String
     ];
     properties.settings(config.link, &defaults, &fixed)
 }
+
+#[cfg(test)]
+mod tests;

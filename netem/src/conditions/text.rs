@@ -12,7 +12,8 @@ use crate::share::{Share, ShareError};
 /// Every knob with its values, for whoever wrote another.
 const KNOBS: &str = "delay 80 ms; jitter 2 ms [unordered]; reorder 1 % by 5 ms; loss 2 % [in bursts of 10]; \
                      loss gemodel 0.2 % 10 % [100 % [0 %]]; duplicate 0.1 %; corrupt 0.1 %; rate 300 Mbit/s; \
-                     limit 20 ms; limit 1 MB; policer 64 kB; mtu 1400 B; down; up";
+                     limit 20 ms; limit 1 MB; policer 64 kB; mtu 1400 B; down; up; \
+                     flow 2 down; flow 2 up";
 
 /// A burst of less than one packet is none, and one of more than this is a black-out: write `down for 3 s`.
 const BURST_MAX: f64 = 1_000_000.0;
@@ -64,6 +65,7 @@ fn parse_knob(text: &str) -> Result<Knob, KnobError> {
         "mtu" => Knob::Mtu(if off { None } else { Some(value.parse()?) }),
         "down" if value.is_empty() => Knob::Down(true),
         "up" if value.is_empty() => Knob::Down(false),
+        "flow" => flow(value)?,
         _ => return Err(KnobError::Unknown(text.to_owned())),
     })
 }
@@ -92,6 +94,22 @@ fn loss(value: &str) -> Result<Loss, KnobError> {
         return Err(unlike());
     }
     Ok(Loss::Bursts(GilbertElliott::bursts(mean, length)))
+}
+
+fn flow(value: &str) -> Result<Knob, KnobError> {
+    let read = || {
+        let (number, state) = value.split_once(char::is_whitespace)?;
+        let down = match state.trim() {
+            "down" => true,
+            "up" => false,
+            _ => return None,
+        };
+        Some(Knob::Flow(number.parse().ok()?, down))
+    };
+    read().ok_or_else(|| KnobError::Value {
+        found: format!("flow {value}"),
+        example: "flow 2 down` with 1 to 64, or `flow 2 up",
+    })
 }
 
 fn gilbert_elliott(value: &str) -> Result<GilbertElliott, KnobError> {
@@ -157,6 +175,7 @@ impl fmt::Display for Conditions {
         if let Some(mtu) = self.mtu {
             write!(f, ", mtu {}", mtu)?;
         }
+        self.dark_flows.iter().try_for_each(|flow| write!(f, ", flow {flow} down"))?;
         if self.down { f.write_str(", down") } else { Ok(()) }
     }
 }
@@ -183,6 +202,7 @@ mod tests {
             "rate 5 Mbit/s, limit 1500 B",
             "rate 300 Mbit/s, policer 64 kB",
             "mtu 1400 B, down",
+            "flow 2 down, flow 64 down, flow 3 down, flow 3 up",
         ] {
             let conditions = read(text);
             assert_eq!(read(&conditions.to_string()), conditions, "{text}: {conditions}");
@@ -208,6 +228,9 @@ mod tests {
             ("reorder 1 %", "reorder 1 % by 5 ms"),
             ("limit 5", "limit 20 ms"),
             ("down for 3 s", "these are"),
+            ("flow 65 down", "flow 2 down"),
+            ("flow 0 down", "flow 2 down"),
+            ("flow 2", "flow 2 up"),
             ("rate 0 Mbit/s", "is zero"),
         ] {
             let error = parse_knobs(text).unwrap_err().to_string();

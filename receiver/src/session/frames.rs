@@ -1,7 +1,7 @@
 //! Frames off a channel: each on a stream of its own, charged before its body takes memory, checked, and
 //! handed to its lane. The receiver always reads: what stops a sender is credit, never QUIC.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use quinn::{Connection, ReadExactError, RecvStream};
@@ -25,7 +25,8 @@ pub(super) struct Intake {
     pub(super) ledger: Arc<Mutex<Ledger>>,
 }
 
-/// Reads frames until the channel ends; the first bad one is reported and ends the session.
+/// Reads frames until the channel ends, and then those that had arrived in full; the first bad one is reported and
+/// ends the session.
 pub(super) async fn receive(connection: Connection, intake: Intake, bad: mpsc::Sender<Ending>) {
     // Bounded by the streams that QUIC lets the sender have open.
     let mut reading = JoinSet::new();
@@ -40,11 +41,12 @@ pub(super) async fn receive(connection: Connection, intake: Intake, bad: mpsc::S
                         }
                     });
                 }
-                Err(_) => return,
+                Err(_) => break,
             },
             Some(_) = reading.join_next(), if !reading.is_empty() => {}
         }
     }
+    while reading.join_next().await.is_some() {}
 }
 
 impl Intake {
@@ -55,27 +57,32 @@ impl Intake {
             Err(ReadExactError::FinishedEarly(read)) => {
                 return Err(bytes(DecodeError::Truncated { missing: FRAME_HEADER_BYTES - read }));
             }
-            // The channel is gone, and the session with it.
+            // The channel is gone. What it did not bring in full will come again, unless the session is gone too.
             Err(ReadExactError::ReadError(_)) => return Ok(()),
         }
         let stated = FrameHeader::peek(&header).map_err(bytes)?;
         let Some(lane) = self.lanes.get(usize::from(stated.head.lane.0)) else {
             return Err(PeerMisbehaved::UnexpectedMessage("a frame for a lane that the link has not").into());
         };
-        let admitted = self
-            .ledger
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .handle_frame(&stated.head, stated.frame_len())?;
+        let admitted = self.ledger().handle_frame(&stated.head, stated.frame_len())?;
         if admitted == Admission::Drop {
             return Ok(());
         }
-        let Some(frame) = body(&mut stream, &header, stated.frame_len()).await? else { return Ok(()) };
+        let Some(frame) = body(&mut stream, &header, stated.frame_len()).await? else {
+            self.ledger().handle_lost(&stated.head);
+            return Ok(());
+        };
         FrameHeader::check(&frame).map_err(bytes)?;
         let (epoch, sequence) = (stated.head.epoch, stated.head.sequence);
         let pushed = lane.mailbox.push(Command::Frame(self.session, epoch, sequence, frame));
         pushed
             .map_err(|_| Ending::new(CloseCode::Busy, format!("lane {} has too many frames waiting", stated.head.lane)))
+    }
+}
+
+impl Intake {
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -15,6 +15,7 @@ use wire::limits::LANES_MAX;
 
 use super::Ending;
 use crate::closes::CloseTally;
+use crate::joinable::{JoinRequest, Joinable};
 use crate::peers::Peers;
 use crate::served_link::{LinkSettings, ServedLink};
 use crate::served_links::ServedLinks;
@@ -34,6 +35,16 @@ pub struct Host {
     pub refusals: Arc<CloseTally>,
     /// The connections that stand.
     pub peers: Arc<Peers>,
+    /// The sessions that further channels may join.
+    pub joinable: Arc<Joinable>,
+}
+
+/// What a peer wants.
+pub enum Greeting {
+    /// A link.
+    Hello(Box<Greeted>),
+    /// To be a further channel of a session.
+    Join(JoinRequest),
 }
 
 /// A peer that may wait for a link.
@@ -42,6 +53,8 @@ pub struct Greeted {
     pub link: Arc<ServedLink>,
     /// What the link was configured with when the peer was found to be allowed.
     pub settings: Arc<LinkSettings>,
+    /// The name in its certificate that the link allows.
+    pub sender: String,
     /// What the peer said.
     pub hello: Hello,
     /// The protocol version that both ends will speak.
@@ -60,8 +73,8 @@ pub struct Refusal {
     pub writer: Option<ControlWriter>,
 }
 
-/// Takes the peer's hello and checks it against the links of `host`.
-pub async fn greet(connection: &Connection, host: &Host) -> Result<Greeted, Refusal> {
+/// Takes the peer's first message, and checks a hello against the links of `host`.
+pub async fn greet(connection: &Connection, host: &Host) -> Result<Greeting, Refusal> {
     let silent =
         |writer| Refusal { ending: PeerMisbehaved::UnexpectedMessage("silence instead of a hello").into(), writer };
     let (send, recv) = match tokio::time::timeout(PATIENCE, connection.accept_bi()).await {
@@ -80,22 +93,32 @@ pub async fn greet(connection: &Connection, host: &Host) -> Result<Greeted, Refu
         }
         _ => return Err(silent(Some(writer))),
     };
-    let Control::Hello(hello) = message else {
-        // Further channels join here once a link may have more than one (wire-format.md#join-channel).
-        let ending = PeerMisbehaved::UnexpectedMessage(wire::codec::control_name(&message)).into();
-        return Err(Refusal { ending, writer: Some(writer) });
+    let hello = match message {
+        Control::Hello(hello) => hello,
+        Control::JoinChannel { token, receiver, channel } => {
+            return Ok(Greeting::Join(JoinRequest { token, receiver, channel, reader, writer }));
+        }
+        other => {
+            let ending = PeerMisbehaved::UnexpectedMessage(wire::codec::control_name(&other)).into();
+            return Err(Refusal { ending, writer: Some(writer) });
+        }
     };
     match check(&hello, connection, host) {
-        Ok((link, settings, version)) => Ok(Greeted { link, settings, hello, version, reader, writer }),
+        Ok(Checked { link, settings, sender, version }) => {
+            Ok(Greeting::Hello(Box::new(Greeted { link, settings, sender, hello, version, reader, writer })))
+        }
         Err(ending) => Err(Refusal { ending, writer: Some(writer) }),
     }
 }
 
-fn check(
-    hello: &Hello,
-    connection: &Connection,
-    host: &Host,
-) -> Result<(Arc<ServedLink>, Arc<LinkSettings>, u16), Ending> {
+struct Checked {
+    link: Arc<ServedLink>,
+    settings: Arc<LinkSettings>,
+    sender: String,
+    version: u16,
+}
+
+fn check(hello: &Hello, connection: &Connection, host: &Host) -> Result<Checked, Ending> {
     if hello.role != Role::Sender {
         return Err(incompatible(&PeerIncompatible::Role));
     }
@@ -104,13 +127,13 @@ fn check(
     let settings = link.settings();
     let identity = PeerIdentity::of(connection);
     let allowed = identity.as_ref().and_then(|identity| identity.names_any(&settings.senders));
-    if allowed.is_none() {
+    let Some(sender) = allowed.map(str::to_owned) else {
         let error = PeerIncompatible::LinkUnauthorized;
         let names = identity.map(|identity| identity.dns_names().join(", ")).unwrap_or_default();
         let detail =
             format!("{error}: it bears the DNS names [{names}], and the link's `senders` has none of its names");
         return Err(Ending::new(error.close_code(), detail));
-    }
+    };
     if hello.cluster_id == host.cluster_id {
         return Err(incompatible(&PeerIncompatible::SameCluster));
     }
@@ -123,7 +146,7 @@ fn check(
     ClassTable::new(hello.lanes)
         .append(&hello.classes)
         .map_err(|error| Ending::new(CloseCode::LanesChanged, error.to_string()))?;
-    Ok((link, settings, version))
+    Ok(Checked { link, settings, sender, version })
 }
 
 fn incompatible(error: &PeerIncompatible) -> Ending {

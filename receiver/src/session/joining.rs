@@ -205,6 +205,7 @@ mod tests {
                 name: topic.name.clone(),
                 id: TopicId([9; 16]),
                 partitions: topic.partitions,
+                replicas: 1,
             });
             self.0.lock().unwrap().extend(made);
             Ok(())

@@ -9,6 +9,10 @@ use wire::units::Size;
 /// The least memory for each lane.
 pub const MEMORY_PER_LANE: Size = Size::from_bytes(4 << 20);
 
+/// The least memory for each channel: half of it is for windows, half of those for what is sent, and 4 MiB hold a
+/// frame of records and its successor.
+pub const MEMORY_PER_CHANNEL: Size = Size::from_bytes(16 << 20);
+
 /// The smallest useful file.
 pub const EXAMPLE: &str = r#"link = "fra-to-sin"
 
@@ -245,6 +249,16 @@ const WAN: &[Field] = &[
         doc: "Whether the kernel is handed many packets at once. `false` costs about a quarter more of the sender's CPU \
               time; it helps where a kernel or a network card damages such packets, which shows as heavy loss that \
               `iperf3` does not see.",
+    },
+    Field {
+        name: "channels",
+        kind: "a count",
+        absent: Absent::Otherwise("4; 2 below 20 Mbit/s of `rate`, one per 125 above 500"),
+        bounds: Some(("1", "16")),
+        live: false,
+        doc: "QUIC connections of a session, each a UDP flow of its own: what reordering and lost packets hold up is \
+              that much less, and one whose path fails is dialled again while the others go on. Each takes 16 MiB of \
+              `memory`.",
     },
     Field {
         name: "compression",

@@ -14,7 +14,12 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
         Control::Hello(hello) => check_hello(hello),
         Control::Welcome(welcome) => check_welcome(welcome),
         Control::Standby { behind } => within("instance", behind.len(), STRING_MAX),
-        Control::JoinChannel { .. } | Control::Clock { .. } => Ok(()),
+        Control::Clock { .. } => Ok(()),
+        Control::JoinChannel { channel, .. } | Control::ChannelOpen { channel } => check_further(*channel),
+        Control::ChannelClosed { channel, detail } => {
+            check_further(*channel)?;
+            within("detail", detail.len(), STRING_MAX)
+        }
         Control::Close { detail, .. } => within("detail", detail.len(), STRING_MAX),
         Control::OpenLane { lane } | Control::LaneOpen { lane, .. } | Control::Ack { lane, .. } => check_lane(lane.0),
         Control::LaneClosed { lane, detail, .. } => {
@@ -102,6 +107,10 @@ fn check_topic(topic: &str) -> Result<(), DecodeError> {
         return Err(DecodeError::Malformed("empty topic name"));
     }
     within("topic name", topic.len(), TOPIC_NAME_MAX)
+}
+
+fn check_further(channel: u32) -> Result<(), DecodeError> {
+    if channel == 0 { Err(DecodeError::Malformed("channel 0 among further channels")) } else { Ok(()) }
 }
 
 fn check_lane(lane: u16) -> Result<(), DecodeError> {

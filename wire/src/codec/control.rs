@@ -66,9 +66,11 @@ control_kinds! {
     1 "→" Hello(hello);
     2 "←" Welcome(welcome);
     3 "←" Standby { behind };
-    4 "→" JoinChannel { token, receiver };
+    4 "→" JoinChannel { token, receiver, channel };
     5 "↔" Clock { asked, answered };
     6 "↔" Close { code, detail };
+    7 "←" ChannelOpen { channel };
+    8 "↔" ChannelClosed { channel, detail };
     16 "→" OpenLane { lane };
     17 "←" LaneOpen { lane, epoch };
     18 "↔" LaneClosed { lane, epoch, reason, detail };
@@ -167,13 +169,16 @@ fn get_body<T: Decode<()>>(body: &[u8]) -> Result<(T, usize), DecodeError> {
 /// `control` with its detail short enough to send: error texts of other software end up there.
 fn clipped(control: &Control) -> Cow<'_, Control> {
     let mut control = Cow::Borrowed(control);
-    if let Control::LaneClosed { detail, .. } | Control::PartitionHalted { detail, .. } | Control::Close { detail, .. } =
-        &*control
+    if let Control::LaneClosed { detail, .. }
+    | Control::PartitionHalted { detail, .. }
+    | Control::ChannelClosed { detail, .. }
+    | Control::Close { detail, .. } = &*control
         && detail.len() > STRING_MAX
     {
         let end = (0..=STRING_MAX).rfind(|&at| detail.is_char_boundary(at)).unwrap_or(0);
         if let Control::LaneClosed { detail, .. }
         | Control::PartitionHalted { detail, .. }
+        | Control::ChannelClosed { detail, .. }
         | Control::Close { detail, .. } = control.to_mut()
         {
             detail.truncate(end);

@@ -47,10 +47,17 @@ pub(super) fn topics(client: &Arc<Client>, names: &[String]) -> Result<Vec<Topic
                     return Err(KafkaError::coded(format!("description of `{name}`"), code, reason_of(code)));
                 }
             }
-            let mut partitions = 0;
-            sys::rd_kafka_TopicDescription_partitions(description, &raw mut partitions);
+            let mut count = 0;
+            let partitions = sys::rd_kafka_TopicDescription_partitions(description, &raw mut count);
+            let replicas = lent(partitions, count).iter().map(|&partition| {
+                let mut replicas = 0;
+                sys::rd_kafka_TopicPartitionInfo_replicas(partition, &raw mut replicas);
+                replicas
+            });
+            let replicas = i32::try_from(replicas.min().unwrap_or(0)).unwrap_or(i32::MAX);
             let id = topic_id(sys::rd_kafka_TopicDescription_topic_id(description));
-            found.push(TopicDescription { name, id, partitions: i32::try_from(partitions).unwrap_or(i32::MAX) });
+            let partitions = i32::try_from(count).unwrap_or(i32::MAX);
+            found.push(TopicDescription { name, id, partitions, replicas });
         }
     }
     Ok(found)

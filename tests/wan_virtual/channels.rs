@@ -1,0 +1,371 @@
+//! Sessions of several channels: the real session at either end over real QUIC, with stand-ins for lanes that send
+//! numbered frames and take them in order. One flow's way goes dark, and what should not be joined is not.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use link::bell::Bell;
+use link::congestion::{Flow, FlowSettings};
+use link::control::{ControlReader, ControlWriter};
+use link::endpoint::Dialled;
+use link::kafka::properties::forbidden;
+use link::mailbox::Mailbox;
+use link::shutdown::{self, Phase, Trigger};
+use receiver::inbox::{Arrival, Inbox};
+use receiver::lane_thread as taking;
+use receiver::served_link::StartLane;
+use receiver::served_links::ServedLinks;
+use receiver::session::Host;
+use sender::classes::Classes;
+use sender::config::Start;
+use sender::discovery::Discovered;
+use sender::gate::Gate;
+use sender::lane::Packing;
+use sender::lane_thread::{Command, LaneHandle, SessionPart};
+use sender::policy::Policies;
+use sender::progress::Progress;
+use sender::session::{Handshaken, Identity, Offering, Session, SessionEnd, Ways, shake_hands};
+use sender::status::Board;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+use wire::close::CloseCode;
+use wire::compress::Codec;
+use wire::control::Control;
+use wire::frame::{FrameBuilder, FrameHead, Headers, RecordRef};
+use wire::ids::{Epoch, LaneId, Offset, Position, Sequence, Slot};
+use wire::lanes::ClassTable;
+use wire::limits::{CHANNELS_MAX, frame_charge};
+use wire::units::Rate;
+
+use crate::ends::Ends;
+use crate::in_virtual_time;
+use crate::sender_life::Empty;
+
+/// How often a stand-in looks at its mailbox.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// The receiver's process.
+const HOST: u128 = 42;
+
+const LANE: LaneId = LaneId(0);
+const EPOCH: Epoch = Epoch(1);
+const VALUE: usize = 30_000;
+
+/// When each frame was taken, in the order of the lane.
+type Taken = Arc<Mutex<Vec<Instant>>>;
+
+fn mbit(rate: u64) -> Rate {
+    Rate::from_bits_per_second(rate * 1_000_000)
+}
+
+/// A path, and channels over it that are one flow of this rate.
+fn guided(knobs: &str, rate: Rate) -> Ends {
+    let ends = Ends::new(knobs, 1);
+    let dialer = ends.dialer.clone().guided_by(Flow::new(FlowSettings::new(Some(rate))));
+    Ends { dialer, ..ends }
+}
+
+fn host(ends: &Ends, taken: &Taken) -> Arc<Host> {
+    let (file, pki) = (ends.pki.path().join("receiver.toml"), ends.pki.path().display());
+    let text = format!(
+        r#"[target]
+bootstrap_servers = ["nowhere.invalid:9092"]
+[[links]]
+name = "virtual"
+senders = ["sender.example"]
+[tls]
+ca = "{pki}/ca.pem"
+certificate = "{pki}/receiver.pem"
+key = "{pki}/receiver.key"
+"#
+    );
+    fs::write(&file, text).unwrap();
+    let config = receiver::config::load(&file, forbidden).unwrap();
+    let (taken, runtime) = (Arc::clone(taken), Handle::current());
+    let start_lane: Arc<StartLane> = Arc::new(move |_, _| {
+        let mailbox = Mailbox::new(1 << 16, Bell::default());
+        runtime.spawn(take(mailbox.clone(), Arc::clone(&taken)));
+        Ok((taking::LaneHandle { mailbox, view: Arc::default() }, std::thread::spawn(|| ())))
+    });
+    Arc::new(Host {
+        cluster_id: "target".to_owned(),
+        process: HOST,
+        links: Arc::new(ServedLinks::new(&config, Arc::new(Empty), start_lane)),
+        refusals: Arc::default(),
+        peers: Arc::default(),
+        joinable: Arc::default(),
+    })
+}
+
+/// A lane at the receiver: commits what is next at once, and acks it. A frame that comes twice fails the test.
+async fn take(mailbox: Mailbox<taking::Command>, taken: Taken) {
+    let (mut inbox, mut session) = (Inbox::default(), None);
+    loop {
+        while let Some(command) = mailbox.pop() {
+            match command {
+                taking::Command::Open { replies, .. } => {
+                    let open = Control::LaneOpen { lane: LANE, epoch: EPOCH };
+                    replies.send(taking::Reply::Message(open)).await.unwrap();
+                    session = Some(replies);
+                }
+                taking::Command::Frame(_, EPOCH, sequence, frame) => {
+                    assert_eq!(inbox.handle_frame(sequence, frame), Arrival::Held, "frame {sequence} twice");
+                    while inbox.peek().is_some() {
+                        inbox.advance();
+                        taken.lock().unwrap().push(Instant::now());
+                    }
+                    if let (Some(sequence), Some(replies)) = (inbox.commit(), &session) {
+                        let ack = Control::Ack { lane: LANE, epoch: EPOCH, sequence };
+                        let _ = replies.send(taking::Reply::Message(ack)).await;
+                    }
+                }
+                taking::Command::Stop => return,
+                _ => {}
+            }
+        }
+        sleep(LOOK).await;
+    }
+}
+
+fn frame(sequence: u64) -> Bytes {
+    let mut builder = FrameBuilder::new();
+    let value = vec![sequence as u8; VALUE];
+    let offset = Offset(sequence as i64);
+    let record = RecordRef { offset, timestamp: 0, key: None, value: Some(&value), headers: Headers::EMPTY };
+    builder.push(Slot(0), Position(sequence as i64), -1, &record);
+    builder.finish(FrameHead { lane: LANE, epoch: EPOCH, sequence: Sequence(sequence) }, Codec::None)
+}
+
+/// A lane at the sender that always has another frame.
+async fn give(mailbox: Mailbox<Command>) {
+    let mut part: Option<SessionPart> = None;
+    let (mut next, mut asked, mut granted) = (0, false, false);
+    let mut unacked = VecDeque::new();
+    loop {
+        while let Some(command) = mailbox.pop() {
+            match command {
+                Command::Open { session, .. } => part = Some(session),
+                Command::Ack(_, Sequence(acked)) => {
+                    let part = part.as_ref().unwrap();
+                    while unacked.front().is_some_and(|(sequence, _)| *sequence <= acked) {
+                        part.bank.free(LANE, unacked.pop_front().unwrap().1);
+                    }
+                }
+                Command::Close => return,
+                _ => {}
+            }
+        }
+        while let Some(part) = &part {
+            let bytes = frame(next);
+            let charge = frame_charge(bytes.len());
+            if !asked {
+                part.bank.request(LANE, charge);
+                asked = true;
+            }
+            granted |= part.bank.take(LANE).is_some();
+            let Some(room) = granted.then(|| part.channels.room(false)).flatten() else { break };
+            part.channels.send(room, bytes, 0);
+            unacked.push_back((next, charge));
+            (next, asked, granted) = (next + 1, false, false);
+        }
+        sleep(LOOK).await;
+    }
+}
+
+fn identity() -> Identity {
+    Identity {
+        link: "virtual".to_owned(),
+        cluster_id: "source".to_owned(),
+        instance: "sender".to_owned(),
+        process: 7,
+        lanes: 1,
+        filter_hash: 1,
+        rate: 0,
+        classes: Vec::new(),
+    }
+}
+
+async fn shaken(ends: &Ends) -> (Dialled, Handshaken) {
+    let first = ends.dial().await;
+    let shaken = shake_hands(&first.connection, &identity(), false, |_| ()).await.unwrap();
+    (first, shaken)
+}
+
+async fn run_session(ends: &Ends, count: u16, board: Arc<Board>, shutdown: shutdown::Shutdown) -> SessionEnd {
+    let (first, shaken) = shaken(ends).await;
+    let (bell, table, classes) = (Bell::default(), ClassTable::new(1), Classes::default());
+    let gate = Arc::new(Gate::new(table.clone(), &classes, None, 1 << 15, vec![bell.clone()]));
+    board.begin_session(&first.connection, &shaken.welcome, Arc::clone(&gate), classes.router(table));
+    let mailbox = Mailbox::new(1 << 16, bell.clone());
+    let (progress, frame_bytes) = (Arc::new(Progress::default()), Arc::default());
+    let lanes = [LaneHandle { id: LANE, mailbox: mailbox.clone(), bell, progress, frame_bytes }];
+    tokio::spawn(give(mailbox));
+    let found = Discovered { filter_hash: 1, topics: Arc::default(), missing: Vec::new() };
+    let (_topics, topics) = watch::channel(found);
+    let packing = Packing { codec: Codec::None, frame_bytes: 1 << 15, linger: LOOK, credit_max: 1 << 20 };
+    let policies = Policies::default();
+    let (_dialers, dialer) = watch::channel(ends.dialer.clone());
+    let session = Session {
+        lanes: &lanes,
+        classes,
+        config: sender::config::parse(sender::config::EXAMPLE, "sender.toml", forbidden).unwrap().into(),
+        gate,
+        topics,
+        filter_hash: 1,
+        offering: Offering { catalog: Arc::new(Empty), start: Start::Earliest },
+        packing,
+        policies: &policies,
+        board,
+        ways: Ways { dialer, first, count },
+    };
+    session.run(shaken, shutdown).await
+}
+
+/// Runs a session of four channels beside `story`, which stops it by the trigger.
+async fn beside<F: Future<Output = ()>>(ends: &Ends, taken: &Taken, story: impl FnOnce(Arc<Board>, Trigger) -> F) {
+    let (trigger, shutdown) = shutdown::channel();
+    tokio::spawn(receiver::server::serve(ends.listening.clone(), host(ends, taken), shutdown.clone()));
+    let board = Arc::new(Board::default());
+    let session = run_session(ends, 4, Arc::clone(&board), shutdown);
+    let (end, ()) = tokio::join!(session, story(board, trigger));
+    assert_eq!(end, SessionEnd::Drained);
+}
+
+fn taken_between(taken: &Taken, from: Instant, span: Duration) -> usize {
+    taken.lock().unwrap().iter().filter(|at| (from..from + span).contains(*at)).count()
+}
+
+#[test]
+fn four_channels_are_one_flow_that_fills_a_lossy_long_path_in_order() {
+    in_virtual_time(async {
+        let ends = guided("delay 100 ms, loss 2 %", mbit(60));
+        let taken = Taken::default();
+        beside(&ends, &taken, async |board, trigger| {
+            sleep(Duration::from_secs(5)).await;
+            let (from, span) = (Instant::now(), Duration::from_secs(5));
+            let before = ends.trace()[0][0];
+            sleep(span).await;
+            let offered = ends.trace()[0][0] - before;
+            // The lane at the receiver fails the test where a frame comes twice, and takes none before its turn.
+            let frames = taken_between(&taken, from, span);
+            let arrived = (frames * VALUE * 8) as f64 / span.as_secs_f64() / 1e6;
+            let status = board.status();
+            println!("{arrived:.1} Mbit/s of values, {offered} packets; {status:?}");
+            assert!(arrived >= 0.9 * 60.0 * 0.98, "{arrived:.1} Mbit/s of values");
+            assert!(offered * 1_480 * 8 / 5 <= 61_500_000, "{offered} packets in 5 s are more than the rate");
+            let sent: Vec<_> = status.by_channel.iter().map(|channel| channel.wire.sent_bytes).collect();
+            let (least, most) = (sent.iter().min().unwrap(), sent.iter().max().unwrap());
+            assert!(sent.len() == 4 && most < &(least * 3), "one carries far more than another: {sent:?}");
+            assert_eq!((status.sessions, status.dead_channels, status.channel_redials), (1, 0, 0));
+            trigger.advance(Phase::Now);
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_dead_channel_costs_5_s_at_most_of_the_full_rate_and_no_session() {
+    in_virtual_time(async {
+        let ends = guided("delay 50 ms, rate 50 Mbit/s, limit 100 ms", mbit(40));
+        let taken = Taken::default();
+        beside(&ends, &taken, async |board, trigger| {
+            sleep(Duration::from_secs(10)).await;
+            assert_eq!(board.status().channels, 4);
+            let before = Instant::now();
+            let usual = taken_between(&taken, before - Duration::from_secs(5), Duration::from_secs(5));
+            // Channel 0 was the first flow; this is one of the others.
+            ends.set("flow 3 down");
+            sleep(Duration::from_secs(20)).await;
+            let status = board.status();
+            let times = taken.lock().unwrap().clone();
+            let pause = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+            let after = taken_between(&taken, before + Duration::from_secs(5), Duration::from_secs(5));
+            println!("{usual} frames in 5 s before, {after} after; longest pause {pause:?}; {status:?}");
+            assert!(pause > Duration::from_secs(2), "nothing was held up: was the flow dark at all? {pause:?}");
+            assert!(pause < Duration::from_secs(5), "{pause:?}");
+            assert!(after * 100 >= usual * 95, "{usual} frames in 5 s before, {after} after");
+            assert_eq!((status.dead_channels, status.channels, status.sessions), (1, 4, 1));
+            trigger.advance(Phase::Now);
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_session_whose_channels_are_all_dark_ends_as_one_with_a_single_channel_does() {
+    in_virtual_time(async {
+        let ends = guided("delay 50 ms", mbit(20));
+        let (_trigger, shutdown) = shutdown::channel();
+        tokio::spawn(receiver::server::serve(ends.listening.clone(), host(&ends, &Taken::default()), shutdown.clone()));
+        let board = Arc::new(Board::default());
+        let session = run_session(&ends, 4, Arc::clone(&board), shutdown);
+        let story = async {
+            sleep(Duration::from_secs(5)).await;
+            ends.set("down");
+            Instant::now()
+        };
+        let (end, dark) = tokio::join!(session, story);
+        assert!(matches!(end, SessionEnd::Lost(_)), "{end:?}");
+        // QUIC's own time-out; no channel was called dead, since none made progress.
+        assert!(dark.elapsed() < Duration::from_secs(13), "{:?}", dark.elapsed());
+        assert_eq!(board.status().dead_channels, 0);
+    });
+}
+
+/// What a receiver says to a channel that wants to join.
+async fn join(ends: &Ends, first: &Dialled, token: u128, channel: u32) -> (Dialled, Control) {
+    join_at(ends, first, (token, HOST), channel).await
+}
+
+async fn join_at(ends: &Ends, first: &Dialled, of: (u128, u128), channel: u32) -> (Dialled, Control) {
+    let (token, receiver) = of;
+    let dialled = ends.dialer.dial_beside(first).await.unwrap();
+    let (send, recv) = dialled.connection.open_bi().await.unwrap();
+    let (mut writer, mut reader) = (ControlWriter::new(send), ControlReader::new(recv));
+    writer.send(&Control::JoinChannel { token, receiver, channel }).await.unwrap();
+    let answer = reader.next().await.unwrap();
+    (dialled, answer)
+}
+
+fn code(answer: &Control) -> Option<CloseCode> {
+    if let Control::Close { code, .. } = answer { Some(*code) } else { None }
+}
+
+#[test]
+fn only_channels_of_the_session_join_it_and_sixteen_are_all() {
+    in_virtual_time(async {
+        let ends = Ends::new("delay 5 ms", 1);
+        let (_trigger, shutdown) = shutdown::channel();
+        tokio::spawn(receiver::server::serve(ends.listening.clone(), host(&ends, &Taken::default()), shutdown));
+        let (first, Handshaken { welcome, reader, writer }) = shaken(&ends).await;
+        let stranger = join(&ends, &first, welcome.token ^ 1, 1).await.1;
+        assert_eq!(code(&stranger), Some(CloseCode::NoSession), "{stranger:?}");
+        let elsewhere = join_at(&ends, &first, (welcome.token, HOST + 1), 1).await.1;
+        assert_eq!(code(&elsewhere), Some(CloseCode::NoSession), "{elsewhere:?}");
+        let mut joined = Vec::new();
+        for channel in 1..u32::from(CHANNELS_MAX) {
+            let (dialled, answer) = join(&ends, &first, welcome.token, channel).await;
+            assert_eq!(answer, Control::ChannelOpen { channel });
+            joined.push(dialled);
+        }
+        let twice = join(&ends, &first, welcome.token, 3).await.1;
+        assert_eq!(code(&twice), Some(CloseCode::Misbehaved), "{twice:?}");
+        let one_more = join(&ends, &first, welcome.token, 16).await.1;
+        assert_eq!(code(&one_more), Some(CloseCode::Busy), "{one_more:?}");
+        // One that ends makes room, and ends nothing else.
+        joined.pop().unwrap().connection.close(0u32.into(), b"");
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(join(&ends, &first, welcome.token, 17).await.1, Control::ChannelOpen { channel: 17 });
+        assert!(first.connection.close_reason().is_none());
+        drop((reader, writer));
+        first.connection.close(0u32.into(), b"");
+        sleep(Duration::from_secs(1)).await;
+        assert!(joined.iter().all(|one| one.connection.close_reason().is_some()), "they end with channel 0");
+        let late = join(&ends, &first, welcome.token, 18).await.1;
+        assert_eq!(code(&late), Some(CloseCode::NoSession), "{late:?}");
+    });
+}
