@@ -8,6 +8,13 @@ use serde_json::Value;
 use crate::command::run;
 use crate::process::Process;
 
+/// Whether the sender shows the partition as halted, whatever for.
+pub fn is_halted(sender: &Process, topic: &str, partition: i32) -> Result<bool> {
+    let status = sender.admin.status()?;
+    let mut halted = status["halted"].as_array().context("no list of what is halted")?.iter();
+    Ok(halted.any(|halt| halt["topic"] == topic && halt["partition"] == partition))
+}
+
 /// Waits until the sender shows the partition halted and knows where it stands, if it has stood anywhere.
 pub fn wait_until_halted(
     sender: &Process,
