@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::cluster::{Cluster, Pair};
+use harness::command::run;
 use harness::files::LinkFiles;
 use harness::halts::{jumps, lift, wait_until_halted};
 use harness::journal::{self, Load, Writer};
@@ -296,6 +297,46 @@ fn a_state_that_can_never_be_stored_is_refused_before_anything_is_made_or_writte
         "{topic}",
         PATIENCE,
     )
+}
+
+#[test]
+fn positions_that_the_state_topic_refuses_are_said_once_and_shown_until_it_takes_them() -> Result<()> {
+    let pair = Pair::shared()?;
+    let (link, topic) = (topics::unique("refuses"), topics::create_unique(&pair.source, "refuses", 1)?);
+    let state_topic = format!("__causeway.{link}.state");
+    let mut files = LinkFiles::new(&link, &pair.source, &pair.target, &[&topic])?;
+    files.sender.set("lanes", "count", "1");
+    let (receiver, _sender) = (files.receiver.start()?, files.sender.start()?);
+    let mut written = journal::write(&pair.source, &topic, 0, &records(0..10))?.written;
+    verify::wait_until_delivered(&written, &pair.target, "{topic}", PATIENCE)?;
+
+    // Room for the markers of transactions, and for nothing else.
+    topics::configure(&pair.target, &state_topic, "max.message.bytes", "100")?;
+    let before = written.clone();
+    written.merge(&journal::write(&pair.source, &topic, 0, &records(10..20))?.written);
+    let sentence = "refuses this lane's positions: ";
+    let link_of = |status: &serde_json::Value| status["links"][0].clone();
+    let shown = |status: &serde_json::Value| {
+        let trouble = link_of(status)["trouble"].to_string();
+        trouble.contains(sentence) && link_of(status)["counts"]["recoveries"].as_u64() >= Some(4)
+    };
+    let status = receiver.admin.wait_for("the refusal to be shown over several attempts", PATIENCE, shown)?;
+    println!("{}", status["links"][0]["trouble"]);
+    ensure!(receiver.admin.metric(&format!("causeway_receiver_lanes_failing{{link={link:?}}}"))? == 1.0);
+    let (_, said) = run(&["status", &receiver.admin.address().to_string()])?;
+    ensure!(said.contains("look at the topic's settings and rights"), "{said}");
+    let log = receiver.log()?;
+    let lines = log.lines().filter(|line| line.contains(sentence)).count();
+    ensure!(lines == 1, "said {lines} times: {log}");
+    verify::ensure_exactly_once(&before, &pair.target, "{topic}")?;
+
+    topics::configure(&pair.target, &state_topic, "cleanup.policy", "compact")?;
+    verify::wait_until_delivered(&written, &pair.target, "{topic}", PATIENCE)?;
+    verify::ensure_exactly_once(&written, &pair.target, "{topic}")?;
+    receiver.admin.wait_for("the trouble to be over", PATIENCE, |status| {
+        link_of(status)["trouble"].as_array().is_some_and(Vec::is_empty)
+    })?;
+    Ok(())
 }
 
 #[test]

@@ -232,6 +232,9 @@ impl<T: LaneTarget> LaneThread<T> {
             self.lane.keep_alive();
         }
         if !self.lane.has_work() {
+            if self.lane.epoch().is_some() {
+                running.trouble = None;
+            }
             self.pace.leave(self.ticket);
             return Some(IDLE);
         }
@@ -249,10 +252,20 @@ impl<T: LaneTarget> LaneThread<T> {
             Err(LaneError::Peer(misbehaved)) => self.misbehaved(running, misbehaved),
             Err(LaneError::Target(error)) => {
                 let lane = self.lane.id();
-                tracing::warn!(%lane, %error, "transaction failed; asking the target what became of it");
+                let trouble = format!("lane {lane}: {error}");
+                match error {
+                    // Said once: it will be so until somebody changes it.
+                    _ if running.trouble.as_ref() == Some(&trouble) => {
+                        tracing::debug!(%lane, %error, "transaction failed again");
+                    }
+                    TargetError::StateRejected { .. } => tracing::error!(%lane, %error, "positions are refused"),
+                    _ => {
+                        tracing::warn!(%lane, %error, "transaction failed; asking the target what became of it");
+                    }
+                }
                 // At once the first time; only a commit resets what grows from there.
                 let wait = running.retry.map_or(Duration::ZERO, |(_, wait)| (wait * 2).clamp(RETRY_MIN, RETRY_MAX));
-                running.trouble = Some(format!("lane {lane}: {error}"));
+                running.trouble = Some(trouble);
                 running.retry = Some((Instant::now() + wait, wait));
             }
         }
@@ -272,10 +285,9 @@ impl<T: LaneTarget> LaneThread<T> {
         }
         let lane = self.lane.id();
         match self.lane.recover() {
-            Ok(()) => {
-                tracing::info!(%lane, "lane recovered; replaying what it holds");
-                running.trouble = None;
-            }
+            // What is wrong stands until something is committed, or nothing is left to be.
+            Ok(()) if wait.is_zero() => tracing::info!(%lane, "lane recovered; replaying what it holds"),
+            Ok(()) => tracing::debug!(%lane, "lane recovered again"),
             Err(RecoverError::Target(gone @ TargetError::StateGone(_))) => {
                 tracing::error!(%lane, error = %gone, "state topic is gone");
                 running.trouble = Some(format!("lane {lane}: {gone}"));

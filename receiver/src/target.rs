@@ -96,6 +96,16 @@ pub enum TargetError {
         "{0} is gone, and with it every position of this link: nothing can be written until the link begins again; see \"state topic\" in the operators' page"
     )]
     StateGone(String),
+    /// The state topic does not take what is to be stored: no transaction of the lane can be committed.
+    #[error(
+        "{topic} refuses this lane's positions: {reason}; nothing of the lane is committed until it takes them: look at the topic's settings and rights"
+    )]
+    StateRejected {
+        /// The state topic.
+        topic: Arc<str>,
+        /// The broker's or the client's words.
+        reason: String,
+    },
     /// The state partition cannot be trusted.
     #[error("state partition {lane}: {reason}")]
     State {

@@ -2,7 +2,7 @@
 //! where its log ends. Blocks on the target cluster; runs beside the lanes, never in them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use link::catalog::{Catalog, Isolation, NewTopic, TopicDescription, TopicPartition};
@@ -53,6 +53,7 @@ const APPEAR_STEP: Duration = Duration::from_millis(50);
 type Topics = HashMap<String, Result<TopicDescription, HaltRecord>>;
 
 /// Looks up and makes the target topics of one link.
+#[derive(Clone)]
 pub struct Targets {
     catalog: Arc<dyn Catalog>,
     rename: Rename,
@@ -63,6 +64,9 @@ pub struct Targets {
     terms: Arc<Terms>,
     /// Which clusters each announced topic has passed, the source included.
     clusters: HashMap<String, Arc<[String]>>,
+    /// Held while topics are made: lanes share them, and what one of them finds missing another may have made, and
+    /// even written to, in the next moment.
+    making: Arc<Mutex<()>>,
 }
 
 impl Targets {
@@ -77,6 +81,7 @@ impl Targets {
             configs: HashMap::new(),
             terms,
             clusters: HashMap::new(),
+            making: Arc::default(),
         }
     }
 
@@ -187,7 +192,14 @@ impl Targets {
     /// Creates what is missing, grows what is too small, and waits until the cluster shows it.
     fn ensure(&self, wanted: HashMap<String, &OfferedPartition>, knowledge: &Knowledge) -> Result<Topics, KafkaError> {
         let names: Vec<_> = wanted.keys().cloned().collect();
-        let found = self.describe(&names)?;
+        let mut found = self.describe(&names)?;
+        let _making = if has_all(&found, &wanted) {
+            None
+        } else {
+            let making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+            found = self.describe(&names)?;
+            Some(making)
+        };
         let mut topics = Topics::new();
         let (mut awaited, mut missing) = (HashMap::new(), Vec::new());
         for (name, partition) in wanted {
@@ -286,6 +298,14 @@ fn timed_out(doing: &str) -> KafkaError {
     KafkaError { doing: doing.to_owned(), reason, fault: KafkaFault::TimedOut(APPEAR) }
 }
 
+/// Whether nothing of what is wanted is to be made.
+fn has_all(found: &HashMap<String, TopicDescription>, wanted: &HashMap<String, &OfferedPartition>) -> bool {
+    let has = |(name, offered): (&String, &&OfferedPartition)| {
+        found.get(name).is_some_and(|topic| topic.partitions >= offered.partitions)
+    };
+    wanted.iter().all(has)
+}
+
 /// Whether an operator wants the target topic as it is, be that not at all.
 fn adopts(partition: &OfferedPartition) -> bool {
     partition.jump.as_ref().is_some_and(|jump| jump.accepts == Accepts::Target)
@@ -313,19 +333,32 @@ fn refused(asked: Result<(), KafkaError>) -> Result<Option<HaltRecord>, KafkaErr
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+
     use link::catalog::{Bounds, ConfigEntry, TopicSummary};
     use wire::ids::{Position, Slot, TopicId};
 
     use super::*;
 
-    /// A cluster with one topic of two partitions that nobody may add to.
-    struct Small;
+    /// A cluster in which every topic has as many partitions, and may be given more or not.
+    struct Cluster {
+        partitions: AtomicI32,
+        grows: bool,
+        /// Who asks first what is there hears it together with as many as this is for.
+        together: Option<Barrier>,
+        asked: AtomicUsize,
+    }
+
+    fn cluster(partitions: i32, grows: bool, together: Option<Barrier>) -> Cluster {
+        Cluster { partitions: partitions.into(), grows, together, asked: AtomicUsize::new(0) }
+    }
 
     fn refuse<T>(doing: &str) -> Result<T, KafkaError> {
         Err(KafkaError { doing: doing.into(), reason: "not authorised".into(), fault: KafkaFault::Unauthorized })
     }
 
-    impl Catalog for Small {
+    impl Catalog for Cluster {
         fn cluster_id(&self) -> Result<String, KafkaError> {
             Ok("target".to_owned())
         }
@@ -333,15 +366,19 @@ mod tests {
             Ok(Vec::new())
         }
         fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
-            let id = TopicId([2; 16]);
-            let topic = |name: &String| TopicDescription { name: name.clone(), id, partitions: 2, replicas: 1 };
+            let (id, partitions) = (TopicId([2; 16]), self.partitions.load(Ordering::SeqCst));
+            if let Some(together) = self.together.as_ref().filter(|_| self.asked.fetch_add(1, Ordering::SeqCst) < 2) {
+                together.wait();
+            }
+            let topic = |name: &String| TopicDescription { name: name.clone(), id, partitions, replicas: 1 };
             Ok(names.iter().map(topic).collect())
         }
         fn configs(&self, _: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
             Ok(Vec::new())
         }
         fn bounds(&self, partitions: &[TopicPartition], _: Isolation) -> Result<Vec<Bounds>, KafkaError> {
-            assert!(partitions.iter().all(|at| at.partition < 2), "a partition that is not there was asked for");
+            let has = self.partitions.load(Ordering::SeqCst);
+            assert!(partitions.iter().all(|at| at.partition < has), "a partition that is not there was asked for");
             Ok(partitions.iter().map(|_| Bounds { start: Position(0), end: Position(0) }).collect())
         }
         fn positions_at(&self, _: &[TopicPartition], _: i64) -> Result<Vec<Position>, KafkaError> {
@@ -350,13 +387,14 @@ mod tests {
         fn create(&self, _: &[NewTopic]) -> Result<(), KafkaError> {
             refuse("creation")
         }
-        fn grow(&self, _: &str, _: i32) -> Result<(), KafkaError> {
-            refuse("growth")
+        fn grow(&self, _: &str, partitions: i32) -> Result<(), KafkaError> {
+            // Like a broker, which takes no growth to what is there.
+            let grown = self.grows && self.partitions.swap(partitions, Ordering::SeqCst) < partitions;
+            if grown { Ok(()) } else { refuse("growth") }
         }
     }
 
-    #[test]
-    fn a_target_that_cannot_grow_halts_the_partitions_it_lacks_and_no_others() {
+    fn targets(cluster: Cluster) -> Targets {
         let all = vec![link::topics::TopicPattern::parse(".*").unwrap()];
         let terms = Terms {
             link: "l".to_owned(),
@@ -367,8 +405,8 @@ mod tests {
             filter_hash: 1,
             sender: "a".to_owned(),
         };
-        let targets = Targets {
-            catalog: Arc::new(Small),
+        Targets {
+            catalog: Arc::new(cluster),
             rename: Rename::default(),
             allowed: TopicFilter::new(all, Vec::new()),
             replication: None,
@@ -376,8 +414,12 @@ mod tests {
             configs: HashMap::new(),
             terms: Arc::new(terms),
             clusters: HashMap::new(),
-        };
-        let offered = |partition| OfferedPartition {
+            making: Arc::default(),
+        }
+    }
+
+    fn offered(partition: i32) -> OfferedPartition {
+        OfferedPartition {
             slot: Slot(partition as u32),
             topic: "orders".to_owned(),
             partition,
@@ -387,11 +429,28 @@ mod tests {
             log_end: Position(0),
             start: Position(0),
             jump: None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_target_that_cannot_grow_halts_the_partitions_it_lacks_and_no_others() {
+        let targets = targets(cluster(2, false, None));
         let found = targets.look_up(&[offered(0), offered(1), offered(2)], &Knowledge::new(1)).unwrap();
         assert!(found[0].target.is_ok() && found[1].target.is_ok());
         let halt = found[2].target.as_ref().unwrap_err();
         assert_eq!(halt.reason, "target-too-few-partitions");
         assert!(halt.detail.contains("orders has 2 partitions, the source's topic 3"), "{}", halt.detail);
+    }
+
+    #[test]
+    fn lanes_that_find_the_same_topic_too_small_at_once_grow_it_once() {
+        let targets = targets(cluster(1, true, Some(Barrier::new(2))));
+        let look_up = |partition| targets.look_up(&[offered(partition)], &Knowledge::new(1)).unwrap();
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| look_up(1));
+            let found = look_up(2);
+            assert!(found[0].target.is_ok(), "{found:?}");
+            assert!(other.join().unwrap()[0].target.is_ok());
+        });
     }
 }

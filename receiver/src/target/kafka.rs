@@ -104,6 +104,16 @@ impl KafkaLane {
         i32::from(self.lane.0)
     }
 
+    /// A refusal of what the lane stores of itself is none of a record that it carries.
+    fn about_state(&self, error: ProduceError) -> TargetError {
+        match error {
+            ProduceError::Rejected(Rejection { topic, reason, .. }) if topic == self.state_topic => {
+                TargetError::StateRejected { topic, reason }
+            }
+            other => other.into(),
+        }
+    }
+
     fn untrusted(&self, reason: impl ToString) -> TargetError {
         TargetError::State { lane: self.lane, reason: reason.to_string() }
     }
@@ -157,13 +167,15 @@ impl LaneTarget for KafkaLane {
         let timestamp = i64::try_from(timestamp).unwrap_or(-1);
         let record = RecordRef { offset: Offset(0), timestamp, key: Some(key), value, headers: headers.as_headers() };
         // The value is no part of any frame, so that the client copies it.
-        Ok(self.producer()?.produce(&topic, partition, &record, &Bytes::new())?)
+        let produced = self.producer()?.produce(&topic, partition, &record, &Bytes::new());
+        produced.map_err(|error| self.about_state(error))
     }
 
     fn drain(&mut self) -> Result<Delivered, TargetError> {
         let producer = self.producer()?;
-        let appended = producer.drain()?;
+        let appended = producer.drain();
         let timestamps_altered = producer.timestamps_altered();
+        let appended = appended.map_err(|error| self.about_state(error))?;
         let data = appended.into_iter().filter(|end| end.topic != self.state_topic);
         let appended = data.map(|end| Appended {
             partition: TargetPartition { topic: end.topic, partition: end.partition },

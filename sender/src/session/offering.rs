@@ -1,13 +1,15 @@
 //! Looks due partitions up at the source and sends their offers, one lane after the other, so that each
 //! topic is announced once and before its partitions.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use link::catalog::Catalog;
+use link::kafka::KafkaError;
 use tokio::sync::{mpsc, watch};
 use wire::control::Control;
+use wire::ids::LaneId;
 
 use crate::config::Start;
 use crate::discovery::Discovered;
@@ -26,8 +28,45 @@ pub struct Offering {
     pub start: Start,
 }
 
+/// What could not be offered yet: by lane, and of each lane in order.
+#[derive(Default)]
+struct Waiting(VecDeque<(LaneId, VecDeque<Due>)>);
+
+impl Waiting {
+    /// Whether `due` has to queue up behind others of its lane.
+    fn holds(&self, due: &Due) -> bool {
+        self.0.iter().any(|(lane, _)| *lane == due.lane)
+    }
+
+    fn push(&mut self, due: Due) {
+        match self.0.iter_mut().find(|(lane, _)| *lane == due.lane) {
+            Some((_, dues)) => dues.push_back(due),
+            None => self.0.push_back((due.lane, [due].into())),
+        }
+    }
+
+    /// The lane whose turn it is.
+    fn first(&self) -> Option<&Due> {
+        self.0.front().and_then(|(_, dues)| dues.front())
+    }
+
+    /// It was offered.
+    fn pop(&mut self) {
+        if let Some((_, dues)) = self.0.front_mut() {
+            dues.pop_front();
+            self.0.retain(|(_, dues)| !dues.is_empty());
+        }
+    }
+
+    /// It still could not be: the next lane's turn.
+    fn pass(&mut self) {
+        self.0.rotate_left(1.min(self.0.len()));
+    }
+}
+
 impl Offering {
-    /// Offers what is due until the session ends.
+    /// Offers what is due until the session ends. Partitions that the source does not answer for wait, with their
+    /// lane; those of other lanes do not.
     pub async fn run(
         self,
         mut dues: mpsc::Receiver<Due>,
@@ -35,44 +74,91 @@ impl Offering {
         control: mpsc::Sender<Control>,
     ) {
         let mut announced: HashSet<Arc<str>> = HashSet::new();
-        while let Some(due) = dues.recv().await {
-            let messages = self.messages(due, &topics, &announced).await;
-            for message in messages {
-                if let Control::Topic { topic, .. } = &message {
-                    announced.insert(topic.as_str().into());
+        let mut waiting = Waiting::default();
+        loop {
+            let (due, again) = tokio::select! {
+                biased;
+                due = dues.recv() => match due {
+                    Some(due) if waiting.holds(&due) => {
+                        waiting.push(due);
+                        continue;
+                    }
+                    Some(due) => (due, false),
+                    None => return,
+                },
+                () = tokio::time::sleep(RETRY), if waiting.first().is_some() => {
+                    let Some(due) = waiting.first() else { continue };
+                    (due.clone(), true)
                 }
-                if control.send(message).await.is_err() {
-                    return;
+            };
+            match (self.messages(&due, &topics, &announced).await, again) {
+                (Ok(messages), _) => {
+                    for message in messages {
+                        if let Control::Topic { topic, .. } = &message {
+                            announced.insert(topic.as_str().into());
+                        }
+                        if control.send(message).await.is_err() {
+                            return;
+                        }
+                    }
+                    if again {
+                        waiting.pop();
+                    }
+                }
+                (Err(_), true) => waiting.pass(),
+                (Err(error), false) => {
+                    let lane = due.lane;
+                    tracing::warn!(%lane, %error, "could not look up partitions at the source; trying again");
+                    waiting.push(due);
                 }
             }
         }
     }
 
-    /// Asks until the source answers: its partitions wait for it, nothing else does. Each time with the
-    /// topics as they are by then: one that was deleted meanwhile must not hold up the others.
+    /// Asks the source, with the topics as they are by now: one that was deleted meanwhile must not hold up the others.
     async fn messages(
         &self,
-        due: Due,
+        due: &Due,
         topics: &watch::Receiver<Discovered>,
         announced: &HashSet<Arc<str>>,
-    ) -> Vec<Control> {
-        let mut failing = false;
-        loop {
-            let topics = Arc::clone(&topics.borrow().topics);
-            let (this, due, announced) = (self.clone(), due.clone(), announced.clone());
-            let asked = tokio::task::spawn_blocking(move || {
-                offers::messages(&*this.catalog, &topics, &due, this.start, &announced)
-            });
-            match asked.await {
-                Ok(Ok(messages)) => return messages,
-                Ok(Err(error)) if !failing => {
-                    failing = true;
-                    tracing::warn!(%error, "could not look up partitions at the source; trying again");
-                }
-                Ok(Err(_)) => {}
-                Err(_) => return Vec::new(),
-            }
-            tokio::time::sleep(RETRY).await;
+    ) -> Result<Vec<Control>, KafkaError> {
+        let topics = Arc::clone(&topics.borrow().topics);
+        let (this, due, announced) = (self.clone(), due.clone(), announced.clone());
+        let asked = tokio::task::spawn_blocking(move || {
+            offers::messages(&*this.catalog, &topics, &due, this.start, &announced)
+        });
+        // It does not panic; a process that ends takes such tasks away.
+        asked.await.unwrap_or_else(|_| Ok(Vec::new()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::ids::Epoch;
+
+    use super::*;
+
+    fn due(lane: u16, epoch: u64) -> Due {
+        Due { lane: LaneId(lane), epoch: Epoch(epoch), partitions: Vec::new() }
+    }
+
+    #[test]
+    fn a_lane_that_waits_keeps_its_order_and_the_lanes_take_turns() {
+        let mut waiting = Waiting::default();
+        for due in [due(0, 1), due(1, 2), due(0, 3)] {
+            waiting.push(due);
         }
+        assert!(waiting.holds(&due(0, 9)) && waiting.holds(&due(1, 9)) && !waiting.holds(&due(2, 9)));
+        assert_eq!(waiting.first(), Some(&due(0, 1)));
+        waiting.pass();
+        assert_eq!(waiting.first(), Some(&due(1, 2)));
+        waiting.pop();
+        assert!(!waiting.holds(&due(1, 9)));
+        assert_eq!(waiting.first(), Some(&due(0, 1)));
+        waiting.pop();
+        assert_eq!(waiting.first(), Some(&due(0, 3)));
+        waiting.pop();
+        assert_eq!(waiting.first(), None);
+        waiting.pass();
     }
 }
