@@ -242,7 +242,8 @@ impl Law {
         }
         let rtt = now.saturating_duration_since(acked.newest_sent);
         self.observe_rtt(now, rtt);
-        let prompt = acked.packets >= super::ack_packets(self.settings.rate);
+        // More than so many packets, and their number makes the peer send an ACK; so many or fewer, and its timer did.
+        let prompt = acked.packets > super::ack_packets(self.settings.rate);
         self.round.acked(acked, rtt, prompt);
         self.slice.acked(acked, rtt, prompt);
         if !acked.idle {

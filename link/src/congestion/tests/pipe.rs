@@ -1,6 +1,10 @@
 //! Alone on a path: full, within the budget, with short queues, and soon so again after a change.
 
+use std::time::Instant;
+
 use super::*;
+use crate::congestion::law::Law;
+use crate::congestion::round::Acked;
 
 #[test]
 fn two_percent_of_loss_cost_no_more_than_what_is_lost() {
@@ -54,6 +58,29 @@ fn a_path_is_found_without_a_stated_rate() {
     let observed = world.run_until(10.0);
     assert_fills(&observed, 297.0, 0.95);
     assert!(observed.queue <= Duration::from_millis(15) && observed.overflow < 0.01, "{observed:?}");
+}
+
+#[test]
+fn acks_that_the_peers_timer_sent_are_not_taken_for_a_queue() {
+    let few = ack_packets(None);
+    // So many packets make no ACK: the peer's timer did. One more do.
+    for (packets, expected) in [(few, Mode::Starting), (few + 1, Mode::Steady)] {
+        let start = Instant::now();
+        let mut law = Law::new(FlowSettings::new(None), None, 1_200.0, start);
+        for n in 0..20 {
+            let now = start + Duration::from_millis(100 + 10 * n);
+            let waited = if n == 0 { 0 } else { 25 };
+            let acked = Acked {
+                packets: if n == 0 { few + 1 } else { packets },
+                bytes: 12_000,
+                newest_sent: now - Duration::from_millis(100 + waited),
+                flight: 12_000.0 * 0.125,
+                idle: false,
+            };
+            law.handle_acked(now, &acked, 38_000);
+        }
+        assert_eq!(law.findings(start + Duration::from_millis(300)).mode, expected, "{packets} packets");
+    }
 }
 
 #[test]
