@@ -62,6 +62,7 @@ impl Peer {
             lanes: 1,
             filter_hash: 1,
             rate: 0,
+            classes: vec![],
         };
         let dialer = Dialer::new(&credentials, settings)?;
         Ok(Self { dialer, addresses: config.wan.receiver, identity, topic: topic.to_owned() })
@@ -78,9 +79,10 @@ impl Peer {
             process: self.identity.process,
             stand_by: false,
             lanes: self.identity.lanes,
-            lane_hash: sender::router::LANE_HASH.to_owned(),
+            lane_hash: wire::lanes::LANE_HASH.to_owned(),
             filter_hash: self.identity.filter_hash,
             rate: 0,
+            classes: vec![],
         }
     }
 

@@ -96,6 +96,7 @@ fn identity(side: &Side, cluster_id: &str, process: u128) -> Result<(Dialer, Vec
         lanes: config.lanes,
         filter_hash: 1,
         rate: 0,
+        classes: vec![],
     };
     Ok((Dialer::new(&credentials, settings)?, config.wan.receiver, identity))
 }

@@ -36,6 +36,11 @@ impl<T> Live<T> {
         Arc::clone(&self.0.borrow())
     }
 
+    /// The value now; [`Live::changed`] waits for one after this.
+    pub fn now_and_later(&mut self) -> Arc<T> {
+        Arc::clone(&self.0.borrow_and_update())
+    }
+
     /// Waits for the next value and returns it; for ever where nobody can publish one. Cancel-safe.
     pub async fn changed(&mut self) -> Arc<T> {
         match self.0.changed().await {

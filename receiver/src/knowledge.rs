@@ -1,12 +1,15 @@
 //! What a link's state says as a whole, gathered while its lanes open: which topics it already carries.
 //!
 //! An initial position is recorded only after every state partition of the link was read and none knows
-//! the topic; until then nobody can tell a new topic from one that another lane carries.
+//! the topic; until then nobody can tell a new topic from one that another lane carries. And a position is orphaned
+//! only where no lane was offered its partition, which changes lanes with its class.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wire::ids::LaneId;
+
+use crate::state::PartitionKey;
 
 /// The topics of one link, shared by its lanes for one session.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub struct Knowledge {
 struct Inner {
     read: BTreeSet<LaneId>,
     topics: HashSet<Arc<str>>,
+    offered: HashSet<PartitionKey>,
+    all_offered: BTreeSet<LaneId>,
 }
 
 impl Knowledge {
@@ -38,6 +43,28 @@ impl Knowledge {
     pub fn carries(&self, topic: &str) -> Option<bool> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         (inner.read.len() >= usize::from(self.lanes)).then(|| inner.topics.contains(topic))
+    }
+
+    /// The sender offers a partition to one of the lanes.
+    pub fn handle_offered(&self, key: PartitionKey) {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).offered.insert(key);
+    }
+
+    /// The sender has offered `lane` all it has for it. Returns whether that was the last lane.
+    pub fn handle_all_offered(&self, lane: LaneId) -> bool {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.all_offered.insert(lane) && inner.all_offered.len() >= usize::from(self.lanes)
+    }
+
+    /// Whether every lane was offered all the sender has for it.
+    pub fn is_all_offered(&self) -> bool {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).all_offered.len() >= usize::from(self.lanes)
+    }
+
+    /// Takes from `keys` those that were offered to any lane.
+    pub fn keep_orphans(&self, keys: &mut HashSet<PartitionKey>) {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.retain(|key| !inner.offered.contains(key));
     }
 
     /// Whether all lanes were read.
@@ -61,5 +88,17 @@ mod tests {
         knowledge.handle_lane_read(LaneId(1), [].iter());
         assert_eq!(knowledge.carries("payments"), Some(false));
         assert_eq!(knowledge.carries("orders"), Some(true));
+    }
+    #[test]
+    fn a_partition_that_another_lane_is_offered_is_nobodys_orphan() {
+        let knowledge = Knowledge::new(2);
+        let key = |topic: &str| PartitionKey { topic: topic.into(), partition: 0 };
+        knowledge.handle_offered(key("payments"));
+        assert!(!knowledge.handle_all_offered(LaneId(0)) && !knowledge.is_all_offered());
+        assert!(knowledge.handle_all_offered(LaneId(1)) && knowledge.is_all_offered());
+        assert!(!knowledge.handle_all_offered(LaneId(1)), "said once");
+        let mut stored = HashSet::from([key("orders"), key("payments")]);
+        knowledge.keep_orphans(&mut stored);
+        assert_eq!(stored, HashSet::from([key("orders")]));
     }
 }

@@ -7,8 +7,10 @@
 //! [`Lane::poll_reply`] after every call.
 //!
 //! - `claims`: what the state says of topics before they are made
+//! - `classes`: the lanes that classes own, stored before any is opened
 //! - `open`: checks before it fences, fences, re-reads, commits the lane record
 //! - `transaction`: offers, records and positions of one transaction
+//! - `moves`: partitions that change lanes
 //! - `suspicion`: which record a refusal is about
 //! - `recover`: what the stored positions say about a transaction whose outcome is unknown
 //!
@@ -16,6 +18,8 @@
 //! `read_committed` readers see, because both are written in one transaction and nowhere else.
 
 mod claims;
+mod classes;
+mod moves;
 mod open;
 mod recover;
 mod suspicion;
@@ -42,10 +46,12 @@ use crate::state::{HaltRecord, JUMPS_KEPT, JumpRecord, LaneRecord, PartitionKey,
 use crate::target::{LaneTarget, TargetError, TargetPartition};
 
 use claims::Claims;
+use moves::Moves;
 use suspicion::Suspicion;
 use unwritable::Unwritable;
 
 pub use claims::Claim;
+pub use moves::{Errand, Fetch};
 pub use open::{OpenError, Terms};
 pub use recover::RecoverError;
 pub use transaction::Committed;
@@ -58,6 +64,7 @@ pub struct Lane<T> {
     size: TransactionSize,
     open: Option<Open>,
     replies: VecDeque<Control>,
+    errands: VecDeque<(LaneId, Errand)>,
     counts: Counts,
 }
 
@@ -84,6 +91,8 @@ pub struct Counts {
     pub halts: u64,
     /// Halts lifted and positions moved.
     pub jumps: u64,
+    /// Partitions handed over to another lane.
+    pub moves: u64,
     /// Records committed with a timestamp of 1 ms in place of 0, which the target's client cannot write.
     pub timestamps_altered: u64,
 }
@@ -99,13 +108,14 @@ struct Open {
     jumps: Arc<BTreeMap<u64, JumpRecord>>,
     /// Stored partitions that were not offered in this epoch.
     not_offered: HashSet<PartitionKey>,
-    /// Whether every partition of the filter was offered once.
+    /// Whether every partition of the filter was offered once, to whichever lane.
     all_offered: bool,
     slots: HashMap<Slot, OpenSlot>,
     /// The slot that writes each target partition.
     joined: HashMap<TargetPartition, Slot>,
     offers: VecDeque<Pending>,
     claims: Claims,
+    moves: Moves,
     unwritable: Unwritable,
     inbox: Inbox,
     current: Option<Current>,
@@ -133,6 +143,8 @@ enum Pending {
     Offer(Box<Offered>),
     /// The sender halted a slot's partition.
     Halted(Slot, HaltRecord),
+    /// An offer that the lane where it would begin refuses.
+    Refused(Box<Offered>, HaltRecord),
     /// The last batch of a discovery: the filter's partitions were all offered.
     Last,
 }
@@ -177,7 +189,8 @@ pub enum LaneError {
 impl<T: LaneTarget> Lane<T> {
     /// A lane that nobody has opened yet.
     pub fn new(id: LaneId, target: T, memory: Arc<DecodeMemory>, size: TransactionSize) -> Self {
-        Self { id, target, memory, size, open: None, replies: VecDeque::new(), counts: Counts::default() }
+        let (replies, errands) = (VecDeque::new(), VecDeque::new());
+        Self { id, target, memory, size, open: None, replies, errands, counts: Counts::default() }
     }
 
     /// A frame has arrived, checked and within credit.
@@ -202,6 +215,7 @@ impl<T: LaneTarget> Lane<T> {
             return Err(PeerMisbehaved::SlotReused(offered.slot()));
         }
         open.not_offered.remove(&offered.key());
+        open.knowledge.handle_offered(offered.key());
         if let Some(halt) = open.taken(&offered) {
             let position = open.position(&offered.key());
             self.halt(offered.slot(), position, halt);
@@ -256,9 +270,10 @@ impl<T: LaneTarget> Lane<T> {
             open.unknown.is_none()
                 && (open.keep_alive
                     || open.claims.are_waiting()
+                    || open.has_ready_move()
                     || open.current.is_some()
                     || open.inbox.peek().is_some()
-                    || open.ready_offer().is_some())
+                    || open.ready_offer(self.id).is_some())
         })
     }
 
@@ -327,10 +342,17 @@ impl<T: LaneTarget> Lane<T> {
 }
 
 impl Open {
+    /// Every lane was offered all there is: what none was offered is orphaned.
+    fn judge_orphans(&mut self) {
+        self.knowledge.keep_orphans(&mut self.not_offered);
+        self.all_offered = true;
+    }
+
     /// Whether a slot was offered before in this epoch.
     fn is_used(&self, slot: Slot) -> bool {
         let waits = |pending: &Pending| matches!(pending, Pending::Offer(offered) if offered.slot() == slot);
-        self.slots.contains_key(&slot) || self.offers.iter().any(waits)
+        let away = self.moves.away.values().any(|offered| offered.slot() == slot);
+        away || self.slots.contains_key(&slot) || self.offers.iter().any(waits)
     }
 
     /// Why an offer cannot even wait: the partition, or another one with the same target, has joined or is
@@ -346,7 +368,8 @@ impl Open {
             }
             _ => None,
         });
-        let by = writing.or(waiting)?;
+        let away = self.moves.away.contains_key(&offered.key()).then(|| offered.key());
+        let by = writing.or(waiting).or(away)?;
         if by == offered.key() {
             // No other partition is in the way: the offer before this one is what counts.
             let detail = format!("{by} is not halted, or what was asked before is not yet decided");
@@ -372,14 +395,18 @@ impl Open {
     /// The first of what waits that can be decided now. Offers that need every lane's state hold up neither
     /// the frames nor what came behind them, save the end of a discovery: that they were offered before it
     /// says where they begin.
-    fn ready_offer(&self) -> Option<usize> {
+    fn ready_offer(&self, lane: LaneId) -> Option<usize> {
         if self.knowledge.is_complete() {
             return (!self.offers.is_empty()).then_some(0);
         }
         let is_ready = |(index, pending): (usize, &Pending)| match pending {
-            Pending::Halted(..) => true,
+            Pending::Halted(..) | Pending::Refused(..) => true,
             Pending::Last => index == 0,
-            Pending::Offer(offered) => offered.target.is_err() || self.partitions.contains_key(&offered.key()),
+            Pending::Offer(offered) => {
+                let key = offered.key();
+                let begins = !self.partitions.contains_key(&key) && self.terms.home(&key) == lane;
+                !begins || offered.target.is_err()
+            }
         };
         self.offers.iter().enumerate().position(is_ready)
     }

@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use link::bell::Bell;
 use link::mailbox::Mailbox;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use wire::close::CloseCode;
 use wire::control::{Control, LaneClosedReason};
 use wire::error::PeerMisbehaved;
-use wire::ids::{Epoch, Sequence, Slot};
+use wire::ids::{Epoch, LaneId, Sequence, Slot};
+use wire::lanes::{ClassTable, ClassWish};
 
 use crate::arbiter::SessionId;
 use crate::join::Offered;
 use crate::knowledge::Knowledge;
-use crate::lane::{Claim, Counts, Lane, LaneError, OpenError, RecoverError, Terms};
+use crate::lane::{Claim, Counts, Errand, Lane, LaneError, OpenError, RecoverError, Terms};
 use crate::pace::{CommitPace, Ticket};
 use crate::standing::Standing;
 use crate::state::HaltRecord;
@@ -51,6 +52,17 @@ pub enum Command {
     Halted(SessionId, Epoch, Slot, HaltRecord),
     /// Every lane of the session was read: offers that waited for it can be decided.
     Known,
+    /// Another lane of the session wants or gives a partition.
+    Errand(SessionId, Errand),
+    /// Lanes are to be appended for classes. Asked of lane 0, before a session begins.
+    Classes {
+        /// What the session is to agree on; its classes are the default one.
+        terms: Arc<Terms>,
+        /// The classes it needs beside that.
+        wishes: Vec<ClassWish>,
+        /// Told every class and its lanes; dropped if the lane ends.
+        answer: oneshot::Sender<Result<ClassTable, OpenError>>,
+    },
     /// The session ended.
     SessionEnded(SessionId),
     /// Commit what is held without a gap, then end the thread.
@@ -64,6 +76,8 @@ pub enum Reply {
     Message(Control),
     /// The lane's state was read; the session's other lanes may be waiting for that.
     Opened,
+    /// For another lane of the session.
+    Errand(LaneId, Errand),
     /// The sender broke the protocol.
     Misbehaved(PeerMisbehaved),
     /// What is stored forbids this session.
@@ -187,6 +201,20 @@ impl<T: LaneTarget> LaneThread<T> {
             }
             Command::Halted(session, epoch, slot, halt) if ours(session) => {
                 self.lane.handle_halted(epoch, slot, halt);
+                Ok(())
+            }
+            Command::Errand(session, errand) if ours(session) => {
+                self.lane.handle_errand(errand);
+                Ok(())
+            }
+            Command::Known => {
+                self.lane.handle_known();
+                Ok(())
+            }
+            Command::Classes { terms, wishes, answer } => {
+                self.pace.leave(self.ticket);
+                // Who asked may have left.
+                let _ = answer.send(self.lane.append_classes(&terms, &wishes));
                 Ok(())
             }
             Command::SessionEnded(session) if ours(session) => {
@@ -322,6 +350,9 @@ impl<T: LaneTarget> LaneThread<T> {
     fn flush(&mut self, running: &Running) {
         while let Some(message) = self.lane.poll_reply() {
             running.reply(Reply::Message(message));
+        }
+        while let Some((to, errand)) = self.lane.poll_errand() {
+            running.reply(Reply::Errand(to, errand));
         }
     }
 

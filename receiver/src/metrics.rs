@@ -87,6 +87,11 @@ const LINK: &[Metric<LinkStatus>] = &[
         read: Read::Counter(|l| l.counts.jumps),
     },
     Metric {
+        name: "causeway_receiver_moves",
+        help: "Partitions handed from one lane to another, because their class changed or is not the default one",
+        read: Read::Counter(|l| l.counts.moves),
+    },
+    Metric {
         name: "causeway_receiver_held_bytes",
         help: "Compressed bytes held until they are committed, by lane",
         read: Read::Gauges("lane", |l| {

@@ -9,16 +9,18 @@ use std::time::Instant;
 use link::catalog::Catalog;
 use link::kafka::KafkaError;
 use link::topics::TopicFilter;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use wire::close::CloseCode;
 use wire::control::CreditTerms;
 use wire::error::PeerIncompatible;
 use wire::ids::LaneId;
+use wire::lanes::{ClassTable, ClassWish};
 
 use crate::arbiter::{Arbiter, Candidate, SessionId, Verdict};
 use crate::closes::CloseTally;
 use crate::config::Rename;
 use crate::derived;
+use crate::lane::{OpenError, Terms};
 use crate::lane_thread::{Command, LaneHandle};
 use crate::state_topic::{self, StateTopicError};
 
@@ -135,24 +137,53 @@ impl ServedLink {
         inner.dispatch(decided);
     }
 
-    /// Makes the state topic and the lanes ready. Blocks on the target cluster.
-    pub fn prepare(&self, lanes: u16) -> Result<Vec<LaneHandle>, StateTopicError> {
+    /// Makes the state topic and the lanes ready for a session of `terms`, which know the default class only, with
+    /// the classes that it needs beside that. Says which lanes every class has. Blocks on the target cluster.
+    pub fn prepare(
+        &self,
+        terms: &Arc<Terms>,
+        wishes: &[ClassWish],
+    ) -> Result<(Vec<LaneHandle>, ClassTable), StateTopicError> {
         let settings = self.settings();
-        state_topic::prepare(&*self.catalog, &settings.name, lanes, settings.replication)?;
+        let lanes = terms.classes.lanes();
+        let partitions = state_topic::prepare(&*self.catalog, &settings.name, lanes, settings.replication)?;
+        let classes = if wishes.is_empty() && partitions == i32::from(lanes) {
+            terms.classes.clone()
+        } else {
+            self.append_classes(terms, wishes)?
+        };
+        state_topic::fit(&*self.catalog, &settings.name, partitions, &classes)?;
+        Ok((self.start_lanes(classes.lanes())?, classes))
+    }
+
+    /// Asks lane 0, which has the last word on lanes.
+    fn append_classes(&self, terms: &Arc<Terms>, wishes: &[ClassWish]) -> Result<ClassTable, StateTopicError> {
+        let gone = || StateTopicError::Refused { code: CloseCode::Internal, detail: "lane 0 has ended".to_owned() };
+        let lanes = self.start_lanes(terms.classes.lanes())?;
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Classes { terms: Arc::clone(terms), wishes: wishes.to_vec(), answer };
+        lanes.first().and_then(|lane| lane.mailbox.push(command).ok()).ok_or_else(gone)?;
+        match answered.blocking_recv() {
+            Ok(Ok(classes)) => Ok(classes),
+            Ok(Err(OpenError::Target(error))) => Err(error.into()),
+            Ok(Err(OpenError::Refused { code, detail })) => Err(StateTopicError::Refused { code, detail }),
+            Err(_) => Err(gone()),
+        }
+    }
+
+    /// At least `lanes` lanes.
+    fn start_lanes(&self, lanes: u16) -> Result<Vec<LaneHandle>, StateTopicError> {
         let mut inner = self.lock();
         if inner.dismissed {
             let detail = PeerIncompatible::LinkUnknown.to_string();
             return Err(StateTopicError::Refused { code: CloseCode::LinkUnknown, detail });
         }
-        if inner.lanes.len() != usize::from(lanes) {
-            inner.stop_lanes();
-            for lane in 0..lanes {
-                let (handle, thread) = (self.start_lane)(&settings.name, LaneId(lane))?;
-                inner.lanes.push(handle);
-                inner.threads.push(thread);
-            }
+        for lane in inner.lanes.len()..usize::from(lanes) {
+            let (handle, thread) = (self.start_lane)(&inner.settings.name, LaneId(lane as u16))?;
+            inner.lanes.push(handle);
+            inner.threads.push(thread);
         }
-        Ok(inner.lanes.clone())
+        Ok(inner.lanes[..usize::from(lanes)].to_vec())
     }
 
     /// The credit of a session with `lanes` lanes: a reserve each, and a pool of what is left.

@@ -21,6 +21,7 @@ use wire::control::{Control, Hello, Welcome};
 use wire::error::PeerMisbehaved;
 use wire::hello::{FEATURE_CHANNELS, FEATURES, common_features};
 use wire::ids::LaneId;
+use wire::lanes::ClassTable;
 
 use crate::arbiter::{Candidate, SessionId, Verdict};
 use crate::knowledge::Knowledge;
@@ -108,7 +109,7 @@ impl Waiting {
         let name = self.settings.name.clone();
         link.handle_hello(candidate, &self.settings, verdicts_in);
         let ending = match self.wait(&mut verdicts, &shutdown).await {
-            Ok(lanes) => self.serve(lanes, &mut verdicts, &shutdown).await,
+            Ok((lanes, classes)) => self.serve(lanes, classes, &mut verdicts, &shutdown).await,
             Err(ending) => self.refuse(ending).await,
         };
         link.handle_end(id);
@@ -122,7 +123,7 @@ impl Waiting {
         &mut self,
         verdicts: &mut mpsc::Receiver<Verdict>,
         shutdown: &Shutdown,
-    ) -> Result<Vec<LaneHandle>, Ending> {
+    ) -> Result<(Vec<LaneHandle>, ClassTable), Ending> {
         loop {
             let verdict = tokio::select! {
                 verdict = verdicts.recv() => verdict,
@@ -145,15 +146,15 @@ impl Waiting {
         }
     }
 
-    async fn prepare(&self, shutdown: &Shutdown) -> Result<Vec<LaneHandle>, Ending> {
-        let lanes = self.hello.lanes;
+    async fn prepare(&self, shutdown: &Shutdown) -> Result<(Vec<LaneHandle>, ClassTable), Ending> {
+        let terms = Arc::new(self.terms(ClassTable::new(self.hello.lanes)));
         loop {
-            let link = Arc::clone(&self.link);
-            let prepared = tokio::task::spawn_blocking(move || link.prepare(lanes)).await;
+            let (link, terms, wishes) = (Arc::clone(&self.link), Arc::clone(&terms), self.hello.classes.clone());
+            let prepared = tokio::task::spawn_blocking(move || link.prepare(&terms, &wishes)).await;
             match prepared {
-                Ok(Ok(lanes)) => return Ok(lanes),
+                Ok(Ok(prepared)) => return Ok(prepared),
                 Ok(Err(StateTopicError::Refused { code, detail })) => return Err(Ending { code, detail }),
-                Ok(Err(StateTopicError::Kafka(error))) => {
+                Ok(Err(error)) => {
                     tracing::warn!(link = self.settings.name, %error, "could not prepare the link's state; trying again");
                 }
                 Err(_) => return Err(Ending::new(CloseCode::Internal, "preparing the link failed")),
@@ -172,34 +173,35 @@ impl Waiting {
         ending
     }
 
-    fn terms(&self) -> Arc<Terms> {
-        Arc::new(Terms {
+    fn terms(&self, classes: ClassTable) -> Terms {
+        Terms {
             link: self.settings.name.clone(),
-            lanes: self.hello.lanes,
+            classes,
             lane_hash: self.hello.lane_hash.clone(),
             source_cluster: self.hello.cluster_id.clone(),
             target_cluster: self.host.cluster_id.clone(),
             filter_hash: self.hello.filter_hash,
             sender: self.hello.instance.clone(),
-        })
+        }
     }
 
     async fn serve(
         self,
         lanes: Vec<LaneHandle>,
+        classes: ClassTable,
         verdicts: &mut mpsc::Receiver<Verdict>,
         shutdown: &Shutdown,
     ) -> Ending {
-        let terms = self.terms();
+        let count = classes.lanes();
+        let terms = Arc::new(self.terms(classes));
         let Self { id, connection, link, settings, sender, hello, version, reader, writer, host } = self;
-        let count = hello.lanes;
         let credit = link.credit(count);
         let (incoming_in, mut incoming) = mpsc::channel(CONTROL_QUEUE);
         let (outgoing, outgoing_out) = mpsc::channel(CONTROL_QUEUE);
         let (replies_in, mut replies) = mpsc::channel(CONTROL_QUEUE);
         let (features, token) = (common_features(FEATURES, hello.features), rand::random());
-        let (cluster_id, receiver) = (host.cluster_id.clone(), host.process);
-        let welcome = Control::Welcome(Welcome { version, features, cluster_id, receiver, token, credit });
+        let (cluster_id, receiver, classes) = (host.cluster_id.clone(), host.process, terms.classes.classes().to_vec());
+        let welcome = Control::Welcome(Welcome { version, features, cluster_id, receiver, token, credit, classes });
         let door = (features & FEATURE_CHANNELS != 0).then(|| host.joinable.register(token, &sender));
         let knowledge = Arc::new(Knowledge::new(count));
         let mut tasks = tokio::task::JoinSet::new();
@@ -320,6 +322,7 @@ impl Active {
                 }
                 Ok(())
             }
+            Reply::Errand(to, errand) => self.command(to, Command::Errand(self.id, errand)),
             Reply::Misbehaved(error) => Err(error.into()),
             Reply::Refused(code, detail) => Err(Ending { code, detail }),
         }

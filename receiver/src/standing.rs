@@ -36,6 +36,7 @@ struct Mark {
     epoch: u64,
     halts: u64,
     jumps: u64,
+    moves: u64,
     orphaned: usize,
 }
 
@@ -59,7 +60,7 @@ impl Mark {
     fn of<T: LaneTarget>(lane: &Lane<T>) -> Self {
         let counts = lane.counts();
         let epoch = lane.epoch().map_or(0, |epoch| epoch.0);
-        Self { epoch, halts: counts.halts, jumps: counts.jumps, orphaned: lane.orphaned_count() }
+        Self { epoch, halts: counts.halts, jumps: counts.jumps, moves: counts.moves, orphaned: lane.orphaned_count() }
     }
 }
 

@@ -41,7 +41,7 @@ impl fmt::Display for PartitionKey {
 pub struct LaneRecord {
     /// The link this state belongs to.
     pub link: String,
-    /// Lanes of the link; never changes.
+    /// Lanes of the default class; never changes.
     pub lanes: u16,
     /// The hash that maps topics to lanes; never changes.
     pub lane_hash: String,
@@ -87,6 +87,15 @@ pub struct PartitionRecord {
     pub halt: Option<HaltRecord>,
     /// How often the partition changed lanes; the highest count wins.
     pub moves: u32,
+}
+
+/// A partition that this lane has handed over to another: the newer of this and its partition record counts.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct MovedRecord {
+    /// The lane that may take it up.
+    pub to: LaneId,
+    /// As it was, with the count of this move.
+    pub record: PartitionRecord,
 }
 
 /// A stored halt.
@@ -152,8 +161,10 @@ pub fn accepted(accepts: Accepts) -> &'static str {
 pub struct LaneState {
     /// The lane record; `None` in a partition nobody has opened yet.
     pub lane: Option<LaneRecord>,
-    /// Every partition the lane has ever carried.
+    /// Every partition that is in this lane.
     pub partitions: HashMap<PartitionKey, PartitionRecord>,
+    /// Those that it has handed over.
+    pub moved: HashMap<PartitionKey, MovedRecord>,
     /// Where the topics come from that the lane has ever carried, by their names in the source.
     pub origins: HashMap<Arc<str>, Origin>,
     /// Its newest jumps, by their numbers.
@@ -171,6 +182,11 @@ enum Key {
     /// Written again every [`JUMPS_KEPT`] jumps: compaction is what bounds the log.
     Jump {
         place: u64,
+    },
+    Moved {
+        source_cluster: String,
+        topic: String,
+        partition: i32,
     },
 }
 
@@ -191,17 +207,18 @@ impl LaneState {
                     state.jumps.insert(jump.number, jump);
                 }
                 Key::Partition { source_cluster: found, topic, partition } => {
-                    if found != source_cluster {
-                        let reason = format!(
-                            "{topic}-{partition} was carried from cluster {found}, this link's source is {source_cluster}"
-                        );
-                        return Err(TargetError::State { lane, reason });
-                    }
-                    let key = PartitionKey { topic: topic.into(), partition };
+                    let key = of_source(lane, source_cluster, &found, topic, partition)?;
                     state.partitions.insert(key, decode(lane, "partition record", value)?);
+                }
+                Key::Moved { source_cluster: found, topic, partition } => {
+                    let key = of_source(lane, source_cluster, &found, topic, partition)?;
+                    state.moved.insert(key, decode(lane, "moved record", value)?);
                 }
             }
         }
+        let Self { partitions, moved, .. } = &mut state;
+        moved.retain(|key, gone| partitions.get(key).is_none_or(|here| here.moves < gone.record.moves));
+        partitions.retain(|key, _| !moved.contains_key(key));
         Ok(state)
     }
 
@@ -212,6 +229,21 @@ impl LaneState {
         let value = found.and_then(|entry| entry.value.as_ref());
         value.map(|value| decode(lane, "lane record", value)).transpose()
     }
+}
+
+fn of_source(
+    lane: LaneId,
+    source_cluster: &str,
+    found: &str,
+    topic: String,
+    partition: i32,
+) -> Result<PartitionKey, TargetError> {
+    if found != source_cluster {
+        let reason =
+            format!("{topic}-{partition} was carried from cluster {found}, this link's source is {source_cluster}");
+        return Err(TargetError::State { lane, reason });
+    }
+    Ok(PartitionKey { topic: topic.into(), partition })
 }
 
 /// The key of the lane record.
@@ -227,6 +259,15 @@ pub fn jump_key(number: u64) -> Vec<u8> {
 /// The key of a partition record.
 pub fn partition_key(source_cluster: &str, key: &PartitionKey) -> Vec<u8> {
     encode(&Key::Partition {
+        source_cluster: source_cluster.to_owned(),
+        topic: key.topic.to_string(),
+        partition: key.partition,
+    })
+}
+
+/// The key of what is remembered of a partition that was handed over.
+pub fn moved_key(source_cluster: &str, key: &PartitionKey) -> Vec<u8> {
+    encode(&Key::Moved {
         source_cluster: source_cluster.to_owned(),
         topic: key.topic.to_string(),
         partition: key.partition,

@@ -1,13 +1,16 @@
 //! The state topic of a link: made with the right settings, or refused with the wrong ones. Checked
 //! before any lane is opened, because a refusal must not have fenced a healthy owner.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use link::catalog::{Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicPartition};
 use link::kafka::KafkaError;
 use wire::close::CloseCode;
+use wire::lanes::ClassTable;
 
 use crate::state;
+use crate::target::TargetError;
 
 /// Settings of a state topic. Small segments keep recovery to one or two of them; compaction keeps one
 /// entry per partition of the link.
@@ -31,6 +34,9 @@ pub enum StateTopicError {
     /// The target failed; try again.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
+    /// What it holds could not be read or written; try again.
+    #[error(transparent)]
+    Target(#[from] TargetError),
     /// Somebody made or changed it so that positions could be lost.
     #[error("{detail}")]
     Refused {
@@ -41,8 +47,14 @@ pub enum StateTopicError {
     },
 }
 
-/// Makes sure that the state topic of `link` is there, with `lanes` partitions, and is kept for ever.
-pub fn prepare(catalog: &dyn Catalog, link: &str, lanes: u16, replication: Option<i32>) -> Result<(), StateTopicError> {
+/// Makes sure that the state topic of `link` is there, with at least `lanes` partitions, the default class's, and is
+/// kept for ever. Returns how many it has.
+pub fn prepare(
+    catalog: &dyn Catalog,
+    link: &str,
+    lanes: u16,
+    replication: Option<i32>,
+) -> Result<i32, StateTopicError> {
     let name = state::topic(link);
     let names = [name.clone()];
     let lanes = i32::from(lanes);
@@ -53,20 +65,17 @@ pub fn prepare(catalog: &dyn Catalog, link: &str, lanes: u16, replication: Optio
         let configs = CONFIGS.iter().copied().chain(in_sync);
         let configs = configs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         catalog.create(&[NewTopic { name: name.clone(), partitions: lanes, replication, configs }])?;
-        return appear(catalog, &name, lanes);
+        appear(catalog, &name, lanes)?;
+        return Ok(lanes);
     };
-    if topic.partitions != lanes {
-        let detail = format!(
-            "{name} has {} partitions, one per lane, and the sender's `lanes.count` is {lanes}: it is fixed for the life of a link; set it back or use another link name",
-            topic.partitions
-        );
-        return Err(StateTopicError::Refused { code: CloseCode::LanesChanged, detail });
+    if topic.partitions < lanes {
+        return Err(miscounted(&name, topic.partitions, lanes));
     }
     match judge(&topic, &catalog.configs(&name)?) {
-        Verdict::Kept => Ok(()),
+        Verdict::Kept => Ok(topic.partitions),
         Verdict::Weak(flaw) => {
             tracing::warn!("{}", flaw.detail);
-            Ok(())
+            Ok(topic.partitions)
         }
         Verdict::Refused(Flaw { detail, .. }) => {
             Err(StateTopicError::Refused { code: CloseCode::StateRefused, detail })
@@ -119,6 +128,34 @@ pub fn judge(topic: &TopicDescription, configs: &[ConfigEntry]) -> Verdict {
         }
         _ => Verdict::Kept,
     }
+}
+
+/// Makes sure that the state topic, which has `partitions`, has one for each lane of `classes`.
+pub fn fit(catalog: &dyn Catalog, link: &str, partitions: i32, classes: &ClassTable) -> Result<(), StateTopicError> {
+    let name = state::topic(link);
+    let lanes = i32::from(classes.lanes());
+    match partitions.cmp(&lanes) {
+        Ordering::Equal => Ok(()),
+        Ordering::Greater if classes.classes().len() == 1 => Err(miscounted(&name, partitions, lanes)),
+        Ordering::Greater => {
+            let detail = format!(
+                "{name} has {partitions} partitions, and the classes stored in it have {lanes} lanes: somebody added partitions; use another link name"
+            );
+            Err(StateTopicError::Refused { code: CloseCode::LanesChanged, detail })
+        }
+        Ordering::Less => {
+            tracing::info!(topic = name, partitions, lanes, "adding partitions to the link's state topic");
+            catalog.grow(&name, lanes)?;
+            appear(catalog, &name, lanes)
+        }
+    }
+}
+
+fn miscounted(name: &str, partitions: i32, lanes: i32) -> StateTopicError {
+    let detail = format!(
+        "{name} has {partitions} partitions, one per lane, and the sender's `lanes.count` is {lanes}: it is fixed for the life of a link; set it back or use another link name"
+    );
+    StateTopicError::Refused { code: CloseCode::LanesChanged, detail }
 }
 
 /// A created topic is usable once every partition has a leader that answers.

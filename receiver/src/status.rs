@@ -284,6 +284,7 @@ impl std::ops::Add for Counts {
             runs_dropped: self.runs_dropped + other.runs_dropped,
             halts: self.halts + other.halts,
             jumps: self.jumps + other.jumps,
+            moves: self.moves + other.moves,
             timestamps_altered: self.timestamps_altered + other.timestamps_altered,
         }
     }

@@ -398,7 +398,7 @@ mod tests {
         let all = vec![link::topics::TopicPattern::parse(".*").unwrap()];
         let terms = Terms {
             link: "l".to_owned(),
-            lanes: 1,
+            classes: wire::lanes::ClassTable::new(1),
             lane_hash: "h".to_owned(),
             source_cluster: "source".to_owned(),
             target_cluster: "target".to_owned(),

@@ -16,6 +16,7 @@ use wire::control::{Accepts, Control, Jump, OfferedPartition};
 use wire::frame::RecordRef;
 use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Position, Slot, TopicId};
+use wire::lanes::{ClassTable, ClassWish};
 
 const LANE: LaneId = LaneId(0);
 
@@ -109,9 +110,11 @@ fn offered(slot: u32, topic: &str, jump: Option<Jump>) -> Offered {
 fn open(entries: Vec<StateEntry>) -> (Lane<Willing>, Epoch, Arc<Knowledge>) {
     let size = TransactionSize::new(Duration::from_secs(30));
     let mut lane = Lane::new(LANE, Willing(entries), DecodeMemory::new(1 << 20), size);
+    let other = [ClassWish { name: "other".to_owned(), lanes: 1 }];
     let terms = Terms {
         link: "l".to_owned(),
-        lanes: 2,
+        // What begins, begins in lane 0.
+        classes: ClassTable::new(1).append(&other).unwrap(),
         lane_hash: "h".to_owned(),
         source_cluster: "fra".to_owned(),
         target_cluster: "sin".to_owned(),

@@ -12,7 +12,9 @@ use causeway_receiver::knowledge::Knowledge;
 use causeway_receiver::lane::{Lane, OpenError, Terms};
 use causeway_receiver::memory::DecodeMemory;
 use causeway_receiver::size::TransactionSize;
-use causeway_receiver::state::{self, HaltRecord, JumpRecord, LaneRecord, LaneState, PartitionKey, PartitionRecord};
+use causeway_receiver::state::{
+    self, HaltRecord, JumpRecord, LaneRecord, LaneState, MovedRecord, PartitionKey, PartitionRecord,
+};
 use causeway_receiver::target::{Delivered, LaneTarget, StateEntry, TargetError, TargetPartition};
 use wire::close::CloseCode;
 use wire::frame::RecordRef;
@@ -59,6 +61,14 @@ fn origin_record() -> Origin {
     Origin { target_topic: "fra.orders".into(), target_topic_id: TopicId([2; 16]), clusters }
 }
 
+fn moved_record() -> MovedRecord {
+    MovedRecord { to: LaneId(9), record: PartitionRecord { halt: None, moves: 3, ..partition_record() } }
+}
+
+fn clicks_0() -> PartitionKey {
+    PartitionKey { topic: "clicks".into(), partition: 0 }
+}
+
 fn jump_record() -> JumpRecord {
     JumpRecord {
         number: 367,
@@ -85,6 +95,7 @@ fn written() -> Vec<(Vec<u8>, Vec<u8>)> {
         (state::partition_key(SOURCE, &orders_5()), state::encode(&partition_record())),
         (origin::key("orders"), state::encode(&origin_record())),
         (state::jump_key(367), state::encode(&jump_record())),
+        (state::moved_key(SOURCE, &clicks_0()), state::encode(&moved_record())),
     ]
 }
 
@@ -116,6 +127,7 @@ fn the_state_of_the_first_version_is_read_and_still_written_so() {
     let folded = LaneState::fold(LANE, SOURCE, &entries(fixture())).expect("readable");
     assert_eq!(folded.lane, Some(lane_record()));
     assert_eq!(folded.partitions, HashMap::from([(orders_5(), partition_record())]));
+    assert_eq!(folded.moved, HashMap::from([(clicks_0(), moved_record())]));
     assert_eq!(folded.origins, HashMap::from([("orders".into(), origin_record())]));
     assert_eq!(folded.jumps, BTreeMap::from([(367, jump_record())]));
 }
@@ -161,7 +173,7 @@ fn refusal(entries: Vec<StateEntry>) -> (CloseCode, String) {
     let stored = lane_record();
     let terms = Terms {
         link: stored.link,
-        lanes: stored.lanes,
+        classes: wire::lanes::ClassTable::new(stored.lanes),
         lane_hash: stored.lane_hash,
         source_cluster: stored.source_cluster,
         target_cluster: stored.target_cluster,
@@ -195,6 +207,8 @@ fn a_newer_format_is_refused_with_one_sentence_and_nothing_is_fenced_or_written(
         (2, true, "origin record"),
         (3, false, "key"),
         (3, true, "jump"),
+        (4, false, "key"),
+        (4, true, "moved record"),
     ] {
         let sentence = format!("state partition 3: a {what} has format 2; this version reads 1: use a newer one");
         assert_eq!(newer(index, value), (CloseCode::StateRefused, sentence));

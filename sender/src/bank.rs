@@ -54,6 +54,11 @@ impl CreditBank {
         self.take(lane);
     }
 
+    /// Says which lanes go before others, from now on.
+    pub fn set_urgent(&self, is_urgent: impl Fn(LaneId) -> bool) {
+        self.with(|credit| credit.set_urgent(is_urgent));
+    }
+
     /// The most one request may ask for.
     pub fn request_max(&self) -> u64 {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).credit.request_max()

@@ -9,7 +9,7 @@ use wire::ids::Position;
 use crate::discovery::SourceLog;
 use crate::progress::{Halted, Snapshot};
 use crate::roster::SourcePartition;
-use crate::router;
+use crate::router::Router;
 
 /// The source's logs as last looked at, and how far the target was behind them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,8 +24,8 @@ pub struct Lag {
 /// Compares the source's logs to what is committed.
 pub fn lag(source: &[SourceLog], lanes: &[Snapshot]) -> Lag {
     let (mut records, mut known) = (0, true);
-    let logs = source.iter().map(|log| match lanes.iter().find_map(|lane| lane.committed.get(&log.at)) {
-        Some(&position) => {
+    let logs = source.iter().map(|log| match committed(&log.at, lanes) {
+        Some(position) => {
             records += behind(log.bounds.end, position);
             (log.at.clone(), Some(log.bounds))
         }
@@ -52,8 +52,7 @@ pub struct Behind {
 impl Behind {
     /// Compares the source's logs to what is committed.
     pub fn of_all(source: &[SourceLog], lanes: &[Snapshot]) -> Vec<Self> {
-        let committed = |log: &SourceLog| lanes.iter().find_map(|lane| lane.committed.get(&log.at)).copied();
-        let joined = source.iter().filter_map(|log| Some((log, committed(log)?)));
+        let joined = source.iter().filter_map(|log| Some((log, committed(&log.at, lanes)?)));
         joined.map(|(log, committed)| Self { at: log.at.clone(), committed, end: log.bounds.end }).collect()
     }
 
@@ -61,6 +60,11 @@ impl Behind {
     pub fn records(&self) -> u64 {
         behind(self.end, self.committed)
     }
+}
+
+/// Up to where a partition is known to be committed. One that was moved is known to its old lane too, as it was then.
+fn committed(at: &SourcePartition, lanes: &[Snapshot]) -> Option<Position> {
+    lanes.iter().filter_map(|lane| lane.committed.get(at)).max().copied()
 }
 
 fn behind(end: Position, at: Position) -> u64 {
@@ -114,15 +118,15 @@ pub struct TopicStatus {
 
 impl Lag {
     /// Each partition of `topic`, or of every topic, as it stands now.
-    pub fn partitions(&self, topic: Option<&str>, lanes: &[Snapshot]) -> Vec<PartitionStatus> {
+    pub fn partitions(&self, topic: Option<&str>, lanes: &[Snapshot], router: &Router) -> Vec<PartitionStatus> {
         let wanted = self.logs.iter().filter(|(at, _)| topic.is_none_or(|topic| *at.topic == *topic));
-        wanted.map(|(at, log)| PartitionStatus::of(at, *log, lanes)).collect()
+        wanted.map(|(at, log)| PartitionStatus::of(at, *log, lanes, router)).collect()
     }
 
     /// Each topic as it stands now, in order of their names.
-    pub fn topics(&self, lanes: &[Snapshot]) -> Vec<TopicStatus> {
+    pub fn topics(&self, lanes: &[Snapshot], router: &Router) -> Vec<TopicStatus> {
         let mut topics: BTreeMap<String, TopicStatus> = BTreeMap::new();
-        for one in self.partitions(None, lanes) {
+        for one in self.partitions(None, lanes, router) {
             let new = || TopicStatus { topic: one.topic.clone(), lag_records: Some(0), ..TopicStatus::default() };
             let topic = topics.entry(one.topic.clone()).or_insert_with(new);
             topic.partitions += 1;
@@ -134,8 +138,8 @@ impl Lag {
 }
 
 impl PartitionStatus {
-    fn of(at: &SourcePartition, log: Option<Bounds>, lanes: &[Snapshot]) -> Self {
-        let lane = router::lane(&at.topic, at.partition, u16::try_from(lanes.len().max(1)).unwrap_or(u16::MAX));
+    fn of(at: &SourcePartition, log: Option<Bounds>, lanes: &[Snapshot], router: &Router) -> Self {
+        let lane = router.lane(&at.topic, at.partition);
         let (own, halt) = (lanes.get(usize::from(lane.0)), halt_of(at, lanes));
         let position = own.and_then(|own| own.committed.get(at)).copied();
         let state = match (halt, own.is_some_and(|own| own.epoch.is_some()), position) {
@@ -191,7 +195,8 @@ mod tests {
             (at("orders", 2), None),
         ];
         let lag = Lag { records: None, logs };
-        let shown = lag.partitions(Some("orders"), &[lane.clone()]);
+        let router = Router::plain(1);
+        let shown = lag.partitions(Some("orders"), &[lane.clone()], &router);
         let words: Vec<_> =
             shown.iter().map(|one| (one.partition, one.state.as_str(), one.position, one.lag_records)).collect();
         let expected =
@@ -199,11 +204,11 @@ mod tests {
         assert_eq!(words, expected);
         assert_eq!((shown[0].log_start, shown[0].log_end), (Some(50), Some(100)));
         assert_eq!((shown[1].halt.as_deref(), shown[1].detail.as_deref()), (Some("corrupt"), Some("crc")));
-        let topics = lag.topics(&[lane.clone()]);
+        let topics = lag.topics(&[lane.clone()], &router);
         let words: Vec<_> =
             topics.iter().map(|one| (one.topic.as_str(), one.partitions, one.halted, one.lag_records)).collect();
         assert_eq!(words, [("bills", 1, 0, Some(0)), ("orders", 3, 1, None)]);
         lane.epoch = None;
-        assert_eq!(lag.partitions(Some("bills"), &[lane])[0].state, "lane-closed");
+        assert_eq!(lag.partitions(Some("bills"), &[lane], &router)[0].state, "lane-closed");
     }
 }

@@ -1,5 +1,6 @@
 //! A sender's config file: what may be written ([`SECTIONS`]), and what it means.
 
+mod classes;
 mod fields;
 mod schedule;
 
@@ -17,10 +18,11 @@ use link::names::{InstanceName, LinkName, PeerName};
 use link::tls::TlsFiles;
 use link::topics::TopicFilter;
 use wire::compress::Codec;
-use wire::limits::CHANNELS_MAX;
+use wire::limits::{CHANNELS_MAX, LANES_MAX};
 use wire::share::Share;
 use wire::units::{Rate, Size};
 
+use crate::classes::Classes;
 use crate::policy::{Policies, Policy, Rule};
 use crate::schedule::Schedule;
 
@@ -44,8 +46,10 @@ pub struct Config {
     pub wan: WanConfig,
     /// What is done about halts.
     pub policies: Policies,
-    /// How many lanes the link has.
+    /// How many lanes the default class has.
     pub lanes: u16,
+    /// The other classes.
+    pub classes: Classes,
     /// Who it is and whom it believes.
     pub tls: TlsFiles,
     /// Where it can be asked.
@@ -62,6 +66,7 @@ impl Config {
         let changes = self.settings.changes(&new.settings);
         self.settings.adopt(&new.settings);
         self.source.filter = new.source.filter;
+        self.classes.adopt(new.classes);
         self.wan.rate = new.wan.rate;
         self.wan.schedule = new.wan.schedule;
         self.tls = new.tls;
@@ -155,12 +160,13 @@ fn read(document: &Document<'_>, forbidden: Forbidden) -> Result<Config, Reporte
         // The field's bounds end at 64.
         u16::try_from(count).unwrap_or(u16::MAX)
     });
-    if let (Ok(memory), Ok(lanes)) = (memory, lanes) {
-        fitting(document, memory, lanes);
-    }
     let (source, wan, policies) = (read_source(document, forbidden), read_wan(document), read_policies(document));
-    if let (Ok(memory), Ok(Some(channels))) = (memory, wan.as_ref().map(|wan| wan.channels)) {
-        holding(document, memory, channels);
+    let classes = classes::read_classes(document, wan.as_ref().ok().and_then(|wan| wan.rate));
+    if let (Ok(memory), Ok(lanes), Ok(classes)) = (&memory, &lanes, &classes) {
+        fitting(document, *memory, u32::from(*lanes) + classes.lanes());
+    }
+    if let (Ok(memory), Ok(Some(channels))) = (&memory, wan.as_ref().map(|wan| wan.channels)) {
+        holding(document, *memory, channels);
     }
     let (tls, admin, log) = (TlsFiles::read(document), AdminSettings::read(document), LogSettings::read(document));
     Ok(Config {
@@ -171,6 +177,7 @@ fn read(document: &Document<'_>, forbidden: Forbidden) -> Result<Config, Reporte
         wan: wan?,
         policies: policies?,
         lanes: lanes?,
+        classes: classes?,
         tls: tls?,
         admin: admin?,
         log: log?,
@@ -189,8 +196,14 @@ fn holding(document: &Document<'_>, memory: Size, channels: u16) {
     }
 }
 
-/// Refuses memory that so many lanes cannot share.
-fn fitting(document: &Document<'_>, memory: Size, lanes: u16) {
+/// Refuses more lanes than a link may have, and memory that they cannot share.
+fn fitting(document: &Document<'_>, memory: Size, lanes: u32) {
+    if lanes > u32::from(LANES_MAX) {
+        let message = format!(
+            "the lanes of all classes are {lanes}, above the limit of {LANES_MAX}; lower `lanes` of some classes"
+        );
+        document.table("lanes").refuse("count", message);
+    }
     let needed = Size::from_bytes(MEMORY_PER_LANE.bytes() * u64::from(lanes));
     if memory < needed {
         let message = format!(

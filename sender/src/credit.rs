@@ -2,13 +2,18 @@
 //!
 //! Every lane owns a reserve of one maximal frame; beyond it all lanes share one pool, first come, first
 //! served, never overtaken. A lane may use its reserve and half of the pool, so that one hot partition
-//! can fill the pipe and two cannot starve the rest. Invariants: what all lanes use beyond their reserves
+//! can fill the pipe and two cannot starve the rest. Lanes of strict classes are served before others, which leave
+//! them a quarter of the pool: a critical class waits for its own acks, never for those of bulk. Invariants: what all lanes use beyond their reserves
 //! is at most the pool; nothing but an ack, a refund, a closed lane and the session's end frees credit.
 
 use std::collections::VecDeque;
 
 use wire::control::CreditTerms;
 use wire::ids::LaneId;
+
+/// The part of the pool that is kept for urgent lanes, where there are any: one in four. Half of the pool is what
+/// one other lane may use, and still can.
+const KEPT_PART: u64 = 4;
 
 /// The credit of one session.
 #[derive(Debug)]
@@ -17,12 +22,28 @@ pub struct Credit {
     used: Vec<u64>,
     waiting: VecDeque<(LaneId, u64)>,
     granted: VecDeque<(LaneId, u64)>,
+    urgent: Vec<bool>,
 }
 
 impl Credit {
     /// All of `terms` is free, for lanes numbered 0 to `lanes` − 1.
     pub fn new(terms: CreditTerms, lanes: u16) -> Self {
-        Self { terms, used: vec![0; usize::from(lanes)], waiting: VecDeque::new(), granted: VecDeque::new() }
+        let lanes = usize::from(lanes);
+        Self {
+            terms,
+            used: vec![0; lanes],
+            waiting: VecDeque::new(),
+            granted: VecDeque::new(),
+            urgent: vec![false; lanes],
+        }
+    }
+
+    /// Says which lanes go before others, from now on.
+    pub fn set_urgent(&mut self, is_urgent: impl Fn(LaneId) -> bool) {
+        for (lane, urgent) in self.urgent.iter_mut().enumerate() {
+            *urgent = is_urgent(LaneId(lane as u16));
+        }
+        self.grant();
     }
 
     /// The most that one request may ever ask for.
@@ -87,13 +108,38 @@ impl Credit {
         self.used.iter().map(|used| used.saturating_sub(self.terms.reserve)).sum()
     }
 
+    /// What lanes that are not urgent leave of the pool.
+    fn kept(&self) -> u64 {
+        if self.urgent.contains(&true) { self.terms.pool / KEPT_PART } else { 0 }
+    }
+
+    fn grant(&mut self) {
+        self.grant_of(true, 0);
+        self.grant_of(false, self.kept());
+    }
+
     /// Grants from the front of the queue. A lane at its own cap waits for its own acks and holds nobody
     /// up; a lane that waits for the pool holds up everybody behind it who needs the pool too.
-    fn grant(&mut self) {
+    fn grant_of(&mut self, urgent: bool, kept: u64) {
         let mut pool_free = self.terms.pool.saturating_sub(self.pool_used());
+        // What urgent lanes have of the pool counts towards what is kept for them.
+        let others: u64 = self
+            .used
+            .iter()
+            .zip(&self.urgent)
+            .filter(|(_, urgent)| !**urgent)
+            .map(|(used, _)| used.saturating_sub(self.terms.reserve))
+            .sum();
+        if !urgent {
+            pool_free = pool_free.min((self.terms.pool - kept).saturating_sub(others));
+        }
         let mut pool_open = true;
         let mut index = 0;
         while let Some(&(lane, bytes)) = self.waiting.get(index) {
+            if self.urgent[usize::from(lane.0)] != urgent {
+                index += 1;
+                continue;
+            }
             let used = self.used[usize::from(lane.0)];
             let cap = self.terms.reserve + self.terms.pool / 2;
             let from_pool = (used + bytes).saturating_sub(self.terms.reserve.max(used));
@@ -174,12 +220,29 @@ mod tests {
         assert_eq!(credit.used(), 100);
     }
 
+    #[test]
+    fn an_urgent_lane_waits_for_no_other() {
+        let mut credit = Credit::new(TERMS, 4);
+        credit.set_urgent(|lane| lane == LaneId(3));
+        credit.request(LaneId(0), 50);
+        credit.request(LaneId(1), 50);
+        assert_eq!(granted(&mut credit), [(0, 50)], "25 of the pool are kept, 40 are in use");
+        credit.request(LaneId(3), 35);
+        assert_eq!(granted(&mut credit), [(3, 35)], "its reserve and what is kept");
+        credit.request(LaneId(3), 20);
+        assert_eq!(granted(&mut credit), [(3, 20)], "before what has waited longer");
+        credit.free(LaneId(0), 40);
+        assert_eq!(granted(&mut credit), [(1, 50)], "there is enough for all");
+    }
+
     proptest! {
         #[test]
         fn credit_is_never_exceeded_and_every_request_is_granted_once_acks_come(
-            ops in proptest::collection::vec((0u16..4, 1u64..=50, any::<bool>()), 1..200)
+            ops in proptest::collection::vec((0u16..4, 1u64..=50, any::<bool>()), 1..200),
+            urgent in 0u16..5
         ) {
             let mut credit = Credit::new(TERMS, 4);
+            credit.set_urgent(|lane| lane.0 == urgent);
             let mut held = [0u64; 4];
             let mut waiting = [false; 4];
             let take = |credit: &mut Credit, held: &mut [u64; 4], waiting: &mut [bool; 4]| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use link::congestion::FlowSettings;
 use link::endpoint::{EndpointSettings, TIMES_THE_PATH};
 use link::kafka::consumer::ConsumerMemory;
-use wire::limits::{CHANNELS_MAX, FRAME_RAW_TARGET};
+use wire::limits::{CHANNELS_MAX, FRAME_RAW_TARGET, LANES_MAX};
 use wire::units::{Rate, Size};
 
 use crate::config::{Config, MEMORY_PER_CHANNEL};
@@ -27,9 +27,15 @@ const THIN_BITS_PER_SECOND: u64 = 20_000_000;
 /// The smallest frame worth its overhead.
 const FRAME_BYTES_MIN: u64 = 16 << 10;
 
+/// The lanes of all classes that are configured.
+pub fn lanes(config: &Config) -> u16 {
+    u16::try_from(u32::from(config.lanes) + config.classes.lanes()).unwrap_or(LANES_MAX)
+}
+
 /// A quarter of the memory may be read ahead of the lanes.
 pub fn prefetch(config: &Config) -> ConsumerMemory {
-    ConsumerMemory { bytes: config.memory.bytes() / 4, lanes: config.lanes }
+    // A class that is added to a running sender has as much for each of its lanes.
+    ConsumerMemory { bytes: config.memory.bytes() / 4, lanes: lanes(config) }
 }
 
 /// The channel's windows come out of half of the memory.

@@ -399,6 +399,11 @@ impl<R: LaneReader> Lane<R> {
         self.open.as_ref().map(|open| open.epoch)
     }
 
+    /// The size of the open frame before compression.
+    pub fn open_bytes(&self) -> u64 {
+        self.open.as_ref().map_or(0, |open| open.builder.raw_len() as u64)
+    }
+
     /// Credit of the frames in flight; the open frame's is not in it.
     pub fn in_flight_bytes(&self) -> u64 {
         self.open.as_ref().map_or(0, |open| open.in_flight.iter().map(|frame| frame.charge).sum())

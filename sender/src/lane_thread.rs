@@ -14,6 +14,7 @@ use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Sequence, Slot};
 
 use crate::bank::CreditBank;
+use crate::gate::{Gate, Wait};
 use crate::lane::{Lane, Packing};
 use crate::progress::Progress;
 use crate::source::{Assignment, LaneReader};
@@ -50,6 +51,8 @@ pub enum Command {
 pub struct SessionPart {
     /// The session's credit.
     pub bank: Arc<CreditBank>,
+    /// Whose frame is next.
+    pub gate: Arc<Gate>,
     /// Where frames go.
     pub channels: Channels,
     /// Where control messages go.
@@ -130,6 +133,7 @@ fn obey<R: LaneReader>(
             lane.close()?;
             if let Some(session) = session.take() {
                 session.bank.close_lane(handle.id);
+                session.gate.leave(handle.id);
             }
             handle.progress.handle_close();
         }
@@ -160,15 +164,23 @@ fn pump<R: LaneReader>(lane: &mut Lane<R>, session: &SessionPart, handle: &LaneH
             continue;
         }
         let now = Instant::now();
-        match lane.next_timeout() {
-            None => return Ok(IDLE),
-            Some(due) if due > now => return Ok(due - now),
-            Some(_) => {}
+        let due = lane.next_timeout();
+        if due.is_none_or(|due| due > now) {
+            session.gate.leave(handle.id);
+            return Ok(due.map_or(IDLE, |due| due - now));
         }
-        let Some(room) = session.channels.room() else { return Ok(IDLE) };
-        let Some(frame) = lane.poll_frame(now) else { return Ok(IDLE) };
+        let taken = lane.open_bytes();
+        let room = match session.gate.enter(handle.id, taken, now, |strict| session.channels.room(strict)) {
+            Ok(room) => room,
+            Err(Wait::ForBell) => return Ok(IDLE),
+            Err(Wait::For(time)) => return Ok(time),
+        };
+        let frame = lane.poll_frame(now);
+        let bytes = frame.as_ref().map_or(0, |frame| frame.bytes.len());
+        session.gate.handle_made(handle.id, taken, bytes, Instant::now());
+        let Some(frame) = frame else { return Ok(IDLE) };
         session.bank.free(handle.id, frame.surplus);
         handle.progress.handle_frame(&frame, lane.in_flight_bytes());
-        session.channels.send(room, frame.bytes);
+        session.channels.send(room, frame.bytes, session.gate.priority(handle.id));
     }
 }

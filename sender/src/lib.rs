@@ -6,6 +6,7 @@
 //! - [`run`]: find the source, dial, run sessions, drain, leave
 //! - [`discovery`]: what the source has, looked up again every few seconds
 //! - [`origins`]: which topics links brought to the source, so that none goes round in circles
+//! - [`classes`]: classes of topics, and what part of the rate each has
 //! - [`router`]: which lane carries a partition
 //! - [`roster`]: which partitions have joined, and which are to be offered
 //! - [`resume`]: what it takes to lift a halt
@@ -13,8 +14,9 @@
 //! - [`offers`]: the messages that offer them
 //! - [`source`]: the source cluster as a lane sees it
 //! - [`credit`], [`bank`]: how many bytes may be unacknowledged
-//! - [`lane`], [`lane_thread`]: records in, frames out
+//! - [`lane`], [`lane_thread`], `lane_threads`: records in, frames out
 //! - [`session`]: one handshake, then messages and frames until it ends
+//! - [`scheduler`], [`gate`]: whose frame is next
 //! - [`transport`]: frames onto the session's channels
 //! - [`undecided`]: transactions at the source that stay open
 //! - [`progress`], [`status`]: what a lane has done, what the sender is doing
@@ -27,13 +29,16 @@
 
 pub mod bank;
 pub mod behind;
+pub mod classes;
 pub mod config;
 pub mod credit;
 pub mod derived;
 pub mod discovery;
 pub mod forecast;
+pub mod gate;
 pub mod lane;
 pub mod lane_thread;
+mod lane_threads;
 pub mod limit;
 pub mod measuring;
 pub mod metrics;
@@ -48,6 +53,7 @@ pub mod roster;
 pub mod router;
 pub mod run;
 pub mod schedule;
+pub mod scheduler;
 pub mod session;
 pub mod source;
 pub mod status;

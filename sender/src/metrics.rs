@@ -10,7 +10,7 @@ use crate::limit::Limit;
 use crate::origins::Withheld;
 use crate::progress::Halted;
 use crate::rate::plan::Reason;
-use crate::status::{Board, State, Status};
+use crate::status::{Board, ClassStatus, State, Status};
 
 /// Every metric of a sender, read from `board` at each scrape.
 pub fn registry(board: Arc<Board>) -> Registry {
@@ -204,6 +204,21 @@ const METRICS: &[Metric<Status>] = &[
         help: "Times the receiver closed a lane or could not open it, by reason: target-failed and superseded are tried again after a back-off",
         read: Read::Counters("reason", |s| s.lane_closes.clone().into_iter().collect()),
     },
+    Metric {
+        name: "causeway_sender_class_sent_bytes",
+        help: "Bytes of frames, by class",
+        read: Read::Counters("class", |s| by_class(s, |class| Some(class.sent_bytes))),
+    },
+    Metric {
+        name: "causeway_sender_class_share",
+        help: "The part of what was sent in the last seconds that each class had, 0 to 1; absent where nothing was",
+        read: Read::Gauges("class", |s| by_class(s, |class| class.sent_percent.map(|percent| percent / 100.0))),
+    },
+    Metric {
+        name: "causeway_sender_class_waiting_lanes",
+        help: "Lanes that have a frame to send and wait for their turn, or for the transport, by class",
+        read: Read::Gauges("class", |s| by_class(s, |class| Some(class.waiting_lanes as f64))),
+    },
     Metric { name: "causeway_sender_sessions", help: "Sessions begun", read: Read::Counter(|s| s.sessions) },
     Metric {
         name: "causeway_sender_session_closes",
@@ -212,6 +227,10 @@ const METRICS: &[Metric<Status>] = &[
         read: Read::Counters("code", |s| s.closes.clone().into_iter().collect()),
     },
 ];
+
+fn by_class<T>(status: &Status, of: impl Fn(&ClassStatus) -> Option<T>) -> Vec<(String, T)> {
+    status.classes.iter().filter_map(|class| Some((class.class.clone(), of(class)?))).collect()
+}
 
 fn limits(status: &Status) -> Vec<(String, f64)> {
     let is = |limit: &Limit| f64::from(u8::from(*limit == status.limited_by));
@@ -264,6 +283,13 @@ mod tests {
     /// A status in which nothing is unknown or empty.
     fn full() -> Status {
         let lane = LaneStatus { epoch: Some(1), ..LaneStatus::default() };
+        let class = ClassStatus {
+            class: "bulk".into(),
+            share_percent: Some(30.0),
+            ceiling_bytes_per_second: Some(1),
+            sent_percent: Some(30.0),
+            ..ClassStatus::default()
+        };
         let halted =
             Halted { topic: "a".into(), partition: 0, position: 7, reason: "corrupt".into(), detail: "crc".into() };
         Status {
@@ -300,6 +326,7 @@ mod tests {
                 by: "b".into(),
                 clusters: vec!["c".into()],
             }],
+            classes: vec![class],
             by_lane: vec![lane],
             by_channel: vec![ChannelStatus { rtt_seconds: Some(0.1), ..ChannelStatus::default() }],
             closes: [("LOST".to_owned(), 1)].into(),

@@ -76,6 +76,11 @@ impl Rates {
         &self.budget
     }
 
+    /// The rate now.
+    pub fn rate(&self) -> Option<Rate> {
+        self.lock().ruling.rate
+    }
+
     /// Tells `follower` the rate now, and each time that it changes. It must not ask back.
     pub fn follow(&self, follower: impl Fn(Option<Rate>) + Send + Sync + 'static) {
         let mut state = self.lock();

@@ -11,7 +11,7 @@ use wire::ids::{Epoch, LaneId, Slot, TopicId};
 
 use crate::origins::Passage;
 use crate::resume::{Halt, Lift};
-use crate::router;
+use crate::router::Router;
 
 /// One partition of the source that the filter matches.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -74,6 +74,7 @@ pub struct Recreated {
 #[derive(Debug)]
 pub struct Roster {
     lanes: Vec<LaneRoster>,
+    router: Router,
     /// The cluster that nothing goes back to; `None` for any.
     target: Option<String>,
     /// How each topic that was offered had come here by then.
@@ -102,9 +103,9 @@ struct Offered {
 
 impl Roster {
     /// No lane is open yet.
-    pub fn new(lanes: u16) -> Self {
-        let lanes = (0..lanes).map(|_| LaneRoster::default()).collect();
-        Self { lanes, target: None, passages: HashMap::new() }
+    pub fn new(router: Router) -> Self {
+        let lanes = (0..router.lanes()).map(|_| LaneRoster::default()).collect();
+        Self { lanes, router, target: None, passages: HashMap::new() }
     }
 
     /// Offers nothing that has passed the cluster `target`.
@@ -136,12 +137,11 @@ impl Roster {
     /// Everything discovered that was not offered yet in its lane's epoch. A lane's first round is due
     /// even if it is empty: it completes the lane's record.
     pub fn poll_due(&mut self, topics: &[SourceTopic]) -> Vec<Due> {
-        let count = self.lanes.len() as u16;
         self.forget_vanished(topics);
         let mut new: Vec<Vec<Candidate>> = vec![Vec::new(); self.lanes.len()];
         for topic in topics.iter().filter(|topic| topic.passage.withheld(self.target.as_deref()).is_none()) {
             for partition in 0..topic.partitions {
-                let lane = router::lane(&topic.name, partition, count);
+                let lane = self.router.lane(&topic.name, partition);
                 let roster = &mut self.lanes[usize::from(lane.0)];
                 let partition = SourcePartition { topic: Arc::clone(&topic.name), partition };
                 if roster.epoch.is_some() && roster.offered.insert(partition.clone()) {
@@ -257,7 +257,7 @@ impl Roster {
 
     /// The lane that carries a partition.
     pub fn lane(&self, at: &SourcePartition) -> LaneId {
-        router::lane(&at.topic, at.partition, self.lanes.len() as u16)
+        self.router.lane(&at.topic, at.partition)
     }
 
     /// The partition behind a slot of the present epoch.
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn nothing_goes_back_and_a_topic_that_turns_out_to_be_brought_ends_what_was_begun() {
-        let mut roster = Roster::new(1).towards("fra");
+        let mut roster = Roster::new(Router::plain(1)).towards("fra");
         roster.handle_lane_open(LaneId(0), Epoch(1));
         let due = roster.poll_due(&[topic("own", 1), brought("from-fra", "fra"), brought("from-ams", "ams")]);
         let offered: Vec<_> = due[0].partitions.iter().map(|candidate| &*candidate.at.topic).collect();
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn every_partition_is_offered_once_per_epoch_and_a_new_one_when_it_appears() {
-        let mut roster = Roster::new(2);
+        let mut roster = Roster::new(Router::plain(2));
         roster.handle_lane_open(LaneId(0), Epoch(1));
         roster.handle_lane_open(LaneId(1), Epoch(1));
         let due = roster.poll_due(&[topic("orders", 4)]);
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_lane_without_partitions_still_completes_its_first_round() {
-        let mut roster = Roster::new(2);
+        let mut roster = Roster::new(Router::plain(2));
         roster.handle_lane_open(LaneId(1), Epoch(3));
         let due = roster.poll_due(&[]);
         assert_eq!(due, [Due { lane: LaneId(1), epoch: Epoch(3), partitions: vec![] }]);
@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_reopened_lane_is_offered_everything_again() {
-        let mut roster = Roster::new(1);
+        let mut roster = Roster::new(Router::plain(1));
         roster.handle_lane_open(LaneId(0), Epoch(1));
         roster.poll_due(&[topic("orders", 3)]);
         roster.handle_lane_closed(LaneId(0));
@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_halted_partition_is_offered_again_under_another_slot_when_it_is_to_be_lifted() {
-        let mut roster = Roster::new(1);
+        let mut roster = Roster::new(Router::plain(1));
         roster.handle_lane_open(LaneId(0), Epoch(1));
         let at = roster.poll_due(&[topic("orders", 1)])[0].partitions[0].at.clone();
         roster.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
@@ -361,7 +361,7 @@ mod tests {
 
     #[test]
     fn a_refused_jump_says_where_the_partition_stands_and_not_why() {
-        let mut roster = Roster::new(1);
+        let mut roster = Roster::new(Router::plain(1));
         roster.handle_lane_open(LaneId(0), Epoch(1));
         let at = roster.poll_due(&[topic("orders", 1)])[0].partitions[0].at.clone();
         roster.handle_partition_halted(LaneId(0), Epoch(1), Slot(0), halt("record-rejected"));
@@ -372,7 +372,7 @@ mod tests {
 
     #[test]
     fn a_partition_that_is_open_is_not_halted_by_the_refusal_of_a_second_offer() {
-        let mut roster = Roster::new(1);
+        let mut roster = Roster::new(Router::plain(1));
         roster.handle_lane_open(LaneId(0), Epoch(1));
         let at = roster.poll_due(&[topic("orders", 1)])[0].partitions[0].at.clone();
         roster.poll_due(&[]);
@@ -384,7 +384,7 @@ mod tests {
 
     #[test]
     fn a_position_that_is_not_in_the_log_is_looked_at_again_at_once() {
-        let mut roster = Roster::new(1);
+        let mut roster = Roster::new(Router::plain(1));
         roster.handle_lane_open(LaneId(0), Epoch(1));
         roster.poll_due(&[topic("orders", 1)]);
         roster.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
@@ -395,7 +395,7 @@ mod tests {
     #[test]
     fn a_topic_made_again_is_noticed_once_whether_its_partitions_are_read_or_halted() {
         let again = SourceTopic { id: TopicId([2; 16]), ..topic("orders", 2) };
-        let mut roster = Roster::new(1);
+        let mut roster = Roster::new(Router::plain(1));
         roster.handle_lane_open(LaneId(0), Epoch(1));
         roster.poll_due(&[topic("orders", 2)]);
         roster.handle_partition_open(LaneId(0), Epoch(1), Slot(0));

@@ -1,37 +1,73 @@
-//! Which lane carries a partition. Fixed for the life of a link: the hash's name and the number of lanes
-//! are stored in every lane's state, and a session that brings others is refused.
+//! Which lane carries a partition: the class of its topic, and the lane that its class has for it. The classes
+//! are configured here, their lanes are stored in the target and said in the welcome.
 
+use link::topics::TopicFilter;
 use wire::ids::LaneId;
-use xxhash_rust::xxh3::xxh3_64;
+use wire::lanes::{ClassLanes, ClassTable};
 
-/// The hash's name, as stored.
-pub const LANE_HASH: &str = "xxh3-64";
+/// Where the topics of one session go.
+#[derive(Debug, Clone)]
+pub struct Router {
+    table: ClassTable,
+    /// What each class matches, in the order written: the first that matches a topic counts.
+    classes: Vec<(TopicFilter, ClassLanes)>,
+}
 
-/// The lane of a partition: a topic's partitions go to consecutive lanes, so that they spread evenly.
-pub fn lane(topic: &str, partition: i32, lanes: u16) -> LaneId {
-    let lanes = u64::from(lanes);
-    let first = xxh3_64(topic.as_bytes()) % lanes;
-    let lane = (first + partition.max(0) as u64) % lanes;
-    LaneId(lane as u16)
+impl Router {
+    /// A link that has only the default class.
+    pub fn plain(lanes: u16) -> Self {
+        Self::new(ClassTable::new(lanes), std::iter::empty())
+    }
+
+    /// Over the lanes of `table`, which has every class named here; topics of any other go to the default class.
+    pub fn new<'c>(table: ClassTable, classes: impl Iterator<Item = (&'c str, &'c TopicFilter)>) -> Self {
+        let lanes = |(name, topics): (&str, &TopicFilter)| Some((topics.clone(), table.class(name)?.clone()));
+        let classes = classes.filter_map(lanes).collect();
+        Self { table, classes }
+    }
+
+    /// The lane of a partition.
+    pub fn lane(&self, topic: &str, partition: i32) -> LaneId {
+        let class = self.classes.iter().find(|(topics, _)| topics.matches(topic)).map(|(_, class)| class);
+        class.unwrap_or_else(|| self.table.default_class()).lane(topic, partition)
+    }
+
+    /// How many lanes there are.
+    pub fn lanes(&self) -> u16 {
+        self.table.lanes()
+    }
+
+    /// Every class that the link has ever had.
+    pub fn table(&self) -> &ClassTable {
+        &self.table
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use link::topics::TopicPattern;
+    use wire::lanes::ClassWish;
 
-    #[test]
-    fn the_routing_of_released_versions_never_changes() {
-        // Stored in links' state: another answer here would move partitions between lanes.
-        assert_eq!(xxh3_64(b"orders"), 12_145_308_562_482_623_739);
-        assert_eq!(lane("orders", 0, 8), LaneId(3));
-        assert_eq!(lane("orders", 7, 8), LaneId(2));
+    fn topics(pattern: &str) -> TopicFilter {
+        TopicFilter::new(vec![TopicPattern::parse(pattern).unwrap()], Vec::new())
     }
 
     #[test]
-    fn a_topic_spreads_over_all_lanes() {
-        let mut lanes: Vec<_> = (0..8).map(|partition| lane("orders", partition, 8)).collect();
-        lanes.sort();
-        lanes.dedup();
-        assert_eq!(lanes.len(), 8);
+    fn the_first_class_that_matches_has_the_topic_and_the_default_class_the_rest() {
+        let wish = |name: &str, lanes| ClassWish { name: name.into(), lanes };
+        let table = ClassTable::new(8).append(&[wish("critical", 1), wish("gone", 2), wish("bulk", 3)]).unwrap();
+        let (critical, bulk) = (topics("orders"), topics("orders.*|clicks"));
+        let router = Router::new(table, [("bulk", &bulk), ("critical", &critical)].into_iter());
+        let class = |topic| {
+            let lane = router.lane(topic, 5);
+            router.table().classes().iter().find(|class| class.owns(lane)).map(|class| class.name.clone()).unwrap()
+        };
+        assert_eq!((class("clicks").as_str(), class("orders").as_str()), ("bulk", "bulk"));
+        assert_eq!(class("payments"), "default");
+        let table = router.table().clone();
+        let router = Router::new(table, [("critical", &critical), ("bulk", &bulk)].into_iter());
+        assert_eq!(router.lane("orders", 5), LaneId(8));
+        assert_eq!(router.lanes(), 14);
     }
 }

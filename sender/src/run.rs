@@ -1,38 +1,35 @@
 //! The sender's life: find the source, dial the receiver, run one session after the other, drain, leave.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use link::backoff::Backoff;
-use link::bell::Bell;
 use link::budget::BudgetSockets;
 use link::catalog::Catalog;
 use link::congestion::Flow;
-use link::endpoint::{ChannelFault, Dialer, Sockets, SystemSockets};
+use link::endpoint::{ChannelFault, Dialer, Dialled, Sockets, SystemSockets};
 use link::kafka::admin::KafkaCatalog;
 use link::kafka::{KafkaError, Properties};
 use link::live::Live;
-use link::mailbox::Mailbox;
 use link::shutdown::{Phase, Shutdown};
 use link::tls::{Credentials, End, TlsError};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wire::close::{CloseCode, Disposition};
-use wire::ids::LaneId;
+use wire::lanes::ClassTable;
 use wire::limits::RETRY_AFTER;
 
+use crate::classes::Classes;
 use crate::config::Config;
 use crate::derived;
 use crate::discovery::{self, Discovered, Looker};
-use crate::lane::{Lane, Packing};
-use crate::lane_thread::{self, Command, LaneHandle, MAILBOX_CAPACITY};
+use crate::gate::Gate;
+use crate::lane::Packing;
+use crate::lane_threads::LaneThreads;
 use crate::measuring;
 use crate::origins::reading::{KafkaStateLog, Origins, OriginsError, StateLog};
-use crate::progress::Progress;
-use crate::rate::{self, Rates};
+use crate::rate;
 use crate::session::{HandshakeError, Identity, Offering, Session, SessionEnd, Ways, shake_hands};
 use crate::source::Source;
 use crate::source::kafka::KafkaSource;
@@ -116,12 +113,14 @@ pub async fn run<S: Source>(
     let identity = identity(&config, cluster_id, topics.filter_hash);
     let (topics_in, topics) = watch::channel(topics);
     tasks.spawn(discovery::watch(looker, topics_in, Arc::clone(&board)));
-    tasks.spawn(renew(live, sockets, flow, dialer_in));
-    let (lanes, mut failed) = start_lanes(&config, &parts.source, &board.rates())?;
-    board.begin(lanes.iter().map(|lane| Arc::clone(&lane.progress)).collect());
+    tasks.spawn(renew(live.clone(), sockets, flow, dialer_in));
+    let (mut lanes, mut failed) = LaneThreads::new(&config, parts.source, &board.rates());
+    lanes.start(derived::lanes(&config))?;
+    board.begin(lanes.progress());
     tasks.spawn(measuring::measure(Arc::clone(&parts.catalog), topics.clone(), Arc::clone(&board)));
-    let life = Life {
+    let mut life = Life {
         identity,
+        live,
         packing: derived::packing(&config),
         offering: Offering { catalog: Arc::clone(&parts.catalog), start: config.source.start },
         config,
@@ -134,9 +133,7 @@ pub async fn run<S: Source>(
         result = life.run(&shutdown) => result,
         Some(error) = failed.recv() => Err(error),
     };
-    for lane in &life.lanes {
-        let _ = lane.mailbox.push(Command::Stop);
-    }
+    life.lanes.stop();
     result
 }
 
@@ -198,34 +195,6 @@ async fn find_source(looker: &Looker, board: &Board, shutdown: &Shutdown) -> Opt
     }
 }
 
-fn start_lanes<S: Source>(
-    config: &Config,
-    source: &S,
-    rates: &Rates,
-) -> Result<(Vec<LaneHandle>, mpsc::Receiver<Halted>), Halted> {
-    let (failed, failures) = mpsc::channel(1);
-    let frame_bytes = Arc::new(AtomicU64::new(u64::MAX));
-    let follows = Arc::clone(&frame_bytes);
-    rates.follow(move |rate| follows.store(derived::frame_bytes(rate), Ordering::Relaxed));
-    let mut lanes = Vec::new();
-    for id in (0..config.lanes).map(LaneId) {
-        let bell = Bell::default();
-        let lane = Lane::new(id, source.open(id, bell.clone())?, derived::packing(config));
-        let mailbox = Mailbox::new(MAILBOX_CAPACITY, bell.clone());
-        let (progress, frame_bytes) = (Arc::new(Progress::default()), Arc::clone(&frame_bytes));
-        let handle = LaneHandle { id, mailbox, bell, progress, frame_bytes };
-        lanes.push(handle.clone());
-        let failed = failed.clone();
-        let spawned = thread::Builder::new().name(format!("lane-{id}")).spawn(move || {
-            if let Err(error) = lane_thread::run(lane, &handle) {
-                let _ = failed.try_send(error.into());
-            }
-        });
-        spawned.map_err(|_| Halted::Broken("the system refuses another thread"))?;
-    }
-    Ok((lanes, failures))
-}
-
 fn identity(config: &Config, cluster_id: String, filter_hash: u64) -> Identity {
     Identity {
         link: config.link.to_string(),
@@ -235,6 +204,7 @@ fn identity(config: &Config, cluster_id: String, filter_hash: u64) -> Identity {
         lanes: config.lanes,
         filter_hash,
         rate: config.wan.rate.map_or(0, |rate| rate.bytes_per_second()),
+        classes: config.classes.wishes(),
     }
 }
 
@@ -255,13 +225,19 @@ async fn renew(mut config: Live<Config>, sockets: Arc<dyn Sockets>, flow: Flow, 
     }
 }
 
-struct Life {
+/// Until topics are to go other ways than by `classes`.
+async fn rerouted(live: &mut Live<Config>, classes: &Classes) {
+    while !classes.routes_otherwise(&live.changed().await.classes) {}
+}
+
+struct Life<S> {
     config: Arc<Config>,
+    live: Live<Config>,
     identity: Identity,
     packing: Packing,
     offering: Offering,
     dialer: watch::Receiver<Dialer>,
-    lanes: Vec<LaneHandle>,
+    lanes: LaneThreads<S>,
     topics: watch::Receiver<Discovered>,
     board: Arc<Board>,
 }
@@ -272,13 +248,13 @@ enum Next {
     Dial { after: Duration, stand_by: bool },
 }
 
-impl Life {
-    async fn run(&self, shutdown: &Shutdown) -> Result<(), Halted> {
+impl<S: Source> Life<S> {
+    async fn run(&mut self, shutdown: &Shutdown) -> Result<(), Halted> {
         let mut backoff = Backoff::try_new(REDIAL_MIN, REDIAL_MAX).map_err(|_| Halted::Broken("back-off"))?;
         let mut stand_by = false;
         loop {
             let end = tokio::select! {
-                end = self.session(stand_by, &mut backoff, shutdown) => end,
+                end = self.session(stand_by, &mut backoff, shutdown) => end?,
                 () = shutdown.reached(Phase::Now) => return Ok(()),
             };
             self.board.end_session(&end);
@@ -292,62 +268,91 @@ impl Life {
         }
     }
 
-    async fn session(&self, stand_by: bool, backoff: &mut Backoff, shutdown: &Shutdown) -> SessionEnd {
+    async fn session(
+        &mut self,
+        stand_by: bool,
+        backoff: &mut Backoff,
+        shutdown: &Shutdown,
+    ) -> Result<SessionEnd, Halted> {
         self.board.set_state(State::Connecting);
         let server_name = self.config.wan.server_name.as_deref();
         let dialer = self.dialer.borrow().clone();
         let dialled = tokio::select! {
             dialled = dialer.dial(&self.config.wan.receiver, server_name) => dialled,
-            () = shutdown.reached(Phase::Drain) => return SessionEnd::Drained,
+            () = shutdown.reached(Phase::Drain) => return Ok(SessionEnd::Drained),
         };
         let dialled = match dialled {
             Ok(dialled) => dialled,
             Err(error) if error.faults.iter().all(ChannelFault::may_pass) => {
-                return SessionEnd::Lost(error.to_string());
+                return Ok(SessionEnd::Lost(error.to_string()));
             }
-            Err(error) => return SessionEnd::Barred(error.to_string()),
+            Err(error) => return Ok(SessionEnd::Barred(error.to_string())),
         };
-        let connection = dialled.connection.clone();
-        let mut topics = self.topics.clone();
+        let end = self.hold(&dialled, stand_by, backoff, shutdown).await?;
+        dialled.endpoint.close(0u32.into(), b"");
+        let _ = tokio::time::timeout(Duration::from_secs(1), dialled.endpoint.wait_idle()).await;
+        Ok(end)
+    }
+
+    /// From the hello on a channel to the session's end.
+    async fn hold(
+        &mut self,
+        dialled: &Dialled,
+        stand_by: bool,
+        backoff: &mut Backoff,
+        shutdown: &Shutdown,
+    ) -> Result<SessionEnd, Halted> {
+        let connection = &dialled.connection;
+        let (mut topics, mut live) = (self.topics.clone(), self.live.clone());
         let filter_hash = topics.borrow_and_update().filter_hash;
-        let identity = Identity { filter_hash, ..self.identity.clone() };
+        let classes = live.now_and_later().classes.clone();
+        let identity = Identity { filter_hash, classes: classes.wishes(), ..self.identity.clone() };
         let board = Arc::clone(&self.board);
         let on_standby = move |behind: &str| {
             tracing::info!(behind, "standing by");
             board.set_state(State::Standby { behind: behind.to_owned() });
         };
         let shaken = tokio::select! {
-            shaken = shake_hands(&connection, &identity, stand_by, on_standby) => shaken,
+            shaken = shake_hands(connection, &identity, stand_by, on_standby) => shaken,
             Ok(_) = topics.wait_for(|found| found.filter_hash != filter_hash) => Err(SessionEnd::Reconfigured.into()),
-            () = shutdown.reached(Phase::Drain) => return SessionEnd::Drained,
+            () = rerouted(&mut live, &classes) => Err(SessionEnd::Reconfigured.into()),
+            () = shutdown.reached(Phase::Drain) => return Ok(SessionEnd::Drained),
         };
-        let end = match shaken {
-            Ok(shaken) => {
-                tracing::info!(receiver = %connection.remote_address(), "session began");
-                backoff.reset();
-                self.board.begin_session(&connection, &shaken.welcome);
-                let session = Session {
-                    lanes: &self.lanes,
-                    topics: self.topics.clone(),
-                    filter_hash,
-                    offering: self.offering.clone(),
-                    packing: self.packing,
-                    policies: &self.config.policies,
-                    board: Arc::clone(&self.board),
-                    ways: Ways {
-                        dialer: self.dialer.clone(),
-                        first: dialled.clone(),
-                        count: derived::channels(&self.config),
-                    },
-                };
-                session.run(shaken, shutdown.clone()).await
-            }
-            Err(HandshakeError::Ended(end)) => end,
-            Err(error) => SessionEnd::Lost(error.to_string()),
+        let shaken = match shaken {
+            Ok(shaken) => shaken,
+            Err(HandshakeError::Ended(end)) => return Ok(end),
+            Err(error) => return Ok(SessionEnd::Lost(error.to_string())),
         };
-        dialled.endpoint.close(0u32.into(), b"");
-        let _ = tokio::time::timeout(Duration::from_secs(1), dialled.endpoint.wait_idle()).await;
-        end
+        let table = match ClassTable::of(shaken.welcome.classes.clone()) {
+            Ok(table) if table.default_class().count == self.config.lanes => table,
+            Ok(_) => return Ok(SessionEnd::Lost("receiver states another number of lanes".to_owned())),
+            Err(error) => return Ok(SessionEnd::Lost(format!("receiver's welcome: {error}"))),
+        };
+        tracing::info!(receiver = %connection.remote_address(), "session began");
+        backoff.reset();
+        // Lanes of classes that are configured no more are opened too: what they had is fetched from there.
+        self.lanes.start(table.lanes())?;
+        let lanes = self.lanes.first(table.lanes());
+        self.board.begin(self.lanes.progress());
+        let (now, rate) = (live.now_and_later(), self.board.rates().rate());
+        let router = classes.router(table.clone());
+        let bells = lanes.iter().map(|lane| lane.bell.clone()).collect();
+        let gate = Arc::new(Gate::new(table, &now.classes, rate, self.packing.frame_bytes, bells));
+        self.board.begin_session(connection, &shaken.welcome, Arc::clone(&gate), router);
+        let session = Session {
+            lanes,
+            classes,
+            config: live,
+            gate,
+            topics: self.topics.clone(),
+            filter_hash,
+            offering: self.offering.clone(),
+            packing: self.packing,
+            policies: &self.config.policies,
+            board: Arc::clone(&self.board),
+            ways: Ways { dialer: self.dialer.clone(), first: dialled.clone(), count: derived::channels(&self.config) },
+        };
+        Ok(session.run(shaken, shutdown.clone()).await)
     }
 
     /// One place decides what every end of a session leads to.
@@ -356,7 +361,7 @@ impl Life {
         match end {
             SessionEnd::Drained => Ok(Next::Leave),
             SessionEnd::Reconfigured => {
-                tracing::info!("topic list changed; beginning a session with it");
+                tracing::info!("topics or their classes changed; beginning a session with that");
                 Ok(Next::Dial { after: Duration::ZERO, stand_by: false })
             }
             SessionEnd::Barred(reason) => {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use link::endpoint::ChannelFault;
+use link::live::Live;
 use link::shutdown::{Phase, Shutdown};
 use quinn::Connection;
 use tokio::sync::{mpsc, watch};
@@ -23,7 +24,10 @@ use wire::control::{Control, LaneClosedReason, Welcome};
 use wire::ids::{Epoch, LaneId};
 
 use crate::bank::CreditBank;
+use crate::classes::Classes;
+use crate::config::Config;
 use crate::discovery::Discovered;
+use crate::gate::Gate;
 use crate::lane_thread::{Command, LaneHandle, SessionPart};
 use crate::policy::Policies;
 use crate::resume::Halt;
@@ -62,8 +66,8 @@ pub enum SessionEnd {
         /// For people.
         detail: String,
     },
-    /// The topic list is another: the next session begins with it.
-    #[error("the topic list changed")]
+    /// The topic list is another, or topics are in other classes: the next session begins with that.
+    #[error("the topic list or the classes changed")]
     Reconfigured,
     /// The path or the peer is gone.
     #[error("session lost: {0}")]
@@ -109,6 +113,12 @@ impl SessionEnd {
 pub struct Session<'a> {
     /// The lanes of this process.
     pub lanes: &'a [LaneHandle],
+    /// The classes that this session began with; where they send topics other ways, it ends.
+    pub classes: Classes,
+    /// What is configured now.
+    pub config: Live<Config>,
+    /// Whose frame is next.
+    pub gate: Arc<Gate>,
     /// What the source has.
     pub topics: watch::Receiver<Discovered>,
     /// The topic filter that this session began with, and ends with.
@@ -182,11 +192,14 @@ impl<'a> Active<'a> {
         channels.open(0, ways.first.clone());
         let keeper = Keeper::start(ways, channels.clone(), control.clone(), Arc::clone(&session.board), welcome);
         let lanes = session.lanes.len() as u16;
+        let router = session.classes.router(session.gate.table().clone());
+        bank.set_urgent(|lane| session.gate.is_strict(lane));
+        let gate = Arc::clone(&session.gate);
         Self {
             session,
             connection,
-            roster: Roster::new(lanes).towards(&welcome.cluster_id),
-            part: SessionPart { bank, channels, control, packing },
+            roster: Roster::new(router).towards(&welcome.cluster_id),
+            part: SessionPart { bank, gate, channels, control, packing },
             dues,
             reopen: Reopen::new(lanes),
             opened: HashMap::new(),
@@ -221,11 +234,19 @@ impl<'a> Active<'a> {
                     self.halt_recreated();
                     self.offer_due();
                 }
+                config = self.session.config.changed() => {
+                    if self.session.classes.routes_otherwise(&config.classes) {
+                        return SessionEnd::Reconfigured;
+                    }
+                    self.session.gate.set(&config.classes, self.session.board.rates().rate());
+                    self.part.bank.set_urgent(|lane| self.session.gate.is_strict(lane));
+                }
                 Some(asked) = asked.recv() => self.handle_asked(asked),
                 end = self.keeper.end() => return SessionEnd::Lost(end),
                 () = sleep_until(reopen_at) => self.open_lanes(),
                 now = clock.tick() => {
                     self.send(Control::Clock { asked: link::control::clock(), answered: 0 });
+                    self.session.gate.follow(self.session.board.rates().rate());
                     // Offers that found no room are tried again.
                     self.offer_due();
                     if drain_until.is_some_and(|until| now >= until) || self.is_drained(drain_until) {

@@ -1,6 +1,7 @@
 //! What a sender is doing, on one board that the admin port reads.
 
 mod channels;
+mod classes;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,17 +15,20 @@ use crate::bank::CreditBank;
 use crate::behind::{Lag, PartitionStatus, TopicStatus};
 use crate::config::Config;
 use crate::forecast::Forecast;
+use crate::gate::Gate;
 use crate::limit::Limit;
 use crate::origins::{Passage, Withheld};
 use crate::progress::{Closed, Halted, Progress, Snapshot, Totals};
 use crate::rate::{RateStatus, Rates};
 use crate::resume::{Asked, Request};
 use crate::roster::SourceTopic;
+use crate::router::Router;
 use crate::session::SessionEnd;
 use crate::undecided::OpenTransaction;
 
 use channels::Place;
 pub use channels::{ChannelStatus, Wire};
+pub use classes::ClassStatus;
 
 /// The board; written by the sender's tasks, read by anybody.
 #[derive(Debug, Default)]
@@ -45,6 +49,9 @@ struct Inner {
     redials: u64,
     dead_channels: u64,
     credit: Option<Arc<CreditBank>>,
+    /// Of the session, or of the one before.
+    gate: Option<Arc<Gate>>,
+    router: Option<Router>,
     session_began: Option<Instant>,
     sessions: u64,
     /// Of the sessions before this one.
@@ -160,6 +167,8 @@ pub struct Status {
     pub halted: Vec<Halted>,
     /// Topics that match and are left out, because links brought them to the source.
     pub not_carried: Vec<NotCarried>,
+    /// Every class that the link has ever had, the default one first; empty before the first session.
+    pub classes: Vec<ClassStatus>,
     /// Each lane by its number.
     pub by_lane: Vec<LaneStatus>,
     /// How often sessions and attempts at one ended, by close code; `LOST` and `BARRED` where there
@@ -282,7 +291,7 @@ impl Board {
     /// On standby: another sender moves the positions, and knows them.
     pub fn topics(&self) -> Result<Vec<TopicStatus>, String> {
         let lanes = self.lanes();
-        self.holder().map(|inner| inner.lag.topics(&lanes))
+        self.holder().map(|inner| inner.lag.topics(&lanes, &inner.router(&lanes)))
     }
 
     /// Each partition of a topic that is carried.
@@ -292,7 +301,7 @@ impl Board {
     pub fn partitions(&self, topic: &str) -> Result<Vec<PartitionStatus>, String> {
         let lanes = self.lanes();
         let inner = self.holder()?;
-        let partitions = inner.lag.partitions(Some(topic), &lanes);
+        let partitions = inner.lag.partitions(Some(topic), &lanes, &inner.router(&lanes));
         if partitions.is_empty() {
             let left_out = inner.not_carried.iter().find(|other| other.topic == topic);
             return Err(left_out.map_or_else(
@@ -364,8 +373,10 @@ impl Board {
     }
 
     /// A session began.
-    pub fn begin_session(&self, channel: &quinn::Connection, welcome: &Welcome) {
+    pub fn begin_session(&self, channel: &quinn::Connection, welcome: &Welcome, gate: Arc<Gate>, router: Router) {
         let mut inner = self.lock();
+        inner.gate = Some(gate);
+        inner.router = Some(router);
         inner.state = State::Active;
         inner.receiver = Some(channel.remote_address().to_string());
         inner.target_cluster = Some(welcome.cluster_id.clone());
@@ -476,6 +487,7 @@ impl Board {
             source_transactions_open: inner.open_transactions.clone(),
             halted: lanes.iter().flat_map(|lane| lane.halted.iter().cloned()).collect(),
             not_carried: inner.not_carried.clone(),
+            classes: inner.gate.as_ref().map(|gate| ClassStatus::all(gate, &lanes)).unwrap_or_default(),
             by_lane: lanes.iter().enumerate().map(|(number, lane)| LaneStatus::of(number, lane)).collect(),
             closes: inner.closes.iter().map(|(code, count)| ((*code).to_owned(), *count)).collect(),
         };
@@ -505,6 +517,12 @@ fn lane_closes(lanes: &[Snapshot]) -> BTreeMap<String, u64> {
 }
 
 impl Inner {
+    /// Where partitions go, as far as is known.
+    fn router(&self, lanes: &[Snapshot]) -> Router {
+        let plain = || Router::plain(u16::try_from(lanes.len().max(1)).unwrap_or(u16::MAX));
+        self.router.clone().unwrap_or_else(plain)
+    }
+
     /// Of all sessions.
     fn wire(&self) -> Wire {
         self.channels.iter().fold(self.wire, |sum, place| sum.and(place.wire()))

@@ -21,6 +21,9 @@ use tokio::task::AbortHandle;
 use health::Vital;
 use striping::{ChannelId, FrameId, Striping};
 
+/// The priority of what a dead channel held: lanes wait for it, whatever their class.
+const SENT_AGAIN: i32 = 20;
+
 /// The channels of one session.
 #[derive(Debug, Clone)]
 pub struct Channels(Arc<Shared>);
@@ -80,24 +83,26 @@ impl Channels {
         self.stir(true);
     }
 
-    /// Room for one frame, if there is any now; if not, the lanes are woken when there is.
-    pub fn room(&self) -> Option<Room> {
+    /// Room for one frame, of a strict class or of another, if there is any now; if not, the lanes are woken when there
+    /// is.
+    pub fn room(&self, strict: bool) -> Option<Room> {
         let mut state = self.state();
         state.look();
-        let channel = state.striping.poll_room();
+        let channel = state.striping.poll_room(strict);
         state.wanted |= channel.is_none();
         drop(state);
         Some(Room { channels: self.clone(), channel: channel?, taken: false })
     }
 
-    /// Sends a frame. What becomes of its channel is not the lane's concern.
-    pub fn send(&self, mut room: Room, frame: Bytes) {
+    /// Sends a frame, before those of a lower priority that QUIC has and has not sent. What becomes of its channel is not
+    /// the lane's concern.
+    pub fn send(&self, mut room: Room, frame: Bytes, priority: i32) {
         room.taken = true;
         let mut state = self.state();
         state.look();
         let handed = state.striping.hand(room.channel, frame.clone());
         match handed.zip(state.open.get(&room.channel)) {
-            Some((id, open)) => self.start(room.channel, open, id, frame),
+            Some((id, open)) => self.start((room.channel, open), id, frame, priority),
             None => {
                 drop(state);
                 self.stir(false);
@@ -191,7 +196,7 @@ impl Channels {
         state.look();
         while let Some((channel, id, frame)) = state.striping.poll_again() {
             if let Some(open) = state.open.get(&channel) {
-                self.start(channel, open, id, frame);
+                self.start((channel, open), id, frame, SENT_AGAIN);
             }
         }
         let ring = std::mem::take(&mut state.wanted) || ring;
@@ -201,11 +206,11 @@ impl Channels {
         }
     }
 
-    fn start(&self, channel: ChannelId, open: &Open, id: FrameId, frame: Bytes) {
+    fn start(&self, (channel, open): (ChannelId, &Open), id: FrameId, frame: Bytes, priority: i32) {
         let (channels, connection) = (self.clone(), open.dialled.connection.clone());
         open.stirred.notify_one();
         self.0.runtime.spawn(async move {
-            match send_frame(&connection, frame).await {
+            match send_frame(&connection, frame, priority).await {
                 Ok(()) => channels.settle(channel, id),
                 // Its channel has ended: the copy is dealt with when that is.
                 Err(error) => tracing::debug!(%error, channel, "frame may not have arrived"),
@@ -265,8 +270,10 @@ async fn watch(channels: Channels, channel: ChannelId, dialled: Dialled, stirred
 }
 
 /// Sends a frame, and waits until the receiver is known to have all of it, or to want nothing more of it.
-async fn send_frame(channel: &Connection, frame: Bytes) -> Result<(), quinn::ConnectionError> {
+async fn send_frame(channel: &Connection, frame: Bytes, priority: i32) -> Result<(), quinn::ConnectionError> {
     let mut stream = channel.open_uni().await?;
+    // Fails only on a closed stream, which the write reports.
+    let _ = stream.set_priority(priority);
     match stream.write_chunk(frame).await {
         Ok(()) | Err(quinn::WriteError::Stopped(_)) => {}
         Err(quinn::WriteError::ConnectionLost(error)) => return Err(error),

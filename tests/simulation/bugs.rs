@@ -27,6 +27,10 @@ pub(crate) enum Bug {
     PartsStayCharged,
     /// A halt is told and not stored.
     HaltNotStored,
+    /// A lane takes a partition up before the lane that had it has stored that it handed it over.
+    JoinsBeforeMoved,
+    /// That it was handed over is said and not stored.
+    MoveNotStored,
 }
 
 /// A lane's target, with one bug or none.
@@ -50,6 +54,11 @@ impl Bugged {
     fn partition_record(&self, key: &[u8], value: Option<&[u8]>) -> Option<(PartitionKey, PartitionRecord)> {
         let entry = StateEntry { key: key.to_vec(), value: value.map(<[u8]>::to_vec) };
         LaneState::fold(self.lane, "source", &[entry]).ok()?.partitions.into_iter().next()
+    }
+
+    fn is_moved_record(&self, key: &[u8], value: Option<&[u8]>) -> bool {
+        let entry = StateEntry { key: key.to_vec(), value: value.map(<[u8]>::to_vec) };
+        LaneState::fold(self.lane, "source", &[entry]).is_ok_and(|state| !state.moved.is_empty())
     }
 }
 
@@ -86,6 +95,7 @@ impl LaneTarget for Bugged {
                 let record = PartitionRecord { halt: None, ..record };
                 self.inner.write_state(key, Some(&state::encode(&record)))
             }
+            (Some(Bug::MoveNotStored), _) if self.is_moved_record(key, value) => Ok(()),
             (Some(Bug::InitialPositionNotStored), Some((_, record))) if record.delivered == 0 => Ok(()),
             _ => self.inner.write_state(key, value),
         }

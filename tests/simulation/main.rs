@@ -23,6 +23,7 @@ use std::cell::RefCell;
 
 use receiver::lane::Counts;
 use sender::config::Start;
+use wire::lanes::{ClassTable, ClassWish};
 
 use bugs::Bug;
 use dice::Dice;
@@ -84,6 +85,7 @@ fn whatever_fails_the_target_holds_a_prefix_of_the_source_and_in_the_end_all_of_
         total.frames_dropped,
         total.runs_dropped,
         total.halts,
+        total.moves,
         lifted,
         skipped,
         resent,
@@ -101,6 +103,7 @@ fn whatever_fails_the_target_holds_a_prefix_of_the_source_and_in_the_end_all_of_
 fn a_hiccup_of_the_target_sends_nothing_over_the_wan_twice() {
     let only_hiccups = |scenario: &mut Scenario| {
         (scenario.losing, scenario.killing, scenario.second) = (0, 0, None);
+        scenario.moving = 0;
         (scenario.poisons, scenario.trimming, scenario.failing, scenario.dying) = (0, 0, 40, 0);
     };
     for_seeds(50, only_hiccups, |world| {
@@ -134,6 +137,27 @@ fn a_quiet_topic_carried_from_latest_misses_nothing_written_after_a_restart() {
             if arrived == written { Ok(()) } else { Err(format!("{written} records written, {arrived} arrived")) }
         },
     );
+}
+
+#[test]
+fn partitions_change_lanes_again_and_again_while_everything_fails() {
+    let moved = RefCell::new(0);
+    let restless = |scenario: &mut Scenario| {
+        scenario.classes = ClassTable::new(2).append(&[wish("critical", 1), wish("bulk", 2)]).unwrap();
+        (scenario.moving, scenario.losing, scenario.killing, scenario.failing) = (60, 10, 10, 20);
+    };
+    for_seeds(100, restless, |world| {
+        world.run()?;
+        let mut total = Counts::default();
+        world.links[0].receiver.add_counts(&mut total);
+        *moved.borrow_mut() += total.moves;
+        Ok(())
+    });
+    assert!(number("SEED").is_some() || moved.into_inner() > 200, "few partitions were moved");
+}
+
+fn wish(name: &str, lanes: u16) -> ClassWish {
+    ClassWish { name: name.to_owned(), lanes }
 }
 
 /// Some seed must catch the bug and say `word` of it.
@@ -174,6 +198,16 @@ fn a_partition_read_before_its_first_position_is_stored_is_caught() {
 #[test]
 fn a_halt_that_is_told_and_not_stored_is_caught() {
     caught(Bug::HaltNotStored, "which is not stored");
+}
+
+#[test]
+fn a_partition_taken_up_before_it_was_handed_over_is_caught() {
+    caught(Bug::JoinsBeforeMoved, "which handed it over");
+}
+
+#[test]
+fn a_move_that_is_said_and_not_stored_is_caught() {
+    caught(Bug::MoveNotStored, "target-not-empty");
 }
 
 #[test]

@@ -54,6 +54,23 @@ struct Seen {
     halt: Option<String>,
     /// Offsets of records that somebody left out.
     skipped: BTreeSet<i64>,
+    /// How often it has changed lanes.
+    moves: u32,
+}
+
+impl Seen {
+    /// A lane stores the partition as one that has changed lanes so often: only the newest owner may, and from where
+    /// the one before it stood still.
+    fn move_to(&mut self, moves: u32, stored: i64) -> Result<(), String> {
+        if moves < self.moves {
+            return Err(format!("writes it, which handed it over {} moves ago", self.moves - moves));
+        }
+        if moves > self.moves && stored != self.stored {
+            return Err(format!("took it up at {stored}, it stood at {}", self.stored));
+        }
+        self.moves = moves;
+        Ok(())
+    }
 }
 
 impl Oracle {
@@ -137,7 +154,7 @@ impl Oracle {
                     "record-rejected" | "record-too-large" | "retention-overtook" if stored.is_none() => {
                         Err(format!("{tp:?} is said to be halted, which is not stored"))
                     }
-                    // Asked for twice, or by somebody whose knowledge is old.
+                    // Asked for twice, or by somebody whose knowledge is old; or offered with old knowledge.
                     "record-rejected" | "record-too-large" | "retention-overtook" | "out-of-range" | "jump-refused" => {
                         self.closed.insert((*lane, *epoch, *slot));
                         Ok(())
@@ -235,10 +252,12 @@ impl Oracle {
             if from_the_start && !(log.origin()..=log.kept_from).contains(&stored) {
                 return Err(format!("{tp:?} begins at {stored}, its log at {}", log.kept_from));
             }
-            let begun = Seen { stored, reached: stored, judged: 0, halt: None, skipped: BTreeSet::new() };
+            let moves = record.moves;
+            let begun = Seen { stored, reached: stored, judged: 0, halt: None, skipped: BTreeSet::new(), moves };
             self.partitions.insert(tp.clone(), begun);
             return Ok(Some(tp));
         };
+        seen.move_to(record.moves, stored).map_err(|broken| format!("{tp:?}: lane {lane} {broken}"))?;
         let halt = record.halt.map(|halt| halt.reason);
         if seen.halt.is_some() && halt.is_none() {
             let jump = self.jumps.get_mut(&tp).and_then(VecDeque::pop_front);

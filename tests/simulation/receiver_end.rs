@@ -1,15 +1,16 @@
 //! The receiver's end of a link: what a session and the lanes' threads do around the lanes.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use receiver::join::{Offered, OfferedTarget};
 use receiver::knowledge::Knowledge;
-use receiver::lane::{Counts, Lane, LaneError, OpenError, RecoverError, Terms};
+use receiver::lane::{Counts, Errand, Lane, LaneError, OpenError, RecoverError, Terms};
 use receiver::memory::DecodeMemory;
 use receiver::size::TransactionSize;
-use receiver::state::HaltRecord;
+use receiver::state::{HaltRecord, PartitionRecord};
 use receiver::target::TargetPartition;
 use wire::control::{Control, LaneClosedReason, OfferedPartition};
 use wire::frame::FrameHeader;
@@ -34,6 +35,8 @@ pub(crate) struct ReceiverEnd {
     bug: Option<Bug>,
     measures: bool,
     dice: Dice,
+    /// What lanes have said to each other and not yet heard.
+    errands: VecDeque<(LaneId, Errand)>,
     pub(crate) recoveries: u64,
 }
 
@@ -58,9 +61,9 @@ impl ReceiverEnd {
             Owned { lane, wanted: false, closing: false }
         };
         Self {
-            lanes: (0..scenario.lanes).map(|id| lane(LaneId(id))).collect(),
+            lanes: (0..scenario.lanes()).map(|id| lane(LaneId(id))).collect(),
             terms: Arc::new(scenario.terms()),
-            knowledge: Arc::new(Knowledge::new(scenario.lanes)),
+            knowledge: Arc::new(Knowledge::new(scenario.lanes())),
             cluster: cluster.clone(),
             memory,
             process,
@@ -68,6 +71,7 @@ impl ReceiverEnd {
             bug: scenario.bug,
             measures: scenario.measures,
             dice: dice.clone(),
+            errands: VecDeque::new(),
             recoveries: 0,
         }
     }
@@ -78,7 +82,9 @@ impl ReceiverEnd {
             owned.lane.close(LaneClosedReason::SessionEnded, "replaced");
             (owned.wanted, owned.closing) = (false, false);
             while owned.lane.poll_reply().is_some() {}
+            while owned.lane.poll_errand().is_some() {}
         }
+        self.errands.clear();
         self.knowledge = Arc::new(Knowledge::new(self.lanes.len() as u16));
         self.session = Some(session);
     }
@@ -86,6 +92,7 @@ impl ReceiverEnd {
     /// The session is lost: frames without a gap before them are still committed.
     pub(crate) fn disconnect(&mut self) {
         self.session = None;
+        self.errands.clear();
         for owned in &mut self.lanes {
             (owned.wanted, owned.closing) = (false, true);
         }
@@ -126,6 +133,8 @@ impl ReceiverEnd {
     /// One step of every lane that wants one. Returns what is to be said to the sender.
     pub(crate) fn pump(&mut self) -> Result<Vec<Control>, String> {
         let mut replies = Vec::new();
+        self.run_errands();
+        let mut opened = false;
         for owned in &mut self.lanes {
             if self.dice.chance(300) {
                 continue;
@@ -140,7 +149,7 @@ impl ReceiverEnd {
             }
             if owned.wanted {
                 match lane.open(Arc::clone(&self.terms), Arc::clone(&self.knowledge)) {
-                    Ok(_) => owned.wanted = false,
+                    Ok(_) => (owned.wanted, opened) = (false, true),
                     Err(OpenError::Target(_)) => {}
                     Err(refused) => return Err(refused.to_string()),
                 }
@@ -166,8 +175,31 @@ impl ReceiverEnd {
                 return Ok(Vec::new());
             }
             replies.extend(std::iter::from_fn(|| lane.poll_reply()));
+            let errands = std::iter::from_fn(|| lane.poll_errand());
+            self.errands.extend(errands.filter(|_| self.session.is_some()));
+        }
+        if opened && self.knowledge.is_complete() {
+            self.lanes.iter_mut().for_each(|owned| owned.lane.handle_known());
         }
         Ok(replies)
+    }
+
+    /// Lanes hear what others want or give, some time.
+    fn run_errands(&mut self) {
+        while let Some((to, errand)) = self.errands.pop_front() {
+            if self.bug == Some(Bug::JoinsBeforeMoved)
+                && let Errand::Fetch(fetch) = &errand
+                && let Some((key, record)) =
+                    self.lanes[usize::from(to.0)].lane.positions().find(|(key, _)| **key == fetch.offered.key())
+            {
+                let record = PartitionRecord { moves: record.moves + 1, ..record.clone() };
+                self.errands.push_back((fetch.to, Errand::Passed(key.clone(), Box::new(record))));
+            }
+            self.lanes[usize::from(to.0)].lane.handle_errand(errand);
+            if self.dice.chance(300) {
+                return;
+            }
+        }
     }
 
     /// Bytes of frames held, over all lanes.
@@ -184,6 +216,7 @@ impl ReceiverEnd {
             total.frames_dropped += counts.frames_dropped;
             total.runs_dropped += counts.runs_dropped;
             total.halts += counts.halts;
+            total.moves += counts.moves;
         }
     }
 

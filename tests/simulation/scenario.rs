@@ -5,9 +5,9 @@ use std::time::Duration;
 use receiver::lane::Terms;
 use sender::config::Start;
 use sender::lane::Packing;
-use sender::router::LANE_HASH;
 use wire::compress::Codec;
 use wire::control::CreditTerms;
+use wire::lanes::{ClassTable, ClassWish, LANE_HASH};
 
 use crate::bugs::Bug;
 use crate::dice::Dice;
@@ -16,7 +16,10 @@ const FRAME_BYTES: u64 = 2048;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
-    pub(crate) lanes: u16,
+    /// The lanes of the default class and of those beside it.
+    pub(crate) classes: ClassTable,
+    /// Of a thousand steps, in how many a sender's topics change their classes.
+    pub(crate) moving: u64,
     pub(crate) start: Start,
     codec: Codec,
     linger: Duration,
@@ -54,7 +57,8 @@ impl Scenario {
         let steps = dice.within(300, 600);
         let second_from = dice.below(steps);
         Self {
-            lanes: dice.within(1, 3) as u16,
+            classes: classes(dice),
+            moving: [0, 5, 40][dice.below(3) as usize],
             start: if dice.chance(500) { Start::Earliest } else { Start::Latest },
             codec: [Codec::None, Codec::Lz4, Codec::Zstd(1)][dice.below(3) as usize],
             linger: Duration::from_millis(dice.below(6)),
@@ -76,6 +80,10 @@ impl Scenario {
         }
     }
 
+    pub(crate) fn lanes(&self) -> u16 {
+        self.classes.lanes()
+    }
+
     pub(crate) fn packing(&self) -> Packing {
         let credit_max = self.credit().reserve.max(self.pool / 2);
         Packing { codec: self.codec, frame_bytes: FRAME_BYTES, linger: self.linger, credit_max }
@@ -88,7 +96,7 @@ impl Scenario {
     pub(crate) fn terms(&self) -> Terms {
         Terms {
             link: "sim".to_owned(),
-            lanes: self.lanes,
+            classes: self.classes.clone(),
             lane_hash: LANE_HASH.to_owned(),
             source_cluster: "source".to_owned(),
             target_cluster: "target".to_owned(),
@@ -96,4 +104,10 @@ impl Scenario {
             sender: "sim".to_owned(),
         }
     }
+}
+
+fn classes(dice: &Dice) -> ClassTable {
+    let wish = |name: &str| ClassWish { name: name.to_owned(), lanes: dice.within(1, 2) as u16 };
+    let wishes: Vec<_> = ["critical", "bulk"].into_iter().take(dice.below(3) as usize).map(wish).collect();
+    ClassTable::new(dice.within(1, 3) as u16).append(&wishes).unwrap()
 }

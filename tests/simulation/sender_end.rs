@@ -11,8 +11,10 @@ use sender::lane::{Lane, Packing};
 use sender::offers;
 use sender::resume::{Halt, Wish};
 use sender::roster::{Roster, SourcePartition};
+use sender::router::Router;
 use sender::source::Assignment;
 use wire::control::{Control, CreditTerms, LaneClosedReason};
+use wire::halt::HaltReason;
 use wire::ids::LaneId;
 
 use crate::dice::Dice;
@@ -28,6 +30,7 @@ pub(crate) struct SenderEnd {
     packing: Packing,
     start: Start,
     source: SharedSource,
+    pub(crate) router: Router,
     roster: Roster,
     pub(crate) bank: CreditBank,
     pub(crate) session: Option<u64>,
@@ -37,18 +40,19 @@ pub(crate) struct SenderEnd {
 }
 
 impl SenderEnd {
-    pub(crate) fn new(scenario: &Scenario, source: &SharedSource, dice: &Dice) -> Self {
+    pub(crate) fn new(scenario: &Scenario, router: Router, source: &SharedSource, dice: &Dice) -> Self {
         let reader = || SimReader::new(source.clone(), dice.clone());
-        let lanes = (0..scenario.lanes).map(|lane| Lane::new(LaneId(lane), reader(), scenario.packing())).collect();
+        let lanes = (0..scenario.lanes()).map(|lane| Lane::new(LaneId(lane), reader(), scenario.packing())).collect();
         Self {
             lanes,
             packing: scenario.packing(),
             start: scenario.start,
             source: source.clone(),
-            roster: Roster::new(scenario.lanes),
-            bank: bank(scenario.credit(), scenario.lanes),
+            roster: Roster::new(router.clone()),
+            router,
+            bank: bank(scenario.credit(), scenario.lanes()),
             session: None,
-            reopen: vec![None; usize::from(scenario.lanes)],
+            reopen: vec![None; usize::from(scenario.lanes())],
             halted: BTreeSet::new(),
             dice: dice.clone(),
         }
@@ -65,7 +69,7 @@ impl SenderEnd {
     /// The session is over.
     pub(crate) fn disconnect(&mut self) {
         self.session = None;
-        self.roster = Roster::new(self.lanes.len() as u16);
+        self.roster = Roster::new(self.router.clone());
         self.reopen.fill(None);
         self.halted.clear();
         for (index, lane) in self.lanes.iter_mut().enumerate() {
@@ -95,8 +99,10 @@ impl SenderEnd {
                 self.lanes[usize::from(lane.0)].handle_partitions(epoch, &[assignment]).unwrap();
             }
             Control::PartitionHalted { lane, epoch, slot, position, reason, .. } => {
+                // What is only to be looked at again is nobody's to lift.
+                let stays = reason != HaltReason::OutOfRange.word();
                 let halted = self.roster.handle_partition_halted(lane, epoch, slot, Halt { reason, position });
-                self.halted.extend(halted.cloned());
+                self.halted.extend(halted.filter(|_| stays).cloned());
                 self.lanes[usize::from(lane.0)].handle_halted(epoch, slot).unwrap();
             }
             Control::Ack { lane, epoch, sequence } => {

@@ -46,7 +46,7 @@ impl Stripes {
     pub(crate) fn new(scenario: &Scenario, dice: &Dice) -> Self {
         let mut stripes = Self {
             striping: Striping::default(),
-            ledger: Ledger::new(scenario.credit(), scenario.lanes),
+            ledger: Ledger::new(scenario.credit(), scenario.lanes()),
             next: 0,
             open: Vec::new(),
             bug: scenario.bug,
@@ -72,7 +72,7 @@ impl Stripes {
     /// Sends a frame over whichever channel has room.
     pub(crate) fn send(&mut self, now: Duration, frame: Bytes, path: &mut Path) {
         self.send_again(now, path);
-        let channel = self.striping.poll_room().expect("nothing waits in any channel");
+        let channel = self.striping.poll_room(false).expect("nothing waits in any channel");
         let id = self.striping.hand(channel, frame.clone()).expect("the channel is open");
         path.send_frame(now, Carried { channel, id, frame });
     }

@@ -4,9 +4,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use wire::frame::Frame;
-
+use link::topics::{TopicFilter, TopicPattern};
 use sender::resume::Wish;
+use sender::router::Router;
+use wire::frame::Frame;
 
 use crate::cluster::{Cluster, Place, SharedCluster};
 use crate::dice::Dice;
@@ -20,6 +21,8 @@ use crate::stripes::Stripes;
 
 /// Steps within which everything must have arrived once faults have ended: ten minutes.
 const SETTLE_STEPS: u64 = 6000;
+
+const TOPICS: [&str; 3] = ["orders", "payments", "refunds"];
 
 /// Everything there is.
 pub(crate) struct World {
@@ -66,7 +69,7 @@ impl World {
             dice,
             traced,
         };
-        for lane in 0..world.scenario.lanes {
+        for lane in 0..world.scenario.lanes() {
             world.cluster.lock().unwrap().create(Place::State(lane));
         }
         for _ in 0..world.dice.within(1, 4) {
@@ -147,7 +150,7 @@ impl World {
     fn check_nothing_is_held(&mut self) -> Result<(), String> {
         let link = &mut self.links[0];
         let (used, total) = link.sender.bank.usage();
-        let idle = u64::from(self.scenario.lanes) * self.scenario.packing().frame_bytes;
+        let idle = u64::from(self.scenario.lanes()) * self.scenario.packing().frame_bytes;
         if used > idle {
             return Err(format!("{used} of {total} credit in use, idle lanes need {idle}"));
         }
@@ -192,6 +195,9 @@ impl World {
         if self.dice.chance(self.scenario.losing) {
             self.lose_session(index);
         }
+        if self.dice.chance(self.scenario.moving) {
+            self.reroute(index);
+        }
         if self.dice.chance(self.scenario.dying) {
             self.kill_channel(index);
         }
@@ -209,17 +215,18 @@ impl World {
     }
 
     fn add_partition(&mut self) {
-        let topic = ["orders", "payments", "refunds"][self.dice.below(3) as usize];
+        let topic = TOPICS[self.dice.below(3) as usize];
         let mut source = self.source.lock().unwrap();
         let partition = source.partitions(&topic.into());
         source.add_partition(topic, &self.dice);
-        self.oracle.note_partition((topic.into(), partition), self.scenario.lanes);
+        self.oracle.note_partition((topic.into(), partition), self.scenario.lanes());
     }
 
     fn add_link(&mut self) {
         self.processes += 1;
+        let router = self.draw_router();
         let link = Link {
-            sender: SenderEnd::new(&self.scenario, &self.source, &self.dice),
+            sender: SenderEnd::new(&self.scenario, router, &self.source, &self.dice),
             receiver: ReceiverEnd::new(&self.scenario, &self.cluster, &self.dice, self.processes),
             path: Path::new(self.dice.clone()),
             stripes: Stripes::new(&self.scenario, &self.dice),
@@ -249,7 +256,29 @@ impl World {
     fn kill_sender(&mut self, index: usize) {
         self.lose_session(index);
         self.trace(|| format!("sender {index} is killed"));
-        self.links[index].sender = SenderEnd::new(&self.scenario, &self.source, &self.dice);
+        let router = self.links[index].sender.router.clone();
+        self.links[index].sender = SenderEnd::new(&self.scenario, router, &self.source, &self.dice);
+    }
+
+    /// Topics change their classes, which begins a new session.
+    fn reroute(&mut self, index: usize) {
+        self.lose_session(index);
+        let router = self.draw_router();
+        self.trace(|| format!("classes of sender {index} change: {router:?}"));
+        let sender = &mut self.links[index].sender;
+        sender.router = router;
+        sender.disconnect();
+    }
+
+    fn draw_router(&self) -> Router {
+        let topics = TOPICS.map(|topic| (topic, self.dice.below(3) as usize));
+        let of_class = |index: usize| {
+            let names = topics.iter().filter(|(_, class)| *class == index);
+            let patterns = names.map(|(name, _)| TopicPattern::parse(name).unwrap()).collect();
+            TopicFilter::new(patterns, Vec::new())
+        };
+        let (critical, bulk) = (of_class(1), of_class(2));
+        Router::new(self.scenario.classes.clone(), [("critical", &critical), ("bulk", &bulk)].into_iter())
     }
 
     fn replace_receiver(&mut self, index: usize) {

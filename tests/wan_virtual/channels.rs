@@ -19,8 +19,10 @@ use receiver::lane_thread as taking;
 use receiver::served_link::StartLane;
 use receiver::served_links::ServedLinks;
 use receiver::session::Host;
+use sender::classes::Classes;
 use sender::config::Start;
 use sender::discovery::Discovered;
+use sender::gate::Gate;
 use sender::lane::Packing;
 use sender::lane_thread::{Command, LaneHandle, SessionPart};
 use sender::policy::Policies;
@@ -35,6 +37,7 @@ use wire::compress::Codec;
 use wire::control::Control;
 use wire::frame::{FrameBuilder, FrameHead, Headers, RecordRef};
 use wire::ids::{Epoch, LaneId, Offset, Position, Sequence, Slot};
+use wire::lanes::ClassTable;
 use wire::limits::{CHANNELS_MAX, frame_charge};
 use wire::units::Rate;
 
@@ -164,8 +167,8 @@ async fn give(mailbox: Mailbox<Command>) {
                 asked = true;
             }
             granted |= part.bank.take(LANE).is_some();
-            let Some(room) = granted.then(|| part.channels.room()).flatten() else { break };
-            part.channels.send(room, bytes);
+            let Some(room) = granted.then(|| part.channels.room(false)).flatten() else { break };
+            part.channels.send(room, bytes, 0);
             unacked.push_back((next, charge));
             (next, asked, granted) = (next + 1, false, false);
         }
@@ -182,6 +185,7 @@ fn identity() -> Identity {
         lanes: 1,
         filter_hash: 1,
         rate: 0,
+        classes: Vec::new(),
     }
 }
 
@@ -193,8 +197,9 @@ async fn shaken(ends: &Ends) -> (Dialled, Handshaken) {
 
 async fn run_session(ends: &Ends, count: u16, board: Arc<Board>, shutdown: shutdown::Shutdown) -> SessionEnd {
     let (first, shaken) = shaken(ends).await;
-    board.begin_session(&first.connection, &shaken.welcome);
-    let bell = Bell::default();
+    let (bell, table, classes) = (Bell::default(), ClassTable::new(1), Classes::default());
+    let gate = Arc::new(Gate::new(table.clone(), &classes, None, 1 << 15, vec![bell.clone()]));
+    board.begin_session(&first.connection, &shaken.welcome, Arc::clone(&gate), classes.router(table));
     let mailbox = Mailbox::new(1 << 16, bell.clone());
     let (progress, frame_bytes) = (Arc::new(Progress::default()), Arc::default());
     let lanes = [LaneHandle { id: LANE, mailbox: mailbox.clone(), bell, progress, frame_bytes }];
@@ -206,6 +211,9 @@ async fn run_session(ends: &Ends, count: u16, board: Arc<Board>, shutdown: shutd
     let (_dialers, dialer) = watch::channel(ends.dialer.clone());
     let session = Session {
         lanes: &lanes,
+        classes,
+        config: sender::config::parse(sender::config::EXAMPLE, "sender.toml", forbidden).unwrap().into(),
+        gate,
         topics,
         filter_hash: 1,
         offering: Offering { catalog: Arc::new(Empty), start: Start::Earliest },

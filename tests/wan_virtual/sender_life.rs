@@ -25,6 +25,7 @@ use tokio::time::{Instant, sleep};
 use wire::control::{Control, CreditTerms, Welcome};
 use wire::hello::{FEATURE_CHANNELS, FEATURES};
 use wire::ids::{LaneId, Position, Slot};
+use wire::lanes::ClassTable;
 
 use crate::ends::Ends;
 use crate::in_virtual_time;
@@ -133,6 +134,7 @@ async fn welcome_all(endpoint: Endpoint) {
                 receiver: 1,
                 token: 1,
                 credit: CreditTerms { reserve: 16 << 20, pool: 64 << 20 },
+                classes: ClassTable::new(hello.lanes).classes().to_vec(),
             };
             writer.send(&Control::Welcome(welcome)).await.unwrap();
             while reader.next().await.is_ok() {}

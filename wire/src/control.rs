@@ -8,6 +8,7 @@ use bincode::{Decode, Encode};
 
 use crate::close::CloseCode;
 use crate::ids::{Epoch, LaneId, Position, Sequence, Slot, TopicId};
+use crate::lanes::{ClassLanes, ClassWish};
 
 /// The first message on a control stream, from the sender (wire-format.md#hello).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -28,7 +29,7 @@ pub struct Hello {
     pub process: u128,
     /// Whether this end was replaced by another process of its name and so waits rather than replaces.
     pub stand_by: bool,
-    /// How many lanes the link has; fixed for its life.
+    /// How many lanes the default class has; fixed for the link's life.
     pub lanes: u16,
     /// The hash that maps topics to lanes; fixed for the link's life.
     pub lane_hash: String,
@@ -36,6 +37,8 @@ pub struct Hello {
     pub filter_hash: u64,
     /// The budget in bytes per second, from which the receiver derives credit; 0 for unlimited.
     pub rate: u64,
+    /// The classes that have lanes of their own, beside the default one.
+    pub classes: Vec<ClassWish>,
 }
 
 /// What an end does on a link.
@@ -71,6 +74,8 @@ pub struct Welcome {
     pub token: u128,
     /// How many bytes may be unacknowledged.
     pub credit: CreditTerms,
+    /// Every class that the link has ever had, and its lanes, in order of lanes.
+    pub classes: Vec<ClassLanes>,
 }
 
 /// Credit, stated once per session (wire-format.md#credit).

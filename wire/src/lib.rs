@@ -13,6 +13,7 @@
 //! - [`compress`]: lz4 and zstd, never past the agreed size
 //! - [`frame`]: frames of records, columnar; builder and decoder
 //! - [`origin`]: what a link's state tells other links of the topics it brings
+//! - [`lanes`]: which lane carries a partition, and which lanes a class has
 //! - [`hostile`]: what must hold for any bytes; behind the fuzz targets
 
 pub mod close;
@@ -25,6 +26,7 @@ pub mod halt;
 pub mod hello;
 pub mod hostile;
 pub mod ids;
+pub mod lanes;
 pub mod limits;
 pub mod origin;
 pub mod share;

@@ -15,6 +15,7 @@ use causeway_wire::control::{
 use causeway_wire::frame::{Frame, FrameBuilder, FrameCursor, FrameHead, HeaderBlock, Headers, RecordRef, Step};
 use causeway_wire::hello::{VERSIONS, agree};
 use causeway_wire::ids::{Epoch, LaneId, Offset, Position, Sequence, Slot, TopicId};
+use causeway_wire::lanes::{ClassLanes, ClassWish};
 
 const LANE: LaneId = LaneId(3);
 const EPOCH: Epoch = Epoch(300);
@@ -34,6 +35,7 @@ fn handshake() -> Vec<(&'static str, Control)> {
         lane_hash: "xxh3".into(),
         filter_hash: 0x0123_4567_89ab_cdef,
         rate: 62_500_000,
+        classes: vec![ClassWish { name: "bulk".into(), lanes: 4 }],
     };
     let welcome = Welcome {
         version: 1,
@@ -42,6 +44,10 @@ fn handshake() -> Vec<(&'static str, Control)> {
         receiver: 9,
         token: u128::MAX,
         credit: CreditTerms { reserve: 1 << 20, pool: 64 << 20 },
+        classes: vec![
+            ClassLanes { name: "default".into(), first: 0, count: 8 },
+            ClassLanes { name: "bulk".into(), first: 8, count: 4 },
+        ],
     };
     vec![
         ("hello", Control::Hello(hello)),

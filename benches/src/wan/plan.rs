@@ -234,7 +234,6 @@ fn latencies() -> [Cell; 3] {
         tables: CRITICAL,
         // 50 ms one way.
         must: vec![Must::at_most(Figure::LatencyP99, 50.0 + 100.0)],
-        not_yet: Some("there are no classes of topics"),
         ..plain(name, mbit(rate), mbit(rate), ms(100))
     };
     let idle = Cell {

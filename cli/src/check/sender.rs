@@ -7,6 +7,7 @@ use link::catalog::Catalog;
 use link::endpoint::{ChannelFault, DialError, Dialer};
 use link::kafka::Properties;
 use link::tls::{Credentials, End, PeerIdentity};
+use sender::classes::Class;
 use sender::config::Config;
 use sender::origins::reading::{KafkaStateLog, Origins, OriginsError};
 use sender::rate::plan::Plan;
@@ -36,6 +37,13 @@ pub(super) fn show_derived(config: &Config) {
         ("frame".to_owned(), format!("up to {} before compression", bytes(frame))),
         ("send window".to_owned(), bytes(derived::endpoint(config).send_window())),
     ];
+    for class in &config.classes.0 {
+        lines.push((format!("class {}", class.name), words_of(class)));
+    }
+    if !config.classes.0.is_empty() {
+        let lanes = derived::lanes(config);
+        lines.push(("class default".to_owned(), format!("{} lanes of {lanes}; the rest of the rate", config.lanes)));
+    }
     if !config.wan.schedule.is_empty() {
         let mut plan = Plan::default();
         plan.configure(config.wan.rate, config.wan.schedule.clone());
@@ -56,6 +64,20 @@ pub(super) fn show_derived(config: &Config) {
         lines.push((format!("at a {at} round trip"), words));
     }
     show(&lines);
+}
+
+fn words_of(class: &Class) -> String {
+    let mut words = vec![format!("{} lanes", class.lanes)];
+    if class.terms.strict {
+        words.push("before all that are not strict".to_owned());
+    }
+    words.extend(class.terms.share.map(|share| format!("{share} guaranteed")));
+    match class.terms.ceiling {
+        Some(ceiling) => words.push(format!("at most {ceiling}")),
+        None if class.terms.strict => words.push("no `ceiling`: it can starve the others".to_owned()),
+        None => {}
+    }
+    words.join("; ")
 }
 
 fn short(allowed: Rate, rate: Rate) -> &'static str {

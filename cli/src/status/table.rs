@@ -44,7 +44,29 @@ pub(super) fn sender(address: &str, status: &sender::status::Status) -> String {
         vec![lane.lane.to_string(), opened(lane.epoch), lane.partitions.to_string(), records, in_flight]
     });
     page.table(&["lane", "epoch", "partitions", "records sent", "in flight"], rows.collect());
+    if status.classes.len() > 1 {
+        page.line("classes", &format!("{} classes of topics", status.classes.len()));
+        let rows = status.classes.iter().map(|class| {
+            let has = class.sent_percent.map_or_else(|| "-".to_owned(), |percent| format!("{percent:.0} %"));
+            let sent = bytes(class.sent_bytes);
+            vec![class.class.clone(), promised(class), has, sent, class.waiting_lanes.to_string()]
+        });
+        page.table(&["class", "is to have", "has", "sent", "lanes waiting"], rows.collect());
+    }
     page.0
+}
+
+/// What a class is to have of the rate.
+fn promised(class: &sender::status::ClassStatus) -> String {
+    let share = match (class.strict, class.share_percent) {
+        (true, _) => "strict".to_owned(),
+        (false, Some(percent)) => format!("{percent} %"),
+        (false, None) => "the rest".to_owned(),
+    };
+    match class.ceiling_bytes_per_second {
+        Some(ceiling) => format!("{share}, at most {}/s", bytes(ceiling)),
+        None => share,
+    }
 }
 
 /// Each topic of a sender, those that are behind the most at the end, where a long list leaves the eye.

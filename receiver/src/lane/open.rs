@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use wire::close::CloseCode;
 use wire::control::Control;
-use wire::ids::Epoch;
+use wire::ids::{Epoch, LaneId};
+use wire::lanes::{ClassError, ClassLanes, ClassTable};
 
 use super::claims::Claims;
+use super::moves::Moves;
 use super::unwritable::Unwritable;
 use super::{Lane, Open};
 use crate::inbox::Inbox;
 use crate::knowledge::Knowledge;
-use crate::state::{self, LaneRecord, LaneState};
+use crate::state::{self, LaneRecord, LaneState, PartitionKey};
 use crate::target::{LaneTarget, TargetError};
 
 /// What a session brings to every lane it opens.
@@ -20,8 +22,8 @@ use crate::target::{LaneTarget, TargetError};
 pub struct Terms {
     /// The link's name.
     pub link: String,
-    /// How many lanes it has.
-    pub lanes: u16,
+    /// The lanes of every class that it has ever had.
+    pub classes: ClassTable,
     /// The hash that maps topics to lanes.
     pub lane_hash: String,
     /// Kafka's id of the source cluster.
@@ -35,7 +37,7 @@ pub struct Terms {
 }
 
 /// Why a lane could not be opened.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// The target failed; try again later. Nothing is known to have changed.
     #[error(transparent)]
@@ -69,8 +71,11 @@ impl<T: LaneTarget> Lane<T> {
         let state = self.read_checked(&terms)?;
         let record = terms.lane_record(state.lane.as_ref());
         self.commit_lane_record(&record)?;
-        knowledge.handle_lane_read(self.id, state.partitions.keys().map(|key| &key.topic));
+        let known = state.partitions.keys().chain(state.moved.keys());
+        knowledge.handle_lane_read(self.id, known.map(|key| &key.topic));
         let epoch = record.epoch;
+        let filter_before = record.filter_hash;
+        self.errands.clear();
         self.open = Some(Open {
             epoch,
             terms,
@@ -84,6 +89,7 @@ impl<T: LaneTarget> Lane<T> {
             joined: HashMap::new(),
             offers: VecDeque::new(),
             claims: Claims::stored(state.origins),
+            moves: Moves::stored(state.moved, filter_before),
             unwritable: Unwritable::default(),
             inbox: Inbox::default(),
             current: None,
@@ -94,7 +100,7 @@ impl<T: LaneTarget> Lane<T> {
         Ok(epoch)
     }
 
-    fn read_checked(&mut self, terms: &Terms) -> Result<LaneState, OpenError> {
+    pub(super) fn read_checked(&mut self, terms: &Terms) -> Result<LaneState, OpenError> {
         let entries = self.target.read_state().map_err(|error| match error {
             gone @ TargetError::StateGone(_) => {
                 OpenError::Refused { code: CloseCode::StateRefused, detail: gone.to_string() }
@@ -110,7 +116,7 @@ impl<T: LaneTarget> Lane<T> {
         LaneState::fold(self.id, &terms.source_cluster, &entries).map_err(refused)
     }
 
-    fn commit_lane_record(&mut self, record: &LaneRecord) -> Result<(), TargetError> {
+    pub(super) fn commit_lane_record(&mut self, record: &LaneRecord) -> Result<(), TargetError> {
         self.target.begin()?;
         self.target.write_state(&state::lane_key(), Some(&state::encode(record)))?;
         self.target.drain()?;
@@ -119,18 +125,25 @@ impl<T: LaneTarget> Lane<T> {
 }
 
 impl Terms {
-    fn lane_record(&self, stored: Option<&LaneRecord>) -> LaneRecord {
+    /// The lane where a partition begins, whatever its class.
+    pub fn home(&self, key: &PartitionKey) -> LaneId {
+        self.classes.default_class().lane(&key.topic, key.partition)
+    }
+
+    pub(super) fn lane_record(&self, stored: Option<&LaneRecord>) -> LaneRecord {
+        // A receiver that knows of fewer classes must not forget the others'.
+        let known = stored.and_then(|stored| stored.table().ok()).filter(|stored| self.classes.is_prefix_of(stored));
+        let classes = known.as_ref().unwrap_or(&self.classes);
         LaneRecord {
             link: self.link.clone(),
-            lanes: self.lanes,
+            lanes: self.classes.default_class().count,
             lane_hash: self.lane_hash.clone(),
             epoch: stored.map_or(Epoch(0), |stored| stored.epoch).next(),
             source_cluster: self.source_cluster.clone(),
             target_cluster: self.target_cluster.clone(),
             filter_hash: stored.and_then(|stored| stored.filter_hash),
             sender: self.sender.clone(),
-            classes: stored
-                .map_or_else(|| vec![("default".to_owned(), 0, self.lanes - 1)], |stored| stored.classes.clone()),
+            classes: classes.classes().iter().map(ranged).collect(),
         }
     }
 
@@ -150,12 +163,43 @@ impl Terms {
         if stored.target_cluster != self.target_cluster {
             return refuse(CloseCode::ClusterChanged, "target cluster", &stored.target_cluster, &self.target_cluster);
         }
-        if stored.lanes != self.lanes {
-            return refuse(CloseCode::LanesChanged, "lane count", &stored.lanes, &self.lanes);
+        let ours = self.classes.default_class().count;
+        if stored.lanes != ours {
+            let detail = format!(
+                "the link was made with {} lanes, and the sender's `lanes.count` is {ours}: it is fixed for the life of a link; set it back or use another link name",
+                stored.lanes
+            );
+            return Err(OpenError::Refused { code: CloseCode::LanesChanged, detail });
         }
         if stored.lane_hash != self.lane_hash {
             return refuse(CloseCode::LanesChanged, "lane hash", &stored.lane_hash, &self.lane_hash);
         }
-        Ok(())
+        let refuse = |code, detail: String| Err(OpenError::Refused { code, detail });
+        match stored.table() {
+            Err(error) => refuse(CloseCode::StateRefused, error.to_string()),
+            Ok(table) if table.is_prefix_of(&self.classes) || self.classes.is_prefix_of(&table) => Ok(()),
+            // Lane 0 has the last word, and is asked again.
+            Ok(_) => refuse(CloseCode::Internal, "its classes were changed by another session meanwhile".to_owned()),
+        }
     }
+}
+
+impl LaneRecord {
+    /// The lanes of every class, as stored.
+    ///
+    /// # Errors
+    /// Where they cannot have been stored by this program.
+    pub fn table(&self) -> Result<ClassTable, ClassError> {
+        let damaged = || ClassError::Damaged("a class ends before it begins");
+        let class = |(name, first, last): &(String, u16, u16)| {
+            let count = last.checked_sub(*first).and_then(|count| count.checked_add(1)).ok_or_else(damaged)?;
+            Ok(ClassLanes { name: name.clone(), first: *first, count })
+        };
+        ClassTable::of(self.classes.iter().map(class).collect::<Result<_, _>>()?)
+    }
+}
+
+/// A class as it is stored: its name, its first and its last lane.
+fn ranged(class: &ClassLanes) -> (String, u16, u16) {
+    (class.name.clone(), class.first, class.first + class.count - 1)
 }

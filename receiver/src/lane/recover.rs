@@ -83,12 +83,13 @@ impl Open {
     fn replay_from(&mut self, state: LaneState) -> Result<(), RecoverError> {
         let unknown = self.unknown.take().unwrap_or_default();
         self.check(&unknown, &state.partitions)?;
-        for (key, mut record) in state.partitions {
+        let known = std::mem::replace(&mut self.partitions, state.partitions);
+        for (key, record) in &mut self.partitions {
             // What was appended since the stored end was learned from delivery reports: keep the newer.
-            let known = self.partitions.get(&key).map_or(Position(0), |known| known.target_end);
+            let known = known.get(key).map_or(Position(0), |known| known.target_end);
             record.target_end = record.target_end.max(known);
-            self.partitions.insert(key, record);
         }
+        self.moves.moved = state.moved;
         if let Some(lane) = state.lane {
             self.record = lane;
         }

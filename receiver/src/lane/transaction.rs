@@ -12,6 +12,7 @@ use wire::halt::HaltReason;
 use wire::ids::{LaneId, Position, Slot};
 
 use super::claims::Claimed;
+use super::moves::Moving;
 use super::suspicion::Suspicion;
 use super::{Current, Destination, Lane, LaneError, Open, OpenSlot, Pending};
 use crate::join::{Answer, Offered};
@@ -34,22 +35,24 @@ pub struct Committed {
 
 /// A transaction in the making.
 #[derive(Default)]
-struct Draft {
+pub(super) struct Draft {
     begun: bool,
     committed: Committed,
     holes: u64,
     replayed: u64,
     runs_dropped: u64,
     /// Partition records as they will be once this commits.
-    changed: HashMap<PartitionKey, PartitionRecord>,
+    pub(super) changed: HashMap<PartitionKey, PartitionRecord>,
+    /// Partitions that change lanes.
+    pub(super) moving: Moving,
     /// What topics' state says of their origins once this commits, and who waits for it.
     claimed: Claimed,
     /// Offers whose initial position this transaction stores.
     opened: Vec<Offered>,
     /// Halts lifted and positions moved by these offers.
-    jumps: Vec<JumpRecord>,
+    pub(super) jumps: Vec<JumpRecord>,
     /// Offers that are refused, once this transaction has proved that the lane is ours.
-    refused: Vec<(Offered, HaltRecord)>,
+    pub(super) refused: Vec<(Offered, HaltRecord)>,
     /// Slots whose halt this transaction stores: the sender's wish, or what the target refuses.
     halted: Vec<(Slot, HaltRecord)>,
     /// Those of them that the sender wished.
@@ -63,7 +66,7 @@ struct Draft {
     /// What reports said so far.
     delivered: Delivered,
     /// Whether this transaction stores that every matching partition was offered.
-    filter_complete: bool,
+    pub(super) filter_complete: bool,
     /// Where the slots of completed frames stand.
     ends: Vec<(Slot, Position)>,
     /// Decoded frames, whose memory is in use until the transaction ends.
@@ -100,6 +103,7 @@ impl<T: LaneTarget> Lane<T> {
 
     fn run(&mut self, draft: &mut Draft) -> Result<(), LaneError> {
         self.take_claims(draft)?;
+        self.take_moves(draft)?;
         self.take_offers(draft)?;
         while self.ensure_current(draft)? && self.append_current(draft)? {}
         let keep_alive = self.open.as_ref().is_some_and(|open| open.keep_alive);
@@ -132,7 +136,7 @@ impl<T: LaneTarget> Lane<T> {
         Ok(())
     }
 
-    fn ensure_begun(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
+    pub(super) fn ensure_begun(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
         if !draft.begun {
             self.target.begin()?;
             draft.begun = true;
@@ -146,20 +150,8 @@ impl<T: LaneTarget> Lane<T> {
     }
 
     fn take_offers(&mut self, draft: &mut Draft) -> Result<(), LaneError> {
-        while let Some(open) = self.open.as_mut() {
-            let Some(pending) = open.ready_offer().and_then(|index| open.offers.remove(index)) else { break };
-            let offered = match pending {
-                Pending::Offer(offered) => offered,
-                Pending::Halted(slot, halt) => {
-                    self.take_wish(draft, slot, halt)?;
-                    continue;
-                }
-                Pending::Last => {
-                    open.all_offered = true;
-                    draft.filter_complete |= open.record.filter_hash != Some(open.terms.filter_hash);
-                    continue;
-                }
-            };
+        while let Some(offered) = self.next_offer(draft)? {
+            let Some(open) = self.open.as_mut() else { break };
             let key = offered.key();
             let carried = open.knowledge.carries(&key.topic);
             match offered.answer(open.partitions.get(&key), &open.record, open.terms.filter_hash, carried) {
@@ -191,7 +183,7 @@ impl<T: LaneTarget> Lane<T> {
     }
 
     /// The sender has halted a partition.
-    fn take_wish(&mut self, draft: &mut Draft, slot: Slot, halt: HaltRecord) -> Result<(), TargetError> {
+    pub(super) fn take_wish(&mut self, draft: &mut Draft, slot: Slot, halt: HaltRecord) -> Result<(), TargetError> {
         draft.wished.push((slot, halt.clone()));
         self.ensure_begun(draft)?;
         let key = self.open.as_ref().and_then(|open| open.slots.get(&slot)).map(|slot| slot.key.clone());
@@ -415,6 +407,10 @@ impl<T: LaneTarget> Lane<T> {
             let key = state::partition_key(&open.terms.source_cluster, key);
             self.target.write_state(&key, Some(&state::encode(record)))?;
         }
+        for (key, moved) in &draft.moving.moved {
+            let key = state::moved_key(&open.terms.source_cluster, key);
+            self.target.write_state(&key, Some(&state::encode(moved)))?;
+        }
         for (key, origin) in draft.claimed.entries() {
             self.target.write_state(&key, Some(&state::encode(origin)))?;
         }
@@ -424,7 +420,8 @@ impl<T: LaneTarget> Lane<T> {
         // A refusal is decided by what is stored, which another owner may have changed since it was read:
         // only one who can still write the lane's record may say it, else the partition would stay
         // halted for no reason that is left.
-        if draft.filter_complete || !draft.refused.is_empty() || !draft.wished.is_empty() || open.keep_alive {
+        let refuses = !draft.refused.is_empty() || draft.moving.refuses();
+        if draft.filter_complete || refuses || !draft.wished.is_empty() || open.keep_alive {
             let complete = draft.filter_complete.then_some(open.terms.filter_hash);
             let record = LaneRecord { filter_hash: complete.or(open.record.filter_hash), ..open.record.clone() };
             self.target.write_state(&state::lane_key(), Some(&state::encode(&record)))?;
@@ -475,6 +472,7 @@ impl<T: LaneTarget> Lane<T> {
         for (slot, position, halt) in halts {
             self.halt(slot, position, halt);
         }
+        self.settle_moves(draft.moving);
         draft.committed
     }
 }
@@ -488,7 +486,10 @@ fn raw_len(frame: &Bytes) -> Result<u64, DecodeError> {
 impl Open {
     /// A transaction failed: remembers where it would have led, and takes back the offers it carried.
     fn abandon(&mut self, draft: Draft) {
-        self.unknown = Some(draft.changed.into_iter().map(|(key, record)| (key, record.position)).collect());
+        let gone = draft.moving.moved.keys().map(|key| (key.clone(), Position(-1)));
+        let changed = draft.changed.into_iter().map(|(key, record)| (key, record.position));
+        self.unknown = Some(changed.chain(gone).collect());
+        self.abandon_moves(draft.moving);
         self.claims.abandon(draft.claimed);
         let last = draft.filter_complete.then_some(Pending::Last);
         for offered in draft.opened.iter().filter(|offered| offered.partition.jump.is_some()) {
@@ -523,7 +524,7 @@ impl Open {
     }
 
     /// What is remembered of the jump that an offer asks for.
-    fn jump(&self, offered: &Offered, record: &PartitionRecord, before: u64) -> Option<JumpRecord> {
+    pub(super) fn jump(&self, offered: &Offered, record: &PartitionRecord, before: u64) -> Option<JumpRecord> {
         let jump = offered.partition.jump.as_ref()?;
         let key = offered.key();
         let next = self.jumps.last_key_value().map_or(0, |(number, _)| number + 1);

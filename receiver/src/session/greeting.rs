@@ -10,6 +10,7 @@ use wire::close::CloseCode;
 use wire::control::{Control, Hello, Role};
 use wire::error::{PeerIncompatible, PeerMisbehaved};
 use wire::hello::{VERSIONS, agree};
+use wire::lanes::{ClassTable, LANE_HASH};
 use wire::limits::LANES_MAX;
 
 use super::Ending;
@@ -139,6 +140,12 @@ fn check(hello: &Hello, connection: &Connection, host: &Host) -> Result<Checked,
     if hello.lanes == 0 || hello.lanes > LANES_MAX {
         return Err(PeerMisbehaved::UnexpectedMessage("a lane count out of range").into());
     }
+    if hello.lane_hash != LANE_HASH {
+        return Err(incompatible(&PeerIncompatible::LaneHashChanged));
+    }
+    ClassTable::new(hello.lanes)
+        .append(&hello.classes)
+        .map_err(|error| Ending::new(CloseCode::LanesChanged, error.to_string()))?;
     Ok(Checked { link, settings, sender, version })
 }
 

@@ -296,7 +296,7 @@ mod tests {
     fn terms() -> Terms {
         Terms {
             link: "l".into(),
-            lanes: 1,
+            classes: wire::lanes::ClassTable::new(1),
             lane_hash: "h".into(),
             source_cluster: "fra".into(),
             target_cluster: "sin".into(),

@@ -50,9 +50,17 @@ pub const SECTIONS: &[Section] = &[
         fields: POLICIES,
     },
     Section {
+        path: "classes",
+        shape: Shape::Repeated,
+        doc: "Classes of topics, each with lanes and a part of the rate of its own. The first that matches a topic \
+              counts; topics that none matches are in the class `default`, which has `lanes.count` lanes and what the \
+              others leave of the rate. A topic that changes its class is moved, exactly once and in order.",
+        fields: CLASSES,
+    },
+    Section {
         path: "lanes",
         shape: Shape::Table,
-        doc: "How a link's partitions are divided into units of ownership and transaction.",
+        doc: "How partitions are divided into units of ownership and transaction, in the class `default`.",
         fields: LANES,
     },
     tls::SECTION,
@@ -329,6 +337,62 @@ const POLICIES: &[Field] = &[
               refuses or that is too large, a range that retention deleted, what a truncated source lost. \
               `new-incarnation` carries a topic that was deleted and made again, from its start, into the same target \
               topic.",
+    },
+];
+
+const CLASSES: &[Field] = &[
+    Field {
+        name: "name",
+        kind: "a name of `a-z 0-9 . _ -`, at most 64 characters",
+        absent: Absent::Required,
+        bounds: None,
+        live: false,
+        doc: "What the class is called. Its lanes are kept in the target under this name, also when it is taken out of \
+              the file; its topics are then in the class `default`.",
+    },
+    Field {
+        name: "topics",
+        kind: "a list of topic names and patterns",
+        absent: Absent::Required,
+        bounds: None,
+        live: true,
+        doc: "Which of the link's topics. It adds none to `source.topics`.",
+    },
+    Field {
+        name: "priority",
+        kind: "`shared` or `strict`",
+        absent: Absent::Default(r#""shared""#),
+        bounds: None,
+        live: true,
+        doc: "A `strict` class goes before every class that is not, and starves them if it has enough to send: give it \
+              a `ceiling`.",
+    },
+    Field {
+        name: "share",
+        kind: "a share, such as `30 %`",
+        absent: Absent::Otherwise("its part of what the other shares leave"),
+        bounds: Some((r#""1 %""#, r#""100 %""#)),
+        live: true,
+        doc: "What the class is guaranteed of what strict classes leave, while it has enough to send. What it does not \
+              use, the others have. All shares together are at most 100 %.",
+    },
+    Field {
+        name: "ceiling",
+        kind: "a rate, such as `20 Mbit/s`, or a share of `wan.rate`, such as `50 %`",
+        absent: Absent::Otherwise("none"),
+        bounds: None,
+        live: true,
+        doc: "What the class never exceeds, also where the rest is idle. Bytes of frames count; what packets add to \
+              them, about 4 %, and repairs come on top.",
+    },
+    Field {
+        name: "lanes",
+        kind: "a count",
+        absent: Absent::Default("2"),
+        bounds: Some(("1", "63")),
+        live: false,
+        doc: "Fixed for the life of the link, as `lanes.count`. All classes together, those that were ever taken out of \
+              the file included, have at most 64.",
     },
 ];
 

@@ -144,8 +144,9 @@ fn a_running_sender_takes_topics_certificates_and_log_level_and_names_the_rest()
     // All that the table calls live is above, or beside it in the same type.
     let live: Vec<_> = SECTIONS.iter().flat_map(|s| s.fields).filter(|field| field.live).map(|f| f.name).collect();
     let wan = ["rate", "time_zone", "days", "from", "to", "rate"];
+    let of_classes = ["topics", "priority", "share", "ceiling"];
     let others = ["ca", "certificate", "key", "token", "level"];
-    assert_eq!(live, [&["topics", "exclude", "forward"], &wan[..], &others[..]].concat());
+    assert_eq!(live, [&["topics", "exclude", "forward"], &wan[..], &of_classes[..], &others[..]].concat());
 }
 
 #[test]
@@ -162,6 +163,42 @@ fn policies_are_a_word_or_a_list_and_every_wrong_one_is_named() {
     assert!(problem.contains("`policies.policy`: \"skpi\" is not known; did you mean \"skip\"?"), "{problem}");
     let problem = read(&format!("{EXAMPLE}\n[[policies]]\npolicy = \"skip\"\n")).unwrap_err();
     assert!(problem.contains("`policies.topics` is missing"), "{problem}");
+}
+
+/// The example with classes behind it.
+fn classes(text: &str) -> Result<Config, String> {
+    let text = format!("{}\n{text}", EXAMPLE.replace("[wan]", "[wan]\nrate = \"100 Mbit/s\""));
+    parse(&text, "sender.toml", |_| None).map_err(|problems| problems.to_string())
+}
+
+#[test]
+fn classes_are_read_and_every_contradiction_among_them_is_named() {
+    let good = "[[classes]]\nname = \"critical\"\ntopics = [\"orders\"]\npriority = \"strict\"\nceiling = \"20 Mbit/s\"\nlanes = 1\n\
+                [[classes]]\nname = \"bulk\"\ntopics = \"clicks.*\"\nshare = \"30 %\"\nceiling = \"60 %\"\n";
+    let config = classes(good).unwrap();
+    let [critical, bulk] = &config.classes.0[..] else { panic!("{:?}", config.classes) };
+    assert!(critical.terms.strict && critical.terms.ceiling.is_some() && critical.lanes == 1);
+    assert_eq!((bulk.terms.share.map(|share| share.to_string()), bulk.lanes), (Some("30 %".to_owned()), 2));
+    assert_eq!(crate::derived::lanes(&config), 11);
+    let class = |more: &str| format!("{good}[[classes]]\nname = \"third\"\ntopics = [\"a\"]\n{more}\n");
+    for (text, sentence) in [
+        (good.replace("\"bulk\"", "\"critical\""), "two classes are called \"critical\"; rename one"),
+        (good.replace("\"bulk\"", "\"default\""), "`default` is the class of all topics that no other matches"),
+        (good.replace("\"bulk\"", "\"Bulk\""), "\"Bulk\" is no class name"),
+        (good.replace("30 %", "130 %"), "`classes.share`"),
+        (good.replace("60 %", "20 %"), "below the share that is guaranteed"),
+        (good.replace("60 %", "fast"), "`classes.ceiling`"),
+        (good.replace("lanes = 1", "share = \"10 %\""), "is strict: it goes before all others and needs no share"),
+        (good.replace("\"strict\"", "\"strickt\""), "did you mean \"strict\"?"),
+        (class("share = \"71 %\""), "the shares of all classes are 101.00 %, above 100 %"),
+        (class("lanes = 54"), "the lanes of all classes are 65, above the limit of 64"),
+        (class("lanes = 64"), "`classes.lanes`"),
+    ] {
+        let problem = classes(&text).expect_err(sentence);
+        assert!(problem.contains(sentence), "{problem}");
+    }
+    let without = read(&format!("{EXAMPLE}\n[[classes]]\nname = \"a\"\ntopics = \"a\"\nceiling = \"10 %\"\n"));
+    assert!(without.unwrap_err().contains("10 % of no rate; state `wan.rate`, or the ceiling as a rate"));
 }
 
 /// The example with these entries.

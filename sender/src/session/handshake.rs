@@ -4,6 +4,7 @@ use link::control::{ControlError, ControlReader, ControlWriter};
 use quinn::Connection;
 use wire::control::{Control, Hello, Role, Welcome};
 use wire::hello::{FEATURES, VERSIONS};
+use wire::lanes::{ClassWish, LANE_HASH};
 
 use super::SessionEnd;
 
@@ -18,8 +19,10 @@ pub struct Identity {
     pub instance: String,
     /// Drawn at process start.
     pub process: u128,
-    /// How many lanes the link has.
+    /// How many lanes the default class has.
     pub lanes: u16,
+    /// The other classes.
+    pub classes: Vec<ClassWish>,
     /// The topic filter's hash.
     pub filter_hash: u64,
     /// The budget in bytes per second; 0 for unlimited.
@@ -86,9 +89,10 @@ impl Identity {
             process: self.process,
             stand_by,
             lanes: self.lanes,
-            lane_hash: crate::router::LANE_HASH.to_owned(),
+            lane_hash: LANE_HASH.to_owned(),
             filter_hash: self.filter_hash,
             rate: self.rate,
+            classes: self.classes.clone(),
         }
     }
 }

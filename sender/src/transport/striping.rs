@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use link::endpoint::Reading;
+use wire::units::Rate;
+
+use crate::derived;
 
 /// A channel's number; 0 is the channel of the handshake.
 pub type ChannelId = u32;
@@ -67,8 +70,17 @@ impl Load {
         u64::try_from(u128::from(self.reading.rate) * WAITING.as_millis() / 1000).unwrap_or(u64::MAX)
     }
 
-    fn has_room(&self, promises: usize) -> bool {
-        self.promised < promises && self.waiting() <= self.allowed()
+    /// What may wait so that a frame of a strict class still follows. It leaves before all that waits of others: as much
+    /// as they can have closed at once makes no difference to it.
+    fn allowed_strict(&self) -> u64 {
+        let frame = derived::frame_bytes(Some(Rate::from_bits_per_second(self.reading.rate.saturating_mul(8))));
+        self.allowed().saturating_add(frame * (CLOSING_AT_ONCE as u64 + 1))
+    }
+
+    fn has_room(&self, promises: usize, strict: bool) -> bool {
+        let (promises, allowed) =
+            if strict { (promises + 1, self.allowed_strict()) } else { (promises, self.allowed()) };
+        self.promised < promises && self.waiting() <= allowed
     }
 
     /// How long until what waits has left, in µs; what is promised counts as something.
@@ -84,12 +96,12 @@ impl Striping {
     }
 
     /// The channel that the next frame of a lane is to be closed for, if it is time; a promise until it is handed
-    /// over, or taken back.
-    pub fn poll_room(&mut self) -> Option<ChannelId> {
+    /// over, or taken back. Frames of strict classes wait for no other.
+    pub fn poll_room(&mut self, strict: bool) -> Option<ChannelId> {
         if !self.again.is_empty() {
             return None;
         }
-        let channel = self.roomy()?;
+        let channel = self.roomy(strict)?;
         self.open.get_mut(&channel)?.promised += 1;
         Some(channel)
     }
@@ -115,7 +127,7 @@ impl Striping {
     /// The next frame that is to be sent again, and over which channel, if one has room.
     pub fn poll_again(&mut self) -> Option<(ChannelId, FrameId, Bytes)> {
         self.again.front()?;
-        let channel = self.roomy()?;
+        let channel = self.roomy(false)?;
         let frame = self.again.pop_front()?;
         self.resent += 1;
         Some((channel, self.give(channel, frame.clone()), frame))
@@ -186,9 +198,9 @@ impl Striping {
     }
 
     /// The open channel with room from which a frame leaves soonest; among equals the one with fewer frames.
-    fn roomy(&self) -> Option<ChannelId> {
+    fn roomy(&self, strict: bool) -> Option<ChannelId> {
         let promises = (CLOSING_AT_ONCE / self.open.len().max(1)).max(1);
-        let open = self.open.iter().filter(|(_, load)| load.has_room(promises));
+        let open = self.open.iter().filter(|(_, load)| load.has_room(promises, strict));
         open.min_by_key(|(_, load)| (load.delay(), load.frames.len())).map(|(&channel, _)| channel)
     }
 

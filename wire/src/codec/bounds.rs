@@ -12,7 +12,7 @@ use crate::limits::{
 pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
     match control {
         Control::Hello(hello) => check_hello(hello),
-        Control::Welcome(Welcome { cluster_id, .. }) => within("cluster id", cluster_id.len(), STRING_MAX),
+        Control::Welcome(welcome) => check_welcome(welcome),
         Control::Standby { behind } => within("instance", behind.len(), STRING_MAX),
         Control::Clock { .. } => Ok(()),
         Control::JoinChannel { channel, .. } | Control::ChannelOpen { channel } => check_further(*channel),
@@ -65,7 +65,18 @@ fn check_hello(hello: &Hello) -> Result<(), DecodeError> {
     if hello.lanes == 0 {
         return Err(DecodeError::Malformed("a link without lanes"));
     }
-    within("lanes", hello.lanes.into(), LANES_MAX.into())
+    within("lanes", hello.lanes.into(), LANES_MAX.into())?;
+    within("classes", hello.classes.len(), LANES_MAX.into())?;
+    hello.classes.iter().try_for_each(|class| {
+        within("class name", class.name.len(), STRING_MAX)?;
+        within("lanes of a class", class.lanes.into(), LANES_MAX.into())
+    })
+}
+
+fn check_welcome(welcome: &Welcome) -> Result<(), DecodeError> {
+    within("cluster id", welcome.cluster_id.len(), STRING_MAX)?;
+    within("classes", welcome.classes.len(), LANES_MAX.into())?;
+    welcome.classes.iter().try_for_each(|class| within("class name", class.name.len(), STRING_MAX))
 }
 
 fn check_partition(offered: &OfferedPartition) -> Result<(), DecodeError> {

@@ -29,7 +29,7 @@ fn striping(channels: u32) -> Striping {
 
 /// Sends a frame wherever there is room.
 fn send(striping: &mut Striping, bytes: usize) -> Option<(ChannelId, FrameId)> {
-    let channel = striping.poll_room()?;
+    let channel = striping.poll_room(false)?;
     Some((channel, striping.hand(channel, frame(bytes)).unwrap()))
 }
 
@@ -42,6 +42,20 @@ fn frames_go_round_until_every_channel_has_enough_waiting() {
     striping.handle_gauge(2, left(5_001, RATE));
     assert_eq!(send(&mut striping, 20_000).map(|(channel, _)| channel), Some(2));
     assert_eq!(send(&mut striping, 1), None);
+}
+
+#[test]
+fn a_strict_frame_follows_at_once_and_strict_frames_do_not_pile_up_either() {
+    let mut striping = striping(1);
+    send(&mut striping, 100_000).unwrap();
+    assert!(striping.poll_room(false).is_none(), "others wait until little is left of it");
+    let mut frames = 0;
+    while let Some(channel) = striping.poll_room(true) {
+        striping.hand(channel, frame(10_000));
+        frames += 1;
+    }
+    // Half a second of the rate, and what may wait.
+    assert!((40..=43).contains(&frames), "{frames}");
 }
 
 #[test]
@@ -72,7 +86,7 @@ fn what_a_channel_held_goes_out_again_once_the_receiver_takes_no_more_of_it() {
     assert!(striping.poll_again().is_none(), "the receiver could still have it");
     striping.handle_closed(sent[0].0);
     assert!(striping.poll_again().is_none(), "the other has no room");
-    assert!(striping.poll_room().is_none(), "nothing new before it");
+    assert!(striping.poll_room(false).is_none(), "nothing new before it");
     striping.handle_gauge(sent[1].0, left(20_000, RATE));
     assert_eq!(striping.poll_again().map(|(channel, _, frame)| (channel, frame.len())), Some((sent[1].0, 20_000)));
     assert!(striping.poll_again().is_none());
@@ -81,7 +95,7 @@ fn what_a_channel_held_goes_out_again_once_the_receiver_takes_no_more_of_it() {
 #[test]
 fn a_frame_closed_for_a_channel_that_is_gone_is_not_lost() {
     let mut striping = striping(2);
-    let channel = striping.poll_room().unwrap();
+    let channel = striping.poll_room(false).unwrap();
     striping.give_up(channel);
     assert_eq!(striping.hand(channel, frame(9)), None);
     assert_eq!(striping.poll_again().map(|(to, _, frame)| (to == channel, frame.len())), Some((false, 9)));
@@ -92,13 +106,13 @@ fn a_channel_found_dry_has_room_whatever_was_counted() {
     let mut striping = striping(1);
     send(&mut striping, 40_000).unwrap();
     striping.handle_gauge(0, Reading { sent: 21_000, left: 20_000, dry_at: 0, rate: RATE });
-    assert!(striping.poll_room().is_none());
+    assert!(striping.poll_room(false).is_none());
     assert_eq!(striping.room_at(0), Some(Some((25_000, 0))), "40,000 less the 15,000 that may wait");
     striping.handle_gauge(0, Reading { sent: 21_000, left: 20_000, dry_at: 21_000, rate: RATE });
     assert_eq!(striping.room_at(0), Some(None));
     send(&mut striping, 40_000).unwrap();
     striping.handle_gauge(0, Reading { sent: 41_000, left: 40_000, dry_at: 21_000, rate: RATE });
-    assert!(striping.poll_room().is_none(), "it was dry before the second frame, of which 20,000 wait");
+    assert!(striping.poll_room(false).is_none(), "it was dry before the second frame, of which 20,000 wait");
     assert_eq!(striping.room_at(0), Some(Some((45_000, 21_000))));
 }
 
@@ -106,9 +120,9 @@ fn a_channel_found_dry_has_room_whatever_was_counted() {
 fn a_frame_that_the_receiver_does_not_want_makes_room_though_it_never_left() {
     let mut striping = striping(1);
     let (channel, id) = send(&mut striping, 40_000).unwrap();
-    assert!(striping.poll_room().is_none());
+    assert!(striping.poll_room(false).is_none());
     striping.handle_settled(channel, id);
-    assert!(striping.poll_room().is_some());
+    assert!(striping.poll_room(false).is_some());
 }
 
 /// What may happen to a session's channels.
@@ -158,7 +172,7 @@ impl Session {
     fn step(&mut self, event: &Event) {
         match event {
             Event::Send => {
-                let Some(channel) = self.striping.poll_room() else { return self.resend() };
+                let Some(channel) = self.striping.poll_room(false) else { return self.resend() };
                 self.sent += 1;
                 let id = self.striping.hand(channel, frame(self.sent)).unwrap();
                 self.under_way.insert((channel, id), self.sent);

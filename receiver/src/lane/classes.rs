@@ -1,0 +1,183 @@
+//! The lanes that classes own: stored in lane 0 before a session works by them, because another session must not
+//! give the same lanes to another class.
+
+use wire::close::CloseCode;
+use wire::control::LaneClosedReason;
+use wire::lanes::{ClassTable, ClassWish};
+
+use super::{Lane, OpenError, Terms};
+use crate::state::LaneState;
+use crate::target::LaneTarget;
+
+impl<T: LaneTarget> Lane<T> {
+    /// The lanes of every class, with those appended and stored that are new. To be asked of lane 0, with terms
+    /// that know the default class only. Nobody is fenced unless there is something to append.
+    ///
+    /// # Errors
+    /// As [`Lane::open`]; and where a class cannot have the lanes it is to have.
+    pub fn append_classes(&mut self, terms: &Terms, wishes: &[ClassWish]) -> Result<ClassTable, OpenError> {
+        let (table, appended) = appended(&self.read_checked(terms)?, terms, wishes)?;
+        if !appended {
+            return Ok(table);
+        }
+        self.close(LaneClosedReason::TargetFailed, "lanes are appended to the link; opening again");
+        self.target.discard();
+        let result = self.store_classes(terms, wishes);
+        self.target.discard();
+        result
+    }
+
+    fn store_classes(&mut self, terms: &Terms, wishes: &[ClassWish]) -> Result<ClassTable, OpenError> {
+        self.target.fence()?;
+        let state = self.read_checked(terms)?;
+        let (classes, appended) = appended(&state, terms, wishes)?;
+        if appended {
+            let terms = Terms { classes: classes.clone(), ..terms.clone() };
+            self.commit_lane_record(&terms.lane_record(state.lane.as_ref()))?;
+            let added = classes.lanes() - terms.classes.default_class().count;
+            tracing::info!(classes = classes.classes().len(), beside_default = added, "lanes of classes are stored");
+        }
+        Ok(classes)
+    }
+}
+
+/// What is stored with `wishes` appended, and whether that is more.
+fn appended(state: &LaneState, terms: &Terms, wishes: &[ClassWish]) -> Result<(ClassTable, bool), OpenError> {
+    let refuse = |code, error: &dyn std::fmt::Display| OpenError::Refused { code, detail: error.to_string() };
+    let stored = match &state.lane {
+        Some(lane) => lane.table().map_err(|error| refuse(CloseCode::StateRefused, &error))?,
+        None => terms.classes.clone(),
+    };
+    let table = stored.append(wishes).map_err(|error| refuse(CloseCode::LanesChanged, &error))?;
+    let more = table != stored;
+    Ok((table, more))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use wire::control::Control;
+    use wire::frame::RecordRef;
+    use wire::ids::{Epoch, LaneId};
+
+    use super::*;
+    use crate::knowledge::Knowledge;
+    use crate::memory::DecodeMemory;
+    use crate::size::TransactionSize;
+    use crate::target::{Delivered, StateEntry, TargetError, TargetPartition};
+
+    /// A state partition in memory, shared by whoever writes it in turn.
+    #[derive(Clone, Default)]
+    struct Memory {
+        stored: Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>>,
+        fences: Arc<Mutex<u32>>,
+        written: BTreeMap<Vec<u8>, Vec<u8>>,
+    }
+
+    impl LaneTarget for Memory {
+        fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError> {
+            let stored = self.stored.lock().unwrap();
+            Ok(stored.iter().map(|(key, value)| StateEntry { key: key.clone(), value: Some(value.clone()) }).collect())
+        }
+
+        fn fence(&mut self) -> Result<(), TargetError> {
+            *self.fences.lock().unwrap() += 1;
+            Ok(())
+        }
+
+        fn begin(&mut self) -> Result<(), TargetError> {
+            Ok(())
+        }
+
+        fn produce(&mut self, _: &TargetPartition, _: &RecordRef<'_>, _: &Bytes) -> Result<(), TargetError> {
+            panic!("no records here")
+        }
+
+        fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
+            self.written.insert(key.to_vec(), value.unwrap_or_default().to_vec());
+            Ok(())
+        }
+
+        fn drain(&mut self) -> Result<Delivered, TargetError> {
+            Ok(Delivered::default())
+        }
+
+        fn commit(&mut self) -> Result<(), TargetError> {
+            self.stored.lock().unwrap().append(&mut self.written);
+            Ok(())
+        }
+
+        fn discard(&mut self) {
+            self.written.clear();
+        }
+    }
+
+    fn lane(target: &Memory) -> Lane<Memory> {
+        Lane::new(LaneId(0), target.clone(), DecodeMemory::new(1), TransactionSize::new(Duration::from_secs(1)))
+    }
+
+    fn terms(classes: ClassTable) -> Terms {
+        Terms {
+            link: "l".into(),
+            classes,
+            lane_hash: "h".into(),
+            source_cluster: "fra".into(),
+            target_cluster: "sin".into(),
+            filter_hash: 1,
+            sender: "s".into(),
+        }
+    }
+
+    fn wishes(wishes: &[(&str, u16)]) -> Vec<ClassWish> {
+        wishes.iter().map(|(name, lanes)| ClassWish { name: (*name).into(), lanes: *lanes }).collect()
+    }
+
+    #[test]
+    fn lanes_are_stored_before_a_session_works_by_them_and_nobody_is_fenced_for_nothing() {
+        let target = Memory::default();
+        let plain = terms(ClassTable::new(4));
+        let mut first = lane(&target);
+        let table = first.append_classes(&plain, &wishes(&[("bulk", 2)])).unwrap();
+        assert_eq!((table.lanes(), *target.fences.lock().unwrap()), (6, 1));
+
+        // Another receiver, at the same time: it appends behind what is stored, whatever its sender knows.
+        let mut second = lane(&target);
+        let both = second.append_classes(&plain, &wishes(&[("critical", 1)])).unwrap();
+        assert_eq!((both.class("critical").unwrap().first, both.lanes()), (6, 7));
+        assert_eq!(second.append_classes(&plain, &wishes(&[("critical", 1)])), Ok(both.clone()));
+        assert_eq!(second.append_classes(&plain, &[]), Ok(both.clone()), "a class that vanished keeps its lanes");
+        assert_eq!(*target.fences.lock().unwrap(), 2, "there was nothing to append");
+
+        let refused = second.append_classes(&plain, &wishes(&[("bulk", 3)])).unwrap_err().to_string();
+        assert!(refused.contains("\"bulk\" was made with 2 lanes, 3 are asked for"), "{refused}");
+        let fewer = second.append_classes(&terms(ClassTable::new(3)), &[]).unwrap_err().to_string();
+        assert!(fewer.contains("was made with 4 lanes, and the sender's `lanes.count` is 3"), "{fewer}");
+        assert_eq!(*target.fences.lock().unwrap(), 2, "a refusal fences nobody");
+
+        // A session that began before the second class came opens its lanes, and takes nothing back.
+        first.open(Arc::new(terms(table)), Arc::new(Knowledge::new(6))).unwrap();
+        let state = LaneState::fold(LaneId(0), "fra", &first.target_mut().read_state().unwrap()).unwrap();
+        assert_eq!(state.lane.unwrap().table(), Ok(both));
+        let other = plain.classes.append(&wishes(&[("other", 2)])).unwrap();
+        let refused = first.open(Arc::new(terms(other)), Arc::new(Knowledge::new(6))).unwrap_err().to_string();
+        assert!(refused.contains("changed by another session"), "{refused}");
+    }
+
+    #[test]
+    fn an_open_lane_is_closed_with_a_word_when_lanes_are_appended() {
+        let target = Memory::default();
+        let plain = terms(ClassTable::new(4));
+        let mut first = lane(&target);
+        first.open(Arc::new(plain.clone()), Arc::new(Knowledge::new(4))).unwrap();
+        while first.poll_reply().is_some() {}
+        first.append_classes(&plain, &[]).unwrap();
+        assert_eq!(first.epoch(), Some(Epoch(1)), "nothing to append");
+        first.append_classes(&plain, &wishes(&[("bulk", 2)])).unwrap();
+        let Some(Control::LaneClosed { reason, .. }) = first.poll_reply() else { panic!("closed in silence") };
+        assert_eq!(reason, LaneClosedReason::TargetFailed, "the sender opens it again");
+    }
+}
