@@ -9,7 +9,7 @@
 //! knowledge can make it be in two lanes. A lane that is offered a partition it has not got asks for it along the
 //! trail of such records, which begins at home.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use wire::halt::HaltReason;
 use wire::ids::{LaneId, Slot};
@@ -53,12 +53,12 @@ pub(super) struct Moves {
     pub(super) moved: HashMap<PartitionKey, MovedRecord>,
     /// The filter hash that was stored when the lane was opened.
     filter_before: Option<u64>,
-    /// Wishes of other lanes.
-    fetches: VecDeque<Fetch>,
-    /// What was handed to this lane.
-    passed: VecDeque<(PartitionKey, PartitionRecord)>,
+    /// Wishes of other lanes. They are repeated as often as any lane is opened: one of each counts.
+    fetches: BTreeMap<(PartitionKey, LaneId), Fetch>,
+    /// What was handed to this lane, as it was handed last.
+    passed: BTreeMap<PartitionKey, PartitionRecord>,
     /// Offers of partitions that this lane has asked for.
-    pub(super) away: HashMap<PartitionKey, Box<Offered>>,
+    pub(super) away: BTreeMap<PartitionKey, Box<Offered>>,
     /// The slots of all that were ever put aside.
     aside: HashSet<Slot>,
     /// The last offer of a discovery waits for them.
@@ -92,8 +92,8 @@ impl<T: LaneTarget> Lane<T> {
     pub fn handle_errand(&mut self, errand: Errand) {
         let Some(open) = self.open.as_mut() else { return };
         match errand {
-            Errand::Fetch(fetch) => open.moves.fetches.push_back(*fetch),
-            Errand::Passed(key, record) => open.moves.passed.push_back((key, *record)),
+            Errand::Fetch(fetch) => open.moves.wait(*fetch),
+            Errand::Passed(key, record) => open.moves.pass(key, *record),
             Errand::AllOffered => open.judge_orphans(),
             Errand::Refused(key, halt) => {
                 if let Some(offered) = open.moves.away.remove(&key) {
@@ -136,6 +136,12 @@ impl<T: LaneTarget> Lane<T> {
             match open.ready_offer(self.id).and_then(|index| open.offers.remove(index)) {
                 None => return Ok(None),
                 Some(Pending::Offer(offered)) => {
+                    if let Some(moved) = draft.moving.moved.get(&offered.key()) {
+                        // Offered to two lanes. It must not be read here from the commit that hands it over.
+                        let detail = format!("{} is offered to lane {} too", offered.key(), moved.to);
+                        draft.refused.push((*offered, HaltRecord::new(HaltReason::TargetTaken, detail)));
+                        continue;
+                    }
                     if self.is_elsewhere(&offered) {
                         continue;
                     }
@@ -181,7 +187,7 @@ impl<T: LaneTarget> Lane<T> {
             }
         }
         let fetches = std::mem::take(&mut open.moves.fetches);
-        for fetch in fetches {
+        for fetch in fetches.into_values() {
             self.take_fetch(draft, fetch);
         }
         let Moving { moved, accepted, refused, .. } = &draft.moving;
@@ -193,7 +199,7 @@ impl<T: LaneTarget> Lane<T> {
         let Some(open) = self.open.as_mut() else { return };
         let (key, to) = (fetch.offered.key(), fetch.to);
         if draft.changed.contains_key(&key) {
-            return open.moves.fetches.push_back(fetch);
+            return open.moves.wait(fetch);
         }
         let record = match open.find(&fetch, &draft.moving) {
             Found::Here(_) if open.is_read(&key) => {
@@ -212,7 +218,7 @@ impl<T: LaneTarget> Lane<T> {
                     *record
                 }
                 Answer::Halt(halt) => return draft.moving.refused.push((fetch, halt)),
-                Answer::Wait | Answer::Resume => return open.moves.fetches.push_back(fetch),
+                Answer::Wait | Answer::Resume => return open.moves.wait(fetch),
             },
         };
         let record = PartitionRecord { moves: record.moves + 1, ..record };
@@ -305,7 +311,7 @@ impl Open {
             let key = fetch.offered.key();
             fetch.passed.is_some() || self.count(&key).is_some() || self.knowledge.carries(&key.topic).is_some()
         };
-        !self.moves.passed.is_empty() || self.moves.fetches.iter().any(ready)
+        !self.moves.passed.is_empty() || self.moves.fetches.values().any(ready)
     }
 
     /// An offer that was put aside can be decided.
@@ -340,15 +346,28 @@ impl Open {
 
     /// A transaction's outcome is unknown: everything is decided anew by what turns out to be stored.
     pub(super) fn abandon_moves(&mut self, moving: Moving) {
-        self.moves.passed.extend(moving.accepted);
-        self.moves.fetches.extend(moving.fetches);
-        self.moves.fetches.extend(moving.refused.into_iter().map(|(fetch, _)| fetch));
+        moving.accepted.into_iter().for_each(|(key, record)| self.moves.pass(key, record));
+        let refused = moving.refused.into_iter().map(|(fetch, _)| fetch);
+        moving.fetches.into_iter().chain(refused).for_each(|fetch| self.moves.wait(fetch));
     }
 }
 
 impl Moves {
     pub(super) fn stored(moved: HashMap<PartitionKey, MovedRecord>, filter_before: Option<u64>) -> Self {
         Self { moved, filter_before, ..Self::default() }
+    }
+
+    fn wait(&mut self, fetch: Fetch) {
+        self.fetches.insert((fetch.offered.key(), fetch.to), fetch);
+    }
+
+    /// An older record must not take the place of a newer one: it would be found outdated, and the partition
+    /// would wait for somebody to ask again.
+    fn pass(&mut self, key: PartitionKey, record: PartitionRecord) {
+        let known = self.passed.get(&key).map(|known| known.moves);
+        if known.is_none_or(|known| known < record.moves) {
+            self.passed.insert(key, record);
+        }
     }
 }
 
