@@ -167,7 +167,9 @@ impl EndpointSettings {
             .packet_threshold(PACKET_THRESHOLD)
             .initial_rtt(RTT_OF_HANDSHAKES)
             .enable_segmentation_offload(self.segmentation_offload)
-            .send_fairness(false)
+            // Each packet asks anew which stream is the most urgent: otherwise control and critical records would wait
+            // until the frame that has begun to leave is gone.
+            .send_fairness(true)
             .keep_alive_interval(Some(KEEP_ALIVE))
             .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("10 s fit a QUIC timeout")))
             .datagram_receive_buffer_size(None);

@@ -11,10 +11,7 @@ use wire::units::Rate;
 
 use crate::classes::Classes;
 use crate::scheduler::{ClassView, Scheduler};
-
-/// Priorities of QUIC streams: a strict class's frames before the others', and after control.
-const STRICT_PRIORITY: i32 = 10;
-const COMMON_PRIORITY: i32 = 0;
+use crate::transport::Urgency;
 
 /// [`Scheduler`] behind a lock, with a bell per lane.
 #[derive(Debug)]
@@ -103,9 +100,9 @@ impl Gate {
         self.lock().is_strict(lane)
     }
 
-    /// The priority of a lane's streams.
-    pub fn priority(&self, lane: LaneId) -> i32 {
-        if self.is_strict(lane) { STRICT_PRIORITY } else { COMMON_PRIORITY }
+    /// The urgency of a lane's frames.
+    pub fn urgency(&self, lane: LaneId) -> Urgency {
+        if self.is_strict(lane) { Urgency::Strict } else { Urgency::Common }
     }
 
     /// Every class as it is now, in the table's order.

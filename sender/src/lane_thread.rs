@@ -181,6 +181,6 @@ fn pump<R: LaneReader>(lane: &mut Lane<R>, session: &SessionPart, handle: &LaneH
         let Some(frame) = frame else { return Ok(IDLE) };
         session.bank.free(handle.id, frame.surplus);
         handle.progress.handle_frame(&frame, lane.in_flight_bytes());
-        session.channels.send(room, frame.bytes, session.gate.priority(handle.id));
+        session.channels.send(room, frame.bytes, session.gate.urgency(handle.id));
     }
 }

@@ -21,8 +21,33 @@ use tokio::task::AbortHandle;
 use health::Vital;
 use striping::{ChannelId, FrameId, Striping};
 
-/// The priority of what a dead channel held: lanes wait for it, whatever their class.
-const SENT_AGAIN: i32 = 20;
+/// Frames of one urgency before their order begins anew: far more than QUIC ever has at once.
+const ORDERED: u64 = 1 << 28;
+
+/// Which frames leave first of those that one channel has. All are behind control.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urgency {
+    /// Those of most classes.
+    Common,
+    /// Those of a strict class.
+    Strict,
+    /// What a dead channel held: lanes wait for it, whatever their class.
+    Again,
+}
+
+impl Urgency {
+    /// The priority of a frame's stream. QUIC chooses a stream for each packet, so that a frame that has begun to
+    /// leave holds up no other that is more urgent; those that are equally so would share the packets, and each be
+    /// whole later than need be, if they did not go in their order.
+    fn priority(self, frame: FrameId) -> i32 {
+        let first = match self {
+            Self::Again => 0,
+            Self::Strict => -(ORDERED as i32),
+            Self::Common => -(2 * ORDERED as i32),
+        };
+        first - (frame % ORDERED) as i32
+    }
+}
 
 /// The channels of one session.
 #[derive(Debug, Clone)]
@@ -94,15 +119,15 @@ impl Channels {
         Some(Room { channels: self.clone(), channel: channel?, taken: false })
     }
 
-    /// Sends a frame, before those of a lower priority that QUIC has and has not sent. What becomes of its channel is not
+    /// Sends a frame, before the rest of those that QUIC has and that are less urgent. What becomes of its channel is not
     /// the lane's concern.
-    pub fn send(&self, mut room: Room, frame: Bytes, priority: i32) {
+    pub fn send(&self, mut room: Room, frame: Bytes, urgency: Urgency) {
         room.taken = true;
         let mut state = self.state();
         state.look();
         let handed = state.striping.hand(room.channel, frame.clone());
         match handed.zip(state.open.get(&room.channel)) {
-            Some((id, open)) => self.start((room.channel, open), id, frame, priority),
+            Some((id, open)) => self.start((room.channel, open), id, frame, urgency),
             None => {
                 drop(state);
                 self.stir(false);
@@ -196,7 +221,7 @@ impl Channels {
         state.look();
         while let Some((channel, id, frame)) = state.striping.poll_again() {
             if let Some(open) = state.open.get(&channel) {
-                self.start((channel, open), id, frame, SENT_AGAIN);
+                self.start((channel, open), id, frame, Urgency::Again);
             }
         }
         let ring = std::mem::take(&mut state.wanted) || ring;
@@ -206,11 +231,11 @@ impl Channels {
         }
     }
 
-    fn start(&self, (channel, open): (ChannelId, &Open), id: FrameId, frame: Bytes, priority: i32) {
+    fn start(&self, (channel, open): (ChannelId, &Open), id: FrameId, frame: Bytes, urgency: Urgency) {
         let (channels, connection) = (self.clone(), open.dialled.connection.clone());
         open.stirred.notify_one();
         self.0.runtime.spawn(async move {
-            match send_frame(&connection, frame, priority).await {
+            match send_frame(&connection, frame, urgency.priority(id)).await {
                 Ok(()) => channels.settle(channel, id),
                 // Its channel has ended: the copy is dealt with when that is.
                 Err(error) => tracing::debug!(%error, channel, "frame may not have arrived"),
@@ -285,5 +310,19 @@ async fn send_frame(channel: &Connection, frame: Bytes, priority: i32) -> Result
         Ok(_) => Ok(()),
         Err(quinn::StoppedError::ConnectionLost(error)) => Err(error),
         Err(quinn::StoppedError::ZeroRttRejected) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_more_urgent_frame_leaves_first_and_equally_urgent_ones_in_their_order() {
+        let last = ORDERED - 1;
+        assert!(Urgency::Common.priority(0) > Urgency::Common.priority(1));
+        assert!(Urgency::Strict.priority(last) > Urgency::Common.priority(0));
+        assert!(Urgency::Again.priority(last) > Urgency::Strict.priority(0));
+        assert_eq!(Urgency::Common.priority(ORDERED), Urgency::Common.priority(0), "no number is too great");
     }
 }

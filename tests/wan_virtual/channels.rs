@@ -29,6 +29,7 @@ use sender::policy::Policies;
 use sender::progress::Progress;
 use sender::session::{Handshaken, Identity, Offering, Session, SessionEnd, Ways, shake_hands};
 use sender::status::Board;
+use sender::transport::Urgency;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -168,7 +169,7 @@ async fn give(mailbox: Mailbox<Command>) {
             }
             granted |= part.bank.take(LANE).is_some();
             let Some(room) = granted.then(|| part.channels.room(false)).flatten() else { break };
-            part.channels.send(room, bytes, 0);
+            part.channels.send(room, bytes, Urgency::Common);
             unacked.push_back((next, charge));
             (next, asked, granted) = (next + 1, false, false);
         }
