@@ -35,6 +35,8 @@ pub enum Command {
         session: SessionId,
         /// What it agreed on.
         terms: Arc<Terms>,
+        /// Whether the lane's class goes before others.
+        strict: bool,
         /// Shared with the session's other lanes.
         knowledge: Arc<Knowledge>,
         /// Where replies go.
@@ -137,6 +139,7 @@ pub struct LaneThread<T> {
 #[derive(Default)]
 struct Running {
     session: Option<(SessionId, mpsc::Sender<Reply>)>,
+    strict: bool,
     retry: Option<(Instant, Duration)>,
     committed: Option<Instant>,
     /// Why records do not flow.
@@ -174,7 +177,7 @@ impl<T: LaneTarget> LaneThread<T> {
     fn obey(&mut self, running: &mut Running, command: Command) {
         let ours = |session| running.session.as_ref().is_some_and(|(id, _)| *id == session);
         let result = match command {
-            Command::Open { session, terms, knowledge, replies } => {
+            Command::Open { session, terms, strict, knowledge, replies } => {
                 // An older session's late wish must not take the lane from a newer one.
                 if running.session.as_ref().is_some_and(|(present, _)| *present > session) {
                     return;
@@ -182,6 +185,7 @@ impl<T: LaneTarget> LaneThread<T> {
                 // Fencing may take long, and whoever is behind in the pace's queue must not wait for it.
                 self.pace.leave(self.ticket);
                 running.session = Some((session, replies));
+                running.strict = strict;
                 running.retry = None;
                 running.committed = Some(Instant::now());
                 self.open(running, terms, knowledge);
@@ -266,7 +270,7 @@ impl<T: LaneTarget> LaneThread<T> {
             self.pace.leave(self.ticket);
             return Some(IDLE);
         }
-        if let Err(wait) = self.pace.take(self.ticket) {
+        if let Err(wait) = self.pace.take(self.ticket, running.strict) {
             return Some(wait.max(Duration::from_millis(1)));
         }
         let began = Instant::now();

@@ -1,7 +1,9 @@
 //! A receiver-wide pace for commits: transactions, not bytes, are what a trickle costs the target
 //! (about 0.4 % of a broker core each per second), so all lanes share one budget of them.
 //!
-//! At once while tokens last; otherwise lanes queue, longest-waiting first, and gather records meanwhile.
+//! At once while tokens last; otherwise lanes queue, longest-waiting first, and gather records meanwhile. Lanes of
+//! strict classes have a queue of their own, which goes first; while others wait it has every second transaction at
+//! most: a critical trickle could use all of them, and bulk would never be acknowledged.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -20,8 +22,44 @@ pub type Ticket = u64;
 pub struct CommitPace<C: Clock = DefaultClock> {
     limiter: RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>,
     clock: C,
-    waiting: Mutex<VecDeque<Ticket>>,
+    waiting: Mutex<Waiting>,
     gap: Duration,
+}
+
+/// Who waits, each queue in the order they came.
+#[derive(Default)]
+struct Waiting {
+    strict: VecDeque<Ticket>,
+    others: VecDeque<Ticket>,
+    /// Whether the last transaction was of a strict class.
+    strict_was_last: bool,
+}
+
+impl Waiting {
+    fn queue(&mut self, strict: bool) -> &mut VecDeque<Ticket> {
+        if strict { &mut self.strict } else { &mut self.others }
+    }
+
+    /// How many transactions of lanes that wait come before one of `ticket`, which queues up unless nobody waits.
+    fn ahead(&mut self, ticket: Ticket, strict: bool) -> usize {
+        if self.strict.is_empty() && self.others.is_empty() {
+            return 0;
+        }
+        let queue = self.queue(strict);
+        let before = queue.iter().position(|&other| other == ticket).unwrap_or_else(|| {
+            queue.push_back(ticket);
+            queue.len() - 1
+        });
+        // They take turns. It is somebody's turn whose queue is not empty.
+        let other = self.queue(!strict).len();
+        let other_is_first = strict == self.strict_was_last;
+        before + other.min(before + usize::from(other_is_first))
+    }
+
+    fn leave(&mut self, ticket: Ticket) {
+        self.strict.retain(|&other| other != ticket);
+        self.others.retain(|&other| other != ticket);
+    }
 }
 
 impl CommitPace<DefaultClock> {
@@ -37,28 +75,29 @@ impl<C: Clock + Clone> CommitPace<C> {
         let quota = Quota::per_second(per_second).allow_burst(burst);
         let limiter = RateLimiter::direct_with_clock(quota, clock.clone());
         let gap = quota.replenish_interval();
-        Self { limiter, clock, waiting: Mutex::new(VecDeque::new()), gap }
+        Self { limiter, clock, waiting: Mutex::default(), gap }
     }
 
-    /// Takes a token for `ticket`, or says when to ask again; asking keeps the lane's place in the queue.
-    pub fn take(&self, ticket: Ticket) -> Result<(), Duration> {
+    /// Takes a token for `ticket`, whose class is strict or not, or says when to ask again; asking keeps the lane's
+    /// place in its queue.
+    pub fn take(&self, ticket: Ticket, strict: bool) -> Result<(), Duration> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(ahead) = waiting.iter().position(|&other| other == ticket) {
-            if ahead > 0 {
-                return Err(self.gap * ahead as u32);
-            }
-        } else if !waiting.is_empty() {
-            waiting.push_back(ticket);
-            return Err(self.gap * (waiting.len() - 1) as u32);
+        // A new session may have made its class another.
+        waiting.queue(!strict).retain(|&other| other != ticket);
+        let ahead = waiting.ahead(ticket, strict);
+        if ahead > 0 {
+            return Err(self.gap * ahead as u32);
         }
         match self.limiter.check() {
             Ok(()) => {
-                waiting.retain(|&other| other != ticket);
+                waiting.leave(ticket);
+                waiting.strict_was_last = strict;
                 Ok(())
             }
             Err(not_until) => {
-                if waiting.is_empty() {
-                    waiting.push_back(ticket);
+                let queue = waiting.queue(strict);
+                if queue.is_empty() {
+                    queue.push_back(ticket);
                 }
                 Err(not_until.wait_time_from(self.clock.now()))
             }
@@ -67,7 +106,7 @@ impl<C: Clock + Clone> CommitPace<C> {
 
     /// Gives up the lane's place: it has nothing to commit any more.
     pub fn leave(&self, ticket: Ticket) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).retain(|&other| other != ticket);
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).leave(ticket);
     }
 }
 
@@ -85,35 +124,57 @@ mod tests {
     fn a_burst_is_free_and_the_rest_is_paced() {
         let clock = FakeRelativeClock::default();
         let pace = pace(&clock);
-        assert_eq!(pace.take(1), Ok(()));
-        assert_eq!(pace.take(1), Ok(()));
-        assert_eq!(pace.take(1), Err(Duration::from_millis(100)));
+        assert_eq!(pace.take(1, false), Ok(()));
+        assert_eq!(pace.take(1, false), Ok(()));
+        assert_eq!(pace.take(1, false), Err(Duration::from_millis(100)));
         clock.advance(Duration::from_millis(100));
-        assert_eq!(pace.take(1), Ok(()));
+        assert_eq!(pace.take(1, false), Ok(()));
     }
 
     #[test]
     fn the_longest_waiting_lane_is_served_first() {
         let clock = FakeRelativeClock::default();
         let pace = pace(&clock);
-        assert!(pace.take(1).is_ok() && pace.take(1).is_ok());
-        assert!(pace.take(7).is_err());
-        assert!(pace.take(8).is_err());
+        assert!(pace.take(1, false).is_ok() && pace.take(1, false).is_ok());
+        assert!(pace.take(7, false).is_err());
+        assert!(pace.take(8, false).is_err());
         clock.advance(Duration::from_millis(100));
-        assert!(pace.take(8).is_err(), "7 asked first");
-        assert_eq!(pace.take(7), Ok(()));
+        assert!(pace.take(8, false).is_err(), "7 asked first");
+        assert_eq!(pace.take(7, false), Ok(()));
         clock.advance(Duration::from_millis(100));
-        assert_eq!(pace.take(8), Ok(()));
+        assert_eq!(pace.take(8, false), Ok(()));
     }
 
     #[test]
     fn a_lane_that_leaves_holds_nobody_up() {
         let clock = FakeRelativeClock::default();
         let pace = pace(&clock);
-        assert!(pace.take(1).is_ok() && pace.take(1).is_ok());
-        assert!(pace.take(7).is_err());
+        assert!(pace.take(1, false).is_ok() && pace.take(1, false).is_ok());
+        assert!(pace.take(7, false).is_err());
         pace.leave(7);
         clock.advance(Duration::from_millis(100));
-        assert_eq!(pace.take(8), Ok(()));
+        assert_eq!(pace.take(8, false), Ok(()));
+    }
+
+    #[test]
+    fn a_strict_lane_goes_before_those_that_wait_and_every_second_time_at_most() {
+        let clock = FakeRelativeClock::default();
+        let pace = pace(&clock);
+        assert!(pace.take(1, false).is_ok() && pace.take(1, false).is_ok());
+        assert!(pace.take(7, false).is_err() && pace.take(8, false).is_err());
+        let order: Vec<_> = (0..4)
+            .map(|_| {
+                // All ask again and again: those of bulk too have always more.
+                let asked = |ticket, strict| pace.take(ticket, strict).is_ok();
+                assert!(!asked(9, true), "there is no token left");
+                clock.advance(Duration::from_millis(100));
+                [(7, false), (8, false), (9, true)]
+                    .into_iter()
+                    .find(|&(ticket, strict)| asked(ticket, strict))
+                    .unwrap()
+                    .0
+            })
+            .collect();
+        assert_eq!(order, [9, 7, 9, 8]);
     }
 }

@@ -21,7 +21,7 @@ use wire::control::{Control, Hello, Welcome};
 use wire::error::PeerMisbehaved;
 use wire::hello::{FEATURE_CHANNELS, FEATURES, common_features};
 use wire::ids::LaneId;
-use wire::lanes::ClassTable;
+use wire::lanes::{ClassTable, ClassWish};
 
 use crate::arbiter::{Candidate, SessionId, Verdict};
 use crate::knowledge::Knowledge;
@@ -192,8 +192,7 @@ impl Waiting {
         verdicts: &mut mpsc::Receiver<Verdict>,
         shutdown: &Shutdown,
     ) -> Ending {
-        let count = classes.lanes();
-        let terms = Arc::new(self.terms(classes));
+        let (count, terms) = (classes.lanes(), Arc::new(self.terms(classes)));
         let Self { id, connection, link, settings, sender, hello, version, reader, writer, host } = self;
         let credit = link.credit(count);
         let (incoming_in, mut incoming) = mpsc::channel(CONTROL_QUEUE);
@@ -221,6 +220,7 @@ impl Waiting {
             joining: Joining::start(targets, id, &lanes, Arc::clone(&knowledge), &mut tasks),
             lanes,
             terms,
+            wishes: hello.classes,
             knowledge,
             ledger: Arc::new(Mutex::new(Ledger::new(credit, count))),
             replies: replies_in,
@@ -268,6 +268,8 @@ struct Active {
     id: SessionId,
     lanes: Vec<LaneHandle>,
     terms: Arc<Terms>,
+    /// Says which classes are strict.
+    wishes: Vec<ClassWish>,
     knowledge: Arc<Knowledge>,
     ledger: Arc<Mutex<Ledger>>,
     joining: Joining,
@@ -286,8 +288,8 @@ impl Active {
         match message {
             Control::OpenLane { lane } => {
                 let (terms, knowledge) = (Arc::clone(&self.terms), Arc::clone(&self.knowledge));
-                let replies = self.replies.clone();
-                self.command(lane, Command::Open { session: self.id, terms, knowledge, replies })
+                let (replies, strict) = (self.replies.clone(), self.is_strict(lane));
+                self.command(lane, Command::Open { session: self.id, terms, strict, knowledge, replies })
             }
             Control::Topic { .. } | Control::Offer { .. } => self.joining.handle(message),
             Control::PartitionHalted { lane, epoch, slot, reason, detail, .. } => {
@@ -326,6 +328,11 @@ impl Active {
             Reply::Misbehaved(error) => Err(error.into()),
             Reply::Refused(code, detail) => Err(Ending { code, detail }),
         }
+    }
+
+    fn is_strict(&self, lane: LaneId) -> bool {
+        let class = self.terms.classes.classes().iter().find(|class| class.owns(lane));
+        class.is_some_and(|class| self.wishes.iter().any(|wish| wish.strict && wish.name == class.name))
     }
 
     fn command(&self, lane: LaneId, command: Command) -> Result<(), Ending> {

@@ -110,7 +110,7 @@ fn offered(slot: u32, topic: &str, jump: Option<Jump>) -> Offered {
 fn open(entries: Vec<StateEntry>) -> (Lane<Willing>, Epoch, Arc<Knowledge>) {
     let size = TransactionSize::new(Duration::from_secs(30));
     let mut lane = Lane::new(LANE, Willing(entries), DecodeMemory::new(1 << 20), size);
-    let other = [ClassWish { name: "other".to_owned(), lanes: 1 }];
+    let other = [ClassWish { name: "other".to_owned(), lanes: 1, strict: false }];
     let terms = Terms {
         link: "l".to_owned(),
         // What begins, begins in lane 0.

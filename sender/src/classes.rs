@@ -73,7 +73,9 @@ impl Classes {
 
     /// What is asked of the receiver.
     pub fn wishes(&self) -> Vec<ClassWish> {
-        self.0.iter().map(|class| ClassWish { name: class.name.clone(), lanes: class.lanes }).collect()
+        let wish =
+            |class: &Class| ClassWish { name: class.name.clone(), lanes: class.lanes, strict: class.terms.strict };
+        self.0.iter().map(wish).collect()
     }
 
     /// Where topics go over the lanes that the receiver has stored.
@@ -91,9 +93,10 @@ impl Classes {
         (1.0 - self.0.iter().filter_map(|class| class.terms.share).map(Share::part).sum::<f64>()).max(0.0)
     }
 
-    /// Whether `new` sends topics other ways, so that a session must begin anew.
+    /// Whether `new` sends topics other ways, or puts others first, which the receiver has to know too: a session must
+    /// begin anew.
     pub fn routes_otherwise(&self, new: &Self) -> bool {
-        let route = |class: &Class| (class.name.clone(), class.topics.canonical(), class.lanes);
+        let route = |class: &Class| (class.name.clone(), class.topics.canonical(), class.lanes, class.terms.strict);
         !self.0.iter().map(route).eq(new.0.iter().map(route))
     }
 

@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn the_first_class_that_matches_has_the_topic_and_the_default_class_the_rest() {
-        let wish = |name: &str, lanes| ClassWish { name: name.into(), lanes };
+        let wish = |name: &str, lanes| ClassWish { name: name.into(), lanes, strict: false };
         let table = ClassTable::new(8).append(&[wish("critical", 1), wish("gone", 2), wish("bulk", 3)]).unwrap();
         let (critical, bulk) = (topics("orders"), topics("orders.*|clicks"));
         let router = Router::new(table, [("bulk", &bulk), ("critical", &critical)].into_iter());

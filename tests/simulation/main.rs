@@ -157,7 +157,7 @@ fn partitions_change_lanes_again_and_again_while_everything_fails() {
 }
 
 fn wish(name: &str, lanes: u16) -> ClassWish {
-    ClassWish { name: name.to_owned(), lanes }
+    ClassWish { name: name.to_owned(), lanes, strict: false }
 }
 
 /// Some seed must catch the bug and say `word` of it.

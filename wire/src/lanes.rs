@@ -20,6 +20,8 @@ pub struct ClassWish {
     pub name: String,
     /// How many lanes it is to have.
     pub lanes: u16,
+    /// Whether it goes before every class that is not strict, in this session.
+    pub strict: bool,
 }
 
 /// A class and the lanes that it owns for the life of the link.
@@ -120,7 +122,7 @@ impl ClassTable {
     /// Where a class is known with another number of lanes, or there are too few left.
     pub fn append(&self, wishes: &[ClassWish]) -> Result<Self, ClassError> {
         let mut table = self.clone();
-        for ClassWish { name, lanes } in wishes {
+        for ClassWish { name, lanes, .. } in wishes {
             let (name, asked) = (name.clone(), *lanes);
             match table.class(&name) {
                 Some(class) if class.count == asked => {}
@@ -169,7 +171,7 @@ mod tests {
     use super::*;
 
     fn wish(name: &str, lanes: u16) -> ClassWish {
-        ClassWish { name: name.into(), lanes }
+        ClassWish { name: name.into(), lanes, strict: false }
     }
 
     #[test]

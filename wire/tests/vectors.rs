@@ -35,7 +35,7 @@ fn handshake() -> Vec<(&'static str, Control)> {
         lane_hash: "xxh3".into(),
         filter_hash: 0x0123_4567_89ab_cdef,
         rate: 62_500_000,
-        classes: vec![ClassWish { name: "bulk".into(), lanes: 4 }],
+        classes: vec![ClassWish { name: "bulk".into(), lanes: 4, strict: true }],
     };
     let welcome = Welcome {
         version: 1,

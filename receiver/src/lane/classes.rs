@@ -133,7 +133,7 @@ mod tests {
     }
 
     fn wishes(wishes: &[(&str, u16)]) -> Vec<ClassWish> {
-        wishes.iter().map(|(name, lanes)| ClassWish { name: (*name).into(), lanes: *lanes }).collect()
+        wishes.iter().map(|(name, lanes)| ClassWish { name: (*name).into(), lanes: *lanes, strict: false }).collect()
     }
 
     #[test]
