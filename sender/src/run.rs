@@ -32,6 +32,7 @@ use crate::lane_thread::{self, Command, LaneHandle, MAILBOX_CAPACITY};
 use crate::measuring;
 use crate::origins::reading::{KafkaStateLog, Origins, OriginsError, StateLog};
 use crate::progress::Progress;
+use crate::pulse;
 use crate::rate::{self, Rates};
 use crate::session::{HandshakeError, Identity, Offering, Session, SessionEnd, Ways, shake_hands};
 use crate::source::Source;
@@ -119,6 +120,8 @@ pub async fn run<S: Source>(
     tasks.spawn(renew(live, sockets, flow, dialer_in));
     let (lanes, mut failed) = start_lanes(&config, &parts.source, &board.rates())?;
     board.begin(lanes.iter().map(|lane| Arc::clone(&lane.progress)).collect());
+    let activities = lanes.iter().map(|lane| Arc::clone(&lane.activity)).collect();
+    tasks.spawn(pulse::beat(activities, Arc::clone(&board)));
     tasks.spawn(measuring::measure(Arc::clone(&parts.catalog), topics.clone(), Arc::clone(&board)));
     let life = Life {
         identity,
@@ -153,6 +156,7 @@ fn guided(config: &Config, board: &Board) -> Flow {
     let flow = Flow::new(derived::flow(config));
     let follows = flow.clone();
     board.rates().follow(move |rate| follows.set_rate(rate));
+    board.set_flow(flow.clone());
     flow
 }
 
@@ -213,7 +217,7 @@ fn start_lanes<S: Source>(
         let lane = Lane::new(id, source.open(id, bell.clone())?, derived::packing(config));
         let mailbox = Mailbox::new(MAILBOX_CAPACITY, bell.clone());
         let (progress, frame_bytes) = (Arc::new(Progress::default()), Arc::clone(&frame_bytes));
-        let handle = LaneHandle { id, mailbox, bell, progress, frame_bytes };
+        let handle = LaneHandle { id, mailbox, bell, progress, activity: Arc::default(), frame_bytes };
         lanes.push(handle.clone());
         let failed = failed.clone();
         let spawned = thread::Builder::new().name(format!("lane-{id}")).spawn(move || {

@@ -182,11 +182,13 @@ impl<'a> Active<'a> {
         channels.open(0, ways.first.clone());
         let keeper = Keeper::start(ways, channels.clone(), control.clone(), Arc::clone(&session.board), welcome);
         let lanes = session.lanes.len() as u16;
+        let latency = session.board.latency();
+        latency.begin_session();
         Self {
             session,
             connection,
             roster: Roster::new(lanes).towards(&welcome.cluster_id),
-            part: SessionPart { bank, channels, control, packing },
+            part: SessionPart { bank, channels, control, packing, latency },
             dues,
             reopen: Reopen::new(lanes),
             opened: HashMap::new(),
@@ -225,7 +227,7 @@ impl<'a> Active<'a> {
                 end = self.keeper.end() => return SessionEnd::Lost(end),
                 () = sleep_until(reopen_at) => self.open_lanes(),
                 now = clock.tick() => {
-                    self.send(Control::Clock { asked: link::control::clock(), answered: 0 });
+                    self.send(self.part.latency.poll_question());
                     // Offers that found no room are tried again.
                     self.offer_due();
                     if drain_until.is_some_and(|until| now >= until) || self.is_drained(drain_until) {
@@ -288,9 +290,9 @@ impl<'a> Active<'a> {
             Control::PartitionHalted { lane, epoch, slot, position, reason, detail } => {
                 self.handle_halted((lane, epoch, slot), Halt { reason, position }, &detail)
             }
-            Control::Ack { lane, epoch, sequence } => {
+            Control::Ack { lane, epoch, sequence, timing } => {
                 self.reopen.handle_progress(lane);
-                self.command(lane, Command::Ack(epoch, sequence))
+                self.command(lane, Command::Ack(epoch, sequence, timing))
             }
             Control::Close { code, detail } => Err(SessionEnd::Closed { code, detail }),
             Control::ChannelClosed { channel, detail } => {
@@ -298,7 +300,10 @@ impl<'a> Active<'a> {
                 self.part.channels.handle_closed(channel);
                 Ok(())
             }
-            Control::Clock { .. } => Ok(()),
+            Control::Clock { asked, answered } => {
+                self.part.latency.handle_answer(asked, answered);
+                Ok(())
+            }
             _ => Err(SessionEnd::Lost("receiver sent a message that has no place here".to_owned())),
         }
     }

@@ -1,6 +1,7 @@
 //! What a sender is doing, on one board that the admin port reads.
 
 mod channels;
+mod measured;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,8 +15,10 @@ use crate::bank::CreditBank;
 use crate::behind::{Lag, PartitionStatus, TopicStatus};
 use crate::config::Config;
 use crate::forecast::Forecast;
+use crate::latency::{PeerClockStatus, StageStatus};
 use crate::limit::Limit;
 use crate::origins::{Passage, Withheld};
+use crate::path::PathReport;
 use crate::progress::{Closed, Halted, Progress, Snapshot, Totals};
 use crate::rate::{RateStatus, Rates};
 use crate::resume::{Asked, Request};
@@ -25,6 +28,7 @@ use crate::undecided::OpenTransaction;
 
 use channels::Place;
 pub use channels::{ChannelStatus, Wire};
+use measured::Measured;
 
 /// The board; written by the sender's tasks, read by anybody.
 #[derive(Debug, Default)]
@@ -58,6 +62,7 @@ struct Inner {
     forecast: Forecast,
     lanes: Vec<Arc<Progress>>,
     open_transactions: Vec<OpenTransaction>,
+    measured: Measured,
     /// The session's ear for operators.
     requests: Option<mpsc::Sender<Asked>>,
 }
@@ -121,6 +126,14 @@ pub struct Status {
     pub rate: RateStatus,
     /// What is to be expected; nothing on standby.
     pub forecast: Forecast,
+    /// What is known of the path.
+    pub path: PathReport,
+    /// Bytes of records for each byte on the wire, over the last minute; `None` while nothing was sent.
+    pub efficiency_ratio: Option<f64>,
+    /// How long records take, stage by stage.
+    pub latency: Vec<StageStatus>,
+    /// How the receiver's clock differs.
+    pub peer_clock: PeerClockStatus,
     /// What crossed the path in all sessions of this process.
     pub wire: Wire,
     /// Channels that stand.
@@ -438,7 +451,7 @@ impl Board {
         let (lanes, rate) = (self.lanes(), self.rates.status());
         let inner = self.lock();
         let is_standby = matches!(inner.state, State::Standby { .. });
-        let channel = inner.channels.first().and_then(|first| first.connection.as_ref());
+        let channel = inner.first();
         let credit = inner.credit.as_ref().map(|credit| credit.usage());
         let status = Status {
             role: "sender",
@@ -456,6 +469,10 @@ impl Board {
             rtt_seconds: channel.map(|channel| channel.rtt().as_secs_f64()),
             rate,
             forecast: if is_standby { Forecast::default() } else { inner.forecast.clone() },
+            path: inner.measured.pulse.path.clone(),
+            efficiency_ratio: inner.measured.pulse.efficiency,
+            latency: inner.measured.latency.stages(),
+            peer_clock: inner.measured.latency.peer_clock(),
             wire: inner.wire(),
             channels: inner.channels.iter().filter(|place| place.connection.is_some()).count(),
             channels_wanted: inner.channels.len(),
@@ -479,7 +496,7 @@ impl Board {
             by_lane: lanes.iter().enumerate().map(|(number, lane)| LaneStatus::of(number, lane)).collect(),
             closes: inner.closes.iter().map(|(code, count)| ((*code).to_owned(), *count)).collect(),
         };
-        Status { limited_by: Limit::of(&status), ..status }
+        Status { limited_by: Limit::of(&inner.evidence(&status)), ..status }
     }
 
     /// What is known, unless another sender knows better.
@@ -505,6 +522,11 @@ fn lane_closes(lanes: &[Snapshot]) -> BTreeMap<String, u64> {
 }
 
 impl Inner {
+    /// The channel of the handshake, in a session.
+    fn first(&self) -> Option<&quinn::Connection> {
+        self.channels.first()?.connection.as_ref()
+    }
+
     /// Of all sessions.
     fn wire(&self) -> Wire {
         self.channels.iter().fold(self.wire, |sum, place| sum.and(place.wire()))

@@ -50,6 +50,9 @@ struct Open {
     watching: AbortHandle,
 }
 
+/// Called when QUIC has taken a frame's last byte.
+pub type WhenTaken = Box<dyn FnOnce() + Send>;
+
 /// Room for one frame; dropped unused, it is given back.
 #[derive(Debug)]
 pub struct Room {
@@ -90,14 +93,15 @@ impl Channels {
         Some(Room { channels: self.clone(), channel: channel?, taken: false })
     }
 
-    /// Sends a frame. What becomes of its channel is not the lane's concern.
-    pub fn send(&self, mut room: Room, frame: Bytes) {
+    /// Sends a frame; `taken` is called once QUIC has its last byte. What becomes of its channel is not the lane's
+    /// concern.
+    pub fn send(&self, mut room: Room, frame: Bytes, taken: WhenTaken) {
         room.taken = true;
         let mut state = self.state();
         state.look();
         let handed = state.striping.hand(room.channel, frame.clone());
         match handed.zip(state.open.get(&room.channel)) {
-            Some((id, open)) => self.start(room.channel, open, id, frame),
+            Some((id, open)) => self.start(room.channel, open, (id, frame), taken),
             None => {
                 drop(state);
                 self.stir(false);
@@ -191,7 +195,8 @@ impl Channels {
         state.look();
         while let Some((channel, id, frame)) = state.striping.poll_again() {
             if let Some(open) = state.open.get(&channel) {
-                self.start(channel, open, id, frame);
+                // Its time is told of the first try; a frame that never had one is not timed.
+                self.start(channel, open, (id, frame), Box::new(|| {}));
             }
         }
         let ring = std::mem::take(&mut state.wanted) || ring;
@@ -201,11 +206,11 @@ impl Channels {
         }
     }
 
-    fn start(&self, channel: ChannelId, open: &Open, id: FrameId, frame: Bytes) {
+    fn start(&self, channel: ChannelId, open: &Open, (id, frame): (FrameId, Bytes), taken: WhenTaken) {
         let (channels, connection) = (self.clone(), open.dialled.connection.clone());
         open.stirred.notify_one();
         self.0.runtime.spawn(async move {
-            match send_frame(&connection, frame).await {
+            match send_frame(&connection, frame, taken).await {
                 Ok(()) => channels.settle(channel, id),
                 // Its channel has ended: the copy is dealt with when that is.
                 Err(error) => tracing::debug!(%error, channel, "frame may not have arrived"),
@@ -265,7 +270,7 @@ async fn watch(channels: Channels, channel: ChannelId, dialled: Dialled, stirred
 }
 
 /// Sends a frame, and waits until the receiver is known to have all of it, or to want nothing more of it.
-async fn send_frame(channel: &Connection, frame: Bytes) -> Result<(), quinn::ConnectionError> {
+async fn send_frame(channel: &Connection, frame: Bytes, taken: WhenTaken) -> Result<(), quinn::ConnectionError> {
     let mut stream = channel.open_uni().await?;
     match stream.write_chunk(frame).await {
         Ok(()) | Err(quinn::WriteError::Stopped(_)) => {}
@@ -274,6 +279,7 @@ async fn send_frame(channel: &Connection, frame: Bytes) -> Result<(), quinn::Con
     }
     // The receiver needs the whole stream; QUIC delivers the end with the last byte.
     let _ = stream.finish();
+    taken();
     match stream.stopped().await {
         Ok(_) => Ok(()),
         Err(quinn::StoppedError::ConnectionLost(error)) => Err(error),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use link::bell::Bell;
+use link::clock::Clock;
 use link::congestion::{Flow, FlowSettings};
 use link::control::{ControlReader, ControlWriter};
 use link::endpoint::Dialled;
@@ -95,6 +96,7 @@ key = "{pki}/receiver.key"
         refusals: Arc::default(),
         peers: Arc::default(),
         joinable: Arc::default(),
+        clock: Clock::default(),
     })
 }
 
@@ -109,14 +111,14 @@ async fn take(mailbox: Mailbox<taking::Command>, taken: Taken) {
                     replies.send(taking::Reply::Message(open)).await.unwrap();
                     session = Some(replies);
                 }
-                taking::Command::Frame(_, EPOCH, sequence, frame) => {
+                taking::Command::Frame(_, EPOCH, sequence, frame, _) => {
                     assert_eq!(inbox.handle_frame(sequence, frame), Arrival::Held, "frame {sequence} twice");
                     while inbox.peek().is_some() {
                         inbox.advance();
                         taken.lock().unwrap().push(Instant::now());
                     }
                     if let (Some(sequence), Some(replies)) = (inbox.commit(), &session) {
-                        let ack = Control::Ack { lane: LANE, epoch: EPOCH, sequence };
+                        let ack = Control::Ack { lane: LANE, epoch: EPOCH, sequence, timing: None };
                         let _ = replies.send(taking::Reply::Message(ack)).await;
                     }
                 }
@@ -146,7 +148,7 @@ async fn give(mailbox: Mailbox<Command>) {
         while let Some(command) = mailbox.pop() {
             match command {
                 Command::Open { session, .. } => part = Some(session),
-                Command::Ack(_, Sequence(acked)) => {
+                Command::Ack(_, Sequence(acked), _) => {
                     let part = part.as_ref().unwrap();
                     while unacked.front().is_some_and(|(sequence, _)| *sequence <= acked) {
                         part.bank.free(LANE, unacked.pop_front().unwrap().1);
@@ -165,7 +167,7 @@ async fn give(mailbox: Mailbox<Command>) {
             }
             granted |= part.bank.take(LANE).is_some();
             let Some(room) = granted.then(|| part.channels.room()).flatten() else { break };
-            part.channels.send(room, bytes);
+            part.channels.send(room, bytes, Box::new(|| {}));
             unacked.push_back((next, charge));
             (next, asked, granted) = (next + 1, false, false);
         }
@@ -197,7 +199,8 @@ async fn run_session(ends: &Ends, count: u16, board: Arc<Board>, shutdown: shutd
     let bell = Bell::default();
     let mailbox = Mailbox::new(1 << 16, bell.clone());
     let (progress, frame_bytes) = (Arc::new(Progress::default()), Arc::default());
-    let lanes = [LaneHandle { id: LANE, mailbox: mailbox.clone(), bell, progress, frame_bytes }];
+    let lanes =
+        [LaneHandle { id: LANE, mailbox: mailbox.clone(), bell, progress, activity: Arc::default(), frame_bytes }];
     tokio::spawn(give(mailbox));
     let found = Discovered { filter_hash: 1, topics: Arc::default(), missing: Vec::new() };
     let (_topics, topics) = watch::channel(found);
