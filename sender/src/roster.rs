@@ -243,11 +243,12 @@ impl Roster {
                     continue;
                 }
                 let detail = format!("source topic id was {}, is {id}", offered.topic_id);
-                // Said once.
-                offered.topic_id = id;
+                // Said once; of an offer that is not answered yet, when it is.
                 if roster.opened.contains(&slot) {
+                    offered.topic_id = id;
                     found.push(Recreated { lane: LaneId(number as u16), epoch, slot, detail });
                 } else if roster.halted.contains_key(&offered.at) {
+                    offered.topic_id = id;
                     roster.offered.remove(&offered.at);
                 }
             }
@@ -390,6 +391,18 @@ mod tests {
         roster.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
         roster.handle_partition_halted(LaneId(0), Epoch(1), Slot(0), halt("out-of-range"));
         assert_eq!(roster.poll_due(&[topic("orders", 1)])[0].partitions[0].slot, Slot(1));
+    }
+
+    #[test]
+    fn a_topic_made_again_between_its_offer_and_the_answer_is_noticed_with_the_answer() {
+        let again = [SourceTopic { id: TopicId([2; 16]), ..topic("orders", 1) }];
+        let mut roster = Roster::new(Router::plain(1));
+        roster.handle_lane_open(LaneId(0), Epoch(1));
+        roster.poll_due(&[topic("orders", 1)]);
+        assert!(roster.poll_recreated(&again).is_empty(), "nothing is read");
+        roster.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
+        assert_eq!(roster.poll_recreated(&again).len(), 1);
+        assert!(roster.poll_recreated(&again).is_empty());
     }
 
     #[test]

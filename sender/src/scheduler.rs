@@ -163,6 +163,12 @@ impl Scheduler {
         if !strict {
             self.clock = self.clock.max(clock);
         }
+        // What a class could not send for its ceiling it does not catch up later.
+        let (clock, catch_up) = (self.clock, self.catch_up);
+        let held = |state: &&mut State| state.ceiling.as_ref().is_some_and(|bucket| bucket.opens(now).is_some());
+        for state in self.classes.iter_mut().filter(held) {
+            state.clock = state.clock.max(clock - catch_up / state.weight);
+        }
     }
 
     /// The frame for which `taken` was charged is made, and has `bytes`: compressed, it is smaller.

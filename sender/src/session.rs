@@ -280,8 +280,14 @@ impl<'a> Active<'a> {
         while let Ok(message) = incoming.try_recv() {
             self.handle(message)?;
         }
-        for ((lane, epoch), assignments) in std::mem::take(&mut self.opened) {
+        let opened = std::mem::take(&mut self.opened);
+        let any = !opened.is_empty();
+        for ((lane, epoch), assignments) in opened {
             self.command(lane, Command::Partitions(epoch, assignments))?;
+        }
+        if any {
+            // Topics may have been made again since these were offered.
+            self.halt_recreated();
         }
         Ok(())
     }

@@ -198,7 +198,9 @@ impl<T: LaneTarget> Lane<T> {
     fn take_fetch(&mut self, draft: &mut Draft, fetch: Fetch) {
         let Some(open) = self.open.as_mut() else { return };
         let (key, to) = (fetch.offered.key(), fetch.to);
-        if draft.changed.contains_key(&key) {
+        // That it goes to another lane is no proof before it is committed.
+        let leaves = draft.moving.moved.get(&key).is_some_and(|moved| moved.to != to);
+        if leaves || draft.changed.contains_key(&key) {
             return open.moves.wait(fetch);
         }
         let record = match open.find(&fetch, &draft.moving) {
@@ -300,9 +302,9 @@ impl Open {
         fetch.offered.answer(None, &record, self.terms.filter_hash, self.knowledge.carries(&key.topic))
     }
 
-    /// Whether a partition joined this lane in this epoch and goes on.
+    /// Whether a partition joined this lane in this epoch: frames of it may still be under way, though it was halted.
     fn is_read(&self, key: &PartitionKey) -> bool {
-        self.slots.values().any(|slot| slot.key == *key && !slot.closed)
+        self.slots.values().any(|slot| slot.key == *key)
     }
 
     /// Whether a transaction would do something about moves now.

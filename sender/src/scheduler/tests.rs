@@ -172,6 +172,20 @@ proptest! {
 }
 
 #[test]
+fn what_a_ceiling_held_back_is_not_caught_up_when_it_binds_no_more() {
+    let capped = ClassTerms { ceiling: Some(Ceiling::Share(share(10))), ..ClassTerms::default() };
+    let mut pipe = Pipe::new(2, &[(capped, 2)]);
+    (0..2).for_each(|class| pipe.saturate(class));
+    pipe.run(Duration::from_secs(60), |_| Duration::ZERO, |_| FRAME);
+    assert!(pipe.sent[0] > 8 * pipe.sent[1], "{:?}", pipe.sent);
+    let (before, now) = (pipe.sent.clone(), pipe.now);
+    pipe.scheduler.set_rate(Some(Rate::from_bits_per_second(RATE * 8 * 100)), now);
+    pipe.run(Duration::from_secs(10), |_| Duration::ZERO, |_| FRAME);
+    let sent = [pipe.sent[0] - before[0], pipe.sent[1] - before[1]];
+    assert!(sent[0] * 10 > sent[1] * 9, "the others starve: {sent:?}");
+}
+
+#[test]
 fn a_strict_class_waits_for_no_more_than_the_frame_in_the_making() {
     let mut pipe = Pipe::new(8, &[(shared(80), 4), (STRICT, 1)]);
     (0..2).for_each(|class| pipe.saturate(class));
