@@ -11,6 +11,7 @@ mod joining;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use link::clock::Clock;
 use link::control::{ControlReader, ControlWriter};
 use link::shutdown::{Phase, Shutdown};
 use quinn::Connection;
@@ -205,14 +206,7 @@ impl Waiting {
         let knowledge = Arc::new(Knowledge::new(count));
         let mut tasks = tokio::task::JoinSet::new();
         let (bad, mut misbehaved) = mpsc::channel(1);
-        let bad_message = bad.clone();
-        tasks.spawn(async move {
-            // Said before the queue ends, which ends the session.
-            let _open = incoming_in.clone();
-            if let Err(error) = reader.run(incoming_in).await {
-                let _ = bad_message.try_send(PeerMisbehaved::Bytes(error).into());
-            }
-        });
+        tasks.spawn(hear(reader, incoming_in, bad.clone()));
         let writing = tokio::spawn(writer.run(outgoing_out));
         let targets = Targets::new(&link, &settings, Arc::clone(&terms));
         let mut active = Active {
@@ -225,6 +219,7 @@ impl Waiting {
             ledger: Arc::new(Mutex::new(Ledger::new(credit, count))),
             replies: replies_in,
             outgoing,
+            clock: host.clock.clone(),
             heard: Instant::now(),
         };
         tasks.spawn(frames::receive(connection.clone(), active.frames(), bad.clone()));
@@ -264,6 +259,14 @@ impl Waiting {
     }
 }
 
+/// Reads messages until one is none: that is said before the queue ends, which ends the session.
+async fn hear(reader: ControlReader, messages: mpsc::Sender<Control>, bad: mpsc::Sender<Ending>) {
+    let _open = messages.clone();
+    if let Err(error) = reader.run(messages).await {
+        let _ = bad.try_send(PeerMisbehaved::Bytes(error).into());
+    }
+}
+
 struct Active {
     id: SessionId,
     lanes: Vec<LaneHandle>,
@@ -275,12 +278,14 @@ struct Active {
     joining: Joining,
     replies: mpsc::Sender<Reply>,
     outgoing: mpsc::Sender<Control>,
+    clock: Clock,
     heard: Instant,
 }
 
 impl Active {
     fn frames(&self) -> frames::Intake {
-        frames::Intake { session: self.id, lanes: self.lanes.clone(), ledger: Arc::clone(&self.ledger) }
+        let (lanes, ledger, clock) = (self.lanes.clone(), Arc::clone(&self.ledger), self.clock.clone());
+        frames::Intake { session: self.id, lanes, ledger, clock }
     }
 
     async fn handle(&mut self, message: Control) -> Result<(), Ending> {
@@ -297,7 +302,7 @@ impl Active {
                 self.command(lane, Command::Halted(self.id, epoch, slot, HaltRecord { reason, detail }))
             }
             Control::Clock { asked, answered: 0 } => {
-                self.send(Control::Clock { asked, answered: link::control::clock() }).await
+                self.send(Control::Clock { asked, answered: self.clock.now() }).await
             }
             Control::LaneClosed { .. } => Ok(()),
             Control::Close { code, detail } => Err(Ending { code, detail }),
