@@ -26,15 +26,19 @@ pub struct InstanceName(String);
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerName(String);
 
+/// Whether a name has nothing but `a-z 0-9 . _ -`.
+pub fn is_plain(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte))
+}
+
 impl LinkName {
     /// Takes `name` if it follows the rules.
     pub fn parse(name: &str) -> Result<Self, String> {
-        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
         let begins = name.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric());
         if name.len() > LINK_NAME_BYTES_MAX {
             return Err(format!("\"{name}\" has {} characters, above the limit of {LINK_NAME_BYTES_MAX}", name.len()));
         }
-        if begins && name.bytes().all(plain) {
+        if begins && is_plain(name) {
             return Ok(Self(name.to_owned()));
         }
         Err(format!("\"{name}\" is no link name: use a-z, 0-9, `.`, `_` and `-`, and begin with a letter or digit"))

@@ -5,7 +5,7 @@
 //! only where no lane was offered its partition, which changes lanes with its class.
 
 use std::collections::{BTreeSet, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wire::ids::LaneId;
 
@@ -34,43 +34,46 @@ impl Knowledge {
 
     /// The state of `lane` was read and carries these topics.
     pub fn handle_lane_read<'a>(&self, lane: LaneId, topics: impl Iterator<Item = &'a Arc<str>>) {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.lock();
         inner.topics.extend(topics.cloned());
         inner.read.insert(lane);
     }
 
     /// Whether the link carries `topic` in any lane; `None` until all lanes were read.
     pub fn carries(&self, topic: &str) -> Option<bool> {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = self.lock();
         (inner.read.len() >= usize::from(self.lanes)).then(|| inner.topics.contains(topic))
     }
 
     /// The sender offers a partition to one of the lanes.
     pub fn handle_offered(&self, key: PartitionKey) {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).offered.insert(key);
+        self.lock().offered.insert(key);
     }
 
     /// The sender has offered `lane` all it has for it. Returns whether that was the last lane.
     pub fn handle_all_offered(&self, lane: LaneId) -> bool {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.lock();
         inner.all_offered.insert(lane) && inner.all_offered.len() >= usize::from(self.lanes)
     }
 
     /// Whether every lane was offered all the sender has for it.
     pub fn is_all_offered(&self) -> bool {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).all_offered.len() >= usize::from(self.lanes)
+        self.lock().all_offered.len() >= usize::from(self.lanes)
     }
 
     /// Takes from `keys` those that were offered to any lane.
     pub fn keep_orphans(&self, keys: &mut HashSet<PartitionKey>) {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = self.lock();
         keys.retain(|key| !inner.offered.contains(key));
     }
 
     /// Whether all lanes were read.
     pub fn is_complete(&self) -> bool {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.read.len() >= usize::from(self.lanes)
+        self.lock().read.len() >= usize::from(self.lanes)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -89,6 +92,7 @@ mod tests {
         assert_eq!(knowledge.carries("payments"), Some(false));
         assert_eq!(knowledge.carries("orders"), Some(true));
     }
+
     #[test]
     fn a_partition_that_another_lane_is_offered_is_nobodys_orphan() {
         let knowledge = Knowledge::new(2);

@@ -199,20 +199,14 @@ impl Waiting {
         let (outgoing, outgoing_out) = mpsc::channel(CONTROL_QUEUE);
         let (replies_in, mut replies) = mpsc::channel(CONTROL_QUEUE);
         let (features, token) = (common_features(FEATURES, hello.features), rand::random());
-        let (cluster_id, receiver, classes) = (host.cluster_id.clone(), host.process, terms.classes.classes().to_vec());
+        let classes = terms.classes.classes().to_vec();
+        let (cluster_id, receiver) = (host.cluster_id.clone(), host.process);
         let welcome = Control::Welcome(Welcome { version, features, cluster_id, receiver, token, credit, classes });
         let door = (features & FEATURE_CHANNELS != 0).then(|| host.joinable.register(token, &sender));
         let knowledge = Arc::new(Knowledge::new(count));
         let mut tasks = tokio::task::JoinSet::new();
         let (bad, mut misbehaved) = mpsc::channel(1);
-        let bad_message = bad.clone();
-        tasks.spawn(async move {
-            // Said before the queue ends, which ends the session.
-            let _open = incoming_in.clone();
-            if let Err(error) = reader.run(incoming_in).await {
-                let _ = bad_message.try_send(PeerMisbehaved::Bytes(error).into());
-            }
-        });
+        tasks.spawn(take_in(reader, incoming_in, bad.clone()));
         let writing = tokio::spawn(writer.run(outgoing_out));
         let targets = Targets::new(&link, &settings, Arc::clone(&terms));
         let mut active = Active {
@@ -261,6 +255,15 @@ impl Waiting {
         tasks.shutdown().await;
         let _ = tokio::time::timeout(Duration::from_secs(1), writing).await;
         ending
+    }
+}
+
+/// Takes control messages in until their stream ends. Bytes that are none end the session.
+async fn take_in(reader: ControlReader, incoming: mpsc::Sender<Control>, bad: mpsc::Sender<Ending>) {
+    // Said before the queue ends, which ends the session.
+    let _open = incoming.clone();
+    if let Err(error) = reader.run(incoming).await {
+        let _ = bad.try_send(PeerMisbehaved::Bytes(error).into());
     }
 }
 
@@ -331,7 +334,7 @@ impl Active {
     }
 
     fn is_strict(&self, lane: LaneId) -> bool {
-        let class = self.terms.classes.classes().iter().find(|class| class.owns(lane));
+        let class = self.terms.classes.class_of(lane);
         class.is_some_and(|class| self.wishes.iter().any(|wish| wish.strict && wish.name == class.name))
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use link::names::is_plain;
 use link::topics::TopicFilter;
 use wire::lanes::{ClassTable, ClassWish, DEFAULT_CLASS};
 use wire::share::Share;
@@ -116,11 +117,10 @@ impl Classes {
 /// # Errors
 /// Why not.
 pub fn check_name(name: &str) -> Result<(), String> {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
     if name == DEFAULT_CLASS {
         return Err(format!("`{DEFAULT_CLASS}` is the class of all topics that no other matches"));
     }
-    if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+    if name.is_empty() || name.len() > 64 || !is_plain(name) {
         return Err(format!("\"{name}\" is no class name: use 1 to 64 of a-z, 0-9, `.`, `_` and `-`"));
     }
     Ok(())

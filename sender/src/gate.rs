@@ -53,20 +53,21 @@ impl Gate {
         }
     }
 
-    /// What `room` gives, which is told whether the lane's class is strict, if it is this lane's turn. Its frame is
-    /// due and has `bytes` at most.
+    /// What `room` gives, which is told how urgent the lane's frames are, if it is this lane's turn. Its frame is due
+    /// and has `bytes` at most.
     pub fn enter<R>(
         &self,
         lane: LaneId,
         bytes: u64,
         now: Instant,
-        room: impl FnOnce(bool) -> Option<R>,
+        room: impl FnOnce(Urgency) -> Option<R>,
     ) -> Result<R, Wait> {
         let mut scheduler = self.lock();
         scheduler.handle_due(lane);
         match scheduler.next(now) {
             Some(next) if next == lane => {
-                let room = room(scheduler.is_strict(lane)).ok_or(Wait::ForBell)?;
+                let urgency = if scheduler.is_strict(lane) { Urgency::Strict } else { Urgency::Common };
+                let room = room(urgency).ok_or(Wait::ForBell)?;
                 scheduler.handle_taken(lane, bytes, now);
                 // The next may make its frame while this one is compressed.
                 self.ring_next(&scheduler, now);
@@ -98,11 +99,6 @@ impl Gate {
     /// Whether a lane's class goes before others.
     pub fn is_strict(&self, lane: LaneId) -> bool {
         self.lock().is_strict(lane)
-    }
-
-    /// The urgency of a lane's frames.
-    pub fn urgency(&self, lane: LaneId) -> Urgency {
-        if self.is_strict(lane) { Urgency::Strict } else { Urgency::Common }
     }
 
     /// Every class as it is now, in the table's order.

@@ -170,7 +170,7 @@ fn pump<R: LaneReader>(lane: &mut Lane<R>, session: &SessionPart, handle: &LaneH
             return Ok(due.map_or(IDLE, |due| due - now));
         }
         let taken = lane.open_bytes();
-        let room = match session.gate.enter(handle.id, taken, now, |strict| session.channels.room(strict)) {
+        let room = match session.gate.enter(handle.id, taken, now, |urgency| session.channels.room(urgency)) {
             Ok(room) => room,
             Err(Wait::ForBell) => return Ok(IDLE),
             Err(Wait::For(time)) => return Ok(time),
@@ -181,6 +181,6 @@ fn pump<R: LaneReader>(lane: &mut Lane<R>, session: &SessionPart, handle: &LaneH
         let Some(frame) = frame else { return Ok(IDLE) };
         session.bank.free(handle.id, frame.surplus);
         handle.progress.handle_frame(&frame, lane.in_flight_bytes());
-        session.channels.send(room, frame.bytes, session.gate.urgency(handle.id));
+        session.channels.send(room, frame.bytes);
     }
 }

@@ -36,11 +36,6 @@ impl Router {
     pub fn lanes(&self) -> u16 {
         self.table.lanes()
     }
-
-    /// Every class that the link has ever had.
-    pub fn table(&self) -> &ClassTable {
-        &self.table
-    }
 }
 
 #[cfg(test)]
@@ -58,15 +53,14 @@ mod tests {
         let wish = |name: &str, lanes| ClassWish { name: name.into(), lanes, strict: false };
         let table = ClassTable::new(8).append(&[wish("critical", 1), wish("gone", 2), wish("bulk", 3)]).unwrap();
         let (critical, bulk) = (topics("orders"), topics("orders.*|clicks"));
-        let router = Router::new(table, [("bulk", &bulk), ("critical", &critical)].into_iter());
+        let router = Router::new(table.clone(), [("bulk", &bulk), ("critical", &critical)].into_iter());
         let class = |topic| {
             let lane = router.lane(topic, 5);
-            router.table().classes().iter().find(|class| class.owns(lane)).map(|class| class.name.clone()).unwrap()
+            table.class_of(lane).map(|class| class.name.clone()).unwrap()
         };
         assert_eq!((class("clicks").as_str(), class("orders").as_str()), ("bulk", "bulk"));
         assert_eq!(class("payments"), "default");
-        let table = router.table().clone();
-        let router = Router::new(table, [("critical", &critical), ("bulk", &bulk)].into_iter());
+        let router = Router::new(table.clone(), [("critical", &critical), ("bulk", &bulk)].into_iter());
         assert_eq!(router.lane("orders", 5), LaneId(8));
         assert_eq!(router.lanes(), 14);
     }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use wire::ids::LaneId;
-use wire::lanes::ClassTable;
+use wire::lanes::{ClassLanes, ClassTable};
 use wire::share::Share;
 use wire::units::Rate;
 
@@ -42,8 +42,7 @@ pub struct Scheduler {
 
 #[derive(Debug)]
 struct State {
-    first: u16,
-    lanes: u16,
+    lanes: ClassLanes,
     terms: ClassTerms,
     weight: f64,
     /// Bytes sent by weight.
@@ -70,9 +69,8 @@ pub struct ClassView {
 impl Scheduler {
     /// For the lanes of `table`; frames have at most `frame_bytes`, but for a record that is larger.
     pub fn new(table: &ClassTable, classes: &Classes, rate: Option<Rate>, frame_bytes: u64, now: Instant) -> Self {
-        let state = |class: &wire::lanes::ClassLanes| State {
-            first: class.first,
-            lanes: class.count,
+        let state = |class: &ClassLanes| State {
+            lanes: class.clone(),
             terms: ClassTerms::default(),
             weight: 1.0,
             clock: 0.0,
@@ -197,11 +195,11 @@ impl Scheduler {
     }
 
     fn class(&self, lane: LaneId) -> Option<&State> {
-        self.classes.iter().find(|class| class.owns(lane))
+        self.classes.iter().find(|class| class.lanes.owns(lane))
     }
 
     fn class_mut(&mut self, lane: LaneId) -> Option<&mut State> {
-        self.classes.iter_mut().find(|class| class.owns(lane))
+        self.classes.iter_mut().find(|class| class.lanes.owns(lane))
     }
 }
 
@@ -212,10 +210,6 @@ impl State {
         if let Some(bucket) = &mut self.ceiling {
             bucket.take(bytes, now);
         }
-    }
-
-    fn owns(&self, lane: LaneId) -> bool {
-        (self.first..self.first + self.lanes).contains(&lane.0)
     }
 }
 

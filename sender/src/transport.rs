@@ -83,6 +83,7 @@ struct Open {
 pub struct Room {
     channels: Channels,
     channel: ChannelId,
+    urgency: Urgency,
     taken: bool,
 }
 
@@ -108,26 +109,25 @@ impl Channels {
         self.stir(true);
     }
 
-    /// Room for one frame, of a strict class or of another, if there is any now; if not, the lanes are woken when there
-    /// is.
-    pub fn room(&self, strict: bool) -> Option<Room> {
+    /// Room for one frame of this urgency, if there is any now; if not, the lanes are woken when there is.
+    pub fn room(&self, urgency: Urgency) -> Option<Room> {
         let mut state = self.state();
         state.look();
-        let channel = state.striping.poll_room(strict);
+        let channel = state.striping.poll_room(urgency == Urgency::Strict);
         state.wanted |= channel.is_none();
         drop(state);
-        Some(Room { channels: self.clone(), channel: channel?, taken: false })
+        Some(Room { channels: self.clone(), channel: channel?, urgency, taken: false })
     }
 
     /// Sends a frame, before the rest of those that QUIC has and that are less urgent. What becomes of its channel is not
     /// the lane's concern.
-    pub fn send(&self, mut room: Room, frame: Bytes, urgency: Urgency) {
+    pub fn send(&self, mut room: Room, frame: Bytes) {
         room.taken = true;
         let mut state = self.state();
         state.look();
         let handed = state.striping.hand(room.channel, frame.clone());
         match handed.zip(state.open.get(&room.channel)) {
-            Some((id, open)) => self.start((room.channel, open), id, frame, urgency),
+            Some((id, open)) => self.start((room.channel, open), id, frame, room.urgency),
             None => {
                 drop(state);
                 self.stir(false);

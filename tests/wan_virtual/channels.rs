@@ -168,8 +168,8 @@ async fn give(mailbox: Mailbox<Command>) {
                 asked = true;
             }
             granted |= part.bank.take(LANE).is_some();
-            let Some(room) = granted.then(|| part.channels.room(false)).flatten() else { break };
-            part.channels.send(room, bytes, Urgency::Common);
+            let Some(room) = granted.then(|| part.channels.room(Urgency::Common)).flatten() else { break };
+            part.channels.send(room, bytes);
             unacked.push_back((next, charge));
             (next, asked, granted) = (next + 1, false, false);
         }

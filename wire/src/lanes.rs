@@ -155,6 +155,11 @@ impl ClassTable {
         self.0.iter().find(|class| class.name == name)
     }
 
+    /// The class that owns a lane.
+    pub fn class_of(&self, lane: LaneId) -> Option<&ClassLanes> {
+        self.0.iter().find(|class| class.owns(lane))
+    }
+
     /// Every class.
     pub fn classes(&self) -> &[ClassLanes] {
         &self.0
