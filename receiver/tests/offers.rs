@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use causeway_receiver::join::{Offered, OfferedTarget};
 use causeway_receiver::knowledge::Knowledge;
-use causeway_receiver::lane::{Lane, Terms};
+use causeway_receiver::lane::{Errand, Fetch, Lane, Terms};
 use causeway_receiver::memory::DecodeMemory;
 use causeway_receiver::size::TransactionSize;
 use causeway_receiver::state::{self, HaltRecord, PartitionKey, PartitionRecord};
@@ -171,6 +171,46 @@ fn a_senders_halt_of_a_slot_that_is_halted_already_changes_nothing() {
     lane.handle_halted(epoch, Slot(0), HaltRecord::new(HaltReason::Truncated, "late"));
     assert!(answers(&mut lane).is_empty(), "it was answered before");
     assert_eq!(halt_of(&lane, "orders"), None, "it is being read under slot 1");
+}
+
+/// Another lane wants `orders`, which it was offered.
+fn fetch(to: u16) -> Errand {
+    Errand::Fetch(Box::new(Fetch {
+        offered: offered(1, "orders", None),
+        to: LaneId(to),
+        filter_hash: None,
+        passed: None,
+    }))
+}
+
+#[test]
+fn a_partition_that_joined_is_not_handed_over_in_that_epoch_though_it_was_halted() {
+    let (mut lane, epoch, knowledge) = open(vec![stored("orders", None)]);
+    knowledge.handle_lane_read(LaneId(1), [].iter());
+    lane.handle_offer(epoch, offered(0, "orders", None)).unwrap();
+    assert_eq!(answers(&mut lane), [(0, "open".to_owned())]);
+    lane.handle_halted(epoch, Slot(0), HaltRecord::new(HaltReason::Corrupt, "a batch"));
+    assert_eq!(answers(&mut lane), [(0, "corrupt".to_owned())]);
+    lane.handle_errand(fetch(1));
+    assert!(answers(&mut lane).is_empty());
+    let told = lane.poll_errand();
+    assert!(matches!(&told, Some((LaneId(1), Errand::Refused(..)))), "{told:?}");
+    assert_eq!(halt_of(&lane, "orders").as_deref(), Some("corrupt"), "it is still here");
+}
+
+#[test]
+fn nobody_is_sent_along_the_trail_of_a_partition_before_the_move_is_committed() {
+    let (mut lane, _, knowledge) = open(vec![stored("orders", None)]);
+    knowledge.handle_lane_read(LaneId(1), [].iter());
+    // A sender offers it to two lanes at once.
+    lane.handle_errand(fetch(1));
+    lane.handle_errand(fetch(2));
+    lane.step().unwrap();
+    let told: Vec<_> = std::iter::from_fn(|| lane.poll_errand()).collect();
+    assert!(matches!(&told[..], [(LaneId(1), Errand::Passed(..))]), "{told:?}");
+    lane.step().unwrap();
+    let told: Vec<_> = std::iter::from_fn(|| lane.poll_errand()).collect();
+    assert!(matches!(&told[..], [(LaneId(1), Errand::Fetch(fetch))] if fetch.to == LaneId(2)), "{told:?}");
 }
 
 #[test]
