@@ -12,6 +12,7 @@
 //! - [`backoff`]: how long to wait before trying again
 //! - [`bell`]: one sleeper, many reasons to wake it
 //! - [`catalog`]: what a cluster has, and the few admin calls a link makes
+//! - [`clock`]: what latencies are measured with
 //! - [`control`]: whole control messages over QUIC
 //! - [`mailbox`]: a bounded queue into a thread
 //! - [`live`]: a configuration that changes while it is used
@@ -26,6 +27,7 @@ pub mod backoff;
 pub mod bell;
 pub mod budget;
 pub mod catalog;
+pub mod clock;
 pub mod config;
 pub mod congestion;
 pub mod control;

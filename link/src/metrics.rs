@@ -30,6 +30,24 @@ pub enum Read<T> {
     Gauge(fn(&T) -> Option<f64>),
     /// One gauge per value of a label.
     Gauges(&'static str, fn(&T) -> Vec<(String, f64)>),
+    /// One gauge per pair of values of two labels.
+    GaugesBy([&'static str; 2], fn(&T) -> Vec<ByTwo>),
+    /// One histogram per value of a label.
+    Histograms(&'static str, fn(&T) -> Vec<(String, Buckets)>),
+}
+
+/// The values of two labels, and the gauge's.
+pub type ByTwo = ([String; 2], f64);
+
+/// A histogram at one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Buckets {
+    /// All values together.
+    pub sum: f64,
+    /// How many there were.
+    pub count: u64,
+    /// The upper bound of each bucket, the last infinite, and how many are in it and in none before.
+    pub bounds: Vec<(f64, u64)>,
 }
 
 /// A reading and the labels that tell it from other readings of the same table.
@@ -113,7 +131,8 @@ impl<T> Read<T> {
     fn kind(&self) -> MetricType {
         match self {
             Self::Counter(_) | Self::Counters(..) => MetricType::Counter,
-            Self::Gauge(_) | Self::Gauges(..) => MetricType::Gauge,
+            Self::Gauge(_) | Self::Gauges(..) | Self::GaugesBy(..) => MetricType::Gauge,
+            Self::Histograms(..) => MetricType::Histogram,
         }
     }
 
@@ -129,8 +148,20 @@ impl<T> Read<T> {
             Self::Gauges(label, read) => {
                 read(reading).into_iter().try_for_each(|(value, n)| gauge(encoder, &with(label, value), n))
             }
+            Self::GaugesBy([one, other], read) => read(reading).into_iter().try_for_each(|([first, second], n)| {
+                let mut labels = with(one, first);
+                labels.push((other, second));
+                gauge(encoder, &labels, n)
+            }),
+            Self::Histograms(label, read) => read(reading)
+                .into_iter()
+                .try_for_each(|(value, buckets)| histogram(encoder, &with(label, value), &buckets)),
         }
     }
+}
+
+fn histogram(encoder: &mut MetricEncoder<'_>, labels: &[(&'static str, String)], of: &Buckets) -> fmt::Result {
+    encoder.encode_family(&labels)?.encode_histogram::<NoLabelSet>(of.sum, of.count, &of.bounds, None)
 }
 
 fn count(encoder: &mut MetricEncoder<'_>, labels: &[(&'static str, String)], value: u64) -> fmt::Result {
@@ -165,7 +196,8 @@ pub fn reference(registry: &Registry) -> String {
             "info" => (format!("{family}_info"), "gauge"),
             _ => (family.to_owned(), kind),
         };
-        let labels = samples.iter().find_map(|sample| sample.strip_prefix(&format!("{name}{{"))).map(label_names);
+        let sample = if kind == "histogram" { format!("{name}_count{{") } else { format!("{name}{{") };
+        let labels = samples.iter().find_map(|line| line.strip_prefix(&sample)).map(label_names);
         let labels = labels.unwrap_or_default();
         let help = help.trim_end_matches('.');
         rows += &format!("| `{name}` | {kind} | {labels} | {help} |\n");
@@ -211,6 +243,21 @@ mod tests {
             help: "Closes",
             read: Read::Counters("code", |&n| vec![("LOST".to_owned(), n)]),
         },
+        Metric {
+            name: "causeway_a_stage_seconds",
+            help: "Stages",
+            read: Read::GaugesBy(["stage", "quantile"], |&n| vec![(["wire".to_owned(), "0.5".to_owned()], n as f64)]),
+        },
+        Metric {
+            name: "causeway_a_latency_seconds",
+            help: "Latency",
+            read: Read::Histograms("stage", |&n| {
+                vec![(
+                    "wire".to_owned(),
+                    Buckets { sum: 1.5, count: n + 1, bounds: vec![(1.0, n), (f64::INFINITY, 1)] },
+                )]
+            }),
+        },
     ];
 
     fn collected(labelled: bool) -> Registry {
@@ -235,6 +282,9 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("causeway_a_closes_total{link=\"x\",code=\"LOST\"} 1\n"), "{text}");
+        assert!(text.contains("causeway_a_stage_seconds{link=\"y\",stage=\"wire\",quantile=\"0.5\"} 2.0\n"), "{text}");
+        let histogram = "causeway_a_latency_seconds_bucket{le=\"1.0\",link=\"y\",stage=\"wire\"} 2\ncauseway_a_latency_seconds_bucket{le=\"+Inf\",link=\"y\",stage=\"wire\"} 3\n";
+        assert!(text.contains(histogram), "{text}");
         assert!(!text.contains("lag_records{link=\"x\"}") && text.contains("lag_records{link=\"y\"} 2.0\n"), "{text}");
     }
 
@@ -255,6 +305,7 @@ mod tests {
         );
         assert!(rows.contains("| `causeway_a_records_total` | counter | `link` | Records |\n"), "{rows}");
         assert!(rows.contains("| `causeway_a_closes_total` | counter | `link`, `code` | Closes"), "{rows}");
+        assert!(rows.contains("| `causeway_a_latency_seconds` | histogram | `link`, `stage` | Latency |"), "{rows}");
         assert!(reference(&collected(false)).contains("| `causeway_a_records_total` | counter |  | "));
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use link::bell::Bell;
+use link::clock::Clock;
 use link::mailbox::Mailbox;
 use tokio::sync::{mpsc, oneshot};
 use wire::close::CloseCode;
@@ -24,6 +25,7 @@ use crate::pace::{CommitPace, Ticket};
 use crate::standing::Standing;
 use crate::state::HaltRecord;
 use crate::target::{LaneTarget, TargetError};
+use crate::timings::Timings;
 
 /// What a session tells a lane's thread. Messages of a session that is not the lane's present one are
 /// dropped.
@@ -42,8 +44,8 @@ pub enum Command {
         /// Where replies go.
         replies: mpsc::Sender<Reply>,
     },
-    /// A frame, checked and within credit.
-    Frame(SessionId, Epoch, Sequence, Bytes),
+    /// A frame, checked and within credit, and when its last byte arrived by the process's clock.
+    Frame(SessionId, Epoch, Sequence, Bytes, u64),
     /// Topics are about to be made.
     Claim(SessionId, Epoch, Claim),
     /// A partition asks to join.
@@ -134,6 +136,10 @@ pub struct LaneThread<T> {
     pub pace: Arc<CommitPace>,
     /// Its place in the pace's queue.
     pub ticket: Ticket,
+    /// How long its frames take, by `clock`.
+    pub timings: Timings,
+    /// The process's clock.
+    pub clock: Clock,
 }
 
 #[derive(Default)]
@@ -191,7 +197,10 @@ impl<T: LaneTarget> LaneThread<T> {
                 self.open(running, terms, knowledge);
                 Ok(())
             }
-            Command::Frame(session, epoch, sequence, frame) if ours(session) => {
+            Command::Frame(session, epoch, sequence, frame, arrived) if ours(session) => {
+                if self.lane.epoch() == Some(epoch) {
+                    self.timings.handle_frame(epoch, sequence, arrived);
+                }
                 self.lane.handle_frame(epoch, sequence, frame)
             }
             Command::Claim(session, epoch, claim) if ours(session) => {
@@ -274,6 +283,7 @@ impl<T: LaneTarget> LaneThread<T> {
             return Some(wait.max(Duration::from_millis(1)));
         }
         let began = Instant::now();
+        self.timings.handle_step(self.clock.now());
         match self.lane.step() {
             Ok(committed) => {
                 self.lane.handle_duration(committed, began.elapsed());
@@ -352,7 +362,8 @@ impl<T: LaneTarget> LaneThread<T> {
     }
 
     fn flush(&mut self, running: &Running) {
-        while let Some(message) = self.lane.poll_reply() {
+        while let Some(mut message) = self.lane.poll_reply() {
+            self.timings.handle_reply(&mut message, self.clock.now());
             running.reply(Reply::Message(message));
         }
         while let Some((to, errand)) = self.lane.poll_errand() {

@@ -15,6 +15,7 @@
 //! - [`state_topic`], [`state`]: what is remembered in the target
 //! - [`lane_thread`], [`lane`]: frames in, transactions out
 //! - [`inbox`]: frames by sequence, held until committed
+//! - [`timings`]: how long its frames take, for the sender to show
 //! - [`memory`]: decoded bytes that all lanes may hold
 //! - [`join`]: whether an offered partition may join, and from where
 //! - [`knowledge`]: which topics the link carries in any lane
@@ -53,3 +54,4 @@ pub mod state_topic;
 pub mod status;
 pub mod target;
 pub mod targets;
+pub mod timings;

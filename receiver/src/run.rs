@@ -9,6 +9,7 @@ use std::time::Duration;
 use link::bell::Bell;
 use link::budget::{Budget, BudgetSockets};
 use link::catalog::Catalog;
+use link::clock::Clock;
 use link::endpoint::{EndpointError, SystemSockets, listen_over};
 use link::kafka::admin::KafkaCatalog;
 use link::kafka::{KafkaError, KafkaFault, Properties};
@@ -34,6 +35,7 @@ use crate::size::TransactionSize;
 use crate::status::Board;
 use crate::target::Target;
 use crate::target::kafka::{KafkaTarget, KafkaTargetConfig};
+use crate::timings::Timings;
 
 /// How soon a target that does not answer is asked again.
 const TARGET_RETRY: Duration = Duration::from_secs(1);
@@ -91,7 +93,7 @@ pub async fn run<T: Target>(
     board.introduce(&config, budget.clone());
     let Some(cluster_id) = find_target(&parts, &board, &shutdown).await else { return Ok(()) };
     let memory = DecodeMemory::new(derived::decode_bytes(&config));
-    let start_lane = start_lane(&config, parts.target, Arc::clone(&memory));
+    let start_lane = start_lane(&config, parts.target, Arc::clone(&memory), board.clock());
     let links = Arc::new(ServedLinks::new(&config, parts.catalog, start_lane));
     let address = endpoint.local_addr().unwrap_or(config.listen);
     tracing::info!(%address, links = config.links.len(), target_cluster = cluster_id, "listening");
@@ -105,6 +107,7 @@ pub async fn run<T: Target>(
         refusals,
         peers: Arc::default(),
         joinable: Arc::default(),
+        clock: board.clock(),
     });
     server::serve(endpoint, host, shutdown.clone()).await;
     following.abort();
@@ -158,7 +161,7 @@ async fn follow(mut config: Live<Config>, budget: Budget, endpoint: Endpoint, li
     }
 }
 
-fn start_lane<T: Target>(config: &Config, target: T, memory: Arc<DecodeMemory>) -> Arc<StartLane> {
+fn start_lane<T: Target>(config: &Config, target: T, memory: Arc<DecodeMemory>, clock: Clock) -> Arc<StartLane> {
     let at_least_one = |value| NonZeroU32::new(value).unwrap_or(NonZeroU32::MIN);
     let pace = Arc::new(CommitPace::new(
         at_least_one(config.target.transactions_per_second),
@@ -174,7 +177,8 @@ fn start_lane<T: Target>(config: &Config, target: T, memory: Arc<DecodeMemory>) 
         };
         let lane = Lane::new(id, target.open(link, id)?, Arc::clone(&memory), TransactionSize::new(timeout));
         let ticket = tickets.fetch_add(1, Ordering::Relaxed);
-        let thread = LaneThread { lane, handle: handle.clone(), bell, pace: Arc::clone(&pace), ticket };
+        let (pace, timings, clock) = (Arc::clone(&pace), Timings::default(), clock.clone());
+        let thread = LaneThread { lane, handle: handle.clone(), bell, pace, ticket, timings, clock };
         let spawned = thread::Builder::new().name(format!("lane-{id}")).spawn(move || thread.run());
         let thread = spawned.map_err(|error| KafkaError {
             doing: format!("start lane {id}"),

@@ -11,6 +11,7 @@ mod joining;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use link::clock::Clock;
 use link::control::{ControlReader, ControlWriter};
 use link::shutdown::{Phase, Shutdown};
 use quinn::Connection;
@@ -219,6 +220,7 @@ impl Waiting {
             ledger: Arc::new(Mutex::new(Ledger::new(credit, count))),
             replies: replies_in,
             outgoing,
+            clock: host.clock.clone(),
             heard: Instant::now(),
         };
         tasks.spawn(frames::receive(connection.clone(), active.frames(), bad.clone()));
@@ -278,12 +280,14 @@ struct Active {
     joining: Joining,
     replies: mpsc::Sender<Reply>,
     outgoing: mpsc::Sender<Control>,
+    clock: Clock,
     heard: Instant,
 }
 
 impl Active {
     fn frames(&self) -> frames::Intake {
-        frames::Intake { session: self.id, lanes: self.lanes.clone(), ledger: Arc::clone(&self.ledger) }
+        let (lanes, ledger, clock) = (self.lanes.clone(), Arc::clone(&self.ledger), self.clock.clone());
+        frames::Intake { session: self.id, lanes, ledger, clock }
     }
 
     async fn handle(&mut self, message: Control) -> Result<(), Ending> {
@@ -300,7 +304,7 @@ impl Active {
                 self.command(lane, Command::Halted(self.id, epoch, slot, HaltRecord { reason, detail }))
             }
             Control::Clock { asked, answered: 0 } => {
-                self.send(Control::Clock { asked, answered: link::control::clock() }).await
+                self.send(Control::Clock { asked, answered: self.clock.now() }).await
             }
             Control::LaneClosed { .. } => Ok(()),
             Control::Close { code, detail } => Err(Ending { code, detail }),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use link::budget::Budget;
+use link::clock::Clock;
 use serde::{Deserialize, Serialize};
 use wire::units::Rate;
 
@@ -18,9 +19,9 @@ use crate::served_links::ServedLinks;
 use crate::standing::Halted;
 use crate::state::JumpRecord;
 
-/// The board; written by the receiver's tasks, read by anybody.
+/// The board, written by the receiver's tasks and read by anybody, and the process's clock.
 #[derive(Default)]
-pub struct Board(Mutex<Inner>);
+pub struct Board(Mutex<Inner>, Clock);
 
 #[derive(Default)]
 struct Inner {
@@ -134,6 +135,16 @@ pub struct JumpStatus {
 }
 
 impl Board {
+    /// The board of a receiver whose clock is another than the machine's.
+    pub fn with_clock(clock: Clock) -> Self {
+        Self(Mutex::default(), clock)
+    }
+
+    /// The process's clock.
+    pub fn clock(&self) -> Clock {
+        self.1.clone()
+    }
+
     /// Who this is.
     pub fn introduce(&self, config: &Config, budget: Budget) {
         let mut inner = self.lock();

@@ -70,6 +70,11 @@ pub struct OutFrame {
     pub raw_bytes: u64,
     /// Granted credit that it does not need.
     pub surplus: u64,
+    /// Its number.
+    pub sequence: Sequence,
+    /// When its first record was packed, and that record's timestamp in ms since the Unix epoch, −1 for none;
+    /// `None` for a frame of positions.
+    pub first_record: Option<(Instant, i64)>,
 }
 
 /// What an ack freed.
@@ -106,8 +111,8 @@ struct Open {
     sequence: Sequence,
     in_flight: VecDeque<InFlight>,
     credit: CreditState,
-    /// When the oldest record in the open frame was packed.
-    first_record: Option<Instant>,
+    /// When the oldest record in the open frame was packed, and its timestamp.
+    first_record: Option<(Instant, i64)>,
     /// When the oldest bare position in the open frame was packed.
     first_position: Option<Instant>,
     /// Set once the next event has no room in the open frame.
@@ -328,7 +333,7 @@ impl<R: LaneReader> Lane<R> {
                         open.builder.push(slot, reading.next, leader_epoch, &record);
                         reading.next = Position::after(record.offset);
                         reading.leader_epoch = reading.leader_epoch.max(leader_epoch);
-                        open.first_record.get_or_insert(now);
+                        open.first_record.get_or_insert((now, record.timestamp));
                     }
                 }
                 Event::End { slot, position } => {
@@ -370,13 +375,13 @@ impl<R: LaneReader> Lane<R> {
         let bytes = open.builder.finish(head, self.packing.codec);
         let charge = frame_charge(bytes.len());
         assert!(charge <= granted, "a frame of {charge} on credit of {granted}");
-        open.in_flight.push_back(InFlight { sequence: open.sequence, charge, raw_bytes, positions });
-        open.sequence = open.sequence.next();
+        let (sequence, first_record) = (open.sequence, open.first_record.take());
+        open.in_flight.push_back(InFlight { sequence, charge, raw_bytes, positions });
+        open.sequence = sequence.next();
         open.credit = CreditState::Wanted(self.frame_bytes);
-        open.first_record = None;
         open.first_position = None;
         open.full = false;
-        Some(OutFrame { bytes, records, raw_bytes, surplus: granted - charge })
+        Some(OutFrame { bytes, records, raw_bytes, surplus: granted - charge, sequence, first_record })
     }
 
     /// When to call [`Lane::poll_frame`] again even if nothing else happens.
@@ -404,6 +409,11 @@ impl<R: LaneReader> Lane<R> {
         self.open.as_ref().map_or(0, |open| open.builder.raw_len() as u64)
     }
 
+    /// Whether it can do nothing for want of credit.
+    pub fn lacks_credit(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| !matches!(open.credit, CreditState::Granted(_)))
+    }
+
     /// Credit of the frames in flight; the open frame's is not in it.
     pub fn in_flight_bytes(&self) -> u64 {
         self.open.as_ref().map_or(0, |open| open.in_flight.iter().map(|frame| frame.charge).sum())
@@ -411,7 +421,7 @@ impl<R: LaneReader> Lane<R> {
 
     fn frame_due(&self) -> Option<Instant> {
         let open = self.open.as_ref().filter(|open| !open.builder.is_empty())?;
-        let (record, position) = (open.first_record, open.first_position);
+        let (record, position) = (open.first_record.map(|(at, _)| at), open.first_position);
         let first = record.or(position)?;
         // Full means that the next record may not fit; a quarter of a frame is no record's usual size.
         if open.full || open.draining || open.builder.raw_len() as u64 >= self.frame_bytes / 4 * 3 {

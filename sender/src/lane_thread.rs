@@ -9,13 +9,15 @@ use link::bell::Bell;
 use link::kafka::KafkaError;
 use link::mailbox::Mailbox;
 use tokio::sync::mpsc;
-use wire::control::Control;
+use wire::control::{Control, Timing};
 use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Sequence, Slot};
 
+use crate::activity::{Activity, ActivityMeter};
 use crate::bank::CreditBank;
 use crate::gate::{Gate, Wait};
-use crate::lane::{Lane, Packing};
+use crate::lane::{Lane, OutFrame, Packing};
+use crate::latency::{FrameTimes, Latency, Packed, Taken};
 use crate::progress::Progress;
 use crate::source::{Assignment, LaneReader};
 use crate::transport::Channels;
@@ -36,8 +38,8 @@ pub enum Command {
     Halted(Epoch, Slot),
     /// The source has changed under a partition.
     Fault(Epoch, Slot, HaltReason, String),
-    /// Frames are committed.
-    Ack(Epoch, Sequence),
+    /// Frames are committed, and how long one of them took.
+    Ack(Epoch, Sequence, Option<Timing>),
     /// The receiver closed the lane, or the session ended.
     Close,
     /// Read no more; send what was read.
@@ -59,6 +61,8 @@ pub struct SessionPart {
     pub control: mpsc::Sender<Control>,
     /// How frames are packed in this session.
     pub packing: Packing,
+    /// Where it is told how long they took.
+    pub latency: Arc<Latency>,
 }
 
 /// A lane's thread, seen from outside.
@@ -74,6 +78,8 @@ pub struct LaneHandle {
     pub progress: Arc<Progress>,
     /// Raw bytes at which a frame is full at the rate of the moment; one number for all lanes.
     pub frame_bytes: Arc<AtomicU64>,
+    /// What it spends its time on.
+    pub activity: Arc<ActivityMeter>,
 }
 
 /// Commands that may wait for a lane: acks, opens of its partitions, and a few more. A lane that lets
@@ -87,18 +93,21 @@ const IDLE: Duration = Duration::from_secs(60);
 /// has to start over.
 pub fn run<R: LaneReader>(mut lane: Lane<R>, handle: &LaneHandle) -> Result<(), KafkaError> {
     let mut session: Option<SessionPart> = None;
+    let mut watch = FrameWatch::default();
     loop {
+        handle.activity.turn_to(Activity::Works, Instant::now());
         while let Some(command) = handle.mailbox.pop() {
             if matches!(command, Command::Stop) {
                 return lane.close();
             }
-            obey(&mut lane, &mut session, command, handle)?;
+            obey(&mut lane, &mut session, &mut watch, command, handle)?;
         }
-        let wait = match &session {
-            Some(session) => pump(&mut lane, session, handle)?,
-            None => IDLE,
+        let (wait, activity) = match &session {
+            Some(session) => pump(&mut lane, session, &mut watch, handle)?,
+            None => (IDLE, Activity::Idles),
         };
         handle.progress.handle_drained(lane.is_drained());
+        handle.activity.turn_to(activity, Instant::now());
         handle.bell.wait(wait);
     }
 }
@@ -106,6 +115,7 @@ pub fn run<R: LaneReader>(mut lane: Lane<R>, handle: &LaneHandle) -> Result<(), 
 fn obey<R: LaneReader>(
     lane: &mut Lane<R>,
     session: &mut Option<SessionPart>,
+    watch: &mut FrameWatch,
     command: Command,
     handle: &LaneHandle,
 ) -> Result<(), KafkaError> {
@@ -114,6 +124,7 @@ fn obey<R: LaneReader>(
             lane.open(epoch, part.packing)?;
             part.bank.close_lane(handle.id);
             handle.progress.handle_open(epoch);
+            *watch = FrameWatch::default();
             *session = Some(part);
         }
         Command::Partitions(epoch, assignments) => {
@@ -122,10 +133,13 @@ fn obey<R: LaneReader>(
         }
         Command::Halted(epoch, slot) => lane.handle_halted(epoch, slot)?,
         Command::Fault(epoch, slot, reason, detail) => lane.handle_fault(epoch, slot, reason, detail)?,
-        Command::Ack(epoch, sequence) => {
+        Command::Ack(epoch, sequence, timing) => {
             let freed = lane.handle_ack(epoch, sequence);
             if let Some(session) = session {
                 session.bank.free(handle.id, freed.credit);
+                if lane.epoch() == Some(epoch) {
+                    watch.handle_ack(sequence, timing, &session.latency);
+                }
             }
             handle.progress.handle_ack(epoch, &freed, lane.in_flight_bytes());
         }
@@ -143,8 +157,13 @@ fn obey<R: LaneReader>(
     Ok(())
 }
 
-/// Packs and sends what can be; says how long nothing more can happen by itself.
-fn pump<R: LaneReader>(lane: &mut Lane<R>, session: &SessionPart, handle: &LaneHandle) -> Result<Duration, KafkaError> {
+/// Packs and sends what can be; says how long nothing more can happen by itself, and what is waited for.
+fn pump<R: LaneReader>(
+    lane: &mut Lane<R>,
+    session: &SessionPart,
+    watch: &mut FrameWatch,
+    handle: &LaneHandle,
+) -> Result<(Duration, Activity), KafkaError> {
     loop {
         lane.set_frame_bytes(handle.frame_bytes.load(Ordering::Relaxed));
         if let Some(bytes) = lane.poll_credit_request() {
@@ -164,23 +183,82 @@ fn pump<R: LaneReader>(lane: &mut Lane<R>, session: &SessionPart, handle: &LaneH
             continue;
         }
         let now = Instant::now();
-        let due = lane.next_timeout();
-        if due.is_none_or(|due| due > now) {
+        if let Some(wait) = idle_until_due(lane, now) {
             session.gate.leave(handle.id);
-            return Ok(due.map_or(IDLE, |due| due - now));
+            return Ok(wait);
         }
-        let taken = lane.open_bytes();
-        let room = match session.gate.enter(handle.id, taken, now, |urgency| session.channels.room(urgency)) {
+        let bound = lane.open_bytes();
+        let room = match session.gate.enter(handle.id, bound, now, |urgency| session.channels.room(urgency)) {
             Ok(room) => room,
-            Err(Wait::ForBell) => return Ok(IDLE),
-            Err(Wait::For(time)) => return Ok(time),
+            Err(wait) => {
+                watch.handle_no_room(now);
+                let wait = if let Wait::For(time) = wait { time } else { IDLE };
+                return Ok((wait, Activity::WaitsForRoom));
+            }
         };
         let frame = lane.poll_frame(now);
         let bytes = frame.as_ref().map_or(0, |frame| frame.bytes.len());
-        session.gate.handle_made(handle.id, taken, bytes, Instant::now());
-        let Some(frame) = frame else { return Ok(IDLE) };
+        session.gate.handle_made(handle.id, bound, bytes, Instant::now());
+        let Some(frame) = frame else { return Ok((IDLE, Activity::Idles)) };
         session.bank.free(handle.id, frame.surplus);
         handle.progress.handle_frame(&frame, lane.in_flight_bytes());
-        session.channels.send(room, frame.bytes);
+        let taken = watch.handle_frame(&frame, now, &session.latency);
+        session.channels.send(room, frame.bytes, Box::new(taken));
     }
+}
+
+/// How long until a frame is due, and what is waited for; `None` if one is due.
+fn idle_until_due<R: LaneReader>(lane: &Lane<R>, now: Instant) -> Option<(Duration, Activity)> {
+    match lane.next_timeout() {
+        None if lane.lacks_credit() => Some((IDLE, Activity::WaitsForCredit)),
+        None => Some((IDLE, Activity::Idles)),
+        Some(due) => (due > now).then(|| (due - now, Activity::Idles)),
+    }
+}
+
+/// Watches how long frames take, for reports. The lane knows nothing of it.
+#[derive(Default)]
+struct FrameWatch {
+    times: FrameTimes,
+    /// Since when the frame that is due has found no room.
+    no_room: Option<Instant>,
+}
+
+impl FrameWatch {
+    fn handle_no_room(&mut self, now: Instant) {
+        self.no_room.get_or_insert(now);
+    }
+
+    /// A frame for which there was room at `room_at` is about to be handed over. What is returned wants to be called
+    /// when QUIC has taken it.
+    fn handle_frame(
+        &mut self,
+        frame: &OutFrame,
+        room_at: Instant,
+        latency: &Arc<Latency>,
+    ) -> impl FnOnce() + Send + use<> {
+        let (now, taken) = (Instant::now(), Taken::default());
+        let room = self.no_room.take().map_or(Duration::ZERO, |since| room_at.saturating_duration_since(since));
+        if let Some((packed, timestamp)) = frame.first_record {
+            let lasted = now.saturating_duration_since(packed);
+            let read = read_after(timestamp, lasted);
+            let pack = lasted.saturating_sub(room);
+            let packed = Packed { read, pack, room, handed: latency.now(), taken: taken.clone() };
+            self.times.handle_sent(frame.sequence, packed);
+        }
+        let latency = Arc::clone(latency);
+        move || taken.mark(latency.now())
+    }
+
+    fn handle_ack(&mut self, sequence: Sequence, timing: Option<Timing>, latency: &Latency) {
+        let sample = self.times.handle_ack(sequence, timing, latency.ahead());
+        latency.handle_ack(sample.as_ref());
+    }
+}
+
+/// How old a record was when it was packed, `ago` before now: by its timestamp, which is the time of day.
+fn read_after(timestamp: i64, ago: Duration) -> Option<Duration> {
+    let written = Duration::from_millis(u64::try_from(timestamp).ok()?);
+    let now = Duration::from_nanos(link::control::clock());
+    Some(now.saturating_sub(ago).saturating_sub(written))
 }

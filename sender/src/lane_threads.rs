@@ -9,6 +9,7 @@ use link::mailbox::Mailbox;
 use tokio::sync::mpsc;
 use wire::ids::LaneId;
 
+use crate::activity::ActivityMeter;
 use crate::config::Config;
 use crate::derived;
 use crate::lane::{Lane, Packing};
@@ -46,7 +47,7 @@ impl<S: Source> LaneThreads<S> {
             let lane = Lane::new(id, self.source.open(id, bell.clone())?, self.packing);
             let mailbox = Mailbox::new(MAILBOX_CAPACITY, bell.clone());
             let (progress, frame_bytes) = (Arc::new(Progress::default()), Arc::clone(&self.frame_bytes));
-            let handle = LaneHandle { id, mailbox, bell, progress, frame_bytes };
+            let handle = LaneHandle { id, mailbox, bell, progress, activity: Arc::default(), frame_bytes };
             self.lanes.push(handle.clone());
             let failed = self.failed.clone();
             let spawned = thread::Builder::new().name(format!("lane-{id}")).spawn(move || {
@@ -67,6 +68,11 @@ impl<S: Source> LaneThreads<S> {
     /// What each has done.
     pub(crate) fn progress(&self) -> Vec<Arc<Progress>> {
         self.lanes.iter().map(|lane| Arc::clone(&lane.progress)).collect()
+    }
+
+    /// What each spends its time on.
+    pub(crate) fn activities(&self) -> Vec<Arc<ActivityMeter>> {
+        self.lanes.iter().map(|lane| Arc::clone(&lane.activity)).collect()
     }
 
     /// Ends them all.

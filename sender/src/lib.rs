@@ -19,6 +19,8 @@
 //! - [`scheduler`], [`gate`]: whose frame is next
 //! - [`transport`]: frames onto the session's channels
 //! - [`undecided`]: transactions at the source that stay open
+//! - [`latency`]: how long records take, stage by stage
+//! - [`activity`], [`path`], [`pulse`]: lanes' time and the path, from second to second
 //! - [`progress`], [`status`]: what a lane has done, what the sender is doing
 //! - [`behind`]: how far the target is behind, by topic and partition
 //! - [`limit`]: what keeps it from being faster
@@ -27,6 +29,7 @@
 //! - [`retention`]: when the source forgets what is not carried yet
 //! - [`metrics`]: the same in numbers, under published names
 
+pub mod activity;
 pub mod bank;
 pub mod behind;
 pub mod classes;
@@ -39,13 +42,16 @@ pub mod gate;
 pub mod lane;
 pub mod lane_thread;
 mod lane_threads;
+pub mod latency;
 pub mod limit;
 pub mod measuring;
 pub mod metrics;
 pub mod offers;
 pub mod origins;
+pub mod path;
 pub mod policy;
 pub mod progress;
+pub mod pulse;
 pub mod rate;
 pub mod resume;
 pub mod retention;

@@ -6,6 +6,7 @@ use link::metrics::{Collection, Metric, Read};
 use prometheus_client::registry::Registry;
 use wire::halt::HaltReason;
 
+use crate::latency::{StageStatus, Summary};
 use crate::limit::Limit;
 use crate::origins::Withheld;
 use crate::progress::Halted;
@@ -35,7 +36,7 @@ const METRICS: &[Metric<Status>] = &[
     },
     Metric {
         name: "causeway_sender_limited_by",
-        help: "1 for what keeps the sender from being faster or from having caught up, 0 for the others: nothing, standby, session, lanes, budget, credit, path, source",
+        help: "1 for what keeps the sender from being faster or from having caught up, 0 for the others: nothing, standby, session, lanes, source, cpu, budget, path, receiver, target",
         read: Read::Gauges("limit", limits),
     },
     Metric {
@@ -189,6 +190,48 @@ const METRICS: &[Metric<Status>] = &[
         read: Read::Gauge(|s| s.rtt_seconds),
     },
     Metric {
+        name: "causeway_sender_base_rtt_seconds",
+        help: "The path's round-trip time without queues; absent without a session",
+        read: Read::Gauge(|s| s.path.base_rtt_seconds),
+    },
+    Metric {
+        name: "causeway_sender_queue_seconds",
+        help: "How long packets stand in queues of the path; absent without a session",
+        read: Read::Gauge(|s| s.path.queue_seconds),
+    },
+    Metric {
+        name: "causeway_sender_loss_ratio",
+        help: "Part of what was sent of late that was lost; absent without a session",
+        read: Read::Gauge(|s| s.path.loss_ratio),
+    },
+    Metric {
+        name: "causeway_sender_efficiency_ratio",
+        help: "Bytes of frames before compression for each byte on the wire, IP headers included, over the last minute; absent without any",
+        read: Read::Gauge(|s| s.efficiency_ratio),
+    },
+    Metric {
+        name: "causeway_sender_stage_seconds",
+        help: "How long each stage takes, over the last minute: quantiles 0.5, 0.99 and 1 of read, pack, budget, wire, order, commit and whole; absent where nothing was measured",
+        read: Read::GaugesBy(["stage", "quantile"], stages),
+    },
+    Metric {
+        name: "causeway_sender_latency_seconds",
+        help: "How long each stage took since the process started",
+        read: Read::Histograms("stage", |s| {
+            s.latency.iter().map(|stage| (stage.stage.word().to_owned(), stage.buckets.clone())).collect()
+        }),
+    },
+    Metric {
+        name: "causeway_sender_peer_clock_ahead_seconds",
+        help: "How far the receiver's clock is ahead of this machine's; absent while it is not known",
+        read: Read::Gauge(|s| s.peer_clock.ahead_seconds),
+    },
+    Metric {
+        name: "causeway_sender_peer_clock_within_seconds",
+        help: "How far that may be wrong, and with it the stage wire",
+        read: Read::Gauge(|s| s.peer_clock.within_seconds),
+    },
+    Metric {
         name: "causeway_sender_partitions",
         help: "Partitions being read",
         read: Read::Gauge(|s| Some(s.partitions as f64)),
@@ -249,6 +292,16 @@ fn reasons(status: &Status) -> Vec<(String, f64)> {
     Reason::WORDS.iter().map(|word| ((*word).to_owned(), is(word))).collect()
 }
 
+fn stages(status: &Status) -> Vec<([String; 2], f64)> {
+    let quantiles = |stage: &StageStatus| {
+        let Summary { p50_seconds, p99_seconds, max_seconds, .. } = stage.minute;
+        let word = stage.stage.word();
+        let known = [("0.5", p50_seconds), ("0.99", p99_seconds), ("1", max_seconds)];
+        known.into_iter().filter_map(move |(quantile, value)| Some(([word.to_owned(), quantile.to_owned()], value?)))
+    };
+    status.latency.iter().flat_map(quantiles).collect()
+}
+
 fn not_carried(status: &Status) -> Vec<(String, f64)> {
     let count = |reason: &Withheld| status.not_carried.iter().filter(|topic| topic.reason == *reason).count();
     Withheld::ALL.iter().map(|reason| (reason.word().to_owned(), count(reason) as f64)).collect()
@@ -273,12 +326,21 @@ mod tests {
 
     use crate::behind::{PartitionStatus, TopicStatus};
     use crate::forecast::Forecast;
+    use crate::latency::{Latency, PeerClockStatus, Sample};
+    use crate::path::PathReport;
     use crate::progress::{Closed, Progress};
     use crate::rate::RateStatus;
     use crate::session::SessionEnd;
     use crate::status::{ChannelStatus, LaneStatus, NotCarried};
 
     const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+
+    fn measured() -> Latency {
+        let (latency, ms) = (Latency::default(), std::time::Duration::from_millis(1));
+        let sample = Sample { read: Some(ms), pack: ms, budget: ms, wire: ms, order: ms, commit: ms, frames: 1 };
+        latency.handle_ack(Some(&sample));
+        latency
+    }
 
     /// A status in which nothing is unknown or empty.
     fn full() -> Status {
@@ -311,6 +373,15 @@ mod tests {
                 loss_seconds: Some(1.0),
                 loss_topic: Some("a".into()),
             },
+            path: PathReport {
+                base_rtt_seconds: Some(0.1),
+                queue_seconds: Some(0.0),
+                loss_ratio: Some(0.0),
+                controller: Some("steady".into()),
+            },
+            efficiency_ratio: Some(1.0),
+            latency: measured().stages(),
+            peer_clock: PeerClockStatus { ahead_seconds: Some(0.0), within_seconds: Some(0.0) },
             credit_used_bytes: Some(1),
             credit_bytes: Some(2),
             lag_records: Some(3),
@@ -372,7 +443,7 @@ mod tests {
     /// What a scrape of a sender with one lane shows after `happens`.
     fn scraped(happens: impl FnOnce(&Board, &Progress)) -> String {
         let (board, lane) = (Arc::new(Board::default()), Arc::new(Progress::default()));
-        board.begin(vec![Arc::clone(&lane)]);
+        board.begin(vec![Arc::clone(&lane)], Vec::new());
         happens(&board, &lane);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry(board)).unwrap();

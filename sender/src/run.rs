@@ -29,6 +29,7 @@ use crate::lane::Packing;
 use crate::lane_threads::LaneThreads;
 use crate::measuring;
 use crate::origins::reading::{KafkaStateLog, Origins, OriginsError, StateLog};
+use crate::pulse;
 use crate::rate;
 use crate::session::{HandshakeError, Identity, Offering, Session, SessionEnd, Ways, shake_hands};
 use crate::source::Source;
@@ -116,7 +117,8 @@ pub async fn run<S: Source>(
     tasks.spawn(renew(live.clone(), sockets, flow, dialer_in));
     let (mut lanes, mut failed) = LaneThreads::new(&config, parts.source, &board.rates());
     lanes.start(derived::lanes(&config))?;
-    board.begin(lanes.progress());
+    board.begin(lanes.progress(), lanes.activities());
+    tasks.spawn(pulse::beat(Arc::clone(&board)));
     tasks.spawn(measuring::measure(Arc::clone(&parts.catalog), topics.clone(), Arc::clone(&board)));
     let mut life = Life {
         identity,
@@ -150,6 +152,7 @@ fn guided(config: &Config, board: &Board) -> Flow {
     let flow = Flow::new(derived::flow(config));
     let follows = flow.clone();
     board.rates().follow(move |rate| follows.set_rate(rate));
+    board.set_flow(flow.clone());
     flow
 }
 
@@ -333,7 +336,7 @@ impl<S: Source> Life<S> {
         // Lanes of classes that are configured no more are opened too: what they had is fetched from there.
         self.lanes.start(table.lanes())?;
         let lanes = self.lanes.first(table.lanes());
-        self.board.begin(self.lanes.progress());
+        self.board.begin(self.lanes.progress(), self.lanes.activities());
         let (now, rate) = (live.now_and_later(), self.board.rates().rate());
         let router = classes.router(table.clone());
         let bells = lanes.iter().map(|lane| lane.bell.clone()).collect();

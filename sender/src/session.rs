@@ -194,12 +194,13 @@ impl<'a> Active<'a> {
         let lanes = session.lanes.len() as u16;
         let router = session.classes.router(session.gate.table().clone());
         bank.set_urgent(|lane| session.gate.is_strict(lane));
-        let gate = Arc::clone(&session.gate);
+        let (gate, latency) = (Arc::clone(&session.gate), session.board.latency());
+        latency.begin_session();
         Self {
             session,
             connection,
             roster: Roster::new(router).towards(&welcome.cluster_id),
-            part: SessionPart { bank, gate, channels, control, packing },
+            part: SessionPart { bank, gate, channels, control, packing, latency },
             dues,
             reopen: Reopen::new(lanes),
             opened: HashMap::new(),
@@ -245,7 +246,7 @@ impl<'a> Active<'a> {
                 end = self.keeper.end() => return SessionEnd::Lost(end),
                 () = sleep_until(reopen_at) => self.open_lanes(),
                 now = clock.tick() => {
-                    self.send(Control::Clock { asked: link::control::clock(), answered: 0 });
+                    self.send(self.part.latency.poll_question());
                     self.session.gate.follow(self.session.board.rates().rate());
                     // Offers that found no room are tried again.
                     self.offer_due();
@@ -315,9 +316,9 @@ impl<'a> Active<'a> {
             Control::PartitionHalted { lane, epoch, slot, position, reason, detail } => {
                 self.handle_halted((lane, epoch, slot), Halt { reason, position }, &detail)
             }
-            Control::Ack { lane, epoch, sequence } => {
+            Control::Ack { lane, epoch, sequence, timing } => {
                 self.reopen.handle_progress(lane);
-                self.command(lane, Command::Ack(epoch, sequence))
+                self.command(lane, Command::Ack(epoch, sequence, timing))
             }
             Control::Close { code, detail } => Err(SessionEnd::Closed { code, detail }),
             Control::ChannelClosed { channel, detail } => {
@@ -325,7 +326,10 @@ impl<'a> Active<'a> {
                 self.part.channels.handle_closed(channel);
                 Ok(())
             }
-            Control::Clock { .. } => Ok(()),
+            Control::Clock { asked, answered } => {
+                self.part.latency.handle_answer(asked, answered);
+                Ok(())
+            }
             _ => Err(SessionEnd::Lost("receiver sent a message that has no place here".to_owned())),
         }
     }

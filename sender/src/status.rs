@@ -2,6 +2,7 @@
 
 mod channels;
 mod classes;
+mod measured;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,13 +12,16 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use wire::control::Welcome;
 
+use crate::activity::{ActivityMeter, Spent};
 use crate::bank::CreditBank;
 use crate::behind::{Lag, PartitionStatus, TopicStatus};
 use crate::config::Config;
 use crate::forecast::Forecast;
 use crate::gate::Gate;
+use crate::latency::{PeerClockStatus, StageStatus};
 use crate::limit::Limit;
 use crate::origins::{Passage, Withheld};
+use crate::path::PathReport;
 use crate::progress::{Closed, Halted, Progress, Snapshot, Totals};
 use crate::rate::{RateStatus, Rates};
 use crate::resume::{Asked, Request};
@@ -29,6 +33,7 @@ use crate::undecided::OpenTransaction;
 use channels::Place;
 pub use channels::{ChannelStatus, Wire};
 pub use classes::ClassStatus;
+use measured::Measured;
 
 /// The board; written by the sender's tasks, read by anybody.
 #[derive(Debug, Default)]
@@ -64,7 +69,9 @@ struct Inner {
     lag: Lag,
     forecast: Forecast,
     lanes: Vec<Arc<Progress>>,
+    activities: Vec<Arc<ActivityMeter>>,
     open_transactions: Vec<OpenTransaction>,
+    measured: Measured,
     /// The session's ear for operators.
     requests: Option<mpsc::Sender<Asked>>,
 }
@@ -128,6 +135,14 @@ pub struct Status {
     pub rate: RateStatus,
     /// What is to be expected; nothing on standby.
     pub forecast: Forecast,
+    /// What is known of the path.
+    pub path: PathReport,
+    /// Bytes of records for each byte on the wire, over the last minute; `None` while nothing was sent.
+    pub efficiency_ratio: Option<f64>,
+    /// How long records take, stage by stage.
+    pub latency: Vec<StageStatus>,
+    /// How the receiver's clock differs.
+    pub peer_clock: PeerClockStatus,
     /// What crossed the path in all sessions of this process.
     pub wire: Wire,
     /// Channels that stand.
@@ -232,8 +247,16 @@ impl Board {
     }
 
     /// The sender has its lanes.
-    pub fn begin(&self, lanes: Vec<Arc<Progress>>) {
-        self.lock().lanes = lanes;
+    pub fn begin(&self, lanes: Vec<Arc<Progress>>, activities: Vec<Arc<ActivityMeter>>) {
+        let mut inner = self.lock();
+        inner.lanes = lanes;
+        inner.activities = activities;
+    }
+
+    /// How each lane has spent its time until `now`.
+    pub fn spent(&self, now: Instant) -> Vec<Spent> {
+        let activities = self.lock().activities.clone();
+        activities.iter().map(|activity| activity.spent(now)).collect()
     }
 
     /// The source does not answer, or answers again.
@@ -449,7 +472,7 @@ impl Board {
         let (lanes, rate) = (self.lanes(), self.rates.status());
         let inner = self.lock();
         let is_standby = matches!(inner.state, State::Standby { .. });
-        let channel = inner.channels.first().and_then(|first| first.connection.as_ref());
+        let channel = inner.first();
         let credit = inner.credit.as_ref().map(|credit| credit.usage());
         let status = Status {
             role: "sender",
@@ -467,6 +490,10 @@ impl Board {
             rtt_seconds: channel.map(|channel| channel.rtt().as_secs_f64()),
             rate,
             forecast: if is_standby { Forecast::default() } else { inner.forecast.clone() },
+            path: inner.measured.pulse.path.clone(),
+            efficiency_ratio: inner.measured.pulse.efficiency,
+            latency: inner.measured.latency.stages(),
+            peer_clock: inner.measured.latency.peer_clock(),
             wire: inner.wire(),
             channels: inner.channels.iter().filter(|place| place.connection.is_some()).count(),
             channels_wanted: inner.channels.len(),
@@ -491,7 +518,7 @@ impl Board {
             by_lane: lanes.iter().enumerate().map(|(number, lane)| LaneStatus::of(number, lane)).collect(),
             closes: inner.closes.iter().map(|(code, count)| ((*code).to_owned(), *count)).collect(),
         };
-        Status { limited_by: Limit::of(&status), ..status }
+        Status { limited_by: Limit::of(&inner.evidence(&status)), ..status }
     }
 
     /// What is known, unless another sender knows better.
@@ -521,6 +548,11 @@ impl Inner {
     fn router(&self, lanes: &[Snapshot]) -> Router {
         let plain = || Router::plain(u16::try_from(lanes.len().max(1)).unwrap_or(u16::MAX));
         self.router.clone().unwrap_or_else(plain)
+    }
+
+    /// The channel of the handshake, in a session.
+    fn first(&self) -> Option<&quinn::Connection> {
+        self.channels.first()?.connection.as_ref()
     }
 
     /// Of all sessions.

@@ -78,6 +78,9 @@ struct Open {
     watching: AbortHandle,
 }
 
+/// Called when QUIC has taken a frame's last byte.
+pub type WhenTaken = Box<dyn FnOnce() + Send>;
+
 /// Room for one frame; dropped unused, it is given back.
 #[derive(Debug)]
 pub struct Room {
@@ -119,15 +122,15 @@ impl Channels {
         Some(Room { channels: self.clone(), channel: channel?, urgency, taken: false })
     }
 
-    /// Sends a frame, before the rest of those that QUIC has and that are less urgent. What becomes of its channel is not
-    /// the lane's concern.
-    pub fn send(&self, mut room: Room, frame: Bytes) {
+    /// Sends a frame, before the rest of those that QUIC has and that are less urgent; `taken` is called once QUIC has its
+    /// last byte. What becomes of its channel is not the lane's concern.
+    pub fn send(&self, mut room: Room, frame: Bytes, taken: WhenTaken) {
         room.taken = true;
         let mut state = self.state();
         state.look();
         let handed = state.striping.hand(room.channel, frame.clone());
         match handed.zip(state.open.get(&room.channel)) {
-            Some((id, open)) => self.start((room.channel, open), id, frame, room.urgency),
+            Some((id, open)) => self.start((room.channel, open), (id, frame), room.urgency, taken),
             None => {
                 drop(state);
                 self.stir(false);
@@ -221,7 +224,8 @@ impl Channels {
         state.look();
         while let Some((channel, id, frame)) = state.striping.poll_again() {
             if let Some(open) = state.open.get(&channel) {
-                self.start((channel, open), id, frame, Urgency::Again);
+                // Its time is told of the first try; a frame that never had one is not timed.
+                self.start((channel, open), (id, frame), Urgency::Again, Box::new(|| {}));
             }
         }
         let ring = std::mem::take(&mut state.wanted) || ring;
@@ -231,11 +235,17 @@ impl Channels {
         }
     }
 
-    fn start(&self, (channel, open): (ChannelId, &Open), id: FrameId, frame: Bytes, urgency: Urgency) {
+    fn start(
+        &self,
+        (channel, open): (ChannelId, &Open),
+        (id, frame): (FrameId, Bytes),
+        urgency: Urgency,
+        taken: WhenTaken,
+    ) {
         let (channels, connection) = (self.clone(), open.dialled.connection.clone());
         open.stirred.notify_one();
         self.0.runtime.spawn(async move {
-            match send_frame(&connection, frame, urgency.priority(id)).await {
+            match send_frame(&connection, frame, urgency.priority(id), taken).await {
                 Ok(()) => channels.settle(channel, id),
                 // Its channel has ended: the copy is dealt with when that is.
                 Err(error) => tracing::debug!(%error, channel, "frame may not have arrived"),
@@ -295,7 +305,12 @@ async fn watch(channels: Channels, channel: ChannelId, dialled: Dialled, stirred
 }
 
 /// Sends a frame, and waits until the receiver is known to have all of it, or to want nothing more of it.
-async fn send_frame(channel: &Connection, frame: Bytes, priority: i32) -> Result<(), quinn::ConnectionError> {
+async fn send_frame(
+    channel: &Connection,
+    frame: Bytes,
+    priority: i32,
+    taken: WhenTaken,
+) -> Result<(), quinn::ConnectionError> {
     let mut stream = channel.open_uni().await?;
     // Fails only on a closed stream, which the write reports.
     let _ = stream.set_priority(priority);
@@ -306,6 +321,7 @@ async fn send_frame(channel: &Connection, frame: Bytes, priority: i32) -> Result
     }
     // The receiver needs the whole stream; QUIC delivers the end with the last byte.
     let _ = stream.finish();
+    taken();
     match stream.stopped().await {
         Ok(_) => Ok(()),
         Err(quinn::StoppedError::ConnectionLost(error)) => Err(error),

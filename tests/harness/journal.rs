@@ -321,7 +321,7 @@ impl Run {
 }
 
 /// The time as records carry it.
-pub(crate) fn millis_now() -> i64 {
+pub fn millis_now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64
 }
 

@@ -17,11 +17,18 @@ use crate::journal::millis_now;
 /// How long one poll waits; a record that comes meanwhile ends it.
 const POLL: Duration = Duration::from_millis(50);
 
+/// One record: when it was written, and how long it took, in milliseconds.
+#[derive(Debug)]
+struct Seen {
+    written: i64,
+    took: u64,
+}
+
 /// A reader at work. Dropping it stops it.
 #[derive(Debug)]
 pub struct Latencies {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Result<Histogram<u64>>>>,
+    thread: Option<JoinHandle<Result<Vec<Seen>>>>,
 }
 
 impl Latencies {
@@ -44,10 +51,20 @@ impl Latencies {
     }
 
     /// Milliseconds of every record that was seen, once there is none left to see.
-    pub fn finish(mut self) -> Result<Histogram<u64>> {
+    pub fn finish(self) -> Result<Histogram<u64>> {
+        let [_, all] = self.finish_split(i64::MIN)?;
+        Ok(all)
+    }
+
+    /// The same of those written before `at`, in ms since the Unix epoch, and of the others.
+    pub fn finish_split(mut self, at: i64) -> Result<[Histogram<u64>; 2]> {
         self.stop.store(true, Ordering::Relaxed);
         let thread = self.thread.take().context("the reader has no thread")?;
-        thread.join().map_err(|_| anyhow!("the reader panicked"))?
+        let mut halves = [Histogram::new(3)?, Histogram::new(3)?];
+        for seen in thread.join().map_err(|_| anyhow!("the reader panicked"))?? {
+            halves[usize::from(seen.written >= at)].record(seen.took)?;
+        }
+        Ok(halves)
     }
 }
 
@@ -60,13 +77,13 @@ impl Drop for Latencies {
     }
 }
 
-fn read(consumer: &BaseConsumer, stop: &AtomicBool) -> Result<Histogram<u64>> {
-    let mut latencies = Histogram::new(3)?;
+fn read(consumer: &BaseConsumer, stop: &AtomicBool) -> Result<Vec<Seen>> {
+    let mut latencies = Vec::new();
     loop {
         match consumer.poll(POLL) {
             Some(Ok(message)) => {
-                let stamped = message.timestamp().to_millis().context("a record without a timestamp")?;
-                latencies.record((millis_now() - stamped).max(0).unsigned_abs())?;
+                let written = message.timestamp().to_millis().context("a record without a timestamp")?;
+                latencies.push(Seen { written, took: (millis_now() - written).max(0).unsigned_abs() });
             }
             // The client reconnects by itself.
             Some(Err(_)) => {}

@@ -85,6 +85,11 @@ impl WanLink {
         wait::until(&format!("a packet dropped for {}", cause.name()), DELIVERED, || dropped().then_some(()))
     }
 
+    /// What the sender says of itself.
+    pub(crate) fn status(&self) -> Result<serde_json::Value> {
+        self.sender.admin.status()
+    }
+
     pub(crate) fn report(&self) -> Report {
         self.relay.report()
     }

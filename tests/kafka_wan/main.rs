@@ -3,6 +3,7 @@
 //! One test at a time, because they measure. The path is 100 ms long each way and as fast as each test says; it is
 //! slow enough to be what limits the link, whatever the machine.
 
+mod idle;
 mod latency;
 mod link;
 mod survival;

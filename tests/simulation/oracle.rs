@@ -124,7 +124,7 @@ impl Oracle {
             Control::LaneOpen { lane, epoch } if !self.epochs.insert((*lane, *epoch)) => {
                 Err(format!("lane {lane}: epoch {epoch} was granted twice"))
             }
-            Control::Ack { lane, epoch, sequence } => {
+            Control::Ack { lane, epoch, sequence, .. } => {
                 let ends =
                     self.frames.get(&(*lane, *epoch, *sequence)).ok_or("an ack of a frame that was never sent")?;
                 let behind = ends.iter().find(|(slot, next)| self.is_behind(slot, *next));

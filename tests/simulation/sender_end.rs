@@ -105,7 +105,7 @@ impl SenderEnd {
                 self.halted.extend(halted.filter(|_| stays).cloned());
                 self.lanes[usize::from(lane.0)].handle_halted(epoch, slot).unwrap();
             }
-            Control::Ack { lane, epoch, sequence } => {
+            Control::Ack { lane, epoch, sequence, .. } => {
                 let freed = self.lanes[usize::from(lane.0)].handle_ack(epoch, sequence);
                 self.bank.free(lane, freed.credit);
             }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use link::bell::Bell;
+use link::clock::Clock;
 use link::congestion::{Flow, FlowSettings};
 use link::control::{ControlReader, ControlWriter};
 use link::endpoint::Dialled;
@@ -99,6 +100,7 @@ key = "{pki}/receiver.key"
         refusals: Arc::default(),
         peers: Arc::default(),
         joinable: Arc::default(),
+        clock: Clock::default(),
     })
 }
 
@@ -113,14 +115,14 @@ async fn take(mailbox: Mailbox<taking::Command>, taken: Taken) {
                     replies.send(taking::Reply::Message(open)).await.unwrap();
                     session = Some(replies);
                 }
-                taking::Command::Frame(_, EPOCH, sequence, frame) => {
+                taking::Command::Frame(_, EPOCH, sequence, frame, _) => {
                     assert_eq!(inbox.handle_frame(sequence, frame), Arrival::Held, "frame {sequence} twice");
                     while inbox.peek().is_some() {
                         inbox.advance();
                         taken.lock().unwrap().push(Instant::now());
                     }
                     if let (Some(sequence), Some(replies)) = (inbox.commit(), &session) {
-                        let ack = Control::Ack { lane: LANE, epoch: EPOCH, sequence };
+                        let ack = Control::Ack { lane: LANE, epoch: EPOCH, sequence, timing: None };
                         let _ = replies.send(taking::Reply::Message(ack)).await;
                     }
                 }
@@ -150,7 +152,7 @@ async fn give(mailbox: Mailbox<Command>) {
         while let Some(command) = mailbox.pop() {
             match command {
                 Command::Open { session, .. } => part = Some(session),
-                Command::Ack(_, Sequence(acked)) => {
+                Command::Ack(_, Sequence(acked), _) => {
                     let part = part.as_ref().unwrap();
                     while unacked.front().is_some_and(|(sequence, _)| *sequence <= acked) {
                         part.bank.free(LANE, unacked.pop_front().unwrap().1);
@@ -169,7 +171,7 @@ async fn give(mailbox: Mailbox<Command>) {
             }
             granted |= part.bank.take(LANE).is_some();
             let Some(room) = granted.then(|| part.channels.room(Urgency::Common)).flatten() else { break };
-            part.channels.send(room, bytes);
+            part.channels.send(room, bytes, Box::new(|| {}));
             unacked.push_back((next, charge));
             (next, asked, granted) = (next + 1, false, false);
         }
@@ -203,7 +205,8 @@ async fn run_session(ends: &Ends, count: u16, board: Arc<Board>, shutdown: shutd
     board.begin_session(&first.connection, &shaken.welcome, Arc::clone(&gate), classes.router(table));
     let mailbox = Mailbox::new(1 << 16, bell.clone());
     let (progress, frame_bytes) = (Arc::new(Progress::default()), Arc::default());
-    let lanes = [LaneHandle { id: LANE, mailbox: mailbox.clone(), bell, progress, frame_bytes }];
+    let lanes =
+        [LaneHandle { id: LANE, mailbox: mailbox.clone(), bell, progress, activity: Arc::default(), frame_bytes }];
     tokio::spawn(give(mailbox));
     let found = Discovered { filter_hash: 1, topics: Arc::default(), missing: Vec::new() };
     let (_topics, topics) = watch::channel(found);

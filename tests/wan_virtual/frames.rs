@@ -45,7 +45,7 @@ async fn receive(endpoint: Endpoint, received: Received) {
                 let number = u64::from_le_bytes(bytes[..8].try_into().unwrap());
                 assert!(bytes == frame(number), "frame {number} is damaged");
                 received.lock().unwrap().insert(number);
-                let ack = Control::Ack { lane: LaneId(0), epoch: Epoch(1), sequence: Sequence(number) };
+                let ack = Control::Ack { lane: LaneId(0), epoch: Epoch(1), sequence: Sequence(number), timing: None };
                 if control.send(&ack).await.is_err() {
                     return;
                 }

@@ -6,6 +6,7 @@
 
 mod budget;
 mod channels;
+mod clocks;
 mod ends;
 mod frames;
 mod handshake;

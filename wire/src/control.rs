@@ -145,6 +145,19 @@ pub struct TopicConfig {
     pub value: String,
 }
 
+/// What the receiver measured of one frame (wire-format.md#epoch). For people: nothing is decided by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Timing {
+    /// The frame: one of those that this ack is the first to cover.
+    pub sequence: Sequence,
+    /// When its last byte arrived, in µs since the Unix epoch by the receiver's clock.
+    pub arrived: u64,
+    /// How long it waited for the transaction that it is committed in to begin, in µs.
+    pub order: u64,
+    /// How long that transaction took, its commit included, in µs.
+    pub commit: u64,
+}
+
 /// Everything that travels on the control stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Control {
@@ -259,6 +272,8 @@ pub enum Control {
         epoch: Epoch,
         /// The newest committed frame.
         sequence: Sequence,
+        /// How long one of the frames took, for reports.
+        timing: Option<Timing>,
     },
     /// Either way: a clock probe, answered with both times set.
     Clock {

@@ -10,7 +10,8 @@ use causeway_wire::close::CloseCode;
 use causeway_wire::codec::{KINDS, control_length, decode_control, encode_control};
 use causeway_wire::compress::Codec;
 use causeway_wire::control::{
-    Accepts, Control, CreditTerms, Hello, Jump, LaneClosedReason, OfferedPartition, Range, Role, TopicConfig, Welcome,
+    Accepts, Control, CreditTerms, Hello, Jump, LaneClosedReason, OfferedPartition, Range, Role, Timing, TopicConfig,
+    Welcome,
 };
 use causeway_wire::frame::{Frame, FrameBuilder, FrameCursor, FrameHead, HeaderBlock, Headers, RecordRef, Step};
 use causeway_wire::hello::{VERSIONS, agree};
@@ -80,6 +81,7 @@ fn lanes() -> Vec<(&'static str, Control)> {
     let config = TopicConfig { name: "cleanup.policy".into(), value: "compact".into() };
     let (lane, epoch) = (LANE, EPOCH);
     let detail = || String::from("larger than 1048576 bytes");
+    let timing = Timing { sequence: Sequence(69_999), arrived: 1_700_000_000_000_000, order: 250, commit: 4_000 };
     vec![
         ("open-lane", Control::OpenLane { lane }),
         ("lane-open", Control::LaneOpen { lane, epoch }),
@@ -112,7 +114,8 @@ fn lanes() -> Vec<(&'static str, Control)> {
                 detail: detail(),
             },
         ),
-        ("ack", Control::Ack { lane, epoch, sequence: Sequence(70_000) }),
+        ("ack", Control::Ack { lane, epoch, sequence: Sequence(70_000), timing: None }),
+        ("ack-timed", Control::Ack { lane, epoch, sequence: Sequence(70_000), timing: Some(timing) }),
     ]
 }
 

@@ -26,6 +26,8 @@ pub(super) fn sender(address: &str, status: &sender::status::Status) -> String {
         let (up, wanted, redials) = (status.channels, status.channels_wanted, status.channel_redials);
         page.line("channels", &format!("{up} of {wanted} stand, dialled again {redials} times"));
     }
+    page.line("path", &path(status));
+    page.list_if_any("latency", latency(status));
     if let (Some(used), Some(all)) = (status.credit_used_bytes, status.credit_bytes) {
         page.line("credit", &format!("{} of {} in use", bytes(used), bytes(all)));
     }
@@ -234,6 +236,31 @@ fn sent(status: &sender::status::Status) -> String {
     )
 }
 
+fn path(status: &sender::status::Status) -> String {
+    let millis =
+        |seconds: Option<f64>| seconds.map_or_else(|| "?".to_owned(), |seconds| format!("{:.0} ms", seconds * 1e3));
+    let percent = |part: Option<f64>| part.map_or_else(|| "?".to_owned(), |part| format!("{:.1} %", part * 1e2));
+    let path = &status.path;
+    let efficiency = status.efficiency_ratio.map_or_else(|| "?".to_owned(), |ratio| format!("{ratio:.2}"));
+    format!(
+        "base round trip {}, queue {}, loss {}, {efficiency} B of records per byte on the wire",
+        millis(path.base_rtt_seconds),
+        millis(path.queue_seconds),
+        percent(path.loss_ratio)
+    )
+}
+
+/// Each stage that was measured in the last minute, or ever.
+fn latency(status: &sender::status::Status) -> Vec<String> {
+    let shown = |stage: &sender::latency::StageStatus| {
+        let (summary, when) =
+            if stage.minute.frames > 0 { (stage.minute, "the last minute") } else { (stage.total, "before") };
+        let (p50, p99) = (summary.p50_seconds? * 1e3, summary.p99_seconds? * 1e3);
+        Some(format!("{:<6} p50 {p50:>8.1} ms, p99 {p99:>8.1} ms, {when}", stage.stage.word()))
+    };
+    status.latency.iter().filter_map(shown).collect()
+}
+
 struct Page(String);
 
 impl Page {
@@ -256,6 +283,12 @@ impl Page {
         }
         for (index, words) in list.iter().enumerate() {
             self.line(if index == 0 { what } else { "" }, words);
+        }
+    }
+
+    fn list_if_any(&mut self, what: &str, list: Vec<String>) {
+        if !list.is_empty() {
+            self.list(what, list);
         }
     }
 
@@ -297,6 +330,12 @@ mod tests {
             "forecast": { "goodput_bytes_per_second": 2_097_152.0, "backlog_bytes": 104_857_600.0, "drain_seconds": 61.0, "loss_seconds": 90_000.0, "loss_topic": "orders" },
             "lag_records": 1_234_567, "lanes": 2, "lanes_open": 1, "partitions": 25,
             "limited_by": "lanes",
+            "path": { "base_rtt_seconds": 0.1, "queue_seconds": 0.0021, "loss_ratio": 0.012 }, "efficiency_ratio": 2.345,
+            "latency": [
+                { "stage": "read", "total": { "frames": 5, "p50_seconds": 0.0123, "p99_seconds": 1.5 } },
+                { "stage": "wire", "minute": { "frames": 5, "p50_seconds": 0.1001, "p99_seconds": 0.1205 } },
+                { "stage": "order" },
+            ],
             "halted": [
                 { "topic": "orders", "partition": 3, "reason": "target-not-empty", "detail": "log end 7" },
                 { "topic": "orders", "partition": 4, "reason": "target-not-empty", "detail": "log end 9" },
@@ -315,6 +354,9 @@ mod tests {
             "  left out    1 topic that links brought here; `source.forward` names those that are to go on\n",
             "  rate        100 Mbit/s by the file; 50 Mbit/s used, 50 %\n",
             "  backlog     100 MiB, 2 MiB/s committed: gone in 1 min 1 s; the source keeps it for 1 d 1 h (orders)\n",
+            "  path        base round trip 100 ms, queue 2 ms, loss 1.2 %, 2.35 B of records per byte on the wire\n",
+            "  latency     read   p50     12.3 ms, p99   1500.0 ms, before\n",
+            "              wire   p50    100.1 ms, p99    120.5 ms, the last minute\n",
             "  lanes       1 of 2 open\n",
             "     0      12          25         9,000        0 B\n",
             "     1  closed           0             0        0 B\n",

@@ -458,7 +458,7 @@ impl<T: LaneTarget> Lane<T> {
             self.replies.extend(open.join(self.id, offered));
         }
         if let Some(sequence) = open.inbox.commit() {
-            self.replies.push_back(Control::Ack { lane: self.id, epoch: open.epoch, sequence });
+            self.replies.push_back(Control::Ack { lane: self.id, epoch: open.epoch, sequence, timing: None });
         }
         let mut halts = Vec::new();
         for (slot, halt) in draft.halted {

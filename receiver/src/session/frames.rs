@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use link::clock::Clock;
 use quinn::{Connection, ReadExactError, RecvStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -23,6 +24,7 @@ pub(super) struct Intake {
     pub(super) session: SessionId,
     pub(super) lanes: Vec<LaneHandle>,
     pub(super) ledger: Arc<Mutex<Ledger>>,
+    pub(super) clock: Clock,
 }
 
 /// Reads frames until the channel ends, and then those that had arrived in full; the first bad one is reported and
@@ -72,9 +74,10 @@ impl Intake {
             self.ledger().handle_lost(&stated.head);
             return Ok(());
         };
+        let arrived = self.clock.now();
         FrameHeader::check(&frame).map_err(bytes)?;
         let (epoch, sequence) = (stated.head.epoch, stated.head.sequence);
-        let pushed = lane.mailbox.push(Command::Frame(self.session, epoch, sequence, frame));
+        let pushed = lane.mailbox.push(Command::Frame(self.session, epoch, sequence, frame, arrived));
         pushed
             .map_err(|_| Ending::new(CloseCode::Busy, format!("lane {} has too many frames waiting", stated.head.lane)))
     }

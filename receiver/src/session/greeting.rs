@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use link::clock::Clock;
 use link::control::{ControlReader, ControlWriter};
 use link::tls::PeerIdentity;
 use quinn::Connection;
@@ -37,6 +38,8 @@ pub struct Host {
     pub peers: Arc<Peers>,
     /// The sessions that further channels may join.
     pub joinable: Arc<Joinable>,
+    /// What it tells senders of the time.
+    pub clock: Clock,
 }
 
 /// What a peer wants.

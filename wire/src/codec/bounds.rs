@@ -21,7 +21,13 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
             within("detail", detail.len(), STRING_MAX)
         }
         Control::Close { detail, .. } => within("detail", detail.len(), STRING_MAX),
-        Control::OpenLane { lane } | Control::LaneOpen { lane, .. } | Control::Ack { lane, .. } => check_lane(lane.0),
+        Control::OpenLane { lane } | Control::LaneOpen { lane, .. } => check_lane(lane.0),
+        Control::Ack { lane, sequence, timing, .. } => {
+            if timing.is_some_and(|timing| timing.sequence > *sequence) {
+                return Err(DecodeError::Malformed("timing of a frame that is not acked"));
+            }
+            check_lane(lane.0)
+        }
         Control::LaneClosed { lane, detail, .. } => {
             check_lane(lane.0)?;
             within("detail", detail.len(), STRING_MAX)

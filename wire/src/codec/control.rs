@@ -78,7 +78,7 @@ control_kinds! {
     33 "→" Offer { lane, epoch, partitions, last };
     34 "←" PartitionOpen { lane, epoch, slot, position, leader_epoch };
     35 "↔" PartitionHalted { lane, epoch, slot, position, reason, detail };
-    48 "←" Ack { lane, epoch, sequence };
+    48 "←" Ack { lane, epoch, sequence, timing };
 }
 
 /// Kinds that later versions will use: refused as unknown in this one, given to nothing else.
