@@ -3,4 +3,5 @@
 
 mod cluster;
 mod consume;
+mod offsets;
 mod produce;

@@ -46,6 +46,12 @@ pub(super) fn list(
     }
 }
 
+/// librdkafka gives out what nobody answered, a broker's connection being lost for one, as an offset without an
+/// error: below 0, as no end of a log is; and below −1, which is a broker's own word for "no record of that time".
+fn is_answer(spec: i64, offset: i64) -> bool {
+    offset >= if spec < 0 { 0 } else { -1 }
+}
+
 /// A missing topic looks like one without leaders to the call itself.
 fn all_exist(client: &Arc<Client>, partitions: &[TopicPartition]) -> Result<(), KafkaError> {
     let names: BTreeSet<&String> = partitions.iter().map(|asked| &asked.topic).collect();
@@ -95,7 +101,13 @@ fn once(
                 let reason = reason_of(code);
                 return Err(KafkaError::coded(format!("{DOING}, {topic}-{partition}"), code, reason));
             }
-            found.insert(TopicPartition { topic, partition }, (*entry).offset);
+            let offset = (*entry).offset;
+            if !is_answer(spec, offset) {
+                let code = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TRANSPORT as i32;
+                let reason = "the broker left before it answered";
+                return Err(KafkaError::coded(format!("{DOING}, {topic}-{partition}"), code, reason));
+            }
+            found.insert(TopicPartition { topic, partition }, offset);
         }
     }
     Ok(found)
