@@ -28,6 +28,13 @@ struct Scene<'a> {
     receiver: Process,
 }
 
+/// Its processes, with the files that their logs are among.
+struct AtWork {
+    sender: Process,
+    receiver: Process,
+    _files: LinkFiles,
+}
+
 impl<'a> Scene<'a> {
     fn start(stem: &str, pair: &'a Pair) -> Result<Self> {
         Self::start_with(stem, pair, |_| ())
@@ -79,12 +86,13 @@ impl<'a> Scene<'a> {
         Ok(())
     }
 
-    /// Every record, once, in order, unchanged. Hands over what was written and the processes, still at work.
-    fn finish(self) -> Result<(Contents, Process, Process)> {
+    /// Every record, once, in order, unchanged. Hands over what was written and the link, still at work.
+    fn finish(self) -> Result<(Contents, AtWork)> {
+        let at_work = AtWork { sender: self.sender, receiver: self.receiver, _files: self.files };
         let written = self.load.stop()?.written;
         verify::wait_until_delivered(&written, self.target, "{topic}", PATIENCE)?;
         println!("{}", verify::ensure_exactly_once(&written, self.target, "{topic}")?);
-        Ok((written, self.sender, self.receiver))
+        Ok((written, at_work))
     }
 }
 
@@ -146,8 +154,8 @@ fn a_target_that_goes_and_comes_back_costs_no_record_a_second_crossing() -> Resu
         pair.target.restart(1)?;
         scene.wait_for_commits(2_000)?;
     }
-    let (written, sender, receiver) = scene.finish()?;
-    let (sent, received) = (sender.admin.status()?, receiver.admin.status()?);
+    let (written, link) = scene.finish()?;
+    let (sent, received) = (link.sender.admin.status()?, link.receiver.admin.status()?);
     let recoveries = received["links"][0]["counts"]["recoveries"].as_u64().context("recoveries")?;
     let crossed = sent["totals"]["records"].as_u64().context("totals.records")?;
     println!("{recoveries} lanes recovered; {} records written, {crossed} sent", written.len());

@@ -222,6 +222,17 @@ impl LaneState {
         Ok(state)
     }
 
+    /// How often the lane was opened; 0 if that is not stored.
+    pub fn epoch(&self) -> Epoch {
+        self.lane.as_ref().map_or(Epoch(0), |lane| lane.epoch)
+    }
+
+    /// Refuses a state from before what was `known` of it: all that was carried since would be carried again.
+    pub fn ensure_no_older_than(&self, lane: LaneId, known: Epoch) -> Result<(), TargetError> {
+        let found = self.epoch();
+        if found < known { Err(TargetError::StateLost { lane, known, found }) } else { Ok(()) }
+    }
+
     /// The lane's own record, whatever else is stored.
     pub fn lane_record(lane: LaneId, entries: &[StateEntry]) -> Result<Option<LaneRecord>, TargetError> {
         // The log may still hold what a later entry replaced.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use link::kafka::{KafkaError, Refusal};
 use wire::frame::RecordRef;
-use wire::ids::{LaneId, Offset, Position};
+use wire::ids::{Epoch, LaneId, Offset, Position};
 
 /// Opens one target per lane of a link.
 pub trait Target: Send + Sync + 'static {
@@ -105,6 +105,18 @@ pub enum TargetError {
         topic: Arc<str>,
         /// The broker's or the client's words.
         reason: String,
+    },
+    /// The state is older than what this lane has read or stored before: epochs only rise.
+    #[error(
+        "state partition {lane} holds epoch {found}, and this lane had {known}: what was committed is gone, or not to be had now; see \"state topic\" in the operators' page"
+    )]
+    StateLost {
+        /// Which.
+        lane: LaneId,
+        /// The epoch that was there.
+        known: Epoch,
+        /// The epoch that is; 0 if there is none.
+        found: Epoch,
     },
     /// The state partition cannot be trusted.
     #[error("state partition {lane}: {reason}")]

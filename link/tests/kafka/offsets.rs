@@ -37,6 +37,7 @@ fn state_is_read_whole_though_its_broker_left_once() {
     let cluster = cluster_of_three_records();
     let log = LogReader::start(&cluster.properties, "test").unwrap();
     cluster.mock.request_errors(RDKafkaApiKey::ListOffsets, &[ANSWERS, LEAVES]);
-    let values: Vec<_> = log.read(TOPIC, 0, Isolation::Committed).unwrap().into_iter().map(|(_, value)| value).collect();
+    let values: Vec<_> =
+        log.read(TOPIC, 0, Isolation::Committed).unwrap().into_iter().map(|(_, value)| value).collect();
     assert_eq!(values, [b"a", b"b", b"c"].map(|value| Some(value.to_vec())));
 }

@@ -66,9 +66,10 @@ impl<T: LaneTarget> Lane<T> {
     }
 
     fn take_over(&mut self, terms: Arc<Terms>, knowledge: Arc<Knowledge>) -> Result<Epoch, OpenError> {
-        self.read_checked(&terms)?;
+        let before = self.read_checked(&terms)?;
         self.target.fence()?;
         let state = self.read_checked(&terms)?;
+        state.ensure_no_older_than(self.id, before.epoch())?;
         let record = terms.lane_record(state.lane.as_ref());
         self.commit_lane_record(&record)?;
         let known = state.partitions.keys().chain(state.moved.keys());

@@ -71,9 +71,9 @@ impl<T: LaneTarget> Lane<T> {
         let Some(open) = self.open.as_ref() else { return Ok(LaneState::default()) };
         let entries = self.target.read_state()?;
         let state = LaneState::fold(self.id, &open.terms.source_cluster, &entries)?;
-        let found = state.lane.as_ref().map_or(Epoch(0), |lane| lane.epoch);
-        if found != open.epoch {
-            return Err(RecoverError::Superseded { ours: open.epoch, found });
+        state.ensure_no_older_than(self.id, open.epoch)?;
+        if state.epoch() > open.epoch {
+            return Err(RecoverError::Superseded { ours: open.epoch, found: state.epoch() });
         }
         Ok(state)
     }

@@ -1,61 +1,23 @@
 //! Offers within a lane: what waits for the state of other lanes, what the sender's late words change.
-#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use causeway_receiver::join::{Offered, OfferedTarget};
 use causeway_receiver::knowledge::Knowledge;
 use causeway_receiver::lane::{Errand, Fetch, Lane, Terms};
 use causeway_receiver::memory::DecodeMemory;
 use causeway_receiver::size::TransactionSize;
 use causeway_receiver::state::{self, HaltRecord, PartitionKey, PartitionRecord};
-use causeway_receiver::target::{Delivered, LaneTarget, StateEntry, TargetError, TargetPartition};
+use causeway_receiver::target::{StateEntry, TargetPartition};
 use wire::control::{Accepts, Control, Jump, OfferedPartition};
-use wire::frame::RecordRef;
 use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Position, Slot, TopicId};
 use wire::lanes::{ClassTable, ClassWish};
 
+use crate::willing::Willing;
+
 const LANE: LaneId = LaneId(0);
-
-/// A target that takes everything and remembers the state.
-struct Willing(Vec<StateEntry>);
-
-impl LaneTarget for Willing {
-    fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError> {
-        Ok(self.0.clone())
-    }
-
-    fn fence(&mut self) -> Result<(), TargetError> {
-        Ok(())
-    }
-
-    fn begin(&mut self) -> Result<(), TargetError> {
-        Ok(())
-    }
-
-    fn produce(&mut self, _: &TargetPartition, _: &RecordRef<'_>, _: &Bytes) -> Result<(), TargetError> {
-        Ok(())
-    }
-
-    fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
-        self.0.retain(|entry| entry.key != key);
-        self.0.push(StateEntry { key: key.to_vec(), value: value.map(<[u8]>::to_vec) });
-        Ok(())
-    }
-
-    fn drain(&mut self) -> Result<Delivered, TargetError> {
-        Ok(Delivered::default())
-    }
-
-    fn commit(&mut self) -> Result<(), TargetError> {
-        Ok(())
-    }
-
-    fn discard(&mut self) {}
-}
 
 fn key(topic: &str) -> PartitionKey {
     PartitionKey { topic: topic.into(), partition: 0 }
@@ -109,7 +71,7 @@ fn offered(slot: u32, topic: &str, jump: Option<Jump>) -> Offered {
 /// A lane of a link of two; the other one is not open yet.
 fn open(entries: Vec<StateEntry>) -> (Lane<Willing>, Epoch, Arc<Knowledge>) {
     let size = TransactionSize::new(Duration::from_secs(30));
-    let mut lane = Lane::new(LANE, Willing(entries), DecodeMemory::new(1 << 20), size);
+    let mut lane = Lane::new(LANE, Willing::new(entries), DecodeMemory::new(1 << 20), size);
     let other = [ClassWish { name: "other".to_owned(), lanes: 1, strict: false }];
     let terms = Terms {
         link: "l".to_owned(),

@@ -1,0 +1,6 @@
+//! A lane against a target in memory.
+#![allow(clippy::unwrap_used)]
+
+mod offers;
+mod older_state;
+mod willing;

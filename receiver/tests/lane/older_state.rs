@@ -1,0 +1,68 @@
+//! A target that gives back less of the state than it has stored: nothing may be carried on from that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use causeway_receiver::knowledge::Knowledge;
+use causeway_receiver::lane::{Lane, OpenError, RecoverError, Terms};
+use causeway_receiver::memory::DecodeMemory;
+use causeway_receiver::size::TransactionSize;
+use causeway_receiver::target::TargetError;
+use wire::control::Control;
+use wire::ids::{Epoch, LaneId};
+use wire::lanes::ClassTable;
+
+use crate::willing::Willing;
+
+const LANE: LaneId = LaneId(0);
+
+fn terms() -> Arc<Terms> {
+    Arc::new(Terms {
+        link: "l".to_owned(),
+        classes: ClassTable::new(1),
+        lane_hash: "h".to_owned(),
+        source_cluster: "fra".to_owned(),
+        target_cluster: "sin".to_owned(),
+        filter_hash: 1,
+        sender: "a".to_owned(),
+    })
+}
+
+fn open(lane: &mut Lane<Willing>) -> Result<Epoch, OpenError> {
+    lane.open(terms(), Arc::new(Knowledge::new(1)))
+}
+
+fn opened() -> Lane<Willing> {
+    let size = TransactionSize::new(Duration::from_secs(30));
+    let mut lane = Lane::new(LANE, Willing::new(Vec::new()), DecodeMemory::new(1 << 20), size);
+    assert_eq!(open(&mut lane), Ok(Epoch(1)));
+    lane
+}
+
+const LOST: TargetError = TargetError::StateLost { lane: LANE, known: Epoch(1), found: Epoch(0) };
+
+#[test]
+fn a_lane_is_not_opened_upon_a_state_that_is_older_than_what_it_read_before_the_fence() {
+    let mut lane = opened();
+    lane.target_mut().forgets_after = Some(1);
+    assert_eq!(open(&mut lane), Err(OpenError::Target(LOST)));
+    assert_eq!(open(&mut lane), Ok(Epoch(2)), "it is there again");
+}
+
+#[test]
+fn a_lane_that_recovers_waits_for_its_state_and_does_not_blame_another_receiver() {
+    // Before the fence, and after it.
+    for forgets_after in [0, 1] {
+        let mut lane = opened();
+        lane.target_mut().fails = true;
+        lane.keep_alive();
+        lane.step().unwrap_err();
+        lane.target_mut().forgets_after = Some(forgets_after);
+        let lost = lane.recover();
+        assert!(matches!(&lost, Err(RecoverError::Target(error)) if *error == LOST), "{lost:?}");
+        lane.recover().unwrap();
+        assert!(!lane.needs_recovery());
+        let closed = std::iter::from_fn(|| lane.poll_reply()).any(|reply| matches!(reply, Control::LaneClosed { .. }));
+        assert!(!closed, "the sender need not know");
+    }
+}
