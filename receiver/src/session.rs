@@ -331,6 +331,11 @@ impl Active {
                 }
                 Ok(())
             }
+            // Classes were added since this session began, by another one.
+            Reply::Errand(to, _) if usize::from(to.0) >= self.lanes.len() => {
+                let detail = format!("partitions were handed to lane {to}, which is newer than this session");
+                Err(Ending::new(CloseCode::Internal, detail))
+            }
             Reply::Errand(to, errand) => self.command(to, Command::Errand(self.id, errand)),
             Reply::Misbehaved(error) => Err(error.into()),
             Reply::Refused(code, detail) => Err(Ending { code, detail }),

@@ -47,9 +47,11 @@ impl Gate {
 
     /// Ceilings that are a part of the rate follow it.
     pub fn follow(&self, rate: Option<Rate>) {
+        let now = Instant::now();
         let mut scheduler = self.lock();
         if scheduler.rate() != rate {
-            scheduler.set_rate(rate, Instant::now());
+            scheduler.set_rate(rate, now);
+            self.ring_next(&scheduler, now);
         }
     }
 

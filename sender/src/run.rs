@@ -337,7 +337,8 @@ impl<S: Source> Life<S> {
         self.lanes.start(table.lanes())?;
         let lanes = self.lanes.first(table.lanes());
         self.board.begin(self.lanes.progress(), self.lanes.activities());
-        let (now, rate) = (live.now_and_later(), self.board.rates().rate());
+        // What was changed since the hello is still news to the session.
+        let (now, rate) = (live.now(), self.board.rates().rate());
         let router = classes.router(table.clone());
         let bells = lanes.iter().map(|lane| lane.bell.clone()).collect();
         let gate = Arc::new(Gate::new(table, &now.classes, rate, self.packing.frame_bytes, bells));
