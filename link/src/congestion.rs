@@ -144,7 +144,12 @@ impl FlowSettings {
 impl Flow {
     /// A flow that knows nothing of its path yet.
     pub fn new(settings: FlowSettings) -> Self {
-        Self { shared: Arc::new(Shared::new(settings, Instant::now())) }
+        Self::with_clock(settings, || Some(tokio::time::Instant::now().into_std()))
+    }
+
+    /// For those who make time up, and tell of events as they happen.
+    fn with_clock(settings: FlowSettings, clock: channel::Clock) -> Self {
+        Self { shared: Arc::new(Shared::new(settings, Instant::now(), clock)) }
     }
 
     /// Changes the budget. A lower one holds from the next packet on.

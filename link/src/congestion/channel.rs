@@ -38,7 +38,12 @@ pub(super) struct Shared {
     free: AtomicI64,
     /// An equal part of the window.
     part: AtomicU64,
+    /// The time, by the clock that QUIC's own times are read from.
+    clock: Clock,
 }
+
+/// The time; `None` where it is only what those say who tell of events.
+pub(super) type Clock = fn() -> Option<Instant>;
 
 struct State {
     settings: FlowSettings,
@@ -73,11 +78,11 @@ pub(super) struct Channel {
 }
 
 impl Shared {
-    pub(super) fn new(settings: FlowSettings, now: Instant) -> Self {
+    pub(super) fn new(settings: FlowSettings, now: Instant, clock: Clock) -> Self {
         let packet = PACKET_ASSUMED;
         let law = Law::new(settings, settings.rate.map(|rate| quic_bytes(rate, packet)), f64::from(packet), now);
         let state = State { settings, law, packet, members: Vec::new(), next_id: 0, now, probes: 0 };
-        let shared = Self { state: Mutex::new(state), free: AtomicI64::new(0), part: AtomicU64::new(0) };
+        let shared = Self { state: Mutex::new(state), free: AtomicI64::new(0), part: AtomicU64::new(0), clock };
         shared.publish(&mut shared.state(), now);
         shared
     }
@@ -201,8 +206,14 @@ impl ControllerFactory for Shared {
 impl Channel {
     /// A packet of the ACK being read: sent at `sent`, of `bytes`.
     pub(super) fn note_acked(&mut self, now: Instant, sent: Instant, bytes: u64) {
-        let acked =
-            self.acked.get_or_insert(Acked { packets: 0, bytes: 0, newest_sent: sent, flight: 0.0, idle: false });
+        let acked = self.acked.get_or_insert(Acked {
+            packets: 0,
+            bytes: 0,
+            newest_sent: sent,
+            read: now,
+            flight: 0.0,
+            idle: false,
+        });
         acked.packets += 1;
         acked.bytes += bytes;
         acked.newest_sent = acked.newest_sent.max(sent);
@@ -242,7 +253,9 @@ impl Controller for Channel {
 
     fn on_end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool, _largest: Option<u64>) {
         self.in_flight = in_flight;
-        let Some(acked) = self.acked.take().map(|acked| Acked { idle: app_limited, ..acked }) else { return };
+        let Some(acked) = self.acked.take() else { return };
+        let read = (self.shared.clock)().map_or(now, |read| read.max(now));
+        let acked = Acked { read, idle: app_limited, ..acked };
         self.tell(now, true, |law, in_flight| law.handle_acked(now, &acked, in_flight));
     }
 

@@ -241,7 +241,7 @@ impl Law {
             return;
         }
         let rtt = now.saturating_duration_since(acked.newest_sent);
-        self.observe_rtt(now, rtt);
+        self.observe_rtt(now, rtt, acked.read.saturating_duration_since(acked.newest_sent));
         // More than so many packets, and their number makes the peer send an ACK; so many or fewer, and its timer did.
         let prompt = acked.packets > super::ack_packets(self.settings.rate);
         self.round.acked(acked, rtt, prompt);
@@ -327,16 +327,18 @@ impl Law {
         self.judged = (0.0, 0.0);
     }
 
-    fn observe_rtt(&mut self, now: Instant, rtt: Duration) {
+    /// `surely` is a round trip that the path is not longer than, and `rtt` may be shorter than the path. A base that
+    /// believed that once would take the path's own length for a queue until it was forgotten.
+    fn observe_rtt(&mut self, now: Instant, rtt: Duration, surely: Duration) {
         if self.base.get().is_none() {
             let stated = self.budget.map_or(0.0, |budget| budget * START_SHARE * rtt.as_secs_f64());
             self.window = self.window.max(stated);
         }
         if matches!(self.mode, State::Competing(_)) {
             // Its queue is no path.
-            self.base.observe_least(now, rtt);
+            self.base.observe_least(now, surely);
         } else {
-            self.base.observe(now, rtt);
+            self.base.observe(now, surely);
         }
         let rtt = rtt.as_secs_f64();
         self.smoothed_rtt = Some(self.smoothed_rtt.map_or(rtt, |smoothed| smoothed + (rtt - smoothed) / 8.0));

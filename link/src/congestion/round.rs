@@ -12,6 +12,9 @@ pub(crate) struct Acked {
     pub(crate) bytes: u64,
     /// When the newest of them was sent.
     pub(crate) newest_sent: Instant,
+    /// When it was read. QUIC dates it with a clock that it looks at before it looks into the socket: where the machine
+    /// stops its thread in between, for 4 ms on a busy one, an ACK that came meanwhile is dated before it came.
+    pub(crate) read: Instant,
     /// Sum over them of bytes × seconds under way.
     pub(crate) flight: f64,
     /// Whether there was nothing more to send when it came.

@@ -74,6 +74,7 @@ fn acks_that_the_peers_timer_sent_are_not_taken_for_a_queue() {
                 packets: if n == 0 { few + 1 } else { packets },
                 bytes: 12_000,
                 newest_sent: now - Duration::from_millis(100 + waited),
+                read: now,
                 flight: 12_000.0 * 0.125,
                 idle: false,
             };
@@ -81,6 +82,21 @@ fn acks_that_the_peers_timer_sent_are_not_taken_for_a_queue() {
         }
         assert_eq!(law.findings(start + Duration::from_millis(300)).mode, expected, "{packets} packets");
     }
+}
+
+#[test]
+fn an_ack_that_is_dated_before_it_came_makes_the_path_no_shorter() {
+    let start = Instant::now();
+    let mut law = Law::new(FlowSettings::new(None), None, 1_200.0, start);
+    for n in 0..20 {
+        let came = start + Duration::from_millis(100 + 10 * n);
+        let early = Duration::from_millis(if n == 10 { 4 } else { 0 });
+        let newest_sent = came - Duration::from_millis(20);
+        let acked = Acked { packets: 12, bytes: 14_400, newest_sent, read: came, flight: 288.0, idle: false };
+        law.handle_acked(came - early, &acked, 38_000);
+    }
+    let base = law.findings(start + Duration::from_millis(300)).base_rtt;
+    assert_eq!(base, Some(Duration::from_millis(20)));
 }
 
 #[test]

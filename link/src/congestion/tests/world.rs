@@ -85,7 +85,7 @@ impl World {
         let conditions = Conditions::default().with(parse_knobs(knobs).unwrap());
         let back = Conditions { delay: conditions.delay, jitter: conditions.jitter, ..Conditions::default() };
         let start = Instant::now();
-        let flow = Flow::new(settings);
+        let flow = Flow::with_clock(settings, || None);
         let mut world = Self {
             start,
             now: Duration::ZERO,
