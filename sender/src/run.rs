@@ -38,7 +38,7 @@ use crate::status::{Board, State};
 
 /// The first wait before dialling again, and the longest: resuming is cheap, so is trying.
 pub const REDIAL_MIN: Duration = Duration::from_millis(100);
-pub const REDIAL_MAX: Duration = Duration::from_secs(2);
+pub const REDIAL_MAX: Duration = Duration::from_secs(1);
 
 /// How soon to dial again where only a new certificate or name can help.
 const BARRED_RETRY: Duration = Duration::from_secs(10);
@@ -130,6 +130,7 @@ pub async fn run<S: Source>(
         lanes,
         topics,
         board,
+        lost: None,
     };
     let result = tokio::select! {
         result = life.run(&shutdown) => result,
@@ -243,6 +244,8 @@ struct Life<S> {
     lanes: LaneThreads<S>,
     topics: watch::Receiver<Discovered>,
     board: Arc<Board>,
+    /// Why the session before this one, or the last dial, was lost; `None` once there is a session.
+    lost: Option<String>,
 }
 
 /// What to do between two sessions.
@@ -333,6 +336,7 @@ impl<S: Source> Life<S> {
         };
         tracing::info!(receiver = %connection.remote_address(), "session began");
         backoff.reset();
+        self.lost = None;
         // Lanes of classes that are configured no more are opened too: what they had is fetched from there.
         self.lanes.start(table.lanes())?;
         let lanes = self.lanes.first(table.lanes());
@@ -360,7 +364,7 @@ impl<S: Source> Life<S> {
     }
 
     /// One place decides what every end of a session leads to.
-    fn next(&self, end: SessionEnd, backoff: &mut Backoff) -> Result<Next, Halted> {
+    fn next(&mut self, end: SessionEnd, backoff: &mut Backoff) -> Result<Next, Halted> {
         let soon = |backoff: &mut Backoff| Next::Dial { after: backoff.next_delay(rand::random()), stand_by: false };
         match end {
             SessionEnd::Drained => Ok(Next::Leave),
@@ -373,7 +377,13 @@ impl<S: Source> Life<S> {
                 Ok(Next::Dial { after: BARRED_RETRY, stand_by: false })
             }
             SessionEnd::Lost(reason) => {
-                tracing::info!(reason, "session lost; dialling again");
+                // Each dial of a long outage ends alike: said once.
+                if self.lost.as_ref() == Some(&reason) {
+                    tracing::debug!(reason, "session lost again; dialling again");
+                } else {
+                    tracing::info!(reason, "session lost; dialling again");
+                }
+                self.lost = Some(reason);
                 Ok(soon(backoff))
             }
             SessionEnd::Closed { code: CloseCode::Replaced, detail } => {

@@ -84,7 +84,10 @@ fn main() -> Result<()> {
         let per_gigabyte = process.cpu_seconds()? / (bytes as f64 / 1e9);
         println!("{name}: {per_gigabyte:.1} CPU s per GB, {} MiB at most", process.resident_peak()? >> 20);
     }
-    println!("{}", report.invalid().map_or("emulator on time".to_owned(), |late| format!("EMULATOR LATE: {late}")));
+    println!(
+        "{}",
+        report.invalid().map_or_else(|| "emulator on time".to_owned(), |late| format!("EMULATOR LATE: {late}"))
+    );
     let expected = read(&pair.source, &[&topic], Isolation::Committed)?;
     let verdict = verify::compare(&expected, &read(&pair.target, &[&topic], Isolation::Committed)?, "{topic}");
     println!("{verdict}");
