@@ -18,7 +18,7 @@ use quinn::Connection;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use wire::close::CloseCode;
-use wire::control::{Control, Hello, Welcome};
+use wire::control::{Control, CreditTerms, Hello, Welcome};
 use wire::error::PeerMisbehaved;
 use wire::hello::{FEATURE_CHANNELS, FEATURES, common_features};
 use wire::ids::LaneId;
@@ -186,6 +186,18 @@ impl Waiting {
         }
     }
 
+    fn welcome(&self, terms: &Terms, credit: CreditTerms) -> Welcome {
+        Welcome {
+            version: self.version,
+            features: common_features(FEATURES, self.hello.features),
+            cluster_id: self.host.cluster_id.clone(),
+            receiver: self.host.process,
+            token: rand::random(),
+            credit,
+            classes: terms.classes.classes().to_vec(),
+        }
+    }
+
     async fn serve(
         self,
         lanes: Vec<LaneHandle>,
@@ -194,16 +206,13 @@ impl Waiting {
         shutdown: &Shutdown,
     ) -> Ending {
         let (count, terms) = (classes.lanes(), Arc::new(self.terms(classes)));
-        let Self { id, connection, link, settings, sender, hello, version, reader, writer, host } = self;
-        let credit = link.credit(count);
+        let credit = self.link.credit(count);
+        let welcome = self.welcome(&terms, credit);
+        let Self { id, connection, link, settings, sender, hello, reader, writer, host, .. } = self;
         let (incoming_in, mut incoming) = mpsc::channel(CONTROL_QUEUE);
         let (outgoing, outgoing_out) = mpsc::channel(CONTROL_QUEUE);
         let (replies_in, mut replies) = mpsc::channel(CONTROL_QUEUE);
-        let (features, token) = (common_features(FEATURES, hello.features), rand::random());
-        let classes = terms.classes.classes().to_vec();
-        let (cluster_id, receiver) = (host.cluster_id.clone(), host.process);
-        let welcome = Control::Welcome(Welcome { version, features, cluster_id, receiver, token, credit, classes });
-        let door = (features & FEATURE_CHANNELS != 0).then(|| host.joinable.register(token, &sender));
+        let door = (welcome.features & FEATURE_CHANNELS != 0).then(|| host.joinable.register(welcome.token, &sender));
         let knowledge = Arc::new(Knowledge::new(count));
         let mut tasks = tokio::task::JoinSet::new();
         let (bad, mut misbehaved) = mpsc::channel(1);
@@ -228,7 +237,7 @@ impl Waiting {
         link.handle_begin();
         tracing::info!(link = settings.name, session = id, sender = active.terms.sender, peer = %connection.remote_address(), "session began");
         let mut tick = tokio::time::interval(Duration::from_secs(1));
-        let mut ending = active.send(welcome).await.err();
+        let mut ending = active.send(Control::Welcome(welcome)).await.err();
         while ending.is_none() {
             let result = tokio::select! {
                 message = incoming.recv() => match message {

@@ -1,10 +1,11 @@
 //! How many bytes each lane may still have unacknowledged (wire-format.md#credit). Sans-IO.
 //!
 //! Every lane owns a reserve of one maximal frame; beyond it all lanes share one pool, first come, first
-//! served, overtaken by strict classes only. A lane may use its reserve and half of the pool, so that one hot partition
-//! can fill the pipe and two cannot starve the rest. Lanes of strict classes are served before others, which leave
-//! them a quarter of the pool: a critical class waits for its own acks, never for those of bulk. Invariants: what all
-//! lanes use beyond their reserves is at most the pool; nothing but an ack, a refund, a closed lane and the session's end frees credit.
+//! served, overtaken by strict classes only. A lane may use its reserve and half of the pool, so that one hot
+//! partition can fill the pipe and two cannot starve the rest. Lanes of strict classes are served before others, which
+//! leave them a quarter of the pool: a critical class waits for its own acks, never for those of bulk. Invariants: what
+//! all lanes use beyond their reserves is at most the pool; nothing but an ack, a refund, a closed lane and the
+//! session's end frees credit.
 
 use std::collections::VecDeque;
 

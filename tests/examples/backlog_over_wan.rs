@@ -43,7 +43,7 @@ fn main() -> Result<()> {
     for cluster in [&pair.source, &pair.target] {
         topics::create(cluster, &topic, partitions, &[("retention.ms", "-1")])?;
     }
-    let slices = slices(Path::new(lines), partitions as usize)?;
+    let slices = Record::of_lines(Path::new(lines), partitions as usize)?;
     let bytes = slices.iter().flatten().map(value_bytes).sum::<usize>() * COPIES;
     let records = slices.iter().map(Vec::len).sum::<usize>() * COPIES;
     thread::scope(|scope| -> Result<()> {
@@ -101,16 +101,4 @@ fn committed(receiver: &Process) -> Result<u64> {
 
 fn value_bytes(record: &Record) -> usize {
     record.value.as_ref().map_or(0, Vec::len)
-}
-
-/// The file's lines as records, dealt out over the partitions.
-fn slices(file: &Path, partitions: usize) -> Result<Vec<Vec<Record>>> {
-    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-    let mut slices = vec![Vec::new(); partitions];
-    for (number, line) in text.lines().enumerate() {
-        let value = Some(line.as_bytes().to_vec());
-        let timestamp = 1_357_000_000_000 + number as i64;
-        slices[number % partitions].push(Record { key: None, value, headers: Vec::new(), timestamp });
-    }
-    Ok(slices)
 }

@@ -72,7 +72,7 @@ fn main() -> Result<()> {
     let files = LinkFiles::new("ten-kills", &pair.source, &pair.target, &[&flights, &mixed])?;
     let mut ends = [End::start("receiver", &files.receiver)?, End::start("sender", &files.sender)?];
     let began = Instant::now();
-    let slices = slices(Path::new(&lines))?;
+    let slices = Record::of_lines(Path::new(&lines), PARTITIONS as usize)?;
     let written = thread::scope(|scope| -> Result<u64> {
         let writers: Vec<_> = slices
             .iter()
@@ -112,18 +112,6 @@ fn main() -> Result<()> {
     ends.into_iter().try_for_each(|end| end.finish(gigabytes))?;
     ensure!(verdict.is_clean(), "not exactly once");
     Ok(())
-}
-
-/// The file's lines as records, dealt out over the partitions.
-fn slices(file: &Path) -> Result<Vec<Vec<Record>>> {
-    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-    let mut slices = vec![Vec::new(); PARTITIONS as usize];
-    for (number, line) in text.lines().enumerate() {
-        let value = Some(line.as_bytes().to_vec());
-        let timestamp = 1_357_000_000_000 + number as i64;
-        slices[number % PARTITIONS as usize].push(Record { key: None, value, headers: Vec::new(), timestamp });
-    }
-    Ok(slices)
 }
 
 fn write(source: &Cluster, topic: &str, partition: i32, records: &[Record]) -> Result<()> {

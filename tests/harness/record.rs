@@ -1,7 +1,10 @@
 //! Records: what producers write, and the few bytes by which a record is recognised again.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
+use anyhow::{Context, Result};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
 use rdkafka::Message;
@@ -37,6 +40,18 @@ impl Record {
         };
         let headers = (0..rng.random_range(0u32..8).saturating_sub(4)).map(|_| random_header(rng)).collect();
         Self { key, value, headers, timestamp }
+    }
+
+    /// A text file's lines as values, stamped a millisecond apart in 2013, dealt out over so many partitions.
+    pub fn of_lines(file: &Path, partitions: usize) -> Result<Vec<Vec<Self>>> {
+        let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+        let mut slices = vec![Vec::new(); partitions];
+        for (number, line) in text.lines().enumerate() {
+            let value = Some(line.as_bytes().to_vec());
+            let timestamp = 1_357_000_000_000 + number as i64;
+            slices[number % partitions].push(Self { key: None, value, headers: Vec::new(), timestamp });
+        }
+        Ok(slices)
     }
 
     /// By which it is recognised at the target.

@@ -1,13 +1,10 @@
 //! Offers within a lane: what waits for the state of other lanes, what the sender's late words change.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use causeway_receiver::join::{Offered, OfferedTarget};
 use causeway_receiver::knowledge::Knowledge;
-use causeway_receiver::lane::{Errand, Fetch, Lane, Terms};
-use causeway_receiver::memory::DecodeMemory;
-use causeway_receiver::size::TransactionSize;
+use causeway_receiver::lane::{Errand, Fetch, Lane};
 use causeway_receiver::state::{self, HaltRecord, PartitionKey, PartitionRecord};
 use causeway_receiver::target::{StateEntry, TargetPartition};
 use wire::control::{Accepts, Control, Jump, OfferedPartition};
@@ -15,9 +12,7 @@ use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Position, Slot, TopicId};
 use wire::lanes::{ClassTable, ClassWish};
 
-use crate::willing::Willing;
-
-const LANE: LaneId = LaneId(0);
+use crate::willing::{Willing, lane, terms};
 
 fn key(topic: &str) -> PartitionKey {
     PartitionKey { topic: topic.into(), partition: 0 }
@@ -70,21 +65,12 @@ fn offered(slot: u32, topic: &str, jump: Option<Jump>) -> Offered {
 
 /// A lane of a link of two; the other one is not open yet.
 fn open(entries: Vec<StateEntry>) -> (Lane<Willing>, Epoch, Arc<Knowledge>) {
-    let size = TransactionSize::new(Duration::from_secs(30));
-    let mut lane = Lane::new(LANE, Willing::new(entries), DecodeMemory::new(1 << 20), size);
+    let mut lane = lane(entries);
     let other = [ClassWish { name: "other".to_owned(), lanes: 1, strict: false }];
-    let terms = Terms {
-        link: "l".to_owned(),
-        // What begins, begins in lane 0.
-        classes: ClassTable::new(1).append(&other).unwrap(),
-        lane_hash: "h".to_owned(),
-        source_cluster: "fra".to_owned(),
-        target_cluster: "sin".to_owned(),
-        filter_hash: 1,
-        sender: "a".to_owned(),
-    };
+    // What begins, begins in lane 0.
+    let terms = terms(ClassTable::new(1).append(&other).unwrap());
     let knowledge = Arc::new(Knowledge::new(2));
-    let epoch = lane.open(Arc::new(terms), Arc::clone(&knowledge)).unwrap();
+    let epoch = lane.open(terms, Arc::clone(&knowledge)).unwrap();
     (lane, epoch, knowledge)
 }
 

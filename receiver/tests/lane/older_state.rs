@@ -1,40 +1,22 @@
 //! A target that gives back less of the state than it has stored: nothing may be carried on from that.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use causeway_receiver::knowledge::Knowledge;
-use causeway_receiver::lane::{Lane, OpenError, RecoverError, Terms};
-use causeway_receiver::memory::DecodeMemory;
-use causeway_receiver::size::TransactionSize;
+use causeway_receiver::lane::{Lane, OpenError, RecoverError};
 use causeway_receiver::target::TargetError;
 use wire::control::Control;
-use wire::ids::{Epoch, LaneId};
+use wire::ids::Epoch;
 use wire::lanes::ClassTable;
 
-use crate::willing::Willing;
-
-const LANE: LaneId = LaneId(0);
-
-fn terms() -> Arc<Terms> {
-    Arc::new(Terms {
-        link: "l".to_owned(),
-        classes: ClassTable::new(1),
-        lane_hash: "h".to_owned(),
-        source_cluster: "fra".to_owned(),
-        target_cluster: "sin".to_owned(),
-        filter_hash: 1,
-        sender: "a".to_owned(),
-    })
-}
+use crate::willing::{LANE, Willing, lane, terms};
 
 fn open(lane: &mut Lane<Willing>) -> Result<Epoch, OpenError> {
-    lane.open(terms(), Arc::new(Knowledge::new(1)))
+    lane.open(terms(ClassTable::new(1)), Arc::new(Knowledge::new(1)))
 }
 
 fn opened() -> Lane<Willing> {
-    let size = TransactionSize::new(Duration::from_secs(30));
-    let mut lane = Lane::new(LANE, Willing::new(Vec::new()), DecodeMemory::new(1 << 20), size);
+    let mut lane = lane(Vec::new());
     assert_eq!(open(&mut lane), Ok(Epoch(1)));
     lane
 }

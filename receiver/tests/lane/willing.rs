@@ -1,9 +1,20 @@
-//! The target in memory.
+//! The target in memory, and a lane upon it.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use causeway_receiver::lane::{Lane, Terms};
+use causeway_receiver::memory::DecodeMemory;
+use causeway_receiver::size::TransactionSize;
 use causeway_receiver::target::{Delivered, LaneTarget, StateEntry, TargetError, TargetPartition};
 use link::kafka::{KafkaError, KafkaFault};
 use wire::frame::RecordRef;
+use wire::ids::LaneId;
+use wire::lanes::ClassTable;
+
+/// The lane that is tested.
+pub(crate) const LANE: LaneId = LaneId(0);
 
 /// A target that takes everything and remembers the state, as long as it is not told otherwise.
 pub(crate) struct Willing {
@@ -15,9 +26,28 @@ pub(crate) struct Willing {
 }
 
 impl Willing {
-    pub(crate) fn new(entries: Vec<StateEntry>) -> Self {
+    fn new(entries: Vec<StateEntry>) -> Self {
         Self { entries, forgets_after: None, fails: false }
     }
+}
+
+/// A lane upon it that nobody has opened yet.
+pub(crate) fn lane(entries: Vec<StateEntry>) -> Lane<Willing> {
+    let size = TransactionSize::new(Duration::from_secs(30));
+    Lane::new(LANE, Willing::new(entries), DecodeMemory::new(1 << 20), size)
+}
+
+/// What a session with these classes brings.
+pub(crate) fn terms(classes: ClassTable) -> Arc<Terms> {
+    Arc::new(Terms {
+        link: "l".to_owned(),
+        classes,
+        lane_hash: "h".to_owned(),
+        source_cluster: "fra".to_owned(),
+        target_cluster: "sin".to_owned(),
+        filter_hash: 1,
+        sender: "a".to_owned(),
+    })
 }
 
 impl LaneTarget for Willing {

@@ -19,6 +19,9 @@ pub(super) const EARLIEST: i64 = sys::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPE
 /// librdkafka's name for the log's end.
 pub(super) const LATEST: i64 = sys::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_LATEST as i64;
 
+/// What a broker that left before it answered comes to.
+const LEFT: i32 = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TRANSPORT as i32;
+
 const DOING: &str = "list of offsets";
 /// How long a topic made a moment ago may take to be known everywhere.
 const PROPAGATION: Duration = Duration::from_secs(2);
@@ -96,15 +99,11 @@ fn once(
             let topic = lossy((*entry).topic).into_owned();
             let partition = (*entry).partition;
             // As a number: a newer broker's code may have no name in the bindings' enum.
-            let code = (&raw const (*entry).err).cast::<i32>().read();
+            let said = (&raw const (*entry).err).cast::<i32>().read();
+            let offset = (*entry).offset;
+            let code = if said == 0 && !is_answer(spec, offset) { LEFT } else { said };
             if code != 0 {
                 let reason = reason_of(code);
-                return Err(KafkaError::coded(format!("{DOING}, {topic}-{partition}"), code, reason));
-            }
-            let offset = (*entry).offset;
-            if !is_answer(spec, offset) {
-                let code = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TRANSPORT as i32;
-                let reason = "the broker left before it answered";
                 return Err(KafkaError::coded(format!("{DOING}, {topic}-{partition}"), code, reason));
             }
             found.insert(TopicPartition { topic, partition }, offset);
