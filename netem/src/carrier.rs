@@ -17,7 +17,7 @@ use crate::wan::Direction;
 pub const BATCH: usize = 64;
 
 /// Real packets, coming and going. It is driven by one thread, never blocks but in [`Carrier::wait`], and holds
-/// no packet back.
+/// no packet back after [`Carrier::flush`].
 pub trait Carrier: Send + 'static {
     /// A packet, with what the carrier must know to send it on.
     type Packet: Clone + Send + 'static;
@@ -28,18 +28,26 @@ pub trait Carrier: Send + 'static {
     /// The machine's; the emulator stops with it.
     fn wait(&mut self, waker: &Waker, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Hands over packets that have come: at most [`BATCH`] of each socket, each with its length as an IP packet.
+    /// Hands over packets that have come, each with its length as an IP packet: no more of a socket once it has
+    /// given [`BATCH`].
     ///
     /// # Errors
     /// The machine's; the emulator stops with it.
     fn receive(&mut self, take: &mut dyn FnMut(Direction, Self::Packet, usize)) -> io::Result<()>;
 
-    /// Sends a packet on.
-    ///
-    /// # Errors
-    /// Why this packet could not be sent: it is counted as [`refused`](crate::report::Report::refused), and the
-    /// emulator goes on.
-    fn deliver(&mut self, direction: Direction, delivery: Delivery<Self::Packet>) -> io::Result<()>;
+    /// Sends a packet on, now or with others at the next [`Carrier::flush`]; says how many packets the machine did not
+    /// take. They are counted as [`refused`](crate::report::Report::refused), and the emulator goes on.
+    fn deliver(&mut self, direction: Direction, delivery: Delivery<Self::Packet>) -> usize;
+
+    /// Sends on what was not yet; says how many packets the machine did not take.
+    fn flush(&mut self) -> usize {
+        0
+    }
+
+    /// How long to collect packets after others were delivered.
+    fn moderation(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Packets that the machine dropped before the emulator saw them, as far as this carrier can know. Asked a
     /// few times a second.

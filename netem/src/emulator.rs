@@ -50,6 +50,8 @@ struct State<P> {
     refused: u64,
     missed: u64,
     cpu: Duration,
+    /// When packets are delivered again; until then they are collected.
+    collects_until: Duration,
     stop: bool,
 }
 
@@ -59,8 +61,15 @@ impl<P: Clone + Flowing + Send + 'static> Emulator<P> {
     /// # Errors
     /// The machine has no thread or descriptor left.
     pub fn start(carrier: impl Carrier<Packet = P>, wan: Wan<P>) -> io::Result<Self> {
-        let state =
-            State { wan, lateness: Lateness::default(), refused: 0, missed: 0, cpu: Duration::ZERO, stop: false };
+        let state = State {
+            wan,
+            lateness: Lateness::default(),
+            refused: 0,
+            missed: 0,
+            cpu: Duration::ZERO,
+            collects_until: Duration::ZERO,
+            stop: false,
+        };
         let shared = Arc::new(Shared { state: Mutex::new(state), waker: Waker::new()?, start: Instant::now() });
         let runs = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("netem".to_owned()).spawn(move || run(&runs, carrier))?;
@@ -135,16 +144,30 @@ impl<P: Clone + Flowing> State<P> {
             // What the model drops, it counts.
             let _ = self.wan.offer(direction, packet, length, start.elapsed());
         })?;
-        for _ in 0..DELIVERIES {
-            let now = start.elapsed();
-            let Some((direction, delivery)) = self.wan.poll(now) else { break };
-            let due = delivery.due;
-            if carrier.deliver(direction, delivery).is_err() {
-                self.refused += 1;
-            }
-            self.lateness.record(start.elapsed().saturating_sub(due));
+        if start.elapsed() >= self.collects_until {
+            self.deliver(carrier, start);
         }
-        Ok(self.wan.next_timeout().map(|next| next.saturating_sub(start.elapsed())))
+        let next = self.wan.next_timeout().map(|next| next.max(self.collects_until));
+        Ok(next.map(|next| next.saturating_sub(start.elapsed())))
+    }
+
+    fn deliver<C: Carrier<Packet = P>>(&mut self, carrier: &mut C, start: Instant) {
+        let mut delivered = Vec::new();
+        while delivered.len() < DELIVERIES {
+            let Some((direction, delivery)) = self.wan.poll(start.elapsed()) else { break };
+            delivered.push(delivery.due);
+            self.refused += carrier.deliver(direction, delivery) as u64;
+        }
+        if delivered.is_empty() {
+            return;
+        }
+        self.refused += carrier.flush() as u64;
+        let now = start.elapsed();
+        // Where more is due, it is not collected but late.
+        if delivered.len() < DELIVERIES {
+            self.collects_until = now + carrier.moderation();
+        }
+        delivered.into_iter().for_each(|due| self.lateness.record(now.saturating_sub(due)));
     }
 }
 

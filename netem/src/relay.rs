@@ -155,6 +155,14 @@ impl UdpCarrier {
         }
         Ok(())
     }
+
+    fn send(&self, direction: Direction, client: ClientId, payload: &[u8]) -> io::Result<()> {
+        let gone = || io::Error::other("the client was forgotten");
+        match direction {
+            Direction::Forward => self.clients.upstream(client).ok_or_else(gone)?.send(payload),
+            Direction::Back => self.listener.send_to(payload, self.clients.address(client).ok_or_else(gone)?),
+        }
+    }
 }
 
 impl Carrier for UdpCarrier {
@@ -176,15 +184,10 @@ impl Carrier for UdpCarrier {
         Ok(())
     }
 
-    fn deliver(&mut self, direction: Direction, mut delivery: Delivery<Datagram>) -> io::Result<()> {
+    fn deliver(&mut self, direction: Direction, mut delivery: Delivery<Datagram>) -> usize {
         let mut payload = std::mem::take(&mut delivery.packet.payload);
         delivery.damage(&mut payload);
-        let client = delivery.packet.client;
-        let gone = || io::Error::other("the client was forgotten");
-        match direction {
-            Direction::Forward => self.clients.upstream(client).ok_or_else(gone)?.send(&payload),
-            Direction::Back => self.listener.send_to(&payload, self.clients.address(client).ok_or_else(gone)?),
-        }
+        usize::from(self.send(direction, delivery.packet.client, &payload).is_err())
     }
 
     fn missed(&mut self) -> io::Result<u64> {

@@ -5,6 +5,7 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use super::namespace::{Namespace, ip};
+use super::offload::SEGMENTS_MAX;
 use super::{DEVICE, End, Tun};
 use crate::emulator::Emulator;
 use crate::wan::Wan;
@@ -78,7 +79,10 @@ fn set_up(own: Ipv4Addr, peer: Ipv4Addr, settings: &SiteSettings) -> io::Result<
     ip(&[
         "link set dev lo up".to_owned(),
         format!("address add {own} peer {peer} dev {DEVICE}"),
-        format!("link set dev {DEVICE} mtu {} txqueuelen {TRANSMIT_QUEUE} up", settings.mtu),
+        format!(
+            "link set dev {DEVICE} mtu {} txqueuelen {TRANSMIT_QUEUE} gso_max_segs {SEGMENTS_MAX} up",
+            settings.mtu
+        ),
         format!("route replace {peer} dev {DEVICE} src {own}{tcp}"),
     ])?;
     Ok(end)

@@ -1,6 +1,7 @@
 //! The tun mode's promises to whoever uses it: a command gets its WAN, its signals and its exit code, and
 //! nothing is left behind however it ends.
 
+mod bursts;
 mod processes;
 
 use processes::{Netem, Printed, Record, is_fit, netem};

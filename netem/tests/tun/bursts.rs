@@ -1,0 +1,57 @@
+//! Bursts that the kernel hands over as one packet are many packets on the path.
+
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use netem::conditions::{Conditions, parse_knobs};
+use netem::path::DropCause;
+use netem::profile::Profile;
+use netem::script::Script;
+use netem::tun::{ADDRESSES, Site, SiteSettings};
+use netem::wan::Wan;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::UdpGsoSegment;
+
+use crate::processes::is_fit;
+
+const SEGMENT: usize = 1000;
+const SEGMENTS: usize = 40;
+const BURSTS: usize = 25;
+
+/// Longer than a packet takes on a busy machine; waited for once, after the last one.
+const SILENCE: Duration = Duration::from_secs(2);
+
+#[test]
+fn each_packet_of_a_burst_meets_its_own_fate_and_arrives_as_it_was() {
+    if !is_fit() {
+        return;
+    }
+    let knobs = parse_knobs("delay 2 ms, loss 10 %").unwrap();
+    let wan = Wan::new(&Profile::both(Conditions::default().with(knobs)), Script::default(), 1);
+    let site = Site::build(wan, &SiteSettings::default()).unwrap();
+    let [here, there] = ADDRESSES;
+    let target = site.target.within(|| UdpSocket::bind((there, 0))).unwrap();
+    let source = site.source.within(|| UdpSocket::bind((here, 0))).unwrap();
+    source.connect(target.local_addr().unwrap()).unwrap();
+    setsockopt(&source, UdpGsoSegment, &(i32::try_from(SEGMENT).unwrap())).unwrap();
+
+    let numbers: Vec<u16> = (0..u16::try_from(SEGMENTS * BURSTS).unwrap()).collect();
+    let packets: Vec<Vec<u8>> = numbers.iter().map(|number| number.to_le_bytes().repeat(SEGMENT / 2)).collect();
+    for burst in packets.chunks(SEGMENTS) {
+        source.send(&burst.concat()).unwrap();
+    }
+    let mut arrived = vec![0; BURSTS];
+    let mut buffer = [0; 2 * SEGMENT];
+    target.set_read_timeout(Some(SILENCE)).unwrap();
+    while let Ok(length) = target.recv(&mut buffer) {
+        let number = usize::from(u16::from_le_bytes([buffer[0], buffer[1]]));
+        assert_eq!(buffer[..length], packets[number], "packet {number}");
+        arrived[number / SEGMENTS] += 1;
+    }
+
+    let forward = site.emulator.stop().unwrap().forward;
+    let lost = forward.dropped_for(DropCause::Loss);
+    assert_eq!(forward.offered, packets.len() as u64);
+    assert_eq!(arrived.iter().sum::<usize>() as u64, packets.len() as u64 - lost);
+    assert!(arrived.iter().any(|&of_burst| of_burst > 0 && of_burst < SEGMENTS), "lost as whole bursts: {arrived:?}");
+}
