@@ -7,7 +7,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::header::{FrameHead, FrameHeader, seal};
+use super::header::{FrameHead, FrameHeader};
 use super::record::RecordRef;
 use crate::codec::{Writer, varint_len, zigzag};
 use crate::compress::{Codec, compress_into, id};
@@ -120,24 +120,33 @@ impl FrameBuilder {
     pub fn finish(&mut self, head: FrameHead, codec: Codec) -> Bytes {
         assert!(!self.is_empty(), "an empty frame says nothing");
         let raw_len_max = self.raw_len();
-        self.lay_out();
-        let (codec_id, body) = match compress_into(codec, &self.raw, &mut self.packed) {
-            true => (codec.id(), &self.packed),
-            false => (id::NONE, &self.raw),
+        // It is held until it is acked: hardly larger than it must be.
+        let mut frame;
+        let (codec_id, raw_len) = if codec == Codec::None {
+            frame = Vec::with_capacity(raw_len_max);
+            frame.resize(FRAME_HEADER_BYTES, 0);
+            lay_out(&mut self.runs, &self.records, &self.arena, &mut frame);
+            (id::NONE, frame.len() - FRAME_HEADER_BYTES)
+        } else {
+            lay_out(&mut self.runs, &self.records, &self.arena, &mut self.raw);
+            let (codec_id, body) = match compress_into(codec, &self.raw, &mut self.packed) {
+                true => (codec.id(), &self.packed),
+                false => (id::NONE, &self.raw),
+            };
+            frame = Vec::with_capacity(FRAME_HEADER_BYTES + body.len());
+            frame.resize(FRAME_HEADER_BYTES, 0);
+            frame.extend_from_slice(body);
+            (codec_id, self.raw.len())
         };
         let header = FrameHeader {
             head,
             codec_id,
             run_count: self.runs.len() as u32,
             record_count: self.records.len() as u32,
-            raw_len: self.raw.len(),
-            body_len: body.len(),
+            raw_len,
+            body_len: frame.len() - FRAME_HEADER_BYTES,
         };
-        // As large as the frame and no larger: it is held until it is acked.
-        let mut frame = Vec::with_capacity(header.frame_len());
-        header.write(&mut frame);
-        frame.extend_from_slice(body);
-        seal(&mut frame);
+        header.seal(&mut frame);
         assert!(frame.len() <= raw_len_max, "frame of {} bytes, {raw_len_max} at most", frame.len());
         self.clear();
         frame.into()
@@ -176,32 +185,6 @@ impl FrameBuilder {
         let run = &mut self.runs[self.last_run];
         assert_eq!(run.next, from, "slot {slot}: a run must go on where it stands");
         run
-    }
-
-    /// wire-format.md#body: run table, columns run by run, then all keys, then all values.
-    fn lay_out(&mut self) {
-        let Self { runs, records, arena, raw, .. } = self;
-        runs.sort_unstable_by_key(|run| run.slot);
-        let mut body = Writer::new(raw);
-        let mut slots_from = 0;
-        for run in &*runs {
-            body.varint(u64::from(run.slot.0) - slots_from);
-            slots_from = u64::from(run.slot.0) + 1;
-            run.write(&mut body);
-        }
-        for run in &*runs {
-            run.records(records).for_each(|record| body.varint(record.offset_gap));
-            run.records(records).for_each(|record| body.varint(record.timestamp_step));
-            run.records(records).for_each(|record| body.varint(record.key.into()));
-            run.records(records).for_each(|record| body.varint(record.value.into()));
-            run.records(records).for_each(|record| record.write_headers(arena, &mut body));
-        }
-        for run in &*runs {
-            run.records(records).for_each(|record| body.bytes(record.key(arena)));
-        }
-        for run in &*runs {
-            run.records(records).for_each(|record| body.bytes(record.value(arena)));
-        }
     }
 
     fn clear(&mut self) {
@@ -289,6 +272,31 @@ impl Packed {
     fn value<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
         let start = self.start as usize + self.key.saturating_sub(1) as usize;
         &arena[start..][..self.value.saturating_sub(1) as usize]
+    }
+}
+
+/// wire-format.md#body: run table, columns run by run, then all keys, then all values.
+fn lay_out(runs: &mut [OpenRun], records: &[Packed], arena: &[u8], out: &mut Vec<u8>) {
+    runs.sort_unstable_by_key(|run| run.slot);
+    let mut body = Writer::new(out);
+    let mut slots_from = 0;
+    for run in &*runs {
+        body.varint(u64::from(run.slot.0) - slots_from);
+        slots_from = u64::from(run.slot.0) + 1;
+        run.write(&mut body);
+    }
+    for run in &*runs {
+        run.records(records).for_each(|record| body.varint(record.offset_gap));
+        run.records(records).for_each(|record| body.varint(record.timestamp_step));
+        run.records(records).for_each(|record| body.varint(record.key.into()));
+        run.records(records).for_each(|record| body.varint(record.value.into()));
+        run.records(records).for_each(|record| record.write_headers(arena, &mut body));
+    }
+    for run in &*runs {
+        run.records(records).for_each(|record| body.bytes(record.key(arena)));
+    }
+    for run in &*runs {
+        run.records(records).for_each(|record| body.bytes(record.value(arena)));
     }
 }
 

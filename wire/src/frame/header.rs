@@ -150,11 +150,11 @@ impl FrameHeader {
         Ok(())
     }
 
-    /// Appends the header without its checksum, which [`seal`] fills in once the body stands behind it.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    /// Writes the header into the room that `frame` has before its body, checksum included.
+    pub(super) fn seal(&self, frame: &mut [u8]) {
         debug_assert_eq!(self.check_limits(), Ok(()));
-        let start = out.len();
-        let mut writer = Writer::new(out);
+        let mut fixed = Vec::with_capacity(FRAME_HEADER_BYTES);
+        let mut writer = Writer::new(&mut fixed);
         writer.bytes(&MAGIC);
         writer.u8(KIND_RECORDS);
         writer.u8(self.codec_id);
@@ -170,7 +170,8 @@ impl FrameHeader {
         writer.u32(self.raw_len as u32);
         writer.u32(self.body_len as u32);
         writer.u64(0);
-        debug_assert_eq!(out.len() - start, FRAME_HEADER_BYTES);
+        frame[..FRAME_HEADER_BYTES].copy_from_slice(&fixed);
+        seal(frame);
     }
 }
 
