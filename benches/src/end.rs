@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
+use link::io_threads::IoThreads;
 use serde::Serialize;
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use crate::payload::Payload;
@@ -86,7 +88,11 @@ pub(crate) fn run(args: &EndArgs) -> Result<()> {
         // Nobody left to tell us anything is nobody left to work for; the end goes with its bench anyway.
         lines.take_while(|line| commands.blocking_send(line.clone()).is_ok()).for_each(drop);
     })?;
-    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    let runtime = match args.role {
+        Role::Sender | Role::Receiver => IoThreads::default().runtime(),
+        Role::PlainSender | Role::PlainReceiver => Runtime::new(),
+    };
+    let runtime = runtime.context("cannot start the runtime")?;
     runtime.block_on(async {
         match args.role {
             Role::Sender => product::send(args, inbox).await,

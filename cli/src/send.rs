@@ -24,7 +24,7 @@ pub(crate) fn run(file: &Path) -> Result<(), Failure> {
     let logging = config.log.start().map_err(Failure::config)?;
     let (reload, live) = Reload::new(file, config, logging)?;
     let config = live.now();
-    let service = Service::open(config.admin.listen, reload)?;
+    let service = Service::open(config.admin.listen, config.io_threads, reload)?;
     let parts = Parts::kafka(&config, &properties(&config)?).map_err(kafka)?;
     let board = Arc::new(Board::default());
     let (ready, status, asked) = (Arc::clone(&board), Arc::clone(&board), Arc::clone(&board));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use link::admin::{Access, Ask, Listen, Views};
+use link::io_threads::IoThreads;
 use link::shutdown::{self, Phase, Shutdown, Trigger};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,13 +31,17 @@ pub(crate) struct Service {
 
 impl Service {
     /// Binds the admin port and starts to obey signals, before any work begins.
-    pub(crate) fn open<C: Configuration>(admin: Listen, reload: Reload<C>) -> Result<Self, Failure> {
+    pub(crate) fn open<C: Configuration>(
+        admin: Listen,
+        io_threads: IoThreads,
+        reload: Reload<C>,
+    ) -> Result<Self, Failure> {
         let listener = admin.0.map(|address| {
             let remedy = "stop what holds it, or set another `listen` in [admin]";
             TcpListener::bind(address)
                 .map_err(|error| Failure::Failed(format!("admin port {address} cannot be used: {error}; {remedy}")))
         });
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
+        let runtime = io_threads.runtime().map_err(Failure::failed)?;
         let (trigger, shutdown) = shutdown::channel();
         let access = reload.access();
         let reload: Ask<_> = Arc::new(move || reload.reload().map(|reloaded| serde_json::json!(reloaded)));
@@ -61,20 +66,26 @@ impl Service {
         views: Views,
         work: impl Future<Output = Result<(), E>>,
     ) -> Result<(), Failure> {
-        let result = self.runtime.block_on(async {
-            if let Some(listener) = self.listener {
-                listener.set_nonblocking(true).map_err(Failure::failed)?;
-                let listener = tokio::net::TcpListener::from_std(listener).map_err(Failure::failed)?;
-                let shutdown = self.shutdown.clone();
-                tokio::spawn(async move {
-                    link::admin::serve(listener, views, self.access, shutdown.reached(Phase::Now)).await
-                });
-            }
-            work.await.map_err(Into::into)
-        });
+        if let Some(listener) = self.listener {
+            answer(listener, views, self.access, self.shutdown)?;
+        }
+        let result = self.runtime.block_on(work).map_err(Into::into);
         self.runtime.shutdown_background();
         result
     }
+}
+
+/// Answers on the admin port, on a thread of its own: packets do not wait until 2,000 partitions are written out.
+fn answer(listener: TcpListener, views: Views, access: Arc<Access>, shutdown: Shutdown) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
+    listener.set_nonblocking(true).map_err(Failure::failed)?;
+    let listener = {
+        let _inside = runtime.enter();
+        tokio::net::TcpListener::from_std(listener).map_err(Failure::failed)?
+    };
+    let answering = move || runtime.block_on(link::admin::serve(listener, views, access, shutdown.reached(Phase::Now)));
+    let thread = std::thread::Builder::new().name("admin".to_owned());
+    thread.spawn(answering).map(drop).map_err(Failure::failed)
 }
 
 /// SIGHUP reads the configuration again. Several that come at once are one.

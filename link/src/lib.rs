@@ -9,6 +9,7 @@
 //! - [`congestion`]: how much may be under way, over all channels
 //! - [`endpoint`]: QUIC sockets, windows, dialling, and why a channel fails
 //! - [`budget`]: the bandwidth a link was given, kept at its sockets
+//! - [`io_threads`]: the threads that carry packets
 //! - [`backoff`]: how long to wait before trying again
 //! - [`bell`]: one sleeper, many reasons to wake it
 //! - [`catalog`]: what a cluster has, and the few admin calls a link makes
@@ -32,6 +33,7 @@ pub mod config;
 pub mod congestion;
 pub mod control;
 pub mod endpoint;
+pub mod io_threads;
 pub mod kafka;
 pub mod live;
 pub mod logging;

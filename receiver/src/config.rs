@@ -12,6 +12,7 @@ use link::config::value::text;
 use link::config::{
     self, Address, Change, DeValue, Document, Problems, Properties, Rejection, Reported, Setting, Settings, Table,
 };
+use link::io_threads::IoThreads;
 use link::logging::LogSettings;
 use link::names::{InstanceName, LinkName, PeerName};
 use link::tls::TlsFiles;
@@ -32,6 +33,8 @@ pub struct Config {
     pub instance: InstanceName,
     /// What it may hold.
     pub memory: Size,
+    /// Threads that carry packets.
+    pub io_threads: IoThreads,
     /// What it may send, of all links together; `None` is no limit.
     pub rate: Option<Rate>,
     /// Where records go.
@@ -130,13 +133,14 @@ pub fn reference() -> String {
 fn read(document: &Document<'_>, forbidden: Forbidden) -> Result<Config, Reported> {
     let top = document.table("");
     let (listen, instance, memory) = (top.read("listen"), top.read_optional("instance"), top.read("memory"));
-    let rate = top.read_optional("rate");
+    let (io_threads, rate) = (IoThreads::read(&top), top.read_optional("rate"));
     let (target, links) = (read_target(document, forbidden), read_links(document));
     let (tls, admin, log) = (TlsFiles::read(document), AdminSettings::read(document), LogSettings::read(document));
     Ok(Config {
         listen: listen?,
         instance: instance?.unwrap_or_else(InstanceName::of_host),
         memory: memory?,
+        io_threads: io_threads?,
         rate: rate?,
         target: target?,
         links: links?,

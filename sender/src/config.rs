@@ -13,6 +13,7 @@ use link::config::{
     self, Address, Change, DeValue, Document, Problems, Properties, Rejection, Reported, Setting, Settings,
 };
 use link::congestion::Policy as FlowPolicy;
+use link::io_threads::IoThreads;
 use link::logging::LogSettings;
 use link::names::{InstanceName, LinkName, PeerName};
 use link::tls::TlsFiles;
@@ -40,6 +41,8 @@ pub struct Config {
     pub instance: InstanceName,
     /// What it may hold.
     pub memory: Size,
+    /// Threads that carry packets.
+    pub io_threads: IoThreads,
     /// Where records come from.
     pub source: SourceConfig,
     /// Where frames go.
@@ -156,6 +159,7 @@ pub fn reference() -> String {
 fn read(document: &Document<'_>, forbidden: Forbidden) -> Result<Config, Reported> {
     let top = document.table("");
     let (link, instance, memory) = (top.read("link"), top.read_optional("instance"), top.read("memory"));
+    let io_threads = IoThreads::read(&top);
     let lanes = document.table("lanes").read("count").map(|count: u32| {
         // The field's bounds end at 64.
         u16::try_from(count).unwrap_or(u16::MAX)
@@ -173,6 +177,7 @@ fn read(document: &Document<'_>, forbidden: Forbidden) -> Result<Config, Reporte
         link: link?,
         instance: instance?.unwrap_or_else(InstanceName::of_host),
         memory: memory?,
+        io_threads: io_threads?,
         source: source?,
         wan: wan?,
         policies: policies?,

@@ -3,6 +3,7 @@
 use link::admin::access::TOKEN;
 use link::admin::{self, Listen};
 use link::config::{Absent, Field, Section, Shape};
+use link::io_threads::IoThreads;
 use link::{logging, tls};
 
 /// The smallest useful file.
@@ -83,6 +84,7 @@ const TOP: &[Field] = &[
               It sends acks alone, about 1 to 3 percent of what it receives; less than they need slows its links. A \
               sender's own `wan.rate` limits what comes.",
     },
+    IoThreads::FIELD,
 ];
 
 const TARGET: &[Field] = &[

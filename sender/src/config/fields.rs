@@ -3,6 +3,7 @@
 use link::admin::access::TOKEN;
 use link::admin::{self, Listen};
 use link::config::{Absent, Field, Section, Shape};
+use link::io_threads::IoThreads;
 use link::{logging, tls};
 use wire::units::Size;
 
@@ -108,6 +109,7 @@ const TOP: &[Field] = &[
         live: false,
         doc: "What records and frames may occupy, at least 4 MiB per lane. More lets more be under way on a long path.",
     },
+    IoThreads::FIELD,
 ];
 
 const SOURCE: &[Field] = &[
