@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
+use wire::frame::IntactFrame;
 use wire::ids::Sequence;
 
 /// What became of an arriving frame.
@@ -21,7 +21,7 @@ pub enum Arrival {
 /// A lane's frames within one epoch.
 #[derive(Debug, Default)]
 pub struct Inbox {
-    held: BTreeMap<Sequence, Bytes>,
+    held: BTreeMap<Sequence, IntactFrame>,
     /// Every frame below this one is committed.
     committed: Sequence,
     /// The next frame to be decoded; `committed <= next`.
@@ -31,18 +31,19 @@ pub struct Inbox {
 
 impl Inbox {
     /// Takes a frame that has just arrived.
-    pub fn handle_frame(&mut self, sequence: Sequence, frame: Bytes) -> Arrival {
+    pub fn handle_frame(&mut self, frame: IntactFrame) -> Arrival {
+        let sequence = frame.header().head.sequence;
         if sequence < self.committed || self.held.contains_key(&sequence) {
             return Arrival::Duplicate;
         }
-        self.bytes += frame.len() as u64;
+        self.bytes += frame.header().frame_len() as u64;
         self.held.insert(sequence, frame);
         Arrival::Held
     }
 
     /// The next frame in order, if it has arrived.
-    pub fn peek(&self) -> Option<(Sequence, &Bytes)> {
-        self.held.get_key_value(&self.next).map(|(sequence, frame)| (*sequence, frame))
+    pub fn peek(&self) -> Option<&IntactFrame> {
+        self.held.get(&self.next)
     }
 
     /// Moves on to the frame after the one last peeked; that one stays held until committed.
@@ -57,7 +58,7 @@ impl Inbox {
             return None;
         }
         let rest = self.held.split_off(&self.next);
-        self.bytes -= self.held.values().map(|frame| frame.len() as u64).sum::<u64>();
+        self.bytes -= self.held.values().map(|frame| frame.header().frame_len() as u64).sum::<u64>();
         self.held = rest;
         self.committed = self.next;
         Some(Sequence(self.next.0 - 1))
@@ -86,32 +87,39 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
+    use wire::compress::Codec;
+    use wire::frame::{FrameBuilder, FrameHead};
+    use wire::ids::{Epoch, LaneId, Position, Slot};
+
     use super::*;
 
-    fn frame(byte: u8) -> Bytes {
-        Bytes::from(vec![byte; 10])
+    fn frame(sequence: u64) -> IntactFrame {
+        let mut builder = FrameBuilder::new();
+        builder.advance(Slot(0), Position(0), Position(1));
+        let head = FrameHead { lane: LaneId(0), epoch: Epoch(1), sequence: Sequence(sequence) };
+        IntactFrame::check(builder.finish(head, Codec::None)).unwrap()
     }
 
     #[test]
     fn frames_are_taken_in_sequence_whatever_order_they_arrive_in() {
         let mut inbox = Inbox::default();
-        assert_eq!(inbox.handle_frame(Sequence(1), frame(1)), Arrival::Held);
+        assert_eq!(inbox.handle_frame(frame(1)), Arrival::Held);
         assert!(inbox.peek().is_none(), "0 is missing");
-        inbox.handle_frame(Sequence(0), frame(0));
-        assert_eq!(inbox.peek().map(|(sequence, _)| sequence), Some(Sequence(0)));
+        inbox.handle_frame(frame(0));
+        assert_eq!(inbox.peek().map(|frame| frame.header().head.sequence), Some(Sequence(0)));
         inbox.advance();
-        assert_eq!(inbox.peek().map(|(sequence, _)| sequence), Some(Sequence(1)));
+        assert_eq!(inbox.peek().map(|frame| frame.header().head.sequence), Some(Sequence(1)));
     }
 
     #[test]
     fn a_frame_held_or_committed_is_dropped() {
         let mut inbox = Inbox::default();
-        inbox.handle_frame(Sequence(0), frame(0));
-        assert_eq!(inbox.handle_frame(Sequence(0), frame(9)), Arrival::Duplicate);
+        inbox.handle_frame(frame(0));
+        assert_eq!(inbox.handle_frame(frame(0)), Arrival::Duplicate);
         inbox.advance();
-        assert_eq!(inbox.handle_frame(Sequence(0), frame(9)), Arrival::Duplicate, "passed, not yet committed");
+        assert_eq!(inbox.handle_frame(frame(0)), Arrival::Duplicate, "passed, not yet committed");
         assert_eq!(inbox.commit(), Some(Sequence(0)));
-        assert_eq!(inbox.handle_frame(Sequence(0), frame(9)), Arrival::Duplicate, "committed");
+        assert_eq!(inbox.handle_frame(frame(0)), Arrival::Duplicate, "committed");
         assert_eq!(inbox.bytes(), 0);
     }
 
@@ -119,13 +127,13 @@ mod tests {
     fn a_rewind_replays_exactly_what_is_not_committed() {
         let mut inbox = Inbox::default();
         for sequence in 0..3 {
-            inbox.handle_frame(Sequence(sequence), frame(sequence as u8));
+            inbox.handle_frame(frame(sequence));
         }
         inbox.advance();
         inbox.commit();
         inbox.advance();
         inbox.rewind();
-        assert_eq!(inbox.peek().map(|(sequence, _)| sequence), Some(Sequence(1)));
+        assert_eq!(inbox.peek().map(|frame| frame.header().head.sequence), Some(Sequence(1)));
         assert_eq!(inbox.commit(), None, "nothing was passed since");
         assert_eq!(inbox.len(), 2);
     }

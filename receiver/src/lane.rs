@@ -29,13 +29,12 @@ mod unwritable;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use wire::control::{Control, LaneClosedReason};
 use wire::error::PeerMisbehaved;
-use wire::frame::{Frame, FrameCursor};
+use wire::frame::{Frame, FrameCursor, IntactFrame};
 use wire::halt::HaltReason;
-use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
+use wire::ids::{Epoch, LaneId, Position, Slot};
 
 use crate::inbox::{Arrival, Inbox};
 use crate::join::Offered;
@@ -193,8 +192,9 @@ impl<T: LaneTarget> Lane<T> {
         Self { id, target, memory, size, open: None, replies, errands, counts: Counts::default() }
     }
 
-    /// A frame has arrived, checked and within credit.
-    pub fn handle_frame(&mut self, epoch: Epoch, sequence: Sequence, frame: Bytes) -> Result<(), PeerMisbehaved> {
+    /// A frame has arrived, within credit.
+    pub fn handle_frame(&mut self, frame: IntactFrame) -> Result<(), PeerMisbehaved> {
+        let epoch = frame.header().head.epoch;
         let Some(open) = self.open.as_mut() else {
             self.counts.frames_dropped += 1;
             return Ok(());
@@ -202,7 +202,7 @@ impl<T: LaneTarget> Lane<T> {
         if epoch > open.epoch {
             return Err(PeerMisbehaved::EpochFromFuture { current: open.epoch, found: epoch });
         }
-        if epoch < open.epoch || open.inbox.handle_frame(sequence, frame) == Arrival::Duplicate {
+        if epoch < open.epoch || open.inbox.handle_frame(frame) == Arrival::Duplicate {
             self.counts.frames_dropped += 1;
         }
         Ok(())

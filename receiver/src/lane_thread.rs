@@ -6,7 +6,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use link::bell::Bell;
 use link::clock::Clock;
 use link::mailbox::Mailbox;
@@ -14,7 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 use wire::close::CloseCode;
 use wire::control::{Control, LaneClosedReason};
 use wire::error::PeerMisbehaved;
-use wire::ids::{Epoch, LaneId, Sequence, Slot};
+use wire::frame::{FrameHead, IntactFrame};
+use wire::ids::{Epoch, LaneId, Slot};
 use wire::lanes::{ClassTable, ClassWish};
 
 use crate::arbiter::SessionId;
@@ -45,7 +45,7 @@ pub enum Command {
         replies: mpsc::Sender<Reply>,
     },
     /// A frame, checked and within credit, and when its last byte arrived by the process's clock.
-    Frame(SessionId, Epoch, Sequence, Bytes, u64),
+    Frame(SessionId, IntactFrame, u64),
     /// Topics are about to be made.
     Claim(SessionId, Epoch, Claim),
     /// A partition asks to join.
@@ -197,11 +197,12 @@ impl<T: LaneTarget> LaneThread<T> {
                 self.open(running, terms, knowledge);
                 Ok(())
             }
-            Command::Frame(session, epoch, sequence, frame, arrived) if ours(session) => {
+            Command::Frame(session, frame, arrived) if ours(session) => {
+                let FrameHead { epoch, sequence, .. } = frame.header().head;
                 if self.lane.epoch() == Some(epoch) {
                     self.timings.handle_frame(epoch, sequence, arrived);
                 }
-                self.lane.handle_frame(epoch, sequence, frame)
+                self.lane.handle_frame(frame)
             }
             Command::Claim(session, epoch, claim) if ours(session) => {
                 self.lane.handle_claim(epoch, claim);

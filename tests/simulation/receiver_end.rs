@@ -13,7 +13,7 @@ use receiver::size::TransactionSize;
 use receiver::state::{HaltRecord, PartitionRecord};
 use receiver::target::TargetPartition;
 use wire::control::{Control, LaneClosedReason, OfferedPartition};
-use wire::frame::FrameHeader;
+use wire::frame::{FrameHeader, IntactFrame};
 use wire::ids::{LaneId, Position};
 
 use crate::bugs::{Bug, Bugged, relabelled};
@@ -120,14 +120,14 @@ impl ReceiverEnd {
     }
 
     pub(crate) fn handle_frame(&mut self, frame: Bytes) -> Result<(), String> {
-        let mut head = FrameHeader::check(&frame).map_err(|error| error.to_string())?.head;
+        let head = FrameHeader::check(&frame).map_err(|error| error.to_string())?.head;
         let owned = &mut self.lanes[usize::from(head.lane.0)];
         let mut frame = frame;
         if let (Some(Bug::NoEpochCheck), Some(epoch)) = (self.bug, owned.lane.epoch().filter(|_| !owned.closing)) {
             frame = relabelled(&frame, epoch);
-            head.epoch = epoch;
         }
-        owned.lane.handle_frame(head.epoch, head.sequence, frame).map_err(|error| error.to_string())
+        let frame = IntactFrame::check(frame).map_err(|error| error.to_string())?;
+        owned.lane.handle_frame(frame).map_err(|error| error.to_string())
     }
 
     /// One step of every lane that wants one. Returns what is to be said to the sender.

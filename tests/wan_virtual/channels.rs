@@ -115,8 +115,10 @@ async fn take(mailbox: Mailbox<taking::Command>, taken: Taken) {
                     replies.send(taking::Reply::Message(open)).await.unwrap();
                     session = Some(replies);
                 }
-                taking::Command::Frame(_, EPOCH, sequence, frame, _) => {
-                    assert_eq!(inbox.handle_frame(sequence, frame), Arrival::Held, "frame {sequence} twice");
+                taking::Command::Frame(_, frame, _) => {
+                    let head = frame.header().head;
+                    assert_eq!(head.epoch, EPOCH);
+                    assert_eq!(inbox.handle_frame(frame), Arrival::Held, "frame {} twice", head.sequence);
                     while inbox.peek().is_some() {
                         inbox.advance();
                         taken.lock().unwrap().push(Instant::now());

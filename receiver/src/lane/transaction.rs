@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wire::control::Control;
-use wire::error::{DecodeError, PeerMisbehaved};
-use wire::frame::{Frame, FrameHeader, RecordRef, Run, Step};
+use wire::error::PeerMisbehaved;
+use wire::frame::{RecordRef, Run, Step};
 use wire::halt::HaltReason;
 use wire::ids::{LaneId, Position, Slot};
 
@@ -206,17 +206,18 @@ impl<T: LaneTarget> Lane<T> {
     fn ensure_current(&mut self, draft: &mut Draft) -> Result<bool, LaneError> {
         let Some(open) = self.open.as_mut() else { return Ok(false) };
         if open.current.is_none() {
-            let Some((_, bytes)) = open.inbox.peek() else { return Ok(false) };
+            let Some(frame) = open.inbox.peek() else { return Ok(false) };
             if !self.size.allows(draft.committed.records, draft.committed.bytes) {
                 return Ok(false);
             }
-            let raw = raw_len(bytes).map_err(PeerMisbehaved::Bytes)?;
+            // How much memory it takes once decoded, as it says of itself.
+            let raw = frame.header().raw_len as u64;
             let lease = match self.memory.take(raw) {
                 Some(lease) => lease,
                 None if draft.leases.is_empty() => self.memory.take_first(raw),
                 None => return Ok(false),
             };
-            let frame = Frame::decode(bytes.clone()).map_err(PeerMisbehaved::Bytes)?;
+            let frame = frame.decode().map_err(PeerMisbehaved::Bytes)?;
             open.current = Some(Current::new(frame, lease));
         }
         if let Some(current) = &open.current {
@@ -475,12 +476,6 @@ impl<T: LaneTarget> Lane<T> {
         self.settle_moves(draft.moving);
         draft.committed
     }
-}
-
-/// How much memory a frame takes once decoded, as it says of itself.
-fn raw_len(frame: &Bytes) -> Result<u64, DecodeError> {
-    let header = frame.first_chunk().ok_or(DecodeError::Truncated { missing: 1 })?;
-    Ok(FrameHeader::peek(header)?.raw_len as u64)
 }
 
 impl Open {

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use wire::close::CloseCode;
 use wire::error::{DecodeError, PeerMisbehaved};
-use wire::frame::FrameHeader;
+use wire::frame::{FrameHeader, IntactFrame};
 use wire::limits::FRAME_HEADER_BYTES;
 
 use super::Ending;
@@ -75,9 +75,8 @@ impl Intake {
             return Ok(());
         };
         let arrived = self.clock.now();
-        FrameHeader::check(&frame).map_err(bytes)?;
-        let (epoch, sequence) = (stated.head.epoch, stated.head.sequence);
-        let pushed = lane.mailbox.push(Command::Frame(self.session, epoch, sequence, frame, arrived));
+        let frame = IntactFrame::check(frame).map_err(bytes)?;
+        let pushed = lane.mailbox.push(Command::Frame(self.session, frame, arrived));
         pushed
             .map_err(|_| Ending::new(CloseCode::Busy, format!("lane {} has too many frames waiting", stated.head.lane)))
     }

@@ -55,7 +55,11 @@ impl Frame {
     /// # Errors
     /// The first rule that is broken. Memory stays within the limits whatever the frame claims.
     pub fn decode(frame: Bytes) -> Result<Self, DecodeError> {
-        let header = FrameHeader::check(&frame)?;
+        Self::expand(FrameHeader::check(&frame)?, &frame)
+    }
+
+    /// A frame whose header is `header`, its checksum good.
+    pub(super) fn expand(header: FrameHeader, frame: &Bytes) -> Result<Self, DecodeError> {
         let body = match header.codec_id {
             id::NONE => frame.slice(FRAME_HEADER_BYTES..),
             codec => compress::expand(codec, &frame[FRAME_HEADER_BYTES..], header.raw_len)?.into(),
