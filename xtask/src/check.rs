@@ -79,13 +79,18 @@ fn take_all(options: &Options, steps: &mut Steps) -> Result<()> {
     }
     steps.take("doc tests", || run_command(&mut cargo(&["test", "--doc"])))?;
     if options.fast {
-        steps.note("--fast: rustdoc, deny and the real-Kafka tests were NOT RUN".to_owned());
+        steps.note("--fast: rustdoc, deny, the short bench and the real-Kafka tests were NOT RUN".to_owned());
         return Ok(());
     }
+    run_command(&mut cargo(&["build", "--bins"]))?;
+    if tun_is_there() {
+        steps.take("short bench", || run_command(&mut short_bench()?))?;
+    } else {
+        steps.note("short bench: NOT RUN, it needs root and /dev/net/tun".to_owned());
+    }
     steps.take("real Kafka", || {
-        run_command(&mut cargo(&["build", "--bins"]))?;
         let mut kafka = cargo(&["test", "--test", &format!("{KAFKA}*")]);
-        kafka.env("CAUSEWAY_BIN", binary()?).env("CAUSEWAY_ROUNDS", options.rounds.to_string());
+        kafka.env("CAUSEWAY_BIN", binary("causeway")?).env("CAUSEWAY_ROUNDS", options.rounds.to_string());
         run_command(&mut kafka)
     })
 }
@@ -116,11 +121,26 @@ fn tun_is_there() -> bool {
     root && Path::new("/dev/net/tun").exists()
 }
 
-/// The `causeway` that `cargo build` makes.
-fn binary() -> Result<PathBuf> {
+/// The bench's short form, measured anew.
+fn short_bench() -> Result<Command> {
+    let results = target()?.join("short-bench");
+    match std::fs::remove_dir_all(&results) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let mut bench = Command::new(binary("benches")?);
+    bench.args(["wan", "--short", "--resume"]).arg(results);
+    Ok(bench)
+}
+
+/// The program `name` that `cargo build` makes.
+fn binary(name: &str) -> Result<PathBuf> {
+    Ok(target()?.join("debug").join(name))
+}
+
+fn target() -> Result<PathBuf> {
     let metadata = metadata()?;
-    let target = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
-    Ok(PathBuf::from(target).join("debug/causeway"))
+    Ok(metadata["target_directory"].as_str().context("cargo metadata names no target directory")?.into())
 }
 
 fn metadata() -> Result<Value> {

@@ -14,7 +14,7 @@ const HELP: &str = "\
 cargo xtask check [--fast] [--system-kafka] [--rounds N]
     everything that CI asks of a change, in order, up to the first failure
 
-    --fast          while you work: leaves out rustdoc, cargo-deny and the real-Kafka tests, and says so
+    --fast          while you work: leaves out rustdoc, cargo-deny, the bench and the real-Kafka tests, and says so
     --system-kafka  builds librdkafka against this machine's libssl and zlib: faster
                     (Debian, Ubuntu: apt-get install libssl-dev zlib1g-dev pkg-config)
     --rounds N      random kill rounds of the real-Kafka tests; 20 unless stated

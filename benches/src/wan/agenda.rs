@@ -18,8 +18,6 @@ pub(crate) struct Wanted {
     pub(crate) seeds: u64,
     /// Nobody beside Causeway.
     pub(crate) ours_only: bool,
-    /// Cells were named one by one: whoever names one that cannot be run yet may have a version that can.
-    pub(crate) by_name: bool,
 }
 
 /// What is to be done.
@@ -41,9 +39,9 @@ impl<'a> Agenda<'a> {
         missing: impl Fn(&Cell, Contestant) -> Option<String>,
     ) -> Self {
         let mut agenda = Self { due: Vec::new(), left_out: BTreeSet::new() };
-        for cell in cells.iter().filter(|cell| wanted.by_name || cell.not_yet.is_none()) {
-            let beside = cell.compared && !wanted.ours_only;
-            for contestant in Contestant::ALL.into_iter().filter(|who| beside || *who == Contestant::Causeway) {
+        for cell in cells {
+            let beside = if wanted.ours_only { &[] } else { cell.beside };
+            for &contestant in [Contestant::Causeway].iter().chain(beside) {
                 if let Some(why) = missing(cell, contestant) {
                     agenda.left_out.insert(why);
                     continue;
@@ -89,7 +87,7 @@ mod tests {
     #[test]
     fn what_is_done_is_not_done_again_unless_it_was_measured_for_another_time() {
         let cells = &plan::all()[..1];
-        let wanted = Wanted { seeds: 3, ours_only: true, by_name: false };
+        let wanted = Wanted { seeds: 3, ours_only: true };
         let key = |seed, seconds| Key { cell: cells[0].name.clone(), contestant: Contestant::Causeway, seed, seconds };
         let seeds = |agenda: &Agenda<'_>| agenda.due.iter().map(|(_, key)| key.seed).collect::<Vec<_>>();
         assert_eq!(seeds(&agenda(wanted, cells, &HashSet::new())), [1, 2, 3]);
@@ -99,20 +97,11 @@ mod tests {
     #[test]
     fn who_is_missing_is_named_once_and_the_others_are_measured() {
         let cells = &plan::all()[..2];
-        let wanted = Wanted { seeds: 1, ours_only: false, by_name: false };
+        let wanted = Wanted { seeds: 1, ours_only: false };
         let missing = |_: &Cell, who: Contestant| who.tcp().map(|_| "no iperf3".to_owned());
         let agenda = Agenda::new(wanted, cells, SECONDS, &HashSet::new(), missing);
         let who: Vec<_> = agenda.due.iter().map(|(_, key)| key.contestant).collect();
         assert_eq!(who, [Contestant::Causeway, Contestant::QuinnCubic].repeat(2));
         assert_eq!(agenda.left_out.len(), 1);
-    }
-
-    #[test]
-    fn what_cannot_be_run_yet_is_run_for_whoever_names_it() {
-        let cells: Vec<_> = plan::all().into_iter().filter(|cell| cell.name == "dead-channel").collect();
-        let named = |by_name| Wanted { seeds: 1, ours_only: true, by_name };
-        let cells = [Cell { not_yet: Some("it lacks something"), ..cells[0].clone() }];
-        assert_eq!(agenda(named(false), &cells, &HashSet::new()).due.len(), 0);
-        assert_eq!(agenda(named(true), &cells, &HashSet::new()).due.len(), 1);
     }
 }

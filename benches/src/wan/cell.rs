@@ -31,10 +31,8 @@ pub(crate) struct Cell {
     pub(crate) tables: &'static str,
     /// What it must reach.
     pub(crate) must: Vec<Must>,
-    /// Whether the others run beside it, for comparison.
-    pub(crate) compared: bool,
-    /// Why it cannot be run with this version.
-    pub(crate) not_yet: Option<&'static str>,
+    /// Who else is measured in it, for comparison.
+    pub(crate) beside: &'static [Contestant],
 }
 
 /// What happens in a cell while it is measured.
@@ -154,6 +152,8 @@ pub(crate) enum Figure {
     LatencyP99,
     /// 99th percentile of the emulator's lateness, in ms.
     Lateness,
+    /// Goodput as a multiple of what plain QUIC reached in the same cell.
+    TimesPlain,
 }
 
 /// Who carries the data.
@@ -171,6 +171,7 @@ pub(crate) enum Contestant {
 
 impl Contestant {
     pub(crate) const ALL: [Self; 4] = [Self::Causeway, Self::TcpCubic, Self::TcpBbr, Self::QuinnCubic];
+    pub(crate) const OTHERS: [Self; 3] = [Self::TcpCubic, Self::TcpBbr, Self::QuinnCubic];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -260,6 +261,7 @@ impl Figure {
             Self::LatencyP50 => "latency p50",
             Self::LatencyP99 => "latency p99",
             Self::Lateness => "emulator late p99",
+            Self::TimesPlain => "times plain QUIC",
         }
     }
 
@@ -278,6 +280,7 @@ impl Figure {
                 format!("{value:.1} ms")
             }
             Self::Sessions | Self::Wrong => format!("{value:.0}"),
+            Self::TimesPlain => format!("{value:.1}"),
             Self::Settled if value < NEVER => format!("{value:.1} s"),
             Self::Settled => "never".to_owned(),
         }

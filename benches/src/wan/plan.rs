@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use wire::units::Rate;
 
-use super::cell::{Cell, Change, Expect, Figure, Flow, Must, Scenario, Turn};
+use super::cell::{Cell, Change, Contestant, Expect, Figure, Flow, Must, Scenario, Turn};
 
-const fn mbit(rate: u64) -> Rate {
+pub(super) const fn mbit(rate: u64) -> Rate {
     Rate::from_bits_per_second(rate * 1_000_000)
 }
 
-const fn ms(time: u64) -> Duration {
+pub(super) const fn ms(time: u64) -> Duration {
     Duration::from_millis(time)
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn quick() -> Vec<Cell> {
 }
 
 /// A path of one rate and one delay each way, with nothing special about it.
-fn plain(name: &str, budget: Rate, path_rate: Rate, rtt: Duration) -> Cell {
+pub(super) fn plain(name: &str, budget: Rate, path_rate: Rate, rtt: Duration) -> Cell {
     Cell {
         name: name.to_owned(),
         path: format!("delay {} us, rate {path_rate}, {QUEUE}", rtt.as_micros() / 2),
@@ -68,8 +68,7 @@ fn plain(name: &str, budget: Rate, path_rate: Rate, rtt: Duration) -> Cell {
         wan: &[],
         tables: "",
         must: Vec::new(),
-        compared: false,
-        not_yet: None,
+        beside: &[],
     }
 }
 
@@ -85,7 +84,7 @@ fn matrix() -> Vec<Cell> {
                     path: format!("{}, loss {percent} %", cell.path),
                     loss,
                     must: vec![Must::at_least(Figure::OfLimit, must)],
-                    compared: true,
+                    beside: &Contestant::OTHERS,
                     ..cell
                 });
             }
@@ -104,14 +103,14 @@ fn losses() -> [Cell; 2] {
             back: "loss 5 %".to_owned(),
             loss: 0.02,
             must: vec![Must::at_least(Figure::OfLimit, 0.95)],
-            compared: true,
+            beside: &Contestant::OTHERS,
             ..bursts
         },
         Cell {
             path: format!("{}, loss 2 %, reorder 10 % by 5 ms", reorder.path),
             loss: 0.02,
             must: vec![Must::at_least(Figure::OfLimit, 0.92)],
-            compared: true,
+            beside: &Contestant::OTHERS,
             ..reorder
         },
     ]
@@ -128,7 +127,7 @@ fn narrow() -> [Cell; 3] {
                 Must::at_most(Figure::QueueP50, 15.0),
                 Must::at_most(Figure::SelfLoss, 0.01),
             ],
-            compared: true,
+            beside: &Contestant::OTHERS,
             ..cell
         }
     };
@@ -140,7 +139,7 @@ fn narrow() -> [Cell; 3] {
         Cell {
             path: policed.path.replace(QUEUE, "policer 128 KiB"),
             must: vec![Must::at_least(Figure::OfPath, 0.85), Must::at_most(Figure::SelfLoss, 0.03)],
-            compared: true,
+            beside: &Contestant::OTHERS,
             ..policed
         },
     ]
@@ -205,14 +204,8 @@ fn neighbours() -> [Cell; 4] {
     let thin = plain("thin", mbit(5), mbit(5), ms(600));
     [
         tcp("tcp-adaptive", &[], vec![Must::at_least(share, 0.3), Must::at_most(share, 0.7)]),
-        Cell {
-            not_yet: Some("there are no policies"),
-            ..tcp("tcp-scavenger", &["policy = \"scavenger\""], vec![Must::at_most(share, 0.15)])
-        },
-        Cell {
-            not_yet: Some("there is no floor"),
-            ..tcp("tcp-floor", &["floor = \"20 %\""], vec![Must::at_least(share, 0.2)])
-        },
+        tcp("tcp-scavenger", &["policy = \"scavenger\""], vec![Must::at_most(share, 0.15)]),
+        tcp("tcp-floor", &["floor = \"20 %\""], vec![Must::at_least(share, 0.2)]),
         Cell {
             path: thin.path.replace(QUEUE, "limit 600 ms"),
             must: vec![Must::at_least(Figure::OfLimit, 0.9)],

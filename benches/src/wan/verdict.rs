@@ -49,6 +49,13 @@ impl Row {
             (figure, if worst { values.iter().copied().fold(f64::MIN, f64::max) } else { median(values) })
         };
         row.figures = values.into_iter().map(middle).collect();
+        if contestant == Contestant::Causeway {
+            let plain = Self::of(cell, Contestant::QuinnCubic, lines);
+            let goodput = |row: &Self| row.figures.get(&Figure::Goodput).copied();
+            if let (Some(own), Some(plain)) = (goodput(&row), goodput(&plain)) {
+                row.figures.insert(Figure::TimesPlain, own / plain);
+            }
+        }
         row
     }
 
@@ -62,9 +69,7 @@ impl Verdict {
     /// Judges the product's row of a cell.
     pub(crate) fn of(cell: &Cell, row: &Row) -> Self {
         if row.seeds == 0 {
-            let why = cell.not_yet.map(|why| format!("not yet: {why}"));
-            let why = why.or_else(|| row.faults.first().cloned()).unwrap_or_else(|| "not run".to_owned());
-            return Self::Open(why);
+            return Self::Open(row.faults.first().cloned().unwrap_or_else(|| "not run".to_owned()));
         }
         let always = Must::at_most(Figure::Wrong, 0.0);
         let missed: Vec<String> = [always].iter().chain(&cell.must).filter_map(|must| missed(must, row)).collect();
@@ -122,6 +127,21 @@ mod tests {
         assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(vec![4.0, 1.0]), 2.5);
         assert!(median(Vec::new()).is_nan());
+    }
+
+    #[test]
+    fn a_multiple_of_plain_quic_is_ours_over_its() {
+        let of = |contestant, goodput| {
+            let mut line = line(1, 0.9, 1.0);
+            line.key.contestant = contestant;
+            line.measured.figures.insert(Figure::Goodput, goodput);
+            line
+        };
+        let (own, plain) = (of(Contestant::Causeway, 90e6), of(Contestant::QuinnCubic, 6e6));
+        let times =
+            |lines: &[&Line]| Row::of(&cell(), Contestant::Causeway, lines).figures.get(&Figure::TimesPlain).copied();
+        assert_eq!(times(&[&own, &plain]), Some(15.0));
+        assert_eq!(times(&[&own]), None, "nothing to compare with");
     }
 
     #[test]
