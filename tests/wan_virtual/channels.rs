@@ -2,59 +2,37 @@
 //! numbered frames and take them in order. One flow's way goes dark, and what should not be joined is not.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use link::bell::Bell;
-use link::clock::Clock;
 use link::congestion::{Flow, FlowSettings};
 use link::control::{ControlReader, ControlWriter};
 use link::endpoint::Dialled;
 use link::kafka::properties::forbidden;
 use link::mailbox::Mailbox;
 use link::shutdown::{self, Phase, Trigger};
-use receiver::inbox::{Arrival, Inbox};
-use receiver::lane_thread as taking;
-use receiver::served_link::StartLane;
-use receiver::served_links::ServedLinks;
 use receiver::session::Host;
-use sender::classes::Classes;
-use sender::config::Start;
-use sender::discovery::Discovered;
-use sender::gate::Gate;
 use sender::lane::Packing;
-use sender::lane_thread::{Command, LaneHandle, SessionPart};
-use sender::policy::Policies;
-use sender::progress::Progress;
-use sender::session::{Handshaken, Identity, Offering, Session, SessionEnd, Ways, shake_hands};
+use sender::lane_thread::{Command, SessionPart};
+use sender::session::{Handshaken, SessionEnd};
 use sender::status::Board;
 use sender::transport::Urgency;
-use tokio::runtime::Handle;
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use wire::close::CloseCode;
 use wire::compress::Codec;
 use wire::control::Control;
 use wire::frame::{FrameBuilder, FrameHead, Headers, RecordRef};
-use wire::ids::{Epoch, LaneId, Offset, Position, Sequence, Slot};
+use wire::ids::{LaneId, Offset, Position, Sequence, Slot};
 use wire::lanes::ClassTable;
 use wire::limits::{CHANNELS_MAX, frame_charge};
 use wire::units::Rate;
 
 use crate::ends::Ends;
 use crate::in_virtual_time;
-use crate::sender_life::Empty;
-
-/// How often a stand-in looks at its mailbox.
-const LOOK: Duration = Duration::from_millis(1);
-
-/// The receiver's process.
-const HOST: u128 = 42;
+use crate::sessions::{EPOCH, HOST, LOOK, Sending, host, lane_handle, shaken};
 
 const LANE: LaneId = LaneId(0);
-const EPOCH: Epoch = Epoch(1);
 const VALUE: usize = 30_000;
 
 /// When each frame was taken, in the order of the lane.
@@ -69,71 +47,6 @@ fn guided(knobs: &str, rate: Rate) -> Ends {
     let ends = Ends::new(knobs, 1);
     let dialer = ends.dialer.clone().guided_by(Flow::new(FlowSettings::new(Some(rate))));
     Ends { dialer, ..ends }
-}
-
-fn host(ends: &Ends, taken: &Taken) -> Arc<Host> {
-    let (file, pki) = (ends.pki.path().join("receiver.toml"), ends.pki.path().display());
-    let text = format!(
-        r#"[target]
-bootstrap_servers = ["nowhere.invalid:9092"]
-[[links]]
-name = "virtual"
-senders = ["sender.example"]
-[tls]
-ca = "{pki}/ca.pem"
-certificate = "{pki}/receiver.pem"
-key = "{pki}/receiver.key"
-"#
-    );
-    fs::write(&file, text).unwrap();
-    let config = receiver::config::load(&file, forbidden).unwrap();
-    let (taken, runtime) = (Arc::clone(taken), Handle::current());
-    let start_lane: Arc<StartLane> = Arc::new(move |_, _| {
-        let mailbox = Mailbox::new(1 << 16, Bell::default());
-        runtime.spawn(take(mailbox.clone(), Arc::clone(&taken)));
-        Ok((taking::LaneHandle { mailbox, view: Arc::default() }, std::thread::spawn(|| ())))
-    });
-    Arc::new(Host {
-        cluster_id: "target".to_owned(),
-        process: HOST,
-        links: Arc::new(ServedLinks::new(&config, Arc::new(Empty), start_lane)),
-        refusals: Arc::default(),
-        peers: Arc::default(),
-        joinable: Arc::default(),
-        clock: Clock::default(),
-    })
-}
-
-/// A lane at the receiver: commits what is next at once, and acks it. A frame that comes twice fails the test.
-async fn take(mailbox: Mailbox<taking::Command>, taken: Taken) {
-    let (mut inbox, mut session) = (Inbox::default(), None);
-    loop {
-        while let Some(command) = mailbox.pop() {
-            match command {
-                taking::Command::Open { replies, .. } => {
-                    let open = Control::LaneOpen { lane: LANE, epoch: EPOCH };
-                    replies.send(taking::Reply::Message(open)).await.unwrap();
-                    session = Some(replies);
-                }
-                taking::Command::Frame(_, frame, _) => {
-                    let head = frame.header().head;
-                    assert_eq!(head.epoch, EPOCH);
-                    assert_eq!(inbox.handle_frame(frame), Arrival::Held, "frame {} twice", head.sequence);
-                    while inbox.peek().is_some() {
-                        inbox.advance();
-                        taken.lock().unwrap().push(Instant::now());
-                    }
-                    if let (Some(sequence), Some(replies)) = (inbox.commit(), &session) {
-                        let ack = Control::Ack { lane: LANE, epoch: EPOCH, sequence, timing: None };
-                        let _ = replies.send(taking::Reply::Message(ack)).await;
-                    }
-                }
-                taking::Command::Stop => return,
-                _ => {}
-            }
-        }
-        sleep(LOOK).await;
-    }
 }
 
 fn frame(sequence: u64) -> Bytes {
@@ -181,62 +94,27 @@ async fn give(mailbox: Mailbox<Command>) {
     }
 }
 
-fn identity() -> Identity {
-    Identity {
-        link: "virtual".to_owned(),
-        cluster_id: "source".to_owned(),
-        instance: "sender".to_owned(),
-        process: 7,
-        lanes: 1,
-        filter_hash: 1,
-        rate: 0,
-        classes: Vec::new(),
-    }
-}
-
-async fn shaken(ends: &Ends) -> (Dialled, Handshaken) {
-    let first = ends.dial().await;
-    let shaken = shake_hands(&first.connection, &identity(), false, |_| ()).await.unwrap();
-    (first, shaken)
-}
-
-async fn run_session(ends: &Ends, count: u16, board: Arc<Board>, shutdown: shutdown::Shutdown) -> SessionEnd {
-    let (first, shaken) = shaken(ends).await;
-    let (bell, table, classes) = (Bell::default(), ClassTable::new(1), Classes::default());
-    let gate = Arc::new(Gate::new(table.clone(), &classes, None, 1 << 15, vec![bell.clone()]));
-    board.begin_session(&first.connection, &shaken.welcome, Arc::clone(&gate), classes.router(table));
-    let mailbox = Mailbox::new(1 << 16, bell.clone());
-    let (progress, frame_bytes) = (Arc::new(Progress::default()), Arc::default());
-    let lanes =
-        [LaneHandle { id: LANE, mailbox: mailbox.clone(), bell, progress, activity: Arc::default(), frame_bytes }];
-    tokio::spawn(give(mailbox));
-    let found = Discovered { filter_hash: 1, topics: Arc::default(), missing: Vec::new() };
-    let (_topics, topics) = watch::channel(found);
+/// A session of four channels, whose one lane always has another frame.
+fn sending() -> Sending {
+    let config = sender::config::parse(sender::config::EXAMPLE, "sender.toml", forbidden).unwrap();
+    let lane = lane_handle(LANE);
+    tokio::spawn(give(lane.mailbox.clone()));
     let packing = Packing { codec: Codec::None, frame_bytes: 1 << 15, linger: LOOK, credit_max: 1 << 20 };
-    let policies = Policies::default();
-    let (_dialers, dialer) = watch::channel(ends.dialer.clone());
-    let session = Session {
-        lanes: &lanes,
-        classes,
-        config: sender::config::parse(sender::config::EXAMPLE, "sender.toml", forbidden).unwrap().into(),
-        gate,
-        topics,
-        filter_hash: 1,
-        offering: Offering { catalog: Arc::new(Empty), start: Start::Earliest },
-        packing,
-        policies: &policies,
-        board,
-        ways: Ways { dialer, first, count },
-    };
-    session.run(shaken, shutdown).await
+    Sending { config, table: ClassTable::new(1), lanes: vec![lane], packing, channels: 4 }
+}
+
+/// A receiver that writes down when each frame was taken.
+fn host_noting(ends: &Ends, taken: &Taken) -> Arc<Host> {
+    let taken = Arc::clone(taken);
+    host(ends, move |_, _| taken.lock().unwrap().push(Instant::now()))
 }
 
 /// Runs a session of four channels beside `story`, which stops it by the trigger.
 async fn beside<F: Future<Output = ()>>(ends: &Ends, taken: &Taken, story: impl FnOnce(Arc<Board>, Trigger) -> F) {
     let (trigger, shutdown) = shutdown::channel();
-    tokio::spawn(receiver::server::serve(ends.listening.clone(), host(ends, taken), shutdown.clone()));
+    tokio::spawn(receiver::server::serve(ends.listening.clone(), host_noting(ends, taken), shutdown.clone()));
     let board = Arc::new(Board::default());
-    let session = run_session(ends, 4, Arc::clone(&board), shutdown);
+    let session = sending().run(ends, Arc::clone(&board), shutdown);
     let (end, ()) = tokio::join!(session, story(board, trigger));
     assert_eq!(end, SessionEnd::Drained);
 }
@@ -306,9 +184,13 @@ fn a_session_whose_channels_are_all_dark_ends_as_one_with_a_single_channel_does(
     in_virtual_time(async {
         let ends = guided("delay 50 ms", mbit(20));
         let (_trigger, shutdown) = shutdown::channel();
-        tokio::spawn(receiver::server::serve(ends.listening.clone(), host(&ends, &Taken::default()), shutdown.clone()));
+        tokio::spawn(receiver::server::serve(
+            ends.listening.clone(),
+            host_noting(&ends, &Taken::default()),
+            shutdown.clone(),
+        ));
         let board = Arc::new(Board::default());
-        let session = run_session(&ends, 4, Arc::clone(&board), shutdown);
+        let session = sending().run(&ends, Arc::clone(&board), shutdown);
         let story = async {
             sleep(Duration::from_secs(5)).await;
             ends.set("down");
@@ -346,8 +228,8 @@ fn only_channels_of_the_session_join_it_and_sixteen_are_all() {
     in_virtual_time(async {
         let ends = Ends::new("delay 5 ms", 1);
         let (_trigger, shutdown) = shutdown::channel();
-        tokio::spawn(receiver::server::serve(ends.listening.clone(), host(&ends, &Taken::default()), shutdown));
-        let (first, Handshaken { welcome, reader, writer }) = shaken(&ends).await;
+        tokio::spawn(receiver::server::serve(ends.listening.clone(), host_noting(&ends, &Taken::default()), shutdown));
+        let (first, Handshaken { welcome, reader, writer }) = shaken(&ends, 1).await;
         let stranger = join(&ends, &first, welcome.token ^ 1, 1).await.1;
         assert_eq!(code(&stranger), Some(CloseCode::NoSession), "{stranger:?}");
         let elsewhere = join_at(&ends, &first, (welcome.token, HOST + 1), 1).await.1;

@@ -12,6 +12,7 @@ mod frames;
 mod handshake;
 mod rate;
 mod sender_life;
+mod sessions;
 
 /// Runs `work` on one thread whose clock stands still while there is something to do.
 fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {

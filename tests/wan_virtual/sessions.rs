@@ -1,0 +1,174 @@
+//! The real session at either end, around lanes that a test plays: a lane's own thread sleeps by the system's clock,
+//! which virtual time does not move.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::bell::Bell;
+use link::clock::Clock;
+use link::endpoint::Dialled;
+use link::kafka::properties::forbidden;
+use link::mailbox::Mailbox;
+use link::shutdown::Shutdown;
+use receiver::inbox::{Arrival, Inbox};
+use receiver::lane_thread as taking;
+use receiver::served_links::ServedLinks;
+use receiver::session::Host;
+use sender::config::{Config, Start};
+use sender::discovery::Discovered;
+use sender::gate::Gate;
+use sender::lane::Packing;
+use sender::lane_thread::LaneHandle;
+use sender::policy::Policies;
+use sender::session::{Handshaken, Identity, Offering, Session, SessionEnd, Ways, shake_hands};
+use sender::status::Board;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use wire::control::Control;
+use wire::frame::IntactFrame;
+use wire::ids::{Epoch, LaneId};
+use wire::lanes::ClassTable;
+
+use crate::ends::Ends;
+use crate::sender_life::Empty;
+
+/// How often a stand-in looks at its mailbox.
+pub(crate) const LOOK: Duration = Duration::from_millis(1);
+
+/// The receiver's process.
+pub(crate) const HOST: u128 = 42;
+
+/// Every lane's.
+pub(crate) const EPOCH: Epoch = Epoch(1);
+
+/// A receiver whose lanes commit what is next at once, and ack it. Each frame is shown to `taken` in its lane's order;
+/// one that comes twice fails the test.
+pub(crate) fn host(ends: &Ends, taken: impl Fn(LaneId, &IntactFrame) + Clone + Send + Sync + 'static) -> Arc<Host> {
+    let (file, pki) = (ends.pki.path().join("receiver.toml"), ends.pki.path().display());
+    let text = format!(
+        r#"[target]
+bootstrap_servers = ["nowhere.invalid:9092"]
+[[links]]
+name = "virtual"
+senders = ["sender.example"]
+[tls]
+ca = "{pki}/ca.pem"
+certificate = "{pki}/receiver.pem"
+key = "{pki}/receiver.key"
+"#
+    );
+    fs::write(&file, text).unwrap();
+    let config = receiver::config::load(&file, forbidden).unwrap();
+    let runtime = Handle::current();
+    let start_lane = move |_: &str, lane: LaneId| {
+        let mailbox = Mailbox::new(1 << 16, Bell::default());
+        runtime.spawn(take(lane, mailbox.clone(), taken.clone()));
+        Ok((taking::LaneHandle { mailbox, view: Arc::default() }, std::thread::spawn(|| ())))
+    };
+    Arc::new(Host {
+        cluster_id: "target".to_owned(),
+        process: HOST,
+        links: Arc::new(ServedLinks::new(&config, Arc::new(Empty), Arc::new(start_lane))),
+        refusals: Arc::default(),
+        peers: Arc::default(),
+        joinable: Arc::default(),
+        clock: Clock::default(),
+    })
+}
+
+async fn take(lane: LaneId, mailbox: Mailbox<taking::Command>, taken: impl Fn(LaneId, &IntactFrame)) {
+    let (mut inbox, mut session) = (Inbox::default(), None);
+    loop {
+        while let Some(command) = mailbox.pop() {
+            match command {
+                taking::Command::Open { replies, .. } => {
+                    let open = Control::LaneOpen { lane, epoch: EPOCH };
+                    replies.send(taking::Reply::Message(open)).await.unwrap();
+                    session = Some(replies);
+                }
+                taking::Command::Frame(_, frame, _) => {
+                    let head = frame.header().head;
+                    assert_eq!(head.epoch, EPOCH);
+                    assert_eq!(inbox.handle_frame(frame), Arrival::Held, "frame {} twice", head.sequence);
+                    while let Some(frame) = inbox.peek() {
+                        taken(lane, frame);
+                        inbox.advance();
+                    }
+                    if let (Some(sequence), Some(replies)) = (inbox.commit(), &session) {
+                        let ack = Control::Ack { lane, epoch: EPOCH, sequence, timing: None };
+                        let _ = replies.send(taking::Reply::Message(ack)).await;
+                    }
+                }
+                taking::Command::Stop => return,
+                _ => {}
+            }
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// A hello on a first channel. Classes are not named: the receiver stores them in a lane's state, and these have none.
+pub(crate) async fn shaken(ends: &Ends, lanes: u16) -> (Dialled, Handshaken) {
+    let first = ends.dial().await;
+    let identity = Identity {
+        link: "virtual".to_owned(),
+        cluster_id: "source".to_owned(),
+        instance: "sender".to_owned(),
+        process: 7,
+        lanes,
+        filter_hash: 1,
+        rate: 0,
+        classes: Vec::new(),
+    };
+    let shaken = shake_hands(&first.connection, &identity, false, |_| ()).await.unwrap();
+    (first, shaken)
+}
+
+/// What a sender brings to its session.
+pub(crate) struct Sending {
+    pub(crate) config: Config,
+    pub(crate) table: ClassTable,
+    /// One for each lane of the table, which somebody plays.
+    pub(crate) lanes: Vec<LaneHandle>,
+    pub(crate) packing: Packing,
+    pub(crate) channels: u16,
+}
+
+impl Sending {
+    /// Until the session ends.
+    pub(crate) async fn run(self, ends: &Ends, board: Arc<Board>, shutdown: Shutdown) -> SessionEnd {
+        let Self { config, table, lanes, packing, channels: count } = self;
+        let (first, shaken) = shaken(ends, table.lanes()).await;
+        let classes = config.classes.clone();
+        let bells = lanes.iter().map(|lane| lane.bell.clone()).collect();
+        let gate = Arc::new(Gate::new(table.clone(), &classes, config.wan.rate, packing.frame_bytes, bells));
+        board.begin_session(&first.connection, &shaken.welcome, Arc::clone(&gate), classes.router(table));
+        let found = Discovered { filter_hash: 1, topics: Arc::default(), missing: Vec::new() };
+        let (_topics, topics) = watch::channel(found);
+        let (_dialers, dialer) = watch::channel(ends.dialer.clone());
+        let session = Session {
+            lanes: &lanes,
+            classes,
+            config: config.into(),
+            gate,
+            topics,
+            filter_hash: 1,
+            offering: Offering { catalog: Arc::new(Empty), start: Start::Earliest },
+            packing,
+            policies: &Policies::default(),
+            board,
+            ways: Ways { dialer, first, count },
+        };
+        session.run(shaken, shutdown).await
+    }
+}
+
+/// A lane as the session sees it.
+pub(crate) fn lane_handle(id: LaneId) -> LaneHandle {
+    let bell = Bell::default();
+    let mailbox = Mailbox::new(1 << 16, bell.clone());
+    let (progress, activity, frame_bytes) = (Arc::default(), Arc::default(), Arc::default());
+    LaneHandle { id, mailbox, bell, progress, activity, frame_bytes }
+}
