@@ -58,14 +58,18 @@ impl Ends {
         let listening = listen_over(&far, (Ipv4Addr::LOCALHOST, 0).into(), &credentials, &SETTINGS).unwrap();
         let listens_at = listening.local_addr().unwrap();
         let address = Address { host: listens_at.ip().to_string(), port: listens_at.port() };
-        let dialer = Dialer::new(&credentials_of_sender(pki.path()), SETTINGS).unwrap();
-        let dialer = dialer.over(near(&network));
+        let dialer = dialer(pki.path(), SETTINGS).over(near(&network));
         Self { network, listening, dialer, address, pki }
     }
 
     /// The sockets of the dialling end.
     pub(crate) fn near(&self) -> Arc<dyn Sockets> {
         near(&self.network)
+    }
+
+    /// Who dials with other settings, over the system's own sockets.
+    pub(crate) fn dialer_with(&self, settings: EndpointSettings) -> Dialer {
+        dialer(self.pki.path(), settings)
     }
 
     /// Dials until it answers, waiting between as a sender does.
@@ -96,8 +100,8 @@ fn near(network: &Arc<Network>) -> Arc<dyn Sockets> {
     Arc::new(EndSockets { network: Arc::clone(network), sends: Direction::Forward })
 }
 
-fn credentials_of_sender(pki: &Path) -> Credentials {
-    credentials(pki, "sender", End::Client)
+fn dialer(pki: &Path, settings: EndpointSettings) -> Dialer {
+    Dialer::new(&credentials(pki, "sender", End::Client), settings).unwrap()
 }
 
 fn credentials(pki: &Path, side: &str, end: End) -> Credentials {

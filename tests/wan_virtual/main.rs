@@ -7,6 +7,7 @@
 mod budget;
 mod channels;
 mod clocks;
+mod critical;
 mod ends;
 mod frames;
 mod handshake;
