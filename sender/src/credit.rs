@@ -3,9 +3,9 @@
 //! Every lane owns a reserve of one maximal frame; beyond it all lanes share one pool, first come, first
 //! served, overtaken by strict classes only. A lane may use its reserve and half of the pool, so that one hot
 //! partition can fill the pipe and two cannot starve the rest. Lanes of strict classes are served before others, which
-//! leave them a quarter of the pool: a critical class waits for its own acks, never for those of bulk. Invariants: what
-//! all lanes use beyond their reserves is at most the pool; nothing but an ack, a refund, a closed lane and the
-//! session's end frees credit.
+//! leave them a quarter of the pool: within it a critical class waits for its own acks, never for those of bulk; for
+//! more it waits for acks of bulk too, but is not overtaken. Invariants: what all lanes use beyond their reserves is at
+//! most the pool; nothing but an ack, a refund, a closed lane and the session's end frees credit.
 
 use std::collections::VecDeque;
 
@@ -115,13 +115,16 @@ impl Credit {
     }
 
     fn grant(&mut self) {
-        self.grant_of(true, 0);
-        self.grant_of(false, self.kept());
+        // An urgent request that is larger than what is kept has to gather what others free. If those went on, smaller
+        // requests of theirs would have it each time, and the urgent one would wait for as long as there is bulk.
+        let pool_open = self.grant_of(true, 0, true);
+        self.grant_of(false, self.kept(), pool_open);
     }
 
-    /// Grants from the front of the queue. A lane at its own cap waits for its own acks and holds nobody
-    /// up; a lane that waits for the pool holds up everybody behind it who needs the pool too.
-    fn grant_of(&mut self, urgent: bool, kept: u64) {
+    /// Grants from the front of the queue, from the pool only while it is open; whether it still is. A lane at its own
+    /// cap waits for its own acks and holds nobody up; a lane that waits for the pool holds up everybody behind it who
+    /// needs the pool too.
+    fn grant_of(&mut self, urgent: bool, kept: u64, mut pool_open: bool) -> bool {
         let mut pool_free = self.terms.pool.saturating_sub(self.pool_used());
         // What urgent lanes have of the pool counts towards what is kept for them.
         let others: u64 = self
@@ -134,7 +137,6 @@ impl Credit {
         if !urgent {
             pool_free = pool_free.min((self.terms.pool - kept).saturating_sub(others));
         }
-        let mut pool_open = true;
         let mut index = 0;
         while let Some(&(lane, bytes)) = self.waiting.get(index) {
             if self.urgent[usize::from(lane.0)] != urgent {
@@ -156,6 +158,7 @@ impl Credit {
                 index += 1;
             }
         }
+        pool_open
     }
 }
 
@@ -234,6 +237,28 @@ mod tests {
         assert_eq!(granted(&mut credit), [(3, 20)], "before what has waited longer");
         credit.free(LaneId(0), 40);
         assert_eq!(granted(&mut credit), [(1, 50)], "there is enough for all");
+    }
+
+    #[test]
+    fn an_urgent_request_above_what_is_kept_is_not_overtaken_by_small_ones_of_others() {
+        let mut credit = Credit::new(TERMS, 4);
+        credit.set_urgent(|lane| lane == LaneId(3));
+        for (lane, bytes) in [(0, 50), (0, 10), (1, 35)] {
+            credit.request(LaneId(lane), bytes);
+        }
+        assert_eq!(granted(&mut credit).len(), 3, "all that others may have: 75 of the pool");
+        credit.request(LaneId(3), 50);
+        credit.request(LaneId(1), 5);
+        credit.request(LaneId(2), 10);
+        assert_eq!(granted(&mut credit), [(2, 10)], "25 are left, 40 are wanted; a reserve is nobody else's");
+        for _ in 0..2 {
+            credit.free(LaneId(0), 5);
+            assert!(granted(&mut credit).is_empty(), "what others free gathers");
+        }
+        credit.free(LaneId(0), 5);
+        assert_eq!(granted(&mut credit), [(3, 50)]);
+        credit.free(LaneId(0), 5);
+        assert_eq!(granted(&mut credit), [(1, 5)], "then it is the turn of others");
     }
 
     proptest! {
