@@ -67,12 +67,9 @@ impl End {
         Ok(Self { device, arriving: Joiner::default(), statistics: File::open("/proc/thread-self/net/dev")? })
     }
 
-    /// Lets what is about to arrive arrive, and says how many packets were refused: of a burst that was, all.
+    /// Lets what is about to arrive arrive, and says how many packets were refused.
     fn send(&mut self) -> usize {
-        match self.arriving.send(&self.device) {
-            (_, Ok(())) => 0,
-            (packets, Err(_)) => packets,
-        }
+        self.arriving.send(&self.device)
     }
 
     /// Packets that the kernel dropped before we could read them.
@@ -129,17 +126,15 @@ impl Carrier for Tun {
             Direction::Forward => target,
             Direction::Back => source,
         };
-        if delivery.flip.is_none() {
-            let refused = if to.arriving.is_full() { to.send() } else { 0 };
-            to.arriving.hold(&delivery.packet);
-            return refused;
-        }
-        let refused = to.send();
+        let damaged = delivery.flip.is_some();
+        let refused = if damaged || to.arriving.is_full() { to.send() } else { 0 };
         let mut packet = std::mem::take(&mut delivery.packet);
         delivery.damage(&mut packet);
         to.arriving.hold(&packet);
-        // A flipped bit may have made it no IP packet at all; then it was the path that lost it.
-        let _ = to.arriving.send(&to.device);
+        if damaged {
+            // By itself: a flipped bit may have made it no IP packet at all, and then it was the path that lost it.
+            let _ = to.send();
+        }
         refused
     }
 

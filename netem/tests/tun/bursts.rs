@@ -10,13 +10,16 @@ use netem::script::Script;
 use netem::tun::{ADDRESSES, Site, SiteSettings};
 use netem::wan::Wan;
 use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::UdpGsoSegment;
+use nix::sys::socket::sockopt::{RcvBufForce, UdpGsoSegment};
 
 use crate::processes::is_fit;
 
 const SEGMENT: usize = 1000;
 const SEGMENTS: usize = 40;
 const BURSTS: usize = 25;
+
+/// All packets may wait for a test that the machine does not let run.
+const SOCKET_BUFFER: usize = 16 << 20;
 
 /// Longer than a packet takes on a busy machine; waited for once, after the last one.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -31,6 +34,7 @@ fn each_packet_of_a_burst_meets_its_own_fate_and_arrives_as_it_was() {
     let site = Site::build(wan, &SiteSettings::default()).unwrap();
     let [here, there] = ADDRESSES;
     let target = site.target.within(|| UdpSocket::bind((there, 0))).unwrap();
+    setsockopt(&target, RcvBufForce, &SOCKET_BUFFER).unwrap();
     let source = site.source.within(|| UdpSocket::bind((here, 0))).unwrap();
     source.connect(target.local_addr().unwrap()).unwrap();
     setsockopt(&source, UdpGsoSegment, &(i32::try_from(SEGMENT).unwrap())).unwrap();
