@@ -10,13 +10,12 @@ pub(crate) mod sink;
 pub(crate) mod sockets;
 pub(crate) mod source;
 
-use std::io::{BufRead, Write};
+use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use link::io_threads::IoThreads;
 use serde::Serialize;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -81,26 +80,23 @@ impl EndArgs {
 
 /// Runs an end until it is killed.
 pub(crate) fn run(args: &EndArgs) -> Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).init();
     let (commands, inbox) = mpsc::channel(8);
     std::thread::Builder::new().name("commands".to_owned()).spawn(move || {
-        let lines = std::io::stdin().lock().lines().map_while(Result::ok);
+        let lines = io::stdin().lock().lines().map_while(Result::ok);
         // Nobody left to tell us anything is nobody left to work for; the end goes with its bench anyway.
         lines.take_while(|line| commands.blocking_send(line.clone()).is_ok()).for_each(drop);
     })?;
-    let runtime = match args.role {
-        Role::Sender | Role::Receiver => IoThreads::default().runtime(),
-        Role::PlainSender | Role::PlainReceiver => Runtime::new(),
-    };
-    let runtime = runtime.context("cannot start the runtime")?;
-    runtime.block_on(async {
-        match args.role {
-            Role::Sender => product::send(args, inbox).await,
-            Role::Receiver => product::receive(args, inbox).await,
-            Role::PlainSender => plain::send(args).await,
-            Role::PlainReceiver => plain::receive(args).await,
-        }
-    })
+    match args.role {
+        Role::Sender => product::run_sender(args, inbox),
+        Role::Receiver => product::run_receiver(args, inbox),
+        Role::PlainSender => run_on(Runtime::new(), plain::send(args)),
+        Role::PlainReceiver => run_on(Runtime::new(), plain::receive(args)),
+    }
+}
+
+fn run_on(runtime: io::Result<Runtime>, end: impl Future<Output = Result<()>>) -> Result<()> {
+    runtime.context("cannot start the runtime")?.block_on(end)
 }
 
 /// Writes a sample every [`EVERY`], for ever.
@@ -114,6 +110,6 @@ async fn report<S: Serialize>(sample: impl Fn() -> S) -> Result<()> {
 
 /// One line for the bench.
 fn say(line: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = io::stdout().lock();
     writeln!(out, "{line}").and_then(|()| out.flush()).context("the bench is gone")
 }

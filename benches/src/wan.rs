@@ -45,13 +45,20 @@ use verdict::{Row, Verdict};
 /// How often a trial is run whose emulator was late.
 const ATTEMPTS: u32 = 3;
 
-/// How long a steady cell of the quick set is measured, and runs before that.
-const QUICK_SECONDS: u64 = 10;
-const QUICK_WARM_UP: u64 = 4;
+/// How much is measured where nothing else is said.
+#[derive(Debug, Clone, Copy)]
+struct Form {
+    /// For how long a steady cell is measured, in seconds.
+    seconds: u64,
+    /// How long it runs before that, in seconds.
+    warm_up: u64,
+    /// Trials of each contestant in each cell.
+    seeds: u64,
+}
 
-/// And of the short form.
-const SHORT_SECONDS: u64 = 6;
-const SHORT_WARM_UP: u64 = 3;
+const WHOLE: Form = Form { seconds: 15, warm_up: 6, seeds: 3 };
+const QUICK: Form = Form { seconds: 10, warm_up: 4, seeds: 1 };
+const SHORT: Form = Form { seconds: 6, warm_up: 3, seeds: 1 };
 
 /// What is to be measured, and how.
 #[derive(Debug, Clone, Args)]
@@ -69,13 +76,13 @@ pub(crate) struct WanArgs {
     /// List the cells and what each must reach
     #[arg(long)]
     list: bool,
-    /// How long a steady cell is measured, in seconds [default: 15; quick: 10]
+    /// How long a steady cell is measured, in seconds [default: 15; quick: 10; short: 6]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     seconds: Option<u64>,
-    /// How long it runs before that, in seconds [default: 6; quick: 4]
+    /// How long it runs before that, in seconds [default: 6; quick: 4; short: 3]
     #[arg(long, value_name = "SECONDS")]
     warm_up: Option<u64>,
-    /// Trials of each contestant in each cell; the median counts [default: 3; quick: 1]
+    /// Trials of each contestant in each cell; the median counts [default: 3; quick and short: 1]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
     /// Causeway alone, without TCP and plain QUIC beside it
@@ -123,15 +130,19 @@ impl WanArgs {
         Ok(all)
     }
 
+    fn form(&self) -> Form {
+        match (self.short, self.quick) {
+            (true, _) => SHORT,
+            (_, true) => QUICK,
+            _ => WHOLE,
+        }
+    }
+
     fn bench(&self, logs: PathBuf, stop: Stop) -> Bench {
-        let (seconds, warm_up) = match (self.short, self.quick) {
-            (true, _) => (SHORT_SECONDS, SHORT_WARM_UP),
-            (_, true) => (QUICK_SECONDS, QUICK_WARM_UP),
-            _ => (15, 6),
-        };
+        let form = self.form();
         Bench {
-            seconds: Duration::from_secs(self.seconds.unwrap_or(seconds)),
-            warm_up: Duration::from_secs(self.warm_up.unwrap_or(warm_up)),
+            seconds: Duration::from_secs(self.seconds.unwrap_or(form.seconds)),
+            warm_up: Duration::from_secs(self.warm_up.unwrap_or(form.warm_up)),
             record_bytes: self.record_bytes,
             partitions: self.partitions,
             extra: Extra {
@@ -145,7 +156,7 @@ impl WanArgs {
     }
 
     fn seeds(&self) -> u64 {
-        self.seeds.unwrap_or(if self.quick || self.short { 1 } else { 3 })
+        self.seeds.unwrap_or_else(|| self.form().seeds)
     }
 }
 

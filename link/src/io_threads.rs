@@ -17,12 +17,6 @@ const MAX: u16 = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IoThreads(u16);
 
-impl Default for IoThreads {
-    fn default() -> Self {
-        Self(1)
-    }
-}
-
 impl IoThreads {
     /// The setting.
     pub const FIELD: Field = Field {

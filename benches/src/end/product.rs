@@ -22,7 +22,7 @@ use super::sample::SenderSample;
 use super::sink::Sink;
 use super::sockets::CutSockets;
 use super::source::{BULK, SyntheticSource, TRICKLE};
-use super::{CUT, EndArgs, READY, RELOAD, RESET, report, say};
+use super::{CUT, EndArgs, READY, RELOAD, RESET, report, run_on, say};
 
 /// The sender's configuration in a run's directory.
 pub(crate) const SENDER_FILE: &str = "sender.toml";
@@ -39,9 +39,20 @@ impl StateLog for NoStates {
 }
 
 /// Runs the product's sender.
-pub(crate) async fn send(args: &EndArgs, mut inbox: mpsc::Receiver<String>) -> Result<()> {
+pub(crate) fn run_sender(args: &EndArgs, inbox: mpsc::Receiver<String>) -> Result<()> {
+    let config = load(&args.dir.join(SENDER_FILE))?;
+    run_on(config.io_threads.runtime(), send(args, config, inbox))
+}
+
+/// Runs the product's receiver.
+pub(crate) fn run_receiver(args: &EndArgs, inbox: mpsc::Receiver<String>) -> Result<()> {
+    let file = args.dir.join(RECEIVER_FILE);
+    let config = receiver::config::load(&file, forbidden).map_err(|problems| anyhow!("{problems}"))?;
+    run_on(config.io_threads.runtime(), receive(args, config, inbox))
+}
+
+async fn send(args: &EndArgs, config: Config, mut inbox: mpsc::Receiver<String>) -> Result<()> {
     let file = args.dir.join(SENDER_FILE);
-    let config = load(&file)?;
     let bulk = (BULK, if args.idle { 0 } else { args.partitions });
     let topics = [bulk, (TRICKLE, i32::from(args.trickle))];
     let topics: Vec<_> = topics.into_iter().filter(|(_, partitions)| *partitions > 0).collect();
@@ -82,10 +93,7 @@ fn obey(command: &str, file: &Path, publisher: &Publisher<Config>, sockets: &Cut
     }
 }
 
-/// Runs the product's receiver.
-pub(crate) async fn receive(args: &EndArgs, mut inbox: mpsc::Receiver<String>) -> Result<()> {
-    let file = args.dir.join(RECEIVER_FILE);
-    let config = receiver::config::load(&file, forbidden).map_err(|problems| anyhow!("{problems}"))?;
+async fn receive(args: &EndArgs, config: receiver::config::Config, mut inbox: mpsc::Receiver<String>) -> Result<()> {
     let catalog = Arc::new(MemoryCatalog::target());
     let sink = Sink::new(args.payload(), Arc::clone(&catalog));
     let parts = receiver::run::Parts { target: sink.clone(), catalog };

@@ -145,13 +145,17 @@ fn narrow() -> [Cell; 3] {
     ]
 }
 
-fn change(at: u64, turn: Turn, expect: Option<Expect>) -> Change {
+pub(super) fn change(at: u64, turn: Turn, expect: Option<Expect>) -> Change {
     Change { at: Duration::from_secs(at), turn, expect }
+}
+
+/// A rate that is to be reached, between these shares of it.
+pub(super) fn near(flow: Flow, rate: Rate, within: (f64, f64)) -> Option<Expect> {
+    Some(Expect { flow, rate, within })
 }
 
 /// Paths and budgets that change.
 fn changes() -> [Cell; 5] {
-    let near = |flow, rate, within| Some(Expect { flow, rate, within });
     let steps = plain("steps", mbit(600), mbit(600), ms(100));
     let (tenth, whole) = ((0.9, 1.1), (0.9, f64::INFINITY));
     let steps = Cell {

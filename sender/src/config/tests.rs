@@ -29,6 +29,15 @@ fn the_example_is_enough_and_the_rest_takes_its_default() {
 }
 
 #[test]
+fn packets_have_one_thread_unless_there_are_to_be_more() {
+    let threads = |config: Config| config.io_threads.runtime().unwrap().metrics().num_workers();
+    assert_eq!(threads(read(EXAMPLE).unwrap()), 1);
+    assert_eq!(threads(read(&format!("io_threads = 3\n{EXAMPLE}")).unwrap()), 3);
+    let refused = read(&format!("io_threads = 0\n{EXAMPLE}")).unwrap_err();
+    assert!(refused.contains("`io_threads` is 0, below the minimum of 1"), "{refused}");
+}
+
+#[test]
 fn an_empty_file_names_everything_that_is_missing_at_once() {
     let problems = read("").unwrap_err();
     for key in
