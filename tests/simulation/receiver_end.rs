@@ -13,7 +13,7 @@ use receiver::size::TransactionSize;
 use receiver::state::{HaltRecord, PartitionRecord};
 use receiver::target::TargetPartition;
 use wire::control::{Control, LaneClosedReason, OfferedPartition};
-use wire::frame::{FrameHeader, IntactFrame};
+use wire::frame::IntactFrame;
 use wire::ids::{LaneId, Position};
 
 use crate::bugs::{Bug, Bugged, relabelled};
@@ -120,14 +120,13 @@ impl ReceiverEnd {
     }
 
     pub(crate) fn handle_frame(&mut self, frame: Bytes) -> Result<(), String> {
-        let head = FrameHeader::check(&frame).map_err(|error| error.to_string())?.head;
-        let owned = &mut self.lanes[usize::from(head.lane.0)];
-        let mut frame = frame;
+        let checked = |frame: Bytes| IntactFrame::check(frame).map_err(|error| error.to_string());
+        let mut intact = checked(frame.clone())?;
+        let owned = &mut self.lanes[usize::from(intact.header().head.lane.0)];
         if let (Some(Bug::NoEpochCheck), Some(epoch)) = (self.bug, owned.lane.epoch().filter(|_| !owned.closing)) {
-            frame = relabelled(&frame, epoch);
+            intact = checked(relabelled(&frame, epoch))?;
         }
-        let frame = IntactFrame::check(frame).map_err(|error| error.to_string())?;
-        owned.lane.handle_frame(frame).map_err(|error| error.to_string())
+        owned.lane.handle_frame(intact).map_err(|error| error.to_string())
     }
 
     /// One step of every lane that wants one. Returns what is to be said to the sender.

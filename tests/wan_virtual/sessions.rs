@@ -47,18 +47,8 @@ pub(crate) const EPOCH: Epoch = Epoch(1);
 /// one that comes twice fails the test.
 pub(crate) fn host(ends: &Ends, taken: impl Fn(LaneId, &IntactFrame) + Clone + Send + Sync + 'static) -> Arc<Host> {
     let (file, pki) = (ends.pki.path().join("receiver.toml"), ends.pki.path().display());
-    let text = format!(
-        r#"[target]
-bootstrap_servers = ["nowhere.invalid:9092"]
-[[links]]
-name = "virtual"
-senders = ["sender.example"]
-[tls]
-ca = "{pki}/ca.pem"
-certificate = "{pki}/receiver.pem"
-key = "{pki}/receiver.key"
-"#
-    );
+    let text = receiver::config::EXAMPLE.replace("\"pki/", &format!("\"{pki}/"));
+    let text = text.replace("fra-to-sin", "virtual").replace("sender.fra.example", "sender.example");
     fs::write(&file, text).unwrap();
     let config = receiver::config::load(&file, forbidden).unwrap();
     let runtime = Handle::current();

@@ -120,11 +120,9 @@ impl FrameBuilder {
     pub fn finish(&mut self, head: FrameHead, codec: Codec) -> Bytes {
         assert!(!self.is_empty(), "an empty frame says nothing");
         let raw_len_max = self.raw_len();
-        // It is held until it is acked: hardly larger than it must be.
-        let mut frame;
+        let mut frame = Vec::new();
         let (codec_id, raw_len) = if codec == Codec::None {
-            frame = Vec::with_capacity(raw_len_max);
-            frame.resize(FRAME_HEADER_BYTES, 0);
+            make_room(&mut frame, raw_len_max - FRAME_HEADER_BYTES);
             lay_out(&mut self.runs, &self.records, &self.arena, &mut frame);
             (id::NONE, frame.len() - FRAME_HEADER_BYTES)
         } else {
@@ -133,8 +131,7 @@ impl FrameBuilder {
                 true => (codec.id(), &self.packed),
                 false => (id::NONE, &self.raw),
             };
-            frame = Vec::with_capacity(FRAME_HEADER_BYTES + body.len());
-            frame.resize(FRAME_HEADER_BYTES, 0);
+            make_room(&mut frame, body.len());
             frame.extend_from_slice(body);
             (codec_id, self.raw.len())
         };
@@ -146,7 +143,7 @@ impl FrameBuilder {
             raw_len,
             body_len: frame.len() - FRAME_HEADER_BYTES,
         };
-        header.seal(&mut frame);
+        header.write_into(&mut frame);
         assert!(frame.len() <= raw_len_max, "frame of {} bytes, {raw_len_max} at most", frame.len());
         self.clear();
         frame.into()
@@ -273,6 +270,12 @@ impl Packed {
         let start = self.start as usize + self.key.saturating_sub(1) as usize;
         &arena[start..][..self.value.saturating_sub(1) as usize]
     }
+}
+
+/// For a header, and for at most so many bytes behind it. No more: a frame is held until it is acked.
+fn make_room(frame: &mut Vec<u8>, body_len_max: usize) {
+    frame.reserve_exact(FRAME_HEADER_BYTES + body_len_max);
+    frame.resize(FRAME_HEADER_BYTES, 0);
 }
 
 /// wire-format.md#body: run table, columns run by run, then all keys, then all values.

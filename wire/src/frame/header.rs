@@ -151,7 +151,7 @@ impl FrameHeader {
     }
 
     /// Writes the header into the room that `frame` has before its body, checksum included.
-    pub(super) fn seal(&self, frame: &mut [u8]) {
+    pub(super) fn write_into(&self, frame: &mut [u8]) {
         debug_assert_eq!(self.check_limits(), Ok(()));
         let mut fixed = Vec::with_capacity(FRAME_HEADER_BYTES);
         let mut writer = Writer::new(&mut fixed);
