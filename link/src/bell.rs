@@ -17,12 +17,12 @@ impl Bell {
         wake.notify_one();
     }
 
-    /// Sleeps until the bell rings or `timeout` has passed, and stills it.
-    pub fn wait(&self, timeout: Duration) {
+    /// Sleeps until the bell rings or `timeout` has passed, and stills it. Whether it rang.
+    pub fn wait(&self, timeout: Duration) -> bool {
         let (rung, wake) = &*self.0;
         let guard = rung.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut guard, _) =
             wake.wait_timeout_while(guard, timeout, |rung| !*rung).unwrap_or_else(PoisonError::into_inner);
-        *guard = false;
+        std::mem::take(&mut *guard)
     }
 }

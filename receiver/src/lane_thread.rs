@@ -171,7 +171,9 @@ impl<T: LaneTarget> LaneThread<T> {
             self.publish(&running);
             match wait {
                 Some(wait) if running.stopping && wait >= IDLE => break,
-                Some(wait) => self.bell.wait(wait),
+                Some(wait) => {
+                    self.bell.wait(wait);
+                }
                 None => {}
             }
         }

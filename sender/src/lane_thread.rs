@@ -188,7 +188,8 @@ fn pump<R: LaneReader>(
             return Ok(wait);
         }
         let bound = lane.open_bytes();
-        let room = match session.gate.enter(handle.id, bound, now, |urgency| session.channels.room(urgency)) {
+        let room = match session.gate.enter(handle.id, bound, now, |urgency| session.channels.room(handle.id, urgency))
+        {
             Ok(room) => room,
             Err(wait) => {
                 watch.handle_no_room(now);

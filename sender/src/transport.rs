@@ -7,7 +7,7 @@
 pub mod health;
 pub mod striping;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use quinn::Connection;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use wire::ids::LaneId;
 
 use health::Vital;
 use striping::{ChannelId, FrameId, Striping};
@@ -66,8 +67,8 @@ struct Shared {
 struct State {
     striping: Striping,
     open: BTreeMap<ChannelId, Open>,
-    /// A lane found no room, and is to be woken.
-    wanted: bool,
+    /// Lanes that found no room, and are to be woken. No other is: of many lanes only the one whose turn it is asks.
+    wanting: BTreeSet<LaneId>,
 }
 
 #[derive(Debug)]
@@ -91,7 +92,7 @@ pub struct Room {
 }
 
 impl Channels {
-    /// No channel yet. `bells` are rung when there is room again.
+    /// No channel yet. Of `bells`, one per lane, that of a lane that found no room is rung when there is some again.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -109,15 +110,17 @@ impl Channels {
         let watching = self.0.runtime.spawn(watching).abort_handle();
         state.open.insert(channel, Open { dialled, stirred, watching });
         drop(state);
-        self.stir(true);
+        self.stir();
     }
 
-    /// Room for one frame of this urgency, if there is any now; if not, the lanes are woken when there is.
-    pub fn room(&self, urgency: Urgency) -> Option<Room> {
+    /// Room for one frame of this urgency, if there is any now; if not, the lane is woken when there is.
+    pub fn room(&self, lane: LaneId, urgency: Urgency) -> Option<Room> {
         let mut state = self.state();
         state.look();
         let channel = state.striping.poll_room(urgency == Urgency::Strict);
-        state.wanted |= channel.is_none();
+        if channel.is_none() {
+            state.wanting.insert(lane);
+        }
         drop(state);
         Some(Room { channels: self.clone(), channel: channel?, urgency, taken: false })
     }
@@ -133,7 +136,7 @@ impl Channels {
             Some((id, open)) => self.start((room.channel, open), (id, frame), room.urgency, taken),
             None => {
                 drop(state);
-                self.stir(false);
+                self.stir();
             }
         }
     }
@@ -156,7 +159,7 @@ impl Channels {
             open.dialled.connection.close(0u32.into(), b"the receiver has closed it");
         }
         self.0.answers.notify_waiters();
-        self.stir(false);
+        self.stir();
     }
 
     /// Waits until the receiver has answered for a channel that was given up.
@@ -218,8 +221,8 @@ impl Channels {
         Some(open)
     }
 
-    /// Something may have made room: sends again what waits for that, and wakes the lanes.
-    fn stir(&self, ring: bool) {
+    /// Something may have made room: sends again what waits for that, and wakes the lanes that do.
+    fn stir(&self) {
         let mut state = self.state();
         state.look();
         while let Some((channel, id, frame)) = state.striping.poll_again() {
@@ -228,11 +231,9 @@ impl Channels {
                 self.start((channel, open), (id, frame), Urgency::Again, Box::new(|| {}));
             }
         }
-        let ring = std::mem::take(&mut state.wanted) || ring;
+        let wanting = std::mem::take(&mut state.wanting);
         drop(state);
-        if ring {
-            self.0.bells.iter().for_each(Bell::ring);
-        }
+        wanting.into_iter().filter_map(|lane| self.0.bells.get(usize::from(lane.0))).for_each(Bell::ring);
     }
 
     fn start(
@@ -279,16 +280,16 @@ impl Drop for Room {
     fn drop(&mut self) {
         if !self.taken {
             self.channels.state().striping.decline(self.channel);
-            self.channels.stir(false);
+            self.channels.stir();
         }
     }
 }
 
-/// Wakes the lanes whenever a channel has room again.
+/// Wakes the lanes that want room whenever a channel may have some again.
 async fn watch(channels: Channels, channel: ChannelId, dialled: Dialled, stirred: Arc<Notify>) {
     let gauge = &dialled.gauge;
     loop {
-        channels.stir(false);
+        channels.stir();
         let room_at = channels.state().striping.room_at(channel);
         match room_at {
             None => return,
@@ -331,7 +332,22 @@ async fn send_frame(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[tokio::test]
+    async fn only_a_lane_that_found_no_room_is_woken_for_it_and_once() {
+        let bells: Vec<Bell> = (0..3).map(|_| Bell::default()).collect();
+        let channels = Channels::new(bells.clone());
+        let woken = || bells.iter().map(|bell| bell.wait(Duration::ZERO)).collect::<Vec<_>>();
+        assert!(channels.room(LaneId(1), Urgency::Common).is_none(), "no channel is open");
+        assert_eq!(woken(), [false, false, false]);
+        channels.stir();
+        assert_eq!(woken(), [false, true, false]);
+        channels.stir();
+        assert_eq!(woken(), [false, false, false], "it has not asked again");
+    }
 
     #[test]
     fn a_more_urgent_frame_leaves_first_and_equally_urgent_ones_in_their_order() {

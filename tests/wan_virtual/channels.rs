@@ -85,7 +85,7 @@ async fn give(mailbox: Mailbox<Command>) {
                 asked = true;
             }
             granted |= part.bank.take(LANE).is_some();
-            let Some(room) = granted.then(|| part.channels.room(Urgency::Common)).flatten() else { break };
+            let Some(room) = granted.then(|| part.channels.room(LANE, Urgency::Common)).flatten() else { break };
             part.channels.send(room, bytes, Box::new(|| {}));
             unacked.push_back((next, charge));
             (next, asked, granted) = (next + 1, false, false);

@@ -125,7 +125,9 @@ fn send_one(lane: &mut Lane<Endless>, session: &SessionPart, id: LaneId) -> bool
         return false;
     }
     let bound = lane.open_bytes();
-    let Ok(room) = session.gate.enter(id, bound, now, |urgency| session.channels.room(urgency)) else { return false };
+    let Ok(room) = session.gate.enter(id, bound, now, |urgency| session.channels.room(id, urgency)) else {
+        return false;
+    };
     let frame = lane.poll_frame(now).unwrap();
     session.gate.handle_made(id, bound, frame.bytes.len(), now);
     session.bank.free(id, frame.surplus);
