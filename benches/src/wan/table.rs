@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use super::cell::{Cell, Contestant, Figure, Scenario};
+use super::cell::{Cell, Contestant, Figure, Must, Scenario};
 use super::store::Line;
 use super::verdict::{Row, Verdict};
 
-/// What stands beside the verdict in a steady cell.
-const STEADY: [Figure; 7] = [
+/// What is told of a cell in which nothing happens, on a path that takes the whole budget.
+const STEADY: &[Figure] = &[
     Figure::Goodput,
     Figure::OfLimit,
     Figure::Delivered,
@@ -17,8 +17,19 @@ const STEADY: [Figure; 7] = [
     Figure::ReceiverCpu,
 ];
 
-/// What stands beside it in a scenario, where it was measured.
-const SCENARIO: [Figure; 8] = [
+/// What is told of one whose path takes less.
+const NARROW: &[Figure] = &[
+    Figure::Goodput,
+    Figure::OfPath,
+    Figure::QueueP50,
+    Figure::SelfLoss,
+    Figure::Rtt,
+    Figure::SenderCpu,
+    Figure::ReceiverCpu,
+];
+
+/// What is told of one in which something happens, where it was measured.
+const SCENARIO: &[Figure] = &[
     Figure::Goodput,
     Figure::OfPath,
     Figure::QueueP50,
@@ -29,46 +40,42 @@ const SCENARIO: [Figure; 8] = [
     Figure::LatencyP99,
 ];
 
-/// Both tables of `cells`.
+/// The figures that `cell` is told by.
+fn figures(cell: &Cell) -> &'static [Figure] {
+    match cell.scenario {
+        Scenario::Steady if cell.budget > cell.path_rate => NARROW,
+        Scenario::Steady => STEADY,
+        Scenario::Changes(_) | Scenario::BesideTcp | Scenario::Trickle { .. } => SCENARIO,
+    }
+}
+
+/// A table for each kind of cell there is in `cells`.
 pub(crate) fn markdown(cells: &[Cell], lines: &[&Line]) -> String {
-    let is_matrix = |cell: &&Cell| cell.scenario == Scenario::Steady && !cell.beside.is_empty();
-    let mut text = String::new();
-    let (matrix, scenarios): (Vec<&Cell>, Vec<&Cell>) = cells.iter().partition(is_matrix);
-    if !matrix.is_empty() {
-        let others = Contestant::OTHERS.map(Contestant::name);
-        let figures: Vec<_> = STEADY.iter().map(|figure| figure.label()).collect();
-        heading(&mut text, &[&["cell"], &figures[..], &others[..], &["verdict"]].concat());
-        matrix.iter().for_each(|cell| steady(&mut text, cell, lines));
-        text.push('\n');
+    let kinds = [STEADY, NARROW, SCENARIO];
+    let of = |kind| cells.iter().filter(|cell| figures(cell) == kind).collect::<Vec<_>>();
+    kinds.into_iter().filter_map(|kind| table(kind, &of(kind), lines)).collect::<Vec<_>>().join("\n")
+}
+
+/// `told` of each of `cells`, if there are any, beside what others carried there.
+fn table(told: &[Figure], cells: &[&Cell], lines: &[&Line]) -> Option<String> {
+    let others: &[Contestant] = if cells.iter().all(|cell| cell.beside.is_empty()) { &[] } else { &Contestant::OTHERS };
+    let labels = told.iter().map(|figure| figure.label()).chain(others.iter().map(|other| other.name()));
+    let columns: Vec<&str> = ["cell"].into_iter().chain(labels).chain(["must", "verdict"]).collect();
+    let mut text = format!("| {} |\n|{}\n", columns.join(" | "), " --- |".repeat(columns.len()));
+    for cell in cells {
+        let own = Row::of(cell, Contestant::Causeway, lines);
+        let mut columns = vec![cell.name.clone()];
+        columns.extend(told.iter().map(|figure| own.show(*figure)));
+        columns.extend(others.iter().map(|other| Row::of(cell, *other, lines).show(Figure::Goodput)));
+        columns.extend([bounds(cell), verdict(cell, &own)]);
+        let _ = writeln!(text, "| {} |", columns.join(" | "));
     }
-    if !scenarios.is_empty() {
-        let figures: Vec<_> = SCENARIO.iter().map(|figure| figure.label()).collect();
-        heading(&mut text, &[&["cell"], &figures[..], &["verdict"]].concat());
-        scenarios.iter().for_each(|cell| scenario(&mut text, cell, lines));
-    }
-    text
+    (!cells.is_empty()).then_some(text)
 }
 
-fn heading(text: &mut String, columns: &[&str]) {
-    let _ = writeln!(text, "| {} |", columns.join(" | "));
-    let _ = writeln!(text, "|{}", " --- |".repeat(columns.len()));
-}
-
-fn steady(text: &mut String, cell: &Cell, lines: &[&Line]) {
-    let own = Row::of(cell, Contestant::Causeway, lines);
-    let mut columns = vec![cell.name.clone()];
-    columns.extend(STEADY.iter().map(|figure| own.show(*figure)));
-    columns.extend(Contestant::OTHERS.map(|contestant| Row::of(cell, contestant, lines).show(Figure::Goodput)));
-    columns.push(verdict(cell, &own));
-    let _ = writeln!(text, "| {} |", columns.join(" | "));
-}
-
-fn scenario(text: &mut String, cell: &Cell, lines: &[&Line]) {
-    let own = Row::of(cell, Contestant::Causeway, lines);
-    let mut columns = vec![cell.name.clone()];
-    columns.extend(SCENARIO.iter().map(|figure| own.show(*figure)));
-    columns.push(verdict(cell, &own));
-    let _ = writeln!(text, "| {} |", columns.join(" | "));
+/// What it must reach.
+fn bounds(cell: &Cell) -> String {
+    cell.must.iter().map(Must::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// In words, with what spoils it.
