@@ -209,7 +209,8 @@ fn neighbours() -> [Cell; 4] {
     [
         tcp("tcp-adaptive", &[], vec![Must::at_least(share, 0.3), Must::at_most(share, 0.7)]),
         tcp("tcp-scavenger", &["policy = \"scavenger\""], vec![Must::at_most(share, 0.15)]),
-        tcp("tcp-floor", &["floor = \"20 %\""], vec![Must::at_least(share, 0.2)]),
+        // A scavenger takes less beside TCP than this floor: what is above it is the floor's doing.
+        tcp("tcp-floor", &["policy = \"scavenger\"", "floor = \"20 %\""], vec![Must::at_least(Figure::OfLimit, 0.2)]),
         Cell {
             path: thin.path.replace(QUEUE, "limit 600 ms"),
             must: vec![Must::at_least(Figure::OfLimit, 0.9)],
