@@ -179,9 +179,8 @@ pub(crate) fn run(args: &WanArgs) -> Result<i32> {
 
 fn list(cells: &[Cell]) {
     for cell in cells {
-        let must: Vec<_> = cell.must.iter().map(ToString::to_string).collect();
         println!("{:<18} {cell}", cell.name);
-        println!("{:<18} {}", "", must.join(", "));
+        println!("{:<18} {}", "", cell.bounds());
     }
 }
 

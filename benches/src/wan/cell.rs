@@ -198,6 +198,11 @@ impl Cell {
         super::limit::limit(self.budget.min(self.path_rate), self.loss, record_bytes)
     }
 
+    /// What it must reach, in words.
+    pub(crate) fn bounds(&self) -> String {
+        self.must.iter().map(Must::to_string).collect::<Vec<_>>().join(", ")
+    }
+
     /// How long it is measured after the warm-up, where a steady one takes `steady`.
     pub(crate) fn duration(&self, steady: Duration) -> Duration {
         match &self.scenario {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::cell::{Cell, Contestant, Figure, Must, Scenario};
+use super::cell::{Cell, Contestant, Figure, Scenario};
 use super::store::Line;
 use super::verdict::{Row, Verdict};
 
@@ -53,11 +53,12 @@ fn figures(cell: &Cell) -> &'static [Figure] {
 pub(crate) fn markdown(cells: &[Cell], lines: &[&Line]) -> String {
     let kinds = [STEADY, NARROW, SCENARIO];
     let of = |kind| cells.iter().filter(|cell| figures(cell) == kind).collect::<Vec<_>>();
-    kinds.into_iter().filter_map(|kind| table(kind, &of(kind), lines)).collect::<Vec<_>>().join("\n")
+    let tables = kinds.map(|kind| (kind, of(kind))).into_iter().filter(|(_, cells)| !cells.is_empty());
+    tables.map(|(kind, cells)| table(kind, &cells, lines)).collect::<Vec<_>>().join("\n")
 }
 
-/// `told` of each of `cells`, if there are any, beside what others carried there.
-fn table(told: &[Figure], cells: &[&Cell], lines: &[&Line]) -> Option<String> {
+/// `told` of each of `cells`, beside what others carried there.
+fn table(told: &[Figure], cells: &[&Cell], lines: &[&Line]) -> String {
     let others: &[Contestant] = if cells.iter().all(|cell| cell.beside.is_empty()) { &[] } else { &Contestant::OTHERS };
     let labels = told.iter().map(|figure| figure.label()).chain(others.iter().map(|other| other.name()));
     let columns: Vec<&str> = ["cell"].into_iter().chain(labels).chain(["must", "verdict"]).collect();
@@ -67,15 +68,10 @@ fn table(told: &[Figure], cells: &[&Cell], lines: &[&Line]) -> Option<String> {
         let mut columns = vec![cell.name.clone()];
         columns.extend(told.iter().map(|figure| own.show(*figure)));
         columns.extend(others.iter().map(|other| Row::of(cell, *other, lines).show(Figure::Goodput)));
-        columns.extend([bounds(cell), verdict(cell, &own)]);
+        columns.extend([cell.bounds(), verdict(cell, &own)]);
         let _ = writeln!(text, "| {} |", columns.join(" | "));
     }
-    (!cells.is_empty()).then_some(text)
-}
-
-/// What it must reach.
-fn bounds(cell: &Cell) -> String {
-    cell.must.iter().map(Must::to_string).collect::<Vec<_>>().join(", ")
+    text
 }
 
 /// In words, with what spoils it.
