@@ -9,13 +9,13 @@ use harness::cluster::Pair;
 use harness::files::{LinkFiles, Side};
 use harness::reader::{self, Isolation};
 use harness::topics;
-use link::control::ControlReader;
-use link::endpoint::{Dialer, EndpointSettings};
-use link::kafka::properties::forbidden;
-use link::tls::{Credentials, End};
+use kafka::properties::forbidden;
 use quinn::{Connection, ConnectionError, SendStream};
 use rand::RngExt;
 use sender::session::Identity;
+use service::tls::{Credentials, End};
+use transport::control::ControlReader;
+use transport::endpoint::{Dialer, EndpointSettings};
 use wire::close::CloseCode;
 use wire::codec::encode_control;
 use wire::compress::Codec;
@@ -34,7 +34,7 @@ const TOPIC_ID: TopicId = TopicId([9; 16]);
 /// A sender of the test's own making.
 struct Peer {
     dialer: Dialer,
-    addresses: Vec<link::config::Address>,
+    addresses: Vec<service::config::Address>,
     identity: Identity,
     topic: String,
 }
@@ -52,7 +52,7 @@ impl Peer {
     fn new(side: &Side, cluster_id: &str, topic: &str) -> Result<Self> {
         let config =
             sender::config::load(&side.write()?, forbidden).map_err(|problems| anyhow::anyhow!("{problems}"))?;
-        let credentials = Credentials::load(&config.tls, End::Client, link::tls::now())?;
+        let credentials = Credentials::load(&config.tls, End::Client, service::tls::now())?;
         let settings = EndpointSettings::new(Size::from_bytes(64 << 20), 0);
         let identity = Identity {
             link: config.link.to_string(),
@@ -362,7 +362,7 @@ fn garbage_on_the_udp_port_and_too_many_connections_of_one_peer_cost_nobody_else
     runtime.block_on(async {
         // Held, and silent: the receiver waits 10 s for a hello.
         let mut held = Vec::new();
-        for _ in 0..receiver::peers::PEER_CONNECTIONS_MAX {
+        for _ in 0..receiver::session::peers::PEER_CONNECTIONS_MAX {
             held.push(peer.dialer.dial(&peer.addresses, None).await?);
         }
         let one_more = peer.dialer.dial(&peer.addresses, None).await?;

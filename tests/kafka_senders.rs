@@ -8,11 +8,11 @@ use harness::files::{LinkFiles, Side};
 use harness::journal::Load;
 use harness::process::Process;
 use harness::{topics, verify};
-use link::endpoint::{Dialer, EndpointSettings};
-use link::kafka::properties::forbidden;
-use link::tls::{Credentials, End};
+use kafka::properties::forbidden;
 use sender::session::{HandshakeError, Identity, SessionEnd, shake_hands};
+use service::tls::{Credentials, End};
 use tokio::sync::oneshot;
+use transport::endpoint::{Dialer, EndpointSettings};
 use wire::close::CloseCode;
 use wire::units::Size;
 
@@ -84,9 +84,9 @@ fn a_standby_takes_over_from_a_killed_sender_and_a_process_of_the_same_name_repl
 }
 
 /// What a sender would say, of process `process`.
-fn identity(side: &Side, cluster_id: &str, process: u128) -> Result<(Dialer, Vec<link::config::Address>, Identity)> {
+fn identity(side: &Side, cluster_id: &str, process: u128) -> Result<(Dialer, Vec<service::config::Address>, Identity)> {
     let config = sender::config::load(&side.write()?, forbidden).map_err(|problems| anyhow::anyhow!("{problems}"))?;
-    let credentials = Credentials::load(&config.tls, End::Client, link::tls::now())?;
+    let credentials = Credentials::load(&config.tls, End::Client, service::tls::now())?;
     let settings = EndpointSettings::new(Size::from_bytes(64 << 20), 0);
     let identity = Identity {
         link: config.link.to_string(),

@@ -13,7 +13,7 @@ use harness::process::Process;
 use harness::reader::{Isolation, read};
 use harness::record::Record;
 use harness::{topics, verify};
-use receiver::state::{self, LaneRecord};
+use receiver::target::state::{self, LaneRecord};
 use wire::ids::Epoch;
 
 const PATIENCE: Duration = Duration::from_secs(60);

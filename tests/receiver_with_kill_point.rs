@@ -8,13 +8,13 @@ use std::thread;
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
-use link::kafka::properties::forbidden;
-use link::kafka::{KafkaError, Properties};
-use link::shutdown;
+use kafka::properties::forbidden;
+use kafka::{KafkaError, Properties};
+use receiver::report::status::Board;
 use receiver::run::Parts;
-use receiver::status::Board;
 use receiver::target::kafka::{KafkaLane, KafkaTarget};
 use receiver::target::{Delivered, LaneTarget, StateEntry, Target, TargetError, TargetPartition};
+use service::shutdown;
 use wire::frame::RecordRef;
 use wire::ids::LaneId;
 

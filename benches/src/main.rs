@@ -1,5 +1,7 @@
 //! Measures Causeway. `wan`: its transport over emulated WANs.
 
+#![forbid(unsafe_code)]
+
 mod end;
 mod payload;
 mod pki;

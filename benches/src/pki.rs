@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::Result;
-use link::pki::{self, Request};
-use link::tls::{End, TlsFiles};
+use service::pki::{self, Request};
+use service::tls::{End, TlsFiles};
 
 /// What the link of every run is called.
 pub(crate) const LINK: &str = "bench";

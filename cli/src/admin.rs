@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::private_file;
+use service::private_file;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::args::AdminAccess;

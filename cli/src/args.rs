@@ -198,7 +198,11 @@ pub(crate) enum Command {
         side: ExampleSide,
     },
     /// Show a whole link at work: two clusters, a load, restarts, and every record compared
-    Demo(Demo),
+    Demo {
+        /// Time in seconds that the load runs
+        #[arg(long, default_value_t = 25, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=600))]
+        seconds: u64,
+    },
     /// Emulate a WAN on this machine: for your own tests, with any protocol
     Netem {
         /// What is asked of the emulator.
@@ -314,17 +318,6 @@ pub(crate) enum ExampleSide {
     Sender,
     /// Beside the target cluster
     Receiver,
-}
-
-/// `causeway demo`
-#[derive(Debug, clap::Args)]
-pub(crate) struct Demo {
-    /// How long the load runs
-    #[arg(long, default_value_t = 25, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=600))]
-    pub(crate) seconds: u64,
-    /// Between two real Kafka brokers, with sender and receiver killed; needs Java 17, and Maven once
-    #[arg(long)]
-    pub(crate) kafka: bool,
 }
 
 /// What `causeway pki` can do.

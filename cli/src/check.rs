@@ -8,8 +8,8 @@ mod sender;
 use std::path::Path;
 use std::time::Duration;
 
-use link::config::{Effective, Properties, Section, effective};
-use link::tls::{Credentials, End, TlsFiles};
+use service::config::{Effective, Properties, Section, effective};
+use service::tls::{Credentials, End, TlsFiles};
 
 use crate::exit::Failure;
 use crate::side::Side;
@@ -76,7 +76,7 @@ fn show_derived(lines: &[(String, String)]) {
 
 /// Our own certificate and key.
 fn credentials(findings: &mut Findings, files: &TlsFiles, end: End) -> Option<Credentials> {
-    match Credentials::load(files, end, link::tls::now()) {
+    match Credentials::load(files, end, service::tls::now()) {
         Ok(credentials) => {
             findings.ok("certificate", format!("{} fits its key", files.certificate.display()));
             Some(credentials)

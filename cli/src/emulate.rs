@@ -9,7 +9,7 @@ pub(crate) fn emulate(command: NetemCommand) -> Result<(), Failure> {
     match netem::command::run(command) {
         Ok(0) => Ok(()),
         // Beyond a byte there is no exit code: what was meant as failure stays one.
-        Ok(code) => link::kafka::leave(u8::try_from(code).unwrap_or(1)),
+        Ok(code) => kafka::leave(u8::try_from(code).unwrap_or(1)),
         Err(error) => Err(Failure::failed(error)),
     }
 }

@@ -5,23 +5,23 @@ use crate::args::ExampleSide;
 /// Prints a file to start from.
 pub(crate) fn print(side: ExampleSide) {
     let page = match side {
-        ExampleSide::Sender => link::config::template(sender::config::EXAMPLE, sender::config::SECTIONS),
-        ExampleSide::Receiver => link::config::template(receiver::config::EXAMPLE, receiver::config::SECTIONS),
+        ExampleSide::Sender => service::config::template(sender::config::EXAMPLE, sender::config::SECTIONS),
+        ExampleSide::Receiver => service::config::template(receiver::config::EXAMPLE, receiver::config::SECTIONS),
     };
     print!("{page}");
 }
 
 #[cfg(test)]
 mod tests {
-    use link::kafka::properties::forbidden;
+    use kafka::properties::forbidden;
 
     #[test]
     fn what_is_printed_means_what_the_short_example_means() {
-        let page = link::config::template(sender::config::EXAMPLE, sender::config::SECTIONS);
+        let page = service::config::template(sender::config::EXAMPLE, sender::config::SECTIONS);
         let printed = sender::config::parse(&page, "printed.toml", forbidden).unwrap();
         let short = sender::config::parse(sender::config::EXAMPLE, "short.toml", forbidden).unwrap();
         assert_eq!(format!("{printed:?}"), format!("{short:?}"));
-        let page = link::config::template(receiver::config::EXAMPLE, receiver::config::SECTIONS);
+        let page = service::config::template(receiver::config::EXAMPLE, receiver::config::SECTIONS);
         let printed = receiver::config::parse(&page, "printed.toml", forbidden).unwrap();
         let short = receiver::config::parse(receiver::config::EXAMPLE, "short.toml", forbidden).unwrap();
         assert_eq!(format!("{printed:?}"), format!("{short:?}"));
@@ -29,7 +29,7 @@ mod tests {
 
     #[test]
     fn every_default_printed_as_a_comment_is_the_one_that_holds() {
-        let page = link::config::template(sender::config::EXAMPLE, sender::config::SECTIONS);
+        let page = service::config::template(sender::config::EXAMPLE, sender::config::SECTIONS);
         let setting = |line: &&str| line.starts_with("# ") && line.contains(" = ") && !line.contains('`');
         let all =
             page.lines().map(|line| if setting(&line) { &line[2..] } else { line }).collect::<Vec<_>>().join("\n");

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use link::config::Problems;
+use service::config::Problems;
 
 /// Why a command ended without success; `causeway --help` lists the exit codes.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,9 +1,10 @@
 //! The one binary, `causeway`.
 
+#![forbid(unsafe_code)]
+
 mod admin;
 mod args;
 mod check;
-mod demo;
 mod emulate;
 mod example;
 mod exit;
@@ -22,6 +23,7 @@ use clap::Parser;
 
 use crate::args::{Args, Command, PkiCommand};
 use crate::emulate::emulate;
+use crate::exit::Failure;
 
 fn main() {
     let result = match Args::parse().command {
@@ -33,7 +35,7 @@ fn main() {
         Command::Rate(asked) => rate::run(&asked),
         Command::Adopt(asked) => resume::adopt(&asked),
         Command::Jumps { admin, access } => resume::jumps(&admin, &access),
-        Command::Demo(demo) => demo::run(&demo),
+        Command::Demo { seconds } => run_demo(seconds),
         Command::Netem { command } => emulate(*command),
         Command::Pki { command: PkiCommand::Init(init) } => pki::init(&init),
         Command::Example { side } => {
@@ -48,5 +50,13 @@ fn main() {
         },
         |()| 0,
     );
-    link::kafka::leave(code)
+    kafka::leave(code)
+}
+
+fn run_demo(seconds: u64) -> Result<(), Failure> {
+    match demo::run(seconds) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::Failed("records were lost, doubled, reordered or changed; see above".to_owned())),
+        Err(error) => Err(Failure::Failed(format!("demo: {error:#}"))),
+    }
 }

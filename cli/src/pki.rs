@@ -1,7 +1,7 @@
 //! `causeway pki init`
 
-use link::names::{LinkName, PeerName};
-use link::pki::{self, Request};
+use service::names::{LinkName, PeerName};
+use service::pki::{self, Request};
 
 use crate::args::PkiInit;
 use crate::exit::Failure;

@@ -3,16 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use link::admin::{AdminSettings, Views};
-use link::config::Change;
-use link::endpoint::EndpointError;
-use link::kafka::Properties;
-use link::kafka::properties::forbidden;
-use link::logging::LogSettings;
-use link::tls::{End, TlsFiles};
+use kafka::Properties;
+use kafka::properties::forbidden;
 use receiver::config::Config;
+use receiver::report::status::Board;
 use receiver::run::{Halted, Parts};
-use receiver::status::Board;
+use service::admin::{AdminSettings, Views};
+use service::config::Change;
+use service::logging::LogSettings;
+use service::tls::{End, TlsFiles};
+use transport::endpoint::EndpointError;
 
 use crate::exit::Failure;
 use crate::reload::{Configuration, Reload};
@@ -35,7 +35,7 @@ pub(crate) fn run(file: &Path) -> Result<(), Failure> {
     let (ready, status) = (Arc::clone(&board), Arc::clone(&board));
     let (jumps, asked) = (Arc::clone(&board), Arc::clone(&board));
     let views = Views {
-        metrics: Arc::new(receiver::metrics::registry(Arc::clone(&board))),
+        metrics: Arc::new(receiver::report::metrics::registry(Arc::clone(&board))),
         ready: Arc::new(move || ready.ready()),
         status: Arc::new(move || serde_json::json!(status.status())),
         reload: service.reload(),

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use link::admin::{Access, AdminSettings};
-use link::config::Change;
-use link::live::{self, Live, Publisher};
-use link::logging::{LogSettings, Logging};
-use link::metrics::PROCESS;
-use link::tls::{Credentials, End, TlsError, TlsFiles};
 use serde::Serialize;
+use service::admin::{Access, AdminSettings};
+use service::config::Change;
+use service::live::{self, Live, Publisher};
+use service::logging::{LogSettings, Logging};
+use service::metrics::PROCESS;
+use service::tls::{Credentials, End, TlsError, TlsFiles};
 
 use crate::exit::Failure;
 
@@ -121,7 +121,7 @@ impl<C: Configuration> Reload<C> {
 
 /// Certificates and key that serve their end.
 fn usable<C: Configuration>(config: &C) -> Result<Credentials, TlsError> {
-    let credentials = Credentials::load(config.tls(), C::END, link::tls::now())?;
+    let credentials = Credentials::load(config.tls(), C::END, service::tls::now())?;
     match C::END {
         End::Client => credentials.client().map(drop)?,
         End::Server => credentials.server().map(drop)?,

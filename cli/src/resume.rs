@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sender::resume::{Request, Wish};
+use sender::partitions::resume::{Request, Wish};
 
 use crate::admin::AdminPort;
 use crate::args::{self, AdminAccess};
@@ -32,7 +32,7 @@ pub(crate) fn adopt(asked: &args::Adopt) -> Result<(), Failure> {
         return Ok(());
     }
     let body = port.get("status")?;
-    let status: sender::status::Status = serde_json::from_str(&body).map_err(Failure::failed)?;
+    let status: sender::report::status::Status = serde_json::from_str(&body).map_err(Failure::failed)?;
     let halted = status
         .halted
         .into_iter()

@@ -3,15 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use link::admin::{AdminSettings, Views};
-use link::config::Change;
-use link::kafka::properties::forbidden;
-use link::kafka::{KafkaError, KafkaFault, Properties};
-use link::logging::LogSettings;
-use link::tls::{End, TlsFiles};
+use kafka::properties::forbidden;
+use kafka::{KafkaError, KafkaFault, Properties};
 use sender::config::Config;
+use sender::report::status::Board;
 use sender::run::{Halted, Parts};
-use sender::status::Board;
+use service::admin::{AdminSettings, Views};
+use service::config::Change;
+use service::logging::LogSettings;
+use service::tls::{End, TlsFiles};
 
 use crate::exit::Failure;
 use crate::reload::{Configuration, Reload};
@@ -31,7 +31,7 @@ pub(crate) fn run(file: &Path) -> Result<(), Failure> {
     let (topics, partitions) = (Arc::clone(&board), Arc::clone(&board));
     let rates = board.rates();
     let views = Views {
-        metrics: Arc::new(sender::metrics::registry(Arc::clone(&board))),
+        metrics: Arc::new(sender::report::metrics::registry(Arc::clone(&board))),
         ready: Arc::new(move || ready.ready()),
         status: Arc::new(move || serde_json::json!(status.status())),
         reload: service.reload(),

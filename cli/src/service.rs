@@ -4,11 +4,11 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::admin::{Access, Ask, Listen, Views};
-use link::io_threads::IoThreads;
-use link::shutdown::{self, Phase, Shutdown, Trigger};
+use service::admin::{Access, Ask, Listen, Views};
+use service::shutdown::{self, Phase, Shutdown, Trigger};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use transport::io_threads::IoThreads;
 
 use crate::exit::Failure;
 use crate::reload::{Configuration, Reload};
@@ -83,7 +83,8 @@ fn answer(listener: TcpListener, views: Views, access: Arc<Access>, shutdown: Sh
         let _inside = runtime.enter();
         tokio::net::TcpListener::from_std(listener).map_err(Failure::failed)?
     };
-    let answering = move || runtime.block_on(link::admin::serve(listener, views, access, shutdown.reached(Phase::Now)));
+    let answering =
+        move || runtime.block_on(service::admin::serve(listener, views, access, shutdown.reached(Phase::Now)));
     let thread = std::thread::Builder::new().name("admin".to_owned());
     thread.spawn(answering).map(drop).map_err(Failure::failed)
 }
@@ -120,5 +121,5 @@ async fn obey_signals(trigger: Trigger) {
     }
     trigger.advance(Phase::Now);
     tokio::time::sleep(LAST_WORDS).await;
-    link::kafka::leave(0);
+    kafka::leave(0);
 }

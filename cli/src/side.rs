@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use link::config::{Problems, top_keys};
+use service::config::{Problems, top_keys};
 
 use crate::exit::Failure;
 

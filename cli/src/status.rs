@@ -24,8 +24,8 @@ const WATCH: Duration = Duration::from_secs(2);
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "role", rename_all = "lowercase")]
 enum Answer {
-    Sender(Box<sender::status::Status>),
-    Receiver(receiver::status::Status),
+    Sender(Box<sender::report::status::Status>),
+    Receiver(receiver::report::status::Status),
 }
 
 /// Asks and prints, once or again and again.

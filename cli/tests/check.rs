@@ -7,9 +7,9 @@ mod process;
 
 use std::net::SocketAddr;
 
-use link::endpoint::{EndpointSettings, listen};
-use link::tls::{Credentials, End, TlsFiles};
 use process::{Place, closed, on};
+use service::tls::{Credentials, End, TlsFiles};
+use transport::endpoint::{EndpointSettings, listen};
 use wire::units::Size;
 
 /// A receiver's endpoint that counts what opens a stream on it.
@@ -23,7 +23,7 @@ fn peer(place: &Place, pki: &str) -> Peer {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let of = |name: &str| place.path().join(pki).join(name);
     let files = TlsFiles { ca: of("ca.pem"), certificate: of("receiver.pem"), key: of("receiver.key") };
-    let credentials = Credentials::load(&files, End::Server, link::tls::now()).expect("certificates");
+    let credentials = Credentials::load(&files, End::Server, service::tls::now()).expect("certificates");
     let settings = EndpointSettings::new(Size::from_bytes(64 << 20), 16);
     let guard = runtime.enter();
     let endpoint = listen(SocketAddr::from(([127, 0, 0, 1], 0)), &credentials, &settings).expect("an endpoint");

@@ -1,6 +1,8 @@
 //! A WAN on one machine. The path model decides what happens to each packet and when, without a clock or a
 //! socket of its own; carriers bring it real packets. Files stand here in the order in which a packet meets them.
 
+#![forbid(unsafe_code)]
+
 pub use wire::share;
 
 pub mod flow;

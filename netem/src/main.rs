@@ -1,5 +1,7 @@
 //! `netem`: the emulator alone, as `causeway netem` without Kafka.
 
+#![forbid(unsafe_code)]
+
 use std::process::exit;
 
 use clap::Parser;

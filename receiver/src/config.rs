@@ -1,5 +1,6 @@
 //! A receiver's config file: what may be written ([`SECTIONS`]), and what it means.
 
+pub mod derived;
 mod fields;
 
 use std::collections::HashSet;
@@ -7,16 +8,16 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use link::admin::AdminSettings;
-use link::config::value::text;
-use link::config::{
+use service::admin::AdminSettings;
+use service::config::value::text;
+use service::config::{
     self, Address, Change, DeValue, Document, Problems, Properties, Rejection, Reported, Setting, Settings, Table,
 };
-use link::io_threads::IoThreads;
-use link::logging::LogSettings;
-use link::names::{InstanceName, LinkName, PeerName};
-use link::tls::TlsFiles;
-use link::topics::TopicFilter;
+use service::logging::LogSettings;
+use service::names::{InstanceName, LinkName, PeerName};
+use service::tls::TlsFiles;
+use service::topics::TopicFilter;
+use transport::io_threads::IoThreads;
 use wire::units::{Rate, Size};
 
 pub use fields::{EXAMPLE, SECTIONS};

@@ -1,6 +1,9 @@
 //! Whether an offered partition may join its lane, and from which position. Pure decisions: everything
 //! they depend on is an argument.
 
+pub mod carried_topics;
+pub mod targets;
+
 use std::sync::Arc;
 
 use wire::control::{Accepts, Jump, OfferedPartition};
@@ -8,8 +11,9 @@ use wire::halt::HaltReason;
 use wire::ids::{Position, Slot, TopicId};
 use wire::origin::Origin;
 
-use crate::state::{HaltRecord, LaneRecord, PartitionKey, PartitionRecord};
 use crate::target::TargetPartition;
+use crate::target::state::{HaltRecord, LaneRecord, PartitionRecord};
+use wire::partition::Partition;
 
 /// An offered partition after its target was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +52,8 @@ pub enum Answer {
 
 impl Offered {
     /// The partition's name in the state.
-    pub fn key(&self) -> PartitionKey {
-        PartitionKey { topic: Arc::from(self.partition.topic.as_str()), partition: self.partition.partition }
+    pub fn key(&self) -> Partition {
+        Partition { topic: Arc::from(self.partition.topic.as_str()), partition: self.partition.partition }
     }
 
     /// The slot asked for.

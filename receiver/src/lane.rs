@@ -17,14 +17,21 @@
 //! Invariant: whatever fails, a partition's stored position is the one after the last record that
 //! `read_committed` readers see, because both are written in one transaction and nowhere else.
 
+pub mod attention;
 mod claims;
 mod classes;
-mod moves;
+mod handover;
+pub mod inbox;
+pub mod memory;
 mod open;
+pub mod pace;
 mod recover;
-mod suspicion;
+mod rejected_record;
+pub mod size;
+pub mod thread;
+pub mod timings;
 mod transaction;
-mod unwritable;
+mod unauthorized_partition;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -36,21 +43,22 @@ use wire::frame::{Frame, FrameCursor, IntactFrame};
 use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Position, Slot};
 
-use crate::inbox::{Arrival, Inbox};
 use crate::join::Offered;
-use crate::knowledge::Knowledge;
-use crate::memory::{DecodeMemory, Lease};
-use crate::size::TransactionSize;
-use crate::state::{HaltRecord, JUMPS_KEPT, JumpRecord, LaneRecord, PartitionKey, PartitionRecord};
+use crate::join::carried_topics::Knowledge;
+use crate::lane::inbox::{Arrival, Inbox};
+use crate::lane::memory::{DecodeMemory, Lease};
+use crate::lane::size::TransactionSize;
+use crate::target::state::{HaltRecord, JUMPS_KEPT, JumpRecord, LaneRecord, PartitionRecord};
 use crate::target::{LaneTarget, TargetError, TargetPartition};
+use wire::partition::Partition;
 
 use claims::Claims;
-use moves::Moves;
-use suspicion::Suspicion;
-use unwritable::Unwritable;
+use handover::Moves;
+use rejected_record::Suspicion;
+use unauthorized_partition::Unwritable;
 
 pub use claims::Claim;
-pub use moves::{Errand, Fetch};
+pub use handover::{Errand, Fetch};
 pub use open::{OpenError, Terms};
 pub use recover::RecoverError;
 pub use transaction::Committed;
@@ -102,11 +110,11 @@ struct Open {
     terms: Arc<Terms>,
     knowledge: Arc<Knowledge>,
     record: LaneRecord,
-    partitions: HashMap<PartitionKey, PartitionRecord>,
+    partitions: HashMap<Partition, PartitionRecord>,
     /// The newest jumps, by their numbers.
     jumps: Arc<BTreeMap<u64, JumpRecord>>,
     /// Stored partitions that were not offered in this epoch.
-    not_offered: HashSet<PartitionKey>,
+    not_offered: HashSet<Partition>,
     /// Whether every partition of the filter was offered once, to whichever lane.
     all_offered: bool,
     slots: HashMap<Slot, OpenSlot>,
@@ -121,12 +129,12 @@ struct Open {
     /// The next transaction writes the lane's record even if there is nothing else to write.
     keep_alive: bool,
     /// Set when a transaction's outcome is unknown: the positions it would have left behind.
-    unknown: Option<HashMap<PartitionKey, Position>>,
+    unknown: Option<HashMap<Partition, Position>>,
 }
 
 /// A partition that joined in this epoch.
 struct OpenSlot {
-    key: PartitionKey,
+    key: Partition,
     target: TargetPartition,
     /// Where its next run on the wire must begin.
     from: Position,
@@ -162,7 +170,7 @@ struct Current {
 /// Where the records of one slot go, and under which name they are remembered.
 struct Destination {
     slot: Slot,
-    key: PartitionKey,
+    key: Partition,
     target: TargetPartition,
     /// The target has refused some of them.
     suspected: bool,
@@ -308,7 +316,7 @@ impl<T: LaneTarget> Lane<T> {
     }
 
     /// The stored positions of the lane, as of its last commit.
-    pub fn positions(&self) -> impl Iterator<Item = (&PartitionKey, &PartitionRecord)> {
+    pub fn positions(&self) -> impl Iterator<Item = (&Partition, &PartitionRecord)> {
         self.open.iter().flat_map(|open| &open.partitions)
     }
 
@@ -319,7 +327,7 @@ impl<T: LaneTarget> Lane<T> {
 
     /// Stored partitions that the sender does not offer, once it has offered all it has: their topics are gone
     /// from the source or from the filter.
-    pub fn orphaned(&self) -> impl Iterator<Item = &PartitionKey> {
+    pub fn orphaned(&self) -> impl Iterator<Item = &Partition> {
         self.open.iter().filter(|open| open.all_offered).flat_map(|open| &open.not_offered)
     }
 
@@ -379,7 +387,7 @@ impl Open {
     }
 
     /// The stored position of a partition; −1 if none is stored.
-    fn position(&self, key: &PartitionKey) -> Position {
+    fn position(&self, key: &Partition) -> Position {
         self.partitions.get(key).map_or(Position(-1), |record| record.position)
     }
 

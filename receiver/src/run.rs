@@ -6,36 +6,36 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use link::bell::Bell;
-use link::budget::{Budget, BudgetSockets};
-use link::catalog::Catalog;
-use link::clock::Clock;
-use link::endpoint::{EndpointError, SystemSockets, listen_over};
-use link::kafka::admin::KafkaCatalog;
-use link::kafka::{KafkaError, KafkaFault, Properties};
-use link::live::Live;
-use link::mailbox::Mailbox;
-use link::shutdown::{Phase, Shutdown};
-use link::tls::{Credentials, End, TlsError};
+use kafka::admin::KafkaCatalog;
+use kafka::catalog::Catalog;
+use kafka::{KafkaError, KafkaFault, Properties};
 use quinn::Endpoint;
+use service::bell::Bell;
+use service::live::Live;
+use service::mailbox::Mailbox;
+use service::shutdown::{Phase, Shutdown};
+use service::tls::{Credentials, End, TlsError};
+use transport::budget::{Budget, BudgetSockets};
+use transport::clock::Clock;
+use transport::endpoint::{EndpointError, SystemSockets, listen_over};
 use wire::ids::LaneId;
 
-use crate::closes::CloseTally;
 use crate::config::Config;
-use crate::derived;
+use crate::config::derived;
 use crate::lane::Lane;
-use crate::lane_thread::{LaneHandle, LaneThread, MAILBOX_CAPACITY, View};
-use crate::memory::DecodeMemory;
-use crate::pace::CommitPace;
-use crate::served_link::StartLane;
-use crate::served_links::ServedLinks;
-use crate::server;
+use crate::lane::memory::DecodeMemory;
+use crate::lane::pace::CommitPace;
+use crate::lane::size::TransactionSize;
+use crate::lane::thread::{LaneHandle, LaneThread, MAILBOX_CAPACITY, View};
+use crate::lane::timings::Timings;
+use crate::link::StartLane;
+use crate::link::closes::CloseTally;
+use crate::link::registry::ServedLinks;
+use crate::report::status::Board;
 use crate::session::Host;
-use crate::size::TransactionSize;
-use crate::status::Board;
+use crate::session::server;
 use crate::target::Target;
 use crate::target::kafka::{KafkaTarget, KafkaTargetConfig};
-use crate::timings::Timings;
 
 /// How soon a target that does not answer is asked again.
 const TARGET_RETRY: Duration = Duration::from_secs(1);
@@ -86,7 +86,7 @@ pub async fn run<T: Target>(
 ) -> Result<(), Halted> {
     let live = config.into();
     let config = live.now();
-    let credentials = Credentials::load(&config.tls, End::Server, link::tls::now())?;
+    let credentials = Credentials::load(&config.tls, End::Server, service::tls::now())?;
     let budget = Budget::new(config.rate);
     let sockets = BudgetSockets::new(Arc::new(SystemSockets), budget.clone());
     let endpoint = listen_over(&sockets, config.listen, &credentials, &derived::endpoint(&config))?;
@@ -148,9 +148,9 @@ async fn follow(mut config: Live<Config>, budget: Budget, endpoint: Endpoint, li
     loop {
         let config = config.changed().await;
         budget.set_rate(config.rate);
-        let credentials = Credentials::load(&config.tls, End::Server, link::tls::now());
+        let credentials = Credentials::load(&config.tls, End::Server, service::tls::now());
         let server =
-            credentials.and_then(|credentials| link::endpoint::server(&credentials, &derived::endpoint(&config)));
+            credentials.and_then(|credentials| transport::endpoint::server(&credentials, &derived::endpoint(&config)));
         match server {
             Ok(server) => endpoint.set_server_config(Some(server)),
             Err(error) => tracing::error!(%error, "new certificates cannot be used; going on with the old ones"),

@@ -6,17 +6,21 @@
 mod channels;
 mod frames;
 mod greeting;
+pub mod joinable;
 mod joining;
+pub mod ledger;
+pub mod peers;
+pub mod server;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use link::clock::Clock;
-use link::control::{ControlReader, ControlWriter};
-use link::shutdown::{Phase, Shutdown};
 use quinn::Connection;
+use service::shutdown::{Phase, Shutdown};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use transport::clock::Clock;
+use transport::control::{ControlReader, ControlWriter};
 use wire::close::CloseCode;
 use wire::control::{Control, CreditTerms, Hello, Welcome};
 use wire::error::PeerMisbehaved;
@@ -24,15 +28,15 @@ use wire::hello::{FEATURE_CHANNELS, FEATURES, common_features};
 use wire::ids::LaneId;
 use wire::lanes::{ClassTable, ClassWish};
 
-use crate::arbiter::{Candidate, SessionId, Verdict};
-use crate::knowledge::Knowledge;
+use crate::join::carried_topics::Knowledge;
+use crate::join::targets::Targets;
 use crate::lane::Terms;
-use crate::lane_thread::{Command, LaneHandle, Reply};
-use crate::ledger::Ledger;
-use crate::served_link::{LinkSettings, ServedLink};
-use crate::state::HaltRecord;
-use crate::state_topic::StateTopicError;
-use crate::targets::Targets;
+use crate::lane::thread::{Command, LaneHandle, Reply};
+use crate::link::arbiter::{Candidate, SessionId, Verdict};
+use crate::link::state_topic::StateTopicError;
+use crate::link::{LinkSettings, ServedLink};
+use crate::session::ledger::Ledger;
+use crate::target::state::HaltRecord;
 
 use channels::FurtherChannels;
 pub use greeting::{Greeted, Greeting, Host, Refusal, greet};

@@ -1,11 +1,12 @@
 //! The target cluster as a lane sees it: one transactional producer and one state partition.
 
 pub mod kafka;
+pub mod state;
 
 use std::sync::Arc;
 
+use ::kafka::{KafkaError, Refusal};
 use bytes::Bytes;
-use link::kafka::{KafkaError, Refusal};
 use wire::frame::RecordRef;
 use wire::ids::{Epoch, LaneId, Offset, Position};
 

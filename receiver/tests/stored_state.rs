@@ -8,18 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use causeway_receiver::knowledge::Knowledge;
-use causeway_receiver::lane::{Lane, OpenError, Terms};
-use causeway_receiver::memory::DecodeMemory;
-use causeway_receiver::size::TransactionSize;
-use causeway_receiver::state::{
-    self, HaltRecord, JumpRecord, LaneRecord, LaneState, MovedRecord, PartitionKey, PartitionRecord,
-};
-use causeway_receiver::target::{Delivered, LaneTarget, StateEntry, TargetError, TargetPartition};
+use receiver::join::carried_topics::Knowledge;
+use receiver::lane::memory::DecodeMemory;
+use receiver::lane::size::TransactionSize;
+use receiver::lane::{Lane, OpenError, Terms};
+use receiver::target::state::{self, HaltRecord, JumpRecord, LaneRecord, LaneState, MovedRecord, PartitionRecord};
+use receiver::target::{Delivered, LaneTarget, StateEntry, TargetError, TargetPartition};
 use wire::close::CloseCode;
 use wire::frame::RecordRef;
 use wire::ids::{Epoch, LaneId, Position, TopicId};
 use wire::origin::{self, Origin};
+use wire::partition::Partition;
 
 const LANE: LaneId = LaneId(3);
 const SOURCE: &str = "QpC-xqYIT7ytK--X86sw";
@@ -65,8 +64,8 @@ fn moved_record() -> MovedRecord {
     MovedRecord { to: LaneId(9), record: PartitionRecord { halt: None, moves: 3, ..partition_record() } }
 }
 
-fn clicks_0() -> PartitionKey {
-    PartitionKey { topic: "clicks".into(), partition: 0 }
+fn clicks_0() -> Partition {
+    Partition { topic: "clicks".into(), partition: 0 }
 }
 
 fn jump_record() -> JumpRecord {
@@ -84,8 +83,8 @@ fn jump_record() -> JumpRecord {
     }
 }
 
-fn orders_5() -> PartitionKey {
-    PartitionKey { topic: "orders".into(), partition: 5 }
+fn orders_5() -> Partition {
+    Partition { topic: "orders".into(), partition: 5 }
 }
 
 /// Keys and values as this version writes them.

@@ -1,31 +1,32 @@
 //! A sender's config file: what may be written ([`SECTIONS`]), and what it means.
 
 mod classes;
+pub mod derived;
 mod fields;
 mod schedule;
 
 use std::path::Path;
 use std::time::Duration;
 
-use link::admin::AdminSettings;
-use link::config::value::choice;
-use link::config::{
+use service::admin::AdminSettings;
+use service::config::value::choice;
+use service::config::{
     self, Address, Change, DeValue, Document, Problems, Properties, Rejection, Reported, Setting, Settings,
 };
-use link::congestion::Policy as FlowPolicy;
-use link::io_threads::IoThreads;
-use link::logging::LogSettings;
-use link::names::{InstanceName, LinkName, PeerName};
-use link::tls::TlsFiles;
-use link::topics::TopicFilter;
+use service::logging::LogSettings;
+use service::names::{InstanceName, LinkName, PeerName};
+use service::tls::TlsFiles;
+use service::topics::TopicFilter;
+use transport::congestion::Policy as FlowPolicy;
+use transport::io_threads::IoThreads;
 use wire::compress::Codec;
 use wire::limits::{CHANNELS_MAX, LANES_MAX};
 use wire::share::Share;
 use wire::units::{Rate, Size};
 
-use crate::classes::Classes;
-use crate::policy::{Policies, Policy, Rule};
-use crate::schedule::Schedule;
+use crate::dispatch::classes::Classes;
+use crate::partitions::policy::{Policies, Policy, Rule};
+use crate::rate::schedule::Schedule;
 
 pub use fields::{EXAMPLE, MEMORY_PER_CHANNEL, MEMORY_PER_LANE, SECTIONS};
 

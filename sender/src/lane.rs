@@ -10,11 +10,16 @@
 //! no byte is read without credit for the frame it will be in; nothing is kept here after it was sent, because
 //! the source is the buffer, and what is under way the transport's.
 
+pub mod activity;
+pub(crate) mod pool;
+pub mod progress;
+pub mod thread;
+
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use link::kafka::KafkaError;
+use kafka::KafkaError;
 use wire::compress::Codec;
 use wire::control::Control;
 use wire::frame::{FrameBuilder, FrameHead};

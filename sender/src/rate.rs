@@ -6,16 +6,17 @@
 
 pub mod plan;
 pub mod request;
+pub mod schedule;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use link::budget::{Budget, Usage};
-use link::live::Live;
 use serde::{Deserialize, Serialize};
+use service::live::Live;
 use tokio::time::Instant;
+use transport::budget::{Budget, Usage};
 use wire::units::Rate;
 
 use crate::config::{Config, WanConfig};

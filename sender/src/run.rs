@@ -4,37 +4,37 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use link::backoff::Backoff;
-use link::budget::BudgetSockets;
-use link::catalog::Catalog;
-use link::congestion::Flow;
-use link::endpoint::{ChannelFault, Dialer, Dialled, Sockets, SystemSockets};
-use link::kafka::admin::KafkaCatalog;
-use link::kafka::{KafkaError, Properties};
-use link::live::Live;
-use link::shutdown::{Phase, Shutdown};
-use link::tls::{Credentials, End, TlsError};
+use kafka::admin::KafkaCatalog;
+use kafka::catalog::Catalog;
+use kafka::{KafkaError, Properties};
+use service::live::Live;
+use service::shutdown::{Phase, Shutdown};
+use service::tls::{Credentials, End, TlsError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use transport::backoff::Backoff;
+use transport::budget::BudgetSockets;
+use transport::congestion::Flow;
+use transport::endpoint::{ChannelFault, Dialer, Dialled, Sockets, SystemSockets};
 use wire::close::{CloseCode, Disposition};
 use wire::lanes::ClassTable;
 use wire::limits::RETRY_AFTER;
 
-use crate::classes::Classes;
 use crate::config::Config;
-use crate::derived;
-use crate::discovery::{self, Discovered, Looker};
-use crate::gate::Gate;
+use crate::config::derived;
+use crate::dispatch::classes::Classes;
+use crate::dispatch::gate::Gate;
 use crate::lane::Packing;
-use crate::lane_threads::LaneThreads;
-use crate::measuring;
-use crate::origins::reading::{KafkaStateLog, Origins, OriginsError, StateLog};
-use crate::pulse;
+use crate::lane::pool::LaneThreads;
 use crate::rate;
+use crate::report::lag_task;
+use crate::report::sampler;
+use crate::report::status::{Board, State};
 use crate::session::{HandshakeError, Identity, Offering, Session, SessionEnd, Ways, shake_hands};
 use crate::source::Source;
+use crate::source::discovery::{self, Discovered, Looker};
 use crate::source::kafka::KafkaSource;
-use crate::status::{Board, State};
+use crate::source::origins::reading::{KafkaStateLog, Origins, OriginsError, StateLog};
 
 /// The first wait before dialling again, and the longest: resuming is cheap, so is trying.
 pub const REDIAL_MIN: Duration = Duration::from_millis(100);
@@ -118,8 +118,8 @@ pub async fn run<S: Source>(
     let (mut lanes, mut failed) = LaneThreads::new(&config, parts.source, &board.rates());
     lanes.start(derived::lanes(&config))?;
     board.begin(lanes.progress(), lanes.activities());
-    tasks.spawn(pulse::beat(Arc::clone(&board)));
-    tasks.spawn(measuring::measure(Arc::clone(&parts.catalog), topics.clone(), Arc::clone(&board)));
+    tasks.spawn(sampler::beat(Arc::clone(&board)));
+    tasks.spawn(lag_task::measure(Arc::clone(&parts.catalog), topics.clone(), Arc::clone(&board)));
     let mut life = Life {
         identity,
         live,
@@ -214,7 +214,7 @@ fn identity(config: &Config, cluster_id: String, filter_hash: u64) -> Identity {
 
 /// Who we are to those whom we dial.
 fn dialer(config: &Config, sockets: &Arc<dyn Sockets>, flow: &Flow) -> Result<Dialer, TlsError> {
-    let credentials = Credentials::load(&config.tls, End::Client, link::tls::now())?;
+    let credentials = Credentials::load(&config.tls, End::Client, service::tls::now())?;
     let dialer = Dialer::new(&credentials, derived::endpoint(config))?;
     Ok(dialer.over(Arc::clone(sockets)).guided_by(flow.clone()))
 }

@@ -1,11 +1,13 @@
 //! The source cluster as a lane sees it: records of some partitions, in order, through one queue.
 
+pub mod discovery;
 pub mod kafka;
+pub mod origins;
 
 use std::sync::Arc;
 
-use link::bell::Bell;
-use link::kafka::KafkaError;
+use ::kafka::KafkaError;
+use service::bell::Bell;
 use wire::frame::RecordRef;
 use wire::ids::{LaneId, Position, Slot};
 

@@ -18,6 +18,8 @@
 //! - [`guard`] and [`scratch`]: no process and no file outlives the test process, however that dies
 //! - [`wait`]: polling with a deadline
 
+#![forbid(unsafe_code)]
+
 pub mod admin;
 pub mod broker;
 pub mod cluster;

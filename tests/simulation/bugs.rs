@@ -1,10 +1,11 @@
 //! Deliberate bugs, built around the product's code and never into it: each must be caught.
 
 use bytes::Bytes;
-use receiver::state::{self, LaneState, PartitionKey, PartitionRecord};
+use receiver::target::state::{self, LaneState, PartitionRecord};
 use receiver::target::{Delivered, LaneTarget, StateEntry, TargetError, TargetPartition};
 use wire::frame::{FIELDS, RecordRef};
 use wire::ids::{Epoch, LaneId, Position};
+use wire::partition::Partition;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::target::SimTarget;
@@ -51,7 +52,7 @@ impl Bugged {
         Self { inner, lane, bug, carries_records: false, commit_owed: false }
     }
 
-    fn partition_record(&self, key: &[u8], value: Option<&[u8]>) -> Option<(PartitionKey, PartitionRecord)> {
+    fn partition_record(&self, key: &[u8], value: Option<&[u8]>) -> Option<(Partition, PartitionRecord)> {
         let entry = StateEntry { key: key.to_vec(), value: value.map(<[u8]>::to_vec) };
         LaneState::fold(self.lane, "source", &[entry]).ok()?.partitions.into_iter().next()
     }

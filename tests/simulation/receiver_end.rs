@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use receiver::join::carried_topics::Knowledge;
 use receiver::join::{Offered, OfferedTarget};
-use receiver::knowledge::Knowledge;
+use receiver::lane::memory::DecodeMemory;
+use receiver::lane::size::TransactionSize;
 use receiver::lane::{Counts, Errand, Lane, LaneError, OpenError, RecoverError, Terms};
-use receiver::memory::DecodeMemory;
-use receiver::size::TransactionSize;
-use receiver::state::{HaltRecord, PartitionRecord};
 use receiver::target::TargetPartition;
+use receiver::target::state::{HaltRecord, PartitionRecord};
 use wire::control::{Control, LaneClosedReason, OfferedPartition};
 use wire::frame::IntactFrame;
 use wire::ids::{LaneId, Position};

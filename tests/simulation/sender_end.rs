@@ -4,18 +4,19 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use link::bell::Bell;
-use sender::bank::CreditBank;
 use sender::config::Start;
+use sender::dispatch::bank::CreditBank;
 use sender::lane::{Lane, Packing};
-use sender::offers;
-use sender::resume::{Halt, Wish};
-use sender::roster::{Roster, SourcePartition};
-use sender::router::Router;
+use sender::partitions::offers;
+use sender::partitions::resume::{Halt, Wish};
+use sender::partitions::roster::Roster;
+use sender::partitions::router::Router;
 use sender::source::Assignment;
+use service::bell::Bell;
 use wire::control::{Control, CreditTerms, LaneClosedReason};
 use wire::halt::HaltReason;
 use wire::ids::LaneId;
+use wire::partition::Partition;
 
 use crate::dice::Dice;
 use crate::scenario::Scenario;
@@ -35,7 +36,7 @@ pub(crate) struct SenderEnd {
     pub(crate) bank: CreditBank,
     pub(crate) session: Option<u64>,
     reopen: Vec<Option<Duration>>,
-    halted: BTreeSet<SourcePartition>,
+    halted: BTreeSet<Partition>,
     dice: Dice,
 }
 

@@ -3,16 +3,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use link::catalog::{
-    Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicPartition, TopicSummary,
-};
-use link::kafka::KafkaError;
-use sender::discovery::Topics;
-use sender::origins::Passage;
-use sender::roster::SourceTopic;
+use kafka::KafkaError;
+use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
+use sender::partitions::roster::SourceTopic;
+use sender::source::discovery::Topics;
+use sender::source::origins::Passage;
 use sender::source::{Assignment, Event, LaneReader, PartitionFault};
 use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::{Offset, Position, Slot, TopicId};
+use wire::partition::Partition;
 
 use crate::dice::Dice;
 use crate::target::POISON;
@@ -205,16 +204,16 @@ impl Catalog for SimCatalog {
         Ok(Vec::new())
     }
 
-    fn bounds(&self, partitions: &[TopicPartition], _isolation: Isolation) -> Result<Vec<Bounds>, KafkaError> {
+    fn bounds(&self, partitions: &[Partition], _isolation: Isolation) -> Result<Vec<Bounds>, KafkaError> {
         let source = self.0.lock().unwrap();
-        let bounds = |at: &TopicPartition| {
-            let log = &source.logs[&(at.topic.as_str().into(), at.partition)];
+        let bounds = |at: &Partition| {
+            let log = &source.logs[&(Arc::clone(&at.topic), at.partition)];
             Bounds { start: Position(log.kept_from), end: Position(log.end()) }
         };
         Ok(partitions.iter().map(bounds).collect())
     }
 
-    fn positions_at(&self, partitions: &[TopicPartition], _timestamp_ms: i64) -> Result<Vec<Position>, KafkaError> {
+    fn positions_at(&self, partitions: &[Partition], _timestamp_ms: i64) -> Result<Vec<Position>, KafkaError> {
         Ok(self.bounds(partitions, Isolation::Committed)?.iter().map(|bounds| bounds.start).collect())
     }
 

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use link::endpoint::Reading;
-use receiver::ledger::{Admission, Ledger};
-use sender::transport::striping::{ChannelId, FrameId, Striping};
+use receiver::session::ledger::{Admission, Ledger};
+use sender::dispatch::striping::{ChannelId, FrameId, Striping};
+use transport::endpoint::Reading;
 use wire::control::Control;
 use wire::frame::{FrameHead, FrameHeader};
 use wire::limits::CHANNELS_MAX;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use link::kafka::{KafkaError, Refusal};
+use kafka::{KafkaError, Refusal};
 use receiver::target::{Appended, Delivered, LaneTarget, Rejected, StateEntry, TargetError, TargetPartition};
 use wire::frame::RecordRef;
 use wire::ids::{LaneId, Offset};

@@ -4,9 +4,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use link::topics::{TopicFilter, TopicPattern};
-use sender::resume::Wish;
-use sender::router::Router;
+use sender::partitions::resume::Wish;
+use sender::partitions::router::Router;
+use service::topics::{TopicFilter, TopicPattern};
 use wire::frame::Frame;
 
 use crate::cluster::{Cluster, Place, SharedCluster};

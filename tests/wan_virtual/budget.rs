@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use link::budget::{Budget, BudgetSockets};
-use link::endpoint::{Dialer, Sockets};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Connection, Endpoint, UdpPoller};
 use tokio::time::{Instant, sleep};
+use transport::budget::{Budget, BudgetSockets};
+use transport::endpoint::{Dialer, Sockets};
 use wire::units::Rate;
 
 use crate::ends::Ends;

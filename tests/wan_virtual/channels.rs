@@ -6,19 +6,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use link::congestion::{Flow, FlowSettings};
-use link::control::{ControlReader, ControlWriter};
-use link::endpoint::Dialled;
-use link::kafka::properties::forbidden;
-use link::mailbox::Mailbox;
-use link::shutdown::{self, Phase, Trigger};
+use kafka::properties::forbidden;
 use receiver::session::Host;
+use sender::dispatch::channels::Urgency;
 use sender::lane::Packing;
-use sender::lane_thread::{Command, SessionPart};
+use sender::lane::thread::{Command, SessionPart};
+use sender::report::status::Board;
 use sender::session::{Handshaken, SessionEnd};
-use sender::status::Board;
-use sender::transport::Urgency;
+use service::mailbox::Mailbox;
+use service::shutdown::{self, Phase, Trigger};
 use tokio::time::{Instant, sleep};
+use transport::congestion::{Flow, FlowSettings};
+use transport::control::{ControlReader, ControlWriter};
+use transport::endpoint::Dialled;
 use wire::close::CloseCode;
 use wire::compress::Codec;
 use wire::control::Control;
@@ -112,7 +112,7 @@ fn host_noting(ends: &Ends, taken: &Taken) -> Arc<Host> {
 /// Runs a session of four channels beside `story`, which stops it by the trigger.
 async fn beside<F: Future<Output = ()>>(ends: &Ends, taken: &Taken, story: impl FnOnce(Arc<Board>, Trigger) -> F) {
     let (trigger, shutdown) = shutdown::channel();
-    tokio::spawn(receiver::server::serve(ends.listening.clone(), host_noting(ends, taken), shutdown.clone()));
+    tokio::spawn(receiver::session::server::serve(ends.listening.clone(), host_noting(ends, taken), shutdown.clone()));
     let board = Arc::new(Board::default());
     let session = sending().run(ends, Arc::clone(&board), shutdown);
     let (end, ()) = tokio::join!(session, story(board, trigger));
@@ -184,7 +184,7 @@ fn a_session_whose_channels_are_all_dark_ends_as_one_with_a_single_channel_does(
     in_virtual_time(async {
         let ends = guided("delay 50 ms", mbit(20));
         let (_trigger, shutdown) = shutdown::channel();
-        tokio::spawn(receiver::server::serve(
+        tokio::spawn(receiver::session::server::serve(
             ends.listening.clone(),
             host_noting(&ends, &Taken::default()),
             shutdown.clone(),
@@ -228,7 +228,11 @@ fn only_channels_of_the_session_join_it_and_sixteen_are_all() {
     in_virtual_time(async {
         let ends = Ends::new("delay 5 ms", 1);
         let (_trigger, shutdown) = shutdown::channel();
-        tokio::spawn(receiver::server::serve(ends.listening.clone(), host_noting(&ends, &Taken::default()), shutdown));
+        tokio::spawn(receiver::session::server::serve(
+            ends.listening.clone(),
+            host_noting(&ends, &Taken::default()),
+            shutdown,
+        ));
         let (first, Handshaken { welcome, reader, writer }) = shaken(&ends, 1).await;
         let stranger = join(&ends, &first, welcome.token ^ 1, 1).await.1;
         assert_eq!(code(&stranger), Some(CloseCode::NoSession), "{stranger:?}");

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::clock::Clock;
-use link::control::{ControlReader, ControlWriter};
 use quinn::Endpoint;
-use sender::latency::{FrameTimes, Latency, Packed, Stage, Taken};
+use sender::report::latency::{FrameTimes, Latency, Packed, Stage, Taken};
 use tokio::time::{Instant, sleep};
+use transport::clock::Clock;
+use transport::control::{ControlReader, ControlWriter};
 use wire::control::{Control, Timing};
 use wire::ids::{Epoch, LaneId, Sequence};
 

@@ -7,19 +7,19 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use link::budget::{Budget, BudgetSockets};
-use link::congestion::Flow;
-use link::kafka::KafkaError;
-use link::kafka::properties::forbidden;
-use link::shutdown::{self, Phase};
+use kafka::KafkaError;
+use kafka::properties::forbidden;
 use sender::config::Config;
-use sender::derived;
+use sender::config::derived;
 use sender::lane::Lane;
-use sender::lane_thread::{Command, LaneHandle, SessionPart};
+use sender::lane::thread::{Command, LaneHandle, SessionPart};
+use sender::report::status::Board;
 use sender::session::SessionEnd;
 use sender::source::{Assignment, Event, LaneReader};
-use sender::status::Board;
+use service::shutdown::{self, Phase};
 use tokio::time::{Instant, sleep};
+use transport::budget::{Budget, BudgetSockets};
+use transport::congestion::Flow;
 use wire::frame::{Headers, IntactFrame, RecordRef};
 use wire::ids::{LaneId, Offset, Position, Slot};
 use wire::lanes::ClassTable;
@@ -195,7 +195,7 @@ fn beside_bulk(mbit: u64, priority: &str) -> Vec<Duration> {
             }
         });
         let (trigger, shutdown) = shutdown::channel();
-        tokio::spawn(receiver::server::serve(ends.listening.clone(), host, shutdown.clone()));
+        tokio::spawn(receiver::session::server::serve(ends.listening.clone(), host, shutdown.clone()));
         let began = Instant::now();
         let session = sending(config, began).run(&ends, Arc::new(Board::default()), shutdown);
         let story = async {

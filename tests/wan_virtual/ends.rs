@@ -5,11 +5,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use link::backoff::Backoff;
-use link::config::Address;
-use link::endpoint::{Dialer, Dialled, EndpointSettings, Sockets, listen_over};
-use link::pki;
-use link::tls::{Credentials, End, TlsFiles};
 use netem::conditions::{Conditions, parse_knobs};
 use netem::in_process::Network;
 use netem::path::DropCause;
@@ -18,6 +13,11 @@ use netem::script::Script;
 use netem::wan::{Direction, Wan};
 use quinn::{AsyncUdpSocket, Endpoint};
 use sender::run::{REDIAL_MAX, REDIAL_MIN};
+use service::config::Address;
+use service::pki;
+use service::tls::{Credentials, End, TlsFiles};
+use transport::backoff::Backoff;
+use transport::endpoint::{Dialer, Dialled, EndpointSettings, Sockets, listen_over};
 use wire::units::Size;
 
 const SETTINGS: EndpointSettings = EndpointSettings::new(Size::from_bytes(64 << 20), 128);
@@ -111,5 +111,5 @@ fn credentials(pki: &Path, side: &str, end: End) -> Credentials {
         certificate: path(format!("{side}.pem")),
         key: path(format!("{side}.key")),
     };
-    Credentials::load(&files, end, link::tls::now()).unwrap()
+    Credentials::load(&files, end, service::tls::now()).unwrap()
 }

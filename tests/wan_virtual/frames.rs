@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use link::control::{ControlReader, ControlWriter};
 use quinn::{Connection, ConnectionError, Endpoint};
 use tokio::time::{Instant, sleep};
+use transport::control::{ControlReader, ControlWriter};
 use wire::control::Control;
 use wire::ids::{Epoch, LaneId, Sequence};
 

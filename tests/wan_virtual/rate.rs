@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use link::congestion::{Flow, FlowReport, FlowSettings, Limit, Mode};
-use link::endpoint::{Dialer, Dialled, keep_windows};
 use quinn::Endpoint;
 use tokio::time::{Instant, sleep};
+use transport::congestion::{Flow, FlowReport, FlowSettings, Limit, Mode};
+use transport::endpoint::{Dialer, Dialled, keep_windows};
 use wire::units::Rate;
 
 use crate::ends::Ends;

@@ -5,27 +5,26 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::bell::Bell;
-use link::catalog::{
-    Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicPartition, TopicSummary,
-};
-use link::control::{ControlReader, ControlWriter};
-use link::kafka::KafkaError;
-use link::kafka::log::{Entry, LogError};
-use link::kafka::properties::forbidden;
-use link::shutdown::{self, Phase};
+use kafka::KafkaError;
+use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
+use kafka::log::{Entry, LogError};
+use kafka::properties::forbidden;
 use quinn::Endpoint;
 use sender::config::Config;
-use sender::origins::reading::StateLog;
 use sender::rate::Request;
+use sender::report::status::{Board, State};
 use sender::run::{Parts, run};
+use sender::source::origins::reading::StateLog;
 use sender::source::{Assignment, Event, LaneReader, Source};
-use sender::status::{Board, State};
+use service::bell::Bell;
+use service::shutdown::{self, Phase};
 use tokio::time::{Instant, sleep};
+use transport::control::{ControlReader, ControlWriter};
 use wire::control::{Control, CreditTerms, Welcome};
 use wire::hello::{FEATURE_CHANNELS, FEATURES};
 use wire::ids::{LaneId, Position, Slot};
 use wire::lanes::ClassTable;
+use wire::partition::Partition;
 
 use crate::ends::Ends;
 use crate::in_virtual_time;
@@ -56,10 +55,10 @@ impl Catalog for Empty {
     fn configs(&self, _: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
         Ok(Vec::new())
     }
-    fn bounds(&self, _: &[TopicPartition], _: Isolation) -> Result<Vec<Bounds>, KafkaError> {
+    fn bounds(&self, _: &[Partition], _: Isolation) -> Result<Vec<Bounds>, KafkaError> {
         Ok(Vec::new())
     }
-    fn positions_at(&self, _: &[TopicPartition], _: i64) -> Result<Vec<Position>, KafkaError> {
+    fn positions_at(&self, _: &[Partition], _: i64) -> Result<Vec<Position>, KafkaError> {
         Ok(Vec::new())
     }
     fn create(&self, _: &[NewTopic]) -> Result<(), KafkaError> {
@@ -207,7 +206,7 @@ fn another_rate_in_the_file_or_by_command_holds_within_a_second_in_the_session_t
         let (catalog, states) = (Arc::new(Empty), Arc::new(Empty));
         let parts = Parts { source: Empty, catalog, states, sockets: ends.near() };
         let first = config(&ends);
-        let (publisher, live) = link::live::channel(first.clone());
+        let (publisher, live) = service::live::channel(first.clone());
         let life = tokio::spawn(run(live, parts, Arc::clone(&board), shutdown));
         let active = || matches!(board.status().state, State::Active);
         until("the first session", Duration::from_secs(5), active).await;

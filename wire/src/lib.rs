@@ -1,6 +1,7 @@
 //! What both ends of a link agree on. No I/O, no async, no clock, no unsafe code.
 //!
 //! - [`ids`]: offsets, positions, lanes, epochs, slots, sequences
+//! - [`partition`]: a partition of a topic, by name
 //! - [`units`]: `500 Mbit/s`, `64 MiB`
 //! - [`share`]: `0.1 %`
 //! - [`limits`]: every maximum that crosses the wire
@@ -16,6 +17,8 @@
 //! - [`lanes`]: which lane carries a partition, and which lanes a class has
 //! - [`hostile`]: what must hold for any bytes; behind the fuzz targets
 
+#![forbid(unsafe_code)]
+
 pub mod close;
 pub mod codec;
 pub mod compress;
@@ -29,5 +32,6 @@ pub mod ids;
 pub mod lanes;
 pub mod limits;
 pub mod origin;
+pub mod partition;
 pub mod share;
 pub mod units;

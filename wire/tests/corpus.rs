@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use causeway_wire::hostile;
+use wire::hostile;
 
 fn replay(target: &str, check: fn(&[u8])) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);

@@ -1,6 +1,6 @@
 //! The table of halts, as operators read it.
 
-use causeway_wire::halt::HaltReason;
+use wire::halt::HaltReason;
 
 #[test]
 fn the_operators_page_has_a_heading_for_every_reason_and_says_whether_it_is_kept() {

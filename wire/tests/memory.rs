@@ -1,13 +1,13 @@
 //! What a hostile peer can make this end allocate: counted, claim by claim. One test, because the count
 //! is the process's.
 
-use causeway_wire::codec::{decode_control, encode_control};
-use causeway_wire::compress::{Codec, compress, expand, id};
-use causeway_wire::control::Control;
-use causeway_wire::frame::{Frame, FrameBuilder, FrameHead};
-use causeway_wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
-use causeway_wire::limits::{CONTROL_BYTES_MAX, FRAME_BODY_MAX, FRAME_HEADER_BYTES, RECORDS_MAX, RUNS_MAX};
 use peak_alloc::PeakAlloc;
+use wire::codec::{decode_control, encode_control};
+use wire::compress::{Codec, compress, expand, id};
+use wire::control::Control;
+use wire::frame::{Frame, FrameBuilder, FrameHead};
+use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
+use wire::limits::{CONTROL_BYTES_MAX, FRAME_BODY_MAX, FRAME_HEADER_BYTES, RECORDS_MAX, RUNS_MAX};
 use xxhash_rust::xxh3::Xxh3Default;
 
 #[global_allocator]

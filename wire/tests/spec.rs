@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use causeway_wire::close::CloseCode;
-use causeway_wire::codec::{KINDS, RESERVED};
-use causeway_wire::frame::FIELDS;
-use causeway_wire::limits;
+use wire::close::CloseCode;
+use wire::codec::{KINDS, RESERVED};
+use wire::frame::FIELDS;
+use wire::limits;
 
 fn specification() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/wire-format.md");

@@ -6,17 +6,17 @@ use std::fs;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use causeway_wire::close::CloseCode;
-use causeway_wire::codec::{KINDS, control_length, decode_control, encode_control};
-use causeway_wire::compress::Codec;
-use causeway_wire::control::{
+use wire::close::CloseCode;
+use wire::codec::{KINDS, control_length, decode_control, encode_control};
+use wire::compress::Codec;
+use wire::control::{
     Accepts, Control, CreditTerms, Hello, Jump, LaneClosedReason, OfferedPartition, Range, Role, Timing, TopicConfig,
     Welcome,
 };
-use causeway_wire::frame::{Frame, FrameBuilder, FrameCursor, FrameHead, HeaderBlock, Headers, RecordRef, Step};
-use causeway_wire::hello::{VERSIONS, agree};
-use causeway_wire::ids::{Epoch, LaneId, Offset, Position, Sequence, Slot, TopicId};
-use causeway_wire::lanes::{ClassLanes, ClassWish};
+use wire::frame::{Frame, FrameBuilder, FrameCursor, FrameHead, HeaderBlock, Headers, RecordRef, Step};
+use wire::hello::{VERSIONS, agree};
+use wire::ids::{Epoch, LaneId, Offset, Position, Sequence, Slot, TopicId};
+use wire::lanes::{ClassLanes, ClassWish};
 
 const LANE: LaneId = LaneId(3);
 const EPOCH: Epoch = Epoch(300);
@@ -225,7 +225,7 @@ fn only_hello_may_say_more_than_this_version_knows() {
         match decode_control(&message) {
             Ok(decoded) => assert!(name == "hello" && decoded == control, "{name}"),
             Err(error) => {
-                assert_eq!((error, name == "hello"), (causeway_wire::error::DecodeError::TrailingBytes(3), false))
+                assert_eq!((error, name == "hello"), (wire::error::DecodeError::TrailingBytes(3), false))
             }
         }
     }
@@ -285,7 +285,7 @@ fn frames_cut_anywhere_are_refused() {
 #[test]
 fn every_kind_has_a_vector_and_every_vector_a_kind() {
     let controls: Vec<_> = handshake().into_iter().chain(lanes()).collect();
-    let kinds: BTreeSet<_> = controls.iter().map(|(_, control)| causeway_wire::codec::control_name(control)).collect();
+    let kinds: BTreeSet<_> = controls.iter().map(|(_, control)| wire::codec::control_name(control)).collect();
     assert_eq!(kinds, KINDS.iter().map(|kind| kind.name).collect());
     let mut expected: BTreeSet<_> = controls.iter().map(|(name, _)| format!("{name}.hex")).collect();
     expected.extend(["frame-none.hex", "frame-lz4.hex", "frame-zstd.hex"].map(String::from));

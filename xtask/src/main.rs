@@ -1,5 +1,7 @@
 //! `cargo xtask check`: the whole gate, on any machine, as CI runs it.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 mod check;

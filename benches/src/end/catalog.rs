@@ -4,11 +4,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use link::catalog::{
-    Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicPartition, TopicSummary,
-};
-use link::kafka::{KafkaError, KafkaFault};
+use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
+use kafka::{KafkaError, KafkaFault};
 use wire::ids::{Position, TopicId};
+use wire::partition::Partition;
 
 /// A cluster that exists only as what is said about it.
 #[derive(Debug)]
@@ -90,16 +89,16 @@ impl Catalog for MemoryCatalog {
         Ok(inner.topics.get(name).map_or_else(Vec::new, |topic| topic.configs.iter().map(entry).collect()))
     }
 
-    fn bounds(&self, partitions: &[TopicPartition], _isolation: Isolation) -> Result<Vec<Bounds>, KafkaError> {
+    fn bounds(&self, partitions: &[Partition], _isolation: Isolation) -> Result<Vec<Bounds>, KafkaError> {
         let inner = self.inner();
-        let bounds = |at: &TopicPartition| {
-            let end = inner.ends.get(&(at.topic.clone(), at.partition)).copied();
+        let bounds = |at: &Partition| {
+            let end = inner.ends.get(&(at.topic.to_string(), at.partition)).copied();
             Bounds { start: Position(0), end: end.unwrap_or(self.end) }
         };
         Ok(partitions.iter().map(bounds).collect())
     }
 
-    fn positions_at(&self, partitions: &[TopicPartition], _timestamp_ms: i64) -> Result<Vec<Position>, KafkaError> {
+    fn positions_at(&self, partitions: &[Partition], _timestamp_ms: i64) -> Result<Vec<Position>, KafkaError> {
         Ok(partitions.iter().map(|_| Position(0)).collect())
     }
 
@@ -141,7 +140,7 @@ mod tests {
     #[test]
     fn a_log_ends_after_what_was_appended_to_it() {
         let catalog = MemoryCatalog::target();
-        let at = [TopicPartition { topic: "bulk".to_owned(), partition: 0 }];
+        let at = [Partition::new("bulk", 0)];
         assert_eq!(catalog.bounds(&at, Isolation::Committed).unwrap()[0].end, Position(0));
         assert_eq!(catalog.append("bulk", 0, 3), Position(0));
         assert_eq!(catalog.append("bulk", 0, 2), Position(3));

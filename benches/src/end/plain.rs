@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use link::tls::{Credentials, End, TlsFiles};
 use netem::tun::ADDRESSES;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, RecvStream, ServerConfig, TransportConfig, VarInt};
+use service::tls::{Credentials, End, TlsFiles};
 use tokio::sync::Semaphore;
 use wire::limits::FRAME_RAW_TARGET;
 
@@ -101,7 +101,7 @@ fn lock(counts: &Mutex<SinkSample>) -> MutexGuard<'_, SinkSample> {
 }
 
 fn credentials(files: &TlsFiles, end: End) -> Result<Credentials> {
-    Ok(Credentials::load(files, end, link::tls::now())?)
+    Ok(Credentials::load(files, end, service::tls::now())?)
 }
 
 fn transport() -> TransportConfig {

@@ -4,17 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
-use link::catalog::Bounds;
-use link::endpoint::Sockets;
-use link::kafka::log::{Entry, LogError};
-use link::kafka::properties::forbidden;
-use link::live::{self, Publisher};
-use link::shutdown;
-use receiver::status::Board as ReceiverBoard;
+use kafka::catalog::Bounds;
+use kafka::log::{Entry, LogError};
+use kafka::properties::forbidden;
+use receiver::report::status::Board as ReceiverBoard;
 use sender::config::Config;
-use sender::origins::reading::StateLog;
-use sender::status::Board as SenderBoard;
+use sender::report::status::Board as SenderBoard;
+use sender::source::origins::reading::StateLog;
+use service::live::{self, Publisher};
+use service::shutdown;
 use tokio::sync::mpsc;
+use transport::endpoint::Sockets;
 
 use super::catalog::MemoryCatalog;
 use super::clock::monotonic;

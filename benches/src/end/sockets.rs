@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use link::endpoint::{Sockets, SystemSockets};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
+use transport::endpoint::{Sockets, SystemSockets};
 
 /// The system's sockets, in the order in which they were made.
 #[derive(Debug, Default)]

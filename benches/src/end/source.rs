@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use link::bell::Bell;
-use link::kafka::KafkaError;
+use kafka::KafkaError;
 use sender::source::{Assignment, Event, LaneReader, Source};
+use service::bell::Bell;
 use wire::frame::{Headers, RecordRef};
 use wire::ids::{LaneId, Offset, Slot};
 

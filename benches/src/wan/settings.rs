@@ -98,7 +98,7 @@ fn default_memory(lines: &[String], memory: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use link::kafka::properties::forbidden;
+    use kafka::properties::forbidden;
 
     use super::*;
     use crate::wan::{plan, short};

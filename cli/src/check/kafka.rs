@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use link::catalog::Catalog;
-use link::config::Address;
-use link::kafka::admin::KafkaCatalog;
-use link::kafka::{KafkaError, KafkaFault, Properties};
+use kafka::admin::KafkaCatalog;
+use kafka::catalog::Catalog;
+use kafka::{KafkaError, KafkaFault, Properties};
+use service::config::Address;
 
 use super::findings::Findings;
 use crate::exit::Failure;

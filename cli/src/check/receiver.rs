@@ -1,11 +1,12 @@
 //! What a receiver's settings lead to, and whether its target is fit for its links.
 
-use link::catalog::{Catalog, ConfigEntry, TopicDescription};
-use link::kafka::{KafkaError, Properties};
-use link::tls::End;
+use kafka::catalog::{Catalog, ConfigEntry, TopicDescription};
+use kafka::{KafkaError, Properties};
 use receiver::config::Config;
-use receiver::state_topic::{self, Verdict};
-use receiver::{derived, state};
+use receiver::config::derived;
+use receiver::link::state_topic::{self, Verdict};
+use receiver::target::state;
+use service::tls::End;
 use wire::units::display_duration;
 
 use super::findings::Findings;

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::catalog::Catalog;
-use link::endpoint::{ChannelFault, DialError, Dialer};
-use link::kafka::Properties;
-use link::tls::{Credentials, End, PeerIdentity};
-use sender::classes::Class;
+use kafka::Properties;
+use kafka::catalog::Catalog;
 use sender::config::Config;
-use sender::origins::reading::{KafkaStateLog, Origins, OriginsError};
+use sender::config::derived;
+use sender::dispatch::classes::Class;
 use sender::rate::plan::Plan;
-use sender::{derived, discovery};
+use sender::source::discovery;
+use sender::source::origins::reading::{KafkaStateLog, Origins, OriginsError};
+use service::tls::{Credentials, End, PeerIdentity};
+use transport::endpoint::{ChannelFault, DialError, Dialer};
 use wire::units::{Rate, display_duration};
 
 use super::findings::Findings;

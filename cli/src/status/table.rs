@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use receiver::status::LinkStatus;
-use sender::behind::{PartitionStatus, TopicStatus};
-use sender::progress::Halted;
-use sender::status::State;
+use receiver::report::status::LinkStatus;
+use sender::lane::progress::Halted;
+use sender::report::lag::{PartitionStatus, TopicStatus};
+use sender::report::status::State;
 
 use crate::shown::{bytes, grouped, lasting};
 
 /// A sender.
-pub(super) fn sender(address: &str, status: &sender::status::Status) -> String {
+pub(super) fn sender(address: &str, status: &sender::report::status::Status) -> String {
     let (link, instance, version) = (named(&status.link), named(&status.instance), &status.version);
     let mut page = Page::headed(format!("sender of {link} at {address}, instance {instance}, causeway {version}"));
     page.line("keeping up", &keeping_up(status));
@@ -59,7 +59,7 @@ pub(super) fn sender(address: &str, status: &sender::status::Status) -> String {
 }
 
 /// What a class is to have of the rate.
-fn promised(class: &sender::status::ClassStatus) -> String {
+fn promised(class: &sender::report::status::ClassStatus) -> String {
     let share = match (class.strict, class.share_percent) {
         (true, _) => "strict".to_owned(),
         (false, Some(percent)) => format!("{percent} %"),
@@ -109,7 +109,7 @@ fn known(number: Option<u64>) -> String {
 }
 
 /// A receiver and each of its links.
-pub(super) fn receiver(address: &str, status: &receiver::status::Status) -> String {
+pub(super) fn receiver(address: &str, status: &receiver::report::status::Status) -> String {
     let (instance, version) = (named(&status.instance), &status.version);
     let mut page = Page::headed(format!("receiver at {address}, instance {instance}, causeway {version}"));
     let listen = status.listen.map(|listen| format!("listening on {listen} (UDP)"));
@@ -154,7 +154,7 @@ fn served(page: &mut Page, link: &LinkStatus) {
     page.table(&["lane", "epoch", "records committed", "holding"], rows.collect());
 }
 
-fn keeping_up(status: &sender::status::Status) -> String {
+fn keeping_up(status: &sender::report::status::Status) -> String {
     match (status.lag_records, &status.state) {
         (_, State::Standby { behind }) => format!("standing by: ask {}", named(behind)),
         (None, _) => "not known: not every partition has joined".to_owned(),
@@ -164,7 +164,7 @@ fn keeping_up(status: &sender::status::Status) -> String {
     }
 }
 
-fn backlog(forecast: &sender::forecast::Forecast) -> String {
+fn backlog(forecast: &sender::report::forecast::Forecast) -> String {
     let size = forecast.backlog_bytes.map(|size| bytes(size as u64));
     let goodput = forecast.goodput_bytes_per_second.map(|goodput| format!("{}/s", bytes(goodput as u64)));
     let (size, goodput) = (size.unwrap_or_else(|| "not known".to_owned()), goodput.unwrap_or_default());
@@ -182,7 +182,7 @@ fn backlog(forecast: &sender::forecast::Forecast) -> String {
     words + &kept
 }
 
-fn sender_state(status: &sender::status::Status) -> String {
+fn sender_state(status: &sender::report::status::Status) -> String {
     let rtt = status.rtt_seconds.map_or_else(String::new, |rtt| format!(", round trip {:.0} ms", rtt * 1000.0));
     let to = status.receiver.as_deref().unwrap_or("the receiver");
     match &status.state {
@@ -196,7 +196,7 @@ fn sender_state(status: &sender::status::Status) -> String {
     }
 }
 
-fn wrong(status: &sender::status::Status) -> Vec<String> {
+fn wrong(status: &sender::report::status::Status) -> Vec<String> {
     // By reason: a hundred partitions of one trouble are one line.
     let mut reasons: BTreeMap<&str, (usize, &Halted)> = BTreeMap::new();
     for halt in &status.halted {
@@ -207,12 +207,12 @@ fn wrong(status: &sender::status::Status) -> Vec<String> {
         format!("{}/{}{more} halted, {reason}: {}", first.topic, first.partition, first.detail)
     });
     let closed = status.lanes_closed.iter().map(|lane| format!("a lane was closed, {}: {}", lane.reason, lane.detail));
-    let held = status.source_transactions_open.iter().map(sender::undecided::OpenTransaction::sentence);
+    let held = status.source_transactions_open.iter().map(sender::report::open_transactions::OpenTransaction::sentence);
     status.trouble.iter().cloned().chain(closed).chain(halts).chain(held).collect()
 }
 
 /// What to do about what is wrong: where the operators' page says it, or that nothing is to be done.
-fn remedies(status: &sender::status::Status) -> Vec<String> {
+fn remedies(status: &sender::report::status::Status) -> Vec<String> {
     let mut reasons: Vec<_> = status.halted.iter().map(|halt| halt.reason.as_str()).collect();
     reasons.sort_unstable();
     reasons.dedup();
@@ -223,7 +223,7 @@ fn remedies(status: &sender::status::Status) -> Vec<String> {
     halted.into_iter().chain(contested).collect()
 }
 
-fn sent(status: &sender::status::Status) -> String {
+fn sent(status: &sender::report::status::Status) -> String {
     let (totals, wire) = (&status.totals, &status.wire);
     format!(
         "{} records in {} frames, {} before compression, {} on the wire, {} of {} packets lost",
@@ -236,7 +236,7 @@ fn sent(status: &sender::status::Status) -> String {
     )
 }
 
-fn path(status: &sender::status::Status) -> String {
+fn path(status: &sender::report::status::Status) -> String {
     let millis =
         |seconds: Option<f64>| seconds.map_or_else(|| "?".to_owned(), |seconds| format!("{:.0} ms", seconds * 1e3));
     let percent = |part: Option<f64>| part.map_or_else(|| "?".to_owned(), |part| format!("{:.1} %", part * 1e2));
@@ -251,8 +251,8 @@ fn path(status: &sender::status::Status) -> String {
 }
 
 /// Each stage that was measured in the last minute, or ever.
-fn latency(status: &sender::status::Status) -> Vec<String> {
-    let shown = |stage: &sender::latency::StageStatus| {
+fn latency(status: &sender::report::status::Status) -> Vec<String> {
+    let shown = |stage: &sender::report::latency::StageStatus| {
         let (summary, when) =
             if stage.minute.frames > 0 { (stage.minute, "the last minute") } else { (stage.total, "before") };
         let (p50, p99) = (summary.p50_seconds? * 1e3, summary.p99_seconds? * 1e3);
@@ -395,7 +395,7 @@ mod tests {
 
     #[test]
     fn a_receiver_shows_each_link() {
-        let mut status = receiver::status::Status { instance: "sin-1".into(), ..Default::default() };
+        let mut status = receiver::report::status::Status { instance: "sin-1".into(), ..Default::default() };
         assert!(receiver("a", &status).contains("  state       waiting for the target cluster\n"));
         status.listen = Some("0.0.0.0:7443".parse().unwrap());
         status.refusals.insert("LINK_UNKNOWN".into(), 3);

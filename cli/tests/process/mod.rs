@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use link::names::LinkName;
-use link::pki;
+use service::names::LinkName;
+use service::pki;
 use tempfile::TempDir;
 
 /// A directory with certificates, where config files are written.

@@ -6,8 +6,8 @@ use wire::control::LaneClosedReason;
 use wire::lanes::{ClassTable, ClassWish};
 
 use super::{Lane, OpenError, Terms};
-use crate::state::LaneState;
 use crate::target::LaneTarget;
+use crate::target::state::LaneState;
 
 impl<T: LaneTarget> Lane<T> {
     /// The lanes of every class, with those appended and stored that are new. To be asked of lane 0, with terms
@@ -65,9 +65,9 @@ mod tests {
     use wire::ids::{Epoch, LaneId};
 
     use super::*;
-    use crate::knowledge::Knowledge;
-    use crate::memory::DecodeMemory;
-    use crate::size::TransactionSize;
+    use crate::join::carried_topics::Knowledge;
+    use crate::lane::memory::DecodeMemory;
+    use crate::lane::size::TransactionSize;
     use crate::target::{Delivered, StateEntry, TargetError, TargetPartition};
 
     /// A state partition in memory, shared by whoever writes it in turn.

@@ -9,13 +9,14 @@ use wire::ids::{Epoch, LaneId};
 use wire::lanes::{ClassError, ClassLanes, ClassTable};
 
 use super::claims::Claims;
-use super::moves::Moves;
-use super::unwritable::Unwritable;
+use super::handover::Moves;
+use super::unauthorized_partition::Unwritable;
 use super::{Lane, Open};
-use crate::inbox::Inbox;
-use crate::knowledge::Knowledge;
-use crate::state::{self, LaneRecord, LaneState, PartitionKey};
+use crate::join::carried_topics::Knowledge;
+use crate::lane::inbox::Inbox;
+use crate::target::state::{self, LaneRecord, LaneState};
 use crate::target::{LaneTarget, TargetError};
+use wire::partition::Partition;
 
 /// What a session brings to every lane it opens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,7 +128,7 @@ impl<T: LaneTarget> Lane<T> {
 
 impl Terms {
     /// The lane where a partition begins, whatever its class.
-    pub fn home(&self, key: &PartitionKey) -> LaneId {
+    pub fn home(&self, key: &Partition) -> LaneId {
         self.classes.default_class().lane(&key.topic, key.partition)
     }
 

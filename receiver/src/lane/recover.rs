@@ -10,8 +10,9 @@ use std::sync::Arc;
 use wire::ids::{Epoch, Position};
 
 use super::{Lane, Open};
-use crate::state::{LaneState, PartitionKey, PartitionRecord};
+use crate::target::state::{LaneState, PartitionRecord};
 use crate::target::{LaneTarget, TargetError};
+use wire::partition::Partition;
 
 /// Why a lane could not go on from what the target stored.
 #[derive(Debug, thiserror::Error)]
@@ -105,8 +106,8 @@ impl Open {
     /// The transaction happened as a whole or not at all; anything else is not ours to explain.
     fn check(
         &self,
-        unknown: &HashMap<PartitionKey, Position>,
-        stored: &HashMap<PartitionKey, PartitionRecord>,
+        unknown: &HashMap<Partition, Position>,
+        stored: &HashMap<Partition, PartitionRecord>,
     ) -> Result<(), RecoverError> {
         let nothing = Position(-1);
         let before = |key| self.partitions.get(key).map_or(nothing, |record| record.position);

@@ -12,13 +12,14 @@ use wire::halt::HaltReason;
 use wire::ids::{LaneId, Position, Slot};
 
 use super::claims::Claimed;
-use super::moves::Moving;
-use super::suspicion::Suspicion;
+use super::handover::Moving;
+use super::rejected_record::Suspicion;
 use super::{Current, Destination, Lane, LaneError, Open, OpenSlot, Pending};
 use crate::join::{Answer, Offered};
-use crate::memory::Lease;
-use crate::state::{self, HaltRecord, JumpRecord, LaneRecord, PartitionKey, PartitionRecord};
+use crate::lane::memory::Lease;
+use crate::target::state::{self, HaltRecord, JumpRecord, LaneRecord, PartitionRecord};
 use crate::target::{Appended, Delivered, LaneTarget, TargetError};
+use wire::partition::Partition;
 
 /// Records of one transaction that may be waited for one by one: a few milliseconds each, well within any
 /// transaction's time.
@@ -42,7 +43,7 @@ pub(super) struct Draft {
     replayed: u64,
     runs_dropped: u64,
     /// Partition records as they will be once this commits.
-    pub(super) changed: HashMap<PartitionKey, PartitionRecord>,
+    pub(super) changed: HashMap<Partition, PartitionRecord>,
     /// Partitions that change lanes.
     pub(super) moving: Moving,
     /// What topics' state says of their origins once this commits, and who waits for it.
@@ -195,7 +196,7 @@ impl<T: LaneTarget> Lane<T> {
     }
 
     /// A halt that is to stand is stored with the position, if there is one.
-    fn keep(&self, draft: &mut Draft, key: &PartitionKey, halt: HaltRecord) {
+    fn keep(&self, draft: &mut Draft, key: &Partition, halt: HaltRecord) {
         let stored = self.open.as_ref().and_then(|open| open.partitions.get(key));
         if halt.is_kept() && stored.is_some_and(|stored| stored.halt.as_ref() != Some(&halt)) {
             self.changed(draft, key).halt = Some(halt);
@@ -395,7 +396,7 @@ impl<T: LaneTarget> Lane<T> {
         Ok(())
     }
 
-    fn changed<'d>(&self, draft: &'d mut Draft, key: &PartitionKey) -> &'d mut PartitionRecord {
+    fn changed<'d>(&self, draft: &'d mut Draft, key: &Partition) -> &'d mut PartitionRecord {
         draft.changed.entry(key.clone()).or_insert_with(|| {
             let stored = self.open.as_ref().and_then(|open| open.partitions.get(key));
             stored.expect("a slot joins only once its partition's record is stored").clone()

@@ -11,8 +11,8 @@ use wire::control::Control;
 use wire::limits::CHANNELS_MAX;
 
 use super::{Ending, frames};
-use crate::joinable::{Further, Registration};
-use crate::served_link::ServedLink;
+use crate::link::ServedLink;
+use crate::session::joinable::{Further, Registration};
 
 /// The channels of one session beside channel 0.
 pub(super) struct FurtherChannels {

@@ -4,19 +4,19 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use link::clock::Clock;
 use quinn::{Connection, ReadExactError, RecvStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use transport::clock::Clock;
 use wire::close::CloseCode;
 use wire::error::{DecodeError, PeerMisbehaved};
 use wire::frame::{FrameHeader, IntactFrame};
 use wire::limits::FRAME_HEADER_BYTES;
 
 use super::Ending;
-use crate::arbiter::SessionId;
-use crate::lane_thread::{Command, LaneHandle};
-use crate::ledger::{Admission, Ledger};
+use crate::lane::thread::{Command, LaneHandle};
+use crate::link::arbiter::SessionId;
+use crate::session::ledger::{Admission, Ledger};
 
 /// Where frames go.
 #[derive(Clone)]

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::clock::Clock;
-use link::control::{ControlReader, ControlWriter};
-use link::tls::PeerIdentity;
 use quinn::Connection;
+use service::tls::PeerIdentity;
+use transport::clock::Clock;
+use transport::control::{ControlReader, ControlWriter};
 use wire::close::CloseCode;
 use wire::control::{Control, Hello, Role};
 use wire::error::{PeerIncompatible, PeerMisbehaved};
@@ -15,11 +15,11 @@ use wire::lanes::{ClassTable, LANE_HASH};
 use wire::limits::LANES_MAX;
 
 use super::Ending;
-use crate::closes::CloseTally;
-use crate::joinable::{JoinRequest, Joinable};
-use crate::peers::Peers;
-use crate::served_link::{LinkSettings, ServedLink};
-use crate::served_links::ServedLinks;
+use crate::link::closes::CloseTally;
+use crate::link::registry::ServedLinks;
+use crate::link::{LinkSettings, ServedLink};
+use crate::session::joinable::{JoinRequest, Joinable};
+use crate::session::peers::Peers;
 
 /// How long a peer may take to say hello.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -91,7 +91,7 @@ pub async fn greet(connection: &Connection, host: &Host) -> Result<Greeting, Ref
     let (writer, mut reader) = (ControlWriter::new(send), ControlReader::new(recv));
     let message = match tokio::time::timeout(PATIENCE, reader.next()).await {
         Ok(Ok(message)) => message,
-        Ok(Err(link::control::ControlError::Bytes(error))) => {
+        Ok(Err(transport::control::ControlError::Bytes(error))) => {
             return Err(Refusal { ending: PeerMisbehaved::Bytes(error).into(), writer: Some(writer) });
         }
         _ => return Err(silent(Some(writer))),

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::kafka::KafkaError;
+use kafka::KafkaError;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use wire::close::CloseCode;
@@ -14,11 +14,11 @@ use wire::control::{Control, OfferedPartition};
 use wire::ids::{Epoch, LaneId};
 
 use super::{Ending, RETRY};
-use crate::arbiter::SessionId;
-use crate::knowledge::Knowledge;
+use crate::join::carried_topics::Knowledge;
+use crate::join::targets::Targets;
 use crate::lane::Claim;
-use crate::lane_thread::{Command, LaneHandle};
-use crate::targets::Targets;
+use crate::lane::thread::{Command, LaneHandle};
+use crate::link::arbiter::SessionId;
 
 /// Announcements and offers that may wait: an announcement per topic and an offer per 256 partitions.
 const QUEUE: usize = 16 * 1024;
@@ -214,18 +214,17 @@ impl Asking {
 mod tests {
     use std::sync::Mutex;
 
-    use link::bell::Bell;
-    use link::catalog::{
-        Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicPartition, TopicSummary,
-    };
-    use link::mailbox::Mailbox;
-    use link::topics::{TopicFilter, TopicPattern};
+    use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
+    use service::bell::Bell;
+    use service::mailbox::Mailbox;
+    use service::topics::{TopicFilter, TopicPattern};
     use wire::ids::{Position, Slot, TopicId};
+    use wire::partition::Partition;
 
     use super::*;
     use crate::config::Rename;
     use crate::lane::Terms;
-    use crate::served_link::{LinkSettings, ServedLink};
+    use crate::link::{LinkSettings, ServedLink};
 
     /// A cluster in which topics can be made.
     #[derive(Default)]
@@ -254,11 +253,11 @@ mod tests {
             Ok(Vec::new())
         }
 
-        fn bounds(&self, asked: &[TopicPartition], _: Isolation) -> Result<Vec<Bounds>, KafkaError> {
+        fn bounds(&self, asked: &[Partition], _: Isolation) -> Result<Vec<Bounds>, KafkaError> {
             Ok(vec![Bounds { start: Position(0), end: Position(0) }; asked.len()])
         }
 
-        fn positions_at(&self, _: &[TopicPartition], _: i64) -> Result<Vec<Position>, KafkaError> {
+        fn positions_at(&self, _: &[Partition], _: i64) -> Result<Vec<Position>, KafkaError> {
             Ok(Vec::new())
         }
 

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use link::catalog::Isolation;
-use link::kafka::log::{LogError, LogReader};
-use link::kafka::producer::{ProduceError, Producer, ProducerConfig, Rejection};
-use link::kafka::{KafkaError, KafkaFault, Properties};
+use kafka::catalog::Isolation;
+use kafka::log::{LogError, LogReader};
+use kafka::producer::{ProduceError, Producer, ProducerConfig, Rejection};
+use kafka::{KafkaError, KafkaFault, Properties};
 use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::{LaneId, Offset};
 

@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use causeway_receiver::join::{Offered, OfferedTarget};
-use causeway_receiver::knowledge::Knowledge;
-use causeway_receiver::lane::{Errand, Fetch, Lane};
-use causeway_receiver::state::{self, HaltRecord, PartitionKey, PartitionRecord};
-use causeway_receiver::target::{StateEntry, TargetPartition};
+use receiver::join::carried_topics::Knowledge;
+use receiver::join::{Offered, OfferedTarget};
+use receiver::lane::{Errand, Fetch, Lane};
+use receiver::target::state::{self, HaltRecord, PartitionRecord};
+use receiver::target::{StateEntry, TargetPartition};
 use wire::control::{Accepts, Control, Jump, OfferedPartition};
 use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Position, Slot, TopicId};
 use wire::lanes::{ClassTable, ClassWish};
+use wire::partition::Partition;
 
 use crate::willing::{Willing, lane, terms};
 
-fn key(topic: &str) -> PartitionKey {
-    PartitionKey { topic: topic.into(), partition: 0 }
+fn key(topic: &str) -> Partition {
+    Partition { topic: topic.into(), partition: 0 }
 }
 
 fn target_name(topic: &str) -> String {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use causeway_receiver::knowledge::Knowledge;
-use causeway_receiver::lane::{Lane, OpenError, RecoverError};
-use causeway_receiver::target::TargetError;
+use receiver::join::carried_topics::Knowledge;
+use receiver::lane::{Lane, OpenError, RecoverError};
+use receiver::target::TargetError;
 use wire::control::Control;
 use wire::ids::Epoch;
 use wire::lanes::ClassTable;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use causeway_receiver::lane::{Lane, Terms};
-use causeway_receiver::memory::DecodeMemory;
-use causeway_receiver::size::TransactionSize;
-use causeway_receiver::target::{Delivered, LaneTarget, StateEntry, TargetError, TargetPartition};
-use link::kafka::{KafkaError, KafkaFault};
+use kafka::{KafkaError, KafkaFault};
+use receiver::lane::memory::DecodeMemory;
+use receiver::lane::size::TransactionSize;
+use receiver::lane::{Lane, Terms};
+use receiver::target::{Delivered, LaneTarget, StateEntry, TargetError, TargetPartition};
 use wire::frame::RecordRef;
 use wire::ids::LaneId;
 use wire::lanes::ClassTable;

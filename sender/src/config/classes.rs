@@ -1,12 +1,12 @@
 //! `[[classes]]`: how entries are written, and which cannot stand side by side.
 
-use link::config::value::choice;
-use link::config::{DeValue, Document, Rejection, Reported, Setting, Table};
-use link::topics::TopicFilter;
+use service::config::value::choice;
+use service::config::{DeValue, Document, Rejection, Reported, Setting, Table};
+use service::topics::TopicFilter;
 use wire::share::Share;
 use wire::units::Rate;
 
-use crate::classes::{Ceiling, Class, ClassTerms, Classes, check_name};
+use crate::dispatch::classes::{Ceiling, Class, ClassTerms, Classes, check_name};
 
 /// Reads every entry. A ceiling may be a part of `rate`.
 pub(super) fn read_classes(document: &Document<'_>, rate: Option<Rate>) -> Result<Classes, Reported> {

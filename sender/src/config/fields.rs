@@ -1,10 +1,10 @@
 //! What may be written in a sender's config: the tables behind the loader and the reference.
 
-use link::admin::access::TOKEN;
-use link::admin::{self, Listen};
-use link::config::{Absent, Field, Section, Shape};
-use link::io_threads::IoThreads;
-use link::{logging, tls};
+use service::admin::access::TOKEN;
+use service::admin::{self, Listen};
+use service::config::{Absent, Field, Section, Shape};
+use service::{logging, tls};
+use transport::io_threads::IoThreads;
 use wire::units::Size;
 
 /// The least memory for each lane.

@@ -1,9 +1,9 @@
 //! `[[wan.schedule]]`: how entries are written, and which cannot stand side by side.
 
-use link::config::value::text;
-use link::config::{DeValue, Document, Rejection, Reported, Setting, Table};
+use service::config::value::text;
+use service::config::{DeValue, Document, Rejection, Reported, Setting, Table};
 
-use crate::schedule::{DAYS, Days, ENTRIES_MAX, Entry, Schedule, TimeOfDay, Zone};
+use crate::rate::schedule::{DAYS, Days, ENTRIES_MAX, Entry, Schedule, TimeOfDay, Zone};
 
 /// Reads every entry, on the clocks of `wan.time_zone`.
 pub(super) fn read_schedule(document: &Document<'_>) -> Result<Schedule, Reported> {

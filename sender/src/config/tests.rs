@@ -135,7 +135,10 @@ fn a_running_sender_takes_topics_certificates_and_log_level_and_names_the_rest()
     let changes = running.adopt(read(&format!("{new}[log]\nlevel = \"debug\"\nformat = \"json\"\n")));
     assert!(running.source.filter.matches("invoices") && !running.source.filter.matches("orders"));
     assert!(running.tls.key.ends_with("new.key"));
-    assert_eq!(running.log, LogSettings { level: link::logging::Level::Debug, format: link::logging::Format::Text });
+    assert_eq!(
+        running.log,
+        LogSettings { level: service::logging::Level::Debug, format: service::logging::Format::Text }
+    );
     assert_eq!(running.wan.rate, Some(Rate::from_bits_per_second(7_000_000)));
     assert_eq!(running.wan.schedule.zone().to_string(), "Europe/Berlin");
     assert_eq!(running.wan.receiver[0].host, "link.sin.example");
@@ -188,7 +191,7 @@ fn classes_are_read_and_every_contradiction_among_them_is_named() {
     let [critical, bulk] = &config.classes.0[..] else { panic!("{:?}", config.classes) };
     assert!(critical.terms.strict && critical.terms.ceiling.is_some() && critical.lanes == 1);
     assert_eq!((bulk.terms.share.map(|share| share.to_string()), bulk.lanes), (Some("30 %".to_owned()), 2));
-    assert_eq!(crate::derived::lanes(&config), 11);
+    assert_eq!(derived::lanes(&config), 11);
     let class = |more: &str| format!("{good}[[classes]]\nname = \"third\"\ntopics = [\"a\"]\n{more}\n");
     for (text, sentence) in [
         (good.replace("\"bulk\"", "\"critical\""), "two classes are called \"critical\"; rename one"),

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use wire::units::Rate;
 
-use crate::schedule::{Entry, Schedule, Zone};
+use crate::rate::schedule::{Entry, Schedule, Zone};
 
 /// Every rate that may come to hold.
 #[derive(Debug, Clone, Default)]

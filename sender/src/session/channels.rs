@@ -5,23 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use link::backoff::Backoff;
-use link::control::{ControlReader, ControlWriter};
-use link::endpoint::{Dialer, Dialled, keep_windows};
 use quinn::ConnectionError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
+use transport::backoff::Backoff;
+use transport::control::{ControlReader, ControlWriter};
+use transport::endpoint::{Dialer, Dialled, keep_windows};
 use wire::close::{CloseCode, Disposition};
 use wire::control::{Control, Welcome};
 use wire::hello::FEATURE_CHANNELS;
 use wire::limits::RETRY_AFTER;
 
+use crate::dispatch::channels::Channels;
+use crate::dispatch::health::{Health, LOOK};
+use crate::dispatch::striping::ChannelId;
+use crate::report::status::Board;
 use crate::run::{REDIAL_MAX, REDIAL_MIN};
-use crate::status::Board;
-use crate::transport::Channels;
-use crate::transport::health::{Health, LOOK};
-use crate::transport::striping::ChannelId;
 
 /// How long the receiver may take to answer a join, or for a channel that was given up: it decides at once, so that
 /// this is the path's time, with room for a few lost packets.

@@ -9,22 +9,23 @@ use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Position, Slot};
 
 use super::{Active, SessionEnd};
-use crate::lane_thread::Command;
-use crate::resume::{Asked, Halt, Wish, goes_on};
-use crate::roster::{SourcePartition, SourceTopic};
+use crate::lane::thread::Command;
+use crate::partitions::resume::{Asked, Halt, Wish, goes_on};
+use crate::partitions::roster::SourceTopic;
+use wire::partition::Partition;
 
 /// Who waits to hear what became of a partition. Bounded by the requests that the admin port takes at once.
 #[derive(Default)]
 pub(super) struct Halting {
-    waiting: HashMap<SourcePartition, oneshot::Sender<Result<String, String>>>,
+    waiting: HashMap<Partition, oneshot::Sender<Result<String, String>>>,
     /// What policies have done last: the same halt again is for a human, unless what was done was lost with its
     /// lane, or refused for what was known then.
-    tried: HashMap<SourcePartition, Halt>,
+    tried: HashMap<Partition, Halt>,
 }
 
 impl Halting {
     /// A partition goes on.
-    pub(super) fn handle_open(&mut self, at: &SourcePartition, position: Position) {
+    pub(super) fn handle_open(&mut self, at: &Partition, position: Position) {
         if let Some(answer) = self.waiting.remove(at) {
             tracing::info!(topic = %at.topic, partition = at.partition, %position, "halt lifted");
             let _ = answer.send(Ok(goes_on(at, position)));
@@ -32,19 +33,19 @@ impl Halting {
     }
 
     /// What was offered to a lane before it was opened anew may never have been decided.
-    pub(super) fn forget_tried(&mut self, is_of_lane: impl Fn(&SourcePartition) -> bool) {
+    pub(super) fn forget_tried(&mut self, is_of_lane: impl Fn(&Partition) -> bool) {
         self.tried.retain(|at, _| !is_of_lane(at));
     }
 
     /// Whether a policy may act on a halt. Not twice on the same one.
-    fn may_act(&mut self, at: &SourcePartition, halt: &Halt) -> bool {
+    fn may_act(&mut self, at: &Partition, halt: &Halt) -> bool {
         if HaltReason::of(&halt.reason) == Some(HaltReason::JumpRefused) {
             self.tried.remove(at);
         }
         self.tried.get(at) != Some(halt)
     }
 
-    fn handle_halted(&mut self, at: &SourcePartition, reason: &str, detail: &str) {
+    fn handle_halted(&mut self, at: &Partition, reason: &str, detail: &str) {
         if let Some(answer) = self.waiting.remove(at) {
             let _ = answer.send(Err(format!("{}/{} stays halted, {reason}: {detail}", at.topic, at.partition)));
         }
@@ -74,13 +75,13 @@ impl Active<'_> {
         self.command(lane, Command::Halted(epoch, slot))
     }
 
-    fn follow_policy(&mut self, at: SourcePartition, halt: Halt) {
+    fn follow_policy(&mut self, at: Partition, halt: Halt) {
         if !self.halting.may_act(&at, &halt) {
             return;
         }
         let reason = HaltReason::of(&halt.reason);
         let Some(why) = reason.and_then(|reason| self.session.policies.skips(&at.topic, reason)) else { return };
-        let asked = i64::try_from(link::control::clock() / 1_000_000).unwrap_or(i64::MAX);
+        let asked = i64::try_from(transport::control::clock() / 1_000_000).unwrap_or(i64::MAX);
         if let Ok(Some(lift)) = halt.lift(Wish::Skip, asked, why) {
             tracing::warn!(topic = %at.topic, partition = at.partition, reason = halt.reason, why, "skipping what cannot be carried");
             self.roster.offer_again(&at, Some(lift));
@@ -103,7 +104,7 @@ impl Active<'_> {
     /// An operator wants a partition to go on.
     pub(super) fn handle_asked(&mut self, asked: Asked) {
         let Asked { request, at, answer } = asked;
-        let partition = SourcePartition { topic: request.topic.as_str().into(), partition: request.partition };
+        let partition = Partition { topic: request.topic.as_str().into(), partition: request.partition };
         let (topic, number) = (&partition.topic, partition.partition);
         let exists = |at: &SourceTopic| at.name == partition.topic && partition.partition < at.partitions;
         let lift = match self.roster.halt(&partition) {
@@ -135,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_policy_acts_once_on_a_halt_and_again_where_what_it_did_was_lost_or_refused() {
-        let at = SourcePartition { topic: "orders".into(), partition: 0 };
+        let at = Partition { topic: "orders".into(), partition: 0 };
         let mut halting = Halting::default();
         let recreated = halt(HaltReason::TopicRecreated);
         assert!(halting.may_act(&at, &recreated));

@@ -1,7 +1,7 @@
 //! The first messages of a session: who we are, and whether the link is ours now.
 
-use link::control::{ControlError, ControlReader, ControlWriter};
 use quinn::Connection;
+use transport::control::{ControlError, ControlReader, ControlWriter};
 use wire::control::{Control, Hello, Role, Welcome};
 use wire::hello::{FEATURES, VERSIONS};
 use wire::lanes::{ClassWish, LANE_HASH};

@@ -5,16 +5,16 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::catalog::Catalog;
-use link::kafka::KafkaError;
+use kafka::KafkaError;
+use kafka::catalog::Catalog;
 use tokio::sync::{mpsc, watch};
 use wire::control::Control;
 use wire::ids::LaneId;
 
 use crate::config::Start;
-use crate::discovery::Discovered;
-use crate::offers;
-use crate::roster::Due;
+use crate::partitions::offers;
+use crate::partitions::roster::Due;
+use crate::source::discovery::Discovered;
 
 /// How long to wait before the source is asked again after it failed.
 const RETRY: Duration = Duration::from_secs(1);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use link::bell::Bell;
-use link::kafka::consumer::{Consumer, ConsumerConfig, ConsumerMemory, Fault, LaneEvent, LaneQueue, Start};
-use link::kafka::{KafkaError, Properties};
+use kafka::consumer::{Consumer, ConsumerConfig, ConsumerMemory, Fault, LaneEvent, LaneQueue, Start};
+use kafka::{KafkaError, Properties};
+use service::bell::Bell;
 use wire::ids::{LaneId, Slot};
 
 use super::{Assignment, Event, LaneReader, PartitionFault, Source};

@@ -1,0 +1,235 @@
+//! A Kafka cluster inside this process: librdkafka's own mock, and the catalog that it does not answer.
+//!
+//! It speaks Kafka's protocol over loopback, so that every client is the real one. It has no admin calls:
+//! topics are made here, and looked up by ordinary requests. It does not abort and does not fence, which is
+//! why the demo drains what it restarts.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
+use kafka::{KafkaError, KafkaFault};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::mocking::MockCluster;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use wire::ids::{Position, TopicId};
+use wire::partition::Partition;
+
+/// How long it may take to answer; it is in this process.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// An embedded cluster of one broker. Gone when dropped, with everything in it.
+pub(crate) struct Embedded {
+    address: String,
+    orders: Option<SyncSender<Order>>,
+    thread: Option<JoinHandle<()>>,
+    configs: Mutex<HashMap<String, Vec<(String, String)>>>,
+}
+
+/// A topic to be made, and where to say how that went.
+struct Order {
+    name: String,
+    partitions: i32,
+    done: SyncSender<Result<(), String>>,
+}
+
+impl Embedded {
+    /// Starts one.
+    pub(crate) fn start(name: &str) -> Result<Arc<Self>> {
+        let (orders, inbox) = sync_channel(1);
+        let (ready, started) = sync_channel(1);
+        // The mock may not change threads, so that it gets one of its own.
+        let thread = thread::Builder::new().name(format!("{name}-cluster")).spawn(move || serve(&ready, &inbox))?;
+        let address = started.recv().context("the embedded cluster did not start")?.map_err(|error| anyhow!(error))?;
+        Ok(Arc::new(Self { address, orders: Some(orders), thread: Some(thread), configs: Mutex::default() }))
+    }
+
+    /// Where its broker listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn create(&self, topic: &NewTopic) -> Result<(), String> {
+        let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
+        if configs.contains_key(&topic.name) {
+            return Ok(());
+        }
+        let (done, outcome) = sync_channel(1);
+        let order = Order { name: topic.name.clone(), partitions: topic.partitions, done };
+        let sent = self.orders.as_ref().is_some_and(|orders| orders.send(order).is_ok());
+        let gone = || "the embedded cluster is gone".to_owned();
+        if !sent {
+            return Err(gone());
+        }
+        outcome.recv().map_err(|_| gone())??;
+        configs.insert(topic.name.clone(), topic.configs.clone());
+        Ok(())
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(ready: &SyncSender<Result<String, String>>, inbox: &Receiver<Order>) {
+    let cluster = match MockCluster::new(1) {
+        Ok(cluster) => cluster,
+        Err(error) => return drop(ready.send(Err(error.to_string()))),
+    };
+    if ready.send(Ok(cluster.bootstrap_servers())).is_err() {
+        return;
+    }
+    for order in inbox {
+        let created = cluster.create_topic(&order.name, order.partitions, 1);
+        let _ = order.done.send(created.map_err(|error| error.to_string()));
+    }
+}
+
+/// Answers for an embedded cluster what a link asks of any cluster.
+pub(crate) struct EmbeddedCatalog {
+    cluster: Arc<Embedded>,
+    client: BaseConsumer,
+}
+
+impl EmbeddedCatalog {
+    /// A catalog with a client of its own, as each process would have.
+    pub(crate) fn over(cluster: &Arc<Embedded>) -> Result<Self> {
+        let client = ClientConfig::new()
+            .set("bootstrap.servers", cluster.address())
+            .set("allow.auto.create.topics", "false")
+            .create()?;
+        Ok(Self { cluster: Arc::clone(cluster), client })
+    }
+}
+
+impl Catalog for EmbeddedCatalog {
+    fn cluster_id(&self) -> Result<String, KafkaError> {
+        let missing = || failed("cluster id", "no answer");
+        self.client.client().fetch_cluster_id(ANSWER).ok_or_else(missing)
+    }
+
+    fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
+        let metadata = self.client.fetch_metadata(None, ANSWER).map_err(|error| failed("metadata", error))?;
+        let summary = |topic: &rdkafka::metadata::MetadataTopic| TopicSummary {
+            name: topic.name().to_owned(),
+            partitions: i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX),
+        };
+        Ok(metadata.topics().iter().map(summary).collect())
+    }
+
+    fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
+        let found = self.topics()?.into_iter().filter(|topic| names.contains(&topic.name));
+        let describe = |topic: TopicSummary| TopicDescription {
+            id: topic_id(&topic.name),
+            name: topic.name,
+            partitions: topic.partitions,
+            replicas: 1,
+        };
+        Ok(found.map(describe).collect())
+    }
+
+    fn configs(&self, name: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
+        let configs = self.cluster.configs.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = |(name, value): &(String, String)| ConfigEntry {
+            name: name.clone(),
+            value: value.clone(),
+            set_on_topic: true,
+        };
+        Ok(configs.get(name).map_or_else(Vec::new, |configs| configs.iter().map(entry).collect()))
+    }
+
+    fn bounds(&self, partitions: &[Partition], _isolation: Isolation) -> Result<Vec<Bounds>, KafkaError> {
+        let bounds = |asked: &Partition| {
+            let (start, end) = self
+                .client
+                .fetch_watermarks(&asked.topic, asked.partition, ANSWER)
+                .map_err(|error| failed(&format!("bounds of {}-{}", asked.topic, asked.partition), error))?;
+            Ok(Bounds { start: Position(start), end: Position(end) })
+        };
+        partitions.iter().map(bounds).collect()
+    }
+
+    fn positions_at(&self, partitions: &[Partition], timestamp_ms: i64) -> Result<Vec<Position>, KafkaError> {
+        let mut asked = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            asked
+                .add_partition_offset(&partition.topic, partition.partition, Offset::Offset(timestamp_ms))
+                .map_err(|error| failed("positions at a time", error))?;
+        }
+        let found =
+            self.client.offsets_for_times(asked, ANSWER).map_err(|error| failed("positions at a time", error))?;
+        let ends = self.bounds(partitions, Isolation::Committed)?;
+        let position = |(partition, bounds): (&Partition, Bounds)| match found
+            .find_partition(&partition.topic, partition.partition)
+            .map(|found| found.offset())
+        {
+            Some(Offset::Offset(offset)) if offset >= 0 => Position(offset),
+            _ => bounds.end,
+        };
+        Ok(partitions.iter().zip(ends).map(position).collect())
+    }
+
+    fn create(&self, topics: &[NewTopic]) -> Result<(), KafkaError> {
+        topics.iter().try_for_each(|topic| {
+            self.cluster.create(topic).map_err(|error| failed(&format!("creation of topic {}", topic.name), error))
+        })
+    }
+
+    fn grow(&self, name: &str, partitions: i32) -> Result<(), KafkaError> {
+        Err(KafkaError {
+            doing: format!("growth of topic {name} to {partitions} partitions"),
+            reason: "an embedded cluster cannot add partitions".to_owned(),
+            fault: KafkaFault::Misused,
+        })
+    }
+}
+
+/// Topics of an embedded cluster are never made twice, so that the name tells them apart.
+fn topic_id(name: &str) -> TopicId {
+    let half = |salt: u8| {
+        let mut hasher = DefaultHasher::new();
+        (salt, name).hash(&mut hasher);
+        u128::from(hasher.finish())
+    };
+    TopicId((half(0) << 64 | half(1)).to_be_bytes())
+}
+
+fn failed(doing: &str, reason: impl ToString) -> KafkaError {
+    KafkaError { doing: doing.to_owned(), reason: reason.to_string(), fault: KafkaFault::Unavailable }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_is_found_as_it_was_made_and_making_it_again_is_no_error() {
+        let cluster = Embedded::start("test").unwrap();
+        let catalog = EmbeddedCatalog::over(&cluster).unwrap();
+        let configs = vec![("cleanup.policy".to_owned(), "compact".to_owned())];
+        let topic = NewTopic { name: "orders".to_owned(), partitions: 3, replication: None, configs };
+        catalog.create(std::slice::from_ref(&topic)).unwrap();
+        catalog.create(&[topic]).unwrap();
+        let names = ["orders".to_owned(), "missing".to_owned()];
+        let found = catalog.describe(&names).unwrap();
+        assert_eq!((found.len(), found[0].partitions), (1, 3));
+        assert_ne!(found[0].id, TopicId::UNKNOWN);
+        assert_eq!(catalog.configs("orders").unwrap()[0].value, "compact");
+        let asked = [Partition::new("orders", 2)];
+        let empty = Bounds { start: Position(0), end: Position(0) };
+        assert_eq!(catalog.bounds(&asked, Isolation::Committed).unwrap(), [empty]);
+        assert_eq!(catalog.positions_at(&asked, 0).unwrap(), [Position(0)]);
+        assert!(catalog.grow("orders", 4).is_err());
+        assert!(!catalog.cluster_id().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,203 @@
+//! Sender and receiver as tasks of this process, between two embedded clusters: the product's own code with
+//! its own configuration files, and a catalog that the clusters can answer.
+
+use std::net::UdpSocket;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, bail};
+use kafka::Properties;
+use kafka::consumer::ConsumerMemory;
+use kafka::properties::forbidden;
+use receiver::target::kafka::{KafkaTarget, KafkaTargetConfig};
+use sender::source::kafka::KafkaSource;
+use sender::source::origins::reading::KafkaStateLog;
+use service::shutdown::{self, Phase, Shutdown, Trigger};
+use tokio::task::JoinHandle;
+use transport::endpoint::SystemSockets;
+
+use super::embedded::{Embedded, EmbeddedCatalog};
+use super::files::Files;
+use super::wait::until;
+use super::wan::Wan;
+
+type SenderBoard = sender::report::status::Board;
+type ReceiverBoard = receiver::report::status::Board;
+
+/// As `causeway send` and `receive` have it: a longer drain is cut off.
+const DRAIN_MAX: Duration = Duration::from_secs(9);
+
+/// Bytes on the wire, over all senders that there were.
+#[derive(Clone, Default)]
+pub(crate) struct Wire(Arc<Mutex<Vec<Arc<SenderBoard>>>>);
+
+impl Wire {
+    /// UDP payload bytes that senders have sent.
+    pub(crate) fn bytes(&self) -> u64 {
+        let boards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        boards.iter().map(|board| board.status().wire.sent_bytes).sum()
+    }
+
+    fn add(&self, board: &Arc<SenderBoard>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(board));
+    }
+}
+
+/// Both ends.
+pub(crate) struct Tasks {
+    files: Files,
+    source: Arc<Embedded>,
+    target: Arc<Embedded>,
+    wire: Wire,
+    sender: Running<SenderBoard>,
+    receiver: Running<ReceiverBoard>,
+}
+
+impl Tasks {
+    /// Starts both; returns once the sender is in session.
+    pub(crate) async fn start(source: Arc<Embedded>, target: Arc<Embedded>, wire: Wire, wan: &Wan) -> Result<Self> {
+        let files = Files::write(source.address(), target.address(), wan)?;
+        let receiver = start_receiver(&files, &target).await?;
+        let sender = start_sender(&files, &source, &wire)?;
+        let mut tasks = Self { files, source, target, wire, sender, receiver };
+        tasks.until_in_session(0).await?;
+        Ok(tasks)
+    }
+
+    /// Waits for a session of this sender beyond the first `before`.
+    async fn until_in_session(&mut self, before: u64) -> Result<()> {
+        until("the session", async || {
+            self.sender.ensure_running().await?;
+            self.receiver.ensure_running().await?;
+            Ok(self.sender.board.status().sessions > before && self.sender.board.ready().is_ok())
+        })
+        .await
+    }
+
+    /// The screen's words for what happens to the sender and later to the receiver.
+    pub(crate) const RESTARTED: &str = "drained, stopped, started again";
+
+    /// Stops the sender and starts another one; returns once it is in session.
+    pub(crate) async fn restart_sender(&mut self) -> Result<()> {
+        self.sender.drain().await?;
+        self.sender = start_sender(&self.files, &self.source, &self.wire)?;
+        self.until_in_session(0).await
+    }
+
+    /// Stops the receiver and starts another one; returns once the sender is in session with it.
+    pub(crate) async fn restart_receiver(&mut self) -> Result<()> {
+        let before = self.sessions().await;
+        self.receiver.drain().await?;
+        self.receiver = start_receiver(&self.files, &self.target).await?;
+        self.until_in_session(before).await
+    }
+
+    /// Number of sessions that the present sender has had.
+    pub(crate) async fn sessions(&self) -> u64 {
+        self.sender.board.status().sessions
+    }
+
+    /// Round trip as QUIC measures it; `None` while no session is open.
+    pub(crate) async fn round_trip(&self) -> Option<Duration> {
+        self.sender.board.status().rtt_seconds.map(Duration::from_secs_f64)
+    }
+
+    /// Problems that sender and receiver report.
+    pub(crate) async fn trouble(&self) -> Vec<String> {
+        let halted = self.sender.board.status().halted.into_iter();
+        let halted = halted.map(|halted| {
+            format!("{}-{} halted: {} ({})", halted.topic, halted.partition, halted.reason, halted.detail)
+        });
+        let links = self.receiver.board.status().links;
+        halted.chain(links.into_iter().flat_map(|link| link.trouble)).collect()
+    }
+
+    /// Drains both ends; a record that is not committed then is lost.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        self.sender.drain().await?;
+        self.receiver.drain().await
+    }
+}
+
+/// One end's task.
+struct Running<B> {
+    board: Arc<B>,
+    trigger: Trigger,
+    task: Option<JoinHandle<Result<(), String>>>,
+}
+
+impl<B> Running<B> {
+    fn spawn<F>(board: Arc<B>, work: impl FnOnce(Arc<B>, Shutdown) -> F) -> Self
+    where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        let (trigger, shutdown) = shutdown::channel();
+        let task = tokio::spawn(work(Arc::clone(&board), shutdown));
+        Self { board, trigger, task: Some(task) }
+    }
+
+    /// Fails with its reason if it has ended by itself.
+    async fn ensure_running(&mut self) -> Result<()> {
+        if self.task.as_ref().is_some_and(|task| !task.is_finished()) {
+            return Ok(());
+        }
+        self.drain().await?;
+        bail!("an end of the link left by itself")
+    }
+
+    /// As the first signal does to a process, and the second one if that takes too long.
+    async fn drain(&mut self) -> Result<()> {
+        let Some(mut task) = self.task.take() else { return Ok(()) };
+        self.trigger.advance(Phase::Drain);
+        let ended = match tokio::time::timeout(DRAIN_MAX, &mut task).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                self.trigger.advance(Phase::Now);
+                task.await
+            }
+        };
+        ended?.map_err(|error| anyhow!(error))
+    }
+}
+
+fn start_sender(files: &Files, source: &Arc<Embedded>, wire: &Wire) -> Result<Running<SenderBoard>> {
+    let config = sender::config::load(&files.sender, forbidden).map_err(|problems| anyhow!("{problems}"))?;
+    let properties = properties(source);
+    let memory = ConsumerMemory { bytes: config.memory.bytes() / 4, lanes: config.lanes };
+    let parts = sender::run::Parts {
+        source: KafkaSource::start(&properties, &config.link, memory)?,
+        catalog: Arc::new(EmbeddedCatalog::over(source)?),
+        sockets: Arc::new(SystemSockets),
+        states: Arc::new(KafkaStateLog::new(&properties, &config.link)),
+    };
+    let board = Arc::new(SenderBoard::default());
+    wire.add(&board);
+    Ok(Running::spawn(board, |board, shutdown| async move {
+        sender::run::run(config, parts, board, shutdown).await.map_err(|error| format!("sender: {error}"))
+    }))
+}
+
+async fn start_receiver(files: &Files, target: &Arc<Embedded>) -> Result<Running<ReceiverBoard>> {
+    let config = receiver::config::load(&files.receiver, forbidden).map_err(|problems| anyhow!("{problems}"))?;
+    let target_config =
+        KafkaTargetConfig { transaction_timeout: config.target.transaction_timeout, ..KafkaTargetConfig::default() };
+    let parts = receiver::run::Parts {
+        target: KafkaTarget::new(properties(target), target_config),
+        catalog: Arc::new(EmbeddedCatalog::over(target)?),
+    };
+    // The one before has let go of its port only when its last connection is forgotten.
+    until("the receiver's port", async || Ok(UdpSocket::bind(files.listen).is_ok())).await?;
+    let mut running = Running::spawn(Arc::new(ReceiverBoard::default()), |board, shutdown| async move {
+        receiver::run::run(config, parts, board, shutdown).await.map_err(|error| format!("receiver: {error}"))
+    });
+    until("the receiver", async || {
+        running.ensure_running().await?;
+        Ok(running.board.ready().is_ok())
+    })
+    .await?;
+    Ok(running)
+}
+
+fn properties(cluster: &Embedded) -> Properties {
+    Properties { bootstrap_servers: vec![cluster.address().to_owned()], ..Properties::default() }
+}

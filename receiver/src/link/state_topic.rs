@@ -1,0 +1,215 @@
+//! The state topic of a link: made with the right settings, or refused with the wrong ones. Checked
+//! before any lane is opened, because a refusal must not have fenced a healthy owner.
+
+use std::cmp::Ordering;
+use std::time::Duration;
+
+use kafka::KafkaError;
+use kafka::catalog::{Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription};
+use wire::close::CloseCode;
+use wire::lanes::ClassTable;
+use wire::partition::Partition;
+
+use crate::target::TargetError;
+use crate::target::state;
+
+/// Settings of a state topic. Small segments keep recovery to one or two of them; compaction keeps one
+/// entry per partition of the link.
+const CONFIGS: &[(&str, &str)] = &[
+    ("cleanup.policy", "compact"),
+    ("compression.type", "producer"),
+    ("delete.retention.ms", "86400000"),
+    ("max.compaction.lag.ms", "3600000"),
+    ("min.cleanable.dirty.ratio", "0.1"),
+    ("segment.bytes", "16777216"),
+    ("segment.ms", "3600000"),
+    ("unclean.leader.election.enable", "false"),
+];
+
+const APPEAR: Duration = Duration::from_secs(10);
+const APPEAR_STEP: Duration = Duration::from_millis(50);
+
+/// Why a link's state topic cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateTopicError {
+    /// The target failed; try again.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// What it holds could not be read or written; try again.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// Somebody made or changed it so that positions could be lost.
+    #[error("{detail}")]
+    Refused {
+        /// Which rule.
+        code: CloseCode,
+        /// The values and the remedy.
+        detail: String,
+    },
+}
+
+/// Makes sure that the state topic of `link` is there, with at least `lanes` partitions, the default class's, and is
+/// kept for ever. Returns how many it has.
+pub fn prepare(
+    catalog: &dyn Catalog,
+    link: &str,
+    lanes: u16,
+    replication: Option<i32>,
+) -> Result<i32, StateTopicError> {
+    let name = state::topic(link);
+    let names = [name.clone()];
+    let lanes = i32::from(lanes);
+    let Some(topic) = catalog.describe(&names)?.pop() else {
+        tracing::info!(topic = name, lanes, "creating the link's state topic");
+        // Positions must not be lost with one broker, where there are enough to keep two copies.
+        let in_sync = replication.filter(|&replicas| replicas > 2).map(|_| ("min.insync.replicas", "2"));
+        let configs = CONFIGS.iter().copied().chain(in_sync);
+        let configs = configs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        catalog.create(&[NewTopic { name: name.clone(), partitions: lanes, replication, configs }])?;
+        appear(catalog, &name, lanes)?;
+        return Ok(lanes);
+    };
+    if topic.partitions < lanes {
+        return Err(miscounted(&name, topic.partitions, lanes));
+    }
+    match judge(&topic, &catalog.configs(&name)?) {
+        Verdict::Kept => Ok(topic.partitions),
+        Verdict::Weak(flaw) => {
+            tracing::warn!("{}", flaw.detail);
+            Ok(topic.partitions)
+        }
+        Verdict::Refused(Flaw { detail, .. }) => {
+            Err(StateTopicError::Refused { code: CloseCode::StateRefused, detail })
+        }
+    }
+}
+
+/// What a state topic's settings mean for the positions in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// They are kept as well as this cluster can.
+    Kept,
+    /// The loss of one broker can take positions that were committed. A link works so, as the topics beside it do:
+    /// it is what Kafka's own defaults come to.
+    Weak(Flaw),
+    /// Positions would expire, or can never be stored.
+    Refused(Flaw),
+}
+
+/// A setting that is not what it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flaw {
+    /// The values and the remedy.
+    pub detail: String,
+    /// What to set.
+    pub set: &'static str,
+}
+
+/// Judges a state topic that is there.
+pub fn judge(topic: &TopicDescription, configs: &[ConfigEntry]) -> Verdict {
+    let (name, replicas) = (&topic.name, topic.replicas);
+    let setting = |name: &str| configs.iter().find(|entry| entry.name == name).map(|entry| entry.value.as_str());
+    if let Some(policy) = setting("cleanup.policy").filter(|policy| *policy != "compact") {
+        let detail = format!("{name} has cleanup.policy={policy}: positions would expire; set it to compact");
+        return Verdict::Refused(Flaw { detail, set: "cleanup.policy=compact" });
+    }
+    match setting("min.insync.replicas").and_then(|value| value.parse::<i32>().ok()) {
+        Some(in_sync) if replicas > 0 && in_sync > replicas => {
+            let (to, set) = if replicas > 2 { (2, "min.insync.replicas=2") } else { (1, "min.insync.replicas=1") };
+            let detail = format!(
+                "{name} has min.insync.replicas={in_sync} and {replicas} replicas: no position can be stored; set it to {to}"
+            );
+            Verdict::Refused(Flaw { detail, set })
+        }
+        Some(in_sync) if replicas > 2 && in_sync < 2 => {
+            let detail = format!(
+                "{name} has {replicas} replicas and min.insync.replicas={in_sync}: one broker that is lost can take committed positions with it; set it to 2"
+            );
+            Verdict::Weak(Flaw { detail, set: "min.insync.replicas=2" })
+        }
+        _ => Verdict::Kept,
+    }
+}
+
+/// Makes sure that the state topic, which has `partitions`, has one for each lane of `classes`.
+pub fn fit(catalog: &dyn Catalog, link: &str, partitions: i32, classes: &ClassTable) -> Result<(), StateTopicError> {
+    let name = state::topic(link);
+    let lanes = i32::from(classes.lanes());
+    match partitions.cmp(&lanes) {
+        Ordering::Equal => Ok(()),
+        Ordering::Greater if classes.classes().len() == 1 => Err(miscounted(&name, partitions, lanes)),
+        Ordering::Greater => {
+            let detail = format!(
+                "{name} has {partitions} partitions, and the classes stored in it have {lanes} lanes: somebody added partitions; use another link name"
+            );
+            Err(StateTopicError::Refused { code: CloseCode::LanesChanged, detail })
+        }
+        Ordering::Less => {
+            tracing::info!(topic = name, partitions, lanes, "adding partitions to the link's state topic");
+            catalog.grow(&name, lanes)?;
+            appear(catalog, &name, lanes)
+        }
+    }
+}
+
+fn miscounted(name: &str, partitions: i32, lanes: i32) -> StateTopicError {
+    let detail = format!(
+        "{name} has {partitions} partitions, one per lane, and the sender's `lanes.count` is {lanes}: it is fixed for the life of a link; set it back or use another link name"
+    );
+    StateTopicError::Refused { code: CloseCode::LanesChanged, detail }
+}
+
+/// A created topic is usable once every partition has a leader that answers.
+fn appear(catalog: &dyn Catalog, name: &str, lanes: i32) -> Result<(), StateTopicError> {
+    let partitions: Vec<_> = (0..lanes).map(|partition| Partition::new(name, partition)).collect();
+    let mut waited = Duration::ZERO;
+    loop {
+        match catalog.bounds(&partitions, Isolation::Uncommitted) {
+            Ok(_) => return Ok(()),
+            Err(error) if waited >= APPEAR => return Err(error.into()),
+            Err(_) => {
+                std::thread::sleep(APPEAR_STEP);
+                waited += APPEAR_STEP;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::ids::TopicId;
+
+    use super::*;
+
+    fn verdict(replicas: i32, settings: &[(&str, &str)]) -> Verdict {
+        let topic = TopicDescription { name: "state".to_owned(), id: TopicId([1; 16]), partitions: 8, replicas };
+        let entry = |&(name, value): &(&str, &str)| ConfigEntry {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            set_on_topic: true,
+        };
+        judge(&topic, &settings.iter().map(entry).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn three_replicas_of_which_one_may_be_in_sync_are_warned_of_and_one_of_one_is_all_there_is() {
+        let in_sync = |value| [("cleanup.policy", "compact"), ("min.insync.replicas", value)];
+        assert_eq!(verdict(3, &in_sync("2")), Verdict::Kept);
+        assert_eq!(verdict(1, &in_sync("1")), Verdict::Kept);
+        assert_eq!(verdict(2, &in_sync("1")), Verdict::Kept, "two would stop the link with either broker");
+        let Verdict::Weak(flaw) = verdict(3, &in_sync("1")) else { panic!("kept") };
+        assert!(flaw.detail.contains("3 replicas and min.insync.replicas=1"), "{flaw:?}");
+        assert!(flaw.detail.ends_with("set it to 2") && flaw.set == "min.insync.replicas=2", "{flaw:?}");
+        assert_eq!(verdict(0, &in_sync("1")), Verdict::Kept, "nobody knows how many there are");
+    }
+
+    #[test]
+    fn a_state_that_expires_or_can_never_be_stored_is_refused_with_the_remedy() {
+        let Verdict::Refused(flaw) = verdict(3, &[("cleanup.policy", "compact,delete")]) else { panic!("kept") };
+        assert!(flaw.detail.ends_with("positions would expire; set it to compact"), "{flaw:?}");
+        for (replicas, remedy) in [(1, "set it to 1"), (3, "set it to 2")] {
+            let Verdict::Refused(flaw) = verdict(replicas, &[("min.insync.replicas", "4")]) else { panic!("kept") };
+            assert!(flaw.detail.contains("no position can be stored") && flaw.detail.ends_with(remedy), "{flaw:?}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Turns partitions that are due into the messages that offer them: what the source says of each right
+//! now, and where the `start` policy would begin.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use kafka::catalog::{Bounds, Catalog, Isolation};
+use kafka::{KafkaError, KafkaFault};
+use wire::control::{Control, OfferedPartition, TopicConfig};
+use wire::ids::{Position, TopicId};
+use wire::limits::{OFFER_PARTITIONS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX};
+
+use crate::config::Start;
+use crate::partitions::roster::{Candidate, Due, SourceTopic};
+use crate::source::discovery::Topics;
+
+/// The messages that offer `due`: each topic not in `announced` first, then the partitions in batches.
+/// Blocks on the source cluster.
+pub fn messages(
+    catalog: &dyn Catalog,
+    topics: &Topics,
+    due: &Due,
+    start: Start,
+    announced: &HashSet<Arc<str>>,
+) -> Result<Vec<Control>, KafkaError> {
+    let known: HashMap<_, _> = topics.iter().map(|topic| (&topic.name, topic)).collect();
+    let partitions: Vec<_> =
+        due.partitions.iter().filter(|candidate| known.contains_key(&candidate.at.topic)).collect();
+    let mut messages = Vec::new();
+    let mut seen = HashSet::new();
+    for Candidate { at: partition, .. } in &partitions {
+        if !announced.contains(&partition.topic) && seen.insert(&partition.topic) {
+            messages.push(announce(catalog, known[&partition.topic])?);
+        }
+    }
+    let offered = look_up(catalog, &known, &partitions, start)?;
+    check_incarnations(catalog, &known, &partitions)?;
+    let batches = offered.len().div_ceil(OFFER_PARTITIONS_MAX).max(1);
+    let mut offered = offered.into_iter();
+    for batch in 1..=batches {
+        let partitions = offered.by_ref().take(OFFER_PARTITIONS_MAX).collect();
+        messages.push(Control::Offer { lane: due.lane, epoch: due.epoch, partitions, last: batch == batches });
+    }
+    Ok(messages)
+}
+
+/// Where a halt is lifted, the ends just looked up must be those of the topic that the offer names: of one that
+/// was made again since it was discovered, the jump would be into a log that nobody has named. Discovery sees
+/// it within seconds.
+fn check_incarnations(
+    catalog: &dyn Catalog,
+    known: &HashMap<&Arc<str>, &SourceTopic>,
+    partitions: &[&Candidate],
+) -> Result<(), KafkaError> {
+    let lifted: BTreeSet<_> = partitions
+        .iter()
+        .filter(|offered| offered.lift.is_some())
+        .map(|offered| offered.at.topic.to_string())
+        .collect();
+    if lifted.is_empty() {
+        return Ok(());
+    }
+    for found in catalog.describe(&lifted.into_iter().collect::<Vec<_>>())? {
+        let name: Arc<str> = found.name.as_str().into();
+        let Some(topic) = known.get(&name) else { continue };
+        if topic.id != found.id && topic.id != TopicId::UNKNOWN && found.id != TopicId::UNKNOWN {
+            let reason = format!("its id was {}, is {}: waiting until discovery has seen that", topic.id, found.id);
+            let doing = format!("offer of the halted topic {}", found.name);
+            return Err(KafkaError { doing, reason, fault: KafkaFault::Unavailable });
+        }
+    }
+    Ok(())
+}
+
+/// What is too long for the wire is left out: placements and throttles, which no receiver applies.
+fn announce(catalog: &dyn Catalog, topic: &SourceTopic) -> Result<Control, KafkaError> {
+    let entries = match catalog.configs(&topic.name) {
+        Err(error) if matches!(error.fault, KafkaFault::Unauthorized | KafkaFault::UnknownTopic) => {
+            tracing::warn!(topic = %topic.name, %error, "could not read the topic's configuration; the target gets defaults");
+            Vec::new()
+        }
+        other => other?,
+    };
+    let configs = entries
+        .into_iter()
+        .filter(|entry| entry.set_on_topic && entry.name.len() <= STRING_MAX && entry.value.len() <= STRING_MAX)
+        .map(|entry| TopicConfig { name: entry.name, value: entry.value })
+        .take(TOPIC_CONFIGS_MAX)
+        .collect();
+    let clusters = topic.passage.clusters().to_vec();
+    Ok(Control::Topic { topic: topic.name.to_string(), topic_id: topic.id, configs, clusters })
+}
+
+fn look_up(
+    catalog: &dyn Catalog,
+    known: &HashMap<&Arc<str>, &SourceTopic>,
+    partitions: &[&Candidate],
+    start: Start,
+) -> Result<Vec<OfferedPartition>, KafkaError> {
+    if partitions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names: Vec<_> = partitions.iter().map(|candidate| candidate.at.clone()).collect();
+    let bounds = catalog.bounds(&names, Isolation::Committed)?;
+    let starts: Vec<Position> = match start {
+        Start::Earliest => bounds.iter().map(|bounds| bounds.start).collect(),
+        Start::Latest => bounds.iter().map(|bounds| bounds.end).collect(),
+        Start::Timestamp(at) => catalog.positions_at(&names, at)?,
+    };
+    let offer = |((candidate, bounds), start): ((&&Candidate, &Bounds), &Position)| {
+        let Candidate { slot, at: partition, lift } = candidate;
+        let topic = known[&partition.topic];
+        OfferedPartition {
+            slot: *slot,
+            topic: topic.name.to_string(),
+            partition: partition.partition,
+            topic_id: topic.id,
+            partitions: topic.partitions,
+            log_start: bounds.start,
+            log_end: bounds.end,
+            start: *start,
+            jump: lift.as_ref().map(|lift| lift.jump(bounds)),
+        }
+    };
+    Ok(partitions.iter().zip(&bounds).zip(&starts).map(offer).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use kafka::catalog::{ConfigEntry, NewTopic, TopicDescription, TopicSummary};
+    use wire::halt::HaltReason;
+    use wire::ids::{Epoch, LaneId, Slot};
+
+    use super::*;
+    use crate::partitions::resume::{Halt, Lift, Wish};
+    use crate::source::origins::Passage;
+    use wire::partition::Partition;
+
+    /// A cluster whose one topic has this id by now.
+    struct Source(Mutex<TopicId>);
+
+    fn unasked<T>() -> Result<T, KafkaError> {
+        unreachable!("an offer has no need of it")
+    }
+
+    impl Catalog for Source {
+        fn cluster_id(&self) -> Result<String, KafkaError> {
+            unasked()
+        }
+        fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
+            unasked()
+        }
+        fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
+            let id = *self.0.lock().unwrap();
+            Ok(names
+                .iter()
+                .map(|name| TopicDescription { name: name.clone(), id, partitions: 1, replicas: 1 })
+                .collect())
+        }
+        fn configs(&self, _: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
+            Ok(Vec::new())
+        }
+        fn bounds(&self, asked: &[Partition], _: Isolation) -> Result<Vec<Bounds>, KafkaError> {
+            Ok(vec![Bounds { start: Position(0), end: Position(3) }; asked.len()])
+        }
+        fn positions_at(&self, _: &[Partition], _: i64) -> Result<Vec<Position>, KafkaError> {
+            unasked()
+        }
+        fn create(&self, _: &[NewTopic]) -> Result<(), KafkaError> {
+            unasked()
+        }
+        fn grow(&self, _: &str, _: i32) -> Result<(), KafkaError> {
+            unasked()
+        }
+    }
+
+    fn offers(source: &Source, lift: Option<Lift>) -> Result<Vec<Control>, KafkaError> {
+        let topic = SourceTopic { name: "orders".into(), id: TopicId([1; 16]), partitions: 1, passage: Passage::Own };
+        let at = Partition { topic: "orders".into(), partition: 0 };
+        let candidate = Candidate { slot: Slot(0), at, lift };
+        let due = Due { lane: LaneId(0), epoch: Epoch(1), partitions: vec![candidate] };
+        messages(source, &Arc::new(vec![topic]), &due, Start::Earliest, &HashSet::new())
+    }
+
+    #[test]
+    fn no_halt_is_lifted_in_the_log_of_a_topic_that_was_made_again_since_it_was_discovered() {
+        let halt = Halt { reason: HaltReason::Truncated.word().to_owned(), position: Position(50) };
+        let lift = halt.lift(Wish::Skip, 1, "test").unwrap();
+        let source = Source(Mutex::new(TopicId([1; 16])));
+        assert_eq!(offers(&source, lift.clone()).unwrap().len(), 2, "a topic and an offer");
+        *source.0.lock().unwrap() = TopicId([2; 16]);
+        let refused = offers(&source, lift).unwrap_err();
+        assert_eq!(refused.fault, KafkaFault::Unavailable);
+        assert!(offers(&source, None).is_ok(), "without a jump the receiver compares");
+    }
+}

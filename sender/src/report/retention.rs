@@ -1,0 +1,169 @@
+//! When the source forgets what is not carried yet: the time until the first of it is old enough for its topic's
+//! retention, if nothing more were carried.
+//!
+//! Asked are the records' own timestamps, of which the source deletes by; it deletes whole segments, so that it may keep
+//! them for longer. What a topic's `retention.bytes` takes is not foreseen: how large a log is, the client cannot ask.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka::KafkaError;
+use kafka::catalog::Catalog;
+use wire::ids::Position;
+
+use crate::report::lag::Behind;
+
+/// How often it is asked while something is behind: it costs the source some ten list requests.
+pub const INTERVAL: Duration = Duration::from_secs(60);
+
+/// Topics asked about at once, those with the most behind.
+const TOPICS_MAX: usize = 32;
+
+/// Halvings of the retention time: the answer is right to its thousandth.
+const STEPS: u32 = 10;
+
+/// What is deleted first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// When it is old enough, in ms since the Unix epoch.
+    pub at_ms: i64,
+    /// Its topic.
+    pub topic: String,
+}
+
+/// Asks `catalog` when the first record that is `behind` may be deleted for its age; `None` if none ever is.
+pub fn look(catalog: &dyn Catalog, behind: &[Behind], now_ms: i64) -> Result<Option<Loss>, KafkaError> {
+    let mut topics: BTreeMap<&Arc<str>, Vec<&Behind>> = BTreeMap::new();
+    for partition in behind.iter().filter(|partition| partition.records() > 0) {
+        topics.entry(&partition.at.topic).or_default().push(partition);
+    }
+    let records = |partitions: &[&Behind]| partitions.iter().map(|one| one.records()).sum::<u64>();
+    let mut topics: Vec<_> = topics.into_iter().collect();
+    topics.sort_by_key(|(_, partitions)| std::cmp::Reverse(records(partitions)));
+    topics.truncate(TOPICS_MAX);
+    let mut soonest: Option<Loss> = None;
+    for (topic, partitions) in topics {
+        let Some(retention_ms) = retention(catalog, topic)? else { continue };
+        let at_ms = oldest(catalog, &partitions, now_ms, retention_ms)?.saturating_add(retention_ms);
+        if soonest.as_ref().is_none_or(|loss| at_ms < loss.at_ms) {
+            soonest = Some(Loss { at_ms, topic: topic.to_string() });
+        }
+    }
+    Ok(soonest)
+}
+
+/// For how long `topic` keeps records, in ms; `None` where it deletes none for their age.
+fn retention(catalog: &dyn Catalog, topic: &str) -> Result<Option<i64>, KafkaError> {
+    let configs = catalog.configs(topic)?;
+    let value = |name: &str| configs.iter().find(|entry| entry.name == name).map(|entry| entry.value.as_str());
+    let deletes = value("cleanup.policy").is_none_or(|policy| policy.split(',').any(|word| word.trim() == "delete"));
+    let retention = value("retention.ms").and_then(|value| value.parse::<i64>().ok());
+    Ok(retention.filter(|ms| deletes && *ms >= 0))
+}
+
+/// When the oldest record not carried yet is stamped, in ms since the Unix epoch: the latest time of which every
+/// partition still has records to carry, to a thousandth of the retention and not later than it is. Before all of
+/// them where it is older than the retention.
+fn oldest(catalog: &dyn Catalog, partitions: &[&Behind], now_ms: i64, retention_ms: i64) -> Result<i64, KafkaError> {
+    let names: Vec<_> = partitions.iter().map(|one| one.at.clone()).collect();
+    // Whether everything stamped before `time` is carried.
+    let carried = |time: i64| -> Result<bool, KafkaError> {
+        let first: Vec<Position> = catalog.positions_at(&names, time)?;
+        Ok(first.iter().zip(partitions).all(|(first, one)| *first <= one.committed))
+    };
+    let (mut low, mut high) = (now_ms.saturating_sub(retention_ms), now_ms);
+    for _ in 0..STEPS {
+        let middle = low + (high - low) / 2;
+        if carried(middle)? {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka::catalog::{Bounds, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
+
+    use super::*;
+    use wire::partition::Partition;
+
+    /// A record each second in every partition, offset 0 at time 0.
+    struct EachSecond {
+        configs: Vec<(&'static str, &'static str, &'static str)>,
+    }
+
+    impl Catalog for EachSecond {
+        fn cluster_id(&self) -> Result<String, KafkaError> {
+            Ok("source".to_owned())
+        }
+        fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
+            Ok(Vec::new())
+        }
+        fn describe(&self, _: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
+            Ok(Vec::new())
+        }
+        fn configs(&self, topic: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
+            let of_topic = self.configs.iter().filter(|(name, ..)| *name == topic);
+            let entry =
+                |name: &str, value: &str| ConfigEntry { name: name.into(), value: value.into(), set_on_topic: true };
+            Ok(of_topic.map(|(_, name, value)| entry(name, value)).collect())
+        }
+        fn bounds(&self, _: &[Partition], _: Isolation) -> Result<Vec<Bounds>, KafkaError> {
+            Ok(Vec::new())
+        }
+        fn positions_at(&self, partitions: &[Partition], at: i64) -> Result<Vec<Position>, KafkaError> {
+            Ok(partitions.iter().map(|_| Position((at + 999) / 1000)).collect())
+        }
+        fn create(&self, _: &[NewTopic]) -> Result<(), KafkaError> {
+            Ok(())
+        }
+        fn grow(&self, _: &str, _: i32) -> Result<(), KafkaError> {
+            Ok(())
+        }
+    }
+
+    /// 100,000 s after the first record.
+    const NOW: i64 = 100_000_000;
+
+    fn behind(topic: &str, committed: i64) -> Behind {
+        let at = Partition { topic: topic.into(), partition: 0 };
+        Behind { at, committed: Position(committed), end: Position(100_000) }
+    }
+
+    /// The first topic that loses something, and in how many seconds.
+    fn loss(configs: &[(&'static str, &'static str, &'static str)], behind: &[Behind]) -> Option<(String, f64)> {
+        let found = look(&EachSecond { configs: configs.to_vec() }, behind, NOW).unwrap();
+        found.map(|loss| (loss.topic, (loss.at_ms - NOW) as f64 / 1000.0))
+    }
+
+    #[test]
+    fn the_oldest_record_that_is_not_carried_is_lost_when_it_is_as_old_as_its_topic_allows() {
+        let configs = [("a", "retention.ms", "10000000"), ("a", "cleanup.policy", "compact,delete")];
+        // The record at 99,000 is 1,000 s old, and is kept for 10,000 s.
+        let (topic, seconds) = loss(&configs, &[behind("a", 99_000)]).unwrap();
+        assert!(topic == "a" && (8_980.0..=9_000.0).contains(&seconds), "{seconds}");
+        let (_, seconds) = loss(&configs, &[behind("a", 99_000), behind("a", 95_000)]).unwrap();
+        assert!((4_980.0..=5_000.0).contains(&seconds), "the partition that is furthest behind: {seconds}");
+        let (_, seconds) = loss(&configs, &[behind("a", 1)]).unwrap();
+        assert_eq!(seconds, 0.0, "it may be gone at any moment");
+    }
+
+    #[test]
+    fn the_topic_that_forgets_first_is_named() {
+        let configs = [("a", "retention.ms", "10000000"), ("b", "retention.ms", "3000000")];
+        let (topic, seconds) = loss(&configs, &[behind("a", 95_000), behind("b", 99_000)]).unwrap();
+        assert!(topic == "b" && (1_990.0..=2_000.0).contains(&seconds), "{topic} {seconds}");
+    }
+
+    #[test]
+    fn what_is_kept_for_ever_or_is_carried_is_not_lost() {
+        let kept = [("a", "retention.ms", "-1"), ("b", "cleanup.policy", "compact"), ("b", "retention.ms", "1000")];
+        assert_eq!(loss(&kept, &[behind("a", 1), behind("b", 1), behind("unknown", 1)]), None);
+        assert_eq!(loss(&[("a", "retention.ms", "1000")], &[behind("a", 100_000)]), None);
+        assert_eq!(loss(&[], &[]), None);
+    }
+}

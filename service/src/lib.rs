@@ -1,0 +1,30 @@
+//! The parts of a Causeway process that are not the link itself; both ends use them.
+//!
+//! - [`config`]: tables of settings, read with every problem at once
+//! - [`names`]: names of links, instances and peers
+//! - [`topics`]: names and patterns that select topics
+//! - [`live`]: a configuration that changes while it is used
+//! - [`private_file`]: keys, passwords and tokens that only their owner may read
+//! - [`tls`]: certificates of both ends, and the names a peer has proven
+//! - [`pki`]: a small certificate authority for one link
+//! - [`admin`]: the HTTP port for health, metrics, status and commands
+//! - [`metrics`]: tables of metrics, read at each scrape
+//! - [`logging`]: one line per event, for people or machines
+//! - [`bell`], [`mailbox`]: how other threads wake a thread and hand it work
+//! - [`shutdown`]: a clean drain, or an immediate exit
+
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod bell;
+pub mod config;
+pub mod live;
+pub mod logging;
+pub mod mailbox;
+pub mod metrics;
+pub mod names;
+pub mod pki;
+pub mod private_file;
+pub mod shutdown;
+pub mod tls;
+pub mod topics;

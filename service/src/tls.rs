@@ -1,0 +1,311 @@
+//! Who may talk to whom: TLS 1.3 with certificates both ways, and the names a peer has proven.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use ring::{digest, hmac};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::version::TLS13;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use webpki::{EndEntityCert, KeyUsage};
+use wire::hello::ALPN;
+
+use crate::config::{Absent, Document, Field, Reported, Section, Shape};
+use crate::private_file;
+
+/// `[tls]`: the same on both sides.
+pub const SECTION: Section = Section {
+    path: "tls",
+    shape: Shape::Table,
+    doc: "Who this process is and whom it believes. Both sides prove themselves; `causeway pki init` makes \
+          all the files. Relative paths start at the directory of this file.",
+    fields: &[
+        Field {
+            name: "ca",
+            kind: "the path of a PEM file",
+            absent: Absent::Required,
+            bounds: None,
+            live: true,
+            doc: "Certificates of the authorities that the other side's certificate must come from.",
+        },
+        Field {
+            name: "certificate",
+            kind: "the path of a PEM file",
+            absent: Absent::Required,
+            bounds: None,
+            live: true,
+            doc: "This side's certificate, followed by intermediate ones if there are any.",
+        },
+        Field {
+            name: "key",
+            kind: "the path of a PEM file",
+            absent: Absent::Required,
+            bounds: None,
+            live: true,
+            doc: "The private key of `certificate`. Nobody but its owner may read it (`chmod 600`).",
+        },
+    ],
+};
+
+/// Where the certificates lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Authorities.
+    pub ca: PathBuf,
+    /// Our chain, leaf first.
+    pub certificate: PathBuf,
+    /// Our key.
+    pub key: PathBuf,
+}
+
+/// Which end of a QUIC connection a certificate is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Dials.
+    Client,
+    /// Is dialled.
+    Server,
+}
+
+/// Certificates and key, read and checked.
+#[derive(Debug)]
+pub struct Credentials {
+    roots: Arc<RootCertStore>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    files: TlsFiles,
+}
+
+/// The verified certificate of the other side.
+#[derive(Debug, Clone)]
+pub struct PeerIdentity {
+    leaf: CertificateDer<'static>,
+}
+
+/// Why certificates cannot be used. Names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// It is not there, or not PEM.
+    #[error("{}: {source}", file.display())]
+    Read {
+        /// Which file.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: pem::Error,
+    },
+    /// It is PEM, but of something else.
+    #[error("{}: no {wanted} in this file", file.display())]
+    Nothing {
+        /// Which file.
+        file: PathBuf,
+        /// What it should hold.
+        wanted: &'static str,
+    },
+    /// A certificate that is damaged, out of its time or for another use.
+    #[error("{}: {reason}", file.display())]
+    Unusable {
+        /// Which file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Key and certificate are not a pair, or of no kind that we know.
+    #[error("{} does not fit {}: {source}", key.display(), certificate.display())]
+    Pair {
+        /// The key's file.
+        key: PathBuf,
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The TLS library's words.
+        source: rustls::Error,
+    },
+}
+
+impl TlsFiles {
+    /// Reads `[tls]`.
+    pub fn read(document: &Document<'_>) -> Result<Self, Reported> {
+        let table = document.table(SECTION.path);
+        let (ca, certificate, key) =
+            (table.read_file("ca"), table.read_file("certificate"), table.read_private_file("key"));
+        Ok(Self { ca: ca?, certificate: certificate?, key: key? })
+    }
+}
+
+/// The time by which certificates are judged at start.
+pub fn now() -> UnixTime {
+    UnixTime::now()
+}
+
+impl Credentials {
+    /// Reads the files and checks that `end` can use them at `now`.
+    pub fn load(files: &TlsFiles, end: End, now: UnixTime) -> Result<Self, TlsError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(&files.ca)? {
+            roots.add(certificate).map_err(|error| unusable(&files.ca, error.to_string()))?;
+        }
+        let chain = certificates(&files.certificate)?;
+        check_leaf(&chain[0], &roots, end, now).map_err(|reason| unusable(&files.certificate, reason))?;
+        let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|source| match source {
+            pem::Error::NoItemsFound => TlsError::Nothing { file: files.key.clone(), wanted: "private key" },
+            source => TlsError::Read { file: files.key.clone(), source },
+        })?;
+        private_file::check(&files.key).map_err(|error| unusable(&files.key, error.to_string()))?;
+        Ok(Self { roots: Arc::new(roots), chain, key, files: files.clone() })
+    }
+
+    /// Which certificates these are, for people to compare: a hash of ours and of those believed.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        self.chain.iter().for_each(|certificate| hash.update(certificate));
+        for root in &self.roots.roots {
+            hash.update(&root.subject);
+            hash.update(&root.subject_public_key_info);
+        }
+        hash.finish().as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// What a dialling end needs.
+    pub fn client(&self) -> Result<QuicClientConfig, TlsError> {
+        let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
+        let mut config = builder
+            .expect("the provider knows TLS 1.3")
+            .with_root_certificates(Arc::clone(&self.roots))
+            .with_client_auth_cert(self.chain.clone(), self.key.clone_key())
+            .map_err(|source| self.pair(source))?;
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        // A resumed session would skip the certificates; on a link that lives for days it gains nothing.
+        config.resumption = rustls::client::Resumption::disabled();
+        Ok(QuicClientConfig::try_from(config).expect("the provider has QUIC's initial cipher"))
+    }
+
+    /// What a listening end needs.
+    pub fn server(&self) -> Result<QuicServerConfig, TlsError> {
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&self.roots), provider())
+            .build()
+            .map_err(|error| unusable(&self.files.ca, error.to_string()))?;
+        let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
+        let mut config = builder
+            .expect("the provider knows TLS 1.3")
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(self.chain.clone(), self.key.clone_key())
+            .map_err(|source| self.pair(source))?;
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(QuicServerConfig::try_from(config).expect("the provider has QUIC's initial cipher"))
+    }
+
+    /// What a port needs that is asked over HTTPS; whoever asks shows no certificate.
+    pub fn https(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
+        let mut config = builder
+            .expect("the provider knows TLS 1.3")
+            .with_no_client_auth()
+            .with_single_cert(self.chain.clone(), self.key.clone_key())
+            .map_err(|source| self.pair(source))?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    /// A key that every process with this private key, and nobody else, can derive; another for each `purpose`.
+    pub fn derive_key(&self, purpose: &str) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, self.derive(purpose).as_ref())
+    }
+
+    /// As [`Self::derive_key`], as many bytes as fit 32.
+    pub fn derive_bytes<const N: usize>(&self, purpose: &str) -> [u8; N] {
+        let mut bytes = [0; N];
+        bytes.copy_from_slice(&self.derive(purpose).as_ref()[..N]);
+        bytes
+    }
+
+    fn derive(&self, purpose: &str) -> hmac::Tag {
+        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, self.key.secret_der()), purpose.as_bytes())
+    }
+
+    fn pair(&self, source: rustls::Error) -> TlsError {
+        TlsError::Pair { key: self.files.key.clone(), certificate: self.files.certificate.clone(), source }
+    }
+}
+
+impl PeerIdentity {
+    /// The identity that `connection`'s handshake has verified; `None` before its end.
+    pub fn of(connection: &quinn::Connection) -> Option<Self> {
+        let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+        chain.into_iter().next().map(|leaf| Self { leaf })
+    }
+
+    /// The first of `names` that the certificate is valid for, by the rules for DNS names and IP
+    /// addresses in certificates; the subject's common name counts for nothing.
+    pub fn names_any<'n>(&self, names: &'n [impl AsRef<str>]) -> Option<&'n str> {
+        let certificate = EndEntityCert::try_from(&self.leaf).ok()?;
+        let proven = |name: &&str| {
+            let name = ServerName::try_from(*name);
+            name.is_ok_and(|name| certificate.verify_is_valid_for_subject_name(&name).is_ok())
+        };
+        names.iter().map(AsRef::as_ref).find(proven)
+    }
+
+    /// Tells certificates apart.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest::digest(&digest::SHA256, &self.leaf).as_ref());
+        bytes
+    }
+
+    /// The DNS names in the certificate, for messages.
+    pub fn dns_names(&self) -> Vec<String> {
+        let certificate = EndEntityCert::try_from(&self.leaf);
+        certificate
+            .map_or_else(|_| Vec::new(), |certificate| certificate.valid_dns_names().map(str::to_owned).collect())
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn unusable(file: &Path, reason: impl Into<String>) -> TlsError {
+    TlsError::Unusable { file: file.to_owned(), reason: reason.into() }
+}
+
+/// Every certificate of a PEM file, at least one.
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read = |source| TlsError::Read { file: file.to_owned(), source };
+    let list = CertificateDer::pem_file_iter(file).map_err(read)?.collect::<Result<Vec<_>, _>>().map_err(read)?;
+    if list.is_empty() {
+        return Err(TlsError::Nothing { file: file.to_owned(), wanted: "certificate" });
+    }
+    Ok(list)
+}
+
+/// Checks what the other side would refuse us for: time and purpose. Whether it believes our authority
+/// is its own affair, so an unknown issuer is no error here.
+fn check_leaf(leaf: &CertificateDer<'_>, roots: &RootCertStore, end: End, now: UnixTime) -> Result<(), String> {
+    let certificate = EndEntityCert::try_from(leaf).map_err(|error| format!("not a usable certificate: {error}"))?;
+    let (usage, purpose) = match end {
+        End::Client => (KeyUsage::client_auth(), "to dial with (extended key usage clientAuth)"),
+        End::Server => (KeyUsage::server_auth(), "to be dialled with (extended key usage serverAuth)"),
+    };
+    let algorithms = provider().signature_verification_algorithms.all;
+    match certificate.verify_for_usage(algorithms, &roots.roots, &[], now, usage, None, None) {
+        Err(webpki::Error::CertExpired { not_after, .. }) => Err(format!("certificate expired at {}", date(not_after))),
+        Err(webpki::Error::CertNotValidYet { not_before, .. }) => {
+            Err(format!("certificate is not valid before {}; is the clock right?", date(not_before)))
+        }
+        Err(webpki::Error::RequiredEkuNotFoundContext(_)) => Err(format!("certificate is not made {purpose}")),
+        _ => Ok(()),
+    }
+}
+
+fn date(time: UnixTime) -> String {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| format!("Unix second {seconds}"), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests;
