@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use syn::visit::Visit;
 
-use super::tree::{Fault, File, RunningText, backticked, has_word};
+use super::tree::{Fault, File, backticked, has_word};
 
 /// References from constant to constant that are followed, at most.
 const HOPS_MAX: usize = 8;
@@ -44,28 +44,28 @@ pub(super) fn named_constants(files: &[File]) -> Vec<Fault> {
     let constants = constants(files);
     let mut faults = Vec::new();
     for file in files.iter().filter(|file| file.is_markdown() && file.path != "CHANGELOG.md") {
-        let running = RunningText::new(file.prose());
-        for (at, code) in backticked(&running.text) {
-            let name = code.rsplit("::").next().unwrap_or_default();
-            if !is_constant(name) {
-                continue;
-            }
-            let mut fault = |what: String| faults.push(Fault::new(file, running.line_at(at), what));
-            let behind = running.text[at + code.len() + 1..].strip_prefix(" (").and_then(|rest| rest.split(')').next());
-            match behind.and_then(Stated::parse) {
-                Some(stated) => {
-                    let named = constants.get(name).map_or(&[][..], Vec::as_slice);
-                    let values: Vec<Value> = named.iter().filter_map(|e| value(e, &constants, HOPS_MAX)).collect();
-                    if !values.iter().any(|value| stated.is(*value)) {
-                        fault(format!("says that {name} is {}; the code says {}", stated.text, shown(&values)));
-                    }
-                }
-                None if !is_in_code(name, files) => fault(format!("no code contains {name}")),
-                None => {}
+        for paragraph in file.paragraphs() {
+            for (at, code) in backticked(&paragraph.text) {
+                let behind = paragraph.text.get(at + code.len() + 1..).unwrap_or_default();
+                let what = complaint(code, behind, &constants, files);
+                faults.extend(what.map(|what| Fault::new(file, paragraph.line_at(at), what)));
             }
         }
     }
     faults
+}
+
+/// A sentence about `code` between backticks, if it is a constant and does not agree with the code.
+fn complaint(code: &str, behind: &str, constants: &Constants, files: &[File]) -> Option<String> {
+    let name = code.rsplit("::").next().filter(|name| is_constant(name))?;
+    let parenthesis = behind.strip_prefix(" (").and_then(|rest| rest.split(')').next());
+    let Some(stated) = parenthesis.and_then(Stated::parse) else {
+        return (!is_in_code(name, files)).then(|| format!("no code contains {name}"));
+    };
+    let named = constants.get(name).map_or(&[][..], Vec::as_slice);
+    let values: Vec<Value> = named.iter().filter_map(|e| value(e, constants, HOPS_MAX)).collect();
+    let agrees = values.iter().any(|value| stated.is(*value));
+    (!agrees).then(|| format!("says that {name} is {}; the code says {}", stated.text, shown(&values)))
 }
 
 fn shown(values: &[Value]) -> String {

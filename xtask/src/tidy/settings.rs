@@ -22,9 +22,13 @@ pub(super) fn named_settings(files: &[File]) -> Vec<Fault> {
     }
     let mut faults = Vec::new();
     for file in files.iter().filter(|file| file.is_markdown() && file.path != "CHANGELOG.md") {
-        for (number, line) in file.prose() {
-            let unknown = backticked(line).filter_map(|(_, code)| unknown_in(code, &sections));
-            faults.extend(unknown.map(|name| Fault::new(file, number, format!("no setting is called {name}"))));
+        for paragraph in file.paragraphs() {
+            let code = backticked(&paragraph.text);
+            let unknown = code.filter_map(|(at, code)| Some((at, unknown_in(code, &sections)?)));
+            faults.extend(
+                unknown
+                    .map(|(at, name)| Fault::new(file, paragraph.line_at(at), format!("no setting is called {name}"))),
+            );
         }
     }
     faults

@@ -67,6 +67,13 @@ impl File {
         })
     }
 
+    /// Paragraphs of a document outside fenced blocks, so that code between backticks may go over a line end.
+    pub(super) fn paragraphs(&self) -> Vec<RunningText> {
+        let lines: Vec<_> = self.prose().collect();
+        let paragraphs = lines.split(|(_, line)| line.trim().is_empty());
+        paragraphs.map(|lines| RunningText::new(lines.iter().copied())).collect()
+    }
+
     /// Items of a Rust file; none if it does not parse.
     pub(super) fn items(&self) -> &[syn::Item] {
         self.rust.as_ref().map_or(&[], |rust| &rust.items)
@@ -218,5 +225,12 @@ mod tests {
     fn fences_are_not_prose() {
         let file = File::new("a.md", "one\n```\ntwo\n```\nthree\n");
         assert_eq!(file.prose().collect::<Vec<_>>(), [(1, "one"), (5, "three")]);
+    }
+
+    #[test]
+    fn blank_lines_end_paragraphs() {
+        let file = File::new("a.md", "one\ntwo\n\nthree\n");
+        let texts: Vec<_> = file.paragraphs().into_iter().map(|paragraph| paragraph.text).collect();
+        assert_eq!(texts, ["one two ", "three "]);
     }
 }
