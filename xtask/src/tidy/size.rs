@@ -110,6 +110,12 @@ pub(super) struct Lines {
     pub(super) code: usize,
 }
 
+impl Lines {
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self { files: self.files + other.files, total: self.total + other.total, code: self.code + other.code }
+    }
+}
+
 /// Lines in the `src` folder of a crate, without test files and without items under `#[cfg(test)]`.
 pub(super) fn product_lines(crate_name: &str, files: &[File]) -> Lines {
     let tests = test_files(files);
