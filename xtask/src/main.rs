@@ -1,7 +1,6 @@
 //! `cargo xtask`: the gate that every change must pass, on any machine, as CI runs it.
 
 #![forbid(unsafe_code)]
-#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
