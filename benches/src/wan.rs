@@ -168,7 +168,7 @@ pub(crate) fn run(args: &WanArgs) -> Result<i32> {
         list(&cells);
         return Ok(0);
     }
-    Ok(netem::tun::on_stage(|| {
+    Ok(netem::tun::run_as_first_process(|| {
         let measured = measure(args, &cells);
         Ok(measured.unwrap_or_else(|error| {
             eprintln!("benches: {error:#}");

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use netem::path::{Counters, DropCause};
-use netem::report::Report;
+use netem::{Counters, DropCause, Report};
 use serde::{Deserialize, Serialize};
 
 use super::cell::{Cell, Figure, Scenario};

@@ -253,7 +253,7 @@ fn cpu() -> Cell {
 mod tests {
     use std::collections::HashSet;
 
-    use netem::conditions::{Conditions, parse_knobs};
+    use netem::{Conditions, parse_knobs};
 
     use super::*;
 

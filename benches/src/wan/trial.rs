@@ -5,12 +5,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use netem::conditions::{Conditions, parse_knobs};
-use netem::profile::Profile;
-use netem::report::Report;
-use netem::script::Script;
 use netem::tun::{Site, SiteSettings};
-use netem::wan::{Direction, Wan};
+use netem::{Conditions, Direction, Profile, Report, Script, Wan, parse_knobs};
 
 use super::cell::{Cell, Change, Contestant, Scenario, Turn};
 use super::figures::{Mark, Measured};

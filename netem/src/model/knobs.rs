@@ -1,49 +1,49 @@
-//! Conditions as text: `delay 80 ms, loss 2 % in bursts of 10, rate 300 Mbit/s, limit 20 ms`. What is shown
-//! is read back as the same conditions.
+//! Knobs as text: `delay 80 ms, loss 2 % in bursts of 10, rate 300 Mbit/s, limit 20 ms`. The text that is shown for
+//! conditions reads back as the same conditions.
 
 use std::fmt;
 use std::time::Duration;
 
 use wire::units::{UnitError, display_duration, parse_duration};
 
-use super::{Conditions, Excess, GilbertElliott, Jitter, Knob, Loss, Order, Reorder};
-use crate::share::{Share, ShareError};
+use super::conditions::{Conditions, Excess, GilbertElliott, Jitter, Knob, Loss, Order, Reorder};
+use wire::share::{Share, ShareError};
 
-/// Every knob with its values, for whoever wrote another.
+/// Every knob with an example of its value, for error messages.
 const KNOBS: &str = "delay 80 ms; jitter 2 ms [unordered]; reorder 1 % by 5 ms; loss 2 % [in bursts of 10]; \
                      loss gemodel 0.2 % 10 % [100 % [0 %]]; duplicate 0.1 %; corrupt 0.1 %; rate 300 Mbit/s; \
                      limit 20 ms; limit 1 MB; policer 64 kB; mtu 1400 B; down; up; \
                      flow 2 down; flow 2 up";
 
-/// A burst of less than one packet is none, and one of more than this is a black-out: write `down for 3 s`.
+/// The longest mean burst, in packets. A longer outage is written `down for 3 s`.
 const BURST_MAX: f64 = 1_000_000.0;
 
-/// Why text is no knob.
+/// Error: a text is not a list of knobs.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum KnobError {
-    /// No knob has that name.
-    #[error("`{0}` is no knob of a path; these are: {KNOBS}")]
+    /// The name is not a knob's.
+    #[error("`{0}` is not a knob of a path; the knobs are: {KNOBS}")]
     Unknown(String),
-    /// A quantity that does not parse.
+    /// A quantity is invalid.
     #[error(transparent)]
     Unit(#[from] UnitError),
-    /// A share that does not parse.
+    /// A share is invalid.
     #[error(transparent)]
     Share(#[from] ShareError),
-    /// The rest of the value.
+    /// The value has the wrong form.
     #[error("`{found}`: write it like `{example}`")]
     Value {
-        /// What was written.
+        /// Text that was found.
         found: String,
-        /// What would do.
+        /// Example of a valid knob.
         example: &'static str,
     },
 }
 
-/// Reads knobs between commas; an empty text is none.
+/// Reads knobs separated by commas. An empty text has none.
 ///
 /// # Errors
-/// The first knob that is unknown or whose value does not parse.
+/// The first knob that is unknown or whose value is invalid.
 pub fn parse_knobs(text: &str) -> Result<Vec<Knob>, KnobError> {
     text.split(',').map(str::trim).filter(|knob| !knob.is_empty()).map(parse_knob).collect()
 }
@@ -77,8 +77,8 @@ fn jitter(value: &str) -> Result<Jitter, KnobError> {
 
 fn reorder(value: &str) -> Result<Reorder, KnobError> {
     const EXAMPLE: &str = "reorder 1 % by 5 ms";
-    let unlike = || KnobError::Value { found: format!("reorder {value}"), example: EXAMPLE };
-    let (share, by) = value.split_once("by").ok_or_else(unlike)?;
+    let malformed = || KnobError::Value { found: format!("reorder {value}"), example: EXAMPLE };
+    let (share, by) = value.split_once("by").ok_or_else(malformed)?;
     Ok(Reorder { share: share.parse()?, by: parse_duration(by)? })
 }
 
@@ -88,10 +88,11 @@ fn loss(value: &str) -> Result<Loss, KnobError> {
     }
     let Some((mean, length)) = value.split_once("in bursts of") else { return Ok(Loss::Random(value.parse()?)) };
     let length = length.trim().parse().ok().filter(|length| (1.0..=BURST_MAX).contains(length));
-    let unlike = || KnobError::Value { found: format!("loss {value}"), example: "loss 2 % in bursts of 10" };
-    let (mean, length) = (mean.parse()?, length.ok_or_else(unlike)?);
+    let malformed = || KnobError::Value { found: format!("loss {value}"), example: "loss 2 % in bursts of 10" };
+    let mean = mean.parse()?;
+    let length = length.ok_or_else(malformed)?;
     if mean == Share::ALL {
-        return Err(unlike());
+        return Err(malformed());
     }
     Ok(Loss::Bursts(GilbertElliott::bursts(mean, length)))
 }
@@ -114,18 +115,18 @@ fn flow(value: &str) -> Result<Knob, KnobError> {
 
 fn gilbert_elliott(value: &str) -> Result<GilbertElliott, KnobError> {
     let shares: Vec<Share> = value.split_inclusive('%').map(str::parse).collect::<Result<_, _>>()?;
-    let (&enter, rest) = shares.split_first().ok_or_else(|| unlike_chain(value))?;
-    let (&leave, rest) = rest.split_first().ok_or_else(|| unlike_chain(value))?;
+    let (&enter, rest) = shares.split_first().ok_or_else(|| malformed_chain(value))?;
+    let (&leave, rest) = rest.split_first().ok_or_else(|| malformed_chain(value))?;
     let (lost_in_bad, lost_in_good) = match *rest {
         [] => (Share::ALL, Share::NONE),
         [bad] => (bad, Share::NONE),
         [bad, good] => (bad, good),
-        _ => return Err(unlike_chain(value)),
+        _ => return Err(malformed_chain(value)),
     };
     Ok(GilbertElliott { enter, leave, lost_in_bad, lost_in_good })
 }
 
-fn unlike_chain(value: &str) -> KnobError {
+fn malformed_chain(value: &str) -> KnobError {
     KnobError::Value { found: format!("loss gemodel{value}"), example: "loss gemodel 0.2 % 10 % 100 % 0 %" }
 }
 
@@ -175,7 +176,7 @@ impl fmt::Display for Conditions {
         if let Some(mtu) = self.mtu {
             write!(f, ", mtu {}", mtu)?;
         }
-        self.dark_flows.iter().try_for_each(|flow| write!(f, ", flow {flow} down"))?;
+        self.down_flows.iter().try_for_each(|flow| write!(f, ", flow {flow} down"))?;
         if self.down { f.write_str(", down") } else { Ok(()) }
     }
 }
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_are_read_as_they_are_shown() {
+    fn reads_back_what_it_shows() {
         for text in [
             "",
             "delay 80 ms",
@@ -211,15 +212,15 @@ mod tests {
     }
 
     #[test]
-    fn bursts_have_the_mean_that_was_asked_for() {
+    fn bursts_have_the_requested_mean() {
         let loss = read("loss 2 % in bursts of 10").loss;
         assert!((loss.mean() - 0.02).abs() < 1e-6, "{}", loss.mean());
     }
 
     #[test]
-    fn what_is_no_knob_is_refused_with_an_example() {
+    fn refuses_an_invalid_knob_with_an_example() {
         for (text, says) in [
-            ("dealy 5 ms", "these are: delay 80 ms;"),
+            ("dealy 5 ms", "the knobs are: delay 80 ms;"),
             ("delay 5", "has no unit"),
             ("loss 2", "write it like `0.1 %`"),
             ("loss 2 % in bursts of 0.5", "loss 2 % in bursts of 10"),
@@ -227,7 +228,7 @@ mod tests {
             ("loss gemodel 1 %", "loss gemodel 0.2 %"),
             ("reorder 1 %", "reorder 1 % by 5 ms"),
             ("limit 5", "limit 20 ms"),
-            ("down for 3 s", "these are"),
+            ("down for 3 s", "the knobs are"),
             ("flow 65 down", "flow 2 down"),
             ("flow 0 down", "flow 2 down"),
             ("flow 2", "flow 2 up"),

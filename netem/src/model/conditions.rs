@@ -1,116 +1,111 @@
-//! What one direction of a path does to packets: the knobs of tc-netem(8), by their names there.
-
-mod text;
+//! Conditions of one direction of a path. Each knob has the name that tc-netem(8) gives it.
 
 use std::time::Duration;
 
+use wire::share::Share;
 use wire::units::{Rate, Size};
 
-use crate::flow::{FlowNumber, FlowSet};
-use crate::share::Share;
+use super::flow::{FlowNumber, FlowSet};
 
-pub use text::{KnobError, parse_knobs};
-
-/// What one direction of a path does. The default is a wire that does nothing.
+/// Conditions of one direction of a path. By default packets pass unchanged and without delay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Conditions {
-    /// How long a packet is under way once the bottleneck has sent it.
+    /// Time from the bottleneck's sending of a packet to its arrival.
     pub delay: Duration,
-    /// How far the delay strays.
+    /// Variation of the delay.
     pub jitter: Jitter,
-    /// Packets that are overtaken.
+    /// Packets that take longer, so that others overtake them.
     pub reorder: Option<Reorder>,
-    /// Packets that never arrive.
+    /// Packets that the path loses.
     pub loss: Loss,
     /// Share of packets that arrive twice.
     pub duplicate: Share,
     /// Share of packets that arrive with one bit flipped.
     pub corrupt: Share,
-    /// Bits per second of whole IP packets through the bottleneck; none is no bottleneck.
+    /// Bits per second of whole IP packets through the bottleneck. Without a rate there is no bottleneck.
     pub rate: Option<Rate>,
-    /// What the bottleneck does with more than its rate.
+    /// Action of the bottleneck on packets above its rate.
     pub excess: Excess,
-    /// The longest IP packet that passes; a longer one vanishes without a word, as in an MTU black hole.
+    /// The longest IP packet that passes. A longer one is dropped without notice, as in an MTU black hole.
     pub mtu: Option<Size>,
-    /// Nothing passes.
+    /// Outage: the path drops every packet.
     pub down: bool,
-    /// Nothing of these passes.
-    pub dark_flows: FlowSet,
+    /// Flows whose packets are all dropped.
+    pub down_flows: FlowSet,
 }
 
-/// How far the delay strays from its mean, at most.
+/// Variation of the delay around its mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Jitter {
-    /// Uniform between `-by` and `+by`, never below no delay at all.
+    /// Largest difference from the mean. Delays are uniform between `-by` and `+by`, but never negative.
     pub by: Duration,
-    /// Whether packets keep their order.
+    /// Order of the packets.
     pub order: Order,
 }
 
-/// Whether jitter keeps packets in order.
+/// Order of packets under jitter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
-    /// The delay wanders with time, and packets stay in line: a queue elsewhere, a busy radio cell.
+    /// The delay changes gradually and packets keep their order, as behind a queue elsewhere or a busy radio cell.
     #[default]
     Kept,
-    /// Each packet strays for itself, as in tc-netem: packets overtake each other all the time.
+    /// Delays are independent of each other, as in tc-netem, so that packets often overtake each other.
     Free,
 }
 
-/// Some packets take longer and are overtaken. (In tc-netem some go at once and overtake.)
+/// Packets that take longer and are overtaken. (In tc-netem some packets skip the delay and overtake.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reorder {
-    /// Which share.
+    /// Share of packets that take longer.
     pub share: Share,
-    /// How much longer they take.
+    /// Additional delay of these packets.
     pub by: Duration,
 }
 
-/// Packets that never arrive.
+/// Loss of packets by the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Loss {
-    /// None is lost.
+    /// No packet is lost.
     #[default]
     None,
-    /// Each for itself.
+    /// Packets are lost with the same probability, independent of each other.
     Random(Share),
-    /// In bursts.
+    /// Packets are lost in bursts.
     Bursts(GilbertElliott),
 }
 
 /// The Gilbert-Elliott chain: a good and a bad state, one step per packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GilbertElliott {
-    /// `p`: from good to bad.
+    /// Probability `p` of a step from good to bad.
     pub enter: Share,
-    /// `r`: from bad to good; a burst lasts 1/r packets on average.
+    /// Probability `r` of a step from bad to good. A burst lasts 1/r packets on average.
     pub leave: Share,
-    /// `1-h`: lost while bad.
+    /// Probability `1-h` that a packet is lost in the bad state.
     pub lost_in_bad: Share,
-    /// `1-k`: lost while good.
+    /// Probability `1-k` that a packet is lost in the good state.
     pub lost_in_good: Share,
 }
 
-/// What the bottleneck does with more than its rate.
+/// Action of the bottleneck on packets above its rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Excess {
-    /// It queues so many bytes, the packet being sent included, and drops the rest at the tail.
+    /// Queues up to this many bytes, the packet being sent included, and drops packets that do not fit (tail drop).
     QueueBytes(Size),
-    /// The same, as the time that the queue takes to drain at the present rate.
+    /// Queues as many bytes as the current rate sends in this time.
     QueueTime(Duration),
-    /// It queues nothing and drops what a token bucket of this depth does not cover, as an operator's
-    /// policer does.
+    /// Queues nothing and drops packets that a token bucket of this depth does not cover, as an operator's policer does.
     Police(Size),
 }
 
 impl Default for Excess {
-    /// A round-trip's worth of a far path: what router vendors long gave a port, and RFC 3439 §2.4 quotes.
+    /// Queues one round trip of a long path: router vendors long gave a port that much (RFC 3439 §2.4).
     fn default() -> Self {
         Self::QueueTime(Duration::from_millis(100))
     }
 }
 
-/// One knob and where it is to stand.
+/// A new value for one knob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Knob {
     /// [`Conditions::delay`]
@@ -138,7 +133,7 @@ pub enum Knob {
 }
 
 impl Conditions {
-    /// Turns one knob.
+    /// Changes one knob of these conditions.
     pub fn set(&mut self, knob: Knob) {
         match knob {
             Knob::Delay(delay) => self.delay = delay,
@@ -151,18 +146,18 @@ impl Conditions {
             Knob::Excess(excess) => self.excess = excess,
             Knob::Mtu(mtu) => self.mtu = mtu,
             Knob::Down(down) => self.down = down,
-            Knob::Flow(flow, down) => self.dark_flows.set(flow, down),
+            Knob::Flow(flow, down) => self.down_flows.set(flow, down),
         }
     }
 
-    /// These conditions with `knobs` turned, in their order.
+    /// Returns these conditions with `knobs` changed in their order.
     #[must_use]
     pub fn with(mut self, knobs: impl IntoIterator<Item = Knob>) -> Self {
         knobs.into_iter().for_each(|knob| self.set(knob));
         self
     }
 
-    /// Bytes that the bottleneck's queue holds.
+    /// Returns the limit of the bottleneck's queue, in bytes.
     pub fn queue_limit(&self) -> u64 {
         match (self.excess, self.rate) {
             (Excess::QueueBytes(size), _) => size.bytes(),
@@ -173,7 +168,7 @@ impl Conditions {
 }
 
 impl Loss {
-    /// The share that is lost in the long run.
+    /// Returns the share of packets that is lost in the long run.
     pub fn mean(&self) -> f64 {
         match self {
             Self::None => 0.0,
@@ -184,7 +179,7 @@ impl Loss {
 }
 
 impl GilbertElliott {
-    /// Bursts of `length` packets on average, none of which arrives, that make up `mean` of all packets.
+    /// Returns a chain that loses `mean` of all packets in bursts of `length` packets on average.
     pub fn bursts(mean: Share, length: f64) -> Self {
         let leave = 1.0 / length.max(1.0);
         let enter = mean.part() * leave / mean.rest().part();
@@ -196,9 +191,10 @@ impl GilbertElliott {
         }
     }
 
-    /// The share that is lost in the long run.
+    /// Returns the share of packets that is lost in the long run.
     pub fn mean(&self) -> f64 {
-        let (enter, leave) = (self.enter.part(), self.leave.part());
+        let enter = self.enter.part();
+        let leave = self.leave.part();
         let bad = if enter + leave > 0.0 { enter / (enter + leave) } else { 0.0 };
         bad * self.lost_in_bad.part() + (1.0 - bad) * self.lost_in_good.part()
     }

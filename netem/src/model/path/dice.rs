@@ -1,29 +1,29 @@
-//! What a seed decides about a packet: one die per knob and packet, cast whether the knob is in use or not, so
-//! that turning one knob leaves the others' choices alone.
+//! The random numbers of a path. Each packet draws one per knob, even for knobs that are not in use, so that changing
+//! one knob does not change the random numbers of the others.
 
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 
-use crate::conditions::{Conditions, GilbertElliott, Loss};
+use crate::model::conditions::{Conditions, GilbertElliott, Loss};
 
-/// The dice of one direction.
+/// The random number generators of one direction.
 #[derive(Debug)]
 pub(super) struct Dice {
     loss: ChaCha8Rng,
     others: ChaCha8Rng,
-    /// The state of the Gilbert-Elliott chain.
+    /// State of the Gilbert-Elliott chain: true in the bad state.
     bad: bool,
 }
 
-/// What becomes of one packet once it is through the bottleneck.
+/// The random decisions about one packet, which take effect after the bottleneck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fate {
     pub(super) lost: bool,
     pub(super) doubled: bool,
     pub(super) overtaken: bool,
-    /// Where in the range of unordered jitter it falls.
+    /// Random number that selects the delay within unordered jitter.
     pub(super) jitter: u64,
-    /// Which bit arrives flipped.
+    /// Random number that selects the bit to flip, if a bit is flipped.
     pub(super) flip: Option<u64>,
 }
 
@@ -32,7 +32,7 @@ impl Dice {
         Self { loss: rng(seed, stream, 0), others: rng(seed, stream, 1), bad: false }
     }
 
-    /// The next packet's fate.
+    /// Draws the next packet's fate.
     pub(super) fn roll(&mut self, conditions: &Conditions) -> Fate {
         let [doubled, overtaken, jitter, corrupt, bit] = std::array::from_fn(|_| self.others.next_u64());
         Fate {
@@ -58,7 +58,8 @@ impl Dice {
     }
 }
 
-/// The generator of one kind of die of one direction. ChaCha8 is the same in every version and on every machine.
+/// Creates the generator of one kind of random number of one direction. ChaCha8 yields the same numbers in every
+/// version and on every machine.
 pub(super) fn rng(seed: u64, stream: u64, kind: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(stream << 8 | kind);

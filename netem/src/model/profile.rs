@@ -1,133 +1,134 @@
-//! Paths with a name, each with the source of its numbers.
+//! Named paths, each with the source of its numbers.
 
 use std::fmt;
 
-use crate::conditions::{Conditions, Knob, parse_knobs};
-use crate::wan::Direction;
+use super::conditions::{Conditions, Knob};
+use super::direction::Direction;
+use super::knobs::parse_knobs;
 
-/// The conditions of both directions.
+/// Conditions of both directions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Profile {
-    /// From the source to the target.
+    /// Conditions from the source to the target.
     pub forward: Conditions,
-    /// From the target to the source.
+    /// Conditions from the target to the source.
     pub back: Conditions,
 }
 
-/// A profile as it stands in the list.
+/// A profile in the list of named profiles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Named {
-    /// What it is asked for by.
+pub struct NamedProfile {
+    /// Name by which `--profile` selects it.
     pub name: &'static str,
-    /// What it stands for.
+    /// Short description of the path.
     pub about: &'static str,
     /// Knobs of both directions.
     both: &'static str,
-    /// Knobs of the way back that differ.
+    /// Knobs from the target to the source that differ.
     back: &'static str,
 }
 
-/// No profile has that name.
+/// Error: no profile has this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{found}` is no profile; these are: {}", names())]
+#[error("`{found}` is not a profile; the profiles are: {}", names())]
 pub struct UnknownProfile {
     found: String,
 }
 
-/// Every named profile, nearest first. Delays are one way: half of the round-trip time that the source names.
-pub const PROFILES: &[Named] = &[
-    Named {
+/// Every named profile, shortest delay first. Delays are one way: half of the round-trip time that the source states.
+pub const PROFILES: &[NamedProfile] = &[
+    NamedProfile {
         name: "lan",
         about: "two racks of one data centre",
         // Guo et al., "Pingmesh", SIGCOMM 2015, §5: medians of 0.2 to 0.3 ms between pods.
         both: "delay 120 us",
         back: "",
     },
-    Named {
+    NamedProfile {
         name: "metro",
-        about: "two data centres of one city, 2 ms there and back",
+        about: "two data centres of one city, 2 ms round trip",
         // Cloud providers state at most 2 ms between zones of one region; 100 km of fibre are 1 ms of it.
         both: "delay 1 ms, rate 1 Gbit/s, limit 20 ms",
         back: "",
     },
-    Named {
+    NamedProfile {
         name: "transatlantic",
-        about: "Frankfurt to Virginia, 88 ms there and back",
+        about: "Frankfurt to Virginia, 88 ms round trip",
         // Published averages between cloud regions: 88.6 ms eu-central-1 to us-east-1.
         both: "delay 44 ms, jitter 500 us, rate 500 Mbit/s, limit 50 ms",
         back: "",
     },
-    Named {
+    NamedProfile {
         name: "fra-sin",
-        about: "Frankfurt to Singapore, 160 ms there and back",
+        about: "Frankfurt to Singapore, 160 ms round trip",
         // 10,260 km as the crow flies are 101 ms of fibre there and back (204,000 km/s, ITU-T G.652); cables
         // through the Red Sea are half as long again, and providers publish medians around 160 ms.
         both: "delay 80 ms, jitter 1 ms, rate 500 Mbit/s, limit 50 ms",
         back: "",
     },
-    Named {
+    NamedProfile {
         name: "antipodes",
-        about: "Sao Paulo to Singapore, 328 ms there and back",
+        about: "Sao Paulo to Singapore, 328 ms round trip",
         // Published averages between cloud regions: 328.1 ms sa-east-1 to ap-southeast-1.
         both: "delay 164 ms, jitter 1 ms, rate 300 Mbit/s, limit 50 ms",
         back: "",
     },
-    Named {
+    NamedProfile {
         name: "lossy-2pct",
-        about: "200 ms there and back, every fiftieth packet lost",
-        // The path on which loss-based congestion control ends: Mathis et al., "The Macroscopic Behavior of the
-        // TCP Congestion Avoidance Algorithm", 1997, gives one flow 0.5 Mbit/s of it.
+        about: "200 ms round trip, 2 % of packets lost",
+        // A path on which loss-based congestion control collapses: Mathis et al., "The Macroscopic Behavior of the TCP
+        // Congestion Avoidance Algorithm", 1997, gives one flow 0.5 Mbit/s on it.
         both: "delay 100 ms, rate 500 Mbit/s, limit 50 ms, loss 2 %",
         back: "",
     },
-    Named {
+    NamedProfile {
         name: "bursty-2pct",
-        about: "200 ms there and back, 2 % lost, ten packets at a time",
-        // The same mean as above in Gilbert-Elliott bursts, as a congested or flapping path loses.
+        about: "200 ms round trip, 2 % lost in bursts of 10 packets",
+        // The same mean as above in Gilbert-Elliott bursts, as on a congested or flapping path.
         both: "delay 100 ms, rate 500 Mbit/s, limit 50 ms, loss 2 % in bursts of 10",
         back: "",
     },
-    Named {
+    NamedProfile {
         name: "policed",
-        about: "100 ms there and back, an operator's policer at 300 Mbit/s and no queue",
+        about: "100 ms round trip, a policer at 300 Mbit/s and no queue",
         // Flach et al., "An Internet-Wide Analysis of Traffic Policing", SIGCOMM 2016: policers without a queue,
         // bucket depths of tens of kilobytes and more.
         both: "delay 50 ms, rate 300 Mbit/s, policer 128 KiB",
         back: "",
     },
-    Named {
+    NamedProfile {
         name: "lte-edge",
-        about: "an edge site on LTE, 70 ms there and back, 12 Mbit/s, deep buffers",
+        about: "an edge site on LTE, 70 ms round trip, 12 Mbit/s, deep buffers",
         // 12 Mbit/s and 70 ms are WebPageTest's "LTE"; buffers of several hundred ms are what Jiang et al.
         // measured in "Tackling Bufferbloat in 3G/4G Networks", IMC 2012.
         both: "delay 35 ms, jitter 10 ms, rate 12 Mbit/s, limit 400 ms, loss 0.1 %",
         back: "",
     },
-    Named {
+    NamedProfile {
         name: "satellite-geo",
-        about: "a geostationary satellite, 600 ms there and back, 5 Mbit/s up and 20 Mbit/s down",
-        // RFC 2488 §2: 239.6 to 279 ms for one hop, 558 ms there and back, plus what the modems take.
+        about: "a geostationary satellite, 600 ms round trip, 5 Mbit/s up and 20 Mbit/s down",
+        // RFC 2488 §2: 239.6 to 279 ms for one hop, 558 ms round trip, plus what the modems take.
         both: "delay 300 ms, jitter 5 ms, rate 5 Mbit/s, limit 600 ms, loss 0.1 %",
         back: "rate 20 Mbit/s",
     },
 ];
 
 impl Profile {
-    /// The profile of a name.
+    /// Returns the profile with this name.
     ///
     /// # Errors
-    /// No profile has it.
+    /// No profile has this name.
     pub fn named(name: &str) -> Result<Self, UnknownProfile> {
         let found = PROFILES.iter().find(|profile| profile.name == name);
-        found.map(Named::profile).ok_or_else(|| UnknownProfile { found: name.to_owned() })
+        found.map(NamedProfile::profile).ok_or_else(|| UnknownProfile { found: name.to_owned() })
     }
 
-    /// The same conditions in both directions.
+    /// Returns a profile with the same conditions in both directions.
     pub const fn both(conditions: Conditions) -> Self {
         Self { forward: conditions, back: conditions }
     }
 
-    /// Turns knobs in one direction.
+    /// Changes knobs of one direction.
     pub fn set(&mut self, direction: Direction, knobs: impl IntoIterator<Item = Knob>) {
         let conditions = match direction {
             Direction::Forward => &mut self.forward,
@@ -137,8 +138,8 @@ impl Profile {
     }
 }
 
-impl Named {
-    /// Its conditions.
+impl NamedProfile {
+    /// Returns the profile's conditions.
     pub fn profile(&self) -> Profile {
         let read = |text| parse_knobs(text).expect("a test reads every profile");
         let forward = Conditions::default().with(read(self.both));
@@ -164,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_profile_reads_and_is_found_by_its_name() {
+    fn every_profile_parses_and_is_found_by_name() {
         for named in PROFILES {
             let profile = Profile::named(named.name).unwrap();
             assert!(profile.forward.delay > std::time::Duration::ZERO, "{}", named.name);
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_direction_may_differ() {
+    fn the_two_directions_may_differ() {
         let geo = Profile::named("satellite-geo").unwrap();
         assert_ne!(geo.forward.rate, geo.back.rate);
         assert_eq!(geo.forward.delay, geo.back.delay);

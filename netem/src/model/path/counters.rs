@@ -1,34 +1,31 @@
-//! What happened in one direction: every packet is delivered, under way, or dropped for a named cause.
+//! Counters of one direction: every packet is delivered, in flight, or dropped for a named cause.
 
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
 use super::dice::Fate;
-use crate::report::{LONGEST, less};
-
-/// Why a packet was dropped.
+use crate::histogram::TimeHistogram;
+/// The cause for which a packet was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DropCause {
-    /// The path lost it: `loss`.
+    /// The path lost the packet: `loss`.
     Loss,
-    /// The path was `down`.
+    /// The path, or the packet's flow, was `down`.
     Down,
     /// The bottleneck's queue was full: `limit`.
     Limit,
-    /// Above the rate, where a `policer` stands.
+    /// The packet exceeded the rate of a `policer`.
     Policer,
-    /// Longer than `mtu`.
+    /// The packet was longer than `mtu`.
     Mtu,
-    /// More under way than the emulator holds ([`HELD_MAX`](super::HELD_MAX)): the emulator's fault.
+    /// More bytes were in flight than the emulator can hold. This is the emulator's fault.
     Overflow,
 }
 
 impl DropCause {
-    /// All of them, in the order in which they are shown.
+    /// All causes, in the order in which reports show them.
     pub const ALL: [Self; 6] = [Self::Loss, Self::Down, Self::Limit, Self::Policer, Self::Mtu, Self::Overflow];
 
-    /// The word for it, the knob's name where a knob did it.
+    /// The cause's word in reports: the knob's name, where a knob is the cause.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Loss => "loss",
@@ -41,49 +38,32 @@ impl DropCause {
     }
 }
 
-/// What happened in one direction so far.
-#[derive(Debug, Clone)]
+/// Counters of one direction since the run's start.
+#[derive(Debug, Clone, Default)]
 pub struct Counters {
-    /// Packets that entered.
+    /// Packets that entered the path.
     pub offered: u64,
-    /// Their bytes, IP headers included.
+    /// Bytes of the packets that entered, IP headers included.
     pub offered_bytes: u64,
-    /// Packets that arrived, doubles included.
+    /// Packets that arrived, duplicates included.
     pub delivered: u64,
-    /// Their bytes.
+    /// Bytes of the packets that arrived, IP headers included.
     pub delivered_bytes: u64,
-    /// Packets that were doubled.
+    /// Packets that the path duplicated.
     pub doubled: u64,
-    /// Packets of which a bit was flipped.
+    /// Packets in which the path flipped a bit.
     pub corrupted: u64,
-    /// Packets held back so that others overtake them (`reorder`).
+    /// Packets delayed longer so that others overtake them (`reorder`).
     pub overtaken: u64,
     /// The longest queue, in bytes, the packet being sent included.
     pub backlog_max: u64,
     dropped: [u64; DropCause::ALL.len()],
-    /// Nanoseconds from reaching the bottleneck to having been sent by it.
-    sojourn: Histogram<u64>,
-}
-
-impl Default for Counters {
-    fn default() -> Self {
-        Self {
-            offered: 0,
-            offered_bytes: 0,
-            delivered: 0,
-            delivered_bytes: 0,
-            doubled: 0,
-            corrupted: 0,
-            overtaken: 0,
-            backlog_max: 0,
-            dropped: [0; DropCause::ALL.len()],
-            sojourn: Histogram::new_with_max(LONGEST, 2).expect("a range and 2 decimals that the histogram takes"),
-        }
-    }
+    /// Time from a packet's arrival at the bottleneck until the bottleneck had sent it.
+    sojourn: TimeHistogram,
 }
 
 impl Counters {
-    /// Packets dropped for one cause.
+    /// Packets dropped for `cause`.
     pub fn dropped_for(&self, cause: DropCause) -> u64 {
         self.dropped[cause as usize]
     }
@@ -93,13 +73,13 @@ impl Counters {
         self.dropped.iter().sum()
     }
 
-    /// Time that packets took through the bottleneck, its queue included, at `quantile`; zero without one.
+    /// Time that packets took through the bottleneck, queue included, at `quantile`. Zero without a bottleneck.
     pub fn sojourn(&self, quantile: f64) -> Duration {
-        Duration::from_nanos(self.sojourn.value_at_quantile(quantile))
+        self.sojourn.quantile(quantile)
     }
 
-    /// What happened after `earlier`, a state of these same counters. The longest queue stays that of all time:
-    /// it is not known when that was.
+    /// Counters of what happened after `earlier`, an earlier copy of these same counters. `backlog_max` stays the
+    /// maximum since the start, because it is not known when it occurred.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut dropped = self.dropped;
@@ -114,7 +94,7 @@ impl Counters {
             overtaken: self.overtaken - earlier.overtaken,
             backlog_max: self.backlog_max,
             dropped,
-            sojourn: less(&self.sojourn, &earlier.sojourn),
+            sojourn: self.sojourn.since(&earlier.sojourn),
         }
     }
 
@@ -137,7 +117,7 @@ impl Counters {
     }
 
     pub(super) fn queued(&mut self, sojourn: Duration) {
-        self.sojourn.saturating_record(u64::try_from(sojourn.as_nanos()).unwrap_or(u64::MAX));
+        self.sojourn.record(sojourn);
     }
 
     pub(super) fn changed(&mut self, fate: &Fate) {

@@ -1,110 +1,99 @@
-//! The narrowest place of a path: it sends whole packets one after another at its rate, and queues or polices
-//! what comes faster. Exact to the nanosecond and the byte, whenever anybody looks.
+//! The bottleneck of a path: it sends whole packets one after another at its rate. Packets above the rate are queued
+//! or policed. Times are exact to the nanosecond and sizes to the byte, at any moment.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use wire::units::{Rate, Size};
 
-use super::DropCause;
-use super::dice::Fate;
-use crate::conditions::{Conditions, Excess};
+use super::counters::DropCause;
+use super::packet::PathPacket;
+use crate::model::conditions::{Conditions, Excess};
 
-/// Bit-nanoseconds in a byte's second: what turns bytes and a rate into nanoseconds.
+/// Bit-nanoseconds per byte at one bit per second: converts bytes and a rate into nanoseconds.
 const BIT_NANOS_PER_BYTE: u128 = 8 * 1_000_000_000;
-
-/// A packet on its way through.
-#[derive(Debug)]
-pub(super) struct Held<P> {
-    pub(super) packet: P,
-    pub(super) length: u64,
-    pub(super) fate: Fate,
-    /// When it reached the bottleneck.
-    pub(super) arrived: Duration,
-}
 
 #[derive(Debug)]
 pub(super) enum Admission<P> {
-    /// It waits or is being sent.
+    /// The packet waits in the queue or is being sent.
     Queued,
-    /// It is through at once.
-    Through(Held<P>),
+    /// The packet has already passed.
+    Through(PathPacket<P>),
 }
 
 #[derive(Debug)]
 pub(super) struct Bottleneck<P> {
-    queue: VecDeque<Held<P>>,
+    queue: VecDeque<PathPacket<P>>,
     bytes: u64,
-    /// When the packet at the head will have been sent.
+    /// Time at which the packet at the head will have been sent.
     finish: Duration,
-    /// The policer's bucket.
-    bucket: Bucket,
+    policer: Bucket,
 }
 
-/// A token bucket: full at first, filled at the rate.
+/// A policer's token bucket: full at first, refilled at the rate.
 #[derive(Debug, Default)]
 struct Bucket {
-    /// What is missing to full, in bit-nanoseconds, so that nothing is rounded.
+    /// Tokens missing until the bucket is full, in bit-nanoseconds, so that nothing is rounded.
     missing: u128,
     seen: Duration,
 }
 
 impl<P> Default for Bottleneck<P> {
     fn default() -> Self {
-        Self { queue: VecDeque::new(), bytes: 0, finish: Duration::ZERO, bucket: Bucket::default() }
+        Self { queue: VecDeque::new(), bytes: 0, finish: Duration::ZERO, policer: Bucket::default() }
     }
 }
 
 impl<P> Bottleneck<P> {
-    /// Takes a packet at `now`; everything sent by then has been popped.
+    /// Accepts or drops a packet at `now`. Packets sent by then must have been popped.
     pub(super) fn admit(
         &mut self,
-        held: Held<P>,
+        packet: PathPacket<P>,
         conditions: &Conditions,
         now: Duration,
     ) -> Result<Admission<P>, DropCause> {
-        let Some(rate) = conditions.rate else { return Ok(Admission::Through(held)) };
+        let Some(rate) = conditions.rate else { return Ok(Admission::Through(packet)) };
         if let Excess::Police(depth) = conditions.excess {
-            let covered = self.bucket.take(held.length, depth, rate, now);
-            return if covered { Ok(Admission::Through(held)) } else { Err(DropCause::Policer) };
+            let conforms = self.policer.take(packet.length, depth, rate, now);
+            return if conforms { Ok(Admission::Through(packet)) } else { Err(DropCause::Policer) };
         }
-        // A queue shorter than one packet would let nothing through.
-        if !self.queue.is_empty() && self.bytes + held.length > conditions.queue_limit() {
+        // A limit below one packet would stop all traffic, so that an empty queue always accepts a packet.
+        if !self.queue.is_empty() && self.bytes + packet.length > conditions.queue_limit() {
             return Err(DropCause::Limit);
         }
         if self.queue.is_empty() {
-            self.finish = now + time_to_send(held.length, rate);
+            self.finish = now + time_to_send(packet.length, rate);
         }
-        self.bytes += held.length;
-        self.queue.push_back(held);
+        self.bytes += packet.length;
+        self.queue.push_back(packet);
         Ok(Admission::Queued)
     }
 
-    /// The packet at the head, if it has been sent by `now`, and when.
-    pub(super) fn pop(&mut self, rate: Option<Rate>, now: Duration) -> Option<(Held<P>, Duration)> {
-        let finished = self.finish;
-        if finished > now {
+    /// Removes the packet at the head if it has been sent by `now`; returns it and when it was sent.
+    pub(super) fn pop(&mut self, rate: Option<Rate>, now: Duration) -> Option<(PathPacket<P>, Duration)> {
+        let sent = self.finish;
+        if sent > now {
             return None;
         }
-        let held = self.queue.pop_front()?;
-        self.bytes -= held.length;
+        let packet = self.queue.pop_front()?;
+        self.bytes -= packet.length;
         if let (Some(next), Some(rate)) = (self.queue.front(), rate) {
             self.finish += time_to_send(next.length, rate);
         }
-        Some((held, finished))
+        Some((packet, sent))
     }
 
-    /// When the packet at the head will have been sent.
+    /// Returns when the packet at the head will have been sent.
     pub(super) fn next(&self) -> Option<Duration> {
         self.queue.front().map(|_| self.finish)
     }
 
-    /// Bytes not sent yet, the packet at the head in full.
+    /// Bytes that are not sent yet, the whole packet at the head included.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// What is left of the packet at the head goes at the new rate; without one, everything goes now.
+    /// Applies a new rate to the rest of the packet at the head. Without a rate everything is sent now.
     pub(super) fn rate_changed(&mut self, old: Option<Rate>, new: Option<Rate>, now: Duration) {
         let left = self.finish.saturating_sub(now).as_nanos();
         self.finish = match (old, new) {

@@ -1,97 +1,78 @@
-//! What an emulator did: every packet accounted for, and how late it was itself.
+//! The emulator's report: every packet accounted for, and how late the emulator was.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::path::{Counters, DropCause};
-use crate::wan::Direction;
+use crate::histogram::TimeHistogram;
+use crate::model::direction::Direction;
+use crate::model::path::counters::{Counters, DropCause};
 
-/// An emulator whose 99th percentile of lateness is above this has bent what it measures: a hundredth of a
-/// 100 ms path, and what issue after issue of a WAN test hangs on.
-pub const LATE: Duration = Duration::from_millis(1);
+/// The largest 99th percentile of lateness with which a measurement is valid. It is a hundredth of a path of 100 ms.
+pub(crate) const LATENESS_MAX: Duration = Duration::from_millis(1);
 
-/// The longest time that is told apart, in nanoseconds: one minute.
-pub(crate) const LONGEST: u64 = 60_000_000_000;
-
-/// What an emulator did.
+/// A report of what an emulator did.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// For how long.
+    /// Time that the emulator ran.
     pub ran: Duration,
-    /// From the source to the target.
+    /// Counters from the source to the target.
     pub forward: Counters,
-    /// From the target to the source.
+    /// Counters from the target to the source.
     pub back: Counters,
-    /// Packets that the machine did not take back from the emulator.
+    /// Packets that the system refused to take from the emulator.
     pub refused: u64,
-    /// Packets that the machine dropped before the emulator saw them.
+    /// Packets that the system dropped before the emulator read them.
     pub missed: u64,
-    /// Processor time that it took.
+    /// Processor time that the emulator used.
     pub cpu: Duration,
-    /// How late it was.
+    /// The emulator's own delays.
     pub lateness: Lateness,
 }
 
-/// How late an emulator was.
-#[derive(Debug, Clone)]
+/// The emulator's own delays: how far its timing was from the model's.
+#[derive(Debug, Clone, Default)]
 pub struct Lateness {
-    /// Whether its thread ran before all others.
+    /// Real-time priority of the emulator's thread, if the system granted it.
     pub real_time: bool,
-    /// Nanoseconds from when a packet was to arrive to when it had been handed over.
-    delivery: Histogram<u64>,
-    /// Nanoseconds in which it did not look for new packets, being busy with others.
-    busy: Histogram<u64>,
-}
-
-impl Default for Lateness {
-    fn default() -> Self {
-        let histogram =
-            || Histogram::new_with_max(LONGEST, 2).expect("a range and 2 decimals that the histogram takes");
-        Self { real_time: false, delivery: histogram(), busy: histogram() }
-    }
+    /// Time from when a packet was to arrive until it was delivered.
+    delivery: TimeHistogram,
+    /// Time in which the emulator did not read new packets because it was busy with others.
+    busy: TimeHistogram,
 }
 
 impl Lateness {
-    /// How late packets were delivered, at `quantile`.
+    /// Returns how late packets were delivered, at `quantile`.
     pub fn delivery(&self, quantile: f64) -> Duration {
-        Duration::from_nanos(self.delivery.value_at_quantile(quantile))
+        self.delivery.quantile(quantile)
     }
 
-    /// How long new packets may have waited to be seen, at `quantile`.
+    /// Returns how long new packets may have waited to be read, at `quantile`.
     pub fn busy_for(&self, quantile: f64) -> Duration {
-        Duration::from_nanos(self.busy.value_at_quantile(quantile))
+        self.busy.quantile(quantile)
     }
 
     fn since(&self, earlier: &Self) -> Self {
         Self {
             real_time: self.real_time,
-            delivery: less(&self.delivery, &earlier.delivery),
-            busy: less(&self.busy, &earlier.busy),
+            delivery: self.delivery.since(&earlier.delivery),
+            busy: self.busy.since(&earlier.busy),
         }
     }
 
-    pub(crate) fn record(&mut self, late: Duration) {
-        self.delivery.saturating_record(nanos(late));
+    pub(crate) fn record_delivery(&mut self, late: Duration) {
+        self.delivery.record(late);
     }
 
-    pub(crate) fn busy(&mut self, busy: Duration) {
-        self.busy.saturating_record(nanos(busy));
+    pub(crate) fn record_busy(&mut self, busy: Duration) {
+        self.busy.record(busy);
     }
-}
-
-/// What `later` counted and `earlier`, a state of the same histogram, had not yet.
-pub(crate) fn less(later: &Histogram<u64>, earlier: &Histogram<u64>) -> Histogram<u64> {
-    let mut between = later.clone();
-    between.subtract(earlier).expect("a histogram's own past has its range and nothing that it has not");
-    between
 }
 
 impl Report {
-    /// What happened after `earlier`, a report of the same emulator: to leave a warm-up out.
+    /// Returns a report of what happened after `earlier`, an earlier report of the same emulator. It leaves a warm-up out.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -105,7 +86,7 @@ impl Report {
         }
     }
 
-    /// What happened in one direction.
+    /// Counters of one direction.
     pub fn direction(&self, direction: Direction) -> &Counters {
         match direction {
             Direction::Forward => &self.forward,
@@ -113,18 +94,18 @@ impl Report {
         }
     }
 
-    /// Why what was measured over this emulator does not count; nothing if it does.
+    /// Returns why a measurement over this emulator is invalid; none if it is valid.
     pub fn invalid(&self) -> Option<String> {
         let late = self.lateness.delivery(0.99).max(self.lateness.busy_for(0.99));
-        if late > LATE {
-            return Some(format!("the emulator was late: p99 {late:.1?}, more than {LATE:?}"));
+        if late > LATENESS_MAX {
+            return Some(format!("the emulator was late: p99 {late:.1?}, more than {LATENESS_MAX:?}"));
         }
         let overflow: u64 = Direction::BOTH.iter().map(|&d| self.direction(d).dropped_for(DropCause::Overflow)).sum();
         let own = self.refused + self.missed + overflow;
         (own > 0).then(|| format!("the emulator itself dropped {own} packets"))
     }
 
-    /// The report for JSON.
+    /// Returns the report in the form of its JSON.
     pub fn summary(&self) -> Summary {
         let [p50, p99, max] = [0.5, 0.99, 1.0].map(|quantile| self.lateness.delivery(quantile).as_secs_f64() * 1e6);
         Summary {
@@ -143,11 +124,11 @@ impl Report {
     }
 }
 
-/// A report as JSON shows it.
+/// A report in the form of its JSON.
 #[derive(Debug, Serialize)]
 pub struct Summary {
     ran_seconds: f64,
-    /// Why what was measured does not count.
+    /// Reason why the measurement is invalid, if it is.
     invalid: Option<String>,
     forward: DirectionSummary,
     back: DirectionSummary,
@@ -201,10 +182,9 @@ impl fmt::Display for Report {
         for direction in Direction::BOTH {
             show(direction, self.direction(direction), self.ran, f)?;
         }
-        let Lateness { real_time, .. } = self.lateness;
-        let first = if real_time { "real-time" } else { "not real-time" };
+        let priority = if self.lateness.real_time { "real-time" } else { "not real-time" };
         let [p50, p99, max] = [0.5, 0.99, 1.0].map(|quantile| self.lateness.delivery(quantile));
-        write!(f, "lateness p50 {p50:.1?}, p99 {p99:.1?}, max {max:.1?} ({first}); refused {}, ", self.refused)?;
+        write!(f, "lateness p50 {p50:.1?}, p99 {p99:.1?}, max {max:.1?} ({priority}); refused {}, ", self.refused)?;
         let cpu = self.cpu.as_secs_f64() * 100.0 / self.ran.as_secs_f64().max(1e-9);
         writeln!(f, "missed {}; {cpu:.1} % of a core", self.missed)?;
         match self.invalid() {
@@ -229,11 +209,11 @@ fn show(direction: Direction, counters: &Counters, ran: Duration, f: &mut fmt::F
             write!(f, ", {} {dropped} ({:.3} %)", cause.name(), dropped as f64 * 100.0 / *offered as f64)?;
         }
     }
-    for (what, number) in
+    for (name, number) in
         [("doubled", counters.doubled), ("corrupted", counters.corrupted), ("overtaken", counters.overtaken)]
     {
         if number > 0 {
-            write!(f, ", {what} {number}")?;
+            write!(f, ", {name} {number}")?;
         }
     }
     if counters.backlog_max > 0 {
@@ -243,20 +223,17 @@ fn show(direction: Direction, counters: &Counters, ran: Duration, f: &mut fmt::F
     writeln!(f)
 }
 
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conditions::{Conditions, parse_knobs};
-    use crate::profile::Profile;
-    use crate::script::Script;
-    use crate::wan::Wan;
+    use crate::model::conditions::Conditions;
+    use crate::model::knobs::parse_knobs;
+    use crate::model::profile::Profile;
+    use crate::model::script::Script;
+    use crate::model::wan::Wan;
 
     #[test]
-    fn a_report_since_another_counts_what_came_between_alone() {
+    fn a_difference_of_reports_leaves_out_the_earlier_one() {
         let knobs = parse_knobs("rate 12 Mbit/s, limit 3 kB").unwrap();
         let mut wan = Wan::new(&Profile::both(Conditions::default().with(knobs)), Script::default(), 1);
         let mut lateness = Lateness::default();
@@ -265,7 +242,7 @@ mod tests {
             for _ in 0..packets {
                 let _ = wan.offer(Direction::Forward, Vec::new(), 1500, now);
             }
-            lateness.record(late);
+            lateness.record_delivery(late);
             while wan.poll(now + Duration::from_millis(500)).is_some() {}
             let [forward, back] = Direction::BOTH.map(|direction| wan.counters(direction).clone());
             let lateness = lateness.clone();
@@ -278,6 +255,6 @@ mod tests {
         assert_eq!((between.forward.offered, between.forward.delivered_bytes, between.missed), (1, 1500, 2));
         assert_eq!((earlier.forward.dropped_for(DropCause::Limit), between.forward.dropped_in_all()), (3, 0));
         assert!(between.forward.sojourn(1.0) < Duration::from_micros(1100), "{:?}", between.forward.sojourn(1.0));
-        assert!(later.lateness.delivery(1.0) > LATE && between.lateness.delivery(1.0) < LATE);
+        assert!(later.lateness.delivery(1.0) > LATENESS_MAX && between.lateness.delivery(1.0) < LATENESS_MAX);
     }
 }

@@ -1,11 +1,11 @@
-//! The path's promises: exact times, exact queues, honest shares, the same fate for the same packet.
+//! Tests of the path: exact times, exact queues, the requested shares, and the same fate for the same packet.
 
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::conditions::parse_knobs;
+use crate::model::knobs::parse_knobs;
 
 const MTU: usize = 1500;
 
@@ -29,7 +29,7 @@ const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// Everything that arrives from now on, waking only when the path says so.
+/// Returns all packets that arrive from now on. Polls only when the path's timeout says so.
 fn drain(path: &mut Path<u64>) -> Vec<(u64, Duration)> {
     let mut arrived = Vec::new();
     while let Some(now) = path.next_timeout() {
@@ -42,7 +42,7 @@ fn drain(path: &mut Path<u64>) -> Vec<(u64, Duration)> {
 }
 
 #[test]
-fn a_packet_arrives_after_its_delay_and_not_before() {
+fn a_packet_arrives_after_exactly_its_delay() {
     let mut path = path("delay 80 ms");
     path.offer(1, MTU, millis(5)).unwrap();
     assert_eq!(path.poll(millis(85) - Duration::from_nanos(1)), None);
@@ -51,8 +51,8 @@ fn a_packet_arrives_after_its_delay_and_not_before() {
 }
 
 #[test]
-fn the_bottleneck_sends_one_packet_after_another_at_its_rate() {
-    // 1,500 bytes at 12 Mbit/s take one millisecond.
+fn the_bottleneck_sends_packets_one_by_one_at_its_rate() {
+    // A packet of 1,500 bytes takes one millisecond at 12 Mbit/s.
     let mut path = path("delay 10 ms, rate 12 Mbit/s, limit 1 MB");
     for number in 0..5 {
         path.offer(number, MTU, Duration::ZERO).unwrap();
@@ -63,20 +63,20 @@ fn the_bottleneck_sends_one_packet_after_another_at_its_rate() {
 }
 
 #[test]
-fn the_queue_holds_its_limit_to_the_byte() {
+fn the_queue_accepts_packets_up_to_its_exact_limit() {
     for (limit, fits) in [("4500 B", 3), ("4499 B", 2), ("3 ms", 3), ("2999 us", 2), ("1 B", 1)] {
         let mut path = path(&format!("rate 12 Mbit/s, limit {limit}"));
         let taken = (0..10).filter(|&number| path.offer(number, MTU, Duration::ZERO).is_ok()).count();
         assert_eq!(taken, fits, "limit {limit}");
         assert_eq!(path.counters().dropped_for(DropCause::Limit), 10 - fits as u64);
-        // One packet later there is room for exactly one.
+        // After one packet has been sent, exactly one more fits.
         assert!(path.offer(10, MTU, millis(1)).is_ok());
         assert_eq!(path.offer(11, MTU, millis(1)), Err(DropCause::Limit));
     }
 }
 
 #[test]
-fn a_new_rate_holds_for_what_the_queue_already_has() {
+fn a_new_rate_applies_to_packets_in_the_queue() {
     let mut path = path("rate 12 Mbit/s, limit 1 MB");
     for number in 0..4 {
         path.offer(number, MTU, Duration::ZERO).unwrap();
@@ -100,19 +100,19 @@ fn a_policer_queues_nothing_and_refills_at_its_rate() {
 }
 
 #[test]
-fn a_packet_above_the_mtu_vanishes() {
+fn a_packet_above_the_mtu_is_dropped() {
     let mut path = path("mtu 1400 B");
     assert_eq!(path.offer(1, 1401, Duration::ZERO), Err(DropCause::Mtu));
     assert_eq!(path.offer(2, 1400, Duration::ZERO), Ok(()));
 }
 
 #[test]
-fn a_path_that_is_down_loses_what_would_have_passed_then_and_nothing_else() {
+fn a_path_that_is_down_loses_only_what_would_have_passed() {
     let mut path = path("delay 10 ms, rate 12 Mbit/s, limit 1 MB");
     for number in 0..6 {
         path.offer(number, MTU, Duration::ZERO).unwrap();
     }
-    // The bottleneck sends one per millisecond; nobody looks before everything is over.
+    // The bottleneck sends one packet per millisecond. The path is not polled until it is up again.
     set(&mut path, "down", micros(2500));
     set(&mut path, "up", micros(4500));
     let arrived: Vec<u64> = drain(&mut path).into_iter().map(|(number, _)| number).collect();
@@ -121,7 +121,7 @@ fn a_path_that_is_down_loses_what_would_have_passed_then_and_nothing_else() {
 }
 
 #[test]
-fn more_than_the_emulator_holds_is_dropped_as_its_own_fault() {
+fn packets_above_the_memory_limit_count_as_overflow() {
     let mut path = path("delay 1 h");
     let fits = HELD_MAX / (1 << 20);
     for number in 0..fits {
@@ -138,7 +138,7 @@ fn loss_lies_within_the_binomial_bound() {
     {
         let lost = lost(&mut path(knobs), PACKETS);
         let mean = f64::from(PACKETS) * share;
-        // Bursts of n widen the spread by about sqrt(2n - 1); five deviations are never by chance.
+        // Bursts of n packets widen the spread by about sqrt(2n - 1). Five deviations do not happen by chance.
         let spread = (mean * (1.0 - share) * (2.0 * length - 1.0)).sqrt();
         let off = (lost.len() as f64 - mean).abs();
         assert!(off < 5.0 * spread, "{knobs}: {} lost, {mean} expected, {spread} spread", lost.len());
@@ -148,7 +148,7 @@ fn loss_lies_within_the_binomial_bound() {
     }
 }
 
-/// Numbers of the packets that are lost.
+/// Returns the numbers of the packets that are lost.
 fn lost(path: &mut Path<u64>, packets: u32) -> Vec<u64> {
     let mut lost = Vec::new();
     for number in 0..u64::from(packets) {
@@ -161,7 +161,7 @@ fn lost(path: &mut Path<u64>, packets: u32) -> Vec<u64> {
 }
 
 #[test]
-fn a_seed_decides_which_packets_are_lost_whenever_they_come_and_whatever_else_is_set() {
+fn the_seed_alone_decides_which_packets_are_lost() {
     let mut quick = path("loss 2 %");
     let expected = lost(&mut quick, 5_000);
     let mut slow =
@@ -178,17 +178,17 @@ fn a_seed_decides_which_packets_are_lost_whenever_they_come_and_whatever_else_is
 
 #[test]
 fn jitter_keeps_packets_in_order_and_within_its_bounds() {
-    let strays = wandered("delay 20 ms, jitter 2 ms");
-    assert!(strays.iter().all(|stray| stray.abs() <= 2.0));
-    let mean = strays.iter().sum::<f64>() / strays.len() as f64;
-    assert!(mean.abs() < 0.3, "a mean stray of {mean} ms");
-    assert!(strays.iter().any(|stray| *stray > 1.5) && strays.iter().any(|stray| *stray < -1.5));
-    // So strong that a delay falls faster than time passes: the line must hold even then.
-    wandered("delay 100 ms, jitter 50 ms");
+    let offsets = jitter_offsets("delay 20 ms, jitter 2 ms");
+    assert!(offsets.iter().all(|offset| offset.abs() <= 2.0));
+    let mean = offsets.iter().sum::<f64>() / offsets.len() as f64;
+    assert!(mean.abs() < 0.3, "a mean offset of {mean} ms");
+    assert!(offsets.iter().any(|offset| *offset > 1.5) && offsets.iter().any(|offset| *offset < -1.5));
+    // With this jitter a delay shrinks faster than time passes. Packets must keep their order even then.
+    jitter_offsets("delay 100 ms, jitter 50 ms");
 }
 
-/// How far each of many packets strays from the mean delay, in milliseconds; all in order.
-fn wandered(knobs: &str) -> Vec<f64> {
+/// Returns each packet's difference from the mean delay, in milliseconds. All packets must arrive in order.
+fn jitter_offsets(knobs: &str) -> Vec<f64> {
     let mut path = path(knobs);
     let mean = path.conditions().delay;
     for number in 0..50_000 {
@@ -196,8 +196,8 @@ fn wandered(knobs: &str) -> Vec<f64> {
     }
     let arrived = drain(&mut path);
     assert!(arrived.is_sorted_by_key(|&(number, due)| (number, due)), "{knobs}");
-    let stray = |&(sent, due): &(u64, Duration)| (due - micros(sent * 20)).as_secs_f64() - mean.as_secs_f64();
-    arrived.iter().map(|arrival| stray(arrival) * 1e3).collect()
+    let offset = |&(sent, due): &(u64, Duration)| (due - micros(sent * 20)).as_secs_f64() - mean.as_secs_f64();
+    arrived.iter().map(|arrival| offset(arrival) * 1e3).collect()
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn unordered_jitter_and_reordering_let_packets_overtake() {
 }
 
 #[test]
-fn doubles_and_damage_come_in_their_shares_and_are_counted() {
+fn duplicates_and_flipped_bits_match_their_shares() {
     let mut path = path("duplicate 5 %, corrupt 5 %");
     let mut flipped = 0;
     for number in 0..20_000 {
@@ -236,9 +236,9 @@ fn doubles_and_damage_come_in_their_shares_and_are_counted() {
 }
 
 proptest! {
-    /// Nothing is lost without a cause, whatever happens when.
+    /// Checks that every packet is accounted for, for any sequence of packets and changes.
     #[test]
-    fn every_packet_is_delivered_under_way_or_dropped_for_a_cause(
+    fn every_packet_is_delivered_or_dropped_for_a_cause(
         seed: u64,
         steps in proptest::collection::vec((0_u64..3_000, 40_usize..2_000, 0_usize..12), 1..300),
     ) {

@@ -1,29 +1,30 @@
-//! What changes on a path as time passes: `at 5 s: down for 3 s`, `at 20 s back: rate 200 Mbit/s`.
+//! Scripts: changes to a path as time passes, such as `at 5 s: down for 3 s`, `at 20 s back: rate 200 Mbit/s`.
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use wire::units::{UnitError, parse_duration};
 
-use crate::conditions::{Knob, KnobError, parse_knobs};
-use crate::wan::Direction;
+use super::conditions::Knob;
+use super::direction::Direction;
+use super::knobs::{KnobError, parse_knobs};
 
-/// One knob turned at a time.
+/// A change of one knob at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event {
-    /// When, from the run's start.
+    /// Time of the change, from the run's start.
     pub at: Duration,
-    /// Which way.
+    /// Direction whose conditions change.
     pub direction: Direction,
-    /// What.
+    /// New value of the knob.
     pub knob: Knob,
 }
 
-/// Events in the order of their times. As text: one line or `;` each, `#` begins a comment.
+/// Events in the order of their times. In text, events are separated by line breaks or `;`, and `#` begins a comment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Script(Vec<Event>);
 
-/// Why a script does not parse.
+/// Error: a script is invalid.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("`{line}`: {why}")]
 pub struct ScriptError {
@@ -42,7 +43,7 @@ enum Why {
 }
 
 impl Script {
-    /// The events, earliest first.
+    /// Returns the events, earliest first.
     pub fn into_events(self) -> Vec<Event> {
         self.0
     }
@@ -51,7 +52,7 @@ impl Script {
 impl FromIterator<Event> for Script {
     fn from_iter<I: IntoIterator<Item = Event>>(events: I) -> Self {
         let mut events: Vec<Event> = events.into_iter().collect();
-        // Stable: what was written first at one time happens first.
+        // The sort is stable: events of the same time keep the order in which they were written.
         events.sort_by_key(|event| event.at);
         Self(events)
     }
@@ -71,18 +72,18 @@ impl FromStr for Script {
 }
 
 fn parse_line(line: &str) -> Result<Vec<Event>, Why> {
-    let (when, what) = line.strip_prefix("at ").and_then(|line| line.split_once(':')).ok_or(Why::Form)?;
+    let (when, change) = line.strip_prefix("at ").and_then(|line| line.split_once(':')).ok_or(Why::Form)?;
     let one_way = Direction::BOTH.into_iter().find_map(|way| Some((way, when.strip_suffix(way.name())?)));
     let (directions, at) = one_way.map_or_else(|| (Direction::BOTH.to_vec(), when), |(way, at)| (vec![way], at));
     let at = parse_duration(at)?;
-    let turns = match what.trim().strip_prefix("down for") {
+    let changes = match change.trim().strip_prefix("down for") {
         Some(span) => vec![(at, Knob::Down(true)), (at.saturating_add(parse_duration(span)?), Knob::Down(false))],
-        None => parse_knobs(what)?.into_iter().map(|knob| (at, knob)).collect(),
+        None => parse_knobs(change)?.into_iter().map(|knob| (at, knob)).collect(),
     };
-    if turns.is_empty() {
+    if changes.is_empty() {
         return Err(Why::Form);
     }
-    let event = |direction| turns.iter().map(move |&(at, knob)| Event { at, direction, knob });
+    let event = |direction| changes.iter().map(move |&(at, knob)| Event { at, direction, knob });
     Ok(directions.into_iter().flat_map(event).collect())
 }
 
@@ -91,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_script_is_read_in_the_order_of_its_times() {
+    fn events_are_in_the_order_of_their_times() {
         let script: Script =
             "at 20 s back: loss 1 %, rate 200 Mbit/s # a comment\n\nat 5 s: down for 3 s".parse().unwrap();
         let shown: Vec<_> = script
@@ -107,14 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_script_is_refused_with_its_line() {
+    fn refuses_an_invalid_event_with_its_line() {
         for (text, says) in [
             ("in 5 s: down", "write it like"),
             ("at 5 s down", "write it like"),
             ("at 5 s:", "write it like"),
             ("at 5: down", "has no unit"),
             ("at 5 s: down for", "number"),
-            ("at 5 s: fast", "`fast` is no knob"),
+            ("at 5 s: fast", "`fast` is not a knob"),
             ("at 5 s: up; at 6 s: lossy", "`at 6 s: lossy`"),
         ] {
             let error = text.parse::<Script>().unwrap_err().to_string();

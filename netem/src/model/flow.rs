@@ -1,43 +1,44 @@
-//! Flows: the packets of one conversation, so that a path may fail for one and not for another, as where routers
-//! spread flows over several ways.
+//! Flows: the packets of one conversation. A path can be down for one flow and up for the others, as where routers
+//! spread flows over several links.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Flows that are told apart; later ones have no number and never go dark.
-pub const FLOWS_MAX: usize = 64;
+/// Flows that have a number. Later flows have none and are never down.
+pub(crate) const FLOWS_MAX: usize = 64;
 
-/// What all packets of a conversation have in common, either way.
+/// A key that all packets of a conversation share, in both directions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FlowKey(pub u64);
 
-/// A packet that knows its conversation.
+/// A packet that belongs to a flow.
 pub trait Flowing {
-    /// Which it is.
+    /// Returns the key of the packet's flow.
     fn flow(&self) -> FlowKey;
 }
 
-/// A flow by its number: from 1, in the order in which their first packets entered.
+/// A flow's number: from 1, in the order in which the flows' first packets entered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlowNumber(u8);
 
-/// Some flows.
+/// A set of flows, by their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FlowSet(u64);
 
-/// Numbers flows as they come.
+/// Assigns numbers to flows as they appear.
 #[derive(Debug, Default)]
-pub struct FlowTable(Vec<FlowKey>);
+pub(crate) struct FlowTable(Vec<FlowKey>);
 
 impl FlowKey {
-    /// Of two ports, whichever way a packet goes between them.
+    /// Returns the key for two ports, the same for both directions.
     pub fn of_ports(a: u16, b: u16) -> Self {
         Self(u64::from(a.min(b)) << 16 | u64::from(a.max(b)))
     }
 }
 
 impl Flowing for Vec<u8> {
-    /// An IPv4 packet's protocol and ports. What has none, later fragments among it, is one flow per protocol.
+    /// Returns the key of an IPv4 packet's protocol and ports. Packets without ports, such as later fragments, are one
+    /// flow per protocol.
     fn flow(&self) -> FlowKey {
         let byte = |at: usize| self.get(at).copied().unwrap_or(0);
         let protocol = u64::from(byte(9)) << 32;
@@ -72,25 +73,25 @@ impl fmt::Display for FlowNumber {
 }
 
 impl FlowSet {
-    /// Adds a flow, or takes it out.
+    /// Adds a flow to the set, or removes it.
     pub fn set(&mut self, flow: FlowNumber, within: bool) {
         if within { self.0 |= flow.bit() } else { self.0 &= !flow.bit() }
     }
 
-    /// Whether a flow is among them; one without a number never is.
+    /// Returns true if a flow is in the set. A flow without a number never is.
     pub fn contains(self, flow: Option<FlowNumber>) -> bool {
         flow.is_some_and(|flow| self.0 & flow.bit() != 0)
     }
 
-    /// Each of them.
+    /// Returns the flows of the set in ascending order.
     pub fn iter(self) -> impl Iterator<Item = FlowNumber> {
         (1..=FLOWS_MAX as u8).map(FlowNumber).filter(move |&flow| self.contains(Some(flow)))
     }
 }
 
 impl FlowTable {
-    /// The number of a flow, a new one for a new flow; none once there are [`FLOWS_MAX`] others.
-    pub fn number(&mut self, key: FlowKey) -> Option<FlowNumber> {
+    /// Returns a flow's number, a new one for a new flow. Returns none if [`FLOWS_MAX`] other flows have numbers.
+    pub(crate) fn number(&mut self, key: FlowKey) -> Option<FlowNumber> {
         let known = self.0.iter().position(|other| *other == key);
         let index = known.or_else(|| {
             (self.0.len() < FLOWS_MAX).then(|| {
@@ -108,24 +109,25 @@ mod tests {
 
     fn udp(from: u16, to: u16) -> Vec<u8> {
         let mut packet = vec![0; 28];
-        (packet[0], packet[9]) = (0x45, 17);
+        packet[0] = 0x45;
+        packet[9] = 17;
         packet[20..22].copy_from_slice(&from.to_be_bytes());
         packet[22..24].copy_from_slice(&to.to_be_bytes());
         packet
     }
 
     #[test]
-    fn both_ways_of_a_conversation_are_one_flow_and_another_port_is_another() {
+    fn a_flow_is_two_ports_in_either_direction() {
         assert_eq!(udp(5000, 7443).flow(), udp(7443, 5000).flow());
         assert_ne!(udp(5000, 7443).flow(), udp(5001, 7443).flow());
         let mut tcp = udp(5000, 7443);
         tcp[9] = 6;
         assert_ne!(tcp.flow(), udp(5000, 7443).flow());
-        assert_eq!(vec![0x45].flow(), Vec::new().flow(), "cut packets are nobody's");
+        assert_eq!(vec![0x45].flow(), Vec::new().flow(), "a truncated packet has no ports");
     }
 
     #[test]
-    fn flows_are_numbered_as_they_come_and_the_table_is_bounded() {
+    fn numbers_follow_the_first_packets_and_are_bounded() {
         let mut table = FlowTable::default();
         let numbers: Vec<_> = [9, 7, 9].iter().map(|&key| table.number(FlowKey(key)).unwrap().0).collect();
         assert_eq!(numbers, [1, 2, 1]);
