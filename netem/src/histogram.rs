@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// The longest time that is told apart from longer ones, in nanoseconds: one minute.
+/// Upper end of the histogram, in nanoseconds: one minute. Longer times count as one minute.
 const LONGEST_NANOS: u64 = 60_000_000_000;
 
 /// A count of times by their length.
@@ -19,17 +19,17 @@ impl Default for TimeHistogram {
 }
 
 impl TimeHistogram {
-    /// Counts one time.
+    /// Adds one time to the histogram.
     pub(crate) fn record(&mut self, time: Duration) {
         self.0.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    /// The time at `quantile`; zero where nothing was recorded.
+    /// Returns the time at `quantile`; zero where nothing was recorded.
     pub(crate) fn quantile(&self, quantile: f64) -> Duration {
         Duration::from_nanos(self.0.value_at_quantile(quantile))
     }
 
-    /// Times recorded after `earlier`, a copy of this same histogram.
+    /// Returns the times recorded after `earlier`, a copy of this same histogram.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let mut between = self.0.clone();
         between.subtract(&earlier.0).expect("an earlier copy has the same range and no larger counts");

@@ -67,7 +67,7 @@ impl Relay {
         Ok(Self { address, emulator: Emulator::start(carrier, wan)? })
     }
 
-    /// The address that clients send to.
+    /// Returns the address that clients send to.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

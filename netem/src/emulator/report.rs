@@ -86,7 +86,7 @@ impl Report {
         }
     }
 
-    /// Counters of one direction.
+    /// Returns the counters of one direction.
     pub fn direction(&self, direction: Direction) -> &Counters {
         match direction {
             Direction::Forward => &self.forward,

@@ -128,7 +128,7 @@ pub enum Knob {
     Mtu(Option<Size>),
     /// [`Conditions::down`]
     Down(bool),
-    /// [`Conditions::dark_flows`]
+    /// [`Conditions::down_flows`]
     Flow(FlowNumber, bool),
 }
 

@@ -10,7 +10,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// Both directions, forward first.
+    /// All directions, forward first.
     pub const BOTH: [Self; 2] = [Self::Forward, Self::Back];
 
     /// The direction's word in scripts and reports.

@@ -110,12 +110,12 @@ impl<P: Clone> Path<P> {
         self.advance(now);
     }
 
-    /// The conditions that are in effect now.
+    /// Returns the conditions that are in effect now.
     pub fn conditions(&self) -> &Conditions {
         &self.conditions
     }
 
-    /// Counters of this direction.
+    /// Returns the counters of this direction.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }

@@ -61,7 +61,7 @@ pub const PROFILES: &[NamedProfile] = &[
     NamedProfile {
         name: "fra-sin",
         about: "Frankfurt to Singapore, 160 ms round trip",
-        // 10,260 km as the crow flies are 101 ms of fibre there and back (204,000 km/s, ITU-T G.652); cables
+        // 10,260 km as the crow flies are 101 ms round trip in fibre (204,000 km/s, ITU-T G.652); cables
         // through the Red Sea are half as long again, and providers publish medians around 160 ms.
         both: "delay 80 ms, jitter 1 ms, rate 500 Mbit/s, limit 50 ms",
         back: "",

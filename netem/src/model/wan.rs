@@ -61,7 +61,7 @@ impl<P: Clone + Flowing> Wan<P> {
         self.path_mut(direction).set(knob, now);
     }
 
-    /// Counters of one direction.
+    /// Returns the counters of one direction.
     pub fn counters(&self, direction: Direction) -> &Counters {
         self.path(direction).counters()
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// Why the tun mode cannot be used or failed.
+/// Error of the tun mode: it is not supported here, or an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TunError {
     /// The machine or the user lacks a requirement of the tun mode.
@@ -13,7 +13,7 @@ pub enum TunError {
     Command {
         /// Name of the command.
         command: String,
-        /// The system's error.
+        /// Error that the system returned.
         error: io::Error,
     },
     /// No WAN is up.
@@ -25,9 +25,9 @@ pub enum TunError {
     /// The system returned an error.
     #[error("{doing}: {error}")]
     System {
-        /// Operation that failed.
+        /// Name of the operation that failed.
         doing: &'static str,
-        /// The system's error.
+        /// Error that the system returned.
         error: io::Error,
     },
 }
