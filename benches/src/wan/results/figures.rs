@@ -1,4 +1,4 @@
-//! From counters to figures.
+//! Figures of a trial, computed from counters.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use netem::{Counters, DropCause, Report};
 use serde::{Deserialize, Serialize};
 
-use super::cell::{Cell, Figure, Scenario};
 use super::timeline::Timeline;
 use crate::end::sample::{SenderSample, SinkSample};
+use crate::wan::cell::{Cell, Figure, Scenario};
 
-/// All counters at one moment.
+/// Counters of both ends and of the path at one moment.
 #[derive(Debug)]
-pub(crate) struct Mark {
+pub(crate) struct Snapshot {
     pub(crate) wire: Report,
     pub(crate) sink: SinkSample,
     pub(crate) sender: SenderSample,
@@ -21,23 +21,23 @@ pub(crate) struct Mark {
     pub(crate) at: Instant,
 }
 
-/// What one trial has shown.
+/// Result of one trial.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Measured {
     pub(crate) figures: BTreeMap<Figure, f64>,
-    /// Why it does not count: the emulator's word.
+    /// Reason why the emulator calls the measurement invalid, if it does.
     pub(crate) invalid: Option<String>,
-    /// What crossed the path, where something changed on it.
+    /// Counters over time, for cells with changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) timeline: Option<Timeline>,
-    /// The sender's status at the end.
+    /// Status of the sender at the end.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub(crate) status: serde_json::Value,
 }
 
 impl Measured {
-    /// Both ends told us what they did between two moments.
-    pub(crate) fn of_quic(cell: &Cell, record_bytes: usize, began: &Mark, ended: &Mark) -> Self {
+    /// Computes the figures of two QUIC ends between two moments.
+    pub(crate) fn of_quic(cell: &Cell, record_bytes: usize, began: &Snapshot, ended: &Snapshot) -> Self {
         let goodput = goodput(&began.sink, &ended.sink);
         let mut measured = Self::of_wire(cell, record_bytes, goodput, &ended.wire.since(&began.wire));
         let took = ended.at.duration_since(began.at).as_secs_f64();
@@ -54,18 +54,14 @@ impl Measured {
         measured
     }
 
-    /// TCP says what it carried.
-    pub(crate) fn of_tcp(cell: &Cell, record_bytes: usize, goodput: f64, wire: &Report) -> Self {
-        Self::of_wire(cell, record_bytes, goodput, wire)
-    }
-
-    fn of_wire(cell: &Cell, record_bytes: usize, goodput: f64, wire: &Report) -> Self {
+    /// Computes the figures of a goodput that was measured and of the packets on the wire.
+    pub(crate) fn of_wire(cell: &Cell, record_bytes: usize, goodput: f64, wire: &Report) -> Self {
         let mut measured = Self { invalid: wire.invalid(), ..Self::default() };
         let per_second = |bytes: u64| bytes as f64 * 8.0 / wire.ran.as_secs_f64();
         let forward = &wire.forward;
         let queue = |quantile| forward.sojourn(quantile).as_secs_f64() * 1e3;
         let dropped = forward.dropped_in_all();
-        let crowded = forward.dropped_for(DropCause::Limit) + forward.dropped_for(DropCause::Policer);
+        let self_inflicted = forward.dropped_for(DropCause::Limit) + forward.dropped_for(DropCause::Policer);
         let lateness = wire.lateness.delivery(0.99).max(wire.lateness.busy_for(0.99));
         for (figure, value) in [
             (Figure::Goodput, goodput),
@@ -75,7 +71,7 @@ impl Measured {
             (Figure::Delivered, per_second(forward.delivered_bytes)),
             (Figure::Back, per_second(wire.back.delivered_bytes)),
             (Figure::Loss, share(dropped, forward)),
-            (Figure::SelfLoss, share(crowded, forward)),
+            (Figure::SelfLoss, share(self_inflicted, forward)),
             (Figure::QueueP50, queue(0.5)),
             (Figure::QueueP99, queue(0.99)),
             (Figure::Rtt, cell.rtt.as_secs_f64() * 1e3 + queue(0.5)),
@@ -86,22 +82,22 @@ impl Measured {
         measured
     }
 
-    /// Our share of what we and a TCP flow of `other` bits per second carried.
-    pub(crate) fn beside(&mut self, other: Option<f64>) {
+    /// Adds Causeway's share of what it and a TCP flow of `other` bits per second carried.
+    pub(crate) fn add_share(&mut self, other: Option<f64>) {
         if let Some(other) = other {
             let ours = self.figures.get(&Figure::Goodput).copied().unwrap_or(0.0);
             self.set(Figure::Share, ours / (ours + other).max(1.0));
         }
     }
 
-    /// How long the slowest change took until it was what it should be; each has until the next one.
-    pub(crate) fn changes(&mut self, cell: &Cell, timeline: Timeline) {
+    /// Adds how long the slowest change took to reach its expected rate. Each change has until the next one.
+    pub(crate) fn add_changes(&mut self, cell: &Cell, timeline: Timeline) {
         let Scenario::Changes(changes) = &cell.scenario else { return };
         let mut slowest: f64 = 0.0;
         for (index, change) in changes.iter().enumerate() {
             let until = changes.get(index + 1).map_or(f64::INFINITY, |next| next.at.as_secs_f64());
-            if let Some(expect) = &change.expect {
-                slowest = slowest.max(timeline.settled(expect, change.at.as_secs_f64(), until));
+            if let Some(expected) = &change.expected {
+                slowest = slowest.max(timeline.time_to_reach(expected, change.at.as_secs_f64(), until));
             }
         }
         self.set(Figure::Settled, slowest);
@@ -113,7 +109,8 @@ impl Measured {
     }
 }
 
-/// Bits per second between the last commits before two moments: commits come in lumps, and half a lump is no rate.
+/// Returns the bits per second between the last commits before two moments. Records arrive in large commits, so that a
+/// rate is exact only between commits.
 fn goodput(began: &SinkSample, ended: &SinkSample) -> f64 {
     let took = ended.committed_at - began.committed_at;
     if took > 0.0 { (ended.bytes - began.bytes) as f64 * 8.0 / took } else { 0.0 }
@@ -132,16 +129,16 @@ mod tests {
     }
 
     #[test]
-    fn goodput_is_what_was_committed_between_two_commits() {
+    fn goodput_is_counted_between_two_commits() {
         assert!((goodput(&sample(1_000, 10.0), &sample(4_000, 12.0)) - 12_000.0).abs() < 1e-6);
         assert_eq!(goodput(&sample(1_000, 10.0), &sample(1_000, 10.0)), 0.0);
     }
 
     #[test]
-    fn a_share_is_ours_of_both() {
+    fn share_is_causeways_part_of_both_flows() {
         let mut measured = Measured::default();
         measured.set(Figure::Goodput, 30e6);
-        measured.beside(Some(90e6));
+        measured.add_share(Some(90e6));
         assert!((measured.figures[&Figure::Share] - 0.25).abs() < 1e-9);
     }
 }

@@ -1,4 +1,4 @@
-//! Results as they come: a line of JSON for each trial, appended, so that a bench that was stopped goes on where it was.
+//! The store of results: one line of JSON per trial, appended as it ends, so that a bench that was stopped can continue.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
@@ -8,30 +8,30 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::cell::Contestant;
 use super::figures::Measured;
+use crate::wan::cell::Contestant;
 
-/// The lines.
+/// Name of the file with one line per trial.
 const FILE: &str = "results.jsonl";
 
-/// Which trial.
+/// Identity of a trial.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(crate) struct Key {
+pub(crate) struct TrialKey {
     pub(crate) cell: String,
     pub(crate) contestant: Contestant,
     pub(crate) seed: u64,
-    /// How long a steady cell was measured.
+    /// Time for which a steady cell was measured, in seconds.
     pub(crate) seconds: u64,
 }
 
-/// What came of it.
+/// Result of a trial, in its stored form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Line {
+pub(crate) struct TrialResult {
     #[serde(flatten)]
-    pub(crate) key: Key,
-    /// How often it was run: again where the emulator was late.
+    pub(crate) key: TrialKey,
+    /// Attempts at the trial, which is repeated while the emulator is late.
     pub(crate) attempts: u32,
-    /// Why there is no result.
+    /// Error, if there is no result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
     #[serde(flatten)]
@@ -42,58 +42,58 @@ pub(crate) struct Line {
 #[derive(Debug)]
 pub(crate) struct Store {
     dir: PathBuf,
-    lines: Vec<Line>,
+    results: Vec<TrialResult>,
     file: File,
 }
 
 impl Store {
-    /// Opens a directory, made where it is missing, and reads what is there.
+    /// Opens a directory, which is created if it does not exist, and reads its results.
     ///
     /// # Errors
-    /// A line that is no result: it is another program's file, or another version's.
+    /// A line that is not a result: the file is another program's, or of another version.
     pub(crate) fn open(dir: &Path) -> Result<Self> {
-        fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let path = dir.join(FILE);
         let text = match fs::read_to_string(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             text => text.unwrap_or_default(),
         };
-        // What was being written when the power went is not a line.
+        // A last line without its end was being written when the bench was killed.
         let (whole, torn) = text.rsplit_once('\n').unwrap_or(("", &text));
         let parse = |(number, line): (usize, &str)| {
-            serde_json::from_str(line).with_context(|| format!("{}:{}: no result", path.display(), number + 1))
+            serde_json::from_str(line).with_context(|| format!("{}:{}: not a result", path.display(), number + 1))
         };
-        let lines = whole.lines().enumerate().map(parse).collect::<Result<Vec<Line>>>()?;
+        let results = whole.lines().enumerate().map(parse).collect::<Result<Vec<TrialResult>>>()?;
         let file = OpenOptions::new().create(true).append(true).open(&path)?;
         if !torn.is_empty() {
             file.set_len((text.len() - torn.len()) as u64)?;
         }
-        Ok(Self { dir: dir.to_owned(), lines, file })
+        Ok(Self { dir: dir.to_owned(), results, file })
     }
 
-    /// Keeps a result.
-    pub(crate) fn append(&mut self, line: Line) -> Result<()> {
-        let mut text = serde_json::to_string(&line)?;
+    /// Appends a result to the file.
+    pub(crate) fn append(&mut self, result: TrialResult) -> Result<()> {
+        let mut text = serde_json::to_string(&result)?;
         text.push('\n');
-        self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data()).context("cannot keep a result")?;
-        self.lines.push(line);
+        self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data()).context("cannot store a result")?;
+        self.results.push(result);
         Ok(())
     }
 
-    /// Trials that need not be run again: an error is no result.
-    pub(crate) fn done(&self) -> HashSet<Key> {
-        self.lines.iter().filter(|line| line.error.is_none()).map(|line| line.key.clone()).collect()
+    /// Returns the trials that need not be run again, which are those without an error.
+    pub(crate) fn done(&self) -> HashSet<TrialKey> {
+        self.results.iter().filter(|result| result.error.is_none()).map(|result| result.key.clone()).collect()
     }
 
-    /// All lines; where a trial was run again, its last one.
-    pub(crate) fn results(&self) -> Vec<&Line> {
+    /// Returns the last result of each trial.
+    pub(crate) fn results(&self) -> Vec<&TrialResult> {
         let mut seen = HashSet::new();
-        let mut last: Vec<&Line> = self.lines.iter().rev().filter(|line| seen.insert(&line.key)).collect();
+        let mut last: Vec<_> = self.results.iter().rev().filter(|result| seen.insert(&result.key)).collect();
         last.reverse();
         last
     }
 
-    /// Where it is.
+    /// Returns the store's directory.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
@@ -101,18 +101,18 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cell::Figure;
     use super::*;
+    use crate::wan::cell::Figure;
 
-    fn line(seed: u64, error: Option<&str>) -> Line {
-        let key = Key { cell: "300-20ms-0pct".to_owned(), contestant: Contestant::TcpBbr, seed, seconds: 15 };
+    fn line(seed: u64, error: Option<&str>) -> TrialResult {
+        let key = TrialKey { cell: "300-20ms-0pct".to_owned(), contestant: Contestant::TcpBbr, seed, seconds: 15 };
         let mut measured = Measured::default();
         measured.figures.insert(Figure::Goodput, 1.5e8);
-        Line { key, attempts: 1, error: error.map(str::to_owned), measured }
+        TrialResult { key, attempts: 1, error: error.map(str::to_owned), measured }
     }
 
     #[test]
-    fn what_was_measured_is_there_after_a_restart_and_what_failed_is_due_again() {
+    fn results_survive_a_restart_and_failed_trials_are_due() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = Store::open(dir.path()).unwrap();
         store.append(line(1, None)).unwrap();
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_last_line_is_cut_off_and_the_next_one_stands_by_itself() {
+    fn an_incomplete_last_line_is_cut_off() {
         let dir = tempfile::tempdir().unwrap();
         Store::open(dir.path()).unwrap().append(line(1, None)).unwrap();
         let path = dir.path().join(FILE);
@@ -136,16 +136,16 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_that_was_run_again_counts_as_it_was_last() {
+    fn the_last_result_of_a_repeated_trial_counts() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = Store::open(dir.path()).unwrap();
-        store.append(line(1, Some("an end left by itself"))).unwrap();
+        store.append(line(1, Some("an end stopped by itself"))).unwrap();
         store.append(line(1, None)).unwrap();
         assert_eq!(store.results(), [&line(1, None)]);
     }
 
     #[test]
-    fn a_file_of_something_else_is_refused_with_its_line() {
+    fn a_file_of_another_kind_is_refused_with_its_line() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(FILE), "{\"what\": 1}\n").unwrap();
         let error = Store::open(dir.path()).unwrap_err().to_string();

@@ -1,12 +1,12 @@
-//! The results as Markdown.
+//! The results as Markdown tables.
 
 use std::fmt::Write;
 
-use super::cell::{Cell, Contestant, Figure, Scenario};
-use super::store::Line;
+use super::store::TrialResult;
 use super::verdict::{Row, Verdict};
+use crate::wan::cell::{Cell, Contestant, Figure, Scenario};
 
-/// What is told of a cell in which nothing happens, on a path that takes the whole budget.
+/// Columns of a steady cell whose path carries the whole budget.
 const STEADY: &[Figure] = &[
     Figure::Goodput,
     Figure::OfLimit,
@@ -17,7 +17,7 @@ const STEADY: &[Figure] = &[
     Figure::ReceiverCpu,
 ];
 
-/// What is told of one whose path takes less.
+/// Columns of a steady cell whose path carries less than the budget.
 const NARROW: &[Figure] = &[
     Figure::Goodput,
     Figure::OfPath,
@@ -28,7 +28,7 @@ const NARROW: &[Figure] = &[
     Figure::ReceiverCpu,
 ];
 
-/// What is told of one in which something happens, where it was measured.
+/// Columns of a cell with a scenario; a figure that was not measured is a dash.
 const SCENARIO: &[Figure] = &[
     Figure::Goodput,
     Figure::OfPath,
@@ -40,59 +40,60 @@ const SCENARIO: &[Figure] = &[
     Figure::LatencyP99,
 ];
 
-/// The figures that `cell` is told by.
+/// Returns the columns of a cell.
 fn figures(cell: &Cell) -> &'static [Figure] {
     match cell.scenario {
         Scenario::Steady if cell.budget > cell.path_rate => NARROW,
         Scenario::Steady => STEADY,
-        Scenario::Changes(_) | Scenario::BesideTcp | Scenario::Trickle { .. } => SCENARIO,
+        Scenario::Changes(_) | Scenario::WithTcpFlow | Scenario::Trickle { .. } => SCENARIO,
     }
 }
 
-/// A table for each kind of cell there is in `cells`.
-pub(crate) fn markdown(cells: &[Cell], lines: &[&Line]) -> String {
+/// Returns the tables of `cells`, one per kind of cell.
+pub(crate) fn markdown(cells: &[Cell], results: &[&TrialResult]) -> String {
     let kinds = [STEADY, NARROW, SCENARIO];
     let of = |kind| cells.iter().filter(|cell| figures(cell) == kind).collect::<Vec<_>>();
     let tables = kinds.map(|kind| (kind, of(kind))).into_iter().filter(|(_, cells)| !cells.is_empty());
-    tables.map(|(kind, cells)| table(kind, &cells, lines)).collect::<Vec<_>>().join("\n")
+    tables.map(|(kind, cells)| table(kind, &cells, results)).collect::<Vec<_>>().join("\n")
 }
 
-/// `told` of each of `cells`, beside what others carried there.
-fn table(told: &[Figure], cells: &[&Cell], lines: &[&Line]) -> String {
-    let others: &[Contestant] = if cells.iter().all(|cell| cell.beside.is_empty()) { &[] } else { &Contestant::OTHERS };
-    let labels = told.iter().map(|figure| figure.label()).chain(others.iter().map(|other| other.name()));
+/// Returns the table of `figures` of `cells`, with the goodput of the other contestants.
+fn table(figures: &[Figure], cells: &[&Cell], results: &[&TrialResult]) -> String {
+    let only_causeway = cells.iter().all(|cell| cell.compared_with.is_empty());
+    let others: &[Contestant] = if only_causeway { &[] } else { &Contestant::OTHERS };
+    let labels = figures.iter().map(|figure| figure.label()).chain(others.iter().map(|other| other.name()));
     let columns: Vec<&str> = ["cell"].into_iter().chain(labels).chain(["must", "verdict"]).collect();
     let mut text = format!("| {} |\n|{}\n", columns.join(" | "), " --- |".repeat(columns.len()));
     for cell in cells {
-        let own = Row::of(cell, Contestant::Causeway, lines);
+        let own = Row::of(cell, Contestant::Causeway, results);
         let mut columns = vec![cell.name.clone()];
-        columns.extend(told.iter().map(|figure| own.show(*figure)));
-        columns.extend(others.iter().map(|other| Row::of(cell, *other, lines).show(Figure::Goodput)));
+        columns.extend(figures.iter().map(|figure| own.show(*figure)));
+        columns.extend(others.iter().map(|other| Row::of(cell, *other, results).show(Figure::Goodput)));
         columns.extend([cell.bounds(), verdict(cell, &own)]);
         let _ = writeln!(text, "| {} |", columns.join(" | "));
     }
     text
 }
 
-/// In words, with what spoils it.
+/// Returns the verdict in words, with the trials that do not count.
 fn verdict(cell: &Cell, row: &Row) -> String {
-    let said = match Verdict::of(cell, row) {
+    let verdict = match Verdict::of(cell, row) {
         Verdict::Met => "met".to_owned(),
         Verdict::Missed(missed) => format!("**missed**: {}", missed.join("; ")),
-        Verdict::Open(why) => why,
+        Verdict::NotMeasured(why) => why,
     };
     let faults =
         if row.seeds > 0 && !row.faults.is_empty() { format!(" ({})", row.faults.join("; ")) } else { String::new() };
-    format!("{said}{faults}").replace('|', "/")
+    format!("{verdict}{faults}").replace('|', "/")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::plan;
     use super::*;
+    use crate::wan::plan;
 
     #[test]
-    fn every_cell_has_its_row_with_as_many_columns_as_the_heading() {
+    fn every_cell_has_a_row_with_all_columns() {
         let cells = plan::all();
         let text = markdown(&cells, &[]);
         for table in text.split("\n\n") {

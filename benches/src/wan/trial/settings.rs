@@ -1,4 +1,4 @@
-//! The product's configuration in a cell, as the files that anybody would write.
+//! The product's configuration files for a cell.
 
 use std::fs;
 use std::path::Path;
@@ -7,41 +7,42 @@ use anyhow::Result;
 use netem::tun::ADDRESSES;
 use wire::units::Rate;
 
-use super::cell::Cell;
 use crate::end::product::{RECEIVER_FILE, SENDER_FILE};
 use crate::end::source::{BULK, TRICKLE};
 use crate::pki::{LINK, RECEIVER_NAME, SENDER_NAME};
+use crate::wan::cell::Cell;
 
-/// Where the receiver listens.
+/// Port on which the receiver listens.
 const PORT: u16 = 7443;
 
-/// Lines that whoever runs the bench adds, to try settings.
+/// Configuration lines that the user adds, to try settings.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Extra {
-    /// Of the sender's top level.
+pub(crate) struct ExtraLines {
+    /// Lines of the sender's top level.
     pub(crate) sender: Vec<String>,
-    /// Of the sender's `[wan]`.
+    /// Lines of the sender's `[wan]`.
     pub(crate) wan: Vec<String>,
-    /// Of the receiver's top level.
+    /// Lines of the receiver's top level.
     pub(crate) receiver: Vec<String>,
 }
 
-/// Writes both files into `dir`.
-pub(crate) fn write(dir: &Path, cell: &Cell, extra: &Extra) -> Result<()> {
+/// Writes both configuration files into `dir`.
+pub(crate) fn write(dir: &Path, cell: &Cell, extra: &ExtraLines) -> Result<()> {
     write_sender(dir, cell, cell.budget, extra)?;
     Ok(fs::write(dir.join(RECEIVER_FILE), receiver(extra))?)
 }
 
-/// Writes the sender's file with another budget than the cell begins with.
-pub(crate) fn write_sender(dir: &Path, cell: &Cell, budget: Rate, extra: &Extra) -> Result<()> {
+/// Writes the sender's configuration file with another budget than the cell's.
+pub(crate) fn write_sender(dir: &Path, cell: &Cell, budget: Rate, extra: &ExtraLines) -> Result<()> {
     Ok(fs::write(dir.join(SENDER_FILE), sender(cell, budget, extra))?)
 }
 
-/// Memory is what 500 Mbit/s over 300 ms need, unless said otherwise:
-/// the rest is the product's default.
-fn sender(cell: &Cell, budget: Rate, extra: &Extra) -> String {
+/// Returns the sender's configuration. Memory defaults to what 500 Mbit/s over 300 ms need; the other settings have the
+/// product's defaults.
+fn sender(cell: &Cell, budget: Rate, extra: &ExtraLines) -> String {
     let memory = default_memory(&extra.sender, "512 MiB");
-    let (top, own) = (extra.sender.join("\n"), cell.wan.join("\n"));
+    let top = extra.sender.join("\n");
+    let own = cell.wan.join("\n");
     let more = extra.wan.join("\n");
     let target = ADDRESSES[1];
     format!(
@@ -69,7 +70,7 @@ key = "pki/sender.key"
     )
 }
 
-fn receiver(extra: &Extra) -> String {
+fn receiver(extra: &ExtraLines) -> String {
     let memory = default_memory(&extra.receiver, "1 GiB");
     let top = extra.receiver.join("\n");
     let target = ADDRESSES[1];
@@ -92,8 +93,8 @@ key = "pki/receiver.key"
 }
 
 fn default_memory(lines: &[String], memory: &str) -> String {
-    let said = lines.iter().any(|line| line.split('=').next().is_some_and(|name| name.trim() == "memory"));
-    if said { String::new() } else { format!("memory = \"{memory}\"") }
+    let given = lines.iter().any(|line| line.split('=').next().is_some_and(|name| name.trim() == "memory"));
+    if given { String::new() } else { format!("memory = \"{memory}\"") }
 }
 
 #[cfg(test)]
@@ -104,8 +105,8 @@ mod tests {
     use crate::wan::{plan, short};
 
     #[test]
-    fn the_product_reads_what_is_written_for_every_cell() {
-        let extra = Extra::default();
+    fn the_product_accepts_the_files_of_every_cell() {
+        let extra = ExtraLines::default();
         for cell in plan::all().iter().chain(&short::all()) {
             let config = sender::config::parse(&sender(cell, cell.budget, &extra), "sender.toml", forbidden).unwrap();
             assert_eq!(config.wan.rate, Some(cell.budget), "{}", cell.name);
@@ -115,8 +116,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_added_stands_where_it_belongs() {
-        let extra = Extra {
+    fn extra_lines_are_written_to_their_sections() {
+        let extra = ExtraLines {
             sender: vec!["memory = \"1 GiB\"".to_owned()],
             wan: vec!["linger = \"1 ms\"".to_owned()],
             receiver: Vec::new(),

@@ -1,13 +1,13 @@
-//! The results as pictures: panels of lines, as SVG by hand, because that is all that is needed of a plotting library.
+//! The results as SVG plots, written by hand because no other feature of a plotting library is needed.
 
 use std::fmt::Write;
 
-use super::cell::{Cell, Contestant, Figure, Scenario};
-use super::store::Line;
+use super::store::TrialResult;
 use super::timeline::Point;
 use super::verdict::Row;
+use crate::wan::cell::{Cell, Contestant, Figure, Scenario};
 
-/// Pixels of a panel, and of the frame around its plot.
+// All sizes are in pixels: of a panel, and of the margins around its plot.
 const WIDTH: f64 = 300.0;
 const HEIGHT: f64 = 220.0;
 const LEFT: f64 = 48.0;
@@ -15,43 +15,43 @@ const BOTTOM: f64 = 34.0;
 const TOP: f64 = 26.0;
 const RIGHT: f64 = 12.0;
 
-/// Panels beside each other.
+/// Panels in a row.
 const ACROSS: usize = 4;
 
-/// Pixels for the legend above all panels.
+/// Pixels of the legend above all panels.
 const LEGEND: f64 = 30.0;
 
-/// Told apart also by those who see no red or green (Okabe and Ito, 2008).
+/// Colours of the lines, which colour-blind readers can tell apart (Okabe and Ito, 2008).
 const COLOURS: [&str; 4] = ["#0072b2", "#d55e00", "#009e73", "#888888"];
 
-/// What a value is drawn at.
+/// The scale of an axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Scale {
-    /// From zero to this.
+    /// Linear from zero to this value.
     Linear(f64),
-    /// In powers of ten, from the first to the second.
+    /// Logarithmic from the first to the second value.
     Decades(f64, f64),
 }
 
-/// Some lines over one axis.
+/// A panel with several lines.
 #[derive(Debug, Clone, PartialEq)]
 struct Panel {
     title: String,
     x_label: &'static str,
     y_label: &'static str,
     x_max: f64,
-    /// Where the axis is marked, and with what.
+    /// Marks of the axis with their labels.
     x_marks: Vec<(f64, String)>,
     y: Scale,
     y_marks: Vec<f64>,
-    /// A value to be reached, dashed.
+    /// Points of a bound, drawn as a dashed line.
     bound: Option<Vec<(f64, f64)>>,
-    /// A colour's number and points.
+    /// Lines: the number of a colour, and points.
     lines: Vec<(usize, Vec<(f64, f64)>)>,
 }
 
 impl Scale {
-    /// From 0 at the bottom to 1 at the top.
+    /// Returns the height of a value between 0, the bottom, and 1, the top.
     fn part(self, value: f64) -> f64 {
         match self {
             Self::Linear(max) => (value / max).clamp(0.0, 1.0),
@@ -60,8 +60,9 @@ impl Scale {
     }
 }
 
-/// Goodput over loss: a panel for each budget and round trip of the matrix. Nothing where no cell of it is measured.
-pub(crate) fn matrix(cells: &[Cell], results: &[&Line], record_bytes: usize) -> Option<String> {
+/// Returns the goodput over the loss, with a panel per budget and round trip of the matrix; none if no cell of the matrix
+/// was measured.
+pub(crate) fn matrix(cells: &[Cell], results: &[&TrialResult], record_bytes: usize) -> Option<String> {
     let of_matrix: Vec<&Cell> = cells.iter().filter(|cell| cell.name.ends_with("pct")).collect();
     let mut panels = Vec::new();
     for group in of_matrix.chunk_by(|a, b| (a.budget, a.rtt) == (b.budget, b.rtt)) {
@@ -92,14 +93,14 @@ pub(crate) fn matrix(cells: &[Cell], results: &[&Line], record_bytes: usize) -> 
     (!panels.is_empty()).then(|| svg(&panels, &legend, Some("limit")))
 }
 
-/// The wire as time passes, for cells in which something changes; the first seed of each.
-pub(crate) fn timelines(cells: &[Cell], results: &[&Line]) -> Option<String> {
+/// Returns the rates over time for cells with changes, from the first result of each; none if there is no result.
+pub(crate) fn timelines(cells: &[Cell], results: &[&TrialResult]) -> Option<String> {
     let mut panels = Vec::new();
     for cell in cells.iter().filter(|cell| matches!(cell.scenario, Scenario::Changes(_))) {
         let of_cell = results.iter().filter(|line| line.key.cell == cell.name);
         let Some(timeline) = of_cell.filter_map(|line| line.measured.timeline.as_ref()).next() else { continue };
         let rates = |bytes: fn(&Point) -> u64| -> Vec<(f64, f64)> {
-            // Half a second each, as the verdict takes them.
+            // Each rate is measured over half a second, as for the verdict.
             let pairs = timeline.0.iter().zip(timeline.0.iter().skip(5)).step_by(2);
             let rate = |(a, b): (&Point, &Point)| (b.at, (bytes(b) - bytes(a)) as f64 * 8e-6 / (b.at - a.at));
             pairs.map(rate).collect()
@@ -123,7 +124,8 @@ pub(crate) fn timelines(cells: &[Cell], results: &[&Line]) -> Option<String> {
 
 fn svg(panels: &[Panel], legend: &[&str], bound: Option<&str>) -> String {
     let across = panels.len().min(ACROSS);
-    let (width, height) = (WIDTH * across as f64, HEIGHT * panels.len().div_ceil(across) as f64 + LEGEND);
+    let width = WIDTH * across as f64;
+    let height = HEIGHT * panels.len().div_ceil(across) as f64 + LEGEND;
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" \
          font-size=\"11\"><rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
@@ -139,7 +141,8 @@ fn svg(panels: &[Panel], legend: &[&str], bound: Option<&str>) -> String {
         x += 130.0;
     }
     for (index, panel) in panels.iter().enumerate() {
-        let (left, top) = ((index % across) as f64 * WIDTH, (index / across) as f64 * HEIGHT + LEGEND);
+        let left = (index % across) as f64 * WIDTH;
+        let top = (index / across) as f64 * HEIGHT + LEGEND;
         let _ = writeln!(out, "<g transform=\"translate({left} {top})\">");
         draw(&mut out, panel);
         out.push_str("</g>\n");
@@ -149,7 +152,8 @@ fn svg(panels: &[Panel], legend: &[&str], bound: Option<&str>) -> String {
 }
 
 fn draw(out: &mut String, panel: &Panel) {
-    let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
+    let right = WIDTH - RIGHT;
+    let bottom = HEIGHT - BOTTOM;
     let x = |value: f64| LEFT + (right - LEFT) * value / panel.x_max;
     let y = |value: f64| bottom - (bottom - TOP) * panel.y.part(value);
     let _ = writeln!(out, "<text x=\"{LEFT}\" y=\"16\" font-weight=\"bold\">{}</text>", panel.title);
@@ -173,11 +177,11 @@ fn draw(out: &mut String, panel: &Panel) {
     if let Some(bound) = &panel.bound {
         let _ = writeln!(out, "<path d=\"{}\" fill=\"none\" stroke=\"black\" stroke-dasharray=\"4 3\"/>", path(bound));
     }
-    // Ours is drawn last, on top.
+    // Causeway's line, the first, is drawn last, on top of the others.
     for (colour, points) in panel.lines.iter().rev().filter(|(_, points)| !points.is_empty()) {
         let colour = COLOURS[colour % COLOURS.len()];
         let _ = writeln!(out, "<path d=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>", path(points));
-        // A single point has no line.
+        // A single point has no line, so that short lines get circles.
         for (a, b) in points.iter().filter(|_| points.len() < 10) {
             let _ = writeln!(out, "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\" fill=\"{colour}\"/>", x(*a), y(*b));
         }
@@ -187,19 +191,19 @@ fn draw(out: &mut String, panel: &Panel) {
 #[cfg(test)]
 mod tests {
     use super::super::figures::Measured;
-    use super::super::plan;
-    use super::super::store::Key;
+    use super::super::store::TrialKey;
     use super::super::timeline::Timeline;
     use super::*;
+    use crate::wan::plan;
 
-    fn line(cell: &str, goodput: f64, timeline: Option<Timeline>) -> Line {
-        let key = Key { cell: cell.to_owned(), contestant: Contestant::Causeway, seed: 1, seconds: 15 };
+    fn line(cell: &str, goodput: f64, timeline: Option<Timeline>) -> TrialResult {
+        let key = TrialKey { cell: cell.to_owned(), contestant: Contestant::Causeway, seed: 1, seconds: 15 };
         let measured = Measured { figures: [(Figure::Goodput, goodput)].into(), timeline, ..Measured::default() };
-        Line { key, attempts: 1, error: None, measured }
+        TrialResult { key, attempts: 1, error: None, measured }
     }
 
     #[test]
-    fn more_is_drawn_higher_and_a_decade_is_a_decade_everywhere() {
+    fn a_decade_has_the_same_height_everywhere() {
         let scale = Scale::Decades(0.1, 1000.0);
         assert!((scale.part(100.0) - 0.75).abs() < 1e-9 && (scale.part(1.0) - 0.25).abs() < 1e-9);
         assert_eq!((scale.part(0.0), scale.part(1e9)), (0.0, 1.0));
@@ -207,14 +211,14 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_has_a_panel_for_what_is_measured_and_none_for_what_is_not() {
+    fn a_plot_has_a_panel_only_for_measured_cells() {
         let cells = plan::all();
         assert_eq!(matrix(&cells, &[], 1024), None);
         assert_eq!(timelines(&cells, &[]), None);
         let measured = line("300-200ms-2pct", 2.7e8, None);
-        let picture = matrix(&cells, &[&measured], 1024).unwrap();
-        assert_eq!(picture.matches("<g ").count(), 1);
-        assert!(picture.contains("300 Mbit/s, 200 ms") && picture.contains("<circle"), "{picture}");
+        let plot = matrix(&cells, &[&measured], 1024).unwrap();
+        assert_eq!(plot.matches("<g ").count(), 1);
+        assert!(plot.contains("300 Mbit/s, 200 ms") && plot.contains("<circle"), "{plot}");
         let point = |at: u32| Point { at: f64::from(at) / 10.0, ..Point::default() };
         let changed = line("dark-3s", 1e8, Some(Timeline((0..200).map(point).collect())));
         assert!(timelines(&cells, &[&changed]).unwrap().contains("dark-3s"));
