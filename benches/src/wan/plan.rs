@@ -153,20 +153,23 @@ pub(super) fn change(at: u64, action: Action, expected: Option<ExpectedRate>) ->
     Change { at: Duration::from_secs(at), action, expected }
 }
 
-/// Returns a rate that is to be reached, between these shares of it.
-pub(super) fn expect_rate(at: MeasuredAt, rate: Rate, within: RangeInclusive<f64>) -> Option<ExpectedRate> {
-    Some(ExpectedRate { at, rate, within })
+/// Returns the expectation that packets are sent at `rate`, times a share `within` these bounds.
+pub(super) fn sent(rate: Rate, within: RangeInclusive<f64>) -> Option<ExpectedRate> {
+    Some(ExpectedRate { at: MeasuredAt::Offered, rate, within })
+}
+
+/// Returns the expectation that packets arrive at `rate`, times a share `within` these bounds.
+pub(super) fn arrived(rate: Rate, within: RangeInclusive<f64>) -> Option<ExpectedRate> {
+    Some(ExpectedRate { at: MeasuredAt::Delivered, rate, within })
 }
 
 /// Returns the cells whose path or budget changes.
 fn changes() -> [Cell; 5] {
     let steps = plain("steps", mbit(600), mbit(600), ms(100));
-    let within_tenth = || 0.9..=1.1;
-    let at_least_90_percent = || 0.9..=f64::INFINITY;
     let steps = Cell {
         scenario: Scenario::Changes(vec![
-            change(8, Action::Path("rate 200 Mbit/s"), expect_rate(MeasuredAt::Offered, mbit(200), within_tenth())),
-            change(20, Action::Path("rate 600 Mbit/s"), expect_rate(MeasuredAt::Delivered, mbit(600), within_tenth())),
+            change(8, Action::Path("rate 200 Mbit/s"), sent(mbit(200), 0.9..=1.1)),
+            change(20, Action::Path("rate 600 Mbit/s"), arrived(mbit(600), 0.9..=1.1)),
         ]),
         requirements: vec![Requirement::at_most(Figure::Settled, 2.0), Requirement::at_most(Figure::Sessions, 1.0)],
         ..steps
@@ -174,21 +177,16 @@ fn changes() -> [Cell; 5] {
     let outage = |name: &str, seconds: u64, within: f64| Cell {
         scenario: Scenario::Changes(vec![
             change(5, Action::Path("down"), None),
-            change(
-                5 + seconds,
-                Action::Path("up"),
-                expect_rate(MeasuredAt::Delivered, mbit(300), at_least_90_percent()),
-            ),
+            change(5 + seconds, Action::Path("up"), arrived(mbit(300), 0.9..=f64::INFINITY)),
         ]),
         requirements: vec![Requirement::at_most(Figure::Settled, within)],
         ..plain(name, mbit(300), mbit(300), ms(200))
     };
     let rate_change = plain("rate-change", mbit(300), mbit(600), ms(100));
-    let within_2_percent = || 0.98..=1.02;
     let rate_change = Cell {
         scenario: Scenario::Changes(vec![
-            change(8, Action::Budget(mbit(100)), expect_rate(MeasuredAt::Offered, mbit(100), within_2_percent())),
-            change(20, Action::Budget(mbit(300)), expect_rate(MeasuredAt::Offered, mbit(300), within_2_percent())),
+            change(8, Action::Budget(mbit(100)), sent(mbit(100), 0.98..=1.02)),
+            change(20, Action::Budget(mbit(300)), sent(mbit(300), 0.98..=1.02)),
         ]),
         requirements: vec![Requirement::at_most(Figure::Settled, 1.0), Requirement::at_most(Figure::Sessions, 1.0)],
         ..rate_change
@@ -196,11 +194,7 @@ fn changes() -> [Cell; 5] {
     let channel = plain("dead-channel", mbit(300), mbit(300), ms(100));
     // A dead path of one channel in four shows first as three quarters of the rate, or less.
     let channel = Cell {
-        scenario: Scenario::Changes(vec![change(
-            5,
-            Action::Channel(2),
-            expect_rate(MeasuredAt::Delivered, mbit(300), at_least_90_percent()),
-        )]),
+        scenario: Scenario::Changes(vec![change(5, Action::Channel(2), arrived(mbit(300), 0.9..=f64::INFINITY))]),
         requirements: vec![Requirement::at_most(Figure::Settled, 5.0), Requirement::at_most(Figure::Sessions, 1.0)],
         ..channel
     };

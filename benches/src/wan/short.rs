@@ -1,8 +1,8 @@
 //! The gate's short set: a few cells at a rate that a busy machine can keep up with, and with generous bounds. It finds a
 //! link that has become slow, not one that has lost a percent.
 
-use super::cell::{Action, Cell, Contestant, Figure, MeasuredAt, Requirement, Scenario};
-use super::plan::{change, expect_rate, mbit, ms, plain};
+use super::cell::{Action, Cell, Contestant, Figure, Requirement, Scenario};
+use super::plan::{arrived, change, mbit, ms, plain, sent};
 
 /// Returns every cell of the short set.
 pub(crate) fn all() -> Vec<Cell> {
@@ -10,7 +10,6 @@ pub(crate) fn all() -> Vec<Cell> {
     let full = cell("short-0pct");
     let lossy = cell("short-2pct");
     let narrow = cell("short-narrow");
-    let at_least_85_percent = || 0.85..=f64::INFINITY;
     vec![
         Cell { requirements: vec![Requirement::at_least(Figure::OfLimit, 0.9)], ..full },
         Cell {
@@ -34,11 +33,11 @@ pub(crate) fn all() -> Vec<Cell> {
         },
         Cell {
             scenario: Scenario::Changes(vec![
-                change(2, Action::Budget(mbit(40)), expect_rate(MeasuredAt::Offered, mbit(40), 0.95..=1.05)),
-                change(6, Action::Budget(mbit(100)), expect_rate(MeasuredAt::Offered, mbit(100), 0.9..=1.05)),
-                change(10, Action::Channel(1), expect_rate(MeasuredAt::Delivered, mbit(100), at_least_85_percent())),
+                change(2, Action::Budget(mbit(40)), sent(mbit(40), 0.95..=1.05)),
+                change(6, Action::Budget(mbit(100)), sent(mbit(100), 0.9..=1.05)),
+                change(10, Action::Channel(1), arrived(mbit(100), 0.85..=f64::INFINITY)),
                 change(14, Action::Path("down"), None),
-                change(16, Action::Path("up"), expect_rate(MeasuredAt::Delivered, mbit(100), at_least_85_percent())),
+                change(16, Action::Path("up"), arrived(mbit(100), 0.85..=f64::INFINITY)),
             ]),
             requirements: vec![Requirement::at_most(Figure::Settled, 5.0), Requirement::at_most(Figure::Sessions, 1.0)],
             ..cell("short-changes")
