@@ -20,11 +20,7 @@ use harness::process::Process;
 use harness::reader::{Isolation, read};
 use harness::record::Record;
 use harness::{journal, topics, verify, wait};
-use netem::conditions::{Conditions, parse_knobs};
-use netem::profile::Profile;
-use netem::relay::Relay;
-use netem::script::Script;
-use netem::wan::Wan;
+use netem::{Conditions, Profile, Relay, Script, Wan, parse_knobs};
 
 const COPIES: usize = 3;
 const RATE: &str = "500 Mbit/s";

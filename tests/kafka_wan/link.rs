@@ -9,13 +9,7 @@ use harness::files::LinkFiles;
 use harness::journal::Journal;
 use harness::process::Process;
 use harness::{topics, verify, wait};
-use netem::conditions::{Conditions, Knob, parse_knobs};
-use netem::path::DropCause;
-use netem::profile::Profile;
-use netem::relay::Relay;
-use netem::report::Report;
-use netem::script::Script;
-use netem::wan::{Direction, Wan};
+use netem::{Conditions, Direction, DropCause, Knob, Profile, Relay, Report, Script, Wan, parse_knobs};
 
 /// How long a packet is under way, each way.
 pub(crate) const ONE_WAY: Duration = Duration::from_millis(100);

@@ -7,7 +7,7 @@ use anyhow::Result;
 use harness::cluster::Pair;
 use harness::journal::Load;
 use harness::{topics, wait};
-use netem::path::DropCause;
+use netem::DropCause;
 
 use crate::alone;
 use crate::link::{PARTITIONS, WanLink};

@@ -5,12 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use netem::conditions::{Conditions, parse_knobs};
-use netem::in_process::Network;
-use netem::path::DropCause;
-use netem::profile::Profile;
-use netem::script::Script;
-use netem::wan::{Direction, Wan};
+use netem::{Conditions, Direction, DropCause, Network, Profile, Script, Wan, parse_knobs};
 use quinn::{AsyncUdpSocket, Endpoint};
 use sender::run::{REDIAL_MAX, REDIAL_MIN};
 use service::config::Address;
