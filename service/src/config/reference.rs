@@ -1,4 +1,4 @@
-//! The tables as a page: `docs/configuration.md` is printed from what the loader reads by.
+//! The tables as a page: `docs/reference/configuration.md` is printed from what the loader reads by.
 
 use std::fmt::Write;
 
