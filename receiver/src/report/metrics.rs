@@ -218,7 +218,7 @@ mod tests {
         let fields = std::fs::read_to_string(FIELDS).unwrap();
         let (_, list) = fields.split_once("<!-- receiver-json -->").unwrap();
         let (list, _) = list.split_once("<!-- /receiver-json -->").unwrap();
-        let published = list.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).map(str::to_owned);
+        let published = list.lines().filter_map(|line| line.strip_prefix("- `")?.split('`').next()).map(str::to_owned);
         assert_eq!(
             published.collect::<std::collections::BTreeSet<_>>(),
             service::metrics::fields(&serde_json::json!(full()))

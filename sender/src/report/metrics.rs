@@ -416,7 +416,7 @@ mod tests {
         let fields = std::fs::read_to_string(FIELDS).unwrap();
         let (_, list) = fields.split_once("<!-- sender-json -->").unwrap();
         let (list, _) = list.split_once("<!-- /sender-json -->").unwrap();
-        let published = list.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).map(str::to_owned);
+        let published = list.lines().filter_map(|line| line.strip_prefix("- `")?.split('`').next()).map(str::to_owned);
         assert_eq!(
             published.collect::<std::collections::BTreeSet<_>>(),
             service::metrics::fields(&serde_json::json!(full()))
@@ -437,7 +437,7 @@ mod tests {
         for (mark, shown) in [("topic", serde_json::json!(topic)), ("partition", serde_json::json!(partition))] {
             let (_, list) = page.split_once(&format!("<!-- {mark}-json -->")).unwrap();
             let (list, _) = list.split_once(&format!("<!-- /{mark}-json -->")).unwrap();
-            let published = list.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+            let published = list.lines().filter_map(|line| line.strip_prefix("- `")?.split('`').next());
             let published: std::collections::BTreeSet<_> = published.map(str::to_owned).collect();
             assert_eq!(published, service::metrics::fields(&shown));
         }
