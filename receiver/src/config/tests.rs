@@ -86,7 +86,10 @@ fn the_published_reference_is_printed_from_these_tables() {
     if std::env::var_os("CAUSEWAY_WRITE_DOCS").is_some() {
         std::fs::write(path, printed).unwrap();
     } else {
-        assert!(page == printed, "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit docs/reference/configuration.md");
+        assert!(
+            page == printed,
+            "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit docs/reference/configuration.md"
+        );
     }
 }
 

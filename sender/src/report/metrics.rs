@@ -426,7 +426,10 @@ mod tests {
         if std::env::var_os("CAUSEWAY_WRITE_DOCS").is_some() {
             std::fs::write(PAGE, printed).unwrap();
         } else {
-            assert!(page == printed, "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit docs/reference/metrics.md");
+            assert!(
+                page == printed,
+                "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit docs/reference/metrics.md"
+            );
         }
     }
 
