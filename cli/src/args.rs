@@ -42,7 +42,7 @@ finds out from the receiver where to go on. A second one for the same link, with
 Example:
   causeway send /etc/causeway/sender.toml
 
-`causeway example sender` prints a file to start from; docs/configuration.md lists every setting.";
+`causeway example sender` prints a file to start from; docs/reference/configuration.md lists every setting.";
 
 const RECEIVE: &str = "\
 Runs a receiver until it is told to leave. It runs beside the target cluster, serves any number of
@@ -52,7 +52,7 @@ links on one UDP port, creates missing topics, and keeps each link's positions i
 Example:
   causeway receive /etc/causeway/receiver.toml
 
-`causeway example receiver` prints a file to start from; docs/configuration.md lists every setting.";
+`causeway example receiver` prints a file to start from; docs/reference/configuration.md lists every setting.";
 
 const CHECK: &str = "\
 Reads a sender's or a receiver's file and shows what holds: every setting, written or by default,
@@ -91,8 +91,8 @@ leaves out what cannot be carried, and no more: the one record that the target r
 that retention deleted, or the old incarnation of a topic that was made again. `--from` goes on at
 a position of yours; below the present one, records are written again.
 
-`causeway status` names the halted partitions; docs/operations.md says of each halt what it means
-and what to do.
+`causeway status` names the halted partitions; docs/troubleshoot.md says for each halt reason what it
+means and what to do.
 
 Examples:
   causeway resume orders/3
@@ -245,7 +245,7 @@ pub(crate) struct Status {
     /// Show each partition of this topic instead; ask the sender that holds the link
     #[arg(long, value_name = "TOPIC", conflicts_with = "topics")]
     pub(crate) topic: Option<String>,
-    /// Print JSON, one line for each process that answered; docs/metrics.md lists the fields
+    /// Print JSON, one line for each process that answered; docs/reference/status.md lists the fields
     #[arg(long)]
     pub(crate) json: bool,
     /// Ask again every 2 s, until interrupted: in place on a terminal, page after page elsewhere

@@ -3,8 +3,8 @@
 //! `/live` answers while the process runs; `/ready` with 200, or with 503 and the reason; `/metrics` in
 //! OpenMetrics text; `/status`, `/topics`, `/partitions?topic=T` and `/jumps` in JSON. `POST /reload` reads the
 //! configuration again; `POST /resume` lifts a halt, `POST /rate` sets a rate for a while: 200, or 409, and a sentence.
-//! It is on loopback unless configured otherwise; then it speaks TLS and asks for a token. What changes something wants
-//! `content-type: application/json`, which no page of another origin can send.
+//! It is on loopback unless configured otherwise; then it speaks TLS and asks for a token. `/resume` and `/rate` require
+//! `content-type: application/json`, which no page of another origin can send; `/reload` does not.
 //!
 //! - [`access`]: who may ask
 

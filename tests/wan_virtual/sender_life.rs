@@ -36,7 +36,7 @@ const LOOK: Duration = Duration::from_millis(10);
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// How soon there is a session once the path is back: a dial that began in the dark and fails (5 s from its start,
-/// of which its last probe was sent at 3 s), the longest wait (2 s), and two round trips.
+/// of which its last probe was sent at 3 s), the longest wait (1 s), and two round trips.
 const BACK_MAX: Duration = Duration::from_secs(5);
 
 /// A cluster without a topic.

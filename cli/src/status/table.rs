@@ -211,16 +211,15 @@ fn wrong(status: &sender::report::status::Status) -> Vec<String> {
     status.trouble.iter().cloned().chain(closed).chain(halts).chain(held).collect()
 }
 
-/// What to do about what is wrong: where the operators' page says it, or that nothing is to be done.
+/// Remedies for what is wrong: the section of the troubleshooting page for each halt reason.
 fn remedies(status: &sender::report::status::Status) -> Vec<String> {
     let mut reasons: Vec<_> = status.halted.iter().map(|halt| halt.reason.as_str()).collect();
     reasons.sort_unstable();
     reasons.dedup();
-    let halted = (!reasons.is_empty())
-        .then(|| format!("look up {} under \"A partition is halted\" in docs/operations.md", reasons.join(", ")));
+    let halted = reasons.iter().map(|reason| format!("see docs/troubleshoot.md#{reason}"));
     let closed = status.lanes_closed.iter().any(|lane| lane.reason == "superseded");
     let contested = closed.then(|| "run one receiver per link: stop one of the two".to_owned());
-    halted.into_iter().chain(contested).collect()
+    halted.chain(contested).collect()
 }
 
 fn sent(status: &sender::report::status::Status) -> String {
@@ -350,7 +349,7 @@ mod tests {
             "  state       active: sending to 10.0.0.2:7443 for 3 h 3 min, round trip 102 ms, session 2\n",
             "  limited by  lanes are closed: look at the target and at the receiver's log\n",
             "  wrong       orders/3 and 1 more halted, target-not-empty: log end 7\n",
-            "  do          look up target-not-empty under \"A partition is halted\" in docs/operations.md\n",
+            "  do          see docs/troubleshoot.md#target-not-empty\n",
             "  left out    1 topic that links brought here; `source.forward` names those that are to go on\n",
             "  rate        100 Mbit/s by the file; 50 Mbit/s used, 50 %\n",
             "  backlog     100 MiB, 2 MiB/s committed: gone in 1 min 1 s; the source keeps it for 1 d 1 h (orders)\n",
