@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kafka::{KafkaError, error::KafkaFault};
+use kafka::{KafkaError, KafkaFault};
 
 use crate::dice::Dice;
 use crate::source::Payload;

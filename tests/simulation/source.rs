@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use kafka::KafkaError;
-use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
+use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, TopicDescription, TopicSummary};
 use sender::partitions::roster::SourceTopic;
 use sender::source::discovery::Topics;
 use sender::source::origins::Passage;
@@ -215,14 +215,6 @@ impl Catalog for SimCatalog {
 
     fn positions_at(&self, partitions: &[Partition], _timestamp_ms: i64) -> Result<Vec<Position>, KafkaError> {
         Ok(self.bounds(partitions, Isolation::Committed)?.iter().map(|bounds| bounds.start).collect())
-    }
-
-    fn create(&self, _topics: &[NewTopic]) -> Result<(), KafkaError> {
-        Ok(())
-    }
-
-    fn grow(&self, _name: &str, _partitions: i32) -> Result<(), KafkaError> {
-        Ok(())
     }
 }
 

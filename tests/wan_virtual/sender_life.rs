@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka::KafkaError;
-use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
+use kafka::catalog::{Bounds, Catalog, TopicDescription, TopicSummary};
 use kafka::log::{Entry, LogError};
 use kafka::properties::forbidden;
 use quinn::Endpoint;
@@ -22,9 +22,8 @@ use tokio::time::{Instant, sleep};
 use transport::control::{ControlReader, ControlWriter};
 use wire::control::{Control, CreditTerms, Welcome};
 use wire::hello::{FEATURE_CHANNELS, FEATURES};
-use wire::ids::{LaneId, Position, Slot};
+use wire::ids::{LaneId, Slot};
 use wire::lanes::ClassTable;
-use wire::partition::Partition;
 
 use crate::ends::Ends;
 use crate::in_virtual_time;
@@ -51,21 +50,6 @@ impl Catalog for Empty {
     }
     fn describe(&self, _: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
         Ok(Vec::new())
-    }
-    fn configs(&self, _: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
-        Ok(Vec::new())
-    }
-    fn bounds(&self, _: &[Partition], _: Isolation) -> Result<Vec<Bounds>, KafkaError> {
-        Ok(Vec::new())
-    }
-    fn positions_at(&self, _: &[Partition], _: i64) -> Result<Vec<Position>, KafkaError> {
-        Ok(Vec::new())
-    }
-    fn create(&self, _: &[NewTopic]) -> Result<(), KafkaError> {
-        Ok(())
-    }
-    fn grow(&self, _: &str, _: i32) -> Result<(), KafkaError> {
-        Ok(())
     }
 }
 

@@ -1,5 +1,4 @@
-//! What concerns a whole consumer rather than a partition: taken off its queue by one small thread, so
-//! that it never piles up, and logged.
+//! A thread that empties a consumer's own queue and logs its events, which concern the whole consumer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,28 +7,30 @@ use std::time::Duration;
 
 use rdkafka_sys as sys;
 
-use super::super::client::{Client, Event, Queue};
-use super::super::error::KafkaError;
+use crate::client::{Client, Event, Queue};
+use crate::error::KafkaError;
 
-/// Nothing depends on this wait: events and the end interrupt it.
+/// The longest wait for an event. An event interrupts it, and so does the end of the thread.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// The thread that watches a consumer's own queue; ends when dropped.
+/// The thread behind a consumer's own queue. It ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Events {
+pub(super) struct EventThread {
     queue: Arc<Queue>,
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Events {
-    pub(super) fn watch(client: &Arc<Client>) -> Result<Self, KafkaError> {
+impl EventThread {
+    pub(super) fn start(client: &Arc<Client>) -> Result<Self, KafkaError> {
         // SAFETY: a live consumer; this makes its main queue flow into its consumer queue.
         unsafe { sys::rd_kafka_poll_set_consumer(client.raw()) };
         let queue = Queue::consumer(client).ok_or_else(|| KafkaError::misused("consumer queue", "it has no group"))?;
-        let (queue, ended) = (Arc::new(queue), Arc::new(AtomicBool::new(false)));
+        let queue = Arc::new(queue);
+        let ended = Arc::new(AtomicBool::new(false));
         let watch = {
-            let (queue, ended) = (queue.clone(), ended.clone());
+            let queue = queue.clone();
+            let ended = ended.clone();
             move || {
                 while !ended.load(Ordering::Acquire) {
                     if let Some(event) = queue.poll(IDLE) {
@@ -48,22 +49,22 @@ impl Events {
 
 fn report(event: &Event) {
     if event.kind() == sys::RD_KAFKA_EVENT_FETCH && event.error().is_none() {
-        // Every partition is forwarded before it is read, so no record can come this way.
-        tracing::error!("a record arrived outside its lane's queue");
+        // Every partition is forwarded before it is read, so no record can arrive here.
+        tracing::error!("bug: a record arrived outside its lane's queue");
         return;
     }
-    // Brokers that come and go, and the group we are not allowed to use and never join.
+    // Lost broker connections, or a missing right on the group, which the consumer never joins.
     if let Some((code, reason)) = event.error() {
         tracing::debug!(code, "kafka client: {reason}");
     }
 }
 
-impl Drop for Events {
+impl Drop for EventThread {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Release);
         self.queue.interrupt();
         if let Some(thread) = self.thread.take() {
-            // A panic in it was already printed; there is nothing to save.
+            // A panic in it was already printed.
             let _ = thread.join();
         }
     }
