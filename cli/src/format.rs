@@ -1,8 +1,8 @@
-//! Numbers as people read them.
+//! Numbers formatted for people.
 
 use wire::units::Rate;
 
-/// One decimal in the largest binary unit that fits: `11.9 MiB`.
+/// Bytes in the largest binary unit that fits, with one decimal: `11.9 MiB`.
 pub(crate) fn bytes(bytes: u64) -> String {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
     let Some((unit, shift)) = units.into_iter().find(|(_, shift)| bytes >> shift > 0) else {
@@ -12,12 +12,12 @@ pub(crate) fn bytes(bytes: u64) -> String {
     format!("{} {unit}", number.strip_suffix(".0").unwrap_or(&number))
 }
 
-/// Whole megabits: `750 Mbit/s`.
+/// A rate in whole megabits: `750 Mbit/s`.
 pub(crate) fn megabits(rate: Rate) -> String {
     format!("{:.0} Mbit/s", rate.bits_per_second() as f64 / 1e6)
 }
 
-/// Three digits in the largest unit that fits: `93.2 Mbit/s`.
+/// A rate in the largest unit that fits, with three digits: `93.2 Mbit/s`.
 pub(crate) fn bits(per_second: f64) -> String {
     let units = [("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3), ("bit/s", 1.0)];
     let (unit, size) = units.into_iter().find(|(_, size)| per_second >= *size).unwrap_or(("bit/s", 1.0));
@@ -26,7 +26,7 @@ pub(crate) fn bits(per_second: f64) -> String {
     format!("{} {unit}", shown.strip_suffix(".0").unwrap_or(&shown))
 }
 
-/// `1234567` → `1,234,567`
+/// A number with its thousands grouped: `1,234,567`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
@@ -39,8 +39,8 @@ pub(crate) fn grouped(number: u64) -> String {
     grouped
 }
 
-/// The two largest units: `3 d 4 h`, `5 min 2 s`.
-pub(crate) fn lasting(seconds: f64) -> String {
+/// A duration in its two largest units: `3 d 4 h`, `5 min 2 s`.
+pub(crate) fn duration(seconds: f64) -> String {
     let mut left = seconds as u64;
     let mut parts = Vec::new();
     for (unit, length) in [("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)] {
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_rounded_to_what_a_person_compares() {
+    fn numbers_are_rounded_for_people() {
         for (number, shown) in [(0, "0 B"), (1023, "1023 B"), (1 << 20, "1 MiB"), (12_500_000, "11.9 MiB")] {
             assert_eq!(bytes(number), shown);
         }
@@ -68,7 +68,7 @@ mod tests {
         }
         assert_eq!((grouped(999), grouped(1_234_567)), ("999".to_owned(), "1,234,567".to_owned()));
         for (seconds, shown) in [(0.4, "0 s"), (61.0, "1 min 1 s"), (3_600.0, "1 h"), (90_061.0, "1 d 1 h")] {
-            assert_eq!(lasting(seconds), shown);
+            assert_eq!(duration(seconds), shown);
         }
     }
 }

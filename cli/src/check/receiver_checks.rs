@@ -9,11 +9,11 @@ use receiver::target::state;
 use service::tls::End;
 use wire::units::display_duration;
 
+use super::cluster::Cluster;
 use super::findings::Findings;
-use super::kafka::Cluster;
 use super::{ROUND_TRIPS, credentials, show_derived as show};
 use crate::exit::Failure;
-use crate::shown::{bytes, megabits};
+use crate::format::{bytes, megabits};
 
 /// A link's lanes unless its sender says otherwise.
 const LANES: u16 = 8;

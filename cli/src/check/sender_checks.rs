@@ -15,11 +15,11 @@ use service::tls::{Credentials, End, PeerIdentity};
 use transport::endpoint::{ChannelFault, DialError, Dialer};
 use wire::units::{Rate, display_duration};
 
+use super::cluster::Cluster;
 use super::findings::Findings;
-use super::kafka::Cluster;
 use super::{ROUND_TRIPS, credentials, show_derived as show};
 use crate::exit::Failure;
-use crate::shown::{bytes, megabits};
+use crate::format::{bytes, megabits};
 
 /// How long the receiver may take, after its own part of the handshake, to accept our certificate.
 const ACCEPT: Duration = Duration::from_secs(5);
