@@ -1,6 +1,6 @@
-//! Carries the lines of a file, three times, and a million records of mixed sizes from one real cluster to another, while
-//! both ends and both brokers are killed at random. Prints how many records were lost, doubled and reordered, and the CPU
-//! time.
+//! Carries the lines of a file, three times, and a million records of mixed sizes from one real cluster to another,
+//! while both ends and both brokers are killed at random. Prints how many records were lost, doubled and reordered, and
+//! the CPU time.
 //!
 //!     cargo build --release
 //!     CAUSEWAY_BIN=target/release/causeway cargo run --release -p causeway-tests --example ten_kills -- LINES [SEED]
@@ -101,7 +101,7 @@ fn main() -> Result<()> {
     })?;
     println!("written: {written} records in {:.1} s; waiting for the target", began.elapsed().as_secs_f64());
     let expected = read(&pair.source, &[&lines_topic, &mixed], Isolation::Committed)?;
-    ensure!(expected.len() as u64 >= written, "the source holds {} of {written} records", expected.len());
+    ensure!(expected.len() as u64 >= written, "the source has {} of {written} records", expected.len());
     verify::wait_until_delivered(&expected, &pair.target, "{topic}", PATIENCE)?;
     let seconds = began.elapsed().as_secs_f64();
     let seen = read(&pair.target, &[&lines_topic, &mixed], Isolation::Committed)?;

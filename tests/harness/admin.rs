@@ -34,18 +34,18 @@ impl Admin {
         Ok(answer.body_mut().read_to_string()?)
     }
 
-    /// Returns `/status`, parsed.
+    /// Returns the JSON of `/status`.
     pub fn status(&self) -> Result<Value> {
         serde_json::from_str(&self.get("/status")?).context("/status is not JSON")
     }
 
-    /// Waits until `/status` satisfies `holds` and returns that status. A process that does not respond yet counts as
-    /// one whose status is not right yet; an error shows the last status.
-    pub fn wait_for(&self, what: &str, timeout: Duration, holds: impl Fn(&Value) -> bool) -> Result<Value> {
+    /// Waits until `/status` satisfies `is_right` and returns that status. A process that does not respond yet counts
+    /// as one whose status is not right yet; an error shows the last status.
+    pub fn wait_for(&self, what: &str, timeout: Duration, is_right: impl Fn(&Value) -> bool) -> Result<Value> {
         let mut last = Value::Null;
         let found = until(what, timeout, || {
             last = self.status().ok()?;
-            holds(&last).then(|| last.clone())
+            is_right(&last).then(|| last.clone())
         });
         found.with_context(|| format!("the last /status of {} was {last:#}", self.address))
     }

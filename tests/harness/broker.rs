@@ -26,7 +26,7 @@ pub struct Membership {
     pub voters: Vec<(u32, u16)>,
 }
 
-/// One node in combined mode, broker and controller.
+/// Kafka node in combined mode: broker and controller.
 #[derive(Debug, Clone)]
 pub struct Node {
     /// Node id, from 1.
@@ -90,7 +90,7 @@ impl Node {
         Ok(())
     }
 
-    /// Returns its `server.properties`.
+    /// Returns the text of its `server.properties`.
     ///
     /// Broker sessions time out after 3 s, so that the partitions of a killed broker get a new leader soon.
     pub fn properties(&self, membership: &Membership) -> String {
@@ -104,8 +104,8 @@ impl Node {
             let comma = if voters.is_empty() { "" } else { "," };
             let _ = write!(voters, "{comma}{id}@127.0.0.1:{port}");
         }
-        // Records have old timestamps: without log.retention.ms a broker deletes them half a minute after its start, and
-        // without log.roll.hours it begins a new segment at the first transaction marker behind them.
+        // Records have old timestamps: without log.retention.ms a broker deletes them half a minute after its start,
+        // and without log.roll.hours it begins a new segment at the first transaction marker behind them.
         format!(
             "process.roles=broker,controller
 node.id={id}
@@ -159,7 +159,7 @@ pub fn free_ports(count: usize) -> Result<Vec<u16>> {
 pub(crate) fn random_id() -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut rng = rand::rng();
-    // 22 digits hold 132 bits; the last may use only the upper 2 of its 6, or the id is not 16 bytes long.
+    // 22 digits have 132 bits; the last may use only the upper 2 of its 6, or the id is not 16 bytes long.
     // Kafka's tools would take an id that begins with a dash for an option.
     let first = char::from(ALPHABET[rng.random_range(0..62)]);
     let middle = (0..20).map(|_| char::from(ALPHABET[rng.random_range(0..64)])).collect::<String>();

@@ -170,8 +170,8 @@ impl Cluster {
         Ok(File::options().write(true).open(&log)?.write_all_at(&[found[0] ^ 1], at as u64)?)
     }
 
-    /// Changes the format version of the batch at `offset`, in node 1's log of a partition, to one that no Kafka has. The
-    /// broker still returns the batch, and no client can read it.
+    /// Changes the format version of the batch at `offset`, in node 1's log of a partition, to one that no Kafka has.
+    /// The broker still returns the batch, and no client can read it.
     pub fn mislabel(&self, topic: &str, partition: i32, offset: i64) -> Result<()> {
         let log = self.nodes[0].log_dir().join(format!("{topic}-{partition}")).join("00000000000000000000.log");
         let bytes = fs::read(&log)?;

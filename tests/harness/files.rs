@@ -25,8 +25,8 @@ pub struct LinkFiles {
 }
 
 impl LinkFiles {
-    /// Makes certificates, and files with the settings that have no default; [`Side::set`] adds others. Link names must be
-    /// unique per target cluster.
+    /// Makes certificates, and files with the settings that have no default; [`Side::set`] adds others. Link names must
+    /// be unique per target cluster.
     pub fn new(link: &str, source: &Cluster, target: &Cluster, topics: &[&str]) -> Result<Self> {
         let scratch = Scratch::new("link")?;
         let pki = scratch.path().join("pki");
@@ -169,7 +169,7 @@ impl Side {
         self
     }
 
-    /// Returns the value of a key, as it was set.
+    /// Returns the TOML value of a key that was set.
     pub fn get(&self, table: &str, key: &str) -> Option<&str> {
         let (_, entries) = self.tables.iter().find(|(name, _)| name == table)?;
         entries.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())

@@ -1,9 +1,9 @@
 //! A child process that cannot outlive the test process.
 //!
 //! A small shell is the child's parent. It reads from a pipe whose only write end is in the test process. When the test
-//! process ends, by return, panic or SIGKILL, the kernel closes that end, and the shell kills the child. The shell leads
-//! a process group of its own, so that Ctrl-C in the terminal does not end the shell first. Signals for the child are
-//! words on the same pipe: the shell is the parent, so the process id cannot have been reused.
+//! process ends, by return, panic or SIGKILL, the kernel closes that end, and the shell kills the child. The shell
+//! leads a process group of its own, so that Ctrl-C in the terminal does not end the shell first. Signals for the child
+//! are words on the same pipe: the shell is the parent, so the process id cannot have been reused.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

@@ -29,8 +29,8 @@ const SET: &str = "1";
 /// Java's class data archive of a running broker. It saves a third of the CPU time of each start.
 const CLASS_ARCHIVE: &str = "broker.jsa";
 
-/// First file of a log directory, as `kafka-storage format` writes it. It is the same for every cluster whose voters are
-/// listed in its properties.
+/// First file of a log directory, as `kafka-storage format` writes it. It is the same for every cluster whose voters
+/// are listed in its properties.
 const CHECKPOINT: &str = "bootstrap.checkpoint";
 
 /// Set of jars, ready to run brokers from.
@@ -155,7 +155,7 @@ fn format_once(kafka: &Kafka) -> Result<()> {
     Ok(())
 }
 
-/// Runs one broker until it accepts connections, and lets Java write the archive of the classes that it loaded.
+/// Runs one broker until it accepts connections. When it ends, Java writes the archive of the classes that it loaded.
 fn archive_classes(kafka: &Kafka) -> Result<()> {
     let dir = kafka.dir.join("first");
     let (node, membership) = Node::alone(&dir)?;

@@ -26,8 +26,8 @@ use crate::topics::unique;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Age of the first record, so that no record's timestamp is in the future. It must be less than a day: a broker that
-/// loads its log forgets idempotent producers whose last record is more than 24 h old (`producer.id.expiration.ms`), and
-/// then writes a retry twice.
+/// loads its log forgets idempotent producers whose last record is more than 24 h old (`producer.id.expiration.ms`),
+/// and then writes a retry twice.
 const PAST: Duration = Duration::from_secs(12 * 3600);
 
 /// Records that a writer wrote.

@@ -5,8 +5,8 @@
 //!
 //! The modules, in the order in which a test uses them:
 //! - [`pair`]: two clusters for a link, shared by tests or a test's own
-//! - [`cluster`]: a KRaft cluster of 1 or 3 nodes to start, kill and restart; [`broker`] is one node, [`jars`] are Kafka's
-//!   jars
+//! - [`cluster`]: a KRaft cluster of 1 or 3 nodes to start, kill and restart; [`broker`] is one node, [`jars`] are
+//!   Kafka's jars
 //! - [`secure`]: clusters with users and rights
 //! - [`topics`]: topics with unique names
 //! - [`journal`]: producers that note what the cluster acknowledged; [`record`]: the records that they write

@@ -1,7 +1,7 @@
 //! Record batches over Kafka's protocol, without a client library, for records that no library can write or read.
 //!
-//! librdkafka writes the current time in place of a timestamp of 0 and cuts header keys at a NUL; its Rust wrapper panics
-//! at a header key that is not UTF-8. Topics must be uncompressed, and the cluster must have one node.
+//! librdkafka writes the current time in place of a timestamp of 0 and cuts header keys at a NUL; its Rust wrapper
+//! panics at a header key that is not UTF-8. Topics must be uncompressed, and the cluster must have one node.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -26,8 +26,8 @@ pub enum Isolation {
     Uncommitted,
 }
 
-/// Reader of one topic from its start. It reads one topic only, because the client's end-of-partition event does not name
-/// the topic.
+/// Reader of one topic from its start. It reads one topic only, because the client's end-of-partition event does not
+/// name the topic.
 pub struct Reader {
     consumer: BaseConsumer,
     topic: String,

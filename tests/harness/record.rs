@@ -43,8 +43,8 @@ impl Record {
         Self { key, value, headers, timestamp }
     }
 
-    /// Makes a record of each line of a text file, with timestamps of 2013 a millisecond apart, and distributes them over
-    /// the partitions.
+    /// Makes a record of each line of a text file, with timestamps of 2013 a millisecond apart, and distributes them
+    /// over the partitions.
     pub fn of_lines(file: &Path, partitions: usize) -> Result<Vec<Vec<Self>>> {
         let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
         let mut slices = vec![Vec::new(); partitions];
@@ -121,7 +121,8 @@ fn digest<'a>(
 ) -> u64 {
     let mut hash = Xxh3::new();
     let mut part = |bytes: Option<&[u8]>| {
-        // The length comes first, so that a byte moved from the key to the value is a change. Null has a length of its own.
+        // The length comes first, so that a byte moved from the key to the value is a change. Null has a length of its
+        // own.
         hash.update(&bytes.map_or(u64::MAX, |bytes| bytes.len() as u64).to_le_bytes());
         hash.update(bytes.unwrap_or_default());
     };

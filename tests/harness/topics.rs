@@ -112,7 +112,7 @@ pub fn delete_records(cluster: &Cluster, name: &str, partition: i32, before: i64
     deleted.elements().iter().try_for_each(|element| element.error()).with_context(|| format!("{name}/{partition}"))
 }
 
-/// Deletes a topic.
+/// Deletes a topic with all its records.
 pub fn delete(cluster: &Cluster, name: &str) -> Result<()> {
     let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
     block_on(admin(cluster)?.delete_topics(&[name], &options)).with_context(|| format!("cannot delete {name}"))

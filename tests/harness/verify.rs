@@ -14,7 +14,7 @@ use crate::wait::until_ok;
 /// Records with the same fault.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Finding {
-    /// Number of records.
+    /// Number of records with the fault.
     pub count: u64,
     /// Place of the first one, for the message.
     pub example: Option<String>,
@@ -34,7 +34,7 @@ pub struct Verdict {
     pub expected: u64,
     /// Number of records that are there.
     pub seen: u64,
-    /// Missing records.
+    /// Records that are missing.
     pub lost: Finding,
     /// Records that are there more often than expected.
     pub doubled: Finding,
@@ -151,8 +151,8 @@ pub fn wait_until_holds(
     })
 }
 
-/// Waits until the target shows at least as many committed records of each partition as expected. Their content does not
-/// matter here: [`ensure_exactly_once`] compares it.
+/// Waits until the target shows at least as many committed records of each partition as expected. Their content does
+/// not matter here: [`ensure_exactly_once`] compares it.
 pub fn wait_until_delivered(expected: &Contents, target: &Cluster, rename: &str, timeout: Duration) -> Result<()> {
     let deadline = Instant::now() + timeout;
     for topic in expected.topics() {

@@ -1,5 +1,5 @@
 //! A peer with a valid certificate that sends invalid input. Each fault closes the connection with one code and one
-//! sentence, nothing of it is written, and the receiver continues.
+//! sentence. Nothing is written to the target, and the receiver continues.
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -39,7 +39,7 @@ struct Peer {
     topic: String,
 }
 
-/// An open session of the peer, or a connection on which it has said something.
+/// Connection of the peer: an open session, or a connection with one message.
 struct Session {
     connection: Connection,
     control: SendStream,

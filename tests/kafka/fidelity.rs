@@ -20,7 +20,8 @@ use rand::{Rng, SeedableRng};
 
 const DELIVERED: Duration = Duration::from_secs(120);
 
-/// Topic settings: uncompressed, so that [`raw`] can read the batches; any timestamp is accepted, and no record expires.
+/// Topic settings: uncompressed, so that [`raw`] can read the batches; any timestamp is accepted, and no record
+/// expires.
 const CONFIGS: &[(&str, &str)] = &[
     ("compression.type", "uncompressed"),
     ("retention.ms", "-1"),
@@ -138,8 +139,8 @@ fn records_of_8_mib_arrive() -> Result<()> {
     Ok(())
 }
 
-/// The only two losses: librdkafka writes the current time in place of a timestamp of 0, and returns header keys only up to
-/// their first NUL. The receiver counts the first; nothing can see the second.
+/// The only two losses: librdkafka writes the current time in place of a timestamp of 0, and returns header keys only
+/// up to their first NUL. The receiver counts the first; nothing can see the second.
 #[test]
 fn timestamp_0_becomes_1_ms_and_header_keys_end_at_nul() -> Result<()> {
     let pair = Pair::shared()?;

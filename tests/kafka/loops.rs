@@ -1,8 +1,8 @@
-//! Links in circles: two clusters that carry everything to each other under other names, and a circle of three under the
-//! same names, while new topics appear. No topic may return to where it came from.
+//! Links in circles: two clusters that carry everything to each other under other names, and a circle of three under
+//! the same names, while new topics appear. No topic may return to where it came from.
 //!
-//! `CAUSEWAY_LOOP_SECONDS` sets how long new topics appear: 60 unless set, in which a sender lists the source's topics 24
-//! times.
+//! `CAUSEWAY_LOOP_SECONDS` sets how long new topics appear: 60 unless set, in which a sender lists the source's topics
+//! 24 times.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -37,7 +37,8 @@ struct Three {
     pair: [Contents; 2],
     /// Records for the circle of three, by the cluster that they were written to.
     ring: [Contents; 3],
-    /// Topics of the circle that are still empty. A topic that has one name everywhere can only return while it is empty.
+    /// Topics of the circle that are still empty. A topic that has one name everywhere can only return while it is
+    /// empty.
     empty: Vec<EmptyTopic>,
     // Last, so that the clusters are gone before the next test begins.
     _machine: Machine,
@@ -141,8 +142,8 @@ impl Three {
         (0..2).try_for_each(|at| verify::ensure_exactly_once(&self.pair[at], &self.clusters[at], "{topic}").map(drop))
     }
 
-    /// Returns the records written, the cluster that must have them, and the rename rule. The circle's topics have the same
-    /// name in the cluster that they come from: records that returned there would be doubled.
+    /// Returns the records written, the cluster that must have them, and the rename rule. The circle's topics have the
+    /// same name in the cluster that they come from: records that returned there would be doubled.
     fn expected(&self) -> impl Iterator<Item = (&Contents, &Cluster, &'static str)> {
         let pair = [(&self.pair[0], &self.clusters[1]), (&self.pair[1], &self.clusters[0])].into_iter();
         let ring = self.ring.iter().flat_map(|written| self.clusters.iter().map(move |at| (written, at)));

@@ -1,5 +1,5 @@
-//! Topics of the source that are deleted and created again under a link. The new topic is another one: nothing of it is
-//! carried until an operator or a policy accepts it.
+//! Topics of the source that are deleted and created again under a link. The new topic is another one: its records
+//! are not carried until an operator or a policy accepts it.
 
 use std::time::{Duration, Instant};
 

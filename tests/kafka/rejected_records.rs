@@ -1,5 +1,5 @@
-//! Records that the target, or the receiver's memory, cannot take. The partition halts exactly there, the others go on,
-//! and an operator decides what happens to the record.
+//! Records that the target, or the receiver's memory, cannot take. The partition halts exactly there, the others
+//! continue, and an operator decides what happens to the record.
 
 use std::time::Duration;
 

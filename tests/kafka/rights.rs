@@ -229,8 +229,8 @@ fn revoked_read_halts_its_topic_until_granted_again() -> Result<()> {
     verify::ensure_exactly_once(&expected, &secured.pair.target, "{topic}")?;
 
     secured.source.grant(&revoked)?;
-    // The sender does not see a topic that it may not read. It sees the topic again within seconds, and then the partition
-    // may continue before it is resumed.
+    // The sender does not see a topic that it may not read. It sees the topic again within seconds, and then the
+    // partition may continue before it is resumed.
     let partition = format!("{barred}/0");
     wait::until_ok("the topic to continue", PATIENCE, || {
         let resumed = halts::resume(&sender, &[&partition]).inspect_err(|error| println!("{error:#}"));

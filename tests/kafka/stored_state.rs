@@ -298,7 +298,7 @@ fn deleted_state_topic_stops_the_link_and_carries_nothing_twice() -> Result<()> 
 }
 
 #[test]
-fn positions_of_an_unoffered_topic_are_orphaned_until_it_is_back() -> Result<()> {
+fn positions_of_a_topic_not_offered_are_shown_as_orphaned() -> Result<()> {
     let pair = Pair::shared()?;
     let stays = topics::create_unique(&pair.source, "stays", 1)?;
     let goes = topics::create_unique(&pair.source, "goes", 2)?;

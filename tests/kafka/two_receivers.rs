@@ -1,5 +1,5 @@
-//! A second receiver of a link, and a sender that dials it, started by mistake. The receivers do not talk to each other:
-//! the target fences the one that lost a lane.
+//! A second receiver of a link, and a sender that dials it, started by mistake. The receivers do not talk to each
+//! other: the target fences the one that lost a lane.
 
 use std::time::Duration;
 

@@ -2,8 +2,8 @@
 //! `read_committed` reader of the target has it. And the latency that the sender reports.
 //!
 //! The first records are counted apart. Their writer sets the timestamp before the source accepts the record, a second
-//! earlier where the cluster is new, and that second is not the link's. The same writer writes all records, because each
-//! writer has such a start.
+//! earlier where the cluster is new, and that second is not the link's. The same writer writes all records, because
+//! each writer has such a start.
 
 use std::time::Duration;
 
@@ -110,7 +110,8 @@ fn ensure_stages_add_up(status: &serde_json::Value, seen: &Histogram<u64>) -> Re
     ensure!((whole - sum).abs() <= whole * 0.02 + 1.0, "the stages sum up to {sum} ms, the whole is {whole} ms");
     let one_way = ONE_WAY.as_secs_f64() * 1e3;
     ensure!((one_way * 0.97..one_way * 1.4).contains(&wire), "the wire takes {wire} ms on a path of {one_way} ms");
-    // A reader sees a record once it is committed; the sender measures the first record of a frame, which waits for others.
+    // A reader sees a record once it is committed; the sender measures the first record of a frame, which waits for
+    // others.
     let p50 = of("whole", "p50_seconds")?;
     let seen = seen.value_at_quantile(0.5) as f64;
     ensure!(p50 <= seen * 1.1 + 10.0, "the sender reports {p50} ms, a reader sees records after {seen} ms");

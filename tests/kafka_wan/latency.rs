@@ -1,5 +1,5 @@
-//! Latency at a round trip of 200 ms, from a record's timestamp, set at its write to the source, until a `read_committed`
-//! reader of the target has it.
+//! Latency at a round trip of 200 ms, from a record's timestamp, set at its write to the source, until a
+//! `read_committed` reader of the target has it.
 //!
 //! A run in which the emulator was late is repeated, at most twice.
 
@@ -29,8 +29,8 @@ struct Step {
     records: u64,
 }
 
-/// The loads, in their order. A record has about 0.85 kB on the wire. Half a load is last: the congestion controller has
-/// found the path's rate by then.
+/// The loads, in their order. A record has about 0.85 kB on the wire. Half a load is last: the congestion controller
+/// has found the path's rate by then.
 const STEPS: [Step; 3] = [
     Step { name: "idle", per_second: 20, records: 100 },
     Step { name: "saturated", per_second: 12_000, records: 50_000 },

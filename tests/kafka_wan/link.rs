@@ -41,7 +41,8 @@ pub(crate) struct WanLink<'a> {
 }
 
 impl<'a> WanLink<'a> {
-    /// Starts a link over a path of [`ONE_WAY`] with `knobs`, the same both ways, and waits until its topics have joined.
+    /// Starts a link over a path of [`ONE_WAY`] with `knobs`, the same both ways, and waits until its topics have
+    /// joined.
     pub(crate) fn start(pair: &'a Pair, stem: &str, knobs: &str, topics: &[&str]) -> Result<Self> {
         let mut files = LinkFiles::new(&topics::unique(stem), &pair.source, &pair.target, topics)?;
         let receives_at: SocketAddr = unquoted(files.receiver.get("", "listen"))?.parse()?;

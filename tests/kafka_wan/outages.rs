@@ -1,5 +1,5 @@
-//! Sessions that survive a WAN that is down for a second, slow for a while, or drops large packets. It does not matter here
-//! if the emulator is late.
+//! Sessions that survive a WAN that is down for a second, slow for a while, or drops large packets. It does not matter
+//! here if the emulator is late.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn survives(stem: &str, knobs: &str, story: impl FnOnce(&WanLink<'_>) -> Result<
 
 #[test]
 fn session_survives_an_outage_of_one_second() -> Result<()> {
-    survives("black-out", "rate 50 Mbit/s, limit 200 ms", |link| {
+    survives("outage", "rate 50 Mbit/s, limit 200 ms", |link| {
         link.set("down")?;
         wait::through(Duration::from_secs(1), || Ok(()))?;
         link.set("up")?;

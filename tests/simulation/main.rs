@@ -1,5 +1,5 @@
-//! A seeded simulation of a whole link: the product's lanes, offers and credit between a source and a transactional target
-//! in memory, in virtual time, on one thread. The seed decides everything that happens.
+//! A seeded simulation of a whole link: the product's lanes, offers and credit between a source and a transactional
+//! target in memory, in virtual time, on one thread. The seed decides everything that happens.
 //!
 //! `SIM_SEEDS=n` runs n seeds in place of 500; `SEED=x` runs only that seed and prints what happens.
 

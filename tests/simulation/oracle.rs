@@ -45,7 +45,7 @@ pub(crate) struct Oracle {
 }
 
 struct Seen {
-    /// Stored position.
+    /// Stored position of the partition.
     stored: i64,
     /// Source position after the last record seen.
     reached: i64,
@@ -60,8 +60,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// Handles a stored position of a partition that has changed lanes `moves` times. Only the newest owner may store it,
-    /// and it must begin at the last position of the owner before it.
+    /// Handles a stored position of a partition that has changed lanes `moves` times. Only the newest owner may store
+    /// it, and it must begin at the last position of the owner before it.
     fn move_to(&mut self, moves: u32, stored: i64) -> Result<(), String> {
         if moves < self.moves {
             return Err(format!("stores it, which handed it over {} moves ago", self.moves - moves));

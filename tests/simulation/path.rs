@@ -1,5 +1,5 @@
-//! The path between a sender and a receiver. Control messages arrive in order, frames in any order. Both are lost with the
-//! session, but frames that were in flight may still arrive long after.
+//! The path between a sender and a receiver. Control messages arrive in order, frames in any order. Both are lost with
+//! the session, but frames that were in flight may still arrive long after.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -23,7 +23,7 @@ use crate::scenario::Scenario;
 use crate::source::topic_id;
 use crate::target::{Process, SharedProcess, SimTarget};
 
-/// Receiver process.
+/// Receiver process with its lanes.
 pub(crate) struct ReceiverEnd {
     lanes: Vec<Owned>,
     terms: Arc<Terms>,
@@ -203,7 +203,7 @@ impl ReceiverEnd {
         }
     }
 
-    /// Returns the bytes of the frames that all lanes hold.
+    /// Returns the bytes of the frames that wait in all lanes.
     pub(crate) fn held_bytes(&self) -> u64 {
         self.lanes.iter().map(|owned| owned.lane.held_bytes()).sum()
     }

@@ -24,7 +24,7 @@ use crate::source::{SharedSource, SimCatalog, SimReader};
 /// Time before a lane that another receiver took is opened again; a minute in the product.
 const SUPERSEDED_HOLD: Duration = Duration::from_secs(3);
 
-/// Sender process.
+/// Sender process with its lanes.
 pub(crate) struct SenderEnd {
     lanes: Vec<Lane<SimReader>>,
     packing: Packing,
@@ -66,7 +66,7 @@ impl SenderEnd {
         (0..self.lanes.len() as u16).map(|lane| Control::OpenLane { lane: LaneId(lane) }).collect()
     }
 
-    /// Ends the session.
+    /// Ends the session and closes every lane.
     pub(crate) fn disconnect(&mut self) {
         self.session = None;
         self.roster = Roster::new(self.router.clone());
@@ -113,7 +113,8 @@ impl SenderEnd {
         }
     }
 
-    /// Resumes a halted partition, as an operator does: without the rejected record, or with it, which mostly halts again.
+    /// Resumes a halted partition, as an operator does: without the rejected record, or with it, which mostly halts
+    /// again.
     pub(crate) fn lift(&mut self, wish: Wish) {
         let Some(at) = self.halted.pop_first() else { return };
         let Some(halt) = self.roster.halt(&at) else { return };

@@ -1,5 +1,5 @@
-//! The channels of a session: the product's striping at the sender and its ledger at the receiver, with channels that die
-//! with frames in flight, and others that join.
+//! The channels of a session: the product's striping at the sender and its ledger at the receiver, with channels that
+//! die with frames in flight, and others that join.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ impl Stripes {
         stripes
     }
 
-    /// Adds a channel.
+    /// Adds a channel to the session.
     pub(crate) fn join(&mut self) {
         if self.open.len() >= usize::from(CHANNELS_MAX) {
             return;
@@ -121,8 +121,8 @@ impl Stripes {
         }
     }
 
-    /// Handles a frame that has arrived in full. Returns whether the receiver did not have it yet. The sender may or may not
-    /// learn that it arrived.
+    /// Handles a frame that has arrived in full. Returns whether the receiver did not have it yet. The sender may or
+    /// may not learn that it arrived.
     pub(crate) fn handle_arrival(&mut self, carried: &Carried) -> Result<bool, String> {
         let held = self.admit(&carried.frame)?.1 == Admission::Hold;
         self.dropped += u64::from(!held);

@@ -1,5 +1,5 @@
-//! The target of a lane. Every call may fail before or after its effect, a commit may take effect after its error, and the
-//! process may die at any call.
+//! The target of a lane. Every call may fail before or after its effect, a commit may take effect after its error, and
+//! the process may die at any call.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -126,7 +126,7 @@ impl World {
         process.dies_in = None;
     }
 
-    /// Runs steps until everything has arrived and no buffer holds anything.
+    /// Runs steps until everything has arrived and no buffer has anything left.
     pub(crate) fn finish(&mut self) -> Result<(), String> {
         for _ in 0..FINISH_STEPS {
             self.now += Duration::from_millis(80);
@@ -163,7 +163,7 @@ impl World {
         let held = link.receiver.held_bytes();
         let decoded = link.receiver.memory.held();
         if held > 0 || decoded > 0 {
-            return Err(format!("the idle receiver holds {held} bytes of frames, {decoded} of decoded ones"));
+            return Err(format!("the idle receiver has {held} bytes of frames, {decoded} of decoded ones"));
         }
         link.sender.disconnect();
         match link.sender.bank.usage().0 {
@@ -290,7 +290,7 @@ impl World {
         self.links[index].receiver = ReceiverEnd::new(&self.scenario, &self.cluster, &self.dice, self.processes);
     }
 
-    /// Lets each end notice after a while that the session has ended, and the sender dial.
+    /// Makes each end notice after a while that the session has ended, and then dials.
     fn connect(&mut self, index: usize) {
         let link = &mut self.links[index];
         if link.sender.session.is_some() && link.sender.session != link.session && self.dice.chance(200) {

@@ -1,4 +1,4 @@
-//! The budget under real QUIC, in virtual time. A witness behind the budget counts the packets that it lets through.
+//! The budget under real QUIC, in virtual time. A witness behind the budget counts the packets that are sent.
 
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
-//! Sessions of several channels: the product's session at each end over real QUIC, with lanes that the tests play. These
-//! send numbered frames and receive them in order.
+//! Sessions of several channels: the product's session at each end over real QUIC, with lanes that the tests play.
+//! These send numbered frames and receive them in order.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,5 @@
-//! Time on the wire, measured with two clocks that differ. The sender must report the path's delay, for any difference of
-//! the clocks, with and without jitter.
+//! Time on the wire, measured with two clocks that differ. The sender must report the path's delay, for any difference
+//! of the clocks, with and without jitter.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,8 +2,8 @@
 //! record until its frame is at its lane is at most the one-way delay and 100 ms, on a slow path and on a fast one.
 //!
 //! The tests play the lanes' threads and the target. Packing, credit, scheduling, striping, the budget, the congestion
-//! controller and QUIC are the product's, with settings from a configuration file. The played lanes check for work every
-//! millisecond; a real one is woken by its bell.
+//! controller and QUIC are the product's, with settings from a configuration file. The played lanes check for work
+//! every millisecond; a real one is woken by its bell.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -34,8 +34,8 @@ const ONE_WAY: Duration = Duration::from_millis(50);
 /// Promised latency at the 99th percentile.
 const PROMISED: Duration = ONE_WAY.saturating_add(Duration::from_millis(100));
 
-/// Required latency on a fast path. Without priority it would be 115 to 135 ms there, which is within the promise, so the
-/// promise alone would not show a loss of priority.
+/// Required latency on a fast path. Without priority it would be 115 to 135 ms there, which is within the promise, so
+/// the promise alone would not show a loss of priority.
 const FAST: Duration = ONE_WAY.saturating_add(Duration::from_millis(30));
 
 /// Interval between records of the critical class: short enough for a percentile, and out of step with bulk frames.
@@ -136,7 +136,7 @@ fn send_one(lane: &mut Lane<Endless>, session: &SessionPart, id: LaneId) -> bool
     true
 }
 
-/// Frames that arrived.
+/// Frames that have arrived so far.
 #[derive(Default)]
 struct Arrived {
     /// Bytes of bulk frames.
@@ -180,7 +180,8 @@ fn path(config: &Config) -> Ends {
     Ends { dialer, ..ends }
 }
 
-/// Measures the latency of critical records while bulk has at least nine tenths of the link. Returns it in ascending order.
+/// Measures the latency of critical records while bulk has at least nine tenths of the link. Returns it in ascending
+/// order.
 fn latency_during_bulk(mbit: u64, priority: &str) -> Vec<Duration> {
     in_virtual_time(async {
         let config = config(mbit, priority);

@@ -1,5 +1,5 @@
-//! Frames over a path that becomes unreachable. As in the link, each frame has a stream of its own, and acks use the control
-//! stream.
+//! Frames over a path that becomes unreachable. As in the link, each frame has a stream of its own, and acks use the
+//! control stream.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,5 @@
-//! The link's QUIC over a WAN in virtual time. Minutes of an unreachable path take no time here, and a seed decides which
-//! packets are lost.
+//! The link's QUIC over a WAN in virtual time. Minutes of an unreachable path take no time here, and a seed decides
+//! which packets are lost.
 
 // A panic here fails a test, and names the place.
 #![allow(clippy::unwrap_used)]

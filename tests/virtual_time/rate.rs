@@ -1,5 +1,5 @@
-//! The congestion controller under real QUIC, with quinn's pacer, ACKs and loss detection. Its own tests use a simulated
-//! pipe.
+//! The congestion controller under real QUIC, with quinn's pacer, ACKs and loss detection. Its own tests use a
+//! simulated pipe.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

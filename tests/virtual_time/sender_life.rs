@@ -1,5 +1,5 @@
-//! The sender's main loop over a path that becomes unreachable: dialling, back-off and sessions. The tests play a receiver
-//! that welcomes every sender and opens no lane.
+//! The sender's main loop over a path that becomes unreachable: dialling, back-off and sessions. The tests play a
+//! receiver that welcomes every sender and opens no lane.
 
 use std::fs;
 use std::sync::Arc;
@@ -36,8 +36,8 @@ const CHECK: Duration = Duration::from_millis(10);
 /// Time without a packet after which a channel ends.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Time until there is a session once the path is back: a dial that began during the outage fails 5 s after its start, of
-/// which its last probe was sent at 3 s. Then come the longest back-off, 1 s, and two round trips.
+/// Time until there is a session once the path is back: a dial that began during the outage fails 5 s after its start,
+/// of which its last probe was sent at 3 s. Then come the longest back-off, 1 s, and two round trips.
 const BACK_MAX: Duration = Duration::from_secs(5);
 
 /// Cluster without a topic.
@@ -144,10 +144,10 @@ async fn welcome_all(endpoint: Endpoint) {
     }
 }
 
-/// Waits in virtual time until `holds`. Returns how long that took.
-async fn until(what: &str, within: Duration, holds: impl Fn() -> bool) -> Duration {
+/// Waits in virtual time until `is_reached`. Returns how long that took.
+async fn until(what: &str, within: Duration, is_reached: impl Fn() -> bool) -> Duration {
     let began = Instant::now();
-    while !holds() {
+    while !is_reached() {
         assert!(began.elapsed() < within, "waited {within:?} for {what}");
         sleep(CHECK).await;
     }

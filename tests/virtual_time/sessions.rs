@@ -1,5 +1,5 @@
-//! The product's session at each end, with lanes that a test plays: a lane's own thread sleeps by the system's clock, which
-//! virtual time does not advance.
+//! The product's session at each end, with lanes that a test plays: a lane's own thread sleeps by the system's clock,
+//! which virtual time does not advance.
 
 use std::fs;
 use std::sync::Arc;
@@ -43,8 +43,8 @@ pub(crate) const HOST: u128 = 42;
 /// Epoch of every lane.
 pub(crate) const EPOCH: Epoch = Epoch(1);
 
-/// Makes a receiver whose lanes commit and ack every frame immediately. `taken` is called with each frame, in the order of
-/// its lane; a frame that arrives twice fails the test.
+/// Makes a receiver whose lanes commit and ack every frame immediately. `taken` is called with each frame, in the order
+/// of its lane; a frame that arrives twice fails the test.
 pub(crate) fn host(ends: &Ends, taken: impl Fn(LaneId, &IntactFrame) + Clone + Send + Sync + 'static) -> Arc<Host> {
     let file = ends.pki.path().join("receiver.toml");
     let pki = ends.pki.path().display();
@@ -101,8 +101,8 @@ async fn take(lane: LaneId, mailbox: Mailbox<taking::Command>, taken: impl Fn(La
     }
 }
 
-/// Opens a first channel and shakes hands. The hello names no classes: the receiver stores classes in the state of a lane,
-/// and the played lanes have no state.
+/// Opens a first channel and shakes hands. The hello names no classes: the receiver stores classes in the state of a
+/// lane, and the played lanes have no state.
 pub(crate) async fn shaken(ends: &Ends, lanes: u16) -> (Dialled, Handshaken) {
     let first = ends.dial().await;
     let identity = Identity {
