@@ -16,7 +16,7 @@ use crate::jars::Kafka;
 /// Secure listener of a node.
 #[derive(Debug, Clone)]
 pub struct Secure {
-    /// Port on loopback.
+    /// Port of the listener, on loopback.
     pub port: u16,
     /// Directory of its certificates; its clients trust `ca.pem`.
     pub pki: PathBuf,
@@ -108,14 +108,14 @@ impl Rights {
         self.send(&format!("user {user} {password}"))
     }
 
-    /// Grants a right.
+    /// Grants a right to its user.
     pub fn grant(&mut self, right: &Right) -> Result<()> {
-        self.send(&format!("allow {}", words(right)))
+        self.send(&format!("grant {}", words(right)))
     }
 
-    /// Revokes a right.
+    /// Revokes a right of its user.
     pub fn revoke(&mut self, right: &Right) -> Result<()> {
-        self.send(&format!("forget {}", words(right)))
+        self.send(&format!("revoke {}", words(right)))
     }
 
     fn send(&mut self, line: &str) -> Result<()> {
@@ -145,7 +145,7 @@ fn words(right: &Right) -> String {
 pub struct Listed {
     /// True for a right at the source, false for one at the target.
     pub source: bool,
-    /// The right itself.
+    /// Right that the row of the table describes.
     pub right: Right,
     /// Sentence that is logged if the right is missing.
     pub sentence: String,
