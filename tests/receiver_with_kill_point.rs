@@ -31,7 +31,7 @@ pub(crate) enum KillPoint {
 
 /// Runs a receiver that dies at `point`, once a lane has appended `records`.
 pub(crate) fn run(file: &Path, point: KillPoint, records: u64) -> Result<()> {
-    let config = match receiver::config::load(file, forbidden) {
+    let config = match service::config::load::<receiver::config::Config>(file, forbidden) {
         Ok(config) => config,
         Err(problems) => bail!("{problems}"),
     };

@@ -98,7 +98,7 @@ fn what_is_no_rate_and_who_has_none_is_said_with_its_exit_code() {
         (first, &["--for", "2h"], 2, "<RATE>"),
         (first, &["1 Mbit/s", "--reset"], 2, "cannot be used with"),
         (second, &[], 1, "this is a receiver; set the rate on the sender: --admin SENDER:7401"),
-        (second, &["1 Mbit/s"], 1, "this is a receiver; the rate of a link is its sender's: ask that one"),
+        (second, &["1 Mbit/s"], 1, "this is a receiver; set the rate on the sender: --admin SENDER:7401"),
         (nobody, &[], 1, "Connection refused"),
     ];
     for (admin, arguments, code, sentence) in cases {

@@ -29,7 +29,7 @@ fn a_signal_ends_a_process_that_waits_for_kafka_with_0() {
             let (status, took, said) = running.ended();
             assert_eq!(status.code(), Some(0), "{command}: {said}");
             assert!(took < Duration::from_secs(10), "{command} took {took:?}");
-            assert!(said.contains("draining; another signal leaves at once"), "{said}");
+            assert!(said.contains("draining; another signal exits immediately"), "{said}");
         }
     }
 }

@@ -161,7 +161,8 @@ impl<B> Running<B> {
 }
 
 fn start_sender(files: &Files, source: &Arc<Embedded>, wire: &Wire) -> Result<Running<SenderBoard>> {
-    let config = sender::config::load(&files.sender, forbidden).map_err(|problems| anyhow!("{problems}"))?;
+    let config = service::config::load::<sender::config::Config>(&files.sender, forbidden)
+        .map_err(|problems| anyhow!("{problems}"))?;
     let properties = properties(source);
     let memory = ConsumerMemory { bytes: config.memory.bytes() / 4, lanes: config.lanes };
     let parts = sender::run::Parts {
@@ -178,7 +179,8 @@ fn start_sender(files: &Files, source: &Arc<Embedded>, wire: &Wire) -> Result<Ru
 }
 
 async fn start_receiver(files: &Files, target: &Arc<Embedded>) -> Result<Running<ReceiverBoard>> {
-    let config = receiver::config::load(&files.receiver, forbidden).map_err(|problems| anyhow!("{problems}"))?;
+    let config = service::config::load::<receiver::config::Config>(&files.receiver, forbidden)
+        .map_err(|problems| anyhow!("{problems}"))?;
     let target_config =
         KafkaTargetConfig { transaction_timeout: config.target.transaction_timeout, ..KafkaTargetConfig::default() };
     let parts = receiver::run::Parts {

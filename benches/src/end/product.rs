@@ -47,7 +47,7 @@ pub(crate) fn run_sender(args: &EndArgs, inbox: mpsc::Receiver<String>) -> Resul
 /// Runs the product's receiver.
 pub(crate) fn run_receiver(args: &EndArgs, inbox: mpsc::Receiver<String>) -> Result<()> {
     let file = args.dir.join(RECEIVER_FILE);
-    let config = receiver::config::load(&file, forbidden).map_err(|problems| anyhow!("{problems}"))?;
+    let config = service::config::load::<receiver::config::Config>(&file, forbidden).map_err(|problems| anyhow!("{problems}"))?;
     run_on(config.io_threads.runtime(), receive(args, config, inbox))
 }
 
@@ -124,7 +124,7 @@ async fn receive(args: &EndArgs, config: receiver::config::Config, mut inbox: mp
 }
 
 fn load(file: &Path) -> Result<Config> {
-    sender::config::load(file, forbidden).map_err(|problems| anyhow!("{problems}"))
+    service::config::load::<sender::config::Config>(file, forbidden).map_err(|problems| anyhow!("{problems}"))
 }
 
 /// As the product does at SIGHUP.
@@ -159,7 +159,7 @@ mod tests {
     fn an_order_that_cannot_be_carried_out_is_an_error_and_no_silence() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(SENDER_FILE);
-        let config = sender::config::parse(sender::config::EXAMPLE, SENDER_FILE, forbidden).unwrap();
+        let config = service::config::parse::<sender::config::Config>(sender::config::EXAMPLE, SENDER_FILE, forbidden).unwrap();
         let (publisher, _live) = live::channel(config);
         let refused = |order: &str| obey(order, &file, &publisher, &CutSockets::default()).unwrap_err().to_string();
         assert!(refused("cut 2").contains("channel 2 cannot be cut off"), "{}", refused("cut 2"));

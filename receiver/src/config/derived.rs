@@ -60,11 +60,13 @@ pub fn rates_allowed(terms: CreditTerms, lanes: u16, transactions_per_second: u3
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{EXAMPLE, parse};
+    use service::config::parse;
+
+    use crate::config::EXAMPLE;
 
     #[test]
     fn credit_and_decoded_records_leave_a_quarter_of_the_memory_to_the_clients() {
-        let config = parse(EXAMPLE, "a.toml", |_| None).unwrap();
+        let config: Config = parse(EXAMPLE, "a.toml", |_| None).unwrap();
         assert_eq!((credit_bytes(&config), decode_bytes(&config)), (256 << 20, 128 << 20));
     }
 

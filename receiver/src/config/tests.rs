@@ -1,5 +1,10 @@
 //! Receiver files that are taken, and those that are refused.
 
+use std::time::Duration;
+
+use service::config::{self, Forbidden, parse, spliced};
+use wire::units::Size;
+
 use super::*;
 
 fn read(text: &str) -> Result<Config, String> {
@@ -81,8 +86,8 @@ fn bounds_and_refused_properties_are_named() {
 fn the_published_reference_is_printed_from_these_tables() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
     let page = std::fs::read_to_string(path).unwrap();
-    let body = format!("\n```toml\n{EXAMPLE}```\n\n{}\n", reference());
-    let printed = config::spliced(&page, "receiver", &body).expect("the page has the receiver's marks");
+    let body = format!("\n```toml\n{EXAMPLE}```\n\n{}\n", config::reference(SECTIONS));
+    let printed = spliced(&page, "receiver", &body).expect("the page has the receiver's marks");
     if std::env::var_os("CAUSEWAY_WRITE_DOCS").is_some() {
         std::fs::write(path, printed).unwrap();
     } else {
@@ -97,7 +102,8 @@ fn a_running_receiver_takes_links_certificates_and_log_level_and_names_the_rest(
         .replace("[\"sender.fra.example\"]", "[\"other.example\"]\nrename = \"new.{topic}\"")
         .replace("pki/ca.pem", "pki/new.pem");
     let links = "[[links]]\nname = \"b\"\nsenders = [\"c\"]\nrename = \"b.{topic}\"\n";
-    let changes = running.adopt(
+    let changes = Configuration::adopt(
+        &mut running,
         read(&format!("memory = \"1 GiB\"\nrate = \"5 Mbit/s\"\n{new}[log]\nlevel = \"debug\"\n{links}")).unwrap(),
     );
     let [first, second] = &running.links[..] else { panic!("two links") };
@@ -115,6 +121,6 @@ fn a_running_receiver_takes_links_certificates_and_log_level_and_names_the_rest(
         ("tls.ca", true),
     ];
     assert_eq!(named, expected);
-    running.adopt(read(EXAMPLE).unwrap());
+    Configuration::adopt(&mut running, read(EXAMPLE).unwrap());
     assert_eq!(running.links.len(), 1, "a link can go as it came");
 }

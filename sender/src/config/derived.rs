@@ -83,7 +83,7 @@ pub fn frame_bytes(rate: Option<Rate>) -> u64 {
 /// the largest record.
 pub fn packing(config: &Config) -> Packing {
     Packing {
-        codec: config.wan.codec,
+        codec: config.wan.compression,
         frame_bytes: FRAME_RAW_TARGET as u64,
         linger: config.wan.linger,
         credit_max: config.memory.bytes() / 4,
@@ -100,11 +100,11 @@ pub fn rate_allowed(config: &Config, rtt: Duration) -> Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{EXAMPLE, parse};
+    use crate::config::EXAMPLE;
 
     fn config(more: &str) -> Config {
         let text = EXAMPLE.replace("[wan]", &format!("[wan]\n{more}"));
-        parse(&text, "a.toml", |_| None).unwrap()
+        service::config::parse(&text, "a.toml", |_| None).unwrap()
     }
 
     #[test]

@@ -1,6 +1,14 @@
 //! Sender files that are taken, and those that are refused.
 
+use std::time::Duration;
+
+use service::config::{self, Forbidden, parse, spliced};
+use service::names::InstanceName;
+use wire::compress::Codec;
+use wire::units::Rate;
+
 use super::*;
+use crate::rate::schedule::Schedule;
 
 fn read(text: &str) -> Result<Config, String> {
     let forbidden: Forbidden = |name| (name == "isolation.level").then_some("a link copies committed records only");
@@ -20,11 +28,11 @@ fn the_example_is_enough_and_the_rest_takes_its_default() {
     assert_eq!(&*config.link, "fra-to-sin");
     assert_eq!(config.instance, InstanceName::of_host());
     assert_eq!((config.memory, config.lanes), (Size::from_bytes(256 << 20), 8));
-    assert!(config.source.filter.matches("orders") && config.source.filter.matches("payments.eu"));
+    assert!(config.source.filter().matches("orders") && config.source.filter().matches("payments.eu"));
     assert_eq!(config.source.start, Start::Earliest);
     assert_eq!(config.wan.receiver[0].to_string(), "link.sin.example:7443");
     assert_eq!((config.wan.server_name, config.wan.rate, config.wan.schedule), (None, None, Schedule::default()));
-    assert_eq!((config.wan.codec, config.wan.linger), (Codec::Lz4, Duration::from_millis(5)));
+    assert_eq!((config.wan.compression, config.wan.linger), (Codec::Lz4, Duration::from_millis(5)));
     assert_eq!(config.admin.listen.0.unwrap().to_string(), "127.0.0.1:7401");
 }
 
@@ -67,7 +75,7 @@ fn a_start_is_a_word_or_a_time_with_its_offset() {
 #[test]
 fn a_codec_is_a_word_and_for_zstd_a_level() {
     for (written, codec) in [("none", Codec::None), ("zstd", Codec::Zstd(1)), ("zstd:19", Codec::Zstd(19))] {
-        assert_eq!(with("[wan]", &format!("compression = \"{written}\"")).unwrap().wan.codec, codec);
+        assert_eq!(with("[wan]", &format!("compression = \"{written}\"")).unwrap().wan.compression, codec);
     }
     assert!(with("[wan]", "compression = \"zstd:20\"").unwrap_err().contains("write \"zstd:1\" to \"zstd:19\""));
     assert!(with("[wan]", "compression = \"lz5\"").unwrap_err().contains("did you mean \"lz4\"?"));
@@ -97,8 +105,8 @@ fn patterns_names_and_properties_are_checked_where_they_stand() {
 fn the_published_reference_is_printed_from_these_tables() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
     let page = std::fs::read_to_string(path).unwrap();
-    let body = format!("\n```toml\n{EXAMPLE}```\n\n{}\n", reference());
-    let printed = config::spliced(&page, "sender", &body).expect("the page has the sender's marks");
+    let body = format!("\n```toml\n{EXAMPLE}```\n\n{}\n", config::reference(SECTIONS));
+    let printed = spliced(&page, "sender", &body).expect("the page has the sender's marks");
     if std::env::var_os("CAUSEWAY_WRITE_DOCS").is_some() {
         std::fs::write(path, printed).unwrap();
     } else {
@@ -108,7 +116,7 @@ fn the_published_reference_is_printed_from_these_tables() {
 
 #[test]
 fn an_admin_port_that_others_can_reach_needs_a_token() {
-    let read = |admin: &str| parse(&format!("{EXAMPLE}[admin]\n{admin}\n"), "sender.toml", |_| None);
+    let read = |admin: &str| parse::<Config>(&format!("{EXAMPLE}[admin]\n{admin}\n"), "sender.toml", |_| None);
     for exposed in ["0.0.0.0:7401", "[::]:7401", "10.0.0.7:7401", "[::ffff:10.0.0.7]:7401"] {
         let problem = read(&format!("listen = \"{exposed}\"")).unwrap_err().to_string();
         let expected = format!(
@@ -125,15 +133,16 @@ fn an_admin_port_that_others_can_reach_needs_a_token() {
 
 #[test]
 fn a_running_sender_takes_topics_certificates_and_log_level_and_names_the_rest() {
-    let read = |text: &str| parse(text, "sender.toml", |_| None).unwrap();
+    let read = |text: &str| parse::<Config>(text, "sender.toml", |_| None).unwrap();
     let mut running = read(EXAMPLE);
     let new = EXAMPLE
         .replace("\"orders\"", "\"invoices\"")
         .replace("pki/sender.key", "pki/new.key")
         .replace("[wan]", "[wan]\nrate = \"7 Mbit/s\"\ntime_zone = \"Europe/Berlin\"")
         .replace("link.sin.example", "other.example");
-    let changes = running.adopt(read(&format!("{new}[log]\nlevel = \"debug\"\nformat = \"json\"\n")));
-    assert!(running.source.filter.matches("invoices") && !running.source.filter.matches("orders"));
+    let changes =
+        Configuration::adopt(&mut running, read(&format!("{new}[log]\nlevel = \"debug\"\nformat = \"json\"\n")));
+    assert!(running.source.filter().matches("invoices") && !running.source.filter().matches("orders"));
     assert!(running.tls.key.ends_with("new.key"));
     assert_eq!(
         running.log,
