@@ -88,7 +88,7 @@ fn a_record_that_nobody_sent_is_found() {
 }
 
 #[test]
-fn what_is_not_compared_yet_stays_below_what_an_embedded_cluster_keeps() {
+fn the_journal_keeps_less_than_an_embedded_cluster() {
     let journal = Journal::new(1);
     let mut rng = StdRng::seed_from_u64(1);
     let mut records = VecDeque::new();

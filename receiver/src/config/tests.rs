@@ -18,7 +18,7 @@ fn with_link(line: &str) -> Result<Config, String> {
 }
 
 #[test]
-fn the_example_is_enough_and_the_rest_takes_its_default() {
+fn the_example_is_enough() {
     let config = read(EXAMPLE).unwrap();
     assert_eq!(config.listen.to_string(), "0.0.0.0:7443");
     assert_eq!(config.memory, Size::from_bytes(512 << 20));
@@ -33,7 +33,7 @@ fn the_example_is_enough_and_the_rest_takes_its_default() {
 }
 
 #[test]
-fn an_empty_file_names_everything_that_is_missing_at_once() {
+fn an_empty_file_names_every_missing_setting() {
     let problems = read("").unwrap_err();
     for missing in
         ["`target.bootstrap_servers` is missing", "no [[links]]", "`tls.ca`", "`tls.certificate`", "`tls.key`"]
@@ -58,7 +58,7 @@ fn a_topic_is_renamed_by_its_links_rule() {
 }
 
 #[test]
-fn problems_of_several_links_are_reported_together_and_a_name_once() {
+fn problems_of_several_links_are_reported_together() {
     let links =
         "\n[[links]]\nname = \"B\"\nsenders = []\n[[links]]\nname = \"fra-to-sin\"\nsenders = [\"a b\", \"c\"]\n";
     let problems = read(&format!("{EXAMPLE}{links}")).unwrap_err();
@@ -96,7 +96,7 @@ fn the_published_reference_is_printed_from_these_tables() {
 }
 
 #[test]
-fn a_running_receiver_takes_links_certificates_and_log_level_and_names_the_rest() {
+fn a_running_receiver_adopts_live_settings_and_names_the_rest() {
     let mut running = read(EXAMPLE).unwrap();
     let new = EXAMPLE
         .replace("[\"sender.fra.example\"]", "[\"other.example\"]\nrename = \"new.{topic}\"")

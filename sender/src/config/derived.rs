@@ -115,14 +115,14 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_takes_at_most_a_tenth_of_a_second_at_the_stated_rate() {
+    fn a_frame_takes_at_most_100_ms_at_the_stated_rate() {
         let at = |rate: &str| frame_bytes(Some(rate.parse().unwrap()));
         assert_eq!((frame_bytes(None), at("1 Gbit/s")), (FRAME_RAW_TARGET as u64, FRAME_RAW_TARGET as u64));
         assert_eq!((at("8 Mbit/s"), at("100 kbit/s")), (100_000, FRAME_BYTES_MIN));
     }
 
     #[test]
-    fn four_channels_fewer_on_a_thin_path_and_more_on_a_wide_one() {
+    fn channels_follow_the_rate() {
         assert_eq!(channels(&config("")), 4);
         for (rate, count) in [("1 Mbit/s", 2), ("20 Mbit/s", 4), ("500 Mbit/s", 4), ("501 Mbit/s", 5), ("9 Gbit/s", 16)]
         {

@@ -23,7 +23,7 @@ fn with(section: &str, line: &str) -> Result<Config, String> {
 }
 
 #[test]
-fn the_example_is_enough_and_the_rest_takes_its_default() {
+fn the_example_is_enough() {
     let config = read(EXAMPLE).unwrap();
     assert_eq!(&*config.link, "fra-to-sin");
     assert_eq!(config.instance, InstanceName::of_host());
@@ -37,7 +37,7 @@ fn the_example_is_enough_and_the_rest_takes_its_default() {
 }
 
 #[test]
-fn packets_have_one_thread_unless_there_are_to_be_more() {
+fn packets_have_one_thread_by_default() {
     let threads = |config: Config| config.io_threads.runtime().unwrap().metrics().num_workers();
     assert_eq!(threads(read(EXAMPLE).unwrap()), 1);
     assert_eq!(threads(read(&format!("io_threads = 3\n{EXAMPLE}")).unwrap()), 3);
@@ -46,7 +46,7 @@ fn packets_have_one_thread_unless_there_are_to_be_more() {
 }
 
 #[test]
-fn an_empty_file_names_everything_that_is_missing_at_once() {
+fn an_empty_file_names_every_missing_setting() {
     let problems = read("").unwrap_err();
     for key in
         ["link", "source.bootstrap_servers", "source.topics", "wan.receiver", "tls.ca", "tls.certificate", "tls.key"]
@@ -82,7 +82,7 @@ fn a_codec_is_a_word_and_for_zstd_a_level() {
 }
 
 #[test]
-fn settings_that_contradict_each_other_are_refused_with_a_way_out() {
+fn contradicting_settings_are_refused_with_a_remedy() {
     let problem = read(&format!("memory = \"64 MiB\"\n{EXAMPLE}\n[lanes]\ncount = 64\n")).unwrap_err();
     let expected = "sender.toml:1:10: `memory` is 64 MiB, too little for 64 lanes of 4 MiB each; \
                     raise it to 256 MiB or lower `lanes.count`";
@@ -92,7 +92,7 @@ fn settings_that_contradict_each_other_are_refused_with_a_way_out() {
 }
 
 #[test]
-fn patterns_names_and_properties_are_checked_where_they_stand() {
+fn patterns_names_and_properties_are_checked() {
     let problem = with("[source]", "exclude = [\"ok\", \"a(\"]").unwrap_err();
     assert!(problem.contains("sender.toml:4:18: `source.exclude`: \"a(\" is no regular expression: "), "{problem}");
     let problem = with("[wan]", "server_name = \"a b\"").unwrap_err();
@@ -132,7 +132,7 @@ fn an_admin_port_that_others_can_reach_needs_a_token() {
 }
 
 #[test]
-fn a_running_sender_takes_topics_certificates_and_log_level_and_names_the_rest() {
+fn a_running_sender_adopts_live_settings_and_names_the_rest() {
     let read = |text: &str| parse::<Config>(text, "sender.toml", |_| None).unwrap();
     let mut running = read(EXAMPLE);
     let new = EXAMPLE
@@ -171,7 +171,7 @@ fn a_running_sender_takes_topics_certificates_and_log_level_and_names_the_rest()
 }
 
 #[test]
-fn policies_are_a_word_or_a_list_and_every_wrong_one_is_named() {
+fn policies_are_a_word_or_a_list() {
     let text = format!(
         "{EXAMPLE}\n[[policies]]\ntopics = \"clicks\"\npolicy = \"skip\"\n[[policies]]\ntopics = [\".*\"]\npolicy = [\"stop\"]\n"
     );
@@ -193,7 +193,7 @@ fn classes(text: &str) -> Result<Config, String> {
 }
 
 #[test]
-fn classes_are_read_and_every_contradiction_among_them_is_named() {
+fn every_contradiction_among_classes_is_named() {
     let good = "[[classes]]\nname = \"critical\"\ntopics = [\"orders\"]\npriority = \"strict\"\nceiling = \"20 Mbit/s\"\nlanes = 1\n\
                 [[classes]]\nname = \"bulk\"\ntopics = \"clicks.*\"\nshare = \"30 %\"\nceiling = \"60 %\"\n";
     let config = classes(good).unwrap();
@@ -231,7 +231,7 @@ fn scheduled(entries: &[[&str; 4]]) -> Result<Config, String> {
 }
 
 #[test]
-fn a_schedule_is_read_with_its_zone_and_the_highest_rate_of_all_sizes_the_windows() {
+fn a_schedule_has_a_zone_and_its_highest_rate_counts() {
     let office = ["mon-fri", "08:00", "18:00", "100 Mbit/s"];
     let config = scheduled(&[office, ["sat,sun", "22:00", "06:00", "1 Gbit/s"]]).unwrap();
     let noon = "2026-01-14T12:00:00Z".parse().unwrap();
@@ -244,7 +244,7 @@ fn a_schedule_is_read_with_its_zone_and_the_highest_rate_of_all_sizes_the_window
 }
 
 #[test]
-fn an_entry_that_means_nothing_or_holds_beside_another_is_refused_where_it_stands() {
+fn a_wrong_or_overlapping_schedule_entry_is_refused() {
     let office = ["mon-fri", "08:00", "18:00", "100 Mbit/s"];
     for (entries, sentence) in [
         (
