@@ -125,7 +125,7 @@ impl Looker {
     /// Looks once; blocks on the cluster.
     pub fn look(&self) -> Result<Discovered, OriginsError> {
         let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
-        discover(&*self.catalog, &self.config.now().source.filter, &mut origins)
+        discover(&*self.catalog, &self.config.now().source.filter(), &mut origins)
     }
 }
 
