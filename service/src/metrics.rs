@@ -1,6 +1,8 @@
 //! Metrics as tables: a name, a kind, a help text and where the value is read, one line per metric. A
 //! table is read anew at each scrape, so that a number on the admin port is never a copy gone stale.
 
+mod page;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,6 +11,8 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+
+pub use page::{Marked, check_pages, json_reference};
 
 /// One metric, read from a `T`.
 pub struct Metric<T> {
