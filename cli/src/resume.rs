@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sender::partitions::resume::{Request, Wish};
+use sender::partitions::resume::{Request, ResumeAction};
 
 use crate::admin::AdminPort;
 use crate::args::{self, AdminAccess};
@@ -14,32 +14,32 @@ const TIMEOUT: Duration = Duration::from_secs(12);
 /// Asks the sender to let one partition go on.
 pub(crate) fn run(asked: args::Resume) -> Result<(), Failure> {
     let (topic, partition) = asked.partition;
-    let wish = match asked.from {
-        Some(position) => Wish::From(position),
-        None if asked.skip => Wish::Skip,
-        None => Wish::Here,
+    let action = match asked.from {
+        Some(position) => ResumeAction::From(position),
+        None if asked.skip => ResumeAction::Skip,
+        None => ResumeAction::Here,
     };
     let port = Port::new(&asked.admin, &asked.access)?;
-    println!("{}", port.ask(&Request { topic, partition, wish })?);
+    println!("{}", port.ask(&Request { topic, partition, action })?);
     Ok(())
 }
 
 /// Asks the sender to let every partition of a topic go on whose target is not as the link left it.
 pub(crate) fn adopt(asked: &args::Adopt) -> Result<(), Failure> {
-    let (port, wish) = (Port::new(&asked.admin, &asked.access)?, Wish::Adopt);
+    let (port, action) = (Port::new(&asked.admin, &asked.access)?, ResumeAction::Adopt);
     if let Ok((topic, partition)) = args::partition(&asked.topic) {
-        println!("{}", port.ask(&Request { topic, partition, wish })?);
+        println!("{}", port.ask(&Request { topic, partition, action })?);
         return Ok(());
     }
     let body = port.get("status")?;
-    let status: sender::report::status::Status = serde_json::from_str(&body).map_err(Failure::failed)?;
+    let status: sender::Status = serde_json::from_str(&body).map_err(Failure::failed)?;
     let halted = status
         .halted
         .into_iter()
         .filter(|halt| halt.topic == asked.topic && ["target-not-empty", "target-replaced"].contains(&&*halt.reason));
     let (mut adopted, mut refused) = (0, Vec::new());
     for halt in halted {
-        match port.ask(&Request { topic: halt.topic, partition: halt.partition, wish }) {
+        match port.ask(&Request { topic: halt.topic, partition: halt.partition, action }) {
             Ok(sentence) => {
                 println!("{sentence}");
                 adopted += 1;

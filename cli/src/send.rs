@@ -6,8 +6,7 @@ use std::sync::Arc;
 use kafka::properties::forbidden;
 use kafka::{KafkaError, KafkaFault, Properties};
 use sender::config::Config;
-use sender::report::status::Board;
-use sender::run::{Halted, Parts};
+use sender::{Dependencies, Report, StopReason};
 use service::admin::{AdminSettings, Views};
 use service::config::Change;
 use service::logging::LogSettings;
@@ -25,13 +24,13 @@ pub(crate) fn run(file: &Path) -> Result<(), Failure> {
     let (reload, live) = Reload::new(file, config, logging)?;
     let config = live.now();
     let service = Service::open(config.admin.listen, config.io_threads, reload)?;
-    let parts = Parts::kafka(&config, &properties(&config)?).map_err(kafka)?;
-    let board = Arc::new(Board::default());
-    let (ready, status, asked) = (Arc::clone(&board), Arc::clone(&board), Arc::clone(&board));
-    let (topics, partitions) = (Arc::clone(&board), Arc::clone(&board));
-    let rates = board.rates();
+    let dependencies = Dependencies::kafka(&config, &properties(&config)?).map_err(kafka)?;
+    let report = Arc::new(Report::default());
+    let (ready, status, asked) = (Arc::clone(&report), Arc::clone(&report), Arc::clone(&report));
+    let (topics, partitions) = (Arc::clone(&report), Arc::clone(&report));
+    let rates = report.rates();
     let views = Views {
-        metrics: Arc::new(sender::report::metrics::registry(Arc::clone(&board))),
+        metrics: Arc::new(sender::metrics(Arc::clone(&report))),
         ready: Arc::new(move || ready.ready()),
         status: Arc::new(move || serde_json::json!(status.status())),
         reload: service.reload(),
@@ -39,10 +38,10 @@ pub(crate) fn run(file: &Path) -> Result<(), Failure> {
         partitions: Arc::new(move |topic| partitions.partitions(topic).map(|all| serde_json::json!(all))),
         jumps: Arc::new(|| Err("this is a sender; the receiver of the link keeps the log of jumps: ask it".to_owned())),
         resume: Arc::new(move |request| {
-            let board = Arc::clone(&asked);
+            let report = Arc::clone(&asked);
             Box::pin(async move {
                 let request = serde_json::from_value(request).map_err(|error| format!("no request: {error}"))?;
-                board.ask(request).await
+                report.ask(request).await
             })
         }),
         rate: Arc::new(move |request| {
@@ -51,7 +50,7 @@ pub(crate) fn run(file: &Path) -> Result<(), Failure> {
             Box::pin(std::future::ready(answer))
         }),
     };
-    let work = sender::run::run(live, parts, board, service.shutdown());
+    let work = sender::run(live, dependencies, report, service.shutdown());
     service.run(views, work)
 }
 
@@ -92,13 +91,13 @@ pub(crate) fn properties(config: &Config) -> Result<Properties, Failure> {
     })
 }
 
-impl From<Halted> for Failure {
-    fn from(halted: Halted) -> Self {
-        match halted {
-            Halted::Tls(_) => Self::config(halted),
-            Halted::Refused { .. } => Self::Halted(halted.to_string()),
-            Halted::Source(error) => kafka(error),
-            Halted::Broken(_) => Self::failed(halted),
+impl From<StopReason> for Failure {
+    fn from(reason: StopReason) -> Self {
+        match reason {
+            StopReason::Tls(_) => Self::config(reason),
+            StopReason::Refused { .. } => Self::Halted(reason.to_string()),
+            StopReason::Source(error) => kafka(error),
+            StopReason::Broken(_) => Self::failed(reason),
         }
     }
 }

@@ -12,7 +12,7 @@ use netem::profile::Profile;
 use netem::script::Script;
 use netem::wan::{Direction, Wan};
 use quinn::{AsyncUdpSocket, Endpoint};
-use sender::run::{REDIAL_MAX, REDIAL_MIN};
+use sender::session::{REDIAL_MAX, REDIAL_MIN};
 use service::config::Address;
 use service::pki;
 use service::tls::{Credentials, End, TlsFiles};

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use receiver::report::status::LinkStatus;
-use sender::lane::progress::Halted;
-use sender::report::lag::{PartitionStatus, TopicStatus};
-use sender::report::status::State;
+use sender::HaltedPartition;
+use sender::State;
+use sender::{PartitionStatus, TopicStatus};
 
 use crate::shown::{bytes, grouped, lasting};
 
 /// A sender.
-pub(super) fn sender(address: &str, status: &sender::report::status::Status) -> String {
+pub(super) fn sender(address: &str, status: &sender::Status) -> String {
     let (link, instance, version) = (named(&status.link), named(&status.instance), &status.version);
     let mut page = Page::headed(format!("sender of {link} at {address}, instance {instance}, causeway {version}"));
     page.line("keeping up", &keeping_up(status));
@@ -59,7 +59,7 @@ pub(super) fn sender(address: &str, status: &sender::report::status::Status) -> 
 }
 
 /// What a class is to have of the rate.
-fn promised(class: &sender::report::status::ClassStatus) -> String {
+fn promised(class: &sender::ClassStatus) -> String {
     let share = match (class.strict, class.share_percent) {
         (true, _) => "strict".to_owned(),
         (false, Some(percent)) => format!("{percent} %"),
@@ -154,7 +154,7 @@ fn served(page: &mut Page, link: &LinkStatus) {
     page.table(&["lane", "epoch", "records committed", "holding"], rows.collect());
 }
 
-fn keeping_up(status: &sender::report::status::Status) -> String {
+fn keeping_up(status: &sender::Status) -> String {
     match (status.lag_records, &status.state) {
         (_, State::Standby { behind }) => format!("standing by: ask {}", named(behind)),
         (None, _) => "not known: not every partition has joined".to_owned(),
@@ -164,7 +164,7 @@ fn keeping_up(status: &sender::report::status::Status) -> String {
     }
 }
 
-fn backlog(forecast: &sender::report::forecast::Forecast) -> String {
+fn backlog(forecast: &sender::Forecast) -> String {
     let size = forecast.backlog_bytes.map(|size| bytes(size as u64));
     let goodput = forecast.goodput_bytes_per_second.map(|goodput| format!("{}/s", bytes(goodput as u64)));
     let (size, goodput) = (size.unwrap_or_else(|| "not known".to_owned()), goodput.unwrap_or_default());
@@ -182,7 +182,7 @@ fn backlog(forecast: &sender::report::forecast::Forecast) -> String {
     words + &kept
 }
 
-fn sender_state(status: &sender::report::status::Status) -> String {
+fn sender_state(status: &sender::Status) -> String {
     let rtt = status.rtt_seconds.map_or_else(String::new, |rtt| format!(", round trip {:.0} ms", rtt * 1000.0));
     let to = status.receiver.as_deref().unwrap_or("the receiver");
     match &status.state {
@@ -196,9 +196,9 @@ fn sender_state(status: &sender::report::status::Status) -> String {
     }
 }
 
-fn wrong(status: &sender::report::status::Status) -> Vec<String> {
+fn wrong(status: &sender::Status) -> Vec<String> {
     // By reason: a hundred partitions of one trouble are one line.
-    let mut reasons: BTreeMap<&str, (usize, &Halted)> = BTreeMap::new();
+    let mut reasons: BTreeMap<&str, (usize, &HaltedPartition)> = BTreeMap::new();
     for halt in &status.halted {
         reasons.entry(&halt.reason).or_insert((0, halt)).0 += 1;
     }
@@ -207,12 +207,12 @@ fn wrong(status: &sender::report::status::Status) -> Vec<String> {
         format!("{}/{}{more} halted, {reason}: {}", first.topic, first.partition, first.detail)
     });
     let closed = status.lanes_closed.iter().map(|lane| format!("a lane was closed, {}: {}", lane.reason, lane.detail));
-    let held = status.source_transactions_open.iter().map(sender::report::open_transactions::OpenTransaction::sentence);
+    let held = status.source_transactions_open.iter().map(sender::OpenTransaction::sentence);
     status.trouble.iter().cloned().chain(closed).chain(halts).chain(held).collect()
 }
 
 /// What to do about what is wrong: where the operators' page says it, or that nothing is to be done.
-fn remedies(status: &sender::report::status::Status) -> Vec<String> {
+fn remedies(status: &sender::Status) -> Vec<String> {
     let mut reasons: Vec<_> = status.halted.iter().map(|halt| halt.reason.as_str()).collect();
     reasons.sort_unstable();
     reasons.dedup();
@@ -223,7 +223,7 @@ fn remedies(status: &sender::report::status::Status) -> Vec<String> {
     halted.into_iter().chain(contested).collect()
 }
 
-fn sent(status: &sender::report::status::Status) -> String {
+fn sent(status: &sender::Status) -> String {
     let (totals, wire) = (&status.totals, &status.wire);
     format!(
         "{} records in {} frames, {} before compression, {} on the wire, {} of {} packets lost",
@@ -236,7 +236,7 @@ fn sent(status: &sender::report::status::Status) -> String {
     )
 }
 
-fn path(status: &sender::report::status::Status) -> String {
+fn path(status: &sender::Status) -> String {
     let millis =
         |seconds: Option<f64>| seconds.map_or_else(|| "?".to_owned(), |seconds| format!("{:.0} ms", seconds * 1e3));
     let percent = |part: Option<f64>| part.map_or_else(|| "?".to_owned(), |part| format!("{:.1} %", part * 1e2));
@@ -251,8 +251,8 @@ fn path(status: &sender::report::status::Status) -> String {
 }
 
 /// Each stage that was measured in the last minute, or ever.
-fn latency(status: &sender::report::status::Status) -> Vec<String> {
-    let shown = |stage: &sender::report::latency::StageStatus| {
+fn latency(status: &sender::Status) -> Vec<String> {
+    let shown = |stage: &sender::StageStatus| {
         let (summary, when) =
             if stage.minute.frames > 0 { (stage.minute, "the last minute") } else { (stage.total, "before") };
         let (p50, p99) = (summary.p50_seconds? * 1e3, summary.p99_seconds? * 1e3);

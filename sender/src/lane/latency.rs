@@ -1,22 +1,21 @@
-//! How long records take, stage by stage, from the source to the target: one frame of each of the receiver's
+//! Latencies of records, stage by stage, from the source to the target. One frame of each of the receiver's
 //! transactions is measured, by its first record, and stands for the others.
 //!
-//! Both ends measure with a clock of their own, and the sender finds how the two differ. Everything in here is for
-//! people to look at: what a link does and promises depends on none of it.
+//! Both ends measure with a clock of their own, and the sender finds by how much the two differ. The results are for
+//! reports only: nothing that a link does or promises depends on them.
 //!
-//! - `peer_clock`: by how much the receiver's clock differs
-//! - `frames`: what was seen of each frame under way
-//! - `window`: the last minute, and since the start
+//! - `peer_clock`: the difference of the receiver's clock
+//! - `frames`: measurements of each frame in flight
+//! - `window`: durations over the last minute, and since the start
 
 mod frames;
 mod peer_clock;
 mod window;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use service::metrics::Buckets;
+use service::lock::Lock;
 use transport::clock::Clock;
 use wire::control::Control;
 
@@ -24,44 +23,27 @@ pub use frames::{FrameTimes, Packed, Sample, Taken};
 pub use peer_clock::{Ahead, PeerClock};
 pub use window::{Summary, Window};
 
-/// What a record passes, in this order.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stage {
-    /// From its timestamp, which the source's writer or broker set, until it is packed: the source, this process's
-    /// reading of it, and the wait for credit.
-    #[default]
-    Read,
-    /// Until its frame is complete: the linger and compression.
-    Pack,
-    /// Until QUIC has taken the frame's last byte: the wait for the budget and the congestion controller.
-    Budget,
-    /// Until the last byte has arrived.
-    Wire,
-    /// Until the transaction that it is committed in begins: frames before it, and the pace of transactions.
-    Order,
-    /// Until it is committed.
-    Commit,
-    /// All of these.
-    Whole,
-}
-
-impl Stage {
-    /// Every one, in order.
-    pub const ALL: [Self; 7] =
-        [Self::Read, Self::Pack, Self::Budget, Self::Wire, Self::Order, Self::Commit, Self::Whole];
-
-    /// The word in `status --json` and in metrics.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Pack => "pack",
-            Self::Budget => "budget",
-            Self::Wire => "wire",
-            Self::Order => "order",
-            Self::Commit => "commit",
-            Self::Whole => "whole",
-        }
+wire::words! {
+    /// Stage of a record's way, in this order.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum Stage {
+        /// From its timestamp, which the source's producer or broker set, until it is packed: the source, this
+        /// process's reading of it, and the wait for credit.
+        #[default]
+        Read = "read",
+        /// Until its frame is complete: the linger and compression.
+        Pack = "pack",
+        /// Until QUIC has taken the frame's last byte: the wait for the budget and the congestion controller.
+        Budget = "budget",
+        /// Until the last byte has arrived.
+        Wire = "wire",
+        /// Until the transaction that commits it begins: frames before it, and the pace of transactions.
+        Order = "order",
+        /// Until it is committed.
+        Commit = "commit",
+        /// All stages together.
+        Whole = "whole",
     }
 }
 
@@ -82,11 +64,11 @@ impl Sample {
     }
 }
 
-/// The latencies of one sender, shared by its lanes' threads, its session and its board.
+/// Latencies of one sender. Its lanes' threads and its session record them, reports read them.
 #[derive(Debug, Default)]
 pub struct Latency {
     clock: Clock,
-    inner: Mutex<Inner>,
+    inner: Lock<Inner>,
 }
 
 #[derive(Default)]
@@ -96,124 +78,87 @@ struct Inner {
     acked: Option<u64>,
 }
 
-/// One stage at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct StageStatus {
-    /// Which.
-    pub stage: Stage,
-    /// Over the last minute.
-    pub minute: Summary,
-    /// Since the process started.
-    pub total: Summary,
-    /// The same for metrics.
-    #[serde(skip)]
-    pub buckets: Buckets,
-}
-
-/// How the receiver's clock differs from ours.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct PeerClockStatus {
-    /// How far it is ahead, in seconds; negative where it is behind.
-    pub ahead_seconds: Option<f64>,
-    /// How far that may be wrong.
-    pub within_seconds: Option<f64>,
-}
-
-/// Where acked frames spent their time of late, for who asks what limits the link.
+/// Times that recently acked frames spent, as evidence for what limits the link.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Lately {
-    /// From being complete to having arrived, on average of the last 10 to 20 s; `None` where nothing was acked.
+pub struct RecentDelays {
+    /// Mean time from being complete to having arrived, over the last 10 to 20 s; `None` if no frame was acked.
     pub transit: Option<Duration>,
-    /// From having arrived to being committed.
+    /// Mean time from having arrived to being committed.
     pub held: Option<Duration>,
-    /// How long ago something was acked.
+    /// Time since the last ack.
     pub acked: Option<Duration>,
-    /// How long ago the receiver answered a question about its clock.
+    /// Time since the receiver last answered a question about its clock.
     pub heard: Option<Duration>,
 }
 
 impl Latency {
-    /// Measured with `clock`.
+    /// Creates a recorder that measures with `clock`.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, inner: Mutex::default() }
+        Self { clock, inner: Lock::default() }
     }
 
-    /// Our clock, in nanoseconds.
+    /// Returns the time of this machine's clock, in nanoseconds.
     pub fn now(&self) -> u64 {
         self.clock.now()
     }
 
-    /// A session began: perhaps with another receiver, whose clock is another.
+    /// Handles that a session began, perhaps with another receiver, whose clock differs.
     pub fn begin_session(&self) {
         let mut inner = self.lock();
         inner.peer = PeerClock::default();
         inner.acked = None;
     }
 
-    /// The question that the receiver answers with its clock.
+    /// Returns the question that the receiver answers with its clock.
     pub fn poll_question(&self) -> Control {
         let asked = self.clock.now();
         self.lock().peer.handle_asked(asked);
         Control::Clock { asked, answered: 0 }
     }
 
-    /// Its answer.
+    /// Handles the receiver's answer.
     pub fn handle_answer(&self, asked: u64, answered: u64) {
         let now = self.clock.now();
         self.lock().peer.handle_answer(now, asked, answered);
     }
 
-    /// How far the receiver's clock is ahead.
+    /// Returns by how much the receiver's clock is ahead.
     pub fn ahead(&self) -> Option<Ahead> {
         let now = self.clock.now();
         self.lock().peer.ahead(now)
     }
 
-    /// Something was acked, with what is known of one of the frames.
+    /// Records that frames were acked, with the sample of one of them.
     pub fn handle_ack(&self, sample: Option<&Sample>) {
-        let (clock, now) = (self.clock.now(), Instant::now());
+        let clock = self.clock.now();
+        let now = Instant::now();
         let mut inner = self.lock();
         inner.acked = Some(clock);
         let Some(sample) = sample else { return };
-        for (stage, window) in Stage::ALL.into_iter().zip(&mut inner.windows) {
-            if let Some(took) = sample.of(stage) {
+        for (stage, window) in Stage::ALL.iter().zip(&mut inner.windows) {
+            if let Some(took) = sample.of(*stage) {
                 window.record(now, took, sample.frames);
             }
         }
     }
 
-    /// Every stage as it is now.
-    pub fn stages(&self) -> Vec<StageStatus> {
+    /// Returns what `read` finds in the window of a stage. The lock is taken for each stage by itself, so that lanes that
+    /// record an ack get in between.
+    pub fn stage<T>(&self, stage: Stage, read: impl FnOnce(&Window) -> T) -> T {
+        read(&self.lock().windows[stage as usize])
+    }
+
+    /// Returns the times that recently acked frames spent.
+    pub fn recent_delays(&self) -> RecentDelays {
+        let clock = self.clock.now();
         let now = Instant::now();
-        // The lock is taken for each by itself: lanes that wait to be told of an ack get in between.
-        let status = |stage: Stage| {
-            let window = &self.lock().windows[stage as usize];
-            StageStatus { stage, minute: window.minute(now), total: window.total(), buckets: window.buckets() }
-        };
-        Stage::ALL.into_iter().map(status).collect()
-    }
-
-    /// How the clocks differ as far as is known.
-    pub fn peer_clock(&self) -> PeerClockStatus {
-        let ahead = self.ahead();
-        PeerClockStatus {
-            ahead_seconds: ahead.map(|ahead| ahead.nanos as f64 / 1e9),
-            within_seconds: ahead.map(|ahead| ahead.within as f64 / 1e9),
-        }
-    }
-
-    /// Where time went of late.
-    pub fn lately(&self) -> Lately {
-        let (clock, now) = (self.clock.now(), Instant::now());
         let inner = self.lock();
         let mean = |stage: Stage| {
             let summary = inner.windows[stage as usize].last(now, Duration::from_secs(20));
             summary.mean_seconds.map(Duration::from_secs_f64)
         };
         let both = |one, other| Some(mean(one)? + mean(other)?);
-        Lately {
+        RecentDelays {
             transit: both(Stage::Budget, Stage::Wire),
             held: both(Stage::Order, Stage::Commit),
             acked: inner.acked.map(|at| Duration::from_nanos(clock.saturating_sub(at))),
@@ -221,8 +166,8 @@ impl Latency {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock()
     }
 }
 
@@ -235,6 +180,11 @@ impl std::fmt::Debug for Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn minutes(latency: &Latency) -> Vec<Summary> {
+        let now = Instant::now();
+        Stage::ALL.iter().map(|stage| latency.stage(*stage, |window| window.minute(now))).collect()
+    }
 
     fn sample(read: Option<u64>) -> Sample {
         let ms = Duration::from_millis;
@@ -253,39 +203,39 @@ mod tests {
     fn the_whole_is_the_sum_of_its_stages() {
         let latency = Latency::default();
         latency.handle_ack(Some(&sample(Some(1))));
-        let stages = latency.stages();
-        let means: Vec<_> = stages.iter().map(|stage| stage.minute.mean_seconds.unwrap()).collect();
+        let minutes = minutes(&latency);
+        let means: Vec<_> = minutes.iter().map(|minute| minute.mean_seconds.unwrap()).collect();
         let (whole, parts) = means.split_last().unwrap();
         let sum: f64 = parts.iter().sum();
         assert!((whole - sum).abs() < whole * 0.01 && (sum - 65.433).abs() < 0.7, "{means:?}");
-        assert!(stages.iter().all(|stage| stage.minute.frames == 3 && stage.total.frames == 3));
-        assert!(stages.iter().map(|stage| stage.stage).eq(Stage::ALL));
-        let lately = latency.lately();
+        assert!(minutes.iter().all(|minute| minute.frames == 3));
+        assert!(Stage::ALL.iter().all(|stage| latency.stage(*stage, Window::total).frames == 3));
+        let recent_delays = latency.recent_delays();
         let near = |found: Option<Duration>, millis: f64| {
             let found = found.unwrap().as_secs_f64() * 1000.0;
             assert!((found - millis).abs() < millis * 0.02, "{found} is not about {millis}");
         };
-        near(lately.transit, 430.0);
-        near(lately.held, 65_000.0);
-        assert!(lately.acked.is_some() && lately.heard.is_none());
+        near(recent_delays.transit, 430.0);
+        near(recent_delays.held, 65_000.0);
+        assert!(recent_delays.acked.is_some() && recent_delays.heard.is_none());
     }
 
     #[test]
-    fn a_record_without_a_timestamp_tells_nothing_of_when_it_was_written() {
+    fn a_record_without_a_timestamp_has_no_read_stage() {
         let latency = Latency::default();
         latency.handle_ack(Some(&sample(None)));
-        let frames: Vec<_> = latency.stages().iter().map(|stage| stage.minute.frames).collect();
+        let frames: Vec<_> = minutes(&latency).iter().map(|minute| minute.frames).collect();
         assert_eq!(frames, [0, 3, 3, 3, 3, 3, 0]);
     }
 
     #[test]
-    fn a_session_with_another_receiver_knows_nothing_of_the_clock_before() {
+    fn a_new_session_forgets_the_receivers_clock() {
         let latency = Latency::default();
         let Control::Clock { asked, answered: 0 } = latency.poll_question() else { panic!("a question") };
         latency.handle_answer(asked, asked + 5_000_000_000);
-        assert!(latency.peer_clock().ahead_seconds.is_some_and(|ahead| (4.0..6.0).contains(&ahead)));
+        assert!(latency.ahead().is_some_and(|ahead| (4_000_000_000..6_000_000_000).contains(&ahead.nanos)));
         latency.begin_session();
-        assert_eq!(latency.peer_clock(), PeerClockStatus::default());
+        assert_eq!(latency.ahead(), None);
     }
 
     #[test]
