@@ -138,7 +138,7 @@ impl Board {
         &self.topics
     }
 
-    /// Publishes values.
+    /// Changes values that are published.
     pub fn publish(&self, change: impl FnOnce(&mut Published)) {
         change(&mut self.published.lock());
     }

@@ -1,4 +1,4 @@
-//! One lane at the sender: records in, frames out, packed late.
+//! Lane at the sender: records in, frames out, packed late.
 //!
 //! A lane holds no socket, spawns no task and reads no clock; its time and its reader are arguments. A frame is closed
 //! when the transport can take it, not before: while the link is idle a record leaves after the linger, while it is
@@ -38,7 +38,7 @@ const POSITIONS_WAIT: Duration = Duration::from_secs(1);
 /// Parameters of how a lane packs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Packing {
-    /// Compression of frames.
+    /// Compression codec of frames.
     pub codec: Codec,
     /// Raw bytes at which a frame is full, where the rate does not require smaller ones.
     pub frame_bytes: u64,
@@ -73,7 +73,7 @@ pub struct OutFrame {
     pub bytes: Bytes,
     /// Number of records inside.
     pub records: usize,
-    /// Uncompressed size.
+    /// Uncompressed size of the frame.
     pub raw_bytes: u64,
     /// Granted credit that the frame does not need.
     pub surplus: u64,
@@ -104,7 +104,7 @@ pub struct Freed {
     pub positions: Vec<(Slot, Position)>,
 }
 
-/// One lane of one link.
+/// Lane of a link at the sender.
 pub struct Lane<R> {
     id: LaneId,
     reader: R,
@@ -130,9 +130,9 @@ struct Open {
     first_record: Option<FirstRecord>,
     /// Time at which the oldest bare position in the open frame was packed.
     first_position: Option<Instant>,
-    /// Whether the next event has no room in the open frame.
+    /// True once the next event has no room in the open frame.
     full: bool,
-    /// Whether the lane drains and reads no more.
+    /// True once the lane drains and reads no more.
     draining: bool,
 }
 

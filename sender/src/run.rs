@@ -47,7 +47,7 @@ const SOURCE_RETRY: Duration = Duration::from_secs(1);
 
 /// Parts that a sender works with. The product makes them from its configuration; the demo and tests bring their own.
 pub struct Dependencies<S> {
-    /// Reader of records.
+    /// Reader of the source's records.
     pub source: S,
     /// Catalog of the source cluster's topics.
     pub catalog: Arc<dyn Catalog>,
@@ -317,7 +317,8 @@ impl<S: Source> SenderLoop<S> {
         self.publish_lanes();
         let lanes = self.lanes.first(table.lanes());
         // The session still sees the configuration that changed since the hello.
-        let (now, rate) = (live.now(), self.board.rates().rate());
+        let now = live.now();
+        let rate = self.board.rates().rate();
         let bells = lanes.iter().map(|lane| lane.bell.clone()).collect();
         let credit = handshake.welcome.credit;
         let dispatcher = Dispatcher::new(table, &now.classes, rate, self.packing.frame_bytes, credit, bells);

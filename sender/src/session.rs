@@ -1,4 +1,4 @@
-//! One session with the receiver: a handshake, then control messages and frames until the session ends.
+//! Session with the receiver: a handshake, then control messages and frames until the session ends.
 //!
 //! The session connects [`LanePartitions`], which makes every decision about partitions, with the lanes, which make
 //! every decision about records.
@@ -60,7 +60,7 @@ pub struct Session<'a> {
     pub lanes: &'a [LaneHandle],
     /// Classes that this session began with; it ends when topics go to other classes.
     pub classes: Classes,
-    /// Current configuration.
+    /// Current configuration of the sender.
     pub config: Live<Config>,
     /// Dispatcher of the lanes' frames.
     pub dispatcher: Dispatcher,
@@ -72,7 +72,7 @@ pub struct Session<'a> {
     pub offering: Offering,
     /// Packing of the lanes, before the receiver has stated its credit.
     pub packing: Packing,
-    /// Policies for halts.
+    /// Policies for the halts of partitions.
     pub policies: &'a Policies,
     /// Board of this sender.
     pub board: Arc<Board>,

@@ -11,7 +11,7 @@ pub struct Wire {
     pub sent_bytes: u64,
     /// UDP payload bytes received.
     pub received_bytes: u64,
-    /// UDP packets sent.
+    /// UDP packets sent, retransmissions included.
     pub sent_packets: u64,
     /// Packets sent that QUIC believes lost.
     pub lost_packets: u64,

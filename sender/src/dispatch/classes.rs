@@ -30,7 +30,7 @@ pub struct Class {
 /// Terms on which a class uses the rate.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ClassTerms {
-    /// Whether the class goes before every class that is not strict.
+    /// Priority: true if the class goes before every class that is not strict.
     pub strict: bool,
     /// Share that is guaranteed while the class has enough to send.
     pub share: Option<Share>,
@@ -41,7 +41,7 @@ pub struct ClassTerms {
 /// Largest rate of a class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ceiling {
-    /// Fixed rate.
+    /// Fixed rate, whichever the current one is.
     Rate(Rate),
     /// Part of the current rate.
     Share(Share),

@@ -241,7 +241,8 @@ impl Dispatcher {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn open(&self, channel: ChannelId, dialled: Dialled) {
-        let (changed, runtime) = (Arc::new(Notify::new()), Handle::current());
+        let changed = Arc::new(Notify::new());
+        let runtime = Handle::current();
         let mut state = self.state();
         state.striping.open(channel);
         let watching = runtime.spawn(watch(self.clone(), channel, dialled.clone(), Arc::clone(&changed)));
@@ -338,7 +339,9 @@ impl Dispatcher {
     }
 
     fn start(&self, channel: ChannelId, open: &Open, outgoing: Outgoing) {
-        let (dispatcher, connection, id) = (self.clone(), open.dialled.connection.clone(), outgoing.id);
+        let dispatcher = self.clone();
+        let connection = open.dialled.connection.clone();
+        let id = outgoing.id;
         open.changed.notify_one();
         open.runtime.spawn(async move {
             match outgoing.send(&connection).await {

@@ -21,7 +21,7 @@ pub const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 pub struct Vital {
     /// Number of the channel.
     pub channel: ChannelId,
-    /// Whether a frame of the channel is not known to have arrived.
+    /// Frames pending: true if one is not known to have arrived.
     pub outstanding: bool,
     /// Count of what is known to have arrived, which only grows.
     pub arrived: u64,
@@ -37,7 +37,7 @@ pub struct Health(BTreeMap<ChannelId, Silence>);
 struct Silence {
     arrived: u64,
     lasted: Duration,
-    /// Whether another channel has moved since this one became silent.
+    /// True if another channel has moved since this one became silent.
     witnessed: bool,
 }
 

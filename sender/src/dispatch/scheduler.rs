@@ -218,7 +218,7 @@ impl State {
 /// Token bucket. A frame may take more than there is in it; the next frame waits for the debt.
 #[derive(Debug)]
 struct Bucket {
-    /// Bytes per second.
+    /// Rate in bytes per second.
     rate: f64,
     /// Bytes that may pass now; negative while in debt.
     bytes: f64,

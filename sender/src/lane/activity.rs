@@ -20,13 +20,13 @@ pub enum Activity {
 /// Time that a lane spent on each activity, since its start or between two samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Spent {
-    /// Time of [`Activity::Works`].
+    /// Time spent on [`Activity::Works`].
     pub works: Duration,
-    /// Time of [`Activity::WaitsForCredit`].
+    /// Time spent on [`Activity::WaitsForCredit`].
     pub waits_for_credit: Duration,
-    /// Time of [`Activity::WaitsForRoom`].
+    /// Time spent on [`Activity::WaitsForRoom`].
     pub waits_for_room: Duration,
-    /// Time of [`Activity::Idles`].
+    /// Time spent on [`Activity::Idles`].
     pub idles: Duration,
 }
 
@@ -93,7 +93,9 @@ mod tests {
 
     #[test]
     fn every_moment_is_counted_once_as_it_passes() {
-        let (meter, start, ms) = (ActivityMeter::default(), Instant::now(), Duration::from_millis);
+        let meter = ActivityMeter::default();
+        let start = Instant::now();
+        let ms = Duration::from_millis;
         assert_eq!(meter.spent(start), Spent::default());
         let story =
             [Activity::Idles, Activity::Works, Activity::WaitsForRoom, Activity::Works, Activity::WaitsForCredit];

@@ -42,7 +42,7 @@ wire::words! {
         Order = "order",
         /// Until it is committed.
         Commit = "commit",
-        /// All stages together.
+        /// From the timestamp to the commit: all stages together.
         Whole = "whole",
     }
 }

@@ -82,7 +82,7 @@ impl<S: Source> LaneThreads<S> {
         self.lanes.iter().map(|lane| Arc::clone(&lane.activity)).collect()
     }
 
-    /// Stops all threads.
+    /// Stops the threads of all lanes.
     pub(crate) fn stop(&self) {
         for lane in &self.lanes {
             let _ = lane.mailbox.push(Command::Stop);

@@ -60,7 +60,7 @@ pub struct HaltedPartition {
     pub position: i64,
     /// Reason, a stable word.
     pub reason: String,
-    /// Values and limit.
+    /// Values and limit that explain the halt.
     pub detail: String,
 }
 
@@ -90,7 +90,7 @@ pub struct Snapshot {
     pub closed: Option<Closed>,
     /// Count of closings, by reason.
     pub closes: BTreeMap<&'static str, u64>,
-    /// Halted partitions.
+    /// Halted partitions of the lane.
     pub halted: Vec<HaltedPartition>,
 }
 

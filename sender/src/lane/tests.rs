@@ -54,7 +54,8 @@ impl LaneReader for Script {
         Some(match made {
             Made::Record(_, offset, len) => {
                 self.value = vec![7; len];
-                let (value, headers) = (Some(&self.value[..]), Headers::EMPTY);
+                let value = Some(&self.value[..]);
+                let headers = Headers::EMPTY;
                 let record = RecordRef { offset: Offset(offset), timestamp: 1, key: None, value, headers };
                 Event::Record { slot, leader_epoch: 2, record }
             }
@@ -91,7 +92,7 @@ fn grant(lane: &mut Lane<Script>) -> Option<u64> {
     Some(asked)
 }
 
-/// For each run its slot, where it begins and ends, and how many records it has.
+/// Returns the slot, the first and last position and the record count of each run.
 fn runs(frame: &OutFrame) -> Vec<(u32, i64, i64, u32)> {
     let frame = Frame::decode(frame.bytes.clone()).unwrap();
     frame.runs().iter().map(|run| (run.slot.0, run.from.0, run.next.0, run.count)).collect()

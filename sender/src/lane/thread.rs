@@ -55,7 +55,7 @@ pub struct SessionPart {
     pub control: mpsc::Sender<Control>,
     /// Packing of frames in this session.
     pub packing: Packing,
-    /// Recorder of latencies.
+    /// Recorder of the frames' latencies.
     pub latency: Arc<Latency>,
 }
 
@@ -64,7 +64,7 @@ pub struct SessionPart {
 pub struct LaneHandle {
     /// Number of the lane.
     pub id: LaneId,
-    /// Mailbox for commands.
+    /// Mailbox for the thread's commands.
     pub mailbox: Mailbox<Command>,
     /// Bell that wakes the thread.
     pub bell: Bell,

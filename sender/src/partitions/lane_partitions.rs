@@ -82,7 +82,7 @@ struct LaneState {
     halted: HashMap<Partition, Halt>,
     /// Lifts to be sent with the next offer.
     lifts: HashMap<Partition, HaltLift>,
-    /// Whether the first round of offers was made in this epoch.
+    /// True once the first round of offers was made in this epoch.
     complete: bool,
 }
 

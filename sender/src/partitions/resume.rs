@@ -62,7 +62,7 @@ pub struct PendingRequest {
 /// Halt of a partition, as the receiver stated it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Halt {
-    /// Word of [`wire::halt`].
+    /// Reason, a word of [`wire::halt`].
     pub reason: String,
     /// Stored position; −1 if none is stored.
     pub position: Position,

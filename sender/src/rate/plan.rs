@@ -24,7 +24,7 @@ pub struct Order {
     pub until: Option<Timestamp>,
 }
 
-/// Rate in effect.
+/// Rate in effect, with its reason.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ruling {
     /// Rate, `None` for no limit.
@@ -38,7 +38,7 @@ pub struct Ruling {
 /// Reason for a rate.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Reason {
-    /// The setting `wan.rate`.
+    /// Setting `wan.rate` of the file.
     #[default]
     File,
     /// An entry of `[[wan.schedule]]`.

@@ -68,7 +68,7 @@ pub struct Overlap {
 /// Schedule at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Says<'s> {
-    /// Entry in effect.
+    /// Entry that is in effect.
     pub entry: Option<&'s Entry>,
     /// Time of the next change; `None` if there is none.
     pub until: Option<Timestamp>,
@@ -109,7 +109,7 @@ impl Schedule {
         self.entries.iter().map(|entry| entry.rate).max()
     }
 
-    /// The time zone.
+    /// The time zone of the schedule.
     pub fn zone(&self) -> &Zone {
         &self.zone
     }

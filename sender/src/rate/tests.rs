@@ -22,7 +22,7 @@ fn request(rate: &str, seconds: Option<u64>) -> Request {
     Request { rate: Some(rate.to_owned()), seconds }
 }
 
-/// In Mbit/s, and why.
+/// Returns the rate in effect in Mbit/s, and its reason.
 fn in_effect(rates: &Rates) -> (u64, String) {
     let status = rates.status();
     (status.bits_per_second.unwrap() / 1_000_000, status.reason)
@@ -74,8 +74,10 @@ fn a_command_is_taken_back_and_states_the_rate_in_effect() {
 #[test]
 fn followers_get_the_rate_immediately_and_each_change_once() {
     let rates = Rates::default();
-    let (heard, times) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let (hears, counts) = (Arc::clone(&heard), Arc::clone(&times));
+    let heard = Arc::new(AtomicU64::new(0));
+    let times = Arc::new(AtomicU64::new(0));
+    let hears = Arc::clone(&heard);
+    let counts = Arc::clone(&times);
     rates.configure(&wan("500 Mbit/s"), at("2026-01-14T07:00:00Z"));
     rates.follow(move |rate| {
         hears.store(rate.map_or(0, Rate::bits_per_second), Ordering::Relaxed);

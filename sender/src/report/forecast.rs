@@ -48,7 +48,7 @@ pub struct Forecast {
     pub backlog_bytes: Option<f64>,
     /// Seconds until the target has everything, by the trend of the last minute; `null` while it grows or is unknown.
     pub drain_seconds: Option<f64>,
-    /// Whether the backlog has not shrunk over the last minute.
+    /// Growth: true if the backlog has not shrunk over the last minute.
     pub grows: bool,
     /// Seconds until the first record that is not carried is older than its topic's `retention.ms`, if none were carried.
     pub loss_seconds: Option<f64>,
@@ -66,9 +66,10 @@ impl History {
         }
     }
 
-    /// Returns the forecast.
+    /// Returns the forecast from the samples.
     pub(crate) fn forecast(&self) -> Forecast {
-        let (Some(first), Some(last)) = (self.0.front(), self.0.back()) else { return Forecast::default() };
+        let Some(first) = self.0.front() else { return Forecast::default() };
+        let last = self.0.back().unwrap_or(first);
         let elapsed = (last.at - first.at).as_secs_f64();
         let committed = last.committed_bytes.saturating_sub(first.committed_bytes) as f64;
         let goodput = (elapsed > 0.0).then(|| committed / elapsed);
@@ -80,7 +81,8 @@ impl History {
             _ => None,
         };
         let forecast = Forecast { goodput_bytes_per_second: goodput, backlog_bytes: backlog, ..Forecast::default() };
-        let (Some(goodput), Some(backlog)) = (goodput, backlog) else { return forecast };
+        let Some(goodput) = goodput else { return forecast };
+        let Some(backlog) = backlog else { return forecast };
         if backlog <= goodput * IN_FLIGHT.as_secs_f64() {
             let drain_seconds = if backlog > 0.0 { backlog / goodput } else { 0.0 };
             return Forecast { drain_seconds: Some(drain_seconds), ..forecast };

@@ -65,7 +65,7 @@ wire::words! {
 pub struct Evidence {
     /// State of the sender.
     pub state: State,
-    /// Number of lanes.
+    /// Number of the link's lanes.
     pub lanes: usize,
     /// Number of lanes that are open.
     pub lanes_open: usize,

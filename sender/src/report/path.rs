@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn a_queue_is_what_the_round_trip_is_above_its_least() {
-        let (mut meter, start) = (PathMeter::default(), Instant::now());
+        let mut meter = PathMeter::default();
+        let start = Instant::now();
         for (second, rtt, base, queue) in [(0, 120, 0.12, 0.0), (1, 100, 0.1, 0.0), (2, 250, 0.1, 0.15)] {
             let report = meter.handle(start + SECOND * second, reading(rtt), Some(0.01));
             assert_eq!((report.base_rtt_seconds, report.queue_seconds), (Some(base), Some(queue)), "second {second}");
@@ -114,7 +115,8 @@ mod tests {
 
     #[test]
     fn a_path_that_became_longer_is_accepted_after_a_while() {
-        let (mut meter, start) = (PathMeter::default(), Instant::now());
+        let mut meter = PathMeter::default();
+        let start = Instant::now();
         meter.handle(start, reading(100), None);
         let base = |second| meter.handle(start + SECOND * second, reading(300), None).base_rtt_seconds;
         let bases: Vec<_> = (1..=400).map(base).collect();
@@ -144,7 +146,8 @@ mod tests {
 
     #[test]
     fn nothing_is_remembered_across_sessions() {
-        let (mut meter, start) = (PathMeter::default(), Instant::now());
+        let mut meter = PathMeter::default();
+        let start = Instant::now();
         meter.handle(start, reading(10), None);
         assert_eq!(meter.handle(start + SECOND, None, None), PathReport::default());
         assert_eq!(meter.handle(start + SECOND * 2, reading(50), None).base_rtt_seconds, Some(0.05));

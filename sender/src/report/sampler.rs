@@ -32,7 +32,7 @@ pub(crate) struct Sample {
 /// Trend of the last samples.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Trend {
-    /// Network path.
+    /// Trend of the network path.
     pub path: PathReport,
     /// Bytes of records for each byte on the wire, over the last minute; `None` while nothing is sent.
     pub efficiency: Option<f64>,
@@ -66,10 +66,9 @@ impl Sampler {
         while samples.len() > SAMPLES_MAX {
             samples.pop_front();
         }
-        let recent = samples.get(samples.len().saturating_sub(TIME_SAMPLES + 1));
-        let (Some(last), Some(oldest), Some(recent)) = (samples.back(), samples.front(), recent) else {
-            return Trend::default();
-        };
+        let Some(last) = samples.back() else { return Trend::default() };
+        let oldest = samples.front().unwrap_or(last);
+        let recent = samples.get(samples.len().saturating_sub(TIME_SAMPLES + 1)).unwrap_or(last);
         let sample = &last.1;
         let minute = Change::between(&oldest.1, sample);
         let loss = (minute.packets > 0).then(|| minute.lost as f64 / minute.packets as f64);
@@ -117,7 +116,8 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn look(second: u64) -> Sample {
-        let (ms, n) = (Duration::from_millis, u32::try_from(second).unwrap());
+        let ms = Duration::from_millis;
+        let n = u32::try_from(second).unwrap();
         Sample {
             path: Some(PathReading { rtt: ms(100), ..PathReading::default() }),
             wire: Wire {
@@ -142,7 +142,8 @@ mod tests {
 
     #[test]
     fn time_use_is_of_seconds_and_efficiency_of_a_minute() {
-        let (mut meter, start) = (Sampler::default(), Instant::now());
+        let mut meter = Sampler::default();
+        let start = Instant::now();
         let pulses: Vec<_> =
             (0..100).map(|second| meter.handle(start + SECOND * second, look(second.into()))).collect();
         assert_eq!(pulses[0].efficiency, None);

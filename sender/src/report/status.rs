@@ -23,7 +23,7 @@ use crate::source::origins::{NotCarriedReason, TopicOrigin};
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {
-    /// Always `sender`.
+    /// Role of the process, always `sender`.
     #[serde(skip_deserializing)]
     pub role: &'static str,
     /// Version that is running.
@@ -54,7 +54,7 @@ pub struct Status {
     pub rate: RateStatus,
     /// Forecast; empty on standby.
     pub forecast: Forecast,
-    /// Network path.
+    /// Network path, in a session.
     pub path: PathReport,
     /// Bytes of records for each byte on the wire, IP headers included, over the last minute.
     pub efficiency_ratio: Option<f64>,
@@ -64,7 +64,7 @@ pub struct Status {
     pub peer_clock: PeerClockStatus,
     /// Traffic of all sessions of this process.
     pub wire: Wire,
-    /// Open channels.
+    /// Channels that are open.
     pub channels: usize,
     /// Channels that the session shall have; 0 without a session.
     pub channels_wanted: usize,
@@ -84,7 +84,7 @@ pub struct Status {
     pub totals: Totals,
     /// Bytes of frames sent and not acked.
     pub in_flight_bytes: u64,
-    /// Number of lanes.
+    /// Number of the link's lanes.
     pub lanes: usize,
     /// Number of lanes that are open.
     pub lanes_open: usize,
@@ -92,7 +92,7 @@ pub struct Status {
     pub lanes_closed: Vec<Closed>,
     /// Times that the receiver closed a lane, or could not open it, for this reason.
     pub lane_closes: BTreeMap<String, u64>,
-    /// Partitions being read.
+    /// Partitions that are being read.
     pub partitions: usize,
     /// Transactions at the source that have been open for 10 s or longer, the oldest first, at most 100.
     pub source_transactions_open: Vec<OpenTransaction>,
@@ -169,7 +169,7 @@ impl LaneStatus {
 pub struct ChannelStatus {
     /// Number of the channel's place; 0 is the channel with the control messages.
     pub channel: usize,
-    /// Whether the channel is open.
+    /// Channel state: true while it is open.
     pub up: bool,
     /// Round-trip time of the channel in seconds, while it is open.
     pub rtt_seconds: Option<f64>,
@@ -193,7 +193,7 @@ pub struct ClassStatus {
     pub class: String,
     /// Number of its lanes.
     pub lanes: u16,
-    /// Whether the class goes before others.
+    /// Priority: true if the class goes before others.
     pub strict: bool,
     /// Guaranteed part of what strict classes leave, in percent.
     pub share_percent: Option<f64>,

@@ -36,7 +36,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 pub struct ChannelDialer {
     /// Dialler with the current certificates.
     pub dialer: watch::Receiver<Dialer>,
-    /// Channel 0.
+    /// Channel 0, which carries the control messages.
     pub first: Dialled,
     /// Number of channels that the session shall have, channel 0 included.
     pub count: u16,
@@ -65,7 +65,7 @@ struct ExtraChannels {
 /// Reason why a channel did not join.
 struct JoinError {
     reason: String,
-    /// Whether the receiver asks for a longer wait.
+    /// True if the receiver asks for a longer wait.
     retry_later: bool,
 }
 

@@ -24,7 +24,7 @@ pub enum SessionEnd {
     /// The path or the peer is gone.
     #[error("session lost: {0}")]
     Lost(String),
-    /// One end does not trust the other: retries fail until an operator changes a certificate or a name.
+    /// Trust is missing between the two ends: retries fail until an operator changes a certificate or a name.
     #[error("no session: {0}")]
     Barred(String),
 }

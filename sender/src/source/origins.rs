@@ -23,7 +23,7 @@ pub enum TopicOrigin {
         link: Arc<str>,
         /// Kafka's ids of the clusters that the topic has passed, the oldest first.
         clusters: Arc<[String]>,
-        /// Whether the topic is named under `source.forward`.
+        /// True if the topic is named under `source.forward`.
         forward: bool,
     },
 }

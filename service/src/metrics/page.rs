@@ -78,15 +78,15 @@ fn structs_of(source: &str) -> Vec<(&str, Vec<Field<'_>>)> {
 /// A printed table and the name of the marks that it stands between in a document.
 pub type Marked<'a> = (&'a str, String);
 
-/// Compares the documents under `docs` with `tables`: whichever document has the marks `<!-- name -->` and
-/// `<!-- /name -->` must have the table of that name between them. Rewrites them where the environment has
-/// `CAUSEWAY_WRITE_DOCS`.
+/// Compares the documents `metrics.md` and `status.md` under `docs` with `tables`: the one with the marks
+/// `<!-- name -->` and `<!-- /name -->` must have the table of that name between them. Rewrites them if the environment
+/// has `CAUSEWAY_WRITE_DOCS`.
 ///
 /// # Panics
 /// Where a document differs, or no document has the marks.
 pub fn check_pages(docs: &Path, tables: &[Marked<'_>]) {
     let mut missing: BTreeSet<_> = tables.iter().map(|(mark, _)| *mark).collect();
-    for path in markdown_files(docs) {
+    for path in pages(docs) {
         let page = std::fs::read_to_string(&path).expect("documents are readable");
         let mut printed = page.clone();
         for (mark, body) in tables {
@@ -105,11 +105,11 @@ pub fn check_pages(docs: &Path, tables: &[Marked<'_>]) {
     assert!(missing.is_empty(), "no document has the marks of {missing:?}");
 }
 
-fn markdown_files(folder: &Path) -> Vec<PathBuf> {
+fn pages(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("the folder of documents exists");
     let paths = entries.map(|entry| entry.expect("the folder of documents is readable").path());
-    let files = paths.flat_map(|path| if path.is_dir() { markdown_files(&path) } else { vec![path] });
-    files.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()
+    let files = paths.flat_map(|path| if path.is_dir() { pages(&path) } else { vec![path] });
+    files.filter(|path| path.ends_with("metrics.md") || path.ends_with("status.md")).collect()
 }
 
 #[cfg(test)]

@@ -30,10 +30,10 @@ struct Pipe {
     scheduler: Scheduler,
     table: ClassTable,
     now: Instant,
-    /// When each lane is due again; `None` for one that has nothing to send.
+    /// Time at which each lane is due again; `None` for one that has nothing to send.
     due: Vec<Option<Instant>>,
     sent: Vec<u64>,
-    /// When a frame of each class was sent, and its bytes.
+    /// Times at which frames of each class were sent, and their bytes.
     log: Vec<VecDeque<(Instant, u64)>>,
 }
 
@@ -82,7 +82,8 @@ impl Pipe {
             }
             match self.scheduler.next(self.now) {
                 Some(lane) => {
-                    let (class, bytes) = (self.class_of(lane), bytes(lane));
+                    let class = self.class_of(lane);
+                    let bytes = bytes(lane);
                     self.scheduler.handle_taken(lane, bytes, self.now);
                     self.due[usize::from(lane.0)] = Some(self.now + gap(lane));
                     self.sent[class] += bytes;
@@ -124,7 +125,8 @@ proptest! {
         let idle = pipe.run(Duration::from_secs(60), |_| gap, size);
         prop_assert!(idle < Duration::from_millis(600), "idle for {idle:?}");
         for (class, percent) in [(0, 100 - a - b), (1, a), (2, b)] {
-            let (part, wanted) = (pipe.part(class), f64::from(percent) / 100.0);
+            let part = pipe.part(class);
+            let wanted = f64::from(percent) / 100.0;
             prop_assert!((part - wanted).abs() < 0.03, "class {class} has {part}, was to have {wanted}");
         }
     }
@@ -178,7 +180,8 @@ fn a_class_does_not_catch_up_what_its_ceiling_held_back() {
     (0..2).for_each(|class| pipe.saturate(class));
     pipe.run(Duration::from_secs(60), |_| Duration::ZERO, |_| FRAME);
     assert!(pipe.sent[0] > 8 * pipe.sent[1], "{:?}", pipe.sent);
-    let (before, now) = (pipe.sent.clone(), pipe.now);
+    let before = pipe.sent.clone();
+    let now = pipe.now;
     pipe.scheduler.set_rate(Some(Rate::from_bits_per_second(RATE * 8 * 100)), now);
     pipe.run(Duration::from_secs(10), |_| Duration::ZERO, |_| FRAME);
     let sent = [pipe.sent[0] - before[0], pipe.sent[1] - before[1]];
@@ -218,7 +221,8 @@ fn new_terms_take_effect_with_the_next_frame() {
     pipe.run(second, |_| Duration::ZERO, |_| FRAME);
     assert!((pipe.part(1) - 0.9).abs() < 0.03, "{}", pipe.part(1));
     let set = |pipe: &mut Pipe, terms, rate: u64| {
-        let (table, now) = (pipe.table.clone(), pipe.now);
+        let table = pipe.table.clone();
+        let now = pipe.now;
         pipe.scheduler.set(&table, &classes(&[(terms, 2)]), Some(Rate::from_bits_per_second(rate * 8)), now);
         pipe.sent.fill(0);
         pipe.run(second, |_| Duration::ZERO, |_| FRAME);
@@ -255,7 +259,8 @@ fn a_lane_at_its_ceiling_learns_when_to_ask_again() {
 #[test]
 fn bytes_that_compression_saves_are_given_back() {
     let mut pipe = Pipe::new(2, &[(shared(50), 2)]);
-    let (first, second) = (LaneId(2), LaneId(3));
+    let first = LaneId(2);
+    let second = LaneId(3);
     pipe.scheduler.handle_due(first);
     pipe.scheduler.handle_due(second);
     pipe.scheduler.handle_taken(first, FRAME, pipe.now);

@@ -9,7 +9,7 @@ use super::*;
 /// 1 MB/s: 15 kB may wait.
 const RATE: u64 = 1_000_000;
 
-/// What a gauge shows once `left` bytes have left a channel that was never dry.
+/// Returns the reading once `left` bytes have left a channel that was never dry.
 impl Striping {
     /// Returns the bytes of the copies that are kept.
     fn kept_bytes(&self) -> u64 {
@@ -133,7 +133,7 @@ fn a_frame_that_the_receiver_refuses_makes_room() {
     assert!(striping.poll_room(false).is_some());
 }
 
-/// What may happen to a session's channels.
+/// Event of a session's channels.
 #[derive(Debug, Clone)]
 enum Event {
     Send,
@@ -164,7 +164,7 @@ struct Session {
     in_flight: BTreeMap<(ChannelId, FrameId), usize>,
     open: Vec<ChannelId>,
     dying: Vec<ChannelId>,
-    /// How often each frame arrived.
+    /// Count of arrivals of each frame.
     arrived: BTreeMap<usize, usize>,
 }
 

@@ -37,9 +37,9 @@ pub struct Packed {
 /// Durations of each stage of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
-    /// Duration of [`Packed::read`].
+    /// Same duration as [`Packed::read`].
     pub read: Option<Duration>,
-    /// Duration of [`Packed::pack`].
+    /// Same duration as [`Packed::pack`].
     pub pack: Duration,
     /// Duration until QUIC had taken the last byte: the wait for room, and the wait within QUIC's windows.
     pub budget: Duration,
@@ -125,7 +125,8 @@ mod tests {
 
     #[test]
     fn stages_add_up_with_any_receivers_clock() {
-        let (mut times, packed) = (FrameTimes::default(), packed());
+        let mut times = FrameTimes::default();
+        let packed = packed();
         packed.taken.mark(START + 7 * MS);
         times.handle_sent(Sequence(0), packed);
         let ms = Duration::from_millis;
@@ -179,7 +180,8 @@ mod tests {
     #[test]
     fn nonsense_of_the_receiver_breaks_nothing() {
         for (arrived, order) in [(0, 0), (u64::MAX, u64::MAX)] {
-            let (mut times, packed) = (FrameTimes::default(), packed());
+            let mut times = FrameTimes::default();
+            let packed = packed();
             packed.taken.mark(START);
             times.handle_sent(Sequence(0), packed);
             let timing = Timing { sequence: Sequence(0), arrived, order, commit: order };

@@ -150,7 +150,8 @@ mod tests {
 
     #[test]
     fn the_last_minute_forgets_and_the_start_does_not() {
-        let (mut window, start) = (Window::default(), Instant::now());
+        let mut window = Window::default();
+        let start = Instant::now();
         window.record(start, 500 * MS, 1);
         (0..99).for_each(|_| window.record(start + 30_000 * MS, 10 * MS, 1));
         near(window.minute(start + 30_000 * MS).max_seconds, 0.5);
@@ -168,7 +169,8 @@ mod tests {
 
     #[test]
     fn slices_are_bounded_however_long_it_runs() {
-        let (mut window, start) = (Window::default(), Instant::now());
+        let mut window = Window::default();
+        let start = Instant::now();
         (0..100_000).for_each(|number| window.record(start + number * 100 * MS, MS, 1));
         assert!(window.slices.len() <= SLICES + 1, "{}", window.slices.len());
         assert_eq!(window.total().frames, 100_000);
@@ -176,7 +178,8 @@ mod tests {
 
     #[test]
     fn a_longer_duration_counts_as_a_day() {
-        let (mut window, now) = (Window::default(), Instant::now());
+        let mut window = Window::default();
+        let now = Instant::now();
         window.record(now, Duration::MAX, u64::MAX);
         window.record(now, Duration::ZERO, 0);
         near(window.minute(now).max_seconds, 86_400.0);
@@ -184,7 +187,8 @@ mod tests {
 
     #[test]
     fn every_frame_is_in_one_bucket() {
-        let (mut window, now) = (Window::default(), Instant::now());
+        let mut window = Window::default();
+        let now = Instant::now();
         for (took, frames) in [(MS / 2, 1), (40 * MS, 20), (100 * MS, 300), (4_000_000 * MS, 4_000)] {
             window.record(now, took, frames);
         }

@@ -56,7 +56,7 @@ pub enum OriginsError {
         "cannot read {topic}, which lists the topics that a link writes here: {reason}; give this sender Read and Describe on it"
     )]
     Unreadable {
-        /// The state topic.
+        /// Name of the state topic.
         topic: String,
         /// Message of the client.
         reason: String,
