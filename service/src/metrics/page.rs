@@ -1,4 +1,4 @@
-//! Reference tables in the documents, printed from the code that they describe. Tests compare the two.
+//! Reference lists in the documents, printed from the code that they describe. Tests compare the two.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::fields;
+use crate::config::reference::wrapped;
 use crate::config::spliced;
 
 /// A field of a struct as its source text declares it.
@@ -15,26 +16,27 @@ struct Field<'s> {
     doc: String,
 }
 
-/// Rows of a Markdown table, one per field of the JSON `shown`, in the order of declaration. Each row says what
-/// the doc comment of the field says. `sources` is the Rust text that declares the struct `root` and those in it.
+/// Entries of a Markdown list, one per field of the JSON `shown`, in the order of declaration. Each has the text of the
+/// doc comment of the field. `sources` is the Rust text that declares the struct `root` and those in it.
 ///
 /// # Panics
 /// Where a field of `shown` has no doc comment.
 pub fn json_reference(sources: &[&str], root: &str, shown: &Value) -> String {
     let structs: BTreeMap<_, _> = sources.iter().flat_map(|source| structs_of(source)).collect();
     let mut undocumented = fields(shown);
-    let mut rows = "| field | what it says |\n| --- | --- |\n".to_owned();
+    let mut list = String::new();
     describe(&structs, root, "", &mut |path, doc| {
         let is_of = |name: &&String| {
             name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
         for name in undocumented.iter().filter(is_of).cloned().collect::<Vec<_>>() {
-            rows += &format!("| `{name}` | {} |\n", doc.trim_end_matches('.'));
+            list += &wrapped(&format!("- `{name}`: {}", doc.trim_end_matches('.')), "  ");
+            list.push('\n');
             undocumented.remove(&name);
         }
     });
     assert!(undocumented.is_empty(), "fields without a doc comment: {undocumented:?}");
-    rows
+    list
 }
 
 fn describe(structs: &BTreeMap<&str, Vec<Field<'_>>>, of: &str, within: &str, row: &mut impl FnMut(&str, &str)) {
@@ -75,21 +77,21 @@ fn structs_of(source: &str) -> Vec<(&str, Vec<Field<'_>>)> {
     structs
 }
 
-/// A printed table and the name of the marks that it stands between in a document.
+/// A printed list and the name of the marks that it stands between in a document.
 pub type Marked<'a> = (&'a str, String);
 
-/// Compares the documents `metrics.md` and `status.md` under `docs` with `tables`: the one with the marks
-/// `<!-- name -->` and `<!-- /name -->` must have the table of that name between them. Rewrites them if the environment
+/// Compares the documents `metrics.md` and `status.md` under `docs` with `lists`: the one with the marks
+/// `<!-- name -->` and `<!-- /name -->` must have the list of that name between them. Rewrites them if the environment
 /// has `CAUSEWAY_WRITE_DOCS`.
 ///
 /// # Panics
 /// Where a document differs, or no document has the marks.
-pub fn check_pages(docs: &Path, tables: &[Marked<'_>]) {
-    let mut missing: BTreeSet<_> = tables.iter().map(|(mark, _)| *mark).collect();
+pub fn check_pages(docs: &Path, lists: &[Marked<'_>]) {
+    let mut missing: BTreeSet<_> = lists.iter().map(|(mark, _)| *mark).collect();
     for path in pages(docs) {
         let page = std::fs::read_to_string(&path).expect("documents are readable");
         let mut printed = page.clone();
-        for (mark, body) in tables {
+        for (mark, body) in lists {
             if let Some(new) = spliced(&printed, mark, &format!("\n{body}\n")) {
                 printed = new;
                 missing.remove(mark);
@@ -139,10 +141,10 @@ mod tests {
     #[test]
     fn every_json_field_has_the_words_of_its_doc_comment() {
         let shown = serde_json::json!({ "link": "a", "lanes": [{ "lane": 0 }], "closes": { "LOST": 1 } });
-        let rows = json_reference(&[SOURCE], "Status", &shown);
-        let expected = "| `link` | Name of the link |\n| `lanes[].lane` | Number of the lane, from 0 |\n\
-                        | `closes.<code>` | Closes, by code |\n";
-        assert!(rows.ends_with(expected), "{rows}");
+        let list = json_reference(&[SOURCE], "Status", &shown);
+        let expected = "- `link`: Name of the link\n- `lanes[].lane`: Number of the lane, from 0\n\
+                        - `closes.<code>`: Closes, by code\n";
+        assert_eq!(list, expected);
     }
 
     #[test]
