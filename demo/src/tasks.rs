@@ -10,7 +10,7 @@ use kafka::Properties;
 use kafka::consumer::ConsumerMemory;
 use kafka::properties::forbidden;
 use receiver::target::kafka::{KafkaTarget, KafkaTargetConfig};
-use sender::source::kafka::KafkaSource;
+use sender::KafkaSource;
 use sender::source::origins::reading::KafkaStateLog;
 use service::shutdown::{self, Phase, Shutdown, Trigger};
 use tokio::task::JoinHandle;
@@ -21,7 +21,7 @@ use super::files::Files;
 use super::wait::until;
 use super::wan::Wan;
 
-type SenderBoard = sender::report::status::Board;
+type SenderBoard = sender::Report;
 type ReceiverBoard = receiver::report::status::Board;
 
 /// The longest drain, as in `causeway send` and `receive`; a longer one is cut off.
@@ -165,7 +165,7 @@ fn start_sender(files: &Files, source: &Arc<Embedded>, wire: &Wire) -> Result<Ru
         .map_err(|problems| anyhow!("{problems}"))?;
     let properties = properties(source);
     let memory = ConsumerMemory { bytes: config.memory.bytes() / 4, lanes: config.lanes };
-    let parts = sender::run::Parts {
+    let parts = sender::Dependencies {
         source: KafkaSource::start(&properties, &config.link, memory)?,
         catalog: Arc::new(EmbeddedCatalog::over(source)?),
         sockets: Arc::new(SystemSockets),
@@ -174,7 +174,7 @@ fn start_sender(files: &Files, source: &Arc<Embedded>, wire: &Wire) -> Result<Ru
     let board = Arc::new(SenderBoard::default());
     wire.add(&board);
     Ok(Running::spawn(board, |board, shutdown| async move {
-        sender::run::run(config, parts, board, shutdown).await.map_err(|error| format!("sender: {error}"))
+        sender::run(config, parts, board, shutdown).await.map_err(|error| format!("sender: {error}"))
     }))
 }
 

@@ -1,6 +1,8 @@
 //! Metrics as tables: name, kind, help text and the function that reads the value. A table is read at each scrape, so
 //! that the admin port never shows a stale copy.
 
+mod page;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,6 +13,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::config::reference::wrapped;
+
+pub use page::{Marked, check_pages, json_reference};
 
 /// One metric, read from a `T`.
 pub struct Metric<T> {

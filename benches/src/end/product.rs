@@ -8,8 +8,8 @@ use kafka::catalog::Bounds;
 use kafka::log::{Entry, LogError};
 use kafka::properties::forbidden;
 use receiver::report::status::Board as ReceiverBoard;
+use sender::Report as SenderBoard;
 use sender::config::Config;
-use sender::report::status::Board as SenderBoard;
 use sender::source::origins::reading::StateLog;
 use service::config::Configuration;
 use service::live::{self, Publisher};
@@ -62,7 +62,7 @@ async fn send(args: &EndArgs, config: Config, mut inbox: mpsc::Receiver<String>)
     let topics = [bulk, (TRICKLE, i32::from(args.trickle))];
     let topics: Vec<_> = topics.into_iter().filter(|(_, partitions)| *partitions > 0).collect();
     let sockets = Arc::new(CutSockets::default());
-    let parts = sender::run::Parts {
+    let parts = sender::Dependencies {
         source: SyntheticSource::new(args.payload()),
         catalog: Arc::new(MemoryCatalog::source(&topics)),
         sockets: Arc::clone(&sockets) as Arc<dyn Sockets>,
@@ -79,7 +79,7 @@ async fn send(args: &EndArgs, config: Config, mut inbox: mpsc::Receiver<String>)
         std::future::pending().await
     };
     tokio::select! {
-        ended = sender::run::run(live, parts, board, shutdown) => ended.map_err(|error| anyhow!("sender: {error}")),
+        ended = sender::run(live, parts, board, shutdown) => ended.map_err(|error| anyhow!("sender: {error}")),
         failed = report(|| sample(&reported_board)) => failed,
         failed = executing => failed,
     }

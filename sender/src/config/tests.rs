@@ -208,7 +208,7 @@ fn every_contradiction_among_classes_is_named() {
     for (text, sentence) in [
         (good.replace("\"bulk\"", "\"critical\""), "two classes are called \"critical\"; rename one"),
         (good.replace("\"bulk\"", "\"default\""), "`default` is the class of all topics that no other matches"),
-        (good.replace("\"bulk\"", "\"Bulk\""), "\"Bulk\" is no class name"),
+        (good.replace("\"bulk\"", "\"Bulk\""), "\"Bulk\" is not a class name"),
         (good.replace("30 %", "130 %"), "`classes.share`"),
         (good.replace("60 %", "20 %"), "below the share that is guaranteed"),
         (good.replace("60 %", "fast"), "`classes.ceiling`"),
