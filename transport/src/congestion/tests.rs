@@ -7,6 +7,10 @@ mod pipe;
 mod quic;
 mod world;
 
+use std::time::Duration;
+
+use wire::share::Share;
+
 use super::*;
 use world::{Observed, World};
 

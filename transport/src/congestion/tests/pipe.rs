@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::*;
-use crate::congestion::law::Law;
-use crate::congestion::round::Acked;
+use crate::congestion::interval::Acked;
+use crate::congestion::window_controller::WindowController;
 
 #[test]
 fn two_percent_of_loss_cost_no_more_than_what_is_lost() {
@@ -66,7 +66,7 @@ fn acks_that_the_peers_timer_sent_are_not_taken_for_a_queue() {
     // So many packets make no ACK: the peer's timer did. One more do.
     for (packets, expected) in [(few, Mode::Starting), (few + 1, Mode::Steady)] {
         let start = Instant::now();
-        let mut law = Law::new(FlowSettings::new(None), None, 1_200.0, start);
+        let mut controller = WindowController::new(FlowSettings::new(None), None, 1_200.0, start);
         for n in 0..20 {
             let now = start + Duration::from_millis(100 + 10 * n);
             let waited = if n == 0 { 0 } else { 25 };
@@ -78,24 +78,24 @@ fn acks_that_the_peers_timer_sent_are_not_taken_for_a_queue() {
                 flight: 12_000.0 * 0.125,
                 idle: false,
             };
-            law.handle_acked(now, &acked, 38_000);
+            controller.handle_acked(now, &acked, 38_000);
         }
-        assert_eq!(law.findings(start + Duration::from_millis(300)).mode, expected, "{packets} packets");
+        assert_eq!(controller.findings(start + Duration::from_millis(300)).mode, expected, "{packets} packets");
     }
 }
 
 #[test]
 fn an_ack_that_is_dated_before_it_came_makes_the_path_no_shorter() {
     let start = Instant::now();
-    let mut law = Law::new(FlowSettings::new(None), None, 1_200.0, start);
+    let mut controller = WindowController::new(FlowSettings::new(None), None, 1_200.0, start);
     for n in 0..20 {
         let came = start + Duration::from_millis(100 + 10 * n);
         let early = Duration::from_millis(if n == 10 { 4 } else { 0 });
         let newest_sent = came - Duration::from_millis(20);
         let acked = Acked { packets: 12, bytes: 14_400, newest_sent, read: came, flight: 288.0, idle: false };
-        law.handle_acked(came - early, &acked, 38_000);
+        controller.handle_acked(came - early, &acked, 38_000);
     }
-    let base = law.findings(start + Duration::from_millis(300)).base_rtt;
+    let base = controller.findings(start + Duration::from_millis(300)).base_rtt;
     assert_eq!(base, Some(Duration::from_millis(20)));
 }
 

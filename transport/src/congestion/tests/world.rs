@@ -7,7 +7,8 @@ use netem::conditions::{Conditions, parse_knobs};
 use netem::path::{DropCause, Path};
 use wire::units::Rate;
 
-use super::super::{Flow, FlowReport, FlowSettings, ack_packets};
+use crate::congestion::{Flow, FlowReport, FlowSettings, ack_packets};
+
 use super::cubic::Cubic;
 use super::quic::{Acker, Control, PACKET, Sender, WIRE, Wish};
 
