@@ -293,7 +293,7 @@ const BAD_FRAMES: &[BadFrame] = &[
         "a gap",
         |s| s.frame(s.epoch, Slot(0), 5),
         CloseCode::Misbehaved,
-        "slot 0 stands at position 0, its run begins at 5",
+        "slot 0 is at position 0, but its run begins at 5",
     ),
 ];
 
@@ -336,7 +336,7 @@ fn every_fault_of_a_peer_has_its_code_and_sentence_and_leaves_nothing_behind() -
         session.send(&again).await?;
         let (found, said) = session.ended().await?;
         println!("an overlap: {found}: {said}");
-        ensure!(found == CloseCode::Misbehaved && said.contains("stands at position 1, its run begins at 0"), "{said}");
+        ensure!(found == CloseCode::Misbehaved && said.contains("is at position 1, but its run begins at 0"), "{said}");
         Ok(())
     })?;
     let seen = reader::read(&pair.target, &[&topic], Isolation::Uncommitted)?;

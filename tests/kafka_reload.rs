@@ -148,7 +148,7 @@ fn certificates_are_renewed_without_a_new_session_and_a_sender_struck_from_the_l
     let log = sender.log()?;
     let last = log.lines().last().context("an empty log")?;
     ensure!(
-        last.contains("certificate does not allow it this link: it bears the DNS names [sender.test]"),
+        last.contains("certificate is not authorised for this link: it bears the DNS names [sender.test]"),
         "the last line is {last:?}"
     );
     Ok(())

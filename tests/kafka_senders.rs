@@ -170,7 +170,7 @@ fn a_link_into_its_own_source_an_unknown_one_and_a_stranger_are_refused_in_one_s
     let mut files = LinkFiles::new("strange", &pair.source, &pair.target, &[&topic])?;
     files.receiver.set("[links]", "senders", "[\"somebody.else\"]");
     let _other = files.receiver.start()?;
-    ensure_refused(&files.sender, "certificate does not allow it this link")?;
+    ensure_refused(&files.sender, "certificate is not authorised for this link")?;
     files.sender.set("", "link", "\"unheard-of\"");
     ensure_refused(&files.sender, "the receiver has no such link")?;
     ensure!(topics::partitions(&pair.source, "__causeway.itself.state")? == 0, "a refusal leaves nothing behind");

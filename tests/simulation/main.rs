@@ -23,7 +23,7 @@ use std::cell::RefCell;
 
 use receiver::lane::Counts;
 use sender::config::Start;
-use wire::lanes::{ClassTable, ClassWish};
+use wire::lanes::{ClassRequest, ClassTable};
 
 use bugs::Bug;
 use dice::Dice;
@@ -156,8 +156,8 @@ fn partitions_change_lanes_again_and_again_while_everything_fails() {
     assert!(number("SEED").is_some() || moved.into_inner() > 200, "few partitions were moved");
 }
 
-fn wish(name: &str, lanes: u16) -> ClassWish {
-    ClassWish { name: name.to_owned(), lanes, strict: false }
+fn wish(name: &str, lanes: u16) -> ClassRequest {
+    ClassRequest { name: name.to_owned(), lanes, strict: false }
 }
 
 /// Some seed must catch the bug and say `word` of it.

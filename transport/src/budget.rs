@@ -1,13 +1,13 @@
-//! The bandwidth that a link was given, kept at the UDP socket: one limiter for all that leaves through any of its
-//! sockets, whatever it is: records, acks, probes, what is sent again.
+//! Budget: the bandwidth limit of a link, enforced at the UDP socket. One limiter counts everything that leaves through
+//! the link's sockets: records, acks, probes and retransmissions.
 //!
-//! What is counted are IP bytes: each datagram with its UDP and IP header, 28 bytes for IPv4 and 48 for IPv6. Over any
-//! second no more than the rate and half a percent leaves, over any 100 ms no more than the rate and 5 percent, each
-//! and one transmit of at least a full packet. Without a rate nothing is asked and nothing waits.
+//! It counts IP bytes: each datagram with its UDP and IP headers, 28 bytes for IPv4 and 48 for IPv6. Over any second, at
+//! most the rate plus 0.5 % leaves; over any 100 ms, at most the rate plus 5 %; in both cases plus one transmit. Without a
+//! rate, nothing waits.
 //!
-//! - [`bucket`]: what may leave when, told the time
-//! - `queue`: whose turn it is among those who wait
-//! - [`sockets`]: sockets that ask before they send
+//! - [`bucket`]: the token bucket, without a clock
+//! - `queue`: the order of the channels that wait
+//! - [`sockets`]: sockets that ask the budget before they send
 
 pub mod bucket;
 mod queue;
@@ -26,14 +26,14 @@ use bucket::{Bucket, PACKET_BYTES, TRANSMIT_TIME};
 use queue::{Queue, Turn, WaiterId};
 pub use sockets::BudgetSockets;
 
-/// One direction's bandwidth. Clones share it.
+/// Bandwidth of one direction of a link. Clones share it.
 #[derive(Clone)]
 pub struct Budget(Arc<Shared>);
 
 struct Shared {
     began: Instant,
     limited: AtomicBool,
-    /// How many packets one transmit may have.
+    /// Most packets in one transmit.
     segments: AtomicUsize,
     wire_bytes: AtomicU64,
     packets: AtomicU64,
@@ -44,24 +44,24 @@ struct Shared {
 struct State {
     bucket: Bucket,
     queue: Queue,
-    /// Since when somebody has been waiting.
+    /// Begin of the present wait of any channel.
     waiting_since: Option<Duration>,
     waited: Duration,
 }
 
-/// What became of a budget so far.
+/// Use of a budget so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// IP bytes that left.
+    /// IP bytes that were sent.
     pub wire_bytes: u64,
-    /// Packets that left.
+    /// Packets that were sent.
     pub packets: u64,
-    /// How long something has waited for the budget, all in all.
+    /// Total time in which at least one channel waited for the budget.
     pub waited: Duration,
 }
 
 impl Budget {
-    /// With this rate; `None` is no limit.
+    /// Makes a budget with this rate; `None` means no limit.
     pub fn new(rate: Option<Rate>) -> Self {
         let budget = Self(Arc::new(Shared {
             began: Instant::now(),
@@ -75,9 +75,10 @@ impl Budget {
         budget
     }
 
-    /// Another rate from now on; `None` is no limit. What waits is looked at anew.
+    /// Changes the rate; `None` means no limit. Waiting channels are woken.
     pub fn set_rate(&self, rate: Option<Rate>) {
-        let (mut state, now) = (self.lock(), self.now());
+        let mut state = self.lock();
+        let now = self.now();
         if state.bucket.rate() == rate {
             return;
         }
@@ -93,14 +94,15 @@ impl Budget {
         }
     }
 
-    /// The rate that holds.
+    /// Returns the rate in effect.
     pub fn rate(&self) -> Option<Rate> {
         self.lock().bucket.rate()
     }
 
-    /// What became of it so far.
+    /// Returns the use of the budget so far.
     pub fn usage(&self) -> Usage {
-        let (state, now) = (self.lock(), self.now());
+        let state = self.lock();
+        let now = self.now();
         let waiting = state.waiting_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
         Usage {
             wire_bytes: self.0.wire_bytes.load(Ordering::Relaxed),
@@ -117,10 +119,10 @@ impl Budget {
         self.0.segments.load(Ordering::Relaxed)
     }
 
-    /// Whether `bytes` may leave now. If not, the next moment at which it is worth asking is noted, for
-    /// [`Budget::turn`] to wait for.
+    /// Takes `bytes` from the budget if they may leave now. Otherwise it sets the moment for which [`Budget::turn`] waits.
     fn take(&self, bytes: u64) -> bool {
-        let (mut state, now) = (self.lock(), self.now());
+        let mut state = self.lock();
+        let now = self.now();
         match state.bucket.take(bytes, now) {
             Ok(()) => {
                 state.queue.next(now);
@@ -137,7 +139,7 @@ impl Budget {
         }
     }
 
-    /// The socket did not take what was taken for it.
+    /// Returns bytes that the socket did not accept.
     fn give_back(&self, bytes: u64) {
         self.lock().bucket.give_back(bytes);
     }
@@ -147,18 +149,20 @@ impl Budget {
         self.0.packets.fetch_add(packets, Ordering::Relaxed);
     }
 
-    /// Whether it is `waiter`'s turn; if not, when to ask again, unless `waker` is woken before.
+    /// Succeeds if it is `waiter`'s turn. Otherwise it returns when to ask again, unless `waker` is woken earlier.
     fn turn(&self, waiter: WaiterId, waker: &Waker) -> Result<(), Instant> {
-        let (mut state, now) = (self.lock(), self.now());
+        let mut state = self.lock();
+        let now = self.now();
         match state.queue.turn(waiter, waker, now) {
             Turn::Now => Ok(()),
             Turn::AskAt(at) => Err(self.0.began + at),
         }
     }
 
-    /// `waiter` waits no more.
+    /// Removes `waiter` from the queue.
     fn leave(&self, waiter: WaiterId) {
-        let (mut state, now) = (self.lock(), self.now());
+        let mut state = self.lock();
+        let now = self.now();
         state.queue.leave(waiter, now);
         if state.queue.is_empty() {
             state.stop_waiting(now);
@@ -182,7 +186,6 @@ impl State {
     }
 }
 
-/// No limit.
 impl Default for Budget {
     fn default() -> Self {
         Self::new(None)
@@ -195,7 +198,7 @@ impl fmt::Debug for Budget {
     }
 }
 
-/// How many full packets fit [`TRANSMIT_TIME`], and at least one.
+/// Returns the number of full packets that fit [`TRANSMIT_TIME`], at least one.
 fn segments(rate: Rate) -> usize {
     usize::try_from(rate.bytes_in(TRANSMIT_TIME) / PACKET_BYTES).unwrap_or(usize::MAX).max(1)
 }

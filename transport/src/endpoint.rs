@@ -1,10 +1,10 @@
-//! QUIC endpoints: sockets with buffers that hold a burst, windows derived from rate and memory, and
-//! dialling that tells a dark path from a refused certificate.
+//! QUIC endpoints: sockets with buffers for a burst, windows derived from rate and memory, and dialling that tells an
+//! unreachable peer from a refused certificate.
 //!
-//! - [`sockets`]: where their sockets come from
-//! - [`gauge`]: how much of what was handed to a channel has left
-//! - [`windows`]: how much a channel may buffer
-//! - [`fault`]: why a channel did not come about or ended, by who must act
+//! - [`sockets`]: source of the UDP sockets
+//! - [`gauge`]: bytes that have left a channel, and bytes that have arrived
+//! - [`windows`]: send windows that follow the path
+//! - [`fault`]: reasons why a channel cannot be opened or ended, by who must act
 
 pub mod fault;
 pub mod gauge;
@@ -37,60 +37,61 @@ use windows::SEND_WINDOW_BYTES_MIN;
 pub use windows::TIMES_THE_PATH;
 pub use windows::keep_windows;
 
-/// One stream's window. Gaps in 2 MiB cannot exceed the 1,024 chunks beyond which quinn closes the
-/// whole connection; frames have a stream each, so it bounds no throughput.
+/// Receive window of one stream in bytes. Gaps in 2 MiB cannot exceed the 1,024 chunks above which quinn closes the
+/// connection. Each frame has its own stream, so this does not limit throughput.
 pub const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 
-/// How long a peer may take to answer at all, and then to finish the handshake.
+/// Time limit for a peer's first answer, and then again for the rest of the handshake.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Below the 30 s after which most firewalls and NATs forget a UDP flow, and often enough that a lost one is
-/// made up for well within [`IDLE_TIMEOUT`].
+/// Interval of keep-alive packets: shorter than the 30 s after which most firewalls and NATs forget a UDP flow, and short
+/// enough that several fit into [`IDLE_TIMEOUT`], because one may be lost.
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
 
-/// After this a silent peer or path is given up and dialled again every 2 s at most. Waiting longer would not
-/// save the session's work: QUIC doubles the time between its probes, so that after a longer silence it finds
-/// out later than a new session that the path is back.
+/// Silence after which a channel is closed. The sender then dials again, with pauses of at most 1 s. A longer timeout
+/// would not help: QUIC doubles the time between its probes, so that after a longer silence a new session notices earlier
+/// than the old one that the path is back.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// quinn's duplicate window holds 129 packets: a reordering beyond this is discarded anyway.
+/// Packets by which another may be reordered before it counts as lost. quinn remembers 129 packets, and discards those
+/// that arrive later.
 const PACKET_THRESHOLD: u32 = 128;
 
-/// The round trip that windows are sized for until one is measured: between continents, with a queue.
+/// Round trip for which windows are sized until one is measured: between continents, with a queue.
 const RTT_ASSUMED: Duration = Duration::from_millis(300);
 
-/// The round trip by which the handshake's packets are repeated, after three times as long. RFC 9002 takes 333 ms, so
-/// that the second packet of a dial comes a second after the first; this finds a path that is back sooner.
+/// Initial round trip: packets of the handshake are repeated after three times as long. With the 333 ms of RFC 9002, the
+/// second packet of a dial would follow a second after the first; this notices sooner that a path is back.
 const RTT_OF_HANDSHAKES: Duration = Duration::from_millis(150);
 
-/// IPv6 and UDP headers: what of a path's MTU is not QUIC's.
+/// Bytes of the IPv6 and UDP headers, which are part of a path's MTU but not of QUIC's packets.
 const HEADER_BYTES: u16 = 40 + 8;
 
-/// The least and the largest [`EndpointSettings::path_mtu`]: QUIC's 1200 bytes and their headers, and what a
-/// receiver of ours takes.
+/// Range of [`EndpointSettings::path_mtu`]: QUIC's 1,200 bytes plus headers, up to the largest packet that a receiver
+/// accepts.
 pub const PATH_MTU_BYTES: std::ops::RangeInclusive<u64> = 1_248..=1_500;
 
-/// Handshakes that may be pending at once at a listening end; its peers are few and known.
+/// Handshakes that may be pending at a listening end at the same time: it has few peers.
 const INCOMING_MAX: usize = 64;
 
-/// The facts that an endpoint's windows follow from.
+/// Settings from which an endpoint's windows are derived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndpointSettings {
-    /// The link's bandwidth, where it is stated.
+    /// Bandwidth of the link, if it is stated.
     pub rate: Option<Rate>,
-    /// What this process may hold; the windows of one channel stay within it.
+    /// Memory of this process, which bounds the windows of one channel.
     pub memory: Size,
-    /// How many unidirectional streams (frames) the peer may have open at once.
+    /// Unidirectional streams (frames) that the peer may have open at the same time.
     pub uni_streams: u32,
-    /// The longest IP packet that passes, in bytes, where it is stated: within [`PATH_MTU_BYTES`]. It is found out
-    /// otherwise, which losses may mislead into short packets for a minute.
+    /// Largest IP packet in bytes that the path carries, within [`PATH_MTU_BYTES`]. If it is not stated, it is probed;
+    /// after losses the probes may settle on short packets for a minute.
     pub path_mtu: Option<u16>,
-    /// Whether the kernel may be handed many packets at once. Off costs a quarter more of the sender's CPU time;
-    /// some kernels and network cards damage such packets.
+    /// Passing of many packets to the kernel in one call. Without it, the sender needs a quarter more CPU time, but some
+    /// kernels and network cards damage such packets.
     pub segmentation_offload: bool,
 }
 
-/// Dials, as often as needed.
+/// Dialler of channels.
 #[derive(Clone)]
 pub struct Dialer {
     tls: Arc<QuicClientConfig>,
@@ -99,32 +100,32 @@ pub struct Dialer {
     flow: Option<Flow>,
 }
 
-/// A channel as dialled. It has a socket of its own, so that channels are separate flows to the network.
+/// Dialled channel. Each has its own socket, so that the network sees channels as separate flows.
 #[derive(Debug, Clone)]
 pub struct Dialled {
-    /// The channel.
+    /// QUIC connection of the channel.
     pub connection: Connection,
-    /// Its endpoint: `wait_idle` on it lets the last close reach the peer.
+    /// Endpoint of the channel: `wait_idle` on it lets the last close reach the peer.
     pub endpoint: Endpoint,
-    /// What has left it and what has arrived.
+    /// Bytes that have left the channel, and bytes that have arrived.
     pub gauge: Arc<Gauge>,
-    /// The name that the peer's certificate was found to bear.
+    /// Name that was verified in the peer's certificate.
     pub server_name: String,
     settings: EndpointSettings,
     flow: Option<Flow>,
-    /// The send window that was set last; 0 before any was.
+    /// Send window in bytes that was set last; 0 before the first.
     window: Arc<AtomicU64>,
 }
 
-/// Why an endpoint cannot be made.
+/// Error of an endpoint that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
-    /// The UDP port is taken or forbidden, or the address is not ours.
+    /// The UDP port is in use or forbidden, or the address does not belong to this machine.
     #[error("UDP socket on {address}: {source}")]
     Socket {
-        /// Where it was to listen.
+        /// Address on which to listen.
         address: SocketAddr,
-        /// Why not.
+        /// Error of the system.
         source: io::Error,
     },
     /// The certificates cannot be used.
@@ -133,27 +134,27 @@ pub enum EndpointError {
 }
 
 impl EndpointSettings {
-    /// Settings without a rate; the path's MTU is found out.
+    /// Makes settings without a rate and without a path MTU.
     pub const fn new(memory: Size, uni_streams: u32) -> Self {
         Self { rate: None, memory, uni_streams, path_mtu: None, segmentation_offload: true }
     }
 
-    /// Bytes sent and not yet acknowledged by QUIC: 5 × rate × 300 ms, because data behind a lost packet
-    /// counts until that is repaired, within 4 MiB and half of the memory; half of the memory where no
-    /// rate is stated.
+    /// Returns the bytes that may be sent and not yet acknowledged: 5 × rate × 300 ms, because data after a lost packet
+    /// counts until that packet arrives. It is at least 4 MiB and at most half of the memory; without a rate, it is half of
+    /// the memory.
     pub fn send_window(&self) -> u64 {
         let half = (self.memory.bytes() / 2).max(SEND_WINDOW_BYTES_MIN);
-        let wanted = self.rate.map_or(u64::MAX, |rate| rate.bytes_in(RTT_ASSUMED).saturating_mul(TIMES_THE_PATH));
-        wanted.clamp(SEND_WINDOW_BYTES_MIN, half)
+        let by_rate = self.rate.map_or(u64::MAX, |rate| rate.bytes_in(RTT_ASSUMED).saturating_mul(TIMES_THE_PATH));
+        by_rate.clamp(SEND_WINDOW_BYTES_MIN, half)
     }
 
-    /// Bytes received out of order or not yet read. All of the memory: credit, which is less, is what
-    /// stops a lane, never QUIC's flow control.
+    /// Returns the bytes that may be received out of order or not yet read: all of the memory. Credit, which is less,
+    /// stops a lane before QUIC's flow control does.
     pub fn receive_window(&self) -> u64 {
         self.memory.bytes()
     }
 
-    /// quinn's settings for one channel. The congestion controller is the flow's; without one, quinn's default.
+    /// Returns quinn's settings for one channel. Without a flow, it uses quinn's congestion controller.
     pub fn transport(&self, flow: Option<&Flow>) -> TransportConfig {
         let window = |bytes: u64| VarInt::from_u64(bytes).unwrap_or(VarInt::MAX);
         let mut transport = TransportConfig::default();
@@ -162,13 +163,13 @@ impl EndpointSettings {
             .receive_window(window(self.receive_window()))
             .send_window(self.send_window())
             .max_concurrent_uni_streams(VarInt::from_u32(self.uni_streams))
-            // The control stream, and one for a peer that opens it anew while the old one closes.
+            // The control stream, and another one for a peer that opens it again while the old one closes.
             .max_concurrent_bidi_streams(VarInt::from_u32(2))
             .packet_threshold(PACKET_THRESHOLD)
             .initial_rtt(RTT_OF_HANDSHAKES)
             .enable_segmentation_offload(self.segmentation_offload)
-            // Each packet asks anew which stream is the most urgent: otherwise control and critical records would wait
-            // until the frame that has begun to leave is gone.
+            // Each packet takes the most urgent stream. Otherwise control messages and urgent records would wait until
+            // the frame in progress has been sent.
             .send_fairness(true)
             .keep_alive_interval(Some(KEEP_ALIVE))
             .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("10 s fit a QUIC timeout")))
@@ -178,12 +179,12 @@ impl EndpointSettings {
             transport.initial_mtu(payload).min_mtu(payload).mtu_discovery_config(None);
         }
         if let Some(flow) = flow {
-            // Fewer ACKs: the law knows how long they wait. quinn's own controllers would lose a quarter of the rate, since
-            // its pacer, whose timers are rounded to 1 ms, sends by ACKs as much as by time.
+            // Fewer ACKs: the window controller allows for their delay. quinn's own controllers would lose a quarter of
+            // the rate, because its pacer has timers of 1 ms, and sends when ACKs arrive as much as when timers fire.
             let mut acks = AckFrequencyConfig::default();
             acks.ack_eliciting_threshold(VarInt::from_u32(ack_packets(self.rate)))
                 .max_ack_delay(Some(ACK_DELAY))
-                // What is out of order is of interest to us once it makes a loss.
+                // Reordering matters only once a packet counts as lost.
                 .reordering_threshold(VarInt::from_u32(PACKET_THRESHOLD - 1));
             transport.ack_frequency_config(Some(acks)).congestion_controller_factory(flow.controllers());
         }
@@ -191,8 +192,8 @@ impl EndpointSettings {
     }
 }
 
-/// An endpoint that listens on `address` (an unspecified IPv6 address takes IPv4 too). Peers without a
-/// certificate of our authority are refused before anything they send is read.
+/// Opens an endpoint that listens on `address`; an unspecified IPv6 address includes IPv4. Peers without a certificate of
+/// our authority are refused before any of their data is read.
 ///
 /// # Panics
 /// Outside a tokio runtime.
@@ -204,7 +205,7 @@ pub fn listen(
     listen_over(&SystemSockets, address, credentials, settings)
 }
 
-/// As [`listen`], on a socket of `sockets`.
+/// Opens an endpoint like [`listen`], on a socket of `sockets`.
 ///
 /// # Panics
 /// Outside a tokio runtime.
@@ -221,17 +222,17 @@ pub fn listen_over(
     Endpoint::new_with_abstract_socket(config, Some(server), bound, Arc::new(TokioRuntime)).map_err(socket)
 }
 
-/// How whoever dials is met: also for an endpoint that listens already, to give it new certificates. Channels
-/// that stand keep theirs.
+/// Returns the server configuration of a listening endpoint. An endpoint that listens already can get a new one, with new
+/// certificates; open channels keep theirs.
 pub fn server(credentials: &Credentials, settings: &EndpointSettings) -> Result<ServerConfig, TlsError> {
     let mut server = ServerConfig::with_crypto(Arc::new(credentials.server()?));
     server.transport_config(Arc::new(settings.transport(None))).max_incoming(INCOMING_MAX);
     Ok(server)
 }
 
-/// A process that was killed could not say goodbye. Its successor does it in its place: connection ids and
-/// stateless resets (RFC 9000, 10.3.2) come from the private key, so that it recognises the packets of its
-/// predecessor's channels and ends those at once. Their peers would wait for [`IDLE_TIMEOUT`] otherwise.
+/// Derives connection ids and stateless resets (RFC 9000, section 10.3.2) from the private key. A process that was killed
+/// cannot close its channels; its successor recognises their packets and resets them immediately. Otherwise the peers
+/// would wait for [`IDLE_TIMEOUT`].
 fn same_after_a_restart(credentials: &Credentials) -> EndpointConfig {
     let mut config = EndpointConfig::new(Arc::new(credentials.derive_key("stateless reset")));
     let ids = u64::from_le_bytes(credentials.derive_bytes("connection ids"));
@@ -239,34 +240,34 @@ fn same_after_a_restart(credentials: &Credentials) -> EndpointConfig {
     config
 }
 
-/// For channels that no flow guides: those of tests and of `check`.
+/// Controller for channels without a flow: those of tests and of `causeway check`.
 fn quinns_own() -> Arc<dyn ControllerFactory + Send + Sync> {
     Arc::new(CubicConfig::default())
 }
 
 impl Dialer {
-    /// A dialler with these certificates.
+    /// Makes a dialler with these certificates.
     pub fn new(credentials: &Credentials, settings: EndpointSettings) -> Result<Self, TlsError> {
         Ok(Self { tls: Arc::new(credentials.client()?), settings, sockets: Arc::new(SystemSockets), flow: None })
     }
 
-    /// The same dialler on sockets of `sockets`.
+    /// Uses sockets of `sockets` instead of the system's.
     #[must_use]
     pub fn over(self, sockets: Arc<dyn Sockets>) -> Self {
         Self { sockets, ..self }
     }
 
-    /// The same dialler, its channels guided by `flow`.
+    /// Uses `flow` as the congestion control of its channels.
     #[must_use]
     pub fn guided_by(self, flow: Flow) -> Self {
         Self { flow: Some(flow), ..self }
     }
 
-    /// Tries `addresses` in order, each name resolved anew and each of its addresses tried in turn,
-    /// until one answers whose certificate is valid for `server_name` (by default the host dialled).
+    /// Dials `addresses` in order until one answers with a certificate that is valid for `server_name`, by default the
+    /// dialled host. Names are resolved each time, and each of their IP addresses is tried.
     ///
-    /// In TLS 1.3 the dialler is done first: a peer that refuses *our* certificate says so a round trip
-    /// later, by closing the channel; [`ChannelFault::of`] explains that too.
+    /// In TLS 1.3 the dialler finishes first. A peer that refuses *our* certificate closes the channel a round trip later;
+    /// [`ChannelFault::of`] explains that close as well.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -290,10 +291,10 @@ impl Dialer {
         Err(DialError { faults })
     }
 
-    /// Dials the peer of a channel that stands once more: the same address, the same name.
+    /// Dials the peer of an open channel again, at the same address and with the same name.
     ///
     /// # Errors
-    /// Why it does not answer, or is not believed.
+    /// The reason why the peer does not answer, or why a certificate is refused.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -302,9 +303,9 @@ impl Dialer {
     }
 
     async fn dial_one(&self, remote: SocketAddr, server_name: &str) -> Result<Dialled, ChannelFault> {
-        let any = if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let unspecified = if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = |source| ChannelFault::Socket { remote, source: Arc::new(source) };
-        let bound = self.sockets.bind(SocketAddr::new(any, 0)).map_err(socket)?;
+        let bound = self.sockets.bind(SocketAddr::new(unspecified, 0)).map_err(socket)?;
         let config = EndpointConfig::default();
         let endpoint =
             Endpoint::new_with_abstract_socket(config, None, bound, Arc::new(TokioRuntime)).map_err(socket)?;

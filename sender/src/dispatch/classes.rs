@@ -4,7 +4,7 @@ use std::fmt;
 
 use service::names::is_plain;
 use service::topics::TopicFilter;
-use wire::lanes::{ClassTable, ClassWish, DEFAULT_CLASS};
+use wire::lanes::{ClassRequest, ClassTable, DEFAULT_CLASS};
 use wire::share::Share;
 use wire::units::Rate;
 
@@ -73,9 +73,9 @@ impl Classes {
     }
 
     /// What is asked of the receiver.
-    pub fn wishes(&self) -> Vec<ClassWish> {
+    pub fn wishes(&self) -> Vec<ClassRequest> {
         let wish =
-            |class: &Class| ClassWish { name: class.name.clone(), lanes: class.lanes, strict: class.terms.strict };
+            |class: &Class| ClassRequest { name: class.name.clone(), lanes: class.lanes, strict: class.terms.strict };
         self.0.iter().map(wish).collect()
     }
 

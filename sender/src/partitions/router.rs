@@ -42,7 +42,7 @@ impl Router {
 mod tests {
     use super::*;
     use service::topics::TopicPattern;
-    use wire::lanes::ClassWish;
+    use wire::lanes::ClassRequest;
 
     fn topics(pattern: &str) -> TopicFilter {
         TopicFilter::new(vec![TopicPattern::parse(pattern).unwrap()], Vec::new())
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn the_first_class_that_matches_has_the_topic_and_the_default_class_the_rest() {
-        let wish = |name: &str, lanes| ClassWish { name: name.into(), lanes, strict: false };
+        let wish = |name: &str, lanes| ClassRequest { name: name.into(), lanes, strict: false };
         let table = ClassTable::new(8).append(&[wish("critical", 1), wish("gone", 2), wish("bulk", 3)]).unwrap();
         let (critical, bulk) = (topics("orders"), topics("orders.*|clicks"));
         let router = Router::new(table.clone(), [("bulk", &bulk), ("critical", &critical)].into_iter());

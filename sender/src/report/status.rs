@@ -370,7 +370,7 @@ impl Board {
             }
         };
         let (answer, heard) = oneshot::channel();
-        let at = transport::control::clock() / 1_000_000;
+        let at = transport::clock::unix_nanos() / 1_000_000;
         let asked = Asked { request, at: i64::try_from(at).unwrap_or(i64::MAX), answer };
         requests.try_send(asked).map_err(|_| "too many requests are waiting; try again".to_owned())?;
         match tokio::time::timeout(ANSWER, heard).await {

@@ -81,7 +81,7 @@ impl Active<'_> {
         }
         let reason = HaltReason::of(&halt.reason);
         let Some(why) = reason.and_then(|reason| self.session.policies.skips(&at.topic, reason)) else { return };
-        let asked = i64::try_from(transport::control::clock() / 1_000_000).unwrap_or(i64::MAX);
+        let asked = i64::try_from(transport::clock::unix_nanos() / 1_000_000).unwrap_or(i64::MAX);
         if let Ok(Some(lift)) = halt.lift(Wish::Skip, asked, why) {
             tracing::warn!(topic = %at.topic, partition = at.partition, reason = halt.reason, why, "skipping what cannot be carried");
             self.roster.offer_again(&at, Some(lift));

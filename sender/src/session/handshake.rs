@@ -4,7 +4,7 @@ use quinn::Connection;
 use transport::control::{ControlError, ControlReader, ControlWriter};
 use wire::control::{Control, Hello, Role, Welcome};
 use wire::hello::{FEATURES, VERSIONS};
-use wire::lanes::{ClassWish, LANE_HASH};
+use wire::lanes::{ClassRequest, LANE_HASH};
 
 use super::SessionEnd;
 
@@ -22,7 +22,7 @@ pub struct Identity {
     /// How many lanes the default class has.
     pub lanes: u16,
     /// The other classes.
-    pub classes: Vec<ClassWish>,
+    pub classes: Vec<ClassRequest>,
     /// The topic filter's hash.
     pub filter_hash: u64,
     /// The budget in bytes per second; 0 for unlimited.

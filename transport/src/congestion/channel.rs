@@ -26,7 +26,7 @@ const PACKET_ASSUMED: u16 = 1_200;
 /// Silence after which a channel gets no part of the window, if other channels are heard: its packets in flight are lost.
 const SILENT: Duration = Duration::from_secs(1);
 
-/// Packets that a tick allows a channel on a dark path: one of them may be lost by chance.
+/// Packets that a tick allows a channel on an unreachable path: one of them may be lost by chance.
 const PROBE_PACKETS: u64 = 2;
 
 /// Smallest window of a channel in packets, so that it notices when its path is back.
@@ -53,7 +53,7 @@ struct State {
     next_id: u64,
     /// Time of the latest event.
     now: Instant,
-    /// Bytes allowed beyond the window, to probe whether a dark path is back.
+    /// Bytes allowed beyond the window, to probe whether an unreachable path is back.
     probes: u64,
 }
 
@@ -260,7 +260,7 @@ impl Controller for Channel {
         self.update(now, true, |controller, in_flight| controller.handle_acked(now, &acked, in_flight));
     }
 
-    /// Handles losses and marks. It ignores quinn's "persistent congestion": on a dark path all packets are lost, which
+    /// Handles losses and marks. It ignores quinn's "persistent congestion": on an unreachable path all packets are lost, which
     /// shows nothing of the path's rate.
     fn on_congestion_event(&mut self, now: Instant, sent: Instant, _is_persistent: bool, lost_bytes: u64) {
         self.in_flight = self.in_flight.saturating_sub(lost_bytes);

@@ -7,7 +7,7 @@ use super::queue_owner_test::QueueOwnerTest;
 /// Time for which a neighbour that stopped is expected to return.
 const WARNED_FOR: Duration = Duration::from_secs(90);
 
-/// What is known of a neighbour.
+/// Knowledge of a neighbour.
 #[derive(Debug, Default)]
 pub(super) struct Neighbour {
     /// Moment at which one was last seen.

@@ -45,8 +45,8 @@ const START_GAIN: f64 = 1.0;
 const GAIN_MIN: f64 = 0.02;
 const GAIN_MAX: f64 = 0.5;
 
-/// Part of the aim above which a queue counts as a standing queue.
-const STANDING: f64 = 0.6;
+/// Part of the aim above which a queue counts as one.
+const QUEUE_AT: f64 = 0.6;
 
 /// Part of the window that is left for the round in which the base is measured again.
 const DRAINED: f64 = 0.75;
@@ -54,11 +54,11 @@ const DRAINED: f64 = 0.75;
 /// Part of the window that must be in use before it grows further.
 const USED: f64 = 0.5;
 
-/// Silence after which the path counts as dark, with packets in flight: so many round trips, and at least so long.
+/// Silence after which the path counts as unreachable, with packets in flight: so many round trips, and at least so long.
 const DARK_ROUNDS: u32 = 3;
 const DARK_MIN: Duration = Duration::from_millis(400);
 
-/// Part of the window that is left after a dark path has returned, or after a long idle time.
+/// Part of the window that is left after an unreachable path has returned, or after a long idle time.
 const AFTER_DARK: f64 = 0.7;
 
 /// Part by which a round must miss the budget for a correction of the trim, its largest correction, and the largest trim.
@@ -245,9 +245,9 @@ impl WindowController {
     }
 
     pub(super) fn findings(&self, now: Instant) -> Findings {
-        let dark = self.is_dark(now);
+        let unreachable = self.is_dark(now);
         let mode = match self.mode {
-            _ if dark => Mode::Dark,
+            _ if unreachable => Mode::Dark,
             State::Starting => Mode::Starting,
             State::Steady => Mode::Steady,
             State::Policed(_) => Mode::Policed,
@@ -255,7 +255,7 @@ impl WindowController {
         };
         Findings {
             allowed: self.window() / self.flight().max(1e-4),
-            delivery: if dark { 0.0 } else { self.deliveries.last },
+            delivery: if unreachable { 0.0 } else { self.deliveries.last },
             base_rtt: self.base.get(),
             smoothed_rtt: self.smoothed_rtt.map(Duration::from_secs_f64),
             queue: Duration::from_secs_f64(self.queue.queue),
@@ -276,7 +276,7 @@ impl WindowController {
         self.smoothed_rtt.is_some() && silence > DARK_MIN.max(self.rtt() * DARK_ROUNDS)
     }
 
-    /// Starts again after a dark path or a long idle time. The path is probably still the same.
+    /// Starts again after an unreachable path or a long idle time. The path is probably still the same.
     fn resume(&mut self, now: Instant) {
         self.window = self.window() * AFTER_DARK;
         self.mode = State::Starting;
@@ -322,7 +322,8 @@ impl WindowController {
     /// Ends a slice: reduces the window immediately if the queue is above the target.
     fn end_slice(&mut self, now: Instant) {
         let slice = std::mem::replace(&mut self.slice, Interval::new(now));
-        let (Some(base), Some(least)) = (self.base.get(), slice.least_rtt()) else { return };
+        let Some(base) = self.base.get() else { return };
+        let Some(least) = slice.least_rtt() else { return };
         let queue = least.saturating_sub(base).as_secs_f64();
         let delivery = self.deliveries.observe_slice(&slice, now);
         let rtt = self.rtt();
@@ -350,7 +351,8 @@ impl WindowController {
     /// Ends a round: measures it, then applies the rule of the present mode.
     fn end_round(&mut self, now: Instant) {
         let round = std::mem::replace(&mut self.round, Interval::new(now));
-        let (Some(base), Some(least)) = (self.base.get(), round.least_rtt()) else { return };
+        let Some(base) = self.base.get() else { return };
+        let Some(least) = round.least_rtt() else { return };
         let used = round.is_busy();
         self.deliveries.observe_round(now, round.delivery(now));
         self.queue.queue = least.saturating_sub(base).as_secs_f64();
@@ -408,16 +410,16 @@ impl WindowController {
         let aim = target * AIM;
         let yields = self.settings.policy != Policy::Reserved;
         let too_long = self.queue.queue > target + slack;
-        let standing = self.queue.queue > aim * STANDING + slack;
+        let queues = self.queue.queue > aim * QUEUE_AT + slack;
         let expected = self.neighbour.is_expected(now);
-        if yields && (too_long || (standing && expected)) && self.test_queue_owner(now, expected) {
+        if yields && (too_long || (queues && expected)) && self.test_queue_owner(now, expected) {
             return;
         }
         if yields && too_long {
             // `end_slice` has reduced the window already.
             return;
         }
-        if !standing {
+        if !queues {
             self.neighbour.test = None;
         }
         if self.window >= 0.95 * self.cap() {
@@ -426,7 +428,7 @@ impl WindowController {
         if !used || matches!(self.mode, State::Starting) {
             return;
         }
-        if standing && yields {
+        if queues && yields {
             self.hold(now);
             return;
         }
@@ -434,7 +436,7 @@ impl WindowController {
         self.gain = if self.gain > 0.0 { (self.gain * 2.0).min(GAIN_MAX) } else { first };
     }
 
-    /// Keeps the standing queue at the length aimed at. Drains it for one round if the base has not been seen for long.
+    /// Keeps the queue at the length aimed at. Drains it for one round if the base has not been seen for long.
     fn hold(&mut self, now: Instant) {
         let goal = self.window_for(self.deliveries.last).clamp(self.window * 0.95, self.window * 1.05);
         self.window += (goal - self.window) / 2.0;
@@ -546,7 +548,7 @@ impl WindowController {
     fn adjust_trim(&mut self, now: Instant, round: &Interval) {
         let Some(budget) = self.budget else { return };
         let at_budget = matches!(self.mode, State::Steady) && self.window >= 0.95 * self.cap();
-        let queue_max = self.target() * AIM * STANDING + self.queue.slack();
+        let queue_max = self.target() * AIM * QUEUE_AT + self.queue.slack();
         if !at_budget || !round.is_busy() || self.queue.queue > queue_max {
             return;
         }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 use service::topics::TopicFilter;
-use wire::lanes::ClassWish;
+use wire::lanes::ClassRequest;
 
 use super::*;
 use crate::dispatch::classes::{Ceiling, Class};
@@ -51,7 +51,7 @@ impl Pipe {
     /// The default class with `lanes` lanes, and others.
     fn new(lanes: u16, terms: &[(ClassTerms, u16)]) -> Self {
         let classes = classes(terms);
-        let wishes: Vec<ClassWish> = classes.wishes();
+        let wishes: Vec<ClassRequest> = classes.wishes();
         let table = ClassTable::new(lanes).append(&wishes).unwrap();
         let now = Instant::now();
         let scheduler = Scheduler::new(&table, &classes, Some(Rate::from_bits_per_second(RATE * 8)), FRAME, now);
