@@ -19,14 +19,14 @@ use wire::units::Rate;
 
 /// Time at the rate for one transmit of more than one packet. A channel that waits for its turn waits for one transmit of
 /// each channel before it.
-pub const TRANSMIT_TIME: Duration = Duration::from_millis(1);
+pub(super) const TRANSMIT_TIME: Duration = Duration::from_millis(1);
 
 /// Time at the rate that may leave together after a quiet time, in addition to one transmit: both are 0.5 % of a second,
 /// or 5 % of 100 ms. Less would lose bandwidth, because timers fire up to 2 ms late on an idle machine.
 const SPARE: Duration = Duration::from_millis(4);
 
 /// Largest packet in bytes of a common path, headers included: every transmit may be this large.
-pub const PACKET_BYTES: u64 = 1500;
+pub(super) const PACKET_BYTES: u64 = 1500;
 
 /// Smallest cell in bytes.
 const CELL_BYTES_MIN: u64 = 64;
@@ -36,7 +36,7 @@ const CELL_NANOS_MIN: u128 = 2000;
 
 /// Token bucket with a rate, or without a limit. The caller's `now` must never decrease.
 #[derive(Default)]
-pub struct Bucket(Option<Metered>);
+pub(super) struct Bucket(Option<Metered>);
 
 struct Metered {
     rate: Rate,
@@ -68,12 +68,12 @@ impl Told {
 
 impl Bucket {
     /// Returns the rate in effect; `None` means no limit.
-    pub fn rate(&self) -> Option<Rate> {
+    pub(super) fn rate(&self) -> Option<Rate> {
         self.0.as_ref().map(|metered| metered.rate)
     }
 
     /// Changes the rate from `now` on. The new bucket starts empty; the rest of the old one is lost.
-    pub fn set_rate(&mut self, rate: Option<Rate>, now: Duration) {
+    pub(super) fn set_rate(&mut self, rate: Option<Rate>, now: Duration) {
         if rate == self.rate() {
             return;
         }
@@ -85,12 +85,12 @@ impl Bucket {
     ///
     /// # Errors
     /// Moment before which the bucket does not have enough.
-    pub fn take(&mut self, bytes: u64, now: Duration) -> Result<(), Duration> {
+    pub(super) fn take(&mut self, bytes: u64, now: Duration) -> Result<(), Duration> {
         self.0.as_mut().map_or(Ok(()), |metered| metered.take(bytes, now))
     }
 
     /// Returns `bytes` that were taken and not sent.
-    pub fn give_back(&mut self, bytes: u64) {
+    pub(super) fn give_back(&mut self, bytes: u64) {
         if let Some(metered) = &mut self.0 {
             metered.owed = metered.owed.saturating_sub_unsigned(bytes);
         }

@@ -11,7 +11,7 @@ use tracing::warn;
 
 /// Size in bytes of the UDP buffers, about 100 ms at 500 Mbit/s, for the time that a thread is not scheduled. The usual
 /// default of 208 KiB holds fewer than 100 packets.
-pub const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 
 /// Source of sockets, which thus sees every packet of their endpoints.
 pub trait Sockets: fmt::Debug + Send + Sync {

@@ -1,16 +1,20 @@
 //! Tests with QUIC on loopback: opened channels, refused ones, and the reasons that each end reports.
 
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use quinn::ConnectionError;
-use quinn::crypto::rustls::QuicServerConfig;
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{ClientConfig, Connection, ConnectionError};
 use rustls::pki_types::UnixTime;
-
-use super::*;
+use service::config::Address;
 use service::pki;
 use service::tls::{End, PeerIdentity, TlsFiles, now};
+use wire::units::{Rate, Size};
+
+use super::settings::{IDLE_TIMEOUT, SEND_WINDOW_BYTES_MIN, STREAM_WINDOW_BYTES};
+use super::*;
 
 const SETTINGS: EndpointSettings = EndpointSettings::new(Size::from_bytes(64 << 20), 16);
 
