@@ -30,7 +30,7 @@ pub struct TopicDescription {
     pub replicas: i32,
 }
 
-/// One topic configuration entry.
+/// Configuration entry of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigEntry {
     /// Kafka's name of the property.

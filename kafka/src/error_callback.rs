@@ -15,7 +15,7 @@ thread_local! {
     static COLLECTED: RefCell<Option<Vec<ReportedError>>> = const { RefCell::new(None) };
 }
 
-/// One call of the error callback.
+/// Error from one call of the error callback.
 #[derive(Debug)]
 pub(super) struct ReportedError {
     code: i32,

@@ -275,7 +275,9 @@ impl Producer {
         let Some(bad) = self.reports.first_bad() else {
             return Ok(());
         };
-        if let (Some((address, partition)), Some(refusal)) = (bad.origin, refusal(bad.code)) {
+        if let Some((address, partition)) = bad.origin
+            && let Some(refusal) = refusal(bad.code)
+        {
             let topic = self.topics.iter().find(|(_, topic)| topic.address() == address);
             if let Some((topic, _)) = topic {
                 return Err(ProduceError::Rejected(Rejection {
@@ -353,7 +355,8 @@ fn take_over(client: &Arc<Client>, id: &str, limit: Duration) -> Result<(), Kafk
 }
 
 fn lies_within(value: &[u8], frame: &Bytes) -> bool {
-    let (value, frame) = (value.as_ptr_range(), frame.as_ptr_range());
+    let value = value.as_ptr_range();
+    let frame = frame.as_ptr_range();
     frame.start <= value.start && value.end <= frame.end
 }
 

@@ -181,7 +181,7 @@ impl Board {
             _ => return Err("this sender has no session, which is required to store a position; try again".to_owned()),
         };
         let (answer, answered) = oneshot::channel();
-        let at = transport::control::clock() / 1_000_000;
+        let at = transport::clock::unix_nanos() / 1_000_000;
         let pending = PendingRequest { request, at: i64::try_from(at).unwrap_or(i64::MAX), answer };
         requests.try_send(pending).map_err(|_| "too many requests are waiting; try again".to_owned())?;
         match tokio::time::timeout(ANSWER, answered).await {

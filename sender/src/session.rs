@@ -375,7 +375,7 @@ impl<'a> Active<'a> {
         }
         let reason = HaltReason::of(&halt.reason);
         let Some(why) = reason.and_then(|reason| self.session.policies.skips(&at.topic, reason)) else { return };
-        let now = i64::try_from(transport::control::clock() / 1_000_000).unwrap_or(i64::MAX);
+        let now = i64::try_from(transport::clock::unix_nanos() / 1_000_000).unwrap_or(i64::MAX);
         if let Ok(Some(lift)) = halt.lift(ResumeAction::Skip, now, why) {
             let Partition { topic, partition } = &at;
             tracing::warn!(%topic, partition, reason = halt.reason, why, "skipping what cannot be carried");

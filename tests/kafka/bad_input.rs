@@ -314,7 +314,7 @@ const BAD_FRAMES: &[BadFrame] = &[
         "a gap",
         |s| s.frame(s.epoch, Slot(0), 5),
         CloseCode::Misbehaved,
-        "slot 0 stands at position 0, its run begins at 5",
+        "slot 0 is at position 0, but its run begins at 5",
     ),
 ];
 
@@ -349,7 +349,7 @@ fn each_fault_has_its_code_and_sentence_and_writes_nothing() -> Result<()> {
         again[24] = 1;
         seal(&mut again);
         session.send(&again).await?;
-        let sentence = "stands at position 1, its run begins at 0";
+        let sentence = "is at position 1, but its run begins at 0";
         session.closed().await?.expect("an overlap", CloseCode::Misbehaved, sentence)?;
         anyhow::Ok(())
     })?;

@@ -184,7 +184,7 @@ fn unauthorised_sender_and_unknown_link_are_refused() -> Result<()> {
     let mut files = LinkFiles::new("strange", &pair.source, &pair.target, &[&topic])?;
     files.receiver.set("[links]", "senders", "[\"another.sender\"]");
     let _receiver = files.receiver.start()?;
-    ensure_refused(&files.sender, "certificate does not allow it this link")?;
+    ensure_refused(&files.sender, "certificate is not authorised for this link")?;
     files.sender.set("", "link", "\"unheard-of\"");
     ensure_refused(&files.sender, "the receiver has no such link")?;
     ensure!(topics::partitions(&pair.target, "__causeway.strange.state")? == 0, "a refusal created the state topic");

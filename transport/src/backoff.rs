@@ -1,9 +1,9 @@
-//! How long to wait before trying again: exponential, capped, jittered. No clock and no randomness of
-//! its own: both ends and the simulation bring theirs.
+//! Back-off between attempts: exponential, capped, with jitter. It has neither a clock nor randomness of its own: the
+//! caller brings them.
 
 use std::time::Duration;
 
-/// Delays that grow until [`Backoff::reset`].
+/// Back-off with delays that grow until [`Backoff::reset`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backoff {
     first: Duration,
@@ -11,13 +11,13 @@ pub struct Backoff {
     ceiling: Duration,
 }
 
-/// Why a back-off makes no sense.
+/// Error in the delays of a back-off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BackoffError {
-    /// It would never wait, and so spin.
+    /// The first delay is zero, which would retry without a pause.
     #[error("first delay is zero; it must be longer")]
     Zero,
-    /// It could never grow to its first delay.
+    /// The first delay is longer than the cap.
     #[error("first delay of {first:?} is above the cap of {cap:?}")]
     AboveCap {
         /// The first delay.
@@ -28,7 +28,7 @@ pub enum BackoffError {
 }
 
 impl Backoff {
-    /// Delays of about `first`, then twice that each time, never above `cap`.
+    /// Makes a back-off with a delay of about `first` that doubles each time up to `cap`.
     pub const fn try_new(first: Duration, cap: Duration) -> Result<Self, BackoffError> {
         if first.is_zero() {
             return Err(BackoffError::Zero);
@@ -39,18 +39,18 @@ impl Backoff {
         Ok(Self { first, cap, ceiling: first })
     }
 
-    /// The next delay: between half and all of a ceiling that doubles with each call. `random` is uniform
-    /// over all `u64`: peers that lost the same receiver must not come back in step.
+    /// Returns the next delay: between half and all of a ceiling that doubles with each call. `random` is uniform over
+    /// all `u64`, so that peers that lost the same receiver do not all return at the same time.
     pub fn next_delay(&mut self, random: u64) -> Duration {
         let ceiling = self.ceiling;
         self.ceiling = ceiling.saturating_mul(2).min(self.cap);
         let half = ceiling / 2;
-        // 32 bits of randomness are plenty, and exact in the arithmetic.
+        // 32 bits of randomness are enough, and an `f64` holds them exactly.
         let share = u32::try_from(random >> 32).unwrap_or(u32::MAX);
         half.saturating_add((ceiling - half).mul_f64(f64::from(share) / f64::from(u32::MAX)))
     }
 
-    /// Starts over, after a success.
+    /// Starts again with the first delay, after a success.
     pub fn reset(&mut self) {
         self.ceiling = self.first;
     }
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_double_up_to_the_cap_and_start_over_after_a_success() {
+    fn delays_double_up_to_the_cap_and_restart_after_a_success() {
         let mut backoff = Backoff::try_new(FIRST, CAP).unwrap();
         assert_eq!(longest(&mut backoff, 7), [100, 200, 400, 800, 1600, 2000, 2000]);
         backoff.reset();
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn impossible_delays_are_refused() {
         assert_eq!(Backoff::try_new(Duration::ZERO, CAP), Err(BackoffError::Zero));
         let error = Backoff::try_new(CAP, FIRST).unwrap_err();
         assert_eq!(error.to_string(), "first delay of 2s is above the cap of 100ms");

@@ -1,30 +1,37 @@
-//! The clock that latencies are measured with: nanoseconds since the Unix epoch that never go back, nor jump when
-//! somebody sets the machine's clock. Two machines differ; `sender::latency` finds by how much.
+//! Clocks: the system's, and the one for latencies, which neither goes back nor jumps when the system's clock is set.
+//! The clocks of two machines differ; the sender's latency report measures by how much.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// A clock, handed to whoever measures, so that tests bring one of their own.
+/// Returns the system's time in nanoseconds since the Unix epoch, as in [`wire::control::Control::Clock`].
+pub fn unix_nanos() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Clock for latencies. Tests replace it by one of their own.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> u64 + Send + Sync>);
 
 impl Clock {
-    /// A clock that shows what `read` says: nanoseconds since the Unix epoch, ascending.
+    /// Makes a clock from a function that returns ascending nanoseconds since the Unix epoch.
     pub fn new(read: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self(Arc::new(read))
     }
 
-    /// The time, in nanoseconds since the Unix epoch.
+    /// Returns the time in nanoseconds since the Unix epoch.
     pub fn now(&self) -> u64 {
         (self.0)()
     }
 }
 
 impl Default for Clock {
-    /// This machine's as it is now, and from here on as fast as the system says that time passes.
+    /// Makes a clock that starts at the system's time and continues with its monotonic clock.
     fn default() -> Self {
-        let (began, origin) = (crate::control::clock(), Instant::now());
+        let began = unix_nanos();
+        let origin = Instant::now();
         Self::new(move || began.saturating_add(u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX)))
     }
 }

@@ -1,4 +1,4 @@
-//! The threads that carry packets, and what belongs to them: control messages and timers.
+//! I/O threads, which handle packets, control messages and timers.
 
 use std::io;
 
@@ -6,38 +6,35 @@ use tokio::runtime::{Builder, Runtime};
 
 use service::config::{Absent, Field, Reported, Table};
 
-/// Most that may be asked for.
+/// Largest number of I/O threads.
 const MAX: u16 = 64;
 
-/// How many there are.
-///
-/// One unless said: packets that a few threads share are woken for on one and handled on the other. At 500 Mbit/s one
-/// is busy for a quarter of its time; with two, a receiver takes a seventh more of the processor (`benches -- wan --cell
-/// cpu`).
+/// Number of I/O threads, 1 by default. At 500 Mbit/s one thread is busy for a quarter of its time. With two, packets often
+/// wake one thread and are handled on the other: a receiver then uses a seventh more CPU (`benches -- wan --cell cpu`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IoThreads(u16);
 
 impl IoThreads {
-    /// The setting.
+    /// The setting `io_threads`.
     pub const FIELD: Field = Field {
         name: "io_threads",
         kind: "a count",
         absent: Absent::Default("1"),
         bounds: Some(("1", "64")),
         live: false,
-        doc: "Threads that carry packets. At 500 Mbit/s one is busy for a quarter of its time; add one for each further \
-              Gbit/s. More than are needed cost CPU.",
+        doc: "Threads that handle packets. At 500 Mbit/s one is busy for a quarter of its time; add one for each further \
+              Gbit/s. More threads than needed cost CPU.",
     };
 
-    /// As the document's first table states it.
+    /// Reads the setting from the document's first table.
     pub fn read(top: &Table<'_>) -> Result<Self, Reported> {
         top.read(Self::FIELD.name).map(|count: u32| Self(u16::try_from(count).unwrap_or(MAX)))
     }
 
-    /// Starts them.
+    /// Starts a runtime with these threads.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     pub fn runtime(self) -> io::Result<Runtime> {
         Builder::new_multi_thread().worker_threads(self.0.into()).thread_name("io").enable_all().build()
     }

@@ -1,5 +1,5 @@
-//! Why a session ended: one table of codes (wire-format.md#close), which the enum, the wire and the
-//! specification come from.
+//! Close codes: one table of reasons why a session ends (wire-format.md#close). The enum, the wire and the specification
+//! come from it.
 
 use std::fmt;
 
@@ -7,25 +7,25 @@ use bincode::de::{BorrowDecode, BorrowDecoder, Decode, Decoder};
 use bincode::enc::{Encode, Encoder};
 use bincode::error::{DecodeError, EncodeError};
 
-/// What an end does when a session ended with a given code.
+/// Reaction of an end to a close code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Disposition {
-    /// Nothing is wrong here, but not now: dial again after [`crate::limits::RETRY_AFTER`] plus jitter.
+    /// Dial again after [`crate::limits::RETRY_AFTER`] plus jitter: nothing is wrong at this end.
     Retry,
     /// Dial again with the usual short back-off.
     Reconnect,
-    /// A human must act; dialling again would end the same way.
+    /// Stop: dialling again would end the same way, so an operator must act.
     Halt,
 }
 
 macro_rules! close_codes {
     ($($number:literal $code:ident $name:literal $disposition:ident $sentence:literal;)*) => {
-        /// A close code. Codes are added, never renumbered: an older end keeps a newer code's number as
+        /// Close code. Codes are added, never renumbered: an older end keeps a newer code's number as
         /// [`CloseCode::Unknown`].
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum CloseCode {
             $(#[doc = $sentence] $code,)*
-            /// A code of a newer version.
+            /// Code of a newer version.
             Unknown(u16),
         }
 
@@ -33,7 +33,7 @@ macro_rules! close_codes {
             /// Every code of this version.
             pub const ALL: &[Self] = &[$(Self::$code),*];
 
-            /// The number on the wire, also QUIC's application error code.
+            /// Returns the number on the wire, which is also QUIC's application error code.
             pub fn number(self) -> u16 {
                 match self {
                     $(Self::$code => $number,)*
@@ -41,7 +41,7 @@ macro_rules! close_codes {
                 }
             }
 
-            /// The name in logs and metrics.
+            /// Returns the name in logs and metrics.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$code => $name,)*
@@ -49,15 +49,15 @@ macro_rules! close_codes {
                 }
             }
 
-            /// What it means, for people.
+            /// Returns a sentence for operators: what happened, and what to do.
             pub fn sentence(self) -> &'static str {
                 match self {
                     $(Self::$code => $sentence,)*
-                    Self::Unknown(_) => "The peer closed with a code that this version does not know.",
+                    Self::Unknown(_) => "The peer closed with a code that this version does not know: upgrade this end.",
                 }
             }
 
-            /// What to do next.
+            /// Returns the reaction of this end.
             pub fn disposition(self) -> Disposition {
                 match self {
                     $(Self::$code => Disposition::$disposition,)*
@@ -78,23 +78,23 @@ macro_rules! close_codes {
 }
 
 close_codes! {
-    0 Normal "NORMAL" Reconnect "The peer drained and left.";
-    1 Replaced "REPLACED" Reconnect "A newer process of the same instance name took over; stand by behind it.";
-    2 Superseded "SUPERSEDED" Retry "Another receiver took over the link's lanes.";
-    3 Contested "CONTESTED" Halt "Two live processes with one instance name keep replacing each other.";
-    4 StandbyFilter "STANDBY_FILTER" Retry "The standby's topic filter differs from the active sender's.";
-    5 Busy "BUSY" Retry "The receiver serves as many sessions as it may.";
-    6 NoSession "NO_SESSION" Reconnect "The channel belongs to no session that stands here.";
-    16 BadFrame "BAD_FRAME" Halt "Bytes arrived that the format does not allow.";
-    17 Misbehaved "MISBEHAVED" Halt "The peer broke a rule of the protocol.";
-    32 Version "VERSION" Halt "The ends share no protocol version, or both have the same role.";
-    33 LinkUnknown "LINK_UNKNOWN" Halt "The receiver has no such link.";
-    34 Unauthorized "UNAUTHORIZED" Halt "The certificate does not allow this link.";
-    35 SameCluster "SAME_CLUSTER" Halt "Source and target are the same cluster.";
-    36 ClusterChanged "CLUSTER_CHANGED" Halt "The link's stored positions belong to another cluster.";
-    37 LanesChanged "LANES_CHANGED" Halt "The lanes or their hash are not those the link was made with.";
-    38 StateRefused "STATE_REFUSED" Halt "The link's stored state forbids opening it.";
-    48 Internal "INTERNAL" Reconnect "The peer failed for a reason of its own.";
+    0 Normal "NORMAL" Reconnect "The peer shut down cleanly: no action needed.";
+    1 Replaced "REPLACED" Reconnect "A newer process with this instance name took over: this process is the standby now.";
+    2 Superseded "SUPERSEDED" Retry "Another receiver took over the link's lanes: run one receiver per link.";
+    3 Contested "CONTESTED" Halt "Two running processes with one instance name keep replacing each other: give each its own `instance`.";
+    4 StandbyFilter "STANDBY_FILTER" Retry "The standby's topic filter differs from the active sender's: use the same filter for both.";
+    5 Busy "BUSY" Retry "The receiver has as many sessions as it may have: it is dialled again later.";
+    6 NoSession "NO_SESSION" Reconnect "No open session has this token: it has ended, or never existed.";
+    16 BadFrame "BAD_FRAME" Halt "The peer sent bytes that the format does not allow: report this bug with both logs.";
+    17 Misbehaved "MISBEHAVED" Halt "The peer broke a rule of the protocol: report this bug with both logs.";
+    32 Version "VERSION" Halt "The ends share no protocol version, or have the same role: upgrade the older end, or check the address.";
+    33 LinkUnknown "LINK_UNKNOWN" Halt "The receiver has no such link: compare `link` with `links.name`.";
+    34 Unauthorized "UNAUTHORIZED" Halt "The peer's certificate is not authorised for this link: add its name to `links.senders`.";
+    35 SameCluster "SAME_CLUSTER" Halt "Source and target are the same cluster: check `bootstrap_servers` at both ends.";
+    36 ClusterChanged "CLUSTER_CHANGED" Halt "The link's stored positions belong to another cluster: use another link name.";
+    37 LanesChanged "LANES_CHANGED" Halt "The lanes or their hash differ from those that the link was created with: set `lanes` back.";
+    38 StateRefused "STATE_REFUSED" Halt "The link's stored state does not allow opening it: see the detail.";
+    48 Internal "INTERNAL" Reconnect "The peer failed because of an internal error: see its log.";
 }
 
 impl fmt::Display for CloseCode {

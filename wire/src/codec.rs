@@ -1,5 +1,5 @@
-//! Bytes in, values out: a reader that cannot see past its field, a writer, and the envelope of control
-//! messages. The only place that knows bincode.
+//! Codecs: a reader that cannot read past its field, a writer, and the envelope of control messages. Only this module
+//! uses bincode.
 
 mod bounds;
 mod control;
@@ -12,7 +12,7 @@ pub use reader::Reader;
 pub use stored::{from_bytes, to_bytes};
 pub use writer::Writer;
 
-/// Folds a signed number so that small ones of either sign are small: 0, −1, 1, −2 → 0, 1, 2, 3.
+/// Maps a signed number to an unsigned one, so that small numbers of either sign stay small: 0, −1, 1, −2 → 0, 1, 2, 3.
 pub const fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
 }
@@ -22,7 +22,7 @@ pub const fn unzigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
 }
 
-/// How many bytes `value` takes as a varint: 1 to 10.
+/// Returns the number of bytes of `value` as a varint: 1 to 10.
 pub const fn varint_len(value: u64) -> usize {
     ((63 - (value | 1).leading_zeros()) / 7 + 1) as usize
 }

@@ -1,4 +1,4 @@
-//! lz4 and zstd, never past the agreed size (wire-format.md#codecs).
+//! Compression with lz4 and zstd, bounded by the agreed size (wire-format.md#codecs).
 
 use std::cell::RefCell;
 
@@ -8,14 +8,14 @@ use zstd::zstd_safe;
 use crate::error::DecodeError;
 use crate::limits::FRAME_BODY_MAX;
 
-/// How a frame's body is to be compressed.
+/// Compression of a frame's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
-    /// Not at all.
+    /// No compression of the body.
     None,
-    /// lz4 block format: cheap.
+    /// The lz4 block format: fast.
     Lz4,
-    /// zstd at a level: smaller. 0 is zstd's default level.
+    /// zstd at a level: smaller results. 0 is zstd's default level.
     Zstd(i32),
 }
 
@@ -36,26 +36,26 @@ pub mod id {
     pub const NONE: u8 = 0;
     /// lz4 block format, without a size of its own.
     pub const LZ4: u8 = 1;
-    /// One zstd frame that states its content size.
+    /// A zstd frame that states its content size.
     pub const ZSTD: u8 = 2;
 }
 
-/// No lz4 sequence expands a byte to more than 255.
+/// Most bytes that one byte of lz4 can expand to.
 const LZ4_RATIO_MAX: usize = 255;
 
 thread_local! {
-    // A zstd context costs more to make than a small frame costs to compress.
+// Creating a zstd context costs more than compressing a small frame.
     static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
     static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
-/// `raw` compressed, or `None` where that is not smaller ([`Codec::None`] included).
+/// Compresses `raw`; returns `None` if the result is not smaller, and for [`Codec::None`].
 pub fn compress(codec: Codec, raw: &[u8]) -> Option<Vec<u8>> {
     let mut packed = Vec::new();
     compress_into(codec, raw, &mut packed).then_some(packed)
 }
 
-/// As [`compress`], into a buffer that is kept; `false` where it does not shrink.
+/// Like [`compress`], but into a reusable buffer; returns false if the result is not smaller.
 pub(crate) fn compress_into(codec: Codec, raw: &[u8], packed: &mut Vec<u8>) -> bool {
     packed.clear();
     match codec {
@@ -67,7 +67,7 @@ pub(crate) fn compress_into(codec: Codec, raw: &[u8], packed: &mut Vec<u8>) -> b
             len < raw.len()
         }
         Codec::Zstd(level) => {
-            // Exactly the room within which it is worth having: zstd gives up where that is too little.
+            // Exactly the size below which compression is useful: zstd stops if it needs more.
             packed.reserve(raw.len());
             zstd_into(level, raw, packed).is_some_and(|len| len < raw.len())
         }
@@ -85,11 +85,11 @@ fn zstd_into(level: i32, raw: &[u8], packed: &mut Vec<u8>) -> Option<usize> {
     })
 }
 
-/// The `raw_len` bytes that `packed` stands for.
+/// Expands `packed` to `raw_len` bytes.
 ///
 /// # Errors
-/// Anything but exactly `raw_len` bytes. Nothing is allocated for a claim over [`FRAME_BODY_MAX`] or one
-/// that the codec cannot keep.
+/// Any result other than exactly `raw_len` bytes. Nothing is allocated for a length above [`FRAME_BODY_MAX`], or one that
+/// the codec cannot reach.
 pub fn expand(codec: u8, packed: &[u8], raw_len: usize) -> Result<Vec<u8>, DecodeError> {
     if raw_len > FRAME_BODY_MAX {
         return Err(DecodeError::OverLimit {

@@ -13,280 +13,280 @@ use crate::lanes::{ClassLanes, ClassRequest};
 /// The first message on a control stream, from the sender (wire-format.md#hello).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Hello {
-    /// What this end does, independent of who dialled.
+    /// Role of this end, independent of which end dialled.
     pub role: Role,
-    /// The protocol versions this end speaks.
+    /// Protocol versions of this end.
     pub versions: Range,
-    /// Bits of [`features`](crate::hello) that this end understands.
+    /// Bits of the [`features`](crate::hello) that this end supports.
     pub features: u64,
-    /// The link this session is for.
+    /// Name of the session's link.
     pub link: String,
     /// Kafka's id of this end's cluster.
     pub cluster_id: String,
-    /// A name that survives restarts of this process.
+    /// Instance name, which survives restarts of this process.
     pub instance: String,
-    /// Drawn at process start: tells a reconnect from a restart.
+    /// Random number of this process: it tells a reconnect from a restart.
     pub process: u128,
-    /// Whether this end was replaced by another process of its name and so waits rather than replaces.
+    /// This process was replaced by another one of its instance name, so it waits instead of replacing it.
     pub stand_by: bool,
-    /// How many lanes the default class has; fixed for the link's life.
+    /// Lanes of the default class; fixed for the link's life.
     pub lanes: u16,
-    /// The hash that maps topics to lanes; fixed for the link's life.
+    /// Name of the hash that maps topics to lanes; fixed for the link's life.
     pub lane_hash: String,
-    /// A hash of the topic filter: says whether a topic is newly matched.
+    /// Hash of the topic filter: it shows whether a topic is newly matched.
     pub filter_hash: u64,
-    /// The budget in bytes per second, from which the receiver derives credit; 0 for unlimited.
+    /// Budget in bytes per second, from which the receiver derives credit; 0 means unlimited.
     pub rate: u64,
-    /// The classes that have lanes of their own, beside the default one.
+    /// Classes with lanes of their own, without the default class.
     pub classes: Vec<ClassRequest>,
 }
 
-/// What an end does on a link.
+/// Role of an end on a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum Role {
-    /// Reads the source cluster.
+    /// The sender reads the source cluster.
     Sender,
-    /// Writes the target cluster.
+    /// The receiver writes the target cluster.
     Receiver,
 }
 
-/// An inclusive range of protocol versions.
+/// Range of protocol versions, inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Range {
-    /// The oldest version this end still speaks.
+    /// Oldest version of this end.
     pub min: u16,
-    /// The newest version this end speaks.
+    /// Newest version of this end.
     pub max: u16,
 }
 
-/// The receiver's answer to a [`Hello`] that may hold the link now.
+/// The receiver's answer to the [`Hello`] of the link's active sender.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Welcome {
-    /// The version both ends will speak.
+    /// Version that both ends use.
     pub version: u16,
-    /// The features both ends will use.
+    /// Features that both ends use.
     pub features: u64,
     /// Kafka's id of the target cluster.
     pub cluster_id: String,
-    /// The receiver process's own random number.
+    /// Random number of the receiver's process.
     pub receiver: u128,
-    /// What further channels present to join this session.
+    /// Token with which further channels join this session.
     pub token: u128,
-    /// How many bytes may be unacknowledged.
+    /// Bytes that may be unacknowledged.
     pub credit: CreditTerms,
-    /// Every class that the link has ever had, and its lanes, in order of lanes.
+    /// Every class that the link has ever had with its lanes, in order of lanes.
     pub classes: Vec<ClassLanes>,
 }
 
 /// Credit, stated once per session (wire-format.md#credit).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct CreditTerms {
-    /// Bytes each lane owns for itself: one maximal frame.
+    /// Bytes reserved for each lane: one frame of maximum size.
     pub reserve: u64,
-    /// Bytes all lanes share, first come, first served.
+    /// Bytes that all lanes share, first come, first served.
     pub pool: u64,
 }
 
-/// One partition that asks to join a lane (wire-format.md#offer).
+/// Offer of one partition to a lane (wire-format.md#offer).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct OfferedPartition {
-    /// The number this partition will have within the epoch.
+    /// Number of the partition within the epoch.
     pub slot: Slot,
     /// Source topic name.
     pub topic: String,
     /// Source partition number.
     pub partition: i32,
-    /// The topic's incarnation.
+    /// Kafka's topic id.
     pub topic_id: TopicId,
-    /// How many partitions the source topic has now.
+    /// Present number of partitions of the source topic.
     pub partitions: i32,
-    /// The oldest offset that still exists.
+    /// Oldest offset in the log.
     pub log_start: Position,
-    /// The position after the newest record that `read_committed` readers see.
+    /// Position after the newest record that `read_committed` readers see.
     pub log_end: Position,
-    /// Where the `start` policy would begin.
+    /// Position at which the `start` policy would begin.
     pub start: Position,
-    /// Lifts a halt and moves the stored position; `None` to join where it stands.
+    /// Request to lift a halt and move the stored position; `None` joins at the stored position.
     pub jump: Option<Jump>,
 }
 
-/// A wish to lift a halt, and to move the stored position (wire-format.md#jump).
+/// Request to lift a halt and to move the stored position (wire-format.md#jump).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Jump {
-    /// The stored position this jump was decided upon; refused where it differs. −1: none is stored.
+    /// Stored position that the request assumes; it is refused if another one is stored. −1: none is stored.
     pub expected: Position,
-    /// The new position. −1, only where none is stored: where the partition would begin without a jump.
+    /// New position. −1, only if none is stored: the position at which the partition would begin without a jump.
     pub to: Position,
-    /// What else this allows.
+    /// Condition that the request accepts.
     pub accepts: Accepts,
-    /// When it was asked for, in ms since the Unix epoch.
+    /// Time of the request in ms since the Unix epoch.
     pub asked: i64,
-    /// Who asked and why, for the jump log.
+    /// Author and reason of the request, for the jump log.
     pub reason: String,
 }
 
-/// What a jump allows that would otherwise halt the partition.
+/// Condition that a jump accepts, and that would otherwise halt the partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum Accepts {
-    /// Nothing.
+    /// No such condition.
     Nothing,
-    /// That the source's topic is another incarnation than the one carried so far.
+    /// The source's topic has another id than the one copied so far.
     NewIncarnation,
-    /// That the target partition holds what this link did not write, or lacks what it did.
+    /// The target partition has records that this link did not write, or lacks records that it wrote.
     Target,
 }
 
-/// One topic configuration entry that the receiver may apply when it creates the target topic.
+/// Topic configuration entry that the receiver may apply when it creates the target topic.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct TopicConfig {
     /// Kafka's name of the property.
     pub name: String,
-    /// Its value.
+    /// Value of the property.
     pub value: String,
 }
 
-/// What the receiver measured of one frame (wire-format.md#epoch). For people: nothing is decided by it.
+/// Times of one frame at the receiver (wire-format.md#epoch), for reports only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Timing {
-    /// The frame: one of those that this ack is the first to cover.
+    /// Sequence of a frame that no earlier ack covers.
     pub sequence: Sequence,
-    /// When its last byte arrived, in µs since the Unix epoch by the receiver's clock.
+    /// Arrival of its last byte, in µs since the Unix epoch by the receiver's clock.
     pub arrived: u64,
-    /// How long it waited for the transaction that it is committed in to begin, in µs.
+    /// Time from its arrival to the begin of its transaction, in µs.
     pub order: u64,
-    /// How long that transaction took, its commit included, in µs.
+    /// Duration of its transaction including the commit, in µs.
     pub commit: u64,
 }
 
-/// Everything that travels on the control stream.
+/// Message on the control stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Control {
-    /// Sender → receiver: who we are and what we want.
+    /// Sender → receiver: the sender's identity and settings.
     Hello(Hello),
-    /// Receiver → sender: the link is yours.
+    /// Receiver → sender: the sender is the link's active one.
     Welcome(Welcome),
-    /// Receiver → sender: another instance holds the link; wait.
+    /// Receiver → sender: another instance is active; wait as a standby.
     Standby {
-        /// The instance that holds the link.
+        /// The active instance.
         behind: String,
     },
     /// First message on any channel but the first, on a control stream of its own (wire-format.md#join-channel).
     JoinChannel {
-        /// From [`Welcome::token`].
+        /// Token from [`Welcome::token`].
         token: u128,
-        /// From [`Welcome::receiver`].
+        /// Receiver process from [`Welcome::receiver`].
         receiver: u128,
-        /// The sender's number for it, never used twice in a session; 0 is the channel of the first handshake.
+        /// Number of the channel, never reused in a session; 0 is the channel of the first handshake.
         channel: u32,
     },
     /// Receiver → sender, on that stream: the channel has joined, frames may travel on it.
     ChannelOpen {
-        /// Which.
+        /// Number of the channel.
         channel: u32,
     },
-    /// Either way: the sender gives a further channel up, or the receiver has taken all that it will take of it.
+    /// Either way: the sender closes a further channel, or the receiver has read it to its end.
     ChannelClosed {
-        /// Which.
+        /// Number of the channel.
         channel: u32,
-        /// For people.
+        /// Detail for operators.
         detail: String,
     },
     /// Sender → receiver: open this lane.
     OpenLane {
-        /// Which.
+        /// Number of the lane.
         lane: LaneId,
     },
-    /// Receiver → sender: the lane is ours, at this epoch.
+    /// Receiver → sender: the lane is open at this epoch.
     LaneOpen {
-        /// Which.
+        /// Number of the lane.
         lane: LaneId,
-        /// Counted in the target.
+        /// Epoch of the lane.
         epoch: Epoch,
     },
-    /// Either way: the lane is closed, its unacknowledged frames are forgotten.
+    /// Either way: the lane is closed, and its unacknowledged frames are discarded.
     LaneClosed {
-        /// Which.
+        /// Number of the lane.
         lane: LaneId,
-        /// The epoch that ended.
+        /// Epoch that ended.
         epoch: Epoch,
-        /// Why.
+        /// Reason for the end.
         reason: LaneClosedReason,
-        /// For people.
+        /// Detail for operators.
         detail: String,
     },
-    /// Sender → receiver: a topic as it is at the source, before its first [`Control::Offer`].
+    /// Sender → receiver: description of a source topic, before its first [`Control::Offer`].
     Topic {
-        /// Its name.
+        /// Topic name.
         topic: String,
-        /// Its incarnation.
+        /// Kafka's topic id.
         topic_id: TopicId,
         /// Configuration entries that differ from the broker's defaults.
         configs: Vec<TopicConfig>,
-        /// Kafka's ids of the clusters it passed before the source, the oldest first; none where it began there.
+        /// Kafka's ids of the clusters that the topic passed before the source, from the oldest; empty if it began there.
         clusters: Vec<String>,
     },
-    /// Sender → receiver: partitions that ask to join.
+    /// Sender → receiver: offer of partitions to a lane.
     Offer {
-        /// The lane they belong to.
+        /// Lane of the partitions.
         lane: LaneId,
-        /// Its present epoch.
+        /// Present epoch of the lane.
         epoch: Epoch,
-        /// At most [`crate::limits::OFFER_PARTITIONS_MAX`].
+        /// Offered partitions, at most [`crate::limits::OFFER_PARTITIONS_MAX`].
         partitions: Vec<OfferedPartition>,
-        /// Ends the batches of one discovery: commits the filter hash.
+        /// Last batch of one discovery, which commits the filter hash.
         last: bool,
     },
-    /// Receiver → sender: the partition's position is stored; read from here.
+    /// Receiver → sender: the partition is open; read from its stored position.
     PartitionOpen {
-        /// Which lane.
+        /// Lane of the message.
         lane: LaneId,
-        /// Its present epoch.
+        /// Present epoch of the lane.
         epoch: Epoch,
-        /// From the offer.
+        /// Slot from the offer.
         slot: Slot,
-        /// The stored position.
+        /// Stored position.
         position: Position,
-        /// The source's leader epoch stored with it; −1 if unknown.
+        /// Leader epoch of the source, stored with the position; −1 if unknown.
         leader_epoch: i32,
     },
-    /// Either way: the slot is closed by an error that a human must look at.
+    /// Either way: the partition is halted until an operator acts or the cause ends.
     PartitionHalted {
-        /// Which lane.
+        /// Lane of the message.
         lane: LaneId,
-        /// Its present epoch.
+        /// Present epoch of the lane.
         epoch: Epoch,
-        /// Which partition.
+        /// Slot of the partition.
         slot: Slot,
-        /// The stored position, from the receiver; −1 if none is stored, and from the sender.
+        /// Stored position; −1 if none is stored, and from the sender.
         position: Position,
-        /// A word of [`crate::halt`].
+        /// Word of the reason, see [`crate::halt`].
         reason: String,
-        /// For people: the values and the limit.
+        /// Values and limits, for operators.
         detail: String,
     },
-    /// Receiver → sender: every frame up to this one is committed; its credit is free.
+    /// Receiver → sender: all frames up to this one are committed, and their credit is free.
     Ack {
-        /// Which lane.
+        /// Lane of the message.
         lane: LaneId,
-        /// Its present epoch.
+        /// Present epoch of the lane.
         epoch: Epoch,
-        /// The newest committed frame.
+        /// Sequence of the newest committed frame.
         sequence: Sequence,
-        /// How long one of the frames took, for reports.
+        /// Times of one of the frames, for reports.
         timing: Option<Timing>,
     },
-    /// Either way: a clock probe, answered with both times set.
+    /// Either way: clock probe; the answer has both times.
     Clock {
-        /// Sender's clock when it asked, ns since the Unix epoch.
+        /// Sender's time of the question, in ns since the Unix epoch.
         asked: u64,
-        /// The other end's clock when it answered; 0 in a question.
+        /// Receiver's time of the answer, in ns since the Unix epoch; 0 in a question.
         answered: u64,
     },
     /// Either way: the session is over.
     Close {
-        /// One of a table (wire-format.md#close).
+        /// Close code (wire-format.md#close).
         code: CloseCode,
-        /// For people.
+        /// Detail for operators.
         detail: String,
     },
 }

@@ -1,31 +1,30 @@
-//! Who is at fault when a session cannot go on: the bytes, the other end, or the way the two ends were
-//! set up. Each error knows the close code that tells the other end.
+//! Errors that end a session, by fault: the bytes, the other end, or the configuration of the two ends. Each error has
+//! the close code for the other end.
 
 use crate::close::CloseCode;
 use crate::control::Range;
 use crate::ids::{Epoch, Position, Slot};
 
-/// The bytes are not what the format allows. QUIC protects them on the way, so this is a bug or a
-/// mix-up of versions at one end.
+/// Bytes that the format does not allow. QUIC protects bytes on the way, so this is a bug at one end, or a wrong version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The bytes end early.
     #[error("truncated: at least {missing} more bytes expected")]
     Truncated {
-        /// How many more were certainly expected.
+        /// Least number of missing bytes.
         missing: usize,
     },
     /// A number exceeds the limit that [`crate::limits`] names for it.
     #[error("{field} of {found} exceeds the limit of {limit}")]
     OverLimit {
-        /// What was too large.
+        /// Name of the field.
         field: &'static str,
-        /// How large it was.
+        /// Value of the field.
         found: u64,
-        /// How large it may be.
+        /// Largest value allowed.
         limit: u64,
     },
-    /// The frame's checksum is not that of its bytes.
+    /// The frame's checksum does not match its bytes.
     #[error("checksum does not match")]
     Checksum,
     /// A frame kind that this version does not know.
@@ -37,77 +36,77 @@ pub enum DecodeError {
     /// A control kind that this version does not know, or reserves.
     #[error("unknown control kind {0}")]
     UnknownControl(u8),
-    /// A rule of the format is broken; the text says which.
+    /// A rule of the format is broken; the text names it.
     #[error("malformed: {0}")]
     Malformed(&'static str),
-    /// Bytes are left over.
+    /// Bytes follow after the end of the value.
     #[error("{0} bytes left over")]
     TrailingBytes(usize),
     /// The compressed body cannot be expanded.
     #[error("compressed body is damaged")]
     Decompress,
-    /// The body has another length than the frame states.
+    /// The body does not have the length that the frame states.
     #[error("body of {found} bytes where {stated} were stated")]
     RawLength {
-        /// What the frame header says.
+        /// Length in the frame header.
         stated: usize,
-        /// What the body has.
+        /// Length of the body.
         found: usize,
     },
 }
 
 impl DecodeError {
-    /// What to tell the other end.
+    /// Returns the close code for the other end.
     pub fn close_code(&self) -> CloseCode {
         CloseCode::BadFrame
     }
 }
 
-/// The other end broke a rule that both know: a bug there, or a hostile peer.
+/// A rule of the protocol that the other end broke: it has a bug, or it is hostile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PeerMisbehaved {
-    /// A run does not begin where its partition stands.
-    #[error("slot {slot} stands at position {expected}, its run begins at {found}")]
+    /// A run does not begin at its partition's position.
+    #[error("slot {slot} is at position {expected}, but its run begins at {found}")]
     PositionGap {
-        /// Whose run.
+        /// Slot of the partition.
         slot: Slot,
         /// The partition's position.
         expected: Position,
-        /// Where the run begins.
+        /// Position at which the run begins.
         found: Position,
     },
     /// A run or a message names a slot that was never opened.
     #[error("slot {0} was never opened")]
     UnknownSlot(Slot),
-    /// An offer names a slot that this epoch has used already.
+    /// An offer names a slot that was used before in this epoch.
     #[error("slot {0} was used before in this epoch")]
     SlotReused(Slot),
     /// A frame or a message claims an epoch that was never granted.
-    #[error("epoch {found} was never granted, the lane is at {current}")]
+    #[error("epoch {found} was never granted; the lane is at epoch {current}")]
     EpochFromFuture {
         /// The lane's epoch.
         current: Epoch,
-        /// What the peer claims.
+        /// Epoch in the message.
         found: Epoch,
     },
     /// More bytes are unacknowledged than credit allows.
     #[error("{held} bytes unacknowledged, credit is {limit}")]
     CreditExceeded {
-        /// What is held with the offending frame, in charged bytes.
+        /// Charged bytes of all unacknowledged frames, including this one.
         held: u64,
-        /// What may be held.
+        /// Charged bytes that may be unacknowledged.
         limit: u64,
     },
-    /// A control message that has no place here.
+    /// A control message that is not allowed at this point.
     #[error("unexpected message {0}")]
     UnexpectedMessage(&'static str),
-    /// What it sent cannot be decoded.
+    /// The bytes cannot be decoded.
     #[error(transparent)]
     Bytes(#[from] DecodeError),
 }
 
 impl PeerMisbehaved {
-    /// What to tell the other end.
+    /// Returns the close code for the other end.
     pub fn close_code(&self) -> CloseCode {
         match self {
             Self::Bytes(error) => error.close_code(),
@@ -116,44 +115,46 @@ impl PeerMisbehaved {
     }
 }
 
-/// The two ends must not work together as they are set up: a human must act.
+/// A configuration with which the two ends cannot work together: an operator must act.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PeerIncompatible {
-    /// No protocol version is spoken by both.
+    /// The ends have no protocol version in common.
     #[error("no common protocol version: we speak {ours}, the peer speaks {theirs}; upgrade the older side")]
     Version {
-        /// What this end speaks.
+        /// Versions of this end.
         ours: Range,
-        /// What the other end speaks.
+        /// Versions of the other end.
         theirs: Range,
     },
     /// The receiver has no such link.
     #[error("the receiver has no such link")]
     LinkUnknown,
-    /// The peer's certificate does not cover the link.
-    #[error("the peer's certificate does not allow it this link")]
+    /// The peer's certificate is not authorised for the link.
+    #[error("the peer's certificate is not authorised for this link")]
     LinkUnauthorized,
     /// Source and target are one cluster.
     #[error("source and target are the same cluster")]
     SameCluster,
-    /// The link was made for another cluster.
-    #[error("the link belongs to cluster {stored}, the peer has {offered}")]
+    /// The link was created for another cluster.
+    #[error("the link belongs to cluster {stored}, but the peer has cluster {offered}; use another link name")]
     ClusterChanged {
         /// The id stored with the link's positions.
         stored: String,
         /// The id in the handshake.
         offered: String,
     },
-    /// The number of lanes is not the one the link was made with.
-    #[error("the link has {stored} lanes, the peer asks for {offered}")]
+    /// The link was created with another number of lanes.
+    #[error("the link has {stored} lanes, but the peer requests {offered}; set `lanes.count` back to {stored}")]
     LanesChanged {
         /// The number stored with the link's positions.
         stored: u16,
         /// The number in the handshake.
         offered: u16,
     },
-    /// The lane hash is not the one the link was made with.
-    #[error("the peer maps topics to lanes by another hash than the link was made with")]
+    /// The link was created with another lane hash.
+    #[error(
+        "the peer maps topics to lanes by another hash than the one the link was created with; use the version that created the link"
+    )]
     LaneHashChanged,
     /// Both ends have the same role.
     #[error("both ends have the same role")]
@@ -161,7 +162,7 @@ pub enum PeerIncompatible {
 }
 
 impl PeerIncompatible {
-    /// What to tell the other end.
+    /// Returns the close code for the other end.
     pub fn close_code(&self) -> CloseCode {
         match self {
             Self::Version { .. } | Self::Role => CloseCode::Version,
@@ -179,10 +180,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_fault_is_told_by_its_own_close_code() {
+    fn each_error_has_its_close_code() {
         let range = Range { min: 1, max: 1 };
         let id = String::new;
-        let told = [
+        let expected = [
             (PeerIncompatible::Version { ours: range, theirs: range }, CloseCode::Version),
             (PeerIncompatible::Role, CloseCode::Version),
             (PeerIncompatible::LinkUnknown, CloseCode::LinkUnknown),
@@ -192,7 +193,7 @@ mod tests {
             (PeerIncompatible::LanesChanged { stored: 8, offered: 4 }, CloseCode::LanesChanged),
             (PeerIncompatible::LaneHashChanged, CloseCode::LanesChanged),
         ];
-        for (error, code) in told {
+        for (error, code) in expected {
             assert_eq!(error.close_code(), code, "{error}");
         }
         assert_eq!(PeerMisbehaved::UnknownSlot(Slot(1)).close_code(), CloseCode::Misbehaved);

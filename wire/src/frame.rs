@@ -1,6 +1,6 @@
-//! Frames of records: what crosses the WAN (wire-format.md#frame). A frame is a fixed header and a body
-//! that is compressed as a whole; inside, each partition's records form a run, and runs are columnar so
-//! that like stands beside like.
+//! Frames of records, which cross the WAN (wire-format.md#frame). A frame has a fixed header and a body that is
+//! compressed as a whole. In the body, the records of each partition form a run. Runs are columnar, because similar
+//! values compress well together.
 //!
 //! `record` → `builder` → `header` ~~~ `header` → `intact` → `decode` → `cursor`
 

@@ -1,23 +1,23 @@
-//! What the two ends agree on before anything else: a version both speak, features both know
-//! (wire-format.md#hello). Two data centres never upgrade together.
+//! Negotiation of the protocol version and features (wire-format.md#hello), because two data centres are never upgraded
+//! at the same time.
 
 use std::fmt;
 
 use crate::control::Range;
 use crate::error::PeerIncompatible;
 
-/// The newest version this end speaks.
+/// Newest protocol version of this end.
 pub const PROTOCOL_VERSION: u16 = 1;
 
-/// Every version this end speaks.
+/// All protocol versions of this end.
 pub const VERSIONS: Range = Range { min: 1, max: PROTOCOL_VERSION };
 
 /// ALPN token of the QUIC handshake.
 pub const ALPN: &[u8] = b"causeway/1";
 
-/// Frames compressed with lz4.
+/// Feature: frames compressed with lz4.
 pub const FEATURE_LZ4: u64 = 1 << 0;
-/// Frames compressed with zstd.
+/// Feature: frames compressed with zstd.
 pub const FEATURE_ZSTD: u64 = 1 << 1;
 /// Reserved: a hash per run in each frame.
 pub const FEATURE_RUN_HASHES: u64 = 1 << 2;
@@ -27,23 +27,23 @@ pub const FEATURE_SHAPES: u64 = 1 << 3;
 pub const FEATURE_DICTIONARIES: u64 = 1 << 4;
 /// Reserved: clock probes for skew-free latency.
 pub const FEATURE_CLOCK: u64 = 1 << 5;
-/// Further channels that join the session.
+/// Feature: further channels that join the session.
 pub const FEATURE_CHANNELS: u64 = 1 << 6;
 
-/// What this end understands.
+/// Features that this end supports.
 pub const FEATURES: u64 = FEATURE_LZ4 | FEATURE_ZSTD | FEATURE_CHANNELS;
 
-/// The newest version that both ends speak.
+/// Returns the newest protocol version that both ends speak.
 ///
 /// # Errors
-/// [`PeerIncompatible::Version`] where there is none, or where a range is empty.
+/// [`PeerIncompatible::Version`] if there is none, or if a range is empty.
 pub fn agree(ours: Range, theirs: Range) -> Result<u16, PeerIncompatible> {
     let newest = ours.max.min(theirs.max);
     let spoken = |range: Range| range.min <= newest && newest <= range.max;
     if spoken(ours) && spoken(theirs) { Ok(newest) } else { Err(PeerIncompatible::Version { ours, theirs }) }
 }
 
-/// The features that both ends understand.
+/// Returns the features that both ends support.
 pub fn common_features(a: u64, b: u64) -> u64 {
     a & b
 }
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_common_version_wins_whoever_asks() {
+    fn the_newest_common_version_wins() {
         for (ours, theirs, agreed) in [((1, 1), (1, 1), 1), ((1, 2), (1, 1), 1), ((2, 4), (3, 9), 4)] {
             assert_eq!(agree(range(ours.0, ours.1), range(theirs.0, theirs.1)), Ok(agreed));
             assert_eq!(agree(range(theirs.0, theirs.1), range(ours.0, ours.1)), Ok(agreed));
@@ -73,7 +73,8 @@ mod tests {
     #[test]
     fn disjoint_and_empty_ranges_are_refused() {
         for (ours, theirs) in [((1, 1), (2, 3)), ((1, 3), (3, 1)), ((5, 4), (1, 9))] {
-            let (ours, theirs) = (range(ours.0, ours.1), range(theirs.0, theirs.1));
+            let ours = range(ours.0, ours.1);
+            let theirs = range(theirs.0, theirs.1);
             assert_eq!(agree(ours, theirs), Err(PeerIncompatible::Version { ours, theirs }));
         }
     }

@@ -1,5 +1,5 @@
-//! What must hold for any bytes whatever: the one check behind each fuzz target and behind the replay of
-//! its corpus. Nothing in the product calls these.
+//! Checks that must hold for any bytes: one behind each fuzz target and the replay of its corpus. The product does not
+//! call them.
 
 use bytes::Bytes;
 
@@ -10,14 +10,13 @@ use crate::frame::{Frame, FrameBuilder, FrameCursor, Step, seal};
 use crate::limits::FRAME_BODY_MAX;
 use crate::units::{Rate, Size, display_duration, parse_duration};
 
-/// A frame is refused, or it can be walked through and built again from what was found: byte for byte
-/// where it is not compressed.
+/// Checks a frame: it is refused, or its records build the same frame again, byte for byte unless it is compressed.
 ///
 /// # Panics
-/// Where that does not hold.
+/// If the check fails.
 pub fn frame(bytes: &[u8]) {
     let _ = rebuild(bytes);
-    // No fuzzer guesses a checksum.
+    // A fuzzer cannot guess a checksum, so it is filled in.
     let mut sealed = bytes.to_vec();
     seal(&mut sealed);
     if let Ok(rebuilt) = rebuild(&sealed)
@@ -54,10 +53,10 @@ fn steps(frame: &Frame) -> impl Iterator<Item = Step<'_>> {
     std::iter::from_fn(move || frame.next(&mut cursor))
 }
 
-/// A control message is refused, or what it says survives being sent on.
+/// Checks a control message: it is refused, or it decodes to the same message after it is encoded again.
 ///
 /// # Panics
-/// Where that does not hold.
+/// If the check fails.
 pub fn control(bytes: &[u8]) {
     if let Some((&prefix, _)) = bytes.split_first_chunk() {
         let _ = control_length(prefix);
@@ -69,11 +68,11 @@ pub fn control(bytes: &[u8]) {
     assert_eq!(decode_control(rest).as_ref(), Ok(&control));
 }
 
-/// Bytes are refused by every codec or expand to exactly the stated length; what is compressed comes back.
-/// The first three bytes choose the stated length.
+/// Checks every codec: it refuses the bytes or expands them to the stated length, and expands what it compressed. The
+/// first three bytes choose the stated length.
 ///
 /// # Panics
-/// Where that does not hold.
+/// If the check fails.
 pub fn compression(bytes: &[u8]) {
     let Some((&[a, b, c], packed)) = bytes.split_first_chunk() else { return };
     let raw_len = u32::from_le_bytes([a, b, c, 0]) as usize;
@@ -91,10 +90,10 @@ pub fn compression(bytes: &[u8]) {
     }
 }
 
-/// A quantity is refused, or is displayed so that it parses to itself.
+/// Checks a quantity: it is refused, or its display parses to the same value.
 ///
 /// # Panics
-/// Where that does not hold.
+/// If the check fails.
 pub fn units(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     if let Ok(rate) = text.parse::<Rate>() {

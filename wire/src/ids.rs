@@ -1,4 +1,4 @@
-//! The numbers that both ends count with, each a type of its own so that none is taken for another.
+//! Ids and positions that both ends use. Each has its own type, so that they cannot be confused.
 
 use std::fmt;
 
@@ -19,57 +19,57 @@ macro_rules! number {
 }
 
 number!(
-    /// Where a record is in its partition. Ascending, with holes (compaction, transaction markers).
+/// Offset of a record in its partition. Offsets ascend with gaps (compaction, transaction markers).
     Offset(i64)
 );
 number!(
-    /// The offset of the next record to read: at position 5 a reader is done with 0 to 4.
+/// Offset of the next record to read: at position 5, offsets 0 to 4 have been read.
     Position(i64)
 );
 number!(
-    /// A lane's number, which is also its partition in the state topic.
+/// Number of a lane, which is also its partition in the state topic.
     LaneId(u16)
 );
 number!(
-    /// One opening of a lane, counted in the target; 0 is "never opened".
+/// Number of times that a lane was opened, stored in the target; 0 means never.
     Epoch(u64)
 );
 number!(
-    /// A partition's short number within one epoch of its lane; never used twice within it.
+/// Number of a partition within one epoch of its lane; never reused within that epoch.
     Slot(u32)
 );
 number!(
-    /// A frame's number on its lane; starts at 0 with each epoch.
+/// Number of a frame on its lane; starts at 0 with each epoch.
     Sequence(u64)
 );
 
 impl Position {
-    /// The position of a reader that has just read the record at `offset`.
+    /// Returns the position after the record at `offset`.
     pub fn after(offset: Offset) -> Self {
         Self(offset.0 + 1)
     }
 }
 
 impl Sequence {
-    /// The sequence of the frame that follows this one.
+    /// Returns the sequence of the next frame.
     pub fn next(self) -> Self {
         Self(self.0 + 1)
     }
 }
 
 impl Epoch {
-    /// The epoch of the next opening.
+    /// Returns the next epoch.
     pub fn next(self) -> Self {
         Self(self.0 + 1)
     }
 }
 
-/// One incarnation of a topic, as Kafka names it (KIP-516): a re-created topic has another id.
+/// Kafka's topic id (KIP-516): a topic that was deleted and created again has another id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
 pub struct TopicId(pub [u8; 16]);
 
 impl TopicId {
-    /// The id of a cluster that does not state topic ids: equal to no real incarnation.
+    /// Id for a cluster that does not state topic ids; no real topic has it.
     pub const UNKNOWN: Self = Self([0; 16]);
 }
 

@@ -1,5 +1,5 @@
-//! Which lane carries a partition, and which lanes a class has (wire-format.md#lanes). Both ends must answer
-//! alike: a partition begins in the lane that the default class has for it, and is moved from there.
+//! Lanes of partitions and of classes (wire-format.md#lanes). Both ends must compute the same: a partition begins in its
+//! lane of the default class, and is handed over from there.
 
 use bincode::{Decode, Encode};
 use xxhash_rust::xxh3::xxh3_64;
@@ -7,79 +7,79 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::ids::LaneId;
 use crate::limits::LANES_MAX;
 
-/// The hash's name, as stored and as said in a hello.
+/// Name of the lane hash, in the state and in a hello.
 pub const LANE_HASH: &str = "xxh3-64";
 
-/// The class of what no other class matches. It has the lanes that the link was made with.
+/// Class of all topics that no other class matches. It has the lanes that the link was created with.
 pub const DEFAULT_CLASS: &str = "default";
 
-/// A class as a sender asks for it.
+/// Class that a sender requests.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct ClassRequest {
-    /// Its name.
+    /// Name of the class.
     pub name: String,
-    /// How many lanes it is to have.
+    /// Number of lanes that it requests.
     pub lanes: u16,
-    /// Whether it goes before every class that is not strict, in this session.
+    /// Strict priority over every class that is not strict, in this session.
     pub strict: bool,
 }
 
-/// A class and the lanes that it owns for the life of the link.
+/// Class with the lanes that it owns for the life of the link.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct ClassLanes {
-    /// Its name.
+    /// Name of the class.
     pub name: String,
-    /// Its first lane.
+    /// First lane of the class.
     pub first: u16,
-    /// How many lanes it has, at least 1.
+    /// Number of lanes, at least 1.
     pub count: u16,
 }
 
-/// Every class that a link has ever had, in order of their lanes, the default class first. It only grows.
+/// Table of all classes that a link has ever had, in order of lanes, the default class first. It only grows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClassTable(Vec<ClassLanes>);
 
-/// Why classes cannot have the lanes that are asked for.
+/// Error in a request for lanes of classes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClassError {
-    /// The table is not one that [`ClassTable::append`] makes.
+    /// The table cannot be a result of [`ClassTable::append`].
     #[error("the table of classes is damaged: {0}")]
     Damaged(&'static str),
-    /// A class was made with another number of lanes.
+    /// A class was created with another number of lanes.
     #[error(
         "class {name:?} was made with {stored} lanes, {asked} are asked for: `lanes` of a class is fixed for the life of a link; set it back or use another class name"
     )]
     LanesChanged {
-        /// Which.
+        /// Name of the class.
         name: String,
-        /// What it has.
+        /// Number of lanes that the class has.
         stored: u16,
-        /// What is wanted.
+        /// Number of lanes that were requested.
         asked: u16,
     },
-    /// There are no lanes left.
+    /// The link has too few lanes left.
     #[error(
         "class {name:?} needs {asked} lanes, {left} of {LANES_MAX} are left: classes that were taken out of the configuration keep theirs; give it fewer, or use the name of an old one"
     )]
     NoneLeft {
-        /// Which.
+        /// Name of the class.
         name: String,
-        /// What it wants.
+        /// Number of lanes that were requested.
         asked: u16,
-        /// What there is.
+        /// Number of lanes that are left.
         left: u16,
     },
 }
 
 impl ClassLanes {
-    /// The lane of a partition: a topic's partitions go to consecutive lanes, so that they spread evenly.
+    /// Returns the lane of a partition. A topic's partitions use consecutive lanes, so that they spread evenly.
     pub fn lane(&self, topic: &str, partition: i32) -> LaneId {
         let count = u64::from(self.count.max(1));
         let lane = (xxh3_64(topic.as_bytes()) % count + partition.max(0) as u64) % count;
         LaneId(self.first + lane as u16)
     }
 
-    /// Whether a lane is this class's.
+    /// Returns whether the class owns this lane.
     pub fn owns(&self, lane: LaneId) -> bool {
         (self.first..self.end()).contains(&lane.0)
     }
@@ -90,15 +90,15 @@ impl ClassLanes {
 }
 
 impl ClassTable {
-    /// A link that has only the default class, with `lanes` lanes.
+    /// Makes the table of a link that has only the default class, with `lanes` lanes.
     pub fn new(lanes: u16) -> Self {
         Self(vec![ClassLanes { name: DEFAULT_CLASS.to_owned(), first: 0, count: lanes }])
     }
 
-    /// A table as it is stored or said by the other end.
+    /// Checks a table from the state or from the other end.
     ///
     /// # Errors
-    /// [`ClassError::Damaged`] where ranges do not follow each other from 0 or names repeat.
+    /// [`ClassError::Damaged`] if ranges do not follow each other from 0, or names repeat.
     pub fn of(classes: Vec<ClassLanes>) -> Result<Self, ClassError> {
         let mut end = 0;
         for (index, class) in classes.iter().enumerate() {
@@ -116,14 +116,15 @@ impl ClassTable {
         }
     }
 
-    /// The same, with lanes behind the last for every class that is new.
+    /// Returns the table with new lanes at its end for each new class.
     ///
     /// # Errors
-    /// Where a class is known with another number of lanes, or there are too few left.
-    pub fn append(&self, wishes: &[ClassRequest]) -> Result<Self, ClassError> {
+    /// A class that has another number of lanes already, or too few lanes left.
+    pub fn append(&self, requests: &[ClassRequest]) -> Result<Self, ClassError> {
         let mut table = self.clone();
-        for ClassRequest { name, lanes, .. } in wishes {
-            let (name, asked) = (name.clone(), *lanes);
+        for ClassRequest { name, lanes, .. } in requests {
+            let name = name.clone();
+            let asked = *lanes;
             match table.class(&name) {
                 Some(class) if class.count == asked => {}
                 Some(class) => return Err(ClassError::LanesChanged { name, stored: class.count, asked }),
@@ -140,32 +141,32 @@ impl ClassTable {
         Ok(table)
     }
 
-    /// How many lanes there are.
+    /// Returns the number of lanes of all classes.
     pub fn lanes(&self) -> u16 {
         self.0.last().map_or(0, ClassLanes::end)
     }
 
-    /// The class that every partition begins in.
+    /// Returns the class in which every partition begins.
     pub fn default_class(&self) -> &ClassLanes {
         &self.0[0]
     }
 
-    /// The class of that name.
+    /// Returns the class with this name.
     pub fn class(&self, name: &str) -> Option<&ClassLanes> {
         self.0.iter().find(|class| class.name == name)
     }
 
-    /// The class that owns a lane.
+    /// Returns the class that owns a lane.
     pub fn class_of(&self, lane: LaneId) -> Option<&ClassLanes> {
         self.0.iter().find(|class| class.owns(lane))
     }
 
-    /// Every class.
+    /// Returns all classes.
     pub fn classes(&self) -> &[ClassLanes] {
         &self.0
     }
 
-    /// Whether `other` is this table, or this table with more appended.
+    /// Returns whether `other` is this table, possibly with more classes at its end.
     pub fn is_prefix_of(&self, other: &Self) -> bool {
         other.0.starts_with(&self.0)
     }
@@ -175,13 +176,13 @@ impl ClassTable {
 mod tests {
     use super::*;
 
-    fn wish(name: &str, lanes: u16) -> ClassRequest {
+    fn request(name: &str, lanes: u16) -> ClassRequest {
         ClassRequest { name: name.into(), lanes, strict: false }
     }
 
     #[test]
     fn the_routing_of_released_versions_never_changes() {
-        // Stored in links' state: another answer here would have partitions begin in two lanes.
+        // Links store these lanes: with another result, partitions would begin in two lanes.
         assert_eq!(xxh3_64(b"orders"), 12_145_308_562_482_623_739);
         let table = ClassTable::new(8);
         assert_eq!(table.default_class().lane("orders", 0), LaneId(3));
@@ -190,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_topic_spreads_over_all_lanes_of_its_class_and_no_other() {
-        let table = ClassTable::new(3).append(&[wish("bulk", 5)]).unwrap();
+        let table = ClassTable::new(3).append(&[request("bulk", 5)]).unwrap();
         let bulk = table.class("bulk").unwrap();
         let mut lanes: Vec<_> = (0..5).map(|partition| bulk.lane("orders", partition)).collect();
         lanes.sort();
@@ -201,20 +202,20 @@ mod tests {
     #[test]
     fn lanes_are_only_ever_appended() {
         let first = ClassTable::new(8);
-        let two = first.append(&[wish("critical", 2), wish("bulk", 4)]).unwrap();
+        let two = first.append(&[request("critical", 2), request("bulk", 4)]).unwrap();
         assert_eq!((two.class("critical").unwrap().first, two.class("bulk").unwrap().first, two.lanes()), (8, 10, 14));
-        let other_order = two.append(&[wish("bulk", 4), wish("new", 1), wish("critical", 2)]).unwrap();
+        let other_order = two.append(&[request("bulk", 4), request("new", 1), request("critical", 2)]).unwrap();
         assert_eq!((other_order.class("new").unwrap().first, other_order.lanes()), (14, 15));
         assert!(first.is_prefix_of(&two) && two.is_prefix_of(&other_order) && !other_order.is_prefix_of(&two));
         assert_eq!(two.append(&[]), Ok(two.clone()), "a class that vanished keeps its lanes");
-        let said = two.append(&[wish("bulk", 3)]).unwrap_err().to_string();
-        assert!(said.contains("\"bulk\" was made with 4 lanes, 3 are asked for"), "{said}");
-        let said = two.append(&[wish("huge", 51)]).unwrap_err().to_string();
-        assert!(said.contains("needs 51 lanes, 50 of 64 are left"), "{said}");
+        let error = two.append(&[request("bulk", 3)]).unwrap_err().to_string();
+        assert!(error.contains("\"bulk\" was made with 4 lanes, 3 are asked for"), "{error}");
+        let error = two.append(&[request("huge", 51)]).unwrap_err().to_string();
+        assert!(error.contains("needs 51 lanes, 50 of 64 are left"), "{error}");
     }
 
     #[test]
-    fn a_table_that_was_not_made_by_appending_is_refused() {
+    fn a_table_that_appending_cannot_make_is_refused() {
         let class = |name: &str, first, count| ClassLanes { name: name.into(), first, count };
         let good = vec![class("default", 0, 8), class("bulk", 8, 4)];
         assert!(ClassTable::of(good.clone()).is_ok());

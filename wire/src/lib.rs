@@ -1,22 +1,22 @@
-//! What both ends of a link agree on. No I/O, no async, no clock, no unsafe code.
+//! Protocol of a link: everything that both ends must agree on. No I/O, no async, no clock, no unsafe code.
 //!
 //! - [`ids`]: offsets, positions, lanes, epochs, slots, sequences
 //! - [`partition`]: a partition of a topic, by name
-//! - [`units`]: `500 Mbit/s`, `64 MiB`
-//! - [`share`]: `0.1 %`
+//! - [`units`]: rates, sizes and durations, such as `500 Mbit/s`
+//! - [`share`]: shares, such as `0.1 %`
 //! - [`limits`]: every maximum that crosses the wire
-//! - [`error`]: what hostile or damaged bytes lead to
-//! - [`codec`]: the only place that knows bincode; varints; checksums
-//! - [`close`]: one table of close codes: number, name, sentence, disposition
+//! - [`error`]: errors by fault: the bytes, the peer, or the configuration
+//! - [`codec`]: encoding of messages, with bincode, varints and checksums
+//! - [`close`]: table of close codes: number, name, sentence, disposition
 //! - [`control`]: the control messages
-//! - [`halt`]: one table of reasons why a partition may be halted
+//! - [`halt`]: table of reasons why a partition is halted
 //! - [`hello`]: version and feature negotiation
-//! - [`compress`]: lz4 and zstd, never past the agreed size
-//! - [`frame`]: frames of records, columnar; builder and decoder
-//! - [`origin`]: what a link's state tells other links of the topics it brings
-//! - [`lanes`]: which lane carries a partition, and which lanes a class has
+//! - [`compress`]: lz4 and zstd, bounded by the agreed size
+//! - [`frame`]: columnar frames of records, with builder and decoder
+//! - [`origin`]: origins of the topics that a link brings, for other links
+//! - [`lanes`]: the lane of each partition, and the lanes of each class
 //! - [`words!`]: enums whose values have one word each
-//! - [`hostile`]: what must hold for any bytes; behind the fuzz targets
+//! - [`hostile`]: checks that hold for any bytes, for the fuzz targets
 
 #![forbid(unsafe_code)]
 

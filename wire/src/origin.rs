@@ -1,9 +1,8 @@
-//! What a link's state tells other links: which topics it brings to its cluster, and which clusters each has
-//! passed on its way there. The receiver writes it, senders beside that cluster read it, so that no topic
-//! goes round in circles.
+//! Origins: the topics that a link brings to its target cluster, and the clusters that each has passed. The receiver
+//! writes them to the link's state. Senders that read from that cluster read them, so that no topic travels in a circle.
 //!
-//! Keys and values begin with the [`FORMAT`] of all state; a key goes on with a number of its own, so that
-//! whoever reads can tell these records from the others, which are the receiver's alone.
+//! Keys and values begin with the [`FORMAT`] of all state. The next byte of a key tells an origin from the receiver's
+//! other records.
 
 use bincode::{Decode, Encode};
 
@@ -11,58 +10,58 @@ use crate::codec::{from_bytes, to_bytes};
 use crate::error::DecodeError;
 use crate::ids::TopicId;
 
-/// The format of all keys and values in a state topic, as this version writes them.
+/// Format of all keys and values that this version writes to a state topic.
 pub const FORMAT: u8 = 1;
 
-/// Second byte of an origin's key; the receiver's other records count theirs from 0.
+/// Second byte of an origin's key. The receiver's other records use numbers from 0.
 const KIND: u8 = 16;
 
-/// What is remembered of a topic that a link brings.
+/// Origin of a topic that a link brings to its target.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Origin {
-    /// Its name in the target.
+    /// Topic name in the target.
     pub target_topic: String,
-    /// Its incarnation there; unknown while it is about to be made.
+    /// Topic id in the target; unknown until the topic has been created.
     pub target_topic_id: TopicId,
-    /// Kafka's ids of the clusters it has passed, the oldest first, the link's own source last.
+    /// Kafka's ids of the clusters that the topic has passed, from the oldest to the link's own source.
     pub clusters: Vec<String>,
 }
 
-/// Why an entry of a state topic cannot be read.
+/// Error in an entry of a state topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StoredError {
-    /// A newer version wrote it.
+    /// A newer version wrote the entry.
     #[error("has format {0}; this version reads {FORMAT}: use a newer one")]
     Format(u8),
-    /// There is nothing where at least a format should be.
+    /// The entry has no bytes, not even a format.
     #[error("is empty")]
     Empty,
-    /// This version's format, and yet not readable.
+    /// The entry has this version's format, but cannot be decoded.
     #[error("is damaged: {0}")]
     Damaged(DecodeError),
 }
 
-/// The state topic of a link.
+/// Returns the name of a link's state topic.
 pub fn state_topic(link: &str) -> String {
     format!("__causeway.{link}.state")
 }
 
-/// The link whose state topic this is.
+/// Returns the name of the link that this state topic belongs to.
 pub fn link_of(topic: &str) -> Option<&str> {
     topic.strip_prefix("__causeway.")?.strip_suffix(".state").filter(|link| !link.is_empty())
 }
 
-/// A stored key or value: its format, and what that format says.
+/// Encodes a key or value, with its format.
 pub fn encode(record: &impl Encode) -> Vec<u8> {
     let mut bytes = vec![FORMAT];
     bytes.extend(to_bytes(record));
     bytes
 }
 
-/// What [`encode`] made, of this version.
+/// Decodes bytes from [`encode`] of this version.
 ///
 /// # Errors
-/// [`StoredError`], each a complaint about the record: the caller says which.
+/// [`StoredError`], which does not name the record: the caller does.
 pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, StoredError> {
     match bytes.split_first() {
         Some((&FORMAT, body)) => from_bytes(body).map_err(StoredError::Damaged),
@@ -71,14 +70,14 @@ pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, StoredError> {
     }
 }
 
-/// The key under which a source topic's origin is stored.
+/// Returns the key of a source topic's origin.
 pub fn key(source_topic: &str) -> Vec<u8> {
     let mut bytes = vec![FORMAT, KIND];
     bytes.extend(to_bytes(&source_topic));
     bytes
 }
 
-/// The source topic whose origin `key` names; `None` for a key of another record.
+/// Returns the source topic of an origin's key; `None` for the key of another record.
 ///
 /// # Errors
 /// [`StoredError`]
@@ -96,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_is_found_under_its_key_and_other_keys_are_not_it() {
+    fn only_the_key_of_an_origin_names_its_topic() {
         assert_eq!(source_topic(&key("orders")), Ok(Some("orders".to_owned())));
         assert_eq!(source_topic(&encode(&0u8)), Ok(None));
         assert_eq!(source_topic(&[2, KIND]), Err(StoredError::Format(2)));
@@ -106,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_topic_says_whose_it_is() {
+    fn a_state_topic_names_its_link() {
         assert_eq!(link_of(&state_topic("fra.to-sin")), Some("fra.to-sin"));
         for other in ["__causeway..state", "__causeway.a.map", "causeway.a.state", "__consumer_offsets"] {
             assert_eq!(link_of(other), None, "{other}");

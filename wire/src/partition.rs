@@ -13,7 +13,7 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// Partition `partition` of `topic`.
+    /// Makes the partition with this number of `topic`.
     pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
         Self { topic: topic.into(), partition }
     }

@@ -1,13 +1,13 @@
-//! A share of packets or of a rate, as an operator writes it (`0.1 %`) and as a die decides it.
+//! Share of packets or of a rate, as an operator writes it (`0.1 %`).
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A share between nothing and everything, exact in parts per billion.
+/// Share between 0 % and 100 %, in parts per billion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Share(u32);
 
-/// Why a share does not parse.
+/// Error in a written share.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{found}` is not a share between 0 % and 100 %, in steps of 0.0000001 %; write it like `0.1 %`")]
 pub struct ShareError {
@@ -15,34 +15,34 @@ pub struct ShareError {
 }
 
 impl Share {
-    /// Parts that make a whole.
+    /// Parts of 100 %.
     const WHOLE: u32 = 1_000_000_000;
     /// Decimals that a percentage may have.
     const DECIMALS: usize = 7;
 
-    /// No packet.
+    /// The share of 0 %.
     pub const NONE: Self = Self(0);
-    /// Every packet.
+    /// The share of 100 %.
     pub const ALL: Self = Self(Self::WHOLE);
 
-    /// The nearest share to `part` of 1; what lies outside of 0 to 1 is cut.
+    /// Returns the share nearest to `part`, which is cut to the range from 0 to 1.
     pub fn of_one(part: f64) -> Self {
-        // A float becomes an integer by saturating, so that even a NaN is a share.
+        // The conversion to an integer saturates, so that even a NaN is a valid share.
         Self(((part * f64::from(Self::WHOLE)).round() as u32).min(Self::WHOLE))
     }
 
-    /// As a part of 1.
+    /// Returns the share as a number from 0 to 1.
     pub fn part(self) -> f64 {
         f64::from(self.0) / f64::from(Self::WHOLE)
     }
 
-    /// What is left.
+    /// Returns the rest up to 100 %.
     #[must_use]
     pub const fn rest(self) -> Self {
         Self(Self::WHOLE - self.0)
     }
 
-    /// Whether a uniformly drawn `die` falls into this share.
+    /// Returns whether a uniformly random `die` falls into this share.
     pub fn hit(self, die: u64) -> bool {
         (u128::from(die) * u128::from(Self::WHOLE)) >> 64 < u128::from(self.0)
     }
@@ -71,7 +71,8 @@ impl FromStr for Share {
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let per_cent = Self::WHOLE / 100;
-        let (whole, fraction) = (self.0 / per_cent, self.0 % per_cent);
+        let whole = self.0 / per_cent;
+        let fraction = self.0 % per_cent;
         match fraction {
             0 => write!(f, "{whole} %"),
             _ => write!(f, "{whole}.{} %", format!("{fraction:07}").trim_end_matches('0')),
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_never_hit_and_everything_always() {
+    fn zero_is_never_hit_and_all_is_always_hit() {
         for die in [0, 1, u64::MAX / 2, u64::MAX] {
             assert!(!Share::NONE.hit(die));
             assert!(Share::ALL.hit(die));

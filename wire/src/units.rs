@@ -1,66 +1,66 @@
-//! Quantities as an operator writes them: `500 Mbit/s`, `64 MiB`, `5 ms`. One spelling per unit, no bare
+//! Quantities in the form in which an operator writes them: `500 Mbit/s`, `64 MiB`, `5 ms`. One spelling per unit, no bare
 //! numbers, exact arithmetic: what is displayed parses back to the same value.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A rate in bits per second, never zero when parsed.
+/// Rate in bits per second. A parsed rate is never zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rate(u64);
 
-/// A number of bytes.
+/// Size in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Size(u64);
 
-/// Why a quantity does not parse.
+/// Error in a written quantity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
     /// The unit is missing or unknown.
     #[error("`{found}` has no unit we know; write it like `{example}`")]
     Unit {
-        /// What was written.
+        /// Text that was written.
         found: String,
-        /// What would do.
+        /// Example of a correct value.
         example: &'static str,
     },
-    /// It does not begin with a plain decimal number.
+    /// The text does not begin with a plain decimal number.
     #[error("`{found}` does not begin with a number like 500 or 1.5; write it like `{example}`")]
     Number {
-        /// What was written.
+        /// Text that was written.
         found: String,
-        /// What would do.
+        /// Example of a correct value.
         example: &'static str,
     },
-    /// Finer than the smallest unit.
+    /// The value is not a multiple of the smallest unit.
     #[error("`{found}` is not a whole number of {unit}")]
     Fraction {
-        /// What was written.
+        /// Text that was written.
         found: String,
         /// The smallest unit.
         unit: &'static str,
     },
-    /// Larger than can be counted.
+    /// The value is too large.
     #[error("`{found}` is too large; the limit is {limit} {unit}")]
     TooLarge {
-        /// What was written.
+        /// Text that was written.
         found: String,
         /// The largest value.
         limit: u64,
-        /// In which unit.
+        /// Unit of the limit.
         unit: &'static str,
     },
-    /// Zero where that means nothing.
+    /// The value is zero, which has no meaning here.
     #[error("`{found}` is zero; leave the key out or write it like `{example}`")]
     Zero {
-        /// What was written.
+        /// Text that was written.
         found: String,
-        /// What would do.
+        /// Example of a correct value.
         example: &'static str,
     },
 }
 
-/// How one kind of quantity is written; units ascend, the first is what is counted.
+/// Notation of one kind of quantity. Units ascend; values are counted in the first.
 struct Scale {
     units: &'static [(&'static str, u64)],
     example: &'static str,
@@ -102,22 +102,22 @@ const SPAN: Scale = Scale {
 };
 
 impl Rate {
-    /// A rate of `bits` per second.
+    /// Makes a rate of `bits` per second.
     pub const fn from_bits_per_second(bits: u64) -> Self {
         Self(bits)
     }
 
-    /// Bits per second.
+    /// Returns the rate in bits per second.
     pub const fn bits_per_second(self) -> u64 {
         self.0
     }
 
-    /// Whole bytes per second.
+    /// Returns the rate in whole bytes per second.
     pub const fn bytes_per_second(self) -> u64 {
         self.0 / 8
     }
 
-    /// Whole bytes in `duration`, or `u64::MAX` where that is too small for them.
+    /// Returns the whole bytes in `duration`, at most `u64::MAX`.
     pub fn bytes_in(self, duration: Duration) -> u64 {
         const BIT_NANOS_PER_BYTE: u128 = 8 * 1_000_000_000;
         let bytes = u128::from(self.0).saturating_mul(duration.as_nanos()) / BIT_NANOS_PER_BYTE;
@@ -126,12 +126,12 @@ impl Rate {
 }
 
 impl Size {
-    /// A size of `bytes`.
+    /// Makes a size of `bytes`.
     pub const fn from_bytes(bytes: u64) -> Self {
         Self(bytes)
     }
 
-    /// Bytes.
+    /// Returns the size in bytes.
     pub const fn bytes(self) -> u64 {
         self.0
     }
@@ -171,7 +171,7 @@ impl fmt::Display for Size {
 /// Parses `5 ms`, `30 s`, `2 min`, `1 h`, `7 d`; also `us` and `ns`.
 ///
 /// # Errors
-/// A missing or unknown unit, a number that is not one, or more than `u64` nanoseconds (584 years).
+/// A missing or unknown unit, a text that is not a number, or more than `u64` nanoseconds (584 years).
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     SPAN.parse(text).map(Duration::from_nanos)
 }
@@ -209,13 +209,14 @@ impl Scale {
         }
     }
 
-    /// In the largest unit that needs no more than three decimals.
+    /// Displays a value in the largest unit that needs at most three decimals.
     fn show(&self, value: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fits =
             |&&(_, factor): &&(&str, u64)| u128::from(factor) <= value && (value * 1000).is_multiple_of(factor.into());
         let &(name, factor) = self.units.iter().rev().find(fits).unwrap_or(&self.units[0]);
         let thousandths = value * 1000 / u128::from(factor);
-        let (whole, fraction) = (thousandths / 1000, thousandths % 1000);
+        let whole = thousandths / 1000;
+        let fraction = thousandths % 1000;
         let shown = match fraction {
             0 => whole.to_string(),
             _ => format!("{whole}.{}", format!("{fraction:03}").trim_end_matches('0')),
@@ -223,10 +224,10 @@ impl Scale {
         f.pad(&format!("{shown} {name}"))
     }
 
-    /// In the largest unit that divides it: nobody writes 90 s as 1.5 min.
+    /// Displays a value in the largest unit that divides it: 90 s, not 1.5 min.
     fn show_whole(&self, value: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fits = |&&(_, factor): &&(&str, u64)| value.is_multiple_of(factor.into());
-        // Zero is divided by everything, and is `0 s`.
+        // Every unit divides zero, which is displayed as `0 s`.
         let largest = if value == 0 { &self.units[..4] } else { self.units };
         let &(name, factor) = largest.iter().rev().find(fits).unwrap_or(&self.units[0]);
         f.pad(&format!("{} {name}", value / u128::from(factor)))
@@ -242,8 +243,8 @@ struct Decimal {
 struct NotWhole;
 
 impl Decimal {
-    /// Digits with at most one point, and digits on both sides of it; more of them than a `u128` holds
-    /// count as `u128::MAX`.
+    /// Parses digits with at most one point, which has digits on both sides. Numbers too large for a `u128` become
+    /// `u128::MAX`.
     fn parse(text: &str) -> Option<Self> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
         let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
@@ -256,7 +257,7 @@ impl Decimal {
         Some(Self { digits, divisor: divisor.unwrap_or(u128::MAX) })
     }
 
-    /// `None` where the product is too large for a `u64`.
+    /// Multiplies by `factor`; returns `None` if the product is too large for a `u64`.
     fn times(&self, factor: u64) -> Option<Result<u64, NotWhole>> {
         let product = self.digits.checked_mul(factor.into())?;
         if product % self.divisor != 0 {

@@ -1,9 +1,9 @@
-//! The table of halts, as operators read it.
+//! Halt reasons in the operators' page.
 
 use wire::halt::HaltReason;
 
 #[test]
-fn the_operators_page_has_a_heading_for_every_reason_and_says_whether_it_is_kept() {
+fn the_operators_page_has_a_heading_for_every_reason() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/troubleshoot.md")).unwrap();
     for reason in HaltReason::ALL {
         let heading =

@@ -70,7 +70,7 @@ fn no_claim_costs_more_memory_than_the_limits_say() {
     let used = refused(claim(id::ZSTD, [1, 0, most], &small));
     assert!(used < BOOKKEEPING, "{used} bytes");
 
-    // A zstd frame that itself states 64 MiB: granted, and no more.
+    // A zstd frame that itself states 64 MiB: allowed, but not more.
     let mut bomb = vec![0x28, 0xb5, 0x2f, 0xfd, 0xa0];
     bomb.extend(most.to_le_bytes());
     bomb.extend([0x01, 0x00, 0x00]);
@@ -85,7 +85,7 @@ fn no_claim_costs_more_memory_than_the_limits_say() {
     let used = peak(|| drop(Frame::decode(frame).unwrap()));
     assert!(used < RUNS_MAX as usize * 128, "{used} bytes");
 
-    // Control messages whose vectors and strings claim the world.
+    // Control messages whose vectors and strings claim far more than there is.
     for tail in [[0xfc, 0xff, 0xff, 0xff, 0xff], [0xfc, 0, 0, 1, 0], [0xfb, 0xff, 0x0f, 0, 0]] {
         for kind in [1, 2, 3, 6, 18, 32, 33, 35] {
             for zeros in 0..24 {

@@ -79,7 +79,8 @@ fn lanes() -> Vec<(&'static str, Control)> {
     let jump = Some(Jump { expected: Position(41), to: Position(42), accepts: Accepts::NewIncarnation, asked, reason });
     let jumping = OfferedPartition { slot: Slot(1), partition: 8, jump, ..joining.clone() };
     let config = TopicConfig { name: "cleanup.policy".into(), value: "compact".into() };
-    let (lane, epoch) = (LANE, EPOCH);
+    let lane = LANE;
+    let epoch = EPOCH;
     let detail = || String::from("larger than 1048576 bytes");
     let timing = Timing { sequence: Sequence(69_999), arrived: 1_700_000_000_000_000, order: 250, commit: 4_000 };
     vec![
@@ -207,7 +208,7 @@ fn control_messages_cut_anywhere_are_refused() {
 fn no_message_speaks_of_channel_0_as_of_a_further_one() {
     let join = Control::JoinChannel { token: 1, receiver: 1, channel: 1 };
     let closed = Control::ChannelClosed { channel: 1, detail: String::new() };
-    // How far from the end the channel stands.
+    // Distance of the channel from the end.
     for (control, from_end) in [(join, 1), (Control::ChannelOpen { channel: 1 }, 1), (closed, 2)] {
         let mut message = encode_control(&control).split_off(4);
         assert_eq!(decode_control(&message), Ok(control.clone()));
@@ -231,9 +232,9 @@ fn only_hello_may_say_more_than_this_version_knows() {
     }
 }
 
-/// A hello of a later version: another range, and fields that nobody knows yet.
+/// A hello of a later version: another range, and fields that are not known yet.
 #[test]
-fn a_peer_of_a_later_version_is_understood_well_enough_to_be_told() {
+fn a_hello_of_a_later_version_is_understood() {
     let Some((_, Control::Hello(hello))) = handshake().into_iter().next() else { panic!("hello is the first") };
     let speaks = |min, max| {
         let hello = Control::Hello(Hello { versions: Range { min, max }, ..hello.clone() });

@@ -1,4 +1,4 @@
-//! A mock cluster and what the tests read and write with.
+//! Mock cluster, and the readers and writers of the tests.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use service::bell::Bell;
 use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::{Offset, Position, Slot};
 
-/// Nothing here takes this long.
+/// Time limit of every wait.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Cluster {
@@ -25,7 +25,7 @@ impl Cluster {
     pub(crate) fn with_topic(topic: &str, partitions: i32) -> Self {
         let mock = MockCluster::new(1).expect("mock cluster");
         mock.create_topic(topic, partitions, 1).expect("topic");
-        // So that nobody waits for what does not exist.
+        // A short time, so that tests do not wait for topics that do not exist.
         let extra = [("topic.metadata.propagation.max.ms".to_owned(), "200".to_owned())].into();
         let properties = Properties { bootstrap_servers: vec![mock.bootstrap_servers()], extra };
         Self { mock, properties }
@@ -47,7 +47,7 @@ impl Cluster {
         Producer::fence(&self.properties, &config, PATIENCE).expect("fence")
     }
 
-    /// Commits records with the given values, one transaction.
+    /// Commits records with these values in one transaction.
     pub(crate) fn write(&self, topic: &str, partition: i32, values: impl IntoIterator<Item = String>) {
         let mut producer = self.producer();
         producer.begin().expect("begin");
@@ -60,7 +60,7 @@ impl Cluster {
     }
 }
 
-/// A record as tests write it down.
+/// Content of a record.
 #[derive(Default)]
 pub(crate) struct Data<'a> {
     pub(crate) timestamp: i64,
@@ -98,7 +98,7 @@ pub(crate) fn start(slot: u32, topic: &str, partition: i32, position: i64) -> St
     Start { slot: Slot(slot), topic: topic.into(), partition, position: Position(position), leader_epoch: -1 }
 }
 
-/// An event with its bytes copied out.
+/// Copy of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Seen {
     Record {
@@ -144,7 +144,7 @@ impl Seen {
     }
 }
 
-/// A lane and the bell it rings: events are awaited by the bell alone, so that a lost wake-up fails.
+/// Reader of a lane. It waits for the lane's bell alone, so that a lost wake-up fails the test.
 pub(crate) struct Reader {
     pub(crate) lane: LaneQueue,
     bell: Bell,
@@ -169,7 +169,7 @@ impl Reader {
         }
     }
 
-    /// Everything up to the `End` at `position` of `slot`.
+    /// Returns all events up to the `End` at `position` of `slot`.
     pub(crate) fn until_end(&mut self, slot: u32, position: i64) -> Vec<Seen> {
         let mut seen = Vec::new();
         let end = Seen::End { slot, position };

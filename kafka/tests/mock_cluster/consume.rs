@@ -1,4 +1,4 @@
-//! Private queues: everything comes, once, in order, and nothing after its time.
+//! Private queues: each event arrives once and in order, and none after its partition was unassigned.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -19,7 +19,8 @@ fn a_lane_reads_its_partitions_in_order_up_to_their_end() {
     let consumer = cluster.consumer();
     let mut reader = Reader::of(&consumer);
     reader.lane.assign(&[start(7, "t", 0, 0), start(8, "t", 1, 3)]).unwrap();
-    let (mut ends, mut seen) = (BTreeMap::new(), Vec::new());
+    let mut ends = BTreeMap::new();
+    let mut seen = Vec::new();
     while ends.len() < 2 {
         match reader.next() {
             Seen::End { slot, position } => {
@@ -53,7 +54,7 @@ fn a_partition_assigned_again_delivers_everything_again() {
     cluster.write("t", 0, values(50));
     let consumer = cluster.consumer();
     let mut reader = Reader::of(&consumer);
-    // Back to back: the client is still busy with the one while it is asked for the other.
+    // Without a pause: the client is still busy with one request when the next one arrives.
     for slot in 0..40 {
         reader.lane.assign(&[start(slot, "t", 0, 0)]).unwrap();
         if slot % 4 == 3 {
@@ -74,7 +75,8 @@ fn nothing_of_a_partition_is_seen_once_it_is_unassigned() {
     let mut reader = Reader::of(&consumer);
     reader.lane.assign(&[start(0, "t", 0, 0), start(1, "t", 1, 0)]).unwrap();
     let first = reader.next();
-    let (gone, kept) = (first.slot(), 1 - first.slot());
+    let gone = first.slot();
+    let kept = 1 - gone;
     assert!(reader.lane.peek().is_some());
     reader.lane.unassign(&[wire::ids::Slot(gone)]).unwrap();
     let rest = reader.until_end(kept, 1_000);
@@ -90,7 +92,8 @@ fn a_position_outside_the_log_stops_its_partition_and_no_other() {
     let consumer = cluster.consumer();
     let mut reader = Reader::of(&consumer);
     reader.lane.assign(&[start(0, "t", 0, 99), start(1, "t", 1, 0)]).unwrap();
-    let (mut fault, mut end) = (None, None);
+    let mut fault = None;
+    let mut end = None;
     while fault.is_none() || end.is_none() {
         match reader.next() {
             Seen::Fault { slot: 0, fault: Fault::OutOfRange { wanted, .. } } => fault = Some(wanted),
@@ -103,7 +106,7 @@ fn a_position_outside_the_log_stops_its_partition_and_no_other() {
 }
 
 #[test]
-fn a_partition_of_a_topic_that_does_not_exist_is_gone_and_its_neighbours_go_on() {
+fn a_missing_topic_is_gone_and_other_partitions_continue() {
     let cluster = Cluster::with_topic("t", 1);
     let consumer = cluster.consumer();
     let mut reader = Reader::of(&consumer);
@@ -170,7 +173,7 @@ fn lanes_in_their_own_threads_do_not_mix() {
 }
 
 #[test]
-fn a_lane_may_outlive_its_consumer_handle_and_be_dropped_while_reading() {
+fn a_lane_may_outlive_its_consumer_handle() {
     let cluster = Cluster::with_topic("t", 1);
     cluster.write("t", 0, values(1_000));
     let consumer = cluster.consumer();

@@ -1,5 +1,5 @@
-//! The Kafka client shim against librdkafka's mock cluster, in process. The mock neither aborts nor
-//! fences and answers few admin calls: what concerns those is tested against real Kafka.
+//! Tests of the Kafka client with librdkafka's mock cluster, in process. The mock neither aborts nor fences, and answers
+//! few admin calls; those are tested with real Kafka.
 
 mod cluster;
 mod consume;

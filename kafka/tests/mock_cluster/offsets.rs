@@ -1,4 +1,4 @@
-//! The ends of logs, asked of a broker that leaves before it answers.
+//! Ends of logs when a broker disconnects before it answers.
 
 use kafka::admin::KafkaCatalog;
 use kafka::catalog::{Bounds, Catalog, Isolation};
@@ -20,7 +20,7 @@ fn cluster_of_three_records() -> Cluster {
 }
 
 #[test]
-fn a_log_is_never_taken_for_empty_because_nobody_said_where_it_ends() {
+fn a_log_without_an_answer_does_not_count_as_empty() {
     let cluster = cluster_of_three_records();
     let catalog = KafkaCatalog::start(&cluster.properties, "test").unwrap();
     let asked = [Partition::new(TOPIC, 0)];
@@ -34,7 +34,7 @@ fn a_log_is_never_taken_for_empty_because_nobody_said_where_it_ends() {
 }
 
 #[test]
-fn state_is_read_whole_though_its_broker_left_once() {
+fn state_is_read_completely_after_a_broker_disconnect() {
     let cluster = cluster_of_three_records();
     let log = LogReader::start(&cluster.properties, "test").unwrap();
     cluster.mock.request_errors(RDKafkaApiKey::ListOffsets, &[ANSWERS, LEAVES]);

@@ -1,4 +1,4 @@
-//! Records arrive as they were given, whatever they are made of.
+//! Records arrive unchanged, with all kinds of keys, values, headers and timestamps.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ fn owned(headers: &[(&[u8], Option<&[u8]>)]) -> Vec<SeenHeader> {
 }
 
 #[test]
-fn a_record_arrives_as_it_was_given() {
+fn a_record_arrives_unchanged() {
     let cluster = Cluster::with_topic("t", 1);
     let frame = Bytes::from_static(b"--a value--");
     let value = &frame[2..9];
@@ -76,13 +76,13 @@ fn a_timestamp_of_zero_is_written_as_one_and_counted() {
 }
 
 #[test]
-fn many_records_of_many_frames_and_partitions_are_all_reported_and_read() {
+fn records_of_many_frames_are_all_reported_and_read() {
     let cluster = Cluster::with_topic("t", 3);
     let mut producer = cluster.producer();
     for transaction in 0..3_i64 {
         producer.begin().unwrap();
         for number in 0..3_000_i32 {
-            // Each record in a frame of its own, which only the producer holds on to.
+            // Each record has a frame of its own, which only the producer keeps.
             let frame = Bytes::from(format!("frame {transaction} {number}").into_bytes());
             send(
                 &mut producer,
@@ -94,7 +94,8 @@ fn many_records_of_many_frames_and_partitions_are_all_reported_and_read() {
         }
         let mut ends = producer.drain().unwrap();
         ends.sort_by_key(|end| end.partition);
-        let (first, last) = (transaction * 1_000, (transaction + 1) * 1_000 - 1);
+        let first = transaction * 1_000;
+        let last = first + 999;
         let all = |partition| appended("t", partition, first, last);
         assert_eq!(ends, [all(0), all(1), all(2)]);
         producer.commit().unwrap();
@@ -122,7 +123,7 @@ fn a_partition_that_does_not_exist_is_named() {
 }
 
 #[test]
-fn a_record_the_broker_refuses_for_good_is_told_from_trouble_that_may_pass() {
+fn a_permanent_refusal_is_not_a_temporary_failure() {
     let cluster = Cluster::with_topic("t", 1);
     let mut producer = cluster.producer();
     producer.begin().unwrap();
@@ -139,7 +140,7 @@ fn a_record_the_broker_refuses_for_good_is_told_from_trouble_that_may_pass() {
 }
 
 #[test]
-fn a_batch_that_is_refused_is_named_by_the_source_offsets_of_its_records() {
+fn a_refused_batch_is_named_by_its_source_offsets() {
     let cluster = Cluster::with_topic("t", 1);
     let mut producer = cluster.producer();
     producer.begin().unwrap();
@@ -163,7 +164,7 @@ fn a_batch_that_is_refused_is_named_by_the_source_offsets_of_its_records() {
 }
 
 #[test]
-fn a_topic_that_does_not_exist_is_named_without_telling_payloads() {
+fn a_missing_topic_is_named_without_payloads() {
     let cluster = Cluster::with_topic("t", 1);
     let mut producer = cluster.producer();
     producer.begin().unwrap();

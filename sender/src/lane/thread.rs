@@ -253,6 +253,6 @@ impl FrameWatch {
 /// Returns how old a record was when it was packed, `ago` before now, by its timestamp, which is the time of day.
 fn age_when_packed(timestamp: i64, ago: Duration) -> Option<Duration> {
     let written = Duration::from_millis(u64::try_from(timestamp).ok()?);
-    let now = Duration::from_nanos(transport::control::clock());
+    let now = Duration::from_nanos(transport::clock::unix_nanos());
     Some(now.saturating_sub(ago).saturating_sub(written))
 }

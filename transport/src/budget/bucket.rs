@@ -1,9 +1,9 @@
-//! How many bytes may leave now: a rate as a state machine that is told the time.
+//! Token bucket: a rate limit as a state machine, to which the caller passes the time.
 //!
-//! The arithmetic is [`governor`]'s. What that needs around it: it counts cells that take a whole number of
-//! nanoseconds each, so that a cell is several bytes and what is left over is carried; it takes nothing that is
-//! larger than its burst, so that such a transmit is paid for in instalments; and it starts with a full burst, so
-//! that whoever changes a rate starts it empty.
+//! [`governor`] does the arithmetic, with three differences that this module bridges. It counts cells of a whole number
+//! of nanoseconds, so a cell is several bytes here, and the remainder is carried over. It accepts nothing larger than its
+//! burst, so a larger transmit is paid in instalments. It starts with a full burst, which is spent here when a rate is
+//! set.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -17,26 +17,26 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use wire::units::Rate;
 
-/// How long one transmit may occupy the rate, where it is more than one packet: whoever waits for a turn waits for
-/// one transmit of each that came before.
-pub const TRANSMIT_TIME: Duration = Duration::from_millis(1);
+/// Time at the rate for one transmit of more than one packet. A channel that waits for its turn waits for one transmit of
+/// each channel before it.
+pub(super) const TRANSMIT_TIME: Duration = Duration::from_millis(1);
 
-/// What may leave at once after a quiet time, beside one transmit: together half a percent of a second, 5 percent of
-/// 100 ms. Less would lose what a late timer leaves unused: they fire up to 2 ms late on an idle machine.
+/// Time at the rate that may leave together after a quiet time, in addition to one transmit: both are 0.5 % of a second,
+/// or 5 % of 100 ms. Less would lose bandwidth, because timers fire up to 2 ms late on an idle machine.
 const SPARE: Duration = Duration::from_millis(4);
 
-/// The largest packet of a common path, headers included, in bytes: no transmit is asked to be smaller.
-pub const PACKET_BYTES: u64 = 1500;
+/// Largest packet in bytes of a common path, headers included: every transmit may be this large.
+pub(super) const PACKET_BYTES: u64 = 1500;
 
-/// The smallest cell, in bytes.
+/// Smallest cell in bytes.
 const CELL_BYTES_MIN: u64 = 64;
 
-/// A cell takes at least this long, so that rounding its time up loses at most 1/2000 of the rate.
+/// Shortest time of a cell in nanoseconds: rounding it up loses at most 1/2000 of the rate.
 const CELL_NANOS_MIN: u128 = 2000;
 
-/// A rate and what is left of it. Driving contract: `now` never decreases.
+/// Token bucket with a rate, or without a limit. The caller's `now` must never decrease.
 #[derive(Default)]
-pub struct Bucket(Option<Metered>);
+pub(super) struct Bucket(Option<Metered>);
 
 struct Metered {
     rate: Rate,
@@ -44,11 +44,11 @@ struct Metered {
     clock: Told,
     cell_bytes: i64,
     burst: NonZeroU32,
-    /// Bytes sent and not yet charged, less than a cell; below zero where they are paid for and not yet sent.
+    /// Bytes sent and not yet charged, less than a cell; negative for bytes that are charged and not yet sent.
     owed: i64,
 }
 
-/// The time as it was told last, in nanoseconds.
+/// Time that the caller passed last, in nanoseconds.
 #[derive(Debug, Clone, Default)]
 struct Told(Arc<AtomicU64>);
 
@@ -67,13 +67,13 @@ impl Told {
 }
 
 impl Bucket {
-    /// The rate that holds; `None` is no limit.
-    pub fn rate(&self) -> Option<Rate> {
+    /// Returns the rate in effect; `None` means no limit.
+    pub(super) fn rate(&self) -> Option<Rate> {
         self.0.as_ref().map(|metered| metered.rate)
     }
 
-    /// Another rate from `now` on, without a burst of its own: what was left of the earlier one is forgotten.
-    pub fn set_rate(&mut self, rate: Option<Rate>, now: Duration) {
+    /// Changes the rate from `now` on. The new bucket starts empty; the rest of the old one is lost.
+    pub(super) fn set_rate(&mut self, rate: Option<Rate>, now: Duration) {
         if rate == self.rate() {
             return;
         }
@@ -81,16 +81,16 @@ impl Bucket {
         self.0 = rate.map(|rate| Metered::new(rate, owed, now));
     }
 
-    /// Takes `bytes`, or says when to ask again.
+    /// Takes `bytes`, or returns when to ask again.
     ///
     /// # Errors
-    /// The moment before which there is not enough.
-    pub fn take(&mut self, bytes: u64, now: Duration) -> Result<(), Duration> {
+    /// Moment before which the bucket does not have enough.
+    pub(super) fn take(&mut self, bytes: u64, now: Duration) -> Result<(), Duration> {
         self.0.as_mut().map_or(Ok(()), |metered| metered.take(bytes, now))
     }
 
-    /// Gives back `bytes` that were taken and did not leave.
-    pub fn give_back(&mut self, bytes: u64) {
+    /// Returns `bytes` that were taken and not sent.
+    pub(super) fn give_back(&mut self, bytes: u64) {
         if let Some(metered) = &mut self.0 {
             metered.owed = metered.owed.saturating_sub_unsigned(bytes);
         }
@@ -128,7 +128,7 @@ impl Metered {
             instalments += 1;
         }
         if instalments > 1 {
-            // What leaves at once is more than a burst already: no other one behind it.
+            // This transmit is larger than a burst, so no further burst may follow it.
             let cell_bytes = self.cell_bytes.unsigned_abs();
             self.limiter = empty(self.rate, cell_bytes, self.burst, &self.clock, now);
         }
@@ -136,7 +136,7 @@ impl Metered {
     }
 }
 
-/// A limiter whose burst is spent.
+/// Makes a limiter whose burst is spent.
 fn empty(
     rate: Rate,
     cell_bytes: u64,
@@ -147,7 +147,7 @@ fn empty(
     clock.tell(now);
     let quota = Quota::with_period(cell_time(rate, cell_bytes)).expect("a cell takes at least 2 µs");
     let limiter = RateLimiter::direct_with_clock(quota.allow_burst(burst), clock.clone());
-    // A fresh one has all of its burst.
+    // A new limiter has a full burst.
     let _ = limiter.check_n(burst);
     limiter
 }
@@ -161,7 +161,7 @@ fn cell_bytes(rate: Rate) -> u64 {
 }
 
 fn cell_nanos(rate: Rate, cell_bytes: u64) -> u128 {
-    // Rounded up, so that no rate is exceeded.
+    // Rounded up, so that the rate is not exceeded.
     (u128::from(cell_bytes) * 8_000_000_000).div_ceil(u128::from(rate.bits_per_second().max(1)))
 }
 

@@ -1,45 +1,45 @@
-//! Whose turn it is: channels that wait for one budget are served in the order in which they came, one transmit each,
-//! so that none starves, whatever it sends.
+//! Queue of the channels that wait for one budget. They are served in the order of arrival, one transmit each, so that
+//! none starves.
 //!
-//! The first one waits for the bucket, the others for their turn. One that does not come when it is called is passed
-//! over: a channel that has ended, but is not gone, must not hold up the others.
+//! The first one waits for the bucket, the others for their turn. One that does not ask when it is woken is passed over,
+//! so that a channel that has ended but still exists cannot delay the others.
 
 use std::collections::VecDeque;
 use std::task::Waker;
 use std::time::Duration;
 
-/// How long whoever is called may take: far longer than a busy runtime needs to poll a task.
+/// Time in which a woken waiter must ask: far longer than a busy runtime needs to poll a task.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// Names one that may wait; unique within the process.
+/// Id of a waiter, unique within the process.
 pub(super) type WaiterId = u64;
 
-/// Those who wait. Never more than there are channels.
+/// Waiters of one budget, at most one per channel.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: VecDeque<(WaiterId, Waker)>,
-    /// When the first one may go.
+    /// Moment at which the first waiter may send.
     opens: Duration,
-    /// Since when the first one has been the first.
+    /// Moment at which the first waiter became the first.
     first_since: Duration,
 }
 
-/// Whether to go.
+/// Answer to a waiter that asks for its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Try it now.
+    /// The waiter may send now.
     Now,
-    /// Not before this, unless woken.
+    /// The waiter must ask again at this moment, or when it is woken.
     AskAt(Duration),
 }
 
 impl Queue {
-    /// Nobody may go before `at`.
+    /// Lets no waiter send before `at`.
     pub(super) fn open(&mut self, at: Duration) {
         self.opens = at;
     }
 
-    /// Asks for `waiter`, and keeps its place if it has to wait.
+    /// Asks for the turn of `waiter`, which keeps its place if it must wait.
     pub(super) fn turn(&mut self, waiter: WaiterId, waker: &Waker, now: Duration) -> Turn {
         while self.waiting.front().is_some_and(|(first, _)| *first != waiter) && self.passed_over_at() <= now {
             self.next(now);
@@ -59,13 +59,13 @@ impl Queue {
         Turn::AskAt(if place == 0 { self.opens } else { self.passed_over_at() })
     }
 
-    /// The first one has gone: the next one is called.
+    /// Removes the first waiter, which has sent, and wakes the next one.
     pub(super) fn next(&mut self, now: Duration) {
         self.waiting.pop_front();
         self.call_first(now);
     }
 
-    /// `waiter` waits no more.
+    /// Removes `waiter` from the queue.
     pub(super) fn leave(&mut self, waiter: WaiterId, now: Duration) {
         let was_first = self.waiting.front().is_some_and(|(first, _)| *first == waiter);
         self.waiting.retain(|(other, _)| *other != waiter);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn who_came_first_goes_first_and_then_stands_behind_the_others() {
+    fn waiters_take_turns_in_order_of_arrival() {
         let (mut queue, waker) = queue();
         assert_eq!(queue.turn(1, &waker, MS), Turn::AskAt(5 * MS));
         assert_eq!(queue.turn(2, &waker, 2 * MS), Turn::AskAt(25 * MS));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_not_come_or_is_gone_holds_nobody_up() {
+    fn an_absent_waiter_does_not_delay_the_others() {
         let (mut queue, waker) = queue();
         for waiter in 1..=3 {
             queue.turn(waiter, &waker, MS);

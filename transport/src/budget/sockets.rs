@@ -1,4 +1,4 @@
-//! Sockets that ask a budget before they send.
+//! Sockets that take each transmit from a budget.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -12,17 +12,18 @@ use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::time::{Sleep, sleep_until};
 
-use super::Budget;
-use super::queue::WaiterId;
 use crate::endpoint::Sockets;
 
-/// UDP and IP headers of a datagram, in bytes.
+use super::limiter::Budget;
+use super::queue::WaiterId;
+
+/// Bytes of the UDP and IP headers of a datagram.
 const HEADERS_V4: u64 = 8 + 20;
 const HEADERS_V6: u64 = 8 + 40;
 
 static WAITERS: AtomicU64 = AtomicU64::new(0);
 
-/// Sockets of somebody else's, whose packets all come out of one budget.
+/// Wrapper around other sockets, whose packets all count against one budget.
 #[derive(Debug)]
 pub struct BudgetSockets {
     inner: Arc<dyn Sockets>,
@@ -35,19 +36,19 @@ struct BudgetSocket {
     budget: Budget,
 }
 
-/// One channel's ear for when it may send.
+/// Poller of one channel, which waits until the channel may send.
 struct Poller {
     waiter: WaiterId,
     budget: Budget,
     inner: Pin<Box<dyn UdpPoller>>,
-    /// Kept between two waits, made at the first one.
+    /// Timer, created at the first wait and reused.
     sleep: Option<Pin<Box<Sleep>>>,
-    /// Whether the budget may know this waiter.
+    /// The budget's queue may contain this waiter.
     queued: bool,
 }
 
 impl BudgetSockets {
-    /// Sockets of `inner` on `budget`.
+    /// Wraps the sockets of `inner` with `budget`.
     pub fn new(inner: Arc<dyn Sockets>, budget: Budget) -> Self {
         Self { inner, budget }
     }
@@ -55,7 +56,8 @@ impl BudgetSockets {
 
 impl Sockets for BudgetSockets {
     fn bind(&self, address: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        let (inner, budget) = (self.inner.bind(address)?, self.budget.clone());
+        let inner = self.inner.bind(address)?;
+        let budget = self.budget.clone();
         Ok(Arc::new(BudgetSocket { inner, budget }))
     }
 }
@@ -140,11 +142,11 @@ impl fmt::Debug for Poller {
     }
 }
 
-/// IP bytes and packets of a transmit: each of its segments is a datagram of its own.
+/// Returns the IP bytes and the packets of a transmit: each of its segments is one datagram.
 fn on_the_wire(transmit: &Transmit<'_>) -> (u64, u64) {
     let payload = transmit.contents.len() as u64;
     let packets = transmit.segment_size.map_or(1, |size| payload.div_ceil(size.max(1) as u64)).max(1);
-    // A socket that takes both shows IPv4 peers as mapped addresses.
+    // A socket for both address families shows IPv4 peers as mapped addresses.
     let v4 = transmit.destination.ip().to_canonical().is_ipv4();
     (payload + packets * if v4 { HEADERS_V4 } else { HEADERS_V6 }, packets)
 }
@@ -157,8 +159,8 @@ mod tests {
     fn every_segment_is_charged_with_its_own_headers() {
         let wire = |to: &str, length, segment_size| {
             let contents = vec![0; length];
-            let (destination, ecn, src_ip) = (to.parse().unwrap(), None, None);
-            on_the_wire(&Transmit { destination, ecn, contents: &contents, segment_size, src_ip })
+            let destination = to.parse().unwrap();
+            on_the_wire(&Transmit { destination, ecn: None, contents: &contents, segment_size, src_ip: None })
         };
         assert_eq!(wire("10.0.0.1:1", 1200, None), (1228, 1));
         assert_eq!(wire("10.0.0.1:1", 3000, Some(1200)), (3084, 3));

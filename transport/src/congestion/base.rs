@@ -1,26 +1,26 @@
-//! The round trip of an empty path: the least one seen within a window of time, so that a route that became
-//! longer is learned and not taken for a queue for ever.
+//! Base: the round trip of the empty path. It is the least one within a window of time, so that a route that became
+//! longer does not count as a queue permanently.
 
 use std::time::{Duration, Instant};
 
-/// How long a smallest round trip is remembered in full; then up to three times as long.
+/// Duration of one of three buckets: the base is the least round trip of the last two to three of them.
 const BUCKET: Duration = Duration::from_secs(10);
 
-/// A round trip this much above the base is still one without a queue: what a sleepy timer adds.
+/// Time above the base that a late timer may add to a round trip without a queue.
 const NEAR: Duration = Duration::from_millis(1);
 
-/// A minimum over the last 20 to 30 s.
+/// Least round trip of the last 20 to 30 s.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Base {
     buckets: [Option<Duration>; 3],
-    /// When the first bucket began.
+    /// Begin of the first bucket.
     began: Option<Instant>,
-    /// When a round trip near the base was last seen.
+    /// Moment of the last round trip near the base.
     near: Option<Instant>,
 }
 
 impl Base {
-    /// A round trip seen at `now`.
+    /// Adds a round trip measured at `now`.
     pub(super) fn observe(&mut self, now: Instant, rtt: Duration) {
         let began = *self.began.get_or_insert(now);
         let buckets = now.saturating_duration_since(began).as_nanos() / BUCKET.as_nanos();
@@ -38,7 +38,7 @@ impl Base {
         }
     }
 
-    /// A round trip seen where the base is not to be forgotten: it counts if it is the least.
+    /// Adds a round trip without ageing the base: it counts only if it is the least.
     pub(super) fn observe_least(&mut self, now: Instant, rtt: Duration) {
         self.began = Some(now);
         if self.get().is_some_and(|base| rtt < base) {
@@ -46,17 +46,17 @@ impl Base {
         }
     }
 
-    /// The least round trip in the window, once there is one.
+    /// The least round trip in the window, if there is one.
     pub(super) fn get(&self) -> Option<Duration> {
         self.buckets.iter().flatten().min().copied()
     }
 
-    /// Whether nothing near the base was seen for a bucket's time, so that the base rests on memory alone.
+    /// Returns whether no round trip near the base was measured for the duration of a bucket.
     pub(super) fn is_stale(&self, now: Instant) -> bool {
         self.near.is_some_and(|near| now.saturating_duration_since(near) >= BUCKET)
     }
 
-    /// From now on the path has a queue for as long as a bucket lasts, unless somebody looks again.
+    /// Postpones [`Base::is_stale`] by the duration of a bucket, because the base is about to be measured.
     pub(super) fn look_again(&mut self, now: Instant) {
         self.near = Some(now);
     }
@@ -71,8 +71,9 @@ mod tests {
     }
 
     #[test]
-    fn the_least_round_trip_counts_and_a_longer_route_is_learned_within_30_s() {
-        let (mut base, start) = (Base::default(), Instant::now());
+    fn a_longer_route_is_learned_within_30_s() {
+        let mut base = Base::default();
+        let start = Instant::now();
         assert_eq!(base.get(), None);
         for second in 0..5 {
             base.observe(start + Duration::from_secs(second), ms(100 + second));
@@ -90,7 +91,8 @@ mod tests {
 
     #[test]
     fn a_base_that_was_not_seen_for_10_s_is_stale() {
-        let (mut base, start) = (Base::default(), Instant::now());
+        let mut base = Base::default();
+        let start = Instant::now();
         base.observe(start, ms(100));
         base.observe(start + ms(9_000), ms(105));
         assert!(!base.is_stale(start + ms(9_000)));

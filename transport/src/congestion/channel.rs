@@ -1,6 +1,6 @@
-//! quinn's controller of one channel. Channels share the law's window: each may always have an equal part of it
-//! under way, and whatever the others leave free. So a channel with nothing to send lends its part out, and
-//! gets it back within a round trip.
+//! quinn's controller of one channel. All channels share one window: each may have an equal part of it in flight, and
+//! also the parts that the others do not use. A channel without data thus lends its part, and gets it back within a
+//! round trip.
 
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -11,77 +11,78 @@ use quinn::congestion::{Controller, ControllerFactory};
 use quinn_proto::RttEstimator;
 use wire::units::Rate;
 
-use super::law::Law;
-use super::round::Acked;
-use super::{FlowReport, FlowSettings};
+use super::interval::Acked;
+use super::report::FlowReport;
+use super::settings::FlowSettings;
+use super::window_controller::WindowController;
 
-/// UDP and IPv4 headers: what a packet has on the wire beyond what quinn counts. IPv6 has 20 more; the limiter at
-/// the socket counts those.
+/// Bytes of the UDP and IPv4 headers, which quinn does not count. IPv6 has 20 more; the limiter at the socket counts
+/// those.
 const HEADERS: f64 = 28.0;
 
-/// The packet size until a channel says its own.
+/// Packet size in bytes until a channel knows its own.
 const PACKET_ASSUMED: u16 = 1_200;
 
-/// A channel unheard for so long, while others are heard, takes part no more: what it has under way is lost.
+/// Silence after which a channel gets no part of the window, if other channels are heard: its packets in flight are lost.
 const SILENT: Duration = Duration::from_secs(1);
 
-/// What a tick lets a channel send on a dark path, in packets: one may be lost by chance.
+/// Packets that a tick allows a channel on an unreachable path: one of them may be lost by chance.
 const PROBE_PACKETS: u64 = 2;
 
-/// The least window of a channel, in packets: so that it can find out that its path is back.
+/// Smallest window of a channel in packets, so that it notices when its path is back.
 const CHANNEL_PACKETS: u64 = 4;
 
-/// What all channels of a flow share.
+/// State that all channels of a flow share.
 pub(super) struct Shared {
     state: Mutex<State>,
-    /// Bytes of the window that are not under way; negative where too much is.
+    /// Bytes of the window that are not in flight; negative if more than the window is.
     free: AtomicI64,
-    /// An equal part of the window.
+    /// Equal part of the window for each channel, in bytes.
     part: AtomicU64,
-    /// The time, by the clock that QUIC's own times are read from.
     clock: Clock,
 }
 
-/// The time; `None` where it is only what those say who tell of events.
+/// Clock that QUIC's own times come from; `None` in virtual time, where each event brings the time.
 pub(super) type Clock = fn() -> Option<Instant>;
 
 struct State {
     settings: FlowSettings,
-    law: Law,
+    controller: WindowController,
     packet: u16,
     members: Vec<Member>,
     next_id: u64,
-    /// The latest time that anything happened.
+    /// Time of the latest event.
     now: Instant,
-    /// Bytes let out beyond the window to see whether a dark path is back.
+    /// Bytes allowed beyond the window, to probe whether an unreachable path is back.
     probes: u64,
 }
 
-/// A channel, as the others see it.
+/// A channel as the others see it.
 struct Member {
     id: u64,
     in_flight: u64,
     last_heard: Instant,
-    /// Nothing is heard of it while others are heard.
+    /// The channel is silent while others are heard.
     silent: Arc<AtomicBool>,
 }
 
-/// One channel's controller.
+/// Controller of one channel.
 pub(super) struct Channel {
     shared: Arc<Shared>,
     id: u64,
     in_flight: u64,
     packet: u16,
     silent: Arc<AtomicBool>,
-    /// What the ACK being read has said so far.
+    /// Content so far of the ACK being read.
     acked: Option<Acked>,
 }
 
 impl Shared {
     pub(super) fn new(settings: FlowSettings, now: Instant, clock: Clock) -> Self {
         let packet = PACKET_ASSUMED;
-        let law = Law::new(settings, settings.rate.map(|rate| quic_bytes(rate, packet)), f64::from(packet), now);
-        let state = State { settings, law, packet, members: Vec::new(), next_id: 0, now, probes: 0 };
+        let budget = settings.rate.map(|rate| quic_bytes(rate, packet));
+        let controller = WindowController::new(settings, budget, f64::from(packet), now);
+        let state = State { settings, controller, packet, members: Vec::new(), next_id: 0, now, probes: 0 };
         let shared = Self { state: Mutex::new(state), free: AtomicI64::new(0), part: AtomicU64::new(0), clock };
         shared.publish(&mut shared.state(), now);
         shared
@@ -97,8 +98,8 @@ impl Shared {
     pub(super) fn handle_tick(&self, now: Instant) {
         let mut state = self.state();
         state.now = state.now.max(now);
-        state.probes = if state.law.is_dark(now) {
-            let over = state.in_flight().saturating_sub(state.law.window() as u64);
+        state.probes = if state.controller.is_dark(now) {
+            let over = state.in_flight().saturating_sub(state.controller.window() as u64);
             over + PROBE_PACKETS * u64::from(state.packet) * state.members.len() as u64
         } else {
             0
@@ -108,7 +109,7 @@ impl Shared {
 
     pub(super) fn report(&self) -> FlowReport {
         let state = self.state();
-        let findings = state.law.findings(state.now);
+        let findings = state.controller.findings(state.now);
         FlowReport {
             allowed: state.settings.rate.into_iter().fold(state.wire_rate(findings.allowed), Rate::min),
             budget: state.settings.rate,
@@ -134,7 +135,7 @@ impl Shared {
             state.retarget();
         }
         if state.members.is_empty() {
-            state.law.handle_first(now);
+            state.controller.handle_first(now);
         }
         let id = state.next_id;
         state.next_id += 1;
@@ -145,14 +146,14 @@ impl Shared {
         Channel { shared: Arc::clone(self), id, in_flight, packet, silent, acked: None }
     }
 
-    /// Makes known what the window and its parts have become.
+    /// Publishes the window and its parts, after an update of which channels are silent.
     fn publish(&self, state: &mut State, now: Instant) {
         let heard = state.members.iter().map(|member| member.last_heard).max().unwrap_or(now);
         for member in &mut state.members {
             let silent = heard.saturating_duration_since(member.last_heard) > SILENT;
             member.silent.store(silent, Ordering::Relaxed);
             if silent {
-                // Its in-flight bytes are counted again with the next thing heard of it.
+                // Its bytes in flight count again as soon as it is heard.
                 member.in_flight = 0;
             }
         }
@@ -160,7 +161,7 @@ impl Shared {
     }
 
     fn publish_window(&self, state: &State) {
-        let window = state.law.window();
+        let window = state.controller.window();
         let heard = state.members.iter().map(|member| member.last_heard).max();
         let active = state.members.iter().filter(|member| member.is_active(heard)).count().max(1);
         let free = window as i64 + state.probes as i64 - state.in_flight() as i64;
@@ -180,11 +181,11 @@ impl State {
 
     fn retarget(&mut self) {
         let packet = self.packet;
-        self.law.set_packet(f64::from(packet));
-        self.law.set_budget(self.settings.rate.map(|rate| quic_bytes(rate, packet)));
+        self.controller.set_packet(f64::from(packet));
+        self.controller.set_budget(self.settings.rate.map(|rate| quic_bytes(rate, packet)));
     }
 
-    /// Bits per second on the wire of so many bytes per second as quinn counts them.
+    /// Returns the rate on the wire for a rate in bytes per second as quinn counts them.
     fn wire_rate(&self, bytes: f64) -> Rate {
         let packet = f64::from(self.packet);
         Rate::from_bits_per_second((bytes * 8.0 * (packet + HEADERS) / packet) as u64)
@@ -204,7 +205,7 @@ impl ControllerFactory for Shared {
 }
 
 impl Channel {
-    /// A packet of the ACK being read: sent at `sent`, of `bytes`.
+    /// Adds a packet of `bytes`, sent at `sent`, to the ACK being read.
     pub(super) fn note_acked(&mut self, now: Instant, sent: Instant, bytes: u64) {
         let acked = self.acked.get_or_insert(Acked {
             packets: 0,
@@ -220,8 +221,8 @@ impl Channel {
         acked.flight += bytes as f64 * now.saturating_duration_since(sent).as_secs_f64();
     }
 
-    /// Tells the law and the others what has become of this channel.
-    fn tell(&self, now: Instant, heard: bool, tell: impl FnOnce(&mut Law, u64)) {
+    /// Updates the shared state and passes the event to the window controller, with the bytes in flight.
+    fn update(&self, now: Instant, heard: bool, handle: impl FnOnce(&mut WindowController, u64)) {
         let mut state = self.shared.state();
         state.now = state.now.max(now);
         if let Some(member) = state.member(self.id) {
@@ -234,17 +235,17 @@ impl Channel {
             state.probes = 0;
         }
         let in_flight = state.in_flight();
-        tell(&mut state.law, in_flight);
+        handle(&mut state.controller, in_flight);
         self.shared.publish(&mut state, now);
     }
 }
 
 impl Controller for Channel {
     fn on_sent(&mut self, now: Instant, bytes: u64, _last_packet_number: u64) {
-        // What had nothing under way could not be heard.
-        let woken = self.in_flight == 0;
+        // A channel with nothing in flight is not silent: it could not be heard.
+        let idle = self.in_flight == 0;
         self.in_flight += bytes;
-        self.tell(now, woken, |law, in_flight| law.handle_sent(now, bytes, in_flight));
+        self.update(now, idle, |controller, in_flight| controller.handle_sent(now, bytes, in_flight));
     }
 
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, _app_limited: bool, _rtt: &RttEstimator) {
@@ -256,16 +257,16 @@ impl Controller for Channel {
         let Some(acked) = self.acked.take() else { return };
         let read = (self.shared.clock)().map_or(now, |read| read.max(now));
         let acked = Acked { read, idle: app_limited, ..acked };
-        self.tell(now, true, |law, in_flight| law.handle_acked(now, &acked, in_flight));
+        self.update(now, true, |controller, in_flight| controller.handle_acked(now, &acked, in_flight));
     }
 
-    /// quinn's "persistent congestion" is not believed: on a path that was dark everything was lost, and nothing is
-    /// learned of its rate.
+    /// Handles losses and marks. It ignores quinn's "persistent congestion": on an unreachable path all packets are lost, which
+    /// shows nothing of the path's rate.
     fn on_congestion_event(&mut self, now: Instant, sent: Instant, _is_persistent: bool, lost_bytes: u64) {
         self.in_flight = self.in_flight.saturating_sub(lost_bytes);
-        self.tell(now, false, |law, in_flight| match lost_bytes {
-            0 => law.handle_marked(now, sent),
-            _ => law.handle_lost(sent, lost_bytes, in_flight),
+        self.update(now, false, |controller, in_flight| match lost_bytes {
+            0 => controller.handle_marked(now, sent),
+            _ => controller.handle_lost(sent, lost_bytes, in_flight),
         });
     }
 
@@ -281,7 +282,7 @@ impl Controller for Channel {
         let free = self.shared.free.load(Ordering::Relaxed);
         let part = self.shared.part.load(Ordering::Relaxed);
         if self.silent.load(Ordering::Relaxed) {
-            // What QUIC's own probes bring back is enough.
+            // Enough for QUIC's own probes and their answers.
             return CHANNEL_PACKETS * u64::from(self.packet);
         }
         part.max(self.in_flight.saturating_add_signed(free)).max(CHANNEL_PACKETS * u64::from(self.packet))
@@ -306,13 +307,13 @@ impl Drop for Channel {
         let mut state = self.shared.state();
         state.members.retain(|member| member.id != self.id);
         if state.members.is_empty() {
-            state.law.handle_none();
+            state.controller.handle_none();
         }
         self.shared.publish_window(&state);
     }
 }
 
-/// Bytes per second, as quinn counts them, in packets of `packet` bytes that fill `rate` on the wire.
+/// Returns the bytes per second, as quinn counts them, of packets of `packet` bytes that fill `rate` on the wire.
 fn quic_bytes(rate: Rate, packet: u16) -> f64 {
     let packet = f64::from(packet);
     rate.bits_per_second() as f64 / 8.0 * packet / (packet + HEADERS)

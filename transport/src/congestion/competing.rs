@@ -1,71 +1,73 @@
-//! The rule beside a flow that fills the queue until it overflows. Whoever yields to that queue is left with
-//! nothing; so this takes what another such flow would take, by CUBIC's law (RFC 9438), and looks every 30 s
-//! whether the other is still there.
+//! Rule for a path with another flow that fills the queue until it overflows. A flow that yields to that queue would get
+//! nothing, so this one takes what another such flow would take, by the rule of CUBIC (RFC 9438). Every 30 s it probes
+//! whether the other flow is still there.
 
 use std::time::{Duration, Instant};
 
-use super::episode::stands_still;
-use super::round::WindowedMax;
+use super::interval::WindowedMax;
+use super::queue_owner_test::is_unchanged;
 
-/// Window kept after a loss, and growth in packets per s³. CUBIC's are 0.7 and 0.4: with those a paced flow, which the
-/// overflow hits as often as a bursty one that sends more, is left with a fifth beside a TCP of the same round trip.
-/// With these, 14 variants of such a path (rate, round trip, queue, 1 or 4 channels) gave it 33 to 73 %.
+/// Part of the window kept after a loss (`β` of RFC 9438), and growth in packets per s³ (`C`). CUBIC uses 0.7 and 0.4.
+/// An overflow hits a paced flow as often as a bursty one that sends more: with CUBIC's values it gets a fifth of the
+/// path next to a TCP of the same round trip. With these values it got 33 to 73 % in 14 variants of such a path.
 const BETA: f64 = 0.8;
 const C: f64 = 0.8;
 
-/// CUBIC's packet, in bytes.
+/// Packet size of CUBIC's formula, in bytes.
 const PACKET: f64 = 1_448.0;
 
-/// How often the other's queue is looked at.
+/// Time between two probes of the other flow's queue.
 const PROBE_EVERY: Duration = Duration::from_secs(30);
 
-/// Rounds of holding back in which the queue must drain to be taken for ours, and rounds without a queue after
-/// which nobody is there any more.
+/// Rounds of a probe in which our own queue would drain, and rounds without a queue after which the other flow is gone.
 const ROUNDS_PROBED: u32 = 5;
 const ROUNDS_CALM: u32 = 5;
 
-/// A queue at least so full of its fullest overflows: a loss at less is the path's, not the queue's.
+/// Part of the longest queue above which a loss is an overflow of the queue, not a loss of the path itself.
 const FULL: f64 = 0.75;
 
-/// How long the fullest queue is remembered: a CUBIC flow needs 10 s from one overflow to the next.
+/// Time for which the longest queue is remembered: a CUBIC flow needs 10 s from one overflow to the next.
 const FULLEST_WINDOW: Duration = Duration::from_secs(20);
 
-/// Losses of so large a part of what was sent, at least, are an overflow.
+/// Part of the packets that must be lost for an overflow.
 const OVERFLOW_LOSS_MIN: f64 = 0.001;
 
-/// What a round says of whether there is somebody to compete with.
+/// Result of a round: does the competition continue?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// There is.
-    Goes,
-    /// The queue drains when we hold back.
+    /// The other flow is still there.
+    Continues,
+    /// The other flow is gone: the queue drains when we send less.
     Over,
-    /// It does not move when we hold back: there is none, and the path has become longer.
+    /// The path has become longer: the queue does not change when we send less.
     Longer,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Competing {
+    /// Window in bytes (`cwnd` of RFC 9438).
     window: f64,
-    /// The window at the last loss, to which growth leads quickly and from which it leads slowly.
+    /// Window in bytes at the last loss (`W_max` of RFC 9438). Growth is fast towards it and slow beyond it.
     plateau: f64,
+    /// Begin of the present growth (`t_epoch` of RFC 9438).
     epoch: Instant,
     last_cut: Instant,
+    /// Longest of the slices' least round trips, in seconds.
     fullest: WindowedMax,
     next_probe: Instant,
-    /// Rounds in a row without a queue.
+    /// Consecutive rounds without a queue.
     calm: u32,
-    /// A look at the other's queue: since how many rounds we have been holding back.
+    /// Rounds of a probe in progress, which halves the window.
     probing: Option<u32>,
-    /// The queue when that began, and whether it has moved since.
+    /// Queue in seconds at the begin of the probe, and whether it has changed since.
     before: f64,
     moved: bool,
-    /// The part that the path lost of itself before.
+    /// Part that the path itself lost before the competition began.
     own_loss: f64,
 }
 
 impl Competing {
-    /// Beginning with `window`, on a path that loses `own_loss` of itself.
+    /// Begins with a window in bytes, on a path that itself loses the part `own_loss`.
     pub(super) fn new(now: Instant, window: f64, own_loss: f64) -> Self {
         Self {
             window,
@@ -89,41 +91,44 @@ impl Competing {
         }
     }
 
-    /// The window from which to compete, should it be needed again.
+    /// Window in bytes without a probe, to begin the next competition with.
     pub(super) fn full_window(&self) -> f64 {
         self.window
     }
 
-    /// A round ended with this queue, which is `calm` or not; no more than `most` has any effect.
+    /// Handles the end of a round with a queue in seconds, which is `calm` if it is short. A window above `most` bytes
+    /// would have no effect.
     pub(super) fn handle_round(&mut self, now: Instant, queue: f64, calm: bool, most: f64) -> Outcome {
         self.calm = if calm { self.calm + 1 } else { 0 };
         let Some(rounds) = &mut self.probing else {
             self.bound(now, most);
             if now >= self.next_probe {
                 self.probing = Some(0);
-                (self.before, self.moved) = (queue, false);
+                self.before = queue;
+                self.moved = false;
             }
-            return if self.calm >= ROUNDS_CALM { Outcome::Over } else { Outcome::Goes };
+            return if self.calm >= ROUNDS_CALM { Outcome::Over } else { Outcome::Continues };
         };
         if calm {
             return Outcome::Over;
         }
         *rounds += 1;
-        self.moved |= !stands_still(queue, self.before);
+        self.moved |= !is_unchanged(queue, self.before);
         if *rounds < ROUNDS_PROBED {
-            return Outcome::Goes;
+            return Outcome::Continues;
         }
         self.probing = None;
         self.next_probe = now + PROBE_EVERY;
-        if self.moved { Outcome::Goes } else { Outcome::Longer }
+        if self.moved { Outcome::Continues } else { Outcome::Longer }
     }
 
-    /// A slice ended: the base and the least round trip in it, and the part of it that was lost; `rtt` is the
-    /// round trip now. Says whether the window was cut.
+    /// Handles the end of a slice with its least round trip and the part of it that was lost. `base` is the round trip of
+    /// the empty path, and `rtt` the present one. Returns whether the window was reduced.
     pub(super) fn handle_slice(
         &mut self,
         now: Instant,
-        (base, least): (Duration, Duration),
+        base: Duration,
+        least: Duration,
         lost: f64,
         rtt: Duration,
     ) -> bool {
@@ -150,14 +155,14 @@ impl Competing {
         let rise = ((self.plateau * (1.0 - BETA)).max(0.0) / (C * PACKET)).cbrt();
         let rise = if self.epoch == self.last_cut { rise } else { 0.0 };
         let cubic = self.plateau + C * PACKET * (since - rise).powi(3);
-        // What Reno would have by now (RFC 9438, 4.3).
+        // The window that Reno would have now (RFC 9438, section 4.3).
         let reno = self.plateau * BETA + PACKET * 0.53 * since / rtt.as_secs_f64().max(1e-3);
         let goal = cubic.max(reno);
-        // At most half again per round trip; slices are a quarter of one.
+        // At most 1.6 times as much per round trip: a slice is a quarter of one.
         self.window = goal.clamp(self.window, self.window * 1.125);
     }
 
-    /// Growth beyond `most` would be air.
+    /// Bounds the window to `most` bytes: more has no effect.
     fn bound(&mut self, now: Instant, most: f64) {
         if self.window > most {
             self.window = most;

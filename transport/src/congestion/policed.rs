@@ -1,37 +1,36 @@
-//! The rule on a path that drops what is above its rate and queues nothing: a policer, or a queue too short to
-//! be seen. The rate that gets through is held, and every few seconds a little more is tried.
+//! Rule for a path that drops packets above its rate without a queue: a policer, or a queue too short to be measured.
+//! The link sends at the rate that arrives, and tries a little more every few seconds.
 
 use std::time::{Duration, Instant};
 
-/// How often more is tried, and at least how many round trips lie between.
+/// Time between two probes, and the least number of round trips between them.
 const PROBE_EVERY: Duration = Duration::from_secs(3);
 const PROBE_ROUNDS: u32 = 8;
 
-/// What is held of the rate that got through: its measuring is no more exact than that.
+/// Part of the measured rate at which the link sends, because the measurement is not exact.
 const HELD: f64 = 0.985;
 
-/// How much more is tried first; doubled while it gets through.
+/// Part of the rate that the first step of a probe adds, and the most that a step adds. It doubles while steps arrive.
 const STEP: f64 = 0.05;
-
 const STEP_MAX: f64 = 0.1;
 
-/// The part of a step that must arrive for it to have got through.
+/// Part of a step that must arrive for the step to count as successful.
 const ARRIVED: f64 = 0.75;
 
-/// Losses so far above the least, while nothing is tried, say that the limit is too high.
+/// Difference from the least losses at which the limit is too high, outside of a probe.
 const OF_OURS: f64 = 0.02;
 
-/// Rounds after a step that did not get through in which its losses still show.
+/// Rounds after a failed step in which its losses still show.
 const SETTLES: u32 = 2;
 
 #[derive(Debug, Clone)]
 pub(super) struct Policed {
-    /// Bytes per second that get through.
+    /// Rate in bytes per second that arrives.
     limit: f64,
-    /// The part that is lost while the limit is held: the path's own.
+    /// Part that is lost at the limit: the path's own losses.
     lost: Option<f64>,
-    /// The least of that since the limit was last found: more is of our making, as a bucket that was full let a step
-    /// through that is too much.
+    /// The least of `lost` since the limit was last measured. More losses are our own: a full bucket of the policer let a
+    /// step pass that was too large.
     clean: f64,
     next_probe: Instant,
     probe: Option<Probe>,
@@ -41,7 +40,7 @@ pub(super) struct Policed {
 #[derive(Debug, Clone, Copy)]
 struct Probe {
     step: f64,
-    /// Rounds since the step: what the first one delivers was sent before it, and a step takes most of the second.
+    /// Rounds since the step. Packets delivered in the first one were sent before it, and it takes most of the second.
     rounds: u32,
 }
 
@@ -50,7 +49,7 @@ impl Policed {
         Self { limit, lost: None, clean: 1.0, next_probe: now + wait(rtt), probe: None, settling: SETTLES }
     }
 
-    /// Bytes per second to send.
+    /// Rate to send at, in bytes per second.
     pub(super) fn rate(&self) -> f64 {
         self.limit * (HELD + self.probe.map_or(0.0, |probe| probe.step))
     }
@@ -59,8 +58,9 @@ impl Policed {
         self.probe.is_some()
     }
 
-    /// A round delivered so many bytes per second and lost such a part, which is too much or not.
-    pub(super) fn handle_round(&mut self, now: Instant, (delivery, lost): (f64, f64), too_lossy: bool, rtt: Duration) {
+    /// Handles the end of a round: its delivery in bytes per second, the part that was lost, and whether that is more
+    /// than the operator tolerates.
+    pub(super) fn handle_round(&mut self, now: Instant, delivery: f64, lost: f64, too_lossy: bool, rtt: Duration) {
         let Some(probe) = &mut self.probe else {
             if self.settling > 0 {
                 self.settling -= 1;
@@ -98,7 +98,8 @@ impl Policed {
     fn narrow(&mut self, limit: f64, now: Instant, rtt: Duration) {
         self.limit = limit;
         self.next_probe = now + wait(rtt);
-        (self.lost, self.clean) = (None, 1.0);
+        self.lost = None;
+        self.clean = 1.0;
         self.settling = SETTLES;
     }
 }

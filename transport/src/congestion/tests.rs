@@ -1,11 +1,15 @@
-//! The law against a simulated pipe, packet by packet in virtual time: what this project promises of its rate. A rate
-//! is of whole IP packets; what fills a path that loses a share is that much less of it at its end.
+//! Tests of the window controller on a simulated path, packet by packet in virtual time: the project's promises about its
+//! rate. Rates count whole IP packets. On a path with losses, that much less arrives of a full rate.
 
 mod cubic;
 mod neighbours;
 mod pipe;
 mod quic;
 mod world;
+
+use std::time::Duration;
+
+use wire::share::Share;
 
 use super::*;
 use world::{Observed, World};
@@ -18,7 +22,7 @@ fn budget(rate: u64) -> FlowSettings {
     FlowSettings::new(Some(mbit(rate)))
 }
 
-/// Whether at least `share` of `rate` Mbit/s arrived.
+/// Asserts that at least `share` of `rate` Mbit/s arrived.
 #[track_caller]
 fn assert_fills(observed: &Observed, rate: f64, share: f64) {
     let part = observed.ours / (rate * 1e6);

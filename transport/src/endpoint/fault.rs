@@ -1,5 +1,5 @@
-//! Why a channel did not come about or ended, told apart by who must act: the network's people, the
-//! certificates' people, or nobody because it is tried again.
+//! Faults of channels that cannot be opened or have ended, by who must act: the network's operators, the owners of the
+//! certificates, or no one, because the sender dials again.
 
 use std::fmt;
 use std::io;
@@ -11,97 +11,97 @@ use quinn::ConnectionError;
 
 use service::config::Address;
 
-/// One way in which a channel fails.
+/// Fault of one channel.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ChannelFault {
-    /// The name leads nowhere.
+    /// The host name does not resolve.
     #[error("{address} does not resolve: {source}")]
     Unresolved {
-        /// What was looked up.
+        /// Address that was looked up.
         address: Address,
-        /// The resolver's words.
+        /// Error of the resolver.
         source: Arc<io::Error>,
     },
     /// The system refuses a socket.
     #[error("no UDP socket to dial {remote} with: {source}")]
     Socket {
-        /// Who was to be dialled.
+        /// Address to dial.
         remote: SocketAddr,
-        /// The system's words.
+        /// Error of the system.
         source: Arc<io::Error>,
     },
     /// The address or the server name cannot be dialled at all.
     #[error("cannot dial {remote}: {reason}")]
     Impossible {
-        /// Who was to be dialled.
+        /// Address to dial.
         remote: SocketAddr,
-        /// The QUIC library's words.
+        /// Error of the QUIC library.
         reason: String,
     },
-    /// Not one packet came back.
+    /// No packet came back.
     #[error(
         "no UDP answer from {remote} within {} s: is the receiver running, and does every firewall between pass UDP both ways?",
         after.as_secs()
     )]
     NoAnswer {
-        /// Who was dialled.
+        /// Dialled address.
         remote: SocketAddr,
-        /// How long we waited.
+        /// Time limit that has passed.
         after: Duration,
     },
-    /// It answered and then fell silent.
+    /// The peer answered, but the handshake did not finish.
     #[error("{remote} answered, but the handshake did not finish within {} s: are large UDP packets lost?", after.as_secs())]
     Unfinished {
-        /// Who was dialled.
+        /// Dialled address.
         remote: SocketAddr,
-        /// How long we waited after the answer.
+        /// Time limit after the answer that has passed.
         after: Duration,
     },
-    /// Both ends speak QUIC, but not the same protocol on it.
+    /// The peer speaks QUIC, but another protocol or version on it.
     #[error("{remote} does not speak causeway/1: another service's port, or a version that is too old or too new")]
     Protocol {
-        /// The other end.
+        /// Address of the peer.
         remote: SocketAddr,
     },
-    /// We do not believe the peer.
+    /// This end refuses the peer's certificate.
     #[error("the certificate of {remote} is refused here: {reason}")]
     RefusedHere {
-        /// The other end.
+        /// Address of the peer.
         remote: SocketAddr,
-        /// Why.
+        /// Reason of the refusal.
         reason: String,
     },
-    /// The peer does not believe us.
+    /// The peer refuses this end's certificate.
     #[error("{remote} refuses this side's certificate: {reason}")]
     RefusedThere {
-        /// The other end.
+        /// Address of the peer.
         remote: SocketAddr,
-        /// Its TLS alert in words.
+        /// Meaning of the peer's TLS alert.
         reason: String,
     },
-    /// The channel stood and is gone, or ended for a reason outside TLS.
+    /// An open channel was lost, or a handshake ended for a reason outside TLS.
     #[error("channel to {remote}: {source}")]
     Lost {
-        /// The other end.
+        /// Address of the peer.
         remote: SocketAddr,
-        /// The QUIC library's words.
+        /// Error of the QUIC library.
         source: ConnectionError,
     },
 }
 
-/// Nobody could be dialled.
+/// Error of a dial in which no address worked.
 #[derive(Debug, Clone)]
 pub struct DialError {
-    /// One per address tried, in order; empty where there was none to try.
+    /// Faults of the addresses in order; empty if there was no address.
     pub faults: Vec<ChannelFault>,
 }
 
-/// QUIC carries TLS alerts as 0x100 + alert (RFC 9001, 4.8).
+/// Base of QUIC's error codes for TLS alerts: 0x100 + alert (RFC 9001, section 4.8).
 const ALERT: u64 = 0x100;
 const ALERT_NO_APPLICATION_PROTOCOL: u64 = ALERT + 120;
 
 impl ChannelFault {
-    /// What `error` on a channel to `remote` means.
+    /// Explains `error` on a channel to `remote`.
     pub fn of(remote: SocketAddr, error: &ConnectionError) -> Self {
         let code = match error {
             ConnectionError::TransportError(ours) => u64::from(ours.code),
@@ -121,7 +121,7 @@ impl ChannelFault {
         }
     }
 
-    /// Whether trying again without anybody's help can end it.
+    /// Returns whether a retry may succeed without a change by an operator.
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Unresolved { .. } | Self::NoAnswer { .. } | Self::Unfinished { .. } | Self::Lost { .. })
     }
@@ -139,20 +139,18 @@ impl fmt::Display for DialError {
     }
 }
 
-/// What our own TLS library says of a peer, in an operator's words where it says them poorly.
+/// Translates our TLS library's reason for refusing a certificate.
 fn verdict(reason: &str) -> String {
     match reason.strip_prefix("invalid peer certificate: ").unwrap_or(reason) {
-        // The latter where two authorities bear the same name.
+        // `BadSignature` is for two authorities with the same name.
         "UnknownIssuer" | "BadSignature" => "it is not from an authority in this side's `ca`".to_owned(),
-        words if words.starts_with("certificate expired") => "it has expired, or a clock is wrong".to_owned(),
-        words if words.starts_with("certificate not valid yet") => {
-            "it is not valid yet, or a clock is wrong".to_owned()
-        }
+        text if text.starts_with("certificate expired") => "it has expired, or a clock is wrong".to_owned(),
+        text if text.starts_with("certificate not valid yet") => "it is not valid yet, or a clock is wrong".to_owned(),
         other => other.to_owned(),
     }
 }
 
-/// The alerts that certificates lead to (RFC 8446, 6.2), in an operator's words.
+/// Translates the TLS alerts about certificates (RFC 8446, section 6.2).
 fn alert(number: u64) -> String {
     match number {
         42 | 43 => "it is damaged or of a kind it cannot use".to_owned(),

@@ -1,8 +1,7 @@
-//! What quinn does not tell of a channel: how much of what was handed to it has left, and how much has arrived.
+//! Gauge of a channel: bytes that have left it and bytes that have arrived, which quinn does not report.
 //!
-//! A controller sees both. This one hands every call on to the real one and keeps count, so that whoever feeds the
-//! channel can keep what waits inside QUIC short: what is in there can no longer be packed otherwise, nor travel on
-//! another channel.
+//! A congestion controller sees both. The one here counts them and passes every call to the real one. The sender uses the
+//! counts to keep few bytes waiting inside QUIC, because those can neither be reordered nor move to another channel.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -13,12 +12,12 @@ use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics};
 use quinn_proto::RttEstimator;
 use tokio::sync::Notify;
 
-/// What a full packet carries beside stream data: short header, stream frame header and authentication tag, rounded
-/// up. Too much rather than too little: then less seems to have left than has, and the channel is found dry now and
-/// then, which sets the count right; the other way round the error would only grow.
+/// Bytes of a full packet that are not stream data: short header, stream frame header and authentication tag, rounded up.
+/// If it is too large, less seems to have left than has, and the count is corrected each time nothing waits. If it were
+/// too small, the error would grow.
 const OVERHEAD: u64 = 44;
 
-/// One channel's counts. Written under quinn's lock, read by anybody.
+/// Counts of one channel, written under quinn's lock.
 #[derive(Debug, Default)]
 pub struct Gauge {
     sent: AtomicU64,
@@ -31,30 +30,30 @@ pub struct Gauge {
     moved: Notify,
 }
 
-/// What a gauge shows at one moment. Only differences between readings mean something.
+/// Counts of a gauge at one moment. Only differences between readings have a meaning.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
-    /// Bytes that were sent, those sent again included.
+    /// Bytes sent, including retransmissions.
     pub sent: u64,
-    /// Bytes of streams that have left, as far as packets tell; what was lost and must leave again is taken back, so
-    /// that it may fall.
+    /// Stream bytes that have left, estimated from packets. Lost bytes are subtracted, so that it may fall.
     pub left: u64,
-    /// What `sent` was when the channel last had nothing waiting.
+    /// Value of `sent` when the channel last had nothing waiting.
     pub dry_at: u64,
     /// Bytes per second that the congestion controller allows; 0 before the first answer.
     pub rate: u64,
 }
 
 impl Gauge {
-    /// What it shows now.
+    /// Returns the present counts.
     pub fn reading(&self) -> Reading {
-        // In this order: it is not dry now that was dry before more was sent.
+        // `dry_at` is read first: bytes sent after it mean that the channel is no longer dry.
         let dry_at = self.dry_at.load(Ordering::Acquire);
-        let (sent, left) = (self.sent.load(Ordering::Acquire), self.left.load(Ordering::Acquire));
+        let sent = self.sent.load(Ordering::Acquire);
+        let left = self.left.load(Ordering::Acquire);
         Reading { sent, left, dry_at, rate: self.rate() }
     }
 
-    /// Bytes of packets that QUIC knows to have arrived.
+    /// Returns the bytes of packets that were acknowledged.
     pub fn acked(&self) -> u64 {
         self.acked.load(Ordering::Acquire)
     }
@@ -65,7 +64,7 @@ impl Gauge {
         bytes.checked_div(u128::from(rtt)).map_or(0, |rate| u64::try_from(rate).unwrap_or(u64::MAX))
     }
 
-    /// Waits until `left` bytes have left, or until nothing waits any more after `sent` bytes were sent.
+    /// Waits until `left` bytes have left, or until nothing waits after `sent` bytes were sent.
     pub async fn has_left(&self, left: u64, sent: u64) {
         self.wake_at.store(left, Ordering::Release);
         while self.left.load(Ordering::Acquire) < left && self.dry_at.load(Ordering::Acquire) <= sent {
@@ -94,7 +93,7 @@ impl Gauge {
     }
 }
 
-/// Makes controllers that keep a gauge.
+/// Factory of controllers that update a gauge.
 pub(super) struct Gauged {
     pub(super) inner: Arc<dyn ControllerFactory + Send + Sync>,
     pub(super) gauge: Arc<Gauge>,
@@ -114,7 +113,7 @@ impl ControllerFactory for Gauged {
 }
 
 impl Watched {
-    /// What so many bytes of packets carry of streams.
+    /// Returns the stream bytes in so many bytes of packets.
     fn payload(&self, bytes: u64) -> u64 {
         bytes.saturating_sub(bytes.div_ceil(self.mtu.max(1)) * OVERHEAD)
     }
@@ -174,7 +173,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_lost_has_not_left_and_whoever_waits_hears_of_either_end() {
+    async fn lost_bytes_have_not_left_and_waiters_are_woken() {
         let gauge = Gauge::default();
         gauge.handle_sent(1100, 1000);
         gauge.handle_lost(400);

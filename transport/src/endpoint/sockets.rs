@@ -1,4 +1,4 @@
-//! Where endpoints get their sockets: from the system, or from what stands in front of it or in for it.
+//! Source of the endpoints' sockets: the system, or a wrapper around it, or a simulated network.
 
 use std::fmt;
 use std::io;
@@ -9,23 +9,23 @@ use quinn::{AsyncUdpSocket, Runtime, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::warn;
 
-/// Room for about 100 ms of 500 Mbit/s while a thread is not scheduled; the usual default of 208 KiB
-/// holds fewer than 100 packets.
-pub const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+/// Size in bytes of the UDP buffers, about 100 ms at 500 Mbit/s, for the time that a thread is not scheduled. The usual
+/// default of 208 KiB holds fewer than 100 packets.
+const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 
-/// Gives endpoints their sockets, and so sees every packet of theirs.
+/// Source of sockets, which thus sees every packet of their endpoints.
 pub trait Sockets: fmt::Debug + Send + Sync {
-    /// A socket at `address`; port 0 is any.
+    /// Binds a socket at `address`; port 0 means any port.
     ///
     /// # Errors
-    /// There is none to be had there.
+    /// The system's error.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     fn bind(&self, address: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>>;
 }
 
-/// The system's sockets, with large buffers; warns where the system grants less.
+/// Sockets of the system, with large buffers. It warns if the system grants smaller ones.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemSockets;
 
@@ -35,7 +35,7 @@ impl Sockets for SystemSockets {
     }
 }
 
-static CLAMP_NOTICED: Once = Once::new();
+static CLAMP_REPORTED: Once = Once::new();
 
 fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
@@ -45,25 +45,44 @@ fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_nonblocking(true)?;
     socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
     socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
-    let (receive, send) = (granted(socket.recv_buffer_size()?), granted(socket.send_buffer_size()?));
-    // A process dials again and again, and the system's limit stays what it is.
-    CLAMP_NOTICED.call_once(|| warn_if_clamped(receive, send));
+    let receive = granted(socket.recv_buffer_size()?);
+    let send = granted(socket.send_buffer_size()?);
+    // Once per process, because the system's limit does not change with each dial.
+    CLAMP_REPORTED.call_once(|| {
+        for remedy in [remedy("receive", "rmem_max", receive), remedy("send", "wmem_max", send)].into_iter().flatten() {
+            warn!("{remedy}");
+        }
+    });
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
 
-fn warn_if_clamped(granted_receive: usize, granted_send: usize) {
-    if granted_receive.min(granted_send) < SOCKET_BUFFER_BYTES {
-        warn!(
-            granted_receive_bytes = granted_receive,
-            granted_send_bytes = granted_send,
-            wanted_bytes = SOCKET_BUFFER_BYTES,
-            "UDP buffers are smaller than asked for, bursts will be lost: raise net.core.rmem_max and net.core.wmem_max"
-        );
-    }
+/// Returns the warning for a buffer that is too small, with the command that raises the system's limit.
+fn remedy(buffer: &str, limit: &str, granted: usize) -> Option<String> {
+    (granted < SOCKET_BUFFER_BYTES).then(|| {
+        format!(
+            "UDP {buffer} buffer has {granted} bytes instead of {SOCKET_BUFFER_BYTES}, so bursts of packets may be lost: \
+             run `sysctl -w net.core.{limit}={SOCKET_BUFFER_BYTES}` and restart"
+        )
+    })
 }
 
-/// Linux reports twice what it grants, its own book-keeping included.
+/// Returns the granted size: Linux reports twice as much, because it includes its own overhead.
 fn granted(reported: usize) -> usize {
     if cfg!(target_os = "linux") { reported / 2 } else { reported }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_buffer_names_the_sysctl_line() {
+        let warning = remedy("receive", "rmem_max", 212_992).unwrap();
+        assert!(
+            warning.contains("212992 bytes") && warning.contains("`sysctl -w net.core.rmem_max=8388608`"),
+            "{warning}"
+        );
+        assert_eq!(remedy("send", "wmem_max", SOCKET_BUFFER_BYTES), None);
+    }
 }

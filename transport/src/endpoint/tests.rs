@@ -1,16 +1,20 @@
-//! Real QUIC on loopback: who gets a channel, who does not, and what each is told.
+//! Tests with QUIC on loopback: opened channels, refused ones, and the reasons that each end reports.
 
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use quinn::ConnectionError;
-use quinn::crypto::rustls::QuicServerConfig;
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{ClientConfig, Connection, ConnectionError};
 use rustls::pki_types::UnixTime;
-
-use super::*;
+use service::config::Address;
 use service::pki;
 use service::tls::{End, PeerIdentity, TlsFiles, now};
+use wire::units::{Rate, Size};
+
+use super::settings::{IDLE_TIMEOUT, SEND_WINDOW_BYTES_MIN, STREAM_WINDOW_BYTES};
+use super::*;
 
 const SETTINGS: EndpointSettings = EndpointSettings::new(Size::from_bytes(64 << 20), 16);
 
@@ -23,13 +27,14 @@ impl Authority {
 
     fn as_of(now: SystemTime) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (sender, receiver) = (["sender.example".to_owned()], ["localhost".to_owned(), "127.0.0.1".to_owned()]);
+        let sender = ["sender.example".to_owned()];
+        let receiver = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let request = pki::Request { link: "test", sender: &sender, receiver: &receiver };
         pki::init_as_of(dir.path(), &request, now).unwrap();
         Self(dir)
     }
 
-    /// Made so long ago that its certificates have expired, and when they had not.
+    /// Makes an authority whose certificates have expired, and returns a time at which they had not.
     fn expired() -> (Self, UnixTime) {
         let made = SystemTime::now() - Duration::from_secs(u64::from(pki::LEAF_DAYS + 1) * 86_400);
         (Self::as_of(made), UnixTime::since_unix_epoch(made.duration_since(UNIX_EPOCH).unwrap()))
@@ -74,7 +79,7 @@ fn of(address: SocketAddr) -> Address {
     Address { host: address.ip().to_string(), port: address.port() }
 }
 
-/// Answers one handshake; the error is the listening end's view of it.
+/// Accepts one handshake; the error is the one of the listening end.
 async fn accept(endpoint: Endpoint) -> Result<Connection, ConnectionError> {
     endpoint.accept().await.unwrap().await
 }
@@ -86,7 +91,8 @@ async fn two_ends_of_one_authority_meet_and_know_each_other_by_name() {
     let addresses = at(&listening);
     let dialer = authority.dialer();
     let (dialled, accepted) = tokio::join!(dialer.dial(&addresses, None), accept(listening));
-    let (dialled, accepted) = (dialled.unwrap(), accepted.unwrap());
+    let dialled = dialled.unwrap();
+    let accepted = accepted.unwrap();
     let sender = PeerIdentity::of(&accepted).unwrap();
     assert_eq!(sender.names_any(&["sender.example".to_owned()]), Some("sender.example"));
     assert_eq!(sender.names_any(&["localhost".to_owned()]), None);
@@ -104,7 +110,8 @@ async fn two_ends_of_one_authority_meet_and_know_each_other_by_name() {
 
 #[tokio::test]
 async fn a_sender_of_another_authority_is_refused_and_told_why() {
-    let (authority, stranger) = (Authority::new(), Authority::new());
+    let authority = Authority::new();
+    let stranger = Authority::new();
     let listening = authority.listen();
     let addresses = at(&listening);
     let files = trusting(stranger.files("sender"), &authority.files("sender").ca);
@@ -119,7 +126,7 @@ async fn a_sender_of_another_authority_is_refused_and_told_why() {
 }
 
 #[tokio::test]
-async fn a_sender_whose_certificate_has_expired_is_refused_and_told_why() {
+async fn an_expired_sender_is_refused_with_the_reason() {
     let (authority, valid) = Authority::expired();
     let fresh = Authority::new();
     let credentials =
@@ -180,7 +187,8 @@ async fn a_sender_without_a_certificate_is_refused() {
 
 #[tokio::test]
 async fn a_receiver_of_another_authority_is_refused_here() {
-    let (authority, stranger) = (Authority::new(), Authority::new());
+    let authority = Authority::new();
+    let stranger = Authority::new();
     let listening = stranger.listen();
     let addresses = at(&listening);
     let dialer = authority.dialer();
@@ -229,7 +237,7 @@ async fn another_protocol_on_the_port_is_named_as_such() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_address_is_reported_as_such_and_the_next_one_is_tried() {
+async fn after_a_silent_address_the_next_one_is_dialled() {
     let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = silent.local_addr().unwrap().port();
     let address = |host: &str| Address { host: host.to_owned(), port };
@@ -241,7 +249,7 @@ async fn a_silent_address_is_reported_as_such_and_the_next_one_is_tried() {
 }
 
 #[tokio::test]
-async fn a_name_that_does_not_resolve_is_reported_and_the_next_address_is_tried() {
+async fn after_an_unresolved_name_the_next_address_is_dialled() {
     let authority = Authority::new();
     let listening = authority.listen();
     let [good] = at(&listening);
@@ -279,9 +287,9 @@ async fn a_taken_port_is_named() {
     assert!(error.to_string().starts_with(&format!("UDP socket on {address}: ")), "{error}");
 }
 
-/// A killed process says nothing and its port is free again: so is a runtime that is gone with its tasks.
+/// A dropped runtime is like a killed process: it sends nothing, and its port is free again.
 #[test]
-fn a_restarted_receiver_ends_the_channels_of_its_predecessor_at_once() {
+fn a_restarted_receiver_resets_its_predecessors_channels() {
     let authority = Authority::new();
     let dialling = tokio::runtime::Runtime::new().unwrap();
     let killed = tokio::runtime::Runtime::new().unwrap();
@@ -290,13 +298,13 @@ fn a_restarted_receiver_ends_the_channels_of_its_predecessor_at_once() {
     let accepting = killed.spawn(accept(listening));
     let dialled = dialling.block_on(authority.dialer().dial(&[of(address)], None)).unwrap();
     let accepted = killed.block_on(accepting).unwrap().unwrap();
-    // Waits for the drivers, which hold the socket; only then is its port free.
+    // Waits for the drivers, which own the socket: its port is free after that.
     killed.shutdown_timeout(IDLE_TIMEOUT);
     drop(accepted);
 
     dialling.block_on(async {
         let _restarted = authority.listen_at(address);
-        // Anything the sender says is answered with the end of the channel; a late ack may have been enough.
+        // Any packet of the sender is answered with the end of the channel; a late ACK may have been enough.
         if let Ok(mut stream) = dialled.connection.open_uni().await {
             let _ = stream.write_all(b"frame").await;
         }

@@ -1,5 +1,4 @@
-//! What a control message may hold: checked after decoding, and before encoding
-//! (wire-format.md#limits).
+//! Limits of the values in control messages, checked after decoding and before encoding (wire-format.md#limits).
 
 use crate::control::{Control, Hello, OfferedPartition, Welcome};
 use crate::error::DecodeError;
@@ -8,7 +7,7 @@ use crate::limits::{
     TOPIC_NAME_MAX,
 };
 
-/// Whether every value of `control` is within its limit.
+/// Checks that every value of a message is within its limit.
 pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
     match control {
         Control::Hello(hello) => check_hello(hello),
@@ -127,7 +126,7 @@ fn not_negative(rule: &'static str, value: i64) -> Result<(), DecodeError> {
     if value < 0 { Err(DecodeError::Malformed(rule)) } else { Ok(()) }
 }
 
-/// −1 stands for no position.
+/// Checks a position; −1 means none.
 fn or_none(rule: &'static str, value: i64) -> Result<(), DecodeError> {
     if value < -1 { Err(DecodeError::Malformed(rule)) } else { Ok(()) }
 }

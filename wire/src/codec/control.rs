@@ -1,4 +1,4 @@
-//! The envelope of control messages, `length u32 LE · kind u8 · body`, and the one table of kinds
+//! Envelope of control messages, `length u32 LE · kind u8 · body`, and the table of kinds
 //! (wire-format.md#control). Nothing is allocated beyond [`CONTROL_BYTES_MAX`].
 
 use std::borrow::Cow;
@@ -11,18 +11,18 @@ use crate::control::Control;
 use crate::error::DecodeError;
 use crate::limits::{CONTROL_BYTES_MAX, STRING_MAX};
 
-/// One kind of control message.
+/// Kind of a control message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
-    /// The byte on the wire; never reused.
+    /// Kind byte on the wire; never reused.
     pub number: u8,
-    /// The message.
+    /// Name of the message.
     pub name: &'static str,
-    /// Who sends it: `→` sender to receiver, `←` receiver to sender, `↔` both.
+    /// Direction: `→` sender to receiver, `←` receiver to sender, `↔` both.
     pub direction: &'static str,
 }
 
-/// The fields of a message as a tuple, which is how its body is laid out.
+/// Fields of a message as a tuple: the layout of its body.
 macro_rules! fields {
     (($($field:ident),*)) => { ($($field,)*) };
     ({$($field:ident),*}) => { ($($field,)*) };
@@ -30,11 +30,11 @@ macro_rules! fields {
 
 macro_rules! control_kinds {
     ($($number:literal $direction:literal $name:ident $fields:tt;)*) => {
-        /// Every kind of this version.
+        /// Every kind of message in this version.
         pub const KINDS: &[Kind] =
             &[$(Kind { number: $number, name: stringify!($name), direction: $direction }),*];
 
-        /// The name of a message, for logs and for [`crate::error::PeerMisbehaved::UnexpectedMessage`].
+        /// Returns the name of a message, for logs and for [`crate::error::PeerMisbehaved::UnexpectedMessage`].
         pub fn control_name(control: &Control) -> &'static str {
             match control {
                 $(Control::$name { .. } => stringify!($name),)*
@@ -81,25 +81,25 @@ control_kinds! {
     48 "←" Ack { lane, epoch, sequence, timing };
 }
 
-/// Kinds that later versions will use: refused as unknown in this one, given to nothing else.
+/// Kinds reserved for later versions: this one refuses them as unknown.
 pub const RESERVED: &[(u8, &str)] =
     &[(64, "Shape"), (65, "Dictionary"), (66, "RunHashes"), (67, "RateAssignment"), (68, "Audit")];
 
 /// The kind of [`Control::Hello`], the one message whose body may be longer than this version knows.
 const HELLO: u8 = 1;
 
-/// bincode, with integers of variable length, and no more memory than a message may have bytes.
+/// bincode with integers of variable length, which allocates no more than the largest message.
 const BODY: bincode::config::Configuration<
     bincode::config::LittleEndian,
     bincode::config::Varint,
     bincode::config::Limit<CONTROL_BYTES_MAX>,
 > = bincode::config::standard().with_limit::<CONTROL_BYTES_MAX>();
 
-/// `control` as it travels. Details for people are clipped to [`STRING_MAX`] bytes.
+/// Encodes a message for the wire. Details for operators are cut at [`STRING_MAX`] bytes.
 ///
 /// # Panics
-/// Where any other part exceeds [`crate::limits`]: what goes into messages is checked where it comes
-/// from, and the peer would close the session.
+/// If any other part exceeds [`crate::limits`]: values are checked where they come from, because the peer would close
+/// the session.
 pub fn encode_control(control: &Control) -> Vec<u8> {
     let control = clipped(control);
     if let Err(error) = bounds::check(&control) {
@@ -113,10 +113,10 @@ pub fn encode_control(control: &Control) -> Vec<u8> {
     out
 }
 
-/// How many bytes follow a message's first four.
+/// Returns the number of bytes that follow a message's first four.
 ///
 /// # Errors
-/// [`DecodeError::OverLimit`] over [`CONTROL_BYTES_MAX`], [`DecodeError::Malformed`] for none at all.
+/// [`DecodeError::OverLimit`] above [`CONTROL_BYTES_MAX`], [`DecodeError::Malformed`] for 0.
 pub fn control_length(prefix: [u8; 4]) -> Result<usize, DecodeError> {
     match u32::from_le_bytes(prefix) as usize {
         0 => Err(DecodeError::Malformed("control message without a kind")),
@@ -125,10 +125,10 @@ pub fn control_length(prefix: [u8; 4]) -> Result<usize, DecodeError> {
     }
 }
 
-/// The message in what follows its length.
+/// Decodes the bytes that follow a message's length.
 ///
 /// # Errors
-/// Whatever is wrong with the bytes, or with the values in them.
+/// The first error in the bytes or in their values.
 pub fn decode_control(kind_and_body: &[u8]) -> Result<Control, DecodeError> {
     if kind_and_body.len() > CONTROL_BYTES_MAX {
         return Err(over_limit(kind_and_body.len()));
@@ -136,7 +136,7 @@ pub fn decode_control(kind_and_body: &[u8]) -> Result<Control, DecodeError> {
     let (&kind, body) = kind_and_body.split_first().ok_or(DecodeError::Truncated { missing: 1 })?;
     let (control, used) = get(kind, body)?;
     let left = body.len() - used;
-    // wire-format.md#hello: a newer peer may say more before a version is agreed.
+    // wire-format.md#hello: a newer peer may send more fields before the ends agree on a version.
     if left > 0 && kind != HELLO {
         return Err(DecodeError::TrailingBytes(left));
     }
@@ -166,7 +166,7 @@ fn get_body<T: Decode<()>>(body: &[u8]) -> Result<(T, usize), DecodeError> {
     })
 }
 
-/// `control` with its detail short enough to send: error texts of other software end up there.
+/// Cuts a message's detail, which may contain error texts of other software.
 fn clipped(control: &Control) -> Cow<'_, Control> {
     let mut control = Cow::Borrowed(control);
     if let Control::LaneClosed { detail, .. }

@@ -1,4 +1,4 @@
-//! Reads hostile bytes. Every method fails rather than look past the end.
+//! Reader of untrusted bytes. Every method fails instead of reading past the end.
 
 use super::unzigzag;
 use crate::error::DecodeError;
@@ -15,12 +15,11 @@ impl<'a> Reader<'a> {
         Self { bytes }
     }
 
-    /// Bytes not yet read.
     pub fn remaining(&self) -> usize {
         self.bytes.len()
     }
 
-    /// The next `len` bytes.
+    /// Reads the next `len` bytes.
     ///
     /// # Errors
     /// [`DecodeError::Truncated`]
@@ -31,7 +30,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// A reader of the next `len` bytes alone; this one goes on behind them.
+    /// Returns a reader of the next `len` bytes, and continues after them.
     ///
     /// # Errors
     /// [`DecodeError::Truncated`]
@@ -39,10 +38,10 @@ impl<'a> Reader<'a> {
         self.take(len).map(Self::new)
     }
 
-    /// Ends the field.
+    /// Ends the field, which must be read completely.
     ///
     /// # Errors
-    /// [`DecodeError::TrailingBytes`] where something is left.
+    /// [`DecodeError::TrailingBytes`] if bytes are left.
     pub fn finish(self) -> Result<(), DecodeError> {
         match self.bytes.len() {
             0 => Ok(()),
@@ -50,7 +49,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// One byte.
+    /// Reads one byte.
     ///
     /// # Errors
     /// [`DecodeError::Truncated`]
@@ -58,7 +57,7 @@ impl<'a> Reader<'a> {
         self.array().map(u8::from_le_bytes)
     }
 
-    /// Two bytes, little endian.
+    /// Reads two bytes, little endian.
     ///
     /// # Errors
     /// [`DecodeError::Truncated`]
@@ -66,7 +65,7 @@ impl<'a> Reader<'a> {
         self.array().map(u16::from_le_bytes)
     }
 
-    /// Four bytes, little endian.
+    /// Reads four bytes, little endian.
     ///
     /// # Errors
     /// [`DecodeError::Truncated`]
@@ -74,7 +73,7 @@ impl<'a> Reader<'a> {
         self.array().map(u32::from_le_bytes)
     }
 
-    /// Eight bytes, little endian.
+    /// Reads eight bytes, little endian.
     ///
     /// # Errors
     /// [`DecodeError::Truncated`]
@@ -82,7 +81,7 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// The next `N` bytes.
+    /// Reads the next `N` bytes.
     ///
     /// # Errors
     /// [`DecodeError::Truncated`]
@@ -93,10 +92,10 @@ impl<'a> Reader<'a> {
         Ok(*taken)
     }
 
-    /// An unsigned LEB128 number in its shortest form, so that a value has one encoding.
+    /// Reads an unsigned LEB128 number. Only its shortest form is allowed, so that a value has one encoding.
     ///
     /// # Errors
-    /// [`DecodeError::Truncated`]; [`DecodeError::Malformed`] where it is overlong or wider than 64 bits.
+    /// [`DecodeError::Truncated`]; [`DecodeError::Malformed`] if it is overlong or wider than 64 bits.
     pub fn varint(&mut self) -> Result<u64, DecodeError> {
         let mut value = 0;
         for shift in (0..u64::BITS).step_by(7) {
@@ -116,7 +115,7 @@ impl<'a> Reader<'a> {
         Err(DecodeError::Malformed("varint wider than 64 bits"))
     }
 
-    /// A varint no greater than `limit`.
+    /// Reads a varint that is at most `limit`.
     ///
     /// # Errors
     /// As [`Reader::varint`], and [`DecodeError::OverLimit`] naming `field`.
@@ -127,7 +126,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A signed number, folded by zigzag.
+    /// Reads a signed number, encoded by zigzag.
     ///
     /// # Errors
     /// As [`Reader::varint`].

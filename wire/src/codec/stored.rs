@@ -1,10 +1,10 @@
-//! The same bincode for what is stored rather than sent: state records in the target.
+//! Encoding of stored records: the state in the target. It uses the same bincode as control messages.
 
 use bincode::{Decode, Encode};
 
 use crate::error::DecodeError;
 
-/// No stored record is larger: a topic name is ≤ 249 bytes, everything else in one is smaller.
+/// Limit of a stored record in bytes: a topic name has at most 249, and the rest is smaller.
 const STORED_BYTES_MAX: usize = 64 * 1024;
 
 const STORED: bincode::config::Configuration<
@@ -13,12 +13,12 @@ const STORED: bincode::config::Configuration<
     bincode::config::Limit<STORED_BYTES_MAX>,
 > = bincode::config::standard().with_limit::<STORED_BYTES_MAX>();
 
-/// The bytes of `record`.
+/// Encodes a record.
 pub fn to_bytes(record: &impl Encode) -> Vec<u8> {
     bincode::encode_to_vec(record, STORED).expect("memory takes every byte")
 }
 
-/// The record that `bytes` hold, all of them.
+/// Decodes a record that takes all of `bytes`.
 pub fn from_bytes<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
     let (record, read) = bincode::decode_from_slice(bytes, STORED).map_err(|error| match error {
         bincode::error::DecodeError::UnexpectedEnd { additional } => DecodeError::Truncated { missing: additional },

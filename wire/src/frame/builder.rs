@@ -1,6 +1,5 @@
-//! Packs records of many partitions into one frame. Records arrive interleaved; each is copied once into
-//! one arena, and the columns are laid out when the frame is closed. Memory is therefore what the records
-//! need, however many partitions there are.
+//! Builder of frames with records of many partitions. Records arrive interleaved. Each is copied once into an arena, and
+//! the columns are laid out when the frame is closed. Memory depends on the records, not on the number of partitions.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,15 +13,15 @@ use crate::compress::{Codec, compress_into, id};
 use crate::ids::{Position, Slot};
 use crate::limits::{FRAME_BYTES_MAX, FRAME_HEADER_BYTES, FRAME_RAW_TARGET, RECORDS_MAX, RUN_BYTES_MAX, RUNS_MAX};
 
-/// What a giant record has made a buffer grow beyond this is given back after its frame.
+/// Bytes of a buffer that are kept after a frame: a large record may have made it grow beyond them.
 const BUFFER_KEPT_MAX: usize = 2 * FRAME_RAW_TARGET;
 
-/// Collects the records of one lane until the frame is closed.
+/// Builder of one lane's frames.
 #[derive(Default)]
 pub struct FrameBuilder {
     runs: Vec<OpenRun>,
     run_of_slot: HashMap<Slot, usize>,
-    /// Records come in bursts of one partition: the run of the last one saves most look-ups.
+    /// Run of the last record. Records come in bursts of one partition, so this saves most look-ups.
     last_run: usize,
     records: Vec<Packed>,
     /// Keys, values and headers in order of arrival.
@@ -35,9 +34,9 @@ pub struct FrameBuilder {
 struct OpenRun {
     slot: Slot,
     from: Position,
-    /// After the last record, or `from`: what the next offset is counted from.
+    /// Position after the last record, or `from`: the next offset is encoded relative to it.
     reached: Position,
-    /// At least `reached`: positions without records may follow.
+    /// End of the run, at least `reached`: positions without records may follow.
     next: Position,
     leader_epoch: i32,
     timestamp: i64,
@@ -46,18 +45,18 @@ struct OpenRun {
     count: u32,
 }
 
-/// A record in the arena: key, value and headers stand one behind the other from `start`.
+/// A record in the arena: its key, value and headers follow each other from `start`.
 struct Packed {
     offset_gap: u64,
     timestamp_step: u64,
     start: u32,
-    /// 0 for null, else length + 1.
+    /// Length + 1; 0 for null.
     key: u32,
-    /// 0 for null, else length + 1.
+    /// Length + 1; 0 for null.
     value: u32,
     headers: u32,
     headers_len: u32,
-    /// The next record of the same run.
+    /// Number of the next record of the same run.
     following: u32,
 }
 
@@ -67,17 +66,18 @@ impl FrameBuilder {
         Self::default()
     }
 
-    /// Adds a record. `from` is where its partition stands: the position before this record. The run's
-    /// leader epoch is that of its last record.
+    /// Adds a record. `from` is its partition's position before this record. The run gets the leader epoch of its last
+    /// record.
     ///
     /// # Panics
-    /// Where offsets do not ascend, where `from` is not where the slot's open run ends, and where the
-    /// frame is full: callers close it at [`FRAME_RAW_TARGET`], and let a larger record travel alone.
+    /// If offsets do not ascend, if `from` is not the end of the slot's open run, or if the frame is full: callers close
+    /// it at [`FRAME_RAW_TARGET`], and send a larger record in a frame of its own.
     pub fn push(&mut self, slot: Slot, from: Position, leader_epoch: i32, record: &RecordRef<'_>) {
         assert!(leader_epoch >= -1, "slot {slot}: leader epoch {leader_epoch}");
         assert!(self.records.len() < RECORDS_MAX as usize, "frame is full: {RECORDS_MAX} records");
         assert!(self.raw_len() + record.raw_len() <= FRAME_BYTES_MAX, "frame is full: {record:?}");
-        let (index, start) = (self.records.len() as u32, self.arena.len() as u32);
+        let index = self.records.len() as u32;
+        let start = self.arena.len() as u32;
         let run = self.run(slot, from);
         let offset = record.offset;
         assert!(from.0 <= offset.0 && offset.0 < i64::MAX, "slot {slot}: offset {offset} at position {from}");
@@ -101,10 +101,10 @@ impl FrameBuilder {
         }
     }
 
-    /// Covers the positions from `from` to `to`, which hold no records. Without effect where they are equal.
+    /// Covers the positions from `from` to `to`, which have no records. It has no effect if they are equal.
     ///
     /// # Panics
-    /// Where `to` lies before `from`, and as [`FrameBuilder::push`].
+    /// If `to` is before `from`, and as [`FrameBuilder::push`].
     pub fn advance(&mut self, slot: Slot, from: Position, to: Position) {
         assert!(from <= to, "slot {slot}: from position {from} back to {to}");
         if from < to {
@@ -112,13 +112,13 @@ impl FrameBuilder {
         }
     }
 
-    /// Closes the frame and leaves the builder empty, its buffers kept. The body is compressed with
-    /// `codec` where that makes it smaller, so that the frame never exceeds [`FrameBuilder::raw_len`].
+    /// Closes the frame and empties the builder. The body is compressed with `codec` if that makes it smaller, so that
+    /// the frame never exceeds [`FrameBuilder::raw_len`].
     ///
     /// # Panics
-    /// Where the frame is empty.
+    /// If the frame is empty.
     pub fn finish(&mut self, head: FrameHead, codec: Codec) -> Bytes {
-        assert!(!self.is_empty(), "an empty frame says nothing");
+        assert!(!self.is_empty(), "an empty frame is not sent");
         let raw_len_max = self.raw_len();
         let mut frame = Vec::new();
         let (codec_id, raw_len) = if codec == Codec::None {
@@ -149,27 +149,27 @@ impl FrameBuilder {
         frame.into()
     }
 
-    /// Whether there is nothing to send.
+    /// Returns whether the frame has neither records nor positions.
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
 
-    /// The most bytes that the frame would have if it were closed now: header and uncompressed body.
+    /// Most bytes that the frame would have if it were closed now: header and uncompressed body.
     pub fn raw_len(&self) -> usize {
         FRAME_HEADER_BYTES + self.runs.len() * RUN_BYTES_MAX + self.columns_len + self.arena.len()
     }
 
-    /// Records in the open frame.
+    /// Number of records in the open frame.
     pub fn record_count(&self) -> usize {
         self.records.len()
     }
 
-    /// Where each partition in the open frame stands behind it.
+    /// Returns the position of each partition after the open frame.
     pub fn positions(&self) -> impl Iterator<Item = (Slot, Position)> {
         self.runs.iter().map(|run| (run.slot, run.next))
     }
 
-    /// The open run of `slot`, begun at `from` where there is none.
+    /// Returns the open run of `slot`; begins one at `from` if there is none.
     fn run(&mut self, slot: Slot, from: Position) -> &mut OpenRun {
         if self.runs.get(self.last_run).is_none_or(|run| run.slot != slot) {
             self.last_run = *self.run_of_slot.entry(slot).or_insert(self.runs.len());
@@ -180,7 +180,7 @@ impl FrameBuilder {
             self.runs.push(OpenRun::begin(slot, from));
         }
         let run = &mut self.runs[self.last_run];
-        assert_eq!(run.next, from, "slot {slot}: a run must go on where it stands");
+        assert_eq!(run.next, from, "slot {slot}: a run must continue at its end");
         run
     }
 
@@ -209,7 +209,7 @@ impl OpenRun {
         Self { slot, from, reached: from, next: from, leader_epoch: -1, timestamp: 0, first: 0, last: 0, count: 0 }
     }
 
-    /// Takes in the record numbered `index` and says which one it follows.
+    /// Adds the record numbered `index`; returns the number of the record before it in the run.
     fn append(&mut self, index: u32, record: &RecordRef<'_>, leader_epoch: i32) -> Option<u32> {
         let previous = (self.count > 0).then_some(self.last);
         self.first = if self.count == 0 { index } else { self.first };
@@ -272,7 +272,7 @@ impl Packed {
     }
 }
 
-/// For a header, and for at most so many bytes behind it. No more: a frame is held until it is acked.
+/// Reserves memory for a header and a body, and no more, because a frame is kept until it is acked.
 fn make_room(frame: &mut Vec<u8>, body_len_max: usize) {
     frame.reserve_exact(FRAME_HEADER_BYTES + body_len_max);
     frame.resize(FRAME_HEADER_BYTES, 0);
@@ -303,7 +303,7 @@ fn lay_out(runs: &mut [OpenRun], records: &[Packed], arena: &[u8], out: &mut Vec
     }
 }
 
-/// 0 for null, else length + 1.
+/// Encodes the length of a field: 0 for null, else length + 1.
 fn length(field: Option<&[u8]>) -> u32 {
     field.map_or(0, |bytes| bytes.len() as u32 + 1)
 }

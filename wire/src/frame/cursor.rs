@@ -1,12 +1,12 @@
-//! Walks through a frame, one record at a time, from any record on: a transaction may end inside a frame.
+//! Cursor over the records of a frame. It can be resumed at any record, because a transaction may end inside a frame.
 
 use super::decode::{Columns, Frame, Run};
 use super::record::{Headers, RecordRef};
 use crate::codec::unzigzag;
 use crate::ids::Offset;
 
-/// A place in a frame: plain data, to be kept, copied and resumed from. The default is the beginning.
-/// It belongs to the frame it was moved along; another one answers with nonsense or panics.
+/// Position in a frame, which may be stored and copied. The default is the beginning. With another frame than its own,
+/// it returns wrong records or panics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FrameCursor {
     run: u32,
@@ -17,26 +17,28 @@ pub struct FrameCursor {
     columns: Columns,
 }
 
-/// What stands at a place in a frame.
+/// Item at a position in a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step<'f> {
-    /// A run begins.
+    /// Begin of a run.
     Run(&'f Run),
-    /// A record of that run.
+    /// Record of a run.
     Record(&'f Run, RecordRef<'f>),
-    /// The run is over: its partition stands at [`Run::next`].
+    /// End of a run: its partition's position is [`Run::next`].
     RunEnd(&'f Run),
 }
 
 impl Frame {
-    /// What stands at `cursor`, which moves behind it; `None` at the end. Takes the same short time
-    /// wherever the cursor is.
+    /// Returns the item at `cursor` and moves the cursor after it; `None` at the end. The time is the same at every
+    /// position.
     pub fn next<'f>(&'f self, cursor: &mut FrameCursor) -> Option<Step<'f>> {
         let run = self.runs().get(cursor.run as usize)?;
         if !cursor.inside {
-            let FrameCursor { run: number, .. } = *cursor;
-            let (position, columns) = (run.from.0, run.columns);
-            *cursor = FrameCursor { run: number, record: 0, inside: true, position, timestamp: 0, columns };
+            cursor.record = 0;
+            cursor.inside = true;
+            cursor.position = run.from.0;
+            cursor.timestamp = 0;
+            cursor.columns = run.columns;
             return Some(Step::Run(run));
         }
         if cursor.record < run.count {
@@ -67,7 +69,7 @@ impl FrameCursor {
     }
 }
 
-/// Null for 0, else `len_plus_one − 1` bytes.
+/// Reads a field of `len_plus_one − 1` bytes; 0 means null.
 fn field<'f>(body: &'f [u8], at: &mut u32, len_plus_one: u64) -> Option<&'f [u8]> {
     let len = len_plus_one.checked_sub(1)?;
     Some(bytes(body, at, len))
@@ -89,7 +91,7 @@ fn bytes<'f>(body: &'f [u8], at: &mut u32, len: u64) -> &'f [u8] {
     &body[start..][..len as usize]
 }
 
-/// A varint that the decoder has read before.
+/// Reads a varint that the decoder has checked.
 fn varint(body: &[u8], at: &mut u32) -> u64 {
     let mut value = 0;
     for shift in (0..u64::BITS).step_by(7) {

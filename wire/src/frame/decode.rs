@@ -1,5 +1,5 @@
-//! Takes a frame apart. Everything a peer could get wrong is found here, once, so that walking through
-//! the records afterwards cannot fail (wire-format.md#body).
+//! Decoder of frames. It checks everything in a frame once, so that reading the records afterwards cannot fail
+//! (wire-format.md#body).
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::error::DecodeError;
 use crate::ids::{Position, Slot};
 use crate::limits::{FRAME_BODY_MAX, FRAME_HEADER_BYTES};
 
-/// A frame whose every byte has been checked.
+/// A frame of which every byte has been checked.
 #[derive(Clone)]
 pub struct Frame {
     header: FrameHeader,
@@ -21,23 +21,23 @@ pub struct Frame {
     body: Bytes,
 }
 
-/// One partition's part of a frame: the positions it covers and the records on them.
+/// Run: the part of a frame that belongs to one partition, with the positions it covers and their records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
-    /// Which partition.
+    /// Slot of the partition.
     pub slot: Slot,
-    /// The first position that it covers.
+    /// First position that the run covers.
     pub from: Position,
-    /// The position behind it; offsets in between without a record hold none.
+    /// Position after the run. The offsets in between without a record have none at the source.
     pub next: Position,
-    /// Its records; may be 0.
+    /// Number of records; may be 0.
     pub count: u32,
     /// The source's leader epoch at the last record; −1 if unknown or without records.
     pub leader_epoch: i32,
     pub(super) columns: Columns,
 }
 
-/// Where in the body a run's columns go on.
+/// Positions in the body of a run's columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Columns {
     pub(super) offsets: u32,
@@ -53,12 +53,12 @@ impl Frame {
     /// Checks and expands a frame.
     ///
     /// # Errors
-    /// The first rule that is broken. Memory stays within the limits whatever the frame claims.
+    /// The first rule that is broken. Memory stays within the limits in any case.
     pub fn decode(frame: Bytes) -> Result<Self, DecodeError> {
         Self::expand(FrameHeader::check(&frame)?, &frame)
     }
 
-    /// A frame whose header is `header`, its checksum good.
+    /// Expands a frame with this header, whose checksum is correct.
     pub(super) fn expand(header: FrameHeader, frame: &Bytes) -> Result<Self, DecodeError> {
         let body = match header.codec_id {
             id::NONE => frame.slice(FRAME_HEADER_BYTES..),
@@ -68,12 +68,12 @@ impl Frame {
         Ok(Self { header, runs, body })
     }
 
-    /// What the frame says of itself.
+    /// Returns the frame's header.
     pub fn header(&self) -> &FrameHeader {
         &self.header
     }
 
-    /// Its runs, in order of their slots.
+    /// Returns the runs in order of their slots.
     pub fn runs(&self) -> &[Run] {
         &self.runs
     }
@@ -85,7 +85,7 @@ impl Frame {
 }
 
 impl fmt::Debug for Frame {
-    /// Without payloads.
+    /// Shows the frame without payloads.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Frame").field("header", &self.header).field("runs", &self.runs).finish_non_exhaustive()
     }
@@ -102,7 +102,7 @@ impl<'a> BodyReader<'a> {
     }
 
     fn runs(mut self, header: &FrameHeader) -> Result<Vec<Run>, DecodeError> {
-        // Bounded: the header's check holds the body to several bytes per run.
+        // The header's check bounds the count: each run needs several bytes of the body.
         let mut runs = Vec::with_capacity(header.run_count as usize);
         let mut slots_from = 0;
         let mut records = 0;
@@ -123,7 +123,7 @@ impl<'a> BodyReader<'a> {
         Ok(runs)
     }
 
-    /// An entry of the run table. Slots ascend, so that a partition has one run in a frame.
+    /// Reads an entry of the run table. Slots ascend, so that a partition has one run in a frame.
     fn run(&mut self, slots_from: u64) -> Result<Run, DecodeError> {
         let slot = slots_from.saturating_add(self.rest.varint()?);
         let slot = u32::try_from(slot).map_err(|_| DecodeError::Malformed("slot wider than 32 bits"))?;
@@ -145,8 +145,7 @@ impl<'a> BodyReader<'a> {
         Ok(Run { slot: Slot(slot), from: Position(from), next, count, leader_epoch, columns: Columns::default() })
     }
 
-    /// Walks through a run's columns, notes where each begins, and leaves the bytes of its keys and
-    /// values where [`BodyReader::payloads`] puts their places.
+    /// Reads a run's columns and the position of each. [`BodyReader::payloads`] sets the positions of keys and values.
     fn columns(&mut self, run: &mut Run) -> Result<(), DecodeError> {
         run.columns.offsets = self.at();
         let mut position = run.from.0;
@@ -188,7 +187,7 @@ impl<'a> BodyReader<'a> {
         Ok(total as u32)
     }
 
-    /// All keys, then all values, in order of their runs.
+    /// Sets the positions of all keys, then of all values, in order of their runs.
     fn payloads(&mut self, runs: &mut [Run]) -> Result<(), DecodeError> {
         for run in &mut *runs {
             let at = self.at();

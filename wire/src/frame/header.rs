@@ -1,5 +1,5 @@
-//! The fixed part of a frame (wire-format.md#frame): enough to route and to bound it without expanding
-//! its body, and a checksum over all of it.
+//! Header of a frame (wire-format.md#frame): fields to route the frame and to bound it without expanding its body, and a
+//! checksum over the whole frame.
 
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -11,31 +11,31 @@ use crate::limits::{
     FRAME_BODY_MAX, FRAME_HEADER_BYTES, LANES_MAX, RECORD_BYTES_MIN, RECORDS_MAX, RUN_BYTES_MIN, RUNS_MAX,
 };
 
-/// Which frame this is.
+/// Identity of the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FrameHead {
-    /// Its lane.
+    /// Lane of the frame.
     pub lane: LaneId,
-    /// The opening of the lane that it belongs to.
+    /// Epoch of the lane.
     pub epoch: Epoch,
-    /// Its number within the epoch.
+    /// Number of the frame within the epoch.
     pub sequence: Sequence,
 }
 
-/// What a frame says of itself, checked.
+/// Header of a frame, checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameHeader {
-    /// Which frame this is.
+    /// Identity of the frame.
     pub head: FrameHead,
-    /// How the body is compressed: one of [`crate::compress::id`].
+    /// Codec of the body: one of [`crate::compress::id`].
     pub codec_id: u8,
-    /// Runs in it; at least one.
+    /// Number of runs, at least 1.
     pub run_count: u32,
-    /// Records in it, over all runs; may be 0.
+    /// Number of records over all runs; may be 0.
     pub record_count: u32,
-    /// Bytes of the body once expanded.
+    /// Bytes of the expanded body.
     pub raw_len: usize,
-    /// Bytes of the body as it travels.
+    /// Bytes of the body on the wire.
     pub body_len: usize,
 }
 
@@ -67,8 +67,7 @@ const FLAG_RUN_HASHES: u16 = 1 << 0;
 const CHECKSUM_AT: usize = FRAME_HEADER_BYTES - 8;
 
 impl FrameHeader {
-    /// Checks a whole frame as it arrived: header, limits, exact length, checksum. Allocates nothing and
-    /// leaves the body as it is.
+    /// Checks a whole frame: header, limits, exact length and checksum. It allocates nothing and does not expand the body.
     ///
     /// # Errors
     /// The first rule that is broken.
@@ -88,8 +87,8 @@ impl FrameHeader {
         Ok(header)
     }
 
-    /// Reads a header whose body has not arrived yet, so that its size can be refused before it takes
-    /// memory. Says nothing about the checksum: [`FrameHeader::check`] the whole.
+    /// Reads a header before its body has arrived, so that its size can be refused before it takes memory. It does not
+    /// check the checksum: use [`FrameHeader::check`] for the whole frame.
     ///
     /// # Errors
     /// The first rule that is broken.
@@ -124,8 +123,10 @@ impl FrameHeader {
         zero(reader.u16()?.into(), "reserved bytes 10 and 11 are not zero")?;
         zero(reader.u32()?, "dictionaries are not part of this version")?;
         let head = FrameHead { lane, epoch: Epoch(reader.u64()?), sequence: Sequence(reader.u64()?) };
-        let (run_count, record_count) = (reader.u32()?, reader.u32()?);
-        let (raw_len, body_len) = (reader.u32()? as usize, reader.u32()? as usize);
+        let run_count = reader.u32()?;
+        let record_count = reader.u32()?;
+        let raw_len = reader.u32()? as usize;
+        let body_len = reader.u32()? as usize;
         let header = Self { head, codec_id, run_count, record_count, raw_len, body_len };
         header.check_limits()?;
         Ok(header)
@@ -142,7 +143,7 @@ impl FrameHeader {
         if self.codec_id == id::NONE && self.body_len != self.raw_len {
             return Err(DecodeError::RawLength { stated: self.raw_len, found: self.body_len });
         }
-        // What runs and records need at least: the counts cannot claim memory that the body has no bytes for.
+        // Counts must fit the body: they cannot claim more memory than its bytes justify.
         let least = self.run_count as usize * RUN_BYTES_MIN + self.record_count as usize * RECORD_BYTES_MIN;
         if least > self.raw_len {
             return Err(DecodeError::Truncated { missing: least - self.raw_len });
@@ -150,7 +151,7 @@ impl FrameHeader {
         Ok(())
     }
 
-    /// Writes the header into the room that `frame` has before its body, checksum included.
+    /// Writes the header, with its checksum, into the space before the frame's body.
     pub(super) fn write_into(&self, frame: &mut [u8]) {
         debug_assert_eq!(self.check_limits(), Ok(()));
         let mut fixed = Vec::with_capacity(FRAME_HEADER_BYTES);
@@ -175,7 +176,7 @@ impl FrameHeader {
     }
 }
 
-/// Fills in the checksum of a frame that is otherwise complete; shorter bytes are left alone.
+/// Writes the checksum of an otherwise complete frame; bytes shorter than a header stay unchanged.
 pub(crate) fn seal(frame: &mut [u8]) {
     if let Some((fixed, body)) = frame.split_first_chunk_mut::<FRAME_HEADER_BYTES>() {
         let sum = checksum(fixed, body);
@@ -183,7 +184,7 @@ pub(crate) fn seal(frame: &mut [u8]) {
     }
 }
 
-/// XXH3-64 of everything but the checksum itself, as it stands in the frame.
+/// Returns the XXH3-64 of a frame without its checksum.
 fn checksum(fixed: &[u8], body: &[u8]) -> [u8; 8] {
     let mut hasher = Xxh3Default::new();
     hasher.update(&fixed[..CHECKSUM_AT]);

@@ -1,4 +1,4 @@
-//! A frame as it travels, once it has been found whole.
+//! Intact frame: one whose header, length and checksum are correct.
 
 use bytes::Bytes;
 
@@ -6,8 +6,8 @@ use super::decode::Frame;
 use super::header::FrameHeader;
 use crate::error::DecodeError;
 
-/// The bytes of a frame whose header keeps the limits and whose length and checksum are right. Its body has not been
-/// looked into.
+/// Bytes of a frame whose header is within the limits, and whose length and checksum are correct. Its body has not been
+/// checked.
 #[derive(Clone)]
 pub struct IntactFrame {
     header: FrameHeader,
@@ -15,7 +15,7 @@ pub struct IntactFrame {
 }
 
 impl IntactFrame {
-    /// Checks a frame as it arrived.
+    /// Checks a frame that has arrived.
     ///
     /// # Errors
     /// As [`FrameHeader::check`].
@@ -31,14 +31,14 @@ impl IntactFrame {
         Frame::expand(self.header, &self.bytes)
     }
 
-    /// What the frame says of itself.
+    /// Returns the frame's header.
     pub fn header(&self) -> &FrameHeader {
         &self.header
     }
 }
 
 impl std::fmt::Debug for IntactFrame {
-    /// Without payloads.
+    /// Shows the frame without payloads.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("IntactFrame").field("header", &self.header).finish_non_exhaustive()
     }

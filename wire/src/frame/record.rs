@@ -1,4 +1,4 @@
-//! One record, borrowed: from the Kafka client on the way into a frame, from a frame on the way out.
+//! Record, borrowed from the Kafka client on the way into a frame, and from the frame on the way out.
 
 use std::fmt;
 
@@ -7,28 +7,28 @@ use crate::error::DecodeError;
 use crate::ids::Offset;
 use crate::limits::{RECORD_BYTES_MAX, RUN_BYTES_MAX};
 
-/// The most a record adds to its columns besides its own bytes: offset 9, timestamp 10, key length 4,
+/// Most bytes that a record adds to its columns in addition to its own: offset 9, timestamp 10, key length 4,
 /// value length 4, header count 4, header length 4.
 const COLUMNS_BYTES_MAX: usize = 35;
 
-/// A record as both clusters hold it.
+/// A record with all parts that both clusters store.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RecordRef<'a> {
-    /// Where it is in the source partition.
+    /// Offset in the source partition.
     pub offset: Offset,
-    /// Milliseconds since the Unix epoch; −1 for none.
+    /// Timestamp in milliseconds since the Unix epoch; −1 for none.
     pub timestamp: i64,
-    /// Null and empty are different keys.
+    /// Key; `None` is null, which is not the same as empty.
     pub key: Option<&'a [u8]>,
-    /// Null (a tombstone) and empty are different values.
+    /// Value; `None` is null (a tombstone), which is not the same as empty.
     pub value: Option<&'a [u8]>,
-    /// In order, duplicates kept.
+    /// Headers in order, including duplicates.
     pub headers: Headers<'a>,
 }
 
 impl RecordRef<'_> {
-    /// The most bytes that this record adds to a frame before compression, the run it may begin
-    /// included. At most [`RECORD_BYTES_MAX`] for a record that can be sent.
+    /// Most bytes that this record adds to a frame before compression, including a run that it may begin. A record that
+    /// can be sent has at most [`RECORD_BYTES_MAX`].
     pub fn raw_len(&self) -> usize {
         let bytes = |field: Option<&[u8]>| field.map_or(0, <[u8]>::len);
         RUN_BYTES_MAX + COLUMNS_BYTES_MAX + bytes(self.key) + bytes(self.value) + self.headers.entries.len()
@@ -36,7 +36,7 @@ impl RecordRef<'_> {
 }
 
 impl fmt::Debug for RecordRef<'_> {
-    /// Lengths alone: payloads are never logged.
+    /// Shows lengths alone: payloads are never logged.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RecordRef")
             .field("offset", &self.offset.0)
@@ -48,8 +48,8 @@ impl fmt::Debug for RecordRef<'_> {
     }
 }
 
-/// The headers of one record, encoded and known to be well-formed: per header the key's length, the key,
-/// the value's length + 1 (0 for null), the value.
+/// Headers of one record, encoded and checked. Each header has the key's length, the key, the value's length + 1 (0 for
+/// null) and the value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Headers<'a> {
     count: u32,
@@ -57,21 +57,21 @@ pub struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
-    /// No headers.
+    /// Empty headers of a record.
     pub const EMPTY: Self = Self { count: 0, entries: &[] };
 
-    /// Key and value of each, in order.
+    /// Returns key and value of each header, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
         let mut reader = Reader::new(self.entries);
         (0..self.count).map(move |_| entry(&mut reader).expect("headers are checked where they are made"))
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no headers.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// How many there are.
+    /// Returns the number of headers.
     pub fn len(&self) -> usize {
         self.count as usize
     }
@@ -81,7 +81,7 @@ impl<'a> Headers<'a> {
         self.entries
     }
 
-    /// Takes `count` entries that must fill `entries` exactly.
+    /// Checks `count` entries, which must fill `entries` exactly.
     pub(super) fn check(count: u32, entries: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(entries);
         for _ in 0..count {
@@ -91,7 +91,7 @@ impl<'a> Headers<'a> {
         Ok(Self { count, entries })
     }
 
-    /// As [`Headers::check`] for entries that passed it before.
+    /// Makes headers of entries that have passed [`Headers::check`].
     pub(super) fn checked(count: u32, entries: &'a [u8]) -> Self {
         Self { count, entries }
     }
@@ -113,7 +113,7 @@ impl fmt::Debug for Headers<'_> {
     }
 }
 
-/// Encodes the headers of one record after the other into one buffer.
+/// Buffer for the encoded headers of one record at a time.
 #[derive(Debug, Clone, Default)]
 pub struct HeaderBlock {
     count: u32,
@@ -121,13 +121,13 @@ pub struct HeaderBlock {
 }
 
 impl HeaderBlock {
-    /// Forgets the last record's headers.
+    /// Removes the last record's headers.
     pub fn clear(&mut self) {
         self.count = 0;
         self.entries.clear();
     }
 
-    /// Adds a header after the others.
+    /// Appends a header.
     pub fn push(&mut self, key: &[u8], value: Option<&[u8]>) {
         self.entries.reserve(key.len() + value.map_or(0, <[u8]>::len) + 2 * varint_len(RECORD_BYTES_MAX as u64));
         let mut writer = Writer::new(&mut self.entries);

@@ -25,14 +25,14 @@ struct Record {
     headers: Vec<(Vec<u8>, Field)>,
 }
 
-/// What the sender does with a partition.
+/// Operation of the sender on a partition.
 #[derive(Debug, Clone)]
 enum Op {
     Push { slot: u32, gap: i64, leader_epoch: i32, record: Record },
     Advance { slot: u32, by: i64 },
 }
 
-/// What a frame must say of a partition.
+/// Expected content of a frame for a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Expected {
     from: i64,
@@ -270,7 +270,7 @@ fn a_bit_flipped_on_the_way_is_noticed() {
 }
 
 #[test]
-fn every_reserved_or_unknown_part_of_the_header_is_refused_by_name() {
+fn reserved_or_unknown_parts_of_the_header_are_refused_by_name() {
     assert_eq!(changed(0, b'X'), DecodeError::Malformed("not a frame"));
     assert_eq!(changed(3, 2), DecodeError::UnknownFrame(2));
     assert_eq!(changed(4, 3), DecodeError::UnknownCodec(3));
@@ -311,7 +311,7 @@ fn the_run_table_is_refused_where_it_breaks_a_rule() {
     assert_eq!(changed(table + 11, 0), DecodeError::Malformed("leader epoch without records"));
 }
 
-/// What is wrong with a body that holds these runs and records.
+/// Returns the error of a body with these runs and records.
 fn refusal(runs: u32, records: u32, body: &[u8]) -> DecodeError {
     let mut bytes = sample();
     bytes.truncate(FRAME_HEADER_BYTES);
@@ -381,7 +381,7 @@ fn payloads_are_not_shown() {
 }
 
 #[test]
-fn a_frame_of_the_smallest_records_ends_at_the_target_and_not_at_another_limit() {
+fn a_frame_of_smallest_records_ends_at_the_size_target() {
     let mut builder = FrameBuilder::new();
     let record =
         |offset| RecordRef { offset: Offset(offset), timestamp: 0, key: None, value: None, headers: Headers::EMPTY };

@@ -7,14 +7,14 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 const TENTH: Duration = Duration::from_millis(100);
 
-/// What happens next in a random run.
+/// Step of a random run.
 #[derive(Debug, Clone)]
 enum Step {
-    /// So many transmits of so many packets of so many bytes, each as soon as it may leave, and how late a timer is.
+    /// Transmits of some packets of some bytes, each as soon as it may leave, with a late timer.
     Send { transmits: usize, packets: u64, bytes: u64, late: Duration },
-    /// Nothing to send.
+    /// Pause with nothing to send.
     Pause(Duration),
-    /// Another rate, in kbit/s.
+    /// New rate in kbit/s.
     Rate(u64),
 }
 
@@ -28,7 +28,7 @@ fn steps() -> impl Strategy<Value = (u64, Vec<Step>)> {
     (rate(), prop::collection::vec(step, 1..40))
 }
 
-/// When which bytes left, and from when on which rate held.
+/// Bytes that left and rates in effect, with their times.
 #[derive(Default)]
 struct Seen {
     left: Vec<(Duration, u64)>,
@@ -37,8 +37,9 @@ struct Seen {
 }
 
 fn run(first: u64, steps: &[Step]) -> Seen {
-    let (mut bucket, mut now, mut seen) = (Bucket::default(), Duration::ZERO, Seen::default());
-    seen.batch = PACKET_BYTES;
+    let mut bucket = Bucket::default();
+    let mut now = Duration::ZERO;
+    let mut seen = Seen { batch: PACKET_BYTES, ..Seen::default() };
     let set = |bucket: &mut Bucket, seen: &mut Seen, kbit: u64, now: Duration| {
         let rate = Rate::from_bits_per_second(kbit * 1000);
         bucket.set_rate(Some(rate), now);
@@ -82,9 +83,11 @@ impl Seen {
         held.map(|((_, rate), _)| rate.bits_per_second() as f64 / 8.0).fold(0.0, f64::max)
     }
 
-    /// The window of this length that is furthest over what it may hold: its beginning and by how many bytes.
+    /// Returns the window of this length that exceeds its limit most: its begin, and by how many bytes.
     fn worst(&self, window: Duration, part_over: f64) -> (Duration, f64) {
-        let (mut sum, mut first, mut worst) = (0, 0, (Duration::ZERO, f64::MIN));
+        let mut sum = 0;
+        let mut first = 0;
+        let mut worst = (Duration::ZERO, f64::MIN);
         for &(at, bytes) in &self.left {
             sum += bytes;
             while at - self.left[first].0 > window {
@@ -120,12 +123,13 @@ fn all_of_the_rate_can_be_used() {
         let mut bucket = Bucket::default();
         let rate = Rate::from_bits_per_second(mbit * 1_000_000);
         bucket.set_rate(Some(rate), Duration::ZERO);
-        let (mut now, mut left) = (Duration::ZERO, 0_u64);
-        // Long enough that the last packet, which did not leave any more, is nothing.
+        let mut now = Duration::ZERO;
+        let mut left = 0_u64;
+        // 30 s, so that the last packet, which did not leave, does not matter.
         while now < SECOND * 30 {
             match bucket.take(1480, now) {
                 Ok(()) => left += 1480,
-                // A timer that is late by a millisecond and a half each time.
+                // The timer is late by 1.5 ms each time.
                 Err(until) => now = until + Duration::from_micros(1500),
             }
         }
@@ -138,9 +142,11 @@ fn all_of_the_rate_can_be_used() {
 fn a_transmit_larger_than_a_burst_waits_for_all_of_its_bytes() {
     let mut bucket = Bucket::default();
     bucket.set_rate(Some(Rate::from_bits_per_second(1_000_000)), Duration::ZERO);
-    let (mut now, mut asked) = (Duration::ZERO, 0);
+    let mut now = Duration::ZERO;
+    let mut asked = 0;
     while let Err(until) = bucket.take(15_000, now) {
-        (now, asked) = (until, asked + 1);
+        now = until;
+        asked += 1;
         assert!(asked < 20, "each wait pays a burst");
     }
     assert!((Duration::from_millis(119)..Duration::from_millis(122)).contains(&now), "{now:?}");

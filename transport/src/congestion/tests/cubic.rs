@@ -1,4 +1,4 @@
-//! A TCP CUBIC (RFC 9438) in what matters to its neighbours: it fills a queue until that overflows.
+//! Model of TCP CUBIC (RFC 9438) for its effect on neighbours: it fills a queue until it overflows.
 
 use std::time::Duration;
 
@@ -32,7 +32,8 @@ impl Cubic {
             return;
         }
         let epoch = *self.epoch.get_or_insert(now);
-        let (since, rtt) = ((now - epoch).as_secs_f64(), rtt.unwrap_or(0.1));
+        let since = (now - epoch).as_secs_f64();
+        let rtt = rtt.unwrap_or(0.1);
         let rise = ((self.plateau - self.threshold).max(0.0) / PACKET / C).cbrt();
         let goal = self.plateau + C * PACKET * (since + rtt - rise).powi(3);
         let reno = self.threshold + PACKET * 0.53 * since / rtt;

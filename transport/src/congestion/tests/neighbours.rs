@@ -1,4 +1,4 @@
-//! Beside others: channels of one flow are one, and flows that fill queues neither starve us nor are starved.
+//! Neighbours: the channels of one flow behave like one, and flows that fill queues neither starve ours nor starve.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn beside_cubic(settings: FlowSettings, channels: usize) -> Observed {
 }
 
 #[test]
-fn beside_a_cubic_flow_an_adaptive_link_takes_about_its_share() {
+fn an_adaptive_link_takes_its_share_alongside_cubic() {
     for channels in [1, 4] {
         let observed = beside_cubic(budget(200), channels);
         let share = observed.ours / 200e6;
@@ -23,7 +23,7 @@ fn beside_a_cubic_flow_an_adaptive_link_takes_about_its_share() {
 }
 
 #[test]
-fn beside_a_cubic_flow_a_scavenger_takes_little_and_all_once_it_is_gone() {
+fn a_scavenger_yields_to_cubic_and_takes_all_once_it_is_gone() {
     let settings = FlowSettings { policy: Policy::Scavenger, ..budget(200) };
     let mut world = World::new(settings, 4, SHARED);
     world.add_cubic();
@@ -71,12 +71,13 @@ fn an_adaptive_link_takes_all_once_a_cubic_flow_is_gone() {
 #[test]
 fn many_channels_are_as_one_flow() {
     let share = |channels| beside_cubic(FlowSettings { floor: Share::NONE, ..budget(200) }, channels).ours / 200e6;
-    let (one, many) = (share(1), share(16));
+    let one = share(1);
+    let many = share(16);
     assert!(many <= one + 0.25, "one channel has {one:.2} of the path, sixteen {many:.2}");
 }
 
 #[test]
-fn a_channel_with_nothing_to_send_lends_its_part_and_gets_it_back() {
+fn an_idle_channel_lends_its_part_and_gets_it_back() {
     let mut world = World::new(budget(400), 4, "delay 50 ms, loss 1 %");
     world.run_until(3.0);
     for idle in 1..4 {
@@ -88,7 +89,8 @@ fn a_channel_with_nothing_to_send_lends_its_part_and_gets_it_back() {
     world.run_until(6.0);
     let observed = world.run_until(8.0);
     assert_fills(&observed, 396.0, 0.97);
-    let (least, most) = (observed.each[0].min(observed.each[1]), observed.each[0].max(observed.each[1]));
+    let least = observed.each[0].min(observed.each[1]);
+    let most = observed.each[0].max(observed.each[1]);
     assert!(least >= most / 3.0, "{observed:?}");
 }
 

@@ -1,10 +1,10 @@
-//! Alone on a path: full, within the budget, with short queues, and soon so again after a change.
+//! A link alone on its path: full, within the budget, with short queues, and soon again so after a change.
 
 use std::time::Instant;
 
 use super::*;
-use crate::congestion::law::Law;
-use crate::congestion::round::Acked;
+use crate::congestion::interval::Acked;
+use crate::congestion::window_controller::WindowController;
 
 #[test]
 fn two_percent_of_loss_cost_no_more_than_what_is_lost() {
@@ -21,7 +21,7 @@ fn two_percent_of_loss_cost_no_more_than_what_is_lost() {
 }
 
 #[test]
-fn five_percent_of_loss_bursts_lost_acks_and_jitter_cost_little_more() {
+fn loss_bursts_lost_acks_and_jitter_cost_little() {
     for (forward, back, arrives) in [
         ("delay 100 ms, loss 5 %", "loss none", 0.95),
         ("delay 50 ms, loss 2 % in bursts of 10", "loss 5 %", 0.98),
@@ -38,7 +38,7 @@ fn five_percent_of_loss_bursts_lost_acks_and_jitter_cost_little_more() {
 }
 
 #[test]
-fn a_narrower_path_is_filled_with_a_short_queue_and_without_overflow() {
+fn a_narrow_path_is_filled_with_a_short_queue() {
     for (rtt, limit, loss) in [(100, 100, 0), (100, 20, 0), (200, 20, 2), (40, 40, 1), (300, 300, 0)] {
         let knobs = format!("delay {} ms, rate 300 Mbit/s, limit {limit} ms, loss {loss} %", rtt / 2);
         let mut world = World::new(budget(500), 4, &knobs);
@@ -63,10 +63,10 @@ fn a_path_is_found_without_a_stated_rate() {
 #[test]
 fn acks_that_the_peers_timer_sent_are_not_taken_for_a_queue() {
     let few = ack_packets(None);
-    // So many packets make no ACK: the peer's timer did. One more do.
+    // This number of packets does not cause an ACK, so the peer's timer did. One more does.
     for (packets, expected) in [(few, Mode::Starting), (few + 1, Mode::Steady)] {
         let start = Instant::now();
-        let mut law = Law::new(FlowSettings::new(None), None, 1_200.0, start);
+        let mut controller = WindowController::new(FlowSettings::new(None), None, 1_200.0, start);
         for n in 0..20 {
             let now = start + Duration::from_millis(100 + 10 * n);
             let waited = if n == 0 { 0 } else { 25 };
@@ -78,24 +78,24 @@ fn acks_that_the_peers_timer_sent_are_not_taken_for_a_queue() {
                 flight: 12_000.0 * 0.125,
                 idle: false,
             };
-            law.handle_acked(now, &acked, 38_000);
+            controller.handle_acked(now, &acked, 38_000);
         }
-        assert_eq!(law.findings(start + Duration::from_millis(300)).mode, expected, "{packets} packets");
+        assert_eq!(controller.findings(start + Duration::from_millis(300)).mode, expected, "{packets} packets");
     }
 }
 
 #[test]
-fn an_ack_that_is_dated_before_it_came_makes_the_path_no_shorter() {
+fn an_ack_dated_too_early_does_not_shorten_the_base() {
     let start = Instant::now();
-    let mut law = Law::new(FlowSettings::new(None), None, 1_200.0, start);
+    let mut controller = WindowController::new(FlowSettings::new(None), None, 1_200.0, start);
     for n in 0..20 {
         let came = start + Duration::from_millis(100 + 10 * n);
         let early = Duration::from_millis(if n == 10 { 4 } else { 0 });
         let newest_sent = came - Duration::from_millis(20);
         let acked = Acked { packets: 12, bytes: 14_400, newest_sent, read: came, flight: 288.0, idle: false };
-        law.handle_acked(came - early, &acked, 38_000);
+        controller.handle_acked(came - early, &acked, 38_000);
     }
-    let base = law.findings(start + Duration::from_millis(300)).base_rtt;
+    let base = controller.findings(start + Duration::from_millis(300)).base_rtt;
     assert_eq!(base, Some(Duration::from_millis(20)));
 }
 
@@ -127,7 +127,7 @@ fn steps_of_the_path_are_followed_within_two_seconds() {
 }
 
 #[test]
-fn a_lower_budget_holds_at_once_and_a_higher_one_within_a_second() {
+fn a_lower_budget_holds_soon_and_a_higher_one_within_1_s() {
     let mut world = World::new(budget(400), 4, "delay 50 ms, rate 600 Mbit/s");
     world.run_until(3.0);
     world.set_rate(Some(mbit(100)));
@@ -141,15 +141,15 @@ fn a_lower_budget_holds_at_once_and_a_higher_one_within_a_second() {
 }
 
 #[test]
-fn after_three_seconds_and_two_minutes_of_darkness_the_rate_is_back_within_two() {
-    for dark in [3.0, 120.0] {
+fn after_a_dark_path_the_rate_is_back_within_2_s() {
+    for outage in [3.0, 120.0] {
         let mut world = World::new(budget(300), 4, "delay 50 ms, rate 400 Mbit/s, loss 1 %");
         world.at(4.0, "down");
-        world.at(4.0 + dark, "up");
-        world.run_until(4.0 + dark - 0.5);
+        world.at(4.0 + outage, "up");
+        world.run_until(4.0 + outage - 0.5);
         assert_eq!(world.flow.report().mode, Mode::Dark);
-        world.run_until(4.0 + dark + 1.0);
-        assert_fills(&world.run_until(4.0 + dark + 2.0), 297.0, 0.95);
+        world.run_until(4.0 + outage + 1.0);
+        assert_fills(&world.run_until(4.0 + outage + 2.0), 297.0, 0.95);
     }
 }
 

@@ -1,5 +1,4 @@
-//! A bulk sender as quinn is one, in what matters to a controller: its window, its pacer, its rules for what is lost
-//! and its probes. And the receiver's ACKs.
+//! Model of quinn's bulk sender for a controller: its window, pacer, loss detection and probes; and the receiver's ACKs.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -14,7 +13,7 @@ pub(super) const PACKET: u64 = 1_452;
 pub(super) const HEADERS: u64 = 28;
 pub(super) const WIRE: u64 = PACKET + HEADERS;
 
-/// What decides how much may be under way.
+/// Congestion controller of a sender.
 pub(super) enum Control {
     Ours(Box<Channel>),
     /// A TCP's: unpaced, three packets out of order are a loss.
@@ -23,7 +22,7 @@ pub(super) enum Control {
 
 pub(super) struct Sender {
     pub(super) control: Control,
-    /// When its clock stood at 0.
+    /// Begin of the virtual time.
     start: Instant,
     /// Packets from `first` on that are neither acknowledged nor lost.
     sent: VecDeque<Option<Duration>>,
@@ -34,7 +33,7 @@ pub(super) struct Sender {
     pacer: Pacer,
     probes: u32,
     last_progress: Duration,
-    /// Whether it has something to send.
+    /// The sender has something to send.
     pub(super) busy: bool,
     pub(super) lost: u64,
 }
@@ -45,8 +44,8 @@ struct Pacer {
     prev: Duration,
 }
 
-/// What a sender wants to do next.
-pub(super) enum Wish {
+/// Next action of a sender.
+pub(super) enum NextSend {
     Send,
     /// Not before this; without a time, not before an ACK.
     Wait(Option<Duration>),
@@ -81,23 +80,23 @@ impl Sender {
         }
     }
 
-    pub(super) fn wish(&mut self, now: Duration) -> Wish {
+    pub(super) fn next_send(&mut self, now: Duration) -> NextSend {
         if !self.busy {
-            return Wish::Wait(None);
+            return NextSend::Wait(None);
         }
         if self.in_flight + PACKET >= self.window() {
-            return Wish::Wait(None);
+            return NextSend::Wait(None);
         }
         if matches!(self.control, Control::Cubic(_)) {
-            return Wish::Send;
+            return NextSend::Send;
         }
         match self.pacer.wait(now, self.window() as f64, self.rtt.unwrap_or(0.333)) {
-            None => Wish::Send,
-            Some(until) => Wish::Wait(Some(until)),
+            None => NextSend::Send,
+            Some(until) => NextSend::Wait(Some(until)),
         }
     }
 
-    /// Sends the next packet; says its number.
+    /// Sends the next packet; returns its number.
     pub(super) fn send(&mut self, now: Duration) -> u64 {
         let number = self.first + self.sent.len() as u64;
         if self.in_flight == 0 {
@@ -112,7 +111,7 @@ impl Sender {
         number
     }
 
-    /// When it acts though nothing arrives: a packet becomes old enough to be lost, or a probe is due.
+    /// Returns when the sender acts without an arrival: a packet counts as lost, or a probe is due.
     pub(super) fn next_timeout(&self) -> Option<Duration> {
         let old = self.sent.front().copied().flatten().filter(|_| self.largest_acked.is_some_and(|l| l > self.first));
         let lost = old.map(|sent| sent + self.loss_delay());
@@ -129,7 +128,7 @@ impl Sender {
         Duration::from_secs_f64(one * f64::from(1 << self.probes.min(16)))
     }
 
-    /// Its time has come; says how many probes are to be sent, whatever the window.
+    /// Handles a timeout; returns the number of probes to send regardless of the window.
     pub(super) fn handle_timeout(&mut self, now: Duration) -> u32 {
         self.detect_lost(now);
         if self.in_flight > 0 && now >= self.last_progress + self.probe_timeout() {
@@ -140,7 +139,8 @@ impl Sender {
     }
 
     pub(super) fn handle_ack(&mut self, now: Duration, numbers: impl Iterator<Item = u64>) {
-        let (mut newest, mut any) = (None, false);
+        let mut newest = None;
+        let mut any = false;
         for number in numbers {
             let Some(place) = number.checked_sub(self.first) else { continue };
             let Some(sent) = self.sent.get_mut(place as usize).and_then(Option::take) else { continue };
@@ -168,8 +168,10 @@ impl Sender {
 
     fn detect_lost(&mut self, now: Duration) {
         let Some(largest) = self.largest_acked else { return };
-        let (mut lost, mut newest) = (0, None);
-        let (delay, threshold) = (self.loss_delay(), self.threshold());
+        let mut lost = 0;
+        let mut newest = None;
+        let delay = self.loss_delay();
+        let threshold = self.threshold();
         let below = largest.saturating_sub(self.first).min(self.sent.len() as u64);
         for place in 0..below {
             let Some(sent) = self.sent[place as usize] else { continue };
@@ -209,7 +211,7 @@ impl Pacer {
         if self.tokens >= PACKET as f64 {
             return None;
         }
-        // tokio wakes nobody between two milliseconds.
+        // tokio wakes tasks at whole milliseconds only.
         let until = now + Duration::from_secs_f64(rtt * (capacity - self.tokens) / window * 0.8);
         Some(Duration::from_millis(until.as_micros().div_ceil(1_000) as u64))
     }

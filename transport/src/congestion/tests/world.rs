@@ -6,17 +6,18 @@ use std::time::{Duration, Instant};
 use netem::{Conditions, DropCause, Path, parse_knobs};
 use wire::units::Rate;
 
-use super::super::{Flow, FlowReport, FlowSettings, ack_packets};
-use super::cubic::Cubic;
-use super::quic::{Acker, Control, PACKET, Sender, WIRE, Wish};
+use crate::congestion::{Flow, FlowReport, FlowSettings, ack_packets};
 
-/// An ACK's bytes on the wire.
+use super::cubic::Cubic;
+use super::quic::{Acker, Control, NextSend, PACKET, Sender, WIRE};
+
+/// Bytes of an ACK on the wire.
 const ACK: usize = 80;
 
-/// How often the flow is told the time.
+/// Interval at which the flow's time is updated.
 const TICK: Duration = Duration::from_millis(200);
 
-/// What the socket's limiter lets through at once.
+/// Bytes that the socket's limiter allows together.
 const BURST: f64 = 10.0 * WIRE as f64;
 
 #[derive(Clone, Copy)]
@@ -40,19 +41,19 @@ pub(super) struct World {
     tick: Duration,
     /// Packets to an ACK.
     every: usize,
-    /// The sender whose packets all vanish.
+    /// Sender of which all packets are lost.
     cut_off: Option<usize>,
     seen: Seen,
 }
 
-/// The budget at the socket, exact; the product's is another.
+/// Exact budget at the socket; the product uses another one.
 struct Limiter {
     rate: f64,
     tokens: f64,
     at: Duration,
 }
 
-/// What was observed since it was asked last.
+/// Observations since the last call.
 #[derive(Default)]
 struct Seen {
     since: Duration,
@@ -62,7 +63,7 @@ struct Seen {
     offered: u64,
 }
 
-/// What happened within a stretch of time.
+/// Observations of an interval of time.
 #[derive(Debug)]
 pub(super) struct Observed {
     /// Bits per second that arrived, on the wire, of our channels together.
@@ -107,13 +108,13 @@ impl World {
         world
     }
 
-    /// One more channel.
+    /// Opens another channel.
     pub(super) fn open(&mut self) {
         let channel = self.flow.shared.join(self.start + self.now, PACKET as u16, 0);
         self.add(Control::Ours(Box::new(channel)));
     }
 
-    /// A CUBIC flow beside ours.
+    /// Adds a CUBIC flow next to ours.
     pub(super) fn add_cubic(&mut self) {
         self.add(Control::Cubic(Cubic::new()));
     }
@@ -127,7 +128,7 @@ impl World {
         &mut self.senders[number]
     }
 
-    /// All that this sender sends from now on vanishes.
+    /// Drops all packets of this sender from now on.
     pub(super) fn cut_off(&mut self, sender: usize) {
         self.cut_off = Some(sender);
     }
@@ -218,7 +219,7 @@ impl World {
         }
     }
 
-    /// Lets everyone send in turn what they may now; says when somebody may next.
+    /// Lets the senders send in turn; returns when one of them may send next.
     fn send(&mut self) -> Option<Duration> {
         let mut next = None::<Duration>;
         let mut idle = 0;
@@ -226,12 +227,12 @@ impl World {
         while idle < count {
             self.turn = (self.turn + 1) % count;
             let sender = self.turn;
-            match self.senders[sender].wish(self.now) {
-                Wish::Wait(until) => {
+            match self.senders[sender].next_send(self.now) {
+                NextSend::Wait(until) => {
                     next = [next, until].into_iter().flatten().min();
                     idle += 1;
                 }
-                Wish::Send => {
+                NextSend::Send => {
                     let ours = matches!(self.senders[sender].control, Control::Ours(_));
                     match self.limiter.as_mut().filter(|_| ours).and_then(|limiter| limiter.wait(self.now)) {
                         Some(until) => {
@@ -276,7 +277,8 @@ impl World {
             let bytes = seen.delivered.iter().filter(|(sender, _)| mine(sender)).map(|(_, bytes)| *bytes).sum::<u64>();
             bytes as f64 * 8.0 / seconds
         };
-        let (ours, other) = (rate(true), rate(false));
+        let ours = rate(true);
+        let other = rate(false);
         let middle = seen.queues.len() / 2;
         let queue = if seen.queues.is_empty() { Duration::ZERO } else { *seen.queues.select_nth_unstable(middle).1 };
         let overflow = seen.dropped as f64 / seen.offered.max(1) as f64;

@@ -1,46 +1,47 @@
-//! What was sent, acknowledged and lost within a stretch of time, and what its round trips say.
+//! Bytes sent, acknowledged and lost within an interval of time, and its round trips.
 
 use std::time::{Duration, Instant};
 
-use super::ACK_DELAY;
+use super::acks::ACK_DELAY;
 
-/// What one ACK of QUIC said.
+/// Content of one ACK of QUIC.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Acked {
     /// Packets that it acknowledges for the first time, and their bytes.
     pub(crate) packets: u32,
     pub(crate) bytes: u64,
-    /// When the newest of them was sent.
+    /// Moment at which the newest of these packets was sent.
     pub(crate) newest_sent: Instant,
-    /// When it was read. QUIC dates it with a clock that it looks at before it looks into the socket: where the machine
-    /// stops its thread in between, for 4 ms on a busy one, an ACK that came meanwhile is dated before it came.
+    /// Moment at which the ACK was read. QUIC reads its clock before the socket: if the system stops its thread in
+    /// between, for 4 ms on a busy machine, the ACK gets a time before its arrival.
     pub(crate) read: Instant,
-    /// Sum over them of bytes × seconds under way.
+    /// Sum over these packets of bytes × seconds in flight.
     pub(crate) flight: f64,
-    /// Whether there was nothing more to send when it came.
+    /// No more data was waiting to be sent when the ACK arrived.
     pub(crate) idle: bool,
 }
 
-/// A stretch of time: a round is about a round trip, a slice a part of it.
+/// Measurements of an interval of time. A round is about one round trip, a slice a part of it.
 #[derive(Debug, Clone)]
-pub(super) struct Stretch {
-    /// When it began.
+pub(super) struct Interval {
+    /// Begin of the interval.
     pub(super) since: Instant,
     pub(super) sent: u64,
     pub(super) acked: u64,
     pub(super) lost: u64,
-    /// Acknowledged while there was nothing more to send.
+    /// Bytes acknowledged while no more data was waiting to be sent.
     idle: u64,
-    /// The least round trip of a packet whose arrival made the peer send an ACK, and of one for which it may have
-    /// waited for others.
+    /// The least round trip of packets that the peer acknowledged without delay, and of those for which it may have
+    /// waited for more packets.
     prompt: Option<Duration>,
     late: Option<Duration>,
     /// The most bytes that were in flight.
     pub(super) peak: u64,
+    /// Sum over the acknowledged packets of bytes × seconds in flight.
     flight: f64,
 }
 
-impl Stretch {
+impl Interval {
     pub(super) fn new(now: Instant) -> Self {
         Self { since: now, sent: 0, acked: 0, lost: 0, idle: 0, prompt: None, late: None, peak: 0, flight: 0.0 }
     }
@@ -50,7 +51,7 @@ impl Stretch {
         self.peak = self.peak.max(in_flight);
     }
 
-    /// An ACK; a `prompt` one was not held up at the peer.
+    /// Adds an ACK, which the peer sent without delay if it is `prompt`.
     pub(super) fn acked(&mut self, acked: &Acked, rtt: Duration, prompt: bool) {
         self.acked += acked.bytes;
         self.idle += if acked.idle { acked.bytes } else { 0 };
@@ -59,18 +60,23 @@ impl Stretch {
         *least = Some(least.map_or(rtt, |least| least.min(rtt)));
     }
 
-    /// The least round trip without the peer's waiting. Where nothing was prompt, all of that is taken off: a queue
-    /// is believed when it is seen.
+    /// The least round trip without the peer's ACK delay. If no ACK was prompt, the longest delay is subtracted, so that
+    /// the delay cannot count as a queue.
     pub(super) fn least_rtt(&self) -> Option<Duration> {
         self.prompt.or_else(|| self.late.map(|rtt| rtt.saturating_sub(ACK_DELAY)))
     }
 
-    /// Whether there was something to send for most of it.
+    /// Returns whether data was waiting to be sent most of the time.
     pub(super) fn is_busy(&self) -> bool {
         self.idle * 5 <= self.acked
     }
 
-    /// How long it has lasted.
+    /// Part of the packets that was lost, from 0 to 1.
+    pub(super) fn lost_part(&self) -> f64 {
+        self.lost as f64 / (self.lost + self.acked).max(1) as f64
+    }
+
+    /// Duration of the interval up to now.
     pub(super) fn lasted(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.since)
     }
@@ -85,17 +91,17 @@ impl Stretch {
         self.acked as f64 / self.lasted(now).as_secs_f64().max(1e-6)
     }
 
-    /// How long a byte was under way in the mean, in seconds.
+    /// Mean time in seconds for which a byte was in flight.
     pub(super) fn mean_flight(&self) -> Option<f64> {
         (self.acked > 0).then(|| self.flight / self.acked as f64)
     }
 }
 
-/// The largest of what was seen within a window of time.
+/// The largest value within a window of time.
 #[derive(Debug, Clone)]
 pub(super) struct WindowedMax {
     window: Duration,
-    /// Values that may still become the largest: descending, the oldest first.
+    /// Values that may still become the largest: in descending order, the oldest first.
     seen: Vec<(Instant, f64)>,
 }
 
@@ -111,7 +117,7 @@ impl WindowedMax {
         let window = self.window;
         self.seen.retain(|(at, _)| now.saturating_duration_since(*at) <= window);
         self.seen.push((now, value));
-        // A descent of a thousand steps within the window has its shape without the first ones as well.
+        // Of more than a thousand descending values the oldest is not needed.
         if self.seen.len() > 1_000 {
             self.seen.remove(0);
         }
@@ -128,7 +134,8 @@ mod tests {
 
     #[test]
     fn the_largest_value_is_forgotten_after_its_time() {
-        let (mut most, start) = (WindowedMax::new(Duration::from_secs(3)), Instant::now());
+        let mut most = WindowedMax::new(Duration::from_secs(3));
+        let start = Instant::now();
         for (second, value, expected) in [(0, 5.0, 5.0), (1, 3.0, 5.0), (2, 4.0, 5.0), (3, 1.0, 5.0), (4, 1.0, 4.0)] {
             most.observe(start + Duration::from_secs(second), value);
             assert!((most.get() - expected).abs() < 1e-9, "second {second}: {}", most.get());

@@ -1,0 +1,50 @@
+//! Settings of a flow: its rate, and its behaviour towards other flows on the path.
+
+use std::time::Duration;
+
+use wire::share::Share;
+use wire::units::Rate;
+
+/// Default of [`FlowSettings::loss_tolerance`] in percent: more than long paths lose by chance, less than a policer
+/// drops.
+pub const LOSS_TOLERANCE_PERCENT: u32 = 8;
+
+/// Behaviour of a link towards other flows on its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Policy {
+    /// Takes free bandwidth, keeps queues short, and takes its share where other flows fill the queue.
+    #[default]
+    Adaptive,
+    /// Takes only bandwidth that no other flow uses.
+    Scavenger,
+    /// Takes the stated rate regardless of queues; only losses above the tolerance slow it.
+    Reserved,
+}
+
+/// Settings of a [`Flow`](super::Flow).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FlowSettings {
+    /// Rate of IP packets; without one, the path is the limit.
+    pub rate: Option<Rate>,
+    /// Behaviour towards other flows on the path.
+    pub policy: Policy,
+    /// Part of the rate that this link takes regardless of other flows.
+    pub floor: Share,
+    /// Part of the sent packets that the path may lose without it being a sign of congestion.
+    pub loss_tolerance: Share,
+    /// Queueing delay at which to back off; by default 5 % of the empty path's round trip, within 4 and 15 ms.
+    pub queue_target: Option<Duration>,
+}
+
+impl FlowSettings {
+    /// Returns the default settings for this rate.
+    pub fn new(rate: Option<Rate>) -> Self {
+        Self {
+            rate,
+            policy: Policy::default(),
+            floor: Share::NONE,
+            loss_tolerance: Share::of_one(f64::from(LOSS_TOLERANCE_PERCENT) / 100.0),
+            queue_target: None,
+        }
+    }
+}
