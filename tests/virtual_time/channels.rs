@@ -101,7 +101,8 @@ async fn play_sender(mailbox: Mailbox<Command>) {
 
 /// Makes the sender of a session of four channels, with one lane that always has another frame.
 fn sending() -> Sending {
-    let config = sender::config::parse(sender::config::EXAMPLE, "sender.toml", forbidden).unwrap();
+    let config =
+        service::config::parse::<sender::config::Config>(sender::config::EXAMPLE, "sender.toml", forbidden).unwrap();
     let lane = lane_handle(LANE);
     tokio::spawn(play_sender(lane.mailbox.clone()));
     let packing = Packing { codec: Codec::None, frame_bytes: 1 << 15, linger: LOOK, credit_max: 1 << 20 };

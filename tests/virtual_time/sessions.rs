@@ -51,7 +51,7 @@ pub(crate) fn host(ends: &Ends, taken: impl Fn(LaneId, &IntactFrame) + Clone + S
     let text = receiver::config::EXAMPLE.replace("\"pki/", &format!("\"{pki}/"));
     let text = text.replace("fra-to-sin", "virtual").replace("sender.fra.example", "sender.example");
     fs::write(&file, text).unwrap();
-    let config = receiver::config::load(&file, forbidden).unwrap();
+    let config = service::config::load::<receiver::config::Config>(&file, forbidden).unwrap();
     let runtime = Handle::current();
     let start_lane = move |_: &str, lane: LaneId| {
         let mailbox = Mailbox::new(1 << 16, Bell::default());

@@ -11,6 +11,7 @@ use receiver::report::status::Board as ReceiverBoard;
 use sender::Report as SenderBoard;
 use sender::StateLog;
 use sender::config::Config;
+use service::config::Configuration;
 use service::live::{self, Publisher};
 use service::shutdown;
 use tokio::sync::mpsc;
@@ -49,7 +50,8 @@ pub(crate) fn run_sender(args: &EndArgs, inbox: mpsc::Receiver<String>) -> Resul
 /// Runs the product's receiver until it fails.
 pub(crate) fn run_receiver(args: &EndArgs, inbox: mpsc::Receiver<String>) -> Result<()> {
     let file = args.dir.join(RECEIVER_FILE);
-    let config = receiver::config::load(&file, forbidden).map_err(|problems| anyhow!("{problems}"))?;
+    let config = service::config::load::<receiver::config::Config>(&file, forbidden)
+        .map_err(|problems| anyhow!("{problems}"))?;
     let runtime = config.io_threads.runtime().context("cannot start the runtime")?;
     runtime.block_on(receive(args, config, inbox))
 }
@@ -127,13 +129,13 @@ async fn receive(args: &EndArgs, config: receiver::config::Config, mut inbox: mp
 }
 
 fn load(file: &Path) -> Result<Config> {
-    sender::config::load(file, forbidden).map_err(|problems| anyhow!("{problems}"))
+    service::config::load::<sender::config::Config>(file, forbidden).map_err(|problems| anyhow!("{problems}"))
 }
 
 /// Reads the configuration file again, as the product does at SIGHUP.
 fn reload(file: &Path, publisher: &Publisher<Config>) -> Result<()> {
     let mut config = Config::clone(&publisher.now());
-    for change in config.adopt(load(file)?) {
+    for change in Configuration::adopt(&mut config, load(file)?) {
         tracing::info!(?change, "configuration changed");
     }
     publisher.publish(config);
@@ -162,7 +164,8 @@ mod tests {
     fn a_command_that_fails_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(SENDER_FILE);
-        let config = sender::config::parse(sender::config::EXAMPLE, SENDER_FILE, forbidden).unwrap();
+        let config =
+            service::config::parse::<sender::config::Config>(sender::config::EXAMPLE, SENDER_FILE, forbidden).unwrap();
         let (publisher, _live) = live::channel(config);
         let refused = |order: &str| execute(order, &file, &publisher, &CutSockets::default()).unwrap_err().to_string();
         assert!(refused("cut 2").contains("channel 2 cannot be cut off"), "{}", refused("cut 2"));

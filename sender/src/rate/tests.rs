@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::config::{EXAMPLE, parse};
+use crate::config::{Config, EXAMPLE};
 
 /// A Wednesday, 09:00 UTC.
 const NINE: &str = "2026-01-14T09:00:00Z";
@@ -15,7 +15,7 @@ fn at(text: &str) -> Timestamp {
 fn wan(rate: &str) -> WanConfig {
     let entry = "[[wan.schedule]]\ndays = \"mon-fri\"\nfrom = \"08:00\"\nto = \"18:00\"\nrate = \"100 Mbit/s\"\n";
     let text = EXAMPLE.replace("[wan]", &format!("[wan]\nrate = \"{rate}\""));
-    parse(&format!("{text}{entry}"), "a.toml", |_| None).unwrap().wan
+    service::config::parse::<Config>(&format!("{text}{entry}"), "a.toml", |_| None).unwrap().wan
 }
 
 fn request(rate: &str, seconds: Option<u64>) -> Request {

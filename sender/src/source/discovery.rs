@@ -129,7 +129,7 @@ pub(crate) struct TopicWatcher {
 impl TopicWatcher {
     /// Lists the topics once; blocks on the cluster.
     pub(crate) fn list(&self) -> Result<Discovered, OriginsError> {
-        discover(&*self.catalog, &self.config.now().source.filter, &mut self.origins.lock())
+        discover(&*self.catalog, &self.config.now().source.filter(), &mut self.origins.lock())
     }
 }
 
