@@ -109,7 +109,7 @@ key = "{pki}/sender.key"
         ends.address
     );
     fs::write(&file, text).unwrap();
-    service::config::load::<sender::config::Config>(&file, forbidden).unwrap()
+    service::config::load::<Config>(&file, forbidden).unwrap()
 }
 
 /// Plays a receiver that welcomes every sender, and reads its messages until it is gone.
