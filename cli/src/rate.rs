@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sender::rate::{RateStatus, Request};
+use sender::{RateRequest as Request, RateStatus};
 use wire::units::Rate;
 
 use crate::admin::{self, AdminPort};

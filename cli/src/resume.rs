@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sender::partitions::resume::{Request, ResumeAction};
+use sender::{ResumeAction, ResumeRequest as Request};
 
 use crate::admin::{self, AdminPort};
 use crate::args::{self, AdminOptions};

@@ -11,7 +11,7 @@ use kafka::consumer::ConsumerMemory;
 use kafka::properties::forbidden;
 use receiver::target::kafka::{KafkaTarget, KafkaTargetConfig};
 use sender::KafkaSource;
-use sender::source::origins::reading::KafkaStateLog;
+use sender::KafkaStateLog;
 use service::shutdown::{self, Phase, Shutdown, Trigger};
 use tokio::task::JoinHandle;
 use transport::endpoint::SystemSockets;

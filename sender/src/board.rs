@@ -53,11 +53,8 @@ pub enum State {
 /// Values that the parts of a sender have published.
 #[derive(Debug, Clone, Default)]
 pub struct Published {
-    /// Name of the link.
     pub link: String,
-    /// Instance name of this process.
     pub instance: String,
-    /// State of the sender.
     pub state: State,
     /// Address of the receiver, in a session.
     pub receiver: Option<String>,
@@ -77,7 +74,6 @@ pub struct Published {
     pub flow: Option<Flow>,
     /// Start of the session, in a session.
     pub session_began: Option<Instant>,
-    /// Sessions since the process started.
     pub sessions: u64,
     /// Traffic of the sessions before this one.
     pub wire_before: Wire,
@@ -89,9 +85,7 @@ pub struct Published {
     pub source_trouble: Option<String>,
     /// Description of why the topics of the source cannot be listed.
     pub discovery_trouble: Option<String>,
-    /// Progress of each lane.
     pub lanes: Vec<Arc<Progress>>,
-    /// Time use of each lane.
     pub activities: Vec<Arc<ActivityMeter>>,
     /// Queue of the session for operators' requests.
     requests: Option<mpsc::Sender<PendingRequest>>,

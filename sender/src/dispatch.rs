@@ -7,10 +7,10 @@
 //! - [`striping`], [`health`]: the QUIC channel that carries a frame, and channels that are dead
 //! - [`stream`]: a frame on its way through QUIC
 
-pub mod classes;
-pub mod credit;
-pub mod dispatcher;
-pub mod health;
-pub mod scheduler;
-pub mod stream;
-pub mod striping;
+pub(crate) mod classes;
+pub(crate) mod credit;
+pub(crate) mod dispatcher;
+pub(crate) mod health;
+pub(crate) mod scheduler;
+pub(crate) mod stream;
+pub(crate) mod striping;

@@ -10,11 +10,11 @@
 //! without credit for the frame it will be in; nothing is kept here after it was sent, because the source is the
 //! buffer, and the transport keeps the frames in flight.
 
-pub mod activity;
-pub mod latency;
+pub(crate) mod activity;
+pub(crate) mod latency;
 pub(crate) mod pool;
-pub mod progress;
-pub mod thread;
+pub(crate) mod progress;
+pub(crate) mod thread;
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::ControlFlow;
@@ -38,7 +38,6 @@ const POSITIONS_WAIT: Duration = Duration::from_secs(1);
 /// Parameters of how a lane packs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Packing {
-    /// Compression codec of frames.
     pub codec: Codec,
     /// Raw bytes at which a frame is full, where the rate does not require smaller ones.
     pub frame_bytes: u64,
@@ -69,15 +68,11 @@ impl Packing {
 /// Frame that is ready for the transport.
 #[derive(Debug)]
 pub struct OutFrame {
-    /// Bytes of the frame.
     pub bytes: Bytes,
-    /// Number of records inside.
     pub records: usize,
-    /// Uncompressed size of the frame.
     pub raw_bytes: u64,
     /// Granted credit that the frame does not need.
     pub surplus: u64,
-    /// Sequence number of the frame.
     pub sequence: Sequence,
     /// First record of the frame; `None` for a frame of positions.
     pub first_record: Option<FirstRecord>,
@@ -95,9 +90,7 @@ pub struct FirstRecord {
 /// Resources that an ack freed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Freed {
-    /// Credit that is free again.
     pub credit: u64,
-    /// Uncompressed bytes of the frames.
     pub raw_bytes: u64,
     /// Positions up to which partitions are known to be committed, for reports only: a sender resumes from what the
     /// receiver states, never from acks.
@@ -121,7 +114,6 @@ pub struct Lane<R> {
 struct Open {
     epoch: Epoch,
     builder: FrameBuilder,
-    /// Progress of reading, by slot.
     reading: HashMap<Slot, Reading>,
     sequence: Sequence,
     in_flight: VecDeque<InFlight>,
@@ -154,7 +146,6 @@ struct Limits {
 
 /// Progress of reading a partition.
 struct Reading {
-    /// Next position to be packed.
     next: Position,
     /// Leader epoch of the last record; −1 if unknown.
     leader_epoch: i32,
@@ -286,7 +277,8 @@ impl<R: LaneReader> Lane<R> {
     pub fn handle_ack(&mut self, epoch: Epoch, sequence: Sequence) -> Freed {
         let mut freed = Freed::default();
         let Some(lane) = self.at(epoch) else { return freed };
-        while let Some(frame) = lane.open.in_flight.pop_front_if(|frame| frame.sequence <= sequence) {
+        let acked = lane.open.in_flight.partition_point(|frame| frame.sequence <= sequence);
+        for frame in lane.open.in_flight.drain(..acked) {
             freed.credit += frame.charge;
             freed.raw_bytes += frame.raw_bytes;
             freed.positions.extend(frame.positions);
@@ -377,7 +369,8 @@ impl<R: LaneReader> Lane<R> {
     pub fn poll_halt(&mut self) -> Option<Control> {
         let open = self.open.as_ref()?;
         let unacked = open.in_flight.front().map_or(open.sequence, |frame| frame.sequence);
-        self.halts.pop_front_if(|(after, _)| *after <= unacked).map(|(_, halt)| halt)
+        self.halts.front().filter(|(after, _)| *after <= unacked)?;
+        self.halts.pop_front().map(|(_, halt)| halt)
     }
 
     /// The epoch of the lane, while it is open.

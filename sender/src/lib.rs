@@ -18,14 +18,14 @@
 pub mod config;
 
 mod board;
-pub mod dispatch;
-pub mod lane;
-pub mod partitions;
-pub mod rate;
+mod dispatch;
+mod lane;
+mod partitions;
+mod rate;
 mod report;
 mod run;
-pub mod session;
-pub mod source;
+mod session;
+mod source;
 mod stop_reason;
 
 // A sender as a whole.
@@ -35,8 +35,11 @@ pub use report::view::Report;
 pub use run::Dependencies;
 pub use stop_reason::StopReason;
 
-// Its sources.
+// Its source.
+pub use source::discovery::{Discovered, Topics, discover};
 pub use source::kafka::KafkaSource;
+pub use source::origins::TopicOrigin;
+pub use source::origins::reading::{KafkaStateLog, OriginReader, OriginsError, StateLog};
 pub use source::{Assignment, Event, LaneReader, PartitionFault, Source};
 
 // Its reports.
@@ -47,3 +50,24 @@ pub use report::latency::StageStatus;
 pub use report::metrics::registry as metrics;
 pub use report::open_transactions::OpenTransaction;
 pub use report::status::{ClassStatus, Status};
+
+// Requests of operators.
+pub use partitions::resume::{Halt, Request as ResumeRequest, ResumeAction};
+pub use rate::plan::Plan as RatePlan;
+pub use rate::{RateStatus, Request as RateRequest};
+
+// Its parts, for tests that run them without a process.
+pub use dispatch::classes::{Class, Classes};
+pub use dispatch::dispatcher::{CreditUsage, Dispatcher, Turn};
+pub use dispatch::striping::{Again, ChannelId, FrameId, Striping};
+pub use lane::latency::{FrameTimes, Latency, Packed, Stage, Taken, Window};
+pub use lane::thread::{Command as LaneCommand, LaneHandle, SessionPart};
+pub use lane::{Lane, Packing};
+pub use partitions::lane_partitions::{LanePartitions, SourceTopic};
+pub use partitions::offers::messages as offer_messages;
+pub use partitions::policy::Policies;
+pub use partitions::router::Router;
+pub use session::{
+    ChannelDialer, HandshakeError, Handshaken, Identity, Offering, REDIAL_MAX, REDIAL_MIN, Session, SessionEnd,
+    shake_hands,
+};

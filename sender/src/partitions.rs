@@ -6,8 +6,8 @@
 //! - [`resume`]: the request that lifts a halt
 //! - [`policy`]: halts that are lifted without asking an operator
 
-pub mod lane_partitions;
-pub mod offers;
-pub mod policy;
-pub mod resume;
-pub mod router;
+pub(crate) mod lane_partitions;
+pub(crate) mod offers;
+pub(crate) mod policy;
+pub(crate) mod resume;
+pub(crate) mod router;

@@ -4,9 +4,9 @@
 //! - [`plan`]: the decision, with the time as an argument
 //! - [`request`]: what `causeway rate` asks for
 
-pub mod plan;
-pub mod request;
-pub mod schedule;
+pub(crate) mod plan;
+pub(crate) mod request;
+pub(crate) mod schedule;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, MutexGuard};
@@ -192,7 +192,7 @@ impl std::fmt::Debug for Rates {
 }
 
 /// Evaluates the plan once a second, and immediately with a new configuration, for as long as the sender lives.
-pub async fn keep(rates: Arc<Rates>, mut config: Live<Config>) {
+pub(crate) async fn keep(rates: Arc<Rates>, mut config: Live<Config>) {
     loop {
         rates.evaluate(Timestamp::now());
         tokio::select! {

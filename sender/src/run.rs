@@ -47,11 +47,9 @@ const SOURCE_RETRY: Duration = Duration::from_secs(1);
 
 /// Parts that a sender works with. The product makes them from its configuration; the demo and tests bring their own.
 pub struct Dependencies<S> {
-    /// Reader of the source's records.
     pub source: S,
     /// Catalog of the source cluster's topics.
     pub catalog: Arc<dyn Catalog>,
-    /// Sockets that packets go through.
     pub sockets: Arc<dyn Sockets>,
     /// Reader of the state topics that other links keep in the source cluster.
     pub states: Arc<dyn StateLog>,

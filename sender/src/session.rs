@@ -4,7 +4,7 @@
 //! every decision about records.
 
 mod channels;
-pub mod end;
+pub(crate) mod end;
 mod halting;
 mod handshake;
 mod offering;
@@ -56,15 +56,11 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Parts that a session works with.
 pub struct Session<'a> {
-    /// Lanes of this process.
     pub lanes: &'a [LaneHandle],
     /// Classes that this session began with; it ends when topics go to other classes.
     pub classes: Classes,
-    /// Current configuration of the sender.
     pub config: Live<Config>,
-    /// Dispatcher of the lanes' frames.
     pub dispatcher: Dispatcher,
-    /// Topics of the source.
     pub topics: watch::Receiver<Discovered>,
     /// Hash of the topic filter that this session began with; it ends when the filter changes.
     pub filter_hash: u64,
@@ -74,9 +70,7 @@ pub struct Session<'a> {
     pub packing: Packing,
     /// Policies for the halts of partitions.
     pub policies: &'a Policies,
-    /// Board of this sender.
     pub board: Arc<Board>,
-    /// Dialler of the further channels.
     pub channels: ChannelDialer,
 }
 

@@ -1,8 +1,8 @@
 //! Source cluster as a lane sees it: records of some partitions, in order, through one queue.
 
-pub mod discovery;
-pub mod kafka;
-pub mod origins;
+pub(crate) mod discovery;
+pub(crate) mod kafka;
+pub(crate) mod origins;
 
 use ::kafka::KafkaError;
 use service::bell::Bell;

@@ -12,7 +12,7 @@ use harness::topics;
 use kafka::properties::forbidden;
 use quinn::{Connection, ConnectionError, SendStream};
 use rand::RngExt;
-use sender::session::Identity;
+use sender::Identity;
 use service::tls::{Credentials, End};
 use transport::control::ControlReader;
 use transport::endpoint::{Dialer, EndpointSettings};

@@ -9,7 +9,7 @@ use harness::pair::Pair;
 use harness::process::{HALTED, Process};
 use harness::{topics, verify};
 use kafka::properties::forbidden;
-use sender::session::{HandshakeError, Identity, SessionEnd, shake_hands};
+use sender::{HandshakeError, Identity, SessionEnd, shake_hands};
 use service::tls::{Credentials, End};
 use tokio::sync::oneshot;
 use transport::endpoint::{Dialer, EndpointSettings};

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sender::dispatch::striping::ChannelId;
+use sender::ChannelId;
 use wire::control::Control;
 
 use crate::dice::Dice;

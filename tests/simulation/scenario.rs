@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use receiver::lane::Terms;
+use sender::Packing;
 use sender::config::Start;
-use sender::lane::Packing;
 use wire::compress::Codec;
 use wire::control::CreditTerms;
 use wire::lanes::{ClassRequest, ClassTable, LANE_HASH};

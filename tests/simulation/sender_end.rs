@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sender::Assignment;
+use sender::Classes;
+use sender::Dispatcher;
+use sender::LanePartitions;
+use sender::Router;
 use sender::config::Start;
-use sender::dispatch::classes::Classes;
-use sender::dispatch::dispatcher::Dispatcher;
-use sender::lane::{Lane, Packing};
-use sender::partitions::lane_partitions::LanePartitions;
-use sender::partitions::offers;
-use sender::partitions::resume::{Halt, ResumeAction};
-use sender::partitions::router::Router;
+use sender::offer_messages;
+use sender::{Halt, ResumeAction};
+use sender::{Lane, Packing};
 use service::bell::Bell;
 use wire::control::{Control, CreditTerms, LaneClosedReason};
 use wire::halt::HaltReason;
@@ -139,7 +139,7 @@ impl SenderEnd {
             let topics = self.source.lock().unwrap().topics();
             let catalog = SimCatalog(self.source.clone());
             for due in self.partitions.poll_due(&topics) {
-                messages.extend(offers::messages(&catalog, &topics, &due, self.start, &HashSet::new()).unwrap());
+                messages.extend(offer_messages(&catalog, &topics, &due, self.start, &HashSet::new()).unwrap());
             }
         }
         messages

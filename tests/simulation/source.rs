@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use kafka::KafkaError;
 use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, TopicDescription, TopicSummary};
-use sender::partitions::lane_partitions::SourceTopic;
-use sender::source::discovery::Topics;
-use sender::source::origins::TopicOrigin;
-use sender::source::{Assignment, Event, LaneReader, PartitionFault};
+use sender::SourceTopic;
+use sender::TopicOrigin;
+use sender::Topics;
+use sender::{Assignment, Event, LaneReader, PartitionFault};
 use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::{Offset, Position, Slot, TopicId};
 use wire::partition::Partition;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use receiver::session::ledger::{Admission, Ledger};
-use sender::dispatch::striping::{Again, ChannelId, FrameId, Striping};
+use sender::{Again, ChannelId, FrameId, Striping};
 use transport::endpoint::Reading;
 use wire::control::Control;
 use wire::frame::{FrameHead, FrameHeader};

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use sender::dispatch::dispatcher::CreditUsage;
-use sender::partitions::resume::ResumeAction;
-use sender::partitions::router::Router;
+use sender::CreditUsage;
+use sender::ResumeAction;
+use sender::Router;
 use service::topics::{TopicFilter, TopicPattern};
 use wire::frame::Frame;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::Endpoint;
-use sender::lane::latency::{FrameTimes, Latency, Packed, Stage, Taken, Window};
+use sender::{FrameTimes, Latency, Packed, Stage, Taken, Window};
 use tokio::time::{Instant, sleep};
 use transport::clock::Clock;
 use transport::control::{ControlReader, ControlWriter};

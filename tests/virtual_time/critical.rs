@@ -11,13 +11,13 @@ use std::time::Duration;
 use kafka::KafkaError;
 use kafka::properties::forbidden;
 use sender::Board;
+use sender::Lane;
+use sender::SessionEnd;
+use sender::Turn;
 use sender::config::Config;
 use sender::config::derived;
-use sender::dispatch::dispatcher::Turn;
-use sender::lane::Lane;
-use sender::lane::thread::{Command, LaneHandle, SessionPart};
-use sender::session::SessionEnd;
 use sender::{Assignment, Event, LaneReader};
+use sender::{LaneCommand as Command, LaneHandle, SessionPart};
 use service::shutdown::{self, Phase};
 use tokio::time::{Instant, sleep};
 use transport::budget::{Budget, BudgetSockets};
@@ -145,7 +145,7 @@ fn config(mbit: u64, priority: &str) -> Config {
     let class =
         format!("[[classes]]\nname = \"critical\"\ntopics = [\"critical\"]\npriority = \"{priority}\"\nlanes = 1");
     let text = format!("{}\n{class}\n", sender::config::EXAMPLE.replace("[wan]", &wan));
-    service::config::parse::<sender::config::Config>(&text, "sender.toml", forbidden).unwrap()
+    service::config::parse::<Config>(&text, "sender.toml", forbidden).unwrap()
 }
 
 /// Starts lanes that always have another record, and one for critical records.

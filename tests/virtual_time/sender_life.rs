@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka::KafkaError;
-use kafka::catalog::{Bounds, Catalog, TopicDescription, TopicSummary};
+use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
 use kafka::log::{Entry, LogError};
 use kafka::properties::forbidden;
 use quinn::Endpoint;
+use sender::RateRequest as Request;
+use sender::StateLog;
 use sender::config::Config;
-use sender::rate::Request;
-use sender::source::origins::reading::StateLog;
 use sender::{Assignment, Event, LaneReader, Source};
 use sender::{Dependencies, Report, State, run};
 use service::bell::Bell;
@@ -23,6 +23,7 @@ use wire::control::{Control, CreditTerms, Welcome};
 use wire::hello::{FEATURE_CHANNELS, FEATURES};
 use wire::ids::{LaneId, Slot};
 use wire::lanes::ClassTable;
+use wire::partition::Partition;
 
 use crate::ends::Ends;
 use crate::in_virtual_time;
@@ -49,6 +50,15 @@ impl Catalog for Empty {
     }
     fn describe(&self, _: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
         Ok(Vec::new())
+    }
+    fn configs(&self, _: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
+        Ok(Vec::new())
+    }
+    fn bounds(&self, _: &[Partition], _: Isolation) -> Result<Vec<Bounds>, KafkaError> {
+        Ok(Vec::new())
+    }
+    fn create(&self, _: &[NewTopic]) -> Result<(), KafkaError> {
+        Ok(())
     }
 }
 
@@ -99,7 +109,7 @@ key = "{pki}/sender.key"
         ends.address
     );
     fs::write(&file, text).unwrap();
-    service::config::load::<sender::config::Config>(&file, forbidden).unwrap()
+    service::config::load::<Config>(&file, forbidden).unwrap()
 }
 
 /// Plays a receiver that welcomes every sender, and reads its messages until it is gone.

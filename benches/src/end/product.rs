@@ -9,8 +9,8 @@ use kafka::log::{Entry, LogError};
 use kafka::properties::forbidden;
 use receiver::report::status::Board as ReceiverBoard;
 use sender::Report as SenderBoard;
+use sender::StateLog;
 use sender::config::Config;
-use sender::source::origins::reading::StateLog;
 use service::config::Configuration;
 use service::live::{self, Publisher};
 use service::shutdown;
@@ -129,7 +129,7 @@ async fn receive(args: &EndArgs, config: receiver::config::Config, mut inbox: mp
 }
 
 fn load(file: &Path) -> Result<Config> {
-    service::config::load::<sender::config::Config>(file, forbidden).map_err(|problems| anyhow!("{problems}"))
+    service::config::load::<Config>(file, forbidden).map_err(|problems| anyhow!("{problems}"))
 }
 
 /// Reads the configuration file again, as the product does at SIGHUP.
@@ -164,8 +164,7 @@ mod tests {
     fn a_command_that_fails_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(SENDER_FILE);
-        let config =
-            service::config::parse::<sender::config::Config>(sender::config::EXAMPLE, SENDER_FILE, forbidden).unwrap();
+        let config = service::config::parse::<Config>(sender::config::EXAMPLE, SENDER_FILE, forbidden).unwrap();
         let (publisher, _live) = live::channel(config);
         let refused = |order: &str| execute(order, &file, &publisher, &CutSockets::default()).unwrap_err().to_string();
         assert!(refused("cut 2").contains("channel 2 cannot be cut off"), "{}", refused("cut 2"));

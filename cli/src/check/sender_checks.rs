@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use kafka::Properties;
 use kafka::catalog::Catalog;
+use sender::Class;
+use sender::RatePlan as Plan;
 use sender::config::Config;
 use sender::config::derived;
-use sender::dispatch::classes::Class;
-use sender::rate::plan::Plan;
-use sender::source::discovery;
-use sender::source::origins::reading::{KafkaStateLog, OriginReader, OriginsError};
+use sender::discover;
+use sender::{KafkaStateLog, OriginReader, OriginsError};
 use service::tls::{Credentials, PeerIdentity};
 use transport::endpoint::{ChannelFault, DialError, Dialer};
 use wire::units::{Rate, display_duration};
@@ -108,7 +108,7 @@ fn ask_source(findings: &mut Findings, config: &Config, cluster: &Cluster, prope
     findings.ok("source cluster", id);
     let filter = config.source.filter();
     let mut origins = OriginReader::new(Arc::new(KafkaStateLog::new(properties, &config.link)));
-    let look = move |catalog: &dyn Catalog| match discovery::discover(catalog, &filter, &mut origins) {
+    let look = move |catalog: &dyn Catalog| match discover(catalog, &filter, &mut origins) {
         Err(OriginsError::Kafka(error)) => Err(error),
         other => Ok(other),
     };

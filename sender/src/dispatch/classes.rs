@@ -17,9 +17,7 @@ pub struct Classes(pub Vec<Class>);
 /// Class as an entry of the configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Class {
-    /// Name of the class.
     pub name: String,
-    /// Topics of the class.
     pub topics: TopicFilter,
     /// Number of its lanes, fixed for the life of the link.
     pub lanes: u16,
@@ -117,7 +115,7 @@ impl Classes {
 ///
 /// # Errors
 /// A sentence that says what is wrong with it.
-pub fn check_name(name: &str) -> Result<(), String> {
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
     if name == DEFAULT_CLASS {
         return Err(format!("`{DEFAULT_CLASS}` is the class of all topics that no other matches"));
     }

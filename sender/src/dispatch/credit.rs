@@ -18,7 +18,7 @@ const KEPT_PART: u64 = 4;
 
 /// Credit of one session.
 #[derive(Debug)]
-pub struct Credit {
+pub(crate) struct Credit {
     terms: CreditTerms,
     used: Vec<u64>,
     waiting: VecDeque<(LaneId, u64)>,
@@ -28,7 +28,7 @@ pub struct Credit {
 
 impl Credit {
     /// Creates credit that is all free, for lanes numbered 0 to `lanes` − 1.
-    pub fn new(terms: CreditTerms, lanes: u16) -> Self {
+    pub(crate) fn new(terms: CreditTerms, lanes: u16) -> Self {
         let lanes = usize::from(lanes);
         Self {
             terms,
@@ -40,7 +40,7 @@ impl Credit {
     }
 
     /// Sets which lanes go before others.
-    pub fn set_urgent(&mut self, is_urgent: impl Fn(LaneId) -> bool) {
+    pub(crate) fn set_urgent(&mut self, is_urgent: impl Fn(LaneId) -> bool) {
         for (lane, urgent) in self.urgent.iter_mut().enumerate() {
             *urgent = is_urgent(LaneId(lane as u16));
         }
@@ -48,13 +48,13 @@ impl Credit {
     }
 
     /// Returns the largest request that can ever be granted.
-    pub fn request_max(&self) -> u64 {
+    pub(crate) fn request_max(&self) -> u64 {
         self.terms.reserve.max(self.terms.pool / 2)
     }
 
     /// Requests `bytes`. The grant, now or later, comes out of [`Credit::poll_granted`]. A lane has at most one request
     /// waiting.
-    pub fn request(&mut self, lane: LaneId, bytes: u64) {
+    pub(crate) fn request(&mut self, lane: LaneId, bytes: u64) {
         assert!(bytes <= self.request_max(), "a request of {bytes} could never be granted");
         debug_assert!(self.waiting.iter().all(|(other, _)| *other != lane), "one request at a time");
         self.waiting.push_back((lane, bytes));
@@ -62,7 +62,7 @@ impl Credit {
     }
 
     /// Frees `bytes` that were not needed, or whose frame is acked.
-    pub fn free(&mut self, lane: LaneId, bytes: u64) {
+    pub(crate) fn free(&mut self, lane: LaneId, bytes: u64) {
         let used = &mut self.used[usize::from(lane.0)];
         assert!(*used >= bytes, "lane {lane} frees {bytes} of {used}");
         *used -= bytes;
@@ -70,7 +70,7 @@ impl Credit {
     }
 
     /// Frees all credit of a closed lane.
-    pub fn close_lane(&mut self, lane: LaneId) {
+    pub(crate) fn close_lane(&mut self, lane: LaneId) {
         self.waiting.retain(|(other, _)| *other != lane);
         self.granted.retain(|(other, _)| *other != lane);
         self.used[usize::from(lane.0)] = 0;
@@ -78,17 +78,17 @@ impl Credit {
     }
 
     /// Returns the next lane whose request was granted.
-    pub fn poll_granted(&mut self) -> Option<(LaneId, u64)> {
+    pub(crate) fn poll_granted(&mut self) -> Option<(LaneId, u64)> {
         self.granted.pop_front()
     }
 
     /// Returns the bytes in use by all lanes.
-    pub fn used(&self) -> u64 {
+    pub(crate) fn used(&self) -> u64 {
         self.used.iter().sum()
     }
 
     /// Returns the bytes of all credit.
-    pub fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.terms.reserve * self.used.len() as u64 + self.terms.pool
     }
 

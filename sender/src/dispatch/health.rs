@@ -14,24 +14,22 @@ const SILENCE_MIN: Duration = Duration::from_secs(3);
 const SILENCE_ROUND_TRIPS: u32 = 6;
 
 /// Interval between two checks of the channels.
-pub const CHECK_INTERVAL: Duration = Duration::from_millis(250);
+pub(crate) const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Vital signs of a channel.
 #[derive(Debug, Clone, Copy)]
 pub struct Vital {
-    /// Number of the channel.
     pub channel: ChannelId,
     /// Frames pending: true if one is not known to have arrived.
     pub outstanding: bool,
     /// Count of what is known to have arrived, which only grows.
     pub arrived: u64,
-    /// Round-trip time of the channel.
     pub rtt: Duration,
 }
 
 /// Silences of a session's channels.
 #[derive(Debug, Default)]
-pub struct Health(BTreeMap<ChannelId, Silence>);
+pub(crate) struct Health(BTreeMap<ChannelId, Silence>);
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Silence {
@@ -43,7 +41,7 @@ struct Silence {
 
 impl Health {
     /// Checks every open channel, `since` the last check. Returns the dead ones, each with its silence.
-    pub fn observe(&mut self, since: Duration, vitals: &[Vital]) -> Vec<(ChannelId, Duration)> {
+    pub(crate) fn observe(&mut self, since: Duration, vitals: &[Vital]) -> Vec<(ChannelId, Duration)> {
         // A process that was stopped has missed the events meanwhile.
         let since = since.min(2 * CHECK_INTERVAL);
         self.0.retain(|channel, _| vitals.iter().any(|vital| vital.channel == *channel));

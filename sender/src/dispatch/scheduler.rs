@@ -29,7 +29,7 @@ const SHARE_HALVES: Duration = Duration::from_secs(5);
 
 /// Scheduler of the classes of one session.
 #[derive(Debug)]
-pub struct Scheduler {
+pub(crate) struct Scheduler {
     classes: Vec<State>,
     /// Clock of the class that was served last.
     clock: f64,
@@ -56,19 +56,23 @@ struct State {
 /// Class at one moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClassView {
-    /// Terms of the class.
     pub terms: ClassTerms,
     /// Ceiling in bytes per second, if it has one.
     pub ceiling: Option<u64>,
     /// Part of the bytes sent in the last seconds, 0 to 1; `None` if nothing was sent.
     pub share: Option<f64>,
-    /// Lanes whose frame is due.
     pub waiting: usize,
 }
 
 impl Scheduler {
     /// Creates a scheduler of the lanes of `table`. Frames have at most `frame_bytes`, except for a record that is larger.
-    pub fn new(table: &ClassTable, classes: &Classes, rate: Option<Rate>, frame_bytes: u64, now: Instant) -> Self {
+    pub(crate) fn new(
+        table: &ClassTable,
+        classes: &Classes,
+        rate: Option<Rate>,
+        frame_bytes: u64,
+        now: Instant,
+    ) -> Self {
         let state = |class: &ClassLanes| State {
             lanes: class.clone(),
             terms: ClassTerms::default(),
@@ -85,7 +89,7 @@ impl Scheduler {
     }
 
     /// Applies other shares, ceilings and priorities, or another rate.
-    pub fn set(&mut self, table: &ClassTable, classes: &Classes, rate: Option<Rate>, now: Instant) {
+    pub(crate) fn set(&mut self, table: &ClassTable, classes: &Classes, rate: Option<Rate>, now: Instant) {
         let unshared = |state: &State| !state.terms.strict && state.terms.share.is_none();
         for (state, class) in self.classes.iter_mut().zip(table.classes()) {
             state.terms = classes.terms(&class.name);
@@ -104,7 +108,7 @@ impl Scheduler {
     }
 
     /// Applies another rate to the ceilings that are a part of it.
-    pub fn set_rate(&mut self, rate: Option<Rate>, now: Instant) {
+    pub(crate) fn set_rate(&mut self, rate: Option<Rate>, now: Instant) {
         self.rate = rate;
         self.catch_up = (derived::frame_bytes(rate).min(self.frame_bytes) * CATCH_UP_FRAMES) as f64;
         for state in &mut self.classes {
@@ -114,12 +118,12 @@ impl Scheduler {
     }
 
     /// The rate that the ceilings follow.
-    pub fn rate(&self) -> Option<Rate> {
+    pub(crate) fn rate(&self) -> Option<Rate> {
         self.rate
     }
 
     /// Handles that a lane's frame is due.
-    pub fn handle_due(&mut self, lane: LaneId) {
+    pub(crate) fn handle_due(&mut self, lane: LaneId) {
         let clock = self.clock;
         let catch_up = self.catch_up;
         let Some(class) = self.class_mut(lane) else { return };
@@ -132,14 +136,14 @@ impl Scheduler {
     }
 
     /// Handles that a lane has nothing to send.
-    pub fn handle_idle(&mut self, lane: LaneId) {
+    pub(crate) fn handle_idle(&mut self, lane: LaneId) {
         if let Some(class) = self.class_mut(lane) {
             class.waiting.retain(|other| *other != lane);
         }
     }
 
     /// Returns the lane that may send next; `None` if none may now.
-    pub fn next(&self, now: Instant) -> Option<LaneId> {
+    pub(crate) fn next(&self, now: Instant) -> Option<LaneId> {
         let may = |state: &&State| {
             !state.waiting.is_empty() && state.ceiling.as_ref().is_none_or(|bucket| bucket.opens(now).is_none())
         };
@@ -149,12 +153,12 @@ impl Scheduler {
     }
 
     /// Returns the time at which the ceiling of a lane's class lets it send; `None` if the lane does not wait for that.
-    pub fn opens(&self, lane: LaneId, now: Instant) -> Option<Instant> {
+    pub(crate) fn opens(&self, lane: LaneId, now: Instant) -> Option<Instant> {
         self.class(lane)?.ceiling.as_ref()?.opens(now)
     }
 
     /// Handles that the next lane makes its frame, of `bytes` at most; others may make theirs meanwhile.
-    pub fn handle_taken(&mut self, lane: LaneId, bytes: u64, now: Instant) {
+    pub(crate) fn handle_taken(&mut self, lane: LaneId, bytes: u64, now: Instant) {
         self.handle_idle(lane);
         let Some(class) = self.class_mut(lane) else { return };
         let clock = class.clock;
@@ -172,19 +176,19 @@ impl Scheduler {
     }
 
     /// Handles that the frame for which `taken` was charged is made and has `bytes`: compressed, it is smaller.
-    pub fn handle_made(&mut self, lane: LaneId, taken: u64, bytes: u64, now: Instant) {
+    pub(crate) fn handle_made(&mut self, lane: LaneId, taken: u64, bytes: u64, now: Instant) {
         if let Some(class) = self.class_mut(lane) {
             class.charge(bytes as f64 - taken as f64, now);
         }
     }
 
     /// Returns whether a lane's class goes before others.
-    pub fn is_strict(&self, lane: LaneId) -> bool {
+    pub(crate) fn is_strict(&self, lane: LaneId) -> bool {
         self.class(lane).is_some_and(|class| class.terms.strict)
     }
 
     /// Returns every class, in the order of the table.
-    pub fn view(&self, now: Instant) -> Vec<ClassView> {
+    pub(crate) fn view(&self, now: Instant) -> Vec<ClassView> {
         let recent: Vec<_> = self.classes.iter().map(|state| state.recent.now(now)).collect();
         let all: f64 = recent.iter().sum();
         let view = |(state, recent): (&State, f64)| ClassView {
@@ -218,7 +222,6 @@ impl State {
 /// Token bucket. A frame may take more than there is in it; the next frame waits for the debt.
 #[derive(Debug)]
 struct Bucket {
-    /// Rate in bytes per second.
     rate: f64,
     /// Bytes that may pass now; negative while in debt.
     bytes: f64,

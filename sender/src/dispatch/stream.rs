@@ -10,7 +10,7 @@ const ORDERED: u64 = 1 << 28;
 
 /// Order in which the frames of one channel leave. All come after control messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Urgency {
+pub(crate) enum Urgency {
     /// Frames of most classes.
     Common,
     /// Frames of a strict class.
@@ -34,13 +34,12 @@ impl Urgency {
 }
 
 /// Callback for the moment when QUIC has taken the last byte of a frame.
-pub type WhenTaken = Box<dyn FnOnce() + Send>;
+pub(crate) type WhenTaken = Box<dyn FnOnce() + Send>;
 
 /// Frame that a channel was given.
-pub struct Outgoing {
+pub(crate) struct Outgoing {
     /// Number of the frame in its session.
     pub id: FrameId,
-    /// Bytes of the frame.
     pub bytes: Bytes,
     /// Order among the frames of its channel.
     pub urgency: Urgency,
@@ -50,7 +49,7 @@ pub struct Outgoing {
 
 impl Outgoing {
     /// Sends the frame, and waits until the receiver is known to have all of it, or to need nothing more of it.
-    pub async fn send(self, channel: &Connection) -> Result<(), ConnectionError> {
+    pub(crate) async fn send(self, channel: &Connection) -> Result<(), ConnectionError> {
         let mut stream = channel.open_uni().await?;
         // Fails only on a closed stream, which the write reports.
         let _ = stream.set_priority(self.urgency.priority(self.id));

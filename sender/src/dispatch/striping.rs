@@ -23,7 +23,7 @@ pub type FrameId = u64;
 
 /// Time that data waiting inside QUIC may take to leave: enough to hide that a thread is woken and compresses, and
 /// little enough that a lane still packs late.
-pub const WAITING: Duration = Duration::from_millis(15);
+pub(crate) const WAITING: Duration = Duration::from_millis(15);
 
 /// Frames that lanes may be closing for the channels at the same time.
 const CLOSING_AT_ONCE: usize = 4;
@@ -41,11 +41,8 @@ pub struct Striping {
 /// Frame that is to be sent again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Again {
-    /// Channel that carries it now.
     pub channel: ChannelId,
-    /// New number of the frame.
     pub id: FrameId,
-    /// Bytes of the frame.
     pub bytes: Bytes,
 }
 
@@ -58,7 +55,6 @@ pub enum RoomAt {
     Now,
     /// The gauge of the channel shows that this much has left, or that nothing waits after this much was sent.
     Once {
-        /// Bytes that have left.
         left: u64,
         /// Bytes sent, as the gauge showed them when the last frame was given.
         sent: u64,
@@ -77,7 +73,6 @@ struct Load {
     undelivered: u64,
     /// Bytes by which the gauge shows more than `left`.
     offset: i128,
-    /// Last reading of the gauge.
     reading: Reading,
     /// Bytes that the gauge showed as sent when the last frame was given.
     sent_before: u64,

@@ -20,13 +20,9 @@ pub enum Activity {
 /// Time that a lane spent on each activity, since its start or between two samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Spent {
-    /// Time spent on [`Activity::Works`].
     pub works: Duration,
-    /// Time spent on [`Activity::WaitsForCredit`].
     pub waits_for_credit: Duration,
-    /// Time spent on [`Activity::WaitsForRoom`].
     pub waits_for_room: Duration,
-    /// Time spent on [`Activity::Idles`].
     pub idles: Duration,
 }
 

@@ -19,9 +19,12 @@ use service::lock::Lock;
 use transport::clock::Clock;
 use wire::control::Control;
 
-pub use frames::{FrameTimes, Packed, Sample, Taken};
-pub use peer_clock::{Ahead, PeerClock};
-pub use window::{Summary, Window};
+pub(crate) use frames::Sample;
+pub use frames::{FrameTimes, Packed, Taken};
+pub(crate) use peer_clock::Ahead;
+use peer_clock::PeerClock;
+pub(crate) use window::Summary;
+pub use window::Window;
 
 wire::words! {
     /// Stage of a record's way, in this order.
@@ -85,7 +88,6 @@ pub struct RecentDelays {
     pub transit: Option<Duration>,
     /// Mean time from having arrived to being committed.
     pub held: Option<Duration>,
-    /// Time since the last ack.
     pub acked: Option<Duration>,
     /// Time since the receiver last answered a question about its clock.
     pub heard: Option<Duration>,

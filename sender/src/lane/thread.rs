@@ -49,36 +49,30 @@ pub enum Command {
 /// Parts of a session that a lane needs.
 #[derive(Debug, Clone)]
 pub struct SessionPart {
-    /// Dispatcher of the lanes' frames.
     pub dispatcher: Dispatcher,
     /// Queue for control messages to the receiver.
     pub control: mpsc::Sender<Control>,
     /// Packing of frames in this session.
     pub packing: Packing,
-    /// Recorder of the frames' latencies.
     pub latency: Arc<Latency>,
 }
 
 /// Handle of a lane's thread.
 #[derive(Debug, Clone)]
 pub struct LaneHandle {
-    /// Number of the lane.
     pub id: LaneId,
-    /// Mailbox for the thread's commands.
     pub mailbox: Mailbox<Command>,
-    /// Bell that wakes the thread.
     pub bell: Bell,
     /// Progress of the lane, for status and metrics.
     pub progress: Arc<Progress>,
     /// Raw bytes at which a frame is full at the current rate; one number for all lanes.
     pub frame_bytes: Arc<AtomicU64>,
-    /// Time use of the thread.
     pub activity: Arc<ActivityMeter>,
 }
 
 /// Commands that may wait for a lane: acks, opens of its partitions, and a few more. A lane that lets this many wait
 /// is stuck, and its session ends.
-pub const MAILBOX_CAPACITY: usize = 16 * 1024;
+pub(crate) const MAILBOX_CAPACITY: usize = 16 * 1024;
 
 /// Longest sleep of a lane that waits for nothing but its bell.
 const IDLE: Duration = Duration::from_secs(60);
@@ -90,7 +84,7 @@ struct Sleep {
 }
 
 /// Runs a lane until [`Command::Stop`]. Returns the first error of its reader: the whole sender must then start over.
-pub fn run<R: LaneReader>(mut lane: Lane<R>, handle: &LaneHandle) -> Result<(), KafkaError> {
+pub(crate) fn run<R: LaneReader>(mut lane: Lane<R>, handle: &LaneHandle) -> Result<(), KafkaError> {
     let mut session: Option<SessionPart> = None;
     let mut watch = FrameWatch::default();
     loop {

@@ -17,22 +17,16 @@ use crate::source::origins::TopicOrigin;
 /// Topic of the source that the filter matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceTopic {
-    /// Name of the topic.
     pub name: Arc<str>,
-    /// Id of its incarnation.
     pub id: TopicId,
-    /// Number of its partitions.
     pub partitions: i32,
-    /// Origin of the topic.
     pub origin: TopicOrigin,
 }
 
 /// Partitions of one lane that must be offered now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
-    /// Lane of the partitions.
     pub lane: LaneId,
-    /// Present epoch of the lane.
     pub epoch: Epoch,
     /// Partitions in order of topic and number.
     pub partitions: Vec<Candidate>,
@@ -41,9 +35,7 @@ pub struct Due {
 /// Partition that must be offered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// Slot that it will have.
     pub slot: Slot,
-    /// Partition to be offered.
     pub at: Partition,
     /// Lift of its halt, if that is requested.
     pub lift: Option<HaltLift>,
@@ -52,13 +44,9 @@ pub struct Candidate {
 /// Partition that must not be read further: its topic was recreated since it joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recreated {
-    /// Lane of the partition.
     pub lane: LaneId,
-    /// Present epoch of the lane.
     pub epoch: Epoch,
-    /// Slot of the partition.
     pub slot: Slot,
-    /// Sentence with both topic ids.
     pub detail: String,
 }
 

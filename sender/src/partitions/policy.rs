@@ -17,9 +17,7 @@ pub enum Policy {
 /// Entry of the configuration.
 #[derive(Debug, Clone)]
 pub struct Rule {
-    /// Topics of the entry.
     pub topics: TopicFilter,
-    /// Policies for their halts.
     pub policy: Vec<Policy>,
 }
 

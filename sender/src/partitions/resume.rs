@@ -16,7 +16,6 @@ use wire::partition::Partition;
 pub struct Request {
     /// Source topic of the halted partition.
     pub topic: String,
-    /// Number of the halted partition.
     pub partition: i32,
     /// Action that resumes the partition.
     #[serde(flatten)]
@@ -51,18 +50,15 @@ impl fmt::Display for ResumeAction {
 /// Request that waits for the session. The answer is a sentence either way.
 #[derive(Debug)]
 pub struct PendingRequest {
-    /// Request of an operator.
     pub request: Request,
     /// Time of the request, in ms since the Unix epoch.
     pub at: i64,
-    /// Sender of the answer.
     pub answer: oneshot::Sender<Result<String, String>>,
 }
 
 /// Halt of a partition, as the receiver stated it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Halt {
-    /// Reason, a word of [`wire::halt`].
     pub reason: String,
     /// Stored position; −1 if none is stored.
     pub position: Position,
@@ -157,7 +153,7 @@ impl HaltLift {
 }
 
 /// Returns the answer to an operator whose partition resumes.
-pub fn resumed(at: &Partition, position: Position) -> String {
+pub(crate) fn resumed(at: &Partition, position: Position) -> String {
     format!("{}/{} resumes at {position}", at.topic, at.partition)
 }
 

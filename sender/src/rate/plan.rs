@@ -18,7 +18,6 @@ pub struct Plan {
 /// Rate that an operator has set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Order {
-    /// Rate of the order.
     pub rate: Rate,
     /// End of the order; `None` until it is taken back.
     pub until: Option<Timestamp>,
@@ -27,9 +26,7 @@ pub struct Order {
 /// Rate in effect, with its reason.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ruling {
-    /// Rate, `None` for no limit.
     pub rate: Option<Rate>,
-    /// Reason for the rate.
     pub reason: Reason,
     /// Time of the next change; `None` if nothing changes by itself.
     pub until: Option<Timestamp>,

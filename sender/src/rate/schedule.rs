@@ -17,10 +17,10 @@ const WEEK_MINUTES: i32 = 7 * DAY_MINUTES;
 const AHEAD_DAYS: i32 = 8;
 
 /// Names of the days, Monday first.
-pub const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+pub(crate) const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 /// Maximum number of entries of a schedule.
-pub const ENTRIES_MAX: usize = 64;
+pub(crate) const ENTRIES_MAX: usize = 64;
 
 /// Week of rates. It states no rate where no entry is in effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,6 @@ pub struct Entry {
     pub from: TimeOfDay,
     /// Time of day at which the entry ends: on the same day, or on the next if that is not after its beginning.
     pub to: TimeOfDay,
-    /// Rate during the entry.
     pub rate: Rate,
 }
 
@@ -68,7 +67,6 @@ pub struct Overlap {
 /// Schedule at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Says<'s> {
-    /// Entry that is in effect.
     pub entry: Option<&'s Entry>,
     /// Time of the next change; `None` if there is none.
     pub until: Option<Timestamp>,

@@ -63,13 +63,10 @@ wire::words! {
 /// Evidence about a sender.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
-    /// State of the sender.
     pub state: State,
-    /// Number of the link's lanes.
     pub lanes: usize,
     /// Number of lanes that are open.
     pub lanes_open: usize,
-    /// Records that the target lacks.
     pub lag_records: Option<u64>,
     /// Time use of the lane that idles least, over the last seconds.
     pub busiest: TimeUse,

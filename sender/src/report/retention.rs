@@ -28,7 +28,6 @@ const STEPS: u32 = 10;
 pub(crate) struct Loss {
     /// Time at which it is old enough, in ms since the Unix epoch.
     pub at_ms: i64,
-    /// Topic of the record.
     pub topic: String,
 }
 

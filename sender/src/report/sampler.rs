@@ -32,7 +32,6 @@ pub(crate) struct Sample {
 /// Trend of the last samples.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Trend {
-    /// Trend of the network path.
     pub path: PathReport,
     /// Bytes of records for each byte on the wire, over the last minute; `None` while nothing is sent.
     pub efficiency: Option<f64>,

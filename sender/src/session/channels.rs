@@ -34,7 +34,6 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// Dialler of the further channels.
 #[derive(Clone)]
 pub struct ChannelDialer {
-    /// Dialler with the current certificates.
     pub dialer: watch::Receiver<Dialer>,
     /// Channel 0, which carries the control messages.
     pub first: Dialled,

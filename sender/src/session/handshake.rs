@@ -11,11 +11,9 @@ use super::end::SessionEnd;
 /// Identity of this process, as every handshake states it.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// Name of the link.
     pub link: String,
     /// Kafka's id of the source cluster.
     pub cluster_id: String,
-    /// Instance name, which survives restarts.
     pub instance: String,
     /// Random number of this process, drawn at its start.
     pub process: u128,
@@ -23,7 +21,6 @@ pub struct Identity {
     pub lanes: u16,
     /// Classes other than the default one.
     pub classes: Vec<ClassRequest>,
-    /// Hash of the topic filter.
     pub filter_hash: u64,
     /// Rate in bytes per second; 0 for unlimited.
     pub rate: u64,
@@ -36,7 +33,6 @@ pub struct Handshaken {
     pub reader: ControlReader,
     /// Writer of control messages to the receiver.
     pub writer: ControlWriter,
-    /// Welcome of the receiver.
     pub welcome: Welcome,
 }
 

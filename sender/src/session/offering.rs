@@ -22,7 +22,6 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Parts that offers are made with.
 #[derive(Clone)]
 pub struct Offering {
-    /// Catalog of the source cluster.
     pub catalog: Arc<dyn Catalog>,
     /// Position at which partitions without a stored one start.
     pub start: Start,

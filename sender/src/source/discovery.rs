@@ -20,7 +20,7 @@ use crate::source::origins::reading::{OriginReader, OriginsError};
 
 /// Interval between two listings of the topics. New ones are carried within 5 s: half of it to list them, half to
 /// offer and open them.
-pub const INTERVAL: Duration = Duration::from_millis(2500);
+pub(crate) const INTERVAL: Duration = Duration::from_millis(2500);
 
 /// Topics that match the filter, in order of their names.
 pub type Topics = Arc<Vec<SourceTopic>>;
@@ -77,7 +77,7 @@ pub fn discover(
 
 /// Lists the topics every [`INTERVAL`], and immediately with a new filter. Publishes changes until `topics` has no
 /// receiver. Calls `report` with a failure, and with `None` when it is over.
-pub async fn watch(
+pub(crate) async fn watch(
     mut watcher: TopicWatcher,
     topics: watch::Sender<Discovered>,
     report: impl Fn(Option<String>) + Send,
@@ -119,10 +119,8 @@ pub async fn watch(
 
 /// Lists the topics of one source with the current filter.
 #[derive(Clone)]
-pub struct TopicWatcher {
-    /// Catalog of the source cluster.
+pub(crate) struct TopicWatcher {
     pub catalog: Arc<dyn Catalog>,
-    /// Configuration with the topic filter.
     pub config: Live<Config>,
     /// Reader of the topics' origins, used by one listing at a time.
     pub origins: Arc<Lock<OriginReader>>,
@@ -130,15 +128,14 @@ pub struct TopicWatcher {
 
 impl TopicWatcher {
     /// Lists the topics once; blocks on the cluster.
-    pub fn list(&self) -> Result<Discovered, OriginsError> {
+    pub(crate) fn list(&self) -> Result<Discovered, OriginsError> {
         discover(&*self.catalog, &self.config.now().source.filter(), &mut self.origins.lock())
     }
 }
 
 /// Log of one partition at the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceLog {
-    /// Partition of the log.
+pub(crate) struct SourceLog {
     pub at: Partition,
     /// Start of the log, and its high watermark.
     pub bounds: Bounds,
@@ -148,7 +145,7 @@ pub struct SourceLog {
 
 /// Asks the source for the log of each partition that goes to `target`, in order of topic and number. The high
 /// watermark is asked first, so that records appended meanwhile do not look like an open transaction.
-pub fn source_logs(
+pub(crate) fn source_logs(
     catalog: &dyn Catalog,
     topics: &[SourceTopic],
     target: Option<&str>,

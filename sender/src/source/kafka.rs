@@ -38,18 +38,18 @@ impl Source for KafkaSource {
 
 impl LaneReader for LaneQueue {
     fn assign(&mut self, partitions: &[Start]) -> Result<(), KafkaError> {
-        LaneQueue::assign(self, partitions)
+        Self::assign(self, partitions)
     }
 
     fn unassign(&mut self, slots: &[Slot]) -> Result<(), KafkaError> {
-        LaneQueue::unassign(self, slots)
+        Self::unassign(self, slots)
     }
 
     fn peek(&mut self) -> Option<LaneEvent<'_>> {
-        LaneQueue::peek(self)
+        Self::peek(self)
     }
 
     fn advance(&mut self) {
-        LaneQueue::advance(self);
+        Self::advance(self);
     }
 }

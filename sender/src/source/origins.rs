@@ -1,7 +1,7 @@
 //! Origins of the source's topics. Topics that another link writes to this cluster are not carried further, or records
 //! would go round in circles. Sans-IO; [`reading`] reads the state topics that say so.
 
-pub mod reading;
+pub(crate) mod reading;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +19,6 @@ pub enum TopicOrigin {
     Own,
     /// A link writes the topic.
     Mirrored {
-        /// Name of the link.
         link: Arc<str>,
         /// Kafka's ids of the clusters that the topic has passed, the oldest first.
         clusters: Arc<[String]>,
@@ -68,7 +67,7 @@ impl TopicOrigin {
 
 /// Topics that links write to this cluster, as far as their state topics were read.
 #[derive(Debug, Default)]
-pub struct MirroredTopics {
+pub(crate) struct MirroredTopics {
     links: HashMap<Arc<str>, LinkOrigins>,
 }
 
@@ -80,7 +79,7 @@ impl MirroredTopics {
     ///
     /// # Errors
     /// The entry is of a newer version, or damaged: the link's topics are unknown.
-    pub fn handle_entry(
+    pub(crate) fn handle_entry(
         &mut self,
         link: &Arc<str>,
         partition: i32,
@@ -99,12 +98,12 @@ impl MirroredTopics {
     }
 
     /// Forgets a link whose state is gone or was recreated.
-    pub fn forget(&mut self, link: &str) {
+    pub(crate) fn forget(&mut self, link: &str) {
         self.links.remove(link);
     }
 
     /// Returns the origins of all topics, by their names here.
-    pub fn origins(&self) -> TopicOrigins<'_> {
+    pub(crate) fn origins(&self) -> TopicOrigins<'_> {
         let mut by_topic: HashMap<&str, Vec<(&Arc<str>, &Origin)>> = HashMap::new();
         for (link, origins) in &self.links {
             for origin in origins.values() {

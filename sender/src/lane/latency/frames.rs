@@ -37,9 +37,7 @@ pub struct Packed {
 /// Durations of each stage of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
-    /// Same duration as [`Packed::read`].
     pub read: Option<Duration>,
-    /// Same duration as [`Packed::pack`].
     pub pack: Duration,
     /// Duration until QUIC had taken the last byte: the wait for room, and the wait within QUIC's windows.
     pub budget: Duration,

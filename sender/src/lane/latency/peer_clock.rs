@@ -20,18 +20,16 @@ const ASKED_MAX: usize = 32;
 
 /// Clock of the receiver, as far as it is known. Times are in nanoseconds, each of its own clock.
 #[derive(Debug, Default)]
-pub struct PeerClock {
+pub(crate) struct PeerClock {
     asked: VecDeque<u64>,
     answers: VecDeque<Answer>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Answer {
-    /// Time of its arrival.
     at: u64,
     /// Time of the receiver's clock less that of ours.
     ahead: i128,
-    /// Error bound of `ahead`.
     within: u64,
 }
 
@@ -40,13 +38,12 @@ struct Answer {
 pub struct Ahead {
     /// Nanoseconds ahead; negative where it is behind.
     pub nanos: i64,
-    /// Error bound in nanoseconds.
     pub within: u64,
 }
 
 impl PeerClock {
     /// Handles that a question leaves at `now`.
-    pub fn handle_asked(&mut self, now: u64) {
+    pub(crate) fn handle_asked(&mut self, now: u64) {
         if self.asked.len() == ASKED_MAX {
             self.asked.pop_front();
         }
@@ -55,7 +52,7 @@ impl PeerClock {
 
     /// Handles an answer at `now` to the question of `asked` by our clock, which the receiver answered at `answered` by
     /// its clock. Answers to other questions are ignored.
-    pub fn handle_answer(&mut self, now: u64, asked: u64, answered: u64) {
+    pub(crate) fn handle_answer(&mut self, now: u64, asked: u64, answered: u64) {
         let Some(place) = self.asked.iter().position(|other| *other == asked) else { return };
         // Answers come in order: earlier questions are not answered any more.
         self.asked.drain(..=place);
@@ -69,7 +66,7 @@ impl PeerClock {
     }
 
     /// Returns the best estimate at `now`; `None` before the first answer, and once the last is a minute old.
-    pub fn ahead(&self, now: u64) -> Option<Ahead> {
+    pub(crate) fn ahead(&self, now: u64) -> Option<Ahead> {
         let age = |answer: &Answer| now.saturating_sub(answer.at);
         let known = self.answers.iter().filter(|answer| u128::from(age(answer)) <= WINDOW.as_nanos());
         let within = |answer: &Answer| answer.within + (age(answer) as f64 * DRIFT) as u64;
@@ -78,7 +75,7 @@ impl PeerClock {
     }
 
     /// Returns the time since the receiver last answered, in nanoseconds.
-    pub fn silence(&self, now: u64) -> Option<u64> {
+    pub(crate) fn silence(&self, now: u64) -> Option<u64> {
         self.answers.back().map(|answer| now.saturating_sub(answer.at))
     }
 }

@@ -55,20 +55,10 @@ pub enum OriginsError {
     #[error(
         "cannot read {topic}, which lists the topics that a link writes here: {reason}; give this sender Read and Describe on it"
     )]
-    Unreadable {
-        /// Name of the state topic.
-        topic: String,
-        /// Message of the client.
-        reason: String,
-    },
+    Unreadable { topic: String, reason: String },
     /// This version does not understand an entry of a state topic.
     #[error("cannot tell which topics link {link} writes here: an entry of its state {error}")]
-    Stored {
-        /// Link whose state it is.
-        link: Arc<str>,
-        /// Problem with the entry.
-        error: StoredError,
-    },
+    Stored { link: Arc<str>, error: StoredError },
 }
 
 /// Follower of every state topic in the source cluster.
