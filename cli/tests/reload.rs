@@ -12,7 +12,8 @@ use process::{Place, Running, closed, get, post};
 #[test]
 fn an_invalid_file_changes_nothing_and_says_why() {
     let place = Place::new();
-    let (first, second) = (closed(), closed());
+    let first = closed();
+    let second = closed();
     for (command, file, admin) in [
         ("send", place.sender(closed(), closed(), first), first),
         ("receive", place.receiver(closed(), second), second),

@@ -44,7 +44,7 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Whether every record arrived once, in order, unchanged.
+    /// True if every record arrived once, in order, unchanged.
     pub(crate) fn exact(&self) -> bool {
         self.sent == self.arrived && self.lost + self.doubled + self.reordered + self.changed == 0
     }

@@ -1,6 +1,6 @@
-//! The parts of a Causeway process that are not the link itself; both ends use them.
+//! The parts of a Causeway process besides the link itself; both ends use them.
 //!
-//! - [`config`]: tables of settings, read with every problem at once
+//! - [`config`]: tables of settings, read with all their problems
 //! - [`names`]: names of links, instances and peers
 //! - [`topics`]: names and patterns that select topics
 //! - [`live`]: a configuration that changes while it is used
@@ -10,7 +10,7 @@
 //! - [`admin`]: the HTTP port for health, metrics, status and commands
 //! - [`metrics`]: tables of metrics, read at each scrape
 //! - [`logging`]: one line per event, for people or machines
-//! - [`bell`], [`mailbox`]: how other threads wake a thread and hand it work
+//! - [`bell`], [`mailbox`]: wake-up calls and work for another thread
 //! - [`shutdown`]: a clean drain, or an immediate exit
 
 #![forbid(unsafe_code)]

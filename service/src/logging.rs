@@ -40,7 +40,7 @@ pub enum Level {
 pub enum Format {
     /// Lines for people.
     Text,
-    /// One JSON object per line, for machines.
+    /// A JSON object per line, for machines.
     Json,
 }
 

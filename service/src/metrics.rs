@@ -10,7 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-/// One metric, read from a `T`.
+/// A metric, read from a `T`.
 pub struct Metric<T> {
     /// Name of the metric, unit last; the exposition adds `_total` to counters.
     pub name: &'static str,
@@ -182,7 +182,7 @@ fn gauge(encoder: &mut MetricEncoder<'_>, labels: &[(&'static str, String)], val
 /// which is compared with what a scrape really shows. A metric without a sample shows no labels.
 ///
 /// # Panics
-/// Where the registry cannot be encoded, which its own tables rule out.
+/// The registry cannot be encoded, which its tables rule out.
 pub fn reference(registry: &Registry) -> String {
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, registry).expect("tables encode");

@@ -35,8 +35,10 @@ pub(super) fn show_derived(config: &Config) {
     ];
     for rtt in ROUND_TRIPS {
         let at = display_duration(rtt).to_string();
-        let (one, all) = derived::rates_allowed(terms, LANES, config.target.transactions_per_second, rtt);
-        let words = format!("credit allows a link {}, one hot partition {}", megabits(all), megabits(one));
+        let rates = derived::rates_allowed(terms, LANES, config.target.transactions_per_second, rtt);
+        let all = megabits(rates.all_lanes);
+        let one = megabits(rates.one_lane);
+        let words = format!("credit allows a link {all}, one hot partition {one}");
         lines.push((format!("at a {at} round trip"), words));
     }
     show(&lines);

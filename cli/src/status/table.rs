@@ -25,8 +25,8 @@ pub(super) fn sender(address: &str, status: &sender::report::status::Status) -> 
     page.line("sent", &sent(status));
     if status.channels_wanted > 0 {
         let reconnects = if status.channel_redials == 1 { "reconnect" } else { "reconnects" };
-        let (open, wanted) = (status.channels, status.channels_wanted);
-        page.line("channels", &format!("{open} of {wanted} open, {} {reconnects}", status.channel_redials));
+        let open = format!("{} of {} open", status.channels, status.channels_wanted);
+        page.line("channels", &format!("{open}, {} {reconnects}", status.channel_redials));
     }
     page.line("path", &path(status));
     page.lines("latency", &latency(status));

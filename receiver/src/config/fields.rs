@@ -112,8 +112,8 @@ service::settings! {
             "a list of topic names and patterns, such as `orders` or `payments.*`", live;
         /// The name of a source topic in the target.
         rename: Rename = default(r#""{topic}""#), "a name with `{topic}` in it, such as `fra.{topic}`";
-        /// Whether a topic that the receiver creates gets those settings of the source topic that make sense in another
-        /// cluster. Existing topics are never changed.
+        /// Copy the settings of a source topic that make sense in another cluster to the topic that the receiver creates.
+        /// Existing topics are never changed.
         copy_configs: bool = default("true"), "`true` or `false`";
     }
 }

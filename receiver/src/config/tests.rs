@@ -1,4 +1,4 @@
-//! Receiver files that are taken, and those that are refused.
+//! Tests of receiver files that are accepted or refused.
 
 use std::time::Duration;
 

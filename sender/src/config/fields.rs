@@ -165,8 +165,8 @@ service::settings! {
         /// The longest IP packet that passes the path. State it if you know it: discovery may mistake losses for a
         /// smaller limit, and then sends short packets for a minute.
         path_mtu: Option<u16> as read_mtu = otherwise("discovered"), "a size, such as `1400 B`", [r#""1248 B""#, r#""1500 B""#];
-        /// Whether the kernel receives many packets in one call. `false` costs about 25 % more CPU time of the sender;
-        /// it helps where a kernel or a network card damages such packets, which shows as heavy loss that `iperf3` does
+        /// Segmentation offload: the kernel takes many packets in one call. `false` costs the sender about 25 % more CPU
+        /// time; it helps where a kernel or a network card damages such packets, which shows as heavy loss that `iperf3` does
         /// not see.
         segmentation_offload: bool = default("true"), "`true` or `false`";
         /// Number of QUIC connections of a session, each with a UDP flow of its own. More channels lose less time to

@@ -1,4 +1,4 @@
-//! Sender files that are taken, and those that are refused.
+//! Tests of sender files that are accepted or refused.
 
 use std::time::Duration;
 
@@ -162,7 +162,7 @@ fn a_running_sender_adopts_live_settings_and_names_the_rest() {
         ("wan.time_zone", true),
     ];
     assert_eq!(named, expected);
-    // All that the table calls live is above, or beside it in the same type.
+    // Every live setting is tested above, or another setting of the same type is.
     let live: Vec<_> = SECTIONS.iter().flat_map(|s| s.fields).filter(|field| field.live).map(|f| f.name).collect();
     let wan = ["rate", "time_zone", "days", "from", "to", "rate"];
     let of_classes = ["topics", "priority", "share", "ceiling"];

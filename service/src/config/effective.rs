@@ -4,7 +4,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::field::{Absent, Field, Section, Shape};
 
-/// One setting and its value in effect.
+/// A setting and its value in effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effective {
     /// Head of the section, such as `[wan]`; empty for the top level.
@@ -13,7 +13,7 @@ pub struct Effective {
     pub key: &'static str,
     /// Value in TOML, or in words if it is derived.
     pub value: String,
-    /// Whether the file states it.
+    /// True if the file states it.
     pub written: bool,
 }
 
@@ -42,7 +42,7 @@ pub fn effective(text: &str, sections: &[Section]) -> Vec<Effective> {
     list
 }
 
-/// The keys at the top of `text`, including sections, as far as it is TOML.
+/// The keys at the top of `text`, including sections, if it is TOML.
 pub fn top_keys(text: &str) -> Vec<String> {
     let (root, _) = DeTable::parse_recoverable(text);
     root.get_ref().keys().map(|key| key.get_ref().to_string()).collect()

@@ -10,7 +10,7 @@ pub struct Problems {
     list: Vec<Problem>,
 }
 
-/// One problem of a configuration file.
+/// A problem of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// Place in the file; `None` if the file itself is the problem.
@@ -55,7 +55,7 @@ impl Problems {
         self.list.len()
     }
 
-    /// Whether there is no problem.
+    /// True if there is no problem.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }

@@ -16,7 +16,7 @@ pub struct Settings(BTreeMap<String, Held>);
 struct Held {
     value: String,
     live: bool,
-    /// Whether the value must not be shown.
+    /// True if the value must not be shown.
     hidden: bool,
     /// Name of its repeated table, which is added and removed as a whole.
     table: Option<String>,
@@ -31,7 +31,7 @@ pub struct Change {
     pub from: String,
     /// Value in the new file.
     pub to: String,
-    /// Whether a running process takes the new value.
+    /// True if a running process takes the new value.
     #[serde(skip)]
     pub live: bool,
 }
@@ -121,7 +121,7 @@ impl Settings {
         Some(Change { setting: name.to_owned(), from: shown(from), to: shown(to), live: either.live })
     }
 
-    /// Takes over from `new` the settings that can change in a running process.
+    /// Adopts from `new` the settings that can change in a running process.
     pub fn adopt(&mut self, new: Self) {
         for change in self.changes(&new).into_iter().filter(|change| change.live) {
             let belongs =
