@@ -85,7 +85,8 @@ fn a_standby_takes_over_from_a_killed_sender_and_a_process_of_the_same_name_repl
 
 /// What a sender would say, of process `process`.
 fn identity(side: &Side, cluster_id: &str, process: u128) -> Result<(Dialer, Vec<service::config::Address>, Identity)> {
-    let config = service::config::load::<sender::config::Config>(&side.write()?, forbidden).map_err(|problems| anyhow::anyhow!("{problems}"))?;
+    let config = service::config::load::<sender::config::Config>(&side.write()?, forbidden)
+        .map_err(|problems| anyhow::anyhow!("{problems}"))?;
     let credentials = Credentials::load(&config.tls, End::Client, service::tls::now())?;
     let settings = EndpointSettings::new(Size::from_bytes(64 << 20), 0);
     let identity = Identity {

@@ -90,7 +90,7 @@ impl<P: Process> Reloader<P> {
         self.access.renew(new.admin(), &credentials).map_err(|error| error.to_string())?;
         let certificates = credentials.fingerprint();
         let mut config = P::Config::clone(&state.publisher.now());
-        let changes = Configuration::adopt(&mut config, new);
+        let changes = config.reload(new);
         let (mut changed, needs_restart): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| change.live);
         let before = std::mem::replace(&mut state.certificates, certificates.clone());
         if before != certificates {

@@ -6,6 +6,8 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use service::format::grouped;
+
 use super::journal::{Counts, Journal};
 
 /// Interval of the progress line on a terminal.
@@ -156,28 +158,4 @@ fn megabytes(bytes: u64) -> f64 {
 
 fn per(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
-}
-
-/// A number with its thousands grouped.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thousands_are_grouped() {
-        let written = [0, 999, 1_000, 123_456, 1_000_000].map(grouped);
-        assert_eq!(written, ["0", "999", "1,000", "123,456", "1,000,000"]);
-    }
 }

@@ -61,7 +61,7 @@ pub trait Configuration: Clone + Send + Sync + 'static {
     fn read(document: &Document<'_>) -> Result<Self, Reported>;
 
     /// Adopts from `new` the settings that change in a running process; returns everything that `new` changes.
-    fn adopt(&mut self, new: Self) -> Vec<Change>;
+    fn reload(&mut self, new: Self) -> Vec<Change>;
 
     /// The certificate files.
     fn tls(&self) -> &TlsFiles;

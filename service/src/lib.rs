@@ -9,6 +9,7 @@
 //! - [`pki`]: a small certificate authority for one link
 //! - [`admin`]: the HTTP port for health, metrics, status and commands
 //! - [`metrics`]: tables of metrics, read at each scrape
+//! - [`format`](mod@format): numbers formatted for people
 //! - [`logging`]: one line per event, for people or machines
 //! - [`bell`], [`mailbox`]: wake-up calls and work for another thread
 //! - [`shutdown`]: a clean drain, or an immediate exit
@@ -18,6 +19,7 @@
 pub mod admin;
 pub mod bell;
 pub mod config;
+pub mod format;
 pub mod live;
 pub mod logging;
 pub mod mailbox;

@@ -96,7 +96,8 @@ async fn give(mailbox: Mailbox<Command>) {
 
 /// A session of four channels, whose one lane always has another frame.
 fn sending() -> Sending {
-    let config = service::config::parse::<sender::config::Config>(sender::config::EXAMPLE, "sender.toml", forbidden).unwrap();
+    let config =
+        service::config::parse::<sender::config::Config>(sender::config::EXAMPLE, "sender.toml", forbidden).unwrap();
     let lane = lane_handle(LANE);
     tokio::spawn(give(lane.mailbox.clone()));
     let packing = Packing { codec: Codec::None, frame_bytes: 1 << 15, linger: LOOK, credit_max: 1 << 20 };

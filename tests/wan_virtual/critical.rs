@@ -149,7 +149,7 @@ fn config(mbit: u64, priority: &str) -> Config {
     let class =
         format!("[[classes]]\nname = \"critical\"\ntopics = [\"critical\"]\npriority = \"{priority}\"\nlanes = 1");
     let text = format!("{}\n{class}\n", sender::config::EXAMPLE.replace("[wan]", &wan));
-    service::config::parse::<sender::config::Config>(&text, "sender.toml", forbidden).unwrap()
+    service::config::parse::<Config>(&text, "sender.toml", forbidden).unwrap()
 }
 
 /// Starts lanes that always have another record, and a last one that is critical.

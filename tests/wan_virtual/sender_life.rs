@@ -115,7 +115,7 @@ key = "{pki}/sender.key"
         ends.address
     );
     fs::write(&file, text).unwrap();
-    service::config::load::<sender::config::Config>(&file, forbidden).unwrap()
+    service::config::load::<Config>(&file, forbidden).unwrap()
 }
 
 /// Welcomes every sender, and listens to it until it is gone.

@@ -11,6 +11,7 @@ use receiver::report::status::Board as ReceiverBoard;
 use sender::config::Config;
 use sender::report::status::Board as SenderBoard;
 use sender::source::origins::reading::StateLog;
+use service::config::Configuration;
 use service::live::{self, Publisher};
 use service::shutdown;
 use tokio::sync::mpsc;
@@ -47,7 +48,8 @@ pub(crate) fn run_sender(args: &EndArgs, inbox: mpsc::Receiver<String>) -> Resul
 /// Runs the product's receiver.
 pub(crate) fn run_receiver(args: &EndArgs, inbox: mpsc::Receiver<String>) -> Result<()> {
     let file = args.dir.join(RECEIVER_FILE);
-    let config = service::config::load::<receiver::config::Config>(&file, forbidden).map_err(|problems| anyhow!("{problems}"))?;
+    let config = service::config::load::<receiver::config::Config>(&file, forbidden)
+        .map_err(|problems| anyhow!("{problems}"))?;
     run_on(config.io_threads.runtime(), receive(args, config, inbox))
 }
 
@@ -124,13 +126,13 @@ async fn receive(args: &EndArgs, config: receiver::config::Config, mut inbox: mp
 }
 
 fn load(file: &Path) -> Result<Config> {
-    service::config::load::<sender::config::Config>(file, forbidden).map_err(|problems| anyhow!("{problems}"))
+    service::config::load::<Config>(file, forbidden).map_err(|problems| anyhow!("{problems}"))
 }
 
 /// As the product does at SIGHUP.
 fn reload(file: &Path, publisher: &Publisher<Config>) -> Result<()> {
     let mut config = Config::clone(&publisher.now());
-    for change in config.adopt(load(file)?) {
+    for change in config.reload(load(file)?) {
         tracing::info!(?change, "configuration changed");
     }
     publisher.publish(config);
@@ -159,7 +161,7 @@ mod tests {
     fn an_order_that_cannot_be_carried_out_is_an_error_and_no_silence() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(SENDER_FILE);
-        let config = service::config::parse::<sender::config::Config>(sender::config::EXAMPLE, SENDER_FILE, forbidden).unwrap();
+        let config = service::config::parse::<Config>(sender::config::EXAMPLE, SENDER_FILE, forbidden).unwrap();
         let (publisher, _live) = live::channel(config);
         let refused = |order: &str| obey(order, &file, &publisher, &CutSockets::default()).unwrap_err().to_string();
         assert!(refused("cut 2").contains("channel 2 cannot be cut off"), "{}", refused("cut 2"));

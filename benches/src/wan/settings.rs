@@ -107,7 +107,12 @@ mod tests {
     fn the_product_reads_what_is_written_for_every_cell() {
         let extra = Extra::default();
         for cell in plan::all().iter().chain(&short::all()) {
-            let config = service::config::parse::<sender::config::Config>(&sender(cell, cell.budget, &extra), "sender.toml", forbidden).unwrap();
+            let config = service::config::parse::<sender::config::Config>(
+                &sender(cell, cell.budget, &extra),
+                "sender.toml",
+                forbidden,
+            )
+            .unwrap();
             assert_eq!(config.wan.rate, Some(cell.budget), "{}", cell.name);
             assert_eq!(config.memory.bytes(), 512 << 20);
         }

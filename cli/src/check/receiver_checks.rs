@@ -6,13 +6,13 @@ use receiver::config::Config;
 use receiver::config::derived;
 use receiver::link::state_topic::{self, Verdict};
 use receiver::target::state;
+use service::format::{bytes, megabits};
 use wire::units::display_duration;
 
 use super::cluster::Cluster;
 use super::findings::Findings;
 use super::{ROUND_TRIPS, credentials, show_derived as show};
 use crate::exit::Failure;
-use crate::format::{bytes, megabits};
 use crate::process::properties;
 
 /// Number of lanes of a link unless its sender configures another.

@@ -7,8 +7,7 @@ use receiver::report::status::LinkStatus;
 use sender::lane::progress::Halted;
 use sender::report::lag::{PartitionStatus, TopicStatus};
 use sender::report::status::State;
-
-use crate::format::{bytes, duration, grouped};
+use service::format::{bytes, duration, grouped};
 
 /// The page of a sender.
 pub(super) fn sender(address: &str, status: &sender::report::status::Status) -> String {

@@ -102,8 +102,7 @@ fn a_running_receiver_adopts_live_settings_and_names_the_rest() {
         .replace("[\"sender.fra.example\"]", "[\"other.example\"]\nrename = \"new.{topic}\"")
         .replace("pki/ca.pem", "pki/new.pem");
     let links = "[[links]]\nname = \"b\"\nsenders = [\"c\"]\nrename = \"b.{topic}\"\n";
-    let changes = Configuration::adopt(
-        &mut running,
+    let changes = running.reload(
         read(&format!("memory = \"1 GiB\"\nrate = \"5 Mbit/s\"\n{new}[log]\nlevel = \"debug\"\n{links}")).unwrap(),
     );
     let [first, second] = &running.links[..] else { panic!("two links") };
@@ -121,6 +120,6 @@ fn a_running_receiver_adopts_live_settings_and_names_the_rest() {
         ("tls.ca", true),
     ];
     assert_eq!(named, expected);
-    Configuration::adopt(&mut running, read(EXAMPLE).unwrap());
+    running.reload(read(EXAMPLE).unwrap());
     assert_eq!(running.links.len(), 1, "a link can go as it came");
 }

@@ -172,7 +172,7 @@ service::settings! {
         /// Number of QUIC connections of a session, each with a UDP flow of its own. More channels lose less time to
         /// reordering and lost packets, and when the path of one fails it is dialled again while the others continue.
         /// Each takes 16 MiB of `memory`.
-        channels: Option<u16> = otherwise("4; 2 below 20 Mbit/s of `rate`, one per 125 above 500"), "a count", ["1", "16"];
+        channels: Option<u16> = otherwise("4; 2 below 20 Mbit/s of `rate`; above 500 Mbit/s one per 125 Mbit/s"), "a count", ["1", "16"];
         /// The compression of frames; `zstd` alone is level 1. A higher level costs CPU and saves bandwidth. A frame
         /// that compression would enlarge is sent uncompressed.
         compression: Codec as read_codec = default(r#""lz4""#),

@@ -140,8 +140,7 @@ fn a_running_sender_adopts_live_settings_and_names_the_rest() {
         .replace("pki/sender.key", "pki/new.key")
         .replace("[wan]", "[wan]\nrate = \"7 Mbit/s\"\ntime_zone = \"Europe/Berlin\"")
         .replace("link.sin.example", "other.example");
-    let changes =
-        Configuration::adopt(&mut running, read(&format!("{new}[log]\nlevel = \"debug\"\nformat = \"json\"\n")));
+    let changes = running.reload(read(&format!("{new}[log]\nlevel = \"debug\"\nformat = \"json\"\n")));
     assert!(running.source.filter().matches("invoices") && !running.source.filter().matches("orders"));
     assert!(running.tls.key.ends_with("new.key"));
     assert_eq!(

@@ -23,23 +23,32 @@ pub fn effective(text: &str, sections: &[Section]) -> Vec<Effective> {
     let (root, _) = DeTable::parse_recoverable(text);
     let root = root.into_inner();
     let mut list = Vec::new();
+    each_table(&root, sections, |section, table| {
+        if section.shape != Shape::Properties {
+            list.extend(settings(section, table));
+        }
+    });
+    list
+}
+
+/// Calls `visit` with each section and its table in the file: `None` if a section is missing, several times for a
+/// repeated one.
+pub(super) fn each_table<'s>(
+    root: &DeTable<'_>,
+    sections: &'s [Section],
+    mut visit: impl FnMut(&'s Section, Option<&DeTable<'_>>),
+) {
     for section in sections {
+        let entry = entry_at(root, section.path);
         match section.shape {
-            Shape::Properties => {}
             Shape::Repeated => {
-                let tables = entry_at(&root, section.path).and_then(DeValue::as_array);
-                for table in tables.into_iter().flatten() {
-                    list.extend(settings(section, table.get_ref().as_table()));
-                }
+                let tables = entry.and_then(DeValue::as_array).into_iter().flatten();
+                tables.for_each(|table| visit(section, table.get_ref().as_table()));
             }
-            Shape::Table if section.path.is_empty() => list.extend(settings(section, Some(&root))),
-            Shape::Table => {
-                let table = entry_at(&root, section.path).and_then(DeValue::as_table);
-                list.extend(settings(section, table));
-            }
+            _ if section.path.is_empty() => visit(section, Some(root)),
+            _ => visit(section, entry.and_then(DeValue::as_table)),
         }
     }
-    list
 }
 
 /// The keys at the top of `text`, including sections, if it is TOML.
