@@ -77,7 +77,7 @@ impl AdminPort {
         &self.name
     }
 
-    /// Fetches `page`.
+    /// Fetches a page, such as `status`.
     pub(crate) fn get(&self, page: &str) -> Result<String, Failure> {
         let mut request = self.agent.get(format!("{}/{page}", self.url));
         if let Some(authorization) = &self.authorization {

@@ -1,6 +1,6 @@
 //! Messages and exit codes of every command for errors.
 
-// What a test unwraps, it asserts.
+// In a test, unwrap is an assertion.
 #![allow(clippy::unwrap_used)]
 
 mod process;
@@ -111,7 +111,7 @@ fn an_example_is_a_file_to_start_from() {
         let printed = causeway(&["example", side]);
         assert_eq!(printed.status.code(), Some(0));
         let path = place.write("example.toml", &String::from_utf8(printed.stdout).unwrap());
-        // It names certificates where this place has its own, and brokers that do not exist.
+        // The example names other certificates than this place has, and brokers that do not exist.
         let (code, said, error) = on("check", &path);
         assert_eq!(code, 1, "{error}");
         assert!(said.contains(file) && said.contains("FAILED"), "{said}");

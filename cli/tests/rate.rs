@@ -1,6 +1,6 @@
 //! `causeway rate` and the rate of a file read again, where no Kafka answers: a sender keeps its rate all the same.
 
-// What a test unwraps, it asserts.
+// In a test, unwrap is an assertion.
 #![allow(clippy::unwrap_used)]
 
 mod process;

@@ -1,6 +1,6 @@
 //! Start and exit of `send` and `receive` without Kafka.
 
-// What a test unwraps, it asserts.
+// In a test, unwrap is an assertion.
 #![allow(clippy::unwrap_used)]
 
 mod process;

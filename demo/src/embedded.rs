@@ -39,7 +39,7 @@ struct Order {
 }
 
 impl Embedded {
-    /// Starts a cluster.
+    /// Starts a cluster on its own thread.
     pub(crate) fn start(name: &str) -> Result<Arc<Self>> {
         let (orders, inbox) = sync_channel(1);
         let (ready, started) = sync_channel(1);

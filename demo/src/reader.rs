@@ -23,7 +23,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// Time limit for reading to the end after the last write.
 const END: Duration = Duration::from_secs(20);
 
-/// The running reader.
+/// The running reader and its thread.
 pub(crate) struct Reader {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<()>>,

@@ -69,7 +69,7 @@ impl Screen {
         println!("{seconds:>7.1} s  {}", self.painted("36", what));
     }
 
-    /// Prints the verdict.
+    /// Prints the counts and the verdict.
     pub(crate) fn verdict(&self, journal: &Journal, wire_bytes: u64, trouble: &[String]) {
         self.end_line();
         let counts = journal.counts();

@@ -228,7 +228,7 @@ async fn status(State(views): State<Views>) -> Json<serde_json::Value> {
     Json(views.admin.status())
 }
 
-/// The query `?topic=orders`.
+/// The query of `/partitions`, such as `?topic=orders`.
 #[derive(serde::Deserialize)]
 struct OfTopic {
     topic: String,

@@ -63,10 +63,10 @@ pub trait Configuration: Clone + Send + Sync + 'static {
     /// Adopts from `new` the settings that change in a running process; returns everything that `new` changes.
     fn reload(&mut self, new: Self) -> Vec<Change>;
 
-    /// The certificate files.
+    /// The files of the certificates.
     fn tls(&self) -> &TlsFiles;
 
-    /// The log settings.
+    /// The settings of the log.
     fn log(&self) -> LogSettings;
 
     /// The admin port's settings.

@@ -44,7 +44,7 @@ pub type ByTwo = ([String; 2], f64);
 pub struct Buckets {
     /// Sum of all values.
     pub sum: f64,
-    /// Number of values.
+    /// Number of all values.
     pub count: u64,
     /// Upper bound of each bucket, the last one infinite, and the number of values in the bucket.
     pub bounds: Vec<(f64, u64)>,

@@ -69,7 +69,7 @@ service::settings! {
         tls: TlsFiles = table.document().read(), adopt;
         /// `[admin]`, the admin port.
         admin: AdminSettings = AdminSettings::read(table.document()), adopt;
-        /// `[log]`, the log.
+        /// `[log]`, the settings of the log.
         log: LogSettings = table.document().read(), adopt;
         /// All settings by name, as the file states them.
         settings: Settings = Ok(table.document().settings()), adopt;
@@ -94,7 +94,7 @@ service::settings! {
         transaction_timeout: Duration = default(r#""30 s""#), "a duration, such as `30 s`", [r#""5 s""#, r#""15 min""#];
     }
     parts(table) {
-        /// librdkafka properties.
+        /// `[target.client]`, the librdkafka properties.
         client: Properties = table.document().table("target.client").read_properties();
     }
 }

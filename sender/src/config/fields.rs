@@ -100,7 +100,7 @@ service::settings! {
         tls: TlsFiles = table.document().read(), adopt;
         /// `[admin]`, the admin port.
         admin: AdminSettings = AdminSettings::read(table.document()), adopt;
-        /// `[log]`, the log.
+        /// `[log]`, the settings of the log.
         log: LogSettings = table.document().read(), adopt;
         /// All settings by name, as the file states them.
         settings: service::config::Settings = Ok(table.document().settings()), adopt;
@@ -128,7 +128,7 @@ service::settings! {
         start: Start = default(r#""earliest""#), "`earliest`, `latest` or a time, such as `2026-01-31T06:00:00Z`";
     }
     parts(table) {
-        /// librdkafka properties.
+        /// `[source.client]`, the librdkafka properties.
         client: Properties = table.document().table("source.client").read_properties();
     }
 }

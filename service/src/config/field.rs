@@ -1,6 +1,6 @@
 //! Tables of fields: the names, kinds, defaults and bounds of a configuration file.
 
-/// A setting.
+/// A setting of a section.
 #[derive(Debug, Clone, Copy)]
 pub struct Field {
     /// Key in the file.
@@ -22,7 +22,7 @@ pub struct Field {
 pub enum Absent {
     /// There is none: the setting is required.
     Required,
-    /// This TOML.
+    /// A value in TOML.
     Default(&'static str),
     /// A value derived in code; the text describes it for the reference.
     Otherwise(&'static str),

@@ -22,9 +22,9 @@ pub struct Problem {
 /// A place in a text, both numbers counted from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// Line number.
+    /// Number of the line.
     pub line: usize,
-    /// Column number.
+    /// Number of the column.
     pub column: usize,
 }
 
@@ -50,7 +50,7 @@ impl Problems {
         self.list.iter()
     }
 
-    /// Number of problems.
+    /// Number of problems found.
     pub fn len(&self) -> usize {
         self.list.len()
     }
