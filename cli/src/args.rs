@@ -43,7 +43,7 @@ and takes over when the first one fails.
 Example:
   causeway send /etc/causeway/sender.toml
 
-`causeway example sender` prints a file to start from; docs/configuration.md lists every setting.";
+`causeway example sender` prints a file to start from; docs/reference/configuration.md lists every setting.";
 
 const RECEIVE: &str = "\
 Runs a receiver until it is stopped. Run it near the target cluster. It serves any number of links
@@ -53,7 +53,7 @@ on one UDP port, creates missing topics, and stores the positions of each link i
 Example:
   causeway receive /etc/causeway/receiver.toml
 
-`causeway example receiver` prints a file to start from; docs/configuration.md lists every setting.";
+`causeway example receiver` prints a file to start from; docs/reference/configuration.md lists every setting.";
 
 const CHECK: &str = "\
 Reads the file of a sender or a receiver and shows every setting, written or default, and what
@@ -93,8 +93,8 @@ cause. `--skip` skips only what cannot be carried: the one record that the targe
 range that retention deleted, or the old incarnation of a topic that was deleted and created again.
 `--from` resumes at a position that you choose; below the stored one, records are written twice.
 
-`causeway status` names the halted partitions; docs/operations.md explains each halt and what to
-do.
+`causeway status` names the halted partitions; docs/troubleshoot.md says for each halt reason what it
+means and what to do.
 
 Examples:
   causeway resume orders/3
@@ -241,7 +241,7 @@ pub(crate) struct Status {
     /// Show each partition of this topic instead; ask the sender that holds the link
     #[arg(long, value_name = "TOPIC", conflicts_with = "topics")]
     pub(crate) topic: Option<String>,
-    /// Print JSON, one line for each process that answered; docs/metrics.md lists the fields
+    /// Print JSON, one line for each process that answered; docs/reference/status.md lists the fields
     #[arg(long)]
     pub(crate) json: bool,
     /// Ask again every 2 s, until interrupted: in place on a terminal, page after page elsewhere

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use kafka::Properties;
 use prometheus_client::registry::Registry;
 use sender::config::Config;
-use sender::report::status::Board;
-use sender::run::{Halted, Parts};
+use sender::{Dependencies, Report, StopReason};
 use serde_json::{Value, json};
 use service::admin::{Admin, Outcome};
 use service::live::Live;
@@ -20,7 +19,7 @@ use crate::role::Role;
 /// A sender as a process.
 pub(crate) struct Sender {
     metrics: Registry,
-    board: Arc<Board>,
+    report: Arc<Report>,
 }
 
 impl Process for Sender {
@@ -36,11 +35,11 @@ impl Process for Sender {
         properties: &Properties,
         shutdown: Shutdown,
     ) -> Result<(Self, impl Future<Output = Result<(), Failure>>), Failure> {
-        let parts = Parts::kafka(&config.now(), properties)?;
-        let board = Arc::new(Board::default());
-        let metrics = sender::report::metrics::registry(Arc::clone(&board));
-        let work = sender::run::run(config, parts, Arc::clone(&board), shutdown);
-        Ok((Self { metrics, board }, async { work.await.map_err(Failure::from) }))
+        let dependencies = Dependencies::kafka(&config.now(), properties)?;
+        let report = Arc::new(Report::default());
+        let metrics = sender::metrics(Arc::clone(&report));
+        let work = sender::run(config, dependencies, Arc::clone(&report), shutdown);
+        Ok((Self { metrics, report }, async { work.await.map_err(Failure::from) }))
     }
 }
 
@@ -50,28 +49,28 @@ impl Admin for Sender {
     }
 
     fn ready(&self) -> Result<(), String> {
-        self.board.ready()
+        self.report.ready()
     }
 
     fn status(&self) -> Value {
-        json!(self.board.status())
+        json!(self.report.status())
     }
 
     fn topics(&self) -> Result<Value, String> {
-        self.board.topics().map(|topics| json!(topics))
+        self.report.topics().map(|topics| json!(topics))
     }
 
     fn partitions(&self, topic: &str) -> Result<Value, String> {
-        self.board.partitions(topic).map(|partitions| json!(partitions))
+        self.report.partitions(topic).map(|partitions| json!(partitions))
     }
 
     fn resume(&self, request: Value) -> Outcome {
-        let board = Arc::clone(&self.board);
-        Box::pin(async move { board.ask(parsed(request)?).await })
+        let report = Arc::clone(&self.report);
+        Box::pin(async move { report.ask(parsed(request)?).await })
     }
 
     fn rate(&self, request: Value) -> Result<String, String> {
-        self.board.rates().ask(&parsed(request)?, jiff::Timestamp::now())
+        self.report.rates().ask(&parsed(request)?, jiff::Timestamp::now())
     }
 }
 
@@ -79,13 +78,13 @@ fn parsed<T: serde::de::DeserializeOwned>(request: Value) -> Result<T, String> {
     serde_json::from_value(request).map_err(|error| format!("invalid request: {error}"))
 }
 
-impl From<Halted> for Failure {
-    fn from(halted: Halted) -> Self {
-        match halted {
-            Halted::Tls(_) => Self::config(halted),
-            Halted::Refused { .. } => Self::Halted(halted.to_string()),
-            Halted::Source(error) => error.into(),
-            Halted::Broken(_) => Self::failed(halted),
+impl From<StopReason> for Failure {
+    fn from(reason: StopReason) -> Self {
+        match reason {
+            StopReason::Tls(_) => Self::config(reason),
+            StopReason::Refused { .. } => Self::Halted(reason.to_string()),
+            StopReason::Source(error) => error.into(),
+            StopReason::Broken(_) => Self::failed(reason),
         }
     }
 }

@@ -26,7 +26,7 @@ fn a_rate_is_shown_set_for_a_while_and_reset() {
     assert_eq!(rate(admin, &[]), (0, "500 Mbit/s by the file; 0 bit/s used, 0 %\n".to_owned()));
     let (code, said) = rate(admin, &["200Mbit/s", "--for", "2h"]);
     assert!(code == 0 && said.starts_with("200 Mbit/s until "), "{said}");
-    assert!(said.ends_with(" UTC, unless this process is started anew before\n"), "{said}");
+    assert!(said.ends_with(" UTC, unless this process restarts before\n"), "{said}");
     let (code, said) = rate(admin, &[]);
     assert!(code == 0 && said.starts_with("200 Mbit/s by `causeway rate`, until 20"), "{said}");
     let (_, metrics) = get(admin, "/metrics").unwrap();
@@ -34,7 +34,7 @@ fn a_rate_is_shown_set_for_a_while_and_reset() {
     assert!(metrics.contains("causeway_sender_rate_reason{link=\"a-to-b\",reason=\"command\"} 1.0\n"), "{metrics}");
     assert_eq!(rate(admin, &["--reset"]), (0, "500 Mbit/s again, by `wan.rate`\n".to_owned()));
     let (code, said) = rate(admin, &["--reset"]);
-    assert_eq!((code, said.as_str()), (0, "no rate was set by command: 500 Mbit/s goes on, by `wan.rate`\n"));
+    assert_eq!((code, said.as_str()), (0, "no rate was set by command: 500 Mbit/s stays in effect, by `wan.rate`\n"));
     let (code, said) = rate(admin, &["3 Gbit/s", "--for", "1 s"]);
     assert!(code == 0 && said.starts_with("3 Gbit/s until "), "{said}");
     running.wait_for_labelled(admin, "causeway_sender_rate_bits_per_second{link=\"a-to-b\"} 500000000.0");

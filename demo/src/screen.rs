@@ -3,10 +3,11 @@
 
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
 use service::format::grouped;
+use service::lock::Lock;
 
 use super::journal::{Counts, Journal};
 
@@ -23,7 +24,7 @@ const RATE_OVER: Duration = Duration::from_secs(2);
 pub(crate) struct Screen {
     terminal: bool,
     colour: bool,
-    inner: Mutex<Inner>,
+    inner: Lock<Inner>,
 }
 
 struct Inner {
@@ -37,7 +38,7 @@ impl Screen {
         let terminal = std::io::stdout().is_terminal();
         let colour = terminal && std::env::var_os("NO_COLOR").is_none();
         let inner = Inner { began: Instant::now(), shown: None, arrived: VecDeque::new() };
-        Self { terminal, colour, inner: Mutex::new(inner) }
+        Self { terminal, colour, inner: Lock::new(inner) }
     }
 
     /// Starts the clock and prints the head of the table.
@@ -119,7 +120,7 @@ impl Screen {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

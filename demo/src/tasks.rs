@@ -2,7 +2,7 @@
 //! files, with a catalog that the embedded clusters can answer.
 
 use std::net::UdpSocket;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
@@ -10,8 +10,9 @@ use kafka::Properties;
 use kafka::consumer::ConsumerMemory;
 use kafka::properties::forbidden;
 use receiver::target::kafka::{KafkaTarget, KafkaTargetConfig};
-use sender::source::kafka::KafkaSource;
+use sender::KafkaSource;
 use sender::source::origins::reading::KafkaStateLog;
+use service::lock::Lock;
 use service::shutdown::{self, Phase, Shutdown, Trigger};
 use tokio::task::JoinHandle;
 use transport::endpoint::SystemSockets;
@@ -21,7 +22,7 @@ use super::files::Files;
 use super::wait::until;
 use super::wan::Wan;
 
-type SenderBoard = sender::report::status::Board;
+type SenderBoard = sender::Report;
 type ReceiverBoard = receiver::report::status::Board;
 
 /// The longest drain, as in `causeway send` and `receive`; a longer one is cut off.
@@ -29,17 +30,17 @@ const DRAIN_MAX: Duration = Duration::from_secs(9);
 
 /// Bytes on the wire, over all senders of the demo.
 #[derive(Clone, Default)]
-pub(crate) struct Wire(Arc<Mutex<Vec<Arc<SenderBoard>>>>);
+pub(crate) struct Wire(Arc<Lock<Vec<Arc<SenderBoard>>>>);
 
 impl Wire {
     /// UDP payload bytes that senders have sent.
     pub(crate) fn bytes(&self) -> u64 {
-        let boards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let boards = self.0.lock();
         boards.iter().map(|board| board.status().wire.sent_bytes).sum()
     }
 
     fn add(&self, board: &Arc<SenderBoard>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(board));
+        self.0.lock().push(Arc::clone(board));
     }
 }
 
@@ -165,7 +166,7 @@ fn start_sender(files: &Files, source: &Arc<Embedded>, wire: &Wire) -> Result<Ru
         .map_err(|problems| anyhow!("{problems}"))?;
     let properties = properties(source);
     let memory = ConsumerMemory { bytes: config.memory.bytes() / 4, lanes: config.lanes };
-    let parts = sender::run::Parts {
+    let parts = sender::Dependencies {
         source: KafkaSource::start(&properties, &config.link, memory)?,
         catalog: Arc::new(EmbeddedCatalog::over(source)?),
         sockets: Arc::new(SystemSockets),
@@ -174,7 +175,7 @@ fn start_sender(files: &Files, source: &Arc<Embedded>, wire: &Wire) -> Result<Ru
     let board = Arc::new(SenderBoard::default());
     wire.add(&board);
     Ok(Running::spawn(board, |board, shutdown| async move {
-        sender::run::run(config, parts, board, shutdown).await.map_err(|error| format!("sender: {error}"))
+        sender::run(config, parts, board, shutdown).await.map_err(|error| format!("sender: {error}"))
     }))
 }
 

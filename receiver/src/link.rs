@@ -19,7 +19,7 @@ use wire::close::CloseCode;
 use wire::control::CreditTerms;
 use wire::error::PeerIncompatible;
 use wire::ids::LaneId;
-use wire::lanes::{ClassTable, ClassWish};
+use wire::lanes::{ClassRequest, ClassTable};
 
 use crate::config::Rename;
 use crate::config::derived;
@@ -147,7 +147,7 @@ impl ServedLink {
     pub fn prepare(
         &self,
         terms: &Arc<Terms>,
-        wishes: &[ClassWish],
+        wishes: &[ClassRequest],
     ) -> Result<(Vec<LaneHandle>, ClassTable), StateTopicError> {
         let settings = self.settings();
         let lanes = terms.classes.lanes();
@@ -162,7 +162,7 @@ impl ServedLink {
     }
 
     /// Asks lane 0, which has the last word on lanes.
-    fn append_classes(&self, terms: &Arc<Terms>, wishes: &[ClassWish]) -> Result<ClassTable, StateTopicError> {
+    fn append_classes(&self, terms: &Arc<Terms>, wishes: &[ClassRequest]) -> Result<ClassTable, StateTopicError> {
         let gone = || StateTopicError::Refused { code: CloseCode::Internal, detail: "lane 0 has ended".to_owned() };
         let lanes = self.start_lanes(terms.classes.lanes())?;
         let (answer, answered) = oneshot::channel();

@@ -26,7 +26,7 @@ use wire::control::{Control, CreditTerms, Hello, Welcome};
 use wire::error::PeerMisbehaved;
 use wire::hello::{FEATURE_CHANNELS, FEATURES, common_features};
 use wire::ids::LaneId;
-use wire::lanes::{ClassTable, ClassWish};
+use wire::lanes::{ClassRequest, ClassTable};
 
 use crate::join::carried_topics::Knowledge;
 use crate::join::targets::Targets;
@@ -287,7 +287,7 @@ struct Active {
     lanes: Vec<LaneHandle>,
     terms: Arc<Terms>,
     /// Says which classes are strict.
-    wishes: Vec<ClassWish>,
+    wishes: Vec<ClassRequest>,
     knowledge: Arc<Knowledge>,
     ledger: Arc<Mutex<Ledger>>,
     joining: Joining,

@@ -1,7 +1,7 @@
 //! Configuration files: tables of settings, read with all their problems reported together.
 //!
 //! Each section is declared once, with [`settings!`](crate::settings). The loader, its messages, `causeway check` and
-//! `docs/configuration.md` all come from that declaration.
+//! `docs/reference/configuration.md` all come from that declaration.
 //!
 //! - [`section`]: the declaration of a section
 //! - [`field`]: the table of fields that a declaration makes: names, kinds, defaults, bounds, docs

@@ -12,6 +12,8 @@
 //! - [`format`](mod@format): numbers formatted for people
 //! - [`logging`]: one line per event, for people or machines
 //! - [`bell`], [`mailbox`]: wake-up calls and work for another thread
+//! - [`add_fields!`]: sums of structs of counters
+//! - [`lock`]: a mutex without poisoning
 //! - [`shutdown`]: a clean drain, or an immediate exit
 
 #![forbid(unsafe_code)]
@@ -19,8 +21,10 @@
 pub mod admin;
 pub mod bell;
 pub mod config;
+mod counters;
 pub mod format;
 pub mod live;
+pub mod lock;
 pub mod logging;
 pub mod mailbox;
 pub mod metrics;

@@ -10,7 +10,7 @@ use sender::config::derived;
 use sender::dispatch::classes::Class;
 use sender::rate::plan::Plan;
 use sender::source::discovery;
-use sender::source::origins::reading::{KafkaStateLog, Origins, OriginsError};
+use sender::source::origins::reading::{KafkaStateLog, OriginReader, OriginsError};
 use service::format::{bytes, megabits};
 use service::tls::{Credentials, PeerIdentity};
 use transport::endpoint::{ChannelFault, DialError, Dialer};
@@ -107,7 +107,7 @@ fn ask_source(findings: &mut Findings, config: &Config, cluster: &Cluster, prope
     let Some(id) = cluster.ask(findings, "source cluster", |catalog| catalog.cluster_id()) else { return };
     findings.ok("source cluster", id);
     let filter = config.source.filter();
-    let mut origins = Origins::new(Arc::new(KafkaStateLog::new(properties, &config.link)));
+    let mut origins = OriginReader::new(Arc::new(KafkaStateLog::new(properties, &config.link)));
     let look = move |catalog: &dyn Catalog| match discovery::discover(catalog, &filter, &mut origins) {
         Err(OriginsError::Kafka(error)) => Err(error),
         other => Ok(other),
@@ -123,7 +123,8 @@ fn ask_source(findings: &mut Findings, config: &Config, cluster: &Cluster, prope
             );
         }
     };
-    let (topics, left_out): (Vec<_>, Vec<_>) = topics.iter().partition(|topic| topic.passage.withheld(None).is_none());
+    let (topics, left_out): (Vec<_>, Vec<_>) =
+        topics.iter().partition(|topic| topic.origin.not_carried_reason(None).is_none());
     if let Some(first) = left_out.first() {
         let count = left_out.len();
         findings

@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use receiver::report::status::LinkStatus;
-use sender::lane::progress::Halted;
-use sender::report::lag::{PartitionStatus, TopicStatus};
-use sender::report::status::State;
+use sender::{HaltedPartition, PartitionStatus, State, TopicStatus};
 use service::format::{bytes, duration, grouped};
 
 /// The page of a sender.
-pub(super) fn sender(address: &str, status: &sender::report::status::Status) -> String {
+pub(super) fn sender(address: &str, status: &sender::Status) -> String {
     let link = named(&status.link);
     let process = process(address, &status.instance, &status.version);
     let mut page = Page::headed(format!("sender of {link} {process}"));
@@ -59,7 +57,7 @@ pub(super) fn sender(address: &str, status: &sender::report::status::Status) -> 
 }
 
 /// The part of the rate that a class is guaranteed, and its ceiling.
-fn promised(class: &sender::report::status::ClassStatus) -> String {
+fn promised(class: &sender::ClassStatus) -> String {
     let share = match (class.strict, class.share_percent) {
         (true, _) => "strict".to_owned(),
         (false, Some(percent)) => format!("{percent} %"),
@@ -158,7 +156,7 @@ fn served(page: &mut Page, link: &LinkStatus) {
     page.table(&["lane", "epoch", "records committed", "holding"], rows.collect());
 }
 
-fn keeping_up(status: &sender::report::status::Status) -> String {
+fn keeping_up(status: &sender::Status) -> String {
     match (status.lag_records, &status.state) {
         (_, State::Standby { behind }) => format!("standing by: ask {}", named(behind)),
         (None, _) => "not known: not every partition has joined".to_owned(),
@@ -168,7 +166,7 @@ fn keeping_up(status: &sender::report::status::Status) -> String {
     }
 }
 
-fn backlog(forecast: &sender::report::forecast::Forecast) -> String {
+fn backlog(forecast: &sender::Forecast) -> String {
     let size = forecast.backlog_bytes.map(|size| bytes(size as u64));
     let goodput = forecast.goodput_bytes_per_second.map(|goodput| format!("{}/s", bytes(goodput as u64)));
     let size = size.unwrap_or_else(|| "not known".to_owned());
@@ -187,7 +185,7 @@ fn backlog(forecast: &sender::report::forecast::Forecast) -> String {
     words + &kept
 }
 
-fn sender_state(status: &sender::report::status::Status) -> String {
+fn sender_state(status: &sender::Status) -> String {
     let rtt = status.rtt_seconds.map_or_else(String::new, |rtt| format!(", round trip {:.0} ms", rtt * 1000.0));
     let to = status.receiver.as_deref().unwrap_or("the receiver");
     match &status.state {
@@ -201,9 +199,9 @@ fn sender_state(status: &sender::report::status::Status) -> String {
     }
 }
 
-fn problems(status: &sender::report::status::Status) -> Vec<String> {
+fn problems(status: &sender::Status) -> Vec<String> {
     // One line for each reason: a hundred partitions may be halted for the same one.
-    let mut reasons: BTreeMap<&str, Vec<&Halted>> = BTreeMap::new();
+    let mut reasons: BTreeMap<&str, Vec<&HaltedPartition>> = BTreeMap::new();
     for halt in &status.halted {
         reasons.entry(&halt.reason).or_default().push(halt);
     }
@@ -212,23 +210,22 @@ fn problems(status: &sender::report::status::Status) -> Vec<String> {
         format!("{}/{}{more} halted, {reason}: {}", halts[0].topic, halts[0].partition, halts[0].detail)
     });
     let closed = status.lanes_closed.iter().map(|lane| format!("a lane was closed, {}: {}", lane.reason, lane.detail));
-    let held = status.source_transactions_open.iter().map(sender::report::open_transactions::OpenTransaction::sentence);
+    let held = status.source_transactions_open.iter().map(sender::OpenTransaction::sentence);
     status.trouble.iter().cloned().chain(closed).chain(halts).chain(held).collect()
 }
 
-/// The actions that the problems need: where the operators' page describes them.
-fn remedies(status: &sender::report::status::Status) -> Vec<String> {
+/// Remedies for what is wrong: the section of the troubleshooting page for each halt reason.
+fn remedies(status: &sender::Status) -> Vec<String> {
     let mut reasons: Vec<_> = status.halted.iter().map(|halt| halt.reason.as_str()).collect();
     reasons.sort_unstable();
     reasons.dedup();
-    let halted = (!reasons.is_empty())
-        .then(|| format!("look up {} under \"A partition is halted\" in docs/operations.md", reasons.join(", ")));
+    let halted = reasons.iter().map(|reason| format!("see docs/troubleshoot.md#{reason}"));
     let closed = status.lanes_closed.iter().any(|lane| lane.reason == "superseded");
     let contested = closed.then(|| "run one receiver per link: stop one of the two".to_owned());
-    halted.into_iter().chain(contested).collect()
+    halted.chain(contested).collect()
 }
 
-fn sent(status: &sender::report::status::Status) -> String {
+fn sent(status: &sender::Status) -> String {
     let totals = &status.totals;
     let wire = &status.wire;
     format!(
@@ -242,7 +239,7 @@ fn sent(status: &sender::report::status::Status) -> String {
     )
 }
 
-fn path(status: &sender::report::status::Status) -> String {
+fn path(status: &sender::Status) -> String {
     let millis =
         |seconds: Option<f64>| seconds.map_or_else(|| "?".to_owned(), |seconds| format!("{:.0} ms", seconds * 1e3));
     let percent = |part: Option<f64>| part.map_or_else(|| "?".to_owned(), |part| format!("{:.1} %", part * 1e2));
@@ -257,8 +254,8 @@ fn path(status: &sender::report::status::Status) -> String {
 }
 
 /// The latency of each stage that was measured, in the last minute or before.
-fn latency(status: &sender::report::status::Status) -> Vec<String> {
-    let shown = |stage: &sender::report::latency::StageStatus| {
+fn latency(status: &sender::Status) -> Vec<String> {
+    let shown = |stage: &sender::StageStatus| {
         let recent = stage.minute.frames > 0;
         let when = if recent { "the last minute" } else { "before" };
         let summary = if recent { stage.minute } else { stage.total };
@@ -362,7 +359,7 @@ mod tests {
             "  state       active: sending to 10.0.0.2:7443 for 3 h 3 min, round trip 102 ms, session 2\n",
             "  limited by  lanes are closed: look at the target and at the receiver's log\n",
             "  problems    orders/3 and 1 more halted, target-not-empty: log end 7\n",
-            "  action      look up target-not-empty under \"A partition is halted\" in docs/operations.md\n",
+            "  action      see docs/troubleshoot.md#target-not-empty\n",
             "  left out    1 topic that links brought here; `source.forward` names those to carry on\n",
             "  rate        100 Mbit/s by the file; 50 Mbit/s used, 50 %\n",
             "  backlog     100 MiB, 2 MiB/s committed: gone in 1 min 1 s; the source keeps it for 1 d 1 h (orders)\n",

@@ -50,7 +50,7 @@ pub struct Halted {
     pub partition: i32,
     /// Where it stands.
     pub position: i64,
-    /// A word of `docs/operations.md`.
+    /// A word of `docs/troubleshoot.md`.
     pub reason: String,
     /// The values and the limit.
     pub detail: String,

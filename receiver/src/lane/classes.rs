@@ -3,7 +3,7 @@
 
 use wire::close::CloseCode;
 use wire::control::LaneClosedReason;
-use wire::lanes::{ClassTable, ClassWish};
+use wire::lanes::{ClassRequest, ClassTable};
 
 use super::{Lane, OpenError, Terms};
 use crate::target::LaneTarget;
@@ -15,7 +15,7 @@ impl<T: LaneTarget> Lane<T> {
     ///
     /// # Errors
     /// As [`Lane::open`]; and where a class cannot have the lanes it is to have.
-    pub fn append_classes(&mut self, terms: &Terms, wishes: &[ClassWish]) -> Result<ClassTable, OpenError> {
+    pub fn append_classes(&mut self, terms: &Terms, wishes: &[ClassRequest]) -> Result<ClassTable, OpenError> {
         let (table, appended) = appended(&self.read_checked(terms)?, terms, wishes)?;
         if !appended {
             return Ok(table);
@@ -27,7 +27,7 @@ impl<T: LaneTarget> Lane<T> {
         result
     }
 
-    fn store_classes(&mut self, terms: &Terms, wishes: &[ClassWish]) -> Result<ClassTable, OpenError> {
+    fn store_classes(&mut self, terms: &Terms, wishes: &[ClassRequest]) -> Result<ClassTable, OpenError> {
         self.target.fence()?;
         let state = self.read_checked(terms)?;
         let (classes, appended) = appended(&state, terms, wishes)?;
@@ -42,7 +42,7 @@ impl<T: LaneTarget> Lane<T> {
 }
 
 /// What is stored with `wishes` appended, and whether that is more.
-fn appended(state: &LaneState, terms: &Terms, wishes: &[ClassWish]) -> Result<(ClassTable, bool), OpenError> {
+fn appended(state: &LaneState, terms: &Terms, wishes: &[ClassRequest]) -> Result<(ClassTable, bool), OpenError> {
     let refuse = |code, error: &dyn std::fmt::Display| OpenError::Refused { code, detail: error.to_string() };
     let stored = match &state.lane {
         Some(lane) => lane.table().map_err(|error| refuse(CloseCode::StateRefused, &error))?,
@@ -132,8 +132,8 @@ mod tests {
         }
     }
 
-    fn wishes(wishes: &[(&str, u16)]) -> Vec<ClassWish> {
-        wishes.iter().map(|(name, lanes)| ClassWish { name: (*name).into(), lanes: *lanes, strict: false }).collect()
+    fn wishes(wishes: &[(&str, u16)]) -> Vec<ClassRequest> {
+        wishes.iter().map(|(name, lanes)| ClassRequest { name: (*name).into(), lanes: *lanes, strict: false }).collect()
     }
 
     #[test]

@@ -15,7 +15,7 @@ use wire::control::{Control, LaneClosedReason};
 use wire::error::PeerMisbehaved;
 use wire::frame::{FrameHead, IntactFrame};
 use wire::ids::{Epoch, LaneId, Slot};
-use wire::lanes::{ClassTable, ClassWish};
+use wire::lanes::{ClassRequest, ClassTable};
 
 use crate::join::Offered;
 use crate::join::carried_topics::Knowledge;
@@ -63,7 +63,7 @@ pub enum Command {
         /// What the session is to agree on; its classes are the default one.
         terms: Arc<Terms>,
         /// The classes it needs beside that.
-        wishes: Vec<ClassWish>,
+        wishes: Vec<ClassRequest>,
         /// Told every class and its lanes; dropped if the lane ends.
         answer: oneshot::Sender<Result<ClassTable, OpenError>>,
     },

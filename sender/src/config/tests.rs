@@ -103,14 +103,17 @@ fn patterns_names_and_properties_are_checked() {
 
 #[test]
 fn the_published_reference_is_printed_from_these_tables() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/configuration.md");
     let page = std::fs::read_to_string(path).unwrap();
     let body = format!("\n```toml\n{EXAMPLE}```\n\n{}\n", config::reference(SECTIONS));
     let printed = spliced(&page, "sender", &body).expect("the page has the sender's marks");
     if std::env::var_os("CAUSEWAY_WRITE_DOCS").is_some() {
         std::fs::write(path, printed).unwrap();
     } else {
-        assert!(page == printed, "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit docs/configuration.md");
+        assert!(
+            page == printed,
+            "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit docs/reference/configuration.md"
+        );
     }
 }
 
@@ -204,7 +207,7 @@ fn every_contradiction_among_classes_is_named() {
     for (text, sentence) in [
         (good.replace("\"bulk\"", "\"critical\""), "two classes are called \"critical\"; rename one"),
         (good.replace("\"bulk\"", "\"default\""), "`default` is the class of all topics that no other matches"),
-        (good.replace("\"bulk\"", "\"Bulk\""), "\"Bulk\" is no class name"),
+        (good.replace("\"bulk\"", "\"Bulk\""), "\"Bulk\" is not a class name"),
         (good.replace("30 %", "130 %"), "`classes.share`"),
         (good.replace("60 %", "20 %"), "below the share that is guaranteed"),
         (good.replace("60 %", "fast"), "`classes.ceiling`"),

@@ -1,4 +1,4 @@
-//! The reference page: `docs/configuration.md` is printed from the tables that the loader uses.
+//! The reference page: `docs/reference/configuration.md` is printed from the tables that the loader uses.
 
 use std::fmt::Write;
 
@@ -39,7 +39,7 @@ fn entry(field: &Field) -> String {
 }
 
 /// Wraps `text` to lines of at most 110 characters, all but the first indented.
-fn wrapped(text: &str, indent: &str) -> String {
+pub(crate) fn wrapped(text: &str, indent: &str) -> String {
     const WIDTH: usize = 110;
     let mut lines = String::new();
     let mut width = 0;

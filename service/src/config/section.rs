@@ -1,5 +1,5 @@
 //! The declaration of settings: [`settings!`](crate::settings) makes of each row the struct's field, its reader, its
-//! line in `docs/configuration.md`, and whether a running process takes a new value.
+//! line in `docs/reference/configuration.md`, and whether a running process takes a new value.
 
 use std::path::PathBuf;
 
@@ -77,7 +77,7 @@ small_count!(u16, i32);
 /// }
 /// ```
 ///
-/// The doc comments are the text of `docs/configuration.md`. A row is the field's name and type; `required`,
+/// The doc comments are the text of `docs/reference/configuration.md`. A row is the field's name and type; `required`,
 /// `default(TOML)` or `otherwise(WORDS)`; the kind of value, in words; bounds in TOML; and `live` if a running process
 /// takes a new value. `as FUNCTION` before the `=` reads the field by another function than its type's.
 ///
