@@ -357,7 +357,7 @@ mod tests {
             "sender of fra-to-sin at 127.0.0.1:7401, instance fra-1, causeway 0.1.0\n",
             "  keeping up  1,234,567 records behind\n",
             "  state       active: sending to 10.0.0.2:7443 for 3 h 3 min, round trip 102 ms, session 2\n",
-            "  limited by  lanes are closed: look at the target and at the receiver's log\n",
+            "  limited by  lanes are closed: see the target and the receiver's log\n",
             "  problems    orders/3 and 1 more halted, target-not-empty: log end 7\n",
             "  action      see docs/troubleshoot.md#target-not-empty\n",
             "  left out    1 topic that links brought here; `source.forward` names those to carry on\n",
