@@ -77,7 +77,7 @@ impl AdminPort {
         &self.name
     }
 
-    /// Fetches `page`.
+    /// Fetches a page, such as `status`.
     pub(crate) fn get(&self, page: &str) -> Result<String, Failure> {
         let mut request = self.agent.get(format!("{}/{page}", self.url));
         if let Some(authorization) = &self.authorization {
@@ -155,20 +155,20 @@ impl Target {
             return Err(Failure::Config(format!("{}: {words}", file.display())));
         };
         let connect = SocketAddr::new(local(listen.ip()), listen.port());
-        let beside = |path: &Path| file.parent().unwrap_or_else(|| Path::new("")).join(path);
-        let token = admin.token.as_deref().map(beside);
+        let in_its_directory = |path: &Path| file.parent().unwrap_or_else(|| Path::new("")).join(path);
+        let token = admin.token.as_deref().map(in_its_directory);
         let name = connect.to_string();
         if !admin.is_tls() {
             return Ok(Self { url: format!("http://{connect}"), name, connect: Some(connect), ca: None, token });
         }
         // The address to connect to need not be one of the certificate's names.
-        let identity = PeerIdentity::of_file(&beside(&tls.certificate)).map_err(Failure::config)?;
+        let identity = PeerIdentity::of_file(&in_its_directory(&tls.certificate)).map_err(Failure::config)?;
         let host = identity.dns_names().into_iter().next();
         let url = match host {
             Some(host) => format!("https://{host}:{}", connect.port()),
             None => format!("https://{connect}"),
         };
-        Ok(Self { url, name, connect: Some(connect), ca: Some(beside(&tls.ca)), token })
+        Ok(Self { url, name, connect: Some(connect), ca: Some(in_its_directory(&tls.ca)), token })
     }
 }
 

@@ -203,7 +203,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Box<NetemCommand>,
     },
-    /// Make certificates
+    /// Make the certificates of a link
     Pki {
         #[command(subcommand)]
         command: PkiCommand,

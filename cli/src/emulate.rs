@@ -1,14 +1,14 @@
-//! `causeway netem`: the WAN emulator, which answers with the exit code of what it ran.
+//! `causeway netem`: the WAN emulator.
 
 use netem::command::NetemCommand;
 
 use crate::exit::Failure;
 
-/// Does what was asked; a command's own exit code ends this process.
+/// Runs an emulator command; this process ends with the exit code of the program that it ran.
 pub(crate) fn emulate(command: NetemCommand) -> Result<(), Failure> {
     match netem::command::run(command) {
         Ok(0) => Ok(()),
-        // Beyond a byte there is no exit code: what was meant as failure stays one.
+        // An exit code is one byte; a larger failure code must not become 0.
         Ok(code) => kafka::leave(u8::try_from(code).unwrap_or(1)),
         Err(error) => Err(Failure::failed(error)),
     }

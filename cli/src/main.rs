@@ -8,7 +8,6 @@ mod check;
 mod emulate;
 mod example;
 mod exit;
-mod format;
 mod pki;
 mod process;
 mod rate;

@@ -1,4 +1,4 @@
-//! `causeway pki init`
+//! `causeway pki init`: makes the certificates of a link.
 
 use service::names::{LinkName, PeerName};
 use service::pki::{self, Request};
@@ -6,7 +6,7 @@ use service::pki::{self, Request};
 use crate::args::PkiInit;
 use crate::exit::Failure;
 
-/// Makes an authority and both sides' certificates, and says what goes where.
+/// Makes an authority and the certificates of both sides, and prints which file goes where.
 pub(crate) fn init(init: &PkiInit) -> Result<(), Failure> {
     let link = LinkName::parse(&init.link).map_err(Failure::Config)?;
     for name in init.senders.iter().chain(&init.receivers) {

@@ -24,7 +24,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(9);
 /// The rest of the ten seconds, for tasks to end after a drain was cut off. Tasks that still block then are abandoned.
 const EXIT_TIME: Duration = Duration::from_millis(500);
 
-/// One role of a link, as a process runs it. The value answers on the admin port.
+/// A role of a link, as a process runs it. The value answers on the admin port.
 pub(crate) trait Process: Admin + Sized {
     /// The role of the process.
     const ROLE: Role;
@@ -114,8 +114,9 @@ async fn obey_hangups(reload: Reload) {
 
 /// Drains on the first signal, and exits immediately on the second one or when the drain takes too long.
 async fn obey_signals(trigger: Trigger) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+    let handlers =
+        signal(SignalKind::terminate()).and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)));
+    let Ok((mut terminate, mut interrupt)) = handlers else {
         return tracing::warn!("the system refuses signal handlers");
     };
     let mut next = async || {

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use sender::{RateRequest as Request, RateStatus};
+use service::format::bits;
 use wire::units::Rate;
 
 use crate::admin::{self, AdminPort};
 use crate::args;
 use crate::exit::Failure;
-use crate::format::bits;
 
 /// The time for an answer: a sender decides about its rate alone.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -4,13 +4,14 @@
 //! effect, and the others are named.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use service::admin::Access;
 use service::config::{Change, Configuration};
 use service::live::{self, Live, Publisher};
+use service::lock::Lock;
 use service::logging::Logging;
 use service::metrics::PROCESS;
 use service::tls::{Credentials, End, TlsError};
@@ -32,7 +33,7 @@ pub(crate) struct Reloader<P: Process> {
     file: PathBuf,
     logging: Logging,
     access: Arc<Access>,
-    state: Mutex<State<P::Config>>,
+    state: Lock<State<P::Config>>,
 }
 
 /// The configuration in use. One reload at a time changes it.
@@ -48,7 +49,7 @@ impl<P: Process> Reloader<P> {
         let credentials = usable(&config).map_err(|error| Failure::config(format!("tls: {error}")))?;
         let access = Access::new(config.admin(), &credentials).map_err(Failure::config)?;
         let (publisher, live) = live::channel(config);
-        let state = Mutex::new(State { publisher, certificates: credentials.fingerprint() });
+        let state = Lock::new(State { publisher, certificates: credentials.fingerprint() });
         Ok((Self { file: file.to_owned(), logging, access: Arc::new(access), state }, live))
     }
 
@@ -84,13 +85,13 @@ impl<P: Process> Reloader<P> {
     }
 
     fn read(&self) -> Result<Reloaded, String> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let new = process::load::<P>(&self.file).map_err(|failure| failure.to_string())?;
         let credentials = usable(&new).map_err(|error| format!("tls: {error}"))?;
         self.access.renew(new.admin(), &credentials).map_err(|error| error.to_string())?;
         let certificates = credentials.fingerprint();
         let mut config = P::Config::clone(&state.publisher.now());
-        let changes = Configuration::adopt(&mut config, new);
+        let changes = config.reload(new);
         let (mut changed, needs_restart): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| change.live);
         let before = std::mem::replace(&mut state.certificates, certificates.clone());
         if before != certificates {

@@ -1,6 +1,6 @@
 //! `causeway check` against a peer that speaks QUIC and TLS, and no Kafka.
 
-// What a test unwraps, it asserts.
+// In a test, unwrap is an assertion.
 #![allow(clippy::unwrap_used)]
 
 mod process;

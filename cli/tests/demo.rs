@@ -1,6 +1,6 @@
 //! The demo proves itself: with nothing but the binary, everything that was sent arrives.
 
-// What a test unwraps, it asserts.
+// In a test, unwrap is an assertion.
 #![allow(clippy::unwrap_used)]
 
 use std::process::Command;

@@ -1,6 +1,6 @@
-//! What every command says and exits with where something is wrong.
+//! Messages and exit codes of every command for errors.
 
-// What a test unwraps, it asserts.
+// In a test, unwrap is an assertion.
 #![allow(clippy::unwrap_used)]
 
 mod process;
@@ -33,7 +33,8 @@ fn an_unusable_file_exits_2_and_names_every_problem() {
 #[test]
 fn a_file_of_the_other_side_names_the_command_it_is_for() {
     let place = Place::new();
-    let (sender, receiver) = (place.sender(closed(), closed(), closed()), place.receiver(closed(), closed()));
+    let sender = place.sender(closed(), closed(), closed());
+    let receiver = place.receiver(closed(), closed());
     let (code, _, error) = on("send", &receiver);
     assert!(code == 2 && error.contains("is the configuration of a receiver; run `causeway receive "), "{error}");
     let (code, _, error) = on("receive", &sender);
@@ -92,15 +93,15 @@ fn a_wrong_command_line_exits_2_and_help_teaches_the_codes() {
 
 #[test]
 fn no_response_exits_1_and_says_what_to_check() {
-    let nobody = closed().to_string();
-    let output = causeway(&["status", &nobody]);
+    let silent = closed().to_string();
+    let output = causeway(&["status", &silent]);
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(
         error.contains("no response; is Causeway running, and does this match `listen` in its [admin]?"),
         "{error}"
     );
-    assert!(error.contains(&format!("{nobody}: Connection refused")), "{error}");
+    assert!(error.contains(&format!("{silent}: Connection refused")), "{error}");
 }
 
 #[test]
@@ -110,7 +111,7 @@ fn an_example_is_a_file_to_start_from() {
         let printed = causeway(&["example", side]);
         assert_eq!(printed.status.code(), Some(0));
         let path = place.write("example.toml", &String::from_utf8(printed.stdout).unwrap());
-        // It names certificates where this place has its own, and brokers that do not exist.
+        // The example names other certificates than this place has, and brokers that do not exist.
         let (code, said, error) = on("check", &path);
         assert_eq!(code, 1, "{error}");
         assert!(said.contains(file) && said.contains("FAILED"), "{said}");
@@ -120,7 +121,7 @@ fn an_example_is_a_file_to_start_from() {
 /// A port for tests on every address of this machine, and the file of its token.
 fn exposed(place: &Place) -> (std::path::PathBuf, std::net::SocketAddr) {
     let admin = closed();
-    let token = place.write("token", "a token that nobody guesses\n");
+    let token = place.write("token", "a token for this test only\n");
     std::fs::set_permissions(token, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let text = std::fs::read_to_string(place.sender(closed(), closed(), admin)).unwrap();
     let listen = format!("listen = \"0.0.0.0:{}\"", admin.port());

@@ -1,6 +1,6 @@
 //! `causeway rate` and the rate of a file read again, where no Kafka answers: a sender keeps its rate all the same.
 
-// What a test unwraps, it asserts.
+// In a test, unwrap is an assertion.
 #![allow(clippy::unwrap_used)]
 
 mod process;
@@ -86,10 +86,11 @@ fn a_rate_of_a_reloaded_file_takes_effect_within_a_second() {
 #[test]
 fn a_wrong_rate_or_process_is_refused_with_its_exit_code() {
     let place = Place::new();
-    let (first, second) = (closed(), closed());
+    let first = closed();
+    let second = closed();
     let _sender = Running::start("send", &place.sender(closed(), closed(), first)).answering(first);
     let _receiver = Running::start("receive", &place.receiver(closed(), second)).answering(second);
-    let nobody = closed();
+    let silent = closed();
     let cases: &[(SocketAddr, &[&str], i32, &str)] = &[
         (first, &["1kbit/s"], 1, "1 kbit/s is below the minimum of 64 kbit/s; raise it"),
         (first, &["1 Mbit/s", "--for", "400d"], 1, "more than 366 d: set the rate in the file"),
@@ -99,7 +100,7 @@ fn a_wrong_rate_or_process_is_refused_with_its_exit_code() {
         (first, &["1 Mbit/s", "--reset"], 2, "cannot be used with"),
         (second, &[], 1, "this is a receiver; set the rate on the sender: --admin SENDER:7401"),
         (second, &["1 Mbit/s"], 1, "this is a receiver; set the rate on the sender: --admin SENDER:7401"),
-        (nobody, &[], 1, "Connection refused"),
+        (silent, &[], 1, "Connection refused"),
     ];
     for (admin, arguments, code, sentence) in cases {
         let (found, said) = rate(*admin, arguments);
@@ -112,7 +113,7 @@ fn a_wrong_rate_or_process_is_refused_with_its_exit_code() {
 fn a_rate_is_set_only_with_the_token() {
     let place = Place::new();
     let admin = closed();
-    let token = place.write("token", "a token that nobody guesses\n");
+    let token = place.write("token", "a token for this test only\n");
     fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
     let file = place.sender(closed(), closed(), admin);
     let text = fs::read_to_string(&file).unwrap().replace("[admin]", "[admin]\ntoken = \"token\"");

@@ -1,6 +1,6 @@
 //! A configuration read again, by signal and by the admin port, where no Kafka answers.
 
-// What a test unwraps, it asserts.
+// In a test, unwrap is an assertion.
 #![allow(clippy::unwrap_used)]
 
 mod process;
@@ -12,7 +12,8 @@ use process::{Place, Running, closed, get, post};
 #[test]
 fn an_invalid_file_changes_nothing_and_says_why() {
     let place = Place::new();
-    let (first, second) = (closed(), closed());
+    let first = closed();
+    let second = closed();
     for (command, file, admin) in [
         ("send", place.sender(closed(), closed(), first), first),
         ("receive", place.receiver(closed(), second), second),
@@ -51,7 +52,7 @@ fn changes_are_logged_value_by_value() {
     fs::write(&file, format!("{new}[log]\nlevel = \"debug\"\n")).unwrap();
     running.hang_up();
     running.wait_for_metric(admin, "causeway_reloads_total", "1");
-    // What needs a restart is named each time; a level of its own shows that it holds.
+    // A change that needs a restart is named each time; the new level shows that it took effect.
     fs::write(&file, format!("{new}[log]\nlevel = \"error\"\n")).unwrap();
     let (_, said) = post(admin, "/reload").unwrap();
     let said: serde_json::Value = serde_json::from_str(&said).unwrap();

@@ -1,6 +1,6 @@
-//! How `send` and `receive` come and go where no Kafka answers.
+//! Start and exit of `send` and `receive` without Kafka.
 
-// What a test unwraps, it asserts.
+// In a test, unwrap is an assertion.
 #![allow(clippy::unwrap_used)]
 
 mod process;
@@ -13,7 +13,8 @@ use process::{Place, Running, causeway, closed, get};
 
 /// Both commands, each with a file for `kafka` and an admin port.
 fn both(place: &Place, kafka: SocketAddr) -> [(&'static str, PathBuf, SocketAddr); 2] {
-    let (first, second) = (closed(), closed());
+    let first = closed();
+    let second = closed();
     [("send", place.sender(kafka, closed(), first), first), ("receive", place.receiver(kafka, second), second)]
 }
 

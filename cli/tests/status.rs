@@ -1,6 +1,6 @@
 //! `causeway status` and the other commands that ask an admin port: the addresses they take, and `--watch`.
 
-// What a test unwraps, it asserts.
+// In a test, unwrap is an assertion.
 #![allow(clippy::unwrap_used)]
 
 mod process;

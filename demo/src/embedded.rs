@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use kafka::{KafkaError, KafkaFault};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::mocking::MockCluster;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use service::lock::Lock;
 use wire::ids::{Position, TopicId};
 use wire::partition::Partition;
 
@@ -28,7 +29,7 @@ pub(crate) struct Embedded {
     address: String,
     orders: Option<SyncSender<Order>>,
     thread: Option<JoinHandle<()>>,
-    configs: Mutex<HashMap<String, Vec<(String, String)>>>,
+    configs: Lock<HashMap<String, Vec<(String, String)>>>,
 }
 
 /// A request to create a topic, with the channel for the result.
@@ -39,14 +40,14 @@ struct Order {
 }
 
 impl Embedded {
-    /// Starts a cluster.
+    /// Starts a cluster on its own thread.
     pub(crate) fn start(name: &str) -> Result<Arc<Self>> {
         let (orders, inbox) = sync_channel(1);
         let (ready, started) = sync_channel(1);
         // The mock must stay on one thread, so it gets one of its own.
         let thread = thread::Builder::new().name(format!("{name}-cluster")).spawn(move || serve(&ready, &inbox))?;
         let address = started.recv().context("the embedded cluster did not start")?.map_err(|error| anyhow!(error))?;
-        Ok(Arc::new(Self { address, orders: Some(orders), thread: Some(thread), configs: Mutex::default() }))
+        Ok(Arc::new(Self { address, orders: Some(orders), thread: Some(thread), configs: Lock::default() }))
     }
 
     /// Address of its broker.
@@ -55,7 +56,7 @@ impl Embedded {
     }
 
     fn create(&self, topic: &NewTopic) -> Result<(), String> {
-        let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut configs = self.configs.lock();
         if configs.contains_key(&topic.name) {
             return Ok(());
         }
@@ -139,7 +140,7 @@ impl Catalog for EmbeddedCatalog {
     }
 
     fn configs(&self, name: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
-        let configs = self.cluster.configs.lock().unwrap_or_else(PoisonError::into_inner);
+        let configs = self.cluster.configs.lock();
         let entry = |(name, value): &(String, String)| ConfigEntry {
             name: name.clone(),
             value: value.clone(),

@@ -5,10 +5,11 @@
 //! [`IN_FLIGHT_RECORDS_MAX`] not compared yet.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use service::lock::Lock;
 
 use super::record::Record;
 
@@ -24,8 +25,8 @@ const LATENCY_MAX: u64 = 60_000_000;
 
 /// The records sent to all partitions, and the latency of those that arrived.
 pub(crate) struct Journal {
-    partitions: Vec<Mutex<Partition>>,
-    latency: Mutex<Histogram<u64>>,
+    partitions: Vec<Lock<Partition>>,
+    latency: Lock<Histogram<u64>>,
 }
 
 /// Counts of records. `lost` are those that have not arrived yet; the number is final at the end.
@@ -44,7 +45,7 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Whether every record arrived once, in order, unchanged.
+    /// True if every record arrived once, in order, unchanged.
     pub(crate) fn exact(&self) -> bool {
         self.sent == self.arrived && self.lost + self.doubled + self.reordered + self.changed == 0
     }
@@ -53,7 +54,7 @@ impl Counts {
 impl Journal {
     pub(crate) fn new(partitions: usize) -> Self {
         let latency = Histogram::new_with_bounds(1, LATENCY_MAX, 3).expect("bounds are valid");
-        Self { partitions: (0..partitions).map(|_| Mutex::default()).collect(), latency: Mutex::new(latency) }
+        Self { partitions: (0..partitions).map(|_| Lock::default()).collect(), latency: Lock::new(latency) }
     }
 
     /// The number of the next record of a partition, unless it has enough in flight.
@@ -71,7 +72,7 @@ impl Journal {
     pub(crate) fn handle_arrived(&self, partition: usize, record: &Record) {
         let Some(sent_at) = self.lock(partition).handle_arrived(record) else { return };
         let micros = u64::try_from(sent_at.elapsed().as_micros()).unwrap_or(LATENCY_MAX);
-        self.latency.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(micros);
+        self.latency.lock().saturating_record(micros);
     }
 
     /// The counts of all partitions together.
@@ -92,12 +93,12 @@ impl Journal {
 
     /// The latency of records, from just before the send until the read from the target.
     pub(crate) fn latency(&self, quantile: f64) -> Duration {
-        let latency = self.latency.lock().unwrap_or_else(PoisonError::into_inner);
+        let latency = self.latency.lock();
         Duration::from_micros(latency.value_at_quantile(quantile))
     }
 
     fn lock(&self, partition: usize) -> MutexGuard<'_, Partition> {
-        self.partitions[partition].lock().unwrap_or_else(PoisonError::into_inner)
+        self.partitions[partition].lock()
     }
 }
 

@@ -190,7 +190,7 @@ impl Stage {
         let same = if ends.sessions() == sessions { ", in the same session" } else { "" };
         let again = match before == crossed {
             true => format!("records arrive again after {took:.2} s"),
-            // Then no one can tell which record was the first over the restored path.
+            // In this case the first record over the restored path is not known.
             false => "the target is still busy with what had crossed before".to_owned(),
         };
         self.screen.say(&format!("WAN: back; {again}{same}"));

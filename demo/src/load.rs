@@ -32,7 +32,7 @@ pub(crate) fn partitions() -> Vec<(&'static str, i32)> {
     TOPICS.iter().flat_map(|&(topic, count)| (0..count).map(move |partition| (topic, partition))).collect()
 }
 
-/// The running load.
+/// The running load and its thread.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<()>>,

@@ -13,7 +13,7 @@ pub(crate) const TOPICS: [(&str, i32); 3] = [("orders", 6), ("payments", 4), ("p
 /// Header with the number of a record in its partition, from 0. Only the journal reads it.
 const NUMBER: &str = "n";
 
-/// One record in this many has no value, as in a compacted topic that deletes a key.
+/// A record in this many has no value, as in a compacted topic that deletes a key.
 const TOMBSTONE_EVERY: u32 = 500;
 
 /// A header: its name and its value, where null differs from empty.

@@ -3,8 +3,11 @@
 
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
+
+use service::format::grouped;
+use service::lock::Lock;
 
 use super::journal::{Counts, Journal};
 
@@ -21,7 +24,7 @@ const RATE_OVER: Duration = Duration::from_secs(2);
 pub(crate) struct Screen {
     terminal: bool,
     colour: bool,
-    inner: Mutex<Inner>,
+    inner: Lock<Inner>,
 }
 
 struct Inner {
@@ -35,7 +38,7 @@ impl Screen {
         let terminal = std::io::stdout().is_terminal();
         let colour = terminal && std::env::var_os("NO_COLOR").is_none();
         let inner = Inner { began: Instant::now(), shown: None, arrived: VecDeque::new() };
-        Self { terminal, colour, inner: Mutex::new(inner) }
+        Self { terminal, colour, inner: Lock::new(inner) }
     }
 
     /// Starts the clock and prints the head of the table.
@@ -67,7 +70,7 @@ impl Screen {
         println!("{seconds:>7.1} s  {}", self.painted("36", what));
     }
 
-    /// Prints the verdict.
+    /// Prints the counts and the verdict.
     pub(crate) fn verdict(&self, journal: &Journal, wire_bytes: u64, trouble: &[String]) {
         self.end_line();
         let counts = journal.counts();
@@ -117,7 +120,7 @@ impl Screen {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 
@@ -156,28 +159,4 @@ fn megabytes(bytes: u64) -> f64 {
 
 fn per(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
-}
-
-/// A number with its thousands grouped.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thousands_are_grouped() {
-        let written = [0, 999, 1_000, 123_456, 1_000_000].map(grouped);
-        assert_eq!(written, ["0", "999", "1,000", "123,456", "1,000,000"]);
-    }
 }

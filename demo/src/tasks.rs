@@ -2,7 +2,7 @@
 //! files, with a catalog that the embedded clusters can answer.
 
 use std::net::UdpSocket;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
@@ -12,6 +12,7 @@ use kafka::properties::forbidden;
 use receiver::target::kafka::{KafkaTarget, KafkaTargetConfig};
 use sender::KafkaSource;
 use sender::KafkaStateLog;
+use service::lock::Lock;
 use service::shutdown::{self, Phase, Shutdown, Trigger};
 use tokio::task::JoinHandle;
 use transport::endpoint::SystemSockets;
@@ -29,17 +30,17 @@ const DRAIN_MAX: Duration = Duration::from_secs(9);
 
 /// Bytes on the wire, over all senders of the demo.
 #[derive(Clone, Default)]
-pub(crate) struct Wire(Arc<Mutex<Vec<Arc<SenderBoard>>>>);
+pub(crate) struct Wire(Arc<Lock<Vec<Arc<SenderBoard>>>>);
 
 impl Wire {
     /// UDP payload bytes that senders have sent.
     pub(crate) fn bytes(&self) -> u64 {
-        let boards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let boards = self.0.lock();
         boards.iter().map(|board| board.status().wire.sent_bytes).sum()
     }
 
     fn add(&self, board: &Arc<SenderBoard>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(board));
+        self.0.lock().push(Arc::clone(board));
     }
 }
 

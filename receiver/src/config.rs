@@ -32,12 +32,12 @@ impl Configuration for Config {
         document.read()
     }
 
-    fn adopt(&mut self, mut new: Self) -> Vec<Change> {
+    fn reload(&mut self, mut new: Self) -> Vec<Change> {
         let changes = self.settings.changes(&new.settings);
         let running = std::mem::take(&mut self.links);
         let links = std::mem::take(&mut new.links);
         self.links = links.into_iter().map(|link| link.adopted_by(&running)).collect();
-        Self::adopt(self, new);
+        self.adopt(new);
         changes
     }
 

@@ -47,9 +47,9 @@ impl Configuration for Config {
         config
     }
 
-    fn adopt(&mut self, new: Self) -> Vec<Change> {
+    fn reload(&mut self, new: Self) -> Vec<Change> {
         let changes = self.settings.changes(&new.settings);
-        Self::adopt(self, new);
+        self.adopt(new);
         changes
     }
 

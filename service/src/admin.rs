@@ -64,7 +64,7 @@ pub trait Admin: Send + Sync + 'static {
     /// The metrics of the process.
     fn metrics(&self) -> &Registry;
 
-    /// Whether the process does its work; if not, the reason.
+    /// True if the process does its work; if not, the reason.
     fn ready(&self) -> Result<(), String>;
 
     /// The state of the process.
@@ -202,7 +202,7 @@ async fn authorise(State(access): State<Arc<Access>>, request: Request, next: Ne
     next.run(request).await
 }
 
-/// Whether the content type is JSON. A page of another web origin cannot send it: its browser asks this port first.
+/// True if the content type is JSON. A page of another web origin cannot send it: its browser asks this port first.
 fn is_json(headers: &HeaderMap) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = content_type.and_then(|value| value.split(';').next());
@@ -228,7 +228,7 @@ async fn status(State(views): State<Views>) -> Json<serde_json::Value> {
     Json(views.admin.status())
 }
 
-/// The query `?topic=orders`.
+/// The query of `/partitions`, such as `?topic=orders`.
 #[derive(serde::Deserialize)]
 struct OfTopic {
     topic: String,
@@ -321,7 +321,7 @@ mod tests {
         fn resume(&self, request: serde_json::Value) -> Outcome {
             Box::pin(async move {
                 let topic = request["topic"].as_str().ok_or("no topic")?;
-                Ok(format!("{topic} goes on"))
+                Ok(format!("{topic} resumed"))
             })
         }
 
@@ -444,7 +444,7 @@ mod tests {
     async fn a_change_is_answered_with_a_sentence() {
         let port = port().await;
         let (head, body) = post(port.address, "/resume", "application/json", r#"{"topic":"orders"}"#).await;
-        assert!(head.starts_with("HTTP/1.1 200 ") && body == "orders goes on\n", "{head} {body}");
+        assert!(head.starts_with("HTTP/1.1 200 ") && body == "orders resumed\n", "{head} {body}");
         let (head, body) = post(port.address, "/resume", "application/json; charset=utf-8", "{}").await;
         assert!(head.starts_with("HTTP/1.1 409 ") && body == "no topic\n", "{head} {body}");
         let (head, body) = get(port.address, "/jumps").await;

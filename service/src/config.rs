@@ -1,4 +1,4 @@
-//! Configuration files: tables of settings, read with every problem reported at once.
+//! Configuration files: tables of settings, read with all their problems reported together.
 //!
 //! Each section is declared once, with [`settings!`](crate::settings). The loader, its messages, `causeway check` and
 //! `docs/reference/configuration.md` all come from that declaration.
@@ -60,13 +60,13 @@ pub trait Configuration: Clone + Send + Sync + 'static {
     /// Reads a document by [`Self::SECTIONS`].
     fn read(document: &Document<'_>) -> Result<Self, Reported>;
 
-    /// Takes over from `new` the settings that change in a running process; returns everything that `new` changes.
-    fn adopt(&mut self, new: Self) -> Vec<Change>;
+    /// Adopts from `new` the settings that change in a running process; returns everything that `new` changes.
+    fn reload(&mut self, new: Self) -> Vec<Change>;
 
-    /// The certificate files.
+    /// The files of the certificates.
     fn tls(&self) -> &TlsFiles;
 
-    /// The log settings.
+    /// The settings of the log.
     fn log(&self) -> LogSettings;
 
     /// The admin port's settings.
@@ -82,7 +82,7 @@ pub trait Configuration: Clone + Send + Sync + 'static {
 /// Reads the file at `path`.
 ///
 /// Files that the configuration names must exist and be readable; relative paths start at the directory of `path`.
-/// Every problem found is reported at once.
+/// All problems are reported together.
 pub fn load<C: Configuration>(path: &Path, forbidden: Forbidden) -> Result<C, Problems> {
     load_with(path, C::SECTIONS, forbidden, C::read)
 }

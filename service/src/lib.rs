@@ -1,6 +1,6 @@
-//! The parts of a Causeway process that are not the link itself; both ends use them.
+//! The parts of a Causeway process besides the link itself; both ends use them.
 //!
-//! - [`config`]: tables of settings, read with every problem at once
+//! - [`config`]: tables of settings, read with all their problems
 //! - [`names`]: names of links, instances and peers
 //! - [`topics`]: names and patterns that select topics
 //! - [`live`]: a configuration that changes while it is used
@@ -9,8 +9,9 @@
 //! - [`pki`]: a small certificate authority for one link
 //! - [`admin`]: the HTTP port for health, metrics, status and commands
 //! - [`metrics`]: tables of metrics, read at each scrape
+//! - [`format`](mod@format): numbers formatted for people
 //! - [`logging`]: one line per event, for people or machines
-//! - [`bell`], [`mailbox`]: how other threads wake a thread and hand it work
+//! - [`bell`], [`mailbox`]: wake-up calls and work for another thread
 //! - [`add_fields!`]: sums of structs of counters
 //! - [`lock`]: a mutex without poisoning
 //! - [`shutdown`]: a clean drain, or an immediate exit
@@ -21,6 +22,7 @@ pub mod admin;
 pub mod bell;
 pub mod config;
 mod counters;
+pub mod format;
 pub mod live;
 pub mod lock;
 pub mod logging;

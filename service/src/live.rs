@@ -19,7 +19,7 @@ pub fn channel<T>(value: T) -> (Publisher<T>, Live<T>) {
 }
 
 impl<T: Clone> Publisher<T> {
-    /// The value now.
+    /// Returns the current value.
     pub fn now(&self) -> Arc<T> {
         Arc::clone(&self.0.borrow())
     }
@@ -31,12 +31,12 @@ impl<T: Clone> Publisher<T> {
 }
 
 impl<T> Live<T> {
-    /// The value now.
+    /// Returns the current value.
     pub fn now(&self) -> Arc<T> {
         Arc::clone(&self.0.borrow())
     }
 
-    /// The value now; [`Live::changed`] waits for one after this.
+    /// Returns the current value; [`Live::changed`] waits for a later one.
     pub fn now_and_later(&mut self) -> Arc<T> {
         Arc::clone(&self.0.borrow_and_update())
     }

@@ -27,9 +27,9 @@ pub enum Level {
     Error,
     /// Events that an operator should look at.
     Warn,
-    /// Changes of state.
+    /// Changes of the process's state.
     Info,
-    /// Single steps.
+    /// Single steps of the work.
     Debug,
     /// All events, also those of each packet or record.
     Trace,
@@ -38,9 +38,9 @@ pub enum Level {
 /// The form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Lines for people.
+    /// Lines of text for people.
     Text,
-    /// One JSON object per line, for machines.
+    /// A JSON object per line, for machines.
     Json,
 }
 
@@ -70,7 +70,7 @@ pub enum LogError {
     /// RUST_LOG is not a valid filter.
     #[error("RUST_LOG=`{written}` is not a log filter: {source}")]
     Filter {
-        /// Value of RUST_LOG.
+        /// Value of the environment variable.
         written: String,
         /// Error of the parser.
         source: tracing_subscriber::filter::ParseError,

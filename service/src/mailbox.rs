@@ -2,14 +2,15 @@
 //! lane's own thread.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::bell::Bell;
+use crate::lock::Lock;
 
 /// A bounded queue; cloned for every writer.
 #[derive(Debug)]
 pub struct Mailbox<T> {
-    queue: Arc<Mutex<VecDeque<T>>>,
+    queue: Arc<Lock<VecDeque<T>>>,
     capacity: usize,
     bell: Bell,
 }
@@ -32,7 +33,7 @@ impl<T> Mailbox<T> {
 
     /// Queues `entry` and wakes the reader, or returns the entry.
     pub fn push(&self, entry: T) -> Result<(), Full<T>> {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.queue.lock();
         if queue.len() >= self.capacity {
             return Err(Full(entry));
         }
@@ -44,7 +45,7 @@ impl<T> Mailbox<T> {
 
     /// Takes the oldest entry, if there is one.
     pub fn pop(&self) -> Option<T> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        self.queue.lock().pop_front()
     }
 }
 

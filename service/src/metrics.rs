@@ -16,7 +16,7 @@ use crate::config::reference::wrapped;
 
 pub use page::{Marked, check_pages, json_reference};
 
-/// One metric, read from a `T`.
+/// A metric, read from a `T`.
 pub struct Metric<T> {
     /// Name of the metric, unit last; the exposition adds `_total` to counters.
     pub name: &'static str,
@@ -50,7 +50,7 @@ pub type ByTwo = ([String; 2], f64);
 pub struct Buckets {
     /// Sum of all values.
     pub sum: f64,
-    /// Number of values.
+    /// Number of all values.
     pub count: u64,
     /// Upper bound of each bucket, the last one infinite, and the number of values in the bucket.
     pub bounds: Vec<(f64, u64)>,
@@ -188,7 +188,7 @@ fn gauge(encoder: &mut MetricEncoder<'_>, labels: &[(&'static str, String)], val
 /// it. A metric without a sample shows no labels.
 ///
 /// # Panics
-/// Where the registry cannot be encoded, which its own tables rule out.
+/// The registry cannot be encoded, which its tables rule out.
 pub fn reference(registry: &Registry) -> String {
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, registry).expect("tables encode");

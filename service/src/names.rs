@@ -26,7 +26,7 @@ pub struct InstanceName(String);
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerName(String);
 
-/// Whether a name has nothing but `a-z 0-9 . _ -`.
+/// True if a name has nothing but `a-z 0-9 . _ -`.
 pub fn is_plain(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte))
 }

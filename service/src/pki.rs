@@ -188,7 +188,8 @@ mod tests {
     #[test]
     fn six_files_are_written_and_keys_are_private() {
         let dir = tempfile::tempdir().unwrap();
-        let (sender, receiver) = (names(&["sender.fra.example"]), names(&["link.sin.example", "10.0.0.7"]));
+        let sender = names(&["sender.fra.example"]);
+        let receiver = names(&["link.sin.example", "10.0.0.7"]);
         let request = Request { link: "fra-to-sin", sender: &sender, receiver: &receiver };
         let written = init(&dir.path().join("pki"), &request).unwrap();
         for name in ["ca", "sender", "receiver"] {
@@ -214,7 +215,8 @@ mod tests {
     fn nothing_is_overwritten_or_half_written() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("receiver.key"), "precious").unwrap();
-        let (sender, receiver) = (names(&["a"]), names(&["b"]));
+        let sender = names(&["a"]);
+        let receiver = names(&["b"]);
         let error = init(dir.path(), &Request { link: "l", sender: &sender, receiver: &receiver }).unwrap_err();
         assert!(error.to_string().contains("receiver.key exists"), "{error}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);

@@ -42,7 +42,7 @@ impl Trigger {
 }
 
 impl Shutdown {
-    /// The current phase.
+    /// The current phase of the process.
     pub fn phase(&self) -> Phase {
         *self.0.borrow()
     }

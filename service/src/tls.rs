@@ -72,7 +72,7 @@ pub enum TlsError {
     Nothing {
         /// Path of the file.
         file: PathBuf,
-        /// Expected content.
+        /// Content that was expected.
         wanted: &'static str,
     },
     /// A certificate that is damaged, out of its time or for another use.
@@ -80,7 +80,7 @@ pub enum TlsError {
     Unusable {
         /// Path of the file.
         file: PathBuf,
-        /// Reason in words.
+        /// Reason of the refusal.
         reason: String,
     },
     /// Key and certificate are not a pair, or of an unknown kind.

@@ -7,7 +7,7 @@ use wire::limits::TOPIC_NAME_MAX;
 use crate::config::value::text;
 use crate::config::{ReadField, Rejection, Reported, Setting, Table};
 
-/// One entry of a topic list. Text that could be a topic's name (`A-Z a-z 0-9 . _ -`) is that name and
+/// An entry of a topic list. Text that could be a topic's name (`A-Z a-z 0-9 . _ -`) is that name and
 /// nothing else; any other text is a regular expression that must match a name from end to end.
 #[derive(Debug, Clone)]
 pub struct TopicPattern {
@@ -42,7 +42,7 @@ impl TopicPattern {
         Ok(Self { written: written.to_owned(), regex })
     }
 
-    /// Whether the entry matches `topic`.
+    /// True if the entry matches `topic`.
     pub fn matches(&self, topic: &str) -> bool {
         self.regex.as_ref().map_or_else(|| self.written == topic, |regex| regex.is_match(topic))
     }
@@ -70,13 +70,13 @@ impl TopicFilter {
         Self { forward, ..self }
     }
 
-    /// Whether `topic` is carried. Names that begin with `__` never are: they belong to their cluster.
+    /// True if `topic` is carried. Names that begin with `__` never are: they belong to their cluster.
     pub fn matches(&self, topic: &str) -> bool {
         let any = |patterns: &[TopicPattern]| patterns.iter().any(|pattern| pattern.matches(topic));
         !topic.starts_with("__") && any(&self.topics) && !any(&self.exclude)
     }
 
-    /// Whether `topic`, which another link brought, is carried on.
+    /// True if `topic`, which another link brought, is carried on.
     pub fn forwards(&self, topic: &str) -> bool {
         self.forward.iter().any(|pattern| pattern.matches(topic))
     }

@@ -135,7 +135,7 @@ fn load(file: &Path) -> Result<Config> {
 /// Reads the configuration file again, as the product does at SIGHUP.
 fn reload(file: &Path, publisher: &Publisher<Config>) -> Result<()> {
     let mut config = Config::clone(&publisher.now());
-    for change in Configuration::adopt(&mut config, load(file)?) {
+    for change in config.reload(load(file)?) {
         tracing::info!(?change, "configuration changed");
     }
     publisher.publish(config);

@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use kafka::admin::KafkaCatalog;
 use kafka::catalog::Catalog;
 use kafka::{KafkaError, KafkaFault, Properties};
 use service::config::{Address, Configuration};
+use service::lock::Lock;
 
 use super::findings::Findings;
 use crate::exit::Failure;
@@ -20,7 +21,7 @@ const ANSWER: Duration = Duration::from_secs(15);
 
 /// The messages of the Kafka client. They name the cause of an error; the result of a request does not.
 #[derive(Clone, Default)]
-struct Overheard(Arc<Mutex<Vec<u8>>>);
+struct Overheard(Arc<Lock<Vec<u8>>>);
 
 /// A cluster that accepts connections.
 pub(super) struct Cluster {
@@ -123,7 +124,7 @@ impl Overheard {
 
     /// The last message of the Kafka client.
     fn last(&self) -> Option<String> {
-        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let heard = self.0.lock();
         let text = String::from_utf8_lossy(&heard);
         let line = text.lines().rfind(|line| line.starts_with("librdkafka"))?;
         // `librdkafka: [thrd:…]: host:port/bootstrap: words facility="FAIL"`
@@ -134,7 +135,7 @@ impl Overheard {
 
 impl Write for Overheard {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heard = self.0.lock();
         // Only the last message counts; a client that repeats itself must not fill memory.
         if heard.len() > 64 << 10 {
             heard.clear();

@@ -6,13 +6,13 @@ use receiver::config::Config;
 use receiver::config::derived;
 use receiver::link::state_topic::{self, Verdict};
 use receiver::target::state;
+use service::format::{bytes, megabits};
 use wire::units::display_duration;
 
 use super::cluster::Cluster;
 use super::findings::Findings;
 use super::{ROUND_TRIPS, credentials, show_derived as show};
 use crate::exit::Failure;
-use crate::format::{bytes, megabits};
 use crate::process::properties;
 
 /// Number of lanes of a link unless its sender configures another.
@@ -35,8 +35,10 @@ pub(super) fn show_derived(config: &Config) {
     ];
     for rtt in ROUND_TRIPS {
         let at = display_duration(rtt).to_string();
-        let (one, all) = derived::rates_allowed(terms, LANES, config.target.transactions_per_second, rtt);
-        let words = format!("credit allows a link {}, one hot partition {}", megabits(all), megabits(one));
+        let rates = derived::rates_allowed(terms, LANES, config.target.transactions_per_second, rtt);
+        let all = megabits(rates.all_lanes);
+        let one = megabits(rates.one_lane);
+        let words = format!("credit allows a link {all}, one hot partition {one}");
         lines.push((format!("at a {at} round trip"), words));
     }
     show(&lines);

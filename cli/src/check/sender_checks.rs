@@ -11,6 +11,7 @@ use sender::config::Config;
 use sender::config::derived;
 use sender::discover;
 use sender::{KafkaStateLog, OriginReader, OriginsError};
+use service::format::{bytes, megabits};
 use service::tls::{Credentials, PeerIdentity};
 use transport::endpoint::{ChannelFault, DialError, Dialer};
 use wire::units::{Rate, display_duration};
@@ -19,7 +20,6 @@ use super::cluster::Cluster;
 use super::findings::Findings;
 use super::{ROUND_TRIPS, credentials, show_derived as show};
 use crate::exit::Failure;
-use crate::format::{bytes, megabits};
 use crate::process::properties;
 
 /// Time for the receiver to accept our certificate, after its own part of the handshake.

@@ -4,11 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use receiver::report::status::LinkStatus;
-use sender::HaltedPartition;
-use sender::State;
-use sender::{PartitionStatus, TopicStatus};
-
-use crate::format::{bytes, duration, grouped};
+use sender::{HaltedPartition, PartitionStatus, State, TopicStatus};
+use service::format::{bytes, duration, grouped};
 
 /// The page of a sender.
 pub(super) fn sender(address: &str, status: &sender::Status) -> String {
@@ -25,8 +22,8 @@ pub(super) fn sender(address: &str, status: &sender::Status) -> String {
     page.line("sent", &sent(status));
     if status.channels_wanted > 0 {
         let reconnects = if status.channel_redials == 1 { "reconnect" } else { "reconnects" };
-        let (open, wanted) = (status.channels, status.channels_wanted);
-        page.line("channels", &format!("{open} of {wanted} open, {} {reconnects}", status.channel_redials));
+        let open = format!("{} of {} open", status.channels, status.channels_wanted);
+        page.line("channels", &format!("{open}, {} {reconnects}", status.channel_redials));
     }
     page.line("path", &path(status));
     page.lines("latency", &latency(status));

@@ -1,4 +1,4 @@
-//! Runs the real binary, where no Kafka is: config files, free ports, signals, and what it printed.
+//! Runs the real binary without Kafka: configuration files, free ports, signals, and the output.
 
 // Each test binary uses its own part; and what fails here fails the test that asked for it.
 #![allow(dead_code, clippy::unwrap_used)]
@@ -71,7 +71,7 @@ fn tls(side: &str) -> String {
     format!("[tls]\nca = \"pki/ca.pem\"\ncertificate = \"pki/{side}.pem\"\nkey = \"pki/{side}.key\"\n")
 }
 
-/// An address where nothing listens.
+/// An address where no process listens.
 pub(crate) fn closed() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
@@ -88,7 +88,7 @@ pub(crate) fn on(command: &str, file: &Path) -> (i32, String, String) {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-/// A `causeway` at work; killed when dropped.
+/// A running `causeway`; killed when dropped.
 pub(crate) struct Running(Child);
 
 impl Running {
@@ -126,7 +126,7 @@ impl Running {
         self.wait_for_labelled(admin, &format!("{name} {value}"));
     }
 
-    /// Waits until this line stands among the metrics.
+    /// Waits until the metrics have this line.
     pub(crate) fn wait_for_labelled(&self, admin: SocketAddr, line: &str) {
         let until = Instant::now() + Duration::from_secs(10);
         while !get(admin, "/metrics").unwrap().1.lines().any(|found| found == line) {
@@ -135,7 +135,7 @@ impl Running {
         }
     }
 
-    /// How it ended, how long that took from now, and what it said.
+    /// Waits for the exit; returns its status, the time it took from now, and standard error.
     pub(crate) fn ended(mut self) -> (ExitStatus, Duration, String) {
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(20) {
@@ -158,13 +158,13 @@ impl Drop for Running {
     }
 }
 
-/// Asks an admin port: HTTP status and body.
+/// Sends a GET to an admin port; returns HTTP status and body.
 pub(crate) fn get(admin: SocketAddr, path: &str) -> Result<(u16, String), ureq::Error> {
     let mut answer = agent().get(format!("http://{admin}{path}")).call()?;
     Ok((answer.status().as_u16(), answer.body_mut().read_to_string()?))
 }
 
-/// Tells an admin port to do something: HTTP status and body.
+/// Sends a POST to an admin port; returns HTTP status and body.
 pub(crate) fn post(admin: SocketAddr, path: &str) -> Result<(u16, String), ureq::Error> {
     let mut answer = agent().post(format!("http://{admin}{path}")).content_type("application/json").send("")?;
     Ok((answer.status().as_u16(), answer.body_mut().read_to_string()?))

@@ -69,7 +69,7 @@ service::settings! {
         tls: TlsFiles = table.document().read(), adopt;
         /// `[admin]`, the admin port.
         admin: AdminSettings = AdminSettings::read(table.document()), adopt;
-        /// `[log]`, the log.
+        /// `[log]`, the settings of the log.
         log: LogSettings = table.document().read(), adopt;
         /// All settings by name, as the file states them.
         settings: Settings = Ok(table.document().settings()), adopt;
@@ -94,7 +94,7 @@ service::settings! {
         transaction_timeout: Duration = default(r#""30 s""#), "a duration, such as `30 s`", [r#""5 s""#, r#""15 min""#];
     }
     parts(table) {
-        /// librdkafka properties.
+        /// `[target.client]`, the librdkafka properties.
         client: Properties = table.document().table("target.client").read_properties();
     }
 }
@@ -112,8 +112,8 @@ service::settings! {
             "a list of topic names and patterns, such as `orders` or `payments.*`", live;
         /// The name of a source topic in the target.
         rename: Rename = default(r#""{topic}""#), "a name with `{topic}` in it, such as `fra.{topic}`";
-        /// Whether a topic that the receiver creates gets those settings of the source topic that make sense in another
-        /// cluster. Existing topics are never changed.
+        /// Copy the settings of a source topic that make sense in another cluster to the topic that the receiver creates.
+        /// Existing topics are never changed.
         copy_configs: bool = default("true"), "`true` or `false`";
     }
 }

@@ -1,4 +1,4 @@
-//! Receiver files that are taken, and those that are refused.
+//! Tests of receiver files that are accepted or refused.
 
 use std::time::Duration;
 
@@ -105,8 +105,7 @@ fn a_running_receiver_adopts_live_settings_and_names_the_rest() {
         .replace("[\"sender.fra.example\"]", "[\"other.example\"]\nrename = \"new.{topic}\"")
         .replace("pki/ca.pem", "pki/new.pem");
     let links = "[[links]]\nname = \"b\"\nsenders = [\"c\"]\nrename = \"b.{topic}\"\n";
-    let changes = Configuration::adopt(
-        &mut running,
+    let changes = running.reload(
         read(&format!("memory = \"1 GiB\"\nrate = \"5 Mbit/s\"\n{new}[log]\nlevel = \"debug\"\n{links}")).unwrap(),
     );
     let [first, second] = &running.links[..] else { panic!("two links") };
@@ -124,6 +123,6 @@ fn a_running_receiver_adopts_live_settings_and_names_the_rest() {
         ("tls.ca", true),
     ];
     assert_eq!(named, expected);
-    Configuration::adopt(&mut running, read(EXAMPLE).unwrap());
+    running.reload(read(EXAMPLE).unwrap());
     assert_eq!(running.links.len(), 1, "a link can go as it came");
 }

@@ -1,5 +1,5 @@
-//! What follows from a sender's configuration: how its memory is shared and how frames are packed. The
-//! sender works by it and `causeway check` prints it.
+//! Values derived from a sender's configuration: shares of the memory, windows, frame sizes. The sender uses them and
+//! `causeway check` prints them.
 
 use std::time::Duration;
 
@@ -12,33 +12,33 @@ use wire::units::{Rate, Size};
 use crate::config::{Config, MEMORY_PER_CHANNEL};
 use crate::lane::Packing;
 
-/// How long a frame may take on the wire at the rate of the moment: what waits behind it waits this long.
+/// Longest time of a frame on the wire at the current rate: a frame delays the next one by this much.
 const FRAME_TIME: Duration = Duration::from_millis(100);
 
 /// Channels of a session whose rate is neither high nor low: one that dies takes a quarter.
 const CHANNELS: u64 = 4;
 
-/// What one channel carries on any path.
+/// Rate that one channel sustains on any path.
 const CHANNEL_BITS_PER_SECOND: u64 = 125_000_000;
 
-/// Below this, the frames that wait in four channels would hold up what is behind them.
+/// Rate below which the frames queued in four channels would delay those behind them.
 const THIN_BITS_PER_SECOND: u64 = 20_000_000;
 
 /// The smallest frame worth its overhead.
 const FRAME_BYTES_MIN: u64 = 16 << 10;
 
-/// The lanes of all classes that are configured.
+/// The number of lanes of all configured classes.
 pub fn lanes(config: &Config) -> u16 {
     u16::try_from(u32::from(config.lanes) + config.classes.lanes()).unwrap_or(LANES_MAX)
 }
 
-/// A quarter of the memory may be read ahead of the lanes.
+/// The memory for reading ahead of the lanes: a quarter of it.
 pub fn prefetch(config: &Config) -> ConsumerMemory {
-    // A class that is added to a running sender has as much for each of its lanes.
+    // A class added to a running sender gets the same share for each of its lanes.
     ConsumerMemory { bytes: config.memory.bytes() / 4, lanes: lanes(config) }
 }
 
-/// The channel's windows come out of half of the memory.
+/// The settings of the QUIC endpoint. The windows of the channels use half of the memory.
 pub fn endpoint(config: &Config) -> EndpointSettings {
     EndpointSettings {
         rate: config.wan.highest_rate(),
@@ -49,7 +49,7 @@ pub fn endpoint(config: &Config) -> EndpointSettings {
     }
 }
 
-/// How the link shares the path. The rate is the highest that the schedule has; the flow is told the one of the moment.
+/// The settings of congestion control. The rate is the highest of the schedule; the flow receives the current one.
 pub fn flow(config: &Config) -> FlowSettings {
     FlowSettings {
         rate: config.wan.highest_rate(),
@@ -60,9 +60,9 @@ pub fn flow(config: &Config) -> FlowSettings {
     }
 }
 
-/// How many channels a session has: as many as are stated; else 4, and above 500 Mbit/s one per 125, which is what the
-/// limits that QUIC counts in packets leave room for on a path that reorders. On a thin path 2, not one alone, whose
-/// end would be the session's. No more than the memory holds windows for.
+/// The number of channels of a session: the configured number; else 4, and above 500 Mbit/s one per 125 Mbit/s, which
+/// one channel sustains on a path that reorders packets. On a thin path 2, because the session ends with its only
+/// channel. Never more than the memory has windows for.
 pub fn channels(config: &Config) -> u16 {
     let by_rate = config.wan.highest_rate().map_or(CHANNELS, |rate| match rate.bits_per_second() {
         thin if thin < THIN_BITS_PER_SECOND => 2,
@@ -73,14 +73,14 @@ pub fn channels(config: &Config) -> u16 {
     config.wan.channels.unwrap_or(derived)
 }
 
-/// Raw bytes at which a frame is full at this rate.
+/// Raw bytes of a full frame at this rate.
 pub fn frame_bytes(rate: Option<Rate>) -> u64 {
     let by_rate = rate.map_or(u64::MAX, |rate| rate.bytes_in(FRAME_TIME).max(FRAME_BYTES_MIN));
     by_rate.min(FRAME_RAW_TARGET as u64)
 }
 
-/// How frames are packed at whatever rate, before the receiver has stated its credit. A quarter of the memory is for
-/// the largest record.
+/// The limits of frames at any rate, before the receiver has stated its credit. A quarter of the memory is for the
+/// largest record.
 pub fn packing(config: &Config) -> Packing {
     Packing {
         codec: config.wan.compression,
@@ -90,8 +90,8 @@ pub fn packing(config: &Config) -> Packing {
     }
 }
 
-/// The rate that the send window sustains on a path of this round trip: what is behind a lost packet
-/// counts until that is repaired, which takes up to four round trips more.
+/// The rate that the send window sustains on a path with this round trip. Data behind a lost packet counts until the
+/// packet is repaired, which takes up to four more round trips.
 pub fn rate_allowed(config: &Config, rtt: Duration) -> Rate {
     let bytes_per_second = endpoint(config).send_window() as f64 / (TIMES_THE_PATH as f64 * rtt.as_secs_f64());
     Rate::from_bits_per_second((bytes_per_second * 8.0) as u64)

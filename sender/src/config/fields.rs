@@ -100,7 +100,7 @@ service::settings! {
         tls: TlsFiles = table.document().read(), adopt;
         /// `[admin]`, the admin port.
         admin: AdminSettings = AdminSettings::read(table.document()), adopt;
-        /// `[log]`, the log.
+        /// `[log]`, the settings of the log.
         log: LogSettings = table.document().read(), adopt;
         /// All settings by name, as the file states them.
         settings: service::config::Settings = Ok(table.document().settings()), adopt;
@@ -128,7 +128,7 @@ service::settings! {
         start: Start = default(r#""earliest""#), "`earliest`, `latest` or a time, such as `2026-01-31T06:00:00Z`";
     }
     parts(table) {
-        /// librdkafka properties.
+        /// `[source.client]`, the librdkafka properties.
         client: Properties = table.document().table("source.client").read_properties();
     }
 }
@@ -165,14 +165,14 @@ service::settings! {
         /// The longest IP packet that passes the path. State it if you know it: discovery may mistake losses for a
         /// smaller limit, and then sends short packets for a minute.
         path_mtu: Option<u16> as read_mtu = otherwise("discovered"), "a size, such as `1400 B`", [r#""1248 B""#, r#""1500 B""#];
-        /// Whether the kernel receives many packets in one call. `false` costs about 25 % more CPU time of the sender;
-        /// it helps where a kernel or a network card damages such packets, which shows as heavy loss that `iperf3` does
+        /// Segmentation offload: the kernel takes many packets in one call. `false` costs the sender about 25 % more CPU
+        /// time; it helps where a kernel or a network card damages such packets, which shows as heavy loss that `iperf3` does
         /// not see.
         segmentation_offload: bool = default("true"), "`true` or `false`";
         /// Number of QUIC connections of a session, each with a UDP flow of its own. More channels lose less time to
         /// reordering and lost packets, and when the path of one fails it is dialled again while the others continue.
         /// Each takes 16 MiB of `memory`.
-        channels: Option<u16> = otherwise("4; 2 below 20 Mbit/s of `rate`, one per 125 above 500"), "a count", ["1", "16"];
+        channels: Option<u16> = otherwise("4; 2 below 20 Mbit/s of `rate`; above 500 Mbit/s one per 125 Mbit/s"), "a count", ["1", "16"];
         /// The compression of frames; `zstd` alone is level 1. A higher level costs CPU and saves bandwidth. A frame
         /// that compression would enlarge is sent uncompressed.
         compression: Codec as read_codec = default(r#""lz4""#),

@@ -1,4 +1,4 @@
-//! Sender files that are taken, and those that are refused.
+//! Tests of sender files that are accepted or refused.
 
 use std::time::Duration;
 
@@ -143,8 +143,7 @@ fn a_running_sender_adopts_live_settings_and_names_the_rest() {
         .replace("pki/sender.key", "pki/new.key")
         .replace("[wan]", "[wan]\nrate = \"7 Mbit/s\"\ntime_zone = \"Europe/Berlin\"")
         .replace("link.sin.example", "other.example");
-    let changes =
-        Configuration::adopt(&mut running, read(&format!("{new}[log]\nlevel = \"debug\"\nformat = \"json\"\n")));
+    let changes = running.reload(read(&format!("{new}[log]\nlevel = \"debug\"\nformat = \"json\"\n")));
     assert!(running.source.filter().matches("invoices") && !running.source.filter().matches("orders"));
     assert!(running.tls.key.ends_with("new.key"));
     assert_eq!(
@@ -165,7 +164,7 @@ fn a_running_sender_adopts_live_settings_and_names_the_rest() {
         ("wan.time_zone", true),
     ];
     assert_eq!(named, expected);
-    // All that the table calls live is above, or beside it in the same type.
+    // Every live setting is tested above, or another setting of the same type is.
     let live: Vec<_> = SECTIONS.iter().flat_map(|s| s.fields).filter(|field| field.live).map(|f| f.name).collect();
     let wan = ["rate", "time_zone", "days", "from", "to", "rate"];
     let of_classes = ["topics", "priority", "share", "ceiling"];

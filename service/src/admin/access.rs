@@ -52,7 +52,7 @@ impl AdminSettings {
         }
     }
 
-    /// Whether the port speaks TLS.
+    /// True if the port speaks TLS.
     pub fn is_tls(&self) -> bool {
         self.listen.0.is_some_and(|address| !is_loopback(address))
     }
@@ -131,7 +131,7 @@ impl Access {
         self.now.read().unwrap_or_else(PoisonError::into_inner).tls.clone()
     }
 
-    /// Whether a request with these headers is answered. The time does not depend on how much of the token is right.
+    /// True if a request with these headers is answered. The time does not depend on how much of the token is right.
     pub(super) fn allows(&self, headers: &HeaderMap) -> bool {
         let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
         let Some(token) = &now.token else { return true };

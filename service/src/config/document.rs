@@ -33,7 +33,7 @@ pub struct Document<'t> {
     problems: RefCell<Problems>,
 }
 
-/// One section of a document, to be read by its table of fields.
+/// A section of a document, to be read by its table of fields.
 #[derive(Debug, Clone, Copy)]
 pub struct Table<'d> {
     document: &'d Document<'d>,
@@ -256,7 +256,7 @@ impl<'d> Table<'d> {
         Ok(path)
     }
 
-    /// Whether the file states `name`.
+    /// True if the file states `name`.
     pub fn states(&self, name: &str) -> bool {
         self.entry(name).is_some()
     }

@@ -4,7 +4,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::field::{Absent, Field, Section, Shape};
 
-/// One setting and its value in effect.
+/// A setting and its value in effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effective {
     /// Head of the section, such as `[wan]`; empty for the top level.
@@ -13,7 +13,7 @@ pub struct Effective {
     pub key: &'static str,
     /// Value in TOML, or in words if it is derived.
     pub value: String,
-    /// Whether the file states it.
+    /// True if the file states it.
     pub written: bool,
 }
 
@@ -23,26 +23,35 @@ pub fn effective(text: &str, sections: &[Section]) -> Vec<Effective> {
     let (root, _) = DeTable::parse_recoverable(text);
     let root = root.into_inner();
     let mut list = Vec::new();
-    for section in sections {
-        match section.shape {
-            Shape::Properties => {}
-            Shape::Repeated => {
-                let tables = entry_at(&root, section.path).and_then(DeValue::as_array);
-                for table in tables.into_iter().flatten() {
-                    list.extend(settings(section, table.get_ref().as_table()));
-                }
-            }
-            Shape::Table if section.path.is_empty() => list.extend(settings(section, Some(&root))),
-            Shape::Table => {
-                let table = entry_at(&root, section.path).and_then(DeValue::as_table);
-                list.extend(settings(section, table));
-            }
+    each_table(&root, sections, |section, table| {
+        if section.shape != Shape::Properties {
+            list.extend(settings(section, table));
         }
-    }
+    });
     list
 }
 
-/// The keys at the top of `text`, including sections, as far as it is TOML.
+/// Calls `visit` with each section and its table in the file: `None` if a section is missing, several times for a
+/// repeated one.
+pub(super) fn each_table<'s>(
+    root: &DeTable<'_>,
+    sections: &'s [Section],
+    mut visit: impl FnMut(&'s Section, Option<&DeTable<'_>>),
+) {
+    for section in sections {
+        let entry = entry_at(root, section.path);
+        match section.shape {
+            Shape::Repeated => {
+                let tables = entry.and_then(DeValue::as_array).into_iter().flatten();
+                tables.for_each(|table| visit(section, table.get_ref().as_table()));
+            }
+            _ if section.path.is_empty() => visit(section, Some(root)),
+            _ => visit(section, entry.and_then(DeValue::as_table)),
+        }
+    }
+}
+
+/// The keys at the top of `text`, including sections, if it is TOML.
 pub fn top_keys(text: &str) -> Vec<String> {
     let (root, _) = DeTable::parse_recoverable(text);
     root.get_ref().keys().map(|key| key.get_ref().to_string()).collect()

@@ -1,6 +1,6 @@
 //! Tables of fields: the names, kinds, defaults and bounds of a configuration file.
 
-/// One setting.
+/// A setting of a section.
 #[derive(Debug, Clone, Copy)]
 pub struct Field {
     /// Key in the file.
@@ -11,7 +11,7 @@ pub struct Field {
     pub absent: Absent,
     /// Smallest and largest value, both allowed, as TOML; for quantities and numbers.
     pub bounds: Option<(&'static str, &'static str)>,
-    /// Whether a running process takes a new value when it reads its configuration again.
+    /// True if a running process takes a new value when it reads its configuration again.
     pub live: bool,
     /// Description for the reference.
     pub doc: &'static str,
@@ -22,13 +22,13 @@ pub struct Field {
 pub enum Absent {
     /// There is none: the setting is required.
     Required,
-    /// This TOML.
+    /// A value in TOML.
     Default(&'static str),
     /// A value derived in code; the text describes it for the reference.
     Otherwise(&'static str),
 }
 
-/// One table of a config file.
+/// A table of a config file.
 #[derive(Debug, Clone, Copy)]
 pub struct Section {
     /// Dotted path; empty for the top level.

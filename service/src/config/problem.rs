@@ -10,7 +10,7 @@ pub struct Problems {
     list: Vec<Problem>,
 }
 
-/// One problem of a configuration file.
+/// A problem of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// Place in the file; `None` if the file itself is the problem.
@@ -22,9 +22,9 @@ pub struct Problem {
 /// A place in a text, both numbers counted from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// Line number.
+    /// Number of the line.
     pub line: usize,
-    /// Column number.
+    /// Number of the column.
     pub column: usize,
 }
 
@@ -50,12 +50,12 @@ impl Problems {
         self.list.iter()
     }
 
-    /// Number of problems.
+    /// Number of problems found.
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether there is no problem.
+    /// True if there is no problem.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }

@@ -1,4 +1,4 @@
-//! One declaration per setting: [`settings!`](crate::settings) makes of each row the struct's field, its reader, its
+//! The declaration of settings: [`settings!`](crate::settings) makes of each row the struct's field, its reader, its
 //! line in `docs/reference/configuration.md`, and whether a running process takes a new value.
 
 use std::path::PathBuf;
@@ -142,7 +142,7 @@ macro_rules! settings {
         }
 
         impl $struct {
-            /// Takes over from `new` the settings that change in a running process.
+            /// Adopts from `new` the settings that change in a running process.
             #[allow(dead_code, unreachable_pub, unused_variables, reason = "not every section has live settings")]
             pub fn adopt(&mut self, new: Self) {
                 $( $( $crate::settings!(@$live self.$field, new.$field); )? )*

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use toml::de::{DeTable, DeValue};
 
-use super::effective::{entry_at, toml, value_of};
+use super::effective::{each_table, toml, value_of};
 use super::field::{Section, Shape};
 
 /// The settings in effect, by dotted name: `wan.linger`, `links.fra-to-sin.senders`, `source.client.sasl.username`.
@@ -16,7 +16,7 @@ pub struct Settings(BTreeMap<String, Held>);
 struct Held {
     value: String,
     live: bool,
-    /// Whether the value must not be shown.
+    /// True if the value must not be shown.
     hidden: bool,
     /// Name of its repeated table, which is added and removed as a whole.
     table: Option<String>,
@@ -27,11 +27,11 @@ struct Held {
 pub struct Change {
     /// Dotted name of the setting.
     pub setting: String,
-    /// Value before.
+    /// Value before the change.
     pub from: String,
     /// Value in the new file.
     pub to: String,
-    /// Whether a running process takes the new value.
+    /// True if a running process takes the new value.
     #[serde(skip)]
     pub live: bool,
 }
@@ -39,30 +39,22 @@ pub struct Change {
 impl Settings {
     pub(super) fn of(root: &DeTable<'_>, sections: &[Section]) -> Self {
         let mut settings = Self::default();
-        for section in sections {
-            let entry = entry_at(root, section.path);
-            match section.shape {
-                Shape::Table if section.path.is_empty() => settings.add(section, Some(root), None),
-                Shape::Table => settings.add(section, entry.and_then(DeValue::as_table), None),
-                Shape::Repeated => {
-                    for table in entry.and_then(DeValue::as_array).into_iter().flatten() {
-                        let table = table.get_ref().as_table();
-                        let name = section.fields.first().map(|field| value_of(field, table)).unwrap_or_default();
-                        let name = settings.unused(format!("{}.{}", section.path, name.trim_matches('"')));
-                        let live = section.fields.iter().any(|field| field.live);
-                        let held = Held { value: "stated".to_owned(), live, hidden: false, table: None };
-                        settings.0.insert(name.clone(), held);
-                        settings.add(section, table, Some(name));
-                    }
-                }
-                Shape::Properties => {
-                    let table = entry.and_then(DeValue::as_table);
-                    for (key, value) in table.into_iter().flatten() {
-                        settings.property(format!("{}.{}", section.path, key.get_ref()), value.get_ref());
-                    }
+        each_table(root, sections, |section, table| match section.shape {
+            Shape::Table => settings.add(section, table, None),
+            Shape::Repeated => {
+                let name = section.fields.first().map(|field| value_of(field, table)).unwrap_or_default();
+                let name = settings.unused(format!("{}.{}", section.path, name.trim_matches('"')));
+                let live = section.fields.iter().any(|field| field.live);
+                let stated = Held { value: "stated".to_owned(), live, hidden: false, table: None };
+                settings.0.insert(name.clone(), stated);
+                settings.add(section, table, Some(name));
+            }
+            Shape::Properties => {
+                for (key, value) in table.into_iter().flatten() {
+                    settings.property(format!("{}.{}", section.path, key.get_ref()), value.get_ref());
                 }
             }
-        }
+        });
         settings
     }
 
@@ -121,7 +113,7 @@ impl Settings {
         Some(Change { setting: name.to_owned(), from: shown(from), to: shown(to), live: either.live })
     }
 
-    /// Takes over from `new` the settings that can change in a running process.
+    /// Adopts from `new` the settings that can change in a running process.
     pub fn adopt(&mut self, new: Self) {
         for change in self.changes(&new).into_iter().filter(|change| change.live) {
             let belongs =

@@ -13,40 +13,40 @@ use super::{
 };
 
 crate::settings! {
-    /// Who this is.
+    /// The identity of this process.
     #[derive(Debug)]
     pub struct Top: Table "" {
-        /// The link.
+        /// The name of the link.
         link: String = required, "a name";
     }
 }
 
 crate::settings! {
-    /// The path.
+    /// The path to the receiver.
     #[derive(Debug)]
     pub struct Wan: Table "wan" {
-        /// How long a record may wait for company.
+        /// Time that a record waits for others.
         linger: Duration = default(r#""5 ms""#), "a duration, such as `5 ms`", [r#""0 s""#, r#""1 s""#], live;
-        /// Where to dial.
+        /// Addresses of the receiver.
         receiver: Vec<Address> = required, "addresses, such as `link.example:7443`";
-        /// Bytes held.
+        /// Bytes of memory for records.
         memory: Option<Size> = otherwise("half of it"), "a size, such as `256 MiB`", [r#""64 MiB""#, r#""1 GiB""#];
-        /// How many.
+        /// Number of lanes of the link.
         lanes: u16 = default("8"), "a count", ["1", "64"];
-        /// For the eye.
+        /// The colour of the link.
         colour: Colour = default(r#""green""#), "a colour";
     }
     parts(table) {
-        /// Passed through.
+        /// Properties that are passed through.
         client: Properties = table.document().table("wan.client").read_properties();
     }
 }
 
 crate::settings! {
-    /// Who else.
+    /// The other processes.
     #[derive(Debug)]
     pub struct Peer: Repeated "peers" {
-        /// Theirs.
+        /// The name of the process.
         name: String = required, "a name";
     }
 }
@@ -251,9 +251,9 @@ fn an_unreadable_file_is_a_problem_without_a_place() {
 #[test]
 fn the_reference_describes_each_field() {
     let page = reference(SECTIONS);
-    let linger = "- **`linger`**: a duration, such as `5 ms`. Default `\"5 ms\"`. From `\"0 s\"` to `\"1 s\"`. *Live.*\n  How long";
+    let linger = "- **`linger`**: a duration, such as `5 ms`. Default `\"5 ms\"`. From `\"0 s\"` to `\"1 s\"`. *Live.*\n  Time that";
     assert!(page.contains(linger), "{page}");
-    assert!(page.contains("### `[[peers]]`\n\nWho else.\n\n- **`name`**: a name. Required.\n"), "{page}");
+    assert!(page.contains("### `[[peers]]`\n\nThe other processes.\n\n- **`name`**: a name. Required.\n"), "{page}");
     assert!(page.contains("Default: half of it."), "{page}");
 }
 

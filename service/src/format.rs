@@ -3,7 +3,7 @@
 use wire::units::Rate;
 
 /// Bytes in the largest binary unit that fits, with one decimal: `11.9 MiB`.
-pub(crate) fn bytes(bytes: u64) -> String {
+pub fn bytes(bytes: u64) -> String {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
     let Some((unit, shift)) = units.into_iter().find(|(_, shift)| bytes >> shift > 0) else {
         return format!("{bytes} B");
@@ -13,12 +13,12 @@ pub(crate) fn bytes(bytes: u64) -> String {
 }
 
 /// A rate in whole megabits: `750 Mbit/s`.
-pub(crate) fn megabits(rate: Rate) -> String {
+pub fn megabits(rate: Rate) -> String {
     format!("{:.0} Mbit/s", rate.bits_per_second() as f64 / 1e6)
 }
 
 /// A rate in the largest unit that fits, with three digits: `93.2 Mbit/s`.
-pub(crate) fn bits(per_second: f64) -> String {
+pub fn bits(per_second: f64) -> String {
     let units = [("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3), ("bit/s", 1.0)];
     let (unit, size) = units.into_iter().find(|(_, size)| per_second >= *size).unwrap_or(("bit/s", 1.0));
     let number = per_second / size;
@@ -27,7 +27,7 @@ pub(crate) fn bits(per_second: f64) -> String {
 }
 
 /// A number with its thousands grouped: `1,234,567`.
-pub(crate) fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -40,7 +40,7 @@ pub(crate) fn grouped(number: u64) -> String {
 }
 
 /// A duration in its two largest units: `3 d 4 h`, `5 min 2 s`.
-pub(crate) fn duration(seconds: f64) -> String {
+pub fn duration(seconds: f64) -> String {
     let mut left = seconds as u64;
     let mut parts = Vec::new();
     for (unit, length) in [("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)] {
@@ -66,7 +66,8 @@ mod tests {
         {
             assert_eq!(bits(number), shown);
         }
-        assert_eq!((grouped(999), grouped(1_234_567)), ("999".to_owned(), "1,234,567".to_owned()));
+        let written = [0, 999, 1_000, 123_456, 1_234_567].map(grouped);
+        assert_eq!(written, ["0", "999", "1,000", "123,456", "1,234,567"]);
         for (seconds, shown) in [(0.4, "0 s"), (61.0, "1 min 1 s"), (3_600.0, "1 h"), (90_061.0, "1 d 1 h")] {
             assert_eq!(duration(seconds), shown);
         }
