@@ -7,7 +7,7 @@ use kafka::Properties;
 use kafka::properties::forbidden;
 use receiver::config::Config;
 use receiver::report::status::Board;
-use receiver::run::{Halted, Parts};
+use receiver::run::{Parts, StopReason};
 use service::admin::{AdminSettings, Views};
 use service::config::Change;
 use service::logging::LogSettings;
@@ -95,12 +95,12 @@ pub(crate) fn properties(config: &Config) -> Result<Properties, Failure> {
     })
 }
 
-impl From<Halted> for Failure {
-    fn from(halted: Halted) -> Self {
+impl From<StopReason> for Failure {
+    fn from(halted: StopReason) -> Self {
         match halted {
-            Halted::Tls(_) | Halted::Listen(EndpointError::Tls(_)) => Self::config(halted),
-            Halted::Listen(_) => Self::failed(halted),
-            Halted::Target(error) => kafka(error),
+            StopReason::Tls(_) | StopReason::Listen(EndpointError::Tls(_)) => Self::config(halted),
+            StopReason::Listen(_) => Self::failed(halted),
+            StopReason::Target(error) => kafka(error),
         }
     }
 }

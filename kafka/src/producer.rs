@@ -16,6 +16,7 @@ use rdkafka_sys as sys;
 use sys::rd_kafka_resp_err_t as Code;
 use wire::frame::RecordRef;
 use wire::ids::Offset;
+use wire::partition::Partition;
 
 use super::client::{CallError, Client, Kind, Queue, Topic, check, fatal, millis};
 use super::error::{KafkaError, Refusal, refusal};
@@ -55,7 +56,7 @@ pub enum ProduceError {
     #[error(transparent)]
     Kafka(#[from] KafkaError),
     /// A record is refused for good, or its partition is not there.
-    #[error("{}-{} refuses a record: {}", .0.topic, .0.partition, .0.reason)]
+    #[error("{} refuses a record: {}", .0.partition, .0.reason)]
     Rejected(Rejection),
     /// A topic of the transaction may not be written, and the client does not say which; nothing of it was sent.
     #[error(transparent)]
@@ -65,14 +66,14 @@ pub enum ProduceError {
 /// What a target says of records that it does not take. Brokers name a batch, not always the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
-    /// Topic they were for.
-    pub topic: Arc<str>,
-    /// Partition they were for.
-    pub partition: i32,
-    /// What is refused.
+    /// Target partition that the records were for.
+    pub partition: Partition,
+    /// Cause of the refusal: one record, its topic, or unknown.
     pub refusal: Refusal,
-    /// The source offsets, first and last, among which the refused record is. The same: it is that one.
-    pub offsets: (Offset, Offset),
+    /// Source offset of the first record among which the refused one is.
+    pub first: Offset,
+    /// Source offset of the last of them; equal to `first` where the record is known exactly.
+    pub last: Offset,
     /// The broker's or the client's words.
     pub reason: String,
 }
@@ -80,13 +81,11 @@ pub struct Rejection {
 /// What was appended to a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appended {
-    /// Topic name.
-    pub topic: Arc<str>,
-    /// Partition number.
-    pub partition: i32,
-    /// The first record's offset; −1 where the broker does not say.
+    /// Target partition that took the records.
+    pub partition: Partition,
+    /// Target offset of the first record; −1 where the broker does not say.
     pub first: Offset,
-    /// The last record's offset.
+    /// Target offset of the last record.
     pub last: Offset,
 }
 
@@ -184,12 +183,11 @@ impl Producer {
                 refreshed = true;
                 self.refresh(topic)?;
             } else if let Some(refusal) = refusal(error.code) {
-                let (topic, offsets) = (topic.clone(), (record.offset, record.offset));
                 return Err(ProduceError::Rejected(Rejection {
-                    topic,
-                    partition,
+                    partition: Partition::new(topic.clone(), partition),
                     refusal,
-                    offsets,
+                    first: record.offset,
+                    last: record.offset,
                     reason: error.reason,
                 }));
             } else {
@@ -221,7 +219,7 @@ impl Producer {
         let topics = &self.topics;
         let name_of = |address| topics.iter().find(|(_, topic)| topic.address() == address).map(|(name, _)| name);
         let appended = self.reports.take_ends().filter_map(|((address, partition), (first, last))| {
-            name_of(address).map(|topic| Appended { topic: topic.clone(), partition, first, last })
+            name_of(address).map(|topic| Appended { partition: Partition::new(topic.clone(), partition), first, last })
         });
         Ok(appended.collect())
     }
@@ -281,8 +279,10 @@ impl Producer {
         if let (Some((address, partition)), Some(refusal)) = (bad.origin, refusal(bad.code)) {
             let topic = self.topics.iter().find(|(_, topic)| topic.address() == address);
             if let Some((topic, _)) = topic {
-                let (topic, offsets, reason) = (topic.clone(), bad.offsets, bad.reason.clone());
-                return Err(ProduceError::Rejected(Rejection { topic, partition, refusal, offsets, reason }));
+                let (first, last) = bad.offsets;
+                let partition = Partition::new(topic.clone(), partition);
+                let reason = bad.reason.clone();
+                return Err(ProduceError::Rejected(Rejection { partition, refusal, first, last, reason }));
             }
         }
         let error = CallError { code: bad.code, reason: bad.reason.clone(), retriable: false };

@@ -17,6 +17,7 @@ pub mod config;
 pub mod join;
 pub mod lane;
 pub mod link;
+mod lock;
 pub mod report;
 pub mod run;
 pub mod session;

@@ -1,7 +1,7 @@
 //! Who is at fault when a session cannot go on: the bytes, the other end, or the way the two ends were
 //! set up. Each error knows the close code that tells the other end.
 
-use crate::close::CloseCode;
+use crate::close::{Close, CloseCode};
 use crate::control::Range;
 use crate::ids::{Epoch, Position, Slot};
 
@@ -171,6 +171,18 @@ impl PeerIncompatible {
             Self::ClusterChanged { .. } => CloseCode::ClusterChanged,
             Self::LanesChanged { .. } | Self::LaneHashChanged => CloseCode::LanesChanged,
         }
+    }
+}
+
+impl From<PeerMisbehaved> for Close {
+    fn from(error: PeerMisbehaved) -> Self {
+        Self::new(error.close_code(), error.to_string())
+    }
+}
+
+impl From<PeerIncompatible> for Close {
+    fn from(error: PeerIncompatible) -> Self {
+        Self::new(error.close_code(), error.to_string())
     }
 }
 
