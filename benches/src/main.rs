@@ -1,4 +1,4 @@
-//! Measures Causeway. `wan`: its transport over emulated WANs.
+//! Measures Causeway. Its command `wan` measures the transport over emulated WANs.
 
 #![forbid(unsafe_code)]
 
@@ -11,7 +11,7 @@ use std::process::exit;
 
 use clap::{Parser, Subcommand};
 
-/// Measures Causeway.
+/// Measures Causeway's transport over emulated WANs
 #[derive(Debug, Parser)]
 #[command(name = "benches", version)]
 struct Cli {
@@ -21,11 +21,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// What the transport does over emulated WANs, beside TCP and plain QUIC; needs root and /dev/net/tun
+    /// Measure the transport over emulated WANs, and TCP and plain QUIC for comparison; needs root and /dev/net/tun
     Wan(wan::WanArgs),
-    /// One end of a run; the bench starts it
+    /// Run one end of a trial; the bench starts this process itself
     #[command(hide = true)]
-    End(end::EndArgs),
+    End(end::protocol::EndArgs),
 }
 
 fn main() {

@@ -1,13 +1,13 @@
-//! Record values from a seed: what both ends know without having told each other.
+//! Record values from a seed, so that both ends know them without an exchange.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// Random bytes that values are cut from: far more than a frame, so that no compression would find a value again,
-/// and little enough to stay in a cache.
+/// Bytes of the random block that values are taken from: far more than a frame, so that compression never finds a value
+/// twice, and few enough to stay in a cache.
 const BLOCK_BYTES: usize = 8 << 20;
 
-/// The values of a run.
+/// Record values of a run.
 #[derive(Debug)]
 pub(crate) struct Payload {
     block: Vec<u8>,
@@ -15,14 +15,14 @@ pub(crate) struct Payload {
 }
 
 impl Payload {
-    /// Values of `value_bytes` each, drawn from `seed`.
+    /// Creates values of `value_bytes` bytes each from `seed`.
     pub(crate) fn new(seed: u64, value_bytes: usize) -> Self {
         let mut block = vec![0; BLOCK_BYTES + value_bytes];
         StdRng::seed_from_u64(seed).fill(&mut block[..]);
         Self { block, value_bytes }
     }
 
-    /// The value of the record at `offset` of `partition`.
+    /// Returns the value of the record at `offset` of `partition`.
     pub(crate) fn value(&self, partition: i32, offset: i64) -> &[u8] {
         let mixed = mix(offset.cast_unsigned() ^ (u64::from(partition.cast_unsigned()) << 48));
         let start = (mixed % BLOCK_BYTES as u64) as usize;
@@ -30,7 +30,7 @@ impl Payload {
     }
 }
 
-/// One step of SplitMix64 (Steele et al., 2014): neighbouring offsets begin far from each other.
+/// Performs one step of SplitMix64 (Steele et al., 2014), so that neighbouring offsets have distant values.
 fn mix(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -43,8 +43,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_follows_from_seed_and_place_alone() {
-        let (here, there, other) = (Payload::new(1, 100), Payload::new(1, 100), Payload::new(2, 100));
+    fn a_value_depends_only_on_seed_partition_and_offset() {
+        let here = Payload::new(1, 100);
+        let there = Payload::new(1, 100);
+        let other = Payload::new(2, 100);
         assert_eq!(here.value(3, 7), there.value(3, 7));
         assert_ne!(here.value(3, 7), other.value(3, 7));
         assert_ne!(here.value(3, 7), here.value(3, 8));

@@ -1,4 +1,4 @@
-//! The certificates of a run, made for it and gone with it.
+//! The certificates of a run, which are created for it and deleted after it.
 
 use std::path::Path;
 
@@ -6,21 +6,22 @@ use anyhow::Result;
 use service::pki::{self, Request};
 use service::tls::{End, TlsFiles};
 
-/// What the link of every run is called.
+/// Name of the link in every run.
 pub(crate) const LINK: &str = "bench";
-/// Whom the sender's certificate names.
+/// Name in the sender's certificate.
 pub(crate) const SENDER_NAME: &str = "sender.bench";
-/// Whom the receiver's certificate names.
+/// Name in the receiver's certificate.
 pub(crate) const RECEIVER_NAME: &str = "receiver.bench";
 
-/// Makes an authority and both ends' certificates in `dir`.
+/// Creates an authority and both ends' certificates in `dir`.
 pub(crate) fn init(dir: &Path) -> Result<()> {
-    let (sender, receiver) = ([SENDER_NAME.to_owned()], [RECEIVER_NAME.to_owned()]);
+    let sender = [SENDER_NAME.to_owned()];
+    let receiver = [RECEIVER_NAME.to_owned()];
     pki::init(&dir.join("pki"), &Request { link: LINK, sender: &sender, receiver: &receiver })?;
     Ok(())
 }
 
-/// Where an end's certificates lie in `dir`.
+/// Returns the paths of an end's certificate files in `dir`.
 pub(crate) fn files(dir: &Path, end: End) -> TlsFiles {
     let name = match end {
         End::Client => "sender",

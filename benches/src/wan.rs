@@ -1,31 +1,19 @@
-//! `wan`: the product's transport between two network namespaces, over every path of the plan, beside TCP and plain
-//! QUIC. In the order in which a cell meets them:
+//! The command `wan`: measures the product's transport between two network namespaces, over every path of the plan, and
+//! TCP and plain QUIC for comparison. In the order in which a cell passes through them:
 //!
-//! - [`plan`]: every [`cell`] there is, and what it must reach; [`short`]: those of the gate
-//! - [`agenda`]: which of them are due
-//! - [`settings`]: how the product is configured in it
-//! - [`trial`]: a path, two ends, a warm-up and a measurement; [`process`], [`iperf`] run what it needs
-//! - [`timeline`], [`figures`], [`limit`]: from counters to figures
-//! - [`store`]: results as they come, so that a bench can be stopped and go on
-//! - [`verdict`], [`table`], [`plot`]: what to make of them
-//! - [`stop`]: how it ends before its time
-
+//! - [`plan`]: every [`cell`] and its bounds; [`short`]: the cells of the gate; [`limit`]: the highest possible goodput
+//! - [`agenda`]: the trials that are due
+//! - [`trial`]: configures and runs both ends over a path, and measures
+//! - [`results`]: figures, their store, and the verdict, table and plots made of them
+//! - [`stop`]: ends the bench early
 pub(crate) mod agenda;
 pub(crate) mod cell;
-pub(crate) mod figures;
-pub(crate) mod iperf;
 pub(crate) mod limit;
 pub(crate) mod plan;
-pub(crate) mod plot;
-pub(crate) mod process;
-pub(crate) mod settings;
+pub(crate) mod results;
 pub(crate) mod short;
 pub(crate) mod stop;
-pub(crate) mod store;
-pub(crate) mod table;
-pub(crate) mod timeline;
 pub(crate) mod trial;
-pub(crate) mod verdict;
 
 use std::fs;
 use std::path::PathBuf;
@@ -34,61 +22,62 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use agenda::{Agenda, Wanted};
+use agenda::{Agenda, Selection};
 use cell::{Cell, Contestant, Figure};
-use settings::Extra;
+use results::store::{Store, TrialKey, TrialResult};
+use results::verdict::{Row, Verdict};
+use results::{plot, table};
 use stop::{Stop, Stopped};
-use store::{Key, Line, Store};
+use trial::settings::ExtraLines;
 use trial::{Bench, Trial};
-use verdict::{Row, Verdict};
 
-/// How often a trial is run whose emulator was late.
+/// Attempts at a trial whose emulator is late.
 const ATTEMPTS: u32 = 3;
 
-/// How much is measured where nothing else is said.
+/// Durations and number of seeds of a set of cells, unless the user gives others.
 #[derive(Debug, Clone, Copy)]
-struct Form {
-    /// For how long a steady cell is measured, in seconds.
+struct Defaults {
+    /// Time for which a steady cell is measured, in seconds.
     seconds: u64,
-    /// How long it runs before that, in seconds.
+    /// Warm-up of a steady cell, in seconds.
     warm_up: u64,
     /// Trials of each contestant in each cell.
     seeds: u64,
 }
 
-const WHOLE: Form = Form { seconds: 15, warm_up: 6, seeds: 3 };
-const QUICK: Form = Form { seconds: 10, warm_up: 4, seeds: 1 };
-const SHORT: Form = Form { seconds: 6, warm_up: 3, seeds: 1 };
+const FULL: Defaults = Defaults { seconds: 15, warm_up: 6, seeds: 3 };
+const QUICK: Defaults = Defaults { seconds: 10, warm_up: 4, seeds: 1 };
+const SHORT: Defaults = Defaults { seconds: 6, warm_up: 3, seeds: 1 };
 
-/// What is to be measured, and how.
+/// Arguments of the command `wan`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct WanArgs {
-    /// Only this cell; may be given several times
+    /// Measure only this cell; can be repeated
     #[arg(long = "cell", value_name = "NAME")]
     cells: Vec<String>,
-    /// Eight cells, one seed, within ten minutes
+    /// Measure eight cells with one seed, within ten minutes
     #[arg(long)]
     quick: bool,
-    /// The gate's short form: four cells, one seed, within two minutes; fails where one is not as it must be
+    /// Measure the gate's short set: four cells with one seed, within two minutes; fails if a cell misses a bound
     #[arg(long, conflicts_with_all = ["quick", "cells"])]
     short: bool,
-    /// List the cells and what each must reach
+    /// List the cells and their bounds
     #[arg(long)]
     list: bool,
-    /// How long a steady cell is measured, in seconds [default: 15; quick: 10; short: 6]
+    /// Time for which a steady cell is measured, in seconds [default: 15; quick: 10; short: 6]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     seconds: Option<u64>,
-    /// How long it runs before that, in seconds [default: 6; quick: 4; short: 3]
+    /// Warm-up of a steady cell, in seconds [default: 6; quick: 4; short: 3]
     #[arg(long, value_name = "SECONDS")]
     warm_up: Option<u64>,
-    /// Trials of each contestant in each cell; the median counts [default: 3; quick and short: 1]
+    /// Trials of each contestant in each cell, of which the median counts [default: 3; quick and short: 1]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
-    /// Causeway alone, without TCP and plain QUIC beside it
+    /// Measure only Causeway, without TCP and plain QUIC
     #[arg(long)]
     ours_only: bool,
-    /// Where results go; those that are there already are not measured again
+    /// Directory of results; trials that it contains are not repeated
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
     /// Bytes of a record's value
@@ -97,13 +86,13 @@ pub(crate) struct WanArgs {
     /// Partitions of the topic
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     partitions: i32,
-    /// A line of the sender's `[wan]`, such as 'linger = "1 ms"'; may be given several times
+    /// Line to add to the sender's `[wan]`, such as 'linger = "1 ms"'; can be repeated
     #[arg(long, value_name = "TOML")]
     wan_line: Vec<String>,
-    /// A line of the sender's top level, such as 'memory = "1 GiB"'
+    /// Line to add to the sender's top level, such as 'memory = "1 GiB"'; can be repeated
     #[arg(long, value_name = "TOML")]
     sender_line: Vec<String>,
-    /// A line of the receiver's top level
+    /// Line to add to the receiver's top level; can be repeated
     #[arg(long, value_name = "TOML")]
     receiver_line: Vec<String>,
 }
@@ -124,28 +113,31 @@ impl WanArgs {
         }
         let mut all = plan::all();
         for name in &self.cells {
-            ensure!(all.iter().any(|cell| cell.name == *name), "there is no cell `{name}`; `wan --list` names them");
+            ensure!(
+                all.iter().any(|cell| cell.name == *name),
+                "there is no cell `{name}`; `wan --list` shows all cells"
+            );
         }
         all.retain(|cell| self.cells.contains(&cell.name));
         Ok(all)
     }
 
-    fn form(&self) -> Form {
+    fn defaults(&self) -> Defaults {
         match (self.short, self.quick) {
             (true, _) => SHORT,
             (_, true) => QUICK,
-            _ => WHOLE,
+            _ => FULL,
         }
     }
 
     fn bench(&self, logs: PathBuf, stop: Stop) -> Bench {
-        let form = self.form();
+        let defaults = self.defaults();
         Bench {
-            seconds: Duration::from_secs(self.seconds.unwrap_or(form.seconds)),
-            warm_up: Duration::from_secs(self.warm_up.unwrap_or(form.warm_up)),
+            seconds: Duration::from_secs(self.seconds.unwrap_or(defaults.seconds)),
+            warm_up: Duration::from_secs(self.warm_up.unwrap_or(defaults.warm_up)),
             record_bytes: self.record_bytes,
             partitions: self.partitions,
-            extra: Extra {
+            extra: ExtraLines {
                 sender: self.sender_line.clone(),
                 wan: self.wan_line.clone(),
                 receiver: self.receiver_line.clone(),
@@ -156,19 +148,19 @@ impl WanArgs {
     }
 
     fn seeds(&self) -> u64 {
-        self.seeds.unwrap_or_else(|| self.form().seeds)
+        self.seeds.unwrap_or_else(|| self.defaults().seeds)
     }
 }
 
-/// Runs the bench; returns the exit code. What needs the machine's rights is done as the first process of a PID
-/// namespace, so that nothing outlives it however it ends.
+/// Runs the bench and returns the exit code. Trials run as the first process of a PID namespace, so that no process
+/// outlives the bench, however it ends.
 pub(crate) fn run(args: &WanArgs) -> Result<i32> {
     let cells = args.chosen()?;
     if args.list {
         list(&cells);
         return Ok(0);
     }
-    Ok(netem::tun::on_stage(|| {
+    Ok(netem::tun::run_as_first_process(|| {
         let measured = measure(args, &cells);
         Ok(measured.unwrap_or_else(|error| {
             eprintln!("benches: {error:#}");
@@ -193,8 +185,8 @@ fn measure(args: &WanArgs, cells: &[Cell]) -> Result<i32> {
     let mut store = Store::open(&dir)?;
     let bench = args.bench(dir.join("logs"), stop);
     fs::create_dir_all(&bench.logs)?;
-    let wanted = Wanted { seeds: args.seeds(), ours_only: args.ours_only };
-    let agenda = Agenda::new(wanted, cells, bench.seconds, &store.done(), agenda::missing);
+    let selection = Selection { seeds: args.seeds(), causeway_only: args.ours_only };
+    let agenda = Agenda::new(selection, cells, bench.seconds, &store.done(), agenda::missing);
     for why in &agenda.left_out {
         eprintln!("benches: {why}");
     }
@@ -204,9 +196,9 @@ fn measure(args: &WanArgs, cells: &[Cell]) -> Result<i32> {
     for (index, (cell, key)) in due.iter().enumerate() {
         print!("{:>4}/{} {:<18} {:<11} seed {} ", index + 1, due.len(), cell.name, key.contestant.name(), key.seed);
         std::io::Write::flush(&mut std::io::stdout())?;
-        let line = try_often(&bench, cell, key)?;
-        println!("{}", in_short(&line));
-        store.append(line)?;
+        let result = run_until_valid(&bench, cell, key)?;
+        println!("{}", summary(&result));
+        store.append(result)?;
         write(cells, &store, bench.record_bytes)?;
     }
     write(cells, &store, bench.record_bytes)?;
@@ -215,14 +207,14 @@ fn measure(args: &WanArgs, cells: &[Cell]) -> Result<i32> {
     Ok(i32::from(args.short && !cells.iter().all(|cell| counts_and_is_met(cell, &results))))
 }
 
-/// Whether a cell is as it must be, by trials whose emulator was not late.
-fn counts_and_is_met(cell: &Cell, results: &[&Line]) -> bool {
+/// Returns true if a cell keeps its bounds, in trials whose emulator was not late.
+fn counts_and_is_met(cell: &Cell, results: &[&TrialResult]) -> bool {
     let row = Row::of(cell, Contestant::Causeway, results);
     row.faults.is_empty() && Verdict::of(cell, &row) == Verdict::Met
 }
 
-/// Runs a trial, again where the emulator was late; the last one counts, whatever it was.
-fn try_often(bench: &Bench, cell: &Cell, key: &Key) -> Result<Line> {
+/// Runs a trial, and repeats it while the emulator is late. The last attempt counts, even if it is invalid.
+fn run_until_valid(bench: &Bench, cell: &Cell, key: &TrialKey) -> Result<TrialResult> {
     let trial = Trial { bench, cell, contestant: key.contestant, seed: key.seed };
     let mut attempts = 1;
     loop {
@@ -233,19 +225,19 @@ fn try_often(bench: &Bench, cell: &Cell, key: &Key) -> Result<Line> {
         };
         bench.stop.check()?;
         if measured.invalid.is_none() || attempts == ATTEMPTS {
-            return Ok(Line { key: key.clone(), attempts, error, measured });
+            return Ok(TrialResult { key: key.clone(), attempts, error, measured });
         }
-        print!("(the emulator was late, once more) ");
+        print!("(the emulator was late, repeating) ");
         std::io::Write::flush(&mut std::io::stdout())?;
         attempts += 1;
     }
 }
 
-fn in_short(line: &Line) -> String {
-    if let Some(error) = &line.error {
+fn summary(result: &TrialResult) -> String {
+    if let Some(error) = &result.error {
         return format!("FAILED: {error}");
     }
-    let figures = &line.measured.figures;
+    let figures = &result.measured.figures;
     let show = |figure: Figure| figures.get(&figure).map(|value| format!("{} {}", figure.label(), figure.show(*value)));
     let shown = [
         Figure::Goodput,
@@ -260,17 +252,18 @@ fn in_short(line: &Line) -> String {
         Figure::ReceiverCpu,
     ];
     let mut parts: Vec<String> = shown.into_iter().filter_map(show).collect();
-    if let Some(why) = &line.measured.invalid {
-        parts.push(format!("INVALID after {} attempts: {why}", line.attempts));
+    if let Some(why) = &result.measured.invalid {
+        parts.push(format!("INVALID after {} attempts: {why}", result.attempts));
     }
     parts.join(", ")
 }
 
-/// Table and pictures as far as they go.
+/// Writes the table and the plots of the results so far.
 fn write(cells: &[Cell], store: &Store, record_bytes: usize) -> Result<()> {
     let results = store.results();
     let table = Some(table::markdown(cells, &results));
-    let (matrix, timelines) = (plot::matrix(cells, &results, record_bytes), plot::timelines(cells, &results));
+    let matrix = plot::matrix(cells, &results, record_bytes);
+    let timelines = plot::timelines(cells, &results);
     for (name, text) in [("table.md", table), ("matrix.svg", matrix), ("timelines.svg", timelines)] {
         let path = store.dir().join(name);
         if let Some(text) = text {
@@ -299,26 +292,28 @@ mod tests {
     }
 
     #[test]
-    fn the_quick_set_takes_ten_minutes_at_most_with_everybody_in_it() {
+    fn the_quick_set_takes_at_most_ten_minutes() {
         let args = args(&["--quick"]);
-        let (cells, bench) = (args.chosen().unwrap(), args.bench(PathBuf::new(), Stop::default()));
-        let wanted = Wanted { seeds: args.seeds(), ours_only: false };
-        let agenda = Agenda::new(wanted, &cells, bench.seconds, &HashSet::new(), |_, _| None);
+        let cells = args.chosen().unwrap();
+        let bench = args.bench(PathBuf::new(), Stop::default());
+        let selection = Selection { seeds: args.seeds(), causeway_only: false };
+        let agenda = Agenda::new(selection, &cells, bench.seconds, &HashSet::new(), |_, _| None);
         assert!(agenda.due.len() > cells.len());
         assert!(agenda.takes(&bench) <= Duration::from_secs(600), "{:?}", agenda.takes(&bench));
     }
 
     #[test]
-    fn the_short_form_takes_two_minutes_at_most() {
+    fn the_short_set_takes_at_most_two_minutes() {
         let args = args(&["--short"]);
-        let (cells, bench) = (args.chosen().unwrap(), args.bench(PathBuf::new(), Stop::default()));
-        let agenda =
-            Agenda::new(Wanted { seeds: 1, ours_only: false }, &cells, bench.seconds, &HashSet::new(), |_, _| None);
+        let cells = args.chosen().unwrap();
+        let bench = args.bench(PathBuf::new(), Stop::default());
+        let selection = Selection { seeds: 1, causeway_only: false };
+        let agenda = Agenda::new(selection, &cells, bench.seconds, &HashSet::new(), |_, _| None);
         assert!(agenda.takes(&bench) <= Duration::from_secs(120), "{:?}", agenda.takes(&bench));
     }
 
     #[test]
-    fn a_cell_is_found_by_its_name_and_a_wrong_name_is_said() {
+    fn a_cell_is_found_by_name_and_an_unknown_name_is_shown() {
         assert_eq!(args(&["--cell", "dark-3s", "--cell", "cpu"]).chosen().unwrap().len(), 2);
         let error = args(&["--cell", "darkness"]).chosen().unwrap_err().to_string();
         assert!(error.contains("`darkness`"), "{error}");

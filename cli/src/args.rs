@@ -1,4 +1,4 @@
-//! The command line, and the help that teaches it.
+//! The command line and its help.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,124 +10,126 @@ const ABOUT: &str = "\
 Moves Kafka topics between data centres at the speed of the line, exactly once.
 
   source Kafka ──▶ causeway send ═══ QUIC, TLS both ways ═══▶ causeway receive ──▶ target Kafka
-                   beside the source       one UDP port       beside the target
+                   near the source         one UDP port        near the target
 
-A sender reads committed records and packs them into large compressed frames; a receiver writes
-them to the target together with the positions they end at, in one transaction. Either may be
-killed at any moment: what is lost is time, never data, and nothing is written twice.";
+A sender reads committed records and packs them into large compressed frames. A receiver writes
+them to the target, together with the positions they end at, in one transaction. You can kill
+either one at any moment: you lose time, never data, and nothing is written twice.";
 
 const START: &str = "\
 To set up a link:
   causeway pki init pki --link fra-to-sin --sender sender.fra.example --receiver link.sin.example
-  causeway example receiver > receiver.toml     edit it; then, beside the target cluster:
+  causeway example receiver > receiver.toml     edit it; then, near the target cluster:
   causeway check receiver.toml && causeway receive receiver.toml
-  causeway example sender > sender.toml         edit it; then, beside the source cluster:
+  causeway example sender > sender.toml         edit it; then, near the source cluster:
   causeway check sender.toml && causeway send sender.toml
-  causeway status                               is it keeping up, is anything wrong
+  causeway status                               is it keeping up, is there a problem
 
 Exit codes:
-  0  done; for `send` and `receive` also: told to leave, and left
-  1  failed, and may not fail the next time: a port is taken, a check failed, nobody answers
-  2  the configuration or the command line must be mended first
-  3  halted: a human must act before it makes sense to start again
+  0  success, or a clean shutdown
+  1  failed; a retry may succeed
+  2  invalid configuration or arguments
+  3  halted; an operator must act
 
-`send` and `receive` drain and leave within 10 s of SIGTERM or SIGINT; a second signal makes them
-leave at once. A service manager should start them again on 1 and on a signal, not on 2 and 3.";
+`send` and `receive` drain and exit within 10 s of SIGTERM or SIGINT; a second signal makes them
+exit immediately. Configure your service manager to restart them on 1 and on a signal, not on 2
+and 3.";
 
 const SEND: &str = "\
-Runs a sender until it is told to leave. It runs beside the source cluster, needs no disk, and
-finds out from the receiver where to go on. A second one for the same link, with another
-`instance`, stands by and takes over.
+Runs a sender until it is stopped. Run it near the source cluster. It needs no disk: the receiver
+tells it where to continue. A second sender of the same link, with another `instance`, stands by
+and takes over when the first one fails.
 
 Example:
   causeway send /etc/causeway/sender.toml
 
-`causeway example sender` prints a file to start from; docs/configuration.md lists every setting.";
+`causeway example sender` prints a file to start from; docs/reference/configuration.md lists every setting.";
 
 const RECEIVE: &str = "\
-Runs a receiver until it is told to leave. It runs beside the target cluster, serves any number of
-links on one UDP port, creates missing topics, and keeps each link's positions in the topic
+Runs a receiver until it is stopped. Run it near the target cluster. It serves any number of links
+on one UDP port, creates missing topics, and stores the positions of each link in the topic
 `__causeway.<link>.state` of the target.
 
 Example:
   causeway receive /etc/causeway/receiver.toml
 
-`causeway example receiver` prints a file to start from; docs/configuration.md lists every setting.";
+`causeway example receiver` prints a file to start from; docs/reference/configuration.md lists every setting.";
 
 const CHECK: &str = "\
-Reads a sender's or a receiver's file and shows what holds: every setting, written or by default,
-and what follows from them: windows, credit, frame size, the rate that the memory allows.
+Reads the file of a sender or a receiver and shows every setting, written or default, and what
+follows from them: windows, credit, frame size, the rate that the memory allows.
 
-Then it asks the Kafka cluster, and for a sender dials the receiver up to the point where both
-have accepted each other's certificate. It changes nothing, and no session that runs notices.
-Whether the receiver serves this link to this certificate shows only when the sender runs.
+Then it connects to the Kafka cluster. For a sender it also dials the receiver, until both have
+accepted each other's certificate. It changes nothing and does not disturb a running session. It
+does not show whether the receiver serves this link to this certificate: the sender does.
 
 Example:
   causeway check /etc/causeway/sender.toml
 
-Exit codes: 0 all is well, 1 a check failed, 2 the file cannot be used.";
+Exit codes: 0 every check passed, 1 a check failed, 2 the file cannot be used.";
 
 const STATUS: &str = "\
-Asks a running sender or receiver, on its admin port, what it is doing: is it keeping up, what
-limits it, what is wrong, what to do, and each lane. Without an address it asks 127.0.0.1:7401 and
-127.0.0.1:7402, where a sender and a receiver answer by default.
+Asks a running sender or receiver on its admin port: is it keeping up, what limits it, which
+problems it has, what to do about them, and the state of each lane. Without an address it asks
+127.0.0.1:7401 and 127.0.0.1:7402, the defaults of a sender and a receiver.
 
 Examples:
   causeway status
-  causeway status 10.0.0.7:7401
+  causeway status --config sender.toml          address, token and CA from the file
+  causeway status http://10.0.0.7:7401
   causeway status --watch
   causeway status --json | jq .lag_records
-  causeway status --topics                      each topic: how far behind, what is halted
-  causeway status --topic orders                each partition: position, log, lag, state
+  causeway status --topics                      the lag and the halts of each topic
+  causeway status --topic orders                position, log, lag and state of each partition
 
-Exit codes: 0 somebody answered, 1 nobody did.";
+Exit codes: 0 a process answered, 1 none did.";
 
 const RESUME: &str = "\
-Lets a halted partition go on. Ask the sender that holds the link: it knows the source's log, and
-the receiver stores what becomes of the position, in one transaction with who asked and why.
+Resumes a halted partition. Ask the sender that holds the link: it knows the log of the source. The
+receiver stores the new position, with who asked for it and why, in one transaction.
 
-Without an option the partition goes on where it stands: for when the cause is repaired. `--skip`
-leaves out what cannot be carried, and no more: the one record that the target refuses, the range
-that retention deleted, or the old incarnation of a topic that was made again. `--from` goes on at
-a position of yours; below the present one, records are written again.
+Without an option the partition resumes at its stored position; use that when you have repaired the
+cause. `--skip` skips only what cannot be carried: the one record that the target refuses, the
+range that retention deleted, or the old incarnation of a topic that was deleted and created again.
+`--from` resumes at a position that you choose; below the stored one, records are written twice.
 
-`causeway status` names the halted partitions; docs/operations.md says of each halt what it means
-and what to do.
+`causeway status` names the halted partitions; docs/troubleshoot.md says for each halt reason what it
+means and what to do.
 
 Examples:
   causeway resume orders/3
   causeway resume orders/3 --skip
   causeway resume orders/3 --from 120000 --admin 10.0.0.7:7401
 
-Exit codes: 0 it goes on, 1 it does not, and why.";
+Exit codes: 0 the partition resumed, 1 it did not; the message says why.";
 
 const RATE: &str = "\
-Shows the rate of a running sender: what holds, why, until when, and what is used of it. With a rate,
-it holds from now on, before the schedule and the file, until its time is over or `--reset` takes it
-back. It is not written down: a sender that is started anew begins with its file again.
+Shows the rate of a running sender: the limit, where it comes from, until when, and how much of it
+is used. With RATE, that rate takes effect now and overrides the schedule and the file, until its
+time is over or `--reset`. It is not stored: a restarted sender uses its file again.
 
 Examples:
   causeway rate
   causeway rate 200Mbit/s --for 2h
   causeway rate --reset --admin 10.0.0.7:7401
 
-Exit codes: 0 it holds, 1 it was refused or nobody answers, 2 that is no rate or no time.";
+Exit codes: 0 it is in effect, 1 it was refused or there was no response, 2 invalid rate or time.";
 
 const ADOPT: &str = "\
-Lets a link write to a target topic that holds what it did not write, or lacks what it did: the
-partitions of the source topic that are halted as `target-not-empty` or `target-replaced`. Records
-go behind what is there. Ask the sender that holds the link.
+Lets a link write to a target topic that has records of another writer, or lacks records that the
+link wrote: the partitions halted as `target-not-empty` or `target-replaced`. New records go after
+the existing ones. Ask the sender that holds the link.
 
 Examples:
   causeway adopt orders
   causeway adopt orders/3
 
-Exit codes: 0 all of them go on, 1 some do not, and why.";
+Exit codes: 0 all of them resumed, 1 some did not; the message says why.";
 
 const JUMPS: &str = "\
-Prints who lifted which halt, and moved which position, when and why: one line of JSON each, the
-newest 366 of each lane. They are part of the link's state, stored in the transaction that they
-describe. Ask the receiver, while a sender holds the link.
+Prints who resumed which halt or moved which position, when and why: one line of JSON each, the
+newest 366 of each lane. They are part of the state of the link, stored in the transaction that
+they describe. Ask the receiver, while a sender holds the link.
 
 Example:
   causeway jumps | jq -r '[.topic, .partition, .from, .to, .reason] | @tsv'
@@ -145,107 +147,101 @@ Example:
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, long_about = ABOUT, after_long_help = START, after_help = "`--help` says more")]
 pub(crate) struct Args {
-    /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-/// What `causeway` can do.
+/// The commands of `causeway`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a sender, beside the source cluster
+    /// Run a sender, near the source cluster
     #[command(long_about = SEND)]
     Send {
-        /// Its configuration, TOML
+        /// Configuration file of the sender, TOML
         file: PathBuf,
     },
-    /// Run a receiver, beside the target cluster
+    /// Run a receiver, near the target cluster
     #[command(long_about = RECEIVE)]
     Receive {
-        /// Its configuration, TOML
+        /// Configuration file of the receiver, TOML
         file: PathBuf,
     },
-    /// Show what a configuration means and whether its clusters and peer answer; change nothing
+    /// Show the settings of a file and test its clusters and its peer; change nothing
     #[command(long_about = CHECK)]
     Check {
-        /// A sender's or a receiver's configuration, TOML
+        /// Configuration file of a sender or a receiver, TOML
         file: PathBuf,
     },
-    /// Ask a running sender or receiver how it is
+    /// Show what a running sender or receiver is doing
     #[command(long_about = STATUS)]
     Status(Status),
-    /// Let a halted partition go on
+    /// Resume a halted partition
     #[command(long_about = RESUME)]
     Resume(Resume),
     /// Show the rate of a running sender, or set another one for a while
     #[command(long_about = RATE)]
     Rate(Rate),
-    /// Let a link write to a target topic that is not as it left it
+    /// Let a link write to a target topic that differs from what it wrote
     #[command(long_about = ADOPT)]
     Adopt(Adopt),
-    /// Print which halts were lifted and which positions were moved, by whom and why
+    /// Print who resumed which halt or moved which position, when and why
     #[command(long_about = JUMPS)]
-    Jumps {
-        /// The receiver's admin port
-        #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7402")]
-        admin: String,
-        #[command(flatten)]
-        access: AdminAccess,
-    },
-    /// Print a configuration to start from, every setting explained
+    Jumps(Jumps),
+    /// Print a configuration to start from, with every setting explained
     Example {
-        /// Whose
-        side: ExampleSide,
+        /// Role of the process
+        role: ExampleRole,
     },
-    /// Show a whole link at work: two clusters, a load, restarts, and every record compared
+    /// Run a whole link on this machine: two clusters, a load, restarts, and every record compared
     Demo {
-        /// Time in seconds that the load runs
+        /// Duration of the load in seconds
         #[arg(long, default_value_t = 25, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=600))]
         seconds: u64,
     },
     /// Emulate a WAN on this machine: for your own tests, with any protocol
     Netem {
-        /// What is asked of the emulator.
         #[command(subcommand)]
         command: Box<NetemCommand>,
     },
     /// Make certificates
     Pki {
-        /// What to make.
         #[command(subcommand)]
         command: PkiCommand,
     },
 }
 
-/// How an admin port is asked that is not on loopback.
-#[derive(Debug, clap::Args)]
-pub(crate) struct AdminAccess {
-    /// Ask over TLS, and believe certificates of the authorities in this file
+/// The options that name an admin port and how to reach it.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct AdminOptions {
+    /// Admin port, such as 127.0.0.1:7401, or its URL
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) admin: Option<String>,
+    /// Configuration file of the process; address, token and CA come from its [admin] and [tls]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["admin", "ca", "token"])]
+    pub(crate) config: Option<PathBuf>,
+    /// Use HTTPS; the certificate must come from an authority in this file
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
-    /// The file with the token that the port wants
+    /// File with the token that the port requires
     #[arg(long, value_name = "FILE")]
     pub(crate) token: Option<PathBuf>,
 }
 
-/// `causeway status`
+/// Arguments of `causeway status`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Status {
-    /// The admin port to ask, such as 127.0.0.1:7401
-    #[arg(value_name = "HOST:PORT")]
+    /// Admin port, such as 127.0.0.1:7401, or its URL
+    #[arg(value_name = "ADDRESS", conflicts_with_all = ["admin", "config"])]
     pub(crate) address: Option<String>,
-    /// The same, as an option
-    #[arg(long, value_name = "HOST:PORT", conflicts_with = "address")]
-    pub(crate) admin: Option<String>,
     #[command(flatten)]
-    pub(crate) access: AdminAccess,
+    pub(crate) admin: AdminOptions,
     /// Show each topic of the link instead; ask the sender that holds it
     #[arg(long)]
     pub(crate) topics: bool,
     /// Show each partition of this topic instead; ask the sender that holds the link
     #[arg(long, value_name = "TOPIC", conflicts_with = "topics")]
     pub(crate) topic: Option<String>,
-    /// Print JSON, one line for each process that answered; docs/metrics.md lists the fields
+    /// Print JSON, one line for each process that answered; docs/reference/status.md lists the fields
     #[arg(long)]
     pub(crate) json: bool,
     /// Ask again every 2 s, until interrupted: in place on a terminal, page after page elsewhere
@@ -253,93 +249,91 @@ pub(crate) struct Status {
     pub(crate) watch: bool,
 }
 
-/// `causeway resume`
+/// Arguments of `causeway resume`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Resume {
-    /// The source's topic and partition, such as orders/3
+    /// Topic and partition of the source, such as orders/3
     #[arg(value_name = "TOPIC/PARTITION", value_parser = partition)]
     pub(crate) partition: (String, i32),
-    /// Leave out what cannot be carried
+    /// Skip what cannot be carried
     #[arg(long, conflicts_with = "from")]
     pub(crate) skip: bool,
-    /// Go on at this source offset
+    /// Resume at this source offset
     #[arg(long, value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
     pub(crate) from: Option<i64>,
-    /// The admin port of the sender that holds the link
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7401")]
-    pub(crate) admin: String,
     #[command(flatten)]
-    pub(crate) access: AdminAccess,
+    pub(crate) admin: AdminOptions,
 }
 
-/// `causeway rate`
+/// Arguments of `causeway rate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rate {
-    /// The rate that is to hold, such as 200Mbit/s
+    /// New rate, such as 200Mbit/s
     #[arg(value_name = "RATE")]
     pub(crate) rate: Option<wire::units::Rate>,
-    /// For how long, such as 2h; without it until --reset
+    /// Duration of the new rate, such as 2h; without it until --reset
     #[arg(long = "for", value_name = "TIME", requires = "rate", value_parser = wire::units::parse_duration)]
     pub(crate) time: Option<Duration>,
-    /// Take the rate back: the schedule and the file decide again
+    /// Remove the rate set by this command: the schedule and the file apply again
     #[arg(long, conflicts_with = "rate")]
     pub(crate) reset: bool,
-    /// The admin port of the sender
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7401")]
-    pub(crate) admin: String,
     #[command(flatten)]
-    pub(crate) access: AdminAccess,
+    pub(crate) admin: AdminOptions,
 }
 
-/// `causeway adopt`
+/// Arguments of `causeway adopt`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Adopt {
-    /// The source's topic, or one partition of it, such as orders/3
+    /// Topic of the source, or one partition of it, such as orders/3
     #[arg(value_name = "TOPIC[/PARTITION]")]
     pub(crate) topic: String,
-    /// The admin port of the sender that holds the link
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7401")]
-    pub(crate) admin: String,
     #[command(flatten)]
-    pub(crate) access: AdminAccess,
+    pub(crate) admin: AdminOptions,
 }
 
-/// `orders/3`, taken apart.
+/// Arguments of `causeway jumps`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Jumps {
+    #[command(flatten)]
+    pub(crate) admin: AdminOptions,
+}
+
+/// Splits `orders/3` into topic and partition.
 pub(crate) fn partition(text: &str) -> Result<(String, i32), String> {
     let parts = text.rsplit_once('/').and_then(|(topic, number)| Some((topic, number.parse::<i32>().ok()?)));
     let parts = parts.filter(|(topic, number)| !topic.is_empty() && *number >= 0);
     parts.map(|(topic, number)| (topic.to_owned(), number)).ok_or_else(|| "write it like orders/3".to_owned())
 }
 
-/// Whose example.
+/// The role whose example is printed.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum ExampleSide {
-    /// Beside the source cluster
+pub(crate) enum ExampleRole {
+    /// Near the source cluster
     Sender,
-    /// Beside the target cluster
+    /// Near the target cluster
     Receiver,
 }
 
-/// What `causeway pki` can do.
+/// The commands of `causeway pki`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PkiCommand {
-    /// Make an authority and both sides' certificates
+    /// Make an authority and the certificates of both sides
     #[command(long_about = INIT)]
     Init(PkiInit),
 }
 
-/// `causeway pki init`
+/// Arguments of `causeway pki init`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PkiInit {
-    /// Where to write the six files
+    /// Directory for the six files
     pub(crate) dir: PathBuf,
-    /// The link they are for
+    /// Name of the link
     #[arg(long)]
     pub(crate) link: String,
-    /// A DNS name or IP address of the sender; repeat for more
+    /// DNS name or IP address of the sender; repeat for more
     #[arg(long = "sender", required = true, value_name = "NAME")]
     pub(crate) senders: Vec<String>,
-    /// A DNS name or IP address of the receiver; repeat for more
+    /// DNS name or IP address of the receiver; repeat for more
     #[arg(long = "receiver", required = true, value_name = "NAME")]
     pub(crate) receivers: Vec<String>,
 }

@@ -1,9 +1,9 @@
 //! `causeway check FILE`: what a file means, and whether what it names is there. Changes nothing.
 
+mod cluster;
 mod findings;
-mod kafka;
-mod receiver;
-mod sender;
+mod receiver_checks;
+mod sender_checks;
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use service::config::{Effective, Properties, Section, effective};
 use service::tls::{Credentials, End, TlsFiles};
 
 use crate::exit::Failure;
-use crate::side::Side;
+use crate::role::Role;
 use crate::{receive, send};
 use findings::Findings;
 
@@ -23,24 +23,20 @@ const ROUND_TRIPS: [Duration; 3] = [Duration::from_millis(100), Duration::from_m
 pub(crate) fn run(file: &Path) -> Result<(), Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::Config(format!("{} cannot be read: {error}", file.display())))?;
-    let findings = match Side::of(&text) {
-        Some(Side::Sender) => {
+    let findings = match Role::of_file(file, &text)? {
+        Role::Sender => {
             let config = send::load(file)?;
             println!("{}: a sender of link {}", file.display(), &*config.link);
-            show_settings(&text, ::sender::config::SECTIONS, &config.source.client);
-            sender::show_derived(&config);
-            sender::ask(&config, &send::properties(&config)?)?
+            show_settings(&text, sender::config::SECTIONS, &config.source.client);
+            sender_checks::show_derived(&config);
+            sender_checks::ask(&config, &send::properties(&config)?)?
         }
-        Some(Side::Receiver) => {
+        Role::Receiver => {
             let config = receive::load(file)?;
             println!("{}: a receiver", file.display());
-            show_settings(&text, ::receiver::config::SECTIONS, &config.target.client);
-            receiver::show_derived(&config);
-            receiver::ask(&config, &receive::properties(&config)?)?
-        }
-        None => {
-            let hint = "a sender's file has `link`, [source] and [wan], a receiver's [target] and [[links]]";
-            return Err(Failure::Config(format!("{} is neither a sender's nor a receiver's: {hint}", file.display())));
+            show_settings(&text, receiver::config::SECTIONS, &config.target.client);
+            receiver_checks::show_derived(&config);
+            receiver_checks::ask(&config, &receive::properties(&config)?)?
         }
     };
     findings.verdict()

@@ -1,12 +1,12 @@
-//! `causeway example`
+//! `causeway example`: prints a configuration to start from, with every setting explained.
 
-use crate::args::ExampleSide;
+use crate::args::ExampleRole;
 
-/// Prints a file to start from.
-pub(crate) fn print(side: ExampleSide) {
-    let page = match side {
-        ExampleSide::Sender => service::config::template(sender::config::EXAMPLE, sender::config::SECTIONS),
-        ExampleSide::Receiver => service::config::template(receiver::config::EXAMPLE, receiver::config::SECTIONS),
+/// Prints a configuration to start from.
+pub(crate) fn print(role: ExampleRole) {
+    let page = match role {
+        ExampleRole::Sender => service::config::template(sender::config::EXAMPLE, sender::config::SECTIONS),
+        ExampleRole::Receiver => service::config::template(receiver::config::EXAMPLE, receiver::config::SECTIONS),
     };
     print!("{page}");
 }
@@ -16,7 +16,7 @@ mod tests {
     use kafka::properties::forbidden;
 
     #[test]
-    fn what_is_printed_means_what_the_short_example_means() {
+    fn the_printed_file_means_what_the_short_example_means() {
         let page = service::config::template(sender::config::EXAMPLE, sender::config::SECTIONS);
         let printed = sender::config::parse(&page, "printed.toml", forbidden).unwrap();
         let short = sender::config::parse(sender::config::EXAMPLE, "short.toml", forbidden).unwrap();
@@ -28,7 +28,7 @@ mod tests {
     }
 
     #[test]
-    fn every_default_printed_as_a_comment_is_the_one_that_holds() {
+    fn every_default_printed_as_a_comment_is_in_effect() {
         let page = service::config::template(sender::config::EXAMPLE, sender::config::SECTIONS);
         let setting = |line: &&str| line.starts_with("# ") && line.contains(" = ") && !line.contains('`');
         let all =

@@ -1,22 +1,22 @@
-//! How a command ends: what it says, and the exit code that scripts and service managers go by.
+//! The end of a command: its message, and the exit code that scripts and service managers use.
 
 use std::fmt;
 
 use service::config::Problems;
 
-/// Why a command ended without success; `causeway --help` lists the exit codes.
+/// A command that ended without success; `causeway --help` lists the exit codes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// Something failed that may not fail the next time: exit code 1.
+    /// A failure that a retry may get past: exit code 1.
     Failed(String),
-    /// The configuration or the command line, until it is mended: exit code 2.
+    /// An invalid configuration or command line: exit code 2.
     Config(String),
-    /// A human must act before it makes sense to start again: exit code 3.
+    /// A halt; an operator must act before the next start: exit code 3.
     Halted(String),
 }
 
 impl Failure {
-    /// What the process exits with.
+    /// The exit code of the process.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
@@ -25,12 +25,12 @@ impl Failure {
         }
     }
 
-    /// Something failed that may not fail the next time.
+    /// A failure that a retry may get past.
     pub(crate) fn failed(error: impl fmt::Display) -> Self {
         Self::Failed(error.to_string())
     }
 
-    /// What the configuration says cannot be used.
+    /// A configuration that cannot be used.
     pub(crate) fn config(error: impl fmt::Display) -> Self {
         Self::Config(error.to_string())
     }

@@ -1,4 +1,4 @@
-//! The one binary, `causeway`.
+//! The `causeway` command.
 
 #![forbid(unsafe_code)]
 
@@ -8,15 +8,15 @@ mod check;
 mod emulate;
 mod example;
 mod exit;
+mod format;
 mod pki;
+mod process;
 mod rate;
 mod receive;
 mod reload;
 mod resume;
+mod role;
 mod send;
-mod service;
-mod shown;
-mod side;
 mod status;
 
 use clap::Parser;
@@ -30,16 +30,16 @@ fn main() {
         Command::Send { file } => send::run(&file),
         Command::Receive { file } => receive::run(&file),
         Command::Check { file } => check::run(&file),
-        Command::Status(asked) => status::run(&asked),
-        Command::Resume(asked) => resume::run(asked),
-        Command::Rate(asked) => rate::run(&asked),
-        Command::Adopt(asked) => resume::adopt(&asked),
-        Command::Jumps { admin, access } => resume::jumps(&admin, &access),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Resume(arguments) => resume::run(arguments),
+        Command::Rate(arguments) => rate::run(&arguments),
+        Command::Adopt(arguments) => resume::adopt(&arguments),
+        Command::Jumps(arguments) => resume::jumps(&arguments.admin),
         Command::Demo { seconds } => run_demo(seconds),
         Command::Netem { command } => emulate(*command),
         Command::Pki { command: PkiCommand::Init(init) } => pki::init(&init),
-        Command::Example { side } => {
-            example::print(side);
+        Command::Example { role } => {
+            example::print(role);
             Ok(())
         }
     };

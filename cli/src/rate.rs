@@ -1,54 +1,46 @@
-//! `causeway rate`: the rate of a running sender, shown, set for a while, and taken back.
+//! `causeway rate`: shows the rate of a running sender, sets another one for a while, and resets it.
 
 use std::time::Duration;
 
 use sender::rate::{RateStatus, Request};
 use wire::units::Rate;
 
-use crate::admin::AdminPort;
+use crate::admin::{self, AdminPort};
 use crate::args;
 use crate::exit::Failure;
-use crate::shown::bits;
+use crate::format::bits;
 
-/// A sender decides by itself, at once.
+/// The time for an answer: a sender decides about its rate alone.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Shows the rate, or asks for another one.
-pub(crate) fn run(asked: &args::Rate) -> Result<(), Failure> {
-    let port = AdminPort::new(&asked.access, TIMEOUT)?;
-    let failed = |reason: String| Failure::Failed(format!("{}: {reason}", asked.admin));
-    if asked.rate.is_none() && !asked.reset {
-        let body = port.get(&asked.admin, "status").map_err(failed)?;
-        let status: serde_json::Value = serde_json::from_str(&body).map_err(Failure::failed)?;
+/// Shows the rate, or requests another one.
+pub(crate) fn run(arguments: &args::Rate) -> Result<(), Failure> {
+    let port = AdminPort::new(&arguments.admin, admin::SENDER, TIMEOUT)?;
+    if arguments.rate.is_none() && !arguments.reset {
+        let status: serde_json::Value = serde_json::from_str(&port.get("status")?).map_err(Failure::failed)?;
         if status["role"] != "sender" {
-            let words = "this is no sender; the rate of a link is its sender's: ask that one, with --admin";
-            return Err(failed(words.to_owned()));
+            return Err(port.failed("this is a receiver; set the rate on the sender: --admin SENDER:7401"));
         }
         let rate: RateStatus = serde_json::from_value(status["rate"].clone()).map_err(Failure::failed)?;
         println!("{}", sentence(&rate));
         return Ok(());
     }
     let request = Request {
-        rate: asked.rate.map(|rate| rate.to_string()),
-        // Whole seconds, upwards: what is asked for is had.
-        seconds: asked.time.map(|time| time.as_secs() + u64::from(time.subsec_nanos() > 0)),
+        rate: arguments.rate.map(|rate| rate.to_string()),
+        // Whole seconds, rounded up: never less than requested.
+        seconds: arguments.time.map(|time| time.as_secs() + u64::from(time.subsec_nanos() > 0)),
     };
     let body = serde_json::to_string(&request).map_err(Failure::failed)?;
-    let answer = port.post(&asked.admin, "rate", body).map_err(failed)?;
-    println!("{}", answer.trim_end());
+    println!("{}", port.post("rate", body)?);
     Ok(())
 }
 
-/// The rate, where it comes from, how long it holds, and what is used of it.
+/// The rate in effect, where it comes from, until when, and how much of it is used.
 pub(crate) fn sentence(rate: &RateStatus) -> String {
     let used = rate.throughput_bits_per_second;
-    let (holds, part) = match rate.bits_per_second {
-        Some(bits) => {
-            let part = format!(", {:.0} %", 100.0 * used / bits as f64);
-            (Rate::from_bits_per_second(bits).to_string(), part)
-        }
-        None => ("no limit".to_owned(), String::new()),
-    };
+    let limit =
+        rate.bits_per_second.map_or_else(|| "no limit".to_owned(), |bits| Rate::from_bits_per_second(bits).to_string());
+    let part = rate.bits_per_second.map(|bits| format!(", {:.0} %", 100.0 * used / bits as f64)).unwrap_or_default();
     let by = match (rate.reason.as_str(), &rate.entry) {
         ("command", _) => " by `causeway rate`".to_owned(),
         ("schedule", Some(entry)) => format!(" by the schedule, {entry}"),
@@ -56,7 +48,7 @@ pub(crate) fn sentence(rate: &RateStatus) -> String {
         _ => String::new(),
     };
     let until = rate.until.as_ref().map_or_else(String::new, |until| format!(", until {until}"));
-    format!("{holds}{by}{until}; {} used{part}", bits(used))
+    format!("{limit}{by}{until}; {} used{part}", bits(used))
 }
 
 #[cfg(test)]
@@ -64,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_shown_with_its_reason_its_end_and_its_use() {
+    fn a_rate_is_shown_with_its_reason_end_and_use() {
         let shown = |json: serde_json::Value| sentence(&serde_json::from_value(json).unwrap());
         let of_file = serde_json::json!({ "bits_per_second": 500_000_000, "reason": "file", "throughput_bits_per_second": 93.2e6 });
         assert_eq!(shown(of_file), "500 Mbit/s by the file; 93.2 Mbit/s used, 19 %");

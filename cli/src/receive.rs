@@ -15,10 +15,10 @@ use service::tls::{End, TlsFiles};
 use transport::endpoint::EndpointError;
 
 use crate::exit::Failure;
+use crate::process::Service;
 use crate::reload::{Configuration, Reload};
+use crate::role;
 use crate::send::kafka;
-use crate::service::Service;
-use crate::side;
 
 /// Positions mean something beside the source's logs only.
 const ASK_SENDER: &str = "this is a receiver; the sender of the link knows the source's logs: ask it";
@@ -84,7 +84,7 @@ impl Configuration for Config {
 
 /// Reads a receiver's file; says so where it is a sender's.
 pub(crate) fn load(file: &Path) -> Result<Config, Failure> {
-    receiver::config::load(file, forbidden).map_err(|problems| side::Side::Receiver.refuse(file, problems))
+    receiver::config::load(file, forbidden).map_err(|problems| role::Role::Receiver.refuse(file, problems))
 }
 
 /// How to reach the target cluster.

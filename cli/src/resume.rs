@@ -1,45 +1,44 @@
-//! `causeway resume`, `causeway adopt` and `causeway jumps`: halts, lifted and looked up on the admin port.
+//! `causeway resume`, `causeway adopt` and `causeway jumps`: resume halted partitions, and show when it was done.
 
 use std::time::Duration;
 
 use sender::partitions::resume::{Request, Wish};
 
-use crate::admin::AdminPort;
-use crate::args::{self, AdminAccess};
+use crate::admin::{self, AdminPort};
+use crate::args::{self, AdminOptions};
 use crate::exit::Failure;
 
-/// A sender waits for its receiver for 8 s and answers within 10.
+/// The time for an answer: a sender waits 8 s for its receiver and answers within 10 s.
 const TIMEOUT: Duration = Duration::from_secs(12);
 
-/// Asks the sender to let one partition go on.
-pub(crate) fn run(asked: args::Resume) -> Result<(), Failure> {
-    let (topic, partition) = asked.partition;
-    let wish = match asked.from {
+/// Asks the sender to resume one partition.
+pub(crate) fn run(arguments: args::Resume) -> Result<(), Failure> {
+    let (topic, partition) = arguments.partition;
+    let wish = match arguments.from {
         Some(position) => Wish::From(position),
-        None if asked.skip => Wish::Skip,
+        None if arguments.skip => Wish::Skip,
         None => Wish::Here,
     };
-    let port = Port::new(&asked.admin, &asked.access)?;
-    println!("{}", port.ask(&Request { topic, partition, wish })?);
+    let port = AdminPort::new(&arguments.admin, admin::SENDER, TIMEOUT)?;
+    println!("{}", resume(&port, &Request { topic, partition, wish })?);
     Ok(())
 }
 
-/// Asks the sender to let every partition of a topic go on whose target is not as the link left it.
-pub(crate) fn adopt(asked: &args::Adopt) -> Result<(), Failure> {
-    let (port, wish) = (Port::new(&asked.admin, &asked.access)?, Wish::Adopt);
-    if let Ok((topic, partition)) = args::partition(&asked.topic) {
-        println!("{}", port.ask(&Request { topic, partition, wish })?);
+/// Asks the sender to resume every partition of a topic that is halted because of its target topic.
+pub(crate) fn adopt(arguments: &args::Adopt) -> Result<(), Failure> {
+    let port = AdminPort::new(&arguments.admin, admin::SENDER, TIMEOUT)?;
+    let wish = Wish::Adopt;
+    if let Ok((topic, partition)) = args::partition(&arguments.topic) {
+        println!("{}", resume(&port, &Request { topic, partition, wish })?);
         return Ok(());
     }
-    let body = port.get("status")?;
-    let status: sender::report::status::Status = serde_json::from_str(&body).map_err(Failure::failed)?;
-    let halted = status
-        .halted
-        .into_iter()
-        .filter(|halt| halt.topic == asked.topic && ["target-not-empty", "target-replaced"].contains(&&*halt.reason));
-    let (mut adopted, mut refused) = (0, Vec::new());
+    let status: sender::report::status::Status = serde_json::from_str(&port.get("status")?).map_err(Failure::failed)?;
+    let of_target = |reason: &str| ["target-not-empty", "target-replaced"].contains(&reason);
+    let halted = status.halted.into_iter().filter(|halt| halt.topic == arguments.topic && of_target(&halt.reason));
+    let mut adopted = 0;
+    let mut refused = Vec::new();
     for halt in halted {
-        match port.ask(&Request { topic: halt.topic, partition: halt.partition, wish }) {
+        match resume(&port, &Request { topic: halt.topic, partition: halt.partition, wish }) {
             Ok(sentence) => {
                 println!("{sentence}");
                 adopted += 1;
@@ -47,43 +46,23 @@ pub(crate) fn adopt(asked: &args::Adopt) -> Result<(), Failure> {
             Err(failure) => refused.push(failure.to_string()),
         }
     }
-    match (adopted, refused.is_empty()) {
-        (0, true) => Err(Failure::Failed(format!("no partition of {} is halted for its target", asked.topic))),
-        (_, true) => Ok(()),
-        _ => Err(Failure::Failed(refused.join("\n"))),
+    if !refused.is_empty() {
+        return Err(Failure::Failed(refused.join("\n")));
     }
+    if adopted == 0 {
+        return Err(port.failed(format!("no partition of {} is halted because of its target topic", arguments.topic)));
+    }
+    Ok(())
 }
 
-/// Prints the receiver's log of jumps.
-pub(crate) fn jumps(admin: &str, access: &AdminAccess) -> Result<(), Failure> {
-    let body = Port::new(admin, access)?.get("jumps")?;
+/// Prints the receiver's log of jumps, one line of JSON each.
+pub(crate) fn jumps(options: &AdminOptions) -> Result<(), Failure> {
+    let body = AdminPort::new(options, admin::RECEIVER, TIMEOUT)?.get("jumps")?;
     let jumps: Vec<serde_json::Value> = serde_json::from_str(&body).map_err(Failure::failed)?;
     jumps.iter().for_each(|jump| println!("{jump}"));
     Ok(())
 }
 
-/// One admin port, which must answer.
-struct Port<'a> {
-    address: &'a str,
-    port: AdminPort,
-}
-
-impl<'a> Port<'a> {
-    fn new(address: &'a str, access: &AdminAccess) -> Result<Self, Failure> {
-        Ok(Self { address, port: AdminPort::new(access, TIMEOUT)? })
-    }
-
-    fn ask(&self, request: &Request) -> Result<String, Failure> {
-        let body = serde_json::to_string(request).map_err(Failure::failed)?;
-        let answer = self.port.post(self.address, "resume", body);
-        answer.map(|sentence| sentence.trim_end().to_owned()).map_err(|reason| self.failed(&reason))
-    }
-
-    fn get(&self, page: &str) -> Result<String, Failure> {
-        self.port.get(self.address, page).map_err(|reason| self.failed(&reason))
-    }
-
-    fn failed(&self, reason: &str) -> Failure {
-        Failure::Failed(format!("{}: {reason}", self.address))
-    }
+fn resume(port: &AdminPort, request: &Request) -> Result<String, Failure> {
+    port.post("resume", serde_json::to_string(request).map_err(Failure::failed)?)
 }

@@ -14,9 +14,9 @@ use service::logging::LogSettings;
 use service::tls::{End, TlsFiles};
 
 use crate::exit::Failure;
+use crate::process::Service;
 use crate::reload::{Configuration, Reload};
-use crate::service::Service;
-use crate::side;
+use crate::role;
 
 /// Runs a sender until it is told to leave.
 pub(crate) fn run(file: &Path) -> Result<(), Failure> {
@@ -81,7 +81,7 @@ impl Configuration for Config {
 
 /// Reads a sender's file; says so where it is a receiver's.
 pub(crate) fn load(file: &Path) -> Result<Config, Failure> {
-    sender::config::load(file, forbidden).map_err(|problems| side::Side::Sender.refuse(file, problems))
+    sender::config::load(file, forbidden).map_err(|problems| role::Role::Sender.refuse(file, problems))
 }
 
 /// How to reach the source cluster.

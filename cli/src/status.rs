@@ -1,4 +1,4 @@
-//! `causeway status`: asks a running process on its admin port.
+//! `causeway status`: asks a running process on its admin port what it is doing.
 
 mod table;
 
@@ -7,20 +7,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::admin::AdminPort;
+use crate::admin::{self, AdminPort};
 use crate::args;
 use crate::exit::Failure;
 
-/// Where a sender and a receiver answer unless configured otherwise.
-const DEFAULTS: [&str; 2] = ["127.0.0.1:7401", "127.0.0.1:7402"];
-
-/// The slowest part of an answer is a process that is busy.
+/// The time for an answer, even from a busy process.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often `--watch` asks.
+/// The interval of `--watch`.
 const WATCH: Duration = Duration::from_secs(2);
 
-/// What a process answers, by its role.
+/// The status of a process, by its role.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "role", rename_all = "lowercase")]
 enum Answer {
@@ -28,21 +25,24 @@ enum Answer {
     Receiver(receiver::report::status::Status),
 }
 
-/// Asks and prints, once or again and again.
-pub(crate) fn run(asked: &args::Status) -> Result<(), Failure> {
-    if !asked.watch {
-        let page = page(asked)?;
+/// Prints the status once, or every 2 s with `--watch`.
+pub(crate) fn run(arguments: &args::Status) -> Result<(), Failure> {
+    if !arguments.watch {
+        let page = page(arguments)?;
         return show(&page).map_err(Failure::failed);
     }
-    // Back to the top, and what is left of the page before away: no flicker between the two.
-    let (before, after) = if std::io::stdout().is_terminal() { ("\x1b[H", "\x1b[J") } else { ("", "\n") };
-    let after = if asked.json { "" } else { after };
+    let terminal = std::io::stdout().is_terminal();
     loop {
-        // Whoever does not answer now may do so at the next look.
-        let page = page(asked).unwrap_or_else(|failure| format!("{failure}\n"));
-        let page = if before.is_empty() { page } else { page.replace('\n', "\x1b[K\n") };
-        // Whoever read it has seen enough.
-        if show(&format!("{before}{page}{after}")).is_err() {
+        // A process that does not answer now may answer 2 s later.
+        let page = page(arguments).unwrap_or_else(|failure| format!("{failure}\n"));
+        let page = match terminal {
+            // To the top, and clear the rest of each line and of the screen: no flicker between two pages.
+            true => format!("\x1b[H{}\x1b[J", page.replace('\n', "\x1b[K\n")),
+            false if arguments.json => page,
+            false => page + "\n",
+        };
+        // The reader of this output has closed it.
+        if show(&page).is_err() {
             return Ok(());
         }
         std::thread::sleep(WATCH);
@@ -55,49 +55,52 @@ fn show(page: &str) -> std::io::Result<()> {
     out.flush()
 }
 
-/// What everybody says who answers; a failure if nobody does.
-fn page(asked: &args::Status) -> Result<String, Failure> {
-    let path = match &asked.topic {
+/// The answers of every process asked; a failure if none answers.
+fn page(arguments: &args::Status) -> Result<String, Failure> {
+    let path = match &arguments.topic {
         Some(topic) => format!("partitions?topic={topic}"),
-        None if asked.topics => "topics".to_owned(),
+        None if arguments.topics => "topics".to_owned(),
         None => "status".to_owned(),
     };
-    let one = asked.address.as_deref().or(asked.admin.as_deref());
-    let addresses = one.map_or_else(|| DEFAULTS.to_vec(), |address| vec![address]);
-    let port = AdminPort::new(&asked.access, TIMEOUT)?;
-    let (mut silent, mut answers) = (Vec::new(), Vec::new());
-    for address in addresses {
-        match port.get(address, &path) {
-            Ok(body) => answers.push(shown(address, &body, asked)?),
-            Err(reason) => silent.push(format!("{address}: {reason}")),
+    let mut options = arguments.admin.clone();
+    options.admin = options.admin.or_else(|| arguments.address.clone());
+    let named = options.admin.is_some() || options.config.is_some();
+    let defaults = if named { &[admin::SENDER][..] } else { &[admin::SENDER, admin::RECEIVER] };
+    let mut answers = Vec::new();
+    let mut failures = Vec::new();
+    for default in defaults {
+        let port = AdminPort::new(&options, default, TIMEOUT)?;
+        match port.get(&path) {
+            Ok(body) => answers.push(shown(&port, &body, arguments)?),
+            Err(failure) => failures.push(failure.to_string()),
         }
     }
     if !answers.is_empty() {
-        return Ok(answers.join(if asked.json { "" } else { "\n" }));
+        return Ok(answers.join(if arguments.json { "" } else { "\n" }));
     }
     let remedy = if path == "status" {
-        "is a sender or receiver running, and is this the `listen` of its [admin]?"
+        "is Causeway running, and does this match `listen` in its [admin]?"
     } else {
         "is this the admin port of the sender that holds the link?"
     };
-    Err(Failure::Failed(format!("nobody answers; {remedy}\n  {}", silent.join("\n  "))))
+    Err(Failure::Failed(format!("no response; {remedy}\n  {}", failures.join("\n  "))))
 }
 
-fn shown(address: &str, body: &str, asked: &args::Status) -> Result<String, Failure> {
-    let unreadable =
-        |error: serde_json::Error| Failure::Failed(format!("{address} answers, but not as we know it: {error}"));
-    if asked.json {
-        // As it came: a newer process may say more than this version knows.
-        let value: serde_json::Value = serde_json::from_str(body).map_err(unreadable)?;
+fn shown(port: &AdminPort, body: &str, arguments: &args::Status) -> Result<String, Failure> {
+    let unexpected = |error: serde_json::Error| port.failed(format!("unexpected response: {error}"));
+    if arguments.json {
+        // Every field that came, also those of a newer version.
+        let value: serde_json::Value = serde_json::from_str(body).map_err(unexpected)?;
         return Ok(format!("{value}\n"));
     }
-    if asked.topics {
-        return Ok(table::topics(address, &serde_json::from_str::<Vec<_>>(body).map_err(unreadable)?));
+    let address = port.name();
+    if arguments.topics {
+        return Ok(table::topics(address, &serde_json::from_str::<Vec<_>>(body).map_err(unexpected)?));
     }
-    if let Some(topic) = &asked.topic {
-        return Ok(table::partitions(address, topic, &serde_json::from_str::<Vec<_>>(body).map_err(unreadable)?));
+    if let Some(topic) = &arguments.topic {
+        return Ok(table::partitions(address, topic, &serde_json::from_str::<Vec<_>>(body).map_err(unexpected)?));
     }
-    Ok(match serde_json::from_str(body).map_err(unreadable)? {
+    Ok(match serde_json::from_str(body).map_err(unexpected)? {
         Answer::Sender(status) => table::sender(address, &status),
         Answer::Receiver(status) => table::receiver(address, &status),
     })

@@ -108,3 +108,23 @@ fn a_certificate_of_another_authority_is_told_from_a_dark_path() {
     let (_, said, _) = on("check", &place.sender(closed(), here.address, closed()));
     assert!(said.contains("is refused here") && said.contains("→ `ca` here must hold"), "{said}");
 }
+
+#[test]
+fn a_key_of_another_certificate_fails_on_both_sides() {
+    let place = Place::new();
+    place.pki("other");
+    for (side, file) in
+        [("sender", place.sender(closed(), closed(), closed())), ("receiver", place.receiver(closed(), closed()))]
+    {
+        let key = format!("{side}.key");
+        std::fs::copy(place.path().join("other").join(&key), place.path().join("pki").join(&key)).unwrap();
+        let (code, said, _) = on("check", &file);
+        assert_eq!(code, 1, "{said}");
+        let failed = said.lines().find(|line| line.starts_with("  FAILED  certificate ")).expect("a failed check");
+        assert!(
+            failed.contains(&format!("{key} does not fit ")) && failed.contains(&format!("{side}.pem")),
+            "{failed}"
+        );
+        assert!(!said.contains("  ok      certificate"), "{said}");
+    }
+}

@@ -96,7 +96,10 @@ fn nobody_to_ask_exits_1_and_says_what_to_look_at() {
     let output = causeway(&["status", &nobody]);
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("nobody answers; is a sender or receiver running"), "{error}");
+    assert!(
+        error.contains("no response; is Causeway running, and does this match `listen` in its [admin]?"),
+        "{error}"
+    );
     assert!(error.contains(&format!("{nobody}: Connection refused")), "{error}");
 }
 
@@ -148,10 +151,19 @@ fn an_exposed_admin_port_speaks_tls_wants_its_token_and_status_has_both() {
         }
     };
     assert!(code == 0 && said.starts_with("sender"), "{said}");
+    let output = causeway(&["status", "--config", file.to_str().unwrap()]);
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(said.starts_with("sender") && said.contains(&format!(" at {admin}, ")), "address, CA and token: {said}");
+    let url = format!("https://{at}");
+    let output = causeway(&["status", &url, "--ca", &ca, "--token", &token]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let (code, said) = status(&["--ca", &ca]);
-    assert!(code == 1 && said.contains("wants the token of its `admin.token`: give its file with --token"), "{said}");
+    assert!(
+        code == 1 && said.contains("requires the token of its `admin.token`: pass its file with --token"),
+        "{said}"
+    );
     let (code, said) = status(&["--token", &token]);
-    assert!(code == 1 && said.contains("nobody answers"), "plain HTTP: {said}");
+    assert!(code == 1 && said.contains("no response"), "plain HTTP: {said}");
     place.pki("stranger");
     let stranger = place.path().join("stranger/ca.pem").display().to_string();
     let (code, said) = status(&["--ca", &stranger, "--token", &token]);

@@ -97,7 +97,7 @@ fn what_is_no_rate_and_who_has_none_is_said_with_its_exit_code() {
         (first, &["1 Mbit/s", "--for", "5"], 2, "`5` has no unit we know; write it like `30 s`"),
         (first, &["--for", "2h"], 2, "<RATE>"),
         (first, &["1 Mbit/s", "--reset"], 2, "cannot be used with"),
-        (second, &[], 1, "this is no sender; the rate of a link is its sender's: ask that one, with --admin"),
+        (second, &[], 1, "this is a receiver; set the rate on the sender: --admin SENDER:7401"),
         (second, &["1 Mbit/s"], 1, "this is a receiver; the rate of a link is its sender's: ask that one"),
         (nobody, &[], 1, "Connection refused"),
     ];
@@ -119,7 +119,10 @@ fn a_rate_is_set_by_those_alone_who_show_the_token() {
     fs::write(&file, text).unwrap();
     let _running = Running::start("send", &file).answering(admin);
     let (code, said) = rate(admin, &["1 Mbit/s"]);
-    assert!(code == 1 && said.contains("wants the token of its `admin.token`: give its file with --token"), "{said}");
+    assert!(
+        code == 1 && said.contains("requires the token of its `admin.token`: pass its file with --token"),
+        "{said}"
+    );
     let token = token.display().to_string();
     assert_eq!(rate(admin, &["1 Mbit/s", "--token", &token]).0, 0);
 }

@@ -4,12 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use netem::conditions::Knob;
-use netem::path::DropCause;
-use netem::profile::PROFILES;
-use netem::relay::Relay;
-use netem::report::Report;
-use netem::script::Script;
+use netem::{DropCause, Knob, PROFILES, Relay, Report, Script};
 
 /// The path that the project's measurements begin with.
 const PROFILE: &str = "fra-sin";
@@ -37,7 +32,7 @@ impl Wan {
         let profile = named.profile();
         let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let relay = Relay::start(listen, receiver, netem::wan::Wan::new(&profile, Script::default(), SEED))
+        let relay = Relay::start(listen, receiver, netem::Wan::new(&profile, Script::default(), SEED))
             .context("the WAN's relay")?;
         let rate = profile.forward.rate.map(|rate| format!(", {rate}")).unwrap_or_default();
         println!("  WAN {PROFILE}: {}{rate}", named.about);

@@ -1,4 +1,4 @@
-//! The admin calls behind [`Catalog`]: each on a queue of its own, blocking, bounded in size and time.
+//! Admin calls behind [`Catalog`]: each has its own queue, blocks, and is bounded in size and time.
 
 mod call;
 mod describe;
@@ -7,42 +7,42 @@ mod topics;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rdkafka_sys as sys;
 use wire::ids::Position;
 
-use crate::catalog::{Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
 use wire::partition::Partition;
 
-use super::client::{Client, Kind, lossy, millis};
+use crate::catalog::{Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
+
+use super::client::{Client, Kind, millis};
 use super::error::KafkaError;
 use super::metadata;
 use super::properties::Properties;
+use super::text::lossy;
+use call::LIMIT;
 
-/// How long any one call may take.
-pub(super) const LIMIT: Duration = Duration::from_secs(30);
-/// Topics in one request.
+/// Most topics in one request.
 const TOPICS: usize = 500;
-/// Partitions in one request; brokers get only their own share of it.
+/// Most partitions in one request; each broker gets only its own share of it.
 const PARTITIONS: usize = 5_000;
 
-/// A cluster's catalog, asked of its brokers each time. Cheap to clone.
+/// Catalog of one cluster. Every call asks the brokers again. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct KafkaCatalog(Arc<Client>);
 
 impl KafkaCatalog {
-    /// Starts a client for admin calls. Nothing is asked yet.
+    /// Starts a client for admin calls, which connects at the first call.
     ///
     /// # Errors
-    /// A property librdkafka does not know or take.
+    /// A property that librdkafka does not accept.
     pub fn start(properties: &Properties, link: &str) -> Result<Self, KafkaError> {
         let settings = properties.settings(link, &[], &[]);
-        // No events: nobody takes them off the main queue, so librdkafka logs errors instead.
+        // Without events, because nothing takes them from the main queue: librdkafka logs errors instead.
         Client::start(Kind::Producer, &settings, 0).map(Self)
     }
 
-    /// Admin calls over a client that is there already.
+    /// Makes a catalog that uses an existing client.
     pub(super) fn over(client: &Arc<Client>) -> Self {
         Self(client.clone())
     }
@@ -50,7 +50,7 @@ impl KafkaCatalog {
 
 impl Catalog for KafkaCatalog {
     fn cluster_id(&self) -> Result<String, KafkaError> {
-        // SAFETY: the instance is live; the string becomes ours and is copied before it is freed.
+        // SAFETY: the instance is live; we own the string, and copy it before it is freed.
         unsafe {
             let id = sys::rd_kafka_clusterid(self.0.raw(), millis(LIMIT));
             if id.is_null() {
@@ -80,7 +80,7 @@ impl Catalog for KafkaCatalog {
 
     fn bounds(&self, partitions: &[Partition], isolation: Isolation) -> Result<Vec<Bounds>, KafkaError> {
         let ask = |spec| self.offsets(partitions, spec, isolation);
-        // The end last: a start read after it could lie beyond it.
+        // The end is read last: a start read after it could be higher.
         let starts = ask(offsets::EARLIEST)?;
         let ends = ask(offsets::LATEST)?;
         let bounds = starts.into_iter().zip(ends);
@@ -92,11 +92,11 @@ impl Catalog for KafkaCatalog {
     }
 
     fn positions_at(&self, partitions: &[Partition], timestamp_ms: i64) -> Result<Vec<Position>, KafkaError> {
-        // Negative times would be taken for librdkafka's names of the log's ends.
+        // librdkafka would read negative times as the start or end of the log.
         let mut found = self.offsets(partitions, timestamp_ms.max(0), Isolation::Committed)?;
         let missing: Vec<usize> = (0..found.len()).filter(|&index| found[index] < 0).collect();
         let without: Vec<Partition> = missing.iter().map(|&index| partitions[index].clone()).collect();
-        // Not past what is still undecided: a transaction open now may bring records of that time.
+        // The end of committed records: a transaction that is open now may add records of that time.
         let ends = self.offsets(&without, offsets::LATEST, Isolation::Committed)?;
         for (index, end) in missing.into_iter().zip(ends) {
             found[index] = end;
@@ -118,19 +118,17 @@ impl Catalog for KafkaCatalog {
 }
 
 impl KafkaCatalog {
-    /// One offset per partition, in the order asked; −1 where a time has no record.
+    /// Returns one offset per partition, in the order of the request; −1 if no record is that new.
     fn offsets(&self, partitions: &[Partition], spec: i64, isolation: Isolation) -> Result<Vec<i64>, KafkaError> {
         let mut found = Vec::with_capacity(partitions.len());
         for partitions in partitions.chunks(PARTITIONS) {
             let answers: HashMap<_, _> = offsets::list(&self.0, partitions, spec, isolation)?;
             for partition in partitions {
-                let offset = answers.get(partition).copied().ok_or_else(|| {
-                    KafkaError::misused(
-                        "list of offsets",
-                        format!("no answer for {}-{}", partition.topic, partition.partition),
-                    )
-                })?;
-                found.push(offset);
+                let unanswered = || {
+                    let reason = format!("the answer lacks {}-{}", partition.topic, partition.partition);
+                    KafkaError::misused("list of offsets", reason)
+                };
+                found.push(answers.get(partition).copied().ok_or_else(unanswered)?);
             }
         }
         Ok(found)

@@ -1,8 +1,7 @@
-//! What a cluster has: topics, partitions, ids, bounds; and the few admin calls a link makes.
+//! Catalog of a cluster: topics, partitions, ids and log bounds, and the few admin calls that a link makes.
 //!
-//! A capability: the product uses [`crate`]'s implementation; the demo and the simulation bring
-//! their own, because their clusters answer no admin calls. All methods block; call them off the async
-//! threads.
+//! The product uses [`KafkaCatalog`](crate::admin::KafkaCatalog). The demo and the simulation have catalogs of their
+//! own, because their clusters do not answer admin calls.
 
 use wire::ids::{Position, TopicId};
 use wire::partition::Partition;
@@ -12,88 +11,127 @@ use crate::KafkaError;
 /// A topic's name and size, from the cluster's metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicSummary {
-    /// Its name.
+    /// Topic name.
     pub name: String,
-    /// How many partitions it has.
+    /// Number of partitions.
     pub partitions: i32,
 }
 
-/// What tells one incarnation of a topic from another.
+/// Size and id of a topic. The id tells a topic from a deleted one of the same name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicDescription {
-    /// Its name.
+    /// Topic name.
     pub name: String,
-    /// Kafka's id of this incarnation; [`TopicId::UNKNOWN`] where the cluster states none.
+    /// Kafka's topic id; [`TopicId::UNKNOWN`] if the cluster does not state one.
     pub id: TopicId,
-    /// How many partitions it has.
+    /// Number of partitions.
     pub partitions: i32,
-    /// How many replicas each of them is to have, at the least; 0 where the cluster does not say.
+    /// Configured replicas of the partition that has fewest; 0 if the cluster does not say.
     pub replicas: i32,
 }
 
 /// One topic configuration entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigEntry {
-    /// Kafka's name of it.
+    /// Kafka's name of the property.
     pub name: String,
-    /// Its value.
+    /// Value of the property.
     pub value: String,
-    /// Whether it was set on the topic itself, rather than inherited from the broker.
+    /// Set on the topic itself, not inherited from the broker.
     pub set_on_topic: bool,
 }
 
-/// Where a partition's log begins and ends.
+/// Start and end of a partition's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// The oldest offset that still exists.
     pub start: Position,
-    /// The position after the newest record visible at the asked isolation.
+    /// The position after the newest record that is visible at the requested isolation.
     pub end: Position,
 }
 
-/// Which end of a log is meant.
+/// Choice between the two ends of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isolation {
-    /// The last stable offset: what `read_committed` readers see.
+    /// The last stable offset: the end for `read_committed` readers.
     Committed,
-    /// The high watermark.
+    /// The high watermark: the end including open transactions.
     Uncommitted,
 }
 
-/// A topic to be created.
+/// Request to create a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTopic {
-    /// Its name.
+    /// Topic name.
     pub name: String,
-    /// How many partitions.
+    /// Number of partitions.
     pub partitions: i32,
-    /// Replication factor; `None` for the cluster's default.
+    /// Replication factor; `None` means the cluster's default.
     pub replication: Option<i32>,
-    /// Configuration entries to set, name and value.
+    /// Configuration entries to set: pairs of name and value.
     pub configs: Vec<(String, String)>,
 }
 
-/// What a link asks of a cluster beside reading and writing records.
+/// Topics, partitions and log bounds of a cluster, as a link asks for them.
+///
+/// All methods block; call them off the async threads. A method that an implementation leaves out fails as unsupported:
+/// a double for tests implements only what its test uses.
+///
+/// ```
+/// use kafka::KafkaError;
+/// use kafka::catalog::{Catalog, TopicSummary};
+///
+/// struct OneTopic;
+///
+/// impl Catalog for OneTopic {
+///     fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
+///         Ok(vec![TopicSummary { name: "orders".to_owned(), partitions: 3 }])
+///     }
+/// }
+///
+/// assert_eq!(OneTopic.topics().unwrap()[0].partitions, 3);
+/// assert!(OneTopic.cluster_id().is_err());
+/// ```
 pub trait Catalog: Send + Sync {
-    /// Kafka's id of the cluster.
-    fn cluster_id(&self) -> Result<String, KafkaError>;
-    /// Every topic of the cluster.
-    fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError>;
-    /// The named topics that exist; missing ones are left out.
-    fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError>;
-    /// The configuration of one topic.
-    fn configs(&self, name: &str) -> Result<Vec<ConfigEntry>, KafkaError>;
-    /// The bounds of each partition, in the order asked.
-    fn bounds(&self, partitions: &[Partition], isolation: Isolation) -> Result<Vec<Bounds>, KafkaError>;
-    /// The end of each partition, in the order asked; half the work of [`Catalog::bounds`] where it is asked often.
+    /// Returns Kafka's id of the cluster.
+    fn cluster_id(&self) -> Result<String, KafkaError> {
+        unsupported("cluster id")
+    }
+    /// Lists every topic of the cluster.
+    fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
+        unsupported("list of topics")
+    }
+    /// Describes those of the named topics that exist.
+    fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
+        unsupported(&format!("description of {names:?}"))
+    }
+    /// Reads the configuration of one topic.
+    fn configs(&self, name: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
+        unsupported(&format!("configuration of `{name}`"))
+    }
+    /// Reads the bounds of each partition, in the order of the request.
+    fn bounds(&self, partitions: &[Partition], _isolation: Isolation) -> Result<Vec<Bounds>, KafkaError> {
+        unsupported(&format!("bounds of {} partitions", partitions.len()))
+    }
+    /// Reads the end of each partition, in the order of the request. It costs half as much as [`Catalog::bounds`].
     fn ends(&self, partitions: &[Partition], isolation: Isolation) -> Result<Vec<Position>, KafkaError> {
         Ok(self.bounds(partitions, isolation)?.into_iter().map(|bounds| bounds.end).collect())
     }
-    /// For each partition the position of the first record stamped at or after `timestamp_ms`, or the
-    /// log's end where there is none.
-    fn positions_at(&self, partitions: &[Partition], timestamp_ms: i64) -> Result<Vec<Position>, KafkaError>;
-    /// Creates topics; one that exists already is no error.
-    fn create(&self, topics: &[NewTopic]) -> Result<(), KafkaError>;
-    /// Raises a topic's partition count; one that has as many already is no error.
-    fn grow(&self, name: &str, partitions: i32) -> Result<(), KafkaError>;
+    /// Returns for each partition the position of the first record with a timestamp of `timestamp_ms` or later, or the
+    /// log's end if there is none.
+    fn positions_at(&self, partitions: &[Partition], _timestamp_ms: i64) -> Result<Vec<Position>, KafkaError> {
+        unsupported(&format!("positions of {} partitions at a time", partitions.len()))
+    }
+    /// Creates topics; those that exist are left unchanged.
+    fn create(&self, topics: &[NewTopic]) -> Result<(), KafkaError> {
+        unsupported(&format!("creation of {} topics", topics.len()))
+    }
+    /// Raises a topic's partition count; a topic that has as many already is left unchanged.
+    fn grow(&self, name: &str, partitions: i32) -> Result<(), KafkaError> {
+        unsupported(&format!("growth of `{name}` to {partitions} partitions"))
+    }
+}
+
+fn unsupported<T>(doing: &str) -> Result<T, KafkaError> {
+    Err(KafkaError::misused(doing, "this catalog does not support it"))
 }

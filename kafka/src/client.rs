@@ -1,41 +1,42 @@
-//! One librdkafka instance, its queues, events and topic handles, each destroyed before what it needs.
+//! A librdkafka instance, its queues, events and topic handles. Each is destroyed before what it depends on.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka_sys as sys;
 
-use super::asides;
 use super::error::{KafkaError, known};
+use super::text::{c_string, lossy, text};
+use super::{client_log, error_callback};
 
 /// librdkafka's error texts are shorter than this.
 const REASON_BYTES: usize = 512;
 
-/// What an instance is for. Admin calls go through either.
+/// Kind of an instance. Admin calls work with either kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Consumer,
     Producer,
 }
 
-/// A librdkafka instance with its threads. Dropping it never waits for the network: consumers do not
-/// leave politely, producers purge what they hold.
+/// A librdkafka instance with its threads. Dropping it never waits for the network: a consumer does not leave its
+/// group, and a producer purges its records.
 #[derive(Debug)]
 pub(crate) struct Client {
     rk: NonNull<sys::rd_kafka_t>,
     kind: Kind,
 }
 
-// SAFETY: librdkafka's instance functions are thread-safe; nothing thread-bound hangs on the handle.
+// SAFETY: librdkafka's instance functions are thread-safe; the handle has no thread-bound state.
 unsafe impl Send for Client {}
 // SAFETY: as above.
 unsafe impl Sync for Client {}
 
 impl Client {
-    /// Starts an instance. `events` are the event types that its main queue delivers; those not asked
-    /// for are logged by librdkafka or dropped.
+    /// Starts an instance. `events` are the event types that its main queue delivers; librdkafka logs or drops the
+    /// others.
     pub(crate) fn start(kind: Kind, settings: &[(String, String)], events: i32) -> Result<Arc<Self>, KafkaError> {
         let conf = Conf::of(settings)?;
         let mut reason = [0 as c_char; REASON_BYTES];
@@ -46,9 +47,9 @@ impl Client {
         // SAFETY: `conf` is live; the callback is a plain function; `reason` outlives the call.
         let rk = unsafe {
             sys::rd_kafka_conf_set_events(conf.0, events);
-            sys::rd_kafka_conf_set_log_cb(conf.0, Some(on_log));
+            sys::rd_kafka_conf_set_log_cb(conf.0, Some(client_log::on_log));
             if kind == Kind::Consumer {
-                sys::rd_kafka_conf_set_error_cb(conf.0, Some(asides::on_error));
+                sys::rd_kafka_conf_set_error_cb(conf.0, Some(error_callback::on_error));
             }
             sys::rd_kafka_new(raw_kind, conf.0, reason.as_mut_ptr(), REASON_BYTES)
         };
@@ -62,7 +63,7 @@ impl Client {
         self.rk.as_ptr()
     }
 
-    /// Has a producer's threads give up what it holds, sent or not; they report it when they come to it.
+    /// Discards all records of a producer, whether sent or not. Its threads do so soon, and report each record.
     pub(crate) fn purge(&self) {
         let everything = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT;
         // SAFETY: the instance is live; to a consumer the call does nothing.
@@ -75,12 +76,13 @@ impl Drop for Client {
         if self.kind == Kind::Producer {
             self.purge();
         }
-        // SAFETY: the last reference: queues, topics and lanes hold an `Arc` of us and are gone.
+        // SAFETY: this is the last reference: queues, topics and lanes hold an `Arc` of it, and are gone.
         unsafe { sys::rd_kafka_destroy_flags(self.raw(), sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) }
+        client_log::forget(self.raw().addr());
     }
 }
 
-/// A configuration that no instance has taken yet.
+/// A configuration that does not belong to an instance yet.
 struct Conf(*mut sys::rd_kafka_conf_t);
 
 impl Conf {
@@ -88,18 +90,18 @@ impl Conf {
         // SAFETY: returns a new configuration, never null.
         let conf = Self(unsafe { sys::rd_kafka_conf_new() });
         for (name, value) in settings {
-            let (c_name, c_value) = (c_string(name)?, c_string(value)?);
+            let c_name = c_string(name)?;
+            let c_value = c_string(value)?;
             let mut reason = [0 as c_char; REASON_BYTES];
             // SAFETY: all pointers outlive the call, which copies the strings.
             let result = unsafe {
-                let (name, value) = (c_name.as_ptr(), c_value.as_ptr());
-                sys::rd_kafka_conf_set(conf.0, name, value, reason.as_mut_ptr(), REASON_BYTES)
+                sys::rd_kafka_conf_set(conf.0, c_name.as_ptr(), c_value.as_ptr(), reason.as_mut_ptr(), REASON_BYTES)
             };
             if result != sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK {
-                // The value may be a secret, and librdkafka quotes it: only the name is repeated.
+                // librdkafka quotes the value, which may be a secret: the error shows only the name.
                 return Err(KafkaError::misused(
                     format!("Kafka property `{name}`"),
-                    "unknown, or a value it does not take",
+                    "librdkafka does not know it or does not accept its value",
                 ));
             }
         }
@@ -109,27 +111,12 @@ impl Conf {
 
 impl Drop for Conf {
     fn drop(&mut self) {
-        // SAFETY: ours until an instance takes it, and then we are forgotten.
+        // SAFETY: we own it: an instance that takes it makes us forget it.
         unsafe { sys::rd_kafka_conf_destroy(self.0) }
     }
 }
 
-/// Called by librdkafka on any of its threads.
-extern "C" fn on_log(_rk: *const sys::rd_kafka_t, level: c_int, facility: *const c_char, line: *const c_char) {
-    // SAFETY: librdkafka passes two strings that live as long as the call.
-    let (facility, line) = unsafe { (lossy(facility), lossy(line)) };
-    let facility = &*facility;
-    match level {
-        // Producers that are dropped with records in them: how a failed transaction ends here.
-        _ if facility == "TERMINATE" => tracing::debug!(target: "librdkafka", facility, "{line}"),
-        0..=2 => tracing::error!(target: "librdkafka", facility, "{line}"),
-        3 | 4 => tracing::warn!(target: "librdkafka", facility, "{line}"),
-        5 => tracing::info!(target: "librdkafka", facility, "{line}"),
-        _ => tracing::debug!(target: "librdkafka", facility, "{line}"),
-    }
-}
-
-/// A queue of an instance, which it keeps alive.
+/// A queue of an instance. It keeps the instance alive.
 #[derive(Debug)]
 pub(crate) struct Queue {
     raw: NonNull<sys::rd_kafka_queue_t>,
@@ -142,27 +129,27 @@ unsafe impl Send for Queue {}
 unsafe impl Sync for Queue {}
 
 impl Queue {
-    /// A queue that nothing flows into yet.
+    /// A new queue without a source.
     pub(crate) fn private(client: &Arc<Client>) -> Self {
         // SAFETY: the instance is live.
         let raw = unsafe { sys::rd_kafka_queue_new(client.raw()) };
         Self::of(raw, client).expect("librdkafka always makes a queue")
     }
 
-    /// Where delivery reports and instance-wide errors arrive.
+    /// The queue of delivery reports and of errors of the whole instance.
     pub(crate) fn main(client: &Arc<Client>) -> Self {
         // SAFETY: the instance is live.
         let raw = unsafe { sys::rd_kafka_queue_get_main(client.raw()) };
         Self::of(raw, client).expect("every instance has a main queue")
     }
 
-    /// Where a consumer's instance-wide errors arrive; `None` unless it has a group.
+    /// The queue of errors of a whole consumer; `None` if it has no group id.
     pub(crate) fn consumer(client: &Arc<Client>) -> Option<Self> {
         // SAFETY: the instance is live.
         Self::of(unsafe { sys::rd_kafka_queue_get_consumer(client.raw()) }, client)
     }
 
-    /// Where one partition's records arrive unless they are forwarded.
+    /// The queue of one partition's records, unless they are forwarded.
     pub(crate) fn partition(client: &Arc<Client>, topic: &CStr, partition: i32) -> Option<Self> {
         // SAFETY: the instance is live and copies the name.
         let raw = unsafe { sys::rd_kafka_queue_get_partition(client.raw(), topic.as_ptr(), partition) };
@@ -177,13 +164,13 @@ impl Queue {
         self.raw.as_ptr()
     }
 
-    /// The next event, waiting for at most `timeout` (rounded up to whole milliseconds).
+    /// Returns the next event; waits for at most `timeout`, rounded up to whole milliseconds.
     pub(crate) fn poll(&self, timeout: Duration) -> Option<Event> {
-        // SAFETY: the queue is live; the event becomes ours.
+        // SAFETY: the queue is live; the event belongs to us from here on.
         NonNull::new(unsafe { sys::rd_kafka_queue_poll(self.raw(), millis(timeout)) }).map(Event)
     }
 
-    /// Makes a waiting [`Queue::poll`] return at once, now or at its next call.
+    /// Makes [`Queue::poll`] return immediately: the call that waits now, or else the next one.
     pub(crate) fn interrupt(&self) {
         // SAFETY: the queue is live.
         unsafe { sys::rd_kafka_queue_yield(self.raw()) }
@@ -192,12 +179,12 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        // SAFETY: ours, and the instance is still held.
+        // SAFETY: we own it, and hold the instance.
         unsafe { sys::rd_kafka_queue_destroy(self.raw()) }
     }
 }
 
-/// An event taken from a queue; everything read from it dies with it.
+/// An event taken from a queue. It owns all that is read from it.
 #[derive(Debug)]
 pub(crate) struct Event(NonNull<sys::rd_kafka_event_t>);
 
@@ -211,7 +198,7 @@ impl Event {
         unsafe { sys::rd_kafka_event_type(self.raw()) }
     }
 
-    /// The error the event carries: code and words.
+    /// Code and text of the error in this event, if it has one.
     pub(crate) fn error(&self) -> Option<(i32, String)> {
         // SAFETY: the event is live; the string is copied.
         unsafe {
@@ -225,13 +212,13 @@ impl Event {
 
 impl Drop for Event {
     fn drop(&mut self) {
-        // SAFETY: ours.
+        // SAFETY: we own it.
         unsafe { sys::rd_kafka_event_destroy(self.raw()) }
     }
 }
 
-/// A topic handle. Handles of one topic in one instance have the same address, which is also the one
-/// in its messages: that is how a message finds its owner without comparing names.
+/// A topic handle. All handles of one topic in one instance have the same address, and so do those in its messages:
+/// the owner of a message is found without comparing names.
 #[derive(Debug)]
 pub(crate) struct Topic {
     raw: NonNull<sys::rd_kafka_topic_t>,
@@ -246,18 +233,18 @@ unsafe impl Sync for Topic {}
 impl Topic {
     pub(crate) fn open(client: &Arc<Client>, name: &str) -> Result<Self, KafkaError> {
         let c_name = c_string(name)?;
-        // SAFETY: the instance is live and copies the name; null stands for the default settings.
+        // SAFETY: the instance is live and copies the name; null means the default settings.
         let raw = unsafe { sys::rd_kafka_topic_new(client.raw(), c_name.as_ptr(), ptr::null_mut()) };
-        NonNull::new(raw)
-            .map(|raw| Self { raw, _client: client.clone() })
-            .ok_or_else(|| KafkaError::misused(format!("handle for topic `{name}`"), "not a topic name"))
+        NonNull::new(raw).map(|raw| Self { raw, _client: client.clone() }).ok_or_else(|| {
+            KafkaError::misused(format!("handle for topic `{name}`"), "librdkafka does not accept this topic name")
+        })
     }
 
     pub(crate) fn raw(&self) -> *mut sys::rd_kafka_topic_t {
         self.raw.as_ptr()
     }
 
-    /// What messages of this topic are told by.
+    /// The address that identifies messages of this topic.
     pub(crate) fn address(&self) -> usize {
         self.raw.as_ptr().addr()
     }
@@ -265,12 +252,12 @@ impl Topic {
 
 impl Drop for Topic {
     fn drop(&mut self) {
-        // SAFETY: ours, and the instance is still held.
+        // SAFETY: we own it, and hold the instance.
         unsafe { sys::rd_kafka_topic_destroy(self.raw()) }
     }
 }
 
-/// An owned `rd_kafka_error_t`, or success.
+/// Turns an owned `rd_kafka_error_t` into a result; null is success.
 ///
 /// # Safety
 /// `error` must come from a librdkafka call that passes its ownership on.
@@ -278,7 +265,7 @@ pub(crate) unsafe fn check(error: *mut sys::rd_kafka_error_t) -> Result<(), Call
     if error.is_null() {
         return Ok(());
     }
-    // SAFETY: a live error object that nobody else holds; read before it is destroyed.
+    // SAFETY: a live error object with no other owner; it is read before it is destroyed.
     unsafe {
         let failed = CallError {
             code: coded::rd_kafka_error_code(error),
@@ -290,7 +277,7 @@ pub(crate) unsafe fn check(error: *mut sys::rd_kafka_error_t) -> Result<(), Call
     }
 }
 
-/// What a call said instead of success.
+/// The error that a librdkafka call returned.
 #[derive(Debug, Clone)]
 pub(crate) struct CallError {
     pub(crate) code: i32,
@@ -308,7 +295,7 @@ impl CallError {
     }
 }
 
-/// The instance's fatal error, if one was raised: the cause behind whatever calls return after it.
+/// The instance's fatal error, if there is one: it is the cause of all errors that later calls return.
 pub(crate) fn fatal(client: &Client) -> Option<(i32, String)> {
     let mut reason = [0 as c_char; REASON_BYTES];
     // SAFETY: the instance is live and `reason` is as long as stated.
@@ -318,7 +305,7 @@ pub(crate) fn fatal(client: &Client) -> Option<(i32, String)> {
     }
 }
 
-/// librdkafka's words for a code.
+/// Returns librdkafka's text for an error code.
 pub(crate) fn reason_of(code: i32) -> String {
     known(code).map_or_else(
         || format!("error code {code}, which this client does not know"),
@@ -327,39 +314,13 @@ pub(crate) fn reason_of(code: i32) -> String {
     )
 }
 
-pub(crate) fn c_string(value: &str) -> Result<CString, KafkaError> {
-    CString::new(value).map_err(|_| KafkaError::misused("a name or value for librdkafka", "it contains a NUL byte"))
-}
-
-/// Whole milliseconds as C wants them, rounded up so that a short wait is not a busy loop.
+/// Returns whole milliseconds, rounded up so that a short wait is not a busy loop.
 pub(crate) fn millis(duration: Duration) -> c_int {
     c_int::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(c_int::MAX)
 }
 
-/// # Safety
-/// `raw` must be null or a C string that lives for `'a`.
-pub(crate) unsafe fn lossy<'a>(raw: *const c_char) -> std::borrow::Cow<'a, str> {
-    if raw.is_null() {
-        return "".into();
-    }
-    // SAFETY: as the caller promises.
-    unsafe { CStr::from_ptr(raw) }.to_string_lossy()
-}
-
-/// # Safety
-/// `data` must be null or point to `len` bytes that live for `'a`.
-pub(crate) unsafe fn bytes<'a>(data: *const c_void, len: usize) -> Option<&'a [u8]> {
-    // SAFETY: as the caller promises.
-    (!data.is_null()).then(|| unsafe { std::slice::from_raw_parts(data.cast(), len) })
-}
-
-pub(crate) fn text(reason: &[c_char]) -> String {
-    let bytes: Vec<u8> = reason.iter().map(|&c| c.to_ne_bytes()[0]).take_while(|&byte| byte != 0).collect();
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// Calls that pass on a broker's error code or other number. The bindings declare them with an enum, which a newer
-/// broker's code would turn into undefined behaviour; here they return the plain number.
+/// Calls that return a broker's error code or another number. The bindings declare an enum as their result: with the
+/// unknown code of a newer broker that would be undefined behaviour. Here they return the plain number.
 pub(crate) mod coded {
     use std::ffi::{c_char, c_int};
 

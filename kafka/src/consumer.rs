@@ -1,13 +1,15 @@
-//! Batches of committed records through one private queue per lane.
+//! A consumer of committed records, with a private queue for each lane.
 //!
-//! One instance serves all lanes of a sender, because its fetchers already share connections; but each
-//! lane's partitions are forwarded to a queue of its own, so that a lane without credit is simply not
-//! read: its queue fills to its share of the memory, and fetching stops for that lane alone.
+//! One instance serves all lanes of a sender, because its fetchers already share connections. The partitions of each
+//! lane are forwarded to that lane's own queue. A lane without credit does not read its queue: the queue fills up to
+//! the lane's share of the memory, and fetching stops for that lane alone.
 //!
-//! Never `pause`, `resume` or `position`: with end-of-partition events they skip a record in this
-//! version of librdkafka.
+//! Do not use `pause`, `resume` or `position`: with end-of-partition events they skip a record in this version of
+//! librdkafka.
 
-mod events;
+mod event;
+mod event_thread;
+mod instance;
 mod lane;
 mod memory;
 mod message;
@@ -15,56 +17,44 @@ mod message;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wire::frame::RecordRef;
-use wire::ids::{Position, Slot};
-
 use service::bell::Bell;
 
-use super::client::{Client, Kind};
+use super::client::Client;
 use super::error::KafkaError;
 use super::properties::{Properties, Setting};
-use events::Events;
+use instance::Instance;
 
+pub use event::{Fault, LaneEvent, Start};
 pub use lane::LaneQueue;
 pub use memory::ConsumerMemory;
 
-/// What a consumer is made from.
+/// Settings of a consumer.
 #[derive(Debug, Clone, Copy)]
 pub struct ConsumerConfig<'a> {
-    /// The link's name: client and group ids show it to the cluster's operators. The group is never
-    /// joined.
+    /// The link's name. The cluster's operators see it in the client id and the group id; the consumer never joins the
+    /// group.
     pub link: &'a str,
-    /// How much it may prefetch, and over how many lanes.
+    /// Memory for prefetched records, divided over the lanes.
     pub memory: ConsumerMemory,
-    /// How long a broker may hold a fetch open when there is nothing to read: how late an
-    /// [`LaneEvent::End`] may be, against requests per second while idle.
+    /// Time for which a broker may hold a fetch open when there is nothing to read. A longer one delays
+    /// [`LaneEvent::End`], a shorter one costs requests while idle.
     pub fetch_wait: Duration,
 }
 
-/// A consumer whose partitions are assigned by hand, one set per lane.
+/// A consumer with manual assignment: each lane has its own set of partitions.
 #[derive(Debug, Clone)]
 pub struct Consumer(Arc<Instance>);
 
-/// The instance and what watches it: the thread goes first, then the instance.
-#[derive(Debug)]
-struct Instance {
-    _events: Events,
-    client: Arc<Client>,
-}
-
 impl Consumer {
-    /// Starts the client. Nothing is connected to or read yet.
+    /// Starts the client, which connects when it has something to read.
     ///
     /// # Errors
-    /// A property librdkafka does not know or take.
+    /// A property that librdkafka does not know, or a value that it does not accept.
     pub fn start(properties: &Properties, config: &ConsumerConfig<'_>) -> Result<Self, KafkaError> {
-        let client = Client::start(Kind::Consumer, &settings(properties, config), 0)?;
-        let events = Events::watch(&client)?;
-        Ok(Self(Arc::new(Instance { _events: events, client })))
+        Ok(Self(Arc::new(Instance::start(&settings(properties, config))?)))
     }
 
-    /// A lane with no partitions yet. `bell` is rung whenever [`LaneQueue::peek`] has gone from nothing
-    /// to something.
+    /// Makes a lane without partitions. It rings `bell` whenever its queue is no longer empty.
     #[must_use]
     pub fn lane(&self, bell: Bell) -> LaneQueue {
         LaneQueue::new(self.0.clone(), bell)
@@ -75,83 +65,12 @@ impl Consumer {
     }
 }
 
-/// A partition to be read from `position` on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Start {
-    /// How its events are labelled.
-    pub slot: Slot,
-    /// Topic name.
-    pub topic: Arc<str>,
-    /// Partition number.
-    pub partition: i32,
-    /// The first offset wanted.
-    pub position: Position,
-    /// The leader epoch stored with the position (KIP-320); −1 if unknown.
-    pub leader_epoch: i32,
-}
-
-/// What comes next in a lane's queue.
-#[derive(Debug)]
-pub enum LaneEvent<'a> {
-    /// A committed record.
-    Record {
-        /// Which partition.
-        slot: Slot,
-        /// The leader epoch it was read under; −1 if unknown.
-        leader_epoch: i32,
-        /// The record, borrowed from the client's buffer.
-        record: RecordRef<'a>,
-    },
-    /// Everything before `position` has been read; there is nothing more for now.
-    End {
-        /// Which partition.
-        slot: Slot,
-        /// May lie past the last record: transaction markers, aborted or compacted offsets.
-        position: Position,
-    },
-    /// The partition delivers nothing more until it is assigned again.
-    Fault {
-        /// Which partition.
-        slot: Slot,
-        /// Why.
-        fault: Fault,
-    },
-}
-
-/// Why a partition stopped.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    /// The wanted offset is not in the log: retention, truncation or re-creation.
-    #[error("offset {wanted} is not in the log: {detail}")]
-    OutOfRange {
-        /// The offset asked for; −1 if the client did not say.
-        wanted: i64,
-        /// The client's words.
-        detail: String,
-    },
-    /// The log lost records that it had: leader epochs tell (KIP-320).
-    #[error("log was truncated: {0}")]
-    Truncated(String),
-    /// A batch failed its checksum, or it or a record's headers could not be decoded.
-    #[error("corrupt batch: {0}")]
-    Corrupt(String),
-    /// The topic or partition is gone.
-    #[error("partition is gone: {0}")]
-    Gone(String),
-    /// Reading is not allowed.
-    #[error("not authorised: {0}")]
-    Unauthorized(String),
-    /// Anything else the client reports for this partition.
-    #[error("{0}")]
-    Other(String),
-}
-
 fn settings(properties: &Properties, config: &ConsumerConfig<'_>) -> Vec<(String, String)> {
     let set = |name, value: &str| (name, value.to_owned());
     let defaults: [Setting; 2] =
         [("fetch.wait.max.ms", config.fetch_wait.as_millis().to_string()), set("fetch.error.backoff.ms", "100")];
     let mut fixed: Vec<Setting> = vec![
-        // librdkafka assigns nothing without a group id; nobody joins the group.
+        // librdkafka assigns nothing without a group id; the consumer never joins the group.
         ("group.id", format!("causeway.{}.data", config.link)),
         set("enable.auto.commit", "false"),
         set("enable.auto.offset.store", "false"),

@@ -1,86 +1,86 @@
-//! What a Kafka cluster or the client answered instead of success.
+//! Errors of Kafka calls: what failed, why, and whose fault it is.
 
 use std::time::Duration;
 
 use rdkafka_sys::rd_kafka_resp_err_t as Code;
 
-/// A Kafka call that did not succeed, with what was being done.
+/// A Kafka call that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{doing}: {reason}")]
 pub struct KafkaError {
-    /// What was attempted, such as `commit of lane 3`.
+    /// The attempted operation, such as `commit of lane 3`.
     pub doing: String,
-    /// librdkafka's or the broker's words.
+    /// The text from librdkafka or from the broker.
     pub reason: String,
-    /// Whose fault it is, and so what to do.
+    /// The fault, which decides what to do.
     pub fault: KafkaFault,
 }
 
-/// Whose fault a [`KafkaError`] is.
+/// Fault behind a [`KafkaError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KafkaFault {
-    /// Broker or network: may pass by itself.
+    /// Broker or network: a later attempt may succeed.
     Unavailable,
-    /// Nothing answered within this time.
+    /// No answer arrived within this time.
     TimedOut(Duration),
     /// Another producer with our transactional id took over.
     Fenced,
-    /// Authentication or authorisation: a human must act.
+    /// Authentication or authorisation failed: an operator must act.
     Unauthorized,
-    /// The record itself is refused (too large, timestamp, policy).
+    /// The record itself is refused because of its size, timestamp or the topic's policy.
     RecordRejected,
     /// The topic or partition does not exist.
     UnknownTopic,
-    /// Our configuration or use is wrong: a human must act.
+    /// Our configuration or our call is wrong: an operator must act.
     Misused,
 }
 
-/// What is refused for good where a record does not go through.
+/// Permanent reason why a record was not written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Refusal {
-    /// It may be the record, or a passing failure of the broker, which does not say.
+    /// The record, or a temporary failure of the broker: the broker does not say which.
     Doubted,
     /// The record: its size, timestamp or contents.
     Record,
-    /// Its topic: we may not write it.
+    /// The topic: the receiver has no right to write it.
     Unauthorized,
-    /// Its topic or partition: it is not there.
+    /// The topic or partition: it does not exist.
     Gone,
 }
 
 impl KafkaError {
-    /// An error with the fault that `code` stands for.
+    /// Builds an error with the fault that `code` means.
     pub(crate) fn coded(doing: impl Into<String>, code: i32, reason: impl Into<String>) -> Self {
         Self { doing: doing.into(), reason: reason.into(), fault: fault_of(code) }
     }
 
-    /// We asked for something that cannot be.
+    /// Builds an error for a call that can never succeed.
     pub(crate) fn misused(doing: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { doing: doing.into(), reason: reason.into(), fault: KafkaFault::Misused }
     }
 
-    /// Nothing answered within `limit`.
+    /// Builds an error for a call without an answer within `limit`.
     pub(crate) fn timed_out(doing: impl Into<String>, limit: Duration) -> Self {
         let reason = format!("no answer within {} ms", limit.as_millis());
         Self { doing: doing.into(), reason, fault: KafkaFault::TimedOut(limit) }
     }
 }
 
-/// The code by name, if this librdkafka knows it: brokers invent new ones, and an enum of the bindings
-/// must never hold a number it has no name for.
+/// Returns the named code, if this librdkafka knows it. Newer brokers have more codes, and an enum of the bindings must
+/// never hold a number without a name.
 pub(crate) fn known(code: i32) -> Option<Code> {
     Code::try_from(code).ok()
 }
 
-/// What a delivery report with this code condemns for good; `None` if it is the moment.
+/// Returns the permanent refusal that this code of a delivery report means; `None` for a temporary failure.
 pub(crate) fn refusal(code: i32) -> Option<Refusal> {
     match known(code)? {
         Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED => Some(Refusal::Unauthorized),
-        // The client has waited for the topic before it says so.
+        // The client has already waited for the topic before it returns these.
         Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
         | Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
         | Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => Some(Refusal::Gone),
-        // A broker stumbled over what it was given: a negative timestamp that it has to write anew, for one.
+        // A broker failed at the record, for example at a negative timestamp that it must rewrite.
         Code::RD_KAFKA_RESP_ERR_UNKNOWN => Some(Refusal::Doubted),
         _ => (fault_of(code) == KafkaFault::RecordRejected).then_some(Refusal::Record),
     }
@@ -135,16 +135,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_newer_than_this_client_is_taken_for_trouble_that_may_pass() {
+    fn unknown_codes_count_as_temporary() {
         assert_eq!(KafkaError::coded("x", 12_345, "?").fault, KafkaFault::Unavailable);
     }
 
     #[test]
-    fn only_verdicts_on_the_record_condemn_it() {
+    fn only_verdicts_on_the_record_are_refusals() {
         assert_eq!(refusal(Code::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP as i32), Some(Refusal::Record));
         assert_eq!(refusal(Code::RD_KAFKA_RESP_ERR_UNKNOWN as i32), Some(Refusal::Doubted));
         assert_eq!(refusal(Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED as i32), Some(Refusal::Unauthorized));
-        // The batch's other records are not to blame: the broker has named the one that is.
+        // The other records of the batch are not at fault: the broker has named the one that is.
         assert_eq!(refusal(Code::RD_KAFKA_RESP_ERR__INVALID_DIFFERENT_RECORD as i32), None);
         assert_eq!(refusal(Code::RD_KAFKA_RESP_ERR__TRANSPORT as i32), None);
         assert_eq!(refusal(Code::RD_KAFKA_RESP_ERR__PURGE_QUEUE as i32), None);

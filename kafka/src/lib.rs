@@ -1,27 +1,29 @@
-//! The Kafka client: a thin shim over librdkafka, and the only crate of the project with unsafe code.
+//! Kafka client: a thin shim over librdkafka, and the only crate of the project with unsafe code.
 //!
 //! - [`catalog`]: topics, partitions and log bounds of a cluster
-//! - [`properties`]: which librdkafka properties we set, and which a config may not
-//! - [`error`]: one error type that says whose fault it is
-//! - [`consumer`]: batches of committed records through one private queue per lane
-//! - [`producer`]: one transactional producer per lane, no-copy payloads, headers, timestamps
-//! - [`admin`]: the admin calls behind [`catalog::Catalog`]
-//! - [`log`]: reads one partition from its start to its end, for state
-//! - [`leave()`]: how a process with Kafka clients ends
+//! - [`properties`]: librdkafka properties that a link sets, and those that a config file must not set
+//! - [`KafkaError`]: an error with its fault
+//! - [`consumer`]: committed records, through a private queue for each lane
+//! - [`producer`]: a transactional producer for each lane, with payloads that are not copied
+//! - [`admin`]: admin calls behind [`catalog::Catalog`]
+//! - [`log`]: reader of one partition from its start to its end, for state
+//! - [`leave()`]: the end of a process that has Kafka clients
 
 pub mod admin;
 pub mod catalog;
 pub mod consumer;
-pub mod error;
 pub mod log;
 pub mod producer;
 pub mod properties;
 
-mod asides;
 mod client;
+mod client_log;
+mod error;
+mod error_callback;
 mod leave;
 mod metadata;
 mod partitions;
+mod text;
 
 pub use error::{KafkaError, KafkaFault, Refusal};
 pub use leave::leave;

@@ -1,82 +1,81 @@
-//! Reads one partition from its start to its end: how state comes back from the target.
+//! Reader of a whole partition, from its start to its end. State is read back from the target with it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use service::bell::Bell;
 use wire::ids::{Position, Slot};
+use wire::partition::Partition;
 
 use crate::catalog::{Bounds, Catalog, Isolation};
-use service::bell::Bell;
-use wire::partition::Partition;
 
 use super::admin::KafkaCatalog;
 use super::consumer::{Consumer, ConsumerConfig, ConsumerMemory, Fault, LaneEvent, LaneQueue, Start};
 use super::error::KafkaError;
 use super::properties::Properties;
 
-/// How long the last stable offset may stay below the high watermark: somebody else's transaction.
+/// Time for which the last stable offset may stay below the high watermark because of another producer's transaction.
 const STABLE_WITHIN: Duration = Duration::from_secs(10);
-/// How long reading may make no progress at all, the broker being down for instance.
+/// Time for which reading may make no progress, for example because the broker is down.
 const PROGRESS_WITHIN: Duration = Duration::from_secs(30);
-/// State is small; this much is read ahead of it, for all reads that go on at once.
+/// Memory for prefetched records of all reads together. State is small.
 const MEMORY: ConsumerMemory = ConsumerMemory { bytes: 64 << 20, lanes: 4 };
 const SLOT: Slot = Slot(0);
 
-/// A reader of whole partitions that keeps its connections between reads. Cheap to clone; reads of
-/// different partitions may go on at once.
+/// Reader of whole partitions. It keeps its connections between reads. It is cheap to clone, and may read several
+/// partitions at the same time.
 #[derive(Debug, Clone)]
 pub struct LogReader {
     consumer: Consumer,
     catalog: KafkaCatalog,
 }
 
-/// A key and its value, null kept apart from empty in both.
+/// Key and value of a record; `None` is null, which is not the same as empty.
 pub type Entry = (Option<Vec<u8>>, Option<Vec<u8>>);
 
-/// Why a partition could not be read to its end.
+/// Error of a read that did not reach the partition's end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
-    /// The call failed.
+    /// A Kafka call failed.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
-    /// A transaction that is not ours holds the end of the partition back.
-    #[error("records up to {high_watermark} exist, but only those up to {stable} are decided after {} s", STABLE_WITHIN.as_secs())]
+    /// Another producer's open transaction delays the end of the partition.
+    #[error("the partition ends at {high_watermark}, but a transaction is still open at {stable} after {} s", STABLE_WITHIN.as_secs())]
     Undecided {
-        /// Where reading came to a stop.
+        /// Last position that could be read.
         stable: Position,
-        /// Where the partition ended when the read began.
+        /// End of the partition when the read began.
         high_watermark: Position,
     },
-    /// The client reports the partition unreadable.
+    /// The client reports that the partition cannot be read.
     #[error(transparent)]
     Unreadable(#[from] Fault),
 }
 
 impl LogReader {
-    /// Starts the client. Nothing is connected to or read yet.
+    /// Starts the client, which connects at the first read.
     ///
     /// # Errors
-    /// A property librdkafka does not know or take.
+    /// A property that librdkafka does not accept.
     pub fn start(properties: &Properties, link: &str) -> Result<Self, KafkaError> {
-        // The end is known by a fetch that brings nothing, so brokers must not sit on it.
+        // An empty fetch shows the end, so brokers must answer it soon.
         let config = ConsumerConfig { link, memory: MEMORY, fetch_wait: Duration::from_millis(10) };
         let consumer = Consumer::start(properties, &config)?;
         let catalog = KafkaCatalog::over(consumer.client());
         Ok(Self { consumer, catalog })
     }
 
-    /// All committed records of a partition, in order, from its start at least up to its end at the time
-    /// of the call: the last stable offset or, as `extent` says, the high watermark.
+    /// Reads all committed records of a partition in order, from its start at least to its end at the time of the call.
+    /// `extent` says which end: the last stable offset or the high watermark.
     ///
     /// # Errors
     /// See [`LogError`].
     pub fn read(&self, topic: &str, partition: i32, extent: Isolation) -> Result<Vec<Entry>, LogError> {
-        let asked = Partition::new(topic, partition);
-        let bounds = self.catalog.bounds(&[asked], extent)?;
+        let bounds = self.catalog.bounds(&[Partition::new(topic, partition)], extent)?;
         bounds.first().map_or_else(|| Ok(Vec::new()), |&bounds| self.read_within(topic, partition, bounds))
     }
 
-    /// All committed records of a partition, in order, from `bounds.start` at least up to `bounds.end`.
+    /// Reads all committed records of a partition in order, from `bounds.start` at least to `bounds.end`.
     ///
     /// # Errors
     /// See [`LogError`].
@@ -90,7 +89,8 @@ impl LogReader {
         let topic: Arc<str> = topic.into();
         lane.assign(&[Start { slot: SLOT, topic, partition, position: bounds.start, leader_epoch: -1 }])?;
 
-        let (mut reached, mut ended) = (bounds.start, false);
+        let mut reached = bounds.start;
+        let mut ended = false;
         let mut moved = Instant::now();
         while reached < bounds.end {
             let before = reached;
@@ -112,7 +112,7 @@ impl LogReader {
     }
 }
 
-/// Takes what is there; says whether the end of what is decided came by.
+/// Takes all events in the queue; returns whether the end of the committed records was among them.
 fn take_all(lane: &mut LaneQueue, reached: &mut Position, entries: &mut Vec<Entry>) -> Result<bool, LogError> {
     let mut ended = false;
     while let Some(event) = lane.peek() {

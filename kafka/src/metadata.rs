@@ -1,4 +1,4 @@
-//! What a client knows of topics and partitions, asked afresh.
+//! Requests for the metadata of topics and partitions.
 
 use std::ptr;
 use std::time::Duration;
@@ -7,18 +7,19 @@ use rdkafka_sys as sys;
 
 use crate::catalog::TopicSummary;
 
-use super::client::{Client, Topic, lossy, millis, reason_of};
+use super::client::{Client, Topic, millis, reason_of};
 use super::error::KafkaError;
+use super::text::lossy;
 
-/// Makes the client learn a topic's partitions.
+/// Refreshes the client's metadata of one topic.
 pub(super) fn of_topic(client: &Client, topic: &Topic, timeout: Duration) -> Result<(), KafkaError> {
     Metadata::ask(client, Some(topic), timeout).map(drop)
 }
 
-/// Every topic of the cluster, by name.
+/// Returns every topic of the cluster, in order of names.
 pub(super) fn of_cluster(client: &Client, timeout: Duration) -> Result<Vec<TopicSummary>, KafkaError> {
     let metadata = Metadata::ask(client, None, timeout)?;
-    // SAFETY: librdkafka states how many topics there are; names live as long as the metadata.
+    // SAFETY: librdkafka states the number of topics; names live as long as the metadata.
     unsafe {
         let count = usize::try_from((*metadata.0).topic_cnt).unwrap_or(0);
         let topic = |index| (*metadata.0).topics.add(index);
@@ -38,7 +39,7 @@ impl Metadata {
     fn ask(client: &Client, only: Option<&Topic>, timeout: Duration) -> Result<Self, KafkaError> {
         let mut metadata = ptr::null();
         let only_raw = only.map_or(ptr::null_mut(), Topic::raw);
-        // SAFETY: the instance is live; the result becomes ours. The code returned is the client's own.
+        // SAFETY: the instance is live; we own the result. The code returned is the client's own.
         let code = unsafe {
             let all = i32::from(only.is_none());
             sys::rd_kafka_metadata(client.raw(), all, only_raw, &raw mut metadata, millis(timeout))
@@ -53,7 +54,7 @@ impl Metadata {
 
 impl Drop for Metadata {
     fn drop(&mut self) {
-        // SAFETY: ours.
+        // SAFETY: we own it.
         unsafe { sys::rd_kafka_metadata_destroy(self.0) }
     }
 }

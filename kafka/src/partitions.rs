@@ -1,10 +1,10 @@
-//! A list of partitions as librdkafka wants it.
+//! A list of partitions in librdkafka's own type.
 
 use std::ffi::CStr;
 
 use rdkafka_sys as sys;
 
-/// Owned here; every call it is passed to copies it.
+/// A list owned by Rust; librdkafka copies it in each call.
 pub(super) struct PartitionList(*mut sys::rd_kafka_topic_partition_list_t);
 
 impl PartitionList {
@@ -13,7 +13,7 @@ impl PartitionList {
         Self(unsafe { sys::rd_kafka_topic_partition_list_new(i32::try_from(size).unwrap_or(0)) })
     }
 
-    /// Adds a partition, from `offset` on if one is stated, under `leader_epoch` unless that is −1.
+    /// Adds a partition with an optional offset and a leader epoch; −1 means no leader epoch.
     pub(super) fn add(&self, topic: &CStr, partition: i32, offset: Option<i64>, leader_epoch: i32) {
         // SAFETY: the list is live and copies the name; the entry is written before the list changes.
         unsafe {
@@ -34,7 +34,7 @@ impl PartitionList {
 
 impl Drop for PartitionList {
     fn drop(&mut self) {
-        // SAFETY: ours.
+        // SAFETY: we own it.
         unsafe { sys::rd_kafka_topic_partition_list_destroy(self.0) }
     }
 }

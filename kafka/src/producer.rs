@@ -1,8 +1,7 @@
-//! One transactional producer per lane: explicit partitions and timestamps, headers, payloads that are
-//! not copied.
+//! A transactional producer for one lane: explicit partitions and timestamps, headers, payloads without a copy.
 //!
-//! There is no abort. Whatever goes wrong, the way on is to drop the producer and to make another with
-//! the same transactional id: [`Producer::fence`] ends what the dropped one left open.
+//! There is no abort. After any error, drop the producer and make another one with the same transactional id:
+//! [`Producer::fence`] ends the transaction that the dropped one left open.
 
 mod record;
 mod reports;
@@ -23,47 +22,46 @@ use super::error::{KafkaError, Refusal, refusal};
 use super::properties::{Properties, Setting};
 use reports::Reports;
 
-/// Between looks at the reports that came in, in records: often enough that they never pile up.
+/// Number of records after which the delivery reports are taken, so that they never pile up.
 const REPORTS_EVERY: u64 = 1024;
-/// How long to wait for room in the client's queue before looking at the deadline again.
+/// Time to wait for room in the client's queue before the deadline is checked again.
 const ROOM_WAIT: Duration = Duration::from_millis(20);
-/// How long a topic's metadata may take when a partition is not known yet.
+/// Time limit for a topic's metadata when a partition is not known yet.
 const METADATA_WAIT: Duration = Duration::from_secs(5);
-/// How long the client's threads may take to give up what a dropped producer holds. They need milliseconds, unless
-/// one of them waits for a name server, and then nothing comes in that could do harm.
+/// Time limit for the client's threads to discard the records of a dropped producer. They need milliseconds, unless one
+/// of them waits for a name server; then no answer arrives that could do harm.
 const PURGE_WITHIN: Duration = Duration::from_secs(10);
-/// How soon they are told again: what is sent once more was not there the first time.
+/// Pause before the next purge: a record that is being sent again was not in the queue at the last one.
 const PURGE_AGAIN: Duration = Duration::from_millis(50);
 
-/// What a producer is made from.
+/// Settings of a producer.
 #[derive(Debug, Clone, Copy)]
 pub struct ProducerConfig<'a> {
     /// The link's name, for the client id.
     pub link: &'a str,
-    /// What the target fences by: one per lane.
+    /// Transactional id, one per lane: a newer producer with it fences older ones.
     pub transactional_id: &'a str,
-    /// How long the target keeps a transaction of a dead producer open, and so how long anything may
-    /// take here.
+    /// Time for which the target keeps a dead producer's transaction open. It limits every call here as well.
     pub transaction_timeout: Duration,
-    /// How many bytes of records may wait in the client.
+    /// Bytes of records that may wait in the client.
     pub memory: u64,
 }
 
-/// Why records or a transaction did not go through.
+/// Error of a transaction or of its records.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProduceError {
     /// The call failed; the transaction's outcome may be unknown.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
-    /// A record is refused for good, or its partition is not there.
+    /// A record is refused permanently, or its partition does not exist.
     #[error("{} refuses a record: {}", .0.partition, .0.reason)]
     Rejected(Rejection),
-    /// A topic of the transaction may not be written, and the client does not say which; nothing of it was sent.
+    /// The receiver may not write a topic of the transaction, and the client does not say which. Nothing was sent.
     #[error(transparent)]
     Unwritable(KafkaError),
 }
 
-/// What a target says of records that it does not take. Brokers name a batch, not always the record.
+/// Refusal of records by the target. Brokers name the batch, but not always the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
     /// Target partition that the records were for.
@@ -74,11 +72,11 @@ pub struct Rejection {
     pub first: Offset,
     /// Source offset of the last of them; equal to `first` where the record is known exactly.
     pub last: Offset,
-    /// The broker's or the client's words.
+    /// The text from the broker or the client.
     pub reason: String,
 }
 
-/// What was appended to a partition.
+/// Offsets that one partition got in a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appended {
     /// Target partition that took the records.
@@ -89,8 +87,8 @@ pub struct Appended {
     pub last: Offset,
 }
 
-/// A producer that owns its transactional id. Dropping it drops what it holds, and leaves an open
-/// transaction for the next owner, or the transaction timeout, to end.
+/// A producer that owns its transactional id. Dropping it discards its records; the next owner of the id ends a
+/// transaction that is still open, or else the transaction timeout does.
 #[derive(Debug)]
 pub struct Producer {
     name: String,
@@ -101,17 +99,17 @@ pub struct Producer {
     timestamps_altered: u64,
     topics: HashMap<Arc<str>, Topic>,
     queue: Queue,
-    // The instance ends with this, its last reference; only then may the frames go, which it reads.
+    // The last reference to the instance, which reads the frames: it must be dropped before them.
     client: Arc<Client>,
     frames: Vec<Bytes>,
 }
 
 impl Producer {
-    /// Makes a producer and takes the transactional id over: earlier owners are fenced, and what they
-    /// left open is ended, before this returns. Blocks for at most `deadline`.
+    /// Makes a producer that takes over the transactional id. Before this returns, earlier owners are fenced and their
+    /// open transactions ended. Blocks for at most `deadline`.
     ///
     /// # Errors
-    /// A property librdkafka does not know or take; a target that does not answer or refuses.
+    /// A property that librdkafka does not accept; a target that does not answer or refuses.
     pub fn fence(properties: &Properties, config: &ProducerConfig<'_>, deadline: Duration) -> Result<Self, KafkaError> {
         let events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR;
         let client = Client::start(Kind::Producer, &settings(properties, config), events)?;
@@ -130,10 +128,10 @@ impl Producer {
         })
     }
 
-    /// Starts a transaction. Everything up to its commit must happen within the transaction timeout.
+    /// Starts a transaction, which must be committed within the transaction timeout.
     ///
     /// # Errors
-    /// The client's; the producer is of no use then.
+    /// The client's; drop the producer then.
     pub fn begin(&mut self) -> Result<(), ProduceError> {
         self.deadline = Instant::now() + self.timeout;
         self.reports = Reports::default();
@@ -144,14 +142,14 @@ impl Producer {
             .map_err(|error| self.failed("begin", error).into())
     }
 
-    /// Queues one record. `record`'s value should lie inside `frame`, which is then held until the
-    /// transaction's reports are in or the producer is gone; a value from elsewhere is copied. A
-    /// timestamp of 0 is written as 1: to librdkafka 0 means "now".
+    /// Queues one record. Its value should lie inside `frame`, which is then held until all records are reported or the
+    /// producer is dropped; any other value is copied. A timestamp of 0 is written as 1, because 0 means "now" to
+    /// librdkafka.
     ///
     /// Blocks while the client's queue is full, up to the transaction's deadline.
     ///
     /// # Errors
-    /// See [`ProduceError`]; the producer is of no use then.
+    /// See [`ProduceError`]; drop the producer then.
     pub fn produce(
         &mut self,
         topic: &Arc<str>,
@@ -179,7 +177,7 @@ impl Producer {
                 self.gather(ROOM_WAIT);
                 self.verdict()?;
             } else if error.is(Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) && !refreshed {
-                // Created or grown a moment ago, and the client has not heard of it.
+                // The client's metadata may be older than the partition.
                 refreshed = true;
                 self.refresh(topic)?;
             } else if let Some(refusal) = refusal(error.code) {
@@ -201,11 +199,11 @@ impl Producer {
         Ok(())
     }
 
-    /// Waits until every record of the transaction so far is reported, and says how far each partition got
-    /// since it was last asked.
+    /// Waits until every record of the transaction so far is reported. Returns the offsets that each partition got since
+    /// the last call.
     ///
     /// # Errors
-    /// The first bad report, a rejected record before all others; the producer is of no use then.
+    /// A rejected record, or else the first bad report; drop the producer then.
     pub fn drain(&mut self) -> Result<Vec<Appended>, ProduceError> {
         loop {
             self.verdict()?;
@@ -224,11 +222,11 @@ impl Producer {
         Ok(appended.collect())
     }
 
-    /// Commits a transaction whose records are all drained: with records in flight the client would
-    /// wait for reports that only we take off its queue.
+    /// Commits the transaction after [`Producer::drain`]: with records in flight, the client would wait for reports that
+    /// only this producer takes from its queue.
     ///
     /// # Errors
-    /// Whatever it is, the outcome is unknown and the producer of no use: only the target can tell.
+    /// The client's. The outcome of the transaction is unknown then: drop the producer and read the target.
     pub fn commit(&mut self) -> Result<(), ProduceError> {
         let limit = millis(self.timeout);
         // SAFETY: the instance is live.
@@ -236,7 +234,7 @@ impl Producer {
             .map_err(|error| self.failed("commit", error).into())
     }
 
-    /// How many records of the present transaction had their timestamp moved from 0 to 1.
+    /// Number of records of the present transaction whose timestamp was changed from 0 to 1.
     #[must_use]
     pub fn timestamps_altered(&self) -> u64 {
         self.timestamps_altered
@@ -249,7 +247,7 @@ impl Producer {
         }
     }
 
-    /// Takes reports in, waiting for the first for at most `wait`.
+    /// Takes reports from the queue; waits for the first one for at most `wait`.
     fn gather(&mut self, wait: Duration) {
         let mut wait = wait;
         while let Some(event) = self.queue.poll(wait) {
@@ -258,9 +256,9 @@ impl Producer {
         }
     }
 
-    /// Has the client give up every record of a transaction that failed, and waits until it says so of each. Says
-    /// whether it did.
-    fn give_up(&mut self, limit: Duration) -> bool {
+    /// Discards every record of a failed transaction and waits until the client has reported each. Returns false if that
+    /// takes longer than `limit`.
+    fn discard(&mut self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         while self.reports.count() < self.sent {
             if Instant::now() >= deadline {
@@ -289,8 +287,8 @@ impl Producer {
         Err(self.unwritable().unwrap_or_else(|| self.failed("delivery", error).into()))
     }
 
-    /// Whether a missing right is why records were given up: their reports then say only that they were. The
-    /// transaction itself knows, and says so to whoever asks for another one.
+    /// Returns an error if the client discarded the records because of a missing right. Their reports do not say so, but
+    /// the transaction does, when another one is begun.
     fn unwritable(&self) -> Option<ProduceError> {
         // SAFETY: the instance is live. Within a transaction, failed or not, the call changes nothing.
         let error = unsafe { check(sys::rd_kafka_begin_transaction(self.client.raw())) }.err()?;
@@ -309,7 +307,7 @@ impl Producer {
         super::metadata::of_topic(&self.client, &self.topics[topic], METADATA_WAIT)
     }
 
-    /// The call's error, or the fatal one behind it: after a fatal error, calls only say that there was one.
+    /// Returns the call's error, or the fatal one behind it: after a fatal error, calls do not repeat its reason.
     fn failed(&self, doing: &str, error: CallError) -> KafkaError {
         let (code, reason) = fatal(&self.client).unwrap_or((error.code, error.reason));
         KafkaError::coded(format!("{doing} of `{}`", self.name), code, reason)
@@ -317,11 +315,13 @@ impl Producer {
 }
 
 impl Drop for Producer {
-    /// An instance must not end while answers to its records may still come in: librdkafka 2.12 frees the words of
-    /// the transaction's error while its broker threads run, and the next answer that says "fenced" frees them again.
+    /// Discards all records first: an instance must not end while answers to its records may arrive. librdkafka 2.12
+    /// frees the text of the transaction's error while its broker threads still run, and the next answer that says
+    /// "fenced" frees it again.
     fn drop(&mut self) {
-        if !self.give_up(PURGE_WITHIN) {
-            tracing::warn!("`{}`: the client's threads are stuck with records that were given up", self.name);
+        if !self.discard(PURGE_WITHIN) {
+            let waited = PURGE_WITHIN.as_secs();
+            tracing::warn!("`{}`: the Kafka client did not discard its records within {waited} s", self.name);
         }
     }
 }
@@ -338,7 +338,7 @@ fn take_over(client: &Arc<Client>, id: &str, limit: Duration) -> Result<(), Kafk
         match unsafe { check(sys::rd_kafka_init_transactions(client.raw(), millis(left))) } {
             Ok(()) => return Ok(()),
             Err(error) if error.retriable => {
-                tracing::debug!("{}: {}, again", doing(), error.reason)
+                tracing::debug!("{}: {}, retrying", doing(), error.reason)
             }
             Err(error) => {
                 let (code, reason) = fatal(client).unwrap_or((error.code, error.reason));
@@ -361,13 +361,13 @@ fn settings(properties: &Properties, config: &ProducerConfig<'_>) -> Vec<(String
         // Fits the default `max.message.bytes` of a topic; larger records travel alone.
         ("batch.size", "1000000".to_owned()),
         ("batch.num.messages", "100000".to_owned()),
-        // Whether a record is too large is the target's decision, not a default's.
+        // The target decides which records are too large, not this default.
         ("message.max.bytes", "100000000".to_owned()),
     ];
     let fixed: [Setting; 7] = [
         ("transactional.id", config.transactional_id.to_owned()),
         ("transaction.timeout.ms", timeout.to_string()),
-        // Records are given up before the transaction is, so that reports say why.
+        // Records time out before their transaction does, so that their reports name the reason.
         ("message.timeout.ms", (timeout * 5 / 6).max(1).to_string()),
         ("enable.idempotence", "true".to_owned()),
         ("acks", "all".to_owned()),

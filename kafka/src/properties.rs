@@ -1,37 +1,37 @@
-//! Which librdkafka properties a link sets, which a config may, and which it may not.
+//! librdkafka properties: those that a link sets, and those that a config file must not set.
 
 use std::collections::BTreeMap;
 
-/// How to reach one cluster: the servers to ask first, and properties passed through to librdkafka.
+/// Address of a cluster: its bootstrap servers, and properties passed through to librdkafka.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Properties {
-    /// `host:port` of some brokers.
+    /// Addresses of some brokers, as `host:port`.
     pub bootstrap_servers: Vec<String>,
-    /// librdkafka properties by name. Those named by [`forbidden`] are overruled where a link sets
-    /// them; a config refuses them before it comes here.
+    /// librdkafka properties by name. A config file with a [`forbidden`] one is refused; here the link's own value
+    /// replaces it.
     pub extra: BTreeMap<String, String>,
 }
 
-/// One librdkafka property: name and value.
+/// Name and value of a librdkafka property.
 pub(crate) type Setting = (&'static str, String);
 
-/// What every client of a link is told. `extra` may change these.
+/// Defaults of every client of a link. `extra` may replace them.
 const DEFAULTS: [(&str, &str); 7] = [
     ("socket.keepalive.enable", "true"),
-    // New partitions and moved leaders are met within this time even if nothing else asks.
+    // New partitions and new leaders are found within this time, even without another reason to ask.
     ("topic.metadata.refresh.interval.ms", "30000"),
-    // How long a topic that brokers do not know may still be one made a moment ago.
+    // For this time, a topic that brokers do not know may be a new one.
     ("topic.metadata.propagation.max.ms", "5000"),
     ("reconnect.backoff.ms", "100"),
     ("reconnect.backoff.max.ms", "2000"),
-    // Brokers close idle connections all the time; that is no news.
+    // Brokers regularly close idle connections, which is not worth a log line.
     ("log.connection.close", "false"),
     ("statistics.interval.ms", "0"),
 ];
 
 impl Properties {
-    /// Everything a client is configured with, in the order to be set: later ones win. `defaults` give
-    /// way to the operator's properties, `fixed` do not.
+    /// Returns all properties of a client in the order to set them: later ones replace earlier ones. The operator's
+    /// properties replace `defaults`, and `fixed` replaces the operator's.
     pub(crate) fn settings(&self, link: &str, defaults: &[Setting], fixed: &[Setting]) -> Vec<(String, String)> {
         let common = DEFAULTS.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
         let own = |settings: &[Setting]| -> Vec<(String, String)> {
@@ -43,7 +43,7 @@ impl Properties {
             .chain(self.extra.iter().map(|(name, value)| (name.clone(), value.clone())))
             .chain([
                 ("bootstrap.servers".to_owned(), self.bootstrap_servers.join(",")),
-                // A topic made by asking about it would have the wrong partitions and settings.
+                // A topic created by a metadata request would have the wrong partitions and settings.
                 ("allow.auto.create.topics".to_owned(), "false".to_owned()),
             ])
             .chain(own(fixed))
@@ -51,10 +51,10 @@ impl Properties {
     }
 }
 
-/// Why a config may not pass this librdkafka property, or `None` if it may.
+/// Returns the reason why a config file must not set this librdkafka property; `None` if it may.
 ///
-/// What is left to operators is how to reach and authenticate to their cluster, and tuning that
-/// cannot change which records arrive.
+/// Operators may set how to reach their cluster and how to authenticate, and tuning that cannot change which records
+/// arrive.
 pub fn forbidden(name: &str) -> Option<&'static str> {
     let reason = match name {
         "bootstrap.servers" | "metadata.broker.list" => "is `bootstrap_servers`",
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_operator_may_tune_and_authenticate_but_not_break_the_promise() {
+    fn operators_may_tune_and_authenticate_but_not_break_guarantees() {
         for free in ["security.protocol", "sasl.username", "linger.ms", "compression.type", "ssl.ca.location"] {
             assert_eq!(forbidden(free), None, "{free}");
         }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_link_fixes_wins_over_the_operator_and_what_it_suggests_does_not() {
+    fn operators_replace_defaults_but_not_fixed_properties() {
         let properties = Properties {
             bootstrap_servers: vec!["a:1".to_owned(), "b:2".to_owned()],
             extra: [("linger.ms", "50"), ("check.crcs", "false")]

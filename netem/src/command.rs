@@ -1,4 +1,4 @@
-//! The command line: `causeway netem …`, and `netem …` for whoever wants the emulator alone.
+//! The command line of `causeway netem`, and of `netem`, which is the emulator alone.
 
 use std::ffi::OsString;
 use std::io;
@@ -10,72 +10,74 @@ use clap::{Args, Subcommand, ValueEnum};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::conditions::{Knob, parse_knobs};
-use crate::flow::Flowing;
-use crate::profile::{PROFILES, Profile};
+use crate::emulator::report::Report;
+use crate::model::conditions::Knob;
+use crate::model::direction::Direction;
+use crate::model::flow::Flowing;
+use crate::model::knobs::{KnobError, parse_knobs};
+use crate::model::profile::{PROFILES, Profile};
+use crate::model::script::Script;
+use crate::model::wan::Wan;
 use crate::relay::Relay;
-use crate::report::Report;
-use crate::script::Script;
-use crate::selftest::{self, CHECKS, Way};
-use crate::tun::{self, Down, SiteSettings, TunError};
-use crate::wan::{Direction, Wan};
+use crate::selftest::{self, CHECKS, CarrierKind};
+use crate::tun::{self, SiteSettings, TakenDown, TunError};
 
-/// What can be asked of the emulator.
+/// Commands of the emulator.
 #[derive(Debug, Subcommand)]
 pub enum NetemCommand {
     /// Run a command with a WAN of its own; nothing is left when it ends
     ///
-    /// Two network namespaces are joined by the WAN. COMMAND runs in the source's, and reaches the target's at
-    /// $NETEM_TARGET; `netem exec target -- …` inside of it runs something there. Needs root and /dev/net/tun.
+    /// The WAN joins two network namespaces. COMMAND runs in the source's namespace and reaches the target's at
+    /// $NETEM_TARGET; `netem exec target -- …` in COMMAND runs a command in the target's. Needs root and /dev/net/tun.
     #[command(after_help = RUN_EXAMPLES)]
     Run {
         #[command(flatten)]
         site: SiteArgs,
-        /// Write what the emulator did to this file, as JSON
+        /// Write the emulator's report to this file, as JSON
         #[arg(long, value_name = "FILE")]
         report: Option<PathBuf>,
-        /// What to run
+        /// Command to run, with its arguments
         #[arg(required = true, last = true, value_name = "COMMAND")]
         command: Vec<OsString>,
     },
-    /// Bring a WAN up and leave it there, for `exec`, until `down`
+    /// Bring a WAN up for `exec`; it stays up until `down`
     Up {
         #[command(flatten)]
         site: SiteArgs,
     },
-    /// Run a command at one end of the WAN that is up, or that this shell runs in
+    /// Run a command at one end of the WAN that is up, or of the WAN that this shell runs in
     Exec {
-        /// Which end
+        /// End of the WAN at which the command runs
         end: EndArg,
-        /// What to run
+        /// Command to run, with its arguments
         #[arg(required = true, last = true, value_name = "COMMAND")]
         command: Vec<OsString>,
     },
-    /// Take down the WAN that is up and everything that runs in it, and say what the emulator did
+    /// Take down the WAN that is up, with every process in it, and print the emulator's report
     Down,
-    /// Relay UDP over a WAN on loopback, for a client that is given this address instead of its server's
+    /// Relay UDP over a WAN on loopback: clients send to the relay instead of the server
     ///
-    /// Needs no privileges; runs until SIGINT or SIGTERM, then says what the emulator did.
+    /// Needs no privileges. Runs until SIGINT or SIGTERM, then prints the emulator's report.
     Relay {
         #[command(flatten)]
         wan: WanArgs,
-        /// Where clients send to
+        /// Address that clients send to
         #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
         listen: SocketAddr,
-        /// Where the server listens, which need not be there yet
+        /// Address of the server, which may start later
         #[arg(long, value_name = "HOST:PORT")]
         target: SocketAddr,
     },
     /// Measure how accurate the emulator is on this machine
     Selftest {
-        /// What carries the packets
-        #[arg(long, value_enum, default_value_t = Way::Tun)]
-        over: Way,
-        /// Only these checks
+        /// Carrier of the packets
+        #[arg(long, value_enum, default_value_t = CarrierKind::Tun)]
+        over: CarrierKind,
+        /// Run only these checks
         #[arg(value_name = "CHECK", value_parser = PossibleValuesParser::new(CHECKS.iter().map(|check| check.name)))]
         only: Vec<String>,
     },
-    /// List the named profiles and what they are
+    /// List the named profiles and their conditions
     Profiles,
 }
 
@@ -86,16 +88,16 @@ Examples:
       sh -c 'causeway netem exec target -- iperf3 -s -D; sleep 1; iperf3 -c $NETEM_TARGET'
   causeway netem run --profile fra-sin --script 'at 5 s: down for 3 s; at 20 s: rate 200 Mbit/s' -- bash";
 
-/// One end of the WAN.
+/// An end of the WAN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum EndArg {
-    /// Where packets start that go forward
+    /// The end that packets leave in the forward direction
     Source,
-    /// Where they arrive
+    /// The end at which they arrive
     Target,
 }
 
-/// The WAN and its namespaces.
+/// Arguments of the WAN and its namespaces.
 #[derive(Debug, Clone, Args)]
 pub struct SiteArgs {
     #[command(flatten)]
@@ -103,45 +105,45 @@ pub struct SiteArgs {
     /// MTU of both ends, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = tun::MTU)]
     mtu: u16,
-    /// TCP's congestion control on this WAN, such as cubic or bbr [default: the machine's]
+    /// TCP's congestion control on this WAN, such as cubic or bbr [default: the system's]
     #[arg(long, value_name = "NAME")]
     tcp: Option<String>,
 }
 
-/// The WAN itself.
+/// Arguments of the WAN itself.
 #[derive(Debug, Clone, Args)]
 pub struct WanArgs {
     /// A named profile; see `netem profiles`
     #[arg(long, value_name = "NAME", value_parser = Profile::named)]
     profile: Option<Profile>,
-    /// Knobs of both directions, such as `delay 100 ms, loss 2 %`, on top of the profile
+    /// Knobs of both directions, such as `delay 100 ms, loss 2 %`; they override the profile
     #[arg(long, value_name = "KNOBS", value_parser = knobs)]
     path: Option<Knobs>,
-    /// Knobs from source to target alone
+    /// Knobs from source to target only
     #[arg(long, value_name = "KNOBS", value_parser = knobs)]
     forward: Option<Knobs>,
-    /// Knobs from target to source alone
+    /// Knobs from target to source only
     #[arg(long, value_name = "KNOBS", value_parser = knobs)]
     back: Option<Knobs>,
-    /// What changes, and when: `at 5 s: down for 3 s; at 20 s: rate 200 Mbit/s`
+    /// Changes with their times: `at 5 s: down for 3 s; at 20 s: rate 200 Mbit/s`
     #[arg(long, value_name = "SCRIPT")]
     script: Option<Script>,
-    /// Decides every die: the same packets are lost in every run
+    /// Seed of all random decisions: with the same seed, every run loses the same packets
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
 }
 
-/// Knobs as one argument.
+/// Knobs in one argument.
 #[derive(Debug, Clone)]
 struct Knobs(Vec<Knob>);
 
-fn knobs(text: &str) -> Result<Knobs, crate::conditions::KnobError> {
+fn knobs(text: &str) -> Result<Knobs, KnobError> {
     parse_knobs(text).map(Knobs)
 }
 
 impl WanArgs {
-    /// The conditions that were asked for.
-    pub fn profile(&self) -> Profile {
+    /// Returns the profile that the arguments describe.
+    fn profile(&self) -> Profile {
         let mut profile = self.profile.unwrap_or_default();
         for direction in Direction::BOTH {
             let own = match direction {
@@ -155,8 +157,8 @@ impl WanArgs {
         profile
     }
 
-    /// The WAN that was asked for.
-    pub fn wan<P: Clone + Flowing>(&self) -> Wan<P> {
+    /// Creates the WAN that the arguments describe.
+    fn wan<P: Clone + Flowing>(&self) -> Wan<P> {
         Wan::new(&self.profile(), self.script.clone().unwrap_or_default(), self.seed)
     }
 }
@@ -176,15 +178,15 @@ impl From<EndArg> for Direction {
     }
 }
 
-/// Does what was asked; returns the exit code.
+/// Runs a command and returns its exit code.
 ///
 /// # Errors
-/// The machine does not let us, or a command cannot be started.
+/// The tun mode is not supported here, a command cannot be started, or a system error.
 pub fn run(command: NetemCommand) -> Result<i32, TunError> {
     match command {
-        NetemCommand::Run { site, report, command } => {
-            let done = |done: &Report| say(done, report.as_deref());
-            tun::run(|| site.wan.wan(), &site.settings(), &command, done)
+        NetemCommand::Run { site, report: report_file, command } => {
+            let print = |report: &Report| print(report, report_file.as_deref());
+            tun::run(|| site.wan.wan(), &site.settings(), &command, print)
         }
         NetemCommand::Up { site } => tun::up(|| site.wan.wan(), &site.settings()).map(|holder| {
             let [source, target] = tun::ADDRESSES;
@@ -195,20 +197,22 @@ pub fn run(command: NetemCommand) -> Result<i32, TunError> {
         NetemCommand::Exec { end, command } => tun::exec(end.into(), &command),
         NetemCommand::Down => tun::down().map(|down| {
             match down {
-                Down::Taken(report) => eprintln!("{report}"),
-                Down::Swept(record) => eprintln!("netem: had ended by itself; swept {}", record.display()),
+                TakenDown::Running(report) => eprintln!("{report}"),
+                TakenDown::StaleRecord(directory) => {
+                    eprintln!("netem: the WAN had already ended; removed its record from {}", directory.display());
+                }
             }
             0
         }),
         NetemCommand::Relay { wan, listen, target } => {
-            relay(&wan, listen, target).map_err(|error| TunError::Machine { doing: "relaying", error })
+            relay(&wan, listen, target).map_err(|error| TunError::System { doing: "relaying", error })
         }
         NetemCommand::Selftest { over, only } => {
             let test = || {
-                let kept = selftest::run(over, &only).map_err(|error| TunError::Machine { doing: "testing", error })?;
+                let kept = selftest::run(over, &only).map_err(|error| TunError::System { doing: "testing", error })?;
                 Ok(i32::from(!kept))
             };
-            if over == Way::Tun { tun::on_stage(test) } else { test() }
+            if over == CarrierKind::Tun { tun::run_as_first_process(test) } else { test() }
         }
         NetemCommand::Profiles => {
             for named in PROFILES {
@@ -228,11 +232,11 @@ fn relay(wan: &WanArgs, listen: SocketAddr, target: SocketAddr) -> io::Result<i3
     Ok(0)
 }
 
-fn say(report: &Report, file: Option<&std::path::Path>) {
+fn print(report: &Report, file: Option<&std::path::Path>) {
     eprintln!("{report}");
     let Some(file) = file else { return };
     let json = serde_json::to_vec_pretty(&report.summary()).unwrap_or_default();
     if let Err(error) = std::fs::write(file, json) {
-        eprintln!("netem: the report was not written to {}: {error}", file.display());
+        eprintln!("netem: cannot write the report to {}: {error}", file.display());
     }
 }

@@ -1,4 +1,7 @@
-//! The thread that carries packets over the model, in real time.
+//! The emulator: a thread that carries packets over the path model in real time.
+
+pub(crate) mod carrier;
+pub(crate) mod report;
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,23 +16,24 @@ use thread_priority::{
     set_thread_priority_and_policy, thread_native_id,
 };
 
-use crate::carrier::{Carrier, Waker};
-use crate::conditions::Knob;
-use crate::flow::Flowing;
-use crate::report::{Lateness, Report};
-use crate::wan::{Direction, Wan};
+use crate::model::conditions::Knob;
+use crate::model::direction::Direction;
+use crate::model::flow::Flowing;
+use crate::model::wan::Wan;
+use carrier::{Carrier, Waker};
+use report::{Lateness, Report};
 
-/// The lowest real-time priority: enough to go before everything that is not real-time.
+/// The lowest real-time priority, which is enough to run before every thread that is not real-time.
 const PRIORITY: u8 = 1;
-/// How far the kernel may put off a timer of ours, in nanoseconds; 50,000 unless said.
+/// Time by which the kernel may delay our timers, in nanoseconds; the kernel's default is 50,000.
 const TIMER_SLACK: u64 = 1;
-/// Packets delivered before packets are received again, so that neither waits for all of the other.
+/// Packets delivered before packets are received again, so that neither side has to wait too long.
 const DELIVERIES: usize = 256;
 
-/// How often the machine is asked what it dropped and what we cost it.
+/// Time between two checks of the packets that the machine dropped and of the processor time that we used.
 const AUDIT: Duration = Duration::from_millis(100);
 
-/// A running emulator. It stops when this is dropped.
+/// A running emulator. Dropping it stops it.
 #[derive(Debug)]
 pub struct Emulator<P> {
     shared: Arc<Shared<P>>,
@@ -50,16 +54,16 @@ struct State<P> {
     refused: u64,
     missed: u64,
     cpu: Duration,
-    /// When packets are delivered again; until then they are collected.
+    /// Time until which packets are collected before they are delivered.
     collects_until: Duration,
     stop: bool,
 }
 
 impl<P: Clone + Flowing + Send + 'static> Emulator<P> {
-    /// Carries `carrier`'s packets over `wan` from now on: this is the moment from which its script counts.
+    /// Starts to carry `carrier`'s packets over `wan`. The script's times count from this moment.
     ///
     /// # Errors
-    /// The machine has no thread or descriptor left.
+    /// The system has no thread or file descriptor left.
     pub fn start(carrier: impl Carrier<Packet = P>, wan: Wan<P>) -> io::Result<Self> {
         let state = State {
             wan,
@@ -71,45 +75,49 @@ impl<P: Clone + Flowing + Send + 'static> Emulator<P> {
             stop: false,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), waker: Waker::new()?, start: Instant::now() });
-        let runs = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("netem".to_owned()).spawn(move || run(&runs, carrier))?;
+        let thread_shared = Arc::clone(&shared);
+        let thread =
+            std::thread::Builder::new().name("netem".to_owned()).spawn(move || run(&thread_shared, carrier))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Turns a knob now.
+    /// Changes one knob of one direction now.
     pub fn set(&self, direction: Direction, knob: Knob) {
         let mut state = self.shared.state();
-        // Read under the lock: the model's time never goes back.
+        // The clock is read under the lock, so that the model's time never goes back.
         let now = self.shared.start.elapsed();
         state.wan.set(direction, knob, now);
         drop(state);
-        self.shared.waker.ring();
+        self.shared.waker.wake();
     }
 
-    /// Turns knobs in both directions now.
+    /// Changes knobs of both directions now.
     pub fn set_both(&self, knobs: &[Knob]) {
         for direction in Direction::BOTH {
             knobs.iter().for_each(|&knob| self.set(direction, knob));
         }
     }
 
-    /// What has happened so far.
+    /// Returns a report of everything since the start.
     pub fn report(&self) -> Report {
         self.shared.state().report(self.shared.start.elapsed())
     }
 
-    /// Stops, and says what has happened.
+    /// Stops the emulator and returns its last report.
     ///
     /// # Errors
-    /// What the machine answered the carrier with, if that stopped it before.
+    /// The system's error, if the carrier failed before.
     pub fn stop(mut self) -> io::Result<Report> {
-        self.end()?;
+        self.join()?;
         Ok(self.report())
     }
+}
 
-    fn end(&mut self) -> io::Result<()> {
+impl<P> Emulator<P> {
+    /// Stops the thread and waits for it. Without effect if it was stopped before.
+    fn join(&mut self) -> io::Result<()> {
         self.shared.state().stop = true;
-        self.shared.waker.ring();
+        self.shared.waker.wake();
         let died = || Err(io::Error::other("the emulator's thread died"));
         self.thread.take().map_or(Ok(()), |thread| thread.join().unwrap_or_else(|_| died()))
     }
@@ -117,11 +125,7 @@ impl<P: Clone + Flowing + Send + 'static> Emulator<P> {
 
 impl<P> Drop for Emulator<P> {
     fn drop(&mut self) {
-        self.shared.state().stop = true;
-        self.shared.waker.ring();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        let _ = self.join();
     }
 }
 
@@ -134,14 +138,14 @@ impl<P> Shared<P> {
 impl<P: Clone + Flowing> State<P> {
     fn report(&self, ran: Duration) -> Report {
         let [forward, back] = Direction::BOTH.map(|direction| self.wan.counters(direction).clone());
-        let &Self { refused, missed, cpu, .. } = self;
-        Report { ran, forward, back, refused, missed, cpu, lateness: self.lateness.clone() }
+        let lateness = self.lateness.clone();
+        Report { ran, forward, back, refused: self.refused, missed: self.missed, cpu: self.cpu, lateness }
     }
 
-    /// Receives what has come, delivers what is due, and says how long nothing will be.
+    /// Receives new packets and delivers those that are due. Returns the time until the next packet is due.
     fn turn<C: Carrier<Packet = P>>(&mut self, carrier: &mut C, start: Instant) -> io::Result<Option<Duration>> {
         carrier.receive(&mut |direction, packet, length| {
-            // What the model drops, it counts.
+            // A dropped packet is counted by the model.
             let _ = self.wan.offer(direction, packet, length, start.elapsed());
         })?;
         if start.elapsed() >= self.collects_until {
@@ -163,16 +167,16 @@ impl<P: Clone + Flowing> State<P> {
         }
         self.refused += carrier.flush() as u64;
         let now = start.elapsed();
-        // Where more is due, it is not collected but late.
+        // If more packets are due, they are already late and are not collected.
         if delivered.len() < DELIVERIES {
             self.collects_until = now + carrier.moderation();
         }
-        delivered.into_iter().for_each(|due| self.lateness.record(now.saturating_sub(due)));
+        delivered.into_iter().for_each(|due| self.lateness.record_delivery(now.saturating_sub(due)));
     }
 }
 
 fn run<P: Clone + Flowing>(shared: &Shared<P>, mut carrier: impl Carrier<Packet = P>) -> io::Result<()> {
-    shared.state().lateness.real_time = go_first();
+    shared.state().lateness.real_time = request_real_time();
     let mut audit = Instant::now();
     loop {
         let woken = Instant::now();
@@ -187,26 +191,25 @@ fn run<P: Clone + Flowing>(shared: &Shared<P>, mut carrier: impl Carrier<Packet 
             if state.stop {
                 return Ok(());
             }
-            state.lateness.busy(woken.elapsed());
+            state.lateness.record_busy(woken.elapsed());
             timeout
         };
         carrier.wait(&shared.waker, timeout)?;
     }
 }
 
-/// Processor time that the calling thread has taken.
+/// Returns the processor time that the calling thread has used.
 fn cpu_used() -> io::Result<Duration> {
     let usage = getrusage(UsageWho::RUSAGE_THREAD)?;
-    let spent =
-        |time: TimeVal| Duration::new(time.tv_sec().unsigned_abs(), time.tv_usec().unsigned_abs() as u32 * 1000);
-    Ok(spent(usage.user_time()) + spent(usage.system_time()))
+    let used = |time: TimeVal| Duration::new(time.tv_sec().unsigned_abs(), time.tv_usec().unsigned_abs() as u32 * 1000);
+    Ok(used(usage.user_time()) + used(usage.system_time()))
 }
 
-/// Asks to run before everything that is not real-time, and to be woken on the dot; whether it may.
-fn go_first() -> bool {
-    // Without it timers are 50 us late: measured, and reported.
+/// Requests real-time priority and exact timers for the calling thread. Returns whether priority was granted.
+fn request_real_time() -> bool {
+    // Without this, timers are 50 us late. A failure shows in the report's lateness.
     let _ = set_timerslack(TIMER_SLACK);
     let Ok(priority) = ThreadPriorityValue::try_from(PRIORITY) else { return false };
-    let first = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
-    set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Crossplatform(priority), first).is_ok()
+    let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
+    set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Crossplatform(priority), policy).is_ok()
 }

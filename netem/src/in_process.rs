@@ -1,7 +1,7 @@
-//! Sockets for QUIC within one process over the model, in the time of the tokio runtime: where its clock is paused,
-//! a black-out of two minutes takes a test no time, and one seed decides which packets are lost.
+//! Sockets for QUIC within one process, over the path model, in the time of the tokio runtime. With tokio's clock
+//! paused, an outage of two minutes takes a test no time, and one seed decides which packets are lost.
 //!
-//! tokio wakes nobody between two milliseconds, so that a packet arrives up to 1 ms after it is due.
+//! tokio's timers have a resolution of 1 ms, so that a packet arrives up to 1 ms after it is due.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -18,29 +18,30 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::conditions::Knob;
-use crate::flow::{FlowKey, Flowing};
-use crate::path::Delivery;
-use crate::report::{Lateness, Report};
-use crate::wan::{Direction, Wan};
+use crate::emulator::report::{Lateness, Report};
+use crate::model::conditions::Knob;
+use crate::model::direction::Direction;
+use crate::model::flow::{FlowKey, Flowing};
+use crate::model::path::packet::Delivery;
+use crate::model::wan::Wan;
 
-/// What a socket holds until it is read. What is more is dropped, as [`missed`](Report::missed).
+/// Bytes that a socket holds until they are read. More are dropped and count as `missed` in the report.
 const INBOX_MAX: usize = 8 << 20;
 
-/// The first port given to a socket that takes any.
+/// The first port given to a socket that is bound to port 0.
 const FIRST_PORT: u16 = 1024;
 
-/// IPv4 and UDP headers, in bytes.
+/// Bytes of the IPv4 and UDP headers.
 const HEADERS: usize = 20 + 8;
 
-/// A path between the sockets of its two ends. It is gone when this is dropped.
+/// A path between the sockets of its two ends. Dropping it removes the path.
 #[derive(Debug)]
 pub struct Network {
     shared: Arc<Shared>,
     driver: AbortHandle,
 }
 
-/// A UDP datagram under way.
+/// A UDP datagram in flight.
 #[derive(Debug, Clone)]
 pub struct Datagram {
     from: SocketAddr,
@@ -77,7 +78,7 @@ struct Inbox {
     reader: Option<Waker>,
 }
 
-/// One end's socket.
+/// A socket at one end of the path.
 struct Socket {
     shared: Arc<Shared>,
     address: SocketAddr,
@@ -85,10 +86,10 @@ struct Socket {
 }
 
 impl Network {
-    /// A path over `wan` from now on: this is the moment from which its script counts.
+    /// Starts a path over `wan`. The script's times count from this moment.
     ///
     /// # Panics
-    /// Outside a tokio runtime.
+    /// If it is called outside a tokio runtime.
     pub fn start(wan: Wan<Datagram>) -> Self {
         let state = State { wan, inboxes: BTreeMap::new(), next_port: FIRST_PORT, missed: 0 };
         let shared = Arc::new(Shared { state: Mutex::new(state), offered: Notify::new(), start: Instant::now() });
@@ -96,19 +97,20 @@ impl Network {
         Self { shared, driver }
     }
 
-    /// A socket at the end from which packets go in the direction `sends`. An unspecified address is this host's,
-    /// port 0 one that nobody has had before.
+    /// Binds a socket at the end that sends in direction `sends`. An unspecified address becomes this host's; port 0
+    /// becomes a port that no socket has had before.
     ///
     /// # Errors
-    /// The address is taken, or every port has been given away.
+    /// The address is taken, or no port is left.
     pub fn bind(&self, sends: Direction, address: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         let address = self.shared.state().take_address(address)?;
         Ok(Arc::new(Socket { shared: Arc::clone(&self.shared), address, sends }))
     }
 
-    /// Turns knobs in both directions now.
+    /// Changes knobs of both directions now.
     pub fn set_both(&self, knobs: &[Knob]) {
-        let (mut state, now) = (self.shared.state(), self.shared.start.elapsed());
+        let mut state = self.shared.state();
+        let now = self.shared.start.elapsed();
         for direction in Direction::BOTH {
             knobs.iter().for_each(|&knob| state.wan.set(direction, knob, now));
         }
@@ -116,12 +118,13 @@ impl Network {
         self.shared.offered.notify_one();
     }
 
-    /// What has happened so far. Virtual time is never late.
+    /// Returns a report of everything since the start. In virtual time nothing is late.
     pub fn report(&self) -> Report {
-        let (state, ran) = (self.shared.state(), self.shared.start.elapsed());
+        let state = self.shared.state();
+        let ran = self.shared.start.elapsed();
         let [forward, back] = Direction::BOTH.map(|direction| state.wan.counters(direction).clone());
-        let (missed, lateness) = (state.missed, Lateness::default());
-        Report { ran, forward, back, refused: 0, missed, cpu: Duration::ZERO, lateness }
+        let lateness = Lateness::default();
+        Report { ran, forward, back, refused: 0, missed: state.missed, cpu: Duration::ZERO, lateness }
     }
 }
 
@@ -131,7 +134,7 @@ impl Drop for Network {
     }
 }
 
-/// Delivers what is due, whenever something is.
+/// Delivers packets whenever they are due.
 async fn drive(shared: Arc<Shared>) {
     loop {
         let next = shared.state().deliver(shared.start.elapsed());
@@ -165,13 +168,13 @@ impl State {
         Ok(address)
     }
 
-    /// Delivers what has arrived by `now`; says when something will have next.
+    /// Delivers the packets that have arrived by `now`. Returns when the next one arrives.
     fn deliver(&mut self, now: Duration) -> Option<Duration> {
         while let Some((_, mut delivery)) = self.wan.poll(now) {
             let mut payload = std::mem::take(&mut delivery.packet.payload);
             delivery.damage(&mut payload);
             let Delivery { packet, .. } = delivery;
-            // Nobody there is nobody's fault: so it is where a process was killed.
+            // A packet to an address without a socket is lost, as where a process was killed.
             let Some(inbox) = self.inboxes.get_mut(&packet.to) else { continue };
             if inbox.bytes + payload.len() > INBOX_MAX {
                 self.missed += 1;
@@ -206,7 +209,7 @@ impl AsyncUdpSocket for Socket {
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let &Transmit { destination: to, ecn, contents, .. } = transmit;
         let datagram = Datagram { from: self.address, to, ecn, payload: contents.to_vec() };
-        // What the model drops, it counts.
+        // A dropped packet is counted by the model.
         let now = self.shared.start.elapsed();
         let _ = self.shared.state().wan.offer(self.sends, datagram, contents.len() + HEADERS, now);
         self.shared.offered.notify_one();
@@ -257,7 +260,7 @@ impl fmt::Debug for Socket {
     }
 }
 
-/// The path takes everything at once, and drops what is too much.
+/// A poller that is always writable: the path accepts every packet and drops those that are too many.
 #[derive(Debug)]
 struct AlwaysWritable;
 

@@ -1,28 +1,37 @@
-//! A WAN on one machine. The path model decides what happens to each packet and when, without a clock or a
-//! socket of its own; carriers bring it real packets. Files stand here in the order in which a packet meets them.
+//! Emulates a WAN on one machine. The path model decides what happens to each packet and when; it has no clock and
+//! no socket. Carriers bring real packets to it.
+//!
+//! - `model`: conditions, profiles, scripts and the path itself
+//! - `emulator`: the thread that carries packets over the model in real time, and its report
+//! - `relay`, [`tun`], `in_process`: carriers for UDP on loopback, for network namespaces, and for QUIC in tests
+//! - `selftest`: measures how accurate the emulator is on this machine
+//! - [`command`]: the command line
 
 #![forbid(unsafe_code)]
 
-pub use wire::share;
-
-pub mod flow;
-
-pub mod conditions;
-pub mod profile;
-pub mod script;
-
-pub mod path;
-pub mod wan;
-
-pub mod carrier;
-pub mod emulator;
-pub mod report;
-
+mod emulator;
+mod histogram;
 #[cfg(feature = "quinn")]
-pub mod in_process;
-pub mod relay;
-pub mod tun;
-
-pub mod selftest;
+mod in_process;
+mod model;
+mod relay;
+mod selftest;
 
 pub mod command;
+pub mod tun;
+
+pub use emulator::Emulator;
+pub use emulator::report::Report;
+#[cfg(feature = "quinn")]
+pub use in_process::Network;
+pub use model::conditions::{Conditions, Excess, GilbertElliott, Jitter, Knob, Loss, Order, Reorder};
+pub use model::direction::Direction;
+pub use model::flow::{FlowKey, Flowing};
+pub use model::knobs::{KnobError, parse_knobs};
+pub use model::path::counters::{Counters, DropCause};
+pub use model::path::packet::Delivery;
+pub use model::path::{HELD_MAX, Path};
+pub use model::profile::{NamedProfile, PROFILES, Profile};
+pub use model::script::Script;
+pub use model::wan::Wan;
+pub use relay::Relay;

@@ -1,4 +1,4 @@
-//! `netem`: the emulator alone, as `causeway netem` without Kafka.
+//! `netem`: the emulator as a program of its own, the same as `causeway netem` without Kafka.
 
 #![forbid(unsafe_code)]
 
@@ -7,7 +7,7 @@ use std::process::exit;
 use clap::Parser;
 use netem::command::{NetemCommand, run};
 
-/// A WAN on one machine.
+/// Emulates a WAN on one machine
 #[derive(Debug, Parser)]
 #[command(name = "netem", version)]
 struct Args {

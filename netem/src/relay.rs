@@ -1,8 +1,8 @@
-//! A UDP relay on loopback over the model: no privileges, and one address for a client to dial instead of its
-//! target. For QUIC and whatever else speaks UDP from one socket per peer.
+//! A UDP relay on loopback over the path model. It needs no privileges: a client dials the relay's address instead of
+//! its server's. For QUIC and other protocols over UDP that use one socket per peer.
 //!
-//! What passes is the payload. A flipped bit therefore arrives under a checksum that is right, and ECN marks end
-//! here: quinn sees a path that does not carry them.
+//! The relay passes payloads, not headers. A flipped bit therefore arrives under a valid checksum, and ECN marks are
+//! lost: quinn finds a path that does not carry them.
 
 mod clients;
 mod socket;
@@ -17,24 +17,21 @@ use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use crate::carrier::{BATCH, Carrier, Waker};
-use crate::conditions::Knob;
 use crate::emulator::Emulator;
-use crate::flow::{FlowKey, Flowing};
-use crate::path::Delivery;
-use crate::report::Report;
-use crate::wan::{Direction, Wan};
+use crate::emulator::carrier::{BATCH, Carrier, Waker};
+use crate::emulator::report::Report;
+use crate::model::conditions::Knob;
+use crate::model::direction::Direction;
+use crate::model::flow::{FlowKey, Flowing};
+use crate::model::path::packet::Delivery;
+use crate::model::wan::Wan;
 use clients::{ClientId, Clients};
 use socket::{PAYLOAD_MAX, Received, Socket};
 
-/// Clients that a relay keeps apart. One more, and the one that has been silent longest is forgotten: what is
-/// still under way to it is [`refused`](Report::refused).
-pub const CLIENTS_MAX: usize = 256;
-
-/// How many ready sockets one look at them yields; the others are ready at the next one too.
+/// Ready sockets that one call of epoll returns. Sockets beyond that are returned by the next call.
 const READY: usize = 64;
 
-/// A UDP datagram under way between a client and the target.
+/// A UDP datagram in flight between a client and the target.
 #[derive(Debug, Clone)]
 pub struct Datagram {
     client: ClientId,
@@ -42,76 +39,70 @@ pub struct Datagram {
 }
 
 impl Flowing for Datagram {
-    /// Each client is one.
+    /// Returns the client's key: each client is one flow.
     fn flow(&self) -> FlowKey {
         FlowKey(self.client.0)
     }
 }
 
-/// A running relay. It ends when this is dropped.
+/// A running relay. Dropping it stops it.
 ///
-/// The target need not be there, and may leave and come back at its address: until then the packets to it are
-/// gone, as on a real path. Those are not the emulator's drops, and it does not count them.
+/// The target may start after the relay, stop, and return at its address. While it is absent, packets to it are lost, as
+/// on a real path. The report does not count these as the emulator's drops.
 #[derive(Debug)]
 pub struct Relay {
     address: SocketAddr,
-    receive_buffer: usize,
     emulator: Emulator<Datagram>,
 }
 
 impl Relay {
-    /// Listens on `listen` (port 0: any), and carries what comes over `wan` to `target` and back, from one socket
-    /// per client, so that the target can tell clients apart.
+    /// Starts a relay that listens on `listen` (port 0: any port) and carries packets over `wan` to `target` and back. Each
+    /// client has a socket of its own towards the target, so that the target can tell clients apart.
     ///
     /// # Errors
-    /// The machine's: the address is taken, or there are no descriptors left.
+    /// The address is taken, or the system has no file descriptor left.
     pub fn start(listen: SocketAddr, target: SocketAddr, wan: Wan<Datagram>) -> io::Result<Self> {
         let carrier = UdpCarrier::new(listen, target)?;
-        let (address, receive_buffer) = (carrier.listener.local_address()?, carrier.listener.receive_buffer()?);
-        Ok(Self { address, receive_buffer, emulator: Emulator::start(carrier, wan)? })
+        let address = carrier.listener.local_address()?;
+        Ok(Self { address, emulator: Emulator::start(carrier, wan)? })
     }
 
-    /// Where clients send to.
+    /// Returns the address that clients send to.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Bytes that the system keeps for the relay while its thread does not run, its own book-keeping included.
-    pub fn receive_buffer(&self) -> usize {
-        self.receive_buffer
-    }
-
-    /// Turns a knob now.
+    /// Changes one knob of one direction now.
     pub fn set(&self, direction: Direction, knob: Knob) {
         self.emulator.set(direction, knob);
     }
 
-    /// Turns knobs in both directions now.
+    /// Changes knobs of both directions now.
     pub fn set_both(&self, knobs: &[Knob]) {
         self.emulator.set_both(knobs);
     }
 
-    /// What has happened so far.
+    /// Returns a report of everything since the start.
     pub fn report(&self) -> Report {
         self.emulator.report()
     }
 
-    /// Stops, and says what has happened.
+    /// Stops the relay and returns its last report.
     ///
     /// # Errors
-    /// What the machine answered the relay with, if that stopped it before.
+    /// The system's error, if the relay failed before.
     pub fn stop(self) -> io::Result<Report> {
         self.emulator.stop()
     }
 }
 
-/// The clients' socket, and one towards the target per client.
+/// A carrier of UDP payloads: one socket for all clients, and one towards the target per client.
 #[derive(Debug)]
 struct UdpCarrier {
     listener: Socket,
     clients: Clients,
     ready: Epoll,
-    /// IP and UDP headers, in bytes.
+    /// Bytes of the IP and UDP headers of a packet.
     headers: usize,
     scratch: Box<[u8; PAYLOAD_MAX]>,
 }
@@ -125,16 +116,16 @@ impl UdpCarrier {
         Ok(Self { listener, clients: Clients::new(target), ready, headers, scratch: Box::new([0; PAYLOAD_MAX]) })
     }
 
-    /// Hands over what clients have sent.
+    /// Receives datagrams from clients.
     fn receive_forward(&mut self, take: &mut dyn FnMut(Direction, Datagram, usize)) -> io::Result<()> {
         let now = Instant::now();
         for _ in 0..BATCH {
             let Some(Received { payload, from }) = self.listener.receive(&mut self.scratch)? else { break };
             let Some(from) = from else { continue };
-            let client = match self.clients.heard(from, now) {
+            let client = match self.clients.find(from, now) {
                 Some(client) => client,
                 None => {
-                    let (client, upstream) = self.clients.welcome(from, now)?;
+                    let (client, upstream) = self.clients.add(from, now)?;
                     self.ready.add(upstream, readable(client))?;
                     client
                 }
@@ -145,7 +136,7 @@ impl UdpCarrier {
         Ok(())
     }
 
-    /// Hands over what the target has sent to one client.
+    /// Receives datagrams from the target for one client.
     fn receive_back(&mut self, client: ClientId, take: &mut dyn FnMut(Direction, Datagram, usize)) -> io::Result<()> {
         let Some(upstream) = self.clients.upstream(client) else { return Ok(()) };
         for _ in 0..BATCH {
@@ -157,7 +148,7 @@ impl UdpCarrier {
     }
 
     fn send(&self, direction: Direction, client: ClientId, payload: &[u8]) -> io::Result<()> {
-        let gone = || io::Error::other("the client was forgotten");
+        let gone = || io::Error::other("the client was removed: too many others have come since");
         match direction {
             Direction::Forward => self.clients.upstream(client).ok_or_else(gone)?.send(payload),
             Direction::Back => self.listener.send_to(payload, self.clients.address(client).ok_or_else(gone)?),

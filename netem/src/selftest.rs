@@ -1,67 +1,39 @@
-//! `netem selftest`: how accurate the emulator is on this machine, measured with real packets from outside.
+//! `netem selftest`: measures how accurate the emulator is on this machine, with real packets from outside.
 
 mod checks;
 mod rig;
 mod traffic;
 
-use std::fmt;
 use std::io;
 
-pub use checks::{CHECKS, Check};
-pub use rig::Way;
+use checks::{Check, Finding};
 
-/// A check that was made while the emulator was late is made again so often before it counts.
-const TRIES: u32 = 3;
+pub(crate) use checks::CHECKS;
+pub(crate) use rig::CarrierKind;
 
-/// What one check found.
-#[derive(Debug, Clone)]
-pub struct Finding {
-    /// What was measured, with its unit.
-    pub measured: String,
-    /// What it had to be.
-    pub bound: String,
-    /// Whether it was.
-    pub kept: bool,
-    /// Why it does not count, if it does not: the emulator's own word.
-    pub invalid: Option<String>,
-}
+/// Attempts at a check that fails or whose emulator is late.
+const ATTEMPTS: u32 = 3;
 
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (must be {})", self.measured, self.bound)?;
-        if let Some(why) = &self.invalid {
-            write!(f, " [{why}]")?;
-        }
-        Ok(())
+/// Runs all checks, or those named in `only`, and prints their findings. Returns whether all passed.
+pub(crate) fn run(carrier: CarrierKind, only: &[String]) -> io::Result<bool> {
+    let mut all_passed = true;
+    for check in CHECKS.iter().filter(|check| only.is_empty() || only.iter().any(|name| name == check.name)) {
+        let finding = run_check(check, carrier)?;
+        let verdict = if finding.counts_as_passed() { "ok" } else { "FAILED" };
+        println!("{verdict:<6} {:<11} {finding}", check.name);
+        all_passed &= finding.counts_as_passed();
     }
+    Ok(all_passed)
 }
 
-/// Makes one check, again while the emulator is late.
-///
-/// # Errors
-/// The machine's.
-pub fn make(check: &Check, way: Way) -> io::Result<Finding> {
-    let mut finding = (check.make)(way)?;
-    for _ in 1..TRIES {
-        if finding.kept && finding.invalid.is_none() {
+/// Runs one check until it passes, at most [`ATTEMPTS`] times.
+fn run_check(check: &Check, carrier: CarrierKind) -> io::Result<Finding> {
+    let mut finding = (check.run)(carrier)?;
+    for _ in 1..ATTEMPTS {
+        if finding.counts_as_passed() {
             break;
         }
-        finding = (check.make)(way)?;
+        finding = (check.run)(carrier)?;
     }
     Ok(finding)
-}
-
-/// Makes all checks, says what they found, and whether all was kept.
-///
-/// # Errors
-/// The machine's.
-pub fn run(way: Way, only: &[String]) -> io::Result<bool> {
-    let mut kept = true;
-    for check in CHECKS.iter().filter(|check| only.is_empty() || only.iter().any(|name| name == check.name)) {
-        let finding = make(check, way)?;
-        let passed = finding.kept && finding.invalid.is_none();
-        println!("{:<6} {:<11} {finding}", if passed { "ok" } else { "FAILED" }, check.name);
-        kept &= passed;
-    }
-    Ok(kept)
 }

@@ -1,169 +1,20 @@
-//! Every IP packet between two network namespaces over the model: TCP, QUIC and ping feel the same WAN. Each
-//! namespace ends in a TUN device that this carrier holds the other end of.
-//!
-//! As network cards do, the devices take a burst of packets from the kernel at once and give bursts back; between
-//! the two each packet is by itself, has a good checksum, and is lost by itself.
+//! The tun mode: carries every IP packet between two network namespaces over the path model. TCP, QUIC and ping meet
+//! the same WAN. Each namespace ends in a TUN device, whose other end the carrier holds.
 
-mod lasting;
+mod device;
+mod error;
 mod namespace;
 mod offload;
+mod persistent;
+mod pid_namespace;
 mod record;
 mod run;
 mod site;
-mod stage;
 
-use std::fs::File;
-use std::io::{self, Read, Seek};
-use std::os::fd::AsFd;
-use std::time::Duration;
-
-use tun_rs::SyncDevice;
-
-use crate::carrier::{BATCH, Carrier, Waker};
-use crate::path::Delivery;
-use crate::wan::Direction;
-use offload::{Joiner, Splitter};
-
-pub use lasting::{Down, down, exec, up};
+pub use error::TunError;
 pub use namespace::Namespace;
-pub use run::run;
+pub use pid_namespace::run_as_first_process;
 pub use site::{ADDRESSES, MTU, Site, SiteSettings};
-pub use stage::{TunError, on_stage};
 
-/// The longest IP packet.
-const PACKET_MAX: usize = 65_535;
-
-/// How long packets are collected after others were delivered, as a busy network card does before it interrupts its
-/// machine: some 6 full packets of 600 Mbit/s. The first packet after a pause is not held up.
-const MODERATION: Duration = Duration::from_micros(100);
-
-/// The name of the device in each namespace.
-const DEVICE: &str = "wan";
-
-/// One namespace's end of the path.
-pub(crate) struct End {
-    device: SyncDevice,
-    /// Packets that are about to arrive here.
-    arriving: Joiner,
-    /// `/proc/net/dev` as it was opened in that namespace, which it keeps showing.
-    statistics: File,
-}
-
-/// Two TUN devices as a carrier.
-pub(crate) struct Tun {
-    /// The source's end, then the target's.
-    ends: [End; 2],
-    splitter: Splitter,
-}
-
-impl End {
-    /// Makes the device in the namespace of the calling thread.
-    pub(crate) fn create() -> io::Result<Self> {
-        let device = tun_rs::DeviceBuilder::new().name(DEVICE).with(|device| {
-            device.offload(true).packet_information(false);
-        });
-        let device = device.build_sync()?;
-        device.set_nonblocking(true)?;
-        Ok(Self { device, arriving: Joiner::default(), statistics: File::open("/proc/thread-self/net/dev")? })
-    }
-
-    /// Lets what is about to arrive arrive, and says how many packets were refused.
-    fn send(&mut self) -> usize {
-        self.arriving.send(&self.device)
-    }
-
-    /// Packets that the kernel dropped before we could read them.
-    fn dropped(&mut self) -> io::Result<u64> {
-        let mut text = String::new();
-        self.statistics.rewind()?;
-        self.statistics.read_to_string(&mut text)?;
-        transmit_drops(&text, DEVICE).ok_or_else(|| io::Error::other("/proc/net/dev does not show the device"))
-    }
-}
-
-/// The transmit side's `drop` column of a device: the 12th number after its name.
-fn transmit_drops(proc_net_dev: &str, device: &str) -> Option<u64> {
-    let columns = proc_net_dev.lines().find_map(|line| line.trim_start().strip_prefix(device)?.strip_prefix(':'))?;
-    columns.split_whitespace().nth(11)?.parse().ok()
-}
-
-impl Tun {
-    pub(crate) fn new(source: End, target: End) -> Self {
-        Self { ends: [source, target], splitter: Splitter::default() }
-    }
-}
-
-impl Carrier for Tun {
-    type Packet = Vec<u8>;
-
-    fn wait(&mut self, waker: &Waker, timeout: Option<Duration>) -> io::Result<()> {
-        let [source, target] = &self.ends;
-        waker.sleep(&[source.device.as_fd(), target.device.as_fd()], timeout)
-    }
-
-    fn receive(&mut self, take: &mut dyn FnMut(Direction, Self::Packet, usize)) -> io::Result<()> {
-        for (end, direction) in self.ends.iter().zip(Direction::BOTH) {
-            let mut received = 0;
-            while received < BATCH {
-                match self.splitter.receive(&end.device) {
-                    Ok(packets) => {
-                        for packet in packets {
-                            take(direction, packet.to_vec(), packet.len());
-                            received += 1;
-                        }
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn deliver(&mut self, direction: Direction, mut delivery: Delivery<Self::Packet>) -> usize {
-        let [source, target] = &mut self.ends;
-        let to = match direction {
-            Direction::Forward => target,
-            Direction::Back => source,
-        };
-        let damaged = delivery.flip.is_some();
-        let refused = if damaged || to.arriving.is_full() { to.send() } else { 0 };
-        let mut packet = std::mem::take(&mut delivery.packet);
-        delivery.damage(&mut packet);
-        to.arriving.hold(&packet);
-        if damaged {
-            // By itself: a flipped bit may have made it no IP packet at all, and then it was the path that lost it.
-            let _ = to.send();
-        }
-        refused
-    }
-
-    fn flush(&mut self) -> usize {
-        self.ends.iter_mut().map(End::send).sum()
-    }
-
-    fn moderation(&self) -> Duration {
-        MODERATION
-    }
-
-    fn missed(&mut self) -> io::Result<u64> {
-        let [source, target] = &mut self.ends;
-        Ok(source.dropped()? + target.dropped()?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_kernels_drops_are_read_from_their_column() {
-        let text = "Inter-|   Receive                                                |  Transmit\n \
-                     face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n    \
-                     lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0\n   \
-                     wan: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n";
-        assert_eq!(transmit_drops(text, "wan"), Some(12));
-        assert_eq!(transmit_drops(text, "lo"), Some(0));
-        assert_eq!(transmit_drops(text, "wa"), None);
-    }
-}
+pub(crate) use persistent::{TakenDown, down, exec, up};
+pub(crate) use run::run;

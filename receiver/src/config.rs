@@ -128,8 +128,14 @@ pub fn parse(text: &str, name: &str, forbidden: Forbidden) -> Result<Config, Pro
 
 /// Every setting, in Markdown.
 pub fn reference() -> String {
-    config::reference(SECTIONS)
+    let own: Vec<_> = SECTIONS.iter().filter(|section| !AS_AT_THE_SENDER.contains(&section.path)).copied().collect();
+    config::reference(&own)
+        + "\n### `[tls]`, `[admin]` and `[log]`\n\nThe same settings as in a sender's file: [`[tls]`](#tls), [`[admin]`](#admin), \
+           [`[log]`](#log). Default of `admin.listen`:\n`\"127.0.0.1:7402\"`.\n"
 }
+
+/// Sections that a sender's file has too, and its part of the reference describes.
+const AS_AT_THE_SENDER: [&str; 3] = ["tls", "admin", "log"];
 
 fn read(document: &Document<'_>, forbidden: Forbidden) -> Result<Config, Reported> {
     let top = document.table("");

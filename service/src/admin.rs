@@ -3,8 +3,8 @@
 //! `/live` answers while the process runs; `/ready` with 200, or with 503 and the reason; `/metrics` in
 //! OpenMetrics text; `/status`, `/topics`, `/partitions?topic=T` and `/jumps` in JSON. `POST /reload` reads the
 //! configuration again; `POST /resume` lifts a halt, `POST /rate` sets a rate for a while: 200, or 409, and a sentence.
-//! It is on loopback unless configured otherwise; then it speaks TLS and asks for a token. What changes something wants
-//! `content-type: application/json`, which no page of another origin can send.
+//! It is on loopback unless configured otherwise; then it speaks TLS and asks for a token. `/resume` and `/rate` require
+//! `content-type: application/json`, which no page of another origin can send; `/reload` does not.
 //!
 //! - [`access`]: who may ask
 
@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::extract::{Query, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -183,15 +183,26 @@ async fn answer(
     Ok(())
 }
 
-/// Turns away whoever does not show the token.
+/// Refuses requests without the token, and changes that a page of another web origin could send.
 async fn authorise(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
-    if access.allows(request.headers()) {
-        return next.run(request).await;
+    if !access.allows(request.headers()) {
+        PROCESS.admin_refused.fetch_add(1, Ordering::Relaxed);
+        let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+        let reason = "this port requires `Authorization: Bearer TOKEN`, with the token of its `admin.token`\n";
+        return (StatusCode::UNAUTHORIZED, challenge, reason).into_response();
     }
-    PROCESS.admin_refused.fetch_add(1, Ordering::Relaxed);
-    let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-    let reason = "this port wants `Authorization: Bearer TOKEN`, with the token of its `admin.token`\n";
-    (StatusCode::UNAUTHORIZED, challenge, reason).into_response()
+    if request.method() == Method::POST && !is_json(request.headers()) {
+        let reason = "a POST requires the header `content-type: application/json`, also without a body\n";
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, reason).into_response();
+    }
+    next.run(request).await
+}
+
+/// Whether the content type is JSON. A page of another web origin cannot send it: its browser asks this port first.
+fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = content_type.and_then(|value| value.split(';').next());
+    media_type.is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/json"))
 }
 
 async fn ready(State(views): State<Views>) -> Result<&'static str, (StatusCode, String)> {
@@ -346,6 +357,15 @@ mod tests {
         ask(address, &format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await
     }
 
+    async fn post(address: SocketAddr, path: &str, content_type: &str, body: &str) -> (String, String) {
+        let head = format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n", body.len());
+        let content_type = match content_type {
+            "" => String::new(),
+            stated => format!("content-type: {stated}\r\n"),
+        };
+        ask(address, &format!("{head}{content_type}\r\n{body}")).await
+    }
+
     #[tokio::test]
     async fn every_page_answers_and_readiness_names_its_reason() {
         let port = port().await;
@@ -365,11 +385,10 @@ mod tests {
         assert!(head.starts_with("HTTP/1.1 409 ") && body == "no topic bills\n", "{head} {body}");
         assert!(get(port.address, "/partitions").await.0.starts_with("HTTP/1.1 400 "));
         assert!(get(port.address, "/other").await.0.starts_with("HTTP/1.1 404 "));
-        let reload = "POST /reload HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
-        let (head, body) = ask(port.address, reload).await;
+        let (head, body) = post(port.address, "/reload", "application/json", "").await;
         assert!(head.starts_with("HTTP/1.1 422 ") && body == "memory: no unit\n", "{head} {body}");
         assert!(get(port.address, "/reload").await.0.starts_with("HTTP/1.1 405 "));
-        let (head, _) = ask(port.address, "POST /status HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").await;
+        let (head, _) = post(port.address, "/status", "application/json", "").await;
         assert!(head.starts_with("HTTP/1.1 405 "), "{head}");
     }
 
@@ -400,19 +419,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_is_answered_with_a_sentence_and_taken_from_no_web_page() {
+    async fn a_change_is_answered_with_a_sentence() {
         let port = port().await;
-        let post = async |content: &str, body: &str| {
-            let head = format!("POST /resume HTTP/1.1\r\nhost: a\r\ncontent-type: {content}\r\n");
-            ask(port.address, &format!("{head}content-length: {}\r\n\r\n{body}", body.len())).await
-        };
-        let (head, body) = post("application/json", r#"{"topic":"orders"}"#).await;
+        let (head, body) = post(port.address, "/resume", "application/json", r#"{"topic":"orders"}"#).await;
         assert!(head.starts_with("HTTP/1.1 200 ") && body == "orders goes on\n", "{head} {body}");
-        let (head, body) = post("application/json", "{}").await;
+        let (head, body) = post(port.address, "/resume", "application/json; charset=utf-8", "{}").await;
         assert!(head.starts_with("HTTP/1.1 409 ") && body == "no topic\n", "{head} {body}");
-        assert!(post("text/plain", r#"{"topic":"orders"}"#).await.0.starts_with("HTTP/1.1 415 "));
         let (head, body) = get(port.address, "/jumps").await;
         assert!(head.starts_with("HTTP/1.1 409 ") && body == "ask the receiver\n", "{head} {body}");
+    }
+
+    #[tokio::test]
+    async fn a_change_from_another_web_origin_is_refused() {
+        let port = port().await;
+        for path in ["/reload", "/resume", "/rate"] {
+            // The content types that a form or a script may send without asking the port first.
+            for content in ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b"] {
+                let (head, body) = post(port.address, path, content, r#"{"topic":"orders"}"#).await;
+                assert!(head.starts_with("HTTP/1.1 415 "), "{path} {content}: {head}");
+                assert!(body.contains("requires the header `content-type: application/json`"), "{body}");
+            }
+        }
+        // The question that a browser asks first for any other content type.
+        let preflight = "OPTIONS /reload HTTP/1.1\r\nhost: a\r\norigin: http://b\r\n\r\n";
+        let (head, _) = ask(port.address, preflight).await;
+        assert!(head.starts_with("HTTP/1.1 405 ") && !head.contains("access-control"), "{head}");
     }
 
     #[tokio::test]

@@ -1,5 +1,5 @@
 //! The config engine: one table of fields per section says what may be written, and the same table is
-//! what the loader reads by, what messages quote and what `docs/configuration.md` is printed from.
+//! what the loader reads by, what messages quote and what `docs/reference/configuration.md` is printed from.
 //!
 //! - [`field`]: the tables: names, kinds, defaults, bounds, docs
 //! - [`value`]: how one value is read: quantities with units, addresses, choices

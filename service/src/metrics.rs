@@ -10,6 +10,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::config::reference::wrapped;
+
 /// One metric, read from a `T`.
 pub struct Metric<T> {
     /// Its name, unit last; the exposition adds `_total` to counters.
@@ -178,8 +180,8 @@ fn gauge(encoder: &mut MetricEncoder<'_>, labels: &[(&'static str, String)], val
     encoder.encode_family(&labels)?.encode_gauge(&value)
 }
 
-/// The rows of a Markdown table, one per metric that `registry` exposes: for the published reference,
-/// which is compared with what a scrape really shows. A metric without a sample shows no labels.
+/// A Markdown list with one item for each metric that `registry` exposes. The published reference is compared with
+/// it. A metric without a sample shows no labels.
 ///
 /// # Panics
 /// Where the registry cannot be encoded, which its own tables rule out.
@@ -187,7 +189,7 @@ pub fn reference(registry: &Registry) -> String {
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, registry).expect("tables encode");
     let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
-    let mut rows = "| name | type | labels | what it says |\n| --- | --- | --- | --- |\n".to_owned();
+    let mut list = String::new();
     let helps = text.lines().filter_map(|line| line.strip_prefix("# HELP ")).filter_map(|line| line.split_once(' '));
     for (family, help) in helps {
         let kind = text.lines().find_map(|line| line.strip_prefix(&format!("# TYPE {family} "))).unwrap_or_default();
@@ -198,18 +200,19 @@ pub fn reference(registry: &Registry) -> String {
         };
         let sample = if kind == "histogram" { format!("{name}_count{{") } else { format!("{name}{{") };
         let labels = samples.iter().find_map(|line| line.strip_prefix(&sample)).map(label_names);
-        let labels = labels.unwrap_or_default();
+        let labels = labels.filter(|names| !names.is_empty()).map(|names| format!("{{{names}}}")).unwrap_or_default();
         let help = help.trim_end_matches('.');
-        rows += &format!("| `{name}` | {kind} | {labels} | {help} |\n");
+        list += &wrapped(&format!("- `{name}{labels}` {kind}: {help}"), "  ");
+        list.push('\n');
     }
-    rows
+    list
 }
 
-/// `a="1",b="2"} 3` → `` `a`, `b` ``
+/// Label names of a sample: `a="1",b="2"} 3` → `a,b`.
 fn label_names(labels: &str) -> String {
     let inside = labels.split('}').next().unwrap_or_default();
     let names = inside.split(',').filter_map(|label| label.split_once('='));
-    names.map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names.map(|(name, _)| name).collect::<Vec<_>>().join(",")
 }
 
 /// The fields of a status in JSON, sorted: `a.b` within an object, `a[].b` within a list, `<code>` for a
@@ -300,12 +303,12 @@ mod tests {
     fn the_reference_names_what_a_scrape_shows() {
         let rows = reference(&collected(true));
         assert!(
-            rows.contains("| `causeway_build_info` | gauge | `version` | The version that is running; always 1 |\n"),
+            rows.contains("- `causeway_build_info{version}` gauge: The version that is running; always 1\n"),
             "{rows}"
         );
-        assert!(rows.contains("| `causeway_a_records_total` | counter | `link` | Records |\n"), "{rows}");
-        assert!(rows.contains("| `causeway_a_closes_total` | counter | `link`, `code` | Closes"), "{rows}");
-        assert!(rows.contains("| `causeway_a_latency_seconds` | histogram | `link`, `stage` | Latency |"), "{rows}");
-        assert!(reference(&collected(false)).contains("| `causeway_a_records_total` | counter |  | "));
+        assert!(rows.contains("- `causeway_a_records_total{link}` counter: Records\n"), "{rows}");
+        assert!(rows.contains("- `causeway_a_closes_total{link,code}` counter: Closes"), "{rows}");
+        assert!(rows.contains("- `causeway_a_latency_seconds{link,stage}` histogram: Latency"), "{rows}");
+        assert!(reference(&collected(false)).contains("- `causeway_a_records_total` counter: "));
     }
 }

@@ -9,6 +9,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use webpki::{EndEntityCert, KeyUsage};
@@ -154,7 +155,10 @@ impl Credentials {
             source => TlsError::Read { file: files.key.clone(), source },
         })?;
         private_file::check(&files.key).map_err(|error| unusable(&files.key, error.to_string()))?;
-        Ok(Self { roots: Arc::new(roots), chain, key, files: files.clone() })
+        let credentials = Self { roots: Arc::new(roots), chain, key, files: files.clone() };
+        CertifiedKey::from_der(credentials.chain.clone(), credentials.key.clone_key(), &provider())
+            .map_err(|source| credentials.pair(source))?;
+        Ok(credentials)
     }
 
     /// Which certificates these are, for people to compare: a hash of ours and of those believed.
@@ -233,6 +237,11 @@ impl Credentials {
 }
 
 impl PeerIdentity {
+    /// The identity that the certificate in `file` proves.
+    pub fn of_file(file: &Path) -> Result<Self, TlsError> {
+        Ok(Self { leaf: certificates(file)?.swap_remove(0) })
+    }
+
     /// The identity that `connection`'s handshake has verified; `None` before its end.
     pub fn of(connection: &quinn::Connection) -> Option<Self> {
         let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;

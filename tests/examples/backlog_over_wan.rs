@@ -1,12 +1,12 @@
-//! A backlog that waits at one real cluster, carried to another over an emulated WAN: prints how fast, what it cost in
-//! bytes and CPU, and whether every record arrived once.
+//! Carries a backlog from one real cluster to another over an emulated WAN. Prints goodput, WAN bytes and CPU time, and
+//! whether every record arrived exactly once.
 //!
 //!     cargo build --release
 //!     CAUSEWAY_BIN=target/release/causeway cargo run --release -p causeway-tests --example backlog_over_wan -- \
 //!         LINES RTT LOSS [PARTITIONS]
 //!
 //! `LINES` is a text file; each line becomes a record's value, three times over. `RTT` is in milliseconds, `LOSS` in
-//! percent, each way. The path is 500 Mbit/s wide, with a queue of one round trip, and both ends are told so.
+//! percent, each way. The path has 500 Mbit/s and a queue of one round trip; the sender's configuration has that rate.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,17 +14,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use harness::cluster::Pair;
 use harness::files::LinkFiles;
+use harness::pair::Pair;
 use harness::process::Process;
 use harness::reader::{Isolation, read};
 use harness::record::Record;
 use harness::{journal, topics, verify, wait};
-use netem::conditions::{Conditions, parse_knobs};
-use netem::profile::Profile;
-use netem::relay::Relay;
-use netem::script::Script;
-use netem::wan::Wan;
+use netem::{Conditions, Profile, Relay, Script, Wan, parse_knobs};
 
 const COPIES: usize = 3;
 const RATE: &str = "500 Mbit/s";
@@ -35,11 +31,12 @@ fn main() -> Result<()> {
     let [lines, rtt, loss, rest @ ..] = &arguments[..] else {
         anyhow::bail!("usage: LINES RTT_MS LOSS_PERCENT [PARTITIONS]")
     };
-    let (rtt, loss): (u64, f64) = (rtt.parse()?, loss.parse()?);
+    let rtt: u64 = rtt.parse()?;
+    let loss: f64 = loss.parse()?;
     let partitions: i32 = rest.first().map_or(Ok(1), |count| count.parse())?;
     let pair = Pair::start(1, 1)?;
     let topic = topics::unique("backlog");
-    // The lines' stamps are old: any finite retention would delete them under the readers.
+    // The records have old timestamps: any finite retention would delete them.
     for cluster in [&pair.source, &pair.target] {
         topics::create(cluster, &topic, partitions, &[("retention.ms", "-1")])?;
     }

@@ -1,6 +1,6 @@
-//! Records of a file, three times over, and a million of mixed sizes, from one real cluster to another
-//! while both ends and both brokers are killed at random: prints what was lost, doubled and reordered, and
-//! what it cost.
+//! Carries the lines of a file, three times, and a million records of mixed sizes from one real cluster to another,
+//! while both ends and both brokers are killed at random. Prints how many records were lost, doubled and reordered, and
+//! the CPU time.
 //!
 //!     cargo build --release
 //!     CAUSEWAY_BIN=target/release/causeway cargo run --release -p causeway-tests --example ten_kills -- LINES [SEED]
@@ -12,9 +12,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use harness::cluster::{Cluster, Pair};
+use harness::cluster::Cluster;
 use harness::files::{LinkFiles, Side};
 use harness::journal::{self, Load};
+use harness::pair::Pair;
 use harness::process::Process;
 use harness::reader::{Isolation, read};
 use harness::record::Record;
@@ -29,10 +30,10 @@ const MIXED_VALUE_MAX: usize = 4096;
 const KILLS: usize = 10;
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Mixed records per second: slow enough that ten kills and restarts fit in, each while records flow.
+/// Mixed records per second: slow enough that records flow during all ten kills and restarts.
 const RATE: u32 = 12_000;
 
-/// A `causeway` process that is killed and started again, and the CPU that all of its lives used.
+/// A `causeway` process that is killed and restarted, and the CPU time of all its runs.
 struct End<'a> {
     name: &'static str,
     side: &'a Side,
@@ -64,12 +65,13 @@ fn main() -> Result<()> {
     let lines = arguments.next().context("name a text file")?;
     let seed = arguments.next().map_or(Ok(1), |seed| seed.parse())?;
     let pair = Pair::start(1, 1)?;
-    let (flights, mixed) = (topics::unique("lines"), topics::unique("mixed"));
-    for topic in [&flights, &mixed] {
-        // The lines are stamped in 2013: any finite retention would delete them under the readers.
+    let lines_topic = topics::unique("lines");
+    let mixed = topics::unique("mixed");
+    for topic in [&lines_topic, &mixed] {
+        // The lines have timestamps of 2013: any finite retention would delete them.
         topics::create(&pair.source, topic, PARTITIONS, &[("retention.ms", "-1")])?;
     }
-    let files = LinkFiles::new("ten-kills", &pair.source, &pair.target, &[&flights, &mixed])?;
+    let files = LinkFiles::new("ten-kills", &pair.source, &pair.target, &[&lines_topic, &mixed])?;
     let mut ends = [End::start("receiver", &files.receiver)?, End::start("sender", &files.sender)?];
     let began = Instant::now();
     let slices = Record::of_lines(Path::new(&lines), PARTITIONS as usize)?;
@@ -78,8 +80,9 @@ fn main() -> Result<()> {
             .iter()
             .zip(0..)
             .map(|(slice, partition)| {
-                let (source, flights) = (&pair.source, &flights);
-                scope.spawn(move || (0..COPIES).try_for_each(|_| write(source, flights, partition, slice)))
+                let source = &pair.source;
+                let lines_topic = &lines_topic;
+                scope.spawn(move || (0..COPIES).try_for_each(|_| write(source, lines_topic, partition, slice)))
             })
             .collect();
         let load = Load::new(&mixed, PARTITIONS).limit(MIXED).rate(RATE).seed(seed).value_max(MIXED_VALUE_MAX);
@@ -97,11 +100,11 @@ fn main() -> Result<()> {
         Ok(slices.iter().map(|slice| slice.len() * COPIES).sum::<usize>() as u64 + MIXED)
     })?;
     println!("written: {written} records in {:.1} s; waiting for the target", began.elapsed().as_secs_f64());
-    let expected = read(&pair.source, &[&flights, &mixed], Isolation::Committed)?;
-    ensure!(expected.len() as u64 >= written, "the source holds {} of {written} records", expected.len());
+    let expected = read(&pair.source, &[&lines_topic, &mixed], Isolation::Committed)?;
+    ensure!(expected.len() as u64 >= written, "the source has {} of {written} records", expected.len());
     verify::wait_until_delivered(&expected, &pair.target, "{topic}", PATIENCE)?;
     let seconds = began.elapsed().as_secs_f64();
-    let seen = read(&pair.target, &[&flights, &mixed], Isolation::Committed)?;
+    let seen = read(&pair.target, &[&lines_topic, &mixed], Isolation::Committed)?;
     let verdict = verify::compare(&expected, &seen, "{topic}");
     println!("{verdict}");
     let status = wait::until_ok("the receiver's status", PATIENCE, || Ok(ends[0].process.admin.status().ok()))?;
@@ -118,8 +121,8 @@ fn write(source: &Cluster, topic: &str, partition: i32, records: &[Record]) -> R
     journal::write(source, topic, partition, records).map(drop)
 }
 
-/// Value bytes of everything written, the mixed records estimated by their kind: sizes spread evenly over
-/// the orders of magnitude below 4 KiB, 443 bytes on average.
+/// Bytes of all values. Those of the mixed records are estimated: their sizes are spread evenly over the orders of
+/// magnitude below 4 KiB, with a mean of 443 bytes.
 fn bytes(slices: &[Vec<Record>]) -> f64 {
     let lines: usize = slices.iter().flatten().map(|record| record.value.as_ref().map_or(0, Vec::len)).sum();
     (lines * COPIES) as f64 + MIXED as f64 * 443.0

@@ -1,9 +1,9 @@
-// Users and rights of a cluster, by Kafka's own client: what librdkafka's wrapper cannot ask for.
+// Users and rights of a cluster, with Kafka's own client: librdkafka's wrapper has no calls for them.
 //
-//   user NAME PASSWORD                              a SCRAM-SHA-512 user
-//   allow|forget USER RESOURCE PATTERN NAME OPERATION   one right, given or taken back
+//   user NAME PASSWORD                                   creates a SCRAM-SHA-512 user
+//   grant|revoke USER RESOURCE PATTERN NAME OPERATION    grants or revokes a right
 //
-// Each line read is answered with "ok" or with what went wrong; the end of the input ends it.
+// The response to each line is "ok" or an error. The end of the input ends the process.
 
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
@@ -27,7 +27,7 @@ public class ClusterAdmin {
             BufferedReader lines = new BufferedReader(new InputStreamReader(System.in));
             for (String line = lines.readLine(); line != null; line = lines.readLine()) {
                 try {
-                    obey(admin, line.split(" "));
+                    execute(admin, line.split(" "));
                     System.out.println("ok");
                 } catch (Exception error) {
                     System.out.println(error.toString().replace('\n', ' '));
@@ -36,7 +36,7 @@ public class ClusterAdmin {
         }
     }
 
-    private static void obey(Admin admin, String[] words) throws Exception {
+    private static void execute(Admin admin, String[] words) throws Exception {
         if (words[0].equals("user")) {
             ScramCredentialInfo info = new ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096);
             var user = new UserScramCredentialUpsertion(words[1], info, words[2]);
@@ -48,7 +48,7 @@ public class ClusterAdmin {
         var entry = new AccessControlEntry(
             "User:" + words[1], "*", AclOperation.fromString(words[5].replaceAll("([a-z])([A-Z])", "$1_$2")), AclPermissionType.ALLOW);
         AclBinding right = new AclBinding(resource, entry);
-        if (words[0].equals("allow")) {
+        if (words[0].equals("grant")) {
             admin.createAcls(List.of(right)).all().get();
         } else {
             admin.deleteAcls(List.of(right.toFilter())).all().get();

@@ -13,36 +13,36 @@ use crate::guard::Guarded;
 use crate::jars::Kafka;
 use crate::secure::Secure;
 
-/// Below the range from which systems hand out ports to outgoing connections: a killed broker finds its own
-/// port still free.
+/// Ports for brokers. They are below the range that systems give to outgoing connections, so a killed broker finds
+/// its port still free.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
 
-/// What all nodes of a cluster agree on.
+/// Settings that all nodes of a cluster share.
 #[derive(Debug, Clone)]
 pub struct Membership {
-    /// Kafka's id of the cluster: 16 bytes in URL-safe base64.
+    /// Cluster id: 16 bytes in URL-safe base64.
     pub cluster_id: String,
     /// Node ids with their controller ports.
     pub voters: Vec<(u32, u16)>,
 }
 
-/// One node in combined mode, broker and controller.
+/// Kafka node in combined mode: broker and controller.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// Its node id, from 1.
+    /// Node id, from 1.
     pub id: u32,
-    /// Where clients reach it, on loopback.
+    /// Port for clients, on loopback.
     pub port: u16,
-    /// Where the other controllers reach it, on loopback.
+    /// Port for the other controllers, on loopback.
     pub controller_port: u16,
-    /// Its properties, logs and data; they survive a restart.
+    /// Directory of its properties, logs and data, which a restart keeps.
     pub dir: PathBuf,
-    /// Its second listener, which asks who one is.
+    /// Second listener, which authenticates its clients.
     pub secure: Option<Secure>,
 }
 
 impl Node {
-    /// A node that is a cluster by itself.
+    /// Makes a node that is a cluster by itself.
     pub fn alone(dir: &Path) -> Result<(Self, Membership)> {
         let ports = free_ports(2)?;
         let node = Self { id: 1, port: ports[0], controller_port: ports[1], dir: dir.to_owned(), secure: None };
@@ -50,32 +50,32 @@ impl Node {
         Ok((node, membership))
     }
 
-    /// Where Kafka keeps its partitions.
+    /// Directory in which Kafka keeps the partitions.
     pub fn log_dir(&self) -> PathBuf {
         self.dir.join("data")
     }
 
-    /// Starts its process, on the data it left behind if it ran before.
+    /// Starts the process, on the data of its last run if there was one.
     pub fn start(&self, kafka: &Kafka, membership: &Membership, java_options: &[&str]) -> Result<Guarded> {
         if !self.log_dir().exists() {
             self.format(kafka, membership)?;
         }
         let properties = self.dir.join("server.properties");
         let secure = self.secure.as_ref().map(|secure| secure.properties(self.port, self.controller_port));
-        // Of a property named twice Java takes the last.
+        // Java uses the last of two values of a property.
         fs::write(&properties, self.properties(membership) + &secure.unwrap_or_default())?;
         let mut java = kafka.java(java_options, "kafka.Kafka");
         java.arg(&properties);
         Guarded::spawn(&java, &self.dir.join("broker.log"))
     }
 
-    /// Whether something accepts connections on its client port.
+    /// Checks whether the client port accepts connections.
     pub fn listens(&self) -> bool {
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.port);
         TcpStream::connect_timeout(&address.into(), Duration::from_millis(200)).is_ok()
     }
 
-    /// What `kafka-storage format` would write, without starting a Java of its own for it.
+    /// Writes what `kafka-storage format` writes, without starting Java for it.
     fn format(&self, kafka: &Kafka, membership: &Membership) -> Result<()> {
         let log_dir = self.log_dir();
         fs::create_dir_all(&log_dir)?;
@@ -90,20 +90,22 @@ impl Node {
         Ok(())
     }
 
-    /// Its `server.properties`.
+    /// Returns the text of its `server.properties`.
     ///
-    /// Sessions time out after 3 s, so that a killed broker's partitions move within a test's patience.
+    /// Broker sessions time out after 3 s, so that the partitions of a killed broker get a new leader soon.
     pub fn properties(&self, membership: &Membership) -> String {
         let Self { id, port, controller_port, .. } = self;
         let log_dir = self.log_dir();
-        let (replicas, in_sync) = if membership.voters.len() >= 3 { (3, 2) } else { (1, 1) };
+        let is_replicated = membership.voters.len() >= 3;
+        let replicas = if is_replicated { 3 } else { 1 };
+        let in_sync = if is_replicated { 2 } else { 1 };
         let mut voters = String::new();
         for (id, port) in &membership.voters {
             let comma = if voters.is_empty() { "" } else { "," };
             let _ = write!(voters, "{comma}{id}@127.0.0.1:{port}");
         }
-        // Without log.retention.ms a broker deletes records with old timestamps half a minute after its start, and without
-        // log.roll.hours it begins a new segment at the first marker behind them.
+        // Records have old timestamps: without log.retention.ms a broker deletes them half a minute after its start,
+        // and without log.roll.hours it begins a new segment at the first transaction marker behind them.
         format!(
             "process.roles=broker,controller
 node.id={id}
@@ -134,10 +136,10 @@ log.cleaner.backoff.ms=500
     }
 }
 
-/// Loopback ports that nobody uses, neither for TCP nor for UDP.
+/// Finds loopback ports that are free for TCP and for UDP.
 pub fn free_ports(count: usize) -> Result<Vec<u16>> {
     let mut rng = rand::rng();
-    // Held until all are found, so that none is found twice.
+    // The sockets stay open until all ports are found, so that no port is found twice.
     let mut held: Vec<(u16, TcpListener, UdpSocket)> = Vec::new();
     for _ in 0..1_000 {
         if held.len() == count {
@@ -153,12 +155,12 @@ pub fn free_ports(count: usize) -> Result<Vec<u16>> {
     bail!("no {count} free loopback ports in {PORTS:?}")
 }
 
-/// A random Kafka id: 16 bytes in unpadded URL-safe base64.
+/// Makes a random Kafka id: 16 bytes in unpadded URL-safe base64.
 pub(crate) fn random_id() -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut rng = rand::rng();
-    // 22 digits hold 132 bits; the last may use only the upper 2 of its 6, or the id is not 16 bytes long.
-    // Ids beginning with a dash would read as options to Kafka's own tools.
+    // 22 digits have 132 bits; the last may use only the upper 2 of its 6, or the id is not 16 bytes long.
+    // Kafka's tools would take an id that begins with a dash for an option.
     let first = char::from(ALPHABET[rng.random_range(0..62)]);
     let middle = (0..20).map(|_| char::from(ALPHABET[rng.random_range(0..64)])).collect::<String>();
     let last = char::from(ALPHABET[rng.random_range(0..4) * 16]);

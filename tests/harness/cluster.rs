@@ -2,11 +2,10 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
@@ -17,23 +16,23 @@ use crate::scratch::Scratch;
 use crate::secure::Secure;
 use crate::wait::until_ok;
 
-/// How long a cluster may take to answer; six nodes that start at once on two cores need half of it.
+/// Time that a cluster may take to respond. Six nodes that start together on two cores need half of it.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How long one metadata request may take.
+/// Time-out of one metadata request.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A KRaft cluster of 1 or 3 nodes, numbered from 1. Dropping it kills every node and removes its data.
 ///
-/// Topics have a replication factor of 3 where there are 3 nodes, with 2 in sync required.
+/// With 3 nodes, topics have 3 replicas, of which 2 must be in sync.
 #[derive(Debug)]
 pub struct Cluster {
     kafka: Kafka,
     membership: Membership,
     nodes: Vec<Node>,
-    /// By node; `None` while it is down.
+    /// Process of each node; `None` while the node is down.
     processes: Mutex<Vec<Option<Guarded>>>,
-    // Last, so that the processes are gone before their data is.
+    // Last, so that the processes are gone before their data is removed.
     _scratch: Scratch,
 }
 
@@ -43,7 +42,7 @@ impl Cluster {
         Self::start_as(Kafka::get()?, nodes, false)
     }
 
-    /// Starts one node with a second listener, which asks who one is.
+    /// Starts one node with a second listener, which authenticates its clients.
     pub fn start_secure() -> Result<Self> {
         Self::start_as(Kafka::get()?, 1, true)
     }
@@ -81,50 +80,50 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Every node's address, as `bootstrap.servers` wants it.
+    /// Returns the address of every node, as `bootstrap.servers` takes them.
     pub fn bootstrap(&self) -> String {
         self.addresses().join(",")
     }
 
-    /// Every node's address.
+    /// Returns the address of every node.
     pub fn addresses(&self) -> Vec<String> {
         self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect()
     }
 
-    /// The listener that asks who one is, of a cluster that has one.
+    /// Returns the secure listener of a cluster that has one.
     pub fn secure(&self) -> Result<&Secure> {
         self.nodes[0].secure.as_ref().context("not a secure cluster")
     }
 
-    /// Kafka's id of the cluster.
+    /// Returns the cluster id.
     pub fn id(&self) -> &str {
         &self.membership.cluster_id
     }
 
-    /// The node ids, from 1.
+    /// Returns the node ids, from 1.
     pub fn ids(&self) -> std::ops::RangeInclusive<u32> {
         1..=self.nodes.len() as u32
     }
 
-    /// SIGKILL to one node; returns when it is gone. Its data stays.
+    /// Sends SIGKILL to one node; returns when the process is gone. The data stays.
     pub fn kill(&self, node: u32) {
         let process = self.processes()[index(node)].take();
-        // Dropped after the lock is released: nodes can be killed side by side.
+        // Dropped after the lock is released, so that nodes can be killed in parallel.
         drop(process);
     }
 
-    /// SIGKILL to all nodes.
+    /// Sends SIGKILL to all nodes, one after the other.
     pub fn kill_all(&self) {
         self.ids().for_each(|node| self.kill(node));
     }
 
-    /// Starts a killed node again, same ports, same data, and waits until it answers.
+    /// Starts a killed node again, with its ports and its data, and waits until it responds.
     pub fn restart(&self, node: u32) -> Result<()> {
         self.launch(node)?;
         self.wait_until_ready()
     }
 
-    /// Starts every node that is down and waits until all answer.
+    /// Starts every node that is down and waits until all respond.
     pub fn restart_all(&self) -> Result<()> {
         for node in self.ids() {
             if self.pid(node).is_none() {
@@ -134,12 +133,12 @@ impl Cluster {
         self.wait_until_ready()
     }
 
-    /// The process id of a running node.
+    /// Returns the process id of a running node.
     pub fn pid(&self, node: u32) -> Option<u32> {
         self.processes()[index(node)].as_ref().map(Guarded::pid)
     }
 
-    /// Waits until every replica of every partition is in sync, as an operator would between two restarts.
+    /// Waits until every replica of every partition is in sync, as an operator does between two restarts.
     pub fn wait_until_in_sync(&self, timeout: Duration) -> Result<()> {
         let client = client(&self.bootstrap())?;
         until_ok("every replica to be in sync", timeout, || {
@@ -151,7 +150,7 @@ impl Cluster {
         })
     }
 
-    /// The node that leads a partition, to kill just that one.
+    /// Returns the node that leads a partition.
     pub fn leader(&self, topic: &str, partition: i32) -> Result<u32> {
         let metadata = client(&self.bootstrap())?.fetch_metadata(Some(topic), START_TIMEOUT)?;
         let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
@@ -159,21 +158,25 @@ impl Cluster {
         Ok(found.with_context(|| format!("{topic}/{partition} has no leader"))?.leader() as u32)
     }
 
-    /// Changes one byte of what node 1 holds of a partition, where its log has `found`: as a bad disk would.
+    /// Changes one byte of node 1's log of a partition, at the first place that has the bytes `found`, as a bad disk
+    /// does.
     pub fn damage(&self, topic: &str, partition: i32, found: &[u8]) -> Result<()> {
         let log = self.nodes[0].log_dir().join(format!("{topic}-{partition}")).join("00000000000000000000.log");
-        let held = fs::read(&log)?;
-        let at = held.windows(found.len()).position(|window| window == found).context("not in the log")?;
+        let bytes = fs::read(&log)?;
+        let at = bytes
+            .windows(found.len())
+            .position(|window| window == found)
+            .context("the log does not have these bytes")?;
         Ok(File::options().write(true).open(&log)?.write_all_at(&[found[0] ^ 1], at as u64)?)
     }
 
-    /// Gives the batch that begins at `offset`, in what node 1 holds of a partition, a format that no version of Kafka
-    /// has: the broker hands it out as it is, and no client can read it.
+    /// Changes the format version of the batch at `offset`, in node 1's log of a partition, to one that no Kafka has.
+    /// The broker still returns the batch, and no client can read it.
     pub fn mislabel(&self, topic: &str, partition: i32, offset: i64) -> Result<()> {
         let log = self.nodes[0].log_dir().join(format!("{topic}-{partition}")).join("00000000000000000000.log");
-        let held = fs::read(&log)?;
+        let bytes = fs::read(&log)?;
         let mut at = 0;
-        while let Some(head) = held.get(at..at + 17) {
+        while let Some(head) = bytes.get(at..at + 17) {
             if i64::from_be_bytes(head[..8].try_into()?) == offset {
                 return Ok(File::options().write(true).open(&log)?.write_all_at(&[9], at as u64 + 16)?);
             }
@@ -182,16 +185,16 @@ impl Cluster {
         bail!("{topic}/{partition} has no batch at {offset}")
     }
 
-    /// Takes from what a killed node 1 holds of a partition every batch that reaches `offset`: as a machine does
-    /// that lost what it had not written to its disk. It is restarted with a shorter log.
+    /// Removes every batch that reaches `offset` from the log of a partition. Node 1 must be down, and finds a shorter
+    /// log at its start, as a machine does that lost what it had not yet written to its disk.
     pub fn truncate(&self, topic: &str, partition: i32, offset: i64) -> Result<()> {
-        ensure!(self.pid(1).is_none(), "node 1 runs: it would not notice");
+        ensure!(self.pid(1).is_none(), "node 1 is running and would not notice");
         let dir = self.nodes[0].log_dir().join(format!("{topic}-{partition}"));
         let log = dir.join("00000000000000000000.log");
-        let held = fs::read(&log)?;
+        let bytes = fs::read(&log)?;
         let mut at = 0;
-        // Base offset, length of what follows, then at 23 the last offset's distance from the base.
-        while let Some(head) = held.get(at..at + 27) {
+        // A batch begins with its base offset and the length of the rest; at 23 is its last offset minus the base.
+        while let Some(head) = bytes.get(at..at + 27) {
             let base = i64::from_be_bytes(head[..8].try_into()?);
             let last = base + i64::from(i32::from_be_bytes(head[23..27].try_into()?));
             if last >= offset {
@@ -199,11 +202,11 @@ impl Cluster {
             }
             at += 12 + u32::from_be_bytes(head[8..12].try_into()?) as usize;
         }
-        ensure!(at < held.len(), "{topic}/{partition} ends before {offset}");
+        ensure!(at < bytes.len(), "{topic}/{partition} ends before {offset}");
         File::options().write(true).open(&log)?.set_len(at as u64)?;
         for file in fs::read_dir(&dir)? {
             let file = file?.path();
-            // Made anew from the log.
+            // The broker makes these files again from the log.
             if file.extension().is_some_and(|kind| ["index", "timeindex", "snapshot"].iter().any(|of| kind == *of)) {
                 fs::remove_file(file)?;
             }
@@ -214,19 +217,19 @@ impl Cluster {
     fn launch(&self, node: u32) -> Result<()> {
         let mut processes = self.processes();
         let process = &mut processes[index(node)];
-        ensure!(process.is_none(), "node {node} runs already");
+        ensure!(process.is_none(), "node {node} is already running");
         *process = Some(self.nodes[index(node)].start(&self.kafka, &self.membership, &[])?);
         Ok(())
     }
 
-    /// Asks each running node by itself: one that answers has caught up, and what it says is its own view.
+    /// Sends a metadata request to each running node. A node that responds with all nodes has caught up.
     fn wait_until_ready(&self) -> Result<()> {
         let running: Vec<&Node> = self.nodes.iter().filter(|node| self.pid(node.id).is_some()).collect();
         for node in &running {
             let client = client(&format!("127.0.0.1:{}", node.port))?;
             until_ok(&format!("node {} to answer", node.id), START_TIMEOUT, || {
                 self.check_alive(node.id)?;
-                // Asked too early, a client backs off for longer than a node needs to come up.
+                // A client whose first request fails backs off for longer than a node needs to start.
                 if !node.listens() {
                     return Ok(None);
                 }
@@ -243,7 +246,7 @@ impl Cluster {
         let mut processes = self.processes();
         let process = processes[index(node)].as_mut().with_context(|| format!("node {node} was killed"))?;
         if let Some(code) = process.exit_code()? {
-            bail!("node {node} left with code {code}\n{}", process.log_tail());
+            bail!("node {node} exited with code {code}\n{}", process.log_tail());
         }
         Ok(())
     }
@@ -262,60 +265,4 @@ fn client(bootstrap: &str) -> Result<BaseConsumer> {
     config.set("bootstrap.servers", bootstrap).set("group.id", "causeway-tests");
     config.set("reconnect.backoff.ms", "20").set("reconnect.backoff.max.ms", "200");
     Ok(config.create()?)
-}
-
-/// Two clusters, started at the same time.
-#[derive(Debug)]
-pub struct Pair {
-    /// Where records come from.
-    pub source: Cluster,
-    /// Where they go to.
-    pub target: Cluster,
-}
-
-impl Pair {
-    /// A pair of a test's own, to kill brokers in.
-    pub fn start(source_nodes: u32, target_nodes: u32) -> Result<Self> {
-        Kafka::get()?;
-        thread::scope(|scope| {
-            let source = scope.spawn(|| Cluster::start(source_nodes));
-            let target = Cluster::start(target_nodes)?;
-            let source = source.join().map_err(|_| anyhow!("starting the source panicked"))??;
-            Ok(Self { source, target })
-        })
-    }
-
-    /// A pair of clusters that ask who one is.
-    pub fn start_secure() -> Result<Self> {
-        Self::of(Cluster::start_secure)
-    }
-
-    /// One pair of clusters that ask who one is for all tests of a binary, as [`Pair::shared`].
-    pub fn shared_secure() -> Result<&'static Self> {
-        static SHARED: OnceLock<Result<Pair, String>> = OnceLock::new();
-        let shared = SHARED.get_or_init(|| Self::start_secure().map_err(|error| format!("{error:#}")));
-        shared.as_ref().map_err(|error| anyhow!("no shared clusters: {error}"))
-    }
-
-    /// A pair of the oldest line of Kafka that the tests run against.
-    pub fn start_old() -> Result<Self> {
-        Self::of(Cluster::start_old)
-    }
-
-    fn of(start: fn() -> Result<Cluster>) -> Result<Self> {
-        thread::scope(|scope| {
-            let source = scope.spawn(start);
-            let target = start()?;
-            let source = source.join().map_err(|_| anyhow!("starting the source panicked"))??;
-            Ok(Self { source, target })
-        })
-    }
-
-    /// One pair of single nodes for all tests of a binary that kill no broker, started by the first of them.
-    /// Topics and link names must be unique per test; [`crate::topics::unique`] makes them so.
-    pub fn shared() -> Result<&'static Self> {
-        static SHARED: OnceLock<Result<Pair, String>> = OnceLock::new();
-        let shared = SHARED.get_or_init(|| Self::start(1, 1).map_err(|error| format!("{error:#}")));
-        shared.as_ref().map_err(|error| anyhow!("no shared clusters: {error}"))
-    }
 }

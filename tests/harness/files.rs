@@ -1,4 +1,4 @@
-//! What a link is started with: certificates and the two configuration files, in a directory of its own.
+//! Files that a link is started with: certificates and the two configuration files, in a directory of their own.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,19 +14,19 @@ use crate::cluster::Cluster;
 use crate::process::{Process, binary};
 use crate::scratch::Scratch;
 
-/// A link's files. Removed when dropped, so it must outlive the processes.
+/// Files of a link. Dropping this removes them, so it must outlive the processes.
 #[derive(Debug)]
 pub struct LinkFiles {
-    /// Runs `causeway send`.
+    /// Configuration of `causeway send`.
     pub sender: Side,
-    /// Runs `causeway receive`.
+    /// Configuration of `causeway receive`.
     pub receiver: Side,
     scratch: Scratch,
 }
 
 impl LinkFiles {
-    /// Certificates, and files that say no more than they must: everything else has the product's default
-    /// until [`Side::set`] says otherwise. Link names must be unique per target cluster.
+    /// Makes certificates, and files with the settings that have no default; [`Side::set`] adds others. Link names must
+    /// be unique per target cluster.
     pub fn new(link: &str, source: &Cluster, target: &Cluster, topics: &[&str]) -> Result<Self> {
         let scratch = Scratch::new("link")?;
         let pki = scratch.path().join("pki");
@@ -52,19 +52,26 @@ impl LinkFiles {
         Ok(Self { sender, receiver, scratch })
     }
 
-    /// Where the certificates lie.
+    /// Starts the receiver, then the sender. Returns without waiting for them.
+    pub fn start(&self) -> Result<(Process, Process)> {
+        let receiver = self.receiver.start()?;
+        let sender = self.sender.start()?;
+        Ok((receiver, sender))
+    }
+
+    /// Directory of the certificates.
     pub fn pki(&self) -> PathBuf {
         self.scratch.path().join("pki")
     }
 
-    /// A second sender of the same link, under another instance name.
+    /// Makes a second sender of the same link, with another instance name.
     pub fn another_sender(&self, instance: &str) -> Result<Side> {
         let mut side = self.sender.twin(instance, &self.scratch)?;
         side.set("", "instance", &quoted(instance));
         Ok(side)
     }
 
-    /// Another receiver of the same link and a sender that dials it, as somebody might start by mistake.
+    /// Makes a second receiver of the same link and a sender that dials it, as an operator might by mistake.
     pub fn twin(&self, instance: &str) -> Result<Self> {
         let scratch = Scratch::new("twin")?;
         let name = instance.replace(' ', "-");
@@ -73,12 +80,13 @@ impl LinkFiles {
         receiver.set("", "listen", &listen).set("", "instance", &quoted(&format!("{name}-receiver")));
         let mut sender = self.sender.twin(&format!("{name}-sender"), &scratch)?;
         sender.set("wan", "receiver", &listen).set("", "instance", &quoted(&format!("{name}-sender")));
-        // Where they are written, so that both go when this is dropped.
-        (receiver.dir, sender.dir) = (scratch.path().to_owned(), scratch.path().to_owned());
+        // Both are written to the new directory, which is removed with the twin.
+        receiver.dir = scratch.path().to_owned();
+        sender.dir = scratch.path().to_owned();
         Ok(Self { sender, receiver, scratch })
     }
 
-    /// A second receiver of the same link, on a port of its own, as somebody might start by mistake.
+    /// Makes a second receiver of the same link, on a port of its own, as an operator might by mistake.
     pub fn another_receiver(&self, instance: &str) -> Result<Side> {
         let mut side = self.receiver.twin(instance, &self.scratch)?;
         side.set("", "instance", &quoted(instance));
@@ -87,10 +95,10 @@ impl LinkFiles {
     }
 }
 
-/// The name in the sender's certificate.
+/// DNS name in the sender's certificate.
 const SENDER_NAME: &str = "sender.test";
 
-/// Certificates for both sides, in `dir`.
+/// Makes certificates for both sides, in `dir`.
 pub(crate) fn make_pki(dir: &std::path::Path, link: &str) -> Result<()> {
     let mut init = Command::new(binary()?);
     init.args(["pki", "init"]).arg(dir);
@@ -100,14 +108,14 @@ pub(crate) fn make_pki(dir: &std::path::Path, link: &str) -> Result<()> {
     Ok(())
 }
 
-/// One side's configuration file and how to start it.
+/// Configuration file of one side, and the command that it is for.
 #[derive(Debug, Clone)]
 pub struct Side {
     command: &'static str,
     name: String,
     dir: PathBuf,
     admin: Admin,
-    /// By table; the first has no name and holds the keys above all tables.
+    /// Keys and values by table; the first table has no name and has the keys above all tables.
     tables: Vec<(String, Vec<(String, String)>)>,
     environment: Vec<(String, String)>,
 }
@@ -142,7 +150,7 @@ impl Side {
     }
 
     /// Sets a key to a TOML value (strings with their quotes). The table is `""` for keys above all tables,
-    /// `"[links]"` for a `[[links]]`, `"[links]#2"` for another one. Counts from the next start on.
+    /// `"[links]"` for a `[[links]]`, `"[links]#2"` for a second one. Takes effect when the file is written.
     pub fn set(&mut self, table: &str, key: &str, value: &str) -> &mut Self {
         let index = self.tables.iter().position(|(name, _)| name == table).unwrap_or_else(|| {
             self.tables.push((table.to_owned(), Vec::new()));
@@ -161,13 +169,13 @@ impl Side {
         self
     }
 
-    /// The value of a key, as it was set.
+    /// Returns the TOML value of a key that was set.
     pub fn get(&self, table: &str, key: &str) -> Option<&str> {
         let (_, entries) = self.tables.iter().find(|(name, _)| name == table)?;
         entries.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
-    /// The file as it would be written.
+    /// Returns the text of the file.
     pub fn toml(&self) -> String {
         let mut text = String::new();
         for (table, entries) in &self.tables {
@@ -182,21 +190,21 @@ impl Side {
         text
     }
 
-    /// Writes the file and returns where it is.
+    /// Writes the file and returns its path.
     pub fn write(&self) -> Result<PathBuf> {
         let file = self.dir.join(format!("{}.toml", self.name));
         fs::write(&file, self.toml())?;
         Ok(file)
     }
 
-    /// Writes the file and starts the process. Returns at once: [`Admin::wait_until_ready`] waits.
+    /// Writes the file and starts the process. Returns without waiting for it: [`Admin::wait_until_ready`] does.
     pub fn start(&self) -> Result<Process> {
         let mut command = Command::new(binary()?);
         command.arg(self.command).arg(self.write()?);
         self.start_as(&mut command)
     }
 
-    /// As [`Side::start`], as another program, which finds its file by itself.
+    /// Starts another program in place of `causeway`; it must find the file by itself.
     pub fn start_as(&self, command: &mut Command) -> Result<Process> {
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
         Process::start(command, &self.dir.join(format!("{}.log", self.name)), self.admin)

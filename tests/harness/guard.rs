@@ -1,10 +1,9 @@
-//! A child process that cannot outlive us.
+//! A child process that cannot outlive the test process.
 //!
-//! Between us and the child stands a small shell that holds the read end of a pipe whose only write end is
-//! ours. However this process ends (return, panic, SIGKILL), the kernel closes that end, and the shell kills
-//! the child. The shell leads its own process group, so that a Ctrl-C meant for us does not take it first.
-//! Signals travel as words on the same pipe: the shell is the child's parent and so never hits a recycled
-//! process id.
+//! A small shell is the child's parent. It reads from a pipe whose only write end is in the test process. When the test
+//! process ends, by return, panic or SIGKILL, the kernel closes that end, and the shell kills the child. The shell
+//! leads a process group of its own, so that Ctrl-C in the terminal does not end the shell first. Signals for the child
+//! are words on the same pipe: the shell is the parent, so the process id cannot have been reused.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -17,7 +16,7 @@ use anyhow::{Context, Result};
 
 use crate::wait::until_ok;
 
-/// `$1` is the log, the rest the command. Exits with the child's code, 128 + n where signal n ended it.
+/// Shell script: `$1` is the log, the rest is the command. Exits with the child's code, or 128 + n after signal n.
 const SUPERVISOR: &str = r#"
 exec 3<&0 </dev/null
 log=$1; shift
@@ -33,21 +32,21 @@ kill -s KILL "$watcher"; wait "$watcher"
 exit "$code"
 "#;
 
-/// How much of a log is shown where something went wrong.
+/// Lines of a log that an error shows.
 const LOG_TAIL_LINES: usize = 40;
 
-/// A signal a test may send.
+/// Signals that tests send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGKILL: gone at once, nothing tidied up.
+    /// SIGKILL: ends the process without any clean-up.
     Kill,
-    /// SIGTERM: asked to leave.
+    /// SIGTERM: requests a clean shutdown.
     Term,
-    /// SIGHUP: asked to read its configuration again.
+    /// SIGHUP: requests a reload of the configuration.
     Hup,
-    /// SIGSTOP: frozen until [`Signal::Cont`].
+    /// SIGSTOP: suspends the process until [`Signal::Cont`].
     Stop,
-    /// SIGCONT: goes on.
+    /// SIGCONT: resumes a suspended process.
     Cont,
 }
 
@@ -63,7 +62,7 @@ impl Signal {
     }
 }
 
-/// A running child. Dropping it kills the child and waits until it is gone.
+/// Running child process. Dropping it kills the child and waits until the child is gone.
 #[derive(Debug)]
 pub struct Guarded {
     supervisor: Child,
@@ -73,8 +72,8 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// Starts `command` (program, arguments, environment and directory are taken from it) and appends what it
-    /// prints to `log`.
+    /// Starts `command`, of which the program, arguments, environment and directory are used, and appends its output to
+    /// `log`.
     pub fn spawn(command: &Command, log: &Path) -> Result<Self> {
         let mut shell = Command::new("sh");
         shell.args(["-c", SUPERVISOR, "causeway-test-guard"]).arg(log);
@@ -94,38 +93,38 @@ impl Guarded {
         let stdout = supervisor.stdout.take().context("sh has no stdout")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
-        let pid = line.trim().parse().with_context(|| format!("sh said {line:?} in place of a process id"))?;
+        let pid = line.trim().parse().with_context(|| format!("sh printed {line:?}, not a process id"))?;
         Ok(Self { supervisor, pipe, pid, log: log.to_owned() })
     }
 
-    /// The child's process id, for `/proc`.
+    /// Returns the child's process id, for `/proc`.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Sends a signal and returns at once. No error if the child is gone already.
+    /// Sends a signal, without waiting for its effect. It is no error if the child is gone already.
     pub fn signal(&mut self, signal: Signal) {
-        // A broken pipe means that the supervisor has left, and it leaves only after the child.
+        // A broken pipe means that the shell has ended, which it does only after the child.
         let _ = writeln!(self.pipe, "{}", signal.name());
     }
 
-    /// SIGKILL, and waits until the child is gone.
+    /// Sends SIGKILL and waits until the child is gone.
     pub fn kill(&mut self) {
         self.signal(Signal::Kill);
         let _ = self.supervisor.wait();
     }
 
-    /// The exit code if it has ended: 128 + n where signal n ended it, as shells have it.
+    /// Returns the exit code if the child has ended: 128 + n after signal n, as in a shell.
     pub fn exit_code(&mut self) -> Result<Option<i32>> {
         Ok(self.supervisor.try_wait()?.map(|status| status.code().unwrap_or(-1)))
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the child ends by itself.
     pub fn wait(&mut self, timeout: Duration) -> Result<i32> {
         until_ok("a process to end", timeout, || self.exit_code()).with_context(|| self.log_tail())
     }
 
-    /// What it printed last, under the log's name.
+    /// Returns the last lines of its log, under the log's name.
     pub fn log_tail(&self) -> String {
         log_tail(&self.log)
     }
@@ -137,7 +136,7 @@ impl Drop for Guarded {
     }
 }
 
-/// The last lines of a log, under its name.
+/// Returns the last lines of a log, under its name.
 pub fn log_tail(log: &Path) -> String {
     let bytes = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
@@ -160,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exit_code_and_what_was_printed_come_through() -> Result<()> {
+    fn exit_code_and_output_are_kept() -> Result<()> {
         let scratch = Scratch::new("guard")?;
         let mut child = guarded(&scratch, "echo out; echo err >&2; exit 7")?;
         assert_eq!(child.wait(SOON)?, 7);
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn dropping_it_ends_the_child() -> Result<()> {
+    fn drop_kills_the_child() -> Result<()> {
         let scratch = Scratch::new("guard")?;
         let child = guarded(&scratch, "exec sleep 60")?;
         let process = Path::new("/proc").join(child.pid().to_string());

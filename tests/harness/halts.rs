@@ -1,53 +1,112 @@
-//! Halted partitions, as an operator sees and lifts them.
+//! Halted partitions, as an operator sees and resumes them.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::command::run;
+use crate::command::run_at;
 use crate::process::Process;
 
-/// Whether the sender shows the partition as halted, whatever for.
+/// Time that a partition may take to halt.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Halts of partitions of which nothing was ever carried: the receiver has no position for them.
+const WITHOUT_POSITION: [&str; 2] = ["target-not-empty", "target-too-few-partitions"];
+
+/// Checks whether the sender shows the partition as halted, for any reason.
 pub fn is_halted(sender: &Process, topic: &str, partition: i32) -> Result<bool> {
     let status = sender.admin.status()?;
-    let mut halted = status["halted"].as_array().context("no list of what is halted")?.iter();
+    let mut halted = status["halted"].as_array().context("the status has no list of halted partitions")?.iter();
     Ok(halted.any(|halt| halt["topic"] == topic && halt["partition"] == partition))
 }
 
-/// Waits until the sender shows the partition halted and knows where it stands, if it has stood anywhere.
-pub fn wait_until_halted(
-    sender: &Process,
-    topic: &str,
-    partition: i32,
-    reason: &str,
-    timeout: Duration,
-) -> Result<Value> {
-    let of = |status: &Value| {
+/// Waits until the sender shows the partition as halted for `reason`, and returns the halt as `status` shows it.
+///
+/// The sender shows the halt before it knows the stored position; this waits for the position too.
+pub fn wait_for(sender: &Process, topic: &str, partition: i32, reason: &str) -> Result<Value> {
+    let find = |status: &Value| {
         let mut halted = status["halted"].as_array()?.iter();
-        halted
-            .find(|halt| halt["topic"] == topic && halt["partition"] == partition && halt["reason"] == reason)
-            .cloned()
+        let is_wanted =
+            |halt: &&Value| halt["topic"] == topic && halt["partition"] == partition && halt["reason"] == reason;
+        halted.find(is_wanted).cloned()
     };
-    // Before anything of it was carried no position is stored; otherwise the receiver will say which.
-    let settled =
-        |halt: Value| halt["position"] != -1 || ["target-not-empty", "target-too-few-partitions"].contains(&reason);
-    let what = format!("{topic}/{partition} to halt as {reason}");
-    let status = sender.admin.wait_for(&what, timeout, |status| of(status).is_some_and(settled))?;
-    of(&status).context("not halted any more")
+    let is_complete = |halt: Value| halt["position"] != -1 || WITHOUT_POSITION.contains(&reason);
+    let what = format!("{topic}/{partition} to halt with {reason}");
+    let status = sender.admin.wait_for(&what, PATIENCE, |status| find(status).is_some_and(is_complete))?;
+    let halt = find(&status).with_context(|| format!("{topic}/{partition} is not halted any more"))?;
+    println!("{topic}/{partition}: {reason}: {}", halt["detail"]);
+    Ok(halt)
 }
 
-/// `causeway resume` or `adopt` at this process, which must not fail; what it prints.
-pub fn lift(sender: &Process, command: &str, what: &[&str]) -> Result<String> {
-    let admin = sender.admin.address().to_string();
-    let (code, printed) = run(&[&[command], what, &["--admin", &admin]].concat())?;
-    ensure!(code == 0, "causeway {command} {what:?}: {printed}");
-    Ok(printed)
+/// Waits for a halt, as [`wait_for`], ensures that it is at `position`, and returns its detail.
+pub fn expect(sender: &Process, topic: &str, partition: i32, reason: &str, position: i64) -> Result<String> {
+    let halt = wait_for(sender, topic, partition, reason)?;
+    ensure!(halt["position"] == position, "{topic}/{partition} is halted, but not at position {position}: {halt}");
+    let detail = halt["detail"].as_str().context("the halt has no detail")?;
+    Ok(detail.to_owned())
 }
 
-/// What `causeway jumps` prints of this receiver.
-pub fn jumps(receiver: &Process) -> Result<Vec<Value>> {
-    let (code, printed) = run(&["jumps", "--admin", &receiver.admin.address().to_string()])?;
-    ensure!(code == 0, "{printed}");
-    printed.lines().map(|line| serde_json::from_str(line).context("no JSON")).collect()
+/// Runs `causeway resume` at this sender, which must succeed.
+pub fn resume(sender: &Process, arguments: &[&str]) -> Result<()> {
+    succeed(sender, &[&["resume"], arguments].concat())
+}
+
+/// Runs `causeway adopt` at this sender, which must succeed.
+pub fn adopt(sender: &Process, what: &str) -> Result<()> {
+    succeed(sender, &["adopt", what])
+}
+
+fn succeed(process: &Process, arguments: &[&str]) -> Result<()> {
+    let exit = run_at(process, arguments)?;
+    println!("causeway {arguments:?}: {}", exit.printed);
+    exit.expect(0, "")
+}
+
+/// A jump of a position, as `causeway jumps` prints it.
+#[derive(Debug, Clone)]
+pub struct Jump {
+    row: Value,
+}
+
+impl Jump {
+    /// Checks whether the position was moved from the one to the other.
+    pub fn is_between(&self, from: i64, to: i64) -> bool {
+        self.row["from"] == from && self.row["to"] == to
+    }
+
+    /// Position before the jump; −1 where nothing had been carried.
+    pub fn from(&self) -> Option<i64> {
+        self.row["from"].as_i64()
+    }
+
+    /// Decision that moved the position: a policy or an operator's command.
+    pub fn reason(&self) -> &str {
+        self.row["reason"].as_str().unwrap_or_default()
+    }
+
+    /// Condition of the target that an operator accepted.
+    pub fn accepted(&self) -> &str {
+        self.row["accepted"].as_str().unwrap_or_default()
+    }
+
+    /// Reason of the halt that the jump ended.
+    pub fn halt_reason(&self) -> &str {
+        self.row["halt"]["reason"].as_str().unwrap_or_default()
+    }
+}
+
+/// Returns the rows that `causeway jumps` prints for this receiver.
+pub fn jumps(receiver: &Process) -> Result<Vec<Jump>> {
+    let exit = run_at(receiver, &["jumps"])?;
+    exit.expect(0, "")?;
+    let rows = exit.printed.lines().map(|line| serde_json::from_str(line).context("a jump is not JSON"));
+    rows.map(|row| row.map(|row| Jump { row })).collect()
+}
+
+/// Returns the only jump that this receiver has recorded.
+pub fn only_jump(receiver: &Process) -> Result<Jump> {
+    let mut jumps = jumps(receiver)?;
+    ensure!(jumps.len() == 1, "one jump is expected: {jumps:?}");
+    jumps.pop().context("no jump")
 }

@@ -1,7 +1,7 @@
-//! Where Kafka comes from: its published jars, fetched once by Maven into the user's cache.
+//! Kafka's published jars, which Maven downloads once into the user's cache.
 //!
-//! A finished set appears in the cache by one rename, so that test processes that fetch at the same time
-//! waste a little work and never see half a set.
+//! A complete set appears in the cache by one rename. Test processes that download at the same time repeat each other's
+//! work, and never see half a set.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,36 +17,36 @@ use crate::wait::until_ok;
 
 const POM: &str = include_str!("kafka-jars.pom.xml");
 
-/// The version that tests run against.
+/// Version of Kafka that the tests run against.
 const VERSION: &str = "4.1.1";
 
-/// The last line before KRaft was the only way, and the oldest that a link is tested against.
+/// Oldest version that a link is tested against: the last line of Kafka that still had ZooKeeper.
 const OLD_VERSION: &str = "3.9.1";
 
-/// Our version of what lies beside the jars: raise it when that changes.
+/// Version of the other files in a set: raise it when they change.
 const SET: &str = "1";
 
-/// Java's class data archive of a started broker; it saves each start a third of its CPU time.
+/// Java's class data archive of a running broker. It saves a third of the CPU time of each start.
 const CLASS_ARCHIVE: &str = "broker.jsa";
 
-/// What a log directory begins with: Kafka's own output of `kafka-storage format`, the same for every cluster
-/// whose voters are named in its properties.
+/// First file of a log directory, as `kafka-storage format` writes it. It is the same for every cluster whose voters
+/// are listed in its properties.
 const CHECKPOINT: &str = "bootstrap.checkpoint";
 
-/// A set of jars, ready to run brokers from.
+/// Set of jars, ready to run brokers from.
 #[derive(Debug, Clone)]
 pub struct Kafka {
     dir: PathBuf,
 }
 
 impl Kafka {
-    /// The set in the user's cache, which is fetched first where it is missing.
+    /// Returns the set in the user's cache. Downloads it first if it is missing.
     pub fn get() -> Result<Self> {
         static DIR: OnceLock<Result<PathBuf, String>> = OnceLock::new();
         Self::of(&DIR, VERSION)
     }
 
-    /// As [`Kafka::get`], of an older line.
+    /// Returns the set of the oldest version that tests run against, as [`Kafka::get`].
     pub fn old() -> Result<Self> {
         static DIR: OnceLock<Result<PathBuf, String>> = OnceLock::new();
         Self::of(&DIR, OLD_VERSION)
@@ -57,10 +57,10 @@ impl Kafka {
         dir.clone().map(|dir| Self { dir }).map_err(|error| anyhow!(error))
     }
 
-    /// `java` set up for one of Kafka's main classes. Tuned to start fast, since tests start brokers often.
+    /// Returns a command that runs one of Kafka's main classes, with Java options for a fast start.
     pub fn java(&self, options: &[&str], main_class: &str) -> Command {
         let mut java = Command::new("java");
-        // Relative, because Java refuses a class archive whose class path has moved, and ours moves once.
+        // Relative paths: Java refuses a class archive whose class path has moved, and the set is renamed once.
         java.current_dir(&self.dir).args(["-cp", "jars/*"]);
         java.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xms128m", "-Xmx512m"]);
         if self.dir.join(CLASS_ARCHIVE).exists() {
@@ -71,12 +71,12 @@ impl Kafka {
         java
     }
 
-    /// The file that every log directory of a new cluster begins with.
+    /// Path of the first file of a new log directory.
     pub fn checkpoint(&self) -> PathBuf {
         self.dir.join(CHECKPOINT)
     }
 
-    /// The directory of the set, for the message that says where it is.
+    /// Directory of the set.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -97,7 +97,7 @@ fn find_or_fetch(version: &str) -> Result<PathBuf> {
     format_once(&kafka).context("cannot format a Kafka log directory")?;
     archive_classes(&kafka).context("cannot start a first Kafka broker")?;
     match fs::rename(staging.path(), &set) {
-        // Gone from under its guard, which must not remove what another process may put there.
+        // The directory has moved: its guard must not remove what another process may create at the old path.
         Ok(()) => drop(staging.keep()),
         Err(error) => ensure!(set.exists(), "cannot put Kafka's jars into {}: {error}", set.display()),
     }
@@ -155,7 +155,7 @@ fn format_once(kafka: &Kafka) -> Result<()> {
     Ok(())
 }
 
-/// Runs one broker until it is up and lets it write down the classes it loaded.
+/// Runs one broker until it accepts connections. When it ends, Java writes the archive of the classes that it loaded.
 fn archive_classes(kafka: &Kafka) -> Result<()> {
     let dir = kafka.dir.join("first");
     let (node, membership) = Node::alone(&dir)?;
@@ -163,7 +163,7 @@ fn archive_classes(kafka: &Kafka) -> Result<()> {
     let mut process = node.start(kafka, &membership, &[&option])?;
     until_ok("the first broker's port", Duration::from_secs(60), || {
         if let Some(code) = process.exit_code()? {
-            bail!("it left with code {code}: {}", process.log_tail());
+            bail!("the first broker exited with code {code}: {}", process.log_tail());
         }
         Ok(node.listens().then_some(()))
     })?;

@@ -1,7 +1,7 @@
-//! Producers that keep a journal: what the cluster acknowledged, and nothing else.
+//! Producers that keep a journal of the records that the cluster acknowledged.
 //!
-//! They are idempotent, so that a retry writes no record twice, and they never give one up: a record that
-//! is neither acknowledged nor refused would make the journal worthless, and ends the test.
+//! They are idempotent, so that a retry writes no record twice. A record that is neither acknowledged nor refused would
+//! make the journal useless, so it fails the test.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,24 +22,24 @@ use crate::reader::{Isolation, Reader};
 use crate::record::{Contents, Entry, Record};
 use crate::topics::unique;
 
-/// How long a record, a flush or a commit may take while brokers are killed and restarted.
+/// Time that a record, a flush or a commit may take while brokers are killed and restarted.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Records start this long ago, so that none is in the future whatever their number. Not a day: a broker that
-/// loads its log forgets idempotent producers whose last record is stamped more than 24 h ago
-/// (`producer.id.expiration.ms`), and then a retry is written twice.
+/// Age of the first record, so that no record's timestamp is in the future. It must be less than a day: a broker that
+/// loads its log forgets idempotent producers whose last record is more than 24 h old (`producer.id.expiration.ms`),
+/// and then writes a retry twice.
 const PAST: Duration = Duration::from_secs(12 * 3600);
 
-/// What was written.
+/// Records that a writer wrote.
 #[derive(Debug, Clone, Default)]
 pub struct Journal {
-    /// What the cluster acknowledged, and committed where transactions were used.
+    /// Records that the cluster acknowledged, and committed if transactions were used.
     pub written: Contents,
-    /// Records that were acknowledged in a transaction which was then aborted.
+    /// Number of records that were acknowledged in a transaction which was then aborted.
     pub aborted: u64,
 }
 
-/// What a writer is asked to write.
+/// Load of one writer.
 #[derive(Debug, Clone)]
 pub struct Load {
     topic: String,
@@ -53,44 +53,51 @@ pub struct Load {
 }
 
 impl Load {
-    /// Random records to random partitions below `partitions`, as fast as they go, until stopped.
+    /// Makes a load of random records to random partitions below `partitions`, at full speed, until stopped.
     pub fn new(topic: &str, partitions: i32) -> Self {
-        let topic = topic.to_owned();
-        let (rate, limit, value_max) = (None, u64::MAX, 16 << 10);
-        Self { topic, partitions, rate, limit, seed: 1, value_max, abort_percent: None, stamped_now: false }
+        Self {
+            topic: topic.to_owned(),
+            partitions,
+            rate: None,
+            limit: u64::MAX,
+            seed: 1,
+            value_max: 16 << 10,
+            abort_percent: None,
+            stamped_now: false,
+        }
     }
 
-    /// Records per second.
+    /// Limits the load to this many records per second.
     pub fn rate(self, rate: u32) -> Self {
         Self { rate: Some(rate), ..self }
     }
 
-    /// Ends by itself after so many records.
+    /// Ends the load after this many records.
     pub fn limit(self, limit: u64) -> Self {
         Self { limit, ..self }
     }
 
-    /// The same seed writes the same records but for their timestamps, in the same transactions.
+    /// Sets the seed. The same seed writes the same records in the same transactions, except for their timestamps.
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
     }
 
-    /// The largest value in bytes.
+    /// Sets the largest size of a value, in bytes.
     pub fn value_max(self, value_max: usize) -> Self {
         Self { value_max, ..self }
     }
 
-    /// Each record carries the time at which it was written, for [`crate::latency`].
+    /// Gives each record the time of its writing as timestamp, for [`crate::latency`].
     pub fn stamped_now(self) -> Self {
         Self { stamped_now: true, ..self }
     }
 
-    /// In transactions of random size, of which so many in a hundred are aborted.
+    /// Writes in transactions of random size, and aborts this percentage of them.
     pub fn transactional(self, abort_percent: u32) -> Self {
         Self { abort_percent: Some(abort_percent), ..self }
     }
 
-    /// Starts writing, on a thread of its own.
+    /// Starts a thread that writes this load.
     pub fn start(self, cluster: &Cluster) -> Result<Writer> {
         let producer = self.producer(cluster)?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -130,7 +137,7 @@ impl Load {
     }
 }
 
-/// A writer at work. Dropping it stops it.
+/// Running writer. Dropping it stops it.
 #[derive(Debug)]
 pub struct Writer {
     stop: Arc<AtomicBool>,
@@ -139,18 +146,18 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// How many records the cluster has acknowledged so far, those of aborted transactions included.
+    /// Returns the number of records that the cluster has acknowledged so far, with those of aborted transactions.
     pub fn acknowledged(&self) -> u64 {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Stops writing, waits for what is under way, and hands over the journal.
+    /// Stops writing, waits for the records in flight, and returns the journal.
     pub fn stop(self) -> Result<Journal> {
         self.stop.store(true, Ordering::Relaxed);
         self.finish()
     }
 
-    /// Waits until the load's limit is reached and hands over the journal.
+    /// Waits until the load's limit is reached, and returns the journal.
     pub fn finish(mut self) -> Result<Journal> {
         let thread = self.thread.take().context("the writer has no thread")?;
         thread.join().map_err(|_| anyhow!("the writer panicked"))?
@@ -166,7 +173,7 @@ impl Drop for Writer {
     }
 }
 
-/// Delivery reports not yet entered into the journal.
+/// Delivery reports that are not yet in the journal.
 #[derive(Debug, Default)]
 struct Notes {
     delivered: Mutex<Vec<(i32, Entry)>>,
@@ -208,9 +215,9 @@ struct Run {
     rng: StdRng,
     first_timestamp: i64,
     bootstrap: String,
-    /// Acknowledged records whose offset is not known: partition and digest.
+    /// Partition and digest of acknowledged records whose offset is not known.
     unplaced: Vec<(i32, u64)>,
-    /// The number of the next record.
+    /// Number of the next record.
     next: u64,
 }
 
@@ -226,7 +233,7 @@ impl Run {
         }
         self.producer.flush(PATIENCE)?;
         if let Some(error) = self.producer.context().take_refused() {
-            bail!("the writer of {} lost track: {error}", self.load.topic);
+            bail!("the journal of {} is incomplete: {error}", self.load.topic);
         }
         self.enter(&mut journal);
         self.place(&mut journal)?;
@@ -247,7 +254,7 @@ impl Run {
         }
     }
 
-    /// A broker that recognises a retry acknowledges it without saying where the record is. Then the log does.
+    /// Finds acknowledged records in the log: a broker that recognises a retry acknowledges it without the offset.
     fn place(&self, journal: &mut Journal) -> Result<()> {
         if self.unplaced.is_empty() {
             return Ok(());
@@ -283,8 +290,7 @@ impl Run {
         Ok(())
     }
 
-    /// Commits or aborts, as often as the client says that it is worth it. Whether it came to pass; if not,
-    /// the transaction has to be aborted.
+    /// Commits or aborts, and retries as long as the client allows. Returns `false` if the transaction must be aborted.
     fn end(&self, what: &str, attempt: impl Fn(&BaseProducer<Notes>) -> Result<(), KafkaError>) -> Result<bool> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -301,14 +307,14 @@ impl Run {
         }
     }
 
-    /// Sends one record when it is due; delivery reports are taken in while it waits.
+    /// Sends one record when it is due. Handles delivery reports while it waits.
     fn send_next(&mut self, started: Instant) -> Result<()> {
         let due = self.load.rate.map(|rate| started + Duration::from_secs_f64(self.next as f64 / f64::from(rate)));
         while let Some(left) = due.and_then(|due| due.checked_duration_since(Instant::now())).filter(|d| !d.is_zero()) {
-            // The client counts in milliseconds, and 0 would make this loop spin.
+            // The client counts in milliseconds; 0 would make this loop spin.
             self.producer.poll(left.max(Duration::from_millis(1)));
         }
-        // Unique within a writer, and not quite in order, as in real life.
+        // Unique within a writer and not quite in order, as with real producers.
         let timestamp = match self.load.stamped_now {
             true => millis_now(),
             false => self.first_timestamp + (self.next ^ 5) as i64,
@@ -320,7 +326,7 @@ impl Run {
     }
 }
 
-/// The time as records carry it.
+/// Returns the current time as records have it.
 pub fn millis_now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64
 }
@@ -347,7 +353,7 @@ fn send(producer: &BaseProducer<Notes>, topic: &str, partition: i32, record: &Re
     }
 }
 
-/// Writes exactly these records to one partition, in order, and waits for the acknowledgements.
+/// Writes these records to one partition, in order, and waits for the acknowledgements.
 pub fn write(cluster: &Cluster, topic: &str, partition: i32, records: &[Record]) -> Result<Journal> {
     let producer = Load::new(topic, 1).producer(cluster)?;
     for record in records {

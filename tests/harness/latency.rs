@@ -1,5 +1,5 @@
-//! How long records take from being written at one cluster to being visible at another: a reader of the target
-//! that compares the clock with each record's timestamp, which [`crate::journal::Load::stamped_now`] sets.
+//! Latency of records from the write at one cluster until a reader of another sees them. The reader compares the clock
+//! with each record's timestamp, which [`crate::journal::Load::stamped_now`] sets.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,17 +14,17 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use crate::cluster::Cluster;
 use crate::journal::millis_now;
 
-/// How long one poll waits; a record that comes meanwhile ends it.
+/// Time that one poll waits for a record.
 const POLL: Duration = Duration::from_millis(50);
 
-/// One record: when it was written, and how long it took, in milliseconds.
+/// Write time and latency of one record, in milliseconds.
 #[derive(Debug)]
 struct Seen {
     written: i64,
     took: u64,
 }
 
-/// A reader at work. Dropping it stops it.
+/// Running reader. Dropping it stops it.
 #[derive(Debug)]
 pub struct Latencies {
     stop: Arc<AtomicBool>,
@@ -32,7 +32,7 @@ pub struct Latencies {
 }
 
 impl Latencies {
-    /// Reads these partitions of `topic`, which must exist, from their start, `read_committed`.
+    /// Starts a `read_committed` reader of these partitions of `topic`, which must exist, from their start.
     pub fn start(cluster: &Cluster, topic: &str, partitions: i32) -> Result<Self> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", cluster.bootstrap()).set("group.id", "causeway-tests");
@@ -50,13 +50,13 @@ impl Latencies {
         Ok(Self { stop, thread: Some(thread) })
     }
 
-    /// Milliseconds of every record that was seen, once there is none left to see.
+    /// Waits until no record is left to read, and returns all latencies, in milliseconds.
     pub fn finish(self) -> Result<Histogram<u64>> {
         let [_, all] = self.finish_split(i64::MIN)?;
         Ok(all)
     }
 
-    /// The same of those written before `at`, in ms since the Unix epoch, and of the others.
+    /// Returns the latencies of the records written before `at`, in ms since the Unix epoch, and those of the others.
     pub fn finish_split(mut self, at: i64) -> Result<[Histogram<u64>; 2]> {
         self.stop.store(true, Ordering::Relaxed);
         let thread = self.thread.take().context("the reader has no thread")?;

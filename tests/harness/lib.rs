@@ -1,21 +1,22 @@
-//! The test harness: real Kafka clusters, the real `causeway` processes, and an independent witness.
+//! The test harness: real Kafka clusters, real `causeway` processes, and an independent comparison of records.
 //!
-//! It depends on none of the product's crates, so that nothing it claims to have seen went through the
-//! code under test: clusters are reached through the stock client, `causeway` is a process with files.
+//! It depends on no crate of the product, so no code under test takes part in its results: it reaches clusters through
+//! the stock client, and `causeway` is a process with files.
 //!
-//! In the order in which a test meets them:
-//! - [`cluster`]: KRaft clusters of 1 or 3 nodes to start, kill and restart; [`broker`] is one node, [`jars`]
-//!   where Kafka comes from
-//! - [`secure`]: clusters that ask who one is, and what each may
+//! The modules, in the order in which a test uses them:
+//! - [`pair`]: two clusters for a link, shared by tests or a test's own
+//! - [`cluster`]: a KRaft cluster of 1 or 3 nodes to start, kill and restart; [`broker`] is one node, [`jars`] are
+//!   Kafka's jars
+//! - [`secure`]: clusters with users and rights
 //! - [`topics`]: topics with unique names
-//! - [`journal`]: producers that note what the cluster acknowledged; [`record`] is what they write
-//! - [`process`]: `causeway send` and `causeway receive`; [`files`] writes what they are started with and
-//!   [`admin`] asks them how they are
+//! - [`journal`]: producers that note what the cluster acknowledged; [`record`]: the records that they write
+//! - [`process`]: `causeway send` and `causeway receive`; [`files`]: their configuration files; [`admin`]: their admin
+//!   ports
 //! - [`command`]: commands that end by themselves; [`halts`]: those about halted partitions
-//! - [`reader`]: a stock reader of what a cluster holds; [`raw`] for what stock clients cannot write or show
-//! - [`latency`]: how long records took from one cluster to the other
-//! - [`verify`]: the journal against what was read: lost, doubled, reordered, changed
-//! - [`guard`] and [`scratch`]: no process and no file outlives the test process, however that dies
+//! - [`reader`]: a stock consumer; [`raw`]: records that stock clients cannot write or read
+//! - [`latency`]: latency of records from one cluster to the other
+//! - [`verify`]: comparison of journal and target: lost, doubled, reordered, changed
+//! - [`guard`] and [`scratch`]: processes and files that never outlive the test process
 //! - [`wait`]: polling with a deadline
 
 #![forbid(unsafe_code)]
@@ -30,6 +31,7 @@ pub mod halts;
 pub mod jars;
 pub mod journal;
 pub mod latency;
+pub mod pair;
 pub mod process;
 pub mod raw;
 pub mod reader;

@@ -1,4 +1,4 @@
-//! The product as its users run it: processes of the `causeway` binary, to watch, ask to leave, and kill.
+//! Processes of the `causeway` binary, as users run them, to watch, shut down and kill.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,67 +12,73 @@ use serde_json::Value;
 use crate::admin::Admin;
 use crate::guard::{Guarded, Signal};
 
-/// Linux counts CPU time in hundredths of a second for every program that asks.
+/// Exit code of a process that waits for an operator.
+pub const HALTED: i32 = 3;
+
+/// Exit code of a process that SIGKILL ended.
+pub const KILLED: i32 = 137;
+
+/// Unit of CPU time in `/proc`: Linux reports hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// A running `causeway`. Dropping it kills it and prints the end of its log, which the test runner shows
-/// where the test failed.
+/// Running `causeway`. Dropping it kills the process and prints the end of its log, which the test runner shows if the
+/// test failed.
 #[derive(Debug)]
 pub struct Process {
     guarded: Guarded,
     log: PathBuf,
-    /// Its admin port.
+    /// Client of its admin port.
     pub admin: Admin,
 }
 
 impl Process {
-    /// Starts `command`, with its output appended to `log`.
+    /// Starts `command` and appends its output to `log`.
     pub fn start(command: &Command, log: &Path, admin: Admin) -> Result<Self> {
         Ok(Self { guarded: Guarded::spawn(command, log)?, log: log.to_owned(), admin })
     }
 
-    /// Its process id.
+    /// Returns its process id.
     pub fn pid(&self) -> u32 {
         self.guarded.pid()
     }
 
-    /// SIGKILL; returns when it is gone.
+    /// Sends SIGKILL; returns when the process is gone.
     pub fn kill(&mut self) {
         self.guarded.kill();
     }
 
-    /// Sends a signal and returns at once.
+    /// Sends a signal, without waiting for its effect.
     pub fn signal(&mut self, signal: Signal) {
         self.guarded.signal(signal);
     }
 
-    /// The exit code if it has ended; 128 + n where signal n ended it: 137 after SIGKILL.
+    /// Returns the exit code if the process has ended: 128 + n after signal n, so [`KILLED`] after SIGKILL.
     pub fn exit_code(&mut self) -> Result<Option<i32>> {
         self.guarded.exit_code()
     }
 
-    /// Waits until it ends by itself and returns its exit code.
+    /// Waits until the process ends by itself, and returns its exit code.
     pub fn wait(&mut self, timeout: Duration) -> Result<i32> {
         self.guarded.wait(timeout)
     }
 
-    /// SIGTERM, and the exit code.
+    /// Sends SIGTERM, waits, and returns the exit code.
     pub fn terminate(&mut self, timeout: Duration) -> Result<i32> {
         self.signal(Signal::Term);
         self.wait(timeout)
     }
 
-    /// All it has printed, over all its starts.
+    /// Returns its log, with the output of all its starts.
     pub fn log(&self) -> Result<String> {
         Ok(String::from_utf8_lossy(&fs::read(&self.log)?).into_owned())
     }
 
-    /// Resident memory in bytes.
+    /// Returns its resident memory, in bytes.
     pub fn resident(&self) -> Result<u64> {
         self.memory("VmRSS:")
     }
 
-    /// The most resident memory it ever had, in bytes.
+    /// Returns the peak of its resident memory, in bytes.
     pub fn resident_peak(&self) -> Result<u64> {
         self.memory("VmHWM:")
     }
@@ -83,10 +89,10 @@ impl Process {
         Ok(value.with_context(|| format!("no {field}"))?.parse::<u64>()? * 1024)
     }
 
-    /// CPU time used so far by all its threads, in seconds.
+    /// Returns the CPU time that all its threads have used so far, in seconds.
     pub fn cpu_seconds(&self) -> Result<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
-        // Counted from behind the name, which may hold anything.
+        // Fields count from behind the process name, which may contain spaces.
         let (_, fields) = stat.rsplit_once(") ").context("malformed stat")?;
         let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u64>);
         Ok(ticks.sum::<Result<u64, _>>()? as f64 / TICKS_PER_SECOND)
@@ -99,7 +105,8 @@ impl Drop for Process {
     }
 }
 
-/// The `causeway` under test: `CAUSEWAY_BIN`, or built once with this crate's own Kafka feature.
+/// Returns the path of the `causeway` under test: `CAUSEWAY_BIN`, or a binary that cargo builds with this crate's Kafka
+/// feature.
 pub fn binary() -> Result<PathBuf> {
     static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let find = || match std::env::var_os("CAUSEWAY_BIN") {

@@ -1,7 +1,7 @@
-//! Batches made and read by hand, over Kafka's own protocol: what no client library can write or show.
+//! Record batches over Kafka's protocol, without a client library, for records that no library can write or read.
 //!
-//! librdkafka takes a timestamp of 0 for "now" and cuts header keys at a NUL, its Rust wrapper panics at a
-//! header key that is not UTF-8. Topics must be uncompressed and led by the cluster's only node.
+//! librdkafka writes the current time in place of a timestamp of 0 and cuts header keys at a NUL; its Rust wrapper
+//! panics at a header key that is not UTF-8. Topics must be uncompressed, and the cluster must have one node.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -12,38 +12,45 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::cluster::Cluster;
 use crate::wait::until_ok;
 
-/// Api keys and the versions spoken: the oldest that Kafka 4 still takes, before flexible encodings.
-const PRODUCE: (i16, i16) = (0, 3);
-const FETCH: (i16, i16) = (1, 4);
+/// Key and version of an API of Kafka.
+#[derive(Debug, Clone, Copy)]
+struct Api {
+    key: i16,
+    version: i16,
+}
 
-/// Bytes before the records of a batch, and those of them that its length field does not count.
+// The oldest versions that Kafka 4 supports, which have no flexible encodings.
+const PRODUCE: Api = Api { key: 0, version: 3 };
+const FETCH: Api = Api { key: 1, version: 4 };
+
+/// Length of a batch's header in bytes, and of the part of it that the length field does not count.
 const BATCH_HEADER: usize = 61;
 const BATCH_PREFIX: usize = 12;
 
-/// The attribute of a transaction marker's batch, and those that name a codec.
+/// Attribute bits of a batch: a transaction marker, and the codec.
 const CONTROL: i16 = 0x20;
 const CODEC: i16 = 0x07;
 
-/// Unknown partition, no leader, another leader.
+/// Error codes for an unknown partition, no leader, and another leader.
 const NO_LEADER: [i16; 3] = [3, 5, 6];
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A record as Kafka stores it: every byte of it.
+/// Record as Kafka stores it, byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawRecord {
-    /// Milliseconds since 1970; −1 for none.
+    /// Timestamp in milliseconds since 1970; −1 for none.
     pub timestamp: i64,
-    /// Its key.
+    /// Key of the record.
     pub key: Option<Vec<u8>>,
-    /// Its value.
+    /// Value of the record.
     pub value: Option<Vec<u8>>,
-    /// Its headers, in order; keys are any bytes.
+    /// Headers in their order; keys are any bytes.
     pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
-/// Appends `records` to a partition, as one uncompressed batch. What the broker refuses is an error, unless it
-/// does not lead the partition yet: topics are created faster than brokers take them up.
+/// Appends `records` to a partition, as one uncompressed batch. Waits until the broker leads the partition: topics are
+/// created before brokers lead them. Any other refusal is an error.
 pub fn append(cluster: &Cluster, topic: &str, partition: i32, records: &[RawRecord]) -> Result<()> {
     let batch = batch_of(records);
     until_ok(&format!("a leader of {topic}/{partition}"), TIMEOUT, || match send(cluster, topic, partition, &batch)? {
@@ -53,7 +60,7 @@ pub fn append(cluster: &Cluster, topic: &str, partition: i32, records: &[RawReco
     })
 }
 
-/// Sends a batch; the broker's error code.
+/// Sends a batch and returns the broker's error code.
 fn send(cluster: &Cluster, topic: &str, partition: i32, batch: &[u8]) -> Result<i16> {
     let mut body = Vec::new();
     put_string(&mut body, None);
@@ -70,7 +77,7 @@ fn send(cluster: &Cluster, topic: &str, partition: i32, batch: &[u8]) -> Result<
     answer.i16()
 }
 
-/// All records of a partition from its start, markers left out.
+/// Reads all records of a partition from its start, without transaction markers.
 pub fn fetch(cluster: &Cluster, topic: &str, partition: i32) -> Result<Vec<RawRecord>> {
     let mut found = Vec::new();
     let mut next = 0;
@@ -78,7 +85,7 @@ pub fn fetch(cluster: &Cluster, topic: &str, partition: i32) -> Result<Vec<RawRe
         let bytes = fetch_from(cluster, topic, partition, next)?;
         let mut batches = Cursor(&bytes);
         let before = next;
-        // The last batch of an answer may be cut off.
+        // The last batch of a response may be cut off.
         while let Some(batch) = batches.batch()? {
             next = batch.next;
             found.extend(batch.records);
@@ -94,7 +101,7 @@ fn fetch_from(cluster: &Cluster, topic: &str, partition: i32, offset: i64) -> Re
     for number in [-1i32, 0, 0, 16 << 20] {
         body.extend(number.to_be_bytes());
     }
-    // Isolation: only what is committed.
+    // Isolation level 1: only committed records.
     body.push(1);
     put_partition(&mut body, topic, partition);
     body.extend(offset.to_be_bytes());
@@ -106,7 +113,7 @@ fn fetch_from(cluster: &Cluster, topic: &str, partition: i32, offset: i64) -> Re
     answer.take(4 + 4)?;
     let code = answer.i16()?;
     ensure!(code == 0, "{topic}/{partition} cannot be fetched: error code {code}");
-    // High watermark, last stable offset, then aborted transactions: id and first offset of each.
+    // High watermark and last stable offset, then the id and first offset of each aborted transaction.
     answer.take(8 + 8)?;
     let aborted = usize::try_from(answer.i32()?).unwrap_or(0);
     answer.take(aborted * 16)?;
@@ -114,13 +121,13 @@ fn fetch_from(cluster: &Cluster, topic: &str, partition: i32, offset: i64) -> Re
     Ok(answer.take(length)?.to_vec())
 }
 
-/// One request, on a connection of its own; the answer's body.
-fn ask(cluster: &Cluster, (api, version): (i16, i16), body: &[u8]) -> Result<Vec<u8>> {
+/// Sends one request on a connection of its own, and returns the body of the response.
+fn ask(cluster: &Cluster, api: Api, body: &[u8]) -> Result<Vec<u8>> {
     let mut connection = TcpStream::connect(cluster.bootstrap())?;
     connection.set_read_timeout(Some(TIMEOUT))?;
     let mut request = Vec::new();
-    request.extend(api.to_be_bytes());
-    request.extend(version.to_be_bytes());
+    request.extend(api.key.to_be_bytes());
+    request.extend(api.version.to_be_bytes());
     request.extend(0i32.to_be_bytes());
     put_string(&mut request, Some("causeway-tests"));
     request.extend(body);
@@ -138,7 +145,7 @@ fn put_string(to: &mut Vec<u8>, text: Option<&str>) {
     to.extend(text.unwrap_or_default().as_bytes());
 }
 
-/// An array of one topic with an array of one partition.
+/// Writes an array of one topic with an array of one partition.
 fn put_partition(to: &mut Vec<u8>, topic: &str, partition: i32) {
     to.extend(1i32.to_be_bytes());
     put_string(to, Some(topic));
@@ -149,7 +156,7 @@ fn put_partition(to: &mut Vec<u8>, topic: &str, partition: i32) {
 fn batch_of(records: &[RawRecord]) -> Vec<u8> {
     let base = records.first().map_or(-1, |record| record.timestamp);
     let max = records.iter().map(|record| record.timestamp).max().unwrap_or(-1);
-    // What the checksum covers: attributes and all that follows.
+    // The checksum covers the attributes and everything behind them.
     let mut checked = Vec::new();
     checked.extend(0i16.to_be_bytes());
     checked.extend((records.len() as i32 - 1).to_be_bytes());
@@ -189,7 +196,7 @@ fn put_bytes(to: &mut Vec<u8>, bytes: Option<&[u8]>) {
     to.extend(bytes.unwrap_or_default());
 }
 
-/// Zigzag, then seven bits a byte.
+/// Writes a number in zigzag encoding, seven bits per byte.
 fn put_varint(to: &mut Vec<u8>, number: i64) {
     let mut left = ((number << 1) ^ (number >> 63)) as u64;
     while left >= 0x80 {
@@ -207,7 +214,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
 
 struct Batch {
     records: Vec<RawRecord>,
-    /// The offset after it.
+    /// Offset after the batch.
     next: i64,
 }
 
@@ -215,7 +222,7 @@ struct Cursor<'a>(&'a [u8]);
 
 impl<'a> Cursor<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count).context("an answer ends early")?;
+        let (taken, rest) = self.0.split_at_checked(count).context("a response ends early")?;
         self.0 = rest;
         Ok(taken)
     }
@@ -246,7 +253,7 @@ impl<'a> Cursor<'a> {
                 return Ok((number >> 1) as i64 ^ -((number & 1) as i64));
             }
         }
-        bail!("a number without an end")
+        bail!("a number has no last byte")
     }
 
     fn bytes(&mut self) -> Result<Option<Vec<u8>>> {
@@ -256,7 +263,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The next whole batch.
+    /// Returns the next complete batch.
     fn batch(&mut self) -> Result<Option<Batch>> {
         let Some(length) = self.0.get(8..BATCH_PREFIX) else { return Ok(None) };
         let length = usize::try_from(i32::from_be_bytes(length.try_into()?))?;
@@ -273,7 +280,7 @@ impl<'a> Cursor<'a> {
         if attributes & CONTROL != 0 {
             return Ok(Some(Batch { records: Vec::new(), next }));
         }
-        ensure!(attributes & CODEC == 0, "a compressed batch");
+        ensure!(attributes & CODEC == 0, "the batch is compressed");
         let mut records = Vec::new();
         while !batch.0.is_empty() {
             records.push(batch.record(base_timestamp)?);
@@ -286,7 +293,8 @@ impl<'a> Cursor<'a> {
         self.take(1)?;
         let timestamp = base_timestamp.wrapping_add(self.varint()?);
         self.varint()?;
-        let (key, value) = (self.bytes()?, self.bytes()?);
+        let key = self.bytes()?;
+        let value = self.bytes()?;
         let count = self.varint()?;
         let header = |cursor: &mut Self| Ok((cursor.bytes()?.context("a header without a key")?, cursor.bytes()?));
         let headers = (0..count).map(|_| header(self)).collect::<Result<_>>()?;
@@ -299,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_reads_back_as_it_was_made() -> Result<()> {
+    fn batch_reads_back_unchanged() -> Result<()> {
         let record = |timestamp, key: Option<&[u8]>| RawRecord {
             timestamp,
             key: key.map(<[u8]>::to_vec),
@@ -309,13 +317,14 @@ mod tests {
         let records = vec![record(0, None), record(i64::MAX, Some(b"")), record(-1, Some(b"key"))];
         let batch = batch_of(&records);
         let found = Cursor(&batch).batch()?.context("no batch")?;
-        assert_eq!((found.records, found.next), (records, 3));
+        assert_eq!(found.records, records);
+        assert_eq!(found.next, 3);
         assert!(Cursor(&batch[..batch.len() - 1]).batch()?.is_none());
         Ok(())
     }
 
     #[test]
-    fn the_checksum_is_the_one_of_the_standard() {
+    fn checksum_is_crc32c() {
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
     }
 }

@@ -1,4 +1,4 @@
-//! A stock reader: what a cluster holds, as any consumer of its topics would see it.
+//! A stock consumer, to read what a cluster has.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,38 +11,38 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use crate::cluster::Cluster;
 use crate::record::{Contents, Entry, digest_of};
 
-/// How long reading to the end may go on without one record or one partition's end.
+/// Time that a reader waits for the next record or the next end of a partition.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long one poll waits: also how late the reader learns of new partitions at the latest.
+/// Time that one poll waits, and the longest delay until the reader learns of new partitions.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Which records a reader gets to see.
+/// Records that a reader sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isolation {
-    /// Those of committed transactions, and those without one.
+    /// Records of committed transactions, and records without a transaction.
     Committed,
-    /// All, aborted ones included.
+    /// All records, with those of aborted transactions.
     Uncommitted,
 }
 
-/// Reads one topic from its start. One topic only, because the stock client's end-of-partition event does
-/// not say of which topic it is.
+/// Reader of one topic from its start. It reads one topic only, because the client's end-of-partition event does not
+/// name the topic.
 pub struct Reader {
     consumer: BaseConsumer,
     topic: String,
-    /// By assigned partition: whether its end has been reached.
+    /// Assigned partitions; true once the reader has reached the end.
     at_end: BTreeMap<i32, bool>,
     contents: Contents,
 }
 
 impl Reader {
-    /// A reader of `topic`, which need not exist yet.
+    /// Makes a reader of `topic`, which need not exist yet.
     pub fn new(cluster: &Cluster, topic: &str, isolation: Isolation) -> Result<Self> {
         Self::connect(&cluster.bootstrap(), topic, isolation)
     }
 
-    /// As [`Reader::new`], by `bootstrap.servers`.
+    /// Makes a reader as [`Reader::new`], with `bootstrap.servers`.
     pub fn connect(bootstrap: &str, topic: &str, isolation: Isolation) -> Result<Self> {
         let level = match isolation {
             Isolation::Committed => "read_committed",
@@ -58,12 +58,12 @@ impl Reader {
         Ok(Self { consumer, topic: topic.to_owned(), at_end: BTreeMap::new(), contents: Contents::default() })
     }
 
-    /// What has been read so far.
+    /// Returns the records read so far.
     pub fn contents(&self) -> &Contents {
         &self.contents
     }
 
-    /// Reads until the end of every partition that exists now. A topic that does not exist is an error.
+    /// Reads until the end of every partition that exists now. A missing topic is an error.
     pub fn read_to_end(&mut self) -> Result<&Contents> {
         self.assign_new_partitions()?;
         ensure!(!self.at_end.is_empty(), "no topic {}", self.topic);
@@ -73,13 +73,13 @@ impl Reader {
                 progress = Instant::now();
             }
             if progress.elapsed() > PATIENCE {
-                bail!("reading {} has stood still for {PATIENCE:?}", self.topic);
+                bail!("no record and no end of a partition of {} within {PATIENCE:?}", self.topic);
             }
         }
         Ok(&self.contents)
     }
 
-    /// Reads on, past the ends and into new partitions, until `done` or `deadline`. Whether it was done.
+    /// Reads, past the ends and into new partitions, until `done` or `deadline`. Returns whether `done` came first.
     pub fn read_until(&mut self, deadline: Instant, mut done: impl FnMut(&Contents) -> bool) -> Result<bool> {
         loop {
             if done(&self.contents) {
@@ -94,7 +94,7 @@ impl Reader {
         }
     }
 
-    /// One event. Whether it was a record or the end of a partition.
+    /// Waits for one event. Returns whether it was a record or the end of a partition.
     fn poll(&mut self) -> Result<bool> {
         match self.consumer.poll(POLL) {
             Some(Ok(message)) => {
@@ -107,7 +107,7 @@ impl Reader {
                 self.at_end.insert(partition, true);
                 Ok(true)
             }
-            // The client reconnects by itself; whoever reads has a deadline.
+            // The client reconnects by itself, and the caller has a deadline.
             Some(Err(_)) | None => Ok(false),
         }
     }
@@ -129,7 +129,7 @@ impl Reader {
     }
 }
 
-/// All records of these topics that exist now.
+/// Reads all records that these topics have now.
 pub fn read(cluster: &Cluster, topics: &[&str], isolation: Isolation) -> Result<Contents> {
     let mut all = Contents::default();
     for topic in topics {

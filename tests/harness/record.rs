@@ -1,7 +1,8 @@
-//! Records: what producers write, and the few bytes by which a record is recognised again.
+//! Records that producers write, and digests by which a record is recognised at the target.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -11,22 +12,22 @@ use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Header, Headers, OwnedHeaders};
 use xxhash_rust::xxh3::Xxh3;
 
-/// A record to be written. `None` is Kafka's null, which is not the same as empty.
+/// Record to be written. `None` is Kafka's null, which is not the same as empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Its key.
+    /// Key of the record.
     pub key: Option<Vec<u8>>,
-    /// Its value; null is a tombstone.
+    /// Value of the record; null is a tombstone.
     pub value: Option<Vec<u8>>,
-    /// Its headers, in order; names may repeat.
+    /// Headers in their order; names may repeat.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
-    /// Milliseconds since 1970. The stock client cannot write 0: it takes it for "now".
+    /// Timestamp in milliseconds since 1970. The stock client cannot write 0: it writes the current time instead.
     pub timestamp: i64,
 }
 
 impl Record {
-    /// A random record of at most `value_max` value bytes, sizes spread evenly over the orders of magnitude.
-    /// Every kind that Kafka tells apart comes up: null and empty keys, values and headers.
+    /// Makes a random record with a value of at most `value_max` bytes; sizes are spread evenly over the orders of
+    /// magnitude. Keys, values and headers are sometimes null and sometimes empty.
     pub fn random(rng: &mut StdRng, value_max: usize, timestamp: i64) -> Self {
         let key = match rng.random_range(0..100) {
             0..15 => None,
@@ -42,7 +43,8 @@ impl Record {
         Self { key, value, headers, timestamp }
     }
 
-    /// A text file's lines as values, stamped a millisecond apart in 2013, dealt out over so many partitions.
+    /// Makes a record of each line of a text file, with timestamps of 2013 a millisecond apart, and distributes them
+    /// over the partitions.
     pub fn of_lines(file: &Path, partitions: usize) -> Result<Vec<Vec<Self>>> {
         let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
         let mut slices = vec![Vec::new(); partitions];
@@ -54,18 +56,33 @@ impl Record {
         Ok(slices)
     }
 
-    /// By which it is recognised at the target.
+    /// Returns the digest by which the record is recognised at the target.
     pub fn digest(&self) -> u64 {
         let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
         digest(self.key.as_deref(), self.value.as_deref(), headers, self.timestamp)
     }
 
-    /// Its headers as the stock client wants them; `None` where there are none.
+    /// Returns its headers as the stock client takes them; `None` if there are none.
     pub fn owned_headers(&self) -> Option<OwnedHeaders> {
         let insert = |headers: OwnedHeaders, (key, value): &(String, Option<Vec<u8>>)| {
             headers.insert(Header { key, value: value.as_deref() })
         };
         (!self.headers.is_empty()).then(|| self.headers.iter().fold(OwnedHeaders::new(), insert))
+    }
+}
+
+/// Makes small records, a millisecond apart, with these numbers as keys and in their values.
+pub fn small(numbers: Range<i64>) -> Vec<Record> {
+    numbers.map(|number| numbered(number, format!("value {number}").into_bytes())).collect()
+}
+
+/// Makes a record as [`small`] does, with another value.
+pub fn numbered(number: i64, value: Vec<u8>) -> Record {
+    Record {
+        key: Some(number.to_be_bytes().to_vec()),
+        value: Some(value),
+        headers: Vec::new(),
+        timestamp: 1_760_000_000_000 + number,
     }
 }
 
@@ -80,7 +97,7 @@ fn random_header(rng: &mut StdRng) -> (String, Option<Vec<u8>>) {
     (name, value)
 }
 
-/// Up to `max` bytes, half of them compressible as real records are.
+/// Makes up to `max` bytes, half of which compress, as those of real records do.
 fn random_bytes(rng: &mut StdRng, max: usize) -> Vec<u8> {
     let magnitude = rng.random_range(0.0..=(max as f64 + 1.0).log2());
     let length = (magnitude.exp2() as usize).min(max);
@@ -89,7 +106,7 @@ fn random_bytes(rng: &mut StdRng, max: usize) -> Vec<u8> {
     bytes
 }
 
-/// The digest of a record that was read.
+/// Returns the digest of a record that was read.
 pub fn digest_of(message: &BorrowedMessage<'_>) -> u64 {
     let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
     let headers = headers.map(|header| (header.key, header.value));
@@ -104,7 +121,8 @@ fn digest<'a>(
 ) -> u64 {
     let mut hash = Xxh3::new();
     let mut part = |bytes: Option<&[u8]>| {
-        // Lengths go in first: what moved from the key to the value is a change. Null has one of its own.
+        // The length comes first, so that a byte moved from the key to the value is a change. Null has a length of its
+        // own.
         hash.update(&bytes.map_or(u64::MAX, |bytes| bytes.len() as u64).to_le_bytes());
         hash.update(bytes.unwrap_or_default());
     };
@@ -118,12 +136,12 @@ fn digest<'a>(
     hash.digest()
 }
 
-/// One record in a partition, as far as comparing needs it.
+/// Record in a partition, for comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
-    /// Where it is.
+    /// Offset of the record.
     pub offset: i64,
-    /// What it is.
+    /// Digest of the record.
     pub digest: u64,
 }
 
@@ -134,43 +152,64 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// Adds a record; one that arrives after its successor is put in its place.
+    /// Adds a record, in the order of offsets.
     pub fn add(&mut self, topic: &str, partition: i32, entry: Entry) {
         let entries = self.partitions.entry((topic.to_owned(), partition)).or_default();
         let place = entries.partition_point(|other| other.offset <= entry.offset);
         entries.insert(place, entry);
     }
 
-    /// Takes in another's records.
+    /// Adds all records of `other`.
     pub fn merge(&mut self, other: &Self) {
         for (topic, partition, entries) in other.iter() {
             entries.iter().for_each(|&entry| self.add(topic, partition, entry));
         }
     }
 
-    /// The records of one partition.
+    /// Returns the records of one partition.
     pub fn partition(&self, topic: &str, partition: i32) -> &[Entry] {
         self.partitions.get(&(topic.to_owned(), partition)).map_or(&[], Vec::as_slice)
     }
 
-    /// Every partition with records.
+    /// Returns the digests of one partition's records, in their order.
+    pub fn digests(&self, topic: &str, partition: i32) -> Vec<u64> {
+        self.partition(topic, partition).iter().map(|entry| entry.digest).collect()
+    }
+
+    /// Returns the records of one partition only.
+    pub fn only(&self, topic: &str, partition: i32) -> Self {
+        let mut only = Self::default();
+        self.partition(topic, partition).iter().for_each(|entry| only.add(topic, partition, *entry));
+        only
+    }
+
+    /// Returns all records but the one at this offset.
+    pub fn without(&self, topic: &str, partition: i32, offset: i64) -> Self {
+        let mut rest = self.clone();
+        if let Some(entries) = rest.partitions.get_mut(&(topic.to_owned(), partition)) {
+            entries.retain(|entry| entry.offset != offset);
+        }
+        rest
+    }
+
+    /// Returns every partition that has records.
     pub fn iter(&self) -> impl Iterator<Item = (&str, i32, &[Entry])> {
         self.partitions.iter().map(|((topic, partition), entries)| (topic.as_str(), *partition, entries.as_slice()))
     }
 
-    /// The topics with records, each once.
+    /// Returns the topics that have records, each once.
     pub fn topics(&self) -> Vec<&str> {
         let mut topics: Vec<&str> = self.iter().map(|(topic, ..)| topic).collect();
         topics.dedup();
         topics
     }
 
-    /// How many records.
+    /// Returns the number of records.
     pub fn len(&self) -> usize {
         self.partitions.values().map(Vec::len).sum()
     }
 
-    /// Whether there are none.
+    /// Checks whether there are no records.
     pub fn is_empty(&self) -> bool {
         self.partitions.is_empty()
     }

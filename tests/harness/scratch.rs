@@ -1,4 +1,4 @@
-//! Directories that vanish with what uses them, and at the latest with the test process.
+//! Temporary directories, removed at the latest when the test process ends.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -9,19 +9,19 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, anyhow};
 
-/// Waits for the end of its stdin, which is our end, then removes the directory until it stays removed:
-/// brokers that are being killed at the same moment may still add a file to it.
-const UNDERTAKER: &str =
+/// Shell script that waits for the end of the test process, which closes its stdin, and removes the directory. It
+/// repeats that until the directory stays removed: brokers that are being killed may still add a file.
+const REMOVER: &str =
     r#"cat >/dev/null; until rm -rf "$1" 2>/dev/null && sleep 1 && [ ! -e "$1" ]; do sleep 0.1; done"#;
 
-/// A directory, removed when dropped. Set `CAUSEWAY_TEST_KEEP` to keep it for a look.
+/// Directory that is removed when this is dropped. Set `CAUSEWAY_TEST_KEEP` to keep it.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
 }
 
 impl Scratch {
-    /// A new directory whose name begins with `purpose`.
+    /// Makes a new directory whose name begins with `purpose`.
     pub fn new(purpose: &str) -> Result<Self> {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let path = root()?.join(format!("{purpose}-{}", COUNTER.fetch_add(1, Ordering::Relaxed)));
@@ -29,7 +29,7 @@ impl Scratch {
         Ok(Self { path })
     }
 
-    /// Where it is.
+    /// Path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -47,7 +47,7 @@ fn keep() -> bool {
     std::env::var_os("CAUSEWAY_TEST_KEEP").is_some()
 }
 
-/// The one directory under which this process keeps everything.
+/// Returns the directory of this process, which has all its temporary directories.
 pub fn root() -> Result<&'static Path> {
     static ROOT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let root = ROOT.get_or_init(|| create_root().map_err(|error| format!("{error:#}")));
@@ -60,8 +60,8 @@ fn create_root() -> Result<PathBuf> {
         eprintln!("keeping {}", root.display());
         return Ok(root);
     }
-    let mut undertaker = Command::new("sh")
-        .args(["-c", UNDERTAKER, "causeway-test-undertaker"])
+    let mut remover = Command::new("sh")
+        .args(["-c", REMOVER, "causeway-test-remover"])
         .arg(&root)
         .process_group(0)
         .stdin(Stdio::piped())
@@ -69,7 +69,7 @@ fn create_root() -> Result<PathBuf> {
         .stderr(Stdio::null())
         .spawn()
         .context("cannot start sh")?;
-    // Never closed by us: the kernel does it when this process ends, whichever way.
-    std::mem::forget(undertaker.stdin.take());
+    // This process never closes the pipe: the kernel does when the process ends in any way.
+    std::mem::forget(remover.stdin.take());
     Ok(root)
 }

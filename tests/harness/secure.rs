@@ -1,6 +1,6 @@
-//! What makes a cluster ask who one is: a listener with TLS and SCRAM, rights, and who has them.
+//! Clusters with authentication and authorisation: a listener with TLS and SCRAM, users and their rights.
 //!
-//! The harness itself comes in by the plain listener, as a super user; the link by the secure one.
+//! The harness uses the plain listener, as a super user; the link uses the secure one.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -13,12 +13,12 @@ use crate::cluster::Cluster;
 use crate::files::{Side, make_pki};
 use crate::jars::Kafka;
 
-/// The secure listener of a node.
+/// Secure listener of a node.
 #[derive(Debug, Clone)]
 pub struct Secure {
-    /// Its port, on loopback.
+    /// Port of the listener, on loopback.
     pub port: u16,
-    /// The directory of its certificates; `ca.pem` is what its clients believe.
+    /// Directory of its certificates; its clients trust `ca.pem`.
     pub pki: PathBuf,
 }
 
@@ -26,13 +26,13 @@ impl Secure {
     /// Makes the certificates of a listener at `port` in `pki`.
     pub fn make(port: u16, pki: &Path) -> Result<Self> {
         make_pki(pki, "kafka")?;
-        let keystore = ["receiver.key", "receiver.pem"].map(|name| fs::read_to_string(pki.join(name)));
-        let [key, chain] = keystore;
-        fs::write(pki.join("keystore.pem"), key? + &chain?)?;
+        let key = fs::read_to_string(pki.join("receiver.key"))?;
+        let chain = fs::read_to_string(pki.join("receiver.pem"))?;
+        fs::write(pki.join("keystore.pem"), key + &chain)?;
         Ok(Self { port, pki: pki.to_owned() })
     }
 
-    /// What `server.properties` says beyond that of a plain node with these listeners.
+    /// Returns the properties that a secure node has in addition to those of a plain one.
     pub(crate) fn properties(&self, port: u16, controller_port: u16) -> String {
         let secure = self.port;
         format!(
@@ -50,7 +50,7 @@ super.users=User:ANONYMOUS
         )
     }
 
-    /// Has `side` come in by this listener as `user`. The password's file is written beside the certificates.
+    /// Configures `side` to use this listener as `user`. Writes the password to a file next to the certificates.
     pub fn admit(&self, side: &mut Side, cluster: &str, user: &str, password: &str) -> Result<()> {
         let file = self.pki.join(format!("{user}.password"));
         fs::write(&file, password)?;
@@ -71,20 +71,20 @@ super.users=User:ANONYMOUS
     }
 }
 
-/// One right of one user.
+/// Right of one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Right {
-    /// Whose.
+    /// User that has the right.
     pub user: String,
-    /// `topic`, `transactional_id`, `cluster`.
+    /// Type of the resource: `topic`, `transactional_id` or `cluster`.
     pub resource: String,
-    /// The beginning of its name.
+    /// Prefix of the resource's name.
     pub prefix: String,
-    /// `Read`, `Write`, `Create`, …
+    /// Operation, such as `Read`, `Write` or `Create`.
     pub operation: String,
 }
 
-/// Gives and takes rights on one cluster. Ends with its input, which ends with us.
+/// Admin client that grants and revokes rights on one cluster. It is a Java process, which ends when its stdin ends.
 pub struct Rights {
     java: Child,
     input: ChildStdin,
@@ -92,7 +92,7 @@ pub struct Rights {
 }
 
 impl Rights {
-    /// Of `cluster`.
+    /// Starts the admin client of `cluster`.
     pub fn of(cluster: &Cluster) -> Result<Self> {
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/harness/ClusterAdmin.java");
         let mut java = Kafka::get()?.java(&[], source);
@@ -103,22 +103,22 @@ impl Rights {
         Ok(Self { java, input, output })
     }
 
-    /// Makes a SCRAM user.
+    /// Creates a SCRAM user.
     pub fn add_user(&mut self, user: &str, password: &str) -> Result<()> {
-        self.tell(&format!("user {user} {password}"))
+        self.send(&format!("user {user} {password}"))
     }
 
-    /// Gives a right.
-    pub fn allow(&mut self, right: &Right) -> Result<()> {
-        self.tell(&format!("allow {}", words(right)))
+    /// Grants a right to its user.
+    pub fn grant(&mut self, right: &Right) -> Result<()> {
+        self.send(&format!("grant {}", words(right)))
     }
 
-    /// Takes a right back.
-    pub fn forget(&mut self, right: &Right) -> Result<()> {
-        self.tell(&format!("forget {}", words(right)))
+    /// Revokes a right of its user.
+    pub fn revoke(&mut self, right: &Right) -> Result<()> {
+        self.send(&format!("revoke {}", words(right)))
     }
 
-    fn tell(&mut self, line: &str) -> Result<()> {
+    fn send(&mut self, line: &str) -> Result<()> {
         writeln!(self.input, "{line}")?;
         self.input.flush()?;
         let mut answer = String::new();
@@ -140,19 +140,19 @@ fn words(right: &Right) -> String {
     format!("{user} {resource} prefixed {prefix} {operation}")
 }
 
-/// A right as `docs/security.md` lists it.
+/// Right as `docs/security.md` lists it.
 #[derive(Debug, Clone)]
 pub struct Listed {
-    /// At the source; otherwise at the target.
+    /// True for a right at the source, false for one at the target.
     pub source: bool,
-    /// Which.
+    /// Right that the row of the table describes.
     pub right: Right,
-    /// What is said where it is missing.
+    /// Sentence that is logged if the right is missing.
     pub sentence: String,
 }
 
-/// The table of rights, for links, topics and ids that begin with `prefix`; the sender's user is `sender`, the
-/// receiver's `receiver`.
+/// Returns the table of rights, for links, topics and ids that begin with `prefix`. The sender's user is `sender`, the
+/// receiver's is `receiver`.
 pub fn listed(prefix: &str) -> Result<Vec<Listed>> {
     let page = include_str!("../../docs/security.md");
     let (_, table) = page.split_once("<!-- rights -->").context("no table of rights")?;

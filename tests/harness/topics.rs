@@ -1,4 +1,4 @@
-//! Topics: unique names, creation, more partitions.
+//! Topics: unique names, creation, changes and deletion.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -19,13 +19,13 @@ use crate::cluster::Cluster;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// `stem` with a suffix that no other call in any test process gets: for topics, links, transactional ids.
+/// Returns `stem` with a suffix that no other call in any test process gets, for topics, links and transactional ids.
 pub fn unique(stem: &str) -> String {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     format!("{stem}-{:x}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Creates a topic with the cluster's default replication, and waits until it is known.
+/// Creates a topic with the cluster's default replication.
 pub fn create(cluster: &Cluster, name: &str, partitions: i32, configs: &[(&str, &str)]) -> Result<()> {
     let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
     for (key, value) in configs {
@@ -35,21 +35,21 @@ pub fn create(cluster: &Cluster, name: &str, partitions: i32, configs: &[(&str, 
     block_on(admin(cluster)?.create_topics([&topic], &options)).with_context(|| format!("cannot create {name}"))
 }
 
-/// Creates a topic under a [`unique`] name and returns that.
+/// Creates a topic with a [`unique`] name and returns the name.
 pub fn create_unique(cluster: &Cluster, stem: &str, partitions: i32) -> Result<String> {
     let name = unique(stem);
     create(cluster, &name, partitions, &[])?;
     Ok(name)
 }
 
-/// [`create`] under a [`unique`] name, which is returned.
+/// Creates a topic with a [`unique`] name and these settings, and returns the name.
 pub fn create_unique_with(cluster: &Cluster, stem: &str, partitions: i32, configs: &[(&str, &str)]) -> Result<String> {
     let name = unique(stem);
     create(cluster, &name, partitions, configs)?;
     Ok(name)
 }
 
-/// Every configuration entry of a topic, defaults included.
+/// Returns every configuration entry of a topic, with the defaults.
 pub fn configs(cluster: &Cluster, name: &str) -> Result<BTreeMap<String, String>> {
     let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
@@ -59,16 +59,16 @@ pub fn configs(cluster: &Cluster, name: &str) -> Result<BTreeMap<String, String>
     Ok(resource.entries.into_iter().map(|entry| (entry.name, entry.value.unwrap_or_default())).collect())
 }
 
-/// Which topics a cluster has, asked again and again over one client.
+/// Client that lists the topics of a cluster.
 pub struct Listing(AdminClient<DefaultClientContext>);
 
 impl Listing {
-    /// Of `cluster`.
+    /// Makes a client of `cluster`.
     pub fn of(cluster: &Cluster) -> Result<Self> {
         admin(cluster).map(Self)
     }
 
-    /// Every topic's name, but for those that begin with `__`.
+    /// Returns the names of all topics except those that begin with `__`.
     pub fn names(&self) -> Result<BTreeSet<String>> {
         let metadata = self.0.inner().fetch_metadata(None, TIMEOUT)?;
         let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
@@ -76,21 +76,21 @@ impl Listing {
     }
 }
 
-/// How many partitions a topic has; 0 if it does not exist.
+/// Returns the number of partitions of a topic; 0 if it does not exist.
 pub fn partitions(cluster: &Cluster, name: &str) -> Result<usize> {
     let admin = admin(cluster)?;
     let metadata = admin.inner().fetch_metadata(Some(name), TIMEOUT)?;
     Ok(metadata.topics().iter().map(|topic| topic.partitions().len()).sum())
 }
 
-/// Raises a topic's partition count to `partitions`.
+/// Adds partitions to a topic, up to `partitions`.
 pub fn grow(cluster: &Cluster, name: &str, partitions: usize) -> Result<()> {
     let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
     let more = NewPartitions::new(name, partitions);
     block_on(admin(cluster)?.create_partitions([&more], &options)).with_context(|| format!("cannot grow {name}"))
 }
 
-/// Sets one configuration entry of a topic, and resets those that are not named.
+/// Sets one configuration entry of a topic, and resets all others to their defaults.
 pub fn configure(cluster: &Cluster, name: &str, key: &str, value: &str) -> Result<()> {
     let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
@@ -102,7 +102,7 @@ pub fn configure(cluster: &Cluster, name: &str, key: &str, value: &str) -> Resul
     Ok(())
 }
 
-/// Deletes a partition's records below an offset, as retention does.
+/// Deletes the records of a partition before an offset, as retention does.
 pub fn delete_records(cluster: &Cluster, name: &str, partition: i32, before: i64) -> Result<()> {
     let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
@@ -112,7 +112,7 @@ pub fn delete_records(cluster: &Cluster, name: &str, partition: i32, before: i64
     deleted.elements().iter().try_for_each(|element| element.error()).with_context(|| format!("{name}/{partition}"))
 }
 
-/// Deletes a topic.
+/// Deletes a topic with all its records.
 pub fn delete(cluster: &Cluster, name: &str) -> Result<()> {
     let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
     block_on(admin(cluster)?.delete_topics(&[name], &options)).with_context(|| format!("cannot delete {name}"))

@@ -1,4 +1,4 @@
-//! The verdict: what should have arrived against what did, partition by partition, record by record.
+//! Comparison of the records that should have arrived with those that did, partition by partition.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -9,13 +9,14 @@ use anyhow::{Result, bail};
 use crate::cluster::Cluster;
 use crate::reader::{Isolation, Reader, read};
 use crate::record::{Contents, Entry};
+use crate::wait::until_ok;
 
-/// How many records share a fault, and where the first of them is.
+/// Records with the same fault.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Finding {
-    /// How many.
+    /// Number of records with the fault.
     pub count: u64,
-    /// The first one, for the message.
+    /// Place of the first one, for the message.
     pub example: Option<String>,
 }
 
@@ -26,27 +27,27 @@ impl Finding {
     }
 }
 
-/// What a comparison found. Displayed, it is the line to print.
+/// Result of a comparison. Its `Display` is the line to print.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// Records that should be there.
+    /// Number of records that should be there.
     pub expected: u64,
-    /// Records that are there.
+    /// Number of records that are there.
     pub seen: u64,
-    /// Missing.
+    /// Records that are missing.
     pub lost: Finding,
-    /// There once more than expected.
+    /// Records that are there more often than expected.
     pub doubled: Finding,
-    /// There after a record that was written later.
+    /// Records that are there after a record that was written later.
     pub reordered: Finding,
-    /// There with other content: an unknown record where one is missing.
+    /// Unknown records where one is missing: its content was changed.
     pub changed: Finding,
-    /// Unknown, and none is missing for it.
+    /// Unknown records where none is missing.
     pub foreign: Finding,
 }
 
 impl Verdict {
-    /// Whether everything arrived in order, once, unchanged, and nothing else did.
+    /// Checks whether every record arrived in order, once and unchanged, and nothing else did.
     pub fn is_clean(&self) -> bool {
         self.faults().iter().all(|(_, finding)| finding.count == 0)
     }
@@ -112,12 +113,12 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// A link's rename rule: `{topic}` in `rule` stands for the source topic's name.
+/// Applies a link's rename rule: replaces `{topic}` in `rule` with the source topic's name.
 pub fn renamed(rule: &str, topic: &str) -> String {
     rule.replace("{topic}", topic)
 }
 
-/// Compares. `seen` has its topics under the names that `rename` gives them.
+/// Compares the records. `seen` has its topics under the names that `rename` gives them.
 pub fn compare(expected: &Contents, seen: &Contents, rename: &str) -> Verdict {
     let mut verdict = Verdict::default();
     for (topic, partition, entries) in expected.iter() {
@@ -136,9 +137,22 @@ pub fn compare(expected: &Contents, seen: &Contents, rename: &str) -> Verdict {
     verdict
 }
 
-/// Waits until the target shows at least as many committed records of each partition as expected.
-///
-/// It is about being late, not about being right: [`ensure_exactly_once`] has the last word.
+/// Waits until the target's partition has these committed records, in this order and no others.
+pub fn wait_until_holds(
+    target: &Cluster,
+    topic: &str,
+    partition: i32,
+    digests: &[u64],
+    timeout: Duration,
+) -> Result<()> {
+    until_ok(&format!("{} records in {topic}/{partition}", digests.len()), timeout, || {
+        let seen = read(target, &[topic], Isolation::Committed)?;
+        Ok((seen.digests(topic, partition) == digests).then_some(()))
+    })
+}
+
+/// Waits until the target shows at least as many committed records of each partition as expected. Their content does
+/// not matter here: [`ensure_exactly_once`] compares it.
 pub fn wait_until_delivered(expected: &Contents, target: &Cluster, rename: &str, timeout: Duration) -> Result<()> {
     let deadline = Instant::now() + timeout;
     for topic in expected.topics() {
@@ -160,7 +174,7 @@ pub fn wait_until_delivered(expected: &Contents, target: &Cluster, rename: &str,
     Ok(())
 }
 
-/// Reads the target from its start to its end, `read_committed`, and refuses any difference.
+/// Reads the target from its start to its end, `read_committed`, and fails on any difference.
 pub fn ensure_exactly_once(expected: &Contents, target: &Cluster, rename: &str) -> Result<Verdict> {
     let names: Vec<String> = expected.topics().into_iter().map(|topic| renamed(rename, topic)).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

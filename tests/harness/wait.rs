@@ -1,37 +1,37 @@
-//! Polling with a deadline: how a test waits for another process without guessing how long it takes.
+//! Polling with a deadline, to wait for another process.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// How long between two looks. Small beside anything worth waiting for, large beside what a look costs.
+/// Time between two checks. It is short compared with what tests wait for, and long compared with one check.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Calls `look` until it finds something; an error that names `what` once `timeout` has passed.
-pub fn until<T>(what: &str, timeout: Duration, mut look: impl FnMut() -> Option<T>) -> Result<T> {
-    until_ok(what, timeout, || Ok(look()))
+/// Calls `check` until it returns something. Fails with an error that names `what` after `timeout`.
+pub fn until<T>(what: &str, timeout: Duration, mut check: impl FnMut() -> Option<T>) -> Result<T> {
+    until_ok(what, timeout, || Ok(check()))
 }
 
-/// As [`until`], for a look that may find that waiting is pointless.
-pub fn until_ok<T>(what: &str, timeout: Duration, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+/// Waits as [`until`], and fails immediately if `check` does.
+pub fn until_ok<T>(what: &str, timeout: Duration, mut check: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + timeout;
     loop {
-        if let Some(found) = look()? {
+        if let Some(found) = check()? {
             return Ok(found);
         }
         if Instant::now() >= deadline {
-            bail!("waited {timeout:?} in vain for {what}");
+            bail!("waited {timeout:?} for {what}");
         }
         thread::sleep(INTERVAL);
     }
 }
 
-/// Looks again and again for `stretch`: for what is measured over a time, not waited for.
-pub fn through(stretch: Duration, mut look: impl FnMut() -> Result<()>) -> Result<()> {
+/// Calls `check` repeatedly for `stretch`, for measurements over a time.
+pub fn through(stretch: Duration, mut check: impl FnMut() -> Result<()>) -> Result<()> {
     let end = Instant::now() + stretch;
     while Instant::now() < end {
-        look()?;
+        check()?;
         thread::sleep(INTERVAL);
     }
     Ok(())

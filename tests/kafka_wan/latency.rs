@@ -1,57 +1,65 @@
-//! Replication latency at a round trip of 200 ms: from a record's timestamp, set as it is written to the source,
-//! until a `read_committed` reader of the target has it.
+//! Latency at a round trip of 200 ms, from a record's timestamp, set at its write to the source, until a
+//! `read_committed` reader of the target has it.
 //!
-//! The numbers are the path's and the link's only while the emulator is on time: a run in which it was not is done
-//! again, twice at most.
+//! A run in which the emulator was late is repeated, at most twice.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use harness::cluster::Pair;
 use harness::journal::Load;
 use harness::latency::Latencies;
+use harness::pair::Pair;
 use harness::topics;
 use hdrhistogram::Histogram;
 
-use crate::alone;
 use crate::link::{ONE_WAY, PARTITIONS, WanLink};
 
 const ATTEMPTS: u32 = 3;
 
-/// The path's rate and its queue: one round trip's worth.
+/// Path with a queue of one round trip.
 const PATH: &str = "rate 50 Mbit/s, limit 200 ms";
 
-/// What an idle link may add to the path at the median: ten times what it takes on two cores.
+/// Latency that an idle link may add to the path at the median: ten times the usual one on two cores.
 const IDLE_MAX: Duration = Duration::from_millis(500);
 
-/// How much is written: name, records per second, records. A record of this load is about 0.85 kB on the wire. Half
-/// a load comes last, so that the congestion controller has found the path's rate by then.
-const LOADS: [(&str, u32, u64); 3] = [("idle", 20, 100), ("saturated", 12_000, 50_000), ("half", 3_500, 18_000)];
+/// Load of one measurement.
+struct Step {
+    name: &'static str,
+    per_second: u32,
+    records: u64,
+}
+
+/// The loads, in their order. A record has about 0.85 kB on the wire. Half a load is last: the congestion controller
+/// has found the path's rate by then.
+const STEPS: [Step; 3] = [
+    Step { name: "idle", per_second: 20, records: 100 },
+    Step { name: "saturated", per_second: 12_000, records: 50_000 },
+    Step { name: "half", per_second: 3_500, records: 18_000 },
+];
 
 #[test]
-fn records_take_the_path_and_little_more_until_the_path_is_full() -> Result<()> {
-    let _alone = alone();
+fn latency_is_near_the_path_until_it_is_full() -> Result<()> {
+    let pair = Pair::shared_alone()?;
     for attempt in 1..=ATTEMPTS {
-        let (rows, late) = measure()?;
+        let (rows, late) = measure(&pair)?;
         let Some(late) = late else { return judge(&rows) };
         println!("attempt {attempt} does not count: {late}");
     }
     bail!("the emulator was late {ATTEMPTS} times")
 }
 
-/// Latencies in milliseconds by load, and what was wrong with the emulator.
-fn measure() -> Result<(Vec<Histogram<u64>>, Option<String>)> {
-    let pair = Pair::shared()?;
-    let names = LOADS.map(|(name, ..)| topics::create_unique(&pair.source, name, PARTITIONS));
+/// Measures once. Returns the latencies in milliseconds by load, and how late the emulator was if it was late.
+fn measure(pair: &Pair) -> Result<(Vec<Histogram<u64>>, Option<String>)> {
+    let names = STEPS.map(|step| topics::create_unique(&pair.source, step.name, PARTITIONS));
     let names = names.into_iter().collect::<Result<Vec<String>>>()?;
-    let link = WanLink::start("latency", PATH, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let link = WanLink::start(pair, "latency", PATH, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
     println!("{:<11}{:>9}{:>10}{:>10}{:>10}{:>10}", "link", "records", "min ms", "p50 ms", "p99 ms", "max ms");
-    // All before the first record, so that none waits for its reader.
+    // All readers start before the first record is written, so that no record waits for its reader.
     let readers = names.iter().map(|topic| Latencies::start(&pair.target, topic, PARTITIONS));
     let readers = readers.collect::<Result<Vec<Latencies>>>()?;
     let mut rows = Vec::new();
-    for (((name, rate, records), topic), latencies) in LOADS.into_iter().zip(&names).zip(readers) {
-        let load = Load::new(topic, PARTITIONS).rate(rate).limit(records).stamped_now();
+    for ((Step { name, per_second, records }, topic), latencies) in STEPS.into_iter().zip(&names).zip(readers) {
+        let load = Load::new(topic, PARTITIONS).rate(per_second).limit(records).stamped_now();
         let journal = load.start(&pair.source)?.finish()?;
         link.ensure_delivered_in_one_session(&journal)?;
         let row = latencies.finish()?;
@@ -64,15 +72,15 @@ fn measure() -> Result<(Vec<Histogram<u64>>, Option<String>)> {
     println!("{report}");
     let limit = 50_000_000 / 8 / 5;
     let queue = report.forward.backlog_max;
-    ensure!(queue > limit / 2, "the path was not what saturated the link: its queue held {queue} of {limit} B at most");
+    ensure!(queue > limit / 2, "the path did not limit the link: its queue had at most {queue} of {limit} B");
     Ok((rows, report.invalid()))
 }
 
 fn judge(rows: &[Histogram<u64>]) -> Result<()> {
-    let [idle, saturated, half] = rows else { bail!("{} rows", rows.len()) };
+    let [idle, saturated, half] = rows else { bail!("{} loads were measured", rows.len()) };
     let one_way = u64::try_from(ONE_WAY.as_millis())?;
     for row in rows {
-        // Timestamps are cut to the millisecond, which makes latencies longer and never shorter.
+        // Timestamps are rounded down to a millisecond, which never makes a latency shorter.
         ensure!(row.min() >= one_way, "a record took {} ms over a path of {one_way} ms", row.min());
     }
     let p50 = |row: &Histogram<u64>| row.value_at_quantile(0.5);

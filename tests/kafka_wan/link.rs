@@ -1,48 +1,43 @@
-//! A sender that reaches its receiver only by way of an emulated WAN.
+//! A sender that reaches its receiver only over an emulated WAN.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::cluster::{Cluster, Pair};
+use harness::cluster::Cluster;
 use harness::files::LinkFiles;
 use harness::journal::Journal;
+use harness::pair::Pair;
 use harness::process::Process;
 use harness::{topics, verify, wait};
-use netem::conditions::{Conditions, Knob, parse_knobs};
-use netem::path::DropCause;
-use netem::profile::Profile;
-use netem::relay::Relay;
-use netem::report::Report;
-use netem::script::Script;
-use netem::wan::{Direction, Wan};
+use netem::{Conditions, Direction, DropCause, Knob, Profile, Relay, Report, Script, Wan, parse_knobs};
 
-/// How long a packet is under way, each way.
+/// Delay of a packet, each way.
 pub(crate) const ONE_WAY: Duration = Duration::from_millis(100);
 
-/// Longer than a session takes to come about and partitions to join.
+/// Time until the link has a session and its partitions have joined.
 const JOINED: Duration = Duration::from_secs(60);
 
-/// Longer than anything a test writes takes to arrive.
+/// Time until all records of a test have arrived.
 const DELIVERED: Duration = Duration::from_secs(60);
 
-/// Partitions of every topic.
+/// Number of partitions of every topic.
 pub(crate) const PARTITIONS: i32 = 8;
 
-/// A link in session, with its topics joined.
-pub(crate) struct WanLink {
-    // First, so that they are gone before their files are.
+/// A link with a session, whose topics have joined.
+pub(crate) struct WanLink<'a> {
+    // First, so that the processes are gone before their files are.
     sender: Process,
     _receiver: Process,
     relay: Relay,
     _files: LinkFiles,
-    target: &'static Cluster,
+    target: &'a Cluster,
 }
 
-impl WanLink {
-    /// Over a path of [`ONE_WAY`] with `knobs`, the same both ways. The topics exist at the target already.
-    pub(crate) fn start(stem: &str, knobs: &str, topics: &[&str]) -> Result<Self> {
-        let pair = Pair::shared()?;
+impl<'a> WanLink<'a> {
+    /// Starts a link over a path of [`ONE_WAY`] with `knobs`, the same both ways, and waits until its topics have
+    /// joined.
+    pub(crate) fn start(pair: &'a Pair, stem: &str, knobs: &str, topics: &[&str]) -> Result<Self> {
         let mut files = LinkFiles::new(&topics::unique(stem), &pair.source, &pair.target, topics)?;
         let receives_at: SocketAddr = unquoted(files.receiver.get("", "listen"))?.parse()?;
         let knobs = [vec![Knob::Delay(ONE_WAY)], parse_knobs(knobs)?].concat();
@@ -60,32 +55,31 @@ impl WanLink {
         Ok(link)
     }
 
-    /// Turns knobs of both directions.
+    /// Changes the path in both directions.
     pub(crate) fn set(&self, knobs: &str) -> Result<()> {
         self.relay.set_both(&parse_knobs(knobs)?);
         Ok(())
     }
 
-    /// Waits until all of `journal` is at the target, and refuses any difference; the link's first session must
-    /// still be its only one.
+    /// Waits until all of `journal` is at the target, exactly once, and ensures that the link had one session only.
     pub(crate) fn ensure_delivered_in_one_session(&self, journal: &Journal) -> Result<()> {
         verify::wait_until_delivered(&journal.written, self.target, "{topic}", DELIVERED)?;
         verify::ensure_exactly_once(&journal.written, self.target, "{topic}")?;
         let status = self.sender.admin.status()?;
         ensure!(status["sessions"] == 1, "{} sessions; the last ended: {}", status["sessions"], status["last_end"]);
         let sent = status["wire"]["sent_bytes"].as_u64().context("no sent bytes")?;
-        let by_here = self.report().forward.offered_bytes;
-        ensure!(by_here >= sent, "of {sent} B that were sent only {by_here} B came by the WAN");
+        let crossed = self.report().forward.offered_bytes;
+        ensure!(crossed >= sent, "the sender sent {sent} B, of which {crossed} B crossed the WAN");
         Ok(())
     }
 
-    /// Waits until the path has dropped something for that cause, in either direction.
+    /// Waits until the path has dropped a packet for that cause, in either direction.
     pub(crate) fn wait_until_dropped(&self, cause: DropCause) -> Result<()> {
         let dropped = || Direction::BOTH.iter().any(|&way| self.report().direction(way).dropped_for(cause) > 0);
         wait::until(&format!("a packet dropped for {}", cause.name()), DELIVERED, || dropped().then_some(()))
     }
 
-    /// What the sender says of itself.
+    /// Returns the sender's `/status`.
     pub(crate) fn status(&self) -> Result<serde_json::Value> {
         self.sender.admin.status()
     }

@@ -1,17 +1,9 @@
-//! A link over a WAN between two real clusters: how long records take, and what it lives through.
+//! Tests of a link between two real clusters over an emulated WAN: latency, and failures of the path.
 //!
-//! One test at a time, because they measure. The path is 100 ms long each way and as fast as each test says; it is
-//! slow enough to be what limits the link, whatever the machine.
+//! One test runs at a time, because they measure. The path has a delay of 100 ms each way, and a rate that each test
+//! sets. It is so slow that it limits the link on any machine.
 
 mod idle;
 mod latency;
 mod link;
-mod survival;
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// Holds the machine for one test.
-fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
+mod outages;

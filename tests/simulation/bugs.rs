@@ -1,4 +1,5 @@
-//! Deliberate bugs, built around the product's code and never into it: each must be caught.
+//! Planted bugs: a target with one bug, between the product's lane and the simulated cluster. The product's code is
+//! unchanged.
 
 use bytes::Bytes;
 use receiver::target::state::{self, LaneState, PartitionRecord};
@@ -12,29 +13,29 @@ use crate::target::SimTarget;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
-    /// Records are reported as committed, and so acked, before they are.
+    /// Records are reported as committed, and so acked, before the commit.
     AckBeforeCommit,
     /// Stored positions are one too high.
     PositionTooHigh,
-    /// Taking a lane over leaves its earlier owner's producer in working order.
+    /// The earlier owner of a lane is not fenced.
     NoFence,
-    /// Frames of an older epoch pass for frames of the present one.
+    /// Frames of an older epoch count as frames of the current one.
     NoEpochCheck,
     /// Partitions are read before their first position is stored.
     InitialPositionNotStored,
-    /// What a dead channel held is not sent again.
+    /// Frames in flight on a dead channel are not sent again.
     CopiesForgotten,
-    /// What has arrived in part of a dead channel's frames stays charged, and passes for held.
+    /// Frames that arrived in part on a dead channel count as received in full.
     PartsStayCharged,
-    /// A halt is told and not stored.
+    /// A halt is sent to the sender and not stored.
     HaltNotStored,
-    /// A lane takes a partition up before the lane that had it has stored that it handed it over.
+    /// A lane takes a partition before the lane that had it has stored the hand-over.
     JoinsBeforeMoved,
-    /// That it was handed over is said and not stored.
+    /// A hand-over is sent to the other lane and not stored.
     MoveNotStored,
 }
 
-/// A lane's target, with one bug or none.
+/// Target of a lane, with one bug or none.
 pub(crate) struct Bugged {
     inner: SimTarget,
     lane: LaneId,
@@ -44,7 +45,7 @@ pub(crate) struct Bugged {
 }
 
 impl Bugged {
-    /// `process` names the receiver process among all there ever were.
+    /// Wraps a target; `process` is the number of the receiver process.
     pub(crate) fn new(mut inner: SimTarget, lane: LaneId, bug: Option<Bug>, process: u64) -> Self {
         if bug == Some(Bug::NoFence) {
             inner.transactional_id = format!("{}.{process}", inner.transactional_id);
@@ -120,7 +121,7 @@ impl LaneTarget for Bugged {
     }
 }
 
-/// The same frame under another epoch.
+/// Returns the frame with another epoch.
 pub(crate) fn relabelled(frame: &Bytes, epoch: Epoch) -> Bytes {
     let mut bytes = frame.to_vec();
     let at = |field: &str| FIELDS.iter().find(|(_, _, name)| *name == field).map(|&(at, len, _)| at..at + len).unwrap();

@@ -1,28 +1,28 @@
-//! The target cluster: logs, transactions, producer epochs and fencing as Kafka has them, in memory.
+//! The target cluster in memory: logs, transactions, producer epochs and fencing, as in Kafka.
 //!
-//! A transaction's entries take their offsets when they are appended, whatever becomes of it; an open one
-//! holds back the last stable offset of every partition it touched; deciding it appends a marker to each.
+//! Entries get their offsets when they are appended, before the transaction ends. An open transaction stops the last
+//! stable offset of every partition that it wrote to. Its end appends a marker to each of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kafka::{KafkaError, error::KafkaFault};
+use kafka::{KafkaError, KafkaFault};
 
 use crate::dice::Dice;
 use crate::source::Payload;
 
-/// After this long an open transaction is aborted by its coordinator.
+/// Age at which the coordinator aborts an open transaction.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A partition of the target: a topic's, or a lane's state.
+/// Partition of the target: of a topic, or of the state topic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Place {
     Data(Arc<str>, i32),
     State(u16),
 }
 
-/// What one offset of a target log holds.
+/// Content of one offset of a target log.
 #[derive(Debug, Clone)]
 pub(crate) enum Entry {
     Record(Arc<Payload>),
@@ -52,11 +52,11 @@ struct OpenTransaction {
     number: u64,
     touched: BTreeSet<Place>,
     begun: Duration,
-    /// A commit is on its way whose caller has already been told that it failed.
-    commit_underway: bool,
+    /// A commit request is in flight whose caller has already seen a failure.
+    commit_in_flight: bool,
 }
 
-/// The target cluster.
+/// State of the target cluster.
 #[derive(Default)]
 pub(crate) struct Cluster {
     logs: BTreeMap<Place, Vec<Stored>>,
@@ -91,7 +91,7 @@ impl Cluster {
     pub(crate) fn last_stable(&self, place: &Place) -> usize {
         let log = self.logs.get(place).map_or(&[][..], Vec::as_slice);
         let undecided = |stored: &Stored| self.outcomes[stored.transaction as usize] == Outcome::Open;
-        // Each transactional id has one open transaction at most: its entries are never far from the end.
+        // A transactional id has at most one open transaction, so its entries are near the end.
         let mut stable = log.len();
         if self.ids.values().any(|id| id.open.as_ref().is_some_and(|open| open.touched.contains(place))) {
             stable = log.iter().position(undecided).unwrap_or(stable);
@@ -99,17 +99,17 @@ impl Cluster {
         stable
     }
 
-    /// What `read_committed` readers see between two offsets.
+    /// Returns the entries that `read_committed` readers see between two offsets.
     pub(crate) fn committed(&self, place: &Place, from: usize, to: usize) -> impl Iterator<Item = &Entry> {
         let log = self.logs.get(place).map_or(&[][..], Vec::as_slice);
         let seen = |stored: &&Stored| self.outcomes[stored.transaction as usize] == Outcome::Committed;
         log[from..to].iter().filter(seen).map(|stored| &stored.entry)
     }
 
-    /// A new producer of this transactional id: what an older one left open is decided first.
+    /// Starts a new producer of this transactional id. Ends the open transaction of an older producer first.
     pub(crate) fn init_producer(&mut self, id: &str, dice: &Dice) -> u32 {
         if let Some(open) = self.take_open(id) {
-            let outcome = if open.commit_underway && dice.chance(500) { Outcome::Committed } else { Outcome::Aborted };
+            let outcome = if open.commit_in_flight && dice.chance(500) { Outcome::Committed } else { Outcome::Aborted };
             self.decide(open, outcome);
         }
         let id = self.ids.entry(id.to_owned()).or_default();
@@ -124,15 +124,15 @@ impl Cluster {
         if id.open.is_some() {
             return Err(unavailable("begin within a transaction"));
         }
-        id.open = Some(OpenTransaction { number, touched: BTreeSet::new(), begun, commit_underway: false });
+        id.open = Some(OpenTransaction { number, touched: BTreeSet::new(), begun, commit_in_flight: false });
         self.outcomes.push(Outcome::Open);
         Ok(())
     }
 
-    /// Appends and says at which offset.
+    /// Appends an entry and returns its offset.
     pub(crate) fn append(&mut self, id: &str, epoch: u32, place: &Place, entry: Entry) -> Result<usize, KafkaError> {
         let id = self.owned("append", id, epoch)?;
-        let Some(open) = id.open.as_mut().filter(|open| !open.commit_underway) else {
+        let Some(open) = id.open.as_mut().filter(|open| !open.commit_in_flight) else {
             return Err(unavailable("append outside of a transaction"));
         };
         open.touched.insert(place.clone());
@@ -149,20 +149,20 @@ impl Cluster {
                 self.decide(open, Outcome::Committed);
                 Ok(())
             }
-            // Timed out and aborted meanwhile, or never begun.
+            // The transaction timed out, or never began.
             None => Err(unavailable("commit without a transaction")),
         }
     }
 
-    /// The commit request is on its way; its answer will not be seen.
+    /// Puts a commit request in flight, whose response the caller never sees.
     pub(crate) fn commit_later(&mut self, id: &str, epoch: u32) -> Result<(), KafkaError> {
         if let Some(open) = &mut self.owned("commit", id, epoch)?.open {
-            open.commit_underway = true;
+            open.commit_in_flight = true;
         }
         Ok(())
     }
 
-    /// Time passes: commits on their way arrive, what takes too long is aborted.
+    /// Advances the time: commits in flight may arrive, and old transactions are aborted.
     pub(crate) fn tick(&mut self, now: Duration, dice: &Dice) {
         self.now = now;
         let names: Vec<_> = self.ids.iter().filter(|(_, id)| id.open.is_some()).map(|(name, _)| name.clone()).collect();
@@ -170,7 +170,7 @@ impl Cluster {
             let arrives = dice.chance(100);
             let due = self.ids[&name].open.as_ref().and_then(|open| {
                 let overdue = now - open.begun > TRANSACTION_TIMEOUT;
-                match (open.commit_underway && arrives, overdue) {
+                match (open.commit_in_flight && arrives, overdue) {
                     (true, _) => Some(Outcome::Committed),
                     (false, true) => Some(Outcome::Aborted),
                     (false, false) => None,
@@ -179,7 +179,7 @@ impl Cluster {
             if let (Some(outcome), Some(open)) = (due, due.and_then(|_| self.take_open(&name))) {
                 self.decide(open, outcome);
                 if outcome == Outcome::Aborted {
-                    // The coordinator bumps the epoch: the producer that was too slow is fenced.
+                    // The coordinator raises the epoch, which fences the slow producer.
                     self.ids.entry(name).or_default().epoch += 1;
                 }
             }

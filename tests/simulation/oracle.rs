@@ -16,57 +16,58 @@ use crate::source::{Payload, Source, Tp};
 type FrameId = (LaneId, Epoch, Sequence);
 type SlotId = (LaneId, Epoch, Slot);
 
-/// What is known of the target so far.
+/// Observations of the target so far.
 pub(crate) struct Oracle {
     start: Start,
-    /// How far each target log was looked at.
+    /// Offset up to which each target log was read.
     seen: BTreeMap<Place, usize>,
     partitions: BTreeMap<Tp, Seen>,
     /// Partitions that appeared after every lane had completed its first round of offers.
     late: BTreeSet<Tp>,
     lanes_complete: BTreeSet<LaneId>,
-    /// The stored epoch of each lane.
+    /// Stored epoch of each lane.
     owners: BTreeMap<LaneId, Epoch>,
     epochs: BTreeSet<(LaneId, Epoch)>,
-    /// What every sender ever said is behind a slot.
+    /// Partition of each slot that a sender ever offered.
     slots: BTreeMap<SlotId, Tp>,
-    /// Where the runs of every frame end.
+    /// Ends of the runs of every frame.
     frames: BTreeMap<FrameId, Vec<(SlotId, Position)>>,
-    /// Slots whose partition was halted: what was sent under them counts no more.
+    /// Slots whose partition was halted: their acks are not checked.
     closed: BTreeSet<SlotId>,
-    /// Jumps that are stored and whose position is not yet taken in.
+    /// Stored jumps whose position was not read yet.
     jumps: BTreeMap<Tp, VecDeque<JumpRecord>>,
-    /// Halts lifted and records left out.
+    /// Number of halts that were resumed.
     pub(crate) lifted: u64,
+    /// Number of records that were skipped.
     pub(crate) skipped: u64,
     pub(crate) records_sent: u64,
     pub(crate) records_seen: u64,
 }
 
 struct Seen {
-    /// The stored position.
+    /// Stored position of the partition.
     stored: i64,
-    /// The source position after the last record seen.
+    /// Source position after the last record seen.
     reached: i64,
-    /// How far the target's log was compared.
+    /// Offset up to which the target's log was compared.
     judged: usize,
-    /// Why it is halted, as stored.
+    /// Stored reason of its halt.
     halt: Option<String>,
-    /// Offsets of records that somebody left out.
+    /// Offsets of skipped records.
     skipped: BTreeSet<i64>,
-    /// How often it has changed lanes.
+    /// Number of times that it has changed lanes.
     moves: u32,
 }
 
 impl Seen {
-    /// A lane stores the partition as one that has changed lanes so often: only the newest owner may, and from where
-    /// the one before it stood still.
+    /// Handles a stored position of a partition that has changed lanes `moves` times. Only the newest owner may store
+    /// it, and it must begin at the last position of the owner before it.
     fn move_to(&mut self, moves: u32, stored: i64) -> Result<(), String> {
         if moves < self.moves {
-            return Err(format!("writes it, which handed it over {} moves ago", self.moves - moves));
+            return Err(format!("stores it, which handed it over {} moves ago", self.moves - moves));
         }
         if moves > self.moves && stored != self.stored {
-            return Err(format!("took it up at {stored}, it stood at {}", self.stored));
+            return Err(format!("took it at {stored}, its position was {}", self.stored));
         }
         self.moves = moves;
         Ok(())
@@ -94,14 +95,14 @@ impl Oracle {
         }
     }
 
-    /// A partition was added to the source of a link with so many lanes.
+    /// Handles a new partition at the source of a link with this number of lanes.
     pub(crate) fn note_partition(&mut self, tp: Tp, lanes: u16) {
         if self.lanes_complete.len() == usize::from(lanes) {
             self.late.insert(tp);
         }
     }
 
-    /// A sender offers partitions.
+    /// Handles a message of a sender, which may offer partitions.
     pub(crate) fn note_message(&mut self, message: &Control) {
         if let Control::Offer { lane, epoch, partitions, .. } = message {
             for at in partitions {
@@ -110,7 +111,7 @@ impl Oracle {
         }
     }
 
-    /// A sender sends a frame.
+    /// Handles a frame that a sender sends.
     pub(crate) fn note_frame(&mut self, frame: &Frame) {
         let head = frame.header().head;
         self.records_sent += u64::from(frame.header().record_count);
@@ -118,7 +119,7 @@ impl Oracle {
         self.frames.insert((head.lane, head.epoch, head.sequence), ends);
     }
 
-    /// A receiver tells its sender something: it must be true already.
+    /// Checks a message of a receiver to its sender, which must already be true at the target.
     pub(crate) fn check_reply(&mut self, reply: &Control) -> Result<(), String> {
         match reply {
             Control::LaneOpen { lane, epoch } if !self.epochs.insert((*lane, *epoch)) => {
@@ -135,7 +136,7 @@ impl Oracle {
             }
             Control::PartitionOpen { lane, epoch, slot, position, .. } => {
                 let tp = self.slots.get(&(*lane, *epoch, *slot));
-                // A receiver that was fenced without noticing may say so: nothing that is sent to it counts.
+                // A receiver that was fenced and has not noticed may send this: nothing that it receives is committed.
                 let owned = self.owners.get(lane) == Some(epoch);
                 if let Some(halt) = tp.filter(|_| owned).and_then(|tp| self.halt_of(tp)) {
                     return Err(format!("{tp:?} is to be read, but its halt is stored: {halt}"));
@@ -149,12 +150,13 @@ impl Oracle {
             }
             Control::PartitionHalted { lane, epoch, slot, reason, detail, .. } => {
                 let tp = self.slots.get(&(*lane, *epoch, *slot)).ok_or("a halt of a slot that was never offered")?;
-                let (stored, tp) = (self.halt_of(tp), tp.clone());
+                let stored = self.halt_of(tp);
+                let tp = tp.clone();
                 match reason.as_str() {
                     "record-rejected" | "record-too-large" | "retention-overtook" if stored.is_none() => {
-                        Err(format!("{tp:?} is said to be halted, which is not stored"))
+                        Err(format!("{tp:?} is reported as halted, which is not stored"))
                     }
-                    // Asked for twice, or by somebody whose knowledge is old; or offered with old knowledge.
+                    // Requested twice, or offered with an old position.
                     "record-rejected" | "record-too-large" | "retention-overtook" | "out-of-range" | "jump-refused" => {
                         self.closed.insert((*lane, *epoch, *slot));
                         Ok(())
@@ -166,7 +168,7 @@ impl Oracle {
         }
     }
 
-    /// Whether a partition that goes on is stored at less than `position`.
+    /// Checks whether the stored position of a partition that is not halted is less than `position`.
     fn is_behind(&self, slot: &SlotId, position: Position) -> bool {
         let Some(tp) = self.slots.get(slot).filter(|tp| self.halt_of(tp).is_none()) else { return false };
         !self.closed.contains(slot) && self.partitions.get(tp).is_none_or(|seen| seen.stored < position.0)
@@ -176,12 +178,12 @@ impl Oracle {
         self.partitions.get(tp)?.halt.as_deref()
     }
 
-    /// Whether any partition's halt is stored.
+    /// Checks whether the halt of any partition is stored.
     pub(crate) fn any_halted(&self) -> bool {
         self.partitions.values().any(|seen| seen.halt.is_some())
     }
 
-    /// Looks at everything that was committed since the last time.
+    /// Checks everything that was committed since the last call.
     pub(crate) fn check(&mut self, source: &Source, cluster: &Cluster) -> Result<(), String> {
         let mut touched = BTreeSet::new();
         for place in cluster.places() {
@@ -212,14 +214,14 @@ impl Oracle {
                 }
             }
         }
-        // Records and positions become visible together, so they are judged once both were taken.
+        // Records and positions become visible together, so they are compared after both were read.
         for tp in touched {
             self.judge(&tp, source, cluster)?;
         }
         Ok(())
     }
 
-    /// Jumps first: each is stored with the position it leads to.
+    /// Reads a jump, which is stored with the position that it leads to.
     fn take_jump(&mut self, lane: LaneId, key: &[u8], value: &[u8]) -> Result<(), String> {
         let entry = StateEntry { key: key.to_vec(), value: Some(value.to_vec()) };
         let state = LaneState::fold(lane, "source", &[entry]).map_err(|error| error.to_string())?;
@@ -248,7 +250,7 @@ impl Oracle {
         let Some(seen) = self.partitions.get_mut(&tp) else {
             let log = &source.logs[&tp];
             let from_the_start = self.start == Start::Earliest || self.late.contains(&tp);
-            // Retention may have gone on since the log was looked at.
+            // Retention may have deleted records since the sender read the start of the log.
             if from_the_start && !(log.origin()..=log.kept_from).contains(&stored) {
                 return Err(format!("{tp:?} begins at {stored}, its log at {}", log.kept_from));
             }
@@ -261,7 +263,7 @@ impl Oracle {
         let halt = record.halt.map(|halt| halt.reason);
         if seen.halt.is_some() && halt.is_none() {
             let jump = self.jumps.get_mut(&tp).and_then(VecDeque::pop_front);
-            let jump = jump.ok_or_else(|| format!("{tp:?}: its halt was lifted by nobody"))?;
+            let jump = jump.ok_or_else(|| format!("{tp:?}: its halt ended without a jump"))?;
             if (jump.from, jump.to) != (seen.stored, stored) {
                 return Err(format!(
                     "{tp:?} moved from {} to {stored}, but the log of jumps has {jump:?}",
@@ -270,10 +272,10 @@ impl Oracle {
             }
             self.lifted += 1;
             let log = &source.logs[&tp];
-            let left_out = (jump.from..jump.to).filter(|&offset| log.at(offset).is_some());
-            for offset in left_out {
+            let skipped = (jump.from..jump.to).filter(|&offset| log.at(offset).is_some());
+            for offset in skipped {
                 if offset >= log.kept_from && log.at(offset).and_then(|record| record.halts()).is_none() {
-                    return Err(format!("{tp:?}: a good record at {offset} was left out"));
+                    return Err(format!("{tp:?}: a valid record at {offset} was skipped"));
                 }
                 seen.skipped.insert(offset);
                 self.skipped += 1;
@@ -297,7 +299,7 @@ impl Oracle {
         Ok(Some(tp))
     }
 
-    /// The records seen are the source's next ones, and the stored position is the one after them.
+    /// Checks that the visible records are the source's next ones, and that the stored position is the one after them.
     fn judge(&mut self, tp: &Tp, source: &Source, cluster: &Cluster) -> Result<(), String> {
         let place = Place::Data(format!("copy.{}", tp.0).into(), tp.1);
         let to = self.seen.get(&place).copied().unwrap_or(0);
@@ -321,7 +323,8 @@ impl Oracle {
             self.records_seen += 1;
         }
         seen.judged = to;
-        let (reached, stored) = (seen.reached, seen.stored);
+        let reached = seen.reached;
+        let stored = seen.stored;
         let missed = (reached..stored).find(|offset| log.at(*offset).is_some() && !seen.skipped.contains(offset));
         match missed {
             _ if stored < reached => Err(format!("{tp:?}: stored {stored}, but records up to {reached} are visible")),
@@ -331,11 +334,12 @@ impl Oracle {
         }
     }
 
-    /// Why the link has not yet delivered everything.
+    /// Returns a partition that the link has not delivered in full, if there is one.
     pub(crate) fn missing(&self, source: &Source) -> Option<String> {
         source.logs.iter().filter(|(tp, _)| self.halt_of(tp).is_none()).find_map(|(tp, log)| {
             let stored = self.partitions.get(tp).map(|seen| seen.stored);
-            (stored != Some(log.end())).then(|| format!("{tp:?} stands at {stored:?}, its log ends at {}", log.end()))
+            (stored != Some(log.end()))
+                .then(|| format!("{tp:?} is stored at {stored:?}, its log ends at {}", log.end()))
         })
     }
 }

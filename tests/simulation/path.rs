@@ -1,5 +1,5 @@
-//! The path between a sender and a receiver: control messages in order, frames in any order, all of it
-//! lost when the session is. What was under way then may still arrive, long after.
+//! The path between a sender and a receiver. Control messages arrive in order, frames in any order. Both are lost with
+//! the session, but frames that were in flight may still arrive long after.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use wire::control::Control;
 use crate::dice::Dice;
 use crate::stripes::Carried;
 
-/// One session's path at a time.
+/// Path of one session at a time.
 pub(crate) struct Path {
     dice: Dice,
     frames: Vec<(Duration, Carried)>,
     to_receiver: VecDeque<(Duration, Control)>,
     to_sender: VecDeque<(Duration, Control)>,
     strays: Vec<(Duration, Bytes)>,
-    /// Most that anything is under way, in milliseconds.
+    /// Longest delay of a message or frame, in milliseconds.
     delay_max: u64,
     pub(crate) frames_sent: u64,
 }
@@ -26,9 +26,15 @@ pub(crate) struct Path {
 impl Path {
     pub(crate) fn new(dice: Dice) -> Self {
         let delay_max = [1, 20, 300][dice.below(3) as usize];
-        let (frames, strays) = (Vec::new(), Vec::new());
-        let (to_receiver, to_sender) = (VecDeque::new(), VecDeque::new());
-        Self { dice, frames, to_receiver, to_sender, strays, delay_max, frames_sent: 0 }
+        Self {
+            dice,
+            frames: Vec::new(),
+            to_receiver: VecDeque::new(),
+            to_sender: VecDeque::new(),
+            strays: Vec::new(),
+            delay_max,
+            frames_sent: 0,
+        }
     }
 
     pub(crate) fn send_frame(&mut self, now: Duration, frame: Carried) {
@@ -46,13 +52,13 @@ impl Path {
         self.to_sender.push_back((at, message));
     }
 
-    /// A frame that arrives now.
+    /// Returns a frame that arrives now.
     pub(crate) fn poll_frame(&mut self, now: Duration) -> Option<Carried> {
         let index = self.frames.iter().position(|(at, _)| *at <= now)?;
         Some(self.frames.swap_remove(index).1)
     }
 
-    /// A frame of an earlier session that arrives now.
+    /// Returns a frame of an earlier session that arrives now.
     pub(crate) fn poll_stray(&mut self, now: Duration) -> Option<Bytes> {
         let index = self.strays.iter().position(|(at, _)| *at <= now)?;
         Some(self.strays.swap_remove(index).1)
@@ -66,7 +72,7 @@ impl Path {
         due(&mut self.to_sender, now)
     }
 
-    /// A channel has ended: what was under way on it never arrives in full.
+    /// Ends a channel: returns its frames in flight, which never arrive in full.
     pub(crate) fn cut(&mut self, channel: ChannelId) -> Vec<Carried> {
         let (cut, rest) = std::mem::take(&mut self.frames).into_iter().partition(|(_, one)| one.channel == channel);
         self.frames = rest;
@@ -74,7 +80,7 @@ impl Path {
         cut.into_iter().map(|(_, carried)| carried).collect()
     }
 
-    /// The session is over: some frames under way turn into strays, everything else is gone.
+    /// Ends the session: some frames in flight become strays, everything else is lost.
     pub(crate) fn lose(&mut self, now: Duration) {
         for (_, Carried { frame, .. }) in std::mem::take(&mut self.frames) {
             if self.dice.chance(500) {

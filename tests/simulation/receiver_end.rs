@@ -1,4 +1,4 @@
-//! The receiver's end of a link: what a session and the lanes' threads do around the lanes.
+//! The receiver's end of a link: the work of the session and of the lanes' threads, around the product's lanes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::scenario::Scenario;
 use crate::source::topic_id;
 use crate::target::{Process, SharedProcess, SimTarget};
 
-/// One receiver process.
+/// Receiver process with its lanes.
 pub(crate) struct ReceiverEnd {
     lanes: Vec<Owned>,
     terms: Arc<Terms>,
@@ -35,16 +35,16 @@ pub(crate) struct ReceiverEnd {
     bug: Option<Bug>,
     measures: bool,
     dice: Dice,
-    /// What lanes have said to each other and not yet heard.
+    /// Messages between lanes that are not delivered yet.
     messages: VecDeque<(LaneId, LaneMessage)>,
     pub(crate) recoveries: u64,
 }
 
 struct Owned {
     lane: Lane<Bugged>,
-    /// The sender asked for it and it is not open yet.
+    /// Sender has requested the lane, and it is not open yet.
     wanted: bool,
-    /// Its session is over: it commits what it holds without a gap, then closes.
+    /// Session of the lane has ended: it commits its frames up to the first gap, then closes.
     closing: bool,
 }
 
@@ -76,11 +76,12 @@ impl ReceiverEnd {
         }
     }
 
-    /// A session begins; the one before it, if any, is over.
+    /// Begins a session, which ends an earlier one.
     pub(crate) fn accept(&mut self, session: u64) {
         for owned in &mut self.lanes {
             owned.lane.close(LaneClosedReason::SessionEnded, "replaced");
-            (owned.wanted, owned.closing) = (false, false);
+            owned.wanted = false;
+            owned.closing = false;
             while owned.lane.poll_reply().is_some() {}
             while owned.lane.poll_lane_message().is_some() {}
         }
@@ -89,12 +90,13 @@ impl ReceiverEnd {
         self.session = Some(session);
     }
 
-    /// The session is lost: frames without a gap before them are still committed.
+    /// Ends the session. Frames up to the first gap are still committed.
     pub(crate) fn disconnect(&mut self) {
         self.session = None;
         self.messages.clear();
         for owned in &mut self.lanes {
-            (owned.wanted, owned.closing) = (false, true);
+            owned.wanted = false;
+            owned.closing = true;
         }
     }
 
@@ -133,7 +135,7 @@ impl ReceiverEnd {
         owned.lane.handle_frame(intact).map_err(|error| error.to_string())
     }
 
-    /// One step of every lane that wants one. Returns what is to be said to the sender.
+    /// Runs one step of every lane that has work. Returns the messages to the sender.
     pub(crate) fn pump(&mut self) -> Result<Vec<Control>, String> {
         let mut replies = Vec::new();
         self.deliver_lane_messages();
@@ -187,7 +189,7 @@ impl ReceiverEnd {
         Ok(replies)
     }
 
-    /// Lanes hear what others want or give, some time.
+    /// Delivers messages between lanes, some of them later.
     fn deliver_lane_messages(&mut self) {
         while let Some((to, message)) = self.messages.pop_front() {
             if self.bug == Some(Bug::JoinsBeforeMoved)
@@ -205,12 +207,12 @@ impl ReceiverEnd {
         }
     }
 
-    /// Bytes of frames held, over all lanes.
+    /// Returns the bytes of the frames that wait in all lanes.
     pub(crate) fn held_bytes(&self) -> u64 {
         self.lanes.iter().map(|owned| owned.lane.held_bytes()).sum()
     }
 
-    /// Adds what the lanes of this process have seen.
+    /// Adds the counts of the lanes of this process.
     pub(crate) fn add_counts(&self, total: &mut Counts) {
         for counts in self.lanes.iter().map(|owned| owned.lane.counts()) {
             total.recoveries += counts.recoveries;
@@ -239,7 +241,7 @@ impl ReceiverEnd {
 }
 
 impl Drop for ReceiverEnd {
-    /// A process that is gone makes no more calls.
+    /// Makes the process dead, so that it makes no further calls.
     fn drop(&mut self) {
         *self.process.lock().unwrap() = Process { dead: true, ..Process::default() };
     }

@@ -1,4 +1,4 @@
-//! What one run is made of, drawn from its seed.
+//! The settings of one run, drawn from its seed. Probabilities are per thousand.
 
 use std::time::Duration;
 
@@ -16,38 +16,38 @@ const FRAME_BYTES: u64 = 2048;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
-    /// The lanes of the default class and of those beside it.
+    /// Lanes of the default class and of the other classes.
     pub(crate) classes: ClassTable,
-    /// Of a thousand steps, in how many a sender's topics change their classes.
+    /// Steps per thousand in which the topics of a sender change their classes.
     pub(crate) moving: u64,
     pub(crate) start: Start,
     codec: Codec,
     linger: Duration,
     pool: u64,
     pub(crate) decode_memory: u64,
-    /// How often the size of a receiver's transactions was halved before it began.
+    /// Number of times that the size of a receiver's transactions was halved before the run.
     pub(crate) size_halved: u32,
-    /// Whether receivers learn from how long transactions take.
+    /// Receivers measure how long transactions take.
     pub(crate) measures: bool,
-    /// Of a thousand calls to the target, how many fail.
+    /// Calls to the target per thousand that fail.
     pub(crate) failing: u64,
-    /// Of a thousand steps, how many lose a session.
+    /// Steps per thousand that end a session.
     pub(crate) losing: u64,
-    /// Channels of each session.
+    /// Number of channels of each session.
     pub(crate) channels: u32,
-    /// Of a thousand steps, how many kill a further channel.
+    /// Steps per thousand that kill an extra channel.
     pub(crate) dying: u64,
-    /// Of a thousand steps, how many kill a process at each end.
+    /// Steps per thousand that kill a process, for each end.
     pub(crate) killing: u64,
-    /// Steps between which a second link runs with the same name, started by mistake.
+    /// First and last step of a second link with the same name, started by mistake.
     pub(crate) second: Option<(u64, u64)>,
-    /// How many records are written that cannot be carried.
+    /// Number of records that cannot be carried.
     pub(crate) poisons: u64,
-    /// Of a thousand steps, in how many retention deletes records at the source.
+    /// Steps per thousand in which retention deletes records at the source.
     pub(crate) trimming: u64,
-    /// Of a thousand steps, in how many an operator lifts a halt.
+    /// Steps per thousand in which an operator resumes a partition.
     pub(crate) lifting: u64,
-    /// How long it goes on before faults end and everything must arrive.
+    /// Number of steps before faults end and everything must arrive.
     pub(crate) steps: u64,
     pub(crate) bug: Option<Bug>,
 }

@@ -1,4 +1,4 @@
-//! The sender's end of a link: what a session and the lanes' threads do around the lanes.
+//! The sender's end of a link: the work of the session and of the lanes' threads, around the product's lanes.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
@@ -22,10 +22,10 @@ use crate::dice::Dice;
 use crate::scenario::Scenario;
 use crate::source::{SharedSource, SimCatalog, SimReader};
 
-/// How long a lane that another receiver took over is left alone; a minute in the product.
+/// Time before a lane that another receiver took is opened again; a minute in the product.
 const SUPERSEDED_HOLD: Duration = Duration::from_secs(3);
 
-/// One sender process.
+/// Sender process with its lanes.
 pub(crate) struct SenderEnd {
     lanes: Vec<Lane<SimReader>>,
     packing: Packing,
@@ -59,7 +59,7 @@ impl SenderEnd {
         }
     }
 
-    /// A session begins: every lane is to be opened.
+    /// Begins a session: returns the requests to open every lane.
     pub(crate) fn connect(&mut self, session: u64, terms: CreditTerms) -> Vec<Control> {
         self.disconnect();
         self.bank = bank(terms, self.lanes.len() as u16);
@@ -67,7 +67,7 @@ impl SenderEnd {
         (0..self.lanes.len() as u16).map(|lane| Control::OpenLane { lane: LaneId(lane) }).collect()
     }
 
-    /// The session is over.
+    /// Ends the session and closes every lane.
     pub(crate) fn disconnect(&mut self) {
         self.session = None;
         self.roster = Roster::new(self.router.clone());
@@ -95,12 +95,12 @@ impl SenderEnd {
             }
             Control::PartitionOpen { lane, epoch, slot, position, leader_epoch } => {
                 let Some(at) = self.roster.handle_partition_open(lane, epoch, slot) else { return };
-                let (topic, partition) = (at.topic.clone(), at.partition);
-                let assignment = Assignment { slot, topic, partition, position, leader_epoch };
+                let topic = at.topic.clone();
+                let assignment = Assignment { slot, topic, partition: at.partition, position, leader_epoch };
                 self.lanes[usize::from(lane.0)].handle_partitions(epoch, &[assignment]).unwrap();
             }
             Control::PartitionHalted { lane, epoch, slot, position, reason, .. } => {
-                // What is only to be looked at again is nobody's to lift.
+                // The sender itself offers a partition again that was out of range: no operator resumes it.
                 let stays = reason != HaltReason::OutOfRange.word();
                 let halted = self.roster.handle_partition_halted(lane, epoch, slot, Halt { reason, position });
                 self.halted.extend(halted.filter(|_| stays).cloned());
@@ -114,8 +114,8 @@ impl SenderEnd {
         }
     }
 
-    /// An operator wants a halted partition to go on: without the record that is refused or, mostly in vain,
-    /// with it.
+    /// Resumes a halted partition, as an operator does: without the rejected record, or with it, which mostly halts
+    /// again.
     pub(crate) fn lift(&mut self, wish: Wish) {
         let Some(at) = self.halted.pop_first() else { return };
         let Some(halt) = self.roster.halt(&at) else { return };
@@ -125,7 +125,7 @@ impl SenderEnd {
         }
     }
 
-    /// Looks for new partitions and offers them; opens lanes that were closed.
+    /// Finds new partitions and offers them, and opens lanes that were closed.
     pub(crate) fn offer(&mut self, now: Duration) -> Vec<Control> {
         let mut messages = Vec::new();
         for (lane, reopen) in self.reopen.iter_mut().enumerate() {
@@ -143,9 +143,10 @@ impl SenderEnd {
         messages
     }
 
-    /// Packs and sends what can be, as a lane's thread does.
+    /// Packs and sends all that it can, as a lane's thread does.
     pub(crate) fn pump(&mut self, now: Instant) -> (Vec<Control>, Vec<Bytes>) {
-        let (mut messages, mut frames) = (Vec::new(), Vec::new());
+        let mut messages = Vec::new();
+        let mut frames = Vec::new();
         for (index, lane) in self.lanes.iter_mut().enumerate() {
             let id = LaneId(index as u16);
             loop {
@@ -170,7 +171,7 @@ impl SenderEnd {
         (messages, frames)
     }
 
-    /// Bytes in flight over all lanes; `None` while any lane is closed.
+    /// Returns the bytes in flight on all lanes; `None` while any lane is closed.
     pub(crate) fn in_flight(&self) -> Option<u64> {
         self.lanes.iter().map(|lane| lane.epoch().map(|_| lane.in_flight_bytes())).sum()
     }

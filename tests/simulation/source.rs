@@ -1,10 +1,10 @@
-//! The source cluster: logs of committed records with holes between them, and a reader of one lane.
+//! The source cluster in memory: logs of committed records with gaps between them, and the reader of a lane.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use kafka::KafkaError;
-use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
+use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, TopicDescription, TopicSummary};
 use sender::partitions::roster::SourceTopic;
 use sender::source::discovery::Topics;
 use sender::source::origins::Passage;
@@ -16,15 +16,15 @@ use wire::partition::Partition;
 use crate::dice::Dice;
 use crate::target::POISON;
 
-/// What a reader may have read ahead, over all its partitions.
+/// Number of records that a reader may have read ahead, over all its partitions.
 const PREFETCH_MAX: usize = 24;
 
-/// The size of a value that needs more credit than any frame may have.
+/// Size of a value that needs more credit than a frame may have.
 const HUGE: usize = 20_000;
 
 pub(crate) type Tp = (Arc<str>, i32);
 
-/// What a record says. Keys carry a number that no other record has.
+/// Content of a record. Keys have a number that no other record has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Payload {
     pub(crate) timestamp: i64,
@@ -46,7 +46,7 @@ impl Payload {
 }
 
 impl Payload {
-    /// Why its partition must halt at this record, if it must.
+    /// Returns the reason for which a partition halts at this record, if it does.
     pub(crate) fn halts(&self) -> Option<&'static str> {
         match self.value.as_deref()? {
             POISON => Some("record-rejected"),
@@ -56,11 +56,11 @@ impl Payload {
     }
 }
 
-/// A partition's log: a record, or `None` where compaction, an abort or a transaction marker left a hole.
+/// Log of a partition: records, and `None` where compaction, an abort or a transaction marker left a gap.
 #[derive(Default)]
 pub(crate) struct Log {
     start: i64,
-    /// What lies before this was deleted by retention; here it is kept for the reckoning.
+    /// First offset that retention has not deleted. Earlier records are kept here for the oracle.
     pub(crate) kept_from: i64,
     entries: Vec<Option<Arc<Payload>>>,
 }
@@ -70,7 +70,7 @@ impl Log {
         self.start + self.entries.len() as i64
     }
 
-    /// Where it began before retention took anything.
+    /// Returns its first offset before retention deleted anything.
     pub(crate) fn origin(&self) -> i64 {
         self.start
     }
@@ -80,7 +80,7 @@ impl Log {
     }
 }
 
-/// The source cluster.
+/// State of the source cluster.
 #[derive(Default)]
 pub(crate) struct Source {
     pub(crate) logs: BTreeMap<Tp, Log>,
@@ -101,7 +101,7 @@ impl Source {
         self.logs.keys().filter(|(name, _)| name == topic).count() as i32
     }
 
-    /// A transaction's worth of records on some partition, with what Kafka leaves between and behind.
+    /// Appends the records of a transaction to a random partition, with gaps as Kafka leaves them.
     pub(crate) fn append(&mut self, dice: &Dice) {
         let Some(index) = (!self.logs.is_empty()).then(|| dice.below(self.logs.len() as u64)) else { return };
         let aborted = dice.chance(150);
@@ -121,7 +121,7 @@ impl Source {
         }
     }
 
-    /// Exactly one record behind everything else.
+    /// Appends exactly one record.
     pub(crate) fn append_one(&mut self, tp: &Tp, dice: &Dice) {
         let payload = self.payload(dice, false);
         if let Some(log) = self.logs.get_mut(tp) {
@@ -129,7 +129,7 @@ impl Source {
         }
     }
 
-    /// A record that cannot be carried: the target refuses it for good, or no frame may hold it.
+    /// Appends a record that cannot be carried: the target rejects it, or it is too large for any frame.
     pub(crate) fn append_poison(&mut self, dice: &Dice) {
         let value = if dice.chance(500) { POISON.to_vec() } else { vec![0; HUGE] };
         let payload = Payload { value: Some(value), ..Payload::clone(&self.payload(dice, false)) };
@@ -139,7 +139,7 @@ impl Source {
         }
     }
 
-    /// Retention deletes some of the oldest records of a partition, carried or not.
+    /// Deletes some of the oldest records of a partition, carried or not, as retention does.
     pub(crate) fn trim(&mut self, dice: &Dice) {
         let index = dice.below(self.logs.len() as u64) as usize;
         if let Some(log) = self.logs.values_mut().nth(index) {
@@ -182,7 +182,7 @@ pub(crate) fn topic_id(name: &str) -> TopicId {
     TopicId(id)
 }
 
-/// The source's catalog, as the sender asks it.
+/// Catalog of the source, for the sender.
 pub(crate) struct SimCatalog(pub SharedSource);
 
 impl Catalog for SimCatalog {
@@ -216,17 +216,9 @@ impl Catalog for SimCatalog {
     fn positions_at(&self, partitions: &[Partition], _timestamp_ms: i64) -> Result<Vec<Position>, KafkaError> {
         Ok(self.bounds(partitions, Isolation::Committed)?.iter().map(|bounds| bounds.start).collect())
     }
-
-    fn create(&self, _topics: &[NewTopic]) -> Result<(), KafkaError> {
-        Ok(())
-    }
-
-    fn grow(&self, _name: &str, _partitions: i32) -> Result<(), KafkaError> {
-        Ok(())
-    }
 }
 
-/// Reads the partitions of one lane, some way ahead of the lane and in no fixed order between partitions.
+/// Reader of the partitions of one lane. It reads ahead of the lane, in a random order of partitions.
 pub(crate) struct SimReader {
     source: SharedSource,
     dice: Dice,
@@ -238,14 +230,14 @@ pub(crate) struct SimReader {
 struct Reading {
     tp: Tp,
     position: i64,
-    /// The end that was last reported.
+    /// Last end of the log that was reported.
     ended: i64,
 }
 
 enum Fetched {
     Record(Slot, i64, Arc<Payload>),
     End(Slot, i64),
-    /// The log does not have this position.
+    /// Position that the log does not have.
     Gone(Slot, i64),
 }
 
@@ -262,7 +254,7 @@ impl SimReader {
         Self { source, dice, reading: BTreeMap::new(), queue: VecDeque::new(), headers: HeaderBlock::default() }
     }
 
-    /// Fetches from one partition, sometimes nothing.
+    /// Fetches from a random partition, sometimes nothing.
     fn fetch(&mut self) {
         if self.reading.is_empty() || self.queue.len() >= PREFETCH_MAX {
             return;
@@ -311,8 +303,8 @@ impl LaneReader for SimReader {
         }
         Some(match self.queue.front()? {
             Fetched::Gone(slot, wanted) => {
-                let (wanted, detail) = (*wanted, "deleted".to_owned());
-                Event::Fault { slot: *slot, fault: PartitionFault::OutOfRange { wanted, detail } }
+                let fault = PartitionFault::OutOfRange { wanted: *wanted, detail: "deleted".to_owned() };
+                Event::Fault { slot: *slot, fault }
             }
             Fetched::End(slot, position) => Event::End { slot: *slot, position: Position(*position) },
             Fetched::Record(slot, offset, payload) => {

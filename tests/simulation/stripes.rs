@@ -1,5 +1,5 @@
-//! A session's channels: the product's striping at the sender and its ledger at the receiver, with channels that die
-//! under their frames and others that join.
+//! The channels of a session: the product's striping at the sender and its ledger at the receiver, with channels that
+//! die with frames in flight, and others that join.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::dice::Dice;
 use crate::path::Path;
 use crate::scenario::Scenario;
 
-/// Nothing ever waits inside these channels.
+/// Rate of a channel, in bytes per second: so high that nothing waits inside a channel.
 const RATE: u64 = u64::MAX / 1_000_000;
 
-/// A frame on its way over a channel.
+/// Frame in flight on a channel.
 #[derive(Debug, Clone)]
 pub(crate) struct Carried {
     pub(crate) channel: ChannelId,
@@ -27,18 +27,18 @@ pub(crate) struct Carried {
     pub(crate) frame: Bytes,
 }
 
-/// One session's.
+/// Channels of one session.
 pub(crate) struct Stripes {
     striping: Striping,
     ledger: Ledger,
     next: ChannelId,
-    /// Those that carry frames, channel 0 first.
+    /// Open channels, channel 0 first.
     open: Vec<ChannelId>,
     bug: Option<Bug>,
     dice: Dice,
-    /// Frames that went out once more.
+    /// Number of frames that were sent again.
     pub(crate) resent: u64,
-    /// Of those, the ones that the receiver had already.
+    /// Number of those that the receiver already had.
     pub(crate) dropped: u64,
 }
 
@@ -58,7 +58,7 @@ impl Stripes {
         stripes
     }
 
-    /// A channel joins.
+    /// Adds a channel to the session.
     pub(crate) fn join(&mut self) {
         if self.open.len() >= usize::from(CHANNELS_MAX) {
             return;
@@ -69,7 +69,7 @@ impl Stripes {
         self.next += 1;
     }
 
-    /// Sends a frame over whichever channel has room.
+    /// Sends a frame on a channel that has room.
     pub(crate) fn send(&mut self, now: Duration, frame: Bytes, path: &mut Path) {
         self.send_again(now, path);
         let channel = self.striping.poll_room(false).expect("nothing waits in any channel");
@@ -77,7 +77,7 @@ impl Stripes {
         path.send_frame(now, Carried { channel, id, frame });
     }
 
-    /// A further channel dies, if there is one; the sender finds out, or the receiver does.
+    /// Kills an extra channel, if there is one. Either the sender or the receiver notices.
     pub(crate) fn kill_one(&mut self, now: Duration, path: &mut Path) -> Option<ChannelId> {
         if self.open.len() < 2 {
             return None;
@@ -93,7 +93,7 @@ impl Stripes {
         Some(channel)
     }
 
-    /// A message of the sender about a channel; what the receiver answers.
+    /// Handles a message of the sender about a channel; returns the receiver's reply.
     pub(crate) fn handle_at_receiver(&mut self, message: &Control, path: &mut Path) -> Result<Option<Control>, String> {
         match message {
             Control::ChannelClosed { channel, .. } => self.end_at_receiver(*channel, path).map(Some),
@@ -101,7 +101,7 @@ impl Stripes {
         }
     }
 
-    /// A message of the receiver about a channel.
+    /// Handles a message of the receiver about a channel.
     pub(crate) fn handle_at_sender(&mut self, message: &Control, now: Duration, path: &mut Path) {
         if let Control::ChannelClosed { channel, .. } = message {
             if self.bug != Some(Bug::CopiesForgotten) {
@@ -111,7 +111,7 @@ impl Stripes {
         }
     }
 
-    /// The receiver tells the sender something: what that means for what it holds.
+    /// Updates the ledger for a message from the receiver to the sender.
     pub(crate) fn note_reply(&mut self, reply: &Control) {
         match reply {
             Control::LaneOpen { lane, epoch } => self.ledger.open_lane(*lane, *epoch),
@@ -121,9 +121,9 @@ impl Stripes {
         }
     }
 
-    /// A frame has arrived in full; the receiver holds it, or has it already. Whether the sender hears of that is
-    /// another matter.
-    pub(crate) fn arrive(&mut self, carried: &Carried) -> Result<bool, String> {
+    /// Handles a frame that has arrived in full. Returns whether the receiver did not have it yet. The sender may or
+    /// may not learn that it arrived.
+    pub(crate) fn handle_arrival(&mut self, carried: &Carried) -> Result<bool, String> {
         let held = self.admit(&carried.frame)?.1 == Admission::Hold;
         self.dropped += u64::from(!held);
         if self.dice.chance(700) {
@@ -132,12 +132,12 @@ impl Stripes {
         Ok(held)
     }
 
-    /// Bytes charged to the sender.
+    /// Returns the bytes charged to the sender.
     pub(crate) fn charged(&self) -> u64 {
         self.ledger.held()
     }
 
-    /// The receiver takes what has arrived of a channel, and forgets what has arrived in part.
+    /// Ends a channel at the receiver, which discards frames that have arrived in part.
     fn end_at_receiver(&mut self, channel: ChannelId, path: &mut Path) -> Result<Control, String> {
         for cut in path.cut(channel) {
             if self.dice.chance(500) {

@@ -1,5 +1,5 @@
-//! A lane's way to the target cluster: every call may fail before or after its effect, a commit may take
-//! effect later than its error, and a process may die at any call.
+//! The target of a lane. Every call may fail before or after its effect, a commit may take effect after its error, and
+//! the process may die at any call.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -14,15 +14,15 @@ use crate::cluster::{Cluster, Entry, Place, SharedCluster, unavailable};
 use crate::dice::Dice;
 use crate::source::Payload;
 
-/// The value that the target refuses for good.
+/// Value that the target always rejects.
 pub(crate) const POISON: &[u8] = b"poison";
 
-/// A receiver process: it may be told to die at one of its next calls, and does nothing from then on.
+/// State of a receiver process, which may die at one of its next calls to the target.
 #[derive(Debug, Default)]
 pub(crate) struct Process {
     pub(crate) dies_in: Option<u64>,
     pub(crate) dead: bool,
-    /// Calls in a thousand that fail.
+    /// Calls per thousand that fail.
     pub(crate) failing: u64,
     pub(crate) calls: u64,
 }
@@ -36,7 +36,7 @@ enum Fate {
     FailsAfter,
 }
 
-/// Writes one lane.
+/// Target of one lane.
 pub(crate) struct SimTarget {
     lane: LaneId,
     cluster: SharedCluster,
@@ -45,7 +45,7 @@ pub(crate) struct SimTarget {
     pub(crate) transactional_id: String,
     producer: Option<u32>,
     ends: BTreeMap<(Arc<str>, i32), (i64, i64)>,
-    /// Records whose reports are awaited, with their source offsets: a batch is refused as a whole.
+    /// Source offsets of records without a delivery report yet. The target rejects a batch as a whole.
     batches: BTreeMap<(Arc<str>, i32), Batch>,
 }
 
@@ -55,16 +55,25 @@ struct Batch {
     poisoned: bool,
 }
 
-/// How many bad records a batch has that the target names, of a thousand.
+/// Probability, per thousand, that the target names the rejected record of a batch.
 const NAMED: u64 = 300;
-/// Where a batch that is refused begins and ends is as random as a client's batching.
+
+/// Probability, per thousand, that a batch ends after a record.
 const CUT: u64 = 200;
 
 impl SimTarget {
     pub(crate) fn new(lane: LaneId, cluster: SharedCluster, process: SharedProcess, dice: Dice) -> Self {
         let transactional_id = format!("causeway.sim.{lane}");
-        let (ends, batches) = (BTreeMap::new(), BTreeMap::new());
-        Self { lane, cluster, process, dice, transactional_id, producer: None, ends, batches }
+        Self {
+            lane,
+            cluster,
+            process,
+            dice,
+            transactional_id,
+            producer: None,
+            ends: BTreeMap::new(),
+            batches: BTreeMap::new(),
+        }
     }
 
     fn fate(&self, doing: &str) -> Result<Fate, KafkaError> {

@@ -1,5 +1,4 @@
-//! A whole link between two clusters, and what befalls it: one step after the other, each followed by the
-//! question whether the promise still holds.
+//! A link between two clusters, and the faults that happen to it. The oracle checks the promise after every step.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -19,12 +18,12 @@ use crate::sender_end::SenderEnd;
 use crate::source::SharedSource;
 use crate::stripes::Stripes;
 
-/// Steps within which everything must have arrived once faults have ended: ten minutes.
-const SETTLE_STEPS: u64 = 6000;
+/// Number of steps, ten minutes of virtual time, in which everything must arrive once faults have ended.
+const FINISH_STEPS: u64 = 6000;
 
 const TOPICS: [&str; 3] = ["orders", "payments", "refunds"];
 
-/// Everything there is.
+/// State of a whole run.
 pub(crate) struct World {
     pub(crate) scenario: Scenario,
     pub(crate) dice: Dice,
@@ -36,14 +35,14 @@ pub(crate) struct World {
     now: Duration,
     sessions: u64,
     processes: u64,
-    /// Frames that went out once more because their channel had died.
+    /// Number of frames that were sent again because their channel had died.
     pub(crate) resent: u64,
-    /// Of those, the ones that had arrived.
+    /// Number of those that had already arrived.
     pub(crate) dropped: u64,
     traced: bool,
 }
 
-/// A sender, a receiver and the path between them.
+/// Sender, receiver and the path between them.
 pub(crate) struct Link {
     pub(crate) sender: SenderEnd,
     pub(crate) receiver: ReceiverEnd,
@@ -81,21 +80,21 @@ impl World {
         world
     }
 
-    /// The whole run: trouble, then peace, then the reckoning.
+    /// Runs all steps with faults, and then without faults until everything has arrived.
     pub(crate) fn run(&mut self) -> Result<(), String> {
         let poisons = (0..self.scenario.poisons).map(|_| self.dice.below(self.scenario.steps)).collect::<Vec<_>>();
         for step in 0..self.scenario.steps {
             for _ in poisons.iter().filter(|at| **at == step) {
                 self.source.lock().unwrap().append_poison(&self.dice);
             }
-            self.befall(step);
+            self.inject_faults(step);
             self.step()?;
         }
         self.heal();
-        self.settle()
+        self.finish()
     }
 
-    /// One step of time, of every process, and of the oracle.
+    /// Runs one step of time, of every process, and of the oracle.
     pub(crate) fn step(&mut self) -> Result<(), String> {
         self.now += match self.dice.below(100) {
             0..3 => Duration::from_millis(self.dice.within(200, 2000)),
@@ -115,33 +114,34 @@ impl World {
         self.check()
     }
 
-    /// No more faults: what is left must bring everything over.
+    /// Ends all faults, and all links but one.
     pub(crate) fn heal(&mut self) {
         while self.links.len() > 1 {
             let gone = self.dice.below(self.links.len() as u64) as usize;
-            self.trace(|| format!("link {gone} is killed for good"));
+            self.trace(|| format!("link {gone} is killed and not restarted"));
             self.links.remove(gone);
         }
         let mut process = self.links[0].receiver.process.lock().unwrap();
-        (process.failing, process.dies_in) = (0, None);
+        process.failing = 0;
+        process.dies_in = None;
     }
 
-    /// Goes on until everything has arrived and nothing is held anywhere.
-    pub(crate) fn settle(&mut self) -> Result<(), String> {
-        for _ in 0..SETTLE_STEPS {
+    /// Runs steps until everything has arrived and no buffer has anything left.
+    pub(crate) fn finish(&mut self) -> Result<(), String> {
+        for _ in 0..FINISH_STEPS {
             self.now += Duration::from_millis(80);
             self.step()?;
             let in_flight = self.links[0].sender.in_flight();
-            let lifted = self.scenario.lifting == 0 || !self.oracle.any_halted();
-            if lifted && in_flight == Some(0) && self.oracle.missing(&self.source.lock().unwrap()).is_none() {
+            let resumed = self.scenario.lifting == 0 || !self.oracle.any_halted();
+            if resumed && in_flight == Some(0) && self.oracle.missing(&self.source.lock().unwrap()).is_none() {
                 return self.check_nothing_is_held();
             }
         }
         let missing = self.oracle.missing(&self.source.lock().unwrap());
-        Err(format!("never settled: {missing:?}, in flight {:?}", self.links[0].sender.in_flight()))
+        Err(format!("never finished: {missing:?}, in flight {:?}", self.links[0].sender.in_flight()))
     }
 
-    /// Both processes of a link end and begin again.
+    /// Kills and restarts both processes of a link.
     pub(crate) fn restart(&mut self, index: usize) {
         self.kill_sender(index);
         self.replace_receiver(index);
@@ -156,13 +156,14 @@ impl World {
         }
         if link.stripes.charged() > 0 {
             return Err(format!(
-                "{} bytes are charged to the sender, which has none under way",
+                "{} bytes are charged to the sender, which has none in flight",
                 link.stripes.charged()
             ));
         }
-        let (held, decoded) = (link.receiver.held_bytes(), link.receiver.memory.held());
-        if (held, decoded) != (0, 0) {
-            return Err(format!("the idle receiver holds {held} bytes of frames, {decoded} of decoded ones"));
+        let held = link.receiver.held_bytes();
+        let decoded = link.receiver.memory.held();
+        if held > 0 || decoded > 0 {
+            return Err(format!("the idle receiver has {held} bytes of frames, {decoded} of decoded ones"));
         }
         link.sender.disconnect();
         match link.sender.bank.usage().0 {
@@ -171,7 +172,7 @@ impl World {
         }
     }
 
-    fn befall(&mut self, step: u64) {
+    fn inject_faults(&mut self, step: u64) {
         if self.dice.chance(400) {
             self.source.lock().unwrap().append(&self.dice);
         }
@@ -260,7 +261,7 @@ impl World {
         self.links[index].sender = SenderEnd::new(&self.scenario, router, &self.source, &self.dice);
     }
 
-    /// Topics change their classes, which begins a new session.
+    /// Changes the classes of topics, which begins a new session.
     fn reroute(&mut self, index: usize) {
         self.lose_session(index);
         let router = self.draw_router();
@@ -277,7 +278,8 @@ impl World {
             let patterns = names.map(|(name, _)| TopicPattern::parse(name).unwrap()).collect();
             TopicFilter::new(patterns, Vec::new())
         };
-        let (critical, bulk) = (of_class(1), of_class(2));
+        let critical = of_class(1);
+        let bulk = of_class(2);
         Router::new(self.scenario.classes.clone(), [("critical", &critical), ("bulk", &bulk)].into_iter())
     }
 
@@ -288,7 +290,7 @@ impl World {
         self.links[index].receiver = ReceiverEnd::new(&self.scenario, &self.cluster, &self.dice, self.processes);
     }
 
-    /// Each end notices in its own time that the session is over; then the sender dials.
+    /// Makes each end notice after a while that the session has ended, and then dials.
     fn connect(&mut self, index: usize) {
         let link = &mut self.links[index];
         if link.sender.session.is_some() && link.sender.session != link.session && self.dice.chance(200) {
@@ -324,7 +326,7 @@ impl World {
             link.receiver.handle_frame(frame)?;
         }
         while let Some(carried) = link.path.poll_frame(self.now) {
-            if link.stripes.arrive(&carried)? {
+            if link.stripes.handle_arrival(&carried)? {
                 link.receiver.handle_frame(carried.frame)?;
             }
         }

@@ -2,7 +2,7 @@
 //! whoever else uses the path is left room.
 //!
 //! One [`Flow`] is shared by all channels of a link's direction: they find the path together, and act as one.
-//! The rules, and what was measured, stand in `docs/decisions/0031-a-window-from-delivery-and-delay.md`.
+//! The rules, and what was measured, stand in `docs/design/decisions/0031-congestion-control.md`.
 //!
 //! - `law`: the rules, without I/O
 //! - `base`, `round`, `episode`: what they look at

@@ -48,7 +48,7 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// made up for well within [`IDLE_TIMEOUT`].
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
 
-/// After this a silent peer or path is given up and dialled again every 2 s at most. Waiting longer would not
+/// After this a silent peer or path is given up and dialled again, at most 1 s apart. Waiting longer would not
 /// save the session's work: QUIC doubles the time between its probes, so that after a longer silence it finds
 /// out later than a new session that the path is back.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,5 +1,5 @@
 //! Why a partition may be halted: one table of words, which both ends, `causeway status` and
-//! `docs/operations.md` go by (wire-format.md#offer). On the wire and in the state a reason is its word: a word
+//! `docs/troubleshoot.md` go by (wire-format.md#offer). On the wire and in the state a reason is its word: a word
 //! of a newer version is shown as it is.
 
 macro_rules! halt_reasons {

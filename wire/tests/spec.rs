@@ -9,7 +9,7 @@ use wire::frame::FIELDS;
 use wire::limits;
 
 fn specification() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/wire-format.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/design/wire-format.md");
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 

@@ -1,4 +1,4 @@
-//! The gate's steps, in order: what fails often and fast comes first.
+//! The steps of the gate, in order: steps that fail often and fast come first.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use serde_json::Value;
 use crate::step::{Steps, cargo, run as run_command};
 use crate::{deny, java, tidy};
 
-/// Test binaries that need real Kafka begin with this.
-const KAFKA: &str = "kafka_";
+/// Names of test binaries that need real Kafka begin with this.
+const KAFKA: &str = "kafka";
 
-/// What was asked for.
+/// Options of `cargo xtask check`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Options {
     fast: bool,
@@ -30,7 +30,7 @@ impl Options {
                 "--fast" => options.fast = true,
                 "--system-kafka" => options.system_kafka = true,
                 "--rounds" => {
-                    let number = arguments.next().context("--rounds wants a number")?;
+                    let number = arguments.next().context("--rounds requires a number")?;
                     options.rounds = number.parse().with_context(|| format!("--rounds {number}: not a number"))?;
                 }
                 other => bail!("unknown option {other}; see cargo xtask --help"),
@@ -40,7 +40,7 @@ impl Options {
     }
 }
 
-/// Runs the gate.
+/// Runs the gate and prints how long each step took.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut steps = Steps::default();
     let result = take_all(options, &mut steps);
@@ -58,7 +58,7 @@ fn take_all(options: &Options, steps: &mut Steps) -> Result<()> {
         })?;
     }
     steps.take("fmt", || run_command(&mut crate::step::cargo(&["fmt", "--all", "--check"])))?;
-    steps.take("tidy", tidy::run)?;
+    steps.take("tidy", || tidy::run(&tidy::Options::default()))?;
     steps.take("clippy", || run_command(cargo(&["clippy", "--all-targets"]).args(["--", "-D", "warnings"])))?;
     if !options.fast {
         let mut doc = cargo(&["doc", "--no-deps", "--document-private-items"]);
@@ -74,7 +74,7 @@ fn take_all(options: &Options, steps: &mut Steps) -> Result<()> {
     let mut plain = cargo(&["test", "--lib", "--bins"]);
     plain.args(tests.iter().flat_map(|name| ["--test", name]));
     steps.take("tests", || run_command(&mut plain))?;
-    if !tun_is_there() {
+    if !tun_is_available() {
         steps.note("netem's tun mode: NOT RUN, it needs root and /dev/net/tun".to_owned());
     }
     steps.take("doc tests", || run_command(&mut cargo(&["test", "--doc"])))?;
@@ -83,7 +83,7 @@ fn take_all(options: &Options, steps: &mut Steps) -> Result<()> {
         return Ok(());
     }
     run_command(&mut cargo(&["build", "--bins"]))?;
-    if tun_is_there() {
+    if tun_is_available() {
         steps.take("short bench", || run_command(&mut short_bench()?))?;
     } else {
         steps.note("short bench: NOT RUN, it needs root and /dev/net/tun".to_owned());
@@ -95,8 +95,8 @@ fn take_all(options: &Options, steps: &mut Steps) -> Result<()> {
     })
 }
 
-/// A cargo command over the whole workspace: always the whole, so that every step resolves the same features
-/// and nothing is built twice.
+/// A cargo command over the whole workspace. Every step uses the whole workspace, so that all of them resolve the same
+/// features and nothing is built twice.
 fn workspace(options: &Options, arguments: &[&str]) -> Command {
     let mut cargo = cargo(arguments);
     cargo.args(["--workspace", "--locked"]);
@@ -106,7 +106,7 @@ fn workspace(options: &Options, arguments: &[&str]) -> Command {
     cargo
 }
 
-/// Test binaries of the workspace that need no Kafka.
+/// Test binaries of the workspace that do not need Kafka.
 fn plain_tests() -> Result<Vec<String>> {
     let metadata = metadata()?;
     let packages = metadata["packages"].as_array().context("cargo metadata names no packages")?;
@@ -115,13 +115,13 @@ fn plain_tests() -> Result<Vec<String>> {
     Ok(tests.filter(|name| !name.starts_with(KAFKA)).map(str::to_owned).collect())
 }
 
-/// Whether the tests of netem's tun mode run here; they ask the same.
-fn tun_is_there() -> bool {
+/// Returns whether the tests of netem's tun mode can run here; those tests check the same.
+fn tun_is_available() -> bool {
     let root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
     root && Path::new("/dev/net/tun").exists()
 }
 
-/// The bench's short form, measured anew.
+/// The command of the short bench, without results of an earlier run.
 fn short_bench() -> Result<Command> {
     let results = target()?.join("short-bench");
     match std::fs::remove_dir_all(&results) {
@@ -133,7 +133,7 @@ fn short_bench() -> Result<Command> {
     Ok(bench)
 }
 
-/// The program `name` that `cargo build` makes.
+/// The path of the program `name` that `cargo build` makes.
 fn binary(name: &str) -> Result<PathBuf> {
     Ok(target()?.join("debug").join(name))
 }
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_are_understood_or_refused() {
+    fn options_are_parsed_or_refused() {
         let parsed = Options::parse(&["--fast", "--rounds", "3"]).unwrap();
         assert_eq!(parsed, Options { fast: true, system_kafka: false, rounds: 3 });
         assert_eq!(Options::parse(&[]).unwrap().rounds, 20);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn tests_that_need_kafka_are_told_by_their_name() {
+    fn kafka_tests_are_recognised_by_name() {
         let plain = plain_tests().unwrap();
         assert!(plain.iter().all(|name| !name.starts_with(KAFKA)));
     }

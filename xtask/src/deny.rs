@@ -1,4 +1,4 @@
-//! cargo-deny, pinned: licences, bans and sources always, advisories where their database can be fetched.
+//! Pinned cargo-deny: checks licences, bans and sources, and advisories if their database can be fetched.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,14 +10,14 @@ use crate::step::{cache, cargo, line_of, root, run};
 
 const VERSION: &str = "0.20.2";
 
-/// What cargo-deny says where the database is out of reach, which is no fault of the change under test.
-const OUT_OF_REACH: &str = "failed to fetch advisory database";
+/// The message of cargo-deny if the database cannot be fetched, which is not the fault of the change under test.
+const DATABASE_UNREACHABLE: &str = "failed to fetch advisory database";
 
 fn home() -> Result<PathBuf> {
     Ok(cache()?.join(format!("tools/cargo-deny-{VERSION}")))
 }
 
-/// Builds it into the user's cache unless it is there.
+/// Builds cargo-deny into the shared cache, unless it is there already.
 pub(crate) fn install() -> Result<()> {
     let home = home()?;
     if home.join("bin/cargo-deny").exists() {
@@ -27,13 +27,13 @@ pub(crate) fn install() -> Result<()> {
     let build = home.join("build");
     let mut install = cargo(&["install", "cargo-deny", "--locked", "--quiet", "--version", VERSION, "--root"]);
     install.arg(&home).arg("--target-dir").arg(&build);
-    // It runs for a second; what counts is how long it takes to build.
+    // cargo-deny runs for a second; the time to build it matters more.
     install.args(["--debug"]).env("CARGO_PROFILE_DEV_DEBUG", "0");
     run(&mut install)?;
     fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))
 }
 
-/// Checks; a note for the summary where something could not be.
+/// Runs all checks; returns a note for the summary if advisories could not be checked.
 pub(crate) fn check() -> Result<Option<String>> {
     run(command()?.args([
         "--log-level",
@@ -54,7 +54,7 @@ pub(crate) fn check() -> Result<Option<String>> {
         println!("advisories ok");
         return Ok(None);
     }
-    if said.contains(OUT_OF_REACH) {
+    if said.contains(DATABASE_UNREACHABLE) {
         let note = "advisories: NOT CHECKED";
         println!("{note} (their database cannot be fetched from here)");
         return Ok(Some(note.to_owned()));

@@ -1,4 +1,4 @@
-//! Java and Maven, which the real-Kafka tests need and Rust cannot bring along.
+//! Java and Maven, which the real-Kafka tests need and cargo cannot install.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -7,13 +7,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::step::run;
 
-/// Kafka's brokers need at least this Java.
+/// The oldest Java version that Kafka brokers run on.
 const JAVA: u32 = 17;
 
-/// In order of preference: no release of Debian or Ubuntu has both for ever.
+/// Packages in order of preference: not every release of Debian and Ubuntu has both.
 const PACKAGES: [&str; 2] = ["openjdk-17-jdk-headless", "openjdk-21-jdk-headless"];
 
-/// Makes sure that Java and Maven are there: installs them where it may, and otherwise says what to do.
+/// Checks that Java and Maven are installed. Installs them if it can; otherwise the error says what to install.
 pub(crate) fn require() -> Result<()> {
     let java = java_version().is_some_and(|version| version >= JAVA);
     let maven = answers("mvn", "-version").is_some();
@@ -50,7 +50,7 @@ fn package_exists(name: &str) -> bool {
     shown.is_ok_and(|output| output.status.success() && !output.stdout.is_empty())
 }
 
-/// Root on Debian or Ubuntu.
+/// Returns whether this is root on Debian or Ubuntu.
 fn may_install() -> bool {
     let root = answers("id", "-u").is_some_and(|id| id.trim() == "0");
     root && is_debian(&fs::read_to_string("/etc/os-release").unwrap_or_default())
@@ -65,13 +65,13 @@ fn java_version() -> Option<u32> {
     major(&answers("java", "-version")?)
 }
 
-/// From `openjdk version "17.0.15" 2025-04-15`.
+/// Reads the major version from a line such as `openjdk version "17.0.15" 2025-04-15`.
 fn major(said: &str) -> Option<u32> {
     let version = said.split('"').nth(1)?;
     version.split(['.', '-']).next()?.parse().ok()
 }
 
-/// What a program says, on either stream, if it runs.
+/// Output of a program on both streams, if it runs and succeeds.
 fn answers(program: &str, question: &str) -> Option<String> {
     let output = Command::new(program).arg(question).stdin(Stdio::null()).output().ok()?;
     let said = [output.stdout, output.stderr].concat();
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn javas_version_is_read() {
+    fn the_java_version_is_parsed() {
         assert_eq!(major("openjdk version \"17.0.15\" 2025-04-15\nOpenJDK"), Some(17));
         assert_eq!(major("openjdk version \"21\" 2023-09-19"), Some(21));
         assert_eq!(major("java version \"1.8.0_202\""), Some(1));
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn debian_and_ubuntu_are_known() {
+    fn debian_and_ubuntu_are_recognised() {
         assert!(is_debian("NAME=x\nID=debian\n"));
         assert!(is_debian("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n"));
         assert!(!is_debian("ID=fedora\nHOME_URL=https://debian.org\n"));

@@ -1,4 +1,4 @@
-//! `cargo xtask check`: the whole gate, on any machine, as CI runs it.
+//! `cargo xtask`: the gate that every change must pass, on any machine, as CI runs it.
 
 #![forbid(unsafe_code)]
 
@@ -10,29 +10,27 @@ mod java;
 mod step;
 mod tidy;
 
-use check::Options;
-
 const HELP: &str = "\
 cargo xtask check [--fast] [--system-kafka] [--rounds N]
-    everything that CI asks of a change, in order, up to the first failure
+    run everything that CI requires of a change, in order, up to the first failure
 
-    --fast          while you work: leaves out rustdoc, cargo-deny, the bench and the real-Kafka tests, and says so
-    --system-kafka  builds librdkafka against this machine's libssl and zlib: faster
+    --fast          leave out rustdoc, cargo-deny, the bench and the real-Kafka tests: for use while you work
+    --system-kafka  build librdkafka against this machine's libssl and zlib, which is faster
                     (Debian, Ubuntu: apt-get install libssl-dev zlib1g-dev pkg-config)
-    --rounds N      random kill rounds of the real-Kafka tests; 20 unless stated
+    --rounds N      number of random kill rounds in the real-Kafka tests (default: 20)
 
-cargo xtask tidy
-    only the rules of the house, which need no compiler";
+cargo xtask tidy [--places] [--tree DIR]
+    check the rules that need no compiler, and print a table of the tree in numbers with the limit of each
+
+    --places        also print every place that counts towards a limit
+    --tree DIR      measure another checkout by the same rules and print its table; never fails";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments.as_slice() {
-        ["check", rest @ ..] => match Options::parse(rest) {
-            Ok(options) => check::run(&options),
-            Err(error) => Err(error),
-        },
-        ["tidy"] => tidy::run(),
+        ["check", rest @ ..] => check::Options::parse(rest).and_then(|options| check::run(&options)),
+        ["tidy", rest @ ..] => tidy::Options::parse(rest).and_then(|options| tidy::run(&options)),
         ["--help" | "-h" | "help"] => {
             println!("{HELP}");
             Ok(())

@@ -1,4 +1,4 @@
-//! One step of the gate: announced, timed, and named with its command where it fails.
+//! Steps of the gate: each is announced and timed, and a failure names the step and its command.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// The steps that were taken, for the summary.
+/// Steps that have run, for the summary.
 #[derive(Debug, Default)]
 pub(crate) struct Steps {
     taken: Vec<(&'static str, Duration)>,
@@ -15,7 +15,7 @@ pub(crate) struct Steps {
 }
 
 impl Steps {
-    /// Takes a step; its time counts whether or not it succeeds.
+    /// Runs a step and records its time, whether or not it succeeds.
     pub(crate) fn take(&mut self, name: &'static str, step: impl FnOnce() -> Result<()>) -> Result<()> {
         println!("\n== {name}");
         let started = Instant::now();
@@ -26,12 +26,12 @@ impl Steps {
         result.with_context(|| format!("check failed at {name}"))
     }
 
-    /// Remembers something that the summary has to say.
+    /// Adds a line to the summary.
     pub(crate) fn note(&mut self, note: String) {
         self.notes.push(note);
     }
 
-    /// One line per step, the notes, the total.
+    /// The summary: one line per step, the total, the notes.
     pub(crate) fn summary(&self) -> String {
         let mut text = String::from("\n");
         let mut total = Duration::ZERO;
@@ -51,19 +51,19 @@ fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
 
-/// The workspace's root.
+/// The root folder of the workspace.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// A cargo command in the workspace's root.
+/// A cargo command that runs in the root of the workspace.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(arguments).current_dir(root());
     cargo
 }
 
-/// Runs a command to its end, with nothing to read and its output passed on.
+/// Runs a command without standard input until it exits; its output is passed on.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let line = line_of(command);
     println!("$ {line}");
@@ -74,14 +74,14 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// The command as one would type it.
+/// The command line as a person would type it.
 pub(crate) fn line_of(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default();
     let words = std::iter::once(program).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-/// Where what is fetched or built once is kept, across checkouts.
+/// The folder for downloads and builds that all checkouts share.
 pub(crate) fn cache() -> Result<PathBuf> {
     if let Some(dir) = std::env::var_os("XDG_CACHE_HOME").filter(|dir| !dir.is_empty()) {
         return Ok(PathBuf::from(dir).join("causeway"));

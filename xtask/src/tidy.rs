@@ -1,129 +1,119 @@
-//! The rules of the house that no compiler checks. Each is one function over the tree and has a test in which
-//! it fires.
+//! The rules of this repository that no compiler checks, and a table of the tree in numbers. Each rule is one function
+//! over the files and has a test in which it finds something.
 
-use std::fmt;
-use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
 use crate::step::root;
+use limits::{LIMITS, Measured};
+use tree::{Fault, File};
 
+mod binaries;
 mod cases;
+mod circles;
+mod comments;
+mod constants;
+mod crates;
+mod dialect;
 mod documents;
+mod limits;
+mod metrics;
+mod modules;
 mod rust;
-
-/// A file of the tree, its path relative to the root with `/` between the parts.
-#[derive(Debug, Clone)]
-struct File {
-    path: String,
-    /// Empty for what is not text.
-    text: String,
-}
-
-impl File {
-    fn is_rust(&self) -> bool {
-        self.path.ends_with(".rs")
-    }
-
-    fn is_markdown(&self) -> bool {
-        self.path.ends_with(".md")
-    }
-
-    fn is_under(&self, place: &str) -> bool {
-        self.path.starts_with(place)
-    }
-
-    /// Lines with their numbers.
-    fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        (1..).zip(self.text.lines())
-    }
-}
-
-/// A rule broken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Fault {
-    path: String,
-    line: usize,
-    what: String,
-}
-
-impl Fault {
-    fn new(file: &File, line: usize, what: impl Into<String>) -> Self {
-        Self { path: file.path.clone(), line, what: what.into() }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.path, self.line, self.what)
-    }
-}
+mod settings;
+mod size;
+mod table;
+mod tree;
+mod words;
 
 type Rule = fn(&[File]) -> Vec<Fault>;
 
-const RULES: [Rule; 14] = [
+const RULES: [Rule; 17] = [
+    rust::parses,
     rust::header,
-    rust::size,
-    rust::unsafe_code,
-    rust::dependencies,
-    rust::wire_is_pure,
-    rust::tests_do_not_doze,
+    rust::tests_do_not_sleep,
+    crates::unsafe_code,
+    crates::dependencies,
+    crates::wire_is_pure,
     documents::unfinished,
-    documents::machine_paths,
+    documents::personal_paths,
     documents::links,
-    documents::cited_anchors,
+    documents::cited_documents,
     documents::rust_version,
+    settings::named_settings,
+    metrics::named_metrics,
+    constants::named_constants,
     cases::complete,
     cases::sentences,
     cases::proofs,
 ];
 
-/// Checks the tree; every fault is printed.
-pub(crate) fn run() -> Result<()> {
-    let mut files = Vec::new();
-    collect(&root(), "", &mut files)?;
-    let mut faults: Vec<Fault> = RULES.iter().flat_map(|rule| rule(&files)).collect();
-    faults.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
-    for fault in &faults {
-        println!("{fault}");
+/// Options of `cargo xtask tidy`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// Another checkout to measure, without failing.
+    tree: Option<PathBuf>,
+    /// Print every place that counts towards a limit.
+    places: bool,
+}
+
+impl Options {
+    pub(crate) fn parse(arguments: &[&str]) -> Result<Self> {
+        let mut options = Self::default();
+        let mut arguments = arguments.iter();
+        while let Some(&argument) = arguments.next() {
+            match argument {
+                "--places" => options.places = true,
+                "--tree" => options.tree = Some(arguments.next().context("--tree requires a folder")?.into()),
+                other => bail!("unknown option {other}; see cargo xtask --help"),
+            }
+        }
+        Ok(options)
     }
-    if !faults.is_empty() {
-        bail!("{} broken rules of the house", faults.len());
+}
+
+/// Prints the table of the tree and every place that breaks a rule or exceeds a limit; fails if there is any.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let files = tree::read(options.tree.as_deref().unwrap_or(&root()))?;
+    let measured: Vec<Measured> = LIMITS.iter().map(|limit| limit.measure(&files)).collect();
+    if options.places {
+        for (limit, measured) in LIMITS.iter().zip(&measured).filter(|(_, measured)| !measured.places.is_empty()) {
+            println!("{}:", limit.name);
+            measured.places.iter().for_each(|place| println!("  {place}"));
+        }
+        println!();
+    }
+    print!("{}", table::table(&files, &measured));
+    if options.tree.is_some() {
+        return Ok(());
+    }
+    let broken = print_faults(&files) + print_exceeded(&measured);
+    if broken > 0 {
+        bail!("{broken} places break a rule or exceed a limit");
     }
     println!("{} files are tidy", files.len());
     Ok(())
 }
 
-/// Reads the tree, without what git does not track.
-fn collect(dir: &Path, prefix: &str, files: &mut Vec<File>) -> Result<()> {
-    let entries = fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
-        if entry.file_type()?.is_dir() {
-            if !["target", ".git", "artifacts", "coverage"].contains(&name.as_str()) {
-                collect(&entry.path(), &path, files)?;
-            }
-        } else if name != ".git" && name != "Cargo.lock" {
-            let text = String::from_utf8(fs::read(entry.path())?).unwrap_or_default();
-            files.push(File { path, text });
-        }
+/// Prints places that break a rule; returns their number.
+fn print_faults(files: &[File]) -> usize {
+    let mut faults: Vec<Fault> = RULES.iter().flat_map(|rule| rule(files)).collect();
+    faults.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
+    faults.iter().for_each(|fault| println!("{fault}"));
+    faults.len()
+}
+
+/// Prints limits that are exceeded, with the places that count; returns their number.
+fn print_exceeded(measured: &[Measured]) -> usize {
+    let mut exceeded = 0;
+    for (limit, measured) in LIMITS.iter().zip(measured).filter(|(limit, is)| is.value > limit.allowed()) {
+        measured.places.iter().for_each(|place| println!("{place}"));
+        let [is, allowed] = [measured.value, limit.allowed()].map(|value| limit.show(value));
+        println!("{}: {is}, and at most {allowed} are allowed", limit.name);
+        exceeded += 1;
     }
-    Ok(())
-}
-
-/// Whether `word` stands in `text` by itself, not as part of a longer word.
-fn has_word(text: &str, word: &str) -> bool {
-    let part_of_word = |c: char| c.is_alphanumeric() || c == '_';
-    text.match_indices(word)
-        .any(|(at, _)| !text[..at].ends_with(part_of_word) && !text[at + word.len()..].starts_with(part_of_word))
-}
-
-#[cfg(test)]
-fn tree(files: &[(&str, &str)]) -> Vec<File> {
-    files.iter().map(|(path, text)| File { path: (*path).to_owned(), text: (*text).to_owned() }).collect()
+    exceeded
 }
 
 #[cfg(test)]
@@ -131,15 +121,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_not_found_in_words() {
-        assert!(has_word("a word.", "word"));
-        assert!(!has_word("words", "word"));
-        assert!(!has_word("my_word", "word"));
+    fn options_are_understood_or_refused() {
+        let parsed = Options::parse(&["--tree", "there", "--places"]).unwrap();
+        assert_eq!(parsed, Options { tree: Some("there".into()), places: true });
+        for wrong in [&["--tree"][..], &["--quick"]] {
+            assert!(Options::parse(wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]
-    fn a_fault_says_where_it_is() {
-        let files = tree(&[("a/b.rs", "")]);
-        assert_eq!(Fault::new(&files[0], 3, "wrong").to_string(), "a/b.rs:3: wrong");
+    fn only_what_exceeds_its_limit_is_broken() {
+        let at_most = |beyond: usize| -> Vec<Measured> {
+            let values = LIMITS.iter().map(|limit| limit.allowed() + beyond);
+            values.map(|value| Measured { value, places: Vec::new() }).collect()
+        };
+        assert_eq!(print_exceeded(&at_most(0)), 0);
+        assert_eq!(print_exceeded(&at_most(1)), LIMITS.len());
     }
 }

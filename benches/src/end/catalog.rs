@@ -1,5 +1,4 @@
-//! A cluster's answers about topics, from memory: the source's topics never end, the target's grow as the sink
-//! commits.
+//! An in-memory catalog of a cluster. The source's topics never end; the target's logs grow as the sink commits.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,11 +8,11 @@ use kafka::{KafkaError, KafkaFault};
 use wire::ids::{Position, TopicId};
 use wire::partition::Partition;
 
-/// A cluster that exists only as what is said about it.
+/// A catalog of topics without a cluster.
 #[derive(Debug)]
 pub(crate) struct MemoryCatalog {
     cluster: &'static str,
-    /// Where logs end that nothing was appended to: the end of time for a source that is read for as long as it takes.
+    /// End of logs to which nothing was appended. For a source it is so far away that no run reaches it.
     end: Position,
     inner: Mutex<Inner>,
 }
@@ -31,7 +30,7 @@ struct Topic {
 }
 
 impl MemoryCatalog {
-    /// A source with these topics, each of which has more records than anybody will read.
+    /// Creates a source with these topics, each of which has more records than any run reads.
     pub(crate) fn source(topics: &[(&str, i32)]) -> Self {
         let catalog = Self { cluster: "bench-source", end: Position(1 << 40), inner: Mutex::default() };
         for &(name, partitions) in topics {
@@ -40,12 +39,12 @@ impl MemoryCatalog {
         catalog
     }
 
-    /// A target without topics.
+    /// Creates a target without topics.
     pub(crate) fn target() -> Self {
         Self { cluster: "bench-target", end: Position(0), inner: Mutex::default() }
     }
 
-    /// Moves a log's end on by `records`; returns where they begin.
+    /// Appends `records` to a log and returns the position of the first one.
     pub(crate) fn append(&self, topic: &str, partition: i32, records: i64) -> Position {
         let mut inner = self.inner();
         let end = inner.ends.entry((topic.to_owned(), partition)).or_insert(self.end);
@@ -126,7 +125,7 @@ impl Catalog for MemoryCatalog {
     }
 }
 
-/// Topics are never made twice here, so that the name tells them apart.
+/// Returns an id made of the topic's name. Topics are never deleted and created again here.
 fn topic_id(name: &str) -> TopicId {
     let mut id = [1; 16];
     id.iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
@@ -138,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_ends_after_what_was_appended_to_it() {
+    fn a_log_ends_after_its_last_append() {
         let catalog = MemoryCatalog::target();
         let at = [Partition::new("bulk", 0)];
         assert_eq!(catalog.bounds(&at, Isolation::Committed).unwrap()[0].end, Position(0));
@@ -148,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_is_made_once_and_found_by_its_name() {
+    fn a_topic_is_created_once_and_found_by_name() {
         let catalog = MemoryCatalog::source(&[("bulk", 2)]);
         let again = NewTopic { name: "bulk".to_owned(), partitions: 9, replication: None, configs: Vec::new() };
         catalog.create(&[again]).unwrap();

@@ -1,5 +1,5 @@
-//! quinn as it comes, for comparison: its default congestion controller, a frame's worth of random bytes per
-//! unidirectional stream, windows that never get in its way.
+//! Plain QUIC for comparison: quinn with its default congestion controller, one frame's worth of random bytes per
+//! unidirectional stream, and windows that never limit it.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,20 +14,20 @@ use tokio::sync::Semaphore;
 use wire::limits::FRAME_RAW_TARGET;
 
 use super::clock::monotonic;
+use super::protocol::{EndArgs, READY, report, write_line};
 use super::sample::{SenderSample, SinkSample};
-use super::{EndArgs, READY, report, say};
 use crate::pki::{RECEIVER_NAME, files};
 
-/// Where it listens.
+/// Port on which the receiving end listens.
 const PORT: u16 = 7444;
 
-/// More than three times 500 Mbit/s × 300 ms.
+/// Connection-level window in bytes: more than three times 500 Mbit/s × 300 ms.
 const WINDOW: u32 = 128 << 20;
 
-/// Streams that are being written at once: what the product has under way into QUIC, four times over.
+/// Streams that are written at the same time: four times what the product gives to QUIC.
 const STREAMS: usize = 16;
 
-/// Sends streams as fast as QUIC takes them.
+/// Sends streams as fast as QUIC accepts them.
 pub(crate) async fn send(args: &EndArgs) -> Result<()> {
     let credentials = credentials(&files(&args.dir, End::Client), End::Client)?;
     let tls: QuicClientConfig = credentials.client()?;
@@ -38,13 +38,13 @@ pub(crate) async fn send(args: &EndArgs) -> Result<()> {
     let connection = endpoint.connect_with(config, target, RECEIVER_NAME)?.await.context("cannot connect")?;
     let payload = args.payload();
     let frame: Vec<u8> = (0..).flat_map(|offset| payload.value(0, offset).to_vec()).take(FRAME_RAW_TARGET).collect();
-    let shown = connection.clone();
+    let measured = connection.clone();
     tokio::select! {
         ended = write(connection, Bytes::from(frame)) => ended,
         failed = report(|| SenderSample {
             at: monotonic(),
             sessions: 1,
-            rtt_ms: Some(shown.rtt().as_secs_f64() * 1e3),
+            rtt_ms: Some(measured.rtt().as_secs_f64() * 1e3),
             ..SenderSample::default()
         }) => failed,
     }
@@ -65,15 +65,15 @@ async fn write(connection: Connection, frame: Bytes) -> Result<()> {
     }
 }
 
-/// Counts bytes of streams, in order within each. The product's sink waits for whole frames and their turn; this does
-/// not, so that nothing but the transport is compared.
+/// Receives streams and counts their bytes, in order within each stream. The product's sink waits for whole frames and
+/// their order; this end does not, so that only the transport is compared.
 pub(crate) async fn receive(args: &EndArgs) -> Result<()> {
     let credentials = credentials(&files(&args.dir, End::Server), End::Server)?;
     let mut config = ServerConfig::with_crypto(Arc::new(credentials.server()?));
     config.transport_config(Arc::new(transport()));
     let listen = socket((ADDRESSES[1], PORT).into())?;
     let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), listen, runtime())?;
-    say(READY)?;
+    write_line(READY)?;
     let connection = endpoint.accept().await.context("the endpoint closed")?.await.context("no handshake")?;
     let counts = Arc::new(Mutex::new(SinkSample::default()));
     let accepting = async {

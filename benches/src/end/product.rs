@@ -1,9 +1,9 @@
-//! The product's own ends, configured by files as anybody's would be, between clusters that are not there.
+//! The product's own sender and receiver, configured by files as in production, between clusters in memory.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use kafka::catalog::Bounds;
 use kafka::log::{Entry, LogError};
 use kafka::properties::forbidden;
@@ -18,18 +18,19 @@ use transport::endpoint::Sockets;
 
 use super::catalog::MemoryCatalog;
 use super::clock::monotonic;
+use super::protocol::{CUT, EndArgs, READY, RELOAD, RESET, SAMPLE_INTERVAL, report, write_line};
 use super::sample::SenderSample;
 use super::sink::Sink;
 use super::sockets::CutSockets;
 use super::source::{BULK, SyntheticSource, TRICKLE};
-use super::{CUT, EndArgs, READY, RELOAD, RESET, report, run_on, say};
 
-/// The sender's configuration in a run's directory.
+/// Name of the sender's configuration file in a run's directory.
 pub(crate) const SENDER_FILE: &str = "sender.toml";
-/// The receiver's.
+
+/// Name of the receiver's configuration file in a run's directory.
 pub(crate) const RECEIVER_FILE: &str = "receiver.toml";
 
-/// No link has brought anything to a source that was made a moment ago.
+/// An empty state log: no link has written to a source that was just created.
 struct NoStates;
 
 impl StateLog for NoStates {
@@ -38,17 +39,19 @@ impl StateLog for NoStates {
     }
 }
 
-/// Runs the product's sender.
+/// Runs the product's sender until it fails.
 pub(crate) fn run_sender(args: &EndArgs, inbox: mpsc::Receiver<String>) -> Result<()> {
     let config = load(&args.dir.join(SENDER_FILE))?;
-    run_on(config.io_threads.runtime(), send(args, config, inbox))
+    let runtime = config.io_threads.runtime().context("cannot start the runtime")?;
+    runtime.block_on(send(args, config, inbox))
 }
 
-/// Runs the product's receiver.
+/// Runs the product's receiver until it fails.
 pub(crate) fn run_receiver(args: &EndArgs, inbox: mpsc::Receiver<String>) -> Result<()> {
     let file = args.dir.join(RECEIVER_FILE);
     let config = receiver::config::load(&file, forbidden).map_err(|problems| anyhow!("{problems}"))?;
-    run_on(config.io_threads.runtime(), receive(args, config, inbox))
+    let runtime = config.io_threads.runtime().context("cannot start the runtime")?;
+    runtime.block_on(receive(args, config, inbox))
 }
 
 async fn send(args: &EndArgs, config: Config, mut inbox: mpsc::Receiver<String>) -> Result<()> {
@@ -64,32 +67,32 @@ async fn send(args: &EndArgs, config: Config, mut inbox: mpsc::Receiver<String>)
         states: Arc::new(NoStates),
     };
     let board = Arc::new(SenderBoard::default());
-    let shown = Arc::clone(&board);
+    let reported_board = Arc::clone(&board);
     let (publisher, live) = live::channel(config);
     let (_trigger, shutdown) = shutdown::channel();
-    let obeying = async {
+    let executing = async {
         while let Some(command) = inbox.recv().await {
-            obey(&command, &file, &publisher, &sockets)?;
+            execute(&command, &file, &publisher, &sockets)?;
         }
         std::future::pending().await
     };
     tokio::select! {
         ended = sender::run::run(live, parts, board, shutdown) => ended.map_err(|error| anyhow!("sender: {error}")),
-        failed = report(|| sample(&shown)) => failed,
-        failed = obeying => failed,
+        failed = report(|| sample(&reported_board)) => failed,
+        failed = executing => failed,
     }
 }
 
-/// An order that cannot be carried out ends the sender, and with it the trial: what is measured without it is something
-/// else.
-fn obey(command: &str, file: &Path, publisher: &Publisher<Config>, sockets: &CutSockets) -> Result<()> {
+/// Executes a command. A command that fails ends the sender and with it the trial, which would otherwise measure
+/// something else.
+fn execute(command: &str, file: &Path, publisher: &Publisher<Config>, sockets: &CutSockets) -> Result<()> {
     match command.split_once(' ') {
         None if command == RELOAD => reload(file, publisher),
         Some((CUT, channel)) => {
-            // Channels are dialled in the order of their numbers, each with a socket of its own.
+            // Channels are dialled in the order of their numbers, and each has a socket of its own.
             sockets.cut(channel.parse()?).map_err(|error| anyhow!("channel {channel} cannot be cut off: {error}"))
         }
-        _ => bail!("`{command}` is no order for a sender"),
+        _ => bail!("a sender has no command `{command}`"),
     }
 }
 
@@ -98,17 +101,17 @@ async fn receive(args: &EndArgs, config: receiver::config::Config, mut inbox: mp
     let sink = Sink::new(args.payload(), Arc::clone(&catalog));
     let parts = receiver::run::Parts { target: sink.clone(), catalog };
     let board = Arc::new(ReceiverBoard::default());
-    let shown = Arc::clone(&board);
+    let ready_board = Arc::clone(&board);
     let (_trigger, shutdown) = shutdown::channel();
     let counted = sink.clone();
-    let saying = async {
-        while shown.ready().is_err() {
-            tokio::time::sleep(super::EVERY / 10).await;
+    let reporting = async {
+        while ready_board.ready().is_err() {
+            tokio::time::sleep(SAMPLE_INTERVAL / 10).await;
         }
-        say(READY)?;
+        write_line(READY)?;
         report(|| counted.sample()).await
     };
-    let obeying = async {
+    let executing = async {
         while let Some(command) = inbox.recv().await {
             if command == RESET {
                 sink.reset_latency();
@@ -118,8 +121,8 @@ async fn receive(args: &EndArgs, config: receiver::config::Config, mut inbox: mp
     };
     tokio::select! {
         ended = receiver::run::run(config, parts, board, shutdown) => ended.map_err(|error| anyhow!("receiver: {error}")),
-        failed = saying => failed,
-        () = obeying => Ok(()),
+        failed = reporting => failed,
+        () = executing => Ok(()),
     }
 }
 
@@ -127,7 +130,7 @@ fn load(file: &Path) -> Result<Config> {
     sender::config::load(file, forbidden).map_err(|problems| anyhow!("{problems}"))
 }
 
-/// As the product does at SIGHUP.
+/// Reads the configuration file again, as the product does at SIGHUP.
 fn reload(file: &Path, publisher: &Publisher<Config>) -> Result<()> {
     let mut config = Config::clone(&publisher.now());
     for change in config.adopt(load(file)?) {
@@ -156,12 +159,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_that_cannot_be_carried_out_is_an_error_and_no_silence() {
+    fn a_command_that_fails_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(SENDER_FILE);
         let config = sender::config::parse(sender::config::EXAMPLE, SENDER_FILE, forbidden).unwrap();
         let (publisher, _live) = live::channel(config);
-        let refused = |order: &str| obey(order, &file, &publisher, &CutSockets::default()).unwrap_err().to_string();
+        let refused = |order: &str| execute(order, &file, &publisher, &CutSockets::default()).unwrap_err().to_string();
         assert!(refused("cut 2").contains("channel 2 cannot be cut off"), "{}", refused("cut 2"));
         assert!(refused("dance").contains("`dance`"));
         fs::write(&file, "rate = 5").unwrap();

@@ -1,45 +1,45 @@
-//! What an end says of itself, a line of JSON ten times a second.
+//! Samples of an end's counters: a line of JSON ten times per second.
 
 use serde::{Deserialize, Serialize};
 
-/// What a receiving end has seen, since it started.
+/// Counters of a receiving end since it started.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SinkSample {
-    /// When this was said, in seconds of the machine's monotonic clock.
+    /// Time of the sample, in seconds of the machine's monotonic clock.
     pub(crate) at: f64,
-    /// Bytes of record values committed.
+    /// Bytes of record values that were committed.
     pub(crate) bytes: u64,
-    /// When the last of them were committed, on the same clock.
+    /// Time of the last commit, on the same clock.
     pub(crate) committed_at: f64,
-    /// Records committed.
+    /// Records that were committed.
     pub(crate) records: u64,
-    /// Of these, those that were not due or not what they should be.
+    /// Committed records that were out of order or had the wrong value.
     pub(crate) wrong: u64,
-    /// Of records that say when they were made.
+    /// Latency of the trickle, if there is one.
     pub(crate) latency: Option<Latency>,
 }
 
-/// From when a record was made to when it was committed.
+/// Time from a record's production to its commit.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Latency {
-    /// How many were measured.
+    /// Records that were measured.
     pub(crate) records: u64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) max_ms: f64,
 }
 
-/// What a sending end knows.
+/// Counters of a sending end.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SenderSample {
-    /// When this was said, in seconds of the machine's monotonic clock.
+    /// Time of the sample, in seconds of the machine's monotonic clock.
     pub(crate) at: f64,
-    /// Sessions since it started.
+    /// Sessions since the sender started.
     pub(crate) sessions: u64,
-    /// Why the last one ended.
+    /// Reason for which the last session ended.
     pub(crate) last_end: Option<String>,
-    /// The round trip as QUIC measures it, in ms.
+    /// Round trip as QUIC measures it, in ms.
     pub(crate) rtt_ms: Option<f64>,
-    /// The whole status, as `causeway status --json` shows it.
+    /// Complete status, as `causeway status --json` shows it.
     pub(crate) status: serde_json::Value,
 }

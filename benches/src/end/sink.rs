@@ -1,5 +1,5 @@
-//! A target cluster without a cluster: transactions in memory, every value compared with what the seed says it is,
-//! nothing kept but how far each partition has come.
+//! An in-memory target cluster with transactions. It compares every value with the expected one and keeps only the
+//! position of each partition.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::{Entry, HashMap};
@@ -18,7 +18,7 @@ use super::sample::{Latency, SinkSample};
 use super::source::TRICKLE;
 use crate::payload::Payload;
 
-/// Opens lanes that share one count.
+/// A target whose lanes share one set of counters.
 #[derive(Debug, Clone)]
 pub(crate) struct Sink(Arc<Shared>);
 
@@ -32,18 +32,18 @@ struct Shared {
 #[derive(Debug)]
 struct Counts {
     sample: SinkSample,
-    /// From a trickled record's timestamp to its commit, in ms.
+    /// Time from the timestamp of a trickle record to its commit, in ms.
     latency: Histogram<u64>,
 }
 
 impl Sink {
     pub(crate) fn new(payload: Payload, catalog: Arc<MemoryCatalog>) -> Self {
-        let latency = Histogram::new(3).expect("3 decimals are what the histogram takes");
+        let latency = Histogram::new(3).expect("3 significant digits, which the histogram accepts");
         let counts = Mutex::new(Counts { sample: SinkSample::default(), latency });
         Self(Arc::new(Shared { payload, catalog, counts }))
     }
 
-    /// What has arrived so far.
+    /// Returns a sample of the counters so far.
     pub(crate) fn sample(&self) -> SinkSample {
         let counts = self.0.counts();
         let [p50, p99, max] = [0.5, 0.99, 1.0].map(|quantile| counts.latency.value_at_quantile(quantile) as f64);
@@ -56,7 +56,7 @@ impl Sink {
         SinkSample { at: monotonic(), latency, ..counts.sample.clone() }
     }
 
-    /// Forgets the latencies of the warm-up.
+    /// Discards the latencies measured so far, which were the warm-up's.
     pub(crate) fn reset_latency(&self) {
         self.0.counts().latency.reset();
     }
@@ -81,17 +81,17 @@ impl Target for Sink {
     }
 }
 
-/// Writes one lane.
+/// The target side of one lane.
 #[derive(Debug)]
 pub(crate) struct SinkLane {
     shared: Arc<Shared>,
     state: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// The source offset that each partition waits for.
+    /// The next source offset of each partition.
     committed: HashMap<TargetPartition, i64>,
     open: Transaction,
 }
 
-/// What becomes of the lane's state if this commits.
+/// An open transaction: changes to the lane's state that a commit applies.
 #[derive(Debug, Default)]
 struct Transaction {
     state: Vec<StateEntry>,
@@ -99,19 +99,19 @@ struct Transaction {
     bytes: u64,
     records: u64,
     wrong: u64,
-    /// Timestamps of trickled records.
+    /// Timestamps of the trickle's records.
     stamps: Vec<i64>,
 }
 
 #[derive(Debug)]
 struct Run {
     next: i64,
-    /// Appended and not yet reported.
+    /// Records that were appended and not yet reported.
     fresh: i64,
 }
 
 impl SinkLane {
-    /// Whether the record is the one that is due, with the value that it must have.
+    /// Returns true if the record has the expected offset and value.
     fn check(&mut self, to: &TargetPartition, record: &RecordRef<'_>) -> bool {
         let offset = record.offset.0;
         let run = match self.open.partitions.entry(to.clone()) {
@@ -145,8 +145,8 @@ impl LaneTarget for SinkLane {
     }
 
     fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, _frame: &Bytes) -> Result<(), TargetError> {
-        let right = self.check(to, record);
-        self.open.wrong += u64::from(!right);
+        let correct = self.check(to, record);
+        self.open.wrong += u64::from(!correct);
         self.open.records += 1;
         self.open.bytes += record.value.map_or(0, <[u8]>::len) as u64;
         if &*to.topic == TRICKLE {
@@ -166,8 +166,8 @@ impl LaneTarget for SinkLane {
             let fresh = std::mem::take(&mut run.fresh);
             if fresh > 0 {
                 let first = self.shared.catalog.append(&partition.topic, partition.partition, fresh).0;
-                let (first, last) = (Offset(first), Offset(first + fresh - 1));
-                appended.push(Appended { partition: partition.clone(), first, last });
+                let last = Offset(first + fresh - 1);
+                appended.push(Appended { partition: partition.clone(), first: Offset(first), last });
             }
         }
         Ok(Delivered { appended, timestamps_altered: 0 })
@@ -216,13 +216,13 @@ mod tests {
 
     fn produce(lane: &mut SinkLane, offset: i64, value: &[u8]) {
         let to = TargetPartition { topic: "bulk".into(), partition: 0 };
-        let (timestamp, key, value, headers) = (0, None, Some(value), Headers::EMPTY);
-        lane.produce(&to, &RecordRef { offset: Offset(offset), timestamp, key, value, headers }, &Bytes::new())
-            .unwrap();
+        let record =
+            RecordRef { offset: Offset(offset), timestamp: 0, key: None, value: Some(value), headers: Headers::EMPTY };
+        lane.produce(&to, &record, &Bytes::new()).unwrap();
     }
 
     #[test]
-    fn only_what_is_committed_counts_and_a_replay_is_taken_as_if_for_the_first_time() {
+    fn only_committed_records_count_and_a_replay_is_accepted() {
         let (sink, mut lane) = lane();
         let payload = Payload::new(1, 10);
         lane.begin().unwrap();
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_a_double_and_a_changed_value_are_wrong() {
+    fn a_gap_a_duplicate_and_a_changed_value_are_wrong() {
         let (sink, mut lane) = lane();
         let payload = Payload::new(1, 10);
         lane.begin().unwrap();

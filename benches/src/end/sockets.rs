@@ -1,4 +1,4 @@
-//! Sockets one of which can be cut off: the path of a single channel, as a router that drops one flow would have it.
+//! Sockets that can be cut off one by one, as if a router dropped the packets of a single channel.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -12,21 +12,21 @@ use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use transport::endpoint::{Sockets, SystemSockets};
 
-/// The system's sockets, in the order in which they were made.
+/// The system's sockets, in the order in which they were created.
 #[derive(Debug, Default)]
 pub(crate) struct CutSockets(Mutex<Vec<Arc<AtomicBool>>>);
 
 impl CutSockets {
-    /// From now on nothing passes the socket made as number `index`, counted from 0, in either direction. One that is
-    /// made in its place passes everything.
+    /// Drops all packets of the socket that was created as number `index`, counted from 0, in both directions. A socket that
+    /// replaces it is not affected.
     ///
     /// # Errors
-    /// There is none of that number.
+    /// There is no socket with that number.
     pub(crate) fn cut(&self, index: usize) -> Result<(), String> {
         let sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match sockets.get(index) {
             Some(cut) => cut.store(true, Ordering::Relaxed),
-            None => return Err(format!("there are {} sockets, none of number {index}", sockets.len())),
+            None => return Err(format!("there is no socket {index}; there are {}", sockets.len())),
         }
         Ok(())
     }
@@ -41,7 +41,7 @@ impl Sockets for CutSockets {
     }
 }
 
-/// A socket that may be cut off.
+/// A socket that can be cut off.
 struct CutSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     cut: Arc<AtomicBool>,
@@ -114,16 +114,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_socket_is_cut_off_and_its_neighbour_and_successor_are_not() {
+    async fn cutting_a_socket_leaves_the_others_open() {
         let peer = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         peer.set_nonblocking(true).unwrap();
         let to = peer.local_addr().unwrap();
         let sockets = CutSockets::default();
-        let made = |_| sockets.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let (cut, neighbour) = (made(0), made(1));
+        let bind = || sockets.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let cut = bind();
+        let neighbour = bind();
         sockets.cut(0).unwrap();
         assert!(sockets.cut(2).is_err());
-        let successor = made(2);
+        let successor = bind();
         for socket in [&cut, &neighbour, &successor] {
             send(socket, to).await;
         }
@@ -135,6 +136,6 @@ mod tests {
         peer.send_to(b"answer", cut.local_addr().unwrap()).unwrap();
         let receiving = std::future::poll_fn(|cx| cut.poll_recv(cx, &mut [IoSliceMut::new(&mut buffer)], &mut meta));
         let received = tokio::time::timeout(Duration::from_millis(50), receiving).await;
-        assert!(received.is_err(), "it arrived");
+        assert!(received.is_err(), "a packet arrived at the socket that is cut off");
     }
 }

@@ -1,4 +1,4 @@
-//! A source cluster without a cluster: each lane's records are made where they are read.
+//! An in-memory source cluster: records are created when they are read.
 
 use std::sync::Arc;
 use std::thread;
@@ -13,22 +13,23 @@ use wire::ids::{LaneId, Offset, Slot};
 use super::clock::wall_ms;
 use crate::payload::Payload;
 
-/// The topic of as many records as the link takes.
+/// The topic with as many records as the link can carry.
 pub(crate) const BULK: &str = "bulk";
 
-/// The topic of a few records at a time, each of which says when it was made.
+/// The topic with few records, each with the time at which it was produced.
 pub(crate) const TRICKLE: &str = "trickle";
 
-/// Between two records of [`TRICKLE`]: often enough for a 99th percentile within a minute, far from filling a frame.
+/// Time between two records of [`TRICKLE`]: short enough for a 99th percentile within a minute, and far too long to fill
+/// a frame.
 pub(crate) const TRICKLE_EVERY: Duration = Duration::from_millis(20);
 
-/// Records of one partition before the next one has its turn, where a lane has several: a fetch's worth.
+/// Records that a lane reads from one partition before it turns to the next: about as many as a fetch returns.
 const TURN: u32 = 64;
 
-/// What a record of [`BULK`] says of its time: nothing that costs the frame a byte more than it must.
+/// Timestamp of every record of [`BULK`]. It is constant so that it takes as few bytes of the frame as possible.
 const BULK_TIMESTAMP: i64 = 1_700_000_000_000;
 
-/// Makes the records.
+/// A source of synthetic records.
 #[derive(Debug, Clone)]
 pub(crate) struct SyntheticSource {
     payload: Arc<Payload>,
@@ -48,7 +49,7 @@ impl Source for SyntheticSource {
     }
 }
 
-/// Reads one lane.
+/// The reader of one lane.
 #[derive(Debug)]
 pub(crate) struct SyntheticReader {
     payload: Arc<Payload>,
@@ -63,7 +64,7 @@ struct Reading {
     slot: Slot,
     partition: i32,
     next: i64,
-    /// When the next record is made, in ms since the Unix epoch; none for a partition that always has one.
+    /// Time at which the next record is produced, in ms since the Unix epoch; none if there is always a record.
     due: Option<i64>,
 }
 
@@ -74,10 +75,16 @@ impl Reading {
 }
 
 impl SyntheticReader {
-    /// A partition that has something, from the one whose turn it is on.
+    /// Returns a partition that has a record, beginning with the one whose turn it is.
     fn ready(&self) -> Option<usize> {
         let count = self.reading.len();
         (0..count).map(|step| (self.turn + step) % count).find(|&index| self.reading[index].is_ready())
+    }
+
+    /// Starts the turn of the partition at `index`.
+    fn turn_to(&mut self, index: usize) {
+        self.turn = index;
+        self.left = TURN;
     }
 }
 
@@ -88,7 +95,7 @@ impl LaneReader for SyntheticReader {
             self.reading.push(Reading { slot: at.slot, partition: at.partition, next: at.position.0, due });
         }
         if self.reading.iter().any(|reading| reading.due.is_some()) {
-            ring_on_time(&self.bell);
+            ring_periodically(&self.bell);
         }
         self.bell.ring();
         Ok(())
@@ -96,14 +103,14 @@ impl LaneReader for SyntheticReader {
 
     fn unassign(&mut self, slots: &[Slot]) -> Result<(), KafkaError> {
         self.reading.retain(|reading| !slots.contains(&reading.slot));
-        (self.turn, self.left) = (0, TURN);
+        self.turn_to(0);
         Ok(())
     }
 
     fn peek(&mut self) -> Option<Event<'_>> {
         let index = self.ready()?;
         if index != self.turn {
-            (self.turn, self.left) = (index, TURN);
+            self.turn_to(index);
         }
         let reading = &self.reading[index];
         let record = RecordRef {
@@ -122,13 +129,13 @@ impl LaneReader for SyntheticReader {
         reading.due = reading.due.map(|due| due + TRICKLE_EVERY.as_millis() as i64);
         self.left = self.left.saturating_sub(1);
         if self.left == 0 || !reading.is_ready() {
-            (self.turn, self.left) = ((self.turn + 1) % self.reading.len(), TURN);
+            self.turn_to((self.turn + 1) % self.reading.len());
         }
     }
 }
 
-/// Tells a lane that there is a record, as a consumer's fetch would. Ends with the process.
-fn ring_on_time(bell: &Bell) {
+/// Wakes a lane whenever there is a record, as a consumer's fetch would. The thread ends with the process.
+fn ring_periodically(bell: &Bell) {
     let bell = bell.clone();
     let ringing = thread::Builder::new().name("trickle".to_owned()).spawn(move || {
         loop {
@@ -137,7 +144,7 @@ fn ring_on_time(bell: &Bell) {
         }
     });
     if let Err(error) = ringing {
-        tracing::error!(%error, "the system refuses another thread");
+        tracing::error!(%error, "cannot start the trickle's thread");
     }
 }
 
@@ -152,8 +159,8 @@ mod tests {
     }
 
     fn assignment(slot: u32, topic: &str) -> Assignment {
-        let (slot, topic) = (Slot(slot), topic.into());
-        Assignment { slot, topic, partition: 0, position: Position(5), leader_epoch: -1 }
+        let position = Position(5);
+        Assignment { slot: Slot(slot), topic: topic.into(), partition: 0, position, leader_epoch: -1 }
     }
 
     fn next(reader: &mut SyntheticReader) -> Option<(Slot, i64)> {
@@ -164,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_is_read_from_its_position_on_and_without_end() {
+    fn a_partition_is_read_endlessly_from_its_position() {
         let mut reader = reader();
         assert_eq!(next(&mut reader), None);
         reader.assign(&[assignment(3, BULK)]).unwrap();
@@ -174,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trickle_has_a_record_when_it_is_due_and_does_not_hold_bulk_up() {
+    fn a_trickle_record_is_read_when_due_without_delaying_bulk() {
         let mut reader = reader();
         reader.assign(&[assignment(1, BULK), assignment(2, TRICKLE)]).unwrap();
         let read: Vec<_> = (0..3 * TURN).filter_map(|_| next(&mut reader)).collect();

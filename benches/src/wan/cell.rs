@@ -1,103 +1,105 @@
-//! What is measured at once: a path, a budget, and what happens meanwhile.
+//! A cell of the benchmark: a path, a budget, and a scenario, which are measured together.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wire::units::Rate;
 
-/// One entry of the plan.
+/// A cell of the plan.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Cell {
-    /// What it is asked for by.
+    /// Name by which `--cell` selects it.
     pub(crate) name: String,
-    /// netem's knobs, both ways.
+    /// Knobs of the emulated path, in both directions.
     pub(crate) path: String,
-    /// netem's knobs of the way back that differ.
+    /// Knobs from the target to the source that differ.
     pub(crate) back: String,
-    /// What the path passes; the bottleneck's rate.
+    /// Rate of the path's bottleneck.
     pub(crate) path_rate: Rate,
-    /// What the link was given: `rate` of its configuration.
+    /// Budget of the link: `rate` in its configuration.
     pub(crate) budget: Rate,
-    /// There and back without a queue.
+    /// Round trip of the path without a queue.
     pub(crate) rtt: Duration,
-    /// The share of packets that the path loses by itself.
+    /// Share of packets that the path loses in each direction.
     pub(crate) loss: f64,
-    /// What happens meanwhile.
+    /// Events during the measurement.
     pub(crate) scenario: Scenario,
-    /// Further lines of the sender's `[wan]`.
+    /// Additional lines of the sender's `[wan]`.
     pub(crate) wan: &'static [&'static str],
-    /// Further tables of the sender's file.
+    /// Additional tables of the sender's file.
     pub(crate) tables: &'static str,
-    /// What it must reach.
-    pub(crate) must: Vec<Must>,
-    /// Who else is measured in it, for comparison.
-    pub(crate) beside: &'static [Contestant],
+    /// Bounds that the figures must keep.
+    pub(crate) requirements: Vec<Requirement>,
+    /// Contestants that are measured too, for comparison.
+    pub(crate) compared_with: &'static [Contestant],
 }
 
-/// What happens in a cell while it is measured.
+/// Events in a cell while it is measured.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Scenario {
-    /// Nothing.
+    /// Path and budget stay the same.
     Steady,
-    /// Path or budget change; the cell is over [`AFTERMATH`] after the last change.
+    /// Path or budget change. The measurement ends [`AFTERMATH`] after the last change.
     Changes(Vec<Change>),
-    /// One TCP flow for all the time, measured over two minutes after half a minute.
-    BesideTcp,
-    /// A few records at a time, beside the bulk or alone, and how long they take.
+    /// A TCP flow competes all the time. The measurement takes two minutes, after a warm-up of half a minute.
+    WithTcpFlow,
+    /// The latency of a few records is measured, with the bulk topic or without.
     Trickle {
-        /// Whether they are alone.
+        /// Leave out the bulk topic.
         alone: bool,
     },
 }
 
-/// Something that changes.
+/// A change during the measurement.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Change {
-    /// When, from the end of the warm-up.
+    /// Time of the change, from the end of the warm-up.
     pub(crate) at: Duration,
-    pub(crate) turn: Turn,
-    /// What is to come of it, and so how long that takes is measured.
-    pub(crate) expect: Option<Expect>,
+    pub(crate) action: Action,
+    /// Rate that is expected after the change, whose time is measured.
+    pub(crate) expected: Option<ExpectedRate>,
 }
 
+/// The action of a change.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Turn {
-    /// netem's knobs, both ways.
+pub(crate) enum Action {
+    /// Changes knobs of the path, in both directions.
     Path(&'static str),
-    /// The link's `rate`.
+    /// Changes the link's `rate`.
     Budget(Rate),
-    /// The path of one channel is dead; the one that is dialled in its place is not.
+    /// Cuts off the path of one channel. A channel that replaces it has a path again.
     Channel(usize),
 }
 
 /// A rate that is to be reached.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Expect {
-    pub(crate) flow: Flow,
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ExpectedRate {
+    pub(crate) at: MeasuredAt,
     pub(crate) rate: Rate,
-    /// Between these shares of the rate.
-    pub(crate) within: (f64, f64),
+    /// Shares of the rate between which the measured rate must be.
+    pub(crate) within: RangeInclusive<f64>,
 }
 
-/// Where the wire is looked at.
+/// The place where a rate is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flow {
-    /// Where packets enter the path: what is sent.
+pub(crate) enum MeasuredAt {
+    /// Entry of the path: packets that are sent.
     Offered,
-    /// Where they leave it.
+    /// Exit of the path: packets that arrive.
     Delivered,
 }
 
-/// Seconds that stand for never: JSON has no infinity.
+/// Number of seconds that means never, because JSON has no infinity.
 pub(crate) const NEVER: f64 = 1e9;
 
-/// How long a cell goes on after its last change.
+/// Time for which a cell is measured after its last change.
 pub(crate) const AFTERMATH: Duration = Duration::from_secs(15);
 
-/// A bound on one figure.
+/// A bound on one figure, which a cell must keep.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Must {
+pub(crate) struct Requirement {
     pub(crate) figure: Figure,
     pub(crate) bound: Bound,
 }
@@ -108,47 +110,47 @@ pub(crate) enum Bound {
     AtMost(f64),
 }
 
-/// What is measured, by the name that the results have it under.
+/// A measured quantity. The results contain it under its name in snake case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Figure {
-    /// Record-value bits per second at the sink.
+    /// Bits of record values per second at the sink.
     Goodput,
-    /// The same as a share of the limit.
+    /// Goodput as a share of the limit.
     OfLimit,
-    /// The same as a share of the path's rate.
+    /// Goodput as a share of the path's rate.
     OfPath,
     /// Bits per second of whole IP packets that entered the path at the source.
     Offered,
-    /// Those that arrived.
+    /// Bits per second of whole IP packets that arrived at the target.
     Delivered,
-    /// Bits per second that arrived back at the source.
+    /// Bits per second of whole IP packets that arrived at the source.
     Back,
     /// Share of packets dropped for any cause.
     Loss,
-    /// Share of packets dropped because there were too many: queue or policer.
+    /// Share of packets dropped because there were too many, by the queue or the policer.
     SelfLoss,
     /// Median time through the bottleneck, in ms.
     QueueP50,
-    /// Its 99th percentile.
+    /// 99th percentile of the time through the bottleneck, in ms.
     QueueP99,
-    /// The round trip of the path with the median queue, in ms.
+    /// Round trip of the path with the median queue, in ms.
     Rtt,
     /// Processor time of the sender as a share of one core.
     SenderCpu,
-    /// Of the receiver.
+    /// Processor time of the receiver as a share of one core.
     ReceiverCpu,
-    /// Sessions that there were.
+    /// Sessions since the sender's start.
     Sessions,
-    /// Records that were not due or not what they should be.
+    /// Records that were out of order or had the wrong value.
     Wrong,
-    /// Seconds until what was expected of the slowest change.
+    /// Seconds until the expected rate was reached, for the slowest change.
     Settled,
-    /// Our share of what both flows carried.
+    /// Causeway's share of what it and the competing TCP flow carried.
     Share,
-    /// From a record's making to its commit, median, in ms.
+    /// Median time from a record's production to its commit, in ms.
     LatencyP50,
-    /// The 99th percentile.
+    /// 99th percentile of the time from a record's production to its commit, in ms.
     LatencyP99,
     /// 99th percentile of the emulator's lateness, in ms.
     Lateness,
@@ -156,7 +158,7 @@ pub(crate) enum Figure {
     TimesPlain,
 }
 
-/// Who carries the data.
+/// A program or protocol that carries the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Contestant {
@@ -182,7 +184,7 @@ impl Contestant {
         }
     }
 
-    /// What the kernel calls its congestion control, if it is TCP.
+    /// Returns the kernel's name of the congestion control, if the contestant is TCP.
     pub(crate) const fn tcp(self) -> Option<&'static str> {
         match self {
             Self::TcpCubic => Some("cubic"),
@@ -193,33 +195,33 @@ impl Contestant {
 }
 
 impl Cell {
-    /// The most bits of record values per second, `record_bytes` each.
+    /// Returns the highest possible goodput in bits per second, with records of `record_bytes` bytes.
     pub(crate) fn limit(&self, record_bytes: usize) -> f64 {
         super::limit::limit(self.budget.min(self.path_rate), self.loss, record_bytes)
     }
 
-    /// What it must reach, in words.
+    /// Returns the bounds as text.
     pub(crate) fn bounds(&self) -> String {
-        self.must.iter().map(Must::to_string).collect::<Vec<_>>().join(", ")
+        self.requirements.iter().map(Requirement::to_string).collect::<Vec<_>>().join(", ")
     }
 
-    /// How long it is measured after the warm-up, where a steady one takes `steady`.
+    /// Returns how long the cell is measured after the warm-up, if a steady cell takes `steady`.
     pub(crate) fn duration(&self, steady: Duration) -> Duration {
         match &self.scenario {
             Scenario::Steady => steady,
             Scenario::Changes(changes) => changes.iter().map(|change| change.at).max().unwrap_or_default() + AFTERMATH,
-            Scenario::BesideTcp => Duration::from_secs(120),
+            Scenario::WithTcpFlow => Duration::from_secs(120),
             Scenario::Trickle { .. } => steady.max(Duration::from_secs(30)),
         }
     }
 
-    /// How long it runs before that, where a steady one takes `steady`.
+    /// Returns how long the warm-up is, if that of a steady cell takes `steady`.
     pub(crate) fn warm_up(&self, steady: Duration) -> Duration {
-        if self.scenario == Scenario::BesideTcp { steady.max(Duration::from_secs(30)) } else { steady }
+        if self.scenario == Scenario::WithTcpFlow { steady.max(Duration::from_secs(30)) } else { steady }
     }
 }
 
-impl Must {
+impl Requirement {
     pub(crate) const fn at_least(figure: Figure, bound: f64) -> Self {
         Self { figure, bound: Bound::AtLeast(bound) }
     }
@@ -228,7 +230,7 @@ impl Must {
         Self { figure, bound: Bound::AtMost(bound) }
     }
 
-    /// Whether `value` will do.
+    /// Returns true if `value` keeps the bound.
     pub(crate) fn is_met(&self, value: f64) -> bool {
         match self.bound {
             Bound::AtLeast(bound) => value >= bound,
@@ -238,12 +240,12 @@ impl Must {
 }
 
 impl Figure {
-    /// Where the worst of all seeds counts, not the one in the middle: what must never happen.
+    /// Returns true if the worst of all seeds counts, not the median, because it must never happen.
     pub(crate) const fn is_judged_by_the_worst(self) -> bool {
         matches!(self, Self::Sessions | Self::Wrong)
     }
 
-    /// How it is called in a table.
+    /// Returns the figure's name in a table.
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Goodput => "goodput",
@@ -270,7 +272,7 @@ impl Figure {
         }
     }
 
-    /// `value` with its unit.
+    /// Formats `value` with its unit.
     pub(crate) fn show(self, value: f64) -> String {
         match self {
             Self::Goodput | Self::Offered | Self::Delivered | Self::Back => format!("{:.1} Mbit/s", value / 1e6),
@@ -292,7 +294,7 @@ impl Figure {
     }
 }
 
-impl fmt::Display for Must {
+impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let label = self.figure.label();
         match self.bound {

@@ -1,41 +1,45 @@
-//! The short form, which the gate runs: a few cells at a rate that a busy machine has time for, in ratios that leave it
-//! room. What it finds is a link that has become a slow one, not one that has lost a percent.
+//! The gate's short set: a few cells at a rate that a busy machine can keep up with, and with generous bounds. It finds a
+//! link that has become slow, not one that has lost a percent.
 
-use super::cell::{Cell, Contestant, Figure, Flow, Must, Scenario, Turn};
-use super::plan::{change, mbit, ms, near, plain};
+use super::cell::{Action, Cell, Contestant, Figure, Requirement, Scenario};
+use super::plan::{arrived, change, mbit, ms, plain, sent};
 
-/// Every cell of it.
+/// Returns every cell of the short set.
 pub(crate) fn all() -> Vec<Cell> {
     let cell = |name: &str| plain(name, mbit(100), mbit(100), ms(100));
-    let (full, lossy, narrow) = (cell("short-0pct"), cell("short-2pct"), cell("short-narrow"));
-    let whole = (0.85, f64::INFINITY);
+    let full = cell("short-0pct");
+    let lossy = cell("short-2pct");
+    let narrow = cell("short-narrow");
     vec![
-        Cell { must: vec![Must::at_least(Figure::OfLimit, 0.9)], ..full },
+        Cell { requirements: vec![Requirement::at_least(Figure::OfLimit, 0.9)], ..full },
         Cell {
             path: format!("{}, loss 2 %", lossy.path),
             loss: 0.02,
-            beside: &[Contestant::QuinnCubic],
-            must: vec![Must::at_least(Figure::OfLimit, 0.9), Must::at_least(Figure::TimesPlain, 5.0)],
+            compared_with: &[Contestant::QuinnCubic],
+            requirements: vec![
+                Requirement::at_least(Figure::OfLimit, 0.9),
+                Requirement::at_least(Figure::TimesPlain, 5.0),
+            ],
             ..lossy
         },
         Cell {
             budget: mbit(160),
-            must: vec![
-                Must::at_least(Figure::OfPath, 0.8),
-                Must::at_most(Figure::QueueP50, 30.0),
-                Must::at_most(Figure::SelfLoss, 0.02),
+            requirements: vec![
+                Requirement::at_least(Figure::OfPath, 0.8),
+                Requirement::at_most(Figure::QueueP50, 30.0),
+                Requirement::at_most(Figure::SelfLoss, 0.02),
             ],
             ..narrow
         },
         Cell {
             scenario: Scenario::Changes(vec![
-                change(2, Turn::Budget(mbit(40)), near(Flow::Offered, mbit(40), (0.95, 1.05))),
-                change(6, Turn::Budget(mbit(100)), near(Flow::Offered, mbit(100), (0.9, 1.05))),
-                change(10, Turn::Channel(1), near(Flow::Delivered, mbit(100), whole)),
-                change(14, Turn::Path("down"), None),
-                change(16, Turn::Path("up"), near(Flow::Delivered, mbit(100), whole)),
+                change(2, Action::Budget(mbit(40)), sent(mbit(40), 0.95..=1.05)),
+                change(6, Action::Budget(mbit(100)), sent(mbit(100), 0.9..=1.05)),
+                change(10, Action::Channel(1), arrived(mbit(100), 0.85..=f64::INFINITY)),
+                change(14, Action::Path("down"), None),
+                change(16, Action::Path("up"), arrived(mbit(100), 0.85..=f64::INFINITY)),
             ]),
-            must: vec![Must::at_most(Figure::Settled, 5.0), Must::at_most(Figure::Sessions, 1.0)],
+            requirements: vec![Requirement::at_most(Figure::Settled, 5.0), Requirement::at_most(Figure::Sessions, 1.0)],
             ..cell("short-changes")
         },
     ]

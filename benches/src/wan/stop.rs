@@ -1,4 +1,4 @@
-//! Ctrl-C: everything that waits looks here, so that what was started is taken down and what is measured is kept.
+//! Stopping on Ctrl-C: every wait checks for it, so that processes are ended and results are kept.
 
 use std::io;
 use std::sync::Arc;
@@ -8,20 +8,20 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-/// How soon a wait notices.
+/// Time between two checks during a wait.
 const STEP: Duration = Duration::from_millis(50);
 
-/// Whether the bench was told to end.
+/// A flag that is set when the bench is to stop.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stop(Arc<AtomicBool>);
 
-/// It was.
+/// Error: the bench was stopped by a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("stopped; what is measured is kept")]
+#[error("stopped by a signal; finished trials are kept")]
 pub(crate) struct Stopped;
 
 impl Stop {
-    /// Obeys SIGINT and SIGTERM from now on.
+    /// Creates a flag that SIGINT and SIGTERM set.
     pub(crate) fn on_signals() -> io::Result<Self> {
         let stop = Self::default();
         for signal in [SIGINT, SIGTERM] {
@@ -30,12 +30,12 @@ impl Stop {
         Ok(stop)
     }
 
-    /// An error if the bench was told to end.
+    /// Returns an error if the bench is to stop.
     pub(crate) fn check(&self) -> Result<(), Stopped> {
         if self.0.load(Ordering::Relaxed) { Err(Stopped) } else { Ok(()) }
     }
 
-    /// Sleeps, unless told to end.
+    /// Sleeps for `time`, or until the bench is to stop.
     pub(crate) fn sleep(&self, time: Duration) -> Result<(), Stopped> {
         let until = Instant::now() + time;
         loop {

@@ -1,57 +1,57 @@
-//! One cell, one contestant, one seed: build the path, start both ends, let them warm up, measure.
+//! A trial: one cell, one contestant and one seed. It creates the path, starts both ends, lets them warm up, and measures.
+
+pub(crate) mod iperf;
+pub(crate) mod process;
+pub(crate) mod settings;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use netem::conditions::{Conditions, parse_knobs};
-use netem::profile::Profile;
-use netem::report::Report;
-use netem::script::Script;
 use netem::tun::{Site, SiteSettings};
-use netem::wan::{Direction, Wan};
+use netem::{Conditions, Direction, Profile, Script, Wan, parse_knobs};
 
-use super::cell::{Cell, Change, Contestant, Scenario, Turn};
-use super::figures::{Mark, Measured};
-use super::iperf::Iperf;
-use super::process::Process;
-use super::settings::{self, Extra};
+use super::cell::{Action, Cell, Change, Contestant, Scenario};
+use super::results::figures::{Measured, Snapshot};
+use super::results::timeline::{Point, Timeline};
 use super::stop::Stop;
-use super::timeline::{Point, Timeline};
+use crate::end::protocol::{CUT, READY, RELOAD, RESET};
 use crate::end::sample::{SenderSample, SinkSample};
-use crate::end::{CUT, READY, RELOAD, RESET};
 use crate::pki;
+use iperf::Iperf;
+use process::Process;
+use settings::ExtraLines;
 
-/// How often the counters are looked at.
+/// Time between two samples of the counters.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long a receiving end may take to listen.
+/// Longest time until a receiving end accepts connections.
 const LISTEN: Duration = Duration::from_secs(10);
 
-/// How long a session may take to begin: some handshakes over a path that loses 5 % and takes 600 ms, and more. The
-/// first record is not waited for: on a path that starves a contestant it takes minutes.
+/// Longest time until a session begins: several handshakes over a path that loses 5 % with a round trip of 600 ms, and
+/// more. The first record is not awaited: it takes minutes on a path that starves a contestant.
 const SESSION: Duration = Duration::from_secs(60);
 
-/// What is the same in all trials of a bench.
+/// Settings that all trials of a bench share.
 #[derive(Debug, Clone)]
 pub(crate) struct Bench {
-    /// How long a steady cell is measured.
+    /// Time for which a steady cell is measured.
     pub(crate) seconds: Duration,
-    /// How long it runs before that.
+    /// Warm-up of a steady cell.
     pub(crate) warm_up: Duration,
     /// Bytes of a record's value.
     pub(crate) record_bytes: usize,
     /// Partitions of the bulk topic.
     pub(crate) partitions: i32,
-    /// Settings to be tried.
-    pub(crate) extra: Extra,
-    /// Where the ends' logs go.
+    /// Additional lines of the configuration files.
+    pub(crate) extra: ExtraLines,
+    /// Directory of the ends' logs.
     pub(crate) logs: PathBuf,
     pub(crate) stop: Stop,
 }
 
-/// What is measured now.
+/// A trial that is to be run.
 #[derive(Debug)]
 pub(crate) struct Trial<'a> {
     pub(crate) bench: &'a Bench,
@@ -60,23 +60,23 @@ pub(crate) struct Trial<'a> {
     pub(crate) seed: u64,
 }
 
-/// Both ends over a path.
-struct Pair {
+/// The two running ends of a trial.
+struct Ends {
     receiver: Process<SinkSample>,
     sender: Process<SenderSample>,
 }
 
 impl Trial<'_> {
-    /// Measures. The emulator's own verdict is in the result.
+    /// Runs the trial. The result contains the emulator's own verdict.
     ///
     /// # Errors
-    /// The machine's, and what the ends died of.
+    /// A system error, or an end that stopped.
     pub(crate) fn run(&self) -> Result<Measured> {
         let dir = tempfile::Builder::new().prefix("causeway-bench-").tempdir()?;
         pki::init(dir.path())?;
         settings::write(dir.path(), self.cell, &self.bench.extra)?;
         let tcp = match self.cell.scenario {
-            Scenario::BesideTcp => Some("cubic"),
+            Scenario::WithTcpFlow => Some("cubic"),
             _ => self.contestant.tcp(),
         };
         let settings = SiteSettings { tcp: tcp.map(str::to_owned), ..SiteSettings::default() };
@@ -93,42 +93,43 @@ impl Trial<'_> {
         Ok(Wan::new(&profile, Script::default(), self.seed))
     }
 
-    /// TCP measures itself; the emulator counts what is on the wire meanwhile.
+    /// Measures a TCP flow. iperf3 measures the goodput, the emulator counts the packets.
     fn tcp(&self, site: &Site, dir: &Path) -> Result<Measured> {
-        let (warm_up, measured) = (self.bench.warm_up, self.bench.seconds);
+        let warm_up = self.bench.warm_up;
+        let measured = self.bench.seconds;
         let flow = Iperf::start(site, warm_up, measured, &dir.join("iperf3.json"))?;
         self.bench.stop.sleep(warm_up)?;
         let began = site.emulator.report();
         self.bench.stop.sleep(measured)?;
         let wire = site.emulator.report().since(&began);
         let goodput = flow.finish(&self.bench.stop)?;
-        Ok(Measured::of_tcp(self.cell, self.bench.record_bytes, goodput, &wire))
+        Ok(Measured::of_wire(self.cell, self.bench.record_bytes, goodput, &wire))
     }
 
     fn quic(&self, site: &Site, dir: &Path) -> Result<Measured> {
-        let mut pair = self.start(site, dir)?;
+        let mut ends = self.start(site, dir)?;
         let measured = self.cell.duration(self.bench.seconds);
         let warm_up = self.cell.warm_up(self.bench.warm_up);
-        let beside = match self.cell.scenario {
-            Scenario::BesideTcp => Some(Iperf::start(site, warm_up, measured, &dir.join("iperf3.json"))?),
+        let competitor = match self.cell.scenario {
+            Scenario::WithTcpFlow => Some(Iperf::start(site, warm_up, measured, &dir.join("iperf3.json"))?),
             _ => None,
         };
         self.bench.stop.sleep(warm_up)?;
         if self.contestant == Contestant::Causeway {
-            pair.receiver.tell(RESET)?;
+            ends.receiver.send(RESET)?;
         }
-        let began = mark(site, &pair)?;
-        let timeline = self.watch(site, &mut pair, measured, dir)?;
-        let ended = mark(site, &pair)?;
-        let other = beside.map(|flow| flow.finish(&self.bench.stop)).transpose()?;
+        let began = snapshot(site, &ends)?;
+        let timeline = self.watch(site, &mut ends, measured, dir)?;
+        let ended = snapshot(site, &ends)?;
+        let other = competitor.map(|flow| flow.finish(&self.bench.stop)).transpose()?;
         let mut measured = Measured::of_quic(self.cell, self.bench.record_bytes, &began, &ended);
-        measured.beside(other);
-        measured.changes(self.cell, timeline);
+        measured.add_share(other);
+        measured.add_changes(self.cell, timeline);
         Ok(measured)
     }
 
-    /// Starts both ends; returns once they are in session.
-    fn start(&self, site: &Site, dir: &Path) -> Result<Pair> {
+    /// Starts both ends. Returns once they have a session.
+    fn start(&self, site: &Site, dir: &Path) -> Result<Ends> {
         let (sending, receiving) = match self.contestant {
             Contestant::QuinnCubic => ("plain-sender", "plain-receiver"),
             _ => ("sender", "receiver"),
@@ -140,18 +141,18 @@ impl Trial<'_> {
         let mut receiver = Process::spawn(&site.target, &mut self.command(receiving, dir)?, &log("receiver"))?;
         self.wait(LISTEN, "the receiver does not listen", || {
             receiver.ensure_running()?;
-            Ok(receiver.has_said(READY))
+            Ok(receiver.has_written(READY))
         })?;
         let sender = Process::spawn(&site.source, &mut self.command(sending, dir)?, &log("sender"))?;
-        let mut pair = Pair { receiver, sender };
+        let mut ends = Ends { receiver, sender };
         self.wait(SESSION, "no session has begun", || {
-            pair.ensure_running()?;
-            Ok(pair.sender.last().sessions > 0)
+            ends.ensure_running()?;
+            Ok(ends.sender.last().sessions > 0)
         })?;
-        Ok(pair)
+        Ok(ends)
     }
 
-    /// This very program as one end.
+    /// Returns the command that runs this program as one end.
     fn command(&self, role: &str, dir: &Path) -> Result<Command> {
         let Bench { record_bytes, partitions, .. } = self.bench;
         let mut command = Command::new(std::env::current_exe().context("finding this program")?);
@@ -175,8 +176,8 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// Looks at the counters until `measured` is over, and turns what the cell turns.
-    fn watch(&self, site: &Site, pair: &mut Pair, measured: Duration, dir: &Path) -> Result<Timeline> {
+    /// Samples the counters until `measured` has passed, and makes the cell's changes.
+    fn watch(&self, site: &Site, ends: &mut Ends, measured: Duration, dir: &Path) -> Result<Timeline> {
         let began = Instant::now();
         let mut timeline = Timeline::default();
         let mut changes: &[Change] = match &self.cell.scenario {
@@ -186,16 +187,16 @@ impl Trial<'_> {
         let mut tick = began;
         while began.elapsed() < measured {
             while let Some((change, rest)) = changes.split_first().filter(|(change, _)| change.at <= began.elapsed()) {
-                self.turn(&change.turn, site, pair, dir)?;
+                self.act(&change.action, site, ends, dir)?;
                 changes = rest;
             }
-            pair.ensure_running()?;
+            ends.ensure_running()?;
             let report = site.emulator.report();
             timeline.0.push(Point {
                 at: began.elapsed().as_secs_f64(),
                 offered: report.forward.offered_bytes,
                 delivered: report.forward.delivered_bytes,
-                goodput: pair.receiver.last().bytes,
+                goodput: ends.receiver.last().bytes,
             });
             tick += TICK;
             self.bench.stop.sleep(tick.saturating_duration_since(Instant::now()))?;
@@ -203,35 +204,34 @@ impl Trial<'_> {
         Ok(timeline)
     }
 
-    fn turn(&self, turn: &Turn, site: &Site, pair: &mut Pair, dir: &Path) -> Result<()> {
-        match turn {
-            Turn::Path(knobs) => site.emulator.set_both(&parse_knobs(knobs)?),
-            Turn::Budget(rate) => {
+    fn act(&self, action: &Action, site: &Site, ends: &mut Ends, dir: &Path) -> Result<()> {
+        match action {
+            Action::Path(knobs) => site.emulator.set_both(&parse_knobs(knobs)?),
+            Action::Budget(rate) => {
                 settings::write_sender(dir, self.cell, *rate, &self.bench.extra)?;
-                pair.sender.tell(RELOAD)?;
+                ends.sender.send(RELOAD)?;
             }
-            Turn::Channel(index) => pair.sender.tell(&format!("{CUT} {index}"))?,
+            Action::Channel(index) => ends.sender.send(&format!("{CUT} {index}"))?,
         }
         Ok(())
     }
 }
 
-impl Pair {
+impl Ends {
     fn ensure_running(&mut self) -> Result<()> {
         self.receiver.ensure_running()?;
         self.sender.ensure_running()
     }
 }
 
-/// All counters at one moment.
-fn mark(site: &Site, pair: &Pair) -> Result<Mark> {
-    let wire: Report = site.emulator.report();
-    Ok(Mark {
-        wire,
-        sink: pair.receiver.last(),
-        sender: pair.sender.last(),
-        sender_cpu: pair.sender.cpu()?,
-        receiver_cpu: pair.receiver.cpu()?,
+/// Reads all counters at one moment.
+fn snapshot(site: &Site, ends: &Ends) -> Result<Snapshot> {
+    Ok(Snapshot {
+        wire: site.emulator.report(),
+        sink: ends.receiver.last(),
+        sender: ends.sender.last(),
+        sender_cpu: ends.sender.cpu()?,
+        receiver_cpu: ends.receiver.cpu()?,
         at: Instant::now(),
     })
 }

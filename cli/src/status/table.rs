@@ -1,4 +1,4 @@
-//! A status for people: first whether it keeps up, then its state, what is wrong, and each lane.
+//! The status as a page of text: first whether the process keeps up, then its state, problems, and each lane.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,41 +8,42 @@ use sender::lane::progress::Halted;
 use sender::report::lag::{PartitionStatus, TopicStatus};
 use sender::report::status::State;
 
-use crate::shown::{bytes, grouped, lasting};
+use crate::format::{bytes, duration, grouped};
 
-/// A sender.
+/// The page of a sender.
 pub(super) fn sender(address: &str, status: &sender::report::status::Status) -> String {
-    let (link, instance, version) = (named(&status.link), named(&status.instance), &status.version);
-    let mut page = Page::headed(format!("sender of {link} at {address}, instance {instance}, causeway {version}"));
+    let link = named(&status.link);
+    let process = process(address, &status.instance, &status.version);
+    let mut page = Page::headed(format!("sender of {link} {process}"));
     page.line("keeping up", &keeping_up(status));
     page.line("limited by", status.limited_by.sentence());
     page.line("state", &sender_state(status));
-    page.list("wrong", wrong(status));
-    page.list("do", remedies(status));
+    page.list("problems", "none", problems(status));
+    page.list("action", "none needed", remedies(status));
     page.line("rate", &crate::rate::sentence(&status.rate));
     page.line("backlog", &backlog(&status.forecast));
     page.line("sent", &sent(status));
     if status.channels_wanted > 0 {
-        let (up, wanted, redials) = (status.channels, status.channels_wanted, status.channel_redials);
-        page.line("channels", &format!("{up} of {wanted} stand, dialled again {redials} times"));
+        let reconnects = if status.channel_redials == 1 { "reconnect" } else { "reconnects" };
+        let (open, wanted) = (status.channels, status.channels_wanted);
+        page.line("channels", &format!("{open} of {wanted} open, {} {reconnects}", status.channel_redials));
     }
     page.line("path", &path(status));
-    page.list_if_any("latency", latency(status));
+    page.lines("latency", &latency(status));
     if let (Some(used), Some(all)) = (status.credit_used_bytes, status.credit_bytes) {
         page.line("credit", &format!("{} of {} in use", bytes(used), bytes(all)));
     }
     page.line("partitions", &format!("{} being read, {} halted", status.partitions, status.halted.len()));
-    match status.not_carried.len() {
-        0 => {}
-        count => {
-            let topics = if count == 1 { "topic" } else { "topics" };
-            let words = "that links brought here; `source.forward` names those that are to go on";
-            page.line("left out", &format!("{count} {topics} {words}"));
-        }
+    if !status.not_carried.is_empty() {
+        let count = status.not_carried.len();
+        let topics = if count == 1 { "topic" } else { "topics" };
+        let words = "that links brought here; `source.forward` names those to carry on";
+        page.line("left out", &format!("{count} {topics} {words}"));
     }
     page.line("lanes", &format!("{} of {} open", status.lanes_open, status.lanes));
     let rows = status.by_lane.iter().map(|lane| {
-        let (records, in_flight) = (grouped(lane.records), bytes(lane.in_flight_bytes));
+        let records = grouped(lane.records);
+        let in_flight = bytes(lane.in_flight_bytes);
         vec![lane.lane.to_string(), opened(lane.epoch), lane.partitions.to_string(), records, in_flight]
     });
     page.table(&["lane", "epoch", "partitions", "records sent", "in flight"], rows.collect());
@@ -53,12 +54,12 @@ pub(super) fn sender(address: &str, status: &sender::report::status::Status) -> 
             let sent = bytes(class.sent_bytes);
             vec![class.class.clone(), promised(class), has, sent, class.waiting_lanes.to_string()]
         });
-        page.table(&["class", "is to have", "has", "sent", "lanes waiting"], rows.collect());
+        page.table(&["class", "share", "has now", "sent", "lanes waiting"], rows.collect());
     }
     page.0
 }
 
-/// What a class is to have of the rate.
+/// The part of the rate that a class is guaranteed, and its ceiling.
 fn promised(class: &sender::report::status::ClassStatus) -> String {
     let share = match (class.strict, class.share_percent) {
         (true, _) => "strict".to_owned(),
@@ -71,7 +72,7 @@ fn promised(class: &sender::report::status::ClassStatus) -> String {
     }
 }
 
-/// Each topic of a sender, those that are behind the most at the end, where a long list leaves the eye.
+/// The topics of a sender. Those with the most lag come last, where a long list ends on the screen.
 pub(super) fn topics(address: &str, topics: &[TopicStatus]) -> String {
     let mut page = Page::headed(format!("{} topics of the sender at {address}", topics.len()));
     let mut topics: Vec<_> = topics.iter().collect();
@@ -83,14 +84,20 @@ pub(super) fn topics(address: &str, topics: &[TopicStatus]) -> String {
     page.0
 }
 
-/// Each partition of one topic of a sender, and why those that are halted are.
+/// The partitions of one topic of a sender, and the reason of each halt.
 pub(super) fn partitions(address: &str, topic: &str, partitions: &[PartitionStatus]) -> String {
     let mut page = Page::headed(format!("{topic}, carried by the sender at {address}"));
     let number = |number: Option<i64>| known(number.and_then(|number| u64::try_from(number).ok()));
     let rows = partitions.iter().map(|one| {
-        let (number_of, lane, state) = (one.partition.to_string(), one.lane.to_string(), one.state.clone());
-        let (start, end) = (number(one.log_start), number(one.log_end));
-        vec![number_of, lane, number(one.position), start, end, known(one.lag_records), state]
+        vec![
+            one.partition.to_string(),
+            one.lane.to_string(),
+            number(one.position),
+            number(one.log_start),
+            number(one.log_end),
+            known(one.lag_records),
+            one.state.clone(),
+        ]
     });
     let head = ["partition", "lane", "position", "log start", "log end", "records behind", "state"];
     page.table(&head, rows.collect());
@@ -108,15 +115,15 @@ fn known(number: Option<u64>) -> String {
     number.map_or_else(|| "?".to_owned(), grouped)
 }
 
-/// A receiver and each of its links.
+/// The page of a receiver and of each link it serves.
 pub(super) fn receiver(address: &str, status: &receiver::report::status::Status) -> String {
-    let (instance, version) = (named(&status.instance), &status.version);
-    let mut page = Page::headed(format!("receiver at {address}, instance {instance}, causeway {version}"));
+    let process = process(address, &status.instance, &status.version);
+    let mut page = Page::headed(format!("receiver {process}"));
     let listen = status.listen.map(|listen| format!("listening on {listen} (UDP)"));
     page.line("state", &listen.unwrap_or_else(|| "waiting for the target cluster".to_owned()));
-    page.list("wrong", status.trouble.clone());
-    let (used, all) = (status.decode_memory_used_bytes, status.decode_memory_bytes);
-    page.line("decoding", &format!("{} of {} in use", bytes(used), bytes(all)));
+    page.list("problems", "none", status.trouble.clone());
+    let used = bytes(status.decode_memory_used_bytes);
+    page.line("decoding", &format!("{used} of {} in use", bytes(status.decode_memory_bytes)));
     if !status.refusals.is_empty() {
         let refusals = status.refusals.iter().map(|(code, count)| format!("{code} {}", grouped(*count)));
         page.line("refused", &refusals.collect::<Vec<_>>().join(", "));
@@ -135,16 +142,14 @@ fn served(page: &mut Page, link: &LinkStatus) {
     };
     let holder = link.sender.as_ref().map(|sender| format!("sender {} holds it", named(sender)));
     page.line("state", &format!("{}{standbys}", holder.unwrap_or_else(|| "no sender".to_owned())));
-    page.list("wrong", link.trouble.clone());
+    page.list("problems", "none", link.trouble.clone());
     let counts = &link.counts;
-    let (records, transactions) = (grouped(counts.records), grouped(counts.transactions));
+    let records = grouped(counts.records);
+    let transactions = grouped(counts.transactions);
     page.line("committed", &format!("{records} records, {} in {transactions} transactions", bytes(counts.bytes)));
     page.line("recovered", &format!("{} times", counts.recoveries));
-    let (halted, orphaned) = (link.halted_partitions, link.orphaned_positions);
-    page.line(
-        "halted",
-        &format!("{halted} partitions; the sender's status says why; {orphaned} positions are orphaned"),
-    );
+    page.line("halted", &format!("{} partitions; the sender's status says why", link.halted_partitions));
+    page.line("orphaned", &format!("{} positions", link.orphaned_positions));
     page.line("holding", &format!("{} of {} credit", bytes(link.held_bytes), bytes(link.credit_bytes)));
     page.line("lanes", &format!("{} of {} open", link.lanes_open, link.lanes));
     let rows = link
@@ -167,15 +172,16 @@ fn keeping_up(status: &sender::report::status::Status) -> String {
 fn backlog(forecast: &sender::report::forecast::Forecast) -> String {
     let size = forecast.backlog_bytes.map(|size| bytes(size as u64));
     let goodput = forecast.goodput_bytes_per_second.map(|goodput| format!("{}/s", bytes(goodput as u64)));
-    let (size, goodput) = (size.unwrap_or_else(|| "not known".to_owned()), goodput.unwrap_or_default());
+    let size = size.unwrap_or_else(|| "not known".to_owned());
+    let goodput = goodput.unwrap_or_default();
     let kept = match (forecast.loss_seconds, &forecast.loss_topic) {
-        (Some(seconds), Some(topic)) => format!("; the source keeps it for {} ({topic})", lasting(seconds)),
+        (Some(seconds), Some(topic)) => format!("; the source keeps it for {} ({topic})", duration(seconds)),
         _ => String::new(),
     };
     let words = match (forecast.drain_seconds, forecast.grows) {
-        (_, true) => format!("{size}, growing: the source writes more than the {goodput} that are committed"),
+        (_, true) => format!("{size}, growing: the source writes more than the {goodput} that the target commits"),
         (Some(seconds), _) if seconds < 1.0 => format!("{size}, {goodput} committed"),
-        (Some(seconds), _) => format!("{size}, {goodput} committed: gone in {}", lasting(seconds)),
+        (Some(seconds), _) => format!("{size}, {goodput} committed: gone in {}", duration(seconds)),
         (None, _) if goodput.is_empty() => size,
         (None, _) => format!("{size}, {goodput} committed"),
     };
@@ -191,40 +197,40 @@ fn sender_state(status: &sender::report::status::Status) -> String {
         State::Standby { behind } => format!("standby behind {}", named(behind)),
         State::Active => {
             let seconds = status.session_seconds.unwrap_or_default();
-            format!("active: sending to {to} for {}{rtt}, session {}", lasting(seconds), status.sessions)
+            format!("active: sending to {to} for {}{rtt}, session {}", duration(seconds), status.sessions)
         }
     }
 }
 
-fn wrong(status: &sender::report::status::Status) -> Vec<String> {
-    // By reason: a hundred partitions of one trouble are one line.
-    let mut reasons: BTreeMap<&str, (usize, &Halted)> = BTreeMap::new();
+fn problems(status: &sender::report::status::Status) -> Vec<String> {
+    // One line for each reason: a hundred partitions may be halted for the same one.
+    let mut reasons: BTreeMap<&str, Vec<&Halted>> = BTreeMap::new();
     for halt in &status.halted {
-        reasons.entry(&halt.reason).or_insert((0, halt)).0 += 1;
+        reasons.entry(&halt.reason).or_default().push(halt);
     }
-    let halts = reasons.into_iter().map(|(reason, (count, first))| {
-        let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
-        format!("{}/{}{more} halted, {reason}: {}", first.topic, first.partition, first.detail)
+    let halts = reasons.into_iter().map(|(reason, halts)| {
+        let more = if halts.len() > 1 { format!(" and {} more", halts.len() - 1) } else { String::new() };
+        format!("{}/{}{more} halted, {reason}: {}", halts[0].topic, halts[0].partition, halts[0].detail)
     });
     let closed = status.lanes_closed.iter().map(|lane| format!("a lane was closed, {}: {}", lane.reason, lane.detail));
     let held = status.source_transactions_open.iter().map(sender::report::open_transactions::OpenTransaction::sentence);
     status.trouble.iter().cloned().chain(closed).chain(halts).chain(held).collect()
 }
 
-/// What to do about what is wrong: where the operators' page says it, or that nothing is to be done.
+/// Remedies for what is wrong: the section of the troubleshooting page for each halt reason.
 fn remedies(status: &sender::report::status::Status) -> Vec<String> {
     let mut reasons: Vec<_> = status.halted.iter().map(|halt| halt.reason.as_str()).collect();
     reasons.sort_unstable();
     reasons.dedup();
-    let halted = (!reasons.is_empty())
-        .then(|| format!("look up {} under \"A partition is halted\" in docs/operations.md", reasons.join(", ")));
+    let halted = reasons.iter().map(|reason| format!("see docs/troubleshoot.md#{reason}"));
     let closed = status.lanes_closed.iter().any(|lane| lane.reason == "superseded");
     let contested = closed.then(|| "run one receiver per link: stop one of the two".to_owned());
-    halted.into_iter().chain(contested).collect()
+    halted.chain(contested).collect()
 }
 
 fn sent(status: &sender::report::status::Status) -> String {
-    let (totals, wire) = (&status.totals, &status.wire);
+    let totals = &status.totals;
+    let wire = &status.wire;
     format!(
         "{} records in {} frames, {} before compression, {} on the wire, {} of {} packets lost",
         grouped(totals.records),
@@ -250,12 +256,14 @@ fn path(status: &sender::report::status::Status) -> String {
     )
 }
 
-/// Each stage that was measured in the last minute, or ever.
+/// The latency of each stage that was measured, in the last minute or before.
 fn latency(status: &sender::report::status::Status) -> Vec<String> {
     let shown = |stage: &sender::report::latency::StageStatus| {
-        let (summary, when) =
-            if stage.minute.frames > 0 { (stage.minute, "the last minute") } else { (stage.total, "before") };
-        let (p50, p99) = (summary.p50_seconds? * 1e3, summary.p99_seconds? * 1e3);
+        let recent = stage.minute.frames > 0;
+        let when = if recent { "the last minute" } else { "before" };
+        let summary = if recent { stage.minute } else { stage.total };
+        let p50 = summary.p50_seconds? * 1e3;
+        let p99 = summary.p99_seconds? * 1e3;
         Some(format!("{:<6} p50 {p50:>8.1} ms, p99 {p99:>8.1} ms, {when}", stage.stage.word()))
     };
     status.latency.iter().filter_map(shown).collect()
@@ -277,22 +285,21 @@ impl Page {
         let _ = writeln!(self.0, "  {what:<11} {words}");
     }
 
-    fn list(&mut self, what: &str, list: Vec<String>) {
+    /// A line for each entry, or `none`.
+    fn list(&mut self, what: &str, none: &str, list: Vec<String>) {
         if list.is_empty() {
-            return self.line(what, "nothing");
+            return self.line(what, none);
         }
+        self.lines(what, &list);
+    }
+
+    fn lines(&mut self, what: &str, list: &[impl AsRef<str>]) {
         for (index, words) in list.iter().enumerate() {
-            self.line(if index == 0 { what } else { "" }, words);
+            self.line(if index == 0 { what } else { "" }, words.as_ref());
         }
     }
 
-    fn list_if_any(&mut self, what: &str, list: Vec<String>) {
-        if !list.is_empty() {
-            self.list(what, list);
-        }
-    }
-
-    /// Columns to the right, each as wide as it must be.
+    /// A table whose columns are aligned to the right.
     fn table(&mut self, head: &[&str], rows: Vec<Vec<String>>) {
         if rows.is_empty() {
             return;
@@ -309,6 +316,11 @@ impl Page {
     }
 }
 
+/// The end of a page's title, the same for both roles.
+fn process(address: &str, instance: &str, version: &str) -> String {
+    format!("at {address}, instance {}, causeway {version}", named(instance))
+}
+
 fn named(name: &str) -> &str {
     if name.is_empty() { "(not known yet)" } else { name }
 }
@@ -322,7 +334,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sender_is_shown_with_what_an_operator_asks_first() {
+    fn a_sender_page_begins_with_what_operators_ask() {
         let status = serde_json::json!({
             "role": "sender", "version": "0.1.0", "link": "fra-to-sin", "instance": "fra-1", "state": "active",
             "receiver": "10.0.0.2:7443", "session_seconds": 11_000.5, "sessions": 2, "rtt_seconds": 0.102,
@@ -349,9 +361,9 @@ mod tests {
             "  keeping up  1,234,567 records behind\n",
             "  state       active: sending to 10.0.0.2:7443 for 3 h 3 min, round trip 102 ms, session 2\n",
             "  limited by  lanes are closed: look at the target and at the receiver's log\n",
-            "  wrong       orders/3 and 1 more halted, target-not-empty: log end 7\n",
-            "  do          look up target-not-empty under \"A partition is halted\" in docs/operations.md\n",
-            "  left out    1 topic that links brought here; `source.forward` names those that are to go on\n",
+            "  problems    orders/3 and 1 more halted, target-not-empty: log end 7\n",
+            "  action      see docs/troubleshoot.md#target-not-empty\n",
+            "  left out    1 topic that links brought here; `source.forward` names those to carry on\n",
             "  rate        100 Mbit/s by the file; 50 Mbit/s used, 50 %\n",
             "  backlog     100 MiB, 2 MiB/s committed: gone in 1 min 1 s; the source keeps it for 1 d 1 h (orders)\n",
             "  path        base round trip 100 ms, queue 2 ms, loss 1.2 %, 2.35 B of records per byte on the wire\n",
@@ -366,7 +378,23 @@ mod tests {
     }
 
     #[test]
-    fn topics_and_partitions_are_shown_with_what_is_wrong_last() {
+    fn a_healthy_sender_has_no_problems_and_needs_no_action() {
+        let status = serde_json::json!({
+            "role": "sender", "link": "a", "state": "active", "lanes": 1, "lanes_open": 1, "lag_records": 0,
+            "limited_by": "source", "channels": 4, "channels_wanted": 4,
+        });
+        let page = sender("a:1", &serde_json::from_value(status).unwrap());
+        for line in [
+            "  keeping up  yes: the target has everything\n",
+            "  problems    none\n  action      none needed\n",
+            "  channels    4 of 4 open, 0 reconnects\n",
+        ] {
+            assert!(page.contains(line), "{line}{page}");
+        }
+    }
+
+    #[test]
+    fn topics_and_partitions_with_the_most_lag_come_last() {
         let all = serde_json::json!([
             { "topic": "orders", "partitions": 12, "halted": 1, "lag_records": 7 },
             { "topic": "new", "partitions": 1, "halted": 0, "lag_records": null },
@@ -403,9 +431,9 @@ mod tests {
         status.links.push(LinkStatus { link: "fra-to-sin".into(), standbys: 1, trouble, ..Default::default() });
         let page = receiver("a", &status);
         for line in [
-            "  state       listening on 0.0.0.0:7443 (UDP)\n  wrong       nothing\n",
+            "  state       listening on 0.0.0.0:7443 (UDP)\n  problems    none\n",
             "  refused     LINK_UNKNOWN 3\n",
-            "\nlink fra-to-sin\n  state       no sender, 1 standing by\n  wrong       lane 0: commit: timed out\n",
+            "\nlink fra-to-sin\n  state       no sender, 1 standing by\n  problems    lane 0: commit: timed out\n",
             "              lane 1: commit: timed out\n",
         ] {
             assert!(page.contains(line), "{line}{page}");

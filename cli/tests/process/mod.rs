@@ -166,7 +166,7 @@ pub(crate) fn get(admin: SocketAddr, path: &str) -> Result<(u16, String), ureq::
 
 /// Tells an admin port to do something: HTTP status and body.
 pub(crate) fn post(admin: SocketAddr, path: &str) -> Result<(u16, String), ureq::Error> {
-    let mut answer = agent().post(format!("http://{admin}{path}")).send_empty()?;
+    let mut answer = agent().post(format!("http://{admin}{path}")).content_type("application/json").send("")?;
     Ok((answer.status().as_u16(), answer.body_mut().read_to_string()?))
 }
 

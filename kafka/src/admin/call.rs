@@ -1,4 +1,4 @@
-//! One admin call: options, a queue for its answer alone, the wait, and what the answer lends.
+//! An admin call: its options, its own queue for the answer, the wait, and the arrays in the answer.
 
 use std::ffi::c_char;
 use std::ptr::NonNull;
@@ -10,14 +10,16 @@ use sys::rd_kafka_admin_op_t as Operation;
 
 use crate::catalog::Isolation;
 
-use super::super::client::{Client, Event, Queue, check, millis, text};
-use super::super::error::KafkaError;
-use super::LIMIT;
+use crate::client::{Client, Event, Queue, check, millis};
+use crate::error::KafkaError;
+use crate::text::text;
 
-/// librdkafka answers by itself once the call's own limit is over; this is for the case that it does not.
+/// Time limit of an admin call.
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
+/// Time after the limit within which librdkafka itself must report it.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// A call to be made.
+/// An admin call that has not been made yet.
 pub(super) struct Call<'a> {
     client: &'a Arc<Client>,
     doing: String,
@@ -28,7 +30,7 @@ struct Options(NonNull<sys::rd_kafka_AdminOptions_t>);
 
 impl Drop for Options {
     fn drop(&mut self) {
-        // SAFETY: ours.
+        // SAFETY: we own it.
         unsafe { sys::rd_kafka_AdminOptions_destroy(self.0.as_ptr()) }
     }
 }
@@ -38,7 +40,7 @@ impl<'a> Call<'a> {
         // SAFETY: the instance is live.
         let options = NonNull::new(unsafe { sys::rd_kafka_AdminOptions_new(client.raw(), operation) })
             .map(Options)
-            .ok_or_else(|| KafkaError::misused(&doing, "this client does not know the call"))?;
+            .ok_or_else(|| KafkaError::misused(&doing, "this librdkafka does not support the call"))?;
         let mut reason = [0 as c_char; 512];
         // SAFETY: the options are live and `reason` is as long as stated. The code is the client's own.
         let code = unsafe {
@@ -62,8 +64,8 @@ impl<'a> Call<'a> {
         Ok(self)
     }
 
-    /// Makes the call and waits for its answer. `submit` passes the three handles to librdkafka, which
-    /// copies what it is given.
+    /// Makes the call and waits for its answer. `submit` passes the three handles to librdkafka, which copies its
+    /// arguments.
     pub(super) fn answer(
         self,
         submit: impl FnOnce(*mut sys::rd_kafka_t, *mut sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
@@ -78,7 +80,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// The pointers of an array that an answer lends.
+/// Returns the pointers of an array in an answer.
 ///
 /// # Safety
 /// `array` and `count` must be what librdkafka returned, and outlive `'a`.
@@ -90,7 +92,7 @@ pub(super) unsafe fn lent<'a, T>(array: *mut *const T, count: usize) -> &'a [*co
     unsafe { std::slice::from_raw_parts(array, count) }
 }
 
-/// Objects that a call borrows, destroyed after it.
+/// Objects that a call borrows. They are destroyed after it.
 pub(super) struct Owned<T> {
     pub(super) raw: Vec<*mut T>,
     destroy: unsafe extern "C" fn(*mut T),
@@ -105,7 +107,7 @@ impl<T> Owned<T> {
 impl<T> Drop for Owned<T> {
     fn drop(&mut self) {
         for &object in &self.raw {
-            // SAFETY: each was made for us by the matching constructor, and is destroyed once.
+            // SAFETY: the matching constructor made each for us, and we destroy it once.
             unsafe { (self.destroy)(object) }
         }
     }

@@ -1,4 +1,4 @@
-//! What topics are, and how they are configured.
+//! Descriptions of topics and their configurations.
 
 use std::ffi::CString;
 use std::sync::Arc;
@@ -10,11 +10,13 @@ use wire::ids::TopicId;
 
 use crate::catalog::{ConfigEntry, TopicDescription};
 
-use super::super::client::{Client, c_string, coded, lossy, reason_of};
-use super::super::error::{KafkaError, known};
+use crate::client::{Client, coded, reason_of};
+use crate::error::{KafkaError, known};
+use crate::text::{c_string, lossy};
+
 use super::call::{Call, Owned, lent};
 
-/// The named topics that exist.
+/// Describes those of the named topics that exist.
 pub(super) fn topics(client: &Arc<Client>, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
     if names.is_empty() {
         return Ok(Vec::new());
@@ -30,7 +32,7 @@ pub(super) fn topics(client: &Arc<Client>, names: &[String]) -> Result<Vec<Topic
         unsafe { sys::rd_kafka_DescribeTopics(rk, asked.raw[0], options, queue) }
     })?;
     let mut found = Vec::with_capacity(names.len());
-    // SAFETY: the event holds a DescribeTopics answer, outlives this block, and all is copied out of it.
+    // SAFETY: the event holds a DescribeTopics answer and outlives this block, which copies what it reads.
     unsafe {
         let result = sys::rd_kafka_event_DescribeTopics_result(event.raw());
         let mut count = 0;
@@ -63,6 +65,8 @@ pub(super) fn topics(client: &Arc<Client>, names: &[String]) -> Result<Vec<Topic
     Ok(found)
 }
 
+/// The id of a topic; unknown for null.
+///
 /// # Safety
 /// `id` must be null or live.
 unsafe fn topic_id(id: *const sys::rd_kafka_Uuid_t) -> TopicId {
@@ -70,15 +74,16 @@ unsafe fn topic_id(id: *const sys::rd_kafka_Uuid_t) -> TopicId {
         return TopicId::UNKNOWN;
     }
     // SAFETY: as the caller promises.
-    let (most, least) =
-        unsafe { (sys::rd_kafka_Uuid_most_significant_bits(id), sys::rd_kafka_Uuid_least_significant_bits(id)) };
+    let most = unsafe { sys::rd_kafka_Uuid_most_significant_bits(id) };
+    // SAFETY: as the caller promises.
+    let least = unsafe { sys::rd_kafka_Uuid_least_significant_bits(id) };
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&most.to_be_bytes());
     bytes[8..].copy_from_slice(&least.to_be_bytes());
     TopicId(bytes)
 }
 
-/// The configuration of one topic.
+/// Reads the configuration of one topic.
 pub(super) fn configs(client: &Arc<Client>, name: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
     let doing = format!("configuration of `{name}`");
     let c_name = c_string(name)?;
@@ -93,7 +98,7 @@ pub(super) fn configs(client: &Arc<Client>, name: &str) -> Result<Vec<ConfigEntr
         unsafe { sys::rd_kafka_DescribeConfigs(rk, asked.raw.as_mut_ptr(), asked.raw.len(), options, queue) }
     })?;
     let mut found = Vec::new();
-    // SAFETY: the event holds a DescribeConfigs answer, outlives this block, and all is copied out of it.
+    // SAFETY: the event holds a DescribeConfigs answer and outlives this block, which copies what it reads.
     unsafe {
         let result = sys::rd_kafka_event_DescribeConfigs_result(event.raw());
         let mut count = 0;
@@ -114,6 +119,8 @@ pub(super) fn configs(client: &Arc<Client>, name: &str) -> Result<Vec<ConfigEntr
     Ok(found)
 }
 
+/// Copies one entry of a configuration.
+///
 /// # Safety
 /// `entry` must be live.
 unsafe fn entry_of(entry: *const sys::rd_kafka_ConfigEntry_t) -> ConfigEntry {

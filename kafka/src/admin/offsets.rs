@@ -1,4 +1,4 @@
-//! The ends of logs, and where a time begins in them.
+//! Offsets of partitions: the start, the end, and the first record at or after a time.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -6,30 +6,32 @@ use std::time::{Duration, Instant};
 
 use rdkafka_sys as sys;
 
-use crate::catalog::Isolation;
 use wire::partition::Partition;
 
-use super::super::client::{Client, c_string, lossy, reason_of};
-use super::super::error::{KafkaError, KafkaFault};
-use super::super::partitions::PartitionList;
-use super::call::{Call, lent};
-use super::{LIMIT, describe};
+use crate::catalog::Isolation;
+use crate::client::{Client, reason_of};
+use crate::error::{KafkaError, KafkaFault};
+use crate::partitions::PartitionList;
+use crate::text::{c_string, lossy};
 
-/// librdkafka's name for the log's start.
+use super::call::{Call, LIMIT, lent};
+use super::describe;
+
+/// Request for the log's start, as librdkafka writes it.
 pub(super) const EARLIEST: i64 = sys::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_EARLIEST as i64;
-/// librdkafka's name for the log's end.
+/// Request for the log's end, as librdkafka writes it.
 pub(super) const LATEST: i64 = sys::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_LATEST as i64;
 
-/// What a broker that left before it answered comes to.
-const LEFT: i32 = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TRANSPORT as i32;
+/// Error code for a broker that disconnected before it answered.
+const DISCONNECTED: i32 = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TRANSPORT as i32;
 
 const DOING: &str = "list of offsets";
-/// How long a topic made a moment ago may take to be known everywhere.
+/// Time within which every broker learns of a new topic.
 const PROPAGATION: Duration = Duration::from_secs(2);
-/// Between tries while a partition has no leader: just created, or its broker just lost.
+/// Pause between attempts while a partition has no leader: the topic is new, or a broker has failed.
 const BACKOFF: Duration = Duration::from_millis(100);
 
-/// One offset per partition: `spec` is a time in milliseconds or one of the names above.
+/// Lists one offset per partition. `spec` is a time in milliseconds, [`EARLIEST`] or [`LATEST`].
 pub(super) fn list(
     client: &Arc<Client>,
     partitions: &[Partition],
@@ -50,13 +52,13 @@ pub(super) fn list(
     }
 }
 
-/// librdkafka gives out what nobody answered, a broker's connection being lost for one, as an offset without an
-/// error: below 0, as no end of a log is; and below −1, which is a broker's own word for "no record of that time".
+/// Returns whether a broker stated this offset. If no broker answered, for example because the connection was lost,
+/// librdkafka returns a negative offset without an error. A broker itself states −1 only for "no record that new".
 fn is_answer(spec: i64, offset: i64) -> bool {
     offset >= if spec < 0 { 0 } else { -1 }
 }
 
-/// A missing topic looks like one without leaders to the call itself.
+/// Fails if a topic does not exist: the call itself reports it like a topic without leaders.
 fn all_exist(client: &Arc<Client>, partitions: &[Partition]) -> Result<(), KafkaError> {
     let names: BTreeSet<&str> = partitions.iter().map(|asked| asked.topic.as_ref()).collect();
     let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
@@ -90,7 +92,7 @@ fn once(
         unsafe { sys::rd_kafka_ListOffsets(rk, list.raw(), options, queue) }
     })?;
     let mut found = HashMap::with_capacity(partitions.len());
-    // SAFETY: the event holds a ListOffsets answer, outlives this block, and all is copied out of it.
+    // SAFETY: the event holds a ListOffsets answer and outlives this block, which copies what it reads.
     unsafe {
         let result = sys::rd_kafka_event_ListOffsets_result(event.raw());
         let mut count = 0;
@@ -99,10 +101,10 @@ fn once(
             let entry = sys::rd_kafka_ListOffsetsResultInfo_topic_partition(info);
             let topic = lossy((*entry).topic).into_owned();
             let partition = (*entry).partition;
-            // As a number: a newer broker's code may have no name in the bindings' enum.
-            let said = (&raw const (*entry).err).cast::<i32>().read();
+            // Read as a number: a newer broker's code may have no name in the bindings' enum.
+            let stated = (&raw const (*entry).err).cast::<i32>().read();
             let offset = (*entry).offset;
-            let code = if said == 0 && !is_answer(spec, offset) { LEFT } else { said };
+            let code = if stated == 0 && !is_answer(spec, offset) { DISCONNECTED } else { stated };
             if code != 0 {
                 let reason = reason_of(code);
                 return Err(KafkaError::coded(format!("{DOING}, {topic}-{partition}"), code, reason));

@@ -1,4 +1,4 @@
-//! Topics made and topics grown.
+//! Creation of topics, and addition of partitions.
 
 use std::ffi::c_char;
 use std::sync::Arc;
@@ -9,11 +9,13 @@ use sys::rd_kafka_resp_err_t as Code;
 
 use crate::catalog::NewTopic;
 
-use super::super::client::{Client, c_string, coded, lossy, text};
-use super::super::error::{KafkaError, known};
+use crate::client::{Client, coded};
+use crate::error::{KafkaError, known};
+use crate::text::{c_string, lossy, text};
+
 use super::call::{Call, Owned, lent};
 
-/// Creates topics; those that exist are passed over.
+/// Creates topics; those that exist are left unchanged.
 pub(super) fn create(client: &Arc<Client>, topics: &[NewTopic]) -> Result<(), KafkaError> {
     if topics.is_empty() {
         return Ok(());
@@ -33,8 +35,9 @@ pub(super) fn create(client: &Arc<Client>, topics: &[NewTopic]) -> Result<(), Ka
         }
         asked.raw.push(new);
         for (name, value) in &topic.configs {
-            let (name, value) = (c_string(name)?, c_string(value)?);
-            // SAFETY: `new` is live; both strings are copied. It fails for no name only.
+            let name = c_string(name)?;
+            let value = c_string(value)?;
+            // SAFETY: `new` is live; both strings are copied. It fails only without a name.
             unsafe { sys::rd_kafka_NewTopic_set_config(new, name.as_ptr(), value.as_ptr()) };
         }
     }
@@ -49,11 +52,11 @@ pub(super) fn create(client: &Arc<Client>, topics: &[NewTopic]) -> Result<(), Ka
         let result = sys::rd_kafka_event_CreateTopics_result(event.raw());
         let mut count = 0;
         let results = sys::rd_kafka_CreateTopics_result_topics(result, &raw mut count);
-        all_well(lent(results, count), "creation", Some(Code::RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS))
+        all_succeeded(lent(results, count), "creation", Some(Code::RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS))
     }
 }
 
-/// Raises a topic's partition count; refused by the broker unless that is more than it has.
+/// Raises a topic's partition count. The broker refuses a count that is not higher than the present one.
 pub(super) fn grow(client: &Arc<Client>, name: &str, partitions: i32) -> Result<(), KafkaError> {
     let doing = format!("growth of `{name}` to {partitions} partitions");
     let c_name = c_string(name)?;
@@ -76,22 +79,24 @@ pub(super) fn grow(client: &Arc<Client>, name: &str, partitions: i32) -> Result<
         let result = sys::rd_kafka_event_CreatePartitions_result(event.raw());
         let mut count = 0;
         let results = sys::rd_kafka_CreatePartitions_result_topics(result, &raw mut count);
-        all_well(lent(results, count), "growth", None)
+        all_succeeded(lent(results, count), "growth", None)
     }
 }
 
+/// Fails at the first result with an error other than `accepted`.
+///
 /// # Safety
 /// The results must be live.
-unsafe fn all_well(
+unsafe fn all_succeeded(
     results: &[*const sys::rd_kafka_topic_result_t],
     doing: &str,
-    fine: Option<Code>,
+    accepted: Option<Code>,
 ) -> Result<(), KafkaError> {
     for &result in results {
         // SAFETY: as the caller promises; strings are copied.
         unsafe {
             let code = coded::rd_kafka_topic_result_error(result);
-            if code == 0 || known(code) == fine {
+            if code == 0 || known(code) == accepted {
                 continue;
             }
             let name = lossy(sys::rd_kafka_topic_result_name(result));

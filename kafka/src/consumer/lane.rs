@@ -1,4 +1,4 @@
-//! One lane's queue: its partitions, the batch taken from it, and the wake-up.
+//! Queue of one lane: its partitions, the batch last taken from it, and its wake-up.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::{CString, c_void};
@@ -12,26 +12,29 @@ use wire::ids::{Position, Slot};
 
 use service::bell::Bell;
 
-use super::super::asides;
-use super::super::client::{Queue, Topic, c_string, check};
-use super::super::error::KafkaError;
-use super::super::partitions::PartitionList;
-use super::message::{Message, Origin, Verdict};
-use super::{Fault, Instance, LaneEvent, Start};
+use crate::client::{Queue, Topic, check};
+use crate::error::KafkaError;
+use crate::error_callback::{self, MissingPartition};
+use crate::partitions::PartitionList;
+use crate::text::c_string;
 
-/// Messages taken at once: enough to forget the price of the call, few enough to pin little memory.
+use super::event::{Fault, LaneEvent, Start};
+use super::instance::Instance;
+use super::message::{Message, Origin, Verdict};
+
+/// Messages taken in one call: enough to make the call's own cost negligible, few enough to hold little memory.
 const BATCH: usize = 512;
 
-/// The records of one lane's partitions, in each partition's order.
+/// Queue of the records of one lane, in order within each partition.
 #[derive(Debug)]
 pub struct LaneQueue {
     partitions: HashMap<Origin, Partition>,
     slots: HashMap<Slot, Origin>,
-    /// What was taken from the queue; the first is what [`LaneQueue::peek`] shows.
+    /// Messages taken from the queue; [`LaneQueue::peek`] shows the first.
     batch: VecDeque<Message>,
-    /// Faults that came beside the messages, shown after those that came before them.
+    /// Faults from the error callback, shown after the messages that came before them.
     faults: VecDeque<(Slot, Fault)>,
-    /// What is shown: the first of `batch`, or a fault that was beside it.
+    /// The event to show: the first message of `batch`, or a fault from the error callback.
     head: Option<Head>,
     headers: HeaderBlock,
     queue: Queue,
@@ -43,20 +46,20 @@ pub struct LaneQueue {
 struct Partition {
     slot: Slot,
     name: CString,
-    /// Keeps the address in `Origin` its own.
+    /// Keeps the handle alive, so that no other topic gets the address in `Origin`.
     _topic: Arc<Topic>,
-    /// The lowest offset that may still come; lower ones would be duplicates.
+    /// The lowest offset that may still arrive; a lower one would be a duplicate.
     next: i64,
     flow: Flow,
 }
 
-/// Whether a partition still delivers.
+/// State of a partition's delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flow {
     Open,
-    /// Its fault waits until what came before it has been shown.
+    /// The fault waits until the events before it have been shown.
     Ending,
-    /// Its fault has been shown, and nothing more will be.
+    /// The fault has been shown; no further event is shown.
     Stopped,
 }
 
@@ -65,31 +68,31 @@ enum Head {
     Record(Slot, i32),
     End(Slot, Position),
     Fault(Slot, Fault),
-    /// A fault that no message stands for.
-    Aside(Slot, Fault),
+    /// A fault from the error callback: no message belongs to it.
+    WithoutMessage(Slot, Fault),
 }
 
-/// What librdkafka's callback reaches: it must neither call back nor wait.
+/// State for librdkafka's wake-up callback, which must neither wait nor call librdkafka.
 #[derive(Debug)]
 struct Waker {
-    /// The queue has been rung for since it was last found empty.
-    rung: AtomicBool,
+    /// The callback has run since the queue was last found empty.
+    woken: AtomicBool,
     bell: Bell,
 }
 
-/// Called with the queue locked whenever it goes from empty to not empty, and only then: who was woken
-/// reads until nothing is left.
+/// Called by librdkafka, with the queue locked, each time the queue stops being empty. The woken thread must therefore
+/// read until the queue is empty again.
 extern "C" fn on_wake(_rk: *mut sys::rd_kafka_t, waker: *mut c_void) {
-    // SAFETY: the waker lives until the callback has been taken off, which the queue's lock orders.
+    // SAFETY: the waker lives until the callback has been removed, which the queue's lock orders.
     let waker = unsafe { &*waker.cast::<Waker>() };
-    waker.rung.store(true, Ordering::Release);
+    waker.woken.store(true, Ordering::Release);
     waker.bell.ring();
 }
 
 impl LaneQueue {
     pub(super) fn new(consumer: Arc<Instance>, bell: Bell) -> Self {
         let queue = Queue::private(&consumer.client);
-        let waker = Box::new(Waker { rung: AtomicBool::new(true), bell });
+        let waker = Box::new(Waker { woken: AtomicBool::new(true), bell });
         // SAFETY: `waker` is boxed and outlives the callback, see `Drop`.
         unsafe {
             let opaque = ptr::from_ref(&*waker).cast_mut().cast();
@@ -111,8 +114,8 @@ impl LaneQueue {
     /// Starts to read more partitions.
     ///
     /// # Errors
-    /// A slot or partition that is already assigned, to this or another lane of the consumer; a name
-    /// that is none. Nothing is assigned then.
+    /// A slot or partition that is already assigned to a lane of this consumer, or an invalid topic name. Nothing is
+    /// assigned then.
     pub fn assign(&mut self, starts: &[Start]) -> Result<(), KafkaError> {
         const DOING: &str = "assignment of partitions";
         let list = PartitionList::new(starts.len());
@@ -127,7 +130,7 @@ impl LaneQueue {
             topics.insert(&start.topic, topic.clone());
             let origin = (topic.address(), start.partition);
             if start.position.0 < 0 {
-                // librdkafka would take it for "beginning", "end" or "stored".
+                // librdkafka reads negative numbers as "beginning", "end" or "stored".
                 let reason = format!("position {} of {}-{} is negative", start.position, start.topic, start.partition);
                 return Err(KafkaError::misused(DOING, reason));
             }
@@ -139,14 +142,14 @@ impl LaneQueue {
             let next = start.position.0;
             added.push((origin, Partition { slot: start.slot, name, _topic: topic, next, flow: Flow::Open }));
         }
-        // Before: a partition that starts unforwarded sends its records to the instance's own queue.
+        // Forwarded before the assignment, or else its first records would go to the instance's own queue.
         self.forward(&added)?;
         // SAFETY: the instance and the list are live; the list is copied.
         unsafe { check(sys::rd_kafka_incremental_assign(self.consumer.client.raw(), list.raw())) }
             .map_err(|error| error.while_doing(DOING))?;
-        // And after: an unassignment just before may still have been on its way to taking the
-        // forwarding off. It has been carried out by now, because assignments queue up behind it; what
-        // was fetched meanwhile waits in the partition's queue and moves over here.
+        // Forwarded again after it: an earlier unassignment may have removed the forwarding meanwhile. Assignments are
+        // carried out in order, so that it has been done by now. Records fetched meanwhile wait in the partition's
+        // queue, and move to the lane's queue.
         self.forward(&added)?;
         for (origin, partition) in added {
             self.slots.insert(partition.slot, origin);
@@ -165,11 +168,11 @@ impl LaneQueue {
         Ok(())
     }
 
-    /// Stops reading these; no event of theirs is seen after this returns. Slots that are not assigned
-    /// are passed over.
+    /// Stops reading these slots. None of their events is shown after this returns. Slots that are not assigned are
+    /// ignored.
     ///
     /// # Errors
-    /// The client's, if it had stopped reading already; the slots are gone all the same.
+    /// The client's, if it had already stopped reading; the slots are unassigned in any case.
     pub fn unassign(&mut self, slots: &[Slot]) -> Result<(), KafkaError> {
         let gone: Vec<Origin> = slots.iter().filter_map(|slot| self.slots.remove(slot)).collect();
         if gone.is_empty() {
@@ -184,23 +187,22 @@ impl LaneQueue {
             .collect();
         // SAFETY: the instance and the list are live; the list is copied.
         let result = unsafe { check(sys::rd_kafka_incremental_unassign(self.consumer.client.raw(), list.raw())) };
-        // What is still queued carries an older version and is discarded when taken; what was taken
-        // before is not versioned any more.
+        // Messages in the queue carry an older version: librdkafka discards them. Messages already taken do not.
         let gone: HashSet<Origin> = gone.into_iter().collect();
         let shown_is_gone = self.batch.front().is_some_and(|shown| gone.contains(&shown.origin()));
-        if shown_is_gone && !matches!(self.head, Some(Head::Aside(..))) {
+        if shown_is_gone && !matches!(self.head, Some(Head::WithoutMessage(..))) {
             self.head = None;
         }
         self.batch.retain(|message| !gone.contains(&message.origin()));
         self.faults.retain(|(slot, _)| !slots.contains(slot));
-        if matches!(&self.head, Some(Head::Aside(slot, _)) if slots.contains(slot)) {
+        if matches!(&self.head, Some(Head::WithoutMessage(slot, _)) if slots.contains(slot)) {
             self.head = None;
         }
         drop(removed);
         result.map_err(|error| error.while_doing("unassignment of partitions"))
     }
 
-    /// The next event, without waiting; the same one until [`LaneQueue::advance`].
+    /// Returns the next event without waiting; the same one until [`LaneQueue::advance`].
     pub fn peek(&mut self) -> Option<LaneEvent<'_>> {
         while self.head.is_none() {
             if !self.batch.is_empty() {
@@ -217,20 +219,20 @@ impl LaneQueue {
                 LaneEvent::Record { slot: *slot, leader_epoch: *leader_epoch, record }
             }
             Head::End(slot, position) => LaneEvent::End { slot: *slot, position: *position },
-            Head::Fault(slot, fault) | Head::Aside(slot, fault) => {
+            Head::Fault(slot, fault) | Head::WithoutMessage(slot, fault) => {
                 LaneEvent::Fault { slot: *slot, fault: fault.clone() }
             }
         })
     }
 
-    /// Drops the event last peeked.
+    /// Drops the event that [`LaneQueue::peek`] returned last.
     pub fn advance(&mut self) {
-        if !matches!(self.head.take(), None | Some(Head::Aside(..))) {
+        if !matches!(self.head.take(), None | Some(Head::WithoutMessage(..))) {
             self.batch.pop_front();
         }
     }
 
-    /// Finds out what the first message is, or drops it if it is nothing to show.
+    /// Makes the first message the head, or drops it if it needs no event.
     fn judge(&mut self) {
         let Some(message) = self.batch.front() else {
             return;
@@ -247,48 +249,46 @@ impl LaneQueue {
         }
     }
 
-    /// Takes what the queue has, up to a batch; says whether that was anything.
+    /// Takes up to one batch from the queue; returns whether there was anything.
     fn take_batch(&mut self) -> bool {
-        if !self.waker.rung.swap(false, Ordering::AcqRel) {
+        if !self.waker.woken.swap(false, Ordering::AcqRel) {
             return false;
         }
         let mut taken = [ptr::null_mut(); BATCH];
         let queue = self.queue.raw();
-        let (count, asides) = asides::heard(|| {
-            // SAFETY: the queue is live, the array as long as stated; messages become ours.
+        let (count, errors) = error_callback::collect(|| {
+            // SAFETY: the queue is live, and the array as long as stated; we own the messages.
             unsafe { sys::rd_kafka_consume_batch_queue(queue, 0, taken.as_mut_ptr(), BATCH) }
         });
         let count = usize::try_from(count).unwrap_or(0);
         // SAFETY: librdkafka filled that many with messages that we now own.
         self.batch.extend(taken[..count].iter().filter_map(|&raw| unsafe { Message::adopt(raw) }));
-        // Only an empty queue rings again, so that one with more in it must be remembered.
+        // The callback runs only for a queue that was empty, so one that may have more must be read again.
         if count > 0 {
-            self.waker.rung.store(true, Ordering::Release);
+            self.waker.woken.store(true, Ordering::Release);
         }
-        let asides: HashMap<(String, i32), String> = asides.into_iter().filter_map(asides::Aside::missing).collect();
-        if !asides.is_empty() {
-            self.lose(asides);
+        for missing in errors.iter().filter_map(|error| error.missing()) {
+            self.end_missing(missing);
         }
         count > 0 || !self.faults.is_empty()
     }
 
-    /// Shows a fault that no message stands for, unless one has been shown already.
+    /// Shows a fault from the error callback, unless the partition's fault has been shown already.
     fn end(&mut self, slot: Slot, fault: Fault) {
         let partition = self.slots.get(&slot).and_then(|origin| self.partitions.get_mut(origin));
         if let Some(partition) = partition.filter(|partition| partition.flow != Flow::Stopped) {
             partition.flow = Flow::Stopped;
-            self.head = Some(Head::Aside(slot, fault));
+            self.head = Some(Head::WithoutMessage(slot, fault));
         }
     }
 
-    /// Ends the partitions that are said to be missing.
-    fn lose(&mut self, mut missing: HashMap<(String, i32), String>) {
-        for ((_, number), partition) in &mut self.partitions {
-            let name = partition.name.to_string_lossy().into_owned();
-            if let Some(reason) = missing.remove(&(name, *number)).filter(|_| partition.flow == Flow::Open) {
-                partition.flow = Flow::Ending;
-                self.faults.push_back((partition.slot, Fault::Gone(reason)));
-            }
+    fn end_missing(&mut self, missing: MissingPartition) {
+        let found = self.partitions.iter_mut().find(|((_, number), partition)| {
+            *number == missing.partition && partition.name.as_bytes() == missing.topic.as_bytes()
+        });
+        if let Some((_, partition)) = found.filter(|(_, partition)| partition.flow == Flow::Open) {
+            partition.flow = Flow::Ending;
+            self.faults.push_back((partition.slot, Fault::Gone(missing.reason)));
         }
     }
 }
@@ -301,7 +301,8 @@ impl Partition {
         let offset = message.offset();
         match message.verdict() {
             Verdict::Record if offset < self.next => {
-                let fault = Fault::Other(format!("offset {offset} came where {} or later was due", self.next));
+                let reason = format!("the client delivered offset {offset} after offset {}", self.next - 1);
+                let fault = Fault::Other(reason);
                 Some(Head::Fault(self.slot, fault))
             }
             Verdict::Record => {
@@ -313,8 +314,8 @@ impl Partition {
             }
             Verdict::End => Some(Head::End(self.slot, Position(offset))),
             Verdict::Fault(fault) => Some(Head::Fault(self.slot, fault)),
-            Verdict::Passing => {
-                tracing::debug!(partition = message.origin().1, topic = ?self.name, "passing: {}", message.reason());
+            Verdict::Temporary => {
+                tracing::debug!(partition = message.origin().1, topic = ?self.name, "temporary error: {}", message.reason());
                 None
             }
         }
@@ -325,10 +326,10 @@ impl Drop for LaneQueue {
     fn drop(&mut self) {
         let slots: Vec<Slot> = self.slots.keys().copied().collect();
         if let Err(error) = self.unassign(&slots) {
-            tracing::debug!("end of a lane's reading: {error}");
+            tracing::debug!("unassignment of a dropped lane: {error}");
         }
-        // SAFETY: the queue is live. Its lock is held while the callback runs, so once this returns
-        // nobody reaches the waker any more.
+        // SAFETY: the queue is live. Its lock is held while the callback runs: once this returns, the callback cannot
+        // reach the waker.
         unsafe { sys::rd_kafka_queue_cb_event_enable(self.queue.raw(), None, ptr::null_mut()) };
     }
 }

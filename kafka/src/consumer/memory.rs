@@ -1,31 +1,31 @@
-//! How a consumer's memory is divided into librdkafka's many limits.
+//! Memory of a consumer, divided among librdkafka's limits.
 
-use super::super::properties::Setting;
+use crate::properties::Setting;
 
-/// What a message costs beside its bytes: measured at 350–450 B of resident memory for small ones.
+/// Bytes of memory that a message costs in addition to its payload: 350 to 450 B were measured for small messages.
 const MESSAGE_OVERHEAD: u64 = 450;
-/// A fetch is counted as it is sent, and sources compress: what it unpacks to is a multiple of it, of
-/// which this share of the memory leaves room for about eight.
+/// Share of the memory for one fetch: 1/32. librdkafka counts a fetch as it was sent, but sources compress: this leaves
+/// room for a fetch that decompresses to about eight times its size.
 const FETCH_SHARE: u64 = 32;
-/// The smallest fetch that still moves data well.
+/// The smallest fetch in bytes: smaller ones would limit throughput.
 const SMALLEST_FETCH: u64 = 1 << 20;
-/// Beyond this a fetch only adds latency and memory.
+/// The largest fetch in bytes: a larger one costs latency and memory without more throughput.
 const LARGEST_FETCH: u64 = 16 << 20;
-/// The largest batch a broker can be expected to send in spite of a smaller fetch limit.
+/// The largest batch in bytes that a broker may send although the fetch limit is smaller.
 const LARGEST_BATCH: u64 = 128 << 20;
 
-/// How much a consumer may prefetch.
+/// Memory for records that a consumer prefetches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConsumerMemory {
-    /// For all lanes together, in bytes of resident memory, overhead per message included.
+    /// Bytes of resident memory for all lanes together, including the overhead per message.
     pub bytes: u64,
-    /// Over how many lanes it is divided: librdkafka counts per queue, and every lane has one.
+    /// Number of lanes that share the memory. librdkafka counts per queue, and each lane has one.
     pub lanes: u16,
 }
 
 impl ConsumerMemory {
-    /// A lane's queue stops fetching at half of its share in payload bytes or a quarter of it in
-    /// message overhead; the last quarter is for the fetches that were already under way.
+    /// Returns librdkafka's limits. A lane stops fetching when its payloads take half of its share, or the overhead per
+    /// message takes a quarter. The last quarter is for fetches in flight.
     pub(super) fn settings(&self) -> Vec<Setting> {
         let lane = self.bytes / u64::from(self.lanes.max(1));
         let fetch = (self.bytes / FETCH_SHARE).clamp(SMALLEST_FETCH, LARGEST_FETCH);
@@ -36,7 +36,7 @@ impl ConsumerMemory {
             ("fetch.max.bytes", fetch.to_string()),
             ("fetch.message.max.bytes", per_partition.to_string()),
             ("receive.message.max.bytes", (fetch + LARGEST_BATCH).to_string()),
-            // The floor of `fetch.max.bytes`, which would otherwise be raised to it.
+            // librdkafka raises `fetch.max.bytes` to at least this.
             ("message.max.bytes", SMALLEST_FETCH.min(1_000_000).to_string()),
         ]
     }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_lanes_together_stay_within_the_memory_with_room_for_what_a_fetch_unpacks_to() {
+    fn the_limits_of_all_lanes_stay_within_the_memory() {
         for (mebibytes, lanes) in [(64_u64, 8_u16), (256, 8), (1024, 1), (4096, 64)] {
             let memory = ConsumerMemory { bytes: mebibytes << 20, lanes };
             let settings: HashMap<_, _> = memory.settings().into_iter().collect();

@@ -1,4 +1,4 @@
-//! One message out of librdkafka: read in place, destroyed when done with.
+//! A message from librdkafka: read in place, and destroyed when it is dropped.
 
 use std::ffi::{c_char, c_void};
 use std::ptr::{self, NonNull};
@@ -8,36 +8,38 @@ use sys::rd_kafka_resp_err_t as Code;
 use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::Offset;
 
-use super::super::client::{bytes, lossy};
-use super::super::error::known;
-use super::Fault;
+use crate::error::known;
+use crate::text::{bytes, lossy};
 
-/// A message that we own. It pins the whole fetch it came in, so it is not kept for long.
+use super::event::Fault;
+
+/// A message that we own. It keeps the memory of its whole fetch, so do not hold it for long.
 #[derive(Debug)]
 pub(super) struct Message(NonNull<sys::rd_kafka_message_t>);
 
-// SAFETY: a message is read and destroyed by one owner at a time; librdkafka does not care by which thread.
+// SAFETY: a message is read and destroyed by one owner at a time, and any thread may do so.
 unsafe impl Send for Message {}
 
-/// Which partition a message is of: its topic handle's address, and the partition's number.
+/// Partition of a message: the address of its topic handle, and the partition's number.
 pub(super) type Origin = (usize, i32);
 
-/// What librdkafka says with a message.
+/// Meaning of a message.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// It is a record.
     Record,
-    /// The partition has been read up to its offset.
+    /// The end of the partition; the message's offset is the end.
     End,
-    /// The partition's reading ended with this.
+    /// A fault that stopped the partition.
     Fault(Fault),
-    /// The client is getting over something by itself.
-    Passing,
+    /// An error that the client retries by itself.
+    Temporary,
 }
 
 impl Message {
+    /// Takes ownership of a message; `None` for null.
+    ///
     /// # Safety
-    /// `raw` must be a message that librdkafka handed over and nobody else destroys.
+    /// `raw` must be a message that librdkafka handed over, with no other owner.
     pub(super) unsafe fn adopt(raw: *mut sys::rd_kafka_message_t) -> Option<Self> {
         NonNull::new(raw).map(Self)
     }
@@ -100,7 +102,7 @@ impl Message {
             | Code::RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE
             | Code::RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE
             | Code::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE
-            | Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED => Verdict::Passing,
+            | Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED => Verdict::Temporary,
             _ => Verdict::Fault(Fault::Other(self.reason())),
         }
     }
@@ -110,7 +112,7 @@ impl Message {
         unsafe { lossy(sys::rd_kafka_message_errstr(self.raw())).into_owned() }
     }
 
-    /// Copies the headers into `block`. Keys are bytes: nothing makes a producer write UTF-8.
+    /// Copies the headers into `block`. Keys are bytes: producers need not write UTF-8.
     pub(super) fn headers(&self, block: &mut HeaderBlock) -> Result<(), Fault> {
         block.clear();
         let mut headers = ptr::null_mut();
@@ -123,7 +125,9 @@ impl Message {
             }
         }
         for index in 0.. {
-            let (mut key, mut value, mut len) = (ptr::null::<c_char>(), ptr::null::<c_void>(), 0);
+            let mut key = ptr::null::<c_char>();
+            let mut value = ptr::null::<c_void>();
+            let mut len = 0;
             // SAFETY: `headers` is live; what it points to is copied before the message goes.
             unsafe {
                 let found = sys::rd_kafka_header_get_all(headers, index, &raw mut key, &raw mut value, &raw mut len);
@@ -136,11 +140,11 @@ impl Message {
         Ok(())
     }
 
-    /// The record, with the headers that [`Message::headers`] left in `block`.
+    /// Returns the record, with the headers that [`Message::headers`] left in `block`.
     pub(super) fn record<'a>(&'a self, block: &'a HeaderBlock) -> RecordRef<'a> {
         let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-        // SAFETY: the message is live as long as `self` is borrowed, and so are its bytes; null pointers
-        // stand for a null key or value.
+        // SAFETY: the message is live as long as `self` is borrowed, and so are its bytes; a null pointer is a null key
+        // or value.
         unsafe {
             let raw = self.raw();
             let timestamp = sys::rd_kafka_message_timestamp(raw, &raw mut kind);
@@ -157,7 +161,7 @@ impl Message {
 
 impl Drop for Message {
     fn drop(&mut self) {
-        // SAFETY: ours, and destroyed once.
+        // SAFETY: we own it, and destroy it once.
         unsafe { sys::rd_kafka_message_destroy(self.raw()) }
     }
 }

@@ -1,4 +1,4 @@
-//! One record into librdkafka's queue, by the call that takes everything a record has.
+//! Queueing of one record, with the librdkafka call that takes all its parts.
 
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
@@ -7,17 +7,17 @@ use rdkafka_sys as sys;
 use sys::rd_kafka_vtype_t as Kind;
 use wire::frame::{Headers, RecordRef};
 
-use super::super::client::{CallError, Client, Topic, check};
+use crate::client::{CallError, Client, Topic, check};
 
 type Argument = sys::rd_kafka_vu_t;
 type Value = sys::rd_kafka_vu_s__bindgen_ty_1;
 type Memory = sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1;
 
-/// Queues `record`.
+/// Queues `record`, and copies its value unless it is `lent`.
 ///
 /// # Safety
-/// With `lent`, the value's bytes must stay where they are until the record's delivery report is in or
-/// the instance is gone.
+/// The bytes of a lent value must stay in place until the record's delivery report has arrived or the instance has
+/// ended.
 pub(super) unsafe fn enqueue(
     client: &Client,
     topic: &Topic,
@@ -37,20 +37,20 @@ pub(super) unsafe fn enqueue(
         argument(Kind::RD_KAFKA_VTYPE_TIMESTAMP, Value { i64_: timestamp }),
         argument(Kind::RD_KAFKA_VTYPE_KEY, Value { mem: memory(record.key) }),
         argument(Kind::RD_KAFKA_VTYPE_VALUE, Value { mem: memory(record.value) }),
-        // Never followed: a number that the delivery report brings back.
+        // A number, not a pointer to follow: the delivery report returns it.
         argument(Kind::RD_KAFKA_VTYPE_OPAQUE, Value { ptr: ptr::without_provenance_mut(record.offset.0 as usize) }),
         argument(Kind::RD_KAFKA_VTYPE_HEADERS, Value { headers: headers.raw() }),
     ];
     let count = arguments.len() - usize::from(headers.0.is_none());
-    // SAFETY: instance, topic and arguments are live; key and headers are copied or taken over; the
-    // value is copied or stays, as the caller promises.
+    // SAFETY: instance, topic and arguments are live; the key is copied, and the headers are taken over; the value is
+    // copied or stays in place, as the caller promises.
     unsafe { check(sys::rd_kafka_produceva(client.raw(), arguments.as_ptr(), count)) }?;
-    // Only a record that was taken takes its headers along.
-    headers.given_away();
+    // On success librdkafka owns the headers.
+    headers.forget();
     Ok(())
 }
 
-/// A null pointer is a null key or value; an empty one is not null, and neither is a Rust slice.
+/// Memory of a key or value: null for `None`. An empty slice is not null.
 fn memory(data: Option<&[u8]>) -> Memory {
     data.map_or(Memory { ptr: ptr::null_mut(), size: 0 }, |data| Memory {
         ptr: data.as_ptr().cast_mut().cast::<c_void>(),
@@ -84,7 +84,7 @@ impl HeaderList {
         self.0.map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
-    fn given_away(mut self) {
+    fn forget(mut self) {
         self.0 = None;
     }
 }
@@ -92,7 +92,7 @@ impl HeaderList {
 impl Drop for HeaderList {
     fn drop(&mut self) {
         if let Some(list) = self.0 {
-            // SAFETY: still ours.
+            // SAFETY: we still own it.
             unsafe { sys::rd_kafka_headers_destroy(list.as_ptr()) }
         }
     }

@@ -1,4 +1,4 @@
-//! What became of the records of one transaction.
+//! Delivery reports of the records of one transaction.
 
 use std::collections::HashMap;
 use std::ptr;
@@ -6,35 +6,35 @@ use std::ptr;
 use rdkafka_sys as sys;
 use wire::ids::Offset;
 
-use super::super::client::{Event, lossy, reason_of};
-use super::super::error::refusal;
+use crate::client::{Event, reason_of};
+use crate::error::refusal;
+use crate::text::lossy;
 
-/// A topic handle's address and a partition's number.
+/// Partition of a report: the address of its topic handle, and the partition's number.
 type Origin = (usize, i32);
 
-/// Delivery reports, added up.
+/// Sum of the delivery reports of one transaction.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     count: u64,
-    /// The lowest and the highest offset appended.
+    /// The lowest and the highest offset appended to each partition.
     ends: HashMap<Origin, (Offset, Offset)>,
     first_bad: Option<BadReport>,
 }
 
-/// The report, or the instance's own error, that ended a transaction.
+/// Report that ended a transaction, or the instance's fatal error.
 #[derive(Debug, Clone)]
 pub(super) struct BadReport {
     pub(super) code: i32,
     pub(super) reason: String,
-    /// `None` for an error of the whole instance.
+    /// Partition of the record; `None` for an error of the whole instance.
     pub(super) origin: Option<Origin>,
-    /// The lowest and the highest source offset among the partition's records that are refused alike: a batch,
-    /// or, if they are the same, that record by itself.
+    /// The lowest and the highest source offset of the partition's records with the same refusal: the batch.
     pub(super) offsets: (Offset, Offset),
 }
 
 impl Reports {
-    /// How many records have been reported.
+    /// Number of records reported so far.
     pub(super) fn count(&self) -> u64 {
         self.count
     }
@@ -43,7 +43,7 @@ impl Reports {
         self.first_bad.as_ref()
     }
 
-    /// The lowest and the highest offset of each partition; forgotten here.
+    /// Removes and returns the lowest and the highest offset of each partition.
     pub(super) fn take_ends(&mut self) -> impl Iterator<Item = (Origin, (Offset, Offset))> + use<> {
         std::mem::take(&mut self.ends).into_iter()
     }
@@ -68,7 +68,7 @@ impl Reports {
 
     fn take_reports(&mut self, event: &Event) {
         loop {
-            // SAFETY: the event is live, and the message as long as it; fields are read in place.
+            // SAFETY: the event is live, and keeps the message; fields are read in place.
             unsafe {
                 let message = sys::rd_kafka_event_message_next(event.raw());
                 if message.is_null() {
@@ -76,7 +76,7 @@ impl Reports {
                 }
                 self.count += 1;
                 let origin = ((*message).rkt.addr(), (*message).partition);
-                // As a number: a newer broker's code may have no name in the bindings' enum.
+                // Read as a number: a newer broker's code may have no name in the bindings' enum.
                 match ptr::addr_of!((*message).err).cast::<i32>().read() {
                     0 => {
                         let offset = Offset((*message).offset);
@@ -84,12 +84,12 @@ impl Reports {
                         *ends = (ends.0.min(offset), ends.1.max(offset));
                     }
                     code => {
-                        // Not `rd_kafka_message_errstr`, which takes a report's payload for its reason.
+                        // Not `rd_kafka_message_errstr`: for a report, that returns the payload as the reason.
                         let reason = match lossy(sys::rd_kafka_message_produce_errstr(message)) {
                             said if said.is_empty() => reason_of(code),
                             said => format!("{} ({said})", reason_of(code)),
                         };
-                        // What the record was sent with, see `record::enqueue`.
+                        // The opaque number from `record::enqueue`.
                         let source = Offset((*message)._private.addr() as i64);
                         self.bad(BadReport { code, reason, origin: Some(origin), offsets: (source, source) });
                     }
@@ -98,8 +98,8 @@ impl Reports {
         }
     }
 
-    /// The first counts: those after it are mostly its consequences. But a record that is refused for
-    /// good is named even where its neighbours were given up first.
+    /// Keeps the first bad report, because later ones are mostly its consequences. A permanent refusal replaces one that
+    /// is not: the other records of its batch may be reported first.
     fn bad(&mut self, report: BadReport) {
         let verdict = refusal(report.code);
         match &mut self.first_bad {

@@ -1,6 +1,5 @@
-//! How a producer ends that still holds records.
+//! The end of a producer that still has records in flight.
 
-// What a test unwraps, it asserts.
 #![allow(clippy::unwrap_used)]
 
 use rdkafka::mocking::MockCluster;
@@ -10,11 +9,13 @@ use wire::frame::HeaderBlock;
 use super::*;
 
 const PARTITIONS: i32 = 4;
-/// Longer than anything here may take.
+/// Delay of the broker's answers, longer than anything here may take.
 const ANSWERS_AFTER: Duration = Duration::from_secs(20);
 
 fn send_all(producer: &mut Producer) {
-    let (topic, frame, headers) = (Arc::from("orders"), Bytes::from_static(b"value"), HeaderBlock::default());
+    let topic = Arc::from("orders");
+    let frame = Bytes::from_static(b"value");
+    let headers = HeaderBlock::default();
     for partition in 0..PARTITIONS {
         let record = RecordRef {
             offset: Offset(0),
@@ -28,7 +29,7 @@ fn send_all(producer: &mut Producer) {
 }
 
 #[test]
-fn a_producer_that_is_dropped_has_every_record_given_up_before_its_instance_ends() {
+fn all_records_are_reported_before_the_instance_ends() {
     let mock: MockCluster<'static, DefaultProducerContext> = MockCluster::new(1).unwrap();
     mock.create_topic("orders", PARTITIONS, 1).unwrap();
     let properties = Properties { bootstrap_servers: vec![mock.bootstrap_servers()], extra: Default::default() };
@@ -40,12 +41,12 @@ fn a_producer_that_is_dropped_has_every_record_given_up_before_its_instance_ends
     };
     let mut producer = Producer::fence(&properties, &config, Duration::from_secs(20)).unwrap();
     producer.begin().unwrap();
-    // Once, so that the transaction has its partitions, and what follows is sent at once.
+    // The first records add the partitions to the transaction, so that the next ones are sent immediately.
     send_all(&mut producer);
     producer.drain().unwrap();
     mock.broker_round_trip_time(1, ANSWERS_AFTER).unwrap();
     send_all(&mut producer);
-    assert!(!producer.give_up(Duration::ZERO), "nothing is under way");
-    assert!(producer.give_up(ANSWERS_AFTER / 2), "waited for answers");
+    assert!(!producer.discard(Duration::ZERO), "no record is in flight");
+    assert!(producer.discard(ANSWERS_AFTER / 2), "waited for answers");
     assert_eq!(producer.reports.count(), producer.sent);
 }

@@ -1,19 +1,22 @@
-//! Who has sent something to the relay, each with a socket of its own towards the target.
+//! Clients of the relay, each with a socket of its own towards the target.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::CLIENTS_MAX;
 use super::socket::Socket;
 
-/// A client's number, which no other gets.
+/// Clients that a relay serves. One more client removes the one that has been silent longest; packets in flight to it
+/// count as `refused` in the report.
+pub(super) const CLIENTS_MAX: usize = 256;
+
+/// A client's number, which is never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ClientId(pub(super) u64);
 
 impl ClientId {
-    /// Nobody's: the socket that all clients share.
+    /// The id of the socket that all clients share.
     pub(super) const LISTENER: Self = Self(0);
 }
 
@@ -22,8 +25,8 @@ pub(super) struct Clients {
     target: SocketAddr,
     by_address: HashMap<SocketAddr, ClientId>,
     clients: BTreeMap<ClientId, Client>,
-    welcomed: u64,
-    /// What the system dropped in front of sockets that are gone.
+    added: u64,
+    /// Packets that the system dropped in front of sockets that are closed.
     missed: u64,
 }
 
@@ -31,31 +34,31 @@ pub(super) struct Clients {
 struct Client {
     address: SocketAddr,
     upstream: Socket,
-    heard: Instant,
+    last_heard: Instant,
 }
 
 impl Clients {
     pub(super) fn new(target: SocketAddr) -> Self {
-        Self { target, by_address: HashMap::new(), clients: BTreeMap::new(), welcomed: 0, missed: 0 }
+        Self { target, by_address: HashMap::new(), clients: BTreeMap::new(), added: 0, missed: 0 }
     }
 
-    /// The client at an address, which has just sent something; nothing for a stranger.
-    pub(super) fn heard(&mut self, address: SocketAddr, now: Instant) -> Option<ClientId> {
+    /// Returns the client at `address`, from which a packet has just come; none for an unknown address.
+    pub(super) fn find(&mut self, address: SocketAddr, now: Instant) -> Option<ClientId> {
         let id = *self.by_address.get(&address)?;
-        self.clients.get_mut(&id)?.heard = now;
+        self.clients.get_mut(&id)?.last_heard = now;
         Some(id)
     }
 
-    /// A stranger becomes a client. Where there are too many, one is forgotten for it.
-    pub(super) fn welcome(&mut self, address: SocketAddr, now: Instant) -> io::Result<(ClientId, &Socket)> {
+    /// Adds a client. If there are too many, the one that has been silent longest is removed.
+    pub(super) fn add(&mut self, address: SocketAddr, now: Instant) -> io::Result<(ClientId, &Socket)> {
         if self.clients.len() >= CLIENTS_MAX {
-            self.forget_one();
+            self.remove_silent();
         }
         let upstream = Socket::towards(self.target)?;
-        self.welcomed += 1;
-        let id = ClientId(self.welcomed);
+        self.added += 1;
+        let id = ClientId(self.added);
         self.by_address.insert(address, id);
-        let client = self.clients.entry(id).or_insert(Client { address, upstream, heard: now });
+        let client = self.clients.entry(id).or_insert(Client { address, upstream, last_heard: now });
         Ok((id, &client.upstream))
     }
 
@@ -71,8 +74,8 @@ impl Clients {
         self.missed + self.clients.values().map(|client| client.upstream.missed()).sum::<u64>()
     }
 
-    fn forget_one(&mut self) {
-        let silent = self.clients.iter().min_by_key(|(_, client)| client.heard).map(|(&id, _)| id);
+    fn remove_silent(&mut self) {
+        let silent = self.clients.iter().min_by_key(|(_, client)| client.last_heard).map(|(&id, _)| id);
         let Some(client) = silent.and_then(|id| self.clients.remove(&id)) else { return };
         self.missed += client.upstream.missed();
         self.by_address.remove(&client.address);

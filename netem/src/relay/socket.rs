@@ -1,4 +1,4 @@
-//! A UDP socket with room for a burst, which knows what the system dropped in front of it.
+//! A UDP socket with large buffers, which knows how many packets the system dropped in front of it.
 
 use std::cell::Cell;
 use std::io::{self, IoSliceMut};
@@ -10,16 +10,16 @@ use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
 use socket2::{Domain, Protocol, Type};
 
-/// What each socket asks the system to keep for it: 100 ms of 500 Mbit/s, by the system's own book-keeping.
+/// Bytes of each buffer that a socket requests: 100 ms of 500 Mbit/s, by the system's own accounting.
 const BUFFER: usize = 8 << 20;
 
-/// The longest UDP payload.
+/// Bytes of the longest UDP payload.
 pub(super) const PAYLOAD_MAX: usize = 65_507;
 
 #[derive(Debug)]
 pub(super) struct Socket {
     socket: UdpSocket,
-    /// What the system says it dropped so far because its buffer was full.
+    /// Packets that the system dropped so far because the socket's buffer was full.
     missed: Cell<u32>,
 }
 
@@ -32,7 +32,7 @@ impl Socket {
     pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
-        // The forced size needs privileges, the other is cut to what the system allows everybody.
+        // The forced size needs privileges. The other size is limited by the system's settings.
         if setsockopt(&socket, sockopt::RcvBufForce, &BUFFER).is_err() {
             socket.set_recv_buffer_size(BUFFER)?;
         }
@@ -44,7 +44,7 @@ impl Socket {
         Ok(Self { socket: socket.into(), missed: Cell::new(0) })
     }
 
-    /// A socket of its own towards `target`, which need not be there.
+    /// Creates a socket connected to `target`, which need not be listening.
     pub(super) fn towards(target: SocketAddr) -> io::Result<Self> {
         let any = match target {
             SocketAddr::V4(_) => SocketAddr::from(([0; 4], 0)),
@@ -59,15 +59,11 @@ impl Socket {
         self.socket.local_addr()
     }
 
-    pub(super) fn receive_buffer(&self) -> io::Result<usize> {
-        socket2::SockRef::from(&self.socket).recv_buffer_size()
-    }
-
     pub(super) fn missed(&self) -> u64 {
         self.missed.get().into()
     }
 
-    /// The next datagram, if there is one, by way of `scratch`.
+    /// Receives the next datagram, if there is one. `scratch` is working space.
     pub(super) fn receive(&self, scratch: &mut [u8; PAYLOAD_MAX]) -> io::Result<Option<Received>> {
         let mut control = cmsg_space!(u32);
         loop {
@@ -77,16 +73,17 @@ impl Socket {
                 match recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut slices, Some(&mut control), flags) {
                     Ok(message) => message,
                     Err(Errno::EAGAIN) => return Ok(None),
-                    // Nobody listened at the target when an earlier packet came there.
+                    // No process listened at the target when an earlier packet arrived there.
                     Err(Errno::ECONNREFUSED | Errno::EINTR) => continue,
                     Err(errno) => return Err(errno.into()),
                 };
-            for said in message.cmsgs()? {
-                if let ControlMessageOwned::RxqOvfl(dropped) = said {
+            for control in message.cmsgs()? {
+                if let ControlMessageOwned::RxqOvfl(dropped) = control {
                     self.missed.set(dropped);
                 }
             }
-            let (length, from) = (message.bytes, message.address.and_then(to_std));
+            let length = message.bytes;
+            let from = message.address.and_then(to_std);
             return Ok(Some(Received { payload: scratch[..length].to_vec(), from }));
         }
     }
@@ -94,7 +91,7 @@ impl Socket {
     pub(super) fn send(&self, payload: &[u8]) -> io::Result<()> {
         let sent = self.socket.send(payload);
         match sent {
-            // It tells of an earlier packet, and has kept this one from going.
+            // The error is about an earlier packet, but this packet was not sent.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => self.socket.send(payload).map(drop),
             sent => sent.map(drop),
         }

@@ -1,4 +1,4 @@
-//! The relay's promises, kept with real sockets.
+//! Tests of the relay with real sockets.
 
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -7,17 +7,19 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::conditions::{Conditions, parse_knobs};
-use crate::path::DropCause;
-use crate::profile::Profile;
-use crate::script::Script;
+use crate::model::conditions::Conditions;
+use crate::model::knobs::parse_knobs;
+use crate::model::path::counters::DropCause;
+use crate::model::profile::Profile;
+use crate::model::script::Script;
+use clients::CLIENTS_MAX;
 
 const ANY: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 
-/// Longer than anything here takes, on any machine.
+/// Longer than any step of a test takes, on any machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Longer than a packet that still comes takes to come.
+/// Longer than a packet takes that still arrives.
 const QUIET: Duration = Duration::from_millis(300);
 
 fn relay(target: SocketAddr, knobs: &str) -> Relay {
@@ -25,7 +27,7 @@ fn relay(target: SocketAddr, knobs: &str) -> Relay {
     Relay::start(ANY.into(), target, Wan::new(&profile, Script::default(), 7)).unwrap()
 }
 
-/// Sends every datagram back to where it came from, with its own port number in front.
+/// A server that returns every datagram with the client's port number in front.
 struct Echo {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
@@ -39,7 +41,8 @@ impl Echo {
 
     fn on(socket: UdpSocket) -> Self {
         socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-        let (address, stop) = (socket.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
+        let address = socket.local_addr().unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
             let mut bytes = [0; 2048];
@@ -75,7 +78,7 @@ impl Client {
         self.0.send(payload).unwrap();
     }
 
-    /// The port that the target saw, and what came back.
+    /// Receives the port that the target saw, and the payload that came back.
     fn receive(&self, within: Duration) -> Option<(u16, Vec<u8>)> {
         self.0.set_read_timeout(Some(within)).unwrap();
         let mut bytes = [0; 2048];
@@ -92,7 +95,7 @@ impl Client {
 }
 
 #[test]
-fn a_packet_takes_the_round_trip_and_a_turned_knob_counts_at_once() {
+fn a_round_trip_takes_the_delay_and_a_new_one_applies_now() {
     let echo = Echo::start();
     let relay = relay(echo.address, "delay 20 ms");
     let client = Client::of(&relay);
@@ -105,12 +108,12 @@ fn a_packet_takes_the_round_trip_and_a_turned_knob_counts_at_once() {
 }
 
 #[test]
-fn every_packet_that_does_not_come_back_is_counted_as_lost() {
+fn every_packet_that_does_not_return_is_counted_as_lost() {
     let echo = Echo::start();
     let relay = relay(echo.address, "delay 1 ms, loss 10 %");
     let client = Client::of(&relay);
     let mut back = 0;
-    // A few at a time: no socket's buffer, the echo's least of all, must lose any.
+    // Packets are sent a few at a time, so that no socket's buffer overflows, the echo server's included.
     for _ in 0..50 {
         (0..20).for_each(|_| client.send(&[0; 100]));
         while client.receive(Duration::from_millis(20)).is_some() {
@@ -127,19 +130,22 @@ fn every_packet_that_does_not_come_back_is_counted_as_lost() {
     assert_eq!(report.back.offered, 1000 - lost(Direction::Forward));
     assert_eq!(back, 1000 - lost(Direction::Forward) - lost(Direction::Back), "{report}");
     assert!((50..150).contains(&lost(Direction::Forward)), "{report}");
-    assert_eq!((report.refused, report.missed), (0, 0));
+    assert_eq!(report.refused, 0);
+    assert_eq!(report.missed, 0);
 }
 
 #[test]
-fn clients_are_peers_of_their_own_and_get_their_own_answers() {
+fn each_client_receives_its_own_answers() {
     let echo = Echo::start();
     let relay = relay(echo.address, "delay 1 ms");
-    let (one, other) = (Client::of(&relay), Client::of(&relay));
+    let one = Client::of(&relay);
+    let other = Client::of(&relay);
     let mut ports = Vec::new();
     for round in 0..50_u8 {
         one.send(&[1, round]);
         other.send(&[2, round]);
-        let (first, second) = (one.receive(PATIENCE).unwrap(), other.receive(PATIENCE).unwrap());
+        let first = one.receive(PATIENCE).unwrap();
+        let second = other.receive(PATIENCE).unwrap();
         assert_eq!((first.1, second.1), (vec![1, round], vec![2, round]));
         ports.push((first.0, second.0));
     }
@@ -148,26 +154,26 @@ fn clients_are_peers_of_their_own_and_get_their_own_answers() {
 }
 
 #[test]
-fn a_target_that_comes_late_or_comes_back_is_reached() {
+fn a_target_that_starts_late_or_restarts_is_reached() {
     let place = UdpSocket::bind(SocketAddr::from(ANY)).unwrap();
     let address = place.local_addr().unwrap();
     drop(place);
     let relay = relay(address, "delay 1 ms");
     let client = Client::of(&relay);
     for _ in 0..3 {
-        // The machine answers these with refusals, each of which would cost the packet after it.
-        (0..5).for_each(|_| client.send(b"nobody"));
+        // The system answers these with refusals, each of which would suppress the packet after it.
+        (0..5).for_each(|_| client.send(b"lost"));
         assert_eq!(client.receive(QUIET), None);
         let echo = Echo::on(UdpSocket::bind(address).unwrap());
-        client.send(b"somebody");
-        assert_eq!(client.receive(PATIENCE).expect("an answer").1, b"somebody");
+        client.send(b"answered");
+        assert_eq!(client.receive(PATIENCE).expect("an answer").1, b"answered");
         drop(echo);
     }
     assert_eq!(relay.stop().unwrap().refused, 0);
 }
 
 #[test]
-fn a_client_too_many_costs_the_one_that_has_been_silent_longest_its_place() {
+fn one_client_too_many_removes_the_silent_one() {
     let echo = Echo::start();
     let relay = relay(echo.address, "delay 1 ms");
     let port_of = |client: &Client| {
@@ -176,7 +182,7 @@ fn a_client_too_many_costs_the_one_that_has_been_silent_longest_its_place() {
     };
     let clients: Vec<Client> = (0..=CLIENTS_MAX).map(|_| Client::of(&relay)).collect();
     let first: Vec<u16> = clients[..CLIENTS_MAX].iter().map(port_of).collect();
-    // The first is heard again, so that the second is the one to go.
+    // The first client sends again, so that the second is the one to be removed.
     assert_eq!(port_of(&clients[0]), first[0]);
     port_of(&clients[CLIENTS_MAX]);
     assert_eq!(port_of(&clients[0]), first[0]);
@@ -184,10 +190,10 @@ fn a_client_too_many_costs_the_one_that_has_been_silent_longest_its_place() {
 }
 
 #[test]
-fn a_bit_that_flips_arrives_flipped() {
+fn a_flipped_bit_arrives_flipped() {
     let echo = Echo::start();
     let relay = relay(echo.address, "corrupt 100 %");
-    relay.set(Direction::Back, Knob::Corrupt(crate::share::Share::NONE));
+    relay.set(Direction::Back, Knob::Corrupt(wire::share::Share::NONE));
     let client = Client::of(&relay);
     client.send(&[0; 64]);
     let (_, back) = client.receive(PATIENCE).expect("an answer");
@@ -195,19 +201,20 @@ fn a_bit_that_flips_arrives_flipped() {
 }
 
 #[test]
-fn what_the_system_drops_in_front_of_the_relay_is_missed() {
+fn packets_that_the_system_drops_count_as_missed() {
     let listener = Socket::bind(ANY.into()).unwrap();
     let sender = UdpSocket::bind(SocketAddr::from(ANY)).unwrap();
     let to = listener.local_address().unwrap();
-    // More than any buffer holds, and nobody reads.
-    let sent = 4 * listener.receive_buffer().unwrap() / 8192;
+    // This is more than any buffer holds, and no one reads meanwhile.
+    let sent = 4 * socket2::SockRef::from(&listener).recv_buffer_size().unwrap() / 8192;
     let send = || assert_eq!(sender.send_to(&[0; 8192], to).unwrap(), 8192);
     (0..sent).for_each(|_| send());
-    let (mut read, mut scratch) = (0, Box::new([0; PAYLOAD_MAX]));
+    let mut read = 0;
+    let mut scratch = Box::new([0; PAYLOAD_MAX]);
     while listener.receive(&mut scratch).unwrap().is_some() {
         read += 1;
     }
-    // The system says so with the next packet.
+    // The system reports its drops with the next packet.
     send();
     assert!(listener.receive(&mut scratch).unwrap().is_some());
     assert_eq!(listener.missed() as usize, sent - read);

@@ -1,4 +1,4 @@
-//! Two UDP sockets with a WAN between them.
+//! Test rig of the self-test: two UDP sockets with a WAN between them.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -7,31 +7,32 @@ use clap::ValueEnum;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::RcvBufForce;
 
-use crate::conditions::{Conditions, parse_knobs};
-use crate::profile::Profile;
+use crate::emulator::report::Report;
+use crate::model::conditions::Conditions;
+use crate::model::knobs::parse_knobs;
+use crate::model::profile::Profile;
+use crate::model::script::Script;
+use crate::model::wan::Wan;
 use crate::relay::{Datagram, Relay};
-use crate::report::Report;
-use crate::script::Script;
 use crate::tun::{ADDRESSES, Site, SiteSettings};
-use crate::wan::Wan;
 
-/// Which carrier is to be tested.
+/// The carrier that is tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Way {
+pub enum CarrierKind {
     /// Namespaces and TUN devices; needs root
     Tun,
     /// The UDP relay on loopback
     Relay,
 }
 
-/// The seed of every check.
+/// Seed of every check.
 const SEED: u64 = 4;
 
-/// Bytes that wait for a receiving thread that the machine does not let run: all of a check's packets, so that
-/// none is lost where the emulator has no part in it.
+/// Receive buffer of each socket, in bytes: all packets of a check fit, so that none is lost outside the emulator even
+/// if the system does not schedule the receiving thread.
 const SOCKET_BUFFER: usize = 256 << 20;
 
-/// Two UDP sockets with a WAN between them; what the source sends goes to the target.
+/// Two UDP sockets with a WAN between them. Packets that the source sends go to the target.
 pub(super) struct Rig {
     pub(super) source: UdpSocket,
     pub(super) target: UdpSocket,
@@ -44,13 +45,13 @@ enum Carrier {
 }
 
 impl Rig {
-    /// A rig over a WAN of the same `knobs` each way.
-    pub(super) fn build(way: Way, knobs: &str) -> io::Result<Self> {
+    /// Builds a rig over a WAN with the same `knobs` in both directions.
+    pub(super) fn build(carrier: CarrierKind, knobs: &str) -> io::Result<Self> {
         let knobs = parse_knobs(knobs).map_err(io::Error::other)?;
         let profile = Profile::both(Conditions::default().with(knobs));
-        match way {
-            Way::Tun => Self::tun(Wan::new(&profile, Script::default(), SEED)),
-            Way::Relay => Self::relay(Wan::new(&profile, Script::default(), SEED)),
+        match carrier {
+            CarrierKind::Tun => Self::tun(Wan::new(&profile, Script::default(), SEED)),
+            CarrierKind::Relay => Self::relay(Wan::new(&profile, Script::default(), SEED)),
         }
     }
 
@@ -64,13 +65,14 @@ impl Rig {
     }
 
     fn relay(wan: Wan<Datagram>) -> io::Result<Self> {
-        let (source, target) = (socket(Ipv4Addr::LOCALHOST)?, socket(Ipv4Addr::LOCALHOST)?);
+        let source = socket(Ipv4Addr::LOCALHOST)?;
+        let target = socket(Ipv4Addr::LOCALHOST)?;
         let relay = Relay::start((Ipv4Addr::LOCALHOST, 0).into(), target.local_addr()?, wan)?;
         source.connect(relay.address())?;
         Ok(Self { source, target, carrier: Carrier::Relay(relay) })
     }
 
-    /// Takes the rig down, and says what the emulator did.
+    /// Takes the rig down and returns the emulator's report.
     pub(super) fn finish(self) -> io::Result<Report> {
         match self.carrier {
             Carrier::Tun(site) => site.emulator.stop(),
@@ -81,7 +83,7 @@ impl Rig {
 
 fn socket(address: Ipv4Addr) -> io::Result<UdpSocket> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
-    // Beyond what everybody gets, where we may.
+    // This size needs privileges. Otherwise the system limits it.
     if setsockopt(&socket, RcvBufForce, &SOCKET_BUFFER).is_err() {
         socket.set_recv_buffer_size(SOCKET_BUFFER)?;
     }

@@ -1,4 +1,4 @@
-//! Numbered, dated packets at a rate, and who has seen them arrive.
+//! Traffic of the self-test: numbered packets with timestamps, sent at a rate, and a record of their arrival.
 
 use std::io;
 use std::net::UdpSocket;
@@ -8,24 +8,24 @@ use std::time::{Duration, Instant};
 use nix::sys::prctl::set_timerslack;
 use wire::units::Rate;
 
-/// A whole IP packet of Ethernet's MTU.
+/// Bytes of a whole IP packet of Ethernet's MTU.
 pub(super) const PACKET: usize = 1500;
 
-/// IP's and UDP's headers.
+/// Bytes of the IP and UDP headers.
 const HEADERS: usize = 28;
 
-/// How long silence lasts until everything is taken to have arrived.
+/// Silence after which all packets are considered to have arrived or to be lost.
 const SILENCE: Duration = Duration::from_millis(700);
 
-/// How often packets that are due are sent.
+/// Time between two checks for packets that are due.
 const TICK: Duration = Duration::from_micros(250);
 
-/// What to send.
+/// A number of packets to send at a rate.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load {
-    /// How many packets of [`PACKET`] bytes.
+    /// Number of packets, of [`PACKET`] bytes each.
     pub(super) packets: u64,
-    /// How fast, in IP bytes.
+    /// Rate in bits of whole IP packets per second.
     pub(super) rate: Rate,
 }
 
@@ -33,14 +33,14 @@ pub(super) struct Load {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrival {
     pub(super) number: u64,
-    /// Since the first packet was sent.
+    /// Time of arrival, since the first packet was sent.
     pub(super) at: Duration,
-    /// Time under way.
+    /// Time from the packet's sending to its arrival.
     pub(super) took: Duration,
 }
 
-/// Sends `load` from one socket to the other, and returns what arrived, in the order of arrival.
-pub(super) fn carry(load: Load, from: &UdpSocket, to: &UdpSocket) -> io::Result<Vec<Arrival>> {
+/// Sends `load` from one socket to the other. Returns the packets that arrived, in the order of their arrival.
+pub(super) fn send_and_receive(load: Load, from: &UdpSocket, to: &UdpSocket) -> io::Result<Vec<Arrival>> {
     let start = Instant::now();
     thread::scope(|scope| {
         let arrivals = scope.spawn(move || receive(to, start));
@@ -50,7 +50,7 @@ pub(super) fn carry(load: Load, from: &UdpSocket, to: &UdpSocket) -> io::Result<
 }
 
 fn send(load: Load, socket: &UdpSocket, start: Instant) -> io::Result<()> {
-    // Otherwise the ticks are 50 us late.
+    // Without this the ticks are 50 us late.
     let _ = set_timerslack(1);
     let mut packet = [0_u8; PACKET - HEADERS];
     let mut number = 0;
@@ -85,7 +85,7 @@ fn receive(socket: &UdpSocket, start: Instant) -> io::Result<Vec<Arrival>> {
     }
 }
 
-/// Round-trip times of `pings` small packets, one per `pause`.
+/// Sends small packets, one per `pause`, to a socket that returns them. Returns their round-trip times.
 pub(super) fn ping(pings: u32, pause: Duration, from: &UdpSocket, to: &UdpSocket) -> io::Result<Vec<Duration>> {
     let start = Instant::now();
     thread::scope(|scope| {

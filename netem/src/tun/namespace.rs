@@ -1,4 +1,4 @@
-//! A network namespace without a name: it lives as long as something holds it.
+//! A network namespace without a name: it exists as long as a descriptor or a process refers to it.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -8,18 +8,18 @@ use std::thread;
 
 use nix::sched::{CloneFlags, setns, unshare};
 
-/// Where a thread sees its own network namespace.
+/// Path at which a thread finds its own network namespace.
 const OWN: &str = "/proc/thread-self/ns/net";
 
-/// A network namespace.
+/// A network namespace, kept alive by an open descriptor.
 #[derive(Debug)]
 pub struct Namespace(File);
 
 impl Namespace {
-    /// A new one, and what `set_up` makes in it.
+    /// Creates a namespace and runs `set_up` in it. Returns the namespace and the result of `set_up`.
     ///
     /// # Errors
-    /// The machine's, or what `set_up` says.
+    /// A system error, or an error of `set_up`.
     pub fn create<T: Send>(set_up: impl FnOnce() -> io::Result<T> + Send) -> io::Result<(Self, T)> {
         in_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;
@@ -28,10 +28,10 @@ impl Namespace {
         })
     }
 
-    /// Does something inside: sockets that it opens and processes that it starts stay there.
+    /// Runs `inside` in the namespace. Sockets that it opens and processes that it starts stay there.
     ///
     /// # Errors
-    /// The machine's, or what `inside` says.
+    /// A system error, or an error of `inside`.
     pub fn within<T: Send>(&self, inside: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         in_thread(|| {
             setns(&self.0, CloneFlags::CLONE_NEWNET)?;
@@ -39,26 +39,26 @@ impl Namespace {
         })
     }
 
-    /// Starts a command inside.
+    /// Starts a command in the namespace.
     ///
     /// # Errors
-    /// It cannot be started.
+    /// The command cannot be started.
     pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
         self.within(|| command.spawn())
     }
 
-    /// The descriptor that holds it, for another process to find under `/proc`.
-    pub fn descriptor(&self) -> RawFd {
+    /// Returns the descriptor of the namespace, which another process finds under `/proc`.
+    pub(super) fn descriptor(&self) -> RawFd {
         self.0.as_raw_fd()
     }
 }
 
-/// A namespace is a thread's, so a thread of its own goes there and ends there.
+/// Runs `work` in a thread of its own, because a network namespace belongs to a thread.
 fn in_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Lets `ip` do `lines` in the calling thread's namespace, all or nothing said about the rest.
+/// Runs `ip` with `lines` as a batch in the calling thread's namespace.
 pub(super) fn ip(lines: &[String]) -> io::Result<()> {
     let mut command = Command::new("ip");
     command.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -73,6 +73,6 @@ pub(super) fn ip(lines: &[String]) -> io::Result<()> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(io::Error::other(format!("ip: {}", said.lines().next().unwrap_or("it failed without a word"))))
+    let errors = String::from_utf8_lossy(&output.stderr);
+    Err(io::Error::other(format!("ip: {}", errors.lines().next().unwrap_or("failed without an error message"))))
 }

@@ -1,17 +1,18 @@
-//! What a network card does for the kernel, done for a TUN device: one packet of the kernel's that is a whole burst
-//! becomes the packets that a wire would carry, and packets that arrive together become one burst again. Between
-//! the two each packet is by itself, with a good checksum, and meets its own fate.
+//! Segmentation offload for a TUN device, as a network card does it for the kernel. A packet of the kernel that is a
+//! whole burst is split into the packets that a wire would carry, and packets that arrive together are joined into a
+//! burst again. Between the two, each packet is separate, has a valid checksum, and meets its own fate.
 
 use std::io;
 
 use tun_rs::{GROTable, SyncDevice, VIRTIO_NET_HDR_LEN};
 
-use super::PACKET_MAX;
+/// Bytes of the longest IP packet.
+const PACKET_MAX: usize = 65_535;
 
-/// Packets of one burst, at most: the devices say so to the kernel, which splits what would be more.
+/// Packets of one burst at most. The devices announce this limit to the kernel, which splits longer bursts.
 pub(super) const SEGMENTS_MAX: usize = 64;
 
-/// Takes a device's bursts apart.
+/// Splits a device's bursts into packets.
 pub(super) struct Splitter {
     burst: Vec<u8>,
     packets: Vec<Vec<u8>>,
@@ -29,20 +30,20 @@ impl Default for Splitter {
 }
 
 impl Splitter {
-    /// The packets of the next burst.
+    /// Reads the packets of the next burst.
     ///
     /// # Errors
-    /// The device's; that there is none is [`io::ErrorKind::WouldBlock`].
+    /// The device's error. [`io::ErrorKind::WouldBlock`] means that there is no burst.
     pub(super) fn receive(&mut self, device: &SyncDevice) -> io::Result<impl Iterator<Item = &[u8]>> {
         let count = device.recv_multiple(&mut self.burst, &mut self.packets, &mut self.lengths, 0)?;
         Ok(self.packets.iter().zip(self.lengths).take(count).map(|(packet, length)| &packet[..length]))
     }
 }
 
-/// Puts packets for a device together.
+/// Joins packets for a device into bursts.
 #[derive(Default)]
 pub(super) struct Joiner {
-    /// Room for packets; the first ones are held, behind room for the header that says what a burst is.
+    /// Buffers for packets, each with space in front for the header that describes a burst. The first `held` are in use.
     packets: Vec<Vec<u8>>,
     held: usize,
     flows: GROTable,
@@ -53,10 +54,10 @@ impl Joiner {
         self.held == SEGMENTS_MAX
     }
 
-    /// Holds a packet until [`Joiner::send`].
-    pub(super) fn hold(&mut self, packet: &[u8]) {
+    /// Keeps a packet until [`Joiner::send`].
+    pub(super) fn add(&mut self, packet: &[u8]) {
         if self.held == self.packets.len() {
-            // As long as any burst can become: it is never moved.
+            // The capacity fits any burst, so that the buffer never moves.
             self.packets.push(Vec::with_capacity(2 * VIRTIO_NET_HDR_LEN + PACKET_MAX));
         }
         let room = &mut self.packets[self.held];
@@ -66,7 +67,7 @@ impl Joiner {
         self.held += 1;
     }
 
-    /// Sends what is held, and says how many packets the device refused: where it refused one, all.
+    /// Writes the kept packets. Returns how many the device refused: all of them, if it refused one.
     pub(super) fn send(&mut self, device: &SyncDevice) -> usize {
         let held = std::mem::take(&mut self.held);
         let sent = device.send_multiple(&mut self.flows, &mut self.packets[..held], VIRTIO_NET_HDR_LEN);

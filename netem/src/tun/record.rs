@@ -1,4 +1,4 @@
-//! The record of the WAN that is up: which process holds it, and where its namespaces are.
+//! The record of the WAN that is up: the process that holds it, and the descriptors of its namespaces.
 
 use std::env;
 use std::fs;
@@ -7,31 +7,32 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Where it lies unless [`ELSEWHERE`] says: gone after a restart of the machine, as the WAN is.
+/// Directory of the record, unless [`DIRECTORY_VARIABLE`] names another. It is empty after a restart of the machine, as
+/// the WAN is gone then too.
 const DIRECTORY: &str = "/run/causeway-netem";
 
-/// Names another directory, for a second WAN beside the first.
-const ELSEWHERE: &str = "CAUSEWAY_NETEM_RECORD";
+/// Environment variable that names another directory, for a second WAN next to the first.
+const DIRECTORY_VARIABLE: &str = "CAUSEWAY_NETEM_RECORD";
 
-/// Which process holds the WAN.
+/// The process that holds the WAN.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
-    /// Its id.
+    /// Process id of the holder.
     pub(super) holder: u32,
-    /// When it was started, in the kernel's ticks: tells it from a later process of the same id.
+    /// Start time of the holder, in the kernel's ticks. It distinguishes the holder from a later process of the same id.
     started: u64,
-    /// Its descriptors of the source's and the target's namespace.
+    /// Descriptors of the source's and the target's namespace in the holder.
     pub(super) namespaces: [i32; 2],
 }
 
 impl Record {
-    /// Of a running holder.
+    /// Creates the record of a running holder.
     pub(super) fn of(holder: u32, namespaces: [i32; 2]) -> io::Result<Self> {
         let started = started(holder).ok_or_else(|| io::Error::other("the holder has ended"))?;
         Ok(Self { holder, started, namespaces })
     }
 
-    /// The one that was written last; a file that is no record counts as none, and is overwritten.
+    /// Reads the last record that was written. A file that is not a record counts as none and is overwritten.
     pub(super) fn read() -> Option<Self> {
         serde_json::from_slice(&fs::read(path("record.json")).ok()?).ok()
     }
@@ -42,12 +43,12 @@ impl Record {
         fs::write(path("record.json"), serde_json::to_vec(self)?)
     }
 
-    /// Whether the holder still runs.
+    /// Returns true if the holder is still running.
     pub(super) fn is_alive(&self) -> bool {
         started(self.holder) == Some(self.started)
     }
 
-    /// Removes everything; returns where it lay.
+    /// Removes the record and the report. Returns the directory in which they were.
     pub(super) fn remove(&self) -> io::Result<PathBuf> {
         for file in ["record.json", "report"] {
             match fs::remove_file(path(file)) {
@@ -55,7 +56,7 @@ impl Record {
                 _ => {}
             }
         }
-        // Whoever named another directory may keep other things there.
+        // The directory may contain other files, if the user chose it.
         let _ = fs::remove_dir(directory());
         Ok(directory())
     }
@@ -70,20 +71,20 @@ impl Record {
 }
 
 fn directory() -> PathBuf {
-    env::var_os(ELSEWHERE).map_or_else(|| DIRECTORY.into(), PathBuf::from)
+    env::var_os(DIRECTORY_VARIABLE).map_or_else(|| DIRECTORY.into(), PathBuf::from)
 }
 
 fn path(file: &str) -> PathBuf {
     directory().join(file)
 }
 
-/// When a process was started; nothing if there is none, or only its remains.
+/// Returns when a process was started; none if it does not exist or is a zombie.
 fn started(process: u32) -> Option<u64> {
     parse_started(&fs::read_to_string(format!("/proc/{process}/stat")).ok()?)
 }
 
-/// proc_pid_stat(5): the state is the first and the start time the 20th field after the name, which stands in
-/// brackets and may hold some itself.
+/// Returns the start time of a proc_pid_stat(5) line. After the name, the state is the first field and the start time
+/// the 20th. The name is in parentheses and may contain some itself.
 fn parse_started(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace();
@@ -98,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_told_from_a_later_one_of_its_id() {
+    fn a_process_differs_from_a_later_one_with_the_same_id() {
         let own = started(std::process::id()).unwrap();
         let record = Record { holder: std::process::id(), started: own, namespaces: [3, 4] };
         assert!(record.is_alive());

@@ -1,46 +1,52 @@
-//! Two namespaces and the WAN between them.
+//! A site: two network namespaces and the WAN between them.
 
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
+use std::process::Command;
 
+use super::device::{DEVICE, End, Tun};
 use super::namespace::{Namespace, ip};
 use super::offload::SEGMENTS_MAX;
-use super::{DEVICE, End, Tun};
+use super::pid_namespace::without_launcher;
 use crate::emulator::Emulator;
-use crate::wan::Wan;
+use crate::model::wan::Wan;
 
-/// The source's and the target's address: of the block for tests of networks (RFC 2544, 198.18.0.0/15), so that
-/// no real host is ever meant.
+/// Environment variable that names both namespaces to processes inside them, as two paths.
+pub(super) const SITE_VARIABLE: &str = "CAUSEWAY_NETEM";
+
+/// The source's and the target's address. They are from the block for network tests (RFC 2544, 198.18.0.0/15), so that
+/// no real host has them.
 pub const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 18, 0, 1), Ipv4Addr::new(198, 19, 0, 1)];
 
-/// What Ethernet carries, and every WAN with it.
+/// Ethernet's MTU, in bytes; the default of the WAN.
 pub const MTU: u16 = 1500;
 
-/// Packets that the kernel keeps for a device whose reader is busy: a TCP sender in slow start hands over a whole window at once.
+/// Packets that the kernel queues for a device whose reader is busy. A TCP sender in slow start sends a whole window in
+/// one go.
 const TRANSMIT_QUEUE: u32 = 20_000;
 
-/// Socket buffers of TCP, smallest, first and largest: enough for 500 Mbit/s over 300 ms twice over, so that a
-/// comparison measures TCP and not a default.
+/// Socket buffers of TCP in bytes: minimum, default and maximum. The maximum is more than twice what 500 Mbit/s over
+/// 300 ms need, so that a comparison measures TCP and not a default.
 const TCP_BUFFERS: &str = "4096 131072 67108864";
 
-/// Two namespaces and the WAN between them. Everything goes when this is dropped.
+/// Two namespaces and the WAN between them. Dropping it removes them.
 #[derive(Debug)]
 pub struct Site {
-    /// Where the source side's processes live.
+    /// Namespace of the source side's processes.
     pub source: Namespace,
-    /// Where the target side's processes live.
+    /// Namespace of the target side's processes.
     pub target: Namespace,
-    /// What lies between.
+    /// Emulator of the WAN between them.
     pub emulator: Emulator<Vec<u8>>,
 }
 
-/// What the namespaces are like.
+/// Settings of the namespaces.
 #[derive(Debug, Clone)]
 pub struct SiteSettings {
     /// MTU of both devices, in bytes.
     pub mtu: u16,
-    /// TCP's congestion control for everything that crosses the WAN; none is the machine's default.
+    /// TCP's congestion control on the WAN; none for the system's default.
     pub tcp: Option<String>,
 }
 
@@ -54,7 +60,7 @@ impl Site {
     /// Builds both namespaces and starts the emulator.
     ///
     /// # Errors
-    /// The machine's: a kernel without TUN, a congestion control that it does not have.
+    /// The kernel has no TUN devices or not the requested congestion control, or another system error.
     pub fn build(wan: Wan<Vec<u8>>, settings: &SiteSettings) -> io::Result<Self> {
         let [source_address, target_address] = ADDRESSES;
         let (source, source_end) = Namespace::create(|| set_up(source_address, target_address, settings))?;
@@ -66,13 +72,13 @@ impl Site {
 
 /// Makes the calling thread's namespace one end of the path.
 fn set_up(own: Ipv4Addr, peer: Ipv4Addr, settings: &SiteSettings) -> io::Result<End> {
-    // Neighbour discovery and router solicitations would be packets that nobody sent.
+    // IPv6's neighbour discovery and router solicitations would add packets of their own.
     for scope in ["all", "default"] {
         write_if_there(&format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6"), "1")?;
     }
     write_if_there("/proc/sys/net/ipv4/tcp_rmem", TCP_BUFFERS)?;
     write_if_there("/proc/sys/net/ipv4/tcp_wmem", TCP_BUFFERS)?;
-    // What one connection learned must not help the next: every run is the first.
+    // TCP must not reuse what an earlier connection measured, so that all runs start alike.
     write_if_there("/proc/sys/net/ipv4/tcp_no_metrics_save", "1")?;
     let end = End::create()?;
     let tcp = settings.tcp.as_ref().map(|name| format!(" congctl {name}")).unwrap_or_default();
@@ -88,7 +94,7 @@ fn set_up(own: Ipv4Addr, peer: Ipv4Addr, settings: &SiteSettings) -> io::Result<
     Ok(end)
 }
 
-/// A kernel without a feature has no file for it.
+/// Writes `value` to a file, if the file exists. A kernel without a feature has no file for it.
 fn write_if_there(path: &str, value: &str) -> io::Result<()> {
     match fs::write(path, value) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -96,4 +102,10 @@ fn write_if_there(path: &str, value: &str) -> io::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Gives a command the addresses of both ends, as `NETEM_SOURCE` and `NETEM_TARGET`.
+pub(super) fn prepare_command(command: &mut Command) -> &mut Command {
+    let [source, target] = ADDRESSES;
+    without_launcher(command).env("NETEM_SOURCE", source.to_string()).env("NETEM_TARGET", target.to_string())
 }

@@ -1,14 +1,10 @@
-//! Bursts that the kernel hands over as one packet are many packets on the path.
+//! Tests of bursts: a burst that the kernel sends as one packet is many packets on the path.
 
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use netem::conditions::{Conditions, parse_knobs};
-use netem::path::DropCause;
-use netem::profile::Profile;
-use netem::script::Script;
 use netem::tun::{ADDRESSES, Site, SiteSettings};
-use netem::wan::Wan;
+use netem::{Conditions, DropCause, Profile, Script, Wan, parse_knobs};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{RcvBufForce, UdpGsoSegment};
 
@@ -18,14 +14,14 @@ const SEGMENT: usize = 1000;
 const SEGMENTS: usize = 40;
 const BURSTS: usize = 25;
 
-/// All packets may wait for a test that the machine does not let run.
+/// Receive buffer in bytes: all packets fit, should the system not schedule the test.
 const SOCKET_BUFFER: usize = 16 << 20;
 
-/// Longer than a packet takes on a busy machine; waited for once, after the last one.
+/// Longer than a packet takes on a busy machine. The test waits this long once, after the last packet.
 const SILENCE: Duration = Duration::from_secs(2);
 
 #[test]
-fn each_packet_of_a_burst_meets_its_own_fate_and_arrives_as_it_was() {
+fn packets_of_a_burst_are_lost_one_by_one() {
     if !is_fit() {
         return;
     }

@@ -1,4 +1,4 @@
-//! Runs the emulator's command, and knows when everything that it started has ended.
+//! Runs the emulator's command and detects when every process that it started has ended.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -14,13 +14,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
 
-/// Names the directory of the record.
+/// Environment variable that names the directory of the record.
 const RECORD: &str = "CAUSEWAY_NETEM_RECORD";
 
-/// Longer than anything takes on a busy machine; only a failure waits so long.
+/// Longer than any step takes on a busy machine. Only a failing test waits so long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether this machine and user can make namespaces; where CI says that everything must run, they must.
+/// Returns true if this user can create namespaces on this machine. With CI set, the test fails if not.
 pub(crate) fn is_fit() -> bool {
     let fit = geteuid().is_root() && Path::new("/dev/net/tun").exists();
     assert!(fit || std::env::var_os("CI").is_none(), "with CI set, this test needs root and /dev/net/tun");
@@ -42,7 +42,7 @@ pub(crate) fn netem(arguments: &[&str]) -> Printed {
     ended(Command::new(Netem::PATH).args(arguments))
 }
 
-/// A record of the test's own. However the test ends, also killed, a WAN that it left up is taken down.
+/// A record directory of the test's own. However the test ends, a WAN that it left up is taken down.
 pub(crate) struct Record {
     directory: TempDir,
     sweeper: Child,
@@ -52,7 +52,7 @@ impl Record {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut sweeper = Command::new("sh");
-        // Our end of its input closes with us.
+        // The sweeper's input closes when this process ends.
         sweeper.args(["-c", "cat > /dev/null; exec \"$0\" down 2> /dev/null", Netem::PATH]).process_group(0);
         let sweeper = sweeper.env(RECORD, directory.path()).stdin(Stdio::piped()).spawn().unwrap();
         Self { directory, sweeper }
@@ -97,8 +97,8 @@ fn ended(command: &mut Command) -> Printed {
     Printed { code: output.status.code().unwrap_or(-1), out, err }
 }
 
-/// A command that runs. What it prints comes through a pipe whose other end everything holds that it started; its
-/// input ends with us.
+/// A running command. Every process that it starts inherits the pipe for its output; its input closes when this is
+/// dropped.
 pub(crate) struct Netem {
     child: Child,
     lines: Receiver<String>,
@@ -123,13 +123,13 @@ impl Netem {
         while self.lines.recv_timeout(PATIENCE).unwrap() != expected {}
     }
 
-    /// Waits until nothing holds the pipe any more.
+    /// Waits until every process that has the pipe has ended.
     pub(crate) fn await_end_of_all(&mut self) {
         loop {
             match self.lines.recv_timeout(PATIENCE) {
                 Ok(_) => {}
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
-                Err(error) => panic!("something is left behind: {error}"),
+                Err(error) => panic!("a process is left behind: {error}"),
             }
         }
         self.child.wait().unwrap();

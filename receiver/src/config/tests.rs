@@ -79,14 +79,17 @@ fn bounds_and_refused_properties_are_named() {
 
 #[test]
 fn the_published_reference_is_printed_from_these_tables() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/configuration.md");
     let page = std::fs::read_to_string(path).unwrap();
     let body = format!("\n```toml\n{EXAMPLE}```\n\n{}\n", reference());
     let printed = config::spliced(&page, "receiver", &body).expect("the page has the receiver's marks");
     if std::env::var_os("CAUSEWAY_WRITE_DOCS").is_some() {
         std::fs::write(path, printed).unwrap();
     } else {
-        assert!(page == printed, "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit docs/configuration.md");
+        assert!(
+            page == printed,
+            "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit docs/reference/configuration.md"
+        );
     }
 }
 

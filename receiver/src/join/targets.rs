@@ -350,7 +350,7 @@ mod tests {
     use std::sync::Barrier;
     use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
-    use kafka::catalog::{Bounds, ConfigEntry, TopicSummary};
+    use kafka::catalog::Bounds;
     use wire::ids::{Position, Slot, TopicId};
 
     use super::*;
@@ -373,12 +373,6 @@ mod tests {
     }
 
     impl Catalog for Cluster {
-        fn cluster_id(&self) -> Result<String, KafkaError> {
-            Ok("target".to_owned())
-        }
-        fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
-            Ok(Vec::new())
-        }
         fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
             let id = TopicId([2; 16]);
             let partitions = self.partitions.load(Ordering::SeqCst);
@@ -388,16 +382,10 @@ mod tests {
             let topic = |name: &String| TopicDescription { name: name.clone(), id, partitions, replicas: 1 };
             Ok(names.iter().map(topic).collect())
         }
-        fn configs(&self, _: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
-            Ok(Vec::new())
-        }
         fn bounds(&self, partitions: &[Partition], _: Isolation) -> Result<Vec<Bounds>, KafkaError> {
             let has = self.partitions.load(Ordering::SeqCst);
             assert!(partitions.iter().all(|at| at.partition < has), "a missing partition was requested");
             Ok(partitions.iter().map(|_| Bounds { start: Position(0), end: Position(0) }).collect())
-        }
-        fn positions_at(&self, _: &[Partition], _: i64) -> Result<Vec<Position>, KafkaError> {
-            refuse("positions")
         }
         fn create(&self, _: &[NewTopic]) -> Result<(), KafkaError> {
             refuse("creation")

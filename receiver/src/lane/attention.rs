@@ -50,7 +50,7 @@ pub struct HaltedPartition {
     pub partition: i32,
     /// The stored position, at which the partition is halted.
     pub position: i64,
-    /// The reason, a word of `docs/operations.md`.
+    /// The reason, a word of `docs/troubleshoot.md`.
     pub reason: String,
     /// The values and the limit.
     pub detail: String,

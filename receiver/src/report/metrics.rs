@@ -107,7 +107,8 @@ mod tests {
     use super::*;
     use crate::report::status::LaneStatus;
 
-    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/metrics.md");
+    const FIELDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/status.md");
 
     /// A status in which nothing is unknown or empty.
     fn full() -> Status {
@@ -137,9 +138,10 @@ mod tests {
         registry.register_collector(Box::new(Collection::new(LINK, links)));
         registry.register_collector(Box::new(Collection::new(PROCESS, || vec![(Vec::new(), full())])));
         let page = std::fs::read_to_string(PAGE).unwrap();
-        let (_, list) = page.split_once("<!-- receiver-json -->").unwrap();
+        let fields = std::fs::read_to_string(FIELDS).unwrap();
+        let (_, list) = fields.split_once("<!-- receiver-json -->").unwrap();
         let (list, _) = list.split_once("<!-- /receiver-json -->").unwrap();
-        let published = list.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).map(str::to_owned);
+        let published = list.lines().filter_map(|line| line.strip_prefix("- `")?.split('`').next()).map(str::to_owned);
         assert_eq!(
             published.collect::<std::collections::BTreeSet<_>>(),
             service::metrics::fields(&serde_json::json!(full()))
@@ -149,7 +151,10 @@ mod tests {
         if std::env::var_os("CAUSEWAY_WRITE_DOCS").is_some() {
             std::fs::write(PAGE, printed).unwrap();
         } else {
-            assert!(page == printed, "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit docs/metrics.md");
+            assert!(
+                page == printed,
+                "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit docs/reference/metrics.md"
+            );
         }
     }
 

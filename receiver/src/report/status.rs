@@ -37,7 +37,7 @@ struct Inner {
     links: Option<Arc<ServedLinks>>,
 }
 
-/// Status of a receiver at one moment; `causeway status --json` prints it and `docs/metrics.md` describes it.
+/// Status of a receiver at one moment; `causeway status --json` prints it and `docs/reference/status.md` describes it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {

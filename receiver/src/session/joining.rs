@@ -215,7 +215,7 @@ impl Shared {
 mod tests {
     use std::sync::Mutex;
 
-    use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
+    use kafka::catalog::{Bounds, Catalog, Isolation, NewTopic, TopicDescription};
     use service::bell::Bell;
     use service::mailbox::Mailbox;
     use service::topics::{TopicFilter, TopicPattern};
@@ -238,28 +238,12 @@ mod tests {
     }
 
     impl Catalog for Made {
-        fn cluster_id(&self) -> Result<String, KafkaError> {
-            Ok("sin".to_owned())
-        }
-
-        fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
-            Ok(Vec::new())
-        }
-
         fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
             Ok(self.0.lock().unwrap().iter().filter(|topic| names.contains(&topic.name)).cloned().collect())
         }
 
-        fn configs(&self, _name: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
-            Ok(Vec::new())
-        }
-
         fn bounds(&self, asked: &[Partition], _: Isolation) -> Result<Vec<Bounds>, KafkaError> {
             Ok(vec![Bounds { start: Position(0), end: Position(0) }; asked.len()])
-        }
-
-        fn positions_at(&self, _: &[Partition], _: i64) -> Result<Vec<Position>, KafkaError> {
-            Ok(Vec::new())
         }
 
         fn create(&self, topics: &[NewTopic]) -> Result<(), KafkaError> {
@@ -270,10 +254,6 @@ mod tests {
                 replicas: 1,
             });
             self.0.lock().unwrap().extend(made);
-            Ok(())
-        }
-
-        fn grow(&self, _: &str, _: i32) -> Result<(), KafkaError> {
             Ok(())
         }
     }

@@ -55,7 +55,7 @@ pub struct Halted {
     /// Where it stands; −1 while no position is stored, or known here.
     #[serde(default)]
     pub position: i64,
-    /// A stable word; `docs/operations.md` lists them.
+    /// A stable word; `docs/troubleshoot.md` lists them.
     pub reason: String,
     /// The values and the limit.
     pub detail: String,

@@ -129,7 +129,7 @@ fn look_up(
 mod tests {
     use std::sync::Mutex;
 
-    use kafka::catalog::{ConfigEntry, NewTopic, TopicDescription, TopicSummary};
+    use kafka::catalog::{ConfigEntry, TopicDescription};
     use wire::halt::HaltReason;
     use wire::ids::{Epoch, LaneId, Slot};
 
@@ -141,17 +141,7 @@ mod tests {
     /// A cluster whose one topic has this id by now.
     struct Source(Mutex<TopicId>);
 
-    fn unasked<T>() -> Result<T, KafkaError> {
-        unreachable!("an offer has no need of it")
-    }
-
     impl Catalog for Source {
-        fn cluster_id(&self) -> Result<String, KafkaError> {
-            unasked()
-        }
-        fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
-            unasked()
-        }
         fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
             let id = *self.0.lock().unwrap();
             Ok(names
@@ -164,15 +154,6 @@ mod tests {
         }
         fn bounds(&self, asked: &[Partition], _: Isolation) -> Result<Vec<Bounds>, KafkaError> {
             Ok(vec![Bounds { start: Position(0), end: Position(3) }; asked.len()])
-        }
-        fn positions_at(&self, _: &[Partition], _: i64) -> Result<Vec<Position>, KafkaError> {
-            unasked()
-        }
-        fn create(&self, _: &[NewTopic]) -> Result<(), KafkaError> {
-            unasked()
-        }
-        fn grow(&self, _: &str, _: i32) -> Result<(), KafkaError> {
-            unasked()
         }
     }
 

@@ -75,7 +75,7 @@ fn halt_of<'a>(at: &Partition, lanes: &'a [Snapshot]) -> Option<&'a Halted> {
     lanes.iter().flat_map(|lane| &lane.halted).find(|halt| halt.is_of(at))
 }
 
-/// One partition at one moment; `docs/metrics.md` describes it.
+/// One partition at one moment; `docs/reference/status.md` describes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PartitionStatus {
@@ -102,7 +102,7 @@ pub struct PartitionStatus {
     pub detail: Option<String>,
 }
 
-/// One topic at one moment; `docs/metrics.md` describes it.
+/// One topic at one moment; `docs/reference/status.md` describes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TopicStatus {

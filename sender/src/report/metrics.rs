@@ -1,4 +1,4 @@
-//! A sender's metrics: what the board shows, under names that stay (`docs/metrics.md`).
+//! A sender's metrics: what the board shows, under names that stay (`docs/reference/metrics.md`).
 
 use std::sync::Arc;
 
@@ -334,7 +334,8 @@ mod tests {
     use crate::report::status::{ChannelStatus, LaneStatus, NotCarried};
     use crate::session::SessionEnd;
 
-    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/metrics.md");
+    const FIELDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/status.md");
 
     fn measured() -> Latency {
         let (latency, ms) = (Latency::default(), std::time::Duration::from_millis(1));
@@ -412,9 +413,10 @@ mod tests {
         let labels = || vec![("link", "a".to_owned())];
         registry.register_collector(Box::new(Collection::new(METRICS, move || vec![(labels(), full())])));
         let page = std::fs::read_to_string(PAGE).unwrap();
-        let (_, list) = page.split_once("<!-- sender-json -->").unwrap();
+        let fields = std::fs::read_to_string(FIELDS).unwrap();
+        let (_, list) = fields.split_once("<!-- sender-json -->").unwrap();
         let (list, _) = list.split_once("<!-- /sender-json -->").unwrap();
-        let published = list.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).map(str::to_owned);
+        let published = list.lines().filter_map(|line| line.strip_prefix("- `")?.split('`').next()).map(str::to_owned);
         assert_eq!(
             published.collect::<std::collections::BTreeSet<_>>(),
             service::metrics::fields(&serde_json::json!(full()))
@@ -424,18 +426,21 @@ mod tests {
         if std::env::var_os("CAUSEWAY_WRITE_DOCS").is_some() {
             std::fs::write(PAGE, printed).unwrap();
         } else {
-            assert!(page == printed, "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit docs/metrics.md");
+            assert!(
+                page == printed,
+                "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit docs/reference/metrics.md"
+            );
         }
     }
 
     #[test]
     fn the_published_fields_of_a_topic_and_a_partition_are_those_that_are_shown() {
-        let page = std::fs::read_to_string(PAGE).unwrap();
+        let page = std::fs::read_to_string(FIELDS).unwrap();
         let (topic, partition) = (TopicStatus::default(), PartitionStatus::default());
         for (mark, shown) in [("topic", serde_json::json!(topic)), ("partition", serde_json::json!(partition))] {
             let (_, list) = page.split_once(&format!("<!-- {mark}-json -->")).unwrap();
             let (list, _) = list.split_once(&format!("<!-- /{mark}-json -->")).unwrap();
-            let published = list.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+            let published = list.lines().filter_map(|line| line.strip_prefix("- `")?.split('`').next());
             let published: std::collections::BTreeSet<_> = published.map(str::to_owned).collect();
             assert_eq!(published, service::metrics::fields(&shown));
         }

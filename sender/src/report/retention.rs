@@ -86,7 +86,7 @@ fn oldest(catalog: &dyn Catalog, partitions: &[&Behind], now_ms: i64, retention_
 
 #[cfg(test)]
 mod tests {
-    use kafka::catalog::{Bounds, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
+    use kafka::catalog::ConfigEntry;
 
     use super::*;
     use wire::partition::Partition;
@@ -97,32 +97,14 @@ mod tests {
     }
 
     impl Catalog for EachSecond {
-        fn cluster_id(&self) -> Result<String, KafkaError> {
-            Ok("source".to_owned())
-        }
-        fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
-            Ok(Vec::new())
-        }
-        fn describe(&self, _: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
-            Ok(Vec::new())
-        }
         fn configs(&self, topic: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
             let of_topic = self.configs.iter().filter(|(name, ..)| *name == topic);
             let entry =
                 |name: &str, value: &str| ConfigEntry { name: name.into(), value: value.into(), set_on_topic: true };
             Ok(of_topic.map(|(_, name, value)| entry(name, value)).collect())
         }
-        fn bounds(&self, _: &[Partition], _: Isolation) -> Result<Vec<Bounds>, KafkaError> {
-            Ok(Vec::new())
-        }
         fn positions_at(&self, partitions: &[Partition], at: i64) -> Result<Vec<Position>, KafkaError> {
             Ok(partitions.iter().map(|_| Position((at + 999) / 1000)).collect())
-        }
-        fn create(&self, _: &[NewTopic]) -> Result<(), KafkaError> {
-            Ok(())
-        }
-        fn grow(&self, _: &str, _: i32) -> Result<(), KafkaError> {
-            Ok(())
         }
     }
 

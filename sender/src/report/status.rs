@@ -100,7 +100,7 @@ pub enum State {
     Active,
 }
 
-/// A sender at one moment; `causeway status --json` prints it and `docs/metrics.md` describes it.
+/// A sender at one moment; `causeway status --json` prints it and `docs/reference/status.md` describes it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {

@@ -1,4 +1,4 @@
-//! The tables as a page: `docs/configuration.md` is printed from what the loader reads by.
+//! The tables as a page: `docs/reference/configuration.md` is printed from what the loader reads by.
 
 use std::fmt::Write;
 
@@ -39,7 +39,7 @@ fn entry(field: &Field) -> String {
 }
 
 /// `text` in lines of at most 110 characters, all but the first indented.
-fn wrapped(text: &str, indent: &str) -> String {
+pub(crate) fn wrapped(text: &str, indent: &str) -> String {
     const WIDTH: usize = 110;
     let (mut lines, mut width) = (String::new(), 0);
     for word in text.split_whitespace() {

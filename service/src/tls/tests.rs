@@ -27,7 +27,7 @@ impl Made {
     }
 
     fn identity(&self, side: &str) -> PeerIdentity {
-        PeerIdentity { leaf: certificates(&self.files(side).certificate).unwrap().remove(0) }
+        PeerIdentity::of_file(&self.files(side).certificate).unwrap()
     }
 }
 
@@ -65,8 +65,7 @@ fn a_file_that_is_missing_or_holds_something_else_is_named() {
 fn a_key_of_another_certificate_is_refused() {
     let made = Made::new();
     let files = TlsFiles { key: made.files("receiver").key, ..made.files("sender") };
-    let credentials = Credentials::load(&files, End::Client, UnixTime::now()).unwrap();
-    let error = credentials.client().err().unwrap().to_string();
+    let error = refused(&files, UnixTime::now());
     assert!(error.contains("receiver.key does not fit") && error.contains("sender.pem: "), "{error}");
 }
 

@@ -1,19 +1,18 @@
-//! The page of cases says what the code says, and its proofs exist.
+//! The page of cases agrees with the code, and the tests that it names exist.
 
-use super::{Fault, File, has_word};
+use super::tree::{Fault, File, backticked, has_word};
 
-/// What may go wrong, what is said of it, and which test shows it.
-const PAGE: &str = "docs/cases.md";
+/// The page of what may go wrong, what Causeway says then, and which test shows it; in any folder.
+const PAGE: &str = "cases.md";
 
-/// Where the words of halts and the names of close codes come from, each in the first quotes of a line that has one of
-/// these words behind it.
+/// The tables of halts and close codes. A name is in the first quotes of a line, with one of these words behind it.
 const TABLES: [(&str, &[&str]); 2] =
     [("wire/src/halt.rs", &["true", "false"]), ("wire/src/close.rs", &["Retry", "Reconnect", "Halt"])];
 
-/// What a process may leave with.
+/// Exit codes of the command.
 const EXITS: [&str; 4] = ["exit 0", "exit 1", "exit 2", "exit 3"];
 
-/// A row of a table: what is said, its word or code, and its proofs.
+/// A row of a table: the sentence that is printed, its word or code, and the tests that prove it.
 struct Row<'a> {
     line: usize,
     said: &'a str,
@@ -21,9 +20,13 @@ struct Row<'a> {
     proofs: &'a str,
 }
 
+fn page(files: &[File]) -> Option<&File> {
+    files.iter().find(|file| file.name() == PAGE)
+}
+
 /// Every halt, close code and exit code has a row.
 pub(super) fn complete(files: &[File]) -> Vec<Fault> {
-    let Some(page) = files.iter().find(|file| file.path == PAGE) else { return Vec::new() };
+    let Some(page) = page(files) else { return Vec::new() };
     let rows: Vec<_> = rows(page).collect();
     let tables = TABLES.iter().filter_map(|(path, behind)| {
         let file = files.iter().find(|file| file.path == *path)?;
@@ -34,9 +37,9 @@ pub(super) fn complete(files: &[File]) -> Vec<Fault> {
     missing.map(|word| Fault::new(page, 1, format!("has no row for {word}"))).collect()
 }
 
-/// Every sentence is in the code, values left out.
+/// Every sentence on the page is in the code; `…` on the page means a value.
 pub(super) fn sentences(files: &[File]) -> Vec<Fault> {
-    let Some(page) = files.iter().find(|file| file.path == PAGE) else { return Vec::new() };
+    let Some(page) = page(files) else { return Vec::new() };
     let code: Vec<_> = files.iter().filter(|file| file.is_rust() && !is_test(file)).map(strings).collect();
     let mut faults = Vec::new();
     for row in rows(page) {
@@ -50,9 +53,9 @@ pub(super) fn sentences(files: &[File]) -> Vec<Fault> {
     faults
 }
 
-/// Every row has a test, and the test exists.
+/// Every row names a test, and the test exists.
 pub(super) fn proofs(files: &[File]) -> Vec<Fault> {
-    let Some(page) = files.iter().find(|file| file.path == PAGE) else { return Vec::new() };
+    let Some(page) = page(files) else { return Vec::new() };
     let mut faults = Vec::new();
     for row in rows(page) {
         let mut named = quoted(row.proofs).filter_map(|proof| proof.split_once("::")).peekable();
@@ -78,9 +81,9 @@ fn rows(page: &File) -> impl Iterator<Item = Row<'_>> {
     })
 }
 
-/// What stands between backticks.
+/// Pieces of a text between backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
-    text.split('`').skip(1).step_by(2)
+    backticked(text).map(|(_, piece)| piece)
 }
 
 /// The first string of a line of a table.
@@ -97,7 +100,7 @@ fn is_test(file: &File) -> bool {
         || file.path.ends_with("/tests.rs")
 }
 
-/// What a file's code may say: without its tests, strings that go over several lines in one.
+/// A file's code without its tests; strings over several lines are joined.
 fn strings(file: &File) -> String {
     let code = file.text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let mut said = String::new();
@@ -115,24 +118,25 @@ fn strings(file: &File) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tree;
+    use super::super::tree::tree;
     use super::*;
 
     const HEAD: &str = "| case | what is said | word | proven by |\n| --- | --- | --- | --- |\n";
+    const PATH: &str = "docs/cases.md";
     const HALTS: (&str, &str) = ("wire/src/halt.rs", "    Corrupt \"corrupt\" true Nowhere \"A sentence.\";\n");
     const CODES: (&str, &str) = ("wire/src/close.rs", "    3 Busy \"BUSY\" Retry \"A sentence.\";\n");
 
-    fn page(rows: &str) -> String {
+    fn page_of(rows: &str) -> String {
         format!("# Every case\n\n{HEAD}{rows}")
     }
 
     #[test]
     fn a_halt_or_code_without_a_row_is_found() {
         let exits = "| a | b | exit 0 exit 1 exit 2 exit 3 | c |\n";
-        let rows = page(&format!("{exits}| a | b | `corrupt` | c |\n| a | b | `BUSY` | c |\n"));
-        assert_eq!(complete(&tree(&[(PAGE, &rows), HALTS, CODES])), []);
-        let rows = page(&format!("{exits}| a | `corrupt` | `other` | c |\n"));
-        let faults = complete(&tree(&[(PAGE, &rows), HALTS, CODES]));
+        let rows = page_of(&format!("{exits}| a | b | `corrupt` | c |\n| a | b | `BUSY` | c |\n"));
+        assert_eq!(complete(&tree(&[(PATH, &rows), HALTS, CODES])), []);
+        let rows = page_of(&format!("{exits}| a | `corrupt` | `other` | c |\n"));
+        let faults = complete(&tree(&[(PATH, &rows), HALTS, CODES]));
         let said: Vec<_> = faults.iter().map(|fault| fault.what.as_str()).collect();
         assert_eq!(said, ["has no row for `corrupt`", "has no row for `BUSY`"]);
     }
@@ -146,8 +150,8 @@ mod tests {
             ("`a log of … letters`", 1),
             ("`a test's words`", 1),
         ] {
-            let rows = page(&format!("| a | {said} | b | c |\n"));
-            assert_eq!(sentences(&tree(&[(PAGE, &rows), ("a/src/b.rs", code)])).len(), faults, "{said}");
+            let rows = page_of(&format!("| a | {said} | b | c |\n"));
+            assert_eq!(sentences(&tree(&[(PATH, &rows), ("a/src/b.rs", code)])).len(), faults, "{said}");
         }
     }
 
@@ -160,8 +164,8 @@ mod tests {
             ("`tests/b.rs::it_holds_water`", 1),
             ("hope", 1),
         ] {
-            let rows = page(&format!("| a | b | c | {proof} |\n"));
-            assert_eq!(proofs(&tree(&[(PAGE, &rows), test])).len(), faults, "{proof}");
+            let rows = page_of(&format!("| a | b | c | {proof} |\n"));
+            assert_eq!(proofs(&tree(&[(PATH, &rows), test])).len(), faults, "{proof}");
         }
     }
 }

@@ -1,11 +1,8 @@
-//! Rules for what is written, in documents and in comments.
+//! Rules for text: unfinished work, paths of one machine, links, cited documents, the Rust version.
 
-use super::{Fault, File, has_word};
+use super::tree::{Fault, File, has_word};
 
-/// The wire format's specification, which the code cites by its anchors.
-const SPECIFICATION: &str = "wire-format.md";
-
-/// Words that promise to finish something later. In two halves, or this file would be found by itself.
+/// Words that promise to finish something later. Each is in two halves, or this file would break its own rule.
 const UNFINISHED: [&str; 5] = [
     concat!("TO", "DO"),
     concat!("FIX", "ME"),
@@ -14,33 +11,35 @@ const UNFINISHED: [&str; 5] = [
     concat!("unimple", "mented!"),
 ];
 
-/// Paths that exist on one machine only.
-const MACHINE_PATHS: [&str; 4] =
-    [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("sha", "red/research")];
+/// Folders at a machine's root in which people keep their own files.
+const PERSONAL_FOLDERS: [&str; 5] = ["home", "root", "tmp", "work", "Users"];
 
+/// Nothing in the tree promises to be finished later.
 pub(super) fn unfinished(files: &[File]) -> Vec<Fault> {
     let mut faults = Vec::new();
     for file in files {
         for (number, line) in file.lines() {
-            for word in
-                UNFINISHED.iter().filter(|word| has_word(line, word.trim_end_matches('!')) && line.contains(**word))
-            {
-                faults.push(Fault::new(file, number, format!("{word}: finish it, or open an issue and say nothing")));
-            }
+            let promises =
+                UNFINISHED.iter().filter(|word| has_word(line, word.trim_end_matches('!')) && line.contains(**word));
+            faults
+                .extend(promises.map(|word| Fault::new(file, number, format!("{word}: finish it, or open an issue"))));
         }
     }
     faults
 }
 
-pub(super) fn machine_paths(files: &[File]) -> Vec<Fault> {
+/// No file contains an absolute path of a home, work or temporary folder: other machines do not have it.
+pub(super) fn personal_paths(files: &[File]) -> Vec<Fault> {
     let mut faults = Vec::new();
     for file in files {
         for (number, line) in file.lines() {
-            for path in MACHINE_PATHS {
+            for folder in PERSONAL_FOLDERS {
+                let path = format!("/{folder}/");
                 // Behind a letter it is part of a longer path or of a URL.
-                let mut found = line.match_indices(path).map(|(at, _)| &line[..at]);
+                let mut found = line.match_indices(&path).map(|(at, _)| &line[..at]);
                 if found.any(|before| !before.ends_with(|c: char| c.is_alphanumeric() || ".-_~".contains(c))) {
-                    faults.push(Fault::new(file, number, format!("{path} exists on one machine only")));
+                    let what = format!("{path} is an absolute path that other machines do not have");
+                    faults.push(Fault::new(file, number, what));
                 }
             }
         }
@@ -48,11 +47,11 @@ pub(super) fn machine_paths(files: &[File]) -> Vec<Fault> {
     faults
 }
 
-/// Relative links lead to files of the tree, and to headings that are in them.
+/// Relative links lead to files of the tree, and to headings that exist in them.
 pub(super) fn links(files: &[File]) -> Vec<Fault> {
     let mut faults = Vec::new();
     for file in files.iter().filter(|file| file.is_markdown()) {
-        for (number, line) in prose(file) {
+        for (number, line) in file.prose() {
             for target in line.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
                 let target = target.split(' ').next().unwrap_or_default();
                 if !target.contains("://") && !target.starts_with("mailto:") && !leads(file, target, files) {
@@ -64,26 +63,71 @@ pub(super) fn links(files: &[File]) -> Vec<Fault> {
     faults
 }
 
-/// What the code cites of the wire format is in its specification.
-pub(super) fn cited_anchors(files: &[File]) -> Vec<Fault> {
-    let specification = files.iter().find(|file| file.path.ends_with(&format!("docs/{SPECIFICATION}")));
-    let anchors = specification.map(anchors).unwrap_or_default();
+/// Documents that code, comments and prose name by `folder/name.md` or `name.md#anchor` exist, and so do the anchors.
+/// A citation is found by the end of the document's path, so that a document may move to another folder.
+pub(super) fn cited_documents(files: &[File]) -> Vec<Fault> {
     let mut faults = Vec::new();
-    for file in files.iter().filter(|file| file.is_rust() && !file.is_under("xtask/")) {
+    for file in files.iter().filter(|file| !file.is_under("xtask/")) {
         for (number, line) in file.lines() {
-            for rest in line.split(&format!("{SPECIFICATION}#")).skip(1) {
-                let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '-' || c == '_')).unwrap_or(rest.len());
-                if !anchors.iter().any(|anchor| anchor == &rest[..end]) {
-                    let what = format!("cites {SPECIFICATION}#{}, which does not exist", &rest[..end]);
-                    faults.push(Fault::new(file, number, what));
-                }
+            for citation in citations(line) {
+                let named: Vec<&File> = files.iter().filter(|other| citation.is_of(&other.path)).collect();
+                let has = |anchor: &str| named.iter().any(|other| anchors(other).iter().any(|known| known == anchor));
+                let what = match citation.anchor {
+                    _ if named.is_empty() => format!("names the document {}, which does not exist", citation.path),
+                    Some(anchor) if !has(anchor) => {
+                        format!("names {}#{anchor}, and the document has no such heading", citation.path)
+                    }
+                    _ => continue,
+                };
+                faults.push(Fault::new(file, number, what));
             }
         }
     }
     faults
 }
 
-/// Documents that name the oldest Rust name the manifest's.
+/// A document that a line names, outside a link.
+struct Citation<'a> {
+    path: &'a str,
+    anchor: Option<&'a str>,
+}
+
+impl Citation<'_> {
+    fn is_of(&self, path: &str) -> bool {
+        path.strip_suffix(self.path).is_some_and(|folder| folder.is_empty() || folder.ends_with('/'))
+    }
+}
+
+fn citations(line: &str) -> Vec<Citation<'_>> {
+    let mut citations = Vec::new();
+    for (at, suffix) in line.match_indices(".md") {
+        let end = at + suffix.len();
+        let is_path = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+        let start = line[..at]
+            .rfind(|c| !is_path(c))
+            .map_or(0, |before| before + line[before..].chars().next().map_or(1, char::len_utf8));
+        let before = &line[..start];
+        // A link is another rule's; a URL leads out of the tree.
+        let elsewhere = before.ends_with("](") || before.ends_with(':') || line[start..].starts_with("//");
+        let ends_here = !line[end..].starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        let path = line[start..end].trim_start_matches(['.', '/']);
+        let anchor = line[end..].strip_prefix('#').map(|rest| {
+            let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '-' || c == '_')).unwrap_or(rest.len());
+            &rest[..end]
+        });
+        // A bare name without an anchor may be of a file that a program writes.
+        if !elsewhere
+            && ends_here
+            && path != ".md"
+            && (path.contains('/') || anchor.is_some_and(|anchor| !anchor.is_empty()))
+        {
+            citations.push(Citation { path, anchor: anchor.filter(|anchor| !anchor.is_empty()) });
+        }
+    }
+    citations
+}
+
+/// Documents name the same oldest Rust version as the manifest.
 pub(super) fn rust_version(files: &[File]) -> Vec<Fault> {
     let manifest = files.iter().find(|file| file.path == "Cargo.toml");
     let key = |line: &str| Some(line.strip_prefix("rust-version = \"")?.trim_end_matches('"').to_owned());
@@ -91,7 +135,7 @@ pub(super) fn rust_version(files: &[File]) -> Vec<Fault> {
         return Vec::new();
     };
     let mut faults = Vec::new();
-    // The changelog tells of versions past.
+    // The changelog also names older versions.
     for file in files.iter().filter(|file| file.is_markdown() && file.path != "CHANGELOG.md") {
         for (number, line) in file.lines() {
             let named = line.split("Rust ").skip(1).filter(|rest| rest.starts_with("1."));
@@ -106,16 +150,6 @@ pub(super) fn rust_version(files: &[File]) -> Vec<Fault> {
 fn number_of(text: &str) -> &str {
     let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     text[..end].trim_end_matches('.')
-}
-
-/// Lines outside fenced blocks.
-fn prose(file: &File) -> impl Iterator<Item = (usize, &str)> {
-    let mut fenced = false;
-    file.lines().filter(move |(_, line)| {
-        let fence = line.trim_start().starts_with("```");
-        fenced ^= fence;
-        !fenced && !fence
-    })
 }
 
 fn leads(from: &File, target: &str, files: &[File]) -> bool {
@@ -133,7 +167,7 @@ fn leads(from: &File, target: &str, files: &[File]) -> bool {
     }
 }
 
-/// `link`, relative to the directory of `from`; `None` where it leaves the tree.
+/// `link`, relative to the folder of `from`; `None` where it leaves the tree.
 fn resolve(from: &str, link: &str) -> Option<String> {
     let mut parts: Vec<&str> = from.split('/').collect();
     parts.pop();
@@ -147,10 +181,10 @@ fn resolve(from: &str, link: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// The anchors of a document: explicit ones, and those that its headings get.
+/// Anchors of a document: explicit ones, and those of its headings.
 fn anchors(file: &File) -> Vec<String> {
     let mut anchors = Vec::new();
-    for (_, line) in prose(file) {
+    for (_, line) in file.prose() {
         anchors.extend(line.split("<a id=\"").skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned));
         if line.starts_with('#') {
             anchors.push(slug(line.trim_start_matches('#').trim()));
@@ -166,7 +200,7 @@ fn slug(heading: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tree;
+    use super::super::tree::tree;
     use super::*;
 
     #[test]
@@ -180,11 +214,12 @@ mod tests {
 
     #[test]
     fn a_path_of_one_machine_is_found() {
-        for path in MACHINE_PATHS {
-            assert_eq!(machine_paths(&tree(&[("a.toml", &format!("dir = \"{path}x\""))])).len(), 1, "{path}");
+        for folder in PERSONAL_FOLDERS {
+            let text = format!("dir = \"/{folder}/x\"");
+            assert_eq!(personal_paths(&tree(&[("a.toml", &text)])).len(), 1, "{folder}");
+            let fine = format!("https://example.com/{folder}/ ~/{folder}/ /var/lib/{folder}");
+            assert!(personal_paths(&tree(&[("a.md", &fine)])).is_empty());
         }
-        let fine = format!("https://example.com{} ~{}", MACHINE_PATHS[0], MACHINE_PATHS[2]);
-        assert!(machine_paths(&tree(&[("a.md", &fine)])).is_empty());
     }
 
     #[test]
@@ -202,14 +237,23 @@ mod tests {
 
     #[test]
     fn a_citation_of_nothing_is_found() {
-        let specification = ("docs/wire-format.md", "## Frame header\n<a id=\"run\"></a>\n");
-        let cite = |anchor: &str| format!("// See docs/wire-format.md#{anchor}.\n");
-        for (anchor, faults) in [("frame-header", 0), ("run", 0), ("frame", 1)] {
-            assert_eq!(
-                cited_anchors(&tree(&[specification, ("wire/src/a.rs", &cite(anchor))])).len(),
-                faults,
-                "{anchor}"
-            );
+        let document = ("docs/design/wire-format.md", "## Frame header\n<a id=\"run\"></a>\n");
+        for (cited, faults) in [
+            ("wire-format.md#frame-header", 0),
+            ("(wire-format.md#run)", 0),
+            ("`docs/design/wire-format.md`", 0),
+            ("\"/../docs/design/wire-format.md\"", 0),
+            ("https://example.com/docs/other.md#frame", 0),
+            ("table.md", 0),
+            ("wire-format.md#frame", 1),
+            ("other.md#run", 1),
+            ("docs/wire-format.md", 1),
+            ("docs/wire-format.md#run", 1),
+        ] {
+            for path in ["wire/src/a.rs", "docs/b.md"] {
+                let text = format!("// See {cited}.\n");
+                assert_eq!(cited_documents(&tree(&[document, (path, &text)])).len(), faults, "{path} {cited}");
+            }
         }
     }
 

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use netem::conditions::{Conditions, parse_knobs};
-use netem::path::{DropCause, Path};
+use netem::{Conditions, DropCause, Path, parse_knobs};
 use wire::units::Rate;
 
 use super::super::{Flow, FlowReport, FlowSettings, ack_packets};

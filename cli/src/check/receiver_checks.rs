@@ -1,0 +1,89 @@
+//! What a receiver's settings lead to, and whether its target is fit for its links.
+
+use kafka::catalog::{Catalog, ConfigEntry, TopicDescription};
+use kafka::{KafkaError, Properties};
+use receiver::config::Config;
+use receiver::config::derived;
+use receiver::link::state_topic::{self, Verdict};
+use receiver::target::state;
+use service::tls::End;
+use wire::units::display_duration;
+
+use super::cluster::Cluster;
+use super::findings::Findings;
+use super::{ROUND_TRIPS, credentials, show_derived as show};
+use crate::exit::Failure;
+use crate::format::{bytes, megabits};
+
+/// A link's lanes unless its sender says otherwise.
+const LANES: u16 = 8;
+
+/// Prints what follows from the settings.
+pub(super) fn show_derived(config: &Config) {
+    let terms = derived::credit_terms(derived::credit_bytes(config), LANES);
+    let links = config.links.len();
+    let mut lines = vec![
+        (
+            "credit of each link".to_owned(),
+            format!("{}, half of memory over {links}", bytes(derived::credit_bytes(config))),
+        ),
+        (
+            "reserve of each lane".to_owned(),
+            format!("{}, and a pool of {} ({LANES} lanes)", bytes(terms.reserve), bytes(terms.pool)),
+        ),
+        ("decoding".to_owned(), format!("{}, a quarter of memory", bytes(derived::decode_bytes(config)))),
+    ];
+    for rtt in ROUND_TRIPS {
+        let at = display_duration(rtt).to_string();
+        let (one, all) = derived::rates_allowed(terms, LANES, config.target.transactions_per_second, rtt);
+        let words = format!("credit allows a link {}, one hot partition {}", megabits(all), megabits(one));
+        lines.push((format!("at a {at} round trip"), words));
+    }
+    show(&lines);
+}
+
+/// Asks the target cluster.
+pub(super) fn ask(config: &Config, properties: &Properties) -> Result<Findings, Failure> {
+    let mut findings = Findings::default();
+    credentials(&mut findings, &config.tls, End::Server);
+    let cluster = Cluster::reach(&mut findings, "target", &config.target.bootstrap_servers, properties)?;
+    let Some(cluster) = cluster else { return Ok(findings) };
+    let Some(id) = cluster.ask(&mut findings, "target cluster", |catalog| catalog.cluster_id()) else {
+        return Ok(findings);
+    };
+    findings.ok("target cluster", id);
+    for link in &config.links {
+        let name = state::topic(&link.name);
+        let asked = name.clone();
+        if let Some(found) = cluster.ask(&mut findings, "state", move |catalog| look_up(catalog, asked)) {
+            judge(&mut findings, &name, found);
+        }
+    }
+    Ok(findings)
+}
+
+fn look_up(catalog: &dyn Catalog, name: String) -> Result<Option<(TopicDescription, Vec<ConfigEntry>)>, KafkaError> {
+    let Some(topic) = catalog.describe(std::slice::from_ref(&name))?.pop() else { return Ok(None) };
+    let configs = catalog.configs(&name)?;
+    Ok(Some((topic, configs)))
+}
+
+fn judge(findings: &mut Findings, name: &str, found: Option<(TopicDescription, Vec<ConfigEntry>)>) {
+    let Some((topic, configs)) = found else {
+        return findings.ok("state", format!("{name} does not exist: the link's first session creates it"));
+    };
+    let setting = |name: &str| configs.iter().find(|entry| entry.name == name).map_or("", |entry| &entry.value);
+    match state_topic::judge(&topic, &configs) {
+        Verdict::Weak(flaw) | Verdict::Refused(flaw) => {
+            let set = flaw.set;
+            let remedy =
+                format!("kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config {set}");
+            findings.failed("state", flaw.detail, remedy);
+        }
+        Verdict::Kept => {
+            let insync = setting("min.insync.replicas");
+            let lanes = topic.partitions;
+            findings.ok("state", format!("{name}: {lanes} lanes, compacted, min.insync.replicas={insync}"));
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What a sender's settings lead to, and whether its source and its receiver are there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka::Properties;
+use kafka::catalog::Catalog;
+use sender::config::Config;
+use sender::config::derived;
+use sender::dispatch::classes::Class;
+use sender::rate::plan::Plan;
+use sender::source::discovery;
+use sender::source::origins::reading::{KafkaStateLog, Origins, OriginsError};
+use service::tls::{Credentials, End, PeerIdentity};
+use transport::endpoint::{ChannelFault, DialError, Dialer};
+use wire::units::{Rate, display_duration};
+
+use super::cluster::Cluster;
+use super::findings::Findings;
+use super::{ROUND_TRIPS, credentials, show_derived as show};
+use crate::exit::Failure;
+use crate::format::{bytes, megabits};
+
+/// How long the receiver may take, after its own part of the handshake, to accept our certificate.
+const ACCEPT: Duration = Duration::from_secs(5);
+const ACCEPT_STEP: Duration = Duration::from_millis(20);
+
+/// Prints what follows from the settings.
+pub(super) fn show_derived(config: &Config) {
+    let packing = derived::packing(config);
+    let frame = derived::frame_bytes(config.wan.rate);
+    let mut lines = vec![
+        ("read ahead".to_owned(), format!("{}, a quarter of memory", bytes(derived::prefetch(config).bytes))),
+        (
+            "largest record".to_owned(),
+            format!("{}, a quarter of memory, or half of the credit pool", bytes(packing.credit_max)),
+        ),
+        ("frame".to_owned(), format!("up to {} before compression", bytes(frame))),
+        ("send window".to_owned(), bytes(derived::endpoint(config).send_window())),
+    ];
+    for class in &config.classes.0 {
+        lines.push((format!("class {}", class.name), words_of(class)));
+    }
+    if !config.classes.0.is_empty() {
+        let lanes = derived::lanes(config);
+        lines.push(("class default".to_owned(), format!("{} lanes of {lanes}; the rest of the rate", config.lanes)));
+    }
+    if !config.wan.schedule.is_empty() {
+        let mut plan = Plan::default();
+        plan.configure(config.wan.rate, config.wan.schedule.clone());
+        lines.push(("rate now".to_owned(), plan.rule(jiff::Timestamp::now()).to_string()));
+    }
+    for rtt in ROUND_TRIPS {
+        let at = display_duration(rtt).to_string();
+        let allowed = derived::rate_allowed(config, rtt);
+        let words = match config.wan.rate {
+            Some(rate) => format!(
+                "bdp {}; the window allows {}{}",
+                bytes(rate.bytes_in(rtt)),
+                megabits(allowed),
+                short(allowed, rate)
+            ),
+            None => format!("the window allows {}", megabits(allowed)),
+        };
+        lines.push((format!("at a {at} round trip"), words));
+    }
+    show(&lines);
+}
+
+fn words_of(class: &Class) -> String {
+    let mut words = vec![format!("{} lanes", class.lanes)];
+    if class.terms.strict {
+        words.push("before all that are not strict".to_owned());
+    }
+    words.extend(class.terms.share.map(|share| format!("{share} guaranteed")));
+    match class.terms.ceiling {
+        Some(ceiling) => words.push(format!("at most {ceiling}")),
+        None if class.terms.strict => words.push("no `ceiling`: it can starve the others".to_owned()),
+        None => {}
+    }
+    words.join("; ")
+}
+
+fn short(allowed: Rate, rate: Rate) -> &'static str {
+    if allowed < rate { ", less than `wan.rate`: raise `memory`" } else { "" }
+}
+
+/// Asks the source cluster and dials the receiver.
+pub(super) fn ask(config: &Config, properties: &Properties) -> Result<Findings, Failure> {
+    let mut findings = Findings::default();
+    let credentials = credentials(&mut findings, &config.tls, End::Client);
+    let cluster = Cluster::reach(&mut findings, "source", &config.source.bootstrap_servers, properties)?;
+    if let Some(cluster) = cluster {
+        ask_source(&mut findings, config, &cluster, properties);
+    }
+    if let Some(credentials) = credentials {
+        let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
+        runtime.block_on(dial(&mut findings, config, &credentials));
+        runtime.shutdown_background();
+    }
+    Ok(findings)
+}
+
+fn ask_source(findings: &mut Findings, config: &Config, cluster: &Cluster, properties: &Properties) {
+    let Some(id) = cluster.ask(findings, "source cluster", |catalog| catalog.cluster_id()) else { return };
+    findings.ok("source cluster", id);
+    let filter = config.source.filter.clone();
+    let mut origins = Origins::new(Arc::new(KafkaStateLog::new(properties, &config.link)));
+    let look = move |catalog: &dyn Catalog| match discovery::discover(catalog, &filter, &mut origins) {
+        Err(OriginsError::Kafka(error)) => Err(error),
+        other => Ok(other),
+    };
+    let topics = match cluster.ask(findings, "topics", look) {
+        None => return,
+        Some(Ok(found)) => found.topics,
+        Some(Err(error)) => {
+            return findings.failed("topics", error, "until it is known what links bring here, nothing is carried");
+        }
+    };
+    let (topics, left_out): (Vec<_>, Vec<_>) = topics.iter().partition(|topic| topic.passage.withheld(None).is_none());
+    if let Some(first) = left_out.first() {
+        let count = left_out.len();
+        findings
+            .note("topics", format!("{count} left out, brought here by links: {}; see `source.forward`", first.name));
+    }
+    let partitions: i32 = topics.iter().map(|topic| topic.partitions).sum();
+    match topics.len() {
+        0 => findings.note("topics", "none matches yet; one that appears is carried within 5 s"),
+        1 => findings.ok("topics", format!("1 matches, with {partitions} partitions: {}", topics[0].name)),
+        count => findings.ok("topics", format!("{count} match, with {partitions} partitions")),
+    }
+    for missing in config.source.filter.topics().iter().filter_map(|pattern| pattern.exact()) {
+        if !topics.iter().chain(&left_out).any(|topic| &*topic.name == missing) {
+            findings.note("topics", format!("{missing} does not exist yet"));
+        }
+    }
+}
+
+/// Up to the point where both sides have accepted each other; no hello, so no session notices.
+async fn dial(findings: &mut Findings, config: &Config, credentials: &Credentials) {
+    let dialer = match Dialer::new(credentials, derived::endpoint(config)) {
+        Ok(dialer) => dialer,
+        Err(error) => return findings.failed("receiver", error, "compare `certificate`, `key` and `ca` in [tls]"),
+    };
+    let server_name = config.wan.server_name.as_deref();
+    let dialled = match dialer.dial(&config.wan.receiver, server_name).await {
+        Ok(dialled) => dialled,
+        Err(DialError { faults }) => {
+            return faults.iter().for_each(|fault| findings.failed("receiver", fault, remedy(fault)));
+        }
+    };
+    let connection = dialled.connection;
+    match accepted(&connection).await {
+        Ok(true) => {
+            let names = PeerIdentity::of(&connection).map(|peer| peer.dns_names().join(", ")).unwrap_or_default();
+            let rtt = connection.rtt().as_secs_f64() * 1000.0;
+            let remote = connection.remote_address();
+            findings.ok("receiver", format!("{remote} is {names}, accepts our certificate, round trip {rtt:.0} ms"));
+        }
+        Ok(false) => {
+            let fault = ChannelFault::Unfinished { remote: connection.remote_address(), after: ACCEPT };
+            findings.failed("receiver", &fault, remedy(&fault));
+        }
+        Err(fault) => findings.failed("receiver", &fault, remedy(&fault)),
+    }
+    connection.close(0u32.into(), b"check");
+    let _ = tokio::time::timeout(Duration::from_secs(1), dialled.endpoint.wait_idle()).await;
+}
+
+/// In TLS 1.3 our handshake is done before the receiver has seen our certificate: it says that it accepts
+/// it a round trip later, with HANDSHAKE_DONE, or that it does not.
+async fn accepted(connection: &quinn::Connection) -> Result<bool, ChannelFault> {
+    let deadline = tokio::time::Instant::now() + ACCEPT;
+    while tokio::time::Instant::now() < deadline {
+        if let Some(error) = connection.close_reason() {
+            return Err(ChannelFault::of(connection.remote_address(), &error));
+        }
+        if connection.stats().frame_rx.handshake_done > 0 {
+            return Ok(true);
+        }
+        tokio::time::sleep(ACCEPT_STEP).await;
+    }
+    Ok(false)
+}
+
+fn remedy(fault: &ChannelFault) -> &'static str {
+    match fault {
+        ChannelFault::Unresolved { .. } => {
+            "is the host in `wan.receiver` right, and does this machine's resolver know it?"
+        }
+        ChannelFault::Socket { .. } | ChannelFault::Impossible { .. } => "compare `wan.receiver` and `wan.server_name`",
+        ChannelFault::NoAnswer { .. } | ChannelFault::Unfinished { .. } | ChannelFault::Lost { .. } => {
+            "start the receiver, and let every firewall between pass its UDP port both ways"
+        }
+        ChannelFault::Protocol { .. } => "is this the receiver's port, and are both sides' versions close?",
+        ChannelFault::RefusedHere { .. } => {
+            "`ca` here must hold the authority of the receiver's certificate, which must bear the host dialled or `wan.server_name`"
+        }
+        ChannelFault::RefusedThere { .. } => "the receiver's `ca` must hold the authority of this side's certificate",
+    }
+}

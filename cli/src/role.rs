@@ -1,0 +1,84 @@
+//! The role of a process, sender or receiver, by the configuration file that it runs with.
+
+use std::path::Path;
+
+use service::admin::AdminSettings;
+use service::config::{self, Problems, Section, top_keys};
+use service::tls::TlsFiles;
+
+use crate::exit::Failure;
+
+/// The two ends of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The end at the source cluster.
+    Sender,
+    /// The end at the target cluster.
+    Receiver,
+}
+
+impl Role {
+    /// The role that `text` is written for, by the keys and sections that only one role has; `None` if it has
+    /// none of them, or some of both.
+    pub(crate) fn of(text: &str) -> Option<Self> {
+        let keys = top_keys(text);
+        let has = |any: &[&str]| keys.iter().any(|key| any.contains(&key.as_str()));
+        match (has(&["link", "source", "wan", "lanes"]), has(&["listen", "target", "links"])) {
+            (true, false) => Some(Self::Sender),
+            (false, true) => Some(Self::Receiver),
+            _ => None,
+        }
+    }
+
+    /// The role that `file` with this `text` is written for, or the failure of a file that is for neither.
+    pub(crate) fn of_file(file: &Path, text: &str) -> Result<Self, Failure> {
+        Self::of(text).ok_or_else(|| {
+            let hint = "a sender's file has `link`, [source] and [wan], a receiver's [target] and [[links]]";
+            Failure::Config(format!("{} is neither a sender's nor a receiver's: {hint}", file.display()))
+        })
+    }
+
+    /// The failure of a file that this role cannot use.
+    pub(crate) fn refuse(self, file: &Path, problems: Problems) -> Failure {
+        let other = std::fs::read_to_string(file).ok().and_then(|text| Self::of(&text)).filter(|role| *role != self);
+        let (whose, command) = match other {
+            Some(Self::Sender) => ("a sender", "send"),
+            Some(Self::Receiver) => ("a receiver", "receive"),
+            None => return problems.into(),
+        };
+        let file = file.display();
+        Failure::Config(format!("{file} is the configuration of {whose}; run `causeway {command} {file}`"))
+    }
+
+    /// The [admin] and [tls] of `file`. Paths are as written; nothing they name is opened.
+    pub(crate) fn admin(self, file: &Path, text: &str) -> Result<(AdminSettings, TlsFiles), Failure> {
+        let name = file.display().to_string();
+        let read = config::parse(text, &name, self.sections(), |document| {
+            let admin = AdminSettings::read(document);
+            let tls = TlsFiles::read(document);
+            Ok((admin?, tls?))
+        });
+        read.map_err(Failure::from)
+    }
+
+    fn sections(self) -> &'static [Section] {
+        match self {
+            Self::Sender => sender::config::SECTIONS,
+            Self::Receiver => receiver::config::SECTIONS,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_examples_have_a_role_and_other_files_none() {
+        assert_eq!(Role::of(sender::config::EXAMPLE), Some(Role::Sender));
+        assert_eq!(Role::of(receiver::config::EXAMPLE), Some(Role::Receiver));
+        for neither in ["", "[tls]\nca = \"a\"", "link = \"a\"\n[target]\n", "[[["] {
+            assert_eq!(Role::of(neither), None, "{neither}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Levels at which librdkafka's log lines appear in ours.
+//!
+//! A cluster that has just started has no transaction coordinator for some seconds. librdkafka warns of each
+//! attempt to reach it, although nothing is wrong. Such a retry becomes a warning only once retrying has lasted
+//! [`PATIENCE`], or the client has also reported another problem.
+
+use std::collections::HashMap;
+use std::ffi::{c_char, c_int};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka_sys as sys;
+use tracing::Level;
+
+use super::text::lossy;
+
+/// Time for which a client may retry before its retries are warnings.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Time without a retry after which the next one belongs to a new problem. librdkafka retries every 500 ms.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Clients that retry, by the address of their instance.
+static RETRYING: Mutex<Option<HashMap<usize, Retries>>> = Mutex::new(None);
+
+/// An uninterrupted series of retries by one client.
+#[derive(Debug, Clone, Copy)]
+struct Retries {
+    since: Instant,
+    last: Instant,
+    /// The client has reported another problem meanwhile.
+    suspect: bool,
+}
+
+/// Returns the level for one log line of a client, and records what it says of the client's retries.
+fn level_of(retries: &mut Option<Retries>, now: Instant, severity: c_int, facility: &str, line: &str) -> Level {
+    if facility == "TERMINATE" {
+        // A producer was dropped with records in it: a failed transaction always ends like this.
+        return Level::DEBUG;
+    }
+    if facility == "GETPID" && line.ends_with("retrying") {
+        let series = retries.take().filter(|retries| now.saturating_duration_since(retries.last) < PAUSE);
+        let series =
+            series.map_or(Retries { since: now, last: now, suspect: false }, |series| Retries { last: now, ..series });
+        *retries = Some(series);
+        let lasting = now.saturating_duration_since(series.since) >= PATIENCE;
+        return if lasting || series.suspect { Level::WARN } else { Level::DEBUG };
+    }
+    // The severities of syslog: 3 is an error, 4 a warning, 5 a notice.
+    let level = match severity {
+        0..=2 => Level::ERROR,
+        3 | 4 => Level::WARN,
+        5 => Level::INFO,
+        _ => Level::DEBUG,
+    };
+    if let Some(series) = retries {
+        series.suspect |= level <= Level::WARN;
+    }
+    level
+}
+
+/// Called by librdkafka on any of its threads.
+pub(super) extern "C" fn on_log(
+    rk: *const sys::rd_kafka_t,
+    severity: c_int,
+    facility: *const c_char,
+    line: *const c_char,
+) {
+    // SAFETY: librdkafka passes a string that lives as long as the call.
+    let facility = unsafe { lossy(facility) };
+    // SAFETY: likewise.
+    let line = unsafe { lossy(line) };
+    let level = with_retries(rk.addr(), |retries| level_of(retries, Instant::now(), severity, &facility, &line));
+    let facility = &*facility;
+    match level {
+        Level::ERROR => tracing::error!(target: "librdkafka", facility, "{line}"),
+        Level::WARN => tracing::warn!(target: "librdkafka", facility, "{line}"),
+        Level::INFO => tracing::info!(target: "librdkafka", facility, "{line}"),
+        _ => tracing::debug!(target: "librdkafka", facility, "{line}"),
+    }
+}
+
+/// Forgets the retries of an instance that is gone: another one may get its address.
+pub(super) fn forget(instance: usize) {
+    with_retries(instance, |retries| *retries = None);
+}
+
+fn with_retries<T>(instance: usize, act: impl FnOnce(&mut Option<Retries>) -> T) -> T {
+    let mut clients = RETRYING.lock().unwrap_or_else(PoisonError::into_inner);
+    let clients = clients.get_or_insert_default();
+    let mut retries = clients.remove(&instance);
+    let result = act(&mut retries);
+    clients.extend(retries.map(|retries| (instance, retries)));
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = "[thrd:main]: Failed to acquire transactional PID from broker a:9092/1: Broker: \
+                        Coordinator load in progress: retrying";
+
+    /// Levels of a client's lines, each with the milliseconds at which it comes.
+    fn levels(lines: &[(u64, c_int, &str, &str)]) -> Vec<Level> {
+        let start = Instant::now();
+        let mut retries = None;
+        let level = |&(ms, severity, facility, line): &(u64, c_int, &str, &str)| {
+            level_of(&mut retries, start + Duration::from_millis(ms), severity, facility, line)
+        };
+        lines.iter().map(level).collect()
+    }
+
+    #[test]
+    fn retries_are_warnings_only_once_they_last() {
+        let retry = |ms| (ms, 4, "GETPID", LINE);
+        let lines: Vec<_> = (0..=20).map(|n| retry(n * 500)).collect();
+        let found = levels(&lines);
+        assert!(found[..20].iter().all(|&level| level == Level::DEBUG), "{found:?}");
+        assert_eq!(found[20], Level::WARN);
+        // A pause begins another series.
+        assert_eq!(levels(&[retry(0), retry(4_000), retry(9_500), retry(14_000)])[3], Level::DEBUG);
+    }
+
+    #[test]
+    fn a_retry_after_another_problem_is_a_warning() {
+        let lines = [
+            (0, 4, "GETPID", LINE),
+            (100, 6, "INFO", "connected"),
+            (500, 4, "GETPID", LINE),
+            (700, 3, "FAIL", "connection refused"),
+            (1_000, 4, "GETPID", LINE),
+        ];
+        assert_eq!(levels(&lines), [Level::DEBUG, Level::DEBUG, Level::DEBUG, Level::WARN, Level::WARN]);
+    }
+
+    #[test]
+    fn severities_keep_their_meaning() {
+        let lines = [(0, 2, "X", "a"), (0, 3, "X", "b"), (0, 5, "X", "c"), (0, 7, "X", "d"), (0, 3, "TERMINATE", "e")];
+        assert_eq!(levels(&lines), [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::DEBUG]);
+        assert_eq!(levels(&[(0, 4, "GETPID", "Failed to acquire PID: fatal")]), [Level::WARN]);
+    }
+}

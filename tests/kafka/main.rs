@@ -1,0 +1,30 @@
+//! Tests of the `causeway` binary between real Kafka clusters. Each module is a subject, each function a promise.
+//!
+//! Most tests use one pair of clusters (`Pair::shared`) and run in parallel; topics and links have unique names. A
+//! test that kills brokers starts its own pair. A test that measures time or CPU runs alone (`Pair::start_alone`).
+
+mod adopted_targets;
+mod bad_input;
+mod carried_topics;
+mod classes;
+mod commands;
+mod damaged_batches;
+mod delivery;
+mod fidelity;
+mod kill_points;
+mod kills;
+mod loops;
+mod open_transactions;
+mod random_kills;
+mod recreated_topics;
+mod rejected_records;
+mod reload;
+mod retention;
+mod rights;
+mod scale;
+mod senders;
+mod sources;
+mod stored_state;
+mod test_harness;
+mod truncated_logs;
+mod two_receivers;

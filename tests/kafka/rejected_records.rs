@@ -1,0 +1,186 @@
+//! Records that the target, or the receiver's memory, cannot take. The partition halts exactly there, the others
+//! continue, and an operator decides what happens to the record.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use harness::command::run_at;
+use harness::files::LinkFiles;
+use harness::halts::{self, jumps};
+use harness::pair::Pair;
+use harness::process::Process;
+use harness::reader::{Isolation, read};
+use harness::record::{Contents, Record, numbered, small};
+use harness::{journal, topics, verify};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Makes bytes that do not compress.
+fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let byte = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    (0..len).map(byte).collect()
+}
+
+/// Times that the receiver opened a lane again after a failed transaction.
+fn reopens(receiver: &Process) -> Result<Option<u64>> {
+    Ok(receiver.admin.status()?["links"][0]["counts"]["recoveries"].as_u64())
+}
+
+#[test]
+fn too_large_record_halts_exactly_there_until_skipped() -> Result<()> {
+    let pair = Pair::shared()?;
+    let topic = topics::create_unique_with(&pair.source, "poison", 2, &[("max.message.bytes", "2000000")])?;
+    // The target accepts smaller records than the source.
+    topics::create(&pair.target, &topic, 2, &[("max.message.bytes", "20000")])?;
+    let mut files = LinkFiles::new(&topics::unique("poison"), &pair.source, &pair.target, &[&topic])?;
+    files.sender.set("lanes", "count", "1");
+    // Written before the link runs, so that good records and the bad one share a batch.
+    let records = [small(0..40), vec![numbered(40, noise(50_000, 1))], small(41..100)].concat();
+    let mut written = journal::write(&pair.source, &topic, 0, &records)?.written;
+    written.merge(&journal::write(&pair.source, &topic, 1, &small(0..100))?.written);
+    let (mut receiver, mut sender) = files.start()?;
+
+    halts::expect(&sender, &topic, 0, "record-rejected", 40)?;
+    verify::wait_until_delivered(&written.only(&topic, 1), &pair.target, "{topic}", PATIENCE)?;
+    let carried = read(&pair.target, &[&topic], Isolation::Committed)?.partition(&topic, 0).len();
+    ensure!(carried == 40, "{carried} records arrived before the rejected one");
+    let times = reopens(&receiver)?;
+    ensure!(times.is_some_and(|times| (1..=2).contains(&times)), "the lane was opened again {times:?} times");
+
+    // The new processes know of the halt only from the stored state.
+    receiver.kill();
+    sender.kill();
+    let (receiver, sender) = files.start()?;
+    halts::expect(&sender, &topic, 0, "record-rejected", 40)?;
+    let frames = sender.admin.status()?["totals"]["frames"].as_u64();
+    ensure!(frames == Some(0), "the rejected record crossed the WAN again, in {frames:?} frames");
+    ensure!(reopens(&receiver)? == Some(0), "a lane was opened again");
+
+    // The record is still there: a resume without `--skip` halts again.
+    let partition = format!("{topic}/0");
+    halts::resume(&sender, &[&partition])?;
+    halts::expect(&sender, &topic, 0, "record-rejected", 40)?;
+
+    run_at(&receiver, &["resume", &partition])?.expect(1, "this is a receiver")?;
+    run_at(&sender, &["resume", &format!("{topic}/1")])?.expect(1, "it is not halted")?;
+    halts::resume(&sender, &[&partition, "--skip"])?;
+    written.merge(&journal::write(&pair.source, &topic, 0, &small(100..120))?.written);
+    let expected = written.without(&topic, 0, 40);
+    verify::wait_until_delivered(&expected, &pair.target, "{topic}", PATIENCE)?;
+    verify::ensure_exactly_once(&expected, &pair.target, "{topic}")?;
+    let jumps = jumps(&receiver)?;
+    let [resumed, skipped] = &jumps[..] else { anyhow::bail!("two jumps are expected: {jumps:?}") };
+    ensure!(resumed.is_between(40, 40) && resumed.reason() == "operator: resume", "{resumed:?}");
+    ensure!(skipped.is_between(40, 41) && skipped.reason() == "operator: resume --skip", "{skipped:?}");
+    ensure!(skipped.halt_reason() == "record-rejected", "{skipped:?}");
+    Ok(())
+}
+
+#[test]
+fn too_large_batches_become_smaller_and_halt_nothing() -> Result<()> {
+    let pair = Pair::shared()?;
+    let topic = topics::create_unique_with(&pair.source, "batches", 1, &[])?;
+    topics::create(&pair.target, &topic, 1, &[("max.message.bytes", "20000")])?;
+    let records: Vec<_> = (0..400).map(|n| numbered(n, noise(500, n as u64 + 1))).collect();
+    let mut expected = journal::write(&pair.source, &topic, 0, &records)?.written;
+    let files = LinkFiles::new(&topics::unique("batches"), &pair.source, &pair.target, &[&topic])?;
+    let (receiver, sender) = files.start()?;
+    verify::wait_until_delivered(&expected, &pair.target, "{topic}", PATIENCE)?;
+    verify::ensure_exactly_once(&expected, &pair.target, "{topic}")?;
+    // Each refused batch halves the size of the next: a few more reopens, and then none.
+    let more: Vec<_> = (400..800).map(|n| numbered(n, noise(500, n as u64 + 1))).collect();
+    expected.merge(&journal::write(&pair.source, &topic, 0, &more)?.written);
+    verify::wait_until_delivered(&expected, &pair.target, "{topic}", PATIENCE)?;
+    verify::ensure_exactly_once(&expected, &pair.target, "{topic}")?;
+    let times = reopens(&receiver)?;
+    ensure!(times.is_some_and(|times| (1..=8).contains(&times)), "the lane was opened again {times:?} times");
+    ensure!(sender.admin.status()?["halted"].as_array().is_some_and(Vec::is_empty), "a partition is halted");
+    Ok(())
+}
+
+#[test]
+fn refused_timestamps_halt_exactly_there() -> Result<()> {
+    let pair = Pair::shared()?;
+    // A broker that compresses batches itself fails on a negative timestamp, and its error does not name the record.
+    let negative = topics::create_unique_with(&pair.source, "negative", 1, &[("retention.ms", "-1")])?;
+    topics::create(&pair.target, &negative, 1, &[("compression.type", "gzip")])?;
+    let old = topics::create_unique_with(&pair.source, "old", 1, &[("retention.ms", "-1")])?;
+    topics::create(&pair.target, &old, 1, &[("message.timestamp.before.max.ms", "315360000000")])?;
+    let mut expected = Contents::default();
+    for (topic, timestamp) in [(&negative, -5), (&old, 1_000_000)] {
+        let refused = Record { timestamp, ..numbered(3, b"value".to_vec()) };
+        let records = [small(0..3), vec![refused], small(4..8)].concat();
+        let written = journal::write(&pair.source, topic, 0, &records)?.written;
+        expected.merge(&written.without(topic, 0, 3));
+    }
+    let files = LinkFiles::new(&topics::unique("stamps"), &pair.source, &pair.target, &[&negative, &old])?;
+    let (_receiver, sender) = files.start()?;
+    for topic in [&negative, &old] {
+        halts::expect(&sender, topic, 0, "record-rejected", 3)?;
+        halts::resume(&sender, &[&format!("{topic}/0"), "--skip"])?;
+    }
+    verify::wait_until_delivered(&expected, &pair.target, "{topic}", PATIENCE)?;
+    verify::ensure_exactly_once(&expected, &pair.target, "{topic}")?;
+    Ok(())
+}
+
+#[test]
+fn policy_skips_a_rejected_record() -> Result<()> {
+    let pair = Pair::shared()?;
+    let topic = topics::create_unique(&pair.source, "skipped", 1)?;
+    topics::create(&pair.target, &topic, 1, &[("max.message.bytes", "20000")])?;
+    let records = [small(0..10), vec![numbered(10, noise(50_000, 1))], small(11..20)].concat();
+    let written = journal::write(&pair.source, &topic, 0, &records)?.written;
+    let mut expected = written.without(&topic, 0, 10);
+    let mut files = LinkFiles::new(&topics::unique("policies"), &pair.source, &pair.target, &[&topic])?;
+    files.sender.set("[policies]", "topics", &format!("[{topic:?}]")).set("[policies]", "policy", "\"skip\"");
+    // The first entry that names a topic is in effect for it.
+    files.sender.set("[policies]#2", "topics", "[\".*\"]").set("[policies]#2", "policy", "[\"new-incarnation\"]");
+    let (receiver, sender) = files.start()?;
+    verify::wait_until_delivered(&expected, &pair.target, "{topic}", PATIENCE)?;
+    expected.merge(&journal::write(&pair.source, &topic, 0, &small(20..30))?.written);
+    verify::wait_until_delivered(&expected, &pair.target, "{topic}", PATIENCE)?;
+    verify::ensure_exactly_once(&expected, &pair.target, "{topic}")?;
+    let jump = halts::only_jump(&receiver)?;
+    ensure!(jump.reason() == "policy: skip", "{jump:?}");
+    let is_empty = |status: &serde_json::Value| status["halted"].as_array().is_some_and(Vec::is_empty);
+    sender.admin.wait_for("no halts", PATIENCE, is_empty).map(drop)
+}
+
+#[test]
+fn record_beyond_the_credit_halts_there_until_memory_is_raised() -> Result<()> {
+    let pair = Pair::shared()?;
+    let topic = topics::create_unique(&pair.source, "huge", 2)?;
+    let mut files = LinkFiles::new(&topics::unique("huge"), &pair.source, &pair.target, &[&topic])?;
+    files.sender.set("lanes", "count", "1");
+    // Three links share the smallest memory that is allowed, which leaves 6 MB for one record.
+    files.receiver.set("", "memory", "\"64 MiB\"");
+    for number in 2..4 {
+        let table = format!("[links]#{number}");
+        files.receiver.set(&table, "name", &format!("\"other-{number}\""));
+        files.receiver.set(&table, "senders", "[\"sender.test\"]");
+    }
+    let records = [small(0..5), vec![numbered(5, noise(8_000_000, 1))], small(6..10)].concat();
+    let mut written = journal::write(&pair.source, &topic, 0, &records)?.written;
+    let neighbour = journal::write(&pair.source, &topic, 1, &small(0..10))?.written;
+    let (mut receiver, mut sender) = files.start()?;
+    halts::wait_for(&sender, &topic, 0, "record-too-large")?;
+    verify::wait_until_delivered(&neighbour, &pair.target, "{topic}", PATIENCE)?;
+
+    sender.kill();
+    receiver.kill();
+    files.receiver.set("", "memory", "\"512 MiB\"");
+    let (_receiver, sender) = files.start()?;
+    // More memory does not end the halt: an operator does.
+    halts::expect(&sender, &topic, 0, "record-too-large", 5)?;
+    halts::resume(&sender, &[&format!("{topic}/0")])?;
+    written.merge(&neighbour);
+    verify::wait_until_delivered(&written, &pair.target, "{topic}", PATIENCE)?;
+    verify::ensure_exactly_once(&written, &pair.target, "{topic}").map(drop)
+}

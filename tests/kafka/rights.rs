@@ -1,0 +1,282 @@
+//! A link between clusters with authentication and authorisation: with exactly the rights that the documentation lists,
+//! without each of them, and with rights that are revoked and granted again. A missing right halts the partitions that
+//! need it; the others continue.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use harness::command::run_at;
+use harness::files::LinkFiles;
+use harness::halts;
+use harness::journal::{self, Load};
+use harness::pair::Pair;
+use harness::process::Process;
+use harness::raw::{self, RawRecord};
+use harness::reader::{self, Isolation};
+use harness::record::{Contents, small};
+use harness::secure::{Listed, Right, Rights, listed};
+use harness::wait::until;
+use harness::{topics, verify, wait};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Time until a process logs that a right is missing.
+const LOGGED: Duration = Duration::from_secs(20);
+
+const SENDER_PASSWORD: &str = "sender-s3cret-9f2c";
+const RECEIVER_PASSWORD: &str = "receiver-s3cret-71ab";
+
+/// Key, value and header of a record, to find it if it were logged.
+const MARK: &str = "payload-mark-5d1e";
+
+/// The secure clusters, and admin clients that grant and revoke rights on each.
+struct Secured {
+    source: Rights,
+    target: Rights,
+    pair: Pair,
+}
+
+impl Secured {
+    /// Grants every listed right, for links and topics that begin with `prefix`, that `is_wanted`.
+    fn grant(prefix: &str, is_wanted: impl Fn(&Listed) -> bool) -> Result<Self> {
+        let pair = Pair::shared_secure()?;
+        let mut source = Rights::of(&pair.source)?;
+        let mut target = Rights::of(&pair.target)?;
+        source.add_user("sender", SENDER_PASSWORD)?;
+        target.add_user("receiver", RECEIVER_PASSWORD)?;
+        let mut secured = Self { source, target, pair };
+        for listed in listed(prefix)?.iter().filter(|listed| is_wanted(listed)) {
+            secured.rights(listed).grant(&listed.right)?;
+        }
+        Ok(secured)
+    }
+
+    /// Returns the admin client of the cluster that a right is for.
+    fn rights(&mut self, listed: &Listed) -> &mut Rights {
+        if listed.source { &mut self.source } else { &mut self.target }
+    }
+
+    /// Makes a link that uses the secure listeners.
+    fn link(&self, stem: &str, carried: &[&str]) -> Result<LinkFiles> {
+        let mut files = LinkFiles::new(&topics::unique(stem), &self.pair.source, &self.pair.target, carried)?;
+        self.pair.source.secure()?.admit(&mut files.sender, "source", "sender", SENDER_PASSWORD)?;
+        self.pair.target.secure()?.admit(&mut files.receiver, "target", "receiver", RECEIVER_PASSWORD)?;
+        Ok(files)
+    }
+
+    /// Creates a topic that the target does not have, and one that has too few partitions there.
+    fn topics(&self, stems: [&str; 2]) -> Result<[String; 2]> {
+        let created = topics::create_unique(&self.pair.source, stems[0], 2)?;
+        let grown = topics::create_unique(&self.pair.source, stems[1], 2)?;
+        topics::create(&self.pair.target, &grown, 1, &[])?;
+        Ok([created, grown])
+    }
+}
+
+fn topic_right(user: &str, prefix: &str, operation: &str) -> Right {
+    Right {
+        user: user.to_owned(),
+        resource: "topic".to_owned(),
+        prefix: prefix.to_owned(),
+        operation: operation.to_owned(),
+    }
+}
+
+#[test]
+fn each_listed_right_is_named_where_it_is_missing() -> Result<()> {
+    let mut secured = Secured::grant("less-", |_| true)?;
+    let mut silent = Vec::new();
+    for listed in listed("less-")? {
+        let [created, grown] = secured.topics(["less-created", "less-grown"])?;
+        let files = secured.link("less-link", &[&created, &grown])?;
+        for topic in [&created, &grown] {
+            Load::new(topic, 2).limit(20).seed(1).start(&secured.pair.source)?.finish()?;
+        }
+        let right = &listed.right;
+        if !listed.source && right.prefix.starts_with("__causeway.") && right.operation != "Create" {
+            // A first session writes the state that the second one reads and checks.
+            let (_receiver, sender) = files.start()?;
+            sender.admin.wait_for("a first session", PATIENCE, |status| status["lag_records"] == 0)?;
+        }
+        secured.rights(&listed).revoke(right)?;
+        let (receiver, sender) = files.start()?;
+        let logged = until("the missing right to be named", LOGGED, || {
+            let log = receiver.log().ok()? + &sender.log().ok()?;
+            log.lines().find(|line| line.contains(&listed.sentence)).map(str::to_owned)
+        });
+        match logged {
+            Ok(line) => println!("without {right:?}: {line}"),
+            Err(_) => silent.push(format!("{right:?}\n{}\n{}", receiver.log()?, sender.log()?)),
+        }
+        secured.rights(&listed).grant(right)?;
+    }
+    ensure!(silent.is_empty(), "no log names {} missing rights: {}", silent.len(), silent.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn listed_rights_suffice_and_no_secret_is_logged() -> Result<()> {
+    let secured = Secured::grant("secret-", |_| true)?;
+    let pair = &secured.pair;
+    let [created, grown] = secured.topics(["secret-created", "secret-grown"])?;
+    let mut files = secured.link("secret-link", &[&created, &grown])?;
+    for side in [&mut files.sender, &mut files.receiver] {
+        side.env("RUST_LOG", "trace");
+    }
+    let (mut receiver, mut sender) = files.start()?;
+    let mut journal = Load::new(&created, 2).limit(2_000).seed(1).start(&pair.source)?.finish()?.written;
+    journal.merge(&Load::new(&grown, 2).limit(2_000).seed(2).start(&pair.source)?.finish()?.written);
+    verify::wait_until_delivered(&journal, &pair.target, "{topic}", PATIENCE)?;
+    verify::ensure_exactly_once(&journal, &pair.target, "{topic}")?;
+    let before = reader::read(&pair.target, &[&created], Isolation::Committed)?.len();
+    let marked = Some(MARK.as_bytes().to_vec());
+    let headers = vec![(MARK.as_bytes().to_vec(), marked.clone())];
+    raw::append(&pair.source, &created, 0, &[RawRecord { timestamp: 1, key: marked.clone(), value: marked, headers }])?;
+    until("the marked record", PATIENCE, || {
+        let now = reader::read(&pair.target, &[&created], Isolation::Committed).ok()?.len();
+        (now == before + 1).then_some(())
+    })?;
+    let pages =
+        |process: &Process| Ok::<_, anyhow::Error>(process.admin.get("/status")? + &process.admin.get("/metrics")?);
+    let shown = pages(&sender)? + &pages(&receiver)?;
+    ensure!(sender.terminate(PATIENCE)? == 0, "the sender exits with another code");
+    ensure!(receiver.terminate(PATIENCE)? == 0, "the receiver exits with another code");
+    let text = sender.log()? + &receiver.log()? + &shown;
+    ensure!(text.contains("TRACE"), "the log is not at its loudest");
+    let mut secrets = vec![SENDER_PASSWORD.to_owned(), RECEIVER_PASSWORD.to_owned(), MARK.to_owned()];
+    for key in ["sender.key", "receiver.key"] {
+        let pem = std::fs::read_to_string(files.pki().join(key))?;
+        secrets.extend(pem.lines().filter(|line| !line.starts_with("-----")).map(str::to_owned));
+    }
+    for secret in secrets {
+        let line = text.lines().find(|line| line.contains(&secret));
+        ensure!(line.is_none(), "{secret:?} is shown: {}", line.unwrap_or_default());
+    }
+    Ok(())
+}
+
+#[test]
+fn revoked_write_halts_its_topic_only() -> Result<()> {
+    // The topics have a right of their own to be read and written, so that one can be revoked.
+    let is_own = |listed: &Listed| {
+        listed.right.prefix == "taken-" && ["Read", "Write"].contains(&listed.right.operation.as_str())
+    };
+    let mut secured = Secured::grant("taken-", |listed| !is_own(listed))?;
+    for listed in listed("taken-")?.into_iter().filter(is_own) {
+        for prefix in ["taken-a", "taken-b"] {
+            let right = Right { prefix: prefix.to_owned(), ..listed.right.clone() };
+            secured.rights(&listed).grant(&right)?;
+        }
+    }
+    let [first, second] = secured.topics(["taken-a", "taken-b"])?;
+    let mut files = secured.link("taken-link", &[&first, &second])?;
+    files.sender.set("lanes", "count", "1");
+    let (mut receiver, mut sender) = files.start()?;
+    let write = |topic: &str, seed, secured: &Secured| {
+        Load::new(topic, 2).limit(100).seed(seed).start(&secured.pair.source)?.finish()
+    };
+    let mut journal = write(&first, 1, &secured)?.written;
+    let mut other = write(&second, 2, &secured)?.written;
+    verify::wait_until_delivered(&journal, &secured.pair.target, "{topic}", PATIENCE)?;
+    verify::wait_until_delivered(&other, &secured.pair.target, "{topic}", PATIENCE)?;
+
+    let revoked = topic_right("receiver", "taken-a", "Write");
+    secured.target.revoke(&revoked)?;
+    journal.merge(&write(&first, 3, &secured)?.written);
+    other.merge(&write(&second, 4, &secured)?.written);
+    for partition in 0..2 {
+        halts::wait_for(&sender, &first, partition, "target-unauthorized")?;
+    }
+    verify::wait_until_delivered(&other, &secured.pair.target, "{topic}", PATIENCE)?;
+    let times = receiver.admin.status()?["links"][0]["counts"]["recoveries"].as_u64();
+    // Each of the two partitions is found at its first refusal.
+    ensure!(times.is_some_and(|times| (1..=4).contains(&times)), "the lane was opened again {times:?} times");
+
+    sender.kill();
+    receiver.kill();
+    secured.target.grant(&revoked)?;
+    let (_receiver, sender) = files.start()?;
+    for partition in 0..2 {
+        halts::wait_for(&sender, &first, partition, "target-unauthorized")?;
+        halts::resume(&sender, &[&format!("{first}/{partition}")])?;
+    }
+    verify::wait_until_delivered(&journal, &secured.pair.target, "{topic}", PATIENCE)?;
+    verify::ensure_exactly_once(&journal, &secured.pair.target, "{topic}")?;
+    verify::ensure_exactly_once(&other, &secured.pair.target, "{topic}").map(drop)
+}
+
+#[test]
+fn revoked_read_halts_its_topic_until_granted_again() -> Result<()> {
+    let is_read = |listed: &Listed| listed.source && listed.right.operation == "Read";
+    let mut secured = Secured::grant("barred-", |listed| !is_read(listed))?;
+    let revoked = topic_right("sender", "barred-a", "Read");
+    secured.source.grant(&revoked)?;
+    secured.source.grant(&topic_right("sender", "barred-b", "Read"))?;
+    let barred = topics::create_unique(&secured.pair.source, "barred-a", 1)?;
+    let other = topics::create_unique(&secured.pair.source, "barred-b", 1)?;
+    let mut expected = journal::write(&secured.pair.source, &barred, 0, &small(0..10))?.written;
+    expected.merge(&journal::write(&secured.pair.source, &other, 0, &small(0..10))?.written);
+    let mut files = secured.link("barred-link", &[&barred, &other])?;
+    files.sender.set("lanes", "count", "1");
+    let (_receiver, sender) = files.start()?;
+    verify::wait_until_delivered(&expected, &secured.pair.target, "{topic}", PATIENCE)?;
+
+    secured.source.revoke(&revoked)?;
+    halts::expect(&sender, &barred, 0, "source-unauthorized", 10)?;
+    let behind = journal::write(&secured.pair.source, &barred, 0, &small(10..20))?.written;
+    expected.merge(&journal::write(&secured.pair.source, &other, 0, &small(10..20))?.written);
+    verify::wait_until_delivered(&expected, &secured.pair.target, "{topic}", PATIENCE)?;
+    verify::ensure_exactly_once(&expected, &secured.pair.target, "{topic}")?;
+
+    secured.source.grant(&revoked)?;
+    // The sender does not see a topic that it may not read. It sees the topic again within seconds, and then the
+    // partition may continue before it is resumed.
+    let partition = format!("{barred}/0");
+    wait::until_ok("the topic to continue", PATIENCE, || {
+        let resumed = halts::resume(&sender, &[&partition]).inspect_err(|error| println!("{error:#}"));
+        Ok((resumed.is_ok() || !halts::is_halted(&sender, &barred, 0)?).then_some(()))
+    })?;
+    expected.merge(&behind);
+    verify::wait_until_delivered(&expected, &secured.pair.target, "{topic}", PATIENCE)?;
+    verify::ensure_exactly_once(&expected, &secured.pair.target, "{topic}").map(drop)
+}
+
+#[test]
+fn missing_target_partitions_halt_until_an_operator_adds_them() -> Result<()> {
+    let secured = Secured::grant("few-", |listed| listed.right.operation != "Alter")?;
+    let pair = &secured.pair;
+    let topic = topics::create_unique(&pair.source, "few-partitions", 3)?;
+    topics::create(&pair.target, &topic, 1, &[])?;
+    let mut written = Vec::new();
+    for partition in 0..3 {
+        written.push(journal::write(&pair.source, &topic, partition, &small(0..10))?.written);
+    }
+    let mut files = secured.link("few-link", &[&topic])?;
+    files.sender.set("lanes", "count", "1");
+    let (_receiver, mut sender) = files.start()?;
+    for partition in 1..3 {
+        let halt = halts::wait_for(&sender, &topic, partition, "target-too-few-partitions")?;
+        let sentence = "has 1 partitions, the source's topic 3, and the target does not let it grow";
+        ensure!(halt["detail"].to_string().contains(sentence), "{halt}");
+    }
+    ensure!(sender.log()?.contains("and cannot be grown: add partitions to it."), "the log has no remedy");
+    let second = format!("{topic}/1");
+    run_at(&sender, &["resume", &second])?.expect(1, "stays halted, target-too-few-partitions")?;
+
+    // The partition that the target has is carried, and the target gets no other.
+    written[0].merge(&journal::write(&pair.source, &topic, 0, &small(10..20))?.written);
+    verify::wait_until_delivered(&written[0], &pair.target, "{topic}", PATIENCE)?;
+    verify::ensure_exactly_once(&written[0], &pair.target, "{topic}")?;
+    ensure!(topics::partitions(&pair.target, &topic)? == 1, "the target topic has more partitions");
+
+    topics::grow(&pair.target, &topic, 3)?;
+    halts::resume(&sender, &[&second])?;
+    verify::wait_until_delivered(&written[1], &pair.target, "{topic}", PATIENCE)?;
+    // The next session checks the third partition again by itself.
+    sender.kill();
+    let _sender = files.sender.start()?;
+    let mut all = Contents::default();
+    written.iter().for_each(|partition| all.merge(partition));
+    verify::wait_until_delivered(&all, &pair.target, "{topic}", PATIENCE)?;
+    verify::ensure_exactly_once(&all, &pair.target, "{topic}").map(drop)
+}

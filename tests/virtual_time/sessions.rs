@@ -1,0 +1,166 @@
+//! The product's session at each end, with lanes that a test plays: a lane's own thread sleeps by the system's clock,
+//! which virtual time does not advance.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka::properties::forbidden;
+use receiver::lane::inbox::{Arrival, Inbox};
+use receiver::lane::thread as taking;
+use receiver::link::registry::ServedLinks;
+use receiver::session::Host;
+use sender::config::{Config, Start};
+use sender::dispatch::gate::Gate;
+use sender::lane::Packing;
+use sender::lane::thread::LaneHandle;
+use sender::partitions::policy::Policies;
+use sender::report::status::Board;
+use sender::session::{Handshaken, Identity, Offering, Session, SessionEnd, Ways, shake_hands};
+use sender::source::discovery::Discovered;
+use service::bell::Bell;
+use service::mailbox::Mailbox;
+use service::shutdown::Shutdown;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use transport::clock::Clock;
+use transport::endpoint::Dialled;
+use wire::control::Control;
+use wire::frame::IntactFrame;
+use wire::ids::{Epoch, LaneId};
+use wire::lanes::ClassTable;
+
+use crate::ends::Ends;
+use crate::sender_life::Empty;
+
+/// Interval at which a played lane checks its mailbox.
+pub(crate) const LOOK: Duration = Duration::from_millis(1);
+
+/// Process id of the receiver.
+pub(crate) const HOST: u128 = 42;
+
+/// Epoch of every lane.
+pub(crate) const EPOCH: Epoch = Epoch(1);
+
+/// Makes a receiver whose lanes commit and ack every frame immediately. `taken` is called with each frame, in the order
+/// of its lane; a frame that arrives twice fails the test.
+pub(crate) fn host(ends: &Ends, taken: impl Fn(LaneId, &IntactFrame) + Clone + Send + Sync + 'static) -> Arc<Host> {
+    let file = ends.pki.path().join("receiver.toml");
+    let pki = ends.pki.path().display();
+    let text = receiver::config::EXAMPLE.replace("\"pki/", &format!("\"{pki}/"));
+    let text = text.replace("fra-to-sin", "virtual").replace("sender.fra.example", "sender.example");
+    fs::write(&file, text).unwrap();
+    let config = receiver::config::load(&file, forbidden).unwrap();
+    let runtime = Handle::current();
+    let start_lane = move |_: &str, lane: LaneId| {
+        let mailbox = Mailbox::new(1 << 16, Bell::default());
+        runtime.spawn(take(lane, mailbox.clone(), taken.clone()));
+        Ok((taking::LaneHandle { mailbox, view: Arc::default() }, std::thread::spawn(|| ())))
+    };
+    Arc::new(Host {
+        cluster_id: "target".to_owned(),
+        process: HOST,
+        links: Arc::new(ServedLinks::new(&config, Arc::new(Empty), Arc::new(start_lane))),
+        refusals: Arc::default(),
+        peers: Arc::default(),
+        joinable: Arc::default(),
+        clock: Clock::default(),
+    })
+}
+
+async fn take(lane: LaneId, mailbox: Mailbox<taking::Command>, taken: impl Fn(LaneId, &IntactFrame)) {
+    let mut inbox = Inbox::default();
+    let mut session = None;
+    loop {
+        while let Some(command) = mailbox.pop() {
+            match command {
+                taking::Command::Open { replies, .. } => {
+                    let open = Control::LaneOpen { lane, epoch: EPOCH };
+                    replies.send(taking::Reply::Message(open)).await.unwrap();
+                    session = Some(replies);
+                }
+                taking::Command::Frame(_, frame, _) => {
+                    let head = frame.header().head;
+                    assert_eq!(head.epoch, EPOCH);
+                    assert_eq!(inbox.handle_frame(frame), Arrival::Held, "frame {} arrived twice", head.sequence);
+                    while let Some(frame) = inbox.peek() {
+                        taken(lane, frame);
+                        inbox.advance();
+                    }
+                    if let (Some(sequence), Some(replies)) = (inbox.commit(), &session) {
+                        let ack = Control::Ack { lane, epoch: EPOCH, sequence, timing: None };
+                        let _ = replies.send(taking::Reply::Message(ack)).await;
+                    }
+                }
+                taking::Command::Stop => return,
+                _ => {}
+            }
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// Opens a first channel and shakes hands. The hello names no classes: the receiver stores classes in the state of a
+/// lane, and the played lanes have no state.
+pub(crate) async fn shaken(ends: &Ends, lanes: u16) -> (Dialled, Handshaken) {
+    let first = ends.dial().await;
+    let identity = Identity {
+        link: "virtual".to_owned(),
+        cluster_id: "source".to_owned(),
+        instance: "sender".to_owned(),
+        process: 7,
+        lanes,
+        filter_hash: 1,
+        rate: 0,
+        classes: Vec::new(),
+    };
+    let shaken = shake_hands(&first.connection, &identity, false, |_| ()).await.unwrap();
+    (first, shaken)
+}
+
+/// Sender of a session.
+pub(crate) struct Sending {
+    pub(crate) config: Config,
+    pub(crate) table: ClassTable,
+    /// Handles of the lanes, which the test plays.
+    pub(crate) lanes: Vec<LaneHandle>,
+    pub(crate) packing: Packing,
+    pub(crate) channels: u16,
+}
+
+impl Sending {
+    /// Runs a session until it ends.
+    pub(crate) async fn run(self, ends: &Ends, board: Arc<Board>, shutdown: Shutdown) -> SessionEnd {
+        let Self { config, table, lanes, packing, channels: count } = self;
+        let (first, shaken) = shaken(ends, table.lanes()).await;
+        let classes = config.classes.clone();
+        let bells = lanes.iter().map(|lane| lane.bell.clone()).collect();
+        let gate = Arc::new(Gate::new(table.clone(), &classes, config.wan.rate, packing.frame_bytes, bells));
+        board.begin_session(&first.connection, &shaken.welcome, Arc::clone(&gate), classes.router(table));
+        let found = Discovered { filter_hash: 1, topics: Arc::default(), missing: Vec::new() };
+        let (_topics, topics) = watch::channel(found);
+        let (_dialers, dialer) = watch::channel(ends.dialer.clone());
+        let session = Session {
+            lanes: &lanes,
+            classes,
+            config: config.into(),
+            gate,
+            topics,
+            filter_hash: 1,
+            offering: Offering { catalog: Arc::new(Empty), start: Start::Earliest },
+            packing,
+            policies: &Policies::default(),
+            board,
+            ways: Ways { dialer, first, count },
+        };
+        session.run(shaken, shutdown).await
+    }
+}
+
+/// Makes the handle of a lane, as the session has it.
+pub(crate) fn lane_handle(id: LaneId) -> LaneHandle {
+    let bell = Bell::default();
+    let mailbox = Mailbox::new(1 << 16, bell.clone());
+    LaneHandle { id, mailbox, bell, progress: Arc::default(), activity: Arc::default(), frame_bytes: Arc::default() }
+}

@@ -1,0 +1,120 @@
+//! The numbers that the gate keeps down, each with its limit.
+
+use super::circles::files_in_circles;
+use super::tree::{Fault, File};
+use super::{comments, crates, dialect, size, words};
+
+/// The limits. A row ends with `.now(N)` while the tree does not meet its limit: then at most `N` is allowed.
+/// Lower `N` whenever the table shows less, and delete the call once the limit is met.
+pub(super) const LIMITS: &[Limit] = &[
+    places("files over 600 lines", size::long_files, 0),
+    places("functions over 80 lines", size::long_functions, 0),
+    places("functions with more than 6 parameters", size::many_parameters, 0),
+    places("functions with a tuple as parameter", size::tuple_parameters, 0).now(8),
+    places("folded lets", size::folded_lets, 0).now(400),
+    places("names of functions over 60 characters", size::long_names, 0).now(223),
+    places("files in circles", files_in_circles, 0).now(45),
+    number("top-level modules of sender", |files| crates::rooms("sender", files), 12).now(36),
+    number("top-level modules of receiver", |files| crates::rooms("receiver", files), 12).now(28),
+    places("crates without forbid(unsafe_code)", crates::not_forbidding_unsafe, 0).now(7),
+    comments("doc comments that begin with a pronoun", comments::pronouns, 60).now(299),
+    comments("doc comments of three words or fewer", comments::short, 40).now(95),
+    places("dialect words beyond 3 uses of each", dialect::too_many, 0).now(1_977),
+    number("words of documents", words::in_documents, 28_000).now(39_873),
+    number("words of README.md", words::in_readme, 900).now(1_209),
+    places("table cells over 120 characters", words::long_cells, 0).now(65),
+];
+
+/// A number of the tree and the most that is allowed. The number of a share is in tenths of a percent.
+pub(super) struct Limit {
+    pub(super) name: &'static str,
+    measure: Measure,
+    /// The most that the tree shall have.
+    pub(super) limit: usize,
+    now: Option<usize>,
+}
+
+/// The way to get a number from the tree.
+enum Measure {
+    /// The number of places that a rule finds.
+    Places(fn(&[File]) -> Vec<Fault>),
+    /// The share of doc comments that a rule finds.
+    Comments(fn(&[File]) -> Vec<Fault>),
+    Number(fn(&[File]) -> usize),
+}
+
+/// The result of a measurement, with the places that count if there are any.
+pub(super) struct Measured {
+    pub(super) value: usize,
+    pub(super) places: Vec<Fault>,
+}
+
+const fn places(name: &'static str, rule: fn(&[File]) -> Vec<Fault>, limit: usize) -> Limit {
+    Limit { name, measure: Measure::Places(rule), limit, now: None }
+}
+
+const fn comments(name: &'static str, rule: fn(&[File]) -> Vec<Fault>, limit: usize) -> Limit {
+    Limit { name, measure: Measure::Comments(rule), limit, now: None }
+}
+
+const fn number(name: &'static str, measure: fn(&[File]) -> usize, limit: usize) -> Limit {
+    Limit { name, measure: Measure::Number(measure), limit, now: None }
+}
+
+impl Limit {
+    const fn now(mut self, now: usize) -> Self {
+        self.now = Some(now);
+        self
+    }
+
+    /// The most that is allowed today.
+    pub(super) fn allowed(&self) -> usize {
+        self.now.unwrap_or(self.limit)
+    }
+
+    pub(super) fn measure(&self, files: &[File]) -> Measured {
+        match self.measure {
+            Measure::Places(rule) => {
+                let places = rule(files);
+                Measured { value: places.len(), places }
+            }
+            Measure::Comments(rule) => {
+                let places = rule(files);
+                Measured { value: share(places.len(), comments::number(files)), places }
+            }
+            Measure::Number(number) => Measured { value: number(files), places: Vec::new() },
+        }
+    }
+
+    /// A value in the limit's unit.
+    pub(super) fn show(&self, value: usize) -> String {
+        match self.measure {
+            Measure::Places(_) | Measure::Number(_) => value.to_string(),
+            Measure::Comments(_) => format!("{}.{} %", value / 10, value % 10),
+        }
+    }
+}
+
+/// Tenths of a percent, rounded up.
+fn share(part: usize, of: usize) -> usize {
+    (part * 1_000).div_ceil(of.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_shown_as_percentages_and_rounded_up() {
+        assert_eq!([share(1, 3), share(1, 999), share(0, 0)], [334, 2, 0]);
+        let limit = LIMITS.iter().find(|limit| matches!(limit.measure, Measure::Comments(_))).unwrap();
+        assert_eq!(limit.show(334), "33.4 %");
+    }
+
+    #[test]
+    fn a_limit_that_is_met_needs_no_second_one() {
+        for limit in LIMITS {
+            assert!(limit.now.is_none_or(|now| now > limit.limit), "{}: delete .now()", limit.name);
+        }
+    }
+}
