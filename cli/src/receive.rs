@@ -6,8 +6,8 @@ use std::sync::Arc;
 use kafka::Properties;
 use kafka::properties::forbidden;
 use receiver::config::Config;
-use receiver::report::status::Board;
-use receiver::run::{Parts, StopReason};
+use receiver::status::Board;
+use receiver::{Parts, StopReason};
 use service::admin::{AdminSettings, Views};
 use service::config::Change;
 use service::logging::LogSettings;
@@ -35,7 +35,7 @@ pub(crate) fn run(file: &Path) -> Result<(), Failure> {
     let (ready, status) = (Arc::clone(&board), Arc::clone(&board));
     let (jumps, asked) = (Arc::clone(&board), Arc::clone(&board));
     let views = Views {
-        metrics: Arc::new(receiver::report::metrics::registry(Arc::clone(&board))),
+        metrics: Arc::new(receiver::metrics::registry(Arc::clone(&board))),
         ready: Arc::new(move || ready.ready()),
         status: Arc::new(move || serde_json::json!(status.status())),
         reload: service.reload(),
@@ -54,7 +54,7 @@ pub(crate) fn run(file: &Path) -> Result<(), Failure> {
             Box::pin(std::future::ready(Err(words.to_owned())))
         }),
     };
-    let work = receiver::run::run(live, parts, board, service.shutdown());
+    let work = receiver::run(live, parts, board, service.shutdown());
     service.run(views, work)
 }
 

@@ -1,8 +1,8 @@
 //! Decides whether an offered partition may join its lane, and from which position. Pure decisions: everything
 //! that they depend on is an argument.
 
-pub mod carried_topics;
-pub mod targets;
+pub(crate) mod carried_topics;
+pub(crate) mod targets;
 
 use std::sync::Arc;
 
@@ -29,7 +29,6 @@ pub struct Offered {
 pub struct OfferedTarget {
     /// Partition that its records would go to.
     pub partition: TargetPartition,
-    /// Incarnation of the target topic.
     pub topic_id: TopicId,
     /// High watermark of the target partition.
     pub end: Position,
@@ -51,12 +50,10 @@ pub enum Answer {
 }
 
 impl Offered {
-    /// Name of the partition in the state.
     pub fn key(&self) -> Partition {
         Partition { topic: Arc::from(self.partition.topic.as_str()), partition: self.partition.partition }
     }
 
-    /// Slot that the offer uses.
     pub fn slot(&self) -> Slot {
         self.partition.slot
     }

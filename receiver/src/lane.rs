@@ -18,25 +18,25 @@
 //! Invariant: whichever call fails, a partition's stored position is the one after the last record that
 //! `read_committed` readers see, because both are written in one transaction and nowhere else.
 
-pub mod attention;
+pub(crate) mod attention;
 mod claims;
 mod classes;
 mod draft;
 mod handover;
-pub mod inbox;
-pub mod memory;
+pub(crate) mod inbox;
+pub(crate) mod memory;
 mod offers;
 mod open_lane;
 mod opening;
-pub mod pace;
+pub(crate) mod pace;
 mod recover;
 mod rejected_record;
-pub mod size;
+pub(crate) mod size;
 mod slots;
 mod stored;
 mod terms;
-pub mod thread;
-pub mod timings;
+pub(crate) mod thread;
+pub(crate) mod timings;
 mod transaction;
 mod unauthorized_partition;
 

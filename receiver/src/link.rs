@@ -1,8 +1,8 @@
 //! A link as this receiver serves it: its lanes, which outlive sessions, and the session that may send.
 
-pub mod arbiter;
-pub mod closes;
-pub mod registry;
+pub(crate) mod arbiter;
+pub(crate) mod closes;
+pub(crate) mod registry;
 pub mod state_topic;
 
 use std::collections::HashMap;
@@ -31,12 +31,11 @@ use crate::link::state_topic::StateTopicError;
 use crate::lock::lock;
 
 /// Function that starts the thread of one lane.
-pub type StartLane = dyn Fn(&str, LaneId) -> Result<(LaneHandle, JoinHandle<()>), KafkaError> + Send + Sync;
+pub(crate) type StartLane = dyn Fn(&str, LaneId) -> Result<(LaneHandle, JoinHandle<()>), KafkaError> + Send + Sync;
 
 /// Settings of a link.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinkSettings {
-    /// Name of the link.
     pub name: String,
     /// Names of which a sender's certificate must contain at least one.
     pub senders: Vec<String>,
@@ -69,7 +68,6 @@ pub struct ServedLink {
 pub struct SessionCounts {
     /// Sessions that got the link since the process started.
     pub begun: AtomicU64,
-    /// Open channels of the present session.
     pub channels: AtomicUsize,
     /// Extra channels that ended while their session continued.
     pub channel_ends: AtomicU64,

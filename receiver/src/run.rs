@@ -31,7 +31,7 @@ use crate::lane::timings::Timings;
 use crate::link::StartLane;
 use crate::link::closes::CloseTally;
 use crate::link::registry::ServedLinks;
-use crate::report::status::Board;
+use crate::report::status::{Board, Serving};
 use crate::session::{Host, server};
 use crate::target::Target;
 use crate::target::kafka::{KafkaTarget, KafkaTargetConfig};
@@ -96,7 +96,8 @@ pub async fn run<T: Target>(
     let address = endpoint.local_addr().unwrap_or(config.listen);
     tracing::info!(%address, links = config.links.len(), target_cluster = cluster_id, "listening");
     let refusals = Arc::new(CloseTally::default());
-    board.begin(address, Arc::clone(&links), memory, Arc::clone(&refusals));
+    let serving = Serving { listen: address, links: Arc::clone(&links), memory, refusals: Arc::clone(&refusals) };
+    board.begin(serving);
     let following = tokio::spawn(follow(live, budget, endpoint.clone(), Arc::clone(&links)));
     let host = Arc::new(Host {
         cluster_id,

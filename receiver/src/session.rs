@@ -18,10 +18,10 @@ mod frames;
 mod greeting;
 mod joinable;
 mod joining;
-pub mod ledger;
-pub mod peers;
+pub(crate) mod ledger;
+pub(crate) mod peers;
 mod pending;
 mod refusal;
-pub mod server;
+pub(crate) mod server;
 
 pub use greeting::Host;

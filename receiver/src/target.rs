@@ -1,6 +1,6 @@
 //! The target cluster as a lane sees it: one transactional producer and one state partition.
 
-pub mod kafka;
+pub(crate) mod kafka;
 pub mod state;
 
 use std::sync::Arc;
@@ -67,7 +67,7 @@ pub enum TargetError {
     },
     /// The state topic does not exist any more.
     #[error(
-        "{0} is gone, and with it every position of this link: nothing can be written until the link begins again; see \"state topic\" in the operators' page"
+        "{0} is gone, and with it every position of this link: nothing can be written until the link begins again; see docs/troubleshoot.md#the-state-topic-is-gone"
     )]
     StateGone(String),
     /// The state topic refuses this lane's positions, so that no transaction of the lane can be committed.
@@ -75,14 +75,13 @@ pub enum TargetError {
         "{topic} refuses this lane's positions: {reason}; nothing of the lane is committed until it accepts them: check the topic's settings and rights"
     )]
     StateRejected {
-        /// Name of the state topic.
         topic: Arc<str>,
         /// The broker's or the client's message.
         reason: String,
     },
     /// The state is older than a state that this lane has read or stored before; epochs only increase.
     #[error(
-        "state partition {lane} is at epoch {found}, but epoch {known} was committed: stored positions were lost or cannot be read now; see \"state topic\" in the operators' page"
+        "state partition {lane} is at epoch {found}, but epoch {known} was committed: stored positions were lost or cannot be read now; see docs/troubleshoot.md#the-state-topic-is-gone"
     )]
     StateLost {
         /// The lane, which is the partition's number.

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use receiver::join::carried_topics::CarriedTopics;
-use receiver::lane::memory::DecodeMemory;
-use receiver::lane::size::TransactionSize;
-use receiver::lane::{Lane, OpenError, Terms};
-use receiver::target::state::{self, HaltRecord, JumpRecord, LaneRecord, LaneState, MovedRecord, PartitionRecord};
-use receiver::target::{Delivered, LaneTarget, StateEntry, TargetError, TargetPartition};
+use receiver::state::{self, HaltRecord, JumpRecord, LaneRecord, LaneState, MovedRecord, PartitionRecord};
+use receiver::{
+    CarriedTopics, DecodeMemory, Delivered, Lane, LaneTarget, OpenError, StateEntry, TargetError, TargetPartition,
+    Terms, TransactionSize,
+};
 use wire::close::CloseCode;
 use wire::frame::RecordRef;
 use wire::ids::{Epoch, LaneId, Position, TopicId};

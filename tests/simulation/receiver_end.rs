@@ -5,13 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use receiver::join::carried_topics::CarriedTopics;
-use receiver::join::{Offered, OfferedTarget};
-use receiver::lane::memory::DecodeMemory;
-use receiver::lane::size::TransactionSize;
-use receiver::lane::{Counts, Lane, LaneError, LaneMessage, OpenError, RecoverError, Terms};
-use receiver::target::TargetPartition;
-use receiver::target::state::{HaltRecord, PartitionRecord};
+use receiver::state::{HaltRecord, PartitionRecord};
+use receiver::{
+    CarriedTopics, Counts, DecodeMemory, Lane, LaneError, LaneMessage, Offered, OfferedTarget, OpenError, RecoverError,
+    TargetPartition, Terms, TransactionSize,
+};
 use wire::control::{Control, LaneClosedReason, OfferedPartition};
 use wire::frame::IntactFrame;
 use wire::ids::{LaneId, Position};

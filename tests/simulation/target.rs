@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use kafka::{KafkaError, Refusal};
-use receiver::target::{Appended, Delivered, LaneTarget, Rejection, StateEntry, TargetError, TargetPartition};
+use receiver::{Appended, Delivered, LaneTarget, Rejection, StateEntry, TargetError, TargetPartition};
 use wire::frame::RecordRef;
 use wire::ids::{LaneId, Offset};
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka::KafkaError;
-use kafka::catalog::{Bounds, Catalog, TopicDescription, TopicSummary};
+use kafka::catalog::{Bounds, Catalog, Isolation, NewTopic, TopicDescription, TopicSummary};
 use kafka::log::{Entry, LogError};
 use kafka::properties::forbidden;
 use quinn::Endpoint;
@@ -24,6 +24,7 @@ use wire::control::{Control, CreditTerms, Welcome};
 use wire::hello::{FEATURE_CHANNELS, FEATURES};
 use wire::ids::{LaneId, Slot};
 use wire::lanes::ClassTable;
+use wire::partition::Partition;
 
 use crate::ends::Ends;
 use crate::in_virtual_time;
@@ -50,6 +51,12 @@ impl Catalog for Empty {
     }
     fn describe(&self, _: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
         Ok(Vec::new())
+    }
+    fn bounds(&self, _: &[Partition], _: Isolation) -> Result<Vec<Bounds>, KafkaError> {
+        Ok(Vec::new())
+    }
+    fn create(&self, _: &[NewTopic]) -> Result<(), KafkaError> {
+        Ok(())
     }
 }
 

@@ -4,8 +4,8 @@ use kafka::catalog::{Catalog, ConfigEntry, TopicDescription};
 use kafka::{KafkaError, Properties};
 use receiver::config::Config;
 use receiver::config::derived;
-use receiver::link::state_topic::{self, Verdict};
-use receiver::target::state;
+use receiver::state;
+use receiver::state_topic::{self, Verdict};
 use service::tls::End;
 use wire::units::display_duration;
 

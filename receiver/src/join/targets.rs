@@ -55,7 +55,7 @@ type Topics = HashMap<String, Result<TopicDescription, HaltRecord>>;
 
 /// Looks up and creates the target topics of one link.
 #[derive(Clone)]
-pub struct Targets {
+pub(crate) struct Targets {
     catalog: Arc<dyn Catalog>,
     rename: Rename,
     allowed: TopicFilter,
@@ -72,7 +72,7 @@ pub struct Targets {
 
 impl Targets {
     /// Makes the lookup for one session of a link.
-    pub fn new(link: &ServedLink, settings: &LinkSettings, terms: Arc<Terms>) -> Self {
+    pub(crate) fn new(link: &ServedLink, settings: &LinkSettings, terms: Arc<Terms>) -> Self {
         Self {
             catalog: Arc::clone(&link.catalog),
             rename: settings.rename.clone(),
@@ -87,7 +87,7 @@ impl Targets {
     }
 
     /// Takes a topic's announcement: its configuration, and the clusters that it passed before the source.
-    pub fn handle_topic(&mut self, topic: String, configs: Vec<TopicConfig>, mut clusters: Vec<String>) {
+    pub(crate) fn handle_topic(&mut self, topic: String, configs: Vec<TopicConfig>, mut clusters: Vec<String>) {
         clusters.push(self.terms.source_cluster.clone());
         self.clusters.insert(topic.clone(), clusters.into());
         if self.copy_configs {
@@ -97,7 +97,7 @@ impl Targets {
 
     /// Returns the target of each offered partition, in the order offered. A topic that cannot be used halts its
     /// own partitions only; an error means that the cluster does not answer.
-    pub fn look_up(
+    pub(crate) fn look_up(
         &self,
         partitions: &[OfferedPartition],
         carried_topics: &CarriedTopics,
@@ -139,7 +139,7 @@ impl Targets {
 
     /// Returns the origins that the state must contain before the missing topics of these partitions are created, by
     /// their source names.
-    pub fn claims(
+    pub(crate) fn claims(
         &self,
         partitions: &[OfferedPartition],
         carried_topics: &CarriedTopics,
@@ -158,7 +158,7 @@ impl Targets {
     }
 
     /// Waits until `read_committed` readers see the present state of `lane`: a commit is answered before that.
-    pub fn wait_until_visible(&self, lane: LaneId) -> Result<(), KafkaError> {
+    pub(crate) fn wait_until_visible(&self, lane: LaneId) -> Result<(), KafkaError> {
         let at = [Partition::new(state::topic(&self.terms.link), i32::from(lane.0))];
         let end = |isolation| Ok(self.catalog.bounds(&at, isolation)?.first().map(|bounds| bounds.end));
         let written = end(Isolation::Uncommitted)?;

@@ -12,7 +12,7 @@ use crate::target::LaneTarget;
 use crate::target::state::JumpRecord;
 
 /// Limit on the partitions of each kind that are named; all are counted.
-pub const NAMED_MAX: usize = 100;
+pub(crate) const NAMED_MAX: usize = 100;
 
 /// Entries of one lane that need action, at one moment.
 #[derive(Debug, Clone, Default)]
@@ -44,9 +44,7 @@ struct Revision {
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HaltedPartition {
-    /// Topic name in the source.
     pub topic: String,
-    /// Partition number in the source.
     pub partition: i32,
     /// The stored position, at which the partition is halted.
     pub position: i64,

@@ -50,7 +50,6 @@ pub enum LaneMessage {
 pub struct HandoverRequest {
     /// The offer that the requesting lane has deferred.
     pub offered: Offered,
-    /// The lane that requests the partition.
     pub to: LaneId,
     /// The filter hash that this lane has stored, which tells whether the topic is newly matched.
     pub filter_hash: Option<u64>,
@@ -80,7 +79,6 @@ pub(super) struct Handovers {
 /// Hand-overs of one transaction.
 #[derive(Debug, Default)]
 pub(super) struct HandoverDraft {
-    /// Partitions that this transaction hands over.
     pub(super) handed_over: HashMap<Partition, MovedRecord>,
     /// Partitions that were handed to this lane and are accepted.
     pub(super) accepted: HashMap<Partition, PartitionRecord>,

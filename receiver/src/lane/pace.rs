@@ -18,10 +18,10 @@ use governor::{Quota, RateLimiter};
 use crate::lock::lock;
 
 /// Number of a waiting lane, unique within the process.
-pub type Ticket = u64;
+pub(crate) type Ticket = u64;
 
 /// The shared budget of transactions.
-pub struct CommitPace<C: Clock = DefaultClock> {
+pub(crate) struct CommitPace<C: Clock = DefaultClock> {
     limiter: RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>,
     clock: C,
     waiting: Mutex<Waiting>,
@@ -66,14 +66,14 @@ impl Waiting {
 
 impl CommitPace<DefaultClock> {
     /// Permits `per_second` transactions on average, and `burst` without a wait.
-    pub fn new(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
+    pub(crate) fn new(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
         Self::with_clock(per_second, burst, DefaultClock::default())
     }
 }
 
 impl<C: Clock + Clone> CommitPace<C> {
     /// Makes a pace with the caller's clock.
-    pub fn with_clock(per_second: NonZeroU32, burst: NonZeroU32, clock: C) -> Self {
+    pub(crate) fn with_clock(per_second: NonZeroU32, burst: NonZeroU32, clock: C) -> Self {
         let quota = Quota::per_second(per_second).allow_burst(burst);
         let limiter = RateLimiter::direct_with_clock(quota, clock.clone());
         let gap = quota.replenish_interval();
@@ -82,7 +82,7 @@ impl<C: Clock + Clone> CommitPace<C> {
 
     /// Takes a token for `ticket`, or returns how long to wait before the next attempt; an attempt keeps the lane's
     /// place in its queue. `strict` says whether the lane's class is strict.
-    pub fn take(&self, ticket: Ticket, strict: bool) -> Result<(), Duration> {
+    pub(crate) fn take(&self, ticket: Ticket, strict: bool) -> Result<(), Duration> {
         let mut waiting = lock(&self.waiting);
         // A new session may have changed whether the class is strict.
         waiting.queue(!strict).retain(|&other| other != ticket);
@@ -107,7 +107,7 @@ impl<C: Clock + Clone> CommitPace<C> {
     }
 
     /// Removes a lane that has nothing to commit from its queue.
-    pub fn leave(&self, ticket: Ticket) {
+    pub(crate) fn leave(&self, ticket: Ticket) {
         lock(&self.waiting).leave(ticket);
     }
 }

@@ -25,7 +25,6 @@ pub enum RecoverError {
     Superseded {
         /// The epoch that this receiver opened.
         ours: Epoch,
-        /// The epoch that is stored.
         found: Epoch,
     },
     /// The stored positions are neither those before nor those after the unknown transaction.
@@ -35,7 +34,6 @@ pub enum RecoverError {
         partition: Partition,
         /// The stored position; −1 for none.
         found: Position,
-        /// The position stored before.
         before: Position,
         /// The position that the transaction would have stored.
         after: Position,

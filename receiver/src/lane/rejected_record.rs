@@ -33,7 +33,6 @@ pub(super) struct RejectedRecordSearch {
 pub(super) struct Culprit {
     /// The first position that may not be appended.
     pub(super) at: Position,
-    /// The halt to store.
     pub(super) halt: HaltRecord,
 }
 

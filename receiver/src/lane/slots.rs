@@ -55,7 +55,6 @@ impl Slots {
         self.writers.get(target).and_then(|slot| self.by_number.get(slot))
     }
 
-    /// Returns the number of the slot that writes `target`.
     pub(super) fn writer_number(&self, target: &TargetPartition) -> Option<Slot> {
         self.writers.get(target).copied()
     }

@@ -11,15 +11,12 @@ use crate::target::state::LaneRecord;
 /// Terms of a session: both clusters, the lanes and the topic filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
-    /// Name of the link.
     pub link: String,
     /// The lanes of every class that the link has ever had.
     pub classes: ClassTable,
     /// Name of the hash that maps topics to lanes.
     pub lane_hash: String,
-    /// Kafka's id of the source cluster.
     pub source_cluster: String,
-    /// Kafka's id of the target cluster.
     pub target_cluster: String,
     /// Hash of the sender's topic filter.
     pub filter_hash: u64,

@@ -38,9 +38,7 @@ use crate::target::{LaneTarget, TargetError};
 pub enum Command {
     /// Take the lane over for a new session.
     Open {
-        /// Number of the new session.
         session: SessionId,
-        /// Terms of the new session.
         terms: Arc<Terms>,
         /// True if the lane's class is served before others.
         strict: bool,
@@ -61,7 +59,6 @@ pub enum Command {
     Halted(SessionId, Epoch, Slot, HaltRecord),
     /// Every lane of the session was read: offers that waited for it can be decided.
     AllLanesRead,
-    /// A message of another lane of the session.
     LaneMessage(SessionId, LaneMessage),
     /// Lanes have to be appended for classes; sent to lane 0 before a session begins.
     Classes {
@@ -81,7 +78,6 @@ pub enum Command {
 /// A message from a lane's thread to its session.
 #[derive(Debug)]
 pub enum Reply {
-    /// A control message for the sender.
     Message(Control),
     /// The lane's state was read; the session's other lanes may wait for that.
     Opened,
@@ -94,7 +90,6 @@ pub enum Reply {
 /// A lane's thread as the rest of the process uses it.
 #[derive(Debug, Clone)]
 pub struct LaneHandle {
-    /// The queue of its commands.
     pub mailbox: Mailbox<Command>,
     /// Counters of the lane, for `status` and metrics.
     pub view: Arc<Mutex<View>>,
@@ -117,7 +112,7 @@ pub struct View {
 
 /// Commands that may wait for a lane: its frames and its offers. Credit bounds frames of a useful size long before;
 /// a sender that sends this many tiny ones ends its session.
-pub const MAILBOX_CAPACITY: usize = 64 * 1024;
+pub(crate) const MAILBOX_CAPACITY: usize = 64 * 1024;
 
 /// Sleep of a thread that has nothing to do.
 const IDLE: Duration = Duration::from_secs(60);
@@ -129,12 +124,10 @@ const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// A lane and everything that its thread uses.
-pub struct LaneThread<T> {
-    /// The lane that the thread drives.
+pub(crate) struct LaneThread<T> {
     pub lane: Lane<T>,
     /// The lane's commands and view.
     pub handle: LaneHandle,
-    /// The bell that wakes the thread.
     pub bell: Bell,
     /// The receiver's common pace of transactions.
     pub pace: Arc<CommitPace>,
@@ -178,7 +171,7 @@ impl Retry {
 
 impl<T: LaneTarget> LaneThread<T> {
     /// Runs the lane until [`Command::Stop`].
-    pub fn run(mut self) {
+    pub(crate) fn run(mut self) {
         let mut running = Running::default();
         loop {
             while let Some(command) = self.handle.mailbox.pop() {
@@ -207,13 +200,11 @@ impl<T: LaneTarget> LaneThread<T> {
     fn obey(&mut self, running: &mut Running, command: Command) {
         let ours = |session| running.session.as_ref().is_some_and(|(present, _)| *present == session);
         match command {
-            Command::Open { session, terms, strict, carried_topics, replies } => {
-                // A late request of an older session must not take the lane from a newer one.
-                if running.session.as_ref().is_none_or(|(present, _)| *present <= session) {
-                    running.session = Some((session, replies));
-                    running.strict = strict;
-                    self.open(running, terms, carried_topics);
-                }
+            // A late request of an older session must not take the lane from a newer one.
+            Command::Open { session, terms, strict, carried_topics, replies } if !running.has_newer(session) => {
+                running.session = Some((session, replies));
+                running.strict = strict;
+                self.open(running, terms, carried_topics);
             }
             Command::Frame(session, frame, arrived) if ours(session) => self.take_frame(running, frame, arrived),
             Command::Claim(session, epoch, claim) if ours(session) => {
@@ -396,6 +387,10 @@ impl<T: LaneTarget> LaneThread<T> {
 const LEAVING: &str = "receiver is leaving";
 
 impl Running {
+    fn has_newer(&self, session: SessionId) -> bool {
+        self.session.as_ref().is_some_and(|(present, _)| *present > session)
+    }
+
     fn reply(&self, reply: Reply) {
         if let Some((_, replies)) = &self.session {
             // The session bounds how long this can block: it reads replies first, or it has ended.

@@ -16,7 +16,7 @@ const FRAMES_MAX: usize = 4096;
 
 /// Arrival times of one lane's frames, in nanoseconds of one clock.
 #[derive(Debug, Default)]
-pub struct Timings {
+pub(crate) struct Timings {
     epoch: Epoch,
     arrived: BTreeMap<Sequence, u64>,
     began: u64,
@@ -24,7 +24,7 @@ pub struct Timings {
 
 impl Timings {
     /// Notes a frame of the lane's present epoch, whose last byte arrived at `arrived`.
-    pub fn handle_frame(&mut self, epoch: Epoch, sequence: Sequence, arrived: u64) {
+    pub(crate) fn handle_frame(&mut self, epoch: Epoch, sequence: Sequence, arrived: u64) {
         if self.epoch != epoch {
             self.epoch = epoch;
             self.arrived.clear();
@@ -35,12 +35,12 @@ impl Timings {
     }
 
     /// Notes that a transaction begins.
-    pub fn handle_step(&mut self, now: u64) {
+    pub(crate) fn handle_step(&mut self, now: u64) {
         self.began = now;
     }
 
     /// Adds the timing of one of its frames to an ack, right after the transaction.
-    pub fn handle_reply(&mut self, reply: &mut Control, now: u64) {
+    pub(crate) fn handle_reply(&mut self, reply: &mut Control, now: u64) {
         let Control::Ack { epoch, sequence, timing, .. } = reply else { return };
         if *epoch != self.epoch {
             return;

@@ -17,14 +17,12 @@ const CONTESTED: Duration = Duration::from_secs(60);
 const STANDBYS_MAX: usize = 8;
 
 /// Number of a session, unique within the process.
-pub type SessionId = u64;
+pub(crate) type SessionId = u64;
 
 /// A session that requests the link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// Number of the session.
     pub session: SessionId,
-    /// Instance name of the sender.
     pub instance: String,
     /// Random number of the sender's process.
     pub process: u128,
@@ -41,14 +39,12 @@ pub enum Verdict {
     Activate(SessionId),
     /// This session waits behind the named instance.
     StandBy {
-        /// Number of the waiting session.
         session: SessionId,
         /// Instance name of the sender that has the link.
         behind: String,
     },
     /// This session has to end.
     End {
-        /// Number of the session to end.
         session: SessionId,
         /// The reason, for the sender.
         close: Close,
@@ -64,7 +60,7 @@ struct Replaced {
 
 /// The sessions of one link.
 #[derive(Debug, Default)]
-pub struct Arbiter {
+pub(crate) struct Arbiter {
     active: Option<Candidate>,
     standbys: VecDeque<Candidate>,
     replaced: Option<Replaced>,
@@ -72,7 +68,7 @@ pub struct Arbiter {
 
 impl Arbiter {
     /// Decides about a sender that requests the link.
-    pub fn handle_hello(&mut self, now: Instant, candidate: Candidate) -> Vec<Verdict> {
+    pub(crate) fn handle_hello(&mut self, now: Instant, candidate: Candidate) -> Vec<Verdict> {
         let Some(active) = &self.active else { return vec![self.activate(candidate)] };
         let same_process = candidate.process == active.process;
         let replaces = same_process || (candidate.instance == active.instance && !candidate.stand_by);
@@ -98,7 +94,7 @@ impl Arbiter {
     }
 
     /// Takes the end of a session and returns the decisions that follow.
-    pub fn handle_end(&mut self, session: SessionId) -> Vec<Verdict> {
+    pub(crate) fn handle_end(&mut self, session: SessionId) -> Vec<Verdict> {
         self.standbys.retain(|standby| standby.session != session);
         if self.active.as_ref().is_none_or(|active| active.session != session) {
             return Vec::new();
@@ -111,12 +107,12 @@ impl Arbiter {
     }
 
     /// The session that has the link.
-    pub fn active(&self) -> Option<&Candidate> {
+    pub(crate) fn active(&self) -> Option<&Candidate> {
         self.active.as_ref()
     }
 
     /// The number of sessions that stand by.
-    pub fn standbys(&self) -> usize {
+    pub(crate) fn standbys(&self) -> usize {
         self.standbys.len()
     }
 

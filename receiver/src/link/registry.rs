@@ -21,14 +21,12 @@ pub struct ServedLinks {
 }
 
 impl ServedLinks {
-    /// Makes the links of `config`.
     pub fn new(config: &Config, catalog: Arc<dyn Catalog>, start_lane: Arc<StartLane>) -> Self {
         let links = Self { catalog, start_lane, links: Mutex::default() };
         drop(links.follow(config));
         links
     }
 
-    /// Returns the link called `name`.
     pub fn get(&self, name: &str) -> Option<Arc<ServedLink>> {
         lock(&self.links).get(name).cloned()
     }

@@ -117,7 +117,7 @@ mod tests {
             trouble: vec!["lane 0".into()],
             by_lane: vec![lane],
             halted: vec![crate::lane::attention::HaltedPartition::default()],
-            orphaned: vec!["orders-0".into()],
+            orphaned: vec!["orders/0".into()],
             closes: [("NORMAL".to_owned(), 1)].into(),
             ..LinkStatus::default()
         };

@@ -23,18 +23,27 @@ use crate::target::state::JumpRecord;
 
 /// The board of one receiver, and its clock.
 #[derive(Default)]
-pub struct Board(Mutex<Inner>, Clock);
+pub struct Board {
+    inner: Mutex<Inner>,
+    clock: Clock,
+}
 
 #[derive(Default)]
 struct Inner {
     instance: String,
     budget: Option<Budget>,
-    listen: Option<SocketAddr>,
     draining: bool,
     trouble: Option<String>,
-    memory: Option<Arc<DecodeMemory>>,
-    refusals: Option<Arc<CloseTally>>,
-    links: Option<Arc<ServedLinks>>,
+    serving: Option<Serving>,
+}
+
+/// Parts of a receiver that listens.
+pub(crate) struct Serving {
+    pub(crate) listen: SocketAddr,
+    pub(crate) links: Arc<ServedLinks>,
+    pub(crate) memory: Arc<DecodeMemory>,
+    /// Counts of peers refused before they had a session.
+    pub(crate) refusals: Arc<CloseTally>,
 }
 
 /// Status of a receiver at one moment; `causeway status --json` prints it and `docs/reference/status.md` describes it.
@@ -139,51 +148,42 @@ pub struct JumpStatus {
 impl Board {
     /// Makes a board with a clock other than the machine's.
     pub fn with_clock(clock: Clock) -> Self {
-        Self(Mutex::default(), clock)
+        Self { inner: Mutex::default(), clock }
     }
 
     /// Clock of this process, for reports.
     pub fn clock(&self) -> Clock {
-        self.1.clone()
+        self.clock.clone()
     }
 
     /// Sets the instance name and the budget.
     pub fn introduce(&self, config: &Config, budget: Budget) {
-        let mut inner = lock(&self.0);
+        let mut inner = lock(&self.inner);
         inner.instance = config.instance.to_string();
         inner.budget = Some(budget);
     }
 
     /// Sets the reason why the target does not answer.
     pub fn set_trouble(&self, trouble: String) {
-        lock(&self.0).trouble = Some(trouble);
+        lock(&self.inner).trouble = Some(trouble);
     }
 
     /// Notes that the target has answered and the receiver listens.
-    pub fn begin(
-        &self,
-        listen: SocketAddr,
-        links: Arc<ServedLinks>,
-        memory: Arc<DecodeMemory>,
-        refusals: Arc<CloseTally>,
-    ) {
-        let mut inner = lock(&self.0);
-        inner.listen = Some(listen);
+    pub(crate) fn begin(&self, serving: Serving) {
+        let mut inner = lock(&self.inner);
         inner.trouble = None;
-        inner.links = Some(links);
-        inner.memory = Some(memory);
-        inner.refusals = Some(refusals);
+        inner.serving = Some(serving);
     }
 
     /// Notes that the receiver accepts no new work.
     pub fn drain(&self) {
-        lock(&self.0).draining = true;
+        lock(&self.inner).draining = true;
     }
 
     /// Returns whether senders can be served, or the reason why not.
     pub fn ready(&self) -> Result<(), String> {
-        let inner = lock(&self.0);
-        match (inner.listen, inner.draining) {
+        let inner = lock(&self.inner);
+        match (&inner.serving, inner.draining) {
             (None, _) => Err("waiting for the target cluster".to_owned()),
             (_, true) => Err("draining".to_owned()),
             _ => Ok(()),
@@ -192,28 +192,29 @@ impl Board {
 
     /// Returns the status at this moment.
     pub fn status(&self) -> Status {
-        let inner = lock(&self.0);
+        let inner = lock(&self.inner);
         let budget = inner.budget.as_ref();
+        let serving = inner.serving.as_ref();
         Status {
             role: "receiver",
             version: env!("CARGO_PKG_VERSION").to_owned(),
             instance: inner.instance.clone(),
-            listen: inner.listen,
+            listen: serving.map(|serving| serving.listen),
             rate_bits_per_second: budget.and_then(Budget::rate).map(Rate::bits_per_second),
             sent_bytes: budget.map_or(0, |budget| budget.usage().wire_bytes),
             trouble: inner.trouble.iter().cloned().collect(),
-            decode_memory_used_bytes: inner.memory.as_ref().map_or(0, |memory| memory.held()),
-            decode_memory_bytes: inner.memory.as_ref().map_or(0, |memory| memory.limit()),
-            refusals: inner.refusals.as_ref().map(|refusals| refusals.counts()).unwrap_or_default(),
-            links: inner.links.iter().flat_map(|links| links.all()).map(|link| LinkStatus::of(&link)).collect(),
+            decode_memory_used_bytes: serving.map_or(0, |serving| serving.memory.held()),
+            decode_memory_bytes: serving.map_or(0, |serving| serving.memory.limit()),
+            refusals: serving.map(|serving| serving.refusals.counts()).unwrap_or_default(),
+            links: links(serving).iter().map(|link| LinkStatus::of(link)).collect(),
         }
     }
 
     /// Returns the newest jumps of every link, in order of link, lane and number.
     pub fn jumps(&self) -> Vec<JumpStatus> {
-        let links = lock(&self.0).links.clone();
+        let links = links(lock(&self.inner).serving.as_ref());
         let mut all = Vec::new();
-        for link in links.iter().flat_map(|links| links.all()) {
+        for link in links {
             let name = link.settings().name.clone();
             for (lane, view) in views(&link.overview().lanes).into_iter().enumerate() {
                 let jumps = view.needs_action.jumps.values().cloned();
@@ -225,13 +226,17 @@ impl Board {
 
     /// Returns which sender has each link, for a user who asked the receiver instead of the sender.
     pub fn holders(&self) -> String {
-        let links = lock(&self.0).links.clone();
-        let holder = |link: Arc<ServedLink>| {
+        let links = links(lock(&self.inner).serving.as_ref());
+        let holder = |link: &Arc<ServedLink>| {
             let sender = link.overview().sender.unwrap_or_else(|| "no sender".to_owned());
             format!("{} is held by {sender}", link.settings().name)
         };
-        links.iter().flat_map(|links| links.all()).map(holder).collect::<Vec<_>>().join(", ")
+        links.iter().map(holder).collect::<Vec<_>>().join(", ")
     }
+}
+
+fn links(serving: Option<&Serving>) -> Vec<Arc<ServedLink>> {
+    serving.map(|serving| serving.links.all()).unwrap_or_default()
 }
 
 fn views(lanes: &[LaneHandle]) -> Vec<View> {

@@ -157,7 +157,6 @@ struct SessionIo {
 
 /// An event that a session handles.
 enum Event {
-    /// A control message of the sender.
     Message(Control),
     /// A message of a lane.
     Reply(Reply),

@@ -30,7 +30,6 @@ pub struct Host {
     pub cluster_id: String,
     /// A random number drawn at process start.
     pub process: u128,
-    /// The links that this process serves, by name.
     pub links: Arc<ServedLinks>,
     /// Counts of peers refused before they had a session.
     pub refusals: Arc<CloseTally>,

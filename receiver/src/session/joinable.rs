@@ -18,7 +18,6 @@ use crate::lock::lock;
 
 /// A peer's request to be an extra channel, in place of a hello.
 pub(super) struct JoinRequest {
-    /// The token of the session to join.
     pub(super) token: u128,
     /// The receiver process that issued the token.
     pub(super) receiver: u128,

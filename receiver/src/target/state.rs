@@ -24,7 +24,6 @@ pub fn topic(link: &str) -> String {
 /// Record of a lane.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct LaneRecord {
-    /// Name of the link.
     pub link: String,
     /// Lanes of the default class; never changes.
     pub lanes: u16,
@@ -32,9 +31,7 @@ pub struct LaneRecord {
     pub lane_hash: String,
     /// Epoch: how often the lane was opened.
     pub epoch: Epoch,
-    /// Kafka's id of the source cluster.
     pub source_cluster: String,
-    /// Kafka's id of the target cluster.
     pub target_cluster: String,
     /// Hash of the topic filter whose partitions were all offered; `None` until that was complete once.
     pub filter_hash: Option<u64>,
@@ -53,11 +50,8 @@ pub struct PartitionRecord {
     pub position: Position,
     /// The source leader epoch of the last record; −1 if unknown.
     pub leader_epoch: i32,
-    /// Target topic of its records.
     pub target_topic: String,
-    /// Incarnation of the target topic.
     pub target_topic_id: TopicId,
-    /// Number of the target partition.
     pub target_partition: i32,
     /// Target position after the last record appended by the transaction before this one; a log that
     /// ends below it was truncated or replaced.
@@ -116,9 +110,7 @@ pub struct JumpRecord {
     pub asked: i64,
     /// Instance name of the requesting sender.
     pub sender: String,
-    /// Topic name in the source.
     pub topic: String,
-    /// Partition number in the source.
     pub partition: i32,
     /// The position before; −1 if none was stored.
     pub from: i64,
@@ -146,7 +138,6 @@ pub fn accepted(accepts: Accepts) -> &'static str {
 pub struct LaneState {
     /// Record of the lane; `None` if it was never opened.
     pub lane: Option<LaneRecord>,
-    /// Partitions that are in this lane.
     pub partitions: HashMap<Partition, PartitionRecord>,
     /// Partitions that it has handed over.
     pub moved: HashMap<Partition, MovedRecord>,
@@ -242,17 +233,14 @@ fn of_source(
     Ok(Partition { topic: topic.into(), partition })
 }
 
-/// Returns the key of the lane record.
 pub fn lane_key() -> Vec<u8> {
     encode(&Key::Lane)
 }
 
-/// Returns the key of a jump.
 pub fn jump_key(number: u64) -> Vec<u8> {
     encode(&Key::Jump { place: number % JUMPS_KEPT })
 }
 
-/// Returns the key of a partition record.
 pub fn partition_key(source_cluster: &str, key: &Partition) -> Vec<u8> {
     encode(&Key::Partition {
         source_cluster: source_cluster.to_owned(),
@@ -261,7 +249,6 @@ pub fn partition_key(source_cluster: &str, key: &Partition) -> Vec<u8> {
     })
 }
 
-/// Returns the key of a [`MovedRecord`].
 pub fn moved_key(source_cluster: &str, key: &Partition) -> Vec<u8> {
     encode(&Key::Moved {
         source_cluster: source_cluster.to_owned(),

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use receiver::join::carried_topics::CarriedTopics;
-use receiver::join::{Offered, OfferedTarget};
-use receiver::lane::{HandoverRequest, Lane, LaneMessage};
-use receiver::target::state::{self, HaltRecord, PartitionRecord};
-use receiver::target::{StateEntry, TargetPartition};
+use receiver::state::{self, HaltRecord, PartitionRecord};
+use receiver::{
+    CarriedTopics, HandoverRequest, Lane, LaneMessage, Offered, OfferedTarget, StateEntry, TargetPartition,
+};
 use wire::control::{Accepts, Control, Jump, OfferedPartition};
 use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Position, Slot, TopicId};

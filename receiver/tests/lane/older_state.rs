@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use receiver::join::carried_topics::CarriedTopics;
-use receiver::lane::{Lane, OpenError, RecoverError};
-use receiver::target::TargetError;
+use receiver::{CarriedTopics, Lane, OpenError, RecoverError, TargetError};
 use wire::control::Control;
 use wire::ids::Epoch;
 use wire::lanes::ClassTable;

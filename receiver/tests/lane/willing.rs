@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kafka::{KafkaError, KafkaFault};
-use receiver::lane::memory::DecodeMemory;
-use receiver::lane::size::TransactionSize;
-use receiver::lane::{Lane, Terms};
-use receiver::target::{Delivered, LaneTarget, StateEntry, TargetError, TargetPartition};
+use receiver::{
+    DecodeMemory, Delivered, Lane, LaneTarget, StateEntry, TargetError, TargetPartition, Terms, TransactionSize,
+};
 use wire::frame::RecordRef;
 use wire::ids::LaneId;
 use wire::lanes::ClassTable;
