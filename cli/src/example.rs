@@ -14,16 +14,17 @@ pub(crate) fn print(role: ExampleRole) {
 #[cfg(test)]
 mod tests {
     use kafka::properties::forbidden;
+    use service::config::parse;
 
     #[test]
     fn the_printed_file_means_what_the_short_example_means() {
         let page = service::config::template(sender::config::EXAMPLE, sender::config::SECTIONS);
-        let printed = sender::config::parse(&page, "printed.toml", forbidden).unwrap();
-        let short = sender::config::parse(sender::config::EXAMPLE, "short.toml", forbidden).unwrap();
+        let printed = parse::<sender::config::Config>(&page, "printed.toml", forbidden).unwrap();
+        let short = parse::<sender::config::Config>(sender::config::EXAMPLE, "short.toml", forbidden).unwrap();
         assert_eq!(format!("{printed:?}"), format!("{short:?}"));
         let page = service::config::template(receiver::config::EXAMPLE, receiver::config::SECTIONS);
-        let printed = receiver::config::parse(&page, "printed.toml", forbidden).unwrap();
-        let short = receiver::config::parse(receiver::config::EXAMPLE, "short.toml", forbidden).unwrap();
+        let printed = parse::<receiver::config::Config>(&page, "printed.toml", forbidden).unwrap();
+        let short = parse::<receiver::config::Config>(receiver::config::EXAMPLE, "short.toml", forbidden).unwrap();
         assert_eq!(format!("{printed:?}"), format!("{short:?}"));
     }
 
@@ -33,8 +34,8 @@ mod tests {
         let setting = |line: &&str| line.starts_with("# ") && line.contains(" = ") && !line.contains('`');
         let all =
             page.lines().map(|line| if setting(&line) { &line[2..] } else { line }).collect::<Vec<_>>().join("\n");
-        let short = sender::config::parse(sender::config::EXAMPLE, "short.toml", forbidden).unwrap();
-        let stated = sender::config::parse(&all, "stated.toml", forbidden).unwrap();
+        let short = parse::<sender::config::Config>(sender::config::EXAMPLE, "short.toml", forbidden).unwrap();
+        let stated = parse::<sender::config::Config>(&all, "stated.toml", forbidden).unwrap();
         assert_eq!(format!("{stated:?}"), format!("{short:?}"));
     }
 }

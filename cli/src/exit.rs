@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use kafka::{KafkaError, KafkaFault};
 use service::config::Problems;
 
 /// A command that ended without success; `causeway --help` lists the exit codes.
@@ -39,6 +40,17 @@ impl Failure {
 impl From<Problems> for Failure {
     fn from(problems: Problems) -> Self {
         Self::Config(format!("the configuration cannot be used:\n{problems}"))
+    }
+}
+
+/// A Kafka client that failed. Configuration and rights need an operator; any other fault may pass.
+impl From<KafkaError> for Failure {
+    fn from(error: KafkaError) -> Self {
+        match error.fault {
+            KafkaFault::Misused => Self::config(error),
+            KafkaFault::Unauthorized => Self::Halted(error.to_string()),
+            _ => Self::failed(error),
+        }
     }
 }
 

@@ -27,8 +27,8 @@ use crate::exit::Failure;
 
 fn main() {
     let result = match Args::parse().command {
-        Command::Send { file } => send::run(&file),
-        Command::Receive { file } => receive::run(&file),
+        Command::Send { file } => process::run::<send::Sender>(&file),
+        Command::Receive { file } => process::run::<receive::Receiver>(&file),
         Command::Check { file } => check::run(&file),
         Command::Status(arguments) => status::run(&arguments),
         Command::Resume(arguments) => resume::run(arguments),

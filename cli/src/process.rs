@@ -1,81 +1,94 @@
-//! What `send` and `receive` share: signals, the admin port, and how the process ends.
+//! A running sender or receiver: its configuration, its admin port, signals, and the end of the process.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use service::admin::{Access, Ask, Listen, Views};
+use kafka::Properties;
+use kafka::properties::forbidden;
+use service::admin::{Access, Admin, Reload, Views};
+use service::config::{self, Configuration};
+use service::live::Live;
 use service::shutdown::{self, Phase, Shutdown, Trigger};
-use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use transport::io_threads::IoThreads;
 
 use crate::exit::Failure;
-use crate::reload::{Configuration, Reload};
+use crate::reload::Reloader;
+use crate::role::Role;
 
-/// A drain that takes longer is cut off: what is lost is time, never data.
+/// The longest drain. A longer one is cut off: that costs time, never data.
 const DRAIN_MAX: Duration = Duration::from_secs(9);
 
-/// What is left of the ten seconds once everybody was told to leave at once: whoever still blocks then is
-/// left behind.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// The rest of the ten seconds, for tasks to end after a drain was cut off. Tasks that still block then are abandoned.
+const EXIT_TIME: Duration = Duration::from_millis(500);
 
-/// A process about to do its work: signals are obeyed and the admin port is bound.
-pub(crate) struct Service {
-    runtime: Runtime,
-    listener: Option<TcpListener>,
-    shutdown: Shutdown,
-    reload: Ask<Result<serde_json::Value, String>>,
-    access: Arc<Access>,
+/// One role of a link, as a process runs it. The value answers on the admin port.
+pub(crate) trait Process: Admin + Sized {
+    /// The role of the process.
+    const ROLE: Role;
+
+    /// The configuration of this role.
+    type Config: Configuration;
+
+    /// The threads that carry packets.
+    fn io_threads(config: &Self::Config) -> IoThreads;
+
+    /// Makes the clients of the Kafka cluster, and returns the work of the process, which ends after a shutdown or with
+    /// a failure.
+    fn prepare(
+        config: Live<Self::Config>,
+        properties: &Properties,
+        shutdown: Shutdown,
+    ) -> Result<(Self, impl Future<Output = Result<(), Failure>>), Failure>;
 }
 
-impl Service {
-    /// Binds the admin port and starts to obey signals, before any work begins.
-    pub(crate) fn open<C: Configuration>(
-        admin: Listen,
-        io_threads: IoThreads,
-        reload: Reload<C>,
-    ) -> Result<Self, Failure> {
-        let listener = admin.0.map(|address| {
-            let remedy = "stop what holds it, or set another `listen` in [admin]";
-            TcpListener::bind(address)
-                .map_err(|error| Failure::Failed(format!("admin port {address} cannot be used: {error}; {remedy}")))
-        });
-        let runtime = io_threads.runtime().map_err(Failure::failed)?;
-        let (trigger, shutdown) = shutdown::channel();
-        let access = reload.access();
-        let reload: Ask<_> = Arc::new(move || reload.reload().map(|reloaded| serde_json::json!(reloaded)));
-        runtime.spawn(obey_signals(trigger));
-        runtime.spawn(obey_hangups(Arc::clone(&reload)));
-        Ok(Self { runtime, listener: listener.transpose()?, shutdown, reload, access })
+/// Runs a process until it is stopped.
+pub(crate) fn run<P: Process>(file: &Path) -> Result<(), Failure> {
+    let config = load::<P>(file)?;
+    let logging = config.log().start().map_err(Failure::config)?;
+    let (reloader, live) = Reloader::<P>::new(file, config, logging)?;
+    let config = live.now();
+    // Before any work, so that a port that is in use ends the process.
+    let listener = config.admin().listen.0.map(bind).transpose()?;
+    let runtime = P::io_threads(&config).runtime().map_err(Failure::failed)?;
+    let (trigger, shutdown) = shutdown::channel();
+    let access = reloader.access();
+    let reload: Reload = Arc::new(move || reloader.reload().map(|reloaded| serde_json::json!(reloaded)));
+    runtime.spawn(obey_signals(trigger));
+    runtime.spawn(obey_hangups(Arc::clone(&reload)));
+    let properties = properties(&*config)?;
+    let (admin, work) = P::prepare(live, &properties, shutdown.clone())?;
+    if let Some(listener) = listener {
+        answer(listener, Views { admin: Arc::new(admin), reload }, access, shutdown)?;
     }
-
-    /// Reads the configuration again.
-    pub(crate) fn reload(&self) -> Ask<Result<serde_json::Value, String>> {
-        Arc::clone(&self.reload)
-    }
-
-    /// What the work is to obey.
-    pub(crate) fn shutdown(&self) -> Shutdown {
-        self.shutdown.clone()
-    }
-
-    /// Runs `work` and answers on the admin port until the work ends.
-    pub(crate) fn run<E: Into<Failure>>(
-        self,
-        views: Views,
-        work: impl Future<Output = Result<(), E>>,
-    ) -> Result<(), Failure> {
-        if let Some(listener) = self.listener {
-            answer(listener, views, self.access, self.shutdown)?;
-        }
-        let result = self.runtime.block_on(work).map_err(Into::into);
-        self.runtime.shutdown_background();
-        result
-    }
+    let result = runtime.block_on(work);
+    runtime.shutdown_background();
+    result
 }
 
-/// Answers on the admin port, on a thread of its own: packets do not wait until 2,000 partitions are written out.
+/// Reads the file of a process; a file of the other role is refused with the command that it is for.
+pub(crate) fn load<P: Process>(file: &Path) -> Result<P::Config, Failure> {
+    config::load(file, forbidden).map_err(|problems| P::ROLE.refuse(file, problems))
+}
+
+/// The brokers and the client properties of a process's Kafka cluster.
+pub(crate) fn properties(config: &impl Configuration) -> Result<Properties, Failure> {
+    Ok(Properties {
+        bootstrap_servers: config.brokers().iter().map(ToString::to_string).collect(),
+        extra: config.client().resolve().map_err(Failure::config)?,
+    })
+}
+
+fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).map_err(|error| {
+        let remedy = "stop the process that holds it, or set another `listen` in [admin]";
+        Failure::Failed(format!("admin port {address} cannot be used: {error}; {remedy}"))
+    })
+}
+
+/// Serves the admin port on its own thread: packets do not wait while the status of 2,000 partitions is written.
 fn answer(listener: TcpListener, views: Views, access: Arc<Access>, shutdown: Shutdown) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
     listener.set_nonblocking(true).map_err(Failure::failed)?;
@@ -83,25 +96,23 @@ fn answer(listener: TcpListener, views: Views, access: Arc<Access>, shutdown: Sh
         let _inside = runtime.enter();
         tokio::net::TcpListener::from_std(listener).map_err(Failure::failed)?
     };
-    let answering =
-        move || runtime.block_on(service::admin::serve(listener, views, access, shutdown.reached(Phase::Now)));
-    let thread = std::thread::Builder::new().name("admin".to_owned());
-    thread.spawn(answering).map(drop).map_err(Failure::failed)
+    let serve = move || runtime.block_on(service::admin::serve(listener, views, access, shutdown.reached(Phase::Now)));
+    std::thread::Builder::new().name("admin".to_owned()).spawn(serve).map(drop).map_err(Failure::failed)
 }
 
-/// SIGHUP reads the configuration again. Several that come at once are one.
-async fn obey_hangups(reload: Ask<Result<serde_json::Value, String>>) {
+/// Reads the configuration again on SIGHUP. Several signals at the same time count as one.
+async fn obey_hangups(reload: Reload) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
         return tracing::warn!("the system refuses signal handlers");
     };
     while hangup.recv().await.is_some() {
         let reload = Arc::clone(&reload);
-        // It logs what became of it.
+        // The result is in the log.
         let _ = tokio::task::spawn_blocking(move || reload()).await;
     }
 }
 
-/// The first signal drains, the second one leaves at once; so does a drain that takes too long.
+/// Drains on the first signal, and exits immediately on the second one or when the drain takes too long.
 async fn obey_signals(trigger: Trigger) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
@@ -114,12 +125,12 @@ async fn obey_signals(trigger: Trigger) {
         }
     };
     next().await;
-    tracing::info!("draining; another signal leaves at once");
+    tracing::info!("draining; another signal exits immediately");
     trigger.advance(Phase::Drain);
     if tokio::time::timeout(DRAIN_MAX, next()).await.is_err() {
-        tracing::warn!("the drain took too long; leaving at once");
+        tracing::warn!(seconds = DRAIN_MAX.as_secs(), "the drain took too long; exiting immediately");
     }
     trigger.advance(Phase::Now);
-    tokio::time::sleep(LAST_WORDS).await;
+    tokio::time::sleep(EXIT_TIME).await;
     kafka::leave(0);
 }

@@ -1,98 +1,78 @@
-//! `causeway receive FILE`
+//! `causeway receive FILE`: runs a receiver.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use kafka::Properties;
-use kafka::properties::forbidden;
+use prometheus_client::registry::Registry;
 use receiver::config::Config;
 use receiver::status::Board;
 use receiver::{Parts, StopReason};
-use service::admin::{AdminSettings, Views};
-use service::config::Change;
-use service::logging::LogSettings;
-use service::tls::{End, TlsFiles};
+use serde_json::{Value, json};
+use service::admin::{Admin, Outcome};
+use service::live::Live;
+use service::shutdown::Shutdown;
 use transport::endpoint::EndpointError;
+use transport::io_threads::IoThreads;
 
 use crate::exit::Failure;
-use crate::process::Service;
-use crate::reload::{Configuration, Reload};
-use crate::role;
-use crate::send::kafka;
+use crate::process::Process;
+use crate::role::Role;
 
-/// Positions mean something beside the source's logs only.
-const ASK_SENDER: &str = "this is a receiver; the sender of the link knows the source's logs: ask it";
-
-/// Runs a receiver until it is told to leave.
-pub(crate) fn run(file: &Path) -> Result<(), Failure> {
-    let config = load(file)?;
-    let logging = config.log.start().map_err(Failure::config)?;
-    let (reload, live) = Reload::new(file, config, logging)?;
-    let config = live.now();
-    let service = Service::open(config.admin.listen, config.io_threads, reload)?;
-    let parts = Parts::kafka(&config, &properties(&config)?).map_err(kafka)?;
-    let board = Arc::new(Board::default());
-    let (ready, status) = (Arc::clone(&board), Arc::clone(&board));
-    let (jumps, asked) = (Arc::clone(&board), Arc::clone(&board));
-    let views = Views {
-        metrics: Arc::new(receiver::metrics::registry(Arc::clone(&board))),
-        ready: Arc::new(move || ready.ready()),
-        status: Arc::new(move || serde_json::json!(status.status())),
-        reload: service.reload(),
-        topics: Arc::new(|| Err(ASK_SENDER.to_owned())),
-        partitions: Arc::new(|_| Err(ASK_SENDER.to_owned())),
-        jumps: Arc::new(move || Ok(serde_json::json!(jumps.jumps()))),
-        resume: Arc::new(move |_| {
-            let holders = asked.holders();
-            Box::pin(async move {
-                Err(format!("this is a receiver; halts are lifted at the sender of the link: {holders}"))
-            })
-        }),
-        rate: Arc::new(|_| {
-            let words = "this is a receiver; the rate of a link is its sender's: ask that one. What a receiver itself \
-                         sends is limited by `rate` in its file";
-            Box::pin(std::future::ready(Err(words.to_owned())))
-        }),
-    };
-    let work = receiver::run(live, parts, board, service.shutdown());
-    service.run(views, work)
+/// A receiver as a process.
+pub(crate) struct Receiver {
+    metrics: Registry,
+    board: Arc<Board>,
 }
 
-impl Configuration for Config {
-    const END: End = End::Server;
+impl Process for Receiver {
+    const ROLE: Role = Role::Receiver;
+    type Config = Config;
 
-    fn load(file: &Path) -> Result<Self, Failure> {
-        load(file)
+    fn io_threads(config: &Config) -> IoThreads {
+        config.io_threads
     }
 
-    fn adopt(&mut self, new: Self) -> Vec<Change> {
-        self.adopt(new)
-    }
-
-    fn tls(&self) -> &TlsFiles {
-        &self.tls
-    }
-
-    fn log(&self) -> LogSettings {
-        self.log
-    }
-
-    fn admin(&self) -> &AdminSettings {
-        &self.admin
+    fn prepare(
+        config: Live<Config>,
+        properties: &Properties,
+        shutdown: Shutdown,
+    ) -> Result<(Self, impl Future<Output = Result<(), Failure>>), Failure> {
+        let parts = Parts::kafka(&config.now(), properties)?;
+        let board = Arc::new(Board::default());
+        let metrics = receiver::metrics::registry(Arc::clone(&board));
+        let work = receiver::run(config, parts, Arc::clone(&board), shutdown);
+        Ok((Self { metrics, board }, async { work.await.map_err(Failure::from) }))
     }
 }
 
-/// Reads a receiver's file; says so where it is a sender's.
-pub(crate) fn load(file: &Path) -> Result<Config, Failure> {
-    receiver::config::load(file, forbidden).map_err(|problems| role::Role::Receiver.refuse(file, problems))
-}
+impl Admin for Receiver {
+    fn metrics(&self) -> &Registry {
+        &self.metrics
+    }
 
-/// How to reach the target cluster.
-pub(crate) fn properties(config: &Config) -> Result<Properties, Failure> {
-    Ok(Properties {
-        bootstrap_servers: config.target.bootstrap_servers.iter().map(ToString::to_string).collect(),
-        extra: config.target.client.resolve().map_err(Failure::config)?,
-    })
+    fn ready(&self) -> Result<(), String> {
+        self.board.ready()
+    }
+
+    fn status(&self) -> Value {
+        json!(self.board.status())
+    }
+
+    fn jumps(&self) -> Result<Value, String> {
+        Ok(json!(self.board.jumps()))
+    }
+
+    fn resume(&self, _request: Value) -> Outcome {
+        let holders = self.board.holders();
+        let reason = format!("this is a receiver; halts are lifted at the sender of the link: {holders}");
+        Box::pin(std::future::ready(Err(reason)))
+    }
+
+    fn rate(&self, _request: Value) -> Result<String, String> {
+        let reason = "this is a receiver; set the rate on the sender: --admin SENDER:7401. The acks that a receiver \
+                      sends are limited by `rate` in its file";
+        Err(reason.to_owned())
+    }
 }
 
 impl From<StopReason> for Failure {
@@ -100,7 +80,7 @@ impl From<StopReason> for Failure {
         match halted {
             StopReason::Tls(_) | StopReason::Listen(EndpointError::Tls(_)) => Self::config(halted),
             StopReason::Listen(_) => Self::failed(halted),
-            StopReason::Target(error) => kafka(error),
+            StopReason::Target(error) => error.into(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sender::partitions::resume::{Request, Wish};
+use sender::partitions::resume::{Request, ResumeAction};
 
 use crate::admin::{self, AdminPort};
 use crate::args::{self, AdminOptions};
@@ -14,31 +14,31 @@ const TIMEOUT: Duration = Duration::from_secs(12);
 /// Asks the sender to resume one partition.
 pub(crate) fn run(arguments: args::Resume) -> Result<(), Failure> {
     let (topic, partition) = arguments.partition;
-    let wish = match arguments.from {
-        Some(position) => Wish::From(position),
-        None if arguments.skip => Wish::Skip,
-        None => Wish::Here,
+    let action = match arguments.from {
+        Some(position) => ResumeAction::From(position),
+        None if arguments.skip => ResumeAction::Skip,
+        None => ResumeAction::Here,
     };
     let port = AdminPort::new(&arguments.admin, admin::SENDER, TIMEOUT)?;
-    println!("{}", resume(&port, &Request { topic, partition, wish })?);
+    println!("{}", resume(&port, &Request { topic, partition, action })?);
     Ok(())
 }
 
 /// Asks the sender to resume every partition of a topic that is halted because of its target topic.
 pub(crate) fn adopt(arguments: &args::Adopt) -> Result<(), Failure> {
     let port = AdminPort::new(&arguments.admin, admin::SENDER, TIMEOUT)?;
-    let wish = Wish::Adopt;
+    let action = ResumeAction::Adopt;
     if let Ok((topic, partition)) = args::partition(&arguments.topic) {
-        println!("{}", resume(&port, &Request { topic, partition, wish })?);
+        println!("{}", resume(&port, &Request { topic, partition, action })?);
         return Ok(());
     }
-    let status: sender::report::status::Status = serde_json::from_str(&port.get("status")?).map_err(Failure::failed)?;
+    let status: sender::Status = serde_json::from_str(&port.get("status")?).map_err(Failure::failed)?;
     let of_target = |reason: &str| ["target-not-empty", "target-replaced"].contains(&reason);
     let halted = status.halted.into_iter().filter(|halt| halt.topic == arguments.topic && of_target(&halt.reason));
     let mut adopted = 0;
     let mut refused = Vec::new();
     for halt in halted {
-        match resume(&port, &Request { topic: halt.topic, partition: halt.partition, wish }) {
+        match resume(&port, &Request { topic: halt.topic, partition: halt.partition, action }) {
             Ok(sentence) => {
                 println!("{sentence}");
                 adopted += 1;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use kafka::properties::forbidden;
 use service::admin::AdminSettings;
 use service::config::{self, Problems, Section, top_keys};
 use service::tls::TlsFiles;
@@ -53,9 +54,9 @@ impl Role {
     /// The [admin] and [tls] of `file`. Paths are as written; nothing they name is opened.
     pub(crate) fn admin(self, file: &Path, text: &str) -> Result<(AdminSettings, TlsFiles), Failure> {
         let name = file.display().to_string();
-        let read = config::parse(text, &name, self.sections(), |document| {
+        let read = config::parse_with(text, &name, self.sections(), forbidden, |document| {
             let admin = AdminSettings::read(document);
-            let tls = TlsFiles::read(document);
+            let tls = document.read();
             Ok((admin?, tls?))
         });
         read.map_err(Failure::from)

@@ -21,7 +21,7 @@ const WATCH: Duration = Duration::from_secs(2);
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "role", rename_all = "lowercase")]
 enum Answer {
-    Sender(Box<sender::report::status::Status>),
+    Sender(Box<sender::Status>),
     Receiver(receiver::status::Status),
 }
 

@@ -44,7 +44,7 @@ fn peer(place: &Place, pki: &str) -> Peer {
 }
 
 #[test]
-fn check_shows_what_holds_and_what_follows_from_it() {
+fn check_shows_settings_and_derived_values() {
     let place = Place::new();
     let (_, said, _) = on("check", &place.sender(closed(), closed(), closed()));
     for line in [
@@ -73,7 +73,7 @@ fn check_shows_what_holds_and_what_follows_from_it() {
 }
 
 #[test]
-fn a_peer_that_accepts_us_is_found_and_left_without_a_word() {
+fn a_peer_that_accepts_us_is_found_and_not_disturbed() {
     let place = Place::new();
     let mut peer = peer(&place, "pki");
     let (code, said, error) = on("check", &place.sender(closed(), peer.address, closed()));
@@ -87,7 +87,7 @@ fn a_peer_that_accepts_us_is_found_and_left_without_a_word() {
 }
 
 #[test]
-fn a_certificate_of_another_authority_is_told_from_a_dark_path() {
+fn a_foreign_certificate_differs_from_an_unreachable_peer() {
     let place = Place::new();
     place.pki("other");
     // The peer trusts another authority, and shows a certificate of ours.

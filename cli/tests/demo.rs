@@ -6,7 +6,7 @@
 use std::process::Command;
 
 #[test]
-fn the_demo_carries_every_record_once_in_order_and_unchanged_through_both_restarts_and_a_cut_wan() {
+fn every_record_arrives_exactly_once_despite_restarts() {
     let output = Command::new(env!("CARGO_BIN_EXE_causeway")).args(["demo", "--seconds", "12"]).output().unwrap();
     let shown = String::from_utf8_lossy(&output.stdout);
     let said = String::from_utf8_lossy(&output.stderr);

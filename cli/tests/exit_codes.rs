@@ -10,7 +10,7 @@ use std::net::TcpListener;
 use process::{Place, causeway, closed, on};
 
 #[test]
-fn a_file_that_cannot_be_used_exits_2_and_every_problem_is_named() {
+fn an_unusable_file_exits_2_and_names_every_problem() {
     let place = Place::new();
     let wrong = place.write("wrong.toml", "link = \"a\"\nmemroy = \"1 GiB\"\n[wan]\nrate = \"500\"\n[source]\n");
     let files = [
@@ -60,7 +60,7 @@ fn a_taken_admin_port_exits_1_before_any_work() {
 }
 
 #[test]
-fn what_only_the_start_shows_to_be_wrong_exits_2_too() {
+fn errors_found_only_at_start_exit_2_too() {
     let place = Place::new();
     let file = place.sender(closed(), closed(), closed());
     let with = |more: &str| format!("{}\n{more}", std::fs::read_to_string(&file).unwrap());
@@ -91,7 +91,7 @@ fn a_wrong_command_line_exits_2_and_help_teaches_the_codes() {
 }
 
 #[test]
-fn nobody_to_ask_exits_1_and_says_what_to_look_at() {
+fn no_response_exits_1_and_says_what_to_check() {
     let nobody = closed().to_string();
     let output = causeway(&["status", &nobody]);
     assert_eq!(output.status.code(), Some(1));
@@ -129,7 +129,7 @@ fn exposed(place: &Place) -> (std::path::PathBuf, std::net::SocketAddr) {
 }
 
 #[test]
-fn an_exposed_admin_port_speaks_tls_wants_its_token_and_status_has_both() {
+fn an_exposed_admin_port_requires_tls_and_its_token() {
     let place = Place::new();
     let (file, admin) = exposed(&place);
     let bare = place.write("bare.toml", &std::fs::read_to_string(&file).unwrap().replace("token = \"token\"", ""));

@@ -19,14 +19,14 @@ fn rate(admin: SocketAddr, arguments: &[&str]) -> (i32, String) {
 }
 
 #[test]
-fn a_rate_is_shown_set_for_a_while_and_taken_back() {
+fn a_rate_is_shown_set_for_a_while_and_reset() {
     let place = Place::new();
     let admin = closed();
     let running = Running::start("send", &place.sender(closed(), closed(), admin)).answering(admin);
     assert_eq!(rate(admin, &[]), (0, "500 Mbit/s by the file; 0 bit/s used, 0 %\n".to_owned()));
     let (code, said) = rate(admin, &["200Mbit/s", "--for", "2h"]);
     assert!(code == 0 && said.starts_with("200 Mbit/s until "), "{said}");
-    assert!(said.ends_with(" UTC, unless this process is started anew before\n"), "{said}");
+    assert!(said.ends_with(" UTC, unless this process restarts before\n"), "{said}");
     let (code, said) = rate(admin, &[]);
     assert!(code == 0 && said.starts_with("200 Mbit/s by `causeway rate`, until 20"), "{said}");
     let (_, metrics) = get(admin, "/metrics").unwrap();
@@ -34,7 +34,7 @@ fn a_rate_is_shown_set_for_a_while_and_taken_back() {
     assert!(metrics.contains("causeway_sender_rate_reason{link=\"a-to-b\",reason=\"command\"} 1.0\n"), "{metrics}");
     assert_eq!(rate(admin, &["--reset"]), (0, "500 Mbit/s again, by `wan.rate`\n".to_owned()));
     let (code, said) = rate(admin, &["--reset"]);
-    assert_eq!((code, said.as_str()), (0, "no rate was set by command: 500 Mbit/s goes on, by `wan.rate`\n"));
+    assert_eq!((code, said.as_str()), (0, "no rate was set by command: 500 Mbit/s stays in effect, by `wan.rate`\n"));
     let (code, said) = rate(admin, &["3 Gbit/s", "--for", "1 s"]);
     assert!(code == 0 && said.starts_with("3 Gbit/s until "), "{said}");
     running.wait_for_labelled(admin, "causeway_sender_rate_bits_per_second{link=\"a-to-b\"} 500000000.0");
@@ -56,7 +56,7 @@ fn a_restart_forgets_a_rate_by_command() {
 }
 
 #[test]
-fn a_file_with_another_rate_or_schedule_holds_within_a_second_of_the_hangup() {
+fn a_rate_of_a_reloaded_file_takes_effect_within_a_second() {
     let place = Place::new();
     let admin = closed();
     let file = place.sender(closed(), closed(), admin);
@@ -84,7 +84,7 @@ fn a_file_with_another_rate_or_schedule_holds_within_a_second_of_the_hangup() {
 }
 
 #[test]
-fn what_is_no_rate_and_who_has_none_is_said_with_its_exit_code() {
+fn a_wrong_rate_or_process_is_refused_with_its_exit_code() {
     let place = Place::new();
     let (first, second) = (closed(), closed());
     let _sender = Running::start("send", &place.sender(closed(), closed(), first)).answering(first);
@@ -98,7 +98,7 @@ fn what_is_no_rate_and_who_has_none_is_said_with_its_exit_code() {
         (first, &["--for", "2h"], 2, "<RATE>"),
         (first, &["1 Mbit/s", "--reset"], 2, "cannot be used with"),
         (second, &[], 1, "this is a receiver; set the rate on the sender: --admin SENDER:7401"),
-        (second, &["1 Mbit/s"], 1, "this is a receiver; the rate of a link is its sender's: ask that one"),
+        (second, &["1 Mbit/s"], 1, "this is a receiver; set the rate on the sender: --admin SENDER:7401"),
         (nobody, &[], 1, "Connection refused"),
     ];
     for (admin, arguments, code, sentence) in cases {
@@ -109,7 +109,7 @@ fn what_is_no_rate_and_who_has_none_is_said_with_its_exit_code() {
 }
 
 #[test]
-fn a_rate_is_set_by_those_alone_who_show_the_token() {
+fn a_rate_is_set_only_with_the_token() {
     let place = Place::new();
     let admin = closed();
     let token = place.write("token", "a token that nobody guesses\n");

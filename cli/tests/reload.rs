@@ -10,7 +10,7 @@ use std::fs;
 use process::{Place, Running, closed, get, post};
 
 #[test]
-fn an_invalid_file_changes_nothing_and_says_why_and_the_process_goes_on() {
+fn an_invalid_file_changes_nothing_and_says_why() {
     let place = Place::new();
     let (first, second) = (closed(), closed());
     for (command, file, admin) in [
@@ -41,7 +41,7 @@ fn an_invalid_file_changes_nothing_and_says_why_and_the_process_goes_on() {
 }
 
 #[test]
-fn what_changes_is_logged_value_by_value_and_what_cannot_is_named() {
+fn changes_are_logged_value_by_value() {
     let place = Place::new();
     let admin = closed();
     let file = place.sender(closed(), closed(), admin);
@@ -74,7 +74,7 @@ fn what_changes_is_logged_value_by_value_and_what_cannot_is_named() {
 }
 
 #[test]
-fn certificates_that_do_not_fit_are_refused_and_new_ones_are_taken() {
+fn a_pair_that_does_not_fit_is_refused_on_reload() {
     let place = Place::new();
     let admin = closed();
     let file = place.receiver(closed(), admin);

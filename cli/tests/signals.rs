@@ -18,7 +18,7 @@ fn both(place: &Place, kafka: SocketAddr) -> [(&'static str, PathBuf, SocketAddr
 }
 
 #[test]
-fn a_signal_ends_a_process_that_waits_for_kafka_with_0() {
+fn a_signal_ends_a_process_without_kafka_with_0() {
     let place = Place::new();
     // Nothing listens; and something takes connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -29,13 +29,13 @@ fn a_signal_ends_a_process_that_waits_for_kafka_with_0() {
             let (status, took, said) = running.ended();
             assert_eq!(status.code(), Some(0), "{command}: {said}");
             assert!(took < Duration::from_secs(10), "{command} took {took:?}");
-            assert!(said.contains("draining; another signal leaves at once"), "{said}");
+            assert!(said.contains("draining; another signal exits immediately"), "{said}");
         }
     }
 }
 
 #[test]
-fn a_second_signal_leaves_at_once() {
+fn a_second_signal_exits_immediately() {
     let place = Place::new();
     for (command, file, admin) in both(&place, closed()) {
         let running = Running::start(command, &file).answering(admin);
@@ -48,7 +48,7 @@ fn a_second_signal_leaves_at_once() {
 }
 
 #[test]
-fn a_process_without_kafka_is_alive_and_not_ready_and_says_why() {
+fn a_process_without_kafka_is_alive_and_not_ready() {
     let place = Place::new();
     for (command, file, admin) in both(&place, closed()) {
         let _running = Running::start(command, &file).answering(admin);

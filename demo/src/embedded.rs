@@ -1,8 +1,8 @@
-//! A Kafka cluster inside this process: librdkafka's own mock, and the catalog that it does not answer.
+//! A Kafka cluster inside this process: librdkafka's mock cluster, and a catalog for it.
 //!
-//! It speaks Kafka's protocol over loopback, so that every client is the real one. It has no admin calls:
-//! topics are made here, and looked up by ordinary requests. It does not abort and does not fence, which is
-//! why the demo drains what it restarts.
+//! It speaks Kafka's protocol over loopback, so that every client is the real one. It has no admin requests: topics are
+//! created here, and found by ordinary requests. It does not abort transactions or fence producers, so the demo drains
+//! an end before it restarts it.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -20,10 +20,10 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use wire::ids::{Position, TopicId};
 use wire::partition::Partition;
 
-/// How long it may take to answer; it is in this process.
+/// Time limit for an answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// An embedded cluster of one broker. Gone when dropped, with everything in it.
+/// An embedded cluster of one broker. Dropping it deletes everything in it.
 pub(crate) struct Embedded {
     address: String,
     orders: Option<SyncSender<Order>>,
@@ -31,7 +31,7 @@ pub(crate) struct Embedded {
     configs: Mutex<HashMap<String, Vec<(String, String)>>>,
 }
 
-/// A topic to be made, and where to say how that went.
+/// A request to create a topic, with the channel for the result.
 struct Order {
     name: String,
     partitions: i32,
@@ -39,17 +39,17 @@ struct Order {
 }
 
 impl Embedded {
-    /// Starts one.
+    /// Starts a cluster.
     pub(crate) fn start(name: &str) -> Result<Arc<Self>> {
         let (orders, inbox) = sync_channel(1);
         let (ready, started) = sync_channel(1);
-        // The mock may not change threads, so that it gets one of its own.
+        // The mock must stay on one thread, so it gets one of its own.
         let thread = thread::Builder::new().name(format!("{name}-cluster")).spawn(move || serve(&ready, &inbox))?;
         let address = started.recv().context("the embedded cluster did not start")?.map_err(|error| anyhow!(error))?;
         Ok(Arc::new(Self { address, orders: Some(orders), thread: Some(thread), configs: Mutex::default() }))
     }
 
-    /// Where its broker listens.
+    /// Address of its broker.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
@@ -95,14 +95,14 @@ fn serve(ready: &SyncSender<Result<String, String>>, inbox: &Receiver<Order>) {
     }
 }
 
-/// Answers for an embedded cluster what a link asks of any cluster.
+/// The catalog of an embedded cluster.
 pub(crate) struct EmbeddedCatalog {
     cluster: Arc<Embedded>,
     client: BaseConsumer,
 }
 
 impl EmbeddedCatalog {
-    /// A catalog with a client of its own, as each process would have.
+    /// Makes a catalog with its own client, as each process has one.
     pub(crate) fn over(cluster: &Arc<Embedded>) -> Result<Self> {
         let client = ClientConfig::new()
             .set("bootstrap.servers", cluster.address())
@@ -194,7 +194,7 @@ impl Catalog for EmbeddedCatalog {
     }
 }
 
-/// Topics of an embedded cluster are never made twice, so that the name tells them apart.
+/// The id of a topic, made from its name: an embedded cluster never creates a topic twice.
 fn topic_id(name: &str) -> TopicId {
     let half = |salt: u8| {
         let mut hasher = DefaultHasher::new();
@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_topic_is_found_as_it_was_made_and_making_it_again_is_no_error() {
+    fn a_topic_is_found_as_it_was_created() {
         let cluster = Embedded::start("test").unwrap();
         let catalog = EmbeddedCatalog::over(&cluster).unwrap();
         let configs = vec![("cleanup.policy".to_owned(), "compact".to_owned())];

@@ -1,8 +1,8 @@
-//! What the link of the demo is started with: real certificates and the two configuration files, in a
-//! directory that goes away with the demo.
+//! The files of the demo's link: real certificates and the two configuration files, in a directory that is removed with
+//! the demo.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -15,38 +15,32 @@ use super::wan::Wan;
 const LINK: &str = "demo";
 const SENDER_NAME: &str = "sender.demo";
 
-/// The link's files. Removed when dropped.
+/// The files of the link; dropping them removes the directory.
 #[derive(Debug)]
 pub(crate) struct Files {
-    /// For `causeway send`.
+    /// Configuration file of the sender.
     pub(crate) sender: PathBuf,
-    /// For `causeway receive`.
+    /// Configuration file of the receiver.
     pub(crate) receiver: PathBuf,
-    /// Where the receiver listens, UDP.
+    /// Address of the receiver, UDP.
     pub(crate) listen: SocketAddr,
-    /// Where the sender finds it.
+    /// Address that the sender dials.
     dial: SocketAddr,
-    /// Where to ask the sender's process, if it has one.
-    pub(crate) sender_admin: SocketAddr,
-    /// Where to ask the receiver's process, if it has one.
-    pub(crate) receiver_admin: SocketAddr,
     _dir: TempDir,
 }
 
 impl Files {
-    /// Makes certificates and writes files that say no more than they must: everything else has the
-    /// product's default.
+    /// Makes certificates and writes the smallest files: everything else has the product's default.
     pub(crate) fn write(source: &str, target: &str, wan: &Wan) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("causeway-demo-").tempdir()?;
-        let (sender, receiver) = ([SENDER_NAME.to_owned()], [Ipv4Addr::LOCALHOST.to_string()]);
+        let sender = [SENDER_NAME.to_owned()];
+        let receiver = [Ipv4Addr::LOCALHOST.to_string()];
         pki::init(&dir.path().join("pki"), &Request { link: LINK, sender: &sender, receiver: &receiver })?;
         let files = Self {
             sender: dir.path().join("sender.toml"),
             receiver: dir.path().join("receiver.toml"),
             listen: wan.far_end(),
             dial: wan.near_end(),
-            sender_admin: free_tcp_port()?,
-            receiver_admin: free_tcp_port()?,
             _dir: dir,
         };
         fs::write(&files.sender, files.sender_toml(source))?;
@@ -69,9 +63,9 @@ ca = "pki/ca.pem"
 certificate = "pki/sender.pem"
 key = "pki/sender.key"
 [admin]
-listen = "{}"
+listen = "off"
 "#,
-            self.dial, self.sender_admin
+            self.dial
         )
     }
 
@@ -89,14 +83,9 @@ ca = "pki/ca.pem"
 certificate = "pki/receiver.pem"
 key = "pki/receiver.key"
 [admin]
-listen = "{}"
+listen = "off"
 "#,
-            self.listen, self.receiver_admin
+            self.listen
         )
     }
-}
-
-/// A loopback port that nobody listened on a moment ago.
-pub(crate) fn free_tcp_port() -> Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

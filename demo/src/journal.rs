@@ -1,8 +1,8 @@
-//! Every record that was sent, kept until it has arrived and was compared.
+//! The journal keeps every record that was sent until it has arrived and was compared.
 //!
-//! Records of a partition are numbered in the order they are sent; each arrival is held against the one
-//! expected next. What is kept is bounded: the load stops while a partition has [`IN_FLIGHT_BYTES_MAX`] or
-//! [`IN_FLIGHT_RECORDS_MAX`] not yet compared.
+//! Records of a partition are numbered in the order they are sent; each arrival is compared with the record expected
+//! next. The journal is bounded: the load skips a partition that has [`IN_FLIGHT_BYTES_MAX`] or
+//! [`IN_FLIGHT_RECORDS_MAX`] not compared yet.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,30 +12,30 @@ use hdrhistogram::Histogram;
 
 use super::record::Record;
 
-/// Less than half of the 5 MiB that an embedded cluster keeps per partition: whatever is not yet compared
-/// is still there, in the source and in the target.
+/// Limit of bytes in flight: less than half of the 5 MiB that an embedded cluster keeps per partition, so that records
+/// not compared yet are still in the source and in the target.
 const IN_FLIGHT_BYTES_MAX: u64 = 2 << 20;
 
-/// Far below the 100,000 batches that an embedded cluster keeps, were each record a batch of its own.
+/// Limit of records in flight: far below the 100,000 batches that an embedded cluster keeps.
 const IN_FLIGHT_RECORDS_MAX: usize = 20_000;
 
-/// A minute, in µs: nothing of a demo takes longer.
+/// Largest latency in µs: one minute.
 const LATENCY_MAX: u64 = 60_000_000;
 
-/// What was sent to all partitions and what became of it.
+/// The records sent to all partitions, and the latency of those that arrived.
 pub(crate) struct Journal {
     partitions: Vec<Mutex<Partition>>,
     latency: Mutex<Histogram<u64>>,
 }
 
-/// Records, counted. `lost` are those that have not arrived: final only at the end.
+/// Counts of records. `lost` are those that have not arrived yet; the number is final at the end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) sent: u64,
     /// Bytes of keys, values and headers sent.
     pub(crate) bytes: u64,
     pub(crate) arrived: u64,
-    /// Bytes of those that arrived.
+    /// Bytes of keys, values and headers that arrived.
     pub(crate) arrived_bytes: u64,
     pub(crate) lost: u64,
     pub(crate) doubled: u64,
@@ -62,7 +62,7 @@ impl Journal {
         (!partition.is_full()).then_some(partition.counts.sent)
     }
 
-    /// Notes a record down just before it is sent.
+    /// Notes a record, just before it is sent.
     pub(crate) fn handle_sent(&self, partition: usize, record: Record) {
         self.lock(partition).handle_sent(record, Instant::now());
     }
@@ -74,7 +74,7 @@ impl Journal {
         self.latency.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(micros);
     }
 
-    /// All partitions together.
+    /// The counts of all partitions together.
     pub(crate) fn counts(&self) -> Counts {
         (0..self.partitions.len()).map(|partition| self.lock(partition).counts()).fold(Counts::default(), |a, b| {
             Counts {
@@ -90,7 +90,7 @@ impl Journal {
         })
     }
 
-    /// How long it took from just before a record was sent until it was read from the target.
+    /// The latency of records, from just before the send until the read from the target.
     pub(crate) fn latency(&self, quantile: f64) -> Duration {
         let latency = self.latency.lock().unwrap_or_else(PoisonError::into_inner);
         Duration::from_micros(latency.value_at_quantile(quantile))
@@ -101,13 +101,13 @@ impl Journal {
     }
 }
 
-/// One partition's records.
+/// The records of one partition.
 #[derive(Debug, Default)]
 struct Partition {
-    /// Sent and not yet due: the numbers up to `counts.sent`.
+    /// Records sent and not passed yet: the numbers up to `counts.sent`.
     expected: VecDeque<(Record, Instant)>,
     expected_bytes: u64,
-    /// Due before a record that has arrived, and not seen: lost, or reordered if they still come.
+    /// Records skipped by a later one: lost, or reordered if they still arrive.
     passed_over: BTreeMap<u64, (Record, Instant)>,
     counts: Counts,
 }
@@ -125,10 +125,10 @@ impl Partition {
         self.expected.push_back((record, now));
     }
 
-    /// When the arrived record was sent, if it was the one expected.
+    /// Compares a record; returns when it was sent, if it was the one expected.
     fn handle_arrived(&mut self, arrived: &Record) -> Option<Instant> {
         let due = self.counts.sent - self.expected.len() as u64;
-        // One that does not say which it is stands for the one that is due.
+        // A record without a number counts as the one that is due.
         let number = arrived.number().unwrap_or(due);
         if number >= self.counts.sent {
             self.counts.changed += 1;

@@ -1,8 +1,7 @@
-//! `causeway demo`: a whole link in one process, with a load, restarts and a cut WAN in the middle, and every
-//! record compared while it runs.
+//! `causeway demo`: a whole link in one process, with a load, restarts and a cut WAN, and every record compared.
 //!
-//! `load` writes to the source and notes each record in the `journal`; the link carries it over a `wan`; `reader`
-//! takes it from the target and has it compared. The clusters are `embedded` in this process.
+//! `load` writes records to the source and notes each one in the `journal`; the link carries them over a `wan`; `reader`
+//! reads them from the target and has the journal compare them. The clusters are `embedded` in this process.
 
 #![forbid(unsafe_code)]
 
@@ -31,24 +30,28 @@ use journal::Journal;
 use load::Load;
 use reader::Reader;
 use screen::Screen;
-use tasks::Tasks;
+use tasks::{Tasks, Wire};
 use wan::Wan;
 
-/// When the sender is restarted, the WAN cut and the receiver restarted, as shares of the time.
+/// The restart of the sender, as a share of the time.
 const SENDER_AT: f64 = 0.2;
+
+/// The cut of the WAN, as a share of the time.
 const CUT_AT: f64 = 0.45;
+
+/// The restart of the receiver, as a share of the time.
 const RECEIVER_AT: f64 = 0.7;
 
-/// After the load has ended, records that do not come for so long will not come.
+/// Time without a new record, after the load, until the missing ones count as lost.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-const LOOK: Duration = Duration::from_millis(100);
+/// Interval at which the demo looks at its counters.
+const POLL: Duration = Duration::from_millis(100);
 
-/// Runs the demo, with a load of `seconds` seconds. Returns true if no record was lost, doubled, reordered or
-/// changed.
+/// Runs the demo, with a load of `seconds` seconds. Returns true if no record was lost, doubled, reordered or changed.
 ///
 /// # Errors
-/// An end of the link failed, or an interrupt ended the demo.
+/// An end of the link failed, or an interrupt stopped the demo.
 pub fn run(seconds: u64) -> Result<bool> {
     if std::env::var_os("RUST_LOG").is_some() {
         LogSettings { level: Level::Info, format: Format::Text }.start()?;
@@ -66,7 +69,7 @@ pub fn run(seconds: u64) -> Result<bool> {
     result
 }
 
-/// The first interrupt ends the load, the second the demo.
+/// Ends the load on the first interrupt, and the demo on the second one.
 async fn obey_interrupts(trigger: Trigger) {
     for phase in [Phase::Drain, Phase::Now] {
         if tokio::signal::ctrl_c().await.is_err() {
@@ -79,19 +82,25 @@ async fn obey_interrupts(trigger: Trigger) {
 /// Plays the demo between two clusters in this process.
 async fn play(seconds: u64, shutdown: &Shutdown) -> Result<bool> {
     println!("causeway demo: two embedded Kafka clusters, and a link of real QUIC and TLS between them\n");
-    let (source, target) = (Embedded::start("source")?, Embedded::start("target")?);
+    let source = Embedded::start("source")?;
+    let target = Embedded::start("target")?;
     create_topics(&EmbeddedCatalog::over(&source)?)?;
-    let wire = tasks::Wire::default();
-    let counted = wire.clone();
-    let stage = Stage::new(source.address(), target.address(), move || counted.bytes(), seconds, shutdown)?;
-    let ends = Tasks::start(Arc::clone(&source), Arc::clone(&target), wire, &stage.wan).await?;
-    let exact = stage.play(ends).await?;
+    println!("  source {}  >  sender  ==>  receiver  >  target {}", source.address(), target.address());
+    let stage = Stage {
+        wire: Wire::default(),
+        wan: Wan::start()?,
+        journal: Arc::new(Journal::new(load::partitions().len())),
+        screen: Screen::new(),
+        seconds,
+        shutdown: shutdown.clone(),
+    };
+    let exact = stage.play(source, target).await?;
     println!("  Restarts here are drained: embedded clusters do not fence. That the link stays exactly-once when any");
     println!("  part of it crashes is proven on real Kafka: cargo xtask check");
     Ok(exact)
 }
 
-fn create_topics(catalog: &dyn Catalog) -> Result<()> {
+fn create_topics(catalog: &EmbeddedCatalog) -> Result<()> {
     let topics = record::TOPICS.map(|(name, partitions)| NewTopic {
         name: name.to_owned(),
         partitions,
@@ -101,15 +110,11 @@ fn create_topics(catalog: &dyn Catalog) -> Result<()> {
     Ok(catalog.create(&topics)?)
 }
 
-/// What a demo plays on, whatever its clusters and ends are.
+/// Everything of a demo but its clusters and its two ends.
 struct Stage {
-    /// Where the source's broker listens.
-    source: String,
-    /// Where the target's does.
-    target: String,
-    /// Bytes that senders have sent.
-    wire: Box<dyn Fn() -> u64 + Send + Sync>,
-    /// What lies between the ends.
+    /// Bytes that the senders have sent.
+    wire: Wire,
+    /// The path between the two ends.
     wan: Wan,
     journal: Arc<Journal>,
     screen: Screen,
@@ -118,43 +123,24 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(
-        source: &str,
-        target: &str,
-        wire: impl Fn() -> u64 + Send + Sync + 'static,
-        seconds: u64,
-        shutdown: &Shutdown,
-    ) -> Result<Self> {
-        println!("  source {source}  >  sender  ==>  receiver  >  target {target}");
-        Ok(Self {
-            source: source.to_owned(),
-            target: target.to_owned(),
-            wire: Box::new(wire),
-            wan: Wan::start()?,
-            journal: Arc::new(Journal::new(load::partitions().len())),
-            screen: Screen::new(),
-            seconds,
-            shutdown: shutdown.clone(),
-        })
-    }
-
-    /// Load, restarts, and the verdict: whether all was exact.
-    async fn play(&self, ends: Tasks) -> Result<bool> {
-        let reader = Reader::start(&self.target, Arc::clone(&self.journal))?;
-        let load = Load::start(&self.source, Arc::clone(&self.journal))?;
+    /// Runs the load and the restarts, and prints the verdict. Returns true if every record arrived exactly once.
+    async fn play(&self, source: Arc<Embedded>, target: Arc<Embedded>) -> Result<bool> {
+        let ends = Tasks::start(Arc::clone(&source), Arc::clone(&target), self.wire.clone(), &self.wan).await?;
+        let reader = Reader::start(target.address(), Arc::clone(&self.journal))?;
+        let load = Load::start(source.address(), Arc::clone(&self.journal))?;
         self.screen.begin();
         let trouble = tokio::select! {
             outcome = self.story(ends, load, reader) => outcome?,
             never = self.draw() => match never {},
         };
-        self.screen.verdict(&self.journal, (self.wire)(), &trouble);
+        self.screen.verdict(&self.journal, self.wire.bytes(), &trouble);
         Ok(self.journal.counts().exact())
     }
 
     async fn story(&self, mut ends: Tasks, load: Load, reader: Reader) -> Result<Vec<String>> {
         let began = Instant::now();
         let at = |share: f64| began + Duration::from_secs(self.seconds).mul_f64(share);
-        if let Some(round_trip) = ends.round_trip().await {
+        if let Some(round_trip) = ends.round_trip() {
             self.screen.say(&format!("WAN: round trip {:.0} ms, as QUIC measures it", round_trip.as_secs_f64() * 1e3));
         }
         if self.reaches(at(SENDER_AT)).await {
@@ -177,40 +163,41 @@ impl Stage {
             self.screen.say("interrupted: the load ends early");
         }
         tokio::task::spawn_blocking(|| load.stop()).await??;
-        self.settle().await;
-        let mut trouble = ends.trouble().await;
+        self.wait_for_records().await;
+        let mut trouble = ends.trouble();
         ends.stop().await?;
-        // Only now: a record that comes twice may come late.
+        // Only now, because a duplicate may come late.
         tokio::task::spawn_blocking(|| reader.finish()).await??;
-        let late = self.wan.report((self.wire)(), cut)?.invalid();
-        trouble.extend(late.map(|why| format!("WAN: {why}; times above may be too long")));
+        let late = self.wan.report(self.wire.bytes(), cut)?.invalid();
+        trouble.extend(late.map(|why| format!("WAN: {why}; the times above may be too long")));
         Ok(trouble)
     }
 
-    /// Cuts the WAN for a while, and says how soon records arrive over it again.
+    /// Cuts the WAN for a while, and prints how soon records arrive over it again.
     async fn cut(&self, ends: &Tasks) -> Result<()> {
-        let (sessions, arrived) = (ends.sessions().await, || self.journal.counts().arrived);
+        let sessions = ends.sessions();
+        let arrived = || self.journal.counts().arrived;
         self.screen.say(&format!("WAN: cut for {} s, nothing passes", wan::CUT.as_secs()));
         self.wan.cut();
         sleep(wan::CROSSED).await;
         let crossed = arrived();
         sleep(wan::CUT - wan::CROSSED).await;
         let before = arrived();
-        self.wan.mend();
-        let mended = Instant::now();
-        wait::until("a record over the mended WAN", async || Ok(arrived() > before)).await?;
-        let took = mended.elapsed().as_secs_f64();
-        let same = if ends.sessions().await == sessions { ", in the same session" } else { "" };
+        self.wan.restore();
+        let restored = Instant::now();
+        wait::until("a record over the restored WAN", async || Ok(arrived() > before)).await?;
+        let took = restored.elapsed().as_secs_f64();
+        let same = if ends.sessions() == sessions { ", in the same session" } else { "" };
         let again = match before == crossed {
             true => format!("records arrive again after {took:.2} s"),
-            // Then nobody can tell which record was the first over the mended path.
+            // Then no one can tell which record was the first over the restored path.
             false => "the target is still busy with what had crossed before".to_owned(),
         };
         self.screen.say(&format!("WAN: back; {again}{same}"));
         Ok(())
     }
 
-    /// Waits for a moment; says whether it came before an interrupt.
+    /// Waits until `moment`; returns whether it came before an interrupt.
     async fn reaches(&self, moment: Instant) -> bool {
         tokio::select! {
             () = sleep_until(moment) => self.shutdown.phase() == Phase::Run,
@@ -222,25 +209,27 @@ impl Stage {
         self.screen.say(&format!("{end}: back in session after {:.2} s", stopped.elapsed().as_secs_f64()));
     }
 
-    /// Waits until all has arrived, or nothing does any more.
-    async fn settle(&self) {
-        let (mut arrived, mut moved) = (0, Instant::now());
+    /// Waits until every record has arrived, or no new one has for [`PATIENCE`].
+    async fn wait_for_records(&self) {
+        let mut arrived = 0;
+        let mut changed = Instant::now();
         loop {
             let counts = self.journal.counts();
-            if counts.lost == 0 || moved.elapsed() > PATIENCE {
+            if counts.lost == 0 || changed.elapsed() > PATIENCE {
                 return;
             }
             if counts.arrived > arrived {
-                (arrived, moved) = (counts.arrived, Instant::now());
+                arrived = counts.arrived;
+                changed = Instant::now();
             }
-            sleep(LOOK).await;
+            sleep(POLL).await;
         }
     }
 
     async fn draw(&self) -> std::convert::Infallible {
         loop {
-            self.screen.progress(&self.journal.counts(), (self.wire)());
-            sleep(LOOK).await;
+            self.screen.progress(&self.journal.counts(), self.wire.bytes());
+            sleep(POLL).await;
         }
     }
 }

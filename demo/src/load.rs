@@ -16,15 +16,15 @@ use rdkafka::{ClientConfig, ClientContext};
 use super::journal::Journal;
 use super::record::{Record, TOPICS};
 
-/// Records per second: enough to be seen to work, little enough for a laptop to carry both clusters too.
+/// Records per second, few enough for a laptop that also runs both clusters.
 const RATE: u64 = 40_000;
 
 const TICK: Duration = Duration::from_millis(5);
 
-/// After a pause the load goes on at its rate, and does not make up for more than this.
+/// Longest pause that the load makes up for; after a longer one it continues at its rate.
 const BURST: Duration = Duration::from_millis(50);
 
-/// How long the source may take for what was sent last.
+/// Time limit for the source to accept the last records.
 const FLUSH: Duration = Duration::from_secs(10);
 
 /// Every partition of the demo, in the order that the journal counts them.
@@ -68,7 +68,8 @@ impl Load {
 }
 
 fn write(producer: &BaseProducer<Reports>, journal: &Journal, stop: &AtomicBool) -> Result<()> {
-    let (partitions, mut rng) = (partitions(), StdRng::from_rng(&mut rand::rng()));
+    let partitions = partitions();
+    let mut rng = StdRng::from_rng(&mut rand::rng());
     let mut since = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         let due = since.elapsed().min(BURST);
@@ -76,7 +77,7 @@ fn write(producer: &BaseProducer<Reports>, journal: &Journal, stop: &AtomicBool)
         since = Instant::now();
         for _ in 0..count {
             let index = rng.random_range(0..partitions.len());
-            // A partition with enough in flight gets nothing; the others go on.
+            // A partition with enough in flight gets no record; the others do.
             if let Some(number) = journal.next_number(index) {
                 let (topic, partition) = partitions[index];
                 let record = Record::make(topic, number, &mut rng);
@@ -108,7 +109,7 @@ fn send(producer: &BaseProducer<Reports>, topic: &str, partition: i32, record: &
     }
 }
 
-/// Counts what the source refuses.
+/// Counts the records that the source refuses.
 struct Reports(Arc<AtomicU64>);
 
 impl ClientContext for Reports {}

@@ -1,4 +1,4 @@
-//! The reader at the target: a stock consumer that hands every record to the comparison as it arrives.
+//! The reader at the target: a stock consumer that passes every record to the journal as it arrives.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use super::record::Record;
 
 const POLL: Duration = Duration::from_millis(50);
 
-/// How long the target may take to answer.
+/// Time limit for an answer of the target.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// How long reading to the end may take once nothing is written any more.
+/// Time limit for reading to the end after the last write.
 const END: Duration = Duration::from_secs(20);
 
 /// The running reader.
@@ -48,7 +48,7 @@ impl Reader {
         Ok(Self { stop, thread })
     }
 
-    /// Reads to the end of the target, which nobody must write to any more, and stops. Blocks.
+    /// Reads to the end of the target, which must not be written to any longer, and stops. Blocks.
     pub(crate) fn finish(self) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| anyhow!("the reader died"))?
@@ -105,7 +105,7 @@ fn all_there(consumer: &BaseConsumer) -> Result<bool> {
     Ok(super::record::TOPICS.iter().all(there))
 }
 
-/// Whether everything was read that the target has.
+/// Whether the consumer has read to the end of the target.
 fn at_end(consumer: &BaseConsumer) -> Result<bool> {
     for element in consumer.position()?.elements() {
         let (_, end) = consumer.fetch_watermarks(element.topic(), element.partition(), ANSWER)?;

@@ -1,4 +1,4 @@
-//! What the demo sends: orders, payments and positions of trucks, as a company might have them.
+//! The records of the demo: orders, payments and positions of trucks.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,22 +7,22 @@ use rand::rngs::StdRng;
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Header, Headers, OwnedHeaders};
 
-/// Topics with their partitions. Many enough that several lanes have work.
+/// Topics and their numbers of partitions, enough for several lanes to have work.
 pub(crate) const TOPICS: [(&str, i32); 3] = [("orders", 6), ("payments", 4), ("positions", 2)];
 
-/// The header that numbers a partition's records from 0 on. Only the comparison reads it; the link does not.
+/// Header with the number of a record in its partition, from 0. Only the journal reads it.
 const NUMBER: &str = "n";
 
-/// One record in so many has no value, as where a compacted topic forgets a key.
+/// One record in this many has no value, as in a compacted topic that deletes a key.
 const TOMBSTONE_EVERY: u32 = 500;
 
-/// A header: name and value, null kept apart from empty.
+/// A header: its name and its value, where null differs from empty.
 type NamedHeader = (String, Option<Vec<u8>>);
 
-/// Everything of a record that must arrive as it was sent.
+/// The parts of a record that must arrive as they were sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// In ms since the Unix epoch.
+    /// Time in ms since the Unix epoch.
     pub(crate) timestamp: i64,
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) value: Option<Vec<u8>>,
@@ -39,11 +39,11 @@ impl Record {
             "payments" => payment(timestamp, rng),
             _ => position(timestamp, rng),
         };
-        let forgets = rng.random_range(0..TOMBSTONE_EVERY) == 0;
+        let tombstone = rng.random_range(0..TOMBSTONE_EVERY) == 0;
         Self {
             timestamp,
             key: Some(key.into_bytes()),
-            value: (!forgets).then(|| value.into_bytes()),
+            value: (!tombstone).then(|| value.into_bytes()),
             headers: vec![
                 (NUMBER.to_owned(), Some(number.to_be_bytes().to_vec())),
                 ("origin".to_owned(), Some(b"fra".to_vec())),
@@ -62,7 +62,7 @@ impl Record {
         }
     }
 
-    /// Which one of its partition it says to be.
+    /// The number of the record in its partition, from its header.
     pub(crate) fn number(&self) -> Option<u64> {
         let (_, value) = self.headers.iter().find(|(name, _)| name == NUMBER)?;
         Some(u64::from_be_bytes(value.as_deref()?.try_into().ok()?))
@@ -75,7 +75,7 @@ impl Record {
         (size(&self.key) + size(&self.value) + headers) as u64
     }
 
-    /// Its headers as the producer takes them.
+    /// The headers in the form that the producer takes.
     pub(crate) fn kafka_headers(&self) -> OwnedHeaders {
         let headers = OwnedHeaders::new_with_capacity(self.headers.len());
         self.headers
@@ -89,7 +89,8 @@ fn order(at: i64, rng: &mut StdRng) -> (String, String) {
     let customer = rng.random_range(0..20_000);
     let mut total = 0;
     let lines = (0..rng.random_range(1..=3)).map(|_| {
-        let (item, quantity) = (rng.random_range(0..ITEMS.len()), rng.random_range(1..=4));
+        let item = rng.random_range(0..ITEMS.len());
+        let quantity = rng.random_range(1..=4);
         let cents = rng.random_range(290..9_900);
         total += cents * quantity;
         let sku = 40_100 + item;

@@ -1,5 +1,5 @@
-//! What the demo shows: a line of progress, drawn again and again on a terminal and every two seconds
-//! elsewhere; what happens meanwhile; and the verdict.
+//! The output of the demo: a line of progress, redrawn on a terminal and printed every 2 s elsewhere; the events; and
+//! the verdict.
 
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};
@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use super::journal::{Counts, Journal};
 
-/// How often a terminal's line is drawn, and another output's written.
+/// Interval of the progress line on a terminal.
 const REDRAW: Duration = Duration::from_millis(200);
+
+/// Interval of the progress line elsewhere.
 const REWRITE: Duration = Duration::from_secs(2);
 
-/// Over how long records per second are taken.
+/// Time over which records per second are averaged.
 const RATE_OVER: Duration = Duration::from_secs(2);
 
 /// Standard output, as a terminal or as a file.
@@ -36,13 +38,13 @@ impl Screen {
         Self { terminal, colour, inner: Mutex::new(inner) }
     }
 
-    /// The clock starts and the table begins.
+    /// Starts the clock and prints the head of the table.
     pub(crate) fn begin(&self) {
         self.lock().began = Instant::now();
         println!("\n     time        sent     arrived       lag  records/s   wire MB  wire/record byte");
     }
 
-    /// Shows how far things are, if it is time to.
+    /// Shows the progress, if the interval has passed.
     pub(crate) fn progress(&self, counts: &Counts, wire_bytes: u64) {
         let mut inner = self.lock();
         let now = Instant::now();
@@ -58,14 +60,14 @@ impl Screen {
         let _ = out.flush();
     }
 
-    /// Something happened. On a terminal the line of progress so far stays above it.
+    /// Prints an event. On a terminal the progress line before it stays.
     pub(crate) fn say(&self, what: &str) {
         let seconds = self.lock().began.elapsed().as_secs_f64();
         self.end_line();
         println!("{seconds:>7.1} s  {}", self.painted("36", what));
     }
 
-    /// The last word.
+    /// Prints the verdict.
     pub(crate) fn verdict(&self, journal: &Journal, wire_bytes: u64, trouble: &[String]) {
         self.end_line();
         let counts = journal.counts();
@@ -120,7 +122,7 @@ impl Screen {
 }
 
 impl Drop for Screen {
-    /// What others write next begins on a line of its own.
+    /// Ends the progress line, so that later output begins on a new one.
     fn drop(&mut self) {
         self.end_line();
     }
@@ -156,7 +158,7 @@ fn per(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-/// A number with its thousands apart.
+/// A number with its thousands grouped.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -174,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thousands_stand_apart() {
+    fn thousands_are_grouped() {
         let written = [0, 999, 1_000, 123_456, 1_000_000].map(grouped);
         assert_eq!(written, ["0", "999", "1,000", "123,456", "1,000,000"]);
     }

@@ -1,5 +1,5 @@
-//! Sender and receiver as tasks of this process, between two embedded clusters: the product's own code with
-//! its own configuration files, and a catalog that the clusters can answer.
+//! Sender and receiver as tasks of this process, between two embedded clusters: the product's own code and configuration
+//! files, with a catalog that the embedded clusters can answer.
 
 use std::net::UdpSocket;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use kafka::Properties;
 use kafka::consumer::ConsumerMemory;
 use kafka::properties::forbidden;
 use receiver::{KafkaTarget, KafkaTargetConfig};
-use sender::source::kafka::KafkaSource;
+use sender::KafkaSource;
 use sender::source::origins::reading::KafkaStateLog;
 use service::shutdown::{self, Phase, Shutdown, Trigger};
 use tokio::task::JoinHandle;
@@ -21,13 +21,13 @@ use super::files::Files;
 use super::wait::until;
 use super::wan::Wan;
 
-type SenderBoard = sender::report::status::Board;
+type SenderBoard = sender::Report;
 type ReceiverBoard = receiver::status::Board;
 
-/// As `causeway send` and `receive` have it: a longer drain is cut off.
+/// The longest drain, as in `causeway send` and `receive`; a longer one is cut off.
 const DRAIN_MAX: Duration = Duration::from_secs(9);
 
-/// Bytes on the wire, over all senders that there were.
+/// Bytes on the wire, over all senders of the demo.
 #[derive(Clone, Default)]
 pub(crate) struct Wire(Arc<Mutex<Vec<Arc<SenderBoard>>>>);
 
@@ -43,7 +43,7 @@ impl Wire {
     }
 }
 
-/// Both ends.
+/// Both ends of the link.
 pub(crate) struct Tasks {
     files: Files,
     source: Arc<Embedded>,
@@ -54,7 +54,7 @@ pub(crate) struct Tasks {
 }
 
 impl Tasks {
-    /// Starts both; returns once the sender is in session.
+    /// Starts both ends; returns once the sender is in session.
     pub(crate) async fn start(source: Arc<Embedded>, target: Arc<Embedded>, wire: Wire, wan: &Wan) -> Result<Self> {
         let files = Files::write(source.address(), target.address(), wan)?;
         let receiver = start_receiver(&files, &target).await?;
@@ -74,7 +74,7 @@ impl Tasks {
         .await
     }
 
-    /// The screen's words for what happens to the sender and later to the receiver.
+    /// The words on the screen for a restart.
     pub(crate) const RESTARTED: &str = "drained, stopped, started again";
 
     /// Stops the sender and starts another one; returns once it is in session.
@@ -86,24 +86,24 @@ impl Tasks {
 
     /// Stops the receiver and starts another one; returns once the sender is in session with it.
     pub(crate) async fn restart_receiver(&mut self) -> Result<()> {
-        let before = self.sessions().await;
+        let before = self.sessions();
         self.receiver.drain().await?;
         self.receiver = start_receiver(&self.files, &self.target).await?;
         self.until_in_session(before).await
     }
 
-    /// Number of sessions that the present sender has had.
-    pub(crate) async fn sessions(&self) -> u64 {
+    /// Number of sessions of the current sender.
+    pub(crate) fn sessions(&self) -> u64 {
         self.sender.board.status().sessions
     }
 
     /// Round trip as QUIC measures it; `None` while no session is open.
-    pub(crate) async fn round_trip(&self) -> Option<Duration> {
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
         self.sender.board.status().rtt_seconds.map(Duration::from_secs_f64)
     }
 
     /// Problems that sender and receiver report.
-    pub(crate) async fn trouble(&self) -> Vec<String> {
+    pub(crate) fn trouble(&self) -> Vec<String> {
         let halted = self.sender.board.status().halted.into_iter();
         let halted = halted.map(|halted| {
             format!("{}-{} halted: {} ({})", halted.topic, halted.partition, halted.reason, halted.detail)
@@ -112,14 +112,14 @@ impl Tasks {
         halted.chain(links.into_iter().flat_map(|link| link.trouble)).collect()
     }
 
-    /// Drains both ends; a record that is not committed then is lost.
+    /// Drains both ends. A record that is not committed afterwards is lost.
     pub(crate) async fn stop(mut self) -> Result<()> {
         self.sender.drain().await?;
         self.receiver.drain().await
     }
 }
 
-/// One end's task.
+/// The task of one end.
 struct Running<B> {
     board: Arc<B>,
     trigger: Trigger,
@@ -136,16 +136,16 @@ impl<B> Running<B> {
         Self { board, trigger, task: Some(task) }
     }
 
-    /// Fails with its reason if it has ended by itself.
+    /// Fails if the task has ended, with its reason.
     async fn ensure_running(&mut self) -> Result<()> {
         if self.task.as_ref().is_some_and(|task| !task.is_finished()) {
             return Ok(());
         }
         self.drain().await?;
-        bail!("an end of the link left by itself")
+        bail!("an end of the link stopped without a request")
     }
 
-    /// As the first signal does to a process, and the second one if that takes too long.
+    /// Drains the task, and stops it immediately if that takes too long: like two signals to a process.
     async fn drain(&mut self) -> Result<()> {
         let Some(mut task) = self.task.take() else { return Ok(()) };
         self.trigger.advance(Phase::Drain);
@@ -161,10 +161,11 @@ impl<B> Running<B> {
 }
 
 fn start_sender(files: &Files, source: &Arc<Embedded>, wire: &Wire) -> Result<Running<SenderBoard>> {
-    let config = sender::config::load(&files.sender, forbidden).map_err(|problems| anyhow!("{problems}"))?;
+    let config = service::config::load::<sender::config::Config>(&files.sender, forbidden)
+        .map_err(|problems| anyhow!("{problems}"))?;
     let properties = properties(source);
     let memory = ConsumerMemory { bytes: config.memory.bytes() / 4, lanes: config.lanes };
-    let parts = sender::run::Parts {
+    let parts = sender::Dependencies {
         source: KafkaSource::start(&properties, &config.link, memory)?,
         catalog: Arc::new(EmbeddedCatalog::over(source)?),
         sockets: Arc::new(SystemSockets),
@@ -173,19 +174,20 @@ fn start_sender(files: &Files, source: &Arc<Embedded>, wire: &Wire) -> Result<Ru
     let board = Arc::new(SenderBoard::default());
     wire.add(&board);
     Ok(Running::spawn(board, |board, shutdown| async move {
-        sender::run::run(config, parts, board, shutdown).await.map_err(|error| format!("sender: {error}"))
+        sender::run(config, parts, board, shutdown).await.map_err(|error| format!("sender: {error}"))
     }))
 }
 
 async fn start_receiver(files: &Files, target: &Arc<Embedded>) -> Result<Running<ReceiverBoard>> {
-    let config = receiver::config::load(&files.receiver, forbidden).map_err(|problems| anyhow!("{problems}"))?;
+    let config = service::config::load::<receiver::config::Config>(&files.receiver, forbidden)
+        .map_err(|problems| anyhow!("{problems}"))?;
     let target_config =
         KafkaTargetConfig { transaction_timeout: config.target.transaction_timeout, ..KafkaTargetConfig::default() };
     let parts = receiver::Parts {
         target: KafkaTarget::new(properties(target), target_config),
         catalog: Arc::new(EmbeddedCatalog::over(target)?),
     };
-    // The one before has let go of its port only when its last connection is forgotten.
+    // The previous receiver frees its port only after its last connection has timed out.
     until("the receiver's port", async || Ok(UdpSocket::bind(files.listen).is_ok())).await?;
     let mut running = Running::spawn(Arc::new(ReceiverBoard::default()), |board, shutdown| async move {
         receiver::run(config, parts, board, shutdown).await.map_err(|error| format!("receiver: {error}"))

@@ -1,18 +1,18 @@
-//! A wait with a deadline.
+//! A wait for a condition, with a deadline.
 
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-/// How long anything of the demo may take to come back.
+/// Time limit of every wait of the demo.
 const BACK: Duration = Duration::from_secs(60);
 
 const STEP: Duration = Duration::from_millis(10);
 
-/// Asks again and again until the answer is yes.
-pub(crate) async fn until(what: &str, mut yes: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
+/// Waits until `condition` is true; `what` names it in the error.
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
     let waiting = async {
-        while !yes().await? {
+        while !condition().await? {
             tokio::time::sleep(STEP).await;
         }
         Ok(())

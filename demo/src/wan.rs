@@ -1,4 +1,4 @@
-//! The WAN between the ends of the demo: a path of this machine's own, over a named profile, to be cut.
+//! The emulated WAN between the ends of the demo, with a named profile. The demo can cut it.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -6,16 +6,16 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use netem::{DropCause, Knob, PROFILES, Relay, Report, Script};
 
-/// The path that the project's measurements begin with.
+/// Profile of the path, which the project's benchmarks use too.
 const PROFILE: &str = "fra-sin";
 
-/// How long the WAN is cut: long enough to be seen, and less than the silence that ends a session.
+/// Duration of the cut: long enough to be seen, and shorter than the silence that ends a session.
 pub(crate) const CUT: Duration = Duration::from_secs(3);
 
-/// So long after the WAN was cut, all that had crossed before has been written and read.
+/// Time after the cut in which all records that had crossed before are written and read.
 pub(crate) const CROSSED: Duration = Duration::from_secs(2);
 
-/// What the profile's dice are drawn from: a demo's path is the same each time.
+/// Seed of the profile's random numbers: the path of a demo is the same each time.
 const SEED: u64 = 1;
 
 /// The path from the sender to the receiver.
@@ -26,7 +26,7 @@ pub(crate) struct Wan {
 }
 
 impl Wan {
-    /// Starts the path, and says on the screen which it is.
+    /// Starts the path and prints its profile.
     pub(crate) fn start() -> Result<Self> {
         let named = PROFILES.iter().find(|named| named.name == PROFILE).context("the demo's profile is gone")?;
         let profile = named.profile();
@@ -39,37 +39,37 @@ impl Wan {
         Ok(Self { relay, receiver })
     }
 
-    /// Where the sender finds the receiver: the near end.
+    /// Address that the sender dials.
     pub(crate) fn near_end(&self) -> SocketAddr {
         self.relay.address()
     }
 
-    /// Where the receiver listens: the far end.
+    /// Address of the receiver.
     pub(crate) fn far_end(&self) -> SocketAddr {
         self.receiver
     }
 
-    /// From now on nothing passes.
+    /// Cuts the path: no packet passes.
     pub(crate) fn cut(&self) {
         self.relay.set_both(&[Knob::Down(true)]);
     }
 
-    /// What comes from now on passes.
-    pub(crate) fn mend(&self) {
+    /// Restores the path: new packets pass.
+    pub(crate) fn restore(&self) {
         self.relay.set_both(&[Knob::Down(false)]);
     }
 
-    /// What happened on the path so far.
+    /// The counters of the path so far.
     ///
     /// # Errors
-    /// Less happened than the demo claims: `wire_bytes` that the senders sent did not come by here, or `cut` is
-    /// said of a path that lost nothing.
+    /// The demo claims more than happened: the senders' `wire_bytes` did not cross this path, or a `cut` path lost
+    /// nothing.
     pub(crate) fn report(&self, wire_bytes: u64, cut: bool) -> Result<Report> {
         let report = self.relay.report();
         let down = report.forward.dropped_for(DropCause::Down) + report.back.dropped_for(DropCause::Down);
         // Half, because a machine that is too busy drops some in front of the relay.
         let by_here = report.forward.offered_bytes;
-        ensure!(by_here >= wire_bytes / 2, "of {wire_bytes} B that were sent only {by_here} B came by the WAN");
+        ensure!(by_here >= wire_bytes / 2, "only {by_here} B of the {wire_bytes} B sent crossed the WAN");
         ensure!(!cut || down > 0, "the WAN was cut and lost nothing");
         Ok(report)
     }

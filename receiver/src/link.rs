@@ -19,7 +19,7 @@ use wire::close::{Close, CloseCode};
 use wire::control::CreditTerms;
 use wire::error::PeerIncompatible;
 use wire::ids::LaneId;
-use wire::lanes::{ClassTable, ClassWish};
+use wire::lanes::{ClassRequest, ClassTable};
 
 use crate::config::Rename;
 use crate::config::derived;
@@ -164,7 +164,7 @@ impl ServedLink {
     pub fn prepare(
         &self,
         terms: &Arc<Terms>,
-        requests: &[ClassWish],
+        requests: &[ClassRequest],
     ) -> Result<(Vec<LaneHandle>, ClassTable), StateTopicError> {
         let settings = self.settings();
         let lanes = terms.classes.lanes();
@@ -179,7 +179,7 @@ impl ServedLink {
     }
 
     /// Asks lane 0, which decides about the lanes of classes.
-    fn append_classes(&self, terms: &Arc<Terms>, requests: &[ClassWish]) -> Result<ClassTable, StateTopicError> {
+    fn append_classes(&self, terms: &Arc<Terms>, requests: &[ClassRequest]) -> Result<ClassTable, StateTopicError> {
         let gone = || StateTopicError::from(Close::new(CloseCode::Internal, "lane 0 has ended"));
         let lanes = self.start_lanes(terms.classes.lanes())?;
         let (answer, answered) = oneshot::channel();

@@ -1,53 +1,55 @@
-//! One lane at the sender: records in, frames out, packed late.
+//! Lane at the sender: records in, frames out, packed late.
 //!
-//! A lane holds no socket, spawns no task and reads no clock; what it reads from is an argument. A frame
-//! is closed when the transport can take it, not before: while the link is idle a record leaves after the
-//! linger, while it is full frames grow to their maximum. Driving contract: whenever the bell rang or
-//! [`Lane::next_timeout`] has come, answer [`Lane::poll_credit_request`], call [`Lane::fill`], then
-//! [`Lane::poll_frame`] as long as the transport has room, then [`Lane::poll_halt`].
+//! A lane holds no socket, spawns no task and reads no clock; its time and its reader are arguments. A frame is closed
+//! when the transport can take it, not before: while the link is idle a record leaves after the linger, while it is
+//! busy full frames grow to their maximum. Driving contract: whenever the bell rang or [`Lane::next_timeout`] has come,
+//! answer [`Lane::poll_credit_request`], call [`Lane::fill`], then [`Lane::poll_frame`] as long as the transport has
+//! room, then [`Lane::poll_halt`].
 //!
-//! Invariants: a partition's runs on the wire are contiguous, from the position the receiver stated;
-//! no byte is read without credit for the frame it will be in; nothing is kept here after it was sent, because
-//! the source is the buffer, and what is under way the transport's.
+//! Invariants: a partition's runs on the wire are contiguous, from the position the receiver stated; no byte is read
+//! without credit for the frame it will be in; nothing is kept here after it was sent, because the source is the
+//! buffer, and the transport keeps the frames in flight.
 
 pub mod activity;
+pub mod latency;
 pub(crate) mod pool;
 pub mod progress;
 pub mod thread;
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kafka::KafkaError;
 use wire::compress::Codec;
 use wire::control::Control;
-use wire::frame::{FrameBuilder, FrameHead};
+use wire::frame::{FrameBuilder, FrameHead, RecordRef};
 use wire::halt::HaltReason;
 use wire::hello::{FEATURE_LZ4, FEATURE_ZSTD};
-use wire::ids::{Epoch, LaneId, Offset, Position, Sequence, Slot};
+use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
 use wire::limits::{RECORD_BYTES_MAX, RUN_BYTES_MAX, frame_charge};
 
 use crate::source::{Assignment, Event, LaneReader, PartitionFault};
 
-/// How long positions without records may wait for records to ride with.
+/// Time that positions without records may wait for records to travel with.
 const POSITIONS_WAIT: Duration = Duration::from_secs(1);
 
-/// How a lane packs.
+/// Parameters of how a lane packs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Packing {
-    /// How frames are compressed.
+    /// Compression codec of frames.
     pub codec: Codec,
-    /// Raw bytes at which a frame is full, where the rate does not ask for smaller ones.
+    /// Raw bytes at which a frame is full, where the rate does not require smaller ones.
     pub frame_bytes: u64,
-    /// How long a record may wait for company while the transport is idle.
+    /// Time that a record may wait for others while the transport is idle.
     pub linger: Duration,
-    /// The most credit one frame may ask for; a larger record halts its partition.
+    /// Largest credit that one frame may request; a larger record halts its partition.
     pub credit_max: u64,
 }
 
 impl Packing {
-    /// The same with a codec that the receiver understands, as it said in its welcome.
+    /// Returns the same packing with a codec that the receiver understands, as its welcome states.
     pub fn agreed(self, features: u64) -> Self {
         let needed = match self.codec {
             Codec::None => 0,
@@ -57,88 +59,126 @@ impl Packing {
         if features & needed == needed { self } else { Self { codec: Codec::None, ..self } }
     }
 
-    /// The same within a session's credit: a frame fits a lane's reserve, so that an idle lane needs nothing
-    /// of the pool, and no record asks for more than can ever be granted.
+    /// Returns the same packing within a session's credit: a frame fits a lane's reserve, so that an idle lane needs
+    /// nothing of the pool, and no record requests more than can ever be granted.
     pub fn within(self, request_max: u64, reserve: u64) -> Self {
         Self { frame_bytes: self.frame_bytes.min(reserve), credit_max: self.credit_max.min(request_max), ..self }
     }
 }
 
-/// A frame ready for the transport.
+/// Frame that is ready for the transport.
 #[derive(Debug)]
 pub struct OutFrame {
-    /// Its bytes.
+    /// Bytes of the frame.
     pub bytes: Bytes,
-    /// Records inside.
+    /// Number of records inside.
     pub records: usize,
-    /// Uncompressed size.
+    /// Uncompressed size of the frame.
     pub raw_bytes: u64,
-    /// Granted credit that it does not need.
+    /// Granted credit that the frame does not need.
     pub surplus: u64,
-    /// Its number.
+    /// Sequence number of the frame.
     pub sequence: Sequence,
-    /// When its first record was packed, and that record's timestamp in ms since the Unix epoch, −1 for none;
-    /// `None` for a frame of positions.
-    pub first_record: Option<(Instant, i64)>,
+    /// First record of the frame; `None` for a frame of positions.
+    pub first_record: Option<FirstRecord>,
 }
 
-/// What an ack freed.
+/// First record of a frame, which waits the longest.
+#[derive(Debug, Clone, Copy)]
+pub struct FirstRecord {
+    /// Time at which the record was packed.
+    pub packed_at: Instant,
+    /// Timestamp of the record in ms since the Unix epoch; −1 for none.
+    pub timestamp: i64,
+}
+
+/// Resources that an ack freed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Freed {
     /// Credit that is free again.
     pub credit: u64,
     /// Uncompressed bytes of the frames.
     pub raw_bytes: u64,
-    /// Partitions and the positions they are known to be committed up to, for reports only: a sender
-    /// resumes from what the receiver states, never from acks.
+    /// Positions up to which partitions are known to be committed, for reports only: a sender resumes from what the
+    /// receiver states, never from acks.
     pub positions: Vec<(Slot, Position)>,
 }
 
-/// One lane of one link.
+/// Lane of a link at the sender.
 pub struct Lane<R> {
     id: LaneId,
     reader: R,
     packing: Packing,
-    /// Raw bytes that the rate of the moment has room for, however few a session allows.
+    /// Raw bytes that the current rate has room for, even if a session allows fewer.
     rate_bytes: u64,
     /// Raw bytes at which a frame is full: the lesser of both.
     frame_bytes: u64,
     open: Option<Open>,
-    /// What this end has halted, each with the first sequence that is sent after its records.
+    /// Halts by this end, each with the first sequence that is sent after its records.
     halts: VecDeque<(Sequence, Control)>,
 }
 
 struct Open {
     epoch: Epoch,
     builder: FrameBuilder,
-    /// How far each slot was read.
+    /// Progress of reading, by slot.
     reading: HashMap<Slot, Reading>,
     sequence: Sequence,
     in_flight: VecDeque<InFlight>,
     credit: CreditState,
-    /// When the oldest record in the open frame was packed, and its timestamp.
-    first_record: Option<(Instant, i64)>,
-    /// When the oldest bare position in the open frame was packed.
+    /// Oldest record in the open frame.
+    first_record: Option<FirstRecord>,
+    /// Time at which the oldest bare position in the open frame was packed.
     first_position: Option<Instant>,
-    /// Set once the next event has no room in the open frame.
+    /// True once the next event has no room in the open frame.
     full: bool,
-    /// Set while draining: no more is read.
+    /// True once the lane drains and reads no more.
     draining: bool,
 }
 
-/// How far a partition was read.
+/// A lane in one of its epochs.
+struct OpenLane<'l, R> {
+    id: LaneId,
+    reader: &'l mut R,
+    open: &'l mut Open,
+    halts: &'l mut VecDeque<(Sequence, Control)>,
+    limits: Limits,
+}
+
+/// Limits of the open frame.
+#[derive(Clone, Copy)]
+struct Limits {
+    frame_bytes: u64,
+    credit_max: u64,
+}
+
+/// Progress of reading a partition.
 struct Reading {
-    /// The next position to be packed.
+    /// Next position to be packed.
     next: Position,
-    /// The leader epoch of the last record; −1 if unknown.
+    /// Leader epoch of the last record; −1 if unknown.
     leader_epoch: i32,
 }
 
-/// Why packing came to a stop.
+/// Place for a record.
+enum Fit {
+    /// The open frame has room.
+    Now,
+    /// The open frame must leave first.
+    NextFrame,
+    /// The record is larger than a frame and travels alone, on this much credit.
+    AloneWith(u64),
+    /// The record needs this much credit, which is never granted.
+    TooLarge(u64),
+}
+
+/// Reason to stop packing.
 enum Stop {
-    /// Nothing is waiting, the frame is full, or it wants other credit; so much credit is given back.
+    /// The frame is full, or nothing is there to be read.
+    Wait,
+    /// The open frame needs another amount of credit; this much is given back.
     Surplus(u64),
-    /// This partition cannot go on; the values for people.
+    /// A partition cannot continue, with values for the operator.
     Halt(Slot, HaltReason, String),
 }
 
@@ -151,16 +191,16 @@ struct InFlight {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CreditState {
-    /// The lane wants this much; the shell has not asked yet.
-    Wanted(u64),
-    /// Asked for.
-    Asked,
-    /// Granted for the open frame.
+    /// The lane needs this much, and has not requested it yet.
+    Needed(u64),
+    /// The credit is requested.
+    Requested,
+    /// This much is granted for the open frame.
     Granted(u64),
 }
 
 impl<R: LaneReader> Lane<R> {
-    /// A closed lane.
+    /// Creates a closed lane.
     pub fn new(id: LaneId, reader: R, packing: Packing) -> Self {
         Self {
             id,
@@ -173,7 +213,7 @@ impl<R: LaneReader> Lane<R> {
         }
     }
 
-    /// The receiver has opened the lane. Everything of an earlier epoch is forgotten.
+    /// Opens the lane, as the receiver did. Everything of an earlier epoch is forgotten.
     pub fn open(&mut self, epoch: Epoch, packing: Packing) -> Result<(), KafkaError> {
         self.close()?;
         self.packing = packing;
@@ -184,7 +224,7 @@ impl<R: LaneReader> Lane<R> {
             reading: HashMap::new(),
             sequence: Sequence(0),
             in_flight: VecDeque::new(),
-            credit: CreditState::Wanted(self.frame_bytes),
+            credit: CreditState::Needed(self.frame_bytes),
             first_record: None,
             first_position: None,
             full: false,
@@ -193,8 +233,7 @@ impl<R: LaneReader> Lane<R> {
         Ok(())
     }
 
-    /// Frames are full at so many raw bytes from now on, or at fewer where the session has it so. What the open
-    /// frame holds already stays in it.
+    /// Sets the raw bytes at which frames are full; a session may require fewer. Records in the open frame stay in it.
     pub fn set_frame_bytes(&mut self, bytes: u64) {
         self.rate_bytes = bytes;
         self.frame_bytes = bytes.min(self.packing.frame_bytes);
@@ -208,30 +247,31 @@ impl<R: LaneReader> Lane<R> {
         self.reader.unassign(&slots)
     }
 
-    /// Partitions whose stored position the receiver has stated: reads them from there.
+    /// Reads partitions from the positions that the receiver has stated.
     pub fn handle_partitions(&mut self, epoch: Epoch, assignments: &[Assignment]) -> Result<(), KafkaError> {
-        let Some(open) = self.open.as_mut().filter(|open| open.epoch == epoch) else { return Ok(()) };
+        let Some(lane) = self.at(epoch) else { return Ok(()) };
         for assignment in assignments {
             let reading = Reading { next: assignment.position, leader_epoch: assignment.leader_epoch };
-            let earlier = open.reading.insert(assignment.slot, reading);
+            let earlier = lane.open.reading.insert(assignment.slot, reading);
             assert!(earlier.is_none(), "slot {} is used once per epoch", assignment.slot);
         }
-        self.reader.assign(assignments)
+        lane.reader.assign(assignments)
     }
 
-    /// The receiver has halted a partition. What this end was about to say of the same slot is late: the
-    /// partition may go on under another one.
+    /// Stops reading a partition that the receiver has halted. A halt that this end was about to report for the same
+    /// slot is outdated: the partition may resume under another slot.
     pub fn handle_halted(&mut self, epoch: Epoch, slot: Slot) -> Result<(), KafkaError> {
-        let Some(open) = self.open.as_mut().filter(|open| open.epoch == epoch) else { return Ok(()) };
-        self.halts
-            .retain(|(_, halt)| !matches!(halt, Control::PartitionHalted { slot: halted, .. } if *halted == slot));
-        match open.reading.remove(&slot) {
-            Some(_) => self.reader.unassign(&[slot]),
+        let Some(lane) = self.at(epoch) else { return Ok(()) };
+        let is_of_slot =
+            |halt: &Control| matches!(halt, Control::PartitionHalted { slot: halted, .. } if *halted == slot);
+        lane.halts.retain(|(_, halt)| !is_of_slot(halt));
+        match lane.open.reading.remove(&slot) {
+            Some(_) => lane.reader.unassign(&[slot]),
             None => Ok(()),
         }
     }
 
-    /// Something beside the reading of it says that a partition cannot go on.
+    /// Halts a partition for a reason that was not found by reading it.
     pub fn handle_fault(
         &mut self,
         epoch: Epoch,
@@ -239,172 +279,108 @@ impl<R: LaneReader> Lane<R> {
         why: HaltReason,
         detail: String,
     ) -> Result<(), KafkaError> {
-        match self.open.as_ref().filter(|open| open.epoch == epoch) {
-            Some(_) => self.halt(slot, why, detail),
-            None => Ok(()),
-        }
+        self.at(epoch).map_or(Ok(()), |mut lane| lane.halt(slot, why, detail))
     }
 
-    /// Frames up to `sequence` are committed. Acks of another epoch free nothing.
+    /// Handles that frames up to `sequence` are committed. Acks of another epoch free nothing.
     pub fn handle_ack(&mut self, epoch: Epoch, sequence: Sequence) -> Freed {
         let mut freed = Freed::default();
-        let Some(open) = self.open.as_mut().filter(|open| open.epoch == epoch) else { return freed };
-        while open.in_flight.front().is_some_and(|frame| frame.sequence <= sequence) {
-            if let Some(frame) = open.in_flight.pop_front() {
-                freed.credit += frame.charge;
-                freed.raw_bytes += frame.raw_bytes;
-                freed.positions.extend(frame.positions);
-            }
+        let Some(lane) = self.at(epoch) else { return freed };
+        while let Some(frame) = lane.open.in_flight.pop_front_if(|frame| frame.sequence <= sequence) {
+            freed.credit += frame.charge;
+            freed.raw_bytes += frame.raw_bytes;
+            freed.positions.extend(frame.positions);
         }
         freed
     }
 
-    /// Credit that the shell shall ask for; once.
+    /// Returns the credit that the caller must request now, once.
     pub fn poll_credit_request(&mut self) -> Option<u64> {
         let open = self.open.as_mut()?;
-        let CreditState::Wanted(bytes) = open.credit else { return None };
-        open.credit = CreditState::Asked;
+        let CreditState::Needed(bytes) = open.credit else { return None };
+        open.credit = CreditState::Requested;
         Some(bytes)
     }
 
-    /// The credit asked for was granted.
+    /// Handles that the requested credit was granted.
     pub fn handle_granted(&mut self, bytes: u64) {
         if let Some(open) = &mut self.open {
             open.credit = CreditState::Granted(bytes);
         }
     }
 
-    /// Reads no more; what is packed still leaves.
+    /// Stops reading; packed records still leave.
     pub fn drain(&mut self) {
         if let Some(open) = &mut self.open {
             open.draining = true;
         }
     }
 
-    /// Whether everything read was sent and acked.
+    /// Returns whether everything read was sent and acked.
     pub fn is_drained(&self) -> bool {
         self.open.as_ref().is_none_or(|open| open.builder.is_empty() && open.in_flight.is_empty())
     }
 
-    /// Packs what is waiting, as far as the frame and its credit reach. Returns the credit that is to be
-    /// given back, if another amount is now wanted.
+    /// Packs records that are there, as far as the frame and its credit reach. Returns the credit that the caller must
+    /// free, if the lane now needs another amount.
     pub fn fill(&mut self, now: Instant) -> Result<u64, KafkaError> {
+        let Some(mut lane) = self.current().filter(|lane| !lane.open.draining) else { return Ok(0) };
         loop {
-            match self.pack(now) {
+            match lane.pack(now) {
+                Stop::Wait => return Ok(0),
                 Stop::Surplus(bytes) => return Ok(bytes),
-                // The others go on: the reader does not ring again for what it has shown already.
-                Stop::Halt(slot, reason, detail) => self.halt(slot, reason, detail)?,
+                // The others continue: the reader does not ring again for what it has shown already.
+                Stop::Halt(slot, reason, detail) => lane.halt(slot, reason, detail)?,
             }
         }
     }
 
-    fn pack(&mut self, now: Instant) -> Stop {
-        let Some(open) = self.open.as_mut().filter(|open| !open.draining) else { return Stop::Surplus(0) };
-        let CreditState::Granted(granted) = open.credit else { return Stop::Surplus(0) };
-        while let Some(event) = self.reader.peek() {
-            match event {
-                Event::Record { slot, leader_epoch, record } => {
-                    let Some(reading) = open.reading.get_mut(&slot) else {
-                        self.reader.advance();
-                        continue;
-                    };
-                    if (0..reading.leader_epoch).contains(&leader_epoch) {
-                        let detail = went_back(record.offset, reading.leader_epoch, leader_epoch);
-                        return Stop::Halt(slot, HaltReason::TopicRecreated, detail);
-                    }
-                    let needed = (open.builder.raw_len() + record.raw_len()) as u64;
-                    let alone = open.builder.is_empty();
-                    if needed > granted || (!alone && needed > self.frame_bytes) {
-                        if !alone {
-                            open.full = true;
-                            return Stop::Surplus(0);
-                        }
-                        if needed > self.packing.credit_max || record.raw_len() > RECORD_BYTES_MAX {
-                            let limit = self.packing.credit_max.min(RECORD_BYTES_MAX as u64);
-                            let (next, at) = (reading.next, Position(record.offset.0));
-                            let stop = too_large(slot, at, needed, limit);
-                            if at > next {
-                                // So that the stored position is the record's, and skipping one skips it.
-                                open.builder.advance(slot, next, at);
-                                open.first_position.get_or_insert(now);
-                            }
-                            return stop;
-                        }
-                        // A record larger than a frame travels alone, on credit of its own size.
-                        open.credit = CreditState::Wanted(needed);
-                        return Stop::Surplus(granted);
-                    }
-                    if Position(record.offset.0) >= reading.next {
-                        open.builder.push(slot, reading.next, leader_epoch, &record);
-                        reading.next = Position::after(record.offset);
-                        reading.leader_epoch = reading.leader_epoch.max(leader_epoch);
-                        open.first_record.get_or_insert((now, record.timestamp));
-                    }
-                }
-                Event::End { slot, position } => {
-                    if let Some(reading) = open.reading.get_mut(&slot).filter(|reading| position > reading.next) {
-                        let needed = (open.builder.raw_len() + RUN_BYTES_MAX) as u64;
-                        if needed > granted && open.builder.positions().all(|(other, _)| other != slot) {
-                            open.full = true;
-                            return Stop::Surplus(0);
-                        }
-                        open.builder.advance(slot, reading.next, position);
-                        reading.next = position;
-                        open.first_position.get_or_insert(now);
-                    }
-                }
-                Event::Fault { slot, fault } => {
-                    self.reader.advance();
-                    return Stop::Halt(slot, halt_reason(&fault), fault.to_string());
-                }
-            }
-            self.reader.advance();
-        }
-        if open.builder.is_empty() && granted > self.frame_bytes {
-            // The large record that this was for is gone with its partition, or frames are smaller by now; idle lanes
-            // keep no more than a frame.
-            open.credit = CreditState::Granted(self.frame_bytes);
-            return Stop::Surplus(granted - self.frame_bytes);
-        }
-        Stop::Surplus(0)
-    }
-
-    /// The open frame, if it is due: the transport has room now.
+    /// Returns the open frame, if it is due. The transport must have room.
     pub fn poll_frame(&mut self, now: Instant) -> Option<OutFrame> {
-        let due = self.frame_due()?;
+        let due = self.next_timeout()?;
         let open = self.open.as_mut().filter(|_| now >= due)?;
         let CreditState::Granted(granted) = open.credit else { return None };
-        let head = FrameHead { lane: self.id, epoch: open.epoch, sequence: open.sequence };
+        let sequence = open.sequence;
+        let head = FrameHead { lane: self.id, epoch: open.epoch, sequence };
         let positions = open.builder.positions().collect();
-        let (records, raw_bytes) = (open.builder.record_count(), open.builder.raw_len() as u64);
+        let records = open.builder.record_count();
+        let raw_bytes = open.builder.raw_len() as u64;
         let bytes = open.builder.finish(head, self.packing.codec);
         let charge = frame_charge(bytes.len());
         assert!(charge <= granted, "a frame of {charge} on credit of {granted}");
-        let (sequence, first_record) = (open.sequence, open.first_record.take());
         open.in_flight.push_back(InFlight { sequence, charge, raw_bytes, positions });
         open.sequence = sequence.next();
-        open.credit = CreditState::Wanted(self.frame_bytes);
+        open.credit = CreditState::Needed(self.frame_bytes);
         open.first_position = None;
         open.full = false;
+        let first_record = open.first_record.take();
         Some(OutFrame { bytes, records, raw_bytes, surplus: granted - charge, sequence, first_record })
     }
 
-    /// When to call [`Lane::poll_frame`] again even if nothing else happens.
+    /// Returns the time at which to call [`Lane::poll_frame`] again even if nothing else happens.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.frame_due()
+        let open = self.open.as_ref().filter(|open| !open.builder.is_empty())?;
+        let record = open.first_record.map(|first| first.packed_at);
+        let first = record.or(open.first_position)?;
+        // A frame counts as full at three quarters: a record is rarely larger than the rest.
+        if open.full || open.draining || open.builder.raw_len() as u64 >= self.frame_bytes / 4 * 3 {
+            return Some(first);
+        }
+        let by_record = record.map(|first| first + self.packing.linger);
+        let by_position = open.first_position.map(|first| first + POSITIONS_WAIT);
+        by_record.into_iter().chain(by_position).min()
     }
 
-    /// The next control message about a partition that this end has halted: once all that was read of it
-    /// before is acked. Control overtakes frames, and the receiver drops what it has not yet committed of
-    /// a halted partition.
+    /// Returns the next control message about a partition that this end has halted, once all records that were read of
+    /// it before are acked. Control messages overtake frames, and the receiver drops uncommitted records of a halted
+    /// partition.
     pub fn poll_halt(&mut self) -> Option<Control> {
         let open = self.open.as_ref()?;
         let unacked = open.in_flight.front().map_or(open.sequence, |frame| frame.sequence);
-        self.halts.front().filter(|(after, _)| *after <= unacked)?;
-        self.halts.pop_front().map(|(_, halt)| halt)
+        self.halts.pop_front_if(|(after, _)| *after <= unacked).map(|(_, halt)| halt)
     }
 
-    /// The epoch, while open.
+    /// The epoch of the lane, while it is open.
     pub fn epoch(&self) -> Option<Epoch> {
         self.open.as_ref().map(|open| open.epoch)
     }
@@ -414,50 +390,156 @@ impl<R: LaneReader> Lane<R> {
         self.open.as_ref().map_or(0, |open| open.builder.raw_len() as u64)
     }
 
-    /// Whether it can do nothing for want of credit.
+    /// Returns whether the lane is open and waits for credit.
     pub fn lacks_credit(&self) -> bool {
         self.open.as_ref().is_some_and(|open| !matches!(open.credit, CreditState::Granted(_)))
     }
 
-    /// Credit of the frames in flight; the open frame's is not in it.
+    /// The credit of the frames in flight, without that of the open frame.
     pub fn in_flight_bytes(&self) -> u64 {
         self.open.as_ref().map_or(0, |open| open.in_flight.iter().map(|frame| frame.charge).sum())
     }
 
-    fn frame_due(&self) -> Option<Instant> {
-        let open = self.open.as_ref().filter(|open| !open.builder.is_empty())?;
-        let (record, position) = (open.first_record.map(|(at, _)| at), open.first_position);
-        let first = record.or(position)?;
-        // Full means that the next record may not fit; a quarter of a frame is no record's usual size.
-        if open.full || open.draining || open.builder.raw_len() as u64 >= self.frame_bytes / 4 * 3 {
-            return Some(first);
+    /// The lane in `epoch`, if that is its present epoch.
+    fn at(&mut self, epoch: Epoch) -> Option<OpenLane<'_, R>> {
+        self.current().filter(|lane| lane.open.epoch == epoch)
+    }
+
+    fn current(&mut self) -> Option<OpenLane<'_, R>> {
+        let limits = Limits { frame_bytes: self.frame_bytes, credit_max: self.packing.credit_max };
+        let Self { id, reader, open, halts, .. } = self;
+        open.as_mut().map(|open| OpenLane { id: *id, reader, open, halts, limits })
+    }
+}
+
+impl<R: LaneReader> OpenLane<'_, R> {
+    fn pack(&mut self, now: Instant) -> Stop {
+        let CreditState::Granted(granted) = self.open.credit else { return Stop::Wait };
+        while let Some(event) = self.reader.peek() {
+            let packed = match event {
+                Event::Record { slot, leader_epoch, record } => {
+                    self.open.pack_record(slot, leader_epoch, &record, self.limits, now)
+                }
+                Event::End { slot, position } => self.open.pack_position(slot, position, granted, now),
+                Event::Fault { slot, fault } => {
+                    self.reader.advance();
+                    return Stop::Halt(slot, halt_reason(&fault), fault.to_string());
+                }
+            };
+            match packed {
+                ControlFlow::Continue(()) => self.reader.advance(),
+                ControlFlow::Break(stop) => return stop,
+            }
         }
-        let by_record = record.map(|first| first + self.packing.linger);
-        let by_position = position.map(|first| first + POSITIONS_WAIT);
-        by_record.into_iter().chain(by_position).min()
+        if self.open.builder.is_empty() && granted > self.limits.frame_bytes {
+            // The large record that this credit was for is gone with its partition, or frames are smaller by now. An
+            // idle lane keeps credit for one frame only.
+            self.open.credit = CreditState::Granted(self.limits.frame_bytes);
+            return Stop::Surplus(granted - self.limits.frame_bytes);
+        }
+        Stop::Wait
     }
 
     fn halt(&mut self, slot: Slot, reason: HaltReason, detail: String) -> Result<(), KafkaError> {
-        let Some(open) = self.open.as_mut().filter(|open| open.reading.contains_key(&slot)) else { return Ok(()) };
-        open.reading.remove(&slot);
-        let (lane, epoch) = (self.id, open.epoch);
-        let after = if open.builder.is_empty() { open.sequence } else { open.sequence.next() };
-        let (position, reason) = (Position(-1), reason.word().to_owned());
-        let halt = Control::PartitionHalted { lane, epoch, slot, position, reason, detail };
+        if self.open.reading.remove(&slot).is_none() {
+            return Ok(());
+        }
+        let after = if self.open.builder.is_empty() { self.open.sequence } else { self.open.sequence.next() };
+        let halt = Control::PartitionHalted {
+            lane: self.id,
+            epoch: self.open.epoch,
+            slot,
+            position: Position(-1),
+            reason: reason.word().to_owned(),
+            detail,
+        };
         self.halts.push_back((after, halt));
         self.reader.unassign(&[slot])
     }
 }
 
-fn too_large(slot: Slot, at: Position, needed: u64, limit: u64) -> Stop {
-    let detail = format!(
-        "record at offset {at} needs {needed} bytes of credit, the limit is {limit}: raise `memory` at the end where it is lower"
-    );
-    Stop::Halt(slot, HaltReason::RecordTooLarge, detail)
-}
+impl Open {
+    fn pack_record(
+        &mut self,
+        slot: Slot,
+        leader_epoch: i32,
+        record: &RecordRef<'_>,
+        limits: Limits,
+        now: Instant,
+    ) -> ControlFlow<Stop> {
+        let fit = self.fit(record.raw_len(), limits);
+        let Some(reading) = self.reading.get_mut(&slot) else { return ControlFlow::Continue(()) };
+        let at = Position(record.offset.0);
+        if (0..reading.leader_epoch).contains(&leader_epoch) {
+            let before = reading.leader_epoch;
+            let detail = format!(
+                "record at offset {at} has leader epoch {leader_epoch}, one before it {before}: it is another log"
+            );
+            return ControlFlow::Break(Stop::Halt(slot, HaltReason::TopicRecreated, detail));
+        }
+        match fit {
+            Fit::Now if at >= reading.next => {
+                self.builder.push(slot, reading.next, leader_epoch, record);
+                reading.next = Position::after(record.offset);
+                reading.leader_epoch = reading.leader_epoch.max(leader_epoch);
+                self.first_record.get_or_insert(FirstRecord { packed_at: now, timestamp: record.timestamp });
+            }
+            Fit::Now => {}
+            Fit::NextFrame => {
+                self.full = true;
+                return ControlFlow::Break(Stop::Wait);
+            }
+            Fit::AloneWith(needed) => {
+                let surplus = std::mem::replace(&mut self.credit, CreditState::Needed(needed));
+                let CreditState::Granted(surplus) = surplus else { return ControlFlow::Break(Stop::Wait) };
+                return ControlFlow::Break(Stop::Surplus(surplus));
+            }
+            Fit::TooLarge(needed) => {
+                if at > reading.next {
+                    // So that the stored position is the record's, and skipping one skips it.
+                    self.builder.advance(slot, reading.next, at);
+                    self.first_position.get_or_insert(now);
+                }
+                let limit = limits.credit_max.min(RECORD_BYTES_MAX as u64);
+                let detail = format!(
+                    "record at offset {at} needs {needed} bytes of credit, the limit is {limit}: raise `memory` at the end where it is lower"
+                );
+                return ControlFlow::Break(Stop::Halt(slot, HaltReason::RecordTooLarge, detail));
+            }
+        }
+        ControlFlow::Continue(())
+    }
 
-fn went_back(offset: Offset, before: i32, now: i32) -> String {
-    format!("record at offset {offset} has leader epoch {now}, one before it {before}: it is another log")
+    /// Returns the place for a record of this size.
+    fn fit(&self, record_bytes: usize, limits: Limits) -> Fit {
+        let CreditState::Granted(granted) = self.credit else { return Fit::NextFrame };
+        let needed = (self.builder.raw_len() + record_bytes) as u64;
+        let is_alone = self.builder.is_empty();
+        if needed <= granted && (is_alone || needed <= limits.frame_bytes) {
+            Fit::Now
+        } else if !is_alone {
+            Fit::NextFrame
+        } else if needed > limits.credit_max || record_bytes > RECORD_BYTES_MAX {
+            Fit::TooLarge(needed)
+        } else {
+            Fit::AloneWith(needed)
+        }
+    }
+
+    fn pack_position(&mut self, slot: Slot, position: Position, granted: u64, now: Instant) -> ControlFlow<Stop> {
+        let Some(reading) = self.reading.get_mut(&slot).filter(|reading| position > reading.next) else {
+            return ControlFlow::Continue(());
+        };
+        let needed = (self.builder.raw_len() + RUN_BYTES_MAX) as u64;
+        if needed > granted && self.builder.positions().all(|(other, _)| other != slot) {
+            self.full = true;
+            return ControlFlow::Break(Stop::Wait);
+        }
+        self.builder.advance(slot, reading.next, position);
+        reading.next = position;
+        self.first_position.get_or_insert(now);
+        ControlFlow::Continue(())
+    }
 }
 
 fn halt_reason(fault: &PartitionFault) -> HaltReason {

@@ -1,7 +1,7 @@
-//! The rate that holds, and why: an operator's for a while, else the schedule's, else the file's. Decided in one
-//! place, which tells everybody who follows it.
+//! Rate in effect, and its reason: an operator's for a while, else the schedule's, else the file's. It is decided in one
+//! place, which notifies all followers.
 //!
-//! - [`plan`]: the decision, told the time
+//! - [`plan`]: the decision, with the time as an argument
 //! - [`request`]: what `causeway rate` asks for
 
 pub mod plan;
@@ -9,12 +9,13 @@ pub mod request;
 pub mod schedule;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use service::live::Live;
+use service::lock::Lock;
 use tokio::time::Instant;
 use transport::budget::{Budget, Usage};
 use wire::units::Rate;
@@ -24,51 +25,58 @@ use crate::config::{Config, WanConfig};
 use plan::{Plan, Ruling};
 pub use request::Request;
 
-/// How often the plan is looked at: the system's clock may be set meanwhile, and nobody says so.
-const LOOK: Duration = Duration::from_secs(1);
+/// Interval at which the plan is evaluated: the system's clock may be set without notice.
+const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Over how many looks the use of the rate is shown: short enough to follow a change, long enough not to flicker.
-const LOOKS_SHOWN: usize = 5;
+/// Samples over which the use of the rate is shown: few enough to follow a change, and enough not to flicker.
+const SAMPLES: usize = 5;
 
-/// Is told of the rate at once, and of each that follows.
+/// Callback for the present rate and each later one.
 type Follower = Box<dyn Fn(Option<Rate>) + Send + Sync>;
 
-/// Where a sender's rate is decided, and the budget that keeps it.
+/// Rates of a sender: decides which is in effect, and has the budget that keeps it.
 pub struct Rates {
     budget: Budget,
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 struct State {
     plan: Plan,
     ruling: Ruling,
     followers: Vec<Follower>,
-    /// The budget's use at the last looks, the oldest first.
+    /// Use of the budget at the last samples, the oldest first.
     used: VecDeque<(Instant, Usage)>,
 }
 
-/// The rate at one moment, and what is used of it.
+/// Rate at one moment, and its use.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RateStatus {
-    /// The rate; `null` is no limit.
+    /// Rate in effect, in IP bits per second; `null` for no limit.
     pub bits_per_second: Option<u64>,
-    /// Where it comes from: `file`, `schedule` or `command`.
+    /// Reason for the rate: `file`, `schedule` or `command`.
     pub reason: String,
-    /// The schedule's entry that holds.
+    /// Entry of the schedule that is in effect, with its time zone.
     pub entry: Option<String>,
-    /// When the plan changes, in RFC 3339; `null` if it never does.
+    /// Time of the next change of the plan, in RFC 3339; `null` if nothing changes by itself.
     pub until: Option<String>,
-    /// IP bytes that left.
+    /// IP bytes that left for the receiver, all headers from IP on included.
     pub sent_bytes: u64,
-    /// Packets that left.
+    /// IP packets that left for the receiver.
     pub sent_packets: u64,
-    /// How long something has waited for the rate, all in all.
+    /// Seconds in which packets have waited for the rate, in all.
     pub waited_seconds: f64,
-    /// What left in the last seconds.
+    /// IP bits that left per second, over the last 5 s.
     pub throughput_bits_per_second: f64,
-    /// The part of the last seconds in which something waited for the rate, 0 to 1.
+    /// Part of the last 5 s in which packets waited for the rate, 0 to 1.
     pub waiting: f64,
+}
+
+impl RateStatus {
+    /// Returns the part of the rate that is used; 0 without a rate.
+    pub fn used_ratio(&self) -> f64 {
+        self.bits_per_second.map_or(0.0, |rate| self.throughput_bits_per_second / rate.max(1) as f64)
+    }
 }
 
 impl Rates {
@@ -77,29 +85,29 @@ impl Rates {
         &self.budget
     }
 
-    /// The rate now.
+    /// The rate in effect.
     pub fn rate(&self) -> Option<Rate> {
         self.lock().ruling.rate
     }
 
-    /// Tells `follower` the rate now, and each time that it changes. It must not ask back.
+    /// Calls `follower` with the rate now, and each time that it changes. It must not call the rates back.
     pub fn follow(&self, follower: impl Fn(Option<Rate>) + Send + Sync + 'static) {
         let mut state = self.lock();
         follower(state.ruling.rate);
         state.followers.push(Box::new(follower));
     }
 
-    /// Takes the file's rate and schedule over.
+    /// Applies the rate and the schedule of the file.
     pub fn configure(&self, wan: &WanConfig, now: Timestamp) {
         let mut state = self.lock();
         state.plan.configure(wan.rate, wan.schedule.clone());
         state.decide(now);
     }
 
-    /// Does what `causeway rate` asks for; says what holds then.
+    /// Performs a request of `causeway rate`. Returns a sentence on the rate in effect.
     ///
     /// # Errors
-    /// What is wrong with it, and what would be accepted.
+    /// A sentence on what is wrong with the request, and what would be accepted.
     pub fn ask(&self, request: &Request, now: Timestamp) -> Result<String, String> {
         let order = request.check(now)?;
         let mut state = self.lock();
@@ -110,19 +118,20 @@ impl Rates {
         Ok(sentence)
     }
 
-    /// Looks whether another rate holds by now, and how much of it is used.
-    pub fn look(&self, now: Timestamp) {
+    /// Evaluates the plan, and samples the use of the rate.
+    pub fn evaluate(&self, now: Timestamp) {
         let mut state = self.lock();
         state.decide(now);
-        if state.used.len() > LOOKS_SHOWN {
+        if state.used.len() > SAMPLES {
             state.used.pop_front();
         }
         state.used.push_back((Instant::now(), self.budget.usage()));
     }
 
-    /// What holds, and what is used of it.
+    /// Returns the rate in effect, and its use.
     pub fn status(&self) -> RateStatus {
-        let (state, now) = (self.lock(), self.budget.usage());
+        let state = self.lock();
+        let now = self.budget.usage();
         let recent = state.used.front().map(|(at, usage)| (at.elapsed().as_secs_f64(), *usage));
         let recent = recent.filter(|(seconds, _)| *seconds > 0.0);
         let per_second = |amount: f64| recent.map_or(0.0, |(seconds, _)| amount / seconds);
@@ -141,7 +150,7 @@ impl Rates {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -160,16 +169,16 @@ impl State {
     }
 }
 
-/// No limit, kept by a budget of its own.
+/// Rates without a limit, with a budget of their own.
 impl Default for Rates {
     fn default() -> Self {
         let state = State {
             plan: Plan::default(),
             ruling: Ruling::default(),
             followers: Vec::new(),
-            used: VecDeque::with_capacity(LOOKS_SHOWN + 1),
+            used: VecDeque::with_capacity(SAMPLES + 1),
         };
-        let rates = Self { budget: Budget::default(), state: Mutex::new(state) };
+        let rates = Self { budget: Budget::default(), state: Lock::new(state) };
         let budget = rates.budget.clone();
         rates.follow(move |rate| budget.set_rate(rate));
         rates
@@ -182,12 +191,12 @@ impl std::fmt::Debug for Rates {
     }
 }
 
-/// Looks once a second, and at once with a new configuration, for as long as the sender lives.
+/// Evaluates the plan once a second, and immediately with a new configuration, for as long as the sender lives.
 pub async fn keep(rates: Arc<Rates>, mut config: Live<Config>) {
     loop {
-        rates.look(Timestamp::now());
+        rates.evaluate(Timestamp::now());
         tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(INTERVAL) => {}
             config = config.changed() => rates.configure(&config.wan, Timestamp::now()),
         }
     }

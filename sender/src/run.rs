@@ -1,6 +1,6 @@
-//! The sender's life: find the source, dial the receiver, run one session after the other, drain, leave.
+//! Life of a sender: it finds the source, dials the receiver, runs one session after the other, drains and leaves.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,6 +8,7 @@ use kafka::admin::KafkaCatalog;
 use kafka::catalog::Catalog;
 use kafka::{KafkaError, Properties};
 use service::live::Live;
+use service::lock::Lock;
 use service::shutdown::{Phase, Shutdown};
 use service::tls::{Credentials, End, TlsError};
 use tokio::sync::watch;
@@ -20,69 +21,47 @@ use wire::close::{CloseCode, Disposition};
 use wire::lanes::ClassTable;
 use wire::limits::RETRY_AFTER;
 
+use crate::board::{Board, State};
 use crate::config::Config;
 use crate::config::derived;
 use crate::dispatch::classes::Classes;
-use crate::dispatch::gate::Gate;
+use crate::dispatch::dispatcher::Dispatcher;
 use crate::lane::Packing;
 use crate::lane::pool::LaneThreads;
 use crate::rate;
-use crate::report::lag_task;
-use crate::report::sampler;
-use crate::report::status::{Board, State};
-use crate::session::{HandshakeError, Identity, Offering, Session, SessionEnd, Ways, shake_hands};
+use crate::session::{
+    ChannelDialer, HandshakeError, Handshaken, Identity, Offering, REDIAL_MAX, REDIAL_MIN, Session, SessionEnd,
+    shake_hands,
+};
 use crate::source::Source;
-use crate::source::discovery::{self, Discovered, Looker};
+use crate::source::discovery::{self, Discovered, TopicWatcher};
 use crate::source::kafka::KafkaSource;
-use crate::source::origins::reading::{KafkaStateLog, Origins, OriginsError, StateLog};
+use crate::source::origins::reading::{KafkaStateLog, OriginReader, OriginsError, StateLog};
+use crate::stop_reason::StopReason;
 
-/// The first wait before dialling again, and the longest: resuming is cheap, so is trying.
-pub const REDIAL_MIN: Duration = Duration::from_millis(100);
-pub const REDIAL_MAX: Duration = Duration::from_secs(1);
-
-/// How soon to dial again where only a new certificate or name can help.
+/// Wait before dialling again where only a new certificate or name can help.
 const BARRED_RETRY: Duration = Duration::from_secs(10);
 
-/// How soon a source that does not answer is asked again.
+/// Wait before a source that does not answer is asked again.
 const SOURCE_RETRY: Duration = Duration::from_secs(1);
 
-/// What a sender works with: the product's are made from its configuration, the demo and tests bring
-/// their own.
-pub struct Parts<S> {
-    /// Reads records.
+/// Parts that a sender works with. The product makes them from its configuration; the demo and tests bring their own.
+pub struct Dependencies<S> {
+    /// Reader of the source's records.
     pub source: S,
-    /// Answers questions about topics.
+    /// Catalog of the source cluster's topics.
     pub catalog: Arc<dyn Catalog>,
-    /// Where packets go.
+    /// Sockets that packets go through.
     pub sockets: Arc<dyn Sockets>,
-    /// Reads what links write of themselves there.
+    /// Reader of the state topics that other links keep in the source cluster.
     pub states: Arc<dyn StateLog>,
 }
 
-/// Why a sender stopped by itself: a human must act.
-#[derive(Debug, thiserror::Error)]
-pub enum Halted {
-    /// The Kafka client cannot work with this configuration.
-    #[error("source: {0}")]
-    Source(#[from] KafkaError),
-    /// The certificates cannot be used.
-    #[error("tls: {0}")]
-    Tls(#[from] TlsError),
-    /// The receiver refuses this sender, and would again.
-    #[error("the receiver refuses this sender: {detail} ({})", code.name())]
-    Refused {
-        /// Why.
-        code: CloseCode,
-        /// The values and the remedy.
-        detail: String,
-    },
-    /// A part of the process failed that must not.
-    #[error("{0}")]
-    Broken(&'static str),
-}
-
-impl Parts<KafkaSource> {
-    /// The real thing. A quarter of the memory may be prefetched.
+impl Dependencies<KafkaSource> {
+    /// Connects to a real Kafka cluster. A quarter of the memory may be prefetched.
+    ///
+    /// # Errors
+    /// A property that librdkafka does not know or accept.
     pub fn kafka(config: &Config, properties: &Properties) -> Result<Self, KafkaError> {
         Ok(Self {
             source: KafkaSource::start(properties, &config.link, derived::prefetch(config))?,
@@ -93,102 +72,112 @@ impl Parts<KafkaSource> {
     }
 }
 
-/// Runs a sender until `shutdown`, or until it is halted. `board` shows what it is doing.
-pub async fn run<S: Source>(
-    config: impl Into<Live<Config>>,
-    parts: Parts<S>,
+/// Runs a sender until `shutdown`, or until it stops by itself. It publishes on `board` what it does.
+pub(crate) async fn run<S: Source>(
+    live: Live<Config>,
+    dependencies: Dependencies<S>,
     board: Arc<Board>,
     shutdown: Shutdown,
-) -> Result<(), Halted> {
-    let live = config.into();
+) -> Result<(), StopReason> {
     let config = live.now();
-    let sockets = budgeted(&config, &parts.sockets, &board);
-    // They end when this is dropped, whatever the way out.
+    let sockets = with_budget(&config, &dependencies.sockets, &board);
+    // The tasks end when this set is dropped.
     let mut tasks = JoinSet::new();
     tasks.spawn(rate::keep(board.rates(), live.clone()));
-    let flow = guided(&config, &board);
+    let flow = new_flow(&config, &board);
     let (dialer_in, dialer) = watch::channel(dialer(&config, &sockets, &flow)?);
-    board.introduce(&config);
-    let looker = looker(live.clone(), &parts);
-    let Some((cluster_id, topics)) = find_source(&looker, &board, &shutdown).await else { return Ok(()) };
-    let identity = identity(&config, cluster_id, topics.filter_hash);
-    let (topics_in, topics) = watch::channel(topics);
-    tasks.spawn(discovery::watch(looker, topics_in, Arc::clone(&board)));
+    board.publish(|published| {
+        published.link = config.link.to_string();
+        published.instance = config.instance.to_string();
+    });
+    let watcher = topic_watcher(live.clone(), &dependencies);
+    let Some(source) = find_source(&watcher, &board, &shutdown).await else { return Ok(()) };
+    let identity = identity(&config, source.cluster_id, source.topics.filter_hash);
+    board.topics().send_replace(source.topics);
+    let topics = board.topics().subscribe();
+    let publisher = Arc::clone(&board);
+    let report = move |trouble| publisher.publish(|published| published.discovery_trouble = trouble);
+    tasks.spawn(discovery::watch(watcher, board.topics().clone(), report));
     tasks.spawn(renew(live.clone(), sockets, flow, dialer_in));
-    let (mut lanes, mut failed) = LaneThreads::new(&config, parts.source, &board.rates());
+    let (mut lanes, mut failed) = LaneThreads::new(&config, dependencies.source, &board.rates());
     lanes.start(derived::lanes(&config))?;
-    board.begin(lanes.progress(), lanes.activities());
-    tasks.spawn(sampler::beat(Arc::clone(&board)));
-    tasks.spawn(lag_task::measure(Arc::clone(&parts.catalog), topics.clone(), Arc::clone(&board)));
-    let mut life = Life {
+    let mut sender = SenderLoop {
         identity,
         live,
         packing: derived::packing(&config),
-        offering: Offering { catalog: Arc::clone(&parts.catalog), start: config.source.start },
+        offering: Offering { catalog: dependencies.catalog, start: config.source.start },
         config,
         dialer,
         lanes,
         topics,
         board,
+        backoff: Backoff::try_new(REDIAL_MIN, REDIAL_MAX).expect("the constants are in order"),
         lost: None,
     };
+    sender.publish_lanes();
     let result = tokio::select! {
-        result = life.run(&shutdown) => result,
+        result = sender.run(&shutdown) => result,
         Some(error) = failed.recv() => Err(error),
     };
-    life.lanes.stop();
+    sender.lanes.stop();
     result
 }
 
-/// Sockets whose packets come out of the sender's budget, which keeps the configuration's rate from now on.
-fn budgeted(config: &Config, sockets: &Arc<dyn Sockets>, board: &Board) -> Arc<dyn Sockets> {
+/// Returns sockets whose packets count against the sender's budget, which keeps to the configured rate from now on.
+fn with_budget(config: &Config, sockets: &Arc<dyn Sockets>, board: &Board) -> Arc<dyn Sockets> {
     let rates = board.rates();
     rates.configure(&config.wan, Timestamp::now());
     Arc::new(BudgetSockets::new(Arc::clone(sockets), rates.budget().clone()))
 }
 
-/// What the channels of all sessions share, so that one begins with what the one before found of the path. It keeps to
-/// the rate of the moment.
-fn guided(config: &Config, board: &Board) -> Flow {
+/// Creates the congestion control that the channels of all sessions share, so that a session begins with what the one
+/// before has learned of the path. It follows the current rate.
+fn new_flow(config: &Config, board: &Board) -> Flow {
     let flow = Flow::new(derived::flow(config));
-    let follows = flow.clone();
-    board.rates().follow(move |rate| follows.set_rate(rate));
-    board.set_flow(flow.clone());
+    let follower = flow.clone();
+    board.rates().follow(move |rate| follower.set_rate(rate));
+    board.publish(|published| published.flow = Some(flow.clone()));
     flow
 }
 
-fn looker<S>(config: Live<Config>, parts: &Parts<S>) -> Looker {
-    Looker {
-        catalog: Arc::clone(&parts.catalog),
+fn topic_watcher<S>(config: Live<Config>, dependencies: &Dependencies<S>) -> TopicWatcher {
+    TopicWatcher {
+        catalog: Arc::clone(&dependencies.catalog),
         config,
-        origins: Arc::new(Mutex::new(Origins::new(Arc::clone(&parts.states)))),
+        origins: Arc::new(Lock::new(OriginReader::new(Arc::clone(&dependencies.states)))),
     }
 }
 
-/// Asks until the source answers; `None` if the process is to leave before that. Sessions begin only
-/// after the first look at the source: an empty first round of offers would tell the receiver that the
-/// filter matches nothing.
-async fn find_source(looker: &Looker, board: &Board, shutdown: &Shutdown) -> Option<(String, Discovered)> {
+/// Source cluster when it first answered.
+struct FoundSource {
+    cluster_id: String,
+    topics: Discovered,
+}
+
+/// Asks until the source answers; returns `None` if the process must leave before that. Sessions begin only after the
+/// topics are listed: an empty first round of offers would tell the receiver that the filter matches nothing.
+async fn find_source(watcher: &TopicWatcher, board: &Board, shutdown: &Shutdown) -> Option<FoundSource> {
+    let set_trouble = |trouble| board.publish(|published| published.source_trouble = trouble);
     loop {
-        let looker = looker.clone();
+        let watcher = watcher.clone();
         let asked = tokio::task::spawn_blocking(move || {
-            let id = looker.catalog.cluster_id()?;
-            Ok::<_, OriginsError>((id, looker.look()?))
+            let cluster_id = watcher.catalog.cluster_id()?;
+            Ok::<_, OriginsError>(FoundSource { cluster_id, topics: watcher.list()? })
         });
-        // An unreachable cluster takes half a minute to say nothing: nobody waits for it to leave.
+        // A client needs half a minute to find that a cluster is unreachable; leaving does not wait for it.
         let answer = tokio::select! {
             answer = asked => answer,
             () = shutdown.reached(Phase::Drain) => return None,
         };
         match answer {
             Ok(Ok(found)) => {
-                board.set_trouble(None);
-                found.1.report_missing(&[]);
+                set_trouble(None);
+                found.topics.report_missing(&[]);
                 return Some(found);
             }
             Ok(Err(error)) => {
-                tracing::warn!(%error, "could not look at the source cluster; trying again");
-                board.set_trouble(Some(format!("source cluster: {error}")));
+                tracing::warn!(%error, "could not list the topics of the source cluster; trying again");
+                set_trouble(Some(format!("source cluster: {error}")));
             }
             Err(_) => return None,
         }
@@ -208,18 +197,18 @@ fn identity(config: &Config, cluster_id: String, filter_hash: u64) -> Identity {
         lanes: config.lanes,
         filter_hash,
         rate: config.wan.rate.map_or(0, |rate| rate.bytes_per_second()),
-        classes: config.classes.wishes(),
+        classes: config.classes.requests(),
     }
 }
 
-/// Who we are to those whom we dial.
+/// Creates a dialler that shows the configured certificate.
 fn dialer(config: &Config, sockets: &Arc<dyn Sockets>, flow: &Flow) -> Result<Dialer, TlsError> {
     let credentials = Credentials::load(&config.tls, End::Client, service::tls::now())?;
     let dialer = Dialer::new(&credentials, derived::endpoint(config))?;
     Ok(dialer.over(Arc::clone(sockets)).guided_by(flow.clone()))
 }
 
-/// Reads the certificates again with each new configuration; the next dial shows them.
+/// Loads the certificates again with each new configuration; the next dial shows them.
 async fn renew(mut config: Live<Config>, sockets: Arc<dyn Sockets>, flow: Flow, dialers: watch::Sender<Dialer>) {
     loop {
         match dialer(&*config.changed().await, &sockets, &flow) {
@@ -229,12 +218,12 @@ async fn renew(mut config: Live<Config>, sockets: Arc<dyn Sockets>, flow: Flow, 
     }
 }
 
-/// Until topics are to go other ways than by `classes`.
-async fn rerouted(live: &mut Live<Config>, classes: &Classes) {
-    while !classes.routes_otherwise(&live.changed().await.classes) {}
+/// Waits until the configuration assigns topics to other classes than `classes` does.
+async fn classes_changed(live: &mut Live<Config>, classes: &Classes) {
+    while !classes.routes_differ(&live.changed().await.classes) {}
 }
 
-struct Life<S> {
+struct SenderLoop<S> {
     config: Arc<Config>,
     live: Live<Config>,
     identity: Identity,
@@ -244,28 +233,27 @@ struct Life<S> {
     lanes: LaneThreads<S>,
     topics: watch::Receiver<Discovered>,
     board: Arc<Board>,
-    /// Why the session before this one, or the last dial, was lost; `None` once there is a session.
+    backoff: Backoff,
+    /// Reason why the session before this one, or the last dial, was lost; `None` once a session is open.
     lost: Option<String>,
 }
 
-/// What to do between two sessions.
-enum Next {
+/// Step between two sessions.
+enum NextStep {
     Leave,
     Dial { after: Duration, stand_by: bool },
 }
 
-impl<S: Source> Life<S> {
-    async fn run(&mut self, shutdown: &Shutdown) -> Result<(), Halted> {
-        let mut backoff = Backoff::try_new(REDIAL_MIN, REDIAL_MAX).map_err(|_| Halted::Broken("back-off"))?;
+impl<S: Source> SenderLoop<S> {
+    async fn run(&mut self, shutdown: &Shutdown) -> Result<(), StopReason> {
         let mut stand_by = false;
         loop {
             let end = tokio::select! {
-                end = self.session(stand_by, &mut backoff, shutdown) => end?,
+                end = self.dial(stand_by, shutdown) => end?,
                 () = shutdown.reached(Phase::Now) => return Ok(()),
             };
             self.board.end_session(&end);
-            let next = self.next(end, &mut backoff)?;
-            let Next::Dial { after, stand_by: waits } = next else { return Ok(()) };
+            let NextStep::Dial { after, stand_by: waits } = self.next_step(end)? else { return Ok(()) };
             stand_by |= waits;
             tokio::select! {
                 () = tokio::time::sleep(after) => {}
@@ -274,13 +262,9 @@ impl<S: Source> Life<S> {
         }
     }
 
-    async fn session(
-        &mut self,
-        stand_by: bool,
-        backoff: &mut Backoff,
-        shutdown: &Shutdown,
-    ) -> Result<SessionEnd, Halted> {
-        self.board.set_state(State::Connecting);
+    /// Dials the receiver, and runs a session if it answers.
+    async fn dial(&mut self, stand_by: bool, shutdown: &Shutdown) -> Result<SessionEnd, StopReason> {
+        self.board.publish(|published| published.state = State::Connecting);
         let server_name = self.config.wan.server_name.as_deref();
         let dialer = self.dialer.borrow().clone();
         let dialled = tokio::select! {
@@ -294,114 +278,142 @@ impl<S: Source> Life<S> {
             }
             Err(error) => return Ok(SessionEnd::Barred(error.to_string())),
         };
-        let end = self.hold(&dialled, stand_by, backoff, shutdown).await?;
+        let end = self.run_session(&dialled, stand_by, shutdown).await?;
         dialled.endpoint.close(0u32.into(), b"");
         let _ = tokio::time::timeout(Duration::from_secs(1), dialled.endpoint.wait_idle()).await;
         Ok(end)
     }
 
-    /// From the hello on a channel to the session's end.
-    async fn hold(
+    /// Runs one session over channel 0, from the hello to the session's end.
+    async fn run_session(
         &mut self,
-        dialled: &Dialled,
+        first: &Dialled,
         stand_by: bool,
-        backoff: &mut Backoff,
         shutdown: &Shutdown,
-    ) -> Result<SessionEnd, Halted> {
-        let connection = &dialled.connection;
-        let (mut topics, mut live) = (self.topics.clone(), self.live.clone());
-        let filter_hash = topics.borrow_and_update().filter_hash;
+    ) -> Result<SessionEnd, StopReason> {
+        let mut live = self.live.clone();
         let classes = live.now_and_later().classes.clone();
-        let identity = Identity { filter_hash, classes: classes.wishes(), ..self.identity.clone() };
-        let board = Arc::clone(&self.board);
-        let on_standby = move |behind: &str| {
-            tracing::info!(behind, "standing by");
-            board.set_state(State::Standby { behind: behind.to_owned() });
-        };
-        let shaken = tokio::select! {
-            shaken = shake_hands(connection, &identity, stand_by, on_standby) => shaken,
-            Ok(_) = topics.wait_for(|found| found.filter_hash != filter_hash) => Err(SessionEnd::Reconfigured.into()),
-            () = rerouted(&mut live, &classes) => Err(SessionEnd::Reconfigured.into()),
+        let filter_hash = self.topics.borrow().filter_hash;
+        let identity = Identity { filter_hash, classes: classes.requests(), ..self.identity.clone() };
+        let handshake = tokio::select! {
+            handshake = self.shake_hands(first, &identity, stand_by, &mut live, &classes) => handshake,
             () = shutdown.reached(Phase::Drain) => return Ok(SessionEnd::Drained),
         };
-        let shaken = match shaken {
-            Ok(shaken) => shaken,
+        let handshake = match handshake {
+            Ok(handshake) => handshake,
             Err(HandshakeError::Ended(end)) => return Ok(end),
             Err(error) => return Ok(SessionEnd::Lost(error.to_string())),
         };
-        let table = match ClassTable::of(shaken.welcome.classes.clone()) {
+        let table = match ClassTable::of(handshake.welcome.classes.clone()) {
             Ok(table) if table.default_class().count == self.config.lanes => table,
             Ok(_) => return Ok(SessionEnd::Lost("receiver states another number of lanes".to_owned())),
             Err(error) => return Ok(SessionEnd::Lost(format!("receiver's welcome: {error}"))),
         };
-        tracing::info!(receiver = %connection.remote_address(), "session began");
-        backoff.reset();
+        tracing::info!(receiver = %first.connection.remote_address(), "session began");
+        self.backoff.reset();
         self.lost = None;
-        // Lanes of classes that are configured no more are opened too: what they had is fetched from there.
+        // Lanes of classes that are no longer configured are opened too: their partitions are handed over from there.
         self.lanes.start(table.lanes())?;
+        self.publish_lanes();
         let lanes = self.lanes.first(table.lanes());
-        self.board.begin(self.lanes.progress(), self.lanes.activities());
-        // What was changed since the hello is still news to the session.
-        let (now, rate) = (live.now(), self.board.rates().rate());
-        let router = classes.router(table.clone());
+        // The session still sees the configuration that changed since the hello.
+        let now = live.now();
+        let rate = self.board.rates().rate();
         let bells = lanes.iter().map(|lane| lane.bell.clone()).collect();
-        let gate = Arc::new(Gate::new(table, &now.classes, rate, self.packing.frame_bytes, bells));
-        self.board.begin_session(connection, &shaken.welcome, Arc::clone(&gate), router);
+        let credit = handshake.welcome.credit;
+        let dispatcher = Dispatcher::new(table, &now.classes, rate, self.packing.frame_bytes, credit, bells);
         let session = Session {
             lanes,
             classes,
             config: live,
-            gate,
+            dispatcher,
             topics: self.topics.clone(),
             filter_hash,
             offering: self.offering.clone(),
             packing: self.packing,
             policies: &self.config.policies,
             board: Arc::clone(&self.board),
-            ways: Ways { dialer: self.dialer.clone(), first: dialled.clone(), count: derived::channels(&self.config) },
+            channels: ChannelDialer {
+                dialer: self.dialer.clone(),
+                first: first.clone(),
+                count: derived::channels(&self.config),
+            },
         };
-        Ok(session.run(shaken, shutdown.clone()).await)
+        Ok(session.run(handshake, shutdown.clone()).await)
     }
 
-    /// One place decides what every end of a session leads to.
-    fn next(&mut self, end: SessionEnd, backoff: &mut Backoff) -> Result<Next, Halted> {
-        let soon = |backoff: &mut Backoff| Next::Dial { after: backoff.next_delay(rand::random()), stand_by: false };
+    /// Sends the hello and waits for the welcome, or until the topics or classes of the hello are outdated.
+    async fn shake_hands(
+        &self,
+        first: &Dialled,
+        identity: &Identity,
+        stand_by: bool,
+        live: &mut Live<Config>,
+        classes: &Classes,
+    ) -> Result<Handshaken, HandshakeError> {
+        let mut topics = self.topics.clone();
+        let on_standby = |behind: &str| {
+            tracing::info!(behind, "on standby: another sender holds the link");
+            self.board.publish(|published| published.state = State::Standby { behind: behind.to_owned() });
+        };
+        tokio::select! {
+            handshake = shake_hands(&first.connection, identity, stand_by, on_standby) => handshake,
+            Ok(_) = topics.wait_for(|found| found.filter_hash != identity.filter_hash) => {
+                Err(SessionEnd::Reconfigured.into())
+            }
+            () = classes_changed(live, classes) => Err(SessionEnd::Reconfigured.into()),
+        }
+    }
+
+    fn publish_lanes(&self) {
+        self.board.publish(|published| {
+            published.lanes = self.lanes.progress();
+            published.activities = self.lanes.activities();
+        });
+    }
+
+    /// Decides what every end of a session leads to.
+    fn next_step(&mut self, end: SessionEnd) -> Result<NextStep, StopReason> {
         match end {
-            SessionEnd::Drained => Ok(Next::Leave),
+            SessionEnd::Drained => Ok(NextStep::Leave),
             SessionEnd::Reconfigured => {
-                tracing::info!("topics or their classes changed; beginning a session with that");
-                Ok(Next::Dial { after: Duration::ZERO, stand_by: false })
+                tracing::info!("topics or their classes changed; beginning a session with them");
+                Ok(NextStep::Dial { after: Duration::ZERO, stand_by: false })
             }
             SessionEnd::Barred(reason) => {
-                tracing::error!(reason, retry_in = ?BARRED_RETRY, "this sender gets no session");
-                Ok(Next::Dial { after: BARRED_RETRY, stand_by: false })
+                tracing::error!(reason, retry_in = ?BARRED_RETRY, "cannot establish a session: certificate or name refused");
+                Ok(NextStep::Dial { after: BARRED_RETRY, stand_by: false })
             }
             SessionEnd::Lost(reason) => {
-                // Each dial of a long outage ends alike: said once.
+                // Each dial of a long outage ends alike; only the first is logged at info.
                 if self.lost.as_ref() == Some(&reason) {
                     tracing::debug!(reason, "session lost again; dialling again");
                 } else {
                     tracing::info!(reason, "session lost; dialling again");
                 }
                 self.lost = Some(reason);
-                Ok(soon(backoff))
+                Ok(self.dial_soon(false))
             }
             SessionEnd::Closed { code: CloseCode::Replaced, detail } => {
-                tracing::warn!(detail, "replaced by another sender of this link; standing by");
-                Ok(Next::Dial { after: backoff.next_delay(rand::random()), stand_by: true })
+                tracing::warn!(detail, "another sender took over this link; standing by");
+                Ok(self.dial_soon(true))
             }
             SessionEnd::Closed { code, detail } => match code.disposition() {
-                Disposition::Halt => Err(Halted::Refused { code, detail }),
+                Disposition::Halt => Err(StopReason::Refused { code, detail }),
                 Disposition::Reconnect => {
                     tracing::info!(code = code.name(), detail, "receiver closed the session; dialling again");
-                    Ok(soon(backoff))
+                    Ok(self.dial_soon(false))
                 }
                 Disposition::Retry => {
                     tracing::warn!(code = code.name(), detail, retry_in = ?RETRY_AFTER, "receiver closed the session");
                     let jitter = rand::random::<f64>() / 4.0;
-                    Ok(Next::Dial { after: RETRY_AFTER.mul_f64(1.0 + jitter), stand_by: false })
+                    Ok(NextStep::Dial { after: RETRY_AFTER.mul_f64(1.0 + jitter), stand_by: false })
                 }
             },
         }
+    }
+
+    fn dial_soon(&mut self, stand_by: bool) -> NextStep {
+        NextStep::Dial { after: self.backoff.next_delay(rand::random()), stand_by }
     }
 }

@@ -1,9 +1,10 @@
-//! The sender's side of a session: one handshake, then messages and frames until it ends.
+//! Session with the receiver: a handshake, then control messages and frames until the session ends.
 //!
-//! The shell of the roster and the lanes: every decision about partitions is the roster's, every decision
-//! about records the lane's.
+//! The session connects [`LanePartitions`], which makes every decision about partitions, with the lanes, which make
+//! every decision about records.
 
 mod channels;
+pub mod end;
 mod halting;
 mod handshake;
 mod offering;
@@ -18,146 +19,98 @@ use service::live::Live;
 use service::shutdown::{Phase, Shutdown};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use transport::endpoint::ChannelFault;
 use wire::close::CloseCode;
 use wire::control::{Control, LaneClosedReason, Welcome};
-use wire::ids::{Epoch, LaneId};
+use wire::halt::HaltReason;
+use wire::ids::{Epoch, LaneId, Slot};
+use wire::partition::Partition;
 
+use crate::board::{Board, ChannelPlace, State};
 use crate::config::Config;
-use crate::dispatch::bank::CreditBank;
-use crate::dispatch::channels::Channels;
 use crate::dispatch::classes::Classes;
-use crate::dispatch::gate::Gate;
+use crate::dispatch::dispatcher::Dispatcher;
+use crate::lane::Packing;
 use crate::lane::thread::{Command, LaneHandle, SessionPart};
+use crate::partitions::lane_partitions::{Due, LanePartitions, SourceTopic};
 use crate::partitions::policy::Policies;
-use crate::partitions::resume::Halt;
-use crate::partitions::roster::{Due, Roster};
-use crate::report::status::Board;
+use crate::partitions::resume::{Halt, PendingRequest, ResumeAction};
 use crate::source::Assignment;
 use crate::source::discovery::Discovered;
 
-use channels::Keeper;
-pub use channels::Ways;
+use channels::ChannelSupervisor;
+pub use channels::{ChannelDialer, REDIAL_MAX, REDIAL_MIN};
+pub use end::SessionEnd;
 use halting::Halting;
 pub use handshake::{HandshakeError, Handshaken, Identity, shake_hands};
 pub use offering::Offering;
 use opening::Reopen;
 
-/// Messages that may wait in either direction; the other end's flow control does the rest.
+/// Control messages that may wait in either direction; flow control of the other end limits the rest.
 const CONTROL_QUEUE: usize = 1024;
 
-/// How often the sender shows that it is alive and asks the receiver's clock.
+/// Interval at which the sender shows that it is alive and asks for the receiver's clock.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How long a draining session waits for the last acks: half of the 10 s that a drain may take.
+/// Time that a draining session waits for the last acks: half of the 10 s that a drain may take.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How a session ended.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SessionEnd {
-    /// We drained and left.
-    #[error("drained")]
-    Drained,
-    /// The receiver closed it.
-    #[error("receiver closed the session: {} ({detail})", code.sentence())]
-    Closed {
-        /// Why.
-        code: CloseCode,
-        /// For people.
-        detail: String,
-    },
-    /// The topic list is another, or topics are in other classes: the next session begins with that.
-    #[error("the topic list or the classes changed")]
-    Reconfigured,
-    /// The path or the peer is gone.
-    #[error("session lost: {0}")]
-    Lost(String),
-    /// One end does not believe the other: it will be so until somebody changes a certificate or a name.
-    #[error("no session: {0}")]
-    Barred(String),
-}
-
-impl SessionEnd {
-    /// Why `connection` ended: the close that the receiver sent says more than the stream it took down.
-    fn of(connection: &Connection, otherwise: impl FnOnce() -> String) -> Self {
-        match connection.close_reason() {
-            Some(quinn::ConnectionError::ApplicationClosed(close)) => Self::Closed {
-                code: CloseCode::from(u64::from(close.error_code) as u16),
-                detail: String::from_utf8_lossy(&close.reason).into_owned(),
-            },
-            Some(error) => Self::of_fault(&ChannelFault::of(connection.remote_address(), &error)),
-            None => Self::Lost(otherwise()),
-        }
-    }
-}
-
-impl SessionEnd {
-    /// Under which name it is counted: the code's, where there was one.
-    pub fn label(&self) -> &'static str {
-        match self {
-            Self::Drained => "DRAINED",
-            Self::Reconfigured => "RECONFIGURED",
-            Self::Closed { code, .. } => code.name(),
-            Self::Lost(_) => "LOST",
-            Self::Barred(_) => "BARRED",
-        }
-    }
-
-    /// What a channel's fault means for its session.
-    pub fn of_fault(fault: &ChannelFault) -> Self {
-        if fault.may_pass() { Self::Lost(fault.to_string()) } else { Self::Barred(fault.to_string()) }
-    }
-}
-
-/// What a session works with.
+/// Parts that a session works with.
 pub struct Session<'a> {
-    /// The lanes of this process.
+    /// Lanes of this process.
     pub lanes: &'a [LaneHandle],
-    /// The classes that this session began with; where they send topics other ways, it ends.
+    /// Classes that this session began with; it ends when topics go to other classes.
     pub classes: Classes,
-    /// What is configured now.
+    /// Current configuration of the sender.
     pub config: Live<Config>,
-    /// Whose frame is next.
-    pub gate: Arc<Gate>,
-    /// What the source has.
+    /// Dispatcher of the lanes' frames.
+    pub dispatcher: Dispatcher,
+    /// Topics of the source.
     pub topics: watch::Receiver<Discovered>,
-    /// The topic filter that this session began with, and ends with.
+    /// Hash of the topic filter that this session began with; it ends when the filter changes.
     pub filter_hash: u64,
-    /// Looks partitions up and writes the offers.
+    /// Writer of the offers, which looks partitions up at the source.
     pub offering: Offering,
-    /// How lanes pack, but for the credit, which the receiver states.
-    pub packing: crate::lane::Packing,
-    /// What is done about halts.
+    /// Packing of the lanes, before the receiver has stated its credit.
+    pub packing: Packing,
+    /// Policies for the halts of partitions.
     pub policies: &'a Policies,
-    /// Where the session's credit is shown, and where operators ask.
+    /// Board of this sender.
     pub board: Arc<Board>,
-    /// Its channels.
-    pub ways: Ways,
+    /// Dialler of the further channels.
+    pub channels: ChannelDialer,
 }
 
 struct Active<'a> {
     session: Session<'a>,
     connection: Connection,
-    roster: Roster,
+    partitions: LanePartitions,
     part: SessionPart,
     dues: mpsc::Sender<Due>,
     reopen: Reopen,
     opened: HashMap<(LaneId, Epoch), Vec<Assignment>>,
     halting: Halting,
-    keeper: Keeper,
+    supervisor: ChannelSupervisor,
+}
+
+/// Slot of a lane in one epoch.
+#[derive(Debug, Clone, Copy)]
+struct SlotAt {
+    lane: LaneId,
+    epoch: Epoch,
+    slot: Slot,
 }
 
 impl Session<'_> {
-    /// Runs the session that `shaken` began until it ends.
-    pub async fn run(self, shaken: Handshaken, shutdown: Shutdown) -> SessionEnd {
-        let connection = self.ways.first.connection.clone();
-        let Handshaken { reader, writer, welcome } = shaken;
+    /// Runs the session that `handshake` began until it ends.
+    pub async fn run(self, handshake: Handshaken, shutdown: Shutdown) -> SessionEnd {
+        let connection = self.channels.first.connection.clone();
+        let Handshaken { reader, writer, welcome } = handshake;
         let (incoming_in, mut incoming) = mpsc::channel(CONTROL_QUEUE);
         let (outgoing, outgoing_out) = mpsc::channel(CONTROL_QUEUE);
         let (dues, dues_out) = mpsc::channel(self.lanes.len() * 2 + 16);
         let reading = tokio::spawn(async move {
             if let Err(error) = reader.run(incoming_in).await {
-                tracing::error!(%error, "receiver sent what is no control message");
+                tracing::error!(%error, "receiver sent an invalid control message");
             }
         });
         let writing = tokio::spawn(writer.run(outgoing_out));
@@ -165,54 +118,63 @@ impl Session<'_> {
         let mut active = Active::new(self, &welcome, outgoing, dues);
         let end = active.run(&mut incoming, &shutdown).await;
         for lane in active.session.lanes {
-            // A full mailbox belongs to a lane that is stuck; the process ends by its own rules then.
+            // A full mailbox belongs to a lane that is stuck; the process then ends by its own rules.
             let _ = lane.mailbox.push(Command::Close);
         }
         drop(active);
         offering.abort();
         reading.abort();
-        let (code, detail) = match &end {
-            SessionEnd::Drained => (CloseCode::Normal, "drained".to_owned()),
-            other => (CloseCode::Normal, other.to_string()),
-        };
         let _ = tokio::time::timeout(Duration::from_secs(1), writing).await;
-        connection.close(u32::from(code.number()).into(), detail.as_bytes());
+        connection.close(u32::from(CloseCode::Normal.number()).into(), end.to_string().as_bytes());
         end
     }
 }
 
 impl<'a> Active<'a> {
     fn new(session: Session<'a>, welcome: &Welcome, control: mpsc::Sender<Control>, dues: mpsc::Sender<Due>) -> Self {
-        let bells: Vec<_> = session.lanes.iter().map(|lane| lane.bell.clone()).collect();
-        let bank = Arc::new(CreditBank::new(welcome.credit, bells.clone()));
-        session.board.set_credit(Arc::clone(&bank));
-        let packing = session.packing.agreed(welcome.features).within(bank.request_max(), welcome.credit.reserve);
-        let (ways, connection) = (session.ways.clone(), session.ways.first.connection.clone());
-        let channels = Channels::new(bells);
-        channels.open(0, ways.first.clone());
-        let keeper = Keeper::start(ways, channels.clone(), control.clone(), Arc::clone(&session.board), welcome);
-        let lanes = session.lanes.len() as u16;
-        let router = session.classes.router(session.gate.table().clone());
-        bank.set_urgent(|lane| session.gate.is_strict(lane));
-        let (gate, latency) = (Arc::clone(&session.gate), session.board.latency());
+        let dispatcher = session.dispatcher.clone();
+        let credit = welcome.credit;
+        let packing = session.packing.agreed(welcome.features).within(dispatcher.request_max(), credit.reserve);
+        let router = session.classes.router(dispatcher.table().clone());
+        let connection = session.channels.first.connection.clone();
+        session.board.publish(|published| {
+            published.dispatcher = Some(dispatcher.clone());
+            published.router = Some(router.clone());
+            published.state = State::Active;
+            published.receiver = Some(connection.remote_address().to_string());
+            published.target_cluster = Some(welcome.cluster_id.clone());
+            published.channels = vec![ChannelPlace { connection: Some(connection.clone()), ..ChannelPlace::default() }];
+            published.session_began = Some(std::time::Instant::now());
+            published.sessions += 1;
+        });
+        dispatcher.open(0, session.channels.first.clone());
+        let supervisor = ChannelSupervisor::start(
+            session.channels.clone(),
+            dispatcher.clone(),
+            control.clone(),
+            Arc::clone(&session.board),
+            welcome,
+        );
+        let latency = session.board.latency();
         latency.begin_session();
+        let lanes = session.lanes.len() as u16;
         Self {
             session,
             connection,
-            roster: Roster::new(router).towards(&welcome.cluster_id),
-            part: SessionPart { bank, gate, channels, control, packing, latency },
+            partitions: LanePartitions::new(router).towards(&welcome.cluster_id),
+            part: SessionPart { dispatcher, control, packing, latency },
             dues,
             reopen: Reopen::new(lanes),
             opened: HashMap::new(),
             halting: Halting::default(),
-            keeper,
+            supervisor,
         }
     }
 
     async fn run(&mut self, incoming: &mut mpsc::Receiver<Control>, shutdown: &Shutdown) -> SessionEnd {
         let mut clock = tokio::time::interval(CLOCK_INTERVAL);
         let mut drain_until = None;
-        let mut asked = self.session.board.take_requests();
+        let mut requests = self.session.board.take_requests();
         loop {
             let reopen_at = self.reopen.next_timeout();
             tokio::select! {
@@ -229,25 +191,24 @@ impl<'a> Active<'a> {
                     if self.is_reconfigured() {
                         return SessionEnd::Reconfigured;
                     }
-                    if let Some(end) = self.rerouted() {
+                    if let Some(end) = self.end_by_origin() {
                         return end;
                     }
                     self.halt_recreated();
                     self.offer_due();
                 }
                 config = self.session.config.changed() => {
-                    if self.session.classes.routes_otherwise(&config.classes) {
+                    if self.session.classes.routes_differ(&config.classes) {
                         return SessionEnd::Reconfigured;
                     }
-                    self.session.gate.set(&config.classes, self.session.board.rates().rate());
-                    self.part.bank.set_urgent(|lane| self.session.gate.is_strict(lane));
+                    self.part.dispatcher.set_classes(&config.classes, self.session.board.rates().rate());
                 }
-                Some(asked) = asked.recv() => self.handle_asked(asked),
-                end = self.keeper.end() => return SessionEnd::Lost(end),
+                Some(request) = requests.recv() => self.handle_request(request),
+                end = self.supervisor.end() => return SessionEnd::Lost(end),
                 () = sleep_until(reopen_at) => self.open_lanes(),
                 now = clock.tick() => {
                     self.send(self.part.latency.poll_question());
-                    self.session.gate.follow(self.session.board.rates().rate());
+                    self.part.dispatcher.set_rate(self.session.board.rates().rate());
                     // Offers that found no room are tried again.
                     self.offer_due();
                     if drain_until.is_some_and(|until| now >= until) || self.is_drained(drain_until) {
@@ -274,8 +235,8 @@ impl<'a> Active<'a> {
         }
     }
 
-    /// Handles `message` and whatever else has arrived, then starts to read what was opened: many opened
-    /// partitions become one assignment.
+    /// Handles `message` and all others that have arrived, then starts to read the opened partitions: many of them
+    /// become one assignment.
     fn handle_all(&mut self, message: Control, incoming: &mut mpsc::Receiver<Control>) -> Result<(), SessionEnd> {
         self.handle(message)?;
         while let Ok(message) = incoming.try_recv() {
@@ -287,7 +248,7 @@ impl<'a> Active<'a> {
             self.command(lane, Command::Partitions(epoch, assignments))?;
         }
         if any {
-            // Topics may have been made again since these were offered.
+            // Topics may have been recreated since these were offered.
             self.halt_recreated();
         }
         Ok(())
@@ -296,15 +257,15 @@ impl<'a> Active<'a> {
     fn handle(&mut self, message: Control) -> Result<(), SessionEnd> {
         match message {
             Control::LaneOpen { lane, epoch } => {
-                self.roster.handle_lane_open(lane, epoch);
-                self.halting.forget_tried(|at| self.roster.lane(at) == lane);
+                self.partitions.handle_lane_open(lane, epoch);
+                self.halting.forget_attempts(|at| self.partitions.lane(at) == lane);
                 self.command(lane, Command::Open { epoch, session: self.part.clone() })?;
                 self.offer_due();
                 Ok(())
             }
             Control::LaneClosed { lane, reason, detail, .. } => self.handle_lane_closed(lane, reason, &detail),
             Control::PartitionOpen { lane, epoch, slot, position, leader_epoch } => {
-                if let Some(partition) = self.roster.handle_partition_open(lane, epoch, slot) {
+                if let Some(partition) = self.partitions.handle_partition_open(lane, epoch, slot) {
                     self.halting.handle_open(partition, position);
                     let topic = Arc::clone(&partition.topic);
                     let partition = partition.partition;
@@ -314,7 +275,7 @@ impl<'a> Active<'a> {
                 Ok(())
             }
             Control::PartitionHalted { lane, epoch, slot, position, reason, detail } => {
-                self.handle_halted((lane, epoch, slot), Halt { reason, position }, &detail)
+                self.handle_halted(SlotAt { lane, epoch, slot }, Halt { reason, position }, &detail)
             }
             Control::Ack { lane, epoch, sequence, timing } => {
                 self.reopen.handle_progress(lane);
@@ -322,20 +283,20 @@ impl<'a> Active<'a> {
             }
             Control::Close { code, detail } => Err(SessionEnd::Closed { code, detail }),
             Control::ChannelClosed { channel, detail } => {
-                tracing::debug!(channel, detail, "receiver takes nothing more of a channel");
-                self.part.channels.handle_closed(channel);
+                tracing::debug!(channel, detail, "receiver takes no more frames of a channel");
+                self.part.dispatcher.handle_closed(channel);
                 Ok(())
             }
             Control::Clock { asked, answered } => {
                 self.part.latency.handle_answer(asked, answered);
                 Ok(())
             }
-            _ => Err(SessionEnd::Lost("receiver sent a message that has no place here".to_owned())),
+            _ => Err(SessionEnd::Lost("receiver sent a control message that is not valid in a session".to_owned())),
         }
     }
 
     fn handle_lane_closed(&mut self, lane: LaneId, reason: LaneClosedReason, detail: &str) -> Result<(), SessionEnd> {
-        self.roster.handle_lane_closed(lane);
+        self.partitions.handle_lane_closed(lane);
         match reason {
             LaneClosedReason::SessionEnded => {}
             LaneClosedReason::TargetFailed => {
@@ -344,7 +305,9 @@ impl<'a> Active<'a> {
             LaneClosedReason::Superseded => {
                 tracing::error!(%lane, detail, "lane contested: another receiver opened it")
             }
-            LaneClosedReason::Refused => tracing::error!(%lane, detail, "lane refused by the receiver"),
+            LaneClosedReason::Refused => {
+                tracing::error!(%lane, detail, "receiver refuses to open the lane; see the detail")
+            }
         }
         if let Some(handle) = self.session.lanes.get(usize::from(lane.0)) {
             handle.progress.record_closed(reason, detail);
@@ -353,7 +316,7 @@ impl<'a> Active<'a> {
         self.command(lane, Command::Close)
     }
 
-    /// Opens the lanes that are due: all of them at the start, closed ones after their back-off.
+    /// Opens the lanes that are due: all at the start, closed ones after their back-off.
     fn open_lanes(&mut self) {
         for lane in self.reopen.poll_due(Instant::now()) {
             self.send(Control::OpenLane { lane });
@@ -369,9 +332,9 @@ impl<'a> Active<'a> {
             return;
         }
         let topics = Arc::clone(&self.session.topics.borrow().topics);
-        // Room for every lane at once is kept in the queue; see its capacity.
+        // The queue keeps room for one entry of every lane; see its capacity.
         while self.dues.capacity() >= self.session.lanes.len() {
-            let due = self.roster.poll_due(&topics);
+            let due = self.partitions.poll_due(&topics);
             if due.is_empty() {
                 return;
             }
@@ -381,19 +344,87 @@ impl<'a> Active<'a> {
         }
     }
 
-    /// A topic that is being carried was brought here by a link, or another way than was known: it must not go
-    /// round in circles, and the receiver must hear of it before more is written.
-    fn rerouted(&mut self) -> Option<SessionEnd> {
+    /// Returns the session's end if a carried topic has another origin than was known: it must not go round in
+    /// circles, and the receiver must learn of the origin before more is written.
+    fn end_by_origin(&mut self) -> Option<SessionEnd> {
         let topics = Arc::clone(&self.session.topics.borrow_and_update().topics);
-        let topic = self.roster.poll_rerouted(&topics)?;
-        let reason = format!("a link brings {} to the source; beginning anew with what that means", topic.name);
-        Some(SessionEnd::Lost(reason))
+        let topic = self.partitions.poll_rerouted(&topics)?;
+        Some(SessionEnd::Lost(format!("a link brings {} to the source; beginning a new session", topic.name)))
+    }
+
+    /// The receiver halted a partition, by itself or as this end requested.
+    fn handle_halted(&mut self, at: SlotAt, halt: Halt, detail: &str) -> Result<(), SessionEnd> {
+        let SlotAt { lane, epoch, slot } = at;
+        let partition = self.partitions.handle_partition_halted(lane, epoch, slot, halt.clone());
+        let Some(partition) = partition.cloned() else { return Ok(()) };
+        self.halting.handle_halted(&partition, &halt.reason, detail);
+        if self.partitions.halt(&partition).is_none_or(|stored| stored.reason != halt.reason) {
+            // The request failed: status still shows the halt that it was to lift.
+            let Partition { topic, partition } = &partition;
+            tracing::warn!(%topic, partition, reason = halt.reason, detail, "halt not lifted");
+        } else if let Some(handle) = self.session.lanes.get(usize::from(lane.0)) {
+            handle.progress.record_halt(&partition, slot, halt.position, &halt.reason, detail);
+        }
+        self.follow_policy(partition, halt);
+        self.command(lane, Command::Halted(epoch, slot))
+    }
+
+    fn follow_policy(&mut self, at: Partition, halt: Halt) {
+        if !self.halting.may_act(&at, &halt) {
+            return;
+        }
+        let reason = HaltReason::of(&halt.reason);
+        let Some(why) = reason.and_then(|reason| self.session.policies.skips(&at.topic, reason)) else { return };
+        let now = i64::try_from(transport::control::clock() / 1_000_000).unwrap_or(i64::MAX);
+        if let Ok(Some(lift)) = halt.lift(ResumeAction::Skip, now, why) {
+            let Partition { topic, partition } = &at;
+            tracing::warn!(%topic, partition, reason = halt.reason, why, "skipping what cannot be carried");
+            self.partitions.offer_again(&at, Some(lift));
+            self.halting.handle_attempt(at, halt);
+            self.offer_due();
+        }
+    }
+
+    /// Stops reading topics that were recreated; records that were read before are still sent.
+    fn halt_recreated(&mut self) {
+        let topics = Arc::clone(&self.session.topics.borrow().topics);
+        for found in self.partitions.poll_recreated(&topics) {
+            let fault = Command::Fault(found.epoch, found.slot, HaltReason::TopicRecreated, found.detail);
+            if let Err(end) = self.command(found.lane, fault) {
+                tracing::debug!(%end, "a lane could not be notified that its topic was recreated");
+            }
+        }
+    }
+
+    /// An operator requests that a partition resumes.
+    fn handle_request(&mut self, pending: PendingRequest) {
+        let PendingRequest { request, at, answer } = pending;
+        let partition = Partition { topic: request.topic.as_str().into(), partition: request.partition };
+        let exists = |topic: &SourceTopic| topic.name == partition.topic && partition.partition < topic.partitions;
+        let lift = match self.partitions.halt(&partition) {
+            None => Err("it is not halted".to_owned()),
+            Some(_) if !self.session.topics.borrow().topics.iter().any(exists) => {
+                Err("the source has no such partition now".to_owned())
+            }
+            Some(halt) => halt.lift(request.action, at, &format!("operator: {}", request.action)),
+        };
+        match lift {
+            Err(reason) => drop(answer.send(Err(format!("{}/{}: {reason}", request.topic, request.partition)))),
+            Ok(lift) => {
+                tracing::info!(topic = request.topic, partition = request.partition, action = %request.action, "request to lift a halt");
+                self.partitions.offer_again(&partition, lift);
+                self.halting.handle_request(partition, answer);
+                self.offer_due();
+            }
+        }
     }
 
     fn command(&self, lane: LaneId, command: Command) -> Result<(), SessionEnd> {
         let handle = self.session.lanes.get(usize::from(lane.0));
-        let handle =
-            handle.ok_or_else(|| SessionEnd::Lost(format!("receiver names lane {lane}, which the link has not")))?;
+        let handle = handle.ok_or_else(|| {
+            let last = self.session.lanes.len().saturating_sub(1);
+            SessionEnd::Lost(format!("receiver referred to lane {lane}; this link has lanes 0 to {last}"))
+        })?;
         let pushed = handle.mailbox.push(command);
         pushed.map_err(|_| SessionEnd::Lost(format!("lane {lane} is stuck: its mailbox is full")))
     }

@@ -1,12 +1,12 @@
-//! The admin port: is it alive, is it ready, what are its numbers, what is it doing.
+//! The admin port: health, metrics, status and commands over HTTP.
 //!
 //! `/live` answers while the process runs; `/ready` with 200, or with 503 and the reason; `/metrics` in
 //! OpenMetrics text; `/status`, `/topics`, `/partitions?topic=T` and `/jumps` in JSON. `POST /reload` reads the
-//! configuration again; `POST /resume` lifts a halt, `POST /rate` sets a rate for a while: 200, or 409, and a sentence.
-//! It is on loopback unless configured otherwise; then it speaks TLS and asks for a token. `/resume` and `/rate` require
-//! `content-type: application/json`, which no page of another origin can send; `/reload` does not.
+//! configuration again; `POST /resume` resumes a halted partition, `POST /rate` sets a rate for a while: 200 or 409, and
+//! a sentence. The port listens on loopback unless configured otherwise; on other addresses it requires TLS and a token.
+//! Every POST requires `content-type: application/json`, which a page of another web origin cannot send.
 //!
-//! - [`access`]: who may ask
+//! - [`access`]: the rules for requests: token, TLS
 
 pub mod access;
 
@@ -35,72 +35,75 @@ use tokio_rustls::TlsAcceptor;
 use toml::de::DeValue;
 use tracing::debug;
 
-use crate::config::{Absent, Field, Rejection, Setting};
+use crate::config::{Rejection, Setting};
 use crate::metrics::PROCESS;
 pub use access::{Access, AdminSettings};
 
-/// What `[admin]` is about, for both sides' references.
-pub const SECTION_DOC: &str = "Where to ask this process how it is: `/live`, `/ready`, `/metrics`, `/status`, and \
-     to have it read its configuration again: `POST /reload`. On another address than loopback it speaks TLS and asks \
-     for a token.";
-
-/// How many requests are answered at once; more wait to be accepted.
+/// Requests that are answered at the same time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 32;
 
-/// One connection is one request and may take this long, a slow reader included.
+/// Time limit of a connection, which carries one request, including a slow reader.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A request's line and headers.
+/// Limit of a request's line and headers, in bytes.
 const REQUEST_BYTES_MAX: usize = 16 * 1024;
 
-/// Where the admin port listens.
+/// Address of the admin port; `None` for `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listen(pub Option<SocketAddr>);
 
-/// A question that the process answers.
-pub type Ask<T> = Arc<dyn Fn() -> T + Send + Sync>;
-
-/// A question about something named, or why it has no answer.
-pub type AskOf = Arc<dyn Fn(&str) -> Result<serde_json::Value, String> + Send + Sync>;
-
-/// What becomes of a request that changes something: a sentence either way.
+/// The result of a request that changes something: a sentence either way.
 pub type Outcome = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
 
-/// What the admin port shows, asked anew for each request.
-#[derive(Clone)]
-pub struct Views {
-    /// Every metric of the process.
-    pub metrics: Arc<Registry>,
-    /// Whether it does its work; if not, why.
-    pub ready: Ask<Result<(), String>>,
-    /// What it is doing.
-    pub status: Ask<serde_json::Value>,
-    /// Reads the configuration again: what changed, or why it was refused. May block on the disk.
-    pub reload: Ask<Result<serde_json::Value, String>>,
-    /// Each topic.
-    pub topics: Ask<Result<serde_json::Value, String>>,
-    /// Each partition of a topic.
-    pub partitions: AskOf,
+/// A function that reads the configuration again. It returns what changed, or why the file was refused, and may block
+/// on the disk.
+pub type Reload = Arc<dyn Fn() -> Result<serde_json::Value, String> + Send + Sync>;
+
+/// The process behind an admin port, asked for each request. The default answers name the process to ask instead.
+pub trait Admin: Send + Sync + 'static {
+    /// The metrics of the process.
+    fn metrics(&self) -> &Registry;
+
+    /// Whether the process does its work; if not, the reason.
+    fn ready(&self) -> Result<(), String>;
+
+    /// The state of the process.
+    fn status(&self) -> serde_json::Value;
+
+    /// The state of each topic.
+    fn topics(&self) -> Result<serde_json::Value, String> {
+        Err(ASK_SENDER.to_owned())
+    }
+
+    /// The state of each partition of `topic`.
+    fn partitions(&self, topic: &str) -> Result<serde_json::Value, String> {
+        let _ = topic;
+        Err(ASK_SENDER.to_owned())
+    }
+
     /// The newest jumps of stored positions.
-    pub jumps: Ask<Result<serde_json::Value, String>>,
-    /// Lifts a halt, as the JSON says.
-    pub resume: Arc<dyn Fn(serde_json::Value) -> Outcome + Send + Sync>,
-    /// Sets a rate for a while, as the JSON says.
-    pub rate: Arc<dyn Fn(serde_json::Value) -> Outcome + Send + Sync>,
+    fn jumps(&self) -> Result<serde_json::Value, String> {
+        Err(ASK_RECEIVER.to_owned())
+    }
+
+    /// Resumes a halted partition, as the JSON requests.
+    fn resume(&self, request: serde_json::Value) -> Outcome;
+
+    /// Sets a rate for a while, as the JSON requests.
+    fn rate(&self, request: serde_json::Value) -> Result<String, String>;
 }
 
-impl Listen {
-    /// Its field of `[admin]`, with a side's own default (TOML).
-    pub const fn field(default: &'static str) -> Field {
-        Field {
-            name: "listen",
-            kind: "an IP address and a port, such as `127.0.0.1:7401`, or `off`",
-            absent: Absent::Default(default),
-            bounds: None,
-            live: false,
-            doc: "Where the admin port listens.",
-        }
-    }
+const ASK_SENDER: &str = "this is a receiver; the sender of the link knows the source's logs: ask it";
+
+const ASK_RECEIVER: &str = "this is a sender; the receiver of the link keeps the log of jumps: ask it";
+
+/// The answers of an admin port: those of its process, and its reload.
+#[derive(Clone)]
+pub struct Views {
+    /// The process that answers.
+    pub admin: Arc<dyn Admin>,
+    /// The reload of its configuration.
+    pub reload: Reload,
 }
 
 impl Setting for Listen {
@@ -137,11 +140,12 @@ pub async fn serve(listener: TcpListener, views: Views, access: Arc<Access>, shu
             stream = next(&listener, &permits) => stream,
         };
         let (stream, permit) = stream;
-        let (router, tls) = (router.clone(), access.tls());
+        let router = router.clone();
+        let tls = access.tls();
         connections.spawn(async move {
             match tokio::time::timeout(REQUEST_TIMEOUT, answer(stream, tls, router)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => debug!(%error, "admin request broken"),
+                Ok(Err(error)) => debug!(%error, "admin request failed"),
                 Err(_) => debug!("admin request took too long"),
             }
             drop(permit);
@@ -150,7 +154,7 @@ pub async fn serve(listener: TcpListener, views: Views, access: Arc<Access>, shu
     while connections.join_next().await.is_some() {}
 }
 
-/// The next connection, once there is room for it. Cancel-safe: nothing accepted is lost.
+/// Accepts the next connection when fewer than [`CONNECTIONS_MAX`] are open. Cancel-safe: no connection is lost.
 async fn next(listener: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream, tokio::sync::OwnedSemaphorePermit) {
     let permit = Arc::clone(permits).acquire_owned().await.expect("the semaphore is never closed");
     loop {
@@ -206,12 +210,12 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 async fn ready(State(views): State<Views>) -> Result<&'static str, (StatusCode, String)> {
-    (views.ready)().map(|()| "ready\n").map_err(|reason| (StatusCode::SERVICE_UNAVAILABLE, reason + "\n"))
+    views.admin.ready().map(|()| "ready\n").map_err(|reason| (StatusCode::SERVICE_UNAVAILABLE, reason + "\n"))
 }
 
 async fn metrics(State(views): State<Views>) -> Result<Response, Infallible> {
     let mut text = String::new();
-    Ok(match prometheus_client::encoding::text::encode(&mut text, &views.metrics) {
+    Ok(match prometheus_client::encoding::text::encode(&mut text, views.admin.metrics()) {
         Ok(()) => {
             let content = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, content)], text).into_response()
@@ -221,28 +225,36 @@ async fn metrics(State(views): State<Views>) -> Result<Response, Infallible> {
 }
 
 async fn status(State(views): State<Views>) -> Json<serde_json::Value> {
-    Json((views.status)())
+    Json(views.admin.status())
 }
 
-/// `?topic=orders`
+/// The query `?topic=orders`.
 #[derive(serde::Deserialize)]
 struct OfTopic {
     topic: String,
 }
 
-/// JSON, or why this process cannot say.
-type Answer = Result<Json<serde_json::Value>, (StatusCode, String)>;
+/// JSON or a sentence, or the reason why this process has no answer.
+type Answer<T> = Result<T, (StatusCode, String)>;
 
-fn answered(answer: Result<serde_json::Value, String>) -> Answer {
+fn json(answer: Result<serde_json::Value, String>) -> Answer<Json<serde_json::Value>> {
     answer.map(Json).map_err(|reason| (StatusCode::CONFLICT, reason + "\n"))
 }
 
-async fn topics(State(views): State<Views>) -> Answer {
-    answered((views.topics)())
+fn sentence(outcome: Result<String, String>) -> Answer<String> {
+    outcome.map(|done| done + "\n").map_err(|reason| (StatusCode::CONFLICT, reason + "\n"))
 }
 
-async fn partitions(State(views): State<Views>, Query(of): Query<OfTopic>) -> Answer {
-    answered((views.partitions)(&of.topic))
+async fn topics(State(views): State<Views>) -> Answer<Json<serde_json::Value>> {
+    json(views.admin.topics())
+}
+
+async fn partitions(State(views): State<Views>, Query(of): Query<OfTopic>) -> Answer<Json<serde_json::Value>> {
+    json(views.admin.partitions(&of.topic))
+}
+
+async fn jumps(State(views): State<Views>) -> Answer<Json<serde_json::Value>> {
+    json(views.admin.jumps())
 }
 
 async fn reload(State(views): State<Views>) -> Response {
@@ -253,24 +265,12 @@ async fn reload(State(views): State<Views>) -> Response {
     }
 }
 
-async fn jumps(State(views): State<Views>) -> Answer {
-    answered((views.jumps)())
+async fn resume(State(views): State<Views>, Json(request): Json<serde_json::Value>) -> Answer<String> {
+    sentence(views.admin.resume(request).await)
 }
 
-async fn resume(
-    State(views): State<Views>,
-    Json(request): Json<serde_json::Value>,
-) -> Result<String, (StatusCode, String)> {
-    let outcome = (views.resume)(request).await;
-    outcome.map(|done| done + "\n").map_err(|reason| (StatusCode::CONFLICT, reason + "\n"))
-}
-
-async fn rate(
-    State(views): State<Views>,
-    Json(request): Json<serde_json::Value>,
-) -> Result<String, (StatusCode, String)> {
-    let outcome = (views.rate)(request).await;
-    outcome.map(|done| done + "\n").map_err(|reason| (StatusCode::CONFLICT, reason + "\n"))
+async fn rate(State(views): State<Views>, Json(request): Json<serde_json::Value>) -> Answer<String> {
+    sentence(views.admin.rate(request))
 }
 
 #[cfg(test)]
@@ -287,6 +287,48 @@ mod tests {
     use super::*;
     use crate::pki;
     use crate::tls::{self, Credentials, End, TlsFiles};
+
+    struct TestProcess {
+        registry: Registry,
+        caught_up: Arc<AtomicBool>,
+    }
+
+    impl Admin for TestProcess {
+        fn metrics(&self) -> &Registry {
+            &self.registry
+        }
+
+        fn ready(&self) -> Result<(), String> {
+            let caught_up = self.caught_up.load(Ordering::Relaxed);
+            caught_up.then_some(()).ok_or_else(|| "no session with link.example:7443".to_owned())
+        }
+
+        fn status(&self) -> serde_json::Value {
+            serde_json::json!({ "link": "fra-to-sin" })
+        }
+
+        fn topics(&self) -> Result<serde_json::Value, String> {
+            Ok(serde_json::json!([{ "topic": "orders" }]))
+        }
+
+        fn partitions(&self, topic: &str) -> Result<serde_json::Value, String> {
+            match topic {
+                "orders" => Ok(serde_json::json!([{ "partition": 0 }])),
+                other => Err(format!("no topic {other}")),
+            }
+        }
+
+        fn resume(&self, request: serde_json::Value) -> Outcome {
+            Box::pin(async move {
+                let topic = request["topic"].as_str().ok_or("no topic")?;
+                Ok(format!("{topic} goes on"))
+            })
+        }
+
+        fn rate(&self, _request: serde_json::Value) -> Result<String, String> {
+            Err("no rate here".to_owned())
+        }
+    }
 
     struct Port {
         address: SocketAddr,
@@ -316,34 +358,14 @@ mod tests {
         counter.inc_by(3);
         let mut registry = Registry::default();
         registry.register("causeway_test", "Counts in a test", counter);
-        let ready = Arc::clone(&caught_up);
-        let views = Views {
-            metrics: Arc::new(registry),
-            ready: Arc::new(move || {
-                if ready.load(Ordering::Relaxed) { Ok(()) } else { Err("no session with link.example:7443".to_owned()) }
-            }),
-            status: Arc::new(|| serde_json::json!({ "link": "fra-to-sin" })),
-            reload: Arc::new(|| Err("memory: no unit".to_owned())),
-            topics: Arc::new(|| Ok(serde_json::json!([{ "topic": "orders" }]))),
-            partitions: Arc::new(|topic| match topic {
-                "orders" => Ok(serde_json::json!([{ "partition": 0 }])),
-                other => Err(format!("no topic {other}")),
-            }),
-            jumps: Arc::new(|| Err("ask the receiver".to_owned())),
-            resume: Arc::new(|request| {
-                Box::pin(async move {
-                    let topic = request["topic"].as_str().ok_or("no topic")?;
-                    Ok(format!("{topic} goes on"))
-                })
-            }),
-            rate: Arc::new(|_| Box::pin(std::future::ready(Err("no rate here".to_owned())))),
-        };
+        let process = TestProcess { registry, caught_up: Arc::clone(&caught_up) };
+        let views = Views { admin: Arc::new(process), reload: Arc::new(|| Err("memory: no unit".to_owned())) };
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(serve(listener, views, Arc::new(access), async move { stopped.await.unwrap() }));
         Port { address, caught_up, stop, served }
     }
 
-    /// Status line and body.
+    /// Sends a request; returns the head and the body of the answer.
     async fn ask(address: SocketAddr, request: &str) -> (String, String) {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -367,7 +389,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_page_answers_and_readiness_names_its_reason() {
+    async fn every_page_answers() {
         let port = port().await;
         assert_eq!(get(port.address, "/live").await.1, "live\n");
         let (head, body) = get(port.address, "/ready").await;
@@ -393,7 +415,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_with_a_token_answers_nobody_without_it() {
+    async fn a_port_with_a_token_refuses_requests_without_it() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("token");
         let write = |token: &str| {
@@ -426,7 +448,7 @@ mod tests {
         let (head, body) = post(port.address, "/resume", "application/json; charset=utf-8", "{}").await;
         assert!(head.starts_with("HTTP/1.1 409 ") && body == "no topic\n", "{head} {body}");
         let (head, body) = get(port.address, "/jumps").await;
-        assert!(head.starts_with("HTTP/1.1 409 ") && body == "ask the receiver\n", "{head} {body}");
+        assert!(head.starts_with("HTTP/1.1 409 ") && body == format!("{ASK_RECEIVER}\n"), "{head} {body}");
     }
 
     #[tokio::test]
@@ -460,7 +482,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_client_is_dropped_and_keeps_nobody_from_leaving() {
+    async fn a_silent_client_does_not_delay_the_shutdown() {
         let port = port().await;
         let mut silent = TcpStream::connect(port.address).await.unwrap();
         assert_eq!(get(port.address, "/live").await.1, "live\n");

@@ -1,23 +1,23 @@
-//! One sleeper, many reasons to wake it: how a lane's thread waits for records, credit, room on the
-//! transport and commands at the same time.
+//! A wake-up call for one sleeping thread: a lane's thread waits for records, credit, room on the transport and
+//! commands at the same time.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// A flag that one thread sleeps on and any thread may ring. Rings while nobody sleeps are kept: the
-/// next [`Bell::wait`] returns at once.
+/// A flag that one thread waits for and any thread may set. A wake-up before the wait is kept: the next [`Bell::wait`]
+/// then returns immediately.
 #[derive(Debug, Clone, Default)]
 pub struct Bell(Arc<(Mutex<bool>, Condvar)>);
 
 impl Bell {
-    /// Wakes the sleeper, now or at its next wait.
+    /// Wakes the waiting thread, now or at its next wait.
     pub fn ring(&self) {
         let (rung, wake) = &*self.0;
         *rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
         wake.notify_one();
     }
 
-    /// Sleeps until the bell rings or `timeout` has passed, and stills it. Whether it rang.
+    /// Waits until the bell was rung or `timeout` has passed, and resets it. Returns whether it was rung.
     pub fn wait(&self, timeout: Duration) -> bool {
         let (rung, wake) = &*self.0;
         let guard = rung.lock().unwrap_or_else(PoisonError::into_inner);

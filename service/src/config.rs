@@ -1,13 +1,16 @@
-//! The config engine: one table of fields per section says what may be written, and the same table is
-//! what the loader reads by, what messages quote and what `docs/reference/configuration.md` is printed from.
+//! Configuration files: tables of settings, read with every problem reported at once.
 //!
-//! - [`field`]: the tables: names, kinds, defaults, bounds, docs
-//! - [`value`]: how one value is read: quantities with units, addresses, choices
-//! - [`document`]: a file as written, section by section; collects every problem
-//! - [`properties`]: librdkafka properties passed through, secrets by file
-//! - [`problem`]: everything that is wrong with a file, with line and column
-//! - [`effective`](mod@effective): what holds, written or not
-//! - [`settings`]: the same by name, and what another file changes about it
+//! Each section is declared once, with [`settings!`](crate::settings). The loader, its messages, `causeway check` and
+//! `docs/reference/configuration.md` all come from that declaration.
+//!
+//! - [`section`]: the declaration of a section
+//! - [`field`]: the table of fields that a declaration makes: names, kinds, defaults, bounds, docs
+//! - [`value`]: the types of values: quantities with units, addresses, choices
+//! - [`document`]: a file as written, section by section, and the problems found in it
+//! - [`properties`]: librdkafka properties passed through, with secrets in files
+//! - [`problem`]: the problems of a file, with line and column
+//! - [`effective`](mod@effective): the settings in effect, written or default
+//! - [`settings`]: the same by name, and the changes that another file makes
 //! - [`reference`](mod@reference): the tables as a page
 //! - [`template`](mod@template): a file to start from
 
@@ -17,11 +20,16 @@ pub mod field;
 pub mod problem;
 pub mod properties;
 pub mod reference;
+pub mod section;
 pub mod settings;
 pub mod template;
 pub mod value;
 
 use std::path::Path;
+
+use crate::admin::AdminSettings;
+use crate::logging::LogSettings;
+use crate::tls::{End, TlsFiles};
 
 pub use document::{Document, Reported, Table};
 pub use effective::{Effective, effective, top_keys};
@@ -29,37 +37,85 @@ pub use field::{Absent, Field, Section, Shape};
 pub use problem::Problems;
 pub use properties::{Properties, Property, Secret};
 pub use reference::{reference, spliced};
+pub use section::{ReadField, ReadSection};
 pub use settings::{Change, Settings};
 pub use template::template;
 pub use toml::de::DeValue;
 pub use value::{Address, Rejection, Setting};
 
-/// Reads the file at `path` by `sections` and converts it with `read`.
+/// Returns the reason why a librdkafka property may not be passed through, if it may not.
+pub type Forbidden = fn(&str) -> Option<&'static str>;
+
+/// The configuration of a process, sender or receiver.
+pub trait Configuration: Clone + Send + Sync + 'static {
+    /// Every section of the file, in the order of the reference.
+    const SECTIONS: &'static [Section];
+
+    /// The smallest useful file.
+    const EXAMPLE: &'static str;
+
+    /// The end of a QUIC connection that the certificate is for.
+    const END: End;
+
+    /// Reads a document by [`Self::SECTIONS`].
+    fn read(document: &Document<'_>) -> Result<Self, Reported>;
+
+    /// Takes over from `new` the settings that change in a running process; returns everything that `new` changes.
+    fn adopt(&mut self, new: Self) -> Vec<Change>;
+
+    /// The certificate files.
+    fn tls(&self) -> &TlsFiles;
+
+    /// The log settings.
+    fn log(&self) -> LogSettings;
+
+    /// The admin port's settings.
+    fn admin(&self) -> &AdminSettings;
+
+    /// The brokers of the Kafka cluster to ask first.
+    fn brokers(&self) -> &[Address];
+
+    /// The librdkafka properties for that cluster.
+    fn client(&self) -> &Properties;
+}
+
+/// Reads the file at `path`.
 ///
-/// Files that the config names must exist and be readable; relative paths start at the config's own
-/// directory. Every problem found is reported at once.
-pub fn load<T>(
+/// Files that the configuration names must exist and be readable; relative paths start at the directory of `path`.
+/// Every problem found is reported at once.
+pub fn load<C: Configuration>(path: &Path, forbidden: Forbidden) -> Result<C, Problems> {
+    load_with(path, C::SECTIONS, forbidden, C::read)
+}
+
+/// Reads `text` like [`load`], without opening the files it names. `name` is the file's name in messages.
+pub fn parse<C: Configuration>(text: &str, name: &str, forbidden: Forbidden) -> Result<C, Problems> {
+    parse_with(text, name, C::SECTIONS, forbidden, C::read)
+}
+
+/// Reads the file at `path` by `sections` and converts it with `read`, like [`load`].
+pub fn load_with<T>(
     path: &Path,
     sections: &'static [Section],
+    forbidden: Forbidden,
     read: impl FnOnce(&Document<'_>) -> Result<T, Reported>,
 ) -> Result<T, Problems> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| Problems::unreadable(&name, &error))?;
     let base = path.parent().unwrap_or_else(|| Path::new(""));
-    let document = Document::parse(&name, &text, sections).with_files(base);
+    let document = Document::parse(&name, &text, sections).forbidding(forbidden).with_files(base);
     let value = read(&document);
     document.finish(value)
 }
 
-/// Reads `text` as [`load`] would, but looks at no file that it names. `name` stands for the file in
-/// messages.
-pub fn parse<T>(
+/// Reads `text` by `sections` and converts it with `read`, like [`parse`].
+pub fn parse_with<T>(
     text: &str,
     name: &str,
     sections: &'static [Section],
+    forbidden: Forbidden,
     read: impl FnOnce(&Document<'_>) -> Result<T, Reported>,
 ) -> Result<T, Problems> {
-    let document = Document::parse(name, text, sections);
+    let document = Document::parse(name, text, sections).forbidding(forbidden);
     let value = read(&document);
     document.finish(value)
 }

@@ -11,6 +11,8 @@
 //! - [`metrics`]: tables of metrics, read at each scrape
 //! - [`logging`]: one line per event, for people or machines
 //! - [`bell`], [`mailbox`]: how other threads wake a thread and hand it work
+//! - [`add_fields!`]: sums of structs of counters
+//! - [`lock`]: a mutex without poisoning
 //! - [`shutdown`]: a clean drain, or an immediate exit
 
 #![forbid(unsafe_code)]
@@ -18,7 +20,9 @@
 pub mod admin;
 pub mod bell;
 pub mod config;
+mod counters;
 pub mod live;
+pub mod lock;
 pub mod logging;
 pub mod mailbox;
 pub mod metrics;

@@ -1,18 +1,18 @@
-//! Something that may change while it is used: the configuration of a running process.
+//! A value that may change while it is used: the configuration of a running process.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// The side that changes it.
+/// The side that changes the value.
 #[derive(Debug)]
 pub struct Publisher<T>(watch::Sender<Arc<T>>);
 
-/// The side that uses it; cloned for every task.
+/// The side that uses the value; cloned for every task.
 #[derive(Debug)]
 pub struct Live<T>(watch::Receiver<Arc<T>>);
 
-/// A value and who may change it.
+/// Makes a publisher of `value` and a first user.
 pub fn channel<T>(value: T) -> (Publisher<T>, Live<T>) {
     let (sender, receiver) = watch::channel(Arc::new(value));
     (Publisher(sender), Live(receiver))
@@ -24,7 +24,7 @@ impl<T: Clone> Publisher<T> {
         Arc::clone(&self.0.borrow())
     }
 
-    /// Shows every user `value`, also where it is the same: what it names may be another.
+    /// Publishes `value` to every user, also if it is equal: the files it names may have changed.
     pub fn publish(&self, value: T) {
         self.0.send_replace(Arc::new(value));
     }
@@ -41,7 +41,7 @@ impl<T> Live<T> {
         Arc::clone(&self.0.borrow_and_update())
     }
 
-    /// Waits for the next value and returns it; for ever where nobody can publish one. Cancel-safe.
+    /// Waits for the next value and returns it; never returns if the publisher is gone. Cancel-safe.
     pub async fn changed(&mut self) -> Arc<T> {
         match self.0.changed().await {
             Ok(()) => Arc::clone(&self.0.borrow_and_update()),
@@ -56,7 +56,7 @@ impl<T> Clone for Live<T> {
     }
 }
 
-/// A value that stays.
+/// A value that never changes.
 impl<T> From<T> for Live<T> {
     fn from(value: T) -> Self {
         channel(value).1

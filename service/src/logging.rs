@@ -1,4 +1,4 @@
-//! Logs: one line per event on standard error, for people or for machines.
+//! The log: one line per event on standard error, for people or for machines.
 
 use std::io::IsTerminal;
 
@@ -6,77 +6,57 @@ use toml::de::DeValue;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::value::choice;
-use crate::config::{Absent, Document, Field, Rejection, Reported, Section, Setting, Shape};
+use crate::config::{Rejection, Setting};
 
-/// `[log]`: the same on both sides.
-pub const SECTION: Section = Section {
-    path: "log",
-    shape: Shape::Table,
-    doc: "What is written to standard error. Payloads and secrets never are.",
-    fields: &[
-        Field {
-            name: "level",
-            kind: "`error`, `warn`, `info`, `debug` or `trace`",
-            absent: Absent::Default(r#""info""#),
-            bounds: None,
-            live: true,
-            doc: "How much Causeway says of itself; the libraries below it speak from `warn` on. The environment \
-                  variable `RUST_LOG` takes its place where it is set.",
-        },
-        Field {
-            name: "format",
-            kind: "`text` or `json`",
-            absent: Absent::Default(r#""text""#),
-            bounds: None,
-            live: false,
-            doc: "Lines for people, or one JSON object per line.",
-        },
-    ],
-};
-
-/// How to log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LogSettings {
-    /// How much.
-    pub level: Level,
-    /// For whom.
-    pub format: Format,
+crate::settings! {
+    /// The log on standard error. Payloads and secrets are never written.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct LogSettings: Table "log" {
+        /// The level of Causeway's own messages; the libraries below it log from `warn` on. The environment variable
+        /// `RUST_LOG` overrides it.
+        level: Level = default(r#""info""#), "`error`, `warn`, `info`, `debug` or `trace`", live;
+        /// The form of the log: lines for people, or one JSON object per line.
+        format: Format = default(r#""text""#), "`text` or `json`";
+    }
 }
 
-/// From which severity on events are logged.
+/// The severity from which on events are logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// A human must act.
+    /// Events that need an operator to act.
     Error,
-    /// A human should look.
+    /// Events that an operator should look at.
     Warn,
-    /// What changes.
+    /// Changes of state.
     Info,
-    /// What happens.
+    /// Single steps.
     Debug,
-    /// Everything.
+    /// All events, also those of each packet or record.
     Trace,
 }
 
-/// Who reads the log.
+/// The form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// People.
+    /// Lines for people.
     Text,
-    /// Machines.
+    /// One JSON object per line, for machines.
     Json,
 }
 
+/// The crates whose messages are logged at `log.level`: every crate of this workspace that a process runs.
+const CRATES: [&str; 7] = ["causeway", "kafka", "receiver", "sender", "service", "transport", "wire"];
+
 type ChangeFilter = Box<dyn Fn(EnvFilter) + Send + Sync>;
 
-/// The log of this process, once started.
+/// The running log of this process.
 pub struct Logging {
-    /// `None` where the environment decides.
+    /// The handle that changes the level; `None` if RUST_LOG decides.
     change: Option<ChangeFilter>,
 }
 
 impl Logging {
-    /// Logs as `settings` say from now on; `false` where RUST_LOG takes the level's place.
+    /// Changes the level to that of `settings`; returns `false` if RUST_LOG decides.
     pub fn set_level(&self, settings: LogSettings) -> bool {
         let Some(change) = &self.change else { return false };
         change(settings.level_filter());
@@ -84,30 +64,23 @@ impl Logging {
     }
 }
 
-/// Why logging does not start.
+/// The error that keeps logging from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The environment asks for something that is no filter.
+    /// RUST_LOG is not a valid filter.
     #[error("RUST_LOG=`{written}` is not a log filter: {source}")]
     Filter {
-        /// What it says.
+        /// Value of RUST_LOG.
         written: String,
-        /// What is wrong with it.
+        /// Error of the parser.
         source: tracing_subscriber::filter::ParseError,
     },
-    /// A process logs in one way only.
+    /// Logging was started before in this process.
     #[error("logging is set up already")]
     Twice,
 }
 
 impl LogSettings {
-    /// Reads `[log]`.
-    pub fn read(document: &Document<'_>) -> Result<Self, Reported> {
-        let table = document.table(SECTION.path);
-        let (level, format) = (table.read("level"), table.read("format"));
-        Ok(Self { level: level?, format: format? })
-    }
-
     /// Starts logging; once per process.
     pub fn start(self) -> Result<Logging, LogError> {
         let environment = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
@@ -141,9 +114,10 @@ impl LogSettings {
         Ok(self.level_filter())
     }
 
-    /// Every crate of ours begins with this word.
+    /// The filter that logs our crates at the level, and libraries from `warn` on.
     fn level_filter(self) -> EnvFilter {
-        EnvFilter::new(format!("warn,causeway={}", self.level.word()))
+        let ours = CRATES.map(|name| format!(",{name}={}", self.level.word()));
+        EnvFilter::new(format!("warn{}", ours.concat()))
     }
 }
 
@@ -175,16 +149,17 @@ impl Setting for Format {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::parse;
+    use crate::config::{ReadSection, Section, Shape, parse_with};
+
+    const TOP: Section = Section { path: "", shape: Shape::Table, doc: "", fields: &[] };
 
     fn read(text: &str) -> Result<LogSettings, String> {
-        parse(text, "a.toml", &[SECTION_ROOT, SECTION], LogSettings::read).map_err(|problems| problems.to_string())
+        let read = parse_with(text, "a.toml", &[TOP, LogSettings::SECTION], |_| None, |document| document.read());
+        read.map_err(|problems| problems.to_string())
     }
 
-    const SECTION_ROOT: Section = Section { path: "", shape: Shape::Table, doc: "", fields: &[] };
-
     #[test]
-    fn level_and_format_are_read_with_their_defaults() {
+    fn level_and_format_have_defaults() {
         assert_eq!(read("").unwrap(), LogSettings { level: Level::Info, format: Format::Text });
         let json = read("[log]\nlevel = \"debug\"\nformat = \"json\"").unwrap();
         assert_eq!(json, LogSettings { level: Level::Debug, format: Format::Json });
@@ -192,9 +167,15 @@ mod tests {
     }
 
     #[test]
-    fn our_crates_log_at_the_level_and_libraries_from_warn() {
+    fn our_crates_log_at_the_level_and_libraries_at_warn() {
         let settings = LogSettings { level: Level::Debug, format: Format::Text };
-        assert_eq!(settings.filter(None).unwrap().to_string(), "causeway=debug,warn");
+        let filter = settings.filter(None).unwrap().to_string();
+        for name in CRATES {
+            assert!(filter.split(',').any(|directive| directive == format!("{name}=debug")), "{filter}");
+        }
+        assert!(filter.split(',').any(|directive| directive == "warn"), "{filter}");
+        // The target of a message begins with the name of its crate.
+        assert!(module_path!().starts_with("service::"));
         assert_eq!(settings.filter(Some("quinn=trace")).unwrap().to_string(), "quinn=trace");
         let error = settings.filter(Some("a=b=c")).unwrap_err().to_string();
         assert!(error.starts_with("RUST_LOG=`a=b=c` is not a log filter: "), "{error}");

@@ -1,12 +1,12 @@
-//! A bounded queue into a thread that sleeps on a [`Bell`]: how the async side of a session hands
-//! commands and frames to a lane's own thread.
+//! A bounded queue to a thread that waits for a [`Bell`]: the async side of a session hands commands and frames to a
+//! lane's own thread.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::bell::Bell;
 
-/// The queue; cloned for every writer.
+/// A bounded queue; cloned for every writer.
 #[derive(Debug)]
 pub struct Mailbox<T> {
     queue: Arc<Mutex<VecDeque<T>>>,
@@ -14,7 +14,7 @@ pub struct Mailbox<T> {
     bell: Bell,
 }
 
-/// The queue was full: what was to be sent comes back.
+/// The entry that a full queue returned.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Full<T>(pub T);
 
@@ -25,12 +25,12 @@ impl<T> Clone for Mailbox<T> {
 }
 
 impl<T> Mailbox<T> {
-    /// A queue of at most `capacity` entries whose reader sleeps on `bell`.
+    /// Makes a queue of at most `capacity` entries whose reader waits for `bell`.
     pub fn new(capacity: usize, bell: Bell) -> Self {
         Self { queue: Arc::default(), capacity, bell }
     }
 
-    /// Queues `entry` and wakes the reader, or gives it back.
+    /// Queues `entry` and wakes the reader, or returns the entry.
     pub fn push(&self, entry: T) -> Result<(), Full<T>> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.len() >= self.capacity {
@@ -42,7 +42,7 @@ impl<T> Mailbox<T> {
         Ok(())
     }
 
-    /// The oldest entry, if any.
+    /// Takes the oldest entry, if there is one.
     pub fn pop(&self) -> Option<T> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_mailbox_gives_back_what_it_cannot_take() {
+    fn a_full_mailbox_returns_the_entry() {
         let mailbox = Mailbox::new(1, Bell::default());
         assert_eq!(mailbox.push(1), Ok(()));
         assert_eq!(mailbox.push(2), Err(Full(2)));

@@ -1,5 +1,7 @@
-//! Metrics as tables: a name, a kind, a help text and where the value is read, one line per metric. A
-//! table is read anew at each scrape, so that a number on the admin port is never a copy gone stale.
+//! Metrics as tables: name, kind, help text and the function that reads the value. A table is read at each scrape, so
+//! that the admin port never shows a stale copy.
+
+mod page;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,74 +14,76 @@ use prometheus_client::registry::Registry;
 
 use crate::config::reference::wrapped;
 
+pub use page::{Marked, check_pages, json_reference};
+
 /// One metric, read from a `T`.
 pub struct Metric<T> {
-    /// Its name, unit last; the exposition adds `_total` to counters.
+    /// Name of the metric, unit last; the exposition adds `_total` to counters.
     pub name: &'static str,
-    /// What it says, published with it.
+    /// Help text, published with the metric.
     pub help: &'static str,
-    /// Where its value is.
+    /// Function that reads the value.
     pub read: Read<T>,
 }
 
-/// Where a metric's value is.
+/// The kind of a metric, with the function that reads its value.
 pub enum Read<T> {
-    /// It only grows while the process lives.
+    /// A number that only grows while the process lives.
     Counter(fn(&T) -> u64),
-    /// One counter per value of a label.
+    /// A counter for each value of a label.
     Counters(&'static str, fn(&T) -> Vec<(String, u64)>),
-    /// It goes up and down; absent where it is not known.
+    /// A number that goes up and down; absent if it is not known.
     Gauge(fn(&T) -> Option<f64>),
-    /// One gauge per value of a label.
+    /// A gauge for each value of a label.
     Gauges(&'static str, fn(&T) -> Vec<(String, f64)>),
-    /// One gauge per pair of values of two labels.
+    /// A gauge for each pair of values of two labels.
     GaugesBy([&'static str; 2], fn(&T) -> Vec<ByTwo>),
-    /// One histogram per value of a label.
+    /// A histogram for each value of a label.
     Histograms(&'static str, fn(&T) -> Vec<(String, Buckets)>),
 }
 
-/// The values of two labels, and the gauge's.
+/// The values of two labels, and the value of their gauge.
 pub type ByTwo = ([String; 2], f64);
 
 /// A histogram at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Buckets {
-    /// All values together.
+    /// Sum of all values.
     pub sum: f64,
-    /// How many there were.
+    /// Number of values.
     pub count: u64,
-    /// The upper bound of each bucket, the last infinite, and how many are in it and in none before.
+    /// Upper bound of each bucket, the last one infinite, and the number of values in the bucket.
     pub bounds: Vec<(f64, u64)>,
 }
 
-/// A reading and the labels that tell it from other readings of the same table.
+/// A reading of a table, and the labels that distinguish it from other readings.
 pub type Labelled<T> = (Vec<(&'static str, String)>, T);
 
-/// A table of metrics and where its readings come from.
+/// A table of metrics and the function that makes its readings.
 pub struct Collection<T: 'static> {
     table: &'static [Metric<T>],
     readings: Box<dyn Fn() -> Vec<Labelled<T>> + Send + Sync>,
 }
 
-/// What every process counts, whichever side it is.
+/// Counters that every process has.
 #[derive(Debug, Default)]
 pub struct Process {
-    /// Configurations read again and taken.
+    /// Reloads that took effect.
     pub reloads: AtomicU64,
-    /// Configurations read again and refused.
+    /// Reloads that were refused.
     pub reloads_refused: AtomicU64,
     /// Requests to the admin port without its token.
     pub admin_refused: AtomicU64,
 }
 
-/// This one.
+/// The counters of this process.
 pub static PROCESS: Process =
     Process { reloads: AtomicU64::new(0), reloads_refused: AtomicU64::new(0), admin_refused: AtomicU64::new(0) };
 
 const OF_PROCESS: &[Metric<()>] = &[
     Metric {
         name: "causeway_reloads",
-        help: "Times the configuration was read again and taken",
+        help: "Times the configuration was read again and took effect",
         read: Read::Counter(|()| PROCESS.reloads.load(Ordering::Relaxed)),
     },
     Metric {
@@ -94,7 +98,7 @@ const OF_PROCESS: &[Metric<()>] = &[
     },
 ];
 
-/// A registry of what every process shows: which version is running, and what became of its configuration.
+/// Makes a registry with the metrics of every process: its version and its reloads.
 pub fn registry() -> Registry {
     let mut registry = Registry::default();
     let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
@@ -104,7 +108,7 @@ pub fn registry() -> Registry {
 }
 
 impl<T: 'static> Collection<T> {
-    /// Reads `table` from each of `readings`.
+    /// Makes a collection that reads `table` from each of `readings`.
     pub fn new(table: &'static [Metric<T>], readings: impl Fn() -> Vec<Labelled<T>> + Send + Sync + 'static) -> Self {
         Self { table, readings: Box::new(readings) }
     }
@@ -273,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_read_anew_for_each_of_its_subjects() {
+    fn a_table_is_read_for_each_of_its_readings() {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &collected(true)).unwrap();
         assert!(
@@ -292,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_of_a_status_are_named_from_its_outside_in() {
+    fn the_fields_of_a_status_are_named_by_path() {
         let status =
             serde_json::json!({ "a": 1, "b": { "c": null }, "d": [{ "e": 1 }], "f": ["x"], "g": { "LOST": 2 } });
         let expected = ["a", "b.c", "d[].e", "f[]", "g.<code>"];

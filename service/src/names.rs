@@ -1,4 +1,4 @@
-//! Names that both ends agree on, each a type of its own with its own rules.
+//! Names that both ends agree on. Each is a type with its own rules.
 
 use std::fmt;
 use std::ops::Deref;
@@ -6,19 +6,19 @@ use std::ops::Deref;
 use rustls::pki_types::ServerName;
 
 use crate::config::value::text;
-use crate::config::{DeValue, Rejection, Setting};
+use crate::config::{DeValue, Rejection, Reported, Setting, Table};
 
-/// Bytes of a link's name: it is part of topic names and transactional ids in the target.
+/// Limit of a link's name in bytes: it is part of topic names and transactional ids in the target.
 pub const LINK_NAME_BYTES_MAX: usize = 64;
 
-/// Bytes of an instance's name: what a DNS name may have.
+/// Limit of an instance's name in bytes: that of a DNS name.
 pub const INSTANCE_NAME_BYTES_MAX: usize = 253;
 
 /// A link's name: 1 to 64 of `a-z 0-9 . _ -`, beginning with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkName(String);
 
-/// What one process of a link is called across its restarts.
+/// Name of one process of a link, the same across its restarts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InstanceName(String);
 
@@ -32,7 +32,7 @@ pub fn is_plain(name: &str) -> bool {
 }
 
 impl LinkName {
-    /// Takes `name` if it follows the rules.
+    /// Parses `name`; the error says which rule it breaks.
     pub fn parse(name: &str) -> Result<Self, String> {
         let begins = name.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric());
         if name.len() > LINK_NAME_BYTES_MAX {
@@ -46,7 +46,7 @@ impl LinkName {
 }
 
 impl InstanceName {
-    /// Takes `name` if it follows the rules.
+    /// Parses `name`; the error says which rule it breaks.
     pub fn parse(name: &str) -> Result<Self, String> {
         if name.is_empty() || name.len() > INSTANCE_NAME_BYTES_MAX || !name.bytes().all(|byte| byte.is_ascii_graphic())
         {
@@ -57,6 +57,11 @@ impl InstanceName {
         Ok(Self(name.to_owned()))
     }
 
+    /// Reads the setting `name`; where it is missing, the name of this machine.
+    pub fn read(table: &Table<'_>, name: &str) -> Result<Self, Reported> {
+        Ok(table.read::<Option<Self>>(name)?.unwrap_or_else(Self::of_host))
+    }
+
     /// This machine's host name, or `localhost` where that is no instance name.
     pub fn of_host() -> Self {
         let host = gethostname::gethostname();
@@ -65,7 +70,7 @@ impl InstanceName {
 }
 
 impl PeerName {
-    /// Takes `name` if a certificate could bear it.
+    /// Parses `name`, which must be one that a certificate can bear.
     pub fn parse(name: &str) -> Result<Self, String> {
         match ServerName::try_from(name) {
             Ok(_) => Ok(Self(name.to_owned())),
@@ -129,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_name_is_what_a_certificate_can_bear() {
+    fn a_peer_name_is_one_that_a_certificate_can_bear() {
         for good in ["link.example", "10.0.0.7", "::1"] {
             PeerName::parse(good).unwrap();
         }

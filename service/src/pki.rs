@@ -11,67 +11,67 @@ use rcgen::{
     KeyPair, KeyUsagePurpose,
 };
 
-/// How long the authority lives: renewing it touches every peer, so it is rare.
+/// Lifetime of the authority in days. Renewing it touches every peer, so it is rare.
 pub const CA_DAYS: u32 = 3_650;
 
-/// How long a side's own certificate lives.
+/// Lifetime of a side's own certificate in days.
 pub const LEAF_DAYS: u32 = 365;
 
-/// Two data centres' clocks never quite agree; a certificate is valid a little before it is made.
+/// Time that a certificate is valid before it is made: the clocks of two data centres differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(3_600);
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// What an authority is made for.
+/// The names for which an authority and its certificates are made.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// The link's name; appears in the certificates' subjects.
+    /// Name of the link; it appears in the subjects of the certificates.
     pub link: &'a str,
-    /// DNS names or IP addresses of the sender: what the receiver authorises.
+    /// DNS names or IP addresses of the sender, which the receiver authorises.
     pub sender: &'a [String],
-    /// DNS names or IP addresses of the receiver: what the sender dials.
+    /// DNS names or IP addresses of the receiver, which the sender dials.
     pub receiver: &'a [String],
 }
 
-/// What was written. Its `Display` tells the operator what goes where.
+/// The files that were written. The `Display` text says which file goes where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// Where.
+    /// Directory of the files.
     pub dir: PathBuf,
-    /// Sender names in its certificate.
+    /// Names in the certificate of the sender.
     pub sender: Vec<String>,
-    /// Receiver names in its certificate.
+    /// Names in the certificate of the receiver.
     pub receiver: Vec<String>,
 }
 
-/// Why nothing was made.
+/// The error of [`init`].
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
-    /// Keys are never overwritten.
+    /// A file exists already; keys are never overwritten.
     #[error("{} exists; certificates and keys are not overwritten: choose another directory or move it away", .0.display())]
     Exists(PathBuf),
-    /// A name that cannot stand in a certificate, or none.
+    /// A name is missing, or a certificate cannot bear it.
     #[error("{side}: {reason}")]
     Names {
-        /// Whose.
+        /// Side whose name it is.
         side: &'static str,
-        /// What is wrong.
+        /// Rule that the name breaks.
         reason: String,
     },
-    /// The disk said no.
+    /// A file could not be written.
     #[error("{}: {source}", file.display())]
     Write {
-        /// Which file.
+        /// Path of the file.
         file: PathBuf,
-        /// Why.
+        /// Error of the system.
         source: io::Error,
     },
-    /// The certificate library said no.
+    /// The certificate library refused a certificate.
     #[error("certificate for {name}: {source}")]
     Certificate {
-        /// Whose.
+        /// First name in the certificate.
         name: String,
-        /// Why.
+        /// Error of the library.
         source: rcgen::Error,
     },
 }
@@ -83,7 +83,7 @@ pub fn init(dir: &Path, request: &Request<'_>) -> Result<Written, PkiError> {
     init_as_of(dir, request, SystemTime::now())
 }
 
-/// As [`init`], with certificates made at `now`: what is to expire soon, or has expired.
+/// Makes certificates as of `now`, otherwise like [`init`]: for tests of expiry.
 pub fn init_as_of(dir: &Path, request: &Request<'_>, now: SystemTime) -> Result<Written, PkiError> {
     let files =
         ["ca", "sender", "receiver"].map(|name| (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key"))));
@@ -130,7 +130,7 @@ fn authority(link: &str, now: SystemTime) -> Result<CertifiedIssuer<'static, Key
     made.map_err(|source| PkiError::Certificate { name, source })
 }
 
-/// A certificate and its key in PEM.
+/// Makes a certificate and its key, in PEM.
 fn leaf(
     ca: &CertifiedIssuer<'_, KeyPair>,
     side: &'static str,
@@ -148,7 +148,7 @@ fn leaf(
     params.distinguished_name = common_name(side);
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    // Both purposes on both sides: which side dials is a matter of firewalls and may change.
+    // Both purposes on both sides: firewalls decide which side dials, and that may change.
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
     params.not_before = (now - CLOCK_SKEW).into();
     params.not_after = (now + DAY * LEAF_DAYS).into();
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn six_files_are_written_with_keys_for_the_owner_only() {
+    fn six_files_are_written_and_keys_are_private() {
         let dir = tempfile::tempdir().unwrap();
         let (sender, receiver) = (names(&["sender.fra.example"]), names(&["link.sin.example", "10.0.0.7"]));
         let request = Request { link: "fra-to-sin", sender: &sender, receiver: &receiver };
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_overwritten_and_nothing_half_written() {
+    fn nothing_is_overwritten_or_half_written() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("receiver.key"), "precious").unwrap();
         let (sender, receiver) = (names(&["a"]), names(&["b"]));
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_no_certificate_can_hold_are_refused() {
+    fn names_that_no_certificate_can_bear_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let good = names(&["a"]);
         for (bad, reason) in [(names(&[]), "at least one"), (names(&["a b"]), "`a b` is not a DNS name")] {

@@ -1,16 +1,16 @@
-//! Files that hold a secret: a private key, a password, a token. One that others on the machine can read is
-//! refused where it is named, before anything is done with it.
+//! Files with a secret: a private key, a password, a token. A file that other users of the machine can read is refused
+//! before it is used.
 
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::Path;
 
-/// A secret's largest size; what is larger is another file, named by mistake.
+/// Limit of a secret's size in bytes. A larger file was named by mistake.
 pub const BYTES_MAX: u64 = 64 * 1024;
 
-/// Whether the file at `path` is there and nobody but its owner can read or change it.
+/// Checks that the file at `path` exists and that only its owner can read or change it.
 ///
-/// Of a file that root owns its group may read: so are secrets mounted into containers.
+/// The group may read a file that root owns: containers mount secrets like that.
 pub fn check(path: &Path) -> io::Result<()> {
     let metadata = fs::metadata(path)?;
     #[cfg(unix)]

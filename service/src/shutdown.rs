@@ -1,35 +1,35 @@
-//! How a process is told to leave: drain at the first signal, at once at the second.
+//! The shutdown of a process: it drains at the first signal and exits immediately at the second one.
 
 use tokio::sync::watch;
 
-/// What a process is to do.
+/// The phase of a process, from work to exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Phase {
-    /// Its work.
+    /// The process does its work.
     #[default]
     Run,
-    /// Take no new work, finish what is in flight, leave.
+    /// The process takes no new work, finishes what is in flight, and exits.
     Drain,
-    /// Leave at once; the other end and the target sort it out, as after a crash.
+    /// The process exits immediately; the other end and the target recover, as after a crash.
     Now,
 }
 
-/// The side that decides.
+/// The side that starts a shutdown.
 #[derive(Debug)]
 pub struct Trigger(watch::Sender<Phase>);
 
-/// The side that obeys; cloned for every task.
+/// The side that follows a shutdown; cloned for every task.
 #[derive(Debug, Clone)]
 pub struct Shutdown(watch::Receiver<Phase>);
 
-/// A trigger and what listens to it.
+/// Makes a trigger and a first follower.
 pub fn channel() -> (Trigger, Shutdown) {
     let (sender, receiver) = watch::channel(Phase::Run);
     (Trigger(sender), Shutdown(receiver))
 }
 
 impl Trigger {
-    /// Moves on to `phase`; never back.
+    /// Advances to `phase`; never goes back.
     pub fn advance(&self, phase: Phase) {
         self.0.send_if_modified(|now| {
             let later = phase > *now;
@@ -42,7 +42,7 @@ impl Trigger {
 }
 
 impl Shutdown {
-    /// The phase now.
+    /// The current phase.
     pub fn phase(&self) -> Phase {
         *self.0.borrow()
     }

@@ -1,4 +1,4 @@
-//! Who may talk to whom: TLS 1.3 with certificates both ways, and the names a peer has proven.
+//! TLS 1.3 with certificates on both sides, and the names that a peer has proven.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,60 +15,29 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use webpki::{EndEntityCert, KeyUsage};
 use wire::hello::ALPN;
 
-use crate::config::{Absent, Document, Field, Reported, Section, Shape};
+use crate::config::Table;
 use crate::private_file;
 
-/// `[tls]`: the same on both sides.
-pub const SECTION: Section = Section {
-    path: "tls",
-    shape: Shape::Table,
-    doc: "Who this process is and whom it believes. Both sides prove themselves; `causeway pki init` makes \
-          all the files. Relative paths start at the directory of this file.",
-    fields: &[
-        Field {
-            name: "ca",
-            kind: "the path of a PEM file",
-            absent: Absent::Required,
-            bounds: None,
-            live: true,
-            doc: "Certificates of the authorities that the other side's certificate must come from.",
-        },
-        Field {
-            name: "certificate",
-            kind: "the path of a PEM file",
-            absent: Absent::Required,
-            bounds: None,
-            live: true,
-            doc: "This side's certificate, followed by intermediate ones if there are any.",
-        },
-        Field {
-            name: "key",
-            kind: "the path of a PEM file",
-            absent: Absent::Required,
-            bounds: None,
-            live: true,
-            doc: "The private key of `certificate`. Nobody but its owner may read it (`chmod 600`).",
-        },
-    ],
-};
-
-/// Where the certificates lie.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// Authorities.
-    pub ca: PathBuf,
-    /// Our chain, leaf first.
-    pub certificate: PathBuf,
-    /// Our key.
-    pub key: PathBuf,
+crate::settings! {
+    /// The identity of this process, and the authorities that it trusts. Both sides prove themselves; `causeway pki
+    /// init` makes all the files. Relative paths start at the directory of this file.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct TlsFiles: Table "tls" {
+        /// Certificates of the authorities that the other side's certificate must come from.
+        ca: PathBuf = required, "the path of a PEM file", live;
+        /// This side's certificate, followed by intermediate ones if there are any.
+        certificate: PathBuf = required, "the path of a PEM file", live;
+        /// The private key of `certificate`. Only its owner may read the file (`chmod 600`).
+        key: PathBuf as Table::read_private_file = required, "the path of a PEM file", live;
+    }
 }
 
-/// Which end of a QUIC connection a certificate is for.
+/// The end of a QUIC connection that a certificate is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Dials.
+    /// The end that dials.
     Client,
-    /// Is dialled.
+    /// The end that listens.
     Server,
 }
 
@@ -87,56 +56,46 @@ pub struct PeerIdentity {
     leaf: CertificateDer<'static>,
 }
 
-/// Why certificates cannot be used. Names the file.
+/// The error of certificates that cannot be used. It names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// It is not there, or not PEM.
+    /// The file is missing, or not PEM.
     #[error("{}: {source}", file.display())]
     Read {
-        /// Which file.
+        /// Path of the file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// Error of the reader.
         source: pem::Error,
     },
-    /// It is PEM, but of something else.
+    /// The PEM file contains something else.
     #[error("{}: no {wanted} in this file", file.display())]
     Nothing {
-        /// Which file.
+        /// Path of the file.
         file: PathBuf,
-        /// What it should hold.
+        /// Expected content.
         wanted: &'static str,
     },
     /// A certificate that is damaged, out of its time or for another use.
     #[error("{}: {reason}", file.display())]
     Unusable {
-        /// Which file.
+        /// Path of the file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// Reason in words.
         reason: String,
     },
-    /// Key and certificate are not a pair, or of no kind that we know.
+    /// Key and certificate are not a pair, or of an unknown kind.
     #[error("{} does not fit {}: {source}", key.display(), certificate.display())]
     Pair {
-        /// The key's file.
+        /// File of the key.
         key: PathBuf,
-        /// The certificate's file.
+        /// File of the certificate.
         certificate: PathBuf,
-        /// The TLS library's words.
+        /// Error of the TLS library.
         source: rustls::Error,
     },
 }
 
-impl TlsFiles {
-    /// Reads `[tls]`.
-    pub fn read(document: &Document<'_>) -> Result<Self, Reported> {
-        let table = document.table(SECTION.path);
-        let (ca, certificate, key) =
-            (table.read_file("ca"), table.read_file("certificate"), table.read_private_file("key"));
-        Ok(Self { ca: ca?, certificate: certificate?, key: key? })
-    }
-}
-
-/// The time by which certificates are judged at start.
+/// The current time, at which certificates must be valid.
 pub fn now() -> UnixTime {
     UnixTime::now()
 }
@@ -161,7 +120,7 @@ impl Credentials {
         Ok(credentials)
     }
 
-    /// Which certificates these are, for people to compare: a hash of ours and of those believed.
+    /// A hash of our certificate and of the trusted authorities, for people to compare.
     pub fn fingerprint(&self) -> String {
         let mut hash = digest::Context::new(&digest::SHA256);
         self.chain.iter().for_each(|certificate| hash.update(certificate));
@@ -172,7 +131,7 @@ impl Credentials {
         hash.finish().as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// What a dialling end needs.
+    /// The configuration of the end that dials.
     pub fn client(&self) -> Result<QuicClientConfig, TlsError> {
         let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
         let mut config = builder
@@ -186,7 +145,7 @@ impl Credentials {
         Ok(QuicClientConfig::try_from(config).expect("the provider has QUIC's initial cipher"))
     }
 
-    /// What a listening end needs.
+    /// The configuration of the end that listens.
     pub fn server(&self) -> Result<QuicServerConfig, TlsError> {
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&self.roots), provider())
             .build()
@@ -203,7 +162,7 @@ impl Credentials {
         Ok(QuicServerConfig::try_from(config).expect("the provider has QUIC's initial cipher"))
     }
 
-    /// What a port needs that is asked over HTTPS; whoever asks shows no certificate.
+    /// The configuration of an HTTPS port, whose clients show no certificate.
     pub fn https(&self) -> Result<Arc<ServerConfig>, TlsError> {
         let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
         let mut config = builder
@@ -215,12 +174,12 @@ impl Credentials {
         Ok(Arc::new(config))
     }
 
-    /// A key that every process with this private key, and nobody else, can derive; another for each `purpose`.
+    /// A key that only processes with this private key can derive, a different one for each `purpose`.
     pub fn derive_key(&self, purpose: &str) -> hmac::Key {
         hmac::Key::new(hmac::HMAC_SHA256, self.derive(purpose).as_ref())
     }
 
-    /// As [`Self::derive_key`], as many bytes as fit 32.
+    /// Up to 32 bytes, derived like the key of [`Self::derive_key`].
     pub fn derive_bytes<const N: usize>(&self, purpose: &str) -> [u8; N] {
         let mut bytes = [0; N];
         bytes.copy_from_slice(&self.derive(purpose).as_ref()[..N]);
@@ -259,7 +218,7 @@ impl PeerIdentity {
         names.iter().map(AsRef::as_ref).find(proven)
     }
 
-    /// Tells certificates apart.
+    /// A hash that distinguishes certificates.
     pub fn fingerprint(&self) -> [u8; 32] {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest::digest(&digest::SHA256, &self.leaf).as_ref());
@@ -292,8 +251,8 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(list)
 }
 
-/// Checks what the other side would refuse us for: time and purpose. Whether it believes our authority
-/// is its own affair, so an unknown issuer is no error here.
+/// Checks time and purpose, for which the other side would refuse us. An unknown issuer is no error here: only the other
+/// side knows which authorities it trusts.
 fn check_leaf(leaf: &CertificateDer<'_>, roots: &RootCertStore, end: End, now: UnixTime) -> Result<(), String> {
     let certificate = EndEntityCert::try_from(leaf).map_err(|error| format!("not a usable certificate: {error}"))?;
     let (usage, purpose) = match end {

@@ -1,11 +1,11 @@
-//! Which topics a link carries, as an operator writes it: exact names and patterns.
+//! The topics of a link, as an operator writes them: exact names and patterns.
 
 use regex::Regex;
 use toml::de::DeValue;
 use wire::limits::TOPIC_NAME_MAX;
 
 use crate::config::value::text;
-use crate::config::{Rejection, Setting};
+use crate::config::{ReadField, Rejection, Reported, Setting, Table};
 
 /// One entry of a topic list. Text that could be a topic's name (`A-Z a-z 0-9 . _ -`) is that name and
 /// nothing else; any other text is a regular expression that must match a name from end to end.
@@ -24,7 +24,7 @@ pub struct TopicFilter {
 }
 
 impl TopicPattern {
-    /// Reads one entry; the error says what is wrong with it.
+    /// Parses one entry; the error says what is wrong with it.
     pub fn parse(written: &str) -> Result<Self, String> {
         let is_name = written.bytes().all(is_name_byte) && !written.is_empty();
         if is_name && (written.len() > TOPIC_NAME_MAX || matches!(written, "." | "..")) {
@@ -42,29 +42,29 @@ impl TopicPattern {
         Ok(Self { written: written.to_owned(), regex })
     }
 
-    /// Whether `topic` is meant.
+    /// Whether the entry matches `topic`.
     pub fn matches(&self, topic: &str) -> bool {
         self.regex.as_ref().map_or_else(|| self.written == topic, |regex| regex.is_match(topic))
     }
 
-    /// The name, where this is not a regular expression.
+    /// The name, if the entry is not a regular expression.
     pub fn exact(&self) -> Option<&str> {
         self.regex.is_none().then_some(self.written.as_str())
     }
 
-    /// As the operator wrote it.
+    /// The entry as the operator wrote it.
     pub fn as_str(&self) -> &str {
         &self.written
     }
 }
 
 impl TopicFilter {
-    /// What `topics` matches and `exclude` does not.
+    /// The topics that `topics` matches and `exclude` does not.
     pub fn new(topics: Vec<TopicPattern>, exclude: Vec<TopicPattern>) -> Self {
         Self { topics, exclude, forward: Vec::new() }
     }
 
-    /// Carries on what `forward` matches, though another link brought it.
+    /// Adds topics that are carried on although another link brought them.
     #[must_use]
     pub fn forwarding(self, forward: Vec<TopicPattern>) -> Self {
         Self { forward, ..self }
@@ -81,8 +81,7 @@ impl TopicFilter {
         self.forward.iter().any(|pattern| pattern.matches(topic))
     }
 
-    /// One text per meaning as far as it shows in the entries: their order and repetition do not
-    /// matter. Hash this to see whether a filter has changed.
+    /// The filter as text, without the order and the repetition of its entries. Its hash shows whether a filter changed.
     pub fn canonical(&self) -> String {
         let sorted = |mark: char, patterns: &[TopicPattern]| {
             let mut lines = patterns.iter().map(|pattern| format!("{mark}{}\n", pattern.written)).collect::<Vec<_>>();
@@ -110,7 +109,14 @@ impl Setting for TopicPattern {
     }
 }
 
-/// Two patterns written alike match alike.
+/// A filter with a list of topics and no exceptions.
+impl ReadField for TopicFilter {
+    fn read_field(table: &Table<'_>, name: &str) -> Result<Self, Reported> {
+        Ok(Self::new(table.read_list(name)?, Vec::new()))
+    }
+}
+
+/// Patterns are equal if they are written equally.
 impl PartialEq for TopicPattern {
     fn eq(&self, other: &Self) -> bool {
         self.written == other.written
@@ -121,7 +127,7 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
 }
 
-/// The last line of a regex error says what is wrong; those before it draw the pattern again.
+/// The last line of a regex error, which names the error; the lines before it repeat the pattern.
 fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();
@@ -137,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_exact_and_anything_else_is_a_regex_over_the_whole_name() {
+    fn a_name_is_exact_and_all_else_is_a_regex() {
         assert!(pattern("a.b").matches("a.b") && !pattern("a.b").matches("axb"));
         assert_eq!(pattern("a.b").exact(), Some("a.b"));
         assert!(pattern("payments.*").matches("payments.eu") && !pattern("payments.*").matches("my.payments.eu"));
@@ -146,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn excludes_win_and_internal_topics_are_never_carried() {
+    fn excludes_win_and_internal_topics_are_left_out() {
         let filter = TopicFilter::new(vec![pattern(".*")], vec![pattern("tmp-.*"), pattern("scratch")]);
         assert!(filter.matches("orders"));
         for left_out in ["tmp-1", "scratch", "__consumer_offsets"] {
@@ -164,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_canonical_text_ignores_order_and_repetition_but_not_sides() {
+    fn the_canonical_text_ignores_order_and_repetition() {
         let one = TopicFilter::new(vec![pattern("b"), pattern("a"), pattern("b")], vec![pattern("c")]);
         let two = TopicFilter::new(vec![pattern("a"), pattern("b")], vec![pattern("c")]);
         let other = TopicFilter::new(vec![pattern("a"), pattern("b"), pattern("c")], vec![]);

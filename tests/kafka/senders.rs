@@ -89,7 +89,8 @@ struct Played {
 
 /// Makes a sender with this configuration and process id.
 fn play(side: &Side, cluster_id: &str, process: u128) -> Result<Played> {
-    let config = sender::config::load(&side.write()?, forbidden).map_err(|problems| anyhow::anyhow!("{problems}"))?;
+    let config = service::config::load::<sender::config::Config>(&side.write()?, forbidden)
+        .map_err(|problems| anyhow::anyhow!("{problems}"))?;
     let credentials = Credentials::load(&config.tls, End::Client, service::tls::now())?;
     let settings = EndpointSettings::new(Size::from_bytes(64 << 20), 0);
     let identity = Identity {

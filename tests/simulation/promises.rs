@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use receiver::Counts;
 use sender::config::Start;
-use wire::lanes::{ClassTable, ClassWish};
+use wire::lanes::{ClassRequest, ClassTable};
 
 use crate::scenario::Scenario;
 use crate::{SEEDS, for_seeds, number};
@@ -127,6 +127,6 @@ fn partitions_change_lanes_while_everything_fails() {
     assert!(number("SEED").is_some() || moved.into_inner() > 200, "few partitions were moved");
 }
 
-fn class(name: &str, lanes: u16) -> ClassWish {
-    ClassWish { name: name.to_owned(), lanes, strict: false }
+fn class(name: &str, lanes: u16) -> ClassRequest {
+    ClassRequest { name: name.to_owned(), lanes, strict: false }
 }

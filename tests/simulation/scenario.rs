@@ -7,7 +7,7 @@ use sender::config::Start;
 use sender::lane::Packing;
 use wire::compress::Codec;
 use wire::control::CreditTerms;
-use wire::lanes::{ClassTable, ClassWish, LANE_HASH};
+use wire::lanes::{ClassRequest, ClassTable, LANE_HASH};
 
 use crate::bugs::Bug;
 use crate::dice::Dice;
@@ -107,7 +107,7 @@ impl Scenario {
 }
 
 fn classes(dice: &Dice) -> ClassTable {
-    let wish = |name: &str| ClassWish { name: name.to_owned(), lanes: dice.within(1, 2) as u16, strict: false };
+    let wish = |name: &str| ClassRequest { name: name.to_owned(), lanes: dice.within(1, 2) as u16, strict: false };
     let wishes: Vec<_> = ["critical", "bulk"].into_iter().take(dice.below(3) as usize).map(wish).collect();
     ClassTable::new(dice.within(1, 3) as u16).append(&wishes).unwrap()
 }

@@ -4,18 +4,20 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use sender::Assignment;
 use sender::config::Start;
-use sender::dispatch::bank::CreditBank;
+use sender::dispatch::classes::Classes;
+use sender::dispatch::dispatcher::Dispatcher;
 use sender::lane::{Lane, Packing};
+use sender::partitions::lane_partitions::LanePartitions;
 use sender::partitions::offers;
-use sender::partitions::resume::{Halt, Wish};
-use sender::partitions::roster::Roster;
+use sender::partitions::resume::{Halt, ResumeAction};
 use sender::partitions::router::Router;
-use sender::source::Assignment;
 use service::bell::Bell;
 use wire::control::{Control, CreditTerms, LaneClosedReason};
 use wire::halt::HaltReason;
 use wire::ids::LaneId;
+use wire::lanes::ClassTable;
 use wire::partition::Partition;
 
 use crate::dice::Dice;
@@ -32,8 +34,8 @@ pub(crate) struct SenderEnd {
     start: Start,
     source: SharedSource,
     pub(crate) router: Router,
-    roster: Roster,
-    pub(crate) bank: CreditBank,
+    partitions: LanePartitions,
+    pub(crate) dispatcher: Dispatcher,
     pub(crate) session: Option<u64>,
     reopen: Vec<Option<Duration>>,
     halted: BTreeSet<Partition>,
@@ -49,9 +51,9 @@ impl SenderEnd {
             packing: scenario.packing(),
             start: scenario.start,
             source: source.clone(),
-            roster: Roster::new(router.clone()),
+            partitions: LanePartitions::new(router.clone()),
             router,
-            bank: bank(scenario.credit(), scenario.lanes()),
+            dispatcher: dispatcher(scenario.credit(), scenario.lanes()),
             session: None,
             reopen: vec![None; usize::from(scenario.lanes())],
             halted: BTreeSet::new(),
@@ -62,7 +64,7 @@ impl SenderEnd {
     /// Begins a session: returns the requests to open every lane.
     pub(crate) fn connect(&mut self, session: u64, terms: CreditTerms) -> Vec<Control> {
         self.disconnect();
-        self.bank = bank(terms, self.lanes.len() as u16);
+        self.dispatcher = dispatcher(terms, self.lanes.len() as u16);
         self.session = Some(session);
         (0..self.lanes.len() as u16).map(|lane| Control::OpenLane { lane: LaneId(lane) }).collect()
     }
@@ -70,12 +72,12 @@ impl SenderEnd {
     /// Ends the session and closes every lane.
     pub(crate) fn disconnect(&mut self) {
         self.session = None;
-        self.roster = Roster::new(self.router.clone());
+        self.partitions = LanePartitions::new(self.router.clone());
         self.reopen.fill(None);
         self.halted.clear();
         for (index, lane) in self.lanes.iter_mut().enumerate() {
             lane.close().unwrap();
-            self.bank.close_lane(LaneId(index as u16));
+            self.dispatcher.close_lane(LaneId(index as u16));
         }
     }
 
@@ -83,18 +85,18 @@ impl SenderEnd {
         match message {
             Control::LaneOpen { lane, epoch } => {
                 self.lanes[usize::from(lane.0)].open(epoch, self.packing).unwrap();
-                self.bank.close_lane(lane);
-                self.roster.handle_lane_open(lane, epoch);
+                self.dispatcher.close_lane(lane);
+                self.partitions.handle_lane_open(lane, epoch);
             }
-            Control::LaneClosed { lane, epoch, reason, .. } if self.roster.epoch(lane) == Some(epoch) => {
+            Control::LaneClosed { lane, epoch, reason, .. } if self.partitions.epoch(lane) == Some(epoch) => {
                 self.lanes[usize::from(lane.0)].close().unwrap();
-                self.bank.close_lane(lane);
-                self.roster.handle_lane_closed(lane);
+                self.dispatcher.close_lane(lane);
+                self.partitions.handle_lane_closed(lane);
                 let hold = if reason == LaneClosedReason::Superseded { SUPERSEDED_HOLD } else { Duration::ZERO };
                 self.reopen[usize::from(lane.0)] = Some(now + hold);
             }
             Control::PartitionOpen { lane, epoch, slot, position, leader_epoch } => {
-                let Some(at) = self.roster.handle_partition_open(lane, epoch, slot) else { return };
+                let Some(at) = self.partitions.handle_partition_open(lane, epoch, slot) else { return };
                 let topic = at.topic.clone();
                 let assignment = Assignment { slot, topic, partition: at.partition, position, leader_epoch };
                 self.lanes[usize::from(lane.0)].handle_partitions(epoch, &[assignment]).unwrap();
@@ -102,13 +104,13 @@ impl SenderEnd {
             Control::PartitionHalted { lane, epoch, slot, position, reason, .. } => {
                 // The sender itself offers a partition again that was out of range: no operator resumes it.
                 let stays = reason != HaltReason::OutOfRange.word();
-                let halted = self.roster.handle_partition_halted(lane, epoch, slot, Halt { reason, position });
+                let halted = self.partitions.handle_partition_halted(lane, epoch, slot, Halt { reason, position });
                 self.halted.extend(halted.filter(|_| stays).cloned());
                 self.lanes[usize::from(lane.0)].handle_halted(epoch, slot).unwrap();
             }
             Control::Ack { lane, epoch, sequence, .. } => {
                 let freed = self.lanes[usize::from(lane.0)].handle_ack(epoch, sequence);
-                self.bank.free(lane, freed.credit);
+                self.dispatcher.free(lane, freed.credit);
             }
             _ => {}
         }
@@ -116,11 +118,11 @@ impl SenderEnd {
 
     /// Resumes a halted partition, as an operator does: without the rejected record, or with it, which mostly halts
     /// again.
-    pub(crate) fn lift(&mut self, wish: Wish) {
+    pub(crate) fn lift(&mut self, action: ResumeAction) {
         let Some(at) = self.halted.pop_first() else { return };
-        let Some(halt) = self.roster.halt(&at) else { return };
-        match halt.lift(wish, 0, "simulated").or_else(|_| halt.lift(Wish::Here, 0, "simulated")) {
-            Ok(lift) => self.roster.offer_again(&at, lift),
+        let Some(halt) = self.partitions.halt(&at) else { return };
+        match halt.lift(action, 0, "simulated").or_else(|_| halt.lift(ResumeAction::Here, 0, "simulated")) {
+            Ok(lift) => self.partitions.offer_again(&at, lift),
             Err(reason) => panic!("{at:?}: {reason}"),
         }
     }
@@ -136,7 +138,7 @@ impl SenderEnd {
         if self.session.is_some() {
             let topics = self.source.lock().unwrap().topics();
             let catalog = SimCatalog(self.source.clone());
-            for due in self.roster.poll_due(&topics) {
+            for due in self.partitions.poll_due(&topics) {
                 messages.extend(offers::messages(&catalog, &topics, &due, self.start, &HashSet::new()).unwrap());
             }
         }
@@ -150,21 +152,18 @@ impl SenderEnd {
         for (index, lane) in self.lanes.iter_mut().enumerate() {
             let id = LaneId(index as u16);
             loop {
-                if let Some(bytes) = lane.poll_credit_request() {
-                    self.bank.request(id, bytes);
-                }
-                if let Some(granted) = self.bank.take(id) {
+                if let Some(granted) = self.dispatcher.credit(id, lane.poll_credit_request()) {
                     lane.handle_granted(granted);
                 }
                 let surplus = lane.fill(now).unwrap();
-                self.bank.free(id, surplus);
+                self.dispatcher.free(id, surplus);
                 messages.extend(std::iter::from_fn(|| lane.poll_halt()));
                 if surplus > 0 {
                     continue;
                 }
                 let has_room = self.dice.chance(700);
                 let Some(frame) = has_room.then(|| lane.poll_frame(now)).flatten() else { break };
-                self.bank.free(id, frame.surplus);
+                self.dispatcher.free(id, frame.surplus);
                 frames.push(frame.bytes);
             }
         }
@@ -177,6 +176,7 @@ impl SenderEnd {
     }
 }
 
-fn bank(terms: CreditTerms, lanes: u16) -> CreditBank {
-    CreditBank::new(terms, vec![Bell::default(); usize::from(lanes)])
+fn dispatcher(terms: CreditTerms, lanes: u16) -> Dispatcher {
+    let bells = vec![Bell::default(); usize::from(lanes)];
+    Dispatcher::new(ClassTable::new(lanes), &Classes::default(), None, u64::MAX, terms, bells)
 }

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use kafka::KafkaError;
 use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, TopicDescription, TopicSummary};
-use sender::partitions::roster::SourceTopic;
+use sender::partitions::lane_partitions::SourceTopic;
 use sender::source::discovery::Topics;
-use sender::source::origins::Passage;
+use sender::source::origins::TopicOrigin;
 use sender::source::{Assignment, Event, LaneReader, PartitionFault};
 use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::{Offset, Position, Slot, TopicId};
@@ -170,7 +170,7 @@ impl Source {
             id: topic_id(&name),
             name,
             partitions,
-            passage: Passage::Own,
+            origin: TopicOrigin::Own,
         };
         Arc::new(topics.into_iter().map(topic).collect())
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use receiver::{Admission, Ledger};
-use sender::dispatch::striping::{ChannelId, FrameId, Striping};
+use sender::dispatch::striping::{Again, ChannelId, FrameId, Striping};
 use transport::endpoint::Reading;
 use wire::control::Control;
 use wire::frame::{FrameHead, FrameHeader};
@@ -85,7 +85,7 @@ impl Stripes {
         let channel = self.open.remove(self.dice.within(1, self.open.len() as u64 - 1) as usize);
         let closed = Control::ChannelClosed { channel, detail: "simulated".to_owned() };
         if self.dice.chance(500) {
-            self.striping.give_up(channel);
+            self.striping.abandon(channel);
             path.send_to_receiver(now, closed);
         } else if let Ok(answer) = self.end_at_receiver(channel, path) {
             path.send_to_sender(now, answer);
@@ -127,7 +127,7 @@ impl Stripes {
         let held = self.admit(&carried.frame)?.1 == Admission::Hold;
         self.dropped += u64::from(!held);
         if self.dice.chance(700) {
-            self.striping.handle_settled(carried.channel, carried.id);
+            self.striping.handle_delivered(carried.channel, carried.id);
         }
         Ok(held)
     }
@@ -157,7 +157,7 @@ impl Stripes {
     }
 
     fn send_again(&mut self, now: Duration, path: &mut Path) {
-        while let Some((channel, id, frame)) = self.striping.poll_again() {
+        while let Some(Again { channel, id, bytes: frame }) = self.striping.poll_again() {
             self.resent += 1;
             path.send_frame(now, Carried { channel, id, frame });
         }

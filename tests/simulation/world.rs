@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use sender::partitions::resume::Wish;
+use sender::dispatch::dispatcher::CreditUsage;
+use sender::partitions::resume::ResumeAction;
 use sender::partitions::router::Router;
 use service::topics::{TopicFilter, TopicPattern};
 use wire::frame::Frame;
@@ -104,7 +105,7 @@ impl World {
         for index in 0..self.links.len() {
             self.connect(index);
             if self.dice.chance(self.scenario.lifting) {
-                let wish = if self.dice.chance(200) { Wish::Here } else { Wish::Skip };
+                let wish = if self.dice.chance(200) { ResumeAction::Here } else { ResumeAction::Skip };
                 self.trace(|| format!("an operator asks sender {index} for {wish:?}"));
                 self.links[index].sender.lift(wish);
             }
@@ -149,7 +150,7 @@ impl World {
 
     fn check_nothing_is_held(&mut self) -> Result<(), String> {
         let link = &mut self.links[0];
-        let (used, total) = link.sender.bank.usage();
+        let CreditUsage { used, total } = link.sender.dispatcher.credit_usage();
         let idle = u64::from(self.scenario.lanes()) * self.scenario.packing().frame_bytes;
         if used > idle {
             return Err(format!("{used} of {total} credit in use, idle lanes need {idle}"));
@@ -166,7 +167,7 @@ impl World {
             return Err(format!("the idle receiver has {held} bytes of frames, {decoded} of decoded ones"));
         }
         link.sender.disconnect();
-        match link.sender.bank.usage().0 {
+        match link.sender.dispatcher.credit_usage().used {
             0 => Ok(()),
             used => Err(format!("{used} bytes of credit were never freed")),
         }
@@ -357,7 +358,7 @@ impl World {
         let mut messages = if self.dice.chance(300) { link.sender.offer(self.now) } else { Vec::new() };
         let (halts, frames) = link.sender.pump(self.base + self.now);
         messages.extend(halts);
-        let (used, total) = link.sender.bank.usage();
+        let CreditUsage { used, total } = link.sender.dispatcher.credit_usage();
         if used > total {
             return Err(format!("{used} bytes of credit in use, there are {total}"));
         }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka::properties::forbidden;
 use receiver::Host;
-use sender::dispatch::channels::Urgency;
+use sender::Report;
+use sender::dispatch::dispatcher::Turn;
 use sender::lane::Packing;
 use sender::lane::thread::{Command, SessionPart};
-use sender::report::status::Board;
 use sender::session::{Handshaken, SessionEnd};
 use service::mailbox::Mailbox;
 use service::shutdown::{self, Phase, Trigger};
@@ -72,7 +72,7 @@ async fn play_sender(mailbox: Mailbox<Command>) {
                 Command::Ack(_, Sequence(acked), _) => {
                     let part = part.as_ref().unwrap();
                     while unacked.front().is_some_and(|(sequence, _)| *sequence <= acked) {
-                        part.bank.free(LANE, unacked.pop_front().unwrap().1);
+                        part.dispatcher.free(LANE, unacked.pop_front().unwrap().1);
                     }
                 }
                 Command::Close => return,
@@ -82,13 +82,14 @@ async fn play_sender(mailbox: Mailbox<Command>) {
         while let Some(part) = &part {
             let bytes = frame(next);
             let charge = frame_charge(bytes.len());
-            if !asked {
-                part.bank.request(LANE, charge);
-                asked = true;
+            granted |= part.dispatcher.credit(LANE, (!asked).then_some(charge)).is_some();
+            asked = true;
+            if !granted {
+                break;
             }
-            granted |= part.bank.take(LANE).is_some();
-            let Some(room) = granted.then(|| part.channels.room(LANE, Urgency::Common)).flatten() else { break };
-            part.channels.send(room, bytes, Box::new(|| {}));
+            let now = Instant::now().into_std();
+            let Turn::Send(room) = part.dispatcher.poll(LANE, bytes.len() as u64, now) else { break };
+            part.dispatcher.send(room, bytes, Box::new(|| {}), now);
             unacked.push_back((next, charge));
             next += 1;
             asked = false;
@@ -100,7 +101,8 @@ async fn play_sender(mailbox: Mailbox<Command>) {
 
 /// Makes the sender of a session of four channels, with one lane that always has another frame.
 fn sending() -> Sending {
-    let config = sender::config::parse(sender::config::EXAMPLE, "sender.toml", forbidden).unwrap();
+    let config =
+        service::config::parse::<sender::config::Config>(sender::config::EXAMPLE, "sender.toml", forbidden).unwrap();
     let lane = lane_handle(LANE);
     tokio::spawn(play_sender(lane.mailbox.clone()));
     let packing = Packing { codec: Codec::None, frame_bytes: 1 << 15, linger: LOOK, credit_max: 1 << 20 };
@@ -114,12 +116,12 @@ fn host_noting(ends: &Ends, taken: &Taken) -> Arc<Host> {
 }
 
 /// Runs a session of four channels during `story`, which stops it with the trigger.
-async fn during<F: Future<Output = ()>>(ends: &Ends, taken: &Taken, story: impl FnOnce(Arc<Board>, Trigger) -> F) {
+async fn during<F: Future<Output = ()>>(ends: &Ends, taken: &Taken, story: impl FnOnce(Arc<Report>, Trigger) -> F) {
     let (trigger, shutdown) = shutdown::channel();
     tokio::spawn(receiver::serve(ends.listening.clone(), host_noting(ends, taken), shutdown.clone()));
-    let board = Arc::new(Board::default());
-    let session = sending().run(ends, Arc::clone(&board), shutdown);
-    let (end, ()) = tokio::join!(session, story(board, trigger));
+    let report = Arc::new(Report::default());
+    let session = sending().run(ends, report.board(), shutdown);
+    let (end, ()) = tokio::join!(session, story(report, trigger));
     assert_eq!(end, SessionEnd::Drained);
 }
 
@@ -132,7 +134,7 @@ fn four_channels_fill_a_lossy_long_path_in_order() {
     in_virtual_time(async {
         let ends = guided("delay 100 ms, loss 2 %", mbit(60));
         let taken = Taken::default();
-        during(&ends, &taken, async |board, trigger| {
+        during(&ends, &taken, async |report, trigger| {
             sleep(Duration::from_secs(5)).await;
             let from = Instant::now();
             let span = Duration::from_secs(5);
@@ -142,7 +144,7 @@ fn four_channels_fill_a_lossy_long_path_in_order() {
             // The lane at the receiver takes frames in order, and fails the test at a frame that arrives twice.
             let frames = taken_between(&taken, from, span);
             let arrived = (frames * VALUE * 8) as f64 / span.as_secs_f64() / 1e6;
-            let status = board.status();
+            let status = report.status();
             println!("{arrived:.1} Mbit/s of values, {offered} packets; {status:?}");
             assert!(arrived >= 0.9 * 60.0 * 0.98, "{arrived:.1} Mbit/s of values");
             assert!(offered * 1_480 * 8 / 5 <= 61_500_000, "{offered} packets in 5 s are more than the rate");
@@ -162,15 +164,15 @@ fn dead_channel_costs_at_most_5_s_and_no_session() {
     in_virtual_time(async {
         let ends = guided("delay 50 ms, rate 50 Mbit/s, limit 100 ms", mbit(40));
         let taken = Taken::default();
-        during(&ends, &taken, async |board, trigger| {
+        during(&ends, &taken, async |report, trigger| {
             sleep(Duration::from_secs(10)).await;
-            assert_eq!(board.status().channels, 4);
+            assert_eq!(report.status().channels, 4);
             let before = Instant::now();
             let usual = taken_between(&taken, before - Duration::from_secs(5), Duration::from_secs(5));
             // The first flow is channel 0; this is another one.
             ends.set("flow 3 down");
             sleep(Duration::from_secs(20)).await;
-            let status = board.status();
+            let status = report.status();
             let times = taken.lock().unwrap().clone();
             let pause = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
             let after = taken_between(&taken, before + Duration::from_secs(5), Duration::from_secs(5));
@@ -191,8 +193,8 @@ fn session_ends_when_all_channels_are_unreachable() {
         let ends = guided("delay 50 ms", mbit(20));
         let (_trigger, shutdown) = shutdown::channel();
         tokio::spawn(receiver::serve(ends.listening.clone(), host_noting(&ends, &Taken::default()), shutdown.clone()));
-        let board = Arc::new(Board::default());
-        let session = sending().run(&ends, Arc::clone(&board), shutdown);
+        let report = Report::default();
+        let session = sending().run(&ends, report.board(), shutdown);
         let story = async {
             sleep(Duration::from_secs(5)).await;
             ends.set("down");
@@ -202,7 +204,7 @@ fn session_ends_when_all_channels_are_unreachable() {
         assert!(matches!(end, SessionEnd::Lost(_)), "{end:?}");
         // QUIC's time-out ends it. No channel counts as dead, since no other one made progress.
         assert!(down_since.elapsed() < Duration::from_secs(13), "{:?}", down_since.elapsed());
-        assert_eq!(board.status().dead_channels, 0);
+        assert_eq!(report.status().dead_channels, 0);
     });
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::Endpoint;
-use sender::report::latency::{FrameTimes, Latency, Packed, Stage, Taken};
+use sender::lane::latency::{FrameTimes, Latency, Packed, Stage, Taken, Window};
 use tokio::time::{Instant, sleep};
 use transport::clock::Clock;
 use transport::control::{ControlReader, ControlWriter};
@@ -110,11 +110,11 @@ fn wire(knobs: &'static str, skew: i64, ppm: i64) -> Wire {
             latency.handle_ack(sample.as_ref());
             sleep(EVERY).await;
         }
-        let stages = latency.stages();
-        let wire = stages.iter().find(|stage| stage.stage == Stage::Wire).unwrap().total;
+        let wire = latency.stage(Stage::Wire, Window::total);
+        let within = latency.ahead().map(|ahead| ahead.within as f64 / 1e9);
         assert!(wire.frames > FRAMES * 9 / 10, "{wire:?}");
         let ms = |seconds: Option<f64>| seconds.unwrap() * 1e3;
-        Wire { p50: ms(wire.p50_seconds), p99: ms(wire.p99_seconds), within: ms(latency.peer_clock().within_seconds) }
+        Wire { p50: ms(wire.p50_seconds), p99: ms(wire.p99_seconds), within: ms(within) }
     })
 }
 

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use kafka::KafkaError;
 use kafka::properties::forbidden;
+use sender::Board;
 use sender::config::Config;
 use sender::config::derived;
+use sender::dispatch::dispatcher::Turn;
 use sender::lane::Lane;
 use sender::lane::thread::{Command, LaneHandle, SessionPart};
-use sender::report::status::Board;
 use sender::session::SessionEnd;
-use sender::source::{Assignment, Event, LaneReader};
+use sender::{Assignment, Event, LaneReader};
 use service::shutdown::{self, Phase};
 use tokio::time::{Instant, sleep};
 use transport::budget::{Budget, BudgetSockets};
@@ -100,7 +101,7 @@ async fn play(mut lane: Lane<Endless>, handle: LaneHandle) {
                 }
                 Command::Ack(epoch, sequence, _) => {
                     let freed = lane.handle_ack(epoch, sequence);
-                    session.iter().for_each(|part| part.bank.free(handle.id, freed.credit));
+                    session.iter().for_each(|part| part.dispatcher.free(handle.id, freed.credit));
                 }
                 Command::Close => return,
                 _ => {}
@@ -113,26 +114,20 @@ async fn play(mut lane: Lane<Endless>, handle: LaneHandle) {
 
 /// Packs records, and sends a frame if one is due and it is the lane's turn. Returns whether it did.
 fn send_one(lane: &mut Lane<Endless>, session: &SessionPart, id: LaneId) -> bool {
-    if let Some(bytes) = lane.poll_credit_request() {
-        session.bank.request(id, bytes);
-    }
-    if let Some(granted) = session.bank.take(id) {
+    let dispatcher = &session.dispatcher;
+    if let Some(granted) = dispatcher.credit(id, lane.poll_credit_request()) {
         lane.handle_granted(granted);
     }
     let now = Instant::now().into_std();
-    session.bank.free(id, lane.fill(now).unwrap());
+    dispatcher.free(id, lane.fill(now).unwrap());
     if lane.next_timeout().is_none_or(|due| due > now) {
-        session.gate.leave(id);
+        dispatcher.leave(id);
         return false;
     }
-    let bound = lane.open_bytes();
-    let Ok(room) = session.gate.enter(id, bound, now, |urgency| session.channels.room(id, urgency)) else {
-        return false;
-    };
+    let Turn::Send(room) = dispatcher.poll(id, lane.open_bytes(), now) else { return false };
     let frame = lane.poll_frame(now).unwrap();
-    session.gate.handle_made(id, bound, frame.bytes.len(), now);
-    session.bank.free(id, frame.surplus);
-    session.channels.send(room, frame.bytes, Box::new(|| {}));
+    dispatcher.free(id, frame.surplus);
+    dispatcher.send(room, frame.bytes, Box::new(|| {}), now);
     true
 }
 
@@ -150,12 +145,12 @@ fn config(mbit: u64, priority: &str) -> Config {
     let class =
         format!("[[classes]]\nname = \"critical\"\ntopics = [\"critical\"]\npriority = \"{priority}\"\nlanes = 1");
     let text = format!("{}\n{class}\n", sender::config::EXAMPLE.replace("[wan]", &wan));
-    sender::config::parse(&text, "sender.toml", forbidden).unwrap()
+    service::config::parse::<Config>(&text, "sender.toml", forbidden).unwrap()
 }
 
 /// Starts lanes that always have another record, and one for critical records.
 fn sending(config: Config, began: Instant) -> Sending {
-    let table = ClassTable::new(config.lanes).append(&config.classes.wishes()).unwrap();
+    let table = ClassTable::new(config.lanes).append(&config.classes.requests()).unwrap();
     let packing = derived::packing(&config);
     let channels = derived::channels(&config);
     let lanes: Vec<_> = (0..table.lanes()).map(LaneId).map(lane_handle).collect();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use netem::{Conditions, Direction, DropCause, Network, Profile, Script, Wan, parse_knobs};
 use quinn::{AsyncUdpSocket, Endpoint};
-use sender::run::{REDIAL_MAX, REDIAL_MIN};
+use sender::session::{REDIAL_MAX, REDIAL_MIN};
 use service::config::Address;
 use service::pki;
 use service::tls::{Credentials, End, TlsFiles};

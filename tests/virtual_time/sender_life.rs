@@ -12,10 +12,9 @@ use kafka::properties::forbidden;
 use quinn::Endpoint;
 use sender::config::Config;
 use sender::rate::Request;
-use sender::report::status::{Board, State};
-use sender::run::{Parts, run};
 use sender::source::origins::reading::StateLog;
-use sender::source::{Assignment, Event, LaneReader, Source};
+use sender::{Assignment, Event, LaneReader, Source};
+use sender::{Dependencies, Report, State, run};
 use service::bell::Bell;
 use service::shutdown::{self, Phase};
 use tokio::time::{Instant, sleep};
@@ -107,7 +106,7 @@ key = "{pki}/sender.key"
         ends.address
     );
     fs::write(&file, text).unwrap();
-    sender::config::load(&file, forbidden).unwrap()
+    service::config::load::<Config>(&file, forbidden).unwrap()
 }
 
 /// Plays a receiver that welcomes every sender, and reads its messages until it is gone.
@@ -158,8 +157,9 @@ fn outage(lasts: Duration) -> Outage {
         let ends = Ends::new("delay 100 ms", 1);
         tokio::spawn(welcome_all(ends.listening.clone()));
         let (trigger, shutdown) = shutdown::channel();
-        let board = Arc::new(Board::default());
-        let parts = Parts { source: Empty, catalog: Arc::new(Empty), states: Arc::new(Empty), sockets: ends.near() };
+        let board = Arc::new(Report::default());
+        let parts =
+            Dependencies { source: Empty, catalog: Arc::new(Empty), states: Arc::new(Empty), sockets: ends.near() };
         let life = tokio::spawn(run(config(&ends), parts, Arc::clone(&board), shutdown));
         let active = || matches!(board.status().state, State::Active);
         until("the first session", Duration::from_secs(5), active).await;
@@ -202,8 +202,9 @@ fn new_rate_takes_effect_within_a_second_and_a_session() {
         let ends = Ends::new("delay 100 ms", 1);
         tokio::spawn(welcome_all(ends.listening.clone()));
         let (trigger, shutdown) = shutdown::channel();
-        let board = Arc::new(Board::default());
-        let parts = Parts { source: Empty, catalog: Arc::new(Empty), states: Arc::new(Empty), sockets: ends.near() };
+        let board = Arc::new(Report::default());
+        let parts =
+            Dependencies { source: Empty, catalog: Arc::new(Empty), states: Arc::new(Empty), sockets: ends.near() };
         let first = config(&ends);
         let (publisher, live) = service::live::channel(first.clone());
         let life = tokio::spawn(run(live, parts, Arc::clone(&board), shutdown));

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka::properties::forbidden;
-use receiver::{Arrival, Host, Inbox, ServedLinks};
+use receiver::Host;
+use receiver::ServedLinks;
+use receiver::{Arrival, Inbox};
+use sender::Board;
 use sender::config::{Config, Start};
-use sender::dispatch::gate::Gate;
+use sender::dispatch::dispatcher::Dispatcher;
 use sender::lane::Packing;
 use sender::lane::thread::LaneHandle;
 use sender::partitions::policy::Policies;
-use sender::report::status::Board;
-use sender::session::{Handshaken, Identity, Offering, Session, SessionEnd, Ways, shake_hands};
+use sender::session::{ChannelDialer, Handshaken, Identity, Offering, Session, SessionEnd, shake_hands};
 use sender::source::discovery::Discovered;
 use service::bell::Bell;
 use service::mailbox::Mailbox;
@@ -48,7 +50,7 @@ pub(crate) fn host(ends: &Ends, taken: impl Fn(LaneId, &IntactFrame) + Clone + S
     let text = receiver::config::EXAMPLE.replace("\"pki/", &format!("\"{pki}/"));
     let text = text.replace("fra-to-sin", "virtual").replace("sender.fra.example", "sender.example");
     fs::write(&file, text).unwrap();
-    let config = receiver::config::load(&file, forbidden).unwrap();
+    let config = service::config::load::<receiver::config::Config>(&file, forbidden).unwrap();
     let runtime = Handle::current();
     let start_lane = move |_: &str, lane: LaneId| {
         let mailbox = Mailbox::new(1 << 16, Bell::default());
@@ -133,8 +135,8 @@ impl Sending {
         let (first, shaken) = shaken(ends, table.lanes()).await;
         let classes = config.classes.clone();
         let bells = lanes.iter().map(|lane| lane.bell.clone()).collect();
-        let gate = Arc::new(Gate::new(table.clone(), &classes, config.wan.rate, packing.frame_bytes, bells));
-        board.begin_session(&first.connection, &shaken.welcome, Arc::clone(&gate), classes.router(table));
+        let credit = shaken.welcome.credit;
+        let dispatcher = Dispatcher::new(table, &classes, config.wan.rate, packing.frame_bytes, credit, bells);
         let found = Discovered { filter_hash: 1, topics: Arc::default(), missing: Vec::new() };
         let (_topics, topics) = watch::channel(found);
         let (_dialers, dialer) = watch::channel(ends.dialer.clone());
@@ -142,14 +144,14 @@ impl Sending {
             lanes: &lanes,
             classes,
             config: config.into(),
-            gate,
+            dispatcher,
             topics,
             filter_hash: 1,
             offering: Offering { catalog: Arc::new(Empty), start: Start::Earliest },
             packing,
             policies: &Policies::default(),
             board,
-            ways: Ways { dialer, first, count },
+            channels: ChannelDialer { dialer, first, count },
         };
         session.run(shaken, shutdown).await
     }

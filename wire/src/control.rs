@@ -8,7 +8,7 @@ use bincode::{Decode, Encode};
 
 use crate::close::CloseCode;
 use crate::ids::{Epoch, LaneId, Position, Sequence, Slot, TopicId};
-use crate::lanes::{ClassLanes, ClassWish};
+use crate::lanes::{ClassLanes, ClassRequest};
 
 /// The first message on a control stream, from the sender (wire-format.md#hello).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -38,7 +38,7 @@ pub struct Hello {
     /// The budget in bytes per second, from which the receiver derives credit; 0 for unlimited.
     pub rate: u64,
     /// The classes that have lanes of their own, beside the default one.
-    pub classes: Vec<ClassWish>,
+    pub classes: Vec<ClassRequest>,
 }
 
 /// What an end does on a link.
@@ -291,15 +291,17 @@ pub enum Control {
     },
 }
 
-/// Why a lane was closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
-pub enum LaneClosedReason {
-    /// Another receiver opened it; do not open it again in this session for 60 s.
-    Superseded,
-    /// The target refused or failed; open it again with back-off.
-    TargetFailed,
-    /// What is stored forbids opening; a human must act.
-    Refused,
-    /// The session is ending.
-    SessionEnded,
+crate::words! {
+    /// Reason why a lane was closed.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+    pub enum LaneClosedReason {
+        /// Another receiver opened the lane; the sender does not open it again in this session for 60 s.
+        Superseded = "superseded",
+        /// The target refused or failed; the sender opens the lane again after a back-off.
+        TargetFailed = "target-failed",
+        /// The stored state forbids opening; an operator must act.
+        Refused = "refused",
+        /// The session is ending.
+        SessionEnded = "session-ended",
+    }
 }

@@ -15,7 +15,7 @@ pub const DEFAULT_CLASS: &str = "default";
 
 /// A class as a sender asks for it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct ClassWish {
+pub struct ClassRequest {
     /// Its name.
     pub name: String,
     /// How many lanes it is to have.
@@ -120,9 +120,9 @@ impl ClassTable {
     ///
     /// # Errors
     /// Where a class is known with another number of lanes, or there are too few left.
-    pub fn append(&self, wishes: &[ClassWish]) -> Result<Self, ClassError> {
+    pub fn append(&self, wishes: &[ClassRequest]) -> Result<Self, ClassError> {
         let mut table = self.clone();
-        for ClassWish { name, lanes, .. } in wishes {
+        for ClassRequest { name, lanes, .. } in wishes {
             let (name, asked) = (name.clone(), *lanes);
             match table.class(&name) {
                 Some(class) if class.count == asked => {}
@@ -175,8 +175,8 @@ impl ClassTable {
 mod tests {
     use super::*;
 
-    fn wish(name: &str, lanes: u16) -> ClassWish {
-        ClassWish { name: name.into(), lanes, strict: false }
+    fn wish(name: &str, lanes: u16) -> ClassRequest {
+        ClassRequest { name: name.into(), lanes, strict: false }
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! - [`frame`]: frames of records, columnar; builder and decoder
 //! - [`origin`]: what a link's state tells other links of the topics it brings
 //! - [`lanes`]: which lane carries a partition, and which lanes a class has
+//! - [`words!`]: enums whose values have one word each
 //! - [`hostile`]: what must hold for any bytes; behind the fuzz targets
 
 #![forbid(unsafe_code)]
@@ -35,3 +36,4 @@ pub mod origin;
 pub mod partition;
 pub mod share;
 pub mod units;
+mod words;

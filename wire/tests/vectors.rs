@@ -16,7 +16,7 @@ use wire::control::{
 use wire::frame::{Frame, FrameBuilder, FrameCursor, FrameHead, HeaderBlock, Headers, RecordRef, Step};
 use wire::hello::{VERSIONS, agree};
 use wire::ids::{Epoch, LaneId, Offset, Position, Sequence, Slot, TopicId};
-use wire::lanes::{ClassLanes, ClassWish};
+use wire::lanes::{ClassLanes, ClassRequest};
 
 const LANE: LaneId = LaneId(3);
 const EPOCH: Epoch = Epoch(300);
@@ -36,7 +36,7 @@ fn handshake() -> Vec<(&'static str, Control)> {
         lane_hash: "xxh3".into(),
         filter_hash: 0x0123_4567_89ab_cdef,
         rate: 62_500_000,
-        classes: vec![ClassWish { name: "bulk".into(), lanes: 4, strict: true }],
+        classes: vec![ClassRequest { name: "bulk".into(), lanes: 4, strict: true }],
     };
     let welcome = Welcome {
         version: 1,

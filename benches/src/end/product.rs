@@ -8,9 +8,10 @@ use kafka::catalog::Bounds;
 use kafka::log::{Entry, LogError};
 use kafka::properties::forbidden;
 use receiver::status::Board as ReceiverBoard;
+use sender::Report as SenderBoard;
 use sender::config::Config;
-use sender::report::status::Board as SenderBoard;
 use sender::source::origins::reading::StateLog;
+use service::config::Configuration;
 use service::live::{self, Publisher};
 use service::shutdown;
 use tokio::sync::mpsc;
@@ -49,7 +50,8 @@ pub(crate) fn run_sender(args: &EndArgs, inbox: mpsc::Receiver<String>) -> Resul
 /// Runs the product's receiver until it fails.
 pub(crate) fn run_receiver(args: &EndArgs, inbox: mpsc::Receiver<String>) -> Result<()> {
     let file = args.dir.join(RECEIVER_FILE);
-    let config = receiver::config::load(&file, forbidden).map_err(|problems| anyhow!("{problems}"))?;
+    let config = service::config::load::<receiver::config::Config>(&file, forbidden)
+        .map_err(|problems| anyhow!("{problems}"))?;
     let runtime = config.io_threads.runtime().context("cannot start the runtime")?;
     runtime.block_on(receive(args, config, inbox))
 }
@@ -60,7 +62,7 @@ async fn send(args: &EndArgs, config: Config, mut inbox: mpsc::Receiver<String>)
     let topics = [bulk, (TRICKLE, i32::from(args.trickle))];
     let topics: Vec<_> = topics.into_iter().filter(|(_, partitions)| *partitions > 0).collect();
     let sockets = Arc::new(CutSockets::default());
-    let parts = sender::run::Parts {
+    let parts = sender::Dependencies {
         source: SyntheticSource::new(args.payload()),
         catalog: Arc::new(MemoryCatalog::source(&topics)),
         sockets: Arc::clone(&sockets) as Arc<dyn Sockets>,
@@ -77,7 +79,7 @@ async fn send(args: &EndArgs, config: Config, mut inbox: mpsc::Receiver<String>)
         std::future::pending().await
     };
     tokio::select! {
-        ended = sender::run::run(live, parts, board, shutdown) => ended.map_err(|error| anyhow!("sender: {error}")),
+        ended = sender::run(live, parts, board, shutdown) => ended.map_err(|error| anyhow!("sender: {error}")),
         failed = report(|| sample(&reported_board)) => failed,
         failed = executing => failed,
     }
@@ -127,13 +129,13 @@ async fn receive(args: &EndArgs, config: receiver::config::Config, mut inbox: mp
 }
 
 fn load(file: &Path) -> Result<Config> {
-    sender::config::load(file, forbidden).map_err(|problems| anyhow!("{problems}"))
+    service::config::load::<Config>(file, forbidden).map_err(|problems| anyhow!("{problems}"))
 }
 
 /// Reads the configuration file again, as the product does at SIGHUP.
 fn reload(file: &Path, publisher: &Publisher<Config>) -> Result<()> {
     let mut config = Config::clone(&publisher.now());
-    for change in config.adopt(load(file)?) {
+    for change in Configuration::adopt(&mut config, load(file)?) {
         tracing::info!(?change, "configuration changed");
     }
     publisher.publish(config);
@@ -162,7 +164,7 @@ mod tests {
     fn a_command_that_fails_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(SENDER_FILE);
-        let config = sender::config::parse(sender::config::EXAMPLE, SENDER_FILE, forbidden).unwrap();
+        let config = service::config::parse::<Config>(sender::config::EXAMPLE, SENDER_FILE, forbidden).unwrap();
         let (publisher, _live) = live::channel(config);
         let refused = |order: &str| execute(order, &file, &publisher, &CutSockets::default()).unwrap_err().to_string();
         assert!(refused("cut 2").contains("channel 2 cannot be cut off"), "{}", refused("cut 2"));

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use kafka::KafkaError;
-use sender::source::{Assignment, Event, LaneReader, Source};
+use sender::{Assignment, Event, LaneReader, Source};
 use service::bell::Bell;
 use wire::frame::{Headers, RecordRef};
 use wire::ids::{LaneId, Offset, Slot};

@@ -1,4 +1,4 @@
-//! Asks a Kafka cluster, within a time that an operator is willing to wait.
+//! Requests to a Kafka cluster, with a time limit and the messages of the Kafka client.
 
 use std::io::{self, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use kafka::admin::KafkaCatalog;
 use kafka::catalog::Catalog;
 use kafka::{KafkaError, KafkaFault, Properties};
-use service::config::Address;
+use service::config::{Address, Configuration};
 
 use super::findings::Findings;
 use crate::exit::Failure;
@@ -18,26 +18,28 @@ use crate::exit::Failure;
 const CONNECT: Duration = Duration::from_secs(3);
 const ANSWER: Duration = Duration::from_secs(15);
 
-/// What the Kafka client says while it is asked: its errors name the cause, its answers only the end.
+/// The messages of the Kafka client. They name the cause of an error; the result of a request does not.
 #[derive(Clone, Default)]
 struct Overheard(Arc<Mutex<Vec<u8>>>);
 
-/// A cluster that takes connections.
+/// A cluster that accepts connections.
 pub(super) struct Cluster {
     catalog: Arc<dyn Catalog>,
     overheard: Overheard,
 }
 
 impl Cluster {
-    /// Connects to each of `brokers` and starts a client if one of them answers; `which` is source or target.
+    /// Connects to each configured broker and starts a client if one accepts; `which` is `source` or `target`.
     pub(super) fn reach(
         findings: &mut Findings,
         which: &str,
-        brokers: &[Address],
+        config: &impl Configuration,
         properties: &Properties,
     ) -> Result<Option<Self>, Failure> {
         let what = format!("{which} brokers");
-        let (mut answering, mut silent) = (0, Vec::new());
+        let brokers = config.brokers();
+        let mut answering = 0;
+        let mut silent = Vec::new();
         for broker in brokers {
             match connect(broker) {
                 Ok(()) => answering += 1,
@@ -49,15 +51,15 @@ impl Cluster {
             findings.failed(&what, silent.join("; "), remedy);
             return Ok(None);
         }
-        findings.ok(&what, format!("{answering} of {} take connections", brokers.len()));
+        findings.ok(&what, format!("{answering} of {} accept connections", brokers.len()));
         silent.iter().for_each(|broker| findings.note(&what, broker));
         let overheard = Overheard::default();
         overheard.listen();
-        let catalog = KafkaCatalog::start(properties, "check").map_err(crate::send::kafka)?;
+        let catalog = KafkaCatalog::start(properties, "check")?;
         Ok(Some(Self { catalog: Arc::new(catalog), overheard }))
     }
 
-    /// Asks; a failure is found under `what`, and `None` returned.
+    /// Asks the cluster; returns `None` after a failure, which becomes a finding named `what`.
     pub(super) fn ask<T: Send + 'static>(
         &self,
         findings: &mut Findings,
@@ -66,7 +68,7 @@ impl Cluster {
     ) -> Option<T> {
         let (answer_in, answer) = mpsc::channel();
         let catalog = Arc::clone(&self.catalog);
-        // Left behind where it gets no answer: the process ends soon.
+        // Abandoned if it gets no answer: the process ends soon.
         thread::spawn(move || answer_in.send(question(&*catalog)));
         let because = |words: String| match self.overheard.last() {
             Some(line) => format!("{words}; the client said: {line}"),
@@ -119,7 +121,7 @@ impl Overheard {
             .try_init();
     }
 
-    /// The last thing that the Kafka client said.
+    /// The last message of the Kafka client.
     fn last(&self) -> Option<String> {
         let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(&heard);
@@ -133,7 +135,7 @@ impl Overheard {
 impl Write for Overheard {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // The last words are enough; a client that repeats itself must not fill memory.
+        // Only the last message counts; a client that repeats itself must not fill memory.
         if heard.len() > 64 << 10 {
             heard.clear();
         }

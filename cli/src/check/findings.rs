@@ -1,34 +1,34 @@
-//! What was found, one line each, as it is found.
+//! The results of the checks, printed one per line as they come.
 
 use std::fmt::Display;
 
 use crate::exit::Failure;
 
-/// How many checks have failed so far.
+/// The results so far; counts the failed checks.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     failed: usize,
 }
 
 impl Findings {
-    /// It is as it should be.
+    /// Prints a check that passed.
     pub(super) fn ok(&mut self, what: &str, words: impl Display) {
         println!("  ok      {what:<16} {words}");
     }
 
-    /// Nothing is wrong, but somebody may want to know.
+    /// Prints a fact that is no problem but worth knowing.
     pub(super) fn note(&mut self, what: &str, words: impl Display) {
         println!("  note    {what:<16} {words}");
     }
 
-    /// It is not, and this may help.
+    /// Prints a check that failed, and a remedy.
     pub(super) fn failed(&mut self, what: &str, why: impl Display, remedy: impl Display) {
         self.failed += 1;
         println!("  FAILED  {what:<16} {why}");
         println!("          {:<16} → {remedy}", "");
     }
 
-    /// What all of it means for the exit code.
+    /// The result of all checks, for the exit code.
     pub(super) fn verdict(self) -> Result<(), Failure> {
         match self.failed {
             0 => Ok(()),

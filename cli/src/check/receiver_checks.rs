@@ -1,12 +1,11 @@
-//! What a receiver's settings lead to, and whether its target is fit for its links.
+//! Checks of a receiver: the values derived from its settings, and its target cluster.
 
+use kafka::KafkaError;
 use kafka::catalog::{Catalog, ConfigEntry, TopicDescription};
-use kafka::{KafkaError, Properties};
 use receiver::config::Config;
 use receiver::config::derived;
 use receiver::state;
 use receiver::state_topic::{self, Verdict};
-use service::tls::End;
 use wire::units::display_duration;
 
 use super::cluster::Cluster;
@@ -14,11 +13,12 @@ use super::findings::Findings;
 use super::{ROUND_TRIPS, credentials, show_derived as show};
 use crate::exit::Failure;
 use crate::format::{bytes, megabits};
+use crate::process::properties;
 
-/// A link's lanes unless its sender says otherwise.
+/// Number of lanes of a link unless its sender configures another.
 const LANES: u16 = 8;
 
-/// Prints what follows from the settings.
+/// Prints the values derived from the settings.
 pub(super) fn show_derived(config: &Config) {
     let terms = derived::credit_terms(derived::credit_bytes(config), LANES);
     let links = config.links.len();
@@ -42,11 +42,11 @@ pub(super) fn show_derived(config: &Config) {
     show(&lines);
 }
 
-/// Asks the target cluster.
-pub(super) fn ask(config: &Config, properties: &Properties) -> Result<Findings, Failure> {
+/// Tests the certificates and the target cluster.
+pub(super) fn ask(config: &Config) -> Result<Findings, Failure> {
     let mut findings = Findings::default();
-    credentials(&mut findings, &config.tls, End::Server);
-    let cluster = Cluster::reach(&mut findings, "target", &config.target.bootstrap_servers, properties)?;
+    credentials(&mut findings, config);
+    let cluster = Cluster::reach(&mut findings, "target", config, &properties(config)?)?;
     let Some(cluster) = cluster else { return Ok(findings) };
     let Some(id) = cluster.ask(&mut findings, "target cluster", |catalog| catalog.cluster_id()) else {
         return Ok(findings);

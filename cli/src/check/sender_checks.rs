@@ -1,4 +1,4 @@
-//! What a sender's settings lead to, and whether its source and its receiver are there.
+//! Checks of a sender: the values derived from its settings, its source cluster, and its receiver.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use sender::config::derived;
 use sender::dispatch::classes::Class;
 use sender::rate::plan::Plan;
 use sender::source::discovery;
-use sender::source::origins::reading::{KafkaStateLog, Origins, OriginsError};
-use service::tls::{Credentials, End, PeerIdentity};
+use sender::source::origins::reading::{KafkaStateLog, OriginReader, OriginsError};
+use service::tls::{Credentials, PeerIdentity};
 use transport::endpoint::{ChannelFault, DialError, Dialer};
 use wire::units::{Rate, display_duration};
 
@@ -20,12 +20,13 @@ use super::findings::Findings;
 use super::{ROUND_TRIPS, credentials, show_derived as show};
 use crate::exit::Failure;
 use crate::format::{bytes, megabits};
+use crate::process::properties;
 
-/// How long the receiver may take, after its own part of the handshake, to accept our certificate.
+/// Time for the receiver to accept our certificate, after its own part of the handshake.
 const ACCEPT: Duration = Duration::from_secs(5);
 const ACCEPT_STEP: Duration = Duration::from_millis(20);
 
-/// Prints what follows from the settings.
+/// Prints the values derived from the settings.
 pub(super) fn show_derived(config: &Config) {
     let packing = derived::packing(config);
     let frame = derived::frame_bytes(config.wan.rate);
@@ -85,13 +86,14 @@ fn short(allowed: Rate, rate: Rate) -> &'static str {
     if allowed < rate { ", less than `wan.rate`: raise `memory`" } else { "" }
 }
 
-/// Asks the source cluster and dials the receiver.
-pub(super) fn ask(config: &Config, properties: &Properties) -> Result<Findings, Failure> {
+/// Tests the certificates and the source cluster, and dials the receiver.
+pub(super) fn ask(config: &Config) -> Result<Findings, Failure> {
+    let properties = properties(config)?;
     let mut findings = Findings::default();
-    let credentials = credentials(&mut findings, &config.tls, End::Client);
-    let cluster = Cluster::reach(&mut findings, "source", &config.source.bootstrap_servers, properties)?;
+    let credentials = credentials(&mut findings, config);
+    let cluster = Cluster::reach(&mut findings, "source", config, &properties)?;
     if let Some(cluster) = cluster {
-        ask_source(&mut findings, config, &cluster, properties);
+        ask_source(&mut findings, config, &cluster, &properties);
     }
     if let Some(credentials) = credentials {
         let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
@@ -104,8 +106,8 @@ pub(super) fn ask(config: &Config, properties: &Properties) -> Result<Findings, 
 fn ask_source(findings: &mut Findings, config: &Config, cluster: &Cluster, properties: &Properties) {
     let Some(id) = cluster.ask(findings, "source cluster", |catalog| catalog.cluster_id()) else { return };
     findings.ok("source cluster", id);
-    let filter = config.source.filter.clone();
-    let mut origins = Origins::new(Arc::new(KafkaStateLog::new(properties, &config.link)));
+    let filter = config.source.filter();
+    let mut origins = OriginReader::new(Arc::new(KafkaStateLog::new(properties, &config.link)));
     let look = move |catalog: &dyn Catalog| match discovery::discover(catalog, &filter, &mut origins) {
         Err(OriginsError::Kafka(error)) => Err(error),
         other => Ok(other),
@@ -114,10 +116,15 @@ fn ask_source(findings: &mut Findings, config: &Config, cluster: &Cluster, prope
         None => return,
         Some(Ok(found)) => found.topics,
         Some(Err(error)) => {
-            return findings.failed("topics", error, "until it is known what links bring here, nothing is carried");
+            return findings.failed(
+                "topics",
+                error,
+                "a sender carries nothing until it knows which topics links bring here",
+            );
         }
     };
-    let (topics, left_out): (Vec<_>, Vec<_>) = topics.iter().partition(|topic| topic.passage.withheld(None).is_none());
+    let (topics, left_out): (Vec<_>, Vec<_>) =
+        topics.iter().partition(|topic| topic.origin.not_carried_reason(None).is_none());
     if let Some(first) = left_out.first() {
         let count = left_out.len();
         findings
@@ -125,18 +132,18 @@ fn ask_source(findings: &mut Findings, config: &Config, cluster: &Cluster, prope
     }
     let partitions: i32 = topics.iter().map(|topic| topic.partitions).sum();
     match topics.len() {
-        0 => findings.note("topics", "none matches yet; one that appears is carried within 5 s"),
+        0 => findings.note("topics", "no topic matches yet; a new one is carried within 5 s"),
         1 => findings.ok("topics", format!("1 matches, with {partitions} partitions: {}", topics[0].name)),
         count => findings.ok("topics", format!("{count} match, with {partitions} partitions")),
     }
-    for missing in config.source.filter.topics().iter().filter_map(|pattern| pattern.exact()) {
+    for missing in config.source.topics.iter().filter_map(|pattern| pattern.exact()) {
         if !topics.iter().chain(&left_out).any(|topic| &*topic.name == missing) {
             findings.note("topics", format!("{missing} does not exist yet"));
         }
     }
 }
 
-/// Up to the point where both sides have accepted each other; no hello, so no session notices.
+/// Dials until both sides have accepted each other. It sends no hello, so that no session is disturbed.
 async fn dial(findings: &mut Findings, config: &Config, credentials: &Credentials) {
     let dialer = match Dialer::new(credentials, derived::endpoint(config)) {
         Ok(dialer) => dialer,
@@ -167,8 +174,8 @@ async fn dial(findings: &mut Findings, config: &Config, credentials: &Credential
     let _ = tokio::time::timeout(Duration::from_secs(1), dialled.endpoint.wait_idle()).await;
 }
 
-/// In TLS 1.3 our handshake is done before the receiver has seen our certificate: it says that it accepts
-/// it a round trip later, with HANDSHAKE_DONE, or that it does not.
+/// Waits for the receiver to accept our certificate. In TLS 1.3 our handshake is done before the receiver has seen it;
+/// the receiver accepts it a round trip later, with HANDSHAKE_DONE, or closes the connection.
 async fn accepted(connection: &quinn::Connection) -> Result<bool, ChannelFault> {
     let deadline = tokio::time::Instant::now() + ACCEPT;
     while tokio::time::Instant::now() < deadline {

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use receiver::status::LinkStatus;
-use sender::lane::progress::Halted;
-use sender::report::lag::{PartitionStatus, TopicStatus};
-use sender::report::status::State;
+use sender::HaltedPartition;
+use sender::State;
+use sender::{PartitionStatus, TopicStatus};
 
 use crate::format::{bytes, duration, grouped};
 
 /// The page of a sender.
-pub(super) fn sender(address: &str, status: &sender::report::status::Status) -> String {
+pub(super) fn sender(address: &str, status: &sender::Status) -> String {
     let link = named(&status.link);
     let process = process(address, &status.instance, &status.version);
     let mut page = Page::headed(format!("sender of {link} {process}"));
@@ -60,7 +60,7 @@ pub(super) fn sender(address: &str, status: &sender::report::status::Status) -> 
 }
 
 /// The part of the rate that a class is guaranteed, and its ceiling.
-fn promised(class: &sender::report::status::ClassStatus) -> String {
+fn promised(class: &sender::ClassStatus) -> String {
     let share = match (class.strict, class.share_percent) {
         (true, _) => "strict".to_owned(),
         (false, Some(percent)) => format!("{percent} %"),
@@ -159,7 +159,7 @@ fn served(page: &mut Page, link: &LinkStatus) {
     page.table(&["lane", "epoch", "records committed", "holding"], rows.collect());
 }
 
-fn keeping_up(status: &sender::report::status::Status) -> String {
+fn keeping_up(status: &sender::Status) -> String {
     match (status.lag_records, &status.state) {
         (_, State::Standby { behind }) => format!("standing by: ask {}", named(behind)),
         (None, _) => "not known: not every partition has joined".to_owned(),
@@ -169,7 +169,7 @@ fn keeping_up(status: &sender::report::status::Status) -> String {
     }
 }
 
-fn backlog(forecast: &sender::report::forecast::Forecast) -> String {
+fn backlog(forecast: &sender::Forecast) -> String {
     let size = forecast.backlog_bytes.map(|size| bytes(size as u64));
     let goodput = forecast.goodput_bytes_per_second.map(|goodput| format!("{}/s", bytes(goodput as u64)));
     let size = size.unwrap_or_else(|| "not known".to_owned());
@@ -188,7 +188,7 @@ fn backlog(forecast: &sender::report::forecast::Forecast) -> String {
     words + &kept
 }
 
-fn sender_state(status: &sender::report::status::Status) -> String {
+fn sender_state(status: &sender::Status) -> String {
     let rtt = status.rtt_seconds.map_or_else(String::new, |rtt| format!(", round trip {:.0} ms", rtt * 1000.0));
     let to = status.receiver.as_deref().unwrap_or("the receiver");
     match &status.state {
@@ -202,9 +202,9 @@ fn sender_state(status: &sender::report::status::Status) -> String {
     }
 }
 
-fn problems(status: &sender::report::status::Status) -> Vec<String> {
+fn problems(status: &sender::Status) -> Vec<String> {
     // One line for each reason: a hundred partitions may be halted for the same one.
-    let mut reasons: BTreeMap<&str, Vec<&Halted>> = BTreeMap::new();
+    let mut reasons: BTreeMap<&str, Vec<&HaltedPartition>> = BTreeMap::new();
     for halt in &status.halted {
         reasons.entry(&halt.reason).or_default().push(halt);
     }
@@ -213,12 +213,12 @@ fn problems(status: &sender::report::status::Status) -> Vec<String> {
         format!("{}/{}{more} halted, {reason}: {}", halts[0].topic, halts[0].partition, halts[0].detail)
     });
     let closed = status.lanes_closed.iter().map(|lane| format!("a lane was closed, {}: {}", lane.reason, lane.detail));
-    let held = status.source_transactions_open.iter().map(sender::report::open_transactions::OpenTransaction::sentence);
+    let held = status.source_transactions_open.iter().map(sender::OpenTransaction::sentence);
     status.trouble.iter().cloned().chain(closed).chain(halts).chain(held).collect()
 }
 
 /// Remedies for what is wrong: the section of the troubleshooting page for each halt reason.
-fn remedies(status: &sender::report::status::Status) -> Vec<String> {
+fn remedies(status: &sender::Status) -> Vec<String> {
     let mut reasons: Vec<_> = status.halted.iter().map(|halt| halt.reason.as_str()).collect();
     reasons.sort_unstable();
     reasons.dedup();
@@ -228,7 +228,7 @@ fn remedies(status: &sender::report::status::Status) -> Vec<String> {
     halted.chain(contested).collect()
 }
 
-fn sent(status: &sender::report::status::Status) -> String {
+fn sent(status: &sender::Status) -> String {
     let totals = &status.totals;
     let wire = &status.wire;
     format!(
@@ -242,7 +242,7 @@ fn sent(status: &sender::report::status::Status) -> String {
     )
 }
 
-fn path(status: &sender::report::status::Status) -> String {
+fn path(status: &sender::Status) -> String {
     let millis =
         |seconds: Option<f64>| seconds.map_or_else(|| "?".to_owned(), |seconds| format!("{:.0} ms", seconds * 1e3));
     let percent = |part: Option<f64>| part.map_or_else(|| "?".to_owned(), |part| format!("{:.1} %", part * 1e2));
@@ -257,8 +257,8 @@ fn path(status: &sender::report::status::Status) -> String {
 }
 
 /// The latency of each stage that was measured, in the last minute or before.
-fn latency(status: &sender::report::status::Status) -> Vec<String> {
-    let shown = |stage: &sender::report::latency::StageStatus| {
+fn latency(status: &sender::Status) -> Vec<String> {
+    let shown = |stage: &sender::StageStatus| {
         let recent = stage.minute.frames > 0;
         let when = if recent { "the last minute" } else { "before" };
         let summary = if recent { stage.minute } else { stage.total };

@@ -1,13 +1,14 @@
-//! Everything that can go wrong with a record is found, and told apart.
+//! Tests that the journal finds and distinguishes every fault of a record.
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::*;
 
-/// `count` records, sent.
+/// Sends `count` records.
 fn sent(count: u64) -> (Partition, Vec<Record>) {
-    let (mut partition, mut rng) = (Partition::default(), StdRng::seed_from_u64(1));
+    let mut partition = Partition::default();
+    let mut rng = StdRng::seed_from_u64(1);
     let records: Vec<_> = (0..count).map(|number| Record::make("orders", number, &mut rng)).collect();
     for record in &records {
         partition.handle_sent(record.clone(), Instant::now());
@@ -15,7 +16,7 @@ fn sent(count: u64) -> (Partition, Vec<Record>) {
     (partition, records)
 }
 
-/// What is found if the records numbered so arrive in this order, out of five.
+/// The counts after the records with these numbers, out of five, arrive in this order.
 fn found(arriving: &[usize]) -> Counts {
     let (mut partition, records) = sent(5);
     for &number in arriving {
@@ -87,7 +88,7 @@ fn a_record_that_nobody_sent_is_found() {
 }
 
 #[test]
-fn what_is_not_compared_yet_stays_below_what_an_embedded_cluster_keeps() {
+fn the_journal_keeps_less_than_an_embedded_cluster() {
     let journal = Journal::new(1);
     let mut rng = StdRng::seed_from_u64(1);
     let mut records = VecDeque::new();

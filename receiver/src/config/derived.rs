@@ -60,11 +60,13 @@ pub fn rates_allowed(terms: CreditTerms, lanes: u16, transactions_per_second: u3
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{EXAMPLE, parse};
+    use service::config::parse;
+
+    use crate::config::EXAMPLE;
 
     #[test]
-    fn credit_and_decoded_records_leave_a_quarter_of_the_memory_to_the_clients() {
-        let config = parse(EXAMPLE, "a.toml", |_| None).unwrap();
+    fn credit_and_decoding_leave_a_quarter_of_the_memory() {
+        let config: Config = parse(EXAMPLE, "a.toml", |_| None).unwrap();
         assert_eq!((credit_bytes(&config), decode_bytes(&config)), (256 << 20, 128 << 20));
     }
 
@@ -78,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_memory_lets_one_hot_lane_fill_500_megabits_between_continents() {
+    fn one_hot_lane_fills_500_megabits_with_default_memory() {
         let (one, all) = rates_allowed(credit_terms(256 << 20, 8), 8, 40, Duration::from_millis(300));
         assert!(one.bits_per_second() > 500_000_000 && all > one, "{one} {all}");
     }

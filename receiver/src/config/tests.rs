@@ -1,5 +1,10 @@
 //! Receiver files that are taken, and those that are refused.
 
+use std::time::Duration;
+
+use service::config::{self, Forbidden, parse, spliced};
+use wire::units::Size;
+
 use super::*;
 
 fn read(text: &str) -> Result<Config, String> {
@@ -13,7 +18,7 @@ fn with_link(line: &str) -> Result<Config, String> {
 }
 
 #[test]
-fn the_example_is_enough_and_the_rest_takes_its_default() {
+fn the_example_is_enough() {
     let config = read(EXAMPLE).unwrap();
     assert_eq!(config.listen.to_string(), "0.0.0.0:7443");
     assert_eq!(config.memory, Size::from_bytes(512 << 20));
@@ -28,7 +33,7 @@ fn the_example_is_enough_and_the_rest_takes_its_default() {
 }
 
 #[test]
-fn an_empty_file_names_everything_that_is_missing_at_once() {
+fn an_empty_file_names_every_missing_setting() {
     let problems = read("").unwrap_err();
     for missing in
         ["`target.bootstrap_servers` is missing", "no [[links]]", "`tls.ca`", "`tls.certificate`", "`tls.key`"]
@@ -53,7 +58,7 @@ fn a_topic_is_renamed_by_its_links_rule() {
 }
 
 #[test]
-fn problems_of_several_links_are_reported_together_and_a_name_once() {
+fn problems_of_several_links_are_reported_together() {
     let links =
         "\n[[links]]\nname = \"B\"\nsenders = []\n[[links]]\nname = \"fra-to-sin\"\nsenders = [\"a b\", \"c\"]\n";
     let problems = read(&format!("{EXAMPLE}{links}")).unwrap_err();
@@ -81,8 +86,8 @@ fn bounds_and_refused_properties_are_named() {
 fn the_published_reference_is_printed_from_these_tables() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/configuration.md");
     let page = std::fs::read_to_string(path).unwrap();
-    let body = format!("\n```toml\n{EXAMPLE}```\n\n{}\n", reference());
-    let printed = config::spliced(&page, "receiver", &body).expect("the page has the receiver's marks");
+    let body = format!("\n```toml\n{EXAMPLE}```\n\n{}\n", config::reference(SECTIONS));
+    let printed = spliced(&page, "receiver", &body).expect("the page has the receiver's marks");
     if std::env::var_os("CAUSEWAY_WRITE_DOCS").is_some() {
         std::fs::write(path, printed).unwrap();
     } else {
@@ -94,13 +99,14 @@ fn the_published_reference_is_printed_from_these_tables() {
 }
 
 #[test]
-fn a_running_receiver_takes_links_certificates_and_log_level_and_names_the_rest() {
+fn a_running_receiver_adopts_live_settings_and_names_the_rest() {
     let mut running = read(EXAMPLE).unwrap();
     let new = EXAMPLE
         .replace("[\"sender.fra.example\"]", "[\"other.example\"]\nrename = \"new.{topic}\"")
         .replace("pki/ca.pem", "pki/new.pem");
     let links = "[[links]]\nname = \"b\"\nsenders = [\"c\"]\nrename = \"b.{topic}\"\n";
-    let changes = running.adopt(
+    let changes = Configuration::adopt(
+        &mut running,
         read(&format!("memory = \"1 GiB\"\nrate = \"5 Mbit/s\"\n{new}[log]\nlevel = \"debug\"\n{links}")).unwrap(),
     );
     let [first, second] = &running.links[..] else { panic!("two links") };
@@ -118,6 +124,6 @@ fn a_running_receiver_takes_links_certificates_and_log_level_and_names_the_rest(
         ("tls.ca", true),
     ];
     assert_eq!(named, expected);
-    running.adopt(read(EXAMPLE).unwrap());
+    Configuration::adopt(&mut running, read(EXAMPLE).unwrap());
     assert_eq!(running.links.len(), 1, "a link can go as it came");
 }

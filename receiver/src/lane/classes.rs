@@ -3,7 +3,7 @@
 
 use wire::close::{Close, CloseCode};
 use wire::control::LaneClosedReason;
-use wire::lanes::{ClassTable, ClassWish};
+use wire::lanes::{ClassRequest, ClassTable};
 
 use super::open_lane::Lane;
 use super::terms::{OpenError, Terms};
@@ -16,7 +16,7 @@ impl<T: LaneTarget> Lane<T> {
     ///
     /// # Errors
     /// Those of [`Lane::open`], and a refusal where a class cannot have the lanes that are requested.
-    pub fn append_classes(&mut self, terms: &Terms, requests: &[ClassWish]) -> Result<ClassTable, OpenError> {
+    pub fn append_classes(&mut self, terms: &Terms, requests: &[ClassRequest]) -> Result<ClassTable, OpenError> {
         let (table, appended) = append(&self.read_checked(terms)?, terms, requests)?;
         if !appended {
             return Ok(table);
@@ -28,7 +28,7 @@ impl<T: LaneTarget> Lane<T> {
         result
     }
 
-    fn store_classes(&mut self, terms: &Terms, requests: &[ClassWish]) -> Result<ClassTable, OpenError> {
+    fn store_classes(&mut self, terms: &Terms, requests: &[ClassRequest]) -> Result<ClassTable, OpenError> {
         self.parts.target.fence()?;
         let state = self.read_checked(terms)?;
         let (classes, appended) = append(&state, terms, requests)?;
@@ -43,7 +43,7 @@ impl<T: LaneTarget> Lane<T> {
 }
 
 /// Returns the stored classes with the requested ones, and whether any of them are new.
-fn append(state: &LaneState, terms: &Terms, requests: &[ClassWish]) -> Result<(ClassTable, bool), Close> {
+fn append(state: &LaneState, terms: &Terms, requests: &[ClassRequest]) -> Result<(ClassTable, bool), Close> {
     let stored = match &state.lane {
         Some(lane) => lane.table().map_err(|error| Close::new(CloseCode::StateRefused, error.to_string()))?,
         None => terms.classes.clone(),
@@ -132,8 +132,11 @@ mod tests {
         }
     }
 
-    fn requests(requests: &[(&str, u16)]) -> Vec<ClassWish> {
-        requests.iter().map(|(name, lanes)| ClassWish { name: (*name).into(), lanes: *lanes, strict: false }).collect()
+    fn requests(requests: &[(&str, u16)]) -> Vec<ClassRequest> {
+        requests
+            .iter()
+            .map(|(name, lanes)| ClassRequest { name: (*name).into(), lanes: *lanes, strict: false })
+            .collect()
     }
 
     #[test]

@@ -16,7 +16,7 @@ use wire::control::{Control, LaneClosedReason};
 use wire::error::PeerMisbehaved;
 use wire::frame::{FrameHead, IntactFrame};
 use wire::ids::{Epoch, LaneId, Slot};
-use wire::lanes::{ClassTable, ClassWish};
+use wire::lanes::{ClassRequest, ClassTable};
 
 use super::attention::NeedsAction;
 use super::claims::Claim;
@@ -65,7 +65,7 @@ pub enum Command {
         /// The session's terms, with the default class only.
         terms: Arc<Terms>,
         /// The other classes that the session requests.
-        requests: Vec<ClassWish>,
+        requests: Vec<ClassRequest>,
         /// Receives every class and its lanes; dropped if the lane ends.
         answer: oneshot::Sender<Result<ClassTable, OpenError>>,
     },

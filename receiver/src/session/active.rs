@@ -15,7 +15,7 @@ use wire::control::{Control, CreditTerms, Welcome};
 use wire::error::{DecodeError, PeerMisbehaved};
 use wire::hello::{FEATURE_CHANNELS, FEATURES, common_features};
 use wire::ids::LaneId;
-use wire::lanes::ClassWish;
+use wire::lanes::ClassRequest;
 
 use super::channels::ExtraChannels;
 use super::frames::{self, Intake};
@@ -211,7 +211,7 @@ struct Active {
     lanes: Vec<LaneHandle>,
     terms: Arc<Terms>,
     /// The sender's requests for classes, which tell the strict ones.
-    class_requests: Vec<ClassWish>,
+    class_requests: Vec<ClassRequest>,
     carried_topics: Arc<CarriedTopics>,
     ledger: Arc<Mutex<Ledger>>,
     joining: Joining,

@@ -9,7 +9,7 @@ use receiver::{
 use wire::control::{Accepts, Control, Jump, OfferedPartition};
 use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Position, Slot, TopicId};
-use wire::lanes::{ClassTable, ClassWish};
+use wire::lanes::{ClassRequest, ClassTable};
 use wire::partition::Partition;
 
 use crate::willing::{Willing, lane, terms};
@@ -66,7 +66,7 @@ fn offered(slot: u32, topic: &str, jump: Option<Jump>) -> Offered {
 /// A lane of a link of two; the other one is not open yet.
 fn open(entries: Vec<StateEntry>) -> (Lane<Willing>, Epoch, Arc<CarriedTopics>) {
     let mut lane = lane(entries);
-    let other = [ClassWish { name: "other".to_owned(), lanes: 1, strict: false }];
+    let other = [ClassRequest { name: "other".to_owned(), lanes: 1, strict: false }];
     // New partitions begin in lane 0.
     let terms = terms(ClassTable::new(1).append(&other).unwrap());
     let carried_topics = Arc::new(CarriedTopics::new(2));

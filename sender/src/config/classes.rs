@@ -1,18 +1,19 @@
-//! `[[classes]]`: how entries are written, and which cannot stand side by side.
+//! `[[classes]]`: the form of entries, and which of them contradict each other.
 
+use service::config::document::collected;
 use service::config::value::choice;
-use service::config::{DeValue, Document, Rejection, Reported, Setting, Table};
-use service::topics::TopicFilter;
+use service::config::{DeValue, Document, ReadSection, Rejection, Reported, Setting, Table};
 use wire::share::Share;
 use wire::units::Rate;
 
+use super::fields::ClassEntry;
 use crate::dispatch::classes::{Ceiling, Class, ClassTerms, Classes, check_name};
 
-/// Reads every entry. A ceiling may be a part of `rate`.
-pub(super) fn read_classes(document: &Document<'_>, rate: Option<Rate>) -> Result<Classes, Reported> {
-    let tables = document.tables("classes");
-    let classes: Vec<_> = tables.iter().map(|table| read_class(table, rate)).collect();
-    let classes = classes.into_iter().collect::<Result<Vec<_>, _>>()?;
+/// Reads every entry. A ceiling may be a share of `wan.rate`.
+pub(super) fn read_classes(document: &Document<'_>) -> Result<Classes, Reported> {
+    let rate: Option<Rate> = document.table("wan").read("rate").unwrap_or(None);
+    let tables = document.tables(ClassEntry::SECTION.path);
+    let classes = collected(tables.iter().map(|table| read_class(table, rate)))?;
     for (index, class) in classes.iter().enumerate() {
         if classes[..index].iter().any(|other| other.name == class.name) {
             return Err(tables[index].refuse("name", format!("two classes are called \"{}\"; rename one", class.name)));
@@ -28,13 +29,9 @@ pub(super) fn read_classes(document: &Document<'_>, rate: Option<Rate>) -> Resul
 }
 
 fn read_class(table: &Table<'_>, rate: Option<Rate>) -> Result<Class, Reported> {
-    let (name, topics, lanes) = (table.read::<String>("name"), table.read_list("topics"), table.read::<u32>("lanes"));
-    let (share, ceiling) = (table.read_optional("share"), table.read_optional("ceiling"));
-    let priority = table.read::<Priority>("priority");
-    let name = name?;
+    let ClassEntry { name, topics, priority, share, ceiling, lanes } = ReadSection::read_section(table)?;
     check_name(&name).map_err(|why| table.refuse("name", why))?;
-    let strict = priority? == Priority::Strict;
-    let (share, ceiling) = (share?, ceiling?);
+    let strict = priority == Priority::Strict;
     if strict && share.is_some() {
         let message = format!("class \"{name}\" is strict: it goes before all others and needs no share; remove one");
         return Err(table.refuse("share", message));
@@ -52,19 +49,16 @@ fn read_class(table: &Table<'_>, rate: Option<Rate>) -> Result<Class, Reported> 
                 format!("the ceiling of {part} is below the share that is guaranteed; raise it or lower `share`");
             Err(table.refuse("ceiling", message))
         }
-        _ => {
-            let topics = TopicFilter::new(topics?, Vec::new());
-            // The field's bounds end at 63.
-            let lanes = u16::try_from(lanes?).unwrap_or(u16::MAX);
-            Ok(Class { name, topics, lanes, terms: ClassTerms { strict, share, ceiling } })
-        }
+        _ => Ok(Class { name, topics, lanes, terms: ClassTerms { strict, share, ceiling } }),
     }
 }
 
-/// How a class stands to the others.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Priority {
+/// The priority of a class over others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// The class goes before all others.
     Strict,
+    /// The class shares what strict classes leave.
     Shared,
 }
 

@@ -83,7 +83,7 @@ pub fn frame_bytes(rate: Option<Rate>) -> u64 {
 /// the largest record.
 pub fn packing(config: &Config) -> Packing {
     Packing {
-        codec: config.wan.codec,
+        codec: config.wan.compression,
         frame_bytes: FRAME_RAW_TARGET as u64,
         linger: config.wan.linger,
         credit_max: config.memory.bytes() / 4,
@@ -100,11 +100,11 @@ pub fn rate_allowed(config: &Config, rtt: Duration) -> Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{EXAMPLE, parse};
+    use crate::config::EXAMPLE;
 
     fn config(more: &str) -> Config {
         let text = EXAMPLE.replace("[wan]", &format!("[wan]\n{more}"));
-        parse(&text, "a.toml", |_| None).unwrap()
+        service::config::parse(&text, "a.toml", |_| None).unwrap()
     }
 
     #[test]
@@ -115,14 +115,14 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_takes_at_most_a_tenth_of_a_second_at_the_stated_rate() {
+    fn a_frame_takes_at_most_100_ms_at_the_stated_rate() {
         let at = |rate: &str| frame_bytes(Some(rate.parse().unwrap()));
         assert_eq!((frame_bytes(None), at("1 Gbit/s")), (FRAME_RAW_TARGET as u64, FRAME_RAW_TARGET as u64));
         assert_eq!((at("8 Mbit/s"), at("100 kbit/s")), (100_000, FRAME_BYTES_MIN));
     }
 
     #[test]
-    fn four_channels_fewer_on_a_thin_path_and_more_on_a_wide_one() {
+    fn channels_follow_the_rate() {
         assert_eq!(channels(&config("")), 4);
         for (rate, count) in [("1 Mbit/s", 2), ("20 Mbit/s", 4), ("500 Mbit/s", 4), ("501 Mbit/s", 5), ("9 Gbit/s", 16)]
         {

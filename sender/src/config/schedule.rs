@@ -1,21 +1,21 @@
-//! `[[wan.schedule]]`: how entries are written, and which cannot stand side by side.
+//! `[[wan.schedule]]`: the form of entries, and which of them contradict each other.
 
+use service::config::document::collected;
 use service::config::value::text;
-use service::config::{DeValue, Document, Rejection, Reported, Setting, Table};
+use service::config::{DeValue, Document, ReadSection, Rejection, Reported, Setting, Table};
 
+use super::fields::ScheduleEntry;
 use crate::rate::schedule::{DAYS, Days, ENTRIES_MAX, Entry, Schedule, TimeOfDay, Zone};
 
-/// Reads every entry, on the clocks of `wan.time_zone`.
+/// Reads every entry, in the time zone `wan.time_zone`.
 pub(super) fn read_schedule(document: &Document<'_>) -> Result<Schedule, Reported> {
     let zone = document.table("wan").read("time_zone");
-    let tables = document.tables("wan.schedule");
+    let tables = document.tables(ScheduleEntry::SECTION.path);
     if let Some(surplus) = tables.get(ENTRIES_MAX) {
         let message = format!("{} [[wan.schedule]], above the maximum of {ENTRIES_MAX}; join some", tables.len());
         return Err(surplus.refuse("days", message));
     }
-    // Two steps, so that one bad entry does not hide the next.
-    let entries = tables.iter().map(read_entry).collect::<Vec<_>>();
-    let entries = entries.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let entries = collected(tables.iter().map(read_entry))?;
     Schedule::new(entries, zone?).map_err(|overlap| {
         let message = format!(
             "`wan.schedule.from`: the {} and the {} [[wan.schedule]] both hold on {}; let one end where the other begins",
@@ -28,8 +28,8 @@ pub(super) fn read_schedule(document: &Document<'_>) -> Result<Schedule, Reporte
 }
 
 fn read_entry(table: &Table<'_>) -> Result<Entry, Reported> {
-    let (days, from, to, rate) = (table.read("days"), table.read("from"), table.read("to"), table.read("rate"));
-    let entry = Entry { days: days?, from: from?, to: to?, rate: rate? };
+    let ScheduleEntry { days, from, to, rate } = ReadSection::read_section(table)?;
+    let entry = Entry { days, from, to, rate };
     if entry.from == entry.to {
         let message = "`wan.schedule.to` is when the entry begins; a whole day is from \"00:00\" to \"24:00\"";
         return Err(table.refuse("to", message));

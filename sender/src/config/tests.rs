@@ -1,6 +1,14 @@
 //! Sender files that are taken, and those that are refused.
 
+use std::time::Duration;
+
+use service::config::{self, Forbidden, parse, spliced};
+use service::names::InstanceName;
+use wire::compress::Codec;
+use wire::units::Rate;
+
 use super::*;
+use crate::rate::schedule::Schedule;
 
 fn read(text: &str) -> Result<Config, String> {
     let forbidden: Forbidden = |name| (name == "isolation.level").then_some("a link copies committed records only");
@@ -15,21 +23,21 @@ fn with(section: &str, line: &str) -> Result<Config, String> {
 }
 
 #[test]
-fn the_example_is_enough_and_the_rest_takes_its_default() {
+fn the_example_is_enough() {
     let config = read(EXAMPLE).unwrap();
     assert_eq!(&*config.link, "fra-to-sin");
     assert_eq!(config.instance, InstanceName::of_host());
     assert_eq!((config.memory, config.lanes), (Size::from_bytes(256 << 20), 8));
-    assert!(config.source.filter.matches("orders") && config.source.filter.matches("payments.eu"));
+    assert!(config.source.filter().matches("orders") && config.source.filter().matches("payments.eu"));
     assert_eq!(config.source.start, Start::Earliest);
     assert_eq!(config.wan.receiver[0].to_string(), "link.sin.example:7443");
     assert_eq!((config.wan.server_name, config.wan.rate, config.wan.schedule), (None, None, Schedule::default()));
-    assert_eq!((config.wan.codec, config.wan.linger), (Codec::Lz4, Duration::from_millis(5)));
+    assert_eq!((config.wan.compression, config.wan.linger), (Codec::Lz4, Duration::from_millis(5)));
     assert_eq!(config.admin.listen.0.unwrap().to_string(), "127.0.0.1:7401");
 }
 
 #[test]
-fn packets_have_one_thread_unless_there_are_to_be_more() {
+fn packets_have_one_thread_by_default() {
     let threads = |config: Config| config.io_threads.runtime().unwrap().metrics().num_workers();
     assert_eq!(threads(read(EXAMPLE).unwrap()), 1);
     assert_eq!(threads(read(&format!("io_threads = 3\n{EXAMPLE}")).unwrap()), 3);
@@ -38,7 +46,7 @@ fn packets_have_one_thread_unless_there_are_to_be_more() {
 }
 
 #[test]
-fn an_empty_file_names_everything_that_is_missing_at_once() {
+fn an_empty_file_names_every_missing_setting() {
     let problems = read("").unwrap_err();
     for key in
         ["link", "source.bootstrap_servers", "source.topics", "wan.receiver", "tls.ca", "tls.certificate", "tls.key"]
@@ -67,14 +75,14 @@ fn a_start_is_a_word_or_a_time_with_its_offset() {
 #[test]
 fn a_codec_is_a_word_and_for_zstd_a_level() {
     for (written, codec) in [("none", Codec::None), ("zstd", Codec::Zstd(1)), ("zstd:19", Codec::Zstd(19))] {
-        assert_eq!(with("[wan]", &format!("compression = \"{written}\"")).unwrap().wan.codec, codec);
+        assert_eq!(with("[wan]", &format!("compression = \"{written}\"")).unwrap().wan.compression, codec);
     }
     assert!(with("[wan]", "compression = \"zstd:20\"").unwrap_err().contains("write \"zstd:1\" to \"zstd:19\""));
     assert!(with("[wan]", "compression = \"lz5\"").unwrap_err().contains("did you mean \"lz4\"?"));
 }
 
 #[test]
-fn settings_that_contradict_each_other_are_refused_with_a_way_out() {
+fn contradicting_settings_are_refused_with_a_remedy() {
     let problem = read(&format!("memory = \"64 MiB\"\n{EXAMPLE}\n[lanes]\ncount = 64\n")).unwrap_err();
     let expected = "sender.toml:1:10: `memory` is 64 MiB, too little for 64 lanes of 4 MiB each; \
                     raise it to 256 MiB or lower `lanes.count`";
@@ -84,7 +92,7 @@ fn settings_that_contradict_each_other_are_refused_with_a_way_out() {
 }
 
 #[test]
-fn patterns_names_and_properties_are_checked_where_they_stand() {
+fn patterns_names_and_properties_are_checked() {
     let problem = with("[source]", "exclude = [\"ok\", \"a(\"]").unwrap_err();
     assert!(problem.contains("sender.toml:4:18: `source.exclude`: \"a(\" is no regular expression: "), "{problem}");
     let problem = with("[wan]", "server_name = \"a b\"").unwrap_err();
@@ -97,8 +105,8 @@ fn patterns_names_and_properties_are_checked_where_they_stand() {
 fn the_published_reference_is_printed_from_these_tables() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/configuration.md");
     let page = std::fs::read_to_string(path).unwrap();
-    let body = format!("\n```toml\n{EXAMPLE}```\n\n{}\n", reference());
-    let printed = config::spliced(&page, "sender", &body).expect("the page has the sender's marks");
+    let body = format!("\n```toml\n{EXAMPLE}```\n\n{}\n", config::reference(SECTIONS));
+    let printed = spliced(&page, "sender", &body).expect("the page has the sender's marks");
     if std::env::var_os("CAUSEWAY_WRITE_DOCS").is_some() {
         std::fs::write(path, printed).unwrap();
     } else {
@@ -111,7 +119,7 @@ fn the_published_reference_is_printed_from_these_tables() {
 
 #[test]
 fn an_admin_port_that_others_can_reach_needs_a_token() {
-    let read = |admin: &str| parse(&format!("{EXAMPLE}[admin]\n{admin}\n"), "sender.toml", |_| None);
+    let read = |admin: &str| parse::<Config>(&format!("{EXAMPLE}[admin]\n{admin}\n"), "sender.toml", |_| None);
     for exposed in ["0.0.0.0:7401", "[::]:7401", "10.0.0.7:7401", "[::ffff:10.0.0.7]:7401"] {
         let problem = read(&format!("listen = \"{exposed}\"")).unwrap_err().to_string();
         let expected = format!(
@@ -127,16 +135,17 @@ fn an_admin_port_that_others_can_reach_needs_a_token() {
 }
 
 #[test]
-fn a_running_sender_takes_topics_certificates_and_log_level_and_names_the_rest() {
-    let read = |text: &str| parse(text, "sender.toml", |_| None).unwrap();
+fn a_running_sender_adopts_live_settings_and_names_the_rest() {
+    let read = |text: &str| parse::<Config>(text, "sender.toml", |_| None).unwrap();
     let mut running = read(EXAMPLE);
     let new = EXAMPLE
         .replace("\"orders\"", "\"invoices\"")
         .replace("pki/sender.key", "pki/new.key")
         .replace("[wan]", "[wan]\nrate = \"7 Mbit/s\"\ntime_zone = \"Europe/Berlin\"")
         .replace("link.sin.example", "other.example");
-    let changes = running.adopt(read(&format!("{new}[log]\nlevel = \"debug\"\nformat = \"json\"\n")));
-    assert!(running.source.filter.matches("invoices") && !running.source.filter.matches("orders"));
+    let changes =
+        Configuration::adopt(&mut running, read(&format!("{new}[log]\nlevel = \"debug\"\nformat = \"json\"\n")));
+    assert!(running.source.filter().matches("invoices") && !running.source.filter().matches("orders"));
     assert!(running.tls.key.ends_with("new.key"));
     assert_eq!(
         running.log,
@@ -165,7 +174,7 @@ fn a_running_sender_takes_topics_certificates_and_log_level_and_names_the_rest()
 }
 
 #[test]
-fn policies_are_a_word_or_a_list_and_every_wrong_one_is_named() {
+fn policies_are_a_word_or_a_list() {
     let text = format!(
         "{EXAMPLE}\n[[policies]]\ntopics = \"clicks\"\npolicy = \"skip\"\n[[policies]]\ntopics = [\".*\"]\npolicy = [\"stop\"]\n"
     );
@@ -187,7 +196,7 @@ fn classes(text: &str) -> Result<Config, String> {
 }
 
 #[test]
-fn classes_are_read_and_every_contradiction_among_them_is_named() {
+fn every_contradiction_among_classes_is_named() {
     let good = "[[classes]]\nname = \"critical\"\ntopics = [\"orders\"]\npriority = \"strict\"\nceiling = \"20 Mbit/s\"\nlanes = 1\n\
                 [[classes]]\nname = \"bulk\"\ntopics = \"clicks.*\"\nshare = \"30 %\"\nceiling = \"60 %\"\n";
     let config = classes(good).unwrap();
@@ -199,7 +208,7 @@ fn classes_are_read_and_every_contradiction_among_them_is_named() {
     for (text, sentence) in [
         (good.replace("\"bulk\"", "\"critical\""), "two classes are called \"critical\"; rename one"),
         (good.replace("\"bulk\"", "\"default\""), "`default` is the class of all topics that no other matches"),
-        (good.replace("\"bulk\"", "\"Bulk\""), "\"Bulk\" is no class name"),
+        (good.replace("\"bulk\"", "\"Bulk\""), "\"Bulk\" is not a class name"),
         (good.replace("30 %", "130 %"), "`classes.share`"),
         (good.replace("60 %", "20 %"), "below the share that is guaranteed"),
         (good.replace("60 %", "fast"), "`classes.ceiling`"),
@@ -225,7 +234,7 @@ fn scheduled(entries: &[[&str; 4]]) -> Result<Config, String> {
 }
 
 #[test]
-fn a_schedule_is_read_with_its_zone_and_the_highest_rate_of_all_sizes_the_windows() {
+fn a_schedule_has_a_zone_and_its_highest_rate_counts() {
     let office = ["mon-fri", "08:00", "18:00", "100 Mbit/s"];
     let config = scheduled(&[office, ["sat,sun", "22:00", "06:00", "1 Gbit/s"]]).unwrap();
     let noon = "2026-01-14T12:00:00Z".parse().unwrap();
@@ -238,7 +247,7 @@ fn a_schedule_is_read_with_its_zone_and_the_highest_rate_of_all_sizes_the_window
 }
 
 #[test]
-fn an_entry_that_means_nothing_or_holds_beside_another_is_refused_where_it_stands() {
+fn a_wrong_or_overlapping_schedule_entry_is_refused() {
     let office = ["mon-fri", "08:00", "18:00", "100 Mbit/s"];
     for (entries, sentence) in [
         (

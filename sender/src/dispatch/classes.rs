@@ -1,54 +1,54 @@
-//! Classes of topics as they are configured: which topics each has, and what part of the rate.
+//! Classes of topics, as they are configured: the topics of each, and its part of the rate.
 
 use std::fmt;
 
 use service::names::is_plain;
 use service::topics::TopicFilter;
-use wire::lanes::{ClassTable, ClassWish, DEFAULT_CLASS};
+use wire::lanes::{ClassRequest, ClassTable, DEFAULT_CLASS};
 use wire::share::Share;
 use wire::units::Rate;
 
 use crate::partitions::router::Router;
 
-/// Every class but the default one, in the order written: the first that matches a topic counts.
+/// All classes except the default one, in the order written: the first that matches a topic counts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Classes(pub Vec<Class>);
 
-/// One entry of the configuration.
+/// Class as an entry of the configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Class {
-    /// Its name.
+    /// Name of the class.
     pub name: String,
-    /// Which topics.
+    /// Topics of the class.
     pub topics: TopicFilter,
-    /// How many lanes it has; fixed for the life of the link.
+    /// Number of its lanes, fixed for the life of the link.
     pub lanes: u16,
-    /// What it gets of the rate.
+    /// Terms on which it uses the rate.
     pub terms: ClassTerms,
 }
 
-/// What a class gets of the rate.
+/// Terms on which a class uses the rate.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ClassTerms {
-    /// Whether it goes before every class that is not.
+    /// Priority: true if the class goes before every class that is not strict.
     pub strict: bool,
-    /// What it is guaranteed while it has enough to send.
+    /// Share that is guaranteed while the class has enough to send.
     pub share: Option<Share>,
-    /// What it never exceeds.
+    /// Ceiling that the class never exceeds.
     pub ceiling: Option<Ceiling>,
 }
 
-/// The most that a class gets.
+/// Largest rate of a class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ceiling {
-    /// So much.
+    /// Fixed rate, whichever the current one is.
     Rate(Rate),
-    /// A part of the rate of the moment.
+    /// Part of the current rate.
     Share(Share),
 }
 
 impl Ceiling {
-    /// In bytes per second at a rate; `None` for a part of no rate.
+    /// Returns the ceiling in bytes per second; `None` for a part of an unlimited rate.
     pub fn bytes_per_second(self, rate: Option<Rate>) -> Option<u64> {
         match self {
             Self::Rate(ceiling) => Some(ceiling.bytes_per_second()),
@@ -67,41 +67,42 @@ impl fmt::Display for Ceiling {
 }
 
 impl Classes {
-    /// How many lanes they have together.
+    /// Returns the number of lanes of all classes.
     pub fn lanes(&self) -> u32 {
         self.0.iter().map(|class| u32::from(class.lanes)).sum()
     }
 
-    /// What is asked of the receiver.
-    pub fn wishes(&self) -> Vec<ClassWish> {
-        let wish =
-            |class: &Class| ClassWish { name: class.name.clone(), lanes: class.lanes, strict: class.terms.strict };
-        self.0.iter().map(wish).collect()
+    /// Returns the classes as the hello requests them of the receiver.
+    pub fn requests(&self) -> Vec<ClassRequest> {
+        let request =
+            |class: &Class| ClassRequest { name: class.name.clone(), lanes: class.lanes, strict: class.terms.strict };
+        self.0.iter().map(request).collect()
     }
 
-    /// Where topics go over the lanes that the receiver has stored.
+    /// Creates the router over the lanes that the receiver has stored.
     pub fn router(&self, table: ClassTable) -> Router {
         Router::new(table, self.0.iter().map(|class| (class.name.as_str(), &class.topics)))
     }
 
-    /// What a class gets; the default class, and one that is configured no more, what the others leave.
+    /// Returns the terms of a class. The default class, and a class that is no longer configured, share what the others
+    /// leave.
     pub fn terms(&self, name: &str) -> ClassTerms {
         self.0.iter().find(|class| class.name == name).map(|class| class.terms).unwrap_or_default()
     }
 
-    /// What the classes without a guarantee of their own have together, 0 to 1.
+    /// Returns the part of the rate without a guarantee, 0 to 1.
     pub fn unshared(&self) -> f64 {
         (1.0 - self.0.iter().filter_map(|class| class.terms.share).map(Share::part).sum::<f64>()).max(0.0)
     }
 
-    /// Whether `new` sends topics other ways, or puts others first, which the receiver has to know too: a session must
-    /// begin anew.
-    pub fn routes_otherwise(&self, new: &Self) -> bool {
+    /// Returns whether `new` has other topics, lanes or priorities. The receiver has to know them too, which requires a
+    /// new session.
+    pub fn routes_differ(&self, new: &Self) -> bool {
         let route = |class: &Class| (class.name.clone(), class.topics.canonical(), class.lanes, class.terms.strict);
         !self.0.iter().map(route).eq(new.0.iter().map(route))
     }
 
-    /// Takes over what `new` says, but for the lanes of a class that is known.
+    /// Applies `new`, except for the number of lanes of a known class.
     pub fn adopt(&mut self, new: Self) {
         let known = std::mem::replace(self, new);
         for class in &mut self.0 {
@@ -112,16 +113,16 @@ impl Classes {
     }
 }
 
-/// Whether a class may be called so.
+/// Checks the name of a class.
 ///
 /// # Errors
-/// Why not.
+/// A sentence that says what is wrong with it.
 pub fn check_name(name: &str) -> Result<(), String> {
     if name == DEFAULT_CLASS {
         return Err(format!("`{DEFAULT_CLASS}` is the class of all topics that no other matches"));
     }
     if name.is_empty() || name.len() > 64 || !is_plain(name) {
-        return Err(format!("\"{name}\" is no class name: use 1 to 64 of a-z, 0-9, `.`, `_` and `-`"));
+        return Err(format!("\"{name}\" is not a class name: use 1 to 64 of a-z, 0-9, `.`, `_` and `-`"));
     }
     Ok(())
 }
@@ -138,20 +139,21 @@ mod tests {
 
     #[test]
     fn a_ceiling_may_follow_the_rate() {
-        let (rate, quarter) = (Rate::from_bits_per_second(8_000_000), Ceiling::Share(Share::of_one(0.25)));
+        let rate = Rate::from_bits_per_second(8_000_000);
+        let quarter = Ceiling::Share(Share::of_one(0.25));
         assert_eq!(quarter.bytes_per_second(Some(rate)), Some(250_000));
         assert_eq!(quarter.bytes_per_second(None), None);
         assert_eq!(Ceiling::Rate(rate).bytes_per_second(None), Some(1_000_000));
     }
 
     #[test]
-    fn only_another_way_for_topics_needs_a_new_session() {
+    fn only_another_route_requires_a_new_session() {
         let classes = Classes(vec![class("bulk", "clicks", 2)]);
         let mut faster = classes.clone();
         faster.0[0].terms.ceiling = Some(Ceiling::Share(Share::of_one(0.1)));
-        assert!(!classes.routes_otherwise(&faster));
-        assert!(classes.routes_otherwise(&Classes(vec![class("bulk", "clicks.*", 2)])));
-        assert!(classes.routes_otherwise(&Classes::default()));
+        assert!(!classes.routes_differ(&faster));
+        assert!(classes.routes_differ(&Classes(vec![class("bulk", "clicks.*", 2)])));
+        assert!(classes.routes_differ(&Classes::default()));
     }
 
     #[test]

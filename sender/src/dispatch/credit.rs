@@ -1,10 +1,10 @@
-//! How many bytes each lane may still have unacknowledged (wire-format.md#credit). Sans-IO.
+//! Credit of each lane: bytes that it may still have unacknowledged (wire-format.md#credit). Sans-IO.
 //!
-//! Every lane owns a reserve of one maximal frame; beyond it all lanes share one pool, first come, first
-//! served, overtaken by strict classes only. A lane may use its reserve and half of the pool, so that one hot
-//! partition can fill the pipe and two cannot starve the rest. Lanes of strict classes are served before others, which
-//! leave them a quarter of the pool: within it a critical class waits for its own acks, never for those of bulk; for
-//! more it waits for acks of bulk too, but is not overtaken. Invariants: what all lanes use beyond their reserves is at
+//! Every lane owns a reserve of one maximal frame; beyond it all lanes share one pool, first come, first served,
+//! overtaken by strict classes only. A lane may use its reserve and half of the pool, so that one hot partition can fill
+//! the pipe and two cannot starve the rest. Lanes of strict classes are served before others, which leave them a quarter
+//! of the pool: within it a critical class waits for its own acks, never for those of bulk; for more it waits for acks of
+//! bulk too, but is not overtaken. Invariants: what all lanes use beyond their reserves is at
 //! most the pool; nothing but an ack, a refund, a closed lane and the session's end frees credit.
 
 use std::collections::VecDeque;
@@ -12,11 +12,11 @@ use std::collections::VecDeque;
 use wire::control::CreditTerms;
 use wire::ids::LaneId;
 
-/// The part of the pool that is kept for urgent lanes, where there are any: one in four. Half of the pool is what
-/// one other lane may use, and still can.
+/// Divisor of the pool for the part that is kept for urgent lanes: one in four. Another lane can still use half of the
+/// pool.
 const KEPT_PART: u64 = 4;
 
-/// The credit of one session.
+/// Credit of one session.
 #[derive(Debug)]
 pub struct Credit {
     terms: CreditTerms,
@@ -27,7 +27,7 @@ pub struct Credit {
 }
 
 impl Credit {
-    /// All of `terms` is free, for lanes numbered 0 to `lanes` − 1.
+    /// Creates credit that is all free, for lanes numbered 0 to `lanes` − 1.
     pub fn new(terms: CreditTerms, lanes: u16) -> Self {
         let lanes = usize::from(lanes);
         Self {
@@ -39,7 +39,7 @@ impl Credit {
         }
     }
 
-    /// Says which lanes go before others, from now on.
+    /// Sets which lanes go before others.
     pub fn set_urgent(&mut self, is_urgent: impl Fn(LaneId) -> bool) {
         for (lane, urgent) in self.urgent.iter_mut().enumerate() {
             *urgent = is_urgent(LaneId(lane as u16));
@@ -47,13 +47,13 @@ impl Credit {
         self.grant();
     }
 
-    /// The most that one request may ever ask for.
+    /// Returns the largest request that can ever be granted.
     pub fn request_max(&self) -> u64 {
         self.terms.reserve.max(self.terms.pool / 2)
     }
 
-    /// Asks for `bytes`. The grant, now or later, comes out of [`Credit::poll_granted`]. A lane has at
-    /// most one request waiting.
+    /// Requests `bytes`. The grant, now or later, comes out of [`Credit::poll_granted`]. A lane has at most one request
+    /// waiting.
     pub fn request(&mut self, lane: LaneId, bytes: u64) {
         assert!(bytes <= self.request_max(), "a request of {bytes} could never be granted");
         debug_assert!(self.waiting.iter().all(|(other, _)| *other != lane), "one request at a time");
@@ -61,20 +61,7 @@ impl Credit {
         self.grant();
     }
 
-    /// Takes back a request that still waits.
-    pub fn withdraw(&mut self, lane: LaneId) {
-        self.waiting.retain(|(other, _)| *other != lane);
-        self.granted.retain(|(other, bytes)| {
-            let stays = *other != lane;
-            if !stays {
-                self.used[usize::from(lane.0)] -= bytes;
-            }
-            stays
-        });
-        self.grant();
-    }
-
-    /// Frees `bytes` that were granted and not needed, or whose frame is acked.
+    /// Frees `bytes` that were not needed, or whose frame is acked.
     pub fn free(&mut self, lane: LaneId, bytes: u64) {
         let used = &mut self.used[usize::from(lane.0)];
         assert!(*used >= bytes, "lane {lane} frees {bytes} of {used}");
@@ -82,7 +69,7 @@ impl Credit {
         self.grant();
     }
 
-    /// Frees everything of a closed lane.
+    /// Frees all credit of a closed lane.
     pub fn close_lane(&mut self, lane: LaneId) {
         self.waiting.retain(|(other, _)| *other != lane);
         self.granted.retain(|(other, _)| *other != lane);
@@ -90,17 +77,17 @@ impl Credit {
         self.grant();
     }
 
-    /// The next lane whose request was granted.
+    /// Returns the next lane whose request was granted.
     pub fn poll_granted(&mut self) -> Option<(LaneId, u64)> {
         self.granted.pop_front()
     }
 
-    /// Bytes in use by all lanes.
+    /// Returns the bytes in use by all lanes.
     pub fn used(&self) -> u64 {
         self.used.iter().sum()
     }
 
-    /// All there is.
+    /// Returns the bytes of all credit.
     pub fn total(&self) -> u64 {
         self.terms.reserve * self.used.len() as u64 + self.terms.pool
     }
@@ -109,24 +96,24 @@ impl Credit {
         self.used.iter().map(|used| used.saturating_sub(self.terms.reserve)).sum()
     }
 
-    /// What lanes that are not urgent leave of the pool.
+    /// Returns the part of the pool that other lanes leave to urgent ones.
     fn kept(&self) -> u64 {
         if self.urgent.contains(&true) { self.terms.pool / KEPT_PART } else { 0 }
     }
 
     fn grant(&mut self) {
-        // An urgent request that is larger than what is kept has to gather what others free. If those went on, smaller
-        // requests of theirs would have it each time, and the urgent one would wait for as long as there is bulk.
+        // An urgent request that is larger than the part kept for it has to collect credit that others free. If smaller
+        // requests of others were granted meanwhile, the urgent one would wait for as long as there is bulk.
         let pool_open = self.grant_of(true, 0, true);
         self.grant_of(false, self.kept(), pool_open);
     }
 
-    /// Grants from the front of the queue, from the pool only while it is open; whether it still is. A lane at its own
-    /// cap waits for its own acks and holds nobody up; a lane that waits for the pool holds up everybody behind it who
-    /// needs the pool too.
+    /// Grants requests from the front of the queue, from the pool only while it is open. Returns whether it still is. A
+    /// lane at its own cap waits for its own acks and delays no other; a lane that waits for the pool delays all lanes
+    /// behind it that need the pool too.
     fn grant_of(&mut self, urgent: bool, kept: u64, mut pool_open: bool) -> bool {
         let mut pool_free = self.terms.pool.saturating_sub(self.pool_used());
-        // What urgent lanes have of the pool counts towards what is kept for them.
+        // The pool's bytes in use by urgent lanes count towards the part kept for them.
         let others: u64 = self
             .used
             .iter()
@@ -174,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn every_lane_has_its_reserve_whatever_the_others_use() {
+    fn every_lane_keeps_its_reserve() {
         let mut credit = Credit::new(TERMS, 3);
         credit.request(LaneId(0), 50);
         credit.request(LaneId(1), 50);
@@ -207,13 +194,13 @@ mod tests {
         granted(&mut credit);
         credit.request(LaneId(2), 50);
         credit.request(LaneId(3), 21);
-        assert!(granted(&mut credit).is_empty(), "20 of the pool are left, 40 and 11 are wanted");
+        assert!(granted(&mut credit).is_empty(), "20 of the pool are left, 40 and 11 are needed");
         credit.free(LaneId(0), 20);
         assert_eq!(granted(&mut credit), [(2, 50)], "first come, first served");
     }
 
     #[test]
-    fn a_closed_lane_frees_everything_and_wakes_who_waits() {
+    fn a_closed_lane_frees_its_credit_for_others() {
         let mut credit = Credit::new(TERMS, 4);
         for lane in 0..3 {
             credit.request(LaneId(lane), 50);
@@ -234,13 +221,13 @@ mod tests {
         credit.request(LaneId(3), 35);
         assert_eq!(granted(&mut credit), [(3, 35)], "its reserve and what is kept");
         credit.request(LaneId(3), 20);
-        assert_eq!(granted(&mut credit), [(3, 20)], "before what has waited longer");
+        assert_eq!(granted(&mut credit), [(3, 20)], "before requests that have waited longer");
         credit.free(LaneId(0), 40);
         assert_eq!(granted(&mut credit), [(1, 50)], "there is enough for all");
     }
 
     #[test]
-    fn an_urgent_request_above_what_is_kept_is_not_overtaken_by_small_ones_of_others() {
+    fn a_large_urgent_request_is_not_overtaken() {
         let mut credit = Credit::new(TERMS, 4);
         credit.set_urgent(|lane| lane == LaneId(3));
         for (lane, bytes) in [(0, 50), (0, 10), (1, 35)] {
@@ -250,10 +237,10 @@ mod tests {
         credit.request(LaneId(3), 50);
         credit.request(LaneId(1), 5);
         credit.request(LaneId(2), 10);
-        assert_eq!(granted(&mut credit), [(2, 10)], "25 are left, 40 are wanted; a reserve is nobody else's");
+        assert_eq!(granted(&mut credit), [(2, 10)], "25 are left, 40 are needed; a reserve is never lent");
         for _ in 0..2 {
             credit.free(LaneId(0), 5);
-            assert!(granted(&mut credit).is_empty(), "what others free gathers");
+            assert!(granted(&mut credit).is_empty(), "credit that others free is collected");
         }
         credit.free(LaneId(0), 5);
         assert_eq!(granted(&mut credit), [(3, 50)]);
@@ -263,7 +250,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn credit_is_never_exceeded_and_every_request_is_granted_once_acks_come(
+        fn credit_is_never_exceeded_and_all_requests_are_granted(
             ops in proptest::collection::vec((0u16..4, 1u64..=50, any::<bool>()), 1..200),
             urgent in 0u16..5
         ) {
@@ -302,7 +289,7 @@ mod tests {
                     take(&mut credit, &mut held, &mut waiting);
                 }
             }
-            prop_assert!(waiting.iter().all(|waits| !waits), "no request waits for ever");
+            prop_assert!(waiting.iter().all(|waits| !waits), "no request waits permanently");
         }
     }
 }

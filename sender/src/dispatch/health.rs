@@ -1,51 +1,51 @@
-//! Which channel is dead though the path is not: it has sent something that nobody confirms, while the others move.
-//! Sans-IO.
+//! Finds channels that are dead though the path is not: a dead channel gets no acks while others do. Sans-IO.
 //!
-//! Where all of them are silent, the path is dark, and nothing is said about any: QUIC's own time-out ends them.
+//! If all channels are silent, the path is unreachable and none is called dead: QUIC's own time-out ends them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::striping::ChannelId;
 
-/// The shortest silence that means something, and how many round trips mean as much on a long path: time enough for
-/// QUIC's own probes, which come after one, three and seven of them.
+/// Shortest silence of a dead channel.
 const SILENCE_MIN: Duration = Duration::from_secs(3);
+/// Round trips of silence of a dead channel on a long path: enough for QUIC's own probes, which come after one, three
+/// and seven round trips.
 const SILENCE_ROUND_TRIPS: u32 = 6;
 
-/// How often channels are looked at.
-pub const LOOK: Duration = Duration::from_millis(250);
+/// Interval between two checks of the channels.
+pub const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What is seen of a channel.
+/// Vital signs of a channel.
 #[derive(Debug, Clone, Copy)]
 pub struct Vital {
-    /// Which.
+    /// Number of the channel.
     pub channel: ChannelId,
-    /// Whether something of it is not known to have arrived.
+    /// Frames pending: true if one is not known to have arrived.
     pub outstanding: bool,
-    /// How much is known to have arrived: a count that only grows.
+    /// Count of what is known to have arrived, which only grows.
     pub arrived: u64,
-    /// Its round-trip time.
+    /// Round-trip time of the channel.
     pub rtt: Duration,
 }
 
-/// The silences of a session's channels.
+/// Silences of a session's channels.
 #[derive(Debug, Default)]
-pub struct Health(BTreeMap<ChannelId, Pulse>);
+pub struct Health(BTreeMap<ChannelId, Silence>);
 
 #[derive(Debug, Default, Clone, Copy)]
-struct Pulse {
+struct Silence {
     arrived: u64,
-    silent: Duration,
-    /// Another one has moved since this one fell silent.
+    lasted: Duration,
+    /// True if another channel has moved since this one became silent.
     witnessed: bool,
 }
 
 impl Health {
-    /// Looks at every open channel, `since` the last look; those that are dead, each with its silence.
+    /// Checks every open channel, `since` the last check. Returns the dead ones, each with its silence.
     pub fn observe(&mut self, since: Duration, vitals: &[Vital]) -> Vec<(ChannelId, Duration)> {
-        // A process that was stopped has missed what happened meanwhile.
-        let since = since.min(2 * LOOK);
+        // A process that was stopped has missed the events meanwhile.
+        let since = since.min(2 * CHECK_INTERVAL);
         self.0.retain(|channel, _| vitals.iter().any(|vital| vital.channel == *channel));
         let moved: Vec<bool> = vitals.iter().map(|vital| self.moved(vital)).collect();
         let mut dead = Vec::new();
@@ -53,26 +53,26 @@ impl Health {
             let others = || vitals.iter().zip(&moved).enumerate().filter(|(other, _)| *other != index);
             let another_moves = others().any(|(_, (_, moved))| *moved);
             let none_waits = others().all(|(_, (other, _))| !other.outstanding);
-            let pulse = self.0.entry(vital.channel).or_default();
-            pulse.arrived = vital.arrived;
+            let silence = self.0.entry(vital.channel).or_default();
+            silence.arrived = vital.arrived;
             if moved[index] || !vital.outstanding {
-                *pulse = Pulse { arrived: vital.arrived, ..Pulse::default() };
+                *silence = Silence { arrived: vital.arrived, ..Silence::default() };
                 continue;
             }
-            pulse.witnessed |= another_moves;
-            // The others may have come to rest because what this one holds is missing.
-            if another_moves || (pulse.witnessed && none_waits) {
-                pulse.silent += since;
+            silence.witnessed |= another_moves;
+            // The others may have stopped because they wait for frames of this one.
+            if another_moves || (silence.witnessed && none_waits) {
+                silence.lasted += since;
             }
-            if pulse.silent >= SILENCE_MIN.max(vital.rtt * SILENCE_ROUND_TRIPS) {
-                dead.push((vital.channel, pulse.silent));
+            if silence.lasted >= SILENCE_MIN.max(vital.rtt * SILENCE_ROUND_TRIPS) {
+                dead.push((vital.channel, silence.lasted));
             }
         }
         dead
     }
 
     fn moved(&self, vital: &Vital) -> bool {
-        self.0.get(&vital.channel).is_none_or(|pulse| pulse.arrived != vital.arrived)
+        self.0.get(&vital.channel).is_none_or(|silence| silence.arrived != vital.arrived)
     }
 }
 
@@ -82,7 +82,7 @@ mod tests {
 
     const RTT: Duration = Duration::from_millis(200);
 
-    /// How long `channels` are looked at until one is dead: what each does at a moment is told by `of`.
+    /// Returns the first dead channel and its time; `of` gives the vital signs of each channel at a moment.
     fn first_dead(of: impl Fn(ChannelId, Duration) -> (bool, u64), rtt: Duration) -> Option<(ChannelId, Duration)> {
         let mut health = Health::default();
         let mut now = Duration::ZERO;
@@ -92,12 +92,12 @@ mod tests {
                 Vital { channel, outstanding, arrived, rtt }
             };
             let vitals: Vec<_> = (0..4).map(vital).collect();
-            let dead = health.observe(LOOK, &vitals);
+            let dead = health.observe(CHECK_INTERVAL, &vitals);
             if let Some(&(channel, _)) = dead.first() {
                 assert_eq!(dead.len(), 1, "{dead:?}");
                 return Some((channel, now));
             }
-            now += LOOK;
+            now += CHECK_INTERVAL;
         }
         None
     }
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_silent_while_others_move_is_dead_after_3_s_or_6_round_trips() {
+    fn a_silent_channel_is_dead_after_3_s_or_6_round_trips() {
         let story = |channel, at| (true, if channel == 2 { 7 } else { millis(at) });
         let (channel, at) = first_dead(story, RTT).unwrap();
         assert!(channel == 2 && (3_000..=3_500).contains(&millis(at)), "{at:?}");
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_others_may_come_to_rest_because_of_what_it_holds() {
+    fn others_may_stop_because_of_a_dead_channel() {
         let story = |channel, at| match channel {
             2 => (true, 7),
             _ => (millis(at) < 1_000, millis(at).min(1_000)),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dark_path_kills_no_channel_and_neither_does_its_return() {
+    fn an_unreachable_path_kills_no_channel() {
         // All are silent from 5 s to 25 s, and come back one after the other, as their probes happen to be due.
         let story = |channel: ChannelId, at| {
             let back = 25_000 + u64::from(channel) * 900;
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_with_nothing_under_way_may_be_silent_for_ever() {
+    fn an_idle_channel_may_be_silent() {
         assert_eq!(first_dead(|channel, at| (channel != 2, if channel == 2 { 7 } else { millis(at) }), RTT), None);
     }
 
@@ -143,6 +143,6 @@ mod tests {
     fn the_only_channel_is_never_dead() {
         let mut health = Health::default();
         let only = [Vital { channel: 0, outstanding: true, arrived: 7, rtt: RTT }];
-        assert!((0..100).all(|_| health.observe(LOOK, &only).is_empty()));
+        assert!((0..100).all(|_| health.observe(CHECK_INTERVAL, &only).is_empty()));
     }
 }

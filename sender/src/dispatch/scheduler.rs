@@ -1,10 +1,10 @@
-//! Which class may send its next frame. Sans-IO: time and bytes are arguments.
+//! Decides which class may send its next frame. Sans-IO: time and bytes are arguments.
 //!
-//! Strict classes first. The others by what they are guaranteed: each class has a clock that its bytes advance, the
-//! faster the smaller its share, and whose clock is furthest behind goes next. So what one does not use, the others
-//! have in proportion, and nothing idles while anybody may send. A ceiling is a bucket that goes into debt by the
-//! frame that empties it. Frames are scheduled before they are closed, so that a critical record waits neither in a
-//! frame nor in QUIC behind another class.
+//! Strict classes go first. The others share by their guarantees: each class has a clock that its bytes advance, faster
+//! for a smaller share, and the class with the least clock goes next. Thus other classes use what one leaves, in
+//! proportion, and the link never idles while a class may send. A ceiling is a token bucket that goes into debt by the
+//! frame that empties it. Frames are scheduled before they are closed, so that a critical record waits neither in a frame
+//! nor in QUIC behind another class.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -17,23 +17,23 @@ use wire::units::Rate;
 use crate::config::derived;
 use crate::dispatch::classes::{ClassTerms, Classes};
 
-/// A class that had nothing to send for a moment, because its lanes were packing, may catch up by so many frames
-/// of the greatest size; more would be a burst that others wait for.
+/// Largest frames by which a class may catch up after it had nothing to send, because its lanes were packing. More would
+/// be a burst that delays others.
 const CATCH_UP_FRAMES: u64 = 2;
 
-/// What a ceiling lets pass at once: as much as passes in this time.
+/// Burst of a ceiling: the bytes that it passes in this time.
 const CEILING_BURST: Duration = Duration::from_millis(20);
 
-/// Over which time the share that a class really has is told.
+/// Half-life of the bytes that the measured share of a class is based on.
 const SHARE_HALVES: Duration = Duration::from_secs(5);
 
-/// The classes of one session.
+/// Scheduler of the classes of one session.
 #[derive(Debug)]
 pub struct Scheduler {
     classes: Vec<State>,
-    /// Where the clock of the class that was served last stood.
+    /// Clock of the class that was served last.
     clock: f64,
-    /// Bytes of the largest frame, but for a record that is larger.
+    /// Bytes of the largest frame, except for a record that is larger.
     frame_bytes: u64,
     /// Bytes that a class may catch up.
     catch_up: f64,
@@ -45,29 +45,29 @@ struct State {
     lanes: ClassLanes,
     terms: ClassTerms,
     weight: f64,
-    /// Bytes sent by weight.
+    /// Bytes sent, divided by the weight.
     clock: f64,
-    /// Lanes whose frame is due, in the order they asked.
+    /// Lanes whose frame is due, in the order of their requests.
     waiting: VecDeque<LaneId>,
     ceiling: Option<Bucket>,
     recent: Recent,
 }
 
-/// What one class has at one moment.
+/// Class at one moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClassView {
-    /// What it is to have.
+    /// Terms of the class.
     pub terms: ClassTerms,
-    /// Its ceiling in bytes per second, where it has one.
+    /// Ceiling in bytes per second, if it has one.
     pub ceiling: Option<u64>,
-    /// The part of what was sent in the last seconds that was its own, 0 to 1; `None` if nothing was.
+    /// Part of the bytes sent in the last seconds, 0 to 1; `None` if nothing was sent.
     pub share: Option<f64>,
     /// Lanes whose frame is due.
     pub waiting: usize,
 }
 
 impl Scheduler {
-    /// For the lanes of `table`; frames have at most `frame_bytes`, but for a record that is larger.
+    /// Creates a scheduler of the lanes of `table`. Frames have at most `frame_bytes`, except for a record that is larger.
     pub fn new(table: &ClassTable, classes: &Classes, rate: Option<Rate>, frame_bytes: u64, now: Instant) -> Self {
         let state = |class: &ClassLanes| State {
             lanes: class.clone(),
@@ -84,7 +84,7 @@ impl Scheduler {
         scheduler
     }
 
-    /// Other shares, ceilings and priorities, or another rate, hold from now on.
+    /// Applies other shares, ceilings and priorities, or another rate.
     pub fn set(&mut self, table: &ClassTable, classes: &Classes, rate: Option<Rate>, now: Instant) {
         let unshared = |state: &State| !state.terms.strict && state.terms.share.is_none();
         for (state, class) in self.classes.iter_mut().zip(table.classes()) {
@@ -92,18 +92,18 @@ impl Scheduler {
         }
         let without = self.classes.iter().filter(|state| unshared(state)).count().max(1);
         for state in &mut self.classes {
-            // Those without a guarantee share what is left; a little even where that is nothing.
+            // Classes without a guarantee share the rest, and at least a little.
             let left = (classes.unshared() / without as f64).max(0.001);
             let weight = state.terms.share.map_or(left, Share::part);
             state.clock *= state.weight / weight;
             state.weight = weight;
         }
         self.set_rate(rate, now);
-        // Clocks of other weights cannot be compared: all start from the same.
+        // Clocks of other weights cannot be compared: all start from the same value.
         self.classes.iter_mut().for_each(|state| state.clock = self.clock);
     }
 
-    /// Ceilings that are a part of the rate follow it.
+    /// Applies another rate to the ceilings that are a part of it.
     pub fn set_rate(&mut self, rate: Option<Rate>, now: Instant) {
         self.rate = rate;
         self.catch_up = (derived::frame_bytes(rate).min(self.frame_bytes) * CATCH_UP_FRAMES) as f64;
@@ -113,14 +113,15 @@ impl Scheduler {
         }
     }
 
-    /// The rate that they follow.
+    /// The rate that the ceilings follow.
     pub fn rate(&self) -> Option<Rate> {
         self.rate
     }
 
-    /// A lane's frame is due.
+    /// Handles that a lane's frame is due.
     pub fn handle_due(&mut self, lane: LaneId) {
-        let (clock, catch_up) = (self.clock, self.catch_up);
+        let clock = self.clock;
+        let catch_up = self.catch_up;
         let Some(class) = self.class_mut(lane) else { return };
         if class.waiting.is_empty() {
             class.clock = class.clock.max(clock - catch_up / class.weight);
@@ -130,14 +131,14 @@ impl Scheduler {
         }
     }
 
-    /// A lane has nothing to send any more.
+    /// Handles that a lane has nothing to send.
     pub fn handle_idle(&mut self, lane: LaneId) {
         if let Some(class) = self.class_mut(lane) {
             class.waiting.retain(|other| *other != lane);
         }
     }
 
-    /// The lane that may send next; `None` if none may now.
+    /// Returns the lane that may send next; `None` if none may now.
     pub fn next(&self, now: Instant) -> Option<LaneId> {
         let may = |state: &&State| {
             !state.waiting.is_empty() && state.ceiling.as_ref().is_none_or(|bucket| bucket.opens(now).is_none())
@@ -147,41 +148,42 @@ impl Scheduler {
         strict.or_else(shared)?.waiting.front().copied()
     }
 
-    /// When the ceiling of a lane's class lets it send; `None` if that is not what holds it up.
+    /// Returns the time at which the ceiling of a lane's class lets it send; `None` if the lane does not wait for that.
     pub fn opens(&self, lane: LaneId, now: Instant) -> Option<Instant> {
         self.class(lane)?.ceiling.as_ref()?.opens(now)
     }
 
-    /// A lane that was next makes its frame, of `bytes` at most; others may make theirs meanwhile.
+    /// Handles that the next lane makes its frame, of `bytes` at most; others may make theirs meanwhile.
     pub fn handle_taken(&mut self, lane: LaneId, bytes: u64, now: Instant) {
         self.handle_idle(lane);
         let Some(class) = self.class_mut(lane) else { return };
-        let (clock, strict) = (class.clock, class.terms.strict);
+        let clock = class.clock;
+        let is_strict = class.terms.strict;
         class.charge(bytes as f64, now);
-        if !strict {
+        if !is_strict {
             self.clock = self.clock.max(clock);
         }
-        // What a class could not send for its ceiling it does not catch up later.
-        let (clock, catch_up) = (self.clock, self.catch_up);
+        // A class does not catch up later what its ceiling held back.
+        let Self { classes, clock, catch_up, .. } = self;
         let held = |state: &&mut State| state.ceiling.as_ref().is_some_and(|bucket| bucket.opens(now).is_some());
-        for state in self.classes.iter_mut().filter(held) {
-            state.clock = state.clock.max(clock - catch_up / state.weight);
+        for state in classes.iter_mut().filter(held) {
+            state.clock = state.clock.max(*clock - *catch_up / state.weight);
         }
     }
 
-    /// The frame for which `taken` was charged is made, and has `bytes`: compressed, it is smaller.
+    /// Handles that the frame for which `taken` was charged is made and has `bytes`: compressed, it is smaller.
     pub fn handle_made(&mut self, lane: LaneId, taken: u64, bytes: u64, now: Instant) {
         if let Some(class) = self.class_mut(lane) {
             class.charge(bytes as f64 - taken as f64, now);
         }
     }
 
-    /// Whether a lane's class goes before others.
+    /// Returns whether a lane's class goes before others.
     pub fn is_strict(&self, lane: LaneId) -> bool {
         self.class(lane).is_some_and(|class| class.terms.strict)
     }
 
-    /// Every class, in the table's order.
+    /// Returns every class, in the order of the table.
     pub fn view(&self, now: Instant) -> Vec<ClassView> {
         let recent: Vec<_> = self.classes.iter().map(|state| state.recent.now(now)).collect();
         let all: f64 = recent.iter().sum();
@@ -213,18 +215,18 @@ impl State {
     }
 }
 
-/// Bytes that may pass. A frame may be larger than all that is in it: what it takes too much, the next waits for.
+/// Token bucket. A frame may take more than there is in it; the next frame waits for the debt.
 #[derive(Debug)]
 struct Bucket {
-    /// Bytes per second.
+    /// Rate in bytes per second.
     rate: f64,
-    /// What may pass now; negative while in debt.
+    /// Bytes that may pass now; negative while in debt.
     bytes: f64,
     at: Instant,
 }
 
 impl Bucket {
-    /// A debt is kept when the rate changes, a fill is not gained.
+    /// Creates a bucket that keeps the debt of the one before, and gains no fill.
     fn new(rate: u64, before: Option<Self>, now: Instant) -> Self {
         let rate = (rate as f64).max(1.0);
         let bytes = before.map_or(0.0, |bucket| bucket.filled(now)).min(rate * CEILING_BURST.as_secs_f64());
@@ -236,10 +238,10 @@ impl Bucket {
         (self.bytes + passed * self.rate).min(self.rate * CEILING_BURST.as_secs_f64())
     }
 
-    /// When something may pass; `None` for now.
+    /// Returns the time at which a frame may pass; `None` for now.
     fn opens(&self, now: Instant) -> Option<Instant> {
         let bytes = self.filled(now);
-        // Rounded up to whole nanoseconds, or a sleeper would come a moment too early for ever.
+        // Rounded up to whole nanoseconds, or a sleeper would always wake a moment too early.
         (bytes < 0.0).then(|| now + Duration::from_secs_f64(-bytes / self.rate) + Duration::from_nanos(1))
     }
 
@@ -249,7 +251,7 @@ impl Bucket {
     }
 }
 
-/// Bytes that count less the longer ago they were.
+/// Bytes that count less with their age.
 #[derive(Debug)]
 struct Recent {
     bytes: f64,

@@ -1,10 +1,10 @@
-//! Which channel carries a frame, and what becomes of the frames of one that ended. Sans-IO.
+//! Decides which channel carries a frame, and what happens to the frames of a channel that ended. Sans-IO.
 //!
-//! A frame goes to a channel of which little waits inside QUIC, so that frames are packed late and a slow channel
-//! is given less. A copy is kept until QUIC knows the whole frame at the receiver. When a channel is given up, its
-//! copies wait until the receiver has said that it takes no more of them from there, and then go before everything
-//! else (wire-format.md#join-channel). Invariants: a frame that was handed over is with exactly one channel, or
-//! waits to be sent again, or is settled; nothing is sent again while a channel could still bring it.
+//! A frame goes to a channel with little data waiting inside QUIC, so that frames are packed late and a slow channel
+//! is given less. A copy is kept until QUIC knows that the whole frame is at the receiver. When a channel is
+//! abandoned, its copies wait until the receiver has said that it takes no more of them from there; then they go
+//! before everything else (wire-format.md#join-channel). Invariants: a frame that was handed over is with exactly one
+//! channel, or waits to be sent again, or is delivered; nothing is sent again while a channel could still bring it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -15,88 +15,116 @@ use wire::units::Rate;
 
 use crate::config::derived;
 
-/// A channel's number; 0 is the channel of the handshake.
+/// Number of a channel; 0 is the channel of the handshake.
 pub type ChannelId = u32;
 
-/// A frame's number among all that were handed over in a session.
+/// Number of a frame among all that were handed over in a session.
 pub type FrameId = u64;
 
-/// How long what waits inside QUIC may take to leave: as much as hides that a thread is woken and compresses, and
+/// Time that data waiting inside QUIC may take to leave: enough to hide that a thread is woken and compresses, and
 /// little enough that a lane still packs late.
 pub const WAITING: Duration = Duration::from_millis(15);
 
-/// Frames that lanes may be closing for the transport at once.
+/// Frames that lanes may be closing for the channels at the same time.
 const CLOSING_AT_ONCE: usize = 4;
 
-/// The frames and channels of one session.
+/// Frames and channels of one session.
 #[derive(Debug, Default)]
 pub struct Striping {
     open: BTreeMap<ChannelId, Load>,
-    /// Given up, and not yet answered for by the receiver.
-    given_up: BTreeMap<ChannelId, Vec<Bytes>>,
+    /// Frames of channels that were abandoned and that the receiver has not answered for.
+    abandoned: BTreeMap<ChannelId, Vec<Bytes>>,
     again: VecDeque<Bytes>,
     next: FrameId,
-    resent: u64,
 }
 
-/// What one channel has been given.
+/// Frame that is to be sent again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Again {
+    /// Channel that carries it now.
+    pub channel: ChannelId,
+    /// New number of the frame.
+    pub id: FrameId,
+    /// Bytes of the frame.
+    pub bytes: Bytes,
+}
+
+/// Moment at which a channel has room again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoomAt {
+    /// The channel is not open.
+    Never,
+    /// The channel has room.
+    Now,
+    /// The gauge of the channel shows that this much has left, or that nothing waits after this much was sent.
+    Once {
+        /// Bytes that have left.
+        left: u64,
+        /// Bytes sent, as the gauge showed them when the last frame was given.
+        sent: u64,
+    },
+}
+
+/// Load of one channel.
 #[derive(Debug, Default)]
 struct Load {
     frames: BTreeMap<FrameId, Bytes>,
-    /// Bytes of all frames it was ever given.
+    /// Bytes of all frames that the channel was ever given.
     given: u64,
-    /// How many of them have left.
+    /// Bytes of them that have left.
     left: u64,
-    /// Bytes of those that are not settled.
-    unsettled: u64,
-    /// What the gauge shows more than `left`.
+    /// Bytes of the frames that are not delivered.
+    undelivered: u64,
+    /// Bytes by which the gauge shows more than `left`.
     offset: i128,
-    /// What the gauge showed last.
+    /// Last reading of the gauge.
     reading: Reading,
-    /// What the gauge showed as sent when the last frame was given.
+    /// Bytes that the gauge showed as sent when the last frame was given.
     sent_before: u64,
-    /// Frames that are being closed for it.
+    /// Frames that are being closed for the channel.
     promised: usize,
 }
 
 impl Load {
-    /// What waits inside QUIC, in bytes. What is settled does not, whatever was counted.
+    /// Returns the bytes that wait inside QUIC. A delivered frame does not wait, even if the gauge says so.
     fn waiting(&self) -> u64 {
-        (self.given - self.left).min(self.unsettled)
+        (self.given - self.left).min(self.undelivered)
     }
 
-    /// What may wait.
+    /// Returns the bytes that may wait.
     fn allowed(&self) -> u64 {
         u64::try_from(u128::from(self.reading.rate) * WAITING.as_millis() / 1000).unwrap_or(u64::MAX)
     }
 
-    /// What may wait so that a frame of a strict class still follows. It leaves before all that waits of others: as much
-    /// as they can have closed at once makes no difference to it.
+    /// Returns the bytes that may wait so that a frame of a strict class still follows. It leaves before all waiting
+    /// frames of other classes: the frames that those can have closed at the same time make no difference to it.
     fn allowed_strict(&self) -> u64 {
         let frame = derived::frame_bytes(Some(Rate::from_bits_per_second(self.reading.rate.saturating_mul(8))));
         self.allowed().saturating_add(frame * (CLOSING_AT_ONCE as u64 + 1))
     }
 
     fn has_room(&self, promises: usize, strict: bool) -> bool {
-        let (promises, allowed) =
-            if strict { (promises + 1, self.allowed_strict()) } else { (promises, self.allowed()) };
-        self.promised < promises && self.waiting() <= allowed
+        if strict {
+            self.promised <= promises && self.waiting() <= self.allowed_strict()
+        } else {
+            self.promised < promises && self.waiting() <= self.allowed()
+        }
     }
 
-    /// How long until what waits has left, in µs; what is promised counts as something.
+    /// Returns the time until the waiting bytes have left, in µs, plus one for each frame that is promised.
     fn delay(&self) -> u128 {
         u128::from(self.waiting()) * 1_000_000 / u128::from(self.reading.rate.max(1)) + self.promised as u128
     }
 }
 
 impl Striping {
-    /// A channel may carry frames.
+    /// Opens a channel for frames.
     pub fn open(&mut self, channel: ChannelId) {
         self.open.insert(channel, Load::default());
     }
 
-    /// The channel that the next frame of a lane is to be closed for, if it is time; a promise until it is handed
-    /// over, or taken back. Frames of strict classes wait for no other.
+    /// Returns the channel that the next frame of a lane is to be closed for, if one has room. The room is promised
+    /// until the frame is handed over or declined. Frames of strict classes wait for no other.
     pub fn poll_room(&mut self, strict: bool) -> Option<ChannelId> {
         if !self.again.is_empty() {
             return None;
@@ -113,7 +141,7 @@ impl Striping {
         }
     }
 
-    /// Gives the promised frame to its channel. Where that was given up meanwhile, it waits to be sent like those
+    /// Gives the promised frame to its channel. If the channel was abandoned meanwhile, the frame waits like those
     /// that are sent again.
     pub fn hand(&mut self, channel: ChannelId, frame: Bytes) -> Option<FrameId> {
         self.decline(channel);
@@ -124,80 +152,68 @@ impl Striping {
         None
     }
 
-    /// The next frame that is to be sent again, and over which channel, if one has room.
-    pub fn poll_again(&mut self) -> Option<(ChannelId, FrameId, Bytes)> {
+    /// Returns the next frame that is to be sent again, if a channel has room for it.
+    pub fn poll_again(&mut self) -> Option<Again> {
         self.again.front()?;
         let channel = self.roomy(false)?;
-        let frame = self.again.pop_front()?;
-        self.resent += 1;
-        Some((channel, self.give(channel, frame.clone()), frame))
+        let bytes = self.again.pop_front()?;
+        Some(Again { channel, id: self.give(channel, bytes.clone()), bytes })
     }
 
-    /// The whole frame is known to be at the receiver, or the receiver wants nothing of it.
-    pub fn handle_settled(&mut self, channel: ChannelId, frame: FrameId) {
+    /// Handles the news that the whole frame is at the receiver, or that the receiver needs nothing of it.
+    pub fn handle_delivered(&mut self, channel: ChannelId, frame: FrameId) {
         let Some(load) = self.open.get_mut(&channel) else { return };
         if let Some(frame) = load.frames.remove(&frame) {
-            load.unsettled -= frame.len() as u64;
+            load.undelivered -= frame.len() as u64;
         }
     }
 
-    /// What a channel's gauge shows now; to be told before it is given a frame.
+    /// Handles a reading of a channel's gauge. It must be recent when the channel is given a frame.
     pub fn handle_gauge(&mut self, channel: ChannelId, reading: Reading) {
         let Some(load) = self.open.get_mut(&channel) else { return };
         load.reading = reading;
         let shown = i128::from(reading.left) - load.offset;
-        // It has sent something since it was given a frame, and then nothing waited: whatever was counted, all has left.
+        // The channel has sent something since it was given a frame, and then nothing waited: all bytes have left,
+        // whichever the count.
         let dry = reading.dry_at > load.sent_before;
         load.left = if dry { load.given } else { u64::try_from(shown.max(0)).unwrap_or(u64::MAX).min(load.given) };
         load.offset = i128::from(reading.left) - i128::from(load.left);
     }
 
-    /// What the gauge shows when a channel has room again: so much has left, or nothing waits after so much was sent.
-    /// Nothing where it has room; `None` for a channel that is not open.
-    pub fn room_at(&self, channel: ChannelId) -> Option<Option<(u64, u64)>> {
-        let load = self.open.get(&channel)?;
+    /// Returns the reading of the gauge at which a channel has room again.
+    pub fn room_at(&self, channel: ChannelId) -> RoomAt {
+        let Some(load) = self.open.get(&channel) else { return RoomAt::Never };
         if load.waiting() <= load.allowed() {
-            return Some(None);
+            return RoomAt::Now;
         }
         let left = i128::from(load.given.saturating_sub(load.allowed())) + load.offset;
-        Some(Some((u64::try_from(left).unwrap_or(0), load.sent_before)))
+        RoomAt::Once { left: u64::try_from(left).unwrap_or(0), sent: load.sent_before }
     }
 
-    /// A channel is to carry nothing more; whether it was open.
-    pub fn give_up(&mut self, channel: ChannelId) -> bool {
+    /// Stops using a channel. Returns whether it was open.
+    pub fn abandon(&mut self, channel: ChannelId) -> bool {
         let Some(load) = self.open.remove(&channel) else { return false };
-        self.given_up.insert(channel, load.frames.into_values().collect());
+        self.abandoned.insert(channel, load.frames.into_values().collect());
         true
     }
 
-    /// The receiver takes nothing more of a channel: what it may not have is to be sent again.
+    /// Handles the receiver's word that it takes nothing more of a channel: frames that it may lack are sent again.
     pub fn handle_closed(&mut self, channel: ChannelId) {
-        self.give_up(channel);
-        self.again.extend(self.given_up.remove(&channel).unwrap_or_default());
+        self.abandon(channel);
+        self.again.extend(self.abandoned.remove(&channel).unwrap_or_default());
     }
 
-    /// Whether the receiver has yet to answer for a channel that was given up.
+    /// Returns whether the receiver has yet to answer for a channel that was abandoned.
     pub fn is_awaited(&self, channel: ChannelId) -> bool {
-        self.given_up.contains_key(&channel)
+        self.abandoned.contains_key(&channel)
     }
 
-    /// Whether something of a channel is not known to have arrived.
+    /// Returns whether a frame of a channel is not known to have arrived.
     pub fn is_outstanding(&self, channel: ChannelId) -> bool {
         self.open.get(&channel).is_some_and(|load| !load.frames.is_empty())
     }
 
-    /// Frames that were sent once more.
-    pub fn resent(&self) -> u64 {
-        self.resent
-    }
-
-    /// Bytes of copies that are kept.
-    pub fn kept(&self) -> u64 {
-        let open = self.open.values().flat_map(|load| load.frames.values());
-        open.chain(self.given_up.values().flatten()).chain(&self.again).map(|frame| frame.len() as u64).sum()
-    }
-
-    /// The open channel with room from which a frame leaves soonest; among equals the one with fewer frames.
+    /// Returns the open channel with room from which a frame leaves soonest; among equals the one with fewer frames.
     fn roomy(&self, strict: bool) -> Option<ChannelId> {
         let promises = (CLOSING_AT_ONCE / self.open.len().max(1)).max(1);
         let open = self.open.iter().filter(|(_, load)| load.has_room(promises, strict));
@@ -209,7 +225,7 @@ impl Striping {
         self.next += 1;
         if let Some(load) = self.open.get_mut(&channel) {
             load.given += frame.len() as u64;
-            load.unsettled += frame.len() as u64;
+            load.undelivered += frame.len() as u64;
             load.sent_before = load.reading.sent;
             load.frames.insert(id, frame);
         }

@@ -1,37 +1,38 @@
-//! What a lane's thread spends its time on: the evidence for what limits the link. Sans-IO.
+//! Time use of a lane's thread, as evidence for what limits the link. Sans-IO.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What a lane does, or waits for.
+use service::lock::Lock;
+
+/// Activity of a lane's thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activity {
-    /// It packs, compresses, or obeys.
+    /// The thread packs, compresses, or handles commands.
     Works,
-    /// It has no credit for another frame.
+    /// The lane has no credit for another frame.
     WaitsForCredit,
     /// A frame is due, and the transport has no room for it.
     WaitsForRoom,
-    /// Nothing is there to be read, or it waits for company.
+    /// Nothing is there to be read, or the lane lingers for more records.
     Idles,
 }
 
-/// How long a lane spent on each, since its start or between two looks.
+/// Time that a lane spent on each activity, since its start or between two samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Spent {
-    /// See [`Activity::Works`].
+    /// Time spent on [`Activity::Works`].
     pub works: Duration,
-    /// See [`Activity::WaitsForCredit`].
+    /// Time spent on [`Activity::WaitsForCredit`].
     pub waits_for_credit: Duration,
-    /// See [`Activity::WaitsForRoom`].
+    /// Time spent on [`Activity::WaitsForRoom`].
     pub waits_for_room: Duration,
-    /// See [`Activity::Idles`].
+    /// Time spent on [`Activity::Idles`].
     pub idles: Duration,
 }
 
-/// One lane's time, written by its thread and read by anybody.
+/// Meter of one lane's time, written by its thread and read by reports.
 #[derive(Debug, Default)]
-pub struct ActivityMeter(Mutex<Inner>);
+pub struct ActivityMeter(Lock<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -40,20 +41,16 @@ struct Inner {
 }
 
 impl ActivityMeter {
-    /// From `now` on the lane does something else.
+    /// Starts another activity at `now`.
     pub fn turn_to(&self, activity: Activity, now: Instant) {
-        let mut inner = self.lock();
+        let mut inner = self.0.lock();
         inner.spent = inner.spent_until(now);
         inner.now = Some((activity, now));
     }
 
-    /// Until `now`, what it does at present included.
+    /// Returns the time spent until `now`, the present activity included.
     pub fn spent(&self, now: Instant) -> Spent {
-        self.lock().spent_until(now)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().spent_until(now)
     }
 }
 
@@ -74,7 +71,7 @@ impl Inner {
 }
 
 impl Spent {
-    /// What came after `earlier`.
+    /// Returns the time spent after `earlier`.
     pub fn since(self, earlier: Self) -> Self {
         Self {
             works: self.works.saturating_sub(earlier.works),
@@ -84,8 +81,8 @@ impl Spent {
         }
     }
 
-    /// All of it but idling.
-    pub fn wanted(self) -> Duration {
+    /// Returns all time except idling.
+    pub fn busy(self) -> Duration {
         self.works + self.waits_for_credit + self.waits_for_room
     }
 }
@@ -95,8 +92,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_moment_is_counted_once_and_what_lasts_is_counted_already() {
-        let (meter, start, ms) = (ActivityMeter::default(), Instant::now(), Duration::from_millis);
+    fn every_moment_is_counted_once_as_it_passes() {
+        let meter = ActivityMeter::default();
+        let start = Instant::now();
+        let ms = Duration::from_millis;
         assert_eq!(meter.spent(start), Spent::default());
         let story =
             [Activity::Idles, Activity::Works, Activity::WaitsForRoom, Activity::Works, Activity::WaitsForCredit];
@@ -107,6 +106,6 @@ mod tests {
         let expected = Spent { works: ms(20), waits_for_credit: ms(960), waits_for_room: ms(10), idles: ms(10) };
         assert_eq!(spent, expected);
         assert_eq!(spent.since(meter.spent(start + ms(900))), Spent { waits_for_credit: ms(100), ..Spent::default() });
-        assert_eq!(spent.wanted(), ms(990));
+        assert_eq!(spent.busy(), ms(990));
     }
 }

@@ -1,98 +1,101 @@
-//! What a lane has done, for `status` and metrics: written by the lane's thread, read by the admin port.
+//! Progress of a lane, for status and metrics: its thread writes it, reports read it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use service::lock::Lock;
 use wire::control::{Control, LaneClosedReason};
 use wire::halt::HaltReason;
 use wire::ids::{Epoch, Position, Slot};
+use wire::partition::Partition;
 
 use crate::lane::{Freed, OutFrame};
 use crate::source::Assignment;
-use wire::partition::Partition;
 
-/// One lane's counters and positions.
+/// Counters and positions of one lane.
 #[derive(Debug, Default)]
-pub struct Progress(Mutex<Inner>);
+pub struct Progress(Lock<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     epoch: Option<Epoch>,
     partitions: HashMap<Slot, (Partition, Position)>,
-    /// Where partitions stood when their slots were closed: what is dark is still behind.
+    /// Positions of partitions when their slots were closed: a partition that is not read still lags.
     before: HashMap<Partition, Position>,
     totals: Totals,
     in_flight_bytes: u64,
     drained: bool,
     closed: Option<Closed>,
     closes: BTreeMap<&'static str, u64>,
-    halted: Vec<Halted>,
+    halted: Vec<HaltedPartition>,
 }
 
-/// Counters since the process started.
+/// Counters of a lane since the process started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Frames handed to the transport.
     pub frames: u64,
-    /// Records in them.
+    /// Records in the frames.
     pub records: u64,
-    /// Their uncompressed size in bytes.
+    /// Uncompressed size of the frames in bytes.
     pub raw_bytes: u64,
-    /// Their size in bytes as sent, without QUIC's own.
+    /// Size of the frames in bytes as sent, without QUIC's overhead.
     pub frame_bytes: u64,
-    /// The uncompressed size of those that the target has committed, in bytes.
+    /// Uncompressed size in bytes of the frames that the target has committed.
     pub committed_bytes: u64,
 }
 
-/// A partition that an error stopped.
+service::add_fields!(Totals { frames, records, raw_bytes, frame_bytes, committed_bytes });
+
+/// Partition that an error stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Halted {
-    /// Source topic.
+pub struct HaltedPartition {
+    /// Source topic of a halted partition.
     pub topic: String,
-    /// Source partition.
+    /// Number of the halted partition.
     pub partition: i32,
-    /// Where it stands; −1 while no position is stored, or known here.
+    /// Stored position; −1 while none is stored, or known here.
     #[serde(default)]
     pub position: i64,
-    /// A stable word; `docs/troubleshoot.md` lists them.
+    /// Reason, a stable word.
     pub reason: String,
-    /// The values and the limit.
+    /// Values and limit that explain the halt.
     pub detail: String,
 }
 
-/// Why the receiver closed a lane.
+/// Closing of a lane by the receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Closed {
-    /// `target-failed`, `superseded` (another receiver opened the lane), `refused` or `session-ended`.
+    /// Reason: `target-failed`, `superseded` (another receiver opened the lane), `refused` or `session-ended`.
     pub reason: String,
-    /// The receiver's words.
+    /// Explanation of the receiver.
     pub detail: String,
 }
 
-/// One lane at one moment.
+/// Lane at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    /// The epoch, while open.
+    /// Epoch of the lane, while it is open.
     pub epoch: Option<Epoch>,
-    /// Counters.
+    /// Counters since the process started.
     pub totals: Totals,
-    /// Credit in use by frames that are not acked.
+    /// Credit of the frames that are not acked.
     pub in_flight_bytes: u64,
-    /// How many partitions are being read.
+    /// Number of partitions being read.
     pub partitions: usize,
-    /// Every partition that was ever read, and up to where it is known to be committed.
+    /// Position up to which each partition that was ever read is known to be committed.
     pub committed: HashMap<Partition, Position>,
-    /// Why the receiver closed it, until it is open again.
+    /// Closing by the receiver, until the lane is open again.
     pub closed: Option<Closed>,
-    /// How often it did, by reason.
+    /// Count of closings, by reason.
     pub closes: BTreeMap<&'static str, u64>,
-    /// Partitions that an error stopped.
-    pub halted: Vec<Halted>,
+    /// Halted partitions of the lane.
+    pub halted: Vec<HaltedPartition>,
 }
 
 impl Progress {
-    /// The lane was opened.
+    /// Handles that the lane was opened.
     pub fn handle_open(&self, epoch: Epoch) {
         let mut inner = self.lock();
         inner.epoch = Some(epoch);
@@ -102,7 +105,7 @@ impl Progress {
         inner.in_flight_bytes = 0;
     }
 
-    /// The lane was closed.
+    /// Handles that the lane was closed.
     pub fn handle_close(&self) {
         let mut inner = self.lock();
         inner.epoch = None;
@@ -110,20 +113,15 @@ impl Progress {
         inner.in_flight_bytes = 0;
     }
 
-    /// The receiver closed the lane; shown until it is open again.
+    /// Records that the receiver closed the lane, until it is open again.
     pub fn record_closed(&self, reason: LaneClosedReason, detail: &str) {
-        let reason = match reason {
-            LaneClosedReason::TargetFailed => "target-failed",
-            LaneClosedReason::Superseded => "superseded",
-            LaneClosedReason::Refused => "refused",
-            LaneClosedReason::SessionEnded => "session-ended",
-        };
+        let reason = reason.word();
         let mut inner = self.lock();
         *inner.closes.entry(reason).or_default() += 1;
         inner.closed = Some(Closed { reason: reason.to_owned(), detail: detail.to_owned() });
     }
 
-    /// Partitions are read from their committed positions on.
+    /// Handles that partitions are read from their committed positions.
     pub fn handle_partitions(&self, assignments: &[Assignment]) {
         let mut inner = self.lock();
         for assignment in assignments {
@@ -133,7 +131,7 @@ impl Progress {
         }
     }
 
-    /// A frame is on its way.
+    /// Handles that a frame is in flight.
     pub fn handle_frame(&self, frame: &OutFrame, in_flight_bytes: u64) {
         let mut inner = self.lock();
         inner.totals.frames += 1;
@@ -143,7 +141,7 @@ impl Progress {
         inner.in_flight_bytes = in_flight_bytes;
     }
 
-    /// Frames are committed.
+    /// Handles that frames are committed.
     pub fn handle_ack(&self, epoch: Epoch, freed: &Freed, in_flight_bytes: u64) {
         let mut inner = self.lock();
         if inner.epoch != Some(epoch) {
@@ -158,7 +156,7 @@ impl Progress {
         }
     }
 
-    /// This end halted a partition that it reads; the receiver will say where it stands.
+    /// Handles that this end halted a partition; the receiver will state its position.
     pub fn handle_halt(&self, halt: &Control) {
         let Control::PartitionHalted { slot, position, reason, detail, .. } = halt else { return };
         let partition = self.lock().partitions.get(slot).map(|(partition, _)| partition.clone());
@@ -167,21 +165,20 @@ impl Progress {
         }
     }
 
-    /// A partition was halted under a slot; logged once, shown until it goes on.
+    /// Records that a partition was halted under a slot. It is logged once and shown until the partition resumes.
     pub fn record_halt(&self, partition: &Partition, slot: Slot, position: Position, reason: &str, detail: &str) {
-        let (topic, number) = (&partition.topic, partition.partition);
         let mut inner = self.lock();
         if let Some((partition, at)) = inner.partitions.remove(&slot) {
-            // What is dark is still behind.
+            // A partition that is not read still lags.
             inner.before.insert(partition, at.max(position));
         } else if position.0 >= 0 {
             inner.before.insert(partition.clone(), position);
         }
         let known = inner.halted.iter().any(|halted| halted.is_of(partition) && halted.reason == reason);
         inner.halted.retain(|halted| !halted.is_of(partition));
-        inner.halted.push(Halted {
-            topic: topic.to_string(),
-            partition: number,
+        inner.halted.push(HaltedPartition {
+            topic: partition.topic.to_string(),
+            partition: partition.partition,
             position: position.0,
             reason: reason.to_owned(),
             detail: detail.to_owned(),
@@ -189,22 +186,28 @@ impl Progress {
         drop(inner);
         if !known {
             let remedy =
-                HaltReason::of(reason).map_or("see the documents of the receiver's version", HaltReason::sentence);
-            tracing::error!(%topic, partition = number, reason, detail, remedy, "partition halted; the others go on");
+                HaltReason::of(reason).map_or("see the documentation of the receiver's version", HaltReason::sentence);
+            let Partition { topic, partition } = partition;
+            tracing::error!(%topic, partition, reason, detail, remedy, "partition halted; the others continue");
         }
     }
 
-    /// Whether everything the lane has read was sent and acked.
+    /// Handles whether everything the lane has read was sent and acked.
     pub fn handle_drained(&self, drained: bool) {
         self.lock().drained = drained;
     }
 
-    /// See [`Progress::handle_drained`].
+    /// Returns whether everything the lane has read was sent and acked.
     pub fn is_drained(&self) -> bool {
         self.lock().drained
     }
 
-    /// The lane as it is now.
+    /// Returns the counters alone.
+    pub fn totals(&self) -> Totals {
+        self.lock().totals
+    }
+
+    /// Returns the lane as it is now.
     pub fn snapshot(&self) -> Snapshot {
         let inner = self.lock();
         let mut committed = inner.before.clone();
@@ -222,12 +225,12 @@ impl Progress {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
-impl Halted {
-    /// Whether it is this partition.
+impl HaltedPartition {
+    /// Returns whether `at` is this partition.
     pub fn is_of(&self, at: &Partition) -> bool {
         self.partition == at.partition && *self.topic == *at.topic
     }

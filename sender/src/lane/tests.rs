@@ -1,4 +1,4 @@
-//! What leaves a lane, when, and on whose credit.
+//! Frames that leave a lane: their time and their credit.
 
 use std::sync::{Arc, Mutex};
 
@@ -54,7 +54,8 @@ impl LaneReader for Script {
         Some(match made {
             Made::Record(_, offset, len) => {
                 self.value = vec![7; len];
-                let (value, headers) = (Some(&self.value[..]), Headers::EMPTY);
+                let value = Some(&self.value[..]);
+                let headers = Headers::EMPTY;
                 let record = RecordRef { offset: Offset(offset), timestamp: 1, key: None, value, headers };
                 Event::Record { slot, leader_epoch: 2, record }
             }
@@ -91,14 +92,14 @@ fn grant(lane: &mut Lane<Script>) -> Option<u64> {
     Some(asked)
 }
 
-/// For each run its slot, where it begins and ends, and how many records it has.
+/// Returns the slot, the first and last position and the record count of each run.
 fn runs(frame: &OutFrame) -> Vec<(u32, i64, i64, u32)> {
     let frame = Frame::decode(frame.bytes.clone()).unwrap();
     frame.runs().iter().map(|run| (run.slot.0, run.from.0, run.next.0, run.count)).collect()
 }
 
 #[test]
-fn a_record_waits_for_company_no_longer_than_the_linger() {
+fn a_record_waits_no_longer_than_the_linger() {
     let (mut lane, script) = lane(1);
     let start = Instant::now();
     script.add([Made::Record(0, 0, 10)]);
@@ -112,7 +113,7 @@ fn a_record_waits_for_company_no_longer_than_the_linger() {
 }
 
 #[test]
-fn while_the_transport_is_busy_a_frame_grows_to_its_maximum_and_no_further() {
+fn a_frame_grows_to_its_maximum_while_the_transport_is_busy() {
     let (mut lane, script) = lane(1);
     let now = Instant::now();
     script.add((0..30).map(|offset| Made::Record(0, offset, 100)));
@@ -127,7 +128,7 @@ fn while_the_transport_is_busy_a_frame_grows_to_its_maximum_and_no_further() {
 }
 
 #[test]
-fn positions_without_records_wait_a_second_for_records_to_ride_with() {
+fn positions_wait_a_second_for_records_to_travel_with() {
     let (mut lane, script) = lane(2);
     let start = Instant::now();
     script.add([Made::End(0, 4)]);
@@ -155,12 +156,12 @@ fn positions_without_records_stay_within_the_credit() {
 }
 
 #[test]
-fn a_record_larger_than_a_frame_travels_alone_on_credit_of_its_own_size() {
+fn a_record_larger_than_a_frame_travels_alone() {
     let (mut lane, script) = lane(1);
     let now = Instant::now();
     script.add([Made::Record(0, 0, 10), Made::Record(0, 1, 5000), Made::Record(0, 2, 10)]);
     lane.fill(now).unwrap();
-    assert_eq!(runs(&lane.poll_frame(now).unwrap()), [(0, 0, 1, 1)], "what stands before it leaves at once");
+    assert_eq!(runs(&lane.poll_frame(now).unwrap()), [(0, 0, 1, 1)], "records before it leave immediately");
     grant(&mut lane);
     assert_eq!(lane.fill(now).unwrap(), PACKING.frame_bytes, "the credit of an ordinary frame is given back");
     assert!(grant(&mut lane).unwrap() > 5000);
@@ -169,7 +170,7 @@ fn a_record_larger_than_a_frame_travels_alone_on_credit_of_its_own_size() {
 }
 
 #[test]
-fn a_large_records_credit_is_given_back_when_its_partition_is_gone() {
+fn credit_of_a_large_record_is_freed_with_its_partition() {
     let (mut lane, script) = lane(1);
     script.add([Made::Record(0, 0, 5000)]);
     lane.fill(Instant::now()).unwrap();
@@ -179,7 +180,7 @@ fn a_large_records_credit_is_given_back_when_its_partition_is_gone() {
 }
 
 #[test]
-fn a_halted_partition_holds_up_none_of_its_neighbours() {
+fn a_halted_partition_delays_no_other() {
     let (mut lane, script) = lane(3);
     let now = Instant::now();
     script.add([Made::Record(0, 0, 9000), Made::Fault(1), Made::Record(0, 1, 10), Made::Record(2, 0, 10)]);
@@ -194,7 +195,7 @@ fn a_halted_partition_holds_up_none_of_its_neighbours() {
 }
 
 #[test]
-fn a_halt_is_told_once_what_was_read_before_it_is_committed() {
+fn a_halt_is_reported_after_its_records_are_committed() {
     let (mut lane, script) = lane(1);
     let now = Instant::now();
     script.add([Made::Record(0, 0, 10), Made::Fault(0)]);
@@ -207,7 +208,7 @@ fn a_halt_is_told_once_what_was_read_before_it_is_committed() {
 }
 
 #[test]
-fn a_halt_that_the_receiver_was_first_with_is_not_told_again() {
+fn a_halt_that_the_receiver_reported_is_not_repeated() {
     let (mut lane, script) = lane(2);
     let now = Instant::now();
     script.add([Made::Record(0, 0, 10), Made::Fault(0), Made::Fault(1)]);
@@ -235,7 +236,7 @@ fn an_ack_frees_its_own_epochs_frames_alone() {
 }
 
 #[test]
-fn a_record_too_large_behind_a_hole_leaves_the_position_at_exactly_that_record() {
+fn a_too_large_record_leaves_the_position_at_that_record() {
     let (mut lane, script) = lane(1);
     let now = Instant::now();
     script.add([Made::Record(0, 7, 9000)]);
@@ -247,7 +248,7 @@ fn a_record_too_large_behind_a_hole_leaves_the_position_at_exactly_that_record()
 }
 
 #[test]
-fn a_leader_epoch_that_goes_back_halts_before_a_record_of_the_other_log_is_carried() {
+fn a_leader_epoch_that_goes_back_halts_the_partition() {
     let (mut lane, script) = lane(0);
     let now = Instant::now();
     let at = Assignment {
@@ -266,7 +267,7 @@ fn a_leader_epoch_that_goes_back_halts_before_a_record_of_the_other_log_is_carri
 }
 
 #[test]
-fn every_fault_of_the_source_halts_under_its_own_word() {
+fn every_fault_of_the_source_has_its_own_halt_reason() {
     let words = || "the client's words".to_owned();
     for (fault, word) in [
         (PartitionFault::Truncated(words()), "truncated"),
@@ -280,7 +281,7 @@ fn every_fault_of_the_source_halts_under_its_own_word() {
 }
 
 #[test]
-fn frames_follow_the_rate_while_a_session_lasts_within_what_it_allows() {
+fn frames_follow_the_rate_within_a_session() {
     let (mut lane, script) = lane(1);
     let now = Instant::now();
     let next_frame = |lane: &mut Lane<Script>| {
@@ -305,7 +306,7 @@ fn frames_follow_the_rate_while_a_session_lasts_within_what_it_allows() {
     static FRAMES: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(0);
     assert!((1900..=2048).contains(&next_frame(&mut lane)), "the session's");
     lane.set_frame_bytes(1100);
-    assert!(next_frame(&mut lane) <= 1100, "at once, though there is credit for more");
+    assert!(next_frame(&mut lane) <= 1100, "immediately, though there is credit for more");
     for (bytes, least) in [(1800, 1600), (1200, 1050)] {
         lane.set_frame_bytes(bytes);
         // On the credit that was granted before.

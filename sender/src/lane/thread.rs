@@ -1,5 +1,5 @@
-//! A lane's own thread: moves commands, credit and room into the [`Lane`] and its frames out. It decides
-//! nothing; compression happens here, off the async threads.
+//! Thread of one lane: moves commands, credit and room into the [`Lane`] and its frames out. It decides nothing;
+//! compression happens here, off the async threads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,84 +13,83 @@ use wire::control::{Control, Timing};
 use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Sequence, Slot};
 
-use crate::dispatch::bank::CreditBank;
-use crate::dispatch::channels::Channels;
-use crate::dispatch::gate::{Gate, Wait};
+use crate::dispatch::dispatcher::{Dispatcher, Turn};
 use crate::lane::activity::{Activity, ActivityMeter};
+use crate::lane::latency::{FrameTimes, Latency, Packed, Taken};
 use crate::lane::progress::Progress;
 use crate::lane::{Lane, OutFrame, Packing};
-use crate::report::latency::{FrameTimes, Latency, Packed, Taken};
 use crate::source::{Assignment, LaneReader};
 
-/// What a session tells a lane's thread.
+/// Command of a session to a lane's thread.
 #[derive(Debug)]
 pub enum Command {
     /// The receiver opened the lane.
     Open {
-        /// Counted in the target.
+        /// Epoch of the lane, counted in the target.
         epoch: Epoch,
-        /// The session it belongs to.
+        /// Session that the lane belongs to.
         session: SessionPart,
     },
-    /// The receiver stated these partitions' positions.
+    /// The receiver stated the positions of these partitions.
     Partitions(Epoch, Vec<Assignment>),
     /// The receiver halted a partition.
     Halted(Epoch, Slot),
     /// The source has changed under a partition.
     Fault(Epoch, Slot, HaltReason, String),
-    /// Frames are committed, and how long one of them took.
+    /// Frames up to a sequence are committed; with the timing of one of them.
     Ack(Epoch, Sequence, Option<Timing>),
     /// The receiver closed the lane, or the session ended.
     Close,
-    /// Read no more; send what was read.
+    /// The lane shall read no more, and send what was read.
     Drain,
-    /// End the thread.
+    /// The thread shall end.
     Stop,
 }
 
-/// What a lane needs of its session.
+/// Parts of a session that a lane needs.
 #[derive(Debug, Clone)]
 pub struct SessionPart {
-    /// The session's credit.
-    pub bank: Arc<CreditBank>,
-    /// Whose frame is next.
-    pub gate: Arc<Gate>,
-    /// Where frames go.
-    pub channels: Channels,
-    /// Where control messages go.
+    /// Dispatcher of the lanes' frames.
+    pub dispatcher: Dispatcher,
+    /// Queue for control messages to the receiver.
     pub control: mpsc::Sender<Control>,
-    /// How frames are packed in this session.
+    /// Packing of frames in this session.
     pub packing: Packing,
-    /// Where it is told how long they took.
+    /// Recorder of the frames' latencies.
     pub latency: Arc<Latency>,
 }
 
-/// A lane's thread, seen from outside.
+/// Handle of a lane's thread.
 #[derive(Debug, Clone)]
 pub struct LaneHandle {
-    /// The lane's number.
+    /// Number of the lane.
     pub id: LaneId,
-    /// Its commands.
+    /// Mailbox for the thread's commands.
     pub mailbox: Mailbox<Command>,
-    /// What wakes it.
+    /// Bell that wakes the thread.
     pub bell: Bell,
-    /// What it has done, for `status` and metrics.
+    /// Progress of the lane, for status and metrics.
     pub progress: Arc<Progress>,
-    /// Raw bytes at which a frame is full at the rate of the moment; one number for all lanes.
+    /// Raw bytes at which a frame is full at the current rate; one number for all lanes.
     pub frame_bytes: Arc<AtomicU64>,
-    /// What it spends its time on.
+    /// Time use of the thread.
     pub activity: Arc<ActivityMeter>,
 }
 
-/// Commands that may wait for a lane: acks, opens of its partitions, and a few more. A lane that lets
-/// this many wait is stuck, and its session ends.
+/// Commands that may wait for a lane: acks, opens of its partitions, and a few more. A lane that lets this many wait
+/// is stuck, and its session ends.
 pub const MAILBOX_CAPACITY: usize = 16 * 1024;
 
-/// How long a lane sleeps when it has nothing to wait for.
+/// Longest sleep of a lane that waits for nothing but its bell.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Runs a lane until [`Command::Stop`]. Returns the first error of its reader: the sender as a whole then
-/// has to start over.
+/// Sleep of a lane, and what the lane waits for.
+struct Sleep {
+    until: Option<Instant>,
+    activity: Activity,
+}
+
+/// Runs a lane until [`Command::Stop`]. Returns the first error of its reader: the whole sender must then start over.
 pub fn run<R: LaneReader>(mut lane: Lane<R>, handle: &LaneHandle) -> Result<(), KafkaError> {
     let mut session: Option<SessionPart> = None;
     let mut watch = FrameWatch::default();
@@ -102,13 +101,14 @@ pub fn run<R: LaneReader>(mut lane: Lane<R>, handle: &LaneHandle) -> Result<(), 
             }
             obey(&mut lane, &mut session, &mut watch, command, handle)?;
         }
-        let (wait, activity) = match &session {
+        let sleep = match &session {
             Some(session) => pump(&mut lane, session, &mut watch, handle)?,
-            None => (IDLE, Activity::Idles),
+            None => Sleep { until: None, activity: Activity::Idles },
         };
         handle.progress.handle_drained(lane.is_drained());
-        handle.activity.turn_to(activity, Instant::now());
-        handle.bell.wait(wait);
+        let now = Instant::now();
+        handle.activity.turn_to(sleep.activity, now);
+        handle.bell.wait(sleep.until.map_or(IDLE, |until| until.saturating_duration_since(now)));
     }
 }
 
@@ -122,7 +122,7 @@ fn obey<R: LaneReader>(
     match command {
         Command::Open { epoch, session: part } => {
             lane.open(epoch, part.packing)?;
-            part.bank.close_lane(handle.id);
+            part.dispatcher.close_lane(handle.id);
             handle.progress.handle_open(epoch);
             *watch = FrameWatch::default();
             *session = Some(part);
@@ -136,7 +136,7 @@ fn obey<R: LaneReader>(
         Command::Ack(epoch, sequence, timing) => {
             let freed = lane.handle_ack(epoch, sequence);
             if let Some(session) = session {
-                session.bank.free(handle.id, freed.credit);
+                session.dispatcher.free(handle.id, freed.credit);
                 if lane.epoch() == Some(epoch) {
                     watch.handle_ack(sequence, timing, &session.latency);
                 }
@@ -146,8 +146,8 @@ fn obey<R: LaneReader>(
         Command::Close => {
             lane.close()?;
             if let Some(session) = session.take() {
-                session.bank.close_lane(handle.id);
-                session.gate.leave(handle.id);
+                session.dispatcher.close_lane(handle.id);
+                session.dispatcher.leave(handle.id);
             }
             handle.progress.handle_close();
         }
@@ -157,71 +157,63 @@ fn obey<R: LaneReader>(
     Ok(())
 }
 
-/// Packs and sends what can be; says how long nothing more can happen by itself, and what is waited for.
+/// Packs and sends frames until the lane has to wait.
 fn pump<R: LaneReader>(
     lane: &mut Lane<R>,
     session: &SessionPart,
     watch: &mut FrameWatch,
     handle: &LaneHandle,
-) -> Result<(Duration, Activity), KafkaError> {
+) -> Result<Sleep, KafkaError> {
+    let SessionPart { dispatcher, control, latency, .. } = session;
     loop {
         lane.set_frame_bytes(handle.frame_bytes.load(Ordering::Relaxed));
-        if let Some(bytes) = lane.poll_credit_request() {
-            session.bank.request(handle.id, bytes);
-        }
-        if let Some(granted) = session.bank.take(handle.id) {
+        if let Some(granted) = dispatcher.credit(handle.id, lane.poll_credit_request()) {
             lane.handle_granted(granted);
         }
         let surplus = lane.fill(Instant::now())?;
-        session.bank.free(handle.id, surplus);
+        dispatcher.free(handle.id, surplus);
         while let Some(halt) = lane.poll_halt() {
             handle.progress.handle_halt(&halt);
             // A full queue means that the session is stuck; it ends by its own rules.
-            let _ = session.control.blocking_send(halt);
+            let _ = control.blocking_send(halt);
         }
         if surplus > 0 {
             continue;
         }
         let now = Instant::now();
-        if let Some(wait) = idle_until_due(lane, now) {
-            session.gate.leave(handle.id);
-            return Ok(wait);
+        if lane.next_timeout().is_none_or(|due| due > now) {
+            dispatcher.leave(handle.id);
+            return Ok(idle(lane));
         }
-        let bound = lane.open_bytes();
-        let room = match session.gate.enter(handle.id, bound, now, |urgency| session.channels.room(handle.id, urgency))
-        {
-            Ok(room) => room,
-            Err(wait) => {
+        let room = match dispatcher.poll(handle.id, lane.open_bytes(), now) {
+            Turn::Send(room) => room,
+            Turn::Wait(until) => {
                 watch.handle_no_room(now);
-                let wait = if let Wait::For(time) = wait { time } else { IDLE };
-                return Ok((wait, Activity::WaitsForRoom));
+                return Ok(Sleep { until, activity: Activity::WaitsForRoom });
             }
         };
-        let frame = lane.poll_frame(now);
-        let bytes = frame.as_ref().map_or(0, |frame| frame.bytes.len());
-        session.gate.handle_made(handle.id, bound, bytes, Instant::now());
-        let Some(frame) = frame else { return Ok((IDLE, Activity::Idles)) };
-        session.bank.free(handle.id, frame.surplus);
+        let Some(frame) = lane.poll_frame(now) else {
+            return Ok(Sleep { until: None, activity: Activity::Idles });
+        };
+        dispatcher.free(handle.id, frame.surplus);
         handle.progress.handle_frame(&frame, lane.in_flight_bytes());
-        let taken = watch.handle_frame(&frame, now, &session.latency);
-        session.channels.send(room, frame.bytes, Box::new(taken));
+        let when_taken = watch.handle_frame(&frame, now, latency);
+        dispatcher.send(room, frame.bytes, Box::new(when_taken), Instant::now());
     }
 }
 
-/// How long until a frame is due, and what is waited for; `None` if one is due.
-fn idle_until_due<R: LaneReader>(lane: &Lane<R>, now: Instant) -> Option<(Duration, Activity)> {
-    match lane.next_timeout() {
-        None if lane.lacks_credit() => Some((IDLE, Activity::WaitsForCredit)),
-        None => Some((IDLE, Activity::Idles)),
-        Some(due) => (due > now).then(|| (due - now, Activity::Idles)),
-    }
+/// Returns the sleep of a lane without a frame that is due.
+fn idle<R: LaneReader>(lane: &Lane<R>) -> Sleep {
+    let until = lane.next_timeout();
+    let activity = if until.is_none() && lane.lacks_credit() { Activity::WaitsForCredit } else { Activity::Idles };
+    Sleep { until, activity }
 }
 
-/// Watches how long frames take, for reports. The lane knows nothing of it.
+/// Measures how long frames take, for reports. The lane knows nothing of it.
 #[derive(Default)]
 struct FrameWatch {
     times: FrameTimes,
-    /// Since when the frame that is due has found no room.
+    /// Time since when the frame that is due has found no room.
     no_room: Option<Instant>,
 }
 
@@ -230,19 +222,20 @@ impl FrameWatch {
         self.no_room.get_or_insert(now);
     }
 
-    /// A frame for which there was room at `room_at` is about to be handed over. What is returned wants to be called
-    /// when QUIC has taken it.
+    /// Records that a frame, for which there was room at `room_at`, is about to be handed over. Returns the callback
+    /// for when QUIC has taken it.
     fn handle_frame(
         &mut self,
         frame: &OutFrame,
         room_at: Instant,
         latency: &Arc<Latency>,
     ) -> impl FnOnce() + Send + use<> {
-        let (now, taken) = (Instant::now(), Taken::default());
+        let now = Instant::now();
+        let taken = Taken::default();
         let room = self.no_room.take().map_or(Duration::ZERO, |since| room_at.saturating_duration_since(since));
-        if let Some((packed, timestamp)) = frame.first_record {
-            let lasted = now.saturating_duration_since(packed);
-            let read = read_after(timestamp, lasted);
+        if let Some(first) = frame.first_record {
+            let lasted = now.saturating_duration_since(first.packed_at);
+            let read = age_when_packed(first.timestamp, lasted);
             let pack = lasted.saturating_sub(room);
             let packed = Packed { read, pack, room, handed: latency.now(), taken: taken.clone() };
             self.times.handle_sent(frame.sequence, packed);
@@ -257,8 +250,8 @@ impl FrameWatch {
     }
 }
 
-/// How old a record was when it was packed, `ago` before now: by its timestamp, which is the time of day.
-fn read_after(timestamp: i64, ago: Duration) -> Option<Duration> {
+/// Returns how old a record was when it was packed, `ago` before now, by its timestamp, which is the time of day.
+fn age_when_packed(timestamp: i64, ago: Duration) -> Option<Duration> {
     let written = Duration::from_millis(u64::try_from(timestamp).ok()?);
     let now = Duration::from_nanos(transport::control::clock());
     Some(now.saturating_sub(ago).saturating_sub(written))

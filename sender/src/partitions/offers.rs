@@ -1,5 +1,5 @@
-//! Turns partitions that are due into the messages that offer them: what the source says of each right
-//! now, and where the `start` policy would begin.
+//! Messages that offer due partitions: the present bounds of each at the source, and the position at which `start` would
+//! begin.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use wire::ids::{Position, TopicId};
 use wire::limits::{OFFER_PARTITIONS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX};
 
 use crate::config::Start;
-use crate::partitions::roster::{Candidate, Due, SourceTopic};
+use crate::partitions::lane_partitions::{Candidate, Due, SourceTopic};
 use crate::source::discovery::Topics;
 
-/// The messages that offer `due`: each topic not in `announced` first, then the partitions in batches.
-/// Blocks on the source cluster.
+/// Returns the messages that offer `due`: each topic not in `announced` first, then the partitions in batches. Blocks on
+/// the source cluster.
 pub fn messages(
     catalog: &dyn Catalog,
     topics: &Topics,
@@ -44,9 +44,8 @@ pub fn messages(
     Ok(messages)
 }
 
-/// Where a halt is lifted, the ends just looked up must be those of the topic that the offer names: of one that
-/// was made again since it was discovered, the jump would be into a log that nobody has named. Discovery sees
-/// it within seconds.
+/// Checks that the bounds just looked up are of the topic that the offer names, where a halt is lifted. If the topic was
+/// recreated since it was discovered, the jump would go into another log. Discovery sees that within seconds.
 fn check_incarnations(
     catalog: &dyn Catalog,
     known: &HashMap<&Arc<str>, &SourceTopic>,
@@ -64,7 +63,8 @@ fn check_incarnations(
         let name: Arc<str> = found.name.as_str().into();
         let Some(topic) = known.get(&name) else { continue };
         if topic.id != found.id && topic.id != TopicId::UNKNOWN && found.id != TopicId::UNKNOWN {
-            let reason = format!("its id was {}, is {}: waiting until discovery has seen that", topic.id, found.id);
+            let reason =
+                format!("its id was {}, is {}: waiting until discovery sees the new topic", topic.id, found.id);
             let doing = format!("offer of the halted topic {}", found.name);
             return Err(KafkaError { doing, reason, fault: KafkaFault::Unavailable });
         }
@@ -72,7 +72,8 @@ fn check_incarnations(
     Ok(())
 }
 
-/// What is too long for the wire is left out: placements and throttles, which no receiver applies.
+/// Returns the message that announces a topic. Entries that are too long for the wire are left out: placements and
+/// throttles, which no receiver applies.
 fn announce(catalog: &dyn Catalog, topic: &SourceTopic) -> Result<Control, KafkaError> {
     let entries = match catalog.configs(&topic.name) {
         Err(error) if matches!(error.fault, KafkaFault::Unauthorized | KafkaFault::UnknownTopic) => {
@@ -87,7 +88,7 @@ fn announce(catalog: &dyn Catalog, topic: &SourceTopic) -> Result<Control, Kafka
         .map(|entry| TopicConfig { name: entry.name, value: entry.value })
         .take(TOPIC_CONFIGS_MAX)
         .collect();
-    let clusters = topic.passage.clusters().to_vec();
+    let clusters = topic.origin.clusters().to_vec();
     Ok(Control::Topic { topic: topic.name.to_string(), topic_id: topic.id, configs, clusters })
 }
 
@@ -134,11 +135,11 @@ mod tests {
     use wire::ids::{Epoch, LaneId, Slot};
 
     use super::*;
-    use crate::partitions::resume::{Halt, Lift, Wish};
-    use crate::source::origins::Passage;
+    use crate::partitions::resume::{Halt, HaltLift, ResumeAction};
+    use crate::source::origins::TopicOrigin;
     use wire::partition::Partition;
 
-    /// A cluster whose one topic has this id by now.
+    /// A cluster whose only topic has this id now.
     struct Source(Mutex<TopicId>);
 
     impl Catalog for Source {
@@ -157,8 +158,9 @@ mod tests {
         }
     }
 
-    fn offers(source: &Source, lift: Option<Lift>) -> Result<Vec<Control>, KafkaError> {
-        let topic = SourceTopic { name: "orders".into(), id: TopicId([1; 16]), partitions: 1, passage: Passage::Own };
+    fn offers(source: &Source, lift: Option<HaltLift>) -> Result<Vec<Control>, KafkaError> {
+        let topic =
+            SourceTopic { name: "orders".into(), id: TopicId([1; 16]), partitions: 1, origin: TopicOrigin::Own };
         let at = Partition { topic: "orders".into(), partition: 0 };
         let candidate = Candidate { slot: Slot(0), at, lift };
         let due = Due { lane: LaneId(0), epoch: Epoch(1), partitions: vec![candidate] };
@@ -166,9 +168,9 @@ mod tests {
     }
 
     #[test]
-    fn no_halt_is_lifted_in_the_log_of_a_topic_that_was_made_again_since_it_was_discovered() {
+    fn no_halt_is_lifted_in_a_topic_recreated_since_discovery() {
         let halt = Halt { reason: HaltReason::Truncated.word().to_owned(), position: Position(50) };
-        let lift = halt.lift(Wish::Skip, 1, "test").unwrap();
+        let lift = halt.lift(ResumeAction::Skip, 1, "test").unwrap();
         let source = Source(Mutex::new(TopicId([1; 16])));
         assert_eq!(offers(&source, lift.clone()).unwrap().len(), 2, "a topic and an offer");
         *source.0.lock().unwrap() = TopicId([2; 16]);

@@ -1,34 +1,34 @@
-//! What is done about a halt without asking anybody: by topic, as configured.
+//! Policies for halts, by topic: halts that are lifted without an operator.
 
 use service::topics::TopicFilter;
 use wire::halt::{HaltReason, Skip};
 
-/// What to do about halts of a topic; the default stops until a human acts.
+/// Policy for the halts of a topic; the default waits for an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// Nothing.
+    /// Wait for an operator.
     Stop,
-    /// Leave out what cannot be carried.
+    /// Skip records that cannot be carried.
     Skip,
-    /// Carry a topic that was made again, from its start.
+    /// Carry a recreated topic from its start.
     NewIncarnation,
 }
 
-/// One entry of the configuration.
+/// Entry of the configuration.
 #[derive(Debug, Clone)]
 pub struct Rule {
-    /// Which topics.
+    /// Topics of the entry.
     pub topics: TopicFilter,
-    /// What to do about their halts.
+    /// Policies for their halts.
     pub policy: Vec<Policy>,
 }
 
-/// Every entry, in the order written: the first that matches a topic counts.
+/// Entries of the configuration, in the order written: the first that matches a topic counts.
 #[derive(Debug, Clone, Default)]
 pub struct Policies(pub Vec<Rule>);
 
 impl Policies {
-    /// The policy that skips what a halt of `topic` is about; `None` if a human must act.
+    /// Returns the policy that lifts this halt of `topic`; `None` if an operator must act.
     pub fn skips(&self, topic: &str, reason: HaltReason) -> Option<&'static str> {
         let rule = self.0.iter().find(|rule| rule.topics.matches(topic))?;
         let (needed, why) = match reason.skip() {
@@ -51,13 +51,14 @@ mod tests {
     }
 
     #[test]
-    fn the_first_entry_that_matches_counts_and_does_only_what_it_says() {
+    fn the_first_matching_entry_counts_and_does_only_its_part() {
         let policies = Policies(vec![
             rule("clicks.audit", &[Policy::Stop]),
             rule("clicks.*", &[Policy::Skip]),
             rule("cache", &[Policy::Skip, Policy::NewIncarnation]),
         ]);
-        let (lost, again) = (HaltReason::RetentionOvertook, HaltReason::TopicRecreated);
+        let lost = HaltReason::RetentionOvertook;
+        let again = HaltReason::TopicRecreated;
         assert_eq!(policies.skips("clicks.web", lost), Some("policy: skip"));
         assert_eq!(policies.skips("clicks.web", HaltReason::RecordRejected), Some("policy: skip"));
         assert_eq!(policies.skips("clicks.web", again), None);

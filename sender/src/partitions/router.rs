@@ -1,38 +1,38 @@
-//! Which lane carries a partition: the class of its topic, and the lane that its class has for it. The classes
-//! are configured here, their lanes are stored in the target and said in the welcome.
+//! Router of partitions to lanes: the class of the topic, and the lane within the class. The classes are configured at
+//! the sender; their lanes are stored in the target and stated in the welcome.
 
 use service::topics::TopicFilter;
 use wire::ids::LaneId;
 use wire::lanes::{ClassLanes, ClassTable};
 
-/// Where the topics of one session go.
+/// Router of one session.
 #[derive(Debug, Clone)]
 pub struct Router {
     table: ClassTable,
-    /// What each class matches, in the order written: the first that matches a topic counts.
+    /// Topics and lanes of each class, in the order written: the first that matches a topic counts.
     classes: Vec<(TopicFilter, ClassLanes)>,
 }
 
 impl Router {
-    /// A link that has only the default class.
+    /// Creates the router of a link that has only the default class.
     pub fn plain(lanes: u16) -> Self {
         Self::new(ClassTable::new(lanes), std::iter::empty())
     }
 
-    /// Over the lanes of `table`, which has every class named here; topics of any other go to the default class.
+    /// Creates a router over the lanes of `table`. Topics of a class that is not in the table go to the default class.
     pub fn new<'c>(table: ClassTable, classes: impl Iterator<Item = (&'c str, &'c TopicFilter)>) -> Self {
         let lanes = |(name, topics): (&str, &TopicFilter)| Some((topics.clone(), table.class(name)?.clone()));
         let classes = classes.filter_map(lanes).collect();
         Self { table, classes }
     }
 
-    /// The lane of a partition.
+    /// Returns the lane of a partition.
     pub fn lane(&self, topic: &str, partition: i32) -> LaneId {
         let class = self.classes.iter().find(|(topics, _)| topics.matches(topic)).map(|(_, class)| class);
         class.unwrap_or_else(|| self.table.default_class()).lane(topic, partition)
     }
 
-    /// How many lanes there are.
+    /// Returns the number of lanes.
     pub fn lanes(&self) -> u16 {
         self.table.lanes()
     }
@@ -42,17 +42,19 @@ impl Router {
 mod tests {
     use super::*;
     use service::topics::TopicPattern;
-    use wire::lanes::ClassWish;
+    use wire::lanes::ClassRequest;
 
     fn topics(pattern: &str) -> TopicFilter {
         TopicFilter::new(vec![TopicPattern::parse(pattern).unwrap()], Vec::new())
     }
 
     #[test]
-    fn the_first_class_that_matches_has_the_topic_and_the_default_class_the_rest() {
-        let wish = |name: &str, lanes| ClassWish { name: name.into(), lanes, strict: false };
-        let table = ClassTable::new(8).append(&[wish("critical", 1), wish("gone", 2), wish("bulk", 3)]).unwrap();
-        let (critical, bulk) = (topics("orders"), topics("orders.*|clicks"));
+    fn the_first_matching_class_has_the_topic() {
+        let request = |name: &str, lanes| ClassRequest { name: name.into(), lanes, strict: false };
+        let table =
+            ClassTable::new(8).append(&[request("critical", 1), request("gone", 2), request("bulk", 3)]).unwrap();
+        let critical = topics("orders");
+        let bulk = topics("orders.*|clicks");
         let router = Router::new(table.clone(), [("bulk", &bulk), ("critical", &critical)].into_iter());
         let class = |topic| {
             let lane = router.lane(topic, 5);

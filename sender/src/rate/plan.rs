@@ -1,4 +1,4 @@
-//! Which of several rates holds. Pure decisions; the time is an argument.
+//! Decides which of several rates is in effect. Pure decisions; the time is an argument.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use wire::units::Rate;
 
 use crate::rate::schedule::{Entry, Schedule, Zone};
 
-/// Every rate that may come to hold.
+/// All rates that may take effect.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     file: Option<Rate>,
@@ -15,51 +15,51 @@ pub struct Plan {
     order: Option<Order>,
 }
 
-/// An operator's rate.
+/// Rate that an operator has set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Order {
-    /// The rate.
+    /// Rate of the order.
     pub rate: Rate,
-    /// Until when; `None` until it is taken back.
+    /// End of the order; `None` until it is taken back.
     pub until: Option<Timestamp>,
 }
 
-/// What holds.
+/// Rate in effect, with its reason.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ruling {
-    /// The rate; `None` is no limit.
+    /// Rate, `None` for no limit.
     pub rate: Option<Rate>,
-    /// Where it comes from.
+    /// Reason for the rate.
     pub reason: Reason,
-    /// When that is to be looked at again; `None` if nothing changes by itself.
+    /// Time of the next change; `None` if nothing changes by itself.
     pub until: Option<Timestamp>,
 }
 
-/// Where a rate comes from.
+/// Reason for a rate.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Reason {
-    /// `wan.rate`.
+    /// Setting `wan.rate` of the file.
     #[default]
     File,
     /// An entry of `[[wan.schedule]]`.
     Schedule(Entry, Zone),
-    /// `causeway rate`.
+    /// The command `causeway rate`.
     Command,
 }
 
 impl Plan {
-    /// The file's part of it.
+    /// Applies the rate and the schedule of the file.
     pub fn configure(&mut self, file: Option<Rate>, schedule: Schedule) {
         self.file = file;
         self.schedule = schedule;
     }
 
-    /// An operator's rate from now on, or none; returns the one before.
+    /// Sets an operator's rate, or none; returns the one before.
     pub fn order(&mut self, order: Option<Order>) -> Option<Order> {
         std::mem::replace(&mut self.order, order)
     }
 
-    /// What holds at `now`. An operator's rate that is over is forgotten.
+    /// Returns the rate in effect at `now`. Forgets an operator's rate that is over.
     pub fn rule(&mut self, now: Timestamp) -> Ruling {
         self.order = self.order.filter(|order| order.until.is_none_or(|until| now < until));
         if let Some(order) = self.order {
@@ -76,18 +76,19 @@ impl Plan {
         }
     }
 
-    /// What holds, for whoever asked for it; `was_ordered` says whether an operator's rate held before.
+    /// Returns a sentence for the operator; `was_ordered` says whether an operator's rate was in effect before.
     pub fn sentence(&self, ruling: &Ruling, was_ordered: bool) -> String {
-        let (rate, zone) = (shown(ruling.rate), self.schedule.zone());
+        let rate = shown(ruling.rate);
+        let zone = self.schedule.zone();
         match (&ruling.reason, ruling.until) {
             (Reason::Command, Some(until)) => {
-                format!("{rate} until {}, unless this process is started anew before", zone.show(until))
+                format!("{rate} until {}, unless this process restarts before", zone.show(until))
             }
             (Reason::Command, None) => {
-                format!("{rate} until `causeway rate --reset`, or until this process is started anew")
+                format!("{rate} until `causeway rate --reset`, or until this process restarts")
             }
             (reason, _) if was_ordered => format!("{rate} again, by {reason}"),
-            (reason, _) => format!("no rate was set by command: {rate} goes on, by {reason}"),
+            (reason, _) => format!("no rate was set by command: {rate} stays in effect, by {reason}"),
         }
     }
 }
@@ -100,7 +101,7 @@ impl fmt::Display for Ruling {
 }
 
 impl Reason {
-    /// The word in `status --json` and in metrics.
+    /// Returns the word in `status --json` and in metrics.
     pub fn word(&self) -> &'static str {
         match self {
             Self::File => "file",
@@ -109,10 +110,10 @@ impl Reason {
         }
     }
 
-    /// Every word.
+    /// Words of all reasons.
     pub const WORDS: [&'static str; 3] = ["file", "schedule", "command"];
 
-    /// The schedule's entry, as people write it.
+    /// Returns the schedule's entry, as it is written in the configuration.
     pub fn entry(&self) -> Option<String> {
         match self {
             Self::Schedule(entry, zone) => Some(format!("{entry} {zone}")),
@@ -131,7 +132,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A rate, or that there is none.
+/// Returns the rate, or "no limit".
 pub(super) fn shown(rate: Option<Rate>) -> String {
     rate.map_or_else(|| "no limit".to_owned(), |rate| rate.to_string())
 }

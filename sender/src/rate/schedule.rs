@@ -1,7 +1,7 @@
-//! Which rate holds when: weekly entries in a named time zone. Pure decisions; the time is an argument.
+//! Schedule of rates: weekly entries in a named time zone. Pure decisions; the time is an argument.
 //!
-//! An entry holds while the clocks of the zone show a time in it. So it follows them through summer time: an hour
-//! that they skip is not in it, and one that they show twice is in it twice.
+//! An entry is in effect while the clocks of the zone show a time in it. It follows them through summer time: an hour
+//! that they skip is not in it, and an hour that they show twice is in it twice.
 
 use std::fmt;
 
@@ -13,36 +13,36 @@ use wire::units::Rate;
 const DAY_MINUTES: i32 = 24 * 60;
 const WEEK_MINUTES: i32 = 7 * DAY_MINUTES;
 
-/// How far ahead the next change is looked for: every entry comes once a week.
+/// Days in which the next change is searched: every entry comes once a week.
 const AHEAD_DAYS: i32 = 8;
 
-/// Days as they are written, Monday first.
+/// Names of the days, Monday first.
 pub const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
-/// Entries that a schedule may have.
+/// Maximum number of entries of a schedule.
 pub const ENTRIES_MAX: usize = 64;
 
-/// A week of rates. Where no entry holds, the schedule says nothing.
+/// Week of rates. It states no rate where no entry is in effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     entries: Vec<Entry>,
     zone: Zone,
 }
 
-/// A time zone of the IANA database.
+/// Time zone of the IANA database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zone(TimeZone);
 
-/// One entry.
+/// Entry of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
-    /// On which days it begins.
+    /// Days on which the entry begins.
     pub days: Days,
-    /// When it begins.
+    /// Time of day at which the entry begins.
     pub from: TimeOfDay,
-    /// When it ends: on the same day, or on the next where that is not after its beginning.
+    /// Time of day at which the entry ends: on the same day, or on the next if that is not after its beginning.
     pub to: TimeOfDay,
-    /// The rate meanwhile.
+    /// Rate during the entry.
     pub rate: Rate,
 }
 
@@ -50,35 +50,35 @@ pub struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Days(u8);
 
-/// A time on a clock, in minutes since midnight; 24:00 is the end of the day.
+/// Time of day in minutes since midnight; 24:00 is the end of the day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeOfDay(u16);
 
-/// Two entries hold at the same time.
+/// Overlap of two entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overlap {
-    /// The earlier of the two in the file, from 0.
+    /// Index in the file of the earlier of the two, from 0.
     pub first: usize,
-    /// The later of the two.
+    /// Index in the file of the later of the two.
     pub second: usize,
-    /// A minute of the week at which both hold.
+    /// Minute of the week that is in both.
     minute: i32,
 }
 
-/// What the schedule says at one moment.
+/// Schedule at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Says<'s> {
-    /// The entry that holds.
+    /// Entry that is in effect.
     pub entry: Option<&'s Entry>,
-    /// When that changes; `None` if it never does.
+    /// Time of the next change; `None` if there is none.
     pub until: Option<Timestamp>,
 }
 
 impl Schedule {
-    /// These entries on the clocks of `zone`.
+    /// Creates a schedule of these entries on the clocks of `zone`.
     ///
     /// # Errors
-    /// Two of them hold at the same time.
+    /// Two entries overlap.
     pub fn new(entries: Vec<Entry>, zone: Zone) -> Result<Self, Overlap> {
         for second in 1..entries.len() {
             for first in 0..second {
@@ -90,26 +90,26 @@ impl Schedule {
         Ok(Self { entries, zone })
     }
 
-    /// What holds at `now`, and until when.
+    /// Returns the entry in effect at `now`, and its end.
     pub fn at(&self, now: Timestamp) -> Says<'_> {
-        let holds = self.index_at(now);
+        let current = self.index_at(now);
         let mut changes = self.candidates(now);
         changes.sort_unstable();
-        let until = changes.into_iter().find(|at| *at > now && self.index_at(*at) != holds);
-        Says { entry: holds.map(|index| &self.entries[index]), until }
+        let until = changes.into_iter().find(|at| *at > now && self.index_at(*at) != current);
+        Says { entry: current.map(|index| &self.entries[index]), until }
     }
 
-    /// Whether there is no entry.
+    /// Returns whether there is no entry.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The highest of the rates; `None` without an entry.
+    /// Returns the highest of the rates; `None` without an entry.
     pub fn highest(&self) -> Option<Rate> {
         self.entries.iter().map(|entry| entry.rate).max()
     }
 
-    /// On whose clocks.
+    /// The time zone of the schedule.
     pub fn zone(&self) -> &Zone {
         &self.zone
     }
@@ -121,14 +121,14 @@ impl Schedule {
         self.entries.iter().position(|entry| entry.covers(minute))
     }
 
-    /// Every moment of the days around `now` at which an entry may begin or end.
+    /// Returns every moment of the days around `now` at which an entry may begin or end.
     fn candidates(&self, now: Timestamp) -> Vec<Timestamp> {
         let today = self.zone.0.to_datetime(now).date();
         let days = (-1..=AHEAD_DAYS).filter_map(|days| today.checked_add(jiff::Span::new().days(days)).ok());
         let times = || self.entries.iter().flat_map(|entry| [entry.from, entry.to]);
         let clocks = days.flat_map(|day| times().filter_map(move |time| time.on(day)));
         let shown = clocks.flat_map(|clock| {
-            // The same moment twice, but for what the clocks show twice or never.
+            // Both are the same moment, except for times that the clocks show twice or never.
             let ambiguous = self.zone.0.to_ambiguous_timestamp(clock);
             [ambiguous.earlier(), ambiguous.later()]
         });
@@ -137,7 +137,7 @@ impl Schedule {
     }
 }
 
-/// No entry, on the clocks of UTC.
+/// A schedule without entries, on the clocks of UTC.
 impl Default for Schedule {
     fn default() -> Self {
         Self { entries: Vec::new(), zone: Zone(TimeZone::UTC) }
@@ -145,12 +145,12 @@ impl Default for Schedule {
 }
 
 impl Zone {
-    /// The zone called so in the IANA database.
+    /// Returns the zone with this name in the IANA database.
     pub fn named(name: &str) -> Option<Self> {
         TimeZone::get(name).ok().map(Self)
     }
 
-    /// `at` on the clocks of this zone, to the minute.
+    /// Returns `at` on the clocks of this zone, to the minute.
     pub fn show(&self, at: Timestamp) -> impl fmt::Display {
         at.to_zoned(self.0.clone()).strftime("%a %Y-%m-%d %H:%M %Z").to_string()
     }
@@ -168,7 +168,7 @@ impl Entry {
         if length > 0 { length } else { length + DAY_MINUTES }
     }
 
-    /// The minutes of the week at which it begins.
+    /// Returns the minutes of the week at which the entry begins.
     fn begins(&self) -> impl Iterator<Item = i32> {
         let from = i32::from(self.from.0);
         self.days.each().map(move |day| day * DAY_MINUTES + from)
@@ -178,7 +178,7 @@ impl Entry {
         self.begins().any(|begin| (minute - begin).rem_euclid(WEEK_MINUTES) < self.length())
     }
 
-    /// A minute of the week at which both hold: then one begins while the other holds.
+    /// Returns a minute of the week that is in both entries: one begins during the other.
     fn meets(&self, other: &Self) -> Option<i32> {
         let begins_within = |one: &Self, other: &Self| one.begins().find(|minute| other.covers(*minute));
         begins_within(self, other).or_else(|| begins_within(other, self))
@@ -192,13 +192,14 @@ impl fmt::Display for Entry {
 }
 
 impl Days {
-    /// `mon-fri`, `sat,sun`, `fri-mon,wed`: days and spans of them.
+    /// Parses days and spans of days: `mon-fri`, `sat,sun`, `fri-mon,wed`.
     pub fn parse(text: &str) -> Option<Self> {
         let day = |word: &str| DAYS.iter().position(|day| *day == word.trim());
         let mut days = 0;
         for part in text.split(',') {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
-            let (first, last) = (day(first)?, day(last)?);
+            let first = day(first)?;
+            let last = day(last)?;
             let length = (last + DAYS.len() - first) % DAYS.len();
             (first..=first + length).for_each(|day| days |= 1 << (day % DAYS.len()));
         }
@@ -211,7 +212,7 @@ impl Days {
 }
 
 impl fmt::Display for Days {
-    /// In spans, from the first day of the week that begins one.
+    /// Writes spans of days, from the first day of the week that begins one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let has = |day: usize| self.0 & (1 << (day % 7)) != 0;
         if (0..7).all(has) {
@@ -233,20 +234,19 @@ impl fmt::Display for Days {
 }
 
 impl TimeOfDay {
-    /// `08:00`, up to `24:00`.
+    /// Parses a time of day: `00:00` to `24:00`.
     pub fn parse(text: &str) -> Option<Self> {
         let (hour, minute) = text.split_once(':')?;
         let number = |text: &str| text.parse::<u16>().ok().filter(|_| text.len() == 2 && !text.starts_with('+'));
-        let (hour, minute) = (number(hour)?, number(minute)?);
-        let minutes = hour * 60 + minute;
+        let minute = number(minute)?;
+        let minutes = number(hour)? * 60 + minute;
         (minute < 60 && i32::from(minutes) <= DAY_MINUTES).then_some(Self(minutes))
     }
 
     fn on(self, day: Date) -> Option<DateTime> {
-        let (hour, minute) = ((self.0 / 60) as i8, (self.0 % 60) as i8);
-        match hour {
+        match (self.0 / 60) as i8 {
             24 => Some(day.tomorrow().ok()?.at(0, 0, 0, 0)),
-            hour => Some(day.at(hour, minute, 0, 0)),
+            hour => Some(day.at(hour, (self.0 % 60) as i8, 0, 0)),
         }
     }
 }
@@ -258,9 +258,10 @@ impl fmt::Display for TimeOfDay {
 }
 
 impl Overlap {
-    /// When both hold: `mon 17:00`.
+    /// Returns a moment in both entries, like `mon 17:00`.
     pub fn moment(&self) -> String {
-        let (day, minute) = (self.minute.rem_euclid(WEEK_MINUTES) / DAY_MINUTES, self.minute % DAY_MINUTES);
+        let day = self.minute.rem_euclid(WEEK_MINUTES) / DAY_MINUTES;
+        let minute = self.minute % DAY_MINUTES;
         format!("{} {:02}:{:02}", DAYS[usize::try_from(day).unwrap_or(0)], minute / 60, minute % 60)
     }
 }

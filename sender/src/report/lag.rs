@@ -1,4 +1,4 @@
-//! How far the target is behind the source: as a whole, by topic, by partition.
+//! Lag of the target behind the source: as a whole, by topic and by partition.
 
 use std::collections::BTreeMap;
 
@@ -6,63 +6,67 @@ use kafka::catalog::Bounds;
 use serde::{Deserialize, Serialize};
 use wire::ids::Position;
 
-use crate::lane::progress::{Halted, Snapshot};
+use crate::lane::progress::{HaltedPartition, Snapshot};
 use crate::partitions::router::Router;
 use crate::source::discovery::SourceLog;
 use wire::partition::Partition;
 
-/// The source's logs as last looked at, and how far the target was behind them.
+/// Lag of a link, as last measured.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Lag {
-    /// High watermark less committed position, over all partitions that ever joined; holes count. `None` while a
-    /// partition has neither joined nor been halted: no number is better than a small one.
+pub(crate) struct Lag {
+    /// High watermarks less committed positions, over all partitions that ever joined; holes count. `None` while a
+    /// partition has neither joined nor been halted: an unknown lag is better than a wrong small one.
     pub records: Option<u64>,
-    /// Every partition that is to be carried, in order of topic and number, with its log once it has joined.
+    /// Partitions to be carried, in order of topic and number, each with its log once it has joined.
     pub logs: Vec<(Partition, Option<Bounds>)>,
 }
 
-/// Compares the source's logs to what is committed.
-pub fn lag(source: &[SourceLog], lanes: &[Snapshot]) -> Lag {
-    let (mut records, mut known) = (0, true);
-    let logs = source.iter().map(|log| match committed(&log.at, lanes) {
-        Some(position) => {
-            records += behind(log.bounds.end, position);
-            (log.at.clone(), Some(log.bounds))
-        }
-        None => {
-            known &= halt_of(&log.at, lanes).is_some();
-            (log.at.clone(), None)
-        }
-    });
-    let logs = logs.collect();
-    Lag { records: known.then_some(records), logs }
+impl Lag {
+    /// Compares the source's logs with the committed positions.
+    pub(crate) fn of(source: &[SourceLog], lanes: &[Snapshot]) -> Self {
+        let mut records = 0;
+        let mut known = true;
+        let logs = source.iter().map(|log| match committed(&log.at, lanes) {
+            Some(position) => {
+                records += behind(log.bounds.end, position);
+                (log.at.clone(), Some(log.bounds))
+            }
+            None => {
+                known &= halt_of(&log.at, lanes).is_some();
+                (log.at.clone(), None)
+            }
+        });
+        let logs = logs.collect();
+        Self { records: known.then_some(records), logs }
+    }
 }
 
-/// How far the target is behind in one partition that has joined.
+/// Lag of one partition that has joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Behind {
-    /// Which partition.
+pub(crate) struct PartitionLag {
+    /// Partition that has joined.
     pub at: Partition,
-    /// Up to where it is known to be committed.
+    /// Position up to which it is known to be committed.
     pub committed: Position,
-    /// The source's high watermark.
+    /// High watermark at the source.
     pub end: Position,
 }
 
-impl Behind {
-    /// Compares the source's logs to what is committed.
-    pub fn of_all(source: &[SourceLog], lanes: &[Snapshot]) -> Vec<Self> {
+impl PartitionLag {
+    /// Compares the source's logs with the committed positions.
+    pub(crate) fn of_all(source: &[SourceLog], lanes: &[Snapshot]) -> Vec<Self> {
         let joined = source.iter().filter_map(|log| Some((log, committed(&log.at, lanes)?)));
         joined.map(|(log, committed)| Self { at: log.at.clone(), committed, end: log.bounds.end }).collect()
     }
 
-    /// Offsets between the two; holes count.
-    pub fn records(&self) -> u64 {
+    /// Returns the offsets between the two positions; holes count.
+    pub(crate) fn records(&self) -> u64 {
         behind(self.end, self.committed)
     }
 }
 
-/// Up to where a partition is known to be committed. One that was moved is known to its old lane too, as it was then.
+/// Returns the position up to which a partition is known to be committed. The old lane of a partition that was handed
+/// over still knows an older one.
 fn committed(at: &Partition, lanes: &[Snapshot]) -> Option<Position> {
     lanes.iter().filter_map(|lane| lane.committed.get(at)).max().copied()
 }
@@ -71,60 +75,59 @@ fn behind(end: Position, at: Position) -> u64 {
     u64::try_from(end.0 - at.0).unwrap_or(0)
 }
 
-fn halt_of<'a>(at: &Partition, lanes: &'a [Snapshot]) -> Option<&'a Halted> {
+fn halt_of<'a>(at: &Partition, lanes: &'a [Snapshot]) -> Option<&'a HaltedPartition> {
     lanes.iter().flat_map(|lane| &lane.halted).find(|halt| halt.is_of(at))
 }
 
-/// One partition at one moment; `docs/reference/status.md` describes it.
+/// Partition at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PartitionStatus {
-    /// Its topic at the source.
+    /// Topic of the partition at the source.
     pub topic: String,
-    /// Its number.
+    /// Number of the partition.
     pub partition: i32,
-    /// The lane that carries it.
+    /// Lane that carries the partition.
     pub lane: u16,
-    /// Where it stands: `carried`, `halted`, `joining` (the receiver has not said where it goes on) or
-    /// `lane-closed`.
+    /// State: `carried`, `halted`, `joining` (the receiver has not stated its position) or `lane-closed`.
     pub state: String,
-    /// The offset that comes next: all before it is committed in the target. `null` while that is not known.
+    /// Next offset: all before it are committed in the target; `null` while unknown.
     pub position: Option<i64>,
-    /// Where the source's log begins, and `null` as long as the position is.
+    /// Start of the source's log; `null` while the position is.
     pub log_start: Option<i64>,
-    /// The source's high watermark, at most some seconds old.
+    /// High watermark of the source, at most some seconds old.
     pub log_end: Option<i64>,
-    /// From the position to the high watermark; holes count.
+    /// Offsets from the position to the high watermark; holes count.
     pub lag_records: Option<u64>,
-    /// The word for why it is halted.
+    /// Reason of its halt, a stable word.
     pub halt: Option<String>,
-    /// The values and the limit.
+    /// Values and limit of its halt.
     pub detail: Option<String>,
 }
 
-/// One topic at one moment; `docs/reference/status.md` describes it.
+/// Topic at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TopicStatus {
-    /// Its name at the source.
+    /// Name of the topic at the source.
     pub topic: String,
-    /// How many partitions it has.
+    /// Number of its partitions.
     pub partitions: usize,
-    /// How many of them are halted.
+    /// Number of its partitions that are halted.
     pub halted: usize,
-    /// How far they are behind together; `null` while that of one is not known.
+    /// Lag of all its partitions; `null` while that of one is unknown.
     pub lag_records: Option<u64>,
 }
 
 impl Lag {
-    /// Each partition of `topic`, or of every topic, as it stands now.
-    pub fn partitions(&self, topic: Option<&str>, lanes: &[Snapshot], router: &Router) -> Vec<PartitionStatus> {
-        let wanted = self.logs.iter().filter(|(at, _)| topic.is_none_or(|topic| *at.topic == *topic));
-        wanted.map(|(at, log)| PartitionStatus::of(at, *log, lanes, router)).collect()
+    /// Returns each partition of `topic`, or of every topic, as it is now.
+    pub(crate) fn partitions(&self, topic: Option<&str>, lanes: &[Snapshot], router: &Router) -> Vec<PartitionStatus> {
+        let shown = self.logs.iter().filter(|(at, _)| topic.is_none_or(|topic| *at.topic == *topic));
+        shown.map(|(at, log)| PartitionStatus::of(at, *log, lanes, router)).collect()
     }
 
-    /// Each topic as it stands now, in order of their names.
-    pub fn topics(&self, lanes: &[Snapshot], router: &Router) -> Vec<TopicStatus> {
+    /// Returns each topic as it is now, in order of their names.
+    pub(crate) fn topics(&self, lanes: &[Snapshot], router: &Router) -> Vec<TopicStatus> {
         let mut topics: BTreeMap<String, TopicStatus> = BTreeMap::new();
         for one in self.partitions(None, lanes, router) {
             let new = || TopicStatus { topic: one.topic.clone(), lag_records: Some(0), ..TopicStatus::default() };
@@ -140,7 +143,8 @@ impl Lag {
 impl PartitionStatus {
     fn of(at: &Partition, log: Option<Bounds>, lanes: &[Snapshot], router: &Router) -> Self {
         let lane = router.lane(&at.topic, at.partition);
-        let (own, halt) = (lanes.get(usize::from(lane.0)), halt_of(at, lanes));
+        let own = lanes.get(usize::from(lane.0));
+        let halt = halt_of(at, lanes);
         let position = own.and_then(|own| own.committed.get(at)).copied();
         let state = match (halt, own.is_some_and(|own| own.epoch.is_some()), position) {
             (Some(_), ..) => "halted",
@@ -177,13 +181,18 @@ mod tests {
         Some(Bounds { start: Position(start), end: Position(end) })
     }
 
-    fn halted(partition: i32) -> Halted {
-        let (topic, reason, detail) = ("orders".to_owned(), "corrupt".to_owned(), "crc".to_owned());
-        Halted { topic, partition, position: 3, reason, detail }
+    fn halted(partition: i32) -> HaltedPartition {
+        HaltedPartition {
+            topic: "orders".into(),
+            partition,
+            position: 3,
+            reason: "corrupt".into(),
+            detail: "crc".into(),
+        }
     }
 
     #[test]
-    fn each_partition_says_where_it_stands_and_each_topic_how_far_behind_it_is() {
+    fn partitions_show_their_state_and_topics_their_lag() {
         let committed =
             [(at("orders", 0), Position(90)), (at("orders", 1), Position(3)), (at("bills", 0), Position(7))];
         let mut lane = Snapshot { epoch: Some(Epoch(4)), committed: committed.into(), ..Snapshot::default() };

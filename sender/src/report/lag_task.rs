@@ -1,4 +1,4 @@
-//! Measures every few seconds how far the target is behind, and what is to be expected of that.
+//! Task that measures every few seconds which records the target lacks, and forecasts when it will have them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,55 +6,69 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use kafka::KafkaError;
 use kafka::catalog::Catalog;
-use tokio::sync::watch;
 
 use crate::report::forecast::{Forecast, History, Sample};
-use crate::report::lag::{self, Behind};
-use crate::report::open_transactions::Watch;
+use crate::report::lag::{Lag, PartitionLag};
+use crate::report::open_transactions::OpenTransactions;
 use crate::report::retention::{self, Loss};
-use crate::report::status::{Board, NotCarried};
-use crate::source::discovery::{self, Discovered};
+use crate::report::status::NotCarried;
+use crate::report::view::Report;
+use crate::source::discovery;
 
-/// A backlog that is gone within this is not worth asking what of it may be lost.
+/// Seconds within which a backlog must be gone for its retention not to be asked for.
 const SOON: f64 = 60.0;
 
-/// Measures for as long as the sender lives.
-pub async fn measure(catalog: Arc<dyn Catalog>, topics: watch::Receiver<Discovered>, board: Arc<Board>) {
-    let (mut watch, mut history, began) = (Watch::default(), History::default(), Instant::now());
+/// Measures once the source has answered, for as long as the sender lives.
+pub(super) async fn measure(catalog: Arc<dyn Catalog>, report: Arc<Report>) {
+    let board = report.board();
+    let mut topics = board.topics().subscribe();
+    if topics.changed().await.is_err() {
+        return;
+    }
+    let began = Instant::now();
+    let mut open_transactions = OpenTransactions::default();
+    let mut history = History::default();
     let mut losses = Losses::default();
     loop {
-        let (asks, topics, lanes) = (Arc::clone(&catalog), Arc::clone(&topics.borrow().topics), board.lanes());
-        let target = board.target_cluster();
-        board.set_withheld(NotCarried::of(&topics, target.as_deref()));
+        let asks = Arc::clone(&catalog);
+        let topics = Arc::clone(&topics.borrow().topics);
+        let target = board.read().target_cluster;
+        let lanes = report.lanes();
+        report.set_not_carried(NotCarried::of(&topics, target.as_deref()));
         let asked = tokio::task::spawn_blocking(move || {
             let logs = discovery::source_logs(&*asks, &topics, target.as_deref())?;
-            let (lag, behind) = (lag::lag(&logs, &lanes), Behind::of_all(&logs, &lanes));
+            let lag = Lag::of(&logs, &lanes);
+            let behind = PartitionLag::of_all(&logs, &lanes);
             Ok::<_, KafkaError>((logs, lag, behind))
         });
         match asked.await {
             Ok(Ok((logs, lag, behind))) => {
-                history.handle(sample(&board, began.elapsed(), lag.records));
-                board.set_lag(lag);
+                history.handle(sample(&report, began.elapsed(), lag.records));
                 let forecast = history.forecast();
-                losses.look(&catalog, behind, &forecast).await;
-                board.set_forecast(losses.added_to(forecast));
-                board.set_open_transactions(watch.handle(Instant::now(), &logs));
-                board.set_trouble(None);
+                losses.update(&catalog, behind, &forecast).await;
+                report.set_lag(lag, losses.added_to(forecast));
+                report.set_open_transactions(open_transactions.handle(Instant::now(), &logs));
+                report.set_source_trouble(None);
             }
-            Ok(Err(error)) => board.set_trouble(Some(format!("source cluster: {error}"))),
+            Ok(Err(error)) => report.set_source_trouble(Some(format!("source cluster: {error}"))),
             Err(_) => return,
         }
         tokio::time::sleep(discovery::INTERVAL).await;
     }
 }
 
-fn sample(board: &Board, at: Duration, lag_records: Option<u64>) -> Sample {
-    let totals = board.totals();
-    let sent = (totals.records, totals.raw_bytes);
-    Sample { at, committed_bytes: totals.committed_bytes, sent, lag_records }
+fn sample(report: &Report, at: Duration, lag_records: Option<u64>) -> Sample {
+    let totals = report.board().read().totals();
+    Sample {
+        at,
+        committed_bytes: totals.committed_bytes,
+        sent_records: totals.records,
+        sent_bytes: totals.raw_bytes,
+        lag_records,
+    }
 }
 
-/// What the source will forget first, as it was when that was asked last.
+/// First record that the source will delete before it is carried, as of the last question.
 #[derive(Default)]
 struct Losses {
     asked: Option<Instant>,
@@ -63,9 +77,9 @@ struct Losses {
 
 impl Losses {
     /// Asks again, where it is time to.
-    async fn look(&mut self, catalog: &Arc<dyn Catalog>, behind: Vec<Behind>, forecast: &Forecast) {
-        let lasts = behind.iter().any(|one| one.records() > 0) && forecast.drain_seconds.is_none_or(|gone| gone > SOON);
-        if !lasts {
+    async fn update(&mut self, catalog: &Arc<dyn Catalog>, behind: Vec<PartitionLag>, forecast: &Forecast) {
+        let is_behind = behind.iter().any(|one| one.records() > 0);
+        if !is_behind || forecast.drain_seconds.is_some_and(|seconds| seconds <= SOON) {
             *self = Self::default();
             return;
         }
@@ -73,13 +87,14 @@ impl Losses {
             return;
         }
         self.asked = Some(Instant::now());
-        let (catalog, now) = (Arc::clone(catalog), Timestamp::now().as_millisecond());
-        let asked = tokio::task::spawn_blocking(move || retention::look(&*catalog, &behind, now)).await;
+        let catalog = Arc::clone(catalog);
+        let now = Timestamp::now().as_millisecond();
+        let asked = tokio::task::spawn_blocking(move || retention::forecast(&*catalog, &behind, now)).await;
         self.soonest = match asked {
             Ok(Ok(loss)) => loss,
             Ok(Err(error)) => {
                 // The right to read a topic's configuration may be missing, and nothing else needs it.
-                tracing::debug!(%error, "retention of the source's topics is not known");
+                tracing::debug!(%error, "retention of the source's topics is unknown");
                 None
             }
             Err(_) => None,

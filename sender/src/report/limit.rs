@@ -1,93 +1,94 @@
-//! What keeps a sender from being faster, or from having caught up: one answer, by evidence. Sans-IO.
+//! Finds what keeps a sender from being faster, or from having caught up: one answer, by evidence. Sans-IO.
 //!
-//! The lane that idles least is the witness. It idles where the source has nothing more; it works where the
-//! processor is the limit; it waits for room where the transport is, which is the budget's fault as long as the
-//! budget is used up, and else the path's; it waits for credit where what it sent comes to no end. What was acked of
-//! late then tells where that hangs: under way, or in the target.
+//! The lane that idles least is the witness. If it idles, the source has nothing more. If it works, the processor is the
+//! limit. If it waits for room, the transport is: the budget if that is used up, and else the path. If it waits for
+//! credit, sent frames are not being acked; the recent acks show whether they are held up on the path or at the target.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use transport::congestion;
 
-use crate::report::latency::Lately;
-use crate::report::sampler::Shares;
-use crate::report::status::State;
+use crate::board::State;
+use crate::lane::latency::RecentDelays;
+use crate::report::sampler::TimeUse;
 
-/// The busiest lane must spend this part of its time on something for that to be the limit.
+/// Part of its time that the busiest lane must spend on something for that to be the limit.
 const MOST: f64 = 0.5;
 
-/// The budget is used up from this part of it on: pacing and small frames keep a link from the last of it.
+/// Part of the budget from which on it counts as used up: pacing and small frames keep a link from the last of it.
 const USED_UP: f64 = 0.9;
 
-/// So it is, for an operator, once packets wait for it half of the time.
+/// Part of the time that packets must wait for the budget for it to count as used up.
 const WAITS: f64 = 0.5;
 
-/// Bytes that take so many round trips were not under way all the time: they stood in the sender's own queue.
+/// Round trips of transit from which on bytes were not in flight all the time, but in the sender's own queue.
 const QUEUED: f64 = 2.0;
 
-/// A receiver that acks nothing for so long, and at least four round trips, holds on to what it has.
+/// Time without acks, and at least four round trips, after which a receiver counts as holding on to its records.
 const SILENT: Duration = Duration::from_secs(3);
 
-/// A receiver is alive that answered a question about its clock within this time; it is asked every 2 s.
+/// Time within which a live receiver answers a question about its clock; it is asked every 2 s.
 const ALIVE: Duration = Duration::from_secs(7);
 
-/// What limits a sender now.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Limit {
-    /// Nothing: the target has everything.
-    #[default]
-    Nothing,
-    /// Another sender holds the link.
-    Standby,
-    /// There is no session.
-    Session,
-    /// Lanes are closed.
-    Lanes,
-    /// Lanes have nothing more to read.
-    Source,
-    /// A lane's thread is busy.
-    Cpu,
-    /// The rate is used up.
-    Budget,
-    /// The path takes no more.
-    Path,
-    /// The receiver grants no more credit, and it is not the target that it waits for.
-    Receiver,
-    /// What the receiver has waits for the target.
-    Target,
+wire::words! {
+    /// Limit of a sender.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum Limit {
+        /// There is no limit: the target has everything.
+        #[default]
+        Nothing = "nothing",
+        /// Another sender holds the link.
+        Standby = "standby",
+        /// No session is open.
+        Session = "session",
+        /// Some lanes are closed.
+        Lanes = "lanes",
+        /// The lanes have nothing more to read.
+        Source = "source",
+        /// The thread of a lane is busy.
+        Cpu = "cpu",
+        /// The rate is used up.
+        Budget = "budget",
+        /// The path takes no more.
+        Path = "path",
+        /// The receiver grants no more credit, and it does not wait for the target.
+        Receiver = "receiver",
+        /// The receiver waits for the target.
+        Target = "target",
+    }
 }
 
-/// What is known of a sender.
+/// Evidence about a sender.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
-    /// Where it stands.
+    /// State of the sender.
     pub state: State,
-    /// How many lanes there are.
+    /// Number of the link's lanes.
     pub lanes: usize,
-    /// How many of them are open.
+    /// Number of lanes that are open.
     pub lanes_open: usize,
-    /// How far behind the target is.
+    /// Records that the target lacks.
     pub lag_records: Option<u64>,
-    /// The time of the lane that idles least, over the last seconds.
-    pub busiest: Shares,
-    /// The part of the rate that left over the last seconds; 0 without a rate.
+    /// Time use of the lane that idles least, over the last seconds.
+    pub busiest: TimeUse,
+    /// Part of the rate that was used over the last seconds; 0 without a rate.
     pub budget_used: f64,
-    /// The part of the last seconds in which packets waited for the rate.
+    /// Part of the last seconds in which packets waited for the rate.
     pub budget_waits: f64,
-    /// What keeps the congestion controller from allowing more, in a session.
+    /// Limit of the congestion controller, in a session.
     pub controller: Option<congestion::Limit>,
-    /// The path's round trip without queues.
+    /// Round-trip time of the path without queues.
     pub base_rtt_seconds: Option<f64>,
-    /// Where acked frames spent their time.
-    pub lately: Lately,
+    /// Times that recently acked frames spent.
+    pub recent_delays: RecentDelays,
 }
 
 impl Evidence {
-    /// What limits the rate of a sender that has its lanes and is behind.
+    /// Returns the limit of a sender whose lanes are open and that is behind.
     fn rate_limit(&self) -> Limit {
-        let Shares { works, credit, room } = self.busiest;
+        let TimeUse { works, credit, room } = self.busiest;
         if credit + room + works < MOST {
             return Limit::Source;
         }
@@ -109,13 +110,13 @@ impl Evidence {
         if self.budget_is_used_up() { Limit::Budget } else { Limit::Path }
     }
 
-    /// There is no credit: what was sent is not acked. Why not?
+    /// Returns the limit of a sender without credit: its frames are not acked.
     fn credit(&self) -> Limit {
-        let Lately { transit, held, acked, heard } = self.lately;
+        let RecentDelays { transit, held, acked, heard } = self.recent_delays;
         let rtt = self.base_rtt_seconds.unwrap_or_default();
         let silence = SILENT.max(Duration::from_secs_f64(4.0 * rtt));
         if acked.is_none_or(|acked| acked > silence) {
-            // Nothing at all comes back but, as long as the path is there, the time.
+            // No ack comes back; while the path works, answers about the clock do.
             return if heard.is_some_and(|heard| heard <= ALIVE) { Limit::Target } else { Limit::Path };
         }
         match (transit, held) {
@@ -133,22 +134,8 @@ impl Evidence {
 }
 
 impl Limit {
-    /// Every one.
-    pub const ALL: &[Self] = &[
-        Self::Nothing,
-        Self::Standby,
-        Self::Session,
-        Self::Lanes,
-        Self::Source,
-        Self::Cpu,
-        Self::Budget,
-        Self::Path,
-        Self::Receiver,
-        Self::Target,
-    ];
-
-    /// What limits a sender of which this is known.
-    pub fn of(evidence: &Evidence) -> Self {
+    /// Returns the limit of a sender by this evidence.
+    pub fn by(evidence: &Evidence) -> Self {
         match evidence.state {
             State::Standby { .. } => Self::Standby,
             State::Starting => Self::Source,
@@ -159,35 +146,21 @@ impl Limit {
         }
     }
 
-    /// The word in `status --json` and in metrics.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Nothing => "nothing",
-            Self::Standby => "standby",
-            Self::Session => "session",
-            Self::Lanes => "lanes",
-            Self::Source => "source",
-            Self::Cpu => "cpu",
-            Self::Budget => "budget",
-            Self::Path => "path",
-            Self::Receiver => "receiver",
-            Self::Target => "target",
-        }
-    }
-
-    /// For people: what it means, and where to look.
+    /// Returns a sentence for operators: the meaning, and where to look.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
             Self::Standby => "another sender holds the link: ask that one",
-            Self::Session => "there is no session: look at what is wrong, then at the receiver",
-            Self::Lanes => "lanes are closed: look at the target and at the receiver's log",
-            Self::Source => "the source: what is missing is not read yet, or halted",
-            Self::Cpu => "the processor: a lane packs and compresses all the time; more lanes, or a cheaper `codec`",
-            Self::Budget => "the budget: `rate` is used up",
-            Self::Path => "the path: it takes no more, and the budget is not used up",
-            Self::Receiver => "the receiver: all its credit is in use; its `memory` is too little for this path",
-            Self::Target => "the target: what has arrived waits to be committed",
+            Self::Session => "no session is open: see the problems above, then the receiver",
+            Self::Lanes => "lanes are closed: see the target and the receiver's log",
+            Self::Source => "the source: it has no more records to read, or partitions are halted",
+            Self::Cpu => {
+                "the processor: a lane packs and compresses all the time; use more lanes, or a cheaper `wan.compression`"
+            }
+            Self::Budget => "the budget: `wan.rate` is used up",
+            Self::Path => "the path: it carries no more, and the budget is not used up",
+            Self::Receiver => "the receiver: all its credit is in use; raise its `memory` for this path",
+            Self::Target => "the target: records at the receiver wait to be committed",
         }
     }
 }
@@ -205,12 +178,12 @@ mod tests {
             lanes: 8,
             lanes_open: 8,
             lag_records: Some(5),
-            busiest: Shares::default(),
+            busiest: TimeUse::default(),
             budget_used: 0.5,
             budget_waits: 0.1,
             controller: Some(congestion::Limit::Path),
             base_rtt_seconds: Some(0.2),
-            lately: Lately {
+            recent_delays: RecentDelays {
                 transit: Some(MS * 100),
                 held: Some(MS * 20),
                 acked: Some(MS * 10),
@@ -225,12 +198,12 @@ mod tests {
         for (case, (change, expected)) in table.iter().enumerate() {
             let mut evidence = active();
             change(&mut evidence);
-            assert_eq!(Limit::of(&evidence), *expected, "case {case}: {evidence:?}");
+            assert_eq!(Limit::by(&evidence), *expected, "case {case}: {evidence:?}");
         }
     }
 
     #[test]
-    fn what_stops_a_sender_comes_before_what_slows_it() {
+    fn reasons_to_stop_come_before_reasons_to_be_slow() {
         assert_table(&[
             (|e| e.lag_records = Some(0), Limit::Nothing),
             (|e| e.lanes_open = 7, Limit::Lanes),
@@ -245,7 +218,7 @@ mod tests {
         assert_table(&[
             (|_| (), Limit::Source),
             (|e| e.lag_records = None, Limit::Source),
-            (|e| e.busiest = Shares { works: 0.2, credit: 0.1, room: 0.1 }, Limit::Source),
+            (|e| e.busiest = TimeUse { works: 0.2, credit: 0.1, room: 0.1 }, Limit::Source),
         ]);
     }
 
@@ -253,27 +226,27 @@ mod tests {
     fn a_lane_that_works_all_the_time_is_limited_by_the_processor() {
         assert_table(&[
             (|e| e.busiest.works = 0.9, Limit::Cpu),
-            (|e| e.busiest = Shares { works: 0.6, credit: 0.1, room: 0.3 }, Limit::Cpu),
+            (|e| e.busiest = TimeUse { works: 0.6, credit: 0.1, room: 0.3 }, Limit::Cpu),
         ]);
     }
 
     #[test]
-    fn a_lane_that_waits_for_room_is_limited_by_the_budget_if_that_is_used_up_and_else_by_the_path() {
+    fn without_room_the_limit_is_a_used_up_budget_or_the_path() {
         assert_table(&[
             (|e| e.busiest.room = 0.8, Limit::Path),
             (|e| (e.busiest.room, e.controller) = (0.8, None), Limit::Path),
             (|e| (e.busiest.room, e.budget_used) = (0.8, 0.9), Limit::Budget),
             (|e| (e.busiest.room, e.budget_waits) = (0.8, 0.5), Limit::Budget),
             (|e| (e.busiest.room, e.controller) = (0.8, Some(congestion::Limit::Budget)), Limit::Budget),
-            (|e| (e.busiest, e.budget_used) = (Shares { works: 0.1, credit: 0.5, room: 0.4 }, 0.95), Limit::Budget),
+            (|e| (e.busiest, e.budget_used) = (TimeUse { works: 0.1, credit: 0.5, room: 0.4 }, 0.95), Limit::Budget),
         ]);
     }
 
     #[test]
-    fn a_lane_without_credit_is_limited_by_whatever_holds_on_to_what_it_sent() {
-        fn without_credit(evidence: &mut Evidence) -> &mut Lately {
+    fn without_credit_the_limit_is_where_frames_are_held_up() {
+        fn without_credit(evidence: &mut Evidence) -> &mut RecentDelays {
             evidence.busiest.credit = 0.9;
-            &mut evidence.lately
+            &mut evidence.recent_delays
         }
         assert_table(&[
             (|e| _ = without_credit(e), Limit::Receiver),
@@ -286,12 +259,12 @@ mod tests {
                 },
                 Limit::Budget,
             ),
-            (|e| (without_credit(e).transit, e.lately.held) = (None, None), Limit::Receiver),
+            (|e| (without_credit(e).transit, e.recent_delays.held) = (None, None), Limit::Receiver),
             // Acks stay away.
             (|e| without_credit(e).acked = Some(MS * 3001), Limit::Target),
             (|e| (without_credit(e).acked, e.base_rtt_seconds) = (Some(MS * 3001), Some(1.0)), Limit::Receiver),
-            (|e| (without_credit(e).acked, e.lately.heard) = (Some(MS * 3001), Some(MS * 7001)), Limit::Path),
-            (|e| (without_credit(e).acked, e.lately.heard) = (None, None), Limit::Path),
+            (|e| (without_credit(e).acked, e.recent_delays.heard) = (Some(MS * 3001), Some(MS * 7001)), Limit::Path),
+            (|e| (without_credit(e).acked, e.recent_delays.heard) = (None, None), Limit::Path),
         ]);
     }
 

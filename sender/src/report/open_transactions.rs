@@ -1,5 +1,5 @@
-//! Source partitions whose end is held back by a transaction that stays open: nothing behind it can be carried
-//! until its producer, or the broker's timeout, decides it. Sans-IO.
+//! Source partitions whose end is held back by a transaction that stays open. Records behind it cannot be carried
+//! until its producer, or the broker's timeout, ends it. Sans-IO.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -10,36 +10,35 @@ use wire::ids::Position;
 use crate::source::discovery::SourceLog;
 use wire::partition::Partition;
 
-/// A transaction that is decided sooner is ordinary.
+/// Age from which on an open transaction is reported.
 const ORDINARY: Duration = Duration::from_secs(10);
 
-/// How many partitions are named.
+/// Partitions that are reported at most.
 const NAMED_MAX: usize = 100;
 
-/// A transaction that has been open for long.
+/// Transaction at the source that has been open for long.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OpenTransaction {
-    /// Source topic.
+    /// Source topic of a transaction that has been open for 10 s or longer.
     pub topic: String,
-    /// Source partition.
+    /// Source partition of the transaction.
     pub partition: i32,
-    /// Offsets behind its first record, its own and others'.
+    /// Offsets from its first record to the high watermark, which cannot be carried yet.
     pub held_back: u64,
-    /// How long it has been seen open, in seconds.
+    /// Seconds for which it has been seen open.
     pub seconds: f64,
 }
 
-/// Since when each partition's end is held back at the same place.
+/// Memory of since when each partition's end is held back at the same position.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub(crate) struct OpenTransactions {
     since: HashMap<Partition, (Position, Instant)>,
 }
 
-impl Watch {
-    /// The source was asked for its logs; returns the transactions that have been open for long, the oldest
-    /// first.
-    pub fn handle(&mut self, now: Instant, logs: &[SourceLog]) -> Vec<OpenTransaction> {
+impl OpenTransactions {
+    /// Takes in the source's logs; returns the transactions that have been open for long, the oldest first.
+    pub(crate) fn handle(&mut self, now: Instant, logs: &[SourceLog]) -> Vec<OpenTransaction> {
         let before = std::mem::take(&mut self.since);
         let mut open = Vec::new();
         for SourceLog { at, stable, bounds } in logs.iter().filter(|log| log.stable < log.bounds.end) {
@@ -49,8 +48,8 @@ impl Watch {
             let age = now.duration_since(since);
             if age >= ORDINARY {
                 let held_back = u64::try_from(bounds.end.0 - stable.0).unwrap_or(0);
-                let (topic, seconds) = (at.topic.to_string(), age.as_secs_f64());
-                open.push(OpenTransaction { topic, partition: at.partition, held_back, seconds });
+                let topic = at.topic.to_string();
+                open.push(OpenTransaction { topic, partition: at.partition, held_back, seconds: age.as_secs_f64() });
             }
         }
         open.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
@@ -60,7 +59,12 @@ impl Watch {
 }
 
 impl OpenTransaction {
-    /// For people.
+    /// Returns whether both are of the same partition.
+    pub fn is_in_place_of(&self, other: &Self) -> bool {
+        self.topic == other.topic && self.partition == other.partition
+    }
+
+    /// Returns a sentence for operators.
     pub fn sentence(&self) -> String {
         let Self { topic, partition, held_back, seconds } = self;
         format!(
@@ -82,10 +86,10 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_is_shown_once_it_has_held_the_same_place_for_long_and_until_it_is_decided() {
+    fn a_transaction_is_shown_while_it_has_been_open_for_long() {
         let began = Instant::now();
         let at = |seconds| began + Duration::from_secs(seconds);
-        let mut watch = Watch::default();
+        let mut watch = OpenTransactions::default();
         assert!(watch.handle(at(0), &held(5, 9)).is_empty());
         assert!(watch.handle(at(9), &held(5, 20)).is_empty());
         let open = watch.handle(at(12), &held(5, 30));

@@ -1,4 +1,4 @@
-//! What the path between the two ends is like: round trip, queue, loss. Sans-IO.
+//! Network path between the two ends: round trip, queue, loss. Sans-IO.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -6,51 +6,51 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use transport::congestion::FlowReport;
 
-/// The least round trip of so long is the path's own; a route that becomes longer is believed after that.
+/// Time over which the least round trip counts as the path's own; after that a longer route is accepted.
 const BASE_WINDOW: Duration = Duration::from_secs(300);
 
-/// Round trips that may be remembered: one a second.
+/// Round trips that are remembered: one per second.
 const BASE_MAX: usize = 300;
 
-/// What the transport says of the path at one moment. What it does not know is worked out from the rest.
+/// Reading of the path at one moment by the transport. Values it does not know are derived from the others.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct PathReading {
-    /// The round trip of late, queues included.
+pub(crate) struct PathReading {
+    /// Recent round-trip time, queues included.
     pub rtt: Duration,
-    /// The round trip without queues.
+    /// Round-trip time without queues.
     pub base_rtt: Option<Duration>,
-    /// How long packets stand in a queue.
+    /// Time that packets spend in queues.
     pub queue: Option<Duration>,
-    /// Which part of the packets is lost, 0 to 1.
+    /// Part of the packets that is lost, 0 to 1.
     pub loss: Option<f64>,
-    /// What the congestion controller is about, in its own word.
+    /// Name of the congestion controller's mode.
     pub controller: Option<&'static str>,
 }
 
-/// What is known of the path, in a session.
+/// Network path, in a session.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PathReport {
-    /// The round trip without queues.
+    /// Round-trip time of the path without queues, in seconds, in a session.
     pub base_rtt_seconds: Option<f64>,
-    /// How long packets stand in a queue.
+    /// Seconds that packets spend in queues of the path.
     pub queue_seconds: Option<f64>,
-    /// Which part of what was sent of late was lost.
+    /// Part of the recently sent packets that was lost, 0 to 1.
     pub loss_ratio: Option<f64>,
-    /// Which rule of congestion control holds; `null` where none is known.
+    /// Mode of congestion control: `starting`, `steady`, `policed`, `competing` or `dark`.
     pub controller: Option<String>,
 }
 
-/// Remembers what a report needs.
+/// Memory of recent round trips.
 #[derive(Debug, Default)]
-pub struct PathMeter {
-    /// Round trips that may yet be the least, ascending.
+pub(crate) struct PathMeter {
+    /// Round trips that may still become the least, ascending.
     rtts: VecDeque<(Instant, Duration)>,
 }
 
 impl PathReading {
-    /// With the round trip that a channel measures, and what the congestion control of all channels has found.
-    pub fn of(rtt: Duration, flow: Option<&FlowReport>) -> Self {
+    /// Returns the reading from the round trip of one channel, and the report of the congestion control of all.
+    pub(crate) fn of(rtt: Duration, flow: Option<&FlowReport>) -> Self {
         let Some(flow) = flow else { return Self { rtt, ..Self::default() } };
         Self {
             rtt: flow.smoothed_rtt.unwrap_or(rtt),
@@ -64,10 +64,11 @@ impl PathReading {
 }
 
 impl PathMeter {
-    /// The path at `now`; `None` without a session. `loss` is what was counted, where the transport does not say.
-    pub fn handle(&mut self, now: Instant, reading: Option<PathReading>, loss: Option<f64>) -> PathReport {
+    /// Returns the path at `now`. `reading` is `None` without a session; `loss` is the counted loss, for where the
+    /// transport does not know it.
+    pub(crate) fn handle(&mut self, now: Instant, reading: Option<PathReading>, loss: Option<f64>) -> PathReport {
         let Some(reading) = reading else {
-            // The next session may take another way.
+            // The next session may take another route.
             self.rtts.clear();
             return PathReport::default();
         };
@@ -103,7 +104,8 @@ mod tests {
 
     #[test]
     fn a_queue_is_what_the_round_trip_is_above_its_least() {
-        let (mut meter, start) = (PathMeter::default(), Instant::now());
+        let mut meter = PathMeter::default();
+        let start = Instant::now();
         for (second, rtt, base, queue) in [(0, 120, 0.12, 0.0), (1, 100, 0.1, 0.0), (2, 250, 0.1, 0.15)] {
             let report = meter.handle(start + SECOND * second, reading(rtt), Some(0.01));
             assert_eq!((report.base_rtt_seconds, report.queue_seconds), (Some(base), Some(queue)), "second {second}");
@@ -112,8 +114,9 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_became_longer_is_believed_in_the_end() {
-        let (mut meter, start) = (PathMeter::default(), Instant::now());
+    fn a_path_that_became_longer_is_accepted_after_a_while() {
+        let mut meter = PathMeter::default();
+        let start = Instant::now();
         meter.handle(start, reading(100), None);
         let base = |second| meter.handle(start + SECOND * second, reading(300), None).base_rtt_seconds;
         let bases: Vec<_> = (1..=400).map(base).collect();
@@ -122,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_controller_measured_counts_more_than_what_follows_from_the_round_trip() {
+    fn the_controllers_values_come_before_derived_ones() {
         let ms = Duration::from_millis;
         let reading = PathReading {
             rtt: ms(200),
@@ -142,8 +145,9 @@ mod tests {
     }
 
     #[test]
-    fn without_a_session_nothing_is_known_and_nothing_remembered() {
-        let (mut meter, start) = (PathMeter::default(), Instant::now());
+    fn nothing_is_remembered_across_sessions() {
+        let mut meter = PathMeter::default();
+        let start = Instant::now();
         meter.handle(start, reading(10), None);
         assert_eq!(meter.handle(start + SECOND, None, None), PathReport::default());
         assert_eq!(meter.handle(start + SECOND * 2, reading(50), None).base_rtt_seconds, Some(0.05));

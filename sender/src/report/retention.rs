@@ -1,8 +1,8 @@
-//! When the source forgets what is not carried yet: the time until the first of it is old enough for its topic's
-//! retention, if nothing more were carried.
+//! Forecast of when the source deletes records that are not carried yet: the time until the first of them is as old as
+//! its topic's retention, if no more were carried.
 //!
-//! Asked are the records' own timestamps, of which the source deletes by; it deletes whole segments, so that it may keep
-//! them for longer. What a topic's `retention.bytes` takes is not foreseen: how large a log is, the client cannot ask.
+//! It uses the records' own timestamps, by which the source deletes. The source deletes whole segments, so that it may
+//! keep records for longer. A loss by `retention.bytes` is not forecast: a client cannot ask how large a log is.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,33 +12,37 @@ use kafka::KafkaError;
 use kafka::catalog::Catalog;
 use wire::ids::Position;
 
-use crate::report::lag::Behind;
+use crate::report::lag::PartitionLag;
 
-/// How often it is asked while something is behind: it costs the source some ten list requests.
-pub const INTERVAL: Duration = Duration::from_secs(60);
+/// Interval between two forecasts while a partition is behind; each costs the source some ten list requests.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Topics asked about at once, those with the most behind.
+/// Topics in one forecast, those with the largest lag.
 const TOPICS_MAX: usize = 32;
 
-/// Halvings of the retention time: the answer is right to its thousandth.
+/// Halvings of the retention time: the answer is exact to its thousandth.
 const STEPS: u32 = 10;
 
-/// What is deleted first.
+/// Record that is deleted first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Loss {
-    /// When it is old enough, in ms since the Unix epoch.
+pub(crate) struct Loss {
+    /// Time at which it is old enough, in ms since the Unix epoch.
     pub at_ms: i64,
-    /// Its topic.
+    /// Topic of the record.
     pub topic: String,
 }
 
-/// Asks `catalog` when the first record that is `behind` may be deleted for its age; `None` if none ever is.
-pub fn look(catalog: &dyn Catalog, behind: &[Behind], now_ms: i64) -> Result<Option<Loss>, KafkaError> {
-    let mut topics: BTreeMap<&Arc<str>, Vec<&Behind>> = BTreeMap::new();
+/// Asks `catalog` when the first record of those `behind` may be deleted for its age; `None` if none ever is.
+pub(crate) fn forecast(
+    catalog: &dyn Catalog,
+    behind: &[PartitionLag],
+    now_ms: i64,
+) -> Result<Option<Loss>, KafkaError> {
+    let mut topics: BTreeMap<&Arc<str>, Vec<&PartitionLag>> = BTreeMap::new();
     for partition in behind.iter().filter(|partition| partition.records() > 0) {
         topics.entry(&partition.at.topic).or_default().push(partition);
     }
-    let records = |partitions: &[&Behind]| partitions.iter().map(|one| one.records()).sum::<u64>();
+    let records = |partitions: &[&PartitionLag]| partitions.iter().map(|one| one.records()).sum::<u64>();
     let mut topics: Vec<_> = topics.into_iter().collect();
     topics.sort_by_key(|(_, partitions)| std::cmp::Reverse(records(partitions)));
     topics.truncate(TOPICS_MAX);
@@ -53,7 +57,7 @@ pub fn look(catalog: &dyn Catalog, behind: &[Behind], now_ms: i64) -> Result<Opt
     Ok(soonest)
 }
 
-/// For how long `topic` keeps records, in ms; `None` where it deletes none for their age.
+/// Returns the time that `topic` keeps records, in ms; `None` where it deletes none for their age.
 fn retention(catalog: &dyn Catalog, topic: &str) -> Result<Option<i64>, KafkaError> {
     let configs = catalog.configs(topic)?;
     let value = |name: &str| configs.iter().find(|entry| entry.name == name).map(|entry| entry.value.as_str());
@@ -62,17 +66,23 @@ fn retention(catalog: &dyn Catalog, topic: &str) -> Result<Option<i64>, KafkaErr
     Ok(retention.filter(|ms| deletes && *ms >= 0))
 }
 
-/// When the oldest record not carried yet is stamped, in ms since the Unix epoch: the latest time of which every
-/// partition still has records to carry, to a thousandth of the retention and not later than it is. Before all of
-/// them where it is older than the retention.
-fn oldest(catalog: &dyn Catalog, partitions: &[&Behind], now_ms: i64, retention_ms: i64) -> Result<i64, KafkaError> {
+/// Returns the timestamp of the oldest record that is not carried yet, in ms since the Unix epoch. It is exact to a
+/// thousandth of the retention, and never later than the record's own. For a record older than the retention it is the
+/// oldest time within the retention.
+fn oldest(
+    catalog: &dyn Catalog,
+    partitions: &[&PartitionLag],
+    now_ms: i64,
+    retention_ms: i64,
+) -> Result<i64, KafkaError> {
     let names: Vec<_> = partitions.iter().map(|one| one.at.clone()).collect();
-    // Whether everything stamped before `time` is carried.
+    // All records with timestamps before `time` are carried.
     let carried = |time: i64| -> Result<bool, KafkaError> {
         let first: Vec<Position> = catalog.positions_at(&names, time)?;
         Ok(first.iter().zip(partitions).all(|(first, one)| *first <= one.committed))
     };
-    let (mut low, mut high) = (now_ms.saturating_sub(retention_ms), now_ms);
+    let mut low = now_ms.saturating_sub(retention_ms);
+    let mut high = now_ms;
     for _ in 0..STEPS {
         let middle = low + (high - low) / 2;
         if carried(middle)? {
@@ -111,19 +121,19 @@ mod tests {
     /// 100,000 s after the first record.
     const NOW: i64 = 100_000_000;
 
-    fn behind(topic: &str, committed: i64) -> Behind {
+    fn behind(topic: &str, committed: i64) -> PartitionLag {
         let at = Partition { topic: topic.into(), partition: 0 };
-        Behind { at, committed: Position(committed), end: Position(100_000) }
+        PartitionLag { at, committed: Position(committed), end: Position(100_000) }
     }
 
     /// The first topic that loses something, and in how many seconds.
-    fn loss(configs: &[(&'static str, &'static str, &'static str)], behind: &[Behind]) -> Option<(String, f64)> {
-        let found = look(&EachSecond { configs: configs.to_vec() }, behind, NOW).unwrap();
+    fn loss(configs: &[(&'static str, &'static str, &'static str)], behind: &[PartitionLag]) -> Option<(String, f64)> {
+        let found = forecast(&EachSecond { configs: configs.to_vec() }, behind, NOW).unwrap();
         found.map(|loss| (loss.topic, (loss.at_ms - NOW) as f64 / 1000.0))
     }
 
     #[test]
-    fn the_oldest_record_that_is_not_carried_is_lost_when_it_is_as_old_as_its_topic_allows() {
+    fn a_record_is_lost_when_it_is_as_old_as_its_topic_allows() {
         let configs = [("a", "retention.ms", "10000000"), ("a", "cleanup.policy", "compact,delete")];
         // The record at 99,000 is 1,000 s old, and is kept for 10,000 s.
         let (topic, seconds) = loss(&configs, &[behind("a", 99_000)]).unwrap();
@@ -135,14 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn the_topic_that_forgets_first_is_named() {
+    fn the_topic_that_loses_records_first_is_named() {
         let configs = [("a", "retention.ms", "10000000"), ("b", "retention.ms", "3000000")];
         let (topic, seconds) = loss(&configs, &[behind("a", 95_000), behind("b", 99_000)]).unwrap();
         assert!(topic == "b" && (1_990.0..=2_000.0).contains(&seconds), "{topic} {seconds}");
     }
 
     #[test]
-    fn what_is_kept_for_ever_or_is_carried_is_not_lost() {
+    fn records_kept_permanently_or_carried_are_not_lost() {
         let kept = [("a", "retention.ms", "-1"), ("b", "cleanup.policy", "compact"), ("b", "retention.ms", "1000")];
         assert_eq!(loss(&kept, &[behind("a", 1), behind("b", 1), behind("unknown", 1)]), None);
         assert_eq!(loss(&[("a", "retention.ms", "1000")], &[behind("a", 100_000)]), None);

@@ -1,89 +1,82 @@
-//! What changes from second to second: looked at once a second, shown by the board, and what
-//! [`Limit`](crate::report::limit::Limit) is decided by.
+//! Samples of the path and of the lanes' time, taken once a second, and the trends that follow from them. Sans-IO.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::time::MissedTickBehavior;
-
+use crate::board::Wire;
 use crate::lane::activity::Spent;
 use crate::report::path::{PathMeter, PathReading, PathReport};
-use crate::report::status::{Board, Wire};
 
-/// How often is looked.
-const EVERY: Duration = Duration::from_secs(1);
+/// Samples over which the lanes' time is taken: enough to see a frame of a slow link, and few enough for an operator
+/// who waits.
+const TIME_SAMPLES: usize = 5;
 
-/// Over so many looks the lanes' time is taken: long enough for a frame of a slow link to be seen,
-/// short enough for an operator who waits.
-const RATE_LOOKS: usize = 5;
+/// Samples that are remembered, for values over a minute.
+const SAMPLES_MAX: usize = 61;
 
-/// Looks that are remembered, for what is taken over a minute.
-const LOOKS_MAX: usize = 61;
-
-/// A look.
+/// Sample of one moment.
 #[derive(Debug, Clone, Default)]
-pub struct Look {
-    /// What the transport says of the path; `None` without a session.
+pub(crate) struct Sample {
+    /// Reading of the path; `None` without a session.
     pub path: Option<PathReading>,
-    /// What crossed the path so far.
+    /// Traffic of all sessions so far.
     pub wire: Wire,
     /// Bytes on the wire so far, IP headers included.
     pub ip_bytes: u64,
     /// Bytes of frames so far, uncompressed.
     pub raw_bytes: u64,
-    /// How the lanes spent their time so far.
+    /// Time use of each lane so far.
     pub lanes: Vec<Spent>,
 }
 
-/// What follows from the last looks.
+/// Trend of the last samples.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Pulse {
-    /// The path.
+pub(crate) struct Trend {
+    /// Trend of the network path.
     pub path: PathReport,
     /// Bytes of records for each byte on the wire, over the last minute; `None` while nothing is sent.
     pub efficiency: Option<f64>,
-    /// How the lane that idles least spends its time.
-    pub busiest: Shares,
+    /// Time use of the lane that idles least.
+    pub busiest: TimeUse,
 }
 
-/// Parts of the time, each 0 to 1; what is missing to 1 the lane idles.
+/// Parts of a lane's time, each 0 to 1; for the rest the lane idles.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Shares {
-    /// It packs or compresses.
+pub struct TimeUse {
+    /// Part in which the lane packs or compresses.
     pub works: f64,
-    /// It waits for credit.
+    /// Part in which the lane waits for credit.
     pub credit: f64,
-    /// It waits for the transport.
+    /// Part in which the lane waits for the transport.
     pub room: f64,
 }
 
-/// Remembers the last looks. Sans-IO.
+/// Memory of the last samples.
 #[derive(Debug, Default)]
-pub struct Meter {
-    looks: VecDeque<(Instant, Look)>,
+pub(crate) struct Sampler {
+    samples: VecDeque<(Instant, Sample)>,
     path: PathMeter,
 }
 
-impl Meter {
-    /// What follows at `now`.
-    pub fn handle(&mut self, now: Instant, look: Look) -> Pulse {
-        let Self { looks, path } = self;
-        looks.push_back((now, look));
-        while looks.len() > LOOKS_MAX {
-            looks.pop_front();
+impl Sampler {
+    /// Takes in a sample, and returns the trend at `now`.
+    pub(crate) fn handle(&mut self, now: Instant, sample: Sample) -> Trend {
+        let Self { samples, path } = self;
+        samples.push_back((now, sample));
+        while samples.len() > SAMPLES_MAX {
+            samples.pop_front();
         }
-        let recent = looks.get(looks.len().saturating_sub(RATE_LOOKS + 1));
-        let (Some(last), Some(oldest), Some(recent)) = (looks.back(), looks.front(), recent) else {
-            return Pulse::default();
-        };
-        let (look, minute) = (&last.1, Change::between(&oldest.1, &last.1));
+        let Some(last) = samples.back() else { return Trend::default() };
+        let oldest = samples.front().unwrap_or(last);
+        let recent = samples.get(samples.len().saturating_sub(TIME_SAMPLES + 1)).unwrap_or(last);
+        let sample = &last.1;
+        let minute = Change::between(&oldest.1, sample);
         let loss = (minute.packets > 0).then(|| minute.lost as f64 / minute.packets as f64);
         let seconds = last.0.saturating_duration_since(recent.0).as_secs_f64();
-        Pulse {
-            path: path.handle(now, look.path, loss),
+        Trend {
+            path: path.handle(now, sample.path, loss),
             efficiency: (minute.wire_bytes > 0).then(|| minute.raw_bytes as f64 / minute.wire_bytes as f64),
-            busiest: busiest(&recent.1, look, seconds),
+            busiest: busiest(&recent.1, sample, seconds),
         }
     }
 }
@@ -96,7 +89,7 @@ struct Change {
 }
 
 impl Change {
-    fn between(before: &Look, after: &Look) -> Self {
+    fn between(before: &Sample, after: &Sample) -> Self {
         Self {
             packets: after.wire.sent_packets.saturating_sub(before.wire.sent_packets),
             lost: after.wire.lost_packets.saturating_sub(before.wire.lost_packets),
@@ -106,29 +99,14 @@ impl Change {
     }
 }
 
-fn busiest(before: &Look, after: &Look, seconds: f64) -> Shares {
+fn busiest(before: &Sample, after: &Sample, seconds: f64) -> TimeUse {
     if seconds <= 0.0 {
-        return Shares::default();
+        return TimeUse::default();
     }
     let lanes = before.lanes.iter().zip(&after.lanes).map(|(before, after)| after.since(*before));
-    let spent = lanes.max_by_key(|spent| spent.wanted()).unwrap_or_default();
+    let spent = lanes.max_by_key(|spent| spent.busy()).unwrap_or_default();
     let share = |spent: Duration| spent.as_secs_f64() / seconds;
-    Shares { works: share(spent.works), credit: share(spent.waits_for_credit), room: share(spent.waits_for_room) }
-}
-
-/// Looks once a second, for as long as the sender lives.
-pub async fn beat(board: Arc<Board>) {
-    let mut meter = Meter::default();
-    let mut ticks = tokio::time::interval(EVERY);
-    // Looks that were missed would all see the same, at times that were not.
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let now = tokio::time::Instant::now().into_std();
-        // The lanes count by the machine's clock, whatever time is for this task.
-        let lanes = board.spent(Instant::now());
-        board.set_pulse(meter.handle(now, Look { lanes, ..board.look() }));
-    }
+    TimeUse { works: share(spent.works), credit: share(spent.waits_for_credit), room: share(spent.waits_for_room) }
 }
 
 #[cfg(test)]
@@ -137,9 +115,10 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn look(second: u64) -> Look {
-        let (ms, n) = (Duration::from_millis, u32::try_from(second).unwrap());
-        Look {
+    fn look(second: u64) -> Sample {
+        let ms = Duration::from_millis;
+        let n = u32::try_from(second).unwrap();
+        Sample {
             path: Some(PathReading { rtt: ms(100), ..PathReading::default() }),
             wire: Wire {
                 sent_bytes: second * 972_000,
@@ -162,24 +141,25 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_those_of_the_last_seconds_and_efficiency_that_of_the_last_minute() {
-        let (mut meter, start) = (Meter::default(), Instant::now());
+    fn time_use_is_of_seconds_and_efficiency_of_a_minute() {
+        let mut meter = Sampler::default();
+        let start = Instant::now();
         let pulses: Vec<_> =
             (0..100).map(|second| meter.handle(start + SECOND * second, look(second.into()))).collect();
         assert_eq!(pulses[0].efficiency, None);
-        assert_eq!(pulses[0].busiest, Shares::default());
+        assert_eq!(pulses[0].busiest, TimeUse::default());
         for pulse in &pulses[1..] {
             assert_eq!(pulse.path.loss_ratio, Some(0.02));
             assert_eq!(pulse.efficiency, Some(2.5));
-            let Shares { works, credit, room } = pulse.busiest;
+            let TimeUse { works, credit, room } = pulse.busiest;
             assert!((works - 0.1).abs() < 1e-6 && (credit - 0.05).abs() < 1e-6 && (room - 0.7).abs() < 1e-6);
         }
-        assert_eq!(meter.looks.len(), LOOKS_MAX);
+        assert_eq!(meter.samples.len(), SAMPLES_MAX);
         // Nothing moves any more.
         for second in 100..104 {
             meter.handle(start + SECOND * second, look(99));
         }
         let still = meter.handle(start + SECOND * 104, look(99));
-        assert_eq!(still.busiest, Shares::default());
+        assert_eq!(still.busiest, TimeUse::default());
     }
 }

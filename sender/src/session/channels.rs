@@ -1,11 +1,11 @@
-//! The further channels of a session, kept up beside channel 0: each is dialled, joins, carries frames until it ends
-//! or is found dead, is answered for by the receiver, and is dialled again.
+//! Supervises the further channels of a session, next to channel 0. Each is dialled, joins the session and carries
+//! frames until it ends or is found dead; once the receiver has answered for it, it is dialled again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use quinn::ConnectionError;
+use quinn::{Connection, ConnectionError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
@@ -17,38 +17,43 @@ use wire::control::{Control, Welcome};
 use wire::hello::FEATURE_CHANNELS;
 use wire::limits::RETRY_AFTER;
 
-use crate::dispatch::channels::Channels;
-use crate::dispatch::health::{Health, LOOK};
+use crate::board::{Board, ChannelPlace};
+use crate::dispatch::dispatcher::Dispatcher;
+use crate::dispatch::health::{CHECK_INTERVAL, Health};
 use crate::dispatch::striping::ChannelId;
-use crate::report::status::Board;
-use crate::run::{REDIAL_MAX, REDIAL_MIN};
 
-/// How long the receiver may take to answer a join, or for a channel that was given up: it decides at once, so that
-/// this is the path's time, with room for a few lost packets.
+/// First wait before dialling again, for channels and sessions: resuming is cheap, and so is trying.
+pub const REDIAL_MIN: Duration = Duration::from_millis(100);
+/// Longest wait before dialling again.
+pub const REDIAL_MAX: Duration = Duration::from_secs(1);
+
+/// Time that the receiver may take to answer a join, or for a channel that was abandoned. It decides immediately, so
+/// that this is the path's time, with room for a few lost packets.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// What further channels are dialled with, and how many there are to be.
+/// Dialler of the further channels.
 #[derive(Clone)]
-pub struct Ways {
-    /// Dials, with the certificates of the moment.
+pub struct ChannelDialer {
+    /// Dialler with the current certificates.
     pub dialer: watch::Receiver<Dialer>,
-    /// Channel 0.
+    /// Channel 0, which carries the control messages.
     pub first: Dialled,
-    /// Channels of the session, channel 0 among them.
+    /// Number of channels that the session shall have, channel 0 included.
     pub count: u16,
 }
 
-/// Keeps the further channels of one session; dropping it ends the keeping.
-pub(super) struct Keeper {
+/// Supervisor of the further channels of one session. They end when it is dropped.
+pub(super) struct ChannelSupervisor {
     tasks: JoinSet<()>,
-    channels: Channels,
-    /// Why the session cannot go on.
+    dispatcher: Dispatcher,
+    /// Reasons why the session cannot continue.
     ends: mpsc::Receiver<String>,
 }
 
-struct Keeping {
-    ways: Ways,
-    channels: Channels,
+/// Context that the tasks of all further channels share.
+struct ExtraChannels {
+    dialer: ChannelDialer,
+    dispatcher: Dispatcher,
     control: mpsc::Sender<Control>,
     board: Arc<Board>,
     token: u128,
@@ -57,173 +62,183 @@ struct Keeping {
     ends: mpsc::Sender<String>,
 }
 
-/// A channel that did not join.
-struct NotJoined {
+/// Reason why a channel did not join.
+struct JoinError {
     reason: String,
-    /// The receiver asks for patience.
-    patience: bool,
+    /// True if the receiver asks for a longer wait.
+    retry_later: bool,
 }
 
-impl Keeper {
-    /// Dials what is missing beside channel 0, unless the receiver knows no further channels.
+impl ChannelSupervisor {
+    /// Dials the channels that are missing next to channel 0, unless the receiver supports no further channels.
     pub(super) fn start(
-        ways: Ways,
-        channels: Channels,
+        dialer: ChannelDialer,
+        dispatcher: Dispatcher,
         control: mpsc::Sender<Control>,
         board: Arc<Board>,
         welcome: &Welcome,
     ) -> Self {
         let (ends_in, ends) = mpsc::channel(1);
-        let count = if welcome.features & FEATURE_CHANNELS == 0 { 1 } else { ways.count };
-        board.begin_channels(count);
-        let (token, receiver, next) = (welcome.token, welcome.receiver, AtomicU32::new(1));
-        let keeping = Arc::new(Keeping {
-            ways,
-            channels: channels.clone(),
+        let count = if welcome.features & FEATURE_CHANNELS == 0 { 1 } else { dialer.count };
+        board.publish(|published| published.channels.resize_with(usize::from(count), ChannelPlace::default));
+        let shared = Arc::new(ExtraChannels {
+            dialer,
+            dispatcher: dispatcher.clone(),
             control,
             board,
-            token,
-            receiver,
-            next,
+            token: welcome.token,
+            receiver: welcome.receiver,
+            next: AtomicU32::new(1),
             ends: ends_in,
         });
         let mut tasks = JoinSet::new();
-        tasks.spawn(watch(Arc::clone(&keeping)));
-        let open = channels.clone();
+        tasks.spawn(end_dead_channels(Arc::clone(&shared)));
+        let open = dispatcher.clone();
         tasks.spawn(async move { match keep_windows(move || open.dialled()).await {} });
         for place in 1..count {
-            tasks.spawn(keep(Arc::clone(&keeping), place));
+            tasks.spawn(keep_open(Arc::clone(&shared), usize::from(place)));
         }
-        Self { tasks, channels, ends }
+        Self { tasks, dispatcher, ends }
     }
 
-    /// Waits until the session cannot go on; says why.
+    /// Waits until the session cannot continue, and returns the reason.
     pub(super) async fn end(&mut self) -> String {
         match self.ends.recv().await {
             Some(end) => end,
-            // The tasks hold the other side for as long as they are.
+            // The tasks keep the sending half for as long as they run.
             None => std::future::pending().await,
         }
     }
 }
 
-impl Drop for Keeper {
+impl Drop for ChannelSupervisor {
     fn drop(&mut self) {
         self.tasks.abort_all();
-        self.channels.close();
+        self.dispatcher.close();
     }
 }
 
-/// Keeps one channel up.
-async fn keep(keeping: Arc<Keeping>, place: u16) {
-    let Ok(mut backoff) = Backoff::try_new(REDIAL_MIN, REDIAL_MAX) else { return };
+/// Keeps one channel open.
+async fn keep_open(shared: Arc<ExtraChannels>, place: usize) {
+    let mut backoff = Backoff::try_new(REDIAL_MIN, REDIAL_MAX).expect("the constants are in order");
     loop {
-        let channel = keeping.next.fetch_add(1, Ordering::Relaxed);
-        let wait = match keeping.join(channel).await {
+        let channel = shared.next.fetch_add(1, Ordering::Relaxed);
+        let wait = match shared.join(channel).await {
             Ok((dialled, _control)) => {
                 backoff.reset();
-                keeping.carry(place, channel, &dialled).await;
+                shared.carry(place, channel, &dialled).await;
                 backoff.next_delay(rand::random())
             }
-            Err(NotJoined { reason, patience }) => {
-                let wait = if patience { RETRY_AFTER } else { backoff.next_delay(rand::random()) };
-                tracing::warn!(place, reason, retry_in = ?wait, "channel did not join; the session goes on without it");
+            Err(JoinError { reason, retry_later }) => {
+                let wait = if retry_later { RETRY_AFTER } else { backoff.next_delay(rand::random()) };
+                tracing::warn!(place, reason, retry_in = ?wait, "channel did not join; the session continues without it");
                 wait
             }
         };
         tokio::time::sleep(wait).await;
-        keeping.board.count_redial();
+        shared.board.publish(|published| published.redials += 1);
     }
 }
 
-/// Looks for channels that are dead though others are not.
-async fn watch(keeping: Arc<Keeping>) {
-    let (mut health, mut last) = (Health::default(), Instant::now());
-    let mut look = tokio::time::interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+/// Ends channels that are dead while others are not.
+async fn end_dead_channels(shared: Arc<ExtraChannels>) {
+    let mut health = Health::default();
+    let mut last = Instant::now();
+    let mut ticks = tokio::time::interval(CHECK_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let now = look.tick().await;
-        let dead = health.observe(now - last, &keeping.channels.vitals());
+        let now = ticks.tick().await;
+        let dead = health.observe(now - last, &shared.dispatcher.vitals());
         last = now;
         for (channel, silence) in dead {
             let reason = format!("no progress for {:.1} s while others made some", silence.as_secs_f64());
             if channel == 0 {
-                let _ = keeping.ends.try_send(format!("channel 0 made {reason}"));
+                let _ = shared.ends.try_send(format!("channel 0 made {reason}"));
                 return;
             }
             tracing::warn!(channel, reason, "channel is dead");
-            keeping.board.count_dead();
-            if let Some(connection) = keeping.channels.connection(channel) {
+            shared.board.publish(|published| published.dead_channels += 1);
+            if let Some(connection) = shared.dispatcher.connection(channel) {
                 connection.close(u32::from(CloseCode::Normal.number()).into(), reason.as_bytes());
             }
         }
     }
 }
 
-impl Keeping {
-    /// Dials and joins. The control stream is kept for as long as the channel is.
-    async fn join(&self, channel: ChannelId) -> Result<(Dialled, (ControlReader, ControlWriter)), NotJoined> {
-        let dialer = self.ways.dialer.borrow().clone();
-        let dialled = dialer.dial_beside(&self.ways.first).await.map_err(|fault| NotJoined::by(&fault))?;
+impl ExtraChannels {
+    /// Dials a channel and joins the session. The caller keeps the control stream for as long as the channel.
+    async fn join(&self, channel: ChannelId) -> Result<(Dialled, (ControlReader, ControlWriter)), JoinError> {
+        let dialer = self.dialer.dialer.borrow().clone();
+        let dialled = dialer.dial_beside(&self.dialer.first).await.map_err(|fault| JoinError::because(&fault))?;
         let connection = &dialled.connection;
-        let (send, recv) = connection.open_bi().await.map_err(|error| NotJoined::of(connection, &error))?;
-        let (mut writer, mut reader) = (ControlWriter::new(send), ControlReader::new(recv));
+        let (send, recv) = connection.open_bi().await.map_err(|error| JoinError::of(connection, &error))?;
+        let mut writer = ControlWriter::new(send);
+        let mut reader = ControlReader::new(recv);
         let join = Control::JoinChannel { token: self.token, receiver: self.receiver, channel };
-        writer.send(&join).await.map_err(|error| NotJoined::of(connection, &error))?;
+        writer.send(&join).await.map_err(|error| JoinError::of(connection, &error))?;
         match timeout(ANSWER, reader.next()).await {
             Ok(Ok(Control::ChannelOpen { channel: answered })) if answered == channel => {
                 Ok((dialled, (reader, writer)))
             }
-            Ok(Ok(Control::Close { code, detail })) => Err(NotJoined::refused(code, &detail)),
-            Ok(Ok(other)) => Err(NotJoined::by(&format!("unexpected {}", wire::codec::control_name(&other)))),
-            Ok(Err(error)) => Err(NotJoined::of(connection, &error)),
-            Err(_) => Err(NotJoined::by(&format!("no answer within {} s", ANSWER.as_secs()))),
+            Ok(Ok(Control::Close { code, detail })) => Err(JoinError::refused(code, &detail)),
+            Ok(Ok(other)) => Err(JoinError::because(&format!("unexpected {}", wire::codec::control_name(&other)))),
+            Ok(Err(error)) => Err(JoinError::of(connection, &error)),
+            Err(_) => Err(JoinError::because(&format!("no answer within {} s", ANSWER.as_secs()))),
         }
     }
 
     /// Lets a channel carry frames until it ends, and waits until the receiver has answered for it.
-    async fn carry(&self, place: u16, channel: ChannelId, dialled: &Dialled) {
+    async fn carry(&self, place: usize, channel: ChannelId, dialled: &Dialled) {
         let connection = &dialled.connection;
         let local = dialled.endpoint.local_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string());
         tracing::info!(channel, local, "channel joined");
-        self.board.join_channel(place, connection);
-        self.channels.open(channel, dialled.clone());
+        self.in_place(place, |place| place.connection = Some(connection.clone()));
+        self.dispatcher.open(channel, dialled.clone());
         let detail = match connection.closed().await {
-            ConnectionError::LocallyClosed => "given up here".to_owned(),
+            ConnectionError::LocallyClosed => "closed by this sender".to_owned(),
             error => error.to_string(),
         };
-        self.board.end_channel(place);
-        tracing::warn!(channel, detail, "channel ended; the session goes on, and it is dialled again");
-        if self.channels.give_up(channel) {
-            // Without the session's end nobody stops to read these.
+        self.in_place(place, |place| *place = ChannelPlace { connection: None, before: place.wire() });
+        tracing::warn!(channel, detail, "channel ended; the session continues, and the channel is dialled again");
+        if self.dispatcher.abandon(channel) {
+            // The queue's reader runs until the session ends.
             let _ = self.control.send(Control::ChannelClosed { channel, detail }).await;
         }
-        if timeout(ANSWER, self.channels.answered(channel)).await.is_err() {
+        if timeout(ANSWER, self.dispatcher.answered(channel)).await.is_err() {
             let end = format!("receiver has not answered for channel {channel} within {} s", ANSWER.as_secs());
             let _ = self.ends.try_send(end);
         }
     }
+
+    fn in_place(&self, place: usize, change: impl FnOnce(&mut ChannelPlace)) {
+        self.board.publish(|published| {
+            if let Some(place) = published.channels.get_mut(place) {
+                change(place);
+            }
+        });
+    }
 }
 
-impl NotJoined {
-    fn by(reason: &impl ToString) -> Self {
-        Self { reason: reason.to_string(), patience: false }
+impl JoinError {
+    fn because(reason: &impl ToString) -> Self {
+        Self { reason: reason.to_string(), retry_later: false }
     }
 
     fn refused(code: CloseCode, detail: &str) -> Self {
-        let patience = code.disposition() != Disposition::Reconnect;
-        Self { reason: format!("receiver refuses it: {detail} ({})", code.name()), patience }
+        let retry_later = code.disposition() != Disposition::Reconnect;
+        Self { reason: format!("receiver refuses it: {detail} ({})", code.name()), retry_later }
     }
 
-    /// The close that the receiver sent says more than the stream that it took down.
-    fn of(connection: &quinn::Connection, error: &impl ToString) -> Self {
+    /// Returns the reason why a join over `connection` failed. A close that the receiver sent says more than the error
+    /// of the stream.
+    fn of(connection: &Connection, error: &impl ToString) -> Self {
         match connection.close_reason() {
             Some(ConnectionError::ApplicationClosed(close)) => {
                 let code = CloseCode::from(u64::from(close.error_code) as u16);
                 Self::refused(code, &String::from_utf8_lossy(&close.reason))
             }
-            Some(error) => Self::by(&error),
-            None => Self::by(error),
+            Some(error) => Self::because(&error),
+            None => Self::because(error),
         }
     }
 }

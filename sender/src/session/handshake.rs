@@ -1,57 +1,58 @@
-//! The first messages of a session: who we are, and whether the link is ours now.
+//! First messages of a session: the sender identifies itself and learns whether it holds the link.
 
 use quinn::Connection;
 use transport::control::{ControlError, ControlReader, ControlWriter};
 use wire::control::{Control, Hello, Role, Welcome};
 use wire::hello::{FEATURES, VERSIONS};
-use wire::lanes::{ClassWish, LANE_HASH};
+use wire::lanes::{ClassRequest, LANE_HASH};
 
-use super::SessionEnd;
+use super::end::SessionEnd;
 
-/// What this process says of itself in every handshake.
+/// Identity of this process, as every handshake states it.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// The link's name.
+    /// Name of the link.
     pub link: String,
     /// Kafka's id of the source cluster.
     pub cluster_id: String,
-    /// A name that survives restarts.
+    /// Instance name, which survives restarts.
     pub instance: String,
-    /// Drawn at process start.
+    /// Random number of this process, drawn at its start.
     pub process: u128,
-    /// How many lanes the default class has.
+    /// Number of lanes of the default class.
     pub lanes: u16,
-    /// The other classes.
-    pub classes: Vec<ClassWish>,
-    /// The topic filter's hash.
+    /// Classes other than the default one.
+    pub classes: Vec<ClassRequest>,
+    /// Hash of the topic filter.
     pub filter_hash: u64,
-    /// The budget in bytes per second; 0 for unlimited.
+    /// Rate in bytes per second; 0 for unlimited.
     pub rate: u64,
 }
 
 /// A session that may begin.
 #[derive(Debug)]
 pub struct Handshaken {
-    /// Messages from the receiver.
+    /// Reader of the receiver's control messages.
     pub reader: ControlReader,
-    /// Messages to the receiver.
+    /// Writer of control messages to the receiver.
     pub writer: ControlWriter,
-    /// What the receiver said.
+    /// Welcome of the receiver.
     pub welcome: Welcome,
 }
 
-/// Why no session began.
+/// Reason why no session began.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
     /// The receiver refused, or the channel was lost.
     #[error(transparent)]
     Ended(#[from] SessionEnd),
-    /// The receiver answered with something else.
+    /// The receiver answered with an unexpected message.
     #[error("receiver answered the handshake with {0}")]
     Unexpected(&'static str),
 }
 
-/// Says hello and waits for the welcome; `standby` is told behind whom, as often as that changes.
+/// Sends the hello and waits for the welcome. Calls `standby` with the instance that holds the link, each time that
+/// it changes.
 pub async fn shake_hands(
     connection: &Connection,
     identity: &Identity,
@@ -60,7 +61,8 @@ pub async fn shake_hands(
 ) -> Result<Handshaken, HandshakeError> {
     let lost = |error: &dyn std::fmt::Display| SessionEnd::of(connection, || error.to_string());
     let (send, recv) = connection.open_bi().await.map_err(|error| lost(&error))?;
-    let (mut writer, mut reader) = (ControlWriter::new(send), ControlReader::new(recv));
+    let mut writer = ControlWriter::new(send);
+    let mut reader = ControlReader::new(recv);
     let hello = Control::Hello(identity.hello(stand_by));
     writer.send(&hello).await.map_err(|error| lost(&error))?;
     loop {

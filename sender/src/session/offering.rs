@@ -1,5 +1,5 @@
-//! Looks due partitions up at the source and sends their offers, one lane after the other, so that each
-//! topic is announced once and before its partitions.
+//! Looks up due partitions at the source and sends their offers, one lane after the other, so that each topic is
+//! announced once and before its partitions.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -12,29 +12,29 @@ use wire::control::Control;
 use wire::ids::LaneId;
 
 use crate::config::Start;
+use crate::partitions::lane_partitions::Due;
 use crate::partitions::offers;
-use crate::partitions::roster::Due;
 use crate::source::discovery::Discovered;
 
-/// How long to wait before the source is asked again after it failed.
+/// Wait before the source is asked again after it failed.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What offers are made with.
+/// Parts that offers are made with.
 #[derive(Clone)]
 pub struct Offering {
-    /// The source cluster.
+    /// Catalog of the source cluster.
     pub catalog: Arc<dyn Catalog>,
-    /// The `start` policy.
+    /// Position at which partitions without a stored one start.
     pub start: Start,
 }
 
-/// What could not be offered yet: by lane, and of each lane in order.
+/// Partitions that could not be offered yet, by lane, and of each lane in order.
 #[derive(Default)]
 struct Waiting(VecDeque<(LaneId, VecDeque<Due>)>);
 
 impl Waiting {
-    /// Whether `due` has to queue up behind others of its lane.
-    fn holds(&self, due: &Due) -> bool {
+    /// Returns whether `due` has to queue behind others of its lane.
+    fn has_lane_of(&self, due: &Due) -> bool {
         self.0.iter().any(|(lane, _)| *lane == due.lane)
     }
 
@@ -45,12 +45,12 @@ impl Waiting {
         }
     }
 
-    /// The lane whose turn it is.
+    /// Returns the partitions whose turn it is.
     fn first(&self) -> Option<&Due> {
         self.0.front().and_then(|(_, dues)| dues.front())
     }
 
-    /// It was offered.
+    /// Removes the first partitions, which were offered.
     fn pop(&mut self) {
         if let Some((_, dues)) = self.0.front_mut() {
             dues.pop_front();
@@ -58,15 +58,15 @@ impl Waiting {
         }
     }
 
-    /// It still could not be: the next lane's turn.
+    /// Passes the turn to the next lane.
     fn pass(&mut self) {
         self.0.rotate_left(1.min(self.0.len()));
     }
 }
 
 impl Offering {
-    /// Offers what is due until the session ends. Partitions that the source does not answer for wait, with their
-    /// lane; those of other lanes do not.
+    /// Offers due partitions until the session ends. Partitions that the source does not answer for wait together
+    /// with their lane; those of other lanes do not.
     pub async fn run(
         self,
         mut dues: mpsc::Receiver<Due>,
@@ -79,7 +79,7 @@ impl Offering {
             let (due, again) = tokio::select! {
                 biased;
                 due = dues.recv() => match due {
-                    Some(due) if waiting.holds(&due) => {
+                    Some(due) if waiting.has_lane_of(&due) => {
                         waiting.push(due);
                         continue;
                     }
@@ -115,7 +115,7 @@ impl Offering {
         }
     }
 
-    /// Asks the source, with the topics as they are by now: one that was deleted meanwhile must not hold up the others.
+    /// Asks the source with the current topics: a topic that was deleted meanwhile must not delay the others.
     async fn messages(
         &self,
         due: &Due,
@@ -123,11 +123,13 @@ impl Offering {
         announced: &HashSet<Arc<str>>,
     ) -> Result<Vec<Control>, KafkaError> {
         let topics = Arc::clone(&topics.borrow().topics);
-        let (this, due, announced) = (self.clone(), due.clone(), announced.clone());
+        let this = self.clone();
+        let due = due.clone();
+        let announced = announced.clone();
         let asked = tokio::task::spawn_blocking(move || {
             offers::messages(&*this.catalog, &topics, &due, this.start, &announced)
         });
-        // It does not panic; a process that ends takes such tasks away.
+        // The task does not panic; it is cancelled only when the process ends.
         asked.await.unwrap_or_else(|_| Ok(Vec::new()))
     }
 }
@@ -143,17 +145,17 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_that_waits_keeps_its_order_and_the_lanes_take_turns() {
+    fn lanes_take_turns_and_each_keeps_its_order() {
         let mut waiting = Waiting::default();
         for due in [due(0, 1), due(1, 2), due(0, 3)] {
             waiting.push(due);
         }
-        assert!(waiting.holds(&due(0, 9)) && waiting.holds(&due(1, 9)) && !waiting.holds(&due(2, 9)));
+        assert!(waiting.has_lane_of(&due(0, 9)) && waiting.has_lane_of(&due(1, 9)) && !waiting.has_lane_of(&due(2, 9)));
         assert_eq!(waiting.first(), Some(&due(0, 1)));
         waiting.pass();
         assert_eq!(waiting.first(), Some(&due(1, 2)));
         waiting.pop();
-        assert!(!waiting.holds(&due(1, 9)));
+        assert!(!waiting.has_lane_of(&due(1, 9)));
         assert_eq!(waiting.first(), Some(&due(0, 1)));
         waiting.pop();
         assert_eq!(waiting.first(), Some(&due(0, 3)));

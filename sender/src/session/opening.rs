@@ -1,5 +1,5 @@
-//! When each lane of a session is to be opened: at once at the start, later with a back-off that only
-//! progress resets. Sans-IO.
+//! Decides when each lane of a session is opened: immediately at the start, later with a back-off that only progress
+//! resets. Sans-IO.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use tokio::time::Instant;
 use wire::control::LaneClosedReason;
 use wire::ids::LaneId;
 
-/// The first wait after a lane was closed.
+/// First wait after a lane was closed.
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
-/// The longest wait; a target that is down for an hour is found again within this.
+/// Longest wait after a lane was closed: a target that was down for long is found again within this time.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
-/// A lane that another receiver opened is left alone this long, plus jitter.
+/// Wait after another receiver opened a lane, without jitter.
 const SUPERSEDED: Duration = Duration::from_secs(60);
 
-/// The lanes of one session that are not open.
+/// Lanes of one session that are not open.
 #[derive(Debug)]
 pub(super) struct Reopen {
     lanes: Vec<Wait>,
@@ -27,13 +27,13 @@ struct Wait {
 }
 
 impl Reopen {
-    /// Every lane is due now.
+    /// Creates lanes that are all due now.
     pub(super) fn new(lanes: u16) -> Self {
         let wait = Wait { due: Some(Instant::now()), backoff: BACKOFF_MIN };
         Self { lanes: vec![wait; usize::from(lanes)] }
     }
 
-    /// A lane was closed; `jitter` is 0 to 1.
+    /// Handles that a lane was closed; `jitter` is 0 to 1.
     pub(super) fn handle_closed(&mut self, lane: LaneId, reason: LaneClosedReason, now: Instant, jitter: f64) {
         let Some(wait) = self.lanes.get_mut(usize::from(lane.0)) else { return };
         wait.due = match reason {
@@ -47,14 +47,14 @@ impl Reopen {
         };
     }
 
-    /// Something of the lane was committed: its trouble is over.
+    /// Handles that a record of the lane was committed: the lane works again.
     pub(super) fn handle_progress(&mut self, lane: LaneId) {
         if let Some(wait) = self.lanes.get_mut(usize::from(lane.0)) {
             wait.backoff = BACKOFF_MIN;
         }
     }
 
-    /// Lanes to be opened now; each once.
+    /// Returns the lanes to be opened now, each once.
     pub(super) fn poll_due(&mut self, now: Instant) -> Vec<LaneId> {
         let mut due = Vec::new();
         for (lane, wait) in self.lanes.iter_mut().enumerate() {
@@ -66,7 +66,7 @@ impl Reopen {
         due
     }
 
-    /// When the next lane is due.
+    /// Returns the time at which the next lane is due.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.lanes.iter().filter_map(|wait| wait.due).min()
     }
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failing_lane_is_opened_less_and_less_often_until_it_makes_progress() {
+    fn a_failing_lane_is_opened_less_often_until_it_progresses() {
         let now = Instant::now();
         let mut reopen = Reopen::new(1);
         let mut waits = Vec::new();
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_that_somebody_else_owns_is_left_alone_for_a_minute() {
+    fn a_superseded_lane_is_not_opened_for_a_minute() {
         let now = Instant::now();
         let mut reopen = Reopen::new(1);
         reopen.poll_due(now + Duration::from_secs(1));

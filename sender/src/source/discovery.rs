@@ -1,12 +1,13 @@
-//! What the source has: topics that match the filter, looked up again every few seconds, and where the
-//! log of each partition begins and ends.
+//! Discovery of the source's topics: those that match the filter, listed again every few seconds, and the bounds of
+//! each partition's log.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kafka::KafkaError;
 use kafka::catalog::{Bounds, Catalog, Isolation, TopicDescription};
 use service::live::Live;
+use service::lock::Lock;
 use service::topics::TopicFilter;
 use tokio::sync::watch;
 use wire::ids::Position;
@@ -14,53 +15,54 @@ use wire::partition::Partition;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::Config;
-use crate::partitions::roster::SourceTopic;
-use crate::report::status::Board;
-use crate::source::origins::reading::{Origins, OriginsError};
+use crate::partitions::lane_partitions::SourceTopic;
+use crate::source::origins::reading::{OriginReader, OriginsError};
 
-/// New topics and partitions are seen within 5 s: half of it to look, half to offer and open.
+/// Interval between two listings of the topics. New ones are carried within 5 s: half of it to list them, half to
+/// offer and open them.
 pub const INTERVAL: Duration = Duration::from_millis(2500);
 
-/// The topics that match, in order of their names.
+/// Topics that match the filter, in order of their names.
 pub type Topics = Arc<Vec<SourceTopic>>;
 
-/// What was found, and by which filter: a session begins and ends with its filter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Result of one listing, with its filter: a session begins and ends with its filter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Discovered {
-    /// Tells filters apart, here and in the target's state.
+    /// Hash of the filter, which tells filters apart here and in the target's state.
     pub filter_hash: u64,
-    /// What the source has of it.
+    /// Topics of the source that match the filter.
     pub topics: Topics,
-    /// What the filter names and the source does not show: a source hides what one may not read.
+    /// Topics that the filter names and the source does not show: a source hides topics that one may not read.
     pub missing: Vec<String>,
 }
 
 impl Discovered {
-    /// Says what is missing now and was not `before`.
+    /// Logs the topics that are missing now and were not `before`.
     pub fn report_missing(&self, before: &[String]) {
         for topic in self.missing.iter().filter(|topic| !before.contains(topic)) {
             tracing::warn!(
                 topic,
-                "topic is listed by name, and is not at the source or may not be read by this sender"
+                "topic is listed by name, but the source does not have it or this sender may not read it"
             );
         }
     }
 }
 
-/// Looks once. Those that are not to be carried are among them: how each came here says so.
+/// Lists the topics once. Topics that must not be carried are among them; their origin says so.
 pub fn discover(
     catalog: &dyn Catalog,
     filter: &TopicFilter,
-    origins: &mut Origins,
+    origins: &mut OriginReader,
 ) -> Result<Discovered, OriginsError> {
     let all = catalog.topics()?;
     let mut names: Vec<_> = all.iter().map(|topic| &topic.name).filter(|name| filter.matches(name)).cloned().collect();
     names.sort_unstable();
     let described = catalog.describe(&names)?;
-    // After the topics, or one that a link has just made would be taken for this cluster's own.
-    let passages = origins.look(catalog, &all)?;
+    // Origins are read after the topics: a topic that a link has just created would otherwise look like this cluster's
+    // own.
+    let origins = origins.read(catalog, &all)?;
     let topic = |topic: TopicDescription| SourceTopic {
-        passage: passages.of(&topic.name, topic.id, filter.forwards(&topic.name)),
+        origin: origins.of(&topic.name, topic.id, filter.forwards(&topic.name)),
         name: topic.name.into(),
         id: topic.id,
         partitions: topic.partitions,
@@ -73,17 +75,22 @@ pub fn discover(
     Ok(Discovered { filter_hash, topics: Arc::new(topics), missing })
 }
 
-/// Looks every [`INTERVAL`], and at once with a new filter, and publishes what changed, until nobody listens.
-pub async fn watch(mut looker: Looker, topics: watch::Sender<Discovered>, board: Arc<Board>) {
+/// Lists the topics every [`INTERVAL`], and immediately with a new filter. Publishes changes until `topics` has no
+/// receiver. Calls `report` with a failure, and with `None` when it is over.
+pub async fn watch(
+    mut watcher: TopicWatcher,
+    topics: watch::Sender<Discovered>,
+    report: impl Fn(Option<String>) + Send,
+) {
     let mut failing = false;
     while !topics.is_closed() {
-        let looks = looker.clone();
-        let found = tokio::task::spawn_blocking(move || looks.look()).await;
+        let lists = watcher.clone();
+        let found = tokio::task::spawn_blocking(move || lists.list()).await;
         match found {
             Ok(Ok(found)) => {
                 if std::mem::take(&mut failing) {
                     tracing::info!("source's topics can be listed again");
-                    board.set_discovery_trouble(None);
+                    report(None);
                 }
                 topics.send_if_modified(|known| {
                     let changed = *known != found;
@@ -97,57 +104,56 @@ pub async fn watch(mut looker: Looker, topics: watch::Sender<Discovered>, board:
             Ok(Err(error)) if !failing => {
                 failing = true;
                 tracing::warn!(%error, "could not list the source's topics; trying again");
-                board.set_discovery_trouble(Some(error.to_string()));
+                report(Some(error.to_string()));
             }
-            Ok(Err(error)) => board.set_discovery_trouble(Some(error.to_string())),
+            Ok(Err(error)) => report(Some(error.to_string())),
             Err(_) => return,
         }
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => {}
-            _ = looker.config.changed() => {}
+            _ = watcher.config.changed() => {}
             () = topics.closed() => {}
         }
     }
 }
 
-/// Looks at one source with the filter of the moment.
+/// Lists the topics of one source with the current filter.
 #[derive(Clone)]
-pub struct Looker {
-    /// The source cluster.
+pub struct TopicWatcher {
+    /// Catalog of the source cluster.
     pub catalog: Arc<dyn Catalog>,
-    /// Says which topics to carry.
+    /// Configuration with the topic filter.
     pub config: Live<Config>,
-    /// What links brought there; one look at a time.
-    pub origins: Arc<Mutex<Origins>>,
+    /// Reader of the topics' origins, used by one listing at a time.
+    pub origins: Arc<Lock<OriginReader>>,
 }
 
-impl Looker {
-    /// Looks once; blocks on the cluster.
-    pub fn look(&self) -> Result<Discovered, OriginsError> {
-        let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
-        discover(&*self.catalog, &self.config.now().source.filter, &mut origins)
+impl TopicWatcher {
+    /// Lists the topics once; blocks on the cluster.
+    pub fn list(&self) -> Result<Discovered, OriginsError> {
+        discover(&*self.catalog, &self.config.now().source.filter(), &mut self.origins.lock())
     }
 }
 
-/// One partition's log as the source has it.
+/// Log of one partition at the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceLog {
-    /// Which.
+    /// Partition of the log.
     pub at: Partition,
-    /// Where it begins, and its high watermark.
+    /// Start of the log, and its high watermark.
     pub bounds: Bounds,
-    /// The last stable offset: committed records end there.
+    /// Last stable offset, where committed records end.
     pub stable: Position,
 }
 
-/// Asks the source for each partition's log that goes to `target`, in order of topic and number. The high watermark
-/// is asked first, so that what is appended meanwhile is not taken for undecided.
+/// Asks the source for the log of each partition that goes to `target`, in order of topic and number. The high
+/// watermark is asked first, so that records appended meanwhile do not look like an open transaction.
 pub fn source_logs(
     catalog: &dyn Catalog,
     topics: &[SourceTopic],
     target: Option<&str>,
 ) -> Result<Vec<SourceLog>, KafkaError> {
-    let carried = topics.iter().filter(|topic| topic.passage.withheld(target).is_none());
+    let carried = topics.iter().filter(|topic| topic.origin.not_carried_reason(target).is_none());
     let all = |topic: &SourceTopic| {
         let name = Arc::clone(&topic.name);
         (0..topic.partitions).map(move |partition| Partition { topic: Arc::clone(&name), partition })

@@ -1,4 +1,4 @@
-//! Who may ask on the admin port: anybody on this machine, or whoever shows the token over TLS.
+//! Access to the admin port: from this machine, or over TLS with the token.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,61 +9,61 @@ use ring::hmac;
 use rustls::ServerConfig;
 
 use super::Listen;
-use crate::config::{Absent, Document, Field, Reported};
+use crate::config::{Absent, Document, Field, ReadSection, Reported, Table};
 use crate::private_file;
 use crate::tls::{Credentials, TlsError};
 
-/// A token shorter than this could be guessed.
+/// Minimum length of a token in bytes. A shorter one could be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
 
-/// `[admin]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AdminSettings {
-    /// Where it listens.
-    pub listen: Listen,
-    /// The file of the token that every request must show.
-    pub token: Option<PathBuf>,
+crate::settings! {
+    /// The admin port, which shows the state of this process: `/live`, `/ready`, `/metrics`, `/status`; and makes it
+    /// read its configuration again: `POST /reload`. On another address than loopback it requires TLS and a token.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct AdminSettings: Table "admin" {
+        /// The address of the admin port.
+        listen: Listen = default(r#""127.0.0.1:7401""#), "an IP address and a port, such as `127.0.0.1:7401`, or `off`";
+        /// The file with the token that every request must show (`Authorization: Bearer …`), at least 16 bytes; only
+        /// its owner may read the file. Required where `listen` is not on loopback; there the port speaks TLS, with the
+        /// certificate of `[tls]`.
+        token: Option<PathBuf> as read_token_file = otherwise("none is required"), "the path of a file", live;
+    }
 }
 
-/// The token's field of `[admin]`.
-pub const TOKEN: Field = Field {
-    name: "token",
-    kind: "the path of a file",
-    absent: Absent::Otherwise("none is asked for"),
-    bounds: None,
-    live: true,
-    doc: "What every request must show (`Authorization: Bearer …`), at least 16 bytes; nobody but the file's owner may \
-          read it. Required where `listen` is not on loopback; there the port speaks TLS, with the certificate of \
-          [tls].",
-};
-
 impl AdminSettings {
-    /// Reads `[admin]`; refuses to be asked from elsewhere without a token.
+    /// `[admin]` of a role whose port listens at `address` by default, in TOML.
+    pub const fn fields(address: &'static str) -> [Field; 2] {
+        let [listen, token] = Self::SECTION.fields else { panic!("two fields") };
+        [Field { absent: Absent::Default(address), ..*listen }, *token]
+    }
+
+    /// Reads `[admin]`. An address that other machines reach requires a token.
     pub fn read(document: &Document<'_>) -> Result<Self, Reported> {
-        let table = document.table("admin");
-        let listen = table.read("listen");
-        let token = if table.states("token") { table.read_private_file("token").map(Some) } else { Ok(None) };
-        let (listen, token): (Listen, _) = (listen?, token?);
-        match (listen.0, &token) {
-            (Some(address), None) if !is_loopback(address) => {
+        let settings: Self = document.read()?;
+        match settings.listen.0 {
+            Some(address) if settings.is_tls() && settings.token.is_none() => {
                 let message = format!(
                     "`admin.listen` is {address}, which other machines may reach, and there is no `admin.token`; set it to \
                      a file with a token, or listen on 127.0.0.1"
                 );
-                return Err(table.refuse("listen", message));
+                Err(document.table(Self::SECTION.path).refuse("listen", message))
             }
-            _ => {}
+            _ => Ok(settings),
         }
-        if let Some(file) = token.as_deref().filter(|_| document.files().is_some()) {
-            read_token(file).map_err(|reason| table.refuse("token", format!("`admin.token`: {reason}")))?;
-        }
-        Ok(Self { listen, token })
     }
 
     /// Whether the port speaks TLS.
     pub fn is_tls(&self) -> bool {
         self.listen.0.is_some_and(|address| !is_loopback(address))
     }
+}
+
+fn read_token_file(table: &Table<'_>, name: &str) -> Result<Option<PathBuf>, Reported> {
+    let file = table.states(name).then(|| table.read_private_file(name)).transpose()?;
+    if let Some(file) = file.as_deref().filter(|_| table.document().files().is_some()) {
+        read_token(file).map_err(|reason| table.refuse(name, format!("`admin.token`: {reason}")))?;
+    }
+    Ok(file)
 }
 
 fn is_loopback(address: SocketAddr) -> bool {
@@ -82,7 +82,7 @@ fn read_token(file: &Path) -> Result<String, String> {
     }
 }
 
-/// What the port asks of whoever comes; renewed when the configuration is read again.
+/// The access rules of the port; a reload renews them.
 pub struct Access {
     is_tls: bool,
     now: RwLock<Now>,
@@ -94,10 +94,10 @@ struct Now {
     tls: Option<Arc<ServerConfig>>,
 }
 
-/// Why a port cannot be opened as it is configured.
+/// The error of a port that cannot be opened as configured.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    /// The token's file cannot be used.
+    /// The file of the token cannot be used.
     #[error("admin.token: {0}")]
     Token(String),
     /// The certificates cannot be used.
@@ -106,14 +106,14 @@ pub enum AccessError {
 }
 
 impl Access {
-    /// As `settings` say, with the certificate that `credentials` would show.
+    /// The rules of `settings`, with the certificate of `credentials`.
     pub fn new(settings: &AdminSettings, credentials: &Credentials) -> Result<Self, AccessError> {
         let access = Self { is_tls: settings.is_tls(), now: RwLock::default() };
         access.renew(settings, credentials)?;
         Ok(access)
     }
 
-    /// Takes over a new token and new certificates; the old ones count no more.
+    /// Replaces the token and the certificates.
     pub fn renew(&self, settings: &AdminSettings, credentials: &Credentials) -> Result<(), AccessError> {
         // The address changes only with a restart.
         if self.is_tls && settings.token.is_none() {
@@ -131,7 +131,7 @@ impl Access {
         self.now.read().unwrap_or_else(PoisonError::into_inner).tls.clone()
     }
 
-    /// Whether a request with these headers is answered. Takes as long for a token that is nearly right.
+    /// Whether a request with these headers is answered. The time does not depend on how much of the token is right.
     pub(super) fn allows(&self, headers: &HeaderMap) -> bool {
         let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
         let Some(token) = &now.token else { return true };
@@ -140,7 +140,7 @@ impl Access {
     }
 }
 
-/// Tokens are compared by what they sign, so that the time it takes says nothing about them.
+/// The text that tokens sign. Comparing signatures takes the same time for every token.
 const PROOF: &[u8] = b"causeway admin";
 
 fn key(file: &Path) -> Result<hmac::Key, AccessError> {

@@ -1,5 +1,5 @@
-//! A config file as written, read section by section. Nothing stops at the first problem: each read
-//! answers with a value or with [`Reported`], which proves that a problem is on the list.
+//! A configuration file as written, read section by section. Reading does not stop at the first problem: each read
+//! returns a value or [`Reported`], which proves that a problem was added to the list.
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -9,44 +9,47 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::Forbidden;
 use super::effective::entry_at;
 use super::field::{Absent, Field, Section, Shape};
 use super::problem::{Place, Problems};
+use super::section::{ReadField, ReadSection};
 use super::settings::Settings;
 use super::value::{Rejection, Setting, nearest, text};
 use crate::private_file;
 
-/// Proof that a problem was put on the list; made by the readers alone.
+/// Proof that a problem was added to the list. Only the readers make one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reported(());
 
-/// A parsed file and what has been found wrong with it so far.
+/// A parsed file and the problems found in it so far.
 #[derive(Debug)]
 pub struct Document<'t> {
     text: &'t str,
     root: DeTable<'t>,
     sections: &'static [Section],
+    forbidden: Forbidden,
     files: Option<PathBuf>,
     problems: RefCell<Problems>,
 }
 
-/// One section of a document, ready to be read by its table of fields.
+/// One section of a document, to be read by its table of fields.
 #[derive(Debug, Clone, Copy)]
 pub struct Table<'d> {
     document: &'d Document<'d>,
     section: &'static Section,
     entries: Option<&'d DeTable<'d>>,
-    /// Where in the text a missing key is reported.
+    /// Place in the text where a missing key is reported.
     head: usize,
 }
 
 impl<'t> Document<'t> {
-    /// Parses `text` and reports what is not TOML, and every key that `sections` does not know.
+    /// Parses `text`; reports invalid TOML and every key that `sections` does not have.
     pub fn parse(name: &str, text: &'t str, sections: &'static [Section]) -> Self {
         let (root, errors) = DeTable::parse_recoverable(text);
         let root = root.into_inner();
         let problems = RefCell::new(Problems::none(name));
-        let document = Self { text, root, sections, files: None, problems };
+        let document = Self { text, root, sections, forbidden: |_| None, files: None, problems };
         for error in errors {
             let at = error.span().map_or(text.len(), |span| span.start);
             document.report(at, error.message().to_owned());
@@ -55,16 +58,33 @@ impl<'t> Document<'t> {
         document
     }
 
-    /// Lets reads look at the files that the config names; relative paths start at `base`.
+    /// Refuses the librdkafka properties for which `forbidden` has a reason.
+    pub fn forbidding(mut self, forbidden: Forbidden) -> Self {
+        self.forbidden = forbidden;
+        self
+    }
+
+    /// Opens the files that the configuration names, to test them; relative paths start at `base`.
     pub fn with_files(mut self, base: &Path) -> Self {
         self.files = Some(base.to_owned());
         self
     }
 
-    /// The one section at `path`; empty for the top level. A section left out reads as an empty one.
+    /// Reads the section of `T`.
+    pub fn read<T: ReadSection>(&self) -> Result<T, Reported> {
+        T::read_section(&self.table(T::SECTION.path))
+    }
+
+    /// Reads every `[[section]]` of `T`, in the order written.
+    pub fn read_all<T: ReadSection>(&self) -> Result<Vec<T>, Reported> {
+        collected(self.tables(T::SECTION.path).iter().map(T::read_section))
+    }
+
+    /// The section at `path`; an empty path is the top level. A missing section reads like an empty one.
     pub fn table(&self, path: &str) -> Table<'_> {
         let section = self.section(path);
-        let (mut entries, mut head) = (Some(&self.root), self.text.len());
+        let mut entries = Some(&self.root);
+        let mut head = self.text.len();
         for name in path.split('.').filter(|name| !name.is_empty()) {
             let entry = entries.and_then(|entries| entries.get_key_value(name));
             head = entry.map_or(self.text.len(), |(key, _)| key.span().start);
@@ -73,7 +93,7 @@ impl<'t> Document<'t> {
         Table { document: self, section, entries, head }
     }
 
-    /// Every `[[path]]`, in the order written.
+    /// The tables `[[path]]`, in the order written.
     pub fn tables(&self, path: &str) -> Vec<Table<'_>> {
         let section = self.section(path);
         let array = entry_at(&self.root, path).and_then(DeValue::as_array);
@@ -88,12 +108,12 @@ impl<'t> Document<'t> {
             .collect()
     }
 
-    /// Puts a problem that belongs to no single key on the list, at the end of the file.
+    /// Reports a problem that belongs to no single key, at the end of the file.
     pub fn refuse(&self, message: impl Into<String>) -> Reported {
         self.report(self.text.len(), message.into())
     }
 
-    /// The converted config, or every problem.
+    /// The configuration, or every problem.
     pub fn finish<T>(self, config: Result<T, Reported>) -> Result<T, Problems> {
         let problems = self.problems.into_inner();
         match config {
@@ -102,7 +122,7 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// Every setting as it holds, for telling later what another file changes.
+    /// The settings in effect, by name, to compare with another file later.
     pub fn settings(&self) -> Settings {
         Settings::of(&self.root, self.sections)
     }
@@ -112,7 +132,7 @@ impl<'t> Document<'t> {
         Reported(())
     }
 
-    /// Where relative paths start; `None` while the document must not look at files.
+    /// Directory where relative paths start; `None` if the document must not open files.
     pub(crate) fn files(&self) -> Option<&Path> {
         self.files.as_deref()
     }
@@ -165,7 +185,7 @@ impl<'t> Document<'t> {
     }
 }
 
-/// The last part of `child`'s path, if it lies directly below `section`.
+/// The last part of `child`'s path, if it is directly below `section`.
 fn child_name(section: &Section, child: &Section) -> Option<&'static str> {
     let below = match section.path {
         "" => child.path,
@@ -175,73 +195,65 @@ fn child_name(section: &Section, child: &Section) -> Option<&'static str> {
 }
 
 impl<'d> Table<'d> {
-    /// The value of the field called `name`, or its default.
+    /// The value of the field `name`, or its default, read as the type `T` is read.
     ///
     /// # Panics
-    /// Where the section's table has no such field, or the field neither a default nor
-    /// [`Absent::Required`]: a mistake in the table that the first test to read it finds.
-    pub fn read<T: Setting>(&self, name: &str) -> Result<T, Reported> {
-        let field = self.field(name);
-        match (self.entry(name), field.absent) {
-            (Some(value), _) => self.convert(field, value.span().start, value.get_ref()),
-            (None, Absent::Default(default)) => self.convert(field, self.head, &constant(default)),
-            (None, _) => Err(self.missing(field)),
-        }
+    /// The section has no such field, or the field has neither a default nor [`Absent::Required`]: a mistake in the
+    /// table that the first test to read it finds.
+    pub fn read<T: ReadField>(&self, name: &str) -> Result<T, Reported> {
+        T::read_field(self, name)
     }
 
-    /// The value of a field that may be left out.
-    pub fn read_optional<T: Setting>(&self, name: &str) -> Result<Option<T>, Reported> {
-        self.entry(name).map(|_| self.read(name)).transpose()
+    /// The value of the field `name` within its bounds, or its default.
+    pub fn read_value<T: Setting>(&self, name: &str) -> Result<T, Reported> {
+        self.located(name, |field, offset, value| self.bounded(field, offset, value))
     }
 
-    /// The values of a field that takes a list; a single value is a list of one. Every element that is
-    /// wrong is reported where it stands; a required list may not be empty.
+    /// The value of the field `name`, or its default, converted by `from_toml`. For types of other crates.
+    pub fn read_with<T>(
+        &self,
+        name: &str,
+        from_toml: impl FnOnce(&DeValue<'_>) -> Result<T, Rejection>,
+    ) -> Result<T, Reported> {
+        self.located(name, |field, offset, value| self.converted(field, offset, value, from_toml))
+    }
+
+    /// The values of a field that takes a list; a single value is a list of one. Each wrong element is reported at its
+    /// own place. A required list must not be empty.
     pub fn read_list<T: Setting>(&self, name: &str) -> Result<Vec<T>, Reported> {
-        let field = self.field(name);
-        let default;
-        let (offset, value) = match (self.entry(name), field.absent) {
-            (Some(value), _) => (value.span().start, value.get_ref()),
-            (None, Absent::Default(text)) => {
-                default = constant(text);
-                (self.head, &default)
+        self.located(name, |field, offset, value| {
+            let Some(array) = value.as_array() else {
+                return self.bounded(field, offset, value).map(|single| vec![single]);
+            };
+            if array.is_empty() && field.absent == Absent::Required {
+                let message = format!("`{}` is empty; it takes {}", self.section.dotted(name), field.kind);
+                return Err(self.document.report(offset, message));
             }
-            (None, _) => return Err(self.missing(field)),
-        };
-        let Some(array) = value.as_array() else {
-            return self.convert(field, offset, value).map(|single| vec![single]);
-        };
-        if array.is_empty() && field.absent == Absent::Required {
-            let message = format!("`{}` is empty; it takes {}", self.section.dotted(name), field.kind);
-            return Err(self.document.report(offset, message));
-        }
-        let elements = array.iter().map(|element| self.convert(field, element.span().start, element.get_ref()));
-        // Two steps, so that one bad element does not hide the next.
-        elements.collect::<Vec<_>>().into_iter().collect()
+            collected(array.iter().map(|element| self.bounded(field, element.span().start, element.get_ref())))
+        })
     }
 
-    /// The path of a file that must be readable when the document may look at files.
+    /// The path of a file that must be readable, if the document may open files.
     pub fn read_file(&self, name: &str) -> Result<PathBuf, Reported> {
         self.checked_file(name, |path| std::fs::File::open(path).map(drop))
     }
 
-    /// As [`Self::read_file`], of a file that nobody but its owner may read.
+    /// The path of a file that only its owner may read; otherwise like [`Self::read_file`].
     pub fn read_private_file(&self, name: &str) -> Result<PathBuf, Reported> {
         self.checked_file(name, private_file::check)
     }
 
     fn checked_file(&self, name: &str, check: impl FnOnce(&Path) -> io::Result<()>) -> Result<PathBuf, Reported> {
-        let path: String = self.read(name)?;
+        let path: String = self.read_value(name)?;
         let Some(base) = &self.document.files else {
             return Ok(PathBuf::from(path));
         };
         let path = base.join(path);
-        match check(&path) {
-            Ok(()) => Ok(path),
-            Err(error) => {
-                let message = format!("`{}`: {} cannot be used: {error}", self.section.dotted(name), path.display());
-                Err(self.refuse(name, message))
-            }
-        }
+        check(&path).map_err(|error| {
+            let message = format!("`{}`: {} cannot be used: {error}", self.section.dotted(name), path.display());
+            self.refuse(name, message)
+        })?;
+        Ok(path)
     }
 
     /// Whether the file states `name`.
@@ -249,10 +261,14 @@ impl<'d> Table<'d> {
         self.entry(name).is_some()
     }
 
-    /// Puts a problem with the value of `name` on the list, for what only several settings together show.
+    /// Reports a problem with the value of `name` that only several settings together show.
     pub fn refuse(&self, name: &str, message: impl Into<String>) -> Reported {
         let offset = self.entry(name).map_or(self.head, |value| value.span().start);
         self.document.report(offset, message.into())
+    }
+
+    pub(crate) fn forbidden(&self, property: &str) -> Option<&'static str> {
+        (self.document.forbidden)(property)
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&'d str, &'d Spanned<DeValue<'d>>)> + use<'d> {
@@ -263,7 +279,8 @@ impl<'d> Table<'d> {
         self.section
     }
 
-    pub(crate) fn document(&self) -> &'d Document<'d> {
+    /// The document that this section is part of.
+    pub fn document(&self) -> &'d Document<'d> {
         self.document
     }
 
@@ -280,28 +297,58 @@ impl<'d> Table<'d> {
         self.document.report(self.head, message)
     }
 
-    fn convert<T: Setting>(&self, field: &Field, offset: usize, value: &DeValue<'_>) -> Result<T, Reported> {
+    /// Calls `read` with the value of `name`, or with its default, and with the place where problems are reported.
+    fn located<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&Field, usize, &DeValue<'_>) -> Result<T, Reported>,
+    ) -> Result<T, Reported> {
+        let field = self.field(name);
+        match (self.entry(name), field.absent) {
+            (Some(value), _) => read(field, value.span().start, value.get_ref()),
+            (None, Absent::Default(default)) => read(field, self.head, &constant(default)),
+            (None, _) => Err(self.missing(field)),
+        }
+    }
+
+    fn converted<T>(
+        &self,
+        field: &Field,
+        offset: usize,
+        value: &DeValue<'_>,
+        from_toml: impl FnOnce(&DeValue<'_>) -> Result<T, Rejection>,
+    ) -> Result<T, Reported> {
         let key = self.section.dotted(field.name);
-        let report = |message| self.document.report(offset, message);
-        let converted = T::from_toml(value).map_err(|rejection| match rejection {
-            Rejection::Kind => report(format!("`{key}` is of type {}; it takes {}", value.type_str(), field.kind)),
-            Rejection::Content(reason) => report(format!("`{key}`: {reason}")),
-        })?;
-        let Some((min, max)) = field.bounds else {
-            return Ok(converted);
+        from_toml(value).map_err(|rejection| {
+            let message = match rejection {
+                Rejection::Kind => format!("`{key}` is of type {}; it takes {}", value.type_str(), field.kind),
+                Rejection::Content(reason) => format!("`{key}`: {reason}"),
+            };
+            self.document.report(offset, message)
+        })
+    }
+
+    fn bounded<T: Setting>(&self, field: &Field, offset: usize, value: &DeValue<'_>) -> Result<T, Reported> {
+        let converted = self.converted(field, offset, value, T::from_toml)?;
+        let Some((min, max)) = field.bounds else { return Ok(converted) };
+        let broken = match converted.compare(&limit(min)) {
+            Some(Ordering::Less) => format!("below the minimum of {min}; raise it"),
+            _ if converted.compare(&limit(max)) == Some(Ordering::Greater) => {
+                format!("above the maximum of {max}; lower it")
+            }
+            _ => return Ok(converted),
         };
-        let (side, bound, remedy) = if converted.compare(&limit(min)) == Some(Ordering::Less) {
-            ("below the minimum of", min, "raise")
-        } else if converted.compare(&limit(max)) == Some(Ordering::Greater) {
-            ("above the maximum of", max, "lower")
-        } else {
-            return Ok(converted);
-        };
-        Err(report(format!("`{key}` is {}, {side} {bound}; {remedy} it", shown(value))))
+        let key = self.section.dotted(field.name);
+        Err(self.document.report(offset, format!("`{key}` is {}, {broken}", shown(value))))
     }
 }
 
-/// A value as the operator wrote it.
+/// Every result, or the first error, after all of them were computed: one bad element does not hide the next.
+pub fn collected<T>(results: impl Iterator<Item = Result<T, Reported>>) -> Result<Vec<T>, Reported> {
+    results.collect::<Vec<_>>().into_iter().collect()
+}
+
+/// A value as written in the file.
 fn shown(value: &DeValue<'_>) -> String {
     match value {
         DeValue::Integer(number) => number.to_string(),

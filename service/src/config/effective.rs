@@ -1,24 +1,24 @@
-//! What holds: every setting of a file's sections with the value it takes, written or not.
+//! The settings in effect: the value of every setting of a file, written or default.
 
 use toml::de::{DeTable, DeValue};
 
 use super::field::{Absent, Field, Section, Shape};
 
-/// One setting as it holds.
+/// One setting and its value in effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effective {
-    /// The section's head, such as `[wan]`; empty for the top level.
+    /// Head of the section, such as `[wan]`; empty for the top level.
     pub section: String,
-    /// Its key.
+    /// Key of the setting.
     pub key: &'static str,
-    /// Its value in TOML, or in words where it is derived.
+    /// Value in TOML, or in words if it is derived.
     pub value: String,
     /// Whether the file states it.
     pub written: bool,
 }
 
-/// Every setting of `sections` as `text` leaves it, in the order of the tables. Meant for files that were
-/// loaded without a problem; librdkafka properties are not settings and left out.
+/// The settings in effect with the file `text`, in the order of `sections`. The file must have been loaded without a
+/// problem. librdkafka properties are left out.
 pub fn effective(text: &str, sections: &[Section]) -> Vec<Effective> {
     let (root, _) = DeTable::parse_recoverable(text);
     let root = root.into_inner();
@@ -42,7 +42,7 @@ pub fn effective(text: &str, sections: &[Section]) -> Vec<Effective> {
     list
 }
 
-/// The keys at the top of `text`, sections included, as far as it is TOML.
+/// The keys at the top of `text`, including sections, as far as it is TOML.
 pub fn top_keys(text: &str) -> Vec<String> {
     let (root, _) = DeTable::parse_recoverable(text);
     root.get_ref().keys().map(|key| key.get_ref().to_string()).collect()
@@ -56,7 +56,7 @@ fn settings<'a>(section: &'a Section, table: Option<&'a DeTable<'_>>) -> impl It
     })
 }
 
-/// What stands at the dotted `path` below `root`.
+/// The value at the dotted `path` below `root`.
 pub(super) fn entry_at<'r, 't>(root: &'r DeTable<'t>, path: &str) -> Option<&'r DeValue<'t>> {
     let (above, name) = path.rsplit_once('.').map_or((None, path), |(above, name)| (Some(above), name));
     let table = match above {
@@ -66,7 +66,7 @@ pub(super) fn entry_at<'r, 't>(root: &'r DeTable<'t>, path: &str) -> Option<&'r 
     table.get(name).map(|value| value.get_ref())
 }
 
-/// What `field` is where `table` is its section.
+/// The value of `field` if `table` is its section.
 pub(super) fn value_of(field: &Field, table: Option<&DeTable<'_>>) -> String {
     match (table.and_then(|table| table.get(field.name)), field.absent) {
         (Some(value), _) => toml(value.get_ref()),
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_stands_beside_what_is_taken_for_granted() {
+    fn written_settings_and_defaults_are_listed() {
         let text = "link = \"a\"\n[wan]\nto = [\"b\", \"c\"]\n[[links]]\n[[links]]\non = false\n";
         let shown: Vec<_> = effective(text, SECTIONS)
             .into_iter()

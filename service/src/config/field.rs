@@ -1,55 +1,54 @@
-//! What may stand in a config file: tables of fields, the only place where names, defaults and bounds
-//! are written down.
+//! Tables of fields: the names, kinds, defaults and bounds of a configuration file.
 
 /// One setting.
 #[derive(Debug, Clone, Copy)]
 pub struct Field {
-    /// Its key.
+    /// Key in the file.
     pub name: &'static str,
-    /// What a value looks like, to end the sentence "it takes …": "a duration, such as `5 ms`".
+    /// Kind of value, which ends the sentence "it takes …": "a duration, such as `5 ms`".
     pub kind: &'static str,
-    /// What holds where it is left out.
+    /// Value of a missing setting.
     pub absent: Absent,
     /// Smallest and largest value, both allowed, as TOML; for quantities and numbers.
     pub bounds: Option<(&'static str, &'static str)>,
     /// Whether a running process takes a new value when it reads its configuration again.
     pub live: bool,
-    /// What it is, and what grows when it is raised.
+    /// Description for the reference.
     pub doc: &'static str,
 }
 
-/// What holds where a setting is left out.
+/// The value of a setting that the file does not state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Absent {
-    /// It must be written.
+    /// There is none: the setting is required.
     Required,
-    /// As if this TOML were written.
+    /// This TOML.
     Default(&'static str),
-    /// Derived in code; the text says what then, for the reference.
+    /// A value derived in code; the text describes it for the reference.
     Otherwise(&'static str),
 }
 
 /// One table of a config file.
 #[derive(Debug, Clone, Copy)]
 pub struct Section {
-    /// Its dotted path; empty for the top level.
+    /// Dotted path; empty for the top level.
     pub path: &'static str,
-    /// How it is written.
+    /// Form in the file.
     pub shape: Shape,
-    /// What it is about.
+    /// Description for the reference.
     pub doc: &'static str,
-    /// What may stand in it.
+    /// Settings of the section.
     pub fields: &'static [Field],
 }
 
-/// How a section is written.
+/// The form of a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// `[path]`, at most once.
     Table,
     /// `[[path]]`, any number of times.
     Repeated,
-    /// `[path]` with keys that are not ours: librdkafka properties.
+    /// `[path]` with librdkafka properties as keys.
     Properties,
 }
 
@@ -59,7 +58,7 @@ impl Section {
         self.fields.iter().find(|field| field.name == name)
     }
 
-    /// How people and TOML write its head: `[wan]`, `[[links]]`; words for the top level.
+    /// The head of the section as TOML writes it: `[wan]`, `[[links]]`; words for the top level.
     pub fn title(&self) -> String {
         match (self.path, self.shape) {
             ("", _) => "the top level".to_owned(),
@@ -68,7 +67,7 @@ impl Section {
         }
     }
 
-    /// `key` with this section's path before it.
+    /// The key with the path of this section before it.
     pub(crate) fn dotted(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }

@@ -1,30 +1,30 @@
-//! Everything that is wrong with a config file, so that one run is enough to mend it.
+//! The problems of a configuration file. All are reported at the same time, so that one run is enough to fix them.
 
 use std::fmt;
 use std::io;
 
-/// All problems of one config file. Never empty when returned as an error.
+/// The problems of one configuration file. The list is never empty when it is returned as an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems {
     file: String,
     list: Vec<Problem>,
 }
 
-/// One thing that is wrong.
+/// One problem of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// Where in the file; `None` where the file itself is the problem.
+    /// Place in the file; `None` if the file itself is the problem.
     pub at: Option<Place>,
-    /// What was found, what is accepted.
+    /// Value that was found, and the values that are accepted.
     pub message: String,
 }
 
 /// A place in a text, both numbers counted from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// Line.
+    /// Line number.
     pub line: usize,
-    /// Column.
+    /// Column number.
     pub column: usize,
 }
 
@@ -45,17 +45,17 @@ impl Problems {
         }
     }
 
-    /// In the order in which they stand in the file.
+    /// The problems in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.list.iter()
     }
 
-    /// How many there are.
+    /// Number of problems.
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there is no problem.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -63,7 +63,7 @@ impl Problems {
 
 impl std::error::Error for Problems {}
 
-/// One line per problem: `file.toml:12:8: message`.
+/// Prints one line per problem: `file.toml:12:8: message`.
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.list.iter().enumerate() {
@@ -79,7 +79,7 @@ impl fmt::Display for Problems {
 }
 
 impl Place {
-    /// The place of byte `offset` in `text`; the text's end where it lies behind it.
+    /// The place of byte `offset` in `text`, or the end of the text.
     pub(crate) fn of(text: &str, offset: usize) -> Self {
         let before = text.get(..offset).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);

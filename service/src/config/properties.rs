@@ -1,5 +1,5 @@
-//! librdkafka properties passed through from `[source.client]` and `[target.client]`. What would break
-//! the promise is refused, and secrets come from files, so that a config can be shown to anyone.
+//! librdkafka properties, passed through from `[source.client]` and `[target.client]`. Those that would break the
+//! guarantees are refused. Secrets come from files, so that a configuration can be shown to anyone.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,29 +9,30 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::document::{Reported, Table};
+use super::document::{Reported, Table, collected};
+use super::field::{Section, Shape};
 use crate::private_file;
 
-/// Properties in the order of their names; values not yet resolved.
+/// The properties of a client, sorted by name; secrets are not read yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Properties(Vec<(String, Property)>);
 
 /// The value of a property.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Property {
-    /// As written; numbers and booleans as text.
+    /// The text as written; numbers and booleans as text.
     Plain(String),
-    /// In a file.
+    /// A secret in a file.
     Secret(Secret),
 }
 
-/// A secret that lies in a file and is read when it is needed, so that a new one needs no new config.
+/// A secret in a file. It is read when it is needed, so that a new one needs no new configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secret {
     file: PathBuf,
 }
 
-/// A secret's file that cannot be used. Never shows the secret.
+/// The error of a secret's file that cannot be used. It never shows the secret.
 #[derive(Debug, thiserror::Error)]
 #[error("secret in {}: {source}", file.display())]
 pub struct SecretError {
@@ -39,7 +40,7 @@ pub struct SecretError {
     source: io::Error,
 }
 
-/// Properties whose value is a secret.
+/// The properties whose value is a secret.
 const SECRETS: &[&str] = &[
     "sasl.oauthbearer.client.secret",
     "sasl.oauthbearer.config",
@@ -49,15 +50,27 @@ const SECRETS: &[&str] = &[
     "ssl.keystore.password",
 ];
 
+/// The section at `path` that takes librdkafka properties.
+pub const fn section(path: &'static str) -> Section {
+    Section {
+        path,
+        shape: Shape::Properties,
+        doc: "librdkafka properties, passed through by their own names: how to reach and authenticate to the cluster. \
+              Properties that would break the guarantees are refused. Secrets come from files: \
+              `\"sasl.password\" = { file = \"/run/secrets/sasl\" }`.",
+        fields: &[],
+    }
+}
+
 impl Secret {
-    /// The file's text without its last line end.
+    /// The text of the file without its last line end.
     pub fn read(&self) -> Result<String, SecretError> {
         private_file::read(&self.file).map_err(|source| SecretError { file: self.file.clone(), source })
     }
 }
 
 impl Properties {
-    /// Name and value of each property, secrets read from their files.
+    /// The name and value of each property, with secrets read from their files.
     pub fn resolve(&self) -> Result<BTreeMap<String, String>, SecretError> {
         let resolve = |property: &Property| match property {
             Property::Plain(value) => Ok(value.clone()),
@@ -66,13 +79,13 @@ impl Properties {
         self.0.iter().map(|(name, property)| Ok((name.clone(), resolve(property)?))).collect()
     }
 
-    /// Each property, by name.
+    /// The properties, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Property)> {
         self.0.iter().map(|(name, property)| (name.as_str(), property))
     }
 }
 
-/// A property as it may be shown: plain values, and for secrets the file.
+/// The property as it may be shown: a plain value, or the file of a secret.
 impl fmt::Display for Property {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -83,33 +96,27 @@ impl fmt::Display for Property {
 }
 
 impl Table<'_> {
-    /// Reads every key as a librdkafka property. `forbidden` says for a name why it is refused, if it is.
-    pub fn read_properties(&self, forbidden: impl Fn(&str) -> Option<&'static str>) -> Result<Properties, Reported> {
+    /// Reads every key as a librdkafka property.
+    pub fn read_properties(&self) -> Result<Properties, Reported> {
         let mut flat = Vec::new();
         for (key, value) in self.entries() {
             flatten(key.to_owned(), value, &mut flat);
         }
-        let read = |(name, value): (String, &Spanned<DeValue<'_>>)| {
-            let property = self.property(&name, value, &forbidden)?;
+        let properties = flat.into_iter().map(|(name, value)| {
+            let property = self.property(&name, value)?;
             Ok((name, property))
-        };
-        let properties = flat.into_iter().map(read).collect::<Vec<_>>();
-        let mut properties = properties.into_iter().collect::<Result<Vec<_>, Reported>>()?;
+        });
+        let mut properties = collected(properties)?;
         properties.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(Properties(properties))
     }
 
-    fn property(
-        &self,
-        name: &str,
-        value: &Spanned<DeValue<'_>>,
-        forbidden: impl Fn(&str) -> Option<&'static str>,
-    ) -> Result<Property, Reported> {
+    fn property(&self, name: &str, value: &Spanned<DeValue<'_>>) -> Result<Property, Reported> {
         let report = |reason: &str| {
             let message = format!("`{name}` in {} {reason}", self.section().title());
             self.document().report(value.span().start, message)
         };
-        if let Some(reason) = forbidden(name) {
+        if let Some(reason) = self.forbidden(name) {
             return Err(report(&format!("is refused: {reason}")));
         }
         if let Some(file) = secret_file(value.get_ref()) {
@@ -138,13 +145,13 @@ impl Table<'_> {
     }
 }
 
-/// `{ file = "…" }`: no librdkafka property ends in `.file`, so this cannot be a dotted key.
+/// The file of `{ file = "…" }`. No librdkafka property ends in `.file`, so this cannot be a dotted key.
 fn secret_file<'v>(value: &'v DeValue<'_>) -> Option<&'v str> {
     let table: &DeTable<'_> = value.as_table().filter(|table| table.len() == 1)?;
     table.get("file")?.get_ref().as_str()
 }
 
-/// Undoes what TOML makes of a dotted key: `security.protocol = …` is one property, quoted or not.
+/// Joins the tables that TOML makes of a dotted key: `security.protocol = …` is one property, quoted or not.
 fn flatten<'v>(name: String, value: &'v Spanned<DeValue<'v>>, flat: &mut Vec<(String, &'v Spanned<DeValue<'v>>)>) {
     match value.get_ref() {
         DeValue::Table(table) if secret_file(value.get_ref()).is_none() => {

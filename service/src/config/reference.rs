@@ -1,10 +1,10 @@
-//! The tables as a page: `docs/reference/configuration.md` is printed from what the loader reads by.
+//! The reference page: `docs/reference/configuration.md` is printed from the tables that the loader uses.
 
 use std::fmt::Write;
 
 use super::field::{Absent, Field, Section};
 
-/// Every setting of `sections` in Markdown, one heading per section.
+/// Prints every setting of `sections` in Markdown, one heading per section.
 pub fn reference(sections: &[Section]) -> String {
     let mut page = String::new();
     for section in sections {
@@ -38,10 +38,11 @@ fn entry(field: &Field) -> String {
     format!("- **`{}`**: {}. {absent}{bounds}{live}\n  {doc}\n", field.name, field.kind)
 }
 
-/// `text` in lines of at most 110 characters, all but the first indented.
+/// Wraps `text` to lines of at most 110 characters, all but the first indented.
 pub(crate) fn wrapped(text: &str, indent: &str) -> String {
     const WIDTH: usize = 110;
-    let (mut lines, mut width) = (String::new(), 0);
+    let mut lines = String::new();
+    let mut width = 0;
     for word in text.split_whitespace() {
         let length = word.chars().count();
         if width > 0 && width + 1 + length + indent.len() > WIDTH {
@@ -57,9 +58,10 @@ pub(crate) fn wrapped(text: &str, indent: &str) -> String {
     lines
 }
 
-/// `page` with `body` between `<!-- side -->` and `<!-- /side -->`; `None` where those marks are missing.
+/// Puts `body` into `page`, between `<!-- side -->` and `<!-- /side -->`; `None` if those marks are missing.
 pub fn spliced(page: &str, side: &str, body: &str) -> Option<String> {
-    let (begin, end) = (format!("<!-- {side} -->\n"), format!("<!-- /{side} -->\n"));
+    let begin = format!("<!-- {side} -->\n");
+    let end = format!("<!-- /{side} -->\n");
     let (before, rest) = page.split_once(&begin)?;
     let (_, after) = rest.split_once(&end)?;
     Some(format!("{before}{begin}{body}{end}{after}"))

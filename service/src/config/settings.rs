@@ -1,4 +1,4 @@
-//! Every setting of a file as it holds, and what another file changes about it.
+//! The settings in effect by name, and the changes that another file makes.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::effective::{entry_at, toml, value_of};
 use super::field::{Section, Shape};
 
-/// What holds, by dotted name: `wan.linger`, `links.fra-to-sin.senders`, `source.client.sasl.username`.
+/// The settings in effect, by dotted name: `wan.linger`, `links.fra-to-sin.senders`, `source.client.sasl.username`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings(BTreeMap<String, Held>);
 
@@ -16,22 +16,22 @@ pub struct Settings(BTreeMap<String, Held>);
 struct Held {
     value: String,
     live: bool,
-    /// What is not ours to show.
+    /// Whether the value must not be shown.
     hidden: bool,
-    /// The repeated table it stands in; that comes and goes as a whole.
+    /// Name of its repeated table, which is added and removed as a whole.
     table: Option<String>,
 }
 
-/// One setting that another file states differently.
+/// A setting that another file changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// Its dotted name.
+    /// Dotted name of the setting.
     pub setting: String,
-    /// What held.
+    /// Value before.
     pub from: String,
-    /// What the new file says.
+    /// Value in the new file.
     pub to: String,
-    /// Whether it can change in a running process.
+    /// Whether a running process takes the new value.
     #[serde(skip)]
     pub live: bool,
 }
@@ -66,7 +66,7 @@ impl Settings {
         settings
     }
 
-    /// `name`, or where another table has it already, with a number behind it.
+    /// The name, with a number added if another table has it already.
     fn unused(&self, name: String) -> String {
         let numbered = (2..).map(|number| format!("{name}#{number}"));
         let mut names = std::iter::once(name.clone()).chain(numbered);
@@ -84,7 +84,7 @@ impl Settings {
         }
     }
 
-    /// A librdkafka property, written dotted or quoted.
+    /// Adds a librdkafka property, written dotted or quoted.
     fn property(&mut self, name: String, value: &DeValue<'_>) {
         match value {
             DeValue::Table(table) => {
@@ -96,14 +96,15 @@ impl Settings {
         }
     }
 
-    /// What `new` changes, in the order of names.
+    /// The changes that `new` makes, in the order of names.
     pub fn changes(&self, new: &Self) -> Vec<Change> {
         let names: std::collections::BTreeSet<_> = self.0.keys().chain(new.0.keys()).collect();
         names.into_iter().filter_map(|name| self.change(new, name)).collect()
     }
 
     fn change(&self, new: &Self, name: &str) -> Option<Change> {
-        let (from, to) = (self.0.get(name), new.0.get(name));
+        let from = self.0.get(name);
+        let to = new.0.get(name);
         if from == to {
             return None;
         }
@@ -120,9 +121,9 @@ impl Settings {
         Some(Change { setting: name.to_owned(), from: shown(from), to: shown(to), live: either.live })
     }
 
-    /// Takes over from `new` what can change in a running process.
-    pub fn adopt(&mut self, new: &Self) {
-        for change in self.changes(new).into_iter().filter(|change| change.live) {
+    /// Takes over from `new` the settings that can change in a running process.
+    pub fn adopt(&mut self, new: Self) {
+        for change in self.changes(&new).into_iter().filter(|change| change.live) {
             let belongs =
                 |name: &str, held: &Held| *name == change.setting || held.table.as_ref() == Some(&change.setting);
             self.0.retain(|name, held| !belongs(name, held));
@@ -135,7 +136,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Absent, Field, parse};
+    use crate::config::{Absent, Field, parse_with};
 
     const SECTIONS: &[Section] = &[
         Section { path: "", shape: Shape::Table, doc: "", fields: &[field("memory", false)] },
@@ -155,7 +156,7 @@ mod tests {
     }
 
     fn settings(text: &str) -> Settings {
-        parse(text, "a.toml", SECTIONS, |document| Ok(document.settings())).unwrap()
+        parse_with(text, "a.toml", SECTIONS, |_| None, |document| Ok(document.settings())).unwrap()
     }
 
     fn shown(changes: &[Change]) -> Vec<String> {
@@ -167,7 +168,7 @@ mod tests {
                            [source.client]\n\"sasl.password\" = { file = \"one\" }\n";
 
     #[test]
-    fn each_difference_is_named_and_a_repeated_table_comes_and_goes_as_a_whole() {
+    fn each_change_is_named_and_a_repeated_table_is_one() {
         let new = "memory = \"2 GiB\"\n[log]\nlevel = \"debug\"\n[[links]]\nname = \"a\"\nsenders = [\"y\"]\nrename = \"z\"\n\
                    [[links]]\nname = \"c\"\nsenders = [\"q\"]\n[source.client]\nsasl.password = { file = \"two\" }\n";
         let expected = [
@@ -184,10 +185,10 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_a_restart_is_named_again_until_there_was_one() {
+    fn a_change_that_needs_a_restart_is_named_again() {
         let mut running = settings(RUNNING);
         let new = settings(&RUNNING.replace("1 GiB", "2 GiB").replace("\"x\"", "\"y\"").replace("a.b", "c"));
-        running.adopt(&new);
+        running.adopt(new.clone());
         assert_eq!(shown(&running.changes(&new)), ["memory: \"1 GiB\" -> \"2 GiB\" (restart)"]);
         assert_eq!(running.changes(&settings(&RUNNING.replace("\"x\"", "\"y\"").replace("a.b", "c"))), []);
     }

@@ -1,11 +1,11 @@
-//! A config file to start from: an example's settings as they are, every other one as a comment.
+//! A configuration file to start from: the settings of an example, and every other one as a comment.
 
 use std::fmt::Write;
 
 use super::effective::{Effective, effective};
 use super::field::{Section, Shape};
 
-/// `example` with every setting of `sections` explained, those it leaves out commented.
+/// Prints `example` with every setting of `sections` explained. Settings that it does not state are comments.
 pub fn template(example: &str, sections: &[Section]) -> String {
     let settings = effective(example, sections);
     let mut page = String::new();
@@ -14,7 +14,7 @@ pub fn template(example: &str, sections: &[Section]) -> String {
         let written = settings.iter().any(|setting| setting.section == section.title() && setting.written);
         let _ = match (section.path, section.shape) {
             ("", _) => Ok(()),
-            // One that is not there is not the same as one that is empty.
+            // A missing table does not mean the same as an empty one.
             (_, Shape::Repeated) if !written => writeln!(page, "{}# {}", commented(section.doc), section.title()),
             (_, Shape::Properties) => writeln!(page, "{}# {}", commented(section.doc), section.title()),
             _ => writeln!(page, "{}{}", commented(section.doc), section.title()),
@@ -45,7 +45,7 @@ fn line(setting: &Effective) -> String {
     }
 }
 
-/// `text` as comment lines of at most 100 characters.
+/// Wraps `text` to comment lines of at most 100 characters.
 fn commented(text: &str) -> String {
     const WIDTH: usize = 98;
     let mut lines: Vec<String> = Vec::new();

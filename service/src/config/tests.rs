@@ -1,97 +1,60 @@
-//! Every problem of a file, where it stands, and defaults from the tables.
+//! Tests of declared sections: problems with their places, defaults, bounds and the reference.
 
 use std::time::Duration;
 
 use toml::de::DeValue;
 use wire::units::Size;
 
+use super::properties::section;
 use super::value::choice;
 use super::{
-    Absent, Address, Document, Field, Problems, Properties, Rejection, Reported, Section, Setting, Shape, load, parse,
+    Address, Document, Problems, Properties, ReadSection, Rejection, Reported, Section, Setting, load_with, parse_with,
     reference,
 };
 
-const LINGER: Field = Field {
-    name: "linger",
-    kind: "a duration, such as `5 ms`",
-    absent: Absent::Default(r#""5 ms""#),
-    bounds: Some((r#""0 s""#, r#""1 s""#)),
-    live: false,
-    doc: "How long a record may wait for company.",
-};
+crate::settings! {
+    /// Who this is.
+    #[derive(Debug)]
+    pub struct Top: Table "" {
+        /// The link.
+        link: String = required, "a name";
+    }
+}
 
-const SECTIONS: &[Section] = &[
-    Section {
-        path: "",
-        shape: Shape::Table,
-        doc: "Who this is.",
-        fields: &[Field {
-            name: "link",
-            kind: "a name",
-            absent: Absent::Required,
-            bounds: None,
-            live: false,
-            doc: "The link.",
-        }],
-    },
-    Section {
-        path: "wan",
-        shape: Shape::Table,
-        doc: "The path.",
-        fields: &[
-            LINGER,
-            Field {
-                name: "receiver",
-                kind: "addresses, such as `link.example:7443`",
-                absent: Absent::Required,
-                bounds: None,
-                live: false,
-                doc: "Where to dial.",
-            },
-            Field {
-                name: "memory",
-                kind: "a size, such as `256 MiB`",
-                absent: Absent::Otherwise("half of it"),
-                bounds: Some((r#""64 MiB""#, r#""1 GiB""#)),
-                live: false,
-                doc: "Bytes held.",
-            },
-            Field {
-                name: "lanes",
-                kind: "a count",
-                absent: Absent::Default("8"),
-                bounds: Some(("1", "64")),
-                live: false,
-                doc: "How many.",
-            },
-            Field {
-                name: "colour",
-                kind: "a colour",
-                absent: Absent::Default(r#""green""#),
-                bounds: None,
-                live: false,
-                doc: "For the eye.",
-            },
-        ],
-    },
-    Section { path: "wan.client", shape: Shape::Properties, doc: "Passed through.", fields: &[] },
-    Section {
-        path: "peers",
-        shape: Shape::Repeated,
-        doc: "Who else.",
-        fields: &[Field {
-            name: "name",
-            kind: "a name",
-            absent: Absent::Required,
-            bounds: None,
-            live: false,
-            doc: "Theirs.",
-        }],
-    },
-];
+crate::settings! {
+    /// The path.
+    #[derive(Debug)]
+    pub struct Wan: Table "wan" {
+        /// How long a record may wait for company.
+        linger: Duration = default(r#""5 ms""#), "a duration, such as `5 ms`", [r#""0 s""#, r#""1 s""#], live;
+        /// Where to dial.
+        receiver: Vec<Address> = required, "addresses, such as `link.example:7443`";
+        /// Bytes held.
+        memory: Option<Size> = otherwise("half of it"), "a size, such as `256 MiB`", [r#""64 MiB""#, r#""1 GiB""#];
+        /// How many.
+        lanes: u16 = default("8"), "a count", ["1", "64"];
+        /// For the eye.
+        colour: Colour = default(r#""green""#), "a colour";
+    }
+    parts(table) {
+        /// Passed through.
+        client: Properties = table.document().table("wan.client").read_properties();
+    }
+}
+
+crate::settings! {
+    /// Who else.
+    #[derive(Debug)]
+    pub struct Peer: Repeated "peers" {
+        /// Theirs.
+        name: String = required, "a name";
+    }
+}
+
+const SECTIONS: &[Section] = &[Top::SECTION, Wan::SECTION, section("wan.client"), Peer::SECTION];
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Colour {
+pub(crate) enum Colour {
     Green,
     Red,
 }
@@ -104,65 +67,51 @@ impl Setting for Colour {
 
 #[derive(Debug)]
 struct Read {
-    link: String,
-    receiver: Vec<Address>,
-    linger: Duration,
-    memory: Option<Size>,
-    lanes: u32,
-    colour: Colour,
-    client: Properties,
-    peers: Vec<String>,
+    top: Top,
+    wan: Wan,
+    peers: Vec<Peer>,
 }
 
 fn read(document: &Document<'_>) -> Result<Read, Reported> {
-    let wan = document.table("wan");
-    let link = document.table("").read("link");
-    let (receiver, linger, memory) = (wan.read_list("receiver"), wan.read("linger"), wan.read_optional("memory"));
-    let (lanes, colour) = (wan.read("lanes"), wan.read("colour"));
-    let client =
-        document.table("wan.client").read_properties(|name| (name == "acks").then_some("a link waits for all"));
-    let peers = document.tables("peers").iter().map(|peer| peer.read("name")).collect::<Vec<_>>();
-    Ok(Read {
-        link: link?,
-        receiver: receiver?,
-        linger: linger?,
-        memory: memory?,
-        lanes: lanes?,
-        colour: colour?,
-        client: client?,
-        peers: peers.into_iter().collect::<Result<_, _>>()?,
-    })
+    let top = document.read();
+    let wan = document.read();
+    let peers = document.read_all();
+    Ok(Read { top: top?, wan: wan?, peers: peers? })
+}
+
+fn forbidden(property: &str) -> Option<&'static str> {
+    (property == "acks").then_some("a link waits for all")
 }
 
 fn good(text: &str) -> Read {
-    parse(text, "link.toml", SECTIONS, read).unwrap()
+    parse_with(text, "link.toml", SECTIONS, forbidden, read).unwrap()
 }
 
 fn bad(text: &str) -> String {
-    parse(text, "link.toml", SECTIONS, read).unwrap_err().to_string()
+    parse_with(text, "link.toml", SECTIONS, forbidden, read).unwrap_err().to_string()
 }
 
-/// The complaint about one value in an otherwise good file.
+/// The problem of one value in an otherwise good file.
 fn bad_wan(line: &str) -> String {
     bad(&format!("link = \"a\"\n[wan]\nreceiver = \"h:1\"\n{line}\n"))
 }
 
 #[test]
-fn a_full_file_is_read_and_what_is_left_out_takes_its_default() {
+fn a_missing_setting_takes_its_default() {
     let read = good(
         "link = \"a\"\n[wan]\nreceiver = [\"h:1\", \"[::1]:7443\"]\nmemory = \"64 MiB\"\n[[peers]]\nname = \"b\"\n",
     );
-    assert_eq!(read.link, "a");
-    assert_eq!(read.receiver.iter().map(Address::to_string).collect::<Vec<_>>(), ["h:1", "[::1]:7443"]);
-    assert_eq!(read.linger, Duration::from_millis(5));
-    assert_eq!(read.memory, Some(Size::from_bytes(64 << 20)));
-    assert_eq!((read.lanes, read.colour), (8, Colour::Green));
-    assert_eq!(read.peers, ["b"]);
-    assert_eq!(good("link = \"a\"\nwan.receiver = \"h:1\"\nwan.colour = \"red\"").colour, Colour::Red);
+    assert_eq!(read.top.link, "a");
+    assert_eq!(read.wan.receiver.iter().map(Address::to_string).collect::<Vec<_>>(), ["h:1", "[::1]:7443"]);
+    assert_eq!(read.wan.linger, Duration::from_millis(5));
+    assert_eq!(read.wan.memory, Some(Size::from_bytes(64 << 20)));
+    assert_eq!((read.wan.lanes, read.wan.colour), (8, Colour::Green));
+    assert_eq!(read.peers.iter().map(|peer| peer.name.as_str()).collect::<Vec<_>>(), ["b"]);
+    assert_eq!(good("link = \"a\"\nwan.receiver = \"h:1\"\nwan.colour = \"red\"").wan.colour, Colour::Red);
 }
 
 #[test]
-fn every_problem_is_reported_at_once_in_the_order_of_the_file() {
+fn every_problem_is_reported_in_the_order_of_the_file() {
     let text = "\
 lnk = \"a\"
 memory = \"64 MiB\"
@@ -198,23 +147,23 @@ fn a_quantity_without_a_unit_does_not_parse() {
 }
 
 #[test]
-fn a_value_out_of_bounds_is_named_with_its_limit_and_remedy() {
+fn a_value_out_of_bounds_is_named_with_its_limit() {
     let above = "link.toml:4:10: `wan.linger` is \"2 s\", above the maximum of \"1 s\"; lower it";
     assert_eq!(bad_wan("linger = \"2 s\""), above);
     assert_eq!(bad_wan("lanes = 0"), "link.toml:4:9: `wan.lanes` is 0, below the minimum of 1; raise it");
     assert!(bad_wan("lanes = -1").contains("`wan.lanes`: -1 is not a count from 0 to 4294967295"));
-    assert_eq!(good("link = \"a\"\n[wan]\nreceiver = \"h:1\"\nlanes = 64\nlinger = \"1 s\"").lanes, 64);
+    assert_eq!(good("link = \"a\"\n[wan]\nreceiver = \"h:1\"\nlanes = 64\nlinger = \"1 s\"").wan.lanes, 64);
 }
 
 #[test]
-fn a_missing_key_is_reported_at_its_section_and_an_empty_required_list_is_missing() {
+fn a_missing_key_is_reported_at_its_section() {
     let missing = "link.toml:2:2: `wan.receiver` is missing; it takes addresses, such as `link.example:7443`";
     assert_eq!(bad("link = \"a\"\n[wan]\n"), missing);
     assert!(bad("link = \"a\"\n[wan]\nreceiver = []").contains("3:12: `wan.receiver` is empty; it takes addresses"));
 }
 
 #[test]
-fn what_is_not_toml_is_reported_with_the_rest() {
+fn invalid_toml_is_reported_with_the_rest() {
     let problems = bad("link = \"a\"\n[wan]\nreceiver = \"h:1\"\nlinger = \nlanes = 65\n");
     assert!(problems.contains("link.toml:4:"), "{problems}");
     assert!(problems.contains("link.toml:5:9: `wan.lanes` is 65, above the maximum of 64"), "{problems}");
@@ -245,14 +194,14 @@ fn client(line: &str) -> String {
 #[test]
 fn client_properties_pass_through_quoted_or_dotted() {
     let text = client("\"socket.nagle.disable\" = true\nsecurity.protocol = \"SASL_SSL\"\nfetch.wait.max.ms = 100");
-    let resolved = good(&text).client.resolve().unwrap();
+    let resolved = good(&text).wan.client.resolve().unwrap();
     let resolved = resolved.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>();
     let expected = [("fetch.wait.max.ms", "100"), ("security.protocol", "SASL_SSL"), ("socket.nagle.disable", "true")];
     assert_eq!(resolved, expected);
 }
 
 #[test]
-fn client_properties_that_break_the_promise_or_show_a_secret_are_refused() {
+fn dangerous_client_properties_are_refused() {
     let problems = bad(&client("acks = 1\nsasl.password = \"hunter2\"\ndebug = [\"all\"]"));
     assert!(problems.contains("5:8: `acks` in [wan.client] is refused: a link waits for all"), "{problems}");
     assert!(problems.contains("6:17: `sasl.password` in [wan.client] is a secret; write it as { file ="), "{problems}");
@@ -263,11 +212,11 @@ fn client_properties_that_break_the_promise_or_show_a_secret_are_refused() {
 fn load_in(dir: &std::path::Path, text: &str) -> Result<Read, Problems> {
     let path = dir.join("link.toml");
     std::fs::write(&path, text).unwrap();
-    load(&path, SECTIONS, read)
+    load_with(&path, SECTIONS, forbidden, read)
 }
 
 #[test]
-fn a_secret_is_read_from_a_file_beside_the_config_and_never_shown() {
+fn a_secret_is_read_from_its_file_and_never_shown() {
     let dir = tempfile::tempdir().unwrap();
     let text = client("sasl.password = { file = \"password\" }");
     let problems = load_in(dir.path(), &text).unwrap_err().to_string();
@@ -286,25 +235,32 @@ fn a_secret_is_read_from_a_file_beside_the_config_and_never_shown() {
         chmod(0o600).unwrap();
     }
     let config = load_in(dir.path(), &text).unwrap();
-    assert_eq!(config.client.resolve().unwrap(), [("sasl.password".to_owned(), "hunter2".to_owned())].into());
+    assert_eq!(config.wan.client.resolve().unwrap(), [("sasl.password".to_owned(), "hunter2".to_owned())].into());
     assert!(!format!("{config:?}").contains("hunter2"));
-    let shown = config.client.iter().map(|(_, property)| property.to_string()).collect::<String>();
+    let shown = config.wan.client.iter().map(|(_, property)| property.to_string()).collect::<String>();
     assert!(shown.ends_with("password)") && !shown.contains("hunter2"), "{shown}");
 }
 
 #[test]
-fn a_config_that_cannot_be_read_is_a_problem_without_a_place() {
-    let problems = load(std::path::Path::new("no/such.toml"), SECTIONS, read).unwrap_err();
+fn an_unreadable_file_is_a_problem_without_a_place() {
+    let problems = load_with(std::path::Path::new("no/such.toml"), SECTIONS, forbidden, read).unwrap_err();
     assert_eq!(problems.len(), 1);
     assert!(problems.to_string().starts_with("no/such.toml: cannot be read: "), "{problems}");
 }
 
 #[test]
-fn the_reference_names_kind_default_bounds_and_doc_of_each_field() {
+fn the_reference_describes_each_field() {
     let page = reference(SECTIONS);
-    let linger =
-        "- **`linger`**: a duration, such as `5 ms`. Default `\"5 ms\"`. From `\"0 s\"` to `\"1 s\"`.\n  How long";
+    let linger = "- **`linger`**: a duration, such as `5 ms`. Default `\"5 ms\"`. From `\"0 s\"` to `\"1 s\"`. *Live.*\n  How long";
     assert!(page.contains(linger), "{page}");
     assert!(page.contains("### `[[peers]]`\n\nWho else.\n\n- **`name`**: a name. Required.\n"), "{page}");
     assert!(page.contains("Default: half of it."), "{page}");
+}
+
+#[test]
+fn only_live_settings_change_in_a_running_process() {
+    let mut running = good("link = \"a\"\n[wan]\nreceiver = \"h:1\"").wan;
+    running.adopt(good("link = \"a\"\n[wan]\nreceiver = \"h:2\"\nlinger = \"9 ms\"\nlanes = 3").wan);
+    assert_eq!((running.linger, running.lanes), (Duration::from_millis(9), 8));
+    assert_eq!(running.receiver[0].port, 1);
 }

@@ -1,4 +1,4 @@
-//! How one value is read. A quantity carries its unit, in one spelling; a message shows one that parses.
+//! The types of values and how each is read. A quantity has a unit, in one spelling; messages show one that parses.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -9,29 +9,29 @@ use toml::de::DeValue;
 use wire::share::Share;
 use wire::units::{Rate, Size, parse_duration};
 
-/// Something that a config file can state.
+/// A type that a configuration file can state as one value.
 pub trait Setting: Sized {
     /// Reads one TOML value.
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection>;
 
-    /// How this compares to a bound; `None` for what has no order.
+    /// Compares the value to a bound; `None` for types without an order.
     fn compare(&self, bound: &Self) -> Option<Ordering> {
         let _ = bound;
         None
     }
 }
 
-/// Why a value is not taken.
+/// The reason why a value is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rejection {
-    /// Another type of TOML value than the field's kind.
+    /// The TOML type is not the one of the field's kind.
     Kind,
-    /// The right type, with something wrong in it: what, and what would be accepted.
+    /// The content is wrong; the text says what it is and what would be accepted.
     Content(String),
 }
 
 impl Rejection {
-    /// A rejection in words.
+    /// A rejection with a reason in words.
     pub fn because(reason: impl Into<String>) -> Self {
         Self::Content(reason.into())
     }
@@ -42,7 +42,7 @@ pub fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, Rejection> {
     value.as_str().ok_or(Rejection::Kind)
 }
 
-/// One of a few words; offers the nearest to a misspelt one.
+/// Reads one of a few words; suggests the nearest one for a misspelt word.
 pub fn choice<T: Copy>(value: &DeValue<'_>, choices: &[(&str, T)]) -> Result<T, Rejection> {
     let found = text(value)?;
     if let Some((_, meant)) = choices.iter().find(|(word, _)| *word == found) {
@@ -56,10 +56,10 @@ pub fn choice<T: Copy>(value: &DeValue<'_>, choices: &[(&str, T)]) -> Result<T, 
     Err(Rejection::because(format!("\"{found}\" is not known; {hint}")))
 }
 
-/// The word most like `found`, if any is like it at all.
+/// The word that is most similar to `found`, if one is similar enough.
 pub(crate) fn nearest<'w>(found: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
-    // 0.8 offers `topic` for `topics` and `bootstrap.servers` for `bootstrap_servers`, and nothing for
-    // words that merely share letters.
+    // A limit of 0.8 suggests `topic` for `topics` and `bootstrap.servers` for `bootstrap_servers`, and nothing for words
+    // that only share letters.
     const LIKENESS_MIN: f64 = 0.8;
     words
         .map(|word| (strsim::jaro_winkler(found, word), word))
@@ -68,7 +68,7 @@ pub(crate) fn nearest<'w>(found: &str, words: impl Iterator<Item = &'w str>) -> 
         .map(|(_, word)| word)
 }
 
-/// A quantity's text; numbers are turned away in words, because that mistake is the common one.
+/// Parses the text of a quantity; the message for a bare number shows how to write the unit.
 fn quantity<T, E: fmt::Display>(
     value: &DeValue<'_>,
     example: &str,
@@ -122,7 +122,7 @@ impl Setting for Share {
     }
 }
 
-/// Counts only: a `u32` that is a quantity in disguise belongs into a type with a unit.
+/// A count. A number with a unit needs a type of its own.
 impl Setting for u32 {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
         let number = value.as_integer().ok_or(Rejection::Kind)?;

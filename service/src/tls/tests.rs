@@ -1,4 +1,4 @@
-//! Certificates that can be used, and clear words for those that cannot.
+//! Tests of certificates that can be used, and of the errors of those that cannot.
 
 use std::fs;
 use std::time::Duration;
@@ -6,13 +6,14 @@ use std::time::Duration;
 use super::*;
 use crate::pki;
 
-/// An authority's files in a directory of their own.
+/// The files of an authority, in a temporary directory.
 struct Made(tempfile::TempDir);
 
 impl Made {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (sender, receiver) = (["sender.example".to_owned()], ["link.example".to_owned(), "127.0.0.1".to_owned()]);
+        let sender = ["sender.example".to_owned()];
+        let receiver = ["link.example".to_owned(), "127.0.0.1".to_owned()];
         pki::init(dir.path(), &pki::Request { link: "test", sender: &sender, receiver: &receiver }).unwrap();
         Self(dir)
     }
@@ -47,7 +48,7 @@ fn fresh_files_serve_both_ends() {
 }
 
 #[test]
-fn a_file_that_is_missing_or_holds_something_else_is_named() {
+fn a_missing_or_other_file_is_named() {
     let made = Made::new();
     let mut files = made.files("sender");
     files.certificate = made.0.path().join("none.pem");
@@ -71,7 +72,7 @@ fn a_key_of_another_certificate_is_refused() {
 
 #[cfg(unix)]
 #[test]
-fn a_key_that_others_may_read_is_refused_with_the_remedy() {
+fn a_key_that_others_may_read_is_refused() {
     use std::os::unix::fs::PermissionsExt;
     let made = Made::new();
     let files = made.files("sender");
@@ -82,7 +83,7 @@ fn a_key_that_others_may_read_is_refused_with_the_remedy() {
 }
 
 #[test]
-fn a_certificate_out_of_its_time_is_refused_with_the_date() {
+fn an_expired_certificate_is_refused_with_the_date() {
     let files = Made::new();
     let expired = refused(&files.files("sender"), days_from_now(u64::from(pki::LEAF_DAYS) + 1));
     assert!(expired.contains("sender.pem: certificate expired at 20"), "{expired}");
@@ -103,7 +104,7 @@ fn a_certificate_without_the_purpose_is_refused() {
 }
 
 #[test]
-fn an_identity_names_what_its_certificate_proves_and_nothing_else() {
+fn an_identity_has_the_names_of_its_certificate() {
     let made = Made::new();
     let receiver = made.identity("receiver");
     let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();

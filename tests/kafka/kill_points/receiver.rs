@@ -31,7 +31,7 @@ pub(super) enum KillPoint {
 
 /// Runs a receiver that is killed at `point`, once a lane has appended this number of records.
 pub(super) fn run(file: &Path, point: KillPoint, records: u64) -> Result<()> {
-    let config = match receiver::config::load(file, forbidden) {
+    let config = match service::config::load::<receiver::config::Config>(file, forbidden) {
         Ok(config) => config,
         Err(problems) => bail!("{problems}"),
     };

@@ -108,11 +108,16 @@ mod tests {
     fn the_product_accepts_the_files_of_every_cell() {
         let extra = ExtraLines::default();
         for cell in plan::all().iter().chain(&short::all()) {
-            let config = sender::config::parse(&sender(cell, cell.budget, &extra), "sender.toml", forbidden).unwrap();
+            let config = service::config::parse::<sender::config::Config>(
+                &sender(cell, cell.budget, &extra),
+                "sender.toml",
+                forbidden,
+            )
+            .unwrap();
             assert_eq!(config.wan.rate, Some(cell.budget), "{}", cell.name);
             assert_eq!(config.memory.bytes(), 512 << 20);
         }
-        receiver::config::parse(&receiver(&extra), "receiver.toml", forbidden).unwrap();
+        service::config::parse::<receiver::config::Config>(&receiver(&extra), "receiver.toml", forbidden).unwrap();
     }
 
     #[test]
@@ -123,7 +128,7 @@ mod tests {
             receiver: Vec::new(),
         };
         let text = sender(&plan::all()[0], plan::all()[0].budget, &extra);
-        let config = sender::config::parse(&text, "sender.toml", forbidden).unwrap();
+        let config = service::config::parse::<sender::config::Config>(&text, "sender.toml", forbidden).unwrap();
         assert_eq!((config.memory.bytes(), config.wan.linger.as_millis()), (1 << 30, 1));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 use service::topics::TopicFilter;
-use wire::lanes::ClassWish;
+use wire::lanes::ClassRequest;
 
 use super::*;
 use crate::dispatch::classes::{Ceiling, Class};
@@ -30,10 +30,10 @@ struct Pipe {
     scheduler: Scheduler,
     table: ClassTable,
     now: Instant,
-    /// When each lane is due again; `None` for one that has nothing to send.
+    /// Time at which each lane is due again; `None` for one that has nothing to send.
     due: Vec<Option<Instant>>,
     sent: Vec<u64>,
-    /// When a frame of each class was sent, and its bytes.
+    /// Times at which frames of each class were sent, and their bytes.
     log: Vec<VecDeque<(Instant, u64)>>,
 }
 
@@ -51,7 +51,7 @@ impl Pipe {
     /// The default class with `lanes` lanes, and others.
     fn new(lanes: u16, terms: &[(ClassTerms, u16)]) -> Self {
         let classes = classes(terms);
-        let wishes: Vec<ClassWish> = classes.wishes();
+        let wishes: Vec<ClassRequest> = classes.requests();
         let table = ClassTable::new(lanes).append(&wishes).unwrap();
         let now = Instant::now();
         let scheduler = Scheduler::new(&table, &classes, Some(Rate::from_bits_per_second(RATE * 8)), FRAME, now);
@@ -82,7 +82,8 @@ impl Pipe {
             }
             match self.scheduler.next(self.now) {
                 Some(lane) => {
-                    let (class, bytes) = (self.class_of(lane), bytes(lane));
+                    let class = self.class_of(lane);
+                    let bytes = bytes(lane);
                     self.scheduler.handle_taken(lane, bytes, self.now);
                     self.due[usize::from(lane.0)] = Some(self.now + gap(lane));
                     self.sent[class] += bytes;
@@ -105,7 +106,7 @@ impl Pipe {
 
 proptest! {
     #[test]
-    fn under_saturation_each_class_has_its_share_and_nothing_idles(
+    fn each_class_has_its_share_and_nothing_idles_when_saturated(
         (a, b) in (1u8..=60, 1u8..=39),
         lanes in (1u16..5, 1u16..5, 1u16..5),
         gap in 0u64..9,
@@ -124,13 +125,14 @@ proptest! {
         let idle = pipe.run(Duration::from_secs(60), |_| gap, size);
         prop_assert!(idle < Duration::from_millis(600), "idle for {idle:?}");
         for (class, percent) in [(0, 100 - a - b), (1, a), (2, b)] {
-            let (part, wanted) = (pipe.part(class), f64::from(percent) / 100.0);
+            let part = pipe.part(class);
+            let wanted = f64::from(percent) / 100.0;
             prop_assert!((part - wanted).abs() < 0.03, "class {class} has {part}, was to have {wanted}");
         }
     }
 
     #[test]
-    fn what_one_class_leaves_the_others_have_at_once(a in 1u8..=60, b in 1u8..=39) {
+    fn others_have_what_one_class_leaves(a in 1u8..=60, b in 1u8..=39) {
         let mut pipe = Pipe::new(2, &[(shared(a), 2), (shared(b), 2)]);
         pipe.saturate(2);
         let idle = pipe.run(Duration::from_secs(5), |_| Duration::ZERO, |_| FRAME);
@@ -144,7 +146,7 @@ proptest! {
     }
 
     #[test]
-    fn a_ceiling_is_held_over_every_stretch_of_time(
+    fn a_ceiling_is_kept_over_every_stretch_of_time(
         percent in 1u8..=90,
         bytes in 1_000u64..=FRAME,
         strict in any::<bool>(),
@@ -172,13 +174,14 @@ proptest! {
 }
 
 #[test]
-fn what_a_ceiling_held_back_is_not_caught_up_when_it_binds_no_more() {
+fn a_class_does_not_catch_up_what_its_ceiling_held_back() {
     let capped = ClassTerms { ceiling: Some(Ceiling::Share(share(10))), ..ClassTerms::default() };
     let mut pipe = Pipe::new(2, &[(capped, 2)]);
     (0..2).for_each(|class| pipe.saturate(class));
     pipe.run(Duration::from_secs(60), |_| Duration::ZERO, |_| FRAME);
     assert!(pipe.sent[0] > 8 * pipe.sent[1], "{:?}", pipe.sent);
-    let (before, now) = (pipe.sent.clone(), pipe.now);
+    let before = pipe.sent.clone();
+    let now = pipe.now;
     pipe.scheduler.set_rate(Some(Rate::from_bits_per_second(RATE * 8 * 100)), now);
     pipe.run(Duration::from_secs(10), |_| Duration::ZERO, |_| FRAME);
     let sent = [pipe.sent[0] - before[0], pipe.sent[1] - before[1]];
@@ -186,7 +189,7 @@ fn what_a_ceiling_held_back_is_not_caught_up_when_it_binds_no_more() {
 }
 
 #[test]
-fn a_strict_class_waits_for_no_more_than_the_frame_in_the_making() {
+fn a_strict_class_waits_for_one_frame_at_most() {
     let mut pipe = Pipe::new(8, &[(shared(80), 4), (STRICT, 1)]);
     (0..2).for_each(|class| pipe.saturate(class));
     let critical = LaneId(12);
@@ -202,7 +205,7 @@ fn a_strict_class_waits_for_no_more_than_the_frame_in_the_making() {
 }
 
 #[test]
-fn a_class_whose_lane_packs_for_longer_than_a_frame_takes_still_has_its_share() {
+fn a_class_that_packs_slowly_still_has_its_share() {
     let mut pipe = Pipe::new(4, &[(shared(30), 1)]);
     (0..2).for_each(|class| pipe.saturate(class));
     let gap = |lane: LaneId| if lane == LaneId(4) { FRAME_TIME.mul_f64(2.2) } else { Duration::ZERO };
@@ -211,14 +214,15 @@ fn a_class_whose_lane_packs_for_longer_than_a_frame_takes_still_has_its_share() 
 }
 
 #[test]
-fn new_shares_ceilings_and_rates_hold_from_the_next_frame_on() {
+fn new_terms_take_effect_with_the_next_frame() {
     let mut pipe = Pipe::new(2, &[(shared(90), 2)]);
     (0..2).for_each(|class| pipe.saturate(class));
     let second = Duration::from_secs(10);
     pipe.run(second, |_| Duration::ZERO, |_| FRAME);
     assert!((pipe.part(1) - 0.9).abs() < 0.03, "{}", pipe.part(1));
     let set = |pipe: &mut Pipe, terms, rate: u64| {
-        let (table, now) = (pipe.table.clone(), pipe.now);
+        let table = pipe.table.clone();
+        let now = pipe.now;
         pipe.scheduler.set(&table, &classes(&[(terms, 2)]), Some(Rate::from_bits_per_second(rate * 8)), now);
         pipe.sent.fill(0);
         pipe.run(second, |_| Duration::ZERO, |_| FRAME);
@@ -237,7 +241,7 @@ fn new_shares_ceilings_and_rates_hold_from_the_next_frame_on() {
 }
 
 #[test]
-fn a_lane_at_its_ceiling_is_told_when_to_come_again() {
+fn a_lane_at_its_ceiling_learns_when_to_ask_again() {
     let ceiling = Some(Ceiling::Rate(Rate::from_bits_per_second(8_000_000)));
     let mut pipe = Pipe::new(1, &[(ClassTerms { strict: true, share: None, ceiling }, 1)]);
     let lane = LaneId(1);
@@ -253,13 +257,14 @@ fn a_lane_at_its_ceiling_is_told_when_to_come_again() {
 }
 
 #[test]
-fn frames_are_made_side_by_side_and_what_compression_saves_is_given_back() {
+fn bytes_that_compression_saves_are_given_back() {
     let mut pipe = Pipe::new(2, &[(shared(50), 2)]);
-    let (first, second) = (LaneId(2), LaneId(3));
+    let first = LaneId(2);
+    let second = LaneId(3);
     pipe.scheduler.handle_due(first);
     pipe.scheduler.handle_due(second);
     pipe.scheduler.handle_taken(first, FRAME, pipe.now);
-    assert_eq!(pipe.scheduler.next(pipe.now), Some(second), "nobody waits for another's compression");
+    assert_eq!(pipe.scheduler.next(pipe.now), Some(second), "no lane waits for another's compression");
     pipe.scheduler.handle_made(first, FRAME, FRAME / 4, pipe.now);
     pipe.scheduler.handle_idle(second);
     // Frames of a quarter of what was taken: the shares are those of what was made.

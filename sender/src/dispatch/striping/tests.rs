@@ -1,4 +1,4 @@
-//! Frames go where there is room, and whatever becomes of a channel, each arrives and none could arrive twice.
+//! Frames go to a channel with room. If a channel ends, each frame arrives and none arrives twice.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,15 @@ use super::*;
 /// 1 MB/s: 15 kB may wait.
 const RATE: u64 = 1_000_000;
 
-/// What a gauge shows once `left` bytes have left a channel that was never dry.
+/// Returns the reading once `left` bytes have left a channel that was never dry.
+impl Striping {
+    /// Returns the bytes of the copies that are kept.
+    fn kept_bytes(&self) -> u64 {
+        let open = self.open.values().flat_map(|load| load.frames.values());
+        open.chain(self.abandoned.values().flatten()).chain(&self.again).map(|frame| frame.len() as u64).sum()
+    }
+}
+
 fn left(left: u64, rate: u64) -> Reading {
     Reading { sent: left, left, dry_at: 0, rate }
 }
@@ -45,7 +53,7 @@ fn frames_go_round_until_every_channel_has_enough_waiting() {
 }
 
 #[test]
-fn a_strict_frame_follows_at_once_and_strict_frames_do_not_pile_up_either() {
+fn strict_frames_follow_immediately_and_do_not_pile_up() {
     let mut striping = striping(1);
     send(&mut striping, 100_000).unwrap();
     assert!(striping.poll_room(false).is_none(), "others wait until little is left of it");
@@ -79,16 +87,16 @@ fn a_slow_channel_gets_what_it_can_carry() {
 }
 
 #[test]
-fn what_a_channel_held_goes_out_again_once_the_receiver_takes_no_more_of_it() {
+fn frames_of_a_closed_channel_are_sent_again() {
     let mut striping = striping(2);
     let sent: Vec<_> = (0..2).map(|_| send(&mut striping, 20_000).unwrap()).collect();
-    assert!(striping.give_up(sent[0].0) && !striping.give_up(sent[0].0));
+    assert!(striping.abandon(sent[0].0) && !striping.abandon(sent[0].0));
     assert!(striping.poll_again().is_none(), "the receiver could still have it");
     striping.handle_closed(sent[0].0);
     assert!(striping.poll_again().is_none(), "the other has no room");
     assert!(striping.poll_room(false).is_none(), "nothing new before it");
     striping.handle_gauge(sent[1].0, left(20_000, RATE));
-    assert_eq!(striping.poll_again().map(|(channel, _, frame)| (channel, frame.len())), Some((sent[1].0, 20_000)));
+    assert_eq!(striping.poll_again().map(|again| (again.channel, again.bytes.len())), Some((sent[1].0, 20_000)));
     assert!(striping.poll_again().is_none());
 }
 
@@ -96,43 +104,43 @@ fn what_a_channel_held_goes_out_again_once_the_receiver_takes_no_more_of_it() {
 fn a_frame_closed_for_a_channel_that_is_gone_is_not_lost() {
     let mut striping = striping(2);
     let channel = striping.poll_room(false).unwrap();
-    striping.give_up(channel);
+    striping.abandon(channel);
     assert_eq!(striping.hand(channel, frame(9)), None);
-    assert_eq!(striping.poll_again().map(|(to, _, frame)| (to == channel, frame.len())), Some((false, 9)));
+    assert_eq!(striping.poll_again().map(|again| (again.channel == channel, again.bytes.len())), Some((false, 9)));
 }
 
 #[test]
-fn a_channel_found_dry_has_room_whatever_was_counted() {
+fn a_channel_found_dry_has_room_whichever_the_count() {
     let mut striping = striping(1);
     send(&mut striping, 40_000).unwrap();
     striping.handle_gauge(0, Reading { sent: 21_000, left: 20_000, dry_at: 0, rate: RATE });
     assert!(striping.poll_room(false).is_none());
-    assert_eq!(striping.room_at(0), Some(Some((25_000, 0))), "40,000 less the 15,000 that may wait");
+    assert_eq!(striping.room_at(0), RoomAt::Once { left: 25_000, sent: 0 }, "40,000 less the 15,000 that may wait");
     striping.handle_gauge(0, Reading { sent: 21_000, left: 20_000, dry_at: 21_000, rate: RATE });
-    assert_eq!(striping.room_at(0), Some(None));
+    assert_eq!(striping.room_at(0), RoomAt::Now);
     send(&mut striping, 40_000).unwrap();
     striping.handle_gauge(0, Reading { sent: 41_000, left: 40_000, dry_at: 21_000, rate: RATE });
     assert!(striping.poll_room(false).is_none(), "it was dry before the second frame, of which 20,000 wait");
-    assert_eq!(striping.room_at(0), Some(Some((45_000, 21_000))));
+    assert_eq!(striping.room_at(0), RoomAt::Once { left: 45_000, sent: 21_000 });
 }
 
 #[test]
-fn a_frame_that_the_receiver_does_not_want_makes_room_though_it_never_left() {
+fn a_frame_that_the_receiver_refuses_makes_room() {
     let mut striping = striping(1);
     let (channel, id) = send(&mut striping, 40_000).unwrap();
     assert!(striping.poll_room(false).is_none());
-    striping.handle_settled(channel, id);
+    striping.handle_delivered(channel, id);
     assert!(striping.poll_room(false).is_some());
 }
 
-/// What may happen to a session's channels.
+/// Event of a session's channels.
 #[derive(Debug, Clone)]
 enum Event {
     Send,
-    /// The receiver gets the n-th frame under way in full; the sender hears of it, or not.
+    /// The receiver gets the n-th frame in flight in full; the sender is notified of it, or not.
     Arrive(usize, bool),
     Die(usize),
-    /// The receiver answers for a channel that was given up.
+    /// The receiver answers for a channel that was abandoned.
     Answer(usize),
     Join,
 }
@@ -147,16 +155,16 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// A session whose frames are told apart by their length.
+/// Session whose frames differ in length.
 struct Session {
     striping: Striping,
     next_channel: u32,
     sent: usize,
     /// Frames that a channel can still bring, by channel and number.
-    under_way: BTreeMap<(ChannelId, FrameId), usize>,
+    in_flight: BTreeMap<(ChannelId, FrameId), usize>,
     open: Vec<ChannelId>,
     dying: Vec<ChannelId>,
-    /// How often each frame arrived.
+    /// Count of arrivals of each frame.
     arrived: BTreeMap<usize, usize>,
 }
 
@@ -175,26 +183,26 @@ impl Session {
                 let Some(channel) = self.striping.poll_room(false) else { return self.resend() };
                 self.sent += 1;
                 let id = self.striping.hand(channel, frame(self.sent)).unwrap();
-                self.under_way.insert((channel, id), self.sent);
+                self.in_flight.insert((channel, id), self.sent);
             }
             Event::Arrive(n, heard) => {
-                let Some((&(channel, id), &frame)) = self.under_way.iter().nth(n % self.under_way.len().max(1)) else {
+                let Some((&(channel, id), &frame)) = self.in_flight.iter().nth(n % self.in_flight.len().max(1)) else {
                     return;
                 };
-                self.under_way.remove(&(channel, id));
+                self.in_flight.remove(&(channel, id));
                 *self.arrived.entry(frame).or_default() += 1;
                 if *heard {
-                    self.striping.handle_settled(channel, id);
+                    self.striping.handle_delivered(channel, id);
                 }
             }
             Event::Die(n) if self.open.len() > 1 => {
                 let channel = self.open.remove(n % self.open.len());
-                assert!(self.striping.give_up(channel));
+                assert!(self.striping.abandon(channel));
                 self.dying.push(channel);
             }
             Event::Answer(n) if !self.dying.is_empty() => {
                 let channel = self.dying.remove(n % self.dying.len());
-                self.under_way.retain(|(of, _), _| *of != channel);
+                self.in_flight.retain(|(of, _), _| *of != channel);
                 self.striping.handle_closed(channel);
                 self.resend();
             }
@@ -204,22 +212,22 @@ impl Session {
     }
 
     fn resend(&mut self) {
-        while let Some((channel, id, frame)) = self.striping.poll_again() {
-            let copies = self.under_way.values().filter(|other| **other == frame.len()).count();
+        while let Some(Again { channel, id, bytes: frame }) = self.striping.poll_again() {
+            let copies = self.in_flight.values().filter(|other| **other == frame.len()).count();
             assert_eq!(copies, 0, "frame {} could still arrive otherwise", frame.len());
-            self.under_way.insert((channel, id), frame.len());
+            self.in_flight.insert((channel, id), frame.len());
         }
     }
 }
 
 proptest! {
     #[test]
-    fn whatever_dies_every_frame_arrives_and_no_copy_is_kept(events in proptest::collection::vec(event(), 1..400)) {
+    fn every_frame_arrives_and_no_copy_is_kept(events in proptest::collection::vec(event(), 1..400)) {
         let mut session = Session {
             striping: Striping::default(),
             next_channel: 0,
             sent: 0,
-            under_way: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
             open: Vec::new(),
             dying: Vec::new(),
             arrived: BTreeMap::new(),
@@ -229,24 +237,24 @@ proptest! {
             session.step(event);
         }
         while let Some(channel) = session.dying.pop() {
-            session.under_way.retain(|(of, _), _| *of != channel);
+            session.in_flight.retain(|(of, _), _| *of != channel);
             session.striping.handle_closed(channel);
         }
         session.resend();
-        while !session.under_way.is_empty() {
+        while !session.in_flight.is_empty() {
             session.step(&Event::Arrive(0, true));
         }
         prop_assert!((1..=session.sent).all(|frame| session.arrived.contains_key(&frame)), "{:?}", session.arrived);
-        // What arrived and was never heard of is with a channel that stands.
+        // Frames that arrived without notice are kept by a channel that is open.
         for channel in session.open.clone() {
-            session.striping.give_up(channel);
+            session.striping.abandon(channel);
             session.striping.handle_closed(channel);
         }
         session.join();
         session.resend();
-        while !session.under_way.is_empty() {
+        while !session.in_flight.is_empty() {
             session.step(&Event::Arrive(0, true));
         }
-        prop_assert_eq!(session.striping.kept(), 0);
+        prop_assert_eq!(session.striping.kept_bytes(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! What holds on ordinary days, over midnight, and on the two days on which the clocks are changed.
+//! Rates on ordinary days, over midnight, and on the two days on which the clocks are changed.
 
 use super::*;
 
@@ -26,7 +26,7 @@ fn says(schedule: &Schedule, now: &str) -> (Option<u64>, Option<Timestamp>) {
 }
 
 #[test]
-fn office_hours_hold_from_monday_to_friday_on_the_clocks_of_their_zone() {
+fn office_hours_follow_the_clocks_of_their_zone() {
     let schedule = schedule("Europe/Berlin", &[entry("mon-fri", "08:00", "18:00", 100)]);
     // A Wednesday in winter: one hour ahead of UTC.
     assert_eq!(says(&schedule, "2026-01-14T06:59:59Z"), (None, Some(at("2026-01-14T07:00:00Z"))));
@@ -112,7 +112,7 @@ fn entries_that_hold_at_the_same_time_are_found() {
 }
 
 #[test]
-fn days_and_times_are_read_as_they_are_written_and_nothing_else_is() {
+fn days_and_times_are_parsed_strictly() {
     for (written, shown) in [
         ("mon-fri", "mon-fri"),
         ("sat,sun", "sat,sun"),

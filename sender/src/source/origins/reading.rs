@@ -1,4 +1,4 @@
-//! Reads the state topics in the source cluster: all of them once, then what is added to them.
+//! Reads the state topics in the source cluster: all of them once, then the records that are added.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
@@ -10,15 +10,15 @@ use wire::ids::{Position, TopicId};
 use wire::origin::{self, StoredError};
 use wire::partition::Partition;
 
-use super::{Brought, Passages};
+use super::{MirroredTopics, TopicOrigins};
 
-/// Reads committed records. A capability, so that a sender beside no state topic needs no client for it.
+/// Reader of committed records. A sender whose source has no state topics needs no client for it.
 pub trait StateLog: Send + Sync {
-    /// The records of one partition of `topic`, in order, from `bounds.start` at least up to `bounds.end`.
+    /// Reads the records of one partition of `topic`, in order, from `bounds.start` at least up to `bounds.end`.
     fn read(&self, topic: &str, partition: i32, bounds: Bounds) -> Result<Vec<Entry>, LogError>;
 }
 
-/// The log of a Kafka cluster; its client is started by the first read.
+/// State topics of a Kafka cluster. The first read starts the client.
 pub struct KafkaStateLog {
     properties: Properties,
     link: String,
@@ -26,7 +26,7 @@ pub struct KafkaStateLog {
 }
 
 impl KafkaStateLog {
-    /// Nothing is started yet.
+    /// Creates a reader that has not started its client.
     pub fn new(properties: &Properties, link: &str) -> Self {
         Self { properties: properties.clone(), link: link.to_owned(), reader: OnceLock::new() }
     }
@@ -45,74 +45,73 @@ impl StateLog for KafkaStateLog {
     }
 }
 
-/// Why it is not known what links bring to the source cluster. Until it is, no topic is carried that was not
-/// carried before.
+/// Reason why the origins of the source's topics are unknown. Until they are known, no further topic is carried.
 #[derive(Debug, thiserror::Error)]
 pub enum OriginsError {
     /// The cluster does not answer.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
-    /// The state topic is not for us to read.
+    /// This sender may not read a state topic.
     #[error(
-        "cannot read {topic}, which says what a link brings here: {reason}; give this sender Read and Describe on it"
+        "cannot read {topic}, which lists the topics that a link writes here: {reason}; give this sender Read and Describe on it"
     )]
     Unreadable {
-        /// The state topic.
+        /// Name of the state topic.
         topic: String,
-        /// The client's words.
+        /// Message of the client.
         reason: String,
     },
-    /// The state topic says what this version does not understand.
-    #[error("cannot tell what link {link} brings here: an entry of its state {error}")]
+    /// This version does not understand an entry of a state topic.
+    #[error("cannot tell which topics link {link} writes here: an entry of its state {error}")]
     Stored {
-        /// Whose state.
+        /// Link whose state it is.
         link: Arc<str>,
-        /// What is wrong.
+        /// Problem with the entry.
         error: StoredError,
     },
 }
 
-/// Follows every state topic in the source cluster.
-pub struct Origins {
+/// Follower of every state topic in the source cluster.
+pub struct OriginReader {
     log: Arc<dyn StateLog>,
     topics: HashMap<String, Followed>,
-    brought: Brought,
+    mirrored: MirroredTopics,
 }
 
 struct Followed {
     id: TopicId,
     link: Arc<str>,
-    /// By partition, up to where it was read.
+    /// Next position to read, by partition.
     read: Vec<Position>,
 }
 
-impl Origins {
-    /// Nothing is read yet.
+impl OriginReader {
+    /// Creates a follower that has read nothing yet.
     pub fn new(log: Arc<dyn StateLog>) -> Self {
-        Self { log, topics: HashMap::new(), brought: Brought::default() }
+        Self { log, topics: HashMap::new(), mirrored: MirroredTopics::default() }
     }
 
-    /// Everything that links have brought by now. `topics` must have been listed before: a topic is made only
-    /// after the state names it, so that none of them can be missed. Blocks on the cluster.
-    pub fn look(&mut self, catalog: &dyn Catalog, topics: &[TopicSummary]) -> Result<Passages<'_>, OriginsError> {
+    /// Reads the origins of all topics. `topics` must have been listed before: a link creates a topic only after its
+    /// state names it, so that no origin can be missed. Blocks on the cluster.
+    pub fn read(&mut self, catalog: &dyn Catalog, topics: &[TopicSummary]) -> Result<TopicOrigins<'_>, OriginsError> {
         let names: Vec<_> =
             topics.iter().map(|topic| &topic.name).filter(|name| origin::link_of(name).is_some()).cloned().collect();
         self.follow(catalog, &names)?;
         for name in names {
             self.read_on(catalog, &name)?;
         }
-        Ok(self.brought.passages())
+        Ok(self.mirrored.origins())
     }
 
-    /// Forgets state topics that are gone or others by now, and begins with new ones.
+    /// Forgets state topics that are gone or were recreated, and begins with new ones.
     fn follow(&mut self, catalog: &dyn Catalog, names: &[String]) -> Result<(), OriginsError> {
         let found = if names.is_empty() { Vec::new() } else { catalog.describe(names)? };
         let ids: HashSet<_> = found.iter().map(|topic| (topic.name.as_str(), topic.id)).collect();
-        let brought = &mut self.brought;
+        let mirrored = &mut self.mirrored;
         self.topics.retain(|name, followed| {
             let same = ids.contains(&(name.as_str(), followed.id));
             if !same {
-                brought.forget(&followed.link);
+                mirrored.forget(&followed.link);
             }
             same
         });
@@ -140,7 +139,7 @@ impl Origins {
             let unread = Bounds { start, ..bounds };
             for (key, value) in self.log.read(name, at.partition, unread).map_err(|error| unreadable(&error))? {
                 let taken =
-                    self.brought.handle_entry(&followed.link, at.partition, key.unwrap_or_default(), value.as_deref());
+                    self.mirrored.handle_entry(&followed.link, at.partition, key.unwrap_or_default(), value.as_deref());
                 taken.map_err(|error| OriginsError::Stored { link: Arc::clone(&followed.link), error })?;
             }
             *read = bounds.end.max(start);

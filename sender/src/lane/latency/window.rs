@@ -1,5 +1,5 @@
-//! How long something took, over the last minute and since the start: two histograms that neither grow nor need
-//! a caller to clear them. Sans-IO.
+//! Durations over the last minute and since the start: two histograms that neither grow nor need a caller to clear them.
+//! Sans-IO.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-/// The last minute consists of so many slices; the oldest is dropped as a whole.
+/// Slices of the last minute; the oldest is dropped as a whole.
 const SLICES: usize = 6;
+/// Duration of one slice.
 const SLICE: Duration = Duration::from_secs(10);
 
-/// What takes longer counts as this: a day, in microseconds.
+/// Longest duration that is counted: a day, in microseconds.
 const MAX_MICROS: u64 = 86_400_000_000;
 
-/// Two digits: a value is shown within 1 % of what it was.
+/// Significant digits of a value: it is shown within 1 %.
 const DIGITS: u8 = 2;
 
 /// Upper bounds of the published histogram, in seconds, about three to a decade: from a commit within a rack to a
@@ -22,26 +23,26 @@ const DIGITS: u8 = 2;
 const BOUNDS: [f64; 18] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0];
 
-/// Durations of one kind. About 100 KiB, whatever it has seen.
+/// Durations of one kind, in about 100 KiB.
 pub struct Window {
     slices: VecDeque<(Instant, Histogram<u32>)>,
     total: Histogram<u64>,
     total_micros: u64,
 }
 
-/// What a window says at one moment, in seconds.
+/// Summary of a window at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Summary {
-    /// Frames that were measured.
+    /// Frames that were measured, each by its first record.
     pub frames: u64,
-    /// Their mean.
+    /// Mean of the durations.
     pub mean_seconds: Option<f64>,
-    /// Half of them took no longer.
+    /// Median: half of the frames took no longer.
     pub p50_seconds: Option<f64>,
-    /// Of a hundred, 99 took no longer.
+    /// 99th percentile: of 100 frames, 99 took no longer.
     pub p99_seconds: Option<f64>,
-    /// None took longer.
+    /// Maximum of the durations.
     pub max_seconds: Option<f64>,
 }
 
@@ -56,7 +57,7 @@ fn histogram<C: hdrhistogram::Counter>() -> Histogram<C> {
 }
 
 impl Window {
-    /// `frames` took so long.
+    /// Records that `frames` took this long.
     pub fn record(&mut self, now: Instant, took: Duration, frames: u64) {
         if frames == 0 {
             return;
@@ -73,12 +74,12 @@ impl Window {
         self.total_micros = self.total_micros.saturating_add(micros.saturating_mul(frames));
     }
 
-    /// Of the last minute.
+    /// Returns the summary of the last minute.
     pub fn minute(&self, now: Instant) -> Summary {
         self.last(now, SLICE * SLICES as u32)
     }
 
-    /// Of about the last `period`, at most a minute: in whole slices.
+    /// Returns the summary of about the last `period`, at most a minute, in whole slices.
     pub fn last(&self, now: Instant, period: Duration) -> Summary {
         let mut all = histogram::<u32>();
         for (began, slice) in &self.slices {
@@ -89,12 +90,13 @@ impl Window {
         Summary::of(&all)
     }
 
-    /// Since the start.
+    /// Returns the summary since the start.
     pub fn total(&self) -> Summary {
         Summary::of(&self.total)
     }
 
-    /// Since the start, as Prometheus counts: the sum in seconds, how many, and of them how many up to each bound.
+    /// Returns the histogram since the start, as Prometheus counts: the sum in seconds, the count, and the count up to
+    /// each bound.
     pub fn buckets(&self) -> service::metrics::Buckets {
         let mut counted = 0;
         let mut bounds = Vec::with_capacity(BOUNDS.len() + 1);
@@ -148,7 +150,8 @@ mod tests {
 
     #[test]
     fn the_last_minute_forgets_and_the_start_does_not() {
-        let (mut window, start) = (Window::default(), Instant::now());
+        let mut window = Window::default();
+        let start = Instant::now();
         window.record(start, 500 * MS, 1);
         (0..99).for_each(|_| window.record(start + 30_000 * MS, 10 * MS, 1));
         near(window.minute(start + 30_000 * MS).max_seconds, 0.5);
@@ -166,15 +169,17 @@ mod tests {
 
     #[test]
     fn slices_are_bounded_however_long_it_runs() {
-        let (mut window, start) = (Window::default(), Instant::now());
+        let mut window = Window::default();
+        let start = Instant::now();
         (0..100_000).for_each(|number| window.record(start + number * 100 * MS, MS, 1));
         assert!(window.slices.len() <= SLICES + 1, "{}", window.slices.len());
         assert_eq!(window.total().frames, 100_000);
     }
 
     #[test]
-    fn what_takes_for_ever_counts_as_a_day() {
-        let (mut window, now) = (Window::default(), Instant::now());
+    fn a_longer_duration_counts_as_a_day() {
+        let mut window = Window::default();
+        let now = Instant::now();
         window.record(now, Duration::MAX, u64::MAX);
         window.record(now, Duration::ZERO, 0);
         near(window.minute(now).max_seconds, 86_400.0);
@@ -182,7 +187,8 @@ mod tests {
 
     #[test]
     fn every_frame_is_in_one_bucket() {
-        let (mut window, now) = (Window::default(), Instant::now());
+        let mut window = Window::default();
+        let now = Instant::now();
         for (took, frames) in [(MS / 2, 1), (40 * MS, 20), (100 * MS, 300), (4_000_000 * MS, 4_000)] {
             window.record(now, took, frames);
         }

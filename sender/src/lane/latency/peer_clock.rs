@@ -1,25 +1,24 @@
-//! By how much the receiver's clock differs from ours, found by asking for it. Sans-IO.
+//! Difference between the receiver's clock and this machine's, found by asking for it. Sans-IO.
 //!
-//! The receiver read its clock somewhere between our question and its answer's arrival. The middle of the two is
-//! therefore wrong by half of the round trip at most, however unequal the two ways are. Of the answers of the last
-//! minute the one with the least round trip counts, that is one which met no queue; what the clocks may have drifted
-//! apart since then counts as round trip.
+//! The receiver read its clock at some time between our question and the arrival of its answer. The middle of the two is
+//! therefore wrong by half of the round trip at most, even if one direction is slower. Of the answers of the last minute
+//! the one with the least round trip counts: it met no queue. The drift of the clocks since then adds to its error.
 //!
-//! For reports only. Nothing that a link promises depends on a clock.
+//! The result is for reports only: nothing that a link promises depends on a clock.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Older answers say too little: a minute is thirty answers.
+/// Age at which an answer no longer counts: a minute has thirty answers.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// How fast two clocks may drift apart: 100 µs per second. Crystals are specified to 50, and two of them meet.
+/// Rate at which two clocks may drift apart: 100 µs per second. Crystals are specified to 50 each.
 const DRIFT: f64 = 100e-6;
 
-/// Questions that may be under way: one every two seconds, for a minute in the dark.
+/// Questions that may be unanswered: one every two seconds, for a minute without the receiver.
 const ASKED_MAX: usize = 32;
 
-/// The receiver's clock, as far as it is known. Times are in nanoseconds, each of its own clock.
+/// Clock of the receiver, as far as it is known. Times are in nanoseconds, each of its own clock.
 #[derive(Debug, Default)]
 pub struct PeerClock {
     asked: VecDeque<u64>,
@@ -28,25 +27,25 @@ pub struct PeerClock {
 
 #[derive(Debug, Clone, Copy)]
 struct Answer {
-    /// When it came.
+    /// Time of its arrival.
     at: u64,
-    /// The receiver's clock less ours.
+    /// Time of the receiver's clock less that of ours.
     ahead: i128,
-    /// How far `ahead` may be wrong.
+    /// Error bound of `ahead`.
     within: u64,
 }
 
-/// How far the receiver's clock is ahead of ours.
+/// Nanoseconds by which the receiver's clock is ahead of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ahead {
-    /// In nanoseconds; negative where it is behind.
+    /// Nanoseconds ahead; negative where it is behind.
     pub nanos: i64,
-    /// How far that may be wrong, in nanoseconds.
+    /// Error bound in nanoseconds.
     pub within: u64,
 }
 
 impl PeerClock {
-    /// A question leaves at `now`.
+    /// Handles that a question leaves at `now`.
     pub fn handle_asked(&mut self, now: u64) {
         if self.asked.len() == ASKED_MAX {
             self.asked.pop_front();
@@ -54,11 +53,11 @@ impl PeerClock {
         self.asked.push_back(now);
     }
 
-    /// An answer came at `now`: asked at `asked` by our clock, answered at `answered` by theirs. Answers to what
-    /// was not asked say nothing.
+    /// Handles an answer at `now` to the question of `asked` by our clock, which the receiver answered at `answered` by
+    /// its clock. Answers to other questions are ignored.
     pub fn handle_answer(&mut self, now: u64, asked: u64, answered: u64) {
         let Some(place) = self.asked.iter().position(|other| *other == asked) else { return };
-        // Answers come in order: what was asked before is not answered any more.
+        // Answers come in order: earlier questions are not answered any more.
         self.asked.drain(..=place);
         let round_trip = now.saturating_sub(asked);
         let middle = asked + round_trip / 2;
@@ -69,7 +68,7 @@ impl PeerClock {
         self.answers.retain(|answer| answer.at >= oldest);
     }
 
-    /// The best that is known at `now`; `None` before the first answer, and once the last is a minute old.
+    /// Returns the best estimate at `now`; `None` before the first answer, and once the last is a minute old.
     pub fn ahead(&self, now: u64) -> Option<Ahead> {
         let age = |answer: &Answer| now.saturating_sub(answer.at);
         let known = self.answers.iter().filter(|answer| u128::from(age(answer)) <= WINDOW.as_nanos());
@@ -78,14 +77,14 @@ impl PeerClock {
         Some(Ahead { nanos: i64::try_from(best.ahead).ok()?, within: within(best) })
     }
 
-    /// How long ago the receiver last answered, in nanoseconds.
+    /// Returns the time since the receiver last answered, in nanoseconds.
     pub fn silence(&self, now: u64) -> Option<u64> {
         self.answers.back().map(|answer| now.saturating_sub(answer.at))
     }
 }
 
 impl Ahead {
-    /// A time of the receiver's clock by ours, in nanoseconds; `None` where that would be before the Unix epoch.
+    /// Converts a time of the receiver's clock to ours, in nanoseconds; `None` where that is before the Unix epoch.
     pub fn ours(self, theirs: u64) -> Option<u64> {
         u64::try_from(i128::from(theirs) - i128::from(self.nanos)).ok()
     }
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_asked_is_no_answer() {
+    fn answers_to_other_questions_are_ignored() {
         let mut clock = PeerClock::default();
         clock.handle_asked(START);
         clock.handle_answer(START + 10, START + 1, 7);
@@ -168,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded_and_grows_old() {
+    fn answers_are_bounded_and_expire() {
         let mut clock = PeerClock::default();
         (0..1000).for_each(|number| clock.handle_asked(START + number));
         assert_eq!(clock.asked.len(), ASKED_MAX);

@@ -1,5 +1,5 @@
-//! The frames of one lane that are under way, and what the sender saw of each: together with what the receiver says
-//! in its ack, that is how long every stage took. Sans-IO.
+//! Measurements of the frames of one lane in flight. Together with the times in the receiver's ack they show how long
+//! each stage took. Sans-IO.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,55 +11,54 @@ use wire::ids::Sequence;
 
 use super::peer_clock::Ahead;
 
-/// Frames of a lane that are timed at once. There are more only where frames of a kilobyte fill a long path; the
-/// newest are then not timed.
+/// Frames in flight that are timed. There are more only where frames of a kilobyte fill a long path; the newest are
+/// then not timed.
 const FRAMES_MAX: usize = 4096;
 
-/// When QUIC has taken a frame's last byte. A frame that is sent again is marked again.
+/// Time at which QUIC took a frame's last byte. A frame that is sent again is marked again.
 #[derive(Debug, Clone, Default)]
 pub struct Taken(Arc<AtomicU64>);
 
-/// What the sender sees of a frame until it hands it to the transport. All of it is about the frame's first record,
-/// which waits the longest.
+/// Measurements of a frame until it is handed to the transport. All are of its first record, which waits the longest.
 #[derive(Debug, Clone, Default)]
 pub struct Packed {
-    /// From that record's timestamp until it was packed; `None` where it has none.
+    /// Time from that record's timestamp until it was packed; `None` without a timestamp.
     pub read: Option<Duration>,
-    /// From then until the frame was complete, but for the wait for room.
+    /// Time from then until the frame was complete, except the wait for room.
     pub pack: Duration,
-    /// How long the transport had no room for it.
+    /// Time during which the transport had no room for the frame.
     pub room: Duration,
-    /// When it was handed over, in nanoseconds of our clock.
+    /// Time at which it was handed over, in nanoseconds of this machine's clock.
     pub handed: u64,
-    /// See [`Taken`].
+    /// Time at which QUIC took the last byte.
     pub taken: Taken,
 }
 
-/// How long each stage of a frame took.
+/// Durations of each stage of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
-    /// See [`Packed::read`].
+    /// Same duration as [`Packed::read`].
     pub read: Option<Duration>,
-    /// See [`Packed::pack`].
+    /// Same duration as [`Packed::pack`].
     pub pack: Duration,
-    /// Until QUIC had taken the last byte: the wait for room, and the wait within QUIC's windows.
+    /// Duration until QUIC had taken the last byte: the wait for room, and the wait within QUIC's windows.
     pub budget: Duration,
-    /// From there until the last byte had arrived.
+    /// Duration from then until the last byte had arrived.
     pub wire: Duration,
-    /// Until the transaction that it was committed in began.
+    /// Duration from then until the transaction that committed it began.
     pub order: Duration,
-    /// Until it was committed.
+    /// Duration from then until it was committed.
     pub commit: Duration,
-    /// How many frames it stands for: as many as the ack covers.
+    /// Number of frames that the sample stands for: those that the ack covers.
     pub frames: u64,
 }
 
-/// See the module's head.
+/// Measurements of the frames of one lane in flight, the oldest first.
 #[derive(Debug, Default)]
 pub struct FrameTimes(VecDeque<(Sequence, Packed)>);
 
 impl Taken {
-    /// QUIC has taken the last byte at `now`.
+    /// Marks that QUIC has taken the last byte at `now`.
     pub fn mark(&self, now: u64) {
         self.0.store(now, Ordering::Relaxed);
     }
@@ -70,16 +69,17 @@ impl Taken {
 }
 
 impl FrameTimes {
-    /// A frame with records was handed over.
+    /// Handles that a frame with records was handed over.
     pub fn handle_sent(&mut self, sequence: Sequence, packed: Packed) {
         if self.0.len() < FRAMES_MAX {
             self.0.push_back((sequence, packed));
         }
     }
 
-    /// Frames up to `sequence` are committed. `ahead` is how far the receiver's clock is ahead of ours.
+    /// Handles that frames up to `sequence` are committed. `ahead` is the difference of the receiver's clock.
     pub fn handle_ack(&mut self, sequence: Sequence, timing: Option<Timing>, ahead: Option<Ahead>) -> Option<Sample> {
-        let (mut frames, mut timed) = (0, None);
+        let mut frames = 0;
+        let mut timed = None;
         while self.0.front().is_some_and(|(first, _)| *first <= sequence) {
             let (acked, packed) = self.0.pop_front()?;
             frames += 1;
@@ -87,7 +87,8 @@ impl FrameTimes {
                 timed = Some(packed);
             }
         }
-        let (timing, packed) = (timing?, timed?);
+        let timing = timing?;
+        let packed = timed?;
         let taken = packed.taken.at()?;
         let arrived = ahead?.ours(timing.arrived.saturating_mul(1000))?;
         let nanos = |from: u64, to: u64| Duration::from_nanos(to.saturating_sub(from));
@@ -123,8 +124,9 @@ mod tests {
     }
 
     #[test]
-    fn stages_follow_one_another_whatever_the_receivers_clock_shows() {
-        let (mut times, packed) = (FrameTimes::default(), packed());
+    fn stages_add_up_with_any_receivers_clock() {
+        let mut times = FrameTimes::default();
+        let packed = packed();
         packed.taken.mark(START + 7 * MS);
         times.handle_sent(Sequence(0), packed);
         let ms = Duration::from_millis;
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_stands_for_all_that_its_ack_covers() {
+    fn a_sample_stands_for_all_frames_of_its_ack() {
         let mut times = FrameTimes::default();
         for sequence in 0..10 {
             let packed = packed();
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_not_guessed() {
+    fn unknown_times_give_no_sample() {
         let marked = || {
             let packed = packed();
             packed.taken.mark(START);
@@ -176,9 +178,10 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_that_says_nonsense_breaks_nothing() {
+    fn nonsense_of_the_receiver_breaks_nothing() {
         for (arrived, order) in [(0, 0), (u64::MAX, u64::MAX)] {
-            let (mut times, packed) = (FrameTimes::default(), packed());
+            let mut times = FrameTimes::default();
+            let packed = packed();
             packed.taken.mark(START);
             times.handle_sent(Sequence(0), packed);
             let timing = Timing { sequence: Sequence(0), arrived, order, commit: order };
@@ -187,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_under_way_are_bounded() {
+    fn frames_in_flight_are_bounded() {
         let mut times = FrameTimes::default();
         (0..10_000).for_each(|sequence| times.handle_sent(Sequence(sequence), packed()));
         assert_eq!(times.0.len(), FRAMES_MAX);

@@ -1,0 +1,213 @@
+//! Board of one sender: each part publishes here what it does. Status and metrics read it; nothing on the board
+//! decides anything, except that operators' requests to resume pass through it to the session.
+
+mod traffic;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use quinn::Connection;
+use serde::{Deserialize, Serialize};
+use service::lock::Lock;
+use tokio::sync::{mpsc, oneshot, watch};
+use transport::clock::Clock;
+use transport::congestion::Flow;
+
+use crate::dispatch::dispatcher::Dispatcher;
+use crate::lane::activity::ActivityMeter;
+use crate::lane::latency::Latency;
+use crate::lane::progress::Progress;
+use crate::partitions::resume::{PendingRequest, Request};
+use crate::partitions::router::Router;
+use crate::rate::Rates;
+use crate::session::end::SessionEnd;
+use crate::source::discovery::Discovered;
+
+pub(crate) use traffic::{ChannelPlace, Wire};
+
+/// Requests of operators that may wait for the session.
+const REQUESTS_MAX: usize = 32;
+
+/// Time that an operator waits for the receiver's answer; the admin port waits a little longer.
+const ANSWER: Duration = Duration::from_secs(8);
+
+/// State of a sender.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// The source cluster has not answered yet.
+    #[default]
+    Starting,
+    /// The sender dials the receiver.
+    Connecting,
+    /// Another sender holds the link.
+    Standby {
+        /// Instance name of the sender that holds the link.
+        behind: String,
+    },
+    /// The sender holds the link.
+    Active,
+}
+
+/// Values that the parts of a sender have published.
+#[derive(Debug, Clone, Default)]
+pub struct Published {
+    /// Name of the link.
+    pub link: String,
+    /// Instance name of this process.
+    pub instance: String,
+    /// State of the sender.
+    pub state: State,
+    /// Address of the receiver, in a session.
+    pub receiver: Option<String>,
+    /// Kafka's id of the target cluster, once a session began.
+    pub target_cluster: Option<String>,
+    /// Channels of the session by their places, channel 0 first; empty without a session.
+    pub channels: Vec<ChannelPlace>,
+    /// Times that a further channel was dialled again.
+    pub redials: u64,
+    /// Channels that made no progress while others did.
+    pub dead_channels: u64,
+    /// Dispatcher of this session, or of the one before.
+    pub dispatcher: Option<Dispatcher>,
+    /// Router of this session, or of the one before.
+    pub router: Option<Router>,
+    /// Congestion control that all channels share.
+    pub flow: Option<Flow>,
+    /// Start of the session, in a session.
+    pub session_began: Option<Instant>,
+    /// Sessions since the process started.
+    pub sessions: u64,
+    /// Traffic of the sessions before this one.
+    pub wire_before: Wire,
+    /// Counts of how sessions ended, by label.
+    pub closes: BTreeMap<&'static str, u64>,
+    /// Description of how the session or the attempt before this one ended.
+    pub last_end: Option<String>,
+    /// Description of why the source cluster cannot be reached.
+    pub source_trouble: Option<String>,
+    /// Description of why the topics of the source cannot be listed.
+    pub discovery_trouble: Option<String>,
+    /// Progress of each lane.
+    pub lanes: Vec<Arc<Progress>>,
+    /// Time use of each lane.
+    pub activities: Vec<Arc<ActivityMeter>>,
+    /// Queue of the session for operators' requests.
+    requests: Option<mpsc::Sender<PendingRequest>>,
+}
+
+/// Board of one sender. Its parts write to it, status and metrics read it.
+#[derive(Debug)]
+pub struct Board {
+    published: Lock<Published>,
+    topics: watch::Sender<Discovered>,
+    rates: Arc<Rates>,
+    latency: Arc<Latency>,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self::with_clock(Clock::default())
+    }
+}
+
+impl Board {
+    /// A board of a sender that measures latencies with `clock`.
+    pub fn with_clock(clock: Clock) -> Self {
+        Self {
+            published: Lock::default(),
+            topics: watch::Sender::default(),
+            rates: Arc::default(),
+            latency: Arc::new(Latency::new(clock)),
+        }
+    }
+
+    /// The rates of this sender, where `causeway rate` asks.
+    pub fn rates(&self) -> Arc<Rates> {
+        Arc::clone(&self.rates)
+    }
+
+    /// The latencies of this sender's frames.
+    pub fn latency(&self) -> Arc<Latency> {
+        Arc::clone(&self.latency)
+    }
+
+    /// The topics of the source; empty until the source has answered.
+    pub fn topics(&self) -> &watch::Sender<Discovered> {
+        &self.topics
+    }
+
+    /// Changes values that are published.
+    pub fn publish(&self, change: impl FnOnce(&mut Published)) {
+        change(&mut self.published.lock());
+    }
+
+    /// Returns a copy of all values.
+    pub fn read(&self) -> Published {
+        self.published.lock().clone()
+    }
+
+    /// Publishes that the session ended, or that an attempt to begin one failed.
+    pub fn end_session(&self, end: &SessionEnd) {
+        self.publish(|published| {
+            *published.closes.entry(end.label()).or_default() += 1;
+            published.wire_before = published.wire();
+            published.channels.clear();
+            published.state = State::Connecting;
+            published.receiver = None;
+            published.requests = None;
+            published.session_began = None;
+            published.last_end = Some(end.to_string());
+        });
+    }
+
+    /// Returns the queue of operators' requests, from now on, for the session that just began.
+    pub fn take_requests(&self) -> mpsc::Receiver<PendingRequest> {
+        let (requests, pending) = mpsc::channel(REQUESTS_MAX);
+        self.publish(|published| published.requests = Some(requests));
+        pending
+    }
+
+    /// Asks the session to resume a halted partition and waits for the outcome, which is a sentence.
+    ///
+    /// # Errors
+    /// A sentence that says why the partition was not resumed, and what to do.
+    pub async fn ask(&self, request: Request) -> Result<String, String> {
+        let published = self.read();
+        let requests = match (&published.state, published.requests) {
+            (State::Standby { behind }, _) => return Err(on_standby(behind)),
+            (State::Active, Some(requests)) => requests,
+            _ => return Err("this sender has no session, which is required to store a position; try again".to_owned()),
+        };
+        let (answer, answered) = oneshot::channel();
+        let at = transport::control::clock() / 1_000_000;
+        let pending = PendingRequest { request, at: i64::try_from(at).unwrap_or(i64::MAX), answer };
+        requests.try_send(pending).map_err(|_| "too many requests are waiting; try again".to_owned())?;
+        match tokio::time::timeout(ANSWER, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err("the session ended before the receiver answered; try again".to_owned()),
+            Err(_) => Err(format!(
+                "the receiver has not answered within {} s; `causeway status` will show the outcome",
+                ANSWER.as_secs()
+            )),
+        }
+    }
+}
+
+/// Answer to a question that only the sender that holds the link can answer.
+pub(crate) fn on_standby(behind: &str) -> String {
+    format!("this sender is on standby: ask {behind}, which holds the link")
+}
+
+impl Published {
+    /// Returns the connection of channel 0, in a session.
+    pub fn first_channel(&self) -> Option<&Connection> {
+        self.channels.first()?.connection.as_ref()
+    }
+
+    /// Returns the traffic of all sessions.
+    pub fn wire(&self) -> Wire {
+        self.channels.iter().fold(self.wire_before, |sum, place| sum + place.wire())
+    }
+}

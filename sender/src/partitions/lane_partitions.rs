@@ -1,0 +1,419 @@
+//! Partitions of the source, by lane: which must be offered, have joined or are halted. Sans-IO.
+//!
+//! Discovery finds the topics, the receiver opens lanes and partitions. From both follows which partitions must be
+//! offered next, with slots that are never used twice within an epoch.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use wire::halt::HaltReason;
+use wire::ids::{Epoch, LaneId, Slot, TopicId};
+use wire::partition::Partition;
+
+use crate::partitions::resume::{Halt, HaltLift};
+use crate::partitions::router::Router;
+use crate::source::origins::TopicOrigin;
+
+/// Topic of the source that the filter matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceTopic {
+    /// Name of the topic.
+    pub name: Arc<str>,
+    /// Id of its incarnation.
+    pub id: TopicId,
+    /// Number of its partitions.
+    pub partitions: i32,
+    /// Origin of the topic.
+    pub origin: TopicOrigin,
+}
+
+/// Partitions of one lane that must be offered now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// Lane of the partitions.
+    pub lane: LaneId,
+    /// Present epoch of the lane.
+    pub epoch: Epoch,
+    /// Partitions in order of topic and number.
+    pub partitions: Vec<Candidate>,
+}
+
+/// Partition that must be offered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Slot that it will have.
+    pub slot: Slot,
+    /// Partition to be offered.
+    pub at: Partition,
+    /// Lift of its halt, if that is requested.
+    pub lift: Option<HaltLift>,
+}
+
+/// Partition that must not be read further: its topic was recreated since it joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recreated {
+    /// Lane of the partition.
+    pub lane: LaneId,
+    /// Present epoch of the lane.
+    pub epoch: Epoch,
+    /// Slot of the partition.
+    pub slot: Slot,
+    /// Sentence with both topic ids.
+    pub detail: String,
+}
+
+/// Partitions of every lane of a link, as far as this session knows.
+#[derive(Debug)]
+pub struct LanePartitions {
+    lanes: Vec<LaneState>,
+    router: Router,
+    /// Target cluster, which no topic returns to; `None` while unknown.
+    target: Option<String>,
+    /// Origin of each topic when it was first offered.
+    origins: HashMap<Arc<str>, TopicOrigin>,
+}
+
+#[derive(Debug, Default)]
+struct LaneState {
+    epoch: Option<Epoch>,
+    slots: HashMap<Slot, Offered>,
+    opened: HashSet<Slot>,
+    offered: HashSet<Partition>,
+    halted: HashMap<Partition, Halt>,
+    /// Lifts to be sent with the next offer.
+    lifts: HashMap<Partition, HaltLift>,
+    /// True once the first round of offers was made in this epoch.
+    complete: bool,
+}
+
+/// Partition that was offered under a slot.
+#[derive(Debug)]
+struct Offered {
+    at: Partition,
+    topic_id: TopicId,
+}
+
+impl LanePartitions {
+    /// Creates lanes that are not open yet.
+    pub fn new(router: Router) -> Self {
+        let lanes = (0..router.lanes()).map(|_| LaneState::default()).collect();
+        Self { lanes, router, target: None, origins: HashMap::new() }
+    }
+
+    /// Excludes topics that have passed the cluster `target`.
+    #[must_use]
+    pub fn towards(self, target: &str) -> Self {
+        Self { target: Some(target.to_owned()), ..self }
+    }
+
+    /// Returns an offered topic that now has another origin than when it was offered. It requires a new session.
+    pub fn poll_rerouted<'t>(&self, topics: &'t [SourceTopic]) -> Option<&'t SourceTopic> {
+        topics.iter().find(|topic| self.origins.get(&topic.name).is_some_and(|origin| *origin != topic.origin))
+    }
+
+    /// Handles that the receiver opened a lane: all its partitions must be offered again.
+    pub fn handle_lane_open(&mut self, lane: LaneId, epoch: Epoch) {
+        if let Some(lane) = self.lanes.get_mut(usize::from(lane.0)) {
+            *lane = LaneState { epoch: Some(epoch), ..LaneState::default() };
+        }
+    }
+
+    /// Handles that the lane is closed.
+    pub fn handle_lane_closed(&mut self, lane: LaneId) {
+        if let Some(lane) = self.lanes.get_mut(usize::from(lane.0)) {
+            *lane = LaneState::default();
+        }
+    }
+
+    /// Returns the discovered partitions that were not offered yet in their lane's epoch. A lane's first round is due
+    /// even if it is empty: it tells the receiver that all were offered.
+    pub fn poll_due(&mut self, topics: &[SourceTopic]) -> Vec<Due> {
+        self.forget_vanished(topics);
+        let mut new: Vec<Vec<Candidate>> = vec![Vec::new(); self.lanes.len()];
+        for topic in topics.iter().filter(|topic| topic.origin.not_carried_reason(self.target.as_deref()).is_none()) {
+            for partition in 0..topic.partitions {
+                let index = usize::from(self.router.lane(&topic.name, partition).0);
+                let lane = &mut self.lanes[index];
+                let partition = Partition { topic: Arc::clone(&topic.name), partition };
+                if lane.epoch.is_some() && lane.offered.insert(partition.clone()) {
+                    let slot = Slot(lane.slots.len() as u32);
+                    lane.slots.insert(slot, Offered { at: partition.clone(), topic_id: topic.id });
+                    let lift = lane.lifts.remove(&partition);
+                    new[index].push(Candidate { slot, at: partition, lift });
+                    self.origins.entry(Arc::clone(&topic.name)).or_insert_with(|| topic.origin.clone());
+                }
+            }
+        }
+        let mut due = Vec::new();
+        for (index, (lane, partitions)) in self.lanes.iter_mut().zip(new).enumerate() {
+            let Some(epoch) = lane.epoch else { continue };
+            if !partitions.is_empty() || !lane.complete {
+                lane.complete = true;
+                due.push(Due { lane: LaneId(index as u16), epoch, partitions });
+            }
+        }
+        due
+    }
+
+    /// Forgets the offers of partitions that vanished before they were opened, so that they are offered again if they
+    /// come back.
+    fn forget_vanished(&mut self, topics: &[SourceTopic]) {
+        let partitions: HashMap<_, _> = topics.iter().map(|topic| (&topic.name, topic.partitions)).collect();
+        let exists = |at: &Partition| partitions.get(&at.topic).is_some_and(|&count| at.partition < count);
+        for lane in &mut self.lanes {
+            let open: HashSet<_> =
+                lane.opened.iter().filter_map(|slot| lane.slots.get(slot)).map(|slot| &slot.at).collect();
+            lane.offered.retain(|at| exists(at) || open.contains(at));
+        }
+    }
+
+    /// Handles that the receiver opened a slot. Returns `None` if the message is outdated or invalid: an older epoch, a
+    /// slot that was not offered, or one that is open already.
+    pub fn handle_partition_open(&mut self, lane: LaneId, epoch: Epoch, slot: Slot) -> Option<&Partition> {
+        let lane = self.lanes.get_mut(usize::from(lane.0)).filter(|lane| lane.epoch == Some(epoch))?;
+        let partition = &lane.slots.get(&slot)?.at;
+        lane.halted.remove(partition);
+        lane.opened.insert(slot).then_some(partition)
+    }
+
+    /// Handles that the receiver halted a slot, by itself or as this end requested. Returns the partition, if the slot
+    /// is valid.
+    pub fn handle_partition_halted(
+        &mut self,
+        lane: LaneId,
+        epoch: Epoch,
+        slot: Slot,
+        halt: Halt,
+    ) -> Option<&Partition> {
+        let lane = self.lanes.get_mut(usize::from(lane.0)).filter(|lane| lane.epoch == Some(epoch))?;
+        let partition = &lane.slots.get(&slot)?.at;
+        lane.opened.remove(&slot);
+        if HaltReason::of(&halt.reason) == Some(HaltReason::JumpRefused) {
+            let same = |other: &Slot| lane.slots.get(other).is_some_and(|other| other.at == *partition);
+            if lane.opened.iter().any(same) {
+                // It was offered twice, because it had vanished from the source's answers: the first offer counts.
+                return None;
+            }
+        }
+        if HaltReason::of(&halt.reason) == Some(HaltReason::OutOfRange) {
+            // The next offer states the log's bounds, from which the receiver sees what happened to the position.
+            lane.offered.remove(partition);
+        }
+        match lane.halted.get_mut(partition) {
+            // The reason of the halt remains; only the position is new.
+            Some(known) if HaltReason::of(&halt.reason) == Some(HaltReason::JumpRefused) => {
+                known.position = halt.position;
+            }
+            _ => drop(lane.halted.insert(partition.clone(), halt)),
+        }
+        Some(partition)
+    }
+
+    /// The halt of a partition.
+    pub fn halt(&self, at: &Partition) -> Option<&Halt> {
+        self.lanes[usize::from(self.lane(at).0)].halted.get(at)
+    }
+
+    /// Makes a halted partition due again, with a `lift` if its halt is to be lifted.
+    pub fn offer_again(&mut self, at: &Partition, lift: Option<HaltLift>) {
+        let index = usize::from(self.lane(at).0);
+        let lane = &mut self.lanes[index];
+        lane.offered.remove(at);
+        lane.lifts.extend(lift.map(|lift| (at.clone(), lift)));
+    }
+
+    /// Returns partitions that are read and whose topic was recreated. Halted partitions of such topics are offered
+    /// again, so that the receiver can state the new halt.
+    pub fn poll_recreated(&mut self, topics: &[SourceTopic]) -> Vec<Recreated> {
+        let ids: HashMap<_, _> = topics.iter().map(|topic| (&topic.name, topic.id)).collect();
+        let mut found = Vec::new();
+        for (number, lane) in self.lanes.iter_mut().enumerate() {
+            let Some(epoch) = lane.epoch else { continue };
+            for (&slot, offered) in &mut lane.slots {
+                let id = ids.get(&offered.at.topic).copied().unwrap_or(TopicId::UNKNOWN);
+                if id == offered.topic_id || id == TopicId::UNKNOWN || offered.topic_id == TopicId::UNKNOWN {
+                    continue;
+                }
+                let detail = format!("source topic id was {}, is {id}", offered.topic_id);
+                // Each is returned once. An offer without an answer is compared again when it is answered.
+                if lane.opened.contains(&slot) {
+                    offered.topic_id = id;
+                    found.push(Recreated { lane: LaneId(number as u16), epoch, slot, detail });
+                } else if lane.halted.contains_key(&offered.at) {
+                    offered.topic_id = id;
+                    lane.offered.remove(&offered.at);
+                }
+            }
+        }
+        found
+    }
+
+    /// Returns the lane that carries a partition.
+    pub fn lane(&self, at: &Partition) -> LaneId {
+        self.router.lane(&at.topic, at.partition)
+    }
+
+    /// Returns the partition of a slot of the present epoch.
+    pub fn partition(&self, lane: LaneId, epoch: Epoch, slot: Slot) -> Option<&Partition> {
+        let lane = self.lanes.get(usize::from(lane.0)).filter(|lane| lane.epoch == Some(epoch))?;
+        lane.slots.get(&slot).map(|offered| &offered.at)
+    }
+
+    /// Returns the epoch of a lane, while it is open.
+    pub fn epoch(&self, lane: LaneId) -> Option<Epoch> {
+        self.lanes.get(usize::from(lane.0)).and_then(|lane| lane.epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partitions::resume::ResumeAction;
+    use wire::ids::Position;
+
+    fn topic(name: &str, partitions: i32) -> SourceTopic {
+        SourceTopic { name: name.into(), id: TopicId([1; 16]), partitions, origin: TopicOrigin::Own }
+    }
+
+    fn brought(name: &str, cluster: &str) -> SourceTopic {
+        let clusters = [cluster.to_owned()].into();
+        SourceTopic { origin: TopicOrigin::Mirrored { link: "l".into(), clusters, forward: true }, ..topic(name, 1) }
+    }
+
+    #[test]
+    fn no_topic_returns_and_a_new_origin_ends_the_session() {
+        let mut partitions = LanePartitions::new(Router::plain(1)).towards("fra");
+        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        let due = partitions.poll_due(&[topic("own", 1), brought("from-fra", "fra"), brought("from-ams", "ams")]);
+        let offered: Vec<_> = due[0].partitions.iter().map(|candidate| &*candidate.at.topic).collect();
+        assert_eq!(offered, ["own", "from-ams"]);
+        assert_eq!(
+            partitions.poll_rerouted(&[topic("own", 1), brought("from-fra", "sin"), brought("new", "ams")]),
+            None
+        );
+        assert_eq!(partitions.poll_rerouted(&[brought("own", "ams")]), Some(&brought("own", "ams")));
+        assert_eq!(partitions.poll_rerouted(&[brought("from-ams", "fra")]), Some(&brought("from-ams", "fra")));
+    }
+
+    #[test]
+    fn each_partition_is_offered_once_per_epoch() {
+        let mut partitions = LanePartitions::new(Router::plain(2));
+        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        partitions.handle_lane_open(LaneId(1), Epoch(1));
+        let due = partitions.poll_due(&[topic("orders", 4)]);
+        assert_eq!(due.iter().map(|due| due.partitions.len()).sum::<usize>(), 4);
+        assert!(partitions.poll_due(&[topic("orders", 4)]).is_empty());
+        let due = partitions.poll_due(&[topic("orders", 5)]);
+        assert_eq!(due.len(), 1);
+        assert_eq!(due[0].partitions[0].slot, Slot(2), "slots continue");
+        assert_eq!(due[0].partitions[0].at.partition, 4);
+    }
+
+    #[test]
+    fn a_lane_without_partitions_still_completes_its_first_round() {
+        let mut partitions = LanePartitions::new(Router::plain(2));
+        partitions.handle_lane_open(LaneId(1), Epoch(3));
+        let due = partitions.poll_due(&[]);
+        assert_eq!(due, [Due { lane: LaneId(1), epoch: Epoch(3), partitions: vec![] }]);
+        assert!(partitions.poll_due(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_reopened_lane_is_offered_everything_again() {
+        let mut partitions = LanePartitions::new(Router::plain(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        partitions.poll_due(&[topic("orders", 3)]);
+        partitions.handle_lane_closed(LaneId(0));
+        assert!(partitions.poll_due(&[topic("orders", 3)]).is_empty(), "closed lanes are offered nothing");
+        partitions.handle_lane_open(LaneId(0), Epoch(2));
+        let due = partitions.poll_due(&[topic("orders", 3)]);
+        assert_eq!(due[0].partitions.len(), 3);
+        assert!(partitions.partition(LaneId(0), Epoch(1), Slot(0)).is_none(), "slots of an older epoch mean nothing");
+        assert_eq!(partitions.partition(LaneId(0), Epoch(2), Slot(0)), Some(&due[0].partitions[0].at));
+        assert!(partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0)).is_none());
+        assert!(partitions.handle_partition_open(LaneId(0), Epoch(2), Slot(0)).is_some());
+        assert!(partitions.handle_partition_open(LaneId(0), Epoch(2), Slot(0)).is_none(), "open already");
+    }
+
+    fn halt(reason: &str) -> Halt {
+        Halt { reason: reason.to_owned(), position: Position(7) }
+    }
+
+    #[test]
+    fn a_lifted_partition_is_offered_under_another_slot() {
+        let mut partitions = LanePartitions::new(Router::plain(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        let at = partitions.poll_due(&[topic("orders", 1)])[0].partitions[0].at.clone();
+        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
+        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(0), halt("record-rejected"));
+        assert!(partitions.poll_due(&[topic("orders", 1)]).is_empty(), "it stays halted by itself");
+        let lift = partitions.halt(&at).unwrap().lift(ResumeAction::Skip, 1, "test").unwrap();
+        partitions.offer_again(&at, lift.clone());
+        let due = partitions.poll_due(&[topic("orders", 1)]);
+        assert_eq!(due[0].partitions, [Candidate { slot: Slot(1), at: at.clone(), lift }]);
+        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(1));
+        assert_eq!(partitions.halt(&at), None);
+    }
+
+    #[test]
+    fn a_refused_jump_says_where_the_partition_stands_and_not_why() {
+        let mut partitions = LanePartitions::new(Router::plain(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        let at = partitions.poll_due(&[topic("orders", 1)])[0].partitions[0].at.clone();
+        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(0), halt("record-rejected"));
+        let refused = Halt { reason: "jump-refused".to_owned(), position: Position(9) };
+        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(0), refused);
+        assert_eq!(partitions.halt(&at), Some(&Halt { reason: "record-rejected".to_owned(), position: Position(9) }));
+    }
+
+    #[test]
+    fn refusing_a_second_offer_halts_no_open_partition() {
+        let mut partitions = LanePartitions::new(Router::plain(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        let at = partitions.poll_due(&[topic("orders", 1)])[0].partitions[0].at.clone();
+        partitions.poll_due(&[]);
+        assert_eq!(partitions.poll_due(&[topic("orders", 1)])[0].partitions[0].slot, Slot(1), "it had vanished");
+        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
+        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(1), halt("jump-refused"));
+        assert_eq!(partitions.halt(&at), None);
+    }
+
+    #[test]
+    fn a_position_that_is_not_in_the_log_is_looked_at_again_at_once() {
+        let mut partitions = LanePartitions::new(Router::plain(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        partitions.poll_due(&[topic("orders", 1)]);
+        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
+        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(0), halt("out-of-range"));
+        assert_eq!(partitions.poll_due(&[topic("orders", 1)])[0].partitions[0].slot, Slot(1));
+    }
+
+    #[test]
+    fn a_topic_recreated_during_its_offer_is_noticed_later() {
+        let again = [SourceTopic { id: TopicId([2; 16]), ..topic("orders", 1) }];
+        let mut partitions = LanePartitions::new(Router::plain(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        partitions.poll_due(&[topic("orders", 1)]);
+        assert!(partitions.poll_recreated(&again).is_empty(), "nothing is read");
+        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
+        assert_eq!(partitions.poll_recreated(&again).len(), 1);
+        assert!(partitions.poll_recreated(&again).is_empty());
+    }
+
+    #[test]
+    fn a_recreated_topic_is_noticed_once_read_or_halted() {
+        let again = SourceTopic { id: TopicId([2; 16]), ..topic("orders", 2) };
+        let mut partitions = LanePartitions::new(Router::plain(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        partitions.poll_due(&[topic("orders", 2)]);
+        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
+        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(1), halt("source-gone"));
+        assert!(partitions.poll_recreated(&[topic("orders", 2)]).is_empty());
+        assert!(partitions.poll_recreated(&[]).is_empty(), "gone is not made again");
+        let found = partitions.poll_recreated(std::slice::from_ref(&again));
+        assert_eq!(found.iter().map(|found| found.slot).collect::<Vec<_>>(), [Slot(0)]);
+        let due = partitions.poll_due(std::slice::from_ref(&again));
+        assert_eq!((due[0].partitions.len(), due[0].partitions[0].at.partition), (1, 1), "the halted one is offered");
+        assert!(partitions.poll_recreated(&[again]).is_empty());
+    }
+}

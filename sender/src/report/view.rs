@@ -1,0 +1,285 @@
+//! Report of one sender: reads its board and adds what is measured about it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use service::lock::Lock;
+use transport::congestion::Flow;
+
+use crate::board::{Board, Published, State, on_standby};
+use crate::dispatch::dispatcher::Dispatcher;
+use crate::lane::progress::{Snapshot, Totals};
+use crate::partitions::resume::Request;
+use crate::partitions::router::Router;
+use crate::rate::Rates;
+use crate::report::forecast::Forecast;
+use crate::report::lag::{Lag, PartitionStatus, TopicStatus};
+use crate::report::latency::{PeerClockStatus, StageStatus};
+use crate::report::limit::{Evidence, Limit};
+use crate::report::open_transactions::OpenTransaction;
+use crate::report::path::PathReading;
+use crate::report::sampler::{Sample, Trend};
+use crate::report::status::{ChannelStatus, ClassStatus, LaneStatus, NotCarried, Status};
+
+/// Report of one sender.
+#[derive(Debug, Default)]
+pub struct Report {
+    board: Arc<Board>,
+    measured: Lock<Measured>,
+}
+
+/// Measurements of the report's own tasks.
+#[derive(Debug, Clone, Default)]
+struct Measured {
+    lag: Lag,
+    forecast: Forecast,
+    not_carried: Vec<NotCarried>,
+    open_transactions: Vec<OpenTransaction>,
+    source_trouble: Option<String>,
+    trend: Trend,
+}
+
+impl Report {
+    /// Creates the report of the sender with this board.
+    pub fn new(board: Arc<Board>) -> Self {
+        Self { board, measured: Lock::default() }
+    }
+
+    /// The board of the sender.
+    pub fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board)
+    }
+
+    /// The rates of the sender, where `causeway rate` asks.
+    pub fn rates(&self) -> Arc<Rates> {
+        self.board.rates()
+    }
+
+    /// Asks the session to resume a halted partition; see [`Board::ask`].
+    ///
+    /// # Errors
+    /// A sentence that says why the partition was not resumed, and what to do.
+    pub async fn ask(&self, request: Request) -> Result<String, String> {
+        self.board.ask(request).await
+    }
+
+    /// Checks that this sender does its part: it holds the link, or is on standby.
+    ///
+    /// # Errors
+    /// A sentence that says why it does not.
+    pub fn ready(&self) -> Result<(), String> {
+        let published = self.board.read();
+        match published.state {
+            State::Active | State::Standby { .. } => Ok(()),
+            State::Connecting => Err(published.last_end.unwrap_or_else(|| "dialling the receiver".to_owned())),
+            State::Starting => Err("waiting for the source cluster".to_owned()),
+        }
+    }
+
+    /// Returns each topic that is carried.
+    ///
+    /// # Errors
+    /// A sentence on standby: another sender moves the positions, and knows them.
+    pub fn topics(&self) -> Result<Vec<TopicStatus>, String> {
+        let published = self.holder()?;
+        let lanes = published.snapshots();
+        Ok(self.measured().lag.topics(&lanes, &published.router_for(&lanes)))
+    }
+
+    /// Returns each partition of a topic that is carried.
+    ///
+    /// # Errors
+    /// A sentence on standby, and where there is no such topic.
+    pub fn partitions(&self, topic: &str) -> Result<Vec<PartitionStatus>, String> {
+        let published = self.holder()?;
+        let measured = self.measured();
+        let lanes = published.snapshots();
+        let partitions = measured.lag.partitions(Some(topic), &lanes, &published.router_for(&lanes));
+        if partitions.is_empty() {
+            let left_out = measured.not_carried.iter().find(|other| other.topic == topic);
+            return Err(left_out.map_or_else(
+                || format!("this sender carries no topic {topic}: see `source.topics` and `source.exclude`"),
+                |other| format!("{topic} is not carried: link {} writes it here; see `source.forward`", other.by),
+            ));
+        }
+        Ok(partitions)
+    }
+
+    /// Returns the snapshot of every lane.
+    pub(super) fn lanes(&self) -> Vec<Snapshot> {
+        self.board.read().snapshots()
+    }
+
+    /// Returns a sample of the path and of the lanes' time.
+    pub(super) fn sample(&self) -> Sample {
+        let published = self.board.read();
+        let flow = published.flow.as_ref().map(Flow::report);
+        // The lanes use the machine's clock, even where the time of this task is virtual.
+        let now = Instant::now();
+        Sample {
+            path: published.first_channel().map(|channel| PathReading::of(channel.rtt(), flow.as_ref())),
+            wire: published.wire(),
+            ip_bytes: self.board.rates().budget().usage().wire_bytes,
+            raw_bytes: published.totals().raw_bytes,
+            lanes: published.activities.iter().map(|activity| activity.spent(now)).collect(),
+        }
+    }
+
+    /// Takes in the trend of the last samples.
+    pub(super) fn set_trend(&self, trend: Trend) {
+        self.measured.lock().trend = trend;
+    }
+
+    /// Takes in the lag and its forecast.
+    pub(super) fn set_lag(&self, lag: Lag, forecast: Forecast) {
+        let mut measured = self.measured.lock();
+        measured.lag = lag;
+        measured.forecast = forecast;
+    }
+
+    /// Takes in why the source could not be measured, or that it could.
+    pub(super) fn set_source_trouble(&self, trouble: Option<String>) {
+        self.measured.lock().source_trouble = trouble;
+    }
+
+    /// Takes in the topics that are not carried, and logs them if they have changed.
+    pub(super) fn set_not_carried(&self, not_carried: Vec<NotCarried>) {
+        let mut measured = self.measured.lock();
+        if measured.not_carried == not_carried {
+            return;
+        }
+        if let Some(first) = not_carried.first() {
+            tracing::info!(
+                topics = not_carried.len(),
+                first = first.topic,
+                reason = first.reason.word(),
+                by = first.by,
+                "not carrying topics that links write here; name those to be forwarded in `source.forward`"
+            );
+        }
+        measured.not_carried = not_carried;
+    }
+
+    /// Takes in the transactions at the source that have been open for long, and logs those that are new.
+    pub(super) fn set_open_transactions(&self, open: Vec<OpenTransaction>) {
+        let mut measured = self.measured.lock();
+        let known = |one: &OpenTransaction| measured.open_transactions.iter().any(|other| other.is_in_place_of(one));
+        for new in open.iter().filter(|one| !known(one)) {
+            tracing::warn!(topic = new.topic, partition = new.partition, "{}", new.sentence());
+        }
+        measured.open_transactions = open;
+    }
+
+    /// Returns everything about the sender at one moment.
+    pub fn status(&self) -> Status {
+        let published = self.board.read();
+        let measured = self.measured();
+        let latency = self.board.latency();
+        let lanes = published.snapshots();
+        let is_standby = matches!(published.state, State::Standby { .. });
+        let in_session = published.session_began.is_some();
+        let credit = published.dispatcher.as_ref().filter(|_| in_session).map(Dispatcher::credit_usage);
+        let status = Status {
+            role: "sender",
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            trouble: trouble(&published, &measured),
+            session_seconds: published.session_began.map(|began| began.elapsed().as_secs_f64()),
+            rtt_seconds: published.first_channel().map(|channel| channel.rtt().as_secs_f64()),
+            rate: self.board.rates().status(),
+            // On standby another sender moves the positions.
+            forecast: if is_standby { Forecast::default() } else { measured.forecast },
+            lag_records: measured.lag.records.filter(|_| !is_standby),
+            path: measured.trend.path,
+            efficiency_ratio: measured.trend.efficiency,
+            latency: StageStatus::all(&latency),
+            peer_clock: PeerClockStatus::of(&latency),
+            wire: published.wire(),
+            channels: published.channels.iter().filter(|place| place.connection.is_some()).count(),
+            channels_wanted: published.channels.len(),
+            by_channel: published.channels.iter().enumerate().map(|(n, place)| ChannelStatus::of(n, place)).collect(),
+            credit_used_bytes: credit.map(|credit| credit.used),
+            credit_bytes: credit.map(|credit| credit.total),
+            totals: published.totals(),
+            in_flight_bytes: lanes.iter().map(|lane| lane.in_flight_bytes).sum(),
+            lanes: lanes.len(),
+            lanes_open: lanes.iter().filter(|lane| lane.epoch.is_some()).count(),
+            lanes_closed: lanes.iter().filter_map(|lane| lane.closed.clone()).collect(),
+            lane_closes: lane_closes(&lanes),
+            partitions: lanes.iter().map(|lane| lane.partitions).sum(),
+            halted: lanes.iter().flat_map(|lane| lane.halted.iter().cloned()).collect(),
+            by_lane: lanes.iter().enumerate().map(|(n, lane)| LaneStatus::of(n, lane)).collect(),
+            classes: published.dispatcher.map(|dispatcher| ClassStatus::all(&dispatcher, &lanes)).unwrap_or_default(),
+            closes: published.closes.iter().map(|(code, count)| ((*code).to_owned(), *count)).collect(),
+            link: published.link,
+            instance: published.instance,
+            state: published.state,
+            receiver: published.receiver,
+            target_cluster: published.target_cluster,
+            sessions: published.sessions,
+            last_end: published.last_end,
+            channel_redials: published.redials,
+            dead_channels: published.dead_channels,
+            source_transactions_open: measured.open_transactions,
+            not_carried: measured.not_carried,
+            limited_by: Limit::default(),
+        };
+        let evidence = Evidence {
+            state: status.state.clone(),
+            lanes: status.lanes,
+            lanes_open: status.lanes_open,
+            lag_records: status.lag_records,
+            busiest: measured.trend.busiest,
+            budget_used: status.rate.used_ratio(),
+            budget_waits: status.rate.waiting,
+            controller: published.flow.as_ref().map(|flow| flow.report().limit),
+            base_rtt_seconds: status.path.base_rtt_seconds,
+            recent_delays: latency.recent_delays(),
+        };
+        Status { limited_by: Limit::by(&evidence), ..status }
+    }
+
+    /// Returns what is published, unless another sender knows better.
+    fn holder(&self) -> Result<Published, String> {
+        let published = self.board.read();
+        match &published.state {
+            State::Standby { behind } => Err(on_standby(behind)),
+            _ => Ok(published),
+        }
+    }
+
+    fn measured(&self) -> Measured {
+        self.measured.lock().clone()
+    }
+}
+
+impl Published {
+    fn snapshots(&self) -> Vec<Snapshot> {
+        self.lanes.iter().map(|lane| lane.snapshot()).collect()
+    }
+
+    /// Returns the counters over all lanes.
+    pub(super) fn totals(&self) -> Totals {
+        self.lanes.iter().fold(Totals::default(), |sum, lane| sum + lane.totals())
+    }
+
+    /// Returns the router of the last session; before the first one, that of a link without classes.
+    fn router_for(&self, lanes: &[Snapshot]) -> Router {
+        let plain = || Router::plain(u16::try_from(lanes.len().max(1)).unwrap_or(u16::MAX));
+        self.router.clone().unwrap_or_else(plain)
+    }
+}
+
+fn trouble(published: &Published, measured: &Measured) -> Vec<String> {
+    let unreachable = (published.state == State::Connecting).then_some(published.last_end.as_ref()).flatten();
+    let source = published.source_trouble.as_ref().or(measured.source_trouble.as_ref());
+    source.into_iter().chain(&published.discovery_trouble).chain(unreachable).cloned().collect()
+}
+
+fn lane_closes(lanes: &[Snapshot]) -> BTreeMap<String, u64> {
+    let mut closes = BTreeMap::new();
+    for (reason, count) in lanes.iter().flat_map(|lane| &lane.closes) {
+        *closes.entry((*reason).to_owned()).or_default() += count;
+    }
+    closes
+}

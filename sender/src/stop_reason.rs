@@ -1,0 +1,27 @@
+//! Reasons why a sender stops by itself.
+
+use kafka::KafkaError;
+use service::tls::TlsError;
+use wire::close::CloseCode;
+
+/// Reason why a sender stopped by itself: an operator must act.
+#[derive(Debug, thiserror::Error)]
+pub enum StopReason {
+    /// The Kafka client cannot work with this configuration.
+    #[error("source: {0}")]
+    Source(#[from] KafkaError),
+    /// The certificates cannot be used.
+    #[error("tls: {0}")]
+    Tls(#[from] TlsError),
+    /// The receiver refuses this sender, and would refuse it again.
+    #[error("the receiver refuses this sender: {detail} ({})", code.name())]
+    Refused {
+        /// Close code that the receiver sent.
+        code: CloseCode,
+        /// Values and remedy, as the receiver states them.
+        detail: String,
+    },
+    /// The operating system does not give this process what it needs.
+    #[error("{0}")]
+    Broken(&'static str),
+}

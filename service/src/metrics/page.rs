@@ -1,0 +1,155 @@
+//! Reference lists in the documents, printed from the code that they describe. Tests compare the two.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::fields;
+use crate::config::reference::wrapped;
+use crate::config::spliced;
+
+/// A field of a struct as its source text declares it.
+struct Field<'s> {
+    name: &'s str,
+    kind: &'s str,
+    doc: String,
+}
+
+/// Entries of a Markdown list, one per field of the JSON `shown`, in the order of declaration. Each has the text of the
+/// doc comment of the field. `sources` is the Rust text that declares the struct `root` and those in it.
+///
+/// # Panics
+/// Where a field of `shown` has no doc comment.
+pub fn json_reference(sources: &[&str], root: &str, shown: &Value) -> String {
+    let structs: BTreeMap<_, _> = sources.iter().flat_map(|source| structs_of(source)).collect();
+    let mut undocumented = fields(shown);
+    let mut list = String::new();
+    describe(&structs, root, "", &mut |path, doc| {
+        let is_of = |name: &&String| {
+            name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        for name in undocumented.iter().filter(is_of).cloned().collect::<Vec<_>>() {
+            list += &wrapped(&format!("- `{name}`: {}", doc.trim_end_matches('.')), "  ");
+            list.push('\n');
+            undocumented.remove(&name);
+        }
+    });
+    assert!(undocumented.is_empty(), "fields without a doc comment: {undocumented:?}");
+    list
+}
+
+fn describe(structs: &BTreeMap<&str, Vec<Field<'_>>>, of: &str, within: &str, row: &mut impl FnMut(&str, &str)) {
+    for field in structs.get(of).into_iter().flatten() {
+        let list = if field.kind.contains("Vec<") { "[]" } else { "" };
+        let words = field.kind.split(|letter: char| !letter.is_alphanumeric());
+        match words.into_iter().find(|word| structs.contains_key(word)) {
+            Some(inner) => describe(structs, inner, &format!("{within}{}{list}.", field.name), row),
+            None => row(&format!("{within}{}", field.name), &field.doc),
+        }
+    }
+}
+
+fn structs_of(source: &str) -> Vec<(&str, Vec<Field<'_>>)> {
+    let mut structs: Vec<(&str, Vec<Field<'_>>)> = Vec::new();
+    let mut is_inside = false;
+    let mut doc = Vec::new();
+    for line in source.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix("pub struct ").and_then(|line| line.strip_suffix(" {")) {
+            structs.push((name, Vec::new()));
+            is_inside = true;
+        } else if let Some(text) = line.strip_prefix("/// ") {
+            doc.push(text);
+            continue;
+        } else if line.starts_with('}') {
+            is_inside = false;
+        } else if let Some((name, kind)) =
+            line.strip_prefix("pub ").filter(|_| is_inside).and_then(|line| line.split_once(": "))
+        {
+            if let Some((_, fields)) = structs.last_mut() {
+                fields.push(Field { name, kind, doc: doc.join(" ") });
+            }
+        } else if line.starts_with("#[") {
+            continue;
+        }
+        doc.clear();
+    }
+    structs
+}
+
+/// A printed list and the name of the marks that it stands between in a document.
+pub type Marked<'a> = (&'a str, String);
+
+/// Compares the documents `metrics.md` and `status.md` under `docs` with `lists`: the one with the marks
+/// `<!-- name -->` and `<!-- /name -->` must have the list of that name between them. Rewrites them if the environment
+/// has `CAUSEWAY_WRITE_DOCS`.
+///
+/// # Panics
+/// Where a document differs, or no document has the marks.
+pub fn check_pages(docs: &Path, lists: &[Marked<'_>]) {
+    let mut missing: BTreeSet<_> = lists.iter().map(|(mark, _)| *mark).collect();
+    for path in pages(docs) {
+        let page = std::fs::read_to_string(&path).expect("documents are readable");
+        let mut printed = page.clone();
+        for (mark, body) in lists {
+            if let Some(new) = spliced(&printed, mark, &format!("\n{body}\n")) {
+                printed = new;
+                missing.remove(mark);
+            }
+        }
+        if std::env::var_os("CAUSEWAY_WRITE_DOCS").is_some() && printed != page {
+            std::fs::write(&path, printed).expect("documents are writable");
+        } else {
+            let shown = path.display();
+            assert!(page == printed, "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit {shown}");
+        }
+    }
+    assert!(missing.is_empty(), "no document has the marks of {missing:?}");
+}
+
+fn pages(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("the folder of documents exists");
+    let paths = entries.map(|entry| entry.expect("the folder of documents is readable").path());
+    let files = paths.flat_map(|path| if path.is_dir() { pages(&path) } else { vec![path] });
+    files.filter(|path| path.ends_with("metrics.md") || path.ends_with("status.md")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCE: &str = "
+        /// A status.
+        pub struct Status {
+            /// Name of the link.
+            pub link: String,
+            #[serde(skip)]
+            pub hidden: u64,
+            /// Lanes of the link.
+            pub lanes: Vec<Lane>,
+            /// Closes, by code.
+            pub closes: BTreeMap<String, u64>,
+        }
+
+        pub struct Lane {
+            /// Number of the lane,
+            /// from 0.
+            pub lane: usize,
+        }
+    ";
+
+    #[test]
+    fn every_json_field_has_the_words_of_its_doc_comment() {
+        let shown = serde_json::json!({ "link": "a", "lanes": [{ "lane": 0 }], "closes": { "LOST": 1 } });
+        let list = json_reference(&[SOURCE], "Status", &shown);
+        let expected = "- `link`: Name of the link\n- `lanes[].lane`: Number of the lane, from 0\n\
+                        - `closes.<code>`: Closes, by code\n";
+        assert_eq!(list, expected);
+    }
+
+    #[test]
+    #[should_panic(expected = "fields without a doc comment")]
+    fn a_json_field_without_a_doc_comment_is_refused() {
+        json_reference(&[SOURCE], "Status", &serde_json::json!({ "unknown": 1 }));
+    }
+}
