@@ -5,8 +5,8 @@ use std::sync::Arc;
 use kafka::Properties;
 use prometheus_client::registry::Registry;
 use receiver::config::Config;
-use receiver::report::status::Board;
-use receiver::run::{Halted, Parts};
+use receiver::status::Board;
+use receiver::{Parts, StopReason};
 use serde_json::{Value, json};
 use service::admin::{Admin, Outcome};
 use service::live::Live;
@@ -39,8 +39,8 @@ impl Process for Receiver {
     ) -> Result<(Self, impl Future<Output = Result<(), Failure>>), Failure> {
         let parts = Parts::kafka(&config.now(), properties)?;
         let board = Arc::new(Board::default());
-        let metrics = receiver::report::metrics::registry(Arc::clone(&board));
-        let work = receiver::run::run(config, parts, Arc::clone(&board), shutdown);
+        let metrics = receiver::metrics::registry(Arc::clone(&board));
+        let work = receiver::run(config, parts, Arc::clone(&board), shutdown);
         Ok((Self { metrics, board }, async { work.await.map_err(Failure::from) }))
     }
 }
@@ -75,12 +75,12 @@ impl Admin for Receiver {
     }
 }
 
-impl From<Halted> for Failure {
-    fn from(halted: Halted) -> Self {
+impl From<StopReason> for Failure {
+    fn from(halted: StopReason) -> Self {
         match halted {
-            Halted::Tls(_) | Halted::Listen(EndpointError::Tls(_)) => Self::config(halted),
-            Halted::Listen(_) => Self::failed(halted),
-            Halted::Target(error) => error.into(),
+            StopReason::Tls(_) | StopReason::Listen(EndpointError::Tls(_)) => Self::config(halted),
+            StopReason::Listen(_) => Self::failed(halted),
+            StopReason::Target(error) => error.into(),
         }
     }
 }

@@ -22,7 +22,7 @@ const WATCH: Duration = Duration::from_secs(2);
 #[serde(tag = "role", rename_all = "lowercase")]
 enum Answer {
     Sender(Box<sender::Status>),
-    Receiver(receiver::report::status::Status),
+    Receiver(receiver::status::Status),
 }
 
 /// Prints the status once, or every 2 s with `--watch`.

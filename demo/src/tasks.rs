@@ -9,7 +9,7 @@ use anyhow::{Result, anyhow, bail};
 use kafka::Properties;
 use kafka::consumer::ConsumerMemory;
 use kafka::properties::forbidden;
-use receiver::target::kafka::{KafkaTarget, KafkaTargetConfig};
+use receiver::{KafkaTarget, KafkaTargetConfig};
 use sender::KafkaSource;
 use sender::KafkaStateLog;
 use service::lock::Lock;
@@ -23,7 +23,7 @@ use super::wait::until;
 use super::wan::Wan;
 
 type SenderBoard = sender::Report;
-type ReceiverBoard = receiver::report::status::Board;
+type ReceiverBoard = receiver::status::Board;
 
 /// The longest drain, as in `causeway send` and `receive`; a longer one is cut off.
 const DRAIN_MAX: Duration = Duration::from_secs(9);
@@ -184,14 +184,14 @@ async fn start_receiver(files: &Files, target: &Arc<Embedded>) -> Result<Running
         .map_err(|problems| anyhow!("{problems}"))?;
     let target_config =
         KafkaTargetConfig { transaction_timeout: config.target.transaction_timeout, ..KafkaTargetConfig::default() };
-    let parts = receiver::run::Parts {
+    let parts = receiver::Parts {
         target: KafkaTarget::new(properties(target), target_config),
         catalog: Arc::new(EmbeddedCatalog::over(target)?),
     };
     // The previous receiver frees its port only after its last connection has timed out.
     until("the receiver's port", async || Ok(UdpSocket::bind(files.listen).is_ok())).await?;
     let mut running = Running::spawn(Arc::new(ReceiverBoard::default()), |board, shutdown| async move {
-        receiver::run::run(config, parts, board, shutdown).await.map_err(|error| format!("receiver: {error}"))
+        receiver::run(config, parts, board, shutdown).await.map_err(|error| format!("receiver: {error}"))
     });
     until("the receiver", async || {
         running.ensure_running().await?;

@@ -15,6 +15,7 @@ use rdkafka_sys as sys;
 use sys::rd_kafka_resp_err_t as Code;
 use wire::frame::RecordRef;
 use wire::ids::Offset;
+use wire::partition::Partition;
 
 use super::client::{CallError, Client, Kind, Queue, Topic, check, fatal, millis};
 use super::error::{KafkaError, Refusal, refusal};
@@ -53,7 +54,7 @@ pub enum ProduceError {
     #[error(transparent)]
     Kafka(#[from] KafkaError),
     /// A record is refused permanently, or its partition does not exist.
-    #[error("{}-{} refuses a record: {}", .0.topic, .0.partition, .0.reason)]
+    #[error("{} refuses a record: {}", .0.partition, .0.reason)]
     Rejected(Rejection),
     /// The receiver may not write a topic of the transaction, and the client does not say which. Nothing was sent.
     #[error(transparent)]
@@ -63,14 +64,14 @@ pub enum ProduceError {
 /// Refusal of records by the target. Brokers name the batch, but not always the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
-    /// Topic of the records.
-    pub topic: Arc<str>,
-    /// Partition of the records.
-    pub partition: i32,
-    /// Permanent reason of the refusal.
+    /// Target partition that the records were for.
+    pub partition: Partition,
+    /// Cause of the refusal: one record, its topic, or unknown.
     pub refusal: Refusal,
-    /// First and last source offset of the batch with the refused record. If they are equal, it is that record.
-    pub offsets: (Offset, Offset),
+    /// Source offset of the first record among which the refused one is.
+    pub first: Offset,
+    /// Source offset of the last of them; equal to `first` where the record is known exactly.
+    pub last: Offset,
     /// The text from the broker or the client.
     pub reason: String,
 }
@@ -78,13 +79,11 @@ pub struct Rejection {
 /// Offsets that one partition got in a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appended {
-    /// Topic name.
-    pub topic: Arc<str>,
-    /// Partition number.
-    pub partition: i32,
-    /// The first record's offset; −1 if the broker does not say.
+    /// Target partition that took the records.
+    pub partition: Partition,
+    /// Target offset of the first record; −1 where the broker does not say.
     pub first: Offset,
-    /// The last record's offset.
+    /// Target offset of the last record.
     pub last: Offset,
 }
 
@@ -183,10 +182,10 @@ impl Producer {
                 self.refresh(topic)?;
             } else if let Some(refusal) = refusal(error.code) {
                 return Err(ProduceError::Rejected(Rejection {
-                    topic: topic.clone(),
-                    partition,
+                    partition: Partition::new(topic.clone(), partition),
                     refusal,
-                    offsets: (record.offset, record.offset),
+                    first: record.offset,
+                    last: record.offset,
                     reason: error.reason,
                 }));
             } else {
@@ -218,7 +217,7 @@ impl Producer {
         let topics = &self.topics;
         let name_of = |address| topics.iter().find(|(_, topic)| topic.address() == address).map(|(name, _)| name);
         let appended = self.reports.take_ends().filter_map(|((address, partition), (first, last))| {
-            name_of(address).map(|topic| Appended { topic: topic.clone(), partition, first, last })
+            name_of(address).map(|topic| Appended { partition: Partition::new(topic.clone(), partition), first, last })
         });
         Ok(appended.collect())
     }
@@ -280,13 +279,10 @@ impl Producer {
         {
             let topic = self.topics.iter().find(|(_, topic)| topic.address() == address);
             if let Some((topic, _)) = topic {
-                return Err(ProduceError::Rejected(Rejection {
-                    topic: topic.clone(),
-                    partition,
-                    refusal,
-                    offsets: bad.offsets,
-                    reason: bad.reason.clone(),
-                }));
+                let (first, last) = bad.offsets;
+                let partition = Partition::new(topic.clone(), partition);
+                let reason = bad.reason.clone();
+                return Err(ProduceError::Rejected(Rejection { partition, refusal, first, last, reason }));
             }
         }
         let error = CallError { code: bad.code, reason: bad.reason.clone(), retriable: false };

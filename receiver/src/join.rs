@@ -1,8 +1,8 @@
-//! Whether an offered partition may join its lane, and from which position. Pure decisions: everything
-//! they depend on is an argument.
+//! Decides whether an offered partition may join its lane, and from which position. Pure decisions: everything
+//! that they depend on is an argument.
 
-pub mod carried_topics;
-pub mod targets;
+pub(crate) mod carried_topics;
+pub(crate) mod targets;
 
 use std::sync::Arc;
 
@@ -15,53 +15,55 @@ use crate::target::TargetPartition;
 use crate::target::state::{HaltRecord, LaneRecord, PartitionRecord};
 use wire::partition::Partition;
 
-/// An offered partition after its target was looked at.
+/// An offered partition, with its target looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offered {
-    /// What the sender said.
+    /// The offer as the sender made it.
     pub partition: OfferedPartition,
-    /// What the target cluster says.
+    /// The target of its records, or the halt that the target requires.
     pub target: Result<OfferedTarget, HaltRecord>,
 }
 
 /// The target side of an offered partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OfferedTarget {
-    /// Where its records would go.
+    /// Partition that its records would go to.
     pub partition: TargetPartition,
-    /// The target topic's incarnation.
     pub topic_id: TopicId,
-    /// The target partition's high watermark.
+    /// High watermark of the target partition.
     pub end: Position,
     /// Kafka's ids of the clusters that the topic has passed, the oldest first, the source last.
     pub clusters: Arc<[String]>,
 }
 
-/// How an offer is answered.
+/// Answer to an offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// Its position is stored: read on from there.
+    /// The position is stored: read from there.
     Resume,
-    /// Never carried before, or its position moves: store this record, then read.
+    /// The partition was never carried, or its position moves: store this record, then read.
     Begin(Box<PartitionRecord>),
-    /// It may not join.
+    /// The partition may not join.
     Halt(HaltRecord),
-    /// Undecided until every lane of the link was read.
+    /// No answer is possible until every lane of the link was read.
     Wait,
 }
 
 impl Offered {
-    /// The partition's name in the state.
     pub fn key(&self) -> Partition {
         Partition { topic: Arc::from(self.partition.topic.as_str()), partition: self.partition.partition }
     }
 
-    /// The slot asked for.
     pub fn slot(&self) -> Slot {
         self.partition.slot
     }
 
-    /// What the state must say of the topic before a record of it is written.
+    /// Target partition, if the target can be written.
+    pub fn target_partition(&self) -> Option<&TargetPartition> {
+        self.target.as_ref().ok().map(|target| &target.partition)
+    }
+
+    /// Origin that the state must have for the topic before a record of it is written.
     pub fn origin(&self) -> Option<Origin> {
         let target = self.target.as_ref().ok()?;
         Some(Origin {
@@ -71,8 +73,8 @@ impl Offered {
         })
     }
 
-    /// Decides, given what is stored of the partition and its lane. `carried` says whether any lane of
-    /// the link carries the topic; `None` if not all were read yet.
+    /// Decides by the stored records of the partition and its lane. `carried` says whether any lane of
+    /// the link carries the topic; it is `None` until all were read.
     pub fn answer(
         &self,
         stored: Option<&PartitionRecord>,
@@ -99,10 +101,10 @@ impl Offered {
         }
     }
 
-    /// A position is stored: may the partition go on from there?
+    /// Decides whether the partition may continue from its stored position.
     fn resume(&self, stored: &PartitionRecord) -> Answer {
         let offered = &self.partition;
-        // Before the halt that is stored: that one was about a log that is not there any more.
+        // Before the stored halt, which was about a log that does not exist any more.
         if differ(stored.topic_id, offered.topic_id) {
             return self.recreated(stored);
         }
@@ -123,51 +125,53 @@ impl Offered {
         Answer::Resume
     }
 
-    /// The sender lifts a halt and says where to go on.
+    /// Decides about a jump: the sender lifts a halt and states the next position. The first rule that applies
+    /// answers it.
     fn jump(&self, stored: &PartitionRecord, jump: &Jump) -> Answer {
         let offered = &self.partition;
-        let moves = differ(stored.topic_id, offered.topic_id);
-        // −1 is wherever it began.
-        let there = jump.to == stored.position || (jump.expected.0 < 0 && jump.to.0 < 0);
-        if there && stored.halt.is_none() && !moves && self.check_target(stored).is_ok() {
-            // It has been done, in a transaction whose outcome was unknown then.
-            return Answer::Resume;
-        }
-        if stored.position != jump.expected {
-            return jump_refused(format!(
-                "it is to be moved from {}, but stands at {}",
-                jump.expected, stored.position
-            ));
-        }
-        if moves && jump.accepts != Accepts::NewIncarnation {
-            return self.recreated(stored);
-        }
-        let same = !moves && stored.topic_id != TopicId::UNKNOWN && offered.topic_id != TopicId::UNKNOWN;
-        if jump.accepts == Accepts::NewIncarnation && same && jump.to < stored.position {
-            // Somebody was told so by a broker that lags behind: its start is not a new log's.
-            return jump_refused(format!(
-                "the source's topic is the one that was carried, id {}: go on in it from {}",
-                stored.topic_id, stored.position
-            ));
-        }
-        // A target is adopted where the partition stands, even if the source has no record there any more: that
-        // is a halt of its own, which has its own remedies.
-        let stays = jump.accepts == Accepts::Target && jump.to == stored.position;
-        if !stays && !has(offered, jump.to) {
-            return not_in_log(offered, jump);
+        let recreated = differ(stored.topic_id, offered.topic_id);
+        let same_topic = !recreated && stored.topic_id != TopicId::UNKNOWN && offered.topic_id != TopicId::UNKNOWN;
+        let accepts_new = jump.accepts == Accepts::NewIncarnation;
+        let accepts_target = jump.accepts == Accepts::Target;
+        // −1 means the position where it began.
+        let arrived = jump.to == stored.position || (jump.expected.0 < 0 && jump.to.0 < 0);
+        let applied_before = arrived && stored.halt.is_none() && !recreated && self.check_target(stored).is_ok();
+        // A target is adopted at the stored position even if the source has no record there any more: that is a
+        // halt of its own, with its own remedies.
+        let adopted_in_place = accepts_target && jump.to == stored.position;
+        let rules: [(bool, &dyn Fn() -> Answer); 5] = [
+            // A transaction whose outcome was unknown then has applied it.
+            (applied_before, &|| Answer::Resume),
+            (stored.position != jump.expected, &|| {
+                jump_refused(format!("it is to be moved from {}, but is at {}", jump.expected, stored.position))
+            }),
+            (recreated && !accepts_new, &|| self.recreated(stored)),
+            // A broker that lags behind said that the topic was new: its start is not a new log's.
+            (accepts_new && same_topic && jump.to < stored.position, &|| {
+                jump_refused(format!(
+                    "the source's topic is the one that was carried, id {}: continue in it from {}",
+                    stored.topic_id, stored.position
+                ))
+            }),
+            (!adopted_in_place && !has(offered, jump.to), &|| not_in_log(offered, jump)),
+        ];
+        if let Some((_, answer)) = rules.iter().find(|(applies, _)| *applies) {
+            return answer();
         }
         let mut record = PartitionRecord { position: jump.to, halt: None, ..stored.clone() };
-        match (&self.target, jump.accepts) {
-            (Ok(target), Accepts::Target) => record.write_to(target),
-            (Err(halt), Accepts::Target) => return Answer::Halt(halt.clone()),
-            _ => {
-                if let Err(halt) = self.check_target(stored) {
-                    return Answer::Halt(halt);
-                }
+        let fits = match &self.target {
+            Ok(target) if accepts_target => {
+                record.write_to(target);
+                Ok(())
             }
+            _ => self.check_target(stored),
+        };
+        if let Err(halt) = fits {
+            return Answer::Halt(halt);
         }
-        if moves {
-            (record.topic_id, record.leader_epoch) = (offered.topic_id, -1);
+        if recreated {
+            record.topic_id = offered.topic_id;
+            record.leader_epoch = -1;
         } else if jump.to != stored.position {
             record.leader_epoch = -1;
             record.skipped += u64::try_from(jump.to.0 - stored.position.0).unwrap_or(0);
@@ -180,7 +184,7 @@ impl Offered {
         halt(HaltReason::TopicRecreated, detail)
     }
 
-    /// Whether the target is the one that this link wrote to, with all that it wrote.
+    /// Checks that the target is the one that this link wrote to, with every record that it wrote.
     fn check_target(&self, stored: &PartitionRecord) -> Result<(), HaltRecord> {
         let target = self.target.as_ref().map_err(HaltRecord::clone)?;
         if differ(stored.target_topic_id, target.topic_id) || stored.target_topic != *target.partition.topic {
@@ -207,16 +211,14 @@ impl Offered {
     ) -> Answer {
         let offered = &self.partition;
         if target.end > Position(0) && jump.is_none_or(|jump| jump.accepts != Accepts::Target) {
-            let detail = format!(
-                "{}-{} holds records up to {} that this link did not write",
-                target.partition.topic, target.partition.partition, target.end
-            );
+            let detail =
+                format!("{} holds records up to {} that this link did not write", target.partition, target.end);
             return halt(HaltReason::TargetNotEmpty, detail);
         }
         if let Some(jump) = jump.filter(|jump| jump.to.0 >= 0 && !has(offered, jump.to)) {
             return not_in_log(offered, jump);
         }
-        // A partition of a topic that was matched before began after the link did: all of it is wanted.
+        // A new partition of a topic that was matched before is carried from its start.
         // Only a first start, or a topic newly matched by a changed filter, follows the `start` policy.
         let position = match lane.filter_hash {
             _ if jump.is_some_and(|jump| jump.to.0 >= 0) => jump.map_or(offered.start, |jump| jump.to),
@@ -231,7 +233,7 @@ impl Offered {
             target_topic: target.partition.topic.to_string(),
             target_topic_id: target.topic_id,
             target_partition: target.partition.partition,
-            // Of a target that was adopted, what is there already counts as written.
+            // In an adopted target, the present records count as written.
             target_end: target.end,
             delivered: 0,
             skipped: 0,
@@ -250,14 +252,16 @@ fn halt(reason: HaltReason, detail: String) -> Answer {
     Answer::Halt(HaltRecord::new(reason, detail))
 }
 
-/// Whether the source's log has a position, or its end is there.
+/// Returns whether a position lies in the source's log or at its end.
 fn has(offered: &OfferedPartition, position: Position) -> bool {
     (offered.log_start..=offered.log_end).contains(&position)
 }
 
 fn not_in_log(offered: &OfferedPartition, jump: &Jump) -> Answer {
-    let (to, start, end) = (jump.to, offered.log_start, offered.log_end);
-    jump_refused(format!("{to} is not in the source's log, which begins at {start} and ends at {end}"))
+    jump_refused(format!(
+        "{} is not in the source's log, which begins at {} and ends at {}",
+        jump.to, offered.log_start, offered.log_end
+    ))
 }
 
 fn jump_refused(detail: String) -> Answer {
@@ -265,7 +269,7 @@ fn jump_refused(detail: String) -> Answer {
 }
 
 impl PartitionRecord {
-    /// From here on its records go to this target, whatever that holds.
+    /// Makes `target` the one that the records go to, without regard to its contents.
     fn write_to(&mut self, target: &OfferedTarget) {
         self.target_topic = target.partition.topic.to_string();
         self.target_topic_id = target.topic_id;
@@ -332,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn the_start_policy_is_followed_on_a_first_start_and_for_newly_matched_topics_only() {
+    fn the_start_policy_applies_to_first_starts_and_new_topics() {
         let offered = offered();
         assert_eq!(begun(&offered, None, false).position, Position(100), "first start");
         assert_eq!(
@@ -345,19 +349,19 @@ mod tests {
     }
 
     #[test]
-    fn no_initial_position_is_decided_before_all_lanes_were_read() {
+    fn no_position_is_decided_before_all_lanes_were_read() {
         assert_eq!(offered().answer(None, &lane(None), FILTER, None), Answer::Wait);
     }
 
     #[test]
-    fn a_foreign_target_is_left_alone() {
+    fn a_target_with_other_records_halts() {
         let mut offered = offered();
         offered.target.as_mut().expect("there").end = Position(1);
         assert_eq!(halted(offered.answer(None, &lane(None), FILTER, Some(false))), "target-not-empty");
     }
 
     #[test]
-    fn what_no_longer_fits_the_stored_position_halts() {
+    fn a_log_that_does_not_fit_the_stored_position_halts() {
         let stored =
             PartitionRecord { position: Position(50), target_end: Position(40), ..begun(&offered(), None, false) };
         let answer = |change: &dyn Fn(&mut Offered)| {
@@ -402,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_halt_answers_every_offer_until_a_jump_lifts_it() {
+    fn a_stored_halt_stays_until_a_jump_lifts_it() {
         let stored = halted_at(50, HaltReason::RecordRejected);
         let mut plain = jumping(50, 50, Accepts::Nothing);
         let record = moved(&plain, &stored);
@@ -410,13 +414,13 @@ mod tests {
         plain.partition.jump = None;
         assert_eq!(halted(plain.answer(Some(&stored), &lane(Some(FILTER)), FILTER, None)), "record-rejected");
         let record = moved(&jumping(50, 51, Accepts::Nothing), &stored);
-        assert_eq!((record.halt, record.position, record.skipped), (None, Position(51), 1), "exactly one is left out");
+        assert_eq!((record.halt, record.position, record.skipped), (None, Position(51), 1), "exactly one is skipped");
         let record = moved(&jumping(50, 20, Accepts::Nothing), &stored);
         assert_eq!((record.position, record.skipped), (Position(20), 0), "back again");
     }
 
     #[test]
-    fn a_jump_is_refused_from_elsewhere_to_elsewhere_and_over_what_it_does_not_accept() {
+    fn a_jump_that_does_not_fit_the_stored_state_is_refused() {
         let stored = halted_at(50, HaltReason::RecordRejected);
         let answer = |offered: &Offered| halted(offered.answer(Some(&stored), &lane(Some(FILTER)), FILTER, None));
         assert_eq!(answer(&jumping(49, 51, Accepts::Nothing)), "jump-refused");
@@ -433,14 +437,14 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_that_has_taken_effect_only_joins() {
+    fn a_jump_that_was_applied_before_only_joins() {
         let done = PartitionRecord { halt: None, ..halted_at(51, HaltReason::RecordRejected) };
         let again = jumping(50, 51, Accepts::Nothing);
         assert_eq!(again.answer(Some(&done), &lane(Some(FILTER)), FILTER, None), Answer::Resume);
     }
 
     #[test]
-    fn a_new_incarnation_is_carried_once_it_is_accepted_and_replaces_any_stored_halt() {
+    fn an_accepted_incarnation_replaces_any_stored_halt() {
         let stored = PartitionRecord { leader_epoch: 7, ..halted_at(50, HaltReason::Truncated) };
         let mut offered = jumping(50, 10, Accepts::NewIncarnation);
         offered.partition.topic_id = TopicId([9; 16]);
@@ -452,21 +456,21 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_that_is_not_another_one_is_not_carried_from_its_start_again() {
+    fn the_same_topic_is_not_carried_from_its_start_again() {
         let stored = halted_at(50, HaltReason::TopicRecreated);
         let answer =
             |to| jumping(50, to, Accepts::NewIncarnation).answer(Some(&stored), &lane(Some(FILTER)), FILTER, None);
         assert_eq!(halted(answer(10)), "jump-refused");
-        assert!(matches!(answer(50), Answer::Begin(record) if record.halt.is_none()), "it goes on where it stands");
+        assert!(matches!(answer(50), Answer::Begin(record) if record.halt.is_none()), "it continues at its position");
     }
 
     #[test]
-    fn a_target_that_holds_something_else_is_written_once_it_is_adopted() {
+    fn an_adopted_target_is_written() {
         let adopting = jumping(-1, -1, Accepts::Target);
         let Answer::Begin(record) = adopting.answer(None, &lane(Some(FILTER)), FILTER, Some(false)) else { panic!() };
         assert_eq!((record.position, record.target_end), (Position(10), Position(40)));
         let at = |to| jumping(-1, to, Accepts::Target).answer(None, &lane(Some(FILTER)), FILTER, Some(false));
-        assert!(matches!(at(60), Answer::Begin(record) if record.position == Position(60)), "where it had stood");
+        assert!(matches!(at(60), Answer::Begin(record) if record.position == Position(60)), "at its former position");
         assert_eq!(halted(at(101)), "jump-refused", "beyond the log");
         let again = adopting.answer(Some(&record), &lane(Some(FILTER)), FILTER, None);
         assert_eq!(again, Answer::Resume, "its commit was unknown, and happened");
@@ -477,7 +481,7 @@ mod tests {
         assert_eq!((record.target_topic_id, record.target_end), (TopicId([9; 16]), Position(40)));
         adopting.partition.log_start = Position(60);
         let record = moved(&adopting, &stored);
-        assert_eq!((record.position, record.skipped), (Position(50), 0), "nothing is left out unasked");
+        assert_eq!((record.position, record.skipped), (Position(50), 0), "nothing is skipped without a request");
         let joins = PartitionRecord { target_end: Position(0), ..record };
         adopting.partition.jump = None;
         let answer = adopting.answer(Some(&joins), &lane(Some(FILTER)), FILTER, None);

@@ -3,21 +3,48 @@
 //! In the order in which a record meets them:
 //!
 //! - [`config`]: the settings, and the values derived from them
-//! - [`run`]: the life of a receiver: find the target, listen, serve, drain, leave
-//! - [`session`]: accepts channels, authenticates senders, takes frames and control messages
-//! - [`link`]: one served link: its lanes, its state topic, and the sender that may use it
-//! - [`join`]: whether an offered partition may join, and from which position
-//! - [`lane`]: frames in, transactions out
-//! - [`target`]: the target cluster, and the state that is stored there
-//! - [`report`]: status and metrics; the data path does not depend on it
+//! - `run`: the life of a receiver: find the target, listen, serve, drain, stop
+//! - `session`: accepts channels, authenticates senders, takes frames and control messages
+//! - `link`: a served link: its lanes, its state topic, and the sender that may use it
+//! - `join`: decides whether an offered partition may join, and from which position
+//! - `lane`: frames in, transactions out
+//! - `target`: the target cluster, and the state that is stored there
+//! - `report`: status and metrics; the data path does not depend on it
 
 #![forbid(unsafe_code)]
 
 pub mod config;
-pub mod join;
-pub mod lane;
-pub mod link;
-pub mod report;
-pub mod run;
-pub mod session;
-pub mod target;
+mod join;
+mod lane;
+mod link;
+mod lock;
+mod report;
+mod run;
+mod session;
+mod target;
+
+// A receiver process, and its status.
+pub use report::{metrics, status};
+pub use run::{Parts, StopReason, run};
+
+// The target cluster, and the state that a link stores there.
+pub use link::state_topic;
+pub use target::kafka::{KafkaLane, KafkaTarget, KafkaTargetConfig};
+pub use target::state;
+pub use target::{Appended, Delivered, LaneTarget, Rejection, StateEntry, Target, TargetError, TargetPartition};
+
+// A lane, which the simulation, the fuzzers and the benches drive without a process.
+pub use join::carried_topics::CarriedTopics;
+pub use join::{Offered, OfferedTarget};
+pub use lane::inbox::{Arrival, Inbox};
+pub use lane::memory::DecodeMemory;
+pub use lane::size::TransactionSize;
+pub use lane::{Claim, Committed, Counts, HandoverRequest, Lane, LaneError, LaneMessage, OpenError, OpenLane};
+pub use lane::{RecoverError, Terms};
+
+// Sessions, which tests run over an emulated path in virtual time.
+pub use lane::thread::{Command, LaneHandle, Reply};
+pub use link::registry::ServedLinks;
+pub use session::ledger::{Admission, Ledger};
+pub use session::peers::PEER_CONNECTIONS_MAX;
+pub use session::{Host, server::serve};

@@ -1,13 +1,13 @@
-//! One link as this receiver serves it: its lanes, which outlive sessions, and who may send.
+//! A link as this receiver serves it: its lanes, which outlive sessions, and the session that may send.
 
-pub mod arbiter;
-pub mod closes;
-pub mod registry;
+pub(crate) mod arbiter;
+pub(crate) mod closes;
+pub(crate) mod registry;
 pub mod state_topic;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use kafka::KafkaError;
 use kafka::catalog::Catalog;
 use service::topics::TopicFilter;
 use tokio::sync::{mpsc, oneshot};
-use wire::close::CloseCode;
+use wire::close::{Close, CloseCode};
 use wire::control::CreditTerms;
 use wire::error::PeerIncompatible;
 use wire::ids::LaneId;
@@ -28,46 +28,65 @@ use crate::lane::{OpenError, Terms};
 use crate::link::arbiter::{Arbiter, Candidate, SessionId, Verdict};
 use crate::link::closes::CloseTally;
 use crate::link::state_topic::StateTopicError;
+use crate::lock::lock;
 
-/// Starts the thread of one lane.
-pub type StartLane = dyn Fn(&str, LaneId) -> Result<(LaneHandle, JoinHandle<()>), KafkaError> + Send + Sync;
+/// Function that starts the thread of one lane.
+pub(crate) type StartLane = dyn Fn(&str, LaneId) -> Result<(LaneHandle, JoinHandle<()>), KafkaError> + Send + Sync;
 
-/// What a link is configured with.
+/// Settings of a link.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinkSettings {
-    /// Its name.
     pub name: String,
-    /// The names, any of which a sender's certificate must be valid for.
+    /// Names of which a sender's certificate must contain at least one.
     pub senders: Vec<String>,
-    /// What it may carry.
+    /// Source topics that the link may carry.
     pub topics: TopicFilter,
-    /// What its topics are called here.
+    /// Rule for the names of its topics in the target.
     pub rename: Rename,
-    /// Whether a created topic gets the source topic's configuration.
+    /// True if a created topic gets the source topic's configuration.
     pub copy_configs: bool,
-    /// Replication factor of topics it creates; `None` for the cluster's default.
+    /// Replication factor of created topics; `None` for the cluster's default.
     pub replication: Option<i32>,
-    /// Compressed bytes that its frames may take.
+    /// Compressed bytes of the frames that may be unacknowledged.
     pub credit_bytes: u64,
 }
 
-/// One link.
+/// A link of this receiver.
 pub struct ServedLink {
-    /// The target cluster.
+    /// Catalog of the target cluster.
     pub catalog: Arc<dyn Catalog>,
-    /// How its sessions ended.
+    /// Counts of its ended sessions, by close code.
     pub closes: CloseTally,
-    sessions: AtomicU64,
-    channels: AtomicUsize,
-    channel_ends: AtomicU64,
+    /// Counts of its sessions and their channels.
+    pub counts: SessionCounts,
     start_lane: Arc<StartLane>,
     inner: Mutex<Inner>,
 }
 
+/// Counts of a link's sessions and their channels.
+#[derive(Debug, Default)]
+pub struct SessionCounts {
+    /// Sessions that got the link since the process started.
+    pub begun: AtomicU64,
+    pub channels: AtomicUsize,
+    /// Extra channels that ended while their session continued.
+    pub channel_ends: AtomicU64,
+}
+
+/// Sessions and lanes of a link at one moment.
+pub struct Overview {
+    /// Instance name of the sender that has the link.
+    pub sender: Option<String>,
+    /// The number of senders that stand by.
+    pub standbys: usize,
+    /// The link's lanes, by their numbers.
+    pub lanes: Vec<LaneHandle>,
+}
+
 struct Inner {
-    /// Replaced as a whole: a session knows by it whether it began with what holds now.
+    /// Replaced as a whole: a session compares pointers to learn whether its settings are still in effect.
     settings: Arc<LinkSettings>,
-    /// The receiver serves it no more.
+    /// Set when the receiver stops serving the link.
     dismissed: bool,
     arbiter: Arbiter,
     sessions: HashMap<SessionId, mpsc::Sender<Verdict>>,
@@ -76,7 +95,7 @@ struct Inner {
 }
 
 impl ServedLink {
-    /// A link without lanes yet: the first session says how many it has.
+    /// Makes a link without lanes; the first session states their number.
     pub fn new(settings: LinkSettings, catalog: Arc<dyn Catalog>, start_lane: Arc<StartLane>) -> Self {
         let inner = Inner {
             settings: Arc::new(settings),
@@ -89,42 +108,40 @@ impl ServedLink {
         Self {
             catalog,
             closes: CloseTally::default(),
-            sessions: AtomicU64::new(0),
-            channels: AtomicUsize::new(0),
-            channel_ends: AtomicU64::new(0),
+            counts: SessionCounts::default(),
             start_lane,
             inner: Mutex::new(inner),
         }
     }
 
-    /// What it is configured with now.
+    /// Settings of the link that are in effect now.
     pub fn settings(&self) -> Arc<LinkSettings> {
-        Arc::clone(&self.lock().settings)
+        Arc::clone(&lock(&self.inner).settings)
     }
 
-    /// From now on it is configured with `settings`; sessions that began with others end.
+    /// Applies new settings; sessions that began with other ones end.
     pub fn change(&self, settings: LinkSettings) {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         if *inner.settings != settings {
-            tracing::info!(link = settings.name, "link changed; its sessions begin again");
+            tracing::info!(link = settings.name, "link changed; its sessions restart");
             inner.settings = Arc::new(settings);
             inner.end_sessions();
         }
     }
 
-    /// It is served no more.
+    /// Stops serving the link.
     pub fn dismiss(&self) {
-        let mut inner = self.lock();
-        tracing::info!(link = inner.settings.name, "link is served no more");
+        let mut inner = lock(&self.inner);
+        tracing::info!(link = inner.settings.name, "link is removed from the configuration");
         inner.dismissed = true;
         inner.settings = Arc::new(LinkSettings::clone(&inner.settings));
         inner.end_sessions();
     }
 
-    /// A sender whose hello was checked against `settings` asks for the link; `verdicts` hears what becomes
-    /// of it, now and later.
+    /// Takes the request of a sender whose hello was checked against `settings`; `verdicts` receives the decisions
+    /// about it.
     pub fn handle_hello(&self, candidate: Candidate, settings: &Arc<LinkSettings>, verdicts: mpsc::Sender<Verdict>) {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         let session = candidate.session;
         inner.sessions.insert(session, verdicts);
         if !Arc::ptr_eq(&inner.settings, settings) {
@@ -134,54 +151,53 @@ impl ServedLink {
         inner.dispatch(decided);
     }
 
-    /// A session ended, whatever it was.
+    /// Takes the end of a session, active or standing by.
     pub fn handle_end(&self, session: SessionId) {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         inner.sessions.remove(&session);
         let decided = inner.arbiter.handle_end(session);
         inner.dispatch(decided);
     }
 
-    /// Makes the state topic and the lanes ready for a session of `terms`, which know the default class only, with
-    /// the classes that it needs beside that. Says which lanes every class has. Blocks on the target cluster.
+    /// Makes the state topic and the lanes ready for a session of `terms`, which have the default class only, and for
+    /// the other classes that it requests. Returns the lanes, and which of them each class has. Blocks on the target.
     pub fn prepare(
         &self,
         terms: &Arc<Terms>,
-        wishes: &[ClassRequest],
+        requests: &[ClassRequest],
     ) -> Result<(Vec<LaneHandle>, ClassTable), StateTopicError> {
         let settings = self.settings();
         let lanes = terms.classes.lanes();
         let partitions = state_topic::prepare(&*self.catalog, &settings.name, lanes, settings.replication)?;
-        let classes = if wishes.is_empty() && partitions == i32::from(lanes) {
+        let classes = if requests.is_empty() && partitions == i32::from(lanes) {
             terms.classes.clone()
         } else {
-            self.append_classes(terms, wishes)?
+            self.append_classes(terms, requests)?
         };
         state_topic::fit(&*self.catalog, &settings.name, partitions, &classes)?;
         Ok((self.start_lanes(classes.lanes())?, classes))
     }
 
-    /// Asks lane 0, which has the last word on lanes.
-    fn append_classes(&self, terms: &Arc<Terms>, wishes: &[ClassRequest]) -> Result<ClassTable, StateTopicError> {
-        let gone = || StateTopicError::Refused { code: CloseCode::Internal, detail: "lane 0 has ended".to_owned() };
+    /// Asks lane 0, which decides about the lanes of classes.
+    fn append_classes(&self, terms: &Arc<Terms>, requests: &[ClassRequest]) -> Result<ClassTable, StateTopicError> {
+        let gone = || StateTopicError::from(Close::new(CloseCode::Internal, "lane 0 has ended"));
         let lanes = self.start_lanes(terms.classes.lanes())?;
         let (answer, answered) = oneshot::channel();
-        let command = Command::Classes { terms: Arc::clone(terms), wishes: wishes.to_vec(), answer };
+        let command = Command::Classes { terms: Arc::clone(terms), requests: requests.to_vec(), answer };
         lanes.first().and_then(|lane| lane.mailbox.push(command).ok()).ok_or_else(gone)?;
         match answered.blocking_recv() {
             Ok(Ok(classes)) => Ok(classes),
             Ok(Err(OpenError::Target(error))) => Err(error.into()),
-            Ok(Err(OpenError::Refused { code, detail })) => Err(StateTopicError::Refused { code, detail }),
+            Ok(Err(OpenError::Refused(close))) => Err(close.into()),
             Err(_) => Err(gone()),
         }
     }
 
-    /// At least `lanes` lanes.
+    /// Returns the first `lanes` lanes, and starts those that do not run yet.
     fn start_lanes(&self, lanes: u16) -> Result<Vec<LaneHandle>, StateTopicError> {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         if inner.dismissed {
-            let detail = PeerIncompatible::LinkUnknown.to_string();
-            return Err(StateTopicError::Refused { code: CloseCode::LinkUnknown, detail });
+            return Err(Close::from(PeerIncompatible::LinkUnknown).into());
         }
         for lane in inner.lanes.len()..usize::from(lanes) {
             let (handle, thread) = (self.start_lane)(&inner.settings.name, LaneId(lane as u16))?;
@@ -191,66 +207,33 @@ impl ServedLink {
         Ok(inner.lanes[..usize::from(lanes)].to_vec())
     }
 
-    /// The credit of a session with `lanes` lanes: a reserve each, and a pool of what is left.
+    /// The credit of a session with `lanes` lanes: a reserve for each, and a pool of the rest.
     pub fn credit(&self, lanes: u16) -> CreditTerms {
         derived::credit_terms(self.settings().credit_bytes, lanes)
     }
 
-    /// A session took the link.
-    pub fn handle_begin(&self) {
-        self.sessions.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How many sessions took the link since the process started.
-    pub fn sessions(&self) -> u64 {
-        self.sessions.load(Ordering::Relaxed)
-    }
-
-    /// The session that holds the link has so many channels.
-    pub fn set_channels(&self, channels: usize) {
-        self.channels.store(channels, Ordering::Relaxed);
-    }
-
-    /// How many channels the session has that holds the link.
-    pub fn channels(&self) -> usize {
-        self.channels.load(Ordering::Relaxed)
-    }
-
-    /// A further channel ended and its session went on.
-    pub fn count_channel_end(&self) {
-        self.channel_ends.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How many did since the process started.
-    pub fn channel_ends(&self) -> u64 {
-        self.channel_ends.load(Ordering::Relaxed)
-    }
-
-    /// Whether somebody waits for the link.
+    /// Returns whether another session stands by for the link.
     pub fn has_standby(&self) -> bool {
-        self.lock().arbiter.standbys() > 0
+        lock(&self.inner).arbiter.standbys() > 0
     }
 
-    /// Who holds the link, who waits, and the lanes, for `status`.
-    pub fn overview(&self) -> (Option<Candidate>, usize, Vec<LaneHandle>) {
-        let inner = self.lock();
-        (inner.arbiter.active().cloned(), inner.arbiter.standbys(), inner.lanes.clone())
+    /// Returns the link's sessions and lanes, for `status`.
+    pub fn overview(&self) -> Overview {
+        let inner = lock(&self.inner);
+        let sender = inner.arbiter.active().map(|active| active.instance.clone());
+        Overview { sender, standbys: inner.arbiter.standbys(), lanes: inner.lanes.clone() }
     }
 
-    /// Lets the lanes commit what they hold without a gap, and waits for their threads. Blocks.
+    /// Stops the lanes, after they have committed their frames without a gap. Blocks until then.
     pub fn stop(&self) {
         let threads = {
-            let mut inner = self.lock();
+            let mut inner = lock(&self.inner);
             inner.stop_lanes();
             std::mem::take(&mut inner.threads)
         };
         for thread in threads {
             let _ = thread.join();
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -262,7 +245,7 @@ impl Inner {
                 Verdict::StandBy { session, .. } | Verdict::End { session, .. } => session,
             };
             if let Some(sender) = self.sessions.get(session) {
-                // A session that does not take its few verdicts is gone; its end will be reported.
+                // A session that does not take its few verdicts has ended; its end will be reported.
                 let _ = sender.try_send(verdict);
             }
         }
@@ -280,8 +263,7 @@ impl Inner {
     }
 }
 
-/// A session that is to begin again.
+/// Returns the verdict on a session that must restart.
 fn changed(session: SessionId) -> Verdict {
-    let detail = "the receiver's configuration of this link changed".to_owned();
-    Verdict::End { session, code: CloseCode::Normal, detail }
+    Verdict::End { session, close: Close::normal("the receiver's configuration of this link changed") }
 }

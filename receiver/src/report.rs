@@ -1,4 +1,4 @@
-//! Everything that is only looked at: the data path does not depend on it.
+//! Status and metrics: the data path does not depend on them.
 //!
 //! - [`status`], [`metrics`]: the page of `causeway status`, and the same numbers for Prometheus
 

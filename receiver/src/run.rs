@@ -1,4 +1,4 @@
-//! The receiver's life: find the target, listen, serve its links, drain, leave.
+//! The life of a receiver: find the target, listen, serve links, drain, stop.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,27 +31,25 @@ use crate::lane::timings::Timings;
 use crate::link::StartLane;
 use crate::link::closes::CloseTally;
 use crate::link::registry::ServedLinks;
-use crate::report::status::Board;
-use crate::session::Host;
-use crate::session::server;
+use crate::report::status::{Board, Serving};
+use crate::session::{Host, server};
 use crate::target::Target;
 use crate::target::kafka::{KafkaTarget, KafkaTargetConfig};
 
-/// How soon a target that does not answer is asked again.
+/// Wait between two attempts to reach the target.
 const TARGET_RETRY: Duration = Duration::from_secs(1);
 
-/// What a receiver works with: the product's are made from its configuration, the demo and tests bring
-/// their own.
+/// Dependencies of a receiver: Kafka clients in production, clusters in memory in the demo and tests.
 pub struct Parts<T> {
-    /// Writes records.
+    /// Writer of records and state.
     pub target: T,
-    /// Makes and describes topics.
+    /// Catalog that creates and describes topics.
     pub catalog: Arc<dyn Catalog>,
 }
 
-/// Why a receiver stopped by itself: a human must act.
+/// Reasons why a receiver stopped by itself: an operator must act.
 #[derive(Debug, thiserror::Error)]
-pub enum Halted {
+pub enum StopReason {
     /// The Kafka client cannot work with this configuration.
     #[error("target: {0}")]
     Target(#[from] KafkaError),
@@ -64,7 +62,7 @@ pub enum Halted {
 }
 
 impl Parts<KafkaTarget> {
-    /// The real thing.
+    /// Makes the clients of the configured target cluster.
     pub fn kafka(config: &Config, properties: &Properties) -> Result<Self, KafkaError> {
         let target = KafkaTargetConfig {
             transaction_timeout: config.target.transaction_timeout,
@@ -77,13 +75,13 @@ impl Parts<KafkaTarget> {
     }
 }
 
-/// Runs a receiver until `shutdown`, or until it is halted. `board` shows what it is doing.
+/// Runs a receiver until `shutdown`, or until it stops with a reason. It reports its condition to `board`.
 pub async fn run<T: Target>(
     config: impl Into<Live<Config>>,
     parts: Parts<T>,
     board: Arc<Board>,
     shutdown: Shutdown,
-) -> Result<(), Halted> {
+) -> Result<(), StopReason> {
     let live = config.into();
     let config = live.now();
     let credentials = Credentials::load(&config.tls, End::Server, service::tls::now())?;
@@ -98,7 +96,8 @@ pub async fn run<T: Target>(
     let address = endpoint.local_addr().unwrap_or(config.listen);
     tracing::info!(%address, links = config.links.len(), target_cluster = cluster_id, "listening");
     let refusals = Arc::new(CloseTally::default());
-    board.begin(address, Arc::clone(&links), memory, Arc::clone(&refusals));
+    let serving = Serving { listen: address, links: Arc::clone(&links), memory, refusals: Arc::clone(&refusals) };
+    board.begin(serving);
     let following = tokio::spawn(follow(live, budget, endpoint.clone(), Arc::clone(&links)));
     let host = Arc::new(Host {
         cluster_id,
@@ -123,7 +122,7 @@ pub async fn run<T: Target>(
 async fn find_target<T>(parts: &Parts<T>, board: &Board, shutdown: &Shutdown) -> Option<String> {
     loop {
         let catalog = Arc::clone(&parts.catalog);
-        // An unreachable cluster takes half a minute to say nothing: nobody waits for it to leave.
+        // A call to an unreachable cluster takes half a minute; a shutdown does not wait for it.
         let answer = tokio::select! {
             answer = tokio::task::spawn_blocking(move || catalog.cluster_id()) => answer,
             () = shutdown.reached(Phase::Drain) => return None,
@@ -143,7 +142,7 @@ async fn find_target<T>(parts: &Parts<T>, board: &Board, shutdown: &Shutdown) ->
     }
 }
 
-/// Takes over what changes: the rate, certificates for whoever dials from now on, and the links.
+/// Applies configuration changes: the rate, the certificates for new connections, and the links.
 async fn follow(mut config: Live<Config>, budget: Budget, endpoint: Endpoint, links: Arc<ServedLinks>) {
     loop {
         let config = config.changed().await;
@@ -153,10 +152,10 @@ async fn follow(mut config: Live<Config>, budget: Budget, endpoint: Endpoint, li
             credentials.and_then(|credentials| transport::endpoint::server(&credentials, &derived::endpoint(&config)));
         match server {
             Ok(server) => endpoint.set_server_config(Some(server)),
-            Err(error) => tracing::error!(%error, "new certificates cannot be used; going on with the old ones"),
+            Err(error) => tracing::error!(%error, "new certificates cannot be used; continuing with the old ones"),
         }
         let gone = links.follow(&config);
-        // In order: a link that comes back must not meet its own lanes.
+        // Waits, so that a link that is added again does not meet its own former lanes.
         let _ = tokio::task::spawn_blocking(move || gone.iter().for_each(|link| link.stop())).await;
     }
 }
@@ -177,8 +176,15 @@ fn start_lane<T: Target>(config: &Config, target: T, memory: Arc<DecodeMemory>, 
         };
         let lane = Lane::new(id, target.open(link, id)?, Arc::clone(&memory), TransactionSize::new(timeout));
         let ticket = tickets.fetch_add(1, Ordering::Relaxed);
-        let (pace, timings, clock) = (Arc::clone(&pace), Timings::default(), clock.clone());
-        let thread = LaneThread { lane, handle: handle.clone(), bell, pace, ticket, timings, clock };
+        let thread = LaneThread {
+            lane,
+            handle: handle.clone(),
+            bell,
+            pace: Arc::clone(&pace),
+            ticket,
+            timings: Timings::default(),
+            clock: clock.clone(),
+        };
         let spawned = thread::Builder::new().name(format!("lane-{id}")).spawn(move || thread.run());
         let thread = spawned.map_err(|error| KafkaError {
             doing: format!("start lane {id}"),

@@ -1,162 +1,135 @@
 //! The target cluster as a lane sees it: one transactional producer and one state partition.
 
-pub mod kafka;
+pub(crate) mod kafka;
 pub mod state;
 
 use std::sync::Arc;
 
-use ::kafka::{KafkaError, Refusal};
+use ::kafka::KafkaError;
 use bytes::Bytes;
 use wire::frame::RecordRef;
 use wire::ids::{Epoch, LaneId, Offset, Position};
+use wire::partition::Partition;
+
+pub use ::kafka::producer::{Appended, Rejection};
 
 /// Opens one target per lane of a link.
 pub trait Target: Send + Sync + 'static {
-    /// What writes one lane.
+    /// The writer of one lane.
     type Lane: LaneTarget + 'static;
 
-    /// A writer for one lane that has not fenced anybody yet.
+    /// Makes a writer for one lane; no other producer is fenced yet.
     fn open(&self, link: &str, lane: LaneId) -> Result<Self::Lane, KafkaError>;
 }
 
-/// A partition of a target topic.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct TargetPartition {
-    /// Target topic name.
-    pub topic: Arc<str>,
-    /// Target partition number.
-    pub partition: i32,
-}
+/// A partition of a target topic; [`Partition`] alone is one of the source.
+pub type TargetPartition = Partition;
 
-/// One entry of a state partition.
+/// An entry of a state partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateEntry {
-    /// Its key.
+    /// Key bytes, a format version first.
     pub key: Vec<u8>,
-    /// Its value; `None` is a tombstone.
+    /// Value bytes; `None` is a tombstone.
     pub value: Option<Vec<u8>>,
 }
 
-/// What became of the records of a transaction, once every delivery report so far is in.
+/// Delivery reports of a transaction, as of the last [`LaneTarget::drain`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Delivered {
-    /// What was appended to each data partition since the last drain.
+    /// Records appended to each data partition since the drain before.
     pub appended: Vec<Appended>,
-    /// Records of the transaction whose timestamp of 0 had to be written as 1: the client takes 0 for "now".
+    /// Records of the transaction whose timestamp of 0 was written as 1, because the client takes 0 for "now".
     pub timestamps_altered: u64,
 }
 
-/// What was appended to one data partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Appended {
-    /// Which.
-    pub partition: TargetPartition,
-    /// The lowest target offset; −1 where the target does not say.
-    pub first: Offset,
-    /// The highest.
-    pub last: Offset,
-}
-
-/// Records that the target refuses for good.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejected {
-    /// Where they were to go.
-    pub partition: TargetPartition,
-    /// What is refused.
-    pub refusal: Refusal,
-    /// The source offsets, first and last, among which the refused record is. The same: it is that one.
-    pub offsets: (Offset, Offset),
-    /// The broker's or the client's words.
-    pub reason: String,
-}
-
-/// Why a call to the target did not succeed.
+/// Reasons why a call to the target did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// The call failed; the transaction's outcome may be unknown.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
-    /// The target refuses a record of a partition for good.
-    #[error("{}-{} refuses a record: {}", .0.partition.topic, .0.partition.partition, .0.reason)]
-    Rejected(Rejected),
-    /// A topic of the transaction may not be written, and the client does not say which; nothing of it was sent.
+    /// The target permanently refuses a record of a partition.
+    #[error("{} refuses a record: {}", .0.partition, .0.reason)]
+    Rejected(Rejection),
+    /// The receiver may not write one topic of the transaction; the client does not say which. Nothing was sent.
     #[error(transparent)]
-    Unwritable(KafkaError),
-    /// The log that was just appended to ends before what this link wrote to it.
-    #[error("{}-{} put a record at offset {found}, this link wrote up to {end}: it is another log", partition.topic, partition.partition)]
+    Unauthorized(KafkaError),
+    /// The log that was just appended to ends before the last record that this link wrote to it.
+    #[error("{partition} put a record at offset {found}, this link wrote up to {end}: it is another log")]
     Replaced {
-        /// Which.
+        /// The target partition with the other log.
         partition: TargetPartition,
-        /// The position after the last record that this link knows to be there.
+        /// The position after the last record that this link wrote there.
         end: Position,
-        /// Where the target put a record.
+        /// Offset at which the target put a record now.
         found: Offset,
     },
-    /// The state topic is not there any more.
+    /// The state topic does not exist any more.
     #[error(
-        "{0} is gone, and with it every position of this link: nothing can be written until the link begins again; see \"state topic\" in the operators' page"
+        "{0} is gone, and with it every position of this link: nothing can be written until the link begins again; see docs/troubleshoot.md#the-state-topic-is-gone"
     )]
     StateGone(String),
-    /// The state topic does not take what is to be stored: no transaction of the lane can be committed.
+    /// The state topic refuses this lane's positions, so that no transaction of the lane can be committed.
     #[error(
-        "{topic} refuses this lane's positions: {reason}; nothing of the lane is committed until it takes them: look at the topic's settings and rights"
+        "{topic} refuses this lane's positions: {reason}; nothing of the lane is committed until it accepts them: check the topic's settings and rights"
     )]
     StateRejected {
-        /// The state topic.
         topic: Arc<str>,
-        /// The broker's or the client's words.
+        /// The broker's or the client's message.
         reason: String,
     },
-    /// The state is older than what this lane has read or stored before: epochs only rise.
+    /// The state is older than a state that this lane has read or stored before; epochs only increase.
     #[error(
-        "state partition {lane} holds epoch {found}, and this lane had {known}: what was committed is gone, or not to be had now; see \"state topic\" in the operators' page"
+        "state partition {lane} is at epoch {found}, but epoch {known} was committed: stored positions were lost or cannot be read now; see docs/troubleshoot.md#the-state-topic-is-gone"
     )]
     StateLost {
-        /// Which.
+        /// The lane, which is the partition's number.
         lane: LaneId,
-        /// The epoch that was there.
+        /// The epoch that was stored before.
         known: Epoch,
-        /// The epoch that is; 0 if there is none.
+        /// The epoch that is stored now; 0 if there is none.
         found: Epoch,
     },
-    /// The state partition cannot be trusted.
+    /// The state partition holds entries that this link cannot have written.
     #[error("state partition {lane}: {reason}")]
     State {
-        /// Which.
+        /// The lane, which is the partition's number.
         lane: LaneId,
-        /// What is wrong.
+        /// The entry and what is wrong with it.
         reason: String,
     },
 }
 
-/// Writes one lane. Every error of `begin`, `produce`, `write_state`, `drain` and `commit` leaves the
-/// transaction's outcome unknown: the only way on is [`LaneTarget::discard`], [`LaneTarget::fence`] and
-/// [`LaneTarget::read_state`]. There is no abort: it races with the records that are still under way.
+/// Writer of one lane.
+///
+/// Every error of `begin`, `produce`, `write_state`, `drain` and `commit` leaves the transaction's outcome
+/// unknown. The only way to continue is [`LaneTarget::discard`], [`LaneTarget::fence`] and
+/// [`LaneTarget::read_state`]. There is no abort: it would race with records that are still in flight.
 pub trait LaneTarget: Send {
-    /// Reads the lane's state partition, `read_committed`, and folds it: at most one entry per key,
-    /// tombstones left out.
+    /// Reads the lane's state partition, `read_committed`, and folds it: at most one entry per key, no tombstones.
     ///
-    /// After [`LaneTarget::fence`] up to the high watermark at the time of the call; fails where the last
-    /// stable offset stays below that watermark, because somebody else writes there. Before it, or after
-    /// [`LaneTarget::discard`], only what is decided so far: a dead owner's open transaction, which the
-    /// fence is about to end, must not hold the opening up.
+    /// After [`LaneTarget::fence`] it reads up to the high watermark at the time of the call, and fails where
+    /// the last stable offset stays below that, because another producer writes there. Before the fence, or after
+    /// [`LaneTarget::discard`], it reads up to the last stable offset: a dead owner's open transaction, which the
+    /// fence will end, must not delay the opening.
     fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError>;
 
     /// Makes a new producer with the lane's transactional id and initialises it: earlier owners are
-    /// fenced and whatever they left open is decided before this returns.
+    /// fenced, and their open transactions are ended, before this returns.
     fn fence(&mut self) -> Result<(), TargetError>;
 
-    /// Starts a transaction.
+    /// Starts a transaction of the lane's producer.
     fn begin(&mut self) -> Result<(), TargetError>;
 
     /// Appends one record to a data partition. `record`'s bytes lie inside `frame`, which is held until
-    /// the transaction's reports are in or the producer is gone. Blocks while the client's queue is full.
+    /// the transaction's reports are in or the producer is dropped. Blocks while the client's queue is full.
     fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError>;
 
     /// Appends one entry to the lane's state partition.
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError>;
 
-    /// Waits until every record of the transaction so far is reported; any number of times in one.
+    /// Waits until every record of the transaction so far is reported. A transaction may be drained many times.
     fn drain(&mut self) -> Result<Delivered, TargetError>;
 
     /// Commits: records and state become visible together.

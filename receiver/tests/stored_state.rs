@@ -1,5 +1,5 @@
 //! The state that a version has written is read by every later one. `fixtures/state-1.hex` was written by the
-//! first; it is added to, never changed. A newer format is refused before anybody is fenced.
+//! first; it is added to, never changed. A newer format is refused before any owner is fenced.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use receiver::join::carried_topics::Knowledge;
-use receiver::lane::memory::DecodeMemory;
-use receiver::lane::size::TransactionSize;
-use receiver::lane::{Lane, OpenError, Terms};
-use receiver::target::state::{self, HaltRecord, JumpRecord, LaneRecord, LaneState, MovedRecord, PartitionRecord};
-use receiver::target::{Delivered, LaneTarget, StateEntry, TargetError, TargetPartition};
+use receiver::state::{self, HaltRecord, JumpRecord, LaneRecord, LaneState, MovedRecord, PartitionRecord};
+use receiver::{
+    CarriedTopics, DecodeMemory, Delivered, Lane, LaneTarget, OpenError, StateEntry, TargetError, TargetPartition,
+    Terms, TransactionSize,
+};
 use wire::close::CloseCode;
 use wire::frame::RecordRef;
 use wire::ids::{Epoch, LaneId, Position, TopicId};
@@ -120,7 +119,7 @@ fn entries(pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<StateEntry> {
 }
 
 #[test]
-fn the_state_of_the_first_version_is_read_and_still_written_so() {
+fn the_state_of_the_first_version_is_read_and_written() {
     let lines: String = written().iter().map(|(key, value)| format!("{}\n{}\n", hex(key), hex(value))).collect();
     assert!(fixture() == written(), "this version writes:\n{lines}");
     let folded = LaneState::fold(LANE, SOURCE, &entries(fixture())).expect("readable");
@@ -179,14 +178,14 @@ fn refusal(entries: Vec<StateEntry>) -> (CloseCode, String) {
         filter_hash: 1,
         sender: stored.sender,
     };
-    match lane.open(Arc::new(terms), Arc::new(Knowledge::new(8))) {
-        Err(OpenError::Refused { code, detail }) => (code, detail),
+    match lane.open(Arc::new(terms), Arc::new(CarriedTopics::new(8))) {
+        Err(OpenError::Refused(close)) => (close.code, close.detail),
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn a_newer_format_is_refused_with_one_sentence_and_nothing_is_fenced_or_written() {
+fn a_newer_format_is_refused_before_a_fence_or_a_write() {
     let newer = |index: usize, value: bool| {
         let mut pairs = fixture();
         let (key, of_it) = &mut pairs[index];

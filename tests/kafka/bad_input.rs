@@ -276,7 +276,7 @@ const BAD_FRAMES: &[BadFrame] = &[
     ("not a frame", |s| s.changed(0, b"GET"), CloseCode::BadFrame, "malformed: not a frame"),
     ("an unknown kind", |s| s.changed(3, &[9]), CloseCode::BadFrame, "unknown frame kind 9"),
     ("an unknown codec", |s| s.changed(4, &[77]), CloseCode::BadFrame, "unknown codec 77"),
-    ("another lane", |s| s.changed(8, &[1]), CloseCode::Misbehaved, "a frame for a lane that the link has not"),
+    ("another lane", |s| s.changed(8, &[1]), CloseCode::Misbehaved, "a frame for a lane that the link does not have"),
     ("a length of 4 GiB", |s| s.changed(44, &[255; 4]), CloseCode::BadFrame, "exceeds the limit of"),
     (
         "a body that expands beyond its stated size",
@@ -388,7 +388,7 @@ fn connections_of_one_certificate_are_limited() -> Result<()> {
     runtime.block_on(async {
         // These connections stay open and send nothing: the receiver waits 10 s for a hello.
         let mut open = Vec::new();
-        for _ in 0..receiver::session::peers::PEER_CONNECTIONS_MAX {
+        for _ in 0..receiver::PEER_CONNECTIONS_MAX {
             open.push(peer.dialer.dial(&peer.addresses, None).await?);
         }
         let one_more = peer.dialer.dial(&peer.addresses, None).await?;

@@ -154,7 +154,7 @@ fn sender_removed_from_the_list_is_refused() -> Result<()> {
     ensure!(sender.wait(SOON)? == HALTED, "another exit code");
     let log = sender.log()?;
     let last = log.lines().last().context("the log is empty")?;
-    let sentence = "certificate is not authorised for this link: it bears the DNS names [sender.test]";
+    let sentence = "certificate is not authorised for this link: its DNS names are [sender.test]";
     ensure!(last.contains(sentence), "the last line is {last:?}");
     Ok(())
 }

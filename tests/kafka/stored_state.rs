@@ -14,7 +14,7 @@ use harness::process::{HALTED, Process};
 use harness::reader::{Isolation, read};
 use harness::record::{Record, small};
 use harness::{topics, verify};
-use receiver::target::state::{self, LaneRecord};
+use receiver::state::{self, LaneRecord};
 use serde_json::Value;
 use wire::ids::Epoch;
 

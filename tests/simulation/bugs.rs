@@ -2,8 +2,8 @@
 //! unchanged.
 
 use bytes::Bytes;
-use receiver::target::state::{self, LaneState, PartitionRecord};
-use receiver::target::{Delivered, LaneTarget, StateEntry, TargetError, TargetPartition};
+use receiver::state::{self, LaneState, PartitionRecord};
+use receiver::{Delivered, LaneTarget, StateEntry, TargetError, TargetPartition};
 use wire::frame::{FIELDS, RecordRef};
 use wire::ids::{Epoch, LaneId, Position};
 use wire::partition::Partition;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use receiver::target::StateEntry;
-use receiver::target::state::{JumpRecord, LaneState};
+use receiver::StateEntry;
+use receiver::state::{JumpRecord, LaneState};
 use sender::config::Start;
 use wire::control::Control;
 use wire::frame::Frame;

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use receiver::lane::Counts;
+use receiver::Counts;
 use sender::config::Start;
 use wire::lanes::{ClassRequest, ClassTable};
 

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use receiver::join::carried_topics::Knowledge;
-use receiver::join::{Offered, OfferedTarget};
-use receiver::lane::memory::DecodeMemory;
-use receiver::lane::size::TransactionSize;
-use receiver::lane::{Counts, Errand, Lane, LaneError, OpenError, RecoverError, Terms};
-use receiver::target::TargetPartition;
-use receiver::target::state::{HaltRecord, PartitionRecord};
+use receiver::state::{HaltRecord, PartitionRecord};
+use receiver::{
+    CarriedTopics, Counts, DecodeMemory, Lane, LaneError, LaneMessage, Offered, OfferedTarget, OpenError, RecoverError,
+    TargetPartition, Terms, TransactionSize,
+};
 use wire::control::{Control, LaneClosedReason, OfferedPartition};
 use wire::frame::IntactFrame;
 use wire::ids::{LaneId, Position};
@@ -27,7 +25,7 @@ use crate::target::{Process, SharedProcess, SimTarget};
 pub(crate) struct ReceiverEnd {
     lanes: Vec<Owned>,
     terms: Arc<Terms>,
-    knowledge: Arc<Knowledge>,
+    carried_topics: Arc<CarriedTopics>,
     cluster: SharedCluster,
     pub(crate) memory: Arc<DecodeMemory>,
     pub(crate) process: SharedProcess,
@@ -36,7 +34,7 @@ pub(crate) struct ReceiverEnd {
     measures: bool,
     dice: Dice,
     /// Messages between lanes that are not delivered yet.
-    errands: VecDeque<(LaneId, Errand)>,
+    messages: VecDeque<(LaneId, LaneMessage)>,
     pub(crate) recoveries: u64,
 }
 
@@ -63,7 +61,7 @@ impl ReceiverEnd {
         Self {
             lanes: (0..scenario.lanes()).map(|id| lane(LaneId(id))).collect(),
             terms: Arc::new(scenario.terms()),
-            knowledge: Arc::new(Knowledge::new(scenario.lanes())),
+            carried_topics: Arc::new(CarriedTopics::new(scenario.lanes())),
             cluster: cluster.clone(),
             memory,
             process,
@@ -71,7 +69,7 @@ impl ReceiverEnd {
             bug: scenario.bug,
             measures: scenario.measures,
             dice: dice.clone(),
-            errands: VecDeque::new(),
+            messages: VecDeque::new(),
             recoveries: 0,
         }
     }
@@ -83,17 +81,17 @@ impl ReceiverEnd {
             owned.wanted = false;
             owned.closing = false;
             while owned.lane.poll_reply().is_some() {}
-            while owned.lane.poll_errand().is_some() {}
+            while owned.lane.poll_lane_message().is_some() {}
         }
-        self.errands.clear();
-        self.knowledge = Arc::new(Knowledge::new(self.lanes.len() as u16));
+        self.messages.clear();
+        self.carried_topics = Arc::new(CarriedTopics::new(self.lanes.len() as u16));
         self.session = Some(session);
     }
 
     /// Ends the session. Frames up to the first gap are still committed.
     pub(crate) fn disconnect(&mut self) {
         self.session = None;
-        self.errands.clear();
+        self.messages.clear();
         for owned in &mut self.lanes {
             owned.wanted = false;
             owned.closing = true;
@@ -106,15 +104,19 @@ impl ReceiverEnd {
             Control::Offer { lane, epoch, partitions, last } => {
                 for partition in partitions {
                     let offered = self.look_up(partition);
-                    self.lanes[usize::from(lane.0)].lane.handle_offer(epoch, offered).map_err(|e| e.to_string())?;
+                    if let Some(mut lane) = self.lanes[usize::from(lane.0)].lane.at(epoch) {
+                        lane.handle_offer(offered).map_err(|e| e.to_string())?;
+                    }
                 }
-                if last {
-                    self.lanes[usize::from(lane.0)].lane.handle_last_offer(epoch);
+                if let Some(mut lane) = self.lanes[usize::from(lane.0)].lane.at(epoch).filter(|_| last) {
+                    lane.handle_last_offer();
                 }
             }
             Control::PartitionHalted { lane, epoch, slot, reason, detail, .. } => {
                 let halt = HaltRecord { reason, detail };
-                self.lanes[usize::from(lane.0)].lane.handle_halted(epoch, slot, halt);
+                if let Some(mut lane) = self.lanes[usize::from(lane.0)].lane.at(epoch) {
+                    lane.handle_halted(slot, halt);
+                }
             }
             _ => {}
         }
@@ -134,7 +136,7 @@ impl ReceiverEnd {
     /// Runs one step of every lane that has work. Returns the messages to the sender.
     pub(crate) fn pump(&mut self) -> Result<Vec<Control>, String> {
         let mut replies = Vec::new();
-        self.run_errands();
+        self.deliver_lane_messages();
         let mut opened = false;
         for owned in &mut self.lanes {
             if self.dice.chance(300) {
@@ -149,7 +151,7 @@ impl ReceiverEnd {
                 lane.keep_alive();
             }
             if owned.wanted {
-                match lane.open(Arc::clone(&self.terms), Arc::clone(&self.knowledge)) {
+                match lane.open(Arc::clone(&self.terms), Arc::clone(&self.carried_topics)) {
                     Ok(_) => (owned.wanted, opened) = (false, true),
                     Err(OpenError::Target(_)) => {}
                     Err(refused) => return Err(refused.to_string()),
@@ -176,27 +178,27 @@ impl ReceiverEnd {
                 return Ok(Vec::new());
             }
             replies.extend(std::iter::from_fn(|| lane.poll_reply()));
-            let errands = std::iter::from_fn(|| lane.poll_errand());
-            self.errands.extend(errands.filter(|_| self.session.is_some()));
+            let messages = std::iter::from_fn(|| lane.poll_lane_message());
+            self.messages.extend(messages.filter(|_| self.session.is_some()));
         }
-        if opened && self.knowledge.is_complete() {
-            self.lanes.iter_mut().for_each(|owned| owned.lane.handle_known());
+        if opened && self.carried_topics.is_complete() {
+            self.lanes.iter_mut().for_each(|owned| owned.lane.handle_all_lanes_read());
         }
         Ok(replies)
     }
 
     /// Delivers messages between lanes, some of them later.
-    fn run_errands(&mut self) {
-        while let Some((to, errand)) = self.errands.pop_front() {
+    fn deliver_lane_messages(&mut self) {
+        while let Some((to, message)) = self.messages.pop_front() {
             if self.bug == Some(Bug::JoinsBeforeMoved)
-                && let Errand::Fetch(fetch) = &errand
+                && let LaneMessage::Request(request) = &message
                 && let Some((key, record)) =
-                    self.lanes[usize::from(to.0)].lane.positions().find(|(key, _)| **key == fetch.offered.key())
+                    self.lanes[usize::from(to.0)].lane.positions().find(|(key, _)| **key == request.offered.key())
             {
                 let record = PartitionRecord { moves: record.moves + 1, ..record.clone() };
-                self.errands.push_back((fetch.to, Errand::Passed(key.clone(), Box::new(record))));
+                self.messages.push_back((request.to, LaneMessage::HandedOver(key.clone(), Box::new(record))));
             }
-            self.lanes[usize::from(to.0)].lane.handle_errand(errand);
+            self.lanes[usize::from(to.0)].lane.handle_lane_message(message);
             if self.dice.chance(300) {
                 return;
             }

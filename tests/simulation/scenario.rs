@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use receiver::lane::Terms;
+use receiver::Terms;
 use sender::Packing;
 use sender::config::Start;
 use wire::compress::Codec;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use receiver::session::ledger::{Admission, Ledger};
+use receiver::{Admission, Ledger};
 use sender::{Again, ChannelId, FrameId, Striping};
 use transport::endpoint::Reading;
 use wire::control::Control;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use kafka::{KafkaError, Refusal};
-use receiver::target::{Appended, Delivered, LaneTarget, Rejected, StateEntry, TargetError, TargetPartition};
+use receiver::{Appended, Delivered, LaneTarget, Rejection, StateEntry, TargetError, TargetPartition};
 use wire::frame::RecordRef;
 use wire::ids::{LaneId, Offset};
 
@@ -186,12 +186,13 @@ impl LaneTarget for SimTarget {
         self.call("drain", |this, _| {
             let batches = std::mem::take(&mut this.batches);
             if let Some(((topic, partition), batch)) = batches.into_iter().find(|(_, batch)| batch.poisoned) {
-                let first = batch.offsets[0];
-                let last = batch.offsets[batch.offsets.len() - 1];
-                let partition = TargetPartition { topic, partition };
-                let offsets = (Offset(first), Offset(last));
-                let reason = "poison".to_owned();
-                return Err(TargetError::Rejected(Rejected { partition, refusal: Refusal::Record, offsets, reason }));
+                return Err(TargetError::Rejected(Rejection {
+                    partition: TargetPartition { topic, partition },
+                    refusal: Refusal::Record,
+                    first: Offset(batch.offsets[0]),
+                    last: Offset(batch.offsets[batch.offsets.len() - 1]),
+                    reason: "poison".to_owned(),
+                }));
             }
             let ends = std::mem::take(&mut this.ends).into_iter();
             let appended = ends.map(|((topic, partition), (first, last))| Appended {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kafka::properties::forbidden;
-use receiver::session::Host;
+use receiver::Host;
 use sender::Packing;
 use sender::Report;
 use sender::Turn;
@@ -118,7 +118,7 @@ fn host_noting(ends: &Ends, taken: &Taken) -> Arc<Host> {
 /// Runs a session of four channels during `story`, which stops it with the trigger.
 async fn during<F: Future<Output = ()>>(ends: &Ends, taken: &Taken, story: impl FnOnce(Arc<Report>, Trigger) -> F) {
     let (trigger, shutdown) = shutdown::channel();
-    tokio::spawn(receiver::session::server::serve(ends.listening.clone(), host_noting(ends, taken), shutdown.clone()));
+    tokio::spawn(receiver::serve(ends.listening.clone(), host_noting(ends, taken), shutdown.clone()));
     let report = Arc::new(Report::default());
     let session = sending().run(ends, report.board(), shutdown);
     let (end, ()) = tokio::join!(session, story(report, trigger));
@@ -192,11 +192,7 @@ fn session_ends_when_all_channels_are_unreachable() {
     in_virtual_time(async {
         let ends = guided("delay 50 ms", mbit(20));
         let (_trigger, shutdown) = shutdown::channel();
-        tokio::spawn(receiver::session::server::serve(
-            ends.listening.clone(),
-            host_noting(&ends, &Taken::default()),
-            shutdown.clone(),
-        ));
+        tokio::spawn(receiver::serve(ends.listening.clone(), host_noting(&ends, &Taken::default()), shutdown.clone()));
         let report = Report::default();
         let session = sending().run(&ends, report.board(), shutdown);
         let story = async {
@@ -244,11 +240,7 @@ fn only_channels_of_the_session_join_it_up_to_sixteen() {
     in_virtual_time(async {
         let ends = Ends::new("delay 5 ms", 1);
         let (_trigger, shutdown) = shutdown::channel();
-        tokio::spawn(receiver::session::server::serve(
-            ends.listening.clone(),
-            host_noting(&ends, &Taken::default()),
-            shutdown,
-        ));
+        tokio::spawn(receiver::serve(ends.listening.clone(), host_noting(&ends, &Taken::default()), shutdown));
         let (first, Handshaken { welcome, reader, writer }) = shaken(&ends, 1).await;
         let stranger = join(&ends, &first, welcome.token ^ 1, 1).await.1;
         assert_eq!(code(&stranger), Some(CloseCode::NoSession), "{stranger:?}");

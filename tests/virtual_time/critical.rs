@@ -195,7 +195,7 @@ fn latency_during_bulk(mbit: u64, priority: &str) -> Vec<Duration> {
             }
         });
         let (trigger, shutdown) = shutdown::channel();
-        tokio::spawn(receiver::session::server::serve(ends.listening.clone(), host, shutdown.clone()));
+        tokio::spawn(receiver::serve(ends.listening.clone(), host, shutdown.clone()));
         let began = Instant::now();
         let session = sending(config, began).run(&ends, Arc::new(Board::default()), shutdown);
         let story = async {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka::KafkaError;
-use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
+use kafka::catalog::{Bounds, Catalog, Isolation, NewTopic, TopicDescription, TopicSummary};
 use kafka::log::{Entry, LogError};
 use kafka::properties::forbidden;
 use quinn::Endpoint;
@@ -49,9 +49,6 @@ impl Catalog for Empty {
         Ok(Vec::new())
     }
     fn describe(&self, _: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
-        Ok(Vec::new())
-    }
-    fn configs(&self, _: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
         Ok(Vec::new())
     }
     fn bounds(&self, _: &[Partition], _: Isolation) -> Result<Vec<Bounds>, KafkaError> {

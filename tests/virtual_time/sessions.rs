@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka::properties::forbidden;
-use receiver::lane::inbox::{Arrival, Inbox};
-use receiver::lane::thread as taking;
-use receiver::link::registry::ServedLinks;
-use receiver::session::Host;
+use receiver::Host;
+use receiver::ServedLinks;
+use receiver::{Arrival, Inbox};
 use sender::Board;
 use sender::Discovered;
 use sender::Dispatcher;
@@ -56,7 +55,7 @@ pub(crate) fn host(ends: &Ends, taken: impl Fn(LaneId, &IntactFrame) + Clone + S
     let start_lane = move |_: &str, lane: LaneId| {
         let mailbox = Mailbox::new(1 << 16, Bell::default());
         runtime.spawn(take(lane, mailbox.clone(), taken.clone()));
-        Ok((taking::LaneHandle { mailbox, view: Arc::default() }, std::thread::spawn(|| ())))
+        Ok((receiver::LaneHandle { mailbox, view: Arc::default() }, std::thread::spawn(|| ())))
     };
     Arc::new(Host {
         cluster_id: "target".to_owned(),
@@ -69,18 +68,18 @@ pub(crate) fn host(ends: &Ends, taken: impl Fn(LaneId, &IntactFrame) + Clone + S
     })
 }
 
-async fn take(lane: LaneId, mailbox: Mailbox<taking::Command>, taken: impl Fn(LaneId, &IntactFrame)) {
+async fn take(lane: LaneId, mailbox: Mailbox<receiver::Command>, taken: impl Fn(LaneId, &IntactFrame)) {
     let mut inbox = Inbox::default();
     let mut session = None;
     loop {
         while let Some(command) = mailbox.pop() {
             match command {
-                taking::Command::Open { replies, .. } => {
+                receiver::Command::Open { replies, .. } => {
                     let open = Control::LaneOpen { lane, epoch: EPOCH };
-                    replies.send(taking::Reply::Message(open)).await.unwrap();
+                    replies.send(receiver::Reply::Message(open)).await.unwrap();
                     session = Some(replies);
                 }
-                taking::Command::Frame(_, frame, _) => {
+                receiver::Command::Frame(_, frame, _) => {
                     let head = frame.header().head;
                     assert_eq!(head.epoch, EPOCH);
                     assert_eq!(inbox.handle_frame(frame), Arrival::Held, "frame {} arrived twice", head.sequence);
@@ -90,10 +89,10 @@ async fn take(lane: LaneId, mailbox: Mailbox<taking::Command>, taken: impl Fn(La
                     }
                     if let (Some(sequence), Some(replies)) = (inbox.commit(), &session) {
                         let ack = Control::Ack { lane, epoch: EPOCH, sequence, timing: None };
-                        let _ = replies.send(taking::Reply::Message(ack)).await;
+                        let _ = replies.send(receiver::Reply::Message(ack)).await;
                     }
                 }
-                taking::Command::Stop => return,
+                receiver::Command::Stop => return,
                 _ => {}
             }
         }

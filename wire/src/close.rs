@@ -97,6 +97,28 @@ close_codes! {
     48 Internal "INTERNAL" Reconnect "The peer failed because of an internal error: see its log.";
 }
 
+/// A close code and the sentence that goes with it: why a session, a channel or a lane ends.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct Close {
+    /// The code, by which the other end decides what to do next.
+    pub code: CloseCode,
+    /// The sentence for operators: the values, the limit and the remedy.
+    pub detail: String,
+}
+
+impl Close {
+    /// A close with `code`, explained by `detail`.
+    pub fn new(code: CloseCode, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+
+    /// An ordinary end: the channel is gone or this process is leaving.
+    pub fn normal(detail: impl Into<String>) -> Self {
+        Self::new(CloseCode::Normal, detail)
+    }
+}
+
 impl fmt::Display for CloseCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.name(), self.number())

@@ -1,7 +1,7 @@
 //! Errors that end a session, by fault: the bytes, the other end, or the configuration of the two ends. Each error has
 //! the close code for the other end.
 
-use crate::close::CloseCode;
+use crate::close::{Close, CloseCode};
 use crate::control::Range;
 use crate::ids::{Epoch, Position, Slot};
 
@@ -172,6 +172,18 @@ impl PeerIncompatible {
             Self::ClusterChanged { .. } => CloseCode::ClusterChanged,
             Self::LanesChanged { .. } | Self::LaneHashChanged => CloseCode::LanesChanged,
         }
+    }
+}
+
+impl From<PeerMisbehaved> for Close {
+    fn from(error: PeerMisbehaved) -> Self {
+        Self::new(error.close_code(), error.to_string())
+    }
+}
+
+impl From<PeerIncompatible> for Close {
+    fn from(error: PeerIncompatible) -> Self {
+        Self::new(error.close_code(), error.to_string())
     }
 }
 

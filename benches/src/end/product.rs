@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use kafka::catalog::Bounds;
 use kafka::log::{Entry, LogError};
 use kafka::properties::forbidden;
-use receiver::report::status::Board as ReceiverBoard;
+use receiver::status::Board as ReceiverBoard;
 use sender::Report as SenderBoard;
 use sender::StateLog;
 use sender::config::Config;
@@ -101,7 +101,7 @@ fn execute(command: &str, file: &Path, publisher: &Publisher<Config>, sockets: &
 async fn receive(args: &EndArgs, config: receiver::config::Config, mut inbox: mpsc::Receiver<String>) -> Result<()> {
     let catalog = Arc::new(MemoryCatalog::target());
     let sink = Sink::new(args.payload(), Arc::clone(&catalog));
-    let parts = receiver::run::Parts { target: sink.clone(), catalog };
+    let parts = receiver::Parts { target: sink.clone(), catalog };
     let board = Arc::new(ReceiverBoard::default());
     let ready_board = Arc::clone(&board);
     let (_trigger, shutdown) = shutdown::channel();
@@ -122,7 +122,7 @@ async fn receive(args: &EndArgs, config: receiver::config::Config, mut inbox: mp
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        ended = receiver::run::run(config, parts, board, shutdown) => ended.map_err(|error| anyhow!("receiver: {error}")),
+        ended = receiver::run(config, parts, board, shutdown) => ended.map_err(|error| anyhow!("receiver: {error}")),
         failed = reporting => failed,
         () = executing => Ok(()),
     }

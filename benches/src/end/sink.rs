@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use kafka::KafkaError;
-use receiver::target::{Appended, Delivered, LaneTarget, StateEntry, Target, TargetError, TargetPartition};
+use receiver::{Appended, Delivered, LaneTarget, StateEntry, Target, TargetError, TargetPartition};
 use wire::frame::RecordRef;
 use wire::ids::{LaneId, Offset};
 

@@ -4,8 +4,8 @@ use kafka::KafkaError;
 use kafka::catalog::{Catalog, ConfigEntry, TopicDescription};
 use receiver::config::Config;
 use receiver::config::derived;
-use receiver::link::state_topic::{self, Verdict};
-use receiver::target::state;
+use receiver::state;
+use receiver::state_topic::{self, Verdict};
 use service::format::{bytes, megabits};
 use wire::units::display_duration;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use receiver::report::status::LinkStatus;
+use receiver::status::LinkStatus;
 use sender::{HaltedPartition, PartitionStatus, State, TopicStatus};
 use service::format::{bytes, duration, grouped};
 
@@ -113,7 +113,7 @@ fn known(number: Option<u64>) -> String {
 }
 
 /// The page of a receiver and of each link it serves.
-pub(super) fn receiver(address: &str, status: &receiver::report::status::Status) -> String {
+pub(super) fn receiver(address: &str, status: &receiver::status::Status) -> String {
     let process = process(address, &status.instance, &status.version);
     let mut page = Page::headed(format!("receiver {process}"));
     let listen = status.listen.map(|listen| format!("listening on {listen} (UDP)"));
@@ -420,7 +420,7 @@ mod tests {
 
     #[test]
     fn a_receiver_shows_each_link() {
-        let mut status = receiver::report::status::Status { instance: "sin-1".into(), ..Default::default() };
+        let mut status = receiver::status::Status { instance: "sin-1".into(), ..Default::default() };
         assert!(receiver("a", &status).contains("  state       waiting for the target cluster\n"));
         status.listen = Some("0.0.0.0:7443".parse().unwrap());
         status.refusals.insert("LINK_UNKNOWN".into(), 3);

@@ -12,6 +12,7 @@ use rdkafka::producer::DefaultProducerContext;
 use service::bell::Bell;
 use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::{Offset, Position, Slot};
+use wire::partition::Partition;
 
 /// Time limit of every wait.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -194,5 +195,5 @@ pub(crate) fn offsets(events: &[Seen]) -> Vec<i64> {
 }
 
 pub(crate) fn appended(topic: &str, partition: i32, first: i64, last: i64) -> Appended {
-    Appended { topic: topic.into(), partition, first: Offset(first), last: Offset(last) }
+    Appended { partition: Partition::new(topic, partition), first: Offset(first), last: Offset(last) }
 }

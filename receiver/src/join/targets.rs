@@ -1,8 +1,8 @@
-//! The target side of offered partitions: which topic, created or grown if need be, which incarnation, and
-//! where its log ends. Blocks on the target cluster; runs beside the lanes, never in them.
+//! Target topics of offered partitions: looks them up, creates or grows them, and reads where their logs end.
+//! Blocks on the target cluster; runs outside the lanes' threads.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kafka::catalog::{Catalog, Isolation, NewTopic, TopicDescription};
@@ -15,15 +15,15 @@ use wire::origin::Origin;
 use wire::partition::Partition;
 
 use crate::config::Rename;
-use crate::join::carried_topics::Knowledge;
+use crate::join::carried_topics::CarriedTopics;
 use crate::join::{Offered, OfferedTarget};
 use crate::lane::Terms;
 use crate::link::{LinkSettings, ServedLink};
-use crate::target::TargetPartition;
+use crate::lock::lock;
 use crate::target::state::{self, HaltRecord};
 
-/// Configuration entries that are copied from the source when a target topic is created: those that say
-/// what the topic keeps and how large its records may be. Placement and throttles stay the target's own.
+/// Configuration entries that are copied from the source when a target topic is created: retention, compaction and
+/// record size. Placement and throttles are the target's own.
 const COPIED: &[&str] = &[
     "cleanup.policy",
     "compression.type",
@@ -38,24 +38,24 @@ const COPIED: &[&str] = &[
     "segment.ms",
 ];
 
-/// What every created topic gets, so that source timestamps arrive unchanged whatever they are: Kafka 4
-/// refuses records stamped more than an hour ahead by default (KIP-1030).
+/// Configuration entries of every created topic, so that source timestamps arrive unchanged: by default Kafka 4
+/// refuses records whose timestamp is more than an hour ahead (KIP-1030).
 const TIMESTAMPS: &[(&str, &str)] = &[
     ("message.timestamp.type", "CreateTime"),
     ("message.timestamp.before.max.ms", "9223372036854775807"),
     ("message.timestamp.after.max.ms", "9223372036854775807"),
 ];
 
-/// How long a created topic may take to show up on every broker that is asked.
+/// Time limit for a created topic to appear in the metadata of the brokers.
 const APPEAR: Duration = Duration::from_secs(10);
 const APPEAR_STEP: Duration = Duration::from_millis(50);
 
-/// Target topics by name, or why a topic cannot be had.
+/// Target topics by name, each with its description or the halt of its partitions.
 type Topics = HashMap<String, Result<TopicDescription, HaltRecord>>;
 
-/// Looks up and makes the target topics of one link.
+/// Looks up and creates the target topics of one link.
 #[derive(Clone)]
-pub struct Targets {
+pub(crate) struct Targets {
     catalog: Arc<dyn Catalog>,
     rename: Rename,
     allowed: TopicFilter,
@@ -63,16 +63,16 @@ pub struct Targets {
     copy_configs: bool,
     configs: HashMap<String, Vec<TopicConfig>>,
     terms: Arc<Terms>,
-    /// Which clusters each announced topic has passed, the source included.
+    /// Clusters that each announced topic has passed, the source included.
     clusters: HashMap<String, Arc<[String]>>,
-    /// Held while topics are made: lanes share them, and what one of them finds missing another may have made, and
-    /// even written to, in the next moment.
-    making: Arc<Mutex<()>>,
+    /// Held while topics are created: lanes share topics, and a topic that one lane finds missing may be created, and
+    /// even written, by another a moment later.
+    creating: Arc<Mutex<()>>,
 }
 
 impl Targets {
-    /// For one session of a link.
-    pub fn new(link: &ServedLink, settings: &LinkSettings, terms: Arc<Terms>) -> Self {
+    /// Makes the lookup for one session of a link.
+    pub(crate) fn new(link: &ServedLink, settings: &LinkSettings, terms: Arc<Terms>) -> Self {
         Self {
             catalog: Arc::clone(&link.catalog),
             rename: settings.rename.clone(),
@@ -82,12 +82,12 @@ impl Targets {
             configs: HashMap::new(),
             terms,
             clusters: HashMap::new(),
-            making: Arc::default(),
+            creating: Arc::default(),
         }
     }
 
-    /// The sender announced a topic: its configuration, and the clusters it passed before the source.
-    pub fn handle_topic(&mut self, topic: String, configs: Vec<TopicConfig>, mut clusters: Vec<String>) {
+    /// Takes a topic's announcement: its configuration, and the clusters that it passed before the source.
+    pub(crate) fn handle_topic(&mut self, topic: String, configs: Vec<TopicConfig>, mut clusters: Vec<String>) {
         clusters.push(self.terms.source_cluster.clone());
         self.clusters.insert(topic.clone(), clusters.into());
         if self.copy_configs {
@@ -95,10 +95,14 @@ impl Targets {
         }
     }
 
-    /// The target of each offered partition, in the order offered. One topic that cannot be had halts its
-    /// own partitions and nobody else's; only a cluster that does not answer is an error.
-    pub fn look_up(&self, partitions: &[OfferedPartition], knowledge: &Knowledge) -> Result<Vec<Offered>, KafkaError> {
-        let topics = self.ensure(self.wanted(partitions), knowledge)?;
+    /// Returns the target of each offered partition, in the order offered. A topic that cannot be used halts its
+    /// own partitions only; an error means that the cluster does not answer.
+    pub(crate) fn look_up(
+        &self,
+        partitions: &[OfferedPartition],
+        carried_topics: &CarriedTopics,
+    ) -> Result<Vec<Offered>, KafkaError> {
+        let topics = self.ensure(self.wanted(partitions), carried_topics)?;
         let at = |offered: &OfferedPartition| Partition::new(self.rename.apply(&offered.topic), offered.partition);
         let present: Vec<_> = partitions
             .iter()
@@ -113,10 +117,10 @@ impl Targets {
             let target = match topics.get(&*at.topic) {
                 Some(Ok(topic)) if topic.partitions <= at.partition => Err(too_few(topic, partition)),
                 Some(Ok(topic)) => Ok(OfferedTarget {
-                    partition: TargetPartition { topic: Arc::clone(&at.topic), partition: at.partition },
                     topic_id: topic.id,
                     end: ends.get(&at).map_or_else(Default::default, |bounds| bounds.end),
                     clusters: self.clusters(&partition.topic),
+                    partition: at,
                 }),
                 Some(Err(halt)) => Err(halt.clone()),
                 None if self.returns(&partition.topic) => Err(HaltRecord::new(
@@ -133,18 +137,18 @@ impl Targets {
         Ok(partitions.iter().map(offer).collect())
     }
 
-    /// What the state must say before the topics are made that these partitions need, by their names in the
-    /// source; nothing where all are there.
-    pub fn claims(
+    /// Returns the origins that the state must contain before the missing topics of these partitions are created, by
+    /// their source names.
+    pub(crate) fn claims(
         &self,
         partitions: &[OfferedPartition],
-        knowledge: &Knowledge,
+        carried_topics: &CarriedTopics,
     ) -> Result<Vec<(Arc<str>, Origin)>, KafkaError> {
         let wanted = self.wanted(partitions);
         let found = self.describe(&wanted.keys().cloned().collect::<Vec<_>>())?;
-        let missing = wanted
-            .into_iter()
-            .filter(|(name, partition)| !found.contains_key(name) && knowledge.carries(&partition.topic) != Some(true));
+        let missing = wanted.into_iter().filter(|(name, partition)| {
+            !found.contains_key(name) && carried_topics.carries(&partition.topic) != Some(true)
+        });
         let claim = |(target_topic, partition): (String, &OfferedPartition)| {
             let clusters = self.clusters(&partition.topic).to_vec();
             let origin = Origin { target_topic, target_topic_id: TopicId::UNKNOWN, clusters };
@@ -153,16 +157,15 @@ impl Targets {
         Ok(missing.map(claim).collect())
     }
 
-    /// Waits until readers of committed records see what the state of `lane` holds by now: a commit is
-    /// answered before they do.
-    pub fn wait_until_visible(&self, lane: LaneId) -> Result<(), KafkaError> {
+    /// Waits until `read_committed` readers see the present state of `lane`: a commit is answered before that.
+    pub(crate) fn wait_until_visible(&self, lane: LaneId) -> Result<(), KafkaError> {
         let at = [Partition::new(state::topic(&self.terms.link), i32::from(lane.0))];
         let end = |isolation| Ok(self.catalog.bounds(&at, isolation)?.first().map(|bounds| bounds.end));
         let written = end(Isolation::Uncommitted)?;
         let mut waited = Duration::ZERO;
         while end(Isolation::Committed)? < written {
             if waited >= APPEAR {
-                return Err(timed_out("read of what was just stored"));
+                return Err(timed_out("read of the state just stored"));
             }
             std::thread::sleep(APPEAR_STEP);
             waited += APPEAR_STEP;
@@ -170,7 +173,7 @@ impl Targets {
         Ok(())
     }
 
-    /// The target topics of the partitions that this link may write, each with one of its partitions.
+    /// Returns the target topics that this link may write, each with one of its offered partitions.
     fn wanted<'p>(&self, partitions: &'p [OfferedPartition]) -> HashMap<String, &'p OfferedPartition> {
         let may = |topic: &str| self.allowed.matches(topic) && !self.returns(topic);
         let wanted = partitions.iter().filter(|partition| may(&partition.topic));
@@ -181,44 +184,45 @@ impl Targets {
         self.clusters.get(topic).map_or_else(|| [self.terms.source_cluster.clone()].into(), Arc::clone)
     }
 
-    /// Whether the topic has been in this cluster before. A sender leaves such topics out; one that does not
-    /// must not make a circle.
+    /// Returns whether the topic has been in this cluster before. A sender does not offer such topics; if one does, the
+    /// receiver must not close the loop.
     fn returns(&self, topic: &str) -> bool {
         self.clusters.get(topic).is_some_and(|clusters| clusters.contains(&self.terms.target_cluster))
     }
 
-    /// Creates what is missing, grows what is too small, and waits until the cluster shows it.
-    fn ensure(&self, wanted: HashMap<String, &OfferedPartition>, knowledge: &Knowledge) -> Result<Topics, KafkaError> {
+    /// Creates missing topics, grows those with too few partitions, and waits until the cluster shows them.
+    fn ensure(
+        &self,
+        wanted: HashMap<String, &OfferedPartition>,
+        carried_topics: &CarriedTopics,
+    ) -> Result<Topics, KafkaError> {
         let names: Vec<_> = wanted.keys().cloned().collect();
         let mut found = self.describe(&names)?;
-        let _making = if has_all(&found, &wanted) {
+        let _creating = if has_all(&found, &wanted) {
             None
         } else {
-            let making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+            let creating = lock(&self.creating);
             found = self.describe(&names)?;
-            Some(making)
+            Some(creating)
         };
         let mut topics = Topics::new();
-        let (mut awaited, mut missing) = (HashMap::new(), Vec::new());
+        let mut awaited = HashMap::new();
+        let mut missing = Vec::new();
         for (name, partition) in wanted {
-            match found.get(&name) {
+            match found.remove(&name) {
                 Some(topic) if topic.partitions >= partition.partitions => {
-                    topics.insert(name, Ok(topic.clone()));
+                    topics.insert(name, Ok(topic));
                 }
+                Some(topic) if self.grow(&name, partition.partitions)? => {
+                    awaited.insert(topic.name, partition.partitions);
+                }
+                // The partitions that exist are carried.
                 Some(topic) => {
-                    tracing::info!(topic = name, partitions = partition.partitions, "adding target partitions");
-                    match refused(self.catalog.grow(&name, partition.partitions))? {
-                        None => drop(awaited.insert(name, partition.partitions)),
-                        // The partitions that are there go on.
-                        Some(halt) => {
-                            tracing::warn!(topic = name, reason = halt.detail, "could not add target partitions");
-                            topics.insert(name, Ok(topic.clone()));
-                        }
-                    }
+                    topics.insert(name, Ok(topic));
                 }
-                None if knowledge.carries(&partition.topic) == Some(true) && !adopts(partition) => {
+                None if carried_topics.carries(&partition.topic) == Some(true) && !adopts(partition) => {
                     let detail =
-                        format!("{name} is missing, and this link has written to it: it is not made again silently");
+                        format!("{name} is missing, and this link has written to it: it is not created again silently");
                     topics.insert(name, Err(HaltRecord::new(HaltReason::TargetReplaced, detail)));
                 }
                 None => missing.push(self.new_topic(&name, partition)),
@@ -233,7 +237,18 @@ impl Targets {
         Ok(topics)
     }
 
-    /// Creates all at once and, where that is refused, one by one: says which the cluster refuses for good.
+    /// Adds partitions to a topic. False: the cluster permanently refuses it.
+    fn grow(&self, name: &str, partitions: i32) -> Result<bool, KafkaError> {
+        tracing::info!(topic = name, partitions, "adding target partitions");
+        let refused = refused(self.catalog.grow(name, partitions))?;
+        if let Some(halt) = &refused {
+            tracing::warn!(topic = name, reason = halt.detail, "could not add target partitions");
+        }
+        Ok(refused.is_none())
+    }
+
+    /// Creates topics in one request and, if that is refused, one by one. Returns those that the cluster permanently
+    /// refuses, each with the halt of its partitions.
     fn create(&self, topics: &[NewTopic]) -> Result<Vec<(String, HaltRecord)>, KafkaError> {
         let Some(first) = topics.first() else { return Ok(Vec::new()) };
         tracing::info!(topics = topics.len(), first = first.name, "creating target topics");
@@ -248,7 +263,7 @@ impl Targets {
         Ok(halts)
     }
 
-    /// Waits until the cluster shows these topics with at least so many partitions.
+    /// Waits until the cluster shows these topics with at least these numbers of partitions.
     fn appear(&self, awaited: HashMap<String, i32>) -> Result<Topics, KafkaError> {
         let names: Vec<_> = awaited.keys().cloned().collect();
         let mut waited = Duration::ZERO;
@@ -292,11 +307,11 @@ impl Targets {
 }
 
 fn timed_out(doing: &str) -> KafkaError {
-    let reason = format!("it does not show within {} s", APPEAR.as_secs());
+    let reason = format!("not visible within {} s", APPEAR.as_secs());
     KafkaError { doing: doing.to_owned(), reason, fault: KafkaFault::TimedOut(APPEAR) }
 }
 
-/// Whether nothing of what is wanted is to be made.
+/// Returns whether every wanted topic exists with enough partitions.
 fn has_all(found: &HashMap<String, TopicDescription>, wanted: &HashMap<String, &OfferedPartition>) -> bool {
     let has = |(name, offered): (&String, &&OfferedPartition)| {
         found.get(name).is_some_and(|topic| topic.partitions >= offered.partitions)
@@ -304,19 +319,20 @@ fn has_all(found: &HashMap<String, TopicDescription>, wanted: &HashMap<String, &
     wanted.iter().all(has)
 }
 
-/// Whether an operator wants the target topic as it is, be that not at all.
+/// Returns whether an operator has adopted the target topic, even if it does not exist.
 fn adopts(partition: &OfferedPartition) -> bool {
     partition.jump.as_ref().is_some_and(|jump| jump.accepts == Accepts::Target)
 }
 
 fn too_few(topic: &TopicDescription, offered: &OfferedPartition) -> HaltRecord {
-    let (name, has, wants) = (&topic.name, topic.partitions, offered.partitions);
-    let detail =
-        format!("{name} has {has} partitions, the source's topic {wants}, and the target does not let it grow");
+    let detail = format!(
+        "{} has {} partitions, the source's topic {}, and the target does not let it grow",
+        topic.name, topic.partitions, offered.partitions
+    );
     HaltRecord::new(HaltReason::TargetTooFewPartitions, detail)
 }
 
-/// Tells a cluster that refuses for good, which halts a topic, from one that does not answer now.
+/// Distinguishes a permanent refusal, which halts a topic, from a cluster that does not answer now.
 fn refused(asked: Result<(), KafkaError>) -> Result<Option<HaltRecord>, KafkaError> {
     match asked {
         Ok(()) => Ok(None),
@@ -339,11 +355,11 @@ mod tests {
 
     use super::*;
 
-    /// A cluster in which every topic has as many partitions, and may be given more or not.
+    /// A cluster in which every topic has the same number of partitions and may or may not grow.
     struct Cluster {
         partitions: AtomicI32,
         grows: bool,
-        /// Who asks first what is there hears it together with as many as this is for.
+        /// Makes the first requests for descriptions wait for each other.
         together: Option<Barrier>,
         asked: AtomicUsize,
     }
@@ -358,7 +374,8 @@ mod tests {
 
     impl Catalog for Cluster {
         fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
-            let (id, partitions) = (TopicId([2; 16]), self.partitions.load(Ordering::SeqCst));
+            let id = TopicId([2; 16]);
+            let partitions = self.partitions.load(Ordering::SeqCst);
             if let Some(together) = self.together.as_ref().filter(|_| self.asked.fetch_add(1, Ordering::SeqCst) < 2) {
                 together.wait();
             }
@@ -367,14 +384,14 @@ mod tests {
         }
         fn bounds(&self, partitions: &[Partition], _: Isolation) -> Result<Vec<Bounds>, KafkaError> {
             let has = self.partitions.load(Ordering::SeqCst);
-            assert!(partitions.iter().all(|at| at.partition < has), "a partition that is not there was asked for");
+            assert!(partitions.iter().all(|at| at.partition < has), "a missing partition was requested");
             Ok(partitions.iter().map(|_| Bounds { start: Position(0), end: Position(0) }).collect())
         }
         fn create(&self, _: &[NewTopic]) -> Result<(), KafkaError> {
             refuse("creation")
         }
         fn grow(&self, _: &str, partitions: i32) -> Result<(), KafkaError> {
-            // Like a broker, which takes no growth to what is there.
+            // A broker refuses to grow a topic to the size that it has.
             let grown = self.grows && self.partitions.swap(partitions, Ordering::SeqCst) < partitions;
             if grown { Ok(()) } else { refuse("growth") }
         }
@@ -400,7 +417,7 @@ mod tests {
             configs: HashMap::new(),
             terms: Arc::new(terms),
             clusters: HashMap::new(),
-            making: Arc::default(),
+            creating: Arc::default(),
         }
     }
 
@@ -419,9 +436,9 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_cannot_grow_halts_the_partitions_it_lacks_and_no_others() {
+    fn a_target_that_cannot_grow_halts_only_missing_partitions() {
         let targets = targets(cluster(2, false, None));
-        let found = targets.look_up(&[offered(0), offered(1), offered(2)], &Knowledge::new(1)).unwrap();
+        let found = targets.look_up(&[offered(0), offered(1), offered(2)], &CarriedTopics::new(1)).unwrap();
         assert!(found[0].target.is_ok() && found[1].target.is_ok());
         let halt = found[2].target.as_ref().unwrap_err();
         assert_eq!(halt.reason, "target-too-few-partitions");
@@ -429,9 +446,9 @@ mod tests {
     }
 
     #[test]
-    fn lanes_that_find_the_same_topic_too_small_at_once_grow_it_once() {
+    fn lanes_that_find_a_topic_too_small_grow_it_once() {
         let targets = targets(cluster(1, true, Some(Barrier::new(2))));
-        let look_up = |partition| targets.look_up(&[offered(partition)], &Knowledge::new(1)).unwrap();
+        let look_up = |partition| targets.look_up(&[offered(partition)], &CarriedTopics::new(1)).unwrap();
         std::thread::scope(|scope| {
             let other = scope.spawn(|| look_up(1));
             let found = look_up(2);

@@ -1,5 +1,5 @@
-//! What stands in a lane's state until somebody acts: halted partitions, orphaned positions, and the log of
-//! jumps. Taken from the lane when it changes, shown by `status` and `causeway jumps`.
+//! Entries of a lane's state that need an operator's action: halted partitions, orphaned positions, and the log of
+//! jumps. Taken from the lane when it changes; `status` and `causeway jumps` show it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,32 +7,32 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use wire::ids::LaneId;
 
-use crate::lane::Lane;
+use super::open_lane::Lane;
 use crate::target::LaneTarget;
 use crate::target::state::JumpRecord;
 
-/// How many partitions of each kind are named; all are counted.
-pub const NAMED_MAX: usize = 100;
+/// Limit on the partitions of each kind that are named; all are counted.
+pub(crate) const NAMED_MAX: usize = 100;
 
-/// One lane's, at one moment.
+/// Entries of one lane that need action, at one moment.
 #[derive(Debug, Clone, Default)]
-pub struct Standing {
-    mark: Mark,
+pub struct NeedsAction {
+    revision: Revision,
     /// Partitions whose halt is stored, at most [`NAMED_MAX`] of them.
-    pub halted: Vec<Halted>,
-    /// How many there are.
+    pub halted: Vec<HaltedPartition>,
+    /// The number of all halted partitions.
     pub halted_count: usize,
-    /// Stored partitions that the sender does not offer, as `topic-partition`, at most [`NAMED_MAX`] of them.
+    /// Stored partitions that the sender does not offer, as `topic/partition`, at most [`NAMED_MAX`] of them.
     pub orphaned: Vec<String>,
-    /// How many there are.
+    /// The number of all orphaned partitions.
     pub orphaned_count: usize,
     /// The newest jumps, by their numbers.
     pub jumps: Arc<BTreeMap<u64, JumpRecord>>,
 }
 
-/// What changes whenever anything here may have.
+/// Counters of a lane that change whenever [`NeedsAction`] may have changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Mark {
+struct Revision {
     epoch: u64,
     halts: u64,
     jumps: u64,
@@ -43,20 +43,18 @@ struct Mark {
 /// A partition whose halt is stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Halted {
-    /// Source topic.
+pub struct HaltedPartition {
     pub topic: String,
-    /// Source partition.
     pub partition: i32,
-    /// Where it stands.
+    /// The stored position, at which the partition is halted.
     pub position: i64,
-    /// A word of `docs/troubleshoot.md`.
+    /// The reason, a word of `docs/troubleshoot.md`.
     pub reason: String,
     /// The values and the limit.
     pub detail: String,
 }
 
-impl Mark {
+impl Revision {
     fn of<T: LaneTarget>(lane: &Lane<T>) -> Self {
         let counts = lane.counts();
         let epoch = lane.epoch().map_or(0, |epoch| epoch.0);
@@ -64,33 +62,40 @@ impl Mark {
     }
 }
 
-impl Standing {
-    /// Whether this is still so.
+impl NeedsAction {
+    /// Returns whether this still describes `lane`.
     pub fn is_of<T: LaneTarget>(&self, lane: &Lane<T>) -> bool {
-        self.mark == Mark::of(lane)
+        self.revision == Revision::of(lane)
     }
 
-    /// As `lane` is now.
+    /// Takes the present entries of `lane`.
     pub fn of<T: LaneTarget>(lane: &Lane<T>) -> Self {
         let halted = lane.positions().filter_map(|(key, record)| {
             let halt = record.halt.as_ref()?;
-            let (topic, partition, position) = (key.topic.to_string(), key.partition, record.position.0);
-            Some(Halted { topic, partition, position, reason: halt.reason.clone(), detail: halt.detail.clone() })
+            Some(HaltedPartition {
+                topic: key.topic.to_string(),
+                partition: key.partition,
+                position: record.position.0,
+                reason: halt.reason.clone(),
+                detail: halt.detail.clone(),
+            })
         });
         let (halted, halted_count) = named(halted.collect());
         let (orphaned, orphaned_count) = named(lane.orphaned().map(ToString::to_string).collect());
-        Self { mark: Mark::of(lane), halted, halted_count, orphaned, orphaned_count, jumps: lane.jumps() }
+        Self { revision: Revision::of(lane), halted, halted_count, orphaned, orphaned_count, jumps: lane.jumps() }
     }
 
-    /// Says once which positions have lost their partition.
+    /// Logs orphaned positions once, when they differ from those `before`.
     pub fn report_orphans(&self, lane: LaneId, before: &Self) {
         if self.orphaned_count > 0 && self.orphaned != before.orphaned {
-            let (count, first) = (self.orphaned_count, &self.orphaned[0]);
+            let count = self.orphaned_count;
+            let first = &self.orphaned[0];
             tracing::warn!(%lane, count, first, "orphaned positions: the sender does not offer these partitions");
         }
     }
 }
 
+/// Returns the first entries in order, at most [`NAMED_MAX`], and the number of all.
 fn named<T: Ord>(mut all: Vec<T>) -> (Vec<T>, usize) {
     let count = all.len();
     all.sort_unstable();

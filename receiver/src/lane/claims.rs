@@ -1,23 +1,22 @@
-//! What the lane's state says of the topics it brings: stored before a topic is made, and again where it has
-//! changed. A sender beside the target that sees a topic must see in the state that a link brings it.
+//! Origins of the topics that a lane carries, as its state records them.
+//!
+//! The origin is stored before a topic is created, and again when it has changed. A sender that reads the target
+//! cluster must find in this state that a link carries the topic.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use wire::ids::Epoch;
 use wire::origin::{self, Origin};
 
-use super::Lane;
 use crate::join::Offered;
-use crate::target::LaneTarget;
 
-/// Topics that are about to be made.
+/// Topics that are about to be created.
 #[derive(Debug)]
 pub struct Claim {
-    /// By their names in the source.
+    /// Topics by their source names, each with its origin.
     pub origins: Vec<(Arc<str>, Origin)>,
-    /// Told once they are stored; dropped if this lane will not store them.
+    /// Notified once the origins are stored; dropped if this lane will not store them.
     pub done: oneshot::Sender<()>,
 }
 
@@ -28,20 +27,11 @@ pub(super) struct Claims {
     waiting: VecDeque<Claim>,
 }
 
-/// What one transaction stores of them.
+/// Origins that one transaction stores, and the claims that it answers.
 #[derive(Debug, Default)]
 pub(super) struct Claimed {
     origins: HashMap<Arc<str>, Origin>,
     claims: Vec<Claim>,
-}
-
-impl<T: LaneTarget> Lane<T> {
-    /// Topics are about to be made: the state is to name them first.
-    pub fn handle_claim(&mut self, epoch: Epoch, claim: Claim) {
-        if let Some(open) = self.open.as_mut().filter(|open| open.epoch == epoch) {
-            open.claims.waiting.push_back(claim);
-        }
-    }
 }
 
 impl Claims {
@@ -53,7 +43,11 @@ impl Claims {
         !self.waiting.is_empty()
     }
 
-    /// Moves what waits into a transaction. Whether anything did.
+    pub(super) fn push(&mut self, claim: Claim) {
+        self.waiting.push_back(claim);
+    }
+
+    /// Moves the waiting claims into a transaction. Returns whether there were any.
     pub(super) fn take(&mut self, claimed: &mut Claimed) -> bool {
         for claim in &self.waiting {
             claimed.origins.extend(claim.origins.iter().cloned());
@@ -63,7 +57,7 @@ impl Claims {
         any
     }
 
-    /// Makes a transaction store the origin of a partition's topic, where it is not stored so already.
+    /// Makes a transaction store the origin of a partition's topic, unless it is stored already.
     pub(super) fn claim(&self, offered: &Offered, claimed: &mut Claimed) -> bool {
         let topic = offered.key().topic;
         match offered.origin() {
@@ -75,23 +69,23 @@ impl Claims {
         }
     }
 
-    /// The transaction is committed.
-    pub(super) fn settle(&mut self, claimed: Claimed) {
+    /// Answers the claims of a transaction that is committed.
+    pub(super) fn complete(&mut self, claimed: Claimed) {
         self.stored.extend(claimed.origins);
         for claim in claimed.claims {
-            // Whoever asked may be gone with its session.
+            // The session that made the claim may have ended.
             let _ = claim.done.send(());
         }
     }
 
-    /// The transaction's outcome is unknown: storing the same again does no harm.
+    /// Queues the claims of a transaction again whose outcome is unknown; storing an origin twice is harmless.
     pub(super) fn abandon(&mut self, claimed: Claimed) {
         self.waiting.extend(claimed.claims);
     }
 }
 
 impl Claimed {
-    /// Keys of the state, and what to store under them.
+    /// State entries to write: keys and origins.
     pub(super) fn entries(&self) -> impl Iterator<Item = (Vec<u8>, &Origin)> {
         self.origins.iter().map(|(topic, origin)| (origin::key(topic), origin))
     }
@@ -128,13 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_stored_once_and_again_when_it_has_changed() {
+    fn an_origin_is_stored_again_only_when_it_changed() {
         let mut claims = Claims::default();
         let mut claimed = Claimed::default();
         assert!(claims.claim(&offered(&["fra"]), &mut claimed));
-        claims.settle(claimed);
+        claims.complete(claimed);
         let mut claimed = Claimed::default();
-        assert!(!claims.claim(&offered(&["fra"]), &mut claimed), "stored so already");
+        assert!(!claims.claim(&offered(&["fra"]), &mut claimed), "stored already");
         assert!(claims.claim(&offered(&["ams", "fra"]), &mut claimed));
         let (key, origin) = claimed.entries().next().expect("one");
         assert_eq!(origin::source_topic(&key), Ok(Some("orders".to_owned())));
@@ -142,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_is_answered_by_a_commit_only_and_dropped_with_the_lane() {
+    fn only_a_commit_answers_a_claim() {
         let (done, mut stored) = oneshot::channel();
         let origins = vec![("orders".into(), offered(&["fra"]).origin().expect("has one"))];
         let mut claims = Claims { waiting: [Claim { origins, done }].into(), ..Claims::default() };
@@ -152,7 +146,7 @@ mod tests {
         assert!(stored.try_recv().is_err(), "the outcome is unknown");
         let mut claimed = Claimed::default();
         assert!(claims.take(&mut claimed) && claimed.entries().count() == 1, "it is stored again");
-        claims.settle(claimed);
+        claims.complete(claimed);
         assert_eq!(stored.try_recv(), Ok(()));
         assert!(!claims.take(&mut Claimed::default()));
     }

@@ -1,56 +1,56 @@
-//! The lanes that classes own: stored in lane 0 before a session works by them, because another session must not
+//! Lanes that classes own. They are stored in lane 0 before a session uses them, because another session must not
 //! give the same lanes to another class.
 
-use wire::close::CloseCode;
+use wire::close::{Close, CloseCode};
 use wire::control::LaneClosedReason;
 use wire::lanes::{ClassRequest, ClassTable};
 
-use super::{Lane, OpenError, Terms};
+use super::open_lane::Lane;
+use super::terms::{OpenError, Terms};
 use crate::target::LaneTarget;
 use crate::target::state::LaneState;
 
 impl<T: LaneTarget> Lane<T> {
-    /// The lanes of every class, with those appended and stored that are new. To be asked of lane 0, with terms
-    /// that know the default class only. Nobody is fenced unless there is something to append.
+    /// Returns the lanes of every class, after it has appended and stored those that are new. Only lane 0 may be
+    /// asked, with terms that have the default class only. It fences no one unless there is something to append.
     ///
     /// # Errors
-    /// As [`Lane::open`]; and where a class cannot have the lanes it is to have.
-    pub fn append_classes(&mut self, terms: &Terms, wishes: &[ClassRequest]) -> Result<ClassTable, OpenError> {
-        let (table, appended) = appended(&self.read_checked(terms)?, terms, wishes)?;
+    /// Those of [`Lane::open`], and a refusal where a class cannot have the lanes that are requested.
+    pub fn append_classes(&mut self, terms: &Terms, requests: &[ClassRequest]) -> Result<ClassTable, OpenError> {
+        let (table, appended) = append(&self.read_checked(terms)?, terms, requests)?;
         if !appended {
             return Ok(table);
         }
         self.close(LaneClosedReason::TargetFailed, "lanes are appended to the link; opening again");
-        self.target.discard();
-        let result = self.store_classes(terms, wishes);
-        self.target.discard();
+        self.parts.target.discard();
+        let result = self.store_classes(terms, requests);
+        self.parts.target.discard();
         result
     }
 
-    fn store_classes(&mut self, terms: &Terms, wishes: &[ClassRequest]) -> Result<ClassTable, OpenError> {
-        self.target.fence()?;
+    fn store_classes(&mut self, terms: &Terms, requests: &[ClassRequest]) -> Result<ClassTable, OpenError> {
+        self.parts.target.fence()?;
         let state = self.read_checked(terms)?;
-        let (classes, appended) = appended(&state, terms, wishes)?;
+        let (classes, appended) = append(&state, terms, requests)?;
         if appended {
             let terms = Terms { classes: classes.clone(), ..terms.clone() };
             self.commit_lane_record(&terms.lane_record(state.lane.as_ref()))?;
             let added = classes.lanes() - terms.classes.default_class().count;
-            tracing::info!(classes = classes.classes().len(), beside_default = added, "lanes of classes are stored");
+            tracing::info!(classes = classes.classes().len(), class_lanes = added, "stored the lanes of classes");
         }
         Ok(classes)
     }
 }
 
-/// What is stored with `wishes` appended, and whether that is more.
-fn appended(state: &LaneState, terms: &Terms, wishes: &[ClassRequest]) -> Result<(ClassTable, bool), OpenError> {
-    let refuse = |code, error: &dyn std::fmt::Display| OpenError::Refused { code, detail: error.to_string() };
+/// Returns the stored classes with the requested ones, and whether any of them are new.
+fn append(state: &LaneState, terms: &Terms, requests: &[ClassRequest]) -> Result<(ClassTable, bool), Close> {
     let stored = match &state.lane {
-        Some(lane) => lane.table().map_err(|error| refuse(CloseCode::StateRefused, &error))?,
+        Some(lane) => lane.table().map_err(|error| Close::new(CloseCode::StateRefused, error.to_string()))?,
         None => terms.classes.clone(),
     };
-    let table = stored.append(wishes).map_err(|error| refuse(CloseCode::LanesChanged, &error))?;
-    let more = table != stored;
-    Ok((table, more))
+    let table = stored.append(requests).map_err(|error| Close::new(CloseCode::LanesChanged, error.to_string()))?;
+    let appended = table != stored;
+    Ok((table, appended))
 }
 
 #[cfg(test)]
@@ -65,12 +65,12 @@ mod tests {
     use wire::ids::{Epoch, LaneId};
 
     use super::*;
-    use crate::join::carried_topics::Knowledge;
+    use crate::join::carried_topics::CarriedTopics;
     use crate::lane::memory::DecodeMemory;
     use crate::lane::size::TransactionSize;
     use crate::target::{Delivered, StateEntry, TargetError, TargetPartition};
 
-    /// A state partition in memory, shared by whoever writes it in turn.
+    /// A state partition in memory, shared by receivers that write it in turn.
     #[derive(Clone, Default)]
     struct Memory {
         stored: Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>>,
@@ -132,52 +132,55 @@ mod tests {
         }
     }
 
-    fn wishes(wishes: &[(&str, u16)]) -> Vec<ClassRequest> {
-        wishes.iter().map(|(name, lanes)| ClassRequest { name: (*name).into(), lanes: *lanes, strict: false }).collect()
+    fn requests(requests: &[(&str, u16)]) -> Vec<ClassRequest> {
+        requests
+            .iter()
+            .map(|(name, lanes)| ClassRequest { name: (*name).into(), lanes: *lanes, strict: false })
+            .collect()
     }
 
     #[test]
-    fn lanes_are_stored_before_a_session_works_by_them_and_nobody_is_fenced_for_nothing() {
+    fn classes_are_stored_first_and_fence_only_for_new_lanes() {
         let target = Memory::default();
         let plain = terms(ClassTable::new(4));
         let mut first = lane(&target);
-        let table = first.append_classes(&plain, &wishes(&[("bulk", 2)])).unwrap();
+        let table = first.append_classes(&plain, &requests(&[("bulk", 2)])).unwrap();
         assert_eq!((table.lanes(), *target.fences.lock().unwrap()), (6, 1));
 
-        // Another receiver, at the same time: it appends behind what is stored, whatever its sender knows.
+        // Another receiver, at the same time: it appends after the stored lanes, although its sender does not know them.
         let mut second = lane(&target);
-        let both = second.append_classes(&plain, &wishes(&[("critical", 1)])).unwrap();
+        let both = second.append_classes(&plain, &requests(&[("critical", 1)])).unwrap();
         assert_eq!((both.class("critical").unwrap().first, both.lanes()), (6, 7));
-        assert_eq!(second.append_classes(&plain, &wishes(&[("critical", 1)])), Ok(both.clone()));
-        assert_eq!(second.append_classes(&plain, &[]), Ok(both.clone()), "a class that vanished keeps its lanes");
+        assert_eq!(second.append_classes(&plain, &requests(&[("critical", 1)])), Ok(both.clone()));
+        assert_eq!(second.append_classes(&plain, &[]), Ok(both.clone()), "a removed class keeps its lanes");
         assert_eq!(*target.fences.lock().unwrap(), 2, "there was nothing to append");
 
-        let refused = second.append_classes(&plain, &wishes(&[("bulk", 3)])).unwrap_err().to_string();
+        let refused = second.append_classes(&plain, &requests(&[("bulk", 3)])).unwrap_err().to_string();
         assert!(refused.contains("\"bulk\" was made with 2 lanes, 3 are asked for"), "{refused}");
         let fewer = second.append_classes(&terms(ClassTable::new(3)), &[]).unwrap_err().to_string();
         assert!(fewer.contains("was made with 4 lanes, and the sender's `lanes.count` is 3"), "{fewer}");
-        assert_eq!(*target.fences.lock().unwrap(), 2, "a refusal fences nobody");
+        assert_eq!(*target.fences.lock().unwrap(), 2, "a refusal fences no one");
 
-        // A session that began before the second class came opens its lanes, and takes nothing back.
-        first.open(Arc::new(terms(table)), Arc::new(Knowledge::new(6))).unwrap();
+        // A session that began before the second class opens its lanes and removes nothing.
+        first.open(Arc::new(terms(table)), Arc::new(CarriedTopics::new(6))).unwrap();
         let state = LaneState::fold(LaneId(0), "fra", &first.target_mut().read_state().unwrap()).unwrap();
         assert_eq!(state.lane.unwrap().table(), Ok(both));
-        let other = plain.classes.append(&wishes(&[("other", 2)])).unwrap();
-        let refused = first.open(Arc::new(terms(other)), Arc::new(Knowledge::new(6))).unwrap_err().to_string();
+        let other = plain.classes.append(&requests(&[("other", 2)])).unwrap();
+        let refused = first.open(Arc::new(terms(other)), Arc::new(CarriedTopics::new(6))).unwrap_err().to_string();
         assert!(refused.contains("changed by another session"), "{refused}");
     }
 
     #[test]
-    fn an_open_lane_is_closed_with_a_word_when_lanes_are_appended() {
+    fn an_open_lane_is_closed_when_lanes_are_appended() {
         let target = Memory::default();
         let plain = terms(ClassTable::new(4));
         let mut first = lane(&target);
-        first.open(Arc::new(plain.clone()), Arc::new(Knowledge::new(4))).unwrap();
+        first.open(Arc::new(plain.clone()), Arc::new(CarriedTopics::new(4))).unwrap();
         while first.poll_reply().is_some() {}
         first.append_classes(&plain, &[]).unwrap();
         assert_eq!(first.epoch(), Some(Epoch(1)), "nothing to append");
-        first.append_classes(&plain, &wishes(&[("bulk", 2)])).unwrap();
-        let Some(Control::LaneClosed { reason, .. }) = first.poll_reply() else { panic!("closed in silence") };
+        first.append_classes(&plain, &requests(&[("bulk", 2)])).unwrap();
+        let Some(Control::LaneClosed { reason, .. }) = first.poll_reply() else { panic!("no reply") };
         assert_eq!(reason, LaneClosedReason::TargetFailed, "the sender opens it again");
     }
 }

@@ -1,381 +1,354 @@
-//! Partitions that change lanes, because their class did. Every partition begins in its lane of the default class,
-//! its home, and is handed on from lane to lane like a token: exactly one lane has it, or is the one it was
-//! handed to.
+//! Hand-over of partitions between lanes, because their class changed.
 //!
-//! The lane that has it stores `moved { to, count + 1 }` with all that is known of the partition, and has
-//! it no longer. Only the lane it was handed to may take it up, and does so where its own state knows of no such
-//! count: that the record was committed is true for ever, and that this lane has not taken it up yet is proved by the
-//! commit, which a lane that was fenced cannot make. So neither a crash between the two nor a receiver with old
-//! knowledge can make it be in two lanes. A lane that is offered a partition it has not got asks for it along the
-//! trail of such records, which begins at home.
+//! Every partition begins in its lane of the default class, its home, and is handed over from lane to lane like a
+//! token: exactly one lane has it, or is the one that it was handed to. To a lane, a partition is in one of these
+//! states (`Place`); arrows to the right are commits of this lane:
+//!
+//! ```text
+//!             offer of it here                            the record arrives
+//!   Unknown ──────────────────▶ requested ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─┐
+//!      │  (the offer is deferred, the lane on the trail gets a request)        │ accepted
+//!      │ request, and this lane is its home: begin                             ▼
+//!      └─────────────────────────────────────────▶ HandedOver(to) ◀──────── Here
+//!                                                       │           request
+//!                                   request by another: │ forwarded to `to`
+//! ```
+//!
+//! The lane that has a partition stores `moved { to, count + 1 }` with its whole record, and does not have it any
+//! longer. Only the lane `to` may accept it, and does so where its own state has no such count: that the record was
+//! committed stays true, and that this lane has not accepted it yet is proved by its commit, which a fenced lane
+//! cannot make. So neither a crash between the two commits nor a receiver with an old state can put a partition
+//! into two lanes. A lane that is offered a partition which it does not have requests it along the trail of such
+//! records, which begins at home.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use wire::halt::HaltReason;
 use wire::ids::{LaneId, Slot};
-
-use super::transaction::Draft;
-use super::{Lane, Open, Pending};
-use crate::join::{Answer, Offered};
-use crate::target::state::{HaltRecord, LaneRecord, MovedRecord, PartitionRecord};
-use crate::target::{LaneTarget, TargetError};
 use wire::partition::Partition;
 
-/// What one lane of a link tells another.
+use super::slots::Slots;
+use super::stored::Stored;
+use crate::join::{Answer, Offered};
+use crate::target::state::{HaltRecord, JumpRecord, LaneRecord, MovedRecord, PartitionRecord};
+
+/// A message from one lane of a link to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Errand {
-    /// Hand a partition over.
-    Fetch(Box<Fetch>),
-    /// It was handed over, and that is stored.
-    Passed(Partition, Box<PartitionRecord>),
-    /// It may not join the link.
+pub enum LaneMessage {
+    /// Asks for a partition.
+    Request(Box<HandoverRequest>),
+    /// A partition was handed over, and that is stored.
+    HandedOver(Partition, Box<PartitionRecord>),
+    /// A requested partition may not join the link.
     Refused(Partition, HaltRecord),
-    /// Every lane was offered all there is.
+    /// Every lane was offered all its partitions.
     AllOffered,
 }
 
-/// A wish to have a partition.
+/// A lane's request for a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fetch {
-    /// How it was offered.
+pub struct HandoverRequest {
+    /// The offer that the requesting lane has deferred.
     pub offered: Offered,
-    /// The lane that it was offered to.
     pub to: LaneId,
-    /// The filter that this lane has stored: whether its topic is newly matched.
+    /// The filter hash that this lane has stored, which tells whether the topic is newly matched.
     pub filter_hash: Option<u64>,
-    /// The record by which the lane that is asked was handed the partition.
-    pub passed: Option<PartitionRecord>,
+    /// The record by which the addressed lane was handed the partition.
+    pub handed: Option<PartitionRecord>,
 }
 
-/// What a lane knows of partitions on their way.
+/// Hand-overs of one open lane.
 #[derive(Debug, Default)]
-pub(super) struct Moves {
-    /// Those it has handed over, as stored.
-    pub(super) moved: HashMap<Partition, MovedRecord>,
-    /// The filter hash that was stored when the lane was opened.
+pub(super) struct Handovers {
+    /// Partitions that the lane has handed over, as stored.
+    pub(super) handed_over: HashMap<Partition, MovedRecord>,
+    /// Filter hash that was stored when the lane was opened.
     filter_before: Option<u64>,
-    /// Wishes of other lanes. They are repeated as often as any lane is opened: one of each counts.
-    fetches: BTreeMap<(Partition, LaneId), Fetch>,
-    /// What was handed to this lane, as it was handed last.
-    passed: BTreeMap<Partition, PartitionRecord>,
-    /// Offers of partitions that this lane has asked for.
-    pub(super) away: BTreeMap<Partition, Box<Offered>>,
-    /// The slots of all that were ever put aside.
-    aside: HashSet<Slot>,
-    /// The last offer of a discovery waits for them.
+    /// Requests of other lanes. They are repeated whenever a lane is opened; one of each counts.
+    requests: BTreeMap<(Partition, LaneId), HandoverRequest>,
+    /// Records handed to this lane, the newest of each partition.
+    received: BTreeMap<Partition, PartitionRecord>,
+    /// Offers that wait for a partition which this lane has requested.
+    deferred: BTreeMap<Partition, Box<Offered>>,
+    /// Slots of all offers that were ever deferred.
+    deferred_slots: HashSet<Slot>,
+    /// The last offer of a discovery waits for the deferred ones.
     last_waits: bool,
 }
 
-/// What one transaction does about them.
+/// Hand-overs of one transaction.
 #[derive(Debug, Default)]
-pub(super) struct Moving {
-    /// Handed over.
-    pub(super) moved: HashMap<Partition, MovedRecord>,
-    /// Handed to this lane and taken up.
-    accepted: Vec<(Partition, PartitionRecord)>,
-    /// Wishes that it answers.
-    fetches: Vec<Fetch>,
-    /// Partitions that may not join.
-    refused: Vec<(Fetch, HaltRecord)>,
+pub(super) struct HandoverDraft {
+    pub(super) handed_over: HashMap<Partition, MovedRecord>,
+    /// Partitions that were handed to this lane and are accepted.
+    pub(super) accepted: HashMap<Partition, PartitionRecord>,
+    /// Jumps of partitions that begin here and are handed over immediately.
+    pub(super) jumps: Vec<JumpRecord>,
+    answered: Vec<HandoverRequest>,
+    refused: Vec<(HandoverRequest, HaltRecord)>,
 }
 
-/// What a lane knows of a partition that it is asked for.
-enum Found {
-    /// It has it, or was handed it by the record that came with the question.
+/// Place of a requested partition, as this lane knows it.
+enum Place {
+    /// The lane has it, or was handed it by the record that came with the request.
     Here(PartitionRecord),
-    /// It has handed it over.
-    Gone(MovedRecord),
-    Nowhere,
+    HandedOver(MovedRecord),
+    Unknown,
 }
 
-impl<T: LaneTarget> Lane<T> {
-    /// Another lane of this session wants or gives something.
-    pub fn handle_errand(&mut self, errand: Errand) {
-        let Some(open) = self.open.as_mut() else { return };
-        match errand {
-            Errand::Fetch(fetch) => open.moves.wait(*fetch),
-            Errand::Passed(key, record) => open.moves.pass(key, *record),
-            Errand::AllOffered => open.judge_orphans(),
-            Errand::Refused(key, halt) => {
-                if let Some(offered) = open.moves.away.remove(&key) {
-                    open.offers.push_back(Pending::Refused(offered, halt));
-                    open.release_last();
-                }
-            }
+/// Offers that a message releases, to be queued again.
+#[derive(Default)]
+pub(super) struct Released {
+    pub(super) offered: Option<Box<Offered>>,
+    /// The last offer of the discovery need not wait any longer.
+    pub(super) last: bool,
+}
+
+impl Handovers {
+    pub(super) fn stored(handed_over: HashMap<Partition, MovedRecord>, filter_before: Option<u64>) -> Self {
+        Self { handed_over, filter_before, ..Self::default() }
+    }
+
+    pub(super) fn add_request(&mut self, request: HandoverRequest) {
+        self.requests.insert((request.offered.key(), request.to), request);
+    }
+
+    /// Keeps the record with the higher count: an older one would be found outdated, and the partition would
+    /// wait until it is requested again.
+    pub(super) fn receive(&mut self, key: Partition, record: PartitionRecord) {
+        if self.received.get(&key).is_none_or(|known| known.moves < record.moves) {
+            self.received.insert(key, record);
         }
     }
 
-    /// The next errand, and the lane it is for. Errands may get lost: see [`Lane::handle_known`].
-    pub fn poll_errand(&mut self) -> Option<(LaneId, Errand)> {
-        self.errands.pop_front()
+    /// Returns whether a deferred offer uses `slot`.
+    pub(super) fn defers(&self, slot: Slot) -> bool {
+        self.deferred.values().any(|offered| offered.slot() == slot)
     }
 
-    /// Every lane of the session was read, or one was opened again: asks anew for what has not come.
-    pub fn handle_known(&mut self) {
-        let Some(open) = self.open.as_ref() else { return };
-        for offered in open.moves.away.values() {
-            if let Some(errand) = open.fetch(self.id, offered) {
-                self.errands.push_back(errand);
-            }
-        }
+    pub(super) fn has_deferred(&self, key: &Partition) -> bool {
+        self.deferred.contains_key(key)
     }
 
-    /// Puts an offer aside whose partition another lane has. False: it is here, or would begin here.
-    fn is_elsewhere(&mut self, offered: &Offered) -> bool {
-        let Some(open) = self.open.as_mut() else { return false };
-        let Some(errand) = open.fetch(self.id, offered) else { return false };
-        open.moves.aside.insert(offered.slot());
-        open.moves.away.insert(offered.key(), Box::new(offered.clone()));
-        self.errands.push_back(errand);
-        true
+    /// Defers an offer whose partition is in another lane, and returns the request for that lane. `None`: the
+    /// partition is here, or begins here.
+    pub(super) fn defer(&mut self, stored: &Stored, offered: &Offered) -> Option<(LaneId, LaneMessage)> {
+        let request = self.request(stored, offered)?;
+        self.deferred_slots.insert(offered.slot());
+        self.deferred.insert(offered.key(), Box::new(offered.clone()));
+        Some(request)
     }
 
-    /// The next offer that can be decided here; what else waits before it is done.
-    pub(super) fn next_offer(&mut self, draft: &mut Draft) -> Result<Option<Box<Offered>>, TargetError> {
-        loop {
-            let Some(open) = self.open.as_mut() else { return Ok(None) };
-            match open.ready_offer(self.id).and_then(|index| open.offers.remove(index)) {
-                None => return Ok(None),
-                Some(Pending::Offer(offered)) => {
-                    if let Some(moved) = draft.moving.moved.get(&offered.key()) {
-                        // Offered to two lanes. It must not be read here from the commit that hands it over.
-                        let detail = format!("{} is offered to lane {} too", offered.key(), moved.to);
-                        draft.refused.push((*offered, HaltRecord::new(HaltReason::TargetTaken, detail)));
-                        continue;
-                    }
-                    if self.is_elsewhere(&offered) {
-                        continue;
-                    }
-                    match self.open.as_ref().and_then(|open| open.outdated(&offered)) {
-                        None => return Ok(Some(offered)),
-                        Some(halt) => {
-                            draft.refused.push((*offered, halt));
-                            self.ensure_begun(draft)?;
-                        }
-                    }
-                }
-                Some(Pending::Refused(offered, halt)) => {
-                    draft.refused.push((*offered, halt));
-                    self.ensure_begun(draft)?;
-                }
-                Some(Pending::Halted(slot, halt)) => self.take_wish(draft, slot, halt)?,
-                Some(Pending::Last) => {
-                    if !open.holds_last() {
-                        if open.knowledge.handle_all_offered(self.id) {
-                            let lanes = (0..open.terms.classes.lanes()).map(LaneId);
-                            self.errands.extend(lanes.map(|lane| (lane, Errand::AllOffered)));
-                        } else if open.knowledge.is_all_offered() {
-                            open.judge_orphans();
-                        }
-                        draft.filter_complete |= open.record.filter_hash != Some(open.terms.filter_hash);
-                    }
-                }
-            }
-        }
+    /// Returns the requests for all deferred offers, to be sent again.
+    pub(super) fn open_requests(&self, stored: &Stored) -> Vec<(LaneId, LaneMessage)> {
+        self.deferred.values().filter_map(|offered| self.request(stored, offered)).collect()
     }
 
-    /// Takes up what was handed to this lane, and hands over what others ask for.
-    pub(super) fn take_moves(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
-        let Some(open) = self.open.as_mut() else { return Ok(()) };
-        let passed = std::mem::take(&mut open.moves.passed);
-        for (key, record) in passed {
-            if open.count(&key).is_some_and(|known| known >= record.moves) {
-                // Taken up before: what became of it since, this lane knows best.
-                open.release(&key);
-            } else if !draft.changed.contains_key(&key) {
-                draft.changed.insert(key.clone(), record.clone());
-                draft.moving.accepted.push((key, record));
-            }
-        }
-        let fetches = std::mem::take(&mut open.moves.fetches);
-        for fetch in fetches.into_values() {
-            self.take_fetch(draft, fetch);
-        }
-        let Moving { moved, accepted, refused, .. } = &draft.moving;
-        let any = !moved.is_empty() || !accepted.is_empty() || !refused.is_empty();
-        if any { self.ensure_begun(draft) } else { Ok(()) }
+    /// Removes a deferred offer.
+    pub(super) fn release(&mut self, key: &Partition) -> Released {
+        let Some(offered) = self.deferred.remove(key) else { return Released::default() };
+        let last = self.deferred.is_empty() && std::mem::take(&mut self.last_waits);
+        Released { offered: Some(offered), last }
     }
 
-    fn take_fetch(&mut self, draft: &mut Draft, fetch: Fetch) {
-        let Some(open) = self.open.as_mut() else { return };
-        let (key, to) = (fetch.offered.key(), fetch.to);
-        // That it goes to another lane is no proof before it is committed.
-        let leaves = draft.moving.moved.get(&key).is_some_and(|moved| moved.to != to);
-        if leaves || draft.changed.contains_key(&key) {
-            return open.moves.wait(fetch);
+    /// Removes a deferred offer whose partition has arrived: it can be decided.
+    fn release_arrived(&mut self, key: &Partition) -> Released {
+        let mut released = self.release(key);
+        if let Some(offered) = &mut released.offered {
+            // The partition has begun with a jump that expected no position.
+            offered.partition.jump.take_if(|jump| jump.expected.0 < 0);
         }
-        let record = match open.find(&fetch, &draft.moving) {
-            Found::Here(_) if open.is_read(&key) => {
-                let detail = format!("lane {} carries {key}, which is offered to lane {to} too", self.id);
-                return draft.moving.refused.push((fetch, HaltRecord::new(HaltReason::TargetTaken, detail)));
+        released
+    }
+
+    /// Returns whether the last offer of a discovery has to wait for deferred ones.
+    pub(super) fn holds_last(&mut self) -> bool {
+        self.last_waits |= !self.deferred.is_empty();
+        self.last_waits
+    }
+
+    /// Returns a halt for a deferred offer that is out of date: the lane that had the partition continued after
+    /// both clusters were asked, and their answers would look like a loss. The sender offers it again.
+    pub(super) fn outdated(&self, stored: &Stored, offered: &Offered) -> Option<HaltRecord> {
+        let record = stored.partitions.get(&offered.key())?;
+        let target_behind = offered.target.as_ref().is_ok_and(|target| target.end < record.target_end);
+        let source_behind = offered.partition.log_end < record.position;
+        let detail = "it was offered before its former lane stopped reading it; the sender will offer it again";
+        let outdated = self.deferred_slots.contains(&offered.slot()) && (target_behind || source_behind);
+        outdated.then(|| HaltRecord::new(HaltReason::OutOfRange, detail))
+    }
+
+    /// Returns whether a transaction would hand over or accept a partition now.
+    pub(super) fn has_work(&self, stored: &Stored) -> bool {
+        let ready = |request: &HandoverRequest| {
+            let key = request.offered.key();
+            request.handed.is_some()
+                || self.count(stored, &key).is_some()
+                || stored.carried_topics.carries(&key.topic).is_some()
+        };
+        !self.received.is_empty() || self.requests.values().any(ready)
+    }
+
+    /// Returns how often a partition has changed lanes, as far as this lane's state knows it.
+    fn count(&self, stored: &Stored, key: &Partition) -> Option<u32> {
+        let here = stored.partitions.get(key).map(|record| record.moves);
+        here.max(self.handed_over.get(key).map(|moved| moved.record.moves))
+    }
+
+    /// Returns the request for an offered partition; `None` if this lane has it or is the one where it begins.
+    fn request(&self, stored: &Stored, offered: &Offered) -> Option<(LaneId, LaneMessage)> {
+        let key = offered.key();
+        if stored.partitions.contains_key(&key) {
+            return None;
+        }
+        let moved = self.handed_over.get(&key);
+        let asked = moved.map_or_else(|| stored.terms.home(&key), |moved| moved.to);
+        let request = HandoverRequest {
+            offered: offered.clone(),
+            to: stored.lane,
+            filter_hash: stored.record.filter_hash,
+            handed: moved.map(|moved| moved.record.clone()),
+        };
+        (asked != stored.lane).then(|| (asked, LaneMessage::Request(Box::new(request))))
+    }
+
+    /// Decides where a partition that is in no lane begins; it begins in its home and is handed over immediately.
+    fn begin_partition(&self, stored: &Stored, request: &HandoverRequest) -> Answer {
+        let key = request.offered.key();
+        if stored.terms.home(&key) != stored.lane {
+            let detail = format!("lane {} never had {key}", stored.lane);
+            return Answer::Halt(HaltRecord::new(HaltReason::JumpRefused, detail));
+        }
+        // A lane that was appended just now has stored no filter; this lane had one before its own offers.
+        let filter_hash = request.filter_hash.or(self.filter_before);
+        let record = LaneRecord { filter_hash, ..stored.record.clone() };
+        request.offered.answer(None, &record, stored.terms.filter_hash, stored.carried_topics.carries(&key.topic))
+    }
+}
+
+impl HandoverDraft {
+    /// Accepts the partitions that were handed to this lane, and hands over those that other lanes request.
+    /// Returns the deferred offers that this releases without a commit.
+    pub(super) fn begin(
+        &mut self,
+        handovers: &mut Handovers,
+        stored: &Stored,
+        slots: &Slots,
+        messages: &mut VecDeque<(LaneId, LaneMessage)>,
+    ) -> Vec<Released> {
+        let mut released = Vec::new();
+        for (key, record) in std::mem::take(&mut handovers.received) {
+            if handovers.count(stored, &key).is_some_and(|known| known >= record.moves) {
+                // It was accepted before; this lane's own record is newer.
+                released.push(handovers.release_arrived(&key));
+            } else {
+                self.accepted.insert(key, record);
             }
-            Found::Here(record) => record,
-            Found::Gone(moved) if moved.to == to => return draft.moving.fetches.push(fetch),
-            Found::Gone(moved) => {
-                let next = Fetch { passed: Some(moved.record), ..fetch };
-                return self.errands.push_back((moved.to, Errand::Fetch(Box::new(next))));
+        }
+        for request in std::mem::take(&mut handovers.requests).into_values() {
+            self.answer(handovers, stored, slots, messages, request);
+        }
+        released
+    }
+
+    fn answer(
+        &mut self,
+        handovers: &mut Handovers,
+        stored: &Stored,
+        slots: &Slots,
+        messages: &mut VecDeque<(LaneId, LaneMessage)>,
+        request: HandoverRequest,
+    ) {
+        let key = request.offered.key();
+        let to = request.to;
+        // A hand-over to another lane counts only once it is committed.
+        let leaves = self.handed_over.get(&key).is_some_and(|moved| moved.to != to);
+        if leaves || self.accepted.contains_key(&key) {
+            return handovers.add_request(request);
+        }
+        let record = match self.place(handovers, stored, &request) {
+            Place::Here(_) if slots.has(&key) => {
+                let detail = format!("lane {} carries {key}, which is offered to lane {to} too", stored.lane);
+                return self.refused.push((request, HaltRecord::new(HaltReason::TargetTaken, detail)));
             }
-            Found::Nowhere => match open.begin(self.id, &fetch) {
+            Place::Here(record) => record,
+            Place::HandedOver(moved) if moved.to == to => return self.answered.push(request),
+            Place::HandedOver(moved) => {
+                let forwarded = HandoverRequest { handed: Some(moved.record), ..request };
+                return messages.push_back((moved.to, LaneMessage::Request(Box::new(forwarded))));
+            }
+            Place::Unknown => match handovers.begin_partition(stored, &request) {
                 Answer::Begin(record) => {
-                    draft.jumps.extend(open.jump(&fetch.offered, &record, draft.jumps.len() as u64));
+                    self.jumps.extend(stored.jump(&request.offered, record.position, self.jumps.len()));
                     *record
                 }
-                Answer::Halt(halt) => return draft.moving.refused.push((fetch, halt)),
-                Answer::Wait | Answer::Resume => return open.moves.wait(fetch),
+                Answer::Halt(halt) => return self.refused.push((request, halt)),
+                Answer::Wait | Answer::Resume => return handovers.add_request(request),
             },
         };
         let record = PartitionRecord { moves: record.moves + 1, ..record };
-        draft.moving.moved.insert(key, MovedRecord { to, record });
-        draft.moving.fetches.push(fetch);
+        self.handed_over.insert(key, MovedRecord { to, record });
+        self.answered.push(request);
     }
 
-    /// The transaction is committed: what was asked for is on its way.
-    pub(super) fn settle_moves(&mut self, moving: Moving) {
-        let Some(open) = self.open.as_mut() else { return };
-        self.counts.moves += moving.moved.len() as u64;
-        for (key, moved) in moving.moved {
-            tracing::info!(lane = %self.id, partition = %key, to = %moved.to, position = %moved.record.position, "partition handed over");
-            open.partitions.remove(&key);
-            open.not_offered.remove(&key);
-            open.moves.moved.insert(key, moved);
+    /// Finds a requested partition: of all records that this lane knows, the one with the highest count counts.
+    fn place(&self, handovers: &Handovers, stored: &Stored, request: &HandoverRequest) -> Place {
+        let key = request.offered.key();
+        let gone = self.handed_over.get(&key).or_else(|| handovers.handed_over.get(&key));
+        let here = stored.partitions.get(&key);
+        let here = here.filter(|here| gone.is_none_or(|gone| gone.record.moves < here.moves));
+        let known = here.map(|here| here.moves).max(gone.map(|gone| gone.record.moves));
+        let handed = request.handed.as_ref().filter(|handed| known.is_none_or(|known| known < handed.moves));
+        match (handed.or(here), gone) {
+            (Some(record), _) => Place::Here(record.clone()),
+            (None, Some(gone)) => Place::HandedOver(gone.clone()),
+            (None, None) => Place::Unknown,
         }
-        for (key, _) in &moving.accepted {
-            open.moves.moved.remove(key);
-            open.release(key);
+    }
+
+    /// Applies the committed hand-overs, and sends the answers. Returns the offers that can be decided now.
+    pub(super) fn complete(
+        self,
+        handovers: &mut Handovers,
+        stored: &mut Stored,
+        messages: &mut VecDeque<(LaneId, LaneMessage)>,
+    ) -> Vec<Released> {
+        for (key, moved) in self.handed_over {
+            let position = moved.record.position;
+            tracing::info!(lane = %stored.lane, partition = %key, to = %moved.to, %position, "partition handed over");
+            stored.partitions.remove(&key);
+            handovers.handed_over.insert(key, moved);
         }
-        for fetch in moving.fetches {
-            let key = fetch.offered.key();
-            if let Some(moved) = open.moves.moved.get(&key).filter(|moved| moved.to == fetch.to) {
-                let passed = Errand::Passed(key, Box::new(moved.record.clone()));
-                self.errands.push_back((fetch.to, passed));
+        let mut released = Vec::new();
+        for key in self.accepted.keys() {
+            handovers.handed_over.remove(key);
+            released.push(handovers.release_arrived(key));
+        }
+        for request in self.answered {
+            let key = request.offered.key();
+            if let Some(moved) = handovers.handed_over.get(&key).filter(|moved| moved.to == request.to) {
+                messages.push_back((request.to, LaneMessage::HandedOver(key, Box::new(moved.record.clone()))));
             }
         }
-        let refused = moving.refused.into_iter();
-        let refused = refused.map(|(fetch, halt)| (fetch.to, Errand::Refused(fetch.offered.key(), halt)));
-        self.errands.extend(refused);
-    }
-}
-
-impl Open {
-    /// How often a partition has changed lanes, as far as this lane's state knows it.
-    fn count(&self, key: &Partition) -> Option<u32> {
-        let here = self.partitions.get(key).map(|record| record.moves);
-        here.max(self.moves.moved.get(key).map(|moved| moved.record.moves))
-    }
-
-    /// Whom this lane has to ask for a partition; `None` if it has it, or is the one where it begins.
-    fn fetch(&self, lane: LaneId, offered: &Offered) -> Option<(LaneId, Errand)> {
-        let key = offered.key();
-        if self.partitions.contains_key(&key) {
-            return None;
+        for (request, halt) in self.refused {
+            messages.push_back((request.to, LaneMessage::Refused(request.offered.key(), halt)));
         }
-        let (asked, passed) = match self.moves.moved.get(&key) {
-            Some(moved) => (moved.to, Some(moved.record.clone())),
-            None => (self.terms.home(&key), None),
-        };
-        let offered = offered.clone();
-        let fetch = Fetch { offered, to: lane, filter_hash: self.record.filter_hash, passed };
-        (asked != lane).then(|| (asked, Errand::Fetch(Box::new(fetch))))
+        released
     }
 
-    fn find(&self, fetch: &Fetch, moving: &Moving) -> Found {
-        let key = fetch.offered.key();
-        let gone = moving.moved.get(&key).or_else(|| self.moves.moved.get(&key));
-        let here = self.partitions.get(&key).filter(|here| gone.is_none_or(|gone| gone.record.moves < here.moves));
-        let known = here.map(|here| here.moves).max(gone.map(|gone| gone.record.moves));
-        let passed = fetch.passed.as_ref().filter(|passed| known.is_none_or(|known| known < passed.moves));
-        match (passed.or(here), gone) {
-            (Some(record), _) => Found::Here(record.clone()),
-            (None, Some(gone)) => Found::Gone(gone.clone()),
-            (None, None) => Found::Nowhere,
-        }
+    /// Queues everything again after a transaction whose outcome is unknown: the stored state decides.
+    pub(super) fn abandon(self, handovers: &mut Handovers) {
+        self.accepted.into_iter().for_each(|(key, record)| handovers.receive(key, record));
+        let refused = self.refused.into_iter().map(|(request, _)| request);
+        self.answered.into_iter().chain(refused).for_each(|request| handovers.add_request(request));
     }
 
-    /// A partition that no lane has begins in its home, to be handed on at once.
-    fn begin(&self, lane: LaneId, fetch: &Fetch) -> Answer {
-        let key = fetch.offered.key();
-        if self.terms.home(&key) != lane {
-            return Answer::Halt(HaltRecord::new(HaltReason::JumpRefused, format!("lane {lane} never had {key}")));
-        }
-        // A lane that has just been appended knows no filter; this one does, from before its own offers.
-        let filter_hash = fetch.filter_hash.or(self.moves.filter_before);
-        let record = LaneRecord { filter_hash, ..self.record.clone() };
-        fetch.offered.answer(None, &record, self.terms.filter_hash, self.knowledge.carries(&key.topic))
+    /// Returns whether the transaction writes or refuses anything because of hand-overs.
+    pub(super) fn needs_commit(&self) -> bool {
+        !self.handed_over.is_empty() || !self.accepted.is_empty() || !self.refused.is_empty()
     }
 
-    /// Whether a partition joined this lane in this epoch: frames of it may still be under way, though it was halted.
-    fn is_read(&self, key: &Partition) -> bool {
-        self.slots.values().any(|slot| slot.key == *key)
-    }
-
-    /// Whether a transaction would do something about moves now.
-    pub(super) fn has_ready_move(&self) -> bool {
-        let ready = |fetch: &Fetch| {
-            let key = fetch.offered.key();
-            fetch.passed.is_some() || self.count(&key).is_some() || self.knowledge.carries(&key.topic).is_some()
-        };
-        !self.moves.passed.is_empty() || self.moves.fetches.values().any(ready)
-    }
-
-    /// An offer that was put aside can be decided.
-    fn release(&mut self, key: &Partition) {
-        let Some(mut offered) = self.moves.away.remove(key) else { return };
-        // A jump from nowhere was what it began with.
-        offered.partition.jump.take_if(|jump| jump.expected.0 < 0);
-        self.offers.push_back(Pending::Offer(offered));
-        self.release_last();
-    }
-
-    /// Where the lane that had a partition went on after both clusters were asked about it, they are to be asked
-    /// again: what they said then would look like a loss.
-    fn outdated(&self, offered: &Offered) -> Option<HaltRecord> {
-        let record = self.partitions.get(&offered.key()).filter(|_| self.moves.aside.contains(&offered.slot()))?;
-        let target = offered.target.as_ref().is_ok_and(|target| target.end < record.target_end);
-        let detail = "it was offered before the lane that had it stood still; it is looked at again";
-        (target || offered.partition.log_end < record.position).then(|| HaltRecord::new(HaltReason::OutOfRange, detail))
-    }
-
-    fn release_last(&mut self) {
-        if self.moves.away.is_empty() && std::mem::take(&mut self.moves.last_waits) {
-            self.offers.push_back(Pending::Last);
-        }
-    }
-
-    /// Whether the last offer of a discovery has to wait, because one before it is put aside.
-    fn holds_last(&mut self) -> bool {
-        self.moves.last_waits |= !self.moves.away.is_empty();
-        self.moves.last_waits
-    }
-
-    /// A transaction's outcome is unknown: everything is decided anew by what turns out to be stored.
-    pub(super) fn abandon_moves(&mut self, moving: Moving) {
-        moving.accepted.into_iter().for_each(|(key, record)| self.moves.pass(key, record));
-        let refused = moving.refused.into_iter().map(|(fetch, _)| fetch);
-        moving.fetches.into_iter().chain(refused).for_each(|fetch| self.moves.wait(fetch));
-    }
-}
-
-impl Moves {
-    pub(super) fn stored(moved: HashMap<Partition, MovedRecord>, filter_before: Option<u64>) -> Self {
-        Self { moved, filter_before, ..Self::default() }
-    }
-
-    fn wait(&mut self, fetch: Fetch) {
-        self.fetches.insert((fetch.offered.key(), fetch.to), fetch);
-    }
-
-    /// An older record must not take the place of a newer one: it would be found outdated, and the partition
-    /// would wait for somebody to ask again.
-    fn pass(&mut self, key: Partition, record: PartitionRecord) {
-        let known = self.passed.get(&key).map(|known| known.moves);
-        if known.is_none_or(|known| known < record.moves) {
-            self.passed.insert(key, record);
-        }
-    }
-}
-
-impl Moving {
-    /// Whether it says something that only the lane's owner may say.
+    /// Returns whether it refuses a request, which only the lane's present owner may do.
     pub(super) fn refuses(&self) -> bool {
         !self.refused.is_empty()
     }

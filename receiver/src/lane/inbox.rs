@@ -1,24 +1,24 @@
-//! The frames a lane holds, by sequence: what has arrived early, what is next, what is not yet committed.
+//! The inbox of a lane: its frames by sequence, from those not yet committed to those that arrived early. Sans-IO.
 //!
-//! A frame stays, compressed, until it is committed, so that a hiccup of the target is replayed from here
-//! and nothing crosses the WAN twice. Sans-IO. What bounds it is credit: a sender that exceeds it is refused
-//! by the session before a frame gets here.
+//! A frame stays, compressed, until it is committed, so that it is replayed from here after a failure of the target
+//! and does not cross the WAN twice. Credit bounds the inbox: the session refuses a sender that exceeds it before a
+//! frame gets here.
 
 use std::collections::BTreeMap;
 
 use wire::frame::IntactFrame;
 use wire::ids::Sequence;
 
-/// What became of an arriving frame.
+/// Result of an arriving frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
-    /// Held until its turn.
+    /// The frame is kept until its turn.
     Held,
-    /// Already held or committed: dropped.
+    /// The frame is dropped: it is here or committed already.
     Duplicate,
 }
 
-/// A lane's frames within one epoch.
+/// Frames of a lane within one epoch.
 #[derive(Debug, Default)]
 pub struct Inbox {
     held: BTreeMap<Sequence, IntactFrame>,
@@ -30,7 +30,7 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Takes a frame that has just arrived.
+    /// Takes an arriving frame.
     pub fn handle_frame(&mut self, frame: IntactFrame) -> Arrival {
         let sequence = frame.header().head.sequence;
         if sequence < self.committed || self.held.contains_key(&sequence) {
@@ -41,18 +41,18 @@ impl Inbox {
         Arrival::Held
     }
 
-    /// The next frame in order, if it has arrived.
+    /// Returns the next frame in order, if it has arrived.
     pub fn peek(&self) -> Option<&IntactFrame> {
         self.held.get(&self.next)
     }
 
-    /// Moves on to the frame after the one last peeked; that one stays held until committed.
+    /// Moves to the frame after the one last peeked, which stays here until it is committed.
     pub fn advance(&mut self) {
         assert!(self.held.contains_key(&self.next), "only a peeked frame is passed");
         self.next = self.next.next();
     }
 
-    /// Frees every frame that was passed: they are committed. Returns the newest, if there was any.
+    /// Frees every frame that was passed, because it is committed. Returns the newest of them.
     pub fn commit(&mut self) -> Option<Sequence> {
         if self.committed == self.next {
             return None;
@@ -64,22 +64,22 @@ impl Inbox {
         Some(Sequence(self.next.0 - 1))
     }
 
-    /// Goes back to the first frame that is not committed.
+    /// Moves back to the first frame that is not committed.
     pub fn rewind(&mut self) {
         self.next = self.committed;
     }
 
-    /// Compressed bytes held.
+    /// Compressed bytes of all frames here.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Frames held, in order or not.
+    /// Number of frames here, in order or not.
     pub fn len(&self) -> usize {
         self.held.len()
     }
 
-    /// Whether nothing is held.
+    /// Returns whether no frame is here.
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_taken_in_sequence_whatever_order_they_arrive_in() {
+    fn frames_are_taken_in_sequence() {
         let mut inbox = Inbox::default();
         assert_eq!(inbox.handle_frame(frame(1)), Arrival::Held);
         assert!(inbox.peek().is_none(), "0 is missing");
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_held_or_committed_is_dropped() {
+    fn a_duplicate_frame_is_dropped() {
         let mut inbox = Inbox::default();
         inbox.handle_frame(frame(0));
         assert_eq!(inbox.handle_frame(frame(0)), Arrival::Duplicate);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rewind_replays_exactly_what_is_not_committed() {
+    fn a_rewind_replays_the_uncommitted_frames() {
         let mut inbox = Inbox::default();
         for sequence in 0..3 {
             inbox.handle_frame(frame(sequence));

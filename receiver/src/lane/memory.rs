@@ -1,5 +1,5 @@
-//! Decoded bytes that all lanes of a receiver may hold at once, beside the compressed frames that credit
-//! bounds. A lane that gets none commits what it has produced, which frees its own.
+//! Memory for decoded frames, shared by all lanes of a receiver; credit bounds the compressed frames. A lane that gets
+//! no memory commits the records that it has produced, which frees its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ pub struct DecodeMemory {
     held: AtomicU64,
 }
 
-/// Decoded bytes in use; given back when dropped.
+/// Decoded bytes in use, freed on drop.
 #[derive(Debug)]
 pub struct Lease {
     memory: Arc<DecodeMemory>,
@@ -19,12 +19,12 @@ pub struct Lease {
 }
 
 impl DecodeMemory {
-    /// An allowance of `limit` bytes.
+    /// Makes an allowance of `limit` bytes.
     pub fn new(limit: u64) -> Arc<Self> {
         Arc::new(Self { limit, held: AtomicU64::new(0) })
     }
 
-    /// Takes `bytes`, or nothing where that exceeds the allowance.
+    /// Takes `bytes`, or `None` where that exceeds the allowance.
     pub fn take(self: &Arc<Self>, bytes: u64) -> Option<Lease> {
         self.held
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
@@ -34,7 +34,7 @@ impl DecodeMemory {
             .map(|_| Lease { memory: Arc::clone(self), bytes })
     }
 
-    /// Takes `bytes` whatever the allowance: for the first frame of a transaction, so that every lane
+    /// Takes `bytes` even beyond the allowance: for the first frame of a transaction, so that every lane
     /// makes progress. The excess is at most one frame per lane.
     pub fn take_first(self: &Arc<Self>, bytes: u64) -> Lease {
         self.held.fetch_add(bytes, Ordering::AcqRel);
@@ -46,7 +46,7 @@ impl DecodeMemory {
         self.limit
     }
 
-    /// Bytes in use.
+    /// Decoded bytes in use now.
     pub fn held(&self) -> u64 {
         self.held.load(Ordering::Acquire)
     }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_bounded_and_comes_back() {
+    fn memory_is_bounded_and_freed() {
         let memory = DecodeMemory::new(100);
         let lease = memory.take(60).expect("fits");
         assert!(memory.take(41).is_none());

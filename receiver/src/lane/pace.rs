@@ -1,13 +1,13 @@
-//! A receiver-wide pace for commits: transactions, not bytes, are what a trickle costs the target
-//! (about 0.4 % of a broker core each per second), so all lanes share one budget of them.
+//! The pace of commits, common to all lanes of a receiver. At a low rate of records, the target's cost is the number of
+//! transactions (each per second about 0.4 % of a broker core), so all lanes share one budget of transactions.
 //!
-//! At once while tokens last; otherwise lanes queue, longest-waiting first, and gather records meanwhile. Lanes of
-//! strict classes have a queue of their own, which goes first; while others wait it has every second transaction at
-//! most: a critical trickle could use all of them, and bulk would never be acknowledged.
+//! A lane commits immediately while there are tokens; otherwise lanes queue, longest-waiting first, and collect records
+//! meanwhile. Lanes of strict classes have a queue of their own, which is served first, but at most every second time
+//! while others wait: otherwise a critical class could use all transactions and bulk would never be acked.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
@@ -15,23 +15,25 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
-/// Names a waiting lane; unique within the process.
-pub type Ticket = u64;
+use crate::lock::lock;
+
+/// Number of a waiting lane, unique within the process.
+pub(crate) type Ticket = u64;
 
 /// The shared budget of transactions.
-pub struct CommitPace<C: Clock = DefaultClock> {
+pub(crate) struct CommitPace<C: Clock = DefaultClock> {
     limiter: RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>,
     clock: C,
     waiting: Mutex<Waiting>,
     gap: Duration,
 }
 
-/// Who waits, each queue in the order they came.
+/// Lanes that wait, each queue in order of arrival.
 #[derive(Default)]
 struct Waiting {
     strict: VecDeque<Ticket>,
     others: VecDeque<Ticket>,
-    /// Whether the last transaction was of a strict class.
+    /// True if the last transaction was of a strict class.
     strict_was_last: bool,
 }
 
@@ -40,7 +42,7 @@ impl Waiting {
         if strict { &mut self.strict } else { &mut self.others }
     }
 
-    /// How many transactions of lanes that wait come before one of `ticket`, which queues up unless nobody waits.
+    /// Returns the number of transactions before one of `ticket`, which joins its queue unless both are empty.
     fn ahead(&mut self, ticket: Ticket, strict: bool) -> usize {
         if self.strict.is_empty() && self.others.is_empty() {
             return 0;
@@ -50,7 +52,7 @@ impl Waiting {
             queue.push_back(ticket);
             queue.len() - 1
         });
-        // They take turns. It is somebody's turn whose queue is not empty.
+        // The two queues take turns; an empty queue loses its turn.
         let other = self.queue(!strict).len();
         let other_is_first = strict == self.strict_was_last;
         before + other.min(before + usize::from(other_is_first))
@@ -63,26 +65,26 @@ impl Waiting {
 }
 
 impl CommitPace<DefaultClock> {
-    /// `per_second` transactions on average, `burst` at once.
-    pub fn new(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
+    /// Permits `per_second` transactions on average, and `burst` without a wait.
+    pub(crate) fn new(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
         Self::with_clock(per_second, burst, DefaultClock::default())
     }
 }
 
 impl<C: Clock + Clone> CommitPace<C> {
-    /// The same on a clock of the caller's.
-    pub fn with_clock(per_second: NonZeroU32, burst: NonZeroU32, clock: C) -> Self {
+    /// Makes a pace with the caller's clock.
+    pub(crate) fn with_clock(per_second: NonZeroU32, burst: NonZeroU32, clock: C) -> Self {
         let quota = Quota::per_second(per_second).allow_burst(burst);
         let limiter = RateLimiter::direct_with_clock(quota, clock.clone());
         let gap = quota.replenish_interval();
         Self { limiter, clock, waiting: Mutex::default(), gap }
     }
 
-    /// Takes a token for `ticket`, whose class is strict or not, or says when to ask again; asking keeps the lane's
-    /// place in its queue.
-    pub fn take(&self, ticket: Ticket, strict: bool) -> Result<(), Duration> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        // A new session may have made its class another.
+    /// Takes a token for `ticket`, or returns how long to wait before the next attempt; an attempt keeps the lane's
+    /// place in its queue. `strict` says whether the lane's class is strict.
+    pub(crate) fn take(&self, ticket: Ticket, strict: bool) -> Result<(), Duration> {
+        let mut waiting = lock(&self.waiting);
+        // A new session may have changed whether the class is strict.
         waiting.queue(!strict).retain(|&other| other != ticket);
         let ahead = waiting.ahead(ticket, strict);
         if ahead > 0 {
@@ -104,9 +106,9 @@ impl<C: Clock + Clone> CommitPace<C> {
         }
     }
 
-    /// Gives up the lane's place: it has nothing to commit any more.
-    pub fn leave(&self, ticket: Ticket) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).leave(ticket);
+    /// Removes a lane that has nothing to commit from its queue.
+    pub(crate) fn leave(&self, ticket: Ticket) {
+        lock(&self.waiting).leave(ticket);
     }
 }
 
@@ -146,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_that_leaves_holds_nobody_up() {
+    fn a_lane_that_leaves_delays_no_other_lane() {
         let clock = FakeRelativeClock::default();
         let pace = pace(&clock);
         assert!(pace.take(1, false).is_ok() && pace.take(1, false).is_ok());
@@ -157,14 +159,14 @@ mod tests {
     }
 
     #[test]
-    fn a_strict_lane_goes_before_those_that_wait_and_every_second_time_at_most() {
+    fn a_strict_lane_is_served_first_but_not_twice_in_a_row() {
         let clock = FakeRelativeClock::default();
         let pace = pace(&clock);
         assert!(pace.take(1, false).is_ok() && pace.take(1, false).is_ok());
         assert!(pace.take(7, false).is_err() && pace.take(8, false).is_err());
         let order: Vec<_> = (0..4)
             .map(|_| {
-                // All ask again and again: those of bulk too have always more.
+                // All lanes ask repeatedly; bulk has always more to commit.
                 let asked = |ticket, strict| pace.take(ticket, strict).is_ok();
                 assert!(!asked(9, true), "there is no token left");
                 clock.advance(Duration::from_millis(100));

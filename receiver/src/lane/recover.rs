@@ -1,43 +1,41 @@
-//! What to do when a transaction's outcome is unknown: ask the target, which is the only truth.
+//! Recovery after a transaction whose outcome is unknown: the target's state decides.
 //!
-//! A commit that timed out may have happened. So the lane never guesses from the error: it fences its own
-//! old producer, which decides the transaction, reads the stored positions, and replays the frames it still
-//! holds, leaving out what turned out to be committed. The sender notices late acks and nothing else.
+//! A commit that timed out may have happened. So the lane never guesses from the error: it fences its own old
+//! producer, which ends the transaction, reads the stored positions, and replays the frames that it still has
+//! without the records that turn out to be committed. The sender notices late acks and nothing else.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use wire::ids::{Epoch, Position};
-
-use super::{Lane, Open};
-use crate::target::state::{LaneState, PartitionRecord};
-use crate::target::{LaneTarget, TargetError};
 use wire::partition::Partition;
 
-/// Why a lane could not go on from what the target stored.
+use super::open_lane::{Lane, Open, OpenLane};
+use crate::target::state::{LaneState, PartitionRecord};
+use crate::target::{LaneTarget, TargetError};
+
+/// Reasons why a lane could not continue from the stored state.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
     /// The target still fails; try again later.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// Somebody else opened the lane meanwhile: it is theirs.
+    /// Another receiver has opened the lane meanwhile and owns it now.
     #[error("lane was opened at epoch {found}, ours is {ours}")]
     Superseded {
-        /// The epoch we opened.
+        /// The epoch that this receiver opened.
         ours: Epoch,
-        /// The epoch that is stored.
         found: Epoch,
     },
     /// The stored positions are neither those before nor those after the unknown transaction.
     #[error("stored position of {partition} is {found}, it was {before} before and {after} after the transaction")]
     Diverged {
         /// Source topic and partition.
-        partition: String,
-        /// What is stored; −1 for nothing.
+        partition: Partition,
+        /// The stored position; −1 for none.
         found: Position,
-        /// What was stored before.
         before: Position,
-        /// What the transaction would have stored.
+        /// The position that the transaction would have stored.
         after: Position,
     },
 }
@@ -48,35 +46,34 @@ impl<T: LaneTarget> Lane<T> {
     /// # Errors
     /// After [`RecoverError::Target`] call it again, later; after any other the lane must be closed.
     pub fn recover(&mut self) -> Result<(), RecoverError> {
-        let result = self.try_recover();
+        let Some(mut lane) = self.opened().filter(|lane| lane.open.unknown.is_some()) else { return Ok(()) };
+        let result = lane.recover();
         if matches!(result, Err(RecoverError::Target(_))) {
-            self.target.discard();
+            self.parts.target.discard();
         }
         result
     }
+}
 
-    fn try_recover(&mut self) -> Result<(), RecoverError> {
-        if self.open.as_ref().is_none_or(|open| open.unknown.is_none()) {
-            return Ok(());
-        }
+impl<T: LaneTarget> OpenLane<'_, T> {
+    fn recover(&mut self) -> Result<(), RecoverError> {
         self.read_owned()?;
-        self.target.fence()?;
+        self.parts.target.fence()?;
         let state = self.read_owned()?;
-        self.counts.recoveries += 1;
-        self.open.as_mut().map_or(Ok(()), |open| open.replay_from(state))
+        self.parts.counts.recoveries += 1;
+        self.open.replay_from(state)
     }
 
-    /// Reads the state and makes sure that the lane is still ours. Before the fence, so that a lane taken
-    /// over is not taken back; and after it, because the other may have come in between.
+    /// Reads the state and makes sure that the lane is still ours: before the fence, so that a lane taken
+    /// over is not taken back; and after it, because another receiver may have come in between.
     fn read_owned(&mut self) -> Result<LaneState, RecoverError> {
-        let Some(open) = self.open.as_ref() else { return Ok(LaneState::default()) };
-        let entries = self.target.read_state()?;
-        let state = LaneState::fold(self.id, &open.terms.source_cluster, &entries)?;
-        state.ensure_no_older_than(self.id, open.epoch)?;
-        if state.epoch() > open.epoch {
-            return Err(RecoverError::Superseded { ours: open.epoch, found: state.epoch() });
-        }
-        Ok(state)
+        let entries = self.parts.target.read_state()?;
+        let lane = self.parts.id;
+        let ours = self.open.stored.epoch;
+        let state = LaneState::fold(lane, &self.open.stored.terms.source_cluster, &entries)?;
+        state.ensure_no_older_than(lane, ours)?;
+        let found = state.epoch();
+        if found > ours { Err(RecoverError::Superseded { ours, found }) } else { Ok(state) }
     }
 }
 
@@ -84,41 +81,38 @@ impl Open {
     fn replay_from(&mut self, state: LaneState) -> Result<(), RecoverError> {
         let unknown = self.unknown.take().unwrap_or_default();
         self.check(&unknown, &state.partitions)?;
-        let known = std::mem::replace(&mut self.partitions, state.partitions);
-        for (key, record) in &mut self.partitions {
-            // What was appended since the stored end was learned from delivery reports: keep the newer.
+        let known = std::mem::replace(&mut self.stored.partitions, state.partitions);
+        for (key, record) in &mut self.stored.partitions {
+            // The known end may be newer than the stored one: it comes from delivery reports.
             let known = known.get(key).map_or(Position(0), |known| known.target_end);
             record.target_end = record.target_end.max(known);
         }
-        self.moves.moved = state.moved;
+        self.handovers.handed_over = state.moved;
         if let Some(lane) = state.lane {
-            self.record = lane;
+            self.stored.record = lane;
         }
-        self.jumps = Arc::new(state.jumps);
+        self.stored.jumps = Arc::new(state.jumps);
         self.current = None;
         self.inbox.rewind();
-        for slot in self.slots.values_mut() {
-            slot.from = slot.from_committed;
-        }
+        self.slots.rewind();
         Ok(())
     }
 
-    /// The transaction happened as a whole or not at all; anything else is not ours to explain.
+    /// Checks that the transaction was stored as a whole or not at all.
     fn check(
         &self,
         unknown: &HashMap<Partition, Position>,
         stored: &HashMap<Partition, PartitionRecord>,
     ) -> Result<(), RecoverError> {
-        let nothing = Position(-1);
-        let before = |key| self.partitions.get(key).map_or(nothing, |record| record.position);
-        let found = |key| stored.get(key).map_or(nothing, |record| record.position);
+        let before = |key| self.stored.position(key);
+        let found = |key| stored.get(key).map_or(Position(-1), |record| record.position);
         let happened = unknown.iter().any(|(key, &after)| after != before(key) && found(key) == after);
-        for key in self.partitions.keys().chain(unknown.keys()) {
-            let (before, found) = (before(key), found(key));
+        for key in self.stored.partitions.keys().chain(unknown.keys()) {
+            let before = before(key);
+            let found = found(key);
             let after = unknown.get(key).copied().unwrap_or(before);
             if found != if happened { after } else { before } {
-                let partition = key.to_string();
-                return Err(RecoverError::Diverged { partition, found, before, after });
+                return Err(RecoverError::Diverged { partition: key.clone(), found, before, after });
             }
         }
         Ok(())

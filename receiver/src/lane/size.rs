@@ -1,19 +1,19 @@
-//! How large a lane's next transaction may be. Sans-IO.
+//! Size limit of a lane's next transaction. Sans-IO.
 //!
-//! A transaction that outlives the transaction timeout is aborted by the broker and would be for ever, so
-//! its size follows what this target was seen to take: never more than a quarter of the timeout's worth,
-//! half after a failure, down to one record, and double with each success.
+//! The broker aborts a transaction that outlives the transaction timeout, and a repetition of the same size would be
+//! aborted again. So the size follows the measured rate of this target: at most what it commits in a quarter of the
+//! timeout, half after a failure, down to one record, and double with each success.
 
 use std::time::Duration;
 
-/// Where a lane begins: large enough that a transaction costs little, small enough for any broker.
+/// First limit of a lane in bytes: a transaction of this size costs little, and every broker can commit it.
 const START_BYTES: u64 = 4 << 20;
-/// Past this a larger transaction saves nothing measurable.
+/// Largest limit in bytes: a larger transaction saves nothing measurable.
 const MAX_BYTES: u64 = 32 << 20;
-/// Below this the limit is one record at a time.
+/// Bytes below which a transaction is limited to one record.
 const MIN_BYTES: u64 = 1 << 10;
 
-/// The limit on one lane's next transaction.
+/// Limit on one lane's next transaction.
 #[derive(Debug)]
 pub struct TransactionSize {
     bytes: u64,
@@ -21,17 +21,17 @@ pub struct TransactionSize {
 }
 
 impl TransactionSize {
-    /// For transactions that the broker aborts after `timeout`.
+    /// Makes the limit for transactions that the broker aborts after `timeout`.
     pub fn new(timeout: Duration) -> Self {
         Self { bytes: START_BYTES, timeout }
     }
 
-    /// Whether a transaction that already holds `records` of `bytes` may take one more record.
+    /// Returns whether a transaction of `records` records and `bytes` bytes may take one more record.
     pub fn allows(&self, records: u64, bytes: u64) -> bool {
         records == 0 || (self.bytes >= MIN_BYTES && bytes < self.bytes)
     }
 
-    /// A transaction of `bytes` was committed after `took`.
+    /// Notes that a transaction of `bytes` was committed after `took`.
     pub fn handle_success(&mut self, bytes: u64, took: Duration) {
         let doubled = (self.bytes.max(MIN_BYTES / 2) * 2).min(MAX_BYTES);
         self.bytes = if took.is_zero() || bytes < MIN_BYTES {
@@ -42,7 +42,7 @@ impl TransactionSize {
         };
     }
 
-    /// A transaction failed, whatever the cause.
+    /// Notes that a transaction failed.
     pub fn handle_failure(&mut self) {
         self.bytes /= 2;
     }
@@ -55,7 +55,7 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(30);
 
     #[test]
-    fn failures_shrink_a_transaction_to_one_record_and_successes_grow_it_again() {
+    fn failures_shrink_a_transaction_and_successes_grow_it() {
         let mut size = TransactionSize::new(TIMEOUT);
         for _ in 0..40 {
             size.handle_failure();
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_target_gets_no_more_than_a_quarter_of_the_timeout_takes() {
+    fn a_slow_target_gets_at_most_a_quarter_of_the_timeout() {
         let mut size = TransactionSize::new(TIMEOUT);
         size.handle_success(1 << 20, Duration::from_secs(5));
         let quarter = (1u64 << 20) * 30 / 4 / 5;

@@ -1,144 +1,141 @@
-//! A lane's own thread: moves commands and frames into the [`Lane`], runs its transactions at the common
-//! pace, and hands its replies to the session. It lives as long as the process and serves one session
-//! after the other: at a session's end it commits what it holds without a gap, and a new opening waits for
-//! at most the transaction in progress.
+//! A lane's own thread: passes commands and frames to the [`Lane`], runs its transactions at the receiver's
+//! common pace, and sends its replies to the session.
+//!
+//! The thread lives as long as the process and serves one session after the other. At a session's end it commits the
+//! frames that it has without a gap; the next opening waits for the present transaction at most.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use service::bell::Bell;
 use service::mailbox::Mailbox;
 use tokio::sync::{mpsc, oneshot};
 use transport::clock::Clock;
-use wire::close::CloseCode;
+use wire::close::{Close, CloseCode};
 use wire::control::{Control, LaneClosedReason};
 use wire::error::PeerMisbehaved;
 use wire::frame::{FrameHead, IntactFrame};
 use wire::ids::{Epoch, LaneId, Slot};
 use wire::lanes::{ClassRequest, ClassTable};
 
+use super::attention::NeedsAction;
+use super::claims::Claim;
+use super::handover::LaneMessage;
+use super::open_lane::{Counts, Lane, LaneError};
+use super::pace::{CommitPace, Ticket};
+use super::recover::RecoverError;
+use super::terms::{OpenError, Terms};
+use super::timings::Timings;
 use crate::join::Offered;
-use crate::join::carried_topics::Knowledge;
-use crate::lane::attention::Standing;
-use crate::lane::pace::{CommitPace, Ticket};
-use crate::lane::timings::Timings;
-use crate::lane::{Claim, Counts, Errand, Lane, LaneError, OpenError, RecoverError, Terms};
+use crate::join::carried_topics::CarriedTopics;
 use crate::link::arbiter::SessionId;
+use crate::lock::lock;
 use crate::target::state::HaltRecord;
 use crate::target::{LaneTarget, TargetError};
 
-/// What a session tells a lane's thread. Messages of a session that is not the lane's present one are
-/// dropped.
+/// A message to a lane's thread. Messages of a session that is not the lane's present one are dropped.
 #[derive(Debug)]
 pub enum Command {
     /// Take the lane over for a new session.
     Open {
-        /// The session.
         session: SessionId,
-        /// What it agreed on.
         terms: Arc<Terms>,
-        /// Whether the lane's class goes before others.
+        /// True if the lane's class is served before others.
         strict: bool,
         /// Shared with the session's other lanes.
-        knowledge: Arc<Knowledge>,
-        /// Where replies go.
+        carried_topics: Arc<CarriedTopics>,
+        /// The session's queue of replies.
         replies: mpsc::Sender<Reply>,
     },
-    /// A frame, checked and within credit, and when its last byte arrived by the process's clock.
+    /// A frame, checked and within credit, and the time by the process's clock at which its last byte arrived.
     Frame(SessionId, IntactFrame, u64),
-    /// Topics are about to be made.
+    /// Topics are about to be created.
     Claim(SessionId, Epoch, Claim),
     /// A partition asks to join.
     Offer(SessionId, Epoch, Box<Offered>),
-    /// All of the filter's partitions were offered.
+    /// All partitions of the filter were offered.
     LastOffer(SessionId, Epoch),
     /// The sender halted a partition.
     Halted(SessionId, Epoch, Slot, HaltRecord),
     /// Every lane of the session was read: offers that waited for it can be decided.
-    Known,
-    /// Another lane of the session wants or gives a partition.
-    Errand(SessionId, Errand),
-    /// Lanes are to be appended for classes. Asked of lane 0, before a session begins.
+    AllLanesRead,
+    LaneMessage(SessionId, LaneMessage),
+    /// Lanes have to be appended for classes; sent to lane 0 before a session begins.
     Classes {
-        /// What the session is to agree on; its classes are the default one.
+        /// The session's terms, with the default class only.
         terms: Arc<Terms>,
-        /// The classes it needs beside that.
-        wishes: Vec<ClassRequest>,
-        /// Told every class and its lanes; dropped if the lane ends.
+        /// The other classes that the session requests.
+        requests: Vec<ClassRequest>,
+        /// Receives every class and its lanes; dropped if the lane ends.
         answer: oneshot::Sender<Result<ClassTable, OpenError>>,
     },
-    /// The session ended.
+    /// The lane's session has ended.
     SessionEnded(SessionId),
-    /// Commit what is held without a gap, then end the thread.
+    /// Commit the frames that are there without a gap, then end the thread.
     Stop,
 }
 
-/// What a lane's thread tells its session.
+/// A message from a lane's thread to its session.
 #[derive(Debug)]
 pub enum Reply {
-    /// For the sender.
     Message(Control),
-    /// The lane's state was read; the session's other lanes may be waiting for that.
+    /// The lane's state was read; the session's other lanes may wait for that.
     Opened,
-    /// For another lane of the session.
-    Errand(LaneId, Errand),
-    /// The sender broke the protocol.
-    Misbehaved(PeerMisbehaved),
-    /// What is stored forbids this session.
-    Refused(CloseCode, String),
+    /// A message for another lane of the session.
+    LaneMessage(LaneId, LaneMessage),
+    /// The session must end: the sender broke the protocol, or the stored state does not permit the session.
+    Close(Close),
 }
 
-/// A lane's thread, seen from outside.
+/// A lane's thread as the rest of the process uses it.
 #[derive(Debug, Clone)]
 pub struct LaneHandle {
-    /// Its commands.
     pub mailbox: Mailbox<Command>,
-    /// What it has seen, for `status` and metrics.
+    /// Counters of the lane, for `status` and metrics.
     pub view: Arc<Mutex<View>>,
 }
 
-/// A lane as others may see it.
+/// A lane's counters and condition, as `status` shows them.
 #[derive(Debug, Clone, Default)]
 pub struct View {
     /// The epoch, while open.
     pub epoch: Option<Epoch>,
-    /// Counters.
+    /// Counters since the process started.
     pub counts: Counts,
-    /// Compressed bytes held.
+    /// Compressed bytes in the inbox.
     pub held_bytes: u64,
-    /// Why records do not flow: what the target says while it fails, or that the lane is another receiver's.
+    /// The reason why records do not flow: the target's error, or that another receiver has the lane.
     pub trouble: Option<String>,
-    /// What stands in its state until somebody acts.
-    pub standing: Arc<Standing>,
+    /// Halts, orphaned positions and jumps.
+    pub needs_action: Arc<NeedsAction>,
 }
 
-/// Commands that may wait for a lane: its frames and its offers. Frames of any size worth sending are
-/// bounded by credit long before; a sender that sends this many tiny ones ends its session.
-pub const MAILBOX_CAPACITY: usize = 64 * 1024;
+/// Commands that may wait for a lane: its frames and its offers. Credit bounds frames of a useful size long before;
+/// a sender that sends this many tiny ones ends its session.
+pub(crate) const MAILBOX_CAPACITY: usize = 64 * 1024;
 
+/// Sleep of a thread that has nothing to do.
 const IDLE: Duration = Duration::from_secs(60);
-/// A lane that has not committed for this long does so for its own sake: brokers forget a transactional id
-/// after 7 days at the least setting in use.
+/// Time without a commit after which the lane commits its own record: brokers forget a transactional id
+/// after 7 days at the shortest setting in use.
 const KEEP_ALIVE: Duration = Duration::from_secs(24 * 60 * 60);
-/// How soon a failing target is asked again, and how late at most.
+/// First and longest wait between two attempts on a target that fails.
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// The thread's own state.
-pub struct LaneThread<T> {
-    /// The lane.
+/// A lane and everything that its thread uses.
+pub(crate) struct LaneThread<T> {
     pub lane: Lane<T>,
-    /// Its commands and view.
+    /// The lane's commands and view.
     pub handle: LaneHandle,
-    /// What wakes it.
     pub bell: Bell,
-    /// The receiver-wide pace.
+    /// The receiver's common pace of transactions.
     pub pace: Arc<CommitPace>,
-    /// Its place in the pace's queue.
+    /// The lane's place in the pace's queue.
     pub ticket: Ticket,
-    /// How long its frames take, by `clock`.
+    /// Times of the lane's frames, by `clock`.
     pub timings: Timings,
-    /// The process's clock.
+    /// Clock of this process, for reports.
     pub clock: Clock,
 }
 
@@ -146,17 +143,35 @@ pub struct LaneThread<T> {
 struct Running {
     session: Option<(SessionId, mpsc::Sender<Reply>)>,
     strict: bool,
-    retry: Option<(Instant, Duration)>,
+    retry: Option<Retry>,
     committed: Option<Instant>,
-    /// Why records do not flow.
     trouble: Option<String>,
-    standing: Arc<Standing>,
+    needs_action: Arc<NeedsAction>,
     stopping: bool,
 }
 
+/// The next attempt on a target that fails.
+#[derive(Clone, Copy)]
+struct Retry {
+    due: Instant,
+    wait: Duration,
+}
+
+impl Retry {
+    fn now() -> Self {
+        Self { due: Instant::now(), wait: Duration::ZERO }
+    }
+
+    /// Returns the attempt after this one, which waits twice as long.
+    fn next(self) -> Self {
+        let wait = (self.wait * 2).clamp(RETRY_MIN, RETRY_MAX);
+        Self { due: Instant::now() + wait, wait }
+    }
+}
+
 impl<T: LaneTarget> LaneThread<T> {
-    /// Runs until [`Command::Stop`].
-    pub fn run(mut self) {
+    /// Runs the lane until [`Command::Stop`].
+    pub(crate) fn run(mut self) {
         let mut running = Running::default();
         loop {
             while let Some(command) = self.handle.mailbox.pop() {
@@ -164,9 +179,9 @@ impl<T: LaneTarget> LaneThread<T> {
             }
             let wait = self.work(&mut running);
             self.flush(&running);
-            if !running.standing.is_of(&self.lane) {
-                let before = std::mem::replace(&mut running.standing, Arc::new(Standing::of(&self.lane)));
-                running.standing.report_orphans(self.lane.id(), &before);
+            if !running.needs_action.is_of(&self.lane) {
+                let before = std::mem::replace(&mut running.needs_action, Arc::new(NeedsAction::of(&self.lane)));
+                running.needs_action.report_orphans(self.lane.id(), &before);
             }
             self.publish(&running);
             match wait {
@@ -178,96 +193,86 @@ impl<T: LaneTarget> LaneThread<T> {
             }
         }
         self.pace.leave(self.ticket);
-        self.lane.close(LaneClosedReason::SessionEnded, "receiver is leaving");
+        self.lane.close(LaneClosedReason::SessionEnded, LEAVING);
         self.flush(&running);
     }
 
     fn obey(&mut self, running: &mut Running, command: Command) {
-        let ours = |session| running.session.as_ref().is_some_and(|(id, _)| *id == session);
-        let result = match command {
-            Command::Open { session, terms, strict, knowledge, replies } => {
-                // An older session's late wish must not take the lane from a newer one.
-                if running.session.as_ref().is_some_and(|(present, _)| *present > session) {
-                    return;
-                }
-                // Fencing may take long, and whoever is behind in the pace's queue must not wait for it.
-                self.pace.leave(self.ticket);
+        let ours = |session| running.session.as_ref().is_some_and(|(present, _)| *present == session);
+        match command {
+            // A late request of an older session must not take the lane from a newer one.
+            Command::Open { session, terms, strict, carried_topics, replies } if !running.has_newer(session) => {
                 running.session = Some((session, replies));
                 running.strict = strict;
-                running.retry = None;
-                running.committed = Some(Instant::now());
-                self.open(running, terms, knowledge);
-                Ok(())
+                self.open(running, terms, carried_topics);
             }
-            Command::Frame(session, frame, arrived) if ours(session) => {
-                let FrameHead { epoch, sequence, .. } = frame.header().head;
-                if self.lane.epoch() == Some(epoch) {
-                    self.timings.handle_frame(epoch, sequence, arrived);
-                }
-                self.lane.handle_frame(frame)
-            }
+            Command::Frame(session, frame, arrived) if ours(session) => self.take_frame(running, frame, arrived),
             Command::Claim(session, epoch, claim) if ours(session) => {
-                self.lane.handle_claim(epoch, claim);
-                Ok(())
+                if let Some(mut lane) = self.lane.at(epoch) {
+                    lane.handle_claim(claim);
+                }
             }
-            Command::Offer(session, epoch, offered) if ours(session) => self.lane.handle_offer(epoch, *offered),
+            Command::Offer(session, epoch, offered) if ours(session) => {
+                let taken = self.lane.at(epoch).map_or(Ok(()), |mut lane| lane.handle_offer(*offered));
+                self.check(running, taken);
+            }
             Command::LastOffer(session, epoch) if ours(session) => {
-                self.lane.handle_last_offer(epoch);
-                Ok(())
+                if let Some(mut lane) = self.lane.at(epoch) {
+                    lane.handle_last_offer();
+                }
             }
             Command::Halted(session, epoch, slot, halt) if ours(session) => {
-                self.lane.handle_halted(epoch, slot, halt);
-                Ok(())
+                if let Some(mut lane) = self.lane.at(epoch) {
+                    lane.handle_halted(slot, halt);
+                }
             }
-            Command::Errand(session, errand) if ours(session) => {
-                self.lane.handle_errand(errand);
-                Ok(())
-            }
-            Command::Known => {
-                self.lane.handle_known();
-                Ok(())
-            }
-            Command::Classes { terms, wishes, answer } => {
+            Command::LaneMessage(session, message) if ours(session) => self.lane.handle_lane_message(message),
+            Command::AllLanesRead => self.lane.handle_all_lanes_read(),
+            Command::Classes { terms, requests, answer } => {
                 self.pace.leave(self.ticket);
-                // Who asked may have left.
-                let _ = answer.send(self.lane.append_classes(&terms, &wishes));
-                Ok(())
+                // The session that asked may have ended.
+                let _ = answer.send(self.lane.append_classes(&terms, &requests));
             }
-            Command::SessionEnded(session) if ours(session) => {
-                running.session = None;
-                Ok(())
-            }
-            Command::Stop => {
-                running.stopping = true;
-                Ok(())
-            }
-            _ => Ok(()),
-        };
-        if let Err(misbehaved) = result {
-            self.misbehaved(running, misbehaved);
+            Command::SessionEnded(session) if ours(session) => running.session = None,
+            Command::Stop => running.stopping = true,
+            // A message of a session that is over.
+            _ => {}
         }
     }
 
-    fn open(&mut self, running: &mut Running, terms: Arc<Terms>, knowledge: Arc<Knowledge>) {
-        let lane = self.lane.id();
+    fn open(&mut self, running: &mut Running, terms: Arc<Terms>, carried_topics: Arc<CarriedTopics>) {
+        // A fence may take long, and the lanes behind this one in the pace's queue must not wait for it.
+        self.pace.leave(self.ticket);
+        running.retry = None;
+        running.committed = Some(Instant::now());
         running.trouble = None;
-        match self.lane.open(terms, knowledge) {
+        let lane = self.lane.id();
+        match self.lane.open(terms, carried_topics) {
             Ok(epoch) => {
                 tracing::debug!(%lane, %epoch, "lane open");
-                running.trouble = None;
                 running.reply(Reply::Opened);
             }
-            Err(OpenError::Refused { code, detail }) => running.reply(Reply::Refused(code, detail)),
+            Err(OpenError::Refused(close)) => running.reply(Reply::Close(close)),
             Err(OpenError::Target(error)) => {
                 tracing::warn!(%lane, %error, "could not open lane");
-                let (reason, detail) = (LaneClosedReason::TargetFailed, error.to_string());
+                let detail = error.to_string();
                 running.trouble = Some(format!("lane {lane}: {detail}"));
+                let reason = LaneClosedReason::TargetFailed;
                 running.reply(Reply::Message(Control::LaneClosed { lane, epoch: Epoch(0), reason, detail }));
             }
         }
     }
 
-    /// Does what can be done now; says how long to sleep then, or `None` to come straight back.
+    fn take_frame(&mut self, running: &Running, frame: IntactFrame, arrived: u64) {
+        let FrameHead { epoch, sequence, .. } = frame.header().head;
+        if self.lane.epoch() == Some(epoch) {
+            self.timings.handle_frame(epoch, sequence, arrived);
+        }
+        let taken = self.lane.handle_frame(frame);
+        self.check(running, taken);
+    }
+
+    /// Does the work that is possible now. Returns how long to sleep then, or `None` to come back immediately.
     fn work(&mut self, running: &mut Running) -> Option<Duration> {
         if self.lane.needs_recovery() {
             return self.recover(running);
@@ -294,74 +299,68 @@ impl<T: LaneTarget> LaneThread<T> {
                 running.retry = None;
                 running.trouble = None;
             }
-            Err(LaneError::Peer(misbehaved)) => self.misbehaved(running, misbehaved),
+            Err(LaneError::Peer(misbehaved)) => self.check(running, Err(misbehaved)),
             Err(LaneError::Target(error)) => {
-                let lane = self.lane.id();
-                let trouble = format!("lane {lane}: {error}");
-                match error {
-                    // Said once: it will be so until somebody changes it.
-                    _ if running.trouble.as_ref() == Some(&trouble) => {
-                        tracing::debug!(%lane, %error, "transaction failed again");
-                    }
-                    TargetError::StateRejected { .. } => tracing::error!(%lane, %error, "positions are refused"),
-                    _ => {
-                        tracing::warn!(%lane, %error, "transaction failed; asking the target what became of it");
-                    }
-                }
-                // At once the first time; only a commit resets what grows from there.
-                let wait = running.retry.map_or(Duration::ZERO, |(_, wait)| (wait * 2).clamp(RETRY_MIN, RETRY_MAX));
-                running.trouble = Some(trouble);
-                running.retry = Some((Instant::now() + wait, wait));
+                running.note_failure(self.lane.id(), &error);
+                // The first recovery is immediate; only a commit resets the wait, which grows from there.
+                running.retry = Some(running.retry.map_or_else(Retry::now, Retry::next));
             }
         }
         None
     }
 
     fn recover(&mut self, running: &mut Running) -> Option<Duration> {
-        let (due, wait) = *running.retry.get_or_insert_with(|| (Instant::now(), Duration::ZERO));
-        let now = Instant::now();
         if running.stopping {
-            // Nobody will see the end of this; the next opening reads what became of it.
-            self.lane.close(LaneClosedReason::SessionEnded, "receiver is leaving");
+            // The next opening finds out whether the transaction was committed.
+            self.lane.close(LaneClosedReason::SessionEnded, LEAVING);
             return None;
         }
-        if now < due {
-            return Some(due - now);
+        let retry = *running.retry.get_or_insert_with(Retry::now);
+        let now = Instant::now();
+        if now < retry.due {
+            return Some(retry.due - now);
         }
         let lane = self.lane.id();
-        match self.lane.recover() {
-            // What is wrong stands until something is committed, or nothing is left to be.
-            Ok(()) if wait.is_zero() => tracing::info!(%lane, "lane recovered; replaying what it holds"),
-            Ok(()) => tracing::debug!(%lane, "lane recovered again"),
-            Err(RecoverError::Target(gone @ TargetError::StateGone(_))) => {
+        let Err(error) = self.lane.recover() else {
+            // The trouble stays until a commit, or until there is nothing left to commit.
+            if retry.wait.is_zero() {
+                tracing::info!(%lane, "lane recovered; replaying its frames");
+            } else {
+                tracing::debug!(%lane, "lane recovered again");
+            }
+            return None;
+        };
+        running.trouble = Some(format!("lane {lane}: {error}"));
+        match error {
+            RecoverError::Target(gone @ TargetError::StateGone(_)) => {
                 tracing::error!(%lane, error = %gone, "state topic is gone");
-                running.trouble = Some(format!("lane {lane}: {gone}"));
                 self.lane.close(LaneClosedReason::Refused, &gone.to_string());
-                running.reply(Reply::Refused(CloseCode::StateRefused, gone.to_string()));
+                running.reply(Reply::Close(Close::new(CloseCode::StateRefused, gone.to_string())));
             }
-            Err(RecoverError::Target(error)) => {
-                let next = (wait * 2).clamp(RETRY_MIN, RETRY_MAX);
-                tracing::warn!(%lane, %error, retry_in = ?next, "target still fails");
-                running.retry = Some((now + next, next));
-                running.trouble = Some(format!("lane {lane}: {error}"));
+            RecoverError::Target(error) => {
+                let next = retry.next();
+                tracing::warn!(%lane, %error, retry_in = ?next.wait, "target still fails");
+                running.retry = Some(next);
             }
-            Err(error @ RecoverError::Superseded { .. }) => {
+            RecoverError::Superseded { .. } => {
                 tracing::error!(%lane, %error, "lane contested: another receiver opened it");
                 running.trouble = Some(format!("lane {lane} is contested: {error}"));
                 self.lane.close(LaneClosedReason::Superseded, &error.to_string());
             }
-            Err(error @ RecoverError::Diverged { .. }) => {
-                tracing::error!(%lane, %error, "stored positions are not ours; opening the lane again");
-                running.trouble = Some(format!("lane {lane}: {error}"));
+            RecoverError::Diverged { .. } => {
+                tracing::error!(%lane, %error, "stored positions were written by another process; opening the lane again");
                 self.lane.close(LaneClosedReason::TargetFailed, &error.to_string());
             }
         }
         None
     }
 
-    fn misbehaved(&mut self, running: &mut Running, misbehaved: PeerMisbehaved) {
-        self.lane.close(LaneClosedReason::SessionEnded, &misbehaved.to_string());
-        running.reply(Reply::Misbehaved(misbehaved));
+    /// Closes the lane and ends the session if the sender broke the protocol.
+    fn check(&mut self, running: &Running, result: Result<(), PeerMisbehaved>) {
+        if let Err(misbehaved) = result {
+            self.lane.close(LaneClosedReason::SessionEnded, &misbehaved.to_string());
+            running.reply(Reply::Close(misbehaved.into()));
+        }
     }
 
     fn flush(&mut self, running: &Running) {
@@ -369,26 +368,48 @@ impl<T: LaneTarget> LaneThread<T> {
             self.timings.handle_reply(&mut message, self.clock.now());
             running.reply(Reply::Message(message));
         }
-        while let Some((to, errand)) = self.lane.poll_errand() {
-            running.reply(Reply::Errand(to, errand));
+        while let Some((to, message)) = self.lane.poll_lane_message() {
+            running.reply(Reply::LaneMessage(to, message));
         }
     }
 
     fn publish(&self, running: &Running) {
-        let mut view = self.handle.view.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut view = lock(&self.handle.view);
         view.epoch = self.lane.epoch();
         view.counts = self.lane.counts();
         view.held_bytes = self.lane.held_bytes();
         view.trouble.clone_from(&running.trouble);
-        view.standing = Arc::clone(&running.standing);
+        view.needs_action = Arc::clone(&running.needs_action);
     }
 }
 
+/// Detail of the closes that a stop causes.
+const LEAVING: &str = "receiver is leaving";
+
 impl Running {
+    fn has_newer(&self, session: SessionId) -> bool {
+        self.session.as_ref().is_some_and(|(present, _)| *present > session)
+    }
+
     fn reply(&self, reply: Reply) {
         if let Some((_, replies)) = &self.session {
             // The session bounds how long this can block: it reads replies first, or it has ended.
             let _ = replies.blocking_send(reply);
         }
+    }
+
+    /// Logs a failed transaction, and the same failure only once at a level above debug.
+    fn note_failure(&mut self, lane: LaneId, error: &TargetError) {
+        let trouble = format!("lane {lane}: {error}");
+        match error {
+            _ if self.trouble.as_ref() == Some(&trouble) => {
+                tracing::debug!(%lane, %error, "transaction failed again");
+            }
+            TargetError::StateRejected { .. } => tracing::error!(%lane, %error, "positions are refused"),
+            _ => {
+                tracing::warn!(%lane, %error, "transaction failed; reading the state to learn whether it was committed")
+            }
+        }
+        self.trouble = Some(trouble);
     }
 }

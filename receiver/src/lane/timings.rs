@@ -1,8 +1,8 @@
-//! What a lane tells the sender of how long its frames took: of each transaction one frame, each as likely as any
-//! other. For reports only; a frame that is not timed is committed like any other.
+//! Timings of a lane's frames for the sender's reports: one frame of each transaction, drawn at random. A frame that is
+//! not timed is committed like any other.
 //!
-//! Beside the [`Lane`](crate::lane::Lane), so that nothing in there can come to depend on it. It reads no clock.
-//! Driving contract: [`Timings::handle_frame`] when a frame is handed to its lane, [`Timings::handle_step`] before
+//! This is not a part of the [`Lane`](crate::lane::Lane), so that no decision can depend on it. It reads no clock.
+//! Driving contract: [`Timings::handle_frame`] when a frame is passed to its lane, [`Timings::handle_step`] before
 //! each transaction, [`Timings::handle_reply`] with each message for the sender.
 
 use std::collections::BTreeMap;
@@ -10,21 +10,21 @@ use std::collections::BTreeMap;
 use wire::control::{Control, Timing};
 use wire::ids::{Epoch, Sequence};
 
-/// Frames of a lane that are timed at once: more are held only while the target fails, and there is no lack of
-/// samples then.
+/// Limit on the frames of a lane that are timed. More frames wait only while the target fails, and then there are
+/// enough samples.
 const FRAMES_MAX: usize = 4096;
 
-/// The frames that one lane holds, and when they arrived. Times are in nanoseconds of one clock.
+/// Arrival times of one lane's frames, in nanoseconds of one clock.
 #[derive(Debug, Default)]
-pub struct Timings {
+pub(crate) struct Timings {
     epoch: Epoch,
     arrived: BTreeMap<Sequence, u64>,
     began: u64,
 }
 
 impl Timings {
-    /// A frame of the lane's present epoch, whose last byte arrived at `arrived`.
-    pub fn handle_frame(&mut self, epoch: Epoch, sequence: Sequence, arrived: u64) {
+    /// Notes a frame of the lane's present epoch, whose last byte arrived at `arrived`.
+    pub(crate) fn handle_frame(&mut self, epoch: Epoch, sequence: Sequence, arrived: u64) {
         if self.epoch != epoch {
             self.epoch = epoch;
             self.arrived.clear();
@@ -34,13 +34,13 @@ impl Timings {
         }
     }
 
-    /// A transaction begins.
-    pub fn handle_step(&mut self, now: u64) {
+    /// Notes that a transaction begins.
+    pub(crate) fn handle_step(&mut self, now: u64) {
         self.began = now;
     }
 
-    /// Completes an ack with what is known of one of its frames. To be called right after the transaction.
-    pub fn handle_reply(&mut self, reply: &mut Control, now: u64) {
+    /// Adds the timing of one of its frames to an ack, right after the transaction.
+    pub(crate) fn handle_reply(&mut self, reply: &mut Control, now: u64) {
         let Control::Ack { epoch, sequence, timing, .. } = reply else { return };
         if *epoch != self.epoch {
             return;
@@ -57,7 +57,7 @@ impl Timings {
     }
 }
 
-/// Spreads sequences over all numbers (the finalizer of SplitMix64), so that which of some is the least is a draw.
+/// Spreads sequences over all numbers (the finalizer of SplitMix64), so that the least of them is a random draw.
 fn spread(sequence: u64) -> u64 {
     let mixed = sequence.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_that_came_later_changes_nothing() {
+    fn a_later_copy_of_a_frame_is_not_timed() {
         let mut timings = Timings::default();
         timings.handle_frame(EPOCH, Sequence(0), 1_000);
         timings.handle_frame(EPOCH, Sequence(0), 9_000);
@@ -106,9 +106,9 @@ mod tests {
         assert_eq!(acked(&mut timings, EPOCH.next(), 3, 3_000).map(|timing| timing.sequence), Some(Sequence(3)));
     }
 
-    /// A frame early in a transaction has waited longer than the last: to take always one of them would lie.
+    /// Frames early in a transaction wait longer than the last ones, so that a fixed choice would be biased.
     #[test]
-    fn every_place_in_a_transaction_is_drawn_about_as_often() {
+    fn every_frame_of_a_transaction_is_drawn_equally_often() {
         const FRAMES: u64 = 10;
         let mut timings = Timings::default();
         let mut drawn = [0_u32; FRAMES as usize];
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_bounded() {
+    fn the_number_of_timed_frames_is_bounded() {
         let mut timings = Timings::default();
         (0..10_000).for_each(|sequence| timings.handle_frame(EPOCH, Sequence(sequence), sequence));
         assert_eq!(timings.arrived.len(), FRAMES_MAX);

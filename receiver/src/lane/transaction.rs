@@ -1,6 +1,6 @@
-//! One transaction of a lane: offers recorded, records appended, positions stored, all or nothing.
+//! A transaction of a lane: offers recorded, records appended, positions stored, all or nothing.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,105 +10,82 @@ use wire::error::PeerMisbehaved;
 use wire::frame::{RecordRef, Run, Step};
 use wire::halt::HaltReason;
 use wire::ids::{LaneId, Position, Slot};
-
-use super::claims::Claimed;
-use super::handover::Moving;
-use super::rejected_record::Suspicion;
-use super::{Current, Destination, Lane, LaneError, Open, OpenSlot, Pending};
-use crate::join::{Answer, Offered};
-use crate::lane::memory::Lease;
-use crate::target::state::{self, HaltRecord, JumpRecord, LaneRecord, PartitionRecord};
-use crate::target::{Appended, Delivered, LaneTarget, TargetError};
 use wire::partition::Partition;
 
-/// Records of one transaction that may be waited for one by one: a few milliseconds each, well within any
-/// transaction's time.
+use super::draft::{Committed, Draft};
+use super::handover::{LaneMessage, Released};
+use super::offers::Pending;
+use super::open_lane::{Counts, Current, Destination, Lane, LaneError, Open, OpenLane};
+use super::slots::OpenSlot;
+use crate::join::{Answer, Offered};
+use crate::target::state::{self, HaltRecord, LaneRecord, PartitionRecord};
+use crate::target::{Delivered, LaneTarget, TargetError};
+
+/// Records of one transaction that may be drained one by one: each takes a few milliseconds, so that all
+/// together stay well within the transaction timeout.
 const ALONE_MAX: u32 = 256;
 
-/// What one transaction brought.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Committed {
-    /// Records appended.
-    pub records: u64,
-    /// Bytes of keys, values and headers appended.
-    pub bytes: u64,
-}
-
-/// A transaction in the making.
-#[derive(Default)]
-pub(super) struct Draft {
-    begun: bool,
-    committed: Committed,
-    holes: u64,
-    replayed: u64,
-    runs_dropped: u64,
-    /// Partition records as they will be once this commits.
-    pub(super) changed: HashMap<Partition, PartitionRecord>,
-    /// Partitions that change lanes.
-    pub(super) moving: Moving,
-    /// What topics' state says of their origins once this commits, and who waits for it.
-    claimed: Claimed,
-    /// Offers whose initial position this transaction stores.
-    opened: Vec<Offered>,
-    /// Halts lifted and positions moved by these offers.
-    pub(super) jumps: Vec<JumpRecord>,
-    /// Offers that are refused, once this transaction has proved that the lane is ours.
-    pub(super) refused: Vec<(Offered, HaltRecord)>,
-    /// Slots whose halt this transaction stores: the sender's wish, or what the target refuses.
-    halted: Vec<(Slot, HaltRecord)>,
-    /// Those of them that the sender wished.
-    wished: Vec<(Slot, HaltRecord)>,
-    /// Slots that records were appended to.
-    written: BTreeSet<Slot>,
-    /// Appended since reports were last waited for.
-    undrained: u64,
-    /// Records waited for by themselves.
-    alone: u32,
-    /// What reports said so far.
-    delivered: Delivered,
-    /// Whether this transaction stores that every matching partition was offered.
-    pub(super) filter_complete: bool,
-    /// Where the slots of completed frames stand.
-    ends: Vec<(Slot, Position)>,
-    /// Decoded frames, whose memory is in use until the transaction ends.
-    leases: Vec<Arc<Lease>>,
-}
-
 impl<T: LaneTarget> Lane<T> {
-    /// Runs one transaction over whatever has arrived, up to the size this target is known to bear.
+    /// Runs one transaction over everything that has arrived, up to the size that this target can commit in time.
     ///
     /// # Errors
     /// [`LaneError::Target`]: the outcome is unknown, [`Lane::recover`] decides. [`LaneError::Peer`]: the
-    /// sender broke the protocol, nothing was appended, the lane must be closed.
+    /// sender broke the protocol, nothing was committed, the lane must be closed.
     pub fn step(&mut self) -> Result<Committed, LaneError> {
+        let Some(mut lane) = self.opened() else { return Ok(Committed::default()) };
         let mut draft = Draft::default();
-        match self.run(&mut draft) {
-            Ok(()) => Ok(self.settle(draft)),
+        match lane.run(&mut draft) {
+            Ok(()) => Ok(lane.complete(draft)),
             Err(error) => {
-                self.target.discard();
-                self.size.handle_failure();
-                if let Some(open) = &mut self.open {
-                    let written = std::mem::take(&mut draft.written);
-                    open.abandon(draft);
-                    open.suspect(&error, written);
-                }
+                lane.parts.target.discard();
+                lane.parts.size.handle_failure();
+                let written = std::mem::take(&mut draft.written);
+                lane.open.abandon(draft);
+                lane.open.blame(&error, written);
                 Err(error)
             }
         }
     }
 
-    /// The target took `took` for the transaction just committed.
+    /// Notes that the target took `took` for the transaction just committed.
     pub fn handle_duration(&mut self, committed: Committed, took: Duration) {
-        self.size.handle_success(committed.bytes, took);
+        self.parts.size.handle_success(committed.bytes, took);
     }
 
+    /// Takes a message of another lane of this session.
+    pub fn handle_lane_message(&mut self, message: LaneMessage) {
+        let Some(open) = self.open.as_mut() else { return };
+        match message {
+            LaneMessage::Request(request) => open.handovers.add_request(*request),
+            LaneMessage::HandedOver(key, record) => open.handovers.receive(key, *record),
+            LaneMessage::AllOffered => open.find_orphans(),
+            LaneMessage::Refused(key, halt) => {
+                let mut released = open.handovers.release(&key);
+                let refused = released.offered.take();
+                open.offers.0.extend(refused.map(|offered| Pending::Refused(offered, halt)));
+                open.queue(released);
+            }
+        }
+    }
+
+    /// Repeats the requests for partitions that have not arrived: every lane of the session was read, or one was
+    /// opened again and has lost them.
+    pub fn handle_all_lanes_read(&mut self) {
+        if let Some(open) = &self.open {
+            self.parts.messages.extend(open.handovers.open_requests(&open.stored));
+        }
+    }
+}
+
+impl<T: LaneTarget> OpenLane<'_, T> {
     fn run(&mut self, draft: &mut Draft) -> Result<(), LaneError> {
-        self.take_claims(draft)?;
-        self.take_moves(draft)?;
+        if self.open.claims.take(&mut draft.claimed) {
+            self.ensure_begun(draft)?;
+        }
+        self.take_handovers(draft)?;
         self.take_offers(draft)?;
         while self.ensure_current(draft)? && self.append_current(draft)? {}
-        let keep_alive = self.open.as_ref().is_some_and(|open| open.keep_alive);
-        if draft.filter_complete || keep_alive {
+        if draft.filter_complete || self.open.keep_alive {
             self.ensure_begun(draft)?;
         }
         if !draft.begun {
@@ -116,128 +93,160 @@ impl<T: LaneTarget> Lane<T> {
         }
         self.write_state(draft)?;
         self.drain(draft)?;
-        Ok(self.target.commit()?)
+        Ok(self.parts.target.commit()?)
     }
 
-    /// Waits for reports. A log that puts records where this link had written before is not the log it wrote
-    /// to: nothing of the transaction is committed then.
-    fn drain(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
-        let delivered = self.target.drain()?;
-        let Some(open) = &self.open else { return Ok(()) };
-        for Appended { partition, first, .. } in &delivered.appended {
-            let slot = open.joined.get(partition).and_then(|slot| open.slots.get(slot));
-            let end = slot.map_or(Position(0), |slot| open.partitions[&slot.key].target_end);
-            if (0..end.0).contains(&first.0) {
-                return Err(TargetError::Replaced { partition: partition.clone(), end, found: *first });
-            }
-        }
-        draft.undrained = 0;
-        draft.delivered.appended.extend(delivered.appended);
-        draft.delivered.timestamps_altered = delivered.timestamps_altered;
-        Ok(())
-    }
-
-    pub(super) fn ensure_begun(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
+    fn ensure_begun(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
         if !draft.begun {
-            self.target.begin()?;
+            self.parts.target.begin()?;
             draft.begun = true;
         }
         Ok(())
     }
 
-    fn take_claims(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
-        let taken = self.open.as_mut().is_some_and(|open| open.claims.take(&mut draft.claimed));
-        if taken { self.ensure_begun(draft) } else { Ok(()) }
+    fn take_handovers(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
+        let Open { handovers, stored, slots, .. } = &mut *self.open;
+        let released = draft.handovers.begin(handovers, stored, slots, &mut self.parts.messages);
+        released.into_iter().for_each(|released| self.open.queue(released));
+        draft.changed.extend(draft.handovers.accepted.iter().map(|(key, record)| (key.clone(), record.clone())));
+        draft.jumps.append(&mut draft.handovers.jumps);
+        if draft.handovers.needs_commit() { self.ensure_begun(draft) } else { Ok(()) }
     }
 
-    fn take_offers(&mut self, draft: &mut Draft) -> Result<(), LaneError> {
-        while let Some(offered) = self.next_offer(draft)? {
-            let Some(open) = self.open.as_mut() else { break };
-            let key = offered.key();
-            let carried = open.knowledge.carries(&key.topic);
-            match offered.answer(open.partitions.get(&key), &open.record, open.terms.filter_hash, carried) {
-                // Its clusters are others than when it first joined: stored before it is read on.
-                Answer::Resume if open.claims.claim(&offered, &mut draft.claimed) => {
-                    draft.opened.push(*offered);
-                    self.ensure_begun(draft)?;
+    fn take_offers(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
+        while let Some(pending) = self.open.offers.take_ready(&self.open.stored) {
+            match pending {
+                Pending::Offer(offered) => {
+                    if let Some(waits) = self.take_offer(draft, offered)? {
+                        self.open.offers.0.push_front(Pending::Offer(waits));
+                        break;
+                    }
                 }
-                Answer::Resume => self.replies.extend(open.join(self.id, &offered)),
-                Answer::Halt(halt) => {
-                    draft.refused.push((*offered, halt.clone()));
-                    self.ensure_begun(draft)?;
-                    self.keep(draft, &key, halt);
-                }
-                Answer::Begin(record) => {
-                    open.claims.claim(&offered, &mut draft.claimed);
-                    draft.jumps.extend(open.jump(&offered, &record, draft.jumps.len() as u64));
-                    draft.changed.insert(key, *record);
-                    draft.opened.push(*offered);
-                    self.ensure_begun(draft)?;
-                }
-                Answer::Wait => {
-                    open.offers.push_front(Pending::Offer(offered));
-                    break;
-                }
+                Pending::Refused(offered, halt) => self.refuse(draft, *offered, halt)?,
+                Pending::Halted(slot, halt) => self.take_halt(draft, slot, halt)?,
+                Pending::Last => self.take_last(draft),
             }
         }
         Ok(())
     }
 
-    /// The sender has halted a partition.
-    pub(super) fn take_wish(&mut self, draft: &mut Draft, slot: Slot, halt: HaltRecord) -> Result<(), TargetError> {
-        draft.wished.push((slot, halt.clone()));
-        self.ensure_begun(draft)?;
-        let key = self.open.as_ref().and_then(|open| open.slots.get(&slot)).map(|slot| slot.key.clone());
-        if let Some(key) = key {
-            self.keep(draft, &key, halt.clone());
-            draft.halted.push((slot, halt));
+    /// Decides an offer. Returns it if it has to wait until every lane was read.
+    fn take_offer(&mut self, draft: &mut Draft, offered: Box<Offered>) -> Result<Option<Box<Offered>>, TargetError> {
+        let key = offered.key();
+        if let Some(moved) = draft.handovers.handed_over.get(&key) {
+            // It must not be read here from the commit that hands it over.
+            let detail = format!("{key} is offered to lane {} too", moved.to);
+            self.refuse(draft, *offered, HaltRecord::new(HaltReason::TargetTaken, detail))?;
+            return Ok(None);
         }
-        Ok(())
+        let Open { handovers, stored, claims, .. } = &mut *self.open;
+        if let Some(request) = handovers.defer(stored, &offered) {
+            self.parts.messages.push_back(request);
+            return Ok(None);
+        }
+        if let Some(halt) = handovers.outdated(stored, &offered) {
+            self.refuse(draft, *offered, halt)?;
+            return Ok(None);
+        }
+        match stored.answer(&offered) {
+            // Its clusters have changed since it first joined: they are stored before it is read.
+            Answer::Resume if claims.claim(&offered, &mut draft.claimed) => {
+                draft.opened.push(*offered);
+                self.ensure_begun(draft)?;
+            }
+            Answer::Resume => self.join(&offered),
+            Answer::Halt(halt) => {
+                self.keep(draft, &key, &halt);
+                self.refuse(draft, *offered, halt)?;
+            }
+            Answer::Begin(record) => {
+                claims.claim(&offered, &mut draft.claimed);
+                draft.jumps.extend(stored.jump(&offered, record.position, draft.jumps.len()));
+                draft.changed.insert(key, *record);
+                draft.opened.push(*offered);
+                self.ensure_begun(draft)?;
+            }
+            Answer::Wait => return Ok(Some(offered)),
+        }
+        Ok(None)
     }
 
-    /// A halt that is to stand is stored with the position, if there is one.
-    fn keep(&self, draft: &mut Draft, key: &Partition, halt: HaltRecord) {
-        let stored = self.open.as_ref().and_then(|open| open.partitions.get(key));
-        if halt.is_kept() && stored.is_some_and(|stored| stored.halt.as_ref() != Some(&halt)) {
-            self.changed(draft, key).halt = Some(halt);
+    fn refuse(&mut self, draft: &mut Draft, offered: Offered, halt: HaltRecord) -> Result<(), TargetError> {
+        draft.refused.push((offered, halt));
+        self.ensure_begun(draft)
+    }
+
+    fn take_halt(&mut self, draft: &mut Draft, slot: Slot, halt: HaltRecord) -> Result<(), TargetError> {
+        let key = self.open.slots.joined(slot).key.clone();
+        self.keep(draft, &key, &halt);
+        draft.halted.push((slot, halt.clone()));
+        draft.sender_halts.push((slot, halt));
+        self.ensure_begun(draft)
+    }
+
+    /// Stores a halt that lasts with the position, if there is one.
+    fn keep(&self, draft: &mut Draft, key: &Partition, halt: &HaltRecord) {
+        let stored = self.open.stored.partitions.get(key);
+        if halt.is_kept() && stored.is_some_and(|stored| stored.halt.as_ref() != Some(halt)) {
+            self.changed(draft, key).halt = Some(halt.clone());
         }
     }
 
-    /// Decodes the next frame if none is under way. False: there is none, or no room for it.
+    fn take_last(&mut self, draft: &mut Draft) {
+        let open = &mut *self.open;
+        if open.handovers.holds_last() {
+            return;
+        }
+        let stored = &open.stored;
+        draft.filter_complete |= stored.record.filter_hash != Some(stored.terms.filter_hash);
+        if stored.carried_topics.handle_all_offered(stored.lane) {
+            let lanes = (0..stored.terms.classes.lanes()).map(LaneId);
+            self.parts.messages.extend(lanes.map(|lane| (lane, LaneMessage::AllOffered)));
+        } else if stored.carried_topics.is_all_offered() {
+            open.find_orphans();
+        }
+    }
+
+    /// Decodes the next frame if none is being appended. False: there is none, or no room for it.
     fn ensure_current(&mut self, draft: &mut Draft) -> Result<bool, LaneError> {
-        let Some(open) = self.open.as_mut() else { return Ok(false) };
-        if open.current.is_none() {
-            let Some(frame) = open.inbox.peek() else { return Ok(false) };
-            if !self.size.allows(draft.committed.records, draft.committed.bytes) {
-                return Ok(false);
+        let lease = match &self.open.current {
+            Some(current) => Arc::clone(&current.lease),
+            None => {
+                let Some(frame) = self.open.inbox.peek() else { return Ok(false) };
+                if !self.parts.size.allows(draft.counts.records, draft.counts.bytes) {
+                    return Ok(false);
+                }
+                let raw = frame.header().raw_len as u64;
+                let lease = match self.parts.memory.take(raw) {
+                    Some(lease) => lease,
+                    None if draft.leases.is_empty() => self.parts.memory.take_first(raw),
+                    None => return Ok(false),
+                };
+                let frame = frame.decode().map_err(PeerMisbehaved::Bytes)?;
+                let lease = Arc::new(lease);
+                self.open.current = Some(Current {
+                    frame,
+                    cursor: Default::default(),
+                    ends: Vec::new(),
+                    lease: Arc::clone(&lease),
+                    destination: None,
+                });
+                lease
             }
-            // How much memory it takes once decoded, as it says of itself.
-            let raw = frame.header().raw_len as u64;
-            let lease = match self.memory.take(raw) {
-                Some(lease) => lease,
-                None if draft.leases.is_empty() => self.memory.take_first(raw),
-                None => return Ok(false),
-            };
-            let frame = frame.decode().map_err(PeerMisbehaved::Bytes)?;
-            open.current = Some(Current::new(frame, lease));
-        }
-        if let Some(current) = &open.current {
-            draft.leases.push(Arc::clone(&current.lease));
-        }
+        };
+        draft.leases.push(lease);
         Ok(true)
     }
 
-    /// Appends from the frame under way. False: the transaction is full before the frame's end.
+    /// Appends from the present frame. False: the transaction is full before the frame's end.
     fn append_current(&mut self, draft: &mut Draft) -> Result<bool, LaneError> {
-        let Some(mut current) = self.open.as_mut().and_then(|open| open.current.take()) else { return Ok(true) };
+        let Some(mut current) = self.open.current.take() else { return Ok(true) };
         let whole = self.append_steps(draft, &mut current)?;
-        if let Some(open) = self.open.as_mut() {
-            if whole {
-                draft.ends.append(&mut current.ends);
-                open.inbox.advance();
-            } else {
-                open.current = Some(current);
-            }
+        if whole {
+            draft.ends.append(&mut current.ends);
+            self.open.inbox.advance();
+        } else {
+            self.open.current = Some(current);
         }
         Ok(whole)
     }
@@ -249,11 +258,10 @@ impl<T: LaneTarget> Lane<T> {
                 None => return Ok(true),
                 Some(Step::Run(run)) => {
                     current.destination = self.begin_run(draft, run)?;
-                    draft.runs_dropped += u64::from(current.destination.is_none());
+                    draft.counts.runs_dropped += u64::from(current.destination.is_none());
                 }
                 Some(Step::Record(_, record)) => {
-                    let full = !self.size.allows(draft.committed.records, draft.committed.bytes);
-                    if full || draft.alone >= ALONE_MAX || self.must_wait(draft, current.destination.as_ref()) {
+                    if self.is_full(draft, current.destination.as_ref()) {
                         return Ok(false);
                     }
                     if let Some(destination) = &current.destination
@@ -273,27 +281,28 @@ impl<T: LaneTarget> Lane<T> {
         }
     }
 
-    /// Whether records for `destination` may not be in this transaction, while it is looked for who cannot be written.
-    fn must_wait(&self, draft: &Draft, destination: Option<&Destination>) -> bool {
-        let (Some(open), Some(destination)) = (&self.open, destination) else { return false };
-        open.unwritable.must_wait(destination.slot, &draft.written)
+    /// Returns whether a record for `destination` has to wait for the next transaction.
+    fn is_full(&self, draft: &Draft, destination: Option<&Destination>) -> bool {
+        let unauthorized = &self.open.unauthorized;
+        !self.parts.size.allows(draft.counts.records, draft.counts.bytes)
+            || draft.alone >= ALONE_MAX
+            || destination.is_some_and(|destination| unauthorized.must_wait(destination.slot, &draft.written))
     }
 
-    /// Where the records of a run go; `None` if its slot is closed.
+    /// Returns the destination of a run's records; `None` if its slot is closed.
     fn begin_run(&self, draft: &Draft, run: &Run) -> Result<Option<Destination>, PeerMisbehaved> {
-        let slots = self.open.as_ref().map(|open| &open.slots);
-        let slot = slots.and_then(|slots| slots.get(&run.slot)).ok_or(PeerMisbehaved::UnknownSlot(run.slot))?;
+        let slot = self.open.slots.get(run.slot).ok_or(PeerMisbehaved::UnknownSlot(run.slot))?;
         if slot.closed || draft.halted.iter().any(|(halted, _)| *halted == run.slot) {
             return Ok(None);
         }
         if slot.from != run.from {
             return Err(PeerMisbehaved::PositionGap { slot: run.slot, expected: slot.from, found: run.from });
         }
-        let suspected = slot.suspicion.is_any();
+        let suspected = slot.search.is_active();
         Ok(Some(Destination { slot: run.slot, key: slot.key.clone(), target: slot.target.clone(), suspected }))
     }
 
-    /// False: the partition halts here.
+    /// Appends one record. False: the partition halts here.
     fn append(
         &mut self,
         draft: &mut Draft,
@@ -302,55 +311,58 @@ impl<T: LaneTarget> Lane<T> {
         body: &Bytes,
     ) -> Result<bool, LaneError> {
         let position = Position(record.offset.0);
-        let changed = self.changed(draft, &destination.key);
-        if position < changed.position {
-            // A replay: this record was committed by the transaction whose outcome was unknown.
-            draft.replayed += 1;
+        if position < self.changed(draft, &destination.key).position {
+            // A replay: the transaction whose outcome was unknown has committed this record.
+            draft.counts.replayed += 1;
             return Ok(true);
         }
         if destination.suspected && self.halt_before(draft, destination, position)? {
             return Ok(false);
         }
+        self.advance(draft, destination, position);
         let changed = self.changed(draft, &destination.key);
-        let holes = (position.0 - changed.position.0) as u64;
-        changed.holes += holes;
         changed.position = Position::after(record.offset);
         changed.delivered += 1;
-        draft.holes += holes;
-        draft.committed.records += 1;
-        draft.committed.bytes += record.raw_len() as u64;
+        draft.counts.records += 1;
+        draft.counts.bytes += record.raw_len() as u64;
         self.ensure_begun(draft)?;
         draft.written.insert(destination.slot);
         if destination.suspected {
             self.append_carefully(draft, destination, record, body)?;
         } else {
-            self.target.produce(&destination.target, record, body)?;
+            self.parts.target.produce(&destination.target, record, body)?;
         }
         Ok(true)
     }
 
-    /// Whether the record at `position` is the one that the target refuses, or lies behind it. Then the
-    /// partition's position is that one, and its halt is stored with it.
+    /// Moves a partition's position forward to `to`, over offsets that hold no record.
+    fn advance(&self, draft: &mut Draft, destination: &Destination, to: Position) {
+        let changed = self.changed(draft, &destination.key);
+        let holes = u64::try_from(to.0 - changed.position.0).unwrap_or(0);
+        changed.holes += holes;
+        changed.position = changed.position.max(to);
+        draft.counts.holes += holes;
+    }
+
+    /// Returns whether the record at `position` is the one that the target refuses, or a later one. Then the
+    /// partition's position is that of the refused record, and its halt is stored with it.
     fn halt_before(
         &mut self,
         draft: &mut Draft,
         destination: &Destination,
         position: Position,
     ) -> Result<bool, TargetError> {
-        let slot = self.open.as_ref().and_then(|open| open.slots.get(&destination.slot));
-        let Some(culprit) = slot.and_then(|slot| slot.suspicion.culprit(position)).cloned() else { return Ok(false) };
+        let culprit = self.open.slots.joined(destination.slot).search.culprit(position).cloned();
+        let Some(culprit) = culprit else { return Ok(false) };
         self.ensure_begun(draft)?;
-        let changed = self.changed(draft, &destination.key);
-        let holes = u64::try_from(culprit.at.0 - changed.position.0).unwrap_or(0);
-        changed.holes += holes;
-        changed.position = changed.position.max(culprit.at);
-        changed.halt = Some(culprit.halt.clone());
-        draft.holes += holes;
+        self.advance(draft, destination, culprit.at);
+        self.changed(draft, &destination.key).halt = Some(culprit.halt.clone());
         draft.halted.push((destination.slot, culprit.halt));
         Ok(true)
     }
 
-    /// As few records at once as the partition's suspicion says.
+    /// Appends a record of a partition of which the target refused one: with so few others in flight as the
+    /// search for the refused record permits.
     fn append_carefully(
         &mut self,
         draft: &mut Draft,
@@ -358,210 +370,205 @@ impl<T: LaneTarget> Lane<T> {
         record: &RecordRef<'_>,
         body: &Bytes,
     ) -> Result<(), TargetError> {
-        let slot = self.open.as_ref().and_then(|open| open.slots.get(&destination.slot));
-        let at_once = slot.map_or(u64::MAX, |slot| slot.suspicion.at_once(record.offset));
+        let limit = self.open.slots.joined(destination.slot).search.in_flight_max(record.offset);
         let bytes = record.raw_len() as u64;
-        if draft.undrained > 0 && draft.undrained + bytes > at_once {
+        if draft.undrained > 0 && draft.undrained + bytes > limit {
             self.drain(draft)?;
         }
-        self.target.produce(&destination.target, record, body)?;
+        self.parts.target.produce(&destination.target, record, body)?;
         draft.undrained += bytes;
-        if at_once == 0 {
+        if limit == 0 {
             self.drain(draft)?;
             draft.alone += 1;
         }
-        if let Some(slot) = self.open.as_mut().and_then(|open| open.slots.get_mut(&destination.slot)) {
-            slot.suspicion.handle_appended(record.offset, bytes);
-        }
+        self.open.slots.joined(destination.slot).search.handle_appended(record.offset, bytes);
         Ok(())
     }
 
-    /// The run's last positions may hold no record: markers, aborted or compacted offsets.
+    /// Ends a run, whose last positions may hold no record: markers, aborted or compacted offsets.
     fn end_run(&mut self, draft: &mut Draft, destination: &Destination, run: &Run) -> Result<(), LaneError> {
-        let changed = self.changed(draft, &destination.key);
-        if run.next > changed.position {
-            let holes = (run.next.0 - changed.position.0) as u64;
-            changed.holes += holes;
-            changed.position = run.next;
-            draft.holes += holes;
+        if run.next > self.changed(draft, &destination.key).position {
+            self.advance(draft, destination, run.next);
             self.ensure_begun(draft)?;
         }
-        // A run without records knows no leader epoch, and must not unlearn the last record's (KIP-320).
+        // A run without records has no leader epoch, and must not erase that of the last record (KIP-320).
         if run.count > 0 {
             self.changed(draft, &destination.key).leader_epoch = run.leader_epoch;
         }
-        if let Some(slot) = self.open.as_mut().and_then(|open| open.slots.get_mut(&run.slot)) {
-            slot.from = run.next;
-        }
+        self.open.slots.joined(run.slot).from = run.next;
         Ok(())
     }
 
     fn changed<'d>(&self, draft: &'d mut Draft, key: &Partition) -> &'d mut PartitionRecord {
         draft.changed.entry(key.clone()).or_insert_with(|| {
-            let stored = self.open.as_ref().and_then(|open| open.partitions.get(key));
+            let stored = self.open.stored.partitions.get(key);
             stored.expect("a slot joins only once its partition's record is stored").clone()
         })
     }
 
-    fn write_state(&mut self, draft: &Draft) -> Result<(), TargetError> {
-        let Some(open) = self.open.as_ref() else { return Ok(()) };
-        for (key, record) in &draft.changed {
-            let key = state::partition_key(&open.terms.source_cluster, key);
-            self.target.write_state(&key, Some(&state::encode(record)))?;
+    /// Waits for delivery reports. A log that appends records below the end that this link has written is
+    /// another log; nothing of the transaction is committed then.
+    fn drain(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
+        let delivered = self.parts.target.drain()?;
+        for appended in &delivered.appended {
+            let slot = self.open.slots.writer(&appended.partition);
+            let end = slot.map_or(Position(0), |slot| self.open.stored.partitions[&slot.key].target_end);
+            if (0..end.0).contains(&appended.first.0) {
+                let partition = appended.partition.clone();
+                return Err(TargetError::Replaced { partition, end, found: appended.first });
+            }
         }
-        for (key, moved) in &draft.moving.moved {
-            let key = state::moved_key(&open.terms.source_cluster, key);
-            self.target.write_state(&key, Some(&state::encode(moved)))?;
+        draft.undrained = 0;
+        draft.delivered.appended.extend(delivered.appended);
+        draft.delivered.timestamps_altered = delivered.timestamps_altered;
+        Ok(())
+    }
+
+    fn write_state(&mut self, draft: &Draft) -> Result<(), TargetError> {
+        let target = &mut self.parts.target;
+        let stored = &self.open.stored;
+        let source = &stored.terms.source_cluster;
+        for (key, record) in &draft.changed {
+            target.write_state(&state::partition_key(source, key), Some(&state::encode(record)))?;
+        }
+        for (key, moved) in &draft.handovers.handed_over {
+            target.write_state(&state::moved_key(source, key), Some(&state::encode(moved)))?;
         }
         for (key, origin) in draft.claimed.entries() {
-            self.target.write_state(&key, Some(&state::encode(origin)))?;
+            target.write_state(&key, Some(&state::encode(origin)))?;
         }
         for jump in &draft.jumps {
-            self.target.write_state(&state::jump_key(jump.number), Some(&state::encode(jump)))?;
+            target.write_state(&state::jump_key(jump.number), Some(&state::encode(jump)))?;
         }
-        // A refusal is decided by what is stored, which another owner may have changed since it was read:
-        // only one who can still write the lane's record may say it, else the partition would stay
-        // halted for no reason that is left.
-        let refuses = !draft.refused.is_empty() || draft.moving.refuses();
-        if draft.filter_complete || refuses || !draft.wished.is_empty() || open.keep_alive {
-            let complete = draft.filter_complete.then_some(open.terms.filter_hash);
-            let record = LaneRecord { filter_hash: complete.or(open.record.filter_hash), ..open.record.clone() };
-            self.target.write_state(&state::lane_key(), Some(&state::encode(&record)))?;
+        // A refusal follows from the stored state, which another owner may have changed since it was read. Only
+        // an owner that can still write the lane's record may refuse; otherwise a halt could outlast its reason.
+        let refuses = !draft.refused.is_empty() || draft.handovers.refuses() || !draft.sender_halts.is_empty();
+        if draft.filter_complete || refuses || self.open.keep_alive {
+            let complete = draft.filter_complete.then_some(stored.terms.filter_hash);
+            let record = LaneRecord { filter_hash: complete.or(stored.record.filter_hash), ..stored.record.clone() };
+            target.write_state(&state::lane_key(), Some(&state::encode(&record)))?;
         }
         Ok(())
     }
 
-    /// The transaction is committed: what it changed is now what is stored.
-    fn settle(&mut self, draft: Draft) -> Committed {
-        let Some(open) = self.open.as_mut() else { return draft.committed };
-        self.counts.records += draft.committed.records;
-        self.counts.bytes += draft.committed.bytes;
-        self.counts.transactions += u64::from(draft.begun);
-        self.counts.holes += draft.holes;
-        self.counts.replayed += draft.replayed;
-        self.counts.runs_dropped += draft.runs_dropped;
-        self.counts.timestamps_altered += draft.delivered.timestamps_altered;
-        self.counts.jumps += draft.jumps.len() as u64;
+    /// Applies a committed transaction: its changes are now the stored state, and its answers are sent.
+    fn complete(&mut self, draft: Draft) -> Committed {
+        self.parts.counts += Counts {
+            transactions: u64::from(draft.begun),
+            jumps: draft.jumps.len() as u64,
+            moves: draft.handovers.handed_over.len() as u64,
+            timestamps_altered: draft.delivered.timestamps_altered,
+            ..draft.counts
+        };
+        let open = &mut *self.open;
         open.keep_alive = false;
         if draft.filter_complete {
-            open.record.filter_hash = Some(open.terms.filter_hash);
+            open.stored.record.filter_hash = Some(open.stored.terms.filter_hash);
         }
-        open.claims.settle(draft.claimed);
-        open.unwritable.handle_committed(&draft.written);
-        open.partitions.extend(draft.changed);
+        open.claims.complete(draft.claimed);
+        open.unauthorized.handle_committed(&draft.written);
+        open.stored.partitions.extend(draft.changed);
         for (slot, next) in draft.ends {
-            if let Some(slot) = open.slots.get_mut(&slot) {
-                slot.from_committed = next;
-            }
+            open.slots.joined(slot).from_committed = next;
         }
         open.note_ends(&draft.delivered);
-        draft.jumps.into_iter().for_each(|jump| open.remember(jump));
+        draft.jumps.into_iter().for_each(|jump| open.stored.remember(jump));
         for offered in &draft.opened {
-            self.replies.extend(open.join(self.id, offered));
+            self.join(offered);
         }
+        let open = &mut *self.open;
         if let Some(sequence) = open.inbox.commit() {
-            self.replies.push_back(Control::Ack { lane: self.id, epoch: open.epoch, sequence, timing: None });
+            let ack = Control::Ack { lane: self.parts.id, epoch: open.stored.epoch, sequence, timing: None };
+            self.parts.replies.push_back(ack);
         }
-        let mut halts = Vec::new();
         for (slot, halt) in draft.halted {
-            if let Some(state) = open.slots.get_mut(&slot) {
-                state.closed = true;
-                let key = state.key.clone();
-                halts.push((slot, open.position(&key), halt));
-            }
-        }
-        halts.extend(draft.refused.into_iter().map(|(at, halt)| (at.slot(), open.position(&at.key()), halt)));
-        for (slot, position, halt) in halts {
+            let state = self.open.slots.joined(slot);
+            state.closed = true;
+            let position = self.open.stored.position(&state.key);
             self.halt(slot, position, halt);
         }
-        self.settle_moves(draft.moving);
-        draft.committed
+        for (offered, halt) in draft.refused {
+            self.halt(offered.slot(), self.open.stored.position(&offered.key()), halt);
+        }
+        let open = &mut *self.open;
+        open.not_offered.retain(|key| !draft.handovers.handed_over.contains_key(key));
+        let released = draft.handovers.complete(&mut open.handovers, &mut open.stored, &mut self.parts.messages);
+        released.into_iter().for_each(|released| open.queue(released));
+        Committed { records: draft.counts.records, bytes: draft.counts.bytes }
+    }
+
+    /// Opens the slot of an accepted offer, whose position is stored.
+    fn join(&mut self, offered: &Offered) {
+        let key = offered.key();
+        let open = &mut *self.open;
+        let record = open.stored.partitions.get(&key).expect("an offer is accepted with a stored position");
+        let target = offered.target_partition().expect("an offer is accepted with its target").clone();
+        let slot = offered.slot();
+        let position = record.position;
+        let leader_epoch = record.leader_epoch;
+        open.slots.join(slot, key, target, position);
+        let lane = self.parts.id;
+        let epoch = open.stored.epoch;
+        self.parts.replies.push_back(Control::PartitionOpen { lane, epoch, slot, position, leader_epoch });
     }
 }
 
 impl Open {
-    /// A transaction failed: remembers where it would have led, and takes back the offers it carried.
+    /// Queues the offers that a hand-over releases.
+    fn queue(&mut self, released: Released) {
+        self.offers.0.extend(released.offered.map(Pending::Offer));
+        self.offers.0.extend(released.last.then_some(Pending::Last));
+    }
+
+    /// Takes back a failed transaction: keeps the positions that it would have stored, and queues its offers again.
     fn abandon(&mut self, draft: Draft) {
-        let gone = draft.moving.moved.keys().map(|key| (key.clone(), Position(-1)));
+        let gone = draft.handovers.handed_over.keys().map(|key| (key.clone(), Position(-1)));
         let changed = draft.changed.into_iter().map(|(key, record)| (key, record.position));
         self.unknown = Some(changed.chain(gone).collect());
-        self.abandon_moves(draft.moving);
+        draft.handovers.abandon(&mut self.handovers);
         self.claims.abandon(draft.claimed);
         let last = draft.filter_complete.then_some(Pending::Last);
         for offered in draft.opened.iter().filter(|offered| offered.partition.jump.is_some()) {
-            // A jump may accept a target that ends earlier: what is stored is all that is known of it now.
-            if let Some(record) = self.partitions.get_mut(&offered.key()) {
+            // A jump may accept a target that ends earlier, so that the end known so far does not count.
+            if let Some(record) = self.stored.partitions.get_mut(&offered.key()) {
                 record.target_end = Position(0);
             }
         }
         let refused = draft.refused.into_iter().map(|(offered, _)| offered);
         let offers = draft.opened.into_iter().chain(refused).map(|offered| Pending::Offer(Box::new(offered)));
-        let wished = draft.wished.into_iter().map(|(slot, halt)| Pending::Halted(slot, halt));
-        self.offers = wished.chain(offers).chain(last).chain(std::mem::take(&mut self.offers)).collect();
+        let halts = draft.sender_halts.into_iter().map(|(slot, halt)| Pending::Halted(slot, halt));
+        let waiting = std::mem::take(&mut self.offers.0);
+        self.offers.0 = halts.chain(offers).chain(last).chain(waiting).collect();
     }
 
-    /// What the failure of a transaction that wrote `written` says of one partition, if it does.
-    fn suspect(&mut self, error: &LaneError, written: BTreeSet<Slot>) {
+    /// Notes which partition the failure of a transaction is about, if it is about one; `written` are the slots
+    /// that the transaction wrote.
+    fn blame(&mut self, error: &LaneError, written: BTreeSet<Slot>) {
+        let LaneError::Target(error) = error else { return };
         let slot = match error {
-            LaneError::Target(TargetError::Rejected(rejected)) => self.joined.get(&rejected.partition).copied(),
-            LaneError::Target(TargetError::Replaced { partition, .. }) => self.joined.get(partition).copied(),
-            LaneError::Target(TargetError::Unwritable(_)) => self.unwritable.handle_refused(written),
-            _ => return,
+            TargetError::Rejected(rejection) => self.slots.writer_number(&rejection.partition),
+            TargetError::Replaced { partition, .. } => self.slots.writer_number(partition),
+            TargetError::Unauthorized(_) => self.unauthorized.handle_refused(written),
+            _ => None,
         };
-        let Some(slot) = slot.and_then(|slot| self.slots.get_mut(&slot)) else { return };
-        let stored = self.partitions.get(&slot.key).map_or(Position(-1), |record| record.position);
+        let Some(slot) = slot else { return };
+        let OpenSlot { key, search, .. } = self.slots.joined(slot);
+        let stored = self.stored.position(key);
         match error {
-            LaneError::Target(TargetError::Rejected(rejected)) => slot.suspicion.handle_rejected(rejected, stored),
-            LaneError::Target(TargetError::Unwritable(_)) => {
-                slot.suspicion.halt_at(stored, HaltRecord::new(HaltReason::TargetUnauthorized, error.to_string()));
+            TargetError::Rejected(rejection) => search.handle_rejected(rejection, stored),
+            TargetError::Unauthorized(_) => {
+                search.halt_at(stored, HaltRecord::new(HaltReason::TargetUnauthorized, error.to_string()));
             }
-            other => slot.suspicion.halt_at(stored, HaltRecord::new(HaltReason::TargetReplaced, other.to_string())),
+            _ => search.halt_at(stored, HaltRecord::new(HaltReason::TargetReplaced, error.to_string())),
         }
     }
 
-    /// What is remembered of the jump that an offer asks for.
-    pub(super) fn jump(&self, offered: &Offered, record: &PartitionRecord, before: u64) -> Option<JumpRecord> {
-        let jump = offered.partition.jump.as_ref()?;
-        let key = offered.key();
-        let next = self.jumps.last_key_value().map_or(0, |(number, _)| number + 1);
-        Some(JumpRecord {
-            number: next + before,
-            asked: jump.asked,
-            sender: self.terms.sender.clone(),
-            topic: key.topic.to_string(),
-            partition: key.partition,
-            from: self.position(&key).0,
-            to: record.position.0,
-            accepted: state::accepted(jump.accepts).to_owned(),
-            reason: jump.reason.clone(),
-            halt: self.partitions.get(&key).and_then(|stored| stored.halt.clone()),
-        })
-    }
-
-    fn join(&mut self, lane: LaneId, offered: &Offered) -> Option<Control> {
-        let key = offered.key();
-        let record = self.partitions.get(&key)?;
-        let target = offered.target.as_ref().ok()?.partition.clone();
-        let (slot, position) = (offered.slot(), record.position);
-        let (epoch, leader_epoch) = (self.epoch, record.leader_epoch);
-        self.joined.insert(target.clone(), slot);
-        let state = OpenSlot {
-            key,
-            target,
-            from: position,
-            from_committed: position,
-            closed: false,
-            suspicion: Suspicion::default(),
-        };
-        self.slots.insert(slot, state);
-        Some(Control::PartitionOpen { lane, epoch, slot, position, leader_epoch })
-    }
-
+    /// Moves the known ends of target logs forward by what was delivered.
     fn note_ends(&mut self, delivered: &Delivered) {
-        for Appended { partition, last, .. } in &delivered.appended {
-            let slot = self.joined.get(partition).and_then(|slot| self.slots.get(slot));
-            if let Some(record) = slot.and_then(|slot| self.partitions.get_mut(&slot.key)) {
-                record.target_end = record.target_end.max(Position::after(*last));
+        for appended in &delivered.appended {
+            let Some(slot) = self.slots.writer(&appended.partition) else { continue };
+            if let Some(record) = self.stored.partitions.get_mut(&slot.key) {
+                record.target_end = record.target_end.max(Position::after(appended.last));
             }
         }
     }

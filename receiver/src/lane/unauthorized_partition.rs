@@ -1,19 +1,19 @@
-//! Which partition may not be written, where the client says only that one in a transaction may not. Sans-IO.
+//! Search for the partition that the receiver may not write. Sans-IO.
 //!
-//! A right that is missing stops the whole transaction before any record of it is sent, and no report names the
-//! partition. So each partition of such a transaction is written in one of its own, until that goes through or is
-//! refused: then it is known.
+//! A missing right stops the whole transaction before any record is sent, and no delivery report names the partition.
+//! So each partition of such a transaction is written in a transaction of its own, until that is committed or
+//! refused.
 
 use std::collections::BTreeSet;
 
 use wire::ids::Slot;
 
-/// Slots among which is one that may not be written.
+/// Slots among which is one whose partition may not be written.
 #[derive(Debug, Default)]
-pub(super) struct Unwritable(BTreeSet<Slot>);
+pub(super) struct UnauthorizedPartitionSearch(BTreeSet<Slot>);
 
-impl Unwritable {
-    /// A transaction that wrote these was refused. Returns the one to blame, if there is no other.
+impl UnauthorizedPartitionSearch {
+    /// Takes the refusal of a transaction that wrote these slots. Returns the refused slot, if it was the only one.
     pub(super) fn handle_refused(&mut self, written: BTreeSet<Slot>) -> Option<Slot> {
         let mut slots = written.iter();
         if let (Some(&only), None) = (slots.next(), slots.next()) {
@@ -24,12 +24,12 @@ impl Unwritable {
         None
     }
 
-    /// A transaction that wrote these was committed.
+    /// Takes the commit of a transaction that wrote these slots.
     pub(super) fn handle_committed(&mut self, written: &BTreeSet<Slot>) {
         self.0.retain(|slot| !written.contains(slot));
     }
 
-    /// Whether records of `slot` must wait for the next transaction, since `written` is in this one.
+    /// Returns whether records of `slot` must wait for the next transaction, since `written` is in this one.
     pub(super) fn must_wait(&self, slot: Slot, written: &BTreeSet<Slot>) -> bool {
         let others = written.iter().any(|&other| other != slot);
         others && (self.0.contains(&slot) || written.iter().any(|other| self.0.contains(other)))
@@ -45,23 +45,23 @@ mod tests {
     }
 
     #[test]
-    fn of_several_the_one_to_blame_is_found_by_writing_each_by_itself() {
-        let mut unwritable = Unwritable::default();
-        assert!(!unwritable.must_wait(Slot(1), &slots([0])));
-        assert_eq!(unwritable.handle_refused(slots([0, 1])), None);
-        assert!(!unwritable.must_wait(Slot(0), &slots([])) && !unwritable.must_wait(Slot(0), &slots([0])));
-        assert!(unwritable.must_wait(Slot(1), &slots([0])));
-        assert!(unwritable.must_wait(Slot(7), &slots([0])), "who is not to blame must not be in doubt's company");
-        unwritable.handle_committed(&slots([0]));
-        assert!(unwritable.must_wait(Slot(1), &slots([0])));
-        assert_eq!(unwritable.handle_refused(slots([1])), Some(Slot(1)));
-        assert!(!unwritable.must_wait(Slot(1), &slots([0])), "nobody is in doubt any more");
+    fn a_refused_slot_is_found_by_writing_each_alone() {
+        let mut search = UnauthorizedPartitionSearch::default();
+        assert!(!search.must_wait(Slot(1), &slots([0])));
+        assert_eq!(search.handle_refused(slots([0, 1])), None);
+        assert!(!search.must_wait(Slot(0), &slots([])) && !search.must_wait(Slot(0), &slots([0])));
+        assert!(search.must_wait(Slot(1), &slots([0])));
+        assert!(search.must_wait(Slot(7), &slots([0])), "a slot that is not in doubt is not written with one that is");
+        search.handle_committed(&slots([0]));
+        assert!(search.must_wait(Slot(1), &slots([0])));
+        assert_eq!(search.handle_refused(slots([1])), Some(Slot(1)));
+        assert!(!search.must_wait(Slot(1), &slots([0])), "no slot is in doubt any more");
     }
 
     #[test]
-    fn a_transaction_that_wrote_nothing_blames_nobody() {
-        let mut unwritable = Unwritable::default();
-        assert_eq!(unwritable.handle_refused(slots([])), None);
-        assert!(!unwritable.must_wait(Slot(1), &slots([0])));
+    fn an_empty_transaction_blames_no_slot() {
+        let mut search = UnauthorizedPartitionSearch::default();
+        assert_eq!(search.handle_refused(slots([])), None);
+        assert!(!search.must_wait(Slot(1), &slots([0])));
     }
 }

@@ -1,97 +1,100 @@
-//! Who may send on a link. Sans-IO.
+//! Decides which sender may send on a link. Sans-IO.
 //!
-//! One session holds the link; further ones stand by and take over when it ends: a hot standby for
-//! nothing. The same process reconnecting, or another process of the same instance name (a restart),
-//! replaces its predecessor. Two live processes that keep replacing each other are contested, and the one
-//! that comes back within a minute stays out.
+//! One session has the link; others stand by and take over when it ends, which gives a hot standby without further
+//! means. The same process after a reconnect, or another process of the same instance name after a restart, replaces
+//! its predecessor. Two live processes that keep replacing each other are contested: the one that comes back within
+//! a minute is refused.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use wire::close::CloseCode;
+use wire::close::{Close, CloseCode};
 
-/// A replaced process that comes back within this, without having been told to stand by, is contested.
+/// Time within which a replaced process that comes back, and does not stand by, is contested.
 const CONTESTED: Duration = Duration::from_secs(60);
 
-/// Standbys beyond this are turned away.
+/// Limit on the sessions that stand by; further ones are refused.
 const STANDBYS_MAX: usize = 8;
 
-/// Names a session within the process.
-pub type SessionId = u64;
+/// Number of a session, unique within the process.
+pub(crate) type SessionId = u64;
 
-/// Who asks for the link.
+/// A session that requests the link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// The session.
     pub session: SessionId,
-    /// The sender's instance name.
     pub instance: String,
-    /// The sender process's random number.
+    /// Random number of the sender's process.
     pub process: u128,
-    /// The sender was replaced before: it waits rather than replaces.
+    /// Set by a sender that was replaced before: it waits and does not replace.
     pub stand_by: bool,
-    /// The sender's topic filter.
+    /// Hash of the sender's topic filter.
     pub filter_hash: u64,
 }
 
-/// What is to be done now.
+/// A decision about one session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The link is this session's.
+    /// This session has the link now.
     Activate(SessionId),
     /// This session waits behind the named instance.
     StandBy {
-        /// Who waits.
         session: SessionId,
-        /// The instance that holds the link.
+        /// Instance name of the sender that has the link.
         behind: String,
     },
-    /// This session ends.
+    /// This session has to end.
     End {
-        /// Which.
         session: SessionId,
-        /// Why.
-        code: CloseCode,
-        /// For people.
-        detail: String,
+        /// The reason, for the sender.
+        close: Close,
     },
+}
+
+/// The process that was replaced last by another of its name.
+#[derive(Debug)]
+struct Replaced {
+    process: u128,
+    at: Instant,
 }
 
 /// The sessions of one link.
 #[derive(Debug, Default)]
-pub struct Arbiter {
+pub(crate) struct Arbiter {
     active: Option<Candidate>,
     standbys: VecDeque<Candidate>,
-    /// The process last replaced by another of its name, and when.
-    replaced: Option<(u128, Instant)>,
+    replaced: Option<Replaced>,
 }
 
 impl Arbiter {
-    /// A sender asks for the link.
-    pub fn handle_hello(&mut self, now: Instant, candidate: Candidate) -> Vec<Verdict> {
+    /// Decides about a sender that requests the link.
+    pub(crate) fn handle_hello(&mut self, now: Instant, candidate: Candidate) -> Vec<Verdict> {
         let Some(active) = &self.active else { return vec![self.activate(candidate)] };
         let same_process = candidate.process == active.process;
         let replaces = same_process || (candidate.instance == active.instance && !candidate.stand_by);
         if !replaces {
             return vec![self.stand_by(candidate)];
         }
-        let returning = self
-            .replaced
-            .is_some_and(|(process, at)| process == candidate.process && now.saturating_duration_since(at) < CONTESTED);
-        if returning && !same_process {
+        let replaced = self.replaced.as_ref().filter(|replaced| replaced.process == candidate.process);
+        let ago = replaced.map(|replaced| now.saturating_duration_since(replaced.at)).filter(|&ago| ago < CONTESTED);
+        if let Some(ago) = ago.filter(|_| !same_process) {
             let detail = format!(
                 "instance {:?} was replaced {} s ago by another live process of that name; give each sender its own `instance`",
                 candidate.instance,
-                self.replaced.map_or(0, |(_, at)| now.saturating_duration_since(at).as_secs())
+                ago.as_secs()
             );
-            return vec![Verdict::End { session: candidate.session, code: CloseCode::Contested, detail }];
+            return vec![end(candidate.session, CloseCode::Contested, detail)];
         }
-        let ended = self.replace(now, same_process, &candidate);
+        let detail = format!("instance {:?} connected again", candidate.instance);
+        let ended = end(active.session, CloseCode::Replaced, detail);
+        if !same_process {
+            self.replaced = Some(Replaced { process: active.process, at: now });
+        }
         vec![ended, self.activate(candidate)]
     }
 
-    /// A session ended, for whatever reason.
-    pub fn handle_end(&mut self, session: SessionId) -> Vec<Verdict> {
+    /// Takes the end of a session and returns the decisions that follow.
+    pub(crate) fn handle_end(&mut self, session: SessionId) -> Vec<Verdict> {
         self.standbys.retain(|standby| standby.session != session);
         if self.active.as_ref().is_none_or(|active| active.session != session) {
             return Vec::new();
@@ -103,13 +106,13 @@ impl Arbiter {
         verdicts
     }
 
-    /// The session that holds the link.
-    pub fn active(&self) -> Option<&Candidate> {
+    /// The session that has the link.
+    pub(crate) fn active(&self) -> Option<&Candidate> {
         self.active.as_ref()
     }
 
-    /// How many wait.
-    pub fn standbys(&self) -> usize {
+    /// The number of sessions that stand by.
+    pub(crate) fn standbys(&self) -> usize {
         self.standbys.len()
     }
 
@@ -119,25 +122,15 @@ impl Arbiter {
         Verdict::Activate(session)
     }
 
-    fn replace(&mut self, now: Instant, same_process: bool, by: &Candidate) -> Verdict {
-        let Some(old) = self.active.take() else { return Verdict::Activate(by.session) };
-        if !same_process {
-            self.replaced = Some((old.process, now));
-        }
-        let detail = format!("instance {:?} connected again", by.instance);
-        Verdict::End { session: old.session, code: CloseCode::Replaced, detail }
-    }
-
     fn stand_by(&mut self, candidate: Candidate) -> Verdict {
         let session = candidate.session;
-        let end = |code, detail| Verdict::End { session, code, detail };
         let Some(active) = &self.active else { return self.activate(candidate) };
         if active.filter_hash != candidate.filter_hash {
-            let detail = format!("the sender {:?}, which holds the link, has another topic filter", active.instance);
-            return end(CloseCode::StandbyFilter, detail);
+            let detail = format!("the sender {:?}, which has the link, has another topic filter", active.instance);
+            return end(session, CloseCode::StandbyFilter, detail);
         }
         if self.standbys.len() >= STANDBYS_MAX {
-            return end(CloseCode::Busy, format!("{STANDBYS_MAX} senders stand by already"));
+            return end(session, CloseCode::Busy, format!("{STANDBYS_MAX} senders stand by already"));
         }
         let behind = active.instance.clone();
         self.standbys.retain(|standby| standby.process != candidate.process);
@@ -151,6 +144,10 @@ impl Arbiter {
     }
 }
 
+fn end(session: SessionId, code: CloseCode, detail: String) -> Verdict {
+    Verdict::End { session, close: Close::new(code, detail) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,7 +158,7 @@ mod tests {
 
     fn ended(verdicts: &[Verdict]) -> Option<(SessionId, CloseCode)> {
         verdicts.iter().find_map(|verdict| match verdict {
-            Verdict::End { session, code, .. } => Some((*session, *code)),
+            Verdict::End { session, close } => Some((*session, close.code)),
             _ => None,
         })
     }
@@ -215,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_sender_that_was_told_stands_by() {
+    fn a_replaced_sender_stands_by_when_it_says_so() {
         let now = Instant::now();
         let mut arbiter = Arbiter::default();
         arbiter.handle_hello(now, candidate(1, "a", 1));

@@ -1,23 +1,25 @@
-//! How often sessions ended, by close code.
+//! Counts of ended sessions, by close code.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use wire::close::CloseCode;
 
-/// Counts close codes; their table bounds it.
+use crate::lock::lock;
+
+/// Counts of close codes; the table of codes bounds them.
 #[derive(Debug, Default)]
 pub struct CloseTally(Mutex<BTreeMap<&'static str, u64>>);
 
 impl CloseTally {
-    /// One more ended with `code`.
+    /// Counts one more session that ended with `code`.
     pub fn add(&self, code: CloseCode) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(code.name()).or_default() += 1;
+        *lock(&self.0).entry(code.name()).or_default() += 1;
     }
 
-    /// Each code that occurred, by its name.
+    /// The count of each code that occurred, by its name.
     pub fn counts(&self) -> BTreeMap<String, u64> {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = lock(&self.0);
         counts.iter().map(|(code, count)| ((*code).to_owned(), *count)).collect()
     }
 }

@@ -1,18 +1,19 @@
-//! The links of a receiver: which there are follows its configuration, also while it runs.
+//! The links of a receiver. They follow its configuration, also while it runs.
 //!
-//! A link whose settings change ends its sessions, because each works by the settings that it began with;
-//! their senders dial again at once and are looked at anew.
+//! A link whose settings change ends its sessions, because each uses the settings that it began with; their senders
+//! reconnect immediately and are checked again.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use kafka::catalog::Catalog;
 
 use crate::config::Config;
 use crate::config::derived;
 use crate::link::{LinkSettings, ServedLink, StartLane};
+use crate::lock::lock;
 
-/// Every link, by name.
+/// All links of a receiver, by name.
 pub struct ServedLinks {
     catalog: Arc<dyn Catalog>,
     start_lane: Arc<StartLane>,
@@ -20,31 +21,29 @@ pub struct ServedLinks {
 }
 
 impl ServedLinks {
-    /// The links of `config`.
     pub fn new(config: &Config, catalog: Arc<dyn Catalog>, start_lane: Arc<StartLane>) -> Self {
         let links = Self { catalog, start_lane, links: Mutex::default() };
         drop(links.follow(config));
         links
     }
 
-    /// The link called `name`.
     pub fn get(&self, name: &str) -> Option<Arc<ServedLink>> {
-        self.lock().get(name).cloned()
+        lock(&self.links).get(name).cloned()
     }
 
-    /// All of them, in the order of their names.
+    /// All links in the order of their names.
     pub fn all(&self) -> Vec<Arc<ServedLink>> {
-        let mut links: Vec<_> = self.lock().iter().map(|(name, link)| (name.clone(), Arc::clone(link))).collect();
+        let mut links: Vec<_> = lock(&self.links).iter().map(|(name, link)| (name.clone(), Arc::clone(link))).collect();
         links.sort_by(|a, b| a.0.cmp(&b.0));
         links.into_iter().map(|(_, link)| link).collect()
     }
 
-    /// Takes up new links, changes those that changed, and returns those that are served no more: their
-    /// sessions are told, and their lanes are to be stopped.
-    #[must_use = "lanes of links that are gone are to be stopped"]
+    /// Adds new links, changes those that changed, and removes those that `config` does not have. Returns the removed
+    /// links: their sessions are ending, and the caller has to stop their lanes.
+    #[must_use = "the lanes of removed links have to be stopped"]
     pub fn follow(&self, config: &Config) -> Vec<Arc<ServedLink>> {
         let wanted: HashMap<_, _> = config.links.iter().map(|link| (link.name.to_string(), link)).collect();
-        let mut links = self.lock();
+        let mut links = lock(&self.links);
         let mut gone = Vec::new();
         links.retain(|name, link| {
             let stays = wanted.contains_key(name);
@@ -75,12 +74,8 @@ impl ServedLinks {
         gone
     }
 
-    /// Lets every lane commit what it holds without a gap, and waits. Blocks.
+    /// Stops every lane, after it has committed its frames without a gap. Blocks until then.
     pub fn stop(&self) {
         self.all().iter().for_each(|link| link.stop());
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<ServedLink>>> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

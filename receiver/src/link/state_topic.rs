@@ -1,4 +1,4 @@
-//! The state topic of a link: made with the right settings, or refused with the wrong ones. Checked
+//! The state topic of a link: created with the required settings, or refused with wrong ones. It is checked
 //! before any lane is opened, because a refusal must not have fenced a healthy owner.
 
 use std::cmp::Ordering;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kafka::KafkaError;
 use kafka::catalog::{Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription};
-use wire::close::CloseCode;
+use wire::close::{Close, CloseCode};
 use wire::lanes::ClassTable;
 use wire::partition::Partition;
 
@@ -29,27 +29,22 @@ const CONFIGS: &[(&str, &str)] = &[
 const APPEAR: Duration = Duration::from_secs(10);
 const APPEAR_STEP: Duration = Duration::from_millis(50);
 
-/// Why a link's state topic cannot be used.
+/// Reasons why a link's state topic cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateTopicError {
     /// The target failed; try again.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
-    /// What it holds could not be read or written; try again.
+    /// The stored state could not be read or written; try again.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// Somebody made or changed it so that positions could be lost.
-    #[error("{detail}")]
-    Refused {
-        /// Which rule.
-        code: CloseCode,
-        /// The values and the remedy.
-        detail: String,
-    },
+    /// The topic was created or changed so that positions could be lost.
+    #[error(transparent)]
+    Refused(#[from] Close),
 }
 
-/// Makes sure that the state topic of `link` is there, with at least `lanes` partitions, the default class's, and is
-/// kept for ever. Returns how many it has.
+/// Makes sure that the state topic of `link` exists, keeps its entries permanently, and has at least `lanes`
+/// partitions, those of the default class. Returns the number of its partitions.
 pub fn prepare(
     catalog: &dyn Catalog,
     link: &str,
@@ -61,7 +56,7 @@ pub fn prepare(
     let lanes = i32::from(lanes);
     let Some(topic) = catalog.describe(&names)?.pop() else {
         tracing::info!(topic = name, lanes, "creating the link's state topic");
-        // Positions must not be lost with one broker, where there are enough to keep two copies.
+        // With three or more replicas, the loss of one broker must not lose positions.
         let in_sync = replication.filter(|&replicas| replicas > 2).map(|_| ("min.insync.replicas", "2"));
         let configs = CONFIGS.iter().copied().chain(in_sync);
         let configs = configs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -78,36 +73,35 @@ pub fn prepare(
             tracing::warn!("{}", flaw.detail);
             Ok(topic.partitions)
         }
-        Verdict::Refused(Flaw { detail, .. }) => {
-            Err(StateTopicError::Refused { code: CloseCode::StateRefused, detail })
-        }
+        Verdict::Refused(flaw) => Err(Close::new(CloseCode::StateRefused, flaw.detail).into()),
     }
 }
 
-/// What a state topic's settings mean for the positions in it.
+/// Consequence of a state topic's settings for the positions in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// They are kept as well as this cluster can.
+    /// The positions are as safe as this cluster permits.
     Kept,
-    /// The loss of one broker can take positions that were committed. A link works so, as the topics beside it do:
-    /// it is what Kafka's own defaults come to.
+    /// The loss of one broker can lose committed positions. A link works with such a topic: these are Kafka's own
+    /// defaults, which other topics have as well.
     Weak(Flaw),
-    /// Positions would expire, or can never be stored.
+    /// Positions would expire, or cannot be stored.
     Refused(Flaw),
 }
 
-/// A setting that is not what it must be.
+/// A wrong setting of a state topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flaw {
     /// The values and the remedy.
     pub detail: String,
-    /// What to set.
+    /// The setting to use instead.
     pub set: &'static str,
 }
 
-/// Judges a state topic that is there.
+/// Judges the settings of an existing state topic.
 pub fn judge(topic: &TopicDescription, configs: &[ConfigEntry]) -> Verdict {
-    let (name, replicas) = (&topic.name, topic.replicas);
+    let name = &topic.name;
+    let replicas = topic.replicas;
     let setting = |name: &str| configs.iter().find(|entry| entry.name == name).map(|entry| entry.value.as_str());
     if let Some(policy) = setting("cleanup.policy").filter(|policy| *policy != "compact") {
         let detail = format!("{name} has cleanup.policy={policy}: positions would expire; set it to compact");
@@ -123,7 +117,7 @@ pub fn judge(topic: &TopicDescription, configs: &[ConfigEntry]) -> Verdict {
         }
         Some(in_sync) if replicas > 2 && in_sync < 2 => {
             let detail = format!(
-                "{name} has {replicas} replicas and min.insync.replicas={in_sync}: one broker that is lost can take committed positions with it; set it to 2"
+                "{name} has {replicas} replicas and min.insync.replicas={in_sync}: the loss of one broker can lose committed positions; set it to 2"
             );
             Verdict::Weak(Flaw { detail, set: "min.insync.replicas=2" })
         }
@@ -140,9 +134,9 @@ pub fn fit(catalog: &dyn Catalog, link: &str, partitions: i32, classes: &ClassTa
         Ordering::Greater if classes.classes().len() == 1 => Err(miscounted(&name, partitions, lanes)),
         Ordering::Greater => {
             let detail = format!(
-                "{name} has {partitions} partitions, and the classes stored in it have {lanes} lanes: somebody added partitions; use another link name"
+                "{name} has {partitions} partitions, and the classes stored in it have {lanes} lanes: partitions were added to it; use another link name"
             );
-            Err(StateTopicError::Refused { code: CloseCode::LanesChanged, detail })
+            Err(Close::new(CloseCode::LanesChanged, detail).into())
         }
         Ordering::Less => {
             tracing::info!(topic = name, partitions, lanes, "adding partitions to the link's state topic");
@@ -156,10 +150,10 @@ fn miscounted(name: &str, partitions: i32, lanes: i32) -> StateTopicError {
     let detail = format!(
         "{name} has {partitions} partitions, one per lane, and the sender's `lanes.count` is {lanes}: it is fixed for the life of a link; set it back or use another link name"
     );
-    StateTopicError::Refused { code: CloseCode::LanesChanged, detail }
+    Close::new(CloseCode::LanesChanged, detail).into()
 }
 
-/// A created topic is usable once every partition has a leader that answers.
+/// Waits until every partition of a created topic has a leader that answers.
 fn appear(catalog: &dyn Catalog, name: &str, lanes: i32) -> Result<(), StateTopicError> {
     let partitions: Vec<_> = (0..lanes).map(|partition| Partition::new(name, partition)).collect();
     let mut waited = Duration::ZERO;
@@ -192,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn three_replicas_of_which_one_may_be_in_sync_are_warned_of_and_one_of_one_is_all_there_is() {
+    fn three_replicas_with_one_in_sync_get_a_warning() {
         let in_sync = |value| [("cleanup.policy", "compact"), ("min.insync.replicas", value)];
         assert_eq!(verdict(3, &in_sync("2")), Verdict::Kept);
         assert_eq!(verdict(1, &in_sync("1")), Verdict::Kept);
@@ -200,11 +194,11 @@ mod tests {
         let Verdict::Weak(flaw) = verdict(3, &in_sync("1")) else { panic!("kept") };
         assert!(flaw.detail.contains("3 replicas and min.insync.replicas=1"), "{flaw:?}");
         assert!(flaw.detail.ends_with("set it to 2") && flaw.set == "min.insync.replicas=2", "{flaw:?}");
-        assert_eq!(verdict(0, &in_sync("1")), Verdict::Kept, "nobody knows how many there are");
+        assert_eq!(verdict(0, &in_sync("1")), Verdict::Kept, "the number of replicas is unknown");
     }
 
     #[test]
-    fn a_state_that_expires_or_can_never_be_stored_is_refused_with_the_remedy() {
+    fn unusable_settings_are_refused_with_the_remedy() {
         let Verdict::Refused(flaw) = verdict(3, &[("cleanup.policy", "compact,delete")]) else { panic!("kept") };
         assert!(flaw.detail.ends_with("positions would expire; set it to compact"), "{flaw:?}");
         for (replicas, remedy) in [(1, "set it to 1"), (3, "set it to 2")] {

@@ -1,4 +1,4 @@
-//! A receiver's metrics: what the board shows, under names that stay (`docs/reference/metrics.md`).
+//! Metrics of a receiver, read from its board; the names are stable (`docs/reference/metrics.md`).
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use service::metrics::{Collection, Metric, Read};
 
 use crate::report::status::{Board, LinkStatus, Status};
 
-/// Every metric of a receiver, read from `board` at each scrape.
+/// Makes the registry of a receiver's metrics, which reads `board` at each scrape.
 pub fn registry(board: Arc<Board>) -> Registry {
     let mut registry = service::metrics::registry();
     let links = Arc::clone(&board);
@@ -19,165 +19,88 @@ pub fn registry(board: Arc<Board>) -> Registry {
     registry
 }
 
-/// Of each link.
-const LINK: &[Metric<LinkStatus>] = &[
-    Metric {
-        name: "causeway_receiver_records",
-        help: "Records committed to the target",
-        read: Read::Counter(|l| l.counts.records),
-    },
-    Metric {
-        name: "causeway_receiver_bytes",
-        help: "Bytes of keys, values and headers committed",
-        read: Read::Counter(|l| l.counts.bytes),
-    },
-    Metric {
-        name: "causeway_receiver_transactions",
-        help: "Transactions committed",
-        read: Read::Counter(|l| l.counts.transactions),
-    },
-    Metric {
-        name: "causeway_receiver_holes",
-        help: "Source offsets passed that held no record: markers, aborted or compacted away",
-        read: Read::Counter(|l| l.counts.holes),
-    },
-    Metric {
-        name: "causeway_receiver_recoveries",
-        help: "Times a transaction's outcome was unknown and its lane recovered from its state",
-        read: Read::Counter(|l| l.counts.recoveries),
-    },
-    Metric {
-        name: "causeway_receiver_replayed_records",
-        help: "Records that a replay did not append again because they were committed",
-        read: Read::Counter(|l| l.counts.replayed),
-    },
-    Metric {
-        name: "causeway_receiver_dropped_frames",
-        help: "Frames dropped by lanes: duplicates and older epochs",
-        read: Read::Counter(|l| l.counts.frames_dropped),
-    },
-    Metric {
-        name: "causeway_receiver_dropped_runs",
-        help: "Runs dropped because their slot was closed",
-        read: Read::Counter(|l| l.counts.runs_dropped),
-    },
-    Metric {
-        name: "causeway_receiver_altered_timestamps",
-        help: "Records committed with a timestamp of 1 ms in place of 0, which Kafka's client cannot write",
-        read: Read::Counter(|l| l.counts.timestamps_altered),
-    },
-    Metric {
-        name: "causeway_receiver_halts",
-        help: "Times a partition was halted, a halt that stood already included when its lane is opened again",
-        read: Read::Counter(|l| l.counts.halts),
-    },
-    Metric {
-        name: "causeway_receiver_halted_partitions",
-        help: "Partitions whose halt is stored; a human must act on each",
-        read: Read::Gauge(|l| Some(l.halted_partitions as f64)),
-    },
-    Metric {
-        name: "causeway_receiver_orphaned_positions",
-        help: "Stored positions whose partition the sender does not offer: its topic is gone, or not matched any more",
-        read: Read::Gauge(|l| Some(l.orphaned_positions as f64)),
-    },
-    Metric {
-        name: "causeway_receiver_jumps",
-        help: "Halts lifted and positions moved, by command or policy",
-        read: Read::Counter(|l| l.counts.jumps),
-    },
-    Metric {
-        name: "causeway_receiver_moves",
-        help: "Partitions handed from one lane to another, because their class changed or is not the default one",
-        read: Read::Counter(|l| l.counts.moves),
-    },
-    Metric {
-        name: "causeway_receiver_held_bytes",
-        help: "Compressed bytes held until they are committed, by lane",
-        read: Read::Gauges("lane", |l| {
-            l.by_lane.iter().map(|lane| (lane.lane.to_string(), lane.held_bytes as f64)).collect()
-        }),
-    },
-    Metric {
-        name: "causeway_receiver_credit_bytes",
-        help: "The most that the link's sender may have under way or held here",
-        read: Read::Gauge(|l| Some(l.credit_bytes as f64)),
-    },
-    Metric {
-        name: "causeway_receiver_lanes",
-        help: "Lanes of the link; 0 until a sender came",
-        read: Read::Gauge(|l| Some(l.lanes as f64)),
-    },
-    Metric {
-        name: "causeway_receiver_lanes_open",
-        help: "Lanes that a sender has open",
-        read: Read::Gauge(|l| Some(l.lanes_open as f64)),
-    },
-    Metric {
-        name: "causeway_receiver_lanes_failing",
-        help: "Lanes whose target fails; they recover by themselves when it is back",
-        read: Read::Gauge(|l| Some(l.trouble.len() as f64)),
-    },
-    Metric {
-        name: "causeway_receiver_session_active",
-        help: "1 while a sender holds the link, else 0",
-        read: Read::Gauge(|l| Some(f64::from(u8::from(l.sender.is_some())))),
-    },
-    Metric {
-        name: "causeway_receiver_standbys",
-        help: "Senders that stand by",
-        read: Read::Gauge(|l| Some(l.standbys as f64)),
-    },
-    Metric {
-        name: "causeway_receiver_sessions",
-        help: "Sessions that took the link",
-        read: Read::Counter(|l| l.sessions),
-    },
-    Metric {
-        name: "causeway_receiver_channels",
-        help: "Channels of the session that holds the link; 0 without one",
-        read: Read::Gauge(|l| Some(l.channels as f64)),
-    },
-    Metric {
-        name: "causeway_receiver_channel_ends",
-        help: "Further channels that ended while their session went on",
-        read: Read::Counter(|l| l.channel_ends),
-    },
-    Metric {
-        name: "causeway_receiver_session_closes",
-        help: "Sessions of the link that ended, those that only stood by included, by close code",
-        read: Read::Counters("code", |l| l.closes.clone().into_iter().collect()),
-    },
-];
+/// Declares a table of metrics: name, help text and reading of each.
+macro_rules! metrics {
+    ($(#[$doc:meta])* $table:ident: $of:ty; $($name:literal $help:literal $read:expr;)*) => {
+        $(#[$doc])*
+        const $table: &[Metric<$of>] = &[$(Metric { name: $name, help: $help, read: $read }),*];
+    };
+}
 
-/// Of the process.
-const PROCESS: &[Metric<Status>] = &[
-    Metric {
-        name: "causeway_receiver_rate_bits_per_second",
-        help: "What this receiver may send, in IP bits; absent while there is no limit",
-        read: Read::Gauge(|s| s.rate_bits_per_second.map(|rate| rate as f64)),
-    },
-    Metric {
-        name: "causeway_receiver_sent_bytes",
-        help: "IP bytes that left this process for senders, all headers from IP on included",
-        read: Read::Counter(|s| s.sent_bytes),
-    },
-    Metric {
-        name: "causeway_receiver_decode_memory_used_bytes",
-        help: "Decoded bytes that lanes hold",
-        read: Read::Gauge(|s| Some(s.decode_memory_used_bytes as f64)),
-    },
-    Metric {
-        name: "causeway_receiver_decode_memory_bytes",
-        help: "Decoded bytes that all lanes may hold, but for the first frame of each",
-        read: Read::Gauge(|s| Some(s.decode_memory_bytes as f64)),
-    },
-    Metric {
-        name: "causeway_receiver_refusals",
-        help: "Peers refused before they had a session, by close code; UNAUTHORIZED where TLS already refused them",
-        read: Read::Counters("code", |s| s.refusals.clone().into_iter().collect()),
-    },
-];
+metrics! {
+    /// Metrics of each link.
+    LINK: LinkStatus;
+    "causeway_receiver_records" "Records committed to the target"
+        Read::Counter(|l| l.counts.records);
+    "causeway_receiver_bytes" "Bytes of keys, values and headers committed"
+        Read::Counter(|l| l.counts.bytes);
+    "causeway_receiver_transactions" "Transactions committed"
+        Read::Counter(|l| l.counts.transactions);
+    "causeway_receiver_holes" "Source offsets that held no record: markers, aborted or compacted away"
+        Read::Counter(|l| l.counts.holes);
+    "causeway_receiver_recoveries" "Times a transaction's outcome was unknown and its lane recovered from its state"
+        Read::Counter(|l| l.counts.recoveries);
+    "causeway_receiver_replayed_records" "Records that a replay did not append again because they were committed"
+        Read::Counter(|l| l.counts.replayed);
+    "causeway_receiver_dropped_frames" "Frames dropped by lanes: duplicates and older epochs"
+        Read::Counter(|l| l.counts.frames_dropped);
+    "causeway_receiver_dropped_runs" "Runs dropped because their slot was closed"
+        Read::Counter(|l| l.counts.runs_dropped);
+    "causeway_receiver_altered_timestamps"
+        "Records committed with a timestamp of 1 ms in place of 0, which Kafka's client cannot write"
+        Read::Counter(|l| l.counts.timestamps_altered);
+    "causeway_receiver_halts" "Times a partition was halted; a stored halt counts again when its lane is opened again"
+        Read::Counter(|l| l.counts.halts);
+    "causeway_receiver_halted_partitions" "Partitions whose halt is stored; an operator must act on each"
+        Read::Gauge(|l| Some(l.halted_partitions as f64));
+    "causeway_receiver_orphaned_positions"
+        "Stored positions whose partition the sender does not offer: the topic is deleted or no longer matched"
+        Read::Gauge(|l| Some(l.orphaned_positions as f64));
+    "causeway_receiver_jumps" "Halts lifted and positions moved, by command or policy"
+        Read::Counter(|l| l.counts.jumps);
+    "causeway_receiver_moves"
+        "Partitions handed over from one lane to another, because their class changed or is not the default one"
+        Read::Counter(|l| l.counts.moves);
+    "causeway_receiver_held_bytes" "Compressed bytes that wait for their commit, by lane"
+        Read::Gauges("lane", |l| l.by_lane.iter().map(|lane| (lane.lane.to_string(), lane.held_bytes as f64)).collect());
+    "causeway_receiver_credit_bytes" "Limit on the bytes that the link's sender may have in flight or waiting here"
+        Read::Gauge(|l| Some(l.credit_bytes as f64));
+    "causeway_receiver_lanes" "Lanes of the link; 0 until a sender has connected"
+        Read::Gauge(|l| Some(l.lanes as f64));
+    "causeway_receiver_lanes_open" "Lanes that a sender has open"
+        Read::Gauge(|l| Some(l.lanes_open as f64));
+    "causeway_receiver_lanes_failing" "Lanes whose target fails; they recover by themselves when it works again"
+        Read::Gauge(|l| Some(l.trouble.len() as f64));
+    "causeway_receiver_session_active" "1 while a sender has the link, else 0"
+        Read::Gauge(|l| Some(f64::from(u8::from(l.sender.is_some()))));
+    "causeway_receiver_standbys" "Senders that stand by"
+        Read::Gauge(|l| Some(l.standbys as f64));
+    "causeway_receiver_sessions" "Sessions that got the link"
+        Read::Counter(|l| l.sessions);
+    "causeway_receiver_channels" "Open channels of the present session; 0 without one"
+        Read::Gauge(|l| Some(l.channels as f64));
+    "causeway_receiver_channel_ends" "Extra channels that ended while their session continued"
+        Read::Counter(|l| l.channel_ends);
+    "causeway_receiver_session_closes" "Ended sessions of the link, including those that only stood by, by close code"
+        Read::Counters("code", |l| l.closes.clone().into_iter().collect());
+}
+
+metrics! {
+    /// Metrics of the process.
+    PROCESS: Status;
+    "causeway_receiver_rate_bits_per_second"
+        "Limit on the IP bits that this receiver sends per second; absent while there is no limit"
+        Read::Gauge(|s| s.rate_bits_per_second.map(|rate| rate as f64));
+    "causeway_receiver_sent_bytes" "IP bytes that this process sent to senders, including all headers from IP on"
+        Read::Counter(|s| s.sent_bytes);
+    "causeway_receiver_decode_memory_used_bytes" "Decoded bytes in use by lanes"
+        Read::Gauge(|s| Some(s.decode_memory_used_bytes as f64));
+    "causeway_receiver_decode_memory_bytes" "Limit on the decoded bytes of all lanes, without the first frame of each"
+        Read::Gauge(|s| Some(s.decode_memory_bytes as f64));
+    "causeway_receiver_refusals"
+        "Peers refused before they had a session, by close code; UNAUTHORIZED where TLS refused them"
+        Read::Counters("code", |s| s.refusals.clone().into_iter().collect());
+}
 
 #[cfg(test)]
 mod tests {
@@ -193,8 +116,8 @@ mod tests {
         let link = LinkStatus {
             trouble: vec!["lane 0".into()],
             by_lane: vec![lane],
-            halted: vec![crate::lane::attention::Halted::default()],
-            orphaned: vec!["orders-0".into()],
+            halted: vec![crate::lane::attention::HaltedPartition::default()],
+            orphaned: vec!["orders/0".into()],
             closes: [("NORMAL".to_owned(), 1)].into(),
             ..LinkStatus::default()
         };
@@ -209,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_published_names_and_fields_are_those_that_a_process_shows() {
+    fn the_published_names_and_fields_are_complete() {
         let mut registry = service::metrics::registry();
         let links = || full().links.into_iter().map(|link| (vec![("link", "a".to_owned())], link)).collect();
         registry.register_collector(Box::new(Collection::new(LINK, links)));
@@ -236,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn every_metric_is_named_once_and_after_its_side_from_the_first_moment() {
+    fn every_metric_exists_once_from_the_start() {
         let board = registry(Arc::new(Board::default()));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &board).unwrap();

@@ -1,8 +1,9 @@
-//! What a receiver is doing, on one board that the admin port reads.
+//! Status of a receiver: its parts report to one board, which the admin port reads.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use transport::budget::Budget;
@@ -11,257 +12,261 @@ use wire::units::Rate;
 
 use crate::config::Config;
 use crate::lane::Counts;
-use crate::lane::attention::Halted;
+use crate::lane::attention::HaltedPartition;
 use crate::lane::memory::DecodeMemory;
 use crate::lane::thread::{LaneHandle, View};
-use crate::link::ServedLink;
 use crate::link::closes::CloseTally;
 use crate::link::registry::ServedLinks;
+use crate::link::{Overview, ServedLink};
+use crate::lock::lock;
 use crate::target::state::JumpRecord;
 
-/// The board, written by the receiver's tasks and read by anybody, and the process's clock.
+/// The board of one receiver, and its clock.
 #[derive(Default)]
-pub struct Board(Mutex<Inner>, Clock);
+pub struct Board {
+    inner: Mutex<Inner>,
+    clock: Clock,
+}
 
 #[derive(Default)]
 struct Inner {
     instance: String,
     budget: Option<Budget>,
-    listen: Option<SocketAddr>,
     draining: bool,
     trouble: Option<String>,
-    memory: Option<Arc<DecodeMemory>>,
-    refusals: Option<Arc<CloseTally>>,
-    links: Option<Arc<ServedLinks>>,
+    serving: Option<Serving>,
 }
 
-/// A receiver at one moment; `causeway status --json` prints it and `docs/reference/status.md` describes it.
+/// Parts of a receiver that listens.
+pub(crate) struct Serving {
+    pub(crate) listen: SocketAddr,
+    pub(crate) links: Arc<ServedLinks>,
+    pub(crate) memory: Arc<DecodeMemory>,
+    /// Counts of peers refused before they had a session.
+    pub(crate) refusals: Arc<CloseTally>,
+}
+
+/// Status of a receiver at one moment; `causeway status --json` prints it and `docs/reference/status.md` describes it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {
-    /// Always `receiver`.
+    /// Role of the process, always `receiver`.
     #[serde(skip_deserializing)]
     pub role: &'static str,
-    /// The version that is running.
+    /// Version of the program.
     pub version: String,
-    /// This process's instance name.
+    /// Instance name of this process.
     pub instance: String,
-    /// Where it listens, UDP; `null` until the target cluster answered.
+    /// UDP address that it listens on; `null` until the target cluster has answered.
     pub listen: Option<SocketAddr>,
-    /// What it may send per second, in IP bits; `null` is no limit.
+    /// Limit on the IP bits that it sends per second; `null` is no limit.
     pub rate_bits_per_second: Option<u64>,
-    /// IP bytes that left for senders.
+    /// IP bytes sent to senders.
     pub sent_bytes: u64,
-    /// What is wrong with the process as a whole, in sentences.
+    /// Problems of the process as a whole, in sentences.
     pub trouble: Vec<String>,
-    /// Decoded bytes that lanes hold.
+    /// Decoded bytes in use by lanes.
     pub decode_memory_used_bytes: u64,
-    /// Decoded bytes that all lanes may hold, but for the first frame of each.
+    /// Limit on the decoded bytes of all lanes, without the first frame of each.
     pub decode_memory_bytes: u64,
-    /// How many peers were refused before they had a session, by close code.
+    /// Peers that were refused before they had a session, by close code.
     pub refusals: BTreeMap<String, u64>,
-    /// The links it serves, by name.
+    /// Links that it serves, by name.
     pub links: Vec<LinkStatus>,
 }
 
-/// One link at one moment.
+/// Status of a link at one moment.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LinkStatus {
-    /// Its name.
+    /// Name of the link.
     pub link: String,
-    /// The sender instance that holds it.
+    /// Instance name of the sender that has the link.
     pub sender: Option<String>,
-    /// Senders that stand by.
+    /// Number of senders that stand by.
     pub standbys: usize,
-    /// Sessions since the process started.
+    /// Number of sessions since the process started.
     pub sessions: u64,
-    /// How many channels the session has that holds it; 0 without one.
+    /// Number of open channels of the present session; 0 without one.
     pub channels: usize,
-    /// Further channels that ended while their session went on.
+    /// Number of extra channels that ended while their session continued.
     pub channel_ends: u64,
-    /// How many lanes it has; 0 until a sender came.
+    /// Number of lanes; 0 until a sender has connected.
     pub lanes: usize,
-    /// How many of them are open.
+    /// Number of open lanes.
     pub lanes_open: usize,
     /// Counters over all lanes.
     pub counts: Counts,
-    /// Compressed bytes held until they are committed.
+    /// Compressed bytes in the inboxes, until they are committed.
     pub held_bytes: u64,
-    /// The most of them that the sender may have under way or held here: its credit.
+    /// Limit on the bytes that the sender may have in flight or in the inboxes: its credit.
     pub credit_bytes: u64,
-    /// Why lanes stand still: what the target says to them, or that another receiver opened them.
+    /// Reasons why lanes do not commit: the target's error, or that another receiver has opened them.
     pub trouble: Vec<String>,
     /// Partitions whose halt is stored, at most a hundred of each lane.
-    pub halted: Vec<Halted>,
-    /// How many there are.
+    pub halted: Vec<HaltedPartition>,
+    /// Number of partitions whose halt is stored.
     pub halted_partitions: usize,
     /// Stored positions whose partition the sender does not offer, at most a hundred of each lane.
     pub orphaned: Vec<String>,
-    /// How many there are.
+    /// Number of orphaned positions.
     pub orphaned_positions: usize,
-    /// Each lane by its number.
+    /// Status of each lane.
     pub by_lane: Vec<LaneStatus>,
-    /// How often sessions ended, by close code.
+    /// Number of ended sessions, by close code.
     pub closes: BTreeMap<String, u64>,
 }
 
-/// One lane at one moment.
+/// Status of a lane at one moment.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LaneStatus {
-    /// Its number.
+    /// Number of the lane.
     pub lane: usize,
-    /// Its epoch, while open.
+    /// Epoch of the lane, while open.
     pub epoch: Option<u64>,
-    /// Records it has committed.
+    /// Records committed to the target.
     pub records: u64,
-    /// Compressed bytes it holds.
+    /// Compressed bytes in its inbox.
     pub held_bytes: u64,
-    /// What the target says while it fails.
+    /// Error of the target, while it fails.
     pub trouble: Option<String>,
 }
 
-/// One jump of a stored position, as `GET /jumps` and `causeway jumps` show it.
+/// A jump of a stored position, as `GET /jumps` and `causeway jumps` show it.
 #[derive(Debug, Clone, Serialize)]
 pub struct JumpStatus {
-    /// The link.
+    /// Name of the link.
     pub link: String,
-    /// The lane whose state it is in.
+    /// Number of the lane whose state has the jump.
     pub lane: usize,
-    /// The jump.
+    /// Record of the jump.
     #[serde(flatten)]
     pub jump: JumpRecord,
 }
 
 impl Board {
-    /// The board of a receiver whose clock is another than the machine's.
+    /// Makes a board with a clock other than the machine's.
     pub fn with_clock(clock: Clock) -> Self {
-        Self(Mutex::default(), clock)
+        Self { inner: Mutex::default(), clock }
     }
 
-    /// The process's clock.
+    /// Clock of this process, for reports.
     pub fn clock(&self) -> Clock {
-        self.1.clone()
+        self.clock.clone()
     }
 
-    /// Who this is.
+    /// Sets the instance name and the budget.
     pub fn introduce(&self, config: &Config, budget: Budget) {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         inner.instance = config.instance.to_string();
         inner.budget = Some(budget);
     }
 
-    /// The target does not answer.
+    /// Sets the reason why the target does not answer.
     pub fn set_trouble(&self, trouble: String) {
-        self.lock().trouble = Some(trouble);
+        lock(&self.inner).trouble = Some(trouble);
     }
 
-    /// The target answered, and the receiver listens.
-    pub fn begin(
-        &self,
-        listen: SocketAddr,
-        links: Arc<ServedLinks>,
-        memory: Arc<DecodeMemory>,
-        refusals: Arc<CloseTally>,
-    ) {
-        let mut inner = self.lock();
-        inner.listen = Some(listen);
+    /// Notes that the target has answered and the receiver listens.
+    pub(crate) fn begin(&self, serving: Serving) {
+        let mut inner = lock(&self.inner);
         inner.trouble = None;
-        inner.links = Some(links);
-        inner.memory = Some(memory);
-        inner.refusals = Some(refusals);
+        inner.serving = Some(serving);
     }
 
-    /// The receiver takes no new work.
+    /// Notes that the receiver accepts no new work.
     pub fn drain(&self) {
-        self.lock().draining = true;
+        lock(&self.inner).draining = true;
     }
 
-    /// Whether senders can be served; if not, why.
+    /// Returns whether senders can be served, or the reason why not.
     pub fn ready(&self) -> Result<(), String> {
-        let inner = self.lock();
-        match (inner.listen, inner.draining) {
+        let inner = lock(&self.inner);
+        match (&inner.serving, inner.draining) {
             (None, _) => Err("waiting for the target cluster".to_owned()),
             (_, true) => Err("draining".to_owned()),
             _ => Ok(()),
         }
     }
 
-    /// Everything, at one moment.
+    /// Returns the status at this moment.
     pub fn status(&self) -> Status {
-        let inner = self.lock();
+        let inner = lock(&self.inner);
         let budget = inner.budget.as_ref();
+        let serving = inner.serving.as_ref();
         Status {
             role: "receiver",
             version: env!("CARGO_PKG_VERSION").to_owned(),
             instance: inner.instance.clone(),
-            listen: inner.listen,
+            listen: serving.map(|serving| serving.listen),
             rate_bits_per_second: budget.and_then(Budget::rate).map(Rate::bits_per_second),
             sent_bytes: budget.map_or(0, |budget| budget.usage().wire_bytes),
             trouble: inner.trouble.iter().cloned().collect(),
-            decode_memory_used_bytes: inner.memory.as_ref().map_or(0, |memory| memory.held()),
-            decode_memory_bytes: inner.memory.as_ref().map_or(0, |memory| memory.limit()),
-            refusals: inner.refusals.as_ref().map(|refusals| refusals.counts()).unwrap_or_default(),
-            links: inner.links.iter().flat_map(|links| links.all()).map(|link| LinkStatus::of(&link)).collect(),
+            decode_memory_used_bytes: serving.map_or(0, |serving| serving.memory.held()),
+            decode_memory_bytes: serving.map_or(0, |serving| serving.memory.limit()),
+            refusals: serving.map(|serving| serving.refusals.counts()).unwrap_or_default(),
+            links: links(serving).iter().map(|link| LinkStatus::of(link)).collect(),
         }
     }
 
-    /// The newest jumps of every link, in order of link, lane and number.
+    /// Returns the newest jumps of every link, in order of link, lane and number.
     pub fn jumps(&self) -> Vec<JumpStatus> {
-        let links = self.lock().links.clone();
-        let of_link = |link: Arc<ServedLink>| {
-            let (_, _, lanes) = link.overview();
+        let links = links(lock(&self.inner).serving.as_ref());
+        let mut all = Vec::new();
+        for link in links {
             let name = link.settings().name.clone();
-            let of_lane = |lane: (usize, LaneHandle)| {
-                let standing = Arc::clone(&lane.1.view.lock().unwrap_or_else(PoisonError::into_inner).standing);
-                let name = name.clone();
-                let jumps = standing.jumps.values().cloned().collect::<Vec<_>>();
-                jumps.into_iter().map(move |jump| JumpStatus { link: name.clone(), lane: lane.0, jump })
-            };
-            lanes.into_iter().enumerate().flat_map(of_lane).collect::<Vec<_>>()
-        };
-        links.iter().flat_map(|links| links.all()).flat_map(of_link).collect()
+            for (lane, view) in views(&link.overview().lanes).into_iter().enumerate() {
+                let jumps = view.needs_action.jumps.values().cloned();
+                all.extend(jumps.map(|jump| JumpStatus { link: name.clone(), lane, jump }));
+            }
+        }
+        all
     }
 
-    /// Which sender holds each link, for those who ask the wrong process.
+    /// Returns which sender has each link, for a user who asked the receiver instead of the sender.
     pub fn holders(&self) -> String {
-        let links = self.lock().links.clone();
-        let holder = |link: Arc<ServedLink>| {
-            let sender = link.overview().0.map_or_else(|| "nobody".to_owned(), |active| active.instance);
+        let links = links(lock(&self.inner).serving.as_ref());
+        let holder = |link: &Arc<ServedLink>| {
+            let sender = link.overview().sender.unwrap_or_else(|| "no sender".to_owned());
             format!("{} is held by {sender}", link.settings().name)
         };
-        links.iter().flat_map(|links| links.all()).map(holder).collect::<Vec<_>>().join(", ")
+        links.iter().map(holder).collect::<Vec<_>>().join(", ")
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn links(serving: Option<&Serving>) -> Vec<Arc<ServedLink>> {
+    serving.map(|serving| serving.links.all()).unwrap_or_default()
+}
+
+fn views(lanes: &[LaneHandle]) -> Vec<View> {
+    lanes.iter().map(|lane| lock(&lane.view).clone()).collect()
 }
 
 impl LinkStatus {
     fn of(link: &ServedLink) -> Self {
-        let (active, standbys, lanes) = link.overview();
+        let Overview { sender, standbys, lanes } = link.overview();
         let settings = link.settings();
-        let views: Vec<View> =
-            lanes.iter().map(|lane| lane.view.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect();
+        let views = views(&lanes);
+        let mut counts = Counts::default();
+        views.iter().for_each(|view| counts += view.counts);
         Self {
             link: settings.name.clone(),
-            sender: active.map(|active| active.instance),
+            sender,
             standbys,
-            sessions: link.sessions(),
-            channels: link.channels(),
-            channel_ends: link.channel_ends(),
+            sessions: link.counts.begun.load(Ordering::Relaxed),
+            channels: link.counts.channels.load(Ordering::Relaxed),
+            channel_ends: link.counts.channel_ends.load(Ordering::Relaxed),
             lanes: views.len(),
             lanes_open: views.iter().filter(|view| view.epoch.is_some()).count(),
-            counts: views.iter().fold(Counts::default(), |sum, view| sum + view.counts),
+            counts,
             held_bytes: views.iter().map(|view| view.held_bytes).sum(),
             credit_bytes: settings.credit_bytes,
             trouble: views.iter().filter_map(|view| view.trouble.clone()).collect(),
-            halted: views.iter().flat_map(|view| view.standing.halted.iter().cloned()).collect(),
-            halted_partitions: views.iter().map(|view| view.standing.halted_count).sum(),
-            orphaned: views.iter().flat_map(|view| view.standing.orphaned.iter().cloned()).collect(),
-            orphaned_positions: views.iter().map(|view| view.standing.orphaned_count).sum(),
+            halted: views.iter().flat_map(|view| view.needs_action.halted.iter().cloned()).collect(),
+            halted_partitions: views.iter().map(|view| view.needs_action.halted_count).sum(),
+            orphaned: views.iter().flat_map(|view| view.needs_action.orphaned.iter().cloned()).collect(),
+            orphaned_positions: views.iter().map(|view| view.needs_action.orphaned_count).sum(),
             by_lane: views.into_iter().enumerate().map(|(lane, view)| LaneStatus::of(lane, view)).collect(),
             closes: link.closes.counts(),
         }
@@ -276,27 +281,6 @@ impl LaneStatus {
             records: view.counts.records,
             held_bytes: view.held_bytes,
             trouble: view.trouble,
-        }
-    }
-}
-
-impl std::ops::Add for Counts {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            records: self.records + other.records,
-            bytes: self.bytes + other.bytes,
-            transactions: self.transactions + other.transactions,
-            holes: self.holes + other.holes,
-            recoveries: self.recoveries + other.recoveries,
-            replayed: self.replayed + other.replayed,
-            frames_dropped: self.frames_dropped + other.frames_dropped,
-            runs_dropped: self.runs_dropped + other.runs_dropped,
-            halts: self.halts + other.halts,
-            jumps: self.jumps + other.jumps,
-            moves: self.moves + other.moves,
-            timestamps_altered: self.timestamps_altered + other.timestamps_altered,
         }
     }
 }

@@ -1,51 +1,53 @@
-//! The further channels of a session: they join, carry frames, and end without ending the session.
+//! The extra channels of a session: they join, carry frames, and end without ending the session.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use quinn::Connection;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use wire::close::CloseCode;
+use wire::close::{Close, CloseCode};
 use wire::control::Control;
 use wire::limits::CHANNELS_MAX;
 
-use super::{Ending, frames};
+use super::frames::{self, Intake};
+use super::joinable::{ExtraChannel, JoinListener};
+use super::refusal::{self, Refusal};
 use crate::link::ServedLink;
-use crate::session::joinable::{Further, Registration};
 
-/// The channels of one session beside channel 0.
-pub(super) struct FurtherChannels {
+/// The channels of one session other than channel 0.
+pub(super) struct ExtraChannels {
     link: Arc<ServedLink>,
-    session: u64,
-    intake: frames::Intake,
-    bad: mpsc::Sender<Ending>,
-    /// Where the token is known, and who comes by it; nothing where the sender has but one channel.
-    door: Option<(Registration, mpsc::Receiver<Further>)>,
-    standing: HashMap<u32, Connection>,
-    serving: JoinSet<u32>,
+    intake: Intake,
+    /// The session's queue of faults.
+    faults: mpsc::Sender<Close>,
+    /// The channels that join; `None` where the sender has one channel only.
+    listener: Option<JoinListener>,
+    open: HashMap<u32, Connection>,
+    /// Returns the number of a channel that has ended, or `None` for one that was refused.
+    serving: JoinSet<Option<u32>>,
 }
 
-impl FurtherChannels {
+impl ExtraChannels {
     pub(super) fn new(
         link: Arc<ServedLink>,
-        session: u64,
-        intake: frames::Intake,
-        bad: mpsc::Sender<Ending>,
-        door: Option<(Registration, mpsc::Receiver<Further>)>,
+        intake: Intake,
+        faults: mpsc::Sender<Close>,
+        listener: Option<JoinListener>,
     ) -> Self {
-        link.set_channels(1);
-        Self { link, session, intake, bad, door, standing: HashMap::new(), serving: JoinSet::new() }
+        link.counts.channels.store(1, Ordering::Relaxed);
+        Self { link, intake, faults, listener, open: HashMap::new(), serving: JoinSet::new() }
     }
 
-    /// Takes in who joins, until a channel has ended; what the sender is to be told of it. Every frame that it
-    /// brought in full has been taken by then, and what was charged for others is free. Cancel-safe.
+    /// Serves channels until one has ended, and returns the message about it for the sender. Every frame that the
+    /// channel brought in full has been taken by then, and the credit of the others is free. Cancel-safe.
     pub(super) async fn ended(&mut self) -> Control {
         loop {
             tokio::select! {
-                Some(further) = next(&mut self.door) => self.join(further),
+                Some(extra) = next(&mut self.listener) => self.join(extra),
                 Some(Ok(channel)) = self.serving.join_next(), if !self.serving.is_empty() => {
-                    if let Some(message) = self.leave(channel) {
+                    if let Some(message) = channel.and_then(|channel| self.leave(channel)) {
                         return message;
                     }
                 }
@@ -54,73 +56,71 @@ impl FurtherChannels {
         }
     }
 
-    /// The sender gives a channel up.
-    pub(super) fn give_up(&self, channel: u32, detail: &str) {
-        // One that is not there has been answered for.
-        if let Some(connection) = self.standing.get(&channel) {
-            tracing::warn!(session = self.session, channel, detail, "sender gives a channel up");
-            connection.close(u32::from(CloseCode::Normal.number()).into(), b"given up");
+    /// Closes a channel that the sender has abandoned; one that is not open was answered before.
+    pub(super) fn abandon(&self, channel: u32, detail: &str) {
+        if let Some(connection) = self.open.get(&channel) {
+            tracing::warn!(session = self.intake.session, channel, detail, "sender has abandoned a channel");
+            refusal::end(connection, &Close::normal("abandoned by the sender"));
         }
     }
 
-    /// Ends all of them with the session.
-    pub(super) fn end(&mut self, ending: &Ending) {
-        for connection in self.standing.values() {
-            connection.close(u32::from(ending.code.number()).into(), ending.detail.as_bytes());
+    /// Ends all channels with the session.
+    pub(super) fn end(&mut self, close: &Close) {
+        for connection in self.open.values() {
+            refusal::end(connection, close);
         }
         self.serving.abort_all();
-        self.link.set_channels(0);
+        self.link.counts.channels.store(0, Ordering::Relaxed);
     }
 
-    fn join(&mut self, further: Further) {
-        let Further { channel, connection, control: (reader, writer), place } = further;
-        let refusal = if self.standing.contains_key(&channel) {
-            Some((CloseCode::Misbehaved, format!("channel {channel} has joined already")))
-        } else if self.standing.len() + 1 >= usize::from(CHANNELS_MAX) {
-            Some((CloseCode::Busy, format!("the session has {CHANNELS_MAX} channels already, which is the limit")))
+    fn join(&mut self, extra: ExtraChannel) {
+        let session = self.intake.session;
+        let ExtraChannel { channel, connection, reader, mut writer, place } = extra;
+        let peer = connection.remote_address();
+        let refusal = if self.open.contains_key(&channel) {
+            Some(Close::new(CloseCode::Misbehaved, format!("channel {channel} has joined already")))
+        } else if self.open.len() + 1 >= usize::from(CHANNELS_MAX) {
+            let detail = format!("the session has {CHANNELS_MAX} channels already, which is the limit");
+            Some(Close::new(CloseCode::Busy, detail))
         } else {
             None
         };
-        if let Some((code, detail)) = refusal {
-            tracing::warn!(session = self.session, channel, peer = %connection.remote_address(), code = code.name(), detail, "channel refused");
+        if let Some(close) = refusal {
+            tracing::warn!(session, channel, %peer, code = close.code.name(), detail = close.detail, "channel refused");
             self.serving.spawn(async move {
-                writer.close(code, &detail).await;
-                connection.close(u32::from(code.number()).into(), detail.as_bytes());
+                Refusal::new(close, writer).send(&connection).await;
                 drop((reader, place));
-                NOBODY
+                None
             });
             return;
         }
-        tracing::info!(session = self.session, channel, peer = %connection.remote_address(), "channel joined");
-        self.standing.insert(channel, connection.clone());
-        self.link.set_channels(self.standing.len() + 1);
-        let (intake, bad) = (self.intake.clone(), self.bad.clone());
+        tracing::info!(session, channel, %peer, "channel joined");
+        self.open.insert(channel, connection.clone());
+        self.link.counts.channels.store(self.open.len() + 1, Ordering::Relaxed);
+        let intake = self.intake.clone();
+        let faults = self.faults.clone();
         self.serving.spawn(async move {
-            let mut writer = writer;
-            // One that cannot be told has ended, as the intake will find.
+            // If this fails, the channel has ended, which the next line finds.
             let _ = writer.send(&Control::ChannelOpen { channel }).await;
-            frames::receive(connection, intake, bad).await;
+            frames::receive(connection, intake, faults).await;
             drop((reader, writer, place));
-            channel
+            Some(channel)
         });
     }
 
     fn leave(&mut self, channel: u32) -> Option<Control> {
-        let connection = self.standing.remove(&channel)?;
-        self.link.set_channels(self.standing.len() + 1);
-        self.link.count_channel_end();
+        let connection = self.open.remove(&channel)?;
+        self.link.counts.channels.store(self.open.len() + 1, Ordering::Relaxed);
+        self.link.counts.channel_ends.fetch_add(1, Ordering::Relaxed);
         let detail = connection.close_reason().map_or_else(|| "ended".to_owned(), |reason| reason.to_string());
-        tracing::info!(session = self.session, channel, detail, "channel ended; the session goes on");
+        tracing::info!(session = self.intake.session, channel, detail, "channel ended; the session continues");
         Some(Control::ChannelClosed { channel, detail })
     }
 }
 
-/// The number of no further channel: one that was refused under whatever number.
-const NOBODY: u32 = 0;
-
-async fn next(door: &mut Option<(Registration, mpsc::Receiver<Further>)>) -> Option<Further> {
-    match door {
-        Some((_, joins)) => joins.recv().await,
+async fn next(listener: &mut Option<JoinListener>) -> Option<ExtraChannel> {
+    match listener {
+        Some(listener) => listener.next().await,
         None => std::future::pending().await,
     }
 }

@@ -1,4 +1,4 @@
-//! The first message of a session, and everything that may be wrong with it.
+//! The first message of a channel, and its checks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,111 +6,89 @@ use std::time::Duration;
 use quinn::Connection;
 use service::tls::PeerIdentity;
 use transport::clock::Clock;
-use transport::control::{ControlReader, ControlWriter};
-use wire::close::CloseCode;
+use transport::control::{ControlError, ControlReader, ControlWriter};
+use wire::close::{Close, CloseCode};
 use wire::control::{Control, Hello, Role};
 use wire::error::{PeerIncompatible, PeerMisbehaved};
 use wire::hello::{VERSIONS, agree};
 use wire::lanes::{ClassTable, LANE_HASH};
 use wire::limits::LANES_MAX;
 
-use super::Ending;
+use super::joinable::{JoinRequest, Joinable};
+use super::peers::Peers;
+use super::refusal::Refusal;
 use crate::link::closes::CloseTally;
 use crate::link::registry::ServedLinks;
 use crate::link::{LinkSettings, ServedLink};
-use crate::session::joinable::{JoinRequest, Joinable};
-use crate::session::peers::Peers;
 
-/// How long a peer may take to say hello.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time limit for a peer's first message.
+const FIRST_MESSAGE_WITHIN: Duration = Duration::from_secs(10);
 
-/// What every session of this process needs.
+/// Facts and registries that every session of this process uses.
 pub struct Host {
     /// Kafka's id of the target cluster.
     pub cluster_id: String,
-    /// Drawn at process start.
+    /// A random number drawn at process start.
     pub process: u128,
-    /// The links it serves, by name.
     pub links: Arc<ServedLinks>,
-    /// Peers refused before they had a session.
+    /// Counts of peers refused before they had a session.
     pub refusals: Arc<CloseTally>,
-    /// The connections that stand.
+    /// Open connections by certificate.
     pub peers: Arc<Peers>,
-    /// The sessions that further channels may join.
+    /// Open sessions that extra channels may join.
     pub joinable: Arc<Joinable>,
-    /// What it tells senders of the time.
+    /// The clock that senders compare theirs with.
     pub clock: Clock,
 }
 
-/// What a peer wants.
-pub enum Greeting {
-    /// A link.
+/// A valid first message.
+pub(super) enum Greeting {
+    /// The peer requests a link.
     Hello(Box<Greeted>),
-    /// To be a further channel of a session.
+    /// The peer requests to be an extra channel of a session.
     Join(JoinRequest),
 }
 
-/// A peer that may wait for a link.
-pub struct Greeted {
-    /// The link.
-    pub link: Arc<ServedLink>,
-    /// What the link was configured with when the peer was found to be allowed.
-    pub settings: Arc<LinkSettings>,
-    /// The name in its certificate that the link allows.
-    pub sender: String,
-    /// What the peer said.
-    pub hello: Hello,
+/// A sender that may wait for a link.
+pub(super) struct Greeted {
+    pub(super) link: Arc<ServedLink>,
+    /// Settings of the link when the sender was checked; the session uses these.
+    pub(super) settings: Arc<LinkSettings>,
+    /// The name in the sender's certificate that the link allows.
+    pub(super) sender: String,
+    pub(super) hello: Hello,
     /// The protocol version that both ends will speak.
-    pub version: u16,
-    /// Messages from it.
-    pub reader: ControlReader,
-    /// Messages to it.
-    pub writer: ControlWriter,
-}
-
-/// A peer that may not, and what it is told.
-pub struct Refusal {
-    /// Why.
-    pub ending: Ending,
-    /// How to tell it, if it got as far as a control stream.
-    pub writer: Option<ControlWriter>,
+    pub(super) version: u16,
+    pub(super) reader: ControlReader,
+    pub(super) writer: ControlWriter,
 }
 
 /// Takes the peer's first message, and checks a hello against the links of `host`.
-pub async fn greet(connection: &Connection, host: &Host) -> Result<Greeting, Refusal> {
-    let silent =
-        |writer| Refusal { ending: PeerMisbehaved::UnexpectedMessage("silence instead of a hello").into(), writer };
-    let (send, recv) = match tokio::time::timeout(PATIENCE, connection.accept_bi()).await {
+pub(super) async fn greet(connection: &Connection, host: &Host) -> Result<Greeting, Refusal> {
+    let silent = PeerMisbehaved::UnexpectedMessage("silence instead of a hello");
+    let (send, recv) = match tokio::time::timeout(FIRST_MESSAGE_WITHIN, connection.accept_bi()).await {
         Ok(Ok(streams)) => streams,
-        // `causeway check` shows its certificate, looks at ours and leaves.
-        Ok(Err(error)) => {
-            return Err(Refusal { ending: Ending::new(CloseCode::Normal, error.to_string()), writer: None });
-        }
-        Err(_) => return Err(silent(None)),
+        // `causeway check` connects, compares certificates and disconnects.
+        Ok(Err(error)) => return Err(Refusal::new(Close::normal(error.to_string()), None)),
+        Err(_) => return Err(Refusal::new(silent, None)),
     };
-    let (writer, mut reader) = (ControlWriter::new(send), ControlReader::new(recv));
-    let message = match tokio::time::timeout(PATIENCE, reader.next()).await {
-        Ok(Ok(message)) => message,
-        Ok(Err(transport::control::ControlError::Bytes(error))) => {
-            return Err(Refusal { ending: PeerMisbehaved::Bytes(error).into(), writer: Some(writer) });
+    let writer = ControlWriter::new(send);
+    let mut reader = ControlReader::new(recv);
+    match tokio::time::timeout(FIRST_MESSAGE_WITHIN, reader.next()).await {
+        Ok(Ok(Control::Hello(hello))) => match check(&hello, connection, host) {
+            Ok(Checked { link, settings, sender, version }) => {
+                Ok(Greeting::Hello(Box::new(Greeted { link, settings, sender, hello, version, reader, writer })))
+            }
+            Err(close) => Err(Refusal::new(close, writer)),
+        },
+        Ok(Ok(Control::JoinChannel { token, receiver, channel })) => {
+            Ok(Greeting::Join(JoinRequest { token, receiver, channel, reader, writer }))
         }
-        _ => return Err(silent(Some(writer))),
-    };
-    let hello = match message {
-        Control::Hello(hello) => hello,
-        Control::JoinChannel { token, receiver, channel } => {
-            return Ok(Greeting::Join(JoinRequest { token, receiver, channel, reader, writer }));
+        Ok(Ok(other)) => {
+            Err(Refusal::new(PeerMisbehaved::UnexpectedMessage(wire::codec::control_name(&other)), writer))
         }
-        other => {
-            let ending = PeerMisbehaved::UnexpectedMessage(wire::codec::control_name(&other)).into();
-            return Err(Refusal { ending, writer: Some(writer) });
-        }
-    };
-    match check(&hello, connection, host) {
-        Ok(Checked { link, settings, sender, version }) => {
-            Ok(Greeting::Hello(Box::new(Greeted { link, settings, sender, hello, version, reader, writer })))
-        }
-        Err(ending) => Err(Refusal { ending, writer: Some(writer) }),
+        Ok(Err(ControlError::Bytes(error))) => Err(Refusal::new(PeerMisbehaved::Bytes(error), writer)),
+        _ => Err(Refusal::new(silent, writer)),
     }
 }
 
@@ -121,37 +99,32 @@ struct Checked {
     version: u16,
 }
 
-fn check(hello: &Hello, connection: &Connection, host: &Host) -> Result<Checked, Ending> {
+fn check(hello: &Hello, connection: &Connection, host: &Host) -> Result<Checked, Close> {
     if hello.role != Role::Sender {
-        return Err(incompatible(&PeerIncompatible::Role));
+        return Err(PeerIncompatible::Role.into());
     }
-    let version = agree(VERSIONS, hello.versions).map_err(|error| incompatible(&error))?;
-    let Some(link) = host.links.get(&hello.link) else { return Err(incompatible(&PeerIncompatible::LinkUnknown)) };
+    let version = agree(VERSIONS, hello.versions)?;
+    let link = host.links.get(&hello.link).ok_or(PeerIncompatible::LinkUnknown)?;
     let settings = link.settings();
     let identity = PeerIdentity::of(connection);
     let allowed = identity.as_ref().and_then(|identity| identity.names_any(&settings.senders));
     let Some(sender) = allowed.map(str::to_owned) else {
         let error = PeerIncompatible::LinkUnauthorized;
         let names = identity.map(|identity| identity.dns_names().join(", ")).unwrap_or_default();
-        let detail =
-            format!("{error}: it bears the DNS names [{names}], and the link's `senders` has none of its names");
-        return Err(Ending::new(error.close_code(), detail));
+        let detail = format!("{error}: its DNS names are [{names}], and the link's `senders` has none of them");
+        return Err(Close::new(error.close_code(), detail));
     };
     if hello.cluster_id == host.cluster_id {
-        return Err(incompatible(&PeerIncompatible::SameCluster));
+        return Err(PeerIncompatible::SameCluster.into());
     }
     if hello.lanes == 0 || hello.lanes > LANES_MAX {
         return Err(PeerMisbehaved::UnexpectedMessage("a lane count out of range").into());
     }
     if hello.lane_hash != LANE_HASH {
-        return Err(incompatible(&PeerIncompatible::LaneHashChanged));
+        return Err(PeerIncompatible::LaneHashChanged.into());
     }
     ClassTable::new(hello.lanes)
         .append(&hello.classes)
-        .map_err(|error| Ending::new(CloseCode::LanesChanged, error.to_string()))?;
+        .map_err(|error| Close::new(CloseCode::LanesChanged, error.to_string()))?;
     Ok(Checked { link, settings, sender, version })
-}
-
-fn incompatible(error: &PeerIncompatible) -> Ending {
-    Ending::new(error.close_code(), error.to_string())
 }

@@ -1,78 +1,83 @@
-//! The sessions that further channels may join, by the token that each was given (wire-format.md#join-channel).
+//! Open sessions that extra channels may join, by the token of each (wire-format.md#join-channel).
 //!
-//! A token is 128 random bits that only the sender of the session has heard; the certificate is asked all the same.
+//! A token is 128 random bits that only the session's sender has received; the certificate is checked as well.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use quinn::Connection;
 use service::tls::PeerIdentity;
 use tokio::sync::mpsc;
 use transport::control::{ControlReader, ControlWriter};
-use wire::close::CloseCode;
+use wire::close::{Close, CloseCode};
 use wire::limits::CHANNELS_MAX;
 
-use crate::session::Ending;
-use crate::session::peers::Place;
+use super::peers::Place;
+use super::refusal::Refusal;
+use crate::lock::lock;
 
-/// What a peer presented in place of a hello.
-pub struct JoinRequest {
-    /// The session's.
-    pub token: u128,
-    /// The receiver process that issued it.
-    pub receiver: u128,
+/// A peer's request to be an extra channel, in place of a hello.
+pub(super) struct JoinRequest {
+    pub(super) token: u128,
+    /// The receiver process that issued the token.
+    pub(super) receiver: u128,
     /// The sender's number for the channel.
-    pub channel: u32,
-    /// Messages from the peer.
-    pub reader: ControlReader,
-    /// Messages to the peer.
-    pub writer: ControlWriter,
+    pub(super) channel: u32,
+    pub(super) reader: ControlReader,
+    pub(super) writer: ControlWriter,
 }
 
-/// A channel on its way into its session.
-pub struct Further {
-    /// The sender's number for it.
-    pub channel: u32,
-    /// The channel.
-    pub connection: Connection,
-    /// Its control stream: it says one thing each way.
-    pub control: (ControlReader, ControlWriter),
-    /// Its place among the connections of its certificate.
-    pub place: Place,
+/// A channel that is joining its session.
+pub(super) struct ExtraChannel {
+    /// The sender's number for the channel.
+    pub(super) channel: u32,
+    pub(super) connection: Connection,
+    pub(super) reader: ControlReader,
+    pub(super) writer: ControlWriter,
+    /// The channel's place among the connections of its certificate.
+    pub(super) place: Place,
 }
 
-/// The sessions that stand, by token.
+/// Open sessions by token.
 #[derive(Debug, Default)]
 pub struct Joinable(Mutex<HashMap<u128, Entry>>);
 
 #[derive(Debug, Clone)]
 struct Entry {
-    /// The name of the link's `senders` that let channel 0 in.
+    /// The name of the link's `senders` that the session's first channel has.
     sender: String,
-    joins: mpsc::Sender<Further>,
+    joins: mpsc::Sender<ExtraChannel>,
 }
 
-/// A session's place among those that may be joined; dropping it takes the token back.
+/// Receives the channels that join one session; dropping it makes the token invalid.
 #[derive(Debug)]
-pub struct Registration {
+pub(super) struct JoinListener {
     joinable: Arc<Joinable>,
     token: u128,
+    joins: mpsc::Receiver<ExtraChannel>,
+}
+
+impl JoinListener {
+    /// Returns the next channel that joins. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Option<ExtraChannel> {
+        self.joins.recv().await
+    }
 }
 
 impl Joinable {
-    /// From now on channels of a peer with the name `sender` may join by `token`; they come out of the receiver.
-    pub fn register(self: &Arc<Self>, token: u128, sender: &str) -> (Registration, mpsc::Receiver<Further>) {
+    /// Lets channels of a peer with the certificate name `sender` join by `token`.
+    pub(super) fn register(self: &Arc<Self>, token: u128, sender: &str) -> JoinListener {
         let (joins, joined) = mpsc::channel(usize::from(CHANNELS_MAX));
-        self.lock().insert(token, Entry { sender: sender.to_owned(), joins });
-        (Registration { joinable: Arc::clone(self), token }, joined)
+        lock(&self.0).insert(token, Entry { sender: sender.to_owned(), joins });
+        JoinListener { joinable: Arc::clone(self), token, joins: joined }
     }
 
-    /// Hands a channel to its session. On refusal the writer comes back, to say so with.
-    pub fn join(&self, connection: &Connection, request: JoinRequest, place: Place) -> Result<(), Box<Refused>> {
+    /// Passes a channel to its session.
+    pub(super) fn join(&self, connection: &Connection, request: JoinRequest, place: Place) -> Result<(), Box<Refusal>> {
         let JoinRequest { token, channel, reader, writer, .. } = request;
-        let refused = |code, detail: String, writer| Err(Box::new(Refused { ending: Ending { code, detail }, writer }));
-        let Some(entry) = self.lock().get(&token).cloned() else {
-            let detail = "the token is of no session that stands here: it has ended, or was never".to_owned();
+        let refused = |code, detail: String, writer| Err(Box::new(Refusal::new(Close::new(code, detail), writer)));
+        let Some(entry) = lock(&self.0).get(&token).cloned() else {
+            let detail = "no open session has this token: it has ended, or never existed".to_owned();
             return refused(CloseCode::NoSession, detail, writer);
         };
         let identity = PeerIdentity::of(connection);
@@ -81,32 +86,20 @@ impl Joinable {
                 format!("the session is that of {}, which the channel's certificate does not name", entry.sender);
             return refused(CloseCode::Unauthorized, detail, writer);
         }
-        let further = Further { channel, connection: connection.clone(), control: (reader, writer), place };
-        entry.joins.try_send(further).or_else(|error| {
+        let extra = ExtraChannel { channel, connection: connection.clone(), reader, writer, place };
+        entry.joins.try_send(extra).or_else(|error| {
             let (code, detail) = match &error {
-                mpsc::error::TrySendError::Full(_) => (CloseCode::Busy, "too many channels join the session at once"),
+                mpsc::error::TrySendError::Full(_) => (CloseCode::Busy, "too many channels are joining the session"),
                 mpsc::error::TrySendError::Closed(_) => (CloseCode::NoSession, "the session has just ended"),
             };
-            refused(code, detail.to_owned(), error.into_inner().control.1)
+            refused(code, detail.to_owned(), error.into_inner().writer)
         })
     }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<u128, Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// A channel that joins nothing.
-pub struct Refused {
-    /// Why.
-    pub ending: Ending,
-    /// How to say so.
-    pub writer: ControlWriter,
-}
-
-impl Drop for Registration {
+impl Drop for JoinListener {
     fn drop(&mut self) {
-        self.joinable.lock().remove(&self.token);
+        lock(&self.joinable.0).remove(&self.token);
     }
 }
 
@@ -115,12 +108,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_worth_nothing_once_its_session_has_ended() {
+    fn a_token_is_invalid_once_its_session_has_ended() {
         let joinable = Arc::new(Joinable::default());
-        let (first, _joins) = joinable.register(1, "a");
-        let (_second, _joins) = joinable.register(2, "b");
-        assert_eq!(joinable.lock().get(&1).map(|entry| entry.sender.clone()), Some("a".to_owned()));
+        let first = joinable.register(1, "a");
+        let _second = joinable.register(2, "b");
+        assert_eq!(lock(&joinable.0).get(&1).map(|entry| entry.sender.clone()), Some("a".to_owned()));
         drop(first);
-        assert!(joinable.lock().get(&1).is_none() && joinable.lock().len() == 1);
+        assert!(lock(&joinable.0).get(&1).is_none() && lock(&joinable.0).len() == 1);
     }
 }

@@ -1,6 +1,7 @@
-//! Offers on their way to their lanes: the target of each partition is looked up first, in each lane's order, beside
-//! the lanes so that none is held up. A lane whose offers have to wait, for its own commit or for a partition of the
-//! target that does not answer, does not hold up those of the others.
+//! Offers on their way to their lanes: the target of each partition is looked up first, outside the lanes' threads.
+//!
+//! Offers of one lane stay in order. A lane whose offers have to wait, for its own commit or for a partition of the
+//! target that does not answer, does not delay those of the other lanes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,70 +10,44 @@ use std::time::Duration;
 use kafka::KafkaError;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
-use wire::close::CloseCode;
+use wire::close::{Close, CloseCode};
 use wire::control::{Control, OfferedPartition};
 use wire::ids::{Epoch, LaneId};
 
-use super::{Ending, RETRY};
-use crate::join::carried_topics::Knowledge;
+use crate::join::carried_topics::CarriedTopics;
 use crate::join::targets::Targets;
 use crate::lane::Claim;
 use crate::lane::thread::{Command, LaneHandle};
 use crate::link::arbiter::SessionId;
 
-/// Announcements and offers that may wait: an announcement per topic and an offer per 256 partitions.
+/// Announcements and offers of a session that may wait: one announcement per topic, one offer per 256 partitions.
 const QUEUE: usize = 16 * 1024;
 
-/// Questions that the target is asked at once: so that one which it is slow to answer leaves room for others.
-const QUESTIONS: usize = 4;
+/// Requests to the target that may be in flight: a request that it answers slowly leaves room for others.
+const REQUESTS: usize = 4;
 
-/// How long a session's offers wait for the other lanes' state, all together.
-const KNOWLEDGE: Duration = Duration::from_secs(10);
-const KNOWLEDGE_STEP: Duration = Duration::from_millis(20);
+/// Wait between two attempts on a target that fails.
+const RETRY: Duration = Duration::from_secs(1);
 
-/// The queue of announcements and offers of one session.
+/// Time limit, for all offers of a session together, of the wait for the other lanes' state.
+const LANES_READ_WITHIN: Duration = Duration::from_secs(10);
+const LANES_READ_STEP: Duration = Duration::from_millis(20);
+
+/// The queue of announcements and offers of one session; dropping it drops what waits.
 pub(super) struct Joining {
-    queue: mpsc::UnboundedSender<(Control, OwnedSemaphorePermit)>,
-    /// Bounds what waits, here and for each lane.
+    queue: mpsc::Sender<(Control, OwnedSemaphorePermit)>,
+    /// Bounds the entries in this queue and in those of the lanes together.
     room: Arc<Semaphore>,
+    _tasks: JoinSet<()>,
 }
 
-impl Joining {
-    pub(super) fn start(
-        targets: Targets,
-        session: SessionId,
-        lanes: &[LaneHandle],
-        knowledge: Arc<Knowledge>,
-        tasks: &mut JoinSet<()>,
-    ) -> Self {
-        let (queue_in, queue) = mpsc::unbounded_channel();
-        let asking = Asking { questions: Arc::new(Semaphore::new(QUESTIONS)), waited: Arc::default() };
-        tasks.spawn(Work { targets: Arc::new(targets), session, lanes: lanes.to_vec(), knowledge, asking }.run(queue));
-        Self { queue: queue_in, room: Arc::new(Semaphore::new(QUEUE)) }
-    }
-
-    /// Queues a `Topic` or an `Offer`.
-    pub(super) fn handle(&self, message: Control) -> Result<(), Ending> {
-        let full = || Ending::new(CloseCode::Busy, format!("more than {QUEUE} offers are waiting for the target"));
-        let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| full())?;
-        self.queue.send((message, room)).map_err(|_| full())
-    }
-}
-
-struct Work {
-    targets: Arc<Targets>,
+/// Parts of a session that its lanes' offers share.
+struct Shared {
     session: SessionId,
-    lanes: Vec<LaneHandle>,
-    knowledge: Arc<Knowledge>,
-    asking: Asking,
-}
-
-/// What the lanes' offers share of the target's time.
-#[derive(Clone)]
-struct Asking {
-    questions: Arc<Semaphore>,
-    /// How long offers have waited for the other lanes' state.
-    waited: Arc<Mutex<Duration>>,
+    carried_topics: Arc<CarriedTopics>,
+    requests: Semaphore,
+    /// Time for which offers have waited for the other lanes' state.
+    waited: Mutex<Duration>,
 }
 
 /// An offer, with the topics as they were announced before it.
@@ -84,50 +59,69 @@ struct Offer {
     _room: OwnedSemaphorePermit,
 }
 
-impl Work {
-    async fn run(mut self, mut queue: mpsc::UnboundedReceiver<(Control, OwnedSemaphorePermit)>) {
-        // Both end with this, and with them what still waits.
-        let mut tasks = JoinSet::new();
-        let mut lanes: HashMap<LaneId, mpsc::UnboundedSender<Offer>> = HashMap::new();
-        while let Some((message, room)) = queue.recv().await {
-            match message {
-                Control::Topic { topic, configs, clusters, .. } => {
-                    // Offers that are under way keep the topics as they were.
-                    Arc::make_mut(&mut self.targets).handle_topic(topic, configs, clusters);
-                }
-                Control::Offer { lane, epoch, partitions, last } => {
-                    let Some(joins) = self.of(lane) else { continue };
-                    let queue = lanes.entry(lane).or_insert_with(|| {
-                        let (queue_in, queue) = mpsc::unbounded_channel();
-                        tasks.spawn(joins.run(queue));
-                        queue_in
-                    });
-                    let targets = Arc::clone(&self.targets);
-                    let _ = queue.send(Offer { targets, epoch, partitions, last, _room: room });
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn of(&self, lane: LaneId) -> Option<Joins> {
-        let handle = self.lanes.get(usize::from(lane.0))?.clone();
-        let (knowledge, asking) = (Arc::clone(&self.knowledge), self.asking.clone());
-        Some(Joins { lane, handle, session: self.session, knowledge, asking })
-    }
-}
-
-/// The offers of one lane, one after the other.
-struct Joins {
+/// Looks up the offers of one lane, one after the other.
+struct LaneOffers {
     lane: LaneId,
     handle: LaneHandle,
-    session: SessionId,
-    knowledge: Arc<Knowledge>,
-    asking: Asking,
+    shared: Arc<Shared>,
 }
 
-impl Joins {
-    async fn run(self, mut queue: mpsc::UnboundedReceiver<Offer>) {
+impl Joining {
+    pub(super) fn start(
+        targets: Targets,
+        session: SessionId,
+        lanes: &[LaneHandle],
+        carried_topics: Arc<CarriedTopics>,
+    ) -> Self {
+        let (queue, queued) = mpsc::channel(QUEUE);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(distribute(targets, lanes.to_vec(), Arc::new(Shared::new(session, carried_topics)), queued));
+        Self { queue, room: Arc::new(Semaphore::new(QUEUE)), _tasks: tasks }
+    }
+
+    /// Queues a `Topic` or an `Offer`.
+    pub(super) fn handle(&self, message: Control) -> Result<(), Close> {
+        let full = || Close::new(CloseCode::Busy, format!("more than {QUEUE} offers are waiting for the target"));
+        let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| full())?;
+        self.queue.try_send((message, room)).map_err(|_| full())
+    }
+}
+
+/// Passes offers to the queues of their lanes. The queues end with this task.
+async fn distribute(
+    targets: Targets,
+    handles: Vec<LaneHandle>,
+    shared: Arc<Shared>,
+    mut queue: mpsc::Receiver<(Control, OwnedSemaphorePermit)>,
+) {
+    let mut targets = Arc::new(targets);
+    let mut tasks = JoinSet::new();
+    let mut lanes: HashMap<LaneId, mpsc::Sender<Offer>> = HashMap::new();
+    while let Some((message, room)) = queue.recv().await {
+        match message {
+            Control::Topic { topic, configs, clusters, .. } => {
+                // Offers in flight keep the topics as they were.
+                Arc::make_mut(&mut targets).handle_topic(topic, configs, clusters);
+            }
+            Control::Offer { lane, epoch, partitions, last } => {
+                let Some(handle) = handles.get(usize::from(lane.0)) else { continue };
+                let queue = lanes.entry(lane).or_insert_with(|| {
+                    let (queue, queued) = mpsc::channel(QUEUE);
+                    let offers = LaneOffers { lane, handle: handle.clone(), shared: Arc::clone(&shared) };
+                    tasks.spawn(offers.run(queued));
+                    queue
+                });
+                let offer = Offer { targets: Arc::clone(&targets), epoch, partitions, last, _room: room };
+                // The room of the session bounds this queue, too.
+                let _ = queue.try_send(offer);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl LaneOffers {
+    async fn run(self, mut queue: mpsc::Receiver<Offer>) {
         while let Some(offer) = queue.recv().await {
             self.offer(offer).await;
         }
@@ -135,66 +129,73 @@ impl Joins {
 
     async fn offer(&self, offer: Offer) {
         let Offer { targets, epoch, partitions, last, .. } = offer;
-        self.wait_for_knowledge().await;
+        self.shared.wait_for_all_lanes().await;
         let partitions = Arc::new(partitions);
         if !self.claim(&targets, epoch, &partitions).await {
             return;
         }
-        let knowledge = Arc::clone(&self.knowledge);
-        for offered in self.asking.ask(move || targets.look_up(&partitions, &knowledge)).await {
-            self.push(Command::Offer(self.session, epoch, Box::new(offered)));
+        let carried_topics = Arc::clone(&self.shared.carried_topics);
+        for offered in self.shared.request(move || targets.look_up(&partitions, &carried_topics)).await {
+            self.push(Command::Offer(self.shared.session, epoch, Box::new(offered)));
         }
         if last {
-            self.push(Command::LastOffer(self.session, epoch));
-        }
-    }
-
-    /// Whether a missing topic is new or was lost is known once every lane was read; lanes open together, so
-    /// that this is soon. A lane that does not open must not hold the others up for long: not once per offer.
-    async fn wait_for_knowledge(&self) {
-        let mut waited = self.asking.waited.lock().await;
-        while !self.knowledge.is_complete() && *waited < KNOWLEDGE {
-            tokio::time::sleep(KNOWLEDGE_STEP).await;
-            *waited += KNOWLEDGE_STEP;
+            self.push(Command::LastOffer(self.shared.session, epoch));
         }
     }
 
     fn push(&self, command: Command) {
         if self.handle.mailbox.push(command).is_err() {
-            tracing::error!("a lane's mailbox is full; an offer is lost until the lane is opened again");
+            tracing::error!(lane = %self.lane, "the lane's mailbox is full; an offer is lost until the lane is opened again");
         }
     }
 
-    /// Has the state name every topic that is about to be made: a sender beside the target that sees the topic
-    /// must not take it for its own cluster's. False if the lane is closed, and offered anew some time.
+    /// Stores the origin of every topic that is about to be created: a sender that reads the target cluster must not
+    /// take it for one of that cluster's own. False if the lane is closed; the partitions will be offered again.
     async fn claim(&self, targets: &Arc<Targets>, epoch: Epoch, offered: &Arc<Vec<OfferedPartition>>) -> bool {
-        let (asks, knowledge, asked) = (Arc::clone(targets), Arc::clone(&self.knowledge), Arc::clone(offered));
-        let origins = self.asking.ask(move || asks.claims(&asked, &knowledge)).await;
+        let asks = Arc::clone(targets);
+        let offered = Arc::clone(offered);
+        let carried_topics = Arc::clone(&self.shared.carried_topics);
+        let origins = self.shared.request(move || asks.claims(&offered, &carried_topics)).await;
         if origins.is_empty() {
             return true;
         }
         let (done, stored) = oneshot::channel();
-        self.push(Command::Claim(self.session, epoch, Claim { origins, done }));
+        self.push(Command::Claim(self.shared.session, epoch, Claim { origins, done }));
         if stored.await.is_err() {
             return false;
         }
-        let (asks, lane) = (Arc::clone(targets), self.lane);
-        self.asking.ask(move || asks.wait_until_visible(lane)).await;
+        let asks = Arc::clone(targets);
+        let lane = self.lane;
+        self.shared.request(move || asks.wait_until_visible(lane)).await;
         true
     }
 }
 
-impl Asking {
-    /// Asks until the target answers.
-    async fn ask<R: Default + Send + 'static>(
+impl Shared {
+    fn new(session: SessionId, carried_topics: Arc<CarriedTopics>) -> Self {
+        Self { session, carried_topics, requests: Semaphore::new(REQUESTS), waited: Mutex::default() }
+    }
+
+    /// Waits until every lane was read, which tells whether a missing topic is new or was lost. Lanes open together,
+    /// so that this is soon; a lane that does not open delays the others once, not with every offer.
+    async fn wait_for_all_lanes(&self) {
+        let mut waited = self.waited.lock().await;
+        while !self.carried_topics.is_complete() && *waited < LANES_READ_WITHIN {
+            tokio::time::sleep(LANES_READ_STEP).await;
+            *waited += LANES_READ_STEP;
+        }
+    }
+
+    /// Repeats a request until the target answers.
+    async fn request<R: Default + Send + 'static>(
         &self,
-        question: impl Fn() -> Result<R, KafkaError> + Clone + Send + 'static,
+        request: impl Fn() -> Result<R, KafkaError> + Clone + Send + 'static,
     ) -> R {
         let mut failing = false;
         loop {
-            // Between two attempts others may ask.
-            let permit = self.questions.acquire().await;
-            let answer = tokio::task::spawn_blocking(question.clone()).await;
+            // Other requests may run between two attempts.
+            let permit = self.requests.acquire().await;
+            let answer = tokio::task::spawn_blocking(request.clone()).await;
             drop(permit);
             match answer {
                 Ok(Ok(answer)) => return answer,
@@ -226,7 +227,7 @@ mod tests {
     use crate::lane::Terms;
     use crate::link::{LinkSettings, ServedLink};
 
-    /// A cluster in which topics can be made.
+    /// A cluster in which topics can be created.
     #[derive(Default)]
     struct Made(Mutex<Vec<TopicDescription>>);
 
@@ -298,9 +299,9 @@ mod tests {
         }
     }
 
-    fn joins(lane: &LaneHandle, knowledge: &Arc<Knowledge>) -> Joins {
-        let asking = Asking { questions: Arc::new(Semaphore::new(QUESTIONS)), waited: Arc::default() };
-        Joins { lane: LaneId(0), handle: lane.clone(), session: 1, knowledge: Arc::clone(knowledge), asking }
+    fn offers(lane: &LaneHandle, carried_topics: &Arc<CarriedTopics>) -> LaneOffers {
+        let shared = Arc::new(Shared::new(1, Arc::clone(carried_topics)));
+        LaneOffers { lane: LaneId(0), handle: lane.clone(), shared }
     }
 
     fn offer(targets: &Arc<Targets>, partitions: Vec<OfferedPartition>) -> Offer {
@@ -309,21 +310,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lane_that_cannot_store_what_it_is_about_to_make_holds_up_no_other_lane() {
+    async fn a_lane_that_cannot_store_a_claim_delays_no_other_lane() {
         let lanes: Vec<_> =
             (0..2).map(|_| LaneHandle { mailbox: Mailbox::new(8, Bell::default()), view: Arc::default() }).collect();
-        let knowledge = Arc::new(Knowledge::new(2));
-        (0..2).for_each(|lane| knowledge.handle_lane_read(LaneId(lane), [].iter()));
+        let carried_topics = Arc::new(CarriedTopics::new(2));
+        (0..2).for_each(|lane| carried_topics.handle_lane_read(LaneId(lane), [].iter()));
         let cluster = Arc::<Made>::default();
         let there = NewTopic { name: "fra.there".into(), partitions: 1, replication: None, configs: vec![] };
         cluster.create(&[there]).unwrap();
-        let mut tasks = JoinSet::new();
-        let joining = Joining::start(targets(&cluster), 1, &lanes, knowledge, &mut tasks);
+        let joining = Joining::start(targets(&cluster), 1, &lanes, carried_topics);
         for (lane, topic) in [(0, "missing"), (1, "there")] {
-            let (lane, epoch, partitions) = (LaneId(lane), Epoch(1), vec![offered(topic)]);
-            joining.handle(Control::Offer { lane, epoch, partitions, last: true }).unwrap();
+            let partitions = vec![offered(topic)];
+            joining.handle(Control::Offer { lane: LaneId(lane), epoch: Epoch(1), partitions, last: true }).unwrap();
         }
-        // Kept, so that the first lane waits for ever.
+        // The claim is kept, so that the first lane waits permanently.
         let mut claimed = None;
         let mut joined = 0;
         while claimed.is_none() || joined < 2 {
@@ -337,32 +337,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lane_that_does_not_open_holds_up_the_others_once_and_not_with_every_offer() {
+    async fn a_lane_that_does_not_open_delays_the_others_once() {
         let lane = LaneHandle { mailbox: Mailbox::new(64, Bell::default()), view: Arc::default() };
-        let knowledge = Arc::new(Knowledge::new(2));
-        knowledge.handle_lane_read(LaneId(0), [].iter());
+        let carried_topics = Arc::new(CarriedTopics::new(2));
+        carried_topics.handle_lane_read(LaneId(0), [].iter());
         let targets = Arc::new(targets(&Arc::<Made>::default()));
-        let joins = joins(&lane, &knowledge);
-        *joins.asking.waited.lock().await = KNOWLEDGE - KNOWLEDGE_STEP;
+        let offers = offers(&lane, &carried_topics);
+        *offers.shared.waited.lock().await = LANES_READ_WITHIN - LANES_READ_STEP;
         let began = std::time::Instant::now();
         for _ in 0..20 {
-            joins.offer(offer(&targets, Vec::new())).await;
+            offers.offer(offer(&targets, Vec::new())).await;
         }
-        assert!(began.elapsed() < KNOWLEDGE, "{:?}", began.elapsed());
+        assert!(began.elapsed() < LANES_READ_WITHIN, "{:?}", began.elapsed());
         assert_eq!(std::iter::from_fn(|| lane.mailbox.pop()).count(), 20);
     }
 
     #[tokio::test]
-    async fn no_topic_is_made_before_the_state_names_it_and_none_that_has_been_here() {
+    async fn topics_are_created_after_their_claim_and_never_in_a_loop() {
         let cluster = Arc::<Made>::default();
         let mut targets = targets(&cluster);
         targets.handle_topic("orders".into(), vec![], vec!["ams".into()]);
         targets.handle_topic("circle".into(), vec![], vec!["sin".into()]);
         let lane = LaneHandle { mailbox: Mailbox::new(8, Bell::default()), view: Arc::default() };
-        let knowledge = Arc::new(Knowledge::new(1));
-        knowledge.handle_lane_read(LaneId(0), [].iter());
-        let joins = joins(&lane, &knowledge);
-        let offer = joins.offer(offer(&Arc::new(targets), vec![offered("orders"), offered("circle")]));
+        let carried_topics = Arc::new(CarriedTopics::new(1));
+        carried_topics.handle_lane_read(LaneId(0), [].iter());
+        let offers = offers(&lane, &carried_topics);
+        let offer = offers.offer(offer(&Arc::new(targets), vec![offered("orders"), offered("circle")]));
         let claimed = async {
             loop {
                 match lane.mailbox.pop() {
@@ -377,7 +377,7 @@ mod tests {
             let [(topic, origin)] = &origins[..] else { panic!("{origins:?}") };
             assert_eq!((&**topic, origin.target_topic.as_str()), ("orders", "fra.orders"));
             assert_eq!(origin.clusters, ["ams", "fra"]);
-            assert_eq!(cluster.names(), [""; 0], "made before its state was stored");
+            assert_eq!(cluster.names(), [""; 0], "created before its state was stored");
             done.send(()).unwrap();
         };
         tokio::join!(offer, answer);

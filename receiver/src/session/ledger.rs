@@ -1,5 +1,5 @@
-//! What the sender owes: frames received and not yet acked, held against the credit it was given
-//! (wire-format.md#credit). Sans-IO. An honest sender never exceeds it; one that does is shown the door
+//! Ledger of the frames that were received and not acked, compared with the sender's credit
+//! (wire-format.md#credit). Sans-IO. An honest sender never exceeds its credit; one that does is disconnected
 //! before its frame takes memory.
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,16 +10,16 @@ use wire::frame::FrameHead;
 use wire::ids::{Epoch, LaneId, Sequence};
 use wire::limits::frame_charge;
 
-/// What becomes of an arriving frame.
+/// Decision about an arriving frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// It is the lane's.
+    /// The frame is charged and goes to its lane.
     Hold,
-    /// Its lane was closed or opened again since it was sent, or it is held or acked already.
+    /// The frame is dropped: its lane was closed or opened again, or it was received before.
     Drop,
 }
 
-/// The frames of one session that are not acked.
+/// Frames of one session that are not acked.
 #[derive(Debug)]
 pub struct Ledger {
     terms: CreditTerms,
@@ -38,19 +38,19 @@ struct LaneFrames {
 }
 
 impl Ledger {
-    /// Nothing is held, of a session with `lanes` lanes.
+    /// Makes an empty ledger for a session with `lanes` lanes.
     pub fn new(terms: CreditTerms, lanes: u16) -> Self {
         let limit = terms.pool + terms.reserve * u64::from(lanes);
         Self { terms, lanes: HashMap::new(), held: 0, limit }
     }
 
-    /// The lane was opened: frames of this epoch are welcome, frames of earlier ones are not any more.
+    /// Notes that a lane was opened: frames of earlier epochs are dropped from now on.
     pub fn open_lane(&mut self, lane: LaneId, epoch: Epoch) {
         self.close_lane(lane);
         self.lanes.insert(lane, LaneFrames { epoch, ..LaneFrames::default() });
     }
 
-    /// A frame of `len` bytes is arriving; one of an older epoch is to be dropped.
+    /// Decides about a frame of `len` bytes whose header has arrived.
     pub fn handle_frame(&mut self, head: &FrameHead, len: usize) -> Result<Admission, PeerMisbehaved> {
         let charge = frame_charge(len);
         let FrameHead { lane, epoch, sequence } = *head;
@@ -78,7 +78,7 @@ impl Ledger {
         Ok(Admission::Hold)
     }
 
-    /// An ack for every frame of `lane` up to `sequence` is about to be sent.
+    /// Frees every frame of `lane` up to `sequence`, before its ack is sent.
     pub fn handle_ack(&mut self, lane: LaneId, sequence: Sequence) {
         let Some(frames) = self.lanes.get_mut(&lane) else { return };
         let later = frames.charges.split_off(&sequence.next());
@@ -88,7 +88,7 @@ impl Ledger {
         self.held -= freed;
     }
 
-    /// A frame that was to be held did not arrive in full: its channel has ended, and it will come again.
+    /// Frees a frame that did not arrive in full: its channel has ended, and the sender repeats it.
     pub fn handle_lost(&mut self, head: &FrameHead) {
         let Some(frames) = self.lanes.get_mut(&head.lane).filter(|frames| frames.epoch == head.epoch) else { return };
         let freed = frames.charges.remove(&head.sequence).unwrap_or(0);
@@ -96,12 +96,12 @@ impl Ledger {
         self.held -= freed;
     }
 
-    /// A lane was closed: its frames are forgotten, and late ones dropped.
+    /// Forgets the frames of a lane that was closed; late ones are dropped.
     pub fn close_lane(&mut self, lane: LaneId) {
         self.held -= self.lanes.remove(&lane).map_or(0, |frames| frames.held);
     }
 
-    /// Charged bytes held.
+    /// Charged bytes that are not acked.
     pub fn held(&self) -> u64 {
         self.held
     }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_comes_again_is_charged_once() {
+    fn a_repeated_frame_is_charged_once() {
         let mut ledger = ledger(1);
         assert_eq!(ledger.handle_frame(&head(0, 2, 0), 9_000), Ok(Admission::Hold));
         assert_eq!(ledger.handle_frame(&head(0, 2, 0), 9_000), Ok(Admission::Drop), "held");
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_of_an_older_epoch_are_dropped_and_of_a_newer_one_refused() {
+    fn older_epochs_are_dropped_and_newer_ones_refused() {
         let mut ledger = ledger(1);
         assert_eq!(ledger.handle_frame(&head(0, 1, 0), 100), Ok(Admission::Drop));
         assert!(ledger.handle_frame(&head(0, 3, 0), 100).is_err());

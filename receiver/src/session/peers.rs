@@ -1,17 +1,19 @@
-//! How many connections stand per certificate: a peer that proved who it is may still be one too many.
+//! Limit on the open connections of each certificate: an authenticated peer may still open too many.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
-/// Connections of one certificate. A sender has up to 16 channels, and as many more while the old ones are not yet
-/// known to be gone; senders that share a certificate serve or stand by for a few links: eight times that.
+use crate::lock::lock;
+
+/// Limit on the connections of one certificate. A sender has up to 16 channels, and as many more until the loss of
+/// the old ones is noticed; the limit leaves room for eight senders that share a certificate.
 pub const PEER_CONNECTIONS_MAX: usize = 256;
 
-/// Connections that stand, by a hash of the certificate shown.
+/// Open connections, by a hash of the certificate.
 #[derive(Debug, Default)]
 pub struct Peers(Mutex<HashMap<[u8; 32], usize>>);
 
-/// One connection's place; dropping it makes room.
+/// Place of one connection; dropping it makes room for another.
 #[derive(Debug)]
 pub struct Place {
     peers: Arc<Peers>,
@@ -19,29 +21,25 @@ pub struct Place {
 }
 
 impl Peers {
-    /// A place for one more connection of `peer`, if there is room.
+    /// Returns a place for one more connection of `peer`, if there is room.
     pub fn enter(self: &Arc<Self>, peer: [u8; 32]) -> Option<Place> {
-        let mut standing = self.lock();
-        let count = standing.entry(peer).or_default();
+        let mut open = lock(&self.0);
+        let count = open.entry(peer).or_default();
         if *count >= PEER_CONNECTIONS_MAX {
             return None;
         }
         *count += 1;
         Some(Place { peers: Arc::clone(self), peer })
     }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut standing = self.peers.lock();
-        if let Some(count) = standing.get_mut(&self.peer) {
+        let mut open = lock(&self.peers.0);
+        if let Some(count) = open.get_mut(&self.peer) {
             *count -= 1;
             if *count == 0 {
-                standing.remove(&self.peer);
+                open.remove(&self.peer);
             }
         }
     }
@@ -52,13 +50,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certificate_has_so_many_places_and_another_has_its_own() {
+    fn each_certificate_has_a_limited_number_of_places() {
         let peers = Arc::new(Peers::default());
         let mut places: Vec<_> = (0..PEER_CONNECTIONS_MAX).map(|_| peers.enter([1; 32]).unwrap()).collect();
         assert!(peers.enter([1; 32]).is_none() && peers.enter([2; 32]).is_some());
         places.pop();
         assert!(peers.enter([1; 32]).is_some());
         places.clear();
-        assert!(peers.lock().is_empty(), "who is gone is forgotten");
+        assert!(lock(&peers.0).is_empty(), "a closed connection is forgotten");
     }
 }

@@ -1,4 +1,4 @@
-//! Accepts channels and gives each a session: one of its own, or the one it joins.
+//! Accepts channels and gives each a session: a new one, or the one that it joins.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,11 +8,13 @@ use quinn::{Connection, Endpoint, Incoming};
 use service::shutdown::{Phase, Shutdown};
 use service::tls::PeerIdentity;
 use tokio::task::JoinSet;
-use wire::close::CloseCode;
+use wire::close::{Close, CloseCode};
 
-use crate::session::joinable::{JoinRequest, Refused};
-use crate::session::peers::{PEER_CONNECTIONS_MAX, Place};
-use crate::session::{Ending, Greeting, Host, Refusal, Waiting, greet};
+use super::greeting::{Greeting, Host, greet};
+use super::joinable::JoinRequest;
+use super::peers::{PEER_CONNECTIONS_MAX, Place};
+use super::pending::PendingSession;
+use super::refusal::Refusal;
 
 /// Accepts until the shutdown, then waits for the sessions to end.
 pub async fn serve(endpoint: Endpoint, host: Arc<Host>, shutdown: Shutdown) {
@@ -34,7 +36,7 @@ pub async fn serve(endpoint: Endpoint, host: Arc<Host>, shutdown: Shutdown) {
         () = ended => {}
         () = shutdown.reached(Phase::Now) => {}
     }
-    // Lets the closes reach the senders, who otherwise wait for a time-out.
+    // The closes must reach the senders, which would otherwise wait for a time-out.
     let _ = tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
 }
 
@@ -44,66 +46,45 @@ async fn session(incoming: Incoming, id: u64, host: Arc<Host>, shutdown: Shutdow
         Ok(connection) => connection,
         Err(error) => {
             let fault = transport::endpoint::ChannelFault::of(remote, &error);
-            tracing::warn!(peer = %remote, error = %fault, "peer refused before it said anything");
+            tracing::warn!(peer = %remote, error = %fault, "peer refused before its first message");
             host.refusals.add(CloseCode::Unauthorized);
             return;
         }
     };
     let Some(peer) = PeerIdentity::of(&connection) else { return };
     let Some(place) = host.peers.enter(peer.fingerprint()) else {
-        let detail = format!("{PEER_CONNECTIONS_MAX} connections with this certificate stand already");
-        host.refusals.add(CloseCode::Busy);
-        return refuse(&connection, Refusal { ending: Ending { code: CloseCode::Busy, detail }, writer: None }).await;
+        let detail = format!("{PEER_CONNECTIONS_MAX} connections with this certificate are open already");
+        return refuse(&host, &connection, Refusal::new(Close::new(CloseCode::Busy, detail), None)).await;
     };
     match greet(&connection, &host).await {
-        Ok(Greeting::Join(request)) => join(&connection, request, place, &host).await,
         Ok(Greeting::Hello(greeted)) => {
-            let waiting = Waiting {
-                id,
-                connection,
-                link: greeted.link,
-                settings: greeted.settings,
-                sender: greeted.sender,
-                hello: greeted.hello,
-                version: greeted.version,
-                reader: greeted.reader,
-                writer: greeted.writer,
-                host,
-            };
-            waiting.run(shutdown).await;
+            PendingSession { id, connection, host, greeted: *greeted }.run(shutdown).await;
             drop(place);
         }
-        Err(refusal) if refusal.ending.code == CloseCode::Normal => {
-            tracing::info!(peer = %remote, "peer looked and left");
+        Ok(Greeting::Join(request)) => {
+            if let Err(refusal) = join(&connection, request, place, &host) {
+                refuse(&host, &connection, *refusal).await;
+            }
         }
-        Err(refusal) => {
-            host.refusals.add(refusal.ending.code);
-            refuse(&connection, refusal).await;
+        Err(refusal) if refusal.close.code == CloseCode::Normal => {
+            tracing::info!(peer = %remote, "peer disconnected before the handshake");
         }
+        Err(refusal) => refuse(&host, &connection, refusal).await,
     }
 }
 
-/// Hands a further channel to its session, or says why not.
-async fn join(connection: &Connection, request: JoinRequest, place: Place, host: &Host) {
-    let joined = if request.receiver == host.process {
-        host.joinable.join(connection, request, place)
-    } else {
-        let detail = "the token is of another receiver, or of this one before it was restarted".to_owned();
-        let ending = Ending { code: CloseCode::NoSession, detail };
-        Err(Box::new(Refused { ending, writer: request.writer }))
-    };
-    if let Err(refused) = joined {
-        let Refused { ending, writer } = *refused;
-        host.refusals.add(ending.code);
-        refuse(connection, Refusal { ending, writer: Some(writer) }).await;
+/// Passes an extra channel to its session.
+fn join(connection: &Connection, request: JoinRequest, place: Place, host: &Host) -> Result<(), Box<Refusal>> {
+    if request.receiver == host.process {
+        return host.joinable.join(connection, request, place);
     }
+    let detail = "another receiver issued the token, or this one before it was restarted";
+    Err(Box::new(Refusal::new(Close::new(CloseCode::NoSession, detail), request.writer)))
 }
 
-async fn refuse(connection: &Connection, refusal: Refusal) {
-    let Refusal { ending, writer } = refusal;
-    tracing::warn!(peer = %connection.remote_address(), code = ending.code.name(), detail = ending.detail, "peer refused");
-    if let Some(writer) = writer {
-        writer.close(ending.code, &ending.detail).await;
-    }
-    connection.close(u32::from(ending.code.number()).into(), ending.detail.as_bytes());
+async fn refuse(host: &Host, connection: &Connection, refusal: Refusal) {
+    let Close { code, detail } = &refusal.close;
+    tracing::warn!(peer = %connection.remote_address(), code = code.name(), detail, "peer refused");
+    host.refusals.add(*code);
+    refusal.send(connection).await;
 }

@@ -1,28 +1,29 @@
 //! The target as a real Kafka cluster: one transactional producer per lane, one state topic per link.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use kafka::catalog::Isolation;
 use kafka::log::{LogError, LogReader};
-use kafka::producer::{ProduceError, Producer, ProducerConfig, Rejection};
+use kafka::producer::{ProduceError, Producer, ProducerConfig};
 use kafka::{KafkaError, KafkaFault, Properties};
 use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::{LaneId, Offset};
 
-use super::{Appended, Delivered, LaneTarget, Rejected, StateEntry, Target, TargetError, TargetPartition};
+use super::{Delivered, LaneTarget, StateEntry, Target, TargetError, TargetPartition, state};
+use crate::lock::lock;
 
-/// How long taking a lane over may take: the target may have to end a predecessor's transaction first.
+/// Time limit of a fence: the target may have to end the previous owner's transaction first.
 const FENCE_WITHIN: Duration = Duration::from_secs(60);
 
-/// What a target writes with.
+/// Settings of a [`KafkaTarget`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KafkaTargetConfig {
-    /// How long the target keeps a dead receiver's transaction open, holding back its readers.
+    /// Time after which the target aborts a dead receiver's transaction; `read_committed` readers wait that long.
     pub transaction_timeout: Duration,
-    /// How many bytes of records may wait in each lane's client.
+    /// Bytes of records that may wait in each lane's client.
     pub lane_memory: u64,
 }
 
@@ -32,34 +33,28 @@ impl Default for KafkaTargetConfig {
     }
 }
 
-/// Writes a Kafka cluster.
+/// A target that is a Kafka cluster.
 #[derive(Debug)]
 pub struct KafkaTarget {
     properties: Arc<Properties>,
     config: KafkaTargetConfig,
-    /// One per link, so that its lanes share connections.
+    /// Log readers, one per link, so that its lanes share connections.
     logs: Mutex<HashMap<String, LogReader>>,
 }
 
 impl KafkaTarget {
-    /// A target that has not connected to anything yet.
+    /// Makes a target; it connects when its first lane is opened.
     #[must_use]
     pub fn new(properties: Properties, config: KafkaTargetConfig) -> Self {
         Self { properties: Arc::new(properties), config, logs: Mutex::default() }
     }
 }
 
-/// The topic that holds the positions of a link, one partition per lane.
-#[must_use]
-pub fn state_topic(link: &str) -> String {
-    format!("__causeway.{link}.state")
-}
-
 impl Target for KafkaTarget {
     type Lane = KafkaLane;
 
     fn open(&self, link: &str, lane: LaneId) -> Result<KafkaLane, KafkaError> {
-        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logs = lock(&self.logs);
         let log = match logs.get(link) {
             Some(log) => log.clone(),
             None => logs.entry(link.to_owned()).or_insert(LogReader::start(&self.properties, link)?).clone(),
@@ -69,7 +64,7 @@ impl Target for KafkaTarget {
             config: self.config,
             link: link.to_owned(),
             transactional_id: format!("causeway.{link}.{lane}"),
-            state_topic: state_topic(link).into(),
+            state_topic: state::topic(link).into(),
             lane,
             log,
             producer: None,
@@ -77,7 +72,7 @@ impl Target for KafkaTarget {
     }
 }
 
-/// Writes one lane.
+/// The writer of one lane in a Kafka cluster.
 #[derive(Debug)]
 pub struct KafkaLane {
     properties: Arc<Properties>,
@@ -104,11 +99,11 @@ impl KafkaLane {
         i32::from(self.lane.0)
     }
 
-    /// A refusal of what the lane stores of itself is none of a record that it carries.
+    /// Tells a refusal of the lane's own state from one of a record that it carries.
     fn about_state(&self, error: ProduceError) -> TargetError {
         match error {
-            ProduceError::Rejected(Rejection { topic, reason, .. }) if topic == self.state_topic => {
-                TargetError::StateRejected { topic, reason }
+            ProduceError::Rejected(rejection) if rejection.partition.topic == self.state_topic => {
+                TargetError::StateRejected { topic: rejection.partition.topic, reason: rejection.reason }
             }
             other => other.into(),
         }
@@ -131,7 +126,7 @@ impl LaneTarget for KafkaLane {
         })?;
         let mut entries = BTreeMap::new();
         for (key, value) in log {
-            let key = key.ok_or_else(|| self.untrusted("a record without a key, which is none of ours"))?;
+            let key = key.ok_or_else(|| self.untrusted("a record without a key, which this program does not write"))?;
             match value {
                 Some(value) => entries.insert(key, value),
                 None => entries.remove(&key),
@@ -161,28 +156,25 @@ impl LaneTarget for KafkaLane {
     }
 
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
-        let (topic, partition, headers) = (self.state_topic.clone(), self.partition(), HeaderBlock::default());
-        // Nothing of ours reads the time; operators and the topic's compaction do.
+        let topic = self.state_topic.clone();
+        let partition = self.partition();
+        let headers = HeaderBlock::default();
+        // Operators and the topic's compaction read the time; this program does not.
         let timestamp = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         let timestamp = i64::try_from(timestamp).unwrap_or(-1);
         let record = RecordRef { offset: Offset(0), timestamp, key: Some(key), value, headers: headers.as_headers() };
-        // The value is no part of any frame, so that the client copies it.
+        // The value lies in no frame, so that the client copies it.
         let produced = self.producer()?.produce(&topic, partition, &record, &Bytes::new());
         produced.map_err(|error| self.about_state(error))
     }
 
     fn drain(&mut self) -> Result<Delivered, TargetError> {
         let producer = self.producer()?;
-        let appended = producer.drain();
+        let drained = producer.drain();
         let timestamps_altered = producer.timestamps_altered();
-        let appended = appended.map_err(|error| self.about_state(error))?;
-        let data = appended.into_iter().filter(|end| end.topic != self.state_topic);
-        let appended = data.map(|end| Appended {
-            partition: TargetPartition { topic: end.topic, partition: end.partition },
-            first: end.first,
-            last: end.last,
-        });
-        Ok(Delivered { appended: appended.collect(), timestamps_altered })
+        let mut appended = drained.map_err(|error| self.about_state(error))?;
+        appended.retain(|end| end.partition.topic != self.state_topic);
+        Ok(Delivered { appended, timestamps_altered })
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {
@@ -198,10 +190,8 @@ impl From<ProduceError> for TargetError {
     fn from(error: ProduceError) -> Self {
         match error {
             ProduceError::Kafka(error) => Self::Kafka(error),
-            ProduceError::Unwritable(error) => Self::Unwritable(error),
-            ProduceError::Rejected(Rejection { topic, partition, refusal, offsets, reason }) => {
-                Self::Rejected(Rejected { partition: TargetPartition { topic, partition }, refusal, offsets, reason })
-            }
+            ProduceError::Unwritable(error) => Self::Unauthorized(error),
+            ProduceError::Rejected(rejection) => Self::Rejected(rejection),
         }
     }
 }

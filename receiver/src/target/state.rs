@@ -1,11 +1,10 @@
-//! What a link remembers in the target: one lane record and one record per source partition, in the
-//! lane's own partition of `__causeway.<link>.state`, written in the transaction they describe.
+//! The state of a link in the target: one lane record and one record per source partition, in the lane's own
+//! partition of `__causeway.<link>.state`, written in the transaction that they describe.
 //!
 //! Every key and value starts with a format version, so that a later version can read this one's.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use wire::partition::Partition;
 
 use bincode::{Decode, Encode};
 use serde::Serialize;
@@ -13,53 +12,48 @@ use wire::control::Accepts;
 use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Position, TopicId};
 use wire::origin::{self, Origin, StoredError};
+use wire::partition::Partition;
 
 use crate::target::{StateEntry, TargetError};
 
-/// The state topic of a link.
+/// Returns the name of a link's state topic.
 pub fn topic(link: &str) -> String {
     origin::state_topic(link)
 }
 
-/// What is remembered of a lane.
+/// Record of a lane.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct LaneRecord {
-    /// The link this state belongs to.
     pub link: String,
     /// Lanes of the default class; never changes.
     pub lanes: u16,
     /// The hash that maps topics to lanes; never changes.
     pub lane_hash: String,
-    /// How often the lane was opened.
+    /// Epoch: how often the lane was opened.
     pub epoch: Epoch,
-    /// Kafka's id of the source cluster.
     pub source_cluster: String,
-    /// Kafka's id of the target cluster.
     pub target_cluster: String,
-    /// The topic filter whose partitions were all offered; `None` until that was once complete.
+    /// Hash of the topic filter whose partitions were all offered; `None` until that was complete once.
     pub filter_hash: Option<u64>,
-    /// The sender instance the lane was opened for.
+    /// Instance name of the sender that the lane was opened for.
     pub sender: String,
-    /// The lanes each class owns, by name: first and last lane.
+    /// Classes by name, with the first and the last lane of each.
     pub classes: Vec<(String, u16, u16)>,
 }
 
-/// What is remembered of a source partition.
+/// Record of a source partition.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct PartitionRecord {
-    /// The source topic's incarnation.
+    /// Incarnation of the source topic.
     pub topic_id: TopicId,
     /// The next source offset to append.
     pub position: Position,
     /// The source leader epoch of the last record; −1 if unknown.
     pub leader_epoch: i32,
-    /// Where its records go.
     pub target_topic: String,
-    /// The target topic's incarnation.
     pub target_topic_id: TopicId,
-    /// Target partition number.
     pub target_partition: i32,
-    /// The target position after the last record appended, as of the transaction before; a log that
+    /// Target position after the last record appended by the transaction before this one; a log that
     /// ends below it was truncated or replaced.
     pub target_end: Position,
     /// Records appended since the link began.
@@ -68,71 +62,69 @@ pub struct PartitionRecord {
     pub skipped: u64,
     /// Offsets that held no record: markers, aborted or compacted records.
     pub holes: u64,
-    /// Why the partition is halted, if it is.
+    /// Halt of the partition, if it is halted.
     pub halt: Option<HaltRecord>,
-    /// How often the partition changed lanes; the highest count wins.
+    /// Number of hand-overs of the partition; the record with the highest number counts.
     pub moves: u32,
 }
 
-/// A partition that this lane has handed over to another: the newer of this and its partition record counts.
+/// Record of a partition that this lane has handed over: the newer of this and its partition record counts.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct MovedRecord {
-    /// The lane that may take it up.
+    /// The lane that may accept it.
     pub to: LaneId,
-    /// As it was, with the count of this move.
+    /// The partition record, with the number of this hand-over.
     pub record: PartitionRecord,
 }
 
-/// A stored halt.
+/// Halt of a partition, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
 pub struct HaltRecord {
-    /// A word of [`wire::halt`].
+    /// Reason, a word of [`wire::halt`].
     pub reason: String,
-    /// For people.
+    /// The values and the limit, for operators.
     pub detail: String,
 }
 
 impl HaltRecord {
-    /// For one of this version's reasons.
+    /// Makes a halt for one of this version's reasons.
     pub fn new(reason: HaltReason, detail: impl Into<String>) -> Self {
         Self { reason: reason.word().to_owned(), detail: detail.into() }
     }
 
-    /// Whether it stands until somebody lifts it. One with a newer version's word does.
+    /// Returns whether the halt stays until an operator lifts it; true for a newer version's words.
     pub fn is_kept(&self) -> bool {
         HaltReason::of(&self.reason).is_none_or(HaltReason::is_kept)
     }
 }
 
-/// How many jumps each lane remembers, the newest ones: a year of one a day.
+/// Limit on the jumps that each lane remembers: one per day for a year.
 pub const JUMPS_KEPT: u64 = 366;
 
-/// A halt that was lifted, and a position that was moved: who, when and why.
+/// Record of a jump: a halt that was lifted, or a position that was moved.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
 pub struct JumpRecord {
-    /// Counts the lane's jumps from 0.
+    /// Number of the jump within the lane, from 0.
     pub number: u64,
-    /// When it was asked for, in ms since the Unix epoch, by the sender's clock.
+    /// Time of the request by the sender's clock, in ms since the Unix epoch.
     pub asked: i64,
-    /// The sender instance that asked.
+    /// Instance name of the requesting sender.
     pub sender: String,
-    /// Source topic.
     pub topic: String,
-    /// Source partition.
     pub partition: i32,
     /// The position before; −1 if none was stored.
     pub from: i64,
-    /// The position after.
+    /// The position after the jump.
     pub to: i64,
-    /// What was accepted besides: `another incarnation`, `the target as it is`, or nothing.
+    /// Further consent of the operator: `another incarnation`, `the target as it is`, or none.
     pub accepted: String,
-    /// Who asked and why.
+    /// User and reason of the request.
     pub reason: String,
-    /// The halt that was lifted, if one was stored.
+    /// Halt that was lifted, if one was stored.
     pub halt: Option<HaltRecord>,
 }
 
-/// What a jump accepted, in words.
+/// Returns the text of [`JumpRecord::accepted`].
 pub fn accepted(accepts: Accepts) -> &'static str {
     match accepts {
         Accepts::Nothing => "",
@@ -141,18 +133,17 @@ pub fn accepted(accepts: Accepts) -> &'static str {
     }
 }
 
-/// A lane's state partition, folded.
+/// State of a lane, folded from its state partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LaneState {
-    /// The lane record; `None` in a partition nobody has opened yet.
+    /// Record of the lane; `None` if it was never opened.
     pub lane: Option<LaneRecord>,
-    /// Every partition that is in this lane.
     pub partitions: HashMap<Partition, PartitionRecord>,
-    /// Those that it has handed over.
+    /// Partitions that it has handed over.
     pub moved: HashMap<Partition, MovedRecord>,
-    /// Where the topics come from that the lane has ever carried, by their names in the source.
+    /// Origins of all topics that the lane has ever carried, by their source names.
     pub origins: HashMap<Arc<str>, Origin>,
-    /// Its newest jumps, by their numbers.
+    /// Newest jumps, by their numbers.
     pub jumps: BTreeMap<u64, JumpRecord>,
 }
 
@@ -164,7 +155,7 @@ enum Key {
         topic: String,
         partition: i32,
     },
-    /// Written again every [`JUMPS_KEPT`] jumps: compaction is what bounds the log.
+    /// Overwritten after [`JUMPS_KEPT`] jumps, so that compaction bounds the log.
     Jump {
         place: u64,
     },
@@ -176,7 +167,7 @@ enum Key {
 }
 
 impl LaneState {
-    /// Folds what was read from the state partition of `lane`, refusing what belongs to another source.
+    /// Folds the entries of `lane`'s state partition, and refuses those of another source cluster.
     pub fn fold(lane: LaneId, source_cluster: &str, entries: &[StateEntry]) -> Result<Self, TargetError> {
         let mut state = Self::default();
         for entry in entries {
@@ -207,20 +198,20 @@ impl LaneState {
         Ok(state)
     }
 
-    /// How often the lane was opened; 0 if that is not stored.
+    /// Epoch of the lane; 0 if none is stored.
     pub fn epoch(&self) -> Epoch {
         self.lane.as_ref().map_or(Epoch(0), |lane| lane.epoch)
     }
 
-    /// Refuses a state from before what was `known` of it: all that was carried since would be carried again.
+    /// Refuses a state older than the `known` epoch, because everything carried since would be carried again.
     pub fn ensure_no_older_than(&self, lane: LaneId, known: Epoch) -> Result<(), TargetError> {
         let found = self.epoch();
         if found < known { Err(TargetError::StateLost { lane, known, found }) } else { Ok(()) }
     }
 
-    /// The lane's own record, whatever else is stored.
+    /// Returns the lane record without decoding the other entries.
     pub fn lane_record(lane: LaneId, entries: &[StateEntry]) -> Result<Option<LaneRecord>, TargetError> {
-        // The log may still hold what a later entry replaced.
+        // The last entry counts: the log may still have earlier ones.
         let found = entries.iter().rev().find(|entry| entry.key == lane_key());
         let value = found.and_then(|entry| entry.value.as_ref());
         value.map(|value| decode(lane, "lane record", value)).transpose()
@@ -236,23 +227,20 @@ fn of_source(
 ) -> Result<Partition, TargetError> {
     if found != source_cluster {
         let reason =
-            format!("{topic}-{partition} was carried from cluster {found}, this link's source is {source_cluster}");
+            format!("{topic}/{partition} was carried from cluster {found}, this link's source is {source_cluster}");
         return Err(TargetError::State { lane, reason });
     }
     Ok(Partition { topic: topic.into(), partition })
 }
 
-/// The key of the lane record.
 pub fn lane_key() -> Vec<u8> {
     encode(&Key::Lane)
 }
 
-/// The key of a jump.
 pub fn jump_key(number: u64) -> Vec<u8> {
     encode(&Key::Jump { place: number % JUMPS_KEPT })
 }
 
-/// The key of a partition record.
 pub fn partition_key(source_cluster: &str, key: &Partition) -> Vec<u8> {
     encode(&Key::Partition {
         source_cluster: source_cluster.to_owned(),
@@ -261,7 +249,6 @@ pub fn partition_key(source_cluster: &str, key: &Partition) -> Vec<u8> {
     })
 }
 
-/// The key of what is remembered of a partition that was handed over.
 pub fn moved_key(source_cluster: &str, key: &Partition) -> Vec<u8> {
     encode(&Key::Moved {
         source_cluster: source_cluster.to_owned(),
@@ -270,7 +257,7 @@ pub fn moved_key(source_cluster: &str, key: &Partition) -> Vec<u8> {
     })
 }
 
-/// The bytes of a lane or partition record.
+/// Encodes a record with its format version.
 pub fn encode(record: &impl Encode) -> Vec<u8> {
     origin::encode(record)
 }

@@ -1,12 +1,11 @@
-//! Offers within a lane: what waits for the state of other lanes, what the sender's late words change.
+//! Offers to a lane: those that wait for the state of other lanes, and late halts.
 
 use std::sync::Arc;
 
-use receiver::join::carried_topics::Knowledge;
-use receiver::join::{Offered, OfferedTarget};
-use receiver::lane::{Errand, Fetch, Lane};
-use receiver::target::state::{self, HaltRecord, PartitionRecord};
-use receiver::target::{StateEntry, TargetPartition};
+use receiver::state::{self, HaltRecord, PartitionRecord};
+use receiver::{
+    CarriedTopics, HandoverRequest, Lane, LaneMessage, Offered, OfferedTarget, StateEntry, TargetPartition,
+};
 use wire::control::{Accepts, Control, Jump, OfferedPartition};
 use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Position, Slot, TopicId};
@@ -23,7 +22,7 @@ fn target_name(topic: &str) -> String {
     format!("fra.{topic}")
 }
 
-/// What is stored of a partition that stands at 5.
+/// State entry of a partition at position 5.
 fn stored(topic: &str, halt: Option<HaltReason>) -> StateEntry {
     let record = PartitionRecord {
         topic_id: TopicId([1; 16]),
@@ -65,17 +64,17 @@ fn offered(slot: u32, topic: &str, jump: Option<Jump>) -> Offered {
 }
 
 /// A lane of a link of two; the other one is not open yet.
-fn open(entries: Vec<StateEntry>) -> (Lane<Willing>, Epoch, Arc<Knowledge>) {
+fn open(entries: Vec<StateEntry>) -> (Lane<Willing>, Epoch, Arc<CarriedTopics>) {
     let mut lane = lane(entries);
     let other = [ClassRequest { name: "other".to_owned(), lanes: 1, strict: false }];
-    // What begins, begins in lane 0.
+    // New partitions begin in lane 0.
     let terms = terms(ClassTable::new(1).append(&other).unwrap());
-    let knowledge = Arc::new(Knowledge::new(2));
-    let epoch = lane.open(terms, Arc::clone(&knowledge)).unwrap();
-    (lane, epoch, knowledge)
+    let carried_topics = Arc::new(CarriedTopics::new(2));
+    let epoch = lane.open(terms, Arc::clone(&carried_topics)).unwrap();
+    (lane, epoch, carried_topics)
 }
 
-/// Slots that are said to be open, and slots that are said to be halted with the reason.
+/// Slots that the lane reports as open, and halted ones with the reason.
 fn answers(lane: &mut Lane<Willing>) -> Vec<(u32, String)> {
     while lane.has_work() {
         lane.step().unwrap();
@@ -94,88 +93,88 @@ fn halt_of(lane: &Lane<Willing>, topic: &str) -> Option<String> {
 }
 
 #[test]
-fn a_new_partition_that_waits_for_other_lanes_holds_up_none_whose_position_is_stored() {
-    let (mut lane, epoch, knowledge) = open(vec![stored("orders", None)]);
-    lane.handle_offer(epoch, offered(0, "brand-new", None)).unwrap();
-    lane.handle_offer(epoch, offered(1, "orders", None)).unwrap();
-    lane.handle_last_offer(epoch);
+fn a_new_partition_does_not_delay_stored_ones() {
+    let (mut lane, epoch, carried_topics) = open(vec![stored("orders", None)]);
+    lane.at(epoch).unwrap().handle_offer(offered(0, "brand-new", None)).unwrap();
+    lane.at(epoch).unwrap().handle_offer(offered(1, "orders", None)).unwrap();
+    lane.at(epoch).unwrap().handle_last_offer();
     assert_eq!(answers(&mut lane), [(1, "open".to_owned())]);
-    lane.handle_halted(epoch, Slot(1), HaltRecord::new(HaltReason::Corrupt, "a batch"));
+    lane.at(epoch).unwrap().handle_halted(Slot(1), HaltRecord::new(HaltReason::Corrupt, "a batch"));
     assert_eq!(answers(&mut lane), [(1, "corrupt".to_owned())], "nor a halt");
-    knowledge.handle_lane_read(LaneId(1), [].iter());
+    carried_topics.handle_lane_read(LaneId(1), [].iter());
     assert_eq!(answers(&mut lane), [(0, "open".to_owned())]);
 }
 
 #[test]
-fn a_senders_halt_of_a_slot_that_is_halted_already_changes_nothing() {
+fn a_late_halt_of_a_closed_slot_changes_nothing() {
     let (mut lane, epoch, _) = open(vec![stored("orders", None)]);
-    lane.handle_offer(epoch, offered(0, "orders", None)).unwrap();
+    lane.at(epoch).unwrap().handle_offer(offered(0, "orders", None)).unwrap();
     assert_eq!(answers(&mut lane), [(0, "open".to_owned())]);
-    lane.handle_halted(epoch, Slot(0), HaltRecord::new(HaltReason::RecordTooLarge, "first"));
+    lane.at(epoch).unwrap().handle_halted(Slot(0), HaltRecord::new(HaltReason::RecordTooLarge, "first"));
     assert_eq!(answers(&mut lane), [(0, "record-too-large".to_owned())]);
-    let (expected, to) = (Position(5), Position(6));
-    let jump = Jump { expected, to, accepts: Accepts::Nothing, asked: 0, reason: "test".to_owned() };
-    lane.handle_offer(epoch, offered(1, "orders", Some(jump))).unwrap();
+    let jump =
+        Jump { expected: Position(5), to: Position(6), accepts: Accepts::Nothing, asked: 0, reason: "test".to_owned() };
+    lane.at(epoch).unwrap().handle_offer(offered(1, "orders", Some(jump))).unwrap();
     assert_eq!(answers(&mut lane), [(1, "open".to_owned())]);
-    lane.handle_halted(epoch, Slot(0), HaltRecord::new(HaltReason::Truncated, "late"));
+    lane.at(epoch).unwrap().handle_halted(Slot(0), HaltRecord::new(HaltReason::Truncated, "late"));
     assert!(answers(&mut lane).is_empty(), "it was answered before");
     assert_eq!(halt_of(&lane, "orders"), None, "it is being read under slot 1");
 }
 
-/// Another lane wants `orders`, which it was offered.
-fn fetch(to: u16) -> Errand {
-    Errand::Fetch(Box::new(Fetch {
+/// A request for `orders` by another lane, which was offered it.
+fn request(to: u16) -> LaneMessage {
+    LaneMessage::Request(Box::new(HandoverRequest {
         offered: offered(1, "orders", None),
         to: LaneId(to),
         filter_hash: None,
-        passed: None,
+        handed: None,
     }))
 }
 
 #[test]
-fn a_partition_that_joined_is_not_handed_over_in_that_epoch_though_it_was_halted() {
-    let (mut lane, epoch, knowledge) = open(vec![stored("orders", None)]);
-    knowledge.handle_lane_read(LaneId(1), [].iter());
-    lane.handle_offer(epoch, offered(0, "orders", None)).unwrap();
+fn a_joined_partition_is_not_handed_over_in_its_epoch() {
+    let (mut lane, epoch, carried_topics) = open(vec![stored("orders", None)]);
+    carried_topics.handle_lane_read(LaneId(1), [].iter());
+    lane.at(epoch).unwrap().handle_offer(offered(0, "orders", None)).unwrap();
     assert_eq!(answers(&mut lane), [(0, "open".to_owned())]);
-    lane.handle_halted(epoch, Slot(0), HaltRecord::new(HaltReason::Corrupt, "a batch"));
+    lane.at(epoch).unwrap().handle_halted(Slot(0), HaltRecord::new(HaltReason::Corrupt, "a batch"));
     assert_eq!(answers(&mut lane), [(0, "corrupt".to_owned())]);
-    lane.handle_errand(fetch(1));
+    lane.handle_lane_message(request(1));
     assert!(answers(&mut lane).is_empty());
-    let told = lane.poll_errand();
-    assert!(matches!(&told, Some((LaneId(1), Errand::Refused(..)))), "{told:?}");
+    let told = lane.poll_lane_message();
+    assert!(matches!(&told, Some((LaneId(1), LaneMessage::Refused(..)))), "{told:?}");
     assert_eq!(halt_of(&lane, "orders").as_deref(), Some("corrupt"), "it is still here");
 }
 
 #[test]
-fn nobody_is_sent_along_the_trail_of_a_partition_before_the_move_is_committed() {
-    let (mut lane, _, knowledge) = open(vec![stored("orders", None)]);
-    knowledge.handle_lane_read(LaneId(1), [].iter());
-    // A sender offers it to two lanes at once.
-    lane.handle_errand(fetch(1));
-    lane.handle_errand(fetch(2));
+fn a_request_follows_the_trail_only_after_the_commit() {
+    let (mut lane, _, carried_topics) = open(vec![stored("orders", None)]);
+    carried_topics.handle_lane_read(LaneId(1), [].iter());
+    // A sender offers it to two lanes.
+    lane.handle_lane_message(request(1));
+    lane.handle_lane_message(request(2));
     lane.step().unwrap();
-    let told: Vec<_> = std::iter::from_fn(|| lane.poll_errand()).collect();
-    assert!(matches!(&told[..], [(LaneId(1), Errand::Passed(..))]), "{told:?}");
+    let told: Vec<_> = std::iter::from_fn(|| lane.poll_lane_message()).collect();
+    assert!(matches!(&told[..], [(LaneId(1), LaneMessage::HandedOver(..))]), "{told:?}");
     lane.step().unwrap();
-    let told: Vec<_> = std::iter::from_fn(|| lane.poll_errand()).collect();
-    assert!(matches!(&told[..], [(LaneId(1), Errand::Fetch(fetch))] if fetch.to == LaneId(2)), "{told:?}");
+    let told: Vec<_> = std::iter::from_fn(|| lane.poll_lane_message()).collect();
+    assert!(matches!(&told[..], [(LaneId(1), LaneMessage::Request(request))] if request.to == LaneId(2)), "{told:?}");
 }
 
 #[test]
-fn a_partition_offered_twice_is_not_said_to_be_in_its_own_way() {
+fn a_partition_offered_twice_gets_a_jump_refused() {
     let (mut lane, epoch, _) = open(vec![stored("orders", None)]);
-    lane.handle_offer(epoch, offered(0, "orders", None)).unwrap();
-    lane.handle_offer(epoch, offered(1, "orders", None)).unwrap();
+    lane.at(epoch).unwrap().handle_offer(offered(0, "orders", None)).unwrap();
+    lane.at(epoch).unwrap().handle_offer(offered(1, "orders", None)).unwrap();
     assert_eq!(answers(&mut lane), [(1, "jump-refused".to_owned()), (0, "open".to_owned())]);
 }
 
 #[test]
-fn two_partitions_that_would_be_written_to_one_are_told_apart_and_the_second_is_halted() {
+fn a_second_partition_with_the_same_target_is_halted() {
     let (mut lane, epoch, _) = open(vec![stored("orders", None)]);
     let mut second = offered(1, "bills", None);
     second.target = offered(0, "orders", None).target;
-    lane.handle_offer(epoch, offered(0, "orders", None)).unwrap();
-    lane.handle_offer(epoch, second).unwrap();
+    lane.at(epoch).unwrap().handle_offer(offered(0, "orders", None)).unwrap();
+    lane.at(epoch).unwrap().handle_offer(second).unwrap();
     assert_eq!(answers(&mut lane), [(1, "target-taken".to_owned()), (0, "open".to_owned())]);
 }

@@ -1,10 +1,8 @@
-//! A target that gives back less of the state than it has stored: nothing may be carried on from that.
+//! A target that returns an older state than it has stored: a lane must not continue from that.
 
 use std::sync::Arc;
 
-use receiver::join::carried_topics::Knowledge;
-use receiver::lane::{Lane, OpenError, RecoverError};
-use receiver::target::TargetError;
+use receiver::{CarriedTopics, Lane, OpenError, RecoverError, TargetError};
 use wire::control::Control;
 use wire::ids::Epoch;
 use wire::lanes::ClassTable;
@@ -12,7 +10,7 @@ use wire::lanes::ClassTable;
 use crate::willing::{LANE, Willing, lane, terms};
 
 fn open(lane: &mut Lane<Willing>) -> Result<Epoch, OpenError> {
-    lane.open(terms(ClassTable::new(1)), Arc::new(Knowledge::new(1)))
+    lane.open(terms(ClassTable::new(1)), Arc::new(CarriedTopics::new(1)))
 }
 
 fn opened() -> Lane<Willing> {
@@ -24,7 +22,7 @@ fn opened() -> Lane<Willing> {
 const LOST: TargetError = TargetError::StateLost { lane: LANE, known: Epoch(1), found: Epoch(0) };
 
 #[test]
-fn a_lane_is_not_opened_upon_a_state_that_is_older_than_what_it_read_before_the_fence() {
+fn a_state_older_than_before_the_fence_is_refused() {
     let mut lane = opened();
     lane.target_mut().forgets_after = Some(1);
     assert_eq!(open(&mut lane), Err(OpenError::Target(LOST)));
@@ -32,7 +30,7 @@ fn a_lane_is_not_opened_upon_a_state_that_is_older_than_what_it_read_before_the_
 }
 
 #[test]
-fn a_lane_that_recovers_waits_for_its_state_and_does_not_blame_another_receiver() {
+fn a_recovering_lane_waits_for_its_state() {
     // Before the fence, and after it.
     for forgets_after in [0, 1] {
         let mut lane = opened();
@@ -45,6 +43,6 @@ fn a_lane_that_recovers_waits_for_its_state_and_does_not_blame_another_receiver(
         lane.recover().unwrap();
         assert!(!lane.needs_recovery());
         let closed = std::iter::from_fn(|| lane.poll_reply()).any(|reply| matches!(reply, Control::LaneClosed { .. }));
-        assert!(!closed, "the sender need not know");
+        assert!(!closed, "the sender is not notified");
     }
 }

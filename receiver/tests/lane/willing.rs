@@ -1,14 +1,13 @@
-//! The target in memory, and a lane upon it.
+//! A target in memory, and a lane that writes it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use kafka::{KafkaError, KafkaFault};
-use receiver::lane::memory::DecodeMemory;
-use receiver::lane::size::TransactionSize;
-use receiver::lane::{Lane, Terms};
-use receiver::target::{Delivered, LaneTarget, StateEntry, TargetError, TargetPartition};
+use receiver::{
+    DecodeMemory, Delivered, Lane, LaneTarget, StateEntry, TargetError, TargetPartition, Terms, TransactionSize,
+};
 use wire::frame::RecordRef;
 use wire::ids::LaneId;
 use wire::lanes::ClassTable;
@@ -16,10 +15,10 @@ use wire::lanes::ClassTable;
 /// The lane that is tested.
 pub(crate) const LANE: LaneId = LaneId(0);
 
-/// A target that takes everything and remembers the state, as long as it is not told otherwise.
+/// A target that accepts everything and keeps the state, unless it is set to fail.
 pub(crate) struct Willing {
     entries: Vec<StateEntry>,
-    /// How many readings of the state from now on find it, before one finds nothing.
+    /// Number of reads that still find the state, before one finds nothing.
     pub(crate) forgets_after: Option<u32>,
     /// The next commit fails, its outcome unknown.
     pub(crate) fails: bool,
@@ -31,13 +30,13 @@ impl Willing {
     }
 }
 
-/// A lane upon it that nobody has opened yet.
+/// A lane with that target that is not open yet.
 pub(crate) fn lane(entries: Vec<StateEntry>) -> Lane<Willing> {
     let size = TransactionSize::new(Duration::from_secs(30));
     Lane::new(LANE, Willing::new(entries), DecodeMemory::new(1 << 20), size)
 }
 
-/// What a session with these classes brings.
+/// Terms of a session with these classes.
 pub(crate) fn terms(classes: ClassTable) -> Arc<Terms> {
     Arc::new(Terms {
         link: "l".to_owned(),

@@ -10,10 +10,10 @@ use anyhow::{Result, bail};
 use bytes::Bytes;
 use kafka::properties::forbidden;
 use kafka::{KafkaError, Properties};
-use receiver::report::status::Board;
-use receiver::run::Parts;
-use receiver::target::kafka::{KafkaLane, KafkaTarget};
-use receiver::target::{Delivered, LaneTarget, StateEntry, Target, TargetError, TargetPartition};
+use receiver::status::Board;
+use receiver::{
+    Delivered, KafkaLane, KafkaTarget, LaneTarget, Parts, StateEntry, Target, TargetError, TargetPartition,
+};
 use service::shutdown;
 use wire::frame::RecordRef;
 use wire::ids::LaneId;
@@ -42,7 +42,7 @@ pub(super) fn run(file: &Path, point: KillPoint, records: u64) -> Result<()> {
     let parts = Parts { target: Doomed { target, point, records }, catalog };
     let (_trigger, shutdown) = shutdown::channel();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    Ok(runtime.block_on(receiver::run::run(config, parts, Arc::new(Board::default()), shutdown))?)
+    Ok(runtime.block_on(receiver::run(config, parts, Arc::new(Board::default()), shutdown))?)
 }
 
 struct Doomed {

@@ -1,0 +1,94 @@
+//! Opening a lane: it checks first, because a refusal must not have fenced a healthy owner.
+
+use std::sync::Arc;
+
+use wire::close::{Close, CloseCode};
+use wire::control::Control;
+use wire::ids::Epoch;
+
+use super::claims::Claims;
+use super::handover::Handovers;
+use super::inbox::Inbox;
+use super::offers::Offers;
+use super::open_lane::{Lane, Open};
+use super::slots::Slots;
+use super::stored::Stored;
+use super::terms::{OpenError, Terms};
+use super::unauthorized_partition::UnauthorizedPartitionSearch;
+use crate::join::carried_topics::CarriedTopics;
+use crate::target::state::{self, LaneRecord, LaneState};
+use crate::target::{LaneTarget, TargetError};
+
+impl<T: LaneTarget> Lane<T> {
+    /// Takes the lane over: reads and checks its state, fences every earlier owner, reads again what they
+    /// may have committed meanwhile, and commits the lane record with the next epoch.
+    pub fn open(&mut self, terms: Arc<Terms>, carried_topics: Arc<CarriedTopics>) -> Result<Epoch, OpenError> {
+        self.open = None;
+        self.parts.target.discard();
+        let result = self.take_over(terms, carried_topics);
+        if result.is_err() {
+            self.parts.target.discard();
+        }
+        result
+    }
+
+    fn take_over(&mut self, terms: Arc<Terms>, carried_topics: Arc<CarriedTopics>) -> Result<Epoch, OpenError> {
+        let lane = self.parts.id;
+        let before = self.read_checked(&terms)?;
+        self.parts.target.fence()?;
+        let state = self.read_checked(&terms)?;
+        state.ensure_no_older_than(lane, before.epoch())?;
+        let record = terms.lane_record(state.lane.as_ref());
+        self.commit_lane_record(&record)?;
+        let known = state.partitions.keys().chain(state.moved.keys());
+        carried_topics.handle_lane_read(lane, known.map(|key| &key.topic));
+        let epoch = record.epoch;
+        self.parts.messages.clear();
+        self.open = Some(Open {
+            not_offered: state.partitions.keys().cloned().collect(),
+            all_offered: false,
+            slots: Slots::default(),
+            offers: Offers::default(),
+            claims: Claims::stored(state.origins),
+            handovers: Handovers::stored(state.moved, record.filter_hash),
+            unauthorized: UnauthorizedPartitionSearch::default(),
+            inbox: Inbox::default(),
+            current: None,
+            keep_alive: false,
+            unknown: None,
+            stored: Stored {
+                lane,
+                epoch,
+                terms,
+                carried_topics,
+                record,
+                partitions: state.partitions,
+                jumps: Arc::new(state.jumps),
+            },
+        });
+        self.parts.replies.push_back(Control::LaneOpen { lane, epoch });
+        Ok(epoch)
+    }
+
+    /// Reads the lane's state and checks that it belongs to this session's link and clusters.
+    pub(super) fn read_checked(&mut self, terms: &Terms) -> Result<LaneState, OpenError> {
+        let refused = |error: TargetError| Close::new(CloseCode::StateRefused, error.to_string());
+        let entries = self.parts.target.read_state().map_err(|error| match error {
+            gone @ TargetError::StateGone(_) => OpenError::Refused(refused(gone)),
+            other => other.into(),
+        })?;
+        // The lane record comes first: it explains why the partitions are of another cluster.
+        if let Some(lane) = LaneState::lane_record(self.parts.id, &entries).map_err(refused)? {
+            terms.check(&lane)?;
+        }
+        Ok(LaneState::fold(self.parts.id, &terms.source_cluster, &entries).map_err(refused)?)
+    }
+
+    pub(super) fn commit_lane_record(&mut self, record: &LaneRecord) -> Result<(), TargetError> {
+        let target = &mut self.parts.target;
+        target.begin()?;
+        target.write_state(&state::lane_key(), Some(&state::encode(record)))?;
+        target.drain()?;
+        target.commit()
+    }
+}

@@ -1,0 +1,73 @@
+//! The partitions that joined a lane in its present epoch, by slot.
+
+use std::collections::HashMap;
+
+use wire::ids::{Position, Slot};
+use wire::partition::Partition;
+
+use super::rejected_record::RejectedRecordSearch;
+use crate::target::TargetPartition;
+
+/// A partition that joined in this epoch.
+pub(super) struct OpenSlot {
+    pub(super) key: Partition,
+    pub(super) target: TargetPartition,
+    /// Position at which its next run on the wire must begin.
+    pub(super) from: Position,
+    /// The same after the last committed frame: a replay begins here.
+    pub(super) from_committed: Position,
+    /// A closed slot's runs are dropped.
+    pub(super) closed: bool,
+    pub(super) search: RejectedRecordSearch,
+}
+
+/// Slots of one epoch.
+#[derive(Default)]
+pub(super) struct Slots {
+    by_number: HashMap<Slot, OpenSlot>,
+    /// The slot that writes each target partition.
+    writers: HashMap<TargetPartition, Slot>,
+}
+
+impl Slots {
+    /// Opens `slot` for a partition whose next position is `from`.
+    pub(super) fn join(&mut self, slot: Slot, key: Partition, target: TargetPartition, from: Position) {
+        self.writers.insert(target.clone(), slot);
+        let search = RejectedRecordSearch::default();
+        self.by_number.insert(slot, OpenSlot { key, target, from, from_committed: from, closed: false, search });
+    }
+
+    pub(super) fn get(&self, slot: Slot) -> Option<&OpenSlot> {
+        self.by_number.get(&slot)
+    }
+
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut OpenSlot> {
+        self.by_number.get_mut(&slot)
+    }
+
+    /// Returns a slot that a run or a draft refers to; slots never leave within an epoch.
+    pub(super) fn joined(&mut self, slot: Slot) -> &mut OpenSlot {
+        self.by_number.get_mut(&slot).expect("a slot stays until the lane is opened again")
+    }
+
+    /// Returns the slot that writes `target`, open or closed.
+    pub(super) fn writer(&self, target: &TargetPartition) -> Option<&OpenSlot> {
+        self.writers.get(target).and_then(|slot| self.by_number.get(slot))
+    }
+
+    pub(super) fn writer_number(&self, target: &TargetPartition) -> Option<Slot> {
+        self.writers.get(target).copied()
+    }
+
+    /// Returns whether a partition joined in this epoch; its frames may still be in flight although it was halted.
+    pub(super) fn has(&self, key: &Partition) -> bool {
+        self.by_number.values().any(|slot| slot.key == *key)
+    }
+
+    /// Takes every slot back to its last committed frame.
+    pub(super) fn rewind(&mut self) {
+        for slot in self.by_number.values_mut() {
+            slot.from = slot.from_committed;
+        }
+    }
+}

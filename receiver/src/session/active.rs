@@ -1,0 +1,325 @@
+//! A session that has the link: control messages, lane replies and frames, until it ends.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use quinn::Connection;
+use service::shutdown::{Phase, Shutdown};
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, Interval};
+use transport::clock::Clock;
+use wire::close::{Close, CloseCode};
+use wire::control::{Control, CreditTerms, Welcome};
+use wire::error::{DecodeError, PeerMisbehaved};
+use wire::hello::{FEATURE_CHANNELS, FEATURES, common_features};
+use wire::ids::LaneId;
+use wire::lanes::ClassRequest;
+
+use super::channels::ExtraChannels;
+use super::frames::{self, Intake};
+use super::greeting::{Greeted, Host};
+use super::joining::Joining;
+use super::ledger::Ledger;
+use crate::join::carried_topics::CarriedTopics;
+use crate::join::targets::Targets;
+use crate::lane::Terms;
+use crate::lane::thread::{Command, LaneHandle, Reply};
+use crate::link::ServedLink;
+use crate::link::arbiter::{SessionId, Verdict};
+use crate::lock::lock;
+use crate::target::state::HaltRecord;
+
+/// Messages that may wait in either direction.
+const CONTROL_QUEUE: usize = 1024;
+
+/// Silence of a sender after which another sender that stands by replaces it.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Time for which a sender may leave its control stream unread before the session ends.
+const STUCK: Duration = Duration::from_secs(30);
+
+/// A session whose link and lanes are ready.
+pub(super) struct ReadySession {
+    pub(super) id: SessionId,
+    pub(super) connection: Connection,
+    pub(super) host: Arc<Host>,
+    pub(super) greeted: Greeted,
+    pub(super) lanes: Vec<LaneHandle>,
+    pub(super) terms: Arc<Terms>,
+}
+
+/// Serves a session that has the link, until it ends.
+pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdict>, shutdown: Shutdown) -> Close {
+    let ReadySession { id, connection, host, greeted, lanes, terms } = session;
+    let link = &greeted.link;
+    let count = terms.classes.lanes();
+    let credit = link.credit(count);
+    let welcome = welcome(&host, &greeted, &terms, credit);
+    let extra = welcome.features & FEATURE_CHANNELS != 0;
+    let listener = extra.then(|| host.joinable.register(welcome.token, &greeted.sender));
+    let carried_topics = Arc::new(CarriedTopics::new(count));
+    let targets = Targets::new(link, &greeted.settings, Arc::clone(&terms));
+    let ledger = Arc::new(Mutex::new(Ledger::new(credit, count)));
+    let intake = Intake { session: id, lanes: lanes.clone(), ledger: Arc::clone(&ledger), clock: host.clock.clone() };
+
+    let (outgoing, outgoing_out) = mpsc::channel(CONTROL_QUEUE);
+    let (incoming_in, incoming) = mpsc::channel(CONTROL_QUEUE);
+    let (replies_in, replies) = mpsc::channel(CONTROL_QUEUE);
+    let (faults_in, faults) = mpsc::channel(1);
+    let mut reading = JoinSet::new();
+    reading.spawn(greeted.reader.run(incoming_in));
+    let mut receiving = JoinSet::new();
+    receiving.spawn(frames::receive(connection.clone(), intake.clone(), faults_in.clone()));
+    let mut io = SessionIo {
+        connection: connection.clone(),
+        reading,
+        writing: tokio::spawn(greeted.writer.run(outgoing_out)),
+        receiving,
+        incoming,
+        replies,
+        faults,
+        verdicts,
+        extra: ExtraChannels::new(Arc::clone(link), intake, faults_in, listener),
+        tick: tokio::time::interval(Duration::from_secs(1)),
+        shutdown,
+    };
+    let mut active = Active {
+        id,
+        joining: Joining::start(targets, id, &lanes, Arc::clone(&carried_topics)),
+        lanes,
+        terms,
+        class_requests: greeted.hello.classes,
+        carried_topics,
+        ledger,
+        replies: replies_in,
+        outgoing,
+        clock: host.clock.clone(),
+        heard: Instant::now(),
+    };
+    link.counts.begun.fetch_add(1, Ordering::Relaxed);
+    let peer = connection.remote_address();
+    let sender = &active.terms.sender;
+    tracing::info!(link = greeted.settings.name, session = id, sender, %peer, "session began");
+    let mut result = active.send(Control::Welcome(welcome)).await;
+    let close = loop {
+        if let Err(close) = result {
+            break close;
+        }
+        result = match io.next().await {
+            Event::Message(Control::ChannelClosed { channel, detail }) => {
+                io.extra.abandon(channel, &detail);
+                Ok(())
+            }
+            Event::Message(message) => active.handle(message).await,
+            Event::Reply(reply) => active.handle_reply(reply).await,
+            Event::ChannelEnded(message) => active.send(message).await,
+            Event::Tick => active.check_silence(link, &connection),
+            Event::End(close) => Err(close),
+        };
+    };
+    active.end(&close).await;
+    io.end(&close).await;
+    close
+}
+
+fn welcome(host: &Host, greeted: &Greeted, terms: &Terms, credit: CreditTerms) -> Welcome {
+    Welcome {
+        version: greeted.version,
+        features: common_features(FEATURES, greeted.hello.features),
+        cluster_id: host.cluster_id.clone(),
+        receiver: host.process,
+        token: rand::random(),
+        credit,
+        classes: terms.classes.classes().to_vec(),
+    }
+}
+
+/// Queues and tasks of one session.
+struct SessionIo {
+    connection: Connection,
+    /// Reads control messages into `incoming`.
+    reading: JoinSet<Result<(), DecodeError>>,
+    /// Writes the session's control messages.
+    writing: JoinHandle<()>,
+    /// Receives the frames of channel 0.
+    receiving: JoinSet<()>,
+    incoming: mpsc::Receiver<Control>,
+    replies: mpsc::Receiver<Reply>,
+    /// The first invalid frame of any channel.
+    faults: mpsc::Receiver<Close>,
+    verdicts: mpsc::Receiver<Verdict>,
+    extra: ExtraChannels,
+    tick: Interval,
+    shutdown: Shutdown,
+}
+
+/// An event that a session handles.
+enum Event {
+    Message(Control),
+    /// A message of a lane.
+    Reply(Reply),
+    /// An extra channel has ended; the message tells the sender.
+    ChannelEnded(Control),
+    /// A second has passed.
+    Tick,
+    /// The session must end.
+    End(Close),
+}
+
+impl SessionIo {
+    async fn next(&mut self) -> Event {
+        loop {
+            tokio::select! {
+                message = self.incoming.recv() => return match message {
+                    Some(message) => Event::Message(message),
+                    None => Event::End(self.stream_end().await),
+                },
+                Some(reply) = self.replies.recv() => return Event::Reply(reply),
+                message = self.extra.ended() => return Event::ChannelEnded(message),
+                Some(fault) = self.faults.recv() => return Event::End(fault),
+                Some(verdict) = self.verdicts.recv() => if let Verdict::End { close, .. } = verdict {
+                    return Event::End(close);
+                },
+                _ = self.tick.tick() => return Event::Tick,
+                () = self.shutdown.reached(Phase::Drain) => return Event::End(Close::normal("receiver is leaving")),
+            }
+        }
+    }
+
+    /// Returns why the control stream ended.
+    async fn stream_end(&mut self) -> Close {
+        match self.reading.join_next().await {
+            Some(Ok(Err(error))) => PeerMisbehaved::Bytes(error).into(),
+            _ => self.faults.try_recv().unwrap_or_else(|_| lost(&self.connection)),
+        }
+    }
+
+    /// Ends the tasks, after the last control message is written.
+    async fn end(mut self, close: &Close) {
+        self.extra.end(close);
+        self.reading.shutdown().await;
+        self.receiving.shutdown().await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.writing).await;
+    }
+}
+
+/// The state of a session that has the link.
+struct Active {
+    id: SessionId,
+    lanes: Vec<LaneHandle>,
+    terms: Arc<Terms>,
+    /// The sender's requests for classes, which tell the strict ones.
+    class_requests: Vec<ClassRequest>,
+    carried_topics: Arc<CarriedTopics>,
+    ledger: Arc<Mutex<Ledger>>,
+    joining: Joining,
+    replies: mpsc::Sender<Reply>,
+    outgoing: mpsc::Sender<Control>,
+    clock: Clock,
+    /// Time of the sender's last message.
+    heard: Instant,
+}
+
+impl Active {
+    async fn handle(&mut self, message: Control) -> Result<(), Close> {
+        self.heard = Instant::now();
+        match message {
+            Control::OpenLane { lane } => {
+                let command = Command::Open {
+                    session: self.id,
+                    terms: Arc::clone(&self.terms),
+                    strict: self.is_strict(lane),
+                    carried_topics: Arc::clone(&self.carried_topics),
+                    replies: self.replies.clone(),
+                };
+                self.command(lane, command)
+            }
+            Control::Topic { .. } | Control::Offer { .. } => self.joining.handle(message),
+            Control::PartitionHalted { lane, epoch, slot, reason, detail, .. } => {
+                tracing::warn!(%lane, %slot, reason, detail, "sender halted a partition");
+                self.command(lane, Command::Halted(self.id, epoch, slot, HaltRecord { reason, detail }))
+            }
+            Control::Clock { asked, answered: 0 } => {
+                self.send(Control::Clock { asked, answered: self.clock.now() }).await
+            }
+            Control::LaneClosed { .. } => Ok(()),
+            Control::Close { code, detail } => Err(Close { code, detail }),
+            other => Err(PeerMisbehaved::UnexpectedMessage(wire::codec::control_name(&other)).into()),
+        }
+    }
+
+    async fn handle_reply(&mut self, reply: Reply) -> Result<(), Close> {
+        match reply {
+            Reply::Message(message) => {
+                match &message {
+                    Control::LaneOpen { lane, epoch } => lock(&self.ledger).open_lane(*lane, *epoch),
+                    Control::LaneClosed { lane, .. } => lock(&self.ledger).close_lane(*lane),
+                    Control::Ack { lane, sequence, .. } => lock(&self.ledger).handle_ack(*lane, *sequence),
+                    _ => {}
+                }
+                self.send(message).await
+            }
+            Reply::Opened => {
+                if self.carried_topics.is_complete() {
+                    for lane in &self.lanes {
+                        let _ = lane.mailbox.push(Command::AllLanesRead);
+                    }
+                }
+                Ok(())
+            }
+            // Another session has added classes since this one began.
+            Reply::LaneMessage(to, _) if usize::from(to.0) >= self.lanes.len() => {
+                let detail = format!("partitions were handed over to lane {to}, which is newer than this session");
+                Err(Close::new(CloseCode::Internal, detail))
+            }
+            Reply::LaneMessage(to, message) => self.command(to, Command::LaneMessage(self.id, message)),
+            Reply::Close(close) => Err(close),
+        }
+    }
+
+    fn is_strict(&self, lane: LaneId) -> bool {
+        let class = self.terms.classes.class_of(lane);
+        class.is_some_and(|class| self.class_requests.iter().any(|asked| asked.strict && asked.name == class.name))
+    }
+
+    fn command(&self, lane: LaneId, command: Command) -> Result<(), Close> {
+        let Some(handle) = self.lanes.get(usize::from(lane.0)) else {
+            return Err(PeerMisbehaved::UnexpectedMessage("a message for a lane that the link does not have").into());
+        };
+        let pushed = handle.mailbox.push(command);
+        pushed.map_err(|_| Close::new(CloseCode::Busy, format!("lane {lane} has too many messages waiting")))
+    }
+
+    async fn send(&self, message: Control) -> Result<(), Close> {
+        let sent = self.outgoing.send_timeout(message, STUCK).await;
+        sent.map_err(|_| Close::new(CloseCode::Internal, "sender does not read its control stream"))
+    }
+
+    /// Ends a silent session if another sender stands by; otherwise it is kept, because resuming costs a round trip.
+    fn check_silence(&self, link: &ServedLink, connection: &Connection) -> Result<(), Close> {
+        if connection.close_reason().is_some() {
+            return Err(lost(connection));
+        }
+        if self.heard.elapsed() > SILENCE && link.has_standby() {
+            let detail = format!("silent for {} s while another sender waits", SILENCE.as_secs());
+            return Err(Close::new(CloseCode::Replaced, detail));
+        }
+        Ok(())
+    }
+
+    /// Notifies the lanes and the sender of the end; the lanes still commit the frames that they have without a gap.
+    async fn end(self, close: &Close) {
+        for lane in &self.lanes {
+            let _ = lane.mailbox.push(Command::SessionEnded(self.id));
+        }
+        let close = Control::Close { code: close.code, detail: close.detail.clone() };
+        let _ = self.outgoing.send_timeout(close, Duration::from_secs(1)).await;
+    }
+}
+
+fn lost(connection: &Connection) -> Close {
+    let reason = connection.close_reason().map_or_else(|| "control stream ended".to_owned(), |error| error.to_string());
+    Close::normal(reason)
+}

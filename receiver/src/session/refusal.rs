@@ -1,0 +1,32 @@
+//! Refusal of a channel, before it has or joins a session.
+
+use quinn::Connection;
+use transport::control::ControlWriter;
+use wire::close::Close;
+
+/// A channel that is refused.
+pub(super) struct Refusal {
+    pub(super) close: Close,
+    /// The control stream, if the channel has one.
+    pub(super) writer: Option<ControlWriter>,
+}
+
+impl Refusal {
+    pub(super) fn new(close: impl Into<Close>, writer: impl Into<Option<ControlWriter>>) -> Self {
+        Self { close: close.into(), writer: writer.into() }
+    }
+
+    /// Sends the reason to the peer and closes the connection.
+    pub(super) async fn send(self, connection: &Connection) {
+        let Self { close, writer } = self;
+        if let Some(writer) = writer {
+            writer.close(close.code, &close.detail).await;
+        }
+        end(connection, &close);
+    }
+}
+
+/// Closes a connection with a close code.
+pub(super) fn end(connection: &Connection, close: &Close) {
+    connection.close(u32::from(close.code.number()).into(), close.detail.as_bytes());
+}
