@@ -302,7 +302,7 @@ const BAD_FRAMES: &[BadFrame] = &[
         "an epoch that was never granted",
         |s| s.frame(Epoch(s.epoch.0 + 5), Slot(0), 0),
         CloseCode::Misbehaved,
-        "was never granted, the lane is at",
+        "was never granted; the lane is at epoch",
     ),
     (
         "a slot that was never opened",
