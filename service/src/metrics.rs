@@ -83,17 +83,17 @@ pub static PROCESS: Process =
 const OF_PROCESS: &[Metric<()>] = &[
     Metric {
         name: "causeway_reloads",
-        help: "Times the configuration was read again and took effect",
+        help: "Reloads that were applied",
         read: Read::Counter(|()| PROCESS.reloads.load(Ordering::Relaxed)),
     },
     Metric {
         name: "causeway_reloads_refused",
-        help: "Times the configuration was read again and refused: nothing changed",
+        help: "Reloads that were refused: nothing changed",
         read: Read::Counter(|()| PROCESS.reloads_refused.load(Ordering::Relaxed)),
     },
     Metric {
         name: "causeway_admin_requests_refused",
-        help: "Requests to the admin port that did not show its token",
+        help: "Requests to the admin port without its token",
         read: Read::Counter(|()| PROCESS.admin_refused.load(Ordering::Relaxed)),
     },
 ];

@@ -48,11 +48,11 @@ service::settings! {
         /// The name of this process across restarts, in logs and in `status` of both sides.
         instance: InstanceName as InstanceName::read = otherwise("this machine's host name"), "a name";
         /// Memory for frames that are not committed yet, over all links. Larger values allow more data in flight on
-        /// fast links with long paths.
+        /// fast, long paths.
         memory: Size = default(r#""512 MiB""#), "a size, such as `512 MiB`", [r#""64 MiB""#, r#""256 GiB""#];
-        /// The bandwidth that this receiver may send to all its senders together, everything counted, including headers
-        /// down to IP. It sends only acks, about 1 to 3 % of what it receives; a lower rate than they need slows its
-        /// links. The incoming traffic is limited by `wan.rate` of each sender.
+        /// The bandwidth that this receiver may send to all its senders, headers down to IP included. It sends only
+        /// acks, 1 to 3 % of what it receives; a lower rate slows its links. `wan.rate` of each sender limits the
+        /// incoming traffic.
         rate: Option<Rate> = otherwise("no limit"), "a rate, such as `50 Mbit/s`",
             [r#""64 kbit/s""#, r#""100 Gbit/s""#], live;
     }
@@ -84,13 +84,13 @@ service::settings! {
         bootstrap_servers: Vec<Address> = required, "a list of addresses, such as `kafka-1.sin.example:9092`";
         /// Replication factor of the topics that the receiver creates, including its state topics.
         replication_factor: Option<i32> = otherwise("the target cluster's own default"), "a count", ["1", "32767"];
-        /// Transactions per second that all lanes of this receiver together commit, averaged over time. Higher values
-        /// make a trickle of records arrive sooner, and cost the target's brokers CPU.
+        /// Transactions per second that all lanes of this receiver commit, on average. Higher values make a trickle of
+        /// records arrive sooner, and cost the target's brokers CPU.
         transactions_per_second: u32 = default("40"), "a count", ["1", "1000"];
         /// Number of transactions that may follow each other without a wait after a quiet time.
         transaction_burst: u32 = default("16"), "a count", ["1", "1000"];
         /// Time after which the target aborts a transaction whose receiver is gone. Higher values tolerate a slower
-        /// target; with them, a dead receiver holds up `read_committed` readers for longer.
+        /// target, but a dead receiver then holds up `read_committed` readers for longer.
         transaction_timeout: Duration = default(r#""30 s""#), "a duration, such as `30 s`", [r#""5 s""#, r#""15 min""#];
     }
     parts(table) {
@@ -105,14 +105,14 @@ service::settings! {
     pub struct LinkConfig: Repeated "links" {
         /// The name of the link, the same on both sides.
         name: LinkName = required, "a name of `a-z 0-9 . _ -`, at most 64 characters";
-        /// Names of the senders of this link: the sender's certificate must bear one of them.
+        /// Names of the link's senders: a sender's certificate must bear one of them.
         senders: Vec<PeerName> = required, "a list of DNS names or IP addresses", live;
-        /// Source topics that this link may write, regardless of its sender's `source.topics`; written in the same way.
+        /// Source topics that this link may write, regardless of `source.topics`; written in the same way.
         topics: TopicFilter = default(r#"[".*"]"#),
             "a list of topic names and patterns, such as `orders` or `payments.*`", live;
         /// The name of a source topic in the target.
         rename: Rename = default(r#""{topic}""#), "a name with `{topic}` in it, such as `fra.{topic}`";
-        /// Copy the settings of a source topic that make sense in another cluster to the topic that the receiver creates.
+        /// Copy a source topic's settings that make sense in another cluster to the topic that the receiver creates.
         /// Existing topics are never changed.
         copy_configs: bool = default("true"), "`true` or `false`";
     }

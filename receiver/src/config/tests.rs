@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use service::config::{self, Forbidden, parse, spliced};
+use service::config::{self, Absent, Forbidden, parse, spliced};
 use wire::units::Size;
 
 use super::*;
@@ -86,7 +86,19 @@ fn bounds_and_refused_properties_are_named() {
 fn the_published_reference_is_printed_from_these_tables() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/configuration.md");
     let page = std::fs::read_to_string(path).unwrap();
-    let body = format!("\n```toml\n{EXAMPLE}```\n\n{}\n", config::reference(SECTIONS));
+    // The sections that the sender's part prints are named only; their defaults differ in `admin.listen`.
+    let is_shared = |section: &&Section| ["tls", "admin", "log"].contains(&section.path);
+    let (shared, own): (Vec<_>, Vec<_>) = SECTIONS.iter().partition(is_shared);
+    let own: Vec<_> = own.into_iter().copied().collect();
+    let titles: Vec<_> = shared.iter().map(|section| format!("`{}`", section.title())).collect();
+    let listen = shared.iter().find_map(|section| section.field("listen")).unwrap();
+    let Absent::Default(listen) = listen.absent else { panic!("the admin port has a default") };
+    let body = format!(
+        "\n```toml\n{EXAMPLE}```\n\n{}\n### {}\n\nThe same settings as in a sender's file. The default of `admin.listen` is \
+         `{listen}`.\n\n",
+        config::reference(&own),
+        titles.join(", ")
+    );
     let printed = spliced(&page, "receiver", &body).expect("the page has the receiver's marks");
     if std::env::var_os("CAUSEWAY_WRITE_DOCS").is_some() {
         std::fs::write(path, printed).unwrap();

@@ -49,21 +49,21 @@ metrics! {
     "causeway_receiver_altered_timestamps"
         "Records committed with a timestamp of 1 ms in place of 0, which Kafka's client cannot write"
         Read::Counter(|l| l.counts.timestamps_altered);
-    "causeway_receiver_halts" "Times a partition was halted; a stored halt counts again when its lane is opened again"
+    "causeway_receiver_halts" "Times a partition was halted; stored halts count again when their lane is opened"
         Read::Counter(|l| l.counts.halts);
-    "causeway_receiver_halted_partitions" "Partitions whose halt is stored; an operator must act on each"
+    "causeway_receiver_halted_partitions" "Partitions whose halt is stored; an operator must act"
         Read::Gauge(|l| Some(l.halted_partitions as f64));
     "causeway_receiver_orphaned_positions"
-        "Stored positions whose partition the sender does not offer: the topic is deleted or no longer matched"
+        "Stored positions whose partition the sender does not offer: its topic is deleted or not matched"
         Read::Gauge(|l| Some(l.orphaned_positions as f64));
     "causeway_receiver_jumps" "Halts lifted and positions moved, by command or policy"
         Read::Counter(|l| l.counts.jumps);
     "causeway_receiver_moves"
-        "Partitions handed over from one lane to another, because their class changed or is not the default one"
+        "Partitions handed over to another lane, because their class changed or is not `default`"
         Read::Counter(|l| l.counts.moves);
     "causeway_receiver_held_bytes" "Compressed bytes that wait for their commit, by lane"
         Read::Gauges("lane", |l| l.by_lane.iter().map(|lane| (lane.lane.to_string(), lane.held_bytes as f64)).collect());
-    "causeway_receiver_credit_bytes" "Limit on the bytes that the link's sender may have in flight or waiting here"
+    "causeway_receiver_credit_bytes" "Most bytes that the link's sender may have in flight"
         Read::Gauge(|l| Some(l.credit_bytes as f64));
     "causeway_receiver_lanes" "Lanes of the link; 0 until a sender has connected"
         Read::Gauge(|l| Some(l.lanes as f64));
@@ -75,13 +75,13 @@ metrics! {
         Read::Gauge(|l| Some(f64::from(u8::from(l.sender.is_some()))));
     "causeway_receiver_standbys" "Senders that stand by"
         Read::Gauge(|l| Some(l.standbys as f64));
-    "causeway_receiver_sessions" "Sessions that got the link"
+    "causeway_receiver_sessions" "Sessions that became active"
         Read::Counter(|l| l.sessions);
-    "causeway_receiver_channels" "Open channels of the present session; 0 without one"
+    "causeway_receiver_channels" "Open channels of the session; 0 without one"
         Read::Gauge(|l| Some(l.channels as f64));
-    "causeway_receiver_channel_ends" "Extra channels that ended while their session continued"
+    "causeway_receiver_channel_ends" "Further channels that ended while their session continued"
         Read::Counter(|l| l.channel_ends);
-    "causeway_receiver_session_closes" "Ended sessions of the link, including those that only stood by, by close code"
+    "causeway_receiver_session_closes" "Ended sessions of the link, including those of standbys, by close code"
         Read::Counters("code", |l| l.closes.clone().into_iter().collect());
 }
 
@@ -91,11 +91,11 @@ metrics! {
     "causeway_receiver_rate_bits_per_second"
         "Limit on the IP bits that this receiver sends per second; absent while there is no limit"
         Read::Gauge(|s| s.rate_bits_per_second.map(|rate| rate as f64));
-    "causeway_receiver_sent_bytes" "IP bytes that this process sent to senders, including all headers from IP on"
+    "causeway_receiver_sent_bytes" "IP bytes sent to senders, headers from IP on included"
         Read::Counter(|s| s.sent_bytes);
     "causeway_receiver_decode_memory_used_bytes" "Decoded bytes in use by lanes"
         Read::Gauge(|s| Some(s.decode_memory_used_bytes as f64));
-    "causeway_receiver_decode_memory_bytes" "Limit on the decoded bytes of all lanes, without the first frame of each"
+    "causeway_receiver_decode_memory_bytes" "Limit on the decoded bytes of all lanes, except for the first frame of each lane"
         Read::Gauge(|s| Some(s.decode_memory_bytes as f64));
     "causeway_receiver_refusals"
         "Peers refused before they had a session, by close code; UNAUTHORIZED where TLS refused them"

@@ -71,11 +71,11 @@ service::settings! {
     /// The link that this sender serves, and the resources it may use.
     #[derive(Debug, Clone)]
     pub struct Config: Table "" {
-        /// The name of the link, the same on both sides. Its state is stored in the target under this name, so another
+        /// The name of the link, the same on both sides. Its state is stored in the target under this name; another
         /// name is another link, which begins at `start`.
         link: LinkName = required, "a name of `a-z 0-9 . _ -`, at most 64 characters";
-        /// The name of this process across restarts. Two senders of one link need different names: the second one then
-        /// stands by. A sender with the same name replaces the first one.
+        /// The name of this process across restarts. Two senders of one link need different names: the second then
+        /// stands by. A sender with the same name replaces the first.
         instance: InstanceName as InstanceName::read = otherwise("this machine's host name"), "a name";
         /// Memory for records and frames, at least 4 MiB per lane. Larger values allow more data in flight on long
         /// paths.
@@ -113,18 +113,16 @@ service::settings! {
     pub struct SourceConfig: Table "source" {
         /// Brokers of the source cluster to connect to first.
         bootstrap_servers: Vec<Address> = required, "a list of addresses, such as `kafka-1.fra.example:9092`";
-        /// Topics that the link carries. An entry that could be the name of a topic (`A-Z a-z 0-9 . _ -`) is exactly
-        /// that topic; any other entry is a regular expression over the whole name. Names that begin with `__` are
-        /// never carried.
+        /// Topics that the link carries. An entry that could be a topic's name (`A-Z a-z 0-9 . _ -`) is exactly that
+        /// topic; any other is a regular expression over the whole name. Names that begin with `__` are never carried.
         topics: Vec<TopicPattern> = required, "a list of topic names and patterns, such as `orders` or `payments.*`", live;
         /// Topics that `topics` matches but the link does not carry.
         exclude: Vec<TopicPattern> = default("[]"), "a list of topic names and patterns", live;
-        /// Topics to carry on although another link brought them to this cluster. All other topics that links brought
-        /// are left out, and no topic ever goes back to a cluster that it has passed.
+        /// Topics to carry although another link brought them to this cluster. Other such topics are left out, and no
+        /// topic ever goes back to a cluster that it has passed.
         forward: Vec<TopicPattern> = default("[]"), "a list of topic names and patterns", live;
-        /// The position at which the link begins in a partition that it has never carried: at the oldest record, after
-        /// the newest one at the time of the first start, or at the first record stamped at or after a time. It is
-        /// decided once and stored in the target.
+        /// The beginning in a partition that the link has never carried: the oldest record, after the newest one at the
+        /// first start, or the first record stamped at or after a time. It is decided once and stored in the target.
         start: Start = default(r#""earliest""#), "`earliest`, `latest` or a time, such as `2026-01-31T06:00:00Z`";
     }
     parts(table) {
@@ -141,44 +139,42 @@ service::settings! {
         receiver: Vec<Address> = required, "one address or a list, such as `link.sin.example:7443`";
         /// Name that the receiver's certificate must bear.
         server_name: Option<PeerName> = otherwise("the host of the address dialled"), "a DNS name or IP address";
-        /// The bandwidth that this link may use. No more than this leaves the process for the receiver, everything
-        /// counted: records, acks, retransmissions, and the headers down to IP. Over any second it may exceed the rate
-        /// by at most 0.5 %, over any 100 ms by 5 %, each plus one burst of the network card. Windows and frame sizes
-        /// are derived from it.
+        /// The bandwidth that this link may use: all that leaves the process for the receiver, with acks,
+        /// retransmissions, and headers down to IP. Over any second it may exceed the rate by 0.5 %, over any 100 ms by
+        /// 5 %, each plus one burst of the network card. Windows and frame sizes are derived from it.
         rate: Option<Rate> = otherwise("no limit"), "a rate, such as `500 Mbit/s`", [RATE_MIN, RATE_MAX], live;
         /// The time zone of `[[wan.schedule]]`.
         time_zone: Zone = default(r#""UTC""#), "a time zone of the IANA database, such as `Europe/Berlin`", live;
-        /// The behaviour of the link towards other traffic on its path. `adaptive` takes what is free, keeps queues
-        /// short, and takes about its share next to flows that fill them. `scavenger` takes what no other flow uses.
-        /// `reserved` takes the rate, regardless of queues; only losses above `loss_tolerance` slow it.
+        /// The behaviour towards other traffic on the path. `adaptive` takes what is free, keeps queues short, and
+        /// takes about its share next to flows that fill them. `scavenger` takes what no other flow uses. `reserved`
+        /// takes the rate, regardless of queues; only losses above `loss_tolerance` slow it.
         policy: FlowPolicy as read_flow_policy = default(r#""adaptive""#), "`adaptive`, `scavenger` or `reserved`";
-        /// The share of `rate` that the link always sends, regardless of the queue on the path. A higher share takes it
-        /// from other traffic, and costs retransmissions where the path has less bandwidth than that.
+        /// The share of `rate` that the link always sends, regardless of queues. It takes that from other traffic, and
+        /// costs retransmissions where the path has less bandwidth.
         floor: Share = default(r#""0 %""#), "a share, such as `20 %`", [r#""0 %""#, r#""100 %""#];
-        /// Losses up to this share of the packets sent are the path's own and no sign of congestion. Above it, the link
-        /// sends no more than arrives.
+        /// Losses up to this share of the packets sent are no sign of congestion. Above it, the link sends no more than
+        /// arrives.
         loss_tolerance: Share = default(r#""8 %""#), "a share, such as `8 %`", [r#""0.1 %""#, r#""50 %""#];
-        /// Time that packets may queue on the path before the link backs off. Higher values fill a path with varying
-        /// delay better, and delay all traffic on it.
+        /// Time that packets may queue on the path before the link backs off. Higher values fill a path of varying
+        /// delay better, and delay all its traffic.
         queue_target: Option<Duration> = otherwise("5 % of the empty path's round trip, within 4 and 15 ms"),
             "a duration, such as `10 ms`", [r#""1 ms""#, r#""1 s""#];
         /// The longest IP packet that passes the path. State it if you know it: discovery may mistake losses for a
         /// smaller limit, and then sends short packets for a minute.
         path_mtu: Option<u16> as read_mtu = otherwise("discovered"), "a size, such as `1400 B`", [r#""1248 B""#, r#""1500 B""#];
-        /// Segmentation offload: the kernel takes many packets in one call. `false` costs the sender about 25 % more CPU
-        /// time; it helps where a kernel or a network card damages such packets, which shows as heavy loss that `iperf3` does
-        /// not see.
+        /// Segmentation offload: the kernel takes many packets in one call. `false` costs about 25 % more CPU time; it
+        /// helps where a kernel or network card damages such packets: heavy loss that `iperf3` does not see.
         segmentation_offload: bool = default("true"), "`true` or `false`";
-        /// Number of QUIC connections of a session, each with a UDP flow of its own. More channels lose less time to
-        /// reordering and lost packets, and when the path of one fails it is dialled again while the others continue.
-        /// Each takes 16 MiB of `memory`.
+        /// Number of QUIC connections of a session, each with its own UDP flow. More channels lose less time to
+        /// reordering and loss; when the path of one fails, it is dialled again while the others continue. Each takes
+        /// 16 MiB of `memory`.
         channels: Option<u16> = otherwise("4; 2 below 20 Mbit/s of `rate`; above 500 Mbit/s one per 125 Mbit/s"), "a count", ["1", "16"];
         /// The compression of frames; `zstd` alone is level 1. A higher level costs CPU and saves bandwidth. A frame
-        /// that compression would enlarge is sent uncompressed.
+        /// that would grow is sent uncompressed.
         compression: Codec as read_codec = default(r#""lz4""#),
             "`none`, `lz4`, or `zstd` with a level from 1 to 19, such as `zstd:3`";
         /// Time that a record waits for others while the link is idle. Higher values make larger frames and fewer
-        /// transactions for a trickle of records, and delay each record by that much.
+        /// transactions of a trickle of records, and delay each record by that much.
         linger: Duration = default(r#""5 ms""#), "a duration, such as `5 ms`", [r#""0 ms""#, r#""1 s""#];
     }
     parts(table) {
@@ -188,16 +184,16 @@ service::settings! {
 }
 
 service::settings! {
-    /// The times of the week at which the rate differs from `wan.rate`, on the clocks of `wan.time_zone`. An entry is in
-    /// effect while those clocks show a time in it, also on the days on which they are changed. Two entries must not be
-    /// in effect at the same time.
+    /// Times of the week with another rate than `wan.rate`, on the clocks of `wan.time_zone`. An entry is in effect
+    /// while those clocks show a time in it, also on days on which they change. No two entries may be in effect at the
+    /// same time.
     #[derive(Debug, Clone)]
     pub struct ScheduleEntry: Repeated "wan.schedule" {
         /// Days on which the entry begins.
         days: Days = required, "days and spans of days, such as `mon-fri` or `sat,sun`", live;
         /// Time at which it begins.
         from: TimeOfDay = required, "a time of day, such as `08:00`", live;
-        /// Time at which it ends; on the next day if that is not after its beginning.
+        /// Time at which it ends; on the next day if not after `from`.
         to: TimeOfDay = required, "a time of day, such as `18:00`, up to `24:00`", live;
         /// The rate between the two.
         rate: Rate = required, "a rate, such as `100 Mbit/s`", [RATE_MIN, RATE_MAX], live;
@@ -205,8 +201,8 @@ service::settings! {
 }
 
 service::settings! {
-    /// Actions on halted partitions that need no operator; without an entry there are none. The first entry that matches
-    /// a topic applies. Every action is counted, logged and kept in the log of jumps.
+    /// Actions on halted partitions that need no operator; without an entry there are none. The first entry that
+    /// matches a topic applies. Every action is counted, logged and kept in the log of jumps.
     #[derive(Debug, Clone)]
     pub struct PolicyEntry: Repeated "policies" {
         /// Topics to which the entry applies.
@@ -220,28 +216,28 @@ service::settings! {
 }
 
 service::settings! {
-    /// Classes of topics, each with its own lanes and its own part of the rate. The first class that matches a topic
-    /// applies; topics that match none are in the class `default`, which has `lanes.count` lanes and the part of the rate
-    /// that the others leave. A topic that changes its class is moved, exactly once and in order.
+    /// Classes of topics, each with its own lanes and part of the rate. The first class that matches a topic applies;
+    /// other topics are in the class `default`, which has `lanes.count` lanes and the part of the rate that the others
+    /// leave. A topic that changes its class is handed over, exactly once and in order.
     #[derive(Debug, Clone)]
     pub struct ClassEntry: Repeated "classes" {
         /// Name of the class. Its lanes are stored in the target under this name, also after the class is removed from
-        /// the file; its topics are then in the class `default`.
+        /// the file; its topics are then in `default`.
         name: String = required, "a name of `a-z 0-9 . _ -`, at most 64 characters";
         /// Topics of the link that are in the class. It adds none to `source.topics`.
         topics: TopicFilter = required, "a list of topic names and patterns", live;
-        /// The priority of the class. A `strict` class goes before every class that is not, and starves them if it has
-        /// enough to send: give it a `ceiling`.
+        /// The priority of the class. A `strict` class goes before all that are not, and can starve them: give it a
+        /// `ceiling`.
         priority: Priority = default(r#""shared""#), "`shared` or `strict`", live;
-        /// The share guaranteed to the class of what strict classes leave, while it has enough to send. Other classes
-        /// use what it does not. All shares together are at most 100 %.
+        /// The share guaranteed to the class of what strict classes leave. Other classes use what it does not. All
+        /// shares together are at most 100 %.
         share: Option<Share> = otherwise("its part of what the other shares leave"), "a share, such as `30 %`",
             [r#""1 %""#, r#""100 %""#], live;
         /// The rate that the class never exceeds, also when the path is idle. It counts the bytes of frames; the
         /// overhead of packets, about 4 %, and retransmissions come on top.
         ceiling: Option<Ceiling> = otherwise("none"),
             "a rate, such as `20 Mbit/s`, or a share of `wan.rate`, such as `50 %`", live;
-        /// Number of lanes, fixed for the life of the link, as `lanes.count` is. All classes together have at most 64,
+        /// Number of lanes, fixed for the life of the link, like `lanes.count`. All classes together have at most 64,
         /// including those removed from the file.
         lanes: u16 = default("2"), "a count", ["1", "63"];
     }
@@ -251,8 +247,8 @@ service::settings! {
     /// The lanes of the class `default`: units of ownership and of transactions, over which partitions are divided.
     #[derive(Debug, Clone)]
     pub struct Lanes: Table "lanes" {
-        /// Number of lanes, fixed for the life of the link. Each lane is one transactional producer at the receiver and
-        /// one consumer here. More lanes commit in parallel, and cost transactions and connections.
+        /// Number of lanes, fixed for the life of the link. Each is one transactional producer at the receiver and one
+        /// consumer here. More lanes commit in parallel, and cost transactions and connections.
         count: u16 = default("8"), "a count", ["1", "64"];
     }
 }

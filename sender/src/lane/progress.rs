@@ -58,7 +58,7 @@ pub struct HaltedPartition {
     /// Stored position; −1 while none is stored, or known here.
     #[serde(default)]
     pub position: i64,
-    /// Reason, a stable word.
+    /// [Reason](../troubleshoot.md#halts), a stable word.
     pub reason: String,
     /// Values and limit that explain the halt.
     pub detail: String,

@@ -11,7 +11,7 @@ use crate::lane::latency::{Latency, Stage, Summary, Window};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StageStatus {
-    /// Stage: `read`, `pack`, `budget`, `wire`, `order`, `commit` or `whole`.
+    /// [Stage](../troubleshoot.md#latency-by-stage): `read`, `pack`, `budget`, `wire`, `order`, `commit` or `whole`.
     pub stage: Stage,
     /// Durations over the last minute.
     pub minute: Summary,

@@ -29,7 +29,7 @@ pub fn registry(report: Arc<Report>) -> Registry {
 const METRICS: &[Metric<Status>] = &[
     Metric {
         name: "causeway_sender_lag_records",
-        help: "Records that the target lacks: source high watermarks less committed positions, holes included; absent while a position is unknown",
+        help: "Source high watermarks less committed positions, holes included; absent while a position is unknown",
         read: Read::Gauge(|s| s.lag_records.map(|lag| lag as f64)),
     },
     Metric {
@@ -39,7 +39,7 @@ const METRICS: &[Metric<Status>] = &[
     },
     Metric {
         name: "causeway_sender_limited_by",
-        help: "1 for the reason why the sender is not faster or has not caught up, 0 for the others: nothing, standby, session, lanes, source, cpu, budget, path, receiver, target",
+        help: "1 for the reason why it is not faster or has not caught up, 0 for the others: nothing, standby, session, lanes, source, cpu, budget, path, receiver, target",
         read: Read::Gauges("limit", limits),
     },
     Metric {
@@ -49,7 +49,7 @@ const METRICS: &[Metric<Status>] = &[
     },
     Metric {
         name: "causeway_sender_not_carried_topics",
-        help: "Topics that match and are not carried because links write them to the source, by reason: brought, returns (they have passed the target), too-far",
+        help: "Topics that match and are not carried because links write them to the source, by reason: brought, returns, too-far",
         read: Read::Gauges("reason", not_carried),
     },
     Metric {
@@ -105,7 +105,7 @@ const METRICS: &[Metric<Status>] = &[
     },
     Metric {
         name: "causeway_sender_channel_sent_bytes",
-        help: "UDP payload bytes sent in this session, by channel; a channel that was dialled again continues its count",
+        help: "UDP payload bytes sent in this session, by channel, also before it was dialled again",
         read: Read::Gauges("channel", |s| {
             s.by_channel.iter().map(|one| (one.channel.to_string(), one.wire.sent_bytes as f64)).collect()
         }),
@@ -132,12 +132,12 @@ const METRICS: &[Metric<Status>] = &[
     },
     Metric {
         name: "causeway_sender_budget_sent_bytes",
-        help: "IP bytes that left this process for the receiver, all headers from IP on included; the rate limits these",
+        help: "IP bytes that left for the receiver, headers from IP on included; the rate limits these",
         read: Read::Counter(|s| s.rate.sent_bytes),
     },
     Metric {
         name: "causeway_sender_budget_sent_packets",
-        help: "IP packets that left this process for the receiver",
+        help: "IP packets that left for the receiver",
         read: Read::Counter(|s| s.rate.sent_packets),
     },
     Metric {
@@ -162,7 +162,7 @@ const METRICS: &[Metric<Status>] = &[
     },
     Metric {
         name: "causeway_sender_loss_seconds",
-        help: "Time until the first record that is not carried is older than its topic's retention.ms, if no more were carried; absent while no partition is behind, or no record is deleted for its age",
+        help: "Time until the first record that is not carried is older than its topic's retention.ms, if none were carried; absent while no partition is behind or no record expires",
         read: Read::Gauge(|s| s.forecast.loss_seconds),
     },
     Metric {
@@ -209,7 +209,7 @@ const METRICS: &[Metric<Status>] = &[
     },
     Metric {
         name: "causeway_sender_stage_seconds",
-        help: "Duration of each stage, over the last minute: quantiles 0.5, 0.99 and 1 of read, pack, budget, wire, order, commit and whole; absent where no frame was measured",
+        help: "Duration of each stage (read, pack, budget, wire, order, commit, whole) over the last minute; absent where no frame was measured",
         read: Read::GaugesBy(["stage", "quantile"], stages),
     },
     Metric {
@@ -221,7 +221,7 @@ const METRICS: &[Metric<Status>] = &[
     },
     Metric {
         name: "causeway_sender_peer_clock_ahead_seconds",
-        help: "Time by which the receiver's clock is ahead of this machine's; absent while unknown",
+        help: "Time by which the receiver's clock is ahead; absent while unknown",
         read: Read::Gauge(|s| s.peer_clock.ahead_seconds),
     },
     Metric {
@@ -242,7 +242,7 @@ const METRICS: &[Metric<Status>] = &[
     },
     Metric {
         name: "causeway_sender_lane_closes",
-        help: "Times the receiver closed a lane or could not open it, by reason; after target-failed and superseded the sender retries after a back-off",
+        help: "Times the receiver closed a lane or could not open it, by reason; after target-failed and superseded the sender retries later",
         read: Read::Counters("reason", |s| s.lane_closes.clone().into_iter().collect()),
     },
     Metric {
@@ -252,18 +252,18 @@ const METRICS: &[Metric<Status>] = &[
     },
     Metric {
         name: "causeway_sender_class_share_ratio",
-        help: "Part of the bytes sent in the last seconds that each class had, 0 to 1; absent while nothing was sent",
+        help: "Part of the bytes of the last seconds, by class, 0 to 1; absent while nothing was sent",
         read: Read::Gauges("class", |s| by_class(s, |class| class.sent_percent.map(|percent| percent / 100.0))),
     },
     Metric {
         name: "causeway_sender_class_waiting_lanes",
-        help: "Lanes that have a frame to send and wait for their turn, or for the transport, by class",
+        help: "Lanes that wait to send a frame, by class",
         read: Read::Gauges("class", |s| by_class(s, |class| Some(class.waiting_lanes as f64))),
     },
     Metric { name: "causeway_sender_sessions", help: "Sessions begun", read: Read::Counter(|s| s.sessions) },
     Metric {
         name: "causeway_sender_session_closes",
-        help: "Sessions and attempts that ended, by close code; LOST if path or peer was lost, BARRED if a certificate was refused, DRAINED if this sender left, RECONFIGURED if its topics changed",
+        help: "Sessions and attempts that ended, by close code, LOST (path or peer), BARRED (a certificate), DRAINED (this sender left) or RECONFIGURED (its topics changed)",
         read: Read::Counters("code", |s| s.closes.clone().into_iter().collect()),
     },
 ];

@@ -34,7 +34,7 @@ pub struct Status {
     pub instance: String,
     /// State: `starting`, `connecting`, `active`, or for a standby the instance that holds the link.
     pub state: State,
-    /// Reason why it is not faster, or has not caught up; see the metric `causeway_sender_limited_by`.
+    /// [Reason](../troubleshoot.md#a-slow-link) why it is not faster, or has not caught up.
     pub limited_by: Limit,
     /// Problems, in sentences; empty while there are none.
     pub trouble: Vec<String>,
@@ -56,7 +56,7 @@ pub struct Status {
     pub forecast: Forecast,
     /// Network path, in a session.
     pub path: PathReport,
-    /// Bytes of records for each byte on the wire, IP headers included, over the last minute.
+    /// Bytes of frames before compression for each byte on the wire, IP headers included, over the last minute.
     pub efficiency_ratio: Option<f64>,
     /// Latencies of records, stage by stage.
     pub latency: Vec<StageStatus>,
@@ -167,7 +167,7 @@ impl LaneStatus {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ChannelStatus {
-    /// Number of the channel's place; 0 is the channel with the control messages.
+    /// Number of the channel; 0 carries the control messages.
     pub channel: usize,
     /// Channel state: true while it is open.
     pub up: bool,
@@ -203,7 +203,7 @@ pub struct ClassStatus {
     pub sent_bytes: u64,
     /// Part of the bytes sent in the last seconds that was the class's, in percent.
     pub sent_percent: Option<f64>,
-    /// Lanes that have a frame to send and wait for their turn, or for the transport.
+    /// Lanes that wait to send a frame.
     pub waiting_lanes: usize,
 }
 

@@ -17,14 +17,14 @@ use crate::tls::{Credentials, TlsError};
 const TOKEN_BYTES_MIN: usize = 16;
 
 crate::settings! {
-    /// The admin port, which shows the state of this process: `/live`, `/ready`, `/metrics`, `/status`; and makes it
-    /// read its configuration again: `POST /reload`. On another address than loopback it requires TLS and a token.
+    /// The admin port shows the state of this process: `/live`, `/ready`, `/metrics`, `/status`; `POST /reload` makes
+    /// it read its configuration again. On another address than loopback it requires TLS and a token.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct AdminSettings: Table "admin" {
         /// The address of the admin port.
         listen: Listen = default(r#""127.0.0.1:7401""#), "an IP address and a port, such as `127.0.0.1:7401`, or `off`";
         /// The file with the token that every request must show (`Authorization: Bearer …`), at least 16 bytes; only
-        /// its owner may read the file. Required where `listen` is not on loopback; there the port speaks TLS, with the
+        /// its owner may read it. Required where `listen` is not on loopback; there the port speaks TLS, with the
         /// certificate of `[tls]`.
         token: Option<PathBuf> as read_token_file = otherwise("none is required"), "the path of a file", live;
     }

@@ -16,36 +16,66 @@ struct Field<'s> {
     doc: String,
 }
 
-/// Entries of a Markdown list, one per field of the JSON `shown`, in the order of declaration. Each has the text of the
-/// doc comment of the field. `sources` is the Rust text that declares the struct `root` and those in it.
+/// Entries of a Markdown list for the fields of the JSON `shown`, in the order of declaration. Each has the text of the
+/// doc comment of the field. Keys of a map share an entry; a struct that is listed already is one entry, which names the
+/// place. `sources` is the Rust text that declares the struct `root` and those in it.
 ///
 /// # Panics
 /// Where a field of `shown` has no doc comment.
 pub fn json_reference(sources: &[&str], root: &str, shown: &Value) -> String {
     let structs: BTreeMap<_, _> = sources.iter().flat_map(|source| structs_of(source)).collect();
+    let mut rows = Vec::new();
+    describe(&structs, root, "", &mut BTreeMap::new(), &mut rows);
     let mut undocumented = fields(shown);
     let mut list = String::new();
-    describe(&structs, root, "", &mut |path, doc| {
+    for Row { path, doc, like } in rows {
         let is_of = |name: &&String| {
-            name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            name.strip_prefix(&path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
-        for name in undocumented.iter().filter(is_of).cloned().collect::<Vec<_>>() {
-            list += &wrapped(&format!("- `{name}`: {}", doc.trim_end_matches('.')), "  ");
-            list.push('\n');
-            undocumented.remove(&name);
-        }
-    });
+        let names: Vec<_> = undocumented.iter().filter(is_of).cloned().collect();
+        let Some((first, rest)) = names.split_first() else { continue };
+        let doc = doc.trim_end_matches('.');
+        let entry = match like {
+            Some(place) => format!("- `{path}`: {doc}; the fields of `{place}`"),
+            None => {
+                let more: String = rest.iter().map(|name| format!(", `{}`", &name[path.len()..])).collect();
+                format!("- `{first}`{more}: {doc}")
+            }
+        };
+        list += &wrapped(&entry, "  ");
+        list.push('\n');
+        undocumented.retain(|name| !names.contains(name));
+    }
     assert!(undocumented.is_empty(), "fields without a doc comment: {undocumented:?}");
     list
 }
 
-fn describe(structs: &BTreeMap<&str, Vec<Field<'_>>>, of: &str, within: &str, row: &mut impl FnMut(&str, &str)) {
+/// An entry of a list: a path in the JSON, its text, and the place that lists the same fields.
+struct Row<'s> {
+    path: String,
+    doc: &'s str,
+    like: Option<String>,
+}
+
+/// Adds the fields of the struct `of` to `rows`. `listed` has the place of each struct whose fields are listed already.
+fn describe<'s>(
+    structs: &'s BTreeMap<&'s str, Vec<Field<'s>>>,
+    of: &str,
+    within: &str,
+    listed: &mut BTreeMap<&'s str, String>,
+    rows: &mut Vec<Row<'s>>,
+) {
     for field in structs.get(of).into_iter().flatten() {
         let list = if field.kind.contains("Vec<") { "[]" } else { "" };
-        let words = field.kind.split(|letter: char| !letter.is_alphanumeric());
-        match words.into_iter().find(|word| structs.contains_key(word)) {
-            Some(inner) => describe(structs, inner, &format!("{within}{}{list}.", field.name), row),
-            None => row(&format!("{within}{}", field.name), &field.doc),
+        let mut words = field.kind.split(|letter: char| !letter.is_alphanumeric());
+        let inner = words.find(|word| structs.contains_key(word));
+        let path = format!("{within}{}{}", field.name, if inner.is_some() { list } else { "" });
+        match inner {
+            Some(inner) if !listed.contains_key(inner) => {
+                describe(structs, inner, &format!("{path}."), listed, rows);
+                listed.insert(inner, path);
+            }
+            _ => rows.push(Row { path, doc: &field.doc, like: inner.and_then(|inner| listed.get(inner).cloned()) }),
         }
     }
 }
@@ -127,8 +157,12 @@ mod tests {
             pub hidden: u64,
             /// Lanes of the link.
             pub lanes: Vec<Lane>,
+            /// Spare lane.
+            pub spare: Lane,
             /// Closes, by code.
             pub closes: BTreeMap<String, u64>,
+            /// Reasons.
+            pub reasons: BTreeMap<String, u64>,
         }
 
         pub struct Lane {
@@ -140,10 +174,12 @@ mod tests {
 
     #[test]
     fn every_json_field_has_the_words_of_its_doc_comment() {
-        let shown = serde_json::json!({ "link": "a", "lanes": [{ "lane": 0 }], "closes": { "LOST": 1 } });
+        let shown = serde_json::json!({ "link": "a", "lanes": [{ "lane": 0 }], "spare": { "lane": 1 },
+            "closes": { "LOST": 1 }, "reasons": { "a": 1, "b": 2 } });
         let list = json_reference(&[SOURCE], "Status", &shown);
         let expected = "- `link`: Name of the link\n- `lanes[].lane`: Number of the lane, from 0\n\
-                        - `closes.<code>`: Closes, by code\n";
+                        - `spare`: Spare lane; the fields of `lanes[]`\n\
+                        - `closes.<code>`: Closes, by code\n- `reasons.a`, `.b`: Reasons\n";
         assert_eq!(list, expected);
     }
 
