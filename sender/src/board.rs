@@ -28,11 +28,9 @@ pub(crate) use traffic::{ChannelPlace, Wire};
 
 /// Requests of operators that may wait for the session.
 const REQUESTS_MAX: usize = 32;
-
 /// Time that an operator waits for the receiver's answer; the admin port waits a little longer.
 const ANSWER: Duration = Duration::from_secs(8);
 
-/// State of a sender.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -72,7 +70,6 @@ pub struct Published {
     pub router: Option<Router>,
     /// Congestion control that all channels share.
     pub flow: Option<Flow>,
-    /// Start of the session, in a session.
     pub session_began: Option<Instant>,
     pub sessions: u64,
     /// Traffic of the sessions before this one.
@@ -87,7 +84,6 @@ pub struct Published {
     pub discovery_trouble: Option<String>,
     pub lanes: Vec<Arc<Progress>>,
     pub activities: Vec<Arc<ActivityMeter>>,
-    /// Queue of the session for operators' requests.
     requests: Option<mpsc::Sender<PendingRequest>>,
 }
 
@@ -107,7 +103,6 @@ impl Default for Board {
 }
 
 impl Board {
-    /// A board of a sender that measures latencies with `clock`.
     pub fn with_clock(clock: Clock) -> Self {
         Self {
             published: Lock::default(),
@@ -122,7 +117,6 @@ impl Board {
         Arc::clone(&self.rates)
     }
 
-    /// The latencies of this sender's frames.
     pub fn latency(&self) -> Arc<Latency> {
         Arc::clone(&self.latency)
     }
@@ -132,7 +126,6 @@ impl Board {
         &self.topics
     }
 
-    /// Changes values that are published.
     pub fn publish(&self, change: impl FnOnce(&mut Published)) {
         change(&mut self.published.lock());
     }
@@ -195,7 +188,6 @@ pub(crate) fn on_standby(behind: &str) -> String {
 }
 
 impl Published {
-    /// Returns the connection of channel 0, in a session.
     pub fn first_channel(&self) -> Option<&Connection> {
         self.channels.first()?.connection.as_ref()
     }

@@ -81,7 +81,6 @@ pub struct OutFrame {
 /// First record of a frame, which waits the longest.
 #[derive(Debug, Clone, Copy)]
 pub struct FirstRecord {
-    /// Time at which the record was packed.
     pub packed_at: Instant,
     /// Timestamp of the record in ms since the Unix epoch; −1 for none.
     pub timestamp: i64,
@@ -118,7 +117,6 @@ struct Open {
     sequence: Sequence,
     in_flight: VecDeque<InFlight>,
     credit: CreditState,
-    /// Oldest record in the open frame.
     first_record: Option<FirstRecord>,
     /// Time at which the oldest bare position in the open frame was packed.
     first_position: Option<Instant>,
@@ -128,7 +126,6 @@ struct Open {
     draining: bool,
 }
 
-/// A lane in one of its epochs.
 struct OpenLane<'l, R> {
     id: LaneId,
     reader: &'l mut R,
@@ -137,7 +134,6 @@ struct OpenLane<'l, R> {
     limits: Limits,
 }
 
-/// Limits of the open frame.
 #[derive(Clone, Copy)]
 struct Limits {
     frame_bytes: u64,
@@ -184,14 +180,12 @@ struct InFlight {
 enum CreditState {
     /// The lane needs this much, and has not requested it yet.
     Needed(u64),
-    /// The credit is requested.
     Requested,
     /// This much is granted for the open frame.
     Granted(u64),
 }
 
 impl<R: LaneReader> Lane<R> {
-    /// Creates a closed lane.
     pub fn new(id: LaneId, reader: R, packing: Packing) -> Self {
         Self {
             id,
@@ -294,7 +288,6 @@ impl<R: LaneReader> Lane<R> {
         Some(bytes)
     }
 
-    /// Handles that the requested credit was granted.
     pub fn handle_granted(&mut self, bytes: u64) {
         if let Some(open) = &mut self.open {
             open.credit = CreditState::Granted(bytes);
@@ -373,7 +366,6 @@ impl<R: LaneReader> Lane<R> {
         self.halts.pop_front().map(|(_, halt)| halt)
     }
 
-    /// The epoch of the lane, while it is open.
     pub fn epoch(&self) -> Option<Epoch> {
         self.open.as_ref().map(|open| open.epoch)
     }
@@ -383,7 +375,6 @@ impl<R: LaneReader> Lane<R> {
         self.open.as_ref().map_or(0, |open| open.builder.raw_len() as u64)
     }
 
-    /// Returns whether the lane is open and waits for credit.
     pub fn lacks_credit(&self) -> bool {
         self.open.as_ref().is_some_and(|open| !matches!(open.credit, CreditState::Granted(_)))
     }
@@ -393,7 +384,6 @@ impl<R: LaneReader> Lane<R> {
         self.open.as_ref().map_or(0, |open| open.in_flight.iter().map(|frame| frame.charge).sum())
     }
 
-    /// The lane in `epoch`, if that is its present epoch.
     fn at(&mut self, epoch: Epoch) -> Option<OpenLane<'_, R>> {
         self.current().filter(|lane| lane.open.epoch == epoch)
     }

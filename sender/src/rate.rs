@@ -27,10 +27,8 @@ pub use request::Request;
 
 /// Interval at which the plan is evaluated: the system's clock may be set without notice.
 const INTERVAL: Duration = Duration::from_secs(1);
-
 /// Samples over which the use of the rate is shown: few enough to follow a change, and enough not to flicker.
 const SAMPLES: usize = 5;
-
 /// Callback for the present rate and each later one.
 type Follower = Box<dyn Fn(Option<Rate>) + Send + Sync>;
 
@@ -80,12 +78,10 @@ impl RateStatus {
 }
 
 impl Rates {
-    /// The budget that keeps the rate.
     pub fn budget(&self) -> &Budget {
         &self.budget
     }
 
-    /// The rate in effect.
     pub fn rate(&self) -> Option<Rate> {
         self.lock().ruling.rate
     }
@@ -97,7 +93,6 @@ impl Rates {
         state.followers.push(Box::new(follower));
     }
 
-    /// Applies the rate and the schedule of the file.
     pub fn configure(&self, wan: &WanConfig, now: Timestamp) {
         let mut state = self.lock();
         state.plan.configure(wan.rate, wan.schedule.clone());
@@ -118,7 +113,6 @@ impl Rates {
         Ok(sentence)
     }
 
-    /// Evaluates the plan, and samples the use of the rate.
     pub fn evaluate(&self, now: Timestamp) {
         let mut state = self.lock();
         state.decide(now);
@@ -128,7 +122,6 @@ impl Rates {
         state.used.push_back((Instant::now(), self.budget.usage()));
     }
 
-    /// Returns the rate in effect, and its use.
     pub fn status(&self) -> RateStatus {
         let state = self.lock();
         let now = self.budget.usage();

@@ -39,7 +39,6 @@ use crate::stop_reason::StopReason;
 use sampler::Sampler;
 use view::Report;
 
-/// Interval between two samples.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs a sender and keeps its report up to date, until `shutdown`, or until the sender stops by itself.

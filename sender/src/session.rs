@@ -47,14 +47,11 @@ use opening::Reopen;
 
 /// Control messages that may wait in either direction; flow control of the other end limits the rest.
 const CONTROL_QUEUE: usize = 1024;
-
 /// Interval at which the sender shows that it is alive and asks for the receiver's clock.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(2);
-
 /// Time that a draining session waits for the last acks: half of the 10 s that a drain may take.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Parts that a session works with.
 pub struct Session<'a> {
     pub lanes: &'a [LaneHandle],
     /// Classes that this session began with; it ends when topics go to other classes.
@@ -86,7 +83,6 @@ struct Active<'a> {
     supervisor: ChannelSupervisor,
 }
 
-/// Slot of a lane in one epoch.
 #[derive(Debug, Clone, Copy)]
 struct SlotAt {
     lane: LaneId,
@@ -95,7 +91,6 @@ struct SlotAt {
 }
 
 impl Session<'_> {
-    /// Runs the session that `handshake` began until it ends.
     pub async fn run(self, handshake: Handshaken, shutdown: Shutdown) -> SessionEnd {
         let connection = self.channels.first.connection.clone();
         let Handshaken { reader, writer, welcome } = handshake;
@@ -390,7 +385,6 @@ impl<'a> Active<'a> {
         }
     }
 
-    /// An operator requests that a partition resumes.
     fn handle_request(&mut self, pending: PendingRequest) {
         let PendingRequest { request, at, answer } = pending;
         let partition = Partition { topic: request.topic.as_str().into(), partition: request.partition };

@@ -16,7 +16,6 @@ pub enum StopReason {
     /// The receiver refuses this sender, and would refuse it again.
     #[error("the receiver refuses this sender: {detail} ({})", code.name())]
     Refused {
-        /// Close code that the receiver sent.
         code: CloseCode,
         /// Values and remedy, as the receiver states them.
         detail: String,

@@ -16,7 +16,6 @@ use crate::config::reference::wrapped;
 
 pub use page::{Marked, check_pages, json_reference};
 
-/// A metric, read from a `T`.
 pub struct Metric<T> {
     /// Name of the metric, unit last; the exposition adds `_total` to counters.
     pub name: &'static str,
@@ -30,15 +29,12 @@ pub struct Metric<T> {
 pub enum Read<T> {
     /// A number that only grows while the process lives.
     Counter(fn(&T) -> u64),
-    /// A counter for each value of a label.
     Counters(&'static str, fn(&T) -> Vec<(String, u64)>),
     /// A number that goes up and down; absent if it is not known.
     Gauge(fn(&T) -> Option<f64>),
-    /// A gauge for each value of a label.
     Gauges(&'static str, fn(&T) -> Vec<(String, f64)>),
     /// A gauge for each pair of values of two labels.
     GaugesBy([&'static str; 2], fn(&T) -> Vec<ByTwo>),
-    /// A histogram for each value of a label.
     Histograms(&'static str, fn(&T) -> Vec<(String, Buckets)>),
 }
 
@@ -70,13 +66,11 @@ pub struct Collection<T: 'static> {
 pub struct Process {
     /// Reloads that took effect.
     pub reloads: AtomicU64,
-    /// Reloads that were refused.
     pub reloads_refused: AtomicU64,
     /// Requests to the admin port without its token.
     pub admin_refused: AtomicU64,
 }
 
-/// The counters of this process.
 pub static PROCESS: Process =
     Process { reloads: AtomicU64::new(0), reloads_refused: AtomicU64::new(0), admin_refused: AtomicU64::new(0) };
 
@@ -108,7 +102,6 @@ pub fn registry() -> Registry {
 }
 
 impl<T: 'static> Collection<T> {
-    /// Makes a collection that reads `table` from each of `readings`.
     pub fn new(table: &'static [Metric<T>], readings: impl Fn() -> Vec<Labelled<T>> + Send + Sync + 'static) -> Self {
         Self { table, readings: Box::new(readings) }
     }

@@ -61,38 +61,20 @@ pub struct PeerIdentity {
 pub enum TlsError {
     /// The file is missing, or not PEM.
     #[error("{}: {source}", file.display())]
-    Read {
-        /// Path of the file.
-        file: PathBuf,
-        /// Error of the reader.
-        source: pem::Error,
-    },
+    Read { file: PathBuf, source: pem::Error },
     /// The PEM file contains something else.
     #[error("{}: no {wanted} in this file", file.display())]
     Nothing {
-        /// Path of the file.
         file: PathBuf,
         /// Content that was expected.
         wanted: &'static str,
     },
     /// A certificate that is damaged, out of its time or for another use.
     #[error("{}: {reason}", file.display())]
-    Unusable {
-        /// Path of the file.
-        file: PathBuf,
-        /// Reason of the refusal.
-        reason: String,
-    },
+    Unusable { file: PathBuf, reason: String },
     /// Key and certificate are not a pair, or of an unknown kind.
     #[error("{} does not fit {}: {source}", key.display(), certificate.display())]
-    Pair {
-        /// File of the key.
-        key: PathBuf,
-        /// File of the certificate.
-        certificate: PathBuf,
-        /// Error of the TLS library.
-        source: rustls::Error,
-    },
+    Pair { key: PathBuf, certificate: PathBuf, source: rustls::Error },
 }
 
 /// The current time, at which certificates must be valid.
@@ -101,7 +83,6 @@ pub fn now() -> UnixTime {
 }
 
 impl Credentials {
-    /// Reads the files and checks that `end` can use them at `now`.
     pub fn load(files: &TlsFiles, end: End, now: UnixTime) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         for certificate in certificates(&files.ca)? {
@@ -196,7 +177,6 @@ impl Credentials {
 }
 
 impl PeerIdentity {
-    /// The identity that the certificate in `file` proves.
     pub fn of_file(file: &Path) -> Result<Self, TlsError> {
         Ok(Self { leaf: certificates(file)?.swap_remove(0) })
     }
@@ -225,7 +205,6 @@ impl PeerIdentity {
         bytes
     }
 
-    /// The DNS names in the certificate, for messages.
     pub fn dns_names(&self) -> Vec<String> {
         let certificate = EndEntityCert::try_from(&self.leaf);
         certificate

@@ -21,18 +21,15 @@ pub struct Class {
     pub topics: TopicFilter,
     /// Number of its lanes, fixed for the life of the link.
     pub lanes: u16,
-    /// Terms on which it uses the rate.
     pub terms: ClassTerms,
 }
 
-/// Terms on which a class uses the rate.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ClassTerms {
     /// Priority: true if the class goes before every class that is not strict.
     pub strict: bool,
     /// Share that is guaranteed while the class has enough to send.
     pub share: Option<Share>,
-    /// Ceiling that the class never exceeds.
     pub ceiling: Option<Ceiling>,
 }
 
@@ -65,12 +62,10 @@ impl fmt::Display for Ceiling {
 }
 
 impl Classes {
-    /// Returns the number of lanes of all classes.
     pub fn lanes(&self) -> u32 {
         self.0.iter().map(|class| u32::from(class.lanes)).sum()
     }
 
-    /// Returns the classes as the hello requests them of the receiver.
     pub fn requests(&self) -> Vec<ClassRequest> {
         let request =
             |class: &Class| ClassRequest { name: class.name.clone(), lanes: class.lanes, strict: class.terms.strict };

@@ -16,7 +16,6 @@ use wire::ids::LaneId;
 /// pool.
 const KEPT_PART: u64 = 4;
 
-/// Credit of one session.
 #[derive(Debug)]
 pub(crate) struct Credit {
     terms: CreditTerms,
@@ -27,7 +26,6 @@ pub(crate) struct Credit {
 }
 
 impl Credit {
-    /// Creates credit that is all free, for lanes numbered 0 to `lanes` − 1.
     pub(crate) fn new(terms: CreditTerms, lanes: u16) -> Self {
         let lanes = usize::from(lanes);
         Self {
@@ -69,7 +67,6 @@ impl Credit {
         self.grant();
     }
 
-    /// Frees all credit of a closed lane.
     pub(crate) fn close_lane(&mut self, lane: LaneId) {
         self.waiting.retain(|(other, _)| *other != lane);
         self.granted.retain(|(other, _)| *other != lane);
@@ -77,7 +74,6 @@ impl Credit {
         self.grant();
     }
 
-    /// Returns the next lane whose request was granted.
     pub(crate) fn poll_granted(&mut self) -> Option<(LaneId, u64)> {
         self.granted.pop_front()
     }
@@ -87,7 +83,6 @@ impl Credit {
         self.used.iter().sum()
     }
 
-    /// Returns the bytes of all credit.
     pub(crate) fn total(&self) -> u64 {
         self.terms.reserve * self.used.len() as u64 + self.terms.pool
     }

@@ -29,7 +29,6 @@ use super::scheduler::{ClassView, Scheduler};
 use super::stream::{Outgoing, Urgency, WhenTaken};
 use super::striping::{ChannelId, RoomAt, Striping};
 
-/// Dispatcher of one session.
 #[derive(Debug, Clone)]
 pub struct Dispatcher(Arc<Shared>);
 
@@ -142,7 +141,6 @@ impl Dispatcher {
         self.state().scheduler.view(Instant::now())
     }
 
-    /// The lanes of every class.
     pub fn table(&self) -> &ClassTable {
         &self.0.table
     }
@@ -167,7 +165,6 @@ impl Dispatcher {
         }
     }
 
-    /// Frees all credit of a lane that is closed or opens again.
     pub fn close_lane(&self, lane: LaneId) {
         let mut state = self.state();
         state.credit.close_lane(lane);
@@ -175,12 +172,10 @@ impl Dispatcher {
         state.granted[usize::from(lane.0)] = None;
     }
 
-    /// Returns the most that one request for credit may ask for.
     pub fn request_max(&self) -> u64 {
         self.state().credit.request_max()
     }
 
-    /// Returns the credit in use, and all credit.
     pub fn credit_usage(&self) -> CreditUsage {
         let state = self.state();
         CreditUsage { used: state.credit.used(), total: state.credit.total() }
@@ -287,7 +282,6 @@ impl Dispatcher {
         }
     }
 
-    /// Returns the vital signs of each open channel.
     pub fn vitals(&self) -> Vec<Vital> {
         let state = self.state();
         let vital = |(&channel, open): (&ChannelId, &Open)| Vital {
@@ -304,7 +298,6 @@ impl Dispatcher {
         self.state().open.values().map(|open| open.dialled.clone()).collect()
     }
 
-    /// Returns the connection of an open channel.
     pub fn connection(&self, channel: ChannelId) -> Option<Connection> {
         self.state().open.get(&channel).map(|open| open.dialled.connection.clone())
     }

@@ -17,14 +17,11 @@ use crate::config::derived;
 
 /// Number of a channel; 0 is the channel of the handshake.
 pub type ChannelId = u32;
-
 /// Number of a frame among all that were handed over in a session.
 pub type FrameId = u64;
-
 /// Time that data waiting inside QUIC may take to leave: enough to hide that a thread is woken and compresses, and
 /// little enough that a lane still packs late.
 pub(crate) const WAITING: Duration = Duration::from_millis(15);
-
 /// Frames that lanes may be closing for the channels at the same time.
 const CLOSING_AT_ONCE: usize = 4;
 
@@ -51,7 +48,6 @@ pub struct Again {
 pub enum RoomAt {
     /// The channel is not open.
     Never,
-    /// The channel has room.
     Now,
     /// The gauge of the channel shows that this much has left, or that nothing waits after this much was sent.
     Once {
@@ -61,7 +57,6 @@ pub enum RoomAt {
     },
 }
 
-/// Load of one channel.
 #[derive(Debug, Default)]
 struct Load {
     frames: BTreeMap<FrameId, Bytes>,
@@ -113,7 +108,6 @@ impl Load {
 }
 
 impl Striping {
-    /// Opens a channel for frames.
     pub fn open(&mut self, channel: ChannelId) {
         self.open.insert(channel, Load::default());
     }

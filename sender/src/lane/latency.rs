@@ -94,7 +94,6 @@ pub struct RecentDelays {
 }
 
 impl Latency {
-    /// Creates a recorder that measures with `clock`.
     pub fn new(clock: Clock) -> Self {
         Self { clock, inner: Lock::default() }
     }
@@ -118,7 +117,6 @@ impl Latency {
         Control::Clock { asked, answered: 0 }
     }
 
-    /// Handles the receiver's answer.
     pub fn handle_answer(&self, asked: u64, answered: u64) {
         let now = self.clock.now();
         self.lock().peer.handle_answer(now, asked, answered);

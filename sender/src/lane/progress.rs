@@ -82,20 +82,16 @@ pub struct Snapshot {
     pub totals: Totals,
     /// Credit of the frames that are not acked.
     pub in_flight_bytes: u64,
-    /// Number of partitions being read.
     pub partitions: usize,
     /// Position up to which each partition that was ever read is known to be committed.
     pub committed: HashMap<Partition, Position>,
     /// Closing by the receiver, until the lane is open again.
     pub closed: Option<Closed>,
-    /// Count of closings, by reason.
     pub closes: BTreeMap<&'static str, u64>,
-    /// Halted partitions of the lane.
     pub halted: Vec<HaltedPartition>,
 }
 
 impl Progress {
-    /// Handles that the lane was opened.
     pub fn handle_open(&self, epoch: Epoch) {
         let mut inner = self.lock();
         inner.epoch = Some(epoch);
@@ -105,7 +101,6 @@ impl Progress {
         inner.in_flight_bytes = 0;
     }
 
-    /// Handles that the lane was closed.
     pub fn handle_close(&self) {
         let mut inner = self.lock();
         inner.epoch = None;
@@ -121,7 +116,6 @@ impl Progress {
         inner.closed = Some(Closed { reason: reason.to_owned(), detail: detail.to_owned() });
     }
 
-    /// Handles that partitions are read from their committed positions.
     pub fn handle_partitions(&self, assignments: &[Assignment]) {
         let mut inner = self.lock();
         for assignment in assignments {
@@ -131,7 +125,6 @@ impl Progress {
         }
     }
 
-    /// Handles that a frame is in flight.
     pub fn handle_frame(&self, frame: &OutFrame, in_flight_bytes: u64) {
         let mut inner = self.lock();
         inner.totals.frames += 1;
@@ -230,7 +223,6 @@ impl Progress {
 }
 
 impl HaltedPartition {
-    /// Returns whether `at` is this partition.
     pub fn is_of(&self, at: &Partition) -> bool {
         self.partition == at.partition && *self.topic == *at.topic
     }

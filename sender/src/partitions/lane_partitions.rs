@@ -14,7 +14,6 @@ use crate::partitions::resume::{Halt, HaltLift};
 use crate::partitions::router::Router;
 use crate::source::origins::TopicOrigin;
 
-/// Topic of the source that the filter matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceTopic {
     pub name: Arc<str>,
@@ -37,7 +36,6 @@ pub struct Due {
 pub struct Candidate {
     pub slot: Slot,
     pub at: Partition,
-    /// Lift of its halt, if that is requested.
     pub lift: Option<HaltLift>,
 }
 
@@ -74,7 +72,6 @@ struct LaneState {
     complete: bool,
 }
 
-/// Partition that was offered under a slot.
 #[derive(Debug)]
 struct Offered {
     at: Partition,
@@ -82,7 +79,6 @@ struct Offered {
 }
 
 impl LanePartitions {
-    /// Creates lanes that are not open yet.
     pub fn new(router: Router) -> Self {
         let lanes = (0..router.lanes()).map(|_| LaneState::default()).collect();
         Self { lanes, router, target: None, origins: HashMap::new() }
@@ -106,7 +102,6 @@ impl LanePartitions {
         }
     }
 
-    /// Handles that the lane is closed.
     pub fn handle_lane_closed(&mut self, lane: LaneId) {
         if let Some(lane) = self.lanes.get_mut(usize::from(lane.0)) {
             *lane = LaneState::default();
@@ -197,7 +192,6 @@ impl LanePartitions {
         Some(partition)
     }
 
-    /// The halt of a partition.
     pub fn halt(&self, at: &Partition) -> Option<&Halt> {
         self.lanes[usize::from(self.lane(at).0)].halted.get(at)
     }
@@ -236,18 +230,15 @@ impl LanePartitions {
         found
     }
 
-    /// Returns the lane that carries a partition.
     pub fn lane(&self, at: &Partition) -> LaneId {
         self.router.lane(&at.topic, at.partition)
     }
 
-    /// Returns the partition of a slot of the present epoch.
     pub fn partition(&self, lane: LaneId, epoch: Epoch, slot: Slot) -> Option<&Partition> {
         let lane = self.lanes.get(usize::from(lane.0)).filter(|lane| lane.epoch == Some(epoch))?;
         lane.slots.get(&slot).map(|offered| &offered.at)
     }
 
-    /// Returns the epoch of a lane, while it is open.
     pub fn epoch(&self, lane: LaneId) -> Option<Epoch> {
         self.lanes.get(usize::from(lane.0)).and_then(|lane| lane.epoch)
     }

@@ -14,15 +14,12 @@ use wire::partition::Partition;
 /// Request of `POST /resume`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// Source topic of the halted partition.
     pub topic: String,
     pub partition: i32,
-    /// Action that resumes the partition.
     #[serde(flatten)]
     pub action: ResumeAction,
 }
 
-/// Action that resumes a halted partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "go_on", content = "position", rename_all = "snake_case")]
 pub enum ResumeAction {
@@ -30,7 +27,6 @@ pub enum ResumeAction {
     Here,
     /// Resume behind the records that cannot be carried.
     Skip,
-    /// Resume at this position.
     From(i64),
     /// Resume at the stored or first position, in a target that holds other records.
     Adopt,
@@ -152,7 +148,6 @@ impl HaltLift {
     }
 }
 
-/// Returns the answer to an operator whose partition resumes.
 pub(crate) fn resumed(at: &Partition, position: Position) -> String {
     format!("{}/{} resumes at {position}", at.topic, at.partition)
 }

@@ -8,7 +8,6 @@ use transport::congestion::FlowReport;
 
 /// Time over which the least round trip counts as the path's own; after that a longer route is accepted.
 const BASE_WINDOW: Duration = Duration::from_secs(300);
-
 /// Round trips that are remembered: one per second.
 const BASE_MAX: usize = 300;
 
@@ -27,7 +26,6 @@ pub(crate) struct PathReading {
     pub controller: Option<&'static str>,
 }
 
-/// Network path, in a session.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PathReport {

@@ -16,10 +16,8 @@ use crate::report::lag::PartitionLag;
 
 /// Interval between two forecasts while a partition is behind; each costs the source some ten list requests.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(60);
-
 /// Topics in one forecast, those with the largest lag.
 const TOPICS_MAX: usize = 32;
-
 /// Halvings of the retention time: the answer is exact to its thousandth.
 const STEPS: u32 = 10;
 

@@ -10,11 +10,9 @@ use crate::report::path::{PathMeter, PathReading, PathReport};
 /// Samples over which the lanes' time is taken: enough to see a frame of a slow link, and few enough for an operator
 /// who waits.
 const TIME_SAMPLES: usize = 5;
-
 /// Samples that are remembered, for values over a minute.
 const SAMPLES_MAX: usize = 61;
 
-/// Sample of one moment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sample {
     /// Reading of the path; `None` without a session.
@@ -25,7 +23,6 @@ pub(crate) struct Sample {
     pub ip_bytes: u64,
     /// Bytes of frames so far, uncompressed.
     pub raw_bytes: u64,
-    /// Time use of each lane so far.
     pub lanes: Vec<Spent>,
 }
 
@@ -58,7 +55,6 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    /// Takes in a sample, and returns the trend at `now`.
     pub(crate) fn handle(&mut self, now: Instant, sample: Sample) -> Trend {
         let Self { samples, path } = self;
         samples.push_back((now, sample));

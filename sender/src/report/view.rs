@@ -22,7 +22,6 @@ use crate::report::path::PathReading;
 use crate::report::sampler::{Sample, Trend};
 use crate::report::status::{ChannelStatus, ClassStatus, LaneStatus, NotCarried, Status};
 
-/// Report of one sender.
 #[derive(Debug, Default)]
 pub struct Report {
     board: Arc<Board>,
@@ -41,12 +40,10 @@ struct Measured {
 }
 
 impl Report {
-    /// Creates the report of the sender with this board.
     pub fn new(board: Arc<Board>) -> Self {
         Self { board, measured: Lock::default() }
     }
 
-    /// The board of the sender.
     pub fn board(&self) -> Arc<Board> {
         Arc::clone(&self.board)
     }
@@ -106,12 +103,10 @@ impl Report {
         Ok(partitions)
     }
 
-    /// Returns the snapshot of every lane.
     pub(super) fn lanes(&self) -> Vec<Snapshot> {
         self.board.read().snapshots()
     }
 
-    /// Returns a sample of the path and of the lanes' time.
     pub(super) fn sample(&self) -> Sample {
         let published = self.board.read();
         let flow = published.flow.as_ref().map(Flow::report);
@@ -131,7 +126,6 @@ impl Report {
         self.measured.lock().trend = trend;
     }
 
-    /// Takes in the lag and its forecast.
     pub(super) fn set_lag(&self, lag: Lag, forecast: Forecast) {
         let mut measured = self.measured.lock();
         measured.lag = lag;

@@ -4,7 +4,6 @@ use quinn::{Connection, ConnectionError};
 use transport::endpoint::ChannelFault;
 use wire::close::CloseCode;
 
-/// End of a session.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SessionEnd {
     /// This sender drained and left.
@@ -13,7 +12,6 @@ pub enum SessionEnd {
     /// The receiver closed the session.
     #[error("receiver closed the session: {} ({detail})", code.sentence())]
     Closed {
-        /// Close code that the receiver sent.
         code: CloseCode,
         /// Values and remedy, as the receiver states them.
         detail: String,

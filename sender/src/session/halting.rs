@@ -33,7 +33,6 @@ impl Halting {
         self.tried.insert(at, halt);
     }
 
-    /// A partition is open and resumes at `position`.
     pub(super) fn handle_open(&mut self, at: &Partition, position: Position) {
         if let Some(answer) = self.waiting.remove(at) {
             tracing::info!(topic = %at.topic, partition = at.partition, %position, "halt lifted");
@@ -41,7 +40,6 @@ impl Halting {
         }
     }
 
-    /// A partition stays halted.
     pub(super) fn handle_halted(&mut self, at: &Partition, reason: &str, detail: &str) {
         if let Some(answer) = self.waiting.remove(at) {
             let _ = answer.send(Err(format!("{}/{} stays halted, {reason}: {detail}", at.topic, at.partition)));

@@ -29,9 +29,7 @@ pub struct Identity {
 /// A session that may begin.
 #[derive(Debug)]
 pub struct Handshaken {
-    /// Reader of the receiver's control messages.
     pub reader: ControlReader,
-    /// Writer of control messages to the receiver.
     pub writer: ControlWriter,
     pub welcome: Welcome,
 }

@@ -21,7 +21,6 @@ use crate::source::origins::reading::{OriginReader, OriginsError};
 /// Interval between two listings of the topics. New ones are carried within 5 s: half of it to list them, half to
 /// offer and open them.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(2500);
-
 /// Topics that match the filter, in order of their names.
 pub type Topics = Arc<Vec<SourceTopic>>;
 
@@ -133,7 +132,6 @@ impl TopicWatcher {
     }
 }
 
-/// Log of one partition at the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SourceLog {
     pub at: Partition,

@@ -13,7 +13,6 @@ use super::{LaneReader, Source};
 /// partition has ended may be this late.
 const FETCH_WAIT: Duration = Duration::from_millis(500);
 
-/// Kafka cluster that is read.
 #[derive(Debug, Clone)]
 pub struct KafkaSource(Consumer);
 

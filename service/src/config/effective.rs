@@ -9,7 +9,6 @@ use super::field::{Absent, Field, Section, Shape};
 pub struct Effective {
     /// Head of the section, such as `[wan]`; empty for the top level.
     pub section: String,
-    /// Key of the setting.
     pub key: &'static str,
     /// Value in TOML, or in words if it is derived.
     pub value: String,
@@ -75,7 +74,6 @@ pub(super) fn entry_at<'r, 't>(root: &'r DeTable<'t>, path: &str) -> Option<&'r 
     table.get(name).map(|value| value.get_ref())
 }
 
-/// The value of `field` if `table` is its section.
 pub(super) fn value_of(field: &Field, table: Option<&DeTable<'_>>) -> String {
     match (table.and_then(|table| table.get(field.name)), field.absent) {
         (Some(value), _) => toml(value.get_ref()),

@@ -17,12 +17,10 @@ use crate::private_file;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Properties(Vec<(String, Property)>);
 
-/// The value of a property.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Property {
     /// The text as written; numbers and booleans as text.
     Plain(String),
-    /// A secret in a file.
     Secret(Secret),
 }
 
@@ -40,7 +38,6 @@ pub struct SecretError {
     source: io::Error,
 }
 
-/// The properties whose value is a secret.
 const SECRETS: &[&str] = &[
     "sasl.oauthbearer.client.secret",
     "sasl.oauthbearer.config",
@@ -79,7 +76,6 @@ impl Properties {
         self.0.iter().map(|(name, property)| Ok((name.clone(), resolve(property)?))).collect()
     }
 
-    /// The properties, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Property)> {
         self.0.iter().map(|(name, property)| (name.as_str(), property))
     }
@@ -96,7 +92,6 @@ impl fmt::Display for Property {
 }
 
 impl Table<'_> {
-    /// Reads every key as a librdkafka property.
     pub fn read_properties(&self) -> Result<Properties, Reported> {
         let mut flat = Vec::new();
         for (key, value) in self.entries() {

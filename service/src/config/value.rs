@@ -11,7 +11,6 @@ use wire::units::{Rate, Size, parse_duration};
 
 /// A type that a configuration file can state as one value.
 pub trait Setting: Sized {
-    /// Reads one TOML value.
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection>;
 
     /// Compares the value to a bound; `None` for types without an order.
@@ -31,13 +30,11 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// A rejection with a reason in words.
     pub fn because(reason: impl Into<String>) -> Self {
         Self::Content(reason.into())
     }
 }
 
-/// The text of a TOML string.
 pub fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, Rejection> {
     value.as_str().ok_or(Rejection::Kind)
 }

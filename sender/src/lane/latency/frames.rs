@@ -56,7 +56,6 @@ pub struct Sample {
 pub struct FrameTimes(VecDeque<(Sequence, Packed)>);
 
 impl Taken {
-    /// Marks that QUIC has taken the last byte at `now`.
     pub fn mark(&self, now: u64) {
         self.0.store(now, Ordering::Relaxed);
     }

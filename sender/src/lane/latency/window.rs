@@ -9,12 +9,9 @@ use serde::{Deserialize, Serialize};
 
 /// Slices of the last minute; the oldest is dropped as a whole.
 const SLICES: usize = 6;
-/// Duration of one slice.
 const SLICE: Duration = Duration::from_secs(10);
-
 /// Longest duration that is counted: a day, in microseconds.
 const MAX_MICROS: u64 = 86_400_000_000;
-
 /// Significant digits of a value: it is shown within 1 %.
 const DIGITS: u8 = 2;
 
@@ -30,7 +27,6 @@ pub struct Window {
     total_micros: u64,
 }
 
-/// Summary of a window at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Summary {
@@ -57,7 +53,6 @@ fn histogram<C: hdrhistogram::Counter>() -> Histogram<C> {
 }
 
 impl Window {
-    /// Records that `frames` took this long.
     pub fn record(&mut self, now: Instant, took: Duration, frames: u64) {
         if frames == 0 {
             return;
@@ -74,7 +69,6 @@ impl Window {
         self.total_micros = self.total_micros.saturating_add(micros.saturating_mul(frames));
     }
 
-    /// Returns the summary of the last minute.
     pub fn minute(&self, now: Instant) -> Summary {
         self.last(now, SLICE * SLICES as u32)
     }
@@ -90,7 +84,6 @@ impl Window {
         Summary::of(&all)
     }
 
-    /// Returns the summary since the start.
     pub fn total(&self) -> Summary {
         Summary::of(&self.total)
     }
