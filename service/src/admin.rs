@@ -5,8 +5,6 @@
 //! configuration again; `POST /resume` resumes a halted partition, `POST /rate` sets a rate for a while: 200 or 409, and
 //! a sentence. The port listens on loopback unless configured otherwise; on other addresses it requires TLS and a token.
 //! Every POST requires `content-type: application/json`, which a page of another web origin cannot send.
-//!
-//! - [`access`]: the rules for requests: token, TLS
 
 pub mod access;
 
@@ -52,8 +50,7 @@ pub struct Listen(pub Option<SocketAddr>);
 
 /// The result of a request that changes something: a sentence either way.
 pub type Outcome = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
-/// A function that reads the configuration again. It returns what changed, or why the file was refused, and may block
-/// on the disk.
+/// Reads the configuration again. Returns what changed, or why the file was refused; may block on the disk.
 pub type Reload = Arc<dyn Fn() -> Result<serde_json::Value, String> + Send + Sync>;
 
 /// The process behind an admin port, asked for each request. The default answers name the process to ask instead.

@@ -67,11 +67,7 @@ impl Logging {
 pub enum LogError {
     /// RUST_LOG is not a valid filter.
     #[error("RUST_LOG=`{written}` is not a log filter: {source}")]
-    Filter {
-        /// Value of the environment variable.
-        written: String,
-        source: tracing_subscriber::filter::ParseError,
-    },
+    Filter { written: String, source: tracing_subscriber::filter::ParseError },
     /// Logging was started before in this process.
     #[error("logging is set up already")]
     Twice,

@@ -12,7 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::config::reference::wrapped;
+use crate::config::reference::{PAGE_WIDTH, wrapped};
 
 pub use page::{Marked, check_pages, json_reference};
 
@@ -36,6 +36,18 @@ pub enum Read<T> {
     /// A gauge for each pair of values of two labels.
     GaugesBy([&'static str; 2], fn(&T) -> Vec<ByTwo>),
     Histograms(&'static str, fn(&T) -> Vec<(String, Buckets)>),
+}
+
+/// Makes a table of metrics. A row is the kind, the name, the labels, the function that reads the value, and the help.
+#[macro_export]
+macro_rules! metrics {
+    ($($kind:ident $name:literal $(by $label:expr)?, $read:expr, $help:literal;)*) => {
+        &[$($crate::metrics::Metric {
+            name: $name,
+            help: $help,
+            read: $crate::metrics::Read::$kind($($label,)? $read),
+        }),*]
+    };
 }
 
 /// The values of two labels, and the value of their gauge.
@@ -74,23 +86,14 @@ pub struct Process {
 pub static PROCESS: Process =
     Process { reloads: AtomicU64::new(0), reloads_refused: AtomicU64::new(0), admin_refused: AtomicU64::new(0) };
 
-const OF_PROCESS: &[Metric<()>] = &[
-    Metric {
-        name: "causeway_reloads",
-        help: "Times the configuration was read again and took effect",
-        read: Read::Counter(|()| PROCESS.reloads.load(Ordering::Relaxed)),
-    },
-    Metric {
-        name: "causeway_reloads_refused",
-        help: "Times the configuration was read again and refused: nothing changed",
-        read: Read::Counter(|()| PROCESS.reloads_refused.load(Ordering::Relaxed)),
-    },
-    Metric {
-        name: "causeway_admin_requests_refused",
-        help: "Requests to the admin port that did not show its token",
-        read: Read::Counter(|()| PROCESS.admin_refused.load(Ordering::Relaxed)),
-    },
-];
+const OF_PROCESS: &[Metric<()>] = crate::metrics! {
+    Counter "causeway_reloads", |()| PROCESS.reloads.load(Ordering::Relaxed),
+        "Times the configuration was read again and took effect";
+    Counter "causeway_reloads_refused", |()| PROCESS.reloads_refused.load(Ordering::Relaxed),
+        "Times the configuration was read again and refused: nothing changed";
+    Counter "causeway_admin_requests_refused", |()| PROCESS.admin_refused.load(Ordering::Relaxed),
+        "Requests to the admin port that did not show its token";
+};
 
 /// Makes a registry with the metrics of every process: its version and its reloads.
 pub fn registry() -> Registry {
@@ -199,7 +202,7 @@ pub fn reference(registry: &Registry) -> String {
         let labels = samples.iter().find_map(|line| line.strip_prefix(&sample)).map(label_names);
         let labels = labels.filter(|names| !names.is_empty()).map(|names| format!("{{{names}}}")).unwrap_or_default();
         let help = help.trim_end_matches('.');
-        list += &wrapped(&format!("- `{name}{labels}` {kind}: {help}"), "  ");
+        list += &wrapped(&format!("- `{name}{labels}` {kind}: {help}"), "  ", PAGE_WIDTH);
         list.push('\n');
     }
     list

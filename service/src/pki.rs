@@ -47,11 +47,7 @@ pub enum PkiError {
     Exists(PathBuf),
     /// A name is missing, or a certificate cannot bear it.
     #[error("{side}: {reason}")]
-    Names {
-        side: &'static str,
-        /// Rule that the name breaks.
-        reason: String,
-    },
+    Names { side: &'static str, reason: String },
     /// A file could not be written.
     #[error("{}: {source}", file.display())]
     Write { file: PathBuf, source: io::Error },
@@ -60,9 +56,8 @@ pub enum PkiError {
     Certificate { name: String, source: rcgen::Error },
 }
 
-/// Makes an authority, a certificate for the sender and one for the receiver, and writes six PEM files
-/// to `dir`: `ca.pem`, `sender.pem`, `receiver.pem` and a `.key` for each, readable by the owner only.
-/// Overwrites nothing.
+/// Makes an authority, a certificate for the sender and one for the receiver, and writes six new PEM files to `dir`:
+/// `ca.pem`, `sender.pem`, `receiver.pem` and a `.key` for each, readable by the owner only.
 pub fn init(dir: &Path, request: &Request<'_>) -> Result<Written, PkiError> {
     init_as_of(dir, request, SystemTime::now())
 }

@@ -16,8 +16,7 @@ pub struct Effective {
     pub written: bool,
 }
 
-/// The settings in effect with the file `text`, in the order of `sections`. The file must have been loaded without a
-/// problem. librdkafka properties are left out.
+/// The settings in effect with the valid file `text`, in the order of `sections`, without librdkafka properties.
 pub fn effective(text: &str, sections: &[Section]) -> Vec<Effective> {
     let (root, _) = DeTable::parse_recoverable(text);
     let root = root.into_inner();
@@ -30,8 +29,7 @@ pub fn effective(text: &str, sections: &[Section]) -> Vec<Effective> {
     list
 }
 
-/// Calls `visit` with each section and its table in the file: `None` if a section is missing, several times for a
-/// repeated one.
+/// Calls `visit` with each section and its table in the file: `None` if it is missing, several times if it is repeated.
 pub(super) fn each_table<'s>(
     root: &DeTable<'_>,
     sections: &'s [Section],

@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::document::{Reported, Table, collected};
+use super::effective::toml;
 use super::field::{Section, Shape};
 use crate::private_file;
 
@@ -129,13 +130,11 @@ impl Table<'_> {
         }
         match value.get_ref() {
             DeValue::String(text) => Ok(Property::Plain(text.to_string())),
-            DeValue::Integer(number) => Ok(Property::Plain(number.to_string())),
-            DeValue::Float(number) => Ok(Property::Plain(number.to_string())),
-            DeValue::Boolean(flag) => Ok(Property::Plain(flag.to_string())),
-            other => {
-                let found = other.type_str();
+            DeValue::Array(_) | DeValue::Table(_) | DeValue::Datetime(_) => {
+                let found = value.get_ref().type_str();
                 Err(report(&format!("is of type {found}; a property takes a string, a number or a boolean")))
             }
+            other => Ok(Property::Plain(toml(other))),
         }
     }
 }

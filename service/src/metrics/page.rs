@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::fields;
-use crate::config::reference::wrapped;
+use crate::config::reference::{PAGE_WIDTH, wrapped};
 use crate::config::spliced;
 
 /// A field of a struct as its source text declares it.
@@ -30,7 +30,7 @@ pub fn json_reference(sources: &[&str], root: &str, shown: &Value) -> String {
             name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
         for name in undocumented.iter().filter(is_of).cloned().collect::<Vec<_>>() {
-            list += &wrapped(&format!("- `{name}`: {}", doc.trim_end_matches('.')), "  ");
+            list += &wrapped(&format!("- `{name}`: {}", doc.trim_end_matches('.')), "  ", PAGE_WIDTH);
             list.push('\n');
             undocumented.remove(&name);
         }
