@@ -39,11 +39,8 @@ pub enum State {
     Starting,
     /// The sender dials the receiver.
     Connecting,
-    /// Another sender holds the link.
-    Standby {
-        /// Instance name of the sender that holds the link.
-        behind: String,
-    },
+    /// Another sender holds the link, under this instance name.
+    Standby { behind: String },
     /// The sender holds the link.
     Active,
 }
@@ -157,9 +154,7 @@ impl Board {
     }
 
     /// Asks the session to resume a halted partition and waits for the outcome, which is a sentence.
-    ///
-    /// # Errors
-    /// A sentence that says why the partition was not resumed, and what to do.
+    /// Error: a sentence that says why the partition was not resumed, and what to do.
     pub async fn ask(&self, request: Request) -> Result<String, String> {
         let published = self.read();
         let requests = match (&published.state, published.requests) {

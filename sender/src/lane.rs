@@ -91,8 +91,7 @@ pub struct FirstRecord {
 pub struct Freed {
     pub credit: u64,
     pub raw_bytes: u64,
-    /// Positions up to which partitions are known to be committed, for reports only: a sender resumes from what the
-    /// receiver states, never from acks.
+    /// Positions up to which partitions are known to be committed, for reports only: a sender never resumes from acks.
     pub positions: Vec<(Slot, Position)>,
 }
 
@@ -306,8 +305,7 @@ impl<R: LaneReader> Lane<R> {
         self.open.as_ref().is_none_or(|open| open.builder.is_empty() && open.in_flight.is_empty())
     }
 
-    /// Packs records that are there, as far as the frame and its credit reach. Returns the credit that the caller must
-    /// free, if the lane now needs another amount.
+    /// Packs records that are there, as far as frame and credit reach. Returns the credit that the caller must free.
     pub fn fill(&mut self, now: Instant) -> Result<u64, KafkaError> {
         let Some(mut lane) = self.current().filter(|lane| !lane.open.draining) else { return Ok(0) };
         loop {
@@ -356,9 +354,8 @@ impl<R: LaneReader> Lane<R> {
         by_record.into_iter().chain(by_position).min()
     }
 
-    /// Returns the next control message about a partition that this end has halted, once all records that were read of
-    /// it before are acked. Control messages overtake frames, and the receiver drops uncommitted records of a halted
-    /// partition.
+    /// Returns the next halt by this end, once all records read before it are acked: such messages overtake frames, and
+    /// the receiver drops uncommitted records of a halted partition.
     pub fn poll_halt(&mut self) -> Option<Control> {
         let open = self.open.as_ref()?;
         let unacked = open.in_flight.front().map_or(open.sequence, |frame| frame.sequence);
@@ -415,8 +412,7 @@ impl<R: LaneReader> OpenLane<'_, R> {
             }
         }
         if self.open.builder.is_empty() && granted > self.limits.frame_bytes {
-            // The large record that this credit was for is gone with its partition, or frames are smaller by now. An
-            // idle lane keeps credit for one frame only.
+            // The large record is gone, or frames are smaller by now. An idle lane keeps credit for one frame only.
             self.open.credit = CreditState::Granted(self.limits.frame_bytes);
             return Stop::Surplus(granted - self.limits.frame_bytes);
         }

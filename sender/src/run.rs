@@ -56,9 +56,7 @@ pub struct Dependencies<S> {
 
 impl Dependencies<KafkaSource> {
     /// Connects to a real Kafka cluster. A quarter of the memory may be prefetched.
-    ///
-    /// # Errors
-    /// A property that librdkafka does not know or accept.
+    /// Error: a property that librdkafka does not know or accept.
     pub fn kafka(config: &Config, properties: &Properties) -> Result<Self, KafkaError> {
         Ok(Self {
             source: KafkaSource::start(properties, &config.link, derived::prefetch(config))?,

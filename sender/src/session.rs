@@ -200,32 +200,24 @@ impl<'a> Active<'a> {
                     self.part.dispatcher.set_rate(self.session.board.rates().rate());
                     // Offers that found no room are tried again.
                     self.offer_due();
-                    if drain_until.is_some_and(|until| now >= until) || self.is_drained(drain_until) {
+                    let drained = || self.session.lanes.iter().all(|lane| lane.progress.is_drained());
+                    if drain_until.is_some_and(|until| now >= until || drained()) {
                         return SessionEnd::Drained;
                     }
                 }
                 () = shutdown.reached(Phase::Drain), if drain_until.is_none() => {
                     drain_until = Some(Instant::now() + DRAIN_PATIENCE);
                     clock = tokio::time::interval(Duration::from_millis(50));
-                    self.drain();
+                    for lane in self.session.lanes {
+                        let _ = lane.mailbox.push(Command::Drain);
+                    }
                 }
                 () = shutdown.reached(Phase::Now) => return SessionEnd::Drained,
             }
         }
     }
 
-    fn is_drained(&self, drain_until: Option<Instant>) -> bool {
-        drain_until.is_some() && self.session.lanes.iter().all(|lane| lane.progress.is_drained())
-    }
-
-    fn drain(&self) {
-        for lane in self.session.lanes {
-            let _ = lane.mailbox.push(Command::Drain);
-        }
-    }
-
-    /// Handles `message` and all others that have arrived, then starts to read the opened partitions: many of them
-    /// become one assignment.
+    /// Handles `message` and all others that have arrived, then reads the opened partitions in one assignment per lane.
     fn handle_all(&mut self, message: Control, incoming: &mut mpsc::Receiver<Control>) -> Result<(), SessionEnd> {
         self.handle(message)?;
         while let Ok(message) = incoming.try_recv() {

@@ -15,11 +15,7 @@ pub enum StopReason {
     Tls(#[from] TlsError),
     /// The receiver refuses this sender, and would refuse it again.
     #[error("the receiver refuses this sender: {detail} ({})", code.name())]
-    Refused {
-        code: CloseCode,
-        /// Values and remedy, as the receiver states them.
-        detail: String,
-    },
+    Refused { code: CloseCode, detail: String },
     /// The operating system does not give this process what it needs.
     #[error("{0}")]
     Broken(&'static str),

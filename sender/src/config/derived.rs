@@ -74,8 +74,7 @@ pub fn frame_bytes(rate: Option<Rate>) -> u64 {
     by_rate.min(FRAME_RAW_TARGET as u64)
 }
 
-/// The limits of frames at any rate, before the receiver has stated its credit. A quarter of the memory is for the
-/// largest record.
+/// The limits of frames at any rate, before the receiver states its credit. A quarter of the memory is for one record.
 pub fn packing(config: &Config) -> Packing {
     Packing {
         codec: config.wan.compression,

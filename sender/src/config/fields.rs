@@ -24,8 +24,7 @@ use crate::partitions::policy::{Policies, Policy};
 use crate::rate::schedule::{Days, Schedule, TimeOfDay, Zone};
 
 pub const MEMORY_PER_LANE: Size = Size::from_bytes(4 << 20);
-/// The least memory for each channel: half of it is for windows, half of those for data in flight, and 4 MiB hold a
-/// frame of records and its successor.
+/// The least memory for each channel: a quarter of it is for data in flight, a frame of records and its successor.
 pub const MEMORY_PER_CHANNEL: Size = Size::from_bytes(16 << 20);
 
 /// The smallest useful file.
@@ -279,8 +278,7 @@ fn read_flow_policy(table: &Table<'_>, name: &str) -> Result<FlowPolicy, Reporte
     table.read_with(name, |value| choice(value, &words))
 }
 
-/// The levels of zstd without the negative ones, which lz4 beats, and without the "ultra" ones, whose memory our limits
-/// do not bound.
+/// The levels of zstd without the negative ones, which lz4 beats, and the "ultra" ones, whose memory is not bounded.
 const ZSTD_LEVELS: std::ops::RangeInclusive<i32> = 1..=19;
 
 fn read_codec(table: &Table<'_>, name: &str) -> Result<Codec, Reported> {

@@ -77,8 +77,7 @@ impl Classes {
         Router::new(table, self.0.iter().map(|class| (class.name.as_str(), &class.topics)))
     }
 
-    /// Returns the terms of a class. The default class, and a class that is no longer configured, share what the others
-    /// leave.
+    /// Returns the terms of a class. The default class, and one no longer configured, share what the others leave.
     pub fn terms(&self, name: &str) -> ClassTerms {
         self.0.iter().find(|class| class.name == name).map(|class| class.terms).unwrap_or_default()
     }
@@ -88,8 +87,7 @@ impl Classes {
         (1.0 - self.0.iter().filter_map(|class| class.terms.share).map(Share::part).sum::<f64>()).max(0.0)
     }
 
-    /// Returns whether `new` has other topics, lanes or priorities. The receiver has to know them too, which requires a
-    /// new session.
+    /// Returns whether `new` has other topics, lanes or priorities, which the receiver learns only in a new session.
     pub fn routes_differ(&self, new: &Self) -> bool {
         let route = |class: &Class| (class.name.clone(), class.topics.canonical(), class.lanes, class.terms.strict);
         !self.0.iter().map(route).eq(new.0.iter().map(route))
@@ -107,9 +105,7 @@ impl Classes {
 }
 
 /// Checks the name of a class.
-///
-/// # Errors
-/// A sentence that says what is wrong with it.
+/// Error: a sentence that says what is wrong with it.
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
     if name == DEFAULT_CLASS {
         return Err(format!("`{DEFAULT_CLASS}` is the class of all topics that no other matches"));

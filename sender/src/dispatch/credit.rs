@@ -12,8 +12,7 @@ use std::collections::VecDeque;
 use wire::control::CreditTerms;
 use wire::ids::LaneId;
 
-/// Divisor of the pool for the part that is kept for urgent lanes: one in four. Another lane can still use half of the
-/// pool.
+/// Divisor of the pool for the part that is kept for urgent lanes: one in four. Another lane can still use half.
 const KEPT_PART: u64 = 4;
 
 #[derive(Debug)]
@@ -50,8 +49,7 @@ impl Credit {
         self.terms.reserve.max(self.terms.pool / 2)
     }
 
-    /// Requests `bytes`. The grant, now or later, comes out of [`Credit::poll_granted`]. A lane has at most one request
-    /// waiting.
+    /// Requests `bytes`, one request of a lane at a time. The grant comes out of [`Credit::poll_granted`].
     pub(crate) fn request(&mut self, lane: LaneId, bytes: u64) {
         assert!(bytes <= self.request_max(), "a request of {bytes} could never be granted");
         debug_assert!(self.waiting.iter().all(|(other, _)| *other != lane), "one request at a time");

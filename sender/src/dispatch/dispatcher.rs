@@ -181,8 +181,7 @@ impl Dispatcher {
         CreditUsage { used: state.credit.used(), total: state.credit.total() }
     }
 
-    /// Returns room for the frame of a lane if it is the lane's turn and a channel has room. The frame is due and has
-    /// `bytes` at most.
+    /// Returns room for the frame of a lane, at most `bytes`, if it is the lane's turn and a channel has room.
     pub fn poll(&self, lane: LaneId, bytes: u64, now: Instant) -> Turn {
         let mut state = self.state();
         state.scheduler.handle_due(lane);
@@ -211,8 +210,7 @@ impl Dispatcher {
         self.wake_next(&state, Instant::now());
     }
 
-    /// Sends a frame into `room`. It leaves before those frames of its channel that are less urgent. `when_taken` is
-    /// called once QUIC has its last byte.
+    /// Sends a frame into `room`, before less urgent ones. `when_taken` is called once QUIC has its last byte.
     pub fn send(&self, mut room: Room, bytes: Bytes, when_taken: WhenTaken, now: Instant) {
         room.is_used = true;
         let mut state = self.state();
@@ -231,10 +229,7 @@ impl Dispatcher {
         }
     }
 
-    /// Opens a channel for frames.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
+    /// Opens a channel for frames. Panics outside a tokio runtime.
     pub fn open(&self, channel: ChannelId, dialled: Dialled) {
         let changed = Arc::new(Notify::new());
         let runtime = Handle::current();

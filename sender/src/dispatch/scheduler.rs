@@ -17,8 +17,7 @@ use wire::units::Rate;
 use crate::config::derived;
 use crate::dispatch::classes::{ClassTerms, Classes};
 
-/// Largest frames by which a class may catch up after it had nothing to send, because its lanes were packing. More would
-/// be a burst that delays others.
+/// Largest frames by which a class may catch up after its lanes were packing. More would be a burst.
 const CATCH_UP_FRAMES: u64 = 2;
 /// Burst of a ceiling: the bytes that it passes in this time.
 const CEILING_BURST: Duration = Duration::from_millis(20);

@@ -24,11 +24,7 @@ use crate::source::{Assignment, LaneReader};
 #[derive(Debug)]
 pub enum Command {
     /// The receiver opened the lane.
-    Open {
-        /// Epoch of the lane, counted in the target.
-        epoch: Epoch,
-        session: SessionPart,
-    },
+    Open { epoch: Epoch, session: SessionPart },
     /// The receiver stated the positions of these partitions.
     Partitions(Epoch, Vec<Assignment>),
     /// The receiver halted a partition.
@@ -64,8 +60,7 @@ pub struct LaneHandle {
     pub activity: Arc<ActivityMeter>,
 }
 
-/// Commands that may wait for a lane: acks, opens of its partitions, and a few more. A lane that lets this many wait
-/// is stuck, and its session ends.
+/// Commands that may wait for a lane. A lane that lets this many wait is stuck, and its session ends.
 pub(crate) const MAILBOX_CAPACITY: usize = 16 * 1024;
 /// Longest sleep of a lane that waits for nothing but its bell.
 const IDLE: Duration = Duration::from_secs(60);
@@ -208,8 +203,7 @@ impl FrameWatch {
         self.no_room.get_or_insert(now);
     }
 
-    /// Records that a frame, for which there was room at `room_at`, is about to be handed over. Returns the callback
-    /// for when QUIC has taken it.
+    /// Records that a frame, with room at `room_at`, is handed over. Returns the callback for when QUIC has taken it.
     fn handle_frame(
         &mut self,
         frame: &OutFrame,

@@ -138,8 +138,7 @@ impl LanePartitions {
         due
     }
 
-    /// Forgets the offers of partitions that vanished before they were opened, so that they are offered again if they
-    /// come back.
+    /// Forgets the offers of partitions that vanished before they were opened, so that they can be offered again.
     fn forget_vanished(&mut self, topics: &[SourceTopic]) {
         let partitions: HashMap<_, _> = topics.iter().map(|topic| (&topic.name, topic.partitions)).collect();
         let exists = |at: &Partition| partitions.get(&at.topic).is_some_and(|&count| at.partition < count);
@@ -159,8 +158,7 @@ impl LanePartitions {
         lane.opened.insert(slot).then_some(partition)
     }
 
-    /// Handles that the receiver halted a slot, by itself or as this end requested. Returns the partition, if the slot
-    /// is valid.
+    /// Handles that the receiver halted a slot, by itself or on request. Returns the partition, if the slot is valid.
     pub fn handle_partition_halted(
         &mut self,
         lane: LaneId,

@@ -81,9 +81,7 @@ enum To {
 
 impl Halt {
     /// Returns the lift that performs `action`; `None` if an ordinary offer does. `asked` is in ms since the Unix epoch.
-    ///
-    /// # Errors
-    /// A sentence that says why the action is not possible, and which one is.
+    /// Error: a sentence that says why the action is not possible, and which one is.
     pub fn lift(&self, action: ResumeAction, asked: i64, why: &str) -> Result<Option<HaltLift>, String> {
         let reason = HaltReason::of(&self.reason);
         let stored = self.position.0 >= 0;

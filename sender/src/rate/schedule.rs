@@ -64,10 +64,7 @@ pub struct Says<'s> {
 }
 
 impl Schedule {
-    /// Creates a schedule of these entries on the clocks of `zone`.
-    ///
-    /// # Errors
-    /// Two entries overlap.
+    /// Creates a schedule of these entries on the clocks of `zone`. Fails if two entries overlap.
     pub fn new(entries: Vec<Entry>, zone: Zone) -> Result<Self, Overlap> {
         for second in 1..entries.len() {
             for first in 0..second {

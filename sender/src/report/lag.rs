@@ -62,8 +62,7 @@ impl PartitionLag {
     }
 }
 
-/// Returns the position up to which a partition is known to be committed. The old lane of a partition that was handed
-/// over still knows an older one.
+/// Returns a partition's committed position. The old lane of one that was handed over still knows an older position.
 fn committed(at: &Partition, lanes: &[Snapshot]) -> Option<Position> {
     lanes.iter().filter_map(|lane| lane.committed.get(at)).max().copied()
 }

@@ -62,8 +62,7 @@ impl PathReading {
 }
 
 impl PathMeter {
-    /// Returns the path at `now`. `reading` is `None` without a session; `loss` is the counted loss, for where the
-    /// transport does not know it.
+    /// Returns the path at `now`. `reading` is `None` without a session; `loss` is the counted loss, a substitute.
     pub(crate) fn handle(&mut self, now: Instant, reading: Option<PathReading>, loss: Option<f64>) -> PathReport {
         let Some(reading) = reading else {
             // The next session may take another route.

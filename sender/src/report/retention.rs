@@ -63,9 +63,8 @@ fn retention(catalog: &dyn Catalog, topic: &str) -> Result<Option<i64>, KafkaErr
     Ok(retention.filter(|ms| deletes && *ms >= 0))
 }
 
-/// Returns the timestamp of the oldest record that is not carried yet, in ms since the Unix epoch. It is exact to a
-/// thousandth of the retention, and never later than the record's own. For a record older than the retention it is the
-/// oldest time within the retention.
+/// Returns the timestamp of the oldest record within the retention that is not carried yet, in ms since the epoch.
+/// Exact to a thousandth of the retention, and never later than the record's own.
 fn oldest(
     catalog: &dyn Catalog,
     partitions: &[&PartitionLag],

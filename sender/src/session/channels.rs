@@ -224,8 +224,7 @@ impl JoinError {
         Self { reason: format!("receiver refuses it: {detail} ({})", code.name()), retry_later }
     }
 
-    /// Returns the reason why a join over `connection` failed. A close that the receiver sent says more than the error
-    /// of the stream.
+    /// Returns the reason why a join failed. A close that the receiver sent says more than the stream's error.
     fn of(connection: &Connection, error: &impl ToString) -> Self {
         match connection.close_reason() {
             Some(ConnectionError::ApplicationClosed(close)) => {

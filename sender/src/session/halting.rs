@@ -12,8 +12,7 @@ use crate::partitions::resume::{Halt, resumed};
 /// Answer to an operator: a sentence either way.
 type Answer = oneshot::Sender<Result<String, String>>;
 
-/// Requests to resume that wait for the receiver, and attempts of policies. Bounded by the requests that the admin
-/// port takes at the same time.
+/// Requests to resume that wait for the receiver, bounded by the admin port, and attempts of policies.
 #[derive(Default)]
 pub(super) struct Halting {
     waiting: HashMap<Partition, Answer>,

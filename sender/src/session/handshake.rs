@@ -45,8 +45,7 @@ pub enum HandshakeError {
     Unexpected(&'static str),
 }
 
-/// Sends the hello and waits for the welcome. Calls `standby` with the instance that holds the link, each time that
-/// it changes.
+/// Sends the hello and waits for the welcome. Calls `standby` whenever another instance holds the link.
 pub async fn shake_hands(
     connection: &Connection,
     identity: &Identity,

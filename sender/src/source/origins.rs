@@ -49,8 +49,7 @@ impl TopicOrigin {
         }
     }
 
-    /// Returns why the topic is not carried to the cluster `target`. Without a target, only reasons that apply to any
-    /// target count.
+    /// Returns why the topic is not carried to the cluster `target`; without a target, to any.
     pub fn not_carried_reason(&self, target: Option<&str>) -> Option<NotCarriedReason> {
         match self {
             Self::Own => None,
@@ -75,9 +74,7 @@ type LinkOrigins = HashMap<(i32, Vec<u8>), Origin>;
 
 impl MirroredTopics {
     /// Handles the next entry of a partition of a link's state.
-    ///
-    /// # Errors
-    /// The entry is of a newer version, or damaged: the link's topics are unknown.
+    /// Error: the entry is of a newer version, or damaged: the link's topics are unknown.
     pub(crate) fn handle_entry(
         &mut self,
         link: &Arc<str>,

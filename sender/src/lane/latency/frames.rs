@@ -11,8 +11,7 @@ use wire::ids::Sequence;
 
 use super::peer_clock::Ahead;
 
-/// Frames in flight that are timed. There are more only where frames of a kilobyte fill a long path; the newest are
-/// then not timed.
+/// Frames in flight that are timed. Where frames of a kilobyte fill a long path, the newest are not timed.
 const FRAMES_MAX: usize = 4096;
 
 /// Time at which QUIC took a frame's last byte. A frame that is sent again is marked again.

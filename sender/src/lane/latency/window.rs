@@ -15,8 +15,7 @@ const MAX_MICROS: u64 = 86_400_000_000;
 /// Significant digits of a value: it is shown within 1 %.
 const DIGITS: u8 = 2;
 
-/// Upper bounds of the published histogram, in seconds, about three to a decade: from a commit within a rack to a
-/// backlog of ten minutes.
+/// Upper bounds of the published histogram in seconds: from a commit within a rack to a backlog of ten minutes.
 const BOUNDS: [f64; 18] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0];
 
@@ -88,8 +87,7 @@ impl Window {
         Summary::of(&self.total)
     }
 
-    /// Returns the histogram since the start, as Prometheus counts: the sum in seconds, the count, and the count up to
-    /// each bound.
+    /// Returns the histogram since the start, as Prometheus counts, in seconds.
     pub fn buckets(&self) -> service::metrics::Buckets {
         let mut counted = 0;
         let mut bounds = Vec::with_capacity(BOUNDS.len() + 1);
