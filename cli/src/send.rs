@@ -66,11 +66,11 @@ impl Admin for Sender {
 
     fn resume(&self, request: Value) -> Outcome {
         let report = Arc::clone(&self.report);
-        Box::pin(async move { report.ask(parsed(request)?).await })
+        Box::pin(async move { report.board().ask(parsed(request)?).await })
     }
 
     fn rate(&self, request: Value) -> Result<String, String> {
-        self.report.rates().ask(&parsed(request)?, jiff::Timestamp::now())
+        self.report.board().rates().ask(&parsed(request)?, jiff::Timestamp::now())
     }
 }
 

@@ -28,11 +28,9 @@ pub(crate) use traffic::{ChannelPlace, Wire};
 
 /// Requests of operators that may wait for the session.
 const REQUESTS_MAX: usize = 32;
-
 /// Time that an operator waits for the receiver's answer; the admin port waits a little longer.
 const ANSWER: Duration = Duration::from_secs(8);
 
-/// State of a sender.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -41,11 +39,8 @@ pub enum State {
     Starting,
     /// The sender dials the receiver.
     Connecting,
-    /// Another sender holds the link.
-    Standby {
-        /// Instance name of the sender that holds the link.
-        behind: String,
-    },
+    /// Another sender holds the link, under this instance name.
+    Standby { behind: String },
     /// The sender holds the link.
     Active,
 }
@@ -72,7 +67,6 @@ pub struct Published {
     pub router: Option<Router>,
     /// Congestion control that all channels share.
     pub flow: Option<Flow>,
-    /// Start of the session, in a session.
     pub session_began: Option<Instant>,
     pub sessions: u64,
     /// Traffic of the sessions before this one.
@@ -87,7 +81,6 @@ pub struct Published {
     pub discovery_trouble: Option<String>,
     pub lanes: Vec<Arc<Progress>>,
     pub activities: Vec<Arc<ActivityMeter>>,
-    /// Queue of the session for operators' requests.
     requests: Option<mpsc::Sender<PendingRequest>>,
 }
 
@@ -107,7 +100,6 @@ impl Default for Board {
 }
 
 impl Board {
-    /// A board of a sender that measures latencies with `clock`.
     pub fn with_clock(clock: Clock) -> Self {
         Self {
             published: Lock::default(),
@@ -122,7 +114,6 @@ impl Board {
         Arc::clone(&self.rates)
     }
 
-    /// The latencies of this sender's frames.
     pub fn latency(&self) -> Arc<Latency> {
         Arc::clone(&self.latency)
     }
@@ -132,7 +123,6 @@ impl Board {
         &self.topics
     }
 
-    /// Changes values that are published.
     pub fn publish(&self, change: impl FnOnce(&mut Published)) {
         change(&mut self.published.lock());
     }
@@ -164,9 +154,7 @@ impl Board {
     }
 
     /// Asks the session to resume a halted partition and waits for the outcome, which is a sentence.
-    ///
-    /// # Errors
-    /// A sentence that says why the partition was not resumed, and what to do.
+    /// Error: a sentence that says why the partition was not resumed, and what to do.
     pub async fn ask(&self, request: Request) -> Result<String, String> {
         let published = self.read();
         let requests = match (&published.state, published.requests) {
@@ -195,7 +183,6 @@ pub(crate) fn on_standby(behind: &str) -> String {
 }
 
 impl Published {
-    /// Returns the connection of channel 0, in a session.
     pub fn first_channel(&self) -> Option<&Connection> {
         self.channels.first()?.connection.as_ref()
     }

@@ -56,19 +56,15 @@ impl Configuration for Config {
     fn tls(&self) -> &TlsFiles {
         &self.tls
     }
-
     fn log(&self) -> LogSettings {
         self.log
     }
-
     fn admin(&self) -> &AdminSettings {
         &self.admin
     }
-
     fn brokers(&self) -> &[Address] {
         &self.source.bootstrap_servers
     }
-
     fn client(&self) -> &Properties {
         &self.source.client
     }
@@ -128,15 +124,13 @@ impl Setting for Start {
             _ => return Err(Rejection::Kind),
         };
         match written.as_str() {
-            "earliest" => return Ok(Self::Earliest),
-            "latest" => return Ok(Self::Latest),
-            _ => {}
+            "earliest" => Ok(Self::Earliest),
+            "latest" => Ok(Self::Latest),
+            time => time.parse::<jiff::Timestamp>().map(|time| Self::Timestamp(time.as_millisecond())).map_err(|_| {
+                let hint = "write \"earliest\", \"latest\" or a time with its offset, such as \"2026-01-31T06:00:00Z\"";
+                Rejection::because(format!("\"{written}\" is no start; {hint}"))
+            }),
         }
-        let timestamp = written.parse::<jiff::Timestamp>().map_err(|_| {
-            let hint = "write \"earliest\", \"latest\" or a time with its offset, such as \"2026-01-31T06:00:00Z\"";
-            Rejection::because(format!("\"{written}\" is no start; {hint}"))
-        })?;
-        Ok(Self::Timestamp(timestamp.as_millisecond()))
     }
 }
 

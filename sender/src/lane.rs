@@ -81,7 +81,6 @@ pub struct OutFrame {
 /// First record of a frame, which waits the longest.
 #[derive(Debug, Clone, Copy)]
 pub struct FirstRecord {
-    /// Time at which the record was packed.
     pub packed_at: Instant,
     /// Timestamp of the record in ms since the Unix epoch; −1 for none.
     pub timestamp: i64,
@@ -92,8 +91,7 @@ pub struct FirstRecord {
 pub struct Freed {
     pub credit: u64,
     pub raw_bytes: u64,
-    /// Positions up to which partitions are known to be committed, for reports only: a sender resumes from what the
-    /// receiver states, never from acks.
+    /// Positions up to which partitions are known to be committed, for reports only: a sender never resumes from acks.
     pub positions: Vec<(Slot, Position)>,
 }
 
@@ -118,7 +116,6 @@ struct Open {
     sequence: Sequence,
     in_flight: VecDeque<InFlight>,
     credit: CreditState,
-    /// Oldest record in the open frame.
     first_record: Option<FirstRecord>,
     /// Time at which the oldest bare position in the open frame was packed.
     first_position: Option<Instant>,
@@ -128,7 +125,6 @@ struct Open {
     draining: bool,
 }
 
-/// A lane in one of its epochs.
 struct OpenLane<'l, R> {
     id: LaneId,
     reader: &'l mut R,
@@ -137,7 +133,6 @@ struct OpenLane<'l, R> {
     limits: Limits,
 }
 
-/// Limits of the open frame.
 #[derive(Clone, Copy)]
 struct Limits {
     frame_bytes: u64,
@@ -184,14 +179,12 @@ struct InFlight {
 enum CreditState {
     /// The lane needs this much, and has not requested it yet.
     Needed(u64),
-    /// The credit is requested.
     Requested,
     /// This much is granted for the open frame.
     Granted(u64),
 }
 
 impl<R: LaneReader> Lane<R> {
-    /// Creates a closed lane.
     pub fn new(id: LaneId, reader: R, packing: Packing) -> Self {
         Self {
             id,
@@ -294,7 +287,6 @@ impl<R: LaneReader> Lane<R> {
         Some(bytes)
     }
 
-    /// Handles that the requested credit was granted.
     pub fn handle_granted(&mut self, bytes: u64) {
         if let Some(open) = &mut self.open {
             open.credit = CreditState::Granted(bytes);
@@ -313,8 +305,7 @@ impl<R: LaneReader> Lane<R> {
         self.open.as_ref().is_none_or(|open| open.builder.is_empty() && open.in_flight.is_empty())
     }
 
-    /// Packs records that are there, as far as the frame and its credit reach. Returns the credit that the caller must
-    /// free, if the lane now needs another amount.
+    /// Packs records that are there, as far as frame and credit reach. Returns the credit that the caller must free.
     pub fn fill(&mut self, now: Instant) -> Result<u64, KafkaError> {
         let Some(mut lane) = self.current().filter(|lane| !lane.open.draining) else { return Ok(0) };
         loop {
@@ -363,9 +354,8 @@ impl<R: LaneReader> Lane<R> {
         by_record.into_iter().chain(by_position).min()
     }
 
-    /// Returns the next control message about a partition that this end has halted, once all records that were read of
-    /// it before are acked. Control messages overtake frames, and the receiver drops uncommitted records of a halted
-    /// partition.
+    /// Returns the next halt by this end, once all records read before it are acked: such messages overtake frames, and
+    /// the receiver drops uncommitted records of a halted partition.
     pub fn poll_halt(&mut self) -> Option<Control> {
         let open = self.open.as_ref()?;
         let unacked = open.in_flight.front().map_or(open.sequence, |frame| frame.sequence);
@@ -373,7 +363,6 @@ impl<R: LaneReader> Lane<R> {
         self.halts.pop_front().map(|(_, halt)| halt)
     }
 
-    /// The epoch of the lane, while it is open.
     pub fn epoch(&self) -> Option<Epoch> {
         self.open.as_ref().map(|open| open.epoch)
     }
@@ -383,7 +372,6 @@ impl<R: LaneReader> Lane<R> {
         self.open.as_ref().map_or(0, |open| open.builder.raw_len() as u64)
     }
 
-    /// Returns whether the lane is open and waits for credit.
     pub fn lacks_credit(&self) -> bool {
         self.open.as_ref().is_some_and(|open| !matches!(open.credit, CreditState::Granted(_)))
     }
@@ -393,7 +381,6 @@ impl<R: LaneReader> Lane<R> {
         self.open.as_ref().map_or(0, |open| open.in_flight.iter().map(|frame| frame.charge).sum())
     }
 
-    /// The lane in `epoch`, if that is its present epoch.
     fn at(&mut self, epoch: Epoch) -> Option<OpenLane<'_, R>> {
         self.current().filter(|lane| lane.open.epoch == epoch)
     }
@@ -425,8 +412,7 @@ impl<R: LaneReader> OpenLane<'_, R> {
             }
         }
         if self.open.builder.is_empty() && granted > self.limits.frame_bytes {
-            // The large record that this credit was for is gone with its partition, or frames are smaller by now. An
-            // idle lane keeps credit for one frame only.
+            // The large record is gone, or frames are smaller by now. An idle lane keeps credit for one frame only.
             self.open.credit = CreditState::Granted(self.limits.frame_bytes);
             return Stop::Surplus(granted - self.limits.frame_bytes);
         }

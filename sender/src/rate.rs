@@ -1,15 +1,12 @@
 //! Rate in effect, and its reason: an operator's for a while, else the schedule's, else the file's. It is decided in one
 //! place, which notifies all followers.
-//!
-//! - [`plan`]: the decision, with the time as an argument
-//! - [`request`]: what `causeway rate` asks for
 
 pub(crate) mod plan;
 pub(crate) mod request;
 pub(crate) mod schedule;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -27,10 +24,8 @@ pub use request::Request;
 
 /// Interval at which the plan is evaluated: the system's clock may be set without notice.
 const INTERVAL: Duration = Duration::from_secs(1);
-
 /// Samples over which the use of the rate is shown: few enough to follow a change, and enough not to flicker.
 const SAMPLES: usize = 5;
-
 /// Callback for the present rate and each later one.
 type Follower = Box<dyn Fn(Option<Rate>) + Send + Sync>;
 
@@ -80,37 +75,32 @@ impl RateStatus {
 }
 
 impl Rates {
-    /// The budget that keeps the rate.
     pub fn budget(&self) -> &Budget {
         &self.budget
     }
 
-    /// The rate in effect.
     pub fn rate(&self) -> Option<Rate> {
-        self.lock().ruling.rate
+        self.state.lock().ruling.rate
     }
 
     /// Calls `follower` with the rate now, and each time that it changes. It must not call the rates back.
     pub fn follow(&self, follower: impl Fn(Option<Rate>) + Send + Sync + 'static) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         follower(state.ruling.rate);
         state.followers.push(Box::new(follower));
     }
 
-    /// Applies the rate and the schedule of the file.
     pub fn configure(&self, wan: &WanConfig, now: Timestamp) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.plan.configure(wan.rate, wan.schedule.clone());
         state.decide(now);
     }
 
     /// Performs a request of `causeway rate`. Returns a sentence on the rate in effect.
-    ///
-    /// # Errors
-    /// A sentence on what is wrong with the request, and what would be accepted.
+    /// Error: a sentence on what is wrong with the request, and what would be accepted.
     pub fn ask(&self, request: &Request, now: Timestamp) -> Result<String, String> {
         let order = request.check(now)?;
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let before = state.plan.order(order);
         state.decide(now);
         let sentence = state.plan.sentence(&state.ruling, before.is_some());
@@ -118,9 +108,8 @@ impl Rates {
         Ok(sentence)
     }
 
-    /// Evaluates the plan, and samples the use of the rate.
     pub fn evaluate(&self, now: Timestamp) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.decide(now);
         if state.used.len() > SAMPLES {
             state.used.pop_front();
@@ -128,9 +117,8 @@ impl Rates {
         state.used.push_back((Instant::now(), self.budget.usage()));
     }
 
-    /// Returns the rate in effect, and its use.
     pub fn status(&self) -> RateStatus {
-        let state = self.lock();
+        let state = self.state.lock();
         let now = self.budget.usage();
         let recent = state.used.front().map(|(at, usage)| (at.elapsed().as_secs_f64(), *usage));
         let recent = recent.filter(|(seconds, _)| *seconds > 0.0);
@@ -147,10 +135,6 @@ impl Rates {
             throughput_bits_per_second: per_second((now.wire_bytes - before.wire_bytes) as f64 * 8.0),
             waiting: per_second((now.waited.saturating_sub(before.waited)).as_secs_f64()).min(1.0),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
     }
 }
 

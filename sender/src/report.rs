@@ -1,14 +1,4 @@
 //! Reports of a sender: status, metrics, lag and forecasts. The data path does not depend on them.
-//!
-//! - [`view`]: the report of one sender, read from its board
-//! - [`status`], [`metrics`]: the page of `causeway status`, and the same numbers for Prometheus
-//! - [`limit`]: the reason why the sender is not faster, by evidence
-//! - [`latency`]: latencies of records, stage by stage
-//! - [`lag`], [`lag_task`]: records that the target lacks, by topic and partition
-//! - [`forecast`]: the time until the target has everything
-//! - [`retention`]: the time until the source deletes records that were not carried
-//! - [`open_transactions`]: transactions at the source that stay open
-//! - [`path`], [`sampler`]: the network path and the lanes' time, sampled every second
 
 pub(crate) mod forecast;
 pub(crate) mod lag;
@@ -39,13 +29,9 @@ use crate::stop_reason::StopReason;
 use sampler::Sampler;
 use view::Report;
 
-/// Interval between two samples.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Runs a sender and keeps its report up to date, until `shutdown`, or until the sender stops by itself.
-///
-/// # Errors
-/// The reason why it stopped by itself.
+/// Runs a sender and keeps its report up to date, until `shutdown`, or until it stops for the reason returned.
 pub async fn run<S: Source>(
     config: impl Into<Live<Config>>,
     dependencies: Dependencies<S>,
@@ -66,6 +52,7 @@ async fn sample_every_second(report: Arc<Report>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let now = ticks.tick().await.into_std();
-        report.set_trend(sampler.handle(now, report.sample()));
+        let trend = sampler.handle(now, report.sample());
+        report.measure(|measured| measured.trend = trend);
     }
 }

@@ -41,7 +41,6 @@ use crate::stop_reason::StopReason;
 
 /// Wait before dialling again where only a new certificate or name can help.
 const BARRED_RETRY: Duration = Duration::from_secs(10);
-
 /// Wait before a source that does not answer is asked again.
 const SOURCE_RETRY: Duration = Duration::from_secs(1);
 
@@ -57,9 +56,7 @@ pub struct Dependencies<S> {
 
 impl Dependencies<KafkaSource> {
     /// Connects to a real Kafka cluster. A quarter of the memory may be prefetched.
-    ///
-    /// # Errors
-    /// A property that librdkafka does not know or accept.
+    /// Error: a property that librdkafka does not know or accept.
     pub fn kafka(config: &Config, properties: &Properties) -> Result<Self, KafkaError> {
         Ok(Self {
             source: KafkaSource::start(properties, &config.link, derived::prefetch(config))?,
@@ -236,7 +233,6 @@ struct SenderLoop<S> {
     lost: Option<String>,
 }
 
-/// Step between two sessions.
 enum NextStep {
     Leave,
     Dial { after: Duration, stand_by: bool },
@@ -282,7 +278,6 @@ impl<S: Source> SenderLoop<S> {
         Ok(end)
     }
 
-    /// Runs one session over channel 0, from the hello to the session's end.
     async fn run_session(
         &mut self,
         first: &Dialled,

@@ -47,14 +47,11 @@ use opening::Reopen;
 
 /// Control messages that may wait in either direction; flow control of the other end limits the rest.
 const CONTROL_QUEUE: usize = 1024;
-
 /// Interval at which the sender shows that it is alive and asks for the receiver's clock.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(2);
-
 /// Time that a draining session waits for the last acks: half of the 10 s that a drain may take.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Parts that a session works with.
 pub struct Session<'a> {
     pub lanes: &'a [LaneHandle],
     /// Classes that this session began with; it ends when topics go to other classes.
@@ -86,7 +83,6 @@ struct Active<'a> {
     supervisor: ChannelSupervisor,
 }
 
-/// Slot of a lane in one epoch.
 #[derive(Debug, Clone, Copy)]
 struct SlotAt {
     lane: LaneId,
@@ -95,7 +91,6 @@ struct SlotAt {
 }
 
 impl Session<'_> {
-    /// Runs the session that `handshake` began until it ends.
     pub async fn run(self, handshake: Handshaken, shutdown: Shutdown) -> SessionEnd {
         let connection = self.channels.first.connection.clone();
         let Handshaken { reader, writer, welcome } = handshake;
@@ -205,32 +200,24 @@ impl<'a> Active<'a> {
                     self.part.dispatcher.set_rate(self.session.board.rates().rate());
                     // Offers that found no room are tried again.
                     self.offer_due();
-                    if drain_until.is_some_and(|until| now >= until) || self.is_drained(drain_until) {
+                    let drained = || self.session.lanes.iter().all(|lane| lane.progress.is_drained());
+                    if drain_until.is_some_and(|until| now >= until || drained()) {
                         return SessionEnd::Drained;
                     }
                 }
                 () = shutdown.reached(Phase::Drain), if drain_until.is_none() => {
                     drain_until = Some(Instant::now() + DRAIN_PATIENCE);
                     clock = tokio::time::interval(Duration::from_millis(50));
-                    self.drain();
+                    for lane in self.session.lanes {
+                        let _ = lane.mailbox.push(Command::Drain);
+                    }
                 }
                 () = shutdown.reached(Phase::Now) => return SessionEnd::Drained,
             }
         }
     }
 
-    fn is_drained(&self, drain_until: Option<Instant>) -> bool {
-        drain_until.is_some() && self.session.lanes.iter().all(|lane| lane.progress.is_drained())
-    }
-
-    fn drain(&self) {
-        for lane in self.session.lanes {
-            let _ = lane.mailbox.push(Command::Drain);
-        }
-    }
-
-    /// Handles `message` and all others that have arrived, then starts to read the opened partitions: many of them
-    /// become one assignment.
+    /// Handles `message` and all others that have arrived, then reads the opened partitions in one assignment per lane.
     fn handle_all(&mut self, message: Control, incoming: &mut mpsc::Receiver<Control>) -> Result<(), SessionEnd> {
         self.handle(message)?;
         while let Ok(message) = incoming.try_recv() {
@@ -390,7 +377,6 @@ impl<'a> Active<'a> {
         }
     }
 
-    /// An operator requests that a partition resumes.
     fn handle_request(&mut self, pending: PendingRequest) {
         let PendingRequest { request, at, answer } = pending;
         let partition = Partition { topic: request.topic.as_str().into(), partition: request.partition };

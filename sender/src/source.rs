@@ -12,11 +12,8 @@ pub use ::kafka::consumer::{Fault as PartitionFault, LaneEvent as Event, Start a
 
 /// Source cluster, which opens one reader for each lane.
 pub trait Source: Send + Sync + 'static {
-    /// Reader of one lane.
     type Reader: LaneReader + 'static;
-
-    /// Opens a reader without partitions. It rings `bell` whenever [`LaneReader::peek`] has gone from nothing to
-    /// something.
+    /// Opens a reader without partitions. It rings `bell` when [`LaneReader::peek`] goes from nothing to something.
     fn open(&self, lane: LaneId, bell: Bell) -> Result<Self::Reader, KafkaError>;
 }
 
@@ -47,13 +44,10 @@ pub trait Source: Send + Sync + 'static {
 pub trait LaneReader: Send {
     /// Starts to read more partitions. A slot must not be assigned twice.
     fn assign(&mut self, partitions: &[Assignment]) -> Result<(), KafkaError>;
-
     /// Stops reading these partitions; none of their events is seen after this returns.
     fn unassign(&mut self, slots: &[Slot]) -> Result<(), KafkaError>;
-
     /// Returns the next event without waiting, and the same one until [`LaneReader::advance`].
     fn peek(&mut self) -> Option<Event<'_>>;
-
     /// Drops the event last peeked.
     fn advance(&mut self);
 }

@@ -15,12 +15,7 @@ pub enum StopReason {
     Tls(#[from] TlsError),
     /// The receiver refuses this sender, and would refuse it again.
     #[error("the receiver refuses this sender: {detail} ({})", code.name())]
-    Refused {
-        /// Close code that the receiver sent.
-        code: CloseCode,
-        /// Values and remedy, as the receiver states them.
-        detail: String,
-    },
+    Refused { code: CloseCode, detail: String },
     /// The operating system does not give this process what it needs.
     #[error("{0}")]
     Broken(&'static str),

@@ -5,8 +5,6 @@
 //! configuration again; `POST /resume` resumes a halted partition, `POST /rate` sets a rate for a while: 200 or 409, and
 //! a sentence. The port listens on loopback unless configured otherwise; on other addresses it requires TLS and a token.
 //! Every POST requires `content-type: application/json`, which a page of another web origin cannot send.
-//!
-//! - [`access`]: the rules for requests: token, TLS
 
 pub mod access;
 
@@ -41,10 +39,8 @@ pub use access::{Access, AdminSettings};
 
 /// Requests that are answered at the same time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 32;
-
 /// Time limit of a connection, which carries one request, including a slow reader.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Limit of a request's line and headers, in bytes.
 const REQUEST_BYTES_MAX: usize = 16 * 1024;
 
@@ -54,28 +50,21 @@ pub struct Listen(pub Option<SocketAddr>);
 
 /// The result of a request that changes something: a sentence either way.
 pub type Outcome = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
-
-/// A function that reads the configuration again. It returns what changed, or why the file was refused, and may block
-/// on the disk.
+/// Reads the configuration again. Returns what changed, or why the file was refused; may block on the disk.
 pub type Reload = Arc<dyn Fn() -> Result<serde_json::Value, String> + Send + Sync>;
 
 /// The process behind an admin port, asked for each request. The default answers name the process to ask instead.
 pub trait Admin: Send + Sync + 'static {
-    /// The metrics of the process.
     fn metrics(&self) -> &Registry;
-
     /// True if the process does its work; if not, the reason.
     fn ready(&self) -> Result<(), String>;
-
     /// The state of the process.
     fn status(&self) -> serde_json::Value;
 
-    /// The state of each topic.
     fn topics(&self) -> Result<serde_json::Value, String> {
         Err(ASK_SENDER.to_owned())
     }
 
-    /// The state of each partition of `topic`.
     fn partitions(&self, topic: &str) -> Result<serde_json::Value, String> {
         let _ = topic;
         Err(ASK_SENDER.to_owned())
@@ -86,15 +75,11 @@ pub trait Admin: Send + Sync + 'static {
         Err(ASK_RECEIVER.to_owned())
     }
 
-    /// Resumes a halted partition, as the JSON requests.
     fn resume(&self, request: serde_json::Value) -> Outcome;
-
-    /// Sets a rate for a while, as the JSON requests.
     fn rate(&self, request: serde_json::Value) -> Result<String, String>;
 }
 
 const ASK_SENDER: &str = "this is a receiver; the sender of the link knows the source's logs: ask it";
-
 const ASK_RECEIVER: &str = "this is a sender; the receiver of the link keeps the log of jumps: ask it";
 
 /// The answers of an admin port: those of its process, and its reload.
@@ -102,7 +87,6 @@ const ASK_RECEIVER: &str = "this is a sender; the receiver of the link keeps the
 pub struct Views {
     /// The process that answers.
     pub admin: Arc<dyn Admin>,
-    /// The reload of its configuration.
     pub reload: Reload,
 }
 

@@ -4,8 +4,7 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// A flag that one thread waits for and any thread may set. A wake-up before the wait is kept: the next [`Bell::wait`]
-/// then returns immediately.
+/// A flag that one thread waits for and any thread may set, also before the [`Bell::wait`].
 #[derive(Debug, Clone, Default)]
 pub struct Bell(Arc<(Mutex<bool>, Condvar)>);
 

@@ -50,32 +50,17 @@ pub type Forbidden = fn(&str) -> Option<&'static str>;
 pub trait Configuration: Clone + Send + Sync + 'static {
     /// Every section of the file, in the order of the reference.
     const SECTIONS: &'static [Section];
-
     /// The smallest useful file.
     const EXAMPLE: &'static str;
-
-    /// The end of a QUIC connection that the certificate is for.
     const END: End;
-
-    /// Reads a document by [`Self::SECTIONS`].
     fn read(document: &Document<'_>) -> Result<Self, Reported>;
-
     /// Adopts from `new` the settings that change in a running process; returns everything that `new` changes.
     fn reload(&mut self, new: Self) -> Vec<Change>;
-
-    /// The files of the certificates.
     fn tls(&self) -> &TlsFiles;
-
-    /// The settings of the log.
     fn log(&self) -> LogSettings;
-
-    /// The admin port's settings.
     fn admin(&self) -> &AdminSettings;
-
     /// The brokers of the Kafka cluster to ask first.
     fn brokers(&self) -> &[Address];
-
-    /// The librdkafka properties for that cluster.
     fn client(&self) -> &Properties;
 }
 

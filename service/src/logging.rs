@@ -46,7 +46,6 @@ pub enum Format {
 
 /// The crates whose messages are logged at `log.level`: every crate of this workspace that a process runs.
 const CRATES: [&str; 7] = ["causeway", "kafka", "receiver", "sender", "service", "transport", "wire"];
-
 type ChangeFilter = Box<dyn Fn(EnvFilter) + Send + Sync>;
 
 /// The running log of this process.
@@ -64,17 +63,11 @@ impl Logging {
     }
 }
 
-/// The error that keeps logging from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// RUST_LOG is not a valid filter.
     #[error("RUST_LOG=`{written}` is not a log filter: {source}")]
-    Filter {
-        /// Value of the environment variable.
-        written: String,
-        /// Error of the parser.
-        source: tracing_subscriber::filter::ParseError,
-    },
+    Filter { written: String, source: tracing_subscriber::filter::ParseError },
     /// Logging was started before in this process.
     #[error("logging is set up already")]
     Twice,

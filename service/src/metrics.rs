@@ -12,11 +12,10 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::config::reference::wrapped;
+use crate::config::reference::{PAGE_WIDTH, wrapped};
 
 pub use page::{Marked, check_pages, json_reference};
 
-/// A metric, read from a `T`.
 pub struct Metric<T> {
     /// Name of the metric, unit last; the exposition adds `_total` to counters.
     pub name: &'static str,
@@ -30,16 +29,25 @@ pub struct Metric<T> {
 pub enum Read<T> {
     /// A number that only grows while the process lives.
     Counter(fn(&T) -> u64),
-    /// A counter for each value of a label.
     Counters(&'static str, fn(&T) -> Vec<(String, u64)>),
     /// A number that goes up and down; absent if it is not known.
     Gauge(fn(&T) -> Option<f64>),
-    /// A gauge for each value of a label.
     Gauges(&'static str, fn(&T) -> Vec<(String, f64)>),
     /// A gauge for each pair of values of two labels.
     GaugesBy([&'static str; 2], fn(&T) -> Vec<ByTwo>),
-    /// A histogram for each value of a label.
     Histograms(&'static str, fn(&T) -> Vec<(String, Buckets)>),
+}
+
+/// Makes a table of metrics. A row is the kind, the name, the labels, the function that reads the value, and the help.
+#[macro_export]
+macro_rules! metrics {
+    ($($kind:ident $name:literal $(by $label:expr)?, $read:expr, $help:literal;)*) => {
+        &[$($crate::metrics::Metric {
+            name: $name,
+            help: $help,
+            read: $crate::metrics::Read::$kind($($label,)? $read),
+        }),*]
+    };
 }
 
 /// The values of two labels, and the value of their gauge.
@@ -70,33 +78,22 @@ pub struct Collection<T: 'static> {
 pub struct Process {
     /// Reloads that took effect.
     pub reloads: AtomicU64,
-    /// Reloads that were refused.
     pub reloads_refused: AtomicU64,
     /// Requests to the admin port without its token.
     pub admin_refused: AtomicU64,
 }
 
-/// The counters of this process.
 pub static PROCESS: Process =
     Process { reloads: AtomicU64::new(0), reloads_refused: AtomicU64::new(0), admin_refused: AtomicU64::new(0) };
 
-const OF_PROCESS: &[Metric<()>] = &[
-    Metric {
-        name: "causeway_reloads",
-        help: "Reloads that were applied",
-        read: Read::Counter(|()| PROCESS.reloads.load(Ordering::Relaxed)),
-    },
-    Metric {
-        name: "causeway_reloads_refused",
-        help: "Reloads that were refused: nothing changed",
-        read: Read::Counter(|()| PROCESS.reloads_refused.load(Ordering::Relaxed)),
-    },
-    Metric {
-        name: "causeway_admin_requests_refused",
-        help: "Requests to the admin port without its token",
-        read: Read::Counter(|()| PROCESS.admin_refused.load(Ordering::Relaxed)),
-    },
-];
+const OF_PROCESS: &[Metric<()>] = crate::metrics! {
+    Counter "causeway_reloads", |()| PROCESS.reloads.load(Ordering::Relaxed),
+        "Reloads that were applied";
+    Counter "causeway_reloads_refused", |()| PROCESS.reloads_refused.load(Ordering::Relaxed),
+        "Reloads that were refused: nothing changed";
+    Counter "causeway_admin_requests_refused", |()| PROCESS.admin_refused.load(Ordering::Relaxed),
+        "Requests to the admin port without its token";
+};
 
 /// Makes a registry with the metrics of every process: its version and its reloads.
 pub fn registry() -> Registry {
@@ -108,7 +105,6 @@ pub fn registry() -> Registry {
 }
 
 impl<T: 'static> Collection<T> {
-    /// Makes a collection that reads `table` from each of `readings`.
     pub fn new(table: &'static [Metric<T>], readings: impl Fn() -> Vec<Labelled<T>> + Send + Sync + 'static) -> Self {
         Self { table, readings: Box::new(readings) }
     }
@@ -206,7 +202,7 @@ pub fn reference(registry: &Registry) -> String {
         let labels = samples.iter().find_map(|line| line.strip_prefix(&sample)).map(label_names);
         let labels = labels.filter(|names| !names.is_empty()).map(|names| format!("{{{names}}}")).unwrap_or_default();
         let help = help.trim_end_matches('.');
-        list += &wrapped(&format!("- `{name}{labels}` {kind}: {help}"), "  ");
+        list += &wrapped(&format!("- `{name}{labels}` {kind}: {help}"), "  ", PAGE_WIDTH);
         list.push('\n');
     }
     list

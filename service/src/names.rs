@@ -10,7 +10,6 @@ use crate::config::{DeValue, Rejection, Reported, Setting, Table};
 
 /// Limit of a link's name in bytes: it is part of topic names and transactional ids in the target.
 pub const LINK_NAME_BYTES_MAX: usize = 64;
-
 /// Limit of an instance's name in bytes: that of a DNS name.
 pub const INSTANCE_NAME_BYTES_MAX: usize = 253;
 

@@ -13,13 +13,10 @@ use rcgen::{
 
 /// Lifetime of the authority in days. Renewing it touches every peer, so it is rare.
 pub const CA_DAYS: u32 = 3_650;
-
 /// Lifetime of a side's own certificate in days.
 pub const LEAF_DAYS: u32 = 365;
-
 /// Time that a certificate is valid before it is made: the clocks of two data centres differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(3_600);
-
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// The names for which an authority and its certificates are made.
@@ -38,9 +35,7 @@ pub struct Request<'a> {
 pub struct Written {
     /// Directory of the files.
     pub dir: PathBuf,
-    /// Names in the certificate of the sender.
     pub sender: Vec<String>,
-    /// Names in the certificate of the receiver.
     pub receiver: Vec<String>,
 }
 
@@ -52,33 +47,17 @@ pub enum PkiError {
     Exists(PathBuf),
     /// A name is missing, or a certificate cannot bear it.
     #[error("{side}: {reason}")]
-    Names {
-        /// Side whose name it is.
-        side: &'static str,
-        /// Rule that the name breaks.
-        reason: String,
-    },
+    Names { side: &'static str, reason: String },
     /// A file could not be written.
     #[error("{}: {source}", file.display())]
-    Write {
-        /// Path of the file.
-        file: PathBuf,
-        /// Error of the system.
-        source: io::Error,
-    },
+    Write { file: PathBuf, source: io::Error },
     /// The certificate library refused a certificate.
     #[error("certificate for {name}: {source}")]
-    Certificate {
-        /// First name in the certificate.
-        name: String,
-        /// Error of the library.
-        source: rcgen::Error,
-    },
+    Certificate { name: String, source: rcgen::Error },
 }
 
-/// Makes an authority, a certificate for the sender and one for the receiver, and writes six PEM files
-/// to `dir`: `ca.pem`, `sender.pem`, `receiver.pem` and a `.key` for each, readable by the owner only.
-/// Overwrites nothing.
+/// Makes an authority, a certificate for the sender and one for the receiver, and writes six new PEM files to `dir`:
+/// `ca.pem`, `sender.pem`, `receiver.pem` and a `.key` for each, readable by the owner only.
 pub fn init(dir: &Path, request: &Request<'_>) -> Result<Written, PkiError> {
     init_as_of(dir, request, SystemTime::now())
 }

@@ -42,7 +42,6 @@ impl Trigger {
 }
 
 impl Shutdown {
-    /// The current phase of the process.
     pub fn phase(&self) -> Phase {
         *self.0.borrow()
     }

@@ -8,6 +8,7 @@ use ring::{digest, hmac};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
@@ -61,38 +62,16 @@ pub struct PeerIdentity {
 pub enum TlsError {
     /// The file is missing, or not PEM.
     #[error("{}: {source}", file.display())]
-    Read {
-        /// Path of the file.
-        file: PathBuf,
-        /// Error of the reader.
-        source: pem::Error,
-    },
+    Read { file: PathBuf, source: pem::Error },
     /// The PEM file contains something else.
     #[error("{}: no {wanted} in this file", file.display())]
-    Nothing {
-        /// Path of the file.
-        file: PathBuf,
-        /// Content that was expected.
-        wanted: &'static str,
-    },
+    Nothing { file: PathBuf, wanted: &'static str },
     /// A certificate that is damaged, out of its time or for another use.
     #[error("{}: {reason}", file.display())]
-    Unusable {
-        /// Path of the file.
-        file: PathBuf,
-        /// Reason of the refusal.
-        reason: String,
-    },
+    Unusable { file: PathBuf, reason: String },
     /// Key and certificate are not a pair, or of an unknown kind.
     #[error("{} does not fit {}: {source}", key.display(), certificate.display())]
-    Pair {
-        /// File of the key.
-        key: PathBuf,
-        /// File of the certificate.
-        certificate: PathBuf,
-        /// Error of the TLS library.
-        source: rustls::Error,
-    },
+    Pair { key: PathBuf, certificate: PathBuf, source: rustls::Error },
 }
 
 /// The current time, at which certificates must be valid.
@@ -101,7 +80,6 @@ pub fn now() -> UnixTime {
 }
 
 impl Credentials {
-    /// Reads the files and checks that `end` can use them at `now`.
     pub fn load(files: &TlsFiles, end: End, now: UnixTime) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         for certificate in certificates(&files.ca)? {
@@ -150,13 +128,7 @@ impl Credentials {
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&self.roots), provider())
             .build()
             .map_err(|error| unusable(&self.files.ca, error.to_string()))?;
-        let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
-        let mut config = builder
-            .expect("the provider knows TLS 1.3")
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(self.chain.clone(), self.key.clone_key())
-            .map_err(|source| self.pair(source))?;
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        let mut config = self.listening(verifier, ALPN)?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(QuicServerConfig::try_from(config).expect("the provider has QUIC's initial cipher"))
@@ -164,14 +136,18 @@ impl Credentials {
 
     /// The configuration of an HTTPS port, whose clients show no certificate.
     pub fn https(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        self.listening(WebPkiClientVerifier::no_client_auth(), b"http/1.1").map(Arc::new)
+    }
+
+    fn listening(&self, clients: Arc<dyn ClientCertVerifier>, protocol: &[u8]) -> Result<ServerConfig, TlsError> {
         let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
         let mut config = builder
             .expect("the provider knows TLS 1.3")
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_single_cert(self.chain.clone(), self.key.clone_key())
             .map_err(|source| self.pair(source))?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        config.alpn_protocols = vec![protocol.to_vec()];
+        Ok(config)
     }
 
     /// A key that only processes with this private key can derive, a different one for each `purpose`.
@@ -196,7 +172,6 @@ impl Credentials {
 }
 
 impl PeerIdentity {
-    /// The identity that the certificate in `file` proves.
     pub fn of_file(file: &Path) -> Result<Self, TlsError> {
         Ok(Self { leaf: certificates(file)?.swap_remove(0) })
     }
@@ -225,7 +200,6 @@ impl PeerIdentity {
         bytes
     }
 
-    /// The DNS names in the certificate, for messages.
     pub fn dns_names(&self) -> Vec<String> {
         let certificate = EndEntityCert::try_from(&self.leaf);
         certificate
@@ -251,8 +225,7 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(list)
 }
 
-/// Checks time and purpose, for which the other side would refuse us. An unknown issuer is no error here: only the other
-/// side knows which authorities it trusts.
+/// Checks time and purpose, for which the other side would refuse us. Only that side knows which issuers it trusts.
 fn check_leaf(leaf: &CertificateDer<'_>, roots: &RootCertStore, end: End, now: UnixTime) -> Result<(), String> {
     let certificate = EndEntityCert::try_from(leaf).map_err(|error| format!("not a usable certificate: {error}"))?;
     let (usage, purpose) = match end {

@@ -42,7 +42,6 @@ impl TopicPattern {
         Ok(Self { written: written.to_owned(), regex })
     }
 
-    /// True if the entry matches `topic`.
     pub fn matches(&self, topic: &str) -> bool {
         self.regex.as_ref().map_or_else(|| self.written == topic, |regex| regex.is_match(topic))
     }
@@ -92,12 +91,10 @@ impl TopicFilter {
         sorted('+', &self.topics) + &sorted('-', &self.exclude) + &sorted('>', &self.forward)
     }
 
-    /// The entries that include topics.
     pub fn topics(&self) -> &[TopicPattern] {
         &self.topics
     }
 
-    /// The entries that exclude topics.
     pub fn exclude(&self) -> &[TopicPattern] {
         &self.exclude
     }

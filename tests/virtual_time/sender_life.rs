@@ -202,15 +202,15 @@ fn new_rate_takes_effect_within_a_second_and_a_session() {
         let ends = Ends::new("delay 100 ms", 1);
         tokio::spawn(welcome_all(ends.listening.clone()));
         let (trigger, shutdown) = shutdown::channel();
-        let board = Arc::new(Report::default());
+        let report = Arc::new(Report::default());
         let parts =
             Dependencies { source: Empty, catalog: Arc::new(Empty), states: Arc::new(Empty), sockets: ends.near() };
         let first = config(&ends);
         let (publisher, live) = service::live::channel(first.clone());
-        let life = tokio::spawn(run(live, parts, Arc::clone(&board), shutdown));
-        let active = || matches!(board.status().state, State::Active);
+        let life = tokio::spawn(run(live, parts, Arc::clone(&report), shutdown));
+        let active = || matches!(report.status().state, State::Active);
         until("the first session", Duration::from_secs(5), active).await;
-        let kept = || board.rates().budget().rate().map_or(0, |rate| rate.bits_per_second() / 1_000_000);
+        let kept = || report.board().rates().budget().rate().map_or(0, |rate| rate.bits_per_second() / 1_000_000);
         assert_eq!(kept(), 50);
 
         let mut second = first.clone();
@@ -219,16 +219,16 @@ fn new_rate_takes_effect_within_a_second_and_a_session() {
         until("the rate of another file", Duration::from_secs(1), || kept() == 20).await;
         let request = Request { rate: Some("30 Mbit/s".to_owned()), seconds: None };
         let now = "2026-01-14T09:00:00Z".parse().unwrap();
-        board.rates().ask(&request, now).unwrap();
+        report.board().rates().ask(&request, now).unwrap();
         assert_eq!(kept(), 30, "the command did not take effect immediately");
         publisher.publish(first);
         sleep(Duration::from_secs(2)).await;
         assert_eq!(kept(), 30, "a new file replaced the rate of the command");
-        board.rates().ask(&Request::default(), now).unwrap();
+        report.board().rates().ask(&Request::default(), now).unwrap();
         assert_eq!(kept(), 50);
 
-        assert!(active() && board.status().sessions == 1, "{:?}", board.status().closes);
-        assert!(board.status().rate.sent_bytes > 0, "no bytes passed the budget");
+        assert!(active() && report.status().sessions == 1, "{:?}", report.status().closes);
+        assert!(report.status().rate.sent_bytes > 0, "no bytes passed the budget");
         trigger.advance(Phase::Drain);
         life.await.unwrap().unwrap();
     });

@@ -22,7 +22,6 @@ service::add_fields!(Wire { sent_bytes, received_bytes, sent_packets, lost_packe
 /// Place of a channel in a session. The connection in it may change when the channel is dialled again.
 #[derive(Debug, Clone, Default)]
 pub struct ChannelPlace {
-    /// Connection of the channel, while it is open.
     pub connection: Option<Connection>,
     /// Traffic of the earlier connections in this place.
     pub before: Wire,

@@ -14,16 +14,12 @@ use crate::lane::Packing;
 
 /// Longest time of a frame on the wire at the current rate: a frame delays the next one by this much.
 const FRAME_TIME: Duration = Duration::from_millis(100);
-
 /// Channels of a session whose rate is neither high nor low: one that dies takes a quarter.
 const CHANNELS: u64 = 4;
-
 /// Rate that one channel sustains on any path.
 const CHANNEL_BITS_PER_SECOND: u64 = 125_000_000;
-
 /// Rate below which the frames queued in four channels would delay those behind them.
 const THIN_BITS_PER_SECOND: u64 = 20_000_000;
-
 /// The smallest frame worth its overhead.
 const FRAME_BYTES_MIN: u64 = 16 << 10;
 
@@ -73,14 +69,12 @@ pub fn channels(config: &Config) -> u16 {
     config.wan.channels.unwrap_or(derived)
 }
 
-/// Raw bytes of a full frame at this rate.
 pub fn frame_bytes(rate: Option<Rate>) -> u64 {
     let by_rate = rate.map_or(u64::MAX, |rate| rate.bytes_in(FRAME_TIME).max(FRAME_BYTES_MIN));
     by_rate.min(FRAME_RAW_TARGET as u64)
 }
 
-/// The limits of frames at any rate, before the receiver has stated its credit. A quarter of the memory is for the
-/// largest record.
+/// The limits of frames at any rate, before the receiver states its credit. A quarter of the memory is for one record.
 pub fn packing(config: &Config) -> Packing {
     Packing {
         codec: config.wan.compression,

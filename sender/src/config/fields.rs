@@ -23,11 +23,8 @@ use crate::dispatch::classes::{Ceiling, Classes};
 use crate::partitions::policy::{Policies, Policy};
 use crate::rate::schedule::{Days, Schedule, TimeOfDay, Zone};
 
-/// The least memory for each lane.
 pub const MEMORY_PER_LANE: Size = Size::from_bytes(4 << 20);
-
-/// The least memory for each channel: half of it is for windows, half of those for data in flight, and 4 MiB hold a
-/// frame of records and its successor.
+/// The least memory for each channel: a quarter of it is for data in flight, a frame of records and its successor.
 pub const MEMORY_PER_CHANNEL: Size = Size::from_bytes(16 << 20);
 
 /// The smallest useful file.
@@ -63,7 +60,6 @@ pub const SECTIONS: &[Section] = &[
 
 /// The lowest rate of a link: a packet of 1,500 bytes takes 188 ms.
 const RATE_MIN: &str = r#""64 kbit/s""#;
-
 /// The highest rate of a link: a packet of 1,500 bytes takes 120 ns.
 const RATE_MAX: &str = r#""100 Gbit/s""#;
 
@@ -254,7 +250,6 @@ service::settings! {
 }
 
 impl SourceConfig {
-    /// The topics that the link carries.
     pub fn filter(&self) -> TopicFilter {
         TopicFilter::new(self.topics.clone(), self.exclude.clone()).forwarding(self.forward.clone())
     }
@@ -279,11 +274,9 @@ fn read_flow_policy(table: &Table<'_>, name: &str) -> Result<FlowPolicy, Reporte
     table.read_with(name, |value| choice(value, &words))
 }
 
-/// The levels of zstd without the negative ones, which lz4 beats, and without the "ultra" ones, whose memory our limits
-/// do not bound.
+/// The levels of zstd without the negative ones, which lz4 beats, and the "ultra" ones, whose memory is not bounded.
 const ZSTD_LEVELS: std::ops::RangeInclusive<i32> = 1..=19;
 
-/// Reads a codec: a word, and for zstd a level.
 fn read_codec(table: &Table<'_>, name: &str) -> Result<Codec, Reported> {
     table.read_with(name, |value| {
         let Some(level) = value.as_str().and_then(|text| text.strip_prefix("zstd:")) else {

@@ -21,18 +21,15 @@ pub struct Class {
     pub topics: TopicFilter,
     /// Number of its lanes, fixed for the life of the link.
     pub lanes: u16,
-    /// Terms on which it uses the rate.
     pub terms: ClassTerms,
 }
 
-/// Terms on which a class uses the rate.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ClassTerms {
     /// Priority: true if the class goes before every class that is not strict.
     pub strict: bool,
     /// Share that is guaranteed while the class has enough to send.
     pub share: Option<Share>,
-    /// Ceiling that the class never exceeds.
     pub ceiling: Option<Ceiling>,
 }
 
@@ -65,12 +62,10 @@ impl fmt::Display for Ceiling {
 }
 
 impl Classes {
-    /// Returns the number of lanes of all classes.
     pub fn lanes(&self) -> u32 {
         self.0.iter().map(|class| u32::from(class.lanes)).sum()
     }
 
-    /// Returns the classes as the hello requests them of the receiver.
     pub fn requests(&self) -> Vec<ClassRequest> {
         let request =
             |class: &Class| ClassRequest { name: class.name.clone(), lanes: class.lanes, strict: class.terms.strict };
@@ -82,8 +77,7 @@ impl Classes {
         Router::new(table, self.0.iter().map(|class| (class.name.as_str(), &class.topics)))
     }
 
-    /// Returns the terms of a class. The default class, and a class that is no longer configured, share what the others
-    /// leave.
+    /// Returns the terms of a class. The default class, and one no longer configured, share what the others leave.
     pub fn terms(&self, name: &str) -> ClassTerms {
         self.0.iter().find(|class| class.name == name).map(|class| class.terms).unwrap_or_default()
     }
@@ -93,8 +87,7 @@ impl Classes {
         (1.0 - self.0.iter().filter_map(|class| class.terms.share).map(Share::part).sum::<f64>()).max(0.0)
     }
 
-    /// Returns whether `new` has other topics, lanes or priorities. The receiver has to know them too, which requires a
-    /// new session.
+    /// Returns whether `new` has other topics, lanes or priorities, which the receiver learns only in a new session.
     pub fn routes_differ(&self, new: &Self) -> bool {
         let route = |class: &Class| (class.name.clone(), class.topics.canonical(), class.lanes, class.terms.strict);
         !self.0.iter().map(route).eq(new.0.iter().map(route))
@@ -112,9 +105,7 @@ impl Classes {
 }
 
 /// Checks the name of a class.
-///
-/// # Errors
-/// A sentence that says what is wrong with it.
+/// Error: a sentence that says what is wrong with it.
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
     if name == DEFAULT_CLASS {
         return Err(format!("`{DEFAULT_CLASS}` is the class of all topics that no other matches"));

@@ -12,11 +12,9 @@ use std::collections::VecDeque;
 use wire::control::CreditTerms;
 use wire::ids::LaneId;
 
-/// Divisor of the pool for the part that is kept for urgent lanes: one in four. Another lane can still use half of the
-/// pool.
+/// Divisor of the pool for the part that is kept for urgent lanes: one in four. Another lane can still use half.
 const KEPT_PART: u64 = 4;
 
-/// Credit of one session.
 #[derive(Debug)]
 pub(crate) struct Credit {
     terms: CreditTerms,
@@ -27,7 +25,6 @@ pub(crate) struct Credit {
 }
 
 impl Credit {
-    /// Creates credit that is all free, for lanes numbered 0 to `lanes` − 1.
     pub(crate) fn new(terms: CreditTerms, lanes: u16) -> Self {
         let lanes = usize::from(lanes);
         Self {
@@ -52,8 +49,7 @@ impl Credit {
         self.terms.reserve.max(self.terms.pool / 2)
     }
 
-    /// Requests `bytes`. The grant, now or later, comes out of [`Credit::poll_granted`]. A lane has at most one request
-    /// waiting.
+    /// Requests `bytes`, one request of a lane at a time. The grant comes out of [`Credit::poll_granted`].
     pub(crate) fn request(&mut self, lane: LaneId, bytes: u64) {
         assert!(bytes <= self.request_max(), "a request of {bytes} could never be granted");
         debug_assert!(self.waiting.iter().all(|(other, _)| *other != lane), "one request at a time");
@@ -69,7 +65,6 @@ impl Credit {
         self.grant();
     }
 
-    /// Frees all credit of a closed lane.
     pub(crate) fn close_lane(&mut self, lane: LaneId) {
         self.waiting.retain(|(other, _)| *other != lane);
         self.granted.retain(|(other, _)| *other != lane);
@@ -77,7 +72,6 @@ impl Credit {
         self.grant();
     }
 
-    /// Returns the next lane whose request was granted.
     pub(crate) fn poll_granted(&mut self) -> Option<(LaneId, u64)> {
         self.granted.pop_front()
     }
@@ -87,7 +81,6 @@ impl Credit {
         self.used.iter().sum()
     }
 
-    /// Returns the bytes of all credit.
     pub(crate) fn total(&self) -> u64 {
         self.terms.reserve * self.used.len() as u64 + self.terms.pool
     }

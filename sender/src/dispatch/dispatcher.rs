@@ -29,7 +29,6 @@ use super::scheduler::{ClassView, Scheduler};
 use super::stream::{Outgoing, Urgency, WhenTaken};
 use super::striping::{ChannelId, RoomAt, Striping};
 
-/// Dispatcher of one session.
 #[derive(Debug, Clone)]
 pub struct Dispatcher(Arc<Shared>);
 
@@ -142,7 +141,6 @@ impl Dispatcher {
         self.state().scheduler.view(Instant::now())
     }
 
-    /// The lanes of every class.
     pub fn table(&self) -> &ClassTable {
         &self.0.table
     }
@@ -167,7 +165,6 @@ impl Dispatcher {
         }
     }
 
-    /// Frees all credit of a lane that is closed or opens again.
     pub fn close_lane(&self, lane: LaneId) {
         let mut state = self.state();
         state.credit.close_lane(lane);
@@ -175,19 +172,16 @@ impl Dispatcher {
         state.granted[usize::from(lane.0)] = None;
     }
 
-    /// Returns the most that one request for credit may ask for.
     pub fn request_max(&self) -> u64 {
         self.state().credit.request_max()
     }
 
-    /// Returns the credit in use, and all credit.
     pub fn credit_usage(&self) -> CreditUsage {
         let state = self.state();
         CreditUsage { used: state.credit.used(), total: state.credit.total() }
     }
 
-    /// Returns room for the frame of a lane if it is the lane's turn and a channel has room. The frame is due and has
-    /// `bytes` at most.
+    /// Returns room for the frame of a lane, at most `bytes`, if it is the lane's turn and a channel has room.
     pub fn poll(&self, lane: LaneId, bytes: u64, now: Instant) -> Turn {
         let mut state = self.state();
         state.scheduler.handle_due(lane);
@@ -216,8 +210,7 @@ impl Dispatcher {
         self.wake_next(&state, Instant::now());
     }
 
-    /// Sends a frame into `room`. It leaves before those frames of its channel that are less urgent. `when_taken` is
-    /// called once QUIC has its last byte.
+    /// Sends a frame into `room`, before less urgent ones. `when_taken` is called once QUIC has its last byte.
     pub fn send(&self, mut room: Room, bytes: Bytes, when_taken: WhenTaken, now: Instant) {
         room.is_used = true;
         let mut state = self.state();
@@ -236,10 +229,7 @@ impl Dispatcher {
         }
     }
 
-    /// Opens a channel for frames.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
+    /// Opens a channel for frames. Panics outside a tokio runtime.
     pub fn open(&self, channel: ChannelId, dialled: Dialled) {
         let changed = Arc::new(Notify::new());
         let runtime = Handle::current();
@@ -287,7 +277,6 @@ impl Dispatcher {
         }
     }
 
-    /// Returns the vital signs of each open channel.
     pub fn vitals(&self) -> Vec<Vital> {
         let state = self.state();
         let vital = |(&channel, open): (&ChannelId, &Open)| Vital {
@@ -304,7 +293,6 @@ impl Dispatcher {
         self.state().open.values().map(|open| open.dialled.clone()).collect()
     }
 
-    /// Returns the connection of an open channel.
     pub fn connection(&self, channel: ChannelId) -> Option<Connection> {
         self.state().open.get(&channel).map(|open| open.dialled.connection.clone())
     }

@@ -9,14 +9,11 @@ use super::striping::ChannelId;
 
 /// Shortest silence of a dead channel.
 const SILENCE_MIN: Duration = Duration::from_secs(3);
-/// Round trips of silence of a dead channel on a long path: enough for QUIC's own probes, which come after one, three
-/// and seven round trips.
+/// Round trips of silence of a dead channel on a long path: enough for QUIC's probes after one, three and seven.
 const SILENCE_ROUND_TRIPS: u32 = 6;
-
 /// Interval between two checks of the channels.
 pub(crate) const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Vital signs of a channel.
 #[derive(Debug, Clone, Copy)]
 pub struct Vital {
     pub channel: ChannelId,

@@ -17,17 +17,13 @@ use wire::units::Rate;
 use crate::config::derived;
 use crate::dispatch::classes::{ClassTerms, Classes};
 
-/// Largest frames by which a class may catch up after it had nothing to send, because its lanes were packing. More would
-/// be a burst that delays others.
+/// Largest frames by which a class may catch up after its lanes were packing. More would be a burst.
 const CATCH_UP_FRAMES: u64 = 2;
-
 /// Burst of a ceiling: the bytes that it passes in this time.
 const CEILING_BURST: Duration = Duration::from_millis(20);
-
 /// Half-life of the bytes that the measured share of a class is based on.
 const SHARE_HALVES: Duration = Duration::from_secs(5);
 
-/// Scheduler of the classes of one session.
 #[derive(Debug)]
 pub(crate) struct Scheduler {
     classes: Vec<State>,
@@ -53,7 +49,6 @@ struct State {
     recent: Recent,
 }
 
-/// Class at one moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClassView {
     pub terms: ClassTerms,
@@ -117,12 +112,10 @@ impl Scheduler {
         }
     }
 
-    /// The rate that the ceilings follow.
     pub(crate) fn rate(&self) -> Option<Rate> {
         self.rate
     }
 
-    /// Handles that a lane's frame is due.
     pub(crate) fn handle_due(&mut self, lane: LaneId) {
         let clock = self.clock;
         let catch_up = self.catch_up;
@@ -135,14 +128,12 @@ impl Scheduler {
         }
     }
 
-    /// Handles that a lane has nothing to send.
     pub(crate) fn handle_idle(&mut self, lane: LaneId) {
         if let Some(class) = self.class_mut(lane) {
             class.waiting.retain(|other| *other != lane);
         }
     }
 
-    /// Returns the lane that may send next; `None` if none may now.
     pub(crate) fn next(&self, now: Instant) -> Option<LaneId> {
         let may = |state: &&State| {
             !state.waiting.is_empty() && state.ceiling.as_ref().is_none_or(|bucket| bucket.opens(now).is_none())
@@ -187,7 +178,6 @@ impl Scheduler {
         self.class(lane).is_some_and(|class| class.terms.strict)
     }
 
-    /// Returns every class, in the order of the table.
     pub(crate) fn view(&self, now: Instant) -> Vec<ClassView> {
         let recent: Vec<_> = self.classes.iter().map(|state| state.recent.now(now)).collect();
         let all: f64 = recent.iter().sum();

@@ -38,12 +38,10 @@ pub(crate) type WhenTaken = Box<dyn FnOnce() + Send>;
 
 /// Frame that a channel was given.
 pub(crate) struct Outgoing {
-    /// Number of the frame in its session.
     pub id: FrameId,
     pub bytes: Bytes,
     /// Order among the frames of its channel.
     pub urgency: Urgency,
-    /// Callback for when QUIC has taken the frame.
     pub when_taken: WhenTaken,
 }
 

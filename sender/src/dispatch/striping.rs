@@ -17,14 +17,10 @@ use crate::config::derived;
 
 /// Number of a channel; 0 is the channel of the handshake.
 pub type ChannelId = u32;
-
 /// Number of a frame among all that were handed over in a session.
 pub type FrameId = u64;
-
-/// Time that data waiting inside QUIC may take to leave: enough to hide that a thread is woken and compresses, and
-/// little enough that a lane still packs late.
+/// Time that data waiting inside QUIC may take to leave: enough for a thread to wake and compress, and no more.
 pub(crate) const WAITING: Duration = Duration::from_millis(15);
-
 /// Frames that lanes may be closing for the channels at the same time.
 const CLOSING_AT_ONCE: usize = 4;
 
@@ -51,7 +47,6 @@ pub struct Again {
 pub enum RoomAt {
     /// The channel is not open.
     Never,
-    /// The channel has room.
     Now,
     /// The gauge of the channel shows that this much has left, or that nothing waits after this much was sent.
     Once {
@@ -61,7 +56,6 @@ pub enum RoomAt {
     },
 }
 
-/// Load of one channel.
 #[derive(Debug, Default)]
 struct Load {
     frames: BTreeMap<FrameId, Bytes>,
@@ -113,7 +107,6 @@ impl Load {
 }
 
 impl Striping {
-    /// Opens a channel for frames.
     pub fn open(&mut self, channel: ChannelId) {
         self.open.insert(channel, Load::default());
     }
@@ -136,8 +129,7 @@ impl Striping {
         }
     }
 
-    /// Gives the promised frame to its channel. If the channel was abandoned meanwhile, the frame waits like those
-    /// that are sent again.
+    /// Gives the promised frame to its channel. If that was abandoned meanwhile, the frame is sent again elsewhere.
     pub fn hand(&mut self, channel: ChannelId, frame: Bytes) -> Option<FrameId> {
         self.decline(channel);
         if self.open.contains_key(&channel) {
@@ -168,8 +160,7 @@ impl Striping {
         let Some(load) = self.open.get_mut(&channel) else { return };
         load.reading = reading;
         let shown = i128::from(reading.left) - load.offset;
-        // The channel has sent something since it was given a frame, and then nothing waited: all bytes have left,
-        // whichever the count.
+        // The channel has sent something since it was given a frame, and then nothing waited: all bytes have left.
         let dry = reading.dry_at > load.sent_before;
         load.left = if dry { load.given } else { u64::try_from(shown.max(0)).unwrap_or(u64::MAX).min(load.given) };
         load.offset = i128::from(reading.left) - i128::from(load.left);

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use service::lock::Lock;
 
-/// Activity of a lane's thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activity {
     /// The thread packs, compresses, or handles commands.
@@ -37,7 +36,6 @@ struct Inner {
 }
 
 impl ActivityMeter {
-    /// Starts another activity at `now`.
     pub fn turn_to(&self, activity: Activity, now: Instant) {
         let mut inner = self.0.lock();
         inner.spent = inner.spent_until(now);
@@ -67,7 +65,6 @@ impl Inner {
 }
 
 impl Spent {
-    /// Returns the time spent after `earlier`.
     pub fn since(self, earlier: Self) -> Self {
         Self {
             works: self.works.saturating_sub(earlier.works),

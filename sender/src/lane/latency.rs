@@ -3,10 +3,6 @@
 //!
 //! Both ends measure with a clock of their own, and the sender finds by how much the two differ. The results are for
 //! reports only: nothing that a link does or promises depends on them.
-//!
-//! - `peer_clock`: the difference of the receiver's clock
-//! - `frames`: measurements of each frame in flight
-//! - `window`: durations over the last minute, and since the start
 
 mod frames;
 mod peer_clock;
@@ -94,7 +90,6 @@ pub struct RecentDelays {
 }
 
 impl Latency {
-    /// Creates a recorder that measures with `clock`.
     pub fn new(clock: Clock) -> Self {
         Self { clock, inner: Lock::default() }
     }
@@ -106,7 +101,7 @@ impl Latency {
 
     /// Handles that a session began, perhaps with another receiver, whose clock differs.
     pub fn begin_session(&self) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         inner.peer = PeerClock::default();
         inner.acked = None;
     }
@@ -114,27 +109,26 @@ impl Latency {
     /// Returns the question that the receiver answers with its clock.
     pub fn poll_question(&self) -> Control {
         let asked = self.clock.now();
-        self.lock().peer.handle_asked(asked);
+        self.inner.lock().peer.handle_asked(asked);
         Control::Clock { asked, answered: 0 }
     }
 
-    /// Handles the receiver's answer.
     pub fn handle_answer(&self, asked: u64, answered: u64) {
         let now = self.clock.now();
-        self.lock().peer.handle_answer(now, asked, answered);
+        self.inner.lock().peer.handle_answer(now, asked, answered);
     }
 
     /// Returns by how much the receiver's clock is ahead.
     pub fn ahead(&self) -> Option<Ahead> {
         let now = self.clock.now();
-        self.lock().peer.ahead(now)
+        self.inner.lock().peer.ahead(now)
     }
 
     /// Records that frames were acked, with the sample of one of them.
     pub fn handle_ack(&self, sample: Option<&Sample>) {
         let clock = self.clock.now();
         let now = Instant::now();
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         inner.acked = Some(clock);
         let Some(sample) = sample else { return };
         for (stage, window) in Stage::ALL.iter().zip(&mut inner.windows) {
@@ -144,17 +138,16 @@ impl Latency {
         }
     }
 
-    /// Returns what `read` finds in the window of a stage. The lock is taken for each stage by itself, so that lanes that
-    /// record an ack get in between.
+    /// Returns what `read` finds in the window of a stage. Lanes that record an ack get the lock in between.
     pub fn stage<T>(&self, stage: Stage, read: impl FnOnce(&Window) -> T) -> T {
-        read(&self.lock().windows[stage as usize])
+        read(&self.inner.lock().windows[stage as usize])
     }
 
     /// Returns the times that recently acked frames spent.
     pub fn recent_delays(&self) -> RecentDelays {
         let clock = self.clock.now();
         let now = Instant::now();
-        let inner = self.lock();
+        let inner = self.inner.lock();
         let mean = |stage: Stage| {
             let summary = inner.windows[stage as usize].last(now, Duration::from_secs(20));
             summary.mean_seconds.map(Duration::from_secs_f64)
@@ -166,10 +159,6 @@ impl Latency {
             acked: inner.acked.map(|at| Duration::from_nanos(clock.saturating_sub(at))),
             heard: inner.peer.silence(clock).map(Duration::from_nanos),
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock()
     }
 }
 

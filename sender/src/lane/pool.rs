@@ -67,22 +67,18 @@ impl<S: Source> LaneThreads<S> {
         Ok(())
     }
 
-    /// Returns the first `lanes` lanes.
     pub(crate) fn first(&self, lanes: u16) -> &[LaneHandle] {
         &self.lanes[..usize::from(lanes)]
     }
 
-    /// Returns the progress of each lane.
     pub(crate) fn progress(&self) -> Vec<Arc<Progress>> {
         self.lanes.iter().map(|lane| Arc::clone(&lane.progress)).collect()
     }
 
-    /// Returns the time use of each lane.
     pub(crate) fn activities(&self) -> Vec<Arc<ActivityMeter>> {
         self.lanes.iter().map(|lane| Arc::clone(&lane.activity)).collect()
     }
 
-    /// Stops the threads of all lanes.
     pub(crate) fn stop(&self) {
         for lane in &self.lanes {
             let _ = lane.mailbox.push(Command::Stop);

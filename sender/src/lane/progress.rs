@@ -19,16 +19,10 @@ pub struct Progress(Lock<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    epoch: Option<Epoch>,
     partitions: HashMap<Slot, (Partition, Position)>,
-    /// Positions of partitions when their slots were closed: a partition that is not read still lags.
-    before: HashMap<Partition, Position>,
-    totals: Totals,
-    in_flight_bytes: u64,
     drained: bool,
-    closed: Option<Closed>,
-    closes: BTreeMap<&'static str, u64>,
-    halted: Vec<HaltedPartition>,
+    /// Lane as it is shown, without open slots. Partitions that are not read still lag.
+    shown: Snapshot,
 }
 
 /// Counters of a lane since the process started.
@@ -82,73 +76,66 @@ pub struct Snapshot {
     pub totals: Totals,
     /// Credit of the frames that are not acked.
     pub in_flight_bytes: u64,
-    /// Number of partitions being read.
     pub partitions: usize,
     /// Position up to which each partition that was ever read is known to be committed.
     pub committed: HashMap<Partition, Position>,
     /// Closing by the receiver, until the lane is open again.
     pub closed: Option<Closed>,
-    /// Count of closings, by reason.
     pub closes: BTreeMap<&'static str, u64>,
-    /// Halted partitions of the lane.
     pub halted: Vec<HaltedPartition>,
 }
 
 impl Progress {
-    /// Handles that the lane was opened.
     pub fn handle_open(&self, epoch: Epoch) {
-        let mut inner = self.lock();
-        inner.epoch = Some(epoch);
+        let mut inner = self.0.lock();
+        inner.shown.epoch = Some(epoch);
         inner.close_slots();
-        inner.halted.clear();
-        inner.closed = None;
-        inner.in_flight_bytes = 0;
+        inner.shown.halted.clear();
+        inner.shown.closed = None;
+        inner.shown.in_flight_bytes = 0;
     }
 
-    /// Handles that the lane was closed.
     pub fn handle_close(&self) {
-        let mut inner = self.lock();
-        inner.epoch = None;
+        let mut inner = self.0.lock();
+        inner.shown.epoch = None;
         inner.close_slots();
-        inner.in_flight_bytes = 0;
+        inner.shown.in_flight_bytes = 0;
     }
 
     /// Records that the receiver closed the lane, until it is open again.
     pub fn record_closed(&self, reason: LaneClosedReason, detail: &str) {
         let reason = reason.word();
-        let mut inner = self.lock();
-        *inner.closes.entry(reason).or_default() += 1;
-        inner.closed = Some(Closed { reason: reason.to_owned(), detail: detail.to_owned() });
+        let mut inner = self.0.lock();
+        *inner.shown.closes.entry(reason).or_default() += 1;
+        inner.shown.closed = Some(Closed { reason: reason.to_owned(), detail: detail.to_owned() });
     }
 
-    /// Handles that partitions are read from their committed positions.
     pub fn handle_partitions(&self, assignments: &[Assignment]) {
-        let mut inner = self.lock();
+        let mut inner = self.0.lock();
         for assignment in assignments {
             let partition = Partition { topic: Arc::clone(&assignment.topic), partition: assignment.partition };
-            inner.halted.retain(|halted| !halted.is_of(&partition));
+            inner.shown.halted.retain(|halted| !halted.is_of(&partition));
             inner.partitions.insert(assignment.slot, (partition, assignment.position));
         }
     }
 
-    /// Handles that a frame is in flight.
     pub fn handle_frame(&self, frame: &OutFrame, in_flight_bytes: u64) {
-        let mut inner = self.lock();
-        inner.totals.frames += 1;
-        inner.totals.records += frame.records as u64;
-        inner.totals.raw_bytes += frame.raw_bytes;
-        inner.totals.frame_bytes += frame.bytes.len() as u64;
-        inner.in_flight_bytes = in_flight_bytes;
+        let mut inner = self.0.lock();
+        inner.shown.totals.frames += 1;
+        inner.shown.totals.records += frame.records as u64;
+        inner.shown.totals.raw_bytes += frame.raw_bytes;
+        inner.shown.totals.frame_bytes += frame.bytes.len() as u64;
+        inner.shown.in_flight_bytes = in_flight_bytes;
     }
 
     /// Handles that frames are committed.
     pub fn handle_ack(&self, epoch: Epoch, freed: &Freed, in_flight_bytes: u64) {
-        let mut inner = self.lock();
-        if inner.epoch != Some(epoch) {
+        let mut inner = self.0.lock();
+        if inner.shown.epoch != Some(epoch) {
             return;
         }
-        inner.in_flight_bytes = in_flight_bytes;
-        inner.totals.committed_bytes += freed.raw_bytes;
+        inner.shown.in_flight_bytes = in_flight_bytes;
+        inner.shown.totals.committed_bytes += freed.raw_bytes;
         for (slot, position) in &freed.positions {
             if let Some((_, committed)) = inner.partitions.get_mut(slot) {
                 *committed = (*committed).max(*position);
@@ -159,7 +146,7 @@ impl Progress {
     /// Handles that this end halted a partition; the receiver will state its position.
     pub fn handle_halt(&self, halt: &Control) {
         let Control::PartitionHalted { slot, position, reason, detail, .. } = halt else { return };
-        let partition = self.lock().partitions.get(slot).map(|(partition, _)| partition.clone());
+        let partition = self.0.lock().partitions.get(slot).map(|(partition, _)| partition.clone());
         if let Some(partition) = partition {
             self.record_halt(&partition, *slot, *position, reason, detail);
         }
@@ -167,16 +154,16 @@ impl Progress {
 
     /// Records that a partition was halted under a slot. It is logged once and shown until the partition resumes.
     pub fn record_halt(&self, partition: &Partition, slot: Slot, position: Position, reason: &str, detail: &str) {
-        let mut inner = self.lock();
+        let mut inner = self.0.lock();
         if let Some((partition, at)) = inner.partitions.remove(&slot) {
             // A partition that is not read still lags.
-            inner.before.insert(partition, at.max(position));
+            inner.shown.committed.insert(partition, at.max(position));
         } else if position.0 >= 0 {
-            inner.before.insert(partition.clone(), position);
+            inner.shown.committed.insert(partition.clone(), position);
         }
-        let known = inner.halted.iter().any(|halted| halted.is_of(partition) && halted.reason == reason);
-        inner.halted.retain(|halted| !halted.is_of(partition));
-        inner.halted.push(HaltedPartition {
+        let known = inner.shown.halted.iter().any(|halted| halted.is_of(partition) && halted.reason == reason);
+        inner.shown.halted.retain(|halted| !halted.is_of(partition));
+        inner.shown.halted.push(HaltedPartition {
             topic: partition.topic.to_string(),
             partition: partition.partition,
             position: position.0,
@@ -194,43 +181,30 @@ impl Progress {
 
     /// Handles whether everything the lane has read was sent and acked.
     pub fn handle_drained(&self, drained: bool) {
-        self.lock().drained = drained;
+        self.0.lock().drained = drained;
     }
 
     /// Returns whether everything the lane has read was sent and acked.
     pub fn is_drained(&self) -> bool {
-        self.lock().drained
+        self.0.lock().drained
     }
 
     /// Returns the counters alone.
     pub fn totals(&self) -> Totals {
-        self.lock().totals
+        self.0.lock().shown.totals
     }
 
     /// Returns the lane as it is now.
     pub fn snapshot(&self) -> Snapshot {
-        let inner = self.lock();
-        let mut committed = inner.before.clone();
-        committed.extend(inner.partitions.values().cloned());
-        Snapshot {
-            epoch: inner.epoch,
-            totals: inner.totals,
-            in_flight_bytes: inner.in_flight_bytes,
-            partitions: inner.partitions.len(),
-            committed,
-            closed: inner.closed.clone(),
-            closes: inner.closes.clone(),
-            halted: inner.halted.clone(),
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.0.lock()
+        let inner = self.0.lock();
+        let mut snapshot = inner.shown.clone();
+        snapshot.partitions = inner.partitions.len();
+        snapshot.committed.extend(inner.partitions.values().cloned());
+        snapshot
     }
 }
 
 impl HaltedPartition {
-    /// Returns whether `at` is this partition.
     pub fn is_of(&self, at: &Partition) -> bool {
         self.partition == at.partition && *self.topic == *at.topic
     }
@@ -238,7 +212,7 @@ impl HaltedPartition {
 
 impl Inner {
     fn close_slots(&mut self) {
-        let Self { partitions, before, .. } = self;
-        before.extend(partitions.drain().map(|(_, at)| at));
+        let Self { partitions, shown, .. } = self;
+        shown.committed.extend(partitions.drain().map(|(_, at)| at));
     }
 }

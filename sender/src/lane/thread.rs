@@ -24,12 +24,7 @@ use crate::source::{Assignment, LaneReader};
 #[derive(Debug)]
 pub enum Command {
     /// The receiver opened the lane.
-    Open {
-        /// Epoch of the lane, counted in the target.
-        epoch: Epoch,
-        /// Session that the lane belongs to.
-        session: SessionPart,
-    },
+    Open { epoch: Epoch, session: SessionPart },
     /// The receiver stated the positions of these partitions.
     Partitions(Epoch, Vec<Assignment>),
     /// The receiver halted a partition.
@@ -46,34 +41,27 @@ pub enum Command {
     Stop,
 }
 
-/// Parts of a session that a lane needs.
 #[derive(Debug, Clone)]
 pub struct SessionPart {
     pub dispatcher: Dispatcher,
-    /// Queue for control messages to the receiver.
     pub control: mpsc::Sender<Control>,
-    /// Packing of frames in this session.
     pub packing: Packing,
     pub latency: Arc<Latency>,
 }
 
-/// Handle of a lane's thread.
 #[derive(Debug, Clone)]
 pub struct LaneHandle {
     pub id: LaneId,
     pub mailbox: Mailbox<Command>,
     pub bell: Bell,
-    /// Progress of the lane, for status and metrics.
     pub progress: Arc<Progress>,
     /// Raw bytes at which a frame is full at the current rate; one number for all lanes.
     pub frame_bytes: Arc<AtomicU64>,
     pub activity: Arc<ActivityMeter>,
 }
 
-/// Commands that may wait for a lane: acks, opens of its partitions, and a few more. A lane that lets this many wait
-/// is stuck, and its session ends.
+/// Commands that may wait for a lane. A lane that lets this many wait is stuck, and its session ends.
 pub(crate) const MAILBOX_CAPACITY: usize = 16 * 1024;
-
 /// Longest sleep of a lane that waits for nothing but its bell.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -196,7 +184,6 @@ fn pump<R: LaneReader>(
     }
 }
 
-/// Returns the sleep of a lane without a frame that is due.
 fn idle<R: LaneReader>(lane: &Lane<R>) -> Sleep {
     let until = lane.next_timeout();
     let activity = if until.is_none() && lane.lacks_credit() { Activity::WaitsForCredit } else { Activity::Idles };
@@ -216,8 +203,7 @@ impl FrameWatch {
         self.no_room.get_or_insert(now);
     }
 
-    /// Records that a frame, for which there was room at `room_at`, is about to be handed over. Returns the callback
-    /// for when QUIC has taken it.
+    /// Records that a frame, with room at `room_at`, is handed over. Returns the callback for when QUIC has taken it.
     fn handle_frame(
         &mut self,
         frame: &OutFrame,

@@ -14,7 +14,6 @@ use crate::partitions::resume::{Halt, HaltLift};
 use crate::partitions::router::Router;
 use crate::source::origins::TopicOrigin;
 
-/// Topic of the source that the filter matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceTopic {
     pub name: Arc<str>,
@@ -37,7 +36,6 @@ pub struct Due {
 pub struct Candidate {
     pub slot: Slot,
     pub at: Partition,
-    /// Lift of its halt, if that is requested.
     pub lift: Option<HaltLift>,
 }
 
@@ -74,7 +72,6 @@ struct LaneState {
     complete: bool,
 }
 
-/// Partition that was offered under a slot.
 #[derive(Debug)]
 struct Offered {
     at: Partition,
@@ -82,7 +79,6 @@ struct Offered {
 }
 
 impl LanePartitions {
-    /// Creates lanes that are not open yet.
     pub fn new(router: Router) -> Self {
         let lanes = (0..router.lanes()).map(|_| LaneState::default()).collect();
         Self { lanes, router, target: None, origins: HashMap::new() }
@@ -106,7 +102,6 @@ impl LanePartitions {
         }
     }
 
-    /// Handles that the lane is closed.
     pub fn handle_lane_closed(&mut self, lane: LaneId) {
         if let Some(lane) = self.lanes.get_mut(usize::from(lane.0)) {
             *lane = LaneState::default();
@@ -143,8 +138,7 @@ impl LanePartitions {
         due
     }
 
-    /// Forgets the offers of partitions that vanished before they were opened, so that they are offered again if they
-    /// come back.
+    /// Forgets the offers of partitions that vanished before they were opened, so that they can be offered again.
     fn forget_vanished(&mut self, topics: &[SourceTopic]) {
         let partitions: HashMap<_, _> = topics.iter().map(|topic| (&topic.name, topic.partitions)).collect();
         let exists = |at: &Partition| partitions.get(&at.topic).is_some_and(|&count| at.partition < count);
@@ -164,8 +158,7 @@ impl LanePartitions {
         lane.opened.insert(slot).then_some(partition)
     }
 
-    /// Handles that the receiver halted a slot, by itself or as this end requested. Returns the partition, if the slot
-    /// is valid.
+    /// Handles that the receiver halted a slot, by itself or on request. Returns the partition, if the slot is valid.
     pub fn handle_partition_halted(
         &mut self,
         lane: LaneId,
@@ -197,7 +190,6 @@ impl LanePartitions {
         Some(partition)
     }
 
-    /// The halt of a partition.
     pub fn halt(&self, at: &Partition) -> Option<&Halt> {
         self.lanes[usize::from(self.lane(at).0)].halted.get(at)
     }
@@ -236,18 +228,15 @@ impl LanePartitions {
         found
     }
 
-    /// Returns the lane that carries a partition.
     pub fn lane(&self, at: &Partition) -> LaneId {
         self.router.lane(&at.topic, at.partition)
     }
 
-    /// Returns the partition of a slot of the present epoch.
     pub fn partition(&self, lane: LaneId, epoch: Epoch, slot: Slot) -> Option<&Partition> {
         let lane = self.lanes.get(usize::from(lane.0)).filter(|lane| lane.epoch == Some(epoch))?;
         lane.slots.get(&slot).map(|offered| &offered.at)
     }
 
-    /// Returns the epoch of a lane, while it is open.
     pub fn epoch(&self, lane: LaneId) -> Option<Epoch> {
         self.lanes.get(usize::from(lane.0)).and_then(|lane| lane.epoch)
     }

@@ -14,8 +14,7 @@ use crate::config::Start;
 use crate::partitions::lane_partitions::{Candidate, Due, SourceTopic};
 use crate::source::discovery::Topics;
 
-/// Returns the messages that offer `due`: each topic not in `announced` first, then the partitions in batches. Blocks on
-/// the source cluster.
+/// Returns the messages that offer `due`: topics not in `announced`, then batches of partitions. Blocks on the source.
 pub fn messages(
     catalog: &dyn Catalog,
     topics: &Topics,
@@ -72,8 +71,7 @@ fn check_incarnations(
     Ok(())
 }
 
-/// Returns the message that announces a topic. Entries that are too long for the wire are left out: placements and
-/// throttles, which no receiver applies.
+/// Returns the message that announces a topic. Entries too long for the wire, which no receiver applies, are left out.
 fn announce(catalog: &dyn Catalog, topic: &SourceTopic) -> Result<Control, KafkaError> {
     let entries = match catalog.configs(&topic.name) {
         Err(error) if matches!(error.fault, KafkaFault::Unauthorized | KafkaFault::UnknownTopic) => {

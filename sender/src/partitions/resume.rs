@@ -14,15 +14,12 @@ use wire::partition::Partition;
 /// Request of `POST /resume`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// Source topic of the halted partition.
     pub topic: String,
     pub partition: i32,
-    /// Action that resumes the partition.
     #[serde(flatten)]
     pub action: ResumeAction,
 }
 
-/// Action that resumes a halted partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "go_on", content = "position", rename_all = "snake_case")]
 pub enum ResumeAction {
@@ -30,7 +27,6 @@ pub enum ResumeAction {
     Here,
     /// Resume behind the records that cannot be carried.
     Skip,
-    /// Resume at this position.
     From(i64),
     /// Resume at the stored or first position, in a target that holds other records.
     Adopt,
@@ -85,9 +81,7 @@ enum To {
 
 impl Halt {
     /// Returns the lift that performs `action`; `None` if an ordinary offer does. `asked` is in ms since the Unix epoch.
-    ///
-    /// # Errors
-    /// A sentence that says why the action is not possible, and which one is.
+    /// Error: a sentence that says why the action is not possible, and which one is.
     pub fn lift(&self, action: ResumeAction, asked: i64, why: &str) -> Result<Option<HaltLift>, String> {
         let reason = HaltReason::of(&self.reason);
         let stored = self.position.0 >= 0;
@@ -152,7 +146,6 @@ impl HaltLift {
     }
 }
 
-/// Returns the answer to an operator whose partition resumes.
 pub(crate) fn resumed(at: &Partition, position: Position) -> String {
     format!("{}/{} resumes at {position}", at.topic, at.partition)
 }

@@ -5,7 +5,6 @@ use service::topics::TopicFilter;
 use wire::ids::LaneId;
 use wire::lanes::{ClassLanes, ClassTable};
 
-/// Router of one session.
 #[derive(Debug, Clone)]
 pub struct Router {
     table: ClassTable,
@@ -26,13 +25,11 @@ impl Router {
         Self { table, classes }
     }
 
-    /// Returns the lane of a partition.
     pub fn lane(&self, topic: &str, partition: i32) -> LaneId {
         let class = self.classes.iter().find(|(topics, _)| topics.matches(topic)).map(|(_, class)| class);
         class.unwrap_or_else(|| self.table.default_class()).lane(topic, partition)
     }
 
-    /// Returns the number of lanes.
     pub fn lanes(&self) -> u16 {
         self.table.lanes()
     }

@@ -32,20 +32,15 @@ pub struct Ruling {
     pub until: Option<Timestamp>,
 }
 
-/// Reason for a rate.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Reason {
-    /// Setting `wan.rate` of the file.
     #[default]
     File,
-    /// An entry of `[[wan.schedule]]`.
     Schedule(Entry, Zone),
-    /// The command `causeway rate`.
     Command,
 }
 
 impl Plan {
-    /// Applies the rate and the schedule of the file.
     pub fn configure(&mut self, file: Option<Rate>, schedule: Schedule) {
         self.file = file;
         self.schedule = schedule;
@@ -107,7 +102,6 @@ impl Reason {
         }
     }
 
-    /// Words of all reasons.
     pub const WORDS: [&'static str; 3] = ["file", "schedule", "command"];
 
     /// Returns the schedule's entry, as it is written in the configuration.

@@ -10,11 +10,9 @@ use super::plan::Order;
 const RATE_MIN: Rate = Rate::from_bits_per_second(64_000);
 /// Highest rate, as for `wan.rate`: a higher one is a typing error.
 const RATE_MAX: Rate = Rate::from_bits_per_second(100_000_000_000);
-
 /// Longest time; a longer one belongs into the file.
 const SECONDS_MAX: u64 = 366 * 24 * 3600;
 
-/// Request of an operator for a rate.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
@@ -26,7 +24,6 @@ pub struct Request {
 }
 
 impl Request {
-    /// Returns the order that the request stands for from `now` on.
     pub(super) fn check(&self, now: Timestamp) -> Result<Option<Order>, String> {
         let Some(rate) = &self.rate else {
             return match self.seconds {

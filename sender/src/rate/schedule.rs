@@ -12,14 +12,10 @@ use wire::units::Rate;
 
 const DAY_MINUTES: i32 = 24 * 60;
 const WEEK_MINUTES: i32 = 7 * DAY_MINUTES;
-
 /// Days in which the next change is searched: every entry comes once a week.
 const AHEAD_DAYS: i32 = 8;
-
 /// Names of the days, Monday first.
 pub(crate) const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-
-/// Maximum number of entries of a schedule.
 pub(crate) const ENTRIES_MAX: usize = 64;
 
 /// Week of rates. It states no rate where no entry is in effect.
@@ -29,16 +25,12 @@ pub struct Schedule {
     zone: Zone,
 }
 
-/// Time zone of the IANA database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zone(TimeZone);
 
-/// Entry of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
-    /// Days on which the entry begins.
     pub days: Days,
-    /// Time of day at which the entry begins.
     pub from: TimeOfDay,
     /// Time of day at which the entry ends: on the same day, or on the next if that is not after its beginning.
     pub to: TimeOfDay,
@@ -53,7 +45,6 @@ pub struct Days(u8);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeOfDay(u16);
 
-/// Overlap of two entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overlap {
     /// Index in the file of the earlier of the two, from 0.
@@ -73,10 +64,7 @@ pub struct Says<'s> {
 }
 
 impl Schedule {
-    /// Creates a schedule of these entries on the clocks of `zone`.
-    ///
-    /// # Errors
-    /// Two entries overlap.
+    /// Creates a schedule of these entries on the clocks of `zone`. Fails if two entries overlap.
     pub fn new(entries: Vec<Entry>, zone: Zone) -> Result<Self, Overlap> {
         for second in 1..entries.len() {
             for first in 0..second {
@@ -107,7 +95,6 @@ impl Schedule {
         self.entries.iter().map(|entry| entry.rate).max()
     }
 
-    /// The time zone of the schedule.
     pub fn zone(&self) -> &Zone {
         &self.zone
     }
@@ -143,7 +130,6 @@ impl Default for Schedule {
 }
 
 impl Zone {
-    /// Returns the zone with this name in the IANA database.
     pub fn named(name: &str) -> Option<Self> {
         TimeZone::get(name).ok().map(Self)
     }

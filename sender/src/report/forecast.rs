@@ -9,13 +9,10 @@ use serde::{Deserialize, Serialize};
 
 /// Time that a forecast is based on: long enough that one transaction does not matter.
 const WINDOW: Duration = Duration::from_secs(60);
-
 /// Shortest time over which a trend counts.
 const TREND_MIN: Duration = Duration::from_secs(10);
-
 /// Time within which data in flight is carried, which is not a backlog.
 const IN_FLIGHT: Duration = Duration::from_secs(1);
-
 /// Samples that are kept: one every 2.5 s, and a few that came early.
 const SAMPLES_MAX: usize = 32;
 
@@ -38,7 +35,6 @@ pub(crate) struct Sample {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct History(VecDeque<Sample>);
 
-/// Forecast of a sender.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Forecast {
@@ -66,7 +62,6 @@ impl History {
         }
     }
 
-    /// Returns the forecast from the samples.
     pub(crate) fn forecast(&self) -> Forecast {
         let Some(first) = self.0.front() else { return Forecast::default() };
         let last = self.0.back().unwrap_or(first);

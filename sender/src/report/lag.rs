@@ -41,10 +41,8 @@ impl Lag {
     }
 }
 
-/// Lag of one partition that has joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PartitionLag {
-    /// Partition that has joined.
     pub at: Partition,
     /// Position up to which it is known to be committed.
     pub committed: Position,
@@ -53,7 +51,6 @@ pub(crate) struct PartitionLag {
 }
 
 impl PartitionLag {
-    /// Compares the source's logs with the committed positions.
     pub(crate) fn of_all(source: &[SourceLog], lanes: &[Snapshot]) -> Vec<Self> {
         let joined = source.iter().filter_map(|log| Some((log, committed(&log.at, lanes)?)));
         joined.map(|(log, committed)| Self { at: log.at.clone(), committed, end: log.bounds.end }).collect()
@@ -65,8 +62,7 @@ impl PartitionLag {
     }
 }
 
-/// Returns the position up to which a partition is known to be committed. The old lane of a partition that was handed
-/// over still knows an older one.
+/// Returns a partition's committed position. The old lane of one that was handed over still knows an older position.
 fn committed(at: &Partition, lanes: &[Snapshot]) -> Option<Position> {
     lanes.iter().filter_map(|lane| lane.committed.get(at)).max().copied()
 }
@@ -79,7 +75,6 @@ fn halt_of<'a>(at: &Partition, lanes: &'a [Snapshot]) -> Option<&'a HaltedPartit
     lanes.iter().flat_map(|lane| &lane.halted).find(|halt| halt.is_of(at))
 }
 
-/// Partition at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PartitionStatus {
@@ -105,7 +100,6 @@ pub struct PartitionStatus {
     pub detail: Option<String>,
 }
 
-/// Topic at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TopicStatus {

@@ -46,11 +46,16 @@ pub(super) async fn measure(catalog: Arc<dyn Catalog>, report: Arc<Report>) {
                 history.handle(sample(&report, began.elapsed(), lag.records));
                 let forecast = history.forecast();
                 losses.update(&catalog, behind, &forecast).await;
-                report.set_lag(lag, losses.added_to(forecast));
                 report.set_open_transactions(open_transactions.handle(Instant::now(), &logs));
-                report.set_source_trouble(None);
+                report.measure(|measured| {
+                    measured.lag = lag;
+                    measured.forecast = losses.added_to(forecast);
+                    measured.source_trouble = None;
+                });
             }
-            Ok(Err(error)) => report.set_source_trouble(Some(format!("source cluster: {error}"))),
+            Ok(Err(error)) => report.measure(|measured| {
+                measured.source_trouble = Some(format!("source cluster: {error}"));
+            }),
             Err(_) => return,
         }
         tokio::time::sleep(discovery::INTERVAL).await;

@@ -7,7 +7,6 @@ use service::metrics::Buckets;
 
 use crate::lane::latency::{Latency, Stage, Summary, Window};
 
-/// Latency of one stage at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StageStatus {
@@ -33,7 +32,6 @@ pub struct PeerClockStatus {
 }
 
 impl StageStatus {
-    /// Returns every stage as it is now.
     pub fn all(latency: &Latency) -> Vec<Self> {
         let now = Instant::now();
         let status = |stage: Stage| {

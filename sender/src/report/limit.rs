@@ -15,24 +15,18 @@ use crate::report::sampler::TimeUse;
 
 /// Part of its time that the busiest lane must spend on something for that to be the limit.
 const MOST: f64 = 0.5;
-
 /// Part of the budget from which on it counts as used up: pacing and small frames keep a link from the last of it.
 const USED_UP: f64 = 0.9;
-
 /// Part of the time that packets must wait for the budget for it to count as used up.
 const WAITS: f64 = 0.5;
-
 /// Round trips of transit from which on bytes were not in flight all the time, but in the sender's own queue.
 const QUEUED: f64 = 2.0;
-
 /// Time without acks, and at least four round trips, after which a receiver counts as holding on to its records.
 const SILENT: Duration = Duration::from_secs(3);
-
 /// Time within which a live receiver answers a question about its clock; it is asked every 2 s.
 const ALIVE: Duration = Duration::from_secs(7);
 
 wire::words! {
-    /// Limit of a sender.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
     #[serde(rename_all = "kebab-case")]
     pub enum Limit {
@@ -60,12 +54,10 @@ wire::words! {
     }
 }
 
-/// Evidence about a sender.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
     pub state: State,
     pub lanes: usize,
-    /// Number of lanes that are open.
     pub lanes_open: usize,
     pub lag_records: Option<u64>,
     /// Time use of the lane that idles least, over the last seconds.
@@ -74,7 +66,6 @@ pub struct Evidence {
     pub budget_used: f64,
     /// Part of the last seconds in which packets waited for the rate.
     pub budget_waits: f64,
-    /// Limit of the congestion controller, in a session.
     pub controller: Option<congestion::Limit>,
     /// Round-trip time of the path without queues.
     pub base_rtt_seconds: Option<f64>,
@@ -131,7 +122,6 @@ impl Evidence {
 }
 
 impl Limit {
-    /// Returns the limit of a sender by this evidence.
     pub fn by(evidence: &Evidence) -> Self {
         match evidence.state {
             State::Standby { .. } => Self::Standby,

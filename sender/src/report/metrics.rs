@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
-use service::metrics::{Collection, Metric, Read};
+use service::metrics::{Collection, Metric};
 use wire::halt::HaltReason;
 
 use crate::board::State;
@@ -26,255 +26,121 @@ pub fn registry(report: Arc<Report>) -> Registry {
     registry
 }
 
-const METRICS: &[Metric<Status>] = &[
-    Metric {
-        name: "causeway_sender_lag_records",
-        help: "Source high watermarks less committed positions, holes included; absent while a position is unknown",
-        read: Read::Gauge(|s| s.lag_records.map(|lag| lag as f64)),
-    },
-    Metric {
-        name: "causeway_sender_session_state",
-        help: "1 for the state the sender is in, 0 for the others: starting, connecting, standby, active",
-        read: Read::Gauges("state", states),
-    },
-    Metric {
-        name: "causeway_sender_limited_by",
-        help: "1 for the reason why it is not faster or has not caught up, 0 for the others: nothing, standby, session, lanes, source, cpu, budget, path, receiver, target",
-        read: Read::Gauges("limit", limits),
-    },
-    Metric {
-        name: "causeway_sender_halted_partitions",
-        help: "Partitions that an error stopped, by reason; an operator must act. A word of a newer receiver counts as other",
-        read: Read::Gauges("reason", halted_partitions),
-    },
-    Metric {
-        name: "causeway_sender_not_carried_topics",
-        help: "Topics that match and are not carried because links write them to the source, by reason: brought, returns, too-far",
-        read: Read::Gauges("reason", not_carried),
-    },
-    Metric {
-        name: "causeway_sender_source_transaction_open_seconds",
-        help: "Age of the oldest open transaction at the source, which holds its partition back; 0 below 10 s",
-        read: Read::Gauge(|s| Some(s.source_transactions_open.first().map_or(0.0, |open| open.seconds))),
-    },
-    Metric {
-        name: "causeway_sender_records",
-        help: "Records sent in frames, including those sent again in a later session",
-        read: Read::Counter(|s| s.totals.records),
-    },
-    Metric { name: "causeway_sender_frames", help: "Frames handed to QUIC", read: Read::Counter(|s| s.totals.frames) },
-    Metric {
-        name: "causeway_sender_raw_bytes",
-        help: "Bytes of those frames before compression",
-        read: Read::Counter(|s| s.totals.raw_bytes),
-    },
-    Metric {
-        name: "causeway_sender_frame_bytes",
-        help: "Bytes of those frames as sent, QUIC's own not included",
-        read: Read::Counter(|s| s.totals.frame_bytes),
-    },
-    Metric {
-        name: "causeway_sender_wire_sent_bytes",
-        help: "UDP payload bytes sent in sessions: frames, control, acks, retransmissions; add 28 B per packet for IPv4 and 48 B for IPv6",
-        read: Read::Counter(|s| s.wire.sent_bytes),
-    },
-    Metric {
-        name: "causeway_sender_wire_received_bytes",
-        help: "UDP payload bytes received in sessions",
-        read: Read::Counter(|s| s.wire.received_bytes),
-    },
-    Metric {
-        name: "causeway_sender_wire_sent_packets",
-        help: "UDP packets sent in sessions",
-        read: Read::Counter(|s| s.wire.sent_packets),
-    },
-    Metric {
-        name: "causeway_sender_wire_lost_packets",
-        help: "Packets sent in sessions that QUIC believes lost, and sent again where they carried data",
-        read: Read::Counter(|s| s.wire.lost_packets),
-    },
-    Metric {
-        name: "causeway_sender_channels",
-        help: "Open channels of the session",
-        read: Read::Gauge(|s| Some(s.channels as f64)),
-    },
-    Metric {
-        name: "causeway_sender_channels_wanted",
-        help: "Channels that the session shall have; 0 without a session",
-        read: Read::Gauge(|s| Some(s.channels_wanted as f64)),
-    },
-    Metric {
-        name: "causeway_sender_channel_sent_bytes",
-        help: "UDP payload bytes sent in this session, by channel, also before it was dialled again",
-        read: Read::Gauges("channel", |s| {
-            s.by_channel.iter().map(|one| (one.channel.to_string(), one.wire.sent_bytes as f64)).collect()
-        }),
-    },
-    Metric {
-        name: "causeway_sender_channel_redials",
-        help: "Times a further channel was dialled again",
-        read: Read::Counter(|s| s.channel_redials),
-    },
-    Metric {
-        name: "causeway_sender_dead_channels",
-        help: "Channels that were closed because they made no progress while others did",
-        read: Read::Counter(|s| s.dead_channels),
-    },
-    Metric {
-        name: "causeway_sender_rate_bits_per_second",
-        help: "Rate in effect, in IP bits; absent while there is no limit",
-        read: Read::Gauge(|s| s.rate.bits_per_second.map(|rate| rate as f64)),
-    },
-    Metric {
-        name: "causeway_sender_rate_reason",
-        help: "1 for the reason of the rate in effect, 0 for the others: file, schedule, command",
-        read: Read::Gauges("reason", reasons),
-    },
-    Metric {
-        name: "causeway_sender_budget_sent_bytes",
-        help: "IP bytes that left for the receiver, headers from IP on included; the rate limits these",
-        read: Read::Counter(|s| s.rate.sent_bytes),
-    },
-    Metric {
-        name: "causeway_sender_budget_sent_packets",
-        help: "IP packets that left for the receiver",
-        read: Read::Counter(|s| s.rate.sent_packets),
-    },
-    Metric {
-        name: "causeway_sender_budget_waiting_ratio",
-        help: "Part of the last 5 s in which packets waited for the rate, 0 to 1",
-        read: Read::Gauge(|s| Some(s.rate.waiting)),
-    },
-    Metric {
-        name: "causeway_sender_throughput_bits_per_second",
-        help: "IP bits that left per second, over the last 5 s",
-        read: Read::Gauge(|s| Some(s.rate.throughput_bits_per_second)),
-    },
-    Metric {
-        name: "causeway_sender_goodput_bytes_per_second",
-        help: "Uncompressed bytes that the target committed per second, over the last minute; absent while unknown",
-        read: Read::Gauge(|s| s.forecast.goodput_bytes_per_second),
-    },
-    Metric {
-        name: "causeway_sender_drain_seconds",
-        help: "Time until the target has everything, by the trend of the last minute; +Inf while the backlog grows; absent while unknown",
-        read: Read::Gauge(|s| if s.forecast.grows { Some(f64::INFINITY) } else { s.forecast.drain_seconds }),
-    },
-    Metric {
-        name: "causeway_sender_loss_seconds",
-        help: "Time until the first record that is not carried is older than its topic's retention.ms, if none were carried; absent while no partition is behind or no record expires",
-        read: Read::Gauge(|s| s.forecast.loss_seconds),
-    },
-    Metric {
-        name: "causeway_sender_in_flight_bytes",
-        help: "Bytes of frames sent and not acked, by lane",
-        read: Read::Gauges("lane", |s| {
-            s.by_lane.iter().map(|lane| (lane.lane.to_string(), lane.in_flight_bytes as f64)).collect()
-        }),
-    },
-    Metric {
-        name: "causeway_sender_credit_used_bytes",
-        help: "Credit in use by frames being packed or not acked; absent without a session",
-        read: Read::Gauge(|s| s.credit_used_bytes.map(|bytes| bytes as f64)),
-    },
-    Metric {
-        name: "causeway_sender_credit_bytes",
-        help: "Credit that the receiver grants in all; absent without a session",
-        read: Read::Gauge(|s| s.credit_bytes.map(|bytes| bytes as f64)),
-    },
-    Metric {
-        name: "causeway_sender_rtt_seconds",
-        help: "Round-trip time of the path, as QUIC measures it; absent without a session",
-        read: Read::Gauge(|s| s.rtt_seconds),
-    },
-    Metric {
-        name: "causeway_sender_base_rtt_seconds",
-        help: "Round-trip time of the path without queues; absent without a session",
-        read: Read::Gauge(|s| s.path.base_rtt_seconds),
-    },
-    Metric {
-        name: "causeway_sender_queue_seconds",
-        help: "Time that packets spend in queues of the path; absent without a session",
-        read: Read::Gauge(|s| s.path.queue_seconds),
-    },
-    Metric {
-        name: "causeway_sender_loss_ratio",
-        help: "Part of the recently sent packets that was lost; absent without a session",
-        read: Read::Gauge(|s| s.path.loss_ratio),
-    },
-    Metric {
-        name: "causeway_sender_efficiency_ratio",
-        help: "Bytes of frames before compression for each byte on the wire, IP headers included, over the last minute; absent while nothing was sent",
-        read: Read::Gauge(|s| s.efficiency_ratio),
-    },
-    Metric {
-        name: "causeway_sender_stage_seconds",
-        help: "Duration of each stage (read, pack, budget, wire, order, commit, whole) over the last minute; absent where no frame was measured",
-        read: Read::GaugesBy(["stage", "quantile"], stages),
-    },
-    Metric {
-        name: "causeway_sender_latency_seconds",
-        help: "Duration of each stage since the process started",
-        read: Read::Histograms("stage", |s| {
-            s.latency.iter().map(|stage| (stage.stage.word().to_owned(), stage.buckets.clone())).collect()
-        }),
-    },
-    Metric {
-        name: "causeway_sender_peer_clock_ahead_seconds",
-        help: "Time by which the receiver's clock is ahead; absent while unknown",
-        read: Read::Gauge(|s| s.peer_clock.ahead_seconds),
-    },
-    Metric {
-        name: "causeway_sender_peer_clock_within_seconds",
-        help: "Error bound of causeway_sender_peer_clock_ahead_seconds, and of the stage wire",
-        read: Read::Gauge(|s| s.peer_clock.within_seconds),
-    },
-    Metric {
-        name: "causeway_sender_partitions",
-        help: "Partitions being read",
-        read: Read::Gauge(|s| Some(s.partitions as f64)),
-    },
-    Metric { name: "causeway_sender_lanes", help: "Lanes of the link", read: Read::Gauge(|s| Some(s.lanes as f64)) },
-    Metric {
-        name: "causeway_sender_lanes_open",
-        help: "Lanes that are open for this sender",
-        read: Read::Gauge(|s| Some(s.lanes_open as f64)),
-    },
-    Metric {
-        name: "causeway_sender_lane_closes",
-        help: "Times the receiver closed a lane or could not open it, by reason; after target-failed and superseded the sender retries later",
-        read: Read::Counters("reason", |s| s.lane_closes.clone().into_iter().collect()),
-    },
-    Metric {
-        name: "causeway_sender_class_sent_bytes",
-        help: "Bytes of frames, by class",
-        read: Read::Counters("class", |s| by_class(s, |class| Some(class.sent_bytes))),
-    },
-    Metric {
-        name: "causeway_sender_class_share_ratio",
-        help: "Part of the bytes of the last seconds, by class, 0 to 1; absent while nothing was sent",
-        read: Read::Gauges("class", |s| by_class(s, |class| class.sent_percent.map(|percent| percent / 100.0))),
-    },
-    Metric {
-        name: "causeway_sender_class_waiting_lanes",
-        help: "Lanes that wait to send a frame, by class",
-        read: Read::Gauges("class", |s| by_class(s, |class| Some(class.waiting_lanes as f64))),
-    },
-    Metric { name: "causeway_sender_sessions", help: "Sessions begun", read: Read::Counter(|s| s.sessions) },
-    Metric {
-        name: "causeway_sender_session_closes",
-        help: "Sessions and attempts that ended, by close code, LOST (path or peer), BARRED (a certificate), DRAINED (this sender left) or RECONFIGURED (its topics changed)",
-        read: Read::Counters("code", |s| s.closes.clone().into_iter().collect()),
-    },
-];
+const METRICS: &[Metric<Status>] = service::metrics! {
+    Gauge "causeway_sender_lag_records", |s| s.lag_records.map(|lag| lag as f64),
+        "Source high watermarks less committed positions, holes included; absent while a position is unknown";
+    Gauges "causeway_sender_session_state" by "state", states,
+        "1 for the state the sender is in, 0 for the others: starting, connecting, standby, active";
+    Gauges "causeway_sender_limited_by" by "limit",
+        |s| one_of(Limit::ALL.iter().map(|limit| limit.word()), s.limited_by.word()),
+        "1 for the reason why it is not faster or has not caught up, 0 for the others: nothing, standby, session, lanes, source, cpu, budget, path, receiver, target";
+    Gauges "causeway_sender_halted_partitions" by "reason", halted_partitions,
+        "Partitions that an error stopped, by reason; an operator must act. A word of a newer receiver counts as other";
+    Gauges "causeway_sender_not_carried_topics" by "reason", not_carried,
+        "Topics that match and are not carried because links write them to the source, by reason: brought, returns, too-far";
+    Gauge "causeway_sender_source_transaction_open_seconds",
+        |s| Some(s.source_transactions_open.first().map_or(0.0, |open| open.seconds)),
+        "Age of the oldest open transaction at the source, which holds its partition back; 0 below 10 s";
+    Counter "causeway_sender_records", |s| s.totals.records,
+        "Records sent in frames, including those sent again in a later session";
+    Counter "causeway_sender_frames", |s| s.totals.frames,
+        "Frames handed to QUIC";
+    Counter "causeway_sender_raw_bytes", |s| s.totals.raw_bytes,
+        "Bytes of those frames before compression";
+    Counter "causeway_sender_frame_bytes", |s| s.totals.frame_bytes,
+        "Bytes of those frames as sent, QUIC's own not included";
+    Counter "causeway_sender_wire_sent_bytes", |s| s.wire.sent_bytes,
+        "UDP payload bytes sent in sessions: frames, control, acks, retransmissions; add 28 B per packet for IPv4 and 48 B for IPv6";
+    Counter "causeway_sender_wire_received_bytes", |s| s.wire.received_bytes,
+        "UDP payload bytes received in sessions";
+    Counter "causeway_sender_wire_sent_packets", |s| s.wire.sent_packets,
+        "UDP packets sent in sessions";
+    Counter "causeway_sender_wire_lost_packets", |s| s.wire.lost_packets,
+        "Packets sent in sessions that QUIC believes lost, and sent again where they carried data";
+    Gauge "causeway_sender_channels", |s| Some(s.channels as f64),
+        "Open channels of the session";
+    Gauge "causeway_sender_channels_wanted", |s| Some(s.channels_wanted as f64),
+        "Channels that the session shall have; 0 without a session";
+    Gauges "causeway_sender_channel_sent_bytes" by "channel",
+        |s| s.by_channel.iter().map(|one| (one.channel.to_string(), one.wire.sent_bytes as f64)).collect(),
+        "UDP payload bytes sent in this session, by channel, also before it was dialled again";
+    Counter "causeway_sender_channel_redials", |s| s.channel_redials,
+        "Times a further channel was dialled again";
+    Counter "causeway_sender_dead_channels", |s| s.dead_channels,
+        "Channels that were closed because they made no progress while others did";
+    Gauge "causeway_sender_rate_bits_per_second", |s| s.rate.bits_per_second.map(|rate| rate as f64),
+        "Rate in effect, in IP bits; absent while there is no limit";
+    Gauges "causeway_sender_rate_reason" by "reason", |s| one_of(Reason::WORDS, &s.rate.reason),
+        "1 for the reason of the rate in effect, 0 for the others: file, schedule, command";
+    Counter "causeway_sender_budget_sent_bytes", |s| s.rate.sent_bytes,
+        "IP bytes that left for the receiver, headers from IP on included; the rate limits these";
+    Counter "causeway_sender_budget_sent_packets", |s| s.rate.sent_packets,
+        "IP packets that left for the receiver";
+    Gauge "causeway_sender_budget_waiting_ratio", |s| Some(s.rate.waiting),
+        "Part of the last 5 s in which packets waited for the rate, 0 to 1";
+    Gauge "causeway_sender_throughput_bits_per_second", |s| Some(s.rate.throughput_bits_per_second),
+        "IP bits that left per second, over the last 5 s";
+    Gauge "causeway_sender_goodput_bytes_per_second", |s| s.forecast.goodput_bytes_per_second,
+        "Uncompressed bytes that the target committed per second, over the last minute; absent while unknown";
+    Gauge "causeway_sender_drain_seconds",
+        |s| if s.forecast.grows { Some(f64::INFINITY) } else { s.forecast.drain_seconds },
+        "Time until the target has everything, by the trend of the last minute; +Inf while the backlog grows; absent while unknown";
+    Gauge "causeway_sender_loss_seconds", |s| s.forecast.loss_seconds,
+        "Time until the first record that is not carried is older than its topic's retention.ms, if none were carried; absent while no partition is behind or no record expires";
+    Gauges "causeway_sender_in_flight_bytes" by "lane",
+        |s| s.by_lane.iter().map(|lane| (lane.lane.to_string(), lane.in_flight_bytes as f64)).collect(),
+        "Bytes of frames sent and not acked, by lane";
+    Gauge "causeway_sender_credit_used_bytes", |s| s.credit_used_bytes.map(|bytes| bytes as f64),
+        "Credit in use by frames being packed or not acked; absent without a session";
+    Gauge "causeway_sender_credit_bytes", |s| s.credit_bytes.map(|bytes| bytes as f64),
+        "Credit that the receiver grants in all; absent without a session";
+    Gauge "causeway_sender_rtt_seconds", |s| s.rtt_seconds,
+        "Round-trip time of the path, as QUIC measures it; absent without a session";
+    Gauge "causeway_sender_base_rtt_seconds", |s| s.path.base_rtt_seconds,
+        "Round-trip time of the path without queues; absent without a session";
+    Gauge "causeway_sender_queue_seconds", |s| s.path.queue_seconds,
+        "Time that packets spend in queues of the path; absent without a session";
+    Gauge "causeway_sender_loss_ratio", |s| s.path.loss_ratio,
+        "Part of the recently sent packets that was lost; absent without a session";
+    Gauge "causeway_sender_efficiency_ratio", |s| s.efficiency_ratio,
+        "Bytes of frames before compression for each byte on the wire, IP headers included, over the last minute; absent while nothing was sent";
+    GaugesBy "causeway_sender_stage_seconds" by ["stage", "quantile"], stages,
+        "Duration of each stage (read, pack, budget, wire, order, commit, whole) over the last minute; absent where no frame was measured";
+    Histograms "causeway_sender_latency_seconds" by "stage",
+        |s| s.latency.iter().map(|stage| (stage.stage.word().to_owned(), stage.buckets.clone())).collect(),
+        "Duration of each stage since the process started";
+    Gauge "causeway_sender_peer_clock_ahead_seconds", |s| s.peer_clock.ahead_seconds,
+        "Time by which the receiver's clock is ahead; absent while unknown";
+    Gauge "causeway_sender_peer_clock_within_seconds", |s| s.peer_clock.within_seconds,
+        "Error bound of causeway_sender_peer_clock_ahead_seconds, and of the stage wire";
+    Gauge "causeway_sender_partitions", |s| Some(s.partitions as f64),
+        "Partitions being read";
+    Gauge "causeway_sender_lanes", |s| Some(s.lanes as f64),
+        "Lanes of the link";
+    Gauge "causeway_sender_lanes_open", |s| Some(s.lanes_open as f64),
+        "Lanes that are open for this sender";
+    Counters "causeway_sender_lane_closes" by "reason", |s| s.lane_closes.clone().into_iter().collect(),
+        "Times the receiver closed a lane or could not open it, by reason; after target-failed and superseded the sender retries later";
+    Counters "causeway_sender_class_sent_bytes" by "class", |s| by_class(s, |class| Some(class.sent_bytes)),
+        "Bytes of frames, by class";
+    Gauges "causeway_sender_class_share_ratio" by "class",
+        |s| by_class(s, |class| class.sent_percent.map(|percent| percent / 100.0)),
+        "Part of the bytes of the last seconds, by class, 0 to 1; absent while nothing was sent";
+    Gauges "causeway_sender_class_waiting_lanes" by "class", |s| by_class(s, |class| Some(class.waiting_lanes as f64)),
+        "Lanes that wait to send a frame, by class";
+    Counter "causeway_sender_sessions", |s| s.sessions,
+        "Sessions begun";
+    Counters "causeway_sender_session_closes" by "code", |s| s.closes.clone().into_iter().collect(),
+        "Sessions and attempts that ended, by close code, LOST (path or peer), BARRED (a certificate), DRAINED (this sender left) or RECONFIGURED (its topics changed)";
+};
 
 fn by_class<T>(status: &Status, of: impl Fn(&ClassStatus) -> Option<T>) -> Vec<(String, T)> {
     status.classes.iter().filter_map(|class| Some((class.class.clone(), of(class)?))).collect()
 }
 
-fn limits(status: &Status) -> Vec<(String, f64)> {
-    let is = |limit: &Limit| f64::from(u8::from(*limit == status.limited_by));
-    Limit::ALL.iter().map(|limit| (limit.word().to_owned(), is(limit))).collect()
+/// Returns 1 for the word `now`, and 0 for the others.
+fn one_of(words: impl IntoIterator<Item = &'static str>, now: &str) -> Vec<(String, f64)> {
+    words.into_iter().map(|word| (word.to_owned(), f64::from(u8::from(word == now)))).collect()
 }
 
 fn halted_partitions(status: &Status) -> Vec<(String, f64)> {
@@ -282,11 +148,6 @@ fn halted_partitions(status: &Status) -> Vec<(String, f64)> {
     let count = |reason: &str| status.halted.iter().filter(|halt| word(halt) == reason).count();
     let reasons = HaltReason::ALL.iter().map(|reason| reason.word()).chain(["other"]);
     reasons.map(|reason| (reason.to_owned(), count(reason) as f64)).collect()
-}
-
-fn reasons(status: &Status) -> Vec<(String, f64)> {
-    let is = |word: &str| f64::from(u8::from(word == status.rate.reason));
-    Reason::WORDS.iter().map(|word| ((*word).to_owned(), is(word))).collect()
 }
 
 fn stages(status: &Status) -> Vec<([String; 2], f64)> {
@@ -311,8 +172,7 @@ fn states(status: &Status) -> Vec<(String, f64)> {
         State::Standby { .. } => "standby",
         State::Active => "active",
     };
-    let states = ["starting", "connecting", "standby", "active"];
-    states.iter().map(|&state| (state.to_owned(), f64::from(u8::from(state == name)))).collect()
+    one_of(["starting", "connecting", "standby", "active"], name)
 }
 
 #[cfg(test)]

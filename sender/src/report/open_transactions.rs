@@ -12,7 +12,6 @@ use wire::partition::Partition;
 
 /// Age from which on an open transaction is reported.
 const ORDINARY: Duration = Duration::from_secs(10);
-
 /// Partitions that are reported at most.
 const NAMED_MAX: usize = 100;
 
@@ -64,7 +63,6 @@ impl OpenTransaction {
         self.topic == other.topic && self.partition == other.partition
     }
 
-    /// Returns a sentence for operators.
     pub fn sentence(&self) -> String {
         let Self { topic, partition, held_back, seconds } = self;
         format!(

@@ -8,7 +8,6 @@ use transport::congestion::FlowReport;
 
 /// Time over which the least round trip counts as the path's own; after that a longer route is accepted.
 const BASE_WINDOW: Duration = Duration::from_secs(300);
-
 /// Round trips that are remembered: one per second.
 const BASE_MAX: usize = 300;
 
@@ -27,7 +26,6 @@ pub(crate) struct PathReading {
     pub controller: Option<&'static str>,
 }
 
-/// Network path, in a session.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PathReport {
@@ -64,8 +62,7 @@ impl PathReading {
 }
 
 impl PathMeter {
-    /// Returns the path at `now`. `reading` is `None` without a session; `loss` is the counted loss, for where the
-    /// transport does not know it.
+    /// Returns the path at `now`. `reading` is `None` without a session; `loss` is the counted loss, a substitute.
     pub(crate) fn handle(&mut self, now: Instant, reading: Option<PathReading>, loss: Option<f64>) -> PathReport {
         let Some(reading) = reading else {
             // The next session may take another route.

@@ -16,10 +16,8 @@ use crate::report::lag::PartitionLag;
 
 /// Interval between two forecasts while a partition is behind; each costs the source some ten list requests.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(60);
-
 /// Topics in one forecast, those with the largest lag.
 const TOPICS_MAX: usize = 32;
-
 /// Halvings of the retention time: the answer is exact to its thousandth.
 const STEPS: u32 = 10;
 
@@ -65,9 +63,8 @@ fn retention(catalog: &dyn Catalog, topic: &str) -> Result<Option<i64>, KafkaErr
     Ok(retention.filter(|ms| deletes && *ms >= 0))
 }
 
-/// Returns the timestamp of the oldest record that is not carried yet, in ms since the Unix epoch. It is exact to a
-/// thousandth of the retention, and never later than the record's own. For a record older than the retention it is the
-/// oldest time within the retention.
+/// Returns the timestamp of the oldest record within the retention that is not carried yet, in ms since the epoch.
+/// Exact to a thousandth of the retention, and never later than the record's own.
 fn oldest(
     catalog: &dyn Catalog,
     partitions: &[&PartitionLag],

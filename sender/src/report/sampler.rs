@@ -7,14 +7,11 @@ use crate::board::Wire;
 use crate::lane::activity::Spent;
 use crate::report::path::{PathMeter, PathReading, PathReport};
 
-/// Samples over which the lanes' time is taken: enough to see a frame of a slow link, and few enough for an operator
-/// who waits.
+/// Samples over which the lanes' time is taken: enough to see a frame of a slow link, and few enough to wait for.
 const TIME_SAMPLES: usize = 5;
-
 /// Samples that are remembered, for values over a minute.
 const SAMPLES_MAX: usize = 61;
 
-/// Sample of one moment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sample {
     /// Reading of the path; `None` without a session.
@@ -25,7 +22,6 @@ pub(crate) struct Sample {
     pub ip_bytes: u64,
     /// Bytes of frames so far, uncompressed.
     pub raw_bytes: u64,
-    /// Time use of each lane so far.
     pub lanes: Vec<Spent>,
 }
 
@@ -58,7 +54,6 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    /// Takes in a sample, and returns the trend at `now`.
     pub(crate) fn handle(&mut self, now: Instant, sample: Sample) -> Trend {
         let Self { samples, path } = self;
         samples.push_back((now, sample));
@@ -69,31 +64,14 @@ impl Sampler {
         let oldest = samples.front().unwrap_or(last);
         let recent = samples.get(samples.len().saturating_sub(TIME_SAMPLES + 1)).unwrap_or(last);
         let sample = &last.1;
-        let minute = Change::between(&oldest.1, sample);
-        let loss = (minute.packets > 0).then(|| minute.lost as f64 / minute.packets as f64);
+        let minute = |count: fn(&Sample) -> u64| count(sample).saturating_sub(count(&oldest.1));
+        let ratio = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
+        let loss = ratio(minute(|sample| sample.wire.lost_packets), minute(|sample| sample.wire.sent_packets));
         let seconds = last.0.saturating_duration_since(recent.0).as_secs_f64();
         Trend {
             path: path.handle(now, sample.path, loss),
-            efficiency: (minute.wire_bytes > 0).then(|| minute.raw_bytes as f64 / minute.wire_bytes as f64),
+            efficiency: ratio(minute(|sample| sample.raw_bytes), minute(|sample| sample.ip_bytes)),
             busiest: busiest(&recent.1, sample, seconds),
-        }
-    }
-}
-
-struct Change {
-    packets: u64,
-    lost: u64,
-    wire_bytes: u64,
-    raw_bytes: u64,
-}
-
-impl Change {
-    fn between(before: &Sample, after: &Sample) -> Self {
-        Self {
-            packets: after.wire.sent_packets.saturating_sub(before.wire.sent_packets),
-            lost: after.wire.lost_packets.saturating_sub(before.wire.lost_packets),
-            wire_bytes: after.ip_bytes.saturating_sub(before.ip_bytes),
-            raw_bytes: after.raw_bytes.saturating_sub(before.raw_bytes),
         }
     }
 }

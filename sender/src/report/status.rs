@@ -19,7 +19,6 @@ use crate::report::open_transactions::OpenTransaction;
 use crate::report::path::PathReport;
 use crate::source::origins::{NotCarriedReason, TopicOrigin};
 
-/// Status of a sender at one moment.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {
@@ -134,7 +133,6 @@ impl NotCarried {
     }
 }
 
-/// Lane at one moment.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LaneStatus {
@@ -151,7 +149,6 @@ pub struct LaneStatus {
 }
 
 impl LaneStatus {
-    /// Returns the status of the lane with this number.
     pub fn of(lane: usize, snapshot: &Snapshot) -> Self {
         Self {
             lane,
@@ -178,14 +175,12 @@ pub struct ChannelStatus {
 }
 
 impl ChannelStatus {
-    /// Returns the status of the channel in the place with this number.
     pub fn of(channel: usize, place: &ChannelPlace) -> Self {
         let rtt_seconds = place.connection.as_ref().map(|connection| connection.rtt().as_secs_f64());
         Self { channel, up: place.connection.is_some(), rtt_seconds, wire: place.wire() }
     }
 }
 
-/// Class of topics at one moment.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ClassStatus {
@@ -208,7 +203,6 @@ pub struct ClassStatus {
 }
 
 impl ClassStatus {
-    /// Returns every class of a session.
     pub fn all(dispatcher: &Dispatcher, lanes: &[Snapshot]) -> Vec<Self> {
         let status = |(class, view): (&ClassLanes, ClassView)| {
             let of_class = lanes.iter().skip(usize::from(class.first)).take(usize::from(class.count));

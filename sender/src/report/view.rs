@@ -10,9 +10,7 @@ use transport::congestion::Flow;
 use crate::board::{Board, Published, State, on_standby};
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::lane::progress::{Snapshot, Totals};
-use crate::partitions::resume::Request;
 use crate::partitions::router::Router;
-use crate::rate::Rates;
 use crate::report::forecast::Forecast;
 use crate::report::lag::{Lag, PartitionStatus, TopicStatus};
 use crate::report::latency::{PeerClockStatus, StageStatus};
@@ -22,7 +20,6 @@ use crate::report::path::PathReading;
 use crate::report::sampler::{Sample, Trend};
 use crate::report::status::{ChannelStatus, ClassStatus, LaneStatus, NotCarried, Status};
 
-/// Report of one sender.
 #[derive(Debug, Default)]
 pub struct Report {
     board: Arc<Board>,
@@ -31,43 +28,25 @@ pub struct Report {
 
 /// Measurements of the report's own tasks.
 #[derive(Debug, Clone, Default)]
-struct Measured {
-    lag: Lag,
-    forecast: Forecast,
+pub(super) struct Measured {
+    pub lag: Lag,
+    pub forecast: Forecast,
     not_carried: Vec<NotCarried>,
     open_transactions: Vec<OpenTransaction>,
-    source_trouble: Option<String>,
-    trend: Trend,
+    pub source_trouble: Option<String>,
+    pub trend: Trend,
 }
 
 impl Report {
-    /// Creates the report of the sender with this board.
     pub fn new(board: Arc<Board>) -> Self {
         Self { board, measured: Lock::default() }
     }
 
-    /// The board of the sender.
     pub fn board(&self) -> Arc<Board> {
         Arc::clone(&self.board)
     }
 
-    /// The rates of the sender, where `causeway rate` asks.
-    pub fn rates(&self) -> Arc<Rates> {
-        self.board.rates()
-    }
-
-    /// Asks the session to resume a halted partition; see [`Board::ask`].
-    ///
-    /// # Errors
-    /// A sentence that says why the partition was not resumed, and what to do.
-    pub async fn ask(&self, request: Request) -> Result<String, String> {
-        self.board.ask(request).await
-    }
-
-    /// Checks that this sender does its part: it holds the link, or is on standby.
-    ///
-    /// # Errors
-    /// A sentence that says why it does not.
+    /// Checks that this sender holds the link or is on standby. The error is a sentence that says why it does not.
     pub fn ready(&self) -> Result<(), String> {
         let published = self.board.read();
         match published.state {
@@ -78,22 +57,18 @@ impl Report {
     }
 
     /// Returns each topic that is carried.
-    ///
-    /// # Errors
-    /// A sentence on standby: another sender moves the positions, and knows them.
+    /// Error: a sentence on standby: another sender moves the positions, and knows them.
     pub fn topics(&self) -> Result<Vec<TopicStatus>, String> {
         let published = self.holder()?;
         let lanes = published.snapshots();
-        Ok(self.measured().lag.topics(&lanes, &published.router_for(&lanes)))
+        Ok(self.measured.lock().clone().lag.topics(&lanes, &published.router_for(&lanes)))
     }
 
     /// Returns each partition of a topic that is carried.
-    ///
-    /// # Errors
-    /// A sentence on standby, and where there is no such topic.
+    /// Error: a sentence on standby, and where there is no such topic.
     pub fn partitions(&self, topic: &str) -> Result<Vec<PartitionStatus>, String> {
         let published = self.holder()?;
-        let measured = self.measured();
+        let measured = self.measured.lock().clone();
         let lanes = published.snapshots();
         let partitions = measured.lag.partitions(Some(topic), &lanes, &published.router_for(&lanes));
         if partitions.is_empty() {
@@ -106,12 +81,10 @@ impl Report {
         Ok(partitions)
     }
 
-    /// Returns the snapshot of every lane.
     pub(super) fn lanes(&self) -> Vec<Snapshot> {
         self.board.read().snapshots()
     }
 
-    /// Returns a sample of the path and of the lanes' time.
     pub(super) fn sample(&self) -> Sample {
         let published = self.board.read();
         let flow = published.flow.as_ref().map(Flow::report);
@@ -126,21 +99,9 @@ impl Report {
         }
     }
 
-    /// Takes in the trend of the last samples.
-    pub(super) fn set_trend(&self, trend: Trend) {
-        self.measured.lock().trend = trend;
-    }
-
-    /// Takes in the lag and its forecast.
-    pub(super) fn set_lag(&self, lag: Lag, forecast: Forecast) {
-        let mut measured = self.measured.lock();
-        measured.lag = lag;
-        measured.forecast = forecast;
-    }
-
-    /// Takes in why the source could not be measured, or that it could.
-    pub(super) fn set_source_trouble(&self, trouble: Option<String>) {
-        self.measured.lock().source_trouble = trouble;
+    /// Takes in a measurement.
+    pub(super) fn measure(&self, change: impl FnOnce(&mut Measured)) {
+        change(&mut self.measured.lock());
     }
 
     /// Takes in the topics that are not carried, and logs them if they have changed.
@@ -174,7 +135,7 @@ impl Report {
     /// Returns everything about the sender at one moment.
     pub fn status(&self) -> Status {
         let published = self.board.read();
-        let measured = self.measured();
+        let measured = self.measured.lock().clone();
         let latency = self.board.latency();
         let lanes = published.snapshots();
         let is_standby = matches!(published.state, State::Standby { .. });
@@ -246,10 +207,6 @@ impl Report {
             State::Standby { behind } => Err(on_standby(behind)),
             _ => Ok(published),
         }
-    }
-
-    fn measured(&self) -> Measured {
-        self.measured.lock().clone()
     }
 }
 

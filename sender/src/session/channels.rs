@@ -26,12 +26,10 @@ use crate::dispatch::striping::ChannelId;
 pub const REDIAL_MIN: Duration = Duration::from_millis(100);
 /// Longest wait before dialling again.
 pub const REDIAL_MAX: Duration = Duration::from_secs(1);
-
 /// Time that the receiver may take to answer a join, or for a channel that was abandoned. It decides immediately, so
 /// that this is the path's time, with room for a few lost packets.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// Dialler of the further channels.
 #[derive(Clone)]
 pub struct ChannelDialer {
     pub dialer: watch::Receiver<Dialer>,
@@ -117,7 +115,6 @@ impl Drop for ChannelSupervisor {
     }
 }
 
-/// Keeps one channel open.
 async fn keep_open(shared: Arc<ExtraChannels>, place: usize) {
     let mut backoff = Backoff::try_new(REDIAL_MIN, REDIAL_MAX).expect("the constants are in order");
     loop {
@@ -139,7 +136,6 @@ async fn keep_open(shared: Arc<ExtraChannels>, place: usize) {
     }
 }
 
-/// Ends channels that are dead while others are not.
 async fn end_dead_channels(shared: Arc<ExtraChannels>) {
     let mut health = Health::default();
     let mut last = Instant::now();
@@ -228,8 +224,7 @@ impl JoinError {
         Self { reason: format!("receiver refuses it: {detail} ({})", code.name()), retry_later }
     }
 
-    /// Returns the reason why a join over `connection` failed. A close that the receiver sent says more than the error
-    /// of the stream.
+    /// Returns the reason why a join failed. A close that the receiver sent says more than the stream's error.
     fn of(connection: &Connection, error: &impl ToString) -> Self {
         match connection.close_reason() {
             Some(ConnectionError::ApplicationClosed(close)) => {

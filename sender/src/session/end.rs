@@ -4,7 +4,6 @@ use quinn::{Connection, ConnectionError};
 use transport::endpoint::ChannelFault;
 use wire::close::CloseCode;
 
-/// End of a session.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SessionEnd {
     /// This sender drained and left.
@@ -12,12 +11,7 @@ pub enum SessionEnd {
     Drained,
     /// The receiver closed the session.
     #[error("receiver closed the session: {} ({detail})", code.sentence())]
-    Closed {
-        /// Close code that the receiver sent.
-        code: CloseCode,
-        /// Values and remedy, as the receiver states them.
-        detail: String,
-    },
+    Closed { code: CloseCode, detail: String },
     /// The topic list changed, or topics are in other classes: the next session begins with that.
     #[error("the topic list or the classes changed")]
     Reconfigured,
@@ -30,8 +24,7 @@ pub enum SessionEnd {
 }
 
 impl SessionEnd {
-    /// Returns the end of a session whose `connection` ended. A close that the receiver sent says more than the error
-    /// of the stream, which `otherwise` describes.
+    /// Returns the end of a session. A close that the receiver sent says more than the stream's error, `otherwise`.
     pub fn of(connection: &Connection, otherwise: impl FnOnce() -> String) -> Self {
         match connection.close_reason() {
             Some(ConnectionError::ApplicationClosed(close)) => Self::Closed {

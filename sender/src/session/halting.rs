@@ -12,8 +12,7 @@ use crate::partitions::resume::{Halt, resumed};
 /// Answer to an operator: a sentence either way.
 type Answer = oneshot::Sender<Result<String, String>>;
 
-/// Requests to resume that wait for the receiver, and attempts of policies. Bounded by the requests that the admin
-/// port takes at the same time.
+/// Requests to resume that wait for the receiver, bounded by the admin port, and attempts of policies.
 #[derive(Default)]
 pub(super) struct Halting {
     waiting: HashMap<Partition, Answer>,
@@ -33,7 +32,6 @@ impl Halting {
         self.tried.insert(at, halt);
     }
 
-    /// A partition is open and resumes at `position`.
     pub(super) fn handle_open(&mut self, at: &Partition, position: Position) {
         if let Some(answer) = self.waiting.remove(at) {
             tracing::info!(topic = %at.topic, partition = at.partition, %position, "halt lifted");
@@ -41,7 +39,6 @@ impl Halting {
         }
     }
 
-    /// A partition stays halted.
     pub(super) fn handle_halted(&mut self, at: &Partition, reason: &str, detail: &str) {
         if let Some(answer) = self.waiting.remove(at) {
             let _ = answer.send(Err(format!("{}/{} stays halted, {reason}: {detail}", at.topic, at.partition)));

@@ -29,9 +29,7 @@ pub struct Identity {
 /// A session that may begin.
 #[derive(Debug)]
 pub struct Handshaken {
-    /// Reader of the receiver's control messages.
     pub reader: ControlReader,
-    /// Writer of control messages to the receiver.
     pub writer: ControlWriter,
     pub welcome: Welcome,
 }
@@ -47,8 +45,7 @@ pub enum HandshakeError {
     Unexpected(&'static str),
 }
 
-/// Sends the hello and waits for the welcome. Calls `standby` with the instance that holds the link, each time that
-/// it changes.
+/// Sends the hello and waits for the welcome. Calls `standby` whenever another instance holds the link.
 pub async fn shake_hands(
     connection: &Connection,
     identity: &Identity,

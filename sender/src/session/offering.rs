@@ -19,7 +19,6 @@ use crate::source::discovery::Discovered;
 /// Wait before the source is asked again after it failed.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Parts that offers are made with.
 #[derive(Clone)]
 pub struct Offering {
     pub catalog: Arc<dyn Catalog>,

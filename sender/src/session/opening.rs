@@ -54,7 +54,6 @@ impl Reopen {
         }
     }
 
-    /// Returns the lanes to be opened now, each once.
     pub(super) fn poll_due(&mut self, now: Instant) -> Vec<LaneId> {
         let mut due = Vec::new();
         for (lane, wait) in self.lanes.iter_mut().enumerate() {
@@ -66,7 +65,6 @@ impl Reopen {
         due
     }
 
-    /// Returns the time at which the next lane is due.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.lanes.iter().filter_map(|wait| wait.due).min()
     }

@@ -18,10 +18,8 @@ use crate::config::Config;
 use crate::partitions::lane_partitions::SourceTopic;
 use crate::source::origins::reading::{OriginReader, OriginsError};
 
-/// Interval between two listings of the topics. New ones are carried within 5 s: half of it to list them, half to
-/// offer and open them.
+/// Interval between two listings of the topics. New ones are carried within 5 s: half to list them, half to open them.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(2500);
-
 /// Topics that match the filter, in order of their names.
 pub type Topics = Arc<Vec<SourceTopic>>;
 
@@ -58,8 +56,7 @@ pub fn discover(
     let mut names: Vec<_> = all.iter().map(|topic| &topic.name).filter(|name| filter.matches(name)).cloned().collect();
     names.sort_unstable();
     let described = catalog.describe(&names)?;
-    // Origins are read after the topics: a topic that a link has just created would otherwise look like this cluster's
-    // own.
+    // Origins are read after the topics: a topic that a link has just created must not look like this cluster's own.
     let origins = origins.read(catalog, &all)?;
     let topic = |topic: TopicDescription| SourceTopic {
         origin: origins.of(&topic.name, topic.id, filter.forwards(&topic.name)),
@@ -101,12 +98,12 @@ pub(crate) async fn watch(
                     changed
                 });
             }
-            Ok(Err(error)) if !failing => {
-                failing = true;
-                tracing::warn!(%error, "could not list the source's topics; trying again");
+            Ok(Err(error)) => {
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%error, "could not list the source's topics; trying again");
+                }
                 report(Some(error.to_string()));
             }
-            Ok(Err(error)) => report(Some(error.to_string())),
             Err(_) => return,
         }
         tokio::select! {
@@ -133,7 +130,6 @@ impl TopicWatcher {
     }
 }
 
-/// Log of one partition at the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SourceLog {
     pub at: Partition,

@@ -9,19 +9,15 @@ use wire::ids::{LaneId, Slot};
 
 use super::{LaneReader, Source};
 
-/// Time that brokers keep an idle fetch open. With thousands of idle partitions every fetch costs, and the news that a
-/// partition has ended may be this late.
+/// Time that brokers keep an idle fetch open: thousands of idle partitions fetch, and ends are known this much later.
 const FETCH_WAIT: Duration = Duration::from_millis(500);
 
-/// Kafka cluster that is read.
 #[derive(Debug, Clone)]
 pub struct KafkaSource(Consumer);
 
 impl KafkaSource {
     /// Starts the client, which connects when a lane is assigned partitions. All lanes together may prefetch `memory`.
-    ///
-    /// # Errors
-    /// A property that librdkafka does not know or accept.
+    /// Error: a property that librdkafka does not know or accept.
     pub fn start(properties: &Properties, link: &str, memory: ConsumerMemory) -> Result<Self, KafkaError> {
         let config = ConsumerConfig { link, memory, fetch_wait: FETCH_WAIT };
         Consumer::start(properties, &config).map(Self)
@@ -40,15 +36,12 @@ impl LaneReader for LaneQueue {
     fn assign(&mut self, partitions: &[Start]) -> Result<(), KafkaError> {
         Self::assign(self, partitions)
     }
-
     fn unassign(&mut self, slots: &[Slot]) -> Result<(), KafkaError> {
         Self::unassign(self, slots)
     }
-
     fn peek(&mut self) -> Option<LaneEvent<'_>> {
         Self::peek(self)
     }
-
     fn advance(&mut self) {
         Self::advance(self);
     }

@@ -11,7 +11,6 @@ use wire::ids::TopicId;
 use wire::limits::CLUSTERS_MAX;
 use wire::origin::{self, Origin, StoredError};
 
-/// Origin of a topic in the source cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum TopicOrigin {
     /// Producers of this cluster write the topic.
@@ -50,8 +49,7 @@ impl TopicOrigin {
         }
     }
 
-    /// Returns why the topic is not carried to the cluster `target`. Without a target, only reasons that apply to any
-    /// target count.
+    /// Returns why the topic is not carried to the cluster `target`; without a target, to any.
     pub fn not_carried_reason(&self, target: Option<&str>) -> Option<NotCarriedReason> {
         match self {
             Self::Own => None,
@@ -76,9 +74,7 @@ type LinkOrigins = HashMap<(i32, Vec<u8>), Origin>;
 
 impl MirroredTopics {
     /// Handles the next entry of a partition of a link's state.
-    ///
-    /// # Errors
-    /// The entry is of a newer version, or damaged: the link's topics are unknown.
+    /// Error: the entry is of a newer version, or damaged: the link's topics are unknown.
     pub(crate) fn handle_entry(
         &mut self,
         link: &Arc<str>,
@@ -102,7 +98,6 @@ impl MirroredTopics {
         self.links.remove(link);
     }
 
-    /// Returns the origins of all topics, by their names here.
     pub(crate) fn origins(&self) -> TopicOrigins<'_> {
         let mut by_topic: HashMap<&str, Vec<(&Arc<str>, &Origin)>> = HashMap::new();
         for (link, origins) in &self.links {
@@ -117,7 +112,6 @@ impl MirroredTopics {
     }
 }
 
-/// Origins of all mirrored topics, by topic.
 pub struct TopicOrigins<'a>(HashMap<&'a str, Vec<(&'a Arc<str>, &'a Origin)>>);
 
 impl TopicOrigins<'_> {
@@ -148,7 +142,6 @@ mod tests {
 
     const HERE: TopicId = TopicId([1; 16]);
     const OTHER: TopicId = TopicId([2; 16]);
-
     /// A link, a topic's name and id, and the clusters it has passed.
     type Entry<'a> = (&'a str, &'a str, TopicId, &'a [&'a str]);
 

@@ -52,7 +52,6 @@ impl AdminSettings {
         }
     }
 
-    /// True if the port speaks TLS.
     pub fn is_tls(&self) -> bool {
         self.listen.0.is_some_and(|address| !is_loopback(address))
     }
@@ -106,7 +105,6 @@ pub enum AccessError {
 }
 
 impl Access {
-    /// The rules of `settings`, with the certificate of `credentials`.
     pub fn new(settings: &AdminSettings, credentials: &Credentials) -> Result<Self, AccessError> {
         let access = Self { is_tls: settings.is_tls(), now: RwLock::default() };
         access.renew(settings, credentials)?;

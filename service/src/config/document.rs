@@ -70,7 +70,6 @@ impl<'t> Document<'t> {
         self
     }
 
-    /// Reads the section of `T`.
     pub fn read<T: ReadSection>(&self) -> Result<T, Reported> {
         T::read_section(&self.table(T::SECTION.path))
     }
@@ -256,7 +255,6 @@ impl<'d> Table<'d> {
         Ok(path)
     }
 
-    /// True if the file states `name`.
     pub fn states(&self, name: &str) -> bool {
         self.entry(name).is_some()
     }

@@ -9,7 +9,6 @@ use super::field::{Absent, Field, Section, Shape};
 pub struct Effective {
     /// Head of the section, such as `[wan]`; empty for the top level.
     pub section: String,
-    /// Key of the setting.
     pub key: &'static str,
     /// Value in TOML, or in words if it is derived.
     pub value: String,
@@ -17,8 +16,7 @@ pub struct Effective {
     pub written: bool,
 }
 
-/// The settings in effect with the file `text`, in the order of `sections`. The file must have been loaded without a
-/// problem. librdkafka properties are left out.
+/// The settings in effect with the valid file `text`, in the order of `sections`, without librdkafka properties.
 pub fn effective(text: &str, sections: &[Section]) -> Vec<Effective> {
     let (root, _) = DeTable::parse_recoverable(text);
     let root = root.into_inner();
@@ -31,8 +29,7 @@ pub fn effective(text: &str, sections: &[Section]) -> Vec<Effective> {
     list
 }
 
-/// Calls `visit` with each section and its table in the file: `None` if a section is missing, several times for a
-/// repeated one.
+/// Calls `visit` with each section and its table in the file: `None` if it is missing, several times if it is repeated.
 pub(super) fn each_table<'s>(
     root: &DeTable<'_>,
     sections: &'s [Section],
@@ -75,7 +72,6 @@ pub(super) fn entry_at<'r, 't>(root: &'r DeTable<'t>, path: &str) -> Option<&'r 
     table.get(name).map(|value| value.get_ref())
 }
 
-/// The value of `field` if `table` is its section.
 pub(super) fn value_of(field: &Field, table: Option<&DeTable<'_>>) -> String {
     match (table.and_then(|table| table.get(field.name)), field.absent) {
         (Some(value), _) => toml(value.get_ref()),

@@ -37,7 +37,6 @@ pub struct Section {
     pub shape: Shape,
     /// Description for the reference.
     pub doc: &'static str,
-    /// Settings of the section.
     pub fields: &'static [Field],
 }
 
@@ -53,7 +52,6 @@ pub enum Shape {
 }
 
 impl Section {
-    /// The field called `name`, if there is one.
     pub fn field(&self, name: &str) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.name == name)
     }
@@ -67,7 +65,6 @@ impl Section {
         }
     }
 
-    /// The key with the path of this section before it.
     pub(crate) fn dotted(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }

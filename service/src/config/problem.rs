@@ -10,7 +10,6 @@ pub struct Problems {
     list: Vec<Problem>,
 }
 
-/// A problem of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// Place in the file; `None` if the file itself is the problem.
@@ -22,9 +21,7 @@ pub struct Problem {
 /// A place in a text, both numbers counted from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// Number of the line.
     pub line: usize,
-    /// Number of the column.
     pub column: usize,
 }
 
@@ -45,17 +42,14 @@ impl Problems {
         }
     }
 
-    /// The problems in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.list.iter()
     }
 
-    /// Number of problems found.
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// True if there is no problem.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }

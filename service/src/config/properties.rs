@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::document::{Reported, Table, collected};
+use super::effective::toml;
 use super::field::{Section, Shape};
 use crate::private_file;
 
@@ -17,12 +18,10 @@ use crate::private_file;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Properties(Vec<(String, Property)>);
 
-/// The value of a property.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Property {
     /// The text as written; numbers and booleans as text.
     Plain(String),
-    /// A secret in a file.
     Secret(Secret),
 }
 
@@ -40,7 +39,6 @@ pub struct SecretError {
     source: io::Error,
 }
 
-/// The properties whose value is a secret.
 const SECRETS: &[&str] = &[
     "sasl.oauthbearer.client.secret",
     "sasl.oauthbearer.config",
@@ -79,7 +77,6 @@ impl Properties {
         self.0.iter().map(|(name, property)| Ok((name.clone(), resolve(property)?))).collect()
     }
 
-    /// The properties, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Property)> {
         self.0.iter().map(|(name, property)| (name.as_str(), property))
     }
@@ -96,7 +93,6 @@ impl fmt::Display for Property {
 }
 
 impl Table<'_> {
-    /// Reads every key as a librdkafka property.
     pub fn read_properties(&self) -> Result<Properties, Reported> {
         let mut flat = Vec::new();
         for (key, value) in self.entries() {
@@ -134,13 +130,11 @@ impl Table<'_> {
         }
         match value.get_ref() {
             DeValue::String(text) => Ok(Property::Plain(text.to_string())),
-            DeValue::Integer(number) => Ok(Property::Plain(number.to_string())),
-            DeValue::Float(number) => Ok(Property::Plain(number.to_string())),
-            DeValue::Boolean(flag) => Ok(Property::Plain(flag.to_string())),
-            other => {
-                let found = other.type_str();
+            DeValue::Array(_) | DeValue::Table(_) | DeValue::Datetime(_) => {
+                let found = value.get_ref().type_str();
                 Err(report(&format!("is of type {found}; a property takes a string, a number or a boolean")))
             }
+            other => Ok(Property::Plain(toml(other))),
         }
     }
 }

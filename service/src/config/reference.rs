@@ -13,7 +13,7 @@ pub fn reference(sections: &[Section]) -> String {
             _ => format!("`{}`", section.title()),
         };
         // Writing into a String cannot fail.
-        let _ = writeln!(page, "### {heading}\n\n{}\n", wrapped(section.doc, ""));
+        let _ = writeln!(page, "### {heading}\n\n{}\n", wrapped(section.doc, "", PAGE_WIDTH));
         for field in section.fields {
             page.push_str(&entry(field));
         }
@@ -33,19 +33,21 @@ fn entry(field: &Field) -> String {
         Absent::Otherwise(words) => format!("Default: {words}."),
     };
     let bounds = field.bounds.map_or_else(String::new, |(min, max)| format!(" From `{min}` to `{max}`."));
-    let doc = wrapped(field.doc, "  ");
+    let doc = wrapped(field.doc, "  ", PAGE_WIDTH);
     let live = if field.live { " *Live.*" } else { "" };
     format!("- **`{}`**: {}. {absent}{bounds}{live}\n  {doc}\n", field.name, field.kind)
 }
 
-/// Wraps `text` to lines of at most 110 characters, all but the first indented.
-pub(crate) fn wrapped(text: &str, indent: &str) -> String {
-    const WIDTH: usize = 110;
+/// Longest line of a printed page, in characters.
+pub(crate) const PAGE_WIDTH: usize = 110;
+
+/// Wraps `text` to lines of at most `line_max` characters, all but the first indented.
+pub(crate) fn wrapped(text: &str, indent: &str, line_max: usize) -> String {
     let mut lines = String::new();
     let mut width = 0;
     for word in text.split_whitespace() {
         let length = word.chars().count();
-        if width > 0 && width + 1 + length + indent.len() > WIDTH {
+        if width > 0 && width + 1 + length + indent.len() > line_max {
             lines = lines + "\n" + indent;
             width = 0;
         } else if width > 0 {

@@ -11,7 +11,6 @@ use super::value::Setting;
 pub trait ReadSection: Sized {
     /// The section's path, shape and fields.
     const SECTION: Section;
-
     /// Reads every field. All problems of the section are reported, not only the first.
     fn read_section(table: &Table<'_>) -> Result<Self, Reported>;
 }

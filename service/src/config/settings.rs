@@ -27,7 +27,6 @@ struct Held {
 pub struct Change {
     /// Dotted name of the setting.
     pub setting: String,
-    /// Value before the change.
     pub from: String,
     /// Value in the new file.
     pub to: String,

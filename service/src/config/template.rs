@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::effective::{Effective, effective};
 use super::field::{Section, Shape};
+use super::reference::wrapped;
 
 /// Prints `example` with every setting of `sections` explained. Settings that it does not state are comments.
 pub fn template(example: &str, sections: &[Section]) -> String {
@@ -47,16 +48,5 @@ fn line(setting: &Effective) -> String {
 
 /// Wraps `text` to comment lines of at most 100 characters.
 fn commented(text: &str) -> String {
-    const WIDTH: usize = 98;
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines.iter().map(|line| format!("# {line}\n")).collect()
+    format!("# {}\n", wrapped(text, "# ", 100))
 }

@@ -11,7 +11,6 @@ use wire::units::{Rate, Size, parse_duration};
 
 /// A type that a configuration file can state as one value.
 pub trait Setting: Sized {
-    /// Reads one TOML value.
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection>;
 
     /// Compares the value to a bound; `None` for types without an order.
@@ -31,13 +30,11 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// A rejection with a reason in words.
     pub fn because(reason: impl Into<String>) -> Self {
         Self::Content(reason.into())
     }
 }
 
-/// The text of a TOML string.
 pub fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, Rejection> {
     value.as_str().ok_or(Rejection::Kind)
 }
@@ -58,8 +55,7 @@ pub fn choice<T: Copy>(value: &DeValue<'_>, choices: &[(&str, T)]) -> Result<T, 
 
 /// The word that is most similar to `found`, if one is similar enough.
 pub(crate) fn nearest<'w>(found: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
-    // A limit of 0.8 suggests `topic` for `topics` and `bootstrap.servers` for `bootstrap_servers`, and nothing for words
-    // that only share letters.
+    // Suggests `topic` for `topics` and `bootstrap.servers` for `bootstrap_servers`, not words that only share letters.
     const LIKENESS_MIN: f64 = 0.8;
     words
         .map(|word| (strsim::jaro_winkler(found, word), word))
@@ -82,44 +78,25 @@ fn quantity<T, E: fmt::Display>(
     Err(Rejection::because(format!("{bare} has no unit; write it like \"{example}\"")))
 }
 
-impl Setting for Rate {
-    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
-        quantity(value, "500 Mbit/s", str::parse)
-    }
+macro_rules! quantities {
+    ($($type:ty, $example:literal, $parse:expr;)*) => {$(
+        impl Setting for $type {
+            fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
+                quantity(value, $example, $parse)
+            }
 
-    fn compare(&self, bound: &Self) -> Option<Ordering> {
-        self.partial_cmp(bound)
-    }
+            fn compare(&self, bound: &Self) -> Option<Ordering> {
+                self.partial_cmp(bound)
+            }
+        }
+    )*};
 }
 
-impl Setting for Size {
-    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
-        quantity(value, "256 MiB", str::parse)
-    }
-
-    fn compare(&self, bound: &Self) -> Option<Ordering> {
-        self.partial_cmp(bound)
-    }
-}
-
-impl Setting for Duration {
-    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
-        quantity(value, "5 ms", parse_duration)
-    }
-
-    fn compare(&self, bound: &Self) -> Option<Ordering> {
-        self.partial_cmp(bound)
-    }
-}
-
-impl Setting for Share {
-    fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
-        quantity(value, "20 %", str::parse)
-    }
-
-    fn compare(&self, bound: &Self) -> Option<Ordering> {
-        self.partial_cmp(bound)
-    }
+quantities! {
+    Rate, "500 Mbit/s", str::parse;
+    Size, "256 MiB", str::parse;
+    Duration, "5 ms", parse_duration;
+    Share, "20 %", str::parse;
 }
 
 /// A count. A number with a unit needs a type of its own.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::fields;
-use crate::config::reference::wrapped;
+use crate::config::reference::{PAGE_WIDTH, wrapped};
 use crate::config::spliced;
 
 /// A field of a struct as its source text declares it.
@@ -42,7 +42,7 @@ pub fn json_reference(sources: &[&str], root: &str, shown: &Value) -> String {
                 format!("- `{first}`{more}: {doc}")
             }
         };
-        list += &wrapped(&entry, "  ");
+        list += &wrapped(&entry, "  ", PAGE_WIDTH);
         list.push('\n');
         undocumented.retain(|name| !names.contains(name));
     }

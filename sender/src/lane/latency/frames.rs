@@ -11,8 +11,7 @@ use wire::ids::Sequence;
 
 use super::peer_clock::Ahead;
 
-/// Frames in flight that are timed. There are more only where frames of a kilobyte fill a long path; the newest are
-/// then not timed.
+/// Frames in flight that are timed. Where frames of a kilobyte fill a long path, the newest are not timed.
 const FRAMES_MAX: usize = 4096;
 
 /// Time at which QUIC took a frame's last byte. A frame that is sent again is marked again.
@@ -56,7 +55,6 @@ pub struct Sample {
 pub struct FrameTimes(VecDeque<(Sequence, Packed)>);
 
 impl Taken {
-    /// Marks that QUIC has taken the last byte at `now`.
     pub fn mark(&self, now: u64) {
         self.0.store(now, Ordering::Relaxed);
     }

@@ -11,10 +11,8 @@ use std::time::Duration;
 
 /// Age at which an answer no longer counts: a minute has thirty answers.
 const WINDOW: Duration = Duration::from_secs(60);
-
 /// Rate at which two clocks may drift apart: 100 µs per second. Crystals are specified to 50 each.
 const DRIFT: f64 = 100e-6;
-
 /// Questions that may be unanswered: one every two seconds, for a minute without the receiver.
 const ASKED_MAX: usize = 32;
 

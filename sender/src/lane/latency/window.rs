@@ -9,17 +9,13 @@ use serde::{Deserialize, Serialize};
 
 /// Slices of the last minute; the oldest is dropped as a whole.
 const SLICES: usize = 6;
-/// Duration of one slice.
 const SLICE: Duration = Duration::from_secs(10);
-
 /// Longest duration that is counted: a day, in microseconds.
 const MAX_MICROS: u64 = 86_400_000_000;
-
 /// Significant digits of a value: it is shown within 1 %.
 const DIGITS: u8 = 2;
 
-/// Upper bounds of the published histogram, in seconds, about three to a decade: from a commit within a rack to a
-/// backlog of ten minutes.
+/// Upper bounds of the published histogram in seconds: from a commit within a rack to a backlog of ten minutes.
 const BOUNDS: [f64; 18] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0];
 
@@ -30,7 +26,6 @@ pub struct Window {
     total_micros: u64,
 }
 
-/// Summary of a window at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Summary {
@@ -57,7 +52,6 @@ fn histogram<C: hdrhistogram::Counter>() -> Histogram<C> {
 }
 
 impl Window {
-    /// Records that `frames` took this long.
     pub fn record(&mut self, now: Instant, took: Duration, frames: u64) {
         if frames == 0 {
             return;
@@ -74,7 +68,6 @@ impl Window {
         self.total_micros = self.total_micros.saturating_add(micros.saturating_mul(frames));
     }
 
-    /// Returns the summary of the last minute.
     pub fn minute(&self, now: Instant) -> Summary {
         self.last(now, SLICE * SLICES as u32)
     }
@@ -90,13 +83,11 @@ impl Window {
         Summary::of(&all)
     }
 
-    /// Returns the summary since the start.
     pub fn total(&self) -> Summary {
         Summary::of(&self.total)
     }
 
-    /// Returns the histogram since the start, as Prometheus counts: the sum in seconds, the count, and the count up to
-    /// each bound.
+    /// Returns the histogram since the start, as Prometheus counts, in seconds.
     pub fn buckets(&self) -> service::metrics::Buckets {
         let mut counted = 0;
         let mut bounds = Vec::with_capacity(BOUNDS.len() + 1);
