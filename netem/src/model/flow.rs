@@ -11,9 +11,7 @@ pub(crate) const FLOWS_MAX: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FlowKey(pub u64);
 
-/// A packet that belongs to a flow.
 pub trait Flowing {
-    /// Returns the key of the packet's flow.
     fn flow(&self) -> FlowKey;
 }
 
@@ -21,7 +19,6 @@ pub trait Flowing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlowNumber(u8);
 
-/// A set of flows, by their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FlowSet(u64);
 
@@ -73,7 +70,6 @@ impl fmt::Display for FlowNumber {
 }
 
 impl FlowSet {
-    /// Adds a flow to the set, or removes it.
     pub fn set(&mut self, flow: FlowNumber, within: bool) {
         if within { self.0 |= flow.bit() } else { self.0 &= !flow.bit() }
     }
@@ -83,7 +79,6 @@ impl FlowSet {
         flow.is_some_and(|flow| self.0 & flow.bit() != 0)
     }
 
-    /// Returns the flows of the set in ascending order.
     pub fn iter(self) -> impl Iterator<Item = FlowNumber> {
         (1..=FLOWS_MAX as u8).map(FlowNumber).filter(move |&flow| self.contains(Some(flow)))
     }

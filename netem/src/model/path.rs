@@ -25,14 +25,13 @@ use packet::{Delivery, PathPacket};
 /// it are dropped as [`DropCause::Overflow`].
 pub const HELD_MAX: u64 = 256 << 20;
 
-/// Model of one direction of a path, for packets of type `P`.
 #[derive(Debug)]
 pub struct Path<P> {
-    conditions: Conditions,
+    pub conditions: Conditions,
     dice: Dice,
     bottleneck: Bottleneck<P>,
     delay_line: DelayLine<P>,
-    counters: Counters,
+    pub counters: Counters,
 }
 
 impl<P: Clone> Path<P> {
@@ -78,7 +77,7 @@ impl<P: Clone> Path<P> {
             return Err(DropCause::Overflow);
         }
         match self.bottleneck.admit(packet, &self.conditions, now)? {
-            Admission::Queued => self.counters.backlog(self.bottleneck.bytes()),
+            Admission::Queued => self.counters.backlog_max = self.counters.backlog_max.max(self.bottleneck.bytes()),
             Admission::Through(packet) => self.enter_delay_line(packet, now),
         }
         Ok(())
@@ -88,7 +87,8 @@ impl<P: Clone> Path<P> {
     pub fn poll(&mut self, now: Duration) -> Option<Delivery<P>> {
         self.advance(now);
         let (delivery, length) = self.delay_line.pop(now)?;
-        self.counters.delivered(length);
+        self.counters.delivered += 1;
+        self.counters.delivered_bytes += length;
         Some(delivery)
     }
 
@@ -110,17 +110,6 @@ impl<P: Clone> Path<P> {
         self.advance(now);
     }
 
-    /// Returns the conditions that are in effect now.
-    pub fn conditions(&self) -> &Conditions {
-        &self.conditions
-    }
-
-    /// Returns the counters of this direction.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    /// Returns true if no packet is in flight.
     pub fn is_empty(&self) -> bool {
         self.bottleneck.bytes() == 0 && self.delay_line.bytes() == 0
     }
@@ -128,7 +117,7 @@ impl<P: Clone> Path<P> {
     /// Moves every packet that the bottleneck has sent by `now` to the delay line.
     fn advance(&mut self, now: Duration) {
         while let Some((packet, sent)) = self.bottleneck.pop(self.conditions.rate, now) {
-            self.counters.queued(sent.saturating_sub(packet.arrived));
+            self.counters.sojourn.record(sent.saturating_sub(packet.arrived));
             self.enter_delay_line(packet, sent);
         }
     }

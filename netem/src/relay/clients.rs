@@ -16,7 +16,6 @@ pub(super) const CLIENTS_MAX: usize = 256;
 pub(super) struct ClientId(pub(super) u64);
 
 impl ClientId {
-    /// The id of the socket that all clients share.
     pub(super) const LISTENER: Self = Self(0);
 }
 

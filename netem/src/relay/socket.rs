@@ -12,8 +12,6 @@ use socket2::{Domain, Protocol, Type};
 
 /// Bytes of each buffer that a socket requests: 100 ms of 500 Mbit/s, by the system's own accounting.
 const BUFFER: usize = 8 << 20;
-
-/// Bytes of the longest UDP payload.
 pub(super) const PAYLOAD_MAX: usize = 65_507;
 
 #[derive(Debug)]

@@ -7,14 +7,9 @@ use clap::ValueEnum;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::RcvBufForce;
 
-use crate::emulator::report::Report;
-use crate::model::conditions::Conditions;
-use crate::model::knobs::parse_knobs;
-use crate::model::profile::Profile;
-use crate::model::script::Script;
-use crate::model::wan::Wan;
 use crate::relay::{Datagram, Relay};
 use crate::tun::{ADDRESSES, Site, SiteSettings};
+use crate::{Conditions, Profile, Report, Script, Wan, parse_knobs};
 
 /// The carrier that is tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -25,9 +20,7 @@ pub enum CarrierKind {
     Relay,
 }
 
-/// Seed of every check.
 const SEED: u64 = 4;
-
 /// Receive buffer of each socket, in bytes: all packets of a check fit, so that none is lost outside the emulator even
 /// if the system does not schedule the receiving thread.
 const SOCKET_BUFFER: usize = 256 << 20;
@@ -68,15 +61,14 @@ impl Rig {
         let source = socket(Ipv4Addr::LOCALHOST)?;
         let target = socket(Ipv4Addr::LOCALHOST)?;
         let relay = Relay::start((Ipv4Addr::LOCALHOST, 0).into(), target.local_addr()?, wan)?;
-        source.connect(relay.address())?;
+        source.connect(relay.address)?;
         Ok(Self { source, target, carrier: Carrier::Relay(relay) })
     }
 
-    /// Takes the rig down and returns the emulator's report.
     pub(super) fn finish(self) -> io::Result<Report> {
         match self.carrier {
             Carrier::Tun(site) => site.emulator.stop(),
-            Carrier::Relay(relay) => relay.stop(),
+            Carrier::Relay(relay) => relay.emulator.stop(),
         }
     }
 }

@@ -10,17 +10,13 @@ use wire::units::Rate;
 
 /// Bytes of a whole IP packet of Ethernet's MTU.
 pub(super) const PACKET: usize = 1500;
-
 /// Bytes of the IP and UDP headers.
 const HEADERS: usize = 28;
-
 /// Silence after which all packets are considered to have arrived or to be lost.
 const SILENCE: Duration = Duration::from_millis(700);
-
 /// Time between two checks for packets that are due.
 const TICK: Duration = Duration::from_micros(250);
 
-/// A number of packets to send at a rate.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load {
     /// Number of packets, of [`PACKET`] bytes each.
@@ -29,13 +25,11 @@ pub(super) struct Load {
     pub(super) rate: Rate,
 }
 
-/// A packet that arrived.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrival {
     pub(super) number: u64,
     /// Time of arrival, since the first packet was sent.
     pub(super) at: Duration,
-    /// Time from the packet's sending to its arrival.
     pub(super) took: Duration,
 }
 

@@ -8,7 +8,6 @@ use std::thread;
 
 use nix::sched::{CloneFlags, setns, unshare};
 
-/// Path at which a thread finds its own network namespace.
 const OWN: &str = "/proc/thread-self/ns/net";
 
 /// A network namespace, kept alive by an open descriptor.

@@ -6,13 +6,10 @@ use std::io;
 
 use tun_rs::{GROTable, SyncDevice, VIRTIO_NET_HDR_LEN};
 
-/// Bytes of the longest IP packet.
 const PACKET_MAX: usize = 65_535;
-
 /// Packets of one burst at most. The devices announce this limit to the kernel, which splits longer bursts.
 pub(super) const SEGMENTS_MAX: usize = 64;
 
-/// Splits a device's bursts into packets.
 pub(super) struct Splitter {
     burst: Vec<u8>,
     packets: Vec<Vec<u8>>,
@@ -40,7 +37,6 @@ impl Splitter {
     }
 }
 
-/// Joins packets for a device into bursts.
 #[derive(Default)]
 pub(super) struct Joiner {
     /// Buffers for packets, each with space in front for the header that describes a burst. The first `held` are in use.
@@ -54,7 +50,6 @@ impl Joiner {
         self.held == SEGMENTS_MAX
     }
 
-    /// Keeps a packet until [`Joiner::send`].
     pub(super) fn add(&mut self, packet: &[u8]) {
         if self.held == self.packets.len() {
             // The capacity fits any burst, so that the buffer never moves.

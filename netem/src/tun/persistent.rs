@@ -22,21 +22,16 @@ use super::error::TunError;
 use super::pid_namespace::{enter, launch, launcher, this_command, wait_with_signals};
 use super::record::Record;
 use super::site::{SITE_VARIABLE, Site, SiteSettings, prepare_command};
-use crate::model::direction::Direction;
-use crate::model::wan::Wan;
+use crate::{Direction, Wan};
 
 /// Environment variable of a process that is to become the command that it names, and to end with its parent.
 const CHILD_VARIABLE: &str = "CAUSEWAY_NETEM_CHILD";
-
 /// First word of the line that the holder prints when the WAN is up; its descriptors follow.
 const READY: &str = "ready";
-
 /// Line that the holder receives once its record is written.
 const RECORDED: &[u8] = b"recorded\n";
-
 /// Checks of whether a holder has ended, before it is killed.
 const END_CHECKS: u32 = 500;
-
 /// Time between two checks of whether a holder has ended.
 const END_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -155,7 +150,6 @@ fn enter_namespaces(record: &Record, end: Direction) -> io::Result<()> {
     env::set_current_dir(here)
 }
 
-/// Result of [`down`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TakenDown {
     /// A WAN was taken down; this is its emulator's report.

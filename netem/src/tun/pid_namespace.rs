@@ -52,12 +52,10 @@ pub(super) fn this_command() -> Result<Command, TunError> {
     Ok(command)
 }
 
-/// Removes the launcher's variable from a command's environment.
 pub(super) fn without_launcher(command: &mut Command) -> &mut Command {
     command.env_remove(LAUNCHER_VARIABLE)
 }
 
-/// Starts `command` as process 1 of a new PID namespace.
 pub(super) fn launch(command: &mut Command) -> Result<Child, TunError> {
     if let Err(error) = std::fs::metadata("/dev/net/tun") {
         return Err(TunError::Unsupported(io::Error::new(error.kind(), format!("/dev/net/tun: {error}"))));

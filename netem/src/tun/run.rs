@@ -14,8 +14,7 @@ use signal_hook::iterator::Signals;
 use super::error::TunError;
 use super::pid_namespace::run_as_first_process;
 use super::site::{SITE_VARIABLE, Site, SiteSettings, prepare_command};
-use crate::emulator::report::Report;
-use crate::model::wan::Wan;
+use crate::{Report, Wan};
 
 /// Runs `command` in the source's namespace and passes the emulator's report to `done` when the command has ended.
 /// Returns the command's exit code.

@@ -60,12 +60,10 @@ impl<P: Clone> DelayLine<P> {
         Some((Delivery { packet, due, flip }, length))
     }
 
-    /// Returns when the next packet arrives.
     pub(super) fn next(&self) -> Option<Duration> {
         self.in_flight.peek().map(|Reverse(first)| first.due)
     }
 
-    /// Bytes that are in flight on the delay line.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }

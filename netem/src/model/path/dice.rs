@@ -6,7 +6,6 @@ use rand::{Rng, SeedableRng};
 
 use crate::model::conditions::{Conditions, GilbertElliott, Loss};
 
-/// The random number generators of one direction.
 #[derive(Debug)]
 pub(super) struct Dice {
     loss: ChaCha8Rng,
@@ -32,7 +31,6 @@ impl Dice {
         Self { loss: rng(seed, stream, 0), others: rng(seed, stream, 1), bad: false }
     }
 
-    /// Draws the next packet's fate.
     pub(super) fn roll(&mut self, conditions: &Conditions) -> Fate {
         let [doubled, overtaken, jitter, corrupt, bit] = std::array::from_fn(|_| self.others.next_u64());
         Fate {

@@ -15,7 +15,6 @@ pub(super) struct PathPacket<P> {
     pub(super) arrived: Duration,
 }
 
-/// A packet that arrives at the end of the path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery<P> {
     /// The packet itself; [`Delivery::damage`] flips its bit.
