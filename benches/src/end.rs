@@ -19,7 +19,6 @@ use tokio::sync::mpsc;
 
 use protocol::{EndArgs, Role};
 
-/// Runs an end until it is killed.
 pub(crate) fn run(args: &EndArgs) -> Result<()> {
     tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).init();
     let commands = read_commands()?;

@@ -31,7 +31,6 @@ use stop::{Stop, Stopped};
 use trial::settings::ExtraLines;
 use trial::{Bench, Trial};
 
-/// Attempts at a trial whose emulator is late.
 const ATTEMPTS: u32 = 3;
 
 /// Durations and number of seeds of a set of cells, unless the user gives others.
@@ -41,7 +40,6 @@ struct Defaults {
     seconds: u64,
     /// Warm-up of a steady cell, in seconds.
     warm_up: u64,
-    /// Trials of each contestant in each cell.
     seeds: u64,
 }
 
@@ -258,7 +256,6 @@ fn summary(result: &TrialResult) -> String {
     parts.join(", ")
 }
 
-/// Writes the table and the plots of the results so far.
 fn write(cells: &[Cell], store: &Store, record_bytes: usize) -> Result<()> {
     let results = store.results();
     let table = Some(table::markdown(cells, &results));

@@ -9,12 +9,9 @@ use service::tls::TlsFiles;
 
 use crate::exit::Failure;
 
-/// The two ends of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// The end at the source cluster.
     Sender,
-    /// The end at the target cluster.
     Receiver,
 }
 

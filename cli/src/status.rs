@@ -13,11 +13,8 @@ use crate::exit::Failure;
 
 /// The time for an answer, even from a busy process.
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The interval of `--watch`.
 const WATCH: Duration = Duration::from_secs(2);
 
-/// The status of a process, by its role.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "role", rename_all = "lowercase")]
 enum Answer {

@@ -18,13 +18,9 @@ const SENDER_NAME: &str = "sender.demo";
 /// The files of the link; dropping them removes the directory.
 #[derive(Debug)]
 pub(crate) struct Files {
-    /// Configuration file of the sender.
     pub(crate) sender: PathBuf,
-    /// Configuration file of the receiver.
     pub(crate) receiver: PathBuf,
-    /// Address of the receiver, UDP.
     pub(crate) listen: SocketAddr,
-    /// Address that the sender dials.
     dial: SocketAddr,
     _dir: TempDir,
 }

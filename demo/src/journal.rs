@@ -16,11 +16,8 @@ use super::record::Record;
 /// Limit of bytes in flight: less than half of the 5 MiB that an embedded cluster keeps per partition, so that records
 /// not compared yet are still in the source and in the target.
 const IN_FLIGHT_BYTES_MAX: u64 = 2 << 20;
-
 /// Limit of records in flight: far below the 100,000 batches that an embedded cluster keeps.
 const IN_FLIGHT_RECORDS_MAX: usize = 20_000;
-
-/// Largest latency in µs: one minute.
 const LATENCY_MAX: u64 = 60_000_000;
 
 /// The records sent to all partitions, and the latency of those that arrived.
@@ -63,19 +60,16 @@ impl Journal {
         (!partition.is_full()).then_some(partition.counts.sent)
     }
 
-    /// Notes a record, just before it is sent.
     pub(crate) fn handle_sent(&self, partition: usize, record: Record) {
         self.lock(partition).handle_sent(record, Instant::now());
     }
 
-    /// Compares a record that arrived.
     pub(crate) fn handle_arrived(&self, partition: usize, record: &Record) {
         let Some(sent_at) = self.lock(partition).handle_arrived(record) else { return };
         let micros = u64::try_from(sent_at.elapsed().as_micros()).unwrap_or(LATENCY_MAX);
         self.latency.lock().saturating_record(micros);
     }
 
-    /// The counts of all partitions together.
     pub(crate) fn counts(&self) -> Counts {
         (0..self.partitions.len()).map(|partition| self.lock(partition).counts()).fold(Counts::default(), |a, b| {
             Counts {
@@ -102,7 +96,6 @@ impl Journal {
     }
 }
 
-/// The records of one partition.
 #[derive(Debug, Default)]
 struct Partition {
     /// Records sent and not passed yet: the numbers up to `counts.sent`.

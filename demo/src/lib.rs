@@ -35,16 +35,12 @@ use wan::Wan;
 
 /// The restart of the sender, as a share of the time.
 const SENDER_AT: f64 = 0.2;
-
 /// The cut of the WAN, as a share of the time.
 const CUT_AT: f64 = 0.45;
-
 /// The restart of the receiver, as a share of the time.
 const RECEIVER_AT: f64 = 0.7;
-
 /// Time without a new record, after the load, until the missing ones count as lost.
 const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Interval at which the demo looks at its counters.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -79,7 +75,6 @@ async fn obey_interrupts(trigger: Trigger) {
     }
 }
 
-/// Plays the demo between two clusters in this process.
 async fn play(seconds: u64, shutdown: &Shutdown) -> Result<bool> {
     println!("causeway demo: two embedded Kafka clusters, and a link of real QUIC and TLS between them\n");
     let source = Embedded::start("source")?;
@@ -112,9 +107,7 @@ fn create_topics(catalog: &EmbeddedCatalog) -> Result<()> {
 
 /// Everything of a demo but its clusters and its two ends.
 struct Stage {
-    /// Bytes that the senders have sent.
     wire: Wire,
-    /// The path between the two ends.
     wan: Wan,
     journal: Arc<Journal>,
     screen: Screen,

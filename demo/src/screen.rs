@@ -11,12 +11,8 @@ use service::lock::Lock;
 
 use super::journal::{Counts, Journal};
 
-/// Interval of the progress line on a terminal.
 const REDRAW: Duration = Duration::from_millis(200);
-
-/// Interval of the progress line elsewhere.
 const REWRITE: Duration = Duration::from_secs(2);
-
 /// Time over which records per second are averaged.
 const RATE_OVER: Duration = Duration::from_secs(2);
 
@@ -47,7 +43,6 @@ impl Screen {
         println!("\n     time        sent     arrived       lag  records/s   wire MB  wire/record byte");
     }
 
-    /// Shows the progress, if the interval has passed.
     pub(crate) fn progress(&self, counts: &Counts, wire_bytes: u64) {
         let mut inner = self.lock();
         let now = Instant::now();
@@ -70,7 +65,6 @@ impl Screen {
         println!("{seconds:>7.1} s  {}", self.painted("36", what));
     }
 
-    /// Prints the counts and the verdict.
     pub(crate) fn verdict(&self, journal: &Journal, wire_bytes: u64, trouble: &[String]) {
         self.end_line();
         let counts = journal.counts();

@@ -33,7 +33,6 @@ const DRAIN_MAX: Duration = Duration::from_secs(9);
 pub(crate) struct Wire(Arc<Lock<Vec<Arc<SenderBoard>>>>);
 
 impl Wire {
-    /// UDP payload bytes that senders have sent.
     pub(crate) fn bytes(&self) -> u64 {
         let boards = self.0.lock();
         boards.iter().map(|board| board.status().wire.sent_bytes).sum()
@@ -44,7 +43,6 @@ impl Wire {
     }
 }
 
-/// Both ends of the link.
 pub(crate) struct Tasks {
     files: Files,
     source: Arc<Embedded>,
@@ -75,7 +73,6 @@ impl Tasks {
         .await
     }
 
-    /// The words on the screen for a restart.
     pub(crate) const RESTARTED: &str = "drained, stopped, started again";
 
     /// Stops the sender and starts another one; returns once it is in session.
@@ -93,7 +90,6 @@ impl Tasks {
         self.until_in_session(before).await
     }
 
-    /// Number of sessions of the current sender.
     pub(crate) fn sessions(&self) -> u64 {
         self.sender.board.status().sessions
     }
@@ -103,7 +99,6 @@ impl Tasks {
         self.sender.board.status().rtt_seconds.map(Duration::from_secs_f64)
     }
 
-    /// Problems that sender and receiver report.
     pub(crate) fn trouble(&self) -> Vec<String> {
         let halted = self.sender.board.status().halted.into_iter();
         let halted = halted.map(|halted| {
@@ -120,7 +115,6 @@ impl Tasks {
     }
 }
 
-/// The task of one end.
 struct Running<B> {
     board: Arc<B>,
     trigger: Trigger,

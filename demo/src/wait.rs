@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-/// Time limit of every wait of the demo.
 const BACK: Duration = Duration::from_secs(60);
-
 const STEP: Duration = Duration::from_millis(10);
 
 /// Waits until `condition` is true; `what` names it in the error.

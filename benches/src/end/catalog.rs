@@ -8,7 +8,6 @@ use kafka::{KafkaError, KafkaFault};
 use wire::ids::{Position, TopicId};
 use wire::partition::Partition;
 
-/// A catalog of topics without a cluster.
 #[derive(Debug)]
 pub(crate) struct MemoryCatalog {
     cluster: &'static str,
@@ -39,7 +38,6 @@ impl MemoryCatalog {
         catalog
     }
 
-    /// Creates a target without topics.
     pub(crate) fn target() -> Self {
         Self { cluster: "bench-target", end: Position(0), inner: Mutex::default() }
     }

@@ -18,16 +18,12 @@ use super::protocol::{EndArgs, READY, report, write_line};
 use super::sample::{SenderSample, SinkSample};
 use crate::pki::{RECEIVER_NAME, files};
 
-/// Port on which the receiving end listens.
 const PORT: u16 = 7444;
-
 /// Connection-level window in bytes: more than three times 500 Mbit/s × 300 ms.
 const WINDOW: u32 = 128 << 20;
-
 /// Streams that are written at the same time: four times what the product gives to QUIC.
 const STREAMS: usize = 16;
 
-/// Sends streams as fast as QUIC accepts them.
 pub(crate) async fn send(args: &EndArgs) -> Result<()> {
     let credentials = credentials(&files(&args.dir, End::Client), End::Client)?;
     let tls: QuicClientConfig = credentials.client()?;

@@ -25,10 +25,7 @@ use super::sink::Sink;
 use super::sockets::CutSockets;
 use super::source::{BULK, SyntheticSource, TRICKLE};
 
-/// Name of the sender's configuration file in a run's directory.
 pub(crate) const SENDER_FILE: &str = "sender.toml";
-
-/// Name of the receiver's configuration file in a run's directory.
 pub(crate) const RECEIVER_FILE: &str = "receiver.toml";
 
 /// An empty state log: no link has written to a source that was just created.
@@ -40,14 +37,12 @@ impl StateLog for NoStates {
     }
 }
 
-/// Runs the product's sender until it fails.
 pub(crate) fn run_sender(args: &EndArgs, inbox: mpsc::Receiver<String>) -> Result<()> {
     let config = load(&args.dir.join(SENDER_FILE))?;
     let runtime = config.io_threads.runtime().context("cannot start the runtime")?;
     runtime.block_on(send(args, config, inbox))
 }
 
-/// Runs the product's receiver until it fails.
 pub(crate) fn run_receiver(args: &EndArgs, inbox: mpsc::Receiver<String>) -> Result<()> {
     let file = args.dir.join(RECEIVER_FILE);
     let config = service::config::load::<receiver::config::Config>(&file, forbidden)

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Counters of a receiving end since it started.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SinkSample {
     /// Time of the sample, in seconds of the machine's monotonic clock.
@@ -11,32 +10,27 @@ pub(crate) struct SinkSample {
     pub(crate) bytes: u64,
     /// Time of the last commit, on the same clock.
     pub(crate) committed_at: f64,
-    /// Records that were committed.
     pub(crate) records: u64,
     /// Committed records that were out of order or had the wrong value.
     pub(crate) wrong: u64,
-    /// Latency of the trickle, if there is one.
     pub(crate) latency: Option<Latency>,
 }
 
 /// Time from a record's production to its commit.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Latency {
-    /// Records that were measured.
     pub(crate) records: u64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) max_ms: f64,
 }
 
-/// Counters of a sending end.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SenderSample {
     /// Time of the sample, in seconds of the machine's monotonic clock.
     pub(crate) at: f64,
     /// Sessions since the sender started.
     pub(crate) sessions: u64,
-    /// Reason for which the last session ended.
     pub(crate) last_end: Option<String>,
     /// Round trip as QUIC measures it, in ms.
     pub(crate) rtt_ms: Option<f64>,

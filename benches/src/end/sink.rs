@@ -43,7 +43,6 @@ impl Sink {
         Self(Arc::new(Shared { payload, catalog, counts }))
     }
 
-    /// Returns a sample of the counters so far.
     pub(crate) fn sample(&self) -> SinkSample {
         let counts = self.0.counts();
         let [p50, p99, max] = [0.5, 0.99, 1.0].map(|quantile| counts.latency.value_at_quantile(quantile) as f64);
@@ -81,12 +80,10 @@ impl Target for Sink {
     }
 }
 
-/// The target side of one lane.
 #[derive(Debug)]
 pub(crate) struct SinkLane {
     shared: Arc<Shared>,
     state: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// The next source offset of each partition.
     committed: HashMap<TargetPartition, i64>,
     open: Transaction,
 }
@@ -99,7 +96,6 @@ struct Transaction {
     bytes: u64,
     records: u64,
     wrong: u64,
-    /// Timestamps of the trickle's records.
     stamps: Vec<i64>,
 }
 

@@ -41,7 +41,6 @@ impl Sockets for CutSockets {
     }
 }
 
-/// A socket that can be cut off.
 struct CutSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     cut: Arc<AtomicBool>,

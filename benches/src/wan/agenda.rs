@@ -14,18 +14,14 @@ const AROUND: Duration = Duration::from_secs(2);
 /// Selection of the user: how many trials, and of which contestants.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Selection {
-    /// Trials of each contestant in each cell.
     pub(crate) seeds: u64,
-    /// Measure only Causeway, without other contestants.
     pub(crate) causeway_only: bool,
 }
 
-/// Trials that are to be run.
 #[derive(Debug)]
 pub(crate) struct Agenda<'a> {
     /// Trials with their cells, in the order in which they run.
     pub(crate) due: Vec<(&'a Cell, TrialKey)>,
-    /// Reasons why contestants are left out.
     pub(crate) left_out: BTreeSet<String>,
 }
 

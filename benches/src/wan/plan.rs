@@ -16,13 +16,10 @@ pub(super) const fn ms(time: u64) -> Duration {
 }
 
 const ROUND_TRIPS_MS: [u64; 4] = [20, 100, 200, 300];
-
 /// Shares of packets lost in each direction, and their text in percent.
 const LOSSES: [(f64, &str); 5] = [(0.0, "0"), (0.001, "0.1"), (0.01, "1"), (0.02, "2"), (0.05, "5")];
-
 /// Budgets of the matrix and the rates of their paths: one path as wide as the budget, and a wider one.
 const BUDGETS: [(Rate, Rate); 2] = [(mbit(300), mbit(300)), (mbit(500), mbit(600))];
-
 /// The queue of a path unless its cell says otherwise: about what provider edges give a port of this rate.
 const QUEUE: &str = "limit 50 ms";
 
@@ -50,7 +47,6 @@ pub(crate) fn all() -> Vec<Cell> {
     cells
 }
 
-/// Returns the cells of the quick set.
 pub(crate) fn quick() -> Vec<Cell> {
     all().into_iter().filter(|cell| QUICK.contains(&cell.name.as_str())).collect()
 }
@@ -94,7 +90,6 @@ fn matrix() -> Vec<Cell> {
     cells
 }
 
-/// Returns the cells with other kinds of loss.
 fn losses() -> [Cell; 2] {
     let bursts = plain("bursts", mbit(300), mbit(300), ms(200));
     let reorder = plain("reorder", mbit(300), mbit(300), ms(200));
@@ -163,7 +158,6 @@ pub(super) fn arrived(rate: Rate, within: RangeInclusive<f64>) -> Option<Expecte
     Some(ExpectedRate { at: MeasuredAt::Delivered, rate, within })
 }
 
-/// Returns the cells whose path or budget changes.
 fn changes() -> [Cell; 5] {
     let steps = plain("steps", mbit(600), mbit(600), ms(100));
     let steps = Cell {

@@ -4,7 +4,6 @@
 use super::cell::{Action, Cell, Contestant, Figure, Requirement, Scenario};
 use super::plan::{arrived, change, mbit, ms, plain, sent};
 
-/// Returns every cell of the short set.
 pub(crate) fn all() -> Vec<Cell> {
     let cell = |name: &str| plain(name, mbit(100), mbit(100), ms(100));
     let full = cell("short-0pct");

@@ -23,7 +23,6 @@ const ANSWER: Duration = Duration::from_secs(15);
 #[derive(Clone, Default)]
 struct Overheard(Arc<Lock<Vec<u8>>>);
 
-/// A cluster that accepts connections.
 pub(super) struct Cluster {
     catalog: Arc<dyn Catalog>,
     overheard: Overheard,

@@ -11,7 +11,6 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// Prints a check that passed.
     pub(super) fn ok(&mut self, what: &str, words: impl Display) {
         println!("  ok      {what:<16} {words}");
     }

@@ -26,7 +26,6 @@ use crate::process::properties;
 const ACCEPT: Duration = Duration::from_secs(5);
 const ACCEPT_STEP: Duration = Duration::from_millis(20);
 
-/// Prints the values derived from the settings.
 pub(super) fn show_derived(config: &Config) {
     let packing = derived::packing(config);
     let frame = derived::frame_bytes(config.wan.rate);
@@ -86,7 +85,6 @@ fn short(allowed: Rate, rate: Rate) -> &'static str {
     if allowed < rate { ", less than `wan.rate`: raise `memory`" } else { "" }
 }
 
-/// Tests the certificates and the source cluster, and dials the receiver.
 pub(super) fn ask(config: &Config) -> Result<Findings, Failure> {
     let properties = properties(config)?;
     let mut findings = Findings::default();

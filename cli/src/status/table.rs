@@ -7,7 +7,6 @@ use receiver::status::LinkStatus;
 use sender::{HaltedPartition, PartitionStatus, State, TopicStatus};
 use service::format::{bytes, duration, grouped};
 
-/// The page of a sender.
 pub(super) fn sender(address: &str, status: &sender::Status) -> String {
     let link = named(&status.link);
     let process = process(address, &status.instance, &status.version);

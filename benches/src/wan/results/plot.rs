@@ -14,17 +14,11 @@ const LEFT: f64 = 48.0;
 const BOTTOM: f64 = 34.0;
 const TOP: f64 = 26.0;
 const RIGHT: f64 = 12.0;
-
-/// Panels in a row.
 const ACROSS: usize = 4;
-
-/// Pixels of the legend above all panels.
 const LEGEND: f64 = 30.0;
-
 /// Colours of the lines, which colour-blind readers can tell apart (Okabe and Ito, 2008).
 const COLOURS: [&str; 4] = ["#0072b2", "#d55e00", "#009e73", "#888888"];
 
-/// The scale of an axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Scale {
     /// Linear from zero to this value.
@@ -33,7 +27,6 @@ enum Scale {
     Decades(f64, f64),
 }
 
-/// A panel with several lines.
 #[derive(Debug, Clone, PartialEq)]
 struct Panel {
     title: String,

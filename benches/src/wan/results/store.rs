@@ -11,10 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::figures::Measured;
 use crate::wan::cell::Contestant;
 
-/// Name of the file with one line per trial.
 const FILE: &str = "results.jsonl";
 
-/// Identity of a trial.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct TrialKey {
     pub(crate) cell: String,
@@ -38,7 +36,6 @@ pub(crate) struct TrialResult {
     pub(crate) measured: Measured,
 }
 
-/// A directory of results.
 #[derive(Debug)]
 pub(crate) struct Store {
     dir: PathBuf,
@@ -71,7 +68,6 @@ impl Store {
         Ok(Self { dir: dir.to_owned(), results, file })
     }
 
-    /// Appends a result to the file.
     pub(crate) fn append(&mut self, result: TrialResult) -> Result<()> {
         let mut text = serde_json::to_string(&result)?;
         text.push('\n');
@@ -93,7 +89,6 @@ impl Store {
         last
     }
 
-    /// Returns the store's directory.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }

@@ -40,7 +40,6 @@ const SCENARIO: &[Figure] = &[
     Figure::LatencyP99,
 ];
 
-/// Returns the columns of a cell.
 fn figures(cell: &Cell) -> &'static [Figure] {
     match cell.scenario {
         Scenario::Steady if cell.budget > cell.path_rate => NARROW,

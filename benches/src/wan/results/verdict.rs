@@ -10,16 +10,13 @@ use crate::wan::cell::{Cell, Contestant, Figure, Requirement};
 pub(crate) struct Row {
     /// Median of each figure, or the worst value where that counts.
     pub(crate) figures: BTreeMap<Figure, f64>,
-    /// Number of trials with figures.
     pub(crate) seeds: usize,
     /// Errors, and reasons why measurements are invalid.
     pub(crate) faults: Vec<String>,
 }
 
-/// Verdict on a cell.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Verdict {
-    /// Every bound is kept.
     Met,
     /// Bounds that are not kept, each with the measured value.
     Missed(Vec<String>),

@@ -14,7 +14,6 @@ use serde::de::DeserializeOwned;
 
 /// Ticks per second in `/proc` (`USER_HZ`). Every Linux shows processes this value, independent of the kernel's own.
 const TICKS_PER_SECOND: f64 = 100.0;
-
 /// Lines of a log that are shown if the process ends by itself.
 const LOG_TAIL_LINES: usize = 5;
 
@@ -56,18 +55,15 @@ impl<S: DeserializeOwned + Clone + Default + Send + 'static> Process<S> {
         self.output.lock().unwrap_or_else(PoisonError::into_inner).last.clone().unwrap_or_default()
     }
 
-    /// Returns true if the process has written `line`.
     pub(crate) fn has_written(&self, line: &str) -> bool {
         self.output.lock().unwrap_or_else(PoisonError::into_inner).other.iter().any(|written| written == line)
     }
 
-    /// Writes a line to the process's standard input.
     pub(crate) fn send(&mut self, line: &str) -> Result<()> {
         let stdin = self.stdin.as_mut().context("an end has no standard input")?;
         writeln!(stdin, "{line}").context("an end has closed its standard input")
     }
 
-    /// Returns the processor time that the process has used.
     pub(crate) fn cpu(&self) -> Result<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         cpu_of(&stat).context("/proc shows no processor time of an end")
