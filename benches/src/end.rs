@@ -2,7 +2,6 @@
 //! writes samples to standard output and executes the commands that it reads from standard input.
 
 pub(crate) mod catalog;
-pub(crate) mod clock;
 pub(crate) mod plain;
 pub(crate) mod product;
 pub(crate) mod protocol;

@@ -232,23 +232,13 @@ fn run_until_valid(bench: &Bench, cell: &Cell, key: &TrialKey) -> Result<TrialRe
 }
 
 fn summary(result: &TrialResult) -> String {
+    use Figure::*;
     if let Some(error) = &result.error {
         return format!("FAILED: {error}");
     }
     let figures = &result.measured.figures;
     let show = |figure: Figure| figures.get(&figure).map(|value| format!("{} {}", figure.label(), figure.show(*value)));
-    let shown = [
-        Figure::Goodput,
-        Figure::OfLimit,
-        Figure::Delivered,
-        Figure::Loss,
-        Figure::QueueP50,
-        Figure::Settled,
-        Figure::Share,
-        Figure::LatencyP99,
-        Figure::SenderCpu,
-        Figure::ReceiverCpu,
-    ];
+    let shown = [Goodput, OfLimit, Delivered, Loss, QueueP50, Settled, Share, LatencyP99, SenderCpu, ReceiverCpu];
     let mut parts: Vec<String> = shown.into_iter().filter_map(show).collect();
     if let Some(why) = &result.measured.invalid {
         parts.push(format!("INVALID after {} attempts: {why}", result.attempts));

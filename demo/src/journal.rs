@@ -5,7 +5,6 @@
 //! [`IN_FLIGHT_RECORDS_MAX`] not compared yet.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -56,32 +55,30 @@ impl Journal {
 
     /// The number of the next record of a partition, unless it has enough in flight.
     pub(crate) fn next_number(&self, partition: usize) -> Option<u64> {
-        let partition = self.lock(partition);
+        let partition = self.partitions[partition].lock();
         (!partition.is_full()).then_some(partition.counts.sent)
     }
 
     pub(crate) fn handle_sent(&self, partition: usize, record: Record) {
-        self.lock(partition).handle_sent(record, Instant::now());
+        self.partitions[partition].lock().handle_sent(record, Instant::now());
     }
 
     pub(crate) fn handle_arrived(&self, partition: usize, record: &Record) {
-        let Some(sent_at) = self.lock(partition).handle_arrived(record) else { return };
+        let Some(sent_at) = self.partitions[partition].lock().handle_arrived(record) else { return };
         let micros = u64::try_from(sent_at.elapsed().as_micros()).unwrap_or(LATENCY_MAX);
         self.latency.lock().saturating_record(micros);
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        (0..self.partitions.len()).map(|partition| self.lock(partition).counts()).fold(Counts::default(), |a, b| {
-            Counts {
-                sent: a.sent + b.sent,
-                bytes: a.bytes + b.bytes,
-                arrived: a.arrived + b.arrived,
-                arrived_bytes: a.arrived_bytes + b.arrived_bytes,
-                lost: a.lost + b.lost,
-                doubled: a.doubled + b.doubled,
-                reordered: a.reordered + b.reordered,
-                changed: a.changed + b.changed,
-            }
+        self.partitions.iter().map(|partition| partition.lock().counts()).fold(Counts::default(), |a, b| Counts {
+            sent: a.sent + b.sent,
+            bytes: a.bytes + b.bytes,
+            arrived: a.arrived + b.arrived,
+            arrived_bytes: a.arrived_bytes + b.arrived_bytes,
+            lost: a.lost + b.lost,
+            doubled: a.doubled + b.doubled,
+            reordered: a.reordered + b.reordered,
+            changed: a.changed + b.changed,
         })
     }
 
@@ -89,10 +86,6 @@ impl Journal {
     pub(crate) fn latency(&self, quantile: f64) -> Duration {
         let latency = self.latency.lock();
         Duration::from_micros(latency.value_at_quantile(quantile))
-    }
-
-    fn lock(&self, partition: usize) -> MutexGuard<'_, Partition> {
-        self.partitions[partition].lock()
     }
 }
 

@@ -13,7 +13,6 @@ mod reader;
 mod record;
 mod screen;
 mod tasks;
-mod wait;
 mod wan;
 
 use std::sync::Arc;
@@ -45,9 +44,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
 
 /// Runs the demo, with a load of `seconds` seconds. Returns true if no record was lost, doubled, reordered or changed.
-///
-/// # Errors
-/// An end of the link failed, or an interrupt stopped the demo.
 pub fn run(seconds: u64) -> Result<bool> {
     if std::env::var_os("RUST_LOG").is_some() {
         LogSettings { level: Level::Info, format: Format::Text }.start()?;
@@ -178,7 +174,7 @@ impl Stage {
         let before = arrived();
         self.wan.restore();
         let restored = Instant::now();
-        wait::until("a record over the restored WAN", async || Ok(arrived() > before)).await?;
+        tasks::until("a record over the restored WAN", async || Ok(arrived() > before)).await?;
         let took = restored.elapsed().as_secs_f64();
         let same = if ends.sessions() == sessions { ", in the same session" } else { "" };
         let again = match before == crossed {

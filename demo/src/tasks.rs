@@ -10,8 +10,7 @@ use kafka::Properties;
 use kafka::consumer::ConsumerMemory;
 use kafka::properties::forbidden;
 use receiver::{KafkaTarget, KafkaTargetConfig};
-use sender::KafkaSource;
-use sender::KafkaStateLog;
+use sender::{KafkaSource, KafkaStateLog};
 use service::lock::Lock;
 use service::shutdown::{self, Phase, Shutdown, Trigger};
 use tokio::task::JoinHandle;
@@ -19,7 +18,6 @@ use transport::endpoint::SystemSockets;
 
 use super::embedded::{Embedded, EmbeddedCatalog};
 use super::files::Files;
-use super::wait::until;
 use super::wan::Wan;
 
 type SenderBoard = sender::Report;
@@ -27,6 +25,9 @@ type ReceiverBoard = receiver::status::Board;
 
 /// The longest drain, as in `causeway send` and `receive`; a longer one is cut off.
 const DRAIN_MAX: Duration = Duration::from_secs(9);
+/// Time limit of every wait of the demo.
+const BACK: Duration = Duration::from_secs(60);
+const STEP: Duration = Duration::from_millis(10);
 
 /// Bytes on the wire, over all senders of the demo.
 #[derive(Clone, Default)]
@@ -197,4 +198,18 @@ async fn start_receiver(files: &Files, target: &Arc<Embedded>) -> Result<Running
 
 fn properties(cluster: &Embedded) -> Properties {
     Properties { bootstrap_servers: vec![cluster.address().to_owned()], ..Properties::default() }
+}
+
+/// Waits until `condition` is true; `what` names it in the error.
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
+    let waiting = async {
+        while !condition().await? {
+            tokio::time::sleep(STEP).await;
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(BACK, waiting).await {
+        Ok(outcome) => outcome,
+        Err(_) => bail!("{what} took more than {} s", BACK.as_secs()),
+    }
 }

@@ -50,11 +50,8 @@ impl Wan {
         self.relay.emulator.set_both(&[Knob::Down(false)]);
     }
 
-    /// The counters of the path so far.
-    ///
-    /// # Errors
-    /// The demo claims more than happened: the senders' `wire_bytes` did not cross this path, or a `cut` path lost
-    /// nothing.
+    /// The counters of the path so far. Fails if the demo claims more than happened: the senders' `wire_bytes` did not
+    /// cross this path, or a `cut` path lost nothing.
     pub(crate) fn report(&self, wire_bytes: u64, cut: bool) -> Result<Report> {
         let report = self.relay.emulator.report();
         let down = report.forward.dropped_for(DropCause::Down) + report.back.dropped_for(DropCause::Down);

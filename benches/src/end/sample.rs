@@ -1,5 +1,9 @@
-//! Samples of an end's counters: a line of JSON ten times per second.
+//! Samples of an end's counters: a line of JSON ten times per second. Their times are those of the machine's monotonic
+//! clock, which all processes of a run share.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -36,4 +40,16 @@ pub(crate) struct SenderSample {
     pub(crate) rtt_ms: Option<f64>,
     /// Complete status, as `causeway status --json` shows it.
     pub(crate) status: serde_json::Value,
+}
+
+/// Returns the seconds since the machine started, the same in all of its processes.
+pub(crate) fn monotonic() -> f64 {
+    // Every Linux has this clock, and this crate runs only on Linux.
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0.0, |time| Duration::from(time).as_secs_f64())
+}
+
+/// Returns milliseconds since the Unix epoch, as in a record's timestamp.
+pub(crate) fn wall_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

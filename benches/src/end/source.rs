@@ -10,7 +10,7 @@ use service::bell::Bell;
 use wire::frame::{Headers, RecordRef};
 use wire::ids::{LaneId, Offset, Slot};
 
-use super::clock::wall_ms;
+use super::sample::wall_ms;
 use crate::payload::Payload;
 
 /// The topic with as many records as the link can carry.

@@ -195,15 +195,15 @@ impl Cell {
     }
 }
 
+pub(crate) const fn at_least(figure: Figure, bound: f64) -> Requirement {
+    Requirement { figure, bound: Bound::AtLeast(bound) }
+}
+
+pub(crate) const fn at_most(figure: Figure, bound: f64) -> Requirement {
+    Requirement { figure, bound: Bound::AtMost(bound) }
+}
+
 impl Requirement {
-    pub(crate) const fn at_least(figure: Figure, bound: f64) -> Self {
-        Self { figure, bound: Bound::AtLeast(bound) }
-    }
-
-    pub(crate) const fn at_most(figure: Figure, bound: f64) -> Self {
-        Self { figure, bound: Bound::AtMost(bound) }
-    }
-
     pub(crate) fn is_met(&self, value: f64) -> bool {
         match self.bound {
             Bound::AtLeast(bound) => value >= bound,
@@ -245,22 +245,15 @@ impl Figure {
     }
 
     pub(crate) fn show(self, value: f64) -> String {
+        use Figure::*;
         match self {
-            Self::Goodput | Self::Offered | Self::Delivered | Self::Back => format!("{:.1} Mbit/s", value / 1e6),
-            Self::OfLimit
-            | Self::OfPath
-            | Self::Loss
-            | Self::SelfLoss
-            | Self::SenderCpu
-            | Self::ReceiverCpu
-            | Self::Share => format!("{:.1} %", value * 100.0),
-            Self::QueueP50 | Self::QueueP99 | Self::Rtt | Self::LatencyP50 | Self::LatencyP99 | Self::Lateness => {
-                format!("{value:.1} ms")
-            }
-            Self::Sessions | Self::Wrong => format!("{value:.0}"),
-            Self::TimesPlain => format!("{value:.1}"),
-            Self::Settled if value < NEVER => format!("{value:.1} s"),
-            Self::Settled => "never".to_owned(),
+            Goodput | Offered | Delivered | Back => format!("{:.1} Mbit/s", value / 1e6),
+            OfLimit | OfPath | Loss | SelfLoss | SenderCpu | ReceiverCpu | Share => format!("{:.1} %", value * 100.0),
+            QueueP50 | QueueP99 | Rtt | LatencyP50 | LatencyP99 | Lateness => format!("{value:.1} ms"),
+            Sessions | Wrong => format!("{value:.0}"),
+            TimesPlain => format!("{value:.1}"),
+            Settled if value < NEVER => format!("{value:.1} s"),
+            Settled => "never".to_owned(),
         }
     }
 }

@@ -57,9 +57,6 @@ struct Ends {
 
 impl Trial<'_> {
     /// Runs the trial. The result contains the emulator's own verdict.
-    ///
-    /// # Errors
-    /// A system error, or an end that stopped.
     pub(crate) fn run(&self) -> Result<Measured> {
         let dir = tempfile::Builder::new().prefix("causeway-bench-").tempdir()?;
         pki::init(dir.path())?;

@@ -2,8 +2,7 @@
 
 use kafka::KafkaError;
 use kafka::catalog::{Catalog, ConfigEntry, TopicDescription};
-use receiver::config::Config;
-use receiver::config::derived;
+use receiver::config::{Config, derived};
 use receiver::state;
 use receiver::state_topic::{self, Verdict};
 use service::format::{bytes, megabits};

@@ -5,12 +5,8 @@ use std::time::Duration;
 
 use kafka::Properties;
 use kafka::catalog::Catalog;
-use sender::Class;
-use sender::RatePlan as Plan;
-use sender::config::Config;
-use sender::config::derived;
-use sender::discover;
-use sender::{KafkaStateLog, OriginReader, OriginsError};
+use sender::config::{Config, derived};
+use sender::{Class, KafkaStateLog, OriginReader, OriginsError, RatePlan as Plan, discover};
 use service::format::{bytes, megabits};
 use service::tls::{Credentials, PeerIdentity};
 use transport::endpoint::{ChannelFault, DialError, Dialer};

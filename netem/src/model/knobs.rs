@@ -31,9 +31,6 @@ pub enum KnobError {
 }
 
 /// Reads knobs separated by commas. An empty text has none.
-///
-/// # Errors
-/// The first knob that is unknown or whose value is invalid.
 pub fn parse_knobs(text: &str) -> Result<Vec<Knob>, KnobError> {
     text.split(',').map(str::trim).filter(|knob| !knob.is_empty()).map(parse_knob).collect()
 }

@@ -47,9 +47,6 @@ impl<P: Clone> Path<P> {
     }
 
     /// Puts a packet of `length` bytes, IP header included, on the path at `now`, which never goes back.
-    ///
-    /// # Errors
-    /// The cause, if the packet was dropped immediately. Packets dropped later are only counted.
     pub fn offer(&mut self, packet: P, length: usize, now: Duration) -> Result<(), DropCause> {
         self.advance(now);
         let length = length as u64;

@@ -16,9 +16,6 @@ pub struct Namespace(File);
 
 impl Namespace {
     /// Creates a namespace and runs `set_up` in it. Returns the namespace and the result of `set_up`.
-    ///
-    /// # Errors
-    /// A system error, or an error of `set_up`.
     pub fn create<T: Send>(set_up: impl FnOnce() -> io::Result<T> + Send) -> io::Result<(Self, T)> {
         in_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;
@@ -28,9 +25,6 @@ impl Namespace {
     }
 
     /// Runs `inside` in the namespace. Sockets that it opens and processes that it starts stay there.
-    ///
-    /// # Errors
-    /// A system error, or an error of `inside`.
     pub fn within<T: Send>(&self, inside: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         in_thread(|| {
             setns(&self.0, CloneFlags::CLONE_NEWNET)?;
@@ -39,9 +33,6 @@ impl Namespace {
     }
 
     /// Starts a command in the namespace.
-    ///
-    /// # Errors
-    /// The command cannot be started.
     pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
         self.within(|| command.spawn())
     }

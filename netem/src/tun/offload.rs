@@ -28,9 +28,6 @@ impl Default for Splitter {
 
 impl Splitter {
     /// Reads the packets of the next burst.
-    ///
-    /// # Errors
-    /// The device's error. [`io::ErrorKind::WouldBlock`] means that there is no burst.
     pub(super) fn receive(&mut self, device: &SyncDevice) -> io::Result<impl Iterator<Item = &[u8]>> {
         let count = device.recv_multiple(&mut self.burst, &mut self.packets, &mut self.lengths, 0)?;
         Ok(self.packets.iter().zip(self.lengths).take(count).map(|(packet, length)| &packet[..length]))

@@ -36,9 +36,6 @@ const END_CHECKS: u32 = 500;
 const END_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Brings a WAN up, which stays up. Returns the process that holds it.
-///
-/// # Errors
-/// The tun mode is not supported here, or a WAN is up already.
 pub(crate) fn up(wan: impl FnOnce() -> Wan<Vec<u8>>, settings: &SiteSettings) -> Result<u32, TunError> {
     if let Some(launcher) = launcher() {
         enter(&launcher)?;
@@ -107,9 +104,6 @@ fn announce_and_wait(site: &Site) -> io::Result<()> {
 
 /// Runs a command in the namespace at one end of a WAN: the WAN that this process is in, or else the one that is up.
 /// Returns the command's exit code.
-///
-/// # Errors
-/// No WAN is up, the command cannot be started, or a system error.
 pub(crate) fn exec(end: Direction, command: &[OsString]) -> Result<i32, TunError> {
     if env::var_os(CHILD_VARIABLE).is_some() {
         set_pdeathsig(Signal::SIGKILL).map_err(TunError::system("requesting to end with the parent"))?;
@@ -159,9 +153,6 @@ pub(crate) enum TakenDown {
 }
 
 /// Takes down the WAN that is up, with every process in it.
-///
-/// # Errors
-/// No WAN is up, or it does not end.
 pub(crate) fn down() -> Result<TakenDown, TunError> {
     const DOING: &str = "taking the WAN down";
     let record = Record::read().ok_or(TunError::NothingUp)?;

@@ -26,9 +26,6 @@ const LAUNCHER_VARIABLE: &str = "CAUSEWAY_NETEM_LAUNCHER";
 
 /// Runs `work` as the first process of a PID namespace and returns its exit code. In the launcher, which calls this
 /// first, it starts that process and waits for it.
-///
-/// # Errors
-/// The tun mode is not supported here, or an error of `work`.
 pub fn run_as_first_process(work: impl FnOnce() -> Result<i32, TunError>) -> Result<i32, TunError> {
     match launcher() {
         Some(launcher) => {

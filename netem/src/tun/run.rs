@@ -18,9 +18,6 @@ use crate::{Report, Wan};
 
 /// Runs `command` in the source's namespace and passes the emulator's report to `done` when the command has ended.
 /// Returns the command's exit code.
-///
-/// # Errors
-/// The tun mode is not supported here, or the command cannot be started.
 pub(crate) fn run(
     wan: impl FnOnce() -> Wan<Vec<u8>>,
     settings: &SiteSettings,

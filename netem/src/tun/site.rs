@@ -48,9 +48,6 @@ impl Default for SiteSettings {
 
 impl Site {
     /// Builds both namespaces and starts the emulator.
-    ///
-    /// # Errors
-    /// The kernel has no TUN devices or not the requested congestion control, or another system error.
     pub fn build(wan: Wan<Vec<u8>>, settings: &SiteSettings) -> io::Result<Self> {
         let [source_address, target_address] = ADDRESSES;
         let (source, source_end) = Namespace::create(|| set_up(source_address, target_address, settings))?;

@@ -44,10 +44,8 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens a directory, which is created if it does not exist, and reads its results.
-    ///
-    /// # Errors
-    /// A line that is not a result: the file is another program's, or of another version.
+    /// Opens a directory, which is created if it does not exist, and reads its results. Fails on a line that is not a
+    /// result: the file is another program's, or of another version.
     pub(crate) fn open(dir: &Path) -> Result<Self> {
         fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let path = dir.join(FILE);
