@@ -3,8 +3,7 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// Bytes of the random block that values are taken from: far more than a frame, so that compression never finds a value
-/// twice, and few enough to stay in a cache.
+/// Bytes of the random block that values are taken from: far more than a frame, and few enough for a cache.
 const BLOCK_BYTES: usize = 8 << 20;
 
 #[derive(Debug)]

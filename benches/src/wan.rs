@@ -36,9 +36,7 @@ const ATTEMPTS: u32 = 3;
 /// Durations and number of seeds of a set of cells, unless the user gives others.
 #[derive(Debug, Clone, Copy)]
 struct Defaults {
-    /// Time for which a steady cell is measured, in seconds.
     seconds: u64,
-    /// Warm-up of a steady cell, in seconds.
     warm_up: u64,
     seeds: u64,
 }
@@ -47,7 +45,6 @@ const FULL: Defaults = Defaults { seconds: 15, warm_up: 6, seeds: 3 };
 const QUICK: Defaults = Defaults { seconds: 10, warm_up: 4, seeds: 1 };
 const SHORT: Defaults = Defaults { seconds: 6, warm_up: 3, seeds: 1 };
 
-/// Arguments of the command `wan`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct WanArgs {
@@ -150,8 +147,7 @@ impl WanArgs {
     }
 }
 
-/// Runs the bench and returns the exit code. Trials run as the first process of a PID namespace, so that no process
-/// outlives the bench, however it ends.
+/// Runs the bench and returns the exit code. Trials run in a PID namespace, so that no process outlives the bench.
 pub(crate) fn run(args: &WanArgs) -> Result<i32> {
     let cells = args.chosen()?;
     if args.list {
@@ -252,7 +248,7 @@ fn write(cells: &[Cell], store: &Store, record_bytes: usize) -> Result<()> {
     let matrix = plot::matrix(cells, &results, record_bytes);
     let timelines = plot::timelines(cells, &results);
     for (name, text) in [("table.md", table), ("matrix.svg", matrix), ("timelines.svg", timelines)] {
-        let path = store.dir().join(name);
+        let path = store.dir.join(name);
         if let Some(text) = text {
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }

@@ -197,7 +197,6 @@ impl Resolver for FixedAddress {
     }
 }
 
-/// Every certificate in the PEM file `ca`.
 fn authorities(ca: &Path) -> Result<Vec<ureq::tls::Certificate<'static>>, Failure> {
     let pem = std::fs::read(ca).map_err(|error| unusable(ca, &error))?;
     let certificates = parse_pem(&pem).filter_map(|item| match item {

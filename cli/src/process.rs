@@ -31,8 +31,7 @@ pub(crate) trait Process: Admin + Sized {
 
     fn io_threads(config: &Self::Config) -> IoThreads;
 
-    /// Makes the clients of the Kafka cluster, and returns the work of the process, which ends after a shutdown or with
-    /// a failure.
+    /// Makes the Kafka clients, and returns the work of the process, which ends after a shutdown or with a failure.
     fn prepare(
         config: Live<Self::Config>,
         properties: &Properties,

@@ -22,7 +22,6 @@ enum Answer {
     Receiver(receiver::status::Status),
 }
 
-/// Prints the status once, or every 2 s with `--watch`.
 pub(crate) fn run(arguments: &args::Status) -> Result<(), Failure> {
     if !arguments.watch {
         let page = page(arguments)?;

@@ -29,10 +29,8 @@ pub(crate) struct Journal {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) sent: u64,
-    /// Bytes of keys, values and headers sent.
     pub(crate) bytes: u64,
     pub(crate) arrived: u64,
-    /// Bytes of keys, values and headers that arrived.
     pub(crate) arrived_bytes: u64,
     pub(crate) lost: u64,
     pub(crate) doubled: u64,

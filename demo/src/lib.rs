@@ -133,7 +133,7 @@ impl Stage {
             self.screen.say(&format!("WAN: round trip {:.0} ms, as QUIC measures it", round_trip.as_secs_f64() * 1e3));
         }
         if self.reaches(at(SENDER_AT)).await {
-            self.screen.say(&format!("sender: {}", Tasks::RESTARTED));
+            self.screen.say("sender: drained, stopped, started again");
             let stopped = Instant::now();
             ends.restart_sender().await?;
             self.say_back("sender", stopped);
@@ -143,7 +143,7 @@ impl Stage {
             self.cut(&ends).await?;
         }
         if self.reaches(at(RECEIVER_AT)).await {
-            self.screen.say(&format!("receiver: {}", Tasks::RESTARTED));
+            self.screen.say("receiver: drained, stopped, started again");
             let stopped = Instant::now();
             ends.restart_receiver().await?;
             self.say_back("receiver", stopped);

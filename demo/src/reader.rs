@@ -101,7 +101,6 @@ fn all_there(consumer: &BaseConsumer) -> Result<bool> {
     Ok(super::record::TOPICS.iter().all(there))
 }
 
-/// True if the consumer has read to the end of the target.
 fn at_end(consumer: &BaseConsumer) -> Result<bool> {
     for element in consumer.position()?.elements() {
         let (_, end) = consumer.fetch_watermarks(element.topic(), element.partition(), ANSWER)?;

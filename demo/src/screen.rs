@@ -1,5 +1,4 @@
-//! The output of the demo: a line of progress, redrawn on a terminal and printed every 2 s elsewhere; the events; and
-//! the verdict.
+//! The output of the demo: a line of progress, redrawn on a terminal; the events; and the verdict.
 
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};

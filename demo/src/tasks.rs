@@ -74,8 +74,6 @@ impl Tasks {
         .await
     }
 
-    pub(crate) const RESTARTED: &str = "drained, stopped, started again";
-
     /// Stops the sender and starts another one; returns once it is in session.
     pub(crate) async fn restart_sender(&mut self) -> Result<()> {
         self.sender.drain().await?;

@@ -17,8 +17,9 @@ const SEED: u64 = 1;
 
 #[derive(Debug)]
 pub(crate) struct Wan {
-    relay: Relay,
-    receiver: SocketAddr,
+    /// Path whose address the sender dials.
+    pub(crate) relay: Relay,
+    pub(crate) receiver: SocketAddr,
 }
 
 impl Wan {
@@ -32,14 +33,6 @@ impl Wan {
         let rate = profile.forward.rate.map(|rate| format!(", {rate}")).unwrap_or_default();
         println!("  WAN {PROFILE}: {}{rate}", named.about);
         Ok(Self { relay, receiver })
-    }
-
-    pub(crate) fn near_end(&self) -> SocketAddr {
-        self.relay.address
-    }
-
-    pub(crate) fn far_end(&self) -> SocketAddr {
-        self.receiver
     }
 
     pub(crate) fn cut(&self) {

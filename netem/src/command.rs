@@ -86,12 +86,8 @@ Examples:
 pub struct SiteArgs {
     #[command(flatten)]
     wan: WanArgs,
-    /// MTU of both ends, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = tun::MTU)]
-    mtu: u16,
-    /// TCP's congestion control on this WAN, such as cubic or bbr [default: the system's]
-    #[arg(long, value_name = "NAME")]
-    tcp: Option<String>,
+    #[command(flatten)]
+    settings: SiteSettings,
 }
 
 /// Arguments of the WAN itself.
@@ -134,20 +130,14 @@ impl WanArgs {
     }
 }
 
-impl SiteArgs {
-    fn settings(&self) -> SiteSettings {
-        SiteSettings { mtu: self.mtu, tcp: self.tcp.clone() }
-    }
-}
-
 /// Runs a command and returns its exit code.
 pub fn run(command: NetemCommand) -> Result<i32, TunError> {
     match command {
         NetemCommand::Run { site, report: report_file, command } => {
             let print = |report: &Report| print(report, report_file.as_deref());
-            tun::run(|| site.wan.wan(), &site.settings(), &command, print)
+            tun::run(|| site.wan.wan(), &site.settings, &command, print)
         }
-        NetemCommand::Up { site } => tun::up(|| site.wan.wan(), &site.settings()).map(|holder| {
+        NetemCommand::Up { site } => tun::up(|| site.wan.wan(), &site.settings).map(|holder| {
             let [source, target] = tun::ADDRESSES;
             eprintln!("netem: up, held by process {holder}: source {source}, target {target}");
             eprintln!("netem: {}", site.wan.profile());

@@ -23,9 +23,9 @@ pub mod tun;
 pub use emulator::{Emulator, report::Report};
 #[cfg(feature = "quinn")]
 pub use in_process::Network;
-pub use model::conditions::{Conditions, Excess, GilbertElliott, Jitter, Knob, Loss, Order, Reorder};
-pub use model::path::{HELD_MAX, Path, counters::Counters, counters::DropCause, packet::Delivery};
+pub use model::conditions::{Conditions, Direction, Excess, GilbertElliott, Jitter, Knob, Loss, Order, Reorder};
+pub use model::path::{HELD_MAX, Path, counters::Counters, counters::DropCause, dice::Delivery};
 pub use model::profile::{NamedProfile, PROFILES, Profile};
-pub use model::{direction::Direction, flow::FlowKey, flow::Flowing, knobs::KnobError, knobs::parse_knobs};
+pub use model::{flow::FlowKey, flow::Flowing, knobs::KnobError, knobs::parse_knobs};
 pub use model::{script::Script, wan::Wan};
 pub use relay::Relay;

@@ -55,7 +55,7 @@ impl Relay {
     /// Each client has a socket of its own towards the target, so that the target can tell clients apart.
     pub fn start(listen: SocketAddr, target: SocketAddr, wan: Wan<Datagram>) -> io::Result<Self> {
         let carrier = UdpCarrier::new(listen, target)?;
-        let address = carrier.listener.local_address()?;
+        let address = carrier.listener.socket.local_addr()?;
         Ok(Self { address, emulator: Emulator::start(carrier, wan)? })
     }
 }
@@ -113,7 +113,10 @@ impl UdpCarrier {
         let gone = || io::Error::other("the client was removed: too many others have come since");
         match direction {
             Direction::Forward => self.clients.upstream(client).ok_or_else(gone)?.send(payload),
-            Direction::Back => self.listener.send_to(payload, self.clients.address(client).ok_or_else(gone)?),
+            Direction::Back => {
+                let address = self.clients.address(client).ok_or_else(gone)?;
+                self.listener.socket.send_to(payload, address).map(drop)
+            }
         }
     }
 }

@@ -78,8 +78,7 @@ async fn send(args: &EndArgs, config: Config, mut inbox: mpsc::Receiver<String>)
     }
 }
 
-/// Executes a command. A command that fails ends the sender and with it the trial, which would otherwise measure
-/// something else.
+/// Executes a command. A command that fails ends the sender and with it the trial.
 fn execute(command: &str, file: &Path, publisher: &Publisher<Config>, sockets: &CutSockets) -> Result<()> {
     match command.split_once(' ') {
         None if command == RELOAD => reload(file, publisher),

@@ -8,11 +8,8 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SinkSample {
-    /// Time of the sample, in seconds of the machine's monotonic clock.
     pub(crate) at: f64,
-    /// Bytes of record values that were committed.
     pub(crate) bytes: u64,
-    /// Time of the last commit, on the same clock.
     pub(crate) committed_at: f64,
     pub(crate) records: u64,
     /// Committed records that were out of order or had the wrong value.
@@ -31,9 +28,7 @@ pub(crate) struct Latency {
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SenderSample {
-    /// Time of the sample, in seconds of the machine's monotonic clock.
     pub(crate) at: f64,
-    /// Sessions since the sender started.
     pub(crate) sessions: u64,
     pub(crate) last_end: Option<String>,
     /// Round trip as QUIC measures it, in ms.

@@ -1,5 +1,4 @@
-//! An in-memory target cluster with transactions. It compares every value with the expected one and keeps only the
-//! position of each partition.
+//! An in-memory target cluster with transactions. It compares every value and keeps only positions.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::{Entry, HashMap};

@@ -18,8 +18,7 @@ use transport::endpoint::{Sockets, SystemSockets};
 pub(crate) struct CutSockets(Lock<Vec<Arc<AtomicBool>>>);
 
 impl CutSockets {
-    /// Drops all packets of the socket that was created as number `index`, counted from 0, in both directions. A socket that
-    /// replaces it is not affected.
+    /// Drops all packets of socket `index`, counted from 0, in both directions; not those of its successor.
     pub(crate) fn cut(&self, index: usize) -> Result<(), String> {
         let sockets = self.0.lock();
         let missing = || format!("there is no socket {index}; there are {}", sockets.len());

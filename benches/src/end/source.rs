@@ -17,8 +17,7 @@ use crate::payload::Payload;
 pub(crate) const BULK: &str = "bulk";
 /// The topic with few records, each with the time at which it was produced.
 pub(crate) const TRICKLE: &str = "trickle";
-/// Time between two records of [`TRICKLE`]: short enough for a 99th percentile within a minute, and far too long to fill
-/// a frame.
+/// Time between two records of [`TRICKLE`]: short enough for a 99th percentile within a minute.
 pub(crate) const TRICKLE_EVERY: Duration = Duration::from_millis(20);
 /// Records that a lane reads from one partition before it turns to the next: about as many as a fetch returns.
 const TURN: u32 = 64;

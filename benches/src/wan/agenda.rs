@@ -26,8 +26,7 @@ pub(crate) struct Agenda<'a> {
 }
 
 impl<'a> Agenda<'a> {
-    /// Creates the agenda of `selection` in `cells`. It leaves out trials that are `done` and contestants for which
-    /// `missing` returns a reason.
+    /// Creates the agenda of `selection` in `cells`, without trials that are `done` and contestants that are `missing`.
     pub(crate) fn new(
         selection: Selection,
         cells: &'a [Cell],

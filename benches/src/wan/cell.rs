@@ -87,13 +87,8 @@ pub(crate) const AFTERMATH: Duration = Duration::from_secs(15);
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Requirement {
     pub(crate) figure: Figure,
-    pub(crate) bound: Bound,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Bound {
-    AtLeast(f64),
-    AtMost(f64),
+    at_least: bool,
+    bound: f64,
 }
 
 /// A measured quantity. The results contain it under its name in snake case.
@@ -196,19 +191,16 @@ impl Cell {
 }
 
 pub(crate) const fn at_least(figure: Figure, bound: f64) -> Requirement {
-    Requirement { figure, bound: Bound::AtLeast(bound) }
+    Requirement { figure, at_least: true, bound }
 }
 
 pub(crate) const fn at_most(figure: Figure, bound: f64) -> Requirement {
-    Requirement { figure, bound: Bound::AtMost(bound) }
+    Requirement { figure, at_least: false, bound }
 }
 
 impl Requirement {
     pub(crate) fn is_met(&self, value: f64) -> bool {
-        match self.bound {
-            Bound::AtLeast(bound) => value >= bound,
-            Bound::AtMost(bound) => value <= bound,
-        }
+        if self.at_least { value >= self.bound } else { value <= self.bound }
     }
 }
 
@@ -260,11 +252,8 @@ impl Figure {
 
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let label = self.figure.label();
-        match self.bound {
-            Bound::AtLeast(bound) => write!(f, "{label} ≥ {}", self.figure.show(bound)),
-            Bound::AtMost(bound) => write!(f, "{label} ≤ {}", self.figure.show(bound)),
-        }
+        let sign = if self.at_least { '≥' } else { '≤' };
+        write!(f, "{} {sign} {}", self.figure.label(), self.figure.show(self.bound))
     }
 }
 

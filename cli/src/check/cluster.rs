@@ -121,7 +121,6 @@ impl Overheard {
             .try_init();
     }
 
-    /// The last message of the Kafka client.
     fn last(&self) -> Option<String> {
         let heard = self.0.lock();
         let text = String::from_utf8_lossy(&heard);

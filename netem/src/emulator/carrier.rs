@@ -11,8 +11,7 @@ use nix::sys::time::TimeSpec;
 
 use crate::{Delivery, Direction};
 
-/// Packets that a carrier takes from one socket or device before it turns to the next, so that a flood in one
-/// direction does not delay the other.
+/// Packets that a carrier takes from one socket or device before it turns to the next.
 pub(crate) const BATCH: usize = 64;
 
 /// A source and a sink of real packets. One thread drives it. It blocks only in [`Carrier::wait`] and holds no packet
@@ -24,8 +23,7 @@ pub trait Carrier: Send + 'static {
     /// Sleeps until a packet may have arrived, `waker` wakes the thread, or `timeout` has passed.
     fn wait(&mut self, waker: &Waker, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Passes each packet that has arrived to `take`, with its length as an IP packet; at most [`BATCH`] packets of each
-    /// socket.
+    /// Passes each packet that has arrived to `take`, with its length as an IP packet; at most [`BATCH`] per socket.
     fn receive(&mut self, take: &mut dyn FnMut(Direction, Self::Packet, usize)) -> io::Result<()>;
 
     /// Sends a packet on, now or with others at the next [`Carrier::flush`]. Returns how many packets the system refused;
@@ -42,8 +40,7 @@ pub trait Carrier: Send + 'static {
         Duration::ZERO
     }
 
-    /// Returns how many packets the system dropped before the emulator read them, as far as the carrier can know. Called
-    /// a few times per second.
+    /// Returns how many packets the system dropped before the emulator read them, as far as the carrier can know.
     fn missed(&mut self) -> io::Result<u64> {
         Ok(0)
     }

@@ -1,5 +1,4 @@
-//! Flows: the packets of one conversation. A path can be down for one flow and up for the others, as where routers
-//! spread flows over several links.
+//! Flows: the packets of one conversation. A path can be down for one flow and up for the others.
 
 use std::fmt;
 use std::str::FromStr;
@@ -34,8 +33,7 @@ impl FlowKey {
 }
 
 impl Flowing for Vec<u8> {
-    /// Returns the key of an IPv4 packet's protocol and ports. Packets without ports, such as later fragments, are one
-    /// flow per protocol.
+    /// Returns the key of an IPv4 packet's protocol and ports. Packets without ports are one flow per protocol.
     fn flow(&self) -> FlowKey {
         let byte = |at: usize| self.get(at).copied().unwrap_or(0);
         let protocol = u64::from(byte(9)) << 32;

@@ -9,8 +9,7 @@
 mod bottleneck;
 pub(crate) mod counters;
 mod delay_line;
-mod dice;
-pub(crate) mod packet;
+pub(crate) mod dice;
 
 use std::time::Duration;
 
@@ -18,8 +17,7 @@ use super::conditions::{Conditions, Knob};
 use bottleneck::{Admission, Bottleneck};
 use counters::{Counters, DropCause};
 use delay_line::DelayLine;
-use dice::Dice;
-use packet::{Delivery, PathPacket};
+use dice::{Delivery, Dice, PathPacket};
 
 /// Limit of the bytes in one direction, in the queue and on the delay line together: 20 s of 100 Mbit/s. Packets above
 /// it are dropped as [`DropCause::Overflow`].
@@ -56,8 +54,7 @@ impl<P: Clone> Path<P> {
         self.admit(packet, now).inspect_err(|&cause| self.counters.dropped(cause))
     }
 
-    /// Counts a packet as lost because its flow is down. Its random numbers are drawn, so that the other packets meet the
-    /// same fate as without it.
+    /// Counts a packet as lost because its flow is down. Its random numbers are drawn for the sake of the others.
     pub fn lose(&mut self, length: usize, now: Duration) -> DropCause {
         self.advance(now);
         self.counters.offered(length as u64);
@@ -70,11 +67,11 @@ impl<P: Clone> Path<P> {
         if self.conditions.mtu.is_some_and(|mtu| packet.length > mtu.bytes()) {
             return Err(DropCause::Mtu);
         }
-        if self.bottleneck.bytes() + self.delay_line.bytes() + packet.length > HELD_MAX {
+        if self.bottleneck.bytes + self.delay_line.bytes + packet.length > HELD_MAX {
             return Err(DropCause::Overflow);
         }
         match self.bottleneck.admit(packet, &self.conditions, now)? {
-            Admission::Queued => self.counters.backlog_max = self.counters.backlog_max.max(self.bottleneck.bytes()),
+            Admission::Queued => self.counters.backlog_max = self.counters.backlog_max.max(self.bottleneck.bytes),
             Admission::Through(packet) => self.enter_delay_line(packet, now),
         }
         Ok(())
@@ -91,8 +88,7 @@ impl<P: Clone> Path<P> {
 
     /// Returns when [`Path::poll`] may return a packet next, unless something else happens before.
     pub fn next_timeout(&self) -> Option<Duration> {
-        // A packet that leaves the bottleneck cannot arrive before the shortest delay has passed, so that the path need
-        // not be polled earlier.
+        // A packet that leaves the bottleneck cannot arrive before the shortest delay has passed.
         let shortest = self.conditions.delay.saturating_sub(self.conditions.jitter.by);
         let from_bottleneck = self.bottleneck.next().map(|finish| finish + shortest);
         [from_bottleneck, self.delay_line.next()].into_iter().flatten().min()
@@ -108,7 +104,7 @@ impl<P: Clone> Path<P> {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.bottleneck.bytes() == 0 && self.delay_line.bytes() == 0
+        self.bottleneck.bytes == 0 && self.delay_line.bytes == 0
     }
 
     /// Moves every packet that the bottleneck has sent by `now` to the delay line.

@@ -7,7 +7,6 @@ use wire::units::{UnitError, parse_duration};
 
 use crate::{Direction, Knob, KnobError, parse_knobs};
 
-/// A change of one knob at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event {
     /// Time of the change, from the run's start.

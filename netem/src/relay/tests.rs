@@ -200,7 +200,7 @@ fn a_flipped_bit_arrives_flipped() {
 fn packets_that_the_system_drops_count_as_missed() {
     let listener = Socket::bind(ANY.into()).unwrap();
     let sender = UdpSocket::bind(SocketAddr::from(ANY)).unwrap();
-    let to = listener.local_address().unwrap();
+    let to = listener.socket.local_addr().unwrap();
     // This is more than any buffer holds, and no one reads meanwhile.
     let sent = 4 * socket2::SockRef::from(&listener).recv_buffer_size().unwrap() / 8192;
     let send = || assert_eq!(sender.send_to(&[0; 8192], to).unwrap(), 8192);

@@ -18,8 +18,8 @@ pub(super) type Check = fn(CarrierKind) -> io::Result<Finding>;
 pub(super) const CHECKS: [(&str, Check); 8] = [
     ("rtt", rtt),
     ("load", load),
-    ("loss", loss),
-    ("bursts", bursts),
+    ("loss", |carrier| loss(carrier, "loss 2 %", 1.0)),
+    ("bursts", |carrier| loss(carrier, "loss 2 % in bursts of 10", 10.0)),
     ("seed", seed),
     ("rate", rate),
     ("limit", limit),
@@ -96,16 +96,8 @@ fn load(carrier: CarrierKind) -> io::Result<Finding> {
     Ok(Finding::new(measured, "emulator's p99 below 1 ms, none lost or early", kept, &report))
 }
 
-fn loss(carrier: CarrierKind) -> io::Result<Finding> {
-    check_loss(carrier, "loss 2 %", 1.0)
-}
-
-fn bursts(carrier: CarrierKind) -> io::Result<Finding> {
-    check_loss(carrier, "loss 2 % in bursts of 10", 10.0)
-}
-
 /// Compares the number of lost packets with the binomial bound. Bursts of n packets widen it by about sqrt(2n - 1).
-fn check_loss(carrier: CarrierKind, knobs: &str, burst: f64) -> io::Result<Finding> {
+fn loss(carrier: CarrierKind, knobs: &str, burst: f64) -> io::Result<Finding> {
     const PACKETS: u64 = 50_000;
     const MEAN: f64 = PACKETS as f64 * 0.02;
     let (arrivals, report) =

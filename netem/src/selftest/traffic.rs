@@ -69,7 +69,8 @@ fn receive(socket: &UdpSocket, start: Instant) -> io::Result<Vec<Arrival>> {
         match socket.recv(&mut packet) {
             Ok(_) => {
                 let at = start.elapsed();
-                let [number, sent] = [0, 8].map(|from| u64::from_le_bytes(word(&packet[from..])));
+                let word = |from: usize| u64::from_le_bytes(std::array::from_fn(|index| packet[from + index]));
+                let [number, sent] = [0, 8].map(word);
                 let took = at.saturating_sub(Duration::from_nanos(sent));
                 arrivals.push(Arrival { number, at, took });
             }
@@ -112,12 +113,6 @@ fn echo(socket: &UdpSocket) -> io::Result<()> {
 
 fn is_silence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}
-
-fn word(bytes: &[u8]) -> [u8; 8] {
-    let mut word = [0; 8];
-    word.copy_from_slice(&bytes[..8]);
-    word
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -10,7 +10,6 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 const OWN: &str = "/proc/thread-self/ns/net";
 
-/// A network namespace, kept alive by an open descriptor.
 #[derive(Debug)]
 pub struct Namespace(File);
 
@@ -32,7 +31,6 @@ impl Namespace {
         })
     }
 
-    /// Starts a command in the namespace.
     pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
         self.within(|| command.spawn())
     }

@@ -28,7 +28,6 @@ use crate::{Direction, Wan};
 const CHILD_VARIABLE: &str = "CAUSEWAY_NETEM_CHILD";
 /// First word of the line that the holder prints when the WAN is up; its descriptors follow.
 const READY: &str = "ready";
-/// Line that the holder receives once its record is written.
 const RECORDED: &[u8] = b"recorded\n";
 /// Checks of whether a holder has ended, before it is killed.
 const END_CHECKS: u32 = 500;
@@ -102,8 +101,7 @@ fn announce_and_wait(site: &Site) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs a command in the namespace at one end of a WAN: the WAN that this process is in, or else the one that is up.
-/// Returns the command's exit code.
+/// Runs a command at one end of the WAN that this process is in, or else of the one that is up.
 pub(crate) fn exec(end: Direction, command: &[OsString]) -> Result<i32, TunError> {
     if env::var_os(CHILD_VARIABLE).is_some() {
         set_pdeathsig(Signal::SIGKILL).map_err(TunError::system("requesting to end with the parent"))?;

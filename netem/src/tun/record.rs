@@ -7,8 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Directory of the record, unless [`DIRECTORY_VARIABLE`] names another. It is empty after a restart of the machine, as
-/// the WAN is gone then too.
+/// Directory of the record, empty after a restart of the machine, unless [`DIRECTORY_VARIABLE`] names another.
 const DIRECTORY: &str = "/run/causeway-netem";
 /// Environment variable that names another directory, for a second WAN next to the first.
 const DIRECTORY_VARIABLE: &str = "CAUSEWAY_NETEM_RECORD";

@@ -13,13 +13,11 @@ use crate::{Emulator, Wan};
 
 /// Environment variable that names both namespaces to processes inside them, as two paths.
 pub(super) const SITE_VARIABLE: &str = "CAUSEWAY_NETEM";
-/// The source's and the target's address. They are from the block for network tests (RFC 2544, 198.18.0.0/15), so that
-/// no real host has them.
+/// The source's and the target's address, from the block for network tests (RFC 2544, 198.18.0.0/15).
 pub const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 18, 0, 1), Ipv4Addr::new(198, 19, 0, 1)];
 /// Ethernet's MTU, in bytes; the default of the WAN.
 pub const MTU: u16 = 1500;
-/// Packets that the kernel queues for a device whose reader is busy. A TCP sender in slow start sends a whole window in
-/// one go.
+/// Packets that the kernel queues for a device: a TCP sender in slow start sends a whole window in one go.
 const TRANSMIT_QUEUE: u32 = 20_000;
 /// Socket buffers of TCP in bytes: minimum, default and maximum. The maximum is more than twice what 500 Mbit/s over
 /// 300 ms need, so that a comparison measures TCP and not a default.
@@ -33,10 +31,14 @@ pub struct Site {
     pub emulator: Emulator<Vec<u8>>,
 }
 
-#[derive(Debug, Clone)]
+/// Settings of both namespaces.
+#[derive(Debug, Clone, clap::Args)]
 pub struct SiteSettings {
+    /// MTU of both ends, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = MTU)]
     pub mtu: u16,
-    /// TCP's congestion control on the WAN; none for the system's default.
+    /// TCP's congestion control on this WAN, such as cubic or bbr [default: the system's]
+    #[arg(long, value_name = "NAME")]
     pub tcp: Option<String>,
 }
 

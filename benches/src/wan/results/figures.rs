@@ -107,8 +107,7 @@ impl Measured {
     }
 }
 
-/// Returns the bits per second between the last commits before two moments. Records arrive in large commits, so that a
-/// rate is exact only between commits.
+/// Returns the bits per second between the last commits before two moments, because commits are large.
 fn goodput(began: &SinkSample, ended: &SinkSample) -> f64 {
     let took = ended.committed_at - began.committed_at;
     if took > 0.0 { (ended.bytes - began.bytes) as f64 * 8.0 / took } else { 0.0 }

@@ -38,7 +38,7 @@ pub(crate) struct TrialResult {
 
 #[derive(Debug)]
 pub(crate) struct Store {
-    dir: PathBuf,
+    pub(crate) dir: PathBuf,
     results: Vec<TrialResult>,
     file: File,
 }
@@ -85,10 +85,6 @@ impl Store {
         let mut last: Vec<_> = self.results.iter().rev().filter(|result| seen.insert(&result.key)).collect();
         last.reverse();
         last
-    }
-
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
     }
 }
 

@@ -35,8 +35,7 @@ pub(crate) fn write_sender(dir: &Path, cell: &Cell, budget: Rate, extra: &ExtraL
     Ok(fs::write(dir.join(SENDER_FILE), sender(cell, budget, extra))?)
 }
 
-/// Returns the sender's configuration. Memory defaults to what 500 Mbit/s over 300 ms need; the other settings have the
-/// product's defaults.
+/// Returns the sender's configuration. Memory defaults to what 500 Mbit/s over 300 ms need.
 fn sender(cell: &Cell, budget: Rate, extra: &ExtraLines) -> String {
     let memory = default_memory(&extra.sender, "512 MiB");
     let top = extra.sender.join("\n");

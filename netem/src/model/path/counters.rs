@@ -24,7 +24,6 @@ pub enum DropCause {
 }
 
 impl DropCause {
-    /// All causes, in the order in which reports show them.
     pub const ALL: [Self; 6] = [Self::Loss, Self::Down, Self::Limit, Self::Policer, Self::Mtu, Self::Overflow];
 
     /// The cause's word in reports: the knob's name, where a knob is the cause.
@@ -53,9 +52,7 @@ pub struct Counters {
     pub delivered_bytes: u64,
     #[serde(serialize_with = "by_name")]
     dropped: [u64; DropCause::ALL.len()],
-    /// Packets that the path duplicated.
     pub doubled: u64,
-    /// Packets in which the path flipped a bit.
     pub corrupted: u64,
     /// Packets delayed longer so that others overtake them (`reorder`).
     pub overtaken: u64,
