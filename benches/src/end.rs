@@ -2,7 +2,6 @@
 //! writes samples to standard output and executes the commands that it reads from standard input.
 
 pub(crate) mod catalog;
-pub(crate) mod clock;
 pub(crate) mod plain;
 pub(crate) mod product;
 pub(crate) mod protocol;
@@ -19,7 +18,6 @@ use tokio::sync::mpsc;
 
 use protocol::{EndArgs, Role};
 
-/// Runs an end until it is killed.
 pub(crate) fn run(args: &EndArgs) -> Result<()> {
     tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).init();
     let commands = read_commands()?;

@@ -3,11 +3,9 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// Bytes of the random block that values are taken from: far more than a frame, so that compression never finds a value
-/// twice, and few enough to stay in a cache.
+/// Bytes of the random block that values are taken from: far more than a frame, and few enough for a cache.
 const BLOCK_BYTES: usize = 8 << 20;
 
-/// Record values of a run.
 #[derive(Debug)]
 pub(crate) struct Payload {
     block: Vec<u8>,
@@ -15,14 +13,12 @@ pub(crate) struct Payload {
 }
 
 impl Payload {
-    /// Creates values of `value_bytes` bytes each from `seed`.
     pub(crate) fn new(seed: u64, value_bytes: usize) -> Self {
         let mut block = vec![0; BLOCK_BYTES + value_bytes];
         StdRng::seed_from_u64(seed).fill(&mut block[..]);
         Self { block, value_bytes }
     }
 
-    /// Returns the value of the record at `offset` of `partition`.
     pub(crate) fn value(&self, partition: i32, offset: i64) -> &[u8] {
         let mixed = mix(offset.cast_unsigned() ^ (u64::from(partition.cast_unsigned()) << 48));
         let start = (mixed % BLOCK_BYTES as u64) as usize;

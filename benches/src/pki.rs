@@ -6,11 +6,8 @@ use anyhow::Result;
 use service::pki::{self, Request};
 use service::tls::{End, TlsFiles};
 
-/// Name of the link in every run.
 pub(crate) const LINK: &str = "bench";
-/// Name in the sender's certificate.
 pub(crate) const SENDER_NAME: &str = "sender.bench";
-/// Name in the receiver's certificate.
 pub(crate) const RECEIVER_NAME: &str = "receiver.bench";
 
 /// Creates an authority and both ends' certificates in `dir`.

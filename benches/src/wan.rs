@@ -31,17 +31,13 @@ use stop::{Stop, Stopped};
 use trial::settings::ExtraLines;
 use trial::{Bench, Trial};
 
-/// Attempts at a trial whose emulator is late.
 const ATTEMPTS: u32 = 3;
 
 /// Durations and number of seeds of a set of cells, unless the user gives others.
 #[derive(Debug, Clone, Copy)]
 struct Defaults {
-    /// Time for which a steady cell is measured, in seconds.
     seconds: u64,
-    /// Warm-up of a steady cell, in seconds.
     warm_up: u64,
-    /// Trials of each contestant in each cell.
     seeds: u64,
 }
 
@@ -49,7 +45,6 @@ const FULL: Defaults = Defaults { seconds: 15, warm_up: 6, seeds: 3 };
 const QUICK: Defaults = Defaults { seconds: 10, warm_up: 4, seeds: 1 };
 const SHORT: Defaults = Defaults { seconds: 6, warm_up: 3, seeds: 1 };
 
-/// Arguments of the command `wan`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct WanArgs {
@@ -152,8 +147,7 @@ impl WanArgs {
     }
 }
 
-/// Runs the bench and returns the exit code. Trials run as the first process of a PID namespace, so that no process
-/// outlives the bench, however it ends.
+/// Runs the bench and returns the exit code. Trials run in a PID namespace, so that no process outlives the bench.
 pub(crate) fn run(args: &WanArgs) -> Result<i32> {
     let cells = args.chosen()?;
     if args.list {
@@ -234,23 +228,13 @@ fn run_until_valid(bench: &Bench, cell: &Cell, key: &TrialKey) -> Result<TrialRe
 }
 
 fn summary(result: &TrialResult) -> String {
+    use Figure::*;
     if let Some(error) = &result.error {
         return format!("FAILED: {error}");
     }
     let figures = &result.measured.figures;
     let show = |figure: Figure| figures.get(&figure).map(|value| format!("{} {}", figure.label(), figure.show(*value)));
-    let shown = [
-        Figure::Goodput,
-        Figure::OfLimit,
-        Figure::Delivered,
-        Figure::Loss,
-        Figure::QueueP50,
-        Figure::Settled,
-        Figure::Share,
-        Figure::LatencyP99,
-        Figure::SenderCpu,
-        Figure::ReceiverCpu,
-    ];
+    let shown = [Goodput, OfLimit, Delivered, Loss, QueueP50, Settled, Share, LatencyP99, SenderCpu, ReceiverCpu];
     let mut parts: Vec<String> = shown.into_iter().filter_map(show).collect();
     if let Some(why) = &result.measured.invalid {
         parts.push(format!("INVALID after {} attempts: {why}", result.attempts));
@@ -258,14 +242,13 @@ fn summary(result: &TrialResult) -> String {
     parts.join(", ")
 }
 
-/// Writes the table and the plots of the results so far.
 fn write(cells: &[Cell], store: &Store, record_bytes: usize) -> Result<()> {
     let results = store.results();
     let table = Some(table::markdown(cells, &results));
     let matrix = plot::matrix(cells, &results, record_bytes);
     let timelines = plot::timelines(cells, &results);
     for (name, text) in [("table.md", table), ("matrix.svg", matrix), ("timelines.svg", timelines)] {
-        let path = store.dir().join(name);
+        let path = store.dir.join(name);
         if let Some(text) = text {
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }

@@ -19,11 +19,9 @@ use crate::role::Role;
 
 /// The admin port of a sender unless configured otherwise.
 pub(crate) const SENDER: &str = "127.0.0.1:7401";
-
 /// The admin port of a receiver unless configured otherwise.
 pub(crate) const RECEIVER: &str = "127.0.0.1:7402";
 
-/// A client of one admin port.
 pub(crate) struct AdminPort {
     agent: ureq::Agent,
     /// The port in messages: what the command line or the configuration file says.
@@ -34,7 +32,6 @@ pub(crate) struct AdminPort {
     timeout: Duration,
 }
 
-/// Everything needed to reach a port.
 struct Target {
     name: String,
     url: String,
@@ -72,7 +69,6 @@ impl AdminPort {
         Ok(Self { agent, name: target.name, url: target.url, authorization, timeout })
     }
 
-    /// The port in messages.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -95,7 +91,6 @@ impl AdminPort {
         self.answered(request.send(json)).map(|sentence| sentence.trim_end().to_owned())
     }
 
-    /// A failure that names this port.
     pub(crate) fn failed(&self, reason: impl Display) -> Failure {
         Failure::Failed(format!("{}: {reason}", self.name))
     }
@@ -202,7 +197,6 @@ impl Resolver for FixedAddress {
     }
 }
 
-/// Every certificate in the PEM file `ca`.
 fn authorities(ca: &Path) -> Result<Vec<ureq::tls::Certificate<'static>>, Failure> {
     let pem = std::fs::read(ca).map_err(|error| unusable(ca, &error))?;
     let certificates = parse_pem(&pem).filter_map(|item| match item {

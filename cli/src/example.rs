@@ -2,7 +2,6 @@
 
 use crate::args::ExampleRole;
 
-/// Prints a configuration to start from.
 pub(crate) fn print(role: ExampleRole) {
     let page = match role {
         ExampleRole::Sender => service::config::template(sender::config::EXAMPLE, sender::config::SECTIONS),

@@ -17,7 +17,6 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// The exit code of the process.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Failed(_) => 1,
@@ -26,12 +25,10 @@ impl Failure {
         }
     }
 
-    /// A failure that a retry may get past.
     pub(crate) fn failed(error: impl fmt::Display) -> Self {
         Self::Failed(error.to_string())
     }
 
-    /// A configuration that cannot be used.
     pub(crate) fn config(error: impl fmt::Display) -> Self {
         Self::Config(error.to_string())
     }

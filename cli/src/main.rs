@@ -5,10 +5,8 @@
 mod admin;
 mod args;
 mod check;
-mod emulate;
 mod example;
 mod exit;
-mod pki;
 mod process;
 mod rate;
 mod receive;
@@ -19,9 +17,11 @@ mod send;
 mod status;
 
 use clap::Parser;
+use netem::command::NetemCommand;
+use service::names::{LinkName, PeerName};
+use service::pki::{self, Request};
 
-use crate::args::{Args, Command, PkiCommand};
-use crate::emulate::emulate;
+use crate::args::{Args, Command, PkiCommand, PkiInit};
 use crate::exit::Failure;
 
 fn main() {
@@ -36,7 +36,7 @@ fn main() {
         Command::Jumps(arguments) => resume::jumps(&arguments.admin),
         Command::Demo { seconds } => run_demo(seconds),
         Command::Netem { command } => emulate(*command),
-        Command::Pki { command: PkiCommand::Init(init) } => pki::init(&init),
+        Command::Pki { command: PkiCommand::Init(init) } => init_pki(&init),
         Command::Example { role } => {
             example::print(role);
             Ok(())
@@ -58,4 +58,26 @@ fn run_demo(seconds: u64) -> Result<(), Failure> {
         Ok(false) => Err(Failure::Failed("records were lost, doubled, reordered or changed; see above".to_owned())),
         Err(error) => Err(Failure::Failed(format!("demo: {error:#}"))),
     }
+}
+
+/// Runs an emulator command; this process ends with the exit code of the program that it ran.
+fn emulate(command: NetemCommand) -> Result<(), Failure> {
+    match netem::command::run(command) {
+        Ok(0) => Ok(()),
+        // An exit code is one byte; a larger failure code must not become 0.
+        Ok(code) => kafka::leave(u8::try_from(code).unwrap_or(1)),
+        Err(error) => Err(Failure::failed(error)),
+    }
+}
+
+/// Makes an authority and the certificates of both sides, and prints which file goes where.
+fn init_pki(init: &PkiInit) -> Result<(), Failure> {
+    let link = LinkName::parse(&init.link).map_err(Failure::Config)?;
+    for name in init.senders.iter().chain(&init.receivers) {
+        PeerName::parse(name).map_err(Failure::Config)?;
+    }
+    let request = Request { link: &link, sender: &init.senders, receiver: &init.receivers };
+    let written = pki::init(&init.dir, &request).map_err(Failure::failed)?;
+    println!("{written}");
+    Ok(())
 }

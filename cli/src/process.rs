@@ -20,23 +20,18 @@ use crate::role::Role;
 
 /// The longest drain. A longer one is cut off: that costs time, never data.
 const DRAIN_MAX: Duration = Duration::from_secs(9);
-
 /// The rest of the ten seconds, for tasks to end after a drain was cut off. Tasks that still block then are abandoned.
 const EXIT_TIME: Duration = Duration::from_millis(500);
 
 /// A role of a link, as a process runs it. The value answers on the admin port.
 pub(crate) trait Process: Admin + Sized {
-    /// The role of the process.
     const ROLE: Role;
 
-    /// The configuration of this role.
     type Config: Configuration;
 
-    /// The threads that carry packets.
     fn io_threads(config: &Self::Config) -> IoThreads;
 
-    /// Makes the clients of the Kafka cluster, and returns the work of the process, which ends after a shutdown or with
-    /// a failure.
+    /// Makes the Kafka clients, and returns the work of the process, which ends after a shutdown or with a failure.
     fn prepare(
         config: Live<Self::Config>,
         properties: &Properties,
@@ -44,7 +39,6 @@ pub(crate) trait Process: Admin + Sized {
     ) -> Result<(Self, impl Future<Output = Result<(), Failure>>), Failure>;
 }
 
-/// Runs a process until it is stopped.
 pub(crate) fn run<P: Process>(file: &Path) -> Result<(), Failure> {
     let config = load::<P>(file)?;
     let logging = config.log().start().map_err(Failure::config)?;

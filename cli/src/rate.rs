@@ -13,7 +13,6 @@ use crate::exit::Failure;
 /// The time for an answer: a sender decides about its rate alone.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Shows the rate, or requests another one.
 pub(crate) fn run(arguments: &args::Rate) -> Result<(), Failure> {
     let port = AdminPort::new(&arguments.admin, admin::SENDER, TIMEOUT)?;
     if arguments.rate.is_none() && !arguments.reset {

@@ -18,7 +18,6 @@ use crate::exit::Failure;
 use crate::process::Process;
 use crate::role::Role;
 
-/// A receiver as a process.
 pub(crate) struct Receiver {
     metrics: Registry,
     board: Arc<Board>,

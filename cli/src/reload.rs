@@ -19,10 +19,8 @@ use service::tls::{Credentials, End, TlsError};
 use crate::exit::Failure;
 use crate::process::{self, Process};
 
-/// The result of a reload.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Reloaded {
-    /// Settings that took effect.
     changed: Vec<Change>,
     /// Settings of the file that take effect after a restart.
     needs_restart: Vec<Change>,

@@ -11,7 +11,6 @@ use crate::exit::Failure;
 /// The time for an answer: a sender waits 8 s for its receiver and answers within 10 s.
 const TIMEOUT: Duration = Duration::from_secs(12);
 
-/// Asks the sender to resume one partition.
 pub(crate) fn run(arguments: args::Resume) -> Result<(), Failure> {
     let (topic, partition) = arguments.partition;
     let action = match arguments.from {

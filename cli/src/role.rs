@@ -9,18 +9,14 @@ use service::tls::TlsFiles;
 
 use crate::exit::Failure;
 
-/// The two ends of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// The end at the source cluster.
     Sender,
-    /// The end at the target cluster.
     Receiver,
 }
 
 impl Role {
-    /// The role that `text` is written for, by the keys and sections that only one role has; `None` if it has
-    /// none of them, or some of both.
+    /// The role that `text` is written for, by the keys that only one role has; `None` for none or both.
     pub(crate) fn of(text: &str) -> Option<Self> {
         let keys = top_keys(text);
         let has = |any: &[&str]| keys.iter().any(|key| any.contains(&key.as_str()));
@@ -39,7 +35,6 @@ impl Role {
         })
     }
 
-    /// The failure of a file that this role cannot use.
     pub(crate) fn refuse(self, file: &Path, problems: Problems) -> Failure {
         let other = std::fs::read_to_string(file).ok().and_then(|text| Self::of(&text)).filter(|role| *role != self);
         let (whose, command) = match other {

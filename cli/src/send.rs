@@ -16,7 +16,6 @@ use crate::exit::Failure;
 use crate::process::Process;
 use crate::role::Role;
 
-/// A sender as a process.
 pub(crate) struct Sender {
     metrics: Registry,
     report: Arc<Report>,

@@ -13,11 +13,8 @@ use crate::exit::Failure;
 
 /// The time for an answer, even from a busy process.
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The interval of `--watch`.
 const WATCH: Duration = Duration::from_secs(2);
 
-/// The status of a process, by its role.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "role", rename_all = "lowercase")]
 enum Answer {
@@ -25,7 +22,6 @@ enum Answer {
     Receiver(receiver::status::Status),
 }
 
-/// Prints the status once, or every 2 s with `--watch`.
 pub(crate) fn run(arguments: &args::Status) -> Result<(), Failure> {
     if !arguments.watch {
         let page = page(arguments)?;

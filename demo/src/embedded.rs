@@ -21,7 +21,6 @@ use service::lock::Lock;
 use wire::ids::{Position, TopicId};
 use wire::partition::Partition;
 
-/// Time limit for an answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// An embedded cluster of one broker. Dropping it deletes everything in it.
@@ -40,7 +39,6 @@ struct Order {
 }
 
 impl Embedded {
-    /// Starts a cluster on its own thread.
     pub(crate) fn start(name: &str) -> Result<Arc<Self>> {
         let (orders, inbox) = sync_channel(1);
         let (ready, started) = sync_channel(1);
@@ -50,7 +48,6 @@ impl Embedded {
         Ok(Arc::new(Self { address, orders: Some(orders), thread: Some(thread), configs: Lock::default() }))
     }
 
-    /// Address of its broker.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
@@ -96,7 +93,6 @@ fn serve(ready: &SyncSender<Result<String, String>>, inbox: &Receiver<Order>) {
     }
 }
 
-/// The catalog of an embedded cluster.
 pub(crate) struct EmbeddedCatalog {
     cluster: Arc<Embedded>,
     client: BaseConsumer,

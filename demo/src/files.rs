@@ -1,5 +1,4 @@
-//! The files of the demo's link: real certificates and the two configuration files, in a directory that is removed with
-//! the demo.
+//! The files of the demo's link, certificates and configurations, in a directory that is removed with the demo.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,16 +14,11 @@ use super::wan::Wan;
 const LINK: &str = "demo";
 const SENDER_NAME: &str = "sender.demo";
 
-/// The files of the link; dropping them removes the directory.
 #[derive(Debug)]
 pub(crate) struct Files {
-    /// Configuration file of the sender.
     pub(crate) sender: PathBuf,
-    /// Configuration file of the receiver.
     pub(crate) receiver: PathBuf,
-    /// Address of the receiver, UDP.
     pub(crate) listen: SocketAddr,
-    /// Address that the sender dials.
     dial: SocketAddr,
     _dir: TempDir,
 }
@@ -39,8 +33,8 @@ impl Files {
         let files = Self {
             sender: dir.path().join("sender.toml"),
             receiver: dir.path().join("receiver.toml"),
-            listen: wan.far_end(),
-            dial: wan.near_end(),
+            listen: wan.receiver,
+            dial: wan.relay.address,
             _dir: dir,
         };
         fs::write(&files.sender, files.sender_toml(source))?;

@@ -5,7 +5,6 @@
 //! [`IN_FLIGHT_RECORDS_MAX`] not compared yet.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -16,11 +15,8 @@ use super::record::Record;
 /// Limit of bytes in flight: less than half of the 5 MiB that an embedded cluster keeps per partition, so that records
 /// not compared yet are still in the source and in the target.
 const IN_FLIGHT_BYTES_MAX: u64 = 2 << 20;
-
 /// Limit of records in flight: far below the 100,000 batches that an embedded cluster keeps.
 const IN_FLIGHT_RECORDS_MAX: usize = 20_000;
-
-/// Largest latency in µs: one minute.
 const LATENCY_MAX: u64 = 60_000_000;
 
 /// The records sent to all partitions, and the latency of those that arrived.
@@ -33,10 +29,8 @@ pub(crate) struct Journal {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) sent: u64,
-    /// Bytes of keys, values and headers sent.
     pub(crate) bytes: u64,
     pub(crate) arrived: u64,
-    /// Bytes of keys, values and headers that arrived.
     pub(crate) arrived_bytes: u64,
     pub(crate) lost: u64,
     pub(crate) doubled: u64,
@@ -59,35 +53,30 @@ impl Journal {
 
     /// The number of the next record of a partition, unless it has enough in flight.
     pub(crate) fn next_number(&self, partition: usize) -> Option<u64> {
-        let partition = self.lock(partition);
+        let partition = self.partitions[partition].lock();
         (!partition.is_full()).then_some(partition.counts.sent)
     }
 
-    /// Notes a record, just before it is sent.
     pub(crate) fn handle_sent(&self, partition: usize, record: Record) {
-        self.lock(partition).handle_sent(record, Instant::now());
+        self.partitions[partition].lock().handle_sent(record, Instant::now());
     }
 
-    /// Compares a record that arrived.
     pub(crate) fn handle_arrived(&self, partition: usize, record: &Record) {
-        let Some(sent_at) = self.lock(partition).handle_arrived(record) else { return };
+        let Some(sent_at) = self.partitions[partition].lock().handle_arrived(record) else { return };
         let micros = u64::try_from(sent_at.elapsed().as_micros()).unwrap_or(LATENCY_MAX);
         self.latency.lock().saturating_record(micros);
     }
 
-    /// The counts of all partitions together.
     pub(crate) fn counts(&self) -> Counts {
-        (0..self.partitions.len()).map(|partition| self.lock(partition).counts()).fold(Counts::default(), |a, b| {
-            Counts {
-                sent: a.sent + b.sent,
-                bytes: a.bytes + b.bytes,
-                arrived: a.arrived + b.arrived,
-                arrived_bytes: a.arrived_bytes + b.arrived_bytes,
-                lost: a.lost + b.lost,
-                doubled: a.doubled + b.doubled,
-                reordered: a.reordered + b.reordered,
-                changed: a.changed + b.changed,
-            }
+        self.partitions.iter().map(|partition| partition.lock().counts()).fold(Counts::default(), |a, b| Counts {
+            sent: a.sent + b.sent,
+            bytes: a.bytes + b.bytes,
+            arrived: a.arrived + b.arrived,
+            arrived_bytes: a.arrived_bytes + b.arrived_bytes,
+            lost: a.lost + b.lost,
+            doubled: a.doubled + b.doubled,
+            reordered: a.reordered + b.reordered,
+            changed: a.changed + b.changed,
         })
     }
 
@@ -96,13 +85,8 @@ impl Journal {
         let latency = self.latency.lock();
         Duration::from_micros(latency.value_at_quantile(quantile))
     }
-
-    fn lock(&self, partition: usize) -> MutexGuard<'_, Partition> {
-        self.partitions[partition].lock()
-    }
 }
 
-/// The records of one partition.
 #[derive(Debug, Default)]
 struct Partition {
     /// Records sent and not passed yet: the numbers up to `counts.sent`.

@@ -13,7 +13,6 @@ mod reader;
 mod record;
 mod screen;
 mod tasks;
-mod wait;
 mod wan;
 
 use std::sync::Arc;
@@ -35,23 +34,16 @@ use wan::Wan;
 
 /// The restart of the sender, as a share of the time.
 const SENDER_AT: f64 = 0.2;
-
 /// The cut of the WAN, as a share of the time.
 const CUT_AT: f64 = 0.45;
-
 /// The restart of the receiver, as a share of the time.
 const RECEIVER_AT: f64 = 0.7;
-
 /// Time without a new record, after the load, until the missing ones count as lost.
 const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Interval at which the demo looks at its counters.
 const POLL: Duration = Duration::from_millis(100);
 
 /// Runs the demo, with a load of `seconds` seconds. Returns true if no record was lost, doubled, reordered or changed.
-///
-/// # Errors
-/// An end of the link failed, or an interrupt stopped the demo.
 pub fn run(seconds: u64) -> Result<bool> {
     if std::env::var_os("RUST_LOG").is_some() {
         LogSettings { level: Level::Info, format: Format::Text }.start()?;
@@ -79,7 +71,6 @@ async fn obey_interrupts(trigger: Trigger) {
     }
 }
 
-/// Plays the demo between two clusters in this process.
 async fn play(seconds: u64, shutdown: &Shutdown) -> Result<bool> {
     println!("causeway demo: two embedded Kafka clusters, and a link of real QUIC and TLS between them\n");
     let source = Embedded::start("source")?;
@@ -112,9 +103,7 @@ fn create_topics(catalog: &EmbeddedCatalog) -> Result<()> {
 
 /// Everything of a demo but its clusters and its two ends.
 struct Stage {
-    /// Bytes that the senders have sent.
     wire: Wire,
-    /// The path between the two ends.
     wan: Wan,
     journal: Arc<Journal>,
     screen: Screen,
@@ -144,7 +133,7 @@ impl Stage {
             self.screen.say(&format!("WAN: round trip {:.0} ms, as QUIC measures it", round_trip.as_secs_f64() * 1e3));
         }
         if self.reaches(at(SENDER_AT)).await {
-            self.screen.say(&format!("sender: {}", Tasks::RESTARTED));
+            self.screen.say("sender: drained, stopped, started again");
             let stopped = Instant::now();
             ends.restart_sender().await?;
             self.say_back("sender", stopped);
@@ -154,7 +143,7 @@ impl Stage {
             self.cut(&ends).await?;
         }
         if self.reaches(at(RECEIVER_AT)).await {
-            self.screen.say(&format!("receiver: {}", Tasks::RESTARTED));
+            self.screen.say("receiver: drained, stopped, started again");
             let stopped = Instant::now();
             ends.restart_receiver().await?;
             self.say_back("receiver", stopped);
@@ -185,7 +174,7 @@ impl Stage {
         let before = arrived();
         self.wan.restore();
         let restored = Instant::now();
-        wait::until("a record over the restored WAN", async || Ok(arrived() > before)).await?;
+        tasks::until("a record over the restored WAN", async || Ok(arrived() > before)).await?;
         let took = restored.elapsed().as_secs_f64();
         let same = if ends.sessions() == sessions { ", in the same session" } else { "" };
         let again = match before == crossed {

@@ -18,12 +18,9 @@ use super::record::{Record, TOPICS};
 
 /// Records per second, few enough for a laptop that also runs both clusters.
 const RATE: u64 = 40_000;
-
 const TICK: Duration = Duration::from_millis(5);
-
 /// Longest pause that the load makes up for; after a longer one it continues at its rate.
 const BURST: Duration = Duration::from_millis(50);
-
 /// Time limit for the source to accept the last records.
 const FLUSH: Duration = Duration::from_secs(10);
 
@@ -32,7 +29,6 @@ pub(crate) fn partitions() -> Vec<(&'static str, i32)> {
     TOPICS.iter().flat_map(|&(topic, count)| (0..count).map(move |partition| (topic, partition))).collect()
 }
 
-/// The running load and its thread.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<()>>,
@@ -109,7 +105,6 @@ fn send(producer: &BaseProducer<Reports>, topic: &str, partition: i32, record: &
     }
 }
 
-/// Counts the records that the source refuses.
 struct Reports(Arc<AtomicU64>);
 
 impl ClientContext for Reports {}

@@ -16,14 +16,10 @@ use super::load::partitions;
 use super::record::Record;
 
 const POLL: Duration = Duration::from_millis(50);
-
-/// Time limit for an answer of the target.
 const ANSWER: Duration = Duration::from_secs(10);
-
 /// Time limit for reading to the end after the last write.
 const END: Duration = Duration::from_secs(20);
 
-/// The running reader and its thread.
 pub(crate) struct Reader {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<()>>,
@@ -105,7 +101,6 @@ fn all_there(consumer: &BaseConsumer) -> Result<bool> {
     Ok(super::record::TOPICS.iter().all(there))
 }
 
-/// True if the consumer has read to the end of the target.
 fn at_end(consumer: &BaseConsumer) -> Result<bool> {
     for element in consumer.position()?.elements() {
         let (_, end) = consumer.fetch_watermarks(element.topic(), element.partition(), ANSWER)?;

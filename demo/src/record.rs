@@ -9,10 +9,8 @@ use rdkafka::message::{BorrowedMessage, Header, Headers, OwnedHeaders};
 
 /// Topics and their numbers of partitions, enough for several lanes to have work.
 pub(crate) const TOPICS: [(&str, i32); 3] = [("orders", 6), ("payments", 4), ("positions", 2)];
-
 /// Header with the number of a record in its partition, from 0. Only the journal reads it.
 const NUMBER: &str = "n";
-
 /// A record in this many has no value, as in a compacted topic that deletes a key.
 const TOMBSTONE_EVERY: u32 = 500;
 
@@ -30,7 +28,6 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Record `number` of a partition of `topic`.
     pub(crate) fn make(topic: &str, number: u64, rng: &mut StdRng) -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let timestamp = i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX);
@@ -51,7 +48,6 @@ impl Record {
         }
     }
 
-    /// A copy of what a consumer received.
     pub(crate) fn of(message: &BorrowedMessage<'_>) -> Self {
         let header = |header: Header<'_, &[u8]>| (header.key.to_owned(), header.value.map(<[u8]>::to_vec));
         Self {
@@ -68,7 +64,6 @@ impl Record {
         Some(u64::from_be_bytes(value.as_deref()?.try_into().ok()?))
     }
 
-    /// Bytes of key, value and headers.
     pub(crate) fn bytes(&self) -> u64 {
         let size = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + size(value)).sum();

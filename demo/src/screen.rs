@@ -1,9 +1,7 @@
-//! The output of the demo: a line of progress, redrawn on a terminal and printed every 2 s elsewhere; the events; and
-//! the verdict.
+//! The output of the demo: a line of progress, redrawn on a terminal; the events; and the verdict.
 
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};
-use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
 use service::format::grouped;
@@ -11,12 +9,8 @@ use service::lock::Lock;
 
 use super::journal::{Counts, Journal};
 
-/// Interval of the progress line on a terminal.
 const REDRAW: Duration = Duration::from_millis(200);
-
-/// Interval of the progress line elsewhere.
 const REWRITE: Duration = Duration::from_secs(2);
-
 /// Time over which records per second are averaged.
 const RATE_OVER: Duration = Duration::from_secs(2);
 
@@ -43,13 +37,12 @@ impl Screen {
 
     /// Starts the clock and prints the head of the table.
     pub(crate) fn begin(&self) {
-        self.lock().began = Instant::now();
+        self.inner.lock().began = Instant::now();
         println!("\n     time        sent     arrived       lag  records/s   wire MB  wire/record byte");
     }
 
-    /// Shows the progress, if the interval has passed.
     pub(crate) fn progress(&self, counts: &Counts, wire_bytes: u64) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let now = Instant::now();
         let every = if self.terminal { REDRAW } else { REWRITE };
         if inner.shown.is_some_and(|shown| now - shown < every) {
@@ -65,12 +58,11 @@ impl Screen {
 
     /// Prints an event. On a terminal the progress line before it stays.
     pub(crate) fn say(&self, what: &str) {
-        let seconds = self.lock().began.elapsed().as_secs_f64();
+        let seconds = self.inner.lock().began.elapsed().as_secs_f64();
         self.end_line();
         println!("{seconds:>7.1} s  {}", self.painted("36", what));
     }
 
-    /// Prints the counts and the verdict.
     pub(crate) fn verdict(&self, journal: &Journal, wire_bytes: u64, trouble: &[String]) {
         self.end_line();
         let counts = journal.counts();
@@ -110,17 +102,13 @@ impl Screen {
     }
 
     fn end_line(&self) {
-        if self.terminal && self.lock().shown.take().is_some() {
+        if self.terminal && self.inner.lock().shown.take().is_some() {
             println!();
         }
     }
 
     fn painted(&self, colour: &str, text: &str) -> String {
         if self.colour { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock()
     }
 }
 

@@ -10,8 +10,7 @@ use kafka::Properties;
 use kafka::consumer::ConsumerMemory;
 use kafka::properties::forbidden;
 use receiver::{KafkaTarget, KafkaTargetConfig};
-use sender::KafkaSource;
-use sender::KafkaStateLog;
+use sender::{KafkaSource, KafkaStateLog};
 use service::lock::Lock;
 use service::shutdown::{self, Phase, Shutdown, Trigger};
 use tokio::task::JoinHandle;
@@ -19,7 +18,6 @@ use transport::endpoint::SystemSockets;
 
 use super::embedded::{Embedded, EmbeddedCatalog};
 use super::files::Files;
-use super::wait::until;
 use super::wan::Wan;
 
 type SenderBoard = sender::Report;
@@ -27,13 +25,15 @@ type ReceiverBoard = receiver::status::Board;
 
 /// The longest drain, as in `causeway send` and `receive`; a longer one is cut off.
 const DRAIN_MAX: Duration = Duration::from_secs(9);
+/// Time limit of every wait of the demo.
+const BACK: Duration = Duration::from_secs(60);
+const STEP: Duration = Duration::from_millis(10);
 
 /// Bytes on the wire, over all senders of the demo.
 #[derive(Clone, Default)]
 pub(crate) struct Wire(Arc<Lock<Vec<Arc<SenderBoard>>>>);
 
 impl Wire {
-    /// UDP payload bytes that senders have sent.
     pub(crate) fn bytes(&self) -> u64 {
         let boards = self.0.lock();
         boards.iter().map(|board| board.status().wire.sent_bytes).sum()
@@ -44,7 +44,6 @@ impl Wire {
     }
 }
 
-/// Both ends of the link.
 pub(crate) struct Tasks {
     files: Files,
     source: Arc<Embedded>,
@@ -75,9 +74,6 @@ impl Tasks {
         .await
     }
 
-    /// The words on the screen for a restart.
-    pub(crate) const RESTARTED: &str = "drained, stopped, started again";
-
     /// Stops the sender and starts another one; returns once it is in session.
     pub(crate) async fn restart_sender(&mut self) -> Result<()> {
         self.sender.drain().await?;
@@ -93,7 +89,6 @@ impl Tasks {
         self.until_in_session(before).await
     }
 
-    /// Number of sessions of the current sender.
     pub(crate) fn sessions(&self) -> u64 {
         self.sender.board.status().sessions
     }
@@ -103,7 +98,6 @@ impl Tasks {
         self.sender.board.status().rtt_seconds.map(Duration::from_secs_f64)
     }
 
-    /// Problems that sender and receiver report.
     pub(crate) fn trouble(&self) -> Vec<String> {
         let halted = self.sender.board.status().halted.into_iter();
         let halted = halted.map(|halted| {
@@ -120,7 +114,6 @@ impl Tasks {
     }
 }
 
-/// The task of one end.
 struct Running<B> {
     board: Arc<B>,
     trigger: Trigger,
@@ -203,4 +196,18 @@ async fn start_receiver(files: &Files, target: &Arc<Embedded>) -> Result<Running
 
 fn properties(cluster: &Embedded) -> Properties {
     Properties { bootstrap_servers: vec![cluster.address().to_owned()], ..Properties::default() }
+}
+
+/// Waits until `condition` is true; `what` names it in the error.
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
+    let waiting = async {
+        while !condition().await? {
+            tokio::time::sleep(STEP).await;
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(BACK, waiting).await {
+        Ok(outcome) => outcome,
+        Err(_) => bail!("{what} took more than {} s", BACK.as_secs()),
+    }
 }

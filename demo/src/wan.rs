@@ -8,25 +8,21 @@ use netem::{DropCause, Knob, PROFILES, Relay, Report, Script};
 
 /// Profile of the path, which the project's benchmarks use too.
 const PROFILE: &str = "fra-sin";
-
 /// Duration of the cut: long enough to be seen, and shorter than the silence that ends a session.
 pub(crate) const CUT: Duration = Duration::from_secs(3);
-
 /// Time after the cut in which all records that had crossed before are written and read.
 pub(crate) const CROSSED: Duration = Duration::from_secs(2);
-
 /// Seed of the profile's random numbers: the path of a demo is the same each time.
 const SEED: u64 = 1;
 
-/// The path from the sender to the receiver.
 #[derive(Debug)]
 pub(crate) struct Wan {
-    relay: Relay,
-    receiver: SocketAddr,
+    /// Path whose address the sender dials.
+    pub(crate) relay: Relay,
+    pub(crate) receiver: SocketAddr,
 }
 
 impl Wan {
-    /// Starts the path and prints its profile.
     pub(crate) fn start() -> Result<Self> {
         let named = PROFILES.iter().find(|named| named.name == PROFILE).context("the demo's profile is gone")?;
         let profile = named.profile();
@@ -39,33 +35,18 @@ impl Wan {
         Ok(Self { relay, receiver })
     }
 
-    /// Address that the sender dials.
-    pub(crate) fn near_end(&self) -> SocketAddr {
-        self.relay.address()
-    }
-
-    /// Address of the receiver.
-    pub(crate) fn far_end(&self) -> SocketAddr {
-        self.receiver
-    }
-
-    /// Cuts the path: no packet passes.
     pub(crate) fn cut(&self) {
-        self.relay.set_both(&[Knob::Down(true)]);
+        self.relay.emulator.set_both(&[Knob::Down(true)]);
     }
 
-    /// Restores the path: new packets pass.
     pub(crate) fn restore(&self) {
-        self.relay.set_both(&[Knob::Down(false)]);
+        self.relay.emulator.set_both(&[Knob::Down(false)]);
     }
 
-    /// The counters of the path so far.
-    ///
-    /// # Errors
-    /// The demo claims more than happened: the senders' `wire_bytes` did not cross this path, or a `cut` path lost
-    /// nothing.
+    /// The counters of the path so far. Fails if the demo claims more than happened: the senders' `wire_bytes` did not
+    /// cross this path, or a `cut` path lost nothing.
     pub(crate) fn report(&self, wire_bytes: u64, cut: bool) -> Result<Report> {
-        let report = self.relay.report();
+        let report = self.relay.emulator.report();
         let down = report.forward.dropped_for(DropCause::Down) + report.back.dropped_for(DropCause::Down);
         // Half, because a machine that is too busy drops some in front of the relay.
         let by_here = report.forward.offered_bytes;

@@ -6,21 +6,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::emulator::report::Report;
-use crate::model::conditions::Knob;
-use crate::model::direction::Direction;
-use crate::model::flow::Flowing;
-use crate::model::knobs::{KnobError, parse_knobs};
-use crate::model::profile::{PROFILES, Profile};
-use crate::model::script::Script;
-use crate::model::wan::Wan;
-use crate::relay::Relay;
-use crate::selftest::{self, CHECKS, CarrierKind};
+use crate::selftest::{self, CarrierKind};
 use crate::tun::{self, SiteSettings, TakenDown, TunError};
+use crate::{Direction, Flowing, Knob, PROFILES, Profile, Relay, Report, Script, Wan, parse_knobs};
 
 /// Commands of the emulator.
 #[derive(Debug, Subcommand)]
@@ -48,7 +40,8 @@ pub enum NetemCommand {
     /// Run a command at one end of the WAN that is up, or of the WAN that this shell runs in
     Exec {
         /// End of the WAN at which the command runs
-        end: EndArg,
+        #[arg(value_enum)]
+        end: Direction,
         /// Command to run, with its arguments
         #[arg(required = true, last = true, value_name = "COMMAND")]
         command: Vec<OsString>,
@@ -74,7 +67,7 @@ pub enum NetemCommand {
         #[arg(long, value_enum, default_value_t = CarrierKind::Tun)]
         over: CarrierKind,
         /// Run only these checks
-        #[arg(value_name = "CHECK", value_parser = PossibleValuesParser::new(CHECKS.iter().map(|check| check.name)))]
+        #[arg(value_name = "CHECK", value_parser = PossibleValuesParser::new(selftest::names()))]
         only: Vec<String>,
     },
     /// List the named profiles and their conditions
@@ -88,26 +81,13 @@ Examples:
       sh -c 'causeway netem exec target -- iperf3 -s -D; sleep 1; iperf3 -c $NETEM_TARGET'
   causeway netem run --profile fra-sin --script 'at 5 s: down for 3 s; at 20 s: rate 200 Mbit/s' -- bash";
 
-/// An end of the WAN.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum EndArg {
-    /// The end that packets leave in the forward direction
-    Source,
-    /// The end at which they arrive
-    Target,
-}
-
 /// Arguments of the WAN and its namespaces.
 #[derive(Debug, Clone, Args)]
 pub struct SiteArgs {
     #[command(flatten)]
     wan: WanArgs,
-    /// MTU of both ends, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = tun::MTU)]
-    mtu: u16,
-    /// TCP's congestion control on this WAN, such as cubic or bbr [default: the system's]
-    #[arg(long, value_name = "NAME")]
-    tcp: Option<String>,
+    #[command(flatten)]
+    settings: SiteSettings,
 }
 
 /// Arguments of the WAN itself.
@@ -117,13 +97,13 @@ pub struct WanArgs {
     #[arg(long, value_name = "NAME", value_parser = Profile::named)]
     profile: Option<Profile>,
     /// Knobs of both directions, such as `delay 100 ms, loss 2 %`; they override the profile
-    #[arg(long, value_name = "KNOBS", value_parser = knobs)]
+    #[arg(long, value_name = "KNOBS", value_parser = parse_knobs)]
     path: Option<Knobs>,
     /// Knobs from source to target only
-    #[arg(long, value_name = "KNOBS", value_parser = knobs)]
+    #[arg(long, value_name = "KNOBS", value_parser = parse_knobs)]
     forward: Option<Knobs>,
     /// Knobs from target to source only
-    #[arg(long, value_name = "KNOBS", value_parser = knobs)]
+    #[arg(long, value_name = "KNOBS", value_parser = parse_knobs)]
     back: Option<Knobs>,
     /// Changes with their times: `at 5 s: down for 3 s; at 20 s: rate 200 Mbit/s`
     #[arg(long, value_name = "SCRIPT")]
@@ -133,68 +113,37 @@ pub struct WanArgs {
     seed: u64,
 }
 
-/// Knobs in one argument.
-#[derive(Debug, Clone)]
-struct Knobs(Vec<Knob>);
-
-fn knobs(text: &str) -> Result<Knobs, KnobError> {
-    parse_knobs(text).map(Knobs)
-}
+/// Knobs in one argument, where clap takes a `Vec` for several arguments.
+type Knobs = Vec<Knob>;
 
 impl WanArgs {
-    /// Returns the profile that the arguments describe.
     fn profile(&self) -> Profile {
         let mut profile = self.profile.unwrap_or_default();
-        for direction in Direction::BOTH {
-            let own = match direction {
-                Direction::Forward => &self.forward,
-                Direction::Back => &self.back,
-            };
-            for Knobs(knobs) in [&self.path, own].into_iter().flatten() {
-                profile.set(direction, knobs.iter().copied());
-            }
+        for (direction, own) in Direction::BOTH.into_iter().zip([&self.forward, &self.back]) {
+            profile.set(direction, [&self.path, own].into_iter().flatten().flatten().copied());
         }
         profile
     }
 
-    /// Creates the WAN that the arguments describe.
     fn wan<P: Clone + Flowing>(&self) -> Wan<P> {
         Wan::new(&self.profile(), self.script.clone().unwrap_or_default(), self.seed)
     }
 }
 
-impl SiteArgs {
-    fn settings(&self) -> SiteSettings {
-        SiteSettings { mtu: self.mtu, tcp: self.tcp.clone() }
-    }
-}
-
-impl From<EndArg> for Direction {
-    fn from(end: EndArg) -> Self {
-        match end {
-            EndArg::Source => Self::Forward,
-            EndArg::Target => Self::Back,
-        }
-    }
-}
-
 /// Runs a command and returns its exit code.
-///
-/// # Errors
-/// The tun mode is not supported here, a command cannot be started, or a system error.
 pub fn run(command: NetemCommand) -> Result<i32, TunError> {
     match command {
         NetemCommand::Run { site, report: report_file, command } => {
             let print = |report: &Report| print(report, report_file.as_deref());
-            tun::run(|| site.wan.wan(), &site.settings(), &command, print)
+            tun::run(|| site.wan.wan(), &site.settings, &command, print)
         }
-        NetemCommand::Up { site } => tun::up(|| site.wan.wan(), &site.settings()).map(|holder| {
+        NetemCommand::Up { site } => tun::up(|| site.wan.wan(), &site.settings).map(|holder| {
             let [source, target] = tun::ADDRESSES;
             eprintln!("netem: up, held by process {holder}: source {source}, target {target}");
             eprintln!("netem: {}", site.wan.profile());
             0
         }),
-        NetemCommand::Exec { end, command } => tun::exec(end.into(), &command),
+        NetemCommand::Exec { end, command } => tun::exec(end, &command),
         NetemCommand::Down => tun::down().map(|down| {
             match down {
                 TakenDown::Running(report) => eprintln!("{report}"),
@@ -226,9 +175,9 @@ pub fn run(command: NetemCommand) -> Result<i32, TunError> {
 fn relay(wan: &WanArgs, listen: SocketAddr, target: SocketAddr) -> io::Result<i32> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let relay = Relay::start(listen, target, wan.wan())?;
-    eprintln!("netem: {} to {target}: {}", relay.address(), wan.profile());
+    eprintln!("netem: {} to {target}: {}", relay.address, wan.profile());
     signals.forever().next();
-    eprintln!("{}", relay.stop()?);
+    eprintln!("{}", relay.emulator.stop()?);
     Ok(0)
 }
 

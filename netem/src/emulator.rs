@@ -16,10 +16,7 @@ use thread_priority::{
     set_thread_priority_and_policy, thread_native_id,
 };
 
-use crate::model::conditions::Knob;
-use crate::model::direction::Direction;
-use crate::model::flow::Flowing;
-use crate::model::wan::Wan;
+use crate::{Direction, Flowing, Knob, Wan};
 use carrier::{Carrier, Waker};
 use report::{Lateness, Report};
 
@@ -29,7 +26,6 @@ const PRIORITY: u8 = 1;
 const TIMER_SLACK: u64 = 1;
 /// Packets delivered before packets are received again, so that neither side has to wait too long.
 const DELIVERIES: usize = 256;
-
 /// Time between two checks of the packets that the machine dropped and of the processor time that we used.
 const AUDIT: Duration = Duration::from_millis(100);
 
@@ -61,9 +57,6 @@ struct State<P> {
 
 impl<P: Clone + Flowing + Send + 'static> Emulator<P> {
     /// Starts to carry `carrier`'s packets over `wan`. The script's times count from this moment.
-    ///
-    /// # Errors
-    /// The system has no thread or file descriptor left.
     pub fn start(carrier: impl Carrier<Packet = P>, wan: Wan<P>) -> io::Result<Self> {
         let state = State {
             wan,
@@ -81,7 +74,6 @@ impl<P: Clone + Flowing + Send + 'static> Emulator<P> {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Changes one knob of one direction now.
     pub fn set(&self, direction: Direction, knob: Knob) {
         let mut state = self.shared.state();
         // The clock is read under the lock, so that the model's time never goes back.
@@ -91,22 +83,17 @@ impl<P: Clone + Flowing + Send + 'static> Emulator<P> {
         self.shared.waker.wake();
     }
 
-    /// Changes knobs of both directions now.
     pub fn set_both(&self, knobs: &[Knob]) {
         for direction in Direction::BOTH {
             knobs.iter().for_each(|&knob| self.set(direction, knob));
         }
     }
 
-    /// Returns a report of everything since the start.
     pub fn report(&self) -> Report {
         self.shared.state().report(self.shared.start.elapsed())
     }
 
-    /// Stops the emulator and returns its last report.
-    ///
-    /// # Errors
-    /// The system's error, if the carrier failed before.
+    /// Stops the emulator and returns its last report, or the system's error if the carrier failed before.
     pub fn stop(mut self) -> io::Result<Report> {
         self.join()?;
         Ok(self.report())
@@ -171,7 +158,7 @@ impl<P: Clone + Flowing> State<P> {
         if delivered.len() < DELIVERIES {
             self.collects_until = now + carrier.moderation();
         }
-        delivered.into_iter().for_each(|due| self.lateness.record_delivery(now.saturating_sub(due)));
+        delivered.into_iter().for_each(|due| self.lateness.delivery.record(now.saturating_sub(due)));
     }
 }
 
@@ -191,7 +178,7 @@ fn run<P: Clone + Flowing>(shared: &Shared<P>, mut carrier: impl Carrier<Packet 
             if state.stop {
                 return Ok(());
             }
-            state.lateness.record_busy(woken.elapsed());
+            state.lateness.busy.record(woken.elapsed());
             timeout
         };
         carrier.wait(&shared.waker, timeout)?;

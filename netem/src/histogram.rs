@@ -9,7 +9,7 @@ const LONGEST_NANOS: u64 = 60_000_000_000;
 
 /// A count of times by their length.
 #[derive(Debug, Clone)]
-pub(crate) struct TimeHistogram(Histogram<u64>);
+pub struct TimeHistogram(Histogram<u64>);
 
 impl Default for TimeHistogram {
     fn default() -> Self {
@@ -19,13 +19,12 @@ impl Default for TimeHistogram {
 }
 
 impl TimeHistogram {
-    /// Adds one time to the histogram.
     pub(crate) fn record(&mut self, time: Duration) {
         self.0.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// Returns the time at `quantile`; zero where nothing was recorded.
-    pub(crate) fn quantile(&self, quantile: f64) -> Duration {
+    pub fn quantile(&self, quantile: f64) -> Duration {
         Duration::from_nanos(self.0.value_at_quantile(quantile))
     }
 

@@ -18,20 +18,13 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::emulator::report::{Lateness, Report};
-use crate::model::conditions::Knob;
-use crate::model::direction::Direction;
-use crate::model::flow::{FlowKey, Flowing};
-use crate::model::path::packet::Delivery;
-use crate::model::wan::Wan;
+use crate::emulator::report::Lateness;
+use crate::{Delivery, Direction, FlowKey, Flowing, Knob, Report, Wan};
 
 /// Bytes that a socket holds until they are read. More are dropped and count as `missed` in the report.
 const INBOX_MAX: usize = 8 << 20;
-
 /// The first port given to a socket that is bound to port 0.
 const FIRST_PORT: u16 = 1024;
-
-/// Bytes of the IPv4 and UDP headers.
 const HEADERS: usize = 20 + 8;
 
 /// A path between the sockets of its two ends. Dropping it removes the path.
@@ -41,7 +34,6 @@ pub struct Network {
     driver: AbortHandle,
 }
 
-/// A UDP datagram in flight.
 #[derive(Debug, Clone)]
 pub struct Datagram {
     from: SocketAddr,
@@ -78,7 +70,6 @@ struct Inbox {
     reader: Option<Waker>,
 }
 
-/// A socket at one end of the path.
 struct Socket {
     shared: Arc<Shared>,
     address: SocketAddr,
@@ -86,10 +77,7 @@ struct Socket {
 }
 
 impl Network {
-    /// Starts a path over `wan`. The script's times count from this moment.
-    ///
-    /// # Panics
-    /// If it is called outside a tokio runtime.
+    /// Starts a path over `wan`, in a tokio runtime. The script's times count from this moment.
     pub fn start(wan: Wan<Datagram>) -> Self {
         let state = State { wan, inboxes: BTreeMap::new(), next_port: FIRST_PORT, missed: 0 };
         let shared = Arc::new(Shared { state: Mutex::new(state), offered: Notify::new(), start: Instant::now() });
@@ -99,15 +87,11 @@ impl Network {
 
     /// Binds a socket at the end that sends in direction `sends`. An unspecified address becomes this host's; port 0
     /// becomes a port that no socket has had before.
-    ///
-    /// # Errors
-    /// The address is taken, or no port is left.
     pub fn bind(&self, sends: Direction, address: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         let address = self.shared.state().take_address(address)?;
         Ok(Arc::new(Socket { shared: Arc::clone(&self.shared), address, sends }))
     }
 
-    /// Changes knobs of both directions now.
     pub fn set_both(&self, knobs: &[Knob]) {
         let mut state = self.shared.state();
         let now = self.shared.start.elapsed();
@@ -134,7 +118,6 @@ impl Drop for Network {
     }
 }
 
-/// Delivers packets whenever they are due.
 async fn drive(shared: Arc<Shared>) {
     loop {
         let next = shared.state().deliver(shared.start.elapsed());
@@ -191,7 +174,6 @@ impl State {
 }
 
 impl Inbox {
-    /// Moves one datagram into `buffer`.
     fn read(&mut self, buffer: &mut [u8]) -> Option<RecvMeta> {
         let Datagram { from, to, ecn, payload } = self.datagrams.pop_front()?;
         self.bytes -= payload.len();

@@ -20,18 +20,12 @@ mod selftest;
 pub mod command;
 pub mod tun;
 
-pub use emulator::Emulator;
-pub use emulator::report::Report;
+pub use emulator::{Emulator, report::Report};
 #[cfg(feature = "quinn")]
 pub use in_process::Network;
-pub use model::conditions::{Conditions, Excess, GilbertElliott, Jitter, Knob, Loss, Order, Reorder};
-pub use model::direction::Direction;
-pub use model::flow::{FlowKey, Flowing};
-pub use model::knobs::{KnobError, parse_knobs};
-pub use model::path::counters::{Counters, DropCause};
-pub use model::path::packet::Delivery;
-pub use model::path::{HELD_MAX, Path};
+pub use model::conditions::{Conditions, Direction, Excess, GilbertElliott, Jitter, Knob, Loss, Order, Reorder};
+pub use model::path::{HELD_MAX, Path, counters::Counters, counters::DropCause, dice::Delivery};
 pub use model::profile::{NamedProfile, PROFILES, Profile};
-pub use model::script::Script;
-pub use model::wan::Wan;
+pub use model::{flow::FlowKey, flow::Flowing, knobs::KnobError, knobs::parse_knobs};
+pub use model::{script::Script, wan::Wan};
 pub use relay::Relay;

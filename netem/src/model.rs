@@ -1,8 +1,6 @@
-//! The path model: what happens to each packet, and when. Time is an argument, and all chance comes from a seed, so
-//! that every run can be repeated.
+//! The path model: the fate of each packet. Time is an argument, and all chance comes from a seed.
 
 pub(crate) mod conditions;
-pub(crate) mod direction;
 pub(crate) mod flow;
 pub(crate) mod knobs;
 pub(crate) mod path;

@@ -19,19 +19,13 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use crate::emulator::Emulator;
 use crate::emulator::carrier::{BATCH, Carrier, Waker};
-use crate::emulator::report::Report;
-use crate::model::conditions::Knob;
-use crate::model::direction::Direction;
-use crate::model::flow::{FlowKey, Flowing};
-use crate::model::path::packet::Delivery;
-use crate::model::wan::Wan;
+use crate::{Delivery, Direction, FlowKey, Flowing, Wan};
 use clients::{ClientId, Clients};
 use socket::{PAYLOAD_MAX, Received, Socket};
 
 /// Ready sockets that one call of epoll returns. Sockets beyond that are returned by the next call.
 const READY: usize = 64;
 
-/// A UDP datagram in flight between a client and the target.
 #[derive(Debug, Clone)]
 pub struct Datagram {
     client: ClientId,
@@ -51,48 +45,18 @@ impl Flowing for Datagram {
 /// on a real path. The report does not count these as the emulator's drops.
 #[derive(Debug)]
 pub struct Relay {
-    address: SocketAddr,
-    emulator: Emulator<Datagram>,
+    /// Address that clients send to.
+    pub address: SocketAddr,
+    pub emulator: Emulator<Datagram>,
 }
 
 impl Relay {
-    /// Starts a relay that listens on `listen` (port 0: any port) and carries packets over `wan` to `target` and back. Each
-    /// client has a socket of its own towards the target, so that the target can tell clients apart.
-    ///
-    /// # Errors
-    /// The address is taken, or the system has no file descriptor left.
+    /// Starts a relay that listens on `listen` (port 0: any port) and carries packets over `wan` to `target` and back.
+    /// Each client has a socket of its own towards the target, so that the target can tell clients apart.
     pub fn start(listen: SocketAddr, target: SocketAddr, wan: Wan<Datagram>) -> io::Result<Self> {
         let carrier = UdpCarrier::new(listen, target)?;
-        let address = carrier.listener.local_address()?;
+        let address = carrier.listener.socket.local_addr()?;
         Ok(Self { address, emulator: Emulator::start(carrier, wan)? })
-    }
-
-    /// Returns the address that clients send to.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Changes one knob of one direction now.
-    pub fn set(&self, direction: Direction, knob: Knob) {
-        self.emulator.set(direction, knob);
-    }
-
-    /// Changes knobs of both directions now.
-    pub fn set_both(&self, knobs: &[Knob]) {
-        self.emulator.set_both(knobs);
-    }
-
-    /// Returns a report of everything since the start.
-    pub fn report(&self) -> Report {
-        self.emulator.report()
-    }
-
-    /// Stops the relay and returns its last report.
-    ///
-    /// # Errors
-    /// The system's error, if the relay failed before.
-    pub fn stop(self) -> io::Result<Report> {
-        self.emulator.stop()
     }
 }
 
@@ -116,7 +80,6 @@ impl UdpCarrier {
         Ok(Self { listener, clients: Clients::new(target), ready, headers, scratch: Box::new([0; PAYLOAD_MAX]) })
     }
 
-    /// Receives datagrams from clients.
     fn receive_forward(&mut self, take: &mut dyn FnMut(Direction, Datagram, usize)) -> io::Result<()> {
         let now = Instant::now();
         for _ in 0..BATCH {
@@ -136,7 +99,6 @@ impl UdpCarrier {
         Ok(())
     }
 
-    /// Receives datagrams from the target for one client.
     fn receive_back(&mut self, client: ClientId, take: &mut dyn FnMut(Direction, Datagram, usize)) -> io::Result<()> {
         let Some(upstream) = self.clients.upstream(client) else { return Ok(()) };
         for _ in 0..BATCH {
@@ -151,7 +113,10 @@ impl UdpCarrier {
         let gone = || io::Error::other("the client was removed: too many others have come since");
         match direction {
             Direction::Forward => self.clients.upstream(client).ok_or_else(gone)?.send(payload),
-            Direction::Back => self.listener.send_to(payload, self.clients.address(client).ok_or_else(gone)?),
+            Direction::Back => {
+                let address = self.clients.address(client).ok_or_else(gone)?;
+                self.listener.socket.send_to(payload, address).map(drop)
+            }
         }
     }
 }

@@ -59,7 +59,7 @@ fn main() -> Result<()> {
     let profile = Profile::both(Conditions::default().with(knobs));
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let relay = Relay::start(any, listen.parse()?, Wan::new(&profile, Script::default(), 1))?;
-    files.sender.set("wan", "receiver", &format!("{:?}", relay.address().to_string()));
+    files.sender.set("wan", "receiver", &format!("{:?}", relay.address.to_string()));
     files.sender.set("wan", "rate", &format!("{RATE:?}"));
     let receiver = files.receiver.start()?;
     receiver.admin.wait_until_ready(PATIENCE)?;
@@ -73,7 +73,7 @@ fn main() -> Result<()> {
     wait::until_ok("the last commit", PATIENCE, || Ok((committed(&receiver)? >= records as u64).then_some(())))?;
     let took = first.elapsed();
     let share = (records as u64 - before) as f64 / records as f64;
-    let report = relay.report();
+    let report = relay.emulator.report();
     println!("first commit after {:.1} s, last {:.1} s later", (first - began).as_secs_f64(), took.as_secs_f64());
     println!("goodput {:.0} Mbit/s of record bytes", bytes as f64 * share * 8.0 / took.as_secs_f64() / 1e6);
     println!("WAN bytes per record byte {:.3}", report.forward.offered_bytes as f64 / bytes as f64);

@@ -44,7 +44,7 @@ impl<'a> WanLink<'a> {
         let profile = Profile::both(Conditions::default().with(knobs));
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let relay = Relay::start(any, receives_at, Wan::new(&profile, Script::default(), 1))?;
-        files.sender.set("wan", "receiver", &format!("{:?}", relay.address().to_string()));
+        files.sender.set("wan", "receiver", &format!("{:?}", relay.address.to_string()));
         let receiver = files.receiver.start()?;
         receiver.admin.wait_until_ready(JOINED)?;
         let sender = files.sender.start()?;
@@ -57,7 +57,7 @@ impl<'a> WanLink<'a> {
 
     /// Changes the path in both directions.
     pub(crate) fn set(&self, knobs: &str) -> Result<()> {
-        self.relay.set_both(&parse_knobs(knobs)?);
+        self.relay.emulator.set_both(&parse_knobs(knobs)?);
         Ok(())
     }
 
@@ -85,7 +85,7 @@ impl<'a> WanLink<'a> {
     }
 
     pub(crate) fn report(&self) -> Report {
-        self.relay.report()
+        self.relay.emulator.report()
     }
 }
 

@@ -1,20 +1,19 @@
 //! An in-memory catalog of a cluster. The source's topics never end; the target's logs grow as the sink commits.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
 use kafka::{KafkaError, KafkaFault};
+use service::lock::Lock;
 use wire::ids::{Position, TopicId};
 use wire::partition::Partition;
 
-/// A catalog of topics without a cluster.
 #[derive(Debug)]
 pub(crate) struct MemoryCatalog {
     cluster: &'static str,
     /// End of logs to which nothing was appended. For a source it is so far away that no run reaches it.
     end: Position,
-    inner: Mutex<Inner>,
+    inner: Lock<Inner>,
 }
 
 #[derive(Debug, Default)]
@@ -32,29 +31,24 @@ struct Topic {
 impl MemoryCatalog {
     /// Creates a source with these topics, each of which has more records than any run reads.
     pub(crate) fn source(topics: &[(&str, i32)]) -> Self {
-        let catalog = Self { cluster: "bench-source", end: Position(1 << 40), inner: Mutex::default() };
+        let catalog = Self { cluster: "bench-source", end: Position(1 << 40), inner: Lock::default() };
         for &(name, partitions) in topics {
-            catalog.inner().topics.insert(name.to_owned(), Topic { partitions, configs: Vec::new() });
+            catalog.inner.lock().topics.insert(name.to_owned(), Topic { partitions, configs: Vec::new() });
         }
         catalog
     }
 
-    /// Creates a target without topics.
     pub(crate) fn target() -> Self {
-        Self { cluster: "bench-target", end: Position(0), inner: Mutex::default() }
+        Self { cluster: "bench-target", end: Position(0), inner: Lock::default() }
     }
 
     /// Appends `records` to a log and returns the position of the first one.
     pub(crate) fn append(&self, topic: &str, partition: i32, records: i64) -> Position {
-        let mut inner = self.inner();
+        let mut inner = self.inner.lock();
         let end = inner.ends.entry((topic.to_owned(), partition)).or_insert(self.end);
         let first = *end;
         end.0 += records;
         first
-    }
-
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -66,11 +60,11 @@ impl Catalog for MemoryCatalog {
     fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
         let summary =
             |(name, topic): (&String, &Topic)| TopicSummary { name: name.clone(), partitions: topic.partitions };
-        Ok(self.inner().topics.iter().map(summary).collect())
+        Ok(self.inner.lock().topics.iter().map(summary).collect())
     }
 
     fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
-        let inner = self.inner();
+        let inner = self.inner.lock();
         let describe = |name: &String| {
             let topic = inner.topics.get(name)?;
             Some(TopicDescription { name: name.clone(), id: topic_id(name), partitions: topic.partitions, replicas: 1 })
@@ -84,12 +78,12 @@ impl Catalog for MemoryCatalog {
             value: value.clone(),
             set_on_topic: true,
         };
-        let inner = self.inner();
+        let inner = self.inner.lock();
         Ok(inner.topics.get(name).map_or_else(Vec::new, |topic| topic.configs.iter().map(entry).collect()))
     }
 
     fn bounds(&self, partitions: &[Partition], _isolation: Isolation) -> Result<Vec<Bounds>, KafkaError> {
-        let inner = self.inner();
+        let inner = self.inner.lock();
         let bounds = |at: &Partition| {
             let end = inner.ends.get(&(at.topic.to_string(), at.partition)).copied();
             Bounds { start: Position(0), end: end.unwrap_or(self.end) }
@@ -102,7 +96,7 @@ impl Catalog for MemoryCatalog {
     }
 
     fn create(&self, topics: &[NewTopic]) -> Result<(), KafkaError> {
-        let mut inner = self.inner();
+        let mut inner = self.inner.lock();
         for topic in topics {
             let new = Topic { partitions: topic.partitions, configs: topic.configs.clone() };
             inner.topics.entry(topic.name.clone()).or_insert(new);
@@ -111,16 +105,13 @@ impl Catalog for MemoryCatalog {
     }
 
     fn grow(&self, name: &str, partitions: i32) -> Result<(), KafkaError> {
-        match self.inner().topics.get_mut(name) {
-            Some(topic) => topic.partitions = topic.partitions.max(partitions),
-            None => {
-                return Err(KafkaError {
-                    doing: format!("grow {name}"),
-                    reason: "there is no such topic".to_owned(),
-                    fault: KafkaFault::UnknownTopic,
-                });
-            }
-        }
+        let mut inner = self.inner.lock();
+        let topic = inner.topics.get_mut(name).ok_or_else(|| KafkaError {
+            doing: format!("grow {name}"),
+            reason: "there is no such topic".to_owned(),
+            fault: KafkaFault::UnknownTopic,
+        })?;
+        topic.partitions = topic.partitions.max(partitions);
         Ok(())
     }
 }

@@ -2,35 +2,30 @@
 //! unidirectional stream, and windows that never limit it.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use netem::tun::ADDRESSES;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, RecvStream, ServerConfig, TransportConfig, VarInt};
-use service::tls::{Credentials, End, TlsFiles};
+use service::lock::Lock;
+use service::tls::{Credentials, End};
 use tokio::sync::Semaphore;
 use wire::limits::FRAME_RAW_TARGET;
 
-use super::clock::monotonic;
 use super::protocol::{EndArgs, READY, report, write_line};
-use super::sample::{SenderSample, SinkSample};
+use super::sample::{SenderSample, SinkSample, monotonic};
 use crate::pki::{RECEIVER_NAME, files};
 
-/// Port on which the receiving end listens.
 const PORT: u16 = 7444;
-
 /// Connection-level window in bytes: more than three times 500 Mbit/s × 300 ms.
 const WINDOW: u32 = 128 << 20;
-
 /// Streams that are written at the same time: four times what the product gives to QUIC.
 const STREAMS: usize = 16;
 
-/// Sends streams as fast as QUIC accepts them.
 pub(crate) async fn send(args: &EndArgs) -> Result<()> {
-    let credentials = credentials(&files(&args.dir, End::Client), End::Client)?;
-    let tls: QuicClientConfig = credentials.client()?;
+    let tls: QuicClientConfig = credentials(args, End::Client)?.client()?;
     let mut config = ClientConfig::new(Arc::new(tls));
     config.transport_config(Arc::new(transport()));
     let endpoint = Endpoint::new(EndpointConfig::default(), None, socket(([0, 0, 0, 0], 0).into())?, runtime())?;
@@ -68,14 +63,13 @@ async fn write(connection: Connection, frame: Bytes) -> Result<()> {
 /// Receives streams and counts their bytes, in order within each stream. The product's sink waits for whole frames and
 /// their order; this end does not, so that only the transport is compared.
 pub(crate) async fn receive(args: &EndArgs) -> Result<()> {
-    let credentials = credentials(&files(&args.dir, End::Server), End::Server)?;
-    let mut config = ServerConfig::with_crypto(Arc::new(credentials.server()?));
+    let mut config = ServerConfig::with_crypto(Arc::new(credentials(args, End::Server)?.server()?));
     config.transport_config(Arc::new(transport()));
     let listen = socket((ADDRESSES[1], PORT).into())?;
     let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), listen, runtime())?;
     write_line(READY)?;
     let connection = endpoint.accept().await.context("the endpoint closed")?.await.context("no handshake")?;
-    let counts = Arc::new(Mutex::new(SinkSample::default()));
+    let counts = Arc::new(Lock::new(SinkSample::default()));
     let accepting = async {
         loop {
             let stream = connection.accept_uni().await?;
@@ -84,24 +78,20 @@ pub(crate) async fn receive(args: &EndArgs) -> Result<()> {
     };
     tokio::select! {
         ended = accepting => ended,
-        failed = report(|| SinkSample { at: monotonic(), ..lock(&counts).clone() }) => failed,
+        failed = report(|| SinkSample { at: monotonic(), ..counts.lock().clone() }) => failed,
     }
 }
 
-async fn count(mut stream: RecvStream, counts: Arc<Mutex<SinkSample>>) {
+async fn count(mut stream: RecvStream, counts: Arc<Lock<SinkSample>>) {
     while let Ok(Some(chunk)) = stream.read_chunk(usize::MAX, true).await {
-        let mut counts = lock(&counts);
+        let mut counts = counts.lock();
         counts.bytes += chunk.bytes.len() as u64;
         counts.committed_at = monotonic();
     }
 }
 
-fn lock(counts: &Mutex<SinkSample>) -> MutexGuard<'_, SinkSample> {
-    counts.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn credentials(files: &TlsFiles, end: End) -> Result<Credentials> {
-    Ok(Credentials::load(files, end, service::tls::now())?)
+fn credentials(args: &EndArgs, end: End) -> Result<Credentials> {
+    Ok(Credentials::load(&files(&args.dir, end), end, service::tls::now())?)
 }
 
 fn transport() -> TransportConfig {
@@ -115,8 +105,7 @@ fn transport() -> TransportConfig {
 }
 
 fn socket(address: SocketAddr) -> Result<std::net::UdpSocket> {
-    let socket = std::net::UdpSocket::bind(address).with_context(|| format!("UDP socket on {address}"))?;
-    Ok(socket)
+    std::net::UdpSocket::bind(address).with_context(|| format!("UDP socket on {address}"))
 }
 
 fn runtime() -> Arc<dyn quinn::Runtime> {

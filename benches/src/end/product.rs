@@ -8,9 +8,8 @@ use kafka::catalog::Bounds;
 use kafka::log::{Entry, LogError};
 use kafka::properties::forbidden;
 use receiver::status::Board as ReceiverBoard;
-use sender::Report as SenderBoard;
-use sender::StateLog;
 use sender::config::Config;
+use sender::{Report as SenderBoard, StateLog};
 use service::config::Configuration;
 use service::live::{self, Publisher};
 use service::shutdown;
@@ -18,17 +17,13 @@ use tokio::sync::mpsc;
 use transport::endpoint::Sockets;
 
 use super::catalog::MemoryCatalog;
-use super::clock::monotonic;
 use super::protocol::{CUT, EndArgs, READY, RELOAD, RESET, SAMPLE_INTERVAL, report, write_line};
-use super::sample::SenderSample;
+use super::sample::{SenderSample, monotonic};
 use super::sink::Sink;
 use super::sockets::CutSockets;
 use super::source::{BULK, SyntheticSource, TRICKLE};
 
-/// Name of the sender's configuration file in a run's directory.
 pub(crate) const SENDER_FILE: &str = "sender.toml";
-
-/// Name of the receiver's configuration file in a run's directory.
 pub(crate) const RECEIVER_FILE: &str = "receiver.toml";
 
 /// An empty state log: no link has written to a source that was just created.
@@ -40,14 +35,12 @@ impl StateLog for NoStates {
     }
 }
 
-/// Runs the product's sender until it fails.
 pub(crate) fn run_sender(args: &EndArgs, inbox: mpsc::Receiver<String>) -> Result<()> {
     let config = load(&args.dir.join(SENDER_FILE))?;
     let runtime = config.io_threads.runtime().context("cannot start the runtime")?;
     runtime.block_on(send(args, config, inbox))
 }
 
-/// Runs the product's receiver until it fails.
 pub(crate) fn run_receiver(args: &EndArgs, inbox: mpsc::Receiver<String>) -> Result<()> {
     let file = args.dir.join(RECEIVER_FILE);
     let config = service::config::load::<receiver::config::Config>(&file, forbidden)
@@ -85,8 +78,7 @@ async fn send(args: &EndArgs, config: Config, mut inbox: mpsc::Receiver<String>)
     }
 }
 
-/// Executes a command. A command that fails ends the sender and with it the trial, which would otherwise measure
-/// something else.
+/// Executes a command. A command that fails ends the sender and with it the trial.
 fn execute(command: &str, file: &Path, publisher: &Publisher<Config>, sockets: &CutSockets) -> Result<()> {
     match command.split_once(' ') {
         None if command == RELOAD => reload(file, publisher),

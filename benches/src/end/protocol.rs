@@ -12,20 +12,15 @@ use crate::payload::Payload;
 
 /// Time between two samples that an end writes.
 pub(crate) const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
-
 /// Command to an end: read the configuration again.
 pub(crate) const RELOAD: &str = "reload";
-
 /// Command to an end: discard the latencies measured so far.
 pub(crate) const RESET: &str = "reset";
-
 /// Command to an end: cut off the channel whose number follows after a space.
 pub(crate) const CUT: &str = "cut";
-
 /// First line of a receiving end, which means that it accepts connections.
 pub(crate) const READY: &str = "ready";
 
-/// The end that a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
     /// The product's sender
@@ -79,7 +74,6 @@ pub(crate) async fn report<S: Serialize>(sample: impl Fn() -> S) -> Result<()> {
     }
 }
 
-/// Writes one line to the bench.
 pub(crate) fn write_line(line: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}").and_then(|()| out.flush()).context("the bench has ended")

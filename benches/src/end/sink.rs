@@ -1,20 +1,19 @@
-//! An in-memory target cluster with transactions. It compares every value with the expected one and keeps only the
-//! position of each partition.
+//! An in-memory target cluster with transactions. It compares every value and keeps only positions.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::{Entry, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use kafka::KafkaError;
 use receiver::{Appended, Delivered, LaneTarget, StateEntry, Target, TargetError, TargetPartition};
+use service::lock::Lock;
 use wire::frame::RecordRef;
 use wire::ids::{LaneId, Offset};
 
 use super::catalog::MemoryCatalog;
-use super::clock::{monotonic, wall_ms};
-use super::sample::{Latency, SinkSample};
+use super::sample::{Latency, SinkSample, monotonic, wall_ms};
 use super::source::TRICKLE;
 use crate::payload::Payload;
 
@@ -26,7 +25,7 @@ pub(crate) struct Sink(Arc<Shared>);
 struct Shared {
     payload: Payload,
     catalog: Arc<MemoryCatalog>,
-    counts: Mutex<Counts>,
+    counts: Lock<Counts>,
 }
 
 #[derive(Debug)]
@@ -39,13 +38,12 @@ struct Counts {
 impl Sink {
     pub(crate) fn new(payload: Payload, catalog: Arc<MemoryCatalog>) -> Self {
         let latency = Histogram::new(3).expect("3 significant digits, which the histogram accepts");
-        let counts = Mutex::new(Counts { sample: SinkSample::default(), latency });
+        let counts = Lock::new(Counts { sample: SinkSample::default(), latency });
         Self(Arc::new(Shared { payload, catalog, counts }))
     }
 
-    /// Returns a sample of the counters so far.
     pub(crate) fn sample(&self) -> SinkSample {
-        let counts = self.0.counts();
+        let counts = self.0.counts.lock();
         let [p50, p99, max] = [0.5, 0.99, 1.0].map(|quantile| counts.latency.value_at_quantile(quantile) as f64);
         let latency = (!counts.latency.is_empty()).then(|| Latency {
             records: counts.latency.len(),
@@ -58,13 +56,7 @@ impl Sink {
 
     /// Discards the latencies measured so far, which were the warm-up's.
     pub(crate) fn reset_latency(&self) {
-        self.0.counts().latency.reset();
-    }
-}
-
-impl Shared {
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.counts.lock().latency.reset();
     }
 }
 
@@ -81,12 +73,10 @@ impl Target for Sink {
     }
 }
 
-/// The target side of one lane.
 #[derive(Debug)]
 pub(crate) struct SinkLane {
     shared: Arc<Shared>,
     state: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// The next source offset of each partition.
     committed: HashMap<TargetPartition, i64>,
     open: Transaction,
 }
@@ -99,7 +89,6 @@ struct Transaction {
     bytes: u64,
     records: u64,
     wrong: u64,
-    /// Timestamps of the trickle's records.
     stamps: Vec<i64>,
 }
 
@@ -182,7 +171,7 @@ impl LaneTarget for SinkLane {
             }
         }
         self.committed.extend(partitions.into_iter().map(|(partition, run)| (partition, run.next)));
-        let mut counts = self.shared.counts();
+        let mut counts = self.shared.counts.lock();
         let sample = &mut counts.sample;
         sample.bytes += bytes;
         sample.records += records;

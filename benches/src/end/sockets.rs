@@ -4,31 +4,25 @@ use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
+use service::lock::Lock;
 use transport::endpoint::{Sockets, SystemSockets};
 
 /// The system's sockets, in the order in which they were created.
 #[derive(Debug, Default)]
-pub(crate) struct CutSockets(Mutex<Vec<Arc<AtomicBool>>>);
+pub(crate) struct CutSockets(Lock<Vec<Arc<AtomicBool>>>);
 
 impl CutSockets {
-    /// Drops all packets of the socket that was created as number `index`, counted from 0, in both directions. A socket that
-    /// replaces it is not affected.
-    ///
-    /// # Errors
-    /// There is no socket with that number.
+    /// Drops all packets of socket `index`, counted from 0, in both directions; not those of its successor.
     pub(crate) fn cut(&self, index: usize) -> Result<(), String> {
-        let sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match sockets.get(index) {
-            Some(cut) => cut.store(true, Ordering::Relaxed),
-            None => return Err(format!("there is no socket {index}; there are {}", sockets.len())),
-        }
-        Ok(())
+        let sockets = self.0.lock();
+        let missing = || format!("there is no socket {index}; there are {}", sockets.len());
+        sockets.get(index).map(|cut| cut.store(true, Ordering::Relaxed)).ok_or_else(missing)
     }
 }
 
@@ -36,12 +30,11 @@ impl Sockets for CutSockets {
     fn bind(&self, address: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         let inner = SystemSockets.bind(address)?;
         let cut = Arc::new(AtomicBool::new(false));
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&cut));
+        self.0.lock().push(Arc::clone(&cut));
         Ok(Arc::new(CutSocket { inner, cut }))
     }
 }
 
-/// A socket that can be cut off.
 struct CutSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     cut: Arc<AtomicBool>,

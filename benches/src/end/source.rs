@@ -10,26 +10,20 @@ use service::bell::Bell;
 use wire::frame::{Headers, RecordRef};
 use wire::ids::{LaneId, Offset, Slot};
 
-use super::clock::wall_ms;
+use super::sample::wall_ms;
 use crate::payload::Payload;
 
 /// The topic with as many records as the link can carry.
 pub(crate) const BULK: &str = "bulk";
-
 /// The topic with few records, each with the time at which it was produced.
 pub(crate) const TRICKLE: &str = "trickle";
-
-/// Time between two records of [`TRICKLE`]: short enough for a 99th percentile within a minute, and far too long to fill
-/// a frame.
+/// Time between two records of [`TRICKLE`]: short enough for a 99th percentile within a minute.
 pub(crate) const TRICKLE_EVERY: Duration = Duration::from_millis(20);
-
 /// Records that a lane reads from one partition before it turns to the next: about as many as a fetch returns.
 const TURN: u32 = 64;
-
 /// Timestamp of every record of [`BULK`]. It is constant so that it takes as few bytes of the frame as possible.
 const BULK_TIMESTAMP: i64 = 1_700_000_000_000;
 
-/// A source of synthetic records.
 #[derive(Debug, Clone)]
 pub(crate) struct SyntheticSource {
     payload: Arc<Payload>,
@@ -49,7 +43,6 @@ impl Source for SyntheticSource {
     }
 }
 
-/// The reader of one lane.
 #[derive(Debug)]
 pub(crate) struct SyntheticReader {
     payload: Arc<Payload>,
@@ -81,7 +74,6 @@ impl SyntheticReader {
         (0..count).map(|step| (self.turn + step) % count).find(|&index| self.reading[index].is_ready())
     }
 
-    /// Starts the turn of the partition at `index`.
     fn turn_to(&mut self, index: usize) {
         self.turn = index;
         self.left = TURN;

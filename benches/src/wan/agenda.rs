@@ -14,24 +14,19 @@ const AROUND: Duration = Duration::from_secs(2);
 /// Selection of the user: how many trials, and of which contestants.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Selection {
-    /// Trials of each contestant in each cell.
     pub(crate) seeds: u64,
-    /// Measure only Causeway, without other contestants.
     pub(crate) causeway_only: bool,
 }
 
-/// Trials that are to be run.
 #[derive(Debug)]
 pub(crate) struct Agenda<'a> {
     /// Trials with their cells, in the order in which they run.
     pub(crate) due: Vec<(&'a Cell, TrialKey)>,
-    /// Reasons why contestants are left out.
     pub(crate) left_out: BTreeSet<String>,
 }
 
 impl<'a> Agenda<'a> {
-    /// Creates the agenda of `selection` in `cells`. It leaves out trials that are `done` and contestants for which
-    /// `missing` returns a reason.
+    /// Creates the agenda of `selection` in `cells`, without trials that are `done` and contestants that are `missing`.
     pub(crate) fn new(
         selection: Selection,
         cells: &'a [Cell],

@@ -7,16 +7,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use wire::units::Rate;
 
-/// A cell of the plan.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Cell {
-    /// Name by which `--cell` selects it.
     pub(crate) name: String,
     /// Knobs of the emulated path, in both directions.
     pub(crate) path: String,
     /// Knobs from the target to the source that differ.
     pub(crate) back: String,
-    /// Rate of the path's bottleneck.
     pub(crate) path_rate: Rate,
     /// Budget of the link: `rate` in its configuration.
     pub(crate) budget: Rate,
@@ -24,22 +21,18 @@ pub(crate) struct Cell {
     pub(crate) rtt: Duration,
     /// Share of packets that the path loses in each direction.
     pub(crate) loss: f64,
-    /// Events during the measurement.
     pub(crate) scenario: Scenario,
     /// Additional lines of the sender's `[wan]`.
     pub(crate) wan: &'static [&'static str],
     /// Additional tables of the sender's file.
     pub(crate) tables: &'static str,
-    /// Bounds that the figures must keep.
     pub(crate) requirements: Vec<Requirement>,
-    /// Contestants that are measured too, for comparison.
     pub(crate) compared_with: &'static [Contestant],
 }
 
 /// Events in a cell while it is measured.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Scenario {
-    /// Path and budget stay the same.
     Steady,
     /// Path or budget change. The measurement ends [`AFTERMATH`] after the last change.
     Changes(Vec<Change>),
@@ -47,12 +40,10 @@ pub(crate) enum Scenario {
     WithTcpFlow,
     /// The latency of a few records is measured, with the bulk topic or without.
     Trickle {
-        /// Leave out the bulk topic.
         alone: bool,
     },
 }
 
-/// A change during the measurement.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Change {
     /// Time of the change, from the end of the warm-up.
@@ -62,18 +53,15 @@ pub(crate) struct Change {
     pub(crate) expected: Option<ExpectedRate>,
 }
 
-/// The action of a change.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Action {
     /// Changes knobs of the path, in both directions.
     Path(&'static str),
-    /// Changes the link's `rate`.
     Budget(Rate),
     /// Cuts off the path of one channel. A channel that replaces it has a path again.
     Channel(usize),
 }
 
-/// A rate that is to be reached.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ExpectedRate {
     pub(crate) at: MeasuredAt,
@@ -82,7 +70,6 @@ pub(crate) struct ExpectedRate {
     pub(crate) within: RangeInclusive<f64>,
 }
 
-/// The place where a rate is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MeasuredAt {
     /// Entry of the path: packets that are sent.
@@ -93,7 +80,6 @@ pub(crate) enum MeasuredAt {
 
 /// Number of seconds that means never, because JSON has no infinity.
 pub(crate) const NEVER: f64 = 1e9;
-
 /// Time for which a cell is measured after its last change.
 pub(crate) const AFTERMATH: Duration = Duration::from_secs(15);
 
@@ -101,13 +87,8 @@ pub(crate) const AFTERMATH: Duration = Duration::from_secs(15);
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Requirement {
     pub(crate) figure: Figure,
-    pub(crate) bound: Bound,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Bound {
-    AtLeast(f64),
-    AtMost(f64),
+    at_least: bool,
+    bound: f64,
 }
 
 /// A measured quantity. The results contain it under its name in snake case.
@@ -116,9 +97,7 @@ pub(crate) enum Bound {
 pub(crate) enum Figure {
     /// Bits of record values per second at the sink.
     Goodput,
-    /// Goodput as a share of the limit.
     OfLimit,
-    /// Goodput as a share of the path's rate.
     OfPath,
     /// Bits per second of whole IP packets that entered the path at the source.
     Offered,
@@ -126,21 +105,16 @@ pub(crate) enum Figure {
     Delivered,
     /// Bits per second of whole IP packets that arrived at the source.
     Back,
-    /// Share of packets dropped for any cause.
     Loss,
     /// Share of packets dropped because there were too many, by the queue or the policer.
     SelfLoss,
-    /// Median time through the bottleneck, in ms.
     QueueP50,
-    /// 99th percentile of the time through the bottleneck, in ms.
     QueueP99,
     /// Round trip of the path with the median queue, in ms.
     Rtt,
     /// Processor time of the sender as a share of one core.
     SenderCpu,
-    /// Processor time of the receiver as a share of one core.
     ReceiverCpu,
-    /// Sessions since the sender's start.
     Sessions,
     /// Records that were out of order or had the wrong value.
     Wrong,
@@ -150,9 +124,7 @@ pub(crate) enum Figure {
     Share,
     /// Median time from a record's production to its commit, in ms.
     LatencyP50,
-    /// 99th percentile of the time from a record's production to its commit, in ms.
     LatencyP99,
-    /// 99th percentile of the emulator's lateness, in ms.
     Lateness,
     /// Goodput as a multiple of what plain QUIC reached in the same cell.
     TimesPlain,
@@ -163,9 +135,7 @@ pub(crate) enum Figure {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Contestant {
     Causeway,
-    /// iperf3 over TCP Cubic.
     TcpCubic,
-    /// iperf3 over TCP BBR.
     TcpBbr,
     /// quinn with its default controller.
     QuinnCubic,
@@ -200,7 +170,6 @@ impl Cell {
         super::limit::limit(self.budget.min(self.path_rate), self.loss, record_bytes)
     }
 
-    /// Returns the bounds as text.
     pub(crate) fn bounds(&self) -> String {
         self.requirements.iter().map(Requirement::to_string).collect::<Vec<_>>().join(", ")
     }
@@ -221,21 +190,17 @@ impl Cell {
     }
 }
 
+pub(crate) const fn at_least(figure: Figure, bound: f64) -> Requirement {
+    Requirement { figure, at_least: true, bound }
+}
+
+pub(crate) const fn at_most(figure: Figure, bound: f64) -> Requirement {
+    Requirement { figure, at_least: false, bound }
+}
+
 impl Requirement {
-    pub(crate) const fn at_least(figure: Figure, bound: f64) -> Self {
-        Self { figure, bound: Bound::AtLeast(bound) }
-    }
-
-    pub(crate) const fn at_most(figure: Figure, bound: f64) -> Self {
-        Self { figure, bound: Bound::AtMost(bound) }
-    }
-
-    /// Returns true if `value` keeps the bound.
     pub(crate) fn is_met(&self, value: f64) -> bool {
-        match self.bound {
-            Bound::AtLeast(bound) => value >= bound,
-            Bound::AtMost(bound) => value <= bound,
-        }
+        if self.at_least { value >= self.bound } else { value <= self.bound }
     }
 }
 
@@ -245,7 +210,6 @@ impl Figure {
         matches!(self, Self::Sessions | Self::Wrong)
     }
 
-    /// Returns the figure's name in a table.
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Goodput => "goodput",
@@ -272,35 +236,24 @@ impl Figure {
         }
     }
 
-    /// Formats `value` with its unit.
     pub(crate) fn show(self, value: f64) -> String {
+        use Figure::*;
         match self {
-            Self::Goodput | Self::Offered | Self::Delivered | Self::Back => format!("{:.1} Mbit/s", value / 1e6),
-            Self::OfLimit
-            | Self::OfPath
-            | Self::Loss
-            | Self::SelfLoss
-            | Self::SenderCpu
-            | Self::ReceiverCpu
-            | Self::Share => format!("{:.1} %", value * 100.0),
-            Self::QueueP50 | Self::QueueP99 | Self::Rtt | Self::LatencyP50 | Self::LatencyP99 | Self::Lateness => {
-                format!("{value:.1} ms")
-            }
-            Self::Sessions | Self::Wrong => format!("{value:.0}"),
-            Self::TimesPlain => format!("{value:.1}"),
-            Self::Settled if value < NEVER => format!("{value:.1} s"),
-            Self::Settled => "never".to_owned(),
+            Goodput | Offered | Delivered | Back => format!("{:.1} Mbit/s", value / 1e6),
+            OfLimit | OfPath | Loss | SelfLoss | SenderCpu | ReceiverCpu | Share => format!("{:.1} %", value * 100.0),
+            QueueP50 | QueueP99 | Rtt | LatencyP50 | LatencyP99 | Lateness => format!("{value:.1} ms"),
+            Sessions | Wrong => format!("{value:.0}"),
+            TimesPlain => format!("{value:.1}"),
+            Settled if value < NEVER => format!("{value:.1} s"),
+            Settled => "never".to_owned(),
         }
     }
 }
 
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let label = self.figure.label();
-        match self.bound {
-            Bound::AtLeast(bound) => write!(f, "{label} ≥ {}", self.figure.show(bound)),
-            Bound::AtMost(bound) => write!(f, "{label} ≤ {}", self.figure.show(bound)),
-        }
+        let sign = if self.at_least { '≥' } else { '≤' };
+        write!(f, "{} {sign} {}", self.figure.label(), self.figure.show(self.bound))
     }
 }
 

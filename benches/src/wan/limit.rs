@@ -6,12 +6,10 @@ use wire::units::Rate;
 /// Bytes of a full packet as the budget counts it. quinn sends up to 1,452 bytes of UDP payload where it discovers the
 /// path's MTU (`MtuDiscoveryConfig::upper_bound`); IPv4 and UDP add 28.
 pub(crate) const PACKET_BYTES: usize = 1_452 + 28;
-
 /// Bytes of a full packet that are not stream data: IPv4 and UDP headers 28; QUIC's short header 1 + connection id 8 +
 /// packet number 2 (4 at most); the AEAD's tag 16; a STREAM frame's type 1 + stream id 3 (2 to 4) + offset 3 (up to 4 in
 /// a frame of 1 MiB). A STREAM frame that fills the packet has no length field.
 pub(crate) const PACKET_OVERHEAD_BYTES: usize = 28 + 1 + 8 + 2 + 16 + 1 + 3 + 3;
-
 /// Bytes that a record adds to its value in a frame, in a run of one partition: offset 1, timestamp 1, null key 1, value's
 /// length 2, no headers 1.
 pub(crate) const RECORD_OVERHEAD_BYTES: usize = 6;

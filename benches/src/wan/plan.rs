@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use wire::units::Rate;
 
-use super::cell::{Action, Cell, Change, Contestant, ExpectedRate, Figure, MeasuredAt, Requirement, Scenario};
+use super::cell::Figure::*;
+use super::cell::{
+    Action, Cell, Change, Contestant, ExpectedRate, MeasuredAt, Requirement, Scenario, at_least, at_most,
+};
 
 pub(super) const fn mbit(rate: u64) -> Rate {
     Rate::from_bits_per_second(rate * 1_000_000)
@@ -16,13 +19,10 @@ pub(super) const fn ms(time: u64) -> Duration {
 }
 
 const ROUND_TRIPS_MS: [u64; 4] = [20, 100, 200, 300];
-
 /// Shares of packets lost in each direction, and their text in percent.
 const LOSSES: [(f64, &str); 5] = [(0.0, "0"), (0.001, "0.1"), (0.01, "1"), (0.02, "2"), (0.05, "5")];
-
 /// Budgets of the matrix and the rates of their paths: one path as wide as the budget, and a wider one.
 const BUDGETS: [(Rate, Rate); 2] = [(mbit(300), mbit(300)), (mbit(500), mbit(600))];
-
 /// The queue of a path unless its cell says otherwise: about what provider edges give a port of this rate.
 const QUEUE: &str = "limit 50 ms";
 
@@ -50,7 +50,6 @@ pub(crate) fn all() -> Vec<Cell> {
     cells
 }
 
-/// Returns the cells of the quick set.
 pub(crate) fn quick() -> Vec<Cell> {
     all().into_iter().filter(|cell| QUICK.contains(&cell.name.as_str())).collect()
 }
@@ -84,7 +83,7 @@ fn matrix() -> Vec<Cell> {
                 cells.push(Cell {
                     path: format!("{}, loss {percent} %", cell.path),
                     loss,
-                    requirements: vec![Requirement::at_least(Figure::OfLimit, bound)],
+                    requirements: vec![at_least(OfLimit, bound)],
                     compared_with: &Contestant::OTHERS,
                     ..cell
                 });
@@ -94,7 +93,6 @@ fn matrix() -> Vec<Cell> {
     cells
 }
 
-/// Returns the cells with other kinds of loss.
 fn losses() -> [Cell; 2] {
     let bursts = plain("bursts", mbit(300), mbit(300), ms(200));
     let reorder = plain("reorder", mbit(300), mbit(300), ms(200));
@@ -103,14 +101,14 @@ fn losses() -> [Cell; 2] {
             path: format!("{}, loss 2 % in bursts of 10", bursts.path),
             back: "loss 5 %".to_owned(),
             loss: 0.02,
-            requirements: vec![Requirement::at_least(Figure::OfLimit, 0.95)],
+            requirements: vec![at_least(OfLimit, 0.95)],
             compared_with: &Contestant::OTHERS,
             ..bursts
         },
         Cell {
             path: format!("{}, loss 2 %, reorder 10 % by 5 ms", reorder.path),
             loss: 0.02,
-            requirements: vec![Requirement::at_least(Figure::OfLimit, 0.92)],
+            requirements: vec![at_least(OfLimit, 0.92)],
             compared_with: &Contestant::OTHERS,
             ..reorder
         },
@@ -123,11 +121,7 @@ fn narrow() -> [Cell; 3] {
         let cell = plain(name, mbit(500), mbit(300), ms(100));
         Cell {
             path: cell.path.replace(QUEUE, limit),
-            requirements: vec![
-                Requirement::at_least(Figure::OfPath, 0.93),
-                Requirement::at_most(Figure::QueueP50, 15.0),
-                Requirement::at_most(Figure::SelfLoss, 0.01),
-            ],
+            requirements: vec![at_least(OfPath, 0.93), at_most(QueueP50, 15.0), at_most(SelfLoss, 0.01)],
             compared_with: &Contestant::OTHERS,
             ..cell
         }
@@ -139,10 +133,7 @@ fn narrow() -> [Cell; 3] {
         queue("narrow-20ms", "limit 20 ms"),
         Cell {
             path: policed.path.replace(QUEUE, "policer 128 KiB"),
-            requirements: vec![
-                Requirement::at_least(Figure::OfPath, 0.85),
-                Requirement::at_most(Figure::SelfLoss, 0.03),
-            ],
+            requirements: vec![at_least(OfPath, 0.85), at_most(SelfLoss, 0.03)],
             compared_with: &Contestant::OTHERS,
             ..policed
         },
@@ -163,7 +154,6 @@ pub(super) fn arrived(rate: Rate, within: RangeInclusive<f64>) -> Option<Expecte
     Some(ExpectedRate { at: MeasuredAt::Delivered, rate, within })
 }
 
-/// Returns the cells whose path or budget changes.
 fn changes() -> [Cell; 5] {
     let steps = plain("steps", mbit(600), mbit(600), ms(100));
     let steps = Cell {
@@ -171,7 +161,7 @@ fn changes() -> [Cell; 5] {
             change(8, Action::Path("rate 200 Mbit/s"), sent(mbit(200), 0.9..=1.1)),
             change(20, Action::Path("rate 600 Mbit/s"), arrived(mbit(600), 0.9..=1.1)),
         ]),
-        requirements: vec![Requirement::at_most(Figure::Settled, 2.0), Requirement::at_most(Figure::Sessions, 1.0)],
+        requirements: vec![at_most(Settled, 2.0), at_most(Sessions, 1.0)],
         ..steps
     };
     let outage = |name: &str, seconds: u64, within: f64| Cell {
@@ -179,7 +169,7 @@ fn changes() -> [Cell; 5] {
             change(5, Action::Path("down"), None),
             change(5 + seconds, Action::Path("up"), arrived(mbit(300), 0.9..=f64::INFINITY)),
         ]),
-        requirements: vec![Requirement::at_most(Figure::Settled, within)],
+        requirements: vec![at_most(Settled, within)],
         ..plain(name, mbit(300), mbit(300), ms(200))
     };
     let rate_change = plain("rate-change", mbit(300), mbit(600), ms(100));
@@ -188,14 +178,14 @@ fn changes() -> [Cell; 5] {
             change(8, Action::Budget(mbit(100)), sent(mbit(100), 0.98..=1.02)),
             change(20, Action::Budget(mbit(300)), sent(mbit(300), 0.98..=1.02)),
         ]),
-        requirements: vec![Requirement::at_most(Figure::Settled, 1.0), Requirement::at_most(Figure::Sessions, 1.0)],
+        requirements: vec![at_most(Settled, 1.0), at_most(Sessions, 1.0)],
         ..rate_change
     };
     let channel = plain("dead-channel", mbit(300), mbit(300), ms(100));
     // A dead path of one channel in four shows first as three quarters of the rate, or less.
     let channel = Cell {
         scenario: Scenario::Changes(vec![change(5, Action::Channel(2), arrived(mbit(300), 0.9..=f64::INFINITY))]),
-        requirements: vec![Requirement::at_most(Figure::Settled, 5.0), Requirement::at_most(Figure::Sessions, 1.0)],
+        requirements: vec![at_most(Settled, 5.0), at_most(Sessions, 1.0)],
         ..channel
     };
     [steps, outage("dark-3s", 3, 2.0), outage("dark-120s", 120, 5.0), rate_change, channel]
@@ -211,22 +201,13 @@ fn neighbours() -> [Cell; 4] {
         requirements,
         ..plain(name, mbit(200), mbit(200), ms(40))
     };
-    let share = Figure::Share;
     let thin = plain("thin", mbit(5), mbit(5), ms(600));
     [
-        tcp("tcp-adaptive", &[], vec![Requirement::at_least(share, 0.3), Requirement::at_most(share, 0.7)]),
-        tcp("tcp-scavenger", &["policy = \"scavenger\""], vec![Requirement::at_most(share, 0.15)]),
+        tcp("tcp-adaptive", &[], vec![at_least(Share, 0.3), at_most(Share, 0.7)]),
+        tcp("tcp-scavenger", &["policy = \"scavenger\""], vec![at_most(Share, 0.15)]),
         // Next to TCP a scavenger takes less than this floor. What exceeds that is the floor's effect.
-        tcp(
-            "tcp-floor",
-            &["policy = \"scavenger\"", "floor = \"20 %\""],
-            vec![Requirement::at_least(Figure::OfLimit, 0.2)],
-        ),
-        Cell {
-            path: thin.path.replace(QUEUE, "limit 600 ms"),
-            requirements: vec![Requirement::at_least(Figure::OfLimit, 0.9)],
-            ..thin
-        },
+        tcp("tcp-floor", &["policy = \"scavenger\"", "floor = \"20 %\""], vec![at_least(OfLimit, 0.2)]),
+        Cell { path: thin.path.replace(QUEUE, "limit 600 ms"), requirements: vec![at_least(OfLimit, 0.9)], ..thin },
     ]
 }
 
@@ -242,12 +223,12 @@ fn latencies() -> [Cell; 3] {
         scenario: Scenario::Trickle { alone: false },
         tables: CRITICAL,
         // The path's one-way delay of 50 ms, and 100 ms more.
-        requirements: vec![Requirement::at_most(Figure::LatencyP99, 50.0 + 100.0)],
+        requirements: vec![at_most(LatencyP99, 50.0 + 100.0)],
         ..plain(name, mbit(rate), mbit(rate), ms(100))
     };
     let idle = Cell {
         scenario: Scenario::Trickle { alone: true },
-        requirements: vec![Requirement::at_most(Figure::LatencyP99, 100.0 + 60.0)],
+        requirements: vec![at_most(LatencyP99, 100.0 + 60.0)],
         ..plain("idle", mbit(300), mbit(300), ms(200))
     };
     [critical("critical-5", 5), critical("critical-500", 500), idle]
@@ -255,10 +236,7 @@ fn latencies() -> [Cell; 3] {
 
 fn cpu() -> Cell {
     Cell {
-        requirements: vec![
-            Requirement::at_most(Figure::SenderCpu, 0.25),
-            Requirement::at_most(Figure::ReceiverCpu, 0.25),
-        ],
+        requirements: vec![at_most(SenderCpu, 0.25), at_most(ReceiverCpu, 0.25)],
         ..plain("cpu", mbit(500), mbit(600), ms(100))
     }
 }

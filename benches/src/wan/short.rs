@@ -1,34 +1,27 @@
 //! The gate's short set: a few cells at a rate that a busy machine can keep up with, and with generous bounds. It finds a
 //! link that has become slow, not one that has lost a percent.
 
-use super::cell::{Action, Cell, Contestant, Figure, Requirement, Scenario};
+use super::cell::Figure::*;
+use super::cell::{Action, Cell, Contestant, Scenario, at_least, at_most};
 use super::plan::{arrived, change, mbit, ms, plain, sent};
 
-/// Returns every cell of the short set.
 pub(crate) fn all() -> Vec<Cell> {
     let cell = |name: &str| plain(name, mbit(100), mbit(100), ms(100));
     let full = cell("short-0pct");
     let lossy = cell("short-2pct");
     let narrow = cell("short-narrow");
     vec![
-        Cell { requirements: vec![Requirement::at_least(Figure::OfLimit, 0.9)], ..full },
+        Cell { requirements: vec![at_least(OfLimit, 0.9)], ..full },
         Cell {
             path: format!("{}, loss 2 %", lossy.path),
             loss: 0.02,
             compared_with: &[Contestant::QuinnCubic],
-            requirements: vec![
-                Requirement::at_least(Figure::OfLimit, 0.9),
-                Requirement::at_least(Figure::TimesPlain, 5.0),
-            ],
+            requirements: vec![at_least(OfLimit, 0.9), at_least(TimesPlain, 5.0)],
             ..lossy
         },
         Cell {
             budget: mbit(160),
-            requirements: vec![
-                Requirement::at_least(Figure::OfPath, 0.8),
-                Requirement::at_most(Figure::QueueP50, 30.0),
-                Requirement::at_most(Figure::SelfLoss, 0.02),
-            ],
+            requirements: vec![at_least(OfPath, 0.8), at_most(QueueP50, 30.0), at_most(SelfLoss, 0.02)],
             ..narrow
         },
         Cell {
@@ -39,7 +32,7 @@ pub(crate) fn all() -> Vec<Cell> {
                 change(14, Action::Path("down"), None),
                 change(16, Action::Path("up"), arrived(mbit(100), 0.85..=f64::INFINITY)),
             ]),
-            requirements: vec![Requirement::at_most(Figure::Settled, 5.0), Requirement::at_most(Figure::Sessions, 1.0)],
+            requirements: vec![at_most(Settled, 5.0), at_most(Sessions, 1.0)],
             ..cell("short-changes")
         },
     ]

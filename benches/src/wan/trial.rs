@@ -23,12 +23,9 @@ use iperf::Iperf;
 use process::Process;
 use settings::ExtraLines;
 
-/// Time between two samples of the counters.
 const TICK: Duration = Duration::from_millis(100);
-
 /// Longest time until a receiving end accepts connections.
 const LISTEN: Duration = Duration::from_secs(10);
-
 /// Longest time until a session begins: several handshakes over a path that loses 5 % with a round trip of 600 ms, and
 /// more. The first record is not awaited: it takes minutes on a path that starves a contestant.
 const SESSION: Duration = Duration::from_secs(60);
@@ -36,22 +33,15 @@ const SESSION: Duration = Duration::from_secs(60);
 /// Settings that all trials of a bench share.
 #[derive(Debug, Clone)]
 pub(crate) struct Bench {
-    /// Time for which a steady cell is measured.
     pub(crate) seconds: Duration,
-    /// Warm-up of a steady cell.
     pub(crate) warm_up: Duration,
-    /// Bytes of a record's value.
     pub(crate) record_bytes: usize,
-    /// Partitions of the bulk topic.
     pub(crate) partitions: i32,
-    /// Additional lines of the configuration files.
     pub(crate) extra: ExtraLines,
-    /// Directory of the ends' logs.
     pub(crate) logs: PathBuf,
     pub(crate) stop: Stop,
 }
 
-/// A trial that is to be run.
 #[derive(Debug)]
 pub(crate) struct Trial<'a> {
     pub(crate) bench: &'a Bench,
@@ -60,7 +50,6 @@ pub(crate) struct Trial<'a> {
     pub(crate) seed: u64,
 }
 
-/// The two running ends of a trial.
 struct Ends {
     receiver: Process<SinkSample>,
     sender: Process<SenderSample>,
@@ -68,9 +57,6 @@ struct Ends {
 
 impl Trial<'_> {
     /// Runs the trial. The result contains the emulator's own verdict.
-    ///
-    /// # Errors
-    /// A system error, or an end that stopped.
     pub(crate) fn run(&self) -> Result<Measured> {
         let dir = tempfile::Builder::new().prefix("causeway-bench-").tempdir()?;
         pki::init(dir.path())?;
@@ -224,7 +210,6 @@ impl Ends {
     }
 }
 
-/// Reads all counters at one moment.
 fn snapshot(site: &Site, ends: &Ends) -> Result<Snapshot> {
     Ok(Snapshot {
         wire: site.emulator.report(),

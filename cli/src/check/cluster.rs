@@ -23,7 +23,6 @@ const ANSWER: Duration = Duration::from_secs(15);
 #[derive(Clone, Default)]
 struct Overheard(Arc<Lock<Vec<u8>>>);
 
-/// A cluster that accepts connections.
 pub(super) struct Cluster {
     catalog: Arc<dyn Catalog>,
     overheard: Overheard,
@@ -122,7 +121,6 @@ impl Overheard {
             .try_init();
     }
 
-    /// The last message of the Kafka client.
     fn last(&self) -> Option<String> {
         let heard = self.0.lock();
         let text = String::from_utf8_lossy(&heard);

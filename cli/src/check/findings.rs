@@ -11,12 +11,10 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// Prints a check that passed.
     pub(super) fn ok(&mut self, what: &str, words: impl Display) {
         println!("  ok      {what:<16} {words}");
     }
 
-    /// Prints a fact that is no problem but worth knowing.
     pub(super) fn note(&mut self, what: &str, words: impl Display) {
         println!("  note    {what:<16} {words}");
     }
@@ -28,7 +26,6 @@ impl Findings {
         println!("          {:<16} → {remedy}", "");
     }
 
-    /// The result of all checks, for the exit code.
     pub(super) fn verdict(self) -> Result<(), Failure> {
         match self.failed {
             0 => Ok(()),

@@ -2,8 +2,7 @@
 
 use kafka::KafkaError;
 use kafka::catalog::{Catalog, ConfigEntry, TopicDescription};
-use receiver::config::Config;
-use receiver::config::derived;
+use receiver::config::{Config, derived};
 use receiver::state;
 use receiver::state_topic::{self, Verdict};
 use service::format::{bytes, megabits};
@@ -18,7 +17,6 @@ use crate::process::properties;
 /// Number of lanes of a link unless its sender configures another.
 const LANES: u16 = 8;
 
-/// Prints the values derived from the settings.
 pub(super) fn show_derived(config: &Config) {
     let terms = derived::credit_terms(derived::credit_bytes(config), LANES);
     let links = config.links.len();
@@ -44,7 +42,6 @@ pub(super) fn show_derived(config: &Config) {
     show(&lines);
 }
 
-/// Tests the certificates and the target cluster.
 pub(super) fn ask(config: &Config) -> Result<Findings, Failure> {
     let mut findings = Findings::default();
     credentials(&mut findings, config);

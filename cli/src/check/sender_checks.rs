@@ -5,12 +5,8 @@ use std::time::Duration;
 
 use kafka::Properties;
 use kafka::catalog::Catalog;
-use sender::Class;
-use sender::RatePlan as Plan;
-use sender::config::Config;
-use sender::config::derived;
-use sender::discover;
-use sender::{KafkaStateLog, OriginReader, OriginsError};
+use sender::config::{Config, derived};
+use sender::{Class, KafkaStateLog, OriginReader, OriginsError, RatePlan as Plan, discover};
 use service::format::{bytes, megabits};
 use service::tls::{Credentials, PeerIdentity};
 use transport::endpoint::{ChannelFault, DialError, Dialer};
@@ -26,7 +22,6 @@ use crate::process::properties;
 const ACCEPT: Duration = Duration::from_secs(5);
 const ACCEPT_STEP: Duration = Duration::from_millis(20);
 
-/// Prints the values derived from the settings.
 pub(super) fn show_derived(config: &Config) {
     let packing = derived::packing(config);
     let frame = derived::frame_bytes(config.wan.rate);
@@ -86,7 +81,6 @@ fn short(allowed: Rate, rate: Rate) -> &'static str {
     if allowed < rate { ", less than `wan.rate`: raise `memory`" } else { "" }
 }
 
-/// Tests the certificates and the source cluster, and dials the receiver.
 pub(super) fn ask(config: &Config) -> Result<Findings, Failure> {
     let properties = properties(config)?;
     let mut findings = Findings::default();

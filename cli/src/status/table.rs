@@ -7,7 +7,6 @@ use receiver::status::LinkStatus;
 use sender::{HaltedPartition, PartitionStatus, State, TopicStatus};
 use service::format::{bytes, duration, grouped};
 
-/// The page of a sender.
 pub(super) fn sender(address: &str, status: &sender::Status) -> String {
     let link = named(&status.link);
     let process = process(address, &status.instance, &status.version);
@@ -112,7 +111,6 @@ fn known(number: Option<u64>) -> String {
     number.map_or_else(|| "?".to_owned(), grouped)
 }
 
-/// The page of a receiver and of each link it serves.
 pub(super) fn receiver(address: &str, status: &receiver::status::Status) -> String {
     let process = process(address, &status.instance, &status.version);
     let mut page = Page::headed(format!("receiver {process}"));

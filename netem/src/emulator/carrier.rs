@@ -9,30 +9,21 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
 
-use crate::model::direction::Direction;
-use crate::model::path::packet::Delivery;
+use crate::{Delivery, Direction};
 
-/// Packets that a carrier takes from one socket or device before it turns to the next, so that a flood in one
-/// direction does not delay the other.
+/// Packets that a carrier takes from one socket or device before it turns to the next.
 pub(crate) const BATCH: usize = 64;
 
 /// A source and a sink of real packets. One thread drives it. It blocks only in [`Carrier::wait`] and holds no packet
-/// after [`Carrier::flush`].
+/// after [`Carrier::flush`]. A system error stops the emulator.
 pub trait Carrier: Send + 'static {
     /// A packet, with everything that the carrier needs to send it on.
     type Packet: Clone + Send + 'static;
 
     /// Sleeps until a packet may have arrived, `waker` wakes the thread, or `timeout` has passed.
-    ///
-    /// # Errors
-    /// A system error, which stops the emulator.
     fn wait(&mut self, waker: &Waker, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Passes each packet that has arrived to `take`, with its length as an IP packet; at most [`BATCH`] packets of each
-    /// socket.
-    ///
-    /// # Errors
-    /// A system error, which stops the emulator.
+    /// Passes each packet that has arrived to `take`, with its length as an IP packet; at most [`BATCH`] per socket.
     fn receive(&mut self, take: &mut dyn FnMut(Direction, Self::Packet, usize)) -> io::Result<()>;
 
     /// Sends a packet on, now or with others at the next [`Carrier::flush`]. Returns how many packets the system refused;
@@ -49,25 +40,16 @@ pub trait Carrier: Send + 'static {
         Duration::ZERO
     }
 
-    /// Returns how many packets the system dropped before the emulator read them, as far as the carrier can know. Called
-    /// a few times per second.
-    ///
-    /// # Errors
-    /// A system error, which stops the emulator.
+    /// Returns how many packets the system dropped before the emulator read them, as far as the carrier can know.
     fn missed(&mut self) -> io::Result<u64> {
         Ok(0)
     }
 }
 
-/// A handle that wakes a carrier's thread.
 #[derive(Debug)]
 pub struct Waker(EventFd);
 
 impl Waker {
-    /// Creates a waker.
-    ///
-    /// # Errors
-    /// The system has no file descriptor left.
     pub fn new() -> io::Result<Self> {
         Ok(Self(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?))
     }
@@ -80,9 +62,6 @@ impl Waker {
 
     /// Sleeps until one of `sources` is readable, the waker is used, or `timeout` has passed. The timeout has nanosecond
     /// resolution, as far as the system's timers allow.
-    ///
-    /// # Errors
-    /// A system error.
     pub fn sleep(&self, sources: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<()> {
         let all = sources.iter().copied().chain([self.0.as_fd()]);
         let mut waiting: Vec<PollFd<'_>> = all.map(|source| PollFd::new(source, PollFlags::POLLIN)).collect();

@@ -1,34 +1,26 @@
 //! The emulator's report: every packet accounted for, and how late the emulator was.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::histogram::TimeHistogram;
-use crate::model::direction::Direction;
-use crate::model::path::counters::{Counters, DropCause};
+use crate::{Counters, Direction, DropCause};
 
 /// The largest 99th percentile of lateness with which a measurement is valid. It is a hundredth of a path of 100 ms.
 pub(crate) const LATENESS_MAX: Duration = Duration::from_millis(1);
 
-/// A report of what an emulator did.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// Time that the emulator ran.
     pub ran: Duration,
-    /// Counters from the source to the target.
     pub forward: Counters,
-    /// Counters from the target to the source.
     pub back: Counters,
     /// Packets that the system refused to take from the emulator.
     pub refused: u64,
     /// Packets that the system dropped before the emulator read them.
     pub missed: u64,
-    /// Processor time that the emulator used.
     pub cpu: Duration,
-    /// The emulator's own delays.
     pub lateness: Lateness,
 }
 
@@ -38,36 +30,15 @@ pub struct Lateness {
     /// Real-time priority of the emulator's thread, if the system granted it.
     pub real_time: bool,
     /// Time from when a packet was to arrive until it was delivered.
-    delivery: TimeHistogram,
+    pub delivery: TimeHistogram,
     /// Time in which the emulator did not read new packets because it was busy with others.
-    busy: TimeHistogram,
+    pub busy: TimeHistogram,
 }
 
 impl Lateness {
-    /// Returns how late packets were delivered, at `quantile`.
-    pub fn delivery(&self, quantile: f64) -> Duration {
-        self.delivery.quantile(quantile)
-    }
-
-    /// Returns how long new packets may have waited to be read, at `quantile`.
-    pub fn busy_for(&self, quantile: f64) -> Duration {
-        self.busy.quantile(quantile)
-    }
-
     fn since(&self, earlier: &Self) -> Self {
-        Self {
-            real_time: self.real_time,
-            delivery: self.delivery.since(&earlier.delivery),
-            busy: self.busy.since(&earlier.busy),
-        }
-    }
-
-    pub(crate) fn record_delivery(&mut self, late: Duration) {
-        self.delivery.record(late);
-    }
-
-    pub(crate) fn record_busy(&mut self, busy: Duration) {
-        self.busy.record(busy);
+        let delivery = self.delivery.since(&earlier.delivery);
+        Self { real_time: self.real_time, delivery, busy: self.busy.since(&earlier.busy) }
     }
 }
 
@@ -86,7 +57,6 @@ impl Report {
         }
     }
 
-    /// Returns the counters of one direction.
     pub fn direction(&self, direction: Direction) -> &Counters {
         match direction {
             Direction::Forward => &self.forward,
@@ -96,7 +66,7 @@ impl Report {
 
     /// Returns why a measurement over this emulator is invalid; none if it is valid.
     pub fn invalid(&self) -> Option<String> {
-        let late = self.lateness.delivery(0.99).max(self.lateness.busy_for(0.99));
+        let late = self.lateness.delivery.quantile(0.99).max(self.lateness.busy.quantile(0.99));
         if late > LATENESS_MAX {
             return Some(format!("the emulator was late: p99 {late:.1?}, more than {LATENESS_MAX:?}"));
         }
@@ -105,14 +75,14 @@ impl Report {
         (own > 0).then(|| format!("the emulator itself dropped {own} packets"))
     }
 
-    /// Returns the report in the form of its JSON.
-    pub fn summary(&self) -> Summary {
-        let [p50, p99, max] = [0.5, 0.99, 1.0].map(|quantile| self.lateness.delivery(quantile).as_secs_f64() * 1e6);
+    pub fn summary(&self) -> Summary<'_> {
+        let quantile = |quantile| self.lateness.delivery.quantile(quantile).as_secs_f64() * 1e6;
+        let [p50, p99, max] = [0.5, 0.99, 1.0].map(quantile);
         Summary {
             ran_seconds: self.ran.as_secs_f64(),
             invalid: self.invalid(),
-            forward: (&self.forward).into(),
-            back: (&self.back).into(),
+            forward: &self.forward,
+            back: &self.back,
             refused: self.refused,
             missed: self.missed,
             cpu_seconds: self.cpu.as_secs_f64(),
@@ -126,12 +96,11 @@ impl Report {
 
 /// A report in the form of its JSON.
 #[derive(Debug, Serialize)]
-pub struct Summary {
+pub struct Summary<'a> {
     ran_seconds: f64,
-    /// Reason why the measurement is invalid, if it is.
     invalid: Option<String>,
-    forward: DirectionSummary,
-    back: DirectionSummary,
+    forward: &'a Counters,
+    back: &'a Counters,
     refused: u64,
     missed: u64,
     cpu_seconds: f64,
@@ -141,49 +110,13 @@ pub struct Summary {
     lateness_max_us: f64,
 }
 
-#[derive(Debug, Serialize)]
-struct DirectionSummary {
-    offered: u64,
-    offered_bytes: u64,
-    delivered: u64,
-    delivered_bytes: u64,
-    dropped: BTreeMap<&'static str, u64>,
-    doubled: u64,
-    corrupted: u64,
-    overtaken: u64,
-    queue_max_bytes: u64,
-    bottleneck_p50_ms: f64,
-    bottleneck_p99_ms: f64,
-    bottleneck_max_ms: f64,
-}
-
-impl From<&Counters> for DirectionSummary {
-    fn from(counters: &Counters) -> Self {
-        let [p50, p99, max] = [0.5, 0.99, 1.0].map(|quantile| counters.sojourn(quantile).as_secs_f64() * 1e3);
-        Self {
-            offered: counters.offered,
-            offered_bytes: counters.offered_bytes,
-            delivered: counters.delivered,
-            delivered_bytes: counters.delivered_bytes,
-            dropped: DropCause::ALL.into_iter().map(|cause| (cause.name(), counters.dropped_for(cause))).collect(),
-            doubled: counters.doubled,
-            corrupted: counters.corrupted,
-            overtaken: counters.overtaken,
-            queue_max_bytes: counters.backlog_max,
-            bottleneck_p50_ms: p50,
-            bottleneck_p99_ms: p99,
-            bottleneck_max_ms: max,
-        }
-    }
-}
-
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for direction in Direction::BOTH {
             show(direction, self.direction(direction), self.ran, f)?;
         }
         let priority = if self.lateness.real_time { "real-time" } else { "not real-time" };
-        let [p50, p99, max] = [0.5, 0.99, 1.0].map(|quantile| self.lateness.delivery(quantile));
+        let [p50, p99, max] = [0.5, 0.99, 1.0].map(|quantile| self.lateness.delivery.quantile(quantile));
         write!(f, "lateness p50 {p50:.1?}, p99 {p99:.1?}, max {max:.1?} ({priority}); refused {}, ", self.refused)?;
         let cpu = self.cpu.as_secs_f64() * 100.0 / self.ran.as_secs_f64().max(1e-9);
         writeln!(f, "missed {}; {cpu:.1} % of a core", self.missed)?;
@@ -197,12 +130,8 @@ impl fmt::Display for Report {
 fn show(direction: Direction, counters: &Counters, ran: Duration, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Counters { offered, offered_bytes, delivered, delivered_bytes, .. } = counters;
     let rate = *delivered_bytes as f64 * 8e-6 / ran.as_secs_f64().max(1e-9);
-    write!(
-        f,
-        "{:<8}{offered} packets in ({offered_bytes} B), {delivered} out ({delivered_bytes} B, ",
-        direction.name()
-    )?;
-    write!(f, "{rate:.1} Mbit/s)")?;
+    write!(f, "{:<8}{offered} packets in ({offered_bytes} B), {delivered} out ", direction.name())?;
+    write!(f, "({delivered_bytes} B, {rate:.1} Mbit/s)")?;
     for cause in DropCause::ALL {
         let dropped = counters.dropped_for(cause);
         if dropped > 0 {
@@ -217,7 +146,7 @@ fn show(direction: Direction, counters: &Counters, ran: Duration, f: &mut fmt::F
         }
     }
     if counters.backlog_max > 0 {
-        let [p50, max] = [0.5, 1.0].map(|quantile| counters.sojourn(quantile));
+        let [p50, max] = [0.5, 1.0].map(|quantile| counters.sojourn.quantile(quantile));
         write!(f, ", bottleneck p50 {p50:.1?}, max {max:.1?}, queue max {} B", counters.backlog_max)?;
     }
     writeln!(f)
@@ -226,11 +155,7 @@ fn show(direction: Direction, counters: &Counters, ran: Duration, f: &mut fmt::F
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::conditions::Conditions;
-    use crate::model::knobs::parse_knobs;
-    use crate::model::profile::Profile;
-    use crate::model::script::Script;
-    use crate::model::wan::Wan;
+    use crate::{Conditions, Profile, Script, Wan, parse_knobs};
 
     #[test]
     fn a_difference_of_reports_leaves_out_the_earlier_one() {
@@ -242,7 +167,7 @@ mod tests {
             for _ in 0..packets {
                 let _ = wan.offer(Direction::Forward, Vec::new(), 1500, now);
             }
-            lateness.record_delivery(late);
+            lateness.delivery.record(late);
             while wan.poll(now + Duration::from_millis(500)).is_some() {}
             let [forward, back] = Direction::BOTH.map(|direction| wan.counters(direction).clone());
             let lateness = lateness.clone();
@@ -254,7 +179,9 @@ mod tests {
         assert_eq!(between.ran, Duration::from_secs(2));
         assert_eq!((between.forward.offered, between.forward.delivered_bytes, between.missed), (1, 1500, 2));
         assert_eq!((earlier.forward.dropped_for(DropCause::Limit), between.forward.dropped_in_all()), (3, 0));
-        assert!(between.forward.sojourn(1.0) < Duration::from_micros(1100), "{:?}", between.forward.sojourn(1.0));
-        assert!(later.lateness.delivery(1.0) > LATENESS_MAX && between.lateness.delivery(1.0) < LATENESS_MAX);
+        let sojourn = between.forward.sojourn.quantile(1.0);
+        assert!(sojourn < Duration::from_micros(1100), "{sojourn:?}");
+        assert!(later.lateness.delivery.quantile(1.0) > LATENESS_MAX);
+        assert!(between.lateness.delivery.quantile(1.0) < LATENESS_MAX);
     }
 }

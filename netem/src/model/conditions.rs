@@ -12,11 +12,9 @@ use super::flow::{FlowNumber, FlowSet};
 pub struct Conditions {
     /// Time from the bottleneck's sending of a packet to its arrival.
     pub delay: Duration,
-    /// Variation of the delay.
     pub jitter: Jitter,
     /// Packets that take longer, so that others overtake them.
     pub reorder: Option<Reorder>,
-    /// Packets that the path loses.
     pub loss: Loss,
     /// Share of packets that arrive twice.
     pub duplicate: Share,
@@ -24,7 +22,6 @@ pub struct Conditions {
     pub corrupt: Share,
     /// Bits per second of whole IP packets through the bottleneck. Without a rate there is no bottleneck.
     pub rate: Option<Rate>,
-    /// Action of the bottleneck on packets above its rate.
     pub excess: Excess,
     /// The longest IP packet that passes. A longer one is dropped without notice, as in an MTU black hole.
     pub mtu: Option<Size>,
@@ -34,12 +31,33 @@ pub struct Conditions {
     pub down_flows: FlowSet,
 }
 
+/// The direction in which a packet travels. On the command line it is named after the end that the packet leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Direction {
+    /// From the source to the target.
+    #[value(name = "source", help = "The end that packets leave in the forward direction")]
+    Forward,
+    /// From the target to the source.
+    #[value(name = "target", help = "The end at which they arrive")]
+    Back,
+}
+
+impl Direction {
+    pub const BOTH: [Self; 2] = [Self::Forward, Self::Back];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Back => "back",
+        }
+    }
+}
+
 /// Variation of the delay around its mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Jitter {
     /// Largest difference from the mean. Delays are uniform between `-by` and `+by`, but never negative.
     pub by: Duration,
-    /// Order of the packets.
     pub order: Order,
 }
 
@@ -56,21 +74,16 @@ pub enum Order {
 /// Packets that take longer and are overtaken. (In tc-netem some packets skip the delay and overtake.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reorder {
-    /// Share of packets that take longer.
     pub share: Share,
-    /// Additional delay of these packets.
     pub by: Duration,
 }
 
-/// Loss of packets by the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Loss {
-    /// No packet is lost.
     #[default]
     None,
     /// Packets are lost with the same probability, independent of each other.
     Random(Share),
-    /// Packets are lost in bursts.
     Bursts(GilbertElliott),
 }
 
@@ -87,7 +100,6 @@ pub struct GilbertElliott {
     pub lost_in_good: Share,
 }
 
-/// Action of the bottleneck on packets above its rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Excess {
     /// Queues up to this many bytes, the packet being sent included, and drops packets that do not fit (tail drop).
@@ -108,32 +120,20 @@ impl Default for Excess {
 /// A new value for one knob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Knob {
-    /// [`Conditions::delay`]
     Delay(Duration),
-    /// [`Conditions::jitter`]
     Jitter(Jitter),
-    /// [`Conditions::reorder`]
     Reorder(Option<Reorder>),
-    /// [`Conditions::loss`]
     Loss(Loss),
-    /// [`Conditions::duplicate`]
     Duplicate(Share),
-    /// [`Conditions::corrupt`]
     Corrupt(Share),
-    /// [`Conditions::rate`]
     Rate(Option<Rate>),
-    /// [`Conditions::excess`]
     Excess(Excess),
-    /// [`Conditions::mtu`]
     Mtu(Option<Size>),
-    /// [`Conditions::down`]
     Down(bool),
-    /// [`Conditions::down_flows`]
     Flow(FlowNumber, bool),
 }
 
 impl Conditions {
-    /// Changes one knob of these conditions.
     pub fn set(&mut self, knob: Knob) {
         match knob {
             Knob::Delay(delay) => self.delay = delay,

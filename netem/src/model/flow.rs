@@ -1,5 +1,4 @@
-//! Flows: the packets of one conversation. A path can be down for one flow and up for the others, as where routers
-//! spread flows over several links.
+//! Flows: the packets of one conversation. A path can be down for one flow and up for the others.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,9 +10,7 @@ pub(crate) const FLOWS_MAX: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FlowKey(pub u64);
 
-/// A packet that belongs to a flow.
 pub trait Flowing {
-    /// Returns the key of the packet's flow.
     fn flow(&self) -> FlowKey;
 }
 
@@ -21,7 +18,6 @@ pub trait Flowing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlowNumber(u8);
 
-/// A set of flows, by their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FlowSet(u64);
 
@@ -37,8 +33,7 @@ impl FlowKey {
 }
 
 impl Flowing for Vec<u8> {
-    /// Returns the key of an IPv4 packet's protocol and ports. Packets without ports, such as later fragments, are one
-    /// flow per protocol.
+    /// Returns the key of an IPv4 packet's protocol and ports. Packets without ports are one flow per protocol.
     fn flow(&self) -> FlowKey {
         let byte = |at: usize| self.get(at).copied().unwrap_or(0);
         let protocol = u64::from(byte(9)) << 32;
@@ -73,7 +68,6 @@ impl fmt::Display for FlowNumber {
 }
 
 impl FlowSet {
-    /// Adds a flow to the set, or removes it.
     pub fn set(&mut self, flow: FlowNumber, within: bool) {
         if within { self.0 |= flow.bit() } else { self.0 &= !flow.bit() }
     }
@@ -83,7 +77,6 @@ impl FlowSet {
         flow.is_some_and(|flow| self.0 & flow.bit() != 0)
     }
 
-    /// Returns the flows of the set in ascending order.
     pub fn iter(self) -> impl Iterator<Item = FlowNumber> {
         (1..=FLOWS_MAX as u8).map(FlowNumber).filter(move |&flow| self.contains(Some(flow)))
     }

@@ -18,32 +18,19 @@ const KNOBS: &str = "delay 80 ms; jitter 2 ms [unordered]; reorder 1 % by 5 ms; 
 /// The longest mean burst, in packets. A longer outage is written `down for 3 s`.
 const BURST_MAX: f64 = 1_000_000.0;
 
-/// Error: a text is not a list of knobs.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum KnobError {
-    /// The name is not a knob's.
     #[error("`{0}` is not a knob of a path; the knobs are: {KNOBS}")]
     Unknown(String),
-    /// A quantity is invalid.
     #[error(transparent)]
     Unit(#[from] UnitError),
-    /// A share is invalid.
     #[error(transparent)]
     Share(#[from] ShareError),
-    /// The value has the wrong form.
     #[error("`{found}`: write it like `{example}`")]
-    Value {
-        /// Text that was found.
-        found: String,
-        /// Example of a valid knob.
-        example: &'static str,
-    },
+    Value { found: String, example: &'static str },
 }
 
 /// Reads knobs separated by commas. An empty text has none.
-///
-/// # Errors
-/// The first knob that is unknown or whose value is invalid.
 pub fn parse_knobs(text: &str) -> Result<Vec<Knob>, KnobError> {
     text.split(',').map(str::trim).filter(|knob| !knob.is_empty()).map(parse_knob).collect()
 }

@@ -9,8 +9,7 @@
 mod bottleneck;
 pub(crate) mod counters;
 mod delay_line;
-mod dice;
-pub(crate) mod packet;
+pub(crate) mod dice;
 
 use std::time::Duration;
 
@@ -18,21 +17,19 @@ use super::conditions::{Conditions, Knob};
 use bottleneck::{Admission, Bottleneck};
 use counters::{Counters, DropCause};
 use delay_line::DelayLine;
-use dice::Dice;
-use packet::{Delivery, PathPacket};
+use dice::{Delivery, Dice, PathPacket};
 
 /// Limit of the bytes in one direction, in the queue and on the delay line together: 20 s of 100 Mbit/s. Packets above
 /// it are dropped as [`DropCause::Overflow`].
 pub const HELD_MAX: u64 = 256 << 20;
 
-/// Model of one direction of a path, for packets of type `P`.
 #[derive(Debug)]
 pub struct Path<P> {
-    conditions: Conditions,
+    pub conditions: Conditions,
     dice: Dice,
     bottleneck: Bottleneck<P>,
     delay_line: DelayLine<P>,
-    counters: Counters,
+    pub counters: Counters,
 }
 
 impl<P: Clone> Path<P> {
@@ -48,9 +45,6 @@ impl<P: Clone> Path<P> {
     }
 
     /// Puts a packet of `length` bytes, IP header included, on the path at `now`, which never goes back.
-    ///
-    /// # Errors
-    /// The cause, if the packet was dropped immediately. Packets dropped later are only counted.
     pub fn offer(&mut self, packet: P, length: usize, now: Duration) -> Result<(), DropCause> {
         self.advance(now);
         let length = length as u64;
@@ -60,8 +54,7 @@ impl<P: Clone> Path<P> {
         self.admit(packet, now).inspect_err(|&cause| self.counters.dropped(cause))
     }
 
-    /// Counts a packet as lost because its flow is down. Its random numbers are drawn, so that the other packets meet the
-    /// same fate as without it.
+    /// Counts a packet as lost because its flow is down. Its random numbers are drawn for the sake of the others.
     pub fn lose(&mut self, length: usize, now: Duration) -> DropCause {
         self.advance(now);
         self.counters.offered(length as u64);
@@ -74,11 +67,11 @@ impl<P: Clone> Path<P> {
         if self.conditions.mtu.is_some_and(|mtu| packet.length > mtu.bytes()) {
             return Err(DropCause::Mtu);
         }
-        if self.bottleneck.bytes() + self.delay_line.bytes() + packet.length > HELD_MAX {
+        if self.bottleneck.bytes + self.delay_line.bytes + packet.length > HELD_MAX {
             return Err(DropCause::Overflow);
         }
         match self.bottleneck.admit(packet, &self.conditions, now)? {
-            Admission::Queued => self.counters.backlog(self.bottleneck.bytes()),
+            Admission::Queued => self.counters.backlog_max = self.counters.backlog_max.max(self.bottleneck.bytes),
             Admission::Through(packet) => self.enter_delay_line(packet, now),
         }
         Ok(())
@@ -88,14 +81,14 @@ impl<P: Clone> Path<P> {
     pub fn poll(&mut self, now: Duration) -> Option<Delivery<P>> {
         self.advance(now);
         let (delivery, length) = self.delay_line.pop(now)?;
-        self.counters.delivered(length);
+        self.counters.delivered += 1;
+        self.counters.delivered_bytes += length;
         Some(delivery)
     }
 
     /// Returns when [`Path::poll`] may return a packet next, unless something else happens before.
     pub fn next_timeout(&self) -> Option<Duration> {
-        // A packet that leaves the bottleneck cannot arrive before the shortest delay has passed, so that the path need
-        // not be polled earlier.
+        // A packet that leaves the bottleneck cannot arrive before the shortest delay has passed.
         let shortest = self.conditions.delay.saturating_sub(self.conditions.jitter.by);
         let from_bottleneck = self.bottleneck.next().map(|finish| finish + shortest);
         [from_bottleneck, self.delay_line.next()].into_iter().flatten().min()
@@ -110,25 +103,14 @@ impl<P: Clone> Path<P> {
         self.advance(now);
     }
 
-    /// Returns the conditions that are in effect now.
-    pub fn conditions(&self) -> &Conditions {
-        &self.conditions
-    }
-
-    /// Returns the counters of this direction.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    /// Returns true if no packet is in flight.
     pub fn is_empty(&self) -> bool {
-        self.bottleneck.bytes() == 0 && self.delay_line.bytes() == 0
+        self.bottleneck.bytes == 0 && self.delay_line.bytes == 0
     }
 
     /// Moves every packet that the bottleneck has sent by `now` to the delay line.
     fn advance(&mut self, now: Duration) {
         while let Some((packet, sent)) = self.bottleneck.pop(self.conditions.rate, now) {
-            self.counters.queued(sent.saturating_sub(packet.arrived));
+            self.counters.sojourn.record(sent.saturating_sub(packet.arrived));
             self.enter_delay_line(packet, sent);
         }
     }

@@ -5,18 +5,13 @@ use std::time::Duration;
 
 use wire::units::{UnitError, parse_duration};
 
-use super::conditions::Knob;
-use super::direction::Direction;
-use super::knobs::{KnobError, parse_knobs};
+use crate::{Direction, Knob, KnobError, parse_knobs};
 
-/// A change of one knob at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event {
     /// Time of the change, from the run's start.
     pub at: Duration,
-    /// Direction whose conditions change.
     pub direction: Direction,
-    /// New value of the knob.
     pub knob: Knob,
 }
 
@@ -24,7 +19,6 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Script(Vec<Event>);
 
-/// Error: a script is invalid.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("`{line}`: {why}")]
 pub struct ScriptError {
@@ -43,7 +37,6 @@ enum Why {
 }
 
 impl Script {
-    /// Returns the events, earliest first.
     pub fn into_events(self) -> Vec<Event> {
         self.0
     }

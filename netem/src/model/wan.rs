@@ -3,14 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::conditions::Knob;
-use super::direction::Direction;
-use super::flow::{FlowTable, Flowing};
-use super::path::Path;
-use super::path::counters::{Counters, DropCause};
-use super::path::packet::Delivery;
-use super::profile::Profile;
-use super::script::{Event, Script};
+use super::flow::FlowTable;
+use super::script::Event;
+use crate::{Counters, Delivery, Direction, DropCause, Flowing, Knob, Path, Profile, Script};
 
 /// A path in both directions, for packets of type `P`. Its script runs as time passes.
 #[derive(Debug)]
@@ -27,15 +22,13 @@ impl<P: Clone + Flowing> Wan<P> {
         Self { paths, script: script.into_events().into(), flows: FlowTable::default() }
     }
 
-    /// Puts a packet of `length` bytes, IP header included, on the path at `now`, counted from the run's start.
-    ///
-    /// # Errors
-    /// The cause, if the packet was dropped immediately.
+    /// Puts a packet of `length` bytes, IP header included, on the path at `now`, counted from the run's start. Returns
+    /// the cause if the packet was dropped immediately.
     pub fn offer(&mut self, direction: Direction, packet: P, length: usize, now: Duration) -> Result<(), DropCause> {
         self.apply_script(now);
         let flow = self.flows.number(packet.flow());
         let path = self.path_mut(direction);
-        if path.conditions().down_flows.contains(flow) {
+        if path.conditions.down_flows.contains(flow) {
             return Err(path.lose(length, now));
         }
         path.offer(packet, length, now)
@@ -55,27 +48,20 @@ impl<P: Clone + Flowing> Wan<P> {
         Some(self.script.front().map_or(arrival, |event| event.at.min(arrival)))
     }
 
-    /// Changes one knob at `now`.
     pub fn set(&mut self, direction: Direction, knob: Knob, now: Duration) {
         self.apply_script(now);
         self.path_mut(direction).set(knob, now);
     }
 
-    /// Returns the counters of one direction.
     pub fn counters(&self, direction: Direction) -> &Counters {
-        self.path(direction).counters()
+        &self.paths[direction as usize].counters
     }
 
-    /// Applies the script's events up to `now`.
     fn apply_script(&mut self, now: Duration) {
         while self.script.front().is_some_and(|event| event.at <= now) {
             let Some(Event { at, direction, knob }) = self.script.pop_front() else { break };
             self.path_mut(direction).set(knob, at);
         }
-    }
-
-    fn path(&self, direction: Direction) -> &Path<P> {
-        &self.paths[direction as usize]
     }
 
     fn path_mut(&mut self, direction: Direction) -> &mut Path<P> {
@@ -86,9 +72,7 @@ impl<P: Clone + Flowing> Wan<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::conditions::Conditions;
-    use crate::model::flow::FlowKey;
-    use crate::model::knobs::parse_knobs;
+    use crate::{Conditions, FlowKey, parse_knobs};
 
     #[derive(Debug, Clone)]
     struct PacketOf(u64);

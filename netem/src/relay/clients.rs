@@ -7,8 +7,7 @@ use std::time::Instant;
 
 use super::socket::Socket;
 
-/// Clients that a relay serves. One more client removes the one that has been silent longest; packets in flight to it
-/// count as `refused` in the report.
+/// Clients that a relay serves. One more client removes the one that has been silent longest.
 pub(super) const CLIENTS_MAX: usize = 256;
 
 /// A client's number, which is never reused.
@@ -16,7 +15,6 @@ pub(super) const CLIENTS_MAX: usize = 256;
 pub(super) struct ClientId(pub(super) u64);
 
 impl ClientId {
-    /// The id of the socket that all clients share.
     pub(super) const LISTENER: Self = Self(0);
 }
 

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io::{self, IoSliceMut};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::cmsg_space;
@@ -12,13 +12,11 @@ use socket2::{Domain, Protocol, Type};
 
 /// Bytes of each buffer that a socket requests: 100 ms of 500 Mbit/s, by the system's own accounting.
 const BUFFER: usize = 8 << 20;
-
-/// Bytes of the longest UDP payload.
 pub(super) const PAYLOAD_MAX: usize = 65_507;
 
 #[derive(Debug)]
 pub(super) struct Socket {
-    socket: UdpSocket,
+    pub(super) socket: UdpSocket,
     /// Packets that the system dropped so far because the socket's buffer was full.
     missed: Cell<u32>,
 }
@@ -46,17 +44,10 @@ impl Socket {
 
     /// Creates a socket connected to `target`, which need not be listening.
     pub(super) fn towards(target: SocketAddr) -> io::Result<Self> {
-        let any = match target {
-            SocketAddr::V4(_) => SocketAddr::from(([0; 4], 0)),
-            SocketAddr::V6(_) => SocketAddr::from(([0; 16], 0)),
-        };
-        let socket = Self::bind(any)?;
+        let any: IpAddr = if target.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+        let socket = Self::bind((any, 0).into())?;
         socket.socket.connect(target)?;
         Ok(socket)
-    }
-
-    pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
     }
 
     pub(super) fn missed(&self) -> u64 {
@@ -95,10 +86,6 @@ impl Socket {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => self.socket.send(payload).map(drop),
             sent => sent.map(drop),
         }
-    }
-
-    pub(super) fn send_to(&self, payload: &[u8], to: SocketAddr) -> io::Result<()> {
-        self.socket.send_to(payload, to).map(drop)
     }
 }
 

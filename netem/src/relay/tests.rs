@@ -7,11 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::model::conditions::Conditions;
-use crate::model::knobs::parse_knobs;
-use crate::model::path::counters::DropCause;
-use crate::model::profile::Profile;
-use crate::model::script::Script;
+use crate::{Conditions, DropCause, Knob, Profile, Script, parse_knobs};
 use clients::CLIENTS_MAX;
 
 const ANY: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
@@ -70,7 +66,7 @@ struct Client(UdpSocket);
 impl Client {
     fn of(relay: &Relay) -> Self {
         let socket = UdpSocket::bind(SocketAddr::from(ANY)).unwrap();
-        socket.connect(relay.address()).unwrap();
+        socket.connect(relay.address).unwrap();
         Self(socket)
     }
 
@@ -102,7 +98,7 @@ fn a_round_trip_takes_the_delay_and_a_new_one_applies_now() {
     let fastest = |client: &Client| (0..10).map(|_| client.round_trip()).min().unwrap();
     let took = fastest(&client);
     assert!((40..50).contains(&took.as_millis()), "{took:?} instead of 40 ms");
-    relay.set_both(&[Knob::Delay(Duration::from_millis(5))]);
+    relay.emulator.set_both(&[Knob::Delay(Duration::from_millis(5))]);
     let took = fastest(&client);
     assert!((10..20).contains(&took.as_millis()), "{took:?} instead of 10 ms");
 }
@@ -123,7 +119,7 @@ fn every_packet_that_does_not_return_is_counted_as_lost() {
     while client.receive(QUIET).is_some() {
         back += 1;
     }
-    let report = relay.stop().unwrap();
+    let report = relay.emulator.stop().unwrap();
     let lost = |direction| report.direction(direction).dropped_for(DropCause::Loss);
     assert_eq!(report.forward.offered, 1000);
     assert_eq!(report.forward.offered_bytes, 1000 * 128, "IP and UDP headers count");
@@ -169,7 +165,7 @@ fn a_target_that_starts_late_or_restarts_is_reached() {
         assert_eq!(client.receive(PATIENCE).expect("an answer").1, b"answered");
         drop(echo);
     }
-    assert_eq!(relay.stop().unwrap().refused, 0);
+    assert_eq!(relay.emulator.stop().unwrap().refused, 0);
 }
 
 #[test]
@@ -193,7 +189,7 @@ fn one_client_too_many_removes_the_silent_one() {
 fn a_flipped_bit_arrives_flipped() {
     let echo = Echo::start();
     let relay = relay(echo.address, "corrupt 100 %");
-    relay.set(Direction::Back, Knob::Corrupt(wire::share::Share::NONE));
+    relay.emulator.set(Direction::Back, Knob::Corrupt(wire::share::Share::NONE));
     let client = Client::of(&relay);
     client.send(&[0; 64]);
     let (_, back) = client.receive(PATIENCE).expect("an answer");
@@ -204,7 +200,7 @@ fn a_flipped_bit_arrives_flipped() {
 fn packets_that_the_system_drops_count_as_missed() {
     let listener = Socket::bind(ANY.into()).unwrap();
     let sender = UdpSocket::bind(SocketAddr::from(ANY)).unwrap();
-    let to = listener.local_address().unwrap();
+    let to = listener.socket.local_addr().unwrap();
     // This is more than any buffer holds, and no one reads meanwhile.
     let sent = 4 * socket2::SockRef::from(&listener).recv_buffer_size().unwrap() / 8192;
     let send = || assert_eq!(sender.send_to(&[0; 8192], to).unwrap(), 8192);

@@ -8,38 +8,28 @@ use wire::units::Rate;
 
 use super::rig::{CarrierKind, Rig};
 use super::traffic::{Arrival, Load, PACKET, ping, send_and_receive};
-use crate::emulator::report::{LATENESS_MAX, Report};
-use crate::model::path::counters::DropCause;
+use crate::emulator::report::LATENESS_MAX;
+use crate::{DropCause, Report};
 
-/// A check of one property of the emulator.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Check {
-    /// Name of the check on the command line.
-    pub(crate) name: &'static str,
-    /// Function that measures the property.
-    pub(super) run: fn(CarrierKind) -> io::Result<Finding>,
-}
+/// A function that measures one property of the emulator.
+pub(super) type Check = fn(CarrierKind) -> io::Result<Finding>;
 
-/// All checks, in the order in which they run.
-pub(crate) const CHECKS: &[Check] = &[
-    Check { name: "rtt", run: rtt },
-    Check { name: "load", run: load },
-    Check { name: "loss", run: loss },
-    Check { name: "bursts", run: bursts },
-    Check { name: "seed", run: seed },
-    Check { name: "rate", run: rate },
-    Check { name: "limit", run: limit },
-    Check { name: "throughput", run: throughput },
+/// All checks with their names on the command line, in the order in which they run.
+pub(super) const CHECKS: [(&str, Check); 8] = [
+    ("rtt", rtt),
+    ("load", load),
+    ("loss", |carrier| loss(carrier, "loss 2 %", 1.0)),
+    ("bursts", |carrier| loss(carrier, "loss 2 % in bursts of 10", 10.0)),
+    ("seed", seed),
+    ("rate", rate),
+    ("limit", limit),
+    ("throughput", throughput),
 ];
 
-/// The result of one check.
 #[derive(Debug, Clone)]
 pub(super) struct Finding {
-    /// Measured value, with its unit.
     measured: String,
-    /// Bound that the value must keep.
     bound: String,
-    /// Result: true if the value keeps the bound.
     kept: bool,
     /// Reason why the emulator calls the measurement invalid, if it does.
     invalid: Option<String>,
@@ -54,7 +44,6 @@ impl Finding {
         Self::new("nothing arrived".to_owned(), "something", false, report)
     }
 
-    /// Returns true if the bound is kept and the measurement is valid.
     pub(super) fn counts_as_passed(&self) -> bool {
         self.kept && self.invalid.is_none()
     }
@@ -74,7 +63,6 @@ const fn mbit(rate: u64) -> Rate {
     Rate::from_bits_per_second(rate * 1_000_000)
 }
 
-/// Measures the round trip of small packets over an idle path.
 fn rtt(carrier: CarrierKind) -> io::Result<Finding> {
     const EXPECTED: Duration = Duration::from_millis(100);
     let rig = Rig::build(carrier, "delay 50 ms")?;
@@ -91,14 +79,13 @@ fn rtt(carrier: CarrierKind) -> io::Result<Finding> {
     Ok(Finding::new(measured, "p99 within 1 ms of 100 ms, none lost or early", kept, &report))
 }
 
-/// Measures how late packets are at 500 Mbit/s.
 fn load(carrier: CarrierKind) -> io::Result<Finding> {
     const DELAY: Duration = Duration::from_millis(50);
     let (arrivals, report) = send_over(carrier, "delay 50 ms", Load { packets: 125_000, rate: mbit(500) })?;
     let mut late: Vec<Duration> = arrivals.iter().map(|arrival| arrival.took.saturating_sub(DELAY)).collect();
     late.sort_unstable();
     let [p50, p99] = [0.5, 0.99].map(|part| quantile(&late, part));
-    let own = report.lateness.delivery(0.99);
+    let own = report.lateness.delivery.quantile(0.99);
     let kept = arrivals.len() == 125_000 && own < LATENESS_MAX && arrivals.iter().all(|arrival| arrival.took >= DELAY);
     let measured = format!(
         "500 Mbit/s for 3 s: emulator late by p99 {own:.1?}, socket to socket p50 {p50:.1?}, p99 {p99:.1?}, \
@@ -109,16 +96,8 @@ fn load(carrier: CarrierKind) -> io::Result<Finding> {
     Ok(Finding::new(measured, "emulator's p99 below 1 ms, none lost or early", kept, &report))
 }
 
-fn loss(carrier: CarrierKind) -> io::Result<Finding> {
-    check_loss(carrier, "loss 2 %", 1.0)
-}
-
-fn bursts(carrier: CarrierKind) -> io::Result<Finding> {
-    check_loss(carrier, "loss 2 % in bursts of 10", 10.0)
-}
-
 /// Compares the number of lost packets with the binomial bound. Bursts of n packets widen it by about sqrt(2n - 1).
-fn check_loss(carrier: CarrierKind, knobs: &str, burst: f64) -> io::Result<Finding> {
+fn loss(carrier: CarrierKind, knobs: &str, burst: f64) -> io::Result<Finding> {
     const PACKETS: u64 = 50_000;
     const MEAN: f64 = PACKETS as f64 * 0.02;
     let (arrivals, report) =
@@ -169,7 +148,6 @@ fn limit(carrier: CarrierKind) -> io::Result<Finding> {
     Ok(Finding::new(measured, "150 of 400: 225000 B", kept, &report))
 }
 
-/// Measures the throughput of the emulator on this machine.
 fn throughput(carrier: CarrierKind) -> io::Result<Finding> {
     const LOAD: Load = Load { packets: 280_000, rate: mbit(840) };
     let (arrivals, report) = send_over(carrier, "delay 20 ms", LOAD)?;
@@ -177,7 +155,7 @@ fn throughput(carrier: CarrierKind) -> io::Result<Finding> {
         return Ok(Finding::nothing_arrived(&report));
     };
     let carried = arrivals.len() as f64 * PACKET as f64 * 8.0 / (last.at - first.at).as_secs_f64() / 1e6;
-    let late = report.lateness.delivery(0.99);
+    let late = report.lateness.delivery.quantile(0.99);
     let measured = format!("{carried:.0} Mbit/s of 1500-byte packets, late by p99 {late:.1?}, {}", core(&report));
     Ok(Finding::new(measured, "800 Mbit/s at least", carried >= 800.0, &report))
 }

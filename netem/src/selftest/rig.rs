@@ -7,14 +7,8 @@ use clap::ValueEnum;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::RcvBufForce;
 
-use crate::emulator::report::Report;
-use crate::model::conditions::Conditions;
-use crate::model::knobs::parse_knobs;
-use crate::model::profile::Profile;
-use crate::model::script::Script;
-use crate::model::wan::Wan;
-use crate::relay::{Datagram, Relay};
 use crate::tun::{ADDRESSES, Site, SiteSettings};
+use crate::{Conditions, Profile, Relay, Report, Script, Wan, parse_knobs};
 
 /// The carrier that is tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -25,9 +19,7 @@ pub enum CarrierKind {
     Relay,
 }
 
-/// Seed of every check.
 const SEED: u64 = 4;
-
 /// Receive buffer of each socket, in bytes: all packets of a check fit, so that none is lost outside the emulator even
 /// if the system does not schedule the receiving thread.
 const SOCKET_BUFFER: usize = 256 << 20;
@@ -50,33 +42,29 @@ impl Rig {
         let knobs = parse_knobs(knobs).map_err(io::Error::other)?;
         let profile = Profile::both(Conditions::default().with(knobs));
         match carrier {
-            CarrierKind::Tun => Self::tun(Wan::new(&profile, Script::default(), SEED)),
-            CarrierKind::Relay => Self::relay(Wan::new(&profile, Script::default(), SEED)),
+            CarrierKind::Tun => {
+                let wan = Wan::new(&profile, Script::default(), SEED);
+                let site = Site::build(wan, &SiteSettings::default())?;
+                let source = site.source.within(|| socket(ADDRESSES[0]))?;
+                let target = site.target.within(|| socket(ADDRESSES[1]))?;
+                source.connect(target.local_addr()?)?;
+                Ok(Self { source, target, carrier: Carrier::Tun(Box::new(site)) })
+            }
+            CarrierKind::Relay => {
+                let wan = Wan::new(&profile, Script::default(), SEED);
+                let source = socket(Ipv4Addr::LOCALHOST)?;
+                let target = socket(Ipv4Addr::LOCALHOST)?;
+                let relay = Relay::start((Ipv4Addr::LOCALHOST, 0).into(), target.local_addr()?, wan)?;
+                source.connect(relay.address)?;
+                Ok(Self { source, target, carrier: Carrier::Relay(relay) })
+            }
         }
     }
 
-    fn tun(wan: Wan<Vec<u8>>) -> io::Result<Self> {
-        let site = Site::build(wan, &SiteSettings::default())?;
-        let [here, there] = ADDRESSES;
-        let source = site.source.within(|| socket(here))?;
-        let target = site.target.within(|| socket(there))?;
-        source.connect(target.local_addr()?)?;
-        Ok(Self { source, target, carrier: Carrier::Tun(Box::new(site)) })
-    }
-
-    fn relay(wan: Wan<Datagram>) -> io::Result<Self> {
-        let source = socket(Ipv4Addr::LOCALHOST)?;
-        let target = socket(Ipv4Addr::LOCALHOST)?;
-        let relay = Relay::start((Ipv4Addr::LOCALHOST, 0).into(), target.local_addr()?, wan)?;
-        source.connect(relay.address())?;
-        Ok(Self { source, target, carrier: Carrier::Relay(relay) })
-    }
-
-    /// Takes the rig down and returns the emulator's report.
     pub(super) fn finish(self) -> io::Result<Report> {
         match self.carrier {
             Carrier::Tun(site) => site.emulator.stop(),
-            Carrier::Relay(relay) => relay.stop(),
+            Carrier::Relay(relay) => relay.emulator.stop(),
         }
     }
 }

@@ -10,17 +10,13 @@ use wire::units::Rate;
 
 /// Bytes of a whole IP packet of Ethernet's MTU.
 pub(super) const PACKET: usize = 1500;
-
 /// Bytes of the IP and UDP headers.
 const HEADERS: usize = 28;
-
 /// Silence after which all packets are considered to have arrived or to be lost.
 const SILENCE: Duration = Duration::from_millis(700);
-
 /// Time between two checks for packets that are due.
 const TICK: Duration = Duration::from_micros(250);
 
-/// A number of packets to send at a rate.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load {
     /// Number of packets, of [`PACKET`] bytes each.
@@ -29,13 +25,11 @@ pub(super) struct Load {
     pub(super) rate: Rate,
 }
 
-/// A packet that arrived.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrival {
     pub(super) number: u64,
     /// Time of arrival, since the first packet was sent.
     pub(super) at: Duration,
-    /// Time from the packet's sending to its arrival.
     pub(super) took: Duration,
 }
 
@@ -75,7 +69,8 @@ fn receive(socket: &UdpSocket, start: Instant) -> io::Result<Vec<Arrival>> {
         match socket.recv(&mut packet) {
             Ok(_) => {
                 let at = start.elapsed();
-                let [number, sent] = [0, 8].map(|from| u64::from_le_bytes(word(&packet[from..])));
+                let word = |from: usize| u64::from_le_bytes(std::array::from_fn(|index| packet[from + index]));
+                let [number, sent] = [0, 8].map(word);
                 let took = at.saturating_sub(Duration::from_nanos(sent));
                 arrivals.push(Arrival { number, at, took });
             }
@@ -118,12 +113,6 @@ fn echo(socket: &UdpSocket) -> io::Result<()> {
 
 fn is_silence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}
-
-fn word(bytes: &[u8]) -> [u8; 8] {
-    let mut word = [0; 8];
-    word.copy_from_slice(&bytes[..8]);
-    word
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -12,26 +12,20 @@ use tun_rs::SyncDevice;
 
 use super::offload::{Joiner, Splitter};
 use crate::emulator::carrier::{BATCH, Carrier, Waker};
-use crate::model::direction::Direction;
-use crate::model::path::packet::Delivery;
+use crate::{Delivery, Direction};
 
 /// Time for which packets are collected after others were delivered, as a busy network card does before it interrupts
 /// the machine: about 6 full packets at 600 Mbit/s. The first packet after a pause is not delayed.
 const MODERATION: Duration = Duration::from_micros(100);
-
-/// Name of the device in each namespace.
 pub(super) const DEVICE: &str = "wan";
 
-/// The TUN device of one namespace.
 pub(super) struct End {
     device: SyncDevice,
-    /// Packets that are about to arrive here.
     arriving: Joiner,
     /// An open `/proc/net/dev` of that namespace; it stays valid outside the namespace.
     statistics: File,
 }
 
-/// A carrier between two TUN devices.
 pub(super) struct Tun {
     /// The source's end, then the target's.
     ends: [End; 2],
@@ -39,7 +33,6 @@ pub(super) struct Tun {
 }
 
 impl End {
-    /// Creates the device in the namespace of the calling thread.
     pub(super) fn create() -> io::Result<Self> {
         let device = tun_rs::DeviceBuilder::new().name(DEVICE).with(|device| {
             device.offload(true).packet_information(false);

@@ -8,18 +8,13 @@ use std::thread;
 
 use nix::sched::{CloneFlags, setns, unshare};
 
-/// Path at which a thread finds its own network namespace.
 const OWN: &str = "/proc/thread-self/ns/net";
 
-/// A network namespace, kept alive by an open descriptor.
 #[derive(Debug)]
 pub struct Namespace(File);
 
 impl Namespace {
     /// Creates a namespace and runs `set_up` in it. Returns the namespace and the result of `set_up`.
-    ///
-    /// # Errors
-    /// A system error, or an error of `set_up`.
     pub fn create<T: Send>(set_up: impl FnOnce() -> io::Result<T> + Send) -> io::Result<(Self, T)> {
         in_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;
@@ -29,9 +24,6 @@ impl Namespace {
     }
 
     /// Runs `inside` in the namespace. Sockets that it opens and processes that it starts stay there.
-    ///
-    /// # Errors
-    /// A system error, or an error of `inside`.
     pub fn within<T: Send>(&self, inside: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         in_thread(|| {
             setns(&self.0, CloneFlags::CLONE_NEWNET)?;
@@ -39,10 +31,6 @@ impl Namespace {
         })
     }
 
-    /// Starts a command in the namespace.
-    ///
-    /// # Errors
-    /// The command cannot be started.
     pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
         self.within(|| command.spawn())
     }

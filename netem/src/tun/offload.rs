@@ -6,13 +6,10 @@ use std::io;
 
 use tun_rs::{GROTable, SyncDevice, VIRTIO_NET_HDR_LEN};
 
-/// Bytes of the longest IP packet.
 const PACKET_MAX: usize = 65_535;
-
 /// Packets of one burst at most. The devices announce this limit to the kernel, which splits longer bursts.
 pub(super) const SEGMENTS_MAX: usize = 64;
 
-/// Splits a device's bursts into packets.
 pub(super) struct Splitter {
     burst: Vec<u8>,
     packets: Vec<Vec<u8>>,
@@ -31,16 +28,12 @@ impl Default for Splitter {
 
 impl Splitter {
     /// Reads the packets of the next burst.
-    ///
-    /// # Errors
-    /// The device's error. [`io::ErrorKind::WouldBlock`] means that there is no burst.
     pub(super) fn receive(&mut self, device: &SyncDevice) -> io::Result<impl Iterator<Item = &[u8]>> {
         let count = device.recv_multiple(&mut self.burst, &mut self.packets, &mut self.lengths, 0)?;
         Ok(self.packets.iter().zip(self.lengths).take(count).map(|(packet, length)| &packet[..length]))
     }
 }
 
-/// Joins packets for a device into bursts.
 #[derive(Default)]
 pub(super) struct Joiner {
     /// Buffers for packets, each with space in front for the header that describes a burst. The first `held` are in use.
@@ -54,7 +47,6 @@ impl Joiner {
         self.held == SEGMENTS_MAX
     }
 
-    /// Keeps a packet until [`Joiner::send`].
     pub(super) fn add(&mut self, packet: &[u8]) {
         if self.held == self.packets.len() {
             // The capacity fits any burst, so that the buffer never moves.

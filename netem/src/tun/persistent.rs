@@ -22,28 +22,19 @@ use super::error::TunError;
 use super::pid_namespace::{enter, launch, launcher, this_command, wait_with_signals};
 use super::record::Record;
 use super::site::{SITE_VARIABLE, Site, SiteSettings, prepare_command};
-use crate::model::direction::Direction;
-use crate::model::wan::Wan;
+use crate::{Direction, Wan};
 
 /// Environment variable of a process that is to become the command that it names, and to end with its parent.
 const CHILD_VARIABLE: &str = "CAUSEWAY_NETEM_CHILD";
-
 /// First word of the line that the holder prints when the WAN is up; its descriptors follow.
 const READY: &str = "ready";
-
-/// Line that the holder receives once its record is written.
 const RECORDED: &[u8] = b"recorded\n";
-
 /// Checks of whether a holder has ended, before it is killed.
 const END_CHECKS: u32 = 500;
-
 /// Time between two checks of whether a holder has ended.
 const END_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Brings a WAN up, which stays up. Returns the process that holds it.
-///
-/// # Errors
-/// The tun mode is not supported here, or a WAN is up already.
 pub(crate) fn up(wan: impl FnOnce() -> Wan<Vec<u8>>, settings: &SiteSettings) -> Result<u32, TunError> {
     if let Some(launcher) = launcher() {
         enter(&launcher)?;
@@ -110,11 +101,7 @@ fn announce_and_wait(site: &Site) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs a command in the namespace at one end of a WAN: the WAN that this process is in, or else the one that is up.
-/// Returns the command's exit code.
-///
-/// # Errors
-/// No WAN is up, the command cannot be started, or a system error.
+/// Runs a command at one end of the WAN that this process is in, or else of the one that is up.
 pub(crate) fn exec(end: Direction, command: &[OsString]) -> Result<i32, TunError> {
     if env::var_os(CHILD_VARIABLE).is_some() {
         set_pdeathsig(Signal::SIGKILL).map_err(TunError::system("requesting to end with the parent"))?;
@@ -155,7 +142,6 @@ fn enter_namespaces(record: &Record, end: Direction) -> io::Result<()> {
     env::set_current_dir(here)
 }
 
-/// Result of [`down`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TakenDown {
     /// A WAN was taken down; this is its emulator's report.
@@ -165,9 +151,6 @@ pub(crate) enum TakenDown {
 }
 
 /// Takes down the WAN that is up, with every process in it.
-///
-/// # Errors
-/// No WAN is up, or it does not end.
 pub(crate) fn down() -> Result<TakenDown, TunError> {
     const DOING: &str = "taking the WAN down";
     let record = Record::read().ok_or(TunError::NothingUp)?;

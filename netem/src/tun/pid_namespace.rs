@@ -26,9 +26,6 @@ const LAUNCHER_VARIABLE: &str = "CAUSEWAY_NETEM_LAUNCHER";
 
 /// Runs `work` as the first process of a PID namespace and returns its exit code. In the launcher, which calls this
 /// first, it starts that process and waits for it.
-///
-/// # Errors
-/// The tun mode is not supported here, or an error of `work`.
 pub fn run_as_first_process(work: impl FnOnce() -> Result<i32, TunError>) -> Result<i32, TunError> {
     match launcher() {
         Some(launcher) => {
@@ -52,12 +49,10 @@ pub(super) fn this_command() -> Result<Command, TunError> {
     Ok(command)
 }
 
-/// Removes the launcher's variable from a command's environment.
 pub(super) fn without_launcher(command: &mut Command) -> &mut Command {
     command.env_remove(LAUNCHER_VARIABLE)
 }
 
-/// Starts `command` as process 1 of a new PID namespace.
 pub(super) fn launch(command: &mut Command) -> Result<Child, TunError> {
     if let Err(error) = std::fs::metadata("/dev/net/tun") {
         return Err(TunError::Unsupported(io::Error::new(error.kind(), format!("/dev/net/tun: {error}"))));

@@ -7,17 +7,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Directory of the record, unless [`DIRECTORY_VARIABLE`] names another. It is empty after a restart of the machine, as
-/// the WAN is gone then too.
+/// Directory of the record, empty after a restart of the machine, unless [`DIRECTORY_VARIABLE`] names another.
 const DIRECTORY: &str = "/run/causeway-netem";
-
 /// Environment variable that names another directory, for a second WAN next to the first.
 const DIRECTORY_VARIABLE: &str = "CAUSEWAY_NETEM_RECORD";
 
-/// The process that holds the WAN.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
-    /// Process id of the holder.
     pub(super) holder: u32,
     /// Start time of the holder, in the kernel's ticks. It distinguishes the holder from a later process of the same id.
     started: u64,
@@ -26,7 +22,6 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Creates the record of a running holder.
     pub(super) fn of(holder: u32, namespaces: [i32; 2]) -> io::Result<Self> {
         let started = started(holder).ok_or_else(|| io::Error::other("the holder has ended"))?;
         Ok(Self { holder, started, namespaces })
@@ -43,7 +38,6 @@ impl Record {
         fs::write(path("record.json"), serde_json::to_vec(self)?)
     }
 
-    /// Returns true if the holder is still running.
     pub(super) fn is_alive(&self) -> bool {
         started(self.holder) == Some(self.started)
     }

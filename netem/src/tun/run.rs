@@ -14,14 +14,9 @@ use signal_hook::iterator::Signals;
 use super::error::TunError;
 use super::pid_namespace::run_as_first_process;
 use super::site::{SITE_VARIABLE, Site, SiteSettings, prepare_command};
-use crate::emulator::report::Report;
-use crate::model::wan::Wan;
+use crate::{Report, Wan};
 
-/// Runs `command` in the source's namespace and passes the emulator's report to `done` when the command has ended.
-/// Returns the command's exit code.
-///
-/// # Errors
-/// The tun mode is not supported here, or the command cannot be started.
+/// Runs `command` in the source's namespace. Passes the report to `done` and returns the command's exit code.
 pub(crate) fn run(
     wan: impl FnOnce() -> Wan<Vec<u8>>,
     settings: &SiteSettings,
@@ -60,8 +55,7 @@ fn forward(mut signals: Signals, main: Pid) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until the command itself ends and returns its exit code. Orphans of the namespace become our children and are
-/// reaped too.
+/// Waits for the command and returns its exit code. Orphans of the namespace become our children and are reaped.
 fn reap_until(main: Pid) -> io::Result<i32> {
     loop {
         match waitpid(None, None) {

@@ -9,23 +9,16 @@ use super::device::{DEVICE, End, Tun};
 use super::namespace::{Namespace, ip};
 use super::offload::SEGMENTS_MAX;
 use super::pid_namespace::without_launcher;
-use crate::emulator::Emulator;
-use crate::model::wan::Wan;
+use crate::{Emulator, Wan};
 
 /// Environment variable that names both namespaces to processes inside them, as two paths.
 pub(super) const SITE_VARIABLE: &str = "CAUSEWAY_NETEM";
-
-/// The source's and the target's address. They are from the block for network tests (RFC 2544, 198.18.0.0/15), so that
-/// no real host has them.
+/// The source's and the target's address, from the block for network tests (RFC 2544, 198.18.0.0/15).
 pub const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 18, 0, 1), Ipv4Addr::new(198, 19, 0, 1)];
-
 /// Ethernet's MTU, in bytes; the default of the WAN.
 pub const MTU: u16 = 1500;
-
-/// Packets that the kernel queues for a device whose reader is busy. A TCP sender in slow start sends a whole window in
-/// one go.
+/// Packets that the kernel queues for a device: a TCP sender in slow start sends a whole window in one go.
 const TRANSMIT_QUEUE: u32 = 20_000;
-
 /// Socket buffers of TCP in bytes: minimum, default and maximum. The maximum is more than twice what 500 Mbit/s over
 /// 300 ms need, so that a comparison measures TCP and not a default.
 const TCP_BUFFERS: &str = "4096 131072 67108864";
@@ -33,20 +26,19 @@ const TCP_BUFFERS: &str = "4096 131072 67108864";
 /// Two namespaces and the WAN between them. Dropping it removes them.
 #[derive(Debug)]
 pub struct Site {
-    /// Namespace of the source side's processes.
     pub source: Namespace,
-    /// Namespace of the target side's processes.
     pub target: Namespace,
-    /// Emulator of the WAN between them.
     pub emulator: Emulator<Vec<u8>>,
 }
 
-/// Settings of the namespaces.
-#[derive(Debug, Clone)]
+/// Settings of both namespaces.
+#[derive(Debug, Clone, clap::Args)]
 pub struct SiteSettings {
-    /// MTU of both devices, in bytes.
+    /// MTU of both ends, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = MTU)]
     pub mtu: u16,
-    /// TCP's congestion control on the WAN; none for the system's default.
+    /// TCP's congestion control on this WAN, such as cubic or bbr [default: the system's]
+    #[arg(long, value_name = "NAME")]
     pub tcp: Option<String>,
 }
 
@@ -58,9 +50,6 @@ impl Default for SiteSettings {
 
 impl Site {
     /// Builds both namespaces and starts the emulator.
-    ///
-    /// # Errors
-    /// The kernel has no TUN devices or not the requested congestion control, or another system error.
     pub fn build(wan: Wan<Vec<u8>>, settings: &SiteSettings) -> io::Result<Self> {
         let [source_address, target_address] = ADDRESSES;
         let (source, source_end) = Namespace::create(|| set_up(source_address, target_address, settings))?;

@@ -21,7 +21,6 @@ pub(crate) struct Snapshot {
     pub(crate) at: Instant,
 }
 
-/// Result of one trial.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Measured {
     pub(crate) figures: BTreeMap<Figure, f64>,
@@ -30,7 +29,6 @@ pub(crate) struct Measured {
     /// Counters over time, for cells with changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) timeline: Option<Timeline>,
-    /// Status of the sender at the end.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub(crate) status: serde_json::Value,
 }
@@ -59,10 +57,10 @@ impl Measured {
         let mut measured = Self { invalid: wire.invalid(), ..Self::default() };
         let per_second = |bytes: u64| bytes as f64 * 8.0 / wire.ran.as_secs_f64();
         let forward = &wire.forward;
-        let queue = |quantile| forward.sojourn(quantile).as_secs_f64() * 1e3;
+        let queue = |quantile| forward.sojourn.quantile(quantile).as_secs_f64() * 1e3;
         let dropped = forward.dropped_in_all();
         let self_inflicted = forward.dropped_for(DropCause::Limit) + forward.dropped_for(DropCause::Policer);
-        let lateness = wire.lateness.delivery(0.99).max(wire.lateness.busy_for(0.99));
+        let lateness = wire.lateness.delivery.quantile(0.99).max(wire.lateness.busy.quantile(0.99));
         for (figure, value) in [
             (Figure::Goodput, goodput),
             (Figure::OfLimit, goodput / cell.limit(record_bytes)),
@@ -109,8 +107,7 @@ impl Measured {
     }
 }
 
-/// Returns the bits per second between the last commits before two moments. Records arrive in large commits, so that a
-/// rate is exact only between commits.
+/// Returns the bits per second between the last commits before two moments, because commits are large.
 fn goodput(began: &SinkSample, ended: &SinkSample) -> f64 {
     let took = ended.committed_at - began.committed_at;
     if took > 0.0 { (ended.bytes - began.bytes) as f64 * 8.0 / took } else { 0.0 }

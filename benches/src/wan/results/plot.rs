@@ -14,33 +14,23 @@ const LEFT: f64 = 48.0;
 const BOTTOM: f64 = 34.0;
 const TOP: f64 = 26.0;
 const RIGHT: f64 = 12.0;
-
-/// Panels in a row.
 const ACROSS: usize = 4;
-
-/// Pixels of the legend above all panels.
 const LEGEND: f64 = 30.0;
-
 /// Colours of the lines, which colour-blind readers can tell apart (Okabe and Ito, 2008).
 const COLOURS: [&str; 4] = ["#0072b2", "#d55e00", "#009e73", "#888888"];
 
-/// The scale of an axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Scale {
-    /// Linear from zero to this value.
     Linear(f64),
-    /// Logarithmic from the first to the second value.
     Decades(f64, f64),
 }
 
-/// A panel with several lines.
 #[derive(Debug, Clone, PartialEq)]
 struct Panel {
     title: String,
     x_label: &'static str,
     y_label: &'static str,
     x_max: f64,
-    /// Marks of the axis with their labels.
     x_marks: Vec<(f64, String)>,
     y: Scale,
     y_marks: Vec<f64>,
@@ -60,8 +50,7 @@ impl Scale {
     }
 }
 
-/// Returns the goodput over the loss, with a panel per budget and round trip of the matrix; none if no cell of the matrix
-/// was measured.
+/// Returns the goodput over the loss, with a panel per budget and round trip; none if nothing was measured.
 pub(crate) fn matrix(cells: &[Cell], results: &[&TrialResult], record_bytes: usize) -> Option<String> {
     let of_matrix: Vec<&Cell> = cells.iter().filter(|cell| cell.name.ends_with("pct")).collect();
     let mut panels = Vec::new();

@@ -11,10 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::figures::Measured;
 use crate::wan::cell::Contestant;
 
-/// Name of the file with one line per trial.
 const FILE: &str = "results.jsonl";
 
-/// Identity of a trial.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct TrialKey {
     pub(crate) cell: String,
@@ -38,19 +36,16 @@ pub(crate) struct TrialResult {
     pub(crate) measured: Measured,
 }
 
-/// A directory of results.
 #[derive(Debug)]
 pub(crate) struct Store {
-    dir: PathBuf,
+    pub(crate) dir: PathBuf,
     results: Vec<TrialResult>,
     file: File,
 }
 
 impl Store {
-    /// Opens a directory, which is created if it does not exist, and reads its results.
-    ///
-    /// # Errors
-    /// A line that is not a result: the file is another program's, or of another version.
+    /// Opens a directory, which is created if it does not exist, and reads its results. Fails on a line that is not a
+    /// result: the file is another program's, or of another version.
     pub(crate) fn open(dir: &Path) -> Result<Self> {
         fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let path = dir.join(FILE);
@@ -71,7 +66,6 @@ impl Store {
         Ok(Self { dir: dir.to_owned(), results, file })
     }
 
-    /// Appends a result to the file.
     pub(crate) fn append(&mut self, result: TrialResult) -> Result<()> {
         let mut text = serde_json::to_string(&result)?;
         text.push('\n');
@@ -91,11 +85,6 @@ impl Store {
         let mut last: Vec<_> = self.results.iter().rev().filter(|result| seen.insert(&result.key)).collect();
         last.reverse();
         last
-    }
-
-    /// Returns the store's directory.
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
     }
 }
 

@@ -4,43 +4,18 @@ use std::fmt::Write;
 
 use super::store::TrialResult;
 use super::verdict::{Row, Verdict};
+use crate::wan::cell::Figure::*;
 use crate::wan::cell::{Cell, Contestant, Figure, Scenario};
 
 /// Columns of a steady cell whose path carries the whole budget.
-const STEADY: &[Figure] = &[
-    Figure::Goodput,
-    Figure::OfLimit,
-    Figure::Delivered,
-    Figure::Loss,
-    Figure::Rtt,
-    Figure::SenderCpu,
-    Figure::ReceiverCpu,
-];
+const STEADY: &[Figure] = &[Goodput, OfLimit, Delivered, Loss, Rtt, SenderCpu, ReceiverCpu];
 
 /// Columns of a steady cell whose path carries less than the budget.
-const NARROW: &[Figure] = &[
-    Figure::Goodput,
-    Figure::OfPath,
-    Figure::QueueP50,
-    Figure::SelfLoss,
-    Figure::Rtt,
-    Figure::SenderCpu,
-    Figure::ReceiverCpu,
-];
+const NARROW: &[Figure] = &[Goodput, OfPath, QueueP50, SelfLoss, Rtt, SenderCpu, ReceiverCpu];
 
 /// Columns of a cell with a scenario; a figure that was not measured is a dash.
-const SCENARIO: &[Figure] = &[
-    Figure::Goodput,
-    Figure::OfPath,
-    Figure::QueueP50,
-    Figure::SelfLoss,
-    Figure::Settled,
-    Figure::Sessions,
-    Figure::Share,
-    Figure::LatencyP99,
-];
+const SCENARIO: &[Figure] = &[Goodput, OfPath, QueueP50, SelfLoss, Settled, Sessions, Share, LatencyP99];
 
-/// Returns the columns of a cell.
 fn figures(cell: &Cell) -> &'static [Figure] {
     match cell.scenario {
         Scenario::Steady if cell.budget > cell.path_rate => NARROW,
@@ -68,7 +43,7 @@ fn table(figures: &[Figure], cells: &[&Cell], results: &[&TrialResult]) -> Strin
         let own = Row::of(cell, Contestant::Causeway, results);
         let mut columns = vec![cell.name.clone()];
         columns.extend(figures.iter().map(|figure| own.show(*figure)));
-        columns.extend(others.iter().map(|other| Row::of(cell, *other, results).show(Figure::Goodput)));
+        columns.extend(others.iter().map(|other| Row::of(cell, *other, results).show(Goodput)));
         columns.extend([cell.bounds(), verdict(cell, &own)]);
         let _ = writeln!(text, "| {} |", columns.join(" | "));
     }

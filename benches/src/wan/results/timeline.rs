@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::wan::cell::{ExpectedRate, MeasuredAt, NEVER};
 
-/// Counters at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Point {
     /// Seconds since the warm-up's end.
@@ -21,7 +20,6 @@ pub(crate) struct Point {
 /// 5 Mbit/s, short enough for a bound of 1 s.
 pub(crate) const WINDOW: f64 = 0.5;
 
-/// Counters in the order of their times.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Timeline(pub(crate) Vec<Point>);

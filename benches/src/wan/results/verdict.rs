@@ -3,23 +3,20 @@
 use std::collections::BTreeMap;
 
 use super::store::TrialResult;
-use crate::wan::cell::{Cell, Contestant, Figure, Requirement};
+use crate::wan::cell::{Cell, Contestant, Figure, Requirement, at_most};
 
 /// Results of all seeds of one contestant in a cell.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Row {
     /// Median of each figure, or the worst value where that counts.
     pub(crate) figures: BTreeMap<Figure, f64>,
-    /// Number of trials with figures.
     pub(crate) seeds: usize,
     /// Errors, and reasons why measurements are invalid.
     pub(crate) faults: Vec<String>,
 }
 
-/// Verdict on a cell.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Verdict {
-    /// Every bound is kept.
     Met,
     /// Bounds that are not kept, each with the measured value.
     Missed(Vec<String>),
@@ -71,7 +68,7 @@ impl Verdict {
         if row.seeds == 0 {
             return Self::NotMeasured(row.faults.first().cloned().unwrap_or_else(|| "not run".to_owned()));
         }
-        let always = Requirement::at_most(Figure::Wrong, 0.0);
+        let always = at_most(Figure::Wrong, 0.0);
         let all = [always].into_iter().chain(cell.requirements.iter().copied());
         let missed: Vec<String> = all.filter_map(|requirement| missed(requirement, row)).collect();
         if missed.is_empty() { Self::Met } else { Self::Missed(missed) }
@@ -104,14 +101,12 @@ mod tests {
     use super::super::figures::Measured;
     use super::super::store::TrialKey;
     use super::*;
+    use crate::wan::cell::at_least;
     use crate::wan::plan;
 
     fn cell() -> Cell {
         Cell {
-            requirements: vec![
-                Requirement::at_least(Figure::OfLimit, 0.97),
-                Requirement::at_most(Figure::Sessions, 1.0),
-            ],
+            requirements: vec![at_least(Figure::OfLimit, 0.97), at_most(Figure::Sessions, 1.0)],
             ..plan::all().remove(0)
         }
     }

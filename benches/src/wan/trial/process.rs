@@ -4,17 +4,17 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use netem::tun::Namespace;
 use serde::de::DeserializeOwned;
+use service::lock::Lock;
 
 /// Ticks per second in `/proc` (`USER_HZ`). Every Linux shows processes this value, independent of the kernel's own.
 const TICKS_PER_SECOND: f64 = 100.0;
-
 /// Lines of a log that are shown if the process ends by itself.
 const LOG_TAIL_LINES: usize = 5;
 
@@ -24,7 +24,7 @@ pub(crate) struct Process<S> {
     child: Child,
     stdin: Option<ChildStdin>,
     log: PathBuf,
-    output: Arc<Mutex<Output<S>>>,
+    output: Arc<Lock<Output<S>>>,
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl<S: DeserializeOwned + Clone + Default + Send + 'static> Process<S> {
         let mut child = namespace.spawn(command).context("cannot start an end")?;
         let stdin = child.stdin.take();
         let stdout = child.stdout.take();
-        let output = Arc::new(Mutex::new(Output { last: None, other: Vec::new() }));
+        let output = Arc::new(Lock::new(Output { last: None, other: Vec::new() }));
         let process = Self { child, stdin, log: log.to_owned(), output: Arc::clone(&output) };
         let stdout = stdout.context("an end has no standard output")?;
         thread::Builder::new().name("reader".to_owned()).spawn(move || read(stdout, &output))?;
@@ -53,21 +53,18 @@ impl<S: DeserializeOwned + Clone + Default + Send + 'static> Process<S> {
 
     /// Returns the last sample, or an empty one if there is none yet.
     pub(crate) fn last(&self) -> S {
-        self.output.lock().unwrap_or_else(PoisonError::into_inner).last.clone().unwrap_or_default()
+        self.output.lock().last.clone().unwrap_or_default()
     }
 
-    /// Returns true if the process has written `line`.
     pub(crate) fn has_written(&self, line: &str) -> bool {
-        self.output.lock().unwrap_or_else(PoisonError::into_inner).other.iter().any(|written| written == line)
+        self.output.lock().other.iter().any(|written| written == line)
     }
 
-    /// Writes a line to the process's standard input.
     pub(crate) fn send(&mut self, line: &str) -> Result<()> {
         let stdin = self.stdin.as_mut().context("an end has no standard input")?;
         writeln!(stdin, "{line}").context("an end has closed its standard input")
     }
 
-    /// Returns the processor time that the process has used.
     pub(crate) fn cpu(&self) -> Result<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         cpu_of(&stat).context("/proc shows no processor time of an end")
@@ -90,9 +87,9 @@ impl<S> Drop for Process<S> {
     }
 }
 
-fn read<S: DeserializeOwned>(stdout: ChildStdout, output: &Mutex<Output<S>>) {
+fn read<S: DeserializeOwned>(stdout: ChildStdout, output: &Lock<Output<S>>) {
     for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-        let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut output = output.lock();
         match serde_json::from_str(&line) {
             Ok(sample) => output.last = Some(sample),
             Err(_) if output.other.len() < OTHER_LINES_MAX => output.other.push(line),

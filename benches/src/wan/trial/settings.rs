@@ -12,7 +12,6 @@ use crate::end::source::{BULK, TRICKLE};
 use crate::pki::{LINK, RECEIVER_NAME, SENDER_NAME};
 use crate::wan::cell::Cell;
 
-/// Port on which the receiver listens.
 const PORT: u16 = 7443;
 
 /// Configuration lines that the user adds, to try settings.
@@ -26,7 +25,6 @@ pub(crate) struct ExtraLines {
     pub(crate) receiver: Vec<String>,
 }
 
-/// Writes both configuration files into `dir`.
 pub(crate) fn write(dir: &Path, cell: &Cell, extra: &ExtraLines) -> Result<()> {
     write_sender(dir, cell, cell.budget, extra)?;
     Ok(fs::write(dir.join(RECEIVER_FILE), receiver(extra))?)
@@ -37,8 +35,7 @@ pub(crate) fn write_sender(dir: &Path, cell: &Cell, budget: Rate, extra: &ExtraL
     Ok(fs::write(dir.join(SENDER_FILE), sender(cell, budget, extra))?)
 }
 
-/// Returns the sender's configuration. Memory defaults to what 500 Mbit/s over 300 ms need; the other settings have the
-/// product's defaults.
+/// Returns the sender's configuration. Memory defaults to what 500 Mbit/s over 300 ms need.
 fn sender(cell: &Cell, budget: Rate, extra: &ExtraLines) -> String {
     let memory = default_memory(&extra.sender, "512 MiB");
     let top = extra.sender.join("\n");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use wire::units::{Rate, Size};
 
 use super::counters::DropCause;
-use super::packet::PathPacket;
+use super::dice::PathPacket;
 use crate::model::conditions::{Conditions, Excess};
 
 /// Bit-nanoseconds per byte at one bit per second: converts bytes and a rate into nanoseconds.
@@ -24,7 +24,8 @@ pub(super) enum Admission<P> {
 #[derive(Debug)]
 pub(super) struct Bottleneck<P> {
     queue: VecDeque<PathPacket<P>>,
-    bytes: u64,
+    /// Bytes that are not sent yet, the whole packet at the head included.
+    pub(super) bytes: u64,
     /// Time at which the packet at the head will have been sent.
     finish: Duration,
     policer: Bucket,
@@ -86,11 +87,6 @@ impl<P> Bottleneck<P> {
     /// Returns when the packet at the head will have been sent.
     pub(super) fn next(&self) -> Option<Duration> {
         self.queue.front().map(|_| self.finish)
-    }
-
-    /// Bytes that are not sent yet, the whole packet at the head included.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
     }
 
     /// Applies a new rate to the rest of the packet at the head. Without a rate everything is sent now.

@@ -1,10 +1,12 @@
 //! Counters of one direction: every packet is delivered, in flight, or dropped for a named cause.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
 
 use super::dice::Fate;
 use crate::histogram::TimeHistogram;
-/// The cause for which a packet was dropped.
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DropCause {
     /// The path lost the packet: `loss`.
@@ -22,7 +24,6 @@ pub enum DropCause {
 }
 
 impl DropCause {
-    /// All causes, in the order in which reports show them.
     pub const ALL: [Self; 6] = [Self::Loss, Self::Down, Self::Limit, Self::Policer, Self::Mtu, Self::Overflow];
 
     /// The cause's word in reports: the knob's name, where a knob is the cause.
@@ -38,8 +39,8 @@ impl DropCause {
     }
 }
 
-/// Counters of one direction since the run's start.
-#[derive(Debug, Clone, Default)]
+/// Counters of one direction since the run's start, in the order of a report's JSON.
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Counters {
     /// Packets that entered the path.
     pub offered: u64,
@@ -49,33 +50,36 @@ pub struct Counters {
     pub delivered: u64,
     /// Bytes of the packets that arrived, IP headers included.
     pub delivered_bytes: u64,
-    /// Packets that the path duplicated.
+    #[serde(serialize_with = "by_name")]
+    dropped: [u64; DropCause::ALL.len()],
     pub doubled: u64,
-    /// Packets in which the path flipped a bit.
     pub corrupted: u64,
     /// Packets delayed longer so that others overtake them (`reorder`).
     pub overtaken: u64,
     /// The longest queue, in bytes, the packet being sent included.
+    #[serde(rename = "queue_max_bytes")]
     pub backlog_max: u64,
-    dropped: [u64; DropCause::ALL.len()],
-    /// Time from a packet's arrival at the bottleneck until the bottleneck had sent it.
-    sojourn: TimeHistogram,
+    /// Time from a packet's arrival at the bottleneck until the bottleneck had sent it. Empty without a bottleneck.
+    #[serde(flatten, serialize_with = "bottleneck_times")]
+    pub sojourn: TimeHistogram,
+}
+
+fn by_name<S: Serializer>(dropped: &[u64; DropCause::ALL.len()], serializer: S) -> Result<S::Ok, S::Error> {
+    BTreeMap::from(DropCause::ALL.map(|cause| (cause.name(), dropped[cause as usize]))).serialize(serializer)
+}
+
+fn bottleneck_times<S: Serializer>(sojourn: &TimeHistogram, serializer: S) -> Result<S::Ok, S::Error> {
+    let names = [("bottleneck_p50_ms", 0.5), ("bottleneck_p99_ms", 0.99), ("bottleneck_max_ms", 1.0)];
+    serializer.collect_map(names.map(|(name, quantile)| (name, sojourn.quantile(quantile).as_secs_f64() * 1e3)))
 }
 
 impl Counters {
-    /// Packets dropped for `cause`.
     pub fn dropped_for(&self, cause: DropCause) -> u64 {
         self.dropped[cause as usize]
     }
 
-    /// Packets dropped for any cause.
     pub fn dropped_in_all(&self) -> u64 {
         self.dropped.iter().sum()
-    }
-
-    /// Time that packets took through the bottleneck, queue included, at `quantile`. Zero without a bottleneck.
-    pub fn sojourn(&self, quantile: f64) -> Duration {
-        self.sojourn.quantile(quantile)
     }
 
     /// Counters of what happened after `earlier`, an earlier copy of these same counters. `backlog_max` stays the
@@ -103,21 +107,8 @@ impl Counters {
         self.offered_bytes += length;
     }
 
-    pub(super) fn delivered(&mut self, length: u64) {
-        self.delivered += 1;
-        self.delivered_bytes += length;
-    }
-
     pub(super) fn dropped(&mut self, cause: DropCause) {
         self.dropped[cause as usize] += 1;
-    }
-
-    pub(super) fn backlog(&mut self, bytes: u64) {
-        self.backlog_max = self.backlog_max.max(bytes);
-    }
-
-    pub(super) fn queued(&mut self, sojourn: Duration) {
-        self.sojourn.record(sojourn);
     }
 
     pub(super) fn changed(&mut self, fate: &Fate) {

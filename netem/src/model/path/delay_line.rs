@@ -7,8 +7,7 @@ use std::time::Duration;
 use rand::Rng;
 use rand::rngs::ChaCha8Rng;
 
-use super::dice::rng;
-use super::packet::{Delivery, PathPacket};
+use super::dice::{Delivery, PathPacket, rng};
 use crate::model::conditions::{Conditions, Jitter, Order};
 
 /// Time between two targets of ordered jitter. Short enough that every round trip of a WAN sees several, long enough
@@ -19,7 +18,8 @@ const WANDER: Duration = Duration::from_millis(10);
 pub(super) struct DelayLine<P> {
     in_flight: BinaryHeap<Reverse<InFlight<P>>>,
     entered: u64,
-    bytes: u64,
+    /// Bytes that are in flight on the delay line.
+    pub(super) bytes: u64,
     /// Arrival time of the last of the packets that keep their order.
     last: Duration,
     wander: ChaCha8Rng,
@@ -60,14 +60,8 @@ impl<P: Clone> DelayLine<P> {
         Some((Delivery { packet, due, flip }, length))
     }
 
-    /// Returns when the next packet arrives.
     pub(super) fn next(&self) -> Option<Duration> {
         self.in_flight.peek().map(|Reverse(first)| first.due)
-    }
-
-    /// Bytes that are in flight on the delay line.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
     }
 
     fn push(&mut self, due: Duration, length: u64, packet: P, flip: Option<u64>) {

@@ -1,12 +1,13 @@
-//! The random numbers of a path. Each packet draws one per knob, even for knobs that are not in use, so that changing
+//! Packets on a path, and the random numbers that decide about them. Each packet draws one per knob, even for knobs that are not in use, so that changing
 //! one knob does not change the random numbers of the others.
+
+use std::time::Duration;
 
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 
 use crate::model::conditions::{Conditions, GilbertElliott, Loss};
 
-/// The random number generators of one direction.
 #[derive(Debug)]
 pub(super) struct Dice {
     loss: ChaCha8Rng,
@@ -32,7 +33,6 @@ impl Dice {
         Self { loss: rng(seed, stream, 0), others: rng(seed, stream, 1), bad: false }
     }
 
-    /// Draws the next packet's fate.
     pub(super) fn roll(&mut self, conditions: &Conditions) -> Fate {
         let [doubled, overtaken, jitter, corrupt, bit] = std::array::from_fn(|_| self.others.next_u64());
         Fate {
@@ -58,10 +58,40 @@ impl Dice {
     }
 }
 
-/// Creates the generator of one kind of random number of one direction. ChaCha8 yields the same numbers in every
-/// version and on every machine.
+/// Creates a generator of random numbers. ChaCha8 yields the same ones in every version and on every machine.
 pub(super) fn rng(seed: u64, stream: u64, kind: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(stream << 8 | kind);
     rng
+}
+
+/// A packet on the path, with what the dice decided about it.
+#[derive(Debug)]
+pub(super) struct PathPacket<P> {
+    pub(super) packet: P,
+    /// Bytes of the packet, IP header included.
+    pub(super) length: u64,
+    pub(super) fate: Fate,
+    /// Time at which the packet reached the bottleneck.
+    pub(super) arrived: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery<P> {
+    /// The packet itself; [`Delivery::damage`] flips its bit.
+    pub packet: P,
+    /// Time at which the packet was to arrive. If it arrives later, the carrier was late.
+    pub due: Duration,
+    /// Random number that selects the bit to flip, if a bit is flipped.
+    pub flip: Option<u64>,
+}
+
+impl<P> Delivery<P> {
+    /// Flips the selected bit of `bytes`, if one is to be flipped.
+    pub fn damage(&self, bytes: &mut [u8]) {
+        let bits = bytes.len() as u64 * 8;
+        if let Some(bit) = self.flip.filter(|_| bits > 0).map(|die| die % bits) {
+            bytes[(bit / 8) as usize] ^= 1 << (bit % 8);
+        }
+    }
 }

@@ -59,7 +59,7 @@ fn the_bottleneck_sends_packets_one_by_one_at_its_rate() {
     }
     let arrived = drain(&mut path);
     assert_eq!(arrived, (0..5).map(|number| (number, millis(11 + number))).collect::<Vec<_>>());
-    assert_eq!(path.counters().backlog_max, 5 * 1500);
+    assert_eq!(path.counters.backlog_max, 5 * 1500);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn the_queue_accepts_packets_up_to_its_exact_limit() {
         let mut path = path(&format!("rate 12 Mbit/s, limit {limit}"));
         let taken = (0..10).filter(|&number| path.offer(number, MTU, Duration::ZERO).is_ok()).count();
         assert_eq!(taken, fits, "limit {limit}");
-        assert_eq!(path.counters().dropped_for(DropCause::Limit), 10 - fits as u64);
+        assert_eq!(path.counters.dropped_for(DropCause::Limit), 10 - fits as u64);
         // After one packet has been sent, exactly one more fits.
         assert!(path.offer(10, MTU, millis(1)).is_ok());
         assert_eq!(path.offer(11, MTU, millis(1)), Err(DropCause::Limit));
@@ -117,7 +117,7 @@ fn a_path_that_is_down_loses_only_what_would_have_passed() {
     set(&mut path, "up", micros(4500));
     let arrived: Vec<u64> = drain(&mut path).into_iter().map(|(number, _)| number).collect();
     assert_eq!(arrived, [0, 1, 4, 5]);
-    assert_eq!(path.counters().dropped_for(DropCause::Down), 2);
+    assert_eq!(path.counters.dropped_for(DropCause::Down), 2);
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn jitter_keeps_packets_in_order_and_within_its_bounds() {
 /// Returns each packet's difference from the mean delay, in milliseconds. All packets must arrive in order.
 fn jitter_offsets(knobs: &str) -> Vec<f64> {
     let mut path = path(knobs);
-    let mean = path.conditions().delay;
+    let mean = path.conditions.delay;
     for number in 0..50_000 {
         path.offer(number, MTU, micros(number * 20)).unwrap();
     }
@@ -228,7 +228,7 @@ fn duplicates_and_flipped_bits_match_their_shares() {
             flipped += u64::from(bytes.iter().map(|byte| byte.count_ones()).sum::<u32>());
         }
     }
-    let counters = path.counters();
+    let counters = &path.counters;
     assert_eq!(counters.delivered, 20_000 + counters.doubled);
     assert!((900..=1100).contains(&counters.doubled), "{} doubled", counters.doubled);
     assert!((900..=1100).contains(&counters.corrupted), "{} corrupted", counters.corrupted);
@@ -260,7 +260,7 @@ proptest! {
         }
         drain(&mut path);
         prop_assert!(path.is_empty());
-        let counters = path.counters();
+        let counters = &path.counters;
         prop_assert_eq!(counters.offered + counters.doubled, counters.delivered + counters.dropped_in_all());
     }
 }

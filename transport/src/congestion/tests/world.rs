@@ -194,7 +194,7 @@ impl World {
             *self.seen.delivered.entry(sender).or_default() += WIRE;
             let ours = matches!(self.senders[sender].control, Control::Ours(_));
             if ours {
-                let haul = self.forward.conditions().delay;
+                let haul = self.forward.conditions.delay;
                 self.seen.queues.push(delivery.due.saturating_sub(offered + haul));
             }
             if let Some(ack) = self.ackers[sender].handle(now, number, if ours { self.every } else { 2 }) {
