@@ -30,10 +30,8 @@ use crate::link::closes::CloseTally;
 use crate::link::state_topic::StateTopicError;
 use crate::lock::lock;
 
-/// Function that starts the thread of one lane.
 pub(crate) type StartLane = dyn Fn(&str, LaneId) -> Result<(LaneHandle, JoinHandle<()>), KafkaError> + Send + Sync;
 
-/// Settings of a link.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinkSettings {
     pub name: String,
@@ -51,19 +49,15 @@ pub struct LinkSettings {
     pub credit_bytes: u64,
 }
 
-/// A link of this receiver.
 pub struct ServedLink {
-    /// Catalog of the target cluster.
     pub catalog: Arc<dyn Catalog>,
     /// Counts of its ended sessions, by close code.
     pub closes: CloseTally,
-    /// Counts of its sessions and their channels.
     pub counts: SessionCounts,
     start_lane: Arc<StartLane>,
     inner: Mutex<Inner>,
 }
 
-/// Counts of a link's sessions and their channels.
 #[derive(Debug, Default)]
 pub struct SessionCounts {
     /// Sessions that got the link since the process started.
@@ -75,11 +69,8 @@ pub struct SessionCounts {
 
 /// Sessions and lanes of a link at one moment.
 pub struct Overview {
-    /// Instance name of the sender that has the link.
     pub sender: Option<String>,
-    /// The number of senders that stand by.
     pub standbys: usize,
-    /// The link's lanes, by their numbers.
     pub lanes: Vec<LaneHandle>,
 }
 
@@ -114,7 +105,6 @@ impl ServedLink {
         }
     }
 
-    /// Settings of the link that are in effect now.
     pub fn settings(&self) -> Arc<LinkSettings> {
         Arc::clone(&lock(&self.inner).settings)
     }
@@ -129,7 +119,6 @@ impl ServedLink {
         }
     }
 
-    /// Stops serving the link.
     pub fn dismiss(&self) {
         let mut inner = lock(&self.inner);
         tracing::info!(link = inner.settings.name, "link is removed from the configuration");
@@ -151,7 +140,6 @@ impl ServedLink {
         inner.dispatch(decided);
     }
 
-    /// Takes the end of a session, active or standing by.
     pub fn handle_end(&self, session: SessionId) {
         let mut inner = lock(&self.inner);
         inner.sessions.remove(&session);

@@ -44,12 +44,9 @@ pub fn credit_terms(bytes: u64, lanes: u16) -> CreditTerms {
     CreditTerms { reserve, pool: bytes.saturating_sub(reserve * lanes).max(RESERVE_MIN) }
 }
 
-/// The rates that credit sustains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RatesAllowed {
-    /// Rate of one hot lane.
     pub one_lane: Rate,
-    /// Rate of all lanes together.
     pub all_lanes: Rate,
 }
 

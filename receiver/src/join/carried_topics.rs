@@ -46,7 +46,6 @@ impl CarriedTopics {
         (inner.read.len() >= usize::from(self.lanes)).then(|| inner.topics.contains(topic))
     }
 
-    /// Notes that the sender offers a partition to one of the lanes.
     pub fn handle_offered(&self, key: Partition) {
         lock(&self.inner).offered.insert(key);
     }
@@ -68,7 +67,6 @@ impl CarriedTopics {
         keys.retain(|key| !inner.offered.contains(key));
     }
 
-    /// Returns whether all lanes were read.
     pub fn is_complete(&self) -> bool {
         lock(&self.inner).read.len() >= usize::from(self.lanes)
     }

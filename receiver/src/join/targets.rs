@@ -71,7 +71,6 @@ pub(crate) struct Targets {
 }
 
 impl Targets {
-    /// Makes the lookup for one session of a link.
     pub(crate) fn new(link: &ServedLink, settings: &LinkSettings, terms: Arc<Terms>) -> Self {
         Self {
             catalog: Arc::clone(&link.catalog),

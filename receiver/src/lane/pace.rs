@@ -72,7 +72,6 @@ impl CommitPace<DefaultClock> {
 }
 
 impl<C: Clock + Clone> CommitPace<C> {
-    /// Makes a pace with the caller's clock.
     pub(crate) fn with_clock(per_second: NonZeroU32, burst: NonZeroU32, clock: C) -> Self {
         let quota = Quota::per_second(per_second).allow_burst(burst);
         let limiter = RateLimiter::direct_with_clock(quota, clock.clone());

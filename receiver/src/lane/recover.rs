@@ -22,22 +22,10 @@ pub enum RecoverError {
     Target(#[from] TargetError),
     /// Another receiver has opened the lane meanwhile and owns it now.
     #[error("lane was opened at epoch {found}, ours is {ours}")]
-    Superseded {
-        /// The epoch that this receiver opened.
-        ours: Epoch,
-        found: Epoch,
-    },
+    Superseded { ours: Epoch, found: Epoch },
     /// The stored positions are neither those before nor those after the unknown transaction.
     #[error("stored position of {partition} is {found}, it was {before} before and {after} after the transaction")]
-    Diverged {
-        /// Source topic and partition.
-        partition: Partition,
-        /// The stored position; −1 for none.
-        found: Position,
-        before: Position,
-        /// The position that the transaction would have stored.
-        after: Position,
-    },
+    Diverged { partition: Partition, found: Position, before: Position, after: Position },
 }
 
 impl<T: LaneTarget> Lane<T> {

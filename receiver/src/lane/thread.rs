@@ -36,15 +36,11 @@ use crate::target::{LaneTarget, TargetError};
 /// A message to a lane's thread. Messages of a session that is not the lane's present one are dropped.
 #[derive(Debug)]
 pub enum Command {
-    /// Take the lane over for a new session.
     Open {
         session: SessionId,
         terms: Arc<Terms>,
-        /// True if the lane's class is served before others.
         strict: bool,
-        /// Shared with the session's other lanes.
         carried_topics: Arc<CarriedTopics>,
-        /// The session's queue of replies.
         replies: mpsc::Sender<Reply>,
     },
     /// A frame, checked and within credit, and the time by the process's clock at which its last byte arrived.
@@ -55,21 +51,16 @@ pub enum Command {
     Offer(SessionId, Epoch, Box<Offered>),
     /// All partitions of the filter were offered.
     LastOffer(SessionId, Epoch),
-    /// The sender halted a partition.
     Halted(SessionId, Epoch, Slot, HaltRecord),
     /// Every lane of the session was read: offers that waited for it can be decided.
     AllLanesRead,
     LaneMessage(SessionId, LaneMessage),
     /// Lanes have to be appended for classes; sent to lane 0 before a session begins.
     Classes {
-        /// The session's terms, with the default class only.
         terms: Arc<Terms>,
-        /// The other classes that the session requests.
         requests: Vec<ClassRequest>,
-        /// Receives every class and its lanes; dropped if the lane ends.
         answer: oneshot::Sender<Result<ClassTable, OpenError>>,
     },
-    /// The lane's session has ended.
     SessionEnded(SessionId),
     /// Commit the frames that are there without a gap, then end the thread.
     Stop,
@@ -81,7 +72,6 @@ pub enum Reply {
     Message(Control),
     /// The lane's state was read; the session's other lanes may wait for that.
     Opened,
-    /// A message for another lane of the session.
     LaneMessage(LaneId, LaneMessage),
     /// The session must end: the sender broke the protocol, or the stored state does not permit the session.
     Close(Close),
@@ -102,7 +92,6 @@ pub struct View {
     pub epoch: Option<Epoch>,
     /// Counters since the process started.
     pub counts: Counts,
-    /// Compressed bytes in the inbox.
     pub held_bytes: u64,
     /// The reason why records do not flow: the target's error, or that another receiver has the lane.
     pub trouble: Option<String>,
@@ -123,7 +112,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(24 * 60 * 60);
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// A lane and everything that its thread uses.
 pub(crate) struct LaneThread<T> {
     pub lane: Lane<T>,
     /// The lane's commands and view.
@@ -135,7 +123,6 @@ pub(crate) struct LaneThread<T> {
     pub ticket: Ticket,
     /// Times of the lane's frames, by `clock`.
     pub timings: Timings,
-    /// Clock of this process, for reports.
     pub clock: Clock,
 }
 

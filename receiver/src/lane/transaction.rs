@@ -52,7 +52,6 @@ impl<T: LaneTarget> Lane<T> {
         self.parts.size.handle_success(committed.bytes, took);
     }
 
-    /// Takes a message of another lane of this session.
     pub fn handle_lane_message(&mut self, message: LaneMessage) {
         let Some(open) = self.open.as_mut() else { return };
         match message {
@@ -514,7 +513,6 @@ impl<T: LaneTarget> OpenLane<'_, T> {
 }
 
 impl Open {
-    /// Queues the offers that a hand-over releases.
     fn queue(&mut self, released: Released) {
         self.offers.0.extend(released.offered.map(Pending::Offer));
         self.offers.0.extend(released.last.then_some(Pending::Last));

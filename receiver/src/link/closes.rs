@@ -17,7 +17,6 @@ impl CloseTally {
         *lock(&self.0).entry(code.name()).or_default() += 1;
     }
 
-    /// The count of each code that occurred, by its name.
     pub fn counts(&self) -> BTreeMap<String, u64> {
         let counts = lock(&self.0);
         counts.iter().map(|(code, count)| ((*code).to_owned(), *count)).collect()

@@ -13,7 +13,6 @@ use crate::config::derived;
 use crate::link::{LinkSettings, ServedLink, StartLane};
 use crate::lock::lock;
 
-/// All links of a receiver, by name.
 pub struct ServedLinks {
     catalog: Arc<dyn Catalog>,
     start_lane: Arc<StartLane>,

@@ -89,16 +89,13 @@ pub enum Verdict {
     Refused(Flaw),
 }
 
-/// A wrong setting of a state topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flaw {
-    /// The values and the remedy.
     pub detail: String,
     /// The setting to use instead.
     pub set: &'static str,
 }
 
-/// Judges the settings of an existing state topic.
 pub fn judge(topic: &TopicDescription, configs: &[ConfigEntry]) -> Verdict {
     let name = &topic.name;
     let replicas = topic.replicas;

@@ -28,7 +28,6 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// Metrics of each link.
     LINK: LinkStatus;
     "causeway_receiver_records" "Records committed to the target"
         Read::Counter(|l| l.counts.records);
@@ -86,7 +85,6 @@ metrics! {
 }
 
 metrics! {
-    /// Metrics of the process.
     PROCESS: Status;
     "causeway_receiver_rate_bits_per_second"
         "Limit on the IP bits that this receiver sends per second; absent while there is no limit"

@@ -136,7 +136,6 @@ fn welcome(host: &Host, greeted: &Greeted, terms: &Terms, credit: CreditTerms) -
     }
 }
 
-/// Queues and tasks of one session.
 struct SessionIo {
     connection: Connection,
     /// Reads control messages into `incoming`.
@@ -155,14 +154,11 @@ struct SessionIo {
     shutdown: Shutdown,
 }
 
-/// An event that a session handles.
 enum Event {
     Message(Control),
-    /// A message of a lane.
     Reply(Reply),
     /// An extra channel has ended; the message tells the sender.
     ChannelEnded(Control),
-    /// A second has passed.
     Tick,
     /// The session must end.
     End(Close),
@@ -188,7 +184,6 @@ impl SessionIo {
         }
     }
 
-    /// Returns why the control stream ended.
     async fn stream_end(&mut self) -> Close {
         match self.reading.join_next().await {
             Some(Ok(Err(error))) => PeerMisbehaved::Bytes(error).into(),

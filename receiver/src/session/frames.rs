@@ -18,7 +18,6 @@ use crate::lane::thread::{Command, LaneHandle};
 use crate::link::arbiter::SessionId;
 use crate::lock::lock;
 
-/// Destination of the frames of one session.
 #[derive(Clone)]
 pub(super) struct Intake {
     pub(super) session: SessionId,

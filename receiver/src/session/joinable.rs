@@ -21,15 +21,12 @@ pub(super) struct JoinRequest {
     pub(super) token: u128,
     /// The receiver process that issued the token.
     pub(super) receiver: u128,
-    /// The sender's number for the channel.
     pub(super) channel: u32,
     pub(super) reader: ControlReader,
     pub(super) writer: ControlWriter,
 }
 
-/// A channel that is joining its session.
 pub(super) struct ExtraChannel {
-    /// The sender's number for the channel.
     pub(super) channel: u32,
     pub(super) connection: Connection,
     pub(super) reader: ControlReader,

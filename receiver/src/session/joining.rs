@@ -59,7 +59,6 @@ struct Offer {
     _room: OwnedSemaphorePermit,
 }
 
-/// Looks up the offers of one lane, one after the other.
 struct LaneOffers {
     lane: LaneId,
     handle: LaneHandle,

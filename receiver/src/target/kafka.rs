@@ -33,7 +33,6 @@ impl Default for KafkaTargetConfig {
     }
 }
 
-/// A target that is a Kafka cluster.
 #[derive(Debug)]
 pub struct KafkaTarget {
     properties: Arc<Properties>,
@@ -72,7 +71,6 @@ impl Target for KafkaTarget {
     }
 }
 
-/// The writer of one lane in a Kafka cluster.
 #[derive(Debug)]
 pub struct KafkaLane {
     properties: Arc<Properties>,
