@@ -42,7 +42,6 @@ impl KafkaCatalog {
         Client::start(Kind::Producer, &settings, 0).map(Self)
     }
 
-    /// Makes a catalog that uses an existing client.
     pub(super) fn over(client: &Arc<Client>) -> Self {
         Self(client.clone())
     }

@@ -28,7 +28,6 @@ pub use event::{Fault, LaneEvent, Start};
 pub use lane::LaneQueue;
 pub use memory::ConsumerMemory;
 
-/// Settings of a consumer.
 #[derive(Debug, Clone, Copy)]
 pub struct ConsumerConfig<'a> {
     /// The link's name. The cluster's operators see it in the client id and the group id; the consumer never joins the

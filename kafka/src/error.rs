@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use rdkafka_sys::rd_kafka_resp_err_t as Code;
 
-/// A Kafka call that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{doing}: {reason}")]
 pub struct KafkaError {
     /// The attempted operation, such as `commit of lane 3`.
     pub doing: String,
-    /// The text from librdkafka or from the broker.
     pub reason: String,
     /// The fault, which decides what to do.
     pub fault: KafkaFault,

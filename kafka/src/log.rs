@@ -36,17 +36,11 @@ pub type Entry = (Option<Vec<u8>>, Option<Vec<u8>>);
 /// Error of a read that did not reach the partition's end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
-    /// A Kafka call failed.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
     /// Another producer's open transaction delays the end of the partition.
     #[error("the partition ends at {high_watermark}, but a transaction is still open at {stable} after {} s", STABLE_WITHIN.as_secs())]
-    Undecided {
-        /// Last position that could be read.
-        stable: Position,
-        /// End of the partition when the read began.
-        high_watermark: Position,
-    },
+    Undecided { stable: Position, high_watermark: Position },
     /// The client reports that the partition cannot be read.
     #[error(transparent)]
     Unreadable(#[from] Fault),

@@ -11,7 +11,6 @@ use super::client::{Client, Topic, millis, reason_of};
 use super::error::KafkaError;
 use super::text::lossy;
 
-/// Refreshes the client's metadata of one topic.
 pub(super) fn of_topic(client: &Client, topic: &Topic, timeout: Duration) -> Result<(), KafkaError> {
     Metadata::ask(client, Some(topic), timeout).map(drop)
 }

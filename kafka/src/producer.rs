@@ -34,7 +34,6 @@ const PURGE_WITHIN: Duration = Duration::from_secs(10);
 /// Pause before the next purge: a record that is being sent again was not in the queue at the last one.
 const PURGE_AGAIN: Duration = Duration::from_millis(50);
 
-/// Settings of a producer.
 #[derive(Debug, Clone, Copy)]
 pub struct ProducerConfig<'a> {
     /// The link's name, for the client id.
@@ -47,7 +46,6 @@ pub struct ProducerConfig<'a> {
     pub memory: u64,
 }
 
-/// Error of a transaction or of its records.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProduceError {
     /// The call failed; the transaction's outcome may be unknown.
@@ -72,7 +70,6 @@ pub struct Rejection {
     pub first: Offset,
     /// Source offset of the last of them; equal to `first` where the record is known exactly.
     pub last: Offset,
-    /// The text from the broker or the client.
     pub reason: String,
 }
 
@@ -83,7 +80,6 @@ pub struct Appended {
     pub partition: Partition,
     /// Target offset of the first record; −1 where the broker does not say.
     pub first: Offset,
-    /// Target offset of the last record.
     pub last: Offset,
 }
 

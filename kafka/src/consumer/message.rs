@@ -23,13 +23,11 @@ unsafe impl Send for Message {}
 /// Partition of a message: the address of its topic handle, and the partition's number.
 pub(super) type Origin = (usize, i32);
 
-/// Meaning of a message.
 #[derive(Debug)]
 pub(super) enum Verdict {
     Record,
     /// The end of the partition; the message's offset is the end.
     End,
-    /// A fault that stopped the partition.
     Fault(Fault),
     /// An error that the client retries by itself.
     Temporary,

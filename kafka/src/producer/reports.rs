@@ -34,7 +34,6 @@ pub(super) struct BadReport {
 }
 
 impl Reports {
-    /// Number of records reported so far.
     pub(super) fn count(&self) -> u64 {
         self.count
     }
