@@ -38,12 +38,7 @@ const INCOMING_MAX: usize = 64;
 pub enum EndpointError {
     /// The UDP port is in use or forbidden, or the address does not belong to this machine.
     #[error("UDP socket on {address}: {source}")]
-    Socket {
-        /// Address on which to listen.
-        address: SocketAddr,
-        /// Error of the system.
-        source: io::Error,
-    },
+    Socket { address: SocketAddr, source: io::Error },
     /// The certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),

@@ -13,7 +13,6 @@ const NEAR: Duration = Duration::from_millis(1);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Base {
     buckets: [Option<Duration>; 3],
-    /// Begin of the first bucket.
     began: Option<Instant>,
     /// Moment of the last round trip near the base.
     near: Option<Instant>,

@@ -32,7 +32,6 @@ const PROBE_PACKETS: u64 = 2;
 /// Smallest window of a channel in packets, so that it notices when its path is back.
 const CHANNEL_PACKETS: u64 = 4;
 
-/// State that all channels of a flow share.
 pub(super) struct Shared {
     state: Mutex<State>,
     /// Bytes of the window that are not in flight; negative if more than the window is.
@@ -57,7 +56,6 @@ struct State {
     probes: u64,
 }
 
-/// A channel as the others see it.
 struct Member {
     id: u64,
     in_flight: u64,
@@ -66,7 +64,6 @@ struct Member {
     silent: Arc<AtomicBool>,
 }
 
-/// Controller of one channel.
 pub(super) struct Channel {
     shared: Arc<Shared>,
     id: u64,

@@ -35,7 +35,6 @@ const OVERFLOW_LOSS_MIN: f64 = 0.001;
 /// Result of a round: does the competition continue?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The other flow is still there.
     Continues,
     /// The other flow is gone: the queue drains when we send less.
     Over,

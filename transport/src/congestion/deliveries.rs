@@ -21,7 +21,6 @@ struct Slice {
 /// Delivery rates in bytes per second.
 #[derive(Debug)]
 pub(super) struct Deliveries {
-    /// Rate of the last round.
     pub(super) last: f64,
     /// Rates of the rounds of the last second.
     recent: WindowedMax,

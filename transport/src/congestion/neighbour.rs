@@ -7,14 +7,11 @@ use super::queue_owner_test::QueueOwnerTest;
 /// Time for which a neighbour that stopped is expected to return.
 const WARNED_FOR: Duration = Duration::from_secs(90);
 
-/// Knowledge of a neighbour.
 #[derive(Debug, Default)]
 pub(super) struct Neighbour {
-    /// Moment at which one was last seen.
     seen: Option<Instant>,
     /// Window in bytes that we had when competition with it last ended.
     pub(super) window: f64,
-    /// Test in progress: is the queue ours?
     pub(super) test: Option<QueueOwnerTest>,
 }
 
@@ -23,7 +20,6 @@ impl Neighbour {
         self.seen = Some(now);
     }
 
-    /// Returns whether a neighbour was seen recently.
     pub(super) fn is_expected(&self, now: Instant) -> bool {
         self.seen.is_some_and(|at| now.saturating_duration_since(at) < WARNED_FOR)
     }

@@ -36,7 +36,6 @@ pub(super) struct QueueOwnerTest {
     rounds: u32,
     /// Delivery in bytes per second at the beginning of the test.
     first: f64,
-    /// Rounds in which the delivery was halved.
     halved: u32,
     /// Number of such rounds that the verdict needs.
     needed: u32,
@@ -46,7 +45,6 @@ pub(super) struct QueueOwnerTest {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// The test is not finished.
     Open,
     /// Another flow fills the queue.
     NotOurs,

@@ -7,9 +7,7 @@ use wire::units::Rate;
 /// State of the path as a flow sees it, and the rate that it allows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FlowReport {
-    /// Rate of IP packets that the flow allows at present.
     pub allowed: Rate,
-    /// Rate that the operator allows.
     pub budget: Option<Rate>,
     /// Rate of IP packets that arrived in the last round.
     pub delivery: Rate,
@@ -21,11 +19,9 @@ pub struct FlowReport {
     pub queue: Duration,
     /// Part of the recently sent packets that was lost, from 0 to 1.
     pub loss: f64,
-    /// Rule in effect.
     pub mode: Mode,
     /// Reason why the rate is not higher, as far as this end can tell.
     pub limit: Limit,
-    /// Number of channels of the flow.
     pub channels: usize,
 }
 
@@ -47,11 +43,8 @@ pub enum Mode {
 /// Reason why the rate is not higher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// Nothing more to send.
     Source,
-    /// The stated rate.
     Budget,
-    /// The path.
     Path,
 }
 

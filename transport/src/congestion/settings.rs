@@ -37,7 +37,6 @@ pub struct FlowSettings {
 }
 
 impl FlowSettings {
-    /// Returns the default settings for this rate.
     pub fn new(rate: Option<Rate>) -> Self {
         Self {
             rate,

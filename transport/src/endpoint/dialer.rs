@@ -21,7 +21,6 @@ use super::sockets::{Sockets, SystemSockets};
 /// Time limit for a peer's first answer, and then again for the rest of the handshake.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Dialler of channels.
 #[derive(Clone)]
 pub struct Dialer {
     tls: Arc<QuicClientConfig>,
@@ -33,7 +32,6 @@ pub struct Dialer {
 /// Dialled channel. Each has its own socket, so that the network sees channels as separate flows.
 #[derive(Debug, Clone)]
 pub struct Dialled {
-    /// QUIC connection of the channel.
     pub connection: Connection,
     /// Endpoint of the channel: `wait_idle` on it lets the last close reach the peer.
     pub endpoint: Endpoint,
@@ -53,7 +51,6 @@ fn quinns_own() -> Arc<dyn ControllerFactory + Send + Sync> {
 }
 
 impl Dialer {
-    /// Makes a dialler with these certificates.
     pub fn new(credentials: &Credentials, settings: EndpointSettings) -> Result<Self, TlsError> {
         Ok(Self { tls: Arc::new(credentials.client()?), settings, sockets: Arc::new(SystemSockets), flow: None })
     }
