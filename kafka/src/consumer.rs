@@ -46,9 +46,6 @@ pub struct Consumer(Arc<Instance>);
 
 impl Consumer {
     /// Starts the client, which connects when it has something to read.
-    ///
-    /// # Errors
-    /// A property that librdkafka does not know, or a value that it does not accept.
     pub fn start(properties: &Properties, config: &ConsumerConfig<'_>) -> Result<Self, KafkaError> {
         Ok(Self(Arc::new(Instance::start(&settings(properties, config))?)))
     }

@@ -103,9 +103,6 @@ pub struct Producer {
 impl Producer {
     /// Makes a producer that takes over the transactional id. Before this returns, earlier owners are fenced and their
     /// open transactions ended. Blocks for at most `deadline`.
-    ///
-    /// # Errors
-    /// A property that librdkafka does not accept; a target that does not answer or refuses.
     pub fn fence(properties: &Properties, config: &ProducerConfig<'_>, deadline: Duration) -> Result<Self, KafkaError> {
         let events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR;
         let client = Client::start(Kind::Producer, &settings(properties, config), events)?;
@@ -125,9 +122,7 @@ impl Producer {
     }
 
     /// Starts a transaction, which must be committed within the transaction timeout.
-    ///
-    /// # Errors
-    /// The client's; drop the producer then.
+    /// After an error, drop the producer.
     pub fn begin(&mut self) -> Result<(), ProduceError> {
         self.deadline = Instant::now() + self.timeout;
         self.reports = Reports::default();
@@ -143,9 +138,7 @@ impl Producer {
     /// librdkafka.
     ///
     /// Blocks while the client's queue is full, up to the transaction's deadline.
-    ///
-    /// # Errors
-    /// See [`ProduceError`]; drop the producer then.
+    /// After an error, drop the producer.
     pub fn produce(
         &mut self,
         topic: &Arc<str>,
@@ -197,9 +190,7 @@ impl Producer {
 
     /// Waits until every record of the transaction so far is reported. Returns the offsets that each partition got since
     /// the last call.
-    ///
-    /// # Errors
-    /// A rejected record, or else the first bad report; drop the producer then.
+    /// The error is a rejected record, or else the first bad report; drop the producer then.
     pub fn drain(&mut self) -> Result<Vec<Appended>, ProduceError> {
         loop {
             self.verdict()?;
@@ -220,9 +211,7 @@ impl Producer {
 
     /// Commits the transaction after [`Producer::drain`]: with records in flight, the client would wait for reports that
     /// only this producer takes from its queue.
-    ///
-    /// # Errors
-    /// The client's. The outcome of the transaction is unknown then: drop the producer and read the target.
+    /// After an error the transaction's outcome is unknown: drop the producer and read the target.
     pub fn commit(&mut self) -> Result<(), ProduceError> {
         let limit = millis(self.timeout);
         // SAFETY: the instance is live.

@@ -8,13 +8,11 @@ use sys::rd_kafka_admin_op_t as Operation;
 use sys::rd_kafka_resp_err_t as Code;
 use wire::ids::TopicId;
 
+use super::call::{Call, Owned, lent};
 use crate::catalog::{ConfigEntry, TopicDescription};
-
 use crate::client::{Client, coded, reason_of};
 use crate::error::{KafkaError, known};
 use crate::text::{c_string, lossy};
-
-use super::call::{Call, Owned, lent};
 
 pub(super) fn topics(client: &Arc<Client>, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
     if names.is_empty() {

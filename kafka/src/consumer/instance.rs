@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
+use super::event_thread::EventThread;
 use crate::client::{Client, Kind};
 use crate::error::KafkaError;
-
-use super::event_thread::EventThread;
 
 /// A consumer instance, shared by its lanes. Fields are dropped in order: the thread ends before the client.
 #[derive(Debug)]

@@ -8,10 +8,9 @@ use sys::rd_kafka_resp_err_t as Code;
 use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::Offset;
 
+use super::event::Fault;
 use crate::error::known;
 use crate::text::{bytes, lossy};
-
-use super::event::Fault;
 
 /// A message that we own. It keeps the memory of its whole fetch, so do not hold it for long.
 #[derive(Debug)]
