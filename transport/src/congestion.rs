@@ -30,10 +30,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use channel::Shared;
 use quinn::congestion::ControllerFactory;
 use wire::units::Rate;
-
-use channel::Shared;
 
 pub use acks::{ACK_DELAY, ACK_PACKETS, ack_packets};
 pub use report::{FlowReport, Limit, Mode};

@@ -42,9 +42,6 @@ impl ControlReader {
     }
 
     /// Passes every message to `into` until the stream ends or the receiver of `into` is dropped.
-    ///
-    /// # Errors
-    /// Bytes that are not a valid message.
     pub async fn run(mut self, into: mpsc::Sender<Control>) -> Result<(), DecodeError> {
         loop {
             match self.next().await {

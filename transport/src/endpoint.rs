@@ -44,23 +44,8 @@ pub enum EndpointError {
     Tls(#[from] TlsError),
 }
 
-/// Opens an endpoint that listens on `address`; an unspecified IPv6 address includes IPv4. Peers without a certificate of
-/// our authority are refused before any of their data is read.
-///
-/// # Panics
-/// Outside a tokio runtime.
-pub fn listen(
-    address: SocketAddr,
-    credentials: &Credentials,
-    settings: &EndpointSettings,
-) -> Result<Endpoint, EndpointError> {
-    listen_over(&SystemSockets, address, credentials, settings)
-}
-
-/// Opens an endpoint like [`listen`], on a socket of `sockets`.
-///
-/// # Panics
-/// Outside a tokio runtime.
+/// Opens an endpoint that listens on `address`, on a socket of `sockets`; an unspecified IPv6 address includes IPv4. Peers without a certificate of
+/// our authority are refused before any of their data is read. It panics outside a tokio runtime, like all that binds.
 pub fn listen_over(
     sockets: &dyn Sockets,
     address: SocketAddr,

@@ -7,7 +7,6 @@ use wire::units::Rate;
 /// Number of packets that a receiver is asked to let pass before it acknowledges. An ACK for every packet would cost
 /// both ends a third of their CPU time; quinn keeps 64 ranges between two ACKs.
 pub const ACK_PACKETS: u32 = 10;
-
 /// Longest time for which a receiver is asked to delay an ACK.
 pub const ACK_DELAY: Duration = Duration::from_millis(25);
 

@@ -6,23 +6,18 @@ use std::collections::VecDeque;
 /// Rounds in which the queue must stay while our delivery is halved; fewer if another flow has been seen recently.
 const ROUNDS_PATIENT: u32 = 10;
 const ROUNDS_WARNED: u32 = 4;
-
 /// Rounds with half of the delivery after which the test checks whether the queue has changed at all, and the number of
 /// rounds that may have had another queue, because the path changed during them.
 const ROUNDS_LONGER: u32 = 4;
 const ROUNDS_CHANGING: usize = 2;
-
 /// Part of the first delivery, or of the recent one, below which a round counts as halved.
 const HALF: f64 = 0.5;
-
 /// Part of the first delivery below which nothing is cut before the verdict.
 const LEAST: f64 = 0.4;
-
 /// Largest difference of a queue that has not changed: in seconds, and as a part of the queue. A queue that does not
 /// change while we send half as much is not a queue but a longer path.
 const STRAY: f64 = 0.001;
 const STRAY_PART: f64 = 0.04;
-
 /// Number of rounds whose queues are remembered.
 const ROUNDS_KEPT: usize = 32;
 

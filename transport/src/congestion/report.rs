@@ -25,49 +25,27 @@ pub struct FlowReport {
     pub channels: usize,
 }
 
-/// Rule of congestion control that is in effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Doubles the rate each round trip, to find the path's.
-    Starting,
-    /// Sends at the budget, or keeps a short queue.
-    Steady,
-    /// Sends at the rate above which the path drops packets without a queue.
-    Policed,
-    /// Competes with another flow that fills the queue.
-    Competing,
-    /// Probes a path that does not answer although packets are in flight.
-    Dark,
+wire::words! {
+    /// Rule of congestion control that is in effect.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Mode {
+        /// Doubles the rate each round trip, to find the path's.
+        Starting = "starting",
+        /// Sends at the budget, or keeps a short queue.
+        Steady = "steady",
+        /// Sends at the rate above which the path drops packets without a queue.
+        Policed = "policed",
+        /// Competes with another flow that fills the queue.
+        Competing = "competing",
+        /// Probes a path that does not answer although packets are in flight.
+        Dark = "dark",
+    }
 }
 
-/// Reason why the rate is not higher.
+/// Reason why the rate is not higher: nothing more to send, the stated rate, or the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     Source,
     Budget,
     Path,
-}
-
-impl Mode {
-    /// Returns the word for metrics and status.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Steady => "steady",
-            Self::Policed => "policed",
-            Self::Competing => "competing",
-            Self::Dark => "dark",
-        }
-    }
-}
-
-impl Limit {
-    /// Returns the word for metrics and status.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Source => "source",
-            Self::Budget => "budget",
-            Self::Path => "path",
-        }
-    }
 }

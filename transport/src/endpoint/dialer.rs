@@ -11,12 +11,11 @@ use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, TokioRuntime};
 use service::config::Address;
 use service::tls::{Credentials, TlsError};
 
-use crate::congestion::Flow;
-
 use super::fault::{ChannelFault, DialError};
 use super::gauge::{Gauge, Gauged};
 use super::settings::EndpointSettings;
 use super::sockets::{Sockets, SystemSockets};
+use crate::congestion::Flow;
 
 /// Time limit for a peer's first answer, and then again for the rest of the handshake.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -72,9 +71,6 @@ impl Dialer {
     ///
     /// In TLS 1.3 the dialler finishes first. A peer that refuses *our* certificate closes the channel a round trip later;
     /// [`ChannelFault::of`] explains that close as well.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
     pub async fn dial(&self, addresses: &[Address], server_name: Option<&str>) -> Result<Dialled, DialError> {
         let mut faults = Vec::new();
         for address in addresses {
@@ -96,12 +92,6 @@ impl Dialer {
     }
 
     /// Dials the peer of an open channel again, at the same address and with the same name.
-    ///
-    /// # Errors
-    /// The reason why the peer does not answer, or why a certificate is refused.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
     pub async fn dial_beside(&self, first: &Dialled) -> Result<Dialled, ChannelFault> {
         self.dial_one(first.connection.remote_address(), &first.server_name).await
     }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::ConnectionError;
-
 use service::config::Address;
 
 #[derive(Debug, Clone, thiserror::Error)]

@@ -16,12 +16,6 @@ const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 /// Source of sockets, which thus sees every packet of their endpoints.
 pub trait Sockets: fmt::Debug + Send + Sync {
     /// Binds a socket at `address`; port 0 means any port.
-    ///
-    /// # Errors
-    /// The system's error.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
     fn bind(&self, address: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>>;
 }
 
