@@ -1,7 +1,6 @@
 //! A lane and its open state: frames, offers and halts arrive here and wait for the next transaction.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::ops::AddAssign;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -69,22 +68,20 @@ pub struct Counts {
     pub timestamps_altered: u64,
 }
 
-impl AddAssign for Counts {
-    fn add_assign(&mut self, other: Self) {
-        self.records += other.records;
-        self.bytes += other.bytes;
-        self.transactions += other.transactions;
-        self.holes += other.holes;
-        self.recoveries += other.recoveries;
-        self.replayed += other.replayed;
-        self.frames_dropped += other.frames_dropped;
-        self.runs_dropped += other.runs_dropped;
-        self.halts += other.halts;
-        self.jumps += other.jumps;
-        self.moves += other.moves;
-        self.timestamps_altered += other.timestamps_altered;
-    }
-}
+service::add_fields!(Counts {
+    records,
+    bytes,
+    transactions,
+    holes,
+    recoveries,
+    replayed,
+    frames_dropped,
+    runs_dropped,
+    halts,
+    jumps,
+    moves,
+    timestamps_altered
+});
 
 /// State of a lane between its opening and its close.
 pub(super) struct Open {

@@ -30,9 +30,7 @@ pub enum RecoverError {
 
 impl<T: LaneTarget> Lane<T> {
     /// Makes the lane ready for [`Lane::step`] again after an unknown outcome.
-    ///
-    /// # Errors
-    /// After [`RecoverError::Target`] call it again, later; after any other the lane must be closed.
+    /// After [`RecoverError::Target`] call it again, later; after any other error the lane must be closed.
     pub fn recover(&mut self) -> Result<(), RecoverError> {
         let Some(mut lane) = self.opened().filter(|lane| lane.open.unknown.is_some()) else { return Ok(()) };
         let result = lane.recover();

@@ -91,9 +91,6 @@ impl Terms {
 
 impl LaneRecord {
     /// Returns the lanes of every class, as stored.
-    ///
-    /// # Errors
-    /// [`ClassError::Damaged`] where this program cannot have stored them.
     pub fn table(&self) -> Result<ClassTable, ClassError> {
         let damaged = || ClassError::Damaged("a class ends before it begins");
         let class = |(name, first, last): &(String, u16, u16)| {

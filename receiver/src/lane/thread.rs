@@ -4,10 +4,11 @@
 //! The thread lives as long as the process and serves one session after the other. At a session's end it commits the
 //! frames that it has without a gap; the next opening waits for the present transaction at most.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use service::bell::Bell;
+use service::lock::Lock;
 use service::mailbox::Mailbox;
 use tokio::sync::{mpsc, oneshot};
 use transport::clock::Clock;
@@ -29,13 +30,13 @@ use super::timings::Timings;
 use crate::join::Offered;
 use crate::join::carried_topics::CarriedTopics;
 use crate::link::arbiter::SessionId;
-use crate::lock::lock;
 use crate::target::state::HaltRecord;
 use crate::target::{LaneTarget, TargetError};
 
 /// A message to a lane's thread. Messages of a session that is not the lane's present one are dropped.
 #[derive(Debug)]
 pub enum Command {
+    /// Take the lane over for a new session; a `strict` lane's class is served before others.
     Open {
         session: SessionId,
         terms: Arc<Terms>,
@@ -82,7 +83,7 @@ pub enum Reply {
 pub struct LaneHandle {
     pub mailbox: Mailbox<Command>,
     /// Counters of the lane, for `status` and metrics.
-    pub view: Arc<Mutex<View>>,
+    pub view: Arc<Lock<View>>,
 }
 
 /// A lane's counters and condition, as `status` shows them.
@@ -102,7 +103,6 @@ pub struct View {
 /// Commands that may wait for a lane: its frames and its offers. Credit bounds frames of a useful size long before;
 /// a sender that sends this many tiny ones ends its session.
 pub(crate) const MAILBOX_CAPACITY: usize = 64 * 1024;
-
 /// Sleep of a thread that has nothing to do.
 const IDLE: Duration = Duration::from_secs(60);
 /// Time without a commit after which the lane commits its own record: brokers forget a transactional id
@@ -361,7 +361,7 @@ impl<T: LaneTarget> LaneThread<T> {
     }
 
     fn publish(&self, running: &Running) {
-        let mut view = lock(&self.handle.view);
+        let mut view = self.handle.view.lock();
         view.epoch = self.lane.epoch();
         view.counts = self.lane.counts();
         view.held_bytes = self.lane.held_bytes();

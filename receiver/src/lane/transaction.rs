@@ -27,10 +27,8 @@ const ALONE_MAX: u32 = 256;
 
 impl<T: LaneTarget> Lane<T> {
     /// Runs one transaction over everything that has arrived, up to the size that this target can commit in time.
-    ///
-    /// # Errors
-    /// [`LaneError::Target`]: the outcome is unknown, [`Lane::recover`] decides. [`LaneError::Peer`]: the
-    /// sender broke the protocol, nothing was committed, the lane must be closed.
+    /// [`LaneError::Target`]: the outcome is unknown, [`Lane::recover`] decides. [`LaneError::Peer`]: the sender broke the
+    /// protocol, nothing was committed, the lane must be closed.
     pub fn step(&mut self) -> Result<Committed, LaneError> {
         let Some(mut lane) = self.opened() else { return Ok(Committed::default()) };
         let mut draft = Draft::default();
@@ -452,13 +450,14 @@ impl<T: LaneTarget> OpenLane<'_, T> {
 
     /// Applies a committed transaction: its changes are now the stored state, and its answers are sent.
     fn complete(&mut self, draft: Draft) -> Committed {
-        self.parts.counts += Counts {
+        let committed = Counts {
             transactions: u64::from(draft.begun),
             jumps: draft.jumps.len() as u64,
             moves: draft.handovers.handed_over.len() as u64,
             timestamps_altered: draft.delivered.timestamps_altered,
             ..draft.counts
         };
+        self.parts.counts = self.parts.counts + committed;
         let open = &mut *self.open;
         open.keep_alive = false;
         if draft.filter_complete {

@@ -12,7 +12,6 @@ use wire::close::{Close, CloseCode};
 
 /// Time within which a replaced process that comes back, and does not stand by, is contested.
 const CONTESTED: Duration = Duration::from_secs(60);
-
 /// Limit on the sessions that stand by; further ones are refused.
 const STANDBYS_MAX: usize = 8;
 
