@@ -103,9 +103,7 @@ impl Catalog for KafkaCatalog {
     }
 
     fn grow(&self, name: &str, partitions: i32) -> Result<(), KafkaError> {
-        let Err(refused) = topics::grow(&self.0, name, partitions) else {
-            return Ok(());
-        };
+        let Err(refused) = topics::grow(&self.0, name, partitions) else { return Ok(()) };
         let has = self.describe(&[name.to_owned()])?.first().map_or(0, |topic| topic.partitions);
         if has >= partitions { Ok(()) } else { Err(refused) }
     }

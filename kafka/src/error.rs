@@ -86,9 +86,7 @@ pub(crate) fn refusal(code: i32) -> Option<Refusal> {
 
 fn fault_of(code: i32) -> KafkaFault {
     use Code::*;
-    let Some(code) = known(code) else {
-        return KafkaFault::Unavailable;
-    };
+    let Some(code) = known(code) else { return KafkaFault::Unavailable };
     match code {
         RD_KAFKA_RESP_ERR__FENCED
         | RD_KAFKA_RESP_ERR_PRODUCER_FENCED

@@ -220,7 +220,6 @@ impl Producer {
     }
 
     /// Number of records of the present transaction whose timestamp was changed from 0 to 1.
-    #[must_use]
     pub fn timestamps_altered(&self) -> u64 {
         self.timestamps_altered
     }
@@ -256,9 +255,7 @@ impl Producer {
     }
 
     fn verdict(&self) -> Result<(), ProduceError> {
-        let Some(bad) = self.reports.first_bad() else {
-            return Ok(());
-        };
+        let Some(bad) = self.reports.first_bad() else { return Ok(()) };
         if let Some((address, partition)) = bad.origin
             && let Some(refusal) = refusal(bad.code)
         {

@@ -22,8 +22,7 @@ use wire::error::PeerIncompatible;
 use wire::ids::LaneId;
 use wire::lanes::{ClassRequest, ClassTable};
 
-use crate::config::Rename;
-use crate::config::derived;
+use crate::config::{Rename, derived};
 use crate::lane::thread::{Command, LaneHandle};
 use crate::lane::{OpenError, Terms};
 use crate::link::arbiter::{Arbiter, Candidate, SessionId, Verdict};

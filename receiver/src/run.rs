@@ -20,8 +20,7 @@ use transport::clock::Clock;
 use transport::endpoint::{EndpointError, SystemSockets, listen_over};
 use wire::ids::LaneId;
 
-use crate::config::Config;
-use crate::config::derived;
+use crate::config::{Config, derived};
 use crate::lane::Lane;
 use crate::lane::memory::DecodeMemory;
 use crate::lane::pace::CommitPace;

@@ -88,27 +88,20 @@ pub trait LaneTarget: Send {
     /// [`LaneTarget::discard`], it reads up to the last stable offset: a dead owner's open transaction, which the
     /// fence will end, must not delay the opening.
     fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError>;
-
     /// Makes a new producer with the lane's transactional id and initialises it: earlier owners are
     /// fenced, and their open transactions are ended, before this returns.
     fn fence(&mut self) -> Result<(), TargetError>;
-
     /// Starts a transaction of the lane's producer.
     fn begin(&mut self) -> Result<(), TargetError>;
-
     /// Appends one record to a data partition. `record`'s bytes lie inside `frame`, which is held until
     /// the transaction's reports are in or the producer is dropped. Blocks while the client's queue is full.
     fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError>;
-
     /// Appends one entry to the lane's state partition.
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError>;
-
     /// Waits until every record of the transaction so far is reported. A transaction may be drained many times.
     fn drain(&mut self) -> Result<Delivered, TargetError>;
-
     /// Commits: records and state become visible together.
     fn commit(&mut self) -> Result<(), TargetError>;
-
     /// Destroys the producer without ending its transaction; the next [`LaneTarget::fence`] decides it.
     fn discard(&mut self);
 }

@@ -11,8 +11,8 @@ use service::bell::Bell;
 use wire::frame::HeaderBlock;
 use wire::ids::{Position, Slot};
 
+use super::Instance;
 use super::event::{Fault, LaneEvent, Start};
-use super::instance::Instance;
 use super::message::{Message, Origin, Verdict};
 use crate::client::{Queue, Topic, check};
 use crate::error::KafkaError;
@@ -227,9 +227,7 @@ impl LaneQueue {
 
     /// Makes the first message the head, or drops it if it needs no event.
     fn judge(&mut self) {
-        let Some(message) = self.batch.front() else {
-            return;
-        };
+        let Some(message) = self.batch.front() else { return };
         self.head = self.partitions.get_mut(&message.origin()).and_then(|partition| {
             let head = partition.judge(message, &mut self.headers);
             if matches!(head, Some(Head::Fault(..))) {

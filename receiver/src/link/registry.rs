@@ -9,8 +9,7 @@ use std::sync::Arc;
 use kafka::catalog::Catalog;
 use service::lock::Lock;
 
-use crate::config::Config;
-use crate::config::derived;
+use crate::config::{Config, derived};
 use crate::link::{LinkSettings, ServedLink, StartLane};
 
 pub struct ServedLinks {

@@ -10,8 +10,7 @@ use wire::close::{Close, CloseCode};
 use wire::lanes::ClassTable;
 use wire::partition::Partition;
 
-use crate::target::TargetError;
-use crate::target::state;
+use crate::target::{TargetError, state};
 
 /// Settings of a state topic. Small segments keep recovery to one or two of them; compaction keeps one
 /// entry per partition of the link.

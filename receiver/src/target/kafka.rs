@@ -43,7 +43,6 @@ pub struct KafkaTarget {
 
 impl KafkaTarget {
     /// Makes a target; it connects when its first lane is opened.
-    #[must_use]
     pub fn new(properties: Properties, config: KafkaTargetConfig) -> Self {
         Self { properties: Arc::new(properties), config, logs: Lock::default() }
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::acks::ACK_DELAY;
+use super::settings::ACK_DELAY;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Acked {

@@ -2,6 +2,7 @@
 //! keeps the bottleneck busy. Another flow's queue does not drain, and our delivery falls with our window.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 /// Rounds in which the queue must stay while our delivery is halved; fewer if another flow has been seen recently.
 const ROUNDS_PATIENT: u32 = 10;
@@ -81,5 +82,27 @@ impl QueueOwnerTest {
     /// Delivery in bytes per second below which the window is not reduced before the verdict.
     pub(super) fn least_delivery(&self) -> f64 {
         if self.rounds < 2 { 0.0 } else { self.first * LEAST }
+    }
+}
+
+/// Time for which a neighbour that stopped is expected to return.
+const WARNED_FOR: Duration = Duration::from_secs(90);
+
+/// Memory of a neighbour: another flow on the path that fills its queue until it overflows.
+#[derive(Debug, Default)]
+pub(super) struct Neighbour {
+    seen: Option<Instant>,
+    /// Window in bytes that we had when competition with it last ended.
+    pub(super) window: f64,
+    pub(super) test: Option<QueueOwnerTest>,
+}
+
+impl Neighbour {
+    pub(super) fn saw(&mut self, now: Instant) {
+        self.seen = Some(now);
+    }
+
+    pub(super) fn is_expected(&self, now: Instant) -> bool {
+        self.seen.is_some_and(|at| now.saturating_duration_since(at) < WARNED_FOR)
     }
 }

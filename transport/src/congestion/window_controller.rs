@@ -6,17 +6,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::acks::ack_packets;
 use super::base::Base;
 use super::competing::{Competing, Outcome};
 use super::deliveries::{BEST_WINDOW, Deliveries};
 use super::interval::{Acked, Interval};
 use super::loss_judge::LossJudge;
-use super::neighbour::Neighbour;
 use super::policed::Policed;
-use super::queue_owner_test::{QueueOwnerTest, Verdict};
+use super::queue_owner_test::{Neighbour, QueueOwnerTest, Verdict};
 use super::queue_view::QueueView;
 use super::report::{Limit, Mode};
+use super::settings::ack_packets;
 use super::settings::{FlowSettings, Policy};
 
 /// Part of a stated rate at which a link starts, and the round trip in seconds that is assumed until one is known.

@@ -55,13 +55,11 @@ impl Dialer {
     }
 
     /// Uses sockets of `sockets` instead of the system's.
-    #[must_use]
     pub fn over(self, sockets: Arc<dyn Sockets>) -> Self {
         Self { sockets, ..self }
     }
 
     /// Uses `flow` as the congestion control of its channels.
-    #[must_use]
     pub fn guided_by(self, flow: Flow) -> Self {
         Self { flow: Some(flow), ..self }
     }

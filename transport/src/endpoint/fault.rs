@@ -1,11 +1,10 @@
 //! Faults of channels that cannot be opened or have ended, by who must act: the network's operators, the owners of the
 //! certificates, or no one, because the sender dials again.
 
-use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use quinn::ConnectionError;
 use service::config::Address;
@@ -85,9 +84,7 @@ impl std::error::Error for DialError {}
 
 impl fmt::Display for DialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((first, rest)) = self.faults.split_first() else {
-            return f.write_str("no address to dial");
-        };
+        let Some((first, rest)) = self.faults.split_first() else { return f.write_str("no address to dial") };
         write!(f, "{first}")?;
         rest.iter().try_for_each(|fault| write!(f, "; {fault}"))
     }

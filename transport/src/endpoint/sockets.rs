@@ -1,9 +1,8 @@
 //! Source of the endpoints' sockets: the system, or a wrapper around it, or a simulated network.
 
-use std::fmt;
-use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Once};
+use std::{fmt, io};
 
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
