@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use process::{Place, closed, on};
 use service::tls::{Credentials, End, TlsFiles};
-use transport::endpoint::{EndpointSettings, listen};
+use transport::endpoint::{EndpointSettings, SystemSockets, listen_over};
 use wire::units::Size;
 
 /// A receiver's endpoint that counts what opens a stream on it.
@@ -26,7 +26,8 @@ fn peer(place: &Place, pki: &str) -> Peer {
     let credentials = Credentials::load(&files, End::Server, service::tls::now()).expect("certificates");
     let settings = EndpointSettings::new(Size::from_bytes(64 << 20), 16);
     let guard = runtime.enter();
-    let endpoint = listen(SocketAddr::from(([127, 0, 0, 1], 0)), &credentials, &settings).expect("an endpoint");
+    let endpoint = listen_over(&SystemSockets, SocketAddr::from(([127, 0, 0, 1], 0)), &credentials, &settings)
+        .expect("an endpoint");
     drop(guard);
     let address = endpoint.local_addr().expect("an address");
     let (seen, streams) = tokio::sync::mpsc::channel(8);

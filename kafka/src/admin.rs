@@ -10,16 +10,14 @@ use std::sync::Arc;
 
 use rdkafka_sys as sys;
 use wire::ids::Position;
-
 use wire::partition::Partition;
-
-use crate::catalog::{Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
 
 use super::client::{Client, Kind, millis};
 use super::error::KafkaError;
 use super::metadata;
 use super::properties::Properties;
 use super::text::lossy;
+use crate::catalog::{Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
 use call::LIMIT;
 
 /// Most topics in one request.
@@ -33,16 +31,12 @@ pub struct KafkaCatalog(Arc<Client>);
 
 impl KafkaCatalog {
     /// Starts a client for admin calls, which connects at the first call.
-    ///
-    /// # Errors
-    /// A property that librdkafka does not accept.
     pub fn start(properties: &Properties, link: &str) -> Result<Self, KafkaError> {
         let settings = properties.settings(link, &[], &[]);
         // Without events, because nothing takes them from the main queue: librdkafka logs errors instead.
         Client::start(Kind::Producer, &settings, 0).map(Self)
     }
 
-    /// Makes a catalog that uses an existing client.
     pub(super) fn over(client: &Arc<Client>) -> Self {
         Self(client.clone())
     }
@@ -109,9 +103,7 @@ impl Catalog for KafkaCatalog {
     }
 
     fn grow(&self, name: &str, partitions: i32) -> Result<(), KafkaError> {
-        let Err(refused) = topics::grow(&self.0, name, partitions) else {
-            return Ok(());
-        };
+        let Err(refused) = topics::grow(&self.0, name, partitions) else { return Ok(()) };
         let has = self.describe(&[name.to_owned()])?.first().map_or(0, |topic| topic.partitions);
         if has >= partitions { Ok(()) } else { Err(refused) }
     }

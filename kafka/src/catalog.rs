@@ -11,31 +11,25 @@ use crate::KafkaError;
 /// A topic's name and size, from the cluster's metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicSummary {
-    /// Topic name.
     pub name: String,
-    /// Number of partitions.
     pub partitions: i32,
 }
 
 /// Size and id of a topic. The id tells a topic from a deleted one of the same name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicDescription {
-    /// Topic name.
     pub name: String,
     /// Kafka's topic id; [`TopicId::UNKNOWN`] if the cluster does not state one.
     pub id: TopicId,
-    /// Number of partitions.
     pub partitions: i32,
     /// Configured replicas of the partition that has fewest; 0 if the cluster does not say.
     pub replicas: i32,
 }
 
-/// Configuration entry of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigEntry {
     /// Kafka's name of the property.
     pub name: String,
-    /// Value of the property.
     pub value: String,
     /// Set on the topic itself, not inherited from the broker.
     pub set_on_topic: bool,
@@ -59,12 +53,9 @@ pub enum Isolation {
     Uncommitted,
 }
 
-/// Request to create a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTopic {
-    /// Topic name.
     pub name: String,
-    /// Number of partitions.
     pub partitions: i32,
     /// Replication factor; `None` means the cluster's default.
     pub replication: Option<i32>,
@@ -93,7 +84,6 @@ pub struct NewTopic {
 /// assert!(OneTopic.cluster_id().is_err());
 /// ```
 pub trait Catalog: Send + Sync {
-    /// Returns Kafka's id of the cluster.
     fn cluster_id(&self) -> Result<String, KafkaError> {
         unsupported("cluster id")
     }
@@ -101,11 +91,9 @@ pub trait Catalog: Send + Sync {
     fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
         unsupported("list of topics")
     }
-    /// Describes those of the named topics that exist.
     fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
         unsupported(&format!("description of {names:?}"))
     }
-    /// Reads the configuration of one topic.
     fn configs(&self, name: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
         unsupported(&format!("configuration of `{name}`"))
     }

@@ -198,7 +198,6 @@ impl Event {
         unsafe { sys::rd_kafka_event_type(self.raw()) }
     }
 
-    /// Code and text of the error in this event, if it has one.
     pub(crate) fn error(&self) -> Option<(i32, String)> {
         // SAFETY: the event is live; the string is copied.
         unsafe {
@@ -244,7 +243,6 @@ impl Topic {
         self.raw.as_ptr()
     }
 
-    /// The address that identifies messages of this topic.
     pub(crate) fn address(&self) -> usize {
         self.raw.as_ptr().addr()
     }
@@ -277,7 +275,6 @@ pub(crate) unsafe fn check(error: *mut sys::rd_kafka_error_t) -> Result<(), Call
     }
 }
 
-/// The error that a librdkafka call returned.
 #[derive(Debug, Clone)]
 pub(crate) struct CallError {
     pub(crate) code: i32,

@@ -19,10 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Time without a retry after which the next one belongs to a new problem. librdkafka retries every 500 ms.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Clients that retry, by the address of their instance.
 static RETRYING: Mutex<Option<HashMap<usize, Retries>>> = Mutex::new(None);
 
-/// An uninterrupted series of retries by one client.
 #[derive(Debug, Clone, Copy)]
 struct Retries {
     since: Instant,

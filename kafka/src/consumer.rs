@@ -9,7 +9,6 @@
 
 mod event;
 mod event_thread;
-mod instance;
 mod lane;
 mod memory;
 mod message;
@@ -19,16 +18,15 @@ use std::time::Duration;
 
 use service::bell::Bell;
 
-use super::client::Client;
+use super::client::{Client, Kind};
 use super::error::KafkaError;
 use super::properties::{Properties, Setting};
-use instance::Instance;
+use event_thread::EventThread;
 
 pub use event::{Fault, LaneEvent, Start};
 pub use lane::LaneQueue;
 pub use memory::ConsumerMemory;
 
-/// Settings of a consumer.
 #[derive(Debug, Clone, Copy)]
 pub struct ConsumerConfig<'a> {
     /// The link's name. The cluster's operators see it in the client id and the group id; the consumer never joins the
@@ -47,21 +45,32 @@ pub struct Consumer(Arc<Instance>);
 
 impl Consumer {
     /// Starts the client, which connects when it has something to read.
-    ///
-    /// # Errors
-    /// A property that librdkafka does not know, or a value that it does not accept.
     pub fn start(properties: &Properties, config: &ConsumerConfig<'_>) -> Result<Self, KafkaError> {
         Ok(Self(Arc::new(Instance::start(&settings(properties, config))?)))
     }
 
     /// Makes a lane without partitions. It rings `bell` whenever its queue is no longer empty.
-    #[must_use]
     pub fn lane(&self, bell: Bell) -> LaneQueue {
         LaneQueue::new(self.0.clone(), bell)
     }
 
     pub(crate) fn client(&self) -> &Arc<Client> {
         &self.0.client
+    }
+}
+
+/// A consumer instance, shared by its lanes. Fields are dropped in order: the thread ends before the client.
+#[derive(Debug)]
+struct Instance {
+    _thread: EventThread,
+    client: Arc<Client>,
+}
+
+impl Instance {
+    fn start(settings: &[(String, String)]) -> Result<Self, KafkaError> {
+        let client = Client::start(Kind::Consumer, settings, 0)?;
+        let thread = EventThread::start(&client)?;
+        Ok(Self { _thread: thread, client })
     }
 }
 

@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use rdkafka_sys::rd_kafka_resp_err_t as Code;
 
-/// A Kafka call that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{doing}: {reason}")]
 pub struct KafkaError {
     /// The attempted operation, such as `commit of lane 3`.
     pub doing: String,
-    /// The text from librdkafka or from the broker.
     pub reason: String,
     /// The fault, which decides what to do.
     pub fault: KafkaFault,
@@ -88,9 +86,7 @@ pub(crate) fn refusal(code: i32) -> Option<Refusal> {
 
 fn fault_of(code: i32) -> KafkaFault {
     use Code::*;
-    let Some(code) = known(code) else {
-        return KafkaFault::Unavailable;
-    };
+    let Some(code) = known(code) else { return KafkaFault::Unavailable };
     match code {
         RD_KAFKA_RESP_ERR__FENCED
         | RD_KAFKA_RESP_ERR_PRODUCER_FENCED

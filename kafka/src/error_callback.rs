@@ -15,14 +15,12 @@ thread_local! {
     static COLLECTED: RefCell<Option<Vec<ReportedError>>> = const { RefCell::new(None) };
 }
 
-/// Error from one call of the error callback.
 #[derive(Debug)]
 pub(super) struct ReportedError {
     code: i32,
     reason: String,
 }
 
-/// A partition that the client reports missing.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct MissingPartition {
     pub(super) topic: String,
@@ -31,7 +29,6 @@ pub(super) struct MissingPartition {
 }
 
 impl ReportedError {
-    /// The partition that this error reports missing.
     pub(super) fn missing(&self) -> Option<MissingPartition> {
         let missing = matches!(
             known(self.code),

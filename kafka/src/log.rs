@@ -7,12 +7,11 @@ use service::bell::Bell;
 use wire::ids::{Position, Slot};
 use wire::partition::Partition;
 
-use crate::catalog::{Bounds, Catalog, Isolation};
-
 use super::admin::KafkaCatalog;
 use super::consumer::{Consumer, ConsumerConfig, ConsumerMemory, Fault, LaneEvent, LaneQueue, Start};
 use super::error::KafkaError;
 use super::properties::Properties;
+use crate::catalog::{Bounds, Catalog, Isolation};
 
 /// Time for which the last stable offset may stay below the high watermark because of another producer's transaction.
 const STABLE_WITHIN: Duration = Duration::from_secs(10);
@@ -36,17 +35,11 @@ pub type Entry = (Option<Vec<u8>>, Option<Vec<u8>>);
 /// Error of a read that did not reach the partition's end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
-    /// A Kafka call failed.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
     /// Another producer's open transaction delays the end of the partition.
     #[error("the partition ends at {high_watermark}, but a transaction is still open at {stable} after {} s", STABLE_WITHIN.as_secs())]
-    Undecided {
-        /// Last position that could be read.
-        stable: Position,
-        /// End of the partition when the read began.
-        high_watermark: Position,
-    },
+    Undecided { stable: Position, high_watermark: Position },
     /// The client reports that the partition cannot be read.
     #[error(transparent)]
     Unreadable(#[from] Fault),
@@ -54,9 +47,6 @@ pub enum LogError {
 
 impl LogReader {
     /// Starts the client, which connects at the first read.
-    ///
-    /// # Errors
-    /// A property that librdkafka does not accept.
     pub fn start(properties: &Properties, link: &str) -> Result<Self, KafkaError> {
         // An empty fetch shows the end, so brokers must answer it soon.
         let config = ConsumerConfig { link, memory: MEMORY, fetch_wait: Duration::from_millis(10) };
@@ -67,18 +57,12 @@ impl LogReader {
 
     /// Reads all committed records of a partition in order, from its start at least to its end at the time of the call.
     /// `extent` says which end: the last stable offset or the high watermark.
-    ///
-    /// # Errors
-    /// See [`LogError`].
     pub fn read(&self, topic: &str, partition: i32, extent: Isolation) -> Result<Vec<Entry>, LogError> {
         let bounds = self.catalog.bounds(&[Partition::new(topic, partition)], extent)?;
         bounds.first().map_or_else(|| Ok(Vec::new()), |&bounds| self.read_within(topic, partition, bounds))
     }
 
     /// Reads all committed records of a partition in order, from `bounds.start` at least to `bounds.end`.
-    ///
-    /// # Errors
-    /// See [`LogError`].
     pub fn read_within(&self, topic: &str, partition: i32, bounds: Bounds) -> Result<Vec<Entry>, LogError> {
         let mut entries = Vec::new();
         if bounds.start >= bounds.end {

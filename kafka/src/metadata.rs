@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use rdkafka_sys as sys;
 
-use crate::catalog::TopicSummary;
-
 use super::client::{Client, Topic, millis, reason_of};
 use super::error::KafkaError;
 use super::text::lossy;
+use crate::catalog::TopicSummary;
 
-/// Refreshes the client's metadata of one topic.
 pub(super) fn of_topic(client: &Client, topic: &Topic, timeout: Duration) -> Result<(), KafkaError> {
     Metadata::ask(client, Some(topic), timeout).map(drop)
 }

@@ -34,7 +34,6 @@ const PURGE_WITHIN: Duration = Duration::from_secs(10);
 /// Pause before the next purge: a record that is being sent again was not in the queue at the last one.
 const PURGE_AGAIN: Duration = Duration::from_millis(50);
 
-/// Settings of a producer.
 #[derive(Debug, Clone, Copy)]
 pub struct ProducerConfig<'a> {
     /// The link's name, for the client id.
@@ -47,7 +46,6 @@ pub struct ProducerConfig<'a> {
     pub memory: u64,
 }
 
-/// Error of a transaction or of its records.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProduceError {
     /// The call failed; the transaction's outcome may be unknown.
@@ -72,7 +70,6 @@ pub struct Rejection {
     pub first: Offset,
     /// Source offset of the last of them; equal to `first` where the record is known exactly.
     pub last: Offset,
-    /// The text from the broker or the client.
     pub reason: String,
 }
 
@@ -83,7 +80,6 @@ pub struct Appended {
     pub partition: Partition,
     /// Target offset of the first record; −1 where the broker does not say.
     pub first: Offset,
-    /// Target offset of the last record.
     pub last: Offset,
 }
 
@@ -107,9 +103,6 @@ pub struct Producer {
 impl Producer {
     /// Makes a producer that takes over the transactional id. Before this returns, earlier owners are fenced and their
     /// open transactions ended. Blocks for at most `deadline`.
-    ///
-    /// # Errors
-    /// A property that librdkafka does not accept; a target that does not answer or refuses.
     pub fn fence(properties: &Properties, config: &ProducerConfig<'_>, deadline: Duration) -> Result<Self, KafkaError> {
         let events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR;
         let client = Client::start(Kind::Producer, &settings(properties, config), events)?;
@@ -129,9 +122,7 @@ impl Producer {
     }
 
     /// Starts a transaction, which must be committed within the transaction timeout.
-    ///
-    /// # Errors
-    /// The client's; drop the producer then.
+    /// After an error, drop the producer.
     pub fn begin(&mut self) -> Result<(), ProduceError> {
         self.deadline = Instant::now() + self.timeout;
         self.reports = Reports::default();
@@ -147,9 +138,7 @@ impl Producer {
     /// librdkafka.
     ///
     /// Blocks while the client's queue is full, up to the transaction's deadline.
-    ///
-    /// # Errors
-    /// See [`ProduceError`]; drop the producer then.
+    /// After an error, drop the producer.
     pub fn produce(
         &mut self,
         topic: &Arc<str>,
@@ -201,9 +190,7 @@ impl Producer {
 
     /// Waits until every record of the transaction so far is reported. Returns the offsets that each partition got since
     /// the last call.
-    ///
-    /// # Errors
-    /// A rejected record, or else the first bad report; drop the producer then.
+    /// The error is a rejected record, or else the first bad report; drop the producer then.
     pub fn drain(&mut self) -> Result<Vec<Appended>, ProduceError> {
         loop {
             self.verdict()?;
@@ -224,9 +211,7 @@ impl Producer {
 
     /// Commits the transaction after [`Producer::drain`]: with records in flight, the client would wait for reports that
     /// only this producer takes from its queue.
-    ///
-    /// # Errors
-    /// The client's. The outcome of the transaction is unknown then: drop the producer and read the target.
+    /// After an error the transaction's outcome is unknown: drop the producer and read the target.
     pub fn commit(&mut self) -> Result<(), ProduceError> {
         let limit = millis(self.timeout);
         // SAFETY: the instance is live.
@@ -235,7 +220,6 @@ impl Producer {
     }
 
     /// Number of records of the present transaction whose timestamp was changed from 0 to 1.
-    #[must_use]
     pub fn timestamps_altered(&self) -> u64 {
         self.timestamps_altered
     }
@@ -271,9 +255,7 @@ impl Producer {
     }
 
     fn verdict(&self) -> Result<(), ProduceError> {
-        let Some(bad) = self.reports.first_bad() else {
-            return Ok(());
-        };
+        let Some(bad) = self.reports.first_bad() else { return Ok(()) };
         if let Some((address, partition)) = bad.origin
             && let Some(refusal) = refusal(bad.code)
         {

@@ -20,11 +20,9 @@ use wire::partition::Partition;
 pub struct Offered {
     /// The offer as the sender made it.
     pub partition: OfferedPartition,
-    /// The target of its records, or the halt that the target requires.
     pub target: Result<OfferedTarget, HaltRecord>,
 }
 
-/// The target side of an offered partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OfferedTarget {
     /// Partition that its records would go to.
@@ -36,14 +34,12 @@ pub struct OfferedTarget {
     pub clusters: Arc<[String]>,
 }
 
-/// Answer to an offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// The position is stored: read from there.
     Resume,
     /// The partition was never carried, or its position moves: store this record, then read.
     Begin(Box<PartitionRecord>),
-    /// The partition may not join.
     Halt(HaltRecord),
     /// No answer is possible until every lane of the link was read.
     Wait,
@@ -58,7 +54,6 @@ impl Offered {
         self.partition.slot
     }
 
-    /// Target partition, if the target can be written.
     pub fn target_partition(&self) -> Option<&TargetPartition> {
         self.target.as_ref().ok().map(|target| &target.partition)
     }

@@ -17,7 +17,6 @@ pub mod config;
 mod join;
 mod lane;
 mod link;
-mod lock;
 mod report;
 mod run;
 mod session;

@@ -6,13 +6,14 @@ pub(crate) mod registry;
 pub mod state_topic;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use kafka::KafkaError;
 use kafka::catalog::Catalog;
+use service::lock::Lock;
 use service::topics::TopicFilter;
 use tokio::sync::{mpsc, oneshot};
 use wire::close::{Close, CloseCode};
@@ -21,19 +22,15 @@ use wire::error::PeerIncompatible;
 use wire::ids::LaneId;
 use wire::lanes::{ClassRequest, ClassTable};
 
-use crate::config::Rename;
-use crate::config::derived;
+use crate::config::{Rename, derived};
 use crate::lane::thread::{Command, LaneHandle};
 use crate::lane::{OpenError, Terms};
 use crate::link::arbiter::{Arbiter, Candidate, SessionId, Verdict};
 use crate::link::closes::CloseTally;
 use crate::link::state_topic::StateTopicError;
-use crate::lock::lock;
 
-/// Function that starts the thread of one lane.
 pub(crate) type StartLane = dyn Fn(&str, LaneId) -> Result<(LaneHandle, JoinHandle<()>), KafkaError> + Send + Sync;
 
-/// Settings of a link.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinkSettings {
     pub name: String,
@@ -51,19 +48,15 @@ pub struct LinkSettings {
     pub credit_bytes: u64,
 }
 
-/// A link of this receiver.
 pub struct ServedLink {
-    /// Catalog of the target cluster.
     pub catalog: Arc<dyn Catalog>,
     /// Counts of its ended sessions, by close code.
     pub closes: CloseTally,
-    /// Counts of its sessions and their channels.
     pub counts: SessionCounts,
     start_lane: Arc<StartLane>,
-    inner: Mutex<Inner>,
+    inner: Lock<Inner>,
 }
 
-/// Counts of a link's sessions and their channels.
 #[derive(Debug, Default)]
 pub struct SessionCounts {
     /// Sessions that got the link since the process started.
@@ -75,11 +68,8 @@ pub struct SessionCounts {
 
 /// Sessions and lanes of a link at one moment.
 pub struct Overview {
-    /// Instance name of the sender that has the link.
     pub sender: Option<String>,
-    /// The number of senders that stand by.
     pub standbys: usize,
-    /// The link's lanes, by their numbers.
     pub lanes: Vec<LaneHandle>,
 }
 
@@ -110,18 +100,17 @@ impl ServedLink {
             closes: CloseTally::default(),
             counts: SessionCounts::default(),
             start_lane,
-            inner: Mutex::new(inner),
+            inner: Lock::new(inner),
         }
     }
 
-    /// Settings of the link that are in effect now.
     pub fn settings(&self) -> Arc<LinkSettings> {
-        Arc::clone(&lock(&self.inner).settings)
+        Arc::clone(&self.inner.lock().settings)
     }
 
     /// Applies new settings; sessions that began with other ones end.
     pub fn change(&self, settings: LinkSettings) {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         if *inner.settings != settings {
             tracing::info!(link = settings.name, "link changed; its sessions restart");
             inner.settings = Arc::new(settings);
@@ -129,9 +118,8 @@ impl ServedLink {
         }
     }
 
-    /// Stops serving the link.
     pub fn dismiss(&self) {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         tracing::info!(link = inner.settings.name, "link is removed from the configuration");
         inner.dismissed = true;
         inner.settings = Arc::new(LinkSettings::clone(&inner.settings));
@@ -141,7 +129,7 @@ impl ServedLink {
     /// Takes the request of a sender whose hello was checked against `settings`; `verdicts` receives the decisions
     /// about it.
     pub fn handle_hello(&self, candidate: Candidate, settings: &Arc<LinkSettings>, verdicts: mpsc::Sender<Verdict>) {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         let session = candidate.session;
         inner.sessions.insert(session, verdicts);
         if !Arc::ptr_eq(&inner.settings, settings) {
@@ -151,9 +139,8 @@ impl ServedLink {
         inner.dispatch(decided);
     }
 
-    /// Takes the end of a session, active or standing by.
     pub fn handle_end(&self, session: SessionId) {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         inner.sessions.remove(&session);
         let decided = inner.arbiter.handle_end(session);
         inner.dispatch(decided);
@@ -195,7 +182,7 @@ impl ServedLink {
 
     /// Returns the first `lanes` lanes, and starts those that do not run yet.
     fn start_lanes(&self, lanes: u16) -> Result<Vec<LaneHandle>, StateTopicError> {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         if inner.dismissed {
             return Err(Close::from(PeerIncompatible::LinkUnknown).into());
         }
@@ -214,12 +201,12 @@ impl ServedLink {
 
     /// Returns whether another session stands by for the link.
     pub fn has_standby(&self) -> bool {
-        lock(&self.inner).arbiter.standbys() > 0
+        self.inner.lock().arbiter.standbys() > 0
     }
 
     /// Returns the link's sessions and lanes, for `status`.
     pub fn overview(&self) -> Overview {
-        let inner = lock(&self.inner);
+        let inner = self.inner.lock();
         let sender = inner.arbiter.active().map(|active| active.instance.clone());
         Overview { sender, standbys: inner.arbiter.standbys(), lanes: inner.lanes.clone() }
     }
@@ -227,7 +214,7 @@ impl ServedLink {
     /// Stops the lanes, after they have committed their frames without a gap. Blocks until then.
     pub fn stop(&self) {
         let threads = {
-            let mut inner = lock(&self.inner);
+            let mut inner = self.inner.lock();
             inner.stop_lanes();
             std::mem::take(&mut inner.threads)
         };

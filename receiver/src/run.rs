@@ -1,8 +1,8 @@
 //! The life of a receiver: find the target, listen, serve links, drain, stop.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -20,13 +20,12 @@ use transport::clock::Clock;
 use transport::endpoint::{EndpointError, SystemSockets, listen_over};
 use wire::ids::LaneId;
 
-use crate::config::Config;
-use crate::config::derived;
+use crate::config::{Config, derived};
 use crate::lane::Lane;
 use crate::lane::memory::DecodeMemory;
 use crate::lane::pace::CommitPace;
 use crate::lane::size::TransactionSize;
-use crate::lane::thread::{LaneHandle, LaneThread, MAILBOX_CAPACITY, View};
+use crate::lane::thread::{LaneHandle, LaneThread, MAILBOX_CAPACITY};
 use crate::lane::timings::Timings;
 use crate::link::StartLane;
 use crate::link::closes::CloseTally;
@@ -170,10 +169,7 @@ fn start_lane<T: Target>(config: &Config, target: T, memory: Arc<DecodeMemory>, 
     let tickets = AtomicU64::new(0);
     Arc::new(move |link: &str, id: LaneId| -> Result<(LaneHandle, JoinHandle<()>), KafkaError> {
         let bell = Bell::default();
-        let handle = LaneHandle {
-            mailbox: Mailbox::new(MAILBOX_CAPACITY, bell.clone()),
-            view: Arc::new(Mutex::new(View::default())),
-        };
+        let handle = LaneHandle { mailbox: Mailbox::new(MAILBOX_CAPACITY, bell.clone()), view: Arc::default() };
         let lane = Lane::new(id, target.open(link, id)?, Arc::clone(&memory), TransactionSize::new(timeout));
         let ticket = tickets.fetch_add(1, Ordering::Relaxed);
         let thread = LaneThread {

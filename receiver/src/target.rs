@@ -15,7 +15,6 @@ pub use ::kafka::producer::{Appended, Rejection};
 
 /// Opens one target per lane of a link.
 pub trait Target: Send + Sync + 'static {
-    /// The writer of one lane.
     type Lane: LaneTarget + 'static;
 
     /// Makes a writer for one lane; no other producer is fenced yet.
@@ -25,7 +24,6 @@ pub trait Target: Send + Sync + 'static {
 /// A partition of a target topic; [`Partition`] alone is one of the source.
 pub type TargetPartition = Partition;
 
-/// An entry of a state partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateEntry {
     /// Key bytes, a format version first.
@@ -57,15 +55,7 @@ pub enum TargetError {
     Unauthorized(KafkaError),
     /// The log that was just appended to ends before the last record that this link wrote to it.
     #[error("{partition} put a record at offset {found}, this link wrote up to {end}: it is another log")]
-    Replaced {
-        /// The target partition with the other log.
-        partition: TargetPartition,
-        /// The position after the last record that this link wrote there.
-        end: Position,
-        /// Offset at which the target put a record now.
-        found: Offset,
-    },
-    /// The state topic does not exist any more.
+    Replaced { partition: TargetPartition, end: Position, found: Offset },
     #[error(
         "{0} is gone, and with it every position of this link: nothing can be written until the link begins again; see docs/troubleshoot.md#the-state-topic-is-gone"
     )]
@@ -74,31 +64,15 @@ pub enum TargetError {
     #[error(
         "{topic} refuses this lane's positions: {reason}; nothing of the lane is committed until it accepts them: check the topic's settings and rights"
     )]
-    StateRejected {
-        topic: Arc<str>,
-        /// The broker's or the client's message.
-        reason: String,
-    },
+    StateRejected { topic: Arc<str>, reason: String },
     /// The state is older than a state that this lane has read or stored before; epochs only increase.
     #[error(
         "state partition {lane} is at epoch {found}, but epoch {known} was committed: stored positions were lost or cannot be read now; see docs/troubleshoot.md#the-state-topic-is-gone"
     )]
-    StateLost {
-        /// The lane, which is the partition's number.
-        lane: LaneId,
-        /// The epoch that was stored before.
-        known: Epoch,
-        /// The epoch that is stored now; 0 if there is none.
-        found: Epoch,
-    },
+    StateLost { lane: LaneId, known: Epoch, found: Epoch },
     /// The state partition holds entries that this link cannot have written.
     #[error("state partition {lane}: {reason}")]
-    State {
-        /// The lane, which is the partition's number.
-        lane: LaneId,
-        /// The entry and what is wrong with it.
-        reason: String,
-    },
+    State { lane: LaneId, reason: String },
 }
 
 /// Writer of one lane.
@@ -114,27 +88,20 @@ pub trait LaneTarget: Send {
     /// [`LaneTarget::discard`], it reads up to the last stable offset: a dead owner's open transaction, which the
     /// fence will end, must not delay the opening.
     fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError>;
-
     /// Makes a new producer with the lane's transactional id and initialises it: earlier owners are
     /// fenced, and their open transactions are ended, before this returns.
     fn fence(&mut self) -> Result<(), TargetError>;
-
     /// Starts a transaction of the lane's producer.
     fn begin(&mut self) -> Result<(), TargetError>;
-
     /// Appends one record to a data partition. `record`'s bytes lie inside `frame`, which is held until
     /// the transaction's reports are in or the producer is dropped. Blocks while the client's queue is full.
     fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError>;
-
     /// Appends one entry to the lane's state partition.
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError>;
-
     /// Waits until every record of the transaction so far is reported. A transaction may be drained many times.
     fn drain(&mut self) -> Result<Delivered, TargetError>;
-
     /// Commits: records and state become visible together.
     fn commit(&mut self) -> Result<(), TargetError>;
-
     /// Destroys the producer without ending its transaction; the next [`LaneTarget::fence`] decides it.
     fn discard(&mut self);
 }

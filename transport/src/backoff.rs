@@ -17,14 +17,8 @@ pub enum BackoffError {
     /// The first delay is zero, which would retry without a pause.
     #[error("first delay is zero; it must be longer")]
     Zero,
-    /// The first delay is longer than the cap.
     #[error("first delay of {first:?} is above the cap of {cap:?}")]
-    AboveCap {
-        /// The first delay.
-        first: Duration,
-        /// The cap.
-        cap: Duration,
-    },
+    AboveCap { first: Duration, cap: Duration },
 }
 
 impl Backoff {

@@ -6,19 +6,17 @@
 //!
 //! - `window_controller`: the rules, without I/O
 //! - `base`, `interval`, `deliveries`, `queue_view`, `loss_judge`: what they measure
-//! - `queue_owner_test`, `neighbour`: recognition of another flow that fills the queue
+//! - `queue_owner_test`: recognition of another flow that fills the queue
 //! - `policed`, `competing`: rules for two special paths
 //! - `channel`: quinn's controller of one channel, with state shared by all channels
-//! - `settings`, `report`, `acks`: what the rest of the crate sees
+//! - `settings`, `report`: what the rest of the crate sees
 
-mod acks;
 mod base;
 mod channel;
 mod competing;
 mod deliveries;
 mod interval;
 mod loss_judge;
-mod neighbour;
 mod policed;
 mod queue_owner_test;
 mod queue_view;
@@ -30,14 +28,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use channel::Shared;
 use quinn::congestion::ControllerFactory;
 use wire::units::Rate;
 
-use channel::Shared;
-
-pub use acks::{ACK_DELAY, ACK_PACKETS, ack_packets};
 pub use report::{FlowReport, Limit, Mode};
-pub use settings::{FlowSettings, LOSS_TOLERANCE_PERCENT, Policy};
+pub use settings::{ACK_DELAY, ACK_PACKETS, FlowSettings, LOSS_TOLERANCE_PERCENT, Policy, ack_packets};
 
 /// Congestion control of one direction of a link. Clones share it.
 #[derive(Clone)]

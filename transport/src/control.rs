@@ -15,24 +15,19 @@ const CONTROL_PRIORITY: i32 = 100;
 /// Reason why no further control message was read.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// The stream or its connection ended.
     #[error("control stream ended: {0}")]
     Ended(#[from] ReadExactError),
-    /// The bytes are not a valid control message.
     #[error("invalid control message: {0}")]
     Bytes(#[from] DecodeError),
 }
 
-/// Reader of control messages.
 #[derive(Debug)]
 pub struct ControlReader(RecvStream);
 
-/// Writer of control messages.
 #[derive(Debug)]
 pub struct ControlWriter(SendStream);
 
 impl ControlReader {
-    /// Makes a reader of the receiving half of a control stream.
     pub fn new(stream: RecvStream) -> Self {
         Self(stream)
     }
@@ -47,9 +42,6 @@ impl ControlReader {
     }
 
     /// Passes every message to `into` until the stream ends or the receiver of `into` is dropped.
-    ///
-    /// # Errors
-    /// Bytes that are not a valid message.
     pub async fn run(mut self, into: mpsc::Sender<Control>) -> Result<(), DecodeError> {
         loop {
             match self.next().await {
@@ -76,7 +68,6 @@ impl ControlWriter {
         Self(stream)
     }
 
-    /// Sends one message.
     pub async fn send(&mut self, message: &Control) -> Result<(), WriteError> {
         self.0.write_all(&codec::encode_control(message)).await
     }

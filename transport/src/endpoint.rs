@@ -38,34 +38,14 @@ const INCOMING_MAX: usize = 64;
 pub enum EndpointError {
     /// The UDP port is in use or forbidden, or the address does not belong to this machine.
     #[error("UDP socket on {address}: {source}")]
-    Socket {
-        /// Address on which to listen.
-        address: SocketAddr,
-        /// Error of the system.
-        source: io::Error,
-    },
+    Socket { address: SocketAddr, source: io::Error },
     /// The certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
 
-/// Opens an endpoint that listens on `address`; an unspecified IPv6 address includes IPv4. Peers without a certificate of
-/// our authority are refused before any of their data is read.
-///
-/// # Panics
-/// Outside a tokio runtime.
-pub fn listen(
-    address: SocketAddr,
-    credentials: &Credentials,
-    settings: &EndpointSettings,
-) -> Result<Endpoint, EndpointError> {
-    listen_over(&SystemSockets, address, credentials, settings)
-}
-
-/// Opens an endpoint like [`listen`], on a socket of `sockets`.
-///
-/// # Panics
-/// Outside a tokio runtime.
+/// Opens an endpoint that listens on `address`, on a socket of `sockets`; an unspecified IPv6 address includes IPv4. Peers without a certificate of
+/// our authority are refused before any of their data is read. It panics outside a tokio runtime, like all that binds.
 pub fn listen_over(
     sockets: &dyn Sockets,
     address: SocketAddr,

@@ -2,9 +2,8 @@
 
 use std::io;
 
-use tokio::runtime::{Builder, Runtime};
-
 use service::config::{Absent, Field, Reported, Table};
+use tokio::runtime::{Builder, Runtime};
 
 /// Largest number of I/O threads.
 const MAX: u16 = 64;
@@ -32,9 +31,6 @@ impl IoThreads {
     }
 
     /// Starts a runtime with these threads.
-    ///
-    /// # Errors
-    /// The system's error.
     pub fn runtime(self) -> io::Result<Runtime> {
         Builder::new_multi_thread().worker_threads(self.0.into()).thread_name("io").enable_all().build()
     }

@@ -9,7 +9,6 @@ use rdkafka_sys as sys;
 use sys::rd_kafka_admin_op_t as Operation;
 
 use crate::catalog::Isolation;
-
 use crate::client::{Client, Event, Queue, check, millis};
 use crate::error::KafkaError;
 use crate::text::text;

@@ -8,15 +8,12 @@ use sys::rd_kafka_admin_op_t as Operation;
 use sys::rd_kafka_resp_err_t as Code;
 use wire::ids::TopicId;
 
+use super::call::{Call, Owned, lent};
 use crate::catalog::{ConfigEntry, TopicDescription};
-
 use crate::client::{Client, coded, reason_of};
 use crate::error::{KafkaError, known};
 use crate::text::{c_string, lossy};
 
-use super::call::{Call, Owned, lent};
-
-/// Describes those of the named topics that exist.
 pub(super) fn topics(client: &Arc<Client>, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
     if names.is_empty() {
         return Ok(Vec::new());
@@ -83,7 +80,6 @@ unsafe fn topic_id(id: *const sys::rd_kafka_Uuid_t) -> TopicId {
     TopicId(bytes)
 }
 
-/// Reads the configuration of one topic.
 pub(super) fn configs(client: &Arc<Client>, name: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
     let doing = format!("configuration of `{name}`");
     let c_name = c_string(name)?;

@@ -5,26 +5,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka_sys as sys;
-
 use wire::partition::Partition;
 
+use super::call::{Call, LIMIT, lent};
+use super::describe;
 use crate::catalog::Isolation;
 use crate::client::{Client, reason_of};
 use crate::error::{KafkaError, KafkaFault};
 use crate::partitions::PartitionList;
 use crate::text::{c_string, lossy};
 
-use super::call::{Call, LIMIT, lent};
-use super::describe;
-
 /// Request for the log's start, as librdkafka writes it.
 pub(super) const EARLIEST: i64 = sys::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_EARLIEST as i64;
 /// Request for the log's end, as librdkafka writes it.
 pub(super) const LATEST: i64 = sys::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_LATEST as i64;
-
 /// Error code for a broker that disconnected before it answered.
 const DISCONNECTED: i32 = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TRANSPORT as i32;
-
 const DOING: &str = "list of offsets";
 /// Time within which every broker learns of a new topic.
 const PROPAGATION: Duration = Duration::from_secs(2);

@@ -7,13 +7,11 @@ use rdkafka_sys as sys;
 use sys::rd_kafka_admin_op_t as Operation;
 use sys::rd_kafka_resp_err_t as Code;
 
+use super::call::{Call, Owned, lent};
 use crate::catalog::NewTopic;
-
 use crate::client::{Client, coded};
 use crate::error::{KafkaError, known};
 use crate::text::{c_string, lossy, text};
-
-use super::call::{Call, Owned, lent};
 
 /// Creates topics; those that exist are left unchanged.
 pub(super) fn create(client: &Arc<Client>, topics: &[NewTopic]) -> Result<(), KafkaError> {

@@ -10,43 +10,22 @@ use wire::ids::{Position, Slot};
 pub struct Start {
     /// Slot that labels the partition's events.
     pub slot: Slot,
-    /// Topic name.
     pub topic: Arc<str>,
-    /// Partition number.
     pub partition: i32,
-    /// The first offset to read.
     pub position: Position,
     /// The leader epoch stored with the position (KIP-320); −1 if unknown.
     pub leader_epoch: i32,
 }
 
-/// The next event of a lane's queue.
 #[derive(Debug)]
 pub enum LaneEvent<'a> {
-    /// A committed record.
-    Record {
-        /// Slot of the partition.
-        slot: Slot,
-        /// Leader epoch of the record's batch; −1 if unknown.
-        leader_epoch: i32,
-        /// The record, borrowed from the client's buffer.
-        record: RecordRef<'a>,
-    },
-    /// The end of the partition: all records before `position` have been read.
-    End {
-        /// Slot of the partition.
-        slot: Slot,
-        /// The end. It may be higher than the last record's offset + 1: transaction markers, aborted records and
-        /// compacted records also have offsets.
-        position: Position,
-    },
+    /// A committed record, borrowed from the client's buffer; `leader_epoch` is −1 if unknown.
+    Record { slot: Slot, leader_epoch: i32, record: RecordRef<'a> },
+    /// The end of the partition: all records before `position` have been read. It may be higher than the last record's
+    /// offset + 1: transaction markers, aborted records and compacted records also have offsets.
+    End { slot: Slot, position: Position },
     /// A fault: the partition delivers nothing until it is assigned again.
-    Fault {
-        /// Slot of the partition.
-        slot: Slot,
-        /// The fault.
-        fault: Fault,
-    },
+    Fault { slot: Slot, fault: Fault },
 }
 
 /// Reason why a partition stopped.
@@ -54,12 +33,7 @@ pub enum LaneEvent<'a> {
 pub enum Fault {
     /// The requested offset is not in the log: retention, truncation or a new topic of the same name.
     #[error("offset {wanted} is not in the log: {detail}")]
-    OutOfRange {
-        /// The requested offset; −1 if the client did not say.
-        wanted: i64,
-        /// The client's text.
-        detail: String,
-    },
+    OutOfRange { wanted: i64, detail: String },
     /// The log lost records that it had, as its leader epochs show (KIP-320).
     #[error("log was truncated: {0}")]
     Truncated(String),

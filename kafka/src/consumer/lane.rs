@@ -7,20 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rdkafka_sys as sys;
+use service::bell::Bell;
 use wire::frame::HeaderBlock;
 use wire::ids::{Position, Slot};
 
-use service::bell::Bell;
-
+use super::Instance;
+use super::event::{Fault, LaneEvent, Start};
+use super::message::{Message, Origin, Verdict};
 use crate::client::{Queue, Topic, check};
 use crate::error::KafkaError;
 use crate::error_callback::{self, MissingPartition};
 use crate::partitions::PartitionList;
 use crate::text::c_string;
-
-use super::event::{Fault, LaneEvent, Start};
-use super::instance::Instance;
-use super::message::{Message, Origin, Verdict};
 
 /// Messages taken in one call: enough to make the call's own cost negligible, few enough to hold little memory.
 const BATCH: usize = 512;
@@ -112,10 +110,7 @@ impl LaneQueue {
     }
 
     /// Starts to read more partitions.
-    ///
-    /// # Errors
-    /// A slot or partition that is already assigned to a lane of this consumer, or an invalid topic name. Nothing is
-    /// assigned then.
+    /// A slot or partition that is already assigned, or an invalid topic name, is an error, and nothing is assigned then.
     pub fn assign(&mut self, starts: &[Start]) -> Result<(), KafkaError> {
         const DOING: &str = "assignment of partitions";
         let list = PartitionList::new(starts.len());
@@ -170,9 +165,7 @@ impl LaneQueue {
 
     /// Stops reading these slots. None of their events is shown after this returns. Slots that are not assigned are
     /// ignored.
-    ///
-    /// # Errors
-    /// The client's, if it had already stopped reading; the slots are unassigned in any case.
+    /// An error is the client's; the slots are unassigned in any case.
     pub fn unassign(&mut self, slots: &[Slot]) -> Result<(), KafkaError> {
         let gone: Vec<Origin> = slots.iter().filter_map(|slot| self.slots.remove(slot)).collect();
         if gone.is_empty() {
@@ -234,9 +227,7 @@ impl LaneQueue {
 
     /// Makes the first message the head, or drops it if it needs no event.
     fn judge(&mut self) {
-        let Some(message) = self.batch.front() else {
-            return;
-        };
+        let Some(message) = self.batch.front() else { return };
         self.head = self.partitions.get_mut(&message.origin()).and_then(|partition| {
             let head = partition.judge(message, &mut self.headers);
             if matches!(head, Some(Head::Fault(..))) {

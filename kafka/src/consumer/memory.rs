@@ -14,7 +14,6 @@ const LARGEST_FETCH: u64 = 16 << 20;
 /// The largest batch in bytes that a broker may send although the fetch limit is smaller.
 const LARGEST_BATCH: u64 = 128 << 20;
 
-/// Memory for records that a consumer prefetches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConsumerMemory {
     /// Bytes of resident memory for all lanes together, including the overhead per message.

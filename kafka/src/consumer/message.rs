@@ -8,10 +8,9 @@ use sys::rd_kafka_resp_err_t as Code;
 use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::Offset;
 
+use super::event::Fault;
 use crate::error::known;
 use crate::text::{bytes, lossy};
-
-use super::event::Fault;
 
 /// A message that we own. It keeps the memory of its whole fetch, so do not hold it for long.
 #[derive(Debug)]
@@ -23,13 +22,11 @@ unsafe impl Send for Message {}
 /// Partition of a message: the address of its topic handle, and the partition's number.
 pub(super) type Origin = (usize, i32);
 
-/// Meaning of a message.
 #[derive(Debug)]
 pub(super) enum Verdict {
     Record,
     /// The end of the partition; the message's offset is the end.
     End,
-    /// A fault that stopped the partition.
     Fault(Fault),
     /// An error that the client retries by itself.
     Temporary,

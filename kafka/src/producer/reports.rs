@@ -34,7 +34,6 @@ pub(super) struct BadReport {
 }
 
 impl Reports {
-    /// Number of records reported so far.
     pub(super) fn count(&self) -> u64 {
         self.count
     }
@@ -52,9 +51,7 @@ impl Reports {
         match event.kind() {
             sys::RD_KAFKA_EVENT_DR => self.take_reports(event),
             sys::RD_KAFKA_EVENT_ERROR => {
-                let Some((code, reason)) = event.error() else {
-                    return;
-                };
+                let Some((code, reason)) = event.error() else { return };
                 // SAFETY: the event is live.
                 if unsafe { sys::rd_kafka_event_error_is_fatal(event.raw()) } != 0 {
                     self.bad(BadReport { code, reason, origin: None, offsets: (Offset(-1), Offset(-1)) });

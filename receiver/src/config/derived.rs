@@ -12,13 +12,10 @@ use crate::config::Config;
 
 /// Frames of a sender that may be in flight, each on its own stream; the receiver reads all of them.
 const STREAMS: u32 = 1024;
-
 /// Room in a reserve for the header and the run table of a frame.
 const RESERVE_SLACK: u64 = 64 << 10;
-
 /// The least reserve: a frame below this is mostly overhead.
 const RESERVE_MIN: u64 = 16 << 10;
-
 /// Time of a commit on a healthy target, where 4 to 10 ms were measured.
 const COMMIT_TIME: Duration = Duration::from_millis(10);
 
@@ -44,12 +41,9 @@ pub fn credit_terms(bytes: u64, lanes: u16) -> CreditTerms {
     CreditTerms { reserve, pool: bytes.saturating_sub(reserve * lanes).max(RESERVE_MIN) }
 }
 
-/// The rates that credit sustains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RatesAllowed {
-    /// Rate of one hot lane.
     pub one_lane: Rate,
-    /// Rate of all lanes together.
     pub all_lanes: Rate,
 }
 

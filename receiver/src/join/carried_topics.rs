@@ -5,18 +5,17 @@
 //! offered its partition, because a partition changes lanes with its class.
 
 use std::collections::{BTreeSet, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use service::lock::Lock;
 use wire::ids::LaneId;
 use wire::partition::Partition;
-
-use crate::lock::lock;
 
 /// The topics of one link, shared by its lanes for one session.
 #[derive(Debug)]
 pub struct CarriedTopics {
     lanes: u16,
-    inner: Mutex<Inner>,
+    inner: Lock<Inner>,
 }
 
 #[derive(Debug, Default)]
@@ -30,47 +29,45 @@ struct Inner {
 impl CarriedTopics {
     /// Starts with no lane read, of a link with `lanes` lanes.
     pub fn new(lanes: u16) -> Self {
-        Self { lanes, inner: Mutex::default() }
+        Self { lanes, inner: Lock::default() }
     }
 
     /// Notes that the state of `lane` was read and contains these topics.
     pub fn handle_lane_read<'a>(&self, lane: LaneId, topics: impl Iterator<Item = &'a Arc<str>>) {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         inner.topics.extend(topics.cloned());
         inner.read.insert(lane);
     }
 
     /// Returns whether the link carries `topic` in any lane; `None` until all lanes were read.
     pub fn carries(&self, topic: &str) -> Option<bool> {
-        let inner = lock(&self.inner);
+        let inner = self.inner.lock();
         (inner.read.len() >= usize::from(self.lanes)).then(|| inner.topics.contains(topic))
     }
 
-    /// Notes that the sender offers a partition to one of the lanes.
     pub fn handle_offered(&self, key: Partition) {
-        lock(&self.inner).offered.insert(key);
+        self.inner.lock().offered.insert(key);
     }
 
     /// Notes that the sender has offered `lane` all its partitions. Returns whether that was the last lane.
     pub fn handle_all_offered(&self, lane: LaneId) -> bool {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         inner.all_offered.insert(lane) && inner.all_offered.len() >= usize::from(self.lanes)
     }
 
     /// Returns whether every lane was offered all its partitions.
     pub fn is_all_offered(&self) -> bool {
-        lock(&self.inner).all_offered.len() >= usize::from(self.lanes)
+        self.inner.lock().all_offered.len() >= usize::from(self.lanes)
     }
 
     /// Removes from `keys` the partitions that were offered to any lane.
     pub fn keep_orphans(&self, keys: &mut HashSet<Partition>) {
-        let inner = lock(&self.inner);
+        let inner = self.inner.lock();
         keys.retain(|key| !inner.offered.contains(key));
     }
 
-    /// Returns whether all lanes were read.
     pub fn is_complete(&self) -> bool {
-        lock(&self.inner).read.len() >= usize::from(self.lanes)
+        self.inner.lock().read.len() >= usize::from(self.lanes)
     }
 }
 

@@ -2,11 +2,12 @@
 //! Blocks on the target cluster; runs outside the lanes' threads.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kafka::catalog::{Catalog, Isolation, NewTopic, TopicDescription};
 use kafka::{KafkaError, KafkaFault};
+use service::lock::Lock;
 use service::topics::TopicFilter;
 use wire::control::{Accepts, OfferedPartition, TopicConfig};
 use wire::halt::HaltReason;
@@ -19,7 +20,6 @@ use crate::join::carried_topics::CarriedTopics;
 use crate::join::{Offered, OfferedTarget};
 use crate::lane::Terms;
 use crate::link::{LinkSettings, ServedLink};
-use crate::lock::lock;
 use crate::target::state::{self, HaltRecord};
 
 /// Configuration entries that are copied from the source when a target topic is created: retention, compaction and
@@ -67,11 +67,10 @@ pub(crate) struct Targets {
     clusters: HashMap<String, Arc<[String]>>,
     /// Held while topics are created: lanes share topics, and a topic that one lane finds missing may be created, and
     /// even written, by another a moment later.
-    creating: Arc<Mutex<()>>,
+    creating: Arc<Lock<()>>,
 }
 
 impl Targets {
-    /// Makes the lookup for one session of a link.
     pub(crate) fn new(link: &ServedLink, settings: &LinkSettings, terms: Arc<Terms>) -> Self {
         Self {
             catalog: Arc::clone(&link.catalog),
@@ -201,7 +200,7 @@ impl Targets {
         let _creating = if has_all(&found, &wanted) {
             None
         } else {
-            let creating = lock(&self.creating);
+            let creating = self.creating.lock();
             found = self.describe(&names)?;
             Some(creating)
         };

@@ -20,13 +20,10 @@ pub struct NeedsAction {
     revision: Revision,
     /// Partitions whose halt is stored, at most [`NAMED_MAX`] of them.
     pub halted: Vec<HaltedPartition>,
-    /// The number of all halted partitions.
     pub halted_count: usize,
     /// Stored partitions that the sender does not offer, as `topic/partition`, at most [`NAMED_MAX`] of them.
     pub orphaned: Vec<String>,
-    /// The number of all orphaned partitions.
     pub orphaned_count: usize,
-    /// The newest jumps, by their numbers.
     pub jumps: Arc<BTreeMap<u64, JumpRecord>>,
 }
 
@@ -40,7 +37,6 @@ struct Revision {
     orphaned: usize,
 }
 
-/// A partition whose halt is stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HaltedPartition {

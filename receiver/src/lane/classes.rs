@@ -13,9 +13,6 @@ use crate::target::state::LaneState;
 impl<T: LaneTarget> Lane<T> {
     /// Returns the lanes of every class, after it has appended and stored those that are new. Only lane 0 may be
     /// asked, with terms that have the default class only. It fences no one unless there is something to append.
-    ///
-    /// # Errors
-    /// Those of [`Lane::open`], and a refusal where a class cannot have the lanes that are requested.
     pub fn append_classes(&mut self, terms: &Terms, requests: &[ClassRequest]) -> Result<ClassTable, OpenError> {
         let (table, appended) = append(&self.read_checked(terms)?, terms, requests)?;
         if !appended {

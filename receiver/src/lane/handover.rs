@@ -32,16 +32,12 @@ use super::stored::Stored;
 use crate::join::{Answer, Offered};
 use crate::target::state::{HaltRecord, JumpRecord, LaneRecord, MovedRecord, PartitionRecord};
 
-/// A message from one lane of a link to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LaneMessage {
-    /// Asks for a partition.
     Request(Box<HandoverRequest>),
-    /// A partition was handed over, and that is stored.
     HandedOver(Partition, Box<PartitionRecord>),
     /// A requested partition may not join the link.
     Refused(Partition, HaltRecord),
-    /// Every lane was offered all its partitions.
     AllOffered,
 }
 
@@ -53,14 +49,12 @@ pub struct HandoverRequest {
     pub to: LaneId,
     /// The filter hash that this lane has stored, which tells whether the topic is newly matched.
     pub filter_hash: Option<u64>,
-    /// The record by which the addressed lane was handed the partition.
     pub handed: Option<PartitionRecord>,
 }
 
 /// Hand-overs of one open lane.
 #[derive(Debug, Default)]
 pub(super) struct Handovers {
-    /// Partitions that the lane has handed over, as stored.
     pub(super) handed_over: HashMap<Partition, MovedRecord>,
     /// Filter hash that was stored when the lane was opened.
     filter_before: Option<u64>,
@@ -144,7 +138,6 @@ impl Handovers {
         self.deferred.values().filter_map(|offered| self.request(stored, offered)).collect()
     }
 
-    /// Removes a deferred offer.
     pub(super) fn release(&mut self, key: &Partition) -> Released {
         let Some(offered) = self.deferred.remove(key) else { return Released::default() };
         let last = self.deferred.is_empty() && std::mem::take(&mut self.last_waits);

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use wire::frame::IntactFrame;
 use wire::ids::Sequence;
 
-/// Result of an arriving frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
     /// The frame is kept until its turn.
@@ -30,7 +29,6 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Takes an arriving frame.
     pub fn handle_frame(&mut self, frame: IntactFrame) -> Arrival {
         let sequence = frame.header().head.sequence;
         if sequence < self.committed || self.held.contains_key(&sequence) {
@@ -41,7 +39,6 @@ impl Inbox {
         Arrival::Held
     }
 
-    /// Returns the next frame in order, if it has arrived.
     pub fn peek(&self) -> Option<&IntactFrame> {
         self.held.get(&self.next)
     }
@@ -69,17 +66,14 @@ impl Inbox {
         self.next = self.committed;
     }
 
-    /// Compressed bytes of all frames here.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Number of frames here, in order or not.
     pub fn len(&self) -> usize {
         self.held.len()
     }
 
-    /// Returns whether no frame is here.
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
     }

@@ -12,7 +12,6 @@ use crate::target::state::HaltRecord;
 
 /// An entry that waits for the lane's next transaction.
 pub(super) enum Pending {
-    /// The sender offers a partition.
     Offer(Box<Offered>),
     /// The sender halted a slot's partition.
     Halted(Slot, HaltRecord),

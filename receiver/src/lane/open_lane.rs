@@ -1,7 +1,6 @@
 //! A lane and its open state: frames, offers and halts arrive here and wait for the next transaction.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::ops::AddAssign;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -25,13 +24,11 @@ use crate::join::Offered;
 use crate::target::state::{HaltRecord, JumpRecord, PartitionRecord};
 use crate::target::{LaneTarget, TargetError, TargetPartition};
 
-/// A lane of one link.
 pub struct Lane<T> {
     pub(super) parts: Parts<T>,
     pub(super) open: Option<Open>,
 }
 
-/// Parts of a lane that it has whether it is open or closed.
 pub(super) struct Parts<T> {
     pub(super) id: LaneId,
     pub(super) target: T,
@@ -71,22 +68,20 @@ pub struct Counts {
     pub timestamps_altered: u64,
 }
 
-impl AddAssign for Counts {
-    fn add_assign(&mut self, other: Self) {
-        self.records += other.records;
-        self.bytes += other.bytes;
-        self.transactions += other.transactions;
-        self.holes += other.holes;
-        self.recoveries += other.recoveries;
-        self.replayed += other.replayed;
-        self.frames_dropped += other.frames_dropped;
-        self.runs_dropped += other.runs_dropped;
-        self.halts += other.halts;
-        self.jumps += other.jumps;
-        self.moves += other.moves;
-        self.timestamps_altered += other.timestamps_altered;
-    }
-}
+service::add_fields!(Counts {
+    records,
+    bytes,
+    transactions,
+    holes,
+    recoveries,
+    replayed,
+    frames_dropped,
+    runs_dropped,
+    halts,
+    jumps,
+    moves,
+    timestamps_altered
+});
 
 /// State of a lane between its opening and its close.
 pub(super) struct Open {
@@ -119,7 +114,6 @@ pub(super) struct Current {
     pub(super) destination: Option<Destination>,
 }
 
-/// Destination of the records of one run.
 pub(super) struct Destination {
     pub(super) slot: Slot,
     pub(super) key: Partition,
@@ -146,14 +140,12 @@ pub struct OpenLane<'a, T> {
 }
 
 impl<T: LaneTarget> Lane<T> {
-    /// Makes a lane that is not open yet.
     pub fn new(id: LaneId, target: T, memory: Arc<DecodeMemory>, size: TransactionSize) -> Self {
         let replies = VecDeque::new();
         let messages = VecDeque::new();
         Self { parts: Parts { id, target, memory, size, replies, messages, counts: Counts::default() }, open: None }
     }
 
-    /// Returns the lane if it is open at `epoch`.
     pub fn at(&mut self, epoch: Epoch) -> Option<OpenLane<'_, T>> {
         self.opened().filter(|lane| lane.open.stored.epoch == epoch)
     }
@@ -214,7 +206,6 @@ impl<T: LaneTarget> Lane<T> {
         self.open.as_ref().is_some_and(|open| open.unknown.is_some())
     }
 
-    /// Removes the next control message for the sender.
     pub fn poll_reply(&mut self) -> Option<Control> {
         self.parts.replies.pop_front()
     }
@@ -224,7 +215,6 @@ impl<T: LaneTarget> Lane<T> {
         self.parts.messages.pop_front()
     }
 
-    /// Number of the lane within its link.
     pub fn id(&self) -> LaneId {
         self.parts.id
     }
@@ -249,7 +239,6 @@ impl<T: LaneTarget> Lane<T> {
         self.open.iter().flat_map(|open| &open.stored.partitions)
     }
 
-    /// The newest jumps of the lane, by their numbers.
     pub fn jumps(&self) -> Arc<BTreeMap<u64, JumpRecord>> {
         self.open.as_ref().map(|open| Arc::clone(&open.stored.jumps)).unwrap_or_default()
     }
@@ -260,7 +249,6 @@ impl<T: LaneTarget> Lane<T> {
         self.open.iter().filter(|open| open.all_offered).flat_map(|open| &open.not_offered)
     }
 
-    /// The number of orphaned partitions.
     pub fn orphaned_count(&self) -> usize {
         self.open.as_ref().filter(|open| open.all_offered).map_or(0, |open| open.not_offered.len())
     }

@@ -7,15 +7,13 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
-
-use crate::lock::lock;
+use service::lock::Lock;
 
 /// Number of a waiting lane, unique within the process.
 pub(crate) type Ticket = u64;
@@ -24,7 +22,7 @@ pub(crate) type Ticket = u64;
 pub(crate) struct CommitPace<C: Clock = DefaultClock> {
     limiter: RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>,
     clock: C,
-    waiting: Mutex<Waiting>,
+    waiting: Lock<Waiting>,
     gap: Duration,
 }
 
@@ -72,18 +70,17 @@ impl CommitPace<DefaultClock> {
 }
 
 impl<C: Clock + Clone> CommitPace<C> {
-    /// Makes a pace with the caller's clock.
     pub(crate) fn with_clock(per_second: NonZeroU32, burst: NonZeroU32, clock: C) -> Self {
         let quota = Quota::per_second(per_second).allow_burst(burst);
         let limiter = RateLimiter::direct_with_clock(quota, clock.clone());
         let gap = quota.replenish_interval();
-        Self { limiter, clock, waiting: Mutex::default(), gap }
+        Self { limiter, clock, waiting: Lock::default(), gap }
     }
 
     /// Takes a token for `ticket`, or returns how long to wait before the next attempt; an attempt keeps the lane's
     /// place in its queue. `strict` says whether the lane's class is strict.
     pub(crate) fn take(&self, ticket: Ticket, strict: bool) -> Result<(), Duration> {
-        let mut waiting = lock(&self.waiting);
+        let mut waiting = self.waiting.lock();
         // A new session may have changed whether the class is strict.
         waiting.queue(!strict).retain(|&other| other != ticket);
         let ahead = waiting.ahead(ticket, strict);
@@ -108,7 +105,7 @@ impl<C: Clock + Clone> CommitPace<C> {
 
     /// Removes a lane that has nothing to commit from its queue.
     pub(crate) fn leave(&self, ticket: Ticket) {
-        lock(&self.waiting).leave(ticket);
+        self.waiting.lock().leave(ticket);
     }
 }
 

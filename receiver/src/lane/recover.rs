@@ -22,29 +22,15 @@ pub enum RecoverError {
     Target(#[from] TargetError),
     /// Another receiver has opened the lane meanwhile and owns it now.
     #[error("lane was opened at epoch {found}, ours is {ours}")]
-    Superseded {
-        /// The epoch that this receiver opened.
-        ours: Epoch,
-        found: Epoch,
-    },
+    Superseded { ours: Epoch, found: Epoch },
     /// The stored positions are neither those before nor those after the unknown transaction.
     #[error("stored position of {partition} is {found}, it was {before} before and {after} after the transaction")]
-    Diverged {
-        /// Source topic and partition.
-        partition: Partition,
-        /// The stored position; −1 for none.
-        found: Position,
-        before: Position,
-        /// The position that the transaction would have stored.
-        after: Position,
-    },
+    Diverged { partition: Partition, found: Position, before: Position, after: Position },
 }
 
 impl<T: LaneTarget> Lane<T> {
     /// Makes the lane ready for [`Lane::step`] again after an unknown outcome.
-    ///
-    /// # Errors
-    /// After [`RecoverError::Target`] call it again, later; after any other the lane must be closed.
+    /// After [`RecoverError::Target`] call it again, later; after any other error the lane must be closed.
     pub fn recover(&mut self) -> Result<(), RecoverError> {
         let Some(mut lane) = self.opened().filter(|lane| lane.open.unknown.is_some()) else { return Ok(()) };
         let result = lane.recover();

@@ -14,12 +14,10 @@ use crate::target::state::HaltRecord;
 /// Attempts to append a record that is refused alone, for a reason that may be temporary.
 const DOUBTS: u32 = 3;
 
-/// Search within one partition.
 #[derive(Debug)]
 pub(super) struct RejectedRecordSearch {
     /// First and last offset of the records among which one was refused.
     among: Option<(Offset, Offset)>,
-    /// Bytes of these records that were appended one by one.
     appended: u64,
     /// Bytes that may be in flight without a delivery report.
     in_flight_max: u64,
@@ -31,7 +29,6 @@ pub(super) struct RejectedRecordSearch {
 /// Position at which the partition halts, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Culprit {
-    /// The first position that may not be appended.
     pub(super) at: Position,
     pub(super) halt: HaltRecord,
 }
@@ -89,7 +86,6 @@ impl RejectedRecordSearch {
         if alone { 0 } else { self.in_flight_max }
     }
 
-    /// Notes that a record was appended and, if it had to be alone, accepted.
     pub(super) fn handle_appended(&mut self, offset: Offset, bytes: u64) {
         let Some((first, last)) = self.among.filter(|(first, _)| offset >= *first) else { return };
         self.appended += bytes;

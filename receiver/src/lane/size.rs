@@ -42,7 +42,6 @@ impl TransactionSize {
         };
     }
 
-    /// Notes that a transaction failed.
     pub fn handle_failure(&mut self) {
         self.bytes /= 2;
     }

@@ -21,11 +21,9 @@ pub(super) struct OpenSlot {
     pub(super) search: RejectedRecordSearch,
 }
 
-/// Slots of one epoch.
 #[derive(Default)]
 pub(super) struct Slots {
     by_number: HashMap<Slot, OpenSlot>,
-    /// The slot that writes each target partition.
     writers: HashMap<TargetPartition, Slot>,
 }
 

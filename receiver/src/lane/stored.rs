@@ -16,11 +16,9 @@ pub(super) struct Stored {
     pub(super) lane: LaneId,
     pub(super) epoch: Epoch,
     pub(super) terms: Arc<Terms>,
-    /// Topics that the link carries in any lane.
     pub(super) carried_topics: Arc<CarriedTopics>,
     pub(super) record: LaneRecord,
     pub(super) partitions: HashMap<Partition, PartitionRecord>,
-    /// The newest jumps, by their numbers.
     pub(super) jumps: Arc<BTreeMap<u64, JumpRecord>>,
 }
 

@@ -14,13 +14,11 @@ pub struct Terms {
     pub link: String,
     /// The lanes of every class that the link has ever had.
     pub classes: ClassTable,
-    /// Name of the hash that maps topics to lanes.
     pub lane_hash: String,
     pub source_cluster: String,
     pub target_cluster: String,
     /// Hash of the sender's topic filter.
     pub filter_hash: u64,
-    /// The sender's instance name.
     pub sender: String,
 }
 
@@ -41,7 +39,6 @@ impl Terms {
         self.classes.default_class().lane(&key.topic, key.partition)
     }
 
-    /// Returns the record to store for a lane's next epoch.
     pub(super) fn lane_record(&self, stored: Option<&LaneRecord>) -> LaneRecord {
         // A receiver that knows fewer classes must not delete the others.
         let known = stored.and_then(|stored| stored.table().ok()).filter(|stored| self.classes.is_prefix_of(stored));
@@ -94,9 +91,6 @@ impl Terms {
 
 impl LaneRecord {
     /// Returns the lanes of every class, as stored.
-    ///
-    /// # Errors
-    /// [`ClassError::Damaged`] where this program cannot have stored them.
     pub fn table(&self) -> Result<ClassTable, ClassError> {
         let damaged = || ClassError::Damaged("a class ends before it begins");
         let class = |(name, first, last): &(String, u16, u16)| {
@@ -107,7 +101,6 @@ impl LaneRecord {
     }
 }
 
-/// Returns a class as it is stored: its name, its first and its last lane.
 fn ranged(class: &ClassLanes) -> (String, u16, u16) {
     (class.name.clone(), class.first, class.first + class.count - 1)
 }

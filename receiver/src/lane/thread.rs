@@ -4,10 +4,11 @@
 //! The thread lives as long as the process and serves one session after the other. At a session's end it commits the
 //! frames that it has without a gap; the next opening waits for the present transaction at most.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use service::bell::Bell;
+use service::lock::Lock;
 use service::mailbox::Mailbox;
 use tokio::sync::{mpsc, oneshot};
 use transport::clock::Clock;
@@ -29,22 +30,18 @@ use super::timings::Timings;
 use crate::join::Offered;
 use crate::join::carried_topics::CarriedTopics;
 use crate::link::arbiter::SessionId;
-use crate::lock::lock;
 use crate::target::state::HaltRecord;
 use crate::target::{LaneTarget, TargetError};
 
 /// A message to a lane's thread. Messages of a session that is not the lane's present one are dropped.
 #[derive(Debug)]
 pub enum Command {
-    /// Take the lane over for a new session.
+    /// Take the lane over for a new session; a `strict` lane's class is served before others.
     Open {
         session: SessionId,
         terms: Arc<Terms>,
-        /// True if the lane's class is served before others.
         strict: bool,
-        /// Shared with the session's other lanes.
         carried_topics: Arc<CarriedTopics>,
-        /// The session's queue of replies.
         replies: mpsc::Sender<Reply>,
     },
     /// A frame, checked and within credit, and the time by the process's clock at which its last byte arrived.
@@ -55,21 +52,16 @@ pub enum Command {
     Offer(SessionId, Epoch, Box<Offered>),
     /// All partitions of the filter were offered.
     LastOffer(SessionId, Epoch),
-    /// The sender halted a partition.
     Halted(SessionId, Epoch, Slot, HaltRecord),
     /// Every lane of the session was read: offers that waited for it can be decided.
     AllLanesRead,
     LaneMessage(SessionId, LaneMessage),
     /// Lanes have to be appended for classes; sent to lane 0 before a session begins.
     Classes {
-        /// The session's terms, with the default class only.
         terms: Arc<Terms>,
-        /// The other classes that the session requests.
         requests: Vec<ClassRequest>,
-        /// Receives every class and its lanes; dropped if the lane ends.
         answer: oneshot::Sender<Result<ClassTable, OpenError>>,
     },
-    /// The lane's session has ended.
     SessionEnded(SessionId),
     /// Commit the frames that are there without a gap, then end the thread.
     Stop,
@@ -81,7 +73,6 @@ pub enum Reply {
     Message(Control),
     /// The lane's state was read; the session's other lanes may wait for that.
     Opened,
-    /// A message for another lane of the session.
     LaneMessage(LaneId, LaneMessage),
     /// The session must end: the sender broke the protocol, or the stored state does not permit the session.
     Close(Close),
@@ -92,7 +83,7 @@ pub enum Reply {
 pub struct LaneHandle {
     pub mailbox: Mailbox<Command>,
     /// Counters of the lane, for `status` and metrics.
-    pub view: Arc<Mutex<View>>,
+    pub view: Arc<Lock<View>>,
 }
 
 /// A lane's counters and condition, as `status` shows them.
@@ -102,7 +93,6 @@ pub struct View {
     pub epoch: Option<Epoch>,
     /// Counters since the process started.
     pub counts: Counts,
-    /// Compressed bytes in the inbox.
     pub held_bytes: u64,
     /// The reason why records do not flow: the target's error, or that another receiver has the lane.
     pub trouble: Option<String>,
@@ -113,7 +103,6 @@ pub struct View {
 /// Commands that may wait for a lane: its frames and its offers. Credit bounds frames of a useful size long before;
 /// a sender that sends this many tiny ones ends its session.
 pub(crate) const MAILBOX_CAPACITY: usize = 64 * 1024;
-
 /// Sleep of a thread that has nothing to do.
 const IDLE: Duration = Duration::from_secs(60);
 /// Time without a commit after which the lane commits its own record: brokers forget a transactional id
@@ -123,7 +112,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(24 * 60 * 60);
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// A lane and everything that its thread uses.
 pub(crate) struct LaneThread<T> {
     pub lane: Lane<T>,
     /// The lane's commands and view.
@@ -135,7 +123,6 @@ pub(crate) struct LaneThread<T> {
     pub ticket: Ticket,
     /// Times of the lane's frames, by `clock`.
     pub timings: Timings,
-    /// Clock of this process, for reports.
     pub clock: Clock,
 }
 
@@ -374,7 +361,7 @@ impl<T: LaneTarget> LaneThread<T> {
     }
 
     fn publish(&self, running: &Running) {
-        let mut view = lock(&self.handle.view);
+        let mut view = self.handle.view.lock();
         view.epoch = self.lane.epoch();
         view.counts = self.lane.counts();
         view.held_bytes = self.lane.held_bytes();

@@ -34,7 +34,6 @@ impl Timings {
         }
     }
 
-    /// Notes that a transaction begins.
     pub(crate) fn handle_step(&mut self, now: u64) {
         self.began = now;
     }

@@ -27,10 +27,8 @@ const ALONE_MAX: u32 = 256;
 
 impl<T: LaneTarget> Lane<T> {
     /// Runs one transaction over everything that has arrived, up to the size that this target can commit in time.
-    ///
-    /// # Errors
-    /// [`LaneError::Target`]: the outcome is unknown, [`Lane::recover`] decides. [`LaneError::Peer`]: the
-    /// sender broke the protocol, nothing was committed, the lane must be closed.
+    /// [`LaneError::Target`]: the outcome is unknown, [`Lane::recover`] decides. [`LaneError::Peer`]: the sender broke the
+    /// protocol, nothing was committed, the lane must be closed.
     pub fn step(&mut self) -> Result<Committed, LaneError> {
         let Some(mut lane) = self.opened() else { return Ok(Committed::default()) };
         let mut draft = Draft::default();
@@ -52,7 +50,6 @@ impl<T: LaneTarget> Lane<T> {
         self.parts.size.handle_success(committed.bytes, took);
     }
 
-    /// Takes a message of another lane of this session.
     pub fn handle_lane_message(&mut self, message: LaneMessage) {
         let Some(open) = self.open.as_mut() else { return };
         match message {
@@ -453,13 +450,14 @@ impl<T: LaneTarget> OpenLane<'_, T> {
 
     /// Applies a committed transaction: its changes are now the stored state, and its answers are sent.
     fn complete(&mut self, draft: Draft) -> Committed {
-        self.parts.counts += Counts {
+        let committed = Counts {
             transactions: u64::from(draft.begun),
             jumps: draft.jumps.len() as u64,
             moves: draft.handovers.handed_over.len() as u64,
             timestamps_altered: draft.delivered.timestamps_altered,
             ..draft.counts
         };
+        self.parts.counts = self.parts.counts + committed;
         let open = &mut *self.open;
         open.keep_alive = false;
         if draft.filter_complete {
@@ -514,7 +512,6 @@ impl<T: LaneTarget> OpenLane<'_, T> {
 }
 
 impl Open {
-    /// Queues the offers that a hand-over releases.
     fn queue(&mut self, released: Released) {
         self.offers.0.extend(released.offered.map(Pending::Offer));
         self.offers.0.extend(released.last.then_some(Pending::Last));

@@ -12,7 +12,6 @@ use wire::close::{Close, CloseCode};
 
 /// Time within which a replaced process that comes back, and does not stand by, is contested.
 const CONTESTED: Duration = Duration::from_secs(60);
-
 /// Limit on the sessions that stand by; further ones are refused.
 const STANDBYS_MAX: usize = 8;
 
@@ -35,18 +34,14 @@ pub struct Candidate {
 /// A decision about one session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// This session has the link now.
     Activate(SessionId),
     /// This session waits behind the named instance.
     StandBy {
         session: SessionId,
-        /// Instance name of the sender that has the link.
         behind: String,
     },
-    /// This session has to end.
     End {
         session: SessionId,
-        /// The reason, for the sender.
         close: Close,
     },
 }
@@ -58,7 +53,6 @@ struct Replaced {
     at: Instant,
 }
 
-/// The sessions of one link.
 #[derive(Debug, Default)]
 pub(crate) struct Arbiter {
     active: Option<Candidate>,
@@ -93,7 +87,6 @@ impl Arbiter {
         vec![ended, self.activate(candidate)]
     }
 
-    /// Takes the end of a session and returns the decisions that follow.
     pub(crate) fn handle_end(&mut self, session: SessionId) -> Vec<Verdict> {
         self.standbys.retain(|standby| standby.session != session);
         if self.active.as_ref().is_none_or(|active| active.session != session) {
@@ -106,12 +99,10 @@ impl Arbiter {
         verdicts
     }
 
-    /// The session that has the link.
     pub(crate) fn active(&self) -> Option<&Candidate> {
         self.active.as_ref()
     }
 
-    /// The number of sessions that stand by.
     pub(crate) fn standbys(&self) -> usize {
         self.standbys.len()
     }

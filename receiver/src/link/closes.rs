@@ -1,25 +1,22 @@
 //! Counts of ended sessions, by close code.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
+use service::lock::Lock;
 use wire::close::CloseCode;
-
-use crate::lock::lock;
 
 /// Counts of close codes; the table of codes bounds them.
 #[derive(Debug, Default)]
-pub struct CloseTally(Mutex<BTreeMap<&'static str, u64>>);
+pub struct CloseTally(Lock<BTreeMap<&'static str, u64>>);
 
 impl CloseTally {
     /// Counts one more session that ended with `code`.
     pub fn add(&self, code: CloseCode) {
-        *lock(&self.0).entry(code.name()).or_default() += 1;
+        *self.0.lock().entry(code.name()).or_default() += 1;
     }
 
-    /// The count of each code that occurred, by its name.
     pub fn counts(&self) -> BTreeMap<String, u64> {
-        let counts = lock(&self.0);
+        let counts = self.0.lock();
         counts.iter().map(|(code, count)| ((*code).to_owned(), *count)).collect()
     }
 }

@@ -4,36 +4,34 @@
 //! reconnect immediately and are checked again.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use kafka::catalog::Catalog;
+use service::lock::Lock;
 
-use crate::config::Config;
-use crate::config::derived;
+use crate::config::{Config, derived};
 use crate::link::{LinkSettings, ServedLink, StartLane};
-use crate::lock::lock;
 
-/// All links of a receiver, by name.
 pub struct ServedLinks {
     catalog: Arc<dyn Catalog>,
     start_lane: Arc<StartLane>,
-    links: Mutex<HashMap<String, Arc<ServedLink>>>,
+    links: Lock<HashMap<String, Arc<ServedLink>>>,
 }
 
 impl ServedLinks {
     pub fn new(config: &Config, catalog: Arc<dyn Catalog>, start_lane: Arc<StartLane>) -> Self {
-        let links = Self { catalog, start_lane, links: Mutex::default() };
+        let links = Self { catalog, start_lane, links: Lock::default() };
         drop(links.follow(config));
         links
     }
 
     pub fn get(&self, name: &str) -> Option<Arc<ServedLink>> {
-        lock(&self.links).get(name).cloned()
+        self.links.lock().get(name).cloned()
     }
 
     /// All links in the order of their names.
     pub fn all(&self) -> Vec<Arc<ServedLink>> {
-        let mut links: Vec<_> = lock(&self.links).iter().map(|(name, link)| (name.clone(), Arc::clone(link))).collect();
+        let mut links: Vec<_> = self.links.lock().iter().map(|(name, link)| (name.clone(), Arc::clone(link))).collect();
         links.sort_by(|a, b| a.0.cmp(&b.0));
         links.into_iter().map(|(_, link)| link).collect()
     }
@@ -43,7 +41,7 @@ impl ServedLinks {
     #[must_use = "the lanes of removed links have to be stopped"]
     pub fn follow(&self, config: &Config) -> Vec<Arc<ServedLink>> {
         let wanted: HashMap<_, _> = config.links.iter().map(|link| (link.name.to_string(), link)).collect();
-        let mut links = lock(&self.links);
+        let mut links = self.links.lock();
         let mut gone = Vec::new();
         links.retain(|name, link| {
             let stays = wanted.contains_key(name);

@@ -10,8 +10,7 @@ use wire::close::{Close, CloseCode};
 use wire::lanes::ClassTable;
 use wire::partition::Partition;
 
-use crate::target::TargetError;
-use crate::target::state;
+use crate::target::{TargetError, state};
 
 /// Settings of a state topic. Small segments keep recovery to one or two of them; compaction keeps one
 /// entry per partition of the link.
@@ -89,16 +88,13 @@ pub enum Verdict {
     Refused(Flaw),
 }
 
-/// A wrong setting of a state topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flaw {
-    /// The values and the remedy.
     pub detail: String,
     /// The setting to use instead.
     pub set: &'static str,
 }
 
-/// Judges the settings of an existing state topic.
 pub fn judge(topic: &TopicDescription, configs: &[ConfigEntry]) -> Verdict {
     let name = &topic.name;
     let replicas = topic.replicas;

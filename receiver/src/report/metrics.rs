@@ -28,14 +28,10 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// Metrics of each link.
     LINK: LinkStatus;
-    "causeway_receiver_records" "Records committed to the target"
-        Read::Counter(|l| l.counts.records);
-    "causeway_receiver_bytes" "Bytes of keys, values and headers committed"
-        Read::Counter(|l| l.counts.bytes);
-    "causeway_receiver_transactions" "Transactions committed"
-        Read::Counter(|l| l.counts.transactions);
+    "causeway_receiver_records" "Records committed to the target" Read::Counter(|l| l.counts.records);
+    "causeway_receiver_bytes" "Bytes of keys, values and headers committed" Read::Counter(|l| l.counts.bytes);
+    "causeway_receiver_transactions" "Transactions committed" Read::Counter(|l| l.counts.transactions);
     "causeway_receiver_holes" "Source offsets that held no record: markers, aborted or compacted away"
         Read::Counter(|l| l.counts.holes);
     "causeway_receiver_recoveries" "Times a transaction's outcome was unknown and its lane recovered from its state"
@@ -65,18 +61,14 @@ metrics! {
         Read::Gauges("lane", |l| l.by_lane.iter().map(|lane| (lane.lane.to_string(), lane.held_bytes as f64)).collect());
     "causeway_receiver_credit_bytes" "Most bytes that the link's sender may have in flight"
         Read::Gauge(|l| Some(l.credit_bytes as f64));
-    "causeway_receiver_lanes" "Lanes of the link; 0 until a sender has connected"
-        Read::Gauge(|l| Some(l.lanes as f64));
-    "causeway_receiver_lanes_open" "Lanes that a sender has open"
-        Read::Gauge(|l| Some(l.lanes_open as f64));
+    "causeway_receiver_lanes" "Lanes of the link; 0 until a sender has connected" Read::Gauge(|l| Some(l.lanes as f64));
+    "causeway_receiver_lanes_open" "Lanes that a sender has open" Read::Gauge(|l| Some(l.lanes_open as f64));
     "causeway_receiver_lanes_failing" "Lanes whose target fails; they recover by themselves when it works again"
         Read::Gauge(|l| Some(l.trouble.len() as f64));
     "causeway_receiver_session_active" "1 while a sender has the link, else 0"
         Read::Gauge(|l| Some(f64::from(u8::from(l.sender.is_some()))));
-    "causeway_receiver_standbys" "Senders that stand by"
-        Read::Gauge(|l| Some(l.standbys as f64));
-    "causeway_receiver_sessions" "Sessions that became active"
-        Read::Counter(|l| l.sessions);
+    "causeway_receiver_standbys" "Senders that stand by" Read::Gauge(|l| Some(l.standbys as f64));
+    "causeway_receiver_sessions" "Sessions that became active" Read::Counter(|l| l.sessions);
     "causeway_receiver_channels" "Open channels of the session; 0 without one"
         Read::Gauge(|l| Some(l.channels as f64));
     "causeway_receiver_channel_ends" "Further channels that ended while their session continued"
@@ -86,7 +78,6 @@ metrics! {
 }
 
 metrics! {
-    /// Metrics of the process.
     PROCESS: Status;
     "causeway_receiver_rate_bits_per_second"
         "Limit on the IP bits that this receiver sends per second; absent while there is no limit"

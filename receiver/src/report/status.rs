@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
+use service::lock::Lock;
 use transport::budget::Budget;
 use transport::clock::Clock;
 use wire::units::Rate;
@@ -18,13 +19,12 @@ use crate::lane::thread::{LaneHandle, View};
 use crate::link::closes::CloseTally;
 use crate::link::registry::ServedLinks;
 use crate::link::{Overview, ServedLink};
-use crate::lock::lock;
 use crate::target::state::JumpRecord;
 
 /// The board of one receiver, and its clock.
 #[derive(Default)]
 pub struct Board {
-    inner: Mutex<Inner>,
+    inner: Lock<Inner>,
     clock: Clock,
 }
 
@@ -148,7 +148,7 @@ pub struct JumpStatus {
 impl Board {
     /// Makes a board with a clock other than the machine's.
     pub fn with_clock(clock: Clock) -> Self {
-        Self { inner: Mutex::default(), clock }
+        Self { inner: Lock::default(), clock }
     }
 
     /// Clock of this process, for reports.
@@ -158,31 +158,31 @@ impl Board {
 
     /// Sets the instance name and the budget.
     pub fn introduce(&self, config: &Config, budget: Budget) {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         inner.instance = config.instance.to_string();
         inner.budget = Some(budget);
     }
 
     /// Sets the reason why the target does not answer.
     pub fn set_trouble(&self, trouble: String) {
-        lock(&self.inner).trouble = Some(trouble);
+        self.inner.lock().trouble = Some(trouble);
     }
 
     /// Notes that the target has answered and the receiver listens.
     pub(crate) fn begin(&self, serving: Serving) {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         inner.trouble = None;
         inner.serving = Some(serving);
     }
 
     /// Notes that the receiver accepts no new work.
     pub fn drain(&self) {
-        lock(&self.inner).draining = true;
+        self.inner.lock().draining = true;
     }
 
     /// Returns whether senders can be served, or the reason why not.
     pub fn ready(&self) -> Result<(), String> {
-        let inner = lock(&self.inner);
+        let inner = self.inner.lock();
         match (&inner.serving, inner.draining) {
             (None, _) => Err("waiting for the target cluster".to_owned()),
             (_, true) => Err("draining".to_owned()),
@@ -192,7 +192,7 @@ impl Board {
 
     /// Returns the status at this moment.
     pub fn status(&self) -> Status {
-        let inner = lock(&self.inner);
+        let inner = self.inner.lock();
         let budget = inner.budget.as_ref();
         let serving = inner.serving.as_ref();
         Status {
@@ -212,7 +212,7 @@ impl Board {
 
     /// Returns the newest jumps of every link, in order of link, lane and number.
     pub fn jumps(&self) -> Vec<JumpStatus> {
-        let links = links(lock(&self.inner).serving.as_ref());
+        let links = links(self.inner.lock().serving.as_ref());
         let mut all = Vec::new();
         for link in links {
             let name = link.settings().name.clone();
@@ -226,7 +226,7 @@ impl Board {
 
     /// Returns which sender has each link, for a user who asked the receiver instead of the sender.
     pub fn holders(&self) -> String {
-        let links = links(lock(&self.inner).serving.as_ref());
+        let links = links(self.inner.lock().serving.as_ref());
         let holder = |link: &Arc<ServedLink>| {
             let sender = link.overview().sender.unwrap_or_else(|| "no sender".to_owned());
             format!("{} is held by {sender}", link.settings().name)
@@ -240,7 +240,7 @@ fn links(serving: Option<&Serving>) -> Vec<Arc<ServedLink>> {
 }
 
 fn views(lanes: &[LaneHandle]) -> Vec<View> {
-    lanes.iter().map(|lane| lock(&lane.view).clone()).collect()
+    lanes.iter().map(|lane| lane.view.lock().clone()).collect()
 }
 
 impl LinkStatus {
@@ -249,7 +249,7 @@ impl LinkStatus {
         let settings = link.settings();
         let views = views(&lanes);
         let mut counts = Counts::default();
-        views.iter().for_each(|view| counts += view.counts);
+        views.iter().for_each(|view| counts = counts + view.counts);
         Self {
             link: settings.name.clone(),
             sender,

@@ -1,10 +1,11 @@
 //! A session that has the link: control messages, lane replies and frames, until it ends.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use quinn::Connection;
+use service::lock::Lock;
 use service::shutdown::{Phase, Shutdown};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -28,15 +29,12 @@ use crate::lane::Terms;
 use crate::lane::thread::{Command, LaneHandle, Reply};
 use crate::link::ServedLink;
 use crate::link::arbiter::{SessionId, Verdict};
-use crate::lock::lock;
 use crate::target::state::HaltRecord;
 
 /// Messages that may wait in either direction.
 const CONTROL_QUEUE: usize = 1024;
-
 /// Silence of a sender after which another sender that stands by replaces it.
 const SILENCE: Duration = Duration::from_secs(10);
-
 /// Time for which a sender may leave its control stream unread before the session ends.
 const STUCK: Duration = Duration::from_secs(30);
 
@@ -61,7 +59,7 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
     let listener = extra.then(|| host.joinable.register(welcome.token, &greeted.sender));
     let carried_topics = Arc::new(CarriedTopics::new(count));
     let targets = Targets::new(link, &greeted.settings, Arc::clone(&terms));
-    let ledger = Arc::new(Mutex::new(Ledger::new(credit, count)));
+    let ledger = Arc::new(Lock::new(Ledger::new(credit, count)));
     let intake = Intake { session: id, lanes: lanes.clone(), ledger: Arc::clone(&ledger), clock: host.clock.clone() };
 
     let (outgoing, outgoing_out) = mpsc::channel(CONTROL_QUEUE);
@@ -136,7 +134,6 @@ fn welcome(host: &Host, greeted: &Greeted, terms: &Terms, credit: CreditTerms) -
     }
 }
 
-/// Queues and tasks of one session.
 struct SessionIo {
     connection: Connection,
     /// Reads control messages into `incoming`.
@@ -155,14 +152,11 @@ struct SessionIo {
     shutdown: Shutdown,
 }
 
-/// An event that a session handles.
 enum Event {
     Message(Control),
-    /// A message of a lane.
     Reply(Reply),
     /// An extra channel has ended; the message tells the sender.
     ChannelEnded(Control),
-    /// A second has passed.
     Tick,
     /// The session must end.
     End(Close),
@@ -188,7 +182,6 @@ impl SessionIo {
         }
     }
 
-    /// Returns why the control stream ended.
     async fn stream_end(&mut self) -> Close {
         match self.reading.join_next().await {
             Some(Ok(Err(error))) => PeerMisbehaved::Bytes(error).into(),
@@ -213,7 +206,7 @@ struct Active {
     /// The sender's requests for classes, which tell the strict ones.
     class_requests: Vec<ClassRequest>,
     carried_topics: Arc<CarriedTopics>,
-    ledger: Arc<Mutex<Ledger>>,
+    ledger: Arc<Lock<Ledger>>,
     joining: Joining,
     replies: mpsc::Sender<Reply>,
     outgoing: mpsc::Sender<Control>,
@@ -254,9 +247,9 @@ impl Active {
         match reply {
             Reply::Message(message) => {
                 match &message {
-                    Control::LaneOpen { lane, epoch } => lock(&self.ledger).open_lane(*lane, *epoch),
-                    Control::LaneClosed { lane, .. } => lock(&self.ledger).close_lane(*lane),
-                    Control::Ack { lane, sequence, .. } => lock(&self.ledger).handle_ack(*lane, *sequence),
+                    Control::LaneOpen { lane, epoch } => self.ledger.lock().open_lane(*lane, *epoch),
+                    Control::LaneClosed { lane, .. } => self.ledger.lock().close_lane(*lane),
+                    Control::Ack { lane, sequence, .. } => self.ledger.lock().handle_ack(*lane, *sequence),
                     _ => {}
                 }
                 self.send(message).await

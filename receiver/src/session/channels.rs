@@ -64,7 +64,6 @@ impl ExtraChannels {
         }
     }
 
-    /// Ends all channels with the session.
     pub(super) fn end(&mut self, close: &Close) {
         for connection in self.open.values() {
             refusal::end(connection, close);

@@ -1,10 +1,11 @@
 //! Frames of a channel: each has a stream of its own, is charged before its body takes memory, checked, and passed
 //! to its lane. The receiver always reads: credit stops a sender, never QUIC's flow control.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use quinn::{Connection, ReadExactError, RecvStream};
+use service::lock::Lock;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use transport::clock::Clock;
@@ -16,14 +17,12 @@ use wire::limits::FRAME_HEADER_BYTES;
 use super::ledger::{Admission, Ledger};
 use crate::lane::thread::{Command, LaneHandle};
 use crate::link::arbiter::SessionId;
-use crate::lock::lock;
 
-/// Destination of the frames of one session.
 #[derive(Clone)]
 pub(super) struct Intake {
     pub(super) session: SessionId,
     pub(super) lanes: Vec<LaneHandle>,
-    pub(super) ledger: Arc<Mutex<Ledger>>,
+    pub(super) ledger: Arc<Lock<Ledger>>,
     pub(super) clock: Clock,
 }
 
@@ -68,11 +67,11 @@ impl Intake {
         let Some(handle) = self.lanes.get(usize::from(lane.0)) else {
             return Err(PeerMisbehaved::UnexpectedMessage("a frame for a lane that the link does not have").into());
         };
-        if lock(&self.ledger).handle_frame(&stated.head, stated.frame_len())? == Admission::Drop {
+        if self.ledger.lock().handle_frame(&stated.head, stated.frame_len())? == Admission::Drop {
             return Ok(());
         }
         let Some(frame) = body(&mut stream, &header, stated.frame_len()).await? else {
-            lock(&self.ledger).handle_lost(&stated.head);
+            self.ledger.lock().handle_lost(&stated.head);
             return Ok(());
         };
         let arrived = self.clock.now();

@@ -41,7 +41,6 @@ pub struct Host {
     pub clock: Clock,
 }
 
-/// A valid first message.
 pub(super) enum Greeting {
     /// The peer requests a link.
     Hello(Box<Greeted>),

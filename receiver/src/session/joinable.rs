@@ -3,9 +3,10 @@
 //! A token is 128 random bits that only the session's sender has received; the certificate is checked as well.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use quinn::Connection;
+use service::lock::Lock;
 use service::tls::PeerIdentity;
 use tokio::sync::mpsc;
 use transport::control::{ControlReader, ControlWriter};
@@ -14,22 +15,18 @@ use wire::limits::CHANNELS_MAX;
 
 use super::peers::Place;
 use super::refusal::Refusal;
-use crate::lock::lock;
 
 /// A peer's request to be an extra channel, in place of a hello.
 pub(super) struct JoinRequest {
     pub(super) token: u128,
     /// The receiver process that issued the token.
     pub(super) receiver: u128,
-    /// The sender's number for the channel.
     pub(super) channel: u32,
     pub(super) reader: ControlReader,
     pub(super) writer: ControlWriter,
 }
 
-/// A channel that is joining its session.
 pub(super) struct ExtraChannel {
-    /// The sender's number for the channel.
     pub(super) channel: u32,
     pub(super) connection: Connection,
     pub(super) reader: ControlReader,
@@ -40,7 +37,7 @@ pub(super) struct ExtraChannel {
 
 /// Open sessions by token.
 #[derive(Debug, Default)]
-pub struct Joinable(Mutex<HashMap<u128, Entry>>);
+pub struct Joinable(Lock<HashMap<u128, Entry>>);
 
 #[derive(Debug, Clone)]
 struct Entry {
@@ -68,7 +65,7 @@ impl Joinable {
     /// Lets channels of a peer with the certificate name `sender` join by `token`.
     pub(super) fn register(self: &Arc<Self>, token: u128, sender: &str) -> JoinListener {
         let (joins, joined) = mpsc::channel(usize::from(CHANNELS_MAX));
-        lock(&self.0).insert(token, Entry { sender: sender.to_owned(), joins });
+        self.0.lock().insert(token, Entry { sender: sender.to_owned(), joins });
         JoinListener { joinable: Arc::clone(self), token, joins: joined }
     }
 
@@ -76,7 +73,7 @@ impl Joinable {
     pub(super) fn join(&self, connection: &Connection, request: JoinRequest, place: Place) -> Result<(), Box<Refusal>> {
         let JoinRequest { token, channel, reader, writer, .. } = request;
         let refused = |code, detail: String, writer| Err(Box::new(Refusal::new(Close::new(code, detail), writer)));
-        let Some(entry) = lock(&self.0).get(&token).cloned() else {
+        let Some(entry) = self.0.lock().get(&token).cloned() else {
             let detail = "no open session has this token: it has ended, or never existed".to_owned();
             return refused(CloseCode::NoSession, detail, writer);
         };
@@ -99,7 +96,7 @@ impl Joinable {
 
 impl Drop for JoinListener {
     fn drop(&mut self) {
-        lock(&self.joinable.0).remove(&self.token);
+        self.joinable.0.lock().remove(&self.token);
     }
 }
 
@@ -112,8 +109,8 @@ mod tests {
         let joinable = Arc::new(Joinable::default());
         let first = joinable.register(1, "a");
         let _second = joinable.register(2, "b");
-        assert_eq!(lock(&joinable.0).get(&1).map(|entry| entry.sender.clone()), Some("a".to_owned()));
+        assert_eq!(joinable.0.lock().get(&1).map(|entry| entry.sender.clone()), Some("a".to_owned()));
         drop(first);
-        assert!(lock(&joinable.0).get(&1).is_none() && lock(&joinable.0).len() == 1);
+        assert!(joinable.0.lock().get(&1).is_none() && joinable.0.lock().len() == 1);
     }
 }

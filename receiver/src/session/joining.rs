@@ -22,13 +22,10 @@ use crate::link::arbiter::SessionId;
 
 /// Announcements and offers of a session that may wait: one announcement per topic, one offer per 256 partitions.
 const QUEUE: usize = 16 * 1024;
-
 /// Requests to the target that may be in flight: a request that it answers slowly leaves room for others.
 const REQUESTS: usize = 4;
-
 /// Wait between two attempts on a target that fails.
 const RETRY: Duration = Duration::from_secs(1);
-
 /// Time limit, for all offers of a session together, of the wait for the other lanes' state.
 const LANES_READ_WITHIN: Duration = Duration::from_secs(10);
 const LANES_READ_STEP: Duration = Duration::from_millis(20);
@@ -59,7 +56,6 @@ struct Offer {
     _room: OwnedSemaphorePermit,
 }
 
-/// Looks up the offers of one lane, one after the other.
 struct LaneOffers {
     lane: LaneId,
     handle: LaneHandle,

@@ -1,9 +1,9 @@
 //! Limit on the open connections of each certificate: an authenticated peer may still open too many.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use crate::lock::lock;
+use service::lock::Lock;
 
 /// Limit on the connections of one certificate. A sender has up to 16 channels, and as many more until the loss of
 /// the old ones is noticed; the limit leaves room for eight senders that share a certificate.
@@ -11,7 +11,7 @@ pub const PEER_CONNECTIONS_MAX: usize = 256;
 
 /// Open connections, by a hash of the certificate.
 #[derive(Debug, Default)]
-pub struct Peers(Mutex<HashMap<[u8; 32], usize>>);
+pub struct Peers(Lock<HashMap<[u8; 32], usize>>);
 
 /// Place of one connection; dropping it makes room for another.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct Place {
 impl Peers {
     /// Returns a place for one more connection of `peer`, if there is room.
     pub fn enter(self: &Arc<Self>, peer: [u8; 32]) -> Option<Place> {
-        let mut open = lock(&self.0);
+        let mut open = self.0.lock();
         let count = open.entry(peer).or_default();
         if *count >= PEER_CONNECTIONS_MAX {
             return None;
@@ -35,7 +35,7 @@ impl Peers {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = lock(&self.peers.0);
+        let mut open = self.peers.0.lock();
         if let Some(count) = open.get_mut(&self.peer) {
             *count -= 1;
             if *count == 0 {
@@ -57,6 +57,6 @@ mod tests {
         places.pop();
         assert!(peers.enter([1; 32]).is_some());
         places.clear();
-        assert!(lock(&peers.0).is_empty(), "a closed connection is forgotten");
+        assert!(peers.0.lock().is_empty(), "a closed connection is forgotten");
     }
 }

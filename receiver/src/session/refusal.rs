@@ -4,10 +4,8 @@ use quinn::Connection;
 use transport::control::ControlWriter;
 use wire::close::Close;
 
-/// A channel that is refused.
 pub(super) struct Refusal {
     pub(super) close: Close,
-    /// The control stream, if the channel has one.
     pub(super) writer: Option<ControlWriter>,
 }
 
@@ -26,7 +24,6 @@ impl Refusal {
     }
 }
 
-/// Closes a connection with a close code.
 pub(super) fn end(connection: &Connection, close: &Close) {
     connection.close(u32::from(close.code.number()).into(), close.detail.as_bytes());
 }

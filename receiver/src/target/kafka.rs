@@ -1,7 +1,7 @@
 //! The target as a real Kafka cluster: one transactional producer per lane, one state topic per link.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -9,11 +9,11 @@ use kafka::catalog::Isolation;
 use kafka::log::{LogError, LogReader};
 use kafka::producer::{ProduceError, Producer, ProducerConfig};
 use kafka::{KafkaError, KafkaFault, Properties};
+use service::lock::Lock;
 use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::{LaneId, Offset};
 
 use super::{Delivered, LaneTarget, StateEntry, Target, TargetError, TargetPartition, state};
-use crate::lock::lock;
 
 /// Time limit of a fence: the target may have to end the previous owner's transaction first.
 const FENCE_WITHIN: Duration = Duration::from_secs(60);
@@ -33,20 +33,18 @@ impl Default for KafkaTargetConfig {
     }
 }
 
-/// A target that is a Kafka cluster.
 #[derive(Debug)]
 pub struct KafkaTarget {
     properties: Arc<Properties>,
     config: KafkaTargetConfig,
     /// Log readers, one per link, so that its lanes share connections.
-    logs: Mutex<HashMap<String, LogReader>>,
+    logs: Lock<HashMap<String, LogReader>>,
 }
 
 impl KafkaTarget {
     /// Makes a target; it connects when its first lane is opened.
-    #[must_use]
     pub fn new(properties: Properties, config: KafkaTargetConfig) -> Self {
-        Self { properties: Arc::new(properties), config, logs: Mutex::default() }
+        Self { properties: Arc::new(properties), config, logs: Lock::default() }
     }
 }
 
@@ -54,7 +52,7 @@ impl Target for KafkaTarget {
     type Lane = KafkaLane;
 
     fn open(&self, link: &str, lane: LaneId) -> Result<KafkaLane, KafkaError> {
-        let mut logs = lock(&self.logs);
+        let mut logs = self.logs.lock();
         let log = match logs.get(link) {
             Some(log) => log.clone(),
             None => logs.entry(link.to_owned()).or_insert(LogReader::start(&self.properties, link)?).clone(),
@@ -72,7 +70,6 @@ impl Target for KafkaTarget {
     }
 }
 
-/// The writer of one lane in a Kafka cluster.
 #[derive(Debug)]
 pub struct KafkaLane {
     properties: Arc<Properties>,

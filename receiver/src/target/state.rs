@@ -16,12 +16,10 @@ use wire::partition::Partition;
 
 use crate::target::{StateEntry, TargetError};
 
-/// Returns the name of a link's state topic.
 pub fn topic(link: &str) -> String {
     origin::state_topic(link)
 }
 
-/// Record of a lane.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct LaneRecord {
     pub link: String,
@@ -35,16 +33,13 @@ pub struct LaneRecord {
     pub target_cluster: String,
     /// Hash of the topic filter whose partitions were all offered; `None` until that was complete once.
     pub filter_hash: Option<u64>,
-    /// Instance name of the sender that the lane was opened for.
     pub sender: String,
     /// Classes by name, with the first and the last lane of each.
     pub classes: Vec<(String, u16, u16)>,
 }
 
-/// Record of a source partition.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct PartitionRecord {
-    /// Incarnation of the source topic.
     pub topic_id: TopicId,
     /// The next source offset to append.
     pub position: Position,
@@ -62,7 +57,6 @@ pub struct PartitionRecord {
     pub skipped: u64,
     /// Offsets that held no record: markers, aborted or compacted records.
     pub holes: u64,
-    /// Halt of the partition, if it is halted.
     pub halt: Option<HaltRecord>,
     /// Number of hand-overs of the partition; the record with the highest number counts.
     pub moves: u32,
@@ -71,13 +65,10 @@ pub struct PartitionRecord {
 /// Record of a partition that this lane has handed over: the newer of this and its partition record counts.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct MovedRecord {
-    /// The lane that may accept it.
     pub to: LaneId,
-    /// The partition record, with the number of this hand-over.
     pub record: PartitionRecord,
 }
 
-/// Halt of a partition, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
 pub struct HaltRecord {
     /// Reason, a word of [`wire::halt`].
@@ -87,7 +78,6 @@ pub struct HaltRecord {
 }
 
 impl HaltRecord {
-    /// Makes a halt for one of this version's reasons.
     pub fn new(reason: HaltReason, detail: impl Into<String>) -> Self {
         Self { reason: reason.word().to_owned(), detail: detail.into() }
     }
@@ -139,11 +129,9 @@ pub struct LaneState {
     /// Record of the lane; `None` if it was never opened.
     pub lane: Option<LaneRecord>,
     pub partitions: HashMap<Partition, PartitionRecord>,
-    /// Partitions that it has handed over.
     pub moved: HashMap<Partition, MovedRecord>,
     /// Origins of all topics that the lane has ever carried, by their source names.
     pub origins: HashMap<Arc<str>, Origin>,
-    /// Newest jumps, by their numbers.
     pub jumps: BTreeMap<u64, JumpRecord>,
 }
 
@@ -257,7 +245,6 @@ pub fn moved_key(source_cluster: &str, key: &Partition) -> Vec<u8> {
     })
 }
 
-/// Encodes a record with its format version.
 pub fn encode(record: &impl Encode) -> Vec<u8> {
     origin::encode(record)
 }

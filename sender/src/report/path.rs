@@ -56,7 +56,7 @@ impl PathReading {
             // Without a base there is nothing to compare with.
             queue: flow.base_rtt.map(|_| flow.queue),
             loss: Some(flow.loss),
-            controller: Some(flow.mode.name()),
+            controller: Some(flow.mode.word()),
         }
     }
 }

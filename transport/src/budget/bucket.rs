@@ -20,17 +20,13 @@ use wire::units::Rate;
 /// Time at the rate for one transmit of more than one packet. A channel that waits for its turn waits for one transmit of
 /// each channel before it.
 pub(super) const TRANSMIT_TIME: Duration = Duration::from_millis(1);
-
 /// Time at the rate that may leave together after a quiet time, in addition to one transmit: both are 0.5 % of a second,
 /// or 5 % of 100 ms. Less would lose bandwidth, because timers fire up to 2 ms late on an idle machine.
 const SPARE: Duration = Duration::from_millis(4);
-
 /// Largest packet in bytes of a common path, headers included: every transmit may be this large.
 pub(super) const PACKET_BYTES: u64 = 1500;
-
 /// Smallest cell in bytes.
 const CELL_BYTES_MIN: u64 = 64;
-
 /// Shortest time of a cell in nanoseconds: rounding it up loses at most 1/2000 of the rate.
 const CELL_NANOS_MIN: u128 = 2000;
 
@@ -82,9 +78,6 @@ impl Bucket {
     }
 
     /// Takes `bytes`, or returns when to ask again.
-    ///
-    /// # Errors
-    /// Moment before which the bucket does not have enough.
     pub(super) fn take(&mut self, bytes: u64, now: Duration) -> Result<(), Duration> {
         self.0.as_mut().map_or(Ok(()), |metered| metered.take(bytes, now))
     }

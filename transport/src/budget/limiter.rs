@@ -19,7 +19,6 @@ pub struct Budget(Arc<Shared>);
 struct Shared {
     began: Instant,
     limited: AtomicBool,
-    /// Most packets in one transmit.
     segments: AtomicUsize,
     wire_bytes: AtomicU64,
     packets: AtomicU64,
@@ -30,7 +29,6 @@ struct Shared {
 struct State {
     bucket: Bucket,
     queue: Queue,
-    /// Begin of the present wait of any channel.
     waiting_since: Option<Duration>,
     waited: Duration,
 }
@@ -40,7 +38,6 @@ struct State {
 pub struct Usage {
     /// IP bytes that were sent.
     pub wire_bytes: u64,
-    /// Packets that were sent.
     pub packets: u64,
     /// Total time in which at least one channel waited for the budget.
     pub waited: Duration,
@@ -80,12 +77,10 @@ impl Budget {
         }
     }
 
-    /// Returns the rate in effect.
     pub fn rate(&self) -> Option<Rate> {
         self.lock().bucket.rate()
     }
 
-    /// Returns the use of the budget so far.
     pub fn usage(&self) -> Usage {
         let state = self.lock();
         let now = self.now();

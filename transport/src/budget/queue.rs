@@ -65,7 +65,6 @@ impl Queue {
         self.call_first(now);
     }
 
-    /// Removes `waiter` from the queue.
     pub(super) fn leave(&mut self, waiter: WaiterId, now: Duration) {
         let was_first = self.waiting.front().is_some_and(|(first, _)| *first == waiter);
         self.waiting.retain(|(other, _)| *other != waiter);

@@ -12,10 +12,9 @@ use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::time::{Sleep, sleep_until};
 
-use crate::endpoint::Sockets;
-
 use super::limiter::Budget;
 use super::queue::WaiterId;
+use crate::endpoint::Sockets;
 
 /// Bytes of the UDP and IP headers of a datagram.
 const HEADERS_V4: u64 = 8 + 20;

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 /// Duration of one of three buckets: the base is the least round trip of the last two to three of them.
 const BUCKET: Duration = Duration::from_secs(10);
-
 /// Time above the base that a late timer may add to a round trip without a queue.
 const NEAR: Duration = Duration::from_millis(1);
 
@@ -13,7 +12,6 @@ const NEAR: Duration = Duration::from_millis(1);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Base {
     buckets: [Option<Duration>; 3],
-    /// Begin of the first bucket.
     began: Option<Instant>,
     /// Moment of the last round trip near the base.
     near: Option<Instant>,

@@ -19,20 +19,15 @@ use super::window_controller::WindowController;
 /// Bytes of the UDP and IPv4 headers, which quinn does not count. IPv6 has 20 more; the limiter at the socket counts
 /// those.
 const HEADERS: f64 = 28.0;
-
 /// Packet size in bytes until a channel knows its own.
 const PACKET_ASSUMED: u16 = 1_200;
-
 /// Silence after which a channel gets no part of the window, if other channels are heard: its packets in flight are lost.
 const SILENT: Duration = Duration::from_secs(1);
-
 /// Packets that a tick allows a channel on an unreachable path: one of them may be lost by chance.
 const PROBE_PACKETS: u64 = 2;
-
 /// Smallest window of a channel in packets, so that it notices when its path is back.
 const CHANNEL_PACKETS: u64 = 4;
 
-/// State that all channels of a flow share.
 pub(super) struct Shared {
     state: Mutex<State>,
     /// Bytes of the window that are not in flight; negative if more than the window is.
@@ -57,7 +52,6 @@ struct State {
     probes: u64,
 }
 
-/// A channel as the others see it.
 struct Member {
     id: u64,
     in_flight: u64,
@@ -66,7 +60,6 @@ struct Member {
     silent: Arc<AtomicBool>,
 }
 
-/// Controller of one channel.
 pub(super) struct Channel {
     shared: Arc<Shared>,
     id: u64,

@@ -12,30 +12,23 @@ use super::queue_owner_test::is_unchanged;
 /// path next to a TCP of the same round trip. With these values it got 33 to 73 % in 14 variants of such a path.
 const BETA: f64 = 0.8;
 const C: f64 = 0.8;
-
 /// Packet size of CUBIC's formula, in bytes.
 const PACKET: f64 = 1_448.0;
-
 /// Time between two probes of the other flow's queue.
 const PROBE_EVERY: Duration = Duration::from_secs(30);
-
 /// Rounds of a probe in which our own queue would drain, and rounds without a queue after which the other flow is gone.
 const ROUNDS_PROBED: u32 = 5;
 const ROUNDS_CALM: u32 = 5;
-
 /// Part of the longest queue above which a loss is an overflow of the queue, not a loss of the path itself.
 const FULL: f64 = 0.75;
-
 /// Time for which the longest queue is remembered: a CUBIC flow needs 10 s from one overflow to the next.
 const FULLEST_WINDOW: Duration = Duration::from_secs(20);
-
 /// Part of the packets that must be lost for an overflow.
 const OVERFLOW_LOSS_MIN: f64 = 0.001;
 
 /// Result of a round: does the competition continue?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The other flow is still there.
     Continues,
     /// The other flow is gone: the queue drains when we send less.
     Over,

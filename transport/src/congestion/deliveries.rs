@@ -7,7 +7,6 @@ use super::interval::{Interval, WindowedMax};
 
 /// Time for which the best delivery rate is remembered. Competition with another flow starts from it.
 pub(super) const BEST_WINDOW: Duration = Duration::from_secs(30);
-
 /// Number of slices that make about one round trip.
 const SLICES: usize = 4;
 
@@ -21,7 +20,6 @@ struct Slice {
 /// Delivery rates in bytes per second.
 #[derive(Debug)]
 pub(super) struct Deliveries {
-    /// Rate of the last round.
     pub(super) last: f64,
     /// Rates of the rounds of the last second.
     recent: WindowedMax,

@@ -2,15 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::acks::ACK_DELAY;
+use super::settings::ACK_DELAY;
 
-/// Content of one ACK of QUIC.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Acked {
     /// Packets that it acknowledges for the first time, and their bytes.
     pub(crate) packets: u32,
     pub(crate) bytes: u64,
-    /// Moment at which the newest of these packets was sent.
     pub(crate) newest_sent: Instant,
     /// Moment at which the ACK was read. QUIC reads its clock before the socket: if the system stops its thread in
     /// between, for 4 ms on a busy machine, the ACK gets a time before its arrival.
@@ -24,7 +22,6 @@ pub(crate) struct Acked {
 /// Measurements of an interval of time. A round is about one round trip, a slice a part of it.
 #[derive(Debug, Clone)]
 pub(super) struct Interval {
-    /// Begin of the interval.
     pub(super) since: Instant,
     pub(super) sent: u64,
     pub(super) acked: u64,
@@ -76,7 +73,6 @@ impl Interval {
         self.lost as f64 / (self.lost + self.acked).max(1) as f64
     }
 
-    /// Duration of the interval up to now.
     pub(super) fn lasted(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.since)
     }

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 /// Number of packets over which losses are judged.
 const LOSS_PACKETS: f64 = 200.0;
-
 /// Number of consecutive rounds with too many losses, without a queue, after which the path counts as policed.
 const LOSSY_ROUNDS: u32 = 3;
 

@@ -6,20 +6,15 @@ use std::time::{Duration, Instant};
 /// Time between two probes, and the least number of round trips between them.
 const PROBE_EVERY: Duration = Duration::from_secs(3);
 const PROBE_ROUNDS: u32 = 8;
-
 /// Part of the measured rate at which the link sends, because the measurement is not exact.
 const HELD: f64 = 0.985;
-
 /// Part of the rate that the first step of a probe adds, and the most that a step adds. It doubles while steps arrive.
 const STEP: f64 = 0.05;
 const STEP_MAX: f64 = 0.1;
-
 /// Part of a step that must arrive for the step to count as successful.
 const ARRIVED: f64 = 0.75;
-
 /// Difference from the least losses at which the limit is too high, outside of a probe.
 const OF_OURS: f64 = 0.02;
-
 /// Rounds after a failed step in which its losses still show.
 const SETTLES: u32 = 2;
 

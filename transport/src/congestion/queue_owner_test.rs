@@ -2,27 +2,23 @@
 //! keeps the bottleneck busy. Another flow's queue does not drain, and our delivery falls with our window.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 /// Rounds in which the queue must stay while our delivery is halved; fewer if another flow has been seen recently.
 const ROUNDS_PATIENT: u32 = 10;
 const ROUNDS_WARNED: u32 = 4;
-
 /// Rounds with half of the delivery after which the test checks whether the queue has changed at all, and the number of
 /// rounds that may have had another queue, because the path changed during them.
 const ROUNDS_LONGER: u32 = 4;
 const ROUNDS_CHANGING: usize = 2;
-
 /// Part of the first delivery, or of the recent one, below which a round counts as halved.
 const HALF: f64 = 0.5;
-
 /// Part of the first delivery below which nothing is cut before the verdict.
 const LEAST: f64 = 0.4;
-
 /// Largest difference of a queue that has not changed: in seconds, and as a part of the queue. A queue that does not
 /// change while we send half as much is not a queue but a longer path.
 const STRAY: f64 = 0.001;
 const STRAY_PART: f64 = 0.04;
-
 /// Number of rounds whose queues are remembered.
 const ROUNDS_KEPT: usize = 32;
 
@@ -36,7 +32,6 @@ pub(super) struct QueueOwnerTest {
     rounds: u32,
     /// Delivery in bytes per second at the beginning of the test.
     first: f64,
-    /// Rounds in which the delivery was halved.
     halved: u32,
     /// Number of such rounds that the verdict needs.
     needed: u32,
@@ -46,7 +41,6 @@ pub(super) struct QueueOwnerTest {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// The test is not finished.
     Open,
     /// Another flow fills the queue.
     NotOurs,
@@ -88,5 +82,27 @@ impl QueueOwnerTest {
     /// Delivery in bytes per second below which the window is not reduced before the verdict.
     pub(super) fn least_delivery(&self) -> f64 {
         if self.rounds < 2 { 0.0 } else { self.first * LEAST }
+    }
+}
+
+/// Time for which a neighbour that stopped is expected to return.
+const WARNED_FOR: Duration = Duration::from_secs(90);
+
+/// Memory of a neighbour: another flow on the path that fills its queue until it overflows.
+#[derive(Debug, Default)]
+pub(super) struct Neighbour {
+    seen: Option<Instant>,
+    /// Window in bytes that we had when competition with it last ended.
+    pub(super) window: f64,
+    pub(super) test: Option<QueueOwnerTest>,
+}
+
+impl Neighbour {
+    pub(super) fn saw(&mut self, now: Instant) {
+        self.seen = Some(now);
+    }
+
+    pub(super) fn is_expected(&self, now: Instant) -> bool {
+        self.seen.is_some_and(|at| now.saturating_duration_since(at) < WARNED_FOR)
     }
 }

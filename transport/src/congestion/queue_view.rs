@@ -3,7 +3,6 @@
 /// Longest difference in seconds between the least round trips of two intervals that counts as noise: more is a change
 /// of the path.
 const NOISE_MAX: f64 = 0.01;
-
 /// Longest offset in seconds. Delayed ACKs (25 ms at most) and jitter cause it; a longer one counts as a queue.
 const OFFSET_MAX: f64 = 0.03;
 

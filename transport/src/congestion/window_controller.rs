@@ -6,61 +6,48 @@
 
 use std::time::{Duration, Instant};
 
-use super::acks::ack_packets;
 use super::base::Base;
 use super::competing::{Competing, Outcome};
 use super::deliveries::{BEST_WINDOW, Deliveries};
 use super::interval::{Acked, Interval};
 use super::loss_judge::LossJudge;
-use super::neighbour::Neighbour;
 use super::policed::Policed;
-use super::queue_owner_test::{QueueOwnerTest, Verdict};
+use super::queue_owner_test::{Neighbour, QueueOwnerTest, Verdict};
 use super::queue_view::QueueView;
 use super::report::{Limit, Mode};
+use super::settings::ack_packets;
 use super::settings::{FlowSettings, Policy};
 
 /// Part of a stated rate at which a link starts, and the round trip in seconds that is assumed until one is known.
 const START_SHARE: f64 = 0.1;
 const START_RTT: f64 = 0.1;
-
 /// First window in packets where no rate is stated. RFC 9002 allows 10, but ours are paced.
 const START_PACKETS: f64 = 32.0;
-
 /// Smallest window in packets: the probes of two channels, and the packets for which the receiver delays an ACK.
 const LEAST_PACKETS: f64 = 4.0;
-
 /// Factor by which the window aims above the budget, which the limiter at the socket enforces exactly. With an aim at the
 /// budget itself, half of all rounds would stay below it.
 const ABOVE_BUDGET: f64 = 1.01;
-
 /// Shortest duration of a round, and of a slice: on a short path, timers and ACKs vary.
 const ROUND_MIN: Duration = Duration::from_millis(40);
 const SLICE_MIN: Duration = Duration::from_millis(20);
-
 /// Part of the target queue that the controller aims at where the path is the limit.
 const AIM: f64 = 0.7;
-
 /// Growth per round trip: at the start, and the bounds of later growth, which doubles with every round without a queue.
 const START_GAIN: f64 = 1.0;
 const GAIN_MIN: f64 = 0.02;
 const GAIN_MAX: f64 = 0.5;
-
 /// Part of the aim above which a queue counts as one.
 const QUEUE_AT: f64 = 0.6;
-
 /// Part of the window that is left for the round in which the base is measured again.
 const DRAINED: f64 = 0.75;
-
 /// Part of the window that must be in use before it grows further.
 const USED: f64 = 0.5;
-
 /// Silence after which the path counts as unreachable, with packets in flight: so many round trips, and at least so long.
 const DARK_ROUNDS: u32 = 3;
 const DARK_MIN: Duration = Duration::from_millis(400);
-
 /// Part of the window that is left after an unreachable path has returned, or after a long idle time.
 const AFTER_DARK: f64 = 0.7;
-
 /// Part by which a round must miss the budget for a correction of the trim, its largest correction, and the largest trim.
 const TRIM_AT: f64 = 0.01;
 const TRIM_STEP: f64 = 0.1;

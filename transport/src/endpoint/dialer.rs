@@ -11,17 +11,15 @@ use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, TokioRuntime};
 use service::config::Address;
 use service::tls::{Credentials, TlsError};
 
-use crate::congestion::Flow;
-
 use super::fault::{ChannelFault, DialError};
 use super::gauge::{Gauge, Gauged};
 use super::settings::EndpointSettings;
 use super::sockets::{Sockets, SystemSockets};
+use crate::congestion::Flow;
 
 /// Time limit for a peer's first answer, and then again for the rest of the handshake.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Dialler of channels.
 #[derive(Clone)]
 pub struct Dialer {
     tls: Arc<QuicClientConfig>,
@@ -33,7 +31,6 @@ pub struct Dialer {
 /// Dialled channel. Each has its own socket, so that the network sees channels as separate flows.
 #[derive(Debug, Clone)]
 pub struct Dialled {
-    /// QUIC connection of the channel.
     pub connection: Connection,
     /// Endpoint of the channel: `wait_idle` on it lets the last close reach the peer.
     pub endpoint: Endpoint,
@@ -53,19 +50,16 @@ fn quinns_own() -> Arc<dyn ControllerFactory + Send + Sync> {
 }
 
 impl Dialer {
-    /// Makes a dialler with these certificates.
     pub fn new(credentials: &Credentials, settings: EndpointSettings) -> Result<Self, TlsError> {
         Ok(Self { tls: Arc::new(credentials.client()?), settings, sockets: Arc::new(SystemSockets), flow: None })
     }
 
     /// Uses sockets of `sockets` instead of the system's.
-    #[must_use]
     pub fn over(self, sockets: Arc<dyn Sockets>) -> Self {
         Self { sockets, ..self }
     }
 
     /// Uses `flow` as the congestion control of its channels.
-    #[must_use]
     pub fn guided_by(self, flow: Flow) -> Self {
         Self { flow: Some(flow), ..self }
     }
@@ -75,9 +69,6 @@ impl Dialer {
     ///
     /// In TLS 1.3 the dialler finishes first. A peer that refuses *our* certificate closes the channel a round trip later;
     /// [`ChannelFault::of`] explains that close as well.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
     pub async fn dial(&self, addresses: &[Address], server_name: Option<&str>) -> Result<Dialled, DialError> {
         let mut faults = Vec::new();
         for address in addresses {
@@ -99,12 +90,6 @@ impl Dialer {
     }
 
     /// Dials the peer of an open channel again, at the same address and with the same name.
-    ///
-    /// # Errors
-    /// The reason why the peer does not answer, or why a certificate is refused.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
     pub async fn dial_beside(&self, first: &Dialled) -> Result<Dialled, ChannelFault> {
         self.dial_one(first.connection.remote_address(), &first.server_name).await
     }

@@ -1,92 +1,45 @@
 //! Faults of channels that cannot be opened or have ended, by who must act: the network's operators, the owners of the
 //! certificates, or no one, because the sender dials again.
 
-use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use quinn::ConnectionError;
-
 use service::config::Address;
 
-/// Fault of one channel.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ChannelFault {
     /// The host name does not resolve.
     #[error("{address} does not resolve: {source}")]
-    Unresolved {
-        /// Address that was looked up.
-        address: Address,
-        /// Error of the resolver.
-        source: Arc<io::Error>,
-    },
-    /// The system refuses a socket.
+    Unresolved { address: Address, source: Arc<io::Error> },
     #[error("no UDP socket to dial {remote} with: {source}")]
-    Socket {
-        /// Address to dial.
-        remote: SocketAddr,
-        /// Error of the system.
-        source: Arc<io::Error>,
-    },
+    Socket { remote: SocketAddr, source: Arc<io::Error> },
     /// The address or the server name cannot be dialled at all.
     #[error("cannot dial {remote}: {reason}")]
-    Impossible {
-        /// Address to dial.
-        remote: SocketAddr,
-        /// Error of the QUIC library.
-        reason: String,
-    },
+    Impossible { remote: SocketAddr, reason: String },
     /// No packet came back.
     #[error(
         "no UDP answer from {remote} within {} s: is the receiver running, and does every firewall between pass UDP both ways?",
         after.as_secs()
     )]
-    NoAnswer {
-        /// Dialled address.
-        remote: SocketAddr,
-        /// Time limit that has passed.
-        after: Duration,
-    },
+    NoAnswer { remote: SocketAddr, after: Duration },
     /// The peer answered, but the handshake did not finish.
     #[error("{remote} answered, but the handshake did not finish within {} s: are large UDP packets lost?", after.as_secs())]
-    Unfinished {
-        /// Dialled address.
-        remote: SocketAddr,
-        /// Time limit after the answer that has passed.
-        after: Duration,
-    },
+    Unfinished { remote: SocketAddr, after: Duration },
     /// The peer speaks QUIC, but another protocol or version on it.
     #[error("{remote} does not speak causeway/1: another service's port, or a version that is too old or too new")]
-    Protocol {
-        /// Address of the peer.
-        remote: SocketAddr,
-    },
+    Protocol { remote: SocketAddr },
     /// This end refuses the peer's certificate.
     #[error("the certificate of {remote} is refused here: {reason}")]
-    RefusedHere {
-        /// Address of the peer.
-        remote: SocketAddr,
-        /// Reason of the refusal.
-        reason: String,
-    },
+    RefusedHere { remote: SocketAddr, reason: String },
     /// The peer refuses this end's certificate.
     #[error("{remote} refuses this side's certificate: {reason}")]
-    RefusedThere {
-        /// Address of the peer.
-        remote: SocketAddr,
-        /// Meaning of the peer's TLS alert.
-        reason: String,
-    },
+    RefusedThere { remote: SocketAddr, reason: String },
     /// An open channel was lost, or a handshake ended for a reason outside TLS.
     #[error("channel to {remote}: {source}")]
-    Lost {
-        /// Address of the peer.
-        remote: SocketAddr,
-        /// Error of the QUIC library.
-        source: ConnectionError,
-    },
+    Lost { remote: SocketAddr, source: ConnectionError },
 }
 
 /// Error of a dial in which no address worked.
@@ -131,9 +84,7 @@ impl std::error::Error for DialError {}
 
 impl fmt::Display for DialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((first, rest)) = self.faults.split_first() else {
-            return f.write_str("no address to dial");
-        };
+        let Some((first, rest)) = self.faults.split_first() else { return f.write_str("no address to dial") };
         write!(f, "{first}")?;
         rest.iter().try_for_each(|fault| write!(f, "; {fault}"))
     }

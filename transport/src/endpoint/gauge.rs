@@ -44,7 +44,6 @@ pub struct Reading {
 }
 
 impl Gauge {
-    /// Returns the present counts.
     pub fn reading(&self) -> Reading {
         // `dry_at` is read first: bytes sent after it mean that the channel is no longer dry.
         let dry_at = self.dry_at.load(Ordering::Acquire);

@@ -10,37 +10,28 @@ use crate::congestion::{ACK_DELAY, Flow, FlowReport, ack_packets};
 /// Receive window of one stream in bytes. Gaps in 2 MiB cannot exceed the 1,024 chunks above which quinn closes the
 /// connection. Each frame has its own stream, so this does not limit throughput.
 pub(super) const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
-
 /// Interval of keep-alive packets: shorter than the 30 s after which most firewalls and NATs forget a UDP flow, and short
 /// enough that several fit into [`IDLE_TIMEOUT`], because one may be lost.
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
-
 /// Silence after which a channel is closed. The sender then dials again, with pauses of at most 1 s. A longer timeout
 /// would not help: QUIC doubles the time between its probes, so that after a longer silence a new session notices earlier
 /// than the old one that the path is back.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Packets by which another may be reordered before it counts as lost. quinn remembers 129 packets, and discards those
 /// that arrive later.
 const PACKET_THRESHOLD: u32 = 128;
-
 /// Round trip for which windows are sized until one is measured: between continents, with a queue.
 const RTT_ASSUMED: Duration = Duration::from_millis(300);
-
 /// Initial round trip: packets of the handshake are repeated after three times as long. With the 333 ms of RFC 9002, the
 /// second packet of a dial would follow a second after the first; this notices sooner that a path is back.
 const RTT_OF_HANDSHAKES: Duration = Duration::from_millis(150);
-
 /// Bytes of the IPv6 and UDP headers, which are part of a path's MTU but not of QUIC's packets.
 const HEADER_BYTES: u16 = 40 + 8;
-
 /// Range of [`EndpointSettings::path_mtu`]: QUIC's 1,200 bytes plus headers, up to the largest packet that a receiver
 /// accepts.
 pub const PATH_MTU_BYTES: std::ops::RangeInclusive<u64> = 1_248..=1_500;
-
 /// Smallest send window in bytes: room for two frames.
 pub(super) const SEND_WINDOW_BYTES_MIN: u64 = 4 * 1024 * 1024;
-
 /// Size of the send window as a multiple of what the path holds. A frame counts until its last packet is acknowledged,
 /// and some of the 700 packets of 1 MiB are lost twice: that takes 2.3 round trips on average at 2 % loss, and 2.8 at 5 %.
 /// At 2 % loss and 200 ms, a multiple of three reaches 91 % of the possible rate, and five reaches 99 %.

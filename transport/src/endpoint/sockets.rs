@@ -1,9 +1,8 @@
 //! Source of the endpoints' sockets: the system, or a wrapper around it, or a simulated network.
 
-use std::fmt;
-use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Once};
+use std::{fmt, io};
 
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -16,12 +15,6 @@ const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 /// Source of sockets, which thus sees every packet of their endpoints.
 pub trait Sockets: fmt::Debug + Send + Sync {
     /// Binds a socket at `address`; port 0 means any port.
-    ///
-    /// # Errors
-    /// The system's error.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
     fn bind(&self, address: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>>;
 }
 

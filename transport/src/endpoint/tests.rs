@@ -59,7 +59,7 @@ impl Authority {
 
     fn listen_at(&self, address: SocketAddr) -> Endpoint {
         let credentials = Credentials::load(&self.files("receiver"), End::Server, UnixTime::now()).unwrap();
-        listen(address, &credentials, &SETTINGS).unwrap()
+        listen_over(&SystemSockets, address, &credentials, &SETTINGS).unwrap()
     }
 }
 
@@ -131,7 +131,9 @@ async fn an_expired_sender_is_refused_with_the_reason() {
     let fresh = Authority::new();
     let credentials =
         Credentials::load(&trusting(fresh.files("receiver"), &authority.files("sender").ca), End::Server, now());
-    let listening = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &credentials.unwrap(), &SETTINGS).unwrap();
+    let listening =
+        listen_over(&SystemSockets, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &credentials.unwrap(), &SETTINGS)
+            .unwrap();
     let addresses = at(&listening);
     let files = trusting(authority.files("sender"), &fresh.files("sender").ca);
     let dialer = Dialer::new(&Credentials::load(&files, End::Client, valid).unwrap(), SETTINGS).unwrap();
@@ -152,7 +154,8 @@ async fn a_receiver_whose_certificate_has_expired_is_refused_here() {
     let (authority, valid) = Authority::expired();
     let fresh = Authority::new();
     let credentials = Credentials::load(&authority.files("receiver"), End::Server, valid).unwrap();
-    let listening = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &credentials, &SETTINGS).unwrap();
+    let listening =
+        listen_over(&SystemSockets, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &credentials, &SETTINGS).unwrap();
     let addresses = at(&listening);
     let dialer = dialer(&trusting(fresh.files("sender"), &authority.files("sender").ca));
     let (dialled, accepted) = tokio::join!(dialer.dial(&addresses, None), accept(listening));
@@ -283,7 +286,7 @@ async fn a_taken_port_is_named() {
     let listening = authority.listen();
     let address = listening.local_addr().unwrap();
     let credentials = Credentials::load(&authority.files("receiver"), End::Server, UnixTime::now()).unwrap();
-    let error = listen(address, &credentials, &SETTINGS).unwrap_err();
+    let error = listen_over(&SystemSockets, address, &credentials, &SETTINGS).unwrap_err();
     assert!(error.to_string().starts_with(&format!("UDP socket on {address}: ")), "{error}");
 }
 

@@ -7,13 +7,11 @@ use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
-use crate::congestion::{FlowReport, Mode};
-
 use super::dialer::Dialled;
+use crate::congestion::{FlowReport, Mode};
 
 /// Interval at which windows are adapted. On an unreachable path, the pause between QUIC's own probes doubles each time.
 const TICK: Duration = Duration::from_millis(200);
-
 /// Relative difference from its goal up to which a send window is not changed.
 const CLOSE_ENOUGH: f64 = 0.1;
 
