@@ -16,12 +16,12 @@ use wire::compress::Codec;
 use wire::share::Share;
 use wire::units::{Rate, Size};
 
-use super::classes::{Priority, read_classes};
-use super::schedule::read_schedule;
+use super::classes::{ClassEntry, read_classes};
+use super::schedule::{RATE_MAX, RATE_MIN, ScheduleEntry, read_schedule};
 use super::{Start, read_policies};
-use crate::dispatch::classes::{Ceiling, Classes};
+use crate::dispatch::classes::Classes;
 use crate::partitions::policy::{Policies, Policy};
-use crate::rate::schedule::{Days, Schedule, TimeOfDay, Zone};
+use crate::rate::schedule::{Schedule, Zone};
 
 /// The least memory for each lane.
 pub const MEMORY_PER_LANE: Size = Size::from_bytes(4 << 20);
@@ -60,12 +60,6 @@ pub const SECTIONS: &[Section] = &[
     LogSettings::SECTION,
     properties::section("source.client"),
 ];
-
-/// The lowest rate of a link: a packet of 1,500 bytes takes 188 ms.
-const RATE_MIN: &str = r#""64 kbit/s""#;
-
-/// The highest rate of a link: a packet of 1,500 bytes takes 120 ns.
-const RATE_MAX: &str = r#""100 Gbit/s""#;
 
 service::settings! {
     /// The link that this sender serves, and the resources it may use.
@@ -188,23 +182,6 @@ service::settings! {
 }
 
 service::settings! {
-    /// The times of the week at which the rate differs from `wan.rate`, on the clocks of `wan.time_zone`. An entry is in
-    /// effect while those clocks show a time in it, also on the days on which they are changed. Two entries must not be
-    /// in effect at the same time.
-    #[derive(Debug, Clone)]
-    pub struct ScheduleEntry: Repeated "wan.schedule" {
-        /// Days on which the entry begins.
-        days: Days = required, "days and spans of days, such as `mon-fri` or `sat,sun`", live;
-        /// Time at which it begins.
-        from: TimeOfDay = required, "a time of day, such as `08:00`", live;
-        /// Time at which it ends; on the next day if that is not after its beginning.
-        to: TimeOfDay = required, "a time of day, such as `18:00`, up to `24:00`", live;
-        /// The rate between the two.
-        rate: Rate = required, "a rate, such as `100 Mbit/s`", [RATE_MIN, RATE_MAX], live;
-    }
-}
-
-service::settings! {
     /// Actions on halted partitions that need no operator; without an entry there are none. The first entry that matches
     /// a topic applies. Every action is counted, logged and kept in the log of jumps.
     #[derive(Debug, Clone)]
@@ -216,34 +193,6 @@ service::settings! {
         /// source lost. `new-incarnation` carries a topic that was deleted and created again, from its start, into the
         /// same target topic.
         policy: Vec<Policy> = required, "`stop`, `skip` or `new-incarnation`, or a list of them";
-    }
-}
-
-service::settings! {
-    /// Classes of topics, each with its own lanes and its own part of the rate. The first class that matches a topic
-    /// applies; topics that match none are in the class `default`, which has `lanes.count` lanes and the part of the rate
-    /// that the others leave. A topic that changes its class is moved, exactly once and in order.
-    #[derive(Debug, Clone)]
-    pub struct ClassEntry: Repeated "classes" {
-        /// Name of the class. Its lanes are stored in the target under this name, also after the class is removed from
-        /// the file; its topics are then in the class `default`.
-        name: String = required, "a name of `a-z 0-9 . _ -`, at most 64 characters";
-        /// Topics of the link that are in the class. It adds none to `source.topics`.
-        topics: TopicFilter = required, "a list of topic names and patterns", live;
-        /// The priority of the class. A `strict` class goes before every class that is not, and starves them if it has
-        /// enough to send: give it a `ceiling`.
-        priority: Priority = default(r#""shared""#), "`shared` or `strict`", live;
-        /// The share guaranteed to the class of what strict classes leave, while it has enough to send. Other classes
-        /// use what it does not. All shares together are at most 100 %.
-        share: Option<Share> = otherwise("its part of what the other shares leave"), "a share, such as `30 %`",
-            [r#""1 %""#, r#""100 %""#], live;
-        /// The rate that the class never exceeds, also when the path is idle. It counts the bytes of frames; the
-        /// overhead of packets, about 4 %, and retransmissions come on top.
-        ceiling: Option<Ceiling> = otherwise("none"),
-            "a rate, such as `20 Mbit/s`, or a share of `wan.rate`, such as `50 %`", live;
-        /// Number of lanes, fixed for the life of the link, as `lanes.count` is. All classes together have at most 64,
-        /// including those removed from the file.
-        lanes: u16 = default("2"), "a count", ["1", "63"];
     }
 }
 
