@@ -245,7 +245,7 @@ fn summary(result: &TrialResult) -> String {
         Figure::Delivered,
         Figure::Loss,
         Figure::QueueP50,
-        Figure::Settled,
+        Figure::Recovery,
         Figure::Share,
         Figure::LatencyP99,
         Figure::SenderCpu,
@@ -314,8 +314,8 @@ mod tests {
 
     #[test]
     fn a_cell_is_found_by_name_and_an_unknown_name_is_shown() {
-        assert_eq!(args(&["--cell", "dark-3s", "--cell", "cpu"]).chosen().unwrap().len(), 2);
-        let error = args(&["--cell", "darkness"]).chosen().unwrap_err().to_string();
-        assert!(error.contains("`darkness`"), "{error}");
+        assert_eq!(args(&["--cell", "outage-3s", "--cell", "cpu"]).chosen().unwrap().len(), 2);
+        let error = args(&["--cell", "outages"]).chosen().unwrap_err().to_string();
+        assert!(error.contains("`outages`"), "{error}");
     }
 }

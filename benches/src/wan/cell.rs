@@ -145,7 +145,7 @@ pub(crate) enum Figure {
     /// Records that were out of order or had the wrong value.
     Wrong,
     /// Seconds until the expected rate was reached, for the slowest change.
-    Settled,
+    Recovery,
     /// Causeway's share of what it and the competing TCP flow carried.
     Share,
     /// Median time from a record's production to its commit, in ms.
@@ -263,7 +263,7 @@ impl Figure {
             Self::ReceiverCpu => "receiver CPU",
             Self::Sessions => "sessions",
             Self::Wrong => "wrong records",
-            Self::Settled => "settled",
+            Self::Recovery => "recovery",
             Self::Share => "share",
             Self::LatencyP50 => "latency p50",
             Self::LatencyP99 => "latency p99",
@@ -288,8 +288,8 @@ impl Figure {
             }
             Self::Sessions | Self::Wrong => format!("{value:.0}"),
             Self::TimesPlain => format!("{value:.1}"),
-            Self::Settled if value < NEVER => format!("{value:.1} s"),
-            Self::Settled => "never".to_owned(),
+            Self::Recovery if value < NEVER => format!("{value:.1} s"),
+            Self::Recovery => "never".to_owned(),
         }
     }
 }

@@ -39,7 +39,10 @@ pub(crate) fn all() -> Vec<Cell> {
                 change(14, Action::Path("down"), None),
                 change(16, Action::Path("up"), arrived(mbit(100), 0.85..=f64::INFINITY)),
             ]),
-            requirements: vec![Requirement::at_most(Figure::Settled, 5.0), Requirement::at_most(Figure::Sessions, 1.0)],
+            requirements: vec![
+                Requirement::at_most(Figure::Recovery, 5.0),
+                Requirement::at_most(Figure::Sessions, 1.0),
+            ],
             ..cell("short-changes")
         },
     ]

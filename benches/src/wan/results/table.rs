@@ -34,7 +34,7 @@ const SCENARIO: &[Figure] = &[
     Figure::OfPath,
     Figure::QueueP50,
     Figure::SelfLoss,
-    Figure::Settled,
+    Figure::Recovery,
     Figure::Sessions,
     Figure::Share,
     Figure::LatencyP99,
