@@ -41,7 +41,7 @@ pub enum Mode {
     /// Competes with another flow that fills the queue.
     Competing,
     /// Probes a path that does not answer although packets are in flight.
-    Dark,
+    Unreachable,
 }
 
 /// Reason why the rate is not higher.
@@ -63,7 +63,7 @@ impl Mode {
             Self::Steady => "steady",
             Self::Policed => "policed",
             Self::Competing => "competing",
-            Self::Dark => "dark",
+            Self::Unreachable => "unreachable",
         }
     }
 }

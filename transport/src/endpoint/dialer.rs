@@ -105,7 +105,7 @@ impl Dialer {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub async fn dial_beside(&self, first: &Dialled) -> Result<Dialled, ChannelFault> {
+    pub async fn dial_again(&self, first: &Dialled) -> Result<Dialled, ChannelFault> {
         self.dial_one(first.connection.remote_address(), &first.server_name).await
     }
 
