@@ -15,8 +15,8 @@ pub trait Source: Send + Sync + 'static {
     /// Reader of one lane.
     type Reader: LaneReader + 'static;
 
-    /// Opens a reader without partitions. It rings `bell` whenever [`LaneReader::peek`] has gone from nothing to
-    /// something.
+    /// Opens a reader without partitions. It wakes the thread that waits for `bell` whenever
+    /// [`LaneReader::peek`] has gone from nothing to something.
     fn open(&self, lane: LaneId, bell: Bell) -> Result<Self::Reader, KafkaError>;
 }
 

@@ -107,7 +107,7 @@ impl LaneRecord {
     }
 }
 
-/// Returns a class as it is stored: its name, its first and its last lane.
+/// Returns the stored form of a class: its name, its first and its last lane.
 fn ranged(class: &ClassLanes) -> (String, u16, u16) {
     (class.name.clone(), class.first, class.first + class.count - 1)
 }

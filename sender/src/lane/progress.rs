@@ -207,7 +207,7 @@ impl Progress {
         self.lock().totals
     }
 
-    /// Returns the lane as it is now.
+    /// Returns the current state of the lane.
     pub fn snapshot(&self) -> Snapshot {
         let inner = self.lock();
         let mut committed = inner.before.clone();

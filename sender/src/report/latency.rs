@@ -33,7 +33,7 @@ pub struct PeerClockStatus {
 }
 
 impl StageStatus {
-    /// Returns every stage as it is now.
+    /// Returns the current latency of every stage.
     pub fn all(latency: &Latency) -> Vec<Self> {
         let now = Instant::now();
         let status = |stage: Stage| {
@@ -50,7 +50,7 @@ impl StageStatus {
 }
 
 impl PeerClockStatus {
-    /// Returns the difference as far as it is known.
+    /// Returns the estimated difference of the clocks.
     pub fn of(latency: &Latency) -> Self {
         let ahead = latency.ahead();
         Self {

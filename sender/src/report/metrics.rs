@@ -162,7 +162,7 @@ const METRICS: &[Metric<Status>] = &[
     },
     Metric {
         name: "causeway_sender_loss_seconds",
-        help: "Time until the first record that is not carried is older than its topic's retention.ms, if no more were carried; absent while no partition is behind, or no record is deleted for its age",
+        help: "Time until the first record that is not carried is older than its topic's retention.ms, if none were carried from now on; absent while no partition is behind, or no record is deleted for its age",
         read: Read::Gauge(|s| s.forecast.loss_seconds),
     },
     Metric {
@@ -455,7 +455,7 @@ mod tests {
         let mut ends: Vec<_> = CloseCode::ALL.iter().map(closed).collect();
         ends.extend([CloseCode::Unknown(4711)].iter().map(closed));
         ends.extend([SessionEnd::Drained, SessionEnd::Reconfigured]);
-        ends.extend([SessionEnd::Lost("dark".into()), SessionEnd::Barred("expired".into())]);
+        ends.extend([SessionEnd::Lost("unreachable".into()), SessionEnd::Barred("expired".into())]);
         for end in ends {
             let text = scraped(|board, _| board.end_session(&end));
             let sample = format!("causeway_sender_session_closes_total{{link=\"\",code=\"{}\"}} 1\n", end.label());

@@ -77,7 +77,7 @@ fn structs_of(source: &str) -> Vec<(&str, Vec<Field<'_>>)> {
     structs
 }
 
-/// A printed list and the name of the marks that it stands between in a document.
+/// A printed list, and the name of the marks around it in a document.
 pub type Marked<'a> = (&'a str, String);
 
 /// Compares the documents `metrics.md` and `status.md` under `docs` with `lists`: the one with the marks
