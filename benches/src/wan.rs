@@ -234,7 +234,7 @@ fn summary(result: &TrialResult) -> String {
     }
     let figures = &result.measured.figures;
     let show = |figure: Figure| figures.get(&figure).map(|value| format!("{} {}", figure.label(), figure.show(*value)));
-    let shown = [Goodput, OfLimit, Delivered, Loss, QueueP50, Settled, Share, LatencyP99, SenderCpu, ReceiverCpu];
+    let shown = [Goodput, OfLimit, Delivered, Loss, QueueP50, Recovery, Share, LatencyP99, SenderCpu, ReceiverCpu];
     let mut parts: Vec<String> = shown.into_iter().filter_map(show).collect();
     if let Some(why) = &result.measured.invalid {
         parts.push(format!("INVALID after {} attempts: {why}", result.attempts));
@@ -297,8 +297,8 @@ mod tests {
 
     #[test]
     fn a_cell_is_found_by_name_and_an_unknown_name_is_shown() {
-        assert_eq!(args(&["--cell", "dark-3s", "--cell", "cpu"]).chosen().unwrap().len(), 2);
-        let error = args(&["--cell", "darkness"]).chosen().unwrap_err().to_string();
-        assert!(error.contains("`darkness`"), "{error}");
+        assert_eq!(args(&["--cell", "outage-3s", "--cell", "cpu"]).chosen().unwrap().len(), 2);
+        let error = args(&["--cell", "outages"]).chosen().unwrap_err().to_string();
+        assert!(error.contains("`outages`"), "{error}");
     }
 }

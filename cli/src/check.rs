@@ -12,11 +12,8 @@ use service::config::{Configuration, Effective, Section, effective};
 use service::tls::{Credentials, TlsError};
 
 use crate::exit::Failure;
-use crate::process;
-use crate::receive::Receiver;
 use crate::reload::usable;
 use crate::role::Role;
-use crate::send::Sender;
 use findings::Findings;
 
 /// Round trips for which derived rates are shown: across a continent, an ocean, the world.
@@ -28,14 +25,14 @@ pub(crate) fn run(file: &Path) -> Result<(), Failure> {
         .map_err(|error| Failure::Config(format!("{} cannot be read: {error}", file.display())))?;
     let findings = match Role::of_file(file, &text)? {
         Role::Sender => {
-            let config = process::load::<Sender>(file)?;
+            let config: sender::config::Config = Role::Sender.load(file)?;
             println!("{}: a sender of link {}", file.display(), &*config.link);
             show_settings(&text, &config);
             sender_checks::show_derived(&config);
             sender_checks::ask(&config)?
         }
         Role::Receiver => {
-            let config = process::load::<Receiver>(file)?;
+            let config: receiver::config::Config = Role::Receiver.load(file)?;
             println!("{}: a receiver", file.display());
             show_settings(&text, &config);
             receiver_checks::show_derived(&config);

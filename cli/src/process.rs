@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka::Properties;
-use kafka::properties::forbidden;
 use service::admin::{Access, Admin, Reload, Views};
-use service::config::{self, Configuration};
+use service::config::Configuration;
 use service::live::Live;
 use service::shutdown::{self, Phase, Shutdown, Trigger};
 use tokio::signal::unix::{SignalKind, signal};
@@ -40,9 +39,9 @@ pub(crate) trait Process: Admin + Sized {
 }
 
 pub(crate) fn run<P: Process>(file: &Path) -> Result<(), Failure> {
-    let config = load::<P>(file)?;
+    let config: P::Config = P::ROLE.load(file)?;
     let logging = config.log().start().map_err(Failure::config)?;
-    let (reloader, live) = Reloader::<P>::new(file, config, logging)?;
+    let (reloader, live) = Reloader::new(P::ROLE, file, config, logging)?;
     let config = live.now();
     // Before any work, so that a port that is in use ends the process.
     let listener = config.admin().listen.0.map(bind).transpose()?;
@@ -60,11 +59,6 @@ pub(crate) fn run<P: Process>(file: &Path) -> Result<(), Failure> {
     let result = runtime.block_on(work);
     runtime.shutdown_background();
     result
-}
-
-/// Reads the file of a process; a file of the other role is refused with the command that it is for.
-pub(crate) fn load<P: Process>(file: &Path) -> Result<P::Config, Failure> {
-    config::load(file, forbidden).map_err(|problems| P::ROLE.refuse(file, problems))
 }
 
 /// The brokers and the client properties of a process's Kafka cluster.

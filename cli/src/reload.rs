@@ -17,7 +17,7 @@ use service::metrics::PROCESS;
 use service::tls::{Credentials, End, TlsError};
 
 use crate::exit::Failure;
-use crate::process::{self, Process};
+use crate::role::Role;
 
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Reloaded {
@@ -27,11 +27,12 @@ pub(crate) struct Reloaded {
 }
 
 /// The configuration of this process and the file that it came from.
-pub(crate) struct Reloader<P: Process> {
+pub(crate) struct Reloader<C> {
+    role: Role,
     file: PathBuf,
     logging: Logging,
     access: Arc<Access>,
-    state: Lock<State<P::Config>>,
+    state: Lock<State<C>>,
 }
 
 /// The configuration in use. One reload at a time changes it.
@@ -41,14 +42,14 @@ struct State<C> {
     certificates: String,
 }
 
-impl<P: Process> Reloader<P> {
+impl<C: Configuration> Reloader<C> {
     /// A reloader of `config`, which was read from `file`, and the live configuration for its users.
-    pub(crate) fn new(file: &Path, config: P::Config, logging: Logging) -> Result<(Self, Live<P::Config>), Failure> {
+    pub(crate) fn new(role: Role, file: &Path, config: C, logging: Logging) -> Result<(Self, Live<C>), Failure> {
         let credentials = usable(&config).map_err(|error| Failure::config(format!("tls: {error}")))?;
         let access = Access::new(config.admin(), &credentials).map_err(Failure::config)?;
         let (publisher, live) = live::channel(config);
         let state = Lock::new(State { publisher, certificates: credentials.fingerprint() });
-        Ok((Self { file: file.to_owned(), logging, access: Arc::new(access), state }, live))
+        Ok((Self { role, file: file.to_owned(), logging, access: Arc::new(access), state }, live))
     }
 
     /// The access rules of the admin port, which a reload renews.
@@ -84,11 +85,11 @@ impl<P: Process> Reloader<P> {
 
     fn read(&self) -> Result<Reloaded, String> {
         let mut state = self.state.lock();
-        let new = process::load::<P>(&self.file).map_err(|failure| failure.to_string())?;
+        let new: C = self.role.load(&self.file).map_err(|failure| failure.to_string())?;
         let credentials = usable(&new).map_err(|error| format!("tls: {error}"))?;
         self.access.renew(new.admin(), &credentials).map_err(|error| error.to_string())?;
         let certificates = credentials.fingerprint();
-        let mut config = P::Config::clone(&state.publisher.now());
+        let mut config = C::clone(&state.publisher.now());
         let changes = config.reload(new);
         let (mut changed, needs_restart): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| change.live);
         let before = std::mem::replace(&mut state.certificates, certificates.clone());

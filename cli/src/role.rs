@@ -4,7 +4,7 @@ use std::path::Path;
 
 use kafka::properties::forbidden;
 use service::admin::AdminSettings;
-use service::config::{self, Problems, Section, top_keys};
+use service::config::{self, Configuration, Problems, Section, top_keys};
 use service::tls::TlsFiles;
 
 use crate::exit::Failure;
@@ -35,7 +35,13 @@ impl Role {
         })
     }
 
-    pub(crate) fn refuse(self, file: &Path, problems: Problems) -> Failure {
+    /// Reads the file of a process of this role; a file of the other role is refused with the command that it is for.
+    pub(crate) fn load<C: Configuration>(self, file: &Path) -> Result<C, Failure> {
+        config::load(file, forbidden).map_err(|problems| self.refuse(file, problems))
+    }
+
+    /// The failure of a file that this role cannot use.
+    fn refuse(self, file: &Path, problems: Problems) -> Failure {
         let other = std::fs::read_to_string(file).ok().and_then(|text| Self::of(&text)).filter(|role| *role != self);
         let (whose, command) = match other {
             Some(Self::Sender) => ("a sender", "send"),

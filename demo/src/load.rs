@@ -112,7 +112,7 @@ impl ClientContext for Reports {}
 impl ProducerContext for Reports {
     type DeliveryOpaque = ();
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+    fn delivery(&self, result: &DeliveryResult<'_>, _opaque: ()) {
         if result.is_err() {
             self.0.fetch_add(1, Ordering::Relaxed);
         }

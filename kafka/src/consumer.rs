@@ -49,7 +49,8 @@ impl Consumer {
         Ok(Self(Arc::new(Instance::start(&settings(properties, config))?)))
     }
 
-    /// Makes a lane without partitions. It rings `bell` whenever its queue is no longer empty.
+    /// Makes a lane without partitions. It wakes the thread that waits for `bell` whenever its queue is no longer empty.
+    #[must_use]
     pub fn lane(&self, bell: Bell) -> LaneQueue {
         LaneQueue::new(self.0.clone(), bell)
     }

@@ -17,11 +17,11 @@ use wire::units::Size;
 
 use crate::partitions::policy::{Policies, Policy, Rule};
 
-pub use classes::Priority;
+pub use classes::{ClassEntry, Priority};
 pub use fields::{
-    ClassEntry, Config, EXAMPLE, Lanes, MEMORY_PER_CHANNEL, MEMORY_PER_LANE, PolicyEntry, SECTIONS, ScheduleEntry,
-    SourceConfig, WanConfig,
+    Config, EXAMPLE, Lanes, MEMORY_PER_CHANNEL, MEMORY_PER_LANE, PolicyEntry, SECTIONS, SourceConfig, WanConfig,
 };
+pub use schedule::ScheduleEntry;
 
 /// The position at which a link begins in a partition that it has never carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! A lane holds no socket, spawns no task and reads no clock; its time and its reader are arguments. A frame is closed
 //! when the transport can take it, not before: while the link is idle a record leaves after the linger, while it is
-//! busy full frames grow to their maximum. Driving contract: whenever the bell rang or [`Lane::next_timeout`] has come,
+//! busy full frames grow to their maximum. Driving contract: whenever the bell wakes or [`Lane::next_timeout`] has come,
 //! answer [`Lane::poll_credit_request`], call [`Lane::fill`], then [`Lane::poll_frame`] as long as the transport has
 //! room, then [`Lane::poll_halt`].
 //!
@@ -121,7 +121,7 @@ struct Open {
     first_position: Option<Instant>,
     /// True once the next event has no room in the open frame.
     full: bool,
-    /// True once the lane drains and reads no more.
+    /// True once the lane drains and reads no further records.
     draining: bool,
 }
 

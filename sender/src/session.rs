@@ -264,7 +264,7 @@ impl<'a> Active<'a> {
             }
             Control::Close { code, detail } => Err(SessionEnd::Closed { code, detail }),
             Control::ChannelClosed { channel, detail } => {
-                tracing::debug!(channel, detail, "receiver takes no more frames of a channel");
+                tracing::debug!(channel, detail, "receiver takes no further frames of a channel");
                 self.part.dispatcher.handle_closed(channel);
                 Ok(())
             }

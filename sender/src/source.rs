@@ -13,7 +13,9 @@ pub use ::kafka::consumer::{Fault as PartitionFault, LaneEvent as Event, Start a
 /// Source cluster, which opens one reader for each lane.
 pub trait Source: Send + Sync + 'static {
     type Reader: LaneReader + 'static;
-    /// Opens a reader without partitions. It rings `bell` when [`LaneReader::peek`] goes from nothing to something.
+
+    /// Opens a reader without partitions. It wakes the thread that waits for `bell` whenever
+    /// [`LaneReader::peek`] has gone from nothing to something.
     fn open(&self, lane: LaneId, bell: Bell) -> Result<Self::Reader, KafkaError>;
 }
 

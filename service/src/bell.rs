@@ -11,17 +11,17 @@ pub struct Bell(Arc<(Mutex<bool>, Condvar)>);
 impl Bell {
     /// Wakes the waiting thread, now or at its next wait.
     pub fn ring(&self) {
-        let (rung, wake) = &*self.0;
-        *rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        let (is_set, wake) = &*self.0;
+        *is_set.lock().unwrap_or_else(PoisonError::into_inner) = true;
         wake.notify_one();
     }
 
-    /// Waits until the bell was rung or `timeout` has passed, and resets it. Returns whether it was rung.
+    /// Waits for a wake-up or until `timeout` has passed, and resets the flag. Returns whether there was a wake-up.
     pub fn wait(&self, timeout: Duration) -> bool {
-        let (rung, wake) = &*self.0;
-        let guard = rung.lock().unwrap_or_else(PoisonError::into_inner);
+        let (is_set, wake) = &*self.0;
+        let guard = is_set.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut guard, _) =
-            wake.wait_timeout_while(guard, timeout, |rung| !*rung).unwrap_or_else(PoisonError::into_inner);
+            wake.wait_timeout_while(guard, timeout, |is_set| !*is_set).unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *guard)
     }
 }

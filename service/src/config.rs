@@ -31,13 +31,12 @@ use crate::admin::AdminSettings;
 use crate::logging::LogSettings;
 use crate::tls::{End, TlsFiles};
 
-pub use document::{Document, Reported, Table};
+pub use document::{Document, ReadField, ReadSection, Reported, Table};
 pub use effective::{Effective, effective, top_keys};
 pub use field::{Absent, Field, Section, Shape};
 pub use problem::Problems;
 pub use properties::{Properties, Property, Secret};
 pub use reference::{reference, spliced};
-pub use section::{ReadField, ReadSection};
 pub use settings::{Change, Settings};
 pub use template::template;
 pub use toml::de::DeValue;

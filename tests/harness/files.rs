@@ -6,13 +6,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::admin::Admin;
 use crate::broker::free_ports;
 use crate::cluster::Cluster;
+use crate::pki::{SENDER_NAME, make_pki};
 use crate::process::{Process, binary};
 use crate::scratch::Scratch;
+use crate::secure::Secure;
 
 /// Files of a link. Dropping this removes them, so it must outlive the processes.
 #[derive(Debug)]
@@ -95,19 +97,6 @@ impl LinkFiles {
     }
 }
 
-/// DNS name in the sender's certificate.
-const SENDER_NAME: &str = "sender.test";
-
-/// Makes certificates for both sides, in `dir`.
-pub(crate) fn make_pki(dir: &std::path::Path, link: &str) -> Result<()> {
-    let mut init = Command::new(binary()?);
-    init.args(["pki", "init"]).arg(dir);
-    init.args(["--link", link, "--sender", SENDER_NAME, "--receiver", "127.0.0.1"]);
-    let output = init.output()?;
-    ensure!(output.status.success(), "{init:?}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
-}
-
 /// Configuration file of one side, and the command that it is for.
 #[derive(Debug, Clone)]
 pub struct Side {
@@ -160,6 +149,27 @@ impl Side {
         entries.retain(|(name, _)| name != key);
         entries.push((key.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Connects to `cluster`, `source` or `target`, through its secure listener as `user`. Writes the password to a file
+    /// next to the listener's certificates.
+    pub fn log_in(&mut self, listener: &Secure, cluster: &str, user: &str, password: &str) -> Result<()> {
+        let file = listener.pki.join(format!("{user}.password"));
+        fs::write(&file, password)?;
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        self.set(cluster, "bootstrap_servers", &format!("[\"127.0.0.1:{}\"]", listener.port));
+        let client = format!("{cluster}.client");
+        let ca = listener.pki.join("ca.pem");
+        for (name, value) in [
+            ("security.protocol", "\"SASL_SSL\"".to_owned()),
+            ("sasl.mechanism", "\"SCRAM-SHA-512\"".to_owned()),
+            ("sasl.username", format!("{user:?}")),
+            ("sasl.password", format!("{{ file = {:?} }}", file.display().to_string())),
+            ("ssl.ca.location", format!("{:?}", ca.display().to_string())),
+        ] {
+            self.set(&client, &format!("{name:?}"), &value);
+        }
+        Ok(())
     }
 
     /// Sets an environment variable for the process.

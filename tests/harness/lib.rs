@@ -6,8 +6,8 @@
 //! The modules, in the order in which a test uses them:
 //! - [`pair`]: two clusters for a link, shared by tests or a test's own
 //! - [`cluster`]: a KRaft cluster of 1 or 3 nodes to start, kill and restart; [`broker`] is one node, [`jars`] are
-//!   Kafka's jars
-//! - [`secure`]: clusters with users and rights
+//!   Kafka's jars, [`download`] fetches them
+//! - [`secure`]: listeners that authenticate their clients; [`rights`]: users and rights; [`pki`]: certificates
 //! - [`topics`]: topics with unique names
 //! - [`journal`]: producers that note what the cluster acknowledged; [`record`]: the records that they write
 //! - [`process`]: `causeway send` and `causeway receive`; [`files`]: their configuration files; [`admin`]: their admin
@@ -25,6 +25,7 @@ pub mod admin;
 pub mod broker;
 pub mod cluster;
 pub mod command;
+pub mod download;
 pub mod files;
 pub mod guard;
 pub mod halts;
@@ -32,10 +33,12 @@ pub mod jars;
 pub mod journal;
 pub mod latency;
 pub mod pair;
+pub mod pki;
 pub mod process;
 pub mod raw;
 pub mod reader;
 pub mod record;
+pub mod rights;
 pub mod scratch;
 pub mod secure;
 pub mod topics;

@@ -398,7 +398,7 @@ fn connections_of_one_certificate_are_limited() -> Result<()> {
         };
         ensure!(u64::from(refused.error_code) == u64::from(CloseCode::Busy.number()), "{refused:?}");
         let reason = String::from_utf8_lossy(&refused.reason).into_owned();
-        ensure!(reason == "256 connections with this certificate stand already", "{reason}");
+        ensure!(reason == "256 connections with this certificate are open already", "{reason}");
         drop(open);
         Ok(())
     })?;

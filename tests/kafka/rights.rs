@@ -14,7 +14,7 @@ use harness::process::Process;
 use harness::raw::{self, RawRecord};
 use harness::reader::{self, Isolation};
 use harness::record::{Contents, small};
-use harness::secure::{Listed, Right, Rights, listed};
+use harness::rights::{Listed, Right, Rights, listed};
 use harness::wait::until;
 use harness::{topics, verify, wait};
 
@@ -59,8 +59,8 @@ impl Secured {
     /// Makes a link that uses the secure listeners.
     fn link(&self, stem: &str, carried: &[&str]) -> Result<LinkFiles> {
         let mut files = LinkFiles::new(&topics::unique(stem), &self.pair.source, &self.pair.target, carried)?;
-        self.pair.source.secure()?.admit(&mut files.sender, "source", "sender", SENDER_PASSWORD)?;
-        self.pair.target.secure()?.admit(&mut files.receiver, "target", "receiver", RECEIVER_PASSWORD)?;
+        files.sender.log_in(self.pair.source.secure()?, "source", "sender", SENDER_PASSWORD)?;
+        files.receiver.log_in(self.pair.target.secure()?, "target", "receiver", RECEIVER_PASSWORD)?;
         Ok(files)
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use kafka::{KafkaError, KafkaFault};
 
 use crate::dice::Dice;
-use crate::source::Payload;
+use crate::payload::Payload;
 
 /// Age at which the coordinator aborts an open transaction.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);

@@ -11,6 +11,7 @@ mod cluster;
 mod dice;
 mod oracle;
 mod path;
+mod payload;
 mod planted_bugs;
 mod promises;
 mod receiver_end;

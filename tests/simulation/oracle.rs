@@ -11,7 +11,8 @@ use wire::frame::Frame;
 use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
 
 use crate::cluster::{Cluster, Entry, Place};
-use crate::source::{Payload, Source, Tp};
+use crate::payload::Payload;
+use crate::source::{Source, Tp};
 
 type FrameId = (LaneId, Epoch, Sequence);
 type SlotId = (LaneId, Epoch, Slot);

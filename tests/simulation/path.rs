@@ -5,11 +5,18 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sender::ChannelId;
+use sender::{ChannelId, FrameId};
 use wire::control::Control;
 
 use crate::dice::Dice;
-use crate::stripes::Carried;
+
+/// Frame in flight on a channel.
+#[derive(Debug, Clone)]
+pub(crate) struct Carried {
+    pub(crate) channel: ChannelId,
+    pub(crate) id: FrameId,
+    pub(crate) frame: Bytes,
+}
 
 /// Path of one session at a time.
 pub(crate) struct Path {

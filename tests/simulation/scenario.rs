@@ -107,7 +107,7 @@ impl Scenario {
 }
 
 fn classes(dice: &Dice) -> ClassTable {
-    let wish = |name: &str| ClassRequest { name: name.to_owned(), lanes: dice.within(1, 2) as u16, strict: false };
-    let wishes: Vec<_> = ["critical", "bulk"].into_iter().take(dice.below(3) as usize).map(wish).collect();
-    ClassTable::new(dice.within(1, 3) as u16).append(&wishes).unwrap()
+    let request = |name: &str| ClassRequest { name: name.to_owned(), lanes: dice.within(1, 2) as u16, strict: false };
+    let requests: Vec<_> = ["critical", "bulk"].into_iter().take(dice.below(3) as usize).map(request).collect();
+    ClassTable::new(dice.within(1, 3) as u16).append(&requests).unwrap()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use receiver::{Admission, Ledger};
-use sender::{Again, ChannelId, FrameId, Striping};
+use sender::{Again, ChannelId, Striping};
 use transport::endpoint::Reading;
 use wire::control::Control;
 use wire::frame::{FrameHead, FrameHeader};
@@ -13,19 +13,11 @@ use wire::limits::CHANNELS_MAX;
 
 use crate::bugs::Bug;
 use crate::dice::Dice;
-use crate::path::Path;
+use crate::path::{Carried, Path};
 use crate::scenario::Scenario;
 
 /// Rate of a channel, in bytes per second: so high that nothing waits inside a channel.
 const RATE: u64 = u64::MAX / 1_000_000;
-
-/// Frame in flight on a channel.
-#[derive(Debug, Clone)]
-pub(crate) struct Carried {
-    pub(crate) channel: ChannelId,
-    pub(crate) id: FrameId,
-    pub(crate) frame: Bytes,
-}
 
 /// Channels of one session.
 pub(crate) struct Stripes {

@@ -12,10 +12,7 @@ use wire::ids::{LaneId, Offset};
 
 use crate::cluster::{Cluster, Entry, Place, SharedCluster, unavailable};
 use crate::dice::Dice;
-use crate::source::Payload;
-
-/// Value that the target always rejects.
-pub(crate) const POISON: &[u8] = b"poison";
+use crate::payload::{POISON, Payload};
 
 /// State of a receiver process, which may die at one of its next calls to the target.
 #[derive(Debug, Default)]

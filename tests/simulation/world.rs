@@ -105,9 +105,9 @@ impl World {
         for index in 0..self.links.len() {
             self.connect(index);
             if self.dice.chance(self.scenario.lifting) {
-                let wish = if self.dice.chance(200) { ResumeAction::Here } else { ResumeAction::Skip };
-                self.trace(|| format!("an operator asks sender {index} for {wish:?}"));
-                self.links[index].sender.lift(wish);
+                let action = if self.dice.chance(200) { ResumeAction::Here } else { ResumeAction::Skip };
+                self.trace(|| format!("an operator asks sender {index} for {action:?}"));
+                self.links[index].sender.lift(action);
             }
             self.pump_receiver(index)?;
             self.pump_sender(index)?;

@@ -222,7 +222,7 @@ struct Joining {
 
 async fn join_at(ends: &Ends, first: &Dialled, joining: Joining) -> (Dialled, Control) {
     let Joining { token, receiver, channel } = joining;
-    let dialled = ends.dialer.dial_beside(first).await.unwrap();
+    let dialled = ends.dialer.dial_again(first).await.unwrap();
     let (send, recv) = dialled.connection.open_bi().await.unwrap();
     let mut writer = ControlWriter::new(send);
     let mut reader = ControlReader::new(recv);

@@ -147,7 +147,7 @@ fn full_rate_returns_two_seconds_after_an_outage() {
         sleep(Duration::from_secs(3)).await;
         running.ends.set("down");
         sleep(Duration::from_secs(3)).await;
-        assert_eq!(running.report().mode, Mode::Dark);
+        assert_eq!(running.report().mode, Mode::Unreachable);
         running.ends.set("up");
         sleep(Duration::from_secs(1)).await;
         let goodput = running.goodput_over(Duration::from_secs(1)).await;

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_read_as_it_is_shown() {
+    fn a_share_is_read_as_shown() {
         for (text, part) in [("0 %", 0.0), ("100 %", 1.0), ("2%", 0.02), ("0.1 %", 0.001), ("0.0000001 %", 1e-9)] {
             let share: Share = text.parse().unwrap();
             assert!((share.part() - part).abs() < 1e-12, "{text}");

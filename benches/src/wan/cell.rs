@@ -119,7 +119,7 @@ pub(crate) enum Figure {
     /// Records that were out of order or had the wrong value.
     Wrong,
     /// Seconds until the expected rate was reached, for the slowest change.
-    Settled,
+    Recovery,
     /// Causeway's share of what it and the competing TCP flow carried.
     Share,
     /// Median time from a record's production to its commit, in ms.
@@ -227,7 +227,7 @@ impl Figure {
             Self::ReceiverCpu => "receiver CPU",
             Self::Sessions => "sessions",
             Self::Wrong => "wrong records",
-            Self::Settled => "settled",
+            Self::Recovery => "recovery",
             Self::Share => "share",
             Self::LatencyP50 => "latency p50",
             Self::LatencyP99 => "latency p99",
@@ -244,8 +244,8 @@ impl Figure {
             QueueP50 | QueueP99 | Rtt | LatencyP50 | LatencyP99 | Lateness => format!("{value:.1} ms"),
             Sessions | Wrong => format!("{value:.0}"),
             TimesPlain => format!("{value:.1}"),
-            Settled if value < NEVER => format!("{value:.1} s"),
-            Settled => "never".to_owned(),
+            Recovery if value < NEVER => format!("{value:.1} s"),
+            Recovery => "never".to_owned(),
         }
     }
 }

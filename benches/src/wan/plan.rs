@@ -35,7 +35,7 @@ const QUICK: [&str; 8] = [
     "500-200ms-2pct",
     "narrow-1bdp",
     "steps",
-    "dark-3s",
+    "outage-3s",
 ];
 
 /// Returns every cell, in the order in which they run.
@@ -161,7 +161,7 @@ fn changes() -> [Cell; 5] {
             change(8, Action::Path("rate 200 Mbit/s"), sent(mbit(200), 0.9..=1.1)),
             change(20, Action::Path("rate 600 Mbit/s"), arrived(mbit(600), 0.9..=1.1)),
         ]),
-        requirements: vec![at_most(Settled, 2.0), at_most(Sessions, 1.0)],
+        requirements: vec![at_most(Recovery, 2.0), at_most(Sessions, 1.0)],
         ..steps
     };
     let outage = |name: &str, seconds: u64, within: f64| Cell {
@@ -169,7 +169,7 @@ fn changes() -> [Cell; 5] {
             change(5, Action::Path("down"), None),
             change(5 + seconds, Action::Path("up"), arrived(mbit(300), 0.9..=f64::INFINITY)),
         ]),
-        requirements: vec![at_most(Settled, within)],
+        requirements: vec![at_most(Recovery, within)],
         ..plain(name, mbit(300), mbit(300), ms(200))
     };
     let rate_change = plain("rate-change", mbit(300), mbit(600), ms(100));
@@ -178,17 +178,17 @@ fn changes() -> [Cell; 5] {
             change(8, Action::Budget(mbit(100)), sent(mbit(100), 0.98..=1.02)),
             change(20, Action::Budget(mbit(300)), sent(mbit(300), 0.98..=1.02)),
         ]),
-        requirements: vec![at_most(Settled, 1.0), at_most(Sessions, 1.0)],
+        requirements: vec![at_most(Recovery, 1.0), at_most(Sessions, 1.0)],
         ..rate_change
     };
     let channel = plain("dead-channel", mbit(300), mbit(300), ms(100));
     // A dead path of one channel in four shows first as three quarters of the rate, or less.
     let channel = Cell {
         scenario: Scenario::Changes(vec![change(5, Action::Channel(2), arrived(mbit(300), 0.9..=f64::INFINITY))]),
-        requirements: vec![at_most(Settled, 5.0), at_most(Sessions, 1.0)],
+        requirements: vec![at_most(Recovery, 5.0), at_most(Sessions, 1.0)],
         ..channel
     };
-    [steps, outage("dark-3s", 3, 2.0), outage("dark-120s", 120, 5.0), rate_change, channel]
+    [steps, outage("outage-3s", 3, 2.0), outage("outage-120s", 120, 5.0), rate_change, channel]
 }
 
 /// Returns the cells with a competing TCP flow, and one with a very narrow path.

@@ -32,7 +32,7 @@ pub(crate) fn all() -> Vec<Cell> {
                 change(14, Action::Path("down"), None),
                 change(16, Action::Path("up"), arrived(mbit(100), 0.85..=f64::INFINITY)),
             ]),
-            requirements: vec![at_most(Settled, 5.0), at_most(Sessions, 1.0)],
+            requirements: vec![at_most(Recovery, 5.0), at_most(Sessions, 1.0)],
             ..cell("short-changes")
         },
     ]

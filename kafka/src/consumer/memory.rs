@@ -4,7 +4,7 @@ use crate::properties::Setting;
 
 /// Bytes of memory that a message costs in addition to its payload: 350 to 450 B were measured for small messages.
 const MESSAGE_OVERHEAD: u64 = 450;
-/// Share of the memory for one fetch: 1/32. librdkafka counts a fetch as it was sent, but sources compress: this leaves
+/// Share of the memory for one fetch: 1/32. librdkafka counts the bytes sent, but sources compress: this leaves
 /// room for a fetch that decompresses to about eight times its size.
 const FETCH_SHARE: u64 = 32;
 /// The smallest fetch in bytes: smaller ones would limit throughput.

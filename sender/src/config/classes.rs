@@ -3,11 +3,39 @@
 use service::config::document::collected;
 use service::config::value::choice;
 use service::config::{DeValue, Document, ReadSection, Rejection, Reported, Setting, Table};
+use service::topics::TopicFilter;
 use wire::share::Share;
 use wire::units::Rate;
 
-use super::fields::ClassEntry;
 use crate::dispatch::classes::{Ceiling, Class, ClassTerms, Classes, check_name};
+
+service::settings! {
+    /// Classes of topics, each with its own lanes and its own part of the rate. The first class that matches a topic
+    /// applies; topics that match none are in the class `default`, which has `lanes.count` lanes and the part of the rate
+    /// that the others leave. A topic that changes its class is moved, exactly once and in order.
+    #[derive(Debug, Clone)]
+    pub struct ClassEntry: Repeated "classes" {
+        /// Name of the class. Its lanes are stored in the target under this name, also after the class is removed from
+        /// the file; its topics are then in the class `default`.
+        name: String = required, "a name of `a-z 0-9 . _ -`, at most 64 characters";
+        /// Topics of the link that are in the class. It adds none to `source.topics`.
+        topics: TopicFilter = required, "a list of topic names and patterns", live;
+        /// The priority of the class. A `strict` class goes before every class that is not, and starves them if it has
+        /// enough to send: give it a `ceiling`.
+        priority: Priority = default(r#""shared""#), "`shared` or `strict`", live;
+        /// The share guaranteed to the class of what strict classes leave, while it has enough to send. Other classes
+        /// use what it does not. All shares together are at most 100 %.
+        share: Option<Share> = otherwise("its part of what the other shares leave"), "a share, such as `30 %`",
+            [r#""1 %""#, r#""100 %""#], live;
+        /// The rate that the class never exceeds, also when the path is idle. It counts the bytes of frames; the
+        /// overhead of packets, about 4 %, and retransmissions come on top.
+        ceiling: Option<Ceiling> = otherwise("none"),
+            "a rate, such as `20 Mbit/s`, or a share of `wan.rate`, such as `50 %`", live;
+        /// Number of lanes, fixed for the life of the link, as `lanes.count` is. All classes together have at most 64,
+        /// including those removed from the file.
+        lanes: u16 = default("2"), "a count", ["1", "63"];
+    }
+}
 
 /// Reads every entry. A ceiling may be a share of `wan.rate`.
 pub(super) fn read_classes(document: &Document<'_>) -> Result<Classes, Reported> {

@@ -16,12 +16,12 @@ use wire::compress::Codec;
 use wire::share::Share;
 use wire::units::{Rate, Size};
 
-use super::classes::{Priority, read_classes};
-use super::schedule::read_schedule;
+use super::classes::{ClassEntry, read_classes};
+use super::schedule::{RATE_MAX, RATE_MIN, ScheduleEntry, read_schedule};
 use super::{Start, read_policies};
-use crate::dispatch::classes::{Ceiling, Classes};
+use crate::dispatch::classes::Classes;
 use crate::partitions::policy::{Policies, Policy};
-use crate::rate::schedule::{Days, Schedule, TimeOfDay, Zone};
+use crate::rate::schedule::{Schedule, Zone};
 
 pub const MEMORY_PER_LANE: Size = Size::from_bytes(4 << 20);
 /// The least memory for each channel: a quarter of it is for data in flight, a frame of records and its successor.
@@ -57,11 +57,6 @@ pub const SECTIONS: &[Section] = &[
     LogSettings::SECTION,
     properties::section("source.client"),
 ];
-
-/// The lowest rate of a link: a packet of 1,500 bytes takes 188 ms.
-const RATE_MIN: &str = r#""64 kbit/s""#;
-/// The highest rate of a link: a packet of 1,500 bytes takes 120 ns.
-const RATE_MAX: &str = r#""100 Gbit/s""#;
 
 service::settings! {
     /// The link that this sender serves, and the resources it may use.
@@ -180,25 +175,8 @@ service::settings! {
 }
 
 service::settings! {
-    /// Times of the week with another rate than `wan.rate`, on the clocks of `wan.time_zone`. An entry is in effect
-    /// while those clocks show a time in it, also on days on which they change. No two entries may be in effect at the
-    /// same time.
-    #[derive(Debug, Clone)]
-    pub struct ScheduleEntry: Repeated "wan.schedule" {
-        /// Days on which the entry begins.
-        days: Days = required, "days and spans of days, such as `mon-fri` or `sat,sun`", live;
-        /// Time at which it begins.
-        from: TimeOfDay = required, "a time of day, such as `08:00`", live;
-        /// Time at which it ends; on the next day if not after `from`.
-        to: TimeOfDay = required, "a time of day, such as `18:00`, up to `24:00`", live;
-        /// The rate between the two.
-        rate: Rate = required, "a rate, such as `100 Mbit/s`", [RATE_MIN, RATE_MAX], live;
-    }
-}
-
-service::settings! {
-    /// Actions on halted partitions that need no operator; without an entry there are none. The first entry that
-    /// matches a topic applies. Every action is counted, logged and kept in the log of jumps.
+    /// Actions on halted partitions that need no operator; without an entry there are none. The first entry that matches
+    /// a topic applies. Every action is counted, logged and kept in the log of jumps.
     #[derive(Debug, Clone)]
     pub struct PolicyEntry: Repeated "policies" {
         /// Topics to which the entry applies.
@@ -208,34 +186,6 @@ service::settings! {
         /// source lost. `new-incarnation` carries a topic that was deleted and created again, from its start, into the
         /// same target topic.
         policy: Vec<Policy> = required, "`stop`, `skip` or `new-incarnation`, or a list of them";
-    }
-}
-
-service::settings! {
-    /// Classes of topics, each with its own lanes and part of the rate. The first class that matches a topic applies;
-    /// other topics are in the class `default`, which has `lanes.count` lanes and the part of the rate that the others
-    /// leave. A topic that changes its class is handed over, exactly once and in order.
-    #[derive(Debug, Clone)]
-    pub struct ClassEntry: Repeated "classes" {
-        /// Name of the class. Its lanes are stored in the target under this name, also after the class is removed from
-        /// the file; its topics are then in `default`.
-        name: String = required, "a name of `a-z 0-9 . _ -`, at most 64 characters";
-        /// Topics of the link that are in the class. It adds none to `source.topics`.
-        topics: TopicFilter = required, "a list of topic names and patterns", live;
-        /// The priority of the class. A `strict` class goes before all that are not, and can starve them: give it a
-        /// `ceiling`.
-        priority: Priority = default(r#""shared""#), "`shared` or `strict`", live;
-        /// The share guaranteed to the class of what strict classes leave. Other classes use what it does not. All
-        /// shares together are at most 100 %.
-        share: Option<Share> = otherwise("its part of what the other shares leave"), "a share, such as `30 %`",
-            [r#""1 %""#, r#""100 %""#], live;
-        /// The rate that the class never exceeds, also when the path is idle. It counts the bytes of frames; the
-        /// overhead of packets, about 4 %, and retransmissions come on top.
-        ceiling: Option<Ceiling> = otherwise("none"),
-            "a rate, such as `20 Mbit/s`, or a share of `wan.rate`, such as `50 %`", live;
-        /// Number of lanes, fixed for the life of the link, like `lanes.count`. All classes together have at most 64,
-        /// including those removed from the file.
-        lanes: u16 = default("2"), "a count", ["1", "63"];
     }
 }
 

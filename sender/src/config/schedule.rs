@@ -3,9 +3,32 @@
 use service::config::document::collected;
 use service::config::value::text;
 use service::config::{DeValue, Document, ReadSection, Rejection, Reported, Setting, Table};
+use wire::units::Rate;
 
-use super::fields::ScheduleEntry;
 use crate::rate::schedule::{DAYS, Days, ENTRIES_MAX, Entry, Schedule, TimeOfDay, Zone};
+
+/// The lowest rate of a link: a packet of 1,500 bytes takes 188 ms.
+pub(super) const RATE_MIN: &str = r#""64 kbit/s""#;
+
+/// The highest rate of a link: a packet of 1,500 bytes takes 120 ns.
+pub(super) const RATE_MAX: &str = r#""100 Gbit/s""#;
+
+service::settings! {
+    /// The times of the week at which the rate differs from `wan.rate`, on the clocks of `wan.time_zone`. An entry is in
+    /// effect while those clocks show a time in it, also on the days on which they are changed. Two entries must not be
+    /// in effect at the same time.
+    #[derive(Debug, Clone)]
+    pub struct ScheduleEntry: Repeated "wan.schedule" {
+        /// Days on which the entry begins.
+        days: Days = required, "days and spans of days, such as `mon-fri` or `sat,sun`", live;
+        /// Time at which it begins.
+        from: TimeOfDay = required, "a time of day, such as `08:00`", live;
+        /// Time at which it ends; on the next day if that is not after its beginning.
+        to: TimeOfDay = required, "a time of day, such as `18:00`, up to `24:00`", live;
+        /// The rate between the two.
+        rate: Rate = required, "a rate, such as `100 Mbit/s`", [RATE_MIN, RATE_MAX], live;
+    }
+}
 
 /// Reads every entry, in the time zone `wan.time_zone`.
 pub(super) fn read_schedule(document: &Document<'_>) -> Result<Schedule, Reported> {

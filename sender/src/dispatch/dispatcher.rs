@@ -67,7 +67,7 @@ struct Open {
 pub enum Turn {
     /// The lane may close its frame and send it.
     Send(Room),
-    /// The lane must wait until its bell rings, or until this time where its class is at its ceiling.
+    /// The lane must wait until its bell wakes it, or until this time where its class is at its ceiling.
     Wait(Option<Instant>),
 }
 
@@ -136,7 +136,7 @@ impl Dispatcher {
         }
     }
 
-    /// Returns every class as it is now, in the order of the table.
+    /// Returns the current state of every class, in the order of the table.
     pub fn classes(&self) -> Vec<ClassView> {
         self.state().scheduler.view(Instant::now())
     }
@@ -146,7 +146,7 @@ impl Dispatcher {
     }
 
     /// Requests credit for a lane, if `request` has an amount, and returns what was granted since the last call. The
-    /// lane's bell rings when a later grant is there.
+    /// lane's bell wakes it when a later grant is there.
     pub fn credit(&self, lane: LaneId, request: Option<u64>) -> Option<u64> {
         let mut state = self.state();
         if let Some(bytes) = request {
@@ -445,7 +445,7 @@ mod tests {
         assert!(may_send(&dispatcher, 0).is_none(), "the channels are full");
         dispatcher.state().striping.open(0);
         assert!(may_send(&dispatcher, 1).is_none(), "first come, first served");
-        // Rung, or this would wait for an hour.
+        // The bell wakes it, or this would wait for an hour.
         bells[0].wait(Duration::from_secs(3600));
         let first = may_send(&dispatcher, 0);
         assert!(first.is_some());

@@ -22,7 +22,7 @@ pub type FrameId = u64;
 /// Time that data waiting inside QUIC may take to leave: enough for a thread to wake and compress, and no more.
 pub(crate) const WAITING: Duration = Duration::from_millis(15);
 /// Frames that lanes may be closing for the channels at the same time.
-const CLOSING_AT_ONCE: usize = 4;
+const CLOSING_TOGETHER: usize = 4;
 
 /// Frames and channels of one session.
 #[derive(Debug, Default)]
@@ -89,7 +89,7 @@ impl Load {
     /// frames of other classes: the frames that those can have closed at the same time make no difference to it.
     fn allowed_strict(&self) -> u64 {
         let frame = derived::frame_bytes(Some(Rate::from_bits_per_second(self.reading.rate.saturating_mul(8))));
-        self.allowed().saturating_add(frame * (CLOSING_AT_ONCE as u64 + 1))
+        self.allowed().saturating_add(frame * (CLOSING_TOGETHER as u64 + 1))
     }
 
     fn has_room(&self, promises: usize, strict: bool) -> bool {
@@ -201,7 +201,7 @@ impl Striping {
 
     /// Returns the open channel with room from which a frame leaves soonest; among equals the one with fewer frames.
     fn roomy(&self, strict: bool) -> Option<ChannelId> {
-        let promises = (CLOSING_AT_ONCE / self.open.len().max(1)).max(1);
+        let promises = (CLOSING_TOGETHER / self.open.len().max(1)).max(1);
         let open = self.open.iter().filter(|(_, load)| load.has_room(promises, strict));
         open.min_by_key(|(_, load)| (load.delay(), load.frames.len())).map(|(&channel, _)| channel)
     }

@@ -194,7 +194,7 @@ impl Progress {
         self.0.lock().shown.totals
     }
 
-    /// Returns the lane as it is now.
+    /// Returns the current state of the lane.
     pub fn snapshot(&self) -> Snapshot {
         let inner = self.0.lock();
         let mut snapshot = inner.shown.clone();

@@ -35,7 +35,7 @@ pub enum Command {
     Ack(Epoch, Sequence, Option<Timing>),
     /// The receiver closed the lane, or the session ended.
     Close,
-    /// The lane shall read no more, and send what was read.
+    /// The lane shall stop reading, and send the records that it has read.
     Drain,
     /// The thread shall end.
     Stop,

@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_jump_says_where_the_partition_stands_and_not_why() {
+    fn a_refused_jump_says_the_position_and_not_the_reason() {
         let mut partitions = LanePartitions::new(Router::plain(1));
         partitions.handle_lane_open(LaneId(0), Epoch(1));
         let at = partitions.poll_due(&[topic("orders", 1)])[0].partitions[0].at.clone();
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_that_is_not_in_the_log_is_looked_at_again_at_once() {
+    fn a_position_outside_the_log_is_looked_at_again_immediately() {
         let mut partitions = LanePartitions::new(Router::plain(1));
         partitions.handle_lane_open(LaneId(0), Epoch(1));
         partitions.poll_due(&[topic("orders", 1)]);

@@ -104,7 +104,7 @@ impl Reason {
 
     pub const WORDS: [&'static str; 3] = ["file", "schedule", "command"];
 
-    /// Returns the schedule's entry, as it is written in the configuration.
+    /// Returns the schedule's entry, as written in the configuration.
     pub fn entry(&self) -> Option<String> {
         match self {
             Self::Schedule(entry, zone) => Some(format!("{entry} {zone}")),

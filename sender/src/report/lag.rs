@@ -114,13 +114,13 @@ pub struct TopicStatus {
 }
 
 impl Lag {
-    /// Returns each partition of `topic`, or of every topic, as it is now.
+    /// Returns the current lag of each partition of `topic`, or of every topic.
     pub(crate) fn partitions(&self, topic: Option<&str>, lanes: &[Snapshot], router: &Router) -> Vec<PartitionStatus> {
         let shown = self.logs.iter().filter(|(at, _)| topic.is_none_or(|topic| *at.topic == *topic));
         shown.map(|(at, log)| PartitionStatus::of(at, *log, lanes, router)).collect()
     }
 
-    /// Returns each topic as it is now, in order of their names.
+    /// Returns the current lag of each topic, in order of their names.
     pub(crate) fn topics(&self, lanes: &[Snapshot], router: &Router) -> Vec<TopicStatus> {
         let mut topics: BTreeMap<String, TopicStatus> = BTreeMap::new();
         for one in self.partitions(None, lanes, router) {

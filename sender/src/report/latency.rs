@@ -48,7 +48,7 @@ impl StageStatus {
 }
 
 impl PeerClockStatus {
-    /// Returns the difference as far as it is known.
+    /// Returns the estimated difference of the clocks.
     pub fn of(latency: &Latency) -> Self {
         let ahead = latency.ahead();
         Self {

@@ -45,9 +45,9 @@ wire::words! {
         Cpu = "cpu",
         /// The rate is used up.
         Budget = "budget",
-        /// The path takes no more.
+        /// The path carries less than the budget.
         Path = "path",
-        /// The receiver grants no more credit, and it does not wait for the target.
+        /// The receiver grants no further credit, and it does not wait for the target.
         Receiver = "receiver",
         /// The receiver waits for the target.
         Target = "target",
@@ -140,12 +140,12 @@ impl Limit {
             Self::Standby => "another sender holds the link: ask that one",
             Self::Session => "no session is open: see the problems above, then the receiver",
             Self::Lanes => "lanes are closed: see the target and the receiver's log",
-            Self::Source => "the source: it has no more records to read, or partitions are halted",
+            Self::Source => "the source: it has no further records to read, or partitions are halted",
             Self::Cpu => {
                 "the processor: a lane packs and compresses all the time; use more lanes, or a cheaper `wan.compression`"
             }
             Self::Budget => "the budget: `wan.rate` is used up",
-            Self::Path => "the path: it carries no more, and the budget is not used up",
+            Self::Path => "the path: it carries less than the budget",
             Self::Receiver => "the receiver: all its credit is in use; raise its `memory` for this path",
             Self::Target => "the target: records at the receiver wait to be committed",
         }

@@ -315,7 +315,7 @@ mod tests {
         let mut ends: Vec<_> = CloseCode::ALL.iter().map(closed).collect();
         ends.extend([CloseCode::Unknown(4711)].iter().map(closed));
         ends.extend([SessionEnd::Drained, SessionEnd::Reconfigured]);
-        ends.extend([SessionEnd::Lost("dark".into()), SessionEnd::Barred("expired".into())]);
+        ends.extend([SessionEnd::Lost("unreachable".into()), SessionEnd::Barred("expired".into())]);
         for end in ends {
             let text = scraped(|board, _| board.end_session(&end));
             let sample = format!("causeway_sender_session_closes_total{{link=\"\",code=\"{}\"}} 1\n", end.label());

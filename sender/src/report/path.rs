@@ -35,7 +35,7 @@ pub struct PathReport {
     pub queue_seconds: Option<f64>,
     /// Part of the recently sent packets that was lost, 0 to 1.
     pub loss_ratio: Option<f64>,
-    /// Mode of congestion control: `starting`, `steady`, `policed`, `competing` or `dark`.
+    /// Mode of congestion control: `starting`, `steady`, `policed`, `competing` or `unreachable`.
     pub controller: Option<String>,
 }
 

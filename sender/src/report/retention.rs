@@ -1,5 +1,5 @@
 //! Forecast of when the source deletes records that are not carried yet: the time until the first of them is as old as
-//! its topic's retention, if no more were carried.
+//! its topic's retention, if none were carried from now on.
 //!
 //! It uses the records' own timestamps, by which the source deletes. The source deletes whole segments, so that it may
 //! keep records for longer. A loss by `retention.bytes` is not forecast: a client cannot ask how large a log is.

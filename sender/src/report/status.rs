@@ -121,7 +121,7 @@ pub struct NotCarried {
 }
 
 impl NotCarried {
-    /// Returns those among `topics`, on the way to the cluster `target` as far as it is known.
+    /// Returns those among `topics`, on the way to the cluster `target` if its id is known.
     pub fn of(topics: &[SourceTopic], target: Option<&str>) -> Vec<Self> {
         let not_carried = |topic: &SourceTopic| match (&topic.origin, topic.origin.not_carried_reason(target)) {
             (TopicOrigin::Mirrored { link, clusters, .. }, Some(reason)) => {

@@ -164,7 +164,7 @@ impl ExtraChannels {
     /// Dials a channel and joins the session. The caller keeps the control stream for as long as the channel.
     async fn join(&self, channel: ChannelId) -> Result<(Dialled, (ControlReader, ControlWriter)), JoinError> {
         let dialer = self.dialer.dialer.borrow().clone();
-        let dialled = dialer.dial_beside(&self.dialer.first).await.map_err(|fault| JoinError::because(&fault))?;
+        let dialled = dialer.dial_again(&self.dialer.first).await.map_err(|fault| JoinError::because(&fault))?;
         let connection = &dialled.connection;
         let (send, recv) = connection.open_bi().await.map_err(|error| JoinError::of(connection, &error))?;
         let mut writer = ControlWriter::new(send);

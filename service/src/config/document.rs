@@ -13,7 +13,6 @@ use super::Forbidden;
 use super::effective::entry_at;
 use super::field::{Absent, Field, Section, Shape};
 use super::problem::{Place, Problems};
-use super::section::{ReadField, ReadSection};
 use super::settings::Settings;
 use super::value::{Rejection, Setting, nearest, text};
 use crate::private_file;
@@ -41,6 +40,21 @@ pub struct Table<'d> {
     entries: Option<&'d DeTable<'d>>,
     /// Place in the text where a missing key is reported.
     head: usize,
+}
+
+/// A struct that is read from one section.
+pub trait ReadSection: Sized {
+    /// The section's path, shape and fields.
+    const SECTION: Section;
+
+    /// Reads every field. All problems of the section are reported, not only the first.
+    fn read_section(table: &Table<'_>) -> Result<Self, Reported>;
+}
+
+/// A field's type, with its own way to read one setting.
+pub trait ReadField: Sized {
+    /// Reads the setting `name` of `table`, or its default.
+    fn read_field(table: &Table<'_>, name: &str) -> Result<Self, Reported>;
 }
 
 impl<'t> Document<'t> {

@@ -3,23 +3,8 @@
 
 use std::path::PathBuf;
 
-use super::document::{Reported, Table};
-use super::field::Section;
+use super::document::{ReadField, Reported, Table};
 use super::value::Setting;
-
-/// A struct that is read from one section.
-pub trait ReadSection: Sized {
-    /// The section's path, shape and fields.
-    const SECTION: Section;
-    /// Reads every field. All problems of the section are reported, not only the first.
-    fn read_section(table: &Table<'_>) -> Result<Self, Reported>;
-}
-
-/// A field's type, with its own way to read one setting.
-pub trait ReadField: Sized {
-    /// Reads the setting `name` of `table`, or its default.
-    fn read_field(table: &Table<'_>, name: &str) -> Result<Self, Reported>;
-}
 
 impl<T: Setting> ReadField for T {
     fn read_field(table: &Table<'_>, name: &str) -> Result<Self, Reported> {

@@ -91,7 +91,7 @@ impl Shared {
     pub(super) fn handle_tick(&self, now: Instant) {
         let mut state = self.state();
         state.now = state.now.max(now);
-        state.probes = if state.controller.is_dark(now) {
+        state.probes = if state.controller.is_unreachable(now) {
             let over = state.in_flight().saturating_sub(state.controller.window() as u64);
             over + PROBE_PACKETS * u64::from(state.packet) * state.members.len() as u64
         } else {
@@ -146,7 +146,7 @@ impl Shared {
             let silent = heard.saturating_duration_since(member.last_heard) > SILENT;
             member.silent.store(silent, Ordering::Relaxed);
             if silent {
-                // Its bytes in flight count again as soon as it is heard.
+                // Its bytes in flight count again when a packet of it arrives.
                 member.in_flight = 0;
             }
         }

@@ -15,7 +15,7 @@ pub(crate) struct Acked {
     pub(crate) read: Instant,
     /// Sum over these packets of bytes × seconds in flight.
     pub(crate) flight: f64,
-    /// No more data was waiting to be sent when the ACK arrived.
+    /// True if no data was waiting to be sent when the ACK arrived.
     pub(crate) idle: bool,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Interval {
     pub(super) sent: u64,
     pub(super) acked: u64,
     pub(super) lost: u64,
-    /// Bytes acknowledged while no more data was waiting to be sent.
+    /// Bytes acknowledged while no data was waiting to be sent.
     idle: u64,
     /// The least round trip of packets that the peer acknowledged without delay, and of those for which it may have
     /// waited for more packets.

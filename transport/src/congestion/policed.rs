@@ -16,7 +16,7 @@ const ARRIVED: f64 = 0.75;
 /// Difference from the least losses at which the limit is too high, outside of a probe.
 const OF_OURS: f64 = 0.02;
 /// Rounds after a failed step in which its losses still show.
-const SETTLES: u32 = 2;
+const ROUNDS_IGNORED: u32 = 2;
 
 #[derive(Debug, Clone)]
 pub(super) struct Policed {
@@ -29,7 +29,7 @@ pub(super) struct Policed {
     clean: f64,
     next_probe: Instant,
     probe: Option<Probe>,
-    settling: u32,
+    rounds_to_ignore: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +41,14 @@ struct Probe {
 
 impl Policed {
     pub(super) fn new(now: Instant, limit: f64, rtt: Duration) -> Self {
-        Self { limit, lost: None, clean: 1.0, next_probe: now + wait(rtt), probe: None, settling: SETTLES }
+        Self {
+            limit,
+            lost: None,
+            clean: 1.0,
+            next_probe: now + wait(rtt),
+            probe: None,
+            rounds_to_ignore: ROUNDS_IGNORED,
+        }
     }
 
     /// Rate to send at, in bytes per second.
@@ -57,8 +64,8 @@ impl Policed {
     /// than the operator tolerates.
     pub(super) fn handle_round(&mut self, now: Instant, delivery: f64, lost: f64, too_lossy: bool, rtt: Duration) {
         let Some(probe) = &mut self.probe else {
-            if self.settling > 0 {
-                self.settling -= 1;
+            if self.rounds_to_ignore > 0 {
+                self.rounds_to_ignore -= 1;
                 return;
             }
             if too_lossy {
@@ -85,7 +92,7 @@ impl Policed {
             *probe = Probe { step: (probe.step * 2.0).min(STEP_MAX), rounds: 0 };
         } else {
             self.probe = None;
-            self.settling = SETTLES;
+            self.rounds_to_ignore = ROUNDS_IGNORED;
             self.next_probe = now + wait(rtt);
         }
     }
@@ -95,7 +102,7 @@ impl Policed {
         self.next_probe = now + wait(rtt);
         self.lost = None;
         self.clean = 1.0;
-        self.settling = SETTLES;
+        self.rounds_to_ignore = ROUNDS_IGNORED;
     }
 }
 

@@ -22,7 +22,7 @@ const STRAY_PART: f64 = 0.04;
 /// Number of rounds whose queues are remembered.
 const ROUNDS_KEPT: usize = 32;
 
-/// Returns whether a queue, in seconds, is as long as it was before.
+/// Returns whether a queue, in seconds, has kept its length.
 pub(super) fn is_unchanged(queue: f64, before: f64) -> bool {
     (queue - before).abs() <= STRAY.max(queue * STRAY_PART)
 }

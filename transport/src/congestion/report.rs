@@ -38,7 +38,7 @@ wire::words! {
         /// Competes with another flow that fills the queue.
         Competing = "competing",
         /// Probes a path that does not answer although packets are in flight.
-        Dark = "dark",
+        Unreachable = "unreachable",
     }
 }
 

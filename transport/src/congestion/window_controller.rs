@@ -44,10 +44,12 @@ const DRAINED: f64 = 0.75;
 /// Part of the window that must be in use before it grows further.
 const USED: f64 = 0.5;
 /// Silence after which the path counts as unreachable, with packets in flight: so many round trips, and at least so long.
-const DARK_ROUNDS: u32 = 3;
-const DARK_MIN: Duration = Duration::from_millis(400);
+const SILENT_ROUNDS: u32 = 3;
+const SILENCE_MIN: Duration = Duration::from_millis(400);
+
 /// Part of the window that is left after an unreachable path has returned, or after a long idle time.
-const AFTER_DARK: f64 = 0.7;
+const AFTER_SILENCE: f64 = 0.7;
+
 /// Part by which a round must miss the budget for a correction of the trim, its largest correction, and the largest trim.
 const TRIM_AT: f64 = 0.01;
 const TRIM_STEP: f64 = 0.1;
@@ -187,7 +189,7 @@ impl WindowController {
     /// Handles an ACK that arrived at `now` and left `in_flight` bytes in flight.
     pub(super) fn handle_acked(&mut self, now: Instant, acked: &Acked, in_flight: u64) {
         self.in_flight = in_flight;
-        if self.is_dark_since(now) {
+        if self.is_silent(now) {
             self.resume(now);
         }
         self.last_heard = now;
@@ -232,9 +234,9 @@ impl WindowController {
     }
 
     pub(super) fn findings(&self, now: Instant) -> Findings {
-        let unreachable = self.is_dark(now);
+        let unreachable = self.is_unreachable(now);
         let mode = match self.mode {
-            _ if unreachable => Mode::Dark,
+            _ if unreachable => Mode::Unreachable,
             State::Starting => Mode::Starting,
             State::Steady => Mode::Steady,
             State::Policed(_) => Mode::Policed,
@@ -253,19 +255,19 @@ impl WindowController {
     }
 
     /// Returns whether the path has been silent for long with bytes in flight.
-    pub(super) fn is_dark(&self, now: Instant) -> bool {
-        self.in_flight > 0 && self.is_dark_since(now)
+    pub(super) fn is_unreachable(&self, now: Instant) -> bool {
+        self.in_flight > 0 && self.is_silent(now)
     }
 
-    fn is_dark_since(&self, now: Instant) -> bool {
+    fn is_silent(&self, now: Instant) -> bool {
         let silence = now.saturating_duration_since(self.last_heard);
         // Before the first ACK the round trip is unknown.
-        self.smoothed_rtt.is_some() && silence > DARK_MIN.max(self.rtt() * DARK_ROUNDS)
+        self.smoothed_rtt.is_some() && silence > SILENCE_MIN.max(self.rtt() * SILENT_ROUNDS)
     }
 
     /// Starts again after an unreachable path or a long idle time. The path is probably still the same.
     fn resume(&mut self, now: Instant) {
-        self.window = self.window() * AFTER_DARK;
+        self.window = self.window() * AFTER_SILENCE;
         self.mode = State::Starting;
         self.gain = START_GAIN;
         self.neighbour.test = None;

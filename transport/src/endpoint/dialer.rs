@@ -90,7 +90,7 @@ impl Dialer {
     }
 
     /// Dials the peer of an open channel again, at the same address and with the same name.
-    pub async fn dial_beside(&self, first: &Dialled) -> Result<Dialled, ChannelFault> {
+    pub async fn dial_again(&self, first: &Dialled) -> Result<Dialled, ChannelFault> {
         self.dial_one(first.connection.remote_address(), &first.server_name).await
     }
 

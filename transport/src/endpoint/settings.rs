@@ -47,7 +47,7 @@ pub struct EndpointSettings {
     /// Unidirectional streams (frames) that the peer may have open at the same time.
     pub uni_streams: u32,
     /// Largest IP packet in bytes that the path carries, within [`PATH_MTU_BYTES`]. If it is not stated, it is probed;
-    /// after losses the probes may settle on short packets for a minute.
+    /// after losses the probes may choose short packets for a minute.
     pub path_mtu: Option<u16>,
     /// Passing of many packets to the kernel in one call. Without it, the sender needs a quarter more CPU time, but some
     /// kernels and network cards damage such packets.

@@ -38,7 +38,7 @@ impl Dialled {
         let set = self.window.load(Ordering::Relaxed);
         let close = window.abs_diff(set) as f64 <= set as f64 * CLOSE_ENOUGH;
         // Setting it also makes QUIC check its congestion window, which on an unreachable path has grown by a probe.
-        if !close || found.is_some_and(|found| found.mode == Mode::Dark) {
+        if !close || found.is_some_and(|found| found.mode == Mode::Unreachable) {
             self.connection.set_send_window(window);
             self.window.store(window, Ordering::Relaxed);
         }

@@ -272,7 +272,7 @@ impl Packed {
     }
 }
 
-/// Reserves memory for a header and a body, and no more, because a frame is kept until it is acked.
+/// Reserves exactly the memory of a header and a body, because a frame is kept until it is acked.
 fn make_room(frame: &mut Vec<u8>, body_len_max: usize) {
     frame.reserve_exact(FRAME_HEADER_BYTES + body_len_max);
     frame.resize(FRAME_HEADER_BYTES, 0);

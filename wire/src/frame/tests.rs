@@ -429,11 +429,11 @@ fn an_offset_below_its_position_is_not_packed() {
 
 #[test]
 fn a_run_with_a_gap_is_not_packed() {
-    let go_on_at = |position| {
+    let panics_at = |position| {
         panics(move |builder| {
             builder.advance(Slot(0), Position(0), Position(5));
             builder.advance(Slot(0), Position(position), Position(7));
         })
     };
-    assert!(go_on_at(6) && !go_on_at(5));
+    assert!(panics_at(6) && !panics_at(5));
 }

@@ -98,7 +98,7 @@ impl Measured {
                 slowest = slowest.max(timeline.time_to_reach(expected, change.at.as_secs_f64(), until));
             }
         }
-        self.set(Figure::Settled, slowest);
+        self.set(Figure::Recovery, slowest);
         self.timeline = Some(timeline);
     }
 

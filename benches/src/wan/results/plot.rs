@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(plot.matches("<g ").count(), 1);
         assert!(plot.contains("300 Mbit/s, 200 ms") && plot.contains("<circle"), "{plot}");
         let point = |at: u32| Point { at: f64::from(at) / 10.0, ..Point::default() };
-        let changed = line("dark-3s", 1e8, Some(Timeline((0..200).map(point).collect())));
-        assert!(timelines(&cells, &[&changed]).unwrap().contains("dark-3s"));
+        let changed = line("outage-3s", 1e8, Some(Timeline((0..200).map(point).collect())));
+        assert!(timelines(&cells, &[&changed]).unwrap().contains("outage-3s"));
     }
 }

@@ -14,7 +14,7 @@ const STEADY: &[Figure] = &[Goodput, OfLimit, Delivered, Loss, Rtt, SenderCpu, R
 const NARROW: &[Figure] = &[Goodput, OfPath, QueueP50, SelfLoss, Rtt, SenderCpu, ReceiverCpu];
 
 /// Columns of a cell with a scenario; a figure that was not measured is a dash.
-const SCENARIO: &[Figure] = &[Goodput, OfPath, QueueP50, SelfLoss, Settled, Sessions, Share, LatencyP99];
+const SCENARIO: &[Figure] = &[Goodput, OfPath, QueueP50, SelfLoss, Recovery, Sessions, Share, LatencyP99];
 
 fn figures(cell: &Cell) -> &'static [Figure] {
     match cell.scenario {

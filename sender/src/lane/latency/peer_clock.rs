@@ -16,7 +16,7 @@ const DRIFT: f64 = 100e-6;
 /// Questions that may be unanswered: one every two seconds, for a minute without the receiver.
 const ASKED_MAX: usize = 32;
 
-/// Clock of the receiver, as far as it is known. Times are in nanoseconds, each of its own clock.
+/// Estimate of the receiver's clock. Times are in nanoseconds, each of its own clock.
 #[derive(Debug, Default)]
 pub(crate) struct PeerClock {
     asked: VecDeque<u64>,

@@ -167,7 +167,7 @@ fn what_did_not_leave_is_not_charged_again() {
 }
 
 #[test]
-fn without_a_rate_everything_leaves_at_once() {
+fn without_a_rate_everything_leaves_immediately() {
     let mut bucket = Bucket::default();
     assert!((0..1000).all(|_| bucket.take(1 << 30, Duration::ZERO).is_ok()));
 }

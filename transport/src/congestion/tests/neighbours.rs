@@ -5,7 +5,7 @@ use super::*;
 /// A path on which a queue of one round trip fits.
 const SHARED: &str = "delay 20 ms, rate 200 Mbit/s, limit 40 ms";
 
-fn beside_cubic(settings: FlowSettings, channels: usize) -> Observed {
+fn next_to_cubic(settings: FlowSettings, channels: usize) -> Observed {
     let mut world = World::new(settings, channels, SHARED);
     world.add_cubic();
     world.run_until(30.0);
@@ -15,7 +15,7 @@ fn beside_cubic(settings: FlowSettings, channels: usize) -> Observed {
 #[test]
 fn an_adaptive_link_takes_its_share_alongside_cubic() {
     for channels in [1, 4] {
-        let observed = beside_cubic(budget(200), channels);
+        let observed = next_to_cubic(budget(200), channels);
         let share = observed.ours / 200e6;
         assert!((0.3..=0.7).contains(&share), "{channels} channels: {:.1} %: {observed:?}", share * 100.0);
         assert!(observed.ours + observed.other >= 0.93 * 200e6, "{observed:?}");
@@ -36,7 +36,7 @@ fn a_scavenger_yields_to_cubic_and_takes_all_once_it_is_gone() {
 }
 
 #[test]
-fn a_floor_is_kept_beside_a_cubic_flow() {
+fn a_floor_is_kept_next_to_a_cubic_flow() {
     for policy in [Policy::Scavenger, Policy::Adaptive] {
         let settings = FlowSettings { policy, floor: Share::of_one(0.2), ..budget(200) };
         let mut world = World::new(settings, 4, SHARED);
@@ -51,8 +51,8 @@ fn a_floor_is_kept_beside_a_cubic_flow() {
 }
 
 #[test]
-fn a_reserved_link_keeps_its_rate_beside_a_cubic_flow() {
-    let observed = beside_cubic(FlowSettings { policy: Policy::Reserved, ..budget(100) }, 4);
+fn a_reserved_link_keeps_its_rate_next_to_a_cubic_flow() {
+    let observed = next_to_cubic(FlowSettings { policy: Policy::Reserved, ..budget(100) }, 4);
     assert_fills(&observed, 100.0, 0.95);
 }
 
@@ -70,7 +70,7 @@ fn an_adaptive_link_takes_all_once_a_cubic_flow_is_gone() {
 
 #[test]
 fn many_channels_are_as_one_flow() {
-    let share = |channels| beside_cubic(FlowSettings { floor: Share::NONE, ..budget(200) }, channels).ours / 200e6;
+    let share = |channels| next_to_cubic(FlowSettings { floor: Share::NONE, ..budget(200) }, channels).ours / 200e6;
     let one = share(1);
     let many = share(16);
     assert!(many <= one + 0.25, "one channel has {one:.2} of the path, sixteen {many:.2}");

@@ -141,13 +141,13 @@ fn a_lower_budget_holds_soon_and_a_higher_one_within_1_s() {
 }
 
 #[test]
-fn after_a_dark_path_the_rate_is_back_within_2_s() {
+fn after_an_unreachable_path_the_rate_is_back_within_2_s() {
     for outage in [3.0, 120.0] {
         let mut world = World::new(budget(300), 4, "delay 50 ms, rate 400 Mbit/s, loss 1 %");
         world.at(4.0, "down");
         world.at(4.0 + outage, "up");
         world.run_until(4.0 + outage - 0.5);
-        assert_eq!(world.flow.report().mode, Mode::Dark);
+        assert_eq!(world.flow.report().mode, Mode::Unreachable);
         world.run_until(4.0 + outage + 1.0);
         assert_fills(&world.run_until(4.0 + outage + 2.0), 297.0, 0.95);
     }

@@ -1,0 +1,114 @@
+//! Users of a secure cluster and their rights, and the table of rights in the documents.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::cluster::Cluster;
+use crate::jars::Kafka;
+
+/// Right of one user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Right {
+    /// User that has the right.
+    pub user: String,
+    /// Type of the resource: `topic`, `transactional_id` or `cluster`.
+    pub resource: String,
+    /// Prefix of the resource's name.
+    pub prefix: String,
+    /// Operation, such as `Read`, `Write` or `Create`.
+    pub operation: String,
+}
+
+/// Admin client that grants and revokes rights on one cluster. It is a Java process, which ends when its stdin ends.
+pub struct Rights {
+    java: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Rights {
+    /// Starts the admin client of `cluster`.
+    pub fn of(cluster: &Cluster) -> Result<Self> {
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/harness/ClusterAdmin.java");
+        let mut java = Kafka::get()?.java(&[], source);
+        java.arg(cluster.bootstrap()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut java = java.spawn().context("cannot start java")?;
+        let input = java.stdin.take().context("java has no stdin")?;
+        let output = BufReader::new(java.stdout.take().context("java has no stdout")?);
+        Ok(Self { java, input, output })
+    }
+
+    /// Creates a SCRAM user.
+    pub fn add_user(&mut self, user: &str, password: &str) -> Result<()> {
+        self.send(&format!("user {user} {password}"))
+    }
+
+    /// Grants a right to its user.
+    pub fn grant(&mut self, right: &Right) -> Result<()> {
+        self.send(&format!("grant {}", words(right)))
+    }
+
+    /// Revokes a right of its user.
+    pub fn revoke(&mut self, right: &Right) -> Result<()> {
+        self.send(&format!("revoke {}", words(right)))
+    }
+
+    fn send(&mut self, line: &str) -> Result<()> {
+        writeln!(self.input, "{line}")?;
+        self.input.flush()?;
+        let mut answer = String::new();
+        self.output.read_line(&mut answer)?;
+        ensure!(answer.trim() == "ok", "{line}: {answer}");
+        Ok(())
+    }
+}
+
+impl Drop for Rights {
+    fn drop(&mut self) {
+        let _ = self.java.kill();
+        let _ = self.java.wait();
+    }
+}
+
+fn words(right: &Right) -> String {
+    let Right { user, resource, prefix, operation } = right;
+    format!("{user} {resource} prefixed {prefix} {operation}")
+}
+
+/// Right as `docs/security.md` lists it.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// True for a right at the source, false for one at the target.
+    pub source: bool,
+    /// Right that the row of the table describes.
+    pub right: Right,
+    /// Sentence that is logged if the right is missing.
+    pub sentence: String,
+}
+
+/// Returns the table of rights, for links, topics and ids that begin with `prefix`. The sender's user is `sender`, the
+/// receiver's is `receiver`.
+pub fn listed(prefix: &str) -> Result<Vec<Listed>> {
+    let page = include_str!("../../docs/security.md");
+    let (_, table) = page.split_once("<!-- rights -->").context("no table of rights")?;
+    let (table, _) = table.split_once("<!-- /rights -->").context("no end of the table")?;
+    let rows = table.lines().filter(|line| line.starts_with("| source") || line.starts_with("| target"));
+    rows.map(|row| {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [cluster, resource, name, operation, _, sentence] = cells[..] else { bail!("{row}") };
+        let quoted = sentence.split('`').nth(1).with_context(|| format!("no sentence: {row}"))?;
+        let source = cluster == "source";
+        let prefix = match name {
+            name if name.starts_with("topics ") => prefix.to_owned(),
+            name if name.starts_with("`__causeway.") => format!("__causeway.{prefix}"),
+            name if name.starts_with("`causeway.") => format!("causeway.{prefix}"),
+            _ => bail!("{row}"),
+        };
+        let user = if source { "sender" } else { "receiver" }.to_owned();
+        let right = Right { user, resource: resource.to_owned(), prefix, operation: operation.to_owned() };
+        Ok(Listed { source, right, sentence: quoted.to_owned() })
+    })
+    .collect()
+}
