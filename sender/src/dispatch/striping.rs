@@ -2,7 +2,7 @@
 //!
 //! A frame goes to a channel with little data waiting inside QUIC, so that frames are packed late and a slow channel
 //! is given less. A copy is kept until QUIC knows that the whole frame is at the receiver. When a channel is
-//! abandoned, its copies wait until the receiver has said that it takes no more of them from there; then they go
+//! abandoned, its copies wait until the receiver has said that it takes none of them from there; then they go
 //! before everything else (wire-format.md#join-channel). Invariants: a frame that was handed over is with exactly one
 //! channel, or waits to be sent again, or is delivered; nothing is sent again while a channel could still bring it.
 
@@ -19,7 +19,7 @@ use crate::config::derived;
 pub type ChannelId = u32;
 /// Number of a frame among all that were handed over in a session.
 pub type FrameId = u64;
-/// Time that data waiting inside QUIC may take to leave: enough for a thread to wake and compress, and no more.
+/// Time that data waiting inside QUIC may take to leave: enough for a thread to wake and compress.
 pub(crate) const WAITING: Duration = Duration::from_millis(15);
 /// Frames that lanes may be closing for the channels at the same time.
 const CLOSING_TOGETHER: usize = 4;
