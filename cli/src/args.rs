@@ -151,6 +151,7 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
+/// The commands of `causeway`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a sender, near the source cluster
@@ -313,6 +314,7 @@ pub(crate) enum ExampleRole {
     Receiver,
 }
 
+/// The commands of `causeway pki`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PkiCommand {
     /// Make an authority and the certificates of both sides
