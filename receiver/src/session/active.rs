@@ -23,7 +23,6 @@ use super::frames::{self, Intake};
 use super::greeting::{Greeted, Host};
 use super::joining::Joining;
 use super::ledger::Ledger;
-use super::pending::{PendingSession, Ready};
 use crate::join::carried_topics::CarriedTopics;
 use crate::join::targets::Targets;
 use crate::lane::Terms;
@@ -39,15 +38,19 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// Time for which a sender may leave its control stream unread before the session ends.
 const STUCK: Duration = Duration::from_secs(30);
 
+/// A session whose link and lanes are ready.
+pub(super) struct ReadySession {
+    pub(super) id: SessionId,
+    pub(super) connection: Connection,
+    pub(super) host: Arc<Host>,
+    pub(super) greeted: Greeted,
+    pub(super) lanes: Vec<LaneHandle>,
+    pub(super) terms: Arc<Terms>,
+}
+
 /// Serves a session that has the link, until it ends.
-pub(super) async fn serve(
-    session: PendingSession,
-    ready: Ready,
-    verdicts: mpsc::Receiver<Verdict>,
-    shutdown: Shutdown,
-) -> Close {
-    let PendingSession { id, connection, host, greeted } = session;
-    let (lanes, terms) = ready;
+pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdict>, shutdown: Shutdown) -> Close {
+    let ReadySession { id, connection, host, greeted, lanes, terms } = session;
     let link = &greeted.link;
     let count = terms.classes.lanes();
     let credit = link.credit(count);

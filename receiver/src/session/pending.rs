@@ -10,7 +10,7 @@ use wire::close::{Close, CloseCode};
 use wire::control::Control;
 use wire::lanes::ClassTable;
 
-use super::active;
+use super::active::{self, ReadySession};
 use super::greeting::{Greeted, Host};
 use super::refusal;
 use crate::lane::Terms;
@@ -30,7 +30,7 @@ pub(super) struct PendingSession {
 }
 
 /// The lanes of the link, and the session's terms with all classes.
-pub(super) type Ready = (Vec<LaneHandle>, Arc<Terms>);
+type Ready = (Vec<LaneHandle>, Arc<Terms>);
 
 impl PendingSession {
     /// Waits for the link, then serves it until the session ends.
@@ -50,7 +50,11 @@ impl PendingSession {
         let name = self.greeted.settings.name.clone();
         link.handle_hello(candidate, &self.greeted.settings, verdicts_in);
         let close = match self.wait(&mut verdicts, &shutdown).await {
-            Ok(ready) => active::serve(self, ready, verdicts, shutdown).await,
+            Ok((lanes, terms)) => {
+                let Self { id, connection, host, greeted } = self;
+                let session = ReadySession { id, connection, host, greeted, lanes, terms };
+                active::serve(session, verdicts, shutdown).await
+            }
             Err(close) => {
                 self.greeted.writer.close(close.code, &close.detail).await;
                 close
