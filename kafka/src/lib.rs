@@ -1,13 +1,4 @@
 //! Kafka client: a thin shim over librdkafka, and the only crate of the project with unsafe code.
-//!
-//! - [`catalog`]: topics, partitions and log bounds of a cluster
-//! - [`properties`]: librdkafka properties that a link sets, and those that a config file must not set
-//! - [`KafkaError`]: an error with its fault
-//! - [`consumer`]: committed records, through a private queue for each lane
-//! - [`producer`]: a transactional producer for each lane, with payloads that are not copied
-//! - [`admin`]: admin calls behind [`catalog::Catalog`]
-//! - [`log`]: reader of one partition from its start to its end, for state
-//! - [`leave()`]: the end of a process that has Kafka clients
 
 pub mod admin;
 pub mod catalog;

@@ -50,55 +50,43 @@ impl Properties {
     }
 }
 
+/// Properties that a config file must not set, in groups with the reason.
+#[rustfmt::skip]
+const FORBIDDEN: &[(&str, &str)] = &[
+    ("bootstrap.servers metadata.broker.list", "is `bootstrap_servers`"),
+    ("isolation.level", "a link copies committed records only"),
+    ("enable.idempotence transactional.id enable.gapless.guarantee", "a link writes in transactions of its own"),
+    ("acks request.required.acks", "a link waits for all replicas"),
+    ("max.in.flight max.in.flight.requests.per.connection queuing.strategy", "would change the order"),
+    ("retries message.send.max.retries", "a link retries until its transaction times out"),
+    ("transaction.timeout.ms message.timeout.ms delivery.timeout.ms", "is derived from the transaction timeout"),
+    ("enable.auto.commit auto.commit.enable auto.commit.interval.ms enable.auto.offset.store \
+      offset.store.method", "positions are stored in the target, with the records"),
+    ("auto.offset.reset", "a lost position halts its partition, it never jumps"),
+    ("check.crcs", "a link checks every batch"),
+    ("enable.partition.eof", "a link needs the end-of-partition events"),
+    ("group.id group.instance.id group.protocol group.remote.assignor partition.assignment.strategy",
+     "a link joins no consumer group"),
+    ("allow.auto.create.topics", "topics are created by the link, with the source's partitions"),
+    ("api.version.request broker.version.fallback api.version.fallback.ms",
+     "older protocol versions drop headers and transactions"),
+    ("queued.min.messages queued.max.messages.kbytes fetch.max.bytes fetch.message.max.bytes \
+      max.partition.fetch.bytes receive.message.max.bytes queue.buffering.max.messages \
+      queue.buffering.max.kbytes", "is derived from `memory`"),
+    ("test.mock.num.brokers test.mock.broker.rtt", "would replace the cluster by a mock"),
+    ("plugin.library.paths interceptors", "would load foreign code"),
+    ("enabled_events log.queue opaque default_topic_conf msg_order_cmp", "is internal"),
+];
+
 /// Returns the reason why a config file must not set this librdkafka property; `None` if it may.
 ///
 /// Operators may set how to reach their cluster and how to authenticate, and tuning that cannot change which records
 /// arrive.
 pub fn forbidden(name: &str) -> Option<&'static str> {
-    let reason = match name {
-        "bootstrap.servers" | "metadata.broker.list" => "is `bootstrap_servers`",
-        "isolation.level" => "a link copies committed records only",
-        "enable.idempotence" | "transactional.id" | "enable.gapless.guarantee" => {
-            "a link writes in transactions of its own"
-        }
-        "acks" | "request.required.acks" => "a link waits for all replicas",
-        "max.in.flight" | "max.in.flight.requests.per.connection" | "queuing.strategy" => "would change the order",
-        "retries" | "message.send.max.retries" => "a link retries until its transaction times out",
-        "transaction.timeout.ms" | "message.timeout.ms" | "delivery.timeout.ms" => {
-            "is derived from the transaction timeout"
-        }
-        "enable.auto.commit"
-        | "auto.commit.enable"
-        | "auto.commit.interval.ms"
-        | "enable.auto.offset.store"
-        | "offset.store.method" => "positions are stored in the target, with the records",
-        "auto.offset.reset" => "a lost position halts its partition, it never jumps",
-        "check.crcs" => "a link checks every batch",
-        "enable.partition.eof" => "a link needs the end-of-partition events",
-        "group.id"
-        | "group.instance.id"
-        | "group.protocol"
-        | "group.remote.assignor"
-        | "partition.assignment.strategy" => "a link joins no consumer group",
-        "allow.auto.create.topics" => "topics are created by the link, with the source's partitions",
-        "api.version.request" | "broker.version.fallback" | "api.version.fallback.ms" => {
-            "older protocol versions drop headers and transactions"
-        }
-        "queued.min.messages"
-        | "queued.max.messages.kbytes"
-        | "fetch.max.bytes"
-        | "fetch.message.max.bytes"
-        | "max.partition.fetch.bytes"
-        | "receive.message.max.bytes"
-        | "queue.buffering.max.messages"
-        | "queue.buffering.max.kbytes" => "is derived from `memory`",
-        "test.mock.num.brokers" | "test.mock.broker.rtt" => "would replace the cluster by a mock",
-        "plugin.library.paths" | "interceptors" => "would load foreign code",
-        "enabled_events" | "log.queue" | "opaque" | "default_topic_conf" | "msg_order_cmp" => "is internal",
-        name if name.ends_with("_cb") => "callbacks cannot come from a config",
-        _ => return None,
-    };
-    Some(reason)
+    if name.ends_with("_cb") {
+        return Some("callbacks cannot come from a config");
+    }
+    FORBIDDEN.iter().find(|(names, _)| names.split(' ').any(|forbidden| forbidden == name)).map(|(_, reason)| *reason)
 }
 
 #[cfg(test)]

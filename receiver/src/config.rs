@@ -44,19 +44,15 @@ impl Configuration for Config {
     fn tls(&self) -> &TlsFiles {
         &self.tls
     }
-
     fn log(&self) -> LogSettings {
         self.log
     }
-
     fn admin(&self) -> &AdminSettings {
         &self.admin
     }
-
     fn brokers(&self) -> &[Address] {
         &self.target.bootstrap_servers
     }
-
     fn client(&self) -> &Properties {
         &self.target.client
     }

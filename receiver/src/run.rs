@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kafka::admin::KafkaCatalog;
 use kafka::catalog::Catalog;
-use kafka::{KafkaError, KafkaFault, Properties};
+use kafka::{KafkaError, Properties};
 use quinn::Endpoint;
 use service::bell::Bell;
 use service::live::Live;
@@ -182,11 +182,7 @@ fn start_lane<T: Target>(config: &Config, target: T, memory: Arc<DecodeMemory>, 
             clock: clock.clone(),
         };
         let spawned = thread::Builder::new().name(format!("lane-{id}")).spawn(move || thread.run());
-        let thread = spawned.map_err(|error| KafkaError {
-            doing: format!("start lane {id}"),
-            reason: error.to_string(),
-            fault: KafkaFault::Misused,
-        })?;
+        let thread = spawned.map_err(|error| KafkaError::misused(format!("start lane {id}"), error.to_string()))?;
         Ok((handle, thread))
     })
 }

@@ -4,11 +4,6 @@
 //! It counts IP bytes: each datagram with its UDP and IP headers, 28 bytes for IPv4 and 48 for IPv6. Over any second, at
 //! most the rate plus 0.5 % leaves; over any 100 ms, at most the rate plus 5 %; in both cases plus one transmit. Without a
 //! rate, nothing waits.
-//!
-//! - `limiter`: the budget itself
-//! - `bucket`: the token bucket, without a clock
-//! - `queue`: the order of the channels that wait
-//! - `sockets`: sockets that ask the budget before they send
 
 mod bucket;
 mod limiter;

@@ -1,12 +1,5 @@
 //! QUIC endpoints: sockets with buffers for a burst, windows derived from rate and memory, and dialling that tells an
 //! unreachable peer from a refused certificate.
-//!
-//! - `settings`: settings, and the windows derived from them
-//! - `dialer`: dialler of channels
-//! - `sockets`: source of the UDP sockets
-//! - `gauge`: bytes that have left a channel, and bytes that have arrived
-//! - `windows`: send windows that follow the path
-//! - `fault`: reasons why a channel cannot be opened or ended, by who must act
 
 mod dialer;
 mod fault;

@@ -119,7 +119,7 @@ impl ExtraChannels {
 
 async fn next(listener: &mut Option<JoinListener>) -> Option<ExtraChannel> {
     match listener {
-        Some(listener) => listener.next().await,
+        Some(listener) => listener.joins.recv().await,
         None => std::future::pending().await,
     }
 }

@@ -51,14 +51,7 @@ struct Entry {
 pub(super) struct JoinListener {
     joinable: Arc<Joinable>,
     token: u128,
-    joins: mpsc::Receiver<ExtraChannel>,
-}
-
-impl JoinListener {
-    /// Returns the next channel that joins. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Option<ExtraChannel> {
-        self.joins.recv().await
-    }
+    pub(super) joins: mpsc::Receiver<ExtraChannel>,
 }
 
 impl Joinable {

@@ -87,8 +87,8 @@ impl KafkaLane {
     fn producer(&mut self) -> Result<&mut Producer, TargetError> {
         let lane = self.lane;
         self.producer.as_mut().ok_or_else(|| {
-            let reason = "it has not been fenced since it was opened or discarded".to_owned();
-            KafkaError { doing: format!("write of lane {lane}"), reason, fault: KafkaFault::Misused }.into()
+            let reason = "it has not been fenced since it was opened or discarded";
+            KafkaError::misused(format!("write of lane {lane}"), reason).into()
         })
     }
 
@@ -147,7 +147,6 @@ impl LaneTarget for KafkaLane {
     fn begin(&mut self) -> Result<(), TargetError> {
         Ok(self.producer()?.begin()?)
     }
-
     fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError> {
         Ok(self.producer()?.produce(&to.topic, to.partition, record, frame)?)
     }
@@ -177,7 +176,6 @@ impl LaneTarget for KafkaLane {
     fn commit(&mut self) -> Result<(), TargetError> {
         Ok(self.producer()?.commit()?)
     }
-
     fn discard(&mut self) {
         self.producer = None;
     }

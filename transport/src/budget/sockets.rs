@@ -95,15 +95,12 @@ impl AsyncUdpSocket for BudgetSocket {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
     }
-
     fn max_transmit_segments(&self) -> usize {
         self.inner.max_transmit_segments().min(self.budget.segments())
     }
-
     fn max_receive_segments(&self) -> usize {
         self.inner.max_receive_segments()
     }
-
     fn may_fragment(&self) -> bool {
         self.inner.may_fragment()
     }

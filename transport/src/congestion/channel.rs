@@ -289,7 +289,6 @@ impl Controller for Channel {
     fn initial_window(&self) -> u64 {
         self.window()
     }
-
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
     }

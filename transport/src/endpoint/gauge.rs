@@ -149,19 +149,15 @@ impl Controller for Watched {
     fn window(&self) -> u64 {
         self.inner.window()
     }
-
     fn metrics(&self) -> ControllerMetrics {
         self.inner.metrics()
     }
-
     fn clone_box(&self) -> Box<dyn Controller> {
         Box::new(Self { inner: self.inner.clone_box(), gauge: Arc::clone(&self.gauge), mtu: self.mtu })
     }
-
     fn initial_window(&self) -> u64 {
         self.inner.initial_window()
     }
-
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self.inner.into_any()
     }
