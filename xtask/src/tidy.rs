@@ -107,9 +107,9 @@ fn print_faults(files: &[File]) -> usize {
 /// Prints limits that are exceeded, with the places that count; returns their number.
 fn print_exceeded(measured: &[Measured]) -> usize {
     let mut exceeded = 0;
-    for (limit, measured) in LIMITS.iter().zip(measured).filter(|(limit, is)| is.value > limit.allowed()) {
+    for (limit, measured) in LIMITS.iter().zip(measured).filter(|(limit, is)| is.value > limit.limit) {
         measured.places.iter().for_each(|place| println!("{place}"));
-        let [is, allowed] = [measured.value, limit.allowed()].map(|value| limit.show(value));
+        let [is, allowed] = [measured.value, limit.limit].map(|value| limit.show(value));
         println!("{}: {is}, and at most {allowed} are allowed", limit.name);
         exceeded += 1;
     }
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn only_what_exceeds_its_limit_is_broken() {
         let at_most = |beyond: usize| -> Vec<Measured> {
-            let values = LIMITS.iter().map(|limit| limit.allowed() + beyond);
+            let values = LIMITS.iter().map(|limit| limit.limit + beyond);
             values.map(|value| Measured { value, places: Vec::new() }).collect()
         };
         assert_eq!(print_exceeded(&at_most(0)), 0);
