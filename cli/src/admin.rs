@@ -140,7 +140,7 @@ impl Target {
         }
     }
 
-    /// The port of the process that runs with `file`, as its [admin] and [tls] describe it.
+    /// The port of the process that runs with `file`, as its `[admin]` and `[tls]` describe it.
     fn of_file(file: &Path) -> Result<Self, Failure> {
         let text = std::fs::read_to_string(file).map_err(|error| unusable(file, &error))?;
         let role = Role::of_file(file, &text)?;

@@ -216,7 +216,7 @@ pub(crate) struct AdminOptions {
     /// Admin port, such as 127.0.0.1:7401, or its URL
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) admin: Option<String>,
-    /// Configuration file of the process; address, token and CA come from its [admin] and [tls]
+    /// Configuration file of the process; address, token and CA come from its `[admin]` and `[tls]`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["admin", "ca", "token"])]
     pub(crate) config: Option<PathBuf>,
     /// Use HTTPS; the certificate must come from an authority in this file

@@ -52,7 +52,7 @@ impl Role {
         Failure::Config(format!("{file} is the configuration of {whose}; run `causeway {command} {file}`"))
     }
 
-    /// The [admin] and [tls] of `file`. Paths are as written; nothing they name is opened.
+    /// The `[admin]` and `[tls]` of `file`. Paths are as written; nothing they name is opened.
     pub(crate) fn admin(self, file: &Path, text: &str) -> Result<(AdminSettings, TlsFiles), Failure> {
         let name = file.display().to_string();
         let read = config::parse_with(text, &name, self.sections(), forbidden, |document| {

@@ -8,7 +8,7 @@
 //! - [`tls`]: certificates of both ends, and the names a peer has proven
 //! - [`pki`]: a small certificate authority for one link
 //! - [`admin`]: the HTTP port for health, metrics, status and commands
-//! - [`metrics`]: tables of metrics, read at each scrape
+//! - [`metrics`](mod@metrics): tables of metrics, read at each scrape
 //! - [`format`](mod@format): numbers formatted for people
 //! - [`logging`]: one line per event, for people or machines
 //! - [`bell`], [`mailbox`]: wake-up calls and work for another thread

@@ -65,6 +65,8 @@ fn too_large_record_halts_exactly_there_until_skipped() -> Result<()> {
     // The record is still there: a resume without `--skip` halts again.
     let partition = format!("{topic}/0");
     halts::resume(&sender, &[&partition])?;
+    let is_sent = |status: &serde_json::Value| status["totals"]["frames"].as_u64() > Some(0);
+    sender.admin.wait_for("the record to cross the WAN again", PATIENCE, is_sent)?;
     halts::expect(&sender, &topic, 0, "record-rejected", 40)?;
 
     run_at(&receiver, &["resume", &partition])?.expect(1, "this is a receiver")?;

@@ -259,7 +259,7 @@ fn missing_target_partitions_halt_until_an_operator_adds_them() -> Result<()> {
         let sentence = "has 1 partitions, the source's topic 3, and the target does not let it grow";
         ensure!(halt["detail"].to_string().contains(sentence), "{halt}");
     }
-    ensure!(sender.log()?.contains("and cannot be grown: add partitions to it."), "the log has no remedy");
+    ensure!(sender.log()?.contains("and the receiver cannot add them: add partitions to it."), "the log has no remedy");
     let second = format!("{topic}/1");
     run_at(&sender, &["resume", &second])?.expect(1, "stays halted, target-too-few-partitions")?;
 

@@ -158,7 +158,7 @@ fn standby_with_another_topic_filter_is_refused() -> Result<()> {
     let other = other.start()?;
     let refused = |status: &serde_json::Value| {
         let why = status["last_end"].as_str().unwrap_or_default();
-        why.contains("the sender \"sender\", which holds the link, has another topic filter")
+        why.contains("the sender \"sender\", which has the link, has another topic filter")
     };
     let status = other.admin.wait_for("the sender to be refused", DELIVERED, refused)?;
     ensure!(status["closes"]["STANDBY_FILTER"] == 1, "{status:#}");

@@ -260,7 +260,7 @@ fn refused_positions_are_logged_once_and_shown_until_accepted() -> Result<()> {
     println!("{}", status["links"][0]["trouble"]);
     ensure!(receiver.admin.metric(&format!("causeway_receiver_lanes_failing{{link={link:?}}}"))? == 1.0);
     let shown = run(&["status", &receiver.admin.address().to_string()])?.printed;
-    ensure!(shown.contains("look at the topic's settings and rights"), "{shown}");
+    ensure!(shown.contains("check the topic's settings and rights"), "{shown}");
     let log = receiver.log()?;
     let lines = log.lines().filter(|line| line.contains(sentence)).count();
     ensure!(lines == 1, "logged {lines} times: {log}");

@@ -62,7 +62,7 @@ pub fn server(credentials: &Credentials, settings: &EndpointSettings) -> Result<
 
 /// Derives connection ids and stateless resets (RFC 9000, section 10.3.2) from the private key. A process that was killed
 /// cannot close its channels; its successor recognises their packets and resets them immediately. Otherwise the peers
-/// would wait for [`IDLE_TIMEOUT`].
+/// would wait for the idle timeout of 10 s.
 fn same_after_a_restart(credentials: &Credentials) -> EndpointConfig {
     let mut config = EndpointConfig::new(Arc::new(credentials.derive_key("stateless reset")));
     let ids = u64::from_le_bytes(credentials.derive_bytes("connection ids"));
