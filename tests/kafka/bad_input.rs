@@ -147,7 +147,7 @@ impl Peer {
                 Control::PartitionHalted { slot, reason, detail, .. } => {
                     println!("a partition with two slots: {reason}: {detail}");
                     ensure!(slot == Slot(1) && reason == "jump-refused", "{slot}: {reason}");
-                    ensure!(detail.contains("is not halted, or what was asked before"), "{detail}");
+                    ensure!(detail.contains("is not halted, or an earlier request for it"), "{detail}");
                     return Ok(());
                 }
                 Control::Close { code, detail } => bail!("{code}: {detail}"),
