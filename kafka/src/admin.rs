@@ -5,7 +5,6 @@ mod describe;
 mod offsets;
 mod topics;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use rdkafka_sys as sys;
@@ -17,7 +16,9 @@ use super::error::KafkaError;
 use super::metadata;
 use super::properties::Properties;
 use super::text::lossy;
-use crate::catalog::{Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
+use crate::catalog::{
+    Answers, Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary, only,
+};
 use call::LIMIT;
 
 /// Most topics in one request.
@@ -60,69 +61,73 @@ impl Catalog for KafkaCatalog {
         metadata::of_cluster(&self.0, LIMIT)
     }
 
-    fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
-        let mut found = Vec::with_capacity(names.len());
-        for names in names.chunks(TOPICS) {
-            found.extend(describe::topics(&self.0, names)?);
-        }
-        Ok(found)
+    fn describe(&self, names: &[String]) -> Answers<TopicDescription> {
+        let found = chunked(names, TOPICS, |names| describe::topics(&self.0, names))?;
+        Ok(found.into_iter().map(|found| found.map(|found| found.topic)).collect())
     }
 
-    fn configs(&self, name: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
-        describe::configs(&self.0, name)
+    fn configs(&self, names: &[String]) -> Answers<Vec<ConfigEntry>> {
+        chunked(names, TOPICS, |names| describe::configs(&self.0, names))
     }
 
-    fn bounds(&self, partitions: &[Partition], isolation: Isolation) -> Result<Vec<Bounds>, KafkaError> {
-        let ask = |spec| self.offsets(partitions, spec, isolation);
+    fn bounds(&self, partitions: &[Partition], isolation: Isolation) -> Answers<Bounds> {
         // The end is read last: a start read after it could be higher.
-        let starts = ask(offsets::EARLIEST)?;
-        let ends = ask(offsets::LATEST)?;
-        let bounds = starts.into_iter().zip(ends);
-        Ok(bounds.map(|(start, end)| Bounds { start: Position(start), end: Position(end.max(start)) }).collect())
+        let starts = self.offsets(partitions, offsets::EARLIEST, isolation)?;
+        let started = partitions.iter().zip(&starts).filter(|(_, start)| start.is_ok());
+        let started: Vec<Partition> = started.map(|(at, _)| at.clone()).collect();
+        let mut ends = self.offsets(&started, offsets::LATEST, isolation)?.into_iter();
+        let bounds = |start: Result<i64, KafkaError>| {
+            let start = start?;
+            let end = ends.next().unwrap_or(Ok(start))?;
+            Ok(Bounds { start: Position(start), end: Position(end.max(start)) })
+        };
+        Ok(starts.into_iter().map(bounds).collect())
     }
 
-    fn ends(&self, partitions: &[Partition], isolation: Isolation) -> Result<Vec<Position>, KafkaError> {
-        Ok(self.offsets(partitions, offsets::LATEST, isolation)?.into_iter().map(Position).collect())
+    fn ends(&self, partitions: &[Partition], isolation: Isolation) -> Answers<Position> {
+        Ok(positions(self.offsets(partitions, offsets::LATEST, isolation)?))
     }
 
-    fn positions_at(&self, partitions: &[Partition], timestamp_ms: i64) -> Result<Vec<Position>, KafkaError> {
+    fn positions_at(&self, partitions: &[Partition], timestamp_ms: i64) -> Answers<Position> {
         // librdkafka would read negative times as the start or end of the log.
         let mut found = self.offsets(partitions, timestamp_ms.max(0), Isolation::Committed)?;
-        let missing: Vec<usize> = (0..found.len()).filter(|&index| found[index] < 0).collect();
+        let none_that_new = |index: &usize| matches!(found[*index], Ok(offset) if offset < 0);
+        let missing: Vec<usize> = (0..found.len()).filter(none_that_new).collect();
         let without: Vec<Partition> = missing.iter().map(|&index| partitions[index].clone()).collect();
         // The end of committed records: a transaction that is open now may add records of that time.
-        let ends = self.offsets(&without, offsets::LATEST, Isolation::Committed)?;
-        for (index, end) in missing.into_iter().zip(ends) {
+        for (index, end) in missing.into_iter().zip(self.offsets(&without, offsets::LATEST, Isolation::Committed)?) {
             found[index] = end;
         }
-        Ok(found.into_iter().map(Position).collect())
+        Ok(positions(found))
     }
 
-    fn create(&self, topics: &[NewTopic]) -> Result<(), KafkaError> {
-        topics.chunks(TOPICS).try_for_each(|topics| topics::create(&self.0, topics))
+    fn create(&self, topics: &[NewTopic]) -> Answers<()> {
+        chunked(topics, TOPICS, |topics| topics::create(&self.0, topics))
     }
 
     fn grow(&self, name: &str, partitions: i32) -> Result<(), KafkaError> {
         let Err(refused) = topics::grow(&self.0, name, partitions) else { return Ok(()) };
-        let has = self.describe(&[name.to_owned()])?.first().map_or(0, |topic| topic.partitions);
-        if has >= partitions { Ok(()) } else { Err(refused) }
+        let found = only(self.describe(&[name.to_owned()]));
+        if found.is_ok_and(|topic| topic.partitions >= partitions) { Ok(()) } else { Err(refused) }
     }
 }
 
 impl KafkaCatalog {
     /// Returns one offset per partition, in the order of the request; −1 if no record is that new.
-    fn offsets(&self, partitions: &[Partition], spec: i64, isolation: Isolation) -> Result<Vec<i64>, KafkaError> {
-        let mut found = Vec::with_capacity(partitions.len());
-        for partitions in partitions.chunks(PARTITIONS) {
-            let answers: HashMap<_, _> = offsets::list(&self.0, partitions, spec, isolation)?;
-            for partition in partitions {
-                let unanswered = || {
-                    let reason = format!("the answer lacks {}-{}", partition.topic, partition.partition);
-                    KafkaError::misused("list of offsets", reason)
-                };
-                found.push(answers.get(partition).copied().ok_or_else(unanswered)?);
-            }
-        }
-        Ok(found)
+    fn offsets(&self, partitions: &[Partition], spec: i64, isolation: Isolation) -> Answers<i64> {
+        chunked(partitions, PARTITIONS, |partitions| offsets::list(&self.0, partitions, spec, isolation))
     }
+}
+
+/// Asks about at most `size` names in one request.
+fn chunked<N, T>(names: &[N], size: usize, ask: impl Fn(&[N]) -> Answers<T>) -> Answers<T> {
+    let mut found = Vec::with_capacity(names.len());
+    for names in names.chunks(size) {
+        found.extend(ask(names)?);
+    }
+    Ok(found)
+}
+
+fn positions(offsets: Vec<Result<i64, KafkaError>>) -> Vec<Result<Position, KafkaError>> {
+    offsets.into_iter().map(|offset| offset.map(Position)).collect()
 }

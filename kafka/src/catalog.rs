@@ -63,9 +63,13 @@ pub struct NewTopic {
     pub configs: Vec<(String, String)>,
 }
 
+/// Answers about several names, one for each, in the order of the request. A name that the cluster cannot answer now has
+/// an error of its own, and neither fails nor delays the others. The outer error says that it answered for none of them.
+pub type Answers<T> = Result<Vec<Result<T, KafkaError>>, KafkaError>;
+
 /// Topics, partitions and log bounds of a cluster, as a link asks for them.
 ///
-/// All methods block; call them off the async threads. A method that an implementation leaves out fails as unsupported:
+/// No method waits until a topic or partition is available: the caller asks again later. All methods block; call them off the async threads. A method that an implementation leaves out fails as unsupported:
 /// a double for tests implements only what its test uses.
 ///
 /// ```
@@ -91,33 +95,41 @@ pub trait Catalog: Send + Sync {
     fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
         unsupported("list of topics")
     }
-    fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
+    /// Describes topics. One that does not exist has the fault `UnknownTopic`.
+    fn describe(&self, names: &[String]) -> Answers<TopicDescription> {
         unsupported(&format!("description of {names:?}"))
     }
-    fn configs(&self, name: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
-        unsupported(&format!("configuration of `{name}`"))
+    /// Reads the configuration of topics.
+    fn configs(&self, names: &[String]) -> Answers<Vec<ConfigEntry>> {
+        unsupported(&format!("configuration of {names:?}"))
     }
-    /// Reads the bounds of each partition, in the order of the request.
-    fn bounds(&self, partitions: &[Partition], _isolation: Isolation) -> Result<Vec<Bounds>, KafkaError> {
+    /// Reads the bounds of partitions. One without a leader has the fault `Unavailable`.
+    fn bounds(&self, partitions: &[Partition], _isolation: Isolation) -> Answers<Bounds> {
         unsupported(&format!("bounds of {} partitions", partitions.len()))
     }
-    /// Reads the end of each partition, in the order of the request. It costs half as much as [`Catalog::bounds`].
-    fn ends(&self, partitions: &[Partition], isolation: Isolation) -> Result<Vec<Position>, KafkaError> {
-        Ok(self.bounds(partitions, isolation)?.into_iter().map(|bounds| bounds.end).collect())
+    /// Reads the ends of partitions. It costs half as much as [`Catalog::bounds`].
+    fn ends(&self, partitions: &[Partition], isolation: Isolation) -> Answers<Position> {
+        Ok(self.bounds(partitions, isolation)?.into_iter().map(|bounds| bounds.map(|bounds| bounds.end)).collect())
     }
     /// Returns for each partition the position of the first record with a timestamp of `timestamp_ms` or later, or the
     /// log's end if there is none.
-    fn positions_at(&self, partitions: &[Partition], _timestamp_ms: i64) -> Result<Vec<Position>, KafkaError> {
+    fn positions_at(&self, partitions: &[Partition], _timestamp_ms: i64) -> Answers<Position> {
         unsupported(&format!("positions of {} partitions at a time", partitions.len()))
     }
     /// Creates topics; those that exist are left unchanged.
-    fn create(&self, topics: &[NewTopic]) -> Result<(), KafkaError> {
+    fn create(&self, topics: &[NewTopic]) -> Answers<()> {
         unsupported(&format!("creation of {} topics", topics.len()))
     }
     /// Raises a topic's partition count; a topic that has as many already is left unchanged.
     fn grow(&self, name: &str, partitions: i32) -> Result<(), KafkaError> {
         unsupported(&format!("growth of `{name}` to {partitions} partitions"))
     }
+}
+
+/// Returns the only answer of a request for one name.
+pub fn only<T>(answers: Answers<T>) -> Result<T, KafkaError> {
+    let none = || Err(KafkaError::misused("a request for one name", "the answer has none"));
+    answers?.pop().unwrap_or_else(none)
 }
 
 fn unsupported<T>(doing: &str) -> Result<T, KafkaError> {

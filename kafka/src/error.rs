@@ -57,6 +57,22 @@ impl KafkaError {
         Self { doing: doing.into(), reason: reason.into(), fault: KafkaFault::Misused }
     }
 
+    /// Builds an error about a topic or partition that does not exist.
+    pub fn unknown_topic(doing: impl Into<String>) -> Self {
+        let reason = "there is no such topic or partition".to_owned();
+        Self { doing: doing.into(), reason, fault: KafkaFault::UnknownTopic }
+    }
+
+    /// Builds an error about a topic or partition that cannot be used now.
+    pub(crate) fn unavailable(doing: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { doing: doing.into(), reason: reason.into(), fault: KafkaFault::Unavailable }
+    }
+
+    /// Returns whether the topic or partition does not exist.
+    pub fn is_unknown_topic(&self) -> bool {
+        self.fault == KafkaFault::UnknownTopic
+    }
+
     /// Builds an error for a call without an answer within `limit`.
     pub(crate) fn timed_out(doing: impl Into<String>, limit: Duration) -> Self {
         let reason = format!("no answer within {} ms", limit.as_millis());

@@ -11,7 +11,7 @@ use super::admin::KafkaCatalog;
 use super::consumer::{Consumer, ConsumerConfig, ConsumerMemory, Fault, LaneEvent, LaneQueue, Start};
 use super::error::KafkaError;
 use super::properties::Properties;
-use crate::catalog::{Bounds, Catalog, Isolation};
+use crate::catalog::{Bounds, Catalog, Isolation, only};
 
 /// Time for which the last stable offset may stay below the high watermark because of another producer's transaction.
 const STABLE_WITHIN: Duration = Duration::from_secs(10);
@@ -58,8 +58,8 @@ impl LogReader {
     /// Reads all committed records of a partition in order, from its start at least to its end at the time of the call.
     /// `extent` says which end: the last stable offset or the high watermark.
     pub fn read(&self, topic: &str, partition: i32, extent: Isolation) -> Result<Vec<Entry>, LogError> {
-        let bounds = self.catalog.bounds(&[Partition::new(topic, partition)], extent)?;
-        bounds.first().map_or_else(|| Ok(Vec::new()), |&bounds| self.read_within(topic, partition, bounds))
+        let bounds = only(self.catalog.bounds(&[Partition::new(topic, partition)], extent))?;
+        self.read_within(topic, partition, bounds)
     }
 
     /// Reads all committed records of a partition in order, from `bounds.start` at least to `bounds.end`.

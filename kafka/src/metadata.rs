@@ -11,12 +11,17 @@ use super::text::lossy;
 use crate::catalog::TopicSummary;
 
 pub(super) fn of_topic(client: &Client, topic: &Topic, timeout: Duration) -> Result<(), KafkaError> {
-    Metadata::ask(client, Some(topic), timeout).map(drop)
+    Metadata::ask(client, Wanted::Topic(topic), timeout).map(drop)
+}
+
+/// Renews what the client knows of the brokers, and which of them is the controller.
+pub(super) fn of_brokers(client: &Client, timeout: Duration) -> Result<(), KafkaError> {
+    Metadata::ask(client, Wanted::Brokers, timeout).map(drop)
 }
 
 /// Returns every topic of the cluster, in order of names.
 pub(super) fn of_cluster(client: &Client, timeout: Duration) -> Result<Vec<TopicSummary>, KafkaError> {
-    let metadata = Metadata::ask(client, None, timeout)?;
+    let metadata = Metadata::ask(client, Wanted::AllTopics, timeout)?;
     // SAFETY: librdkafka states the number of topics; names live as long as the metadata.
     unsafe {
         let count = usize::try_from((*metadata.0).topic_cnt).unwrap_or(0);
@@ -31,17 +36,22 @@ pub(super) fn of_cluster(client: &Client, timeout: Duration) -> Result<Vec<Topic
     }
 }
 
+enum Wanted<'t> {
+    AllTopics,
+    Topic(&'t Topic),
+    /// No topic, except those that the client has a handle of.
+    Brokers,
+}
+
 struct Metadata(*const sys::rd_kafka_metadata);
 
 impl Metadata {
-    fn ask(client: &Client, only: Option<&Topic>, timeout: Duration) -> Result<Self, KafkaError> {
+    fn ask(client: &Client, wanted: Wanted<'_>, timeout: Duration) -> Result<Self, KafkaError> {
         let mut metadata = ptr::null();
-        let only_raw = only.map_or(ptr::null_mut(), Topic::raw);
+        let all = i32::from(matches!(wanted, Wanted::AllTopics));
+        let only_raw = if let Wanted::Topic(topic) = wanted { topic.raw() } else { ptr::null_mut() };
         // SAFETY: the instance is live; we own the result. The code returned is the client's own.
-        let code = unsafe {
-            let all = i32::from(only.is_none());
-            sys::rd_kafka_metadata(client.raw(), all, only_raw, &raw mut metadata, millis(timeout))
-        };
+        let code = unsafe { sys::rd_kafka_metadata(client.raw(), all, only_raw, &raw mut metadata, millis(timeout)) };
         if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
             let code = code as i32;
             return Err(KafkaError::coded("metadata", code, reason_of(code)));

@@ -23,5 +23,6 @@ pub(crate) mod peers;
 mod pending;
 mod refusal;
 pub(crate) mod server;
+mod waiting;
 
 pub use greeting::Host;

@@ -64,8 +64,9 @@ pub use lane::latency::{FrameTimes, Latency, Packed, Stage, Taken, Window};
 pub use lane::thread::{Command as LaneCommand, LaneHandle, SessionPart};
 pub use lane::{Lane, Packing};
 pub use partitions::lane_partitions::{LanePartitions, SourceTopic};
-pub use partitions::offers::messages as offer_messages;
+pub use partitions::offers::look_up;
 pub use partitions::policy::Policies;
+pub use partitions::rounds::Rounds;
 pub use partitions::router::Router;
 pub use session::{
     ChannelDialer, HandshakeError, Handshaken, Identity, Offering, REDIAL_MAX, REDIAL_MIN, Session, SessionEnd,

@@ -4,4 +4,5 @@ pub(crate) mod lane_partitions;
 pub(crate) mod offers;
 pub(crate) mod policy;
 pub(crate) mod resume;
+pub(crate) mod rounds;
 pub(crate) mod router;

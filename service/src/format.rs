@@ -1,6 +1,12 @@
 //! Numbers formatted for people.
 
+use std::collections::BTreeMap;
+
+use wire::partition::Partition;
 use wire::units::Rate;
+
+/// Topics with waiting partitions that are named at most.
+const TOPICS_NAMED: usize = 20;
 
 /// Bytes in the largest binary unit that fits, with one decimal: `11.9 MiB`.
 pub fn bytes(bytes: u64) -> String {
@@ -24,6 +30,26 @@ pub fn bits(per_second: f64) -> String {
     let number = per_second / size;
     let shown = if number < 100.0 { format!("{number:.1}") } else { format!("{number:.0}") };
     format!("{} {unit}", shown.strip_suffix(".0").unwrap_or(&shown))
+}
+
+/// A sentence for each topic with partitions that wait for a cluster; each partition comes with its reason.
+pub fn waiting(cluster: &str, partitions: &[(Partition, String)]) -> Vec<String> {
+    let mut topics: BTreeMap<&str, Vec<&(Partition, String)>> = BTreeMap::new();
+    for waiting in partitions {
+        topics.entry(&waiting.0.topic).or_default().push(waiting);
+    }
+    let sentence = |waiting: &Vec<&(Partition, String)>| {
+        let (first, reason) = waiting[0];
+        match waiting.len() - 1 {
+            0 => format!("{first} waits for {cluster}: {reason}"),
+            others => format!("{first} and {others} more of its topic wait for {cluster}: {reason}"),
+        }
+    };
+    let mut sentences: Vec<_> = topics.values().take(TOPICS_NAMED).map(sentence).collect();
+    if let Some(others) = topics.len().checked_sub(TOPICS_NAMED).filter(|others| *others > 0) {
+        sentences.push(format!("partitions of {others} more topics wait for {cluster}"));
+    }
+    sentences
 }
 
 /// A number with its thousands grouped: `1,234,567`.
@@ -56,6 +82,17 @@ pub fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn waiting_partitions_are_named_by_topic() {
+        let partitions =
+            [("a", 3), ("b", 0), ("a", 4)].map(|(topic, n)| (Partition::new(topic, n), "no leader".to_owned()));
+        let expected =
+            ["a/3 and 1 more of its topic wait for the source: no leader", "b/0 waits for the source: no leader"];
+        assert_eq!(waiting("the source", &partitions), expected);
+        let many: Vec<_> = (0..25).map(|n| (Partition::new(format!("t{n}"), 0), String::new())).collect();
+        assert_eq!(waiting("the target", &many).last().unwrap(), "partitions of 5 more topics wait for the target");
+    }
 
     #[test]
     fn numbers_are_rounded_for_people() {

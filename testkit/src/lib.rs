@@ -5,10 +5,10 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
+use kafka::catalog::{Answers, Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
 use kafka::log::{Entry, LogError};
 use kafka::{KafkaError, KafkaFault};
 use sender::StateLog;
@@ -23,6 +23,8 @@ const EMPTY: Bounds = Bounds { start: Position(0), end: Position(0) };
 pub struct MemoryCatalog {
     cluster: &'static str,
     topics: Lock<BTreeMap<String, Topic>>,
+    /// Partitions without a leader.
+    leaderless: Lock<BTreeSet<Partition>>,
 }
 
 #[derive(Debug, Default)]
@@ -35,12 +37,22 @@ struct Topic {
 impl MemoryCatalog {
     /// Creates a cluster without topics, with this cluster id.
     pub const fn new(cluster: &'static str) -> Self {
-        Self { cluster, topics: Lock::new(BTreeMap::new()) }
+        Self { cluster, topics: Lock::new(BTreeMap::new()), leaderless: Lock::new(BTreeSet::new()) }
     }
 
     /// Adds a partition with this log to a topic, which is created if it does not exist.
     pub fn add_partition(&self, topic: &str, log: Bounds) {
         self.topics.lock().entry(topic.to_owned()).or_default().logs.push(log);
+    }
+
+    /// Takes the leader of a partition away, or gives it back.
+    pub fn set_leader(&self, at: &Partition, exists: bool) {
+        let mut leaderless = self.leaderless.lock();
+        if exists {
+            leaderless.remove(at)
+        } else {
+            leaderless.insert(at.clone())
+        };
     }
 
     /// Appends `records` to the log of a partition and returns the position of the first one.
@@ -64,41 +76,49 @@ impl Catalog for MemoryCatalog {
         Ok(self.topics.lock().iter().map(summary).collect())
     }
 
-    fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
+    fn describe(&self, names: &[String]) -> Answers<TopicDescription> {
         let topics = self.topics.lock();
         let describe = |name: &String| {
-            let partitions = size(topics.get(name)?);
-            Some(TopicDescription { name: name.clone(), id: topic_id(name), partitions, replicas: 1 })
+            let topic = topics.get(name).ok_or_else(|| unknown(format!("description of {name}")))?;
+            Ok(TopicDescription { name: name.clone(), id: topic_id(name), partitions: size(topic), replicas: 1 })
         };
-        Ok(names.iter().filter_map(describe).collect())
+        Ok(names.iter().map(describe).collect())
     }
 
-    fn configs(&self, name: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
+    fn configs(&self, names: &[String]) -> Answers<Vec<ConfigEntry>> {
         let entry = |(name, value)| ConfigEntry { name, value, set_on_topic: true };
-        let configs = self.topics.lock().get(name).map(|topic| topic.configs.clone());
-        Ok(configs.unwrap_or_default().into_iter().map(entry).collect())
+        let topics = self.topics.lock();
+        let configs = |name| topics.get(name).map(|topic| topic.configs.clone()).unwrap_or_default();
+        Ok(names.iter().map(|name| Ok(configs(name).into_iter().map(entry).collect())).collect())
     }
 
-    fn bounds(&self, partitions: &[Partition], _isolation: Isolation) -> Result<Vec<Bounds>, KafkaError> {
+    fn bounds(&self, partitions: &[Partition], _isolation: Isolation) -> Answers<Bounds> {
         let topics = self.topics.lock();
+        let leaderless = self.leaderless.lock();
         let bounds = |at: &Partition| {
             let log = topics.get(&*at.topic).and_then(|topic| topic.logs.get(at.partition as usize));
-            log.copied().ok_or_else(|| unknown(format!("bounds of {at}")))
+            let doing = format!("bounds of {at}");
+            if leaderless.contains(at) {
+                let reason = "the partition has no leader".to_owned();
+                return Err(KafkaError { doing, reason, fault: KafkaFault::Unavailable });
+            }
+            log.copied().ok_or_else(|| unknown(doing))
         };
-        partitions.iter().map(bounds).collect()
+        Ok(partitions.iter().map(bounds).collect())
     }
 
-    fn positions_at(&self, partitions: &[Partition], _timestamp_ms: i64) -> Result<Vec<Position>, KafkaError> {
-        Ok(self.bounds(partitions, Isolation::Committed)?.iter().map(|bounds| bounds.start).collect())
+    fn positions_at(&self, partitions: &[Partition], _timestamp_ms: i64) -> Answers<Position> {
+        let bounds = self.bounds(partitions, Isolation::Committed)?;
+        Ok(bounds.into_iter().map(|bounds| bounds.map(|bounds| bounds.start)).collect())
     }
 
-    fn create(&self, topics: &[NewTopic]) -> Result<(), KafkaError> {
+    fn create(&self, topics: &[NewTopic]) -> Answers<()> {
         let mut known = self.topics.lock();
         for topic in topics {
             let logs = vec![EMPTY; topic.partitions as usize];
             known.entry(topic.name.clone()).or_insert(Topic { configs: topic.configs.clone(), logs });
         }
-        Ok(())
+        Ok(vec![Ok(()); topics.len()])
     }
 
     fn grow(&self, name: &str, partitions: i32) -> Result<(), KafkaError> {
@@ -121,7 +141,7 @@ fn size(topic: &Topic) -> i32 {
 }
 
 fn unknown(doing: String) -> KafkaError {
-    KafkaError { doing, reason: "there is no such topic or partition".to_owned(), fault: KafkaFault::UnknownTopic }
+    KafkaError::unknown_topic(doing)
 }
 
 /// Returns the id of a topic, made from its name, because no topic is created twice.
@@ -136,6 +156,8 @@ pub fn topic_id(name: &str) -> TopicId {
 
 #[cfg(test)]
 mod tests {
+    use kafka::catalog::only;
+
     use super::*;
 
     #[test]
@@ -143,10 +165,10 @@ mod tests {
         let catalog = MemoryCatalog::new("target");
         catalog.add_partition("bulk", EMPTY);
         let at = [Partition::new("bulk", 0)];
-        assert_eq!(catalog.bounds(&at, Isolation::Committed).unwrap()[0].end, Position(0));
+        assert_eq!(only(catalog.ends(&at, Isolation::Committed)), Ok(Position(0)));
         assert_eq!(catalog.append(&at[0], 3), Position(0));
         assert_eq!(catalog.append(&at[0], 2), Position(3));
-        assert_eq!(catalog.bounds(&at, Isolation::Committed).unwrap()[0].end, Position(5));
+        assert_eq!(only(catalog.ends(&at, Isolation::Committed)), Ok(Position(5)));
     }
 
     #[test]
@@ -158,8 +180,9 @@ mod tests {
         });
         catalog.create(&[two, nine]).unwrap();
         let found = catalog.describe(&["bulk".to_owned(), "other".to_owned()]).unwrap();
-        assert_eq!((found.len(), found[0].partitions), (1, 2));
-        assert_eq!((found[0].id, &*catalog.configs("bulk").unwrap()[0].value), (topic_id("bulk"), "compact"));
+        let [Ok(bulk), Err(other)] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((bulk.id, bulk.partitions, other.fault), (topic_id("bulk"), 2, KafkaFault::UnknownTopic));
+        assert_eq!(only(catalog.configs(&["bulk".to_owned()])).unwrap()[0].value, "compact");
         assert!(catalog.grow("other", 3).is_err());
         catalog.grow("bulk", 3).unwrap();
         assert_eq!(catalog.topics().unwrap()[0].partitions, 3);

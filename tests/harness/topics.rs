@@ -35,6 +35,23 @@ pub fn create(cluster: &Cluster, name: &str, partitions: i32, configs: &[(&str, 
     block_on(admin(cluster)?.create_topics([&topic], &options)).with_context(|| format!("cannot create {name}"))
 }
 
+/// Creates a topic with a [`unique`] name whose partitions have one replica each, on `node`, and returns the name.
+pub fn create_unique_on(cluster: &Cluster, stem: &str, partitions: usize, node: i32) -> Result<String> {
+    let name = unique(stem);
+    create_on(cluster, &name, partitions, node)?;
+    Ok(name)
+}
+
+/// Creates a topic whose partitions have one replica each, on `node`.
+pub fn create_on(cluster: &Cluster, name: &str, partitions: usize, node: i32) -> Result<()> {
+    let node = [node];
+    let assignment: Vec<&[i32]> = vec![&node; partitions];
+    let topic = NewTopic::new(name, partitions as i32, TopicReplication::Variable(&assignment));
+    let topic = topic.set("min.insync.replicas", "1");
+    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+    block_on(admin(cluster)?.create_topics([&topic], &options)).with_context(|| format!("cannot create {name}"))
+}
+
 /// Creates a topic with a [`unique`] name and returns the name.
 pub fn create_unique(cluster: &Cluster, stem: &str, partitions: i32) -> Result<String> {
     let name = unique(stem);

@@ -13,6 +13,7 @@ mod delivery;
 mod fidelity;
 mod kill_points;
 mod kills;
+mod leaderless_partitions;
 mod loops;
 mod open_transactions;
 mod random_kills;

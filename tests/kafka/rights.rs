@@ -280,3 +280,50 @@ fn missing_target_partitions_halt_until_an_operator_adds_them() -> Result<()> {
     verify::wait_until_delivered(&all, &pair.target, "{topic}", PATIENCE)?;
     verify::ensure_exactly_once(&all, &pair.target, "{topic}").map(drop)
 }
+
+#[test]
+fn target_topic_that_is_not_described_waits_alone_until_granted() -> Result<()> {
+    let is_of_data = |right: &Right| right.user == "receiver" && !right.prefix.contains("causeway.");
+    let mut secured = Secured::grant("alone-", |listed| !is_of_data(&listed.right))?;
+    let allowed = |operation| topic_right("receiver", "alone-old", operation);
+    for operation in ["Write", "Create", "Describe", "Alter"] {
+        secured.target.grant(&allowed(operation))?;
+    }
+    let prefix = topics::unique("alone");
+    let [old1, old2] = [1, 2].map(|number| topics::unique(&format!("alone-old{number}")));
+    let bad = topics::unique("alone-bad");
+    let pair = &secured.pair;
+    topics::create(&pair.source, &old1, 1, &[])?;
+    let mut files = secured.link(&prefix, &[&old1, &old2, &bad])?;
+    files.sender.set("lanes", "count", "1");
+    let mut expected = journal::write(&pair.source, &old1, 0, &small(0..10))?.written;
+    let (receiver, mut sender) = files.start()?;
+    verify::wait_until_delivered(&expected, &pair.target, "{topic}", PATIENCE)?;
+
+    // A topic that the receiver may not describe appears, then one that it may.
+    topics::create(&pair.source, &bad, 3, &[])?;
+    let denied = journal::write(&pair.source, &bad, 0, &small(0..10))?.written;
+    let is_named = |status: &serde_json::Value| {
+        let trouble = status["links"][0]["trouble"].to_string();
+        trouble.contains(&bad) && trouble.contains("authorization failed")
+    };
+    receiver.admin.wait_for("the topic to be named", PATIENCE, is_named)?;
+    halts::wait_for(&sender, &bad, 0, "target-unavailable")?;
+    topics::create(&pair.source, &old2, 2, &[])?;
+    expected.merge(&journal::write(&pair.source, &old2, 0, &small(0..10))?.written);
+    verify::wait_until_delivered(&expected, &pair.target, "{topic}", PATIENCE)?;
+
+    // The next session carries what it may, too.
+    sender.kill();
+    expected.merge(&journal::write(&pair.source, &old1, 0, &small(10..20))?.written);
+    let sender = files.sender.start()?;
+    verify::wait_until_delivered(&expected, &pair.target, "{topic}", PATIENCE)?;
+    halts::wait_for(&sender, &bad, 0, "target-unavailable")?;
+
+    for operation in ["Write", "Create", "Describe", "Alter"] {
+        secured.target.grant(&topic_right("receiver", &bad, operation))?;
+    }
+    expected.merge(&denied);
+    verify::wait_until_delivered(&expected, &secured.pair.target, "{topic}", PATIENCE)?;
+    verify::ensure_exactly_once(&expected, &secured.pair.target, "{topic}").map(drop)
+}

@@ -8,9 +8,10 @@ use sender::Assignment;
 use sender::Classes;
 use sender::Dispatcher;
 use sender::LanePartitions;
+use sender::Rounds;
 use sender::Router;
 use sender::config::Start;
-use sender::offer_messages;
+use sender::look_up;
 use sender::{Halt, ResumeAction};
 use sender::{Lane, Packing};
 use service::bell::Bell;
@@ -35,6 +36,7 @@ pub(crate) struct SenderEnd {
     source: SharedSource,
     pub(crate) router: Router,
     partitions: LanePartitions,
+    rounds: Rounds,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) session: Option<u64>,
     reopen: Vec<Option<Duration>>,
@@ -52,6 +54,7 @@ impl SenderEnd {
             start: scenario.start,
             source: source.clone(),
             partitions: LanePartitions::new(router.clone()),
+            rounds: Rounds::default(),
             router,
             dispatcher: dispatcher(scenario.credit(), scenario.lanes()),
             session: None,
@@ -73,6 +76,7 @@ impl SenderEnd {
     pub(crate) fn disconnect(&mut self) {
         self.session = None;
         self.partitions = LanePartitions::new(self.router.clone());
+        self.rounds = Rounds::default();
         self.reopen.fill(None);
         self.halted.clear();
         for (index, lane) in self.lanes.iter_mut().enumerate() {
@@ -138,9 +142,20 @@ impl SenderEnd {
         if self.session.is_some() {
             let catalog = self.source.lock().unwrap().catalog();
             let topics = topics(&catalog);
+            let mut lanes = Vec::new();
+            let mut requests = self.rounds.waiting();
             for due in self.partitions.poll_due(&topics) {
-                messages.extend(offer_messages(&catalog, &topics, &due, self.start, &HashSet::new()).unwrap());
+                lanes.push((due.lane, due.epoch));
+                requests.extend(self.rounds.handle_due(due));
             }
+            // Now and then a partition has no leader while it is looked up.
+            let leaderless: Vec<_> =
+                requests.iter().map(|request| request.candidate.at.clone()).filter(|_| self.dice.chance(150)).collect();
+            leaderless.iter().for_each(|at| catalog.set_leader(at, false));
+            let found = look_up(&catalog, &topics, requests, self.start, &HashSet::new());
+            leaderless.iter().for_each(|at| catalog.set_leader(at, true));
+            messages.extend(found.announcements);
+            messages.extend(self.rounds.handle_answers(&lanes, found.answers));
         }
         messages
     }

@@ -1,7 +1,7 @@
 //! Checks of a receiver: the values derived from its settings, and its target cluster.
 
 use kafka::KafkaError;
-use kafka::catalog::{Catalog, ConfigEntry, TopicDescription};
+use kafka::catalog::{Catalog, ConfigEntry, TopicDescription, only};
 use receiver::config::{Config, derived};
 use receiver::state;
 use receiver::state_topic::{self, Verdict};
@@ -62,8 +62,9 @@ pub(super) fn ask(config: &Config) -> Result<Findings, Failure> {
 }
 
 fn look_up(catalog: &dyn Catalog, name: String) -> Result<Option<(TopicDescription, Vec<ConfigEntry>)>, KafkaError> {
-    let Some(topic) = catalog.describe(std::slice::from_ref(&name))?.pop() else { return Ok(None) };
-    let configs = catalog.configs(&name)?;
+    let names = [name];
+    let Some(topic) = state_topic::described(catalog, &names)? else { return Ok(None) };
+    let configs = only(catalog.configs(&names))?;
     Ok(Some((topic, configs)))
 }
 

@@ -15,7 +15,8 @@ use crate::text::text;
 
 /// Time limit of an admin call.
 pub(super) const LIMIT: Duration = Duration::from_secs(30);
-/// Time after the limit within which librdkafka itself must report it.
+/// Time within which librdkafka itself must report that a call has reached its limit. A call to several brokers has two
+/// parts, each with the same limit: it finds the brokers, then asks them.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// An admin call that has not been made yet.
@@ -23,6 +24,7 @@ pub(super) struct Call<'a> {
     client: &'a Arc<Client>,
     doing: String,
     options: Options,
+    limit: Duration,
 }
 
 struct Options(NonNull<sys::rd_kafka_AdminOptions_t>);
@@ -40,16 +42,21 @@ impl<'a> Call<'a> {
         let options = NonNull::new(unsafe { sys::rd_kafka_AdminOptions_new(client.raw(), operation) })
             .map(Options)
             .ok_or_else(|| KafkaError::misused(&doing, "this librdkafka does not support the call"))?;
+        Self { client, doing, options, limit: LIMIT }.within(LIMIT)
+    }
+
+    /// Sets the time limit of the call, and of each broker's part in it.
+    pub(super) fn within(self, limit: Duration) -> Result<Self, KafkaError> {
         let mut reason = [0 as c_char; 512];
         // SAFETY: the options are live and `reason` is as long as stated. The code is the client's own.
         let code = unsafe {
-            let options = options.0.as_ptr();
-            sys::rd_kafka_AdminOptions_set_request_timeout(options, millis(LIMIT), reason.as_mut_ptr(), reason.len())
+            let options = self.options.0.as_ptr();
+            sys::rd_kafka_AdminOptions_set_request_timeout(options, millis(limit), reason.as_mut_ptr(), reason.len())
         };
         if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return Err(KafkaError::misused(doing, text(&reason)));
+            return Err(KafkaError::misused(self.doing, text(&reason)));
         }
-        Ok(Self { client, doing, options })
+        Ok(Self { limit, ..self })
     }
 
     pub(super) fn isolated(self, isolation: Isolation) -> Result<Self, KafkaError> {
@@ -71,7 +78,7 @@ impl<'a> Call<'a> {
     ) -> Result<Event, KafkaError> {
         let queue = Queue::private(self.client);
         submit(self.client.raw(), self.options.0.as_ptr(), queue.raw());
-        let event = queue.poll(LIMIT + GRACE).ok_or_else(|| KafkaError::timed_out(&self.doing, LIMIT))?;
+        let event = queue.poll(self.limit * 2 + GRACE).ok_or_else(|| KafkaError::timed_out(&self.doing, self.limit))?;
         match event.error() {
             None => Ok(event),
             Some((code, reason)) => Err(KafkaError::coded(self.doing, code, reason)),

@@ -1,34 +1,58 @@
 //! Descriptions of topics and their configurations.
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdkafka_sys as sys;
 use sys::rd_kafka_admin_op_t as Operation;
-use sys::rd_kafka_resp_err_t as Code;
 use wire::ids::TopicId;
 
 use super::call::{Call, Owned, lent};
-use crate::catalog::{ConfigEntry, TopicDescription};
+use crate::catalog::{Answers, ConfigEntry, TopicDescription};
 use crate::client::{Client, coded, reason_of};
-use crate::error::{KafkaError, known};
+use crate::error::{KafkaError, KafkaFault};
+use crate::metadata;
 use crate::text::{c_string, lossy};
 
-pub(super) fn topics(client: &Arc<Client>, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
+/// Time that the controller may take to answer, before the client looks for the present one.
+const CONTROLLER_LIMIT: Duration = Duration::from_secs(10);
+
+/// A topic, and those of its partitions that have no leader now.
+#[derive(Debug, Clone)]
+pub(super) struct Described {
+    pub(super) topic: TopicDescription,
+    pub(super) leaderless: Vec<i32>,
+}
+
+/// Describes topics by what a broker knows now. The answer also renews what the client knows of their leaders.
+pub(super) fn topics(client: &Arc<Client>, names: &[String]) -> Answers<Described> {
+    match ask(client, names) {
+        // The client sends the request to the controller that it knows, which may be gone.
+        Err(error) if matches!(error.fault, KafkaFault::Unavailable | KafkaFault::TimedOut(_)) => {
+            metadata::of_brokers(client, CONTROLLER_LIMIT)?;
+            ask(client, names)
+        }
+        answers => answers,
+    }
+}
+
+fn ask(client: &Arc<Client>, names: &[String]) -> Answers<Described> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let names: Vec<CString> = names.iter().map(|name| c_string(name)).collect::<Result<_, _>>()?;
-    let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
+    let c_names: Vec<CString> = names.iter().map(|name| c_string(name)).collect::<Result<_, _>>()?;
+    let mut pointers: Vec<_> = c_names.iter().map(|name| name.as_ptr()).collect();
     let mut asked = Owned::new(sys::rd_kafka_TopicCollection_destroy);
     // SAFETY: the names are live and copied.
     asked.raw.push(unsafe { sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len()) });
     let call = Call::new(client, Operation::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, "description of topics".to_owned())?;
-    let event = call.answer(|rk, options, queue| {
+    let event = call.within(CONTROLLER_LIMIT)?.answer(|rk, options, queue| {
         // SAFETY: all are live; librdkafka copies the collection.
         unsafe { sys::rd_kafka_DescribeTopics(rk, asked.raw[0], options, queue) }
     })?;
-    let mut found = Vec::with_capacity(names.len());
+    let mut found = HashMap::with_capacity(names.len());
     // SAFETY: the event holds a DescribeTopics answer and outlives this block, which copies what it reads.
     unsafe {
         let result = sys::rd_kafka_event_DescribeTopics_result(event.raw());
@@ -36,30 +60,43 @@ pub(super) fn topics(client: &Arc<Client>, names: &[String]) -> Result<Vec<Topic
         let descriptions = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
         for &description in lent(descriptions, count) {
             let name = lossy(sys::rd_kafka_TopicDescription_name(description)).into_owned();
-            let error = sys::rd_kafka_TopicDescription_error(description);
-            // `error` is null on success, and then its code is 0.
-            let code = coded::rd_kafka_error_code(error);
-            match known(code) {
-                Some(Code::RD_KAFKA_RESP_ERR_NO_ERROR) => {}
-                Some(Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) => continue,
-                _ => {
-                    return Err(KafkaError::coded(format!("description of `{name}`"), code, reason_of(code)));
-                }
-            }
-            let mut count = 0;
-            let partitions = sys::rd_kafka_TopicDescription_partitions(description, &raw mut count);
-            let replicas = lent(partitions, count).iter().map(|&partition| {
-                let mut replicas = 0;
-                sys::rd_kafka_TopicPartitionInfo_replicas(partition, &raw mut replicas);
-                replicas
-            });
-            let replicas = i32::try_from(replicas.min().unwrap_or(0)).unwrap_or(i32::MAX);
-            let id = topic_id(sys::rd_kafka_TopicDescription_topic_id(description));
-            let partitions = i32::try_from(count).unwrap_or(i32::MAX);
-            found.push(TopicDescription { name, id, partitions, replicas });
+            // The error is null on success, and then its code is 0.
+            let code = coded::rd_kafka_error_code(sys::rd_kafka_TopicDescription_error(description));
+            let described = match code {
+                0 => Ok(described(name.clone(), description)),
+                code => Err(KafkaError::coded(format!("description of `{name}`"), code, reason_of(code))),
+            };
+            found.insert(name, described);
         }
     }
-    Ok(found)
+    let missing = |name: &String| Err(KafkaError::unknown_topic(format!("description of `{name}`")));
+    Ok(names.iter().map(|name| found.get(name).cloned().unwrap_or_else(|| missing(name))).collect())
+}
+
+/// Copies the description of a topic that exists.
+///
+/// # Safety
+/// `description` must be live.
+unsafe fn described(name: String, description: *const sys::rd_kafka_TopicDescription_t) -> Described {
+    let mut leaderless = Vec::new();
+    let mut fewest = None;
+    // SAFETY: as the caller promises; the parts live as long as the description.
+    unsafe {
+        let mut count = 0;
+        let partitions = lent(sys::rd_kafka_TopicDescription_partitions(description, &raw mut count), count);
+        for &partition in partitions {
+            let mut replicas = 0;
+            sys::rd_kafka_TopicPartitionInfo_replicas(partition, &raw mut replicas);
+            fewest = Some(fewest.map_or(replicas, |fewest: usize| fewest.min(replicas)));
+            if sys::rd_kafka_TopicPartitionInfo_leader(partition).is_null() {
+                leaderless.push(sys::rd_kafka_TopicPartitionInfo_partition(partition));
+            }
+        }
+        let replicas = i32::try_from(fewest.unwrap_or(0)).unwrap_or(i32::MAX);
+        let id = topic_id(sys::rd_kafka_TopicDescription_topic_id(description));
+        let partitions = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
+        Described { topic: TopicDescription { name, id, partitions, replicas }, leaderless }
+    }
 }
 
 /// The id of a topic; unknown for null.
@@ -80,39 +117,54 @@ unsafe fn topic_id(id: *const sys::rd_kafka_Uuid_t) -> TopicId {
     TopicId(bytes)
 }
 
-pub(super) fn configs(client: &Arc<Client>, name: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
-    let doing = format!("configuration of `{name}`");
-    let c_name = c_string(name)?;
+/// Reads the configuration of topics.
+pub(super) fn configs(client: &Arc<Client>, names: &[String]) -> Answers<Vec<ConfigEntry>> {
     let mut asked = Owned::new(sys::rd_kafka_ConfigResource_destroy);
-    // SAFETY: the name is live and copied.
-    asked.raw.push(unsafe {
-        sys::rd_kafka_ConfigResource_new(sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC, c_name.as_ptr())
-    });
-    let call = Call::new(client, Operation::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, doing.clone())?;
+    for name in names {
+        let c_name = c_string(name)?;
+        let kind = sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC;
+        // SAFETY: the name is live and copied.
+        asked.raw.push(unsafe { sys::rd_kafka_ConfigResource_new(kind, c_name.as_ptr()) });
+    }
+    let doing = format!("configuration of {} topics", names.len());
+    let call = Call::new(client, Operation::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, doing)?;
     let event = call.answer(|rk, options, queue| {
         // SAFETY: all are live; librdkafka copies the resources.
         unsafe { sys::rd_kafka_DescribeConfigs(rk, asked.raw.as_mut_ptr(), asked.raw.len(), options, queue) }
     })?;
-    let mut found = Vec::new();
+    let mut found = HashMap::with_capacity(names.len());
     // SAFETY: the event holds a DescribeConfigs answer and outlives this block, which copies what it reads.
     unsafe {
         let result = sys::rd_kafka_event_DescribeConfigs_result(event.raw());
         let mut count = 0;
         let resources = sys::rd_kafka_DescribeConfigs_result_resources(result, &raw mut count);
         for &resource in lent(resources.cast::<*const sys::rd_kafka_ConfigResource_t>(), count) {
-            let code = coded::rd_kafka_ConfigResource_error(resource);
-            if code != 0 {
-                let reason = lossy(sys::rd_kafka_ConfigResource_error_string(resource));
-                return Err(KafkaError::coded(doing, code, reason));
-            }
-            let mut count = 0;
-            let entries = sys::rd_kafka_ConfigResource_configs(resource, &raw mut count);
-            found.extend(
-                lent(entries.cast::<*const sys::rd_kafka_ConfigEntry_t>(), count).iter().map(|&entry| entry_of(entry)),
-            );
+            let name = lossy(sys::rd_kafka_ConfigResource_name(resource)).into_owned();
+            let answer = match coded::rd_kafka_ConfigResource_error(resource) {
+                0 => Ok(entries(resource)),
+                code => {
+                    let reason = lossy(sys::rd_kafka_ConfigResource_error_string(resource));
+                    Err(KafkaError::coded(format!("configuration of `{name}`"), code, reason))
+                }
+            };
+            found.insert(name, answer);
         }
     }
-    Ok(found)
+    let missing = |name: &String| Err(KafkaError::unavailable(format!("configuration of `{name}`"), "no answer"));
+    Ok(names.iter().map(|name| found.get(name).cloned().unwrap_or_else(|| missing(name))).collect())
+}
+
+/// Copies the entries of a topic's configuration.
+///
+/// # Safety
+/// `resource` must be live.
+unsafe fn entries(resource: *const sys::rd_kafka_ConfigResource_t) -> Vec<ConfigEntry> {
+    // SAFETY: as the caller promises; the entries live as long as the resource.
+    unsafe {
+        let mut count = 0;
+        let entries = sys::rd_kafka_ConfigResource_configs(resource, &raw mut count);
+        lent(entries.cast::<*const sys::rd_kafka_ConfigEntry_t>(), count).iter().map(|&entry| entry_of(entry)).collect()
+    }
 }
 
 /// Copies one entry of a configuration.

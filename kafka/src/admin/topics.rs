@@ -1,5 +1,6 @@
 //! Creation of topics, and addition of partitions.
 
+use std::collections::HashMap;
 use std::ffi::c_char;
 use std::sync::Arc;
 
@@ -8,50 +9,60 @@ use sys::rd_kafka_admin_op_t as Operation;
 use sys::rd_kafka_resp_err_t as Code;
 
 use super::call::{Call, Owned, lent};
-use crate::catalog::NewTopic;
+use crate::catalog::{Answers, NewTopic};
 use crate::client::{Client, coded};
 use crate::error::{KafkaError, known};
 use crate::text::{c_string, lossy, text};
 
 /// Creates topics; those that exist are left unchanged.
-pub(super) fn create(client: &Arc<Client>, topics: &[NewTopic]) -> Result<(), KafkaError> {
-    if topics.is_empty() {
-        return Ok(());
-    }
+pub(super) fn create(client: &Arc<Client>, topics: &[NewTopic]) -> Answers<()> {
     let mut asked = Owned::new(sys::rd_kafka_NewTopic_destroy);
+    let mut answers = HashMap::with_capacity(topics.len());
     for topic in topics {
-        let doing = || format!("creation of `{}`", topic.name);
-        let name = c_string(&topic.name)?;
-        let mut reason = [0 as c_char; 512];
-        // SAFETY: name and `reason` are live; the name is copied.
-        let new = unsafe {
-            let replication = topic.replication.unwrap_or(-1);
-            sys::rd_kafka_NewTopic_new(name.as_ptr(), topic.partitions, replication, reason.as_mut_ptr(), reason.len())
-        };
-        if new.is_null() {
-            return Err(KafkaError::misused(doing(), text(&reason)));
-        }
-        asked.raw.push(new);
-        for (name, value) in &topic.configs {
-            let name = c_string(name)?;
-            let value = c_string(value)?;
-            // SAFETY: `new` is live; both strings are copied. It fails only without a name.
-            unsafe { sys::rd_kafka_NewTopic_set_config(new, name.as_ptr(), value.as_ptr()) };
+        if let Err(error) = add(&mut asked, topic) {
+            answers.insert(topic.name.clone(), Err(error));
         }
     }
-    let call =
-        Call::new(client, Operation::RD_KAFKA_ADMIN_OP_CREATETOPICS, format!("creation of {} topics", topics.len()))?;
-    let event = call.answer(|rk, options, queue| {
-        // SAFETY: all are live; librdkafka copies the topics.
-        unsafe { sys::rd_kafka_CreateTopics(rk, asked.raw.as_mut_ptr(), asked.raw.len(), options, queue) }
-    })?;
-    // SAFETY: the event holds a CreateTopics answer and outlives the block.
-    unsafe {
-        let result = sys::rd_kafka_event_CreateTopics_result(event.raw());
-        let mut count = 0;
-        let results = sys::rd_kafka_CreateTopics_result_topics(result, &raw mut count);
-        all_succeeded(lent(results, count), "creation", Some(Code::RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS))
+    if !asked.raw.is_empty() {
+        let doing = format!("creation of {} topics", topics.len());
+        let call = Call::new(client, Operation::RD_KAFKA_ADMIN_OP_CREATETOPICS, doing)?;
+        let event = call.answer(|rk, options, queue| {
+            // SAFETY: all are live; librdkafka copies the topics.
+            unsafe { sys::rd_kafka_CreateTopics(rk, asked.raw.as_mut_ptr(), asked.raw.len(), options, queue) }
+        })?;
+        // SAFETY: the event holds a CreateTopics answer and outlives the block.
+        unsafe {
+            let result = sys::rd_kafka_event_CreateTopics_result(event.raw());
+            let mut count = 0;
+            let results = sys::rd_kafka_CreateTopics_result_topics(result, &raw mut count);
+            let exists = Some(Code::RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS);
+            answers.extend(lent(results, count).iter().map(|&result| answer(result, "creation", exists)));
+        }
     }
+    let missing = |topic: &NewTopic| Err(KafkaError::unavailable(format!("creation of `{}`", topic.name), "no answer"));
+    Ok(topics.iter().map(|topic| answers.remove(&topic.name).unwrap_or_else(|| missing(topic))).collect())
+}
+
+/// Adds a topic to those that a request creates.
+fn add(asked: &mut Owned<sys::rd_kafka_NewTopic_t>, topic: &NewTopic) -> Result<(), KafkaError> {
+    let name = c_string(&topic.name)?;
+    let mut reason = [0 as c_char; 512];
+    // SAFETY: name and `reason` are live; the name is copied.
+    let new = unsafe {
+        let replication = topic.replication.unwrap_or(-1);
+        sys::rd_kafka_NewTopic_new(name.as_ptr(), topic.partitions, replication, reason.as_mut_ptr(), reason.len())
+    };
+    if new.is_null() {
+        return Err(KafkaError::misused(format!("creation of `{}`", topic.name), text(&reason)));
+    }
+    asked.raw.push(new);
+    for (name, value) in &topic.configs {
+        let name = c_string(name)?;
+        let value = c_string(value)?;
+        // SAFETY: `new` is live; both strings are copied. It fails only without a name.
+        unsafe { sys::rd_kafka_NewTopic_set_config(new, name.as_ptr(), value.as_ptr()) };
+    }
+    Ok(())
 }
 
 /// Raises a topic's partition count. The broker refuses a count that is not higher than the present one.
@@ -77,30 +88,28 @@ pub(super) fn grow(client: &Arc<Client>, name: &str, partitions: i32) -> Result<
         let result = sys::rd_kafka_event_CreatePartitions_result(event.raw());
         let mut count = 0;
         let results = sys::rd_kafka_CreatePartitions_result_topics(result, &raw mut count);
-        all_succeeded(lent(results, count), "growth", None)
+        lent(results, count).iter().try_for_each(|&result| answer(result, "growth", None).1)
     }
 }
 
-/// Fails at the first result with an error other than `accepted`.
+/// Returns the name of a result's topic, and whether it succeeded. The error `accepted` is a success too.
 ///
 /// # Safety
-/// The results must be live.
-unsafe fn all_succeeded(
-    results: &[*const sys::rd_kafka_topic_result_t],
+/// The result must be live.
+unsafe fn answer(
+    result: *const sys::rd_kafka_topic_result_t,
     doing: &str,
     accepted: Option<Code>,
-) -> Result<(), KafkaError> {
-    for &result in results {
-        // SAFETY: as the caller promises; strings are copied.
-        unsafe {
-            let code = coded::rd_kafka_topic_result_error(result);
-            if code == 0 || known(code) == accepted {
-                continue;
-            }
-            let name = lossy(sys::rd_kafka_topic_result_name(result));
-            let reason = lossy(sys::rd_kafka_topic_result_error_string(result));
-            return Err(KafkaError::coded(format!("{doing} of `{name}`"), code, reason));
+) -> (String, Result<(), KafkaError>) {
+    // SAFETY: as the caller promises; strings are copied.
+    unsafe {
+        let name = lossy(sys::rd_kafka_topic_result_name(result)).into_owned();
+        let code = coded::rd_kafka_topic_result_error(result);
+        if code == 0 || known(code) == accepted {
+            return (name, Ok(()));
         }
+        let reason = lossy(sys::rd_kafka_topic_result_error_string(result));
+        let error = KafkaError::coded(format!("{doing} of `{name}`"), code, reason);
+        (name, Err(error))
     }
-    Ok(())
 }

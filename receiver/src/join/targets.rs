@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka::catalog::{Catalog, Isolation, NewTopic, TopicDescription};
+use kafka::catalog::{Catalog, Isolation, NewTopic, TopicDescription, only};
 use kafka::{KafkaError, KafkaFault};
 use service::lock::Lock;
 use service::topics::TopicFilter;
@@ -46,12 +46,45 @@ const TIMESTAMPS: &[(&str, &str)] = &[
     ("message.timestamp.after.max.ms", "9223372036854775807"),
 ];
 
-/// Time limit for a created topic to appear in the metadata of the brokers.
-const APPEAR: Duration = Duration::from_secs(10);
+/// Time limit for a created topic to appear in the metadata of the brokers, before it waits by itself.
+const APPEAR: Duration = Duration::from_secs(5);
 const APPEAR_STEP: Duration = Duration::from_millis(50);
 
-/// Target topics by name, each with its description or the halt of its partitions.
-type Topics = HashMap<String, Result<TopicDescription, HaltRecord>>;
+/// Target topics by name.
+type Topics = HashMap<String, Result<TopicDescription, NotUsable>>;
+
+/// Reason why a target topic or partition cannot be used.
+#[derive(Debug, Clone)]
+enum NotUsable {
+    /// Its partitions halt.
+    Halt(HaltRecord),
+    /// The cluster cannot answer for it now.
+    Wait(KafkaError),
+}
+
+/// Partitions whose offers can be decided, and those that wait because the cluster cannot answer for them now.
+#[derive(Debug, Default)]
+pub(crate) struct LookedUp {
+    pub offered: Vec<Offered>,
+    pub waiting: Vec<Waiting>,
+}
+
+/// An offered partition that waits for its target, with the reason.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub partition: OfferedPartition,
+    pub error: KafkaError,
+}
+
+/// Origins to store before a look-up creates topics.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    /// Origins of the missing topics, by their source names.
+    pub origins: Vec<(Arc<str>, Origin)>,
+    /// Partitions whose targets can be looked up once the origins are stored.
+    pub partitions: Vec<OfferedPartition>,
+    pub waiting: Vec<Waiting>,
+}
 
 /// Looks up and creates the target topics of one link.
 #[derive(Clone)]
@@ -95,12 +128,13 @@ impl Targets {
     }
 
     /// Returns the target of each offered partition, in the order offered. A topic that cannot be used halts its
-    /// own partitions only; an error means that the cluster does not answer.
+    /// own partitions only, and a topic or partition that the cluster cannot answer for waits by itself. An error means
+    /// that the cluster answers for none.
     pub(crate) fn look_up(
         &self,
         partitions: &[OfferedPartition],
         carried_topics: &CarriedTopics,
-    ) -> Result<Vec<Offered>, KafkaError> {
+    ) -> Result<LookedUp, KafkaError> {
         let topics = self.ensure(self.wanted(partitions), carried_topics)?;
         let at = |offered: &OfferedPartition| Partition::new(self.rename.apply(&offered.topic), offered.partition);
         let present: Vec<_> = partitions
@@ -111,17 +145,28 @@ impl Targets {
         let bounds =
             if present.is_empty() { Vec::new() } else { self.catalog.bounds(&present, Isolation::Uncommitted)? };
         let ends: HashMap<_, _> = present.into_iter().zip(bounds).collect();
-        let offer = |partition: &OfferedPartition| {
+        let mut found = LookedUp::default();
+        for partition in partitions {
             let at = at(partition);
             let target = match topics.get(&*at.topic) {
                 Some(Ok(topic)) if topic.partitions <= at.partition => Err(too_few(topic, partition)),
-                Some(Ok(topic)) => Ok(OfferedTarget {
-                    topic_id: topic.id,
-                    end: ends.get(&at).map_or_else(Default::default, |bounds| bounds.end),
-                    clusters: self.clusters(&partition.topic),
-                    partition: at,
-                }),
-                Some(Err(halt)) => Err(halt.clone()),
+                Some(Ok(topic)) => match &ends[&at] {
+                    Ok(bounds) => Ok(OfferedTarget {
+                        topic_id: topic.id,
+                        end: bounds.end,
+                        clusters: self.clusters(&partition.topic),
+                        partition: at,
+                    }),
+                    Err(error) => {
+                        found.waiting.push(Waiting { partition: partition.clone(), error: error.clone() });
+                        continue;
+                    }
+                },
+                Some(Err(NotUsable::Wait(error))) => {
+                    found.waiting.push(Waiting { partition: partition.clone(), error: error.clone() });
+                    continue;
+                }
+                Some(Err(NotUsable::Halt(halt))) => Err(halt.clone()),
                 None if self.returns(&partition.topic) => Err(HaltRecord::new(
                     HaltReason::ReturnsToOrigin,
                     format!("{} has passed this cluster on its way to the source", partition.topic),
@@ -131,35 +176,43 @@ impl Targets {
                     format!("the receiver's configuration does not let this link carry {}", partition.topic),
                 )),
             };
-            Offered { partition: partition.clone(), target }
-        };
-        Ok(partitions.iter().map(offer).collect())
+            found.offered.push(Offered { partition: partition.clone(), target });
+        }
+        Ok(found)
     }
 
-    /// Returns the origins that the state must contain before the missing topics of these partitions are created, by
-    /// their source names.
+    /// Returns the origins that the state must contain before the missing topics of these partitions are created. A
+    /// topic that the cluster does not describe now could be missing, so its partitions wait.
     pub(crate) fn claims(
         &self,
         partitions: &[OfferedPartition],
         carried_topics: &CarriedTopics,
-    ) -> Result<Vec<(Arc<str>, Origin)>, KafkaError> {
+    ) -> Result<Claims, KafkaError> {
         let wanted = self.wanted(partitions);
         let found = self.describe(&wanted.keys().cloned().collect::<Vec<_>>())?;
-        let missing = wanted.into_iter().filter(|(name, partition)| {
-            !found.contains_key(name) && carried_topics.carries(&partition.topic) != Some(true)
-        });
-        let claim = |(target_topic, partition): (String, &OfferedPartition)| {
-            let clusters = self.clusters(&partition.topic).to_vec();
-            let origin = Origin { target_topic, target_topic_id: TopicId::UNKNOWN, clusters };
-            (partition.topic.as_str().into(), origin)
-        };
-        Ok(missing.map(claim).collect())
+        let mut claims = Claims::default();
+        for (target_topic, partition) in wanted {
+            if !found.contains_key(&target_topic) && carried_topics.carries(&partition.topic) != Some(true) {
+                let clusters = self.clusters(&partition.topic).to_vec();
+                let origin = Origin { target_topic, target_topic_id: TopicId::UNKNOWN, clusters };
+                claims.origins.push((partition.topic.as_str().into(), origin));
+            }
+        }
+        for partition in partitions {
+            match found.get(&self.rename.apply(&partition.topic)) {
+                Some(Err(error)) => {
+                    claims.waiting.push(Waiting { partition: partition.clone(), error: error.clone() });
+                }
+                _ => claims.partitions.push(partition.clone()),
+            }
+        }
+        Ok(claims)
     }
 
     /// Waits until `read_committed` readers see the present state of `lane`: a commit is answered before that.
     pub(crate) fn wait_until_visible(&self, lane: LaneId) -> Result<(), KafkaError> {
         let at = [Partition::new(state::topic(&self.terms.link), i32::from(lane.0))];
-        let end = |isolation| Ok(self.catalog.bounds(&at, isolation)?.first().map(|bounds| bounds.end));
+        let end = |isolation| only(self.catalog.ends(&at, isolation));
         let written = end(Isolation::Uncommitted)?;
         let mut waited = Duration::ZERO;
         while end(Isolation::Committed)? < written {
@@ -209,29 +262,32 @@ impl Targets {
         let mut missing = Vec::new();
         for (name, partition) in wanted {
             match found.remove(&name) {
-                Some(topic) if topic.partitions >= partition.partitions => {
+                Some(Ok(topic)) if topic.partitions >= partition.partitions => {
                     topics.insert(name, Ok(topic));
                 }
-                Some(topic) if self.grow(&name, partition.partitions)? => {
-                    awaited.insert(topic.name, partition.partitions);
-                }
-                // The partitions that exist are carried.
-                Some(topic) => {
-                    topics.insert(name, Ok(topic));
-                }
+                Some(Ok(topic)) => match self.grow(&name, partition.partitions) {
+                    Ok(true) => drop(awaited.insert(name, partition.partitions)),
+                    // The partitions that exist are carried.
+                    Ok(false) => drop(topics.insert(name, Ok(topic))),
+                    Err(error) => drop(topics.insert(name, Err(NotUsable::Wait(error)))),
+                },
+                Some(Err(error)) => drop(topics.insert(name, Err(NotUsable::Wait(error)))),
                 None if carried_topics.carries(&partition.topic) == Some(true) && !adopts(partition) => {
                     let detail =
                         format!("{name} is missing, and this link has written to it: it is not created again silently");
-                    topics.insert(name, Err(HaltRecord::new(HaltReason::TargetReplaced, detail)));
+                    let halt = HaltRecord::new(HaltReason::TargetReplaced, detail);
+                    topics.insert(name, Err(NotUsable::Halt(halt)));
                 }
                 None => missing.push(self.new_topic(&name, partition)),
             }
         }
-        for (name, halt) in self.create(&missing)? {
-            topics.insert(name, Err(halt));
+        let created = self.create(&missing)?;
+        for (topic, created) in missing.into_iter().zip(created) {
+            match created {
+                Ok(()) => drop(awaited.insert(topic.name, topic.partitions)),
+                Err(not_usable) => drop(topics.insert(topic.name, Err(not_usable))),
+            }
         }
-        let created = missing.into_iter().map(|topic| (topic.name, topic.partitions));
-        awaited.extend(created.filter(|(name, _)| !topics.contains_key(name)));
         topics.extend(self.appear(awaited)?);
         Ok(topics)
     }
@@ -239,54 +295,59 @@ impl Targets {
     /// Adds partitions to a topic. False: the cluster permanently refuses it.
     fn grow(&self, name: &str, partitions: i32) -> Result<bool, KafkaError> {
         tracing::info!(topic = name, partitions, "adding target partitions");
-        let refused = refused(self.catalog.grow(name, partitions))?;
-        if let Some(halt) = &refused {
-            tracing::warn!(topic = name, reason = halt.detail, "could not add target partitions");
+        match self.catalog.grow(name, partitions) {
+            Ok(()) => Ok(true),
+            Err(error) if is_refusal(&error) => {
+                tracing::warn!(topic = name, %error, "could not add target partitions");
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
-        Ok(refused.is_none())
     }
 
-    /// Creates topics in one request and, if that is refused, one by one. Returns those that the cluster permanently
-    /// refuses, each with the halt of its partitions.
-    fn create(&self, topics: &[NewTopic]) -> Result<Vec<(String, HaltRecord)>, KafkaError> {
+    /// Creates topics in one request. A topic that the cluster permanently refuses halts, and one that it cannot create
+    /// now waits.
+    fn create(&self, topics: &[NewTopic]) -> Result<Vec<Result<(), NotUsable>>, KafkaError> {
         let Some(first) = topics.first() else { return Ok(Vec::new()) };
         tracing::info!(topics = topics.len(), first = first.name, "creating target topics");
-        if refused(self.catalog.create(topics))?.is_none() {
-            return Ok(Vec::new());
-        }
-        let mut halts = Vec::new();
-        for topic in topics {
-            let halt = refused(self.catalog.create(std::slice::from_ref(topic)))?;
-            halts.extend(halt.map(|halt| (topic.name.clone(), halt)));
-        }
-        Ok(halts)
+        let answers = match self.catalog.create(topics) {
+            Err(error) if is_refusal(&error) => vec![Err(error); topics.len()],
+            answers => answers?,
+        };
+        let not_usable = |error: KafkaError| {
+            let halt = is_refusal(&error).then(|| HaltRecord::new(HaltReason::TargetRefused, error.to_string()));
+            halt.map_or(NotUsable::Wait(error), NotUsable::Halt)
+        };
+        Ok(answers.into_iter().map(|answer| answer.map_err(not_usable)).collect())
     }
 
-    /// Waits until the cluster shows these topics with at least these numbers of partitions.
+    /// Waits until the cluster shows these topics with at least these numbers of partitions. Those that it does not show
+    /// in time wait.
     fn appear(&self, awaited: HashMap<String, i32>) -> Result<Topics, KafkaError> {
         let names: Vec<_> = awaited.keys().cloned().collect();
         let mut waited = Duration::ZERO;
         loop {
             let found = self.describe(&names)?;
-            let is_there = |(name, partitions): (&String, &i32)| {
-                found.get(name).is_some_and(|topic| topic.partitions >= *partitions)
-            };
-            if awaited.iter().all(is_there) {
-                return Ok(found.into_iter().map(|(name, topic)| (name, Ok(topic))).collect());
-            }
-            if waited >= APPEAR {
-                return Err(timed_out("creation of target topics"));
+            let is_there =
+                |name: &String| matches!(found.get(name), Some(Ok(topic)) if topic.partitions >= awaited[name]);
+            if names.iter().all(is_there) || waited >= APPEAR {
+                let absent = || Err(timed_out("creation of the target topic"));
+                let topic = |name: &String| if is_there(name) { found[name].clone() } else { absent() };
+                let topics: Vec<_> = names.iter().map(|name| topic(name).map_err(NotUsable::Wait)).collect();
+                return Ok(names.into_iter().zip(topics).collect());
             }
             std::thread::sleep(APPEAR_STEP);
             waited += APPEAR_STEP;
         }
     }
 
-    fn describe(&self, names: &[String]) -> Result<HashMap<String, TopicDescription>, KafkaError> {
+    /// Describes the topics that exist. One that the cluster cannot describe now has its error.
+    fn describe(&self, names: &[String]) -> Result<HashMap<String, Result<TopicDescription, KafkaError>>, KafkaError> {
         if names.is_empty() {
             return Ok(HashMap::new());
         }
-        Ok(self.catalog.describe(names)?.into_iter().map(|topic| (topic.name.clone(), topic)).collect())
+        let found = names.iter().cloned().zip(self.catalog.describe(names)?);
+        Ok(found.filter(|(_, found)| !found.as_ref().is_err_and(KafkaError::is_unknown_topic)).collect())
     }
 
     fn new_topic(&self, name: &str, partition: &OfferedPartition) -> NewTopic {
@@ -310,10 +371,15 @@ fn timed_out(doing: &str) -> KafkaError {
     KafkaError { doing: doing.to_owned(), reason, fault: KafkaFault::TimedOut(APPEAR) }
 }
 
-/// Returns whether every wanted topic exists with enough partitions.
-fn has_all(found: &HashMap<String, TopicDescription>, wanted: &HashMap<String, &OfferedPartition>) -> bool {
-    let has = |(name, offered): (&String, &&OfferedPartition)| {
-        found.get(name).is_some_and(|topic| topic.partitions >= offered.partitions)
+/// Returns whether every wanted topic that the cluster can describe exists with enough partitions.
+fn has_all(
+    found: &HashMap<String, Result<TopicDescription, KafkaError>>,
+    wanted: &HashMap<String, &OfferedPartition>,
+) -> bool {
+    let has = |(name, offered): (&String, &&OfferedPartition)| match found.get(name) {
+        Some(Ok(topic)) => topic.partitions >= offered.partitions,
+        Some(Err(_)) => true,
+        None => false,
     };
     wanted.iter().all(has)
 }
@@ -331,17 +397,9 @@ fn too_few(topic: &TopicDescription, offered: &OfferedPartition) -> HaltRecord {
     HaltRecord::new(HaltReason::TargetTooFewPartitions, detail)
 }
 
-/// Distinguishes a permanent refusal, which halts a topic, from a cluster that does not answer now.
-fn refused(asked: Result<(), KafkaError>) -> Result<Option<HaltRecord>, KafkaError> {
-    match asked {
-        Ok(()) => Ok(None),
-        Err(error)
-            if matches!(error.fault, KafkaFault::Unauthorized | KafkaFault::Misused | KafkaFault::RecordRejected) =>
-        {
-            Ok(Some(HaltRecord::new(HaltReason::TargetRefused, error.to_string())))
-        }
-        Err(error) => Err(error),
-    }
+/// Returns whether the cluster permanently refuses, rather than does not answer now.
+fn is_refusal(error: &KafkaError) -> bool {
+    matches!(error.fault, KafkaFault::Unauthorized | KafkaFault::Misused | KafkaFault::RecordRejected)
 }
 
 #[cfg(test)]
@@ -349,7 +407,7 @@ mod tests {
     use std::sync::Barrier;
     use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
-    use kafka::catalog::Bounds;
+    use kafka::catalog::{Answers, Bounds};
     use wire::ids::{Position, Slot, TopicId};
 
     use super::*;
@@ -372,21 +430,28 @@ mod tests {
     }
 
     impl Catalog for Cluster {
-        fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
+        fn describe(&self, names: &[String]) -> Answers<TopicDescription> {
             let id = TopicId([2; 16]);
             let partitions = self.partitions.load(Ordering::SeqCst);
             if let Some(together) = self.together.as_ref().filter(|_| self.asked.fetch_add(1, Ordering::SeqCst) < 2) {
                 together.wait();
             }
-            let topic = |name: &String| TopicDescription { name: name.clone(), id, partitions, replicas: 1 };
+            let topic = |name: &String| match name.as_str() {
+                "denied" => refuse("description"),
+                _ => Ok(TopicDescription { name: name.clone(), id, partitions, replicas: 1 }),
+            };
             Ok(names.iter().map(topic).collect())
         }
-        fn bounds(&self, partitions: &[Partition], _: Isolation) -> Result<Vec<Bounds>, KafkaError> {
+        fn bounds(&self, partitions: &[Partition], _: Isolation) -> Answers<Bounds> {
             let has = self.partitions.load(Ordering::SeqCst);
             assert!(partitions.iter().all(|at| at.partition < has), "a missing partition was requested");
-            Ok(partitions.iter().map(|_| Bounds { start: Position(0), end: Position(0) }).collect())
+            let bounds = |at: &Partition| match &*at.topic {
+                "leaderless" => Err(timed_out("bounds")),
+                _ => Ok(Bounds { start: Position(0), end: Position(0) }),
+            };
+            Ok(partitions.iter().map(bounds).collect())
         }
-        fn create(&self, _: &[NewTopic]) -> Result<(), KafkaError> {
+        fn create(&self, _: &[NewTopic]) -> Answers<()> {
             refuse("creation")
         }
         fn grow(&self, _: &str, partitions: i32) -> Result<(), KafkaError> {
@@ -438,10 +503,27 @@ mod tests {
     fn a_target_that_cannot_grow_halts_only_missing_partitions() {
         let targets = targets(cluster(2, false, None));
         let found = targets.look_up(&[offered(0), offered(1), offered(2)], &CarriedTopics::new(1)).unwrap();
+        let found = found.offered;
         assert!(found[0].target.is_ok() && found[1].target.is_ok());
         let halt = found[2].target.as_ref().unwrap_err();
         assert_eq!(halt.reason, "target-too-few-partitions");
         assert!(halt.detail.contains("orders has 2 partitions, the source's topic 3"), "{}", halt.detail);
+    }
+
+    #[test]
+    fn a_topic_that_cannot_be_used_now_waits_alone() {
+        let targets = targets(cluster(3, false, None));
+        let offers =
+            ["denied", "orders", "leaderless"].map(|topic| OfferedPartition { topic: topic.into(), ..offered(0) });
+        let topics = |waiting: Vec<Waiting>| waiting.into_iter().map(|one| one.partition.topic).collect::<Vec<_>>();
+        let carried = CarriedTopics::new(1);
+        let claims = targets.claims(&offers, &carried).unwrap();
+        assert_eq!(topics(claims.waiting), ["denied"], "it could be missing");
+        assert_eq!(claims.partitions.len(), 2);
+        let found = targets.look_up(&offers, &carried).unwrap();
+        assert_eq!(found.offered.len(), 1);
+        assert_eq!(found.offered[0].partition.topic, "orders");
+        assert_eq!(topics(found.waiting), ["denied", "leaderless"]);
     }
 
     #[test]
@@ -451,8 +533,8 @@ mod tests {
         std::thread::scope(|scope| {
             let other = scope.spawn(|| look_up(1));
             let found = look_up(2);
-            assert!(found[0].target.is_ok(), "{found:?}");
-            assert!(other.join().unwrap()[0].target.is_ok());
+            assert!(found.offered[0].target.is_ok(), "{found:?}");
+            assert!(other.join().unwrap().offered[0].target.is_ok());
         });
     }
 }

@@ -279,6 +279,13 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         Ok(())
     }
 
+    /// Takes an offer whose target cannot be used now, and notifies the sender. The offer comes again.
+    pub fn handle_waiting_offer(&mut self, slot: Slot, key: &Partition, halt: HaltRecord) {
+        self.open.not_offered.remove(key);
+        self.open.stored.carried_topics.handle_offered(key.clone());
+        self.halt(slot, self.open.stored.position(key), halt);
+    }
+
     /// Notes that the sender has offered every partition that its filter matches.
     pub fn handle_last_offer(&mut self) {
         self.open.offers.push(Pending::Last);

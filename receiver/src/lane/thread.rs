@@ -18,6 +18,7 @@ use wire::error::PeerMisbehaved;
 use wire::frame::{FrameHead, IntactFrame};
 use wire::ids::{Epoch, LaneId, Slot};
 use wire::lanes::{ClassRequest, ClassTable};
+use wire::partition::Partition;
 
 use super::attention::NeedsAction;
 use super::claims::Claim;
@@ -50,6 +51,8 @@ pub enum Command {
     Claim(SessionId, Epoch, Claim),
     /// A partition asks to join.
     Offer(SessionId, Epoch, Box<Offered>),
+    /// A partition asks to join, and its target cannot be used now.
+    WaitingOffer(SessionId, Epoch, Slot, Partition, HaltRecord),
     /// All partitions of the filter were offered.
     LastOffer(SessionId, Epoch),
     Halted(SessionId, Epoch, Slot, HaltRecord),
@@ -96,6 +99,8 @@ pub struct View {
     pub held_bytes: u64,
     /// The reason why records do not flow: the target's error, or that another receiver has the lane.
     pub trouble: Option<String>,
+    /// Offered partitions that wait for their target, each with the reason.
+    pub waiting: Vec<(Partition, String)>,
     /// Halts, orphaned positions and jumps.
     pub needs_action: Arc<NeedsAction>,
 }
@@ -202,6 +207,11 @@ impl<T: LaneTarget> LaneThread<T> {
             Command::Offer(session, epoch, offered) if ours(session) => {
                 let taken = self.lane.at(epoch).map_or(Ok(()), |mut lane| lane.handle_offer(*offered));
                 self.check(running, taken);
+            }
+            Command::WaitingOffer(session, epoch, slot, key, halt) if ours(session) => {
+                if let Some(mut lane) = self.lane.at(epoch) {
+                    lane.handle_waiting_offer(slot, &key, halt);
+                }
             }
             Command::LastOffer(session, epoch) if ours(session) => {
                 if let Some(mut lane) = self.lane.at(epoch) {

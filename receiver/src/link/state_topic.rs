@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::time::Duration;
 
 use kafka::KafkaError;
-use kafka::catalog::{Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription};
+use kafka::catalog::{Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, only};
 use wire::close::{Close, CloseCode};
 use wire::lanes::ClassTable;
 use wire::partition::Partition;
@@ -53,26 +53,34 @@ pub fn prepare(
     let name = state::topic(link);
     let names = [name.clone()];
     let lanes = i32::from(lanes);
-    let Some(topic) = catalog.describe(&names)?.pop() else {
+    let Some(topic) = described(catalog, &names)? else {
         tracing::info!(topic = name, lanes, "creating the link's state topic");
         // With three or more replicas, the loss of one broker must not lose positions.
         let in_sync = replication.filter(|&replicas| replicas > 2).map(|_| ("min.insync.replicas", "2"));
         let configs = CONFIGS.iter().copied().chain(in_sync);
         let configs = configs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        catalog.create(&[NewTopic { name: name.clone(), partitions: lanes, replication, configs }])?;
+        only(catalog.create(&[NewTopic { name: name.clone(), partitions: lanes, replication, configs }]))?;
         appear(catalog, &name, lanes)?;
         return Ok(lanes);
     };
     if topic.partitions < lanes {
         return Err(miscounted(&name, topic.partitions, lanes));
     }
-    match judge(&topic, &catalog.configs(&name)?) {
+    match judge(&topic, &only(catalog.configs(&names))?) {
         Verdict::Kept => Ok(topic.partitions),
         Verdict::Weak(flaw) => {
             tracing::warn!("{}", flaw.detail);
             Ok(topic.partitions)
         }
         Verdict::Refused(flaw) => Err(Close::new(CloseCode::StateRefused, flaw.detail).into()),
+    }
+}
+
+/// Describes the one topic in `names`; `None` if it does not exist.
+pub fn described(catalog: &dyn Catalog, names: &[String]) -> Result<Option<TopicDescription>, KafkaError> {
+    match only(catalog.describe(names)) {
+        Err(error) if error.is_unknown_topic() => Ok(None),
+        found => found.map(Some),
     }
 }
 
@@ -154,7 +162,8 @@ fn appear(catalog: &dyn Catalog, name: &str, lanes: i32) -> Result<(), StateTopi
     let partitions: Vec<_> = (0..lanes).map(|partition| Partition::new(name, partition)).collect();
     let mut waited = Duration::ZERO;
     loop {
-        match catalog.bounds(&partitions, Isolation::Uncommitted) {
+        let bounds = catalog.bounds(&partitions, Isolation::Uncommitted);
+        match bounds.and_then(|bounds| bounds.into_iter().collect::<Result<Vec<_>, _>>()) {
             Ok(_) => return Ok(()),
             Err(error) if waited >= APPEAR => return Err(error.into()),
             Err(_) => {

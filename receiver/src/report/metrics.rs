@@ -64,7 +64,7 @@ metrics! {
     "causeway_receiver_lanes" "Lanes of the link; 0 until a sender has connected" Read::Gauge(|l| Some(l.lanes as f64));
     "causeway_receiver_lanes_open" "Lanes that a sender has open" Read::Gauge(|l| Some(l.lanes_open as f64));
     "causeway_receiver_lanes_failing" "Lanes whose target fails; they recover by themselves when it works again"
-        Read::Gauge(|l| Some(l.trouble.len() as f64));
+        Read::Gauge(|l| Some(l.by_lane.iter().filter(|lane| lane.trouble.is_some()).count() as f64));
     "causeway_receiver_session_active" "1 while a sender has the link, else 0"
         Read::Gauge(|l| Some(f64::from(u8::from(l.sender.is_some()))));
     "causeway_receiver_standbys" "Senders that stand by" Read::Gauge(|l| Some(l.standbys as f64));

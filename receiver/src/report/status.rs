@@ -101,7 +101,7 @@ pub struct LinkStatus {
     pub held_bytes: u64,
     /// Limit on the bytes that the sender may have in flight or in the inboxes: its credit.
     pub credit_bytes: u64,
-    /// Reasons why lanes do not commit: the target's error, or that another receiver has opened them.
+    /// Reasons why lanes do not commit (the target's error, or another receiver), and partitions that wait for the target.
     pub trouble: Vec<String>,
     /// Partitions whose halt is stored, at most a hundred of each lane.
     pub halted: Vec<HaltedPartition>,
@@ -262,7 +262,7 @@ impl LinkStatus {
             counts,
             held_bytes: views.iter().map(|view| view.held_bytes).sum(),
             credit_bytes: settings.credit_bytes,
-            trouble: views.iter().filter_map(|view| view.trouble.clone()).collect(),
+            trouble: trouble(&views),
             halted: views.iter().flat_map(|view| view.needs_action.halted.iter().cloned()).collect(),
             halted_partitions: views.iter().map(|view| view.needs_action.halted_count).sum(),
             orphaned: views.iter().flat_map(|view| view.needs_action.orphaned.iter().cloned()).collect(),
@@ -271,6 +271,13 @@ impl LinkStatus {
             closes: link.closes.counts(),
         }
     }
+}
+
+/// Returns why lanes do not commit, and which partitions wait.
+fn trouble(views: &[View]) -> Vec<String> {
+    let waiting: Vec<_> = views.iter().flat_map(|view| view.waiting.iter().cloned()).collect();
+    let lanes = views.iter().filter_map(|view| view.trouble.clone());
+    lanes.chain(service::format::waiting("the target", &waiting)).collect()
 }
 
 impl LaneStatus {

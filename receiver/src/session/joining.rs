@@ -1,7 +1,8 @@
 //! Offers on their way to their lanes: the target of each partition is looked up first, outside the lanes' threads.
 //!
 //! Offers of one lane stay in order. A lane whose offers have to wait, for its own commit or for a partition of the
-//! target that does not answer, does not delay those of the other lanes.
+//! target that does not answer, does not delay those of the other lanes. Within a lane, the partitions that cannot be used
+//! now wait by themselves.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,9 +11,14 @@ use std::time::Duration;
 use kafka::KafkaError;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use wire::close::{Close, CloseCode};
 use wire::control::{Control, OfferedPartition};
 use wire::ids::{Epoch, LaneId};
+use wire::origin::Origin;
+use wire::partition::Partition;
+
+use super::waiting::{Room, WaitingOffers};
 
 use crate::join::carried_topics::CarriedTopics;
 use crate::join::targets::Targets;
@@ -53,13 +59,22 @@ struct Offer {
     epoch: Epoch,
     partitions: Vec<OfferedPartition>,
     last: bool,
-    _room: OwnedSemaphorePermit,
+    room: OwnedSemaphorePermit,
 }
 
 struct LaneOffers {
     lane: LaneId,
     handle: LaneHandle,
     shared: Arc<Shared>,
+    /// Topics as they were announced last.
+    targets: Arc<Targets>,
+    waiting: WaitingOffers,
+}
+
+impl Drop for LaneOffers {
+    fn drop(&mut self) {
+        self.handle.view.lock().waiting.clear();
+    }
 }
 
 impl Joining {
@@ -103,11 +118,17 @@ async fn distribute(
                 let Some(handle) = handles.get(usize::from(lane.0)) else { continue };
                 let queue = lanes.entry(lane).or_insert_with(|| {
                     let (queue, queued) = mpsc::channel(QUEUE);
-                    let offers = LaneOffers { lane, handle: handle.clone(), shared: Arc::clone(&shared) };
+                    let offers = LaneOffers {
+                        lane,
+                        handle: handle.clone(),
+                        shared: Arc::clone(&shared),
+                        targets: Arc::clone(&targets),
+                        waiting: WaitingOffers::new(),
+                    };
                     tasks.spawn(offers.run(queued));
                     queue
                 });
-                let offer = Offer { targets: Arc::clone(&targets), epoch, partitions, last, _room: room };
+                let offer = Offer { targets: Arc::clone(&targets), epoch, partitions, last, room };
                 // The room of the session bounds this queue, too.
                 let _ = queue.try_send(offer);
             }
@@ -117,26 +138,74 @@ async fn distribute(
 }
 
 impl LaneOffers {
-    async fn run(self, mut queue: mpsc::Receiver<Offer>) {
-        while let Some(offer) = queue.recv().await {
-            self.offer(offer).await;
+    async fn run(mut self, mut queue: mpsc::Receiver<Offer>) {
+        loop {
+            let due = self.waiting.next_timeout();
+            tokio::select! {
+                offer = queue.recv() => match offer {
+                    Some(offer) => self.offer(offer).await,
+                    None => return,
+                },
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    self.retry().await;
+                }
+            }
         }
     }
 
-    async fn offer(&self, offer: Offer) {
-        let Offer { targets, epoch, partitions, last, .. } = offer;
+    async fn offer(&mut self, offer: Offer) {
+        let Offer { targets, epoch, partitions, last, room } = offer;
         self.shared.wait_for_all_lanes().await;
-        let partitions = Arc::new(partitions);
-        if !self.claim(&targets, epoch, &partitions).await {
-            return;
-        }
-        let carried_topics = Arc::clone(&self.shared.carried_topics);
-        for offered in self.shared.request(move || targets.look_up(&partitions, &carried_topics)).await {
-            self.push(Command::Offer(self.shared.session, epoch, Box::new(offered)));
-        }
+        self.targets = targets;
+        self.waiting.handle_offer(epoch, &partitions);
+        self.join(partitions, &Arc::new(room)).await;
         if last {
-            self.push(Command::LastOffer(self.shared.session, epoch));
+            self.waiting.handle_last();
         }
+        self.notify_last();
+    }
+
+    /// Looks up again the offers that wait.
+    async fn retry(&mut self) {
+        if let Some((partitions, room)) = self.waiting.again() {
+            self.join(partitions, &room).await;
+        }
+        self.notify_last();
+    }
+
+    fn notify_last(&mut self) {
+        if self.waiting.poll_last() {
+            self.push(Command::LastOffer(self.shared.session, self.waiting.epoch));
+        }
+    }
+
+    /// Passes on the offers whose targets answer; the others wait.
+    async fn join(&mut self, partitions: Vec<OfferedPartition>, room: &Room) {
+        let targets = Arc::clone(&self.targets);
+        let carried_topics = Arc::clone(&self.shared.carried_topics);
+        let offered = Arc::new(partitions);
+        let claims = self.shared.request(move || targets.claims(&offered, &carried_topics)).await;
+        if self.claim(claims.origins).await {
+            let targets = Arc::clone(&self.targets);
+            let carried_topics = Arc::clone(&self.shared.carried_topics);
+            let claimed = Arc::new(claims.partitions);
+            let found = self.shared.request(move || targets.look_up(&claimed, &carried_topics)).await;
+            for offered in found.offered {
+                self.waiting.handle_joined(&offered.key());
+                self.push(Command::Offer(self.shared.session, self.waiting.epoch, Box::new(offered)));
+            }
+            for waiting in claims.waiting.into_iter().chain(found.waiting) {
+                let slot = waiting.partition.slot;
+                let key = Partition::new(waiting.partition.topic.as_str(), waiting.partition.partition);
+                if let Some(halt) = self.waiting.handle_waiting(waiting, room) {
+                    let Partition { topic, partition } = &key;
+                    tracing::warn!(%topic, partition, reason = halt.detail, "partition waits for its target");
+                    self.push(Command::WaitingOffer(self.shared.session, self.waiting.epoch, slot, key, halt));
+                }
+            }
+        }
+        self.waiting.handle_attempt(Instant::now());
+        self.handle.view.lock().waiting = self.waiting.reported();
     }
 
     fn push(&self, command: Command) {
@@ -145,24 +214,20 @@ impl LaneOffers {
         }
     }
 
-    /// Stores the origin of every topic that is about to be created: a sender that reads the target cluster must not
-    /// take it for one of that cluster's own. False if the lane is closed; the partitions will be offered again.
-    async fn claim(&self, targets: &Arc<Targets>, epoch: Epoch, offered: &Arc<Vec<OfferedPartition>>) -> bool {
-        let asks = Arc::clone(targets);
-        let offered = Arc::clone(offered);
-        let carried_topics = Arc::clone(&self.shared.carried_topics);
-        let origins = self.shared.request(move || asks.claims(&offered, &carried_topics)).await;
+    /// Stores the origins of topics that are about to be created: a sender that reads the target cluster must not take
+    /// them for that cluster's own. False if the lane is closed; the partitions will be offered again.
+    async fn claim(&self, origins: Vec<(Arc<str>, Origin)>) -> bool {
         if origins.is_empty() {
             return true;
         }
         let (done, stored) = oneshot::channel();
-        self.push(Command::Claim(self.shared.session, epoch, Claim { origins, done }));
+        self.push(Command::Claim(self.shared.session, self.waiting.epoch, Claim { origins, done }));
         if stored.await.is_err() {
             return false;
         }
-        let asks = Arc::clone(targets);
+        let targets = Arc::clone(&self.targets);
         let lane = self.lane;
-        self.shared.request(move || asks.wait_until_visible(lane)).await;
+        self.shared.request(move || targets.wait_until_visible(lane)).await;
         true
     }
 }
@@ -272,12 +337,13 @@ mod tests {
 
     fn offers(lane: &LaneHandle, carried_topics: &Arc<CarriedTopics>) -> LaneOffers {
         let shared = Arc::new(Shared::new(1, Arc::clone(carried_topics)));
-        LaneOffers { lane: LaneId(0), handle: lane.clone(), shared }
+        let targets = Arc::new(targets(&cluster()));
+        LaneOffers { lane: LaneId(0), handle: lane.clone(), shared, targets, waiting: WaitingOffers::new() }
     }
 
     fn offer(targets: &Arc<Targets>, partitions: Vec<OfferedPartition>) -> Offer {
         let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        Offer { targets: Arc::clone(targets), epoch: Epoch(1), partitions, last: true, _room: room }
+        Offer { targets: Arc::clone(targets), epoch: Epoch(1), partitions, last: true, room }
     }
 
     #[tokio::test]
@@ -313,7 +379,7 @@ mod tests {
         let carried_topics = Arc::new(CarriedTopics::new(2));
         carried_topics.handle_lane_read(LaneId(0), [].iter());
         let targets = Arc::new(targets(&cluster()));
-        let offers = offers(&lane, &carried_topics);
+        let mut offers = offers(&lane, &carried_topics);
         *offers.shared.waited.lock().await = LANES_READ_WITHIN - LANES_READ_STEP;
         let began = std::time::Instant::now();
         for _ in 0..20 {
@@ -321,6 +387,38 @@ mod tests {
         }
         assert!(began.elapsed() < LANES_READ_WITHIN, "{:?}", began.elapsed());
         assert_eq!(std::iter::from_fn(|| lane.mailbox.pop()).count(), 20);
+    }
+
+    #[tokio::test]
+    async fn a_target_partition_without_a_leader_waits_alone() {
+        let cluster = cluster();
+        let without = Partition::new("fra.one", 0);
+        for topic in ["fra.one", "fra.three"] {
+            let new = NewTopic { name: topic.into(), partitions: 1, replication: None, configs: vec![] };
+            cluster.create(&[new]).unwrap();
+        }
+        cluster.set_leader(&without, false);
+        let lane = LaneHandle { mailbox: Mailbox::new(8, Bell::default()), view: Arc::default() };
+        let carried_topics = Arc::new(CarriedTopics::new(1));
+        carried_topics.handle_lane_read(LaneId(0), [].iter());
+        let mut offers = offers(&lane, &carried_topics);
+        let targets = Arc::new(targets(&cluster));
+        let word = |command| match command {
+            Command::Offer(_, _, offered) => format!("{} joins", offered.partition.topic),
+            Command::WaitingOffer(_, _, _, key, halt) => format!("{} {}", key.topic, halt.reason),
+            Command::LastOffer(..) => "last".to_owned(),
+            other => panic!("{other:?}"),
+        };
+        let sent = || std::iter::from_fn(|| lane.mailbox.pop()).map(word).collect::<Vec<_>>();
+        offers.offer(offer(&targets, vec![offered("one"), offered("three")])).await;
+        assert_eq!(sent(), ["three joins"]);
+        offers.retry().await;
+        assert_eq!(sent(), ["one target-unavailable"]);
+        assert_eq!(lane.view.lock().waiting.len(), 1);
+        cluster.set_leader(&without, true);
+        offers.retry().await;
+        assert_eq!(sent(), ["one joins", "last"]);
+        assert!(lane.view.lock().waiting.is_empty());
     }
 
     #[tokio::test]
@@ -332,7 +430,7 @@ mod tests {
         let lane = LaneHandle { mailbox: Mailbox::new(8, Bell::default()), view: Arc::default() };
         let carried_topics = Arc::new(CarriedTopics::new(1));
         carried_topics.handle_lane_read(LaneId(0), [].iter());
-        let offers = offers(&lane, &carried_topics);
+        let mut offers = offers(&lane, &carried_topics);
         let offer = offers.offer(offer(&Arc::new(targets), vec![offered("orders"), offered("circle")]));
         let claimed = async {
             loop {

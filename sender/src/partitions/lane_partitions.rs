@@ -29,6 +29,8 @@ pub struct Due {
     pub epoch: Epoch,
     /// Partitions in order of topic and number.
     pub partitions: Vec<Candidate>,
+    /// True in the lane's first round, which is all that its filter matches.
+    pub first: bool,
 }
 
 /// Partition that must be offered.
@@ -68,7 +70,7 @@ struct LaneState {
     halted: HashMap<Partition, Halt>,
     /// Lifts to be sent with the next offer.
     lifts: HashMap<Partition, HaltLift>,
-    /// True once the first round of offers was made in this epoch.
+    /// True once the first round of offers is due in this epoch.
     complete: bool,
 }
 
@@ -131,8 +133,8 @@ impl LanePartitions {
         for (index, (lane, partitions)) in self.lanes.iter_mut().zip(new).enumerate() {
             let Some(epoch) = lane.epoch else { continue };
             if !partitions.is_empty() || !lane.complete {
-                lane.complete = true;
-                due.push(Due { lane: LaneId(index as u16), epoch, partitions });
+                let first = !std::mem::replace(&mut lane.complete, true);
+                due.push(Due { lane: LaneId(index as u16), epoch, partitions, first });
             }
         }
         due
@@ -169,20 +171,21 @@ impl LanePartitions {
         let lane = self.lanes.get_mut(usize::from(lane.0)).filter(|lane| lane.epoch == Some(epoch))?;
         let partition = &lane.slots.get(&slot)?.at;
         lane.opened.remove(&slot);
-        if HaltReason::of(&halt.reason) == Some(HaltReason::JumpRefused) {
+        let reason = HaltReason::of(&halt.reason);
+        if matches!(reason, Some(HaltReason::JumpRefused | HaltReason::TargetUnavailable)) {
             let same = |other: &Slot| lane.slots.get(other).is_some_and(|other| other.at == *partition);
             if lane.opened.iter().any(same) {
                 // It was offered twice, because it had vanished from the source's answers: the first offer counts.
                 return None;
             }
         }
-        if HaltReason::of(&halt.reason) == Some(HaltReason::OutOfRange) {
+        if reason == Some(HaltReason::OutOfRange) {
             // The next offer states the log's bounds, from which the receiver sees what happened to the position.
             lane.offered.remove(partition);
         }
         match lane.halted.get_mut(partition) {
             // The reason of the halt remains; only the position is new.
-            Some(known) if HaltReason::of(&halt.reason) == Some(HaltReason::JumpRefused) => {
+            Some(known) if reason == Some(HaltReason::JumpRefused) => {
                 known.position = halt.position;
             }
             _ => drop(lane.halted.insert(partition.clone(), halt)),
@@ -279,9 +282,10 @@ mod tests {
         partitions.handle_lane_open(LaneId(1), Epoch(1));
         let due = partitions.poll_due(&[topic("orders", 4)]);
         assert_eq!(due.iter().map(|due| due.partitions.len()).sum::<usize>(), 4);
+        assert!(due.iter().all(|due| due.first));
         assert!(partitions.poll_due(&[topic("orders", 4)]).is_empty());
         let due = partitions.poll_due(&[topic("orders", 5)]);
-        assert_eq!(due.len(), 1);
+        assert_eq!((due.len(), due[0].first), (1, false));
         assert_eq!(due[0].partitions[0].slot, Slot(2), "slots continue");
         assert_eq!(due[0].partitions[0].at.partition, 4);
     }
@@ -291,7 +295,7 @@ mod tests {
         let mut partitions = LanePartitions::new(Router::plain(2));
         partitions.handle_lane_open(LaneId(1), Epoch(3));
         let due = partitions.poll_due(&[]);
-        assert_eq!(due, [Due { lane: LaneId(1), epoch: Epoch(3), partitions: vec![] }]);
+        assert_eq!(due, [Due { lane: LaneId(1), epoch: Epoch(3), partitions: vec![], first: true }]);
         assert!(partitions.poll_due(&[]).is_empty());
     }
 

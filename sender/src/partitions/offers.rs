@@ -1,85 +1,167 @@
-//! Messages that offer due partitions: the present bounds of each at the source, and the position at which `start` would
-//! begin.
+//! Look-ups of due partitions: the present bounds of each at the source, and the position at which `start` would begin.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use kafka::catalog::{Bounds, Catalog, Isolation};
+use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, TopicDescription};
 use kafka::{KafkaError, KafkaFault};
 use wire::control::{Control, OfferedPartition, TopicConfig};
 use wire::ids::{Position, TopicId};
-use wire::limits::{OFFER_PARTITIONS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX};
+use wire::limits::{STRING_MAX, TOPIC_CONFIGS_MAX};
+use wire::partition::Partition;
 
 use crate::config::Start;
-use crate::partitions::lane_partitions::{Candidate, Due, SourceTopic};
+use crate::partitions::lane_partitions::SourceTopic;
+use crate::partitions::rounds::{Answer, Request};
 use crate::source::discovery::Topics;
 
-/// Returns the messages that offer `due`: topics not in `announced`, then batches of partitions. Blocks on the source.
-pub fn messages(
+/// Answers of the source about some partitions.
+#[derive(Debug, Default)]
+pub struct LookedUp {
+    /// Messages that announce the topics of the partitions.
+    pub announcements: Vec<Control>,
+    pub answers: Vec<(Request, Answer)>,
+}
+
+type Known<'t> = HashMap<&'t str, &'t SourceTopic>;
+/// Answers by name; a name that is not in it was not asked for.
+type Found<N, T> = HashMap<N, Result<T, KafkaError>>;
+
+/// Looks partitions up, and announces their topics that are not in `announced`. Blocks on the source. A partition or
+/// topic that it cannot answer for now waits, and the others do not.
+pub fn look_up(
     catalog: &dyn Catalog,
     topics: &Topics,
-    due: &Due,
+    requests: Vec<Request>,
     start: Start,
     announced: &HashSet<Arc<str>>,
-) -> Result<Vec<Control>, KafkaError> {
-    let known: HashMap<_, _> = topics.iter().map(|topic| (&topic.name, topic)).collect();
-    let partitions: Vec<_> =
-        due.partitions.iter().filter(|candidate| known.contains_key(&candidate.at.topic)).collect();
-    let mut messages = Vec::new();
-    let mut seen = HashSet::new();
-    for Candidate { at: partition, .. } in &partitions {
-        if !announced.contains(&partition.topic) && seen.insert(&partition.topic) {
-            messages.push(announce(catalog, known[&partition.topic])?);
+) -> LookedUp {
+    let known: Known<'_> = topics.iter().map(|topic| (&*topic.name, topic)).collect();
+    let exists = |at: &Partition| known.get(&*at.topic).is_some_and(|topic| at.partition < topic.partitions);
+    let (asked, gone): (Vec<_>, Vec<_>) = requests.into_iter().partition(|request| exists(&request.candidate.at));
+    let mut found = LookedUp::default();
+    found.answers.extend(gone.into_iter().map(|request| (request, Answer::Gone)));
+    match offers(catalog, &known, &asked, start, announced, &mut found.announcements) {
+        Ok(offers) => {
+            let answers = offers.into_iter().map(|offer| offer.map_or_else(Answer::Wait, Answer::Offer));
+            found.answers.extend(asked.into_iter().zip(answers));
+        }
+        Err(error) => {
+            found.answers.extend(asked.into_iter().map(|request| (request, Answer::Wait(error.clone()))));
         }
     }
-    let offered = look_up(catalog, &known, &partitions, start)?;
-    check_incarnations(catalog, &known, &partitions)?;
-    let batches = offered.len().div_ceil(OFFER_PARTITIONS_MAX).max(1);
-    let mut offered = offered.into_iter();
-    for batch in 1..=batches {
-        let partitions = offered.by_ref().take(OFFER_PARTITIONS_MAX).collect();
-        messages.push(Control::Offer { lane: due.lane, epoch: due.epoch, partitions, last: batch == batches });
+    found
+}
+
+fn offers(
+    catalog: &dyn Catalog,
+    known: &Known<'_>,
+    asked: &[Request],
+    start: Start,
+    announced: &HashSet<Arc<str>>,
+    announcements: &mut Vec<Control>,
+) -> Result<Vec<Result<OfferedPartition, KafkaError>>, KafkaError> {
+    if asked.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(messages)
+    let unannounced = announce(catalog, known, asked, announced, announcements)?;
+    let names: Vec<_> = asked.iter().map(|request| request.candidate.at.clone()).collect();
+    let bounds = catalog.bounds(&names, Isolation::Committed)?;
+    let mut starts = starts(catalog, asked, start)?;
+    let recreated = check_incarnations(catalog, known, asked)?;
+    let offer = |(request, bounds): (&Request, Result<Bounds, KafkaError>)| {
+        let Partition { topic: name, partition } = &request.candidate.at;
+        let bounds = bounds?;
+        for failed in [&unannounced, &recreated] {
+            failed.get(name).cloned().unwrap_or(Ok(()))?;
+        }
+        let start = match start {
+            // A partition that was discovered later is carried from its start, whatever was stored meanwhile.
+            _ if !request.first => bounds.start,
+            Start::Earliest => bounds.start,
+            Start::Latest => bounds.end,
+            Start::Timestamp(_) => starts.remove(&request.candidate.at).unwrap_or(Ok(bounds.start))?,
+        };
+        let topic = known[&**name];
+        Ok(OfferedPartition {
+            slot: request.candidate.slot,
+            topic: topic.name.to_string(),
+            partition: *partition,
+            topic_id: topic.id,
+            partitions: topic.partitions,
+            log_start: bounds.start,
+            log_end: bounds.end,
+            start,
+            jump: request.candidate.lift.as_ref().map(|lift| lift.jump(&bounds)),
+        })
+    };
+    Ok(asked.iter().zip(bounds).map(offer).collect())
+}
+
+/// Looks up where the `start` policy begins, if it is a time.
+fn starts(catalog: &dyn Catalog, asked: &[Request], start: Start) -> Result<Found<Partition, Position>, KafkaError> {
+    let Start::Timestamp(at) = start else { return Ok(HashMap::new()) };
+    let first = asked.iter().filter(|request| request.first);
+    let names: Vec<_> = first.map(|request| request.candidate.at.clone()).collect();
+    let positions = catalog.positions_at(&names, at)?;
+    Ok(names.into_iter().zip(positions).collect())
 }
 
 /// Checks that the bounds just looked up are of the topic that the offer names, where a halt is lifted. If the topic was
 /// recreated since it was discovered, the jump would go into another log. Discovery sees that within seconds.
-fn check_incarnations(
+fn check_incarnations<'r>(
     catalog: &dyn Catalog,
-    known: &HashMap<&Arc<str>, &SourceTopic>,
-    partitions: &[&Candidate],
-) -> Result<(), KafkaError> {
-    let lifted: BTreeSet<_> = partitions
+    known: &Known<'_>,
+    asked: &'r [Request],
+) -> Result<Found<&'r Arc<str>, ()>, KafkaError> {
+    let lifted: BTreeSet<_> = asked
         .iter()
-        .filter(|offered| offered.lift.is_some())
-        .map(|offered| offered.at.topic.to_string())
+        .filter(|request| request.candidate.lift.is_some())
+        .map(|request| &request.candidate.at.topic)
         .collect();
-    if lifted.is_empty() {
-        return Ok(());
-    }
-    for found in catalog.describe(&lifted.into_iter().collect::<Vec<_>>())? {
-        let name: Arc<str> = found.name.as_str().into();
-        let Some(topic) = known.get(&name) else { continue };
-        if topic.id != found.id && topic.id != TopicId::UNKNOWN && found.id != TopicId::UNKNOWN {
-            let reason =
-                format!("its id was {}, is {}: waiting until discovery sees the new topic", topic.id, found.id);
-            let doing = format!("offer of the halted topic {}", found.name);
-            return Err(KafkaError { doing, reason, fault: KafkaFault::Unavailable });
+    let names: Vec<_> = lifted.iter().map(|name| name.to_string()).collect();
+    let described = catalog.describe(&names)?;
+    let check = |(name, found): (&Arc<str>, Result<TopicDescription, KafkaError>)| {
+        let now = found?.id;
+        let was = known[&**name].id;
+        if was == now || was == TopicId::UNKNOWN || now == TopicId::UNKNOWN {
+            return Ok(());
+        }
+        let reason = format!("its id was {was}, is {now}: waiting until discovery sees the new topic");
+        let doing = format!("offer of the halted topic {name}");
+        Err(KafkaError { doing, reason, fault: KafkaFault::Unavailable })
+    };
+    Ok(lifted.into_iter().zip(described).map(|(name, found)| (name, check((name, found)))).collect())
+}
+
+/// Announces the topics of partitions. Returns those whose configuration cannot be read now.
+fn announce<'r>(
+    catalog: &dyn Catalog,
+    known: &Known<'_>,
+    asked: &'r [Request],
+    announced: &HashSet<Arc<str>>,
+    announcements: &mut Vec<Control>,
+) -> Result<Found<&'r Arc<str>, ()>, KafkaError> {
+    let new: BTreeSet<_> =
+        asked.iter().map(|request| &request.candidate.at.topic).filter(|topic| !announced.contains(*topic)).collect();
+    let names: Vec<_> = new.iter().map(|name| name.to_string()).collect();
+    let configs = if names.is_empty() { Vec::new() } else { catalog.configs(&names)? };
+    let mut failed = HashMap::new();
+    for (name, configs) in new.into_iter().zip(configs) {
+        match configs {
+            Ok(entries) => announcements.push(announcement(known[&**name], entries)),
+            Err(error) if matches!(error.fault, KafkaFault::Unauthorized | KafkaFault::UnknownTopic) => {
+                tracing::warn!(topic = %name, %error, "could not read the topic's configuration; the target gets defaults");
+                announcements.push(announcement(known[&**name], Vec::new()));
+            }
+            Err(error) => drop(failed.insert(name, Err(error))),
         }
     }
-    Ok(())
+    Ok(failed)
 }
 
 /// Returns the message that announces a topic. Entries too long for the wire, which no receiver applies, are left out.
-fn announce(catalog: &dyn Catalog, topic: &SourceTopic) -> Result<Control, KafkaError> {
-    let entries = match catalog.configs(&topic.name) {
-        Err(error) if matches!(error.fault, KafkaFault::Unauthorized | KafkaFault::UnknownTopic) => {
-            tracing::warn!(topic = %topic.name, %error, "could not read the topic's configuration; the target gets defaults");
-            Vec::new()
-        }
-        other => other?,
-    };
+fn announcement(topic: &SourceTopic, entries: Vec<ConfigEntry>) -> Control {
     let configs = entries
         .into_iter()
         .filter(|entry| entry.set_on_topic && entry.name.len() <= STRING_MAX && entry.value.len() <= STRING_MAX)
@@ -87,41 +169,7 @@ fn announce(catalog: &dyn Catalog, topic: &SourceTopic) -> Result<Control, Kafka
         .take(TOPIC_CONFIGS_MAX)
         .collect();
     let clusters = topic.origin.clusters().to_vec();
-    Ok(Control::Topic { topic: topic.name.to_string(), topic_id: topic.id, configs, clusters })
-}
-
-fn look_up(
-    catalog: &dyn Catalog,
-    known: &HashMap<&Arc<str>, &SourceTopic>,
-    partitions: &[&Candidate],
-    start: Start,
-) -> Result<Vec<OfferedPartition>, KafkaError> {
-    if partitions.is_empty() {
-        return Ok(Vec::new());
-    }
-    let names: Vec<_> = partitions.iter().map(|candidate| candidate.at.clone()).collect();
-    let bounds = catalog.bounds(&names, Isolation::Committed)?;
-    let starts: Vec<Position> = match start {
-        Start::Earliest => bounds.iter().map(|bounds| bounds.start).collect(),
-        Start::Latest => bounds.iter().map(|bounds| bounds.end).collect(),
-        Start::Timestamp(at) => catalog.positions_at(&names, at)?,
-    };
-    let offer = |((candidate, bounds), start): ((&&Candidate, &Bounds), &Position)| {
-        let Candidate { slot, at: partition, lift } = candidate;
-        let topic = known[&partition.topic];
-        OfferedPartition {
-            slot: *slot,
-            topic: topic.name.to_string(),
-            partition: partition.partition,
-            topic_id: topic.id,
-            partitions: topic.partitions,
-            log_start: bounds.start,
-            log_end: bounds.end,
-            start: *start,
-            jump: lift.as_ref().map(|lift| lift.jump(bounds)),
-        }
-    };
-    Ok(partitions.iter().zip(&bounds).zip(&starts).map(offer).collect())
+    Control::Topic { topic: topic.name.to_string(), topic_id: topic.id, configs, clusters }
 }
 
 #[cfg(test)]
@@ -131,28 +179,82 @@ mod tests {
     use wire::ids::{Epoch, LaneId, Slot};
 
     use super::*;
+    use crate::partitions::lane_partitions::Candidate;
     use crate::partitions::resume::{Halt, HaltLift, ResumeAction};
     use crate::source::origins::TopicOrigin;
-    use wire::partition::Partition;
 
-    /// Returns the offers of a topic that discovery found with this id.
-    fn offers(discovered: TopicId, lift: Option<HaltLift>) -> Result<Vec<Control>, KafkaError> {
+    const LOG: Bounds = Bounds { start: Position(1), end: Position(3) };
+
+    fn topic(name: &str, id: TopicId) -> SourceTopic {
+        SourceTopic { name: name.into(), id, partitions: 1, origin: TopicOrigin::Own }
+    }
+
+    fn request(topic: &str, lift: Option<HaltLift>) -> Request {
+        let candidate = Candidate { slot: Slot(0), at: Partition::new(topic, 0), lift };
+        Request { lane: LaneId(0), epoch: Epoch(1), candidate, first: true }
+    }
+
+    /// Returns the offer of a topic that discovery found with this id.
+    fn offer(discovered: TopicId, lift: Option<HaltLift>) -> Answer {
         let source = MemoryCatalog::new("source");
-        source.add_partition("orders", Bounds { start: Position(0), end: Position(3) });
-        let topic = SourceTopic { name: "orders".into(), id: discovered, partitions: 1, origin: TopicOrigin::Own };
-        let candidate = Candidate { slot: Slot(0), at: Partition::new("orders", 0), lift };
-        let due = Due { lane: LaneId(0), epoch: Epoch(1), partitions: vec![candidate] };
-        messages(&source, &Arc::new(vec![topic]), &due, Start::Earliest, &HashSet::new())
+        source.add_partition("orders", LOG);
+        let topics = Arc::new(vec![topic("orders", discovered)]);
+        let found = look_up(&source, &topics, vec![request("orders", lift)], Start::Earliest, &HashSet::new());
+        assert_eq!(found.announcements.len(), 1);
+        found.answers[0].1.clone()
     }
 
     #[test]
     fn no_halt_is_lifted_in_a_topic_recreated_since_discovery() {
         let halt = Halt { reason: HaltReason::Truncated.word().to_owned(), position: Position(50) };
         let lift = halt.lift(ResumeAction::Skip, 1, "test").unwrap();
-        assert_eq!(offers(topic_id("orders"), lift.clone()).unwrap().len(), 2, "a topic and an offer");
+        assert!(matches!(offer(topic_id("orders"), lift.clone()), Answer::Offer(_)));
         let earlier = TopicId([1; 16]);
-        let refused = offers(earlier, lift).unwrap_err();
+        let Answer::Wait(refused) = offer(earlier, lift) else { panic!("offered") };
         assert_eq!(refused.fault, KafkaFault::Unavailable);
-        assert!(offers(earlier, None).is_ok(), "without a jump the receiver compares");
+        assert!(matches!(offer(earlier, None), Answer::Offer(_)), "without a jump the receiver compares");
+    }
+
+    #[test]
+    fn each_partition_has_its_own_answer() {
+        let source = MemoryCatalog::new("source");
+        for topic in ["one", "three"] {
+            source.add_partition(topic, LOG);
+        }
+        source.set_leader(&Partition::new("one", 0), false);
+        let topics = Arc::new(["deleted", "one", "three"].map(|name| topic(name, TopicId::UNKNOWN)).to_vec());
+        for start in [Start::Earliest, Start::Latest, Start::Timestamp(5)] {
+            let asked = ["one", "gone", "three", "deleted"].map(|name| request(name, None)).to_vec();
+            let found = look_up(&source, &topics, asked, start, &HashSet::new());
+            let words: Vec<_> = found
+                .answers
+                .iter()
+                .map(|(request, answer)| match answer {
+                    Answer::Offer(_) => format!("{}: offered", request.candidate.at.topic),
+                    Answer::Wait(error) => format!("{}: {:?}", request.candidate.at.topic, error.fault),
+                    Answer::Gone => format!("{}: gone", request.candidate.at.topic),
+                })
+                .collect();
+            assert_eq!(
+                words,
+                ["gone: gone", "one: Unavailable", "three: offered", "deleted: UnknownTopic"],
+                "{start:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_partition_discovered_later_starts_at_its_log_start() {
+        let source = MemoryCatalog::new("source");
+        source.add_partition("orders", LOG);
+        let topics = Arc::new(vec![topic("orders", topic_id("orders"))]);
+        let start = |first| {
+            let asked = vec![Request { first, ..request("orders", None) }];
+            match look_up(&source, &topics, asked, Start::Latest, &HashSet::new()).answers.remove(0).1 {
+                Answer::Offer(offer) => offer.start,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!((start(true), start(false)), (LOG.end, LOG.start));
     }
 }

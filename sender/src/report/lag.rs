@@ -4,29 +4,32 @@ use std::collections::BTreeMap;
 
 use kafka::catalog::Bounds;
 use serde::{Deserialize, Serialize};
+use wire::halt::HaltReason;
 use wire::ids::Position;
 
 use crate::lane::progress::{HaltedPartition, Snapshot};
 use crate::partitions::router::Router;
-use crate::source::discovery::SourceLog;
+use crate::source::discovery::{SourceLog, SourceLogs};
 use wire::partition::Partition;
 
 /// Lag of a link, as last measured.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Lag {
     /// High watermarks less committed positions, over all partitions that ever joined; holes count. `None` while a
-    /// partition has neither joined nor been halted: an unknown lag is better than a wrong small one.
+    /// partition has neither joined nor been halted, or waits: an unknown lag is better than a wrong small one.
     pub records: Option<u64>,
     /// Partitions to be carried, in order of topic and number, each with its log once it has joined.
     pub logs: Vec<(Partition, Option<Bounds>)>,
+    /// Partitions that wait for the source, each with the reason.
+    pub waiting: Vec<(Partition, String)>,
 }
 
 impl Lag {
     /// Compares the source's logs with the committed positions.
-    pub(crate) fn of(source: &[SourceLog], lanes: &[Snapshot]) -> Self {
+    pub(crate) fn of(source: &SourceLogs, lanes: &[Snapshot]) -> Self {
         let mut records = 0;
-        let mut known = true;
-        let logs = source.iter().map(|log| match committed(&log.at, lanes) {
+        let mut known = source.waiting.is_empty();
+        let logs = source.known.iter().map(|log| match committed(&log.at, lanes) {
             Some(position) => {
                 records += behind(log.bounds.end, position);
                 (log.at.clone(), Some(log.bounds))
@@ -37,7 +40,7 @@ impl Lag {
             }
         });
         let logs = logs.collect();
-        Self { records: known.then_some(records), logs }
+        Self { records: known.then_some(records), logs, waiting: source.waiting.clone() }
     }
 }
 
@@ -84,7 +87,7 @@ pub struct PartitionStatus {
     pub partition: i32,
     /// Lane that carries the partition.
     pub lane: u16,
-    /// State: `carried`, `halted`, `joining` (the receiver has not stated its position) or `lane-closed`.
+    /// State: `carried`, `halted`, `waiting` (see `detail`), `joining` (its position is not stated) or `lane-closed`.
     pub state: String,
     /// Next offset: all before it are committed in the target; `null` while unknown.
     pub position: Option<i64>,
@@ -96,7 +99,7 @@ pub struct PartitionStatus {
     pub lag_records: Option<u64>,
     /// Reason of its halt, a stable word.
     pub halt: Option<String>,
-    /// Values and limit of its halt.
+    /// Values and limit of its halt, or the reason why it waits.
     pub detail: Option<String>,
 }
 
@@ -114,10 +117,21 @@ pub struct TopicStatus {
 }
 
 impl Lag {
+    /// Returns a sentence for each topic with partitions that wait for the source.
+    pub(crate) fn waiting_sentences(&self) -> Vec<String> {
+        service::format::waiting("the source", &self.waiting)
+    }
+
     /// Returns the current lag of each partition of `topic`, or of every topic.
     pub(crate) fn partitions(&self, topic: Option<&str>, lanes: &[Snapshot], router: &Router) -> Vec<PartitionStatus> {
-        let shown = self.logs.iter().filter(|(at, _)| topic.is_none_or(|topic| *at.topic == *topic));
-        shown.map(|(at, log)| PartitionStatus::of(at, *log, lanes, router)).collect()
+        let is_shown = |at: &Partition| topic.is_none_or(|topic| *at.topic == *topic);
+        let known = self.logs.iter().filter(|(at, _)| is_shown(at));
+        let known = known.map(|(at, log)| PartitionStatus::of(at, *log, lanes, router));
+        let waiting = self.waiting.iter().filter(|(at, _)| is_shown(at));
+        let waiting = waiting.map(|(at, reason)| PartitionStatus::of(at, None, lanes, router).waiting(reason));
+        let mut all: Vec<_> = known.chain(waiting).collect();
+        all.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        all
     }
 
     /// Returns the current lag of each topic, in order of their names.
@@ -135,12 +149,22 @@ impl Lag {
 }
 
 impl PartitionStatus {
+    /// Returns the status of a partition that waits for the source, unless it is halted.
+    fn waiting(self, reason: &str) -> Self {
+        if self.halt.is_some() {
+            return self;
+        }
+        Self { state: "waiting".to_owned(), detail: Some(reason.to_owned()), ..self }
+    }
+
     fn of(at: &Partition, log: Option<Bounds>, lanes: &[Snapshot], router: &Router) -> Self {
         let lane = router.lane(&at.topic, at.partition);
         let own = lanes.get(usize::from(lane.0));
         let halt = halt_of(at, lanes);
         let position = own.and_then(|own| own.committed.get(at)).copied();
+        let waits = |halt: &HaltedPartition| HaltReason::of(&halt.reason) == Some(HaltReason::TargetUnavailable);
         let state = match (halt, own.is_some_and(|own| own.epoch.is_some()), position) {
+            (Some(halt), ..) if waits(halt) => "waiting",
             (Some(_), ..) => "halted",
             (None, false, _) => "lane-closed",
             (None, true, None) => "joining",
@@ -197,7 +221,7 @@ mod tests {
             (at("orders", 1), log(0, 5)),
             (at("orders", 2), None),
         ];
-        let lag = Lag { records: None, logs };
+        let lag = Lag { records: None, logs, waiting: vec![(at("lab", 7), "no leader".to_owned())] };
         let router = Router::plain(1);
         let shown = lag.partitions(Some("orders"), &[lane.clone()], &router);
         let words: Vec<_> =
@@ -207,10 +231,12 @@ mod tests {
         assert_eq!(words, expected);
         assert_eq!((shown[0].log_start, shown[0].log_end), (Some(50), Some(100)));
         assert_eq!((shown[1].halt.as_deref(), shown[1].detail.as_deref()), (Some("corrupt"), Some("crc")));
+        let waits = &lag.partitions(Some("lab"), &[lane.clone()], &router)[0];
+        assert_eq!((waits.state.as_str(), waits.detail.as_deref()), ("waiting", Some("no leader")));
         let topics = lag.topics(&[lane.clone()], &router);
         let words: Vec<_> =
             topics.iter().map(|one| (one.topic.as_str(), one.partitions, one.halted, one.lag_records)).collect();
-        assert_eq!(words, [("bills", 1, 0, Some(0)), ("orders", 3, 1, None)]);
+        assert_eq!(words, [("bills", 1, 0, Some(0)), ("lab", 1, 0, None), ("orders", 3, 1, None)]);
         lane.epoch = None;
         assert_eq!(lag.partitions(Some("bills"), &[lane], &router)[0].state, "lane-closed");
     }

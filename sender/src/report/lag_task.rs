@@ -38,7 +38,7 @@ pub(super) async fn measure(catalog: Arc<dyn Catalog>, report: Arc<Report>) {
         let asked = tokio::task::spawn_blocking(move || {
             let logs = discovery::source_logs(&*asks, &topics, target.as_deref())?;
             let lag = Lag::of(&logs, &lanes);
-            let behind = PartitionLag::of_all(&logs, &lanes);
+            let behind = PartitionLag::of_all(&logs.known, &lanes);
             Ok::<_, KafkaError>((logs, lag, behind))
         });
         match asked.await {
@@ -46,7 +46,7 @@ pub(super) async fn measure(catalog: Arc<dyn Catalog>, report: Arc<Report>) {
                 history.handle(sample(&report, began.elapsed(), lag.records));
                 let forecast = history.forecast();
                 losses.update(&catalog, behind, &forecast).await;
-                report.set_open_transactions(open_transactions.handle(Instant::now(), &logs));
+                report.set_open_transactions(open_transactions.handle(Instant::now(), &logs.known));
                 report.measure(|measured| {
                     measured.lag = lag;
                     measured.forecast = losses.added_to(forecast);

@@ -56,7 +56,7 @@ pub(crate) fn forecast(
 
 /// Returns the time that `topic` keeps records, in ms; `None` where it deletes none for their age.
 fn retention(catalog: &dyn Catalog, topic: &str) -> Result<Option<i64>, KafkaError> {
-    let configs = catalog.configs(topic)?;
+    let configs = kafka::catalog::only(catalog.configs(&[topic.to_owned()]))?;
     let value = |name: &str| configs.iter().find(|entry| entry.name == name).map(|entry| entry.value.as_str());
     let deletes = value("cleanup.policy").is_none_or(|policy| policy.split(',').any(|word| word.trim() == "delete"));
     let retention = value("retention.ms").and_then(|value| value.parse::<i64>().ok());
@@ -74,7 +74,7 @@ fn oldest(
     let names: Vec<_> = partitions.iter().map(|one| one.at.clone()).collect();
     // All records with timestamps before `time` are carried.
     let carried = |time: i64| -> Result<bool, KafkaError> {
-        let first: Vec<Position> = catalog.positions_at(&names, time)?;
+        let first = catalog.positions_at(&names, time)?.into_iter().collect::<Result<Vec<Position>, _>>()?;
         Ok(first.iter().zip(partitions).all(|(first, one)| *first <= one.committed))
     };
     let mut low = now_ms.saturating_sub(retention_ms);
@@ -92,7 +92,7 @@ fn oldest(
 
 #[cfg(test)]
 mod tests {
-    use kafka::catalog::ConfigEntry;
+    use kafka::catalog::{Answers, ConfigEntry};
 
     use super::*;
     use wire::partition::Partition;
@@ -103,14 +103,17 @@ mod tests {
     }
 
     impl Catalog for EachSecond {
-        fn configs(&self, topic: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
-            let of_topic = self.configs.iter().filter(|(name, ..)| *name == topic);
+        fn configs(&self, topics: &[String]) -> Answers<Vec<ConfigEntry>> {
             let entry =
                 |name: &str, value: &str| ConfigEntry { name: name.into(), value: value.into(), set_on_topic: true };
-            Ok(of_topic.map(|(_, name, value)| entry(name, value)).collect())
+            let configs = |topic: &String| {
+                let of_topic = self.configs.iter().filter(|(name, ..)| *name == *topic);
+                Ok(of_topic.map(|(_, name, value)| entry(name, value)).collect())
+            };
+            Ok(topics.iter().map(configs).collect())
         }
-        fn positions_at(&self, partitions: &[Partition], at: i64) -> Result<Vec<Position>, KafkaError> {
-            Ok(partitions.iter().map(|_| Position((at + 999) / 1000)).collect())
+        fn positions_at(&self, partitions: &[Partition], at: i64) -> Answers<Position> {
+            Ok(partitions.iter().map(|_| Ok(Position((at + 999) / 1000))).collect())
         }
     }
 

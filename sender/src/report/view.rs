@@ -230,7 +230,8 @@ impl Published {
 fn trouble(published: &Published, measured: &Measured) -> Vec<String> {
     let unreachable = (published.state == State::Connecting).then_some(published.last_end.as_ref()).flatten();
     let source = published.source_trouble.as_ref().or(measured.source_trouble.as_ref());
-    source.into_iter().chain(&published.discovery_trouble).chain(unreachable).cloned().collect()
+    let known = source.into_iter().chain(&published.discovery_trouble).chain(unreachable).cloned();
+    known.chain(measured.lag.waiting_sentences()).collect()
 }
 
 fn lane_closes(lanes: &[Snapshot]) -> BTreeMap<String, u64> {

@@ -1,23 +1,29 @@
-//! Looks up due partitions at the source and sends their offers, one lane after the other, so that each topic is
-//! announced once and before its partitions.
+//! Looks due partitions up at the source and sends their offers, so that each topic is announced once and before its
+//! partitions.
+//!
+//! All lanes whose partitions are due share one look-up, and partitions that wait for the source share another: no
+//! partition, and no broker, delays the offers of others.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka::KafkaError;
 use kafka::catalog::Catalog;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use wire::control::Control;
-use wire::ids::LaneId;
+use wire::ids::{Epoch, LaneId};
 
 use crate::config::Start;
 use crate::partitions::lane_partitions::Due;
-use crate::partitions::offers;
+use crate::partitions::offers::{self, LookedUp};
+use crate::partitions::rounds::{Request, Rounds};
 use crate::source::discovery::Discovered;
 
-/// Wait before the source is asked again after it failed.
-const RETRY: Duration = Duration::from_secs(1);
+/// First and longest wait before partitions that wait for the source are looked up again.
+const RETRY_MIN: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(4);
 
 #[derive(Clone)]
 pub struct Offering {
@@ -26,139 +32,125 @@ pub struct Offering {
     pub start: Start,
 }
 
-/// Partitions that could not be offered yet, by lane, and of each lane in order.
-#[derive(Default)]
-struct Waiting(VecDeque<(LaneId, VecDeque<Due>)>);
+/// Look-up in flight, for some lanes.
+struct InFlight {
+    lanes: Vec<(LaneId, Epoch)>,
+    task: JoinHandle<LookedUp>,
+}
 
-impl Waiting {
-    /// Returns whether `due` has to queue behind others of its lane.
-    fn has_lane_of(&self, due: &Due) -> bool {
-        self.0.iter().any(|(lane, _)| *lane == due.lane)
-    }
-
-    fn push(&mut self, due: Due) {
-        match self.0.iter_mut().find(|(lane, _)| *lane == due.lane) {
-            Some((_, dues)) => dues.push_back(due),
-            None => self.0.push_back((due.lane, [due].into())),
-        }
-    }
-
-    /// Returns the partitions whose turn it is.
-    fn first(&self) -> Option<&Due> {
-        self.0.front().and_then(|(_, dues)| dues.front())
-    }
-
-    /// Removes the first partitions, which were offered.
-    fn pop(&mut self) {
-        if let Some((_, dues)) = self.0.front_mut() {
-            dues.pop_front();
-            self.0.retain(|(_, dues)| !dues.is_empty());
-        }
-    }
-
-    /// Passes the turn to the next lane.
-    fn pass(&mut self) {
-        self.0.rotate_left(1.min(self.0.len()));
+impl InFlight {
+    /// Waits for the answers; without a look-up in flight it waits permanently.
+    async fn answers(this: &mut Option<Self>) -> (Vec<(LaneId, Epoch)>, LookedUp) {
+        let Some(one) = this else { return std::future::pending().await };
+        // The task does not panic; it is cancelled only when the process ends.
+        let found = (&mut one.task).await.unwrap_or_default();
+        (this.take().map(|one| one.lanes).unwrap_or_default(), found)
     }
 }
 
+/// Wait until partitions that wait are looked up again. It grows while none of them is offered.
+struct Retry {
+    wait: Duration,
+    at: Instant,
+}
+
+impl Retry {
+    fn soon() -> Self {
+        Self { wait: RETRY_MIN, at: Instant::now() + RETRY_MIN }
+    }
+
+    fn later(&self) -> Self {
+        let wait = (self.wait * 2).min(RETRY_MAX);
+        Self { wait, at: Instant::now() + wait }
+    }
+}
+
+/// Offers of one session.
+struct Offers {
+    offering: Offering,
+    topics: watch::Receiver<Discovered>,
+    control: mpsc::Sender<Control>,
+    rounds: Rounds,
+    announced: HashSet<Arc<str>>,
+}
+
 impl Offering {
-    /// Offers due partitions until the session ends. Partitions that the source does not answer for wait together
-    /// with their lane; those of other lanes do not.
+    /// Offers due partitions until the session ends.
     pub async fn run(
         self,
         mut dues: mpsc::Receiver<Due>,
         topics: watch::Receiver<Discovered>,
         control: mpsc::Sender<Control>,
     ) {
-        let mut announced: HashSet<Arc<str>> = HashSet::new();
-        let mut waiting = Waiting::default();
+        let rounds = Rounds::default();
+        let mut offers = Offers { offering: self, topics, control, rounds, announced: HashSet::new() };
+        let mut new: Option<InFlight> = None;
+        let mut again: Option<InFlight> = None;
+        let mut retry = Retry::soon();
         loop {
-            let (due, again) = tokio::select! {
+            let may_retry = again.is_none() && offers.rounds.has_waiting();
+            let sent = tokio::select! {
                 biased;
-                due = dues.recv() => match due {
-                    Some(due) if waiting.has_lane_of(&due) => {
-                        waiting.push(due);
-                        continue;
-                    }
-                    Some(due) => (due, false),
-                    None => return,
-                },
-                () = tokio::time::sleep(RETRY), if waiting.first().is_some() => {
-                    let Some(due) = waiting.first() else { continue };
-                    (due.clone(), true)
+                (lanes, found) = InFlight::answers(&mut new) => {
+                    retry = Retry::soon();
+                    offers.send(&lanes, found).await
+                }
+                (lanes, found) = InFlight::answers(&mut again) => {
+                    retry = retry.later();
+                    offers.send(&lanes, found).await
+                }
+                due = dues.recv(), if new.is_none() => {
+                    let Some(due) = due else { return };
+                    let due = [due].into_iter().chain(std::iter::from_fn(|| dues.try_recv().ok()));
+                    new = Some(offers.begin(due));
+                    true
+                }
+                () = tokio::time::sleep_until(retry.at), if may_retry => {
+                    again = Some(offers.look_up(Vec::new(), offers.rounds.waiting()));
+                    true
                 }
             };
-            match (self.messages(&due, &topics, &announced).await, again) {
-                (Ok(messages), _) => {
-                    for message in messages {
-                        if let Control::Topic { topic, .. } = &message {
-                            announced.insert(topic.as_str().into());
-                        }
-                        if control.send(message).await.is_err() {
-                            return;
-                        }
-                    }
-                    if again {
-                        waiting.pop();
-                    }
-                }
-                (Err(_), true) => waiting.pass(),
-                (Err(error), false) => {
-                    let lane = due.lane;
-                    tracing::warn!(%lane, %error, "could not look up partitions at the source; trying again");
-                    waiting.push(due);
-                }
+            if !sent {
+                return;
             }
         }
     }
-
-    /// Asks the source with the current topics: a topic that was deleted meanwhile must not delay the others.
-    async fn messages(
-        &self,
-        due: &Due,
-        topics: &watch::Receiver<Discovered>,
-        announced: &HashSet<Arc<str>>,
-    ) -> Result<Vec<Control>, KafkaError> {
-        let topics = Arc::clone(&topics.borrow().topics);
-        let this = self.clone();
-        let due = due.clone();
-        let announced = announced.clone();
-        let asked = tokio::task::spawn_blocking(move || {
-            offers::messages(&*this.catalog, &topics, &due, this.start, &announced)
-        });
-        // The task does not panic; it is cancelled only when the process ends.
-        asked.await.unwrap_or_else(|_| Ok(Vec::new()))
-    }
 }
 
-#[cfg(test)]
-mod tests {
-    use wire::ids::Epoch;
-
-    use super::*;
-
-    fn due(lane: u16, epoch: u64) -> Due {
-        Due { lane: LaneId(lane), epoch: Epoch(epoch), partitions: Vec::new() }
+impl Offers {
+    /// Begins the look-up of due partitions. Each lane's dues stay in order: one look-up is in flight at a time.
+    fn begin(&mut self, dues: impl Iterator<Item = Due>) -> InFlight {
+        let mut lanes = Vec::new();
+        let mut requests = Vec::new();
+        for due in dues {
+            lanes.push((due.lane, due.epoch));
+            requests.extend(self.rounds.handle_due(due));
+        }
+        self.look_up(lanes, requests)
     }
 
-    #[test]
-    fn lanes_take_turns_and_each_keeps_its_order() {
-        let mut waiting = Waiting::default();
-        for due in [due(0, 1), due(1, 2), due(0, 3)] {
-            waiting.push(due);
+    /// Asks the source with the current topics: a topic that was deleted meanwhile does not wait.
+    fn look_up(&self, lanes: Vec<(LaneId, Epoch)>, requests: Vec<Request>) -> InFlight {
+        let topics = Arc::clone(&self.topics.borrow().topics);
+        let Offering { catalog, start } = self.offering.clone();
+        let announced = self.announced.clone();
+        let look_up = move || offers::look_up(&*catalog, &topics, requests, start, &announced);
+        InFlight { lanes, task: tokio::task::spawn_blocking(look_up) }
+    }
+
+    /// Sends the offers of a look-up. False: the session is over.
+    async fn send(&mut self, lanes: &[(LaneId, Epoch)], found: LookedUp) -> bool {
+        let LookedUp { mut announcements, answers } = found;
+        let mut is_new = |message: &Control| match message {
+            Control::Topic { topic, .. } => self.announced.insert(topic.as_str().into()),
+            _ => true,
+        };
+        announcements.retain(&mut is_new);
+        for message in announcements.into_iter().chain(self.rounds.handle_answers(lanes, answers)) {
+            if self.control.send(message).await.is_err() {
+                return false;
+            }
         }
-        assert!(waiting.has_lane_of(&due(0, 9)) && waiting.has_lane_of(&due(1, 9)) && !waiting.has_lane_of(&due(2, 9)));
-        assert_eq!(waiting.first(), Some(&due(0, 1)));
-        waiting.pass();
-        assert_eq!(waiting.first(), Some(&due(1, 2)));
-        waiting.pop();
-        assert!(!waiting.has_lane_of(&due(1, 9)));
-        assert_eq!(waiting.first(), Some(&due(0, 1)));
-        waiting.pop();
-        assert_eq!(waiting.first(), Some(&due(0, 3)));
-        waiting.pop();
-        assert_eq!(waiting.first(), None);
-        waiting.pass();
+        true
     }
 }

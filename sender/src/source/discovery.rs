@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka::KafkaError;
 use kafka::catalog::{Bounds, Catalog, Isolation, TopicDescription};
+use kafka::{KafkaError, KafkaFault};
 use service::live::Live;
 use service::lock::Lock;
 use service::topics::TopicFilter;
@@ -55,7 +55,9 @@ pub fn discover(
     let all = catalog.topics()?;
     let mut names: Vec<_> = all.iter().map(|topic| &topic.name).filter(|name| filter.matches(name)).cloned().collect();
     names.sort_unstable();
-    let described = catalog.describe(&names)?;
+    let described = catalog.describe(&names)?.into_iter().filter(|found| !found.as_ref().is_err_and(is_gone));
+    // Any other error of one topic is of this moment: the next listing has it, and none is taken for deleted meanwhile.
+    let described = described.collect::<Result<Vec<_>, _>>()?;
     // Origins are read after the topics: a topic that a link has just created must not look like this cluster's own.
     let origins = origins.read(catalog, &all)?;
     let topic = |topic: TopicDescription| SourceTopic {
@@ -130,6 +132,20 @@ impl TopicWatcher {
     }
 }
 
+/// Returns whether a topic was deleted, or hidden from this sender, after it was listed.
+fn is_gone(error: &KafkaError) -> bool {
+    matches!(error.fault, KafkaFault::UnknownTopic | KafkaFault::Unauthorized)
+}
+
+/// Logs of the partitions that go to a target.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct SourceLogs {
+    /// Known logs, in order of topic and number.
+    pub known: Vec<SourceLog>,
+    /// Partitions whose log cannot be asked for now, each with the reason.
+    pub waiting: Vec<(Partition, String)>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SourceLog {
     pub at: Partition,
@@ -139,13 +155,13 @@ pub(crate) struct SourceLog {
     pub stable: Position,
 }
 
-/// Asks the source for the log of each partition that goes to `target`, in order of topic and number. The high
+/// Asks the source for the log of each partition that goes to `target`. The high
 /// watermark is asked first, so that records appended meanwhile do not look like an open transaction.
 pub(crate) fn source_logs(
     catalog: &dyn Catalog,
     topics: &[SourceTopic],
     target: Option<&str>,
-) -> Result<Vec<SourceLog>, KafkaError> {
+) -> Result<SourceLogs, KafkaError> {
     let carried = topics.iter().filter(|topic| topic.origin.not_carried_reason(target).is_none());
     let all = |topic: &SourceTopic| {
         let name = Arc::clone(&topic.name);
@@ -153,10 +169,16 @@ pub(crate) fn source_logs(
     };
     let all: Vec<_> = carried.flat_map(all).collect();
     if all.is_empty() {
-        return Ok(Vec::new());
+        return Ok(SourceLogs::default());
     }
     let bounds = catalog.bounds(&all, Isolation::Uncommitted)?;
     let stable = catalog.ends(&all, Isolation::Committed)?;
-    let both = all.into_iter().zip(bounds).zip(stable);
-    Ok(both.map(|((at, bounds), stable)| SourceLog { at, bounds, stable }).collect())
+    let mut logs = SourceLogs::default();
+    for ((at, bounds), stable) in all.into_iter().zip(bounds).zip(stable) {
+        match bounds.and_then(|bounds| Ok((bounds, stable?))) {
+            Ok((bounds, stable)) => logs.known.push(SourceLog { at, bounds, stable }),
+            Err(error) => logs.waiting.push((at, error.reason)),
+        }
+    }
+    Ok(logs)
 }

@@ -96,6 +96,8 @@ impl OriginReader {
     /// Forgets state topics that are gone or were recreated, and begins with new ones.
     fn follow(&mut self, catalog: &dyn Catalog, names: &[String]) -> Result<(), OriginsError> {
         let found = if names.is_empty() { Vec::new() } else { catalog.describe(names)? };
+        let found = found.into_iter().filter(|found| !found.as_ref().is_err_and(KafkaError::is_unknown_topic));
+        let found = found.collect::<Result<Vec<_>, _>>()?;
         let ids: HashSet<_> = found.iter().map(|topic| (topic.name.as_str(), topic.id)).collect();
         let mirrored = &mut self.mirrored;
         self.topics.retain(|name, followed| {
@@ -125,6 +127,7 @@ impl OriginReader {
             (0..followed.read.len()).map(|partition| Partition::new(name, partition as i32)).collect();
         let bounds = catalog.bounds(&partitions, Isolation::Committed).map_err(|error| unreadable(&error))?;
         for ((at, bounds), read) in partitions.iter().zip(bounds).zip(&mut followed.read) {
+            let bounds = bounds.map_err(|error| unreadable(&error))?;
             let start = bounds.start.max(*read);
             let unread = Bounds { start, ..bounds };
             for (key, value) in self.log.read(name, at.partition, unread).map_err(|error| unreadable(&error))? {
