@@ -19,7 +19,8 @@ use service::live::Live;
 use service::shutdown::{Phase, Shutdown};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use wire::close::CloseCode;
+use transport::control::close;
+use wire::close::Close;
 use wire::control::{Control, LaneClosedReason, Welcome};
 use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Slot};
@@ -114,7 +115,7 @@ impl Session<'_> {
         offering.abort();
         reading.abort();
         let _ = tokio::time::timeout(Duration::from_secs(1), writing).await;
-        connection.close(u32::from(CloseCode::Normal.number()).into(), end.to_string().as_bytes());
+        close(&connection, &Close::normal(end.to_string()));
         end
     }
 }
@@ -262,7 +263,7 @@ impl<'a> Active<'a> {
                 self.reopen.handle_progress(lane);
                 self.command(lane, Command::Ack(epoch, sequence, timing))
             }
-            Control::Close { code, detail } => Err(SessionEnd::Closed { code, detail }),
+            Control::Close(close) => Err(SessionEnd::Closed(close)),
             Control::ChannelClosed { channel, detail } => {
                 tracing::debug!(channel, detail, "receiver takes no further frames of a channel");
                 self.part.dispatcher.handle_closed(channel);

@@ -86,7 +86,7 @@ pub(super) async fn greet(connection: &Connection, host: &Host) -> Result<Greeti
         Ok(Ok(other)) => {
             Err(Refusal::new(PeerMisbehaved::UnexpectedMessage(wire::codec::control_name(&other)), writer))
         }
-        Ok(Err(ControlError::Bytes(error))) => Err(Refusal::new(PeerMisbehaved::Bytes(error), writer)),
+        Ok(Err(ControlError::Bytes(error))) => Err(Refusal::new(error, writer)),
         _ => Err(Refusal::new(silent, writer)),
     }
 }
@@ -108,10 +108,10 @@ fn check(hello: &Hello, connection: &Connection, host: &Host) -> Result<Checked,
     let identity = PeerIdentity::of(connection);
     let allowed = identity.as_ref().and_then(|identity| identity.names_any(&settings.senders));
     let Some(sender) = allowed.map(str::to_owned) else {
-        let error = PeerIncompatible::LinkUnauthorized;
+        let close = Close::from(PeerIncompatible::LinkUnauthorized);
         let names = identity.map(|identity| identity.dns_names().join(", ")).unwrap_or_default();
-        let detail = format!("{error}: its DNS names are [{names}], and the link's `senders` has none of them");
-        return Err(Close::new(error.close_code(), detail));
+        let detail = format!("{close}: its DNS names are [{names}], and the link's `senders` has none of them");
+        return Err(Close { detail, ..close });
     };
     if hello.cluster_id == host.cluster_id {
         return Err(PeerIncompatible::SameCluster.into());

@@ -178,7 +178,7 @@ fn states(status: &Status) -> Vec<(String, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire::close::CloseCode;
+    use wire::close::{Close, CloseCode};
     use wire::control::LaneClosedReason;
     use wire::partition::Partition;
 
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn every_end_of_a_session_is_counted_under_its_name() {
-        let closed = |&code: &CloseCode| SessionEnd::Closed { code, detail: String::new() };
+        let closed = |&code: &CloseCode| SessionEnd::Closed(Close::new(code, ""));
         let mut ends: Vec<_> = CloseCode::ALL.iter().map(closed).collect();
         ends.extend([CloseCode::Unknown(4711)].iter().map(closed));
         ends.extend([SessionEnd::Drained, SessionEnd::Reconfigured]);
