@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::Connection;
+use service::lock::Lock;
+use service::status::Tally;
 use service::tls::PeerIdentity;
 use transport::clock::Clock;
 use transport::control::{ControlError, ControlReader, ControlWriter};
@@ -17,7 +19,6 @@ use wire::limits::LANES_MAX;
 use super::joinable::{JoinRequest, Joinable};
 use super::peers::Peers;
 use super::refusal::Refusal;
-use crate::link::closes::CloseTally;
 use crate::link::registry::ServedLinks;
 use crate::link::{LinkSettings, ServedLink};
 
@@ -31,8 +32,8 @@ pub struct Host {
     /// A random number drawn at process start.
     pub process: u128,
     pub links: Arc<ServedLinks>,
-    /// Counts of peers refused before they had a session.
-    pub refusals: Arc<CloseTally>,
+    /// Counts of peers refused before they had a session, by close code.
+    pub refusals: Arc<Lock<Tally>>,
     /// Open connections by certificate.
     pub peers: Arc<Peers>,
     /// Open sessions that extra channels may join.

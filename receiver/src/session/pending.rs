@@ -60,7 +60,7 @@ impl PendingSession {
             }
         };
         link.handle_end(id);
-        link.closes.add(close.code);
+        link.closes.lock().add(close.code.name());
         tracing::info!(link = name, session = id, code = close.code.name(), detail = close.detail, "session ended");
         transport::control::close(&connection, &close);
     }
