@@ -248,6 +248,10 @@ impl<'a> Active<'a> {
             Control::LaneClosed { lane, reason, detail, .. } => self.handle_lane_closed(lane, reason, &detail),
             Control::PartitionOpen { lane, epoch, slot, position, leader_epoch } => {
                 if let Some(partition) = self.partitions.handle_partition_open(lane, epoch, slot) {
+                    // Before an operator who waits for it gets the answer.
+                    if let Some(handle) = self.session.lanes.get(usize::from(lane.0)) {
+                        handle.progress.handle_lifted(partition);
+                    }
                     self.halting.handle_open(partition, position);
                     let topic = Arc::clone(&partition.topic);
                     let partition = partition.partition;

@@ -99,9 +99,13 @@ impl Progress {
         let mut inner = self.0.lock();
         for assignment in assignments {
             let partition = Partition { topic: Arc::clone(&assignment.topic), partition: assignment.partition };
-            inner.shown.halted.retain(|halted| !halted.is_of(&partition));
             inner.partitions.insert(assignment.slot, (partition, assignment.position));
         }
+    }
+
+    /// Handles that the receiver opened a partition: it is no longer halted.
+    pub fn handle_lifted(&self, partition: &Partition) {
+        self.0.lock().shown.halted.retain(|halted| !halted.is_of(partition));
     }
 
     pub fn handle_frame(&self, frame: &OutFrame, in_flight_bytes: u64) {
