@@ -354,6 +354,16 @@ mod tests {
     }
 
     #[test]
+    fn a_lifted_halt_is_not_counted() {
+        let text = scraped(|_, lane| {
+            let at = Partition::new("a", 0);
+            lane.record_halt(&at, wire::ids::Slot(0), wire::ids::Position(1), "corrupt", "detail");
+            lane.handle_lifted(&at);
+        });
+        assert!(text.contains("causeway_sender_halted_partitions{link=\"\",reason=\"corrupt\"} 0"), "{text}");
+    }
+
+    #[test]
     fn every_metric_is_named_once_from_the_first_moment() {
         let board = registry(Arc::default());
         let mut text = String::new();
