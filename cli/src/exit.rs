@@ -30,8 +30,8 @@ const OF_COMMANDS: [(&str, &[&str]); 6] = [
 /// The exit codes of all commands, for `causeway --help`.
 pub(crate) fn help() -> String {
     let codes = EXIT_CODES.map(|(code, meaning)| format!("  {code}  {meaning}\n")).concat();
-    let restart = format!("Restart on {FAILED} and on a signal, not on {CONFIG} and {HALTED}.");
-    format!("Exit codes:\n{codes}\nFor the service manager of `send` and `receive`: {restart}")
+    let restart = "Configure your service manager to restart `send` and `receive`";
+    format!("Exit codes:\n{codes}\n{restart} on {FAILED} and on a signal, not on {CONFIG} and {HALTED}.")
 }
 
 /// The exit codes of one command, for its help.
@@ -113,6 +113,6 @@ mod tests {
         let failures = [Failure::Failed, Failure::Config, Failure::Halted].map(|failure| failure(String::new()));
         assert_eq!(EXIT_CODES.map(|(code, _)| code)[1..], failures.map(|failure| failure.exit_code()));
         assert_eq!(help_of("status"), "Exit codes: 0 a process answered, 1 none did.");
-        assert!(help().ends_with("Restart on 1 and on a signal, not on 2 and 3."));
+        assert!(help().ends_with(" on 1 and on a signal, not on 2 and 3."));
     }
 }
