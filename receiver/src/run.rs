@@ -82,7 +82,7 @@ pub async fn run<T: Target>(
 ) -> Result<(), StopReason> {
     let live = config.into();
     let config = live.now();
-    let credentials = Credentials::load(&config.tls, End::Server, service::tls::now())?;
+    let credentials = Credentials::load(&config.process.tls, End::Server, service::tls::now())?;
     let budget = Budget::new(config.rate);
     let sockets = BudgetSockets::new(Arc::new(SystemSockets), budget.clone());
     let endpoint = listen_over(&sockets, config.listen, &credentials, &derived::endpoint(&config))?;
@@ -145,7 +145,7 @@ async fn follow(mut config: Live<Config>, budget: Budget, endpoint: Endpoint, li
     loop {
         let config = config.changed().await;
         budget.set_rate(config.rate);
-        let credentials = Credentials::load(&config.tls, End::Server, service::tls::now());
+        let credentials = Credentials::load(&config.process.tls, End::Server, service::tls::now());
         let server =
             credentials.and_then(|credentials| transport::endpoint::server(&credentials, &derived::endpoint(&config)));
         match server {

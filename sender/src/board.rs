@@ -81,6 +81,7 @@ pub struct Published {
     pub discovery_trouble: Option<String>,
     pub lanes: Vec<Arc<Progress>>,
     pub activities: Vec<Arc<ActivityMeter>>,
+    /// Queue of the session for operators' requests; `None` without a session.
     requests: Option<mpsc::Sender<PendingRequest>>,
 }
 

@@ -198,7 +198,7 @@ fn identity(config: &Config, cluster_id: String, filter_hash: u64) -> Identity {
 
 /// Creates a dialler that shows the configured certificate.
 fn dialer(config: &Config, sockets: &Arc<dyn Sockets>, flow: &Flow) -> Result<Dialer, TlsError> {
-    let credentials = Credentials::load(&config.tls, End::Client, service::tls::now())?;
+    let credentials = Credentials::load(&config.process.tls, End::Client, service::tls::now())?;
     let dialer = Dialer::new(&credentials, derived::endpoint(config))?;
     Ok(dialer.over(Arc::clone(sockets)).guided_by(flow.clone()))
 }

@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 
 use crate::config::reference::{PAGE_WIDTH, wrapped};
 
-pub use page::{Marked, check_pages, json_reference};
+pub use page::{Marked, check_page, json_reference};
 
 pub struct Metric<T> {
     /// Name of the metric, unit last; the exposition adds `_total` to counters.
@@ -29,12 +29,15 @@ pub struct Metric<T> {
 pub enum Read<T> {
     /// A number that only grows while the process lives.
     Counter(fn(&T) -> u64),
+    /// A counter for each value of a label.
     Counters(&'static str, fn(&T) -> Vec<(String, u64)>),
     /// A number that goes up and down; absent if it is not known.
     Gauge(fn(&T) -> Option<f64>),
+    /// A gauge for each value of a label.
     Gauges(&'static str, fn(&T) -> Vec<(String, f64)>),
     /// A gauge for each pair of values of two labels.
     GaugesBy([&'static str; 2], fn(&T) -> Vec<ByTwo>),
+    /// A histogram for each value of a label.
     Histograms(&'static str, fn(&T) -> Vec<(String, Buckets)>),
 }
 

@@ -52,7 +52,7 @@ impl Peer {
     fn new(side: &Side, cluster_id: &str, topic: &str) -> Result<Self> {
         let config = service::config::load::<sender::config::Config>(&side.write()?, forbidden)
             .map_err(|problems| anyhow::anyhow!("{problems}"))?;
-        let credentials = Credentials::load(&config.tls, End::Client, service::tls::now())?;
+        let credentials = Credentials::load(&config.process.tls, End::Client, service::tls::now())?;
         let settings = EndpointSettings::new(Size::from_bytes(64 << 20), 0);
         let identity = Identity {
             link: config.link.to_string(),

@@ -91,7 +91,7 @@ struct Played {
 fn play(side: &Side, cluster_id: &str, process: u128) -> Result<Played> {
     let config = service::config::load::<sender::config::Config>(&side.write()?, forbidden)
         .map_err(|problems| anyhow::anyhow!("{problems}"))?;
-    let credentials = Credentials::load(&config.tls, End::Client, service::tls::now())?;
+    let credentials = Credentials::load(&config.process.tls, End::Client, service::tls::now())?;
     let settings = EndpointSettings::new(Size::from_bytes(64 << 20), 0);
     let identity = Identity {
         link: config.link.to_string(),

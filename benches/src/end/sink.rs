@@ -77,6 +77,7 @@ impl Target for Sink {
 pub(crate) struct SinkLane {
     shared: Arc<Shared>,
     state: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The next source offset of each partition.
     committed: HashMap<TargetPartition, i64>,
     open: Transaction,
 }
@@ -89,6 +90,7 @@ struct Transaction {
     bytes: u64,
     records: u64,
     wrong: u64,
+    /// Timestamps of the trickle's records, in ms since the Unix epoch.
     stamps: Vec<i64>,
 }
 

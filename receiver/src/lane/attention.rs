@@ -20,10 +20,13 @@ pub struct NeedsAction {
     revision: Revision,
     /// Partitions whose halt is stored, at most [`NAMED_MAX`] of them.
     pub halted: Vec<HaltedPartition>,
+    /// The number of all halted partitions, named or not.
     pub halted_count: usize,
     /// Stored partitions that the sender does not offer, as `topic/partition`, at most [`NAMED_MAX`] of them.
     pub orphaned: Vec<String>,
+    /// The number of all orphaned partitions, named or not.
     pub orphaned_count: usize,
+    /// The newest jumps, by their numbers.
     pub jumps: Arc<BTreeMap<u64, JumpRecord>>,
 }
 

@@ -6,6 +6,7 @@ use wire::close::Close;
 
 pub(super) struct Refusal {
     pub(super) close: Close,
+    /// The control stream, if the channel has one.
     pub(super) writer: Option<ControlWriter>,
 }
 

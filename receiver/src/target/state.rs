@@ -65,7 +65,9 @@ pub struct PartitionRecord {
 /// Record of a partition that this lane has handed over: the newer of this and its partition record counts.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct MovedRecord {
+    /// The lane that may accept the partition.
     pub to: LaneId,
+    /// The partition record, with the number of this hand-over.
     pub record: PartitionRecord,
 }
 

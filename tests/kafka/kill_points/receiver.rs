@@ -35,7 +35,7 @@ pub(super) fn run(file: &Path, point: KillPoint, records: u64) -> Result<()> {
         Ok(config) => config,
         Err(problems) => bail!("{problems}"),
     };
-    config.log.start()?;
+    config.process.log.start()?;
     let bootstrap_servers = config.target.bootstrap_servers.iter().map(ToString::to_string).collect();
     let properties = Properties { bootstrap_servers, extra: config.target.client.resolve()? };
     let Parts { target, catalog } = Parts::kafka(&config, &properties)?;
