@@ -4,8 +4,6 @@
 //! request, so this module does both. It does not abort transactions or fence producers, so the demo drains an end before
 //! it restarts it.
 
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -15,8 +13,8 @@ use kafka::admin::KafkaCatalog;
 use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
 use kafka::{KafkaError, KafkaFault, Properties};
 use rdkafka::mocking::MockCluster;
-use service::lock::Lock;
-use wire::ids::{Position, TopicId};
+use testkit::MemoryCatalog;
+use wire::ids::Position;
 use wire::partition::Partition;
 
 /// An embedded cluster of one broker. Dropping it deletes everything in it.
@@ -24,24 +22,26 @@ pub(crate) struct Embedded {
     pub(crate) address: String,
     orders: Option<SyncSender<Order>>,
     thread: Option<JoinHandle<()>>,
-    configs: Lock<HashMap<String, Vec<(String, String)>>>,
+    topics: Arc<MemoryCatalog>,
 }
 
 /// A request to create a topic, with the channel for the result.
 struct Order {
-    name: String,
-    partitions: i32,
+    topic: NewTopic,
     done: SyncSender<Result<(), String>>,
 }
 
 impl Embedded {
-    pub(crate) fn start(name: &str) -> Result<Arc<Self>> {
+    pub(crate) fn start(name: &'static str) -> Result<Arc<Self>> {
         let (orders, inbox) = sync_channel(1);
         let (ready, started) = sync_channel(1);
+        let topics = Arc::new(MemoryCatalog::new(name));
+        let known = Arc::clone(&topics);
         // The mock must stay on one thread, so it gets one of its own.
-        let thread = thread::Builder::new().name(format!("{name}-cluster")).spawn(move || serve(&ready, &inbox))?;
+        let thread =
+            thread::Builder::new().name(format!("{name}-cluster")).spawn(move || serve(&ready, &inbox, &known))?;
         let address = started.recv().context("the embedded cluster did not start")?.map_err(|error| anyhow!(error))?;
-        Ok(Arc::new(Self { address, orders: Some(orders), thread: Some(thread), configs: Lock::default() }))
+        Ok(Arc::new(Self { address, orders: Some(orders), thread: Some(thread), topics }))
     }
 
     /// Properties of a client of this cluster.
@@ -50,20 +50,14 @@ impl Embedded {
     }
 
     fn create(&self, topic: &NewTopic) -> Result<(), String> {
-        let mut configs = self.configs.lock();
-        if configs.contains_key(&topic.name) {
-            return Ok(());
-        }
         let (done, outcome) = sync_channel(1);
-        let order = Order { name: topic.name.clone(), partitions: topic.partitions, done };
+        let order = Order { topic: topic.clone(), done };
         let sent = self.orders.as_ref().is_some_and(|orders| orders.send(order).is_ok());
         let gone = || "the embedded cluster is gone".to_owned();
         if !sent {
             return Err(gone());
         }
-        outcome.recv().map_err(|_| gone())??;
-        configs.insert(topic.name.clone(), topic.configs.clone());
-        Ok(())
+        outcome.recv().map_err(|_| gone())?
     }
 }
 
@@ -76,7 +70,7 @@ impl Drop for Embedded {
     }
 }
 
-fn serve(ready: &SyncSender<Result<String, String>>, inbox: &Receiver<Order>) {
+fn serve(ready: &SyncSender<Result<String, String>>, inbox: &Receiver<Order>, known: &MemoryCatalog) {
     let cluster = match MockCluster::new(1) {
         Ok(cluster) => cluster,
         Err(error) => return drop(ready.send(Err(error.to_string()))),
@@ -84,9 +78,14 @@ fn serve(ready: &SyncSender<Result<String, String>>, inbox: &Receiver<Order>) {
     if ready.send(Ok(cluster.bootstrap_servers())).is_err() {
         return;
     }
-    for order in inbox {
-        let created = cluster.create_topic(&order.name, order.partitions, 1);
-        let _ = order.done.send(created.map_err(|error| error.to_string()));
+    for Order { topic, done } in inbox {
+        let create = || -> Result<()> {
+            if known.describe(std::slice::from_ref(&topic.name))?.is_empty() {
+                cluster.create_topic(&topic.name, topic.partitions, 1)?;
+            }
+            Ok(known.create(std::slice::from_ref(&topic))?)
+        };
+        let _ = done.send(create().map_err(|error| error.to_string()));
     }
 }
 
@@ -109,28 +108,15 @@ impl Catalog for EmbeddedCatalog {
     }
 
     fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
-        self.kafka.topics()
+        self.cluster.topics.topics()
     }
 
     fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
-        let found = self.topics()?.into_iter().filter(|topic| names.contains(&topic.name));
-        let describe = |topic: TopicSummary| TopicDescription {
-            id: topic_id(&topic.name),
-            name: topic.name,
-            partitions: topic.partitions,
-            replicas: 1,
-        };
-        Ok(found.map(describe).collect())
+        self.cluster.topics.describe(names)
     }
 
     fn configs(&self, name: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
-        let configs = self.cluster.configs.lock();
-        let entry = |(name, value): &(String, String)| ConfigEntry {
-            name: name.clone(),
-            value: value.clone(),
-            set_on_topic: true,
-        };
-        Ok(configs.get(name).map_or_else(Vec::new, |configs| configs.iter().map(entry).collect()))
+        self.cluster.topics.configs(name)
     }
 
     fn bounds(&self, partitions: &[Partition], isolation: Isolation) -> Result<Vec<Bounds>, KafkaError> {
@@ -151,18 +137,10 @@ impl Catalog for EmbeddedCatalog {
     }
 }
 
-/// The id of a topic, made from its name: an embedded cluster never creates a topic twice.
-fn topic_id(name: &str) -> TopicId {
-    let half = |salt: u8| {
-        let mut hasher = DefaultHasher::new();
-        (salt, name).hash(&mut hasher);
-        u128::from(hasher.finish())
-    };
-    TopicId((half(0) << 64 | half(1)).to_be_bytes())
-}
-
 #[cfg(test)]
 mod tests {
+    use wire::ids::TopicId;
+
     use super::*;
 
     #[test]

@@ -20,6 +20,7 @@ use sender::{ChannelDialer, Handshaken, Identity, Offering, Session, SessionEnd,
 use service::bell::Bell;
 use service::mailbox::Mailbox;
 use service::shutdown::Shutdown;
+use testkit::MemoryCatalog;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -31,7 +32,6 @@ use wire::ids::{Epoch, LaneId};
 use wire::lanes::ClassTable;
 
 use crate::ends::Ends;
-use crate::sender_life::Empty;
 
 /// Interval at which a played lane checks its mailbox.
 pub(crate) const LOOK: Duration = Duration::from_millis(1);
@@ -60,7 +60,7 @@ pub(crate) fn host(ends: &Ends, taken: impl Fn(LaneId, &IntactFrame) + Clone + S
     Arc::new(Host {
         cluster_id: "target".to_owned(),
         process: HOST,
-        links: Arc::new(ServedLinks::new(&config, Arc::new(Empty), Arc::new(start_lane))),
+        links: Arc::new(ServedLinks::new(&config, Arc::new(MemoryCatalog::new("target")), Arc::new(start_lane))),
         refusals: Arc::default(),
         peers: Arc::default(),
         joinable: Arc::default(),
@@ -147,7 +147,7 @@ impl Sending {
             dispatcher,
             topics,
             filter_hash: 1,
-            offering: Offering { catalog: Arc::new(Empty), start: Start::Earliest },
+            offering: Offering { catalog: Arc::new(MemoryCatalog::new("source")), start: Start::Earliest },
             packing,
             policies: &Policies::default(),
             board,

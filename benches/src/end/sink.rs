@@ -9,10 +9,10 @@ use hdrhistogram::Histogram;
 use kafka::KafkaError;
 use receiver::{Appended, Delivered, LaneTarget, StateEntry, Target, TargetError, TargetPartition};
 use service::lock::Lock;
+use testkit::MemoryCatalog;
 use wire::frame::RecordRef;
 use wire::ids::{LaneId, Offset};
 
-use super::catalog::MemoryCatalog;
 use super::sample::{Latency, SinkSample, monotonic, wall_ms};
 use super::source::TRICKLE;
 use crate::payload::Payload;
@@ -156,7 +156,7 @@ impl LaneTarget for SinkLane {
         for (partition, run) in &mut self.open.partitions {
             let fresh = std::mem::take(&mut run.fresh);
             if fresh > 0 {
-                let first = self.shared.catalog.append(&partition.topic, partition.partition, fresh).0;
+                let first = self.shared.catalog.append(partition, fresh).0;
                 let last = Offset(first + fresh - 1);
                 appended.push(Appended { partition: partition.clone(), first: Offset(first), last });
             }
@@ -195,12 +195,16 @@ impl LaneTarget for SinkLane {
 
 #[cfg(test)]
 mod tests {
+    use kafka::catalog::Bounds;
     use wire::frame::Headers;
+    use wire::ids::Position;
 
     use super::*;
 
     fn lane() -> (Sink, SinkLane) {
-        let sink = Sink::new(Payload::new(1, 10), Arc::new(MemoryCatalog::target()));
+        let catalog = Arc::new(MemoryCatalog::new("target"));
+        catalog.add_partition("bulk", Bounds { start: Position(0), end: Position(0) });
+        let sink = Sink::new(Payload::new(1, 10), catalog);
         let lane = sink.open("link", LaneId(0)).unwrap();
         (sink, lane)
     }
