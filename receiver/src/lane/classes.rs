@@ -27,7 +27,7 @@ impl<T: LaneTarget> Lane<T> {
 
     fn store_classes(&mut self, terms: &Terms, requests: &[ClassRequest]) -> Result<ClassTable, OpenError> {
         self.parts.target.fence()?;
-        let state = self.read_checked(terms)?;
+        let state = self.read_decisive(terms)?;
         let (classes, appended) = append(&state, terms, requests)?;
         if appended {
             let terms = Terms { classes: classes.clone(), ..terms.clone() };
@@ -59,13 +59,13 @@ mod tests {
     use bytes::Bytes;
     use wire::control::Control;
     use wire::frame::RecordRef;
-    use wire::ids::{Epoch, LaneId};
+    use wire::ids::{Epoch, LaneId, Offset};
 
     use super::*;
     use crate::join::carried_topics::CarriedTopics;
     use crate::lane::memory::DecodeMemory;
     use crate::lane::size::TransactionSize;
-    use crate::target::{Delivered, StateEntry, TargetError, TargetPartition};
+    use crate::target::{Delivered, Extent, StateEntry, TargetError, TargetPartition};
 
     /// A state partition in memory, shared by receivers that write it in turn.
     #[derive(Clone, Default)]
@@ -76,7 +76,7 @@ mod tests {
     }
 
     impl LaneTarget for Memory {
-        fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError> {
+        fn read_state(&mut self, _: Extent) -> Result<Vec<StateEntry>, TargetError> {
             let stored = self.stored.lock().unwrap();
             Ok(stored.iter().map(|(key, value)| StateEntry { key: key.clone(), value: Some(value.clone()) }).collect())
         }
@@ -95,12 +95,14 @@ mod tests {
         }
 
         fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
-            self.written.insert(key.to_vec(), value.unwrap_or_default().to_vec());
+            if let Some(value) = value {
+                self.written.insert(key.to_vec(), value.to_vec());
+            }
             Ok(())
         }
 
         fn drain(&mut self) -> Result<Delivered, TargetError> {
-            Ok(Delivered::default())
+            Ok(Delivered { state_end: Some(Offset(0)), ..Delivered::default() })
         }
 
         fn commit(&mut self) -> Result<(), TargetError> {
@@ -160,7 +162,8 @@ mod tests {
 
         // A session that began before the second class opens its lanes and removes nothing.
         first.open(Arc::new(terms(table)), Arc::new(CarriedTopics::new(6))).unwrap();
-        let state = LaneState::fold(LaneId(0), "fra", &first.target_mut().read_state().unwrap()).unwrap();
+        let state =
+            LaneState::fold(LaneId(0), "fra", &first.target_mut().read_state(Extent::LastStable).unwrap()).unwrap();
         assert_eq!(state.lane.unwrap().table(), Ok(both));
         let other = plain.classes.append(&requests(&[("other", 2)])).unwrap();
         let refused = first.open(Arc::new(terms(other)), Arc::new(CarriedTopics::new(6))).unwrap_err().to_string();

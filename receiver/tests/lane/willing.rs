@@ -6,10 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka::{KafkaError, KafkaFault};
 use receiver::{
-    DecodeMemory, Delivered, Lane, LaneTarget, StateEntry, TargetError, TargetPartition, Terms, TransactionSize,
+    DecodeMemory, Delivered, Extent, Lane, LaneTarget, StateEntry, TargetError, TargetPartition, Terms, TransactionSize,
 };
 use wire::frame::RecordRef;
-use wire::ids::LaneId;
+use wire::ids::{LaneId, Offset};
 use wire::lanes::ClassTable;
 
 /// The lane that is tested.
@@ -50,7 +50,7 @@ pub(crate) fn terms(classes: ClassTable) -> Arc<Terms> {
 }
 
 impl LaneTarget for Willing {
-    fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError> {
+    fn read_state(&mut self, _: Extent) -> Result<Vec<StateEntry>, TargetError> {
         match &mut self.forgets_after {
             Some(0) => {
                 self.forgets_after = None;
@@ -76,12 +76,12 @@ impl LaneTarget for Willing {
 
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
         self.entries.retain(|entry| entry.key != key);
-        self.entries.push(StateEntry { key: key.to_vec(), value: value.map(<[u8]>::to_vec) });
+        self.entries.extend(value.map(|value| StateEntry { key: key.to_vec(), value: Some(value.to_vec()) }));
         Ok(())
     }
 
     fn drain(&mut self) -> Result<Delivered, TargetError> {
-        Ok(Delivered::default())
+        Ok(Delivered { state_end: Some(Offset(0)), ..Delivered::default() })
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {
