@@ -103,7 +103,7 @@ impl Cluster {
         stable
     }
 
-    /// Replaces the leader of a partition, which goes on to answer readers from its old log.
+    /// Replaces the leader of a partition, which continues to answer readers from its old log.
     pub(crate) fn depose_leader(&mut self, place: Place) {
         let stable = self.last_stable(&place);
         self.deposed.entry(place).or_insert(stable);
