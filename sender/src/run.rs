@@ -17,7 +17,7 @@ use transport::backoff::Backoff;
 use transport::budget::BudgetSockets;
 use transport::congestion::Flow;
 use transport::endpoint::{ChannelFault, Dialer, Dialled, Sockets, SystemSockets};
-use wire::close::{CloseCode, Disposition};
+use wire::close::{Close, CloseCode, Disposition};
 use wire::lanes::ClassTable;
 use wire::limits::RETRY_AFTER;
 
@@ -387,12 +387,12 @@ impl<S: Source> SenderLoop<S> {
                 self.lost = Some(reason);
                 Ok(self.dial_soon(false))
             }
-            SessionEnd::Closed { code: CloseCode::Replaced, detail } => {
+            SessionEnd::Closed(Close { code: CloseCode::Replaced, detail }) => {
                 tracing::warn!(detail, "another sender took over this link; standing by");
                 Ok(self.dial_soon(true))
             }
-            SessionEnd::Closed { code, detail } => match code.disposition() {
-                Disposition::Halt => Err(StopReason::Refused { code, detail }),
+            SessionEnd::Closed(Close { code, detail }) => match code.disposition() {
+                Disposition::Halt => Err(StopReason::Refused(Close { code, detail })),
                 Disposition::Reconnect => {
                     tracing::info!(code = code.name(), detail, "receiver closed the session; dialling again");
                     Ok(self.dial_soon(false))

@@ -19,7 +19,7 @@ use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -105,11 +105,11 @@ pub async fn serve(listener: TcpListener, views: Views, access: Arc<Access>, shu
         .route("/live", get(|| async { "live\n" }))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
-        .route("/status", get(status))
-        .route("/topics", get(topics))
+        .route("/status", answered(|admin| Ok(admin.status())))
+        .route("/topics", answered(|admin| admin.topics()))
         .route("/partitions", get(partitions))
         .route("/reload", post(reload))
-        .route("/jumps", get(jumps))
+        .route("/jumps", answered(|admin| admin.jumps()))
         .route("/resume", post(resume))
         .route("/rate", post(rate))
         .with_state(views)
@@ -208,10 +208,6 @@ async fn metrics(State(views): State<Views>) -> Result<Response, Infallible> {
     })
 }
 
-async fn status(State(views): State<Views>) -> Json<serde_json::Value> {
-    Json(views.admin.status())
-}
-
 /// The query of `/partitions`, such as `?topic=orders`.
 #[derive(serde::Deserialize)]
 struct OfTopic {
@@ -229,16 +225,13 @@ fn sentence(outcome: Result<String, String>) -> Answer<String> {
     outcome.map(|done| done + "\n").map_err(|reason| (StatusCode::CONFLICT, reason + "\n"))
 }
 
-async fn topics(State(views): State<Views>) -> Answer<Json<serde_json::Value>> {
-    json(views.admin.topics())
+/// Answers with the JSON that `of` returns.
+fn answered(of: fn(&dyn Admin) -> Result<serde_json::Value, String>) -> MethodRouter<Views> {
+    get(move |State(views): State<Views>| async move { json(of(&*views.admin)) })
 }
 
 async fn partitions(State(views): State<Views>, Query(of): Query<OfTopic>) -> Answer<Json<serde_json::Value>> {
     json(views.admin.partitions(&of.topic))
-}
-
-async fn jumps(State(views): State<Views>) -> Answer<Json<serde_json::Value>> {
-    json(views.admin.jumps())
 }
 
 async fn reload(State(views): State<Views>) -> Response {

@@ -16,7 +16,7 @@ use sender::Identity;
 use service::tls::{Credentials, End};
 use transport::control::ControlReader;
 use transport::endpoint::{Dialer, EndpointSettings};
-use wire::close::CloseCode;
+use wire::close::{Close, CloseCode};
 use wire::codec::encode_control;
 use wire::compress::Codec;
 use wire::control::{Control, Hello, OfferedPartition, Range, Role};
@@ -103,7 +103,7 @@ impl Peer {
         session.epoch = loop {
             match session.reader.next().await? {
                 Control::LaneOpen { epoch, .. } => break epoch,
-                Control::Close { code, detail } => bail!("{code}: {detail}"),
+                Control::Close(Close { code, detail }) => bail!("{code}: {detail}"),
                 _ => {}
             }
         };
@@ -150,7 +150,7 @@ impl Peer {
                     ensure!(detail.contains("is not halted, or an earlier request for it"), "{detail}");
                     return Ok(());
                 }
-                Control::Close { code, detail } => bail!("{code}: {detail}"),
+                Control::Close(Close { code, detail }) => bail!("{code}: {detail}"),
                 _ => {}
             }
         }

@@ -13,7 +13,7 @@ use sender::{HandshakeError, Identity, SessionEnd, shake_hands};
 use service::tls::{Credentials, End};
 use tokio::sync::oneshot;
 use transport::endpoint::{Dialer, EndpointSettings};
-use wire::close::CloseCode;
+use wire::close::{Close, CloseCode};
 use wire::units::Size;
 
 const DELIVERED: Duration = Duration::from_secs(120);
@@ -136,7 +136,7 @@ fn second_live_process_of_one_name_is_contested() -> Result<()> {
     };
     ensure!(attempt(1)?.is_ok(), "the first process gets no session");
     ensure!(attempt(2)?.is_ok(), "a restarted process gets no session");
-    let Err(SessionEnd::Closed { code, detail }) = attempt(1)? else {
+    let Err(SessionEnd::Closed(Close { code, detail })) = attempt(1)? else {
         anyhow::bail!("the first process got another session")
     };
     ensure!(code == CloseCode::Contested && detail.contains("give each sender its own `instance`"), "{code}: {detail}");

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use wire::units::{UnitError, display_duration, parse_duration};
+use wire::units::{UnitError, UnitFault, display_duration, parse_duration};
 
 use super::conditions::{Conditions, Excess, GilbertElliott, Jitter, Knob, Loss, Order, Reorder};
 use wire::share::{Share, ShareError};
@@ -122,7 +122,7 @@ fn limit(value: &str) -> Result<Excess, KnobError> {
         Ok(time) => Ok(Excess::QueueTime(time)),
         Err(no_time) => match value.parse() {
             Ok(size) => Ok(Excess::QueueBytes(size)),
-            Err(UnitError::Unit { .. }) => {
+            Err(UnitError { fault: UnitFault::Unit(_), .. }) => {
                 Err(KnobError::Value { found: format!("limit {value}"), example: "limit 20 ms` or `limit 1 MB" })
             }
             Err(_) => Err(no_time.into()),

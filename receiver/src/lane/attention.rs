@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use service::status::HaltedPartition;
 use wire::ids::LaneId;
 
 use super::open_lane::Lane;
@@ -35,19 +35,6 @@ struct Revision {
     jumps: u64,
     moves: u64,
     orphaned: usize,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(default)]
-pub struct HaltedPartition {
-    pub topic: String,
-    pub partition: i32,
-    /// The stored position, at which the partition is halted.
-    pub position: i64,
-    /// The reason, a word of `docs/troubleshoot.md`.
-    pub reason: String,
-    /// The values and the limit.
-    pub detail: String,
 }
 
 impl Revision {
