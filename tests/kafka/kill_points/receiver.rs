@@ -12,7 +12,7 @@ use kafka::properties::forbidden;
 use kafka::{KafkaError, Properties};
 use receiver::status::Board;
 use receiver::{
-    Delivered, KafkaLane, KafkaTarget, LaneTarget, Parts, StateEntry, Target, TargetError, TargetPartition,
+    Delivered, Extent, KafkaLane, KafkaTarget, LaneTarget, Parts, StateEntry, Target, TargetError, TargetPartition,
 };
 use service::shutdown;
 use wire::frame::RecordRef;
@@ -84,8 +84,8 @@ impl DoomedLane {
 }
 
 impl LaneTarget for DoomedLane {
-    fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError> {
-        self.lane.read_state()
+    fn read_state(&mut self, extent: Extent) -> Result<Vec<StateEntry>, TargetError> {
+        self.lane.read_state(extent)
     }
 
     fn fence(&mut self) -> Result<(), TargetError> {
