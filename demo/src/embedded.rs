@@ -1,29 +1,27 @@
 //! A Kafka cluster inside this process: librdkafka's mock cluster, and a catalog for it.
 //!
-//! It speaks Kafka's protocol over loopback, so that every client is the real one. It has no admin requests: topics are
-//! created and found here. It does not abort transactions or fence producers, so the demo drains an end before it
-//! restarts it.
+//! It speaks Kafka's protocol over loopback, so that every client is the real one. It creates and describes no topics on
+//! request, so this module does both. It does not abort transactions or fence producers, so the demo drains an end before
+//! it restarts it.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
-use kafka::{KafkaError, KafkaFault};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use kafka::admin::KafkaCatalog;
+use kafka::catalog::{
+    Answers, Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary, only,
+};
+use kafka::{KafkaError, KafkaFault, Properties};
 use rdkafka::mocking::MockCluster;
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use testkit::MemoryCatalog;
 use wire::ids::Position;
 use wire::partition::Partition;
 
-const ANSWER: Duration = Duration::from_secs(10);
-
 /// An embedded cluster of one broker. Dropping it deletes everything in it.
 pub(crate) struct Embedded {
-    address: String,
+    pub(crate) address: String,
     orders: Option<SyncSender<Order>>,
     thread: Option<JoinHandle<()>>,
     topics: Arc<MemoryCatalog>,
@@ -48,8 +46,9 @@ impl Embedded {
         Ok(Arc::new(Self { address, orders: Some(orders), thread: Some(thread), topics }))
     }
 
-    pub(crate) fn address(&self) -> &str {
-        &self.address
+    /// Properties of a client of this cluster.
+    pub(crate) fn properties(&self) -> Properties {
+        Properties { bootstrap_servers: vec![self.address.clone()], ..Properties::default() }
     }
 
     fn create(&self, topic: &NewTopic) -> Result<(), String> {
@@ -83,97 +82,62 @@ fn serve(ready: &SyncSender<Result<String, String>>, inbox: &Receiver<Order>, kn
     }
     for Order { topic, done } in inbox {
         let create = || -> Result<()> {
-            if known.describe(std::slice::from_ref(&topic.name))?.is_empty() {
+            if known.describe(std::slice::from_ref(&topic.name))?[0].is_err() {
                 cluster.create_topic(&topic.name, topic.partitions, 1)?;
             }
-            Ok(known.create(std::slice::from_ref(&topic))?)
+            Ok(only(known.create(std::slice::from_ref(&topic)))?)
         };
         let _ = done.send(create().map_err(|error| error.to_string()));
     }
 }
 
+/// Catalog of an embedded cluster, with its own client, as each process has one.
 pub(crate) struct EmbeddedCatalog {
     cluster: Arc<Embedded>,
-    client: BaseConsumer,
+    kafka: KafkaCatalog,
 }
 
 impl EmbeddedCatalog {
-    /// Makes a catalog with its own client, as each process has one.
     pub(crate) fn over(cluster: &Arc<Embedded>) -> Result<Self> {
-        let client = ClientConfig::new()
-            .set("bootstrap.servers", cluster.address())
-            .set("allow.auto.create.topics", "false")
-            .create()?;
-        Ok(Self { cluster: Arc::clone(cluster), client })
+        let kafka = KafkaCatalog::start(&cluster.properties(), "demo")?;
+        Ok(Self { cluster: Arc::clone(cluster), kafka })
     }
 }
 
 impl Catalog for EmbeddedCatalog {
     fn cluster_id(&self) -> Result<String, KafkaError> {
-        let missing = || failed("cluster id", "no answer");
-        self.client.client().fetch_cluster_id(ANSWER).ok_or_else(missing)
+        self.kafka.cluster_id()
     }
 
     fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
         self.cluster.topics.topics()
     }
 
-    fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
+    fn describe(&self, names: &[String]) -> Answers<TopicDescription> {
         self.cluster.topics.describe(names)
     }
 
-    fn configs(&self, name: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
-        self.cluster.topics.configs(name)
+    fn configs(&self, names: &[String]) -> Answers<Vec<ConfigEntry>> {
+        self.cluster.topics.configs(names)
     }
 
-    fn bounds(&self, partitions: &[Partition], _isolation: Isolation) -> Result<Vec<Bounds>, KafkaError> {
-        let bounds = |asked: &Partition| {
-            let (start, end) = self
-                .client
-                .fetch_watermarks(&asked.topic, asked.partition, ANSWER)
-                .map_err(|error| failed(&format!("bounds of {}-{}", asked.topic, asked.partition), error))?;
-            Ok(Bounds { start: Position(start), end: Position(end) })
+    fn bounds(&self, partitions: &[Partition], isolation: Isolation) -> Answers<Bounds> {
+        self.kafka.bounds(partitions, isolation)
+    }
+
+    fn positions_at(&self, partitions: &[Partition], timestamp_ms: i64) -> Answers<Position> {
+        self.kafka.positions_at(partitions, timestamp_ms)
+    }
+
+    fn create(&self, topics: &[NewTopic]) -> Answers<()> {
+        let create = |topic: &NewTopic| {
+            self.cluster.create(topic).map_err(|reason| {
+                let doing = format!("creation of topic {}", topic.name);
+                KafkaError { doing, reason, fault: KafkaFault::Unavailable }
+            })
         };
-        partitions.iter().map(bounds).collect()
+        Ok(topics.iter().map(create).collect())
     }
-
-    fn positions_at(&self, partitions: &[Partition], timestamp_ms: i64) -> Result<Vec<Position>, KafkaError> {
-        let mut asked = TopicPartitionList::with_capacity(partitions.len());
-        for partition in partitions {
-            asked
-                .add_partition_offset(&partition.topic, partition.partition, Offset::Offset(timestamp_ms))
-                .map_err(|error| failed("positions at a time", error))?;
-        }
-        let found =
-            self.client.offsets_for_times(asked, ANSWER).map_err(|error| failed("positions at a time", error))?;
-        let ends = self.bounds(partitions, Isolation::Committed)?;
-        let position = |(partition, bounds): (&Partition, Bounds)| match found
-            .find_partition(&partition.topic, partition.partition)
-            .map(|found| found.offset())
-        {
-            Some(Offset::Offset(offset)) if offset >= 0 => Position(offset),
-            _ => bounds.end,
-        };
-        Ok(partitions.iter().zip(ends).map(position).collect())
-    }
-
-    fn create(&self, topics: &[NewTopic]) -> Result<(), KafkaError> {
-        topics.iter().try_for_each(|topic| {
-            self.cluster.create(topic).map_err(|error| failed(&format!("creation of topic {}", topic.name), error))
-        })
-    }
-
-    fn grow(&self, name: &str, partitions: i32) -> Result<(), KafkaError> {
-        Err(KafkaError {
-            doing: format!("growth of topic {name} to {partitions} partitions"),
-            reason: "an embedded cluster cannot add partitions".to_owned(),
-            fault: KafkaFault::Misused,
-        })
-    }
-}
-
-fn failed(doing: &str, reason: impl ToString) -> KafkaError {
-    KafkaError { doing: doing.to_owned(), reason: reason.to_string(), fault: KafkaFault::Unavailable }
 }
 
 #[cfg(test)]
@@ -188,17 +152,18 @@ mod tests {
         let catalog = EmbeddedCatalog::over(&cluster).unwrap();
         let configs = vec![("cleanup.policy".to_owned(), "compact".to_owned())];
         let topic = NewTopic { name: "orders".to_owned(), partitions: 3, replication: None, configs };
-        catalog.create(std::slice::from_ref(&topic)).unwrap();
-        catalog.create(&[topic]).unwrap();
+        only(catalog.create(std::slice::from_ref(&topic))).unwrap();
+        only(catalog.create(&[topic])).unwrap();
         let names = ["orders".to_owned(), "missing".to_owned()];
         let found = catalog.describe(&names).unwrap();
-        assert_eq!((found.len(), found[0].partitions), (1, 3));
-        assert_ne!(found[0].id, TopicId::UNKNOWN);
-        assert_eq!(catalog.configs("orders").unwrap()[0].value, "compact");
+        let [Ok(orders), Err(_)] = &found[..] else { panic!("{found:?}") };
+        assert_eq!(orders.partitions, 3);
+        assert_ne!(orders.id, TopicId::UNKNOWN);
+        assert_eq!(only(catalog.configs(&names[..1])).unwrap()[0].value, "compact");
         let asked = [Partition::new("orders", 2)];
         let empty = Bounds { start: Position(0), end: Position(0) };
-        assert_eq!(catalog.bounds(&asked, Isolation::Committed).unwrap(), [empty]);
-        assert_eq!(catalog.positions_at(&asked, 0).unwrap(), [Position(0)]);
+        assert_eq!(catalog.bounds(&asked, Isolation::Committed).unwrap(), [Ok(empty)]);
+        assert_eq!(catalog.positions_at(&asked, 0).unwrap(), [Ok(Position(0))]);
         assert!(catalog.grow("orders", 4).is_err());
         assert!(!catalog.cluster_id().unwrap().is_empty());
     }

@@ -1,7 +1,7 @@
 //! Catalog of a cluster: topics, partitions, ids and log bounds, and the few admin calls that a link makes.
 //!
-//! The product uses [`KafkaCatalog`](crate::admin::KafkaCatalog). Tests, benches and the
-//! demo, whose cluster answers no admin calls, use the catalog in memory of `testkit`.
+//! The product uses [`KafkaCatalog`](crate::admin::KafkaCatalog). Tests, benches and the demo, whose cluster does not
+//! answer every admin call, use the catalog in memory of `testkit`.
 
 use wire::ids::{Position, TopicId};
 use wire::partition::Partition;

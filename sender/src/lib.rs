@@ -43,7 +43,6 @@ pub use source::origins::reading::{KafkaStateLog, OriginReader, OriginsError, St
 pub use source::{Assignment, Event, LaneReader, PartitionFault, Source};
 
 // Its reports.
-pub use lane::progress::HaltedPartition;
 pub use report::forecast::Forecast;
 pub use report::lag::{PartitionStatus, TopicStatus};
 pub use report::latency::StageStatus;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use kafka::KafkaError;
-use receiver::{Appended, Delivered, LaneTarget, StateEntry, Target, TargetError, TargetPartition};
+use receiver::{Appended, Delivered, Extent, LaneTarget, StateEntry, Target, TargetError, TargetPartition};
 use service::lock::Lock;
 use testkit::MemoryCatalog;
 use wire::frame::RecordRef;
@@ -77,6 +77,7 @@ impl Target for Sink {
 pub(crate) struct SinkLane {
     shared: Arc<Shared>,
     state: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The next source offset of each partition.
     committed: HashMap<TargetPartition, i64>,
     open: Transaction,
 }
@@ -89,6 +90,7 @@ struct Transaction {
     bytes: u64,
     records: u64,
     wrong: u64,
+    /// Timestamps of the trickle's records, in ms since the Unix epoch.
     stamps: Vec<i64>,
 }
 
@@ -118,7 +120,7 @@ impl SinkLane {
 }
 
 impl LaneTarget for SinkLane {
-    fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError> {
+    fn read_state(&mut self, _: Extent) -> Result<Vec<StateEntry>, TargetError> {
         let entry = |(key, value): (&Vec<u8>, &Vec<u8>)| StateEntry { key: key.clone(), value: Some(value.clone()) };
         Ok(self.state.iter().map(entry).collect())
     }
@@ -159,7 +161,7 @@ impl LaneTarget for SinkLane {
                 appended.push(Appended { partition: partition.clone(), first: Offset(first), last });
             }
         }
-        Ok(Delivered { appended, timestamps_altered: 0 })
+        Ok(Delivered { appended, state_end: Some(Offset(0)), timestamps_altered: 0 })
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {
@@ -222,7 +224,7 @@ mod tests {
         produce(&mut lane, 0, payload.value(0, 0));
         lane.write_state(b"key", Some(b"lost")).unwrap();
         lane.discard();
-        assert!(lane.read_state().unwrap().is_empty());
+        assert!(lane.read_state(Extent::LastStable).unwrap().is_empty());
         lane.begin().unwrap();
         produce(&mut lane, 0, payload.value(0, 0));
         produce(&mut lane, 1, payload.value(0, 1));
@@ -232,7 +234,7 @@ mod tests {
         lane.commit().unwrap();
         let sample = sink.sample();
         assert_eq!((sample.records, sample.bytes, sample.wrong), (2, 20, 0));
-        assert_eq!(lane.read_state().unwrap()[0].value.as_deref(), Some(&b"kept"[..]));
+        assert_eq!(lane.read_state(Extent::LastStable).unwrap()[0].value.as_deref(), Some(&b"kept"[..]));
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use receiver::status::LinkStatus;
-use sender::{HaltedPartition, PartitionStatus, State, TopicStatus};
+use sender::{PartitionStatus, State, TopicStatus};
 use service::format::{bytes, duration, grouped};
+use service::status::HaltedPartition;
 
 pub(super) fn sender(address: &str, status: &sender::Status) -> String {
     let link = named(&status.link);
@@ -119,8 +120,9 @@ pub(super) fn receiver(address: &str, status: &receiver::status::Status) -> Stri
     page.list("problems", "none", status.trouble.clone());
     let used = bytes(status.decode_memory_used_bytes);
     page.line("decoding", &format!("{used} of {} in use", bytes(status.decode_memory_bytes)));
-    if !status.refusals.is_empty() {
-        let refusals = status.refusals.iter().map(|(code, count)| format!("{code} {}", grouped(*count)));
+    let refusals = status.refusals.counts();
+    if !refusals.is_empty() {
+        let refusals = refusals.iter().map(|(code, count)| format!("{code} {}", grouped(*count)));
         page.line("refused", &refusals.collect::<Vec<_>>().join(", "));
     }
     for link in &status.links {
@@ -421,7 +423,7 @@ mod tests {
         let mut status = receiver::status::Status { instance: "sin-1".into(), ..Default::default() };
         assert!(receiver("a", &status).contains("  state       waiting for the target cluster\n"));
         status.listen = Some("0.0.0.0:7443".parse().unwrap());
-        status.refusals.insert("LINK_UNKNOWN".into(), 3);
+        (0..3).for_each(|_| status.refusals.add("LINK_UNKNOWN"));
         let trouble = vec!["lane 0: commit: timed out".to_owned(), "lane 1: commit: timed out".to_owned()];
         status.links.push(LinkStatus { link: "fra-to-sin".into(), standbys: 1, trouble, ..Default::default() });
         let page = receiver("a", &status);

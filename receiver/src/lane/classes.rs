@@ -27,7 +27,7 @@ impl<T: LaneTarget> Lane<T> {
 
     fn store_classes(&mut self, terms: &Terms, requests: &[ClassRequest]) -> Result<ClassTable, OpenError> {
         self.parts.target.fence()?;
-        let state = self.read_checked(terms)?;
+        let state = self.read_decisive(terms)?;
         let (classes, appended) = append(&state, terms, requests)?;
         if appended {
             let terms = Terms { classes: classes.clone(), ..terms.clone() };

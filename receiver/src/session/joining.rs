@@ -274,7 +274,7 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use kafka::catalog::{Catalog, NewTopic};
+    use kafka::catalog::{Bounds, Catalog, NewTopic};
     use service::bell::Bell;
     use service::mailbox::Mailbox;
     use service::topics::{TopicFilter, TopicPattern};
@@ -285,9 +285,13 @@ mod tests {
     use crate::config::Rename;
     use crate::lane::Terms;
     use crate::link::{LinkSettings, ServedLink};
+    use crate::target::state;
 
+    /// Creates a cluster that has only the state topic.
     fn cluster() -> Arc<MemoryCatalog> {
-        Arc::new(MemoryCatalog::new("target"))
+        let cluster = MemoryCatalog::new("target");
+        cluster.add_partition(&state::topic("l"), Bounds { start: Position(0), end: Position(0) });
+        Arc::new(cluster)
     }
 
     fn names(cluster: &MemoryCatalog) -> Vec<String> {
@@ -446,11 +450,11 @@ mod tests {
             let [(topic, origin)] = &origins[..] else { panic!("{origins:?}") };
             assert_eq!((&**topic, origin.target_topic.as_str()), ("orders", "fra.orders"));
             assert_eq!(origin.clusters, ["ams", "fra"]);
-            assert_eq!(names(&cluster), [""; 0], "created before its state was stored");
+            assert_eq!(names(&cluster), [state::topic("l")], "created before its state was stored");
             done.send(()).unwrap();
         };
         tokio::join!(offer, answer);
-        assert_eq!(names(&cluster), ["fra.orders"]);
+        assert_eq!(names(&cluster), [&state::topic("l"), "fra.orders"]);
         let answers: Vec<_> = std::iter::from_fn(|| lane.mailbox.pop()).collect();
         let [Command::Offer(_, _, joins), Command::Offer(_, _, circle), Command::LastOffer(..)] = &answers[..] else {
             panic!("{answers:?}")

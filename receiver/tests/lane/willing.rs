@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka::{KafkaError, KafkaFault};
 use receiver::{
-    DecodeMemory, Delivered, Lane, LaneTarget, StateEntry, TargetError, TargetPartition, Terms, TransactionSize,
+    DecodeMemory, Delivered, Extent, Lane, LaneTarget, StateEntry, TargetError, TargetPartition, Terms, TransactionSize,
 };
 use wire::frame::RecordRef;
-use wire::ids::LaneId;
+use wire::ids::{LaneId, Offset};
 use wire::lanes::ClassTable;
 
 /// The lane that is tested.
@@ -64,7 +64,7 @@ pub(crate) fn terms(classes: ClassTable) -> Arc<Terms> {
 }
 
 impl LaneTarget for Willing {
-    fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError> {
+    fn read_state(&mut self, _: Extent) -> Result<Vec<StateEntry>, TargetError> {
         match &mut self.forgets_after {
             Some(0) => {
                 self.forgets_after = None;
@@ -95,12 +95,18 @@ impl LaneTarget for Willing {
     }
 
     fn drain(&mut self) -> Result<Delivered, TargetError> {
-        Ok(Delivered::default())
+        Ok(Delivered { state_end: Some(Offset(0)), ..Delivered::default() })
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {
-        let written = self.written.drain(..).map(|entry| (entry.key.clone(), entry));
-        self.stored.lock().unwrap().extend(written);
+        let mut stored = self.stored.lock().unwrap();
+        for entry in self.written.drain(..) {
+            match entry.value {
+                Some(_) => drop(stored.insert(entry.key.clone(), entry)),
+                None => drop(stored.remove(&entry.key)),
+            }
+        }
+        drop(stored);
         if std::mem::take(&mut self.fails) {
             let reason = "told to".to_owned();
             return Err(KafkaError { doing: "commit".to_owned(), reason, fault: KafkaFault::Unavailable }.into());

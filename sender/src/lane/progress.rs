@@ -1,10 +1,11 @@
 //! Progress of a lane, for status and metrics: its thread writes it, reports read it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use service::lock::Lock;
+use service::status::{HaltedPartition, Tally};
 use wire::control::{Control, LaneClosedReason};
 use wire::halt::HaltReason;
 use wire::ids::{Epoch, Position, Slot};
@@ -42,22 +43,6 @@ pub struct Totals {
 
 service::add_fields!(Totals { frames, records, raw_bytes, frame_bytes, committed_bytes });
 
-/// Partition that an error stopped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HaltedPartition {
-    /// Source topic of a halted partition.
-    pub topic: String,
-    /// Number of the halted partition.
-    pub partition: i32,
-    /// Stored position; −1 while none is stored, or known here.
-    #[serde(default)]
-    pub position: i64,
-    /// [Reason](../troubleshoot.md#halts), a stable word.
-    pub reason: String,
-    /// Values and limit that explain the halt.
-    pub detail: String,
-}
-
 /// Closing of a lane by the receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Closed {
@@ -81,7 +66,7 @@ pub struct Snapshot {
     pub committed: HashMap<Partition, Position>,
     /// Closing by the receiver, until the lane is open again.
     pub closed: Option<Closed>,
-    pub closes: BTreeMap<&'static str, u64>,
+    pub closes: Tally,
     pub halted: Vec<HaltedPartition>,
 }
 
@@ -106,7 +91,7 @@ impl Progress {
     pub fn record_closed(&self, reason: LaneClosedReason, detail: &str) {
         let reason = reason.word();
         let mut inner = self.0.lock();
-        *inner.shown.closes.entry(reason).or_default() += 1;
+        inner.shown.closes.add(reason);
         inner.shown.closed = Some(Closed { reason: reason.to_owned(), detail: detail.to_owned() });
     }
 
@@ -114,9 +99,13 @@ impl Progress {
         let mut inner = self.0.lock();
         for assignment in assignments {
             let partition = Partition { topic: Arc::clone(&assignment.topic), partition: assignment.partition };
-            inner.shown.halted.retain(|halted| !halted.is_of(&partition));
             inner.partitions.insert(assignment.slot, (partition, assignment.position));
         }
+    }
+
+    /// Handles that the receiver opened a partition: it is no longer halted.
+    pub fn handle_lifted(&self, partition: &Partition) {
+        self.0.lock().shown.halted.retain(|halted| !halted.is_of(partition));
     }
 
     pub fn handle_frame(&self, frame: &OutFrame, in_flight_bytes: u64) {
@@ -201,12 +190,6 @@ impl Progress {
         snapshot.partitions = inner.partitions.len();
         snapshot.committed.extend(inner.partitions.values().cloned());
         snapshot
-    }
-}
-
-impl HaltedPartition {
-    pub fn is_of(&self, at: &Partition) -> bool {
-        self.partition == at.partition && *self.topic == *at.topic
     }
 }
 

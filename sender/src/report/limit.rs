@@ -27,30 +27,21 @@ const SILENT: Duration = Duration::from_secs(3);
 const ALIVE: Duration = Duration::from_secs(7);
 
 wire::words! {
+    /// Limit of a sender; its sentence says what it means, and where to look.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
     #[serde(rename_all = "kebab-case")]
     pub enum Limit {
-        /// There is no limit: the target has everything.
         #[default]
-        Nothing = "nothing",
-        /// Another sender holds the link.
-        Standby = "standby",
-        /// No session is open.
-        Session = "session",
-        /// Some lanes are closed.
-        Lanes = "lanes",
-        /// The lanes have nothing more to read.
-        Source = "source",
-        /// The thread of a lane is busy.
-        Cpu = "cpu",
-        /// The rate is used up.
-        Budget = "budget",
-        /// The path carries less than the budget.
-        Path = "path",
-        /// The receiver grants no further credit, and it does not wait for the target.
-        Receiver = "receiver",
-        /// The receiver waits for the target.
-        Target = "target",
+        Nothing = "nothing" "nothing",
+        Standby = "standby" "another sender holds the link: ask that one",
+        Session = "session" "no session is open: see the problems above, then the receiver",
+        Lanes = "lanes" "lanes are closed: see the target and the receiver's log",
+        Source = "source" "the source: it has no further records to read, or partitions are halted",
+        Cpu = "cpu" "the processor: a lane packs and compresses all the time; use more lanes, or a cheaper `wan.compression`",
+        Budget = "budget" "the budget: `wan.rate` is used up",
+        Path = "path" "the path: it carries less than the budget",
+        Receiver = "receiver" "the receiver: all its credit is in use; raise its `memory` for this path",
+        Target = "target" "the target: records at the receiver wait to be committed",
     }
 }
 
@@ -130,24 +121,6 @@ impl Limit {
             State::Active if evidence.lanes_open < evidence.lanes => Self::Lanes,
             State::Active if evidence.lag_records == Some(0) => Self::Nothing,
             State::Active => evidence.rate_limit(),
-        }
-    }
-
-    /// Returns a sentence for operators: the meaning, and where to look.
-    pub fn sentence(self) -> &'static str {
-        match self {
-            Self::Nothing => "nothing",
-            Self::Standby => "another sender holds the link: ask that one",
-            Self::Session => "no session is open: see the problems above, then the receiver",
-            Self::Lanes => "lanes are closed: see the target and the receiver's log",
-            Self::Source => "the source: it has no further records to read, or partitions are halted",
-            Self::Cpu => {
-                "the processor: a lane packs and compresses all the time; use more lanes, or a cheaper `wan.compression`"
-            }
-            Self::Budget => "the budget: `wan.rate` is used up",
-            Self::Path => "the path: it carries less than the budget",
-            Self::Receiver => "the receiver: all its credit is in use; raise its `memory` for this path",
-            Self::Target => "the target: records at the receiver wait to be committed",
         }
     }
 }

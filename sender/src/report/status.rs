@@ -1,15 +1,14 @@
 //! Status of a sender at one moment: `causeway status --json` prints it. The doc comments of the fields are the text of
 //! the reference page.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
+use service::status::{HaltedPartition, Tally};
 use wire::lanes::ClassLanes;
 
 use crate::board::{ChannelPlace, State, Wire};
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::scheduler::ClassView;
-use crate::lane::progress::{Closed, HaltedPartition, Snapshot, Totals};
+use crate::lane::progress::{Closed, Snapshot, Totals};
 use crate::partitions::lane_partitions::SourceTopic;
 use crate::rate::RateStatus;
 use crate::report::forecast::Forecast;
@@ -90,7 +89,7 @@ pub struct Status {
     /// Lanes that the receiver closed and that are not open again.
     pub lanes_closed: Vec<Closed>,
     /// Times that the receiver closed a lane, or could not open it, for this reason.
-    pub lane_closes: BTreeMap<String, u64>,
+    pub lane_closes: Tally,
     /// Partitions that are being read.
     pub partitions: usize,
     /// Transactions at the source that have been open for 10 s or longer, the oldest first, at most 100.
@@ -104,7 +103,7 @@ pub struct Status {
     /// Lanes by their numbers.
     pub by_lane: Vec<LaneStatus>,
     /// Sessions and attempts that ended so: close codes, `LOST`, `BARRED` (by a certificate), `DRAINED`, `RECONFIGURED`.
-    pub closes: BTreeMap<String, u64>,
+    pub closes: Tally,
 }
 
 /// Topic that matches the filter and is not carried: its records would go round in circles.

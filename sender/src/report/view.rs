@@ -1,10 +1,10 @@
 //! Report of one sender: reads its board and adds what is measured about it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use service::lock::Lock;
+use service::status::Tally;
 use transport::congestion::Flow;
 
 use crate::board::{Board, Published, State, on_standby};
@@ -91,7 +91,7 @@ impl Report {
         // The lanes use the machine's clock, even where the time of this task is virtual.
         let now = Instant::now();
         Sample {
-            path: published.first_channel().map(|channel| PathReading::of(channel.rtt(), flow.as_ref())),
+            path: published.first_channel().map(|channel| PathReading { rtt: channel.rtt(), flow }),
             wire: published.wire(),
             ip_bytes: self.board.rates().budget().usage().wire_bytes,
             raw_bytes: published.totals().raw_bytes,
@@ -166,12 +166,12 @@ impl Report {
             lanes: lanes.len(),
             lanes_open: lanes.iter().filter(|lane| lane.epoch.is_some()).count(),
             lanes_closed: lanes.iter().filter_map(|lane| lane.closed.clone()).collect(),
-            lane_closes: lane_closes(&lanes),
+            lane_closes: Tally::sum(lanes.iter().map(|lane| &lane.closes)),
             partitions: lanes.iter().map(|lane| lane.partitions).sum(),
             halted: lanes.iter().flat_map(|lane| lane.halted.iter().cloned()).collect(),
             by_lane: lanes.iter().enumerate().map(|(n, lane)| LaneStatus::of(n, lane)).collect(),
             classes: published.dispatcher.map(|dispatcher| ClassStatus::all(&dispatcher, &lanes)).unwrap_or_default(),
-            closes: published.closes.iter().map(|(code, count)| ((*code).to_owned(), *count)).collect(),
+            closes: published.closes,
             link: published.link,
             instance: published.instance,
             state: published.state,
@@ -232,12 +232,4 @@ fn trouble(published: &Published, measured: &Measured) -> Vec<String> {
     let source = published.source_trouble.as_ref().or(measured.source_trouble.as_ref());
     let known = source.into_iter().chain(&published.discovery_trouble).chain(unreachable).cloned();
     known.chain(measured.lag.waiting_sentences()).collect()
-}
-
-fn lane_closes(lanes: &[Snapshot]) -> BTreeMap<String, u64> {
-    let mut closes = BTreeMap::new();
-    for (reason, count) in lanes.iter().flat_map(|lane| &lane.closes) {
-        *closes.entry((*reason).to_owned()).or_default() += count;
-    }
-    closes
 }
