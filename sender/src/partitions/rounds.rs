@@ -29,7 +29,7 @@ struct Round {
     epoch: Epoch,
     /// Partitions that are due and not offered yet.
     open: BTreeMap<Partition, OpenOffer>,
-    /// True once the receiver was told that the first round is complete.
+    /// True once the receiver was notified that the first round is complete.
     complete: bool,
 }
 
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn one_partition_without_a_leader_waits_and_the_first_round_with_it() {
+    fn the_first_round_waits_for_a_partition_without_a_leader() {
         let mut rounds = Rounds::default();
         let asked = rounds.handle_due(due(1, true, &[("one", 0), ("three", 1)]));
         assert!(rounds.waiting().is_empty(), "the first look-up is not over");
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn many_partitions_are_offered_in_batches_of_which_one_is_the_last() {
+    fn of_many_batches_only_the_last_completes_the_round() {
         let mut rounds = Rounds::default();
         let many: Vec<_> = (0..OFFER_PARTITIONS_MAX as i32 + 1).map(|n| Partition::new("orders", n)).collect();
         let candidates = many.into_iter().zip(0..).map(|(at, slot)| Candidate { slot: Slot(slot), at, lift: None });
