@@ -115,8 +115,8 @@ impl Catalog for MemoryCatalog {
     fn create(&self, topics: &[NewTopic]) -> Answers<()> {
         let mut known = self.topics.lock();
         for topic in topics {
-            let logs = vec![EMPTY; topic.partitions as usize];
-            known.entry(topic.name.clone()).or_insert(Topic { configs: topic.configs.clone(), logs });
+            let new = || Topic { configs: topic.configs.clone(), logs: vec![EMPTY; topic.partitions as usize] };
+            known.entry(topic.name.clone()).or_insert_with(new);
         }
         Ok(vec![Ok(()); topics.len()])
     }
