@@ -36,7 +36,7 @@ pub use run::Dependencies;
 pub use stop_reason::StopReason;
 
 // Its source.
-pub use source::discovery::{Discovered, Topics, discover};
+pub use source::discovery::{Discovered, Topics, discover, matches_nothing};
 pub use source::kafka::KafkaSource;
 pub use source::origins::TopicOrigin;
 pub use source::origins::reading::{KafkaStateLog, OriginReader, OriginsError, StateLog};

@@ -167,7 +167,7 @@ async fn find_source(watcher: &TopicWatcher, board: &Board, shutdown: &Shutdown)
         match answer {
             Ok(Ok(found)) => {
                 set_trouble(None);
-                found.topics.report_missing(&[]);
+                found.topics.report_unmatched(&[]);
                 return Some(found);
             }
             Ok(Err(error)) => {

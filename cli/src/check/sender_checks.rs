@@ -6,7 +6,7 @@ use std::time::Duration;
 use kafka::Properties;
 use kafka::catalog::Catalog;
 use sender::config::{Config, derived};
-use sender::{Class, KafkaStateLog, OriginReader, OriginsError, RatePlan as Plan, discover};
+use sender::{Class, KafkaStateLog, OriginReader, OriginsError, RatePlan as Plan, discover, matches_nothing};
 use service::format::{bytes, megabits};
 use service::tls::{Credentials, PeerIdentity};
 use transport::endpoint::{ChannelFault, DialError, Dialer};
@@ -67,9 +67,9 @@ impl Checked for Config {
             Err(OriginsError::Kafka(error)) => Err(error),
             other => Ok(other),
         };
-        let topics = match cluster.ask(findings, "topics", look) {
+        let (topics, unmatched) = match cluster.ask(findings, "topics", look) {
             None => return,
-            Some(Ok(found)) => found.topics,
+            Some(Ok(found)) => (found.topics, found.unmatched),
             Some(Err(error)) => {
                 return findings.failed(
                     "topics",
@@ -89,14 +89,16 @@ impl Checked for Config {
         }
         let partitions: i32 = topics.iter().map(|topic| topic.partitions).sum();
         match topics.len() {
-            0 => findings.note("topics", "no topic matches yet; a new one is carried within 5 s"),
+            0 => findings.note("topics", "no topic is carried yet; a new one is carried within 5 s"),
             1 => findings.ok("topics", format!("1 matches, with {partitions} partitions: {}", topics[0].name)),
             count => findings.ok("topics", format!("{count} match, with {partitions} partitions")),
         }
-        for missing in self.source.topics.iter().filter_map(|pattern| pattern.exact()) {
-            if !topics.iter().chain(&left_out).any(|topic| &*topic.name == missing) {
-                findings.note("topics", format!("{missing} does not exist yet"));
-            }
+        for entry in unmatched {
+            findings.failed(
+                "topics",
+                matches_nothing(&entry),
+                "correct the entry, create the topic, or give this sender Describe and Read on it",
+            );
         }
     }
 
@@ -139,6 +141,8 @@ async fn dial(findings: &mut Findings, config: &Config, credentials: &Credential
     match accepted(&connection).await {
         Ok(true) => {
             let names = PeerIdentity::of(&connection).map(|peer| peer.dns_names().join(", ")).unwrap_or_default();
+            // A certificate may be for an address alone, which the handshake has compared.
+            let names = if names.is_empty() { connection.remote_address().ip().to_string() } else { names };
             let rtt = connection.rtt().as_secs_f64() * 1000.0;
             let remote = connection.remote_address();
             findings.ok("receiver", format!("{remote} is {names}, accepts our certificate, round trip {rtt:.0} ms"));

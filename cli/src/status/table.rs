@@ -159,8 +159,13 @@ fn served(page: &mut Page, link: &LinkStatus) {
 fn keeping_up(status: &sender::Status) -> String {
     match (status.lag_records, &status.state) {
         (_, State::Standby { behind }) => format!("standing by: ask {}", named(behind)),
-        (None, _) => "not known: not every partition has joined".to_owned(),
-        (Some(0), _) => "yes: the target has everything".to_owned(),
+        (None, _) => match status.lag_age_seconds {
+            Some(age) if age > 10.0 => format!("unknown: the source has not answered for {}", duration(age)),
+            Some(_) => "unknown: not every partition has joined".to_owned(),
+            None => "unknown: the source was not asked yet".to_owned(),
+        },
+        (Some(0), State::Active) => "yes: the target has everything".to_owned(),
+        (Some(0), _) => "unknown: no session with the receiver; no record waits at the source".to_owned(),
         (Some(1), _) => "1 record behind".to_owned(),
         (Some(lag), _) => format!("{} records behind", grouped(lag)),
     }
@@ -388,6 +393,22 @@ mod tests {
         ] {
             assert!(page.contains(line), "{line}{page}");
         }
+    }
+
+    #[test]
+    fn keeping_up_is_unknown_where_no_one_looked() {
+        let said = |more: serde_json::Value| {
+            let mut status = serde_json::json!({ "role": "sender", "link": "a", "state": "active" });
+            status.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            keeping_up(&serde_json::from_value(status).unwrap())
+        };
+        let silent = serde_json::json!({ "lag_records": null, "lag_age_seconds": 135.0 });
+        assert_eq!(said(silent), "unknown: the source has not answered for 2 min 15 s");
+        let joining = serde_json::json!({ "lag_records": null, "lag_age_seconds": 1.0 });
+        assert_eq!(said(joining), "unknown: not every partition has joined");
+        assert_eq!(said(serde_json::json!({})), "unknown: the source was not asked yet");
+        let lost = serde_json::json!({ "lag_records": 0, "lag_age_seconds": 1.0, "state": "connecting" });
+        assert!(said(lost).starts_with("unknown: no session"));
     }
 
     #[test]

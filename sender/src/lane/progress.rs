@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use service::lock::Lock;
@@ -20,6 +21,8 @@ pub struct Progress(Lock<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
+    /// Start of the present wait for an ack, while frames are in flight.
+    waits_since: Option<Instant>,
     partitions: HashMap<Slot, (Partition, Position)>,
     drained: bool,
     /// Lane as it is shown, without open slots. Partitions that are not read still lag.
@@ -61,6 +64,8 @@ pub struct Snapshot {
     pub totals: Totals,
     /// Credit of the frames that are not acked.
     pub in_flight_bytes: u64,
+    /// Time since the last ack, or since the first of these frames was sent if that was later; `None` with none in flight.
+    pub unacked: Option<Duration>,
     pub partitions: usize,
     /// Position up to which each partition that was ever read is known to be committed.
     pub committed: HashMap<Partition, Position>,
@@ -78,6 +83,7 @@ impl Progress {
         inner.shown.halted.clear();
         inner.shown.closed = None;
         inner.shown.in_flight_bytes = 0;
+        inner.waits_since = None;
     }
 
     pub fn handle_close(&self) {
@@ -85,6 +91,7 @@ impl Progress {
         inner.shown.epoch = None;
         inner.close_slots();
         inner.shown.in_flight_bytes = 0;
+        inner.waits_since = None;
     }
 
     /// Records that the receiver closed the lane, until it is open again.
@@ -115,6 +122,7 @@ impl Progress {
         inner.shown.totals.raw_bytes += frame.raw_bytes;
         inner.shown.totals.frame_bytes += frame.bytes.len() as u64;
         inner.shown.in_flight_bytes = in_flight_bytes;
+        inner.waits_since.get_or_insert_with(Instant::now);
     }
 
     /// Handles that frames are committed.
@@ -124,6 +132,7 @@ impl Progress {
             return;
         }
         inner.shown.in_flight_bytes = in_flight_bytes;
+        inner.waits_since = (in_flight_bytes > 0).then(Instant::now);
         inner.shown.totals.committed_bytes += freed.raw_bytes;
         for (slot, position) in &freed.positions {
             if let Some((_, committed)) = inner.partitions.get_mut(slot) {
@@ -187,6 +196,7 @@ impl Progress {
     pub fn snapshot(&self) -> Snapshot {
         let inner = self.0.lock();
         let mut snapshot = inner.shown.clone();
+        snapshot.unacked = inner.waits_since.map(|since| since.elapsed());
         snapshot.partitions = inner.partitions.len();
         snapshot.committed.extend(inner.partitions.values().cloned());
         snapshot

@@ -48,6 +48,7 @@ pub(super) async fn measure(catalog: Arc<dyn Catalog>, report: Arc<Report>) {
                 report.set_open_transactions(open_transactions.handle(Instant::now(), &logs.known));
                 report.measure(|measured| {
                     measured.lag = lag;
+                    measured.lag_measured = Some(Instant::now());
                     measured.forecast = losses.added_to(forecast);
                     measured.source_trouble = None;
                 });

@@ -28,7 +28,9 @@ pub fn registry(report: Arc<Report>) -> Registry {
 
 const METRICS: &[Metric<Status>] = service::metrics! {
     Gauge "causeway_sender_lag_records", |s| s.lag_records.map(|lag| lag as f64),
-        "Source high watermarks less committed positions, holes included; absent while a position is unknown";
+        "Source high watermarks less committed positions, holes included; absent while a position is unknown, and 10 s after the source last answered";
+    Gauge "causeway_sender_lag_age_seconds", |s| s.lag_age_seconds,
+        "Time since the source last answered for its high watermarks; absent before that";
     Gauges "causeway_sender_session_state" by "state", states,
         "1 for the state the sender is in, 0 for the others: starting, connecting, standby, active";
     Gauges "causeway_sender_limited_by" by "limit",
@@ -38,6 +40,8 @@ const METRICS: &[Metric<Status>] = service::metrics! {
         "Partitions that an error stopped, by reason; an operator must act. A word of a newer receiver counts as other";
     Gauges "causeway_sender_not_carried_topics" by "reason", not_carried,
         "Topics that match and are not carried because links write them to the source, by reason: brought, returns, too-far";
+    Gauge "causeway_sender_unmatched_entries", |s| Some(s.unmatched_entries.len() as f64),
+        "Entries of source.topics that match no topic which the source shows to this sender";
     Gauge "causeway_sender_source_transaction_open_seconds",
         |s| Some(s.source_transactions_open.first().map_or(0.0, |open| open.seconds)),
         "Age of the oldest open transaction at the source, which holds its partition back; 0 below 10 s";
@@ -90,6 +94,8 @@ const METRICS: &[Metric<Status>] = service::metrics! {
     Gauges "causeway_sender_in_flight_bytes" by "lane",
         |s| s.by_lane.iter().map(|lane| (lane.lane.to_string(), lane.in_flight_bytes as f64)).collect(),
         "Bytes of frames sent and not acked, by lane";
+    Gauge "causeway_sender_unacked_seconds", |s| s.unacked_seconds,
+        "Longest time for which a lane with frames in flight has had no ack; absent with none in flight";
     Gauge "causeway_sender_credit_used_bytes", |s| s.credit_used_bytes.map(|bytes| bytes as f64),
         "Credit in use by frames being packed or not acked; absent without a session";
     Gauge "causeway_sender_credit_bytes", |s| s.credit_bytes.map(|bytes| bytes as f64),

@@ -76,12 +76,17 @@ pub struct Status {
     pub credit_used_bytes: Option<u64>,
     /// Credit that the receiver grants in all, in bytes, in a session.
     pub credit_bytes: Option<u64>,
-    /// Source high watermarks less committed positions, holes included; `null` while a position is unknown.
+    /// Source high watermarks less committed positions, holes included; `null` while a position is unknown, and 10 s after
+    /// the source last answered.
     pub lag_records: Option<u64>,
+    /// Time since the source was last asked for its high watermarks and answered, in seconds; `null` before that.
+    pub lag_age_seconds: Option<f64>,
     /// Counters over all lanes.
     pub totals: Totals,
     /// Bytes of frames sent and not acked.
     pub in_flight_bytes: u64,
+    /// Longest time for which a lane with frames in flight has had no ack, in seconds; `null` with none in flight.
+    pub unacked_seconds: Option<f64>,
     /// Number of the link's lanes.
     pub lanes: usize,
     /// Number of lanes that are open.
@@ -96,6 +101,8 @@ pub struct Status {
     pub source_transactions_open: Vec<OpenTransaction>,
     /// Partitions that an error stopped.
     pub halted: Vec<HaltedPartition>,
+    /// Entries of `source.topics` that match no topic which the source shows to this sender.
+    pub unmatched_entries: Vec<String>,
     /// Topics that match the filter and are not carried, because links write them to the source.
     pub not_carried: Vec<NotCarried>,
     /// Classes that the link has ever had, the class `default` first; empty before the first session.

@@ -1,7 +1,7 @@
 //! Report of one sender: reads its board and adds what is measured about it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use service::lock::Lock;
 use service::status::Tally;
@@ -19,6 +19,10 @@ use crate::report::open_transactions::OpenTransaction;
 use crate::report::path::PathReading;
 use crate::report::sampler::{Sample, Trend};
 use crate::report::status::{ChannelStatus, ClassStatus, LaneStatus, NotCarried, Status};
+use crate::source::discovery::matches_nothing;
+
+/// Age up to which a measured lag is shown. It is measured every 2.5 s.
+const LAG_KNOWN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 pub struct Report {
@@ -30,6 +34,8 @@ pub struct Report {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Measured {
     pub lag: Lag,
+    /// Time of the measurement of the lag.
+    pub lag_measured: Option<Instant>,
     pub forecast: Forecast,
     not_carried: Vec<NotCarried>,
     open_transactions: Vec<OpenTransaction>,
@@ -136,21 +142,26 @@ impl Report {
     pub fn status(&self) -> Status {
         let published = self.board.read();
         let measured = self.measured.lock().clone();
+        let unmatched_entries = self.board.topics().borrow().unmatched.clone();
         let latency = self.board.latency();
         let lanes = published.snapshots();
+        let lag_age = measured.lag_measured.map(|at| at.elapsed());
+        let unacked = lanes.iter().filter_map(|lane| lane.unacked).max();
         let is_standby = matches!(published.state, State::Standby { .. });
         let in_session = published.session_began.is_some();
         let credit = published.dispatcher.as_ref().filter(|_| in_session).map(Dispatcher::credit_usage);
         let status = Status {
             role: "sender",
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            trouble: trouble(&published, &measured),
+            trouble: trouble(&published, &measured, &unmatched_entries),
+            unmatched_entries,
             session_seconds: published.session_began.map(|began| began.elapsed().as_secs_f64()),
             rtt_seconds: published.first_channel().map(|channel| channel.rtt().as_secs_f64()),
             rate: self.board.rates().status(),
             // On standby another sender moves the positions.
             forecast: if is_standby { Forecast::default() } else { measured.forecast },
-            lag_records: measured.lag.records.filter(|_| !is_standby),
+            lag_records: measured.lag.records.filter(|_| !is_standby && lag_age.is_some_and(|age| age <= LAG_KNOWN)),
+            lag_age_seconds: lag_age.map(|age| age.as_secs_f64()),
             path: measured.trend.path,
             efficiency_ratio: measured.trend.efficiency,
             latency: StageStatus::all(&latency),
@@ -163,6 +174,7 @@ impl Report {
             credit_bytes: credit.map(|credit| credit.total),
             totals: published.totals(),
             in_flight_bytes: lanes.iter().map(|lane| lane.in_flight_bytes).sum(),
+            unacked_seconds: unacked.map(|unacked| unacked.as_secs_f64()),
             lanes: lanes.len(),
             lanes_open: lanes.iter().filter(|lane| lane.epoch.is_some()).count(),
             lanes_closed: lanes.iter().filter_map(|lane| lane.closed.clone()).collect(),
@@ -190,6 +202,7 @@ impl Report {
             lanes: status.lanes,
             lanes_open: status.lanes_open,
             lag_records: status.lag_records,
+            unacked,
             busiest: measured.trend.busiest,
             budget_used: status.rate.used_ratio(),
             budget_waits: status.rate.waiting,
@@ -227,9 +240,10 @@ impl Published {
     }
 }
 
-fn trouble(published: &Published, measured: &Measured) -> Vec<String> {
+fn trouble(published: &Published, measured: &Measured, unmatched_entries: &[String]) -> Vec<String> {
     let unreachable = (published.state == State::Connecting).then_some(published.last_end.as_ref()).flatten();
     let source = published.source_trouble.as_ref().or(measured.source_trouble.as_ref());
     let known = source.into_iter().chain(&published.discovery_trouble).chain(unreachable).cloned();
-    known.chain(measured.lag.waiting_sentences()).collect()
+    let unmatched = unmatched_entries.iter().map(|entry| matches_nothing(entry));
+    known.chain(measured.lag.waiting_sentences()).chain(unmatched).collect()
 }
