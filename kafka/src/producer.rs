@@ -4,6 +4,7 @@
 //! [`Producer::fence`] ends the transaction that the dropped one left open.
 
 mod record;
+mod refusal_reason;
 mod reports;
 
 use std::collections::HashMap;
@@ -124,6 +125,11 @@ impl Producer {
     /// Starts a transaction, which must be committed within the transaction timeout.
     /// After an error, drop the producer.
     pub fn begin(&mut self) -> Result<(), ProduceError> {
+        // The counts say which frames librdkafka still reads, so they must not begin again before they are equal.
+        if self.reports.count() < self.sent {
+            let reason = "records of the transaction before it are in flight";
+            return Err(KafkaError::misused(format!("begin of `{}`", self.name), reason).into());
+        }
         self.deadline = Instant::now() + self.timeout;
         self.reports = Reports::default();
         self.sent = 0;
