@@ -4,6 +4,7 @@
 
 use std::process::ExitCode;
 
+mod asan;
 mod check;
 mod deny;
 mod java;
@@ -14,7 +15,8 @@ const HELP: &str = "\
 cargo xtask check [--fast] [--system-kafka] [--rounds N]
     run everything that CI requires of a change, in order, up to the first failure
 
-    --fast          leave out rustdoc, cargo-deny, the bench and the real-Kafka tests: for use while you work
+    --fast          leave out rustdoc, cargo-deny, AddressSanitizer, the bench and the real-Kafka tests: for use while
+                    you work
     --system-kafka  build librdkafka against this machine's libssl and zlib, which is faster
                     (Debian, Ubuntu: apt-get install libssl-dev zlib1g-dev pkg-config)
     --rounds N      number of random kill rounds in the real-Kafka tests (default: 20)
