@@ -18,6 +18,15 @@ const OPTIONS: &str = "detect_stack_use_after_return=1:detect_leaks=1:strict_str
 /// Leak of the client that runs the mock cluster, which is not the shim's: it keeps a queue.
 const KNOWN_LEAKS: &str = "leak:rdkafka::client::Client\n";
 
+/// Runs the tests alone. A machine that cannot is an error.
+pub(crate) fn alone(built: &Path) -> Result<()> {
+    let target = built.join("asan");
+    match obstacle(&target)? {
+        None => run(&target, built, &[]),
+        Some(reason) => bail!("AddressSanitizer cannot run here: {reason}"),
+    }
+}
+
 /// Reason why this machine cannot build for AddressSanitizer; `None` if it can.
 pub(crate) fn obstacle(target: &Path) -> Result<Option<String>> {
     let host = host()?;
@@ -48,8 +57,9 @@ pub(crate) fn obstacle(target: &Path) -> Result<Option<String>> {
     })
 }
 
-/// Builds and runs the tests in a target directory of their own.
-pub(crate) fn run(target: &Path, features: &[&str]) -> Result<()> {
+/// Builds and runs the tests in a target directory of their own. `built` is the directory of the gate's other builds:
+/// their OpenSSL is used, because it needs no check and takes minutes to build.
+pub(crate) fn run(target: &Path, built: &Path, features: &[&str]) -> Result<()> {
     let host = host()?;
     let known_leaks = target.join("known-leaks");
     std::fs::write(&known_leaks, KNOWN_LEAKS)?;
@@ -61,11 +71,26 @@ pub(crate) fn run(target: &Path, features: &[&str]) -> Result<()> {
     // builds of the other C libraries read the second variable after it.
     test.env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", "-Zsanitizer=address -Cforce-frame-pointers=yes")
-        .env("CFLAGS", INSTRUMENTED)
         .env(format!("CFLAGS_{}", host.replace('-', "_")), PLAIN)
         .env("ASAN_OPTIONS", OPTIONS)
         .env("LSAN_OPTIONS", format!("print_suppressions=0:suppressions={}", known_leaks.display()));
-    run_command(&mut test)
+    let mut c_flags = INSTRUMENTED.to_owned();
+    if let Some(openssl) = built_openssl(built).filter(|_| features.is_empty()) {
+        c_flags.push_str(&format!(" -I{}", openssl.join("include").display()));
+        let libraries = ["lib64", "lib"].map(|name| openssl.join(name)).into_iter().find(|path| path.exists());
+        test.env("LDFLAGS", format!("-L{}", libraries.context("OpenSSL has no libraries")?.display()));
+        test.env("OPENSSL_NO_VENDOR", "1").env("OPENSSL_STATIC", "1").env("OPENSSL_DIR", openssl);
+    }
+    run_command(test.env("CFLAGS", c_flags))
+}
+
+/// The newest OpenSSL that cargo has built from source below `target`.
+fn built_openssl(target: &Path) -> Option<PathBuf> {
+    let crates = std::fs::read_dir(target.join("debug/build")).ok()?.flatten();
+    let crates = crates.filter(|entry| entry.file_name().to_string_lossy().starts_with("openssl-sys-"));
+    let installed = crates.map(|entry| entry.path().join("out/openssl-build/install"));
+    let installed = installed.filter(|path| path.join("include/openssl/ssl.h").exists());
+    installed.max_by_key(|path| path.metadata().and_then(|metadata| metadata.modified()).ok())
 }
 
 fn host() -> Result<String> {

@@ -83,9 +83,10 @@ fn take_all(options: &Options, steps: &mut Steps) -> Result<()> {
         steps.note(format!("--fast: {left_out} were NOT RUN"));
         return Ok(());
     }
-    let sanitized = target()?.join("asan");
+    let built = target()?;
+    let sanitized = built.join("asan");
     match asan::obstacle(&sanitized)? {
-        None => steps.take("shim under ASan", || asan::run(&sanitized, features(options)))?,
+        None => steps.take("shim under ASan", || asan::run(&sanitized, &built, features(options)))?,
         Some(reason) => steps.note(format!("shim under AddressSanitizer: NOT RUN, {reason}")),
     }
     run_command(&mut cargo(&["build", "--bins"]))?;
@@ -146,7 +147,8 @@ fn binary(name: &str) -> Result<PathBuf> {
     Ok(target()?.join("debug").join(name))
 }
 
-fn target() -> Result<PathBuf> {
+/// The directory of cargo's builds.
+pub(crate) fn target() -> Result<PathBuf> {
     let metadata = metadata()?;
     Ok(metadata["target_directory"].as_str().context("cargo metadata names no target directory")?.into())
 }

@@ -21,6 +21,9 @@ cargo xtask check [--fast] [--system-kafka] [--rounds N]
                     (Debian, Ubuntu: apt-get install libssl-dev zlib1g-dev pkg-config)
     --rounds N      number of random kill rounds in the real-Kafka tests (default: 20)
 
+cargo xtask asan
+    run only the tests of the librdkafka shim under AddressSanitizer
+
 cargo xtask tidy [--places] [--tree DIR]
     check the rules that need no compiler, and print a table of the tree in numbers with the limit of each
 
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments.as_slice() {
         ["check", rest @ ..] => check::Options::parse(rest).and_then(|options| check::run(&options)),
+        ["asan"] => check::target().and_then(|built| asan::alone(&built)),
         ["tidy", rest @ ..] => tidy::Options::parse(rest).and_then(|options| tidy::run(&options)),
         ["--help" | "-h" | "help"] => {
             println!("{HELP}");

@@ -37,7 +37,8 @@ fn write_frame(stream: &mut TcpStream, frame: &[u8]) -> std::io::Result<()> {
 /// Replaces the broker's port in an answer, so that the client comes back to the proxy.
 fn replace_port(frame: &mut [u8], from: u16, to: u16) {
     let address = |port: u16| [b"127.0.0.1", &u32::from(port).to_be_bytes()[..]].concat();
-    let (from, to) = (address(from), address(to));
+    let from = address(from);
+    let to = address(to);
     for at in 0..frame.len().saturating_sub(from.len()) {
         if frame[at..].starts_with(&from) {
             frame[at..at + to.len()].copy_from_slice(&to);
@@ -58,7 +59,8 @@ fn name_the_record(frame: &mut Vec<u8>) {
 fn forward(mut client: TcpStream, broker: SocketAddr, own_port: u16) -> std::io::Result<()> {
     let mut upstream = TcpStream::connect(broker)?;
     let kinds: Arc<Mutex<HashMap<[u8; 4], i16>>> = Arc::default();
-    let (mut answers, mut answered) = (upstream.try_clone()?, client.try_clone()?);
+    let mut answers = upstream.try_clone()?;
+    let mut answered = client.try_clone()?;
     let asked = kinds.clone();
     thread::spawn(move || -> std::io::Result<()> {
         loop {
