@@ -1,7 +1,6 @@
 //! An end of a trial, in a process and a network namespace of its own: the bench starts itself again as this process. It
 //! writes samples to standard output and executes the commands that it reads from standard input.
 
-pub(crate) mod catalog;
 pub(crate) mod plain;
 pub(crate) mod product;
 pub(crate) mod protocol;

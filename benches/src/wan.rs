@@ -31,12 +31,15 @@ use stop::{Stop, Stopped};
 use trial::settings::ExtraLines;
 use trial::{Bench, Trial};
 
+/// Attempts at a trial whose emulator is late.
 const ATTEMPTS: u32 = 3;
 
 /// Durations and number of seeds of a set of cells, unless the user gives others.
 #[derive(Debug, Clone, Copy)]
 struct Defaults {
+    /// Time for which a steady cell is measured, in seconds.
     seconds: u64,
+    /// Warm-up of a steady cell, in seconds.
     warm_up: u64,
     seeds: u64,
 }

@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+use service::config::ProcessSettings;
 use service::private_file;
 use service::tls::PeerIdentity;
+use ureq::RequestBuilder;
 use ureq::http::Uri;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
@@ -25,7 +28,7 @@ pub(crate) const RECEIVER: &str = "127.0.0.1:7402";
 pub(crate) struct AdminPort {
     agent: ureq::Agent,
     /// The port in messages: what the command line or the configuration file says.
-    name: String,
+    pub(crate) name: String,
     /// The URL of the port, without a path.
     url: String,
     authorization: Option<String>,
@@ -69,26 +72,24 @@ impl AdminPort {
         Ok(Self { agent, name: target.name, url: target.url, authorization, timeout })
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Fetches a page, such as `status`.
     pub(crate) fn get(&self, page: &str) -> Result<String, Failure> {
-        let mut request = self.agent.get(format!("{}/{page}", self.url));
-        if let Some(authorization) = &self.authorization {
-            request = request.header("authorization", authorization);
-        }
-        self.answered(request.call())
+        self.answered(self.authorised(self.agent.get(format!("{}/{page}", self.url))).call())
     }
 
     /// Sends a request that changes something; the answer is a sentence.
-    pub(crate) fn post(&self, page: &str, json: String) -> Result<String, Failure> {
-        let mut request = self.agent.post(format!("{}/{page}", self.url)).content_type("application/json");
-        if let Some(authorization) = &self.authorization {
-            request = request.header("authorization", authorization);
+    pub(crate) fn post(&self, page: &str, request: &impl Serialize) -> Result<String, Failure> {
+        let json = serde_json::to_string(request).map_err(Failure::failed)?;
+        let request = self.authorised(self.agent.post(format!("{}/{page}", self.url)));
+        let answer = self.answered(request.content_type("application/json").send(json))?;
+        Ok(answer.trim_end().to_owned())
+    }
+
+    fn authorised<Body>(&self, request: RequestBuilder<Body>) -> RequestBuilder<Body> {
+        match &self.authorization {
+            Some(authorization) => request.header("authorization", authorization),
+            None => request,
         }
-        self.answered(request.send(json)).map(|sentence| sentence.trim_end().to_owned())
     }
 
     pub(crate) fn failed(&self, reason: impl Display) -> Failure {
@@ -142,9 +143,8 @@ impl Target {
 
     /// The port of the process that runs with `file`, as its `[admin]` and `[tls]` describe it.
     fn of_file(file: &Path) -> Result<Self, Failure> {
-        let text = std::fs::read_to_string(file).map_err(|error| unusable(file, &error))?;
-        let role = Role::of_file(file, &text)?;
-        let (admin, tls) = role.admin(file, &text)?;
+        let (role, text) = Role::of_file(file)?;
+        let ProcessSettings { admin, tls, .. } = role.process(file, &text)?;
         let Some(listen) = admin.listen.0 else {
             let words = "`admin.listen` is \"off\", so this process has no admin port";
             return Err(Failure::Config(format!("{}: {words}", file.display())));

@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use netem::command::NetemCommand;
+
+use crate::exit;
+use crate::role::Role;
 
 const ABOUT: &str = "\
 Moves Kafka topics between data centres at the speed of the line, exactly once.
@@ -25,15 +28,8 @@ To set up a link:
   causeway check sender.toml && causeway send sender.toml
   causeway status                               is it keeping up, is there a problem
 
-Exit codes:
-  0  success, or a clean shutdown
-  1  failed; a retry may succeed
-  2  invalid configuration or arguments
-  3  halted; an operator must act
-
 `send` and `receive` drain and exit within 10 s of SIGTERM or SIGINT; a second signal makes them
-exit immediately. Configure your service manager to restart them on 1 and on a signal, not on 2
-and 3.";
+exit immediately.";
 
 const SEND: &str = "\
 Runs a sender until it is stopped. Run it near the source cluster. It needs no disk: the receiver
@@ -64,9 +60,7 @@ accepted each other's certificate. It changes nothing and does not disturb a run
 does not show whether the receiver serves this link to this certificate: the sender does.
 
 Example:
-  causeway check /etc/causeway/sender.toml
-
-Exit codes: 0 every check passed, 1 a check failed, 2 the file cannot be used.";
+  causeway check /etc/causeway/sender.toml";
 
 const STATUS: &str = "\
 Asks a running sender or receiver on its admin port: is it keeping up, what limits it, which
@@ -80,9 +74,7 @@ Examples:
   causeway status --watch
   causeway status --json | jq .lag_records
   causeway status --topics                      the lag and the halts of each topic
-  causeway status --topic orders                position, log, lag and state of each partition
-
-Exit codes: 0 a process answered, 1 none did.";
+  causeway status --topic orders                position, log, lag and state of each partition";
 
 const RESUME: &str = "\
 Resumes a halted partition. Ask the sender that holds the link: it knows the log of the source. The
@@ -99,9 +91,7 @@ means and what to do.
 Examples:
   causeway resume orders/3
   causeway resume orders/3 --skip
-  causeway resume orders/3 --from 120000 --admin 10.0.0.7:7401
-
-Exit codes: 0 the partition resumed, 1 it did not; the message says why.";
+  causeway resume orders/3 --from 120000 --admin 10.0.0.7:7401";
 
 const RATE: &str = "\
 Shows the rate of a running sender: the limit, where it comes from, until when, and how much of it
@@ -111,9 +101,7 @@ time is over or `--reset`. It is not stored: a restarted sender uses its file ag
 Examples:
   causeway rate
   causeway rate 200Mbit/s --for 2h
-  causeway rate --reset --admin 10.0.0.7:7401
-
-Exit codes: 0 it is in effect, 1 it was refused or there was no response, 2 invalid rate or time.";
+  causeway rate --reset --admin 10.0.0.7:7401";
 
 const ADOPT: &str = "\
 Lets a link write to a target topic that has records of another writer, or lacks records that the
@@ -122,9 +110,7 @@ the existing ones. Ask the sender that holds the link.
 
 Examples:
   causeway adopt orders
-  causeway adopt orders/3
-
-Exit codes: 0 all of them resumed, 1 some did not; the message says why.";
+  causeway adopt orders/3";
 
 const JUMPS: &str = "\
 Prints who resumed which halt or moved which position, when and why: one line of JSON each, the
@@ -132,9 +118,7 @@ newest 366 of each lane. They are part of the state of the link, stored in the t
 they describe. Ask the receiver, while a sender holds the link.
 
 Example:
-  causeway jumps | jq -r '[.topic, .partition, .from, .to, .reason] | @tsv'
-
-Exit codes: 0 it answered, 1 it did not.";
+  causeway jumps | jq -r '[.topic, .partition, .from, .to, .reason] | @tsv'";
 
 const INIT: &str = "\
 Makes a certificate authority for one link, and a certificate and key for each side. Existing files
@@ -143,9 +127,13 @@ are never overwritten.
 Example:
   causeway pki init pki --link fra-to-sin --sender sender.fra.example --receiver link.sin.example";
 
+fn start() -> String {
+    format!("{START}\n\n{}", exit::help())
+}
+
 /// Moves Kafka topics between data centres at the speed of the line, exactly once
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, long_about = ABOUT, after_long_help = START, after_help = "`--help` says more")]
+#[command(version, max_term_width = 100, long_about = ABOUT, after_long_help = start(), after_help = "`--help` says more")]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -167,30 +155,30 @@ pub(crate) enum Command {
         file: PathBuf,
     },
     /// Show the settings of a file and test its clusters and its peer; change nothing
-    #[command(long_about = CHECK)]
+    #[command(long_about = CHECK, after_long_help = exit::help_of("check"))]
     Check {
         /// Configuration file of a sender or a receiver, TOML
         file: PathBuf,
     },
     /// Show what a running sender or receiver is doing
-    #[command(long_about = STATUS)]
+    #[command(long_about = STATUS, after_long_help = exit::help_of("status"))]
     Status(Status),
     /// Resume a halted partition
-    #[command(long_about = RESUME)]
+    #[command(long_about = RESUME, after_long_help = exit::help_of("resume"))]
     Resume(Resume),
     /// Show the rate of a running sender, or set another one for a while
-    #[command(long_about = RATE)]
+    #[command(long_about = RATE, after_long_help = exit::help_of("rate"))]
     Rate(Rate),
     /// Let a link write to a target topic that differs from what it wrote
-    #[command(long_about = ADOPT)]
+    #[command(long_about = ADOPT, after_long_help = exit::help_of("adopt"))]
     Adopt(Adopt),
     /// Print who resumed which halt or moved which position, when and why
-    #[command(long_about = JUMPS)]
-    Jumps(Jumps),
+    #[command(long_about = JUMPS, after_long_help = exit::help_of("jumps"))]
+    Jumps(AdminOptions),
     /// Print a configuration to start from, with every setting explained
     Example {
         /// Role of the process
-        role: ExampleRole,
+        role: Role,
     },
     /// Run a whole link on this machine: two clusters, a load, restarts, and every record compared
     Demo {
@@ -291,27 +279,11 @@ pub(crate) struct Adopt {
     pub(crate) admin: AdminOptions,
 }
 
-/// Arguments of `causeway jumps`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Jumps {
-    #[command(flatten)]
-    pub(crate) admin: AdminOptions,
-}
-
 /// Splits `orders/3` into topic and partition.
 pub(crate) fn partition(text: &str) -> Result<(String, i32), String> {
     let parts = text.rsplit_once('/').and_then(|(topic, number)| Some((topic, number.parse::<i32>().ok()?)));
     let parts = parts.filter(|(topic, number)| !topic.is_empty() && *number >= 0);
     parts.map(|(topic, number)| (topic.to_owned(), number)).ok_or_else(|| "write it like orders/3".to_owned())
-}
-
-/// The role whose example is printed.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum ExampleRole {
-    /// Near the source cluster
-    Sender,
-    /// Near the target cluster
-    Receiver,
 }
 
 /// The commands of `causeway pki`.

@@ -8,37 +8,75 @@ mod sender_checks;
 use std::path::Path;
 use std::time::Duration;
 
+use kafka::Properties;
 use service::config::{Configuration, Effective, Section, effective};
 use service::tls::{Credentials, TlsError};
+use wire::units::display_duration;
 
 use crate::exit::Failure;
+use crate::process::properties;
 use crate::reload::usable;
-use crate::role::Role;
+use crate::role::{self, Role};
+use cluster::Cluster;
 use findings::Findings;
 
 /// Round trips for which derived rates are shown: across a continent, an ocean, the world.
 const ROUND_TRIPS: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(300)];
 
+/// A configuration that can be checked.
+trait Checked: Configuration {
+    /// Name of the Kafka cluster in messages: `source` or `target`.
+    const CLUSTER: &'static str;
+
+    /// The process in words, for the first line.
+    fn title(&self) -> String;
+
+    /// Values that follow from the settings, each with its name.
+    fn derived(&self) -> Vec<(String, String)>;
+
+    /// The rates that the settings allow at this round trip, in words.
+    fn rates_at(&self, rtt: Duration) -> String;
+
+    fn check_cluster(&self, findings: &mut Findings, cluster: &Cluster, properties: &Properties);
+
+    /// Checks the other end of the link, if this one can dial it.
+    fn check_peer(&self, findings: &mut Findings, credentials: &Credentials) -> Result<(), Failure> {
+        let _ = (findings, credentials);
+        Ok(())
+    }
+}
+
 /// Shows the settings of `file`, then tests its cluster and its peer.
 pub(crate) fn run(file: &Path) -> Result<(), Failure> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::Config(format!("{} cannot be read: {error}", file.display())))?;
-    let findings = match Role::of_file(file, &text)? {
-        Role::Sender => {
-            let config: sender::config::Config = Role::Sender.load(file)?;
-            println!("{}: a sender of link {}", file.display(), &*config.link);
-            show_settings(&text, &config);
-            sender_checks::show_derived(&config);
-            sender_checks::ask(&config)?
+    match Role::of_file(file)? {
+        (Role::Sender, text) => check::<sender::config::Config>(file, &text),
+        (Role::Receiver, text) => check::<receiver::config::Config>(file, &text),
+    }
+}
+
+fn check<C: Checked>(file: &Path, text: &str) -> Result<(), Failure> {
+    let config: C = role::load(file)?;
+    println!("{}: {}", file.display(), config.title());
+    show_settings(text, &config);
+    println!("\nderived");
+    let at = |rtt| (format!("at a {} round trip", display_duration(rtt)), config.rates_at(rtt));
+    for (what, words) in config.derived().into_iter().chain(ROUND_TRIPS.map(at)) {
+        println!("  {what:<22} {words}");
+    }
+    println!("\nchecks");
+    let properties = properties(&config)?;
+    let mut findings = Findings::default();
+    let credentials = credentials(&mut findings, &config);
+    if let Some(cluster) = Cluster::reach(&mut findings, C::CLUSTER, &config, &properties)? {
+        let what = format!("{} cluster", C::CLUSTER);
+        if let Some(id) = cluster.ask(&mut findings, &what, |catalog| catalog.cluster_id()) {
+            findings.ok(&what, id);
+            config.check_cluster(&mut findings, &cluster, &properties);
         }
-        Role::Receiver => {
-            let config: receiver::config::Config = Role::Receiver.load(file)?;
-            println!("{}: a receiver", file.display());
-            show_settings(&text, &config);
-            receiver_checks::show_derived(&config);
-            receiver_checks::ask(&config)?
-        }
-    };
+    }
+    if let Some(credentials) = credentials {
+        config.check_peer(&mut findings, &credentials)?;
+    }
     findings.verdict()
 }
 
@@ -62,19 +100,11 @@ fn show_settings<C: Configuration>(text: &str, config: &C) {
     }
 }
 
-fn show_derived(lines: &[(String, String)]) {
-    println!("\nderived");
-    for (what, words) in lines {
-        println!("  {what:<22} {words}");
-    }
-    println!("\nchecks");
-}
-
 /// Checks our own certificate and key: that they are valid, a pair, and usable for the role.
 fn credentials(findings: &mut Findings, config: &impl Configuration) -> Option<Credentials> {
     match usable(config) {
         Ok(credentials) => {
-            findings.ok("certificate", format!("{} fits its key", config.tls().certificate.display()));
+            findings.ok("certificate", format!("{} fits its key", config.process().tls.certificate.display()));
             Some(credentials)
         }
         Err(error) => {

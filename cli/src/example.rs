@@ -1,11 +1,11 @@
 //! `causeway example`: prints a configuration to start from, with every setting explained.
 
-use crate::args::ExampleRole;
+use crate::role::Role;
 
-pub(crate) fn print(role: ExampleRole) {
+pub(crate) fn print(role: Role) {
     let page = match role {
-        ExampleRole::Sender => service::config::template(sender::config::EXAMPLE, sender::config::SECTIONS),
-        ExampleRole::Receiver => service::config::template(receiver::config::EXAMPLE, receiver::config::SECTIONS),
+        Role::Sender => service::config::template(sender::config::EXAMPLE, sender::config::SECTIONS),
+        Role::Receiver => service::config::template(receiver::config::EXAMPLE, receiver::config::SECTIONS),
     };
     print!("{page}");
 }

@@ -25,15 +25,22 @@ use crate::args::{Args, Command, PkiCommand, PkiInit};
 use crate::exit::Failure;
 
 fn main() {
-    let result = match Args::parse().command {
-        Command::Send { file } => process::run::<send::Sender>(&file),
-        Command::Receive { file } => process::run::<receive::Receiver>(&file),
+    let command = Args::parse().command;
+    match &command {
+        // A link and the demo continue without a reader of their output, and `--watch` sees its end.
+        Command::Send { .. } | Command::Receive { .. } | Command::Demo { .. } => {}
+        Command::Status(status) if status.watch => {}
+        _ => netem::command::end_with_reader(),
+    }
+    let result = match command {
+        Command::Send { file } => process::run::<sender::config::Config>(&file),
+        Command::Receive { file } => process::run::<receiver::config::Config>(&file),
         Command::Check { file } => check::run(&file),
         Command::Status(arguments) => status::run(&arguments),
         Command::Resume(arguments) => resume::run(arguments),
         Command::Rate(arguments) => rate::run(&arguments),
         Command::Adopt(arguments) => resume::adopt(&arguments),
-        Command::Jumps(arguments) => resume::jumps(&arguments.admin),
+        Command::Jumps(options) => resume::jumps(&options),
         Command::Demo { seconds } => run_demo(seconds),
         Command::Netem { command } => emulate(*command),
         Command::Pki { command: PkiCommand::Init(init) } => init_pki(&init),

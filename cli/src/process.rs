@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka::Properties;
+use prometheus_client::registry::Registry;
 use service::admin::{Access, Admin, Reload, Views};
 use service::config::Configuration;
 use service::live::Live;
@@ -15,46 +16,56 @@ use transport::io_threads::IoThreads;
 
 use crate::exit::Failure;
 use crate::reload::Reloader;
-use crate::role::Role;
+use crate::role;
 
 /// The longest drain. A longer one is cut off: that costs time, never data.
 const DRAIN_MAX: Duration = Duration::from_secs(9);
 /// The rest of the ten seconds, for tasks to end after a drain was cut off. Tasks that still block then are abandoned.
 const EXIT_TIME: Duration = Duration::from_millis(500);
 
-/// A role of a link, as a process runs it. The value answers on the admin port.
-pub(crate) trait Process: Admin + Sized {
-    const ROLE: Role;
+/// A role of a link as a process runs it, by its configuration.
+pub(crate) trait Process: Configuration {
+    /// The report of the process, from which its admin port answers.
+    type Report: Default + Send + Sync + 'static;
+    /// Makes the metrics of a report.
+    const METRICS: fn(Arc<Self::Report>) -> Registry;
 
-    type Config: Configuration;
-
-    fn io_threads(config: &Self::Config) -> IoThreads;
+    fn io_threads(&self) -> IoThreads;
 
     /// Makes the Kafka clients, and returns the work of the process, which ends after a shutdown or with a failure.
-    fn prepare(
-        config: Live<Self::Config>,
+    fn work(
+        config: Live<Self>,
         properties: &Properties,
+        report: Arc<Self::Report>,
         shutdown: Shutdown,
-    ) -> Result<(Self, impl Future<Output = Result<(), Failure>>), Failure>;
+    ) -> Result<impl Future<Output = Result<(), Failure>>, Failure>;
 }
 
-pub(crate) fn run<P: Process>(file: &Path) -> Result<(), Failure> {
-    let config: P::Config = P::ROLE.load(file)?;
-    let logging = config.log().start().map_err(Failure::config)?;
-    let (reloader, live) = Reloader::new(P::ROLE, file, config, logging)?;
+/// The answers of a process on its admin port, from its report.
+pub(crate) struct Answers<R>(pub(crate) Arc<R>);
+
+pub(crate) fn run<P: Process>(file: &Path) -> Result<(), Failure>
+where
+    Answers<P::Report>: Admin,
+{
+    let config: P = role::load(file)?;
+    let logging = config.process().log.start().map_err(Failure::config)?;
+    let (reloader, live) = Reloader::new(file, config, logging)?;
     let config = live.now();
     // Before any work, so that a port that is in use ends the process.
-    let listener = config.admin().listen.0.map(bind).transpose()?;
-    let runtime = P::io_threads(&config).runtime().map_err(Failure::failed)?;
+    let listener = config.process().admin.listen.0.map(bind).transpose()?;
+    let runtime = config.io_threads().runtime().map_err(Failure::failed)?;
     let (trigger, shutdown) = shutdown::channel();
-    let access = reloader.access();
+    let access = Arc::clone(&reloader.access);
     let reload: Reload = Arc::new(move || reloader.reload().map(|reloaded| serde_json::json!(reloaded)));
     runtime.spawn(obey_signals(trigger));
     runtime.spawn(obey_hangups(Arc::clone(&reload)));
     let properties = properties(&*config)?;
-    let (admin, work) = P::prepare(live, &properties, shutdown.clone())?;
+    let report = Arc::new(P::Report::default());
+    let metrics = Arc::new(P::METRICS(Arc::clone(&report)));
+    let work = P::work(live, &properties, Arc::clone(&report), shutdown.clone())?;
     if let Some(listener) = listener {
-        answer(listener, Views { admin: Arc::new(admin), reload }, access, shutdown)?;
+        answer(listener, Views { admin: Arc::new(Answers(report)), metrics, reload }, access, shutdown)?;
     }
     let result = runtime.block_on(work);
     runtime.shutdown_background();

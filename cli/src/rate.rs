@@ -29,8 +29,7 @@ pub(crate) fn run(arguments: &args::Rate) -> Result<(), Failure> {
         // Whole seconds, rounded up: never less than requested.
         seconds: arguments.time.map(|time| time.as_secs() + u64::from(time.subsec_nanos() > 0)),
     };
-    let body = serde_json::to_string(&request).map_err(Failure::failed)?;
-    println!("{}", port.post("rate", body)?);
+    println!("{}", port.post("rate", &request)?);
     Ok(())
 }
 

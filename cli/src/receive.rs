@@ -15,54 +15,42 @@ use transport::endpoint::EndpointError;
 use transport::io_threads::IoThreads;
 
 use crate::exit::Failure;
-use crate::process::Process;
-use crate::role::Role;
+use crate::process::{Answers, Process};
 
-pub(crate) struct Receiver {
-    metrics: Registry,
-    board: Arc<Board>,
-}
+impl Process for Config {
+    type Report = Board;
+    const METRICS: fn(Arc<Board>) -> Registry = receiver::metrics::registry;
 
-impl Process for Receiver {
-    const ROLE: Role = Role::Receiver;
-    type Config = Config;
-
-    fn io_threads(config: &Config) -> IoThreads {
-        config.io_threads
+    fn io_threads(&self) -> IoThreads {
+        self.io_threads
     }
 
-    fn prepare(
-        config: Live<Config>,
+    fn work(
+        config: Live<Self>,
         properties: &Properties,
+        board: Arc<Board>,
         shutdown: Shutdown,
-    ) -> Result<(Self, impl Future<Output = Result<(), Failure>>), Failure> {
+    ) -> Result<impl Future<Output = Result<(), Failure>>, Failure> {
         let parts = Parts::kafka(&config.now(), properties)?;
-        let board = Arc::new(Board::default());
-        let metrics = receiver::metrics::registry(Arc::clone(&board));
-        let work = receiver::run(config, parts, Arc::clone(&board), shutdown);
-        Ok((Self { metrics, board }, async { work.await.map_err(Failure::from) }))
+        Ok(async { receiver::run(config, parts, board, shutdown).await.map_err(Failure::from) })
     }
 }
 
-impl Admin for Receiver {
-    fn metrics(&self) -> &Registry {
-        &self.metrics
-    }
-
+impl Admin for Answers<Board> {
     fn ready(&self) -> Result<(), String> {
-        self.board.ready()
+        self.0.ready()
     }
 
     fn status(&self) -> Value {
-        json!(self.board.status())
+        json!(self.0.status())
     }
 
     fn jumps(&self) -> Result<Value, String> {
-        Ok(json!(self.board.jumps()))
+        Ok(json!(self.0.jumps()))
     }
 
     fn resume(&self, _request: Value) -> Outcome {
-        let holders = self.board.holders();
+        let holders = self.0.holders();
         let reason = format!("this is a receiver; halts are lifted at the sender of the link: {holders}");
         Box::pin(std::future::ready(Err(reason)))
     }

@@ -17,7 +17,7 @@ use service::metrics::PROCESS;
 use service::tls::{Credentials, End, TlsError};
 
 use crate::exit::Failure;
-use crate::role::Role;
+use crate::role;
 
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Reloaded {
@@ -28,10 +28,10 @@ pub(crate) struct Reloaded {
 
 /// The configuration of this process and the file that it came from.
 pub(crate) struct Reloader<C> {
-    role: Role,
     file: PathBuf,
     logging: Logging,
-    access: Arc<Access>,
+    /// The access rules of the admin port, which a reload renews.
+    pub(crate) access: Arc<Access>,
     state: Lock<State<C>>,
 }
 
@@ -44,17 +44,12 @@ struct State<C> {
 
 impl<C: Configuration> Reloader<C> {
     /// A reloader of `config`, which was read from `file`, and the live configuration for its users.
-    pub(crate) fn new(role: Role, file: &Path, config: C, logging: Logging) -> Result<(Self, Live<C>), Failure> {
+    pub(crate) fn new(file: &Path, config: C, logging: Logging) -> Result<(Self, Live<C>), Failure> {
         let credentials = usable(&config).map_err(|error| Failure::config(format!("tls: {error}")))?;
-        let access = Access::new(config.admin(), &credentials).map_err(Failure::config)?;
+        let access = Access::new(&config.process().admin, &credentials).map_err(Failure::config)?;
         let (publisher, live) = live::channel(config);
         let state = Lock::new(State { publisher, certificates: credentials.fingerprint() });
-        Ok((Self { role, file: file.to_owned(), logging, access: Arc::new(access), state }, live))
-    }
-
-    /// The access rules of the admin port, which a reload renews.
-    pub(crate) fn access(&self) -> Arc<Access> {
-        Arc::clone(&self.access)
+        Ok((Self { file: file.to_owned(), logging, access: Arc::new(access), state }, live))
     }
 
     /// Reads the file again and logs the result. Blocks on the disk.
@@ -85,9 +80,9 @@ impl<C: Configuration> Reloader<C> {
 
     fn read(&self) -> Result<Reloaded, String> {
         let mut state = self.state.lock();
-        let new: C = self.role.load(&self.file).map_err(|failure| failure.to_string())?;
+        let new: C = role::load(&self.file).map_err(|failure| failure.to_string())?;
         let credentials = usable(&new).map_err(|error| format!("tls: {error}"))?;
-        self.access.renew(new.admin(), &credentials).map_err(|error| error.to_string())?;
+        self.access.renew(&new.process().admin, &credentials).map_err(|error| error.to_string())?;
         let certificates = credentials.fingerprint();
         let mut config = C::clone(&state.publisher.now());
         let changes = config.reload(new);
@@ -97,7 +92,7 @@ impl<C: Configuration> Reloader<C> {
             let setting = "tls: contents of the files".to_owned();
             changed.push(Change { setting, from: before, to: certificates, live: true });
         }
-        if changed.iter().any(|change| change.setting == "log.level") && !self.logging.set_level(config.log()) {
+        if changed.iter().any(|change| change.setting == "log.level") && !self.logging.set_level(config.process().log) {
             tracing::warn!("RUST_LOG in the environment overrides `log.level`");
         }
         state.publisher.publish(config);
@@ -107,7 +102,7 @@ impl<C: Configuration> Reloader<C> {
 
 /// Reads the certificates and the key, and checks that they serve their end.
 pub(crate) fn usable<C: Configuration>(config: &C) -> Result<Credentials, TlsError> {
-    let credentials = Credentials::load(config.tls(), C::END, service::tls::now())?;
+    let credentials = Credentials::load(&config.process().tls, C::END, service::tls::now())?;
     match C::END {
         End::Client => credentials.client().map(drop)?,
         End::Server => credentials.server().map(drop)?,

@@ -19,7 +19,7 @@ pub(crate) fn run(arguments: args::Resume) -> Result<(), Failure> {
         None => ResumeAction::Here,
     };
     let port = AdminPort::new(&arguments.admin, admin::SENDER, TIMEOUT)?;
-    println!("{}", resume(&port, &Request { topic, partition, action })?);
+    println!("{}", port.post("resume", &Request { topic, partition, action })?);
     Ok(())
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn adopt(arguments: &args::Adopt) -> Result<(), Failure> {
     let port = AdminPort::new(&arguments.admin, admin::SENDER, TIMEOUT)?;
     let action = ResumeAction::Adopt;
     if let Ok((topic, partition)) = args::partition(&arguments.topic) {
-        println!("{}", resume(&port, &Request { topic, partition, action })?);
+        println!("{}", port.post("resume", &Request { topic, partition, action })?);
         return Ok(());
     }
     let status: sender::Status = serde_json::from_str(&port.get("status")?).map_err(Failure::failed)?;
@@ -37,7 +37,7 @@ pub(crate) fn adopt(arguments: &args::Adopt) -> Result<(), Failure> {
     let mut adopted = 0;
     let mut refused = Vec::new();
     for halt in halted {
-        match resume(&port, &Request { topic: halt.topic, partition: halt.partition, action }) {
+        match port.post("resume", &Request { topic: halt.topic, partition: halt.partition, action }) {
             Ok(sentence) => {
                 println!("{sentence}");
                 adopted += 1;
@@ -60,8 +60,4 @@ pub(crate) fn jumps(options: &AdminOptions) -> Result<(), Failure> {
     let jumps: Vec<serde_json::Value> = serde_json::from_str(&body).map_err(Failure::failed)?;
     jumps.iter().for_each(|jump| println!("{jump}"));
     Ok(())
-}
-
-fn resume(port: &AdminPort, request: &Request) -> Result<String, Failure> {
-    port.post("resume", serde_json::to_string(request).map_err(Failure::failed)?)
 }

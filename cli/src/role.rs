@@ -2,17 +2,34 @@
 
 use std::path::Path;
 
+use clap::ValueEnum;
 use kafka::properties::forbidden;
-use service::admin::AdminSettings;
-use service::config::{self, Configuration, Problems, Section, top_keys};
-use service::tls::TlsFiles;
+use service::config::{self, Configuration, ProcessSettings, top_keys};
+use service::tls::End;
 
 use crate::exit::Failure;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The role of a process in a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
+    /// Near the source cluster
     Sender,
+    /// Near the target cluster
     Receiver,
+}
+
+/// Reads the file of a process; a file of the other role is refused with the command that it is for.
+pub(crate) fn load<C: Configuration>(file: &Path) -> Result<C, Failure> {
+    config::load(file, forbidden).map_err(|problems| {
+        let role = config::read_text(file).ok().and_then(|text| Role::of(&text));
+        let (whose, command) = match (role, C::END) {
+            (Some(Role::Sender), End::Server) => ("a sender", "send"),
+            (Some(Role::Receiver), End::Client) => ("a receiver", "receive"),
+            _ => return problems.into(),
+        };
+        let file = file.display();
+        Failure::Config(format!("{file} is the configuration of {whose}; run `causeway {command} {file}`"))
+    })
 }
 
 impl Role {
@@ -27,47 +44,24 @@ impl Role {
         }
     }
 
-    /// The role that `file` with this `text` is written for, or the failure of a file that is for neither.
-    pub(crate) fn of_file(file: &Path, text: &str) -> Result<Self, Failure> {
-        Self::of(text).ok_or_else(|| {
+    /// The role that `file` is written for, and its text.
+    pub(crate) fn of_file(file: &Path) -> Result<(Self, String), Failure> {
+        let text = config::read_text(file)?;
+        let role = Self::of(&text).ok_or_else(|| {
             let hint = "a sender's file has `link`, [source] and [wan], a receiver's [target] and [[links]]";
             Failure::Config(format!("{} is neither a sender's nor a receiver's: {hint}", file.display()))
-        })
+        })?;
+        Ok((role, text))
     }
 
-    /// Reads the file of a process of this role; a file of the other role is refused with the command that it is for.
-    pub(crate) fn load<C: Configuration>(self, file: &Path) -> Result<C, Failure> {
-        config::load(file, forbidden).map_err(|problems| self.refuse(file, problems))
-    }
-
-    /// The failure of a file that this role cannot use.
-    fn refuse(self, file: &Path, problems: Problems) -> Failure {
-        let other = std::fs::read_to_string(file).ok().and_then(|text| Self::of(&text)).filter(|role| *role != self);
-        let (whose, command) = match other {
-            Some(Self::Sender) => ("a sender", "send"),
-            Some(Self::Receiver) => ("a receiver", "receive"),
-            None => return problems.into(),
-        };
-        let file = file.display();
-        Failure::Config(format!("{file} is the configuration of {whose}; run `causeway {command} {file}`"))
-    }
-
-    /// The `[admin]` and `[tls]` of `file`. Paths are as written; nothing they name is opened.
-    pub(crate) fn admin(self, file: &Path, text: &str) -> Result<(AdminSettings, TlsFiles), Failure> {
-        let name = file.display().to_string();
-        let read = config::parse_with(text, &name, self.sections(), forbidden, |document| {
-            let admin = AdminSettings::read(document);
-            let tls = document.read();
-            Ok((admin?, tls?))
-        });
-        read.map_err(Failure::from)
-    }
-
-    fn sections(self) -> &'static [Section] {
-        match self {
+    /// The settings of the process in `file`. Paths are as written; nothing they name is opened.
+    pub(crate) fn process(self, file: &Path, text: &str) -> Result<ProcessSettings, Failure> {
+        let sections = match self {
             Self::Sender => sender::config::SECTIONS,
             Self::Receiver => receiver::config::SECTIONS,
-        }
+        };
+        let name = file.display().to_string();
+        Ok(config::parse_with(text, &name, sections, forbidden, |document| document.read())?)
     }
 }
 

@@ -13,63 +13,51 @@ use service::shutdown::Shutdown;
 use transport::io_threads::IoThreads;
 
 use crate::exit::Failure;
-use crate::process::Process;
-use crate::role::Role;
+use crate::process::{Answers, Process};
 
-pub(crate) struct Sender {
-    metrics: Registry,
-    report: Arc<Report>,
-}
+impl Process for Config {
+    type Report = Report;
+    const METRICS: fn(Arc<Report>) -> Registry = sender::metrics;
 
-impl Process for Sender {
-    const ROLE: Role = Role::Sender;
-    type Config = Config;
-
-    fn io_threads(config: &Config) -> IoThreads {
-        config.io_threads
+    fn io_threads(&self) -> IoThreads {
+        self.io_threads
     }
 
-    fn prepare(
-        config: Live<Config>,
+    fn work(
+        config: Live<Self>,
         properties: &Properties,
+        report: Arc<Report>,
         shutdown: Shutdown,
-    ) -> Result<(Self, impl Future<Output = Result<(), Failure>>), Failure> {
+    ) -> Result<impl Future<Output = Result<(), Failure>>, Failure> {
         let dependencies = Dependencies::kafka(&config.now(), properties)?;
-        let report = Arc::new(Report::default());
-        let metrics = sender::metrics(Arc::clone(&report));
-        let work = sender::run(config, dependencies, Arc::clone(&report), shutdown);
-        Ok((Self { metrics, report }, async { work.await.map_err(Failure::from) }))
+        Ok(async { sender::run(config, dependencies, report, shutdown).await.map_err(Failure::from) })
     }
 }
 
-impl Admin for Sender {
-    fn metrics(&self) -> &Registry {
-        &self.metrics
-    }
-
+impl Admin for Answers<Report> {
     fn ready(&self) -> Result<(), String> {
-        self.report.ready()
+        self.0.ready()
     }
 
     fn status(&self) -> Value {
-        json!(self.report.status())
+        json!(self.0.status())
     }
 
     fn topics(&self) -> Result<Value, String> {
-        self.report.topics().map(|topics| json!(topics))
+        self.0.topics().map(|topics| json!(topics))
     }
 
     fn partitions(&self, topic: &str) -> Result<Value, String> {
-        self.report.partitions(topic).map(|partitions| json!(partitions))
+        self.0.partitions(topic).map(|partitions| json!(partitions))
     }
 
     fn resume(&self, request: Value) -> Outcome {
-        let report = Arc::clone(&self.report);
+        let report = Arc::clone(&self.0);
         Box::pin(async move { report.board().ask(parsed(request)?).await })
     }
 
     fn rate(&self, request: Value) -> Result<String, String> {
-        self.report.board().rates().ask(&parsed(request)?, jiff::Timestamp::now())
+        self.0.board().rates().ask(&parsed(request)?, jiff::Timestamp::now())
     }
 }
 
@@ -81,7 +69,7 @@ impl From<StopReason> for Failure {
     fn from(reason: StopReason) -> Self {
         match reason {
             StopReason::Tls(_) => Self::config(reason),
-            StopReason::Refused { .. } => Self::Halted(reason.to_string()),
+            StopReason::Refused(_) => Self::Halted(reason.to_string()),
             StopReason::Source(error) => error.into(),
             StopReason::Broken(_) => Self::failed(reason),
         }

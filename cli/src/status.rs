@@ -24,8 +24,8 @@ enum Answer {
 
 pub(crate) fn run(arguments: &args::Status) -> Result<(), Failure> {
     if !arguments.watch {
-        let page = page(arguments)?;
-        return show(&page).map_err(Failure::failed);
+        print!("{}", page(arguments)?);
+        return Ok(());
     }
     let terminal = std::io::stdout().is_terminal();
     loop {
@@ -38,17 +38,12 @@ pub(crate) fn run(arguments: &args::Status) -> Result<(), Failure> {
             false => page + "\n",
         };
         // The reader of this output has closed it.
-        if show(&page).is_err() {
+        let mut out = std::io::stdout();
+        if out.write_all(page.as_bytes()).and_then(|()| out.flush()).is_err() {
             return Ok(());
         }
         std::thread::sleep(WATCH);
     }
-}
-
-fn show(page: &str) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(page.as_bytes())?;
-    out.flush()
 }
 
 /// The answers of every process asked; a failure if none answers.
@@ -89,7 +84,7 @@ fn shown(port: &AdminPort, body: &str, arguments: &args::Status) -> Result<Strin
         let value: serde_json::Value = serde_json::from_str(body).map_err(unexpected)?;
         return Ok(format!("{value}\n"));
     }
-    let address = port.name();
+    let address = &port.name;
     if arguments.topics {
         return Ok(table::topics(address, &serde_json::from_str::<Vec<_>>(body).map_err(unexpected)?));
     }

@@ -14,15 +14,19 @@ fn an_unusable_file_exits_2_and_names_every_problem() {
     let place = Place::new();
     let wrong = place.write("wrong.toml", "link = \"a\"\nmemroy = \"1 GiB\"\n[wan]\nrate = \"500\"\n[source]\n");
     let files = [
-        (place.path().join("missing.toml"), "missing.toml"),
+        (place.path().join("missing.toml"), "missing.toml: cannot be read: No such file"),
         (place.path().to_owned(), "cannot be read: Is a directory"),
         (wrong, "`500` has no unit"),
     ];
     for (file, expected) in files {
-        for command in ["send", "check"] {
-            let (code, said, error) = on(command, &file);
-            assert_eq!((code, said.as_str()), (2, ""), "{command}: {error}");
-            assert!(error.starts_with("causeway: ") && error.contains(expected), "{command}: {error}");
+        let (code, said, sentence) = on("send", &file);
+        assert_eq!((code, said.as_str()), (2, ""), "{sentence}");
+        assert!(sentence.starts_with("causeway: ") && sentence.contains(expected), "{sentence}");
+        assert_eq!(on("check", &file), (2, String::new(), sentence.clone()));
+        if !expected.contains("no unit") {
+            let asked = causeway(&["status", "--config", file.to_str().unwrap()]);
+            assert_eq!(asked.status.code(), Some(2));
+            assert_eq!(String::from_utf8(asked.stderr).unwrap(), sentence, "every command says the same");
         }
     }
     let (_, _, error) = on("send", &place.path().join("wrong.toml"));
@@ -88,6 +92,23 @@ fn a_wrong_command_line_exits_2_and_help_teaches_the_codes() {
     for command in ["send", "receive", "check", "status"] {
         let text = String::from_utf8(causeway(&[command, "--help"]).stdout).unwrap();
         assert!(text.contains("Example") && text.contains(&format!("causeway {command} ")), "{text}");
+    }
+}
+
+#[test]
+fn a_closed_reader_ends_a_command_quietly() {
+    let place = Place::new();
+    let file = place.sender(closed(), closed(), closed());
+    let file = file.to_str().unwrap();
+    for arguments in [&["example", "sender"][..], &["check", file], &["netem", "profiles"]] {
+        // A pipe that nothing reads, as behind `| head` once it has its lines.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let command =
+            std::process::Command::new(env!("CARGO_BIN_EXE_causeway")).args(arguments).stdout(writer).output().unwrap();
+        let signal = std::os::unix::process::ExitStatusExt::signal(&command.status);
+        let said = String::from_utf8(command.stderr).unwrap();
+        assert_eq!((signal, said.as_str()), (Some(13), ""), "{arguments:?}");
     }
 }
 

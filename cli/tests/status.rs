@@ -96,7 +96,7 @@ fn a_file_without_an_admin_port_is_named() {
     let (code, words) = said(&["status", "--config", off.to_str().unwrap()]);
     assert!(code == 2 && words.contains("`admin.listen` is \"off\", so this process has no admin port"), "{words}");
     let (code, words) = said(&["status", "--config", place.path().join("none.toml").to_str().unwrap()]);
-    assert!(code == 2 && words.contains("none.toml: No such file"), "{words}");
+    assert!(code == 2 && words.contains("none.toml: cannot be read: No such file"), "{words}");
     let neither = place.write("neither.toml", "[tls]\n");
     let (code, words) = said(&["status", "--config", neither.to_str().unwrap()]);
     assert!(code == 2 && words.contains("is neither a sender's nor a receiver's"), "{words}");

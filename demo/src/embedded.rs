@@ -1,72 +1,63 @@
 //! A Kafka cluster inside this process: librdkafka's mock cluster, and a catalog for it.
 //!
-//! It speaks Kafka's protocol over loopback, so that every client is the real one. It has no admin requests: topics are
-//! created here, and found by ordinary requests. It does not abort transactions or fence producers, so the demo drains
-//! an end before it restarts it.
+//! It speaks Kafka's protocol over loopback, so that every client is the real one. It creates and describes no topics on
+//! request, so this module does both. It does not abort transactions or fence producers, so the demo drains an end before
+//! it restarts it.
 
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use kafka::admin::KafkaCatalog;
 use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
-use kafka::{KafkaError, KafkaFault};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use kafka::{KafkaError, KafkaFault, Properties};
 use rdkafka::mocking::MockCluster;
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use service::lock::Lock;
-use wire::ids::{Position, TopicId};
+use testkit::MemoryCatalog;
+use wire::ids::Position;
 use wire::partition::Partition;
-
-const ANSWER: Duration = Duration::from_secs(10);
 
 /// An embedded cluster of one broker. Dropping it deletes everything in it.
 pub(crate) struct Embedded {
-    address: String,
+    pub(crate) address: String,
     orders: Option<SyncSender<Order>>,
     thread: Option<JoinHandle<()>>,
-    configs: Lock<HashMap<String, Vec<(String, String)>>>,
+    topics: Arc<MemoryCatalog>,
 }
 
 /// A request to create a topic, with the channel for the result.
 struct Order {
-    name: String,
-    partitions: i32,
+    topic: NewTopic,
     done: SyncSender<Result<(), String>>,
 }
 
 impl Embedded {
-    pub(crate) fn start(name: &str) -> Result<Arc<Self>> {
+    pub(crate) fn start(name: &'static str) -> Result<Arc<Self>> {
         let (orders, inbox) = sync_channel(1);
         let (ready, started) = sync_channel(1);
+        let topics = Arc::new(MemoryCatalog::new(name));
+        let known = Arc::clone(&topics);
         // The mock must stay on one thread, so it gets one of its own.
-        let thread = thread::Builder::new().name(format!("{name}-cluster")).spawn(move || serve(&ready, &inbox))?;
+        let thread =
+            thread::Builder::new().name(format!("{name}-cluster")).spawn(move || serve(&ready, &inbox, &known))?;
         let address = started.recv().context("the embedded cluster did not start")?.map_err(|error| anyhow!(error))?;
-        Ok(Arc::new(Self { address, orders: Some(orders), thread: Some(thread), configs: Lock::default() }))
+        Ok(Arc::new(Self { address, orders: Some(orders), thread: Some(thread), topics }))
     }
 
-    pub(crate) fn address(&self) -> &str {
-        &self.address
+    /// Properties of a client of this cluster.
+    pub(crate) fn properties(&self) -> Properties {
+        Properties { bootstrap_servers: vec![self.address.clone()], ..Properties::default() }
     }
 
     fn create(&self, topic: &NewTopic) -> Result<(), String> {
-        let mut configs = self.configs.lock();
-        if configs.contains_key(&topic.name) {
-            return Ok(());
-        }
         let (done, outcome) = sync_channel(1);
-        let order = Order { name: topic.name.clone(), partitions: topic.partitions, done };
+        let order = Order { topic: topic.clone(), done };
         let sent = self.orders.as_ref().is_some_and(|orders| orders.send(order).is_ok());
         let gone = || "the embedded cluster is gone".to_owned();
         if !sent {
             return Err(gone());
         }
-        outcome.recv().map_err(|_| gone())??;
-        configs.insert(topic.name.clone(), topic.configs.clone());
-        Ok(())
+        outcome.recv().map_err(|_| gone())?
     }
 }
 
@@ -79,7 +70,7 @@ impl Drop for Embedded {
     }
 }
 
-fn serve(ready: &SyncSender<Result<String, String>>, inbox: &Receiver<Order>) {
+fn serve(ready: &SyncSender<Result<String, String>>, inbox: &Receiver<Order>, known: &MemoryCatalog) {
     let cluster = match MockCluster::new(1) {
         Ok(cluster) => cluster,
         Err(error) => return drop(ready.send(Err(error.to_string()))),
@@ -87,126 +78,69 @@ fn serve(ready: &SyncSender<Result<String, String>>, inbox: &Receiver<Order>) {
     if ready.send(Ok(cluster.bootstrap_servers())).is_err() {
         return;
     }
-    for order in inbox {
-        let created = cluster.create_topic(&order.name, order.partitions, 1);
-        let _ = order.done.send(created.map_err(|error| error.to_string()));
+    for Order { topic, done } in inbox {
+        let create = || -> Result<()> {
+            if known.describe(std::slice::from_ref(&topic.name))?.is_empty() {
+                cluster.create_topic(&topic.name, topic.partitions, 1)?;
+            }
+            Ok(known.create(std::slice::from_ref(&topic))?)
+        };
+        let _ = done.send(create().map_err(|error| error.to_string()));
     }
 }
 
+/// Catalog of an embedded cluster, with its own client, as each process has one.
 pub(crate) struct EmbeddedCatalog {
     cluster: Arc<Embedded>,
-    client: BaseConsumer,
+    kafka: KafkaCatalog,
 }
 
 impl EmbeddedCatalog {
-    /// Makes a catalog with its own client, as each process has one.
     pub(crate) fn over(cluster: &Arc<Embedded>) -> Result<Self> {
-        let client = ClientConfig::new()
-            .set("bootstrap.servers", cluster.address())
-            .set("allow.auto.create.topics", "false")
-            .create()?;
-        Ok(Self { cluster: Arc::clone(cluster), client })
+        let kafka = KafkaCatalog::start(&cluster.properties(), "demo")?;
+        Ok(Self { cluster: Arc::clone(cluster), kafka })
     }
 }
 
 impl Catalog for EmbeddedCatalog {
     fn cluster_id(&self) -> Result<String, KafkaError> {
-        let missing = || failed("cluster id", "no answer");
-        self.client.client().fetch_cluster_id(ANSWER).ok_or_else(missing)
+        self.kafka.cluster_id()
     }
 
     fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
-        let metadata = self.client.fetch_metadata(None, ANSWER).map_err(|error| failed("metadata", error))?;
-        let summary = |topic: &rdkafka::metadata::MetadataTopic| TopicSummary {
-            name: topic.name().to_owned(),
-            partitions: i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX),
-        };
-        Ok(metadata.topics().iter().map(summary).collect())
+        self.cluster.topics.topics()
     }
 
     fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
-        let found = self.topics()?.into_iter().filter(|topic| names.contains(&topic.name));
-        let describe = |topic: TopicSummary| TopicDescription {
-            id: topic_id(&topic.name),
-            name: topic.name,
-            partitions: topic.partitions,
-            replicas: 1,
-        };
-        Ok(found.map(describe).collect())
+        self.cluster.topics.describe(names)
     }
 
     fn configs(&self, name: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
-        let configs = self.cluster.configs.lock();
-        let entry = |(name, value): &(String, String)| ConfigEntry {
-            name: name.clone(),
-            value: value.clone(),
-            set_on_topic: true,
-        };
-        Ok(configs.get(name).map_or_else(Vec::new, |configs| configs.iter().map(entry).collect()))
+        self.cluster.topics.configs(name)
     }
 
-    fn bounds(&self, partitions: &[Partition], _isolation: Isolation) -> Result<Vec<Bounds>, KafkaError> {
-        let bounds = |asked: &Partition| {
-            let (start, end) = self
-                .client
-                .fetch_watermarks(&asked.topic, asked.partition, ANSWER)
-                .map_err(|error| failed(&format!("bounds of {}-{}", asked.topic, asked.partition), error))?;
-            Ok(Bounds { start: Position(start), end: Position(end) })
-        };
-        partitions.iter().map(bounds).collect()
+    fn bounds(&self, partitions: &[Partition], isolation: Isolation) -> Result<Vec<Bounds>, KafkaError> {
+        self.kafka.bounds(partitions, isolation)
     }
 
     fn positions_at(&self, partitions: &[Partition], timestamp_ms: i64) -> Result<Vec<Position>, KafkaError> {
-        let mut asked = TopicPartitionList::with_capacity(partitions.len());
-        for partition in partitions {
-            asked
-                .add_partition_offset(&partition.topic, partition.partition, Offset::Offset(timestamp_ms))
-                .map_err(|error| failed("positions at a time", error))?;
-        }
-        let found =
-            self.client.offsets_for_times(asked, ANSWER).map_err(|error| failed("positions at a time", error))?;
-        let ends = self.bounds(partitions, Isolation::Committed)?;
-        let position = |(partition, bounds): (&Partition, Bounds)| match found
-            .find_partition(&partition.topic, partition.partition)
-            .map(|found| found.offset())
-        {
-            Some(Offset::Offset(offset)) if offset >= 0 => Position(offset),
-            _ => bounds.end,
-        };
-        Ok(partitions.iter().zip(ends).map(position).collect())
+        self.kafka.positions_at(partitions, timestamp_ms)
     }
 
     fn create(&self, topics: &[NewTopic]) -> Result<(), KafkaError> {
         topics.iter().try_for_each(|topic| {
-            self.cluster.create(topic).map_err(|error| failed(&format!("creation of topic {}", topic.name), error))
+            self.cluster.create(topic).map_err(|reason| {
+                let doing = format!("creation of topic {}", topic.name);
+                KafkaError { doing, reason, fault: KafkaFault::Unavailable }
+            })
         })
     }
-
-    fn grow(&self, name: &str, partitions: i32) -> Result<(), KafkaError> {
-        Err(KafkaError {
-            doing: format!("growth of topic {name} to {partitions} partitions"),
-            reason: "an embedded cluster cannot add partitions".to_owned(),
-            fault: KafkaFault::Misused,
-        })
-    }
-}
-
-/// The id of a topic, made from its name: an embedded cluster never creates a topic twice.
-fn topic_id(name: &str) -> TopicId {
-    let half = |salt: u8| {
-        let mut hasher = DefaultHasher::new();
-        (salt, name).hash(&mut hasher);
-        u128::from(hasher.finish())
-    };
-    TopicId((half(0) << 64 | half(1)).to_be_bytes())
-}
-
-fn failed(doing: &str, reason: impl ToString) -> KafkaError {
-    KafkaError { doing: doing.to_owned(), reason: reason.to_string(), fault: KafkaFault::Unavailable }
 }
 
 #[cfg(test)]
 mod tests {
+    use wire::ids::TopicId;
+
     use super::*;
 
     #[test]

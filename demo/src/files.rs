@@ -37,8 +37,8 @@ impl Files {
             dial: wan.relay.address,
             _dir: dir,
         };
-        fs::write(&files.sender, files.sender_toml(source))?;
-        fs::write(&files.receiver, files.receiver_toml(target))?;
+        fs::write(&files.sender, files.sender_toml(source) + &end("sender"))?;
+        fs::write(&files.receiver, files.receiver_toml(target) + &end("receiver"))?;
         Ok(files)
     }
 
@@ -52,12 +52,6 @@ bootstrap_servers = ["{source}"]
 topics = [{topics}]
 [wan]
 receiver = "{}"
-[tls]
-ca = "pki/ca.pem"
-certificate = "pki/sender.pem"
-key = "pki/sender.key"
-[admin]
-listen = "off"
 "#,
             self.dial
         )
@@ -72,14 +66,15 @@ bootstrap_servers = ["{target}"]
 [[links]]
 name = "{LINK}"
 senders = ["{SENDER_NAME}"]
-[tls]
-ca = "pki/ca.pem"
-certificate = "pki/receiver.pem"
-key = "pki/receiver.key"
-[admin]
-listen = "off"
 "#,
             self.listen
         )
     }
+}
+
+/// The part of a file that both ends have.
+fn end(role: &str) -> String {
+    format!(
+        "[tls]\nca = \"pki/ca.pem\"\ncertificate = \"pki/{role}.pem\"\nkey = \"pki/{role}.key\"\n[admin]\nlisten = \"off\"\n"
+    )
 }

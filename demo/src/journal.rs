@@ -17,6 +17,7 @@ use super::record::Record;
 const IN_FLIGHT_BYTES_MAX: u64 = 2 << 20;
 /// Limit of records in flight: far below the 100,000 batches that an embedded cluster keeps.
 const IN_FLIGHT_RECORDS_MAX: usize = 20_000;
+/// One minute, in microseconds: nothing in a demo takes longer.
 const LATENCY_MAX: u64 = 60_000_000;
 
 /// The records sent to all partitions, and the latency of those that arrived.
@@ -29,8 +30,10 @@ pub(crate) struct Journal {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) sent: u64,
+    /// Bytes of keys, values and headers that were sent.
     pub(crate) bytes: u64,
     pub(crate) arrived: u64,
+    /// Bytes of keys, values and headers that arrived.
     pub(crate) arrived_bytes: u64,
     pub(crate) lost: u64,
     pub(crate) doubled: u64,

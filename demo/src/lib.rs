@@ -14,6 +14,7 @@ mod record;
 mod screen;
 mod tasks;
 mod wan;
+mod worker;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,11 +27,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use embedded::{Embedded, EmbeddedCatalog};
 use journal::Journal;
-use load::Load;
-use reader::Reader;
-use screen::Screen;
+use screen::{Screen, print_line};
 use tasks::{Tasks, Wire};
 use wan::Wan;
+use worker::Worker;
 
 /// The restart of the sender, as a share of the time.
 const SENDER_AT: f64 = 0.2;
@@ -72,11 +72,12 @@ async fn obey_interrupts(trigger: Trigger) {
 }
 
 async fn play(seconds: u64, shutdown: &Shutdown) -> Result<bool> {
-    println!("causeway demo: two embedded Kafka clusters, and a link of real QUIC and TLS between them\n");
+    print_line("causeway demo: two embedded Kafka clusters, and a link of real QUIC and TLS between them\n");
     let source = Embedded::start("source")?;
     let target = Embedded::start("target")?;
     create_topics(&EmbeddedCatalog::over(&source)?)?;
-    println!("  source {}  >  sender  ==>  receiver  >  target {}", source.address(), target.address());
+    let [from, to] = [&source.address, &target.address];
+    print_line(format_args!("  source {from}  >  sender  ==>  receiver  >  target {to}"));
     let stage = Stage {
         wire: Wire::default(),
         wan: Wan::start()?,
@@ -86,8 +87,10 @@ async fn play(seconds: u64, shutdown: &Shutdown) -> Result<bool> {
         shutdown: shutdown.clone(),
     };
     let exact = stage.play(source, target).await?;
-    println!("  Restarts here are drained: embedded clusters do not fence. That the link stays exactly-once when any");
-    println!("  part of it crashes is proven on real Kafka: cargo xtask check");
+    print_line(
+        "  Restarts here are drained: embedded clusters do not fence. That the link stays exactly-once when any",
+    );
+    print_line("  part of it crashes is proven on real Kafka: cargo xtask check");
     Ok(exact)
 }
 
@@ -115,8 +118,8 @@ impl Stage {
     /// Runs the load and the restarts, and prints the verdict. Returns true if every record arrived exactly once.
     async fn play(&self, source: Arc<Embedded>, target: Arc<Embedded>) -> Result<bool> {
         let ends = Tasks::start(Arc::clone(&source), Arc::clone(&target), self.wire.clone(), &self.wan).await?;
-        let reader = Reader::start(target.address(), Arc::clone(&self.journal))?;
-        let load = Load::start(source.address(), Arc::clone(&self.journal))?;
+        let reader = reader::start(&target.address, Arc::clone(&self.journal))?;
+        let load = load::start(&source.address, Arc::clone(&self.journal))?;
         self.screen.begin();
         let trouble = tokio::select! {
             outcome = self.story(ends, load, reader) => outcome?,
@@ -126,37 +129,31 @@ impl Stage {
         Ok(self.journal.counts().exact())
     }
 
-    async fn story(&self, mut ends: Tasks, load: Load, reader: Reader) -> Result<Vec<String>> {
+    async fn story(&self, mut ends: Tasks, load: Worker, reader: Worker) -> Result<Vec<String>> {
         let began = Instant::now();
         let at = |share: f64| began + Duration::from_secs(self.seconds).mul_f64(share);
         if let Some(round_trip) = ends.round_trip() {
             self.screen.say(&format!("WAN: round trip {:.0} ms, as QUIC measures it", round_trip.as_secs_f64() * 1e3));
         }
         if self.reaches(at(SENDER_AT)).await {
-            self.screen.say("sender: drained, stopped, started again");
-            let stopped = Instant::now();
-            ends.restart_sender().await?;
-            self.say_back("sender", stopped);
+            self.restart("sender", ends.restart_sender()).await?;
         }
         let cut = self.reaches(at(CUT_AT)).await;
         if cut {
             self.cut(&ends).await?;
         }
         if self.reaches(at(RECEIVER_AT)).await {
-            self.screen.say("receiver: drained, stopped, started again");
-            let stopped = Instant::now();
-            ends.restart_receiver().await?;
-            self.say_back("receiver", stopped);
+            self.restart("receiver", ends.restart_receiver()).await?;
         }
         if !self.reaches(at(1.0)).await {
             self.screen.say("interrupted: the load ends early");
         }
-        tokio::task::spawn_blocking(|| load.stop()).await??;
+        load.stop().await?;
         self.wait_for_records().await;
         let mut trouble = ends.trouble();
         ends.stop().await?;
         // Only now, because a duplicate may come late.
-        tokio::task::spawn_blocking(|| reader.finish()).await??;
+        reader.stop().await?;
         let late = self.wan.report(self.wire.bytes(), cut)?.invalid();
         trouble.extend(late.map(|why| format!("WAN: {why}; the times above may be too long")));
         Ok(trouble)
@@ -167,12 +164,12 @@ impl Stage {
         let sessions = ends.sessions();
         let arrived = || self.journal.counts().arrived;
         self.screen.say(&format!("WAN: cut for {} s, nothing passes", wan::CUT.as_secs()));
-        self.wan.cut();
+        self.wan.set_down(true);
         sleep(wan::CROSSED).await;
         let crossed = arrived();
         sleep(wan::CUT - wan::CROSSED).await;
         let before = arrived();
-        self.wan.restore();
+        self.wan.set_down(false);
         let restored = Instant::now();
         tasks::until("a record over the restored WAN", async || Ok(arrived() > before)).await?;
         let took = restored.elapsed().as_secs_f64();
@@ -194,8 +191,12 @@ impl Stage {
         }
     }
 
-    fn say_back(&self, end: &str, stopped: Instant) {
+    async fn restart(&self, end: &str, restart: impl Future<Output = Result<()>>) -> Result<()> {
+        self.screen.say(&format!("{end}: drained, stopped, started again"));
+        let stopped = Instant::now();
+        restart.await?;
         self.screen.say(&format!("{end}: back in session after {:.2} s", stopped.elapsed().as_secs_f64()));
+        Ok(())
     }
 
     /// Waits until every record has arrived, or no new one has for [`PATIENCE`].

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -15,9 +14,11 @@ use rdkafka::{ClientConfig, ClientContext};
 
 use super::journal::Journal;
 use super::record::{Record, TOPICS};
+use super::worker::Worker;
 
 /// Records per second, few enough for a laptop that also runs both clusters.
 const RATE: u64 = 40_000;
+/// Time between two turns of the load.
 const TICK: Duration = Duration::from_millis(5);
 /// Longest pause that the load makes up for; after a longer one it continues at its rate.
 const BURST: Duration = Duration::from_millis(50);
@@ -29,38 +30,23 @@ pub(crate) fn partitions() -> Vec<(&'static str, i32)> {
     TOPICS.iter().flat_map(|&(topic, count)| (0..count).map(move |partition| (topic, partition))).collect()
 }
 
-pub(crate) struct Load {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<()>>,
-}
-
-impl Load {
-    /// Starts to write to the cluster at `address`, noting each record in `journal`.
-    pub(crate) fn start(address: &str, journal: Arc<Journal>) -> Result<Self> {
-        let refused = Arc::new(AtomicU64::new(0));
-        let producer = ClientConfig::new()
-            .set("bootstrap.servers", address)
-            .set("enable.idempotence", "true")
-            .set("linger.ms", "5")
-            .create_with_context(Reports(Arc::clone(&refused)))
-            .context("the load's producer")?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread = thread::Builder::new().name("load".to_owned()).spawn(move || {
-            write(&producer, &journal, &stopped)?;
-            producer.flush(FLUSH).context("the source did not take the last records")?;
-            let refused = refused.load(Ordering::Relaxed);
-            ensure!(refused == 0, "the source refused {refused} records of the load");
-            Ok(())
-        })?;
-        Ok(Self { stop, thread })
-    }
-
-    /// Stops, and returns when the source has all that was sent. Blocks.
-    pub(crate) fn stop(self) -> Result<()> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().map_err(|_| anyhow!("the load died"))?
-    }
+/// Starts to write to the cluster at `address`, noting each record in `journal`. The worker ends when the source has all
+/// that was sent.
+pub(crate) fn start(address: &str, journal: Arc<Journal>) -> Result<Worker> {
+    let refused = Arc::new(AtomicU64::new(0));
+    let producer = ClientConfig::new()
+        .set("bootstrap.servers", address)
+        .set("enable.idempotence", "true")
+        .set("linger.ms", "5")
+        .create_with_context(Reports(Arc::clone(&refused)))
+        .context("the load's producer")?;
+    Worker::start("load", move |stop| {
+        write(&producer, &journal, stop)?;
+        producer.flush(FLUSH).context("the source did not take the last records")?;
+        let refused = refused.load(Ordering::Relaxed);
+        ensure!(refused == 0, "the source refused {refused} records of the load");
+        Ok(())
+    })
 }
 
 fn write(producer: &BaseProducer<Reports>, journal: &Journal, stop: &AtomicBool) -> Result<()> {
@@ -105,6 +91,7 @@ fn send(producer: &BaseProducer<Reports>, topic: &str, partition: i32, record: &
     }
 }
 
+/// Counter of the records that the source refuses.
 struct Reports(Arc<AtomicU64>);
 
 impl ClientContext for Reports {}

@@ -1,12 +1,11 @@
 //! The reader at the target: a stock consumer that passes every record to the journal as it arrives.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -14,41 +13,27 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use super::journal::Journal;
 use super::load::partitions;
 use super::record::Record;
+use super::worker::Worker;
 
 const POLL: Duration = Duration::from_millis(50);
+/// Time limit for an answer of the target.
 const ANSWER: Duration = Duration::from_secs(10);
 /// Time limit for reading to the end after the last write.
 const END: Duration = Duration::from_secs(20);
 
-pub(crate) struct Reader {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<()>>,
-}
-
-impl Reader {
-    /// Waits for the topics to appear in the cluster at `address`, then reads them from their start.
-    pub(crate) fn start(address: &str, journal: Arc<Journal>) -> Result<Self> {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", address)
-            .set("group.id", "demo-reader")
-            .set("enable.auto.commit", "false")
-            .set("auto.offset.reset", "error")
-            .set("isolation.level", "read_committed")
-            .set("allow.auto.create.topics", "false")
-            .set("fetch.wait.max.ms", "50")
-            .create()?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread =
-            thread::Builder::new().name("reader".to_owned()).spawn(move || read(&consumer, &journal, &stopped))?;
-        Ok(Self { stop, thread })
-    }
-
-    /// Reads to the end of the target, which must not be written to any longer, and stops. Blocks.
-    pub(crate) fn finish(self) -> Result<()> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().map_err(|_| anyhow!("the reader died"))?
-    }
+/// Waits for the topics to appear in the cluster at `address`, then reads them from their start. Once it is told to stop,
+/// the worker reads to the end of the target, which must not be written to any longer.
+pub(crate) fn start(address: &str, journal: Arc<Journal>) -> Result<Worker> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", address)
+        .set("group.id", "demo-reader")
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "error")
+        .set("isolation.level", "read_committed")
+        .set("allow.auto.create.topics", "false")
+        .set("fetch.wait.max.ms", "50")
+        .create()?;
+    Worker::start("reader", move |stop| read(&consumer, &journal, stop))
 }
 
 fn read(consumer: &BaseConsumer, journal: &Journal, stop: &AtomicBool) -> Result<()> {
@@ -58,23 +43,19 @@ fn read(consumer: &BaseConsumer, journal: &Journal, stop: &AtomicBool) -> Result
         }
         thread::sleep(POLL);
     }
+    let partitions = partitions();
     let mut assigned = TopicPartitionList::new();
-    for (topic, partition) in partitions() {
+    for &(topic, partition) in &partitions {
         assigned.add_partition_offset(topic, partition, Offset::Beginning)?;
     }
     consumer.assign(&assigned)?;
-    let mut index_of: HashMap<&str, Vec<usize>> = HashMap::new();
-    for (index, (topic, _)) in partitions().into_iter().enumerate() {
-        index_of.entry(topic).or_default().push(index);
-    }
     let mut stopped_at = None;
     loop {
         match consumer.poll(POLL) {
             Some(Ok(message)) => {
-                let partition = usize::try_from(message.partition()).ok();
-                let of_topic = index_of.get(message.topic());
-                let index = of_topic.zip(partition).and_then(|(indices, partition)| indices.get(partition));
-                let &index = index.ok_or_else(|| anyhow!("the target brought a record of another topic"))?;
+                let at = (message.topic(), message.partition());
+                let index = partitions.iter().position(|partition| *partition == at);
+                let index = index.context("the target brought a record of another topic")?;
                 journal.handle_arrived(index, &Record::of(&message));
             }
             Some(Err(error)) => tracing::debug!(%error, "reader"),

@@ -64,6 +64,7 @@ impl Record {
         Some(u64::from_be_bytes(value.as_deref()?.try_into().ok()?))
     }
 
+    /// Bytes of key, value and headers.
     pub(crate) fn bytes(&self) -> u64 {
         let size = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + size(value)).sum();

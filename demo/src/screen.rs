@@ -1,6 +1,7 @@
 //! The output of the demo: a line of progress, redrawn on a terminal; the events; and the verdict.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -9,10 +10,17 @@ use service::lock::Lock;
 
 use super::journal::{Counts, Journal};
 
+/// Interval of the progress line on a terminal, where it is drawn over.
 const REDRAW: Duration = Duration::from_millis(200);
+/// Interval of the progress line elsewhere, where each one stays.
 const REWRITE: Duration = Duration::from_secs(2);
 /// Time over which records per second are averaged.
 const RATE_OVER: Duration = Duration::from_secs(2);
+
+/// Prints a line. A reader that has closed the output is no reason to stop counting.
+pub(crate) fn print_line(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
 
 /// Standard output, as a terminal or as a file.
 pub(crate) struct Screen {
@@ -38,7 +46,7 @@ impl Screen {
     /// Starts the clock and prints the head of the table.
     pub(crate) fn begin(&self) {
         self.inner.lock().began = Instant::now();
-        println!("\n     time        sent     arrived       lag  records/s   wire MB  wire/record byte");
+        print_line("\n     time        sent     arrived       lag  records/s   wire MB  wire/record byte");
     }
 
     pub(crate) fn progress(&self, counts: &Counts, wire_bytes: u64) {
@@ -51,7 +59,6 @@ impl Screen {
         inner.shown = Some(now);
         let line = inner.line(now, counts, wire_bytes);
         let mut out = std::io::stdout().lock();
-        // A closed pipe is no reason to stop counting.
         let _ = if self.terminal { write!(out, "\r\x1b[K{line}") } else { writeln!(out, "{line}") };
         let _ = out.flush();
     }
@@ -60,50 +67,46 @@ impl Screen {
     pub(crate) fn say(&self, what: &str) {
         let seconds = self.inner.lock().began.elapsed().as_secs_f64();
         self.end_line();
-        println!("{seconds:>7.1} s  {}", self.painted("36", what));
+        print_line(format_args!("{seconds:>7.1} s  {}", self.painted("36", what)));
     }
 
     pub(crate) fn verdict(&self, journal: &Journal, wire_bytes: u64, trouble: &[String]) {
         self.end_line();
         let counts = journal.counts();
-        let row = |name: &str, value: String| println!("  {name:<22}{value:>14}");
-        let bad = |name: &str, count: u64| {
-            let value = format!("{:>14}", grouped(count));
-            println!("  {name:<22}{}", if count == 0 { value } else { self.painted("31", &value) });
-        };
-        println!();
+        let row = |name: &str, value: String| print_line(format_args!("  {name:<22}{value:>14}"));
+        print_line("");
         row("records sent", grouped(counts.sent));
         row("records arrived", grouped(counts.arrived));
-        bad("lost", counts.lost);
-        bad("doubled", counts.doubled);
-        bad("reordered", counts.reordered);
-        bad("changed", counts.changed);
+        let wrong = [
+            ("lost", counts.lost),
+            ("doubled", counts.doubled),
+            ("reordered", counts.reordered),
+            ("changed", counts.changed),
+        ];
+        for (name, count) in wrong {
+            let value = format!("{:>14}", grouped(count));
+            row(name, if count == 0 { value } else { self.painted("31", &value) });
+        }
         let millis = |quantile| format!("{:.0} ms", journal.latency(quantile).as_secs_f64() * 1e3);
         row("replication p50", millis(0.50));
         row("replication p99", millis(0.99));
         row("record bytes", format!("{:.1} MB", megabytes(counts.bytes)));
         row("wire bytes", format!("{:.1} MB", megabytes(wire_bytes)));
         row("wire per record byte", format!("{:.2}", per(wire_bytes, counts.bytes)));
-        println!();
+        print_line("");
         for line in trouble {
-            println!("  {line}");
+            print_line(format_args!("  {line}"));
         }
         let (word, colour) = if counts.exact() { ("exact", "1;32") } else { ("BROKEN", "1;31") };
-        let line = format!(
-            "verdict: {word}: {} sent, {} arrived, {} lost, {} doubled, {} reordered, {} changed",
-            grouped(counts.sent),
-            grouped(counts.arrived),
-            grouped(counts.lost),
-            grouped(counts.doubled),
-            grouped(counts.reordered),
-            grouped(counts.changed)
-        );
-        println!("  {}", self.painted(colour, &line));
+        let [sent, arrived] = [counts.sent, counts.arrived].map(grouped);
+        let wrong = wrong.map(|(name, count)| format!(", {} {name}", grouped(count))).concat();
+        let line = format!("verdict: {word}: {sent} sent, {arrived} arrived{wrong}");
+        print_line(format_args!("  {}", self.painted(colour, &line)));
     }
 
     fn end_line(&self) {
         if self.terminal && self.inner.lock().shown.take().is_some() {
-            println!();
+            print_line("");
         }
     }
 

@@ -6,15 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
-use kafka::Properties;
-use kafka::consumer::ConsumerMemory;
 use kafka::properties::forbidden;
-use receiver::{KafkaTarget, KafkaTargetConfig};
-use sender::{KafkaSource, KafkaStateLog};
 use service::lock::Lock;
 use service::shutdown::{self, Phase, Shutdown, Trigger};
 use tokio::task::JoinHandle;
-use transport::endpoint::SystemSockets;
 
 use super::embedded::{Embedded, EmbeddedCatalog};
 use super::files::Files;
@@ -27,6 +22,7 @@ type ReceiverBoard = receiver::status::Board;
 const DRAIN_MAX: Duration = Duration::from_secs(9);
 /// Time limit of every wait of the demo.
 const BACK: Duration = Duration::from_secs(60);
+/// Time between two checks of a wait.
 const STEP: Duration = Duration::from_millis(10);
 
 /// Bytes on the wire, over all senders of the demo.
@@ -34,6 +30,7 @@ const STEP: Duration = Duration::from_millis(10);
 pub(crate) struct Wire(Arc<Lock<Vec<Arc<SenderBoard>>>>);
 
 impl Wire {
+    /// UDP payload bytes that all senders have sent.
     pub(crate) fn bytes(&self) -> u64 {
         let boards = self.0.lock();
         boards.iter().map(|board| board.status().wire.sent_bytes).sum()
@@ -56,7 +53,7 @@ pub(crate) struct Tasks {
 impl Tasks {
     /// Starts both ends; returns once the sender is in session.
     pub(crate) async fn start(source: Arc<Embedded>, target: Arc<Embedded>, wire: Wire, wan: &Wan) -> Result<Self> {
-        let files = Files::write(source.address(), target.address(), wan)?;
+        let files = Files::write(&source.address, &target.address, wan)?;
         let receiver = start_receiver(&files, &target).await?;
         let sender = start_sender(&files, &source, &wire)?;
         let mut tasks = Self { files, source, target, wire, sender, receiver };
@@ -155,16 +152,9 @@ impl<B> Running<B> {
 }
 
 fn start_sender(files: &Files, source: &Arc<Embedded>, wire: &Wire) -> Result<Running<SenderBoard>> {
-    let config = service::config::load::<sender::config::Config>(&files.sender, forbidden)
-        .map_err(|problems| anyhow!("{problems}"))?;
-    let properties = properties(source);
-    let memory = ConsumerMemory { bytes: config.memory.bytes() / 4, lanes: config.lanes };
-    let parts = sender::Dependencies {
-        source: KafkaSource::start(&properties, &config.link, memory)?,
-        catalog: Arc::new(EmbeddedCatalog::over(source)?),
-        sockets: Arc::new(SystemSockets),
-        states: Arc::new(KafkaStateLog::new(&properties, &config.link)),
-    };
+    let config = service::config::load::<sender::config::Config>(&files.sender, forbidden)?;
+    let parts = sender::Dependencies::kafka(&config, &source.properties())?;
+    let parts = sender::Dependencies { catalog: Arc::new(EmbeddedCatalog::over(source)?), ..parts };
     let board = Arc::new(SenderBoard::default());
     wire.add(&board);
     Ok(Running::spawn(board, |board, shutdown| async move {
@@ -173,14 +163,9 @@ fn start_sender(files: &Files, source: &Arc<Embedded>, wire: &Wire) -> Result<Ru
 }
 
 async fn start_receiver(files: &Files, target: &Arc<Embedded>) -> Result<Running<ReceiverBoard>> {
-    let config = service::config::load::<receiver::config::Config>(&files.receiver, forbidden)
-        .map_err(|problems| anyhow!("{problems}"))?;
-    let target_config =
-        KafkaTargetConfig { transaction_timeout: config.target.transaction_timeout, ..KafkaTargetConfig::default() };
-    let parts = receiver::Parts {
-        target: KafkaTarget::new(properties(target), target_config),
-        catalog: Arc::new(EmbeddedCatalog::over(target)?),
-    };
+    let config = service::config::load::<receiver::config::Config>(&files.receiver, forbidden)?;
+    let parts = receiver::Parts::kafka(&config, &target.properties())?;
+    let parts = receiver::Parts { catalog: Arc::new(EmbeddedCatalog::over(target)?), ..parts };
     // The previous receiver frees its port only after its last connection has timed out.
     until("the receiver's port", async || Ok(UdpSocket::bind(files.listen).is_ok())).await?;
     let mut running = Running::spawn(Arc::new(ReceiverBoard::default()), |board, shutdown| async move {
@@ -192,10 +177,6 @@ async fn start_receiver(files: &Files, target: &Arc<Embedded>) -> Result<Running
     })
     .await?;
     Ok(running)
-}
-
-fn properties(cluster: &Embedded) -> Properties {
-    Properties { bootstrap_servers: vec![cluster.address().to_owned()], ..Properties::default() }
 }
 
 /// Waits until `condition` is true; `what` names it in the error.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use netem::{DropCause, Knob, PROFILES, Relay, Report, Script};
 
+use super::screen::print_line;
+
 /// Profile of the path, which the project's benchmarks use too.
 const PROFILE: &str = "fra-sin";
 /// Duration of the cut: long enough to be seen, and shorter than the silence that ends a session.
@@ -31,16 +33,13 @@ impl Wan {
         let relay = Relay::start(listen, receiver, netem::Wan::new(&profile, Script::default(), SEED))
             .context("the WAN's relay")?;
         let rate = profile.forward.rate.map(|rate| format!(", {rate}")).unwrap_or_default();
-        println!("  WAN {PROFILE}: {}{rate}", named.about);
+        print_line(format_args!("  WAN {PROFILE}: {}{rate}", named.about));
         Ok(Self { relay, receiver })
     }
 
-    pub(crate) fn cut(&self) {
-        self.relay.emulator.set_both(&[Knob::Down(true)]);
-    }
-
-    pub(crate) fn restore(&self) {
-        self.relay.emulator.set_both(&[Knob::Down(false)]);
+    /// Cuts the path in both directions, or restores it.
+    pub(crate) fn set_down(&self, down: bool) {
+        self.relay.emulator.set_both(&[Knob::Down(down)]);
     }
 
     /// The counters of the path so far. Fails if the demo claims more than happened: the senders' `wire_bytes` did not

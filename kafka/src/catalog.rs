@@ -1,7 +1,7 @@
 //! Catalog of a cluster: topics, partitions, ids and log bounds, and the few admin calls that a link makes.
 //!
-//! The product uses [`KafkaCatalog`](crate::admin::KafkaCatalog). The demo and the simulation have catalogs of their
-//! own, because their clusters do not answer admin calls.
+//! The product uses [`KafkaCatalog`](crate::admin::KafkaCatalog). Tests, benches and the demo, whose cluster does not
+//! answer every admin call, use the catalog in memory of `testkit`.
 
 use wire::ids::{Position, TopicId};
 use wire::partition::Partition;
@@ -91,6 +91,7 @@ pub trait Catalog: Send + Sync {
     fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
         unsupported("list of topics")
     }
+    /// Describes those of the named topics that exist.
     fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
         unsupported(&format!("description of {names:?}"))
     }

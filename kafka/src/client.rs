@@ -214,6 +214,7 @@ impl Event {
         unsafe { sys::rd_kafka_event_type(self.raw()) }
     }
 
+    /// Code and text of the error in this event, if it has one.
     pub(crate) fn error(&self) -> Option<(i32, String)> {
         // SAFETY: the event is live; the string is copied.
         unsafe {
@@ -259,6 +260,7 @@ impl Topic {
         self.raw.as_ptr()
     }
 
+    /// Address that identifies the messages of this topic.
     pub(crate) fn address(&self) -> usize {
         self.raw.as_ptr().addr()
     }

@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Time without a retry after which the next one belongs to a new problem. librdkafka retries every 500 ms.
 const PAUSE: Duration = Duration::from_secs(5);
 
+/// Clients that retry, by the address of their instance.
 static RETRYING: Mutex<Option<HashMap<usize, Retries>>> = Mutex::new(None);
 
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use service::bell::Bell;
-use wire::ids::{Position, Slot};
+use wire::ids::{Offset, Position, Slot};
 use wire::partition::Partition;
 
 use super::admin::KafkaCatalog;
@@ -13,8 +13,8 @@ use super::error::KafkaError;
 use super::properties::Properties;
 use crate::catalog::{Bounds, Catalog, Isolation};
 
-/// Time for which the last stable offset may stay below the high watermark because of another producer's transaction.
-const STABLE_WITHIN: Duration = Duration::from_secs(10);
+/// Time for which the committed records may end before the wanted position.
+const REACHED_WITHIN: Duration = Duration::from_secs(10);
 /// Time for which reading may make no progress, for example because the broker is down.
 const PROGRESS_WITHIN: Duration = Duration::from_secs(30);
 /// Memory for prefetched records of all reads together. State is small.
@@ -37,9 +37,15 @@ pub type Entry = (Option<Vec<u8>>, Option<Vec<u8>>);
 pub enum LogError {
     #[error(transparent)]
     Kafka(#[from] KafkaError),
-    /// Another producer's open transaction delays the end of the partition.
-    #[error("the partition ends at {high_watermark}, but a transaction is still open at {stable} after {} s", STABLE_WITHIN.as_secs())]
-    Undecided { stable: Position, high_watermark: Position },
+    /// Another producer's open transaction delays the committed end of the partition, or the broker that answers no longer
+    /// leads the partition.
+    #[error("committed records end at {stable} after {} s, but must reach {wanted}: a transaction is still open there, or the broker that answers no longer leads the partition", REACHED_WITHIN.as_secs())]
+    NotReached { stable: Position, wanted: Position },
+    /// Records before the wanted offset were deleted, and that offset with them.
+    #[error(
+        "the partition begins at {start}, after offset {wanted}, which must be read: its retention deletes too early"
+    )]
+    Deleted { start: Position, wanted: Offset },
     /// The client reports that the partition cannot be read.
     #[error(transparent)]
     Unreadable(#[from] Fault),
@@ -55,11 +61,29 @@ impl LogReader {
         Ok(Self { consumer, catalog })
     }
 
-    /// Reads all committed records of a partition in order, from its start at least to its end at the time of the call.
-    /// `extent` says which end: the last stable offset or the high watermark.
-    pub fn read(&self, topic: &str, partition: i32, extent: Isolation) -> Result<Vec<Entry>, LogError> {
-        let bounds = self.catalog.bounds(&[Partition::new(topic, partition)], extent)?;
-        bounds.first().map_or_else(|| Ok(Vec::new()), |&bounds| self.read_within(topic, partition, bounds))
+    /// Reads all committed records of a partition in order, from its start at least to the last stable offset at the time
+    /// of the call.
+    pub fn read(&self, topic: &str, partition: i32) -> Result<Vec<Entry>, LogError> {
+        let bounds = self.bounds(topic, partition)?;
+        self.read_within(topic, partition, bounds)
+    }
+
+    /// Reads all committed records of a partition in order, from its start through the record at `offset`.
+    ///
+    /// # Errors
+    /// [`LogError::NotReached`] if the broker that answers does not have that record: the answer is never shorter.
+    pub fn read_through(&self, topic: &str, partition: i32, offset: Offset) -> Result<Vec<Entry>, LogError> {
+        let Bounds { start, .. } = self.bounds(topic, partition)?;
+        let end = Position::after(offset);
+        if start >= end {
+            return Err(LogError::Deleted { start, wanted: offset });
+        }
+        self.read_within(topic, partition, Bounds { start, end })
+    }
+
+    fn bounds(&self, topic: &str, partition: i32) -> Result<Bounds, LogError> {
+        let found = self.catalog.bounds(&[Partition::new(topic, partition)], Isolation::Committed)?;
+        Ok(found.first().copied().unwrap_or(Bounds { start: Position(0), end: Position(0) }))
     }
 
     /// Reads all committed records of a partition in order, from `bounds.start` at least to `bounds.end`.
@@ -81,8 +105,8 @@ impl LogReader {
             ended |= take_all(&mut lane, &mut reached, &mut entries)?;
             if reached > before {
                 moved = Instant::now();
-            } else if ended && moved.elapsed() > STABLE_WITHIN {
-                return Err(LogError::Undecided { stable: reached, high_watermark: bounds.end });
+            } else if ended && moved.elapsed() > REACHED_WITHIN {
+                return Err(LogError::NotReached { stable: reached, wanted: bounds.end });
             } else if moved.elapsed() > PROGRESS_WITHIN {
                 return Err(
                     KafkaError::timed_out(format!("read of state partition {partition}"), PROGRESS_WITHIN).into()

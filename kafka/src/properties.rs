@@ -12,6 +12,7 @@ pub struct Properties {
     pub extra: BTreeMap<String, String>,
 }
 
+/// Name and value of a librdkafka property.
 pub(crate) type Setting = (&'static str, String);
 
 /// Defaults of every client of a link. `extra` may replace them.

@@ -4,10 +4,13 @@ use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM};
+use signal_hook::flag::register_conditional_default;
 use signal_hook::iterator::Signals;
 
 use crate::selftest::{self, CarrierKind};
@@ -130,6 +133,13 @@ impl WanArgs {
     }
 }
 
+/// Makes this process end quietly when the reader of its output has closed it, as `head` does. That is the default of the
+/// system, which Rust turns off: without this, `println!` would panic.
+pub fn end_with_reader() {
+    // Only a signal that does not exist or must not be caught is refused.
+    let _ = register_conditional_default(SIGPIPE, Arc::new(AtomicBool::new(true)));
+}
+
 /// Runs a command and returns its exit code.
 pub fn run(command: NetemCommand) -> Result<i32, TunError> {
     match command {
@@ -154,11 +164,11 @@ pub fn run(command: NetemCommand) -> Result<i32, TunError> {
             0
         }),
         NetemCommand::Relay { wan, listen, target } => {
-            relay(&wan, listen, target).map_err(|error| TunError::System { doing: "relaying", error })
+            relay(&wan, listen, target).map_err(TunError::system("relaying"))
         }
         NetemCommand::Selftest { over, only } => {
             let test = || {
-                let kept = selftest::run(over, &only).map_err(|error| TunError::System { doing: "testing", error })?;
+                let kept = selftest::run(over, &only).map_err(TunError::system("testing"))?;
                 Ok(i32::from(!kept))
             };
             if over == CarrierKind::Tun { tun::run_as_first_process(test) } else { test() }
@@ -184,7 +194,7 @@ fn relay(wan: &WanArgs, listen: SocketAddr, target: SocketAddr) -> io::Result<i3
 fn print(report: &Report, file: Option<&std::path::Path>) {
     eprintln!("{report}");
     let Some(file) = file else { return };
-    let json = serde_json::to_vec_pretty(&report.summary()).unwrap_or_default();
+    let json = serde_json::to_vec_pretty(report).unwrap_or_default();
     if let Err(error) = std::fs::write(file, json) {
         eprintln!("netem: cannot write the report to {}: {error}", file.display());
     }

@@ -25,6 +25,7 @@ use crate::{Delivery, Direction, FlowKey, Flowing, Knob, Report, Wan};
 const INBOX_MAX: usize = 8 << 20;
 /// The first port given to a socket that is bound to port 0.
 const FIRST_PORT: u16 = 1024;
+/// Bytes of the IPv4 and UDP headers.
 const HEADERS: usize = 20 + 8;
 
 /// A path between the sockets of its two ends. Dropping it removes the path.

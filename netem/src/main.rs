@@ -5,7 +5,7 @@
 use std::process::exit;
 
 use clap::Parser;
-use netem::command::{NetemCommand, run};
+use netem::command::{NetemCommand, end_with_reader, run};
 
 /// Emulates a WAN on one machine
 #[derive(Debug, Parser)]
@@ -16,6 +16,7 @@ struct Args {
 }
 
 fn main() {
+    end_with_reader();
     match run(Args::parse().command) {
         Ok(code) => exit(code),
         Err(error) => {

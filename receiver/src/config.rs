@@ -5,14 +5,13 @@ mod fields;
 
 use std::collections::HashSet;
 
-use service::admin::AdminSettings;
 use service::config::document::collected;
 use service::config::value::text;
 use service::config::{
-    Address, Change, Configuration, DeValue, Document, Properties, ReadSection, Rejection, Reported, Section, Setting,
+    Address, AdoptLive, Configuration, DeValue, Document, ProcessSettings, Properties, ReadSection, Rejection,
+    Reported, Section, Setting,
 };
-use service::logging::LogSettings;
-use service::tls::{End, TlsFiles};
+use service::tls::End;
 
 pub use fields::{Config, EXAMPLE, LinkConfig, SECTIONS, TargetConfig};
 
@@ -25,30 +24,10 @@ pub struct Rename {
 
 impl Configuration for Config {
     const SECTIONS: &'static [Section] = SECTIONS;
-    const EXAMPLE: &'static str = EXAMPLE;
     const END: End = End::Server;
 
-    fn read(document: &Document<'_>) -> Result<Self, Reported> {
-        document.read()
-    }
-
-    fn reload(&mut self, mut new: Self) -> Vec<Change> {
-        let changes = self.settings.changes(&new.settings);
-        let running = std::mem::take(&mut self.links);
-        let links = std::mem::take(&mut new.links);
-        self.links = links.into_iter().map(|link| link.adopted_by(&running)).collect();
-        self.adopt(new);
-        changes
-    }
-
-    fn tls(&self) -> &TlsFiles {
-        &self.tls
-    }
-    fn log(&self) -> LogSettings {
-        self.log
-    }
-    fn admin(&self) -> &AdminSettings {
-        &self.admin
+    fn process(&self) -> &ProcessSettings {
+        &self.process
     }
     fn brokers(&self) -> &[Address] {
         &self.target.bootstrap_servers
@@ -58,13 +37,14 @@ impl Configuration for Config {
     }
 }
 
-impl LinkConfig {
-    /// The link as a running receiver can serve it: its names in the target do not change.
-    fn adopted_by(self, running: &[Self]) -> Self {
-        let Some(running) = running.iter().find(|link| link.name == self.name) else { return self };
-        let mut link = running.clone();
-        link.adopt(self);
-        link
+/// Makes `links` those of `new`. A link that is served already keeps its names in the target.
+fn adopt_links(links: &mut Vec<LinkConfig>, new: Vec<LinkConfig>) {
+    let running = std::mem::replace(links, new);
+    for link in links {
+        if let Some(known) = running.iter().find(|known| known.name == link.name) {
+            let new = std::mem::replace(link, known.clone());
+            link.adopt_live(new);
+        }
     }
 }
 

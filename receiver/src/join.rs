@@ -20,6 +20,7 @@ use wire::partition::Partition;
 pub struct Offered {
     /// The offer as the sender made it.
     pub partition: OfferedPartition,
+    /// The target of its records, or the halt that the target requires.
     pub target: Result<OfferedTarget, HaltRecord>,
 }
 

@@ -8,6 +8,7 @@
 //!
 //! - `open_lane`: the lane's types; frames, offers and halts arrive here
 //! - `opening`, `terms`, `classes`: checks before it fences, fences, reads again, commits the lane record
+//! - `barrier`: the reading that decides, through a record of the lane's own
 //! - `stored`, `slots`, `offers`, `claims`: parts of an open lane's memory
 //! - `transaction`, `draft`: offers, records and positions of one transaction
 //! - `handover`: partitions that change lanes
@@ -19,6 +20,7 @@
 //! `read_committed` readers see, because both are written in one transaction and nowhere else.
 
 pub(crate) mod attention;
+mod barrier;
 mod claims;
 mod classes;
 mod draft;

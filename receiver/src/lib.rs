@@ -30,7 +30,9 @@ pub use run::{Parts, StopReason, run};
 pub use link::state_topic;
 pub use target::kafka::{KafkaLane, KafkaTarget, KafkaTargetConfig};
 pub use target::state;
-pub use target::{Appended, Delivered, LaneTarget, Rejection, StateEntry, Target, TargetError, TargetPartition};
+pub use target::{
+    Appended, Delivered, Extent, LaneTarget, Rejection, StateEntry, Target, TargetError, TargetPartition,
+};
 
 // A lane, which the simulation, the fuzzers and the benches drive without a process.
 pub use join::carried_topics::CarriedTopics;

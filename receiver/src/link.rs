@@ -1,7 +1,6 @@
 //! A link as this receiver serves it: its lanes, which outlive sessions, and the session that may send.
 
 pub(crate) mod arbiter;
-pub(crate) mod closes;
 pub(crate) mod registry;
 pub mod state_topic;
 
@@ -14,6 +13,7 @@ use std::time::Instant;
 use kafka::KafkaError;
 use kafka::catalog::Catalog;
 use service::lock::Lock;
+use service::status::Tally;
 use service::topics::TopicFilter;
 use tokio::sync::{mpsc, oneshot};
 use wire::close::{Close, CloseCode};
@@ -26,7 +26,6 @@ use crate::config::{Rename, derived};
 use crate::lane::thread::{Command, LaneHandle};
 use crate::lane::{OpenError, Terms};
 use crate::link::arbiter::{Arbiter, Candidate, SessionId, Verdict};
-use crate::link::closes::CloseTally;
 use crate::link::state_topic::StateTopicError;
 
 pub(crate) type StartLane = dyn Fn(&str, LaneId) -> Result<(LaneHandle, JoinHandle<()>), KafkaError> + Send + Sync;
@@ -51,7 +50,7 @@ pub struct LinkSettings {
 pub struct ServedLink {
     pub catalog: Arc<dyn Catalog>,
     /// Counts of its ended sessions, by close code.
-    pub closes: CloseTally,
+    pub closes: Lock<Tally>,
     pub counts: SessionCounts,
     start_lane: Arc<StartLane>,
     inner: Lock<Inner>,
@@ -95,13 +94,7 @@ impl ServedLink {
             lanes: Vec::new(),
             threads: Vec::new(),
         };
-        Self {
-            catalog,
-            closes: CloseTally::default(),
-            counts: SessionCounts::default(),
-            start_lane,
-            inner: Lock::new(inner),
-        }
+        Self { catalog, closes: Lock::default(), counts: SessionCounts::default(), start_lane, inner: Lock::new(inner) }
     }
 
     pub fn settings(&self) -> Arc<LinkSettings> {

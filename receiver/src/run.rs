@@ -28,7 +28,6 @@ use crate::lane::size::TransactionSize;
 use crate::lane::thread::{LaneHandle, LaneThread, MAILBOX_CAPACITY};
 use crate::lane::timings::Timings;
 use crate::link::StartLane;
-use crate::link::closes::CloseTally;
 use crate::link::registry::ServedLinks;
 use crate::report::status::{Board, Serving};
 use crate::session::{Host, server};
@@ -83,7 +82,7 @@ pub async fn run<T: Target>(
 ) -> Result<(), StopReason> {
     let live = config.into();
     let config = live.now();
-    let credentials = Credentials::load(&config.tls, End::Server, service::tls::now())?;
+    let credentials = Credentials::load(&config.process.tls, End::Server, service::tls::now())?;
     let budget = Budget::new(config.rate);
     let sockets = BudgetSockets::new(Arc::new(SystemSockets), budget.clone());
     let endpoint = listen_over(&sockets, config.listen, &credentials, &derived::endpoint(&config))?;
@@ -94,7 +93,7 @@ pub async fn run<T: Target>(
     let links = Arc::new(ServedLinks::new(&config, parts.catalog, start_lane));
     let address = endpoint.local_addr().unwrap_or(config.listen);
     tracing::info!(%address, links = config.links.len(), target_cluster = cluster_id, "listening");
-    let refusals = Arc::new(CloseTally::default());
+    let refusals = Arc::default();
     let serving = Serving { listen: address, links: Arc::clone(&links), memory, refusals: Arc::clone(&refusals) };
     board.begin(serving);
     let following = tokio::spawn(follow(live, budget, endpoint.clone(), Arc::clone(&links)));
@@ -146,7 +145,7 @@ async fn follow(mut config: Live<Config>, budget: Budget, endpoint: Endpoint, li
     loop {
         let config = config.changed().await;
         budget.set_rate(config.rate);
-        let credentials = Credentials::load(&config.tls, End::Server, service::tls::now());
+        let credentials = Credentials::load(&config.process.tls, End::Server, service::tls::now());
         let server =
             credentials.and_then(|credentials| transport::endpoint::server(&credentials, &derived::endpoint(&config)));
         match server {

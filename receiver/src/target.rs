@@ -37,8 +37,20 @@ pub struct StateEntry {
 pub struct Delivered {
     /// Records appended to each data partition since the drain before.
     pub appended: Vec<Appended>,
+    /// Offset of the last record appended to the state partition since the drain before.
+    pub state_end: Option<Offset>,
     /// Records of the transaction whose timestamp of 0 was written as 1, because the client takes 0 for "now".
     pub timestamps_altered: u64,
+}
+
+/// Extent of a reading of the state partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// To the last stable offset that the broker which answers has at the time of the call. It does not wait for an open
+    /// transaction. The answer may be old: the broker may be a leader that was replaced and does not know it yet.
+    LastStable,
+    /// To this offset at least. It fails if committed records do not reach that far in time.
+    Through(Offset),
 }
 
 /// Reasons why a call to the target did not succeed.
@@ -82,12 +94,7 @@ pub enum TargetError {
 /// [`LaneTarget::read_state`]. There is no abort: it would race with records that are still in flight.
 pub trait LaneTarget: Send {
     /// Reads the lane's state partition, `read_committed`, and folds it: at most one entry per key, no tombstones.
-    ///
-    /// After [`LaneTarget::fence`] it reads up to the high watermark at the time of the call, and fails where
-    /// the last stable offset stays below that, because another producer writes there. Before the fence, or after
-    /// [`LaneTarget::discard`], it reads up to the last stable offset: a dead owner's open transaction, which the
-    /// fence will end, must not delay the opening.
-    fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError>;
+    fn read_state(&mut self, extent: Extent) -> Result<Vec<StateEntry>, TargetError>;
     /// Makes a new producer with the lane's transactional id and initialises it: earlier owners are
     /// fenced, and their open transactions are ended, before this returns.
     fn fence(&mut self) -> Result<(), TargetError>;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use receiver::state::{self, HaltRecord, JumpRecord, LaneRecord, LaneState, MovedRecord, PartitionRecord};
 use receiver::{
-    CarriedTopics, DecodeMemory, Delivered, Lane, LaneTarget, OpenError, StateEntry, TargetError, TargetPartition,
-    Terms, TransactionSize,
+    CarriedTopics, DecodeMemory, Delivered, Extent, Lane, LaneTarget, OpenError, StateEntry, TargetError,
+    TargetPartition, Terms, TransactionSize,
 };
 use wire::close::CloseCode;
 use wire::frame::RecordRef;
@@ -134,7 +134,7 @@ fn the_state_of_the_first_version_is_read_and_written() {
 struct Untouched(Vec<StateEntry>);
 
 impl LaneTarget for Untouched {
-    fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError> {
+    fn read_state(&mut self, _: Extent) -> Result<Vec<StateEntry>, TargetError> {
         Ok(self.0.clone())
     }
 

@@ -3,13 +3,13 @@
 
 mod traffic;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quinn::Connection;
 use serde::{Deserialize, Serialize};
 use service::lock::Lock;
+use service::status::Tally;
 use tokio::sync::{mpsc, oneshot, watch};
 use transport::clock::Clock;
 use transport::congestion::Flow;
@@ -72,7 +72,7 @@ pub struct Published {
     /// Traffic of the sessions before this one.
     pub wire_before: Wire,
     /// Counts of how sessions ended, by label.
-    pub closes: BTreeMap<&'static str, u64>,
+    pub closes: Tally,
     /// Description of how the session or the attempt before this one ended.
     pub last_end: Option<String>,
     /// Description of why the source cluster cannot be reached.
@@ -81,6 +81,7 @@ pub struct Published {
     pub discovery_trouble: Option<String>,
     pub lanes: Vec<Arc<Progress>>,
     pub activities: Vec<Arc<ActivityMeter>>,
+    /// Queue of the session for operators' requests; `None` without a session.
     requests: Option<mpsc::Sender<PendingRequest>>,
 }
 
@@ -135,7 +136,7 @@ impl Board {
     /// Publishes that the session ended, or that an attempt to begin one failed.
     pub fn end_session(&self, end: &SessionEnd) {
         self.publish(|published| {
-            *published.closes.entry(end.label()).or_default() += 1;
+            published.closes.add(end.label());
             published.wire_before = published.wire();
             published.channels.clear();
             published.state = State::Connecting;

@@ -5,13 +5,11 @@ pub mod derived;
 mod fields;
 mod schedule;
 
-use service::admin::AdminSettings;
 use service::config::value::choice;
 use service::config::{
-    Address, Change, Configuration, DeValue, Document, Properties, Rejection, Reported, Section, Setting,
+    Address, Configuration, DeValue, Document, ProcessSettings, Properties, Rejection, Reported, Section, Setting,
 };
-use service::logging::LogSettings;
-use service::tls::{End, TlsFiles};
+use service::tls::End;
 use wire::limits::LANES_MAX;
 use wire::units::Size;
 
@@ -36,7 +34,6 @@ pub enum Start {
 
 impl Configuration for Config {
     const SECTIONS: &'static [Section] = SECTIONS;
-    const EXAMPLE: &'static str = EXAMPLE;
     const END: End = End::Client;
 
     fn read(document: &Document<'_>) -> Result<Self, Reported> {
@@ -47,20 +44,8 @@ impl Configuration for Config {
         config
     }
 
-    fn reload(&mut self, new: Self) -> Vec<Change> {
-        let changes = self.settings.changes(&new.settings);
-        self.adopt(new);
-        changes
-    }
-
-    fn tls(&self) -> &TlsFiles {
-        &self.tls
-    }
-    fn log(&self) -> LogSettings {
-        self.log
-    }
-    fn admin(&self) -> &AdminSettings {
-        &self.admin
+    fn process(&self) -> &ProcessSettings {
+        &self.process
     }
     fn brokers(&self) -> &[Address] {
         &self.source.bootstrap_servers

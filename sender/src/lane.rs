@@ -70,6 +70,7 @@ impl Packing {
 pub struct OutFrame {
     pub bytes: Bytes,
     pub records: usize,
+    /// Uncompressed size in bytes.
     pub raw_bytes: u64,
     /// Granted credit that the frame does not need.
     pub surplus: u64,

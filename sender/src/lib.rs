@@ -36,14 +36,13 @@ pub use run::Dependencies;
 pub use stop_reason::StopReason;
 
 // Its source.
-pub use source::discovery::{Discovered, Topics, discover};
+pub use source::discovery::{Discovered, Topics, discover, matches_nothing};
 pub use source::kafka::KafkaSource;
 pub use source::origins::TopicOrigin;
 pub use source::origins::reading::{KafkaStateLog, OriginReader, OriginsError, StateLog};
 pub use source::{Assignment, Event, LaneReader, PartitionFault, Source};
 
 // Its reports.
-pub use lane::progress::HaltedPartition;
 pub use report::forecast::Forecast;
 pub use report::lag::{PartitionStatus, TopicStatus};
 pub use report::latency::StageStatus;

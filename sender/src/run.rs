@@ -17,7 +17,7 @@ use transport::backoff::Backoff;
 use transport::budget::BudgetSockets;
 use transport::congestion::Flow;
 use transport::endpoint::{ChannelFault, Dialer, Dialled, Sockets, SystemSockets};
-use wire::close::{CloseCode, Disposition};
+use wire::close::{Close, CloseCode, Disposition};
 use wire::lanes::ClassTable;
 use wire::limits::RETRY_AFTER;
 
@@ -167,7 +167,7 @@ async fn find_source(watcher: &TopicWatcher, board: &Board, shutdown: &Shutdown)
         match answer {
             Ok(Ok(found)) => {
                 set_trouble(None);
-                found.topics.report_missing(&[]);
+                found.topics.report_unmatched(&[]);
                 return Some(found);
             }
             Ok(Err(error)) => {
@@ -198,7 +198,7 @@ fn identity(config: &Config, cluster_id: String, filter_hash: u64) -> Identity {
 
 /// Creates a dialler that shows the configured certificate.
 fn dialer(config: &Config, sockets: &Arc<dyn Sockets>, flow: &Flow) -> Result<Dialer, TlsError> {
-    let credentials = Credentials::load(&config.tls, End::Client, service::tls::now())?;
+    let credentials = Credentials::load(&config.process.tls, End::Client, service::tls::now())?;
     let dialer = Dialer::new(&credentials, derived::endpoint(config))?;
     Ok(dialer.over(Arc::clone(sockets)).guided_by(flow.clone()))
 }
@@ -387,12 +387,12 @@ impl<S: Source> SenderLoop<S> {
                 self.lost = Some(reason);
                 Ok(self.dial_soon(false))
             }
-            SessionEnd::Closed { code: CloseCode::Replaced, detail } => {
+            SessionEnd::Closed(Close { code: CloseCode::Replaced, detail }) => {
                 tracing::warn!(detail, "another sender took over this link; standing by");
                 Ok(self.dial_soon(true))
             }
-            SessionEnd::Closed { code, detail } => match code.disposition() {
-                Disposition::Halt => Err(StopReason::Refused { code, detail }),
+            SessionEnd::Closed(Close { code, detail }) => match code.disposition() {
+                Disposition::Halt => Err(StopReason::Refused(Close { code, detail })),
                 Disposition::Reconnect => {
                     tracing::info!(code = code.name(), detail, "receiver closed the session; dialling again");
                     Ok(self.dial_soon(false))

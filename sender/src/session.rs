@@ -19,7 +19,8 @@ use service::live::Live;
 use service::shutdown::{Phase, Shutdown};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use wire::close::CloseCode;
+use transport::control::close;
+use wire::close::Close;
 use wire::control::{Control, LaneClosedReason, Welcome};
 use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Slot};
@@ -114,7 +115,7 @@ impl Session<'_> {
         offering.abort();
         reading.abort();
         let _ = tokio::time::timeout(Duration::from_secs(1), writing).await;
-        connection.close(u32::from(CloseCode::Normal.number()).into(), end.to_string().as_bytes());
+        close(&connection, &Close::normal(end.to_string()));
         end
     }
 }
@@ -247,6 +248,10 @@ impl<'a> Active<'a> {
             Control::LaneClosed { lane, reason, detail, .. } => self.handle_lane_closed(lane, reason, &detail),
             Control::PartitionOpen { lane, epoch, slot, position, leader_epoch } => {
                 if let Some(partition) = self.partitions.handle_partition_open(lane, epoch, slot) {
+                    // Before an operator who waits for it gets the answer.
+                    if let Some(handle) = self.session.lanes.get(usize::from(lane.0)) {
+                        handle.progress.handle_lifted(partition);
+                    }
                     self.halting.handle_open(partition, position);
                     let topic = Arc::clone(&partition.topic);
                     let partition = partition.partition;
@@ -262,7 +267,7 @@ impl<'a> Active<'a> {
                 self.reopen.handle_progress(lane);
                 self.command(lane, Command::Ack(epoch, sequence, timing))
             }
-            Control::Close { code, detail } => Err(SessionEnd::Closed { code, detail }),
+            Control::Close(close) => Err(SessionEnd::Closed(close)),
             Control::ChannelClosed { channel, detail } => {
                 tracing::debug!(channel, detail, "receiver takes no further frames of a channel");
                 self.part.dispatcher.handle_closed(channel);

@@ -2,7 +2,7 @@
 
 use kafka::KafkaError;
 use service::tls::TlsError;
-use wire::close::CloseCode;
+use wire::close::Close;
 
 /// Reason why a sender stopped by itself: an operator must act.
 #[derive(Debug, thiserror::Error)]
@@ -14,8 +14,8 @@ pub enum StopReason {
     #[error("tls: {0}")]
     Tls(#[from] TlsError),
     /// The receiver refuses this sender, and would refuse it again.
-    #[error("the receiver refuses this sender: {detail} ({})", code.name())]
-    Refused { code: CloseCode, detail: String },
+    #[error("the receiver refuses this sender: {} ({})", .0.detail, .0.code.name())]
+    Refused(Close),
     /// The operating system does not give this process what it needs.
     #[error("{0}")]
     Broken(&'static str),

@@ -1,10 +1,8 @@
-//! The admin port: health, metrics, status and commands over HTTP.
+//! The admin port: health, metrics, status and commands over HTTP, by the table `ENDPOINTS`.
 //!
-//! `/live` answers while the process runs; `/ready` with 200, or with 503 and the reason; `/metrics` in
-//! OpenMetrics text; `/status`, `/topics`, `/partitions?topic=T` and `/jumps` in JSON. `POST /reload` reads the
-//! configuration again; `POST /resume` resumes a halted partition, `POST /rate` sets a rate for a while: 200 or 409, and
-//! a sentence. The port listens on loopback unless configured otherwise; on other addresses it requires TLS and a token.
-//! Every POST requires `content-type: application/json`, which a page of another web origin cannot send.
+//! The port listens on loopback unless configured otherwise; on other addresses it requires TLS and a token. A process
+//! that cannot answer says why with 409. Every POST requires `content-type: application/json`, which a page of another web
+//! origin cannot send.
 
 pub mod access;
 
@@ -19,7 +17,7 @@ use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -55,7 +53,6 @@ pub type Reload = Arc<dyn Fn() -> Result<serde_json::Value, String> + Send + Syn
 
 /// The process behind an admin port, asked for each request. The default answers name the process to ask instead.
 pub trait Admin: Send + Sync + 'static {
-    fn metrics(&self) -> &Registry;
     /// True if the process does its work; if not, the reason.
     fn ready(&self) -> Result<(), String>;
     /// The state of the process.
@@ -87,7 +84,48 @@ const ASK_RECEIVER: &str = "this is a sender; the receiver of the link keeps the
 pub struct Views {
     /// The process that answers.
     pub admin: Arc<dyn Admin>,
+    pub metrics: Arc<Registry>,
     pub reload: Reload,
+}
+
+/// An endpoint of the admin port. Where the port has a token, every request must show it.
+struct Endpoint {
+    /// Method and path; a GET may have a query after it.
+    request: &'static str,
+    /// Answer in Markdown, for `docs/operate.md`.
+    answer: &'static str,
+    route: fn() -> MethodRouter<Views>,
+}
+
+const fn endpoint(request: &'static str, answer: &'static str, route: fn() -> MethodRouter<Views>) -> Endpoint {
+    Endpoint { request, answer, route }
+}
+
+/// All endpoints, from which the router is made and `docs/operate.md` is printed.
+const ENDPOINTS: [Endpoint; 10] = [
+    endpoint("GET /live", "200 while the process runs; restart it if this fails", || get(|| async { "live\n" })),
+    endpoint("GET /ready", "200, or 503 and the reason", || get(ready)),
+    endpoint("GET /metrics", "[metrics](reference/metrics.md) as OpenMetrics text", || get(metrics)),
+    endpoint("GET /status", "what `causeway status --json` prints", || answered(|admin| Ok(admin.status()))),
+    endpoint("GET /topics", "sender: what `status --topics --json` prints", || answered(|admin| admin.topics())),
+    endpoint("GET /partitions?topic=T", "sender: what `status --topic T --json` prints", || get(partitions)),
+    endpoint("GET /jumps", "receiver: what `causeway jumps` prints", || answered(|admin| admin.jumps())),
+    endpoint("POST /reload", "[reads the configuration again](#change-settings-without-a-restart)", || post(reload)),
+    endpoint("POST /rate", "sender: what `causeway rate` does", || post(rate)),
+    endpoint("POST /resume", "sender: what `causeway resume` and `adopt` do", || post(resume)),
+];
+
+/// Prints all endpoints in Markdown.
+pub fn reference() -> String {
+    ENDPOINTS.iter().map(|endpoint| format!("- `{}`: {}\n", endpoint.request, endpoint.answer)).collect()
+}
+
+impl Endpoint {
+    /// Path of the endpoint, without a query.
+    fn path(&self) -> &'static str {
+        let target = self.request.split_once(' ').map_or(self.request, |(_, target)| target);
+        target.split_once('?').map_or(target, |(path, _)| path)
+    }
 }
 
 impl Setting for Listen {
@@ -101,17 +139,9 @@ impl Setting for Listen {
 
 /// Answers requests on `listener` until `shutdown`, then finishes those in progress, each within 10 s.
 pub async fn serve(listener: TcpListener, views: Views, access: Arc<Access>, shutdown: impl Future<Output = ()>) {
-    let router = Router::new()
-        .route("/live", get(|| async { "live\n" }))
-        .route("/ready", get(ready))
-        .route("/metrics", get(metrics))
-        .route("/status", get(status))
-        .route("/topics", get(topics))
-        .route("/partitions", get(partitions))
-        .route("/reload", post(reload))
-        .route("/jumps", get(jumps))
-        .route("/resume", post(resume))
-        .route("/rate", post(rate))
+    let router = ENDPOINTS
+        .iter()
+        .fold(Router::new(), |router, endpoint| router.route(endpoint.path(), (endpoint.route)()))
         .with_state(views)
         .layer(middleware::from_fn_with_state(Arc::clone(&access), authorise));
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -199,17 +229,13 @@ async fn ready(State(views): State<Views>) -> Result<&'static str, (StatusCode, 
 
 async fn metrics(State(views): State<Views>) -> Result<Response, Infallible> {
     let mut text = String::new();
-    Ok(match prometheus_client::encoding::text::encode(&mut text, views.admin.metrics()) {
+    Ok(match prometheus_client::encoding::text::encode(&mut text, &views.metrics) {
         Ok(()) => {
             let content = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, content)], text).into_response()
         }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     })
-}
-
-async fn status(State(views): State<Views>) -> Json<serde_json::Value> {
-    Json(views.admin.status())
 }
 
 /// The query of `/partitions`, such as `?topic=orders`.
@@ -229,16 +255,13 @@ fn sentence(outcome: Result<String, String>) -> Answer<String> {
     outcome.map(|done| done + "\n").map_err(|reason| (StatusCode::CONFLICT, reason + "\n"))
 }
 
-async fn topics(State(views): State<Views>) -> Answer<Json<serde_json::Value>> {
-    json(views.admin.topics())
+/// Answers with the JSON that `of` returns.
+fn answered(of: fn(&dyn Admin) -> Result<serde_json::Value, String>) -> MethodRouter<Views> {
+    get(move |State(views): State<Views>| async move { json(of(&*views.admin)) })
 }
 
 async fn partitions(State(views): State<Views>, Query(of): Query<OfTopic>) -> Answer<Json<serde_json::Value>> {
     json(views.admin.partitions(&of.topic))
-}
-
-async fn jumps(State(views): State<Views>) -> Answer<Json<serde_json::Value>> {
-    json(views.admin.jumps())
 }
 
 async fn reload(State(views): State<Views>) -> Response {
@@ -259,7 +282,7 @@ async fn rate(State(views): State<Views>, Json(request): Json<serde_json::Value>
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
     use std::sync::atomic::AtomicBool;
 
     use prometheus_client::metrics::counter::Counter;
@@ -273,15 +296,10 @@ mod tests {
     use crate::tls::{self, Credentials, End, TlsFiles};
 
     struct TestProcess {
-        registry: Registry,
         caught_up: Arc<AtomicBool>,
     }
 
     impl Admin for TestProcess {
-        fn metrics(&self) -> &Registry {
-            &self.registry
-        }
-
         fn ready(&self) -> Result<(), String> {
             let caught_up = self.caught_up.load(Ordering::Relaxed);
             caught_up.then_some(()).ok_or_else(|| "no session with link.example:7443".to_owned())
@@ -342,8 +360,9 @@ mod tests {
         counter.inc_by(3);
         let mut registry = Registry::default();
         registry.register("causeway_test", "Counts in a test", counter);
-        let process = TestProcess { registry, caught_up: Arc::clone(&caught_up) };
-        let views = Views { admin: Arc::new(process), reload: Arc::new(|| Err("memory: no unit".to_owned())) };
+        let process = TestProcess { caught_up: Arc::clone(&caught_up) };
+        let reload: Reload = Arc::new(|| Err("memory: no unit".to_owned()));
+        let views = Views { admin: Arc::new(process), metrics: Arc::new(registry), reload };
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(serve(listener, views, Arc::new(access), async move { stopped.await.unwrap() }));
         Port { address, caught_up, stop, served }
@@ -414,14 +433,40 @@ mod tests {
         let with = async |path: &str, token: &str| {
             ask(port.address, &format!("GET {path} HTTP/1.1\r\nhost: a\r\n{token}\r\n")).await.0
         };
-        for path in
-            ["/live", "/ready", "/metrics", "/status", "/topics", "/partitions?topic=a", "/jumps", "/reload", "/other"]
-        {
+        for path in ENDPOINTS.iter().map(Endpoint::path).chain(["/partitions?topic=a", "/other"]) {
             for token in ["", "authorization: Bearer 0123456789abcdeF\r\n", "authorization: 0123456789abcdef\r\n"] {
                 assert!(with(path, token).await.starts_with("HTTP/1.1 401 "), "{path} {token}");
             }
         }
         assert!(with("/status", "authorization: Bearer 0123456789abcdef\r\n").await.starts_with("HTTP/1.1 200 "));
+    }
+
+    #[tokio::test]
+    async fn every_endpoint_answers_its_method_only() {
+        let port = port().await;
+        for Endpoint { request, .. } in &ENDPOINTS {
+            let (method, target) = request.split_once(' ').unwrap();
+            for other in ["GET", "POST"] {
+                let body = r#"{"topic":"orders"}"#;
+                let head = format!("host: a\r\ncontent-type: application/json\r\ncontent-length: {}", body.len());
+                let (head, _) = ask(port.address, &format!("{other} {target} HTTP/1.1\r\n{head}\r\n\r\n{body}")).await;
+                let is_answered = !head.starts_with("HTTP/1.1 404 ") && !head.starts_with("HTTP/1.1 405 ");
+                assert_eq!(is_answered, other == method, "{other} {target}: {head}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_published_endpoints_are_printed_from_the_table() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        crate::metrics::check_page(&docs.join("operate.md"), &[("endpoints", reference())]);
+        for page in ["operate.md", "security.md", "troubleshoot.md", "reference/status.md", "reference/metrics.md"] {
+            let text = std::fs::read_to_string(docs.join(page)).unwrap();
+            let named = text.split('`').filter(|code| code.starts_with("GET /") || code.starts_with("POST /"));
+            for request in named {
+                assert!(ENDPOINTS.iter().any(|endpoint| endpoint.request == request), "{page} names {request}");
+            }
+        }
     }
 
     #[tokio::test]

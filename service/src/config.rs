@@ -7,6 +7,7 @@
 //! - [`field`]: the table of fields that a declaration makes: names, kinds, defaults, bounds, docs
 //! - [`value`]: the types of values: quantities with units, addresses, choices
 //! - [`document`]: a file as written, section by section, and the problems found in it
+//! - [`process`]: the settings that every process has, sender or receiver
 //! - [`properties`]: librdkafka properties passed through, with secrets in files
 //! - [`problem`]: the problems of a file, with line and column
 //! - [`effective`](mod@effective): the settings in effect, written or default
@@ -18,6 +19,7 @@ pub mod document;
 pub mod effective;
 pub mod field;
 pub mod problem;
+pub mod process;
 pub mod properties;
 pub mod reference;
 pub mod section;
@@ -27,17 +29,16 @@ pub mod value;
 
 use std::path::Path;
 
-use crate::admin::AdminSettings;
-use crate::logging::LogSettings;
-use crate::tls::{End, TlsFiles};
+use crate::tls::End;
 
 pub use document::{Document, ReadField, ReadSection, Reported, Table};
 pub use effective::{Effective, effective, top_keys};
 pub use field::{Absent, Field, Section, Shape};
 pub use problem::Problems;
+pub use process::ProcessSettings;
 pub use properties::{Properties, Property, Secret};
-pub use reference::{reference, spliced};
-pub use settings::{Change, Settings};
+pub use reference::reference;
+pub use settings::{AdoptLive, Change, Settings};
 pub use template::template;
 pub use toml::de::DeValue;
 pub use value::{Address, Rejection, Setting};
@@ -46,21 +47,32 @@ pub use value::{Address, Rejection, Setting};
 pub type Forbidden = fn(&str) -> Option<&'static str>;
 
 /// The configuration of a process, sender or receiver.
-pub trait Configuration: Clone + Send + Sync + 'static {
+pub trait Configuration: ReadSection + AdoptLive + Clone + Send + Sync + 'static {
     /// Every section of the file, in the order of the reference.
     const SECTIONS: &'static [Section];
-    /// The smallest useful file.
-    const EXAMPLE: &'static str;
+    /// The end of a QUIC connection that the certificate is for.
     const END: End;
-    fn read(document: &Document<'_>) -> Result<Self, Reported>;
-    /// Adopts from `new` the settings that change in a running process; returns everything that `new` changes.
-    fn reload(&mut self, new: Self) -> Vec<Change>;
-    fn tls(&self) -> &TlsFiles;
-    fn log(&self) -> LogSettings;
-    fn admin(&self) -> &AdminSettings;
+
+    fn read(document: &Document<'_>) -> Result<Self, Reported> {
+        document.read()
+    }
+
+    fn process(&self) -> &ProcessSettings;
     /// The brokers of the Kafka cluster to ask first.
     fn brokers(&self) -> &[Address];
     fn client(&self) -> &Properties;
+
+    /// Adopts from `new` the settings that change in a running process; returns everything that `new` changes.
+    fn reload(&mut self, new: Self) -> Vec<Change> {
+        let changes = self.process().settings.changes(&new.process().settings);
+        self.adopt_live(new);
+        changes
+    }
+}
+
+/// Reads the text of the file at `path`. Every command reads its file here, so that all report it in the same words.
+pub fn read_text(path: &Path) -> Result<String, Problems> {
+    std::fs::read_to_string(path).map_err(|error| Problems::unreadable(&path.display().to_string(), &error))
 }
 
 /// Reads the file at `path`.
@@ -84,7 +96,7 @@ pub fn load_with<T>(
     read: impl FnOnce(&Document<'_>) -> Result<T, Reported>,
 ) -> Result<T, Problems> {
     let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| Problems::unreadable(&name, &error))?;
+    let text = read_text(path)?;
     let base = path.parent().unwrap_or_else(|| Path::new(""));
     let document = Document::parse(&name, &text, sections).forbidding(forbidden).with_files(base);
     let value = read(&document);

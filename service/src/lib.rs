@@ -13,6 +13,7 @@
 //! - [`logging`]: one line per event, for people or machines
 //! - [`bell`], [`mailbox`]: wake-up calls and work for another thread
 //! - [`add_fields!`]: sums of structs of counters
+//! - [`status`]: types that the statuses of both ends show
 //! - [`lock`]: a mutex without poisoning
 //! - [`shutdown`]: a clean drain, or an immediate exit
 
@@ -32,5 +33,6 @@ pub mod names;
 pub mod pki;
 pub mod private_file;
 pub mod shutdown;
+pub mod status;
 pub mod tls;
 pub mod topics;

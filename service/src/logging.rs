@@ -20,19 +20,21 @@ crate::settings! {
     }
 }
 
-/// The severity from which on events are logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// Events that need an operator to act.
-    Error,
-    /// Events that an operator should look at.
-    Warn,
-    /// Changes of the process's state.
-    Info,
-    /// Single steps of the work.
-    Debug,
-    /// All events, also those of each packet or record.
-    Trace,
+wire::words! {
+    /// The severity from which on events are logged.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Level {
+        /// Events that need an operator to act.
+        Error = "error",
+        /// Events that an operator should look at.
+        Warn = "warn",
+        /// Changes of the process's state.
+        Info = "info",
+        /// Single steps of the work.
+        Debug = "debug",
+        /// All events, also those of each packet or record.
+        Trace = "trace",
+    }
 }
 
 /// The form of the log.
@@ -114,22 +116,10 @@ impl LogSettings {
     }
 }
 
-impl Level {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        }
-    }
-}
-
 impl Setting for Level {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
-        let levels = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
-        choice(value, &levels.map(|level| (level.word(), level)))
+        let levels: Vec<_> = Self::ALL.iter().map(|level| (level.word(), *level)).collect();
+        choice(value, &levels)
     }
 }
 

@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 
 use crate::config::reference::{PAGE_WIDTH, wrapped};
 
-pub use page::{Marked, check_pages, json_reference};
+pub use page::{Marked, check_page, json_reference};
 
 pub struct Metric<T> {
     /// Name of the metric, unit last; the exposition adds `_total` to counters.
@@ -29,12 +29,15 @@ pub struct Metric<T> {
 pub enum Read<T> {
     /// A number that only grows while the process lives.
     Counter(fn(&T) -> u64),
+    /// A counter for each value of a label.
     Counters(&'static str, fn(&T) -> Vec<(String, u64)>),
     /// A number that goes up and down; absent if it is not known.
     Gauge(fn(&T) -> Option<f64>),
+    /// A gauge for each value of a label.
     Gauges(&'static str, fn(&T) -> Vec<(String, f64)>),
     /// A gauge for each pair of values of two labels.
     GaugesBy([&'static str; 2], fn(&T) -> Vec<ByTwo>),
+    /// A histogram for each value of a label.
     Histograms(&'static str, fn(&T) -> Vec<(String, Buckets)>),
 }
 
@@ -68,7 +71,7 @@ pub struct Buckets {
 pub type Labelled<T> = (Vec<(&'static str, String)>, T);
 
 /// A table of metrics and the function that makes its readings.
-pub struct Collection<T: 'static> {
+struct Collection<T: 'static> {
     table: &'static [Metric<T>],
     readings: Box<dyn Fn() -> Vec<Labelled<T>> + Send + Sync>,
 }
@@ -100,14 +103,17 @@ pub fn registry() -> Registry {
     let mut registry = Registry::default();
     let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("causeway_build", "The version that is running; always 1", version);
-    registry.register_collector(Box::new(Collection::new(OF_PROCESS, || vec![(Vec::new(), ())])));
+    add(&mut registry, OF_PROCESS, || vec![(Vec::new(), ())]);
     registry
 }
 
-impl<T: 'static> Collection<T> {
-    pub fn new(table: &'static [Metric<T>], readings: impl Fn() -> Vec<Labelled<T>> + Send + Sync + 'static) -> Self {
-        Self { table, readings: Box::new(readings) }
-    }
+/// Adds a table of metrics to a registry, with the function that makes its readings at each scrape.
+pub fn add<T: 'static>(
+    registry: &mut Registry,
+    table: &'static [Metric<T>],
+    readings: impl Fn() -> Vec<Labelled<T>> + Send + Sync + 'static,
+) {
+    registry.register_collector(Box::new(Collection { table, readings: Box::new(readings) }));
 }
 
 impl<T: 'static> fmt::Debug for Collection<T> {
@@ -265,10 +271,10 @@ mod tests {
 
     fn collected(labelled: bool) -> Registry {
         let mut registry = registry();
-        registry.register_collector(Box::new(Collection::new(TABLE, move || {
+        add(&mut registry, TABLE, move || {
             let label = |link: &str| if labelled { vec![("link", link.to_owned())] } else { Vec::new() };
             vec![(label("x"), 1), (label("y"), 2)]
-        })));
+        });
         registry
     }
 

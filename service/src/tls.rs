@@ -80,6 +80,7 @@ pub fn now() -> UnixTime {
 }
 
 impl Credentials {
+    /// Reads the files and checks that `end` can use them at `now`.
     pub fn load(files: &TlsFiles, end: End, now: UnixTime) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         for certificate in certificates(&files.ca)? {

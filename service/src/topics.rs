@@ -26,7 +26,10 @@ pub struct TopicFilter {
 impl TopicPattern {
     /// Parses one entry; the error says what is wrong with it.
     pub fn parse(written: &str) -> Result<Self, String> {
-        let is_name = written.bytes().all(is_name_byte) && !written.is_empty();
+        if let Some(fault) = list_in_one_entry(written) {
+            return Err(fault);
+        }
+        let is_name = written.bytes().all(is_name_byte);
         if is_name && (written.len() > TOPIC_NAME_MAX || matches!(written, "." | "..")) {
             return Err(format!(
                 "\"{written}\" cannot be a topic: names have at most {TOPIC_NAME_MAX} characters and are not \".\" or \"..\""
@@ -120,6 +123,23 @@ impl PartialEq for TopicPattern {
     }
 }
 
+/// Says what is wrong with an entry that no topic can match, because it is empty or has a separator of lists in it. A comma
+/// within braces belongs to a regular expression's repetition.
+fn list_in_one_entry(written: &str) -> Option<String> {
+    let mut in_braces = false;
+    let is_separator = |c: char| {
+        in_braces = c == '{' || (in_braces && c != '}');
+        c.is_whitespace() || (c == ',' && !in_braces)
+    };
+    let parts: Vec<&str> = written.split(is_separator).collect();
+    if parts.len() == 1 && !written.is_empty() {
+        return None;
+    }
+    let names: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).map(|part| format!("{part:?}")).collect();
+    let remedy = if names.is_empty() { "remove the entry".to_owned() } else { format!("write [{}]", names.join(", ")) };
+    Some(format!("{written:?} can match no topic: a name is not empty and has no comma and no blank; {remedy}"))
+}
+
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
 }
@@ -164,6 +184,21 @@ mod tests {
         assert!(TopicPattern::parse(&"a".repeat(250)).unwrap_err().contains("at most 249 characters"));
         assert!(TopicPattern::parse("..").is_err());
         assert!(TopicPattern::parse(&"a".repeat(249)).is_ok());
+    }
+
+    #[test]
+    fn an_entry_that_is_a_list_shows_the_list() {
+        for (written, list) in [
+            ("orders,payments", "write [\"orders\", \"payments\"]"),
+            ("orders.*, payments.*", "write [\"orders.*\", \"payments.*\"]"),
+            ("orders ", "write [\"orders\"]"),
+            ("", "remove the entry"),
+            (" ", "remove the entry"),
+        ] {
+            let said = TopicPattern::parse(written).unwrap_err();
+            assert!(said.ends_with(list), "{said}");
+        }
+        assert!(pattern("orders-[0-9]{2,4}").matches("orders-123"));
     }
 
     #[test]

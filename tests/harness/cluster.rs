@@ -10,7 +10,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::broker::{Membership, Node, free_ports, random_id};
-use crate::guard::Guarded;
+use crate::guard::{Guarded, Signal};
 use crate::jars::Kafka;
 use crate::scratch::Scratch;
 use crate::secure::Secure;
@@ -110,6 +110,23 @@ impl Cluster {
         let process = self.processes()[index(node)].take();
         // Dropped after the lock is released, so that nodes can be killed in parallel.
         drop(process);
+    }
+
+    /// Sends a signal to one node.
+    pub fn signal(&self, node: u32, signal: Signal) {
+        if let Some(process) = &mut self.processes()[index(node)] {
+            process.signal(signal);
+        }
+    }
+
+    /// Suspends one node, and waits until another one leads this partition.
+    pub fn suspend_leader(&self, topic: &str, partition: i32, patience: Duration) -> Result<u32> {
+        let leader = self.leader(topic, partition)?;
+        self.signal(leader, Signal::Stop);
+        until_ok("another node to lead the partition", patience, || {
+            Ok(self.leader(topic, partition).ok().filter(|&next| next != leader))
+        })?;
+        Ok(leader)
     }
 
     /// Sends SIGKILL to all nodes, one after the other.

@@ -16,7 +16,7 @@ use sender::Identity;
 use service::tls::{Credentials, End};
 use transport::control::ControlReader;
 use transport::endpoint::{Dialer, EndpointSettings};
-use wire::close::CloseCode;
+use wire::close::{Close, CloseCode};
 use wire::codec::encode_control;
 use wire::compress::Codec;
 use wire::control::{Control, Hello, OfferedPartition, Range, Role};
@@ -52,7 +52,7 @@ impl Peer {
     fn new(side: &Side, cluster_id: &str, topic: &str) -> Result<Self> {
         let config = service::config::load::<sender::config::Config>(&side.write()?, forbidden)
             .map_err(|problems| anyhow::anyhow!("{problems}"))?;
-        let credentials = Credentials::load(&config.tls, End::Client, service::tls::now())?;
+        let credentials = Credentials::load(&config.process.tls, End::Client, service::tls::now())?;
         let settings = EndpointSettings::new(Size::from_bytes(64 << 20), 0);
         let identity = Identity {
             link: config.link.to_string(),
@@ -103,7 +103,7 @@ impl Peer {
         session.epoch = loop {
             match session.reader.next().await? {
                 Control::LaneOpen { epoch, .. } => break epoch,
-                Control::Close { code, detail } => bail!("{code}: {detail}"),
+                Control::Close(Close { code, detail }) => bail!("{code}: {detail}"),
                 _ => {}
             }
         };
@@ -150,7 +150,7 @@ impl Peer {
                     ensure!(detail.contains("is not halted, or an earlier request for it"), "{detail}");
                     return Ok(());
                 }
-                Control::Close { code, detail } => bail!("{code}: {detail}"),
+                Control::Close(Close { code, detail }) => bail!("{code}: {detail}"),
                 _ => {}
             }
         }

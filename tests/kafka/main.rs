@@ -10,6 +10,7 @@ mod classes;
 mod commands;
 mod damaged_batches;
 mod delivery;
+mod deposed_leader;
 mod fidelity;
 mod kill_points;
 mod kills;

@@ -13,7 +13,7 @@ use sender::{HandshakeError, Identity, SessionEnd, shake_hands};
 use service::tls::{Credentials, End};
 use tokio::sync::oneshot;
 use transport::endpoint::{Dialer, EndpointSettings};
-use wire::close::CloseCode;
+use wire::close::{Close, CloseCode};
 use wire::units::Size;
 
 const DELIVERED: Duration = Duration::from_secs(120);
@@ -91,7 +91,7 @@ struct Played {
 fn play(side: &Side, cluster_id: &str, process: u128) -> Result<Played> {
     let config = service::config::load::<sender::config::Config>(&side.write()?, forbidden)
         .map_err(|problems| anyhow::anyhow!("{problems}"))?;
-    let credentials = Credentials::load(&config.tls, End::Client, service::tls::now())?;
+    let credentials = Credentials::load(&config.process.tls, End::Client, service::tls::now())?;
     let settings = EndpointSettings::new(Size::from_bytes(64 << 20), 0);
     let identity = Identity {
         link: config.link.to_string(),
@@ -136,7 +136,7 @@ fn second_live_process_of_one_name_is_contested() -> Result<()> {
     };
     ensure!(attempt(1)?.is_ok(), "the first process gets no session");
     ensure!(attempt(2)?.is_ok(), "a restarted process gets no session");
-    let Err(SessionEnd::Closed { code, detail }) = attempt(1)? else {
+    let Err(SessionEnd::Closed(Close { code, detail })) = attempt(1)? else {
         anyhow::bail!("the first process got another session")
     };
     ensure!(code == CloseCode::Contested && detail.contains("give each sender its own `instance`"), "{code}: {detail}");

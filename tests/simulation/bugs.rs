@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use receiver::state::{self, LaneState, PartitionRecord};
-use receiver::{Delivered, LaneTarget, StateEntry, TargetError, TargetPartition};
+use receiver::{Delivered, Extent, LaneTarget, StateEntry, TargetError, TargetPartition};
 use wire::frame::{FIELDS, RecordRef};
 use wire::ids::{Epoch, LaneId, Position};
 use wire::partition::Partition;
@@ -19,6 +19,8 @@ pub(crate) enum Bug {
     PositionTooHigh,
     /// The earlier owner of a lane is not fenced.
     NoFence,
+    /// A reading that decides goes to the end that the broker shows, in place of through a record of the lane's own.
+    ReadsToTheEnd,
     /// Frames of an older epoch count as frames of the current one.
     NoEpochCheck,
     /// Partitions are read before their first position is stored.
@@ -65,8 +67,8 @@ impl Bugged {
 }
 
 impl LaneTarget for Bugged {
-    fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError> {
-        self.inner.read_state()
+    fn read_state(&mut self, extent: Extent) -> Result<Vec<StateEntry>, TargetError> {
+        self.inner.read_state(if self.bug == Some(Bug::ReadsToTheEnd) { Extent::LastStable } else { extent })
     }
 
     fn fence(&mut self) -> Result<(), TargetError> {

@@ -26,7 +26,8 @@ pub(crate) enum Place {
 #[derive(Debug, Clone)]
 pub(crate) enum Entry {
     Record(Arc<Payload>),
-    State(Arc<[u8]>, Arc<[u8]>),
+    /// Key and value of a state record; `None` is a tombstone.
+    State(Arc<[u8]>, Option<Arc<[u8]>>),
     Marker,
 }
 
@@ -62,6 +63,9 @@ pub(crate) struct Cluster {
     logs: BTreeMap<Place, Vec<Stored>>,
     outcomes: Vec<Outcome>,
     ids: BTreeMap<String, TransactionalId>,
+    /// Last stable offsets of partitions whose former leader still answers readers: it was suspended at that offset, was
+    /// replaced, and does not know it yet.
+    deposed: BTreeMap<Place, usize>,
     pub(crate) now: Duration,
 }
 
@@ -97,6 +101,23 @@ impl Cluster {
             stable = log.iter().position(undecided).unwrap_or(stable);
         }
         stable
+    }
+
+    /// Replaces the leader of a partition, which continues to answer readers from its old log.
+    pub(crate) fn depose_leader(&mut self, place: Place) {
+        let stable = self.last_stable(&place);
+        self.deposed.entry(place).or_insert(stable);
+    }
+
+    /// Makes every former leader learn that it was replaced.
+    pub(crate) fn retire_deposed(&mut self) {
+        self.deposed.clear();
+    }
+
+    /// Returns the last stable offset that a reader is shown, by the leader or by a former one.
+    pub(crate) fn shown_to_readers(&self, place: &Place, dice: &Dice) -> usize {
+        let deposed = self.deposed.get(place).copied().filter(|_| dice.chance(500));
+        deposed.unwrap_or_else(|| self.last_stable(place))
     }
 
     /// Returns the entries that `read_committed` readers see between two offsets.

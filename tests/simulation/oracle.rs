@@ -203,12 +203,12 @@ impl Oracle {
                 }
                 Place::State(lane) => {
                     for entry in cluster.committed(place, from, to) {
-                        if let Entry::State(key, value) = entry {
+                        if let Entry::State(key, Some(value)) = entry {
                             self.take_jump(LaneId(*lane), key, value)?;
                         }
                     }
                     for entry in cluster.committed(place, from, to) {
-                        if let Entry::State(key, value) = entry {
+                        if let Entry::State(key, Some(value)) = entry {
                             touched.extend(self.take_state(LaneId(*lane), key, value, source)?);
                         }
                     }

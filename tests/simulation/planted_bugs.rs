@@ -29,6 +29,11 @@ fn missing_fence() {
 }
 
 #[test]
+fn state_read_from_a_deposed_leader() {
+    found(Bug::ReadsToTheEnd, "");
+}
+
+#[test]
 fn frame_of_an_older_epoch() {
     found(Bug::NoEpochCheck, "");
 }

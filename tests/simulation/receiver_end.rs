@@ -10,6 +10,7 @@ use receiver::{
     CarriedTopics, Counts, DecodeMemory, Lane, LaneError, LaneMessage, Offered, OfferedTarget, OpenError, RecoverError,
     TargetPartition, Terms, TransactionSize,
 };
+use testkit::topic_id;
 use wire::control::{Control, LaneClosedReason, OfferedPartition};
 use wire::frame::IntactFrame;
 use wire::ids::{LaneId, Position};
@@ -18,7 +19,6 @@ use crate::bugs::{Bug, Bugged, relabelled};
 use crate::cluster::{Place, SharedCluster};
 use crate::dice::Dice;
 use crate::scenario::Scenario;
-use crate::source::topic_id;
 use crate::target::{Process, SharedProcess, SimTarget};
 
 /// Receiver process with its lanes.

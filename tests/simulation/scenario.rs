@@ -39,6 +39,8 @@ pub(crate) struct Scenario {
     pub(crate) dying: u64,
     /// Steps per thousand that kill a process, for each end.
     pub(crate) killing: u64,
+    /// Steps per thousand in which a state partition changes its leader, and the former one does not know it yet.
+    pub(crate) deposing: u64,
     /// First and last step of a second link with the same name, started by mistake.
     pub(crate) second: Option<(u64, u64)>,
     /// Number of records that cannot be carried.
@@ -71,6 +73,7 @@ impl Scenario {
             channels: [1, 2, 4, 16][dice.below(4) as usize],
             dying: [0, 10, 60][dice.below(3) as usize],
             killing: [0, 3, 20][dice.below(3) as usize],
+            deposing: [0, 0, 20][dice.below(3) as usize],
             second: dice.chance(400).then(|| (second_from, second_from + dice.below(300))),
             poisons: if dice.chance(200) { dice.within(1, 6) } else { 0 },
             trimming: [0, 0, 0, 0, 10][dice.below(5) as usize],

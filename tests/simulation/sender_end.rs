@@ -22,7 +22,7 @@ use wire::partition::Partition;
 
 use crate::dice::Dice;
 use crate::scenario::Scenario;
-use crate::source::{SharedSource, SimCatalog, SimReader};
+use crate::source::{SharedSource, SimReader, topics};
 
 /// Time before a lane that another receiver took is opened again; a minute in the product.
 const SUPERSEDED_HOLD: Duration = Duration::from_secs(3);
@@ -136,8 +136,8 @@ impl SenderEnd {
             }
         }
         if self.session.is_some() {
-            let topics = self.source.lock().unwrap().topics();
-            let catalog = SimCatalog(self.source.clone());
+            let catalog = self.source.lock().unwrap().catalog();
+            let topics = topics(&catalog);
             for due in self.partitions.poll_due(&topics) {
                 messages.extend(offer_messages(&catalog, &topics, &due, self.start, &HashSet::new()).unwrap());
             }

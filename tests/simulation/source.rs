@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use kafka::KafkaError;
-use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, TopicDescription, TopicSummary};
+use kafka::catalog::{Bounds, Catalog, TopicSummary};
 use sender::SourceTopic;
 use sender::TopicOrigin;
 use sender::Topics;
 use sender::{Assignment, Event, LaneReader, PartitionFault};
+use testkit::{MemoryCatalog, topic_id};
 use wire::frame::{HeaderBlock, RecordRef};
-use wire::ids::{Offset, Position, Slot, TopicId};
-use wire::partition::Partition;
+use wire::ids::{Offset, Position, Slot};
 
 use crate::dice::Dice;
 use crate::payload::{HUGE, POISON, Payload};
@@ -126,61 +126,26 @@ impl Source {
         })
     }
 
-    pub(crate) fn topics(&self) -> Topics {
-        let mut topics: BTreeMap<Arc<str>, i32> = BTreeMap::new();
-        for (topic, _) in self.logs.keys() {
-            *topics.entry(Arc::clone(topic)).or_default() += 1;
+    /// Returns a catalog of the logs as they are now.
+    pub(crate) fn catalog(&self) -> MemoryCatalog {
+        let catalog = MemoryCatalog::new("source");
+        for ((topic, _), log) in &self.logs {
+            let bounds = Bounds { start: Position(log.kept_from), end: Position(log.end()) };
+            catalog.add_partition(topic, bounds);
         }
-        let topic = |(name, partitions): (Arc<str>, i32)| SourceTopic {
-            id: topic_id(&name),
-            name,
-            partitions,
-            origin: TopicOrigin::Own,
-        };
-        Arc::new(topics.into_iter().map(topic).collect())
+        catalog
     }
 }
 
-pub(crate) fn topic_id(name: &str) -> TopicId {
-    let mut id = [1; 16];
-    id.iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
-    TopicId(id)
-}
-
-/// Catalog of the source, for the sender.
-pub(crate) struct SimCatalog(pub SharedSource);
-
-impl Catalog for SimCatalog {
-    fn cluster_id(&self) -> Result<String, KafkaError> {
-        Ok("source".to_owned())
-    }
-
-    fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
-        let topics = self.0.lock().unwrap().topics();
-        let summary = |topic: &SourceTopic| TopicSummary { name: topic.name.to_string(), partitions: topic.partitions };
-        Ok(topics.iter().map(summary).collect())
-    }
-
-    fn describe(&self, _names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
-        Ok(Vec::new())
-    }
-
-    fn configs(&self, _name: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
-        Ok(Vec::new())
-    }
-
-    fn bounds(&self, partitions: &[Partition], _isolation: Isolation) -> Result<Vec<Bounds>, KafkaError> {
-        let source = self.0.lock().unwrap();
-        let bounds = |at: &Partition| {
-            let log = &source.logs[&(Arc::clone(&at.topic), at.partition)];
-            Bounds { start: Position(log.kept_from), end: Position(log.end()) }
-        };
-        Ok(partitions.iter().map(bounds).collect())
-    }
-
-    fn positions_at(&self, partitions: &[Partition], _timestamp_ms: i64) -> Result<Vec<Position>, KafkaError> {
-        Ok(self.bounds(partitions, Isolation::Committed)?.iter().map(|bounds| bounds.start).collect())
-    }
+/// Returns the topics of a catalog, as discovery finds them.
+pub(crate) fn topics(catalog: &MemoryCatalog) -> Topics {
+    let topic = |TopicSummary { name, partitions }: TopicSummary| SourceTopic {
+        id: topic_id(&name),
+        name: name.into(),
+        partitions,
+        origin: TopicOrigin::Own,
+    };
+    Arc::new(catalog.topics().unwrap().into_iter().map(topic).collect())
 }
 
 /// Reader of the partitions of one lane. It reads ahead of the lane, in a random order of partitions.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use kafka::{KafkaError, Refusal};
-use receiver::{Appended, Delivered, LaneTarget, Rejection, StateEntry, TargetError, TargetPartition};
+use receiver::{Appended, Delivered, Extent, LaneTarget, Rejection, StateEntry, TargetError, TargetPartition};
 use wire::frame::RecordRef;
 use wire::ids::{LaneId, Offset};
 
@@ -42,6 +42,7 @@ pub(crate) struct SimTarget {
     pub(crate) transactional_id: String,
     producer: Option<u32>,
     ends: BTreeMap<(Arc<str>, i32), (i64, i64)>,
+    state_end: Option<Offset>,
     /// Source offsets of records without a delivery report yet. The target rejects a batch as a whole.
     batches: BTreeMap<(Arc<str>, i32), Batch>,
 }
@@ -69,6 +70,7 @@ impl SimTarget {
             transactional_id,
             producer: None,
             ends: BTreeMap::new(),
+            state_end: None,
             batches: BTreeMap::new(),
         }
     }
@@ -112,20 +114,19 @@ impl SimTarget {
 }
 
 impl LaneTarget for SimTarget {
-    fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError> {
+    fn read_state(&mut self, extent: Extent) -> Result<Vec<StateEntry>, TargetError> {
         self.call("read state", |this, cluster| {
             let place = this.state();
-            let stable = cluster.last_stable(&place);
-            if this.producer.is_some() && stable < cluster.high_watermark(&place) {
-                return Err(TargetError::State {
-                    lane: this.lane,
-                    reason: "a transaction is open after the fence".into(),
-                });
+            let stable = cluster.shown_to_readers(&place, &this.dice);
+            if matches!(extent, Extent::Through(Offset(wanted)) if stable as i64 <= wanted) {
+                return Err(unavailable("read through an offset").into());
             }
             let mut entries = BTreeMap::new();
             for entry in cluster.committed(&place, 0, stable) {
-                if let Entry::State(key, value) = entry {
-                    entries.insert(key.to_vec(), value.to_vec());
+                match entry {
+                    Entry::State(key, Some(value)) => drop(entries.insert(key.to_vec(), value.to_vec())),
+                    Entry::State(key, None) => drop(entries.remove(&**key)),
+                    Entry::Record(_) | Entry::Marker => {}
                 }
             }
             Ok(entries.into_iter().map(|(key, value)| StateEntry { key, value: Some(value) }).collect())
@@ -172,9 +173,10 @@ impl LaneTarget for SimTarget {
 
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
         self.call("write state", |this, cluster| {
-            let entry = Entry::State(key.into(), value.unwrap_or_default().into());
+            let entry = Entry::State(key.into(), value.map(Into::into));
             let place = this.state();
-            cluster.append(&this.transactional_id, this.epoch()?, &place, entry)?;
+            let offset = cluster.append(&this.transactional_id, this.epoch()?, &place, entry)?;
+            this.state_end = Some(Offset(offset as i64));
             Ok(())
         })
     }
@@ -197,7 +199,8 @@ impl LaneTarget for SimTarget {
                 first: Offset(first),
                 last: Offset(last),
             });
-            Ok(Delivered { appended: appended.collect(), timestamps_altered: 0 })
+            let state_end = this.state_end.take();
+            Ok(Delivered { appended: appended.collect(), state_end, timestamps_altered: 0 })
         })
     }
 
@@ -216,6 +219,7 @@ impl LaneTarget for SimTarget {
     fn discard(&mut self) {
         self.producer = None;
         self.ends.clear();
+        self.state_end = None;
         self.batches.clear();
     }
 }

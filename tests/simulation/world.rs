@@ -122,6 +122,7 @@ impl World {
             self.trace(|| format!("link {gone} is killed and not restarted"));
             self.links.remove(gone);
         }
+        self.cluster.lock().unwrap().retire_deposed();
         let mut process = self.links[0].receiver.process.lock().unwrap();
         process.failing = 0;
         process.dies_in = None;
@@ -193,6 +194,7 @@ impl World {
             }
             _ => {}
         }
+        self.change_leaders();
         let index = self.dice.below(self.links.len() as u64) as usize;
         if self.dice.chance(self.scenario.losing) {
             self.lose_session(index);
@@ -213,6 +215,16 @@ impl World {
             let calls = self.dice.below(40);
             self.trace(|| format!("receiver {index} dies {calls} calls from now"));
             self.links[index].receiver.process.lock().unwrap().dies_in = Some(calls);
+        }
+    }
+
+    fn change_leaders(&mut self) {
+        if self.dice.chance(self.scenario.deposing) {
+            let lane = self.dice.below(u64::from(self.scenario.lanes())) as u16;
+            self.trace(|| format!("the state of lane {lane} has another leader, and the former one does not know it"));
+            self.cluster.lock().unwrap().depose_leader(Place::State(lane));
+        } else if self.dice.chance(self.scenario.deposing) {
+            self.cluster.lock().unwrap().retire_deposed();
         }
     }
 

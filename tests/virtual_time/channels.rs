@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 use transport::congestion::{Flow, FlowSettings};
 use transport::control::{ControlReader, ControlWriter};
 use transport::endpoint::Dialled;
-use wire::close::CloseCode;
+use wire::close::{Close, CloseCode};
 use wire::compress::Codec;
 use wire::control::Control;
 use wire::frame::{FrameBuilder, FrameHead, Headers, RecordRef};
@@ -232,7 +232,7 @@ async fn join_at(ends: &Ends, first: &Dialled, joining: Joining) -> (Dialled, Co
 }
 
 fn code(answer: &Control) -> Option<CloseCode> {
-    if let Control::Close { code, .. } = answer { Some(*code) } else { None }
+    if let Control::Close(Close { code, .. }) = answer { Some(*code) } else { None }
 }
 
 #[test]

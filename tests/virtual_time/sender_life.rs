@@ -6,24 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka::KafkaError;
-use kafka::catalog::{Bounds, Catalog, Isolation, NewTopic, TopicDescription, TopicSummary};
-use kafka::log::{Entry, LogError};
 use kafka::properties::forbidden;
 use quinn::Endpoint;
 use sender::RateRequest as Request;
-use sender::StateLog;
 use sender::config::Config;
 use sender::{Assignment, Event, LaneReader, Source};
 use sender::{Dependencies, Report, State, run};
 use service::bell::Bell;
 use service::shutdown::{self, Phase};
+use testkit::MemoryCatalog;
 use tokio::time::{Instant, sleep};
 use transport::control::{ControlReader, ControlWriter};
 use wire::control::{Control, CreditTerms, Welcome};
 use wire::hello::{FEATURE_CHANNELS, FEATURES};
 use wire::ids::{LaneId, Slot};
 use wire::lanes::ClassTable;
-use wire::partition::Partition;
 
 use crate::ends::Ends;
 use crate::in_virtual_time;
@@ -38,32 +35,8 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// of which its last probe was sent at 3 s. Then come the longest back-off, 1 s, and two round trips.
 const BACK_MAX: Duration = Duration::from_secs(5);
 
-/// Cluster without a topic.
-pub(crate) struct Empty;
-
-impl Catalog for Empty {
-    fn cluster_id(&self) -> Result<String, KafkaError> {
-        Ok("source".to_owned())
-    }
-    fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
-        Ok(Vec::new())
-    }
-    fn describe(&self, _: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
-        Ok(Vec::new())
-    }
-    fn bounds(&self, _: &[Partition], _: Isolation) -> Result<Vec<Bounds>, KafkaError> {
-        Ok(Vec::new())
-    }
-    fn create(&self, _: &[NewTopic]) -> Result<(), KafkaError> {
-        Ok(())
-    }
-}
-
-impl StateLog for Empty {
-    fn read(&self, _: &str, _: i32, _: Bounds) -> Result<Vec<Entry>, LogError> {
-        Ok(Vec::new())
-    }
-}
+/// Source without a record.
+struct Empty;
 
 impl Source for Empty {
     type Reader = Self;
@@ -84,6 +57,11 @@ impl LaneReader for Empty {
         None
     }
     fn advance(&mut self) {}
+}
+
+fn dependencies(ends: &Ends) -> Dependencies<Empty> {
+    let cluster = Arc::new(MemoryCatalog::new("source"));
+    Dependencies { source: Empty, catalog: cluster.clone(), states: cluster, sockets: ends.near() }
 }
 
 fn config(ends: &Ends) -> Config {
@@ -158,8 +136,7 @@ fn outage(lasts: Duration) -> Outage {
         tokio::spawn(welcome_all(ends.listening.clone()));
         let (trigger, shutdown) = shutdown::channel();
         let board = Arc::new(Report::default());
-        let parts =
-            Dependencies { source: Empty, catalog: Arc::new(Empty), states: Arc::new(Empty), sockets: ends.near() };
+        let parts = dependencies(&ends);
         let life = tokio::spawn(run(config(&ends), parts, Arc::clone(&board), shutdown));
         let active = || matches!(board.status().state, State::Active);
         until("the first session", Duration::from_secs(5), active).await;
@@ -203,8 +180,7 @@ fn new_rate_takes_effect_within_a_second_and_a_session() {
         tokio::spawn(welcome_all(ends.listening.clone()));
         let (trigger, shutdown) = shutdown::channel();
         let report = Arc::new(Report::default());
-        let parts =
-            Dependencies { source: Empty, catalog: Arc::new(Empty), states: Arc::new(Empty), sockets: ends.near() };
+        let parts = dependencies(&ends);
         let first = config(&ends);
         let (publisher, live) = service::live::channel(first.clone());
         let life = tokio::spawn(run(live, parts, Arc::clone(&report), shutdown));

@@ -20,6 +20,7 @@ use sender::{ChannelDialer, Handshaken, Identity, Offering, Session, SessionEnd,
 use service::bell::Bell;
 use service::mailbox::Mailbox;
 use service::shutdown::Shutdown;
+use testkit::MemoryCatalog;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -31,7 +32,6 @@ use wire::ids::{Epoch, LaneId};
 use wire::lanes::ClassTable;
 
 use crate::ends::Ends;
-use crate::sender_life::Empty;
 
 /// Interval at which a played lane checks its mailbox.
 pub(crate) const LOOK: Duration = Duration::from_millis(1);
@@ -60,7 +60,7 @@ pub(crate) fn host(ends: &Ends, taken: impl Fn(LaneId, &IntactFrame) + Clone + S
     Arc::new(Host {
         cluster_id: "target".to_owned(),
         process: HOST,
-        links: Arc::new(ServedLinks::new(&config, Arc::new(Empty), Arc::new(start_lane))),
+        links: Arc::new(ServedLinks::new(&config, Arc::new(MemoryCatalog::new("target")), Arc::new(start_lane))),
         refusals: Arc::default(),
         peers: Arc::default(),
         joinable: Arc::default(),
@@ -137,7 +137,7 @@ impl Sending {
         let bells = lanes.iter().map(|lane| lane.bell.clone()).collect();
         let credit = shaken.welcome.credit;
         let dispatcher = Dispatcher::new(table, &classes, config.wan.rate, packing.frame_bytes, credit, bells);
-        let found = Discovered { filter_hash: 1, topics: Arc::default(), missing: Vec::new() };
+        let found = Discovered { filter_hash: 1, topics: Arc::default(), unmatched: Vec::new() };
         let (_topics, topics) = watch::channel(found);
         let (_dialers, dialer) = watch::channel(ends.dialer.clone());
         let session = Session {
@@ -147,7 +147,7 @@ impl Sending {
             dispatcher,
             topics,
             filter_hash: 1,
-            offering: Offering { catalog: Arc::new(Empty), start: Start::Earliest },
+            offering: Offering { catalog: Arc::new(MemoryCatalog::new("source")), start: Start::Earliest },
             packing,
             policies: &Policies::default(),
             board,

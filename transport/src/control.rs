@@ -2,15 +2,26 @@
 
 use std::time::Duration;
 
-use quinn::{ReadExactError, RecvStream, SendStream, WriteError};
+use quinn::{ApplicationClose, Connection, ReadExactError, RecvStream, SendStream, WriteError};
 use tokio::sync::mpsc;
-use wire::close::CloseCode;
+use wire::close::{Close, CloseCode};
 use wire::codec;
 use wire::control::Control;
 use wire::error::DecodeError;
 
 /// Priority of the control stream, above every frame: control messages never wait behind data.
 const CONTROL_PRIORITY: i32 = 100;
+
+/// Closes a connection with a code and a sentence for the other end.
+pub fn close(connection: &Connection, close: &Close) {
+    connection.close(u32::from(close.code.number()).into(), close.detail.as_bytes());
+}
+
+/// Returns the code and the sentence with which the other end closed a connection.
+pub fn received_close(close: &ApplicationClose) -> Close {
+    let code = CloseCode::from(u64::from(close.error_code) as u16);
+    Close::new(code, String::from_utf8_lossy(&close.reason))
+}
 
 /// Reason why no further control message was read.
 #[derive(Debug, thiserror::Error)]
@@ -84,10 +95,9 @@ impl ControlWriter {
 
     /// Sends the reason for the session's end, within one second. A peer that does not read it gets the reason when the
     /// channel is closed.
-    pub async fn close(mut self, code: CloseCode, detail: &str) {
-        let close = Control::Close { code, detail: detail.to_owned() };
+    pub async fn close(mut self, close: Close) {
         let sent = async {
-            if self.send(&close).await.is_ok() {
+            if self.send(&Control::Close(close)).await.is_ok() {
                 self.finish().await;
             }
         };

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use bincode::de::{BorrowDecode, BorrowDecoder, Decode, Decoder};
+use bincode::de::{Decode, Decoder};
 use bincode::enc::{Encode, Encoder};
 use bincode::error::{DecodeError, EncodeError};
 
@@ -98,7 +98,7 @@ close_codes! {
 }
 
 /// A close code and the sentence that goes with it: why a session, a channel or a lane ends.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, thiserror::Error)]
 #[error("{detail}")]
 pub struct Close {
     /// The code, by which the other end decides what to do next.
@@ -137,11 +137,7 @@ impl<Context> Decode<Context> for CloseCode {
     }
 }
 
-impl<'de, Context> BorrowDecode<'de, Context> for CloseCode {
-    fn borrow_decode<D: BorrowDecoder<'de, Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
-        u16::decode(decoder).map(Self::from)
-    }
-}
+bincode::impl_borrow_decode!(CloseCode);
 
 #[cfg(test)]
 mod tests {

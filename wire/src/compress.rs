@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe;
 
-use crate::error::DecodeError;
+use crate::error::{DecodeError, within};
 use crate::limits::FRAME_BODY_MAX;
 
 /// Compression of a frame's body.
@@ -91,13 +91,7 @@ fn zstd_into(level: i32, raw: &[u8], packed: &mut Vec<u8>) -> Option<usize> {
 /// Any result other than exactly `raw_len` bytes. Nothing is allocated for a length above [`FRAME_BODY_MAX`], or one that
 /// the codec cannot reach.
 pub fn expand(codec: u8, packed: &[u8], raw_len: usize) -> Result<Vec<u8>, DecodeError> {
-    if raw_len > FRAME_BODY_MAX {
-        return Err(DecodeError::OverLimit {
-            field: "raw length",
-            found: raw_len as u64,
-            limit: FRAME_BODY_MAX as u64,
-        });
-    }
+    within("raw length", raw_len, FRAME_BODY_MAX)?;
     match codec {
         id::NONE if packed.len() == raw_len => Ok(packed.to_vec()),
         id::NONE => Err(DecodeError::RawLength { stated: raw_len, found: packed.len() }),

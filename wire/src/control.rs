@@ -6,7 +6,7 @@
 
 use bincode::{Decode, Encode};
 
-use crate::close::CloseCode;
+use crate::close::Close;
 use crate::ids::{Epoch, LaneId, Position, Sequence, Slot, TopicId};
 use crate::lanes::{ClassLanes, ClassRequest};
 
@@ -282,13 +282,8 @@ pub enum Control {
         /// Receiver's time of the answer, in ns since the Unix epoch; 0 in a question.
         answered: u64,
     },
-    /// Either way: the session is over.
-    Close {
-        /// Close code (wire-format.md#close).
-        code: CloseCode,
-        /// Detail for operators.
-        detail: String,
-    },
+    /// Either way: the session is over (wire-format.md#close).
+    Close(Close),
 }
 
 crate::words! {

@@ -55,11 +55,17 @@ pub enum DecodeError {
     },
 }
 
-impl DecodeError {
-    /// Returns the close code for the other end.
-    pub fn close_code(&self) -> CloseCode {
-        CloseCode::BadFrame
+/// Checks a rule of the format.
+pub(crate) fn ensure(holds: bool, rule: &'static str) -> Result<(), DecodeError> {
+    if holds { Ok(()) } else { Err(DecodeError::Malformed(rule)) }
+}
+
+/// Checks that a number is within its limit.
+pub(crate) fn within(field: &'static str, found: usize, limit: usize) -> Result<(), DecodeError> {
+    if found <= limit {
+        return Ok(());
     }
+    Err(DecodeError::OverLimit { field, found: found as u64, limit: limit as u64 })
 }
 
 /// A rule of the protocol that the other end broke: it has a bug, or it is hostile.
@@ -105,16 +111,6 @@ pub enum PeerMisbehaved {
     Bytes(#[from] DecodeError),
 }
 
-impl PeerMisbehaved {
-    /// Returns the close code for the other end.
-    pub fn close_code(&self) -> CloseCode {
-        match self {
-            Self::Bytes(error) => error.close_code(),
-            _ => CloseCode::Misbehaved,
-        }
-    }
-}
-
 /// A configuration with which the two ends cannot work together: an operator must act.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PeerIncompatible {
@@ -126,13 +122,10 @@ pub enum PeerIncompatible {
         /// Versions of the other end.
         theirs: Range,
     },
-    /// The receiver has no such link.
     #[error("the receiver has no such link")]
     LinkUnknown,
-    /// The peer's certificate is not authorised for the link.
     #[error("the peer's certificate is not authorised for this link")]
     LinkUnauthorized,
-    /// Source and target are one cluster.
     #[error("source and target are the same cluster")]
     SameCluster,
     /// The link was created for another cluster.
@@ -156,34 +149,37 @@ pub enum PeerIncompatible {
         "the peer maps topics to lanes by another hash than the one the link was created with; use the version that created the link"
     )]
     LaneHashChanged,
-    /// Both ends have the same role.
     #[error("both ends have the same role")]
     Role,
 }
 
-impl PeerIncompatible {
-    /// Returns the close code for the other end.
-    pub fn close_code(&self) -> CloseCode {
-        match self {
-            Self::Version { .. } | Self::Role => CloseCode::Version,
-            Self::LinkUnknown => CloseCode::LinkUnknown,
-            Self::LinkUnauthorized => CloseCode::Unauthorized,
-            Self::SameCluster => CloseCode::SameCluster,
-            Self::ClusterChanged { .. } => CloseCode::ClusterChanged,
-            Self::LanesChanged { .. } | Self::LaneHashChanged => CloseCode::LanesChanged,
-        }
+impl From<DecodeError> for Close {
+    fn from(error: DecodeError) -> Self {
+        PeerMisbehaved::Bytes(error).into()
     }
 }
 
 impl From<PeerMisbehaved> for Close {
     fn from(error: PeerMisbehaved) -> Self {
-        Self::new(error.close_code(), error.to_string())
+        let code = match error {
+            PeerMisbehaved::Bytes(_) => CloseCode::BadFrame,
+            _ => CloseCode::Misbehaved,
+        };
+        Self::new(code, error.to_string())
     }
 }
 
 impl From<PeerIncompatible> for Close {
     fn from(error: PeerIncompatible) -> Self {
-        Self::new(error.close_code(), error.to_string())
+        let code = match error {
+            PeerIncompatible::Version { .. } | PeerIncompatible::Role => CloseCode::Version,
+            PeerIncompatible::LinkUnknown => CloseCode::LinkUnknown,
+            PeerIncompatible::LinkUnauthorized => CloseCode::Unauthorized,
+            PeerIncompatible::SameCluster => CloseCode::SameCluster,
+            PeerIncompatible::ClusterChanged { .. } => CloseCode::ClusterChanged,
+            PeerIncompatible::LanesChanged { .. } | PeerIncompatible::LaneHashChanged => CloseCode::LanesChanged,
+        };
+        Self::new(code, error.to_string())
     }
 }
 
@@ -206,9 +202,10 @@ mod tests {
             (PeerIncompatible::LaneHashChanged, CloseCode::LanesChanged),
         ];
         for (error, code) in expected {
-            assert_eq!(error.close_code(), code, "{error}");
+            let close = Close::from(error);
+            assert_eq!(close.code, code, "{close}");
         }
-        assert_eq!(PeerMisbehaved::UnknownSlot(Slot(1)).close_code(), CloseCode::Misbehaved);
-        assert_eq!(PeerMisbehaved::from(DecodeError::Checksum).close_code(), CloseCode::BadFrame);
+        assert_eq!(Close::from(PeerMisbehaved::UnknownSlot(Slot(1))).code, CloseCode::Misbehaved);
+        assert_eq!(Close::from(DecodeError::Checksum).code, CloseCode::BadFrame);
     }
 }

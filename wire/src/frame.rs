@@ -14,11 +14,9 @@ mod record;
 pub use builder::FrameBuilder;
 pub use cursor::{FrameCursor, Step};
 pub use decode::{Frame, Run};
-pub use header::{FIELDS, FrameHead, FrameHeader};
+pub use header::{FIELDS, FrameHead, FrameHeader, seal};
 pub use intact::IntactFrame;
 pub use record::{HeaderBlock, Headers, RecordRef};
-
-pub(crate) use header::seal;
 
 #[cfg(test)]
 mod tests;

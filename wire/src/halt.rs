@@ -4,23 +4,16 @@
 
 macro_rules! halt_reasons {
     ($($reason:ident $word:literal $kept:literal $skip:ident $sentence:literal;)*) => {
-        /// Halt reason that this version knows.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum HaltReason {
-            $(#[doc = $sentence] $reason,)*
+        crate::words! {
+            /// Halt reason that this version knows. Its word is in messages, state, logs and metrics; its sentence says what
+            /// happened, and what to do.
+            #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+            pub enum HaltReason {
+                $($reason = $word $sentence,)*
+            }
         }
 
         impl HaltReason {
-            /// Every reason of this version.
-            pub const ALL: &[Self] = &[$(Self::$reason),*];
-
-            /// Returns the word in messages, state, logs and metrics.
-            pub fn word(self) -> &'static str {
-                match self {
-                    $(Self::$reason => $word,)*
-                }
-            }
-
             /// Returns whether the halt is stored until an operator resumes the partition. Any other halt ends with its
             /// cause, which is checked each time the partition is offered.
             pub fn is_kept(self) -> bool {
@@ -33,13 +26,6 @@ macro_rules! halt_reasons {
             pub fn skip(self) -> Skip {
                 match self {
                     $(Self::$reason => Skip::$skip,)*
-                }
-            }
-
-            /// Returns a sentence for operators: what happened, and what to do.
-            pub fn sentence(self) -> &'static str {
-                match self {
-                    $(Self::$reason => $sentence,)*
                 }
             }
         }
@@ -81,13 +67,6 @@ halt_reasons! {
     SourceUnauthorized "source-unauthorized" false Nowhere "The sender has no right to read the source's topic: grant it READ and resume.";
     SourceFailed "source-failed" false Nowhere "The source's client reports an error for the partition: see the detail, then resume.";
     JumpRefused "jump-refused" false Nowhere "The stored position changed since this request was made: check `causeway status`, then retry.";
-}
-
-impl HaltReason {
-    /// Returns the reason with this word, if this version knows it.
-    pub fn of(word: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|reason| reason.word() == word)
-    }
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::fmt;
 
 use bincode::{Decode, Encode};
 
-macro_rules! number {
-    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+macro_rules! numbers {
+    ($($(#[$doc:meta])* $name:ident($inner:ty);)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
         pub struct $name(pub $inner);
@@ -15,33 +15,23 @@ macro_rules! number {
                 self.0.fmt(f)
             }
         }
-    };
+    )*};
 }
 
-number!(
-/// Offset of a record in its partition. Offsets ascend with gaps (compaction, transaction markers).
-    Offset(i64)
-);
-number!(
-/// Offset of the next record to read: at position 5, offsets 0 to 4 have been read.
-    Position(i64)
-);
-number!(
-/// Number of a lane, which is also its partition in the state topic.
-    LaneId(u16)
-);
-number!(
-/// Number of times that a lane was opened, stored in the target; 0 means never.
-    Epoch(u64)
-);
-number!(
-/// Number of a partition within one epoch of its lane; never reused within that epoch.
-    Slot(u32)
-);
-number!(
-/// Number of a frame on its lane; starts at 0 with each epoch.
-    Sequence(u64)
-);
+numbers! {
+    /// Offset of a record in its partition. Offsets ascend with gaps (compaction, transaction markers).
+    Offset(i64);
+    /// Offset of the next record to read: at position 5, offsets 0 to 4 have been read.
+    Position(i64);
+    /// Number of a lane, which is also its partition in the state topic.
+    LaneId(u16);
+    /// Number of times that a lane was opened, stored in the target; 0 means never.
+    Epoch(u64);
+    /// Number of a partition within one epoch of its lane; never reused within that epoch.
+    Slot(u32);
+    /// Number of a frame on its lane; starts at 0 with each epoch.
+    Sequence(u64);
+}
 
 impl Position {
     /// Returns the position after the record at `offset`.

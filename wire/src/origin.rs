@@ -78,9 +78,6 @@ pub fn key(source_topic: &str) -> Vec<u8> {
 }
 
 /// Returns the source topic of an origin's key; `None` for the key of another record.
-///
-/// # Errors
-/// [`StoredError`]
 pub fn source_topic(key: &[u8]) -> Result<Option<String>, StoredError> {
     match key {
         [FORMAT, KIND, topic @ ..] => from_bytes(topic).map(Some).map_err(StoredError::Damaged),

@@ -13,51 +13,32 @@ pub struct Rate(u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Size(u64);
 
-/// Error in a written quantity.
+/// Error in a written quantity: the text that was written, and its fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UnitError {
+#[error("`{found}` {fault}")]
+pub struct UnitError {
+    found: String,
+    pub fault: UnitFault,
+}
+
+/// Fault of a written quantity, with an example of a correct value or with the smallest unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UnitFault {
     /// The unit is missing or unknown.
-    #[error("`{found}` has no unit we know; write it like `{example}`")]
-    Unit {
-        /// Text that was written.
-        found: String,
-        /// Example of a correct value.
-        example: &'static str,
-    },
+    #[error("has no unit we know; write it like `{0}`")]
+    Unit(&'static str),
     /// The text does not begin with a plain decimal number.
-    #[error("`{found}` does not begin with a number like 500 or 1.5; write it like `{example}`")]
-    Number {
-        /// Text that was written.
-        found: String,
-        /// Example of a correct value.
-        example: &'static str,
-    },
+    #[error("does not begin with a number like 500 or 1.5; write it like `{0}`")]
+    Number(&'static str),
     /// The value is not a multiple of the smallest unit.
-    #[error("`{found}` is not a whole number of {unit}")]
-    Fraction {
-        /// Text that was written.
-        found: String,
-        /// The smallest unit.
-        unit: &'static str,
-    },
+    #[error("is not a whole number of {0}")]
+    Fraction(&'static str),
     /// The value is too large.
-    #[error("`{found}` is too large; the limit is {limit} {unit}")]
-    TooLarge {
-        /// Text that was written.
-        found: String,
-        /// The largest value.
-        limit: u64,
-        /// Unit of the limit.
-        unit: &'static str,
-    },
+    #[error("is too large; the limit is {limit} {0}", limit = u64::MAX)]
+    TooLarge(&'static str),
     /// The value is zero, which has no meaning here.
-    #[error("`{found}` is zero; leave the key out or write it like `{example}`")]
-    Zero {
-        /// Text that was written.
-        found: String,
-        /// Example of a correct value.
-        example: &'static str,
-    },
+    #[error("is zero; leave the key out or write it like `{0}`")]
+    Zero(&'static str),
 }
 
 /// Notation of one kind of quantity. Units ascend; values are counted in the first.
@@ -142,7 +123,7 @@ impl FromStr for Rate {
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
         match RATE.parse(text)? {
-            0 => Err(UnitError::Zero { found: text.to_owned(), example: RATE.example }),
+            0 => Err(UnitError { found: text.to_owned(), fault: UnitFault::Zero(RATE.example) }),
             bits => Ok(Self(bits)),
         }
     }
@@ -189,24 +170,22 @@ pub fn display_duration(duration: Duration) -> impl fmt::Display {
 
 impl Scale {
     fn parse(&self, text: &str) -> Result<u64, UnitError> {
-        let found = || text.to_owned();
-        let trimmed = text.trim();
+        self.value(text.trim()).map_err(|fault| UnitError { found: text.to_owned(), fault })
+    }
+
+    fn value(&self, trimmed: &str) -> Result<u64, UnitFault> {
         let digits = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
         let (number, unit) = trimmed.split_at(digits);
-        let number =
-            Decimal::parse(number).ok_or_else(|| UnitError::Number { found: found(), example: self.example })?;
+        let number = Decimal::parse(number).ok_or(UnitFault::Number(self.example))?;
         let unit = unit.trim_start();
-        let &(_, factor) = self
-            .units
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .ok_or_else(|| UnitError::Unit { found: found(), example: self.example })?;
-        let (counted, _) = self.units[0];
-        match number.times(factor) {
-            Some(Ok(value)) => Ok(value),
-            Some(Err(NotWhole)) => Err(UnitError::Fraction { found: found(), unit: counted }),
-            None => Err(UnitError::TooLarge { found: found(), limit: u64::MAX, unit: counted }),
+        let known = self.units.iter().find(|(name, _)| *name == unit);
+        let &(_, factor) = known.ok_or(UnitFault::Unit(self.example))?;
+        let (smallest, _) = self.units[0];
+        let product = number.digits.checked_mul(factor.into()).ok_or(UnitFault::TooLarge(smallest))?;
+        if product % number.divisor != 0 {
+            return Err(UnitFault::Fraction(smallest));
         }
+        u64::try_from(product / number.divisor).map_err(|_| UnitFault::TooLarge(smallest))
     }
 
     /// Displays a value in the largest unit that needs at most three decimals.
@@ -240,8 +219,6 @@ struct Decimal {
     divisor: u128,
 }
 
-struct NotWhole;
-
 impl Decimal {
     /// Parses digits with at most one point, which has digits on both sides. Numbers too large for a `u128` become
     /// `u128::MAX`.
@@ -255,15 +232,6 @@ impl Decimal {
         let divisor = u32::try_from(fraction.len()).ok().and_then(|n| 10_u128.checked_pow(n));
         let digits = format!("{whole}{fraction}").parse().unwrap_or(u128::MAX);
         Some(Self { digits, divisor: divisor.unwrap_or(u128::MAX) })
-    }
-
-    /// Multiplies by `factor`; returns `None` if the product is too large for a `u64`.
-    fn times(&self, factor: u64) -> Option<Result<u64, NotWhole>> {
-        let product = self.digits.checked_mul(factor.into())?;
-        if product % self.divisor != 0 {
-            return Some(Err(NotWhole));
-        }
-        u64::try_from(product / self.divisor).ok().map(Ok)
     }
 }
 

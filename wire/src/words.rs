@@ -1,6 +1,7 @@
 //! Enums whose values have one word each, for status pages, metrics and JSON.
 
-/// Declares an enum from rows of a variant and its word, with `ALL`, `word()` and `of()`.
+/// Declares an enum from rows of a variant and its word, with `ALL`, `word()` and `of()`. A row may also have a sentence
+/// for operators, which is the variant's documentation and the result of `sentence()`.
 ///
 /// ```
 /// wire::words! {
@@ -36,6 +37,21 @@ macro_rules! words {
             /// Returns the value with this word.
             $vis fn of(word: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|value| value.word() == word)
+            }
+        }
+    };
+    ($(#[$meta:meta])* $vis:vis enum $name:ident {
+        $($(#[$attribute:meta])* $variant:ident = $word:literal $sentence:literal,)+
+    }) => {
+        $crate::words! {
+            $(#[$meta])*
+            $vis enum $name { $(#[doc = $sentence] $(#[$attribute])* $variant = $word,)+ }
+        }
+
+        impl $name {
+            /// Returns the sentence for operators.
+            $vis const fn sentence(self) -> &'static str {
+                match self { $(Self::$variant => $sentence,)+ }
             }
         }
     };

@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use wire::hostile;
+#[path = "../fuzz/checks.rs"]
+pub mod hostile;
 
 fn replay(target: &str, check: fn(&[u8])) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use wire::close::CloseCode;
+use wire::close::{Close, CloseCode};
 use wire::codec::{KINDS, control_length, decode_control, encode_control};
 use wire::compress::Codec;
 use wire::control::{
@@ -58,7 +58,7 @@ fn handshake() -> Vec<(&'static str, Control)> {
         ("channel-open", Control::ChannelOpen { channel: 300 }),
         ("channel-closed", Control::ChannelClosed { channel: 300, detail: "no progress for 3 s".into() }),
         ("clock", Control::Clock { asked: 1_700_000_000_000_000_000, answered: 0 }),
-        ("close", Control::Close { code: CloseCode::Misbehaved, detail: "slot 4 was never opened".into() }),
+        ("close", Control::Close(Close::new(CloseCode::Misbehaved, "slot 4 was never opened"))),
     ]
 }
 
@@ -245,7 +245,7 @@ fn a_hello_of_a_later_version_is_understood() {
     };
     assert_eq!(speaks(1, 9), Ok(1), "one version back is spoken");
     let error = speaks(2, 3).expect_err("no common version");
-    assert_eq!(error.close_code(), CloseCode::Version);
+    assert_eq!(Close::from(error.clone()).code, CloseCode::Version);
     let sentence = "no common protocol version: we speak 1, the peer speaks 2 to 3; upgrade the older side";
     assert_eq!(error.to_string(), sentence);
 }

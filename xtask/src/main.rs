@@ -3,6 +3,11 @@
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::SIGPIPE;
+use signal_hook::flag::register_conditional_default;
 
 mod asan;
 mod check;
@@ -31,6 +36,9 @@ cargo xtask tidy [--places] [--tree DIR]
     --tree DIR      measure another checkout by the same rules and print its table; never fails";
 
 fn main() -> ExitCode {
+    // Ends this process quietly when the reader of its output has closed it, as `head` does. That is the default of the
+    // system, which Rust turns off: without this, `println!` would panic.
+    let _ = register_conditional_default(SIGPIPE, Arc::new(AtomicBool::new(true)));
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments.as_slice() {

@@ -4,19 +4,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use kafka::catalog::Bounds;
-use kafka::log::{Entry, LogError};
+use kafka::catalog::{Bounds, Catalog};
 use kafka::properties::forbidden;
 use receiver::status::Board as ReceiverBoard;
+use sender::Report as SenderBoard;
 use sender::config::Config;
-use sender::{Report as SenderBoard, StateLog};
 use service::config::Configuration;
 use service::live::{self, Publisher};
 use service::shutdown;
+use testkit::MemoryCatalog;
 use tokio::sync::mpsc;
 use transport::endpoint::Sockets;
+use wire::ids::Position;
 
-use super::catalog::MemoryCatalog;
 use super::protocol::{CUT, EndArgs, READY, RELOAD, RESET, SAMPLE_INTERVAL, report, write_line};
 use super::sample::{SenderSample, monotonic};
 use super::sink::Sink;
@@ -26,14 +26,8 @@ use super::source::{BULK, SyntheticSource, TRICKLE};
 pub(crate) const SENDER_FILE: &str = "sender.toml";
 pub(crate) const RECEIVER_FILE: &str = "receiver.toml";
 
-/// An empty state log: no link has written to a source that was just created.
-struct NoStates;
-
-impl StateLog for NoStates {
-    fn read(&self, _topic: &str, _partition: i32, _bounds: Bounds) -> Result<Vec<Entry>, LogError> {
-        Ok(Vec::new())
-    }
-}
+/// Log of each partition of the source, with more records than any run reads.
+const ENDLESS: Bounds = Bounds { start: Position(0), end: Position(1 << 40) };
 
 pub(crate) fn run_sender(args: &EndArgs, inbox: mpsc::Receiver<String>) -> Result<()> {
     let config = load(&args.dir.join(SENDER_FILE))?;
@@ -51,15 +45,17 @@ pub(crate) fn run_receiver(args: &EndArgs, inbox: mpsc::Receiver<String>) -> Res
 
 async fn send(args: &EndArgs, config: Config, mut inbox: mpsc::Receiver<String>) -> Result<()> {
     let file = args.dir.join(SENDER_FILE);
+    let catalog = Arc::new(MemoryCatalog::new("bench-source"));
     let bulk = (BULK, if args.idle { 0 } else { args.partitions });
-    let topics = [bulk, (TRICKLE, i32::from(args.trickle))];
-    let topics: Vec<_> = topics.into_iter().filter(|(_, partitions)| *partitions > 0).collect();
+    for (topic, partitions) in [bulk, (TRICKLE, i32::from(args.trickle))] {
+        (0..partitions).for_each(|_| catalog.add_partition(topic, ENDLESS));
+    }
     let sockets = Arc::new(CutSockets::default());
     let parts = sender::Dependencies {
         source: SyntheticSource::new(args.payload()),
-        catalog: Arc::new(MemoryCatalog::source(&topics)),
+        catalog: Arc::clone(&catalog) as Arc<dyn Catalog>,
         sockets: Arc::clone(&sockets) as Arc<dyn Sockets>,
-        states: Arc::new(NoStates),
+        states: catalog,
     };
     let board = Arc::new(SenderBoard::default());
     let reported_board = Arc::clone(&board);
@@ -91,7 +87,7 @@ fn execute(command: &str, file: &Path, publisher: &Publisher<Config>, sockets: &
 }
 
 async fn receive(args: &EndArgs, config: receiver::config::Config, mut inbox: mpsc::Receiver<String>) -> Result<()> {
-    let catalog = Arc::new(MemoryCatalog::target());
+    let catalog = Arc::new(MemoryCatalog::new("bench-target"));
     let sink = Sink::new(args.payload(), Arc::clone(&catalog));
     let parts = receiver::Parts { target: sink.clone(), catalog };
     let board = Arc::new(ReceiverBoard::default());

@@ -8,12 +8,16 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SinkSample {
+    /// Time of the sample, in seconds of the machine's monotonic clock.
     pub(crate) at: f64,
+    /// Bytes of record values that were committed.
     pub(crate) bytes: u64,
+    /// Time of the last commit, in seconds of the same clock.
     pub(crate) committed_at: f64,
     pub(crate) records: u64,
     /// Committed records that were out of order or had the wrong value.
     pub(crate) wrong: u64,
+    /// Latency of the trickle, if there is one.
     pub(crate) latency: Option<Latency>,
 }
 
@@ -28,6 +32,7 @@ pub(crate) struct Latency {
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SenderSample {
+    /// Time of the sample, in seconds of the machine's monotonic clock.
     pub(crate) at: f64,
     pub(crate) sessions: u64,
     pub(crate) last_end: Option<String>,

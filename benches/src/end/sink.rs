@@ -7,12 +7,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use kafka::KafkaError;
-use receiver::{Appended, Delivered, LaneTarget, StateEntry, Target, TargetError, TargetPartition};
+use receiver::{Appended, Delivered, Extent, LaneTarget, StateEntry, Target, TargetError, TargetPartition};
 use service::lock::Lock;
+use testkit::MemoryCatalog;
 use wire::frame::RecordRef;
 use wire::ids::{LaneId, Offset};
 
-use super::catalog::MemoryCatalog;
 use super::sample::{Latency, SinkSample, monotonic, wall_ms};
 use super::source::TRICKLE;
 use crate::payload::Payload;
@@ -77,6 +77,7 @@ impl Target for Sink {
 pub(crate) struct SinkLane {
     shared: Arc<Shared>,
     state: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The next source offset of each partition.
     committed: HashMap<TargetPartition, i64>,
     open: Transaction,
 }
@@ -89,6 +90,7 @@ struct Transaction {
     bytes: u64,
     records: u64,
     wrong: u64,
+    /// Timestamps of the trickle's records, in ms since the Unix epoch.
     stamps: Vec<i64>,
 }
 
@@ -118,7 +120,7 @@ impl SinkLane {
 }
 
 impl LaneTarget for SinkLane {
-    fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError> {
+    fn read_state(&mut self, _: Extent) -> Result<Vec<StateEntry>, TargetError> {
         let entry = |(key, value): (&Vec<u8>, &Vec<u8>)| StateEntry { key: key.clone(), value: Some(value.clone()) };
         Ok(self.state.iter().map(entry).collect())
     }
@@ -154,12 +156,12 @@ impl LaneTarget for SinkLane {
         for (partition, run) in &mut self.open.partitions {
             let fresh = std::mem::take(&mut run.fresh);
             if fresh > 0 {
-                let first = self.shared.catalog.append(&partition.topic, partition.partition, fresh).0;
+                let first = self.shared.catalog.append(partition, fresh).0;
                 let last = Offset(first + fresh - 1);
                 appended.push(Appended { partition: partition.clone(), first: Offset(first), last });
             }
         }
-        Ok(Delivered { appended, timestamps_altered: 0 })
+        Ok(Delivered { appended, state_end: Some(Offset(0)), timestamps_altered: 0 })
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {
@@ -193,12 +195,16 @@ impl LaneTarget for SinkLane {
 
 #[cfg(test)]
 mod tests {
+    use kafka::catalog::Bounds;
     use wire::frame::Headers;
+    use wire::ids::Position;
 
     use super::*;
 
     fn lane() -> (Sink, SinkLane) {
-        let sink = Sink::new(Payload::new(1, 10), Arc::new(MemoryCatalog::target()));
+        let catalog = Arc::new(MemoryCatalog::new("target"));
+        catalog.add_partition("bulk", Bounds { start: Position(0), end: Position(0) });
+        let sink = Sink::new(Payload::new(1, 10), catalog);
         let lane = sink.open("link", LaneId(0)).unwrap();
         (sink, lane)
     }
@@ -218,7 +224,7 @@ mod tests {
         produce(&mut lane, 0, payload.value(0, 0));
         lane.write_state(b"key", Some(b"lost")).unwrap();
         lane.discard();
-        assert!(lane.read_state().unwrap().is_empty());
+        assert!(lane.read_state(Extent::LastStable).unwrap().is_empty());
         lane.begin().unwrap();
         produce(&mut lane, 0, payload.value(0, 0));
         produce(&mut lane, 1, payload.value(0, 1));
@@ -228,7 +234,7 @@ mod tests {
         lane.commit().unwrap();
         let sample = sink.sample();
         assert_eq!((sample.records, sample.bytes, sample.wrong), (2, 20, 0));
-        assert_eq!(lane.read_state().unwrap()[0].value.as_deref(), Some(&b"kept"[..]));
+        assert_eq!(lane.read_state(Extent::LastStable).unwrap()[0].value.as_deref(), Some(&b"kept"[..]));
     }
 
     #[test]

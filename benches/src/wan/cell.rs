@@ -14,6 +14,7 @@ pub(crate) struct Cell {
     pub(crate) path: String,
     /// Knobs from the target to the source that differ.
     pub(crate) back: String,
+    /// Rate of the path's bottleneck.
     pub(crate) path_rate: Rate,
     /// Budget of the link: `rate` in its configuration.
     pub(crate) budget: Rate,
@@ -97,7 +98,9 @@ pub(crate) struct Requirement {
 pub(crate) enum Figure {
     /// Bits of record values per second at the sink.
     Goodput,
+    /// Goodput as a share of the limit.
     OfLimit,
+    /// Goodput as a share of the path's rate.
     OfPath,
     /// Bits per second of whole IP packets that entered the path at the source.
     Offered,
@@ -105,15 +108,19 @@ pub(crate) enum Figure {
     Delivered,
     /// Bits per second of whole IP packets that arrived at the source.
     Back,
+    /// Share of packets dropped for any cause.
     Loss,
     /// Share of packets dropped because there were too many, by the queue or the policer.
     SelfLoss,
+    /// Median time through the bottleneck, in ms.
     QueueP50,
+    /// 99th percentile of the time through the bottleneck, in ms.
     QueueP99,
     /// Round trip of the path with the median queue, in ms.
     Rtt,
     /// Processor time of the sender as a share of one core.
     SenderCpu,
+    /// Processor time of the receiver as a share of one core.
     ReceiverCpu,
     Sessions,
     /// Records that were out of order or had the wrong value.
@@ -124,7 +131,9 @@ pub(crate) enum Figure {
     Share,
     /// Median time from a record's production to its commit, in ms.
     LatencyP50,
+    /// 99th percentile of the time from a record's production to its commit, in ms.
     LatencyP99,
+    /// 99th percentile of the emulator's lateness, in ms.
     Lateness,
     /// Goodput as a multiple of what plain QUIC reached in the same cell.
     TimesPlain,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+/// Time between two checks during a wait.
 const STEP: Duration = Duration::from_millis(50);
 
 /// A flag that is set when the bench is to stop.

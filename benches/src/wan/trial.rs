@@ -23,6 +23,7 @@ use iperf::Iperf;
 use process::Process;
 use settings::ExtraLines;
 
+/// Time between two samples of the counters.
 const TICK: Duration = Duration::from_millis(100);
 /// Longest time until a receiving end accepts connections.
 const LISTEN: Duration = Duration::from_secs(10);
@@ -35,6 +36,7 @@ const SESSION: Duration = Duration::from_secs(60);
 pub(crate) struct Bench {
     pub(crate) seconds: Duration,
     pub(crate) warm_up: Duration,
+    /// Bytes of a record's value.
     pub(crate) record_bytes: usize,
     pub(crate) partitions: i32,
     pub(crate) extra: ExtraLines,

@@ -6,61 +6,108 @@ use std::time::Duration;
 use kafka::Properties;
 use kafka::catalog::Catalog;
 use sender::config::{Config, derived};
-use sender::{Class, KafkaStateLog, OriginReader, OriginsError, RatePlan as Plan, discover};
+use sender::{Class, KafkaStateLog, OriginReader, OriginsError, RatePlan as Plan, discover, matches_nothing};
 use service::format::{bytes, megabits};
 use service::tls::{Credentials, PeerIdentity};
 use transport::endpoint::{ChannelFault, DialError, Dialer};
-use wire::units::{Rate, display_duration};
 
+use super::Checked;
 use super::cluster::Cluster;
 use super::findings::Findings;
-use super::{ROUND_TRIPS, credentials, show_derived as show};
 use crate::exit::Failure;
-use crate::process::properties;
 
 /// Time for the receiver to accept our certificate, after its own part of the handshake.
 const ACCEPT: Duration = Duration::from_secs(5);
 const ACCEPT_STEP: Duration = Duration::from_millis(20);
 
-pub(super) fn show_derived(config: &Config) {
-    let packing = derived::packing(config);
-    let frame = derived::frame_bytes(config.wan.rate);
-    let mut lines = vec![
-        ("read ahead".to_owned(), format!("{}, a quarter of memory", bytes(derived::prefetch(config).bytes))),
-        (
-            "largest record".to_owned(),
-            format!("{}, a quarter of memory, or half of the credit pool", bytes(packing.credit_max)),
-        ),
-        ("frame".to_owned(), format!("up to {} before compression", bytes(frame))),
-        ("send window".to_owned(), bytes(derived::endpoint(config).send_window())),
-    ];
-    for class in &config.classes.0 {
-        lines.push((format!("class {}", class.name), words_of(class)));
+impl Checked for Config {
+    const CLUSTER: &'static str = "source";
+
+    fn title(&self) -> String {
+        format!("a sender of link {}", &*self.link)
     }
-    if !config.classes.0.is_empty() {
-        let lanes = derived::lanes(config);
-        lines.push(("class default".to_owned(), format!("{} lanes of {lanes}; the rest of the rate", config.lanes)));
-    }
-    if !config.wan.schedule.is_empty() {
-        let mut plan = Plan::default();
-        plan.configure(config.wan.rate, config.wan.schedule.clone());
-        lines.push(("rate now".to_owned(), plan.rule(jiff::Timestamp::now()).to_string()));
-    }
-    for rtt in ROUND_TRIPS {
-        let at = display_duration(rtt).to_string();
-        let allowed = derived::rate_allowed(config, rtt);
-        let words = match config.wan.rate {
-            Some(rate) => format!(
-                "bdp {}; the window allows {}{}",
-                bytes(rate.bytes_in(rtt)),
-                megabits(allowed),
-                short(allowed, rate)
+
+    fn derived(&self) -> Vec<(String, String)> {
+        let packing = derived::packing(self);
+        let frame = derived::frame_bytes(self.wan.rate);
+        let mut lines = vec![
+            ("read ahead".to_owned(), format!("{}, a quarter of memory", bytes(derived::prefetch(self).bytes))),
+            (
+                "largest record".to_owned(),
+                format!("{}, a quarter of memory, or half of the credit pool", bytes(packing.credit_max)),
             ),
-            None => format!("the window allows {}", megabits(allowed)),
-        };
-        lines.push((format!("at a {at} round trip"), words));
+            ("frame".to_owned(), format!("up to {} before compression", bytes(frame))),
+            ("send window".to_owned(), bytes(derived::endpoint(self).send_window())),
+        ];
+        lines.extend(self.classes.0.iter().map(|class| (format!("class {}", class.name), words_of(class))));
+        if !self.classes.0.is_empty() {
+            let lanes = derived::lanes(self);
+            lines.push(("class default".to_owned(), format!("{} lanes of {lanes}; the rest of the rate", self.lanes)));
+        }
+        if !self.wan.schedule.is_empty() {
+            let mut plan = Plan::default();
+            plan.configure(self.wan.rate, self.wan.schedule.clone());
+            lines.push(("rate now".to_owned(), plan.rule(jiff::Timestamp::now()).to_string()));
+        }
+        lines
     }
-    show(&lines);
+
+    fn rates_at(&self, rtt: Duration) -> String {
+        let allowed = derived::rate_allowed(self, rtt);
+        let window = format!("the window allows {}", megabits(allowed));
+        let Some(rate) = self.wan.rate else { return window };
+        let short = if allowed < rate { ", less than `wan.rate`: raise `memory`" } else { "" };
+        format!("bdp {}; {window}{short}", bytes(rate.bytes_in(rtt)))
+    }
+
+    fn check_cluster(&self, findings: &mut Findings, cluster: &Cluster, properties: &Properties) {
+        let filter = self.source.filter();
+        let mut origins = OriginReader::new(Arc::new(KafkaStateLog::new(properties, &self.link)));
+        let look = move |catalog: &dyn Catalog| match discover(catalog, &filter, &mut origins) {
+            Err(OriginsError::Kafka(error)) => Err(error),
+            other => Ok(other),
+        };
+        let (topics, unmatched) = match cluster.ask(findings, "topics", look) {
+            None => return,
+            Some(Ok(found)) => (found.topics, found.unmatched),
+            Some(Err(error)) => {
+                return findings.failed(
+                    "topics",
+                    error,
+                    "a sender carries nothing until it knows which topics links bring here",
+                );
+            }
+        };
+        let (topics, left_out): (Vec<_>, Vec<_>) =
+            topics.iter().partition(|topic| topic.origin.not_carried_reason(None).is_none());
+        if let Some(first) = left_out.first() {
+            let count = left_out.len();
+            findings.note(
+                "topics",
+                format!("{count} left out, brought here by links: {}; see `source.forward`", first.name),
+            );
+        }
+        let partitions: i32 = topics.iter().map(|topic| topic.partitions).sum();
+        match topics.len() {
+            0 => findings.note("topics", "no topic is carried yet; a new one is carried within 5 s"),
+            1 => findings.ok("topics", format!("1 matches, with {partitions} partitions: {}", topics[0].name)),
+            count => findings.ok("topics", format!("{count} match, with {partitions} partitions")),
+        }
+        for entry in unmatched {
+            findings.failed(
+                "topics",
+                matches_nothing(&entry),
+                "correct the entry, create the topic, or give this sender Describe and Read on it",
+            );
+        }
+    }
+
+    fn check_peer(&self, findings: &mut Findings, credentials: &Credentials) -> Result<(), Failure> {
+        let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
+        runtime.block_on(dial(findings, self, credentials));
+        runtime.shutdown_background();
+        Ok(())
+    }
 }
 
 fn words_of(class: &Class) -> String {
@@ -75,66 +122,6 @@ fn words_of(class: &Class) -> String {
         None => {}
     }
     words.join("; ")
-}
-
-fn short(allowed: Rate, rate: Rate) -> &'static str {
-    if allowed < rate { ", less than `wan.rate`: raise `memory`" } else { "" }
-}
-
-pub(super) fn ask(config: &Config) -> Result<Findings, Failure> {
-    let properties = properties(config)?;
-    let mut findings = Findings::default();
-    let credentials = credentials(&mut findings, config);
-    let cluster = Cluster::reach(&mut findings, "source", config, &properties)?;
-    if let Some(cluster) = cluster {
-        ask_source(&mut findings, config, &cluster, &properties);
-    }
-    if let Some(credentials) = credentials {
-        let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
-        runtime.block_on(dial(&mut findings, config, &credentials));
-        runtime.shutdown_background();
-    }
-    Ok(findings)
-}
-
-fn ask_source(findings: &mut Findings, config: &Config, cluster: &Cluster, properties: &Properties) {
-    let Some(id) = cluster.ask(findings, "source cluster", |catalog| catalog.cluster_id()) else { return };
-    findings.ok("source cluster", id);
-    let filter = config.source.filter();
-    let mut origins = OriginReader::new(Arc::new(KafkaStateLog::new(properties, &config.link)));
-    let look = move |catalog: &dyn Catalog| match discover(catalog, &filter, &mut origins) {
-        Err(OriginsError::Kafka(error)) => Err(error),
-        other => Ok(other),
-    };
-    let topics = match cluster.ask(findings, "topics", look) {
-        None => return,
-        Some(Ok(found)) => found.topics,
-        Some(Err(error)) => {
-            return findings.failed(
-                "topics",
-                error,
-                "a sender carries nothing until it knows which topics links bring here",
-            );
-        }
-    };
-    let (topics, left_out): (Vec<_>, Vec<_>) =
-        topics.iter().partition(|topic| topic.origin.not_carried_reason(None).is_none());
-    if let Some(first) = left_out.first() {
-        let count = left_out.len();
-        findings
-            .note("topics", format!("{count} left out, brought here by links: {}; see `source.forward`", first.name));
-    }
-    let partitions: i32 = topics.iter().map(|topic| topic.partitions).sum();
-    match topics.len() {
-        0 => findings.note("topics", "no topic matches yet; a new one is carried within 5 s"),
-        1 => findings.ok("topics", format!("1 matches, with {partitions} partitions: {}", topics[0].name)),
-        count => findings.ok("topics", format!("{count} match, with {partitions} partitions")),
-    }
-    for missing in config.source.topics.iter().filter_map(|pattern| pattern.exact()) {
-        if !topics.iter().chain(&left_out).any(|topic| &*topic.name == missing) {
-            findings.note("topics", format!("{missing} does not exist yet"));
-        }
-    }
 }
 
 /// Dials until both sides have accepted each other. It sends no hello, so that no session is disturbed.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use receiver::status::LinkStatus;
-use sender::{HaltedPartition, PartitionStatus, State, TopicStatus};
+use sender::{PartitionStatus, State, TopicStatus};
 use service::format::{bytes, duration, grouped};
+use service::status::HaltedPartition;
 
 pub(super) fn sender(address: &str, status: &sender::Status) -> String {
     let link = named(&status.link);
@@ -119,8 +120,9 @@ pub(super) fn receiver(address: &str, status: &receiver::status::Status) -> Stri
     page.list("problems", "none", status.trouble.clone());
     let used = bytes(status.decode_memory_used_bytes);
     page.line("decoding", &format!("{used} of {} in use", bytes(status.decode_memory_bytes)));
-    if !status.refusals.is_empty() {
-        let refusals = status.refusals.iter().map(|(code, count)| format!("{code} {}", grouped(*count)));
+    let refusals = status.refusals.counts();
+    if !refusals.is_empty() {
+        let refusals = refusals.iter().map(|(code, count)| format!("{code} {}", grouped(*count)));
         page.line("refused", &refusals.collect::<Vec<_>>().join(", "));
     }
     for link in &status.links {
@@ -157,8 +159,13 @@ fn served(page: &mut Page, link: &LinkStatus) {
 fn keeping_up(status: &sender::Status) -> String {
     match (status.lag_records, &status.state) {
         (_, State::Standby { behind }) => format!("standing by: ask {}", named(behind)),
-        (None, _) => "not known: not every partition has joined".to_owned(),
-        (Some(0), _) => "yes: the target has everything".to_owned(),
+        (None, _) => match status.lag_age_seconds {
+            Some(age) if age > 10.0 => format!("unknown: the source has not answered for {}", duration(age)),
+            Some(_) => "unknown: not every partition has joined".to_owned(),
+            None => "unknown: the source was not asked yet".to_owned(),
+        },
+        (Some(0), State::Active) => "yes: the target has everything".to_owned(),
+        (Some(0), _) => "unknown: no session with the receiver; no record waits at the source".to_owned(),
         (Some(1), _) => "1 record behind".to_owned(),
         (Some(lag), _) => format!("{} records behind", grouped(lag)),
     }
@@ -389,6 +396,22 @@ mod tests {
     }
 
     #[test]
+    fn keeping_up_is_unknown_where_no_one_looked() {
+        let said = |more: serde_json::Value| {
+            let mut status = serde_json::json!({ "role": "sender", "link": "a", "state": "active" });
+            status.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            keeping_up(&serde_json::from_value(status).unwrap())
+        };
+        let silent = serde_json::json!({ "lag_records": null, "lag_age_seconds": 135.0 });
+        assert_eq!(said(silent), "unknown: the source has not answered for 2 min 15 s");
+        let joining = serde_json::json!({ "lag_records": null, "lag_age_seconds": 1.0 });
+        assert_eq!(said(joining), "unknown: not every partition has joined");
+        assert_eq!(said(serde_json::json!({})), "unknown: the source was not asked yet");
+        let lost = serde_json::json!({ "lag_records": 0, "lag_age_seconds": 1.0, "state": "connecting" });
+        assert!(said(lost).starts_with("unknown: no session"));
+    }
+
+    #[test]
     fn topics_and_partitions_with_the_most_lag_come_last() {
         let all = serde_json::json!([
             { "topic": "orders", "partitions": 12, "halted": 1, "lag_records": 7 },
@@ -421,7 +444,7 @@ mod tests {
         let mut status = receiver::status::Status { instance: "sin-1".into(), ..Default::default() };
         assert!(receiver("a", &status).contains("  state       waiting for the target cluster\n"));
         status.listen = Some("0.0.0.0:7443".parse().unwrap());
-        status.refusals.insert("LINK_UNKNOWN".into(), 3);
+        (0..3).for_each(|_| status.refusals.add("LINK_UNKNOWN"));
         let trouble = vec!["lane 0: commit: timed out".to_owned(), "lane 1: commit: timed out".to_owned()];
         status.links.push(LinkStatus { link: "fra-to-sin".into(), standbys: 1, trouble, ..Default::default() });
         let page = receiver("a", &status);

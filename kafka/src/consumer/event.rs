@@ -12,6 +12,7 @@ pub struct Start {
     pub slot: Slot,
     pub topic: Arc<str>,
     pub partition: i32,
+    /// The first offset to read.
     pub position: Position,
     /// The leader epoch stored with the position (KIP-320); −1 if unknown.
     pub leader_epoch: i32,

@@ -2,9 +2,9 @@
 
 use kafka::admin::KafkaCatalog;
 use kafka::catalog::{Bounds, Catalog, Isolation};
-use kafka::log::LogReader;
+use kafka::log::{LogError, LogReader};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr as Code};
-use wire::ids::Position;
+use wire::ids::{Offset, Position};
 use wire::partition::Partition;
 
 use crate::cluster::Cluster;
@@ -38,7 +38,15 @@ fn state_is_read_completely_after_a_broker_disconnect() {
     let cluster = cluster_of_three_records();
     let log = LogReader::start(&cluster.properties, "test").unwrap();
     cluster.mock.request_errors(RDKafkaApiKey::ListOffsets, &[ANSWERS, LEAVES]);
-    let values: Vec<_> =
-        log.read(TOPIC, 0, Isolation::Committed).unwrap().into_iter().map(|(_, value)| value).collect();
+    let values: Vec<_> = log.read(TOPIC, 0).unwrap().into_iter().map(|(_, value)| value).collect();
     assert_eq!(values, [b"a", b"b", b"c"].map(|value| Some(value.to_vec())));
+}
+
+#[test]
+fn a_log_that_ends_before_the_wanted_offset_is_an_error() {
+    let cluster = cluster_of_three_records();
+    let log = LogReader::start(&cluster.properties, "test").unwrap();
+    assert_eq!(log.read_through(TOPIC, 0, Offset(2)).unwrap().len(), 3);
+    let short = log.read_through(TOPIC, 0, Offset(3)).unwrap_err();
+    assert_eq!(short, LogError::NotReached { stable: Position(3), wanted: Position(4) });
 }

@@ -66,7 +66,7 @@ fn forward(mut client: TcpStream, broker: SocketAddr, own_port: u16) -> std::io:
         loop {
             let mut frame = read_frame(&mut answers)?;
             let correlation: [u8; 4] = frame[..4].try_into().expect("four bytes");
-            if asked.lock().unwrap().remove(&correlation) == Some(PRODUCE) {
+            if asked.lock().expect("lock").remove(&correlation) == Some(PRODUCE) {
                 name_the_record(&mut frame);
             }
             replace_port(&mut frame, broker.port(), own_port);
@@ -76,7 +76,7 @@ fn forward(mut client: TcpStream, broker: SocketAddr, own_port: u16) -> std::io:
     loop {
         let frame = read_frame(&mut client)?;
         let kind = i16::from_be_bytes([frame[0], frame[1]]);
-        kinds.lock().unwrap().insert(frame[4..8].try_into().expect("four bytes"), kind);
+        kinds.lock().expect("lock").insert(frame[4..8].try_into().expect("four bytes"), kind);
         write_frame(&mut upstream, &frame)?;
     }
 }
@@ -99,7 +99,7 @@ fn refused(code: Code, key: Option<&[u8]>) -> String {
     let mut cluster = Cluster::with_topic("t", 1);
     behind_proxy(&mut cluster);
     let mut producer = cluster.producer();
-    producer.begin().unwrap();
+    producer.begin().expect("begin");
     cluster.mock.request_errors(RDKafkaApiKey::Produce, &[code]);
     let frame = Bytes::from_static(b"a secret");
     send(&mut producer, "t", 0, &Data { key, value: Some(&frame), ..Data::default() }, &frame);

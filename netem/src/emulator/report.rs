@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::histogram::TimeHistogram;
 use crate::{Counters, Direction, DropCause};
@@ -20,6 +20,7 @@ pub struct Report {
     pub refused: u64,
     /// Packets that the system dropped before the emulator read them.
     pub missed: u64,
+    /// Processor time of the emulator's thread.
     pub cpu: Duration,
     pub lateness: Lateness,
 }
@@ -74,40 +75,24 @@ impl Report {
         let own = self.refused + self.missed + overflow;
         (own > 0).then(|| format!("the emulator itself dropped {own} packets"))
     }
-
-    pub fn summary(&self) -> Summary<'_> {
-        let quantile = |quantile| self.lateness.delivery.quantile(quantile).as_secs_f64() * 1e6;
-        let [p50, p99, max] = [0.5, 0.99, 1.0].map(quantile);
-        Summary {
-            ran_seconds: self.ran.as_secs_f64(),
-            invalid: self.invalid(),
-            forward: &self.forward,
-            back: &self.back,
-            refused: self.refused,
-            missed: self.missed,
-            cpu_seconds: self.cpu.as_secs_f64(),
-            real_time: self.lateness.real_time,
-            lateness_p50_us: p50,
-            lateness_p99_us: p99,
-            lateness_max_us: max,
-        }
-    }
 }
 
-/// A report in the form of its JSON.
-#[derive(Debug, Serialize)]
-pub struct Summary<'a> {
-    ran_seconds: f64,
-    invalid: Option<String>,
-    forward: &'a Counters,
-    back: &'a Counters,
-    refused: u64,
-    missed: u64,
-    cpu_seconds: f64,
-    real_time: bool,
-    lateness_p50_us: f64,
-    lateness_p99_us: f64,
-    lateness_max_us: f64,
+impl Serialize for Report {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut report = serializer.serialize_map(None)?;
+        report.serialize_entry("ran_seconds", &self.ran.as_secs_f64())?;
+        report.serialize_entry("invalid", &self.invalid())?;
+        report.serialize_entry("forward", &self.forward)?;
+        report.serialize_entry("back", &self.back)?;
+        report.serialize_entry("refused", &self.refused)?;
+        report.serialize_entry("missed", &self.missed)?;
+        report.serialize_entry("cpu_seconds", &self.cpu.as_secs_f64())?;
+        report.serialize_entry("real_time", &self.lateness.real_time)?;
+        for (name, quantile) in [("lateness_p50_us", 0.5), ("lateness_p99_us", 0.99), ("lateness_max_us", 1.0)] {
+            report.serialize_entry(name, &(self.lateness.delivery.quantile(quantile).as_secs_f64() * 1e6))?;
+        }
+        report.end()
+    }
 }
 
 impl fmt::Display for Report {

@@ -22,6 +22,7 @@ pub struct Conditions {
     pub corrupt: Share,
     /// Bits per second of whole IP packets through the bottleneck. Without a rate there is no bottleneck.
     pub rate: Option<Rate>,
+    /// Treatment of what exceeds the rate of the bottleneck.
     pub excess: Excess,
     /// The longest IP packet that passes. A longer one is dropped without notice, as in an MTU black hole.
     pub mtu: Option<Size>,

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use wire::units::{UnitError, display_duration, parse_duration};
+use wire::units::{UnitError, UnitFault, display_duration, parse_duration};
 
 use super::conditions::{Conditions, Excess, GilbertElliott, Jitter, Knob, Loss, Order, Reorder};
 use wire::share::{Share, ShareError};
@@ -63,9 +63,7 @@ fn jitter(value: &str) -> Result<Jitter, KnobError> {
 }
 
 fn reorder(value: &str) -> Result<Reorder, KnobError> {
-    const EXAMPLE: &str = "reorder 1 % by 5 ms";
-    let malformed = || KnobError::Value { found: format!("reorder {value}"), example: EXAMPLE };
-    let (share, by) = value.split_once("by").ok_or_else(malformed)?;
+    let (share, by) = value.split_once("by").ok_or_else(|| malformed("reorder", value, "reorder 1 % by 5 ms"))?;
     Ok(Reorder { share: share.parse()?, by: parse_duration(by)? })
 }
 
@@ -75,13 +73,10 @@ fn loss(value: &str) -> Result<Loss, KnobError> {
     }
     let Some((mean, length)) = value.split_once("in bursts of") else { return Ok(Loss::Random(value.parse()?)) };
     let length = length.trim().parse().ok().filter(|length| (1.0..=BURST_MAX).contains(length));
-    let malformed = || KnobError::Value { found: format!("loss {value}"), example: "loss 2 % in bursts of 10" };
-    let mean = mean.parse()?;
-    let length = length.ok_or_else(malformed)?;
-    if mean == Share::ALL {
-        return Err(malformed());
+    match (mean.parse()?, length) {
+        (mean, Some(length)) if mean != Share::ALL => Ok(Loss::Bursts(GilbertElliott::bursts(mean, length))),
+        _ => Err(malformed("loss", value, "loss 2 % in bursts of 10")),
     }
-    Ok(Loss::Bursts(GilbertElliott::bursts(mean, length)))
 }
 
 fn flow(value: &str) -> Result<Knob, KnobError> {
@@ -94,16 +89,12 @@ fn flow(value: &str) -> Result<Knob, KnobError> {
         };
         Some(Knob::Flow(number.parse().ok()?, down))
     };
-    read().ok_or_else(|| KnobError::Value {
-        found: format!("flow {value}"),
-        example: "flow 2 down` with 1 to 64, or `flow 2 up",
-    })
+    read().ok_or_else(|| malformed("flow", value, "flow 2 down` with 1 to 64, or `flow 2 up"))
 }
 
 fn gilbert_elliott(value: &str) -> Result<GilbertElliott, KnobError> {
     let shares: Vec<Share> = value.split_inclusive('%').map(str::parse).collect::<Result<_, _>>()?;
-    let (&enter, rest) = shares.split_first().ok_or_else(|| malformed_chain(value))?;
-    let (&leave, rest) = rest.split_first().ok_or_else(|| malformed_chain(value))?;
+    let [enter, leave, ref rest @ ..] = shares[..] else { return Err(malformed_chain(value)) };
     let (lost_in_bad, lost_in_good) = match *rest {
         [] => (Share::ALL, Share::NONE),
         [bad] => (bad, Share::NONE),
@@ -114,7 +105,11 @@ fn gilbert_elliott(value: &str) -> Result<GilbertElliott, KnobError> {
 }
 
 fn malformed_chain(value: &str) -> KnobError {
-    KnobError::Value { found: format!("loss gemodel{value}"), example: "loss gemodel 0.2 % 10 % 100 % 0 %" }
+    malformed("loss gemodel", value.trim_start(), "loss gemodel 0.2 % 10 % 100 % 0 %")
+}
+
+fn malformed(knob: &str, value: &str, example: &'static str) -> KnobError {
+    KnobError::Value { found: format!("{knob} {value}"), example }
 }
 
 fn limit(value: &str) -> Result<Excess, KnobError> {
@@ -122,8 +117,8 @@ fn limit(value: &str) -> Result<Excess, KnobError> {
         Ok(time) => Ok(Excess::QueueTime(time)),
         Err(no_time) => match value.parse() {
             Ok(size) => Ok(Excess::QueueBytes(size)),
-            Err(UnitError::Unit { .. }) => {
-                Err(KnobError::Value { found: format!("limit {value}"), example: "limit 20 ms` or `limit 1 MB" })
+            Err(UnitError { fault: UnitFault::Unit(_), .. }) => {
+                Err(malformed("limit", value, "limit 20 ms` or `limit 1 MB"))
             }
             Err(_) => Err(no_time.into()),
         },

@@ -15,6 +15,7 @@ pub(super) const CLIENTS_MAX: usize = 256;
 pub(super) struct ClientId(pub(super) u64);
 
 impl ClientId {
+    /// Id of the socket that all clients share; no client has it.
     pub(super) const LISTENER: Self = Self(0);
 }
 

@@ -12,6 +12,7 @@ use socket2::{Domain, Protocol, Type};
 
 /// Bytes of each buffer that a socket requests: 100 ms of 500 Mbit/s, by the system's own accounting.
 const BUFFER: usize = 8 << 20;
+/// The longest UDP payload over IPv4, in bytes: 65,535 less the headers.
 pub(super) const PAYLOAD_MAX: usize = 65_507;
 
 #[derive(Debug)]

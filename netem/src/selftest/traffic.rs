@@ -30,6 +30,7 @@ pub(super) struct Arrival {
     pub(super) number: u64,
     /// Time of arrival, since the first packet was sent.
     pub(super) at: Duration,
+    /// Time from sending to arrival.
     pub(super) took: Duration,
 }
 

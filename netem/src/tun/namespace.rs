@@ -8,6 +8,7 @@ use std::thread;
 
 use nix::sched::{CloneFlags, setns, unshare};
 
+/// File that shows the calling thread's own network namespace.
 const OWN: &str = "/proc/thread-self/ns/net";
 
 #[derive(Debug)]

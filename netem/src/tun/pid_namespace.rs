@@ -6,15 +6,15 @@
 
 use std::env;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command};
 
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -77,28 +77,27 @@ pub(super) fn enter(launcher: &str) -> Result<(), TunError> {
     supported(mount(Some("proc"), "/proc", Some("proc"), flags, None::<&str>))
 }
 
-/// Starts a child, waits for it, and forwards SIGTERM to it. A terminal sends its own signals to the child directly; we
-/// only survive them, to return the child's exit code.
+/// Starts a child, forwards SIGTERM to it, and returns its exit code when it ends. Other children are reaped meanwhile. A
+/// terminal sends its own signals to the child directly; we only survive them, to return the child's exit code.
 pub(super) fn wait_with_signals(start: impl FnOnce() -> Result<Child, TunError>) -> Result<i32, TunError> {
     const DOING: &str = "waiting for the command";
     // Signals are caught before the child starts, so that none is lost.
     let mut signals = Signals::new([SIGCHLD, SIGINT, SIGQUIT, SIGTERM]).map_err(TunError::system(DOING))?;
-    let mut child = start()?;
-    let process = Pid::from_raw(child.id().cast_signed());
+    let child = Pid::from_raw(start()?.id().cast_signed());
     loop {
-        if let Some(status) = child.try_wait().map_err(TunError::system(DOING))? {
-            return Ok(exit_code(status));
-        }
-        for signal in signals.wait() {
-            if signal == SIGTERM {
-                // The child may have ended meanwhile.
-                let _ = kill(process, Signal::SIGTERM);
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            // The exit code as a shell returns it.
+            Ok(WaitStatus::Exited(process, code)) if process == child => return Ok(code),
+            Ok(WaitStatus::Signaled(process, signal, _)) if process == child => return Ok(128 + signal as i32),
+            Ok(WaitStatus::StillAlive) => {
+                for _ in signals.wait().filter(|&signal| signal == SIGTERM) {
+                    // The child may have ended meanwhile.
+                    let _ = kill(child, Signal::SIGTERM);
+                }
             }
+            // An orphan of the namespace, which becomes a child of its first process.
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(TunError::system(DOING)(errno)),
         }
     }
-}
-
-/// Returns the exit code as a shell does: 128 plus the signal's number if a signal ended the process.
-fn exit_code(status: ExitStatus) -> i32 {
-    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use service::admin::AdminSettings;
-use service::config::{Address, Properties, ReadSection, Section, Settings, properties};
+use service::config::{Address, ProcessSettings, Properties, ReadSection, Section, properties};
 use service::logging::LogSettings;
 use service::names::{InstanceName, LinkName, PeerName};
 use service::tls::TlsFiles;
@@ -12,7 +12,7 @@ use service::topics::TopicFilter;
 use transport::io_threads::IoThreads;
 use wire::units::{Rate, Size};
 
-use super::{Rename, read_links};
+use super::{Rename, adopt_links, read_links};
 
 /// The smallest useful file.
 pub const EXAMPLE: &str = r#"[target]
@@ -64,15 +64,9 @@ service::settings! {
         /// `[target]`, the target cluster.
         target: TargetConfig = table.document().read();
         /// `[[links]]`, the links served here: at least one, each name once.
-        links: Vec<LinkConfig> = read_links(table.document());
-        /// `[tls]`, the certificate files.
-        tls: TlsFiles = table.document().read(), adopt;
-        /// `[admin]`, the admin port.
-        admin: AdminSettings = AdminSettings::read(table.document()), adopt;
-        /// `[log]`, the settings of the log.
-        log: LogSettings = table.document().read(), adopt;
-        /// All settings by name, as the file states them.
-        settings: Settings = Ok(table.document().settings()), adopt;
+        links: Vec<LinkConfig> = read_links(table.document()), adopt_live(adopt_links);
+        /// Settings that both roles have.
+        process: ProcessSettings = table.document().read(), adopt_live;
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use service::status::HaltedPartition;
 use wire::ids::LaneId;
 
 use super::open_lane::Lane;
@@ -20,10 +20,13 @@ pub struct NeedsAction {
     revision: Revision,
     /// Partitions whose halt is stored, at most [`NAMED_MAX`] of them.
     pub halted: Vec<HaltedPartition>,
+    /// The number of all halted partitions, named or not.
     pub halted_count: usize,
     /// Stored partitions that the sender does not offer, as `topic/partition`, at most [`NAMED_MAX`] of them.
     pub orphaned: Vec<String>,
+    /// The number of all orphaned partitions, named or not.
     pub orphaned_count: usize,
+    /// The newest jumps, by their numbers.
     pub jumps: Arc<BTreeMap<u64, JumpRecord>>,
 }
 
@@ -35,19 +38,6 @@ struct Revision {
     jumps: u64,
     moves: u64,
     orphaned: usize,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(default)]
-pub struct HaltedPartition {
-    pub topic: String,
-    pub partition: i32,
-    /// The stored position, at which the partition is halted.
-    pub position: i64,
-    /// The reason, a word of `docs/troubleshoot.md`.
-    pub reason: String,
-    /// The values and the limit.
-    pub detail: String,
 }
 
 impl Revision {

@@ -28,6 +28,7 @@ pub(super) struct Draft {
     pub(super) begun: bool,
     /// Counters to add to the lane's after the commit.
     pub(super) counts: Counts,
+    /// Partition records as they will be after the commit.
     pub(super) changed: HashMap<Partition, PartitionRecord>,
     /// Partitions that change lanes.
     pub(super) handovers: HandoverDraft,
@@ -41,6 +42,7 @@ pub(super) struct Draft {
     pub(super) refused: Vec<(Offered, HaltRecord)>,
     /// Slots whose halt this transaction stores, by the sender or because of the target.
     pub(super) halted: Vec<(Slot, HaltRecord)>,
+    /// Halts by the sender, some of them of slots that have not joined.
     pub(super) sender_halts: Vec<(Slot, HaltRecord)>,
     /// Slots that records were appended to.
     pub(super) written: BTreeSet<Slot>,
@@ -51,6 +53,7 @@ pub(super) struct Draft {
     pub(super) delivered: Delivered,
     /// True if this transaction stores that every matching partition was offered.
     pub(super) filter_complete: bool,
+    /// Positions of the slots after the frames that are complete.
     pub(super) ends: Vec<(Slot, Position)>,
     /// Decoded frames, whose memory is in use until the transaction ends.
     pub(super) leases: Vec<Arc<Lease>>,

@@ -49,6 +49,7 @@ pub struct HandoverRequest {
     pub to: LaneId,
     /// The filter hash that this lane has stored, which tells whether the topic is newly matched.
     pub filter_hash: Option<u64>,
+    /// The record by which the addressed lane was handed the partition.
     pub handed: Option<PartitionRecord>,
 }
 

@@ -66,10 +66,12 @@ impl Inbox {
         self.next = self.committed;
     }
 
+    /// Compressed bytes of all frames in the inbox.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
+    /// Number of frames in the inbox, in order or not.
     pub fn len(&self) -> usize {
         self.held.len()
     }

@@ -6,6 +6,7 @@ use wire::close::{Close, CloseCode};
 use wire::control::Control;
 use wire::ids::Epoch;
 
+use super::barrier;
 use super::claims::Claims;
 use super::handover::Handovers;
 use super::inbox::Inbox;
@@ -17,7 +18,7 @@ use super::terms::{OpenError, Terms};
 use super::unauthorized_partition::UnauthorizedPartitionSearch;
 use crate::join::carried_topics::CarriedTopics;
 use crate::target::state::{self, LaneRecord, LaneState};
-use crate::target::{LaneTarget, TargetError};
+use crate::target::{Extent, LaneTarget, StateEntry, TargetError};
 
 impl<T: LaneTarget> Lane<T> {
     /// Takes the lane over: reads and checks its state, fences every earlier owner, reads again what they
@@ -36,7 +37,7 @@ impl<T: LaneTarget> Lane<T> {
         let lane = self.parts.id;
         let before = self.read_checked(&terms)?;
         self.parts.target.fence()?;
-        let state = self.read_checked(&terms)?;
+        let state = self.read_decisive(&terms)?;
         state.ensure_no_older_than(lane, before.epoch())?;
         let record = terms.lane_record(state.lane.as_ref());
         self.commit_lane_record(&record)?;
@@ -72,8 +73,23 @@ impl<T: LaneTarget> Lane<T> {
 
     /// Reads the lane's state and checks that it belongs to this session's link and clusters.
     pub(super) fn read_checked(&mut self, terms: &Terms) -> Result<LaneState, OpenError> {
+        let entries = self.parts.target.read_state(Extent::LastStable);
+        self.check_state(terms, entries)
+    }
+
+    /// Reads the lane's state after the fence, through a record of the lane's own, and checks it likewise.
+    pub(super) fn read_decisive(&mut self, terms: &Terms) -> Result<LaneState, OpenError> {
+        let entries = barrier::read_through(&mut self.parts.target);
+        self.check_state(terms, entries)
+    }
+
+    fn check_state(
+        &self,
+        terms: &Terms,
+        entries: Result<Vec<StateEntry>, TargetError>,
+    ) -> Result<LaneState, OpenError> {
         let refused = |error: TargetError| Close::new(CloseCode::StateRefused, error.to_string());
-        let entries = self.parts.target.read_state().map_err(|error| match error {
+        let entries = entries.map_err(|error| match error {
             gone @ TargetError::StateGone(_) => OpenError::Refused(refused(gone)),
             other => other.into(),
         })?;

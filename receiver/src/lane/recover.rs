@@ -10,9 +10,10 @@ use std::sync::Arc;
 use wire::ids::{Epoch, Position};
 use wire::partition::Partition;
 
+use super::barrier;
 use super::open_lane::{Lane, Open, OpenLane};
 use crate::target::state::{LaneState, PartitionRecord};
-use crate::target::{LaneTarget, TargetError};
+use crate::target::{Extent, LaneTarget, StateEntry, TargetError};
 
 /// Reasons why a lane could not continue from the stored state.
 #[derive(Debug, thiserror::Error)]
@@ -43,20 +44,21 @@ impl<T: LaneTarget> Lane<T> {
 
 impl<T: LaneTarget> OpenLane<'_, T> {
     fn recover(&mut self) -> Result<(), RecoverError> {
-        self.read_owned()?;
+        let before = self.parts.target.read_state(Extent::LastStable)?;
+        self.fold_owned(&before)?;
         self.parts.target.fence()?;
-        let state = self.read_owned()?;
+        let after = barrier::read_through(&mut self.parts.target)?;
+        let state = self.fold_owned(&after)?;
         self.parts.counts.recoveries += 1;
         self.open.replay_from(state)
     }
 
-    /// Reads the state and makes sure that the lane is still ours: before the fence, so that a lane taken
+    /// Folds the state and makes sure that the lane is still ours: before the fence, so that a lane taken
     /// over is not taken back; and after it, because another receiver may have come in between.
-    fn read_owned(&mut self) -> Result<LaneState, RecoverError> {
-        let entries = self.parts.target.read_state()?;
+    fn fold_owned(&self, entries: &[StateEntry]) -> Result<LaneState, RecoverError> {
         let lane = self.parts.id;
         let ours = self.open.stored.epoch;
-        let state = LaneState::fold(lane, &self.open.stored.terms.source_cluster, &entries)?;
+        let state = LaneState::fold(lane, &self.open.stored.terms.source_cluster, entries)?;
         state.ensure_no_older_than(lane, ours)?;
         let found = state.epoch();
         if found > ours { Err(RecoverError::Superseded { ours, found }) } else { Ok(state) }

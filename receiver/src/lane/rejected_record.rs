@@ -18,6 +18,7 @@ const DOUBTS: u32 = 3;
 pub(super) struct RejectedRecordSearch {
     /// First and last offset of the records among which one was refused.
     among: Option<(Offset, Offset)>,
+    /// Bytes of these records that were appended one by one.
     appended: u64,
     /// Bytes that may be in flight without a delivery report.
     in_flight_max: u64,
@@ -29,6 +30,7 @@ pub(super) struct RejectedRecordSearch {
 /// Position at which the partition halts, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Culprit {
+    /// The first position that may not be appended.
     pub(super) at: Position,
     pub(super) halt: HaltRecord,
 }

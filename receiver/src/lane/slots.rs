@@ -24,6 +24,7 @@ pub(super) struct OpenSlot {
 #[derive(Default)]
 pub(super) struct Slots {
     by_number: HashMap<Slot, OpenSlot>,
+    /// The slot that writes each target partition: never two.
     writers: HashMap<TargetPartition, Slot>,
 }
 

@@ -101,6 +101,7 @@ impl LaneRecord {
     }
 }
 
+/// Returns the stored form of a class: its name, its first and its last lane.
 fn ranged(class: &ClassLanes) -> (String, u16, u16) {
     (class.name.clone(), class.first, class.first + class.count - 1)
 }

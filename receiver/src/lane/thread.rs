@@ -60,6 +60,7 @@ pub enum Command {
     Classes {
         terms: Arc<Terms>,
         requests: Vec<ClassRequest>,
+        /// Receives every class and its lanes; dropped if the lane ends.
         answer: oneshot::Sender<Result<ClassTable, OpenError>>,
     },
     SessionEnded(SessionId),
@@ -93,6 +94,7 @@ pub struct View {
     pub epoch: Option<Epoch>,
     /// Counters since the process started.
     pub counts: Counts,
+    /// Compressed bytes in the inbox.
     pub held_bytes: u64,
     /// The reason why records do not flow: the target's error, or that another receiver has the lane.
     pub trouble: Option<String>,

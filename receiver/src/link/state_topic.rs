@@ -90,6 +90,7 @@ pub enum Verdict {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flaw {
+    /// The values and the remedy.
     pub detail: String,
     /// The setting to use instead.
     pub set: &'static str,

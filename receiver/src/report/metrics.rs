@@ -3,116 +3,106 @@
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
-use service::metrics::{Collection, Metric, Read};
+use service::metrics::{Labelled, Metric};
 
 use crate::report::status::{Board, LinkStatus, Status};
 
 /// Makes the registry of a receiver's metrics, which reads `board` at each scrape.
 pub fn registry(board: Arc<Board>) -> Registry {
     let mut registry = service::metrics::registry();
-    let links = Arc::clone(&board);
-    registry.register_collector(Box::new(Collection::new(LINK, move || {
-        let links = links.status().links.into_iter();
-        links.map(|link| (vec![("link", link.link.clone())], link)).collect()
-    })));
-    registry.register_collector(Box::new(Collection::new(PROCESS, move || vec![(Vec::new(), board.status())])));
+    add(&mut registry, move || board.status());
     registry
 }
 
-/// Declares a table of metrics: name, help text and reading of each.
-macro_rules! metrics {
-    ($(#[$doc:meta])* $table:ident: $of:ty; $($name:literal $help:literal $read:expr;)*) => {
-        $(#[$doc])*
-        const $table: &[Metric<$of>] = &[$(Metric { name: $name, help: $help, read: $read }),*];
-    };
+/// Adds the tables of a receiver to a registry; `status` is called at each scrape.
+fn add(registry: &mut Registry, status: impl Fn() -> Status + Clone + Send + Sync + 'static) {
+    let of_links = status.clone();
+    let labelled = |link: LinkStatus| -> Labelled<LinkStatus> { (vec![("link", link.link.clone())], link) };
+    service::metrics::add(registry, LINK, move || of_links().links.into_iter().map(labelled).collect());
+    service::metrics::add(registry, PROCESS, move || vec![(Vec::new(), status())]);
 }
 
-metrics! {
-    LINK: LinkStatus;
-    "causeway_receiver_records" "Records committed to the target" Read::Counter(|l| l.counts.records);
-    "causeway_receiver_bytes" "Bytes of keys, values and headers committed" Read::Counter(|l| l.counts.bytes);
-    "causeway_receiver_transactions" "Transactions committed" Read::Counter(|l| l.counts.transactions);
-    "causeway_receiver_holes" "Source offsets that held no record: markers, aborted or compacted away"
-        Read::Counter(|l| l.counts.holes);
-    "causeway_receiver_recoveries" "Times a transaction's outcome was unknown and its lane recovered from its state"
-        Read::Counter(|l| l.counts.recoveries);
-    "causeway_receiver_replayed_records" "Records that a replay did not append again because they were committed"
-        Read::Counter(|l| l.counts.replayed);
-    "causeway_receiver_dropped_frames" "Frames dropped by lanes: duplicates and older epochs"
-        Read::Counter(|l| l.counts.frames_dropped);
-    "causeway_receiver_dropped_runs" "Runs dropped because their slot was closed"
-        Read::Counter(|l| l.counts.runs_dropped);
-    "causeway_receiver_altered_timestamps"
-        "Records committed with a timestamp of 1 ms in place of 0, which Kafka's client cannot write"
-        Read::Counter(|l| l.counts.timestamps_altered);
-    "causeway_receiver_halts" "Times a partition was halted; stored halts count again when their lane is opened"
-        Read::Counter(|l| l.counts.halts);
-    "causeway_receiver_halted_partitions" "Partitions whose halt is stored; an operator must act"
-        Read::Gauge(|l| Some(l.halted_partitions as f64));
-    "causeway_receiver_orphaned_positions"
-        "Stored positions whose partition the sender does not offer: its topic is deleted or not matched"
-        Read::Gauge(|l| Some(l.orphaned_positions as f64));
-    "causeway_receiver_jumps" "Halts lifted and positions moved, by command or policy"
-        Read::Counter(|l| l.counts.jumps);
-    "causeway_receiver_moves"
-        "Partitions handed over to another lane, because their class changed or is not `default`"
-        Read::Counter(|l| l.counts.moves);
-    "causeway_receiver_held_bytes" "Compressed bytes that wait for their commit, by lane"
-        Read::Gauges("lane", |l| l.by_lane.iter().map(|lane| (lane.lane.to_string(), lane.held_bytes as f64)).collect());
-    "causeway_receiver_credit_bytes" "Most bytes that the link's sender may have in flight"
-        Read::Gauge(|l| Some(l.credit_bytes as f64));
-    "causeway_receiver_lanes" "Lanes of the link; 0 until a sender has connected" Read::Gauge(|l| Some(l.lanes as f64));
-    "causeway_receiver_lanes_open" "Lanes that a sender has open" Read::Gauge(|l| Some(l.lanes_open as f64));
-    "causeway_receiver_lanes_failing" "Lanes whose target fails; they recover by themselves when it works again"
-        Read::Gauge(|l| Some(l.trouble.len() as f64));
-    "causeway_receiver_session_active" "1 while a sender has the link, else 0"
-        Read::Gauge(|l| Some(f64::from(u8::from(l.sender.is_some()))));
-    "causeway_receiver_standbys" "Senders that stand by" Read::Gauge(|l| Some(l.standbys as f64));
-    "causeway_receiver_sessions" "Sessions that became active" Read::Counter(|l| l.sessions);
-    "causeway_receiver_channels" "Open channels of the session; 0 without one"
-        Read::Gauge(|l| Some(l.channels as f64));
-    "causeway_receiver_channel_ends" "Further channels that ended while their session continued"
-        Read::Counter(|l| l.channel_ends);
-    "causeway_receiver_session_closes" "Ended sessions of the link, including those of standbys, by close code"
-        Read::Counters("code", |l| l.closes.clone().into_iter().collect());
-}
+const LINK: &[Metric<LinkStatus>] = service::metrics! {
+    Counter "causeway_receiver_records", |l| l.counts.records, "Records committed to the target";
+    Counter "causeway_receiver_bytes", |l| l.counts.bytes, "Bytes of keys, values and headers committed";
+    Counter "causeway_receiver_transactions", |l| l.counts.transactions, "Transactions committed";
+    Counter "causeway_receiver_holes", |l| l.counts.holes,
+        "Source offsets that held no record: markers, aborted or compacted away";
+    Counter "causeway_receiver_recoveries", |l| l.counts.recoveries,
+        "Times a transaction's outcome was unknown and its lane recovered from its state";
+    Counter "causeway_receiver_replayed_records", |l| l.counts.replayed,
+        "Records that a replay did not append again because they were committed";
+    Counter "causeway_receiver_dropped_frames", |l| l.counts.frames_dropped,
+        "Frames dropped by lanes: duplicates and older epochs";
+    Counter "causeway_receiver_dropped_runs", |l| l.counts.runs_dropped, "Runs dropped because their slot was closed";
+    Counter "causeway_receiver_altered_timestamps", |l| l.counts.timestamps_altered,
+        "Records committed with a timestamp of 1 ms in place of 0, which Kafka's client cannot write";
+    Counter "causeway_receiver_halts", |l| l.counts.halts,
+        "Times a partition was halted; stored halts count again when their lane is opened";
+    Gauge "causeway_receiver_halted_partitions", |l| Some(l.halted_partitions as f64),
+        "Partitions whose halt is stored; an operator must act";
+    Gauge "causeway_receiver_orphaned_positions", |l| Some(l.orphaned_positions as f64),
+        "Stored positions whose partition the sender does not offer: its topic is deleted or not matched";
+    Counter "causeway_receiver_jumps", |l| l.counts.jumps, "Halts lifted and positions moved, by command or policy";
+    Counter "causeway_receiver_moves", |l| l.counts.moves,
+        "Partitions handed over to another lane, because their class changed or is not `default`";
+    Gauges "causeway_receiver_held_bytes" by "lane",
+        |l| l.by_lane.iter().map(|lane| (lane.lane.to_string(), lane.held_bytes as f64)).collect(),
+        "Compressed bytes that wait for their commit, by lane";
+    Gauge "causeway_receiver_credit_bytes", |l| Some(l.credit_bytes as f64),
+        "Most bytes that the link's sender may have in flight";
+    Gauge "causeway_receiver_lanes", |l| Some(l.lanes as f64), "Lanes of the link; 0 until a sender has connected";
+    Gauge "causeway_receiver_lanes_open", |l| Some(l.lanes_open as f64), "Lanes that a sender has open";
+    Gauge "causeway_receiver_lanes_failing", |l| Some(l.trouble.len() as f64),
+        "Lanes whose target fails; they recover by themselves when it works again";
+    Gauge "causeway_receiver_session_active", |l| Some(f64::from(u8::from(l.sender.is_some()))),
+        "1 while a sender has the link, else 0";
+    Gauge "causeway_receiver_standbys", |l| Some(l.standbys as f64), "Senders that stand by";
+    Counter "causeway_receiver_sessions", |l| l.sessions, "Sessions that became active";
+    Gauge "causeway_receiver_channels", |l| Some(l.channels as f64), "Open channels of the session; 0 without one";
+    Counter "causeway_receiver_channel_ends", |l| l.channel_ends,
+        "Further channels that ended while their session continued";
+    Counters "causeway_receiver_session_closes" by "code", |l| l.closes.counts(),
+        "Ended sessions of the link, including those of standbys, by close code";
+};
 
-metrics! {
-    PROCESS: Status;
-    "causeway_receiver_rate_bits_per_second"
-        "Limit on the IP bits that this receiver sends per second; absent while there is no limit"
-        Read::Gauge(|s| s.rate_bits_per_second.map(|rate| rate as f64));
-    "causeway_receiver_sent_bytes" "IP bytes sent to senders, headers from IP on included"
-        Read::Counter(|s| s.sent_bytes);
-    "causeway_receiver_decode_memory_used_bytes" "Decoded bytes in use by lanes"
-        Read::Gauge(|s| Some(s.decode_memory_used_bytes as f64));
-    "causeway_receiver_decode_memory_bytes" "Limit on the decoded bytes of all lanes, except for the first frame of each lane"
-        Read::Gauge(|s| Some(s.decode_memory_bytes as f64));
-    "causeway_receiver_refusals"
-        "Peers refused before they had a session, by close code; UNAUTHORIZED where TLS refused them"
-        Read::Counters("code", |s| s.refusals.clone().into_iter().collect());
-}
+const PROCESS: &[Metric<Status>] = service::metrics! {
+    Gauge "causeway_receiver_rate_bits_per_second", |s| s.rate_bits_per_second.map(|rate| rate as f64),
+        "Limit on the IP bits that this receiver sends per second; absent while there is no limit";
+    Counter "causeway_receiver_sent_bytes", |s| s.sent_bytes, "IP bytes sent to senders, headers from IP on included";
+    Gauge "causeway_receiver_decode_memory_used_bytes", |s| Some(s.decode_memory_used_bytes as f64),
+        "Decoded bytes in use by lanes";
+    Gauge "causeway_receiver_decode_memory_bytes", |s| Some(s.decode_memory_bytes as f64),
+        "Limit on the decoded bytes of all lanes, except for the first frame of each lane";
+    Counters "causeway_receiver_refusals" by "code", |s| s.refusals.counts(),
+        "Peers refused before they had a session, by close code; UNAUTHORIZED where TLS refused them";
+};
 
 #[cfg(test)]
 mod tests {
+    use service::status::{HaltedPartition, Tally};
+
     use super::*;
     use crate::report::status::LaneStatus;
 
-    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/metrics.md");
-    const FIELDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/status.md");
+    const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
 
     /// A status in which nothing is unknown or empty.
     fn full() -> Status {
         let lane = LaneStatus { trouble: Some("commit".into()), ..LaneStatus::default() };
+        let mut closes = Tally::default();
+        closes.add("NORMAL");
+        let mut refusals = Tally::default();
+        refusals.add("LINK_UNKNOWN");
         let link = LinkStatus {
+            link: "a".into(),
             trouble: vec!["lane 0".into()],
             by_lane: vec![lane],
-            halted: vec![crate::lane::attention::HaltedPartition::default()],
+            halted: vec![HaltedPartition::default()],
             orphaned: vec!["orders/0".into()],
-            closes: [("NORMAL".to_owned(), 1)].into(),
+            closes,
             ..LinkStatus::default()
         };
-        let refusals = [("LINK_UNKNOWN".to_owned(), 1)].into();
         Status {
             rate_bits_per_second: Some(1),
             trouble: vec!["target cluster".into()],
@@ -125,28 +115,20 @@ mod tests {
     #[test]
     fn the_published_names_and_fields_are_complete() {
         let mut registry = service::metrics::registry();
-        let links = || full().links.into_iter().map(|link| (vec![("link", "a".to_owned())], link)).collect();
-        registry.register_collector(Box::new(Collection::new(LINK, links)));
-        registry.register_collector(Box::new(Collection::new(PROCESS, || vec![(Vec::new(), full())])));
-        let page = std::fs::read_to_string(PAGE).unwrap();
-        let fields = std::fs::read_to_string(FIELDS).unwrap();
-        let (_, list) = fields.split_once("<!-- receiver-json -->").unwrap();
+        add(&mut registry, full);
+        let docs = std::path::Path::new(DOCS);
+        service::metrics::check_page(
+            &docs.join("reference/metrics.md"),
+            &[("receiver", service::metrics::reference(&registry))],
+        );
+        let page = std::fs::read_to_string(docs.join("reference/status.md")).unwrap();
+        let (_, list) = page.split_once("<!-- receiver-json -->").unwrap();
         let (list, _) = list.split_once("<!-- /receiver-json -->").unwrap();
         let published = list.lines().filter_map(|line| line.strip_prefix("- `")?.split('`').next()).map(str::to_owned);
         assert_eq!(
             published.collect::<std::collections::BTreeSet<_>>(),
             service::metrics::fields(&serde_json::json!(full()))
         );
-        let body = format!("\n{}\n", service::metrics::reference(&registry));
-        let printed = service::config::spliced(&page, "receiver", &body).expect("the page has the receiver's marks");
-        if std::env::var_os("CAUSEWAY_WRITE_DOCS").is_some() {
-            std::fs::write(PAGE, printed).unwrap();
-        } else {
-            assert!(
-                page == printed,
-                "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit docs/reference/metrics.md"
-            );
-        }
     }
 
     #[test]

@@ -1,22 +1,20 @@
 //! Status of a receiver: its parts report to one board, which the admin port reads.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 use service::lock::Lock;
+use service::status::{HaltedPartition, Tally};
 use transport::budget::Budget;
 use transport::clock::Clock;
 use wire::units::Rate;
 
 use crate::config::Config;
 use crate::lane::Counts;
-use crate::lane::attention::HaltedPartition;
 use crate::lane::memory::DecodeMemory;
 use crate::lane::thread::{LaneHandle, View};
-use crate::link::closes::CloseTally;
 use crate::link::registry::ServedLinks;
 use crate::link::{Overview, ServedLink};
 use crate::target::state::JumpRecord;
@@ -43,7 +41,7 @@ pub(crate) struct Serving {
     pub(crate) links: Arc<ServedLinks>,
     pub(crate) memory: Arc<DecodeMemory>,
     /// Counts of peers refused before they had a session.
-    pub(crate) refusals: Arc<CloseTally>,
+    pub(crate) refusals: Arc<Lock<Tally>>,
 }
 
 /// Status of a receiver at one moment; `causeway status --json` prints it and `docs/reference/status.md` describes it.
@@ -70,7 +68,7 @@ pub struct Status {
     /// Limit on the decoded bytes of all lanes, without the first frame of each.
     pub decode_memory_bytes: u64,
     /// Peers that were refused before they had a session, by close code.
-    pub refusals: BTreeMap<String, u64>,
+    pub refusals: Tally,
     /// Links that it serves, by name.
     pub links: Vec<LinkStatus>,
 }
@@ -114,7 +112,7 @@ pub struct LinkStatus {
     /// Status of each lane.
     pub by_lane: Vec<LaneStatus>,
     /// Number of ended sessions, by close code.
-    pub closes: BTreeMap<String, u64>,
+    pub closes: Tally,
 }
 
 /// Status of a lane at one moment.
@@ -205,7 +203,7 @@ impl Board {
             trouble: inner.trouble.iter().cloned().collect(),
             decode_memory_used_bytes: serving.map_or(0, |serving| serving.memory.held()),
             decode_memory_bytes: serving.map_or(0, |serving| serving.memory.limit()),
-            refusals: serving.map(|serving| serving.refusals.counts()).unwrap_or_default(),
+            refusals: serving.map(|serving| serving.refusals.lock().clone()).unwrap_or_default(),
             links: links(serving).iter().map(|link| LinkStatus::of(link)).collect(),
         }
     }
@@ -268,7 +266,7 @@ impl LinkStatus {
             orphaned: views.iter().flat_map(|view| view.needs_action.orphaned.iter().cloned()).collect(),
             orphaned_positions: views.iter().map(|view| view.needs_action.orphaned_count).sum(),
             by_lane: views.into_iter().enumerate().map(|(lane, view)| LaneStatus::of(lane, view)).collect(),
-            closes: link.closes.counts(),
+            closes: link.closes.lock().clone(),
         }
     }
 }

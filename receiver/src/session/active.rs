@@ -184,7 +184,7 @@ impl SessionIo {
 
     async fn stream_end(&mut self) -> Close {
         match self.reading.join_next().await {
-            Some(Ok(Err(error))) => PeerMisbehaved::Bytes(error).into(),
+            Some(Ok(Err(error))) => error.into(),
             _ => self.faults.try_recv().unwrap_or_else(|_| lost(&self.connection)),
         }
     }
@@ -238,7 +238,7 @@ impl Active {
                 self.send(Control::Clock { asked, answered: self.clock.now() }).await
             }
             Control::LaneClosed { .. } => Ok(()),
-            Control::Close { code, detail } => Err(Close { code, detail }),
+            Control::Close(close) => Err(close),
             other => Err(PeerMisbehaved::UnexpectedMessage(wire::codec::control_name(&other)).into()),
         }
     }
@@ -307,8 +307,7 @@ impl Active {
         for lane in &self.lanes {
             let _ = lane.mailbox.push(Command::SessionEnded(self.id));
         }
-        let close = Control::Close { code: close.code, detail: close.detail.clone() };
-        let _ = self.outgoing.send_timeout(close, Duration::from_secs(1)).await;
+        let _ = self.outgoing.send_timeout(Control::Close(close.clone()), Duration::from_secs(1)).await;
     }
 }
 

@@ -13,7 +13,7 @@ use wire::limits::CHANNELS_MAX;
 
 use super::frames::{self, Intake};
 use super::joinable::{ExtraChannel, JoinListener};
-use super::refusal::{self, Refusal};
+use super::refusal::Refusal;
 use crate::link::ServedLink;
 
 /// The channels of one session other than channel 0.
@@ -60,13 +60,13 @@ impl ExtraChannels {
     pub(super) fn abandon(&self, channel: u32, detail: &str) {
         if let Some(connection) = self.open.get(&channel) {
             tracing::warn!(session = self.intake.session, channel, detail, "sender has abandoned a channel");
-            refusal::end(connection, &Close::normal("abandoned by the sender"));
+            transport::control::close(connection, &Close::normal("abandoned by the sender"));
         }
     }
 
     pub(super) fn end(&mut self, close: &Close) {
         for connection in self.open.values() {
-            refusal::end(connection, close);
+            transport::control::close(connection, close);
         }
         self.serving.abort_all();
         self.link.counts.channels.store(0, Ordering::Relaxed);

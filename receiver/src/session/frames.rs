@@ -57,12 +57,12 @@ impl Intake {
         match stream.read_exact(&mut header).await {
             Ok(()) => {}
             Err(ReadExactError::FinishedEarly(read)) => {
-                return Err(invalid(DecodeError::Truncated { missing: FRAME_HEADER_BYTES - read }));
+                return Err(DecodeError::Truncated { missing: FRAME_HEADER_BYTES - read }.into());
             }
             // The channel is gone. The sender repeats incomplete frames, unless the session is gone too.
             Err(ReadExactError::ReadError(_)) => return Ok(()),
         }
-        let stated = FrameHeader::peek(&header).map_err(invalid)?;
+        let stated = FrameHeader::peek(&header)?;
         let lane = stated.head.lane;
         let Some(handle) = self.lanes.get(usize::from(lane.0)) else {
             return Err(PeerMisbehaved::UnexpectedMessage("a frame for a lane that the link does not have").into());
@@ -75,7 +75,7 @@ impl Intake {
             return Ok(());
         };
         let arrived = self.clock.now();
-        let frame = IntactFrame::check(frame).map_err(invalid)?;
+        let frame = IntactFrame::check(frame)?;
         let pushed = handle.mailbox.push(Command::Frame(self.session, frame, arrived));
         pushed.map_err(|_| Close::new(CloseCode::Busy, format!("lane {lane} has too many frames waiting")))
     }
@@ -88,20 +88,12 @@ async fn body(stream: &mut RecvStream, header: &[u8], len: usize) -> Result<Opti
     while let Ok(chunk) = stream.read_chunk(usize::MAX, true).await {
         let Some(chunk) = chunk else {
             let missing = len - frame.len();
-            return if missing == 0 {
-                Ok(Some(frame.into()))
-            } else {
-                Err(invalid(DecodeError::Truncated { missing }))
-            };
+            return if missing == 0 { Ok(Some(frame.into())) } else { Err(DecodeError::Truncated { missing }.into()) };
         };
         if frame.len() + chunk.bytes.len() > len {
-            return Err(invalid(DecodeError::TrailingBytes(frame.len() + chunk.bytes.len() - len)));
+            return Err(DecodeError::TrailingBytes(frame.len() + chunk.bytes.len() - len).into());
         }
         frame.extend_from_slice(&chunk.bytes);
     }
     Ok(None)
-}
-
-fn invalid(error: DecodeError) -> Close {
-    PeerMisbehaved::Bytes(error).into()
 }

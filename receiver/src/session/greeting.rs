@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::Connection;
+use service::lock::Lock;
+use service::status::Tally;
 use service::tls::PeerIdentity;
 use transport::clock::Clock;
 use transport::control::{ControlError, ControlReader, ControlWriter};
@@ -17,7 +19,6 @@ use wire::limits::LANES_MAX;
 use super::joinable::{JoinRequest, Joinable};
 use super::peers::Peers;
 use super::refusal::Refusal;
-use crate::link::closes::CloseTally;
 use crate::link::registry::ServedLinks;
 use crate::link::{LinkSettings, ServedLink};
 
@@ -31,8 +32,8 @@ pub struct Host {
     /// A random number drawn at process start.
     pub process: u128,
     pub links: Arc<ServedLinks>,
-    /// Counts of peers refused before they had a session.
-    pub refusals: Arc<CloseTally>,
+    /// Counts of peers refused before they had a session, by close code.
+    pub refusals: Arc<Lock<Tally>>,
     /// Open connections by certificate.
     pub peers: Arc<Peers>,
     /// Open sessions that extra channels may join.
@@ -86,7 +87,7 @@ pub(super) async fn greet(connection: &Connection, host: &Host) -> Result<Greeti
         Ok(Ok(other)) => {
             Err(Refusal::new(PeerMisbehaved::UnexpectedMessage(wire::codec::control_name(&other)), writer))
         }
-        Ok(Err(ControlError::Bytes(error))) => Err(Refusal::new(PeerMisbehaved::Bytes(error), writer)),
+        Ok(Err(ControlError::Bytes(error))) => Err(Refusal::new(error, writer)),
         _ => Err(Refusal::new(silent, writer)),
     }
 }
@@ -108,10 +109,10 @@ fn check(hello: &Hello, connection: &Connection, host: &Host) -> Result<Checked,
     let identity = PeerIdentity::of(connection);
     let allowed = identity.as_ref().and_then(|identity| identity.names_any(&settings.senders));
     let Some(sender) = allowed.map(str::to_owned) else {
-        let error = PeerIncompatible::LinkUnauthorized;
+        let close = Close::from(PeerIncompatible::LinkUnauthorized);
         let names = identity.map(|identity| identity.dns_names().join(", ")).unwrap_or_default();
-        let detail = format!("{error}: its DNS names are [{names}], and the link's `senders` has none of them");
-        return Err(Close::new(error.close_code(), detail));
+        let detail = format!("{close}: its DNS names are [{names}], and the link's `senders` has none of them");
+        return Err(Close { detail, ..close });
     };
     if hello.cluster_id == host.cluster_id {
         return Err(PeerIncompatible::SameCluster.into());

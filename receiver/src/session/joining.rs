@@ -209,52 +209,31 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
-    use kafka::catalog::{Bounds, Catalog, Isolation, NewTopic, TopicDescription};
+    use kafka::catalog::{Bounds, Catalog, NewTopic};
     use service::bell::Bell;
     use service::mailbox::Mailbox;
     use service::topics::{TopicFilter, TopicPattern};
+    use testkit::{MemoryCatalog, topic_id};
     use wire::ids::{Position, Slot, TopicId};
-    use wire::partition::Partition;
 
     use super::*;
     use crate::config::Rename;
     use crate::lane::Terms;
     use crate::link::{LinkSettings, ServedLink};
+    use crate::target::state;
 
-    /// A cluster in which topics can be created.
-    #[derive(Default)]
-    struct Made(Mutex<Vec<TopicDescription>>);
-
-    impl Made {
-        fn names(&self) -> Vec<String> {
-            self.0.lock().unwrap().iter().map(|topic| topic.name.clone()).collect()
-        }
+    /// Creates a cluster that has only the state topic.
+    fn cluster() -> Arc<MemoryCatalog> {
+        let cluster = MemoryCatalog::new("target");
+        cluster.add_partition(&state::topic("l"), Bounds { start: Position(0), end: Position(0) });
+        Arc::new(cluster)
     }
 
-    impl Catalog for Made {
-        fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
-            Ok(self.0.lock().unwrap().iter().filter(|topic| names.contains(&topic.name)).cloned().collect())
-        }
-
-        fn bounds(&self, asked: &[Partition], _: Isolation) -> Result<Vec<Bounds>, KafkaError> {
-            Ok(vec![Bounds { start: Position(0), end: Position(0) }; asked.len()])
-        }
-
-        fn create(&self, topics: &[NewTopic]) -> Result<(), KafkaError> {
-            let made = topics.iter().map(|topic| TopicDescription {
-                name: topic.name.clone(),
-                id: TopicId([9; 16]),
-                partitions: topic.partitions,
-                replicas: 1,
-            });
-            self.0.lock().unwrap().extend(made);
-            Ok(())
-        }
+    fn names(cluster: &MemoryCatalog) -> Vec<String> {
+        cluster.topics().unwrap().into_iter().map(|topic| topic.name).collect()
     }
 
-    fn targets(cluster: &Arc<Made>) -> Targets {
+    fn targets(cluster: &Arc<MemoryCatalog>) -> Targets {
         let settings = LinkSettings {
             name: "l".into(),
             senders: vec![],
@@ -264,7 +243,7 @@ mod tests {
             replication: None,
             credit_bytes: 0,
         };
-        let catalog: Arc<dyn Catalog> = Arc::<Made>::clone(cluster);
+        let catalog: Arc<dyn Catalog> = Arc::<MemoryCatalog>::clone(cluster);
         let link = ServedLink::new(settings, catalog, Arc::new(|_, _| unreachable!("no lane is started")));
         Targets::new(&link, &link.settings(), Arc::new(terms()))
     }
@@ -311,7 +290,7 @@ mod tests {
             (0..2).map(|_| LaneHandle { mailbox: Mailbox::new(8, Bell::default()), view: Arc::default() }).collect();
         let carried_topics = Arc::new(CarriedTopics::new(2));
         (0..2).for_each(|lane| carried_topics.handle_lane_read(LaneId(lane), [].iter()));
-        let cluster = Arc::<Made>::default();
+        let cluster = cluster();
         let there = NewTopic { name: "fra.there".into(), partitions: 1, replication: None, configs: vec![] };
         cluster.create(&[there]).unwrap();
         let joining = Joining::start(targets(&cluster), 1, &lanes, carried_topics);
@@ -337,7 +316,7 @@ mod tests {
         let lane = LaneHandle { mailbox: Mailbox::new(64, Bell::default()), view: Arc::default() };
         let carried_topics = Arc::new(CarriedTopics::new(2));
         carried_topics.handle_lane_read(LaneId(0), [].iter());
-        let targets = Arc::new(targets(&Arc::<Made>::default()));
+        let targets = Arc::new(targets(&cluster()));
         let offers = offers(&lane, &carried_topics);
         *offers.shared.waited.lock().await = LANES_READ_WITHIN - LANES_READ_STEP;
         let began = std::time::Instant::now();
@@ -350,7 +329,7 @@ mod tests {
 
     #[tokio::test]
     async fn topics_are_created_after_their_claim_and_never_in_a_loop() {
-        let cluster = Arc::<Made>::default();
+        let cluster = cluster();
         let mut targets = targets(&cluster);
         targets.handle_topic("orders".into(), vec![], vec!["ams".into()]);
         targets.handle_topic("circle".into(), vec![], vec!["sin".into()]);
@@ -373,16 +352,16 @@ mod tests {
             let [(topic, origin)] = &origins[..] else { panic!("{origins:?}") };
             assert_eq!((&**topic, origin.target_topic.as_str()), ("orders", "fra.orders"));
             assert_eq!(origin.clusters, ["ams", "fra"]);
-            assert_eq!(cluster.names(), [""; 0], "created before its state was stored");
+            assert_eq!(names(&cluster), [state::topic("l")], "created before its state was stored");
             done.send(()).unwrap();
         };
         tokio::join!(offer, answer);
-        assert_eq!(cluster.names(), ["fra.orders"]);
+        assert_eq!(names(&cluster), [&state::topic("l"), "fra.orders"]);
         let answers: Vec<_> = std::iter::from_fn(|| lane.mailbox.pop()).collect();
         let [Command::Offer(_, _, joins), Command::Offer(_, _, circle), Command::LastOffer(..)] = &answers[..] else {
             panic!("{answers:?}")
         };
-        assert_eq!(joins.origin().unwrap().target_topic_id, TopicId([9; 16]));
+        assert_eq!(joins.origin().unwrap().target_topic_id, topic_id("fra.orders"));
         assert_eq!(circle.target.as_ref().unwrap_err().reason, "returns-to-origin");
     }
 }

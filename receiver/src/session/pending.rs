@@ -12,7 +12,6 @@ use wire::lanes::ClassTable;
 
 use super::active::{self, ReadySession};
 use super::greeting::{Greeted, Host};
-use super::refusal;
 use crate::lane::Terms;
 use crate::lane::thread::LaneHandle;
 use crate::link::arbiter::{Candidate, SessionId, Verdict};
@@ -56,14 +55,14 @@ impl PendingSession {
                 active::serve(session, verdicts, shutdown).await
             }
             Err(close) => {
-                self.greeted.writer.close(close.code, &close.detail).await;
+                self.greeted.writer.close(close.clone()).await;
                 close
             }
         };
         link.handle_end(id);
-        link.closes.add(close.code);
+        link.closes.lock().add(close.code.name());
         tracing::info!(link = name, session = id, code = close.code.name(), detail = close.detail, "session ended");
-        refusal::end(&connection, &close);
+        transport::control::close(&connection, &close);
     }
 
     /// Waits until the session has the link, and its state topic and lanes are ready.

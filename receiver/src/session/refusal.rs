@@ -1,11 +1,12 @@
 //! Refusal of a channel, before it has or joins a session.
 
 use quinn::Connection;
-use transport::control::ControlWriter;
+use transport::control::{ControlWriter, close};
 use wire::close::Close;
 
 pub(super) struct Refusal {
     pub(super) close: Close,
+    /// The control stream, if the channel has one.
     pub(super) writer: Option<ControlWriter>,
 }
 
@@ -16,14 +17,9 @@ impl Refusal {
 
     /// Sends the reason to the peer and closes the connection.
     pub(super) async fn send(self, connection: &Connection) {
-        let Self { close, writer } = self;
-        if let Some(writer) = writer {
-            writer.close(close.code, &close.detail).await;
+        if let Some(writer) = self.writer {
+            writer.close(self.close.clone()).await;
         }
-        end(connection, &close);
+        close(connection, &self.close);
     }
-}
-
-pub(super) fn end(connection: &Connection, close: &Close) {
-    connection.close(u32::from(close.code.number()).into(), close.detail.as_bytes());
 }

@@ -47,7 +47,7 @@ async fn session(incoming: Incoming, id: u64, host: Arc<Host>, shutdown: Shutdow
         Err(error) => {
             let fault = transport::endpoint::ChannelFault::of(remote, &error);
             tracing::warn!(peer = %remote, error = %fault, "peer refused before its first message");
-            host.refusals.add(CloseCode::Unauthorized);
+            host.refusals.lock().add(CloseCode::Unauthorized.name());
             return;
         }
     };
@@ -85,6 +85,6 @@ fn join(connection: &Connection, request: JoinRequest, place: Place, host: &Host
 async fn refuse(host: &Host, connection: &Connection, refusal: Refusal) {
     let Close { code, detail } = &refusal.close;
     tracing::warn!(peer = %connection.remote_address(), code = code.name(), detail, "peer refused");
-    host.refusals.add(*code);
+    host.refusals.lock().add(code.name());
     refusal.send(connection).await;
 }

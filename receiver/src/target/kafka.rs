@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use kafka::catalog::Isolation;
 use kafka::log::{LogError, LogReader};
 use kafka::producer::{ProduceError, Producer, ProducerConfig};
 use kafka::{KafkaError, KafkaFault, Properties};
@@ -13,7 +12,7 @@ use service::lock::Lock;
 use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::{LaneId, Offset};
 
-use super::{Delivered, LaneTarget, StateEntry, Target, TargetError, TargetPartition, state};
+use super::{Appended, Delivered, Extent, LaneTarget, StateEntry, Target, TargetError, TargetPartition, state};
 
 /// Time limit of a fence: the target may have to end the previous owner's transaction first.
 const FENCE_WITHIN: Duration = Duration::from_secs(60);
@@ -112,9 +111,19 @@ impl KafkaLane {
 }
 
 impl LaneTarget for KafkaLane {
-    fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError> {
-        let extent = if self.producer.is_some() { Isolation::Uncommitted } else { Isolation::Committed };
-        let log = self.log.read(&self.state_topic, self.partition(), extent).map_err(|error| match error {
+    fn read_state(&mut self, extent: Extent) -> Result<Vec<StateEntry>, TargetError> {
+        let read = match extent {
+            Extent::LastStable => self.log.read(&self.state_topic, self.partition()),
+            Extent::Through(offset) => self.log.read_through(&self.state_topic, self.partition(), offset),
+        };
+        let log = read.map_err(|error| match error {
+            // The next attempt may reach the partition's new leader.
+            error @ LogError::NotReached { .. } => KafkaError {
+                doing: "read of the lane's state".to_owned(),
+                reason: error.to_string(),
+                fault: KafkaFault::Unavailable,
+            }
+            .into(),
             LogError::Kafka(error) if error.fault == KafkaFault::UnknownTopic => {
                 TargetError::StateGone(self.state_topic.to_string())
             }
@@ -169,8 +178,9 @@ impl LaneTarget for KafkaLane {
         let drained = producer.drain();
         let timestamps_altered = producer.timestamps_altered();
         let mut appended = drained.map_err(|error| self.about_state(error))?;
-        appended.retain(|end| end.partition.topic != self.state_topic);
-        Ok(Delivered { appended, timestamps_altered })
+        let state = |end: &mut Appended| end.partition.topic == self.state_topic;
+        let state_end = appended.extract_if(.., state).map(|end| end.last).max();
+        Ok(Delivered { appended, state_end, timestamps_altered })
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {

@@ -65,7 +65,9 @@ pub struct PartitionRecord {
 /// Record of a partition that this lane has handed over: the newer of this and its partition record counts.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct MovedRecord {
+    /// The lane that may accept the partition.
     pub to: LaneId,
+    /// The partition record, with the number of this hand-over.
     pub record: PartitionRecord,
 }
 
@@ -152,6 +154,8 @@ enum Key {
         topic: String,
         partition: i32,
     },
+    /// Key of a tombstone: never an entry.
+    Barrier,
 }
 
 impl LaneState {
@@ -165,6 +169,8 @@ impl LaneState {
                 continue;
             }
             match decode(lane, "key", &entry.key)? {
+                // A barrier has no value.
+                Key::Barrier => {}
                 Key::Lane => state.lane = Some(decode(lane, "lane record", value)?),
                 Key::Jump { .. } => {
                     let jump: JumpRecord = decode(lane, "jump", value)?;
@@ -223,6 +229,11 @@ fn of_source(
 
 pub fn lane_key() -> Vec<u8> {
     encode(&Key::Lane)
+}
+
+/// Key of the tombstone that a lane commits before the reading that decides.
+pub fn barrier_key() -> Vec<u8> {
+    encode(&Key::Barrier)
 }
 
 pub fn jump_key(number: u64) -> Vec<u8> {

@@ -1,6 +1,7 @@
 //! A lane against a target in memory.
 #![allow(clippy::unwrap_used)]
 
+mod classes;
 mod offers;
 mod older_state;
 mod willing;

@@ -1,23 +1,29 @@
 //! A target in memory, and a lane that writes it.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use kafka::{KafkaError, KafkaFault};
 use receiver::{
-    DecodeMemory, Delivered, Lane, LaneTarget, StateEntry, TargetError, TargetPartition, Terms, TransactionSize,
+    DecodeMemory, Delivered, Extent, Lane, LaneTarget, StateEntry, TargetError, TargetPartition, Terms, TransactionSize,
 };
 use wire::frame::RecordRef;
-use wire::ids::LaneId;
+use wire::ids::{LaneId, Offset};
 use wire::lanes::ClassTable;
 
 /// The lane that is tested.
 pub(crate) const LANE: LaneId = LaneId(0);
 
-/// A target that accepts everything and keeps the state, unless it is set to fail.
+/// A target that accepts everything and keeps the state, unless it is set to fail. Its clones share the state partition
+/// as receivers do, which write it in turn.
+#[derive(Clone, Default)]
 pub(crate) struct Willing {
-    entries: Vec<StateEntry>,
+    stored: Arc<Mutex<BTreeMap<Vec<u8>, StateEntry>>>,
+    written: Vec<StateEntry>,
+    fences: Arc<AtomicU32>,
     /// Number of reads that still find the state, before one finds nothing.
     pub(crate) forgets_after: Option<u32>,
     /// The next commit fails, its outcome unknown.
@@ -25,15 +31,23 @@ pub(crate) struct Willing {
 }
 
 impl Willing {
-    fn new(entries: Vec<StateEntry>) -> Self {
-        Self { entries, forgets_after: None, fails: false }
+    /// Number of fences by this target and its clones.
+    pub(crate) fn fences(&self) -> u32 {
+        self.fences.load(Ordering::Relaxed)
     }
 }
 
-/// A lane with that target that is not open yet.
+/// A lane with a target that has these entries. It is not open yet.
 pub(crate) fn lane(entries: Vec<StateEntry>) -> Lane<Willing> {
+    let target = Willing::default();
+    target.stored.lock().unwrap().extend(entries.into_iter().map(|entry| (entry.key.clone(), entry)));
+    lane_on(&target)
+}
+
+/// A lane with a clone of this target. It is not open yet.
+pub(crate) fn lane_on(target: &Willing) -> Lane<Willing> {
     let size = TransactionSize::new(Duration::from_secs(30));
-    Lane::new(LANE, Willing::new(entries), DecodeMemory::new(1 << 20), size)
+    Lane::new(LANE, target.clone(), DecodeMemory::new(1 << 20), size)
 }
 
 /// Terms of a session with these classes.
@@ -50,7 +64,7 @@ pub(crate) fn terms(classes: ClassTable) -> Arc<Terms> {
 }
 
 impl LaneTarget for Willing {
-    fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError> {
+    fn read_state(&mut self, _: Extent) -> Result<Vec<StateEntry>, TargetError> {
         match &mut self.forgets_after {
             Some(0) => {
                 self.forgets_after = None;
@@ -59,10 +73,11 @@ impl LaneTarget for Willing {
             Some(left) => *left -= 1,
             None => {}
         }
-        Ok(self.entries.clone())
+        Ok(self.stored.lock().unwrap().values().cloned().collect())
     }
 
     fn fence(&mut self) -> Result<(), TargetError> {
+        self.fences.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -75,16 +90,23 @@ impl LaneTarget for Willing {
     }
 
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
-        self.entries.retain(|entry| entry.key != key);
-        self.entries.push(StateEntry { key: key.to_vec(), value: value.map(<[u8]>::to_vec) });
+        self.written.push(StateEntry { key: key.to_vec(), value: value.map(<[u8]>::to_vec) });
         Ok(())
     }
 
     fn drain(&mut self) -> Result<Delivered, TargetError> {
-        Ok(Delivered::default())
+        Ok(Delivered { state_end: Some(Offset(0)), ..Delivered::default() })
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {
+        let mut stored = self.stored.lock().unwrap();
+        for entry in self.written.drain(..) {
+            match entry.value {
+                Some(_) => drop(stored.insert(entry.key.clone(), entry)),
+                None => drop(stored.remove(&entry.key)),
+            }
+        }
+        drop(stored);
         if std::mem::take(&mut self.fails) {
             let reason = "told to".to_owned();
             return Err(KafkaError { doing: "commit".to_owned(), reason, fault: KafkaFault::Unavailable }.into());
@@ -92,5 +114,7 @@ impl LaneTarget for Willing {
         Ok(())
     }
 
-    fn discard(&mut self) {}
+    fn discard(&mut self) {
+        self.written.clear();
+    }
 }

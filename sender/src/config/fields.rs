@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use service::admin::AdminSettings;
 use service::config::{
-    Address, Properties, ReadSection, Rejection, Reported, Section, Table, properties, value::choice,
+    Address, ProcessSettings, Properties, ReadSection, Rejection, Reported, Section, Table, properties, value::choice,
 };
 use service::logging::LogSettings;
 use service::names::{InstanceName, LinkName, PeerName};
@@ -23,6 +23,7 @@ use crate::dispatch::classes::Classes;
 use crate::partitions::policy::{Policies, Policy};
 use crate::rate::schedule::{Schedule, Zone};
 
+/// The least memory for each lane.
 pub const MEMORY_PER_LANE: Size = Size::from_bytes(4 << 20);
 /// The least memory for each channel: a quarter of it is for data in flight, a frame of records and its successor.
 pub const MEMORY_PER_CHANNEL: Size = Size::from_bytes(16 << 20);
@@ -78,23 +79,17 @@ service::settings! {
     }
     parts(table) {
         /// `[source]`, the source cluster.
-        source: SourceConfig = table.document().read(), adopt;
+        source: SourceConfig = table.document().read(), adopt_live;
         /// `[wan]`, the path to the receiver.
-        wan: WanConfig = table.document().read(), adopt;
+        wan: WanConfig = table.document().read(), adopt_live;
         /// `[[policies]]`, the actions on halts.
         policies: Policies = read_policies(table.document());
         /// Number of lanes of the default class.
         lanes: u16 = table.document().read().map(|lanes: Lanes| lanes.count);
         /// `[[classes]]`, the classes besides the default one.
-        classes: Classes = read_classes(table.document()), adopt;
-        /// `[tls]`, the certificate files.
-        tls: TlsFiles = table.document().read(), adopt;
-        /// `[admin]`, the admin port.
-        admin: AdminSettings = AdminSettings::read(table.document()), adopt;
-        /// `[log]`, the settings of the log.
-        log: LogSettings = table.document().read(), adopt;
-        /// All settings by name, as the file states them.
-        settings: service::config::Settings = Ok(table.document().settings()), adopt;
+        classes: Classes = read_classes(table.document()), adopt_live;
+        /// Settings that both roles have.
+        process: ProcessSettings = table.document().read(), adopt_live;
     }
 }
 

@@ -1,7 +1,7 @@
 //! `[[wan.schedule]]`: the form of entries, and which of them contradict each other.
 
 use service::config::document::collected;
-use service::config::value::text;
+use service::config::value::parsed;
 use service::config::{DeValue, Document, ReadSection, Rejection, Reported, Setting, Table};
 use wire::units::Rate;
 
@@ -73,28 +73,20 @@ fn ordinal(index: usize) -> String {
 
 impl Setting for Days {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
-        let written = text(value)?;
-        Self::parse(written).ok_or_else(|| {
-            let days = DAYS.join(", ");
-            Rejection::because(format!("\"{written}\" names no days; write \"mon-fri\" or \"sat,sun\", of {days}"))
-        })
+        let days = DAYS.join(", ");
+        parsed(value, Self::parse, &format!("names no days; write \"mon-fri\" or \"sat,sun\", of {days}"))
     }
 }
 
 impl Setting for TimeOfDay {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
-        let written = text(value)?;
-        Self::parse(written)
-            .ok_or_else(|| Rejection::because(format!("\"{written}\" is no time of day; write \"00:00\" to \"24:00\"")))
+        parsed(value, Self::parse, "is no time of day; write \"00:00\" to \"24:00\"")
     }
 }
 
 impl Setting for Zone {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
-        let written = text(value)?;
-        Self::named(written).ok_or_else(|| {
-            let hint = "write it as in the IANA database, such as \"Europe/Berlin\"";
-            Rejection::because(format!("\"{written}\" is no time zone; {hint}"))
-        })
+        let hint = "write it as in the IANA database, such as \"Europe/Berlin\"";
+        parsed(value, Self::named, &format!("is no time zone; {hint}"))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use service::config::{self, Forbidden, parse, spliced};
+use service::config::{self, Forbidden, parse};
 use service::names::InstanceName;
 use wire::compress::Codec;
 use wire::units::Rate;
@@ -33,7 +33,7 @@ fn the_example_is_enough() {
     assert_eq!(config.wan.receiver[0].to_string(), "link.sin.example:7443");
     assert_eq!((config.wan.server_name, config.wan.rate, config.wan.schedule), (None, None, Schedule::default()));
     assert_eq!((config.wan.compression, config.wan.linger), (Codec::Lz4, Duration::from_millis(5)));
-    assert_eq!(config.admin.listen.0.unwrap().to_string(), "127.0.0.1:7401");
+    assert_eq!(config.process.admin.listen.0.unwrap().to_string(), "127.0.0.1:7401");
 }
 
 #[test]
@@ -104,17 +104,8 @@ fn patterns_names_and_properties_are_checked() {
 #[test]
 fn the_published_reference_is_printed_from_these_tables() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/configuration.md");
-    let page = std::fs::read_to_string(path).unwrap();
-    let body = format!("\n```toml\n{EXAMPLE}```\n\n{}\n", config::reference(SECTIONS));
-    let printed = spliced(&page, "sender", &body).expect("the page has the sender's marks");
-    if std::env::var_os("CAUSEWAY_WRITE_DOCS").is_some() {
-        std::fs::write(path, printed).unwrap();
-    } else {
-        assert!(
-            page == printed,
-            "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit docs/reference/configuration.md"
-        );
-    }
+    let body = format!("```toml\n{EXAMPLE}```\n\n{}", config::reference(SECTIONS));
+    service::metrics::check_page(path.as_ref(), &[("sender", body)]);
 }
 
 #[test]
@@ -127,10 +118,10 @@ fn an_admin_port_that_others_can_reach_needs_a_token() {
         );
         assert!(problem.contains(&expected), "{problem}");
         let config = read(&format!("listen = \"{exposed}\"\ntoken = \"token\"")).unwrap();
-        assert!(config.admin.is_tls());
+        assert!(config.process.admin.is_tls());
     }
     for here in ["127.0.0.1:7401", "[::1]:7401", "off"] {
-        assert!(!read(&format!("listen = \"{here}\"")).unwrap().admin.is_tls());
+        assert!(!read(&format!("listen = \"{here}\"")).unwrap().process.admin.is_tls());
     }
 }
 
@@ -145,10 +136,10 @@ fn a_running_sender_adopts_live_settings_and_names_the_rest() {
         .replace("link.sin.example", "other.example");
     let changes = running.reload(read(&format!("{new}[log]\nlevel = \"debug\"\nformat = \"json\"\n")));
     assert!(running.source.filter().matches("invoices") && !running.source.filter().matches("orders"));
-    assert!(running.tls.key.ends_with("new.key"));
+    assert!(running.process.tls.key.ends_with("new.key"));
     assert_eq!(
-        running.log,
-        LogSettings { level: service::logging::Level::Debug, format: service::logging::Format::Text }
+        running.process.log,
+        service::logging::LogSettings { level: service::logging::Level::Debug, format: service::logging::Format::Text }
     );
     assert_eq!(running.wan.rate, Some(Rate::from_bits_per_second(7_000_000)));
     assert_eq!(running.wan.schedule.zone().to_string(), "Europe/Berlin");

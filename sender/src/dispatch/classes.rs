@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use service::config::AdoptLive;
 use service::names::is_plain;
 use service::topics::TopicFilter;
 use wire::lanes::{ClassRequest, ClassTable, DEFAULT_CLASS};
@@ -92,9 +93,11 @@ impl Classes {
         let route = |class: &Class| (class.name.clone(), class.topics.canonical(), class.lanes, class.terms.strict);
         !self.0.iter().map(route).eq(new.0.iter().map(route))
     }
+}
 
+impl AdoptLive for Classes {
     /// Applies `new`, except for the number of lanes of a known class.
-    pub fn adopt(&mut self, new: Self) {
+    fn adopt_live(&mut self, new: Self) {
         let known = std::mem::replace(self, new);
         for class in &mut self.0 {
             if let Some(known) = known.0.iter().find(|known| known.name == class.name) {
@@ -148,7 +151,7 @@ mod tests {
     #[test]
     fn a_running_sender_keeps_the_lanes_of_a_class() {
         let mut classes = Classes(vec![class("bulk", "clicks", 2)]);
-        classes.adopt(Classes(vec![class("new", "a", 3), class("bulk", "clicks.*", 4)]));
+        classes.adopt_live(Classes(vec![class("new", "a", 3), class("bulk", "clicks.*", 4)]));
         assert_eq!(classes.0.iter().map(|class| class.lanes).collect::<Vec<_>>(), [3, 2]);
         assert_eq!(classes.0[1].topics.canonical(), "+clicks.*\n");
     }

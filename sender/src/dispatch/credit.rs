@@ -72,6 +72,7 @@ impl Credit {
         self.grant();
     }
 
+    /// Returns the next lane whose request was granted, and the bytes granted.
     pub(crate) fn poll_granted(&mut self) -> Option<(LaneId, u64)> {
         self.granted.pop_front()
     }
@@ -81,6 +82,7 @@ impl Credit {
         self.used.iter().sum()
     }
 
+    /// Returns the bytes of all credit, in use or not.
     pub(crate) fn total(&self) -> u64 {
         self.terms.reserve * self.used.len() as u64 + self.terms.pool
     }

@@ -172,6 +172,7 @@ impl Dispatcher {
         state.granted[usize::from(lane.0)] = None;
     }
 
+    /// Returns the most that one request for credit may ask for, in bytes.
     pub fn request_max(&self) -> u64 {
         self.state().credit.request_max()
     }

@@ -134,6 +134,7 @@ impl Scheduler {
         }
     }
 
+    /// Returns the lane that may send next; `None` if none may now.
     pub(crate) fn next(&self, now: Instant) -> Option<LaneId> {
         let may = |state: &&State| {
             !state.waiting.is_empty() && state.ceiling.as_ref().is_none_or(|bucket| bucket.opens(now).is_none())
@@ -212,6 +213,7 @@ impl State {
 /// Token bucket. A frame may take more than there is in it; the next frame waits for the debt.
 #[derive(Debug)]
 struct Bucket {
+    /// Bytes per second that flow into the bucket.
     rate: f64,
     /// Bytes that may pass now; negative while in debt.
     bytes: f64,

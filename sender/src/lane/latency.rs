@@ -113,6 +113,7 @@ impl Latency {
         Control::Clock { asked, answered: 0 }
     }
 
+    /// Handles the receiver's answer: our time of the question and its time of the answer, in nanoseconds.
     pub fn handle_answer(&self, asked: u64, answered: u64) {
         let now = self.clock.now();
         self.inner.lock().peer.handle_answer(now, asked, answered);

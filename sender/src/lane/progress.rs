@@ -1,10 +1,12 @@
 //! Progress of a lane, for status and metrics: its thread writes it, reports read it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use service::lock::Lock;
+use service::status::{HaltedPartition, Tally};
 use wire::control::{Control, LaneClosedReason};
 use wire::halt::HaltReason;
 use wire::ids::{Epoch, Position, Slot};
@@ -19,6 +21,8 @@ pub struct Progress(Lock<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
+    /// Start of the present wait for an ack, while frames are in flight.
+    waits_since: Option<Instant>,
     partitions: HashMap<Slot, (Partition, Position)>,
     drained: bool,
     /// Lane as it is shown, without open slots. Partitions that are not read still lag.
@@ -42,22 +46,6 @@ pub struct Totals {
 
 service::add_fields!(Totals { frames, records, raw_bytes, frame_bytes, committed_bytes });
 
-/// Partition that an error stopped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HaltedPartition {
-    /// Source topic of a halted partition.
-    pub topic: String,
-    /// Number of the halted partition.
-    pub partition: i32,
-    /// Stored position; −1 while none is stored, or known here.
-    #[serde(default)]
-    pub position: i64,
-    /// [Reason](../troubleshoot.md#halts), a stable word.
-    pub reason: String,
-    /// Values and limit that explain the halt.
-    pub detail: String,
-}
-
 /// Closing of a lane by the receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Closed {
@@ -76,12 +64,14 @@ pub struct Snapshot {
     pub totals: Totals,
     /// Credit of the frames that are not acked.
     pub in_flight_bytes: u64,
+    /// Time since the last ack, or since the first of these frames was sent if that was later; `None` with none in flight.
+    pub unacked: Option<Duration>,
     pub partitions: usize,
     /// Position up to which each partition that was ever read is known to be committed.
     pub committed: HashMap<Partition, Position>,
     /// Closing by the receiver, until the lane is open again.
     pub closed: Option<Closed>,
-    pub closes: BTreeMap<&'static str, u64>,
+    pub closes: Tally,
     pub halted: Vec<HaltedPartition>,
 }
 
@@ -93,6 +83,7 @@ impl Progress {
         inner.shown.halted.clear();
         inner.shown.closed = None;
         inner.shown.in_flight_bytes = 0;
+        inner.waits_since = None;
     }
 
     pub fn handle_close(&self) {
@@ -100,13 +91,14 @@ impl Progress {
         inner.shown.epoch = None;
         inner.close_slots();
         inner.shown.in_flight_bytes = 0;
+        inner.waits_since = None;
     }
 
     /// Records that the receiver closed the lane, until it is open again.
     pub fn record_closed(&self, reason: LaneClosedReason, detail: &str) {
         let reason = reason.word();
         let mut inner = self.0.lock();
-        *inner.shown.closes.entry(reason).or_default() += 1;
+        inner.shown.closes.add(reason);
         inner.shown.closed = Some(Closed { reason: reason.to_owned(), detail: detail.to_owned() });
     }
 
@@ -114,9 +106,13 @@ impl Progress {
         let mut inner = self.0.lock();
         for assignment in assignments {
             let partition = Partition { topic: Arc::clone(&assignment.topic), partition: assignment.partition };
-            inner.shown.halted.retain(|halted| !halted.is_of(&partition));
             inner.partitions.insert(assignment.slot, (partition, assignment.position));
         }
+    }
+
+    /// Handles that the receiver opened a partition: it is no longer halted.
+    pub fn handle_lifted(&self, partition: &Partition) {
+        self.0.lock().shown.halted.retain(|halted| !halted.is_of(partition));
     }
 
     pub fn handle_frame(&self, frame: &OutFrame, in_flight_bytes: u64) {
@@ -126,6 +122,7 @@ impl Progress {
         inner.shown.totals.raw_bytes += frame.raw_bytes;
         inner.shown.totals.frame_bytes += frame.bytes.len() as u64;
         inner.shown.in_flight_bytes = in_flight_bytes;
+        inner.waits_since.get_or_insert_with(Instant::now);
     }
 
     /// Handles that frames are committed.
@@ -135,6 +132,7 @@ impl Progress {
             return;
         }
         inner.shown.in_flight_bytes = in_flight_bytes;
+        inner.waits_since = (in_flight_bytes > 0).then(Instant::now);
         inner.shown.totals.committed_bytes += freed.raw_bytes;
         for (slot, position) in &freed.positions {
             if let Some((_, committed)) = inner.partitions.get_mut(slot) {
@@ -198,15 +196,10 @@ impl Progress {
     pub fn snapshot(&self) -> Snapshot {
         let inner = self.0.lock();
         let mut snapshot = inner.shown.clone();
+        snapshot.unacked = inner.waits_since.map(|since| since.elapsed());
         snapshot.partitions = inner.partitions.len();
         snapshot.committed.extend(inner.partitions.values().cloned());
         snapshot
-    }
-}
-
-impl HaltedPartition {
-    pub fn is_of(&self, at: &Partition) -> bool {
-        self.partition == at.partition && *self.topic == *at.topic
     }
 }
 

@@ -36,6 +36,7 @@ pub struct Due {
 pub struct Candidate {
     pub slot: Slot,
     pub at: Partition,
+    /// Lift of its halt, if that is requested.
     pub lift: Option<HaltLift>,
 }
 

@@ -126,9 +126,7 @@ fn look_up(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
-    use kafka::catalog::{ConfigEntry, TopicDescription};
+    use testkit::{MemoryCatalog, topic_id};
     use wire::halt::HaltReason;
     use wire::ids::{Epoch, LaneId, Slot};
 
@@ -137,43 +135,24 @@ mod tests {
     use crate::source::origins::TopicOrigin;
     use wire::partition::Partition;
 
-    /// A cluster whose only topic has this id now.
-    struct Source(Mutex<TopicId>);
-
-    impl Catalog for Source {
-        fn describe(&self, names: &[String]) -> Result<Vec<TopicDescription>, KafkaError> {
-            let id = *self.0.lock().unwrap();
-            Ok(names
-                .iter()
-                .map(|name| TopicDescription { name: name.clone(), id, partitions: 1, replicas: 1 })
-                .collect())
-        }
-        fn configs(&self, _: &str) -> Result<Vec<ConfigEntry>, KafkaError> {
-            Ok(Vec::new())
-        }
-        fn bounds(&self, asked: &[Partition], _: Isolation) -> Result<Vec<Bounds>, KafkaError> {
-            Ok(vec![Bounds { start: Position(0), end: Position(3) }; asked.len()])
-        }
-    }
-
-    fn offers(source: &Source, lift: Option<HaltLift>) -> Result<Vec<Control>, KafkaError> {
-        let topic =
-            SourceTopic { name: "orders".into(), id: TopicId([1; 16]), partitions: 1, origin: TopicOrigin::Own };
-        let at = Partition { topic: "orders".into(), partition: 0 };
-        let candidate = Candidate { slot: Slot(0), at, lift };
+    /// Returns the offers of a topic that discovery found with this id.
+    fn offers(discovered: TopicId, lift: Option<HaltLift>) -> Result<Vec<Control>, KafkaError> {
+        let source = MemoryCatalog::new("source");
+        source.add_partition("orders", Bounds { start: Position(0), end: Position(3) });
+        let topic = SourceTopic { name: "orders".into(), id: discovered, partitions: 1, origin: TopicOrigin::Own };
+        let candidate = Candidate { slot: Slot(0), at: Partition::new("orders", 0), lift };
         let due = Due { lane: LaneId(0), epoch: Epoch(1), partitions: vec![candidate] };
-        messages(source, &Arc::new(vec![topic]), &due, Start::Earliest, &HashSet::new())
+        messages(&source, &Arc::new(vec![topic]), &due, Start::Earliest, &HashSet::new())
     }
 
     #[test]
     fn no_halt_is_lifted_in_a_topic_recreated_since_discovery() {
         let halt = Halt { reason: HaltReason::Truncated.word().to_owned(), position: Position(50) };
         let lift = halt.lift(ResumeAction::Skip, 1, "test").unwrap();
-        let source = Source(Mutex::new(TopicId([1; 16])));
-        assert_eq!(offers(&source, lift.clone()).unwrap().len(), 2, "a topic and an offer");
-        *source.0.lock().unwrap() = TopicId([2; 16]);
-        let refused = offers(&source, lift).unwrap_err();
+        assert_eq!(offers(topic_id("orders"), lift.clone()).unwrap().len(), 2, "a topic and an offer");
+        let earlier = TopicId([1; 16]);
+        let refused = offers(earlier, lift).unwrap_err();
         assert_eq!(refused.fault, KafkaFault::Unavailable);
-        assert!(offers(&source, None).is_ok(), "without a jump the receiver compares");
+        assert!(offers(earlier, None).is_ok(), "without a jump the receiver compares");
     }
 }

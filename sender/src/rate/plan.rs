@@ -26,6 +26,7 @@ pub struct Order {
 /// Rate in effect, with its reason.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ruling {
+    /// The rate; `None` is no limit.
     pub rate: Option<Rate>,
     pub reason: Reason,
     /// Time of the next change; `None` if nothing changes by itself.

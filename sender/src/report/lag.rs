@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use kafka::catalog::Bounds;
 use serde::{Deserialize, Serialize};
+use service::status::HaltedPartition;
 use wire::ids::Position;
 
-use crate::lane::progress::{HaltedPartition, Snapshot};
+use crate::lane::progress::Snapshot;
 use crate::partitions::router::Router;
 use crate::source::discovery::SourceLog;
 use wire::partition::Partition;
@@ -17,48 +18,36 @@ pub(crate) struct Lag {
     /// High watermarks less committed positions, over all partitions that ever joined; holes count. `None` while a
     /// partition has neither joined nor been halted: an unknown lag is better than a wrong small one.
     pub records: Option<u64>,
-    /// Partitions to be carried, in order of topic and number, each with its log once it has joined.
-    pub logs: Vec<(Partition, Option<Bounds>)>,
+    /// Partitions to be carried, in order of topic and number.
+    pub measured: Vec<PartitionLag>,
+}
+
+/// Lag of a partition, as last measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PartitionLag {
+    pub at: Partition,
+    /// Log of the partition at the source.
+    pub log: Bounds,
+    /// Position up to which it is known to be committed; `None` until it has joined.
+    pub committed: Option<Position>,
 }
 
 impl Lag {
     /// Compares the source's logs with the committed positions.
     pub(crate) fn of(source: &[SourceLog], lanes: &[Snapshot]) -> Self {
-        let mut records = 0;
-        let mut known = true;
-        let logs = source.iter().map(|log| match committed(&log.at, lanes) {
-            Some(position) => {
-                records += behind(log.bounds.end, position);
-                (log.at.clone(), Some(log.bounds))
-            }
-            None => {
-                known &= halt_of(&log.at, lanes).is_some();
-                (log.at.clone(), None)
-            }
-        });
-        let logs = logs.collect();
-        Self { records: known.then_some(records), logs }
+        let logs = source.iter().map(|SourceLog { at, bounds, .. }| (at, *bounds, committed(at, lanes)));
+        let measured: Vec<_> =
+            logs.map(|(at, log, committed)| PartitionLag { at: at.clone(), log, committed }).collect();
+        let known = measured.iter().all(|one| one.committed.is_some() || halt_of(&one.at, lanes).is_some());
+        let records = measured.iter().map(PartitionLag::records).sum();
+        Self { records: known.then_some(records), measured }
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PartitionLag {
-    pub at: Partition,
-    /// Position up to which it is known to be committed.
-    pub committed: Position,
-    /// High watermark at the source.
-    pub end: Position,
 }
 
 impl PartitionLag {
-    pub(crate) fn of_all(source: &[SourceLog], lanes: &[Snapshot]) -> Vec<Self> {
-        let joined = source.iter().filter_map(|log| Some((log, committed(&log.at, lanes)?)));
-        joined.map(|(log, committed)| Self { at: log.at.clone(), committed, end: log.bounds.end }).collect()
-    }
-
-    /// Returns the offsets between the two positions; holes count.
+    /// Returns the offsets between the position and the high watermark; holes count.
     pub(crate) fn records(&self) -> u64 {
-        behind(self.end, self.committed)
+        self.committed.map_or(0, |committed| behind(self.log.end, committed))
     }
 }
 
@@ -116,8 +105,8 @@ pub struct TopicStatus {
 impl Lag {
     /// Returns the current lag of each partition of `topic`, or of every topic.
     pub(crate) fn partitions(&self, topic: Option<&str>, lanes: &[Snapshot], router: &Router) -> Vec<PartitionStatus> {
-        let shown = self.logs.iter().filter(|(at, _)| topic.is_none_or(|topic| *at.topic == *topic));
-        shown.map(|(at, log)| PartitionStatus::of(at, *log, lanes, router)).collect()
+        let shown = self.measured.iter().filter(|one| topic.is_none_or(|topic| *one.at.topic == *topic));
+        shown.map(|one| PartitionStatus::of(one, lanes, router)).collect()
     }
 
     /// Returns the current lag of each topic, in order of their names.
@@ -135,7 +124,9 @@ impl Lag {
 }
 
 impl PartitionStatus {
-    fn of(at: &Partition, log: Option<Bounds>, lanes: &[Snapshot], router: &Router) -> Self {
+    fn of(measured: &PartitionLag, lanes: &[Snapshot], router: &Router) -> Self {
+        let PartitionLag { at, log, committed } = measured;
+        let log = committed.map(|_| log);
         let lane = router.lane(&at.topic, at.partition);
         let own = lanes.get(usize::from(lane.0));
         let halt = halt_of(at, lanes);
@@ -171,8 +162,9 @@ mod tests {
         Partition { topic: topic.into(), partition }
     }
 
-    fn log(start: i64, end: i64) -> Option<Bounds> {
-        Some(Bounds { start: Position(start), end: Position(end) })
+    fn joined(at: Partition, start: i64, end: i64) -> PartitionLag {
+        let log = Bounds { start: Position(start), end: Position(end) };
+        PartitionLag { at, log, committed: Some(log.start) }
     }
 
     fn halted(partition: i32) -> HaltedPartition {
@@ -191,13 +183,13 @@ mod tests {
             [(at("orders", 0), Position(90)), (at("orders", 1), Position(3)), (at("bills", 0), Position(7))];
         let mut lane = Snapshot { epoch: Some(Epoch(4)), committed: committed.into(), ..Snapshot::default() };
         lane.halted.push(halted(1));
-        let logs = vec![
-            (at("bills", 0), log(0, 7)),
-            (at("orders", 0), log(50, 100)),
-            (at("orders", 1), log(0, 5)),
-            (at("orders", 2), None),
+        let measured = vec![
+            joined(at("bills", 0), 0, 7),
+            joined(at("orders", 0), 50, 100),
+            joined(at("orders", 1), 0, 5),
+            PartitionLag { committed: None, ..joined(at("orders", 2), 0, 9) },
         ];
-        let lag = Lag { records: None, logs };
+        let lag = Lag { records: None, measured };
         let router = Router::plain(1);
         let shown = lag.partitions(Some("orders"), &[lane.clone()], &router);
         let words: Vec<_> =

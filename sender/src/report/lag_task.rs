@@ -38,17 +38,17 @@ pub(super) async fn measure(catalog: Arc<dyn Catalog>, report: Arc<Report>) {
         let asked = tokio::task::spawn_blocking(move || {
             let logs = discovery::source_logs(&*asks, &topics, target.as_deref())?;
             let lag = Lag::of(&logs, &lanes);
-            let behind = PartitionLag::of_all(&logs, &lanes);
-            Ok::<_, KafkaError>((logs, lag, behind))
+            Ok::<_, KafkaError>((logs, lag))
         });
         match asked.await {
-            Ok(Ok((logs, lag, behind))) => {
+            Ok(Ok((logs, lag))) => {
                 history.handle(sample(&report, began.elapsed(), lag.records));
                 let forecast = history.forecast();
-                losses.update(&catalog, behind, &forecast).await;
+                losses.update(&catalog, &lag.measured, &forecast).await;
                 report.set_open_transactions(open_transactions.handle(Instant::now(), &logs));
                 report.measure(|measured| {
                     measured.lag = lag;
+                    measured.lag_measured = Some(Instant::now());
                     measured.forecast = losses.added_to(forecast);
                     measured.source_trouble = None;
                 });
@@ -82,7 +82,7 @@ struct Losses {
 
 impl Losses {
     /// Asks again, where it is time to.
-    async fn update(&mut self, catalog: &Arc<dyn Catalog>, behind: Vec<PartitionLag>, forecast: &Forecast) {
+    async fn update(&mut self, catalog: &Arc<dyn Catalog>, behind: &[PartitionLag], forecast: &Forecast) {
         let is_behind = behind.iter().any(|one| one.records() > 0);
         if !is_behind || forecast.drain_seconds.is_some_and(|seconds| seconds <= SOON) {
             *self = Self::default();
@@ -93,6 +93,7 @@ impl Losses {
         }
         self.asked = Some(Instant::now());
         let catalog = Arc::clone(catalog);
+        let behind = behind.to_vec();
         let now = Timestamp::now().as_millisecond();
         let asked = tokio::task::spawn_blocking(move || retention::forecast(&*catalog, &behind, now)).await;
         self.soonest = match asked {

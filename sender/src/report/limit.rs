@@ -27,30 +27,21 @@ const SILENT: Duration = Duration::from_secs(3);
 const ALIVE: Duration = Duration::from_secs(7);
 
 wire::words! {
+    /// Limit of a sender; its sentence says what it means, and where to look.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
     #[serde(rename_all = "kebab-case")]
     pub enum Limit {
-        /// There is no limit: the target has everything.
         #[default]
-        Nothing = "nothing",
-        /// Another sender holds the link.
-        Standby = "standby",
-        /// No session is open.
-        Session = "session",
-        /// Some lanes are closed.
-        Lanes = "lanes",
-        /// The lanes have nothing more to read.
-        Source = "source",
-        /// The thread of a lane is busy.
-        Cpu = "cpu",
-        /// The rate is used up.
-        Budget = "budget",
-        /// The path carries less than the budget.
-        Path = "path",
-        /// The receiver grants no further credit, and it does not wait for the target.
-        Receiver = "receiver",
-        /// The receiver waits for the target.
-        Target = "target",
+        Nothing = "nothing" "nothing",
+        Standby = "standby" "another sender holds the link: ask that one",
+        Session = "session" "no session is open: see the problems above, then the receiver",
+        Lanes = "lanes" "lanes are closed: see the target and the receiver's log",
+        Source = "source" "the source: it has no further records to read, or partitions are halted",
+        Cpu = "cpu" "the processor: a lane packs and compresses all the time; use more lanes, or a cheaper `wan.compression`",
+        Budget = "budget" "the budget: `wan.rate` is used up",
+        Path = "path" "the path: it carries less than the budget",
+        Receiver = "receiver" "the receiver: all its credit is in use; raise its `memory` for this path",
+        Target = "target" "the target: records at the receiver wait to be committed",
     }
 }
 
@@ -60,6 +51,8 @@ pub struct Evidence {
     pub lanes: usize,
     pub lanes_open: usize,
     pub lag_records: Option<u64>,
+    /// Longest time for which a lane with frames in flight has had no ack; `None` with none in flight.
+    pub unacked: Option<Duration>,
     /// Time use of the lane that idles least, over the last seconds.
     pub busiest: TimeUse,
     /// Part of the rate that was used over the last seconds; 0 without a rate.
@@ -77,6 +70,10 @@ impl Evidence {
     /// Returns the limit of a sender whose lanes are open and that is behind.
     fn rate_limit(&self) -> Limit {
         let TimeUse { works, credit, room } = self.busiest;
+        if self.unacked.is_some_and(|unacked| unacked > self.silence()) {
+            // The lane may idle: it has sent everything that it has read, and that is not committed.
+            return self.silent_end();
+        }
         if credit + room + works < MOST {
             return Limit::Source;
         }
@@ -98,14 +95,22 @@ impl Evidence {
         if self.budget_is_used_up() { Limit::Budget } else { Limit::Path }
     }
 
+    /// Time without acks after which they are held up somewhere.
+    fn silence(&self) -> Duration {
+        SILENT.max(Duration::from_secs_f64(4.0 * self.base_rtt_seconds.unwrap_or_default()))
+    }
+
+    /// Returns which end of the path acks do not come from. While the path works, answers about the clock come back.
+    fn silent_end(&self) -> Limit {
+        if self.recent_delays.heard.is_some_and(|heard| heard <= ALIVE) { Limit::Target } else { Limit::Path }
+    }
+
     /// Returns the limit of a sender without credit: its frames are not acked.
     fn credit(&self) -> Limit {
-        let RecentDelays { transit, held, acked, heard } = self.recent_delays;
+        let RecentDelays { transit, held, acked, .. } = self.recent_delays;
         let rtt = self.base_rtt_seconds.unwrap_or_default();
-        let silence = SILENT.max(Duration::from_secs_f64(4.0 * rtt));
-        if acked.is_none_or(|acked| acked > silence) {
-            // No ack comes back; while the path works, answers about the clock do.
-            return if heard.is_some_and(|heard| heard <= ALIVE) { Limit::Target } else { Limit::Path };
+        if acked.is_none_or(|acked| acked > self.silence()) {
+            return self.silent_end();
         }
         match (transit, held) {
             (Some(transit), Some(held)) if held < transit => {
@@ -132,24 +137,6 @@ impl Limit {
             State::Active => evidence.rate_limit(),
         }
     }
-
-    /// Returns a sentence for operators: the meaning, and where to look.
-    pub fn sentence(self) -> &'static str {
-        match self {
-            Self::Nothing => "nothing",
-            Self::Standby => "another sender holds the link: ask that one",
-            Self::Session => "no session is open: see the problems above, then the receiver",
-            Self::Lanes => "lanes are closed: see the target and the receiver's log",
-            Self::Source => "the source: it has no further records to read, or partitions are halted",
-            Self::Cpu => {
-                "the processor: a lane packs and compresses all the time; use more lanes, or a cheaper `wan.compression`"
-            }
-            Self::Budget => "the budget: `wan.rate` is used up",
-            Self::Path => "the path: it carries less than the budget",
-            Self::Receiver => "the receiver: all its credit is in use; raise its `memory` for this path",
-            Self::Target => "the target: records at the receiver wait to be committed",
-        }
-    }
 }
 
 #[cfg(test)]
@@ -165,6 +152,7 @@ mod tests {
             lanes: 8,
             lanes_open: 8,
             lag_records: Some(5),
+            unacked: None,
             busiest: TimeUse::default(),
             budget_used: 0.5,
             budget_waits: 0.1,
@@ -252,6 +240,17 @@ mod tests {
             (|e| (without_credit(e).acked, e.base_rtt_seconds) = (Some(MS * 3001), Some(1.0)), Limit::Receiver),
             (|e| (without_credit(e).acked, e.recent_delays.heard) = (Some(MS * 3001), Some(MS * 7001)), Limit::Path),
             (|e| (without_credit(e).acked, e.recent_delays.heard) = (None, None), Limit::Path),
+        ]);
+    }
+
+    #[test]
+    fn frames_without_an_ack_for_long_are_never_the_sources_fault() {
+        assert_table(&[
+            (|e| e.unacked = Some(MS * 2999), Limit::Source),
+            (|e| e.unacked = Some(MS * 3001), Limit::Target),
+            (|e| (e.unacked, e.recent_delays.heard) = (Some(MS * 3001), Some(MS * 7001)), Limit::Path),
+            (|e| (e.unacked, e.base_rtt_seconds) = (Some(MS * 3001), Some(1.0)), Limit::Source),
+            (|e| (e.unacked, e.lag_records) = (Some(MS * 3001), None), Limit::Target),
         ]);
     }
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
-use service::metrics::{Collection, Metric};
+use service::metrics::Metric;
+use service::status::HaltedPartition;
 use wire::halt::HaltReason;
 
 use crate::board::State;
 use crate::lane::latency::Summary;
-use crate::lane::progress::HaltedPartition;
 use crate::rate::plan::Reason;
 use crate::report::latency::StageStatus;
 use crate::report::limit::Limit;
@@ -19,16 +19,18 @@ use crate::source::origins::NotCarriedReason;
 /// Creates the registry of a sender's metrics, which reads `report` at each scrape.
 pub fn registry(report: Arc<Report>) -> Registry {
     let mut registry = service::metrics::registry();
-    registry.register_collector(Box::new(Collection::new(METRICS, move || {
+    service::metrics::add(&mut registry, METRICS, move || {
         let status = report.status();
         vec![(vec![("link", status.link.clone())], status)]
-    })));
+    });
     registry
 }
 
 const METRICS: &[Metric<Status>] = service::metrics! {
     Gauge "causeway_sender_lag_records", |s| s.lag_records.map(|lag| lag as f64),
-        "Source high watermarks less committed positions, holes included; absent while a position is unknown";
+        "Source high watermarks less committed positions, holes included; absent while a position is unknown, and 10 s after the source last answered";
+    Gauge "causeway_sender_lag_age_seconds", |s| s.lag_age_seconds,
+        "Time since the source last answered for its high watermarks; absent before that";
     Gauges "causeway_sender_session_state" by "state", states,
         "1 for the state the sender is in, 0 for the others: starting, connecting, standby, active";
     Gauges "causeway_sender_limited_by" by "limit",
@@ -38,6 +40,8 @@ const METRICS: &[Metric<Status>] = service::metrics! {
         "Partitions that an error stopped, by reason; an operator must act. A word of a newer receiver counts as other";
     Gauges "causeway_sender_not_carried_topics" by "reason", not_carried,
         "Topics that match and are not carried because links write them to the source, by reason: brought, returns, too-far";
+    Gauge "causeway_sender_unmatched_entries", |s| Some(s.unmatched_entries.len() as f64),
+        "Entries of source.topics that match no topic which the source shows to this sender";
     Gauge "causeway_sender_source_transaction_open_seconds",
         |s| Some(s.source_transactions_open.first().map_or(0.0, |open| open.seconds)),
         "Age of the oldest open transaction at the source, which holds its partition back; 0 below 10 s";
@@ -90,6 +94,8 @@ const METRICS: &[Metric<Status>] = service::metrics! {
     Gauges "causeway_sender_in_flight_bytes" by "lane",
         |s| s.by_lane.iter().map(|lane| (lane.lane.to_string(), lane.in_flight_bytes as f64)).collect(),
         "Bytes of frames sent and not acked, by lane";
+    Gauge "causeway_sender_unacked_seconds", |s| s.unacked_seconds,
+        "Longest time for which a lane with frames in flight has had no ack; absent with none in flight";
     Gauge "causeway_sender_credit_used_bytes", |s| s.credit_used_bytes.map(|bytes| bytes as f64),
         "Credit in use by frames being packed or not acked; absent without a session";
     Gauge "causeway_sender_credit_bytes", |s| s.credit_bytes.map(|bytes| bytes as f64),
@@ -119,7 +125,7 @@ const METRICS: &[Metric<Status>] = service::metrics! {
         "Lanes of the link";
     Gauge "causeway_sender_lanes_open", |s| Some(s.lanes_open as f64),
         "Lanes that are open for this sender";
-    Counters "causeway_sender_lane_closes" by "reason", |s| s.lane_closes.clone().into_iter().collect(),
+    Counters "causeway_sender_lane_closes" by "reason", |s| s.lane_closes.counts(),
         "Times the receiver closed a lane or could not open it, by reason; after target-failed and superseded the sender retries later";
     Counters "causeway_sender_class_sent_bytes" by "class", |s| by_class(s, |class| Some(class.sent_bytes)),
         "Bytes of frames, by class";
@@ -130,7 +136,7 @@ const METRICS: &[Metric<Status>] = service::metrics! {
         "Lanes that wait to send a frame, by class";
     Counter "causeway_sender_sessions", |s| s.sessions,
         "Sessions begun";
-    Counters "causeway_sender_session_closes" by "code", |s| s.closes.clone().into_iter().collect(),
+    Counters "causeway_sender_session_closes" by "code", |s| s.closes.counts(),
         "Sessions and attempts that ended, by close code, LOST (path or peer), BARRED (a certificate), DRAINED (this sender left) or RECONFIGURED (its topics changed)";
 };
 
@@ -178,7 +184,8 @@ fn states(status: &Status) -> Vec<(String, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire::close::CloseCode;
+    use service::status::Tally;
+    use wire::close::{Close, CloseCode};
     use wire::control::LaneClosedReason;
     use wire::partition::Partition;
 
@@ -213,6 +220,10 @@ mod tests {
             sent_percent: Some(30.0),
             ..ClassStatus::default()
         };
+        let mut lane_closes = Tally::default();
+        LaneClosedReason::ALL.iter().for_each(|reason| lane_closes.add(reason.word()));
+        let mut closes = Tally::default();
+        closes.add("LOST");
         let halted = HaltedPartition {
             topic: "a".into(),
             partition: 0,
@@ -253,7 +264,7 @@ mod tests {
             lag_records: Some(3),
             lanes_closed: vec![Closed { reason: "superseded".into(), detail: "epoch".into() }],
             source_transactions_open: vec![crate::report::open_transactions::OpenTransaction::default()],
-            lane_closes: LaneClosedReason::ALL.iter().map(|reason| (reason.word().to_owned(), 1)).collect(),
+            lane_closes,
             halted: vec![halted],
             not_carried: vec![NotCarried {
                 topic: "a".into(),
@@ -264,7 +275,7 @@ mod tests {
             classes: vec![class],
             by_lane: vec![lane],
             by_channel: vec![ChannelStatus { rtt_seconds: Some(0.1), ..ChannelStatus::default() }],
-            closes: [("LOST".to_owned(), 1)].into(),
+            closes,
             ..Status::default()
         }
     }
@@ -282,15 +293,18 @@ mod tests {
             include_str!("../lane/latency/window.rs"),
             include_str!("../lane/progress.rs"),
             include_str!("../rate.rs"),
+            include_str!("../../../service/src/status.rs"),
         ];
         let mut registry = service::metrics::registry();
         let labels = || vec![("link", "a".to_owned())];
-        registry.register_collector(Box::new(Collection::new(METRICS, move || vec![(labels(), full())])));
+        service::metrics::add(&mut registry, METRICS, move || vec![(labels(), full())]);
         let fields = |root: &str, shown: serde_json::Value| service::metrics::json_reference(&sources, root, &shown);
-        service::metrics::check_pages(
-            DOCS.as_ref(),
+        let docs = std::path::Path::new(DOCS);
+        let names = service::metrics::reference(&registry);
+        service::metrics::check_page(&docs.join("reference/metrics.md"), &[("sender", names)]);
+        service::metrics::check_page(
+            &docs.join("reference/status.md"),
             &[
-                ("sender", service::metrics::reference(&registry)),
                 ("sender-json", fields("Status", serde_json::json!(full()))),
                 ("topic-json", fields("TopicStatus", serde_json::json!(TopicStatus::default()))),
                 ("partition-json", fields("PartitionStatus", serde_json::json!(PartitionStatus::default()))),
@@ -311,7 +325,7 @@ mod tests {
 
     #[test]
     fn every_end_of_a_session_is_counted_under_its_name() {
-        let closed = |&code: &CloseCode| SessionEnd::Closed { code, detail: String::new() };
+        let closed = |&code: &CloseCode| SessionEnd::Closed(Close::new(code, ""));
         let mut ends: Vec<_> = CloseCode::ALL.iter().map(closed).collect();
         ends.extend([CloseCode::Unknown(4711)].iter().map(closed));
         ends.extend([SessionEnd::Drained, SessionEnd::Reconfigured]);
@@ -345,6 +359,16 @@ mod tests {
             let line = format!("causeway_sender_halted_partitions{{link=\"\",reason=\"{reason}\"}} {count}");
             assert!(text.contains(&line), "{line}: {text}");
         }
+    }
+
+    #[test]
+    fn a_lifted_halt_is_not_counted() {
+        let text = scraped(|_, lane| {
+            let at = Partition::new("a", 0);
+            lane.record_halt(&at, wire::ids::Slot(0), wire::ids::Position(1), "corrupt", "detail");
+            lane.handle_lifted(&at);
+        });
+        assert!(text.contains("causeway_sender_halted_partitions{link=\"\",reason=\"corrupt\"} 0"), "{text}");
     }
 
     #[test]

@@ -14,16 +14,10 @@ const BASE_MAX: usize = 300;
 /// Reading of the path at one moment by the transport. Values it does not know are derived from the others.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct PathReading {
-    /// Recent round-trip time, queues included.
+    /// Recent round-trip time of one channel, queues included.
     pub rtt: Duration,
-    /// Round-trip time without queues.
-    pub base_rtt: Option<Duration>,
-    /// Time that packets spend in queues.
-    pub queue: Option<Duration>,
-    /// Part of the packets that is lost, 0 to 1.
-    pub loss: Option<f64>,
-    /// Name of the congestion controller's mode.
-    pub controller: Option<&'static str>,
+    /// Report of the congestion control of all channels.
+    pub flow: Option<FlowReport>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -46,51 +40,40 @@ pub(crate) struct PathMeter {
     rtts: VecDeque<(Instant, Duration)>,
 }
 
-impl PathReading {
-    /// Returns the reading from the round trip of one channel, and the report of the congestion control of all.
-    pub(crate) fn of(rtt: Duration, flow: Option<&FlowReport>) -> Self {
-        let Some(flow) = flow else { return Self { rtt, ..Self::default() } };
-        Self {
-            rtt: flow.smoothed_rtt.unwrap_or(rtt),
-            base_rtt: flow.base_rtt,
-            // Without a base there is nothing to compare with.
-            queue: flow.base_rtt.map(|_| flow.queue),
-            loss: Some(flow.loss),
-            controller: Some(flow.mode.word()),
-        }
-    }
-}
-
 impl PathMeter {
     /// Returns the path at `now`. `reading` is `None` without a session; `loss` is the counted loss, a substitute.
     pub(crate) fn handle(&mut self, now: Instant, reading: Option<PathReading>, loss: Option<f64>) -> PathReport {
-        let Some(reading) = reading else {
+        let Some(PathReading { rtt, flow }) = reading else {
             // The next session may take another route.
             self.rtts.clear();
             return PathReport::default();
         };
-        while self.rtts.back().is_some_and(|(_, rtt)| *rtt >= reading.rtt) {
+        let rtt = flow.and_then(|flow| flow.smoothed_rtt).unwrap_or(rtt);
+        while self.rtts.back().is_some_and(|(_, before)| *before >= rtt) {
             self.rtts.pop_back();
         }
-        self.rtts.push_back((now, reading.rtt));
+        self.rtts.push_back((now, rtt));
         let old = |(at, _): &(Instant, Duration)| now.saturating_duration_since(*at) > BASE_WINDOW;
         while self.rtts.len() > BASE_MAX || self.rtts.front().is_some_and(old) {
             self.rtts.pop_front();
         }
-        let least = self.rtts.front().map_or(reading.rtt, |(_, rtt)| *rtt);
-        let base = reading.base_rtt.unwrap_or(least);
-        let queue = reading.queue.unwrap_or_else(|| reading.rtt.saturating_sub(base));
+        let least = self.rtts.front().map_or(rtt, |(_, rtt)| *rtt);
+        let measured = flow.and_then(|flow| Some((flow.base_rtt?, flow.queue)));
+        let (base, queue) = measured.unwrap_or_else(|| (least, rtt.saturating_sub(least)));
         PathReport {
             base_rtt_seconds: Some(base.as_secs_f64()),
             queue_seconds: Some(queue.as_secs_f64()),
-            loss_ratio: reading.loss.or(loss),
-            controller: reading.controller.map(str::to_owned),
+            loss_ratio: flow.map(|flow| flow.loss).or(loss),
+            controller: flow.map(|flow| flow.mode.word().to_owned()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use transport::congestion::{Limit, Mode};
+    use wire::units::Rate;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -124,19 +107,25 @@ mod tests {
     #[test]
     fn the_controllers_values_come_before_derived_ones() {
         let ms = Duration::from_millis;
-        let reading = PathReading {
-            rtt: ms(200),
+        let flow = FlowReport {
+            allowed: Rate::from_bits_per_second(1),
+            budget: None,
+            delivery: Rate::from_bits_per_second(1),
             base_rtt: Some(ms(90)),
-            queue: Some(ms(7)),
-            loss: Some(0.02),
-            controller: Some("cruise"),
+            smoothed_rtt: Some(ms(200)),
+            queue: ms(7),
+            loss: 0.02,
+            mode: Mode::Steady,
+            limit: Limit::Path,
+            channels: 1,
         };
+        let reading = PathReading { rtt: ms(300), flow: Some(flow) };
         let report = PathMeter::default().handle(Instant::now(), Some(reading), Some(0.5));
         let expected = PathReport {
             base_rtt_seconds: Some(0.09),
             queue_seconds: Some(0.007),
             loss_ratio: Some(0.02),
-            controller: Some("cruise".to_owned()),
+            controller: Some("steady".to_owned()),
         };
         assert_eq!(report, expected);
     }

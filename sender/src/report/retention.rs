@@ -75,7 +75,7 @@ fn oldest(
     // All records with timestamps before `time` are carried.
     let carried = |time: i64| -> Result<bool, KafkaError> {
         let first: Vec<Position> = catalog.positions_at(&names, time)?;
-        Ok(first.iter().zip(partitions).all(|(first, one)| *first <= one.committed))
+        Ok(first.iter().zip(partitions).all(|(first, one)| Some(*first) <= one.committed))
     };
     let mut low = now_ms.saturating_sub(retention_ms);
     let mut high = now_ms;
@@ -92,7 +92,7 @@ fn oldest(
 
 #[cfg(test)]
 mod tests {
-    use kafka::catalog::ConfigEntry;
+    use kafka::catalog::{Bounds, ConfigEntry};
 
     use super::*;
     use wire::partition::Partition;
@@ -119,7 +119,8 @@ mod tests {
 
     fn behind(topic: &str, committed: i64) -> PartitionLag {
         let at = Partition { topic: topic.into(), partition: 0 };
-        PartitionLag { at, committed: Position(committed), end: Position(100_000) }
+        let log = Bounds { start: Position(0), end: Position(100_000) };
+        PartitionLag { at, log, committed: Some(Position(committed)) }
     }
 
     /// The first topic that loses something, and in how many seconds.

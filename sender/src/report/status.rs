@@ -1,15 +1,14 @@
 //! Status of a sender at one moment: `causeway status --json` prints it. The doc comments of the fields are the text of
 //! the reference page.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
+use service::status::{HaltedPartition, Tally};
 use wire::lanes::ClassLanes;
 
 use crate::board::{ChannelPlace, State, Wire};
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::scheduler::ClassView;
-use crate::lane::progress::{Closed, HaltedPartition, Snapshot, Totals};
+use crate::lane::progress::{Closed, Snapshot, Totals};
 use crate::partitions::lane_partitions::SourceTopic;
 use crate::rate::RateStatus;
 use crate::report::forecast::Forecast;
@@ -77,12 +76,17 @@ pub struct Status {
     pub credit_used_bytes: Option<u64>,
     /// Credit that the receiver grants in all, in bytes, in a session.
     pub credit_bytes: Option<u64>,
-    /// Source high watermarks less committed positions, holes included; `null` while a position is unknown.
+    /// Source high watermarks less committed positions, holes included; `null` while a position is unknown, and 10 s after
+    /// the source last answered.
     pub lag_records: Option<u64>,
+    /// Time since the source was last asked for its high watermarks and answered, in seconds; `null` before that.
+    pub lag_age_seconds: Option<f64>,
     /// Counters over all lanes.
     pub totals: Totals,
     /// Bytes of frames sent and not acked.
     pub in_flight_bytes: u64,
+    /// Longest time for which a lane with frames in flight has had no ack, in seconds; `null` with none in flight.
+    pub unacked_seconds: Option<f64>,
     /// Number of the link's lanes.
     pub lanes: usize,
     /// Number of lanes that are open.
@@ -90,13 +94,15 @@ pub struct Status {
     /// Lanes that the receiver closed and that are not open again.
     pub lanes_closed: Vec<Closed>,
     /// Times that the receiver closed a lane, or could not open it, for this reason.
-    pub lane_closes: BTreeMap<String, u64>,
+    pub lane_closes: Tally,
     /// Partitions that are being read.
     pub partitions: usize,
     /// Transactions at the source that have been open for 10 s or longer, the oldest first, at most 100.
     pub source_transactions_open: Vec<OpenTransaction>,
     /// Partitions that an error stopped.
     pub halted: Vec<HaltedPartition>,
+    /// Entries of `source.topics` that match no topic which the source shows to this sender.
+    pub unmatched_entries: Vec<String>,
     /// Topics that match the filter and are not carried, because links write them to the source.
     pub not_carried: Vec<NotCarried>,
     /// Classes that the link has ever had, the class `default` first; empty before the first session.
@@ -104,7 +110,7 @@ pub struct Status {
     /// Lanes by their numbers.
     pub by_lane: Vec<LaneStatus>,
     /// Sessions and attempts that ended so: close codes, `LOST`, `BARRED` (by a certificate), `DRAINED`, `RECONFIGURED`.
-    pub closes: BTreeMap<String, u64>,
+    pub closes: Tally,
 }
 
 /// Topic that matches the filter and is not carried: its records would go round in circles.

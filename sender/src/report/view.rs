@@ -1,10 +1,10 @@
 //! Report of one sender: reads its board and adds what is measured about it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use service::lock::Lock;
+use service::status::Tally;
 use transport::congestion::Flow;
 
 use crate::board::{Board, Published, State, on_standby};
@@ -19,6 +19,10 @@ use crate::report::open_transactions::OpenTransaction;
 use crate::report::path::PathReading;
 use crate::report::sampler::{Sample, Trend};
 use crate::report::status::{ChannelStatus, ClassStatus, LaneStatus, NotCarried, Status};
+use crate::source::discovery::matches_nothing;
+
+/// Age up to which a measured lag is shown. It is measured every 2.5 s.
+const LAG_KNOWN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 pub struct Report {
@@ -30,6 +34,8 @@ pub struct Report {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Measured {
     pub lag: Lag,
+    /// Time of the measurement of the lag.
+    pub lag_measured: Option<Instant>,
     pub forecast: Forecast,
     not_carried: Vec<NotCarried>,
     open_transactions: Vec<OpenTransaction>,
@@ -91,7 +97,7 @@ impl Report {
         // The lanes use the machine's clock, even where the time of this task is virtual.
         let now = Instant::now();
         Sample {
-            path: published.first_channel().map(|channel| PathReading::of(channel.rtt(), flow.as_ref())),
+            path: published.first_channel().map(|channel| PathReading { rtt: channel.rtt(), flow }),
             wire: published.wire(),
             ip_bytes: self.board.rates().budget().usage().wire_bytes,
             raw_bytes: published.totals().raw_bytes,
@@ -136,21 +142,26 @@ impl Report {
     pub fn status(&self) -> Status {
         let published = self.board.read();
         let measured = self.measured.lock().clone();
+        let unmatched_entries = self.board.topics().borrow().unmatched.clone();
         let latency = self.board.latency();
         let lanes = published.snapshots();
+        let lag_age = measured.lag_measured.map(|at| at.elapsed());
+        let unacked = lanes.iter().filter_map(|lane| lane.unacked).max();
         let is_standby = matches!(published.state, State::Standby { .. });
         let in_session = published.session_began.is_some();
         let credit = published.dispatcher.as_ref().filter(|_| in_session).map(Dispatcher::credit_usage);
         let status = Status {
             role: "sender",
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            trouble: trouble(&published, &measured),
+            trouble: trouble(&published, &measured, &unmatched_entries),
+            unmatched_entries,
             session_seconds: published.session_began.map(|began| began.elapsed().as_secs_f64()),
             rtt_seconds: published.first_channel().map(|channel| channel.rtt().as_secs_f64()),
             rate: self.board.rates().status(),
             // On standby another sender moves the positions.
             forecast: if is_standby { Forecast::default() } else { measured.forecast },
-            lag_records: measured.lag.records.filter(|_| !is_standby),
+            lag_records: measured.lag.records.filter(|_| !is_standby && lag_age.is_some_and(|age| age <= LAG_KNOWN)),
+            lag_age_seconds: lag_age.map(|age| age.as_secs_f64()),
             path: measured.trend.path,
             efficiency_ratio: measured.trend.efficiency,
             latency: StageStatus::all(&latency),
@@ -163,15 +174,16 @@ impl Report {
             credit_bytes: credit.map(|credit| credit.total),
             totals: published.totals(),
             in_flight_bytes: lanes.iter().map(|lane| lane.in_flight_bytes).sum(),
+            unacked_seconds: unacked.map(|unacked| unacked.as_secs_f64()),
             lanes: lanes.len(),
             lanes_open: lanes.iter().filter(|lane| lane.epoch.is_some()).count(),
             lanes_closed: lanes.iter().filter_map(|lane| lane.closed.clone()).collect(),
-            lane_closes: lane_closes(&lanes),
+            lane_closes: Tally::sum(lanes.iter().map(|lane| &lane.closes)),
             partitions: lanes.iter().map(|lane| lane.partitions).sum(),
             halted: lanes.iter().flat_map(|lane| lane.halted.iter().cloned()).collect(),
             by_lane: lanes.iter().enumerate().map(|(n, lane)| LaneStatus::of(n, lane)).collect(),
             classes: published.dispatcher.map(|dispatcher| ClassStatus::all(&dispatcher, &lanes)).unwrap_or_default(),
-            closes: published.closes.iter().map(|(code, count)| ((*code).to_owned(), *count)).collect(),
+            closes: published.closes,
             link: published.link,
             instance: published.instance,
             state: published.state,
@@ -190,6 +202,7 @@ impl Report {
             lanes: status.lanes,
             lanes_open: status.lanes_open,
             lag_records: status.lag_records,
+            unacked,
             busiest: measured.trend.busiest,
             budget_used: status.rate.used_ratio(),
             budget_waits: status.rate.waiting,
@@ -227,16 +240,9 @@ impl Published {
     }
 }
 
-fn trouble(published: &Published, measured: &Measured) -> Vec<String> {
+fn trouble(published: &Published, measured: &Measured, unmatched_entries: &[String]) -> Vec<String> {
     let unreachable = (published.state == State::Connecting).then_some(published.last_end.as_ref()).flatten();
     let source = published.source_trouble.as_ref().or(measured.source_trouble.as_ref());
-    source.into_iter().chain(&published.discovery_trouble).chain(unreachable).cloned().collect()
-}
-
-fn lane_closes(lanes: &[Snapshot]) -> BTreeMap<String, u64> {
-    let mut closes = BTreeMap::new();
-    for (reason, count) in lanes.iter().flat_map(|lane| &lane.closes) {
-        *closes.entry((*reason).to_owned()).or_default() += count;
-    }
-    closes
+    let known = source.into_iter().chain(&published.discovery_trouble).chain(unreachable).cloned();
+    known.chain(unmatched_entries.iter().map(|entry| matches_nothing(entry))).collect()
 }

@@ -10,9 +10,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use transport::backoff::Backoff;
-use transport::control::{ControlReader, ControlWriter};
+use transport::control::{ControlReader, ControlWriter, close, received_close};
 use transport::endpoint::{Dialer, Dialled, keep_windows};
-use wire::close::{CloseCode, Disposition};
+use wire::close::{Close, Disposition};
 use wire::control::{Control, Welcome};
 use wire::hello::FEATURE_CHANNELS;
 use wire::limits::RETRY_AFTER;
@@ -154,7 +154,7 @@ async fn end_dead_channels(shared: Arc<ExtraChannels>) {
             tracing::warn!(channel, reason, "channel is dead");
             shared.board.publish(|published| published.dead_channels += 1);
             if let Some(connection) = shared.dispatcher.connection(channel) {
-                connection.close(u32::from(CloseCode::Normal.number()).into(), reason.as_bytes());
+                close(&connection, &Close::normal(reason));
             }
         }
     }
@@ -175,7 +175,7 @@ impl ExtraChannels {
             Ok(Ok(Control::ChannelOpen { channel: answered })) if answered == channel => {
                 Ok((dialled, (reader, writer)))
             }
-            Ok(Ok(Control::Close { code, detail })) => Err(JoinError::refused(code, &detail)),
+            Ok(Ok(Control::Close(close))) => Err(JoinError::refused(&close)),
             Ok(Ok(other)) => Err(JoinError::because(&format!("unexpected {}", wire::codec::control_name(&other)))),
             Ok(Err(error)) => Err(JoinError::of(connection, &error)),
             Err(_) => Err(JoinError::because(&format!("no answer within {} s", ANSWER.as_secs()))),
@@ -219,7 +219,7 @@ impl JoinError {
         Self { reason: reason.to_string(), retry_later: false }
     }
 
-    fn refused(code: CloseCode, detail: &str) -> Self {
+    fn refused(Close { code, detail }: &Close) -> Self {
         let retry_later = code.disposition() != Disposition::Reconnect;
         Self { reason: format!("receiver refuses it: {detail} ({})", code.name()), retry_later }
     }
@@ -227,10 +227,7 @@ impl JoinError {
     /// Returns the reason why a join failed. A close that the receiver sent says more than the stream's error.
     fn of(connection: &Connection, error: &impl ToString) -> Self {
         match connection.close_reason() {
-            Some(ConnectionError::ApplicationClosed(close)) => {
-                let code = CloseCode::from(u64::from(close.error_code) as u16);
-                Self::refused(code, &String::from_utf8_lossy(&close.reason))
-            }
+            Some(ConnectionError::ApplicationClosed(close)) => Self::refused(&received_close(&close)),
             Some(error) => Self::because(&error),
             None => Self::because(error),
         }

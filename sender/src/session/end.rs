@@ -1,8 +1,9 @@
 //! Ends of a session, and of attempts to begin one.
 
 use quinn::{Connection, ConnectionError};
+use transport::control::received_close;
 use transport::endpoint::ChannelFault;
-use wire::close::CloseCode;
+use wire::close::Close;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SessionEnd {
@@ -10,8 +11,8 @@ pub enum SessionEnd {
     #[error("drained")]
     Drained,
     /// The receiver closed the session.
-    #[error("receiver closed the session: {} ({detail})", code.sentence())]
-    Closed { code: CloseCode, detail: String },
+    #[error("receiver closed the session: {} ({})", .0.code.sentence(), .0.detail)]
+    Closed(Close),
     /// The topic list changed, or topics are in other classes: the next session begins with that.
     #[error("the topic list or the classes changed")]
     Reconfigured,
@@ -27,10 +28,7 @@ impl SessionEnd {
     /// Returns the end of a session. A close that the receiver sent says more than the stream's error, `otherwise`.
     pub fn of(connection: &Connection, otherwise: impl FnOnce() -> String) -> Self {
         match connection.close_reason() {
-            Some(ConnectionError::ApplicationClosed(close)) => Self::Closed {
-                code: CloseCode::from(u64::from(close.error_code) as u16),
-                detail: String::from_utf8_lossy(&close.reason).into_owned(),
-            },
+            Some(ConnectionError::ApplicationClosed(close)) => Self::Closed(received_close(&close)),
             Some(error) => {
                 let fault = ChannelFault::of(connection.remote_address(), &error);
                 if fault.may_pass() { Self::Lost(fault.to_string()) } else { Self::Barred(fault.to_string()) }
@@ -44,7 +42,7 @@ impl SessionEnd {
         match self {
             Self::Drained => "DRAINED",
             Self::Reconfigured => "RECONFIGURED",
-            Self::Closed { code, .. } => code.name(),
+            Self::Closed(close) => close.code.name(),
             Self::Lost(_) => "LOST",
             Self::Barred(_) => "BARRED",
         }

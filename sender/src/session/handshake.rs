@@ -66,7 +66,7 @@ pub async fn shake_hands(
         match message {
             Control::Welcome(welcome) => return Ok(Handshaken { reader, writer, welcome }),
             Control::Standby { behind } => standby(&behind),
-            Control::Close { code, detail } => return Err(SessionEnd::Closed { code, detail }.into()),
+            Control::Close(close) => return Err(SessionEnd::Closed(close).into()),
             other => return Err(HandshakeError::Unexpected(wire::codec::control_name(&other))),
         }
     }

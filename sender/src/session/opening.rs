@@ -54,6 +54,7 @@ impl Reopen {
         }
     }
 
+    /// Returns the lanes to be opened now, each once.
     pub(super) fn poll_due(&mut self, now: Instant) -> Vec<LaneId> {
         let mut due = Vec::new();
         for (lane, wait) in self.lanes.iter_mut().enumerate() {

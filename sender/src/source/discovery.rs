@@ -8,7 +8,7 @@ use kafka::KafkaError;
 use kafka::catalog::{Bounds, Catalog, Isolation, TopicDescription};
 use service::live::Live;
 use service::lock::Lock;
-use service::topics::TopicFilter;
+use service::topics::{TopicFilter, TopicPattern};
 use tokio::sync::watch;
 use wire::ids::Position;
 use wire::partition::Partition;
@@ -30,20 +30,24 @@ pub struct Discovered {
     pub filter_hash: u64,
     /// Topics of the source that match the filter.
     pub topics: Topics,
-    /// Topics that the filter names and the source does not show: a source hides topics that one may not read.
-    pub missing: Vec<String>,
+    /// Entries of the filter that match no topic of the source. A source hides topics that one may not read.
+    pub unmatched: Vec<String>,
 }
 
 impl Discovered {
-    /// Logs the topics that are missing now and were not `before`.
-    pub fn report_missing(&self, before: &[String]) {
-        for topic in self.missing.iter().filter(|topic| !before.contains(topic)) {
-            tracing::warn!(
-                topic,
-                "topic is listed by name, but the source does not have it or this sender may not read it"
-            );
+    /// Logs the entries that match nothing now and were not `before`.
+    pub fn report_unmatched(&self, before: &[String]) {
+        for entry in self.unmatched.iter().filter(|entry| !before.contains(entry)) {
+            tracing::warn!("{}", matches_nothing(entry));
         }
     }
+}
+
+/// Returns the sentence about an entry of `source.topics` that matches no topic.
+pub fn matches_nothing(entry: &str) -> String {
+    format!(
+        "`source.topics` has \"{entry}\", which matches no topic: the source has none of this name, or this sender may not describe it"
+    )
 }
 
 /// Lists the topics once. Topics that must not be carried are among them; their origin says so.
@@ -66,10 +70,12 @@ pub fn discover(
     };
     let mut topics: Vec<_> = described.into_iter().map(topic).collect();
     topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    let listed = filter.topics().iter().filter_map(|pattern| pattern.exact()).filter(|topic| filter.matches(topic));
-    let missing = listed.filter(|name| !topics.iter().any(|topic| *topic.name == **name)).map(str::to_owned).collect();
+    let is_excluded = |pattern: &TopicPattern| pattern.exact().is_some_and(|name| !filter.matches(name));
+    let matches_none = |pattern: &&TopicPattern| !topics.iter().any(|topic| pattern.matches(&topic.name));
+    let unmatched = filter.topics().iter().filter(matches_none).filter(|pattern| !is_excluded(pattern));
+    let unmatched = unmatched.map(|pattern| pattern.as_str().to_owned()).collect();
     let filter_hash = xxh3_64(filter.canonical().as_bytes());
-    Ok(Discovered { filter_hash, topics: Arc::new(topics), missing })
+    Ok(Discovered { filter_hash, topics: Arc::new(topics), unmatched })
 }
 
 /// Lists the topics every [`INTERVAL`], and immediately with a new filter. Publishes changes until `topics` has no
@@ -92,7 +98,7 @@ pub(crate) async fn watch(
                 topics.send_if_modified(|known| {
                     let changed = *known != found;
                     if changed {
-                        found.report_missing(&known.missing);
+                        found.report_unmatched(&known.unmatched);
                         *known = found;
                     }
                     changed

@@ -17,8 +17,8 @@ use crate::tls::{Credentials, TlsError};
 const TOKEN_BYTES_MIN: usize = 16;
 
 crate::settings! {
-    /// The admin port shows the state of this process: `/live`, `/ready`, `/metrics`, `/status`; `POST /reload` makes
-    /// it read its configuration again. On another address than loopback it requires TLS and a token.
+    /// The admin port shows the state of this process and takes requests of operators, as docs/operate.md lists. On
+    /// another address than loopback it requires TLS and a token.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct AdminSettings: Table "admin" {
         /// The address of the admin port.

@@ -39,6 +39,7 @@ pub struct SecretError {
     source: io::Error,
 }
 
+/// Properties whose value is a secret, which the file must not state.
 const SECRETS: &[&str] = &[
     "sasl.oauthbearer.client.secret",
     "sasl.oauthbearer.config",
@@ -77,6 +78,7 @@ impl Properties {
         self.0.iter().map(|(name, property)| Ok((name.clone(), resolve(property)?))).collect()
     }
 
+    /// The properties, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Property)> {
         self.0.iter().map(|(name, property)| (name.as_str(), property))
     }

@@ -61,7 +61,7 @@ pub(crate) fn wrapped(text: &str, indent: &str, line_max: usize) -> String {
 }
 
 /// Puts `body` into `page`, between `<!-- side -->` and `<!-- /side -->`; `None` if those marks are missing.
-pub fn spliced(page: &str, side: &str, body: &str) -> Option<String> {
+pub(crate) fn spliced(page: &str, side: &str, body: &str) -> Option<String> {
     let begin = format!("<!-- {side} -->\n");
     let end = format!("<!-- /{side} -->\n");
     let (before, rest) = page.split_once(&begin)?;

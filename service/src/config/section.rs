@@ -66,8 +66,8 @@ small_count!(u16, i32);
 /// takes a new value. `as FUNCTION` before the `=` reads the field by another function than its type's.
 ///
 /// `shared` rows take their [`Field`](crate::config::Field) from elsewhere. `parts` are fields of the struct that are
-/// no settings of this section: each has an expression that reads it, and `live` (replaced) or `adopt` (merged) where it
-/// changes in a running process.
+/// no settings of this section: each has an expression that reads it. Where it changes in a running process, `live`
+/// replaces it, `adopt_live` adopts its own live settings, and `adopt_live(FUNCTION)` does so with a function.
 #[macro_export]
 macro_rules! settings {
     (
@@ -82,7 +82,8 @@ macro_rules! settings {
         }
         $( shared { $( $(#[doc = $shared_doc:literal])+ $shared:ident: $shared_type:ty = $shared_field:expr; )* } )?
         $( parts($table:ident) {
-            $( $(#[doc = $part_doc:literal])+ $part:ident: $part_type:ty = $part_reader:expr $(, $part_live:ident)?; )*
+            $( $(#[doc = $part_doc:literal])+ $part:ident: $part_type:ty = $part_reader:expr
+                $(, $part_live:ident $(($part_function:path))?)?; )*
         } )?
     ) => {
         $(#[doc = $section_doc])+
@@ -125,12 +126,11 @@ macro_rules! settings {
             }
         }
 
-        impl $struct {
-            /// Adopts from `new` the settings that change in a running process.
-            #[allow(dead_code, unreachable_pub, unused_variables, reason = "not every section has live settings")]
-            pub fn adopt(&mut self, new: Self) {
+        impl $crate::config::AdoptLive for $struct {
+            #[allow(unused_variables, reason = "not every section has live settings")]
+            fn adopt_live(&mut self, new: Self) {
                 $( $( $crate::settings!(@$live self.$field, new.$field); )? )*
-                $($( $( $crate::settings!(@$part_live self.$part, new.$part); )? )*)?
+                $($( $( $crate::settings!(@$part_live $(($part_function))? self.$part, new.$part); )? )*)?
             }
         }
     };
@@ -144,5 +144,6 @@ macro_rules! settings {
     (@read $table:ident, $name:expr, $type:ty) => { $table.read::<$type>($name) };
     (@read $table:ident, $name:expr, $type:ty, $reader:path) => { $reader($table, $name) };
     (@live $running:expr, $new:expr) => { $running = $new };
-    (@adopt $running:expr, $new:expr) => { $running.adopt($new) };
+    (@adopt_live $running:expr, $new:expr) => { $crate::config::AdoptLive::adopt_live(&mut $running, $new) };
+    (@adopt_live ($function:path) $running:expr, $new:expr) => { $function(&mut $running, $new) };
 }

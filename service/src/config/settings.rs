@@ -35,6 +35,12 @@ pub struct Change {
     pub live: bool,
 }
 
+/// Settings of which some change in a running process.
+pub trait AdoptLive {
+    /// Adopts from `new` the settings that change in a running process.
+    fn adopt_live(&mut self, new: Self);
+}
+
 impl Settings {
     pub(super) fn of(root: &DeTable<'_>, sections: &[Section]) -> Self {
         let mut settings = Self::default();
@@ -111,9 +117,10 @@ impl Settings {
         };
         Some(Change { setting: name.to_owned(), from: shown(from), to: shown(to), live: either.live })
     }
+}
 
-    /// Adopts from `new` the settings that can change in a running process.
-    pub fn adopt(&mut self, new: Self) {
+impl AdoptLive for Settings {
+    fn adopt_live(&mut self, new: Self) {
         for change in self.changes(&new).into_iter().filter(|change| change.live) {
             let belongs =
                 |name: &str, held: &Held| *name == change.setting || held.table.as_ref() == Some(&change.setting);
@@ -179,7 +186,7 @@ mod tests {
     fn a_change_that_needs_a_restart_is_named_again() {
         let mut running = settings(RUNNING);
         let new = settings(&RUNNING.replace("1 GiB", "2 GiB").replace("\"x\"", "\"y\"").replace("a.b", "c"));
-        running.adopt(new.clone());
+        running.adopt_live(new.clone());
         assert_eq!(shown(&running.changes(&new)), ["memory: \"1 GiB\" -> \"2 GiB\" (restart)"]);
         assert_eq!(running.changes(&settings(&RUNNING.replace("\"x\"", "\"y\"").replace("a.b", "c"))), []);
     }

@@ -8,8 +8,8 @@ use wire::units::Size;
 use super::properties::section;
 use super::value::choice;
 use super::{
-    Address, Document, Problems, Properties, ReadSection, Rejection, Reported, Section, Setting, load_with, parse_with,
-    reference,
+    Address, AdoptLive, Document, Problems, Properties, ReadSection, Rejection, Reported, Section, Setting, load_with,
+    parse_with, reference,
 };
 
 crate::settings! {
@@ -260,7 +260,7 @@ fn the_reference_describes_each_field() {
 #[test]
 fn only_live_settings_change_in_a_running_process() {
     let mut running = good("link = \"a\"\n[wan]\nreceiver = \"h:1\"").wan;
-    running.adopt(good("link = \"a\"\n[wan]\nreceiver = \"h:2\"\nlinger = \"9 ms\"\nlanes = 3").wan);
+    running.adopt_live(good("link = \"a\"\n[wan]\nreceiver = \"h:2\"\nlinger = \"9 ms\"\nlanes = 3").wan);
     assert_eq!((running.linger, running.lanes), (Duration::from_millis(9), 8));
     assert_eq!(running.receiver[0].port, 1);
 }

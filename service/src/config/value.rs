@@ -39,6 +39,12 @@ pub fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, Rejection> {
     value.as_str().ok_or(Rejection::Kind)
 }
 
+/// Reads a text with `parse`. The message for another text ends with `expected`: what it is not, and how to write it.
+pub fn parsed<T>(value: &DeValue<'_>, parse: impl FnOnce(&str) -> Option<T>, expected: &str) -> Result<T, Rejection> {
+    let written = text(value)?;
+    parse(written).ok_or_else(|| Rejection::because(format!("\"{written}\" {expected}")))
+}
+
 /// Reads one of a few words; suggests the nearest one for a misspelt word.
 pub fn choice<T: Copy>(value: &DeValue<'_>, choices: &[(&str, T)]) -> Result<T, Rejection> {
     let found = text(value)?;
@@ -130,11 +136,8 @@ impl Setting for String {
 
 impl Setting for SocketAddr {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
-        let text = text(value)?;
-        text.parse().map_err(|_| {
-            let hint = "write an IP address and a port, such as \"127.0.0.1:7401\" or \"[::]:7401\"";
-            Rejection::because(format!("\"{text}\" is not an address to listen on; {hint}"))
-        })
+        let hint = "write an IP address and a port, such as \"127.0.0.1:7401\" or \"[::]:7401\"";
+        parsed(value, |text| text.parse().ok(), &format!("is not an address to listen on; {hint}"))
     }
 }
 
@@ -149,11 +152,8 @@ pub struct Address {
 
 impl Setting for Address {
     fn from_toml(value: &DeValue<'_>) -> Result<Self, Rejection> {
-        let text = text(value)?;
-        Self::split(text).ok_or_else(|| {
-            let hint = "write a host and a port, such as \"link.example:7443\" or \"[::1]:7443\"";
-            Rejection::because(format!("\"{text}\" is not an address; {hint}"))
-        })
+        let hint = "write a host and a port, such as \"link.example:7443\" or \"[::1]:7443\"";
+        parsed(value, Self::split, &format!("is not an address; {hint}"))
     }
 }
 

@@ -1,13 +1,12 @@
 //! Reference lists in the documents, printed from the code that they describe. Tests compare the two.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::Value;
 
 use super::fields;
-use crate::config::reference::{PAGE_WIDTH, wrapped};
-use crate::config::spliced;
+use crate::config::reference::{PAGE_WIDTH, spliced, wrapped};
 
 /// A field of a struct as its source text declares it.
 struct Field<'s> {
@@ -110,38 +109,24 @@ fn structs_of(source: &str) -> Vec<(&str, Vec<Field<'_>>)> {
 /// A printed list, and the name of the marks around it in a document.
 pub type Marked<'a> = (&'a str, String);
 
-/// Compares the documents `metrics.md` and `status.md` under `docs` with `lists`: the one with the marks
-/// `<!-- name -->` and `<!-- /name -->` must have the list of that name between them. Rewrites them if the environment
-/// has `CAUSEWAY_WRITE_DOCS`.
+/// Compares the document at `path` with `lists`: it must have each list between the marks `<!-- name -->` and
+/// `<!-- /name -->`. Rewrites it if the environment has `CAUSEWAY_WRITE_DOCS`.
 ///
 /// # Panics
-/// Where a document differs, or no document has the marks.
-pub fn check_pages(docs: &Path, lists: &[Marked<'_>]) {
-    let mut missing: BTreeSet<_> = lists.iter().map(|(mark, _)| *mark).collect();
-    for path in pages(docs) {
-        let page = std::fs::read_to_string(&path).expect("documents are readable");
-        let mut printed = page.clone();
-        for (mark, body) in lists {
-            if let Some(new) = spliced(&printed, mark, &format!("\n{body}\n")) {
-                printed = new;
-                missing.remove(mark);
-            }
-        }
-        if std::env::var_os("CAUSEWAY_WRITE_DOCS").is_some() && printed != page {
-            std::fs::write(&path, printed).expect("documents are writable");
-        } else {
-            let shown = path.display();
-            assert!(page == printed, "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit {shown}");
-        }
+/// Where the document differs or lacks the marks of a list.
+pub fn check_page(path: &Path, lists: &[Marked<'_>]) {
+    let shown = path.display();
+    let page = std::fs::read_to_string(path).expect("documents are readable");
+    let mut printed = page.clone();
+    for (mark, body) in lists {
+        let spliced = spliced(&printed, mark, &format!("\n{body}\n"));
+        printed = spliced.unwrap_or_else(|| panic!("{shown} lacks the marks of {mark}"));
     }
-    assert!(missing.is_empty(), "no document has the marks of {missing:?}");
-}
-
-fn pages(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).expect("the folder of documents exists");
-    let paths = entries.map(|entry| entry.expect("the folder of documents is readable").path());
-    let files = paths.flat_map(|path| if path.is_dir() { pages(&path) } else { vec![path] });
-    files.filter(|path| path.ends_with("metrics.md") || path.ends_with("status.md")).collect()
+    if std::env::var_os("CAUSEWAY_WRITE_DOCS").is_some() && printed != page {
+        std::fs::write(path, printed).expect("documents are writable");
+    } else {
+        assert!(page == printed, "run the tests once with CAUSEWAY_WRITE_DOCS=1 and commit {shown}");
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use kafka::properties::forbidden;
 use kafka::{KafkaError, Properties};
 use receiver::status::Board;
 use receiver::{
-    Delivered, KafkaLane, KafkaTarget, LaneTarget, Parts, StateEntry, Target, TargetError, TargetPartition,
+    Delivered, Extent, KafkaLane, KafkaTarget, LaneTarget, Parts, StateEntry, Target, TargetError, TargetPartition,
 };
 use service::shutdown;
 use wire::frame::RecordRef;
@@ -35,7 +35,7 @@ pub(super) fn run(file: &Path, point: KillPoint, records: u64) -> Result<()> {
         Ok(config) => config,
         Err(problems) => bail!("{problems}"),
     };
-    config.log.start()?;
+    config.process.log.start()?;
     let bootstrap_servers = config.target.bootstrap_servers.iter().map(ToString::to_string).collect();
     let properties = Properties { bootstrap_servers, extra: config.target.client.resolve()? };
     let Parts { target, catalog } = Parts::kafka(&config, &properties)?;
@@ -84,8 +84,8 @@ impl DoomedLane {
 }
 
 impl LaneTarget for DoomedLane {
-    fn read_state(&mut self) -> Result<Vec<StateEntry>, TargetError> {
-        self.lane.read_state()
+    fn read_state(&mut self, extent: Extent) -> Result<Vec<StateEntry>, TargetError> {
+        self.lane.read_state(extent)
     }
 
     fn fence(&mut self) -> Result<(), TargetError> {

@@ -19,6 +19,7 @@ pub struct Budget(Arc<Shared>);
 struct Shared {
     began: Instant,
     limited: AtomicBool,
+    /// Most packets in one transmit.
     segments: AtomicUsize,
     wire_bytes: AtomicU64,
     packets: AtomicU64,
@@ -29,6 +30,7 @@ struct Shared {
 struct State {
     bucket: Bucket,
     queue: Queue,
+    /// Start of the present wait of any channel; `None` while none waits.
     waiting_since: Option<Duration>,
     waited: Duration,
 }

@@ -34,6 +34,7 @@ pub(super) struct Shared {
     free: AtomicI64,
     /// Equal part of the window for each channel, in bytes.
     part: AtomicU64,
+    /// Clock from which QUIC reads its own times too.
     clock: Clock,
 }
 

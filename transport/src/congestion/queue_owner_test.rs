@@ -32,6 +32,7 @@ pub(super) struct QueueOwnerTest {
     rounds: u32,
     /// Delivery in bytes per second at the beginning of the test.
     first: f64,
+    /// Rounds in which the delivery was halved.
     halved: u32,
     /// Number of such rounds that the verdict needs.
     needed: u32,

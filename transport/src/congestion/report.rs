@@ -7,7 +7,9 @@ use wire::units::Rate;
 /// State of the path as a flow sees it, and the rate that it allows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FlowReport {
+    /// Rate of IP packets that the flow allows at present.
     pub allowed: Rate,
+    /// Rate that the operator allows; `None` without a limit.
     pub budget: Option<Rate>,
     /// Rate of IP packets that arrived in the last round.
     pub delivery: Rate,
@@ -45,7 +47,10 @@ wire::words! {
 /// Reason why the rate is not higher: nothing more to send, the stated rate, or the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
+    /// The sender has nothing more to send.
     Source,
+    /// The rate that the operator allows is used up.
     Budget,
+    /// The path takes no more.
     Path,
 }

@@ -1,5 +1,5 @@
-//! See `wire::hostile::compression` for what must hold.
+//! See `checks::compression` for what must hold.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wire::hostile::compression(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::compression(bytes));

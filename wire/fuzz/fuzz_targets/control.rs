@@ -1,5 +1,5 @@
-//! See `wire::hostile::control` for what must hold.
+//! See `checks::control` for what must hold.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wire::hostile::control(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::control(bytes));

@@ -1,5 +1,5 @@
-//! See `wire::hostile::frame` for what must hold.
+//! See `checks::frame` for what must hold.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wire::hostile::frame(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::frame(bytes));

@@ -1,5 +1,5 @@
-//! See `wire::hostile::units` for what must hold.
+//! See `checks::units` for what must hold.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wire::hostile::units(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::units(bytes));

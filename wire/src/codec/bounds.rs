@@ -1,7 +1,7 @@
 //! Limits of the values in control messages, checked after decoding and before encoding (wire-format.md#limits).
 
 use crate::control::{Control, Hello, OfferedPartition, Welcome};
-use crate::error::DecodeError;
+use crate::error::{DecodeError, ensure, within};
 use crate::limits::{
     CLUSTERS_MAX, LANES_MAX, LINK_NAME_MAX, OFFER_PARTITIONS_MAX, PARTITIONS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX,
     TOPIC_NAME_MAX,
@@ -19,12 +19,11 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
             check_further(*channel)?;
             within("detail", detail.len(), STRING_MAX)
         }
-        Control::Close { detail, .. } => within("detail", detail.len(), STRING_MAX),
+        Control::Close(close) => within("detail", close.detail.len(), STRING_MAX),
         Control::OpenLane { lane } | Control::LaneOpen { lane, .. } => check_lane(lane.0),
         Control::Ack { lane, sequence, timing, .. } => {
-            if timing.is_some_and(|timing| timing.sequence > *sequence) {
-                return Err(DecodeError::Malformed("timing of a frame that is not acked"));
-            }
+            let is_acked = timing.is_none_or(|timing| timing.sequence <= *sequence);
+            ensure(is_acked, "timing of a frame that is not acked")?;
             check_lane(lane.0)
         }
         Control::LaneClosed { lane, detail, .. } => {
@@ -48,14 +47,12 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
         }
         Control::PartitionOpen { lane, position, leader_epoch, .. } => {
             check_lane(lane.0)?;
-            if *leader_epoch < -1 {
-                return Err(DecodeError::Malformed("leader epoch below −1"));
-            }
-            not_negative("position below 0", position.0)
+            ensure(*leader_epoch >= -1, "leader epoch below −1")?;
+            ensure(position.0 >= 0, "position below 0")
         }
         Control::PartitionHalted { lane, position, reason, detail, .. } => {
             check_lane(lane.0)?;
-            or_none("halted below -1", position.0)?;
+            ensure(position.0 >= -1, "halted below -1")?;
             within("reason", reason.len(), STRING_MAX)?;
             within("detail", detail.len(), STRING_MAX)
         }
@@ -67,9 +64,7 @@ fn check_hello(hello: &Hello) -> Result<(), DecodeError> {
     within("cluster id", hello.cluster_id.len(), STRING_MAX)?;
     within("instance", hello.instance.len(), STRING_MAX)?;
     within("lane hash", hello.lane_hash.len(), STRING_MAX)?;
-    if hello.lanes == 0 {
-        return Err(DecodeError::Malformed("a link without lanes"));
-    }
+    ensure(hello.lanes > 0, "a link without lanes")?;
     within("lanes", hello.lanes.into(), LANES_MAX.into())?;
     within("classes", hello.classes.len(), LANES_MAX.into())?;
     hello.classes.iter().try_for_each(|class| {
@@ -86,54 +81,28 @@ fn check_welcome(welcome: &Welcome) -> Result<(), DecodeError> {
 
 fn check_partition(offered: &OfferedPartition) -> Result<(), DecodeError> {
     check_topic(&offered.topic)?;
-    if !(1..=PARTITIONS_MAX).contains(&offered.partitions) {
-        return Err(DecodeError::Malformed("partition count out of range"));
-    }
-    if !(0..offered.partitions).contains(&offered.partition) {
-        return Err(DecodeError::Malformed("partition out of range"));
-    }
-    not_negative("log start below 0", offered.log_start.0)?;
-    not_negative("start position below 0", offered.start.0)?;
-    if offered.log_end < offered.log_start {
-        return Err(DecodeError::Malformed("log ends before it starts"));
-    }
+    ensure((1..=PARTITIONS_MAX).contains(&offered.partitions), "partition count out of range")?;
+    ensure((0..offered.partitions).contains(&offered.partition), "partition out of range")?;
+    ensure(offered.log_start.0 >= 0, "log start below 0")?;
+    ensure(offered.start.0 >= 0, "start position below 0")?;
+    ensure(offered.log_start <= offered.log_end, "log ends before it starts")?;
     let Some(jump) = &offered.jump else { return Ok(()) };
-    or_none("jump from below -1", jump.expected.0)?;
-    if jump.expected.0 < 0 {
-        or_none("jump to below -1", jump.to.0)?
-    } else {
-        not_negative("jump to below 0", jump.to.0)?
-    }
+    // A position of −1 means none.
+    ensure(jump.expected.0 >= -1, "jump from below -1")?;
+    ensure(jump.to.0 >= 0 || jump.expected.0 < 0, "jump to below 0")?;
+    ensure(jump.to.0 >= -1, "jump to below -1")?;
     within("reason", jump.reason.len(), STRING_MAX)
 }
 
 fn check_topic(topic: &str) -> Result<(), DecodeError> {
-    if topic.is_empty() {
-        return Err(DecodeError::Malformed("empty topic name"));
-    }
+    ensure(!topic.is_empty(), "empty topic name")?;
     within("topic name", topic.len(), TOPIC_NAME_MAX)
 }
 
 fn check_further(channel: u32) -> Result<(), DecodeError> {
-    if channel == 0 { Err(DecodeError::Malformed("channel 0 among further channels")) } else { Ok(()) }
+    ensure(channel > 0, "channel 0 among further channels")
 }
 
 fn check_lane(lane: u16) -> Result<(), DecodeError> {
     within("lane", lane.into(), usize::from(LANES_MAX) - 1)
-}
-
-fn not_negative(rule: &'static str, value: i64) -> Result<(), DecodeError> {
-    if value < 0 { Err(DecodeError::Malformed(rule)) } else { Ok(()) }
-}
-
-/// Checks a position; −1 means none.
-fn or_none(rule: &'static str, value: i64) -> Result<(), DecodeError> {
-    if value < -1 { Err(DecodeError::Malformed(rule)) } else { Ok(()) }
-}
-
-fn within(field: &'static str, found: usize, limit: usize) -> Result<(), DecodeError> {
-    if found > limit {
-        return Err(DecodeError::OverLimit { field, found: found as u64, limit: limit as u64 });
-    }
-    Ok(())
 }

@@ -1,14 +1,14 @@
 //! Envelope of control messages, `length u32 LE · kind u8 · body`, and the table of kinds
 //! (wire-format.md#control). Nothing is allocated beyond [`CONTROL_BYTES_MAX`].
 
-use std::borrow::Cow;
-
 use bincode::error::DecodeError as BodyError;
 use bincode::{Decode, Encode};
 
 use super::bounds;
+use super::stored::Limited;
+use crate::close::Close;
 use crate::control::Control;
-use crate::error::DecodeError;
+use crate::error::{DecodeError, within};
 use crate::limits::{CONTROL_BYTES_MAX, STRING_MAX};
 
 /// Kind of a control message.
@@ -68,7 +68,7 @@ control_kinds! {
     3 "←" Standby { behind };
     4 "→" JoinChannel { token, receiver, channel };
     5 "↔" Clock { asked, answered };
-    6 "↔" Close { code, detail };
+    6 "↔" Close(close);
     7 "←" ChannelOpen { channel };
     8 "↔" ChannelClosed { channel, detail };
     16 "→" OpenLane { lane };
@@ -89,11 +89,7 @@ pub const RESERVED: &[(u8, &str)] =
 const HELLO: u8 = 1;
 
 /// bincode with integers of variable length, which allocates no more than the largest message.
-const BODY: bincode::config::Configuration<
-    bincode::config::LittleEndian,
-    bincode::config::Varint,
-    bincode::config::Limit<CONTROL_BYTES_MAX>,
-> = bincode::config::standard().with_limit::<CONTROL_BYTES_MAX>();
+const BODY: Limited<CONTROL_BYTES_MAX> = bincode::config::standard().with_limit();
 
 /// Encodes a message for the wire. Details for operators are cut at [`STRING_MAX`] bytes.
 ///
@@ -120,19 +116,13 @@ pub fn encode_control(control: &Control) -> Vec<u8> {
 pub fn control_length(prefix: [u8; 4]) -> Result<usize, DecodeError> {
     match u32::from_le_bytes(prefix) as usize {
         0 => Err(DecodeError::Malformed("control message without a kind")),
-        length if length > CONTROL_BYTES_MAX => Err(over_limit(length)),
-        length => Ok(length),
+        length => within("control message", length, CONTROL_BYTES_MAX).map(|()| length),
     }
 }
 
 /// Decodes the bytes that follow a message's length.
-///
-/// # Errors
-/// The first error in the bytes or in their values.
 pub fn decode_control(kind_and_body: &[u8]) -> Result<Control, DecodeError> {
-    if kind_and_body.len() > CONTROL_BYTES_MAX {
-        return Err(over_limit(kind_and_body.len()));
-    }
+    within("control message", kind_and_body.len(), CONTROL_BYTES_MAX)?;
     let (&kind, body) = kind_and_body.split_first().ok_or(DecodeError::Truncated { missing: 1 })?;
     let (control, used) = get(kind, body)?;
     let left = body.len() - used;
@@ -142,10 +132,6 @@ pub fn decode_control(kind_and_body: &[u8]) -> Result<Control, DecodeError> {
     }
     bounds::check(&control)?;
     Ok(control)
-}
-
-fn over_limit(length: usize) -> DecodeError {
-    DecodeError::OverLimit { field: "control message", found: length as u64, limit: CONTROL_BYTES_MAX as u64 }
 }
 
 fn put_body(fields: impl Encode, out: &mut Vec<u8>) {
@@ -167,22 +153,16 @@ fn get_body<T: Decode<()>>(body: &[u8]) -> Result<(T, usize), DecodeError> {
 }
 
 /// Cuts a message's detail, which may contain error texts of other software.
-fn clipped(control: &Control) -> Cow<'_, Control> {
-    let mut control = Cow::Borrowed(control);
+fn clipped(control: &Control) -> Control {
+    let mut control = control.clone();
     if let Control::LaneClosed { detail, .. }
     | Control::PartitionHalted { detail, .. }
     | Control::ChannelClosed { detail, .. }
-    | Control::Close { detail, .. } = &*control
+    | Control::Close(Close { detail, .. }) = &mut control
         && detail.len() > STRING_MAX
     {
         let end = (0..=STRING_MAX).rfind(|&at| detail.is_char_boundary(at)).unwrap_or(0);
-        if let Control::LaneClosed { detail, .. }
-        | Control::PartitionHalted { detail, .. }
-        | Control::ChannelClosed { detail, .. }
-        | Control::Close { detail, .. } = control.to_mut()
-        {
-            detail.truncate(end);
-        }
+        detail.truncate(end);
     }
     control
 }

@@ -1,4 +1,4 @@
-//! Reader of untrusted bytes. Every method fails instead of reading past the end.
+//! Reader of untrusted bytes. Every method fails with [`DecodeError::Truncated`] instead of reading past the end.
 
 use super::unzigzag;
 use crate::error::DecodeError;
@@ -7,6 +7,15 @@ use crate::error::DecodeError;
 #[derive(Debug, Clone, Copy)]
 pub struct Reader<'a> {
     bytes: &'a [u8],
+}
+
+macro_rules! little_endian {
+    ($($number:ident),*) => {$(
+        /// Reads a number, little endian.
+        pub fn $number(&mut self) -> Result<$number, DecodeError> {
+            self.array().map($number::from_le_bytes)
+        }
+    )*};
 }
 
 impl<'a> Reader<'a> {
@@ -20,9 +29,6 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the next `len` bytes.
-    ///
-    /// # Errors
-    /// [`DecodeError::Truncated`]
     pub fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
         let missing = len.saturating_sub(self.bytes.len());
         let (taken, rest) = self.bytes.split_at_checked(len).ok_or(DecodeError::Truncated { missing })?;
@@ -31,9 +37,6 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns a reader of the next `len` bytes, and continues after them.
-    ///
-    /// # Errors
-    /// [`DecodeError::Truncated`]
     pub fn sub(&mut self, len: usize) -> Result<Self, DecodeError> {
         self.take(len).map(Self::new)
     }
@@ -49,42 +52,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads one byte.
-    ///
-    /// # Errors
-    /// [`DecodeError::Truncated`]
-    pub fn u8(&mut self) -> Result<u8, DecodeError> {
-        self.array().map(u8::from_le_bytes)
-    }
-
-    /// Reads two bytes, little endian.
-    ///
-    /// # Errors
-    /// [`DecodeError::Truncated`]
-    pub fn u16(&mut self) -> Result<u16, DecodeError> {
-        self.array().map(u16::from_le_bytes)
-    }
-
-    /// Reads four bytes, little endian.
-    ///
-    /// # Errors
-    /// [`DecodeError::Truncated`]
-    pub fn u32(&mut self) -> Result<u32, DecodeError> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    /// Reads eight bytes, little endian.
-    ///
-    /// # Errors
-    /// [`DecodeError::Truncated`]
-    pub fn u64(&mut self) -> Result<u64, DecodeError> {
-        self.array().map(u64::from_le_bytes)
-    }
+    little_endian!(u8, u16, u32, u64);
 
     /// Reads the next `N` bytes.
-    ///
-    /// # Errors
-    /// [`DecodeError::Truncated`]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let missing = N.saturating_sub(self.bytes.len());
         let (taken, rest) = self.bytes.split_first_chunk().ok_or(DecodeError::Truncated { missing })?;
@@ -95,7 +65,7 @@ impl<'a> Reader<'a> {
     /// Reads an unsigned LEB128 number. Only its shortest form is allowed, so that a value has one encoding.
     ///
     /// # Errors
-    /// [`DecodeError::Truncated`]; [`DecodeError::Malformed`] if it is overlong or wider than 64 bits.
+    /// [`DecodeError::Malformed`] if it is overlong or wider than 64 bits.
     pub fn varint(&mut self) -> Result<u64, DecodeError> {
         let mut value = 0;
         for shift in (0..u64::BITS).step_by(7) {
@@ -127,9 +97,6 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a signed number, encoded by zigzag.
-    ///
-    /// # Errors
-    /// As [`Reader::varint`].
     pub fn zigzag(&mut self) -> Result<i64, DecodeError> {
         self.varint().map(unzigzag)
     }

@@ -1,5 +1,6 @@
 //! Encoding of stored records: the state in the target. It uses the same bincode as control messages.
 
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{Decode, Encode};
 
 use crate::error::DecodeError;
@@ -7,11 +8,10 @@ use crate::error::DecodeError;
 /// Limit of a stored record in bytes: a topic name has at most 249, and the rest is smaller.
 const STORED_BYTES_MAX: usize = 64 * 1024;
 
-const STORED: bincode::config::Configuration<
-    bincode::config::LittleEndian,
-    bincode::config::Varint,
-    bincode::config::Limit<STORED_BYTES_MAX>,
-> = bincode::config::standard().with_limit::<STORED_BYTES_MAX>();
+/// bincode with integers of variable length, for values of at most `N` bytes.
+pub(super) type Limited<const N: usize> = Configuration<LittleEndian, Varint, Limit<N>>;
+
+const STORED: Limited<STORED_BYTES_MAX> = bincode::config::standard().with_limit();
 
 /// Encodes a record.
 pub fn to_bytes(record: &impl Encode) -> Vec<u8> {

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::close::CloseCode;
+use crate::close::{Close, CloseCode};
 use crate::control::{Accepts, Control, Jump, OfferedPartition, TopicConfig};
 use crate::error::DecodeError;
 use crate::ids::{Epoch, LaneId, Position, Slot, TopicId};
@@ -164,7 +164,7 @@ fn every_limit_of_the_other_messages_is_checked() {
         Control::OpenLane { lane: LaneId(64) },
         Control::LaneOpen { lane: LaneId(64), epoch: Epoch(1) },
         Control::Standby { behind: "x".repeat(STRING_MAX + 1) },
-        Control::Close { code: CloseCode::Normal, detail: "x".repeat(STRING_MAX + 1) },
+        Control::Close(Close::normal("x".repeat(STRING_MAX + 1))),
         Control::PartitionOpen {
             lane: LaneId(0),
             epoch: Epoch(1),
@@ -202,8 +202,10 @@ fn the_largest_messages_fit() {
 
 #[test]
 fn details_are_clipped_between_characters() {
-    let close = Control::Close { code: CloseCode::Internal, detail: format!("x{}", "é".repeat(STRING_MAX)) };
-    let Ok(Control::Close { detail, .. }) = decode_control(&encode_control(&close)[4..]) else { panic!("a close") };
+    let close = Control::Close(Close::new(CloseCode::Internal, format!("x{}", "é".repeat(STRING_MAX))));
+    let Ok(Control::Close(Close { detail, .. })) = decode_control(&encode_control(&close)[4..]) else {
+        panic!("a close")
+    };
     assert_eq!(detail, format!("x{}", "é".repeat(STRING_MAX / 2 - 1)));
 }
 
@@ -216,6 +218,6 @@ fn what_the_peer_would_refuse_is_never_sent() {
 
 #[test]
 fn a_close_code_of_a_newer_version_is_kept() {
-    let close = Control::Close { code: CloseCode::Unknown(4711), detail: String::new() };
+    let close = Control::Close(Close::new(CloseCode::Unknown(4711), ""));
     assert_eq!(decode_control(&encode_control(&close)[4..]), Ok(close));
 }

@@ -8,6 +8,15 @@ pub struct Writer<'a> {
     out: &'a mut Vec<u8>,
 }
 
+macro_rules! little_endian {
+    ($($number:ident),*) => {$(
+        /// Writes a number, little endian.
+        pub fn $number(&mut self, value: $number) {
+            self.bytes(&value.to_le_bytes());
+        }
+    )*};
+}
+
 impl<'a> Writer<'a> {
     /// Makes a writer that appends to `out`.
     pub fn new(out: &'a mut Vec<u8>) -> Self {
@@ -19,25 +28,7 @@ impl<'a> Writer<'a> {
         self.out.len()
     }
 
-    /// Writes one byte.
-    pub fn u8(&mut self, value: u8) {
-        self.out.push(value);
-    }
-
-    /// Writes two bytes, little endian.
-    pub fn u16(&mut self, value: u16) {
-        self.bytes(&value.to_le_bytes());
-    }
-
-    /// Writes four bytes, little endian.
-    pub fn u32(&mut self, value: u32) {
-        self.bytes(&value.to_le_bytes());
-    }
-
-    /// Writes eight bytes, little endian.
-    pub fn u64(&mut self, value: u64) {
-        self.bytes(&value.to_le_bytes());
-    }
+    little_endian!(u8, u16, u32, u64);
 
     /// Writes bytes unchanged.
     pub fn bytes(&mut self, bytes: &[u8]) {

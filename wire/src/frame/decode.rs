@@ -9,7 +9,7 @@ use super::header::FrameHeader;
 use super::record::Headers;
 use crate::codec::Reader;
 use crate::compress::{self, id};
-use crate::error::DecodeError;
+use crate::error::{DecodeError, ensure, within};
 use crate::ids::{Position, Slot};
 use crate::limits::{FRAME_BODY_MAX, FRAME_HEADER_BYTES};
 
@@ -112,9 +112,7 @@ impl<'a> BodyReader<'a> {
             records += u64::from(run.count);
             runs.push(run);
         }
-        if records != u64::from(header.record_count) {
-            return Err(DecodeError::Malformed("runs do not add up to the frame's records"));
-        }
+        ensure(records == u64::from(header.record_count), "runs do not add up to the frame's records")?;
         for run in &mut runs {
             self.columns(run)?;
         }
@@ -132,15 +130,9 @@ impl<'a> BodyReader<'a> {
         let count = self.rest.varint_to("records in a run", crate::limits::RECORDS_MAX.into())? as u32;
         let leader_epoch = i32::try_from(self.rest.zigzag()?).ok().filter(|&epoch| epoch >= -1);
         let leader_epoch = leader_epoch.ok_or(DecodeError::Malformed("leader epoch out of range"))?;
-        if self.rest.varint()? != 0 {
-            return Err(DecodeError::Malformed("shapes are not part of this version"));
-        }
-        if covers == 0 {
-            return Err(DecodeError::Malformed("run covers no position"));
-        }
-        if count == 0 && leader_epoch != -1 {
-            return Err(DecodeError::Malformed("leader epoch without records"));
-        }
+        ensure(self.rest.varint()? == 0, "shapes are not part of this version")?;
+        ensure(covers > 0, "run covers no position")?;
+        ensure(count > 0 || leader_epoch == -1, "leader epoch without records")?;
         let next = Position(from + covers);
         Ok(Run { slot: Slot(slot), from: Position(from), next, count, leader_epoch, columns: Columns::default() })
     }
@@ -151,9 +143,7 @@ impl<'a> BodyReader<'a> {
         let mut position = run.from.0;
         for _ in 0..run.count {
             let gap = self.rest.varint()?;
-            if gap >= run.next.0.abs_diff(position) {
-                return Err(DecodeError::Malformed("offset outside its run"));
-            }
+            ensure(gap < run.next.0.abs_diff(position), "offset outside its run")?;
             position += gap as i64 + 1;
         }
         run.columns.timestamps = self.at();
@@ -180,9 +170,7 @@ impl<'a> BodyReader<'a> {
         let mut total = 0;
         for _ in 0..count {
             total += self.rest.varint_to(field, FRAME_BODY_MAX as u64 + 1)?.saturating_sub(1);
-            if total > FRAME_BODY_MAX as u64 {
-                return Err(DecodeError::OverLimit { field, found: total, limit: FRAME_BODY_MAX as u64 });
-            }
+            within(field, total as usize, FRAME_BODY_MAX)?;
         }
         Ok(total as u32)
     }

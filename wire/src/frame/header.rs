@@ -5,7 +5,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::codec::{Reader, Writer};
 use crate::compress::id;
-use crate::error::DecodeError;
+use crate::error::{DecodeError, ensure, within};
 use crate::ids::{Epoch, LaneId, Sequence};
 use crate::limits::{
     FRAME_BODY_MAX, FRAME_HEADER_BYTES, LANES_MAX, RECORD_BYTES_MIN, RECORDS_MAX, RUN_BYTES_MIN, RUNS_MAX,
@@ -68,9 +68,6 @@ const CHECKSUM_AT: usize = FRAME_HEADER_BYTES - 8;
 
 impl FrameHeader {
     /// Checks a whole frame: header, limits, exact length and checksum. It allocates nothing and does not expand the body.
-    ///
-    /// # Errors
-    /// The first rule that is broken.
     pub fn check(frame: &[u8]) -> Result<Self, DecodeError> {
         let header = Self::read(&mut Reader::new(frame))?;
         let stated = FRAME_HEADER_BYTES + header.body_len;
@@ -89,9 +86,6 @@ impl FrameHeader {
 
     /// Reads a header before its body has arrived, so that its size can be refused before it takes memory. It does not
     /// check the checksum: use [`FrameHeader::check`] for the whole frame.
-    ///
-    /// # Errors
-    /// The first rule that is broken.
     pub fn peek(header: &[u8; FRAME_HEADER_BYTES]) -> Result<Self, DecodeError> {
         Self::read(&mut Reader::new(header))
     }
@@ -103,9 +97,7 @@ impl FrameHeader {
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let mut reader = reader.sub(FRAME_HEADER_BYTES)?;
-        if reader.array()? != MAGIC {
-            return Err(DecodeError::Malformed("not a frame"));
-        }
+        ensure(reader.array()? == MAGIC, "not a frame")?;
         match reader.u8()? {
             KIND_RECORDS => {}
             unknown => return Err(DecodeError::UnknownFrame(unknown)),
@@ -114,14 +106,14 @@ impl FrameHeader {
         if !matches!(codec_id, id::NONE | id::LZ4 | id::ZSTD) {
             return Err(DecodeError::UnknownCodec(codec_id));
         }
-        zero(reader.u8()?.into(), "reserved byte 5 is not zero")?;
+        ensure(reader.u8()? == 0, "reserved byte 5 is not zero")?;
         let flags = reader.u16()?;
-        zero((flags & FLAG_RUN_HASHES).into(), "run hashes are not part of this version")?;
-        zero(flags.into(), "unknown flags")?;
+        ensure(flags & FLAG_RUN_HASHES == 0, "run hashes are not part of this version")?;
+        ensure(flags == 0, "unknown flags")?;
         let lane = LaneId(reader.u16()?);
-        within("lane", lane.0.into(), u64::from(LANES_MAX) - 1)?;
-        zero(reader.u16()?.into(), "reserved bytes 10 and 11 are not zero")?;
-        zero(reader.u32()?, "dictionaries are not part of this version")?;
+        within("lane", lane.0.into(), usize::from(LANES_MAX) - 1)?;
+        ensure(reader.u16()? == 0, "reserved bytes 10 and 11 are not zero")?;
+        ensure(reader.u32()? == 0, "dictionaries are not part of this version")?;
         let head = FrameHead { lane, epoch: Epoch(reader.u64()?), sequence: Sequence(reader.u64()?) };
         let run_count = reader.u32()?;
         let record_count = reader.u32()?;
@@ -133,13 +125,11 @@ impl FrameHeader {
     }
 
     fn check_limits(&self) -> Result<(), DecodeError> {
-        within("runs", self.run_count.into(), RUNS_MAX.into())?;
-        within("records", self.record_count.into(), RECORDS_MAX.into())?;
-        within("raw length", self.raw_len as u64, FRAME_BODY_MAX as u64)?;
-        within("body length", self.body_len as u64, self.raw_len as u64)?;
-        if self.run_count == 0 {
-            return Err(DecodeError::Malformed("frame without runs"));
-        }
+        within("runs", self.run_count as usize, RUNS_MAX as usize)?;
+        within("records", self.record_count as usize, RECORDS_MAX as usize)?;
+        within("raw length", self.raw_len, FRAME_BODY_MAX)?;
+        within("body length", self.body_len, self.raw_len)?;
+        ensure(self.run_count > 0, "frame without runs")?;
         if self.codec_id == id::NONE && self.body_len != self.raw_len {
             return Err(DecodeError::RawLength { stated: self.raw_len, found: self.body_len });
         }
@@ -177,7 +167,7 @@ impl FrameHeader {
 }
 
 /// Writes the checksum of an otherwise complete frame; bytes shorter than a header stay unchanged.
-pub(crate) fn seal(frame: &mut [u8]) {
+pub fn seal(frame: &mut [u8]) {
     if let Some((fixed, body)) = frame.split_first_chunk_mut::<FRAME_HEADER_BYTES>() {
         let sum = checksum(fixed, body);
         fixed[CHECKSUM_AT..].copy_from_slice(&sum);
@@ -190,12 +180,4 @@ fn checksum(fixed: &[u8], body: &[u8]) -> [u8; 8] {
     hasher.update(&fixed[..CHECKSUM_AT]);
     hasher.update(body);
     hasher.digest().to_le_bytes()
-}
-
-fn zero(value: u32, rule: &'static str) -> Result<(), DecodeError> {
-    if value == 0 { Ok(()) } else { Err(DecodeError::Malformed(rule)) }
-}
-
-fn within(field: &'static str, found: u64, limit: u64) -> Result<(), DecodeError> {
-    if found > limit { Err(DecodeError::OverLimit { field, found, limit }) } else { Ok(()) }
 }

@@ -16,17 +16,11 @@ pub struct IntactFrame {
 
 impl IntactFrame {
     /// Checks a frame that has arrived.
-    ///
-    /// # Errors
-    /// As [`FrameHeader::check`].
     pub fn check(bytes: Bytes) -> Result<Self, DecodeError> {
         FrameHeader::check(&bytes).map(|header| Self { header, bytes })
     }
 
     /// Checks the body and expands it.
-    ///
-    /// # Errors
-    /// As [`Frame::decode`].
     pub fn decode(&self) -> Result<Frame, DecodeError> {
         Frame::expand(self.header, &self.bytes)
     }

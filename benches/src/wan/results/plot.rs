@@ -15,13 +15,16 @@ const BOTTOM: f64 = 34.0;
 const TOP: f64 = 26.0;
 const RIGHT: f64 = 12.0;
 const ACROSS: usize = 4;
+/// Height of the legend above all panels.
 const LEGEND: f64 = 30.0;
 /// Colours of the lines, which colour-blind readers can tell apart (Okabe and Ito, 2008).
 const COLOURS: [&str; 4] = ["#0072b2", "#d55e00", "#009e73", "#888888"];
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Scale {
+    /// Linear from zero to this value.
     Linear(f64),
+    /// Logarithmic from the first to the second value.
     Decades(f64, f64),
 }
 

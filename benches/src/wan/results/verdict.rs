@@ -10,6 +10,7 @@ use crate::wan::cell::{Cell, Contestant, Figure, Requirement, at_most};
 pub(crate) struct Row {
     /// Median of each figure, or the worst value where that counts.
     pub(crate) figures: BTreeMap<Figure, f64>,
+    /// Number of trials with figures.
     pub(crate) seeds: usize,
     /// Errors, and reasons why measurements are invalid.
     pub(crate) faults: Vec<String>,

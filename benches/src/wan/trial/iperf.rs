@@ -12,9 +12,11 @@ use serde_json::Value;
 use crate::wan::stop::Stop;
 
 const PORT: &str = "5201";
+/// Longest time until the server listens.
 const LISTEN: Duration = Duration::from_secs(5);
 /// Longest time that iperf3 may need after its time has passed, to send what it has buffered.
 const LINGER: Duration = Duration::from_secs(20);
+/// Time between two checks of a process.
 const STEP: Duration = Duration::from_millis(20);
 
 /// Returns why iperf3 cannot be used on this machine, if it cannot.

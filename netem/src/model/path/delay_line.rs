@@ -1,7 +1,6 @@
 //! The delay line behind the bottleneck: packets stay on it for the path's delay, with jitter and reordering.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand::Rng;
@@ -16,7 +15,8 @@ const WANDER: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub(super) struct DelayLine<P> {
-    in_flight: BinaryHeap<Reverse<InFlight<P>>>,
+    /// Packets by the time at which they arrive, then in the order in which they entered.
+    in_flight: BTreeMap<(Duration, u64), InFlight<P>>,
     entered: u64,
     /// Bytes that are in flight on the delay line.
     pub(super) bytes: u64,
@@ -27,8 +27,6 @@ pub(super) struct DelayLine<P> {
 
 #[derive(Debug)]
 struct InFlight<P> {
-    due: Duration,
-    number: u64,
     length: u64,
     packet: P,
     flip: Option<u64>,
@@ -37,7 +35,7 @@ struct InFlight<P> {
 impl<P: Clone> DelayLine<P> {
     pub(super) fn new(seed: u64, stream: u64) -> Self {
         let wander = rng(seed, stream, 2);
-        Self { in_flight: BinaryHeap::new(), entered: 0, bytes: 0, last: Duration::ZERO, wander }
+        Self { in_flight: BTreeMap::new(), entered: 0, bytes: 0, last: Duration::ZERO, wander }
     }
 
     /// Takes a packet that leaves the bottleneck `at` a time that never goes back.
@@ -52,22 +50,20 @@ impl<P: Clone> DelayLine<P> {
 
     /// Removes the next packet that has arrived by `now`; returns it and its length.
     pub(super) fn pop(&mut self, now: Duration) -> Option<(Delivery<P>, u64)> {
-        if self.next()? > now {
-            return None;
-        }
-        let Reverse(InFlight { due, length, packet, flip, .. }) = self.in_flight.pop()?;
+        let first = self.in_flight.first_entry().filter(|first| first.key().0 <= now)?;
+        let ((due, _), InFlight { length, packet, flip }) = first.remove_entry();
         self.bytes -= length;
         Some((Delivery { packet, due, flip }, length))
     }
 
     pub(super) fn next(&self) -> Option<Duration> {
-        self.in_flight.peek().map(|Reverse(first)| first.due)
+        self.in_flight.keys().next().map(|(due, _)| *due)
     }
 
     fn push(&mut self, due: Duration, length: u64, packet: P, flip: Option<u64>) {
         self.bytes += length;
         self.entered += 1;
-        self.in_flight.push(Reverse(InFlight { due, number: self.entered, length, packet, flip }));
+        self.in_flight.insert((due, self.entered), InFlight { length, packet, flip });
     }
 
     fn due(&mut self, packet: &PathPacket<P>, conditions: &Conditions, at: Duration) -> Duration {
@@ -107,23 +103,3 @@ fn jittered(delay: Duration, jitter: &Jitter, part: f64) -> Duration {
     let stray = jitter.by.mul_f64(part.abs());
     if part < 0.0 { delay.saturating_sub(stray) } else { delay + stray }
 }
-
-impl<P> Ord for InFlight<P> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.due, self.number).cmp(&(other.due, other.number))
-    }
-}
-
-impl<P> PartialOrd for InFlight<P> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<P> PartialEq for InFlight<P> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl<P> Eq for InFlight<P> {}

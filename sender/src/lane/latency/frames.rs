@@ -55,6 +55,7 @@ pub struct Sample {
 pub struct FrameTimes(VecDeque<(Sequence, Packed)>);
 
 impl Taken {
+    /// Marks that QUIC has taken the last byte at `now`, in nanoseconds of our clock.
     pub fn mark(&self, now: u64) {
         self.0.store(now, Ordering::Relaxed);
     }

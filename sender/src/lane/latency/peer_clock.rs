@@ -25,9 +25,11 @@ pub(crate) struct PeerClock {
 
 #[derive(Debug, Clone, Copy)]
 struct Answer {
+    /// Time of its arrival, by our clock.
     at: u64,
     /// Time of the receiver's clock less that of ours.
     ahead: i128,
+    /// Nanoseconds by which `ahead` may be wrong.
     within: u64,
 }
 
@@ -36,6 +38,7 @@ struct Answer {
 pub struct Ahead {
     /// Nanoseconds ahead; negative where it is behind.
     pub nanos: i64,
+    /// Nanoseconds by which that may be wrong.
     pub within: u64,
 }
 

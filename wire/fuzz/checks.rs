@@ -1,14 +1,11 @@
-//! Checks that must hold for any bytes: one behind each fuzz target and the replay of its corpus. The product does not
-//! call them.
+//! Checks that must hold for any bytes: one behind each fuzz target, the replay of its corpus, and property tests.
 
-use bytes::Bytes;
-
-use crate::codec::{control_length, decode_control, encode_control};
-use crate::compress::{Codec, compress, expand, id};
-use crate::error::DecodeError;
-use crate::frame::{Frame, FrameBuilder, FrameCursor, Step, seal};
-use crate::limits::FRAME_BODY_MAX;
-use crate::units::{Rate, Size, display_duration, parse_duration};
+use wire::codec::{control_length, decode_control, encode_control};
+use wire::compress::{Codec, compress, expand, id};
+use wire::error::DecodeError;
+use wire::frame::{Frame, FrameBuilder, FrameCursor, Step, seal};
+use wire::limits::FRAME_BODY_MAX;
+use wire::units::{Rate, Size, display_duration, parse_duration};
 
 /// Checks a frame: it is refused, or its records build the same frame again, byte for byte unless it is compressed.
 ///
@@ -26,8 +23,8 @@ pub fn frame(bytes: &[u8]) {
     }
 }
 
-fn rebuild(bytes: &[u8]) -> Result<Bytes, DecodeError> {
-    let frame = Frame::decode(Bytes::copy_from_slice(bytes))?;
+fn rebuild(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    let frame = Frame::decode(bytes.to_vec().into())?;
     let mut builder = FrameBuilder::new();
     for step in steps(&frame) {
         match step {
@@ -45,7 +42,7 @@ fn rebuild(bytes: &[u8]) -> Result<Bytes, DecodeError> {
     let rebuilt = builder.finish(frame.header().head, Codec::None);
     let again = Frame::decode(rebuilt.clone())?;
     assert!(steps(&frame).eq(steps(&again)), "rebuilt frame differs");
-    Ok(rebuilt)
+    Ok(rebuilt.into())
 }
 
 fn steps(frame: &Frame) -> impl Iterator<Item = Step<'_>> {
