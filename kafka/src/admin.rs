@@ -32,7 +32,8 @@ pub struct KafkaCatalog(Arc<Client>);
 impl KafkaCatalog {
     /// Starts a client for admin calls, which connects at the first call.
     pub fn start(properties: &Properties, link: &str) -> Result<Self, KafkaError> {
-        let settings = properties.settings(link, &[], &[]);
+        // Metadata comes from another broker after this time without an answer.
+        let settings = properties.settings(link, &[("socket.timeout.ms", "10000".to_owned())], &[]);
         // Without events, because nothing takes them from the main queue: librdkafka logs errors instead.
         Client::start(Kind::Producer, &settings, 0).map(Self)
     }

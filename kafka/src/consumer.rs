@@ -77,8 +77,12 @@ impl Instance {
 
 fn settings(properties: &Properties, config: &ConsumerConfig<'_>) -> Vec<(String, String)> {
     let set = |name, value: &str| (name, value.to_owned());
-    let defaults: [Setting; 2] =
-        [("fetch.wait.max.ms", config.fetch_wait.as_millis().to_string()), set("fetch.error.backoff.ms", "100")];
+    let defaults: [Setting; 3] = [
+        ("fetch.wait.max.ms", config.fetch_wait.as_millis().to_string()),
+        set("fetch.error.backoff.ms", "100"),
+        // A broker that hangs keeps its connections: its partitions wait this long for their new leaders.
+        set("socket.timeout.ms", "10000"),
+    ];
     let mut fixed: Vec<Setting> = vec![
         // librdkafka assigns nothing without a group id; the consumer never joins the group.
         ("group.id", format!("causeway.{}.data", config.link)),

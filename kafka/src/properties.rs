@@ -29,11 +29,22 @@ const DEFAULTS: [(&str, &str); 7] = [
     ("statistics.interval.ms", "0"),
 ];
 
+/// The system's certificate authorities. A librdkafka with its own OpenSSL does not look for them by default.
+const SYSTEM_AUTHORITIES: (&str, &str) = ("ssl.ca.location", "probe");
+
 impl Properties {
+    /// Returns whether brokers are reached over TLS, and no authorities are set by other properties.
+    fn uses_tls(&self) -> bool {
+        let protocol = self.extra.get("security.protocol");
+        let is_tls = protocol.is_some_and(|protocol| protocol.to_ascii_lowercase().ends_with("ssl"));
+        is_tls && !self.extra.contains_key("ssl.ca.pem") && !self.extra.contains_key("ssl.ca.certificate.stores")
+    }
+
     /// Returns all properties of a client in the order to set them: later ones replace earlier ones. The operator's
     /// properties replace `defaults`, and `fixed` replaces the operator's.
     pub(crate) fn settings(&self, link: &str, defaults: &[Setting], fixed: &[Setting]) -> Vec<(String, String)> {
-        let common = DEFAULTS.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        let trust = self.uses_tls().then_some(SYSTEM_AUTHORITIES);
+        let common = DEFAULTS.iter().chain(&trust).map(|&(name, value)| (name.to_owned(), value.to_owned()));
         let own = |settings: &[Setting]| -> Vec<(String, String)> {
             settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
         };
@@ -102,6 +113,21 @@ mod tests {
         for broken in ["isolation.level", "acks", "auto.offset.reset", "error_cb", "group.id"] {
             assert!(forbidden(broken).is_some(), "{broken}");
         }
+    }
+
+    #[test]
+    fn tls_trusts_the_systems_authorities_unless_others_are_set() {
+        let authorities = |extra: &[(&str, &str)]| {
+            let extra = extra.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+            let properties = Properties { bootstrap_servers: vec!["a:1".to_owned()], extra };
+            let settings: BTreeMap<String, String> = properties.settings("fra", &[], &[]).into_iter().collect();
+            settings.get("ssl.ca.location").cloned()
+        };
+        assert_eq!(authorities(&[]), None);
+        assert_eq!(authorities(&[("security.protocol", "SASL_SSL")]).as_deref(), Some("probe"));
+        let own = [("security.protocol", "ssl"), ("ssl.ca.location", "/etc/ca.pem")];
+        assert_eq!(authorities(&own).as_deref(), Some("/etc/ca.pem"));
+        assert_eq!(authorities(&[("security.protocol", "ssl"), ("ssl.ca.pem", "…")]), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod damaged_batches;
 mod delivery;
 mod deposed_leader;
 mod fidelity;
+mod hung_brokers;
 mod kill_points;
 mod kills;
 mod loops;

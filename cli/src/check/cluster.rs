@@ -70,16 +70,20 @@ impl Cluster {
         let catalog = Arc::clone(&self.catalog);
         // Abandoned if it gets no answer: the process ends soon.
         thread::spawn(move || answer_in.send(question(&*catalog)));
-        let because = |words: String| match self.overheard.last() {
-            Some(line) => format!("{words}; the client said: {line}"),
-            None => words,
+        let because = |words: String, fault: KafkaFault| match self.overheard.last() {
+            Some(line) => (format!("{words}; the client said: {line}"), remedy(fault, &line)),
+            None => (words, remedy(fault, "")),
         };
         match answer.recv_timeout(ANSWER) {
             Ok(Ok(found)) => return Some(found),
-            Ok(Err(error)) => findings.failed(what, because(error.to_string()), remedy(error.fault)),
+            Ok(Err(error)) => {
+                let (words, remedy) = because(error.to_string(), error.fault);
+                findings.failed(what, words, remedy);
+            }
             Err(_) => {
                 let words = format!("no answer within {} s", ANSWER.as_secs());
-                findings.failed(what, because(words), remedy(KafkaFault::TimedOut(ANSWER)));
+                let (words, remedy) = because(words, KafkaFault::TimedOut(ANSWER));
+                findings.failed(what, words, remedy);
             }
         }
         None
@@ -97,8 +101,12 @@ fn connect(broker: &Address) -> io::Result<()> {
     Err(last)
 }
 
-fn remedy(fault: KafkaFault) -> &'static str {
+fn remedy(fault: KafkaFault, heard: &str) -> &'static str {
     match fault {
+        _ if heard.contains("certificate") => {
+            "set `ssl.ca.location` in the [….client] section to the authority that signed the brokers' certificates"
+        }
+        _ if heard.contains("Authentication failed") => "compare the user and the password in the [….client] section",
         KafkaFault::Unauthorized => "give the user of [source.client] or [target.client] the rights that it lacks",
         KafkaFault::Misused => "compare the cluster's version and the client's properties with the docs",
         _ => {
@@ -124,7 +132,12 @@ impl Overheard {
     fn last(&self) -> Option<String> {
         let heard = self.0.lock();
         let text = String::from_utf8_lossy(&heard);
-        let line = text.lines().rfind(|line| line.starts_with("librdkafka"))?;
+        let mut lines = text.lines().filter(|line| line.starts_with("librdkafka"));
+        // That brokers are down is said last; the reason comes before it.
+        let is_reason = |line: &str| {
+            ["certificate", "Authentication failed", "SSL handshake"].iter().any(|words| line.contains(words))
+        };
+        let line = lines.clone().rfind(|line| is_reason(line)).or_else(|| lines.next_back())?;
         // `librdkafka: [thrd:…]: host:port/bootstrap: words facility="FAIL"`
         let words = line.split_once("]: ").map_or(line, |(_, words)| words);
         Some(words.split(" facility=").next().unwrap_or(words).trim().to_owned())

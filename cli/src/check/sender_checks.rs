@@ -141,6 +141,8 @@ async fn dial(findings: &mut Findings, config: &Config, credentials: &Credential
     match accepted(&connection).await {
         Ok(true) => {
             let names = PeerIdentity::of(&connection).map(|peer| peer.dns_names().join(", ")).unwrap_or_default();
+            // A certificate may be for an address alone, which the handshake has compared.
+            let names = if names.is_empty() { connection.remote_address().ip().to_string() } else { names };
             let rtt = connection.rtt().as_secs_f64() * 1000.0;
             let remote = connection.remote_address();
             findings.ok("receiver", format!("{remote} is {names}, accepts our certificate, round trip {rtt:.0} ms"));

@@ -8,6 +8,7 @@ use quinn::Connection;
 use service::lock::Lock;
 use service::shutdown::{Phase, Shutdown};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, Interval};
 use transport::clock::Clock;
@@ -286,8 +287,7 @@ impl Active {
     }
 
     async fn send(&self, message: Control) -> Result<(), Close> {
-        let sent = self.outgoing.send_timeout(message, STUCK).await;
-        sent.map_err(|_| Close::new(CloseCode::Internal, "sender does not read its control stream"))
+        self.outgoing.send_timeout(message, STUCK).await.map_err(|error| undelivered(&error))
     }
 
     /// Ends a silent session if another sender stands by; otherwise it is kept, because resuming costs a round trip.
@@ -311,7 +311,30 @@ impl Active {
     }
 }
 
+/// Returns why a message could not be sent. A sender that shuts down ends its stream first, which is no fault.
+fn undelivered(error: &SendTimeoutError<Control>) -> Close {
+    match error {
+        SendTimeoutError::Closed(_) => Close::normal("the sender ended its control stream"),
+        SendTimeoutError::Timeout(_) => {
+            let detail = format!("the sender has not read its control stream for {} s", STUCK.as_secs());
+            Close::new(CloseCode::Misbehaved, detail)
+        }
+    }
+}
+
 fn lost(connection: &Connection) -> Close {
     let reason = connection.close_reason().map_or_else(|| "control stream ended".to_owned(), |error| error.to_string());
     Close::normal(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sender_that_shuts_down_is_no_internal_error() {
+        let message = Control::Clock { asked: 1, answered: 2 };
+        assert_eq!(undelivered(&SendTimeoutError::Closed(message.clone())).code, CloseCode::Normal);
+        assert_eq!(undelivered(&SendTimeoutError::Timeout(message)).code, CloseCode::Misbehaved);
+    }
 }
