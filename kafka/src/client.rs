@@ -13,6 +13,8 @@ use super::{client_log, error_callback};
 
 /// librdkafka's error texts are shorter than this.
 const REASON_BYTES: usize = 512;
+/// Code for a start that failed because threads could not be started, or not in time.
+const OUT_OF_THREADS: sys::rd_kafka_resp_err_t = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE;
 
 /// Kind of an instance. Admin calls work with either kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +46,8 @@ impl Client {
             Kind::Consumer => sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
             Kind::Producer => sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
         };
-        // SAFETY: `conf` is live; the callback is a plain function; `reason` outlives the call.
+        // SAFETY: `conf` is live, and stays ours unless the call succeeds; the callbacks are plain functions without state
+        // of ours; `reason` outlives the call.
         let rk = unsafe {
             sys::rd_kafka_conf_set_events(conf.0, events);
             sys::rd_kafka_conf_set_log_cb(conf.0, Some(client_log::on_log));
@@ -53,7 +56,14 @@ impl Client {
             }
             sys::rd_kafka_new(raw_kind, conf.0, reason.as_mut_ptr(), REASON_BYTES)
         };
-        let rk = NonNull::new(rk).ok_or_else(|| KafkaError::misused("start of a Kafka client", text(&reason)))?;
+        let Some(rk) = NonNull::new(rk) else {
+            // SAFETY: it reads a number of this thread, always a code of librdkafka's own.
+            if unsafe { sys::rd_kafka_last_error() } == OUT_OF_THREADS {
+                // Threads that are late may still read the configuration: it is leaked rather than freed.
+                std::mem::forget(conf);
+            }
+            return Err(KafkaError::misused("start of a Kafka client", text(&reason)));
+        };
         // On success the configuration belongs to the instance.
         std::mem::forget(conf);
         Ok(Arc::new(Self { rk, kind }))
@@ -76,7 +86,8 @@ impl Drop for Client {
         if self.kind == Kind::Producer {
             self.purge();
         }
-        // SAFETY: this is the last reference: queues, topics and lanes hold an `Arc` of it, and are gone.
+        // SAFETY: this is the last reference: queues, topics, events and lanes hold an `Arc` of it, and are gone. The call
+        // ends the instance's threads, so no callback runs after it.
         unsafe { sys::rd_kafka_destroy_flags(self.raw(), sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) }
         client_log::forget(self.raw().addr());
     }
@@ -167,7 +178,8 @@ impl Queue {
     /// Returns the next event; waits for at most `timeout`, rounded up to whole milliseconds.
     pub(crate) fn poll(&self, timeout: Duration) -> Option<Event> {
         // SAFETY: the queue is live; the event belongs to us from here on.
-        NonNull::new(unsafe { sys::rd_kafka_queue_poll(self.raw(), millis(timeout)) }).map(Event)
+        let raw = unsafe { sys::rd_kafka_queue_poll(self.raw(), millis(timeout)) };
+        NonNull::new(raw).map(|raw| Event { raw, _client: self._client.clone() })
     }
 
     /// Makes [`Queue::poll`] return immediately: the call that waits now, or else the next one.
@@ -184,13 +196,17 @@ impl Drop for Queue {
     }
 }
 
-/// An event taken from a queue. It owns all that is read from it.
+/// An event taken from a queue. It owns all that is read from it, such as messages, results and texts. It may outlive
+/// its queue, and keeps the instance alive, which its destruction uses.
 #[derive(Debug)]
-pub(crate) struct Event(NonNull<sys::rd_kafka_event_t>);
+pub(crate) struct Event {
+    raw: NonNull<sys::rd_kafka_event_t>,
+    _client: Arc<Client>,
+}
 
 impl Event {
     pub(crate) fn raw(&self) -> *mut sys::rd_kafka_event_t {
-        self.0.as_ptr()
+        self.raw.as_ptr()
     }
 
     pub(crate) fn kind(&self) -> i32 {
@@ -212,7 +228,7 @@ impl Event {
 
 impl Drop for Event {
     fn drop(&mut self) {
-        // SAFETY: we own it.
+        // SAFETY: we own it, and hold the instance.
         unsafe { sys::rd_kafka_event_destroy(self.raw()) }
     }
 }
@@ -329,6 +345,13 @@ pub(crate) mod coded {
         pub(crate) fn rd_kafka_error_code(error: *const sys::rd_kafka_error_t) -> c_int;
         pub(crate) fn rd_kafka_event_error(event: *mut sys::rd_kafka_event_t) -> c_int;
         pub(crate) fn rd_kafka_fatal_error(rk: *mut sys::rd_kafka_t, reason: *mut c_char, size: usize) -> c_int;
+        pub(crate) fn rd_kafka_metadata(
+            rk: *mut sys::rd_kafka_t,
+            all_topics: c_int,
+            only: *mut sys::rd_kafka_topic_t,
+            metadata: *mut *const sys::rd_kafka_metadata,
+            timeout_ms: c_int,
+        ) -> c_int;
         pub(crate) fn rd_kafka_topic_result_error(result: *const sys::rd_kafka_topic_result_t) -> c_int;
         pub(crate) fn rd_kafka_ConfigEntry_source(entry: *const sys::rd_kafka_ConfigEntry_t) -> c_int;
         pub(crate) fn rd_kafka_ConfigResource_error(resource: *const sys::rd_kafka_ConfigResource_t) -> c_int;

@@ -1,11 +1,12 @@
 //! Requests for the metadata of topics and partitions.
 
+use std::ffi::c_int;
 use std::ptr;
 use std::time::Duration;
 
 use rdkafka_sys as sys;
 
-use super::client::{Client, Topic, millis, reason_of};
+use super::client::{Client, Topic, coded, millis, reason_of};
 use super::error::KafkaError;
 use super::text::lossy;
 use crate::catalog::TopicSummary;
@@ -48,12 +49,12 @@ struct Metadata(*const sys::rd_kafka_metadata);
 impl Metadata {
     fn ask(client: &Client, wanted: Wanted<'_>, timeout: Duration) -> Result<Self, KafkaError> {
         let mut metadata = ptr::null();
-        let all = i32::from(matches!(wanted, Wanted::AllTopics));
+        let all = c_int::from(matches!(wanted, Wanted::AllTopics));
         let only_raw = if let Wanted::Topic(topic) = wanted { topic.raw() } else { ptr::null_mut() };
-        // SAFETY: the instance is live; we own the result. The code returned is the client's own.
-        let code = unsafe { sys::rd_kafka_metadata(client.raw(), all, only_raw, &raw mut metadata, millis(timeout)) };
-        if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-            let code = code as i32;
+        // SAFETY: the instance is live, and so is the topic's handle if there is one. Both are lent for the call. The
+        // result is ours, and only on success there is one.
+        let code = unsafe { coded::rd_kafka_metadata(client.raw(), all, only_raw, &raw mut metadata, millis(timeout)) };
+        if code != 0 {
             return Err(KafkaError::coded("metadata", code, reason_of(code)));
         }
         Ok(Self(metadata))

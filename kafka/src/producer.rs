@@ -4,6 +4,7 @@
 //! [`Producer::fence`] ends the transaction that the dropped one left open.
 
 mod record;
+mod refusal_reason;
 mod reports;
 
 use std::collections::HashMap;
@@ -31,6 +32,8 @@ const METADATA_WAIT: Duration = Duration::from_secs(5);
 /// Time limit for the client's threads to discard the records of a dropped producer. They need milliseconds, unless one
 /// of them waits for a name server; then no answer arrives that could do harm.
 const PURGE_WITHIN: Duration = Duration::from_secs(10);
+/// Time within which the client registers a record's partition with the transaction: its timer has one millisecond.
+const REGISTERED_WITHIN: Duration = Duration::from_millis(5);
 /// Pause before the next purge: a record that is being sent again was not in the queue at the last one.
 const PURGE_AGAIN: Duration = Duration::from_millis(50);
 
@@ -124,6 +127,11 @@ impl Producer {
     /// Starts a transaction, which must be committed within the transaction timeout.
     /// After an error, drop the producer.
     pub fn begin(&mut self) -> Result<(), ProduceError> {
+        // The counts say which frames librdkafka still reads, so they must not begin again before they are equal.
+        if self.reports.count() < self.sent {
+            let reason = "records of the transaction before it are in flight";
+            return Err(KafkaError::misused(format!("begin of `{}`", self.name), reason).into());
+        }
         self.deadline = Instant::now() + self.timeout;
         self.reports = Reports::default();
         self.sent = 0;
@@ -301,11 +309,15 @@ impl Producer {
 impl Drop for Producer {
     /// Discards all records first: an instance must not end while answers to its records may arrive. librdkafka 2.12
     /// frees the text of the transaction's error while its broker threads still run, and the next answer that says
-    /// "fenced" frees it again.
+    /// "fenced" frees it again. Nor must it end while it registers a partition: its broker thread fails that request
+    /// before the main thread has counted it, which is an assertion (`txn_req_cnt > 0`).
     fn drop(&mut self) {
         if !self.discard(PURGE_WITHIN) {
             let waited = PURGE_WITHIN.as_secs();
             tracing::warn!("`{}`: the Kafka client did not discard its records within {waited} s", self.name);
+        }
+        if self.sent > 0 {
+            std::thread::sleep(REGISTERED_WITHIN);
         }
     }
 }

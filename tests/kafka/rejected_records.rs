@@ -123,12 +123,50 @@ fn refused_timestamps_halt_exactly_there() -> Result<()> {
     }
     let files = LinkFiles::new(&topics::unique("stamps"), &pair.source, &pair.target, &[&negative, &old])?;
     let (_receiver, sender) = files.start()?;
-    for topic in [&negative, &old] {
-        halts::expect(&sender, topic, 0, "record-rejected", 3)?;
+    for (topic, reason) in [
+        (&negative, "Unknown broker error"),
+        (
+            &old,
+            "Broker: Invalid timestamp: it is outside message.timestamp.before.max.ms or \
+                message.timestamp.after.max.ms of the topic",
+        ),
+    ] {
+        let detail = halts::expect(&sender, topic, 0, "record-rejected", 3)?;
+        ensure!(detail == format!("{reason}, at source offset 3"), "{detail:?}");
         halts::resume(&sender, &[&format!("{topic}/0"), "--skip"])?;
     }
     verify::wait_until_delivered(&expected, &pair.target, "{topic}", PATIENCE)?;
     verify::ensure_exactly_once(&expected, &pair.target, "{topic}")?;
+    Ok(())
+}
+
+#[test]
+fn refused_record_without_a_key_is_named_exactly() -> Result<()> {
+    let pair = Pair::shared()?;
+    let topic = topics::create_unique(&pair.source, "keyless", 1)?;
+    topics::create(&pair.target, &topic, 1, &[("cleanup.policy", "compact")])?;
+    // More than one, so that the broker names them in a batch first.
+    let keyless = |number| Record { key: None, ..numbered(number, b"value".to_vec()) };
+    let records = [small(0..3), vec![keyless(3)], small(4..6), vec![keyless(6)], small(7..9)].concat();
+    let written = journal::write(&pair.source, &topic, 0, &records)?.written;
+    let files = LinkFiles::new(&topics::unique("keyless"), &pair.source, &pair.target, &[&topic])?;
+    let (receiver, sender) = files.start()?;
+    let partition = format!("{topic}/0");
+    for offset in [3, 6] {
+        let detail = halts::expect(&sender, &topic, 0, "record-rejected", offset)?;
+        let expected = format!(
+            "Broker: Broker failed to validate record: it has no key, and a compacted topic requires one, at source \
+             offset {offset}"
+        );
+        ensure!(detail == expected, "{detail:?}");
+        halts::resume(&sender, &[&partition, "--skip"])?;
+    }
+    let expected = written.without(&topic, 0, 3).without(&topic, 0, 6);
+    verify::wait_until_delivered(&expected, &pair.target, "{topic}", PATIENCE)?;
+    verify::ensure_exactly_once(&expected, &pair.target, "{topic}")?;
+    let jumps = jumps(&receiver)?;
+    let [first, second] = &jumps[..] else { anyhow::bail!("two jumps are expected: {jumps:?}") };
+    ensure!(first.is_between(3, 4) && second.is_between(6, 7), "{jumps:?}");
     Ok(())
 }
 

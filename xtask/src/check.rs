@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::step::{Steps, cargo, run as run_command};
-use crate::{deny, java, tidy};
+use crate::{asan, deny, java, tidy};
 
 /// Names of test binaries that need real Kafka begin with this.
 const KAFKA: &str = "kafka";
@@ -79,8 +79,15 @@ fn take_all(options: &Options, steps: &mut Steps) -> Result<()> {
     }
     steps.take("doc tests", || run_command(&mut cargo(&["test", "--doc"])))?;
     if options.fast {
-        steps.note("--fast: rustdoc, deny, the short bench and the real-Kafka tests were NOT RUN".to_owned());
+        let left_out = "rustdoc, deny, AddressSanitizer, the short bench and the real-Kafka tests";
+        steps.note(format!("--fast: {left_out} were NOT RUN"));
         return Ok(());
+    }
+    let built = target()?;
+    let sanitized = built.join("asan");
+    match asan::obstacle(&sanitized)? {
+        None => steps.take("shim under ASan", || asan::run(&sanitized, &built, features(options)))?,
+        Some(reason) => steps.note(format!("shim under AddressSanitizer: NOT RUN, {reason}")),
     }
     run_command(&mut cargo(&["build", "--bins"]))?;
     if tun_is_available() {
@@ -99,11 +106,13 @@ fn take_all(options: &Options, steps: &mut Steps) -> Result<()> {
 /// features and nothing is built twice.
 fn workspace(options: &Options, arguments: &[&str]) -> Command {
     let mut cargo = cargo(arguments);
-    cargo.args(["--workspace", "--locked"]);
-    if options.system_kafka {
-        cargo.args(["--no-default-features", "--features", "kafka-system"]);
-    }
+    cargo.args(["--workspace", "--locked"]).args(features(options));
     cargo
+}
+
+/// Arguments of cargo that choose the build of librdkafka.
+fn features(options: &Options) -> &'static [&'static str] {
+    if options.system_kafka { &["--no-default-features", "--features", "kafka-system"] } else { &[] }
 }
 
 /// Test binaries of the workspace that do not need Kafka.
@@ -138,7 +147,8 @@ fn binary(name: &str) -> Result<PathBuf> {
     Ok(target()?.join("debug").join(name))
 }
 
-fn target() -> Result<PathBuf> {
+/// The directory of cargo's builds.
+pub(crate) fn target() -> Result<PathBuf> {
     let metadata = metadata()?;
     Ok(metadata["target_directory"].as_str().context("cargo metadata names no target directory")?.into())
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::SIGPIPE;
 use signal_hook::flag::register_conditional_default;
 
+mod asan;
 mod check;
 mod deny;
 mod java;
@@ -19,10 +20,14 @@ const HELP: &str = "\
 cargo xtask check [--fast] [--system-kafka] [--rounds N]
     run everything that CI requires of a change, in order, up to the first failure
 
-    --fast          leave out rustdoc, cargo-deny, the bench and the real-Kafka tests: for use while you work
+    --fast          leave out rustdoc, cargo-deny, AddressSanitizer, the bench and the real-Kafka tests: for use while
+                    you work
     --system-kafka  build librdkafka against this machine's libssl and zlib, which is faster
                     (Debian, Ubuntu: apt-get install libssl-dev zlib1g-dev pkg-config)
     --rounds N      number of random kill rounds in the real-Kafka tests (default: 20)
+
+cargo xtask asan
+    run only the tests of the librdkafka shim under AddressSanitizer
 
 cargo xtask tidy [--places] [--tree DIR]
     check the rules that need no compiler, and print a table of the tree in numbers with the limit of each
@@ -38,6 +43,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments.as_slice() {
         ["check", rest @ ..] => check::Options::parse(rest).and_then(|options| check::run(&options)),
+        ["asan"] => check::target().and_then(|built| asan::alone(&built)),
         ["tidy", rest @ ..] => tidy::Options::parse(rest).and_then(|options| tidy::run(&options)),
         ["--help" | "-h" | "help"] => {
             println!("{HELP}");

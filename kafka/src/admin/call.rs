@@ -71,7 +71,7 @@ impl<'a> Call<'a> {
     }
 
     /// Makes the call and waits for its answer. `submit` passes the three handles to librdkafka, which copies its
-    /// arguments.
+    /// arguments. An answer that comes after the wait is dropped with the queue, which librdkafka counts references to.
     pub(super) fn answer(
         self,
         submit: impl FnOnce(*mut sys::rd_kafka_t, *mut sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),

@@ -23,7 +23,8 @@ use crate::text::c_string;
 /// Messages taken in one call: enough to make the call's own cost negligible, few enough to hold little memory.
 const BATCH: usize = 512;
 
-/// Queue of the records of one lane, in order within each partition.
+/// Queue of the records of one lane, in order within each partition. Fields are dropped in order: the messages before
+/// the queue, and all before the instance.
 #[derive(Debug)]
 pub struct LaneQueue {
     partitions: HashMap<Origin, Partition>,
@@ -36,7 +37,8 @@ pub struct LaneQueue {
     head: Option<Head>,
     headers: HeaderBlock,
     queue: Queue,
-    waker: Box<Waker>,
+    /// State of the callback. Not a `Box`, which must be the only way to its memory.
+    waker: Arc<Waker>,
     consumer: Arc<Instance>,
 }
 
@@ -81,7 +83,8 @@ struct Waker {
 /// Called by librdkafka, with the queue locked, each time the queue stops being empty. The woken thread must therefore
 /// read until the queue is empty again.
 extern "C" fn on_wake(_rk: *mut sys::rd_kafka_t, waker: *mut c_void) {
-    // SAFETY: the waker lives until the callback has been removed, which the queue's lock orders.
+    // SAFETY: the lane owns the waker until it has removed the callback. It is removed under the queue's lock, which is
+    // held here.
     let waker = unsafe { &*waker.cast::<Waker>() };
     waker.woken.store(true, Ordering::Release);
     waker.bell.ring();
@@ -90,10 +93,10 @@ extern "C" fn on_wake(_rk: *mut sys::rd_kafka_t, waker: *mut c_void) {
 impl LaneQueue {
     pub(super) fn new(consumer: Arc<Instance>, bell: Bell) -> Self {
         let queue = Queue::private(&consumer.client);
-        let waker = Box::new(Waker { woken: AtomicBool::new(true), bell });
-        // SAFETY: `waker` is boxed and outlives the callback, see `Drop`.
+        let waker = Arc::new(Waker { woken: AtomicBool::new(true), bell });
+        // SAFETY: the queue is live. The waker is ours until `Drop` has removed the callback.
         unsafe {
-            let opaque = ptr::from_ref(&*waker).cast_mut().cast();
+            let opaque = Arc::as_ptr(&waker).cast_mut().cast();
             sys::rd_kafka_queue_cb_event_enable(queue.raw(), Some(on_wake), opaque);
         }
         Self {
@@ -319,8 +322,8 @@ impl Drop for LaneQueue {
         if let Err(error) = self.unassign(&slots) {
             tracing::debug!("unassignment of a dropped lane: {error}");
         }
-        // SAFETY: the queue is live. Its lock is held while the callback runs: once this returns, the callback cannot
-        // reach the waker.
+        // SAFETY: the queue is live. Its lock is held while the callback runs, also for records that are forwarded to it:
+        // once this returns, the callback cannot reach the waker, which is dropped after it.
         unsafe { sys::rd_kafka_queue_cb_event_enable(self.queue.raw(), None, ptr::null_mut()) };
     }
 }

@@ -12,7 +12,8 @@ use super::event::Fault;
 use crate::error::known;
 use crate::text::{bytes, lossy};
 
-/// A message that we own. It keeps the memory of its whole fetch, so do not hold it for long.
+/// A message that we own, and with it the memory of its whole fetch, so do not hold it for long. Its lane must drop it
+/// before the instance.
 #[derive(Debug)]
 pub(super) struct Message(NonNull<sys::rd_kafka_message_t>);
 
@@ -105,7 +106,8 @@ impl Message {
     }
 
     pub(super) fn reason(&self) -> String {
-        // SAFETY: the message is live and carries an error; the string is copied.
+        // SAFETY: the message is live and carries an error. Its text is then its payload, a C string that it owns, or else
+        // static; it is copied.
         unsafe { lossy(sys::rd_kafka_message_errstr(self.raw())).into_owned() }
     }
 
@@ -125,7 +127,8 @@ impl Message {
             let mut key = ptr::null::<c_char>();
             let mut value = ptr::null::<c_void>();
             let mut len = 0;
-            // SAFETY: `headers` is live; what it points to is copied before the message goes.
+            // SAFETY: the message owns `headers` and all that they point to, which is copied; librdkafka ends each key with
+            // a NUL byte.
             unsafe {
                 let found = sys::rd_kafka_header_get_all(headers, index, &raw mut key, &raw mut value, &raw mut len);
                 if found != Code::RD_KAFKA_RESP_ERR_NO_ERROR {

@@ -6,9 +6,9 @@ use std::ptr;
 use rdkafka_sys as sys;
 use wire::ids::Offset;
 
-use crate::client::{Event, reason_of};
+use super::refusal_reason::refusal_reason;
+use crate::client::Event;
 use crate::error::refusal;
-use crate::text::lossy;
 
 /// Partition of a report: the address of its topic handle, and the partition's number.
 type Origin = (usize, i32);
@@ -65,7 +65,9 @@ impl Reports {
 
     fn take_reports(&mut self, event: &Event) {
         loop {
-            // SAFETY: the event is live, and keeps the message; fields are read in place.
+            // SAFETY: the event is live. It owns the message until it is destroyed, and the message owns its key and holds
+            // its topic. Fields are read in place and copied. Neither the payload, which may be in a frame, nor
+            // librdkafka's text about the record is read.
             unsafe {
                 let message = sys::rd_kafka_event_message_next(event.raw());
                 if message.is_null() {
@@ -81,11 +83,7 @@ impl Reports {
                         *ends = (ends.0.min(offset), ends.1.max(offset));
                     }
                     code => {
-                        // Not `rd_kafka_message_errstr`: for a report, that returns the payload as the reason.
-                        let reason = match lossy(sys::rd_kafka_message_produce_errstr(message)) {
-                            said if said.is_empty() => reason_of(code),
-                            said => format!("{} ({said})", reason_of(code)),
-                        };
+                        let reason = refusal_reason(code, !(*message).key.is_null());
                         // The opaque number from `record::enqueue`.
                         let source = Offset((*message)._private.addr() as i64);
                         self.bad(BadReport { code, reason, origin: Some(origin), offsets: (source, source) });

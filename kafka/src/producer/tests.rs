@@ -28,9 +28,9 @@ fn send_all(producer: &mut Producer) {
     }
 }
 
-#[test]
-fn all_records_are_reported_before_the_instance_ends() {
-    let mock: MockCluster<'static, DefaultProducerContext> = MockCluster::new(1).unwrap();
+/// A producer with a transaction in which records are in flight, and its cluster, which answers them late.
+fn with_records_in_flight() -> (MockCluster<'static, DefaultProducerContext>, Producer) {
+    let mock = MockCluster::new(1).unwrap();
     mock.create_topic("orders", PARTITIONS, 1).unwrap();
     let properties = Properties { bootstrap_servers: vec![mock.bootstrap_servers()], extra: Default::default() };
     let config = ProducerConfig {
@@ -46,7 +46,25 @@ fn all_records_are_reported_before_the_instance_ends() {
     producer.drain().unwrap();
     mock.broker_round_trip_time(1, ANSWERS_AFTER).unwrap();
     send_all(&mut producer);
+    (mock, producer)
+}
+
+#[test]
+fn all_records_are_reported_before_the_instance_ends() {
+    let (_mock, mut producer) = with_records_in_flight();
     assert!(!producer.discard(Duration::ZERO), "no record is in flight");
     assert!(producer.discard(ANSWERS_AFTER / 2), "waited for answers");
     assert_eq!(producer.reports.count(), producer.sent);
+}
+
+#[test]
+fn frames_are_kept_while_their_records_are_in_flight() {
+    let (_mock, mut producer) = with_records_in_flight();
+    assert!(producer.reports.count() < producer.sent);
+    producer.begin().unwrap_err();
+    assert!(producer.reports.count() < producer.sent, "the records are forgotten");
+    // A drain that forgot the records would succeed, and drop the frames.
+    producer.deadline = Instant::now();
+    producer.drain().unwrap_err();
+    assert!(!producer.frames.is_empty(), "librdkafka reads a frame that is gone");
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use kafka::Properties;
 use kafka::consumer::{Consumer, ConsumerConfig, ConsumerMemory, Fault, LaneEvent, LaneQueue, Start};
 use kafka::producer::{Appended, ProduceError, Producer, ProducerConfig};
+use kafka::{KafkaError, Properties};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use service::bell::Bell;
@@ -26,8 +26,10 @@ impl Cluster {
     pub(crate) fn with_topic(topic: &str, partitions: i32) -> Self {
         let mock = MockCluster::new(1).expect("mock cluster");
         mock.create_topic(topic, partitions, 1).expect("topic");
-        // A short time, so that tests do not wait for topics that do not exist.
-        let extra = [("topic.metadata.propagation.max.ms".to_owned(), "200".to_owned())].into();
+        // Short times, so that tests wait neither for topics that do not exist nor between connections.
+        let extra = [("topic.metadata.propagation.max.ms", "200"), ("reconnect.backoff.max.ms", "100")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
         let properties = Properties { bootstrap_servers: vec![mock.bootstrap_servers()], extra };
         Self { mock, properties }
     }
@@ -39,13 +41,7 @@ impl Cluster {
     }
 
     pub(crate) fn producer(&self) -> Producer {
-        let config = ProducerConfig {
-            link: "test",
-            transactional_id: "causeway.test.0",
-            transaction_timeout: Duration::from_secs(30),
-            memory: 64 << 20,
-        };
-        Producer::fence(&self.properties, &config, PATIENCE).expect("fence")
+        fence(&self.properties, PATIENCE).expect("fence")
     }
 
     /// Commits records with these values in one transaction.
@@ -59,6 +55,16 @@ impl Cluster {
         producer.drain().expect("drain");
         producer.commit().expect("commit");
     }
+}
+
+pub(crate) fn fence(properties: &Properties, limit: Duration) -> Result<Producer, KafkaError> {
+    let config = ProducerConfig {
+        link: "test",
+        transactional_id: "causeway.test.0",
+        transaction_timeout: Duration::from_secs(30),
+        memory: 64 << 20,
+    };
+    Producer::fence(properties, &config, limit)
 }
 
 /// Content of a record.

@@ -3,5 +3,7 @@
 
 mod cluster;
 mod consume;
+mod endings;
 mod offsets;
 mod produce;
+mod record_errors;
