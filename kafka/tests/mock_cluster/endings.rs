@@ -5,12 +5,12 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kafka::Properties;
 use kafka::admin::KafkaCatalog;
-use kafka::catalog::{Catalog, Isolation};
+use kafka::catalog::{Catalog, Isolation, only};
 use kafka::consumer::{Consumer, ConsumerConfig, ConsumerMemory};
 use kafka::log::LogReader;
 use kafka::producer::{ProduceError, Producer};
+use kafka::{KafkaFault, Properties};
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code};
 use wire::partition::Partition;
 
@@ -173,7 +173,8 @@ fn refused_admin_calls_name_their_reason() {
     catalog.describe(&["t\0".to_owned()]).unwrap_err();
     let refused = Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
     cluster.mock.request_errors(Api::ListOffsets, &[refused]);
-    catalog.ends(&[Partition::new("t", 0)], Isolation::Committed).unwrap_err();
+    let error = only(catalog.ends(&[Partition::new("t", 0)], Isolation::Committed)).unwrap_err();
+    assert_eq!(error.fault, KafkaFault::Unauthorized);
 }
 
 #[test]
