@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use netem::command::NetemCommand;
+use sender::ResumeScope as Scope;
 
 use crate::exit;
 use crate::role::Role;
@@ -77,13 +78,15 @@ Examples:
   causeway status --topic orders                position, log, lag and state of each partition";
 
 const RESUME: &str = "\
-Resumes a halted partition. Ask the sender that holds the link: it knows the log of the source. The
-receiver stores the new position, with who asked for it and why, in one transaction.
+Resumes a halted partition, every halted partition of a topic, or all that are halted for a reason.
+Ask the sender that holds the link: it knows the log of the source. The receiver stores the new
+position, with who asked for it and why, in one transaction. The answer has a line per partition.
 
 Without an option the partition resumes at its stored position; use that when you have repaired the
 cause. `--skip` skips only what cannot be carried: the one record that the target refuses, the
 range that retention deleted, or the old incarnation of a topic that was deleted and created again.
-`--from` resumes at a position that you choose; below the stored one, records are written twice.
+`--from` resumes one partition at a position that you choose; below the stored one, records are
+written twice.
 
 `causeway status` names the halted partitions; docs/troubleshoot.md says for each halt reason what it
 means and what to do.
@@ -91,7 +94,9 @@ means and what to do.
 Examples:
   causeway resume orders/3
   causeway resume orders/3 --skip
-  causeway resume orders/3 --from 120000 --admin 10.0.0.7:7401";
+  causeway resume orders/3 --from 120000 --admin 10.0.0.7:7401
+  causeway resume orders                        every halted partition of the topic
+  causeway resume --all target-unauthorized     every partition halted for this reason";
 
 const RATE: &str = "\
 Shows the rate of a running sender: the limit, where it comes from, until when, and how much of it
@@ -163,7 +168,7 @@ pub(crate) enum Command {
     /// Show what a running sender or receiver is doing
     #[command(long_about = STATUS, after_long_help = exit::help_of("status"))]
     Status(Status),
-    /// Resume a halted partition
+    /// Resume a halted partition, a topic, or all that are halted for a reason
     #[command(long_about = RESUME, after_long_help = exit::help_of("resume"))]
     Resume(Resume),
     /// Show the rate of a running sender, or set another one for a while
@@ -240,9 +245,12 @@ pub(crate) struct Status {
 /// Arguments of `causeway resume`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Resume {
-    /// Topic and partition of the source, such as orders/3
-    #[arg(value_name = "TOPIC/PARTITION", value_parser = partition)]
-    pub(crate) partition: (String, i32),
+    /// Partition of the source, such as orders/3, or a whole topic, such as orders
+    #[arg(value_name = "TOPIC[/PARTITION]", value_parser = scope, required_unless_present = "all")]
+    pub(crate) what: Option<Scope>,
+    /// Resume every partition that is halted for this reason, such as target-unauthorized
+    #[arg(long, value_name = "REASON", conflicts_with_all = ["what", "from"])]
+    pub(crate) all: Option<String>,
     /// Skip what cannot be carried
     #[arg(long, conflicts_with = "from")]
     pub(crate) skip: bool,
@@ -273,17 +281,18 @@ pub(crate) struct Rate {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Adopt {
     /// Topic of the source, or one partition of it, such as orders/3
-    #[arg(value_name = "TOPIC[/PARTITION]")]
-    pub(crate) topic: String,
+    #[arg(value_name = "TOPIC[/PARTITION]", value_parser = scope)]
+    pub(crate) what: Scope,
     #[command(flatten)]
     pub(crate) admin: AdminOptions,
 }
 
-/// Splits `orders/3` into topic and partition.
-pub(crate) fn partition(text: &str) -> Result<(String, i32), String> {
-    let parts = text.rsplit_once('/').and_then(|(topic, number)| Some((topic, number.parse::<i32>().ok()?)));
-    let parts = parts.filter(|(topic, number)| !topic.is_empty() && *number >= 0);
-    parts.map(|(topic, number)| (topic.to_owned(), number)).ok_or_else(|| "write it like orders/3".to_owned())
+/// Reads `orders/3` as a partition and `orders` as a topic, whose name has no slash.
+fn scope(text: &str) -> Result<Scope, String> {
+    let Some((topic, number)) = text.rsplit_once('/') else { return Ok(Scope::Topic { whole_topic: text.to_owned() }) };
+    let number = number.parse().ok().filter(|number| *number >= 0 && !topic.is_empty());
+    let partition = number.map(|partition| Scope::Partition { topic: topic.to_owned(), partition });
+    partition.ok_or_else(|| "write it like orders/3, or orders for the whole topic".to_owned())
 }
 
 /// The commands of `causeway pki`.

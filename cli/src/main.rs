@@ -39,7 +39,7 @@ fn main() {
         Command::Status(arguments) => status::run(&arguments),
         Command::Resume(arguments) => resume::run(arguments),
         Command::Rate(arguments) => rate::run(&arguments),
-        Command::Adopt(arguments) => resume::adopt(&arguments),
+        Command::Adopt(arguments) => resume::adopt(arguments),
         Command::Jumps(options) => resume::jumps(&options),
         Command::Demo { seconds } => run_demo(seconds),
         Command::Netem { command } => emulate(*command),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sender::{ResumeAction, ResumeRequest as Request};
+use sender::{ResumeAction, ResumeRequest as Request, ResumeScope as Scope};
 
 use crate::admin::{self, AdminPort};
 use crate::args::{self, AdminOptions};
@@ -12,46 +12,24 @@ use crate::exit::Failure;
 const TIMEOUT: Duration = Duration::from_secs(12);
 
 pub(crate) fn run(arguments: args::Resume) -> Result<(), Failure> {
-    let (topic, partition) = arguments.partition;
     let action = match arguments.from {
         Some(position) => ResumeAction::From(position),
         None if arguments.skip => ResumeAction::Skip,
         None => ResumeAction::Here,
     };
-    let port = AdminPort::new(&arguments.admin, admin::SENDER, TIMEOUT)?;
-    println!("{}", port.post("resume", &Request { topic, partition, action })?);
-    Ok(())
+    let scope = match (arguments.what, arguments.all) {
+        (Some(what), _) => what,
+        (None, Some(all)) => Scope::Reason { all },
+        (None, None) => return Err(Failure::Config("name a partition, a topic, or --all REASON".to_owned())),
+    };
+    let request = Request { scope, action };
+    request.validate().map_err(Failure::Config)?;
+    resume(&arguments.admin, &request)
 }
 
 /// Asks the sender to resume every partition of a topic that is halted because of its target topic.
-pub(crate) fn adopt(arguments: &args::Adopt) -> Result<(), Failure> {
-    let port = AdminPort::new(&arguments.admin, admin::SENDER, TIMEOUT)?;
-    let action = ResumeAction::Adopt;
-    if let Ok((topic, partition)) = args::partition(&arguments.topic) {
-        println!("{}", port.post("resume", &Request { topic, partition, action })?);
-        return Ok(());
-    }
-    let status: sender::Status = serde_json::from_str(&port.get("status")?).map_err(Failure::failed)?;
-    let of_target = |reason: &str| ["target-not-empty", "target-replaced"].contains(&reason);
-    let halted = status.halted.into_iter().filter(|halt| halt.topic == arguments.topic && of_target(&halt.reason));
-    let mut adopted = 0;
-    let mut refused = Vec::new();
-    for halt in halted {
-        match port.post("resume", &Request { topic: halt.topic, partition: halt.partition, action }) {
-            Ok(sentence) => {
-                println!("{sentence}");
-                adopted += 1;
-            }
-            Err(failure) => refused.push(failure.to_string()),
-        }
-    }
-    if !refused.is_empty() {
-        return Err(Failure::Failed(refused.join("\n")));
-    }
-    if adopted == 0 {
-        return Err(port.failed(format!("no partition of {} is halted because of its target topic", arguments.topic)));
-    }
-    Ok(())
+pub(crate) fn adopt(arguments: args::Adopt) -> Result<(), Failure> {
+    resume(&arguments.admin, &Request { scope: arguments.what, action: ResumeAction::Adopt })
 }
 
 /// Prints the receiver's log of jumps, one line of JSON each.
@@ -59,5 +37,11 @@ pub(crate) fn jumps(options: &AdminOptions) -> Result<(), Failure> {
     let body = AdminPort::new(options, admin::RECEIVER, TIMEOUT)?.get("jumps")?;
     let jumps: Vec<serde_json::Value> = serde_json::from_str(&body).map_err(Failure::failed)?;
     jumps.iter().for_each(|jump| println!("{jump}"));
+    Ok(())
+}
+
+fn resume(options: &AdminOptions, request: &Request) -> Result<(), Failure> {
+    let port = AdminPort::new(options, admin::SENDER, TIMEOUT)?;
+    println!("{}", port.post("resume", request)?);
     Ok(())
 }

@@ -78,13 +78,30 @@ fn every_command_takes_an_address_a_url_or_a_file() {
     assert_eq!(said(&["jumps", "--config", receiver_file]), (0, String::new()));
     let sender_url = format!("http://{sender_admin}");
     for address in [["--config", sender_file], ["--admin", &sender_url]] {
-        for command in [["resume", "orders/3"], ["adopt", "orders"], ["adopt", "orders/3"]] {
-            let (code, said) = said(&[command, address].concat());
+        let commands: [&[&str]; 5] = [
+            &["resume", "orders/3"],
+            &["resume", "orders"],
+            &["resume", "--all", "truncated"],
+            &["adopt", "orders"],
+            &["adopt", "orders/3"],
+        ];
+        for command in commands {
+            let (code, said) = said(&[command, &address].concat());
             assert!(code == 1 && said.starts_with("causeway: ") && !said.contains("refused"), "{said}");
             assert!(said.contains(&sender_admin.to_string()), "{said}");
         }
     }
     assert_eq!(said(&["status", "--config", sender_file, "--admin", &sender_url]).0, 2);
+    let invalid: [&[&str]; 5] = [
+        &["resume"],
+        &["resume", "orders/x"],
+        &["resume", "orders", "--all", "truncated"],
+        &["resume", "orders", "--from", "5"],
+        &["resume", "--all", "truncated", "--from", "5"],
+    ];
+    for command in invalid {
+        assert_eq!(said(&[command, &["--admin", &sender_url]].concat()).0, 2, "{command:?}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use quinn::Connection;
 use serde::{Deserialize, Serialize};
 use service::lock::Lock;
 use service::status::Tally;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use transport::clock::Clock;
 use transport::congestion::Flow;
 
@@ -18,6 +18,7 @@ use crate::dispatch::dispatcher::Dispatcher;
 use crate::lane::activity::ActivityMeter;
 use crate::lane::latency::Latency;
 use crate::lane::progress::Progress;
+use crate::partitions::outcome::Outcome;
 use crate::partitions::resume::{PendingRequest, Request};
 use crate::partitions::router::Router;
 use crate::rate::Rates;
@@ -154,23 +155,30 @@ impl Board {
         pending
     }
 
-    /// Asks the session to resume a halted partition and waits for the outcome, which is a sentence.
-    /// Error: a sentence that says why the partition was not resumed, and what to do.
+    /// Asks the session to resume halted partitions and waits for the outcome: one sentence, or their sum and a line for
+    /// each. Error: the same, if a partition was not resumed; it says why, and what to do.
     pub async fn ask(&self, request: Request) -> Result<String, String> {
+        request.validate()?;
         let published = self.read();
         let requests = match (&published.state, published.requests) {
             (State::Standby { behind }, _) => return Err(on_standby(behind)),
             (State::Active, Some(requests)) => requests,
             _ => return Err("this sender has no session, which is required to store a position; try again".to_owned()),
         };
-        let (answer, answered) = oneshot::channel();
+        // Bounded by the partitions of the link, which answer once each.
+        let (answers, mut answered) = mpsc::unbounded_channel();
         let at = transport::clock::unix_nanos() / 1_000_000;
-        let pending = PendingRequest { request, at: i64::try_from(at).unwrap_or(i64::MAX), answer };
+        let pending = PendingRequest { request, at: i64::try_from(at).unwrap_or(i64::MAX), answers };
         requests.try_send(pending).map_err(|_| "too many requests are waiting; try again".to_owned())?;
-        match tokio::time::timeout(ANSWER, answered).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err("the session ended before the receiver answered; try again".to_owned()),
-            Err(_) => Err(format!(
+        let mut outcome = Outcome::default();
+        let collect = async {
+            while let Some(answer) = answered.recv().await {
+                outcome.handle(answer);
+            }
+        };
+        match tokio::time::timeout(ANSWER, collect).await {
+            Ok(()) => outcome.finish("the session ended before the receiver answered; try again"),
+            Err(_) => outcome.finish(&format!(
                 "the receiver has not answered within {} s; `causeway status` will show the outcome",
                 ANSWER.as_secs()
             )),

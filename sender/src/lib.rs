@@ -51,7 +51,7 @@ pub use report::open_transactions::OpenTransaction;
 pub use report::status::{ClassStatus, Status};
 
 // Requests of operators.
-pub use partitions::resume::{Halt, Request as ResumeRequest, ResumeAction};
+pub use partitions::resume::{Halt, Request as ResumeRequest, ResumeAction, Scope as ResumeScope};
 pub use rate::plan::Plan as RatePlan;
 pub use rate::{RateStatus, Request as RateRequest};
 

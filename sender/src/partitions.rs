@@ -2,6 +2,7 @@
 
 pub(crate) mod lane_partitions;
 pub(crate) mod offers;
+pub(crate) mod outcome;
 pub(crate) mod policy;
 pub(crate) mod resume;
 pub(crate) mod rounds;

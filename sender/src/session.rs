@@ -32,7 +32,8 @@ use crate::dispatch::classes::Classes;
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::lane::Packing;
 use crate::lane::thread::{Command, LaneHandle, SessionPart};
-use crate::partitions::lane_partitions::{Due, LanePartitions, SourceTopic};
+use crate::partitions::lane_partitions::{Due, LanePartitions};
+use crate::partitions::outcome::Answer;
 use crate::partitions::policy::Policies;
 use crate::partitions::resume::{Halt, PendingRequest, ResumeAction};
 use crate::source::Assignment;
@@ -383,25 +384,35 @@ impl<'a> Active<'a> {
     }
 
     fn handle_request(&mut self, pending: PendingRequest) {
-        let PendingRequest { request, at, answer } = pending;
-        let partition = Partition { topic: request.topic.as_str().into(), partition: request.partition };
-        let exists = |topic: &SourceTopic| topic.name == partition.topic && partition.partition < topic.partitions;
-        let lift = match self.partitions.halt(&partition) {
-            None => Err("it is not halted".to_owned()),
-            Some(_) if !self.session.topics.borrow().topics.iter().any(exists) => {
+        let PendingRequest { request, at, answers } = pending;
+        let covered = self.partitions.halted(|partition, halt| request.covers(partition, halt));
+        if covered.is_empty() {
+            let _ = answers.send(Answer::Nothing(request.covers_nothing()));
+            return;
+        }
+        let _ = answers.send(Answer::Covers(covered.iter().map(|(partition, _)| partition.clone()).collect()));
+        tracing::info!(scope = ?request.scope, action = %request.action, partitions = covered.len(), "request to lift halts");
+        let topics = Arc::clone(&self.session.topics.borrow().topics);
+        let sizes: HashMap<_, _> = topics.iter().map(|topic| (&topic.name, topic.partitions)).collect();
+        for (partition, halt) in covered {
+            let exists = sizes.get(&partition.topic).is_some_and(|&partitions| partition.partition < partitions);
+            let lift = if exists {
+                halt.lift(request.action, at, &format!("operator: {}", request.action))
+            } else {
                 Err("the source has no such partition now".to_owned())
-            }
-            Some(halt) => halt.lift(request.action, at, &format!("operator: {}", request.action)),
-        };
-        match lift {
-            Err(reason) => drop(answer.send(Err(format!("{}/{}: {reason}", request.topic, request.partition)))),
-            Ok(lift) => {
-                tracing::info!(topic = request.topic, partition = request.partition, action = %request.action, "request to lift a halt");
-                self.partitions.offer_again(&partition, lift);
-                self.halting.handle_request(partition, answer);
-                self.offer_due();
+            };
+            match lift {
+                Err(reason) => {
+                    let reason = format!("{partition}: {reason}");
+                    let _ = answers.send(Answer::Partition(partition, Err(reason)));
+                }
+                Ok(lift) => {
+                    self.partitions.offer_again(&partition, lift);
+                    self.halting.handle_request(partition, answers.clone());
+                }
             }
         }
+        self.offer_due();
     }
 
     fn command(&self, lane: LaneId, command: Command) -> Result<(), SessionEnd> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use harness::command::run_at;
 use harness::files::LinkFiles;
 use harness::halts;
 use harness::pair::Pair;
@@ -10,6 +11,8 @@ use harness::reader::{Isolation, read};
 use harness::record::small;
 use harness::verify::{self, wait_until_holds};
 use harness::{journal, topics};
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -35,6 +38,36 @@ fn foreign_topic_is_not_written_until_adopted() -> Result<()> {
     let jump = halts::only_jump(&receiver)?;
     ensure!(jump.accepted() == "the target as it is" && jump.from() == Some(-1), "{jump:?}");
     Ok(())
+}
+
+#[test]
+fn one_command_resumes_a_thousand_partitions() -> Result<()> {
+    const PARTITIONS: i32 = 1_000;
+    let pair = Pair::shared()?;
+    let topic = topics::create_unique(&pair.source, "wide", PARTITIONS)?;
+    topics::create(&pair.target, &topic, PARTITIONS, &[])?;
+    let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", pair.target.bootstrap()).create()?;
+    for partition in 0..PARTITIONS {
+        let record = BaseRecord::<(), str>::to(&topic).partition(partition).payload("theirs");
+        producer.send(record).map_err(|(error, _)| error)?;
+    }
+    producer.flush(PATIENCE)?;
+    let files = LinkFiles::new(&topics::unique("wide"), &pair.source, &pair.target, &[&topic])?;
+    let (_receiver, sender) = files.start()?;
+    let halted = |status: &serde_json::Value| status["halted"].as_array().map_or(0, Vec::len);
+    sender.admin.wait_for("1,000 halts", PATIENCE, |status| halted(status) == 1_000)?;
+
+    let refused = run_at(&sender, &["resume", &topic])?;
+    refused.expect(1, "0 of 1000 partitions resumed, 1000 refused")?;
+    refused.expect(1, &format!("{topic}/999 stays halted, target-not-empty"))?;
+    let refused = run_at(&sender, &["resume", "--all", "target-not-empty", "--skip"])?;
+    refused.expect(1, "leaves nothing to skip: `causeway adopt`")?;
+    run_at(&sender, &["resume", "--all", "truncated"])?.expect(1, "no partition is halted as truncated")?;
+    let adopted = run_at(&sender, &["adopt", &topic])?;
+    adopted.expect(0, "1000 of 1000 partitions resumed")?;
+    adopted.expect(0, &format!("{topic}/999 resumes at 0"))?;
+    sender.admin.wait_for("no halt", PATIENCE, |status| halted(status) == 0)?;
+    run_at(&sender, &["resume", &topic])?.expect(1, &format!("no partition of {topic} is halted"))
 }
 
 #[test]

@@ -198,8 +198,8 @@ fn revoked_write_halts_its_topic_only() -> Result<()> {
     let (_receiver, sender) = files.start()?;
     for partition in 0..2 {
         halts::wait_for(&sender, &first, partition, "target-unauthorized")?;
-        halts::resume(&sender, &[&format!("{first}/{partition}")])?;
     }
+    halts::resume(&sender, &["--all", "target-unauthorized"])?;
     verify::wait_until_delivered(&journal, &secured.pair.target, "{topic}", PATIENCE)?;
     verify::ensure_exactly_once(&journal, &secured.pair.target, "{topic}")?;
     verify::ensure_exactly_once(&other, &secured.pair.target, "{topic}").map(drop)

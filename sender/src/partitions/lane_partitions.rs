@@ -198,6 +198,12 @@ impl LanePartitions {
         self.lanes[usize::from(self.lane(at).0)].halted.get(at)
     }
 
+    /// Returns the halted partitions that `covers`, with their halts.
+    pub fn halted(&self, covers: impl Fn(&Partition, &Halt) -> bool) -> Vec<(Partition, Halt)> {
+        let halted = self.lanes.iter().flat_map(|lane| &lane.halted);
+        halted.filter(|(at, halt)| covers(at, halt)).map(|(at, halt)| (at.clone(), halt.clone())).collect()
+    }
+
     /// Makes a halted partition due again, with a `lift` if its halt is to be lifted.
     pub fn offer_again(&mut self, at: &Partition, lift: Option<HaltLift>) {
         let index = usize::from(self.lane(at).0);

@@ -5,19 +5,73 @@ use std::fmt;
 
 use kafka::catalog::Bounds;
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 use wire::control::{Accepts, Jump};
 use wire::halt::{HaltReason, Skip};
 use wire::ids::Position;
 use wire::partition::Partition;
 
+use crate::partitions::outcome::Answer;
+
 /// Request of `POST /resume`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    pub topic: String,
-    pub partition: i32,
+    #[serde(flatten)]
+    pub scope: Scope,
     #[serde(flatten)]
     pub action: ResumeAction,
+}
+
+/// Partitions that a request resumes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Scope {
+    /// This partition, which must be halted.
+    Partition { topic: String, partition: i32 },
+    /// Every halted partition of this topic.
+    Topic { whole_topic: String },
+    /// Every partition that is halted for this reason.
+    Reason { all: String },
+}
+
+impl Request {
+    /// Returns whether the request is for a partition with this halt. A request to adopt a topic is only for halts that
+    /// adopting ends.
+    pub fn covers(&self, at: &Partition, halt: &Halt) -> bool {
+        match &self.scope {
+            Scope::Partition { topic, partition } => *topic == *at.topic && *partition == at.partition,
+            Scope::Topic { whole_topic } => {
+                *whole_topic == *at.topic && (self.action != ResumeAction::Adopt || halt.is_adoptable())
+            }
+            Scope::Reason { all } => *all == halt.reason,
+        }
+    }
+
+    /// Checks that the action can be performed on more than one partition.
+    pub fn validate(&self) -> Result<(), String> {
+        match (&self.scope, self.action) {
+            (Scope::Topic { .. } | Scope::Reason { .. }, ResumeAction::From(_)) => {
+                Err("a position is that of one partition: name it, such as orders/3".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Answer to a request that covers no halted partition.
+    pub fn covers_nothing(&self) -> String {
+        match (&self.scope, self.action) {
+            (Scope::Partition { topic, partition }, _) => format!("{topic}/{partition}: it is not halted"),
+            (Scope::Topic { whole_topic }, ResumeAction::Adopt) => {
+                format!("no partition of {whole_topic} is halted because of its target topic")
+            }
+            (Scope::Topic { whole_topic }, _) => {
+                format!("no partition of {whole_topic} is halted; `causeway status` names those that are")
+            }
+            (Scope::Reason { all }, _) => {
+                format!("no partition is halted as {all}; `causeway status` shows the reasons of the halts")
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,13 +97,14 @@ impl fmt::Display for ResumeAction {
     }
 }
 
-/// Request that waits for the session. The answer is a sentence either way.
+/// Request that waits for the session.
 #[derive(Debug)]
 pub struct PendingRequest {
     pub request: Request,
     /// Time of the request, in ms since the Unix epoch.
     pub at: i64,
-    pub answer: oneshot::Sender<Result<String, String>>,
+    /// Answers of the partitions. The request is complete when the session has dropped every sender.
+    pub answers: mpsc::UnboundedSender<Answer>,
 }
 
 /// Halt of a partition, as the receiver stated it.
@@ -101,24 +156,23 @@ impl Halt {
             (ResumeAction::Skip, Skip::Nowhere) => return Err(self.no_skip()),
             (ResumeAction::From(to), _) if to < 0 => return Err(format!("{to} is not a position: use 0 or more")),
             // Accepts the target: otherwise records before the position would be carried until the operator could adopt it.
-            (ResumeAction::From(to), _)
-                if matches!(reason, Some(HaltReason::TargetNotEmpty | HaltReason::TargetReplaced)) =>
-            {
-                (To::At(Position(to)), Accepts::Target)
-            }
+            (ResumeAction::From(to), _) if self.is_adoptable() => (To::At(Position(to)), Accepts::Target),
             (ResumeAction::From(_), _) if !stored => {
                 return Err(format!("it has no stored position to move; halted as {}", self.reason));
             }
             (ResumeAction::From(to), Skip::NewIncarnation) => (To::At(Position(to)), Accepts::NewIncarnation),
             (ResumeAction::From(to), _) => (To::At(Position(to)), Accepts::Nothing),
-            (ResumeAction::Adopt, _) => match reason {
-                Some(HaltReason::TargetNotEmpty | HaltReason::TargetReplaced) => {
-                    (To::At(self.position), Accepts::Target)
-                }
-                _ => return Err(format!("its target does not need to be adopted; halted as {}", self.reason)),
-            },
+            (ResumeAction::Adopt, _) if self.is_adoptable() => (To::At(self.position), Accepts::Target),
+            (ResumeAction::Adopt, _) => {
+                return Err(format!("its target does not need to be adopted; halted as {}", self.reason));
+            }
         };
         Ok(Some(HaltLift { expected: self.position, to, accepts, asked, why: why.to_owned() }))
+    }
+
+    /// Returns whether the halt ends when the target topic is adopted with the records that it has.
+    fn is_adoptable(&self) -> bool {
+        matches!(HaltReason::of(&self.reason), Some(HaltReason::TargetNotEmpty | HaltReason::TargetReplaced))
     }
 
     fn no_skip(&self) -> String {
@@ -212,11 +266,41 @@ mod tests {
 
     #[test]
     fn requests_are_plain_json() {
-        let request = Request { topic: "orders".into(), partition: 3, action: ResumeAction::From(120) };
+        let scope = Scope::Partition { topic: "orders".into(), partition: 3 };
+        let request = Request { scope, action: ResumeAction::From(120) };
         let json = serde_json::json!({ "topic": "orders", "partition": 3, "go_on": "from", "position": 120 });
         assert_eq!(serde_json::json!(request), json);
         assert_eq!(serde_json::from_value::<Request>(json).unwrap(), request);
         let skip = serde_json::json!({ "topic": "orders", "partition": 3, "go_on": "skip" });
         assert_eq!(serde_json::from_value::<Request>(skip).unwrap().action, ResumeAction::Skip);
+        let whole = Request { scope: Scope::Topic { whole_topic: "orders".into() }, action: ResumeAction::Here };
+        let all = Request { scope: Scope::Reason { all: "truncated".into() }, action: ResumeAction::Skip };
+        for (request, key, value) in [(whole, "whole_topic", "orders"), (all, "all", "truncated")] {
+            let json = serde_json::json!(request);
+            assert_eq!(json[key], value);
+            assert_eq!(serde_json::from_value::<Request>(json).unwrap(), request);
+        }
+        for unclear in [serde_json::Value::Null, "3".into()] {
+            let mut json = serde_json::json!(request);
+            json["partition"] = unclear;
+            assert!(serde_json::from_value::<Request>(json.clone()).is_err(), "{json} must not mean the whole topic");
+        }
+    }
+
+    #[test]
+    fn a_request_covers_a_partition_a_topic_or_a_reason() {
+        let at = |topic: &str, partition| Partition::new(topic, partition);
+        let rejected = Halt { reason: "record-rejected".to_owned(), position: Position(5) };
+        let not_empty = Halt { reason: "target-not-empty".to_owned(), position: Position(-1) };
+        let here = |scope| Request { scope, action: ResumeAction::Here };
+        let topic = here(Scope::Topic { whole_topic: "orders".into() });
+        assert!(topic.covers(&at("orders", 0), &rejected) && topic.covers(&at("orders", 7), &not_empty));
+        assert!(!topic.covers(&at("orders2", 0), &rejected));
+        let adopt = Request { action: ResumeAction::Adopt, ..topic.clone() };
+        assert!(adopt.covers(&at("orders", 7), &not_empty) && !adopt.covers(&at("orders", 0), &rejected));
+        let reason = here(Scope::Reason { all: "record-rejected".into() });
+        assert!(reason.covers(&at("orders", 0), &rejected) && !reason.covers(&at("orders", 7), &not_empty));
+        let from = Request { action: ResumeAction::From(7), ..topic.clone() };
+        assert!(from.validate().is_err() && topic.validate().is_ok() && reason.validate().is_ok());
     }
 }

@@ -2,20 +2,21 @@
 
 use std::collections::HashMap;
 
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 use wire::halt::HaltReason;
 use wire::ids::Position;
 use wire::partition::Partition;
 
+use crate::partitions::outcome::Answer;
 use crate::partitions::resume::{Halt, resumed};
 
-/// Answer to an operator: a sentence either way.
-type Answer = oneshot::Sender<Result<String, String>>;
+/// Answers to an operator.
+type Answers = mpsc::UnboundedSender<Answer>;
 
-/// Requests to resume that wait for the receiver, bounded by the admin port, and attempts of policies.
+/// Requests to resume that wait for the receiver, the newest of each partition, and attempts of policies.
 #[derive(Default)]
 pub(super) struct Halting {
-    waiting: HashMap<Partition, Answer>,
+    waiting: HashMap<Partition, Answers>,
     /// Last attempt of a policy, by partition. The same halt again requires an operator, unless the attempt was lost
     /// with its lane, or refused for outdated values.
     tried: HashMap<Partition, Halt>,
@@ -23,8 +24,11 @@ pub(super) struct Halting {
 
 impl Halting {
     /// An operator waits for a partition to resume.
-    pub(super) fn handle_request(&mut self, at: Partition, answer: Answer) {
-        self.waiting.insert(at, answer);
+    pub(super) fn handle_request(&mut self, at: Partition, answers: Answers) {
+        if let Some(replaced) = self.waiting.insert(at.clone(), answers) {
+            let sentence = format!("{at}: a newer request replaced this one; `causeway status` will show the outcome");
+            let _ = replaced.send(Answer::Partition(at, Err(sentence)));
+        }
     }
 
     /// A policy tries to lift a halt.
@@ -33,15 +37,16 @@ impl Halting {
     }
 
     pub(super) fn handle_open(&mut self, at: &Partition, position: Position) {
-        if let Some(answer) = self.waiting.remove(at) {
+        if let Some(answers) = self.waiting.remove(at) {
             tracing::info!(topic = %at.topic, partition = at.partition, %position, "halt lifted");
-            let _ = answer.send(Ok(resumed(at, position)));
+            let _ = answers.send(Answer::Partition(at.clone(), Ok(resumed(at, position))));
         }
     }
 
     pub(super) fn handle_halted(&mut self, at: &Partition, reason: &str, detail: &str) {
-        if let Some(answer) = self.waiting.remove(at) {
-            let _ = answer.send(Err(format!("{}/{} stays halted, {reason}: {detail}", at.topic, at.partition)));
+        if let Some(answers) = self.waiting.remove(at) {
+            let sentence = format!("{at} stays halted, {reason}: {detail}");
+            let _ = answers.send(Answer::Partition(at.clone(), Err(sentence)));
         }
     }
 
