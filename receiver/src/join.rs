@@ -2,6 +2,7 @@
 //! that they depend on is an argument.
 
 pub(crate) mod carried_topics;
+pub(crate) mod creation;
 pub(crate) mod targets;
 
 use std::sync::Arc;

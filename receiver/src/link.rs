@@ -1,6 +1,7 @@
 //! A link as this receiver serves it: its lanes, which outlive sessions, and the session that may send.
 
 pub(crate) mod arbiter;
+pub(crate) mod left_out;
 pub(crate) mod registry;
 pub mod state_topic;
 
@@ -26,6 +27,7 @@ use crate::config::{Rename, derived};
 use crate::lane::thread::{Command, LaneHandle};
 use crate::lane::{OpenError, Terms};
 use crate::link::arbiter::{Arbiter, Candidate, SessionId, Verdict};
+use crate::link::left_out::LeftOut;
 use crate::link::state_topic::StateTopicError;
 
 pub(crate) type StartLane = dyn Fn(&str, LaneId) -> Result<(LaneHandle, JoinHandle<()>), KafkaError> + Send + Sync;
@@ -52,6 +54,8 @@ pub struct ServedLink {
     /// Counts of its ended sessions, by close code.
     pub closes: Lock<Tally>,
     pub counts: SessionCounts,
+    /// Settings that its created topics lack.
+    pub left_out: Arc<LeftOut>,
     start_lane: Arc<StartLane>,
     inner: Lock<Inner>,
 }
@@ -94,7 +98,14 @@ impl ServedLink {
             lanes: Vec::new(),
             threads: Vec::new(),
         };
-        Self { catalog, closes: Lock::default(), counts: SessionCounts::default(), start_lane, inner: Lock::new(inner) }
+        Self {
+            catalog,
+            closes: Lock::default(),
+            counts: SessionCounts::default(),
+            left_out: Arc::default(),
+            start_lane,
+            inner: Lock::new(inner),
+        }
     }
 
     pub fn settings(&self) -> Arc<LinkSettings> {

@@ -1,6 +1,7 @@
 // Users and rights of a cluster, with Kafka's own client: librdkafka's wrapper has no calls for them.
 //
 //   user NAME PASSWORD                                   creates a SCRAM-SHA-512 user
+//   unregister NODE                                      removes a stopped node until it starts again
 //   grant|revoke USER RESOURCE PATTERN NAME OPERATION    grants or revokes a right
 //
 // The response to each line is "ok" or an error. The end of the input ends the process.
@@ -41,6 +42,10 @@ public class ClusterAdmin {
             ScramCredentialInfo info = new ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096);
             var user = new UserScramCredentialUpsertion(words[1], info, words[2]);
             admin.alterUserScramCredentials(List.of(user)).all().get();
+            return;
+        }
+        if (words[0].equals("unregister")) {
+            admin.unregisterBroker(Integer.parseInt(words[1])).all().get();
             return;
         }
         var resource = new ResourcePattern(

@@ -92,6 +92,11 @@ impl Pair {
         Self::start_with(Machine::share(), Cluster::start_old, Cluster::start_old)
     }
 
+    /// Starts a single node of that oldest line as the source, and one of the newest as the target.
+    pub fn start_old_to_new() -> Result<Self> {
+        Self::start_with(Machine::share(), Cluster::start_old, || Cluster::start(1))
+    }
+
     fn start_with(
         machine: Machine,
         source: impl FnOnce() -> Result<Cluster> + Send,

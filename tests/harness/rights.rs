@@ -55,6 +55,11 @@ impl Rights {
         self.send(&format!("revoke {}", words(right)))
     }
 
+    /// Removes a stopped node from the cluster, until it starts again: new topics can then have fewer replicas.
+    pub fn unregister(&mut self, node: u32) -> Result<()> {
+        self.send(&format!("unregister {node}"))
+    }
+
     fn send(&mut self, line: &str) -> Result<()> {
         writeln!(self.input, "{line}")?;
         self.input.flush()?;

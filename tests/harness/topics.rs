@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+    AdminClient, AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaError;
@@ -68,12 +69,26 @@ pub fn create_unique_with(cluster: &Cluster, stem: &str, partitions: i32, config
 
 /// Returns every configuration entry of a topic, with the defaults.
 pub fn configs(cluster: &Cluster, name: &str) -> Result<BTreeMap<String, String>> {
+    Ok(describe(cluster, name)?
+        .entries
+        .into_iter()
+        .map(|entry| (entry.name, entry.value.unwrap_or_default()))
+        .collect())
+}
+
+/// Returns the configuration entries that are set on a topic itself.
+pub fn set_on_topic(cluster: &Cluster, name: &str) -> Result<BTreeMap<String, String>> {
+    let entries = describe(cluster, name)?.entries.into_iter();
+    let own = entries.filter(|entry| entry.source == ConfigSource::DynamicTopic);
+    Ok(own.map(|entry| (entry.name, entry.value.unwrap_or_default())).collect())
+}
+
+fn describe(cluster: &Cluster, name: &str) -> Result<ConfigResource> {
     let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let admin = admin(cluster)?;
     let found = runtime.block_on(admin.describe_configs([&ResourceSpecifier::Topic(name)], &options))?;
-    let resource = found.into_iter().next().context("no answer")?.map_err(|code| anyhow!("{name}: {code}"))?;
-    Ok(resource.entries.into_iter().map(|entry| (entry.name, entry.value.unwrap_or_default())).collect())
+    found.into_iter().next().context("no answer")?.map_err(|code| anyhow!("{name}: {code}"))
 }
 
 /// Client that lists the topics of a cluster.

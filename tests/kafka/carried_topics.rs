@@ -4,12 +4,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use harness::cluster::Cluster;
+use harness::command::run;
 use harness::files::LinkFiles;
+use harness::halts;
 use harness::journal::{self, Load};
 use harness::pair::Pair;
 use harness::process::Process;
 use harness::reader::{Isolation, read};
 use harness::record::{Record, small};
+use harness::rights::Rights;
 use harness::{topics, verify, wait};
 
 const DELIVERED: Duration = Duration::from_secs(120);
@@ -175,5 +178,69 @@ fn new_partition_with_largest_record_joins_under_load() -> Result<()> {
     all.merge(&load.stop()?.written);
     verify::wait_until_delivered(&all, &pair.target, "{topic}", DELIVERED)?;
     verify::ensure_exactly_once(&all, &pair.target, "{topic}")?;
+    Ok(())
+}
+
+#[test]
+fn topic_created_while_a_node_restarts_is_carried_later() -> Result<()> {
+    let pair = Pair::start(1, 3)?;
+    let before = topics::create_unique(&pair.source, "before", 1)?;
+    let during = topics::unique("during");
+    let mut files = LinkFiles::new(&topics::unique("rolling"), &pair.source, &pair.target, &[&before, &during])?;
+    files.receiver.set("target", "replication_factor", "3");
+    let (_receiver, sender) = files.start()?;
+    let mut expected = journal::write(&pair.source, &before, 0, &small(0..10))?.written;
+    verify::wait_until_delivered(&expected, &pair.target, "{topic}", DELIVERED)?;
+
+    pair.target.kill(3);
+    Rights::of(&pair.target)?.unregister(3)?;
+    topics::create(&pair.source, &during, 2, &[])?;
+    for partition in 0..2 {
+        expected.merge(&journal::write(&pair.source, &during, partition, &small(0..10))?.written);
+    }
+    let halt = halts::wait_for(&sender, &during, 0, "target-unavailable")?;
+    ensure!(halt["detail"].to_string().contains("replication factor"), "{halt}");
+
+    pair.target.restart(3)?;
+    verify::wait_until_delivered(&expected, &pair.target, "{topic}", DELIVERED)?;
+    verify::ensure_exactly_once(&expected, &pair.target, "{topic}")?;
+    let status = sender.admin.status()?;
+    ensure!(status["halted"].as_array().is_some_and(Vec::is_empty), "{status}");
+    Ok(())
+}
+
+#[test]
+fn setting_that_the_target_refuses_is_left_out_and_named() -> Result<()> {
+    let pair = Pair::start_old_to_new()?;
+    // The newest line requires segments of at least 1 MiB.
+    let configs = [("segment.bytes", "262144"), ("retention.ms", "12345678")];
+    let topic = topics::create_unique_with(&pair.source, "segments", 2, &configs)?;
+    let written = journal::write(&pair.source, &topic, 0, &small(0..10))?.written;
+    let files = LinkFiles::new(&topics::unique("refused-setting"), &pair.source, &pair.target, &[&topic])?;
+    let (receiver, _sender) = files.start()?;
+    verify::wait_until_delivered(&written, &pair.target, "{topic}", DELIVERED)?;
+    verify::ensure_exactly_once(&written, &pair.target, "{topic}")?;
+    let found = topics::configs(&pair.target, &topic)?;
+    ensure!(found["retention.ms"] == "12345678", "another setting was left out too: {found:?}");
+    let named = format!("{topic}: segment.bytes=262144");
+    let status = receiver.admin.status()?;
+    ensure!(status["links"][0]["left_out_settings"][0] == named.as_str(), "{status}");
+    ensure!(receiver.log()?.contains("the target refuses settings of a topic"), "the log does not name it");
+    let page = run(&["status", &receiver.admin.address().to_string()])?;
+    page.expect(0, &named)
+}
+
+#[test]
+fn only_settings_that_differ_from_the_default_are_set() -> Result<()> {
+    let pair = Pair::shared()?;
+    let topic = topics::create_unique_with(&pair.source, "plain", 1, &[("retention.ms", "12345678")])?;
+    let mut files = LinkFiles::new(&topics::unique("plain"), &pair.source, &pair.target, &[&topic])?;
+    files.receiver.set("[links]", "copy_configs", "false");
+    let (_receiver, sender) = files.start()?;
+    wait_until_joined(&sender, 1)?;
+    let set = topics::set_on_topic(&pair.target, &topic)?;
+    let own = set.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>();
+    // The default of Kafka 4 refuses records whose timestamp is more than an hour ahead.
+    ensure!(own == [("message.timestamp.after.max.ms", "9223372036854775807")], "{own:?}");
     Ok(())
 }

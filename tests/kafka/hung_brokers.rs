@@ -11,7 +11,7 @@ use harness::{journal, topics, verify};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Less than the 60 s for which a client waits for an answer unless it is told otherwise.
+/// Less than the 60 s for which a client waits for an answer by default.
 const WITHOUT_ITS_LEADER: Duration = Duration::from_secs(45);
 
 #[test]

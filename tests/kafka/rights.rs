@@ -327,3 +327,32 @@ fn target_topic_that_is_not_described_waits_alone_until_granted() -> Result<()> 
     verify::wait_until_delivered(&expected, &secured.pair.target, "{topic}", PATIENCE)?;
     verify::ensure_exactly_once(&expected, &secured.pair.target, "{topic}").map(drop)
 }
+
+#[test]
+fn missing_right_to_create_is_retried_until_it_is_granted() -> Result<()> {
+    let is_create =
+        |listed: &Listed| !listed.source && listed.right.operation == "Create" && listed.right.prefix == "late-";
+    let mut secured = Secured::grant("late-", |listed| !is_create(listed))?;
+    let [created, other] = secured.topics(["late-created", "late-there"])?;
+    let mut expected = Contents::default();
+    for partition in 0..2 {
+        expected.merge(&journal::write(&secured.pair.source, &created, partition, &small(0..10))?.written);
+    }
+    let neighbour = journal::write(&secured.pair.source, &other, 0, &small(0..10))?.written;
+    let mut files = secured.link("late-link", &[&created, &other])?;
+    files.sender.set("lanes", "count", "1");
+    let (_receiver, sender) = files.start()?;
+    for partition in 0..2 {
+        let halt = halts::wait_for(&sender, &created, partition, "target-unavailable")?;
+        ensure!(halt["detail"].to_string().contains(&format!("creation of `{created}`")), "{halt}");
+    }
+    verify::wait_until_delivered(&neighbour, &secured.pair.target, "{topic}", PATIENCE)?;
+
+    secured.target.grant(&topic_right("receiver", "late-", "Create"))?;
+    verify::wait_until_delivered(&expected, &secured.pair.target, "{topic}", PATIENCE)?;
+    verify::ensure_exactly_once(&expected, &secured.pair.target, "{topic}")?;
+    for partition in 0..2 {
+        ensure!(!halts::is_halted(&sender, &created, partition)?, "partition {partition} is still halted");
+    }
+    Ok(())
+}

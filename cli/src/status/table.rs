@@ -147,6 +147,9 @@ fn served(page: &mut Page, link: &LinkStatus) {
     page.line("recovered", &format!("{} times", counts.recoveries));
     page.line("halted", &format!("{} partitions; the sender's status says why", link.halted_partitions));
     page.line("orphaned", &format!("{} positions", link.orphaned_positions));
+    if !link.left_out_settings.is_empty() {
+        page.list("left out", "none", link.left_out_settings.clone());
+    }
     page.line("holding", &format!("{} of {} credit", bytes(link.held_bytes), bytes(link.credit_bytes)));
     page.line("lanes", &format!("{} of {} open", link.lanes_open, link.lanes));
     let rows = link

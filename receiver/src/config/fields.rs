@@ -107,7 +107,7 @@ service::settings! {
         /// The name of a source topic in the target.
         rename: Rename = default(r#""{topic}""#), "a name with `{topic}` in it, such as `fra.{topic}`";
         /// Copy a source topic's settings that make sense in another cluster to the topic that the receiver creates.
-        /// Existing topics are never changed.
+        /// A setting that the target refuses is left out and named. Existing topics are never changed.
         copy_configs: bool = default("true"), "`true` or `false`";
     }
 }

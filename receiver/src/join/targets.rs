@@ -17,6 +17,7 @@ use wire::partition::Partition;
 
 use crate::config::Rename;
 use crate::join::carried_topics::CarriedTopics;
+use crate::join::creation::{NotUsable, TopicCreator};
 use crate::join::{Offered, OfferedTarget};
 use crate::lane::Terms;
 use crate::link::{LinkSettings, ServedLink};
@@ -38,29 +39,12 @@ const COPIED: &[&str] = &[
     "segment.ms",
 ];
 
-/// Configuration entries of every created topic, so that source timestamps arrive unchanged: by default Kafka 4
-/// refuses records whose timestamp is more than an hour ahead (KIP-1030).
-const TIMESTAMPS: &[(&str, &str)] = &[
-    ("message.timestamp.type", "CreateTime"),
-    ("message.timestamp.before.max.ms", "9223372036854775807"),
-    ("message.timestamp.after.max.ms", "9223372036854775807"),
-];
-
 /// Time limit for a created topic to appear in the metadata of the brokers, before it waits by itself.
 const APPEAR: Duration = Duration::from_secs(5);
 const APPEAR_STEP: Duration = Duration::from_millis(50);
 
 /// Target topics by name.
 type Topics = HashMap<String, Result<TopicDescription, NotUsable>>;
-
-/// Reason why a target topic or partition cannot be used.
-#[derive(Debug, Clone)]
-enum NotUsable {
-    /// Its partitions halt.
-    Halt(HaltRecord),
-    /// The cluster cannot answer for it now.
-    Wait(KafkaError),
-}
 
 /// Partitions whose offers can be decided, and those that wait because the cluster cannot answer for them now.
 #[derive(Debug, Default)]
@@ -94,6 +78,7 @@ pub(crate) struct Targets {
     allowed: TopicFilter,
     replication: Option<i32>,
     copy_configs: bool,
+    creator: TopicCreator,
     configs: HashMap<String, Vec<TopicConfig>>,
     terms: Arc<Terms>,
     /// Clusters that each announced topic has passed, the source included.
@@ -111,6 +96,7 @@ impl Targets {
             allowed: settings.topics.clone(),
             replication: settings.replication,
             copy_configs: settings.copy_configs,
+            creator: TopicCreator::new(link, settings),
             configs: HashMap::new(),
             terms,
             clusters: HashMap::new(),
@@ -281,7 +267,7 @@ impl Targets {
                 None => missing.push(self.new_topic(&name, partition)),
             }
         }
-        let created = self.create(&missing)?;
+        let created = self.creator.create(&mut missing)?;
         for (topic, created) in missing.into_iter().zip(created) {
             match created {
                 Ok(()) => drop(awaited.insert(topic.name, topic.partitions)),
@@ -303,22 +289,6 @@ impl Targets {
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// Creates topics in one request. A topic that the cluster permanently refuses halts, and one that it cannot create
-    /// now waits.
-    fn create(&self, topics: &[NewTopic]) -> Result<Vec<Result<(), NotUsable>>, KafkaError> {
-        let Some(first) = topics.first() else { return Ok(Vec::new()) };
-        tracing::info!(topics = topics.len(), first = first.name, "creating target topics");
-        let answers = match self.catalog.create(topics) {
-            Err(error) if is_refusal(&error) => vec![Err(error); topics.len()],
-            answers => answers?,
-        };
-        let not_usable = |error: KafkaError| {
-            let halt = is_refusal(&error).then(|| HaltRecord::new(HaltReason::TargetRefused, error.to_string()));
-            halt.map_or(NotUsable::Wait(error), NotUsable::Halt)
-        };
-        Ok(answers.into_iter().map(|answer| answer.map_err(not_usable)).collect())
     }
 
     /// Waits until the cluster shows these topics with at least these numbers of partitions. Those that it does not show
@@ -356,12 +326,11 @@ impl Targets {
             .iter()
             .filter(|config| COPIED.contains(&config.name.as_str()))
             .map(|config| (config.name.clone(), config.value.clone()));
-        let timestamps = TIMESTAMPS.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
         NewTopic {
             name: name.to_owned(),
             partitions: partition.partitions,
             replication: self.replication,
-            configs: copied.chain(timestamps).collect(),
+            configs: copied.collect(),
         }
     }
 }
@@ -472,8 +441,16 @@ mod tests {
             filter_hash: 1,
             sender: "a".to_owned(),
         };
+        let catalog: Arc<dyn Catalog> = Arc::new(cluster);
+        let creator = TopicCreator {
+            catalog: Arc::clone(&catalog),
+            sets_defaults: true,
+            state_topic: "state".to_owned(),
+            left_out: Arc::default(),
+        };
         Targets {
-            catalog: Arc::new(cluster),
+            catalog,
+            creator,
             rename: Rename::default(),
             allowed: TopicFilter::new(all, Vec::new()),
             replication: None,

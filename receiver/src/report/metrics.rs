@@ -100,6 +100,7 @@ mod tests {
             by_lane: vec![lane],
             halted: vec![HaltedPartition::default()],
             orphaned: vec!["orders/0".into()],
+            left_out_settings: vec!["orders: segment.bytes=1".into()],
             closes,
             ..LinkStatus::default()
         };

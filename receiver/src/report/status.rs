@@ -109,6 +109,8 @@ pub struct LinkStatus {
     pub orphaned: Vec<String>,
     /// Number of orphaned positions.
     pub orphaned_positions: usize,
+    /// Created topics without settings that the target refused, at most a hundred since the process started.
+    pub left_out_settings: Vec<String>,
     /// Status of each lane.
     pub by_lane: Vec<LaneStatus>,
     /// Number of ended sessions, by close code.
@@ -265,6 +267,7 @@ impl LinkStatus {
             halted_partitions: views.iter().map(|view| view.needs_action.halted_count).sum(),
             orphaned: views.iter().flat_map(|view| view.needs_action.orphaned.iter().cloned()).collect(),
             orphaned_positions: views.iter().map(|view| view.needs_action.orphaned_count).sum(),
+            left_out_settings: link.left_out.sentences(),
             by_lane: views.into_iter().enumerate().map(|(lane, view)| LaneStatus::of(lane, view)).collect(),
             closes: link.closes.lock().clone(),
         }
