@@ -69,7 +69,7 @@ pub fn channels(config: &Config) -> u16 {
     config.wan.channels.unwrap_or(derived)
 }
 
-/// The raw bytes of a full frame at this rate: what it sends in [`FRAME_TIME`], within the limits of a frame.
+/// The raw bytes of a full frame at this rate: what it sends in `FRAME_TIME`, within the limits of a frame.
 pub fn frame_bytes(rate: Option<Rate>) -> u64 {
     let by_rate = rate.map_or(u64::MAX, |rate| rate.bytes_in(FRAME_TIME).max(FRAME_BYTES_MIN));
     by_rate.min(FRAME_RAW_TARGET as u64)
