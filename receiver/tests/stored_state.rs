@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use receiver::custody::{Holder, WriterId};
 use receiver::state::{self, HaltRecord, JumpRecord, LaneRecord, LaneState, MovedRecord, PartitionRecord};
 use receiver::{
     CarriedTopics, DecodeMemory, Delivered, Extent, Lane, LaneTarget, OpenError, StateEntry, TargetError,
@@ -122,7 +123,7 @@ fn entries(pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<StateEntry> {
 fn the_state_of_the_first_version_is_read_and_written() {
     let lines: String = written().iter().map(|(key, value)| format!("{}\n{}\n", hex(key), hex(value))).collect();
     assert!(fixture() == written(), "this version writes:\n{lines}");
-    let folded = LaneState::fold(LANE, SOURCE, &entries(fixture())).expect("readable");
+    let folded = LaneState::fold(LANE, "fra-to-sin", SOURCE, &entries(fixture())).expect("readable");
     assert_eq!(folded.lane, Some(lane_record()));
     assert_eq!(folded.partitions, HashMap::from([(orders_5(), partition_record())]));
     assert_eq!(folded.moved, HashMap::from([(clicks_0(), moved_record())]));
@@ -138,7 +139,11 @@ impl LaneTarget for Untouched {
         Ok(self.0.clone())
     }
 
-    fn fence(&mut self) -> Result<(), TargetError> {
+    fn fence(&mut self, _: &WriterId, _: Duration) -> Result<(), TargetError> {
+        panic!("fenced")
+    }
+
+    fn expel(&mut self, _: &WriterId, _: Duration) -> Result<(), TargetError> {
         panic!("fenced")
     }
 
@@ -167,7 +172,7 @@ impl LaneTarget for Untouched {
 
 fn refusal(entries: Vec<StateEntry>) -> (CloseCode, String) {
     let size = TransactionSize::new(Duration::from_secs(30));
-    let mut lane = Lane::new(LANE, Untouched(entries), DecodeMemory::new(1 << 20), size);
+    let mut lane = Lane::new(LANE, Holder(1), Untouched(entries), DecodeMemory::new(1 << 20), size);
     let stored = lane_record();
     let terms = Terms {
         link: stored.link,

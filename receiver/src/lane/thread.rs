@@ -341,7 +341,7 @@ impl<T: LaneTarget> LaneThread<T> {
                 tracing::warn!(%lane, %error, retry_in = ?next.wait, "target still fails");
                 running.retry = Some(next);
             }
-            RecoverError::Superseded { .. } => {
+            RecoverError::Superseded { .. } | RecoverError::Taken { .. } => {
                 tracing::error!(%lane, %error, "lane contested: another receiver opened it");
                 running.trouble = Some(format!("lane {lane} is contested: {error}"));
                 self.lane.close(LaneClosedReason::Superseded, &error.to_string());

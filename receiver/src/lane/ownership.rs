@@ -1,0 +1,165 @@
+//! Ownership of a lane: takes its custody, fences whoever may still write it, and reads the state that decides.
+//!
+//! Three cases, which differ in what is committed before the reading:
+//! - the custody is this process's, and its id can be initialised: a barrier
+//! - the custody is this process's, and its id hangs, because a partition of the last transaction cannot be written: a bid
+//!   through another id, the *escape*. The hanging instance is destroyed, so that only its last transaction is open. The
+//!   reading passes the bid, hence everything that this transaction wrote to the state partition is decided.
+//! - the custody is another process's: a bid, and afterwards a fence of every id that may write the lane
+//!
+//! The client that reads is not the client that writes. It may ask a broker that no longer leads the state partition and
+//! does not know it yet, for example because it was suspended. Such a broker shows an old end, and positions read from it
+//! would be carried again. So a reading that decides goes through a record that was committed after the fence.
+
+use std::time::Duration;
+
+use kafka::{KafkaError, KafkaFault};
+use wire::ids::{LaneId, Offset};
+
+use crate::target::custody::{Bidder, Custody, CustodyRecord, WriterId};
+use crate::target::state::{self, LaneState};
+use crate::target::{Extent, LaneTarget, StateEntry, TargetError};
+
+/// Time limit of the fence of another process: the target may have to end its transaction first.
+const FOREIGN_WITHIN: Duration = Duration::from_secs(60);
+/// First time limit of a fence of an own id. It doubles with each round in which all ids failed.
+const OWN_WITHIN: Duration = Duration::from_secs(3);
+/// Limit on the doublings of [`OWN_WITHIN`].
+const ROUNDS_MAX: u32 = 4;
+
+/// The custody of a lane as this process seeks it.
+#[derive(Debug)]
+pub(super) struct Ownership {
+    bidder: Bidder,
+    /// Successive rounds in which no id of this process could be initialised.
+    failed_rounds: u32,
+}
+
+/// Attempt to own a lane, with the functions that fold its state.
+pub(super) struct Attempt<'a, T, F> {
+    pub(super) target: &'a mut T,
+    pub(super) lane: LaneId,
+    pub(super) link: &'a str,
+    /// Folds and checks the entries of the state partition.
+    pub(super) fold: F,
+}
+
+/// Result of an attempt that the target did not fail.
+pub(super) enum Secured {
+    /// This process has the lane, and this is its state. The custody record is not stored if there was a bid.
+    Owned(Box<LaneState>),
+    /// Another process has it.
+    Lost(CustodyRecord),
+}
+
+impl Ownership {
+    pub(super) fn new(bidder: Bidder) -> Self {
+        Self { bidder, failed_rounds: 0 }
+    }
+
+    pub(super) fn holds(&self, custody: &Custody) -> bool {
+        custody.is_held_by(self.bidder.holder())
+    }
+
+    /// Makes the lane this process's, with a new producer, if no other process is faster.
+    ///
+    /// `found` is the custody as read before. After an error the producer must be discarded.
+    pub(super) fn secure<T, F, E>(&mut self, attempt: &mut Attempt<'_, T, F>, found: &Custody) -> Result<Secured, E>
+    where
+        T: LaneTarget,
+        F: FnMut(Vec<StateEntry>) -> Result<LaneState, E>,
+        E: From<TargetError>,
+    {
+        let own = self.initialise(attempt, found)?;
+        let target = &mut *attempt.target;
+        let holder = self.bidder.holder();
+        let end = if self.holds(found) && own == found.present.writer {
+            write(target, &state::barrier_key(), None)?
+        } else {
+            // A bid whose bidder must wait for a fence would stop the holder too.
+            expel(target, found.others(holder, &own))?;
+            let (name, bid) = self.bidder.bid(&found.present, own.clone());
+            write(target, &state::bid_key(name), Some(&state::encode(&bid)))?
+        };
+        let state = (attempt.fold)(target.read_state(Extent::Through(end))?)?;
+        let others = state.custody.others(holder, &own);
+        if !self.holds(&state.custody) {
+            return Ok(Secured::Lost(state.custody.present));
+        }
+        if others.is_empty() {
+            return Ok(Secured::Owned(Box::new(state)));
+        }
+        // Again, although it was done before: only an instance that begins after the bid stands sees it.
+        expel(target, others)?;
+        let end = write(target, &state::barrier_key(), None)?;
+        let state = (attempt.fold)(target.read_state(Extent::Through(end))?)?;
+        if self.holds(&state.custody) {
+            Ok(Secured::Owned(Box::new(state)))
+        } else {
+            Ok(Secured::Lost(state.custody.present))
+        }
+    }
+
+    /// Initialises the id of the custody, or else, if this process has the custody, another of its ids.
+    fn initialise<T: LaneTarget, F>(
+        &mut self,
+        attempt: &mut Attempt<'_, T, F>,
+        found: &Custody,
+    ) -> Result<WriterId, TargetError> {
+        let present = &found.present.writer;
+        if !self.holds(found) {
+            attempt.target.fence(present, FOREIGN_WITHIN)?;
+            return Ok(present.clone());
+        }
+        let ids = WriterId::of_lane(attempt.link, attempt.lane);
+        let after = ids.iter().position(|id| id == present).map_or(0, |at| at + 1);
+        let others = ids.iter().cycle().skip(after).take(ids.len()).filter(|id| *id != present);
+        let within = OWN_WITHIN * 2u32.pow(self.failed_rounds.min(ROUNDS_MAX));
+        let mut failed = None;
+        for id in [present].into_iter().chain(others) {
+            match attempt.target.fence(id, within) {
+                Ok(()) => {
+                    self.failed_rounds = 0;
+                    return Ok(id.clone());
+                }
+                Err(error) if passes(&error) => {
+                    tracing::debug!(lane = %attempt.lane, ?id, %error, "transactional id cannot be initialised now");
+                    failed = failed.or(Some(error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.failed_rounds += 1;
+        Err(failed.expect("a lane has an id"))
+    }
+}
+
+/// Writes the custody record, which ends the bids, in the present transaction.
+pub(super) fn write_custody(target: &mut impl LaneTarget, custody: &Custody) -> Result<(), TargetError> {
+    target.write_state(&state::custody_key(), Some(&state::encode(&custody.present)))?;
+    custody.bids().try_for_each(|bid| target.write_state(&state::bid_key(bid), None))
+}
+
+fn expel(target: &mut impl LaneTarget, ids: impl IntoIterator<Item = WriterId>) -> Result<(), TargetError> {
+    ids.into_iter().try_for_each(|id| target.expel(&id, FOREIGN_WITHIN))
+}
+
+/// Commits one entry, and returns its offset.
+fn write(target: &mut impl LaneTarget, key: &[u8], value: Option<&[u8]>) -> Result<Offset, TargetError> {
+    target.begin()?;
+    target.write_state(key, value)?;
+    let end = target.drain()?.state_end.filter(|end| *end >= Offset(0)).ok_or_else(no_offset)?;
+    target.commit()?;
+    Ok(end)
+}
+
+/// Returns whether another id may be initialised although this one was not.
+fn passes(error: &TargetError) -> bool {
+    matches!(error, TargetError::Kafka(error) if matches!(error.fault, KafkaFault::Unavailable | KafkaFault::TimedOut(_)))
+}
+
+fn no_offset() -> TargetError {
+    let doing = "read of the lane's state".to_owned();
+    let reason = "the target did not report the offset of the record that the reading must reach".to_owned();
+    KafkaError { doing, reason, fault: KafkaFault::Unavailable }.into()
+}
