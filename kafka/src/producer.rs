@@ -3,6 +3,7 @@
 //! There is no abort. After any error, drop the producer and make another one with the same transactional id:
 //! [`Producer::fence`] ends the transaction that the dropped one left open.
 
+mod in_flight;
 mod record;
 mod refusal_reason;
 mod reports;
@@ -21,6 +22,7 @@ use wire::partition::Partition;
 use super::client::{CallError, Client, Kind, Queue, Topic, check, fatal, millis};
 use super::error::{KafkaError, Refusal, refusal};
 use super::properties::{Properties, Setting};
+use in_flight::{InFlight, Origin};
 use reports::Reports;
 
 /// Number of records after which the delivery reports are taken, so that they never pile up.
@@ -86,6 +88,14 @@ pub struct Appended {
     pub last: Offset,
 }
 
+/// Partition with records of the present transaction that are not reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreported {
+    pub partition: Partition,
+    /// Broker that took the last record that was reported; `None` if there was none.
+    pub broker: Option<i32>,
+}
+
 /// A producer that owns its transactional id. Dropping it discards its records; the next owner of the id ends a
 /// transaction that is still open, or else the transaction timeout does.
 #[derive(Debug)]
@@ -95,6 +105,7 @@ pub struct Producer {
     deadline: Instant,
     reports: Reports,
     sent: u64,
+    in_flight: InFlight,
     timestamps_altered: u64,
     topics: HashMap<Arc<str>, Topic>,
     queue: Queue,
@@ -116,6 +127,7 @@ impl Producer {
             deadline: Instant::now(),
             reports: Reports::default(),
             sent: 0,
+            in_flight: InFlight::default(),
             timestamps_altered: 0,
             topics: HashMap::new(),
             queue: Queue::main(&client),
@@ -190,6 +202,7 @@ impl Producer {
             }
         }
         self.sent += 1;
+        self.in_flight.add((self.topics[topic].address(), partition));
         if self.sent.is_multiple_of(REPORTS_EVERY) {
             self.gather(Duration::ZERO);
         }
@@ -201,20 +214,56 @@ impl Producer {
     /// The error is a rejected record, or else the first bad report; drop the producer then.
     pub fn drain(&mut self) -> Result<Vec<Appended>, ProduceError> {
         loop {
+            if let Some(appended) = self.drain_while_reported(self.timeout)? {
+                return Ok(appended);
+            }
+        }
+    }
+
+    /// Waits as [`Producer::drain`] does. Returns `None` if no report arrives for `patience`; call it again then.
+    pub fn drain_while_reported(&mut self, patience: Duration) -> Result<Option<Vec<Appended>>, ProduceError> {
+        let mut reported = Instant::now();
+        loop {
             self.verdict()?;
-            if self.reports.count() == self.sent {
+            let count = self.reports.count();
+            if count == self.sent {
                 break;
             }
             self.in_time("delivery reports")?;
-            self.gather(self.deadline.saturating_duration_since(Instant::now()));
+            let left = patience.saturating_sub(reported.elapsed());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            self.gather(left.min(self.deadline.saturating_duration_since(Instant::now())));
+            if self.reports.count() > count {
+                reported = Instant::now();
+            }
         }
         self.frames.clear();
-        let topics = &self.topics;
-        let name_of = |address| topics.iter().find(|(_, topic)| topic.address() == address).map(|(name, _)| name);
-        let appended = self.reports.take_ends().filter_map(|((address, partition), (first, last))| {
-            name_of(address).map(|topic| Appended { partition: Partition::new(topic.clone(), partition), first, last })
+        let ends = self.reports.take_ends();
+        self.in_flight.complete(&ends);
+        let appended = ends.into_iter().filter_map(|(origin, ends)| {
+            Some(Appended { partition: self.partition(origin)?, first: ends.first, last: ends.last })
         });
-        Ok(appended.collect())
+        Ok(Some(appended.collect()))
+    }
+
+    /// Returns the partitions that records of the present transaction are in flight to.
+    pub fn unreported(&self) -> Vec<Unreported> {
+        let unreported = self.in_flight.unreported(self.reports.ends()).into_iter();
+        let named =
+            unreported.filter_map(|(origin, broker)| Some(Unreported { partition: self.partition(origin)?, broker }));
+        named.collect()
+    }
+
+    /// Returns every partition that this producer has sent records to.
+    pub fn written(&self) -> Vec<Partition> {
+        self.in_flight.written().filter_map(|origin| self.partition(origin)).collect()
+    }
+
+    fn partition(&self, (address, partition): Origin) -> Option<Partition> {
+        let topic = self.topics.iter().find(|(_, topic)| topic.address() == address);
+        topic.map(|(name, _)| Partition::new(name.clone(), partition))
     }
 
     /// Commits the transaction after [`Producer::drain`]: with records in flight, the client would wait for reports that
@@ -264,16 +313,12 @@ impl Producer {
 
     fn verdict(&self) -> Result<(), ProduceError> {
         let Some(bad) = self.reports.first_bad() else { return Ok(()) };
-        if let Some((address, partition)) = bad.origin
+        if let Some(partition) = bad.origin.and_then(|origin| self.partition(origin))
             && let Some(refusal) = refusal(bad.code)
         {
-            let topic = self.topics.iter().find(|(_, topic)| topic.address() == address);
-            if let Some((topic, _)) = topic {
-                let (first, last) = bad.offsets;
-                let partition = Partition::new(topic.clone(), partition);
-                let reason = bad.reason.clone();
-                return Err(ProduceError::Rejected(Rejection { partition, refusal, first, last, reason }));
-            }
+            let (first, last) = bad.offsets;
+            let reason = bad.reason.clone();
+            return Err(ProduceError::Rejected(Rejection { partition, refusal, first, last, reason }));
         }
         let error = CallError { code: bad.code, reason: bad.reason.clone(), retriable: false };
         Err(self.unwritable().unwrap_or_else(|| self.failed("delivery", error).into()))

@@ -10,6 +10,7 @@ use wire::ids::{Epoch, LaneId};
 use super::claims::Claims;
 use super::handover::Handovers;
 use super::inbox::Inbox;
+use super::left_out;
 use super::offers::Offers;
 use super::open_lane::{Lane, Open, Parts};
 use super::ownership::{Attempt, Secured, write_custody};
@@ -19,8 +20,8 @@ use super::terms::{OpenError, Terms};
 use super::unauthorized_partition::UnauthorizedPartitionSearch;
 use crate::join::carried_topics::CarriedTopics;
 use crate::target::custody::{Custody, CustodyRecord};
-use crate::target::state::{self, LaneRecord, LaneState};
-use crate::target::{Extent, LaneTarget, StateEntry, TargetError};
+use crate::target::state::{self, LaneRecord, LaneState, PartitionRecord};
+use crate::target::{Extent, LaneTarget, StateEntry, TargetError, TargetPartition};
 
 impl<T: LaneTarget> Lane<T> {
     /// Takes the lane over: reads and checks its state, fences every earlier owner, reads again what they
@@ -52,6 +53,7 @@ impl<T: LaneTarget> Lane<T> {
             claims: Claims::stored(state.origins),
             handovers: Handovers::stored(state.moved, record.filter_hash),
             unauthorized: UnauthorizedPartitionSearch::default(),
+            unwritable: None,
             inbox: Inbox::default(),
             current: None,
             keep_alive: false,
@@ -76,8 +78,16 @@ impl<T: LaneTarget> Lane<T> {
         let Parts { id: lane, target, ownership, .. } = &mut self.parts;
         let lane = *lane;
         let fold = |entries| check_state(lane, terms, entries);
-        let mut attempt = Attempt { target, lane, link: &terms.link, fold };
-        let secured = ownership.secure(&mut attempt, &before.custody).map_err(gone_is_refused)?;
+        let mut attempt = Attempt { target: &mut *target, lane, link: &terms.link, fold };
+        let secured = ownership.secure(&mut attempt, &before.custody).map_err(gone_is_refused);
+        let secured = match secured {
+            Err(OpenError::Target(error)) => {
+                let state = TargetPartition::new(state::topic(&terms.link), i32::from(lane.0));
+                let others = before.partitions.values().map(PartitionRecord::target);
+                return Err(left_out::explained(target, state, others, error).into());
+            }
+            secured => secured?,
+        };
         let state = match secured {
             Secured::Owned(state) => state,
             Secured::Lost(custody) => return Err(taken_meanwhile(lane, &custody).into()),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use kafka::catalog::Catalog;
 use kafka::log::{LogError, LogReader};
 use kafka::producer::{ProduceError, Producer, ProducerConfig};
 use kafka::{KafkaError, KafkaFault, Properties};
@@ -13,7 +14,10 @@ use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::{LaneId, Offset};
 
 use super::custody::WriterId;
-use super::{Appended, Delivered, Extent, LaneTarget, StateEntry, Target, TargetError, TargetPartition, state};
+use super::stall::Stall;
+use super::{
+    Appended, Delivered, Extent, LaneTarget, StateEntry, Target, TargetError, TargetPartition, Unwritable, state,
+};
 
 /// Settings of a [`KafkaTarget`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,18 +34,19 @@ impl Default for KafkaTargetConfig {
     }
 }
 
-#[derive(Debug)]
 pub struct KafkaTarget {
     properties: Arc<Properties>,
     config: KafkaTargetConfig,
+    /// Answers what the producers cannot tell: which partitions can be written.
+    catalog: Arc<dyn Catalog>,
     /// Log readers, one per link, so that its lanes share connections.
     logs: Lock<HashMap<String, LogReader>>,
 }
 
 impl KafkaTarget {
     /// Makes a target; it connects when its first lane is opened.
-    pub fn new(properties: Properties, config: KafkaTargetConfig) -> Self {
-        Self { properties: Arc::new(properties), config, logs: Lock::default() }
+    pub fn new(properties: Properties, config: KafkaTargetConfig, catalog: Arc<dyn Catalog>) -> Self {
+        Self { properties: Arc::new(properties), config, catalog, logs: Lock::default() }
     }
 }
 
@@ -57,6 +62,7 @@ impl Target for KafkaTarget {
         Ok(KafkaLane {
             properties: self.properties.clone(),
             config: self.config,
+            catalog: Arc::clone(&self.catalog),
             link: link.to_owned(),
             state_topic: state::topic(link).into(),
             lane,
@@ -66,10 +72,10 @@ impl Target for KafkaTarget {
     }
 }
 
-#[derive(Debug)]
 pub struct KafkaLane {
     properties: Arc<Properties>,
     config: KafkaTargetConfig,
+    catalog: Arc<dyn Catalog>,
     link: String,
     state_topic: Arc<str>,
     lane: LaneId,
@@ -109,6 +115,24 @@ impl KafkaLane {
             memory: self.config.lane_memory,
         };
         Ok(Producer::fence(&self.properties, &config, within)?)
+    }
+
+    /// Waits until all records are reported. While no report arrives, it looks for the cause.
+    fn await_reports(&mut self) -> Result<Vec<Appended>, TargetError> {
+        let mut stall = Stall::default();
+        loop {
+            let drained = self.producer()?.drain_while_reported(stall.patience());
+            if let Some(appended) = drained.map_err(|error| self.about_state(error))? {
+                return Ok(appended);
+            }
+            let producer = self.producer()?;
+            let written = producer.written();
+            let unreported = producer.unreported();
+            match self.catalog.replicas(&written) {
+                Ok(replicas) => stall.handle_replicas(&written, &replicas, &unreported)?,
+                Err(error) => tracing::debug!(lane = %self.lane, %error, "no delivery reports, and no answer why"),
+            }
+        }
     }
 
     fn untrusted(&self, reason: impl ToString) -> TargetError {
@@ -180,13 +204,20 @@ impl LaneTarget for KafkaLane {
     }
 
     fn drain(&mut self) -> Result<Delivered, TargetError> {
-        let producer = self.producer()?;
-        let drained = producer.drain();
-        let timestamps_altered = producer.timestamps_altered();
-        let mut appended = drained.map_err(|error| self.about_state(error))?;
+        let mut appended = self.await_reports()?;
+        let timestamps_altered = self.producer()?.timestamps_altered();
         let state = |end: &mut Appended| end.partition.topic == self.state_topic;
         let state_end = appended.extract_if(.., state).map(|end| end.last).max();
         Ok(Delivered { appended, state_end, timestamps_altered })
+    }
+
+    fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
+        let replicas = self.catalog.replicas(partitions)?;
+        let refused = partitions.iter().zip(replicas).filter_map(|(partition, replicas)| {
+            let reason = replicas.ok()?.refusal()?;
+            Some(Unwritable { partition: partition.clone(), reason })
+        });
+        Ok(refused.collect())
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {
