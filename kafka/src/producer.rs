@@ -7,6 +7,7 @@ mod in_flight;
 mod record;
 mod refusal_reason;
 mod reports;
+mod sent;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,11 +23,15 @@ use wire::partition::Partition;
 use super::client::{CallError, Client, Kind, Queue, Topic, check, fatal, millis};
 use super::error::{KafkaError, Refusal, refusal};
 use super::properties::{Properties, Setting};
-use in_flight::{InFlight, Origin};
+use super::throttle;
+use in_flight::InFlight;
 use reports::Reports;
+use sent::{Origin, SentRecords};
 
 /// Number of records after which the delivery reports are taken, so that they never pile up.
 const REPORTS_EVERY: u64 = 1024;
+/// Age of a transaction from which on it is committed soon if a broker delays its answers.
+const SLOW_AFTER: Duration = Duration::from_secs(2);
 /// Time to wait for room in the client's queue before the deadline is checked again.
 const ROOM_WAIT: Duration = Duration::from_millis(20);
 /// Time limit for a topic's metadata when a partition is not known yet.
@@ -105,7 +110,11 @@ pub struct Producer {
     deadline: Instant,
     reports: Reports,
     sent: u64,
+    sent_to: SentRecords,
     in_flight: InFlight,
+    begun: Instant,
+    /// Longest delay that a broker has announced since the transaction began.
+    delay: Duration,
     timestamps_altered: u64,
     topics: HashMap<Arc<str>, Topic>,
     queue: Queue,
@@ -127,7 +136,10 @@ impl Producer {
             deadline: Instant::now(),
             reports: Reports::default(),
             sent: 0,
+            sent_to: SentRecords::default(),
             in_flight: InFlight::default(),
+            begun: Instant::now(),
+            delay: Duration::ZERO,
             timestamps_altered: 0,
             topics: HashMap::new(),
             queue: Queue::main(&client),
@@ -144,7 +156,9 @@ impl Producer {
             let reason = "records of the transaction before it are in flight";
             return Err(KafkaError::misused(format!("begin of `{}`", self.name), reason).into());
         }
-        self.deadline = Instant::now() + self.timeout;
+        self.begun = Instant::now();
+        self.deadline = self.begun + self.timeout;
+        self.delay = Duration::ZERO;
         self.reports = Reports::default();
         self.sent = 0;
         self.timestamps_altered = 0;
@@ -174,6 +188,12 @@ impl Producer {
         if !self.topics.contains_key(topic) {
             self.topics.insert(topic.clone(), Topic::open(&self.client, topic)?);
         }
+        let bytes = size(record);
+        while !self.in_flight.has_room(bytes) {
+            self.in_time("room for a record in flight")?;
+            self.gather(ROOM_WAIT);
+            self.verdict()?;
+        }
         let mut refreshed = false;
         loop {
             let handle = &self.topics[topic];
@@ -202,11 +222,35 @@ impl Producer {
             }
         }
         self.sent += 1;
-        self.in_flight.add((self.topics[topic].address(), partition));
+        self.in_flight.handle_queued(bytes);
+        self.sent_to.add((self.topics[topic].address(), partition));
         if self.sent.is_multiple_of(REPORTS_EVERY) {
             self.gather(Duration::ZERO);
         }
         Ok(())
+    }
+
+    /// Returns whether [`Producer::produce`] queues this record without waiting for delivery reports.
+    pub fn has_room(&self, record: &RecordRef<'_>) -> bool {
+        self.in_flight.has_room(size(record))
+    }
+
+    /// Waits until there is room for a record. Returns `None` if no report arrives for `patience`; call it again then.
+    pub fn await_room(&mut self, record: &RecordRef<'_>, patience: Duration) -> Result<Option<()>, ProduceError> {
+        let mut reported = Instant::now();
+        while !self.has_room(record) {
+            self.in_time("room for a record in flight")?;
+            if reported.elapsed() >= patience {
+                return Ok(None);
+            }
+            let count = self.reports.count();
+            self.gather(ROOM_WAIT);
+            self.verdict()?;
+            if self.reports.count() > count {
+                reported = Instant::now();
+            }
+        }
+        Ok(Some(()))
     }
 
     /// Waits until every record of the transaction so far is reported. Returns the offsets that each partition got since
@@ -241,7 +285,7 @@ impl Producer {
         }
         self.frames.clear();
         let ends = self.reports.take_ends();
-        self.in_flight.complete(&ends);
+        self.sent_to.complete(&ends);
         let appended = ends.into_iter().filter_map(|(origin, ends)| {
             Some(Appended { partition: self.partition(origin)?, first: ends.first, last: ends.last })
         });
@@ -250,7 +294,7 @@ impl Producer {
 
     /// Returns the partitions that records of the present transaction are in flight to.
     pub fn unreported(&self) -> Vec<Unreported> {
-        let unreported = self.in_flight.unreported(self.reports.ends()).into_iter();
+        let unreported = self.sent_to.unreported(self.reports.ends()).into_iter();
         let named =
             unreported.filter_map(|(origin, broker)| Some(Unreported { partition: self.partition(origin)?, broker }));
         named.collect()
@@ -258,7 +302,7 @@ impl Producer {
 
     /// Returns every partition that this producer has sent records to.
     pub fn written(&self) -> Vec<Partition> {
-        self.in_flight.written().filter_map(|origin| self.partition(origin)).collect()
+        self.sent_to.written().filter_map(|origin| self.partition(origin)).collect()
     }
 
     fn partition(&self, (address, partition): Origin) -> Option<Partition> {
@@ -276,6 +320,16 @@ impl Producer {
             .map_err(|error| self.failed("commit", error).into())
     }
 
+    /// Longest delay that a broker has announced within the present transaction, because this client exceeds a quota.
+    pub fn delay(&self) -> Duration {
+        self.delay
+    }
+
+    /// Returns whether the transaction should be committed soon: a broker delays its answers, and the transaction is old.
+    pub fn is_slow(&self) -> bool {
+        !self.delay.is_zero() && self.begun.elapsed() > SLOW_AFTER.min(self.timeout / 4)
+    }
+
     /// Number of records of the present transaction whose timestamp was changed from 0 to 1.
     pub fn timestamps_altered(&self) -> u64 {
         self.timestamps_altered
@@ -290,10 +344,15 @@ impl Producer {
 
     /// Takes reports from the queue; waits for the first one for at most `wait`.
     fn gather(&mut self, wait: Duration) {
-        let mut wait = wait;
-        while let Some(event) = self.queue.poll(wait) {
-            self.reports.take(&event);
-            wait = Duration::ZERO;
+        let Self { queue, reports, .. } = self;
+        let (bytes, delay) = throttle::collect(|| {
+            let events = queue.poll(wait).into_iter().chain(std::iter::from_fn(|| queue.poll(Duration::ZERO)));
+            events.map(|event| reports.take(&event)).sum()
+        });
+        self.in_flight.handle_reported(bytes);
+        if !delay.is_zero() {
+            self.delay = self.delay.max(delay);
+            self.in_flight.handle_delay();
         }
     }
 
@@ -387,6 +446,10 @@ fn take_over(client: &Arc<Client>, id: &str, limit: Duration) -> Result<(), Kafk
             }
         }
     }
+}
+
+fn size(record: &RecordRef<'_>) -> u64 {
+    (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64
 }
 
 fn lies_within(value: &[u8], frame: &Bytes) -> bool {

@@ -129,6 +129,14 @@ pub trait LaneTarget: Send {
     fn drain(&mut self) -> Result<Delivered, TargetError>;
     /// Returns those of the partitions that cannot be written now. It asks the target, for a few seconds at most.
     fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError>;
+    /// Returns whether the transaction should be committed soon, because the target's brokers delay their answers.
+    fn is_slow(&self) -> bool {
+        false
+    }
+    /// Longest delay that a broker has announced within the last transaction, because the receiver exceeds a quota.
+    fn delay(&self) -> Duration {
+        Duration::ZERO
+    }
     /// Commits: records and state become visible together.
     fn commit(&mut self) -> Result<(), TargetError>;
     /// Destroys the producer without ending its transaction; the next [`LaneTarget::fence`] decides it.

@@ -1,80 +1,62 @@
-//! Records of a transaction by partition: how many were sent, and whether their reports are missing. Sans-IO.
+//! Limit on the bytes that a producer has in flight. Sans-IO.
+//!
+//! What the client has queued cannot be taken back, and a transaction ends only once all of it is reported. A broker
+//! with a quota delays its answers by seconds. So no more is queued than it takes soon: the limit begins low, grows
+//! with every window that was reported without a delay, and is halved when the broker announces one.
 
-use std::collections::HashMap;
+/// Lowest limit in bytes, and the growth with each window. Answers arrive within milliseconds unless there is a quota,
+/// so that the limit passes 1 MB within 0.2 s.
+const STEP: u64 = 64 << 10;
+/// Highest limit in bytes: more than any transaction has.
+const MAX: u64 = 64 << 20;
 
-use wire::ids::Offset;
-
-/// Partition as the client names it: the address of its topic handle, and the partition's number.
-pub(super) type Origin = (usize, i32);
-
-/// Reports of the records that one partition took since the last drain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ends {
-    pub(super) first: Offset,
-    pub(super) last: Offset,
-    pub(super) count: u64,
-    /// Broker that took the newest of them, if the client knows it.
-    pub(super) broker: Option<i32>,
-}
-
-/// Records that were sent to each partition.
-#[derive(Debug, Default)]
+/// Bytes of keys and values that were queued and not reported, and their limit.
+#[derive(Debug)]
 pub(super) struct InFlight {
-    partitions: HashMap<Origin, Sent>,
-    /// Newest records, all to one partition, that are not counted above: most records follow one to the same partition.
-    newest: Option<(Origin, u64)>,
+    limit: u64,
+    bytes: u64,
+    /// Bytes reported since the limit last changed.
+    reported: u64,
+    /// The broker has announced a delay within the present window.
+    delayed: bool,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
-struct Sent {
-    /// Records since the last drain.
-    count: u64,
-    broker: Option<i32>,
+impl Default for InFlight {
+    fn default() -> Self {
+        Self { limit: STEP, bytes: 0, reported: 0, delayed: false }
+    }
 }
 
 impl InFlight {
-    /// Counts a record that was sent.
-    pub(super) fn add(&mut self, to: Origin) {
-        match &mut self.newest {
-            Some((origin, count)) if *origin == to => *count += 1,
-            _ => {
-                self.count_newest();
-                self.newest = Some((to, 1));
+    /// Returns whether a record of `bytes` may be queued. One record always may.
+    pub(super) fn has_room(&self, bytes: u64) -> bool {
+        self.bytes == 0 || self.bytes + bytes <= self.limit
+    }
+
+    pub(super) fn handle_queued(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
+    /// Takes delivery reports of records with `bytes` in total.
+    pub(super) fn handle_reported(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.reported += bytes;
+        if self.reported >= self.limit {
+            if !self.delayed {
+                self.limit = (self.limit + STEP).min(MAX);
             }
+            self.reported = 0;
+            self.delayed = false;
         }
     }
 
-    fn count_newest(&mut self) {
-        if let Some((origin, count)) = self.newest.take() {
-            self.partitions.entry(origin).or_default().count += count;
+    /// Takes a delay that a broker has announced: the limit is halved once per window.
+    pub(super) fn handle_delay(&mut self) {
+        if !self.delayed {
+            self.limit = (self.limit / 2).max(STEP);
+            self.reported = 0;
+            self.delayed = true;
         }
-    }
-
-    /// Notes that all records were reported.
-    pub(super) fn complete(&mut self, reported: &HashMap<Origin, Ends>) {
-        self.count_newest();
-        for (origin, sent) in &mut self.partitions {
-            sent.count = 0;
-            sent.broker = reported.get(origin).and_then(|ends| ends.broker).or(sent.broker);
-        }
-    }
-
-    /// Returns the partitions that records are in flight to, each with the broker that last reported one.
-    pub(super) fn unreported(&self, reported: &HashMap<Origin, Ends>) -> Vec<(Origin, Option<i32>)> {
-        let unreported = |origin: &Origin| {
-            let Sent { count, broker } = self.partitions.get(origin).copied().unwrap_or_default();
-            let newest = self.newest.filter(|(to, _)| to == origin).map_or(0, |(_, count)| count);
-            let ends = reported.get(origin);
-            let missing = count + newest > ends.map_or(0, |ends| ends.count);
-            missing.then_some((*origin, ends.and_then(|ends| ends.broker).or(broker)))
-        };
-        self.written().filter_map(|origin| unreported(&origin)).collect()
-    }
-
-    /// Returns every partition that a record was sent to.
-    pub(super) fn written(&self) -> impl Iterator<Item = Origin> {
-        let newest = self.newest.map(|(origin, _)| origin).filter(|origin| !self.partitions.contains_key(origin));
-        self.partitions.keys().copied().chain(newest)
     }
 }
 
@@ -82,31 +64,50 @@ impl InFlight {
 mod tests {
     use super::*;
 
-    const A: Origin = (1, 0);
-    const B: Origin = (1, 1);
-
-    fn reported(count: u64, broker: i32) -> Ends {
-        Ends { first: Offset(0), last: Offset(0), count, broker: Some(broker) }
+    fn fill(in_flight: &mut InFlight) -> u64 {
+        let mut queued = 0;
+        while in_flight.has_room(1 << 10) {
+            in_flight.handle_queued(1 << 10);
+            queued += 1 << 10;
+        }
+        queued
     }
 
     #[test]
-    fn partition_is_unreported_until_its_last_report() {
+    fn limit_grows_with_every_window_without_a_delay() {
         let mut in_flight = InFlight::default();
-        [A, A, B, A].into_iter().for_each(|to| in_flight.add(to));
-        let unreported = |in_flight: &InFlight, ends: &[(Origin, Ends)]| {
-            let mut found = in_flight.unreported(&ends.iter().copied().collect());
-            found.sort_unstable();
-            found
-        };
-        assert_eq!(unreported(&in_flight, &[]), [(A, None), (B, None)]);
-        assert_eq!(unreported(&in_flight, &[(A, reported(2, 7)), (B, reported(1, 8))]), [(A, Some(7))]);
-        assert_eq!(unreported(&in_flight, &[(A, reported(3, 7)), (B, reported(1, 8))]), []);
-        in_flight.complete(&HashMap::from([(A, reported(3, 7)), (B, reported(1, 8))]));
-        assert_eq!(unreported(&in_flight, &[]), []);
-        in_flight.add(B);
-        assert_eq!(unreported(&in_flight, &[]), [(B, Some(8))], "the broker of the transaction before");
-        let mut written: Vec<_> = in_flight.written().collect();
-        written.sort_unstable();
-        assert_eq!(written, [A, B]);
+        let windows: Vec<_> = (0..4)
+            .map(|_| {
+                let queued = fill(&mut in_flight);
+                in_flight.handle_reported(queued);
+                queued / STEP
+            })
+            .collect();
+        assert_eq!(windows, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn delays_halve_the_limit_once_per_window() {
+        let mut in_flight = InFlight { limit: 8 * STEP, ..InFlight::default() };
+        (0..5).for_each(|_| in_flight.handle_delay());
+        let queued = fill(&mut in_flight);
+        assert_eq!(queued, 4 * STEP);
+        in_flight.handle_reported(queued);
+        in_flight.handle_delay();
+        assert_eq!(fill(&mut in_flight), 2 * STEP);
+        for _ in 0..9 {
+            in_flight.handle_reported(in_flight.bytes);
+            in_flight.handle_reported(in_flight.limit);
+            in_flight.handle_delay();
+        }
+        assert_eq!(in_flight.limit, STEP, "it stays useful");
+    }
+
+    #[test]
+    fn a_record_above_the_limit_goes_alone() {
+        let mut in_flight = InFlight::default();
+        assert!(in_flight.has_room(100 * STEP));
+        in_flight.handle_queued(100 * STEP);
+        assert!(!in_flight.has_room(1));
     }
 }

@@ -117,13 +117,17 @@ impl KafkaLane {
         Ok(Producer::fence(&self.properties, &config, within)?)
     }
 
-    /// Waits until all records are reported. While no report arrives, it looks for the cause.
-    fn await_reports(&mut self) -> Result<Vec<Appended>, TargetError> {
+    /// Waits for delivery reports: `wait` returns `None` whenever none arrived for the time that it was given. Then it
+    /// looks for the cause.
+    fn await_reports<R>(
+        &mut self,
+        mut wait: impl FnMut(&mut Producer, Duration) -> Result<Option<R>, ProduceError>,
+    ) -> Result<R, TargetError> {
         let mut stall = Stall::default();
         loop {
-            let drained = self.producer()?.drain_while_reported(stall.patience());
-            if let Some(appended) = drained.map_err(|error| self.about_state(error))? {
-                return Ok(appended);
+            let waited = wait(self.producer()?, stall.patience());
+            if let Some(done) = waited.map_err(|error| self.about_state(error))? {
+                return Ok(done);
             }
             let producer = self.producer()?;
             let written = producer.written();
@@ -133,6 +137,20 @@ impl KafkaLane {
                 Err(error) => tracing::debug!(lane = %self.lane, %error, "no delivery reports, and no answer why"),
             }
         }
+    }
+
+    fn append(
+        &mut self,
+        topic: &Arc<str>,
+        partition: i32,
+        record: &RecordRef<'_>,
+        frame: &Bytes,
+    ) -> Result<(), TargetError> {
+        if !self.producer()?.has_room(record) {
+            self.await_reports(|producer, patience| producer.await_room(record, patience))?;
+        }
+        let produced = self.producer()?.produce(topic, partition, record, frame);
+        produced.map_err(|error| self.about_state(error))
     }
 
     fn untrusted(&self, reason: impl ToString) -> TargetError {
@@ -187,7 +205,7 @@ impl LaneTarget for KafkaLane {
         Ok(self.producer()?.begin()?)
     }
     fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError> {
-        Ok(self.producer()?.produce(&to.topic, to.partition, record, frame)?)
+        self.append(&to.topic, to.partition, record, frame)
     }
 
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
@@ -199,12 +217,11 @@ impl LaneTarget for KafkaLane {
         let timestamp = i64::try_from(timestamp).unwrap_or(-1);
         let record = RecordRef { offset: Offset(0), timestamp, key: Some(key), value, headers: headers.as_headers() };
         // The value lies in no frame, so that the client copies it.
-        let produced = self.producer()?.produce(&topic, partition, &record, &Bytes::new());
-        produced.map_err(|error| self.about_state(error))
+        self.append(&topic, partition, &record, &Bytes::new())
     }
 
     fn drain(&mut self) -> Result<Delivered, TargetError> {
-        let mut appended = self.await_reports()?;
+        let mut appended = self.await_reports(Producer::drain_while_reported)?;
         let timestamps_altered = self.producer()?.timestamps_altered();
         let state = |end: &mut Appended| end.partition.topic == self.state_topic;
         let state_end = appended.extract_if(.., state).map(|end| end.last).max();
@@ -218,6 +235,14 @@ impl LaneTarget for KafkaLane {
             Some(Unwritable { partition: partition.clone(), reason })
         });
         Ok(refused.collect())
+    }
+
+    fn is_slow(&self) -> bool {
+        self.producer.as_ref().is_some_and(Producer::is_slow)
+    }
+
+    fn delay(&self) -> Duration {
+        self.producer.as_ref().map_or(Duration::ZERO, Producer::delay)
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {

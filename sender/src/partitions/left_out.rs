@@ -16,7 +16,7 @@ const WAIT_MAX: Duration = Duration::from_secs(5 * 60);
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(15 * 60);
 
 #[derive(Debug, Default)]
-pub struct LeftOut {
+pub(crate) struct LeftOut {
     partitions: BTreeMap<Partition, Entry>,
 }
 
@@ -31,7 +31,7 @@ struct Entry {
 
 impl LeftOut {
     /// Handles that the receiver left a partition out.
-    pub fn handle_left_out(&mut self, at: &Partition, now: Instant) {
+    pub(crate) fn handle_left_out(&mut self, at: &Partition, now: Instant) {
         self.partitions.retain(|_, entry| entry.due.is_some() || now - entry.last < FORGOTTEN_AFTER);
         let wait = match self.partitions.get(at) {
             None => Duration::ZERO,
@@ -41,7 +41,7 @@ impl LeftOut {
     }
 
     /// Returns the partitions to offer now.
-    pub fn poll_due(&mut self, now: Instant) -> Vec<Partition> {
+    pub(crate) fn poll_due(&mut self, now: Instant) -> Vec<Partition> {
         let due = self.partitions.iter_mut().filter_map(|(at, entry)| {
             entry.due.take_if(|due| *due <= now)?;
             Some(at.clone())
