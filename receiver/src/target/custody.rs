@@ -202,7 +202,7 @@ mod tests {
         let bids = [bid(1, 1, 5, "w1")];
         let custody = Custody::fold(Some(stored(5, "w0", 1)), &bids, &writer("w0"));
         assert!(custody.others(Holder(1), &writer("w1")).is_empty());
-        assert_eq!(custody.others(Holder(9), &writer("w1")), BTreeSet::from([writer("w0")]));
+        assert_eq!(custody.others(Holder(9), &writer("w2")), BTreeSet::from([writer("w1")]));
     }
 
     #[test]
