@@ -7,8 +7,8 @@
 //! every call.
 //!
 //! - `open_lane`: the lane's types; frames, offers and halts arrive here
-//! - `opening`, `terms`, `classes`: checks before it fences, fences, reads again, commits the lane record
-//! - `barrier`: the reading that decides, through a record of the lane's own
+//! - `opening`, `terms`, `classes`: checks before it fences, takes the lane, commits the lane record
+//! - `ownership`: custody of the lane, fences, and the reading that decides
 //! - `stored`, `slots`, `offers`, `claims`: parts of an open lane's memory
 //! - `transaction`, `draft`: offers, records and positions of one transaction
 //! - `handover`: partitions that change lanes
@@ -20,7 +20,6 @@
 //! `read_committed` readers see, because both are written in one transaction and nowhere else.
 
 pub(crate) mod attention;
-mod barrier;
 mod claims;
 mod classes;
 mod draft;
@@ -30,6 +29,7 @@ pub(crate) mod memory;
 mod offers;
 mod open_lane;
 mod opening;
+mod ownership;
 pub(crate) mod pace;
 mod recover;
 mod rejected_record;

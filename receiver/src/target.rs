@@ -1,9 +1,11 @@
 //! The target cluster as a lane sees it: one transactional producer and one state partition.
 
+pub mod custody;
 pub(crate) mod kafka;
 pub mod state;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::kafka::KafkaError;
 use bytes::Bytes;
@@ -12,6 +14,7 @@ use wire::ids::{Epoch, LaneId, Offset, Position};
 use wire::partition::Partition;
 
 pub use ::kafka::producer::{Appended, Rejection};
+use custody::WriterId;
 
 /// Opens one target per lane of a link.
 pub trait Target: Send + Sync + 'static {
@@ -93,11 +96,15 @@ pub enum TargetError {
 /// unknown. The only way to continue is [`LaneTarget::discard`], [`LaneTarget::fence`] and
 /// [`LaneTarget::read_state`]. There is no abort: it would race with records that are still in flight.
 pub trait LaneTarget: Send {
-    /// Reads the lane's state partition, `read_committed`, and folds it: at most one entry per key, no tombstones.
+    /// Reads the lane's state partition, `read_committed`, and folds it: at most one entry per key, no tombstones, in the
+    /// order of the log.
     fn read_state(&mut self, extent: Extent) -> Result<Vec<StateEntry>, TargetError>;
-    /// Makes a new producer with the lane's transactional id and initialises it: earlier owners are
-    /// fenced, and their open transactions are ended, before this returns.
-    fn fence(&mut self) -> Result<(), TargetError>;
+    /// Makes a new producer with this transactional id and initialises it: earlier producers of the id are fenced, and
+    /// their open transactions are ended, before this returns. It fails if that takes longer than `within`: a partition of
+    /// the last transaction may not be writable now.
+    fn fence(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError>;
+    /// Fences every producer of another id likewise, and leaves the present producer as it is.
+    fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError>;
     /// Starts a transaction of the lane's producer.
     fn begin(&mut self) -> Result<(), TargetError>;
     /// Appends one record to a data partition. `record`'s bytes lie inside `frame`, which is held until
@@ -107,6 +114,14 @@ pub trait LaneTarget: Send {
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError>;
     /// Waits until every record of the transaction so far is reported. A transaction may be drained many times.
     fn drain(&mut self) -> Result<Delivered, TargetError>;
+    /// Returns whether the transaction should be committed soon, because the target's brokers delay their answers.
+    fn is_slow(&self) -> bool {
+        false
+    }
+    /// Longest delay that a broker has announced within the last transaction, because the receiver exceeds a quota.
+    fn delay(&self) -> Duration {
+        Duration::ZERO
+    }
     /// Commits: records and state become visible together.
     fn commit(&mut self) -> Result<(), TargetError>;
     /// Destroys the producer without ending its transaction; the next [`LaneTarget::fence`] decides it.

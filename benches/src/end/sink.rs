@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::collections::hash_map::{Entry, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use kafka::KafkaError;
+use receiver::custody::WriterId;
 use receiver::{Appended, Delivered, Extent, LaneTarget, StateEntry, Target, TargetError, TargetPartition};
 use service::lock::Lock;
 use testkit::MemoryCatalog;
@@ -125,8 +127,12 @@ impl LaneTarget for SinkLane {
         Ok(self.state.iter().map(entry).collect())
     }
 
-    fn fence(&mut self) -> Result<(), TargetError> {
+    fn fence(&mut self, _: &WriterId, _: Duration) -> Result<(), TargetError> {
         self.discard();
+        Ok(())
+    }
+
+    fn expel(&mut self, _: &WriterId, _: Duration) -> Result<(), TargetError> {
         Ok(())
     }
 

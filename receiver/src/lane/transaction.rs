@@ -88,6 +88,8 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         if !draft.begun {
             return Ok(());
         }
+        // Every transaction that may be committed has an entry in the state partition, acknowledged before the commit: a
+        // later reading of that partition waits for its outcome, also where the transaction cannot be ended.
         self.write_state(draft)?;
         self.drain(draft)?;
         Ok(self.parts.target.commit()?)
@@ -283,6 +285,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         let unauthorized = &self.open.unauthorized;
         !self.parts.size.allows(draft.counts.records, draft.counts.bytes)
             || draft.alone >= ALONE_MAX
+            || (draft.begun && self.parts.target.is_slow())
             || destination.is_some_and(|destination| unauthorized.must_wait(destination.slot, &draft.written))
     }
 

@@ -12,10 +12,8 @@ use service::lock::Lock;
 use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::{LaneId, Offset};
 
+use super::custody::WriterId;
 use super::{Appended, Delivered, Extent, LaneTarget, StateEntry, Target, TargetError, TargetPartition, state};
-
-/// Time limit of a fence: the target may have to end the previous owner's transaction first.
-const FENCE_WITHIN: Duration = Duration::from_secs(60);
 
 /// Settings of a [`KafkaTarget`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +58,6 @@ impl Target for KafkaTarget {
             properties: self.properties.clone(),
             config: self.config,
             link: link.to_owned(),
-            transactional_id: format!("causeway.{link}.{lane}"),
             state_topic: state::topic(link).into(),
             lane,
             log,
@@ -74,7 +71,6 @@ pub struct KafkaLane {
     properties: Arc<Properties>,
     config: KafkaTargetConfig,
     link: String,
-    transactional_id: String,
     state_topic: Arc<str>,
     lane: LaneId,
     log: LogReader,
@@ -105,6 +101,16 @@ impl KafkaLane {
         }
     }
 
+    fn initialised(&self, writer: &WriterId, within: Duration) -> Result<Producer, TargetError> {
+        let config = ProducerConfig {
+            link: &self.link,
+            transactional_id: writer.as_str(),
+            transaction_timeout: self.config.transaction_timeout,
+            memory: self.config.lane_memory,
+        };
+        Ok(Producer::fence(&self.properties, &config, within)?)
+    }
+
     fn untrusted(&self, reason: impl ToString) -> TargetError {
         TargetError::State { lane: self.lane, reason: reason.to_string() }
     }
@@ -130,27 +136,27 @@ impl LaneTarget for KafkaLane {
             LogError::Kafka(error) => error.into(),
             error => self.untrusted(error),
         })?;
-        let mut entries = BTreeMap::new();
-        for (key, value) in log {
+        let mut last = HashMap::new();
+        for (at, (key, value)) in log.into_iter().enumerate() {
             let key = key.ok_or_else(|| self.untrusted("a record without a key, which this program does not write"))?;
             match value {
-                Some(value) => entries.insert(key, value),
-                None => entries.remove(&key),
+                Some(value) => last.insert(key, (at, value)),
+                None => last.remove(&key),
             };
         }
-        Ok(entries.into_iter().map(|(key, value)| StateEntry { key, value: Some(value) }).collect())
+        // Bids count in the order of the log.
+        let ordered: BTreeMap<_, _> = last.into_iter().map(|(key, (at, value))| (at, (key, value))).collect();
+        Ok(ordered.into_values().map(|(key, value)| StateEntry { key, value: Some(value) }).collect())
     }
 
-    fn fence(&mut self) -> Result<(), TargetError> {
+    fn fence(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
         self.discard();
-        let config = ProducerConfig {
-            link: &self.link,
-            transactional_id: &self.transactional_id,
-            transaction_timeout: self.config.transaction_timeout,
-            memory: self.config.lane_memory,
-        };
-        self.producer = Some(Producer::fence(&self.properties, &config, FENCE_WITHIN)?);
+        self.producer = Some(self.initialised(writer, within)?);
         Ok(())
+    }
+
+    fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
+        self.initialised(writer, within).map(drop)
     }
 
     fn begin(&mut self) -> Result<(), TargetError> {
@@ -181,6 +187,14 @@ impl LaneTarget for KafkaLane {
         let state = |end: &mut Appended| end.partition.topic == self.state_topic;
         let state_end = appended.extract_if(.., state).map(|end| end.last).max();
         Ok(Delivered { appended, state_end, timestamps_altered })
+    }
+
+    fn is_slow(&self) -> bool {
+        self.producer.as_ref().is_some_and(Producer::is_slow)
+    }
+
+    fn delay(&self) -> Duration {
+        self.producer.as_ref().map_or(Duration::ZERO, Producer::delay)
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {

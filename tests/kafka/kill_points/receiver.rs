@@ -5,11 +5,13 @@ use std::path::Path;
 use std::process::{self, Command};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
 use kafka::properties::forbidden;
 use kafka::{KafkaError, Properties};
+use receiver::custody::WriterId;
 use receiver::status::Board;
 use receiver::{
     Delivered, Extent, KafkaLane, KafkaTarget, LaneTarget, Parts, StateEntry, Target, TargetError, TargetPartition,
@@ -88,8 +90,12 @@ impl LaneTarget for DoomedLane {
         self.lane.read_state(extent)
     }
 
-    fn fence(&mut self) -> Result<(), TargetError> {
-        self.lane.fence()
+    fn fence(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
+        self.lane.fence(writer, within)
+    }
+
+    fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
+        self.lane.expel(writer, within)
     }
 
     fn begin(&mut self) -> Result<(), TargetError> {
