@@ -95,6 +95,10 @@ pub enum TargetError {
 pub trait LaneTarget: Send {
     /// Reads the lane's state partition, `read_committed`, and folds it: at most one entry per key, no tombstones.
     fn read_state(&mut self, extent: Extent) -> Result<Vec<StateEntry>, TargetError>;
+    /// Returns when the entry with this key was written, as of the last reading, in ms since the Unix epoch.
+    fn written_at(&self, _key: &[u8]) -> Option<i64> {
+        None
+    }
     /// Makes a new producer with the lane's transactional id and initialises it: earlier owners are
     /// fenced, and their open transactions are ended, before this returns.
     fn fence(&mut self) -> Result<(), TargetError>;

@@ -62,6 +62,7 @@ pub use dispatch::striping::{Again, ChannelId, FrameId, Striping};
 pub use lane::latency::{FrameTimes, Latency, Packed, Stage, Taken, Window};
 pub use lane::thread::{Command as LaneCommand, LaneHandle, SessionPart};
 pub use lane::{Lane, Packing};
+pub use partitions::deletions::Deletions;
 pub use partitions::lane_partitions::{LanePartitions, SourceTopic};
 pub use partitions::offers::look_up;
 pub use partitions::policy::Policies;

@@ -99,7 +99,8 @@ pub struct LinkStatus {
     pub held_bytes: u64,
     /// Limit on the bytes that the sender may have in flight or in the inboxes: its credit.
     pub credit_bytes: u64,
-    /// Reasons why lanes do not commit (the target's error, or another receiver), and partitions that wait for the target.
+    /// Reasons why lanes do not commit (the target's error, or another receiver), partitions that wait for the target, and
+    /// target topics with weaker settings.
     pub trouble: Vec<String>,
     /// Partitions whose halt is stored, at most a hundred of each lane.
     pub halted: Vec<HaltedPartition>,
@@ -111,6 +112,10 @@ pub struct LinkStatus {
     pub orphaned_positions: usize,
     /// Created topics without settings that the target refused, at most a hundred since the process started.
     pub left_out_settings: Vec<String>,
+    /// Target topics with settings that delete earlier or accept less than the source's, at most a hundred.
+    pub weaker_settings: Vec<String>,
+    /// Number of these topics; `null` until a session has compared them.
+    pub weaker_topics: Option<usize>,
     /// Status of each lane.
     pub by_lane: Vec<LaneStatus>,
     /// Number of ended sessions, by close code.
@@ -262,12 +267,14 @@ impl LinkStatus {
             counts,
             held_bytes: views.iter().map(|view| view.held_bytes).sum(),
             credit_bytes: settings.credit_bytes,
-            trouble: trouble(&views),
+            trouble: trouble(&views).into_iter().chain(link.weaker.problems()).collect(),
             halted: views.iter().flat_map(|view| view.needs_action.halted.iter().cloned()).collect(),
             halted_partitions: views.iter().map(|view| view.needs_action.halted_count).sum(),
             orphaned: views.iter().flat_map(|view| view.needs_action.orphaned.iter().cloned()).collect(),
             orphaned_positions: views.iter().map(|view| view.needs_action.orphaned_count).sum(),
             left_out_settings: link.left_out.sentences(),
+            weaker_settings: link.weaker.named(),
+            weaker_topics: link.weaker.count(),
             by_lane: views.into_iter().enumerate().map(|(lane, view)| LaneStatus::of(lane, view)).collect(),
             closes: link.closes.lock().clone(),
         }

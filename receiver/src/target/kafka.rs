@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use kafka::log::{LogError, LogReader};
+use kafka::log::{LogError, LogReader, TimedEntry};
 use kafka::producer::{ProduceError, Producer, ProducerConfig};
 use kafka::{KafkaError, KafkaFault, Properties};
 use service::lock::Lock;
@@ -64,6 +64,7 @@ impl Target for KafkaTarget {
             state_topic: state::topic(link).into(),
             lane,
             log,
+            written: HashMap::new(),
             producer: None,
         })
     }
@@ -78,6 +79,8 @@ pub struct KafkaLane {
     state_topic: Arc<str>,
     lane: LaneId,
     log: LogReader,
+    /// Time of each entry of the last reading, in ms since the Unix epoch, by its key.
+    written: HashMap<Vec<u8>, i64>,
     /// `None` until fenced, and after a discard.
     producer: Option<Producer>,
 }
@@ -131,14 +134,20 @@ impl LaneTarget for KafkaLane {
             error => self.untrusted(error),
         })?;
         let mut entries = BTreeMap::new();
-        for (key, value) in log {
+        self.written.clear();
+        for TimedEntry { entry: (key, value), timestamp } in log {
             let key = key.ok_or_else(|| self.untrusted("a record without a key, which this program does not write"))?;
+            self.written.insert(key.clone(), timestamp);
             match value {
                 Some(value) => entries.insert(key, value),
                 None => entries.remove(&key),
             };
         }
         Ok(entries.into_iter().map(|(key, value)| StateEntry { key, value: Some(value) }).collect())
+    }
+
+    fn written_at(&self, key: &[u8]) -> Option<i64> {
+        self.written.get(key).copied().filter(|time| *time >= 0)
     }
 
     fn fence(&mut self) -> Result<(), TargetError> {
