@@ -13,6 +13,7 @@ use super::consumer::{Consumer, ConsumerConfig, ConsumerMemory, Fault, LaneEvent
 use super::error::KafkaError;
 use super::properties::Properties;
 use crate::catalog::{Bounds, Catalog, Isolation, only};
+use crate::topic_settings::TopicSettings;
 
 /// Time for which the committed records may end before the wanted position.
 const REACHED_WITHIN: Duration = Duration::from_secs(10);
@@ -87,6 +88,11 @@ impl LogReader {
             return Err(LogError::Deleted { start, wanted: offset });
         }
         self.collect(topic, partition, Bounds { start, end }, timed)
+    }
+
+    /// Returns the effective settings of a topic that decide what it keeps and accepts.
+    pub fn settings(&self, topic: &str) -> Result<TopicSettings, KafkaError> {
+        only(self.catalog.settings(&[topic.to_owned()]))
     }
 
     fn bounds(&self, topic: &str, partition: i32) -> Result<Bounds, LogError> {

@@ -52,6 +52,11 @@ impl TopicSettings {
         self.0.is_empty()
     }
 
+    /// Returns the most bytes that a batch of records may have after compression, if known.
+    pub fn max_message_bytes(&self) -> Option<i64> {
+        self.number("max.message.bytes")
+    }
+
     /// Returns the time that the topic keeps records, in ms; `None` if it deletes none for their age, or if unknown.
     pub fn retention_ms(&self) -> Option<i64> {
         self.number("retention.ms").filter(|ms| self.deletes() && *ms >= 0)
