@@ -17,8 +17,9 @@ use super::metadata;
 use super::properties::Properties;
 use super::text::lossy;
 use crate::catalog::{
-    Answers, Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary, only,
+    Answers, Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary, only, settings_of,
 };
+use crate::topic_settings::{NAMES, TopicSettings};
 use call::LIMIT;
 
 /// Most topics in one request.
@@ -68,7 +69,12 @@ impl Catalog for KafkaCatalog {
     }
 
     fn configs(&self, names: &[String]) -> Answers<Vec<ConfigEntry>> {
-        chunked(names, TOPICS, |names| describe::configs(&self.0, names))
+        chunked(names, TOPICS, |names| describe::configs(&self.0, names, &[]))
+    }
+
+    fn settings(&self, names: &[String]) -> Answers<TopicSettings> {
+        let found = chunked(names, TOPICS, |names| describe::configs(&self.0, names, NAMES))?;
+        Ok(found.into_iter().map(|configs| configs.map(settings_of)).collect())
     }
 
     fn bounds(&self, partitions: &[Partition], isolation: Isolation) -> Answers<Bounds> {

@@ -7,6 +7,7 @@ use wire::ids::{Position, TopicId};
 use wire::partition::Partition;
 
 use crate::KafkaError;
+use crate::topic_settings::TopicSettings;
 
 /// A topic's name and size, from the cluster's metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +104,10 @@ pub trait Catalog: Send + Sync {
     fn configs(&self, names: &[String]) -> Answers<Vec<ConfigEntry>> {
         unsupported(&format!("configuration of {names:?}"))
     }
+    /// Reads the effective settings of topics that decide what they keep and accept. Many topics cost little.
+    fn settings(&self, names: &[String]) -> Answers<TopicSettings> {
+        Ok(self.configs(names)?.into_iter().map(|configs| configs.map(settings_of)).collect())
+    }
     /// Reads the bounds of partitions. One without a leader has the fault `Unavailable`.
     fn bounds(&self, partitions: &[Partition], _isolation: Isolation) -> Answers<Bounds> {
         unsupported(&format!("bounds of {} partitions", partitions.len()))
@@ -124,6 +129,11 @@ pub trait Catalog: Send + Sync {
     fn grow(&self, name: &str, partitions: i32) -> Result<(), KafkaError> {
         unsupported(&format!("growth of `{name}` to {partitions} partitions"))
     }
+}
+
+/// Returns the settings among these entries that decide what a topic keeps and accepts.
+pub fn settings_of(entries: Vec<ConfigEntry>) -> TopicSettings {
+    entries.into_iter().map(|entry| (entry.name, entry.value)).collect()
 }
 
 /// Returns the only answer of a request for one name.

@@ -4,6 +4,7 @@ pub(crate) mod arbiter;
 pub(crate) mod left_out;
 pub(crate) mod registry;
 pub mod state_topic;
+pub(crate) mod weaker;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::lane::{OpenError, Terms};
 use crate::link::arbiter::{Arbiter, Candidate, SessionId, Verdict};
 use crate::link::left_out::LeftOut;
 use crate::link::state_topic::StateTopicError;
+use crate::link::weaker::WeakerTopics;
 
 pub(crate) type StartLane = dyn Fn(&str, LaneId) -> Result<(LaneHandle, JoinHandle<()>), KafkaError> + Send + Sync;
 
@@ -56,6 +58,8 @@ pub struct ServedLink {
     pub counts: SessionCounts,
     /// Settings that its created topics lack.
     pub left_out: Arc<LeftOut>,
+    /// Target topics that delete earlier or accept less than their source topics.
+    pub weaker: WeakerTopics,
     start_lane: Arc<StartLane>,
     inner: Lock<Inner>,
 }
@@ -103,6 +107,7 @@ impl ServedLink {
             closes: Lock::default(),
             counts: SessionCounts::default(),
             left_out: Arc::default(),
+            weaker: WeakerTopics::default(),
             start_lane,
             inner: Lock::new(inner),
         }

@@ -18,6 +18,7 @@ use crate::dispatch::dispatcher::Dispatcher;
 use crate::lane::activity::ActivityMeter;
 use crate::lane::latency::Latency;
 use crate::lane::progress::Progress;
+use crate::partitions::deletions::Deletions;
 use crate::partitions::outcome::Outcome;
 use crate::partitions::resume::{PendingRequest, Request};
 use crate::partitions::router::Router;
@@ -93,6 +94,7 @@ pub struct Board {
     topics: watch::Sender<Discovered>,
     rates: Arc<Rates>,
     latency: Arc<Latency>,
+    deletions: Arc<Deletions>,
 }
 
 impl Default for Board {
@@ -108,6 +110,7 @@ impl Board {
             topics: watch::Sender::default(),
             rates: Arc::default(),
             latency: Arc::new(Latency::new(clock)),
+            deletions: Arc::default(),
         }
     }
 
@@ -118,6 +121,11 @@ impl Board {
 
     pub fn latency(&self) -> Arc<Latency> {
         Arc::clone(&self.latency)
+    }
+
+    /// Knowledge about deletions that compaction may remove before they are carried.
+    pub(crate) fn deletions(&self) -> Arc<Deletions> {
+        Arc::clone(&self.deletions)
     }
 
     /// The topics of the source; empty until the source has answered.
@@ -167,8 +175,8 @@ impl Board {
         };
         // Bounded by the partitions of the link, which answer once each.
         let (answers, mut answered) = mpsc::unbounded_channel();
-        let at = transport::clock::unix_nanos() / 1_000_000;
-        let pending = PendingRequest { request, at: i64::try_from(at).unwrap_or(i64::MAX), answers };
+        let at = transport::clock::unix_millis();
+        let pending = PendingRequest { request, at, answers };
         requests.try_send(pending).map_err(|_| "too many requests are waiting; try again".to_owned())?;
         let mut outcome = Outcome::default();
         let collect = async {

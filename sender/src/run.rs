@@ -100,7 +100,7 @@ pub(crate) async fn run<S: Source>(
         identity,
         live,
         packing: derived::packing(&config),
-        offering: Offering { catalog: dependencies.catalog, start: config.source.start },
+        offering: Offering { catalog: dependencies.catalog, start: config.source.start, deletions: board.deletions() },
         config,
         dialer,
         lanes,

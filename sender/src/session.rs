@@ -9,6 +9,7 @@ mod halting;
 mod handshake;
 mod offering;
 mod opening;
+mod settings;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +24,8 @@ use transport::control::close;
 use wire::close::Close;
 use wire::control::{Control, LaneClosedReason, Welcome};
 use wire::halt::HaltReason;
-use wire::ids::{Epoch, LaneId, Slot};
+use wire::hello::FEATURE_SETTINGS;
+use wire::ids::{Epoch, LaneId, Position, Slot};
 use wire::partition::Partition;
 
 use crate::board::{Board, ChannelPlace, State};
@@ -46,6 +48,7 @@ use halting::Halting;
 pub use handshake::{HandshakeError, Handshaken, Identity, shake_hands};
 pub use offering::Offering;
 use opening::Reopen;
+use settings::SettingsWatch;
 
 /// Control messages that may wait in either direction; flow control of the other end limits the rest.
 const CONTROL_QUEUE: usize = 1024;
@@ -106,6 +109,15 @@ impl Session<'_> {
         });
         let writing = tokio::spawn(writer.run(outgoing_out));
         let offering = tokio::spawn(self.offering.clone().run(dues_out, self.topics.clone(), outgoing.clone()));
+        let announces = welcome.features & FEATURE_SETTINGS != 0;
+        let watching = SettingsWatch {
+            catalog: Arc::clone(&self.offering.catalog),
+            deletions: Arc::clone(&self.offering.deletions),
+            target: welcome.cluster_id.clone(),
+            control: announces.then(|| outgoing.clone()),
+            known: HashMap::new(),
+        };
+        let watching = tokio::spawn(watching.run(self.topics.clone()));
         let mut active = Active::new(self, &welcome, outgoing, dues);
         let end = active.run(&mut incoming, &shutdown).await;
         for lane in active.session.lanes {
@@ -114,6 +126,7 @@ impl Session<'_> {
         }
         drop(active);
         offering.abort();
+        watching.abort();
         reading.abort();
         let _ = tokio::time::timeout(Duration::from_secs(1), writing).await;
         close(&connection, &Close::normal(end.to_string()));
@@ -200,6 +213,7 @@ impl<'a> Active<'a> {
                 now = clock.tick() => {
                     self.send(self.part.latency.poll_question());
                     self.part.dispatcher.set_rate(self.session.board.rates().rate());
+                    self.halt_lost_deletions();
                     // Offers that found no room are tried again.
                     self.offer_due();
                     let drained = || self.session.lanes.iter().all(|lane| lane.progress.is_drained());
@@ -247,7 +261,17 @@ impl<'a> Active<'a> {
                 Ok(())
             }
             Control::LaneClosed { lane, reason, detail, .. } => self.handle_lane_closed(lane, reason, &detail),
+            Control::StoredAt { lane, epoch, slot, at } => {
+                if let Some(partition) = self.partitions.partition(lane, epoch, slot) {
+                    self.session.offering.deletions.handle_stored_at(partition, at);
+                }
+                Ok(())
+            }
             Control::PartitionOpen { lane, epoch, slot, position, leader_epoch } => {
+                if let Some(lost) = self.lost_deletions(lane, epoch, slot, position) {
+                    self.send(lost);
+                    return Ok(());
+                }
                 if let Some(partition) = self.partitions.handle_partition_open(lane, epoch, slot) {
                     // Before an operator who waits for it gets the answer.
                     if let Some(handle) = self.session.lanes.get(usize::from(lane.0)) {
@@ -279,6 +303,28 @@ impl<'a> Active<'a> {
                 Ok(())
             }
             _ => Err(SessionEnd::Lost("receiver sent a control message that is not valid in a session".to_owned())),
+        }
+    }
+
+    /// Returns the halt of a partition that the receiver opened, but that may have missed deletions.
+    fn lost_deletions(&mut self, lane: LaneId, epoch: Epoch, slot: Slot, position: Position) -> Option<Control> {
+        let at = self.partitions.partition(lane, epoch, slot)?.clone();
+        let reason = HaltReason::DeletesLost.word();
+        let is_accepted = self.partitions.halt(&at).is_some_and(|halt| halt.reason == reason);
+        let now = transport::clock::unix_millis();
+        let detail = self.session.offering.deletions.handle_open(&at, position, now, is_accepted)?;
+        self.partitions.handle_partition_open(lane, epoch, slot)?;
+        let reason = reason.to_owned();
+        Some(Control::PartitionHalted { lane, epoch, slot, position: Position(-1), reason, detail })
+    }
+
+    /// Halts running partitions that may have missed deletions.
+    fn halt_lost_deletions(&mut self) {
+        for (at, detail) in self.session.offering.deletions.take_lost() {
+            let Some((lane, epoch, slot)) = self.partitions.open_slot(&at) else { continue };
+            if let Err(end) = self.command(lane, Command::Fault(epoch, slot, HaltReason::DeletesLost, detail)) {
+                tracing::debug!(%end, "a lane could not be notified that deletions may be lost");
+            }
         }
     }
 
@@ -362,7 +408,7 @@ impl<'a> Active<'a> {
         }
         let reason = HaltReason::of(&halt.reason);
         let Some(why) = reason.and_then(|reason| self.session.policies.skips(&at.topic, reason)) else { return };
-        let now = i64::try_from(transport::clock::unix_nanos() / 1_000_000).unwrap_or(i64::MAX);
+        let now = transport::clock::unix_millis();
         if let Ok(Some(lift)) = halt.lift(ResumeAction::Skip, now, why) {
             let Partition { topic, partition } = &at;
             tracing::warn!(%topic, partition, reason = halt.reason, why, "skipping what cannot be carried");

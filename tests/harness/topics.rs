@@ -124,10 +124,24 @@ pub fn grow(cluster: &Cluster, name: &str, partitions: usize) -> Result<()> {
 
 /// Sets one configuration entry of a topic, and resets all others to their defaults.
 pub fn configure(cluster: &Cluster, name: &str, key: &str, value: &str) -> Result<()> {
+    configure_all(cluster, name, &[(key, value)])
+}
+
+/// Sets these configuration entries of a topic, and resets all others to their defaults.
+pub fn configure_all(cluster: &Cluster, name: &str, entries: &[(&str, &str)]) -> Result<()> {
+    alter(cluster, name, AlterConfig::new(ResourceSpecifier::Topic(name)), entries)
+}
+
+/// Sets these values of a single node while it runs; topics without values of their own inherit them.
+pub fn configure_node(cluster: &Cluster, entries: &[(&str, &str)]) -> Result<()> {
+    alter(cluster, "node 1", AlterConfig::new(ResourceSpecifier::Broker(1)), entries)
+}
+
+fn alter<'a>(cluster: &Cluster, name: &str, change: AlterConfig<'a>, entries: &[(&'a str, &'a str)]) -> Result<()> {
     let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let admin = admin(cluster)?;
-    let change = AlterConfig::new(ResourceSpecifier::Topic(name)).set(key, value);
+    let change = entries.iter().fold(change, |change, (key, value)| change.set(key, value));
     for outcome in runtime.block_on(admin.alter_configs([&change], &options))? {
         outcome.map_err(|(_, code)| anyhow!("{name}: {code}"))?;
     }

@@ -11,7 +11,7 @@ use wire::codec::{KINDS, control_length, decode_control, encode_control};
 use wire::compress::Codec;
 use wire::control::{
     Accepts, Control, CreditTerms, Hello, Jump, LaneClosedReason, OfferedPartition, Range, Role, Timing, TopicConfig,
-    Welcome,
+    TopicSettings, Welcome,
 };
 use wire::frame::{Frame, FrameBuilder, FrameCursor, FrameHead, HeaderBlock, Headers, RecordRef, Step};
 use wire::hello::{VERSIONS, agree};
@@ -79,6 +79,7 @@ fn lanes() -> Vec<(&'static str, Control)> {
     let jump = Some(Jump { expected: Position(41), to: Position(42), accepts: Accepts::NewIncarnation, asked, reason });
     let jumping = OfferedPartition { slot: Slot(1), partition: 8, jump, ..joining.clone() };
     let config = TopicConfig { name: "cleanup.policy".into(), value: "compact".into() };
+    let settings = TopicSettings { topic: "orders".into(), settings: vec![config.clone()] };
     let lane = LANE;
     let epoch = EPOCH;
     let detail = || String::from("larger than 1048576 bytes");
@@ -115,6 +116,8 @@ fn lanes() -> Vec<(&'static str, Control)> {
                 detail: detail(),
             },
         ),
+        ("settings", Control::Settings { topics: vec![settings] }),
+        ("stored-at", Control::StoredAt { lane, epoch, slot: Slot(1), at: 1_700_000_000_000 }),
         ("ack", Control::Ack { lane, epoch, sequence: Sequence(70_000), timing: None }),
         ("ack-timed", Control::Ack { lane, epoch, sequence: Sequence(70_000), timing: Some(timing) }),
     ]

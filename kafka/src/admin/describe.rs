@@ -117,14 +117,21 @@ unsafe fn topic_id(id: *const sys::rd_kafka_Uuid_t) -> TopicId {
     TopicId(bytes)
 }
 
-/// Reads the configuration of topics.
-pub(super) fn configs(client: &Arc<Client>, names: &[String]) -> Answers<Vec<ConfigEntry>> {
+/// Reads the configuration of topics: the entries called `settings`, or all if there are none.
+pub(super) fn configs(client: &Arc<Client>, names: &[String], settings: &[&str]) -> Answers<Vec<ConfigEntry>> {
+    let settings: Vec<CString> = settings.iter().map(|name| c_string(name)).collect::<Result<_, _>>()?;
     let mut asked = Owned::new(sys::rd_kafka_ConfigResource_destroy);
     for name in names {
         let c_name = c_string(name)?;
         let kind = sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC;
         // SAFETY: the name is live and copied.
-        asked.raw.push(unsafe { sys::rd_kafka_ConfigResource_new(kind, c_name.as_ptr()) });
+        let resource = unsafe { sys::rd_kafka_ConfigResource_new(kind, c_name.as_ptr()) };
+        asked.raw.push(resource);
+        for setting in &settings {
+            // SAFETY: the resource is live, and both strings are copied. It fails only without a name. Only the names are
+            // sent.
+            unsafe { sys::rd_kafka_ConfigResource_set_config(resource, setting.as_ptr(), c"".as_ptr()) };
+        }
     }
     let doing = format!("configuration of {} topics", names.len());
     let call = Call::new(client, Operation::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, doing)?;

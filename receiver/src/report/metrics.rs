@@ -47,6 +47,8 @@ const LINK: &[Metric<LinkStatus>] = service::metrics! {
         "Partitions whose halt is stored; an operator must act";
     Gauge "causeway_receiver_orphaned_positions", |l| Some(l.orphaned_positions as f64),
         "Stored positions whose partition the sender does not offer: its topic is deleted or not matched";
+    Gauge "causeway_receiver_weaker_topics", |l| l.weaker_topics.map(|topics| topics as f64),
+        "Target topics that delete earlier or accept less than their source topics; absent until a session has compared them";
     Counter "causeway_receiver_jumps", |l| l.counts.jumps, "Halts lifted and positions moved, by command or policy";
     Counter "causeway_receiver_moves", |l| l.counts.moves,
         "Partitions handed over to another lane, because their class changed or is not `default`";
@@ -105,6 +107,8 @@ mod tests {
             halted: vec![HaltedPartition::default()],
             orphaned: vec!["orders/0".into()],
             left_out_settings: vec!["orders: segment.bytes=1".into()],
+            weaker_settings: vec!["orders: retention.ms".into()],
+            weaker_topics: Some(1),
             closes,
             ..LinkStatus::default()
         };

@@ -103,7 +103,8 @@ pub struct LinkStatus {
     /// Longest delay in seconds that the target's brokers announced within the last transactions, because a producer quota
     /// is exceeded.
     pub quota_delay_seconds: f64,
-    /// Reasons why lanes do not commit (the target's error, or another receiver), and partitions that wait for the target.
+    /// Reasons why lanes do not commit (the target's error, or another receiver), partitions that wait for the target, and
+    /// target topics with weaker settings.
     pub trouble: Vec<String>,
     /// Partitions whose halt is stored, at most a hundred of each lane.
     pub halted: Vec<HaltedPartition>,
@@ -115,6 +116,10 @@ pub struct LinkStatus {
     pub orphaned_positions: usize,
     /// Created topics without settings that the target refused, at most a hundred since the process started.
     pub left_out_settings: Vec<String>,
+    /// Target topics with settings that delete earlier or accept less than the source's, at most a hundred.
+    pub weaker_settings: Vec<String>,
+    /// Number of these topics; `null` until a session has compared them.
+    pub weaker_topics: Option<usize>,
     /// Status of each lane.
     pub by_lane: Vec<LaneStatus>,
     /// Number of ended sessions, by close code.
@@ -267,12 +272,14 @@ impl LinkStatus {
             held_bytes: views.iter().map(|view| view.held_bytes).sum(),
             credit_bytes: settings.credit_bytes,
             quota_delay_seconds: quota_delay(&views).as_secs_f64(),
-            trouble: trouble(&settings.name, &views),
+            trouble: trouble(&settings.name, &views).into_iter().chain(link.weaker.problems()).collect(),
             halted: views.iter().flat_map(|view| view.needs_action.halted.iter().cloned()).collect(),
             halted_partitions: views.iter().map(|view| view.needs_action.halted_count).sum(),
             orphaned: views.iter().flat_map(|view| view.needs_action.orphaned.iter().cloned()).collect(),
             orphaned_positions: views.iter().map(|view| view.needs_action.orphaned_count).sum(),
             left_out_settings: link.left_out.sentences(),
+            weaker_settings: link.weaker.named(),
+            weaker_topics: link.weaker.count(),
             by_lane: views.into_iter().enumerate().map(|(lane, view)| LaneStatus::of(lane, view)).collect(),
             closes: link.closes.lock().clone(),
         }

@@ -15,7 +15,7 @@ use transport::clock::Clock;
 use wire::close::{Close, CloseCode};
 use wire::control::{Control, CreditTerms, Welcome};
 use wire::error::{DecodeError, PeerMisbehaved};
-use wire::hello::{FEATURE_CHANNELS, FEATURES, common_features};
+use wire::hello::{FEATURE_CHANNELS, FEATURE_SETTINGS, FEATURES, common_features};
 use wire::ids::LaneId;
 use wire::lanes::ClassRequest;
 
@@ -24,6 +24,7 @@ use super::frames::{self, Intake};
 use super::greeting::{Greeted, Host};
 use super::joining::Joining;
 use super::ledger::Ledger;
+use super::settings::SettingsCheck;
 use crate::join::carried_topics::CarriedTopics;
 use crate::join::targets::Targets;
 use crate::lane::Terms;
@@ -86,6 +87,8 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
     };
     let mut active = Active {
         id,
+        features: welcome.features,
+        settings: SettingsCheck::start(link, &greeted.settings),
         joining: Joining::start(targets, id, &lanes, Arc::clone(&carried_topics)),
         lanes,
         terms,
@@ -208,6 +211,9 @@ struct Active {
     class_requests: Vec<ClassRequest>,
     carried_topics: Arc<CarriedTopics>,
     ledger: Arc<Lock<Ledger>>,
+    /// Features that both ends use.
+    features: u64,
+    settings: SettingsCheck,
     joining: Joining,
     replies: mpsc::Sender<Reply>,
     outgoing: mpsc::Sender<Control>,
@@ -231,6 +237,7 @@ impl Active {
                 self.command(lane, command)
             }
             Control::Topic { .. } | Control::Offer { .. } => self.joining.handle(message),
+            Control::Settings { topics } => self.settings.handle(topics),
             Control::PartitionHalted { lane, epoch, slot, reason, detail, .. } => {
                 tracing::warn!(%lane, %slot, reason, detail, "sender halted a partition");
                 self.command(lane, Command::Halted(self.id, epoch, slot, HaltRecord { reason, detail }))
@@ -246,6 +253,8 @@ impl Active {
 
     async fn handle_reply(&mut self, reply: Reply) -> Result<(), Close> {
         match reply {
+            // An older sender does not know the message.
+            Reply::Message(Control::StoredAt { .. }) if self.features & FEATURE_SETTINGS == 0 => Ok(()),
             Reply::Message(message) => {
                 match &message {
                     Control::LaneOpen { lane, epoch } => self.ledger.lock().open_lane(*lane, *epoch),

@@ -1,19 +1,21 @@
 //! The target as a real Kafka cluster: one transactional producer per lane, one state topic per link.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use kafka::log::{LogError, LogReader};
+use kafka::log::{LogError, LogReader, TimedEntry};
 use kafka::producer::{ProduceError, Producer, ProducerConfig};
-use kafka::{KafkaError, KafkaFault, Properties};
+use kafka::{KafkaError, KafkaFault, Properties, Refusal};
 use service::lock::Lock;
 use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::{LaneId, Offset};
 
 use super::custody::WriterId;
-use super::{Appended, Delivered, Extent, LaneTarget, StateEntry, Target, TargetError, TargetPartition, state};
+use super::{
+    Appended, Delivered, Extent, LaneTarget, Rejection, StateEntry, Target, TargetError, TargetPartition, state,
+};
 
 /// Settings of a [`KafkaTarget`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +63,9 @@ impl Target for KafkaTarget {
             state_topic: state::topic(link).into(),
             lane,
             log,
+            written: HashMap::new(),
+            zstd_topics: BTreeSet::new(),
+            produced: None,
             producer: None,
         })
     }
@@ -74,6 +79,12 @@ pub struct KafkaLane {
     state_topic: Arc<str>,
     lane: LaneId,
     log: LogReader,
+    /// Time of each entry of the last reading, in ms since the Unix epoch, by its key.
+    written: HashMap<Vec<u8>, i64>,
+    /// Topics whose records are compressed with zstd: one of them was too large with the client's codec.
+    zstd_topics: BTreeSet<Arc<str>>,
+    /// Source offset and size before compression of the record produced last.
+    produced: Option<(Offset, usize)>,
     /// `None` until fenced, and after a discard.
     producer: Option<Producer>,
 }
@@ -94,7 +105,9 @@ impl KafkaLane {
     /// Tells a refusal of the lane's own state from one of a record that it carries.
     fn about_state(&self, error: ProduceError) -> TargetError {
         match error {
-            ProduceError::Rejected(rejection) if rejection.partition.topic == self.state_topic => {
+            ProduceError::Rejected(rejection) | ProduceError::TooLarge(rejection)
+                if rejection.partition.topic == self.state_topic =>
+            {
                 TargetError::StateRejected { topic: rejection.partition.topic, reason: rejection.reason }
             }
             other => other.into(),
@@ -107,8 +120,28 @@ impl KafkaLane {
             transactional_id: writer.as_str(),
             transaction_timeout: self.config.transaction_timeout,
             memory: self.config.lane_memory,
+            zstd_topics: &self.zstd_topics,
         };
         Ok(Producer::fence(&self.properties, &config, within)?)
+    }
+
+    /// Judges the refusal of records that are too large. The source may have taken one record in another codec: it is
+    /// appended again with zstd, before its refusal counts.
+    fn judge_size(&mut self, rejection: Rejection) -> Rejection {
+        if rejection.first != rejection.last {
+            return rejection;
+        }
+        let topic = &rejection.partition.topic;
+        if self.zstd_topics.insert(Arc::clone(topic)) {
+            tracing::info!(%topic, "a record is too large in the present codec; compressing this topic with zstd");
+            return Rejection { refusal: Refusal::Doubted, ..rejection };
+        }
+        let size = self.produced.filter(|(offset, _)| *offset == rejection.first).map(|(_, bytes)| bytes);
+        let size = size.map_or_else(String::new, |bytes| format!("{bytes} bytes before compression, "));
+        let limit = self.log.settings(topic).ok().and_then(|settings| settings.max_message_bytes());
+        let limit = limit.map_or_else(String::new, |limit| format!(", and `max.message.bytes` of {topic} is {limit}"));
+        let reason = format!("{}: it has {size}was tried with zstd too{limit}", rejection.reason);
+        Rejection { reason, ..rejection }
     }
 
     fn untrusted(&self, reason: impl ToString) -> TargetError {
@@ -137,8 +170,10 @@ impl LaneTarget for KafkaLane {
             error => self.untrusted(error),
         })?;
         let mut last = HashMap::new();
-        for (at, (key, value)) in log.into_iter().enumerate() {
+        self.written.clear();
+        for (at, TimedEntry { entry: (key, value), timestamp }) in log.into_iter().enumerate() {
             let key = key.ok_or_else(|| self.untrusted("a record without a key, which this program does not write"))?;
+            self.written.insert(key.clone(), timestamp);
             match value {
                 Some(value) => last.insert(key, (at, value)),
                 None => last.remove(&key),
@@ -147,6 +182,10 @@ impl LaneTarget for KafkaLane {
         // Bids count in the order of the log.
         let ordered: BTreeMap<_, _> = last.into_iter().map(|(key, (at, value))| (at, (key, value))).collect();
         Ok(ordered.into_values().map(|(key, value)| StateEntry { key, value: Some(value) }).collect())
+    }
+
+    fn written_at(&self, key: &[u8]) -> Option<i64> {
+        self.written.get(key).copied().filter(|time| *time >= 0)
     }
 
     fn fence(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
@@ -163,6 +202,7 @@ impl LaneTarget for KafkaLane {
         Ok(self.producer()?.begin()?)
     }
     fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError> {
+        self.produced = Some((record.offset, record.raw_len()));
         Ok(self.producer()?.produce(&to.topic, to.partition, record, frame)?)
     }
 
@@ -183,7 +223,12 @@ impl LaneTarget for KafkaLane {
         let producer = self.producer()?;
         let drained = producer.drain();
         let timestamps_altered = producer.timestamps_altered();
-        let mut appended = drained.map_err(|error| self.about_state(error))?;
+        let mut appended = drained.map_err(|error| match error {
+            ProduceError::TooLarge(rejection) if rejection.partition.topic != self.state_topic => {
+                TargetError::Rejected(self.judge_size(rejection))
+            }
+            other => self.about_state(other),
+        })?;
         let state = |end: &mut Appended| end.partition.topic == self.state_topic;
         let state_end = appended.extract_if(.., state).map(|end| end.last).max();
         Ok(Delivered { appended, state_end, timestamps_altered })
@@ -210,7 +255,7 @@ impl From<ProduceError> for TargetError {
         match error {
             ProduceError::Kafka(error) => Self::Kafka(error),
             ProduceError::Unwritable(error) => Self::Unauthorized(error),
-            ProduceError::Rejected(rejection) => Self::Rejected(rejection),
+            ProduceError::Rejected(rejection) | ProduceError::TooLarge(rejection) => Self::Rejected(rejection),
         }
     }
 }

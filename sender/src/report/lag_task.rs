@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use kafka::KafkaError;
 use kafka::catalog::Catalog;
 
+use crate::partitions::deletions::Deletions;
 use crate::report::forecast::{Forecast, History, Sample};
 use crate::report::lag::{Lag, PartitionLag};
 use crate::report::open_transactions::OpenTransactions;
@@ -29,12 +30,14 @@ pub(super) async fn measure(catalog: Arc<dyn Catalog>, report: Arc<Report>) {
     let mut open_transactions = OpenTransactions::default();
     let mut history = History::default();
     let mut losses = Losses::default();
+    let deletions = board.deletions();
     loop {
         let asks = Arc::clone(&catalog);
         let topics = Arc::clone(&topics.borrow().topics);
         let target = board.read().target_cluster;
         let lanes = report.lanes();
         report.set_not_carried(NotCarried::of(&topics, target.as_deref()));
+        let asked_at = Timestamp::now().as_millisecond();
         let asked = tokio::task::spawn_blocking(move || {
             let logs = discovery::source_logs(&*asks, &topics, target.as_deref())?;
             let lag = Lag::of(&logs, &lanes);
@@ -44,7 +47,11 @@ pub(super) async fn measure(catalog: Arc<dyn Catalog>, report: Arc<Report>) {
             Ok(Ok((logs, lag))) => {
                 history.handle(sample(&report, began.elapsed(), lag.records));
                 let forecast = history.forecast();
-                losses.update(&catalog, &lag.measured, &forecast).await;
+                let caught_up = logs.known.iter().zip(&lag.measured);
+                for (log, _) in caught_up.filter(|(log, lag)| lag.committed.is_some_and(|at| at >= log.stable)) {
+                    deletions.handle_caught_up(&log.at, asked_at);
+                }
+                losses.update(&catalog, &lag.measured, &forecast, &deletions).await;
                 report.set_open_transactions(open_transactions.handle(Instant::now(), &logs.known));
                 report.measure(|measured| {
                     measured.lag = lag;
@@ -82,7 +89,13 @@ struct Losses {
 
 impl Losses {
     /// Asks again, where it is time to.
-    async fn update(&mut self, catalog: &Arc<dyn Catalog>, behind: &[PartitionLag], forecast: &Forecast) {
+    async fn update(
+        &mut self,
+        catalog: &Arc<dyn Catalog>,
+        behind: &[PartitionLag],
+        forecast: &Forecast,
+        deletions: &Arc<Deletions>,
+    ) {
         let is_behind = behind.iter().any(|one| one.records() > 0);
         if !is_behind || forecast.drain_seconds.is_some_and(|seconds| seconds <= SOON) {
             *self = Self::default();
@@ -94,8 +107,10 @@ impl Losses {
         self.asked = Some(Instant::now());
         let catalog = Arc::clone(catalog);
         let behind = behind.to_vec();
+        let deletions = Arc::clone(deletions);
         let now = Timestamp::now().as_millisecond();
-        let asked = tokio::task::spawn_blocking(move || retention::forecast(&*catalog, &behind, now)).await;
+        let forecast = move || retention::forecast(&*catalog, &behind, now, &deletions);
+        let asked = tokio::task::spawn_blocking(forecast).await;
         self.soonest = match asked {
             Ok(Ok(loss)) => loss,
             Ok(Err(error)) => {

@@ -90,7 +90,7 @@ const METRICS: &[Metric<Status>] = service::metrics! {
         |s| if s.forecast.grows { Some(f64::INFINITY) } else { s.forecast.drain_seconds },
         "Time until the target has everything, by the trend of the last minute; +Inf while the backlog grows; absent while unknown";
     Gauge "causeway_sender_loss_seconds", |s| s.forecast.loss_seconds,
-        "Time until the first record that is not carried is older than its topic's retention.ms, if none were carried; absent while no partition is behind or no record expires";
+        "Time until the source deletes the first record that is not carried, by retention.ms, or may remove the first deletion of a key, by delete.retention.ms, if nothing were carried; absent while no partition is behind or nothing expires";
     Gauges "causeway_sender_in_flight_bytes" by "lane",
         |s| s.by_lane.iter().map(|lane| (lane.lane.to_string(), lane.in_flight_bytes as f64)).collect(),
         "Bytes of frames sent and not acked, by lane";

@@ -1,10 +1,10 @@
 //! Limits of the values in control messages, checked after decoding and before encoding (wire-format.md#limits).
 
-use crate::control::{Control, Hello, OfferedPartition, Welcome};
+use crate::control::{Control, Hello, OfferedPartition, TopicConfig, Welcome};
 use crate::error::{DecodeError, ensure, within};
 use crate::limits::{
-    CLUSTERS_MAX, LANES_MAX, LINK_NAME_MAX, OFFER_PARTITIONS_MAX, PARTITIONS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX,
-    TOPIC_NAME_MAX,
+    CLUSTERS_MAX, LANES_MAX, LINK_NAME_MAX, OFFER_PARTITIONS_MAX, PARTITIONS_MAX, SETTING_BYTES_MAX, SETTINGS_MAX,
+    SETTINGS_TOPICS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX, TOPIC_NAME_MAX,
 };
 
 /// Checks that every value of a message is within its limit.
@@ -35,10 +35,19 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
             within("topic configs", configs.len(), TOPIC_CONFIGS_MAX)?;
             within("clusters passed", clusters.len(), CLUSTERS_MAX)?;
             clusters.iter().try_for_each(|id| within("cluster id", id.len(), STRING_MAX))?;
-            configs.iter().try_for_each(|config| {
-                within("config name", config.name.len(), STRING_MAX)?;
-                within("config value", config.value.len(), STRING_MAX)
+            configs.iter().try_for_each(|config| check_config(config, STRING_MAX))
+        }
+        Control::Settings { topics } => {
+            within("topics with settings", topics.len(), SETTINGS_TOPICS_MAX)?;
+            topics.iter().try_for_each(|topic| {
+                check_topic(&topic.topic)?;
+                within("settings of a topic", topic.settings.len(), SETTINGS_MAX)?;
+                topic.settings.iter().try_for_each(|config| check_config(config, SETTING_BYTES_MAX))
             })
+        }
+        Control::StoredAt { lane, at, .. } => {
+            check_lane(lane.0)?;
+            ensure(*at >= 0, "time below 0")
         }
         Control::Offer { lane, partitions, .. } => {
             check_lane(lane.0)?;
@@ -97,6 +106,11 @@ fn check_partition(offered: &OfferedPartition) -> Result<(), DecodeError> {
 fn check_topic(topic: &str) -> Result<(), DecodeError> {
     ensure(!topic.is_empty(), "empty topic name")?;
     within("topic name", topic.len(), TOPIC_NAME_MAX)
+}
+
+fn check_config(config: &TopicConfig, bytes_max: usize) -> Result<(), DecodeError> {
+    within("config name", config.name.len(), bytes_max)?;
+    within("config value", config.value.len(), bytes_max)
 }
 
 fn check_further(channel: u32) -> Result<(), DecodeError> {

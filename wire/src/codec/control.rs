@@ -78,6 +78,8 @@ control_kinds! {
     33 "→" Offer { lane, epoch, partitions, last };
     34 "←" PartitionOpen { lane, epoch, slot, position, leader_epoch };
     35 "↔" PartitionHalted { lane, epoch, slot, position, reason, detail };
+    36 "→" Settings { topics };
+    37 "←" StoredAt { lane, epoch, slot, at };
     48 "←" Ack { lane, epoch, sequence, timing };
 }
 
