@@ -14,6 +14,7 @@
 //! - `handover`: partitions that change lanes
 //! - `rejected_record`, `unauthorized_partition`: which record or partition a refusal of the target is about
 //! - `recover`: what to do after a transaction whose outcome is unknown
+//! - `left_out`: partitions that cannot be written now, which the lane continues without
 //! - `thread`, `pace`: the thread that drives a lane, and the rate of transactions
 //!
 //! Invariant: whichever call fails, a partition's stored position is the one after the last record that
@@ -25,6 +26,7 @@ mod classes;
 mod draft;
 mod handover;
 pub(crate) mod inbox;
+mod left_out;
 pub(crate) mod memory;
 mod offers;
 mod open_lane;

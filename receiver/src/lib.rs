@@ -30,7 +30,7 @@ pub use run::{Parts, StopReason, run};
 pub use link::state_topic;
 pub use target::kafka::{KafkaLane, KafkaTarget, KafkaTargetConfig};
 pub use target::{
-    Appended, Delivered, Extent, LaneTarget, Rejection, StateEntry, Target, TargetError, TargetPartition,
+    Appended, Delivered, Extent, LaneTarget, Rejection, StateEntry, Target, TargetError, TargetPartition, Unwritable,
 };
 pub use target::{custody, state};
 

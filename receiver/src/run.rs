@@ -67,10 +67,8 @@ impl Parts<KafkaTarget> {
             transaction_timeout: config.target.transaction_timeout,
             ..KafkaTargetConfig::default()
         };
-        Ok(Self {
-            target: KafkaTarget::new(properties.clone(), target),
-            catalog: Arc::new(KafkaCatalog::start(properties, &config.instance)?),
-        })
+        let catalog = Arc::new(KafkaCatalog::start(properties, &config.instance)?);
+        Ok(Self { target: KafkaTarget::new(properties.clone(), target, catalog.clone()), catalog })
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod custody;
 pub(crate) mod kafka;
+mod stall;
 pub mod state;
 
 use std::sync::Arc;
@@ -56,6 +57,15 @@ pub enum Extent {
     Through(Offset),
 }
 
+/// Partition of the target that no record can be written to now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{partition}: {reason}")]
+pub struct Unwritable {
+    pub partition: TargetPartition,
+    /// Sentence without a full stop, with the value and the limit.
+    pub reason: String,
+}
+
 /// Reasons why a call to the target did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
@@ -65,6 +75,9 @@ pub enum TargetError {
     /// The target permanently refuses a record of a partition.
     #[error("{} refuses a record: {}", .0.partition, .0.reason)]
     Rejected(Rejection),
+    /// A partition that this producer has written cannot be written now, and no delivery report arrives.
+    #[error(transparent)]
+    Unwritable(#[from] Unwritable),
     /// The receiver may not write one topic of the transaction; the client does not say which. Nothing was sent.
     #[error(transparent)]
     Unauthorized(KafkaError),
@@ -118,6 +131,8 @@ pub trait LaneTarget: Send {
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError>;
     /// Waits until every record of the transaction so far is reported. A transaction may be drained many times.
     fn drain(&mut self) -> Result<Delivered, TargetError>;
+    /// Returns those of the partitions that cannot be written now. It asks the target, for a few seconds at most.
+    fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError>;
     /// Returns whether the transaction should be committed soon, because the target's brokers delay their answers.
     fn is_slow(&self) -> bool {
         false

@@ -12,7 +12,7 @@ use receiver::custody::{BidName, BidRecord, CustodyRecord, Holder, WriterId};
 use receiver::state::{self, HaltRecord, JumpRecord, LaneRecord, LaneState, MovedRecord, PartitionRecord};
 use receiver::{
     CarriedTopics, DecodeMemory, Delivered, Extent, Lane, LaneTarget, OpenError, StateEntry, TargetError,
-    TargetPartition, Terms, TransactionSize,
+    TargetPartition, Terms, TransactionSize, Unwritable,
 };
 use wire::close::CloseCode;
 use wire::frame::RecordRef;
@@ -174,6 +174,10 @@ impl LaneTarget for Untouched {
 
     fn drain(&mut self) -> Result<Delivered, TargetError> {
         panic!("drained")
+    }
+
+    fn unwritable(&mut self, _: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
+        panic!("asked")
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {

@@ -34,3 +34,4 @@ mod test_harness;
 mod topic_settings;
 mod truncated_logs;
 mod two_receivers;
+mod unwritable_partitions;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use receiver::custody::WriterId;
 use receiver::state::{self, LaneState, PartitionRecord};
-use receiver::{Delivered, Extent, LaneTarget, StateEntry, TargetError, TargetPartition};
+use receiver::{Delivered, Extent, LaneTarget, StateEntry, TargetError, TargetPartition, Unwritable};
 use wire::frame::{FIELDS, RecordRef};
 use wire::ids::{Epoch, LaneId, Position};
 use wire::partition::Partition;
@@ -120,6 +120,10 @@ impl LaneTarget for Bugged {
 
     fn drain(&mut self) -> Result<Delivered, TargetError> {
         self.inner.drain()
+    }
+
+    fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
+        self.inner.unwritable(partitions)
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {

@@ -8,7 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka::{KafkaError, Refusal};
 use receiver::custody::WriterId;
-use receiver::{Appended, Delivered, Extent, LaneTarget, Rejection, StateEntry, TargetError, TargetPartition};
+use receiver::{
+    Appended, Delivered, Extent, LaneTarget, Rejection, StateEntry, TargetError, TargetPartition, Unwritable,
+};
 use wire::frame::RecordRef;
 use wire::ids::{LaneId, Offset};
 
@@ -213,6 +215,10 @@ impl LaneTarget for SimTarget {
             let state_end = this.state_end.take();
             Ok(Delivered { appended: appended.collect(), state_end, timestamps_altered: 0 })
         })
+    }
+
+    fn unwritable(&mut self, _: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
+        Ok(Vec::new())
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hdrhistogram::Histogram;
 use kafka::KafkaError;
 use receiver::custody::WriterId;
-use receiver::{Appended, Delivered, Extent, LaneTarget, StateEntry, Target, TargetError, TargetPartition};
+use receiver::{Appended, Delivered, Extent, LaneTarget, StateEntry, Target, TargetError, TargetPartition, Unwritable};
 use service::lock::Lock;
 use testkit::MemoryCatalog;
 use wire::frame::RecordRef;
@@ -168,6 +168,10 @@ impl LaneTarget for SinkLane {
             }
         }
         Ok(Delivered { appended, state_end: Some(Offset(0)), timestamps_altered: 0 })
+    }
+
+    fn unwritable(&mut self, _: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
+        Ok(Vec::new())
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {

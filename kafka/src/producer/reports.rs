@@ -7,18 +7,16 @@ use rdkafka_sys as sys;
 use wire::ids::Offset;
 
 use super::refusal_reason::refusal_reason;
+use super::sent::{Ends, Origin};
 use crate::client::Event;
 use crate::error::refusal;
-
-/// Partition of a report: the address of its topic handle, and the partition's number.
-type Origin = (usize, i32);
 
 /// Sum of the delivery reports of one transaction.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     count: u64,
-    /// The lowest and the highest offset appended to each partition.
-    ends: HashMap<Origin, (Offset, Offset)>,
+    /// Extent of what was appended to each partition.
+    ends: HashMap<Origin, Ends>,
     first_bad: Option<BadReport>,
 }
 
@@ -42,9 +40,13 @@ impl Reports {
         self.first_bad.as_ref()
     }
 
-    /// Removes and returns the lowest and the highest offset of each partition.
-    pub(super) fn take_ends(&mut self) -> impl Iterator<Item = (Origin, (Offset, Offset))> + use<> {
-        std::mem::take(&mut self.ends).into_iter()
+    pub(super) fn ends(&self) -> &HashMap<Origin, Ends> {
+        &self.ends
+    }
+
+    /// Removes and returns the extent of what was appended to each partition.
+    pub(super) fn take_ends(&mut self) -> HashMap<Origin, Ends> {
+        std::mem::take(&mut self.ends)
     }
 
     /// Takes an event. Returns the bytes of the keys and values that it reports.
@@ -83,8 +85,13 @@ impl Reports {
                 match ptr::addr_of!((*message).err).cast::<i32>().read() {
                     0 => {
                         let offset = Offset((*message).offset);
-                        let ends = self.ends.entry(origin).or_insert((offset, offset));
-                        *ends = (ends.0.min(offset), ends.1.max(offset));
+                        let broker = Some(sys::rd_kafka_message_broker_id(message)).filter(|id| *id >= 0);
+                        let new = Ends { first: offset, last: offset, count: 0, broker };
+                        let ends = self.ends.entry(origin).or_insert(new);
+                        ends.first = ends.first.min(offset);
+                        ends.last = ends.last.max(offset);
+                        ends.count += 1;
+                        ends.broker = broker;
                     }
                     code => {
                         let reason = refusal_reason(code, !(*message).key.is_null());

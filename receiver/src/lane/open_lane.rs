@@ -25,7 +25,7 @@ use super::unauthorized_partition::UnauthorizedPartitionSearch;
 use crate::join::Offered;
 use crate::target::custody::{Bidder, Holder};
 use crate::target::state::{HaltRecord, JumpRecord, PartitionRecord};
-use crate::target::{LaneTarget, TargetError, TargetPartition};
+use crate::target::{LaneTarget, TargetError, TargetPartition, Unwritable};
 
 pub struct Lane<T> {
     pub(super) parts: Parts<T>,
@@ -102,6 +102,8 @@ pub(super) struct Open {
     pub(super) claims: Claims,
     pub(super) handovers: Handovers,
     pub(super) unauthorized: UnauthorizedPartitionSearch,
+    /// Set if the last transaction may have failed because of partitions that cannot be written: those that are known.
+    pub(super) unwritable: Option<Vec<Unwritable>>,
     pub(super) inbox: Inbox,
     pub(super) current: Option<Current>,
     /// The next transaction writes the lane's record even if there is nothing else to write.

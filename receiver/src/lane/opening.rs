@@ -11,6 +11,7 @@ use wire::partition::Partition;
 use super::claims::Claims;
 use super::handover::Handovers;
 use super::inbox::Inbox;
+use super::left_out;
 use super::offers::Offers;
 use super::open_lane::{Lane, Open, Parts};
 use super::ownership::{Attempt, Secured, write_custody};
@@ -20,8 +21,8 @@ use super::terms::{OpenError, Terms};
 use super::unauthorized_partition::UnauthorizedPartitionSearch;
 use crate::join::carried_topics::CarriedTopics;
 use crate::target::custody::{Custody, CustodyRecord};
-use crate::target::state::{self, LaneRecord, LaneState};
-use crate::target::{Extent, LaneTarget, StateEntry, TargetError};
+use crate::target::state::{self, LaneRecord, LaneState, PartitionRecord};
+use crate::target::{Extent, LaneTarget, StateEntry, TargetError, TargetPartition};
 
 impl<T: LaneTarget> Lane<T> {
     /// Takes the lane over: reads and checks its state, fences every earlier owner, reads again what they
@@ -57,6 +58,7 @@ impl<T: LaneTarget> Lane<T> {
             claims: Claims::stored(state.origins),
             handovers: Handovers::stored(state.moved, record.filter_hash),
             unauthorized: UnauthorizedPartitionSearch::default(),
+            unwritable: None,
             inbox: Inbox::default(),
             current: None,
             keep_alive: false,
@@ -86,9 +88,14 @@ impl<T: LaneTarget> Lane<T> {
             state.ensure_no_older_than(lane, before.epoch())?;
             Ok(state)
         };
-        let mut attempt = Attempt { target, lane, link: &terms.link, fold };
-        let secured = ownership.secure(&mut attempt, &before.custody).map_err(gone_is_refused)?;
-        match secured {
+        let mut attempt = Attempt { target: &mut *target, lane, link: &terms.link, fold };
+        let secured = ownership.secure(&mut attempt, &before.custody).map_err(gone_is_refused);
+        if let Err(OpenError::Target(error)) = secured {
+            let state = TargetPartition::new(state::topic(&terms.link), i32::from(lane.0));
+            let others = before.partitions.values().map(PartitionRecord::target);
+            return Err(left_out::explained(target, state, others, error).into());
+        }
+        match secured? {
             Secured::Owned(state) => Ok(*state),
             Secured::Lost(custody) => Err(taken_meanwhile(lane, &custody).into()),
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use wire::ids::{Epoch, LaneId, Position};
 use wire::partition::Partition;
 
+use super::left_out;
 use super::open_lane::{Lane, Open, OpenLane, Parts};
 use super::ownership::{Attempt, Secured, write_custody};
 use super::stored::Stored;
@@ -39,11 +40,18 @@ impl<T: LaneTarget> Lane<T> {
     /// After [`RecoverError::Target`] call it again, later; after any other error the lane must be closed.
     pub fn recover(&mut self) -> Result<(), RecoverError> {
         let Some(mut lane) = self.opened().filter(|lane| lane.open.unknown.is_some()) else { return Ok(()) };
-        let result = lane.recover();
-        if matches!(result, Err(RecoverError::Target(_))) {
-            self.parts.target.discard();
+        match lane.recover() {
+            Ok(()) => {
+                lane.leave_out();
+                Ok(())
+            }
+            Err(RecoverError::Target(error)) => {
+                let (state, others) = lane.partitions();
+                self.parts.target.discard();
+                Err(left_out::explained(&mut self.parts.target, state, others, error).into())
+            }
+            Err(error) => Err(error),
         }
-        result
     }
 }
 
@@ -68,6 +76,8 @@ impl<T: LaneTarget> OpenLane<'_, T> {
             target.drain()?;
             target.commit()?;
             counts.escapes += 1;
+            // A partition of the transaction that cannot be ended. It may be the one before the last.
+            self.open.unwritable.get_or_insert_default();
             tracing::info!(lane = %id, writer = state.custody.present.writer.as_str(), "lane continues through another transactional id");
         }
         counts.recoveries += 1;

@@ -14,6 +14,7 @@ use wire::partition::Partition;
 
 use super::draft::{Committed, Draft};
 use super::handover::{LaneMessage, Released};
+use super::left_out;
 use super::offers::Pending;
 use super::open_lane::{Counts, Current, Destination, Lane, LaneError, Open, OpenLane};
 use super::slots::OpenSlot;
@@ -547,6 +548,7 @@ impl Open {
     /// that the transaction wrote.
     fn blame(&mut self, error: &LaneError, written: BTreeSet<Slot>) {
         let LaneError::Target(error) = error else { return };
+        self.unwritable = left_out::suspects(error);
         let slot = match error {
             TargetError::Rejected(rejection) => self.slots.writer_number(&rejection.partition),
             TargetError::Replaced { partition, .. } => self.slots.writer_number(partition),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use kafka::catalog::Catalog;
 use kafka::log::{LogError, LogReader, TimedEntry};
 use kafka::producer::{ProduceError, Producer, ProducerConfig};
 use kafka::{KafkaError, KafkaFault, Properties, Refusal};
@@ -13,8 +14,10 @@ use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::{LaneId, Offset};
 
 use super::custody::WriterId;
+use super::stall::Stall;
 use super::{
-    Appended, Delivered, Extent, LaneTarget, Rejection, StateEntry, Target, TargetError, TargetPartition, state,
+    Appended, Delivered, Extent, LaneTarget, Rejection, StateEntry, Target, TargetError, TargetPartition, Unwritable,
+    state,
 };
 
 /// Settings of a [`KafkaTarget`].
@@ -32,18 +35,19 @@ impl Default for KafkaTargetConfig {
     }
 }
 
-#[derive(Debug)]
 pub struct KafkaTarget {
     properties: Arc<Properties>,
     config: KafkaTargetConfig,
+    /// Answers what the producers cannot tell: which partitions can be written.
+    catalog: Arc<dyn Catalog>,
     /// Log readers, one per link, so that its lanes share connections.
     logs: Lock<HashMap<String, LogReader>>,
 }
 
 impl KafkaTarget {
     /// Makes a target; it connects when its first lane is opened.
-    pub fn new(properties: Properties, config: KafkaTargetConfig) -> Self {
-        Self { properties: Arc::new(properties), config, logs: Lock::default() }
+    pub fn new(properties: Properties, config: KafkaTargetConfig, catalog: Arc<dyn Catalog>) -> Self {
+        Self { properties: Arc::new(properties), config, catalog, logs: Lock::default() }
     }
 }
 
@@ -59,6 +63,7 @@ impl Target for KafkaTarget {
         Ok(KafkaLane {
             properties: self.properties.clone(),
             config: self.config,
+            catalog: Arc::clone(&self.catalog),
             link: link.to_owned(),
             state_topic: state::topic(link).into(),
             lane,
@@ -71,10 +76,10 @@ impl Target for KafkaTarget {
     }
 }
 
-#[derive(Debug)]
 pub struct KafkaLane {
     properties: Arc<Properties>,
     config: KafkaTargetConfig,
+    catalog: Arc<dyn Catalog>,
     link: String,
     state_topic: Arc<str>,
     lane: LaneId,
@@ -125,6 +130,15 @@ impl KafkaLane {
         Ok(Producer::fence(&self.properties, &config, within)?)
     }
 
+    fn judge(&mut self, error: ProduceError) -> TargetError {
+        match error {
+            ProduceError::TooLarge(rejection) if rejection.partition.topic != self.state_topic => {
+                TargetError::Rejected(self.judge_size(rejection))
+            }
+            other => self.about_state(other),
+        }
+    }
+
     /// Judges the refusal of records that are too large. The source may have taken one record in another codec: it is
     /// appended again with zstd, before its refusal counts.
     fn judge_size(&mut self, rejection: Rejection) -> Rejection {
@@ -142,6 +156,42 @@ impl KafkaLane {
         let limit = limit.map_or_else(String::new, |limit| format!(", and `max.message.bytes` of {topic} is {limit}"));
         let reason = format!("{}: it has {size}was tried with zstd too{limit}", rejection.reason);
         Rejection { reason, ..rejection }
+    }
+
+    /// Waits for delivery reports: `wait` returns `None` whenever none arrived for the time that it was given. Then it
+    /// looks for the cause.
+    fn await_reports<R>(
+        &mut self,
+        mut wait: impl FnMut(&mut Producer, Duration) -> Result<Option<R>, ProduceError>,
+    ) -> Result<R, TargetError> {
+        let mut stall = Stall::default();
+        loop {
+            let waited = wait(self.producer()?, stall.patience());
+            if let Some(done) = waited.map_err(|error| self.judge(error))? {
+                return Ok(done);
+            }
+            let producer = self.producer()?;
+            let written = producer.written();
+            let unreported = producer.unreported();
+            match self.catalog.replicas(&written) {
+                Ok(replicas) => stall.handle_replicas(&written, &replicas, &unreported)?,
+                Err(error) => tracing::debug!(lane = %self.lane, %error, "no delivery reports, and no answer why"),
+            }
+        }
+    }
+
+    fn append(
+        &mut self,
+        topic: &Arc<str>,
+        partition: i32,
+        record: &RecordRef<'_>,
+        frame: &Bytes,
+    ) -> Result<(), TargetError> {
+        if !self.producer()?.has_room(record) {
+            self.await_reports(|producer, patience| producer.await_room(record, patience))?;
+        }
+        let produced = self.producer()?.produce(topic, partition, record, frame);
+        produced.map_err(|error| self.judge(error))
     }
 
     fn untrusted(&self, reason: impl ToString) -> TargetError {
@@ -203,7 +253,7 @@ impl LaneTarget for KafkaLane {
     }
     fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError> {
         self.produced = Some((record.offset, record.raw_len()));
-        Ok(self.producer()?.produce(&to.topic, to.partition, record, frame)?)
+        self.append(&to.topic, to.partition, record, frame)
     }
 
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
@@ -215,23 +265,24 @@ impl LaneTarget for KafkaLane {
         let timestamp = i64::try_from(timestamp).unwrap_or(-1);
         let record = RecordRef { offset: Offset(0), timestamp, key: Some(key), value, headers: headers.as_headers() };
         // The value lies in no frame, so that the client copies it.
-        let produced = self.producer()?.produce(&topic, partition, &record, &Bytes::new());
-        produced.map_err(|error| self.about_state(error))
+        self.append(&topic, partition, &record, &Bytes::new())
     }
 
     fn drain(&mut self) -> Result<Delivered, TargetError> {
-        let producer = self.producer()?;
-        let drained = producer.drain();
-        let timestamps_altered = producer.timestamps_altered();
-        let mut appended = drained.map_err(|error| match error {
-            ProduceError::TooLarge(rejection) if rejection.partition.topic != self.state_topic => {
-                TargetError::Rejected(self.judge_size(rejection))
-            }
-            other => self.about_state(other),
-        })?;
+        let mut appended = self.await_reports(Producer::drain_while_reported)?;
+        let timestamps_altered = self.producer()?.timestamps_altered();
         let state = |end: &mut Appended| end.partition.topic == self.state_topic;
         let state_end = appended.extract_if(.., state).map(|end| end.last).max();
         Ok(Delivered { appended, state_end, timestamps_altered })
+    }
+
+    fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
+        let replicas = self.catalog.replicas(partitions)?;
+        let refused = partitions.iter().zip(replicas).filter_map(|(partition, replicas)| {
+            let reason = replicas.ok()?.refusal()?;
+            Some(Unwritable { partition: partition.clone(), reason })
+        });
+        Ok(refused.collect())
     }
 
     fn is_slow(&self) -> bool {

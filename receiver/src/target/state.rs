@@ -15,7 +15,7 @@ use wire::origin::{self, Origin, StoredError};
 use wire::partition::Partition;
 
 use super::custody::{BidName, BidRecord, Custody, CustodyRecord, WriterId};
-use crate::target::{StateEntry, TargetError};
+use crate::target::{StateEntry, TargetError, TargetPartition};
 
 pub fn topic(link: &str) -> String {
     origin::state_topic(link)
@@ -61,6 +61,13 @@ pub struct PartitionRecord {
     pub halt: Option<HaltRecord>,
     /// Number of hand-overs of the partition; the record with the highest number counts.
     pub moves: u32,
+}
+
+impl PartitionRecord {
+    /// Returns the target partition that the partition was written to.
+    pub fn target(&self) -> TargetPartition {
+        TargetPartition::new(self.target_topic.as_str(), self.target_partition)
+    }
 }
 
 /// Record of a partition that this lane has handed over: the newer of this and its partition record counts.

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use kafka::{KafkaError, KafkaFault};
 use receiver::custody::{Holder, WriterId};
 use receiver::{
-    DecodeMemory, Delivered, Extent, Lane, LaneTarget, StateEntry, TargetError, TargetPartition, Terms, TransactionSize,
+    DecodeMemory, Delivered, Extent, Lane, LaneTarget, StateEntry, TargetError, TargetPartition, Terms,
+    TransactionSize, Unwritable,
 };
 use wire::frame::RecordRef;
 use wire::ids::{LaneId, Offset};
@@ -28,6 +29,12 @@ pub(crate) struct Willing {
     pub(crate) forgets_after: Option<u32>,
     /// The next commit fails, its outcome unknown.
     pub(crate) fails: bool,
+    /// Partitions that cannot be written: transactions with records for one of them fail.
+    pub(crate) unwritable: Vec<Unwritable>,
+    /// Partitions that the present transaction has records for.
+    appended: Vec<TargetPartition>,
+    /// Number of records that were appended.
+    pub(crate) records: usize,
 }
 
 impl Willing {
@@ -90,7 +97,8 @@ impl LaneTarget for Willing {
         Ok(())
     }
 
-    fn produce(&mut self, _: &TargetPartition, _: &RecordRef<'_>, _: &Bytes) -> Result<(), TargetError> {
+    fn produce(&mut self, to: &TargetPartition, _: &RecordRef<'_>, _: &Bytes) -> Result<(), TargetError> {
+        self.appended.push(to.clone());
         Ok(())
     }
 
@@ -100,7 +108,16 @@ impl LaneTarget for Willing {
     }
 
     fn drain(&mut self) -> Result<Delivered, TargetError> {
+        if let Some(unwritable) = self.unwritable.iter().find(|one| self.appended.contains(&one.partition)) {
+            return Err(unwritable.clone().into());
+        }
+        self.records += self.appended.drain(..).count();
         Ok(Delivered { state_end: Some(Offset(0)), ..Delivered::default() })
+    }
+
+    fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
+        let is_asked = |one: &&Unwritable| partitions.contains(&one.partition);
+        Ok(self.unwritable.iter().filter(is_asked).cloned().collect())
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {
@@ -119,5 +136,6 @@ impl LaneTarget for Willing {
 
     fn discard(&mut self) {
         self.written.clear();
+        self.appended.clear();
     }
 }

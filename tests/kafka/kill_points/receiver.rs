@@ -15,6 +15,7 @@ use receiver::custody::WriterId;
 use receiver::status::Board;
 use receiver::{
     Delivered, Extent, KafkaLane, KafkaTarget, LaneTarget, Parts, StateEntry, Target, TargetError, TargetPartition,
+    Unwritable,
 };
 use service::shutdown;
 use wire::frame::RecordRef;
@@ -117,6 +118,10 @@ impl LaneTarget for DoomedLane {
 
     fn drain(&mut self) -> Result<Delivered, TargetError> {
         self.lane.drain()
+    }
+
+    fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
+        self.lane.unwritable(partitions)
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {
