@@ -19,15 +19,12 @@ pub struct ClusterWatch {
 }
 
 impl ClusterWatch {
-    /// Takes in that the cluster answered, whatever the answer says of single topics.
-    pub fn handle_answer(&mut self, now: Instant) {
-        self.answered = Some(now);
-        self.failure = None;
-    }
-
-    /// Takes in that a look-up failed as a whole.
-    pub fn handle_failure(&mut self, reason: String) {
-        self.failure = Some(reason);
+    /// Takes in a look-up: the cluster answered, or the look-up failed as a whole for this reason.
+    pub fn handle(&mut self, now: Instant, answer: Result<(), String>) {
+        if answer.is_ok() {
+            self.answered = Some(now);
+        }
+        self.failure = answer.err();
     }
 
     /// Returns the time since the last answer; `None` before the first.
@@ -47,9 +44,7 @@ impl ClusterWatch {
         let failure = self.failure.as_ref()?;
         match self.age(now) {
             None => Some(failure.clone()),
-            Some(age) => {
-                (age >= UNREACHABLE_AFTER).then(|| format!("no answer for {} s: {failure}", age.as_secs()))
-            }
+            Some(age) => (age >= UNREACHABLE_AFTER).then(|| format!("no answer for {} s: {failure}", age.as_secs())),
         }
     }
 }
@@ -64,21 +59,21 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut watch = ClusterWatch::default();
         assert_eq!((watch.trouble(at(100)), watch.unreachable(at(100))), (None, None), "nothing was asked yet");
-        watch.handle_answer(start);
+        watch.handle(start, Ok(()));
         assert_eq!((watch.trouble(at(7)), watch.unreachable(at(7))), (None, None));
         assert_eq!(watch.trouble(at(8)).as_deref(), Some("no answer for 8 s"));
         assert_eq!(watch.unreachable(at(60)), None, "a slow look-up has not failed");
-        watch.handle_failure("timed out".into());
+        watch.handle(at(12), Err("timed out".into()));
         assert_eq!((watch.trouble(at(14)).as_deref(), watch.unreachable(at(14))), (Some("timed out"), None));
         assert_eq!(watch.unreachable(at(15)).as_deref(), Some("no answer for 15 s: timed out"));
-        watch.handle_answer(at(16));
+        watch.handle(at(16), Ok(()));
         assert_eq!((watch.trouble(at(17)), watch.unreachable(at(40))), (None, None));
     }
 
     #[test]
-    fn a_cluster_that_never_answered_is_unreachable_by_its_first_failure() {
+    fn a_cluster_without_any_answer_is_unreachable_once_it_failed() {
         let mut watch = ClusterWatch::default();
-        watch.handle_failure("no route".into());
+        watch.handle(Instant::now(), Err("no route".into()));
         assert_eq!(watch.unreachable(Instant::now()).as_deref(), Some("no route"));
     }
 }
