@@ -1,9 +1,11 @@
 //! A link as this receiver serves it: its lanes, which outlive sessions, and the session that may send.
 
 pub(crate) mod arbiter;
+pub(crate) mod condition;
 pub(crate) mod left_out;
 pub(crate) mod registry;
 pub mod state_topic;
+pub(crate) mod target_watch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use crate::config::{Rename, derived};
 use crate::lane::thread::{Command, LaneHandle};
 use crate::lane::{OpenError, Terms};
 use crate::link::arbiter::{Arbiter, Candidate, SessionId, Verdict};
+use crate::link::condition::LinkCondition;
 use crate::link::left_out::LeftOut;
 use crate::link::state_topic::StateTopicError;
 
@@ -56,6 +59,7 @@ pub struct ServedLink {
     pub counts: SessionCounts,
     /// Settings that its created topics lack.
     pub left_out: Arc<LeftOut>,
+    pub(crate) condition: LinkCondition,
     start_lane: Arc<StartLane>,
     inner: Lock<Inner>,
 }
@@ -103,6 +107,7 @@ impl ServedLink {
             closes: Lock::default(),
             counts: SessionCounts::default(),
             left_out: Arc::default(),
+            condition: LinkCondition::default(),
             start_lane,
             inner: Lock::new(inner),
         }

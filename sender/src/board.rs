@@ -13,6 +13,7 @@ use service::status::Tally;
 use tokio::sync::{mpsc, watch};
 use transport::clock::Clock;
 use transport::congestion::Flow;
+use wire::condition::Condition;
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::lane::activity::ActivityMeter;
@@ -76,6 +77,10 @@ pub struct Published {
     pub closes: Tally,
     /// Description of how the session or the attempt before this one ended.
     pub last_end: Option<String>,
+    /// Begin of the present time without a session.
+    pub no_session_since: Option<Instant>,
+    /// Condition of the receiver, as it last told it in this session.
+    pub receiver_condition: Option<Condition>,
     /// Description of why the source cluster cannot be reached.
     pub source_trouble: Option<String>,
     /// Description of why the topics of the source cannot be listed.
@@ -93,6 +98,7 @@ pub struct Board {
     topics: watch::Sender<Discovered>,
     rates: Arc<Rates>,
     latency: Arc<Latency>,
+    condition: watch::Sender<Condition>,
 }
 
 impl Default for Board {
@@ -108,6 +114,7 @@ impl Board {
             topics: watch::Sender::default(),
             rates: Arc::default(),
             latency: Arc::new(Latency::new(clock)),
+            condition: watch::Sender::default(),
         }
     }
 
@@ -123,6 +130,11 @@ impl Board {
     /// The topics of the source; empty until the source has answered.
     pub fn topics(&self) -> &watch::Sender<Discovered> {
         &self.topics
+    }
+
+    /// The condition of this end, which sessions tell the receiver.
+    pub fn condition(&self) -> &watch::Sender<Condition> {
+        &self.condition
     }
 
     pub fn publish(&self, change: impl FnOnce(&mut Published)) {
@@ -144,6 +156,8 @@ impl Board {
             published.receiver = None;
             published.requests = None;
             published.session_began = None;
+            published.no_session_since.get_or_insert_with(Instant::now);
+            published.receiver_condition = None;
             published.last_end = Some(end.to_string());
         });
     }

@@ -4,8 +4,8 @@ use crate::condition::Condition;
 use crate::control::{Control, Hello, OfferedPartition, Welcome};
 use crate::error::{DecodeError, ensure, within};
 use crate::limits::{
-    CLUSTERS_MAX, LANES_MAX, LINK_NAME_MAX, NAMED_PARTITIONS_MAX, NAMED_TROUBLES_MAX, OFFER_PARTITIONS_MAX, PARTITIONS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX,
-    TOPIC_NAME_MAX,
+    CLUSTERS_MAX, LANES_MAX, LINK_NAME_MAX, NAMED_PARTITIONS_MAX, NAMED_TROUBLES_MAX, OFFER_PARTITIONS_MAX,
+    PARTITIONS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX, TOPIC_NAME_MAX,
 };
 
 /// Checks that every value of a message is within its limit.
