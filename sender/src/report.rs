@@ -49,7 +49,7 @@ pub async fn run<S: Source>(
     run::run(config, dependencies, report.board(), shutdown).await
 }
 
-/// Takes a sample once a second, for as long as the sender lives.
+/// Takes a sample once a second, and tells sessions of problems, for as long as the sender lives.
 async fn sample_every_second(report: Arc<Report>) {
     let mut sampler = Sampler::default();
     let mut ticks = tokio::time::interval(SAMPLE_INTERVAL);
@@ -59,5 +59,7 @@ async fn sample_every_second(report: Arc<Report>) {
         let now = ticks.tick().await.into_std();
         let trend = sampler.handle(now, report.sample());
         report.measure(|measured| measured.trend = trend);
+        // Not after a measurement: the source may leave one without an answer for half a minute.
+        report.tell_condition();
     }
 }

@@ -62,7 +62,6 @@ pub(super) async fn measure(catalog: Arc<dyn Catalog>, start: Start, report: Arc
             }),
             Err(_) => return,
         }
-        report.tell_condition();
         tokio::time::sleep(discovery::INTERVAL).await;
     }
 }

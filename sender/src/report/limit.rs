@@ -41,7 +41,7 @@ wire::words! {
         Budget = "budget" "the budget: `wan.rate` is used up",
         Path = "path" "the path: it carries less than the budget",
         Receiver = "receiver" "the receiver: all its credit is in use; raise its `memory` for this path",
-        Target = "target" "the target: records at the receiver wait to be committed, or its lanes fail",
+        Target = "target" "the target: records at the receiver wait to be committed, or its lanes fail or partitions wait",
     }
 }
 
@@ -52,6 +52,8 @@ pub struct Evidence {
     pub lanes_open: usize,
     /// Lanes that do not commit, as the receiver says.
     pub lanes_failing: usize,
+    /// Partitions that wait for the target.
+    pub waiting_at_target: usize,
     pub lag_records: Option<u64>,
     /// Longest time for which a lane with frames in flight has had no ack; `None` with none in flight.
     pub unacked: Option<Duration>,
@@ -77,7 +79,7 @@ impl Evidence {
             return self.silent_end();
         }
         if credit + room + works < MOST {
-            return Limit::Source;
+            return if self.waiting_at_target > 0 { Limit::Target } else { Limit::Source };
         }
         if works >= credit.max(room) {
             Limit::Cpu
@@ -156,6 +158,7 @@ mod tests {
             lanes: 8,
             lanes_open: 8,
             lanes_failing: 0,
+            waiting_at_target: 0,
             lag_records: Some(5),
             unacked: None,
             busiest: TimeUse::default(),
@@ -201,6 +204,8 @@ mod tests {
             (|e| (e.lanes_failing, e.lanes_open) = (1, 7), Limit::Target),
             (|e| (e.lanes_failing, e.busiest.works) = (1, 0.9), Limit::Target),
             (|e| (e.lanes_failing, e.state) = (1, State::Connecting), Limit::Session),
+            (|e| e.waiting_at_target = 1, Limit::Target),
+            (|e| (e.waiting_at_target, e.busiest.works) = (1, 0.9), Limit::Cpu),
         ]);
     }
 

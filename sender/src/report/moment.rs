@@ -155,6 +155,7 @@ impl Moment {
             lanes: self.lanes.len(),
             lanes_open: self.lanes_open(),
             lanes_failing: self.lanes_failing(),
+            waiting_at_target: self.waiting_at_target(),
             lag_records: self.lag_records(),
             unacked: self.unacked(),
             busiest: self.measured.trend.busiest,
