@@ -1,7 +1,8 @@
-//! The target cluster in memory: logs, transactions, producer epochs and fencing, as in Kafka.
+//! The target cluster in memory: logs, transactions and their markers, as in Kafka.
 //!
-//! Entries get their offsets when they are appended, before the transaction ends. An open transaction stops the last
-//! stable offset of every partition that it wrote to. Its end appends a marker to each of them.
+//! Entries get their offsets when they are appended, before the transaction ends. A transaction stops the last stable
+//! offset of a partition from its first entry there to its marker. It is decided when the coordinator says so, and its
+//! markers come later: a partition in trouble takes neither entries nor markers until it is healed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -9,11 +10,9 @@ use std::time::Duration;
 
 use kafka::{KafkaError, KafkaFault};
 
+use crate::coordinator::{Ending, Instance, Open, Phase, TransactionalId};
 use crate::dice::Dice;
 use crate::payload::Payload;
-
-/// Age at which the coordinator aborts an open transaction.
-const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Partition of the target: of a topic, or of the state topic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,36 +35,55 @@ struct Stored {
     transaction: u64,
 }
 
+#[derive(Default)]
+struct Log {
+    entries: Vec<Stored>,
+    /// First offset of each transaction whose marker has not arrived here.
+    unmarked: BTreeMap<u64, usize>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+pub(crate) enum Outcome {
     Open,
     Committed,
     Aborted,
 }
 
-#[derive(Default)]
-struct TransactionalId {
-    epoch: u32,
-    open: Option<OpenTransaction>,
+/// Entry of a transaction that was committed.
+#[derive(Debug, Clone)]
+pub(crate) struct Committed {
+    pub(crate) place: Place,
+    pub(crate) offset: usize,
+    pub(crate) entry: Entry,
 }
 
-struct OpenTransaction {
-    number: u64,
-    touched: BTreeSet<Place>,
-    begun: Duration,
-    /// A commit request is in flight whose caller has already seen a failure.
-    commit_in_flight: bool,
+/// Append in flight, whose producer has already seen a failure or is gone.
+struct Late {
+    transaction: u64,
+    place: Place,
+    entry: Entry,
 }
 
 /// State of the target cluster.
 #[derive(Default)]
 pub(crate) struct Cluster {
-    logs: BTreeMap<Place, Vec<Stored>>,
+    logs: BTreeMap<Place, Log>,
     outcomes: Vec<Outcome>,
-    ids: BTreeMap<String, TransactionalId>,
+    pub(crate) ids: BTreeMap<String, TransactionalId>,
+    /// Number of producer ids that were ever given out.
+    pub(crate) producers: u64,
     /// Last stable offsets of partitions whose former leader still answers readers: it was suspended at that offset, was
     /// replaced, and does not know it yet.
     deposed: BTreeMap<Place, usize>,
+    /// Partitions without a leader, or with too few replicas in sync.
+    troubled: BTreeSet<Place>,
+    late: Vec<Late>,
+    /// Transactions committed since the oracle last asked, in the order of the decisions.
+    decided: Vec<Vec<Committed>>,
+    /// Age at which the coordinator aborts an open transaction.
+    pub(crate) transaction_timeout: Duration,
+    /// Steps per thousand in which an unused transactional id expires.
+    pub(crate) expiring: u64,
     pub(crate) now: Duration,
 }
 
@@ -75,8 +93,9 @@ pub(crate) fn unavailable(doing: &str) -> KafkaError {
     KafkaError { doing: doing.to_owned(), reason: "simulated".to_owned(), fault: KafkaFault::Unavailable }
 }
 
-fn fenced(doing: &str) -> KafkaError {
-    KafkaError { doing: doing.to_owned(), reason: "fenced".to_owned(), fault: KafkaFault::Fenced }
+pub(crate) fn timed_out(doing: &str) -> KafkaError {
+    let fault = KafkaFault::TimedOut(Duration::from_secs(1));
+    KafkaError { doing: doing.to_owned(), reason: "simulated".to_owned(), fault }
 }
 
 impl Cluster {
@@ -88,19 +107,23 @@ impl Cluster {
         self.logs.keys()
     }
 
+    pub(crate) fn exists(&self, place: &Place) -> bool {
+        self.logs.contains_key(place)
+    }
+
     pub(crate) fn high_watermark(&self, place: &Place) -> usize {
-        self.logs.get(place).map_or(0, Vec::len)
+        self.logs.get(place).map_or(0, |log| log.entries.len())
     }
 
     pub(crate) fn last_stable(&self, place: &Place) -> usize {
-        let log = self.logs.get(place).map_or(&[][..], Vec::as_slice);
-        let undecided = |stored: &Stored| self.outcomes[stored.transaction as usize] == Outcome::Open;
-        // A transactional id has at most one open transaction, so its entries are near the end.
-        let mut stable = log.len();
-        if self.ids.values().any(|id| id.open.as_ref().is_some_and(|open| open.touched.contains(place))) {
-            stable = log.iter().position(undecided).unwrap_or(stable);
-        }
-        stable
+        let Some(log) = self.logs.get(place) else { return 0 };
+        log.unmarked.values().copied().min().unwrap_or(log.entries.len())
+    }
+
+    /// Returns whether readers of all topics see everything that was appended.
+    pub(crate) fn is_stable(&self) -> bool {
+        let data = self.logs.iter().filter(|(place, _)| matches!(place, Place::Data(..)));
+        data.map(|(_, log)| log).all(|log| log.unmarked.is_empty())
     }
 
     /// Replaces the leader of a partition, which continues to answer readers from its old log.
@@ -120,106 +143,168 @@ impl Cluster {
         deposed.unwrap_or_else(|| self.last_stable(place))
     }
 
+    /// Makes a partition unable to take entries or markers.
+    pub(crate) fn trouble(&mut self, place: Place) {
+        self.troubled.insert(place);
+    }
+
+    /// Heals one partition, if any is in trouble.
+    pub(crate) fn heal_one(&mut self, dice: &Dice) -> Option<Place> {
+        let index = dice.below(self.troubled.len().max(1) as u64) as usize;
+        let place = self.troubled.iter().nth(index)?.clone();
+        self.troubled.remove(&place);
+        Some(place)
+    }
+
+    /// Ends all trouble of partitions and of coordinators.
+    pub(crate) fn heal(&mut self, dice: &Dice) {
+        self.troubled.clear();
+        self.late.clear();
+        self.retire_deposed();
+        self.expiring = 0;
+        let names: Vec<_> = self.ids.keys().cloned().collect();
+        names.iter().for_each(|name| self.resume_coordinator(name, dice));
+    }
+
+    pub(crate) fn is_troubled(&self, place: &Place) -> bool {
+        self.troubled.contains(place)
+    }
+
     /// Returns the entries that `read_committed` readers see between two offsets.
     pub(crate) fn committed(&self, place: &Place, from: usize, to: usize) -> impl Iterator<Item = &Entry> {
-        let log = self.logs.get(place).map_or(&[][..], Vec::as_slice);
+        let log = self.logs.get(place).map_or(&[][..], |log| &log.entries);
         let seen = |stored: &&Stored| self.outcomes[stored.transaction as usize] == Outcome::Committed;
         log[from..to].iter().filter(seen).map(|stored| &stored.entry)
     }
 
-    /// Starts a new producer of this transactional id. Ends the open transaction of an older producer first.
-    pub(crate) fn init_producer(&mut self, id: &str, dice: &Dice) -> u32 {
-        if let Some(open) = self.take_open(id) {
-            let outcome = if open.commit_in_flight && dice.chance(500) { Outcome::Committed } else { Outcome::Aborted };
-            self.decide(open, outcome);
-        }
-        let id = self.ids.entry(id.to_owned()).or_default();
-        id.epoch += 1;
-        id.epoch
+    /// Returns the transactions committed since the last call, in the order of the decisions.
+    pub(crate) fn take_decided(&mut self) -> Vec<Vec<Committed>> {
+        std::mem::take(&mut self.decided)
     }
 
-    pub(crate) fn begin(&mut self, id: &str, epoch: u32) -> Result<(), KafkaError> {
-        let number = self.outcomes.len() as u64;
-        let begun = self.now;
-        let id = self.owned("begin", id, epoch)?;
-        if id.open.is_some() {
-            return Err(unavailable("begin within a transaction"));
-        }
-        id.open = Some(OpenTransaction { number, touched: BTreeSet::new(), begun, commit_in_flight: false });
+    /// Opens a transaction and returns its number.
+    pub(crate) fn open_transaction(&mut self) -> u64 {
         self.outcomes.push(Outcome::Open);
-        Ok(())
+        self.outcomes.len() as u64 - 1
     }
 
-    /// Appends an entry and returns its offset.
-    pub(crate) fn append(&mut self, id: &str, epoch: u32, place: &Place, entry: Entry) -> Result<usize, KafkaError> {
-        let id = self.owned("append", id, epoch)?;
-        let Some(open) = id.open.as_mut().filter(|open| !open.commit_in_flight) else {
-            return Err(unavailable("append outside of a transaction"));
-        };
-        open.touched.insert(place.clone());
-        let transaction = open.number;
-        let log = self.logs.get_mut(place).ok_or_else(|| unavailable("append to a topic that does not exist"))?;
-        log.push(Stored { entry, transaction });
-        Ok(log.len() - 1)
+    /// Appends an entry of an open transaction at its leader. `None`: there is no report, and the entry may be there, may
+    /// come later, or never.
+    pub(crate) fn push(&mut self, transaction: u64, place: &Place, entry: Entry, dice: &Dice) -> Option<usize> {
+        if !self.is_troubled(place) {
+            return Some(self.store(transaction, place, entry));
+        }
+        match dice.below(3) {
+            0 => drop(self.store(transaction, place, entry)),
+            1 => self.late.push(Late { transaction, place: place.clone(), entry }),
+            _ => {}
+        }
+        None
     }
 
-    pub(crate) fn commit(&mut self, id: &str, epoch: u32) -> Result<(), KafkaError> {
-        self.owned("commit", id, epoch)?;
-        match self.take_open(id) {
-            Some(open) => {
-                self.decide(open, Outcome::Committed);
-                Ok(())
+    /// Puts an entry of an open transaction in flight.
+    pub(crate) fn push_late(&mut self, transaction: u64, place: &Place, entry: Entry) {
+        self.late.push(Late { transaction, place: place.clone(), entry });
+    }
+
+    fn store(&mut self, transaction: u64, place: &Place, entry: Entry) -> usize {
+        let log = self.logs.entry(place.clone()).or_default();
+        let offset = log.entries.len();
+        log.unmarked.entry(transaction).or_insert(offset);
+        log.entries.push(Stored { entry, transaction });
+        offset
+    }
+
+    /// Stores the outcome of a transaction, and sends its markers.
+    pub(crate) fn decide(&mut self, name: &str, outcome: Outcome, dice: &Dice) {
+        let Some(id) = self.ids.get_mut(name) else { return };
+        let Some(Open { number, touched, .. }) = id.take_open() else { return };
+        id.phase = Phase::Ending(Ending { number, waiting: touched.clone(), touched: touched.clone() });
+        self.outcomes[number as usize] = outcome;
+        if outcome == Outcome::Aborted {
+            // The coordinator raises the epoch, which fences the producer.
+            id.epoch += 1;
+        } else {
+            let mut entries = Vec::new();
+            for place in touched {
+                let log = &self.logs[&place];
+                let from = log.unmarked.get(&number).copied().unwrap_or(log.entries.len());
+                let own = log.entries.iter().enumerate().skip(from).filter(|(_, stored)| stored.transaction == number);
+                entries.extend(own.map(|(offset, stored)| {
+                    let entry = stored.entry.clone();
+                    Committed { place: place.clone(), offset, entry }
+                }));
             }
-            // The transaction timed out, or never began.
-            None => Err(unavailable("commit without a transaction")),
+            self.decided.push(entries);
+        }
+        let prompt = |_: &Place| dice.chance(900);
+        self.send_markers(name, prompt);
+    }
+
+    /// Sends the markers of a decided transaction to the partitions of its that can take them now.
+    pub(crate) fn send_markers(&mut self, name: &str, arrives: impl Fn(&Place) -> bool) {
+        let Some(id) = self.ids.get_mut(name) else { return };
+        let Phase::Ending(ending) = &mut id.phase else { return };
+        let number = ending.number;
+        let ready = |place: &Place| !self.troubled.contains(place) && arrives(place);
+        for place in ending.waiting.extract_if(.., ready) {
+            let log = self.logs.entry(place).or_default();
+            log.unmarked.remove(&number);
+            log.entries.push(Stored { entry: Entry::Marker, transaction: number });
+        }
+        if ending.waiting.is_empty() && !id.hangs {
+            id.phase = Phase::Complete;
         }
     }
 
-    /// Puts a commit request in flight, whose response the caller never sees.
-    pub(crate) fn commit_later(&mut self, id: &str, epoch: u32) -> Result<(), KafkaError> {
-        if let Some(open) = &mut self.owned("commit", id, epoch)?.open {
-            open.commit_in_flight = true;
+    /// Sends the markers of a decided transaction again where they have arrived, as a new coordinator does.
+    pub(crate) fn repeat_markers(&mut self, name: &str, dice: &Dice) {
+        let Some(Phase::Ending(ending)) = self.ids.get(name).map(|id| &id.phase) else { return };
+        let transaction = ending.number;
+        let arrived = ending.touched.difference(&ending.waiting);
+        for place in arrived.filter(|place| !self.troubled.contains(*place)) {
+            if dice.chance(500) {
+                let log = self.logs.entry(place.clone()).or_default();
+                log.entries.push(Stored { entry: Entry::Marker, transaction });
+            }
         }
-        Ok(())
     }
 
-    /// Advances the time: commits in flight may arrive, and old transactions are aborted.
+    /// Sends the markers of all decided transactions that one partition waits for.
+    pub(crate) fn send_markers_to(&mut self, place: &Place) {
+        let names: Vec<_> = self.ids.keys().cloned().collect();
+        names.iter().for_each(|name| self.send_markers(name, |at| at == place));
+    }
+
+    /// Advances the time: what is in flight may arrive, and old transactions are aborted.
     pub(crate) fn tick(&mut self, now: Duration, dice: &Dice) {
         self.now = now;
-        let names: Vec<_> = self.ids.iter().filter(|(_, id)| id.open.is_some()).map(|(name, _)| name.clone()).collect();
-        for name in names {
-            let arrives = dice.chance(100);
-            let due = self.ids[&name].open.as_ref().and_then(|open| {
-                let overdue = now - open.begun > TRANSACTION_TIMEOUT;
-                match (open.commit_in_flight && arrives, overdue) {
-                    (true, _) => Some(Outcome::Committed),
-                    (false, true) => Some(Outcome::Aborted),
-                    (false, false) => None,
-                }
-            });
-            if let (Some(outcome), Some(open)) = (due, due.and_then(|_| self.take_open(&name))) {
-                self.decide(open, outcome);
-                if outcome == Outcome::Aborted {
-                    // The coordinator raises the epoch, which fences the slow producer.
-                    self.ids.entry(name).or_default().epoch += 1;
+        self.tick_coordinators(dice);
+        let arrive: Vec<_> = self.late.extract_if(.., |_| dice.chance(150)).collect();
+        for Late { transaction, place, entry } in arrive {
+            // A partition that has the marker has the raised epoch too, and refuses the old producer.
+            if !self.is_troubled(&place) && self.ids.values().any(|id| id.takes(transaction, &place)) {
+                let offset = self.store(transaction, &place, entry.clone());
+                if self.outcomes[transaction as usize] == Outcome::Committed {
+                    self.decided.push(vec![Committed { place, offset, entry }]);
                 }
             }
         }
     }
 
-    fn owned(&mut self, doing: &str, id: &str, epoch: u32) -> Result<&mut TransactionalId, KafkaError> {
-        self.ids.get_mut(id).filter(|id| id.epoch == epoch).ok_or_else(|| fenced(doing))
-    }
-
-    fn take_open(&mut self, id: &str) -> Option<OpenTransaction> {
-        self.ids.get_mut(id)?.open.take()
-    }
-
-    fn decide(&mut self, open: OpenTransaction, outcome: Outcome) {
-        self.outcomes[open.number as usize] = outcome;
-        for place in open.touched {
-            let marker = Stored { entry: Entry::Marker, transaction: open.number };
-            self.logs.entry(place).or_default().push(marker);
+    /// Returns the id, if this is its present instance.
+    pub(crate) fn owned(
+        &mut self,
+        doing: &str,
+        name: &str,
+        instance: Instance,
+    ) -> Result<&mut TransactionalId, KafkaError> {
+        let id = self.ids.get_mut(name).filter(|id| id.producer == instance.producer);
+        let id = id.ok_or_else(|| unavailable("write with an unknown producer id"))?;
+        if id.is_fenced(instance) {
+            let fault = KafkaFault::Fenced;
+            return Err(KafkaError { doing: doing.to_owned(), reason: "fenced".to_owned(), fault });
         }
+        Ok(id)
     }
 }

@@ -140,6 +140,11 @@ impl ReceiverEnd {
         owned.lane.handle_frame(intact).map_err(|error| error.to_string())
     }
 
+    /// Returns whether any lane is to be opened or recovered.
+    pub(crate) fn seeks_a_lane(&self) -> bool {
+        self.lanes.iter().any(|owned| owned.wanted || owned.lane.needs_recovery())
+    }
+
     /// Runs one step of every lane that has work. Returns the messages to the sender.
     pub(crate) fn pump(&mut self) -> Result<Vec<Control>, String> {
         let mut replies = Vec::new();
@@ -227,6 +232,7 @@ impl ReceiverEnd {
             total.runs_dropped += counts.runs_dropped;
             total.halts += counts.halts;
             total.moves += counts.moves;
+            total.escapes += counts.escapes;
         }
     }
 
