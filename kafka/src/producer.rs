@@ -3,6 +3,7 @@
 //! There is no abort. After any error, drop the producer and make another one with the same transactional id:
 //! [`Producer::fence`] ends the transaction that the dropped one left open.
 
+mod in_flight;
 mod record;
 mod refusal_reason;
 mod reports;
@@ -21,10 +22,14 @@ use wire::partition::Partition;
 use super::client::{CallError, Client, Kind, Queue, Topic, check, fatal, millis};
 use super::error::{KafkaError, Refusal, refusal};
 use super::properties::{Properties, Setting};
+use super::throttle;
+use in_flight::InFlight;
 use reports::Reports;
 
 /// Number of records after which the delivery reports are taken, so that they never pile up.
 const REPORTS_EVERY: u64 = 1024;
+/// Age of a transaction from which on it is committed soon if a broker delays its answers.
+const SLOW_AFTER: Duration = Duration::from_secs(2);
 /// Time to wait for room in the client's queue before the deadline is checked again.
 const ROOM_WAIT: Duration = Duration::from_millis(20);
 /// Time limit for a topic's metadata when a partition is not known yet.
@@ -95,6 +100,10 @@ pub struct Producer {
     deadline: Instant,
     reports: Reports,
     sent: u64,
+    in_flight: InFlight,
+    begun: Instant,
+    /// Longest delay that a broker has announced since the transaction began.
+    delay: Duration,
     timestamps_altered: u64,
     topics: HashMap<Arc<str>, Topic>,
     queue: Queue,
@@ -116,6 +125,9 @@ impl Producer {
             deadline: Instant::now(),
             reports: Reports::default(),
             sent: 0,
+            in_flight: InFlight::default(),
+            begun: Instant::now(),
+            delay: Duration::ZERO,
             timestamps_altered: 0,
             topics: HashMap::new(),
             queue: Queue::main(&client),
@@ -132,7 +144,9 @@ impl Producer {
             let reason = "records of the transaction before it are in flight";
             return Err(KafkaError::misused(format!("begin of `{}`", self.name), reason).into());
         }
-        self.deadline = Instant::now() + self.timeout;
+        self.begun = Instant::now();
+        self.deadline = self.begun + self.timeout;
+        self.delay = Duration::ZERO;
         self.reports = Reports::default();
         self.sent = 0;
         self.timestamps_altered = 0;
@@ -162,6 +176,12 @@ impl Producer {
         if !self.topics.contains_key(topic) {
             self.topics.insert(topic.clone(), Topic::open(&self.client, topic)?);
         }
+        let bytes = (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64;
+        while !self.in_flight.has_room(bytes) {
+            self.in_time("room for a record in flight")?;
+            self.gather(ROOM_WAIT);
+            self.verdict()?;
+        }
         let mut refreshed = false;
         loop {
             let handle = &self.topics[topic];
@@ -190,6 +210,7 @@ impl Producer {
             }
         }
         self.sent += 1;
+        self.in_flight.handle_queued(bytes);
         if self.sent.is_multiple_of(REPORTS_EVERY) {
             self.gather(Duration::ZERO);
         }
@@ -227,6 +248,16 @@ impl Producer {
             .map_err(|error| self.failed("commit", error).into())
     }
 
+    /// Longest delay that a broker has announced within the present transaction, because this client exceeds a quota.
+    pub fn delay(&self) -> Duration {
+        self.delay
+    }
+
+    /// Returns whether the transaction should be committed soon: a broker delays its answers, and the transaction is old.
+    pub fn is_slow(&self) -> bool {
+        !self.delay.is_zero() && self.begun.elapsed() > SLOW_AFTER.min(self.timeout / 4)
+    }
+
     /// Number of records of the present transaction whose timestamp was changed from 0 to 1.
     pub fn timestamps_altered(&self) -> u64 {
         self.timestamps_altered
@@ -241,10 +272,15 @@ impl Producer {
 
     /// Takes reports from the queue; waits for the first one for at most `wait`.
     fn gather(&mut self, wait: Duration) {
-        let mut wait = wait;
-        while let Some(event) = self.queue.poll(wait) {
-            self.reports.take(&event);
-            wait = Duration::ZERO;
+        let Self { queue, reports, .. } = self;
+        let (bytes, delay) = throttle::collect(|| {
+            let events = queue.poll(wait).into_iter().chain(std::iter::from_fn(|| queue.poll(Duration::ZERO)));
+            events.map(|event| reports.take(&event)).sum()
+        });
+        self.in_flight.handle_reported(bytes);
+        if !delay.is_zero() {
+            self.delay = self.delay.max(delay);
+            self.in_flight.handle_delay();
         }
     }
 

@@ -114,6 +114,14 @@ pub trait LaneTarget: Send {
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError>;
     /// Waits until every record of the transaction so far is reported. A transaction may be drained many times.
     fn drain(&mut self) -> Result<Delivered, TargetError>;
+    /// Returns whether the transaction should be committed soon, because the target's brokers delay their answers.
+    fn is_slow(&self) -> bool {
+        false
+    }
+    /// Longest delay that a broker has announced within the last transaction, because the receiver exceeds a quota.
+    fn delay(&self) -> Duration {
+        Duration::ZERO
+    }
     /// Commits: records and state become visible together.
     fn commit(&mut self) -> Result<(), TargetError>;
     /// Destroys the producer without ending its transaction; the next [`LaneTarget::fence`] decides it.

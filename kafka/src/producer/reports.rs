@@ -47,11 +47,12 @@ impl Reports {
         std::mem::take(&mut self.ends).into_iter()
     }
 
-    pub(super) fn take(&mut self, event: &Event) {
+    /// Takes an event. Returns the bytes of the keys and values that it reports.
+    pub(super) fn take(&mut self, event: &Event) -> u64 {
         match event.kind() {
-            sys::RD_KAFKA_EVENT_DR => self.take_reports(event),
+            sys::RD_KAFKA_EVENT_DR => return self.take_reports(event),
             sys::RD_KAFKA_EVENT_ERROR => {
-                let Some((code, reason)) = event.error() else { return };
+                let Some((code, reason)) = event.error() else { return 0 };
                 // SAFETY: the event is live.
                 if unsafe { sys::rd_kafka_event_error_is_fatal(event.raw()) } != 0 {
                     self.bad(BadReport { code, reason, origin: None, offsets: (Offset(-1), Offset(-1)) });
@@ -61,9 +62,11 @@ impl Reports {
             }
             _ => {}
         }
+        0
     }
 
-    fn take_reports(&mut self, event: &Event) {
+    fn take_reports(&mut self, event: &Event) -> u64 {
+        let mut bytes = 0;
         loop {
             // SAFETY: the event is live. It owns the message until it is destroyed, and the message owns its key and holds
             // its topic. Fields are read in place and copied. Neither the payload, which may be in a frame, nor
@@ -71,9 +74,10 @@ impl Reports {
             unsafe {
                 let message = sys::rd_kafka_event_message_next(event.raw());
                 if message.is_null() {
-                    return;
+                    return bytes;
                 }
                 self.count += 1;
+                bytes += ((*message).len + (*message).key_len) as u64;
                 let origin = ((*message).rkt.addr(), (*message).partition);
                 // Read as a number: a newer broker's code may have no name in the bindings' enum.
                 match ptr::addr_of!((*message).err).cast::<i32>().read() {

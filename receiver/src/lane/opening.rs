@@ -75,15 +75,17 @@ impl<T: LaneTarget> Lane<T> {
         let before = self.read_checked(terms)?;
         let Parts { id: lane, target, ownership, .. } = &mut self.parts;
         let lane = *lane;
-        let fold = |entries| check_state(lane, terms, entries);
+        let fold = |entries| {
+            let state = check_state(lane, terms, entries)?;
+            state.ensure_no_older_than(lane, before.epoch())?;
+            Ok(state)
+        };
         let mut attempt = Attempt { target, lane, link: &terms.link, fold };
         let secured = ownership.secure(&mut attempt, &before.custody).map_err(gone_is_refused)?;
-        let state = match secured {
-            Secured::Owned(state) => state,
-            Secured::Lost(custody) => return Err(taken_meanwhile(lane, &custody).into()),
-        };
-        state.ensure_no_older_than(lane, before.epoch())?;
-        Ok(*state)
+        match secured {
+            Secured::Owned(state) => Ok(*state),
+            Secured::Lost(custody) => Err(taken_meanwhile(lane, &custody).into()),
+        }
     }
 
     /// Reads the lane's state and checks that it belongs to this session's link and clusters.

@@ -44,6 +44,17 @@ pub(super) struct Attempt<'a, T, F> {
     pub(super) fold: F,
 }
 
+impl<T, F, E> Attempt<'_, T, F>
+where
+    T: LaneTarget,
+    F: FnMut(Vec<StateEntry>) -> Result<LaneState, E>,
+    E: From<TargetError>,
+{
+    fn read_through(&mut self, end: Offset) -> Result<LaneState, E> {
+        (self.fold)(self.target.read_state(Extent::Through(end))?)
+    }
+}
+
 /// Result of an attempt that the target did not fail.
 pub(super) enum Secured {
     /// This process has the lane, and this is its state. The custody record is not stored if there was a bid.
@@ -63,7 +74,8 @@ impl Ownership {
 
     /// Makes the lane this process's, with a new producer, if no other process is faster.
     ///
-    /// `found` is the custody as read before. After an error the producer must be discarded.
+    /// `found` is the custody as read before, which may be old: a broker that no longer leads may have answered. After an
+    /// error the producer must be discarded.
     pub(super) fn secure<T, F, E>(&mut self, attempt: &mut Attempt<'_, T, F>, found: &Custody) -> Result<Secured, E>
     where
         T: LaneTarget,
@@ -71,33 +83,36 @@ impl Ownership {
         E: From<TargetError>,
     {
         let own = self.initialise(attempt, found)?;
-        let target = &mut *attempt.target;
         let holder = self.bidder.holder();
         let end = if self.holds(found) && own == found.present.writer {
-            write(target, &state::barrier_key(), None)?
+            write(attempt.target, &state::barrier_key(), None)?
         } else {
             // A bid whose bidder must wait for a fence would stop the holder too.
-            expel(target, found.others(holder, &own))?;
+            expel(attempt.target, found.others(holder, &own))?;
             let (name, bid) = self.bidder.bid(&found.present, own.clone());
-            write(target, &state::bid_key(name), Some(&state::encode(&bid)))?
+            write(attempt.target, &state::bid_key(name), Some(&state::encode(&bid)))?
         };
-        let state = (attempt.fold)(target.read_state(Extent::Through(end))?)?;
-        let others = state.custody.others(holder, &own);
+        let state = attempt.read_through(end)?;
         if !self.holds(&state.custody) {
             return Ok(Secured::Lost(state.custody.present));
         }
+        if state.custody.present.writer != own {
+            // Others would fence the id that is stored, and not this one.
+            return Err(outdated(attempt.lane).into());
+        }
+        let others = state.custody.others(holder, &own);
         if others.is_empty() {
             return Ok(Secured::Owned(Box::new(state)));
         }
         // Again, although it was done before: only an instance that begins after the bid stands sees it.
-        expel(target, others)?;
-        let end = write(target, &state::barrier_key(), None)?;
-        let state = (attempt.fold)(target.read_state(Extent::Through(end))?)?;
-        if self.holds(&state.custody) {
-            Ok(Secured::Owned(Box::new(state)))
+        expel(attempt.target, others)?;
+        let end = write(attempt.target, &state::barrier_key(), None)?;
+        let state = attempt.read_through(end)?;
+        Ok(if self.holds(&state.custody) {
+            Secured::Owned(Box::new(state))
         } else {
-            Ok(Secured::Lost(state.custody.present))
-        }
+            Secured::Lost(state.custody.present)
+        })
     }
 
     /// Initialises the id of the custody, or else, if this process has the custody, another of its ids.
@@ -156,6 +171,11 @@ fn write(target: &mut impl LaneTarget, key: &[u8], value: Option<&[u8]>) -> Resu
 /// Returns whether another id may be initialised although this one was not.
 fn passes(error: &TargetError) -> bool {
     matches!(error, TargetError::Kafka(error) if matches!(error.fault, KafkaFault::Unavailable | KafkaFault::TimedOut(_)))
+}
+
+fn outdated(lane: LaneId) -> TargetError {
+    let reason = "the broker that answered first does not lead the state partition any more".to_owned();
+    KafkaError { doing: format!("taking of lane {lane}"), reason, fault: KafkaFault::Unavailable }.into()
 }
 
 fn no_offset() -> TargetError {

@@ -283,6 +283,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         let unauthorized = &self.open.unauthorized;
         !self.parts.size.allows(draft.counts.records, draft.counts.bytes)
             || draft.alone >= ALONE_MAX
+            || (draft.begun && self.parts.target.is_slow())
             || destination.is_some_and(|destination| unauthorized.must_wait(destination.slot, &draft.written))
     }
 

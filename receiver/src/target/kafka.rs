@@ -189,6 +189,14 @@ impl LaneTarget for KafkaLane {
         Ok(Delivered { appended, state_end, timestamps_altered })
     }
 
+    fn is_slow(&self) -> bool {
+        self.producer.as_ref().is_some_and(Producer::is_slow)
+    }
+
+    fn delay(&self) -> Duration {
+        self.producer.as_ref().map_or(Duration::ZERO, Producer::delay)
+    }
+
     fn commit(&mut self) -> Result<(), TargetError> {
         Ok(self.producer()?.commit()?)
     }
