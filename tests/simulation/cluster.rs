@@ -78,6 +78,8 @@ pub(crate) struct Cluster {
     /// Partitions without a leader, or with too few replicas in sync.
     troubled: BTreeSet<Place>,
     late: Vec<Late>,
+    /// Initialisations in flight, whose caller has already seen a failure.
+    late_initialisations: Vec<String>,
     /// Transactions committed since the oracle last asked, in the order of the decisions.
     decided: Vec<Vec<Committed>>,
     /// Age at which the coordinator aborts an open transaction.
@@ -160,6 +162,7 @@ impl Cluster {
     pub(crate) fn heal(&mut self, dice: &Dice) {
         self.troubled.clear();
         self.late.clear();
+        self.late_initialisations.clear();
         self.retire_deposed();
         self.expiring = 0;
         let names: Vec<_> = self.ids.keys().cloned().collect();
@@ -276,10 +279,19 @@ impl Cluster {
         names.iter().for_each(|name| self.send_markers(name, |at| at == place));
     }
 
+    /// Puts an initialisation in flight, whose response the caller never sees.
+    pub(crate) fn init_producer_later(&mut self, name: &str) {
+        self.late_initialisations.push(name.to_owned());
+    }
+
     /// Advances the time: what is in flight may arrive, and old transactions are aborted.
     pub(crate) fn tick(&mut self, now: Duration, dice: &Dice) {
         self.now = now;
         self.tick_coordinators(dice);
+        let names: Vec<_> = self.late_initialisations.extract_if(.., |_| dice.chance(100)).collect();
+        for name in names {
+            let _ = self.init_producer(&name, dice);
+        }
         let arrive: Vec<_> = self.late.extract_if(.., |_| dice.chance(150)).collect();
         for Late { transaction, place, entry } in arrive {
             // A partition that has the marker has the raised epoch too, and refuses the old producer.

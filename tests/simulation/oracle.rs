@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use receiver::StateEntry;
-use receiver::state::{JumpRecord, LaneState};
+use receiver::custody::CustodyRecord;
+use receiver::state::{self, JumpRecord, LaneState};
 use sender::config::Start;
 use wire::control::Control;
 use wire::frame::Frame;
@@ -36,6 +37,8 @@ pub(crate) struct Oracle {
     lanes_complete: BTreeSet<LaneId>,
     /// Stored epoch of each lane.
     owners: BTreeMap<LaneId, Epoch>,
+    /// Stored custody of each lane.
+    custodies: BTreeMap<LaneId, CustodyRecord>,
     epochs: BTreeSet<(LaneId, Epoch)>,
     /// Partition of each slot that a sender ever offered.
     slots: BTreeMap<SlotId, Tp>,
@@ -92,6 +95,7 @@ impl Oracle {
             late: BTreeSet::new(),
             lanes_complete: BTreeSet::new(),
             owners: BTreeMap::new(),
+            custodies: BTreeMap::new(),
             epochs: BTreeSet::new(),
             slots: BTreeMap::new(),
             frames: BTreeMap::new(),
@@ -256,9 +260,21 @@ impl Oracle {
         Ok(())
     }
 
+    /// Handles a stored custody: its number grows with each change.
+    fn take_custody(&mut self, lane: LaneId, custody: CustodyRecord) -> Result<(), String> {
+        let before = self.custodies.insert(lane, custody.clone());
+        match before.filter(|before| *before != custody && before.number >= custody.number) {
+            Some(before) => Err(format!("lane {lane}: the stored custody went back from {before:?} to {custody:?}")),
+            None => Ok(()),
+        }
+    }
+
     fn take_state(&mut self, lane: LaneId, key: &[u8], value: &[u8], source: &Source) -> Result<Option<Tp>, String> {
         let entry = StateEntry { key: key.to_vec(), value: Some(value.to_vec()) };
         let state = LaneState::fold(lane, "sim", "source", &[entry]).map_err(|error| error.to_string())?;
+        if key == state::custody_key() {
+            self.take_custody(lane, state.custody.present)?;
+        }
         if let Some(record) = state.lane {
             let before = self.owners.insert(lane, record.epoch);
             if before.is_some_and(|before| before > record.epoch) {

@@ -1,7 +1,8 @@
 //! Planted bugs: the simulation must find each of them, with an error that names the cause.
 
 use crate::bugs::Bug;
-use crate::{SEEDS, world};
+use crate::world::World;
+use crate::{SEEDS, for_seeds, world};
 
 /// Ensures that some seed fails with an error that contains `word`.
 fn found(bug: Bug, word: &str) {
@@ -66,4 +67,50 @@ fn frames_of_a_dead_channel_not_sent_again() {
 #[test]
 fn part_of_a_frame_taken_for_all_of_it() {
     found(Bug::PartsStayCharged, "never finished");
+}
+
+#[test]
+fn open_transaction_taken_for_aborted() {
+    found(Bug::VoidAssumed, "");
+}
+
+#[test]
+fn last_bid_wins() {
+    found(Bug::LastBidWins, "");
+}
+
+#[test]
+fn bid_under_the_key_of_the_custody() {
+    found(Bug::BidIsCustody, "");
+}
+
+#[test]
+fn bids_of_others_ignored() {
+    found(Bug::BidsIgnored, "");
+}
+
+#[test]
+fn escape_without_a_bid() {
+    found(Bug::EscapeWithoutBid, "");
+}
+
+#[test]
+fn holder_writes_through_another_id() {
+    found(Bug::OtherIdKept, "");
+}
+
+#[test]
+fn no_fence_after_the_bid() {
+    found(Bug::FenceBeforeBidOnly, "");
+}
+
+#[test]
+fn only_the_last_holder_is_fenced() {
+    found(Bug::OnlyLastFenced, "");
+}
+
+/// The detours of the two bugs before are not themselves at fault.
+#[test]
+fn all_holders_are_fenced() {
+    for_seeds(SEEDS, |scenario| scenario.bug = Some(Bug::AllFenced), World::run);
 }

@@ -6,6 +6,7 @@ use receiver::Counts;
 use sender::config::Start;
 use wire::lanes::{ClassRequest, ClassTable};
 
+use crate::bugs::Bug;
 use crate::scenario::Scenario;
 use crate::{SEEDS, for_seeds, number};
 
@@ -48,7 +49,7 @@ fn target_has_a_prefix_of_the_source_and_in_the_end_all_of_it() {
     let events = RefCell::new(Events::default());
     for_seeds(
         number("SIM_SEEDS").unwrap_or(SEEDS),
-        |_| (),
+        |scenario| scenario.bug = number("SIM_NO_EXPEL").map(|_| Bug::NoExpel),
         |world| {
             world.run()?;
             let mut events = events.borrow_mut();
@@ -62,6 +63,7 @@ fn target_has_a_prefix_of_the_source_and_in_the_end_all_of_it() {
         },
     );
     let events = events.into_inner();
+    println!("{events:?}");
     assert!(number("SEED").is_some() || events.are_complete(), "some of these events never happened: {events:?}");
 }
 

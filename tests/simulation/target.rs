@@ -128,7 +128,13 @@ impl SimTarget {
         let cluster = Arc::clone(&self.cluster);
         let result = effect(self, &mut cluster.lock().unwrap());
         let shown = result.as_ref().map(drop);
-        self.trace(|| format!("{doing} as {}: {shown:?}{}", self.transactional_id, if fate == Fate::FailsAfter { ", and fails after" } else { "" }));
+        self.trace(|| {
+            format!(
+                "{doing} as {}: {shown:?}{}",
+                self.transactional_id,
+                if fate == Fate::FailsAfter { ", and fails after" } else { "" }
+            )
+        });
         let result = result?;
         if fate == Fate::FailsAfter { Err(unavailable(doing).into()) } else { Ok(result) }
     }
@@ -156,9 +162,18 @@ impl SimTarget {
     fn initialise(&mut self, writer: &WriterId) -> Result<Instance, TargetError> {
         let mut waits = self.dice.below(4);
         loop {
-            let initialise = |this: &mut Self, cluster: &mut Cluster| Ok(cluster.init_producer(writer.as_str(), &this.dice)?);
+            let late = self.process.lock().unwrap().failing > 0 && self.dice.chance(LATE);
+            let initialise = |this: &mut Self, cluster: &mut Cluster| {
+                if late {
+                    cluster.init_producer_later(writer.as_str());
+                    return Err(timed_out("initialisation").into());
+                }
+                Ok(cluster.init_producer(writer.as_str(), &this.dice)?)
+            };
             match self.call(&format!("initialisation of {}", writer.as_str()), initialise) {
-                Err(TargetError::Kafka(KafkaError { fault: KafkaFault::TimedOut(_), .. })) if waits > 0 && self.pause() => {
+                Err(TargetError::Kafka(KafkaError { fault: KafkaFault::TimedOut(_), .. }))
+                    if waits > 0 && self.pause() =>
+                {
                     waits -= 1;
                 }
                 result => return result,
@@ -213,7 +228,12 @@ impl LaneTarget for SimTarget {
                 return Err(unavailable("read through an offset").into());
             }
             let state = fold(cluster.committed(&place, 0, stable));
-            this.trace(|| format!("reading {extent:?} to {stable}: {:?}", LaneState::fold(this.lane, "sim", "source", &state).map(|state| (state.epoch(), state.custody))));
+            this.trace(|| {
+                format!(
+                    "reading {extent:?} to {stable}: {:?}",
+                    LaneState::fold(this.lane, "sim", "source", &state).map(|state| (state.epoch(), state.custody))
+                )
+            });
             Ok(state)
         })
     }
