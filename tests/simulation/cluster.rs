@@ -1,8 +1,9 @@
-//! The target cluster in memory: logs, transactions and their markers, as in Kafka.
+//! The target cluster in memory: transactions, producer epochs and fencing, as in Kafka's coordinator.
 //!
-//! Entries get their offsets when they are appended, before the transaction ends. A transaction stops the last stable
-//! offset of a partition from its first entry there to its marker. It is decided when the coordinator says so, and its
-//! markers come later: a partition in trouble takes neither entries nor markers until it is healed.
+//! A transaction is decided when the coordinator says so, and its markers come later. Its id cannot be used, by the same
+//! producer or by a new one, until every partition of the transaction has its marker. While the coordinator cannot append
+//! to its own log, nothing is decided: a fence raises the epoch in its memory only, and is forgotten if the coordinator
+//! moves to another broker.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -10,74 +11,17 @@ use std::time::Duration;
 
 use kafka::{KafkaError, KafkaFault};
 
-use crate::coordinator::{Ending, Instance, Open, Phase, TransactionalId};
 use crate::dice::Dice;
-use crate::payload::Payload;
-
-/// Partition of the target: of a topic, or of the state topic.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Place {
-    Data(Arc<str>, i32),
-    State(u16),
-}
-
-/// Content of one offset of a target log.
-#[derive(Debug, Clone)]
-pub(crate) enum Entry {
-    Record(Arc<Payload>),
-    /// Key and value of a state record; `None` is a tombstone.
-    State(Arc<[u8]>, Option<Arc<[u8]>>),
-    Marker,
-}
-
-struct Stored {
-    entry: Entry,
-    transaction: u64,
-}
-
-#[derive(Default)]
-struct Log {
-    entries: Vec<Stored>,
-    /// First offset of each transaction whose marker has not arrived here.
-    unmarked: BTreeMap<u64, usize>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Open,
-    Committed,
-    Aborted,
-}
-
-/// Entry of a transaction that was committed.
-#[derive(Debug, Clone)]
-pub(crate) struct Committed {
-    pub(crate) place: Place,
-    pub(crate) offset: usize,
-    pub(crate) entry: Entry,
-}
-
-/// Append in flight, whose producer has already seen a failure or is gone.
-struct Late {
-    transaction: u64,
-    place: Place,
-    entry: Entry,
-}
+use crate::logs::{Committed, Entry, Late, Logs, Outcome, Place};
+use crate::transactional_id::{Ending, Instance, Open, Pending, Phase, TransactionalId};
 
 /// State of the target cluster.
 #[derive(Default)]
 pub(crate) struct Cluster {
-    logs: BTreeMap<Place, Log>,
-    outcomes: Vec<Outcome>,
-    pub(crate) ids: BTreeMap<String, TransactionalId>,
+    pub(crate) logs: Logs,
+    ids: BTreeMap<String, TransactionalId>,
     /// Number of producer ids that were ever given out.
-    pub(crate) producers: u64,
-    /// Last stable offsets of partitions whose former leader still answers readers: it was suspended at that offset, was
-    /// replaced, and does not know it yet.
-    deposed: BTreeMap<Place, usize>,
-    /// Partitions without a leader, or with too few replicas in sync.
-    troubled: BTreeSet<Place>,
-    late: Vec<Late>,
+    producers: u64,
     /// Initialisations in flight, whose caller has already seen a failure.
     late_initialisations: Vec<String>,
     /// Transactions committed since the oracle last asked, in the order of the decisions.
@@ -86,7 +30,7 @@ pub(crate) struct Cluster {
     pub(crate) transaction_timeout: Duration,
     /// Steps per thousand in which an unused transactional id expires.
     pub(crate) expiring: u64,
-    pub(crate) now: Duration,
+    now: Duration,
 }
 
 pub(crate) type SharedCluster = Arc<Mutex<Cluster>>;
@@ -101,83 +45,19 @@ pub(crate) fn timed_out(doing: &str) -> KafkaError {
 }
 
 impl Cluster {
-    pub(crate) fn create(&mut self, place: Place) {
-        self.logs.entry(place).or_default();
-    }
-
-    pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
-        self.logs.keys()
-    }
-
-    pub(crate) fn exists(&self, place: &Place) -> bool {
-        self.logs.contains_key(place)
-    }
-
-    pub(crate) fn high_watermark(&self, place: &Place) -> usize {
-        self.logs.get(place).map_or(0, |log| log.entries.len())
-    }
-
-    pub(crate) fn last_stable(&self, place: &Place) -> usize {
-        let Some(log) = self.logs.get(place) else { return 0 };
-        log.unmarked.values().copied().min().unwrap_or(log.entries.len())
-    }
-
-    /// Returns whether readers of all topics see everything that was appended.
-    pub(crate) fn is_stable(&self) -> bool {
-        let data = self.logs.iter().filter(|(place, _)| matches!(place, Place::Data(..)));
-        data.map(|(_, log)| log).all(|log| log.unmarked.is_empty())
-    }
-
-    /// Replaces the leader of a partition, which continues to answer readers from its old log.
-    pub(crate) fn depose_leader(&mut self, place: Place) {
-        let stable = self.last_stable(&place);
-        self.deposed.entry(place).or_insert(stable);
-    }
-
-    /// Makes every former leader learn that it was replaced.
-    pub(crate) fn retire_deposed(&mut self) {
-        self.deposed.clear();
-    }
-
-    /// Returns the last stable offset that a reader is shown, by the leader or by a former one.
-    pub(crate) fn shown_to_readers(&self, place: &Place, dice: &Dice) -> usize {
-        let deposed = self.deposed.get(place).copied().filter(|_| dice.chance(500));
-        deposed.unwrap_or_else(|| self.last_stable(place))
-    }
-
-    /// Makes a partition unable to take entries or markers.
-    pub(crate) fn trouble(&mut self, place: Place) {
-        self.troubled.insert(place);
-    }
-
-    /// Heals one partition, if any is in trouble.
-    pub(crate) fn heal_one(&mut self, dice: &Dice) -> Option<Place> {
-        let index = dice.below(self.troubled.len().max(1) as u64) as usize;
-        let place = self.troubled.iter().nth(index)?.clone();
-        self.troubled.remove(&place);
-        Some(place)
+    /// Returns a random transactional id.
+    pub(crate) fn any_id(&self, dice: &Dice) -> Option<String> {
+        let index = dice.below(self.ids.len().max(1) as u64) as usize;
+        self.ids.keys().nth(index).cloned()
     }
 
     /// Ends all trouble of partitions and of coordinators.
     pub(crate) fn heal(&mut self, dice: &Dice) {
-        self.troubled.clear();
-        self.late.clear();
         self.late_initialisations.clear();
-        self.retire_deposed();
+        self.logs.heal();
         self.expiring = 0;
         let names: Vec<_> = self.ids.keys().cloned().collect();
         names.iter().for_each(|name| self.resume_coordinator(name, dice));
-    }
-
-    pub(crate) fn is_troubled(&self, place: &Place) -> bool {
-        self.troubled.contains(place)
-    }
-
-    /// Returns the entries that `read_committed` readers see between two offsets.
-    pub(crate) fn committed(&self, place: &Place, from: usize, to: usize) -> impl Iterator<Item = &Entry> {
-        let log = self.logs.get(place).map_or(&[][..], |log| &log.entries);
-        let seen = |stored: &&Stored| self.outcomes[stored.transaction as usize] == Outcome::Committed;
-        log[from..to].iter().filter(seen).map(|stored| &stored.entry)
     }
 
     /// Returns the transactions committed since the last call, in the order of the decisions.
@@ -185,90 +65,177 @@ impl Cluster {
         std::mem::take(&mut self.decided)
     }
 
-    /// Opens a transaction and returns its number.
-    pub(crate) fn open_transaction(&mut self) -> u64 {
-        self.outcomes.push(Outcome::Open);
-        self.outcomes.len() as u64 - 1
-    }
-
-    /// Appends an entry of an open transaction at its leader. `None`: there is no report, and the entry may be there, may
-    /// come later, or never.
-    pub(crate) fn push(&mut self, transaction: u64, place: &Place, entry: Entry, dice: &Dice) -> Option<usize> {
-        if !self.is_troubled(place) {
-            return Some(self.store(transaction, place, entry));
+    /// Starts a new producer of this transactional id. Ends the open transaction of an older producer first. It fails as
+    /// long as the end of a transaction is not complete.
+    pub(crate) fn init_producer(&mut self, name: &str, dice: &Dice) -> Result<Instance, KafkaError> {
+        let concurrent = || timed_out("initialisation, which found a concurrent transaction");
+        if !self.ids.contains_key(name) {
+            self.producers += 1;
+            self.ids.insert(name.to_owned(), TransactionalId { producer: self.producers, ..Default::default() });
         }
-        match dice.below(3) {
-            0 => drop(self.store(transaction, place, entry)),
-            1 => self.late.push(Late { transaction, place: place.clone(), entry }),
-            _ => {}
+        let id = self.ids.get_mut(name).ok_or_else(concurrent)?;
+        if id.pending.is_some() {
+            return Err(concurrent());
         }
-        None
+        if let Phase::Ongoing(open) = &id.phase {
+            if id.hangs {
+                id.pending = Some(Pending::Fence);
+                return Err(concurrent());
+            }
+            let committed = open.commit_in_flight && dice.chance(500);
+            self.decide(name, if committed { Outcome::Committed } else { Outcome::Aborted }, dice);
+        }
+        self.send_markers(name, |_| true);
+        let id = self.ids.get_mut(name).ok_or_else(concurrent)?;
+        if id.hangs || !matches!(id.phase, Phase::Complete) {
+            return Err(concurrent());
+        }
+        id.epoch += 1;
+        Ok(Instance { producer: id.producer, epoch: id.epoch })
     }
 
-    /// Puts an entry of an open transaction in flight.
-    pub(crate) fn push_late(&mut self, transaction: u64, place: &Place, entry: Entry) {
-        self.late.push(Late { transaction, place: place.clone(), entry });
+    /// Puts an initialisation in flight, whose response the caller never sees.
+    pub(crate) fn init_producer_later(&mut self, name: &str) {
+        self.late_initialisations.push(name.to_owned());
     }
 
-    fn store(&mut self, transaction: u64, place: &Place, entry: Entry) -> usize {
-        let log = self.logs.entry(place.clone()).or_default();
-        let offset = log.entries.len();
-        log.unmarked.entry(transaction).or_insert(offset);
-        log.entries.push(Stored { entry, transaction });
-        offset
+    /// Appends an entry and returns its offset; `None` if there is no report.
+    pub(crate) fn append(
+        &mut self,
+        name: &str,
+        instance: Instance,
+        place: &Place,
+        entry: Entry,
+        dice: &Dice,
+    ) -> Result<Option<usize>, KafkaError> {
+        let Some(transaction) = self.register(name, instance, place)? else { return Ok(None) };
+        Ok(self.logs.push(transaction, place, entry, dice))
+    }
+
+    /// Puts the append of an entry in flight, whose report the caller never sees.
+    pub(crate) fn append_later(
+        &mut self,
+        name: &str,
+        instance: Instance,
+        place: &Place,
+        entry: Entry,
+    ) -> Result<(), KafkaError> {
+        if let Some(transaction) = self.register(name, instance, place)? {
+            self.logs.push_late(transaction, place, entry);
+        }
+        Ok(())
+    }
+
+    /// Adds a partition to the transaction of a producer, which begins with its first one, and returns its number.
+    /// `None`: the coordinator does not answer.
+    fn register(&mut self, name: &str, instance: Instance, place: &Place) -> Result<Option<u64>, KafkaError> {
+        self.owned("append", name, instance)?;
+        if !self.logs.exists(place) {
+            return Err(unavailable("append to a topic that does not exist"));
+        }
+        self.send_markers(name, |_| true);
+        let number = self.logs.open_transaction();
+        let begun = self.now;
+        let id = self.owned("append", name, instance)?;
+        if let Phase::Ongoing(open) = &mut id.phase {
+            if open.commit_in_flight || id.pending.is_some() {
+                return Err(unavailable("append outside of a transaction"));
+            }
+            if id.hangs && !open.touched.contains(place) {
+                return Ok(None);
+            }
+            open.touched.insert(place.clone());
+            return Ok(Some(open.number));
+        }
+        if id.hangs || !matches!(id.phase, Phase::Complete) {
+            return Ok(None);
+        }
+        id.phase = Phase::Ongoing(Open { number, touched: [place.clone()].into(), begun, commit_in_flight: false });
+        Ok(Some(number))
+    }
+
+    pub(crate) fn commit(&mut self, name: &str, instance: Instance, dice: &Dice) -> Result<(), KafkaError> {
+        let id = self.owned("commit", name, instance)?;
+        if !matches!(id.phase, Phase::Ongoing(_)) || id.pending.is_some() {
+            return Err(unavailable("commit without a transaction"));
+        }
+        if id.hangs {
+            id.pending = Some(Pending::Commit);
+            return Err(timed_out("commit"));
+        }
+        self.decide(name, Outcome::Committed, dice);
+        Ok(())
+    }
+
+    /// Puts a commit request in flight, whose response the caller never sees.
+    pub(crate) fn commit_later(&mut self, name: &str, instance: Instance) -> Result<(), KafkaError> {
+        if let Phase::Ongoing(open) = &mut self.owned("commit", name, instance)?.phase {
+            open.commit_in_flight = true;
+        }
+        Ok(())
+    }
+
+    /// Makes the coordinator of an id unable to append to its log.
+    pub(crate) fn hang_coordinator(&mut self, name: &str) {
+        self.ids.entry(name.to_owned()).and_modify(|id| id.hangs = true);
+    }
+
+    /// Ends the trouble of a coordinator: what hung is appended after all, or the coordinator has moved and forgotten it.
+    pub(crate) fn resume_coordinator(&mut self, name: &str, dice: &Dice) {
+        let moves = dice.chance(500);
+        let Some(id) = self.ids.get_mut(name) else { return };
+        id.hangs = false;
+        let pending = id.pending.take();
+        if !moves {
+            match pending {
+                Some(Pending::Fence) => self.decide(name, Outcome::Aborted, dice),
+                Some(Pending::Commit) => self.decide(name, Outcome::Committed, dice),
+                None => {}
+            }
+            return;
+        }
+        if let Phase::Ongoing(open) = &mut id.phase {
+            // The client repeats the request, if it still lives.
+            open.commit_in_flight |= pending == Some(Pending::Commit) && dice.chance(500);
+        }
+        self.repeat_markers(name, dice);
     }
 
     /// Stores the outcome of a transaction, and sends its markers.
-    pub(crate) fn decide(&mut self, name: &str, outcome: Outcome, dice: &Dice) {
+    fn decide(&mut self, name: &str, outcome: Outcome, dice: &Dice) {
         let Some(id) = self.ids.get_mut(name) else { return };
         let Some(Open { number, touched, .. }) = id.take_open() else { return };
-        id.phase = Phase::Ending(Ending { number, waiting: touched.clone(), touched: touched.clone() });
-        self.outcomes[number as usize] = outcome;
-        if outcome == Outcome::Aborted {
+        let committed = self.logs.decide(number, outcome, &touched);
+        id.phase = Phase::Ending(Ending { number, waiting: touched.clone(), touched });
+        if outcome == Outcome::Committed {
+            self.decided.push(committed);
+        } else {
             // The coordinator raises the epoch, which fences the producer.
             id.epoch += 1;
-        } else {
-            let mut entries = Vec::new();
-            for place in touched {
-                let log = &self.logs[&place];
-                let from = log.unmarked.get(&number).copied().unwrap_or(log.entries.len());
-                let own = log.entries.iter().enumerate().skip(from).filter(|(_, stored)| stored.transaction == number);
-                entries.extend(own.map(|(offset, stored)| {
-                    let entry = stored.entry.clone();
-                    Committed { place: place.clone(), offset, entry }
-                }));
-            }
-            self.decided.push(entries);
         }
-        let prompt = |_: &Place| dice.chance(900);
-        self.send_markers(name, prompt);
+        self.send_markers(name, |_| dice.chance(900));
     }
 
-    /// Sends the markers of a decided transaction to the partitions of its that can take them now.
-    pub(crate) fn send_markers(&mut self, name: &str, arrives: impl Fn(&Place) -> bool) {
+    /// Sends the markers of a decided transaction to those of its partitions that can take them now.
+    fn send_markers(&mut self, name: &str, arrives: impl Fn(&Place) -> bool) {
         let Some(id) = self.ids.get_mut(name) else { return };
         let Phase::Ending(ending) = &mut id.phase else { return };
+        let ready = |place: &Place| !self.logs.is_troubled(place) && arrives(place);
+        let (marked, waiting) = std::mem::take(&mut ending.waiting).into_iter().partition::<BTreeSet<_>, _>(ready);
+        ending.waiting = waiting;
         let number = ending.number;
-        let ready = |place: &Place| !self.troubled.contains(place) && arrives(place);
-        for place in ending.waiting.extract_if(.., ready) {
-            let log = self.logs.entry(place).or_default();
-            log.unmarked.remove(&number);
-            log.entries.push(Stored { entry: Entry::Marker, transaction: number });
-        }
+        marked.into_iter().for_each(|place| self.logs.mark(number, place));
         if ending.waiting.is_empty() && !id.hangs {
             id.phase = Phase::Complete;
         }
     }
 
     /// Sends the markers of a decided transaction again where they have arrived, as a new coordinator does.
-    pub(crate) fn repeat_markers(&mut self, name: &str, dice: &Dice) {
+    fn repeat_markers(&mut self, name: &str, dice: &Dice) {
         let Some(Phase::Ending(ending)) = self.ids.get(name).map(|id| &id.phase) else { return };
-        let transaction = ending.number;
-        let arrived = ending.touched.difference(&ending.waiting);
-        for place in arrived.filter(|place| !self.troubled.contains(*place)) {
-            if dice.chance(500) {
-                let log = self.logs.entry(place.clone()).or_default();
-                log.entries.push(Stored { entry: Entry::Marker, transaction });
+        for place in ending.touched.difference(&ending.waiting) {
+            if !self.logs.is_troubled(place) && dice.chance(500) {
+                self.logs.mark(ending.number, place.clone());
             }
         }
     }
@@ -279,11 +246,6 @@ impl Cluster {
         names.iter().for_each(|name| self.send_markers(name, |at| at == place));
     }
 
-    /// Puts an initialisation in flight, whose response the caller never sees.
-    pub(crate) fn init_producer_later(&mut self, name: &str) {
-        self.late_initialisations.push(name.to_owned());
-    }
-
     /// Advances the time: what is in flight may arrive, and old transactions are aborted.
     pub(crate) fn tick(&mut self, now: Duration, dice: &Dice) {
         self.now = now;
@@ -292,25 +254,38 @@ impl Cluster {
         for name in names {
             let _ = self.init_producer(&name, dice);
         }
-        let arrive: Vec<_> = self.late.extract_if(.., |_| dice.chance(150)).collect();
-        for Late { transaction, place, entry } in arrive {
+        for Late { transaction, place, entry } in self.logs.arrivals(dice) {
             // A partition that has the marker has the raised epoch too, and refuses the old producer.
-            if !self.is_troubled(&place) && self.ids.values().any(|id| id.takes(transaction, &place)) {
-                let offset = self.store(transaction, &place, entry.clone());
-                if self.outcomes[transaction as usize] == Outcome::Committed {
+            if !self.logs.is_troubled(&place) && self.ids.values().any(|id| id.takes(transaction, &place)) {
+                let offset = self.logs.store(transaction, &place, entry.clone());
+                if self.logs.outcome(transaction) == Outcome::Committed {
                     self.decided.push(vec![Committed { place, offset, entry }]);
                 }
             }
         }
     }
 
+    fn tick_coordinators(&mut self, dice: &Dice) {
+        let names: Vec<_> = self.ids.keys().cloned().collect();
+        for name in names {
+            let id = &self.ids[&name];
+            match &id.phase {
+                Phase::Complete if !id.hangs && dice.chance(self.expiring) => drop(self.ids.remove(&name)),
+                Phase::Ongoing(open) if !id.hangs => {
+                    if open.commit_in_flight && dice.chance(100) {
+                        self.decide(&name, Outcome::Committed, dice);
+                    } else if self.now - open.begun > self.transaction_timeout {
+                        self.decide(&name, Outcome::Aborted, dice);
+                    }
+                }
+                Phase::Ending(_) => self.send_markers(&name, |_| dice.chance(300)),
+                Phase::Complete | Phase::Ongoing(_) => {}
+            }
+        }
+    }
+
     /// Returns the id, if this is its present instance.
-    pub(crate) fn owned(
-        &mut self,
-        doing: &str,
-        name: &str,
-        instance: Instance,
-    ) -> Result<&mut TransactionalId, KafkaError> {
+    fn owned(&mut self, doing: &str, name: &str, instance: Instance) -> Result<&mut TransactionalId, KafkaError> {
         let id = self.ids.get_mut(name).filter(|id| id.producer == instance.producer);
         let id = id.ok_or_else(|| unavailable("write with an unknown producer id"))?;
         if id.is_fenced(instance) {

@@ -8,13 +8,14 @@
 
 mod bugs;
 mod cluster;
-mod coordinator;
 mod dice;
+mod logs;
 mod oracle;
 mod path;
 mod pausable;
 mod payload;
 mod planted_bugs;
+mod process;
 mod promises;
 mod receiver_end;
 mod scenario;
@@ -22,6 +23,7 @@ mod sender_end;
 mod source;
 mod stripes;
 mod target;
+mod transactional_id;
 mod world;
 
 use dice::Dice;
@@ -53,7 +55,7 @@ fn number(variable: &str) -> Option<u64> {
 /// Runs the seeds and panics if any breaks the promise.
 fn for_seeds(seeds: u64, change: impl Fn(&mut Scenario), check: impl Fn(&mut World) -> Result<(), String>) {
     let one = number("SEED");
-    let first = one.or(number("SIM_FIRST")).unwrap_or(0);
+    let first = one.or_else(|| number("SIM_FIRST")).unwrap_or(0);
     let seeds = first..first + one.map_or(seeds, |_| 1);
     let broken = seeds.filter_map(|seed| {
         let mut world = world(seed, one.is_some(), &change);

@@ -15,7 +15,8 @@ use wire::control::Control;
 use wire::frame::Frame;
 use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
 
-use crate::cluster::{Cluster, Committed, Entry, Place};
+use crate::cluster::Cluster;
+use crate::logs::{Committed, Entry, Place};
 use crate::payload::Payload;
 use crate::source::{Source, Tp};
 
@@ -198,8 +199,8 @@ impl Oracle {
 
     /// Checks everything that was committed since the last call.
     pub(crate) fn check(&mut self, source: &Source, cluster: &mut Cluster) -> Result<(), String> {
-        for place in cluster.places() {
-            let to = cluster.last_stable(place);
+        for place in cluster.logs.places() {
+            let to = cluster.logs.last_stable(place);
             let from = self.stable.get(place).copied().unwrap_or(0);
             if to < from {
                 return Err(format!("{place:?}: the last stable offset went back from {from} to {to}"));

@@ -9,30 +9,10 @@ use std::thread::JoinHandle;
 
 use wire::control::Control;
 
+use crate::process::{Event, Pausing, SharedProcess};
 use crate::receiver_end::ReceiverEnd;
-use crate::target::SharedProcess;
 
 type Replies = Result<Vec<Control>, String>;
-
-/// The process's end of a round that may pause.
-#[derive(Debug)]
-pub(crate) struct Pausing {
-    events: Sender<Event>,
-    resumed: Receiver<()>,
-}
-
-impl Pausing {
-    /// Returns once the world resumes the process.
-    pub(crate) fn pause(&self) {
-        let _ = self.events.send(Event::Paused);
-        let _ = self.resumed.recv();
-    }
-}
-
-enum Event {
-    Paused,
-    Ended,
-}
 
 /// Sends [`Event::Ended`] even if the round panics.
 struct Ends(Sender<Event>);

@@ -17,10 +17,12 @@ use wire::frame::IntactFrame;
 use wire::ids::{LaneId, Position};
 
 use crate::bugs::{Bug, Bugged, relabelled};
-use crate::cluster::{Place, SharedCluster};
+use crate::cluster::SharedCluster;
 use crate::dice::Dice;
+use crate::logs::Place;
+use crate::process::{Process, SharedProcess};
 use crate::scenario::Scenario;
-use crate::target::{Process, SharedProcess, SimTarget};
+use crate::target::SimTarget;
 
 /// Receiver process with its lanes.
 pub(crate) struct ReceiverEnd {
@@ -240,10 +242,10 @@ impl ReceiverEnd {
         let topic: Arc<str> = format!("copy.{}", partition.topic).into();
         let place = Place::Data(topic.clone(), partition.partition);
         let mut cluster = self.cluster.lock().unwrap();
-        cluster.create(place.clone());
+        cluster.logs.create(place.clone());
         let target = OfferedTarget {
             topic_id: topic_id(&topic),
-            end: Position(cluster.high_watermark(&place) as i64),
+            end: Position(cluster.logs.high_watermark(&place) as i64),
             partition: TargetPartition { topic, partition: partition.partition },
             clusters: [self.terms.source_cluster.clone()].into(),
         };

@@ -2,7 +2,7 @@
 //! the process may die or pause at any call.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,27 +13,12 @@ use receiver::{Appended, Delivered, Extent, LaneTarget, Rejection, StateEntry, T
 use wire::frame::RecordRef;
 use wire::ids::{LaneId, Offset};
 
-use crate::cluster::{Cluster, Entry, Place, SharedCluster, timed_out, unavailable};
-use crate::coordinator::Instance;
+use crate::cluster::{Cluster, SharedCluster, timed_out, unavailable};
 use crate::dice::Dice;
-use crate::pausable::Pausing;
+use crate::logs::{Entry, Place};
 use crate::payload::{POISON, Payload};
-
-/// State of a receiver process, which may die at one of its next calls to the target.
-#[derive(Debug, Default)]
-pub(crate) struct Process {
-    pub(crate) dies_in: Option<u64>,
-    pub(crate) dead: bool,
-    /// Calls per thousand that fail.
-    pub(crate) failing: u64,
-    pub(crate) calls: u64,
-    /// Present if this process may pause at a call, while the others continue.
-    pub(crate) pausing: Option<Pausing>,
-    /// Number by which its calls are printed.
-    pub(crate) traced: Option<u64>,
-}
-
-pub(crate) type SharedProcess = Arc<Mutex<Process>>;
+use crate::process::SharedProcess;
+use crate::transactional_id::Instance;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -208,7 +193,7 @@ impl SimTarget {
     pub(crate) fn read_decided(&mut self) -> Result<Vec<StateEntry>, TargetError> {
         self.call("read state", |this, cluster| {
             let place = this.state();
-            Ok(fold(cluster.committed(&place, 0, cluster.high_watermark(&place))))
+            Ok(fold(cluster.logs.committed(&place, 0, cluster.logs.high_watermark(&place))))
         })
     }
 }
@@ -217,17 +202,17 @@ impl LaneTarget for SimTarget {
     fn read_state(&mut self, extent: Extent) -> Result<Vec<StateEntry>, TargetError> {
         self.call("read state", |this, cluster| {
             let place = this.state();
-            if cluster.is_troubled(&place) && this.dice.chance(500) {
+            if cluster.logs.is_troubled(&place) && this.dice.chance(500) {
                 return Err(unavailable("read of a partition without a leader").into());
             }
             if extent != Extent::LastStable {
                 cluster.send_markers_to(&place);
             }
-            let stable = cluster.shown_to_readers(&place, &this.dice);
+            let stable = cluster.logs.shown_to_readers(&place, &this.dice);
             if matches!(extent, Extent::Through(Offset(wanted)) if stable as i64 <= wanted) {
                 return Err(unavailable("read through an offset").into());
             }
-            let state = fold(cluster.committed(&place, 0, stable));
+            let state = fold(cluster.logs.committed(&place, 0, stable));
             this.trace(|| {
                 format!(
                     "reading {extent:?} to {stable}: {:?}",

@@ -9,8 +9,9 @@ use sender::Router;
 use service::topics::{TopicFilter, TopicPattern};
 use wire::frame::Frame;
 
-use crate::cluster::{Cluster, Place, SharedCluster};
+use crate::cluster::{Cluster, SharedCluster};
 use crate::dice::Dice;
+use crate::logs::Place;
 use crate::oracle::Oracle;
 use crate::path::Path;
 use crate::pausable::Pausable;
@@ -79,7 +80,7 @@ impl World {
             cluster.expiring = world.scenario.expiring;
         }
         for lane in 0..world.scenario.lanes() {
-            world.cluster.lock().unwrap().create(Place::State(lane));
+            world.cluster.lock().unwrap().logs.create(Place::State(lane));
         }
         for _ in 0..world.dice.within(1, 4) {
             world.add_partition();
@@ -155,7 +156,7 @@ impl World {
     }
 
     fn is_stable(&self) -> bool {
-        self.cluster.lock().unwrap().is_stable()
+        self.cluster.lock().unwrap().logs.is_stable()
     }
 
     /// Kills and restarts both processes of a link.
@@ -239,21 +240,21 @@ impl World {
         if self.dice.chance(self.scenario.deposing) {
             let lane = self.dice.below(u64::from(self.scenario.lanes())) as u16;
             self.trace(|| format!("the state of lane {lane} has another leader, and the former one does not know it"));
-            self.cluster.lock().unwrap().depose_leader(Place::State(lane));
+            self.cluster.lock().unwrap().logs.depose_leader(Place::State(lane));
         } else if self.dice.chance(self.scenario.deposing) {
-            self.cluster.lock().unwrap().retire_deposed();
+            self.cluster.lock().unwrap().logs.retire_deposed();
         }
     }
 
     fn trouble_partitions(&mut self) {
         let mut cluster = self.cluster.lock().unwrap();
         if self.dice.chance(self.scenario.troubling) {
-            let index = self.dice.below(cluster.places().count() as u64) as usize;
-            let place = cluster.places().nth(index).cloned();
+            let index = self.dice.below(cluster.logs.places().count() as u64) as usize;
+            let place = cluster.logs.places().nth(index).cloned();
             self.trace(|| format!("{place:?} has no leader"));
-            place.into_iter().for_each(|place| cluster.trouble(place));
+            place.into_iter().for_each(|place| cluster.logs.trouble(place));
         } else if self.dice.chance(40)
-            && let Some(place) = cluster.heal_one(&self.dice)
+            && let Some(place) = cluster.logs.heal_one(&self.dice)
         {
             self.trace(|| format!("{place:?} has a leader again"));
         }
@@ -261,11 +262,7 @@ impl World {
 
     fn trouble_coordinators(&mut self) {
         let mut cluster = self.cluster.lock().unwrap();
-        if cluster.ids.is_empty() {
-            return;
-        }
-        let index = self.dice.below(cluster.ids.len() as u64) as usize;
-        let Some(name) = cluster.ids.keys().nth(index).cloned() else { return };
+        let Some(name) = cluster.any_id(&self.dice) else { return };
         if self.dice.chance(self.scenario.hanging) {
             self.trace(|| format!("the coordinator of {name} hangs"));
             cluster.hang_coordinator(&name);
