@@ -120,8 +120,10 @@ impl Bugged {
     fn distorted(&self, mut entries: Vec<StateEntry>) -> Vec<StateEntry> {
         match self.bug {
             Some(Bug::LastBidWins) => {
-                let bids: Vec<_> = entries.extract_if(.., |entry| bid(entry).is_some()).collect();
-                entries.extend(bids.into_iter().rev());
+                let mut bids: Vec<_> = entries.extract_if(.., |entry| bid(entry).is_some()).collect();
+                bids.reverse();
+                bids.sort_by_key(|entry| bid(entry).map(|bid| bid.succeeds));
+                entries.extend(bids);
             }
             Some(Bug::BidsIgnored) => {
                 entries.retain(|entry| bid(entry).is_none_or(|bid| bid.holder == self.holder()));
