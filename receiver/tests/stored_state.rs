@@ -88,7 +88,7 @@ fn custody_record() -> CustodyRecord {
 }
 
 fn bid() -> (BidName, BidRecord) {
-    let writer = WriterId::named("causeway.fra-to-sin.3.1");
+    let writer = WriterId::named("causeway.fra-to-sin.3+1");
     let holder = Holder(77);
     (BidName { holder, number: 2 }, BidRecord { succeeds: 4, writer, holder })
 }

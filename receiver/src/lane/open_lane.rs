@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wire::control::{Control, LaneClosedReason};
@@ -236,6 +237,11 @@ impl<T: LaneTarget> Lane<T> {
     /// Counters since the process started.
     pub fn counts(&self) -> Counts {
         self.parts.counts
+    }
+
+    /// Longest delay that the target's brokers announced within the last transaction, because of a quota.
+    pub fn quota_delay(&self) -> Duration {
+        self.parts.target.delay()
     }
 
     /// Compressed bytes of the frames in the inbox.

@@ -3,8 +3,8 @@
 //! Three cases, which differ in what is committed before the reading:
 //! - the custody is this process's, and its id can be initialised: a barrier
 //! - the custody is this process's, and its id hangs, because a partition of the last transaction cannot be written: a bid
-//!   through another id, the *escape*. The hanging instance is destroyed, so that only its last transaction is open. The
-//!   reading passes the bid, hence everything that this transaction wrote to the state partition is decided.
+//!   through another id, the *escape*. The hanging instance is destroyed, so that only its last transaction is open. If
+//!   commit was called, it wrote to the state partition before, and the reading passes the bid, hence it is decided.
 //! - the custody is another process's: a bid, and afterwards a fence of every id that may write the lane
 //!
 //! The client that reads is not the client that writes. It may ask a broker that no longer leads the state partition and
@@ -21,18 +21,18 @@ use crate::target::state::{self, LaneState};
 use crate::target::{Extent, LaneTarget, StateEntry, TargetError};
 
 /// Time limit of the fence of another process: the target may have to end its transaction first.
-const FOREIGN_WITHIN: Duration = Duration::from_secs(60);
-/// First time limit of a fence of an own id. It doubles with each round in which all ids failed.
+const FOREIGN_WITHIN: Duration = Duration::from_secs(20);
+/// First time limit of a fence of an own id: as slow as a busy cluster may be. It doubles once each id was tried.
 const OWN_WITHIN: Duration = Duration::from_secs(3);
-/// Limit on the doublings of [`OWN_WITHIN`].
-const ROUNDS_MAX: u32 = 4;
+/// Time limit of the fences of one call, and of one fence: the lane's thread has to look after its messages.
+const CALL_WITHIN: Duration = Duration::from_secs(12);
 
 /// The custody of a lane as this process seeks it.
 #[derive(Debug)]
 pub(super) struct Ownership {
     bidder: Bidder,
-    /// Successive rounds in which no id of this process could be initialised.
-    failed_rounds: u32,
+    /// Successive fences of own ids that failed.
+    failed: u32,
 }
 
 /// Attempt to own a lane, with the functions that fold its state.
@@ -65,7 +65,7 @@ pub(super) enum Secured {
 
 impl Ownership {
     pub(super) fn new(bidder: Bidder) -> Self {
-        Self { bidder, failed_rounds: 0 }
+        Self { bidder, failed: 0 }
     }
 
     pub(super) fn holds(&self, custody: &Custody) -> bool {
@@ -82,13 +82,15 @@ impl Ownership {
         F: FnMut(Vec<StateEntry>) -> Result<LaneState, E>,
         E: From<TargetError>,
     {
-        let own = self.initialise(attempt, found)?;
         let holder = self.bidder.holder();
+        if !self.holds(found) {
+            // One that hangs must not cost the holder its producer.
+            expel(attempt.target, found.others(holder, &found.present.writer))?;
+        }
+        let own = self.initialise(attempt, found)?;
         let end = if self.holds(found) && own == found.present.writer {
             write(attempt.target, &state::barrier_key(), None)?
         } else {
-            // A bid whose bidder must wait for a fence would stop the holder too.
-            expel(attempt.target, found.others(holder, &own))?;
             let (name, bid) = self.bidder.bid(&found.present, own.clone());
             write(attempt.target, &state::bid_key(name), Some(&state::encode(&bid)))?
         };
@@ -127,29 +129,32 @@ impl Ownership {
             return Ok(present.clone());
         }
         let ids = WriterId::of_lane(attempt.link, attempt.lane);
-        let after = ids.iter().position(|id| id == present).map_or(0, |at| at + 1);
-        let others = ids.iter().cycle().skip(after).take(ids.len()).filter(|id| *id != present);
-        let within = OWN_WITHIN * 2u32.pow(self.failed_rounds.min(ROUNDS_MAX));
-        let mut failed = None;
-        for id in [present].into_iter().chain(others) {
+        let count = ids.len() as u32;
+        let first = ids.iter().position(|id| id == present).unwrap_or(0);
+        loop {
+            let within = (OWN_WITHIN * 2u32.pow((self.failed / count).min(2))).min(CALL_WITHIN);
+            let id = &ids[(first + self.failed as usize) % ids.len()];
             match attempt.target.fence(id, within) {
                 Ok(()) => {
-                    self.failed_rounds = 0;
+                    self.failed = 0;
                     return Ok(id.clone());
                 }
                 Err(error) if passes(&error) => {
                     tracing::debug!(lane = %attempt.lane, ?id, %error, "transactional id cannot be initialised now");
-                    failed = failed.or(Some(error));
+                    self.failed = self.failed.wrapping_add(1);
+                    // Every id once, or as many as the time of a call permits.
+                    if self.failed % count == 0 || within > OWN_WITHIN {
+                        return Err(error);
+                    }
                 }
                 Err(error) => return Err(error),
             }
         }
-        self.failed_rounds += 1;
-        Err(failed.expect("a lane has an id"))
     }
 }
 
-/// Writes the custody record, which ends the bids, in the present transaction.
+/// Writes the custody record, which ends the bids, in the present transaction. It comes first: a reading may end between
+/// two of these entries.
 pub(super) fn write_custody(target: &mut impl LaneTarget, custody: &Custody) -> Result<(), TargetError> {
     target.write_state(&state::custody_key(), Some(&state::encode(&custody.present)))?;
     custody.bids().try_for_each(|bid| target.write_state(&state::bid_key(bid), None))

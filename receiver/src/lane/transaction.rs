@@ -88,6 +88,8 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         if !draft.begun {
             return Ok(());
         }
+        // Every transaction that may be committed has an entry in the state partition, acknowledged before the commit: a
+        // later reading of that partition waits for its outcome, also where the transaction cannot be ended.
         self.write_state(draft)?;
         self.drain(draft)?;
         Ok(self.parts.target.commit()?)

@@ -26,7 +26,8 @@ impl WriterId {
     /// Returns the ids of a lane, the preferred one first. That was the only one before custody was stored.
     pub fn of_lane(link: &str, lane: LaneId) -> Vec<Self> {
         let first = format!("causeway.{link}.{lane}");
-        let others = (1..WRITERS).map(|number| Self(format!("{first}.{number}")));
+        // Names of links may contain dots: the first id of another link must never be the second one of this.
+        let others = (1..WRITERS).map(|number| Self(format!("{first}+{number}")));
         [Self(first.clone())].into_iter().chain(others).collect()
     }
 
@@ -46,7 +47,7 @@ impl fmt::Debug for WriterId {
     }
 }
 
-/// Random number of the process that holds a lane, drawn at its start. No two processes have the same.
+/// Random number of the thread that holds a lane, drawn at its start. No two have the same, in any process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Holder(pub u128);
 
@@ -110,10 +111,14 @@ impl Custody {
     }
 
     /// Returns the ids through which another process may still write the lane, except `own`, whose instances before the
-    /// present one are fenced.
+    /// present one are fenced. A holder that has bid again for its own lane had destroyed its instance before.
     pub fn others(&self, holder: Holder, own: &WriterId) -> BTreeSet<WriterId> {
-        let foreign = self.chain.iter().filter(|held| held.holder != holder && held.writer != *own);
-        foreign.map(|held| held.writer.clone()).collect()
+        let successors = self.chain.iter().skip(1).map(Some).chain([None]);
+        let left = |successor: Option<&CustodyRecord>| successor.map(|successor| successor.holder);
+        let foreign = self.chain.iter().zip(successors).filter(|(held, successor)| {
+            held.holder != holder && held.writer != *own && left(*successor) != Some(held.holder)
+        });
+        foreign.map(|(held, _)| held.writer.clone()).collect()
     }
 
     /// Returns whether the present custody comes from a bid: its custody record is not stored.
@@ -197,7 +202,19 @@ mod tests {
         let bids = [bid(1, 1, 5, "w1")];
         let custody = Custody::fold(Some(stored(5, "w0", 1)), &bids, &writer("w0"));
         assert!(custody.others(Holder(1), &writer("w1")).is_empty());
-        assert_eq!(custody.others(Holder(9), &writer("w1")), BTreeSet::from([writer("w0")]));
+        assert_eq!(custody.others(Holder(9), &writer("w2")), BTreeSet::from([writer("w1")]));
+    }
+
+    #[test]
+    fn id_that_its_holder_has_left_needs_no_fence() {
+        // Process 1 escaped to w1 and died before it stored that; w0 may hang.
+        let bids = [bid(1, 1, 5, "w1"), bid(3, 1, 6, "w2")];
+        let custody = Custody::fold(Some(stored(5, "w0", 1)), &bids, &writer("w0"));
+        assert_eq!(custody.others(Holder(3), &writer("w2")), BTreeSet::from([writer("w1")]));
+        // Process 2 won w0 and died, and process 1 may still have an instance of it.
+        let bids = [bid(2, 1, 5, "w0"), bid(2, 2, 6, "w1"), bid(3, 1, 7, "w2")];
+        let custody = Custody::fold(Some(stored(5, "w0", 1)), &bids, &writer("w0"));
+        assert_eq!(custody.others(Holder(3), &writer("w2")), BTreeSet::from([writer("w0"), writer("w1")]));
     }
 
     #[test]
@@ -206,7 +223,8 @@ mod tests {
         assert_eq!(ids[0].as_str(), "causeway.a-b.3");
         let custody = Custody::fold(None, &[], &ids[0]);
         assert_eq!(custody.present, CustodyRecord { number: 0, writer: ids[0].clone(), holder: Holder(0) });
-        assert!(ids.windows(2).all(|pair| pair[0] != pair[1]));
+        assert_eq!(ids[1].as_str(), "causeway.a-b.3+1");
+        assert!(!WriterId::of_lane("a-b.3", LaneId(1)).contains(&ids[1]), "names of links may contain dots");
     }
 
     #[test]
