@@ -43,8 +43,6 @@ pub(crate) enum Bug {
     OnlyLastFenced,
     /// Every process has ids of its own. A taker fences every earlier holder after its bid: no bug.
     AllFenced,
-    /// A taker does not fence the ids that the lane was written through before.
-    NoExpel,
     /// Frames of an older epoch count as frames of the current one.
     NoEpochCheck,
     /// Partitions are read before their first position is stored.
@@ -196,9 +194,6 @@ impl LaneTarget for Bugged {
     }
 
     fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
-        if self.bug == Some(Bug::NoExpel) {
-            return Ok(());
-        }
         self.inner.expel(&self.renamed(writer), within)
     }
 

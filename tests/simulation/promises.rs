@@ -6,7 +6,6 @@ use receiver::Counts;
 use sender::config::Start;
 use wire::lanes::{ClassRequest, ClassTable};
 
-use crate::bugs::Bug;
 use crate::scenario::Scenario;
 use crate::{SEEDS, for_seeds, number};
 
@@ -49,7 +48,7 @@ fn target_has_a_prefix_of_the_source_and_in_the_end_all_of_it() {
     let events = RefCell::new(Events::default());
     for_seeds(
         number("SIM_SEEDS").unwrap_or(SEEDS),
-        |scenario| scenario.bug = number("SIM_NO_EXPEL").map(|_| Bug::NoExpel),
+        |_| (),
         |world| {
             world.run()?;
             let mut events = events.borrow_mut();
@@ -63,7 +62,6 @@ fn target_has_a_prefix_of_the_source_and_in_the_end_all_of_it() {
         },
     );
     let events = events.into_inner();
-    println!("{events:?}");
     assert!(number("SEED").is_some() || events.are_complete(), "some of these events never happened: {events:?}");
 }
 
@@ -139,12 +137,8 @@ fn partitions_change_lanes_while_everything_fails() {
 #[test]
 fn processes_contend_while_transactions_hang() {
     let escapes = RefCell::new(0);
-    let seeds = number("SIM_CONTENDING").unwrap_or(100);
-    let contending = |scenario: &mut Scenario| {
-        scenario.contend();
-        scenario.bug = number("SIM_NO_EXPEL").map(|_| Bug::NoExpel);
-    };
-    for_seeds(seeds, contending, |world| {
+    let seeds = number("SIM_SEEDS").unwrap_or(100);
+    for_seeds(seeds, Scenario::contend, |world| {
         world.run()?;
         let mut total = Counts::default();
         world.links[0].receiver.add_counts(&mut total);

@@ -209,9 +209,14 @@ impl LaneTarget for SimTarget {
                 cluster.send_markers_to(&place);
             }
             let stable = cluster.logs.shown_to_readers(&place, &this.dice);
-            if matches!(extent, Extent::Through(Offset(wanted)) if stable as i64 <= wanted) {
-                return Err(unavailable("read through an offset").into());
-            }
+            let stable = match extent {
+                Extent::Through(Offset(wanted)) if stable as i64 <= wanted => {
+                    return Err(unavailable("read through an offset").into());
+                }
+                // It may end anywhere behind the offset, within a later transaction too.
+                Extent::Through(Offset(wanted)) => this.dice.within(wanted as u64 + 1, stable as u64) as usize,
+                Extent::LastStable => stable,
+            };
             let state = fold(cluster.logs.committed(&place, 0, stable));
             this.trace(|| {
                 format!(
