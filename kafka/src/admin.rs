@@ -19,7 +19,9 @@ use super::properties::Properties;
 use super::text::lossy;
 use crate::catalog::{
     Answers, Bounds, Catalog, ConfigEntry, Isolation, NewTopic, Replicas, TopicDescription, TopicSummary, only,
+    settings_of,
 };
+use crate::topic_settings::{NAMES, TopicSettings};
 use call::LIMIT;
 use replicas::Requirements;
 
@@ -71,6 +73,11 @@ impl Catalog for KafkaCatalog {
 
     fn configs(&self, names: &[String]) -> Answers<Vec<ConfigEntry>> {
         chunked(names, TOPICS, |names| describe::configs(&self.0, names, &[]))
+    }
+
+    fn settings(&self, names: &[String]) -> Answers<TopicSettings> {
+        let found = chunked(names, TOPICS, |names| describe::configs(&self.0, names, NAMES))?;
+        Ok(found.into_iter().map(|configs| configs.map(settings_of)).collect())
     }
 
     fn replicas(&self, partitions: &[Partition]) -> Answers<Replicas> {

@@ -7,6 +7,7 @@ use wire::ids::{Position, TopicId};
 use wire::partition::Partition;
 
 use crate::KafkaError;
+use crate::topic_settings::TopicSettings;
 
 /// A topic's name and size, from the cluster's metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +132,10 @@ pub trait Catalog: Send + Sync {
     fn configs(&self, names: &[String]) -> Answers<Vec<ConfigEntry>> {
         unsupported(&format!("configuration of {names:?}"))
     }
+    /// Reads the effective settings of topics that decide what they keep and accept. Many topics cost little.
+    fn settings(&self, names: &[String]) -> Answers<TopicSettings> {
+        Ok(self.configs(names)?.into_iter().map(|configs| configs.map(settings_of)).collect())
+    }
     /// Reads the replicas of partitions, in a few seconds at most. An implementation that leaves it out states that all can
     /// be written.
     fn replicas(&self, partitions: &[Partition]) -> Answers<Replicas> {
@@ -157,6 +162,11 @@ pub trait Catalog: Send + Sync {
     fn grow(&self, name: &str, partitions: i32) -> Result<(), KafkaError> {
         unsupported(&format!("growth of `{name}` to {partitions} partitions"))
     }
+}
+
+/// Returns the settings among these entries that decide what a topic keeps and accepts.
+pub fn settings_of(entries: Vec<ConfigEntry>) -> TopicSettings {
+    entries.into_iter().map(|entry| (entry.name, entry.value)).collect()
 }
 
 /// Returns the only answer of a request for one name.

@@ -6,6 +6,7 @@ pub mod consumer;
 pub mod log;
 pub mod producer;
 pub mod properties;
+pub mod topic_settings;
 
 mod client;
 mod client_log;

@@ -9,7 +9,7 @@ mod refusal_reason;
 mod reports;
 mod sent;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use wire::ids::Offset;
 use wire::partition::Partition;
 
 use super::client::{CallError, Client, Kind, Queue, Topic, check, fatal, millis};
-use super::error::{KafkaError, Refusal, refusal};
+use super::error::{KafkaError, Refusal, known, refusal};
 use super::properties::{Properties, Setting};
 use super::throttle;
 use in_flight::InFlight;
@@ -54,6 +54,8 @@ pub struct ProducerConfig<'a> {
     pub transaction_timeout: Duration,
     /// Bytes of records that may wait in the client.
     pub memory: u64,
+    /// Topics whose records are compressed with zstd, whatever codec the properties name.
+    pub zstd_topics: &'a BTreeSet<Arc<str>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +66,9 @@ pub enum ProduceError {
     /// A record is refused permanently, or its partition does not exist.
     #[error("{} refuses a record: {}", .0.partition, .0.reason)]
     Rejected(Rejection),
+    /// A record is refused permanently because of its size after compression.
+    #[error("{} refuses a record: {}", .0.partition, .0.reason)]
+    TooLarge(Rejection),
     /// The receiver may not write a topic of the transaction, and the client does not say which. Nothing was sent.
     #[error(transparent)]
     Unwritable(KafkaError),
@@ -116,6 +121,7 @@ pub struct Producer {
     /// Longest delay that a broker has announced since the transaction began.
     delay: Duration,
     timestamps_altered: u64,
+    zstd_topics: BTreeSet<Arc<str>>,
     topics: HashMap<Arc<str>, Topic>,
     queue: Queue,
     // The last reference to the instance, which reads the frames: it must be dropped before them.
@@ -141,6 +147,7 @@ impl Producer {
             begun: Instant::now(),
             delay: Duration::ZERO,
             timestamps_altered: 0,
+            zstd_topics: config.zstd_topics.clone(),
             topics: HashMap::new(),
             queue: Queue::main(&client),
             client,
@@ -186,7 +193,8 @@ impl Producer {
         }
         self.timestamps_altered += u64::from(record.timestamp == 0);
         if !self.topics.contains_key(topic) {
-            self.topics.insert(topic.clone(), Topic::open(&self.client, topic)?);
+            let codec = self.zstd_topics.contains(topic).then_some(c"zstd");
+            self.topics.insert(topic.clone(), Topic::open(&self.client, topic, codec)?);
         }
         let bytes = size(record);
         while !self.in_flight.has_room(bytes) {
@@ -377,7 +385,9 @@ impl Producer {
         {
             let (first, last) = bad.offsets;
             let reason = bad.reason.clone();
-            return Err(ProduceError::Rejected(Rejection { partition, refusal, first, last, reason }));
+            let rejection = Rejection { partition, refusal, first, last, reason };
+            let is_size = known(bad.code) == Some(Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+            return Err(if is_size { ProduceError::TooLarge } else { ProduceError::Rejected }(rejection));
         }
         let error = CallError { code: bad.code, reason: bad.reason.clone(), retriable: false };
         Err(self.unwritable().unwrap_or_else(|| self.failed("delivery", error).into()))

@@ -112,6 +112,10 @@ pub trait LaneTarget: Send {
     /// Reads the lane's state partition, `read_committed`, and folds it: at most one entry per key, no tombstones, in the
     /// order of the log.
     fn read_state(&mut self, extent: Extent) -> Result<Vec<StateEntry>, TargetError>;
+    /// Returns when the entry with this key was written, as of the last reading, in ms since the Unix epoch.
+    fn written_at(&self, _key: &[u8]) -> Option<i64> {
+        None
+    }
     /// Makes a new producer with this transactional id and initialises it: earlier producers of the id are fenced, and
     /// their open transactions are ended, before this returns. It fails if that takes longer than `within`: a partition of
     /// the last transaction may not be writable now.

@@ -17,7 +17,7 @@ use wire::partition::Partition;
 
 use crate::config::Rename;
 use crate::join::carried_topics::CarriedTopics;
-use crate::join::creation::{NotUsable, TopicCreator};
+use crate::join::creation::{Change, NotUsable, TopicCreator};
 use crate::join::{Offered, OfferedTarget};
 use crate::lane::Terms;
 use crate::link::{LinkSettings, ServedLink};
@@ -298,7 +298,7 @@ impl Targets {
         tracing::info!(topic = name, partitions, "adding target partitions");
         match self.catalog.grow(name, partitions) {
             Ok(()) => Ok(true),
-            Err(error) if is_refusal(&error) => {
+            Err(error) if Change::Growth.is_refused(&error) => {
                 tracing::warn!(topic = name, %error, "could not add target partitions");
                 Ok(false)
             }
@@ -381,11 +381,6 @@ fn too_few(topic: &TopicDescription, offered: &OfferedPartition) -> HaltRecord {
     HaltRecord::new(HaltReason::TargetTooFewPartitions, detail)
 }
 
-/// Returns whether the cluster permanently refuses, rather than does not answer now.
-fn is_refusal(error: &KafkaError) -> bool {
-    matches!(error.fault, KafkaFault::Unauthorized | KafkaFault::Misused | KafkaFault::RecordRejected)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Barrier;
@@ -395,6 +390,7 @@ mod tests {
     use wire::ids::{Slot, TopicId};
 
     use super::*;
+    use crate::join::fixtures;
 
     /// A cluster in which every topic has the same number of partitions and may or may not grow.
     struct Cluster {
@@ -483,17 +479,7 @@ mod tests {
     }
 
     fn offered(partition: i32) -> OfferedPartition {
-        OfferedPartition {
-            slot: Slot(partition as u32),
-            topic: "orders".to_owned(),
-            partition,
-            topic_id: TopicId([1; 16]),
-            partitions: 3,
-            log_start: Position(0),
-            log_end: Position(0),
-            start: Position(0),
-            jump: None,
-        }
+        OfferedPartition { slot: Slot(partition as u32), partition, partitions: 3, ..fixtures::offered("orders") }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use kafka::{KafkaError, KafkaFault};
 use wire::close::{Close, CloseCode};
 use wire::control::Control;
 use wire::ids::{Epoch, LaneId};
+use wire::partition::Partition;
 
 use super::claims::Claims;
 use super::handover::Handovers;
@@ -44,6 +45,10 @@ impl<T: LaneTarget> Lane<T> {
         let known = state.partitions.keys().chain(state.moved.keys());
         carried_topics.handle_lane_read(lane, known.map(|key| &key.topic));
         let epoch = record.epoch;
+        let source = &terms.source_cluster;
+        let target = &self.parts.target;
+        let written = |key: &Partition| Some((key.clone(), target.written_at(&state::partition_key(source, key))?));
+        let written = state.partitions.keys().filter_map(written).collect();
         self.parts.messages.clear();
         self.open = Some(Open {
             not_offered: state.partitions.keys().cloned().collect(),
@@ -65,6 +70,7 @@ impl<T: LaneTarget> Lane<T> {
                 carried_topics,
                 record,
                 partitions: state.partitions,
+                written,
                 jumps: Arc::new(state.jumps),
             },
         });

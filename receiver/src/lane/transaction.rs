@@ -508,9 +508,11 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         let slot = offered.slot();
         let position = record.position;
         let leader_epoch = record.leader_epoch;
-        open.slots.join(slot, key, target, position);
         let lane = self.parts.id;
         let epoch = open.stored.epoch;
+        let written = open.stored.written.get(&key);
+        self.parts.replies.extend(written.map(|&at| Control::StoredAt { lane, epoch, slot, at }));
+        open.slots.join(slot, key, target, position);
         self.parts.replies.push_back(Control::PartitionOpen { lane, epoch, slot, position, leader_epoch });
     }
 }

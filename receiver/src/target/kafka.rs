@@ -1,14 +1,14 @@
 //! The target as a real Kafka cluster: one transactional producer per lane, one state topic per link.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use kafka::catalog::Catalog;
-use kafka::log::{LogError, LogReader};
+use kafka::log::{LogError, LogReader, TimedEntry};
 use kafka::producer::{ProduceError, Producer, ProducerConfig};
-use kafka::{KafkaError, KafkaFault, Properties};
+use kafka::{KafkaError, KafkaFault, Properties, Refusal};
 use service::lock::Lock;
 use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::{LaneId, Offset};
@@ -16,7 +16,8 @@ use wire::ids::{LaneId, Offset};
 use super::custody::WriterId;
 use super::stall::Stall;
 use super::{
-    Appended, Delivered, Extent, LaneTarget, StateEntry, Target, TargetError, TargetPartition, Unwritable, state,
+    Appended, Delivered, Extent, LaneTarget, Rejection, StateEntry, Target, TargetError, TargetPartition, Unwritable,
+    state,
 };
 
 /// Settings of a [`KafkaTarget`].
@@ -67,6 +68,9 @@ impl Target for KafkaTarget {
             state_topic: state::topic(link).into(),
             lane,
             log,
+            written: HashMap::new(),
+            zstd_topics: BTreeSet::new(),
+            produced: None,
             producer: None,
         })
     }
@@ -80,6 +84,12 @@ pub struct KafkaLane {
     state_topic: Arc<str>,
     lane: LaneId,
     log: LogReader,
+    /// Time of each entry of the last reading, in ms since the Unix epoch, by its key.
+    written: HashMap<Vec<u8>, i64>,
+    /// Topics whose records are compressed with zstd: one of them was too large with the client's codec.
+    zstd_topics: BTreeSet<Arc<str>>,
+    /// Source offset and size before compression of the record produced last.
+    produced: Option<(Offset, usize)>,
     /// `None` until fenced, and after a discard.
     producer: Option<Producer>,
 }
@@ -100,7 +110,9 @@ impl KafkaLane {
     /// Tells a refusal of the lane's own state from one of a record that it carries.
     fn about_state(&self, error: ProduceError) -> TargetError {
         match error {
-            ProduceError::Rejected(rejection) if rejection.partition.topic == self.state_topic => {
+            ProduceError::Rejected(rejection) | ProduceError::TooLarge(rejection)
+                if rejection.partition.topic == self.state_topic =>
+            {
                 TargetError::StateRejected { topic: rejection.partition.topic, reason: rejection.reason }
             }
             other => other.into(),
@@ -113,8 +125,37 @@ impl KafkaLane {
             transactional_id: writer.as_str(),
             transaction_timeout: self.config.transaction_timeout,
             memory: self.config.lane_memory,
+            zstd_topics: &self.zstd_topics,
         };
         Ok(Producer::fence(&self.properties, &config, within)?)
+    }
+
+    fn judge(&mut self, error: ProduceError) -> TargetError {
+        match error {
+            ProduceError::TooLarge(rejection) if rejection.partition.topic != self.state_topic => {
+                TargetError::Rejected(self.judge_size(rejection))
+            }
+            other => self.about_state(other),
+        }
+    }
+
+    /// Judges the refusal of records that are too large. The source may have taken one record in another codec: it is
+    /// appended again with zstd, before its refusal counts.
+    fn judge_size(&mut self, rejection: Rejection) -> Rejection {
+        if rejection.first != rejection.last {
+            return rejection;
+        }
+        let topic = &rejection.partition.topic;
+        if self.zstd_topics.insert(Arc::clone(topic)) {
+            tracing::info!(%topic, "a record is too large in the present codec; compressing this topic with zstd");
+            return Rejection { refusal: Refusal::Doubted, ..rejection };
+        }
+        let size = self.produced.filter(|(offset, _)| *offset == rejection.first).map(|(_, bytes)| bytes);
+        let size = size.map_or_else(String::new, |bytes| format!("{bytes} bytes before compression, "));
+        let limit = self.log.settings(topic).ok().and_then(|settings| settings.max_message_bytes());
+        let limit = limit.map_or_else(String::new, |limit| format!(", and `max.message.bytes` of {topic} is {limit}"));
+        let reason = format!("{}: it has {size}was tried with zstd too{limit}", rejection.reason);
+        Rejection { reason, ..rejection }
     }
 
     /// Waits for delivery reports: `wait` returns `None` whenever none arrived for the time that it was given. Then it
@@ -126,7 +167,7 @@ impl KafkaLane {
         let mut stall = Stall::default();
         loop {
             let waited = wait(self.producer()?, stall.patience());
-            if let Some(done) = waited.map_err(|error| self.about_state(error))? {
+            if let Some(done) = waited.map_err(|error| self.judge(error))? {
                 return Ok(done);
             }
             let producer = self.producer()?;
@@ -150,7 +191,7 @@ impl KafkaLane {
             self.await_reports(|producer, patience| producer.await_room(record, patience))?;
         }
         let produced = self.producer()?.produce(topic, partition, record, frame);
-        produced.map_err(|error| self.about_state(error))
+        produced.map_err(|error| self.judge(error))
     }
 
     fn untrusted(&self, reason: impl ToString) -> TargetError {
@@ -179,8 +220,10 @@ impl LaneTarget for KafkaLane {
             error => self.untrusted(error),
         })?;
         let mut last = HashMap::new();
-        for (at, (key, value)) in log.into_iter().enumerate() {
+        self.written.clear();
+        for (at, TimedEntry { entry: (key, value), timestamp }) in log.into_iter().enumerate() {
             let key = key.ok_or_else(|| self.untrusted("a record without a key, which this program does not write"))?;
+            self.written.insert(key.clone(), timestamp);
             match value {
                 Some(value) => last.insert(key, (at, value)),
                 None => last.remove(&key),
@@ -189,6 +232,10 @@ impl LaneTarget for KafkaLane {
         // Bids count in the order of the log.
         let ordered: BTreeMap<_, _> = last.into_iter().map(|(key, (at, value))| (at, (key, value))).collect();
         Ok(ordered.into_values().map(|(key, value)| StateEntry { key, value: Some(value) }).collect())
+    }
+
+    fn written_at(&self, key: &[u8]) -> Option<i64> {
+        self.written.get(key).copied().filter(|time| *time >= 0)
     }
 
     fn fence(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
@@ -205,6 +252,7 @@ impl LaneTarget for KafkaLane {
         Ok(self.producer()?.begin()?)
     }
     fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError> {
+        self.produced = Some((record.offset, record.raw_len()));
         self.append(&to.topic, to.partition, record, frame)
     }
 
@@ -258,7 +306,7 @@ impl From<ProduceError> for TargetError {
         match error {
             ProduceError::Kafka(error) => Self::Kafka(error),
             ProduceError::Unwritable(error) => Self::Unauthorized(error),
-            ProduceError::Rejected(rejection) => Self::Rejected(rejection),
+            ProduceError::Rejected(rejection) | ProduceError::TooLarge(rejection) => Self::Rejected(rejection),
         }
     }
 }

@@ -265,6 +265,14 @@ impl LanePartitions {
         lane.slots.get(&slot).map(|offered| &offered.at)
     }
 
+    /// Returns where a partition is read; `None` if it is not.
+    pub fn open_slot(&self, at: &Partition) -> Option<(LaneId, Epoch, Slot)> {
+        let number = self.lane(at);
+        let lane = self.lanes.get(usize::from(number.0))?;
+        let slot = lane.opened.iter().find(|slot| lane.slots.get(slot).is_some_and(|offered| offered.at == *at))?;
+        Some((number, lane.epoch?, *slot))
+    }
+
     pub fn epoch(&self, lane: LaneId) -> Option<Epoch> {
         self.lanes.get(usize::from(lane.0)).and_then(|lane| lane.epoch)
     }
