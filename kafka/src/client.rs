@@ -9,7 +9,7 @@ use rdkafka_sys as sys;
 
 use super::error::{KafkaError, known};
 use super::text::{c_string, lossy, text};
-use super::{client_log, error_callback};
+use super::{client_log, error_callback, throttle};
 
 /// librdkafka's error texts are shorter than this.
 const REASON_BYTES: usize = 512;
@@ -53,6 +53,8 @@ impl Client {
             sys::rd_kafka_conf_set_log_cb(conf.0, Some(client_log::on_log));
             if kind == Kind::Consumer {
                 sys::rd_kafka_conf_set_error_cb(conf.0, Some(error_callback::on_error));
+            } else {
+                sys::rd_kafka_conf_set_throttle_cb(conf.0, Some(throttle::on_throttle));
             }
             sys::rd_kafka_new(raw_kind, conf.0, reason.as_mut_ptr(), REASON_BYTES)
         };

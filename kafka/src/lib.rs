@@ -16,6 +16,7 @@ mod leave;
 mod metadata;
 mod partitions;
 mod text;
+mod throttle;
 
 pub use error::{KafkaError, KafkaFault, Refusal};
 pub use leave::leave;

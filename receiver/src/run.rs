@@ -32,6 +32,7 @@ use crate::link::registry::ServedLinks;
 use crate::report::status::{Board, Serving};
 use crate::session::{Host, server};
 use crate::target::Target;
+use crate::target::custody::Holder;
 use crate::target::kafka::{KafkaTarget, KafkaTargetConfig};
 
 /// Wait between two attempts to reach the target.
@@ -66,10 +67,8 @@ impl Parts<KafkaTarget> {
             transaction_timeout: config.target.transaction_timeout,
             ..KafkaTargetConfig::default()
         };
-        Ok(Self {
-            target: KafkaTarget::new(properties.clone(), target),
-            catalog: Arc::new(KafkaCatalog::start(properties, &config.instance)?),
-        })
+        let catalog = Arc::new(KafkaCatalog::start(properties, &config.instance)?);
+        Ok(Self { target: KafkaTarget::new(properties.clone(), target, catalog.clone()), catalog })
     }
 }
 
@@ -169,7 +168,9 @@ fn start_lane<T: Target>(config: &Config, target: T, memory: Arc<DecodeMemory>, 
     Arc::new(move |link: &str, id: LaneId| -> Result<(LaneHandle, JoinHandle<()>), KafkaError> {
         let bell = Bell::default();
         let handle = LaneHandle { mailbox: Mailbox::new(MAILBOX_CAPACITY, bell.clone()), view: Arc::default() };
-        let lane = Lane::new(id, target.open(link, id)?, Arc::clone(&memory), TransactionSize::new(timeout));
+        let holder = Holder(rand::random());
+        let size = TransactionSize::new(timeout);
+        let lane = Lane::new(id, holder, target.open(link, id)?, Arc::clone(&memory), size);
         let ticket = tickets.fetch_add(1, Ordering::Relaxed);
         let thread = LaneThread {
             lane,

@@ -2,6 +2,7 @@
 
 pub(crate) mod deletions;
 pub(crate) mod lane_partitions;
+pub(crate) mod left_out;
 pub(crate) mod offers;
 pub(crate) mod outcome;
 pub(crate) mod policy;

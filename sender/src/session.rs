@@ -35,6 +35,7 @@ use crate::dispatch::dispatcher::Dispatcher;
 use crate::lane::Packing;
 use crate::lane::thread::{Command, LaneHandle, SessionPart};
 use crate::partitions::lane_partitions::{Due, LanePartitions};
+use crate::partitions::left_out::LeftOut;
 use crate::partitions::outcome::Answer;
 use crate::partitions::policy::Policies;
 use crate::partitions::resume::{Halt, PendingRequest, ResumeAction};
@@ -85,6 +86,7 @@ struct Active<'a> {
     reopen: Reopen,
     opened: HashMap<(LaneId, Epoch), Vec<Assignment>>,
     halting: Halting,
+    left_out: LeftOut,
     supervisor: ChannelSupervisor,
 }
 
@@ -171,6 +173,7 @@ impl<'a> Active<'a> {
             reopen: Reopen::new(lanes),
             opened: HashMap::new(),
             halting: Halting::default(),
+            left_out: LeftOut::default(),
             supervisor,
         }
     }
@@ -214,6 +217,9 @@ impl<'a> Active<'a> {
                     self.send(self.part.latency.poll_question());
                     self.part.dispatcher.set_rate(self.session.board.rates().rate());
                     self.halt_lost_deletions();
+                    for partition in self.left_out.poll_due(now) {
+                        self.partitions.offer_left_out(&partition);
+                    }
                     // Offers that found no room are tried again.
                     self.offer_due();
                     let drained = || self.session.lanes.iter().all(|lane| lane.progress.is_drained());
@@ -390,6 +396,12 @@ impl<'a> Active<'a> {
         let SlotAt { lane, epoch, slot } = at;
         let partition = self.partitions.handle_partition_halted(lane, epoch, slot, halt.clone());
         let Some(partition) = partition.cloned() else { return Ok(()) };
+        if let Some(opened) = self.opened.get_mut(&(lane, epoch)) {
+            opened.retain(|assignment| assignment.slot != slot);
+        }
+        if self.partitions.is_left_out(&partition) {
+            self.left_out.handle_left_out(&partition, Instant::now());
+        }
         self.halting.handle_halted(&partition, &halt.reason, detail);
         if self.partitions.halt(&partition).is_none_or(|stored| stored.reason != halt.reason) {
             // The request failed: status still shows the halt that it was to lift.

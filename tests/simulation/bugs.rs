@@ -1,9 +1,12 @@
 //! Planted bugs: a target with one bug, between the product's lane and the simulated cluster. The product's code is
 //! unchanged.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use receiver::custody::WriterId;
 use receiver::state::{self, LaneState, PartitionRecord};
-use receiver::{Delivered, Extent, LaneTarget, StateEntry, TargetError, TargetPartition};
+use receiver::{Delivered, Extent, LaneTarget, StateEntry, TargetError, TargetPartition, Unwritable};
 use wire::frame::{FIELDS, RecordRef};
 use wire::ids::{Epoch, LaneId, Position};
 use wire::partition::Partition;
@@ -42,27 +45,33 @@ pub(crate) struct Bugged {
     inner: SimTarget,
     lane: LaneId,
     bug: Option<Bug>,
+    process: u64,
     carries_records: bool,
     commit_owed: bool,
 }
 
 impl Bugged {
     /// Wraps a target; `process` is the number of the receiver process.
-    pub(crate) fn new(mut inner: SimTarget, lane: LaneId, bug: Option<Bug>, process: u64) -> Self {
-        if bug == Some(Bug::NoFence) {
-            inner.transactional_id = format!("{}.{process}", inner.transactional_id);
+    pub(crate) fn new(inner: SimTarget, lane: LaneId, bug: Option<Bug>, process: u64) -> Self {
+        Self { inner, lane, bug, process, carries_records: false, commit_owed: false }
+    }
+
+    /// Returns the id that is initialised in place of `writer`.
+    fn renamed(&self, writer: &WriterId) -> WriterId {
+        match self.bug {
+            Some(Bug::NoFence) => WriterId::named(format!("{}.of.{}", writer.as_str(), self.process)),
+            _ => writer.clone(),
         }
-        Self { inner, lane, bug, carries_records: false, commit_owed: false }
     }
 
     fn partition_record(&self, key: &[u8], value: Option<&[u8]>) -> Option<(Partition, PartitionRecord)> {
         let entry = StateEntry { key: key.to_vec(), value: value.map(<[u8]>::to_vec) };
-        LaneState::fold(self.lane, "source", &[entry]).ok()?.partitions.into_iter().next()
+        LaneState::fold(self.lane, "sim", "source", &[entry]).ok()?.partitions.into_iter().next()
     }
 
     fn is_moved_record(&self, key: &[u8], value: Option<&[u8]>) -> bool {
         let entry = StateEntry { key: key.to_vec(), value: value.map(<[u8]>::to_vec) };
-        LaneState::fold(self.lane, "source", &[entry]).is_ok_and(|state| !state.moved.is_empty())
+        LaneState::fold(self.lane, "sim", "source", &[entry]).is_ok_and(|state| !state.moved.is_empty())
     }
 }
 
@@ -71,8 +80,12 @@ impl LaneTarget for Bugged {
         self.inner.read_state(if self.bug == Some(Bug::ReadsToTheEnd) { Extent::LastStable } else { extent })
     }
 
-    fn fence(&mut self) -> Result<(), TargetError> {
-        self.inner.fence()
+    fn fence(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
+        self.inner.fence(&self.renamed(writer), within)
+    }
+
+    fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
+        self.inner.expel(&self.renamed(writer), within)
     }
 
     fn begin(&mut self) -> Result<(), TargetError> {
@@ -107,6 +120,10 @@ impl LaneTarget for Bugged {
 
     fn drain(&mut self) -> Result<Delivered, TargetError> {
         self.inner.drain()
+    }
+
+    fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
+        self.inner.unwritable(partitions)
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {

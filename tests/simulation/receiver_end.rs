@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use receiver::custody::Holder;
 use receiver::state::{HaltRecord, PartitionRecord};
 use receiver::{
     CarriedTopics, Counts, DecodeMemory, Lane, LaneError, LaneMessage, Offered, OfferedTarget, OpenError, RecoverError,
@@ -55,7 +56,13 @@ impl ReceiverEnd {
             let target = SimTarget::new(id, cluster.clone(), process.clone(), dice.clone());
             let mut size = TransactionSize::new(Duration::from_millis(200));
             (0..scenario.size_halved).for_each(|_| size.handle_failure());
-            let lane = Lane::new(id, Bugged::new(target, id, scenario.bug, number), memory.clone(), size);
+            let lane = Lane::new(
+                id,
+                Holder(u128::from(number)),
+                Bugged::new(target, id, scenario.bug, number),
+                memory.clone(),
+                size,
+            );
             Owned { lane, wanted: false, closing: false }
         };
         Self {
@@ -160,7 +167,7 @@ impl ReceiverEnd {
                 self.recoveries += 1;
                 match lane.recover() {
                     Ok(()) | Err(RecoverError::Target(_)) => {}
-                    Err(error @ RecoverError::Superseded { .. }) => {
+                    Err(error @ (RecoverError::Superseded { .. } | RecoverError::Taken { .. })) => {
                         lane.close(LaneClosedReason::Superseded, &error.to_string());
                     }
                     Err(error) => return Err(error.to_string()),

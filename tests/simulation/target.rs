@@ -3,10 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use kafka::{KafkaError, Refusal};
-use receiver::{Appended, Delivered, Extent, LaneTarget, Rejection, StateEntry, TargetError, TargetPartition};
+use receiver::custody::WriterId;
+use receiver::{
+    Appended, Delivered, Extent, LaneTarget, Rejection, StateEntry, TargetError, TargetPartition, Unwritable,
+};
 use wire::frame::RecordRef;
 use wire::ids::{LaneId, Offset};
 
@@ -39,7 +43,8 @@ pub(crate) struct SimTarget {
     cluster: SharedCluster,
     process: SharedProcess,
     dice: Dice,
-    pub(crate) transactional_id: String,
+    /// Id of the present producer.
+    transactional_id: String,
     producer: Option<u32>,
     ends: BTreeMap<(Arc<str>, i32), (i64, i64)>,
     state_end: Option<Offset>,
@@ -61,13 +66,12 @@ const CUT: u64 = 200;
 
 impl SimTarget {
     pub(crate) fn new(lane: LaneId, cluster: SharedCluster, process: SharedProcess, dice: Dice) -> Self {
-        let transactional_id = format!("causeway.sim.{lane}");
         Self {
             lane,
             cluster,
             process,
             dice,
-            transactional_id,
+            transactional_id: String::new(),
             producer: None,
             ends: BTreeMap::new(),
             state_end: None,
@@ -121,22 +125,31 @@ impl LaneTarget for SimTarget {
             if matches!(extent, Extent::Through(Offset(wanted)) if stable as i64 <= wanted) {
                 return Err(unavailable("read through an offset").into());
             }
-            let mut entries = BTreeMap::new();
-            for entry in cluster.committed(&place, 0, stable) {
+            let mut last = BTreeMap::new();
+            for (at, entry) in cluster.committed(&place, 0, stable).enumerate() {
                 match entry {
-                    Entry::State(key, Some(value)) => drop(entries.insert(key.to_vec(), value.to_vec())),
-                    Entry::State(key, None) => drop(entries.remove(&**key)),
+                    Entry::State(key, Some(value)) => drop(last.insert(key.to_vec(), (at, value.to_vec()))),
+                    Entry::State(key, None) => drop(last.remove(&**key)),
                     Entry::Record(_) | Entry::Marker => {}
                 }
             }
-            Ok(entries.into_iter().map(|(key, value)| StateEntry { key, value: Some(value) }).collect())
+            let ordered: BTreeMap<_, _> = last.into_iter().map(|(key, (at, value))| (at, (key, value))).collect();
+            Ok(ordered.into_values().map(|(key, value)| StateEntry { key, value: Some(value) }).collect())
         })
     }
 
-    fn fence(&mut self) -> Result<(), TargetError> {
+    fn fence(&mut self, writer: &WriterId, _within: Duration) -> Result<(), TargetError> {
         self.discard();
         self.call("fence", |this, cluster| {
-            this.producer = Some(cluster.init_producer(&this.transactional_id, &this.dice));
+            this.transactional_id = writer.as_str().to_owned();
+            this.producer = Some(cluster.init_producer(writer.as_str(), &this.dice));
+            Ok(())
+        })
+    }
+
+    fn expel(&mut self, writer: &WriterId, _within: Duration) -> Result<(), TargetError> {
+        self.call("expel", |this, cluster| {
+            cluster.init_producer(writer.as_str(), &this.dice);
             Ok(())
         })
     }
@@ -202,6 +215,10 @@ impl LaneTarget for SimTarget {
             let state_end = this.state_end.take();
             Ok(Delivered { appended: appended.collect(), state_end, timestamps_altered: 0 })
         })
+    }
+
+    fn unwritable(&mut self, _: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
+        Ok(Vec::new())
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {

@@ -30,6 +30,10 @@ const LINK: &[Metric<LinkStatus>] = service::metrics! {
         "Source offsets that held no record: markers, aborted or compacted away";
     Counter "causeway_receiver_recoveries", |l| l.counts.recoveries,
         "Times a transaction's outcome was unknown and its lane recovered from its state";
+    Counter "causeway_receiver_escapes", |l| l.counts.escapes,
+        "Times a lane continued through another transactional id, because one could not be initialised";
+    Gauge "causeway_receiver_quota_delay_seconds", |l| Some(l.quota_delay_seconds),
+        "Longest delay that the target's brokers announced in the last transactions: a producer quota is exceeded";
     Counter "causeway_receiver_replayed_records", |l| l.counts.replayed,
         "Records that a replay did not append again because they were committed";
     Counter "causeway_receiver_dropped_frames", |l| l.counts.frames_dropped,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use service::lock::Lock;
@@ -99,6 +100,9 @@ pub struct LinkStatus {
     pub held_bytes: u64,
     /// Limit on the bytes that the sender may have in flight or in the inboxes: its credit.
     pub credit_bytes: u64,
+    /// Longest delay in seconds that the target's brokers announced within the last transactions, because a producer quota
+    /// is exceeded.
+    pub quota_delay_seconds: f64,
     /// Reasons why lanes do not commit (the target's error, or another receiver), partitions that wait for the target, and
     /// target topics with weaker settings.
     pub trouble: Vec<String>,
@@ -267,7 +271,8 @@ impl LinkStatus {
             counts,
             held_bytes: views.iter().map(|view| view.held_bytes).sum(),
             credit_bytes: settings.credit_bytes,
-            trouble: trouble(&views).into_iter().chain(link.weaker.problems()).collect(),
+            quota_delay_seconds: quota_delay(&views).as_secs_f64(),
+            trouble: trouble(&settings.name, &views).into_iter().chain(link.weaker.problems()).collect(),
             halted: views.iter().flat_map(|view| view.needs_action.halted.iter().cloned()).collect(),
             halted_partitions: views.iter().map(|view| view.needs_action.halted_count).sum(),
             orphaned: views.iter().flat_map(|view| view.needs_action.orphaned.iter().cloned()).collect(),
@@ -281,11 +286,20 @@ impl LinkStatus {
     }
 }
 
-/// Returns why lanes do not commit, and which partitions wait.
-fn trouble(views: &[View]) -> Vec<String> {
+/// Returns why lanes do not commit or are slow, and which partitions wait.
+fn trouble(link: &str, views: &[View]) -> Vec<String> {
     let waiting: Vec<_> = views.iter().flat_map(|view| view.waiting.iter().cloned()).collect();
     let lanes = views.iter().filter_map(|view| view.trouble.clone());
-    lanes.chain(service::format::waiting("the target", &waiting)).collect()
+    let delay = quota_delay(views);
+    let quota = (!delay.is_zero()).then(|| {
+        let delay = delay.as_secs_f64();
+        format!("the target's brokers delay each write by up to {delay:.1} s: raise the producer quota of client id causeway-{link}, or of its user")
+    });
+    lanes.chain(quota).chain(service::format::waiting("the target", &waiting)).collect()
+}
+
+fn quota_delay(views: &[View]) -> Duration {
+    views.iter().map(|view| view.quota_delay).max().unwrap_or_default()
 }
 
 impl LaneStatus {

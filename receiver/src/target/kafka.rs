@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use kafka::catalog::Catalog;
 use kafka::log::{LogError, LogReader, TimedEntry};
 use kafka::producer::{ProduceError, Producer, ProducerConfig};
 use kafka::{KafkaError, KafkaFault, Properties, Refusal};
@@ -12,12 +13,12 @@ use service::lock::Lock;
 use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::{LaneId, Offset};
 
+use super::custody::WriterId;
+use super::stall::Stall;
 use super::{
-    Appended, Delivered, Extent, LaneTarget, Rejection, StateEntry, Target, TargetError, TargetPartition, state,
+    Appended, Delivered, Extent, LaneTarget, Rejection, StateEntry, Target, TargetError, TargetPartition, Unwritable,
+    state,
 };
-
-/// Time limit of a fence: the target may have to end the previous owner's transaction first.
-const FENCE_WITHIN: Duration = Duration::from_secs(60);
 
 /// Settings of a [`KafkaTarget`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,18 +35,19 @@ impl Default for KafkaTargetConfig {
     }
 }
 
-#[derive(Debug)]
 pub struct KafkaTarget {
     properties: Arc<Properties>,
     config: KafkaTargetConfig,
+    /// Answers what the producers cannot tell: which partitions can be written.
+    catalog: Arc<dyn Catalog>,
     /// Log readers, one per link, so that its lanes share connections.
     logs: Lock<HashMap<String, LogReader>>,
 }
 
 impl KafkaTarget {
     /// Makes a target; it connects when its first lane is opened.
-    pub fn new(properties: Properties, config: KafkaTargetConfig) -> Self {
-        Self { properties: Arc::new(properties), config, logs: Lock::default() }
+    pub fn new(properties: Properties, config: KafkaTargetConfig, catalog: Arc<dyn Catalog>) -> Self {
+        Self { properties: Arc::new(properties), config, catalog, logs: Lock::default() }
     }
 }
 
@@ -61,8 +63,8 @@ impl Target for KafkaTarget {
         Ok(KafkaLane {
             properties: self.properties.clone(),
             config: self.config,
+            catalog: Arc::clone(&self.catalog),
             link: link.to_owned(),
-            transactional_id: format!("causeway.{link}.{lane}"),
             state_topic: state::topic(link).into(),
             lane,
             log,
@@ -74,12 +76,11 @@ impl Target for KafkaTarget {
     }
 }
 
-#[derive(Debug)]
 pub struct KafkaLane {
     properties: Arc<Properties>,
     config: KafkaTargetConfig,
+    catalog: Arc<dyn Catalog>,
     link: String,
-    transactional_id: String,
     state_topic: Arc<str>,
     lane: LaneId,
     log: LogReader,
@@ -118,6 +119,26 @@ impl KafkaLane {
         }
     }
 
+    fn initialised(&self, writer: &WriterId, within: Duration) -> Result<Producer, TargetError> {
+        let config = ProducerConfig {
+            link: &self.link,
+            transactional_id: writer.as_str(),
+            transaction_timeout: self.config.transaction_timeout,
+            memory: self.config.lane_memory,
+            zstd_topics: &self.zstd_topics,
+        };
+        Ok(Producer::fence(&self.properties, &config, within)?)
+    }
+
+    fn judge(&mut self, error: ProduceError) -> TargetError {
+        match error {
+            ProduceError::TooLarge(rejection) if rejection.partition.topic != self.state_topic => {
+                TargetError::Rejected(self.judge_size(rejection))
+            }
+            other => self.about_state(other),
+        }
+    }
+
     /// Judges the refusal of records that are too large. The source may have taken one record in another codec: it is
     /// appended again with zstd, before its refusal counts.
     fn judge_size(&mut self, rejection: Rejection) -> Rejection {
@@ -135,6 +156,42 @@ impl KafkaLane {
         let limit = limit.map_or_else(String::new, |limit| format!(", and `max.message.bytes` of {topic} is {limit}"));
         let reason = format!("{}: it has {size}was tried with zstd too{limit}", rejection.reason);
         Rejection { reason, ..rejection }
+    }
+
+    /// Waits for delivery reports: `wait` returns `None` whenever none arrived for the time that it was given. Then it
+    /// looks for the cause.
+    fn await_reports<R>(
+        &mut self,
+        mut wait: impl FnMut(&mut Producer, Duration) -> Result<Option<R>, ProduceError>,
+    ) -> Result<R, TargetError> {
+        let mut stall = Stall::default();
+        loop {
+            let waited = wait(self.producer()?, stall.patience());
+            if let Some(done) = waited.map_err(|error| self.judge(error))? {
+                return Ok(done);
+            }
+            let producer = self.producer()?;
+            let written = producer.written();
+            let unreported = producer.unreported();
+            match self.catalog.replicas(&written) {
+                Ok(replicas) => stall.handle_replicas(&written, &replicas, &unreported)?,
+                Err(error) => tracing::debug!(lane = %self.lane, %error, "no delivery reports, and no answer why"),
+            }
+        }
+    }
+
+    fn append(
+        &mut self,
+        topic: &Arc<str>,
+        partition: i32,
+        record: &RecordRef<'_>,
+        frame: &Bytes,
+    ) -> Result<(), TargetError> {
+        if !self.producer()?.has_room(record) {
+            self.await_reports(|producer, patience| producer.await_room(record, patience))?;
+        }
+        let produced = self.producer()?.produce(topic, partition, record, frame);
+        produced.map_err(|error| self.judge(error))
     }
 
     fn untrusted(&self, reason: impl ToString) -> TargetError {
@@ -162,34 +219,33 @@ impl LaneTarget for KafkaLane {
             LogError::Kafka(error) => error.into(),
             error => self.untrusted(error),
         })?;
-        let mut entries = BTreeMap::new();
+        let mut last = HashMap::new();
         self.written.clear();
-        for TimedEntry { entry: (key, value), timestamp } in log {
+        for (at, TimedEntry { entry: (key, value), timestamp }) in log.into_iter().enumerate() {
             let key = key.ok_or_else(|| self.untrusted("a record without a key, which this program does not write"))?;
             self.written.insert(key.clone(), timestamp);
             match value {
-                Some(value) => entries.insert(key, value),
-                None => entries.remove(&key),
+                Some(value) => last.insert(key, (at, value)),
+                None => last.remove(&key),
             };
         }
-        Ok(entries.into_iter().map(|(key, value)| StateEntry { key, value: Some(value) }).collect())
+        // Bids count in the order of the log.
+        let ordered: BTreeMap<_, _> = last.into_iter().map(|(key, (at, value))| (at, (key, value))).collect();
+        Ok(ordered.into_values().map(|(key, value)| StateEntry { key, value: Some(value) }).collect())
     }
 
     fn written_at(&self, key: &[u8]) -> Option<i64> {
         self.written.get(key).copied().filter(|time| *time >= 0)
     }
 
-    fn fence(&mut self) -> Result<(), TargetError> {
+    fn fence(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
         self.discard();
-        let config = ProducerConfig {
-            link: &self.link,
-            transactional_id: &self.transactional_id,
-            transaction_timeout: self.config.transaction_timeout,
-            memory: self.config.lane_memory,
-            zstd_topics: &self.zstd_topics,
-        };
-        self.producer = Some(Producer::fence(&self.properties, &config, FENCE_WITHIN)?);
+        self.producer = Some(self.initialised(writer, within)?);
         Ok(())
+    }
+
+    fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
+        self.initialised(writer, within).map(drop)
     }
 
     fn begin(&mut self) -> Result<(), TargetError> {
@@ -197,7 +253,7 @@ impl LaneTarget for KafkaLane {
     }
     fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError> {
         self.produced = Some((record.offset, record.raw_len()));
-        Ok(self.producer()?.produce(&to.topic, to.partition, record, frame)?)
+        self.append(&to.topic, to.partition, record, frame)
     }
 
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
@@ -209,23 +265,32 @@ impl LaneTarget for KafkaLane {
         let timestamp = i64::try_from(timestamp).unwrap_or(-1);
         let record = RecordRef { offset: Offset(0), timestamp, key: Some(key), value, headers: headers.as_headers() };
         // The value lies in no frame, so that the client copies it.
-        let produced = self.producer()?.produce(&topic, partition, &record, &Bytes::new());
-        produced.map_err(|error| self.about_state(error))
+        self.append(&topic, partition, &record, &Bytes::new())
     }
 
     fn drain(&mut self) -> Result<Delivered, TargetError> {
-        let producer = self.producer()?;
-        let drained = producer.drain();
-        let timestamps_altered = producer.timestamps_altered();
-        let mut appended = drained.map_err(|error| match error {
-            ProduceError::TooLarge(rejection) if rejection.partition.topic != self.state_topic => {
-                TargetError::Rejected(self.judge_size(rejection))
-            }
-            other => self.about_state(other),
-        })?;
+        let mut appended = self.await_reports(Producer::drain_while_reported)?;
+        let timestamps_altered = self.producer()?.timestamps_altered();
         let state = |end: &mut Appended| end.partition.topic == self.state_topic;
         let state_end = appended.extract_if(.., state).map(|end| end.last).max();
         Ok(Delivered { appended, state_end, timestamps_altered })
+    }
+
+    fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
+        let replicas = self.catalog.replicas(partitions)?;
+        let refused = partitions.iter().zip(replicas).filter_map(|(partition, replicas)| {
+            let reason = replicas.ok()?.refusal()?;
+            Some(Unwritable { partition: partition.clone(), reason })
+        });
+        Ok(refused.collect())
+    }
+
+    fn is_slow(&self) -> bool {
+        self.producer.as_ref().is_some_and(Producer::is_slow)
+    }
+
+    fn delay(&self) -> Duration {
+        self.producer.as_ref().map_or(Duration::ZERO, Producer::delay)
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {
