@@ -29,6 +29,7 @@ use crate::lane::thread::{LaneHandle, LaneThread, MAILBOX_CAPACITY};
 use crate::lane::timings::Timings;
 use crate::link::StartLane;
 use crate::link::registry::ServedLinks;
+use crate::link::target_watch;
 use crate::report::status::{Board, Serving};
 use crate::session::{Host, server};
 use crate::target::Target;
@@ -89,13 +90,14 @@ pub async fn run<T: Target>(
     let Some(cluster_id) = find_target(&parts, &board, &shutdown).await else { return Ok(()) };
     let memory = DecodeMemory::new(derived::decode_bytes(&config));
     let start_lane = start_lane(&config, parts.target, Arc::clone(&memory), board.clock());
-    let links = Arc::new(ServedLinks::new(&config, parts.catalog, start_lane));
+    let links = Arc::new(ServedLinks::new(&config, Arc::clone(&parts.catalog), start_lane));
     let address = endpoint.local_addr().unwrap_or(config.listen);
     tracing::info!(%address, links = config.links.len(), target_cluster = cluster_id, "listening");
     let refusals = Arc::default();
     let serving = Serving { listen: address, links: Arc::clone(&links), memory, refusals: Arc::clone(&refusals) };
     board.begin(serving);
     let following = tokio::spawn(follow(live, budget, endpoint.clone(), Arc::clone(&links)));
+    let watching = tokio::spawn(target_watch::watch(Arc::clone(&links), parts.catalog));
     let host = Arc::new(Host {
         cluster_id,
         process: rand::random(),
@@ -107,6 +109,7 @@ pub async fn run<T: Target>(
     });
     server::serve(endpoint, host, shutdown.clone()).await;
     following.abort();
+    watching.abort();
     board.drain();
     let stopping = tokio::task::spawn_blocking(move || links.stop());
     tokio::select! {

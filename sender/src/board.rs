@@ -13,6 +13,7 @@ use service::status::Tally;
 use tokio::sync::{mpsc, watch};
 use transport::clock::Clock;
 use transport::congestion::Flow;
+use wire::condition::Condition;
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::lane::activity::ActivityMeter;
@@ -77,6 +78,10 @@ pub struct Published {
     pub closes: Tally,
     /// Description of how the session or the attempt before this one ended.
     pub last_end: Option<String>,
+    /// Begin of the present time without a session.
+    pub no_session_since: Option<Instant>,
+    /// Condition of the receiver, as it last told it in this session.
+    pub receiver_condition: Option<Condition>,
     /// Description of why the source cluster cannot be reached.
     pub source_trouble: Option<String>,
     /// Description of why the topics of the source cannot be listed.
@@ -95,6 +100,7 @@ pub struct Board {
     rates: Arc<Rates>,
     latency: Arc<Latency>,
     deletions: Arc<Deletions>,
+    condition: watch::Sender<Condition>,
 }
 
 impl Default for Board {
@@ -111,6 +117,7 @@ impl Board {
             rates: Arc::default(),
             latency: Arc::new(Latency::new(clock)),
             deletions: Arc::default(),
+            condition: watch::Sender::default(),
         }
     }
 
@@ -133,6 +140,11 @@ impl Board {
         &self.topics
     }
 
+    /// The condition of this end, which sessions tell the receiver.
+    pub fn condition(&self) -> &watch::Sender<Condition> {
+        &self.condition
+    }
+
     pub fn publish(&self, change: impl FnOnce(&mut Published)) {
         change(&mut self.published.lock());
     }
@@ -152,6 +164,8 @@ impl Board {
             published.receiver = None;
             published.requests = None;
             published.session_began = None;
+            published.no_session_since.get_or_insert_with(Instant::now);
+            published.receiver_condition = None;
             published.last_end = Some(end.to_string());
         });
     }

@@ -4,6 +4,7 @@
 //! every decision about records.
 
 mod channels;
+mod conditions;
 pub(crate) mod end;
 mod halting;
 mod handshake;
@@ -44,6 +45,7 @@ use crate::source::discovery::Discovered;
 
 use channels::ChannelSupervisor;
 pub use channels::{ChannelDialer, REDIAL_MAX, REDIAL_MIN};
+use conditions::Conditions;
 pub use end::SessionEnd;
 use halting::Halting;
 pub use handshake::{HandshakeError, Handshaken, Identity, shake_hands};
@@ -88,6 +90,7 @@ struct Active<'a> {
     halting: Halting,
     left_out: LeftOut,
     supervisor: ChannelSupervisor,
+    conditions: Conditions,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -151,6 +154,7 @@ impl<'a> Active<'a> {
             published.target_cluster = Some(welcome.cluster_id.clone());
             published.channels = vec![ChannelPlace { connection: Some(connection.clone()), ..ChannelPlace::default() }];
             published.session_began = Some(std::time::Instant::now());
+            published.no_session_since = None;
             published.sessions += 1;
         });
         dispatcher.open(0, session.channels.first.clone());
@@ -164,6 +168,7 @@ impl<'a> Active<'a> {
         let latency = session.board.latency();
         latency.begin_session();
         let lanes = session.lanes.len() as u16;
+        let conditions = Conditions::new(&session.board, welcome.features);
         Self {
             session,
             connection,
@@ -175,6 +180,7 @@ impl<'a> Active<'a> {
             halting: Halting::default(),
             left_out: LeftOut::default(),
             supervisor,
+            conditions,
         }
     }
 
@@ -210,6 +216,7 @@ impl<'a> Active<'a> {
                     }
                     self.part.dispatcher.set_classes(&config.classes, self.session.board.rates().rate());
                 }
+                condition = self.conditions.next() => self.send(Control::Condition(condition)),
                 Some(request) = requests.recv() => self.handle_request(request),
                 end = self.supervisor.end() => return SessionEnd::Lost(end),
                 () = sleep_until(reopen_at) => self.open_lanes(),
@@ -302,6 +309,11 @@ impl<'a> Active<'a> {
             Control::ChannelClosed { channel, detail } => {
                 tracing::debug!(channel, detail, "receiver takes no further frames of a channel");
                 self.part.dispatcher.handle_closed(channel);
+                Ok(())
+            }
+            Control::Condition(condition) => {
+                let condition = Some(condition.shortened());
+                self.session.board.publish(|published| published.receiver_condition = condition);
                 Ok(())
             }
             Control::Clock { asked, answered } => {

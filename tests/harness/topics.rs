@@ -45,10 +45,19 @@ pub fn create_unique_on(cluster: &Cluster, stem: &str, partitions: usize, node: 
 
 /// Creates a topic whose partitions have one replica each, on `node`.
 pub fn create_on(cluster: &Cluster, name: &str, partitions: usize, node: i32) -> Result<()> {
+    create_on_with(cluster, name, partitions, node, "delete")
+}
+
+/// Creates the state topic of a link, with a partition for each of its lanes, as [`create_on`].
+pub fn create_state_on(cluster: &Cluster, link: &str, lanes: usize, node: i32) -> Result<()> {
+    create_on_with(cluster, &format!("__causeway.{link}.state"), lanes, node, "compact")
+}
+
+fn create_on_with(cluster: &Cluster, name: &str, partitions: usize, node: i32, policy: &str) -> Result<()> {
     let node = [node];
     let assignment: Vec<&[i32]> = vec![&node; partitions];
     let topic = NewTopic::new(name, partitions as i32, TopicReplication::Variable(&assignment));
-    let topic = topic.set("min.insync.replicas", "1");
+    let topic = topic.set("min.insync.replicas", "1").set("cleanup.policy", policy);
     let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
     block_on(admin(cluster)?.create_topics([&topic], &options)).with_context(|| format!("cannot create {name}"))
 }

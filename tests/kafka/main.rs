@@ -28,6 +28,7 @@ mod retention;
 mod rights;
 mod scale;
 mod senders;
+mod shown_problems;
 mod sources;
 mod stored_state;
 mod test_harness;

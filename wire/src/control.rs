@@ -7,6 +7,7 @@
 use bincode::{Decode, Encode};
 
 use crate::close::Close;
+use crate::condition::Condition;
 use crate::ids::{Epoch, LaneId, Position, Sequence, Slot, TopicId};
 use crate::lanes::{ClassLanes, ClassRequest};
 
@@ -309,6 +310,8 @@ pub enum Control {
     },
     /// Either way: the session is over (wire-format.md#close).
     Close(Close),
+    /// Either way: the problems of this end, whenever they change (wire-format.md#condition).
+    Condition(Condition),
 }
 
 crate::words! {

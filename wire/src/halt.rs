@@ -73,6 +73,13 @@ halt_reasons! {
     JumpRefused "jump-refused" false Nowhere "The stored position changed since this request was made: check `causeway status`, then retry.";
 }
 
+impl HaltReason {
+    /// Returns whether partitions with this reason wait: they continue by themselves, and no operator must act here.
+    pub fn waits(self) -> bool {
+        matches!(self, Self::TargetUnavailable)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -42,6 +42,12 @@ pub const LANES_MAX: u16 = 64;
 /// handle.
 pub const CHANNELS_MAX: u16 = 16;
 
+/// Waiting partitions that a condition names: one screen full; it counts the others.
+pub const NAMED_PARTITIONS_MAX: usize = 64;
+
+/// Sentences of a condition about an end as a whole.
+pub const NAMED_TROUBLES_MAX: usize = 16;
+
 /// Partitions of a topic: as many as a whole Kafka cluster can have (its controller is tested with two million).
 pub const PARTITIONS_MAX: i32 = 2_000_000;
 

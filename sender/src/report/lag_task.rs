@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use kafka::KafkaError;
 use kafka::catalog::Catalog;
 
+use crate::config::Start;
 use crate::partitions::deletions::Deletions;
 use crate::report::forecast::{Forecast, History, Sample};
 use crate::report::lag::{Lag, PartitionLag};
@@ -20,7 +21,7 @@ use crate::source::discovery;
 const SOON: f64 = 60.0;
 
 /// Measures once the source has answered, for as long as the sender lives.
-pub(super) async fn measure(catalog: Arc<dyn Catalog>, report: Arc<Report>) {
+pub(super) async fn measure(catalog: Arc<dyn Catalog>, start: Start, report: Arc<Report>) {
     let board = report.board();
     let mut topics = board.topics().subscribe();
     if topics.changed().await.is_err() {
@@ -39,8 +40,12 @@ pub(super) async fn measure(catalog: Arc<dyn Catalog>, report: Arc<Report>) {
         report.set_not_carried(NotCarried::of(&topics, target.as_deref()));
         let asked_at = Timestamp::now().as_millisecond();
         let asked = tokio::task::spawn_blocking(move || {
+            if topics.is_empty() {
+                // Without partitions to ask for, the lag is 0 only if the source answers.
+                asks.topics()?;
+            }
             let logs = discovery::source_logs(&*asks, &topics, target.as_deref())?;
-            let lag = Lag::of(&logs, &lanes);
+            let lag = Lag::of(&logs, &lanes, start);
             Ok::<_, KafkaError>((logs, lag))
         });
         match asked.await {
@@ -55,13 +60,12 @@ pub(super) async fn measure(catalog: Arc<dyn Catalog>, report: Arc<Report>) {
                 report.set_open_transactions(open_transactions.handle(Instant::now(), &logs.known));
                 report.measure(|measured| {
                     measured.lag = lag;
-                    measured.lag_measured = Some(Instant::now());
+                    measured.source.handle(Instant::now(), Ok(()));
                     measured.forecast = losses.added_to(forecast);
-                    measured.source_trouble = None;
                 });
             }
             Ok(Err(error)) => report.measure(|measured| {
-                measured.source_trouble = Some(format!("source cluster: {error}"));
+                measured.source.handle(Instant::now(), Err(error.to_string()));
             }),
             Err(_) => return,
         }
@@ -96,7 +100,7 @@ impl Losses {
         forecast: &Forecast,
         deletions: &Arc<Deletions>,
     ) {
-        let is_behind = behind.iter().any(|one| one.records() > 0);
+        let is_behind = behind.iter().any(|one| one.records().unwrap_or(0) > 0);
         if !is_behind || forecast.drain_seconds.is_some_and(|seconds| seconds <= SOON) {
             *self = Self::default();
             return;

@@ -40,10 +40,10 @@ pub(crate) fn forecast(
     deletions: &Deletions,
 ) -> Result<Option<Loss>, KafkaError> {
     let mut topics: BTreeMap<&Arc<str>, Vec<&PartitionLag>> = BTreeMap::new();
-    for partition in behind.iter().filter(|partition| partition.records() > 0) {
+    for partition in behind.iter().filter(|partition| partition.records().unwrap_or(0) > 0) {
         topics.entry(&partition.at.topic).or_default().push(partition);
     }
-    let records = |partitions: &[&PartitionLag]| partitions.iter().map(|one| one.records()).sum::<u64>();
+    let records = |partitions: &[&PartitionLag]| partitions.iter().filter_map(|one| one.records()).sum::<u64>();
     let mut topics: Vec<_> = topics.into_iter().collect();
     topics.sort_by_key(|(_, partitions)| std::cmp::Reverse(records(partitions)));
     topics.truncate(TOPICS_MAX);
@@ -98,7 +98,7 @@ fn oldest(
     // All records with timestamps before `time` are carried.
     let carried = |time: i64| -> Result<bool, KafkaError> {
         let first = catalog.positions_at(&names, time)?.into_iter().collect::<Result<Vec<Position>, _>>()?;
-        Ok(first.iter().zip(partitions).all(|(first, one)| Some(*first) <= one.committed))
+        Ok(first.iter().zip(partitions).all(|(first, one)| Some(*first) <= one.position()))
     };
     let mut low = now_ms.saturating_sub(retention_ms);
     let mut high = now_ms;
@@ -146,7 +146,7 @@ mod tests {
     fn behind(topic: &str, committed: i64) -> PartitionLag {
         let at = Partition { topic: topic.into(), partition: 0 };
         let log = Bounds { start: Position(0), end: Position(100_000) };
-        PartitionLag { at, log, committed: Some(Position(committed)) }
+        PartitionLag { at, log, committed: Some(Position(committed)), begins: None }
     }
 
     /// The first topic that loses something, and in how many seconds.

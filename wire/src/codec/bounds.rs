@@ -1,10 +1,12 @@
 //! Limits of the values in control messages, checked after decoding and before encoding (wire-format.md#limits).
 
+use crate::condition::Condition;
 use crate::control::{Control, Hello, OfferedPartition, TopicConfig, Welcome};
 use crate::error::{DecodeError, ensure, within};
 use crate::limits::{
-    CLUSTERS_MAX, LANES_MAX, LINK_NAME_MAX, OFFER_PARTITIONS_MAX, PARTITIONS_MAX, SETTING_BYTES_MAX, SETTINGS_MAX,
-    SETTINGS_TOPICS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX, TOPIC_NAME_MAX,
+    CLUSTERS_MAX, LANES_MAX, LINK_NAME_MAX, NAMED_PARTITIONS_MAX, NAMED_TROUBLES_MAX, OFFER_PARTITIONS_MAX,
+    PARTITIONS_MAX, SETTING_BYTES_MAX, SETTINGS_MAX, SETTINGS_TOPICS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX,
+    TOPIC_NAME_MAX,
 };
 
 /// Checks that every value of a message is within its limit.
@@ -20,6 +22,7 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
             within("detail", detail.len(), STRING_MAX)
         }
         Control::Close(close) => within("detail", close.detail.len(), STRING_MAX),
+        Control::Condition(condition) => check_condition(condition),
         Control::OpenLane { lane } | Control::LaneOpen { lane, .. } => check_lane(lane.0),
         Control::Ack { lane, sequence, timing, .. } => {
             let is_acked = timing.is_none_or(|timing| timing.sequence <= *sequence);
@@ -86,6 +89,22 @@ fn check_welcome(welcome: &Welcome) -> Result<(), DecodeError> {
     within("cluster id", welcome.cluster_id.len(), STRING_MAX)?;
     within("classes", welcome.classes.len(), LANES_MAX.into())?;
     welcome.classes.iter().try_for_each(|class| within("class name", class.name.len(), STRING_MAX))
+}
+
+fn check_condition(condition: &Condition) -> Result<(), DecodeError> {
+    within("failing lanes", condition.failing.len(), LANES_MAX.into())?;
+    within("named partitions", condition.named.len(), NAMED_PARTITIONS_MAX)?;
+    within("troubles", condition.trouble.len(), NAMED_TROUBLES_MAX)?;
+    condition.trouble.iter().try_for_each(|sentence| within("trouble", sentence.len(), STRING_MAX))?;
+    condition.failing.iter().try_for_each(|failing| {
+        check_lane(failing.lane.0)?;
+        within("detail", failing.detail.len(), STRING_MAX)
+    })?;
+    condition.named.iter().try_for_each(|waiting| {
+        check_topic(&waiting.topic)?;
+        ensure((0..PARTITIONS_MAX).contains(&waiting.partition), "partition out of range")?;
+        within("detail", waiting.detail.len(), STRING_MAX)
+    })
 }
 
 fn check_partition(offered: &OfferedPartition) -> Result<(), DecodeError> {
