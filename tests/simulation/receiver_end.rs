@@ -17,10 +17,12 @@ use wire::frame::IntactFrame;
 use wire::ids::{LaneId, Position};
 
 use crate::bugs::{Bug, Bugged, relabelled};
-use crate::cluster::{Place, SharedCluster};
+use crate::cluster::SharedCluster;
 use crate::dice::Dice;
+use crate::logs::Place;
+use crate::process::{Process, SharedProcess};
 use crate::scenario::Scenario;
-use crate::target::{Process, SharedProcess, SimTarget};
+use crate::target::SimTarget;
 
 /// Receiver process with its lanes.
 pub(crate) struct ReceiverEnd {
@@ -140,6 +142,11 @@ impl ReceiverEnd {
         owned.lane.handle_frame(intact).map_err(|error| error.to_string())
     }
 
+    /// Returns whether any lane is to be opened or recovered.
+    pub(crate) fn seeks_a_lane(&self) -> bool {
+        self.lanes.iter().any(|owned| owned.wanted || owned.lane.needs_recovery())
+    }
+
     /// Runs one step of every lane that has work. Returns the messages to the sender.
     pub(crate) fn pump(&mut self) -> Result<Vec<Control>, String> {
         let mut replies = Vec::new();
@@ -227,6 +234,7 @@ impl ReceiverEnd {
             total.runs_dropped += counts.runs_dropped;
             total.halts += counts.halts;
             total.moves += counts.moves;
+            total.escapes += counts.escapes;
         }
     }
 
@@ -234,10 +242,10 @@ impl ReceiverEnd {
         let topic: Arc<str> = format!("copy.{}", partition.topic).into();
         let place = Place::Data(topic.clone(), partition.partition);
         let mut cluster = self.cluster.lock().unwrap();
-        cluster.create(place.clone());
+        cluster.logs.create(place.clone());
         let target = OfferedTarget {
             topic_id: topic_id(&topic),
-            end: Position(cluster.high_watermark(&place) as i64),
+            end: Position(cluster.logs.high_watermark(&place) as i64),
             partition: TargetPartition { topic, partition: partition.partition },
             clusters: [self.terms.source_cluster.clone()].into(),
         };
