@@ -134,6 +134,20 @@ fn partitions_change_lanes_while_everything_fails() {
     assert!(number("SEED").is_some() || moved.into_inner() > 200, "few partitions were moved");
 }
 
+#[test]
+fn processes_contend_while_transactions_hang() {
+    let escapes = RefCell::new(0);
+    let seeds = number("SIM_SEEDS").unwrap_or(100);
+    for_seeds(seeds, Scenario::contend, |world| {
+        world.run()?;
+        let mut total = Counts::default();
+        world.links[0].receiver.add_counts(&mut total);
+        *escapes.borrow_mut() += total.escapes;
+        Ok(())
+    });
+    assert!(number("SEED").is_some() || escapes.into_inner() > 20, "few lanes changed their transactional ids");
+}
+
 fn class(name: &str, lanes: u16) -> ClassRequest {
     ClassRequest { name: name.to_owned(), lanes, strict: false }
 }

@@ -102,6 +102,18 @@ impl Scenario {
         }
     }
 
+    /// Makes three links contend for the lanes of a target whose transactions hang.
+    pub(crate) fn contend(&mut self) {
+        self.others = vec![(self.steps / 8, self.steps), (self.steps / 4, self.steps)];
+        self.losing = 30;
+        self.pausing = 100;
+        self.troubling = 20;
+        self.hanging = 20;
+        self.deposing = 20;
+        self.failing = 20;
+        self.killing = 10;
+    }
+
     pub(crate) fn lanes(&self) -> u16 {
         self.classes.lanes()
     }

@@ -188,6 +188,16 @@ impl SimTarget {
     }
 }
 
+impl SimTarget {
+    /// Reads the state without waiting for open transactions, which count as aborted.
+    pub(crate) fn read_decided(&mut self) -> Result<Vec<StateEntry>, TargetError> {
+        self.call("read state", |this, cluster| {
+            let place = this.state();
+            Ok(fold(cluster.logs.committed(&place, 0, cluster.logs.high_watermark(&place))))
+        })
+    }
+}
+
 impl LaneTarget for SimTarget {
     fn read_state(&mut self, extent: Extent) -> Result<Vec<StateEntry>, TargetError> {
         self.call("read state", |this, cluster| {
