@@ -14,7 +14,7 @@ use wire::partition::Partition;
 use super::client::{Client, Kind, millis};
 use super::error::KafkaError;
 use super::metadata;
-use super::properties::Properties;
+use super::properties::{Properties, READER_TIMEOUT};
 use super::text::lossy;
 use crate::catalog::{
     Answers, Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary, only,
@@ -33,8 +33,7 @@ pub struct KafkaCatalog(Arc<Client>);
 impl KafkaCatalog {
     /// Starts a client for admin calls, which connects at the first call.
     pub fn start(properties: &Properties, link: &str) -> Result<Self, KafkaError> {
-        // Metadata comes from another broker after this time without an answer.
-        let settings = properties.settings(link, &[("socket.timeout.ms", "10000".to_owned())], &[]);
+        let settings = properties.settings(link, &[(READER_TIMEOUT.0, READER_TIMEOUT.1.to_owned())], &[]);
         // Without events, because nothing takes them from the main queue: librdkafka logs errors instead.
         Client::start(Kind::Producer, &settings, 0).map(Self)
     }
