@@ -32,6 +32,13 @@ pub struct LogReader {
 /// Key and value of a record; `None` is null, which is not the same as empty.
 pub type Entry = (Option<Vec<u8>>, Option<Vec<u8>>);
 
+/// A record and its offset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OffsetEntry {
+    pub offset: Offset,
+    pub entry: Entry,
+}
+
 /// Error of a read that did not reach the partition's end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
@@ -87,6 +94,16 @@ impl LogReader {
 
     /// Reads all committed records of a partition in order, from `bounds.start` at least to `bounds.end`.
     pub fn read_within(&self, topic: &str, partition: i32, bounds: Bounds) -> Result<Vec<Entry>, LogError> {
+        Ok(self.read_offsets_within(topic, partition, bounds)?.into_iter().map(|read| read.entry).collect())
+    }
+
+    /// Reads as [`LogReader::read_within`] does, and returns the offset of each record.
+    pub fn read_offsets_within(
+        &self,
+        topic: &str,
+        partition: i32,
+        bounds: Bounds,
+    ) -> Result<Vec<OffsetEntry>, LogError> {
         let mut entries = Vec::new();
         if bounds.start >= bounds.end {
             return Ok(entries);
@@ -120,12 +137,13 @@ impl LogReader {
 }
 
 /// Takes all events in the queue; returns whether the end of the committed records was among them.
-fn take_all(lane: &mut LaneQueue, reached: &mut Position, entries: &mut Vec<Entry>) -> Result<bool, LogError> {
+fn take_all(lane: &mut LaneQueue, reached: &mut Position, entries: &mut Vec<OffsetEntry>) -> Result<bool, LogError> {
     let mut ended = false;
     while let Some(event) = lane.peek() {
         match event {
             LaneEvent::Record { record, .. } => {
-                entries.push((record.key.map(<[u8]>::to_vec), record.value.map(<[u8]>::to_vec)));
+                let entry = (record.key.map(<[u8]>::to_vec), record.value.map(<[u8]>::to_vec));
+                entries.push(OffsetEntry { offset: record.offset, entry });
                 *reached = Position::after(record.offset);
             }
             LaneEvent::End { position, .. } => {

@@ -39,7 +39,7 @@ pub use stop_reason::StopReason;
 pub use source::discovery::{Discovered, Topics, discover, matches_nothing};
 pub use source::kafka::KafkaSource;
 pub use source::origins::TopicOrigin;
-pub use source::origins::reading::{KafkaStateLog, OriginReader, OriginsError, StateLog};
+pub use source::origins::reading::{KafkaStateLog, OriginReader, StateLog, UnreadState};
 pub use source::{Assignment, Event, LaneReader, PartitionFault, Source};
 
 // Its reports.

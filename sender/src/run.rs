@@ -36,7 +36,7 @@ use crate::session::{
 use crate::source::Source;
 use crate::source::discovery::{self, Discovered, TopicWatcher};
 use crate::source::kafka::KafkaSource;
-use crate::source::origins::reading::{KafkaStateLog, OriginReader, OriginsError, StateLog};
+use crate::source::origins::reading::{KafkaStateLog, OriginReader, StateLog};
 use crate::stop_reason::StopReason;
 
 /// Wait before dialling again where only a new certificate or name can help.
@@ -157,7 +157,7 @@ async fn find_source(watcher: &TopicWatcher, board: &Board, shutdown: &Shutdown)
         let watcher = watcher.clone();
         let asked = tokio::task::spawn_blocking(move || {
             let cluster_id = watcher.catalog.cluster_id()?;
-            Ok::<_, OriginsError>(FoundSource { cluster_id, topics: watcher.list()? })
+            Ok::<_, KafkaError>(FoundSource { cluster_id, topics: watcher.list()? })
         });
         // A client needs half a minute to find that a cluster is unreachable; leaving does not wait for it.
         let answer = tokio::select! {
@@ -167,7 +167,9 @@ async fn find_source(watcher: &TopicWatcher, board: &Board, shutdown: &Shutdown)
         match answer {
             Ok(Ok(found)) => {
                 set_trouble(None);
-                found.topics.report_unmatched(&[]);
+                found.topics.report(&Discovered::default());
+                let trouble = found.topics.trouble();
+                board.publish(|published| published.discovery_trouble = trouble);
                 return Some(found);
             }
             Ok(Err(error)) => {

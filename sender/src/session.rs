@@ -152,7 +152,7 @@ impl<'a> Active<'a> {
         Self {
             session,
             connection,
-            partitions: LanePartitions::new(router).towards(&welcome.cluster_id),
+            partitions: LanePartitions::new(router).towards(&welcome.cluster_id).with_features(welcome.features),
             part: SessionPart { dispatcher, control, packing, latency },
             dues,
             reopen: Reopen::new(lanes),
@@ -336,7 +336,7 @@ impl<'a> Active<'a> {
     fn end_by_origin(&mut self) -> Option<SessionEnd> {
         let topics = Arc::clone(&self.session.topics.borrow_and_update().topics);
         let topic = self.partitions.poll_rerouted(&topics)?;
-        Some(SessionEnd::Lost(format!("a link brings {} to the source; beginning a new session", topic.name)))
+        Some(SessionEnd::Lost(format!("the origin of {} was read at the source; beginning a new session", topic.name)))
     }
 
     /// The receiver halted a partition, by itself or as this end requested.

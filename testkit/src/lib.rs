@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use kafka::catalog::{Answers, Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
-use kafka::log::{Entry, LogError};
+use kafka::log::{LogError, OffsetEntry};
 use kafka::{KafkaError, KafkaFault};
 use sender::StateLog;
 use service::lock::Lock;
@@ -131,7 +131,7 @@ impl Catalog for MemoryCatalog {
 
 /// Reads no entries: no link has written to this cluster.
 impl StateLog for MemoryCatalog {
-    fn read(&self, _topic: &str, _partition: i32, _bounds: Bounds) -> Result<Vec<Entry>, LogError> {
+    fn read(&self, _topic: &str, _partition: i32, _bounds: Bounds) -> Result<Vec<OffsetEntry>, LogError> {
         Ok(Vec::new())
     }
 }

@@ -12,7 +12,8 @@ use crate::process::Process;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Halts of partitions of which nothing was ever carried: the receiver has no position for them.
-const WITHOUT_POSITION: [&str; 3] = ["target-not-empty", "target-too-few-partitions", "target-unavailable"];
+const WITHOUT_POSITION: [&str; 4] =
+    ["target-not-empty", "target-too-few-partitions", "target-unavailable", "origin-unknown"];
 
 /// Checks whether the sender shows the partition as halted, for any reason.
 pub fn is_halted(sender: &Process, topic: &str, partition: i32) -> Result<bool> {

@@ -18,6 +18,7 @@ mod kills;
 mod leaderless_partitions;
 mod loops;
 mod open_transactions;
+mod other_links;
 mod random_kills;
 mod recreated_topics;
 mod rejected_records;

@@ -137,7 +137,7 @@ impl Sending {
         let bells = lanes.iter().map(|lane| lane.bell.clone()).collect();
         let credit = shaken.welcome.credit;
         let dispatcher = Dispatcher::new(table, &classes, config.wan.rate, packing.frame_bytes, credit, bells);
-        let found = Discovered { filter_hash: 1, topics: Arc::default(), unmatched: Vec::new() };
+        let found = Discovered { filter_hash: 1, topics: Arc::default(), unmatched: Vec::new(), unread: Vec::new() };
         let (_topics, topics) = watch::channel(found);
         let (_dialers, dialer) = watch::channel(ends.dialer.clone());
         let session = Session {

@@ -125,6 +125,14 @@ pub struct Jump {
     pub reason: String,
 }
 
+impl Jump {
+    /// Returns the request of an offer that joins only if the link has carried the partition.
+    pub fn carried_only() -> Self {
+        let none = Position(-1);
+        Self { expected: none, to: none, accepts: Accepts::CarriedOnly, asked: 0, reason: String::new() }
+    }
+}
+
 /// Condition that a jump accepts, and that would otherwise halt the partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum Accepts {
@@ -134,6 +142,9 @@ pub enum Accepts {
     NewIncarnation,
     /// The target partition has records that this link did not write, or lacks records that it wrote.
     Target,
+    /// Nothing, and the partition joins only if the link has carried it with the same clusters passed: the sender does not
+    /// know whether another link writes the topic. Only with [`crate::hello::FEATURE_CARRIED_ONLY`].
+    CarriedOnly,
 }
 
 /// Topic configuration entry that the receiver may apply when it creates the target topic.

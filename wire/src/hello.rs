@@ -29,9 +29,11 @@ pub const FEATURE_DICTIONARIES: u64 = 1 << 4;
 pub const FEATURE_CLOCK: u64 = 1 << 5;
 /// Feature: further channels that join the session.
 pub const FEATURE_CHANNELS: u64 = 1 << 6;
+/// Feature: offers of partitions that join only if the link has carried them.
+pub const FEATURE_CARRIED_ONLY: u64 = 1 << 7;
 
 /// Features that this end supports.
-pub const FEATURES: u64 = FEATURE_LZ4 | FEATURE_ZSTD | FEATURE_CHANNELS;
+pub const FEATURES: u64 = FEATURE_LZ4 | FEATURE_ZSTD | FEATURE_CHANNELS | FEATURE_CARRIED_ONLY;
 
 /// Returns the newest protocol version that both ends speak.
 ///

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kafka::Properties;
 use kafka::catalog::Catalog;
 use sender::config::{Config, derived};
-use sender::{Class, KafkaStateLog, OriginReader, OriginsError, RatePlan as Plan, discover, matches_nothing};
+use sender::{Class, KafkaStateLog, OriginReader, RatePlan as Plan, discover, matches_nothing};
 use service::format::{bytes, megabits};
 use service::tls::{Credentials, PeerIdentity};
 use transport::endpoint::{ChannelFault, DialError, Dialer};
@@ -63,21 +63,14 @@ impl Checked for Config {
     fn check_cluster(&self, findings: &mut Findings, cluster: &Cluster, properties: &Properties) {
         let filter = self.source.filter();
         let mut origins = OriginReader::new(Arc::new(KafkaStateLog::new(properties, &self.link)));
-        let look = move |catalog: &dyn Catalog| match discover(catalog, &filter, &mut origins) {
-            Err(OriginsError::Kafka(error)) => Err(error),
-            other => Ok(other),
-        };
-        let (topics, unmatched) = match cluster.ask(findings, "topics", look) {
-            None => return,
-            Some(Ok(found)) => (found.topics, found.unmatched),
-            Some(Err(error)) => {
-                return findings.failed(
-                    "topics",
-                    error,
-                    "a sender carries nothing until it knows which topics links bring here",
-                );
-            }
-        };
+        let ignored = self.source.ignore_links.clone();
+        let look = move |catalog: &dyn Catalog| discover(catalog, &filter, &ignored, &mut origins);
+        let Some(found) = cluster.ask(findings, "topics", look) else { return };
+        for unread in &found.unread {
+            findings.failed("topics", unread, format!("{}; until then new topics wait", unread.remedy));
+        }
+        let topics = found.topics;
+        let unmatched = found.unmatched;
         let (topics, left_out): (Vec<_>, Vec<_>) =
             topics.iter().partition(|topic| topic.origin.not_carried_reason(None).is_none());
         if let Some(first) = left_out.first() {

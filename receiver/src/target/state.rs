@@ -122,6 +122,8 @@ pub fn accepted(accepts: Accepts) -> &'static str {
         Accepts::Nothing => "",
         Accepts::NewIncarnation => "another incarnation",
         Accepts::Target => "the target as it is",
+        // It moves no position.
+        Accepts::CarriedOnly => "",
     }
 }
 

@@ -107,6 +107,9 @@ service::settings! {
         /// Topics to carry although another link brought them to this cluster. Other such topics are left out, and no
         /// topic ever goes back to a cluster that it has passed.
         forward: Vec<TopicPattern> = default("[]"), "a list of topic names and patterns", live;
+        /// Links whose state topics `__causeway.<link>.state` in this cluster are not read. Only for a link that is gone,
+        /// or none of yours: topics that a link in this list writes here are carried as this cluster's own.
+        ignore_links: Vec<LinkName> = default("[]"), "a list of link names", live;
         /// The beginning in a partition that the link has never carried: the oldest record, after the newest one at the
         /// first start, or the first record stamped at or after a time. It is decided once and stored in the target.
         start: Start = default(r#""earliest""#), "`earliest`, `latest` or a time, such as `2026-01-31T06:00:00Z`";
