@@ -105,6 +105,14 @@ impl Catalog for KafkaCatalog {
         chunked(topics, TOPICS, |topics| topics::create(&self.0, topics))
     }
 
+    fn create_new(&self, topic: &NewTopic) -> Result<bool, KafkaError> {
+        topics::create_new(&self.0, topic)
+    }
+
+    fn delete(&self, names: &[String]) -> Answers<()> {
+        chunked(names, TOPICS, |names| topics::delete(&self.0, names))
+    }
+
     fn grow(&self, name: &str, partitions: i32) -> Result<(), KafkaError> {
         let Err(refused) = topics::grow(&self.0, name, partitions) else { return Ok(()) };
         let found = only(self.describe(&[name.to_owned()]));

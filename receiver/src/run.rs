@@ -90,6 +90,7 @@ pub async fn run<T: Target>(
     let Some(cluster_id) = find_target(&parts, &board, &shutdown).await else { return Ok(()) };
     let memory = DecodeMemory::new(derived::decode_bytes(&config));
     let start_lane = start_lane(&config, parts.target, Arc::clone(&memory), board.clock());
+    let catalog = Arc::clone(&parts.catalog);
     let links = Arc::new(ServedLinks::new(&config, parts.catalog, start_lane));
     let address = endpoint.local_addr().unwrap_or(config.listen);
     tracing::info!(%address, links = config.links.len(), target_cluster = cluster_id, "listening");
@@ -99,6 +100,8 @@ pub async fn run<T: Target>(
     let following = tokio::spawn(follow(live, budget, endpoint.clone(), Arc::clone(&links)));
     let host = Arc::new(Host {
         cluster_id,
+        bootstrap_servers: service::config::list_of(&config.target.bootstrap_servers),
+        catalog,
         process: rand::random(),
         links: Arc::clone(&links),
         refusals,

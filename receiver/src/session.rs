@@ -21,6 +21,7 @@ mod joining;
 pub(crate) mod ledger;
 pub(crate) mod peers;
 mod pending;
+mod probe;
 mod refusal;
 pub(crate) mod server;
 mod waiting;

@@ -35,6 +35,9 @@ pub use report::view::Report;
 pub use run::Dependencies;
 pub use stop_reason::StopReason;
 
+// Its question to a receiver, for checks.
+pub use session::ask_admission;
+
 // Its source.
 pub use source::discovery::{Discovered, Topics, discover, matches_nothing};
 pub use source::kafka::KafkaSource;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use kafka::admin::KafkaCatalog;
 use kafka::catalog::Catalog;
 use kafka::{KafkaError, Properties};
+use service::config::list_of;
 use service::live::Live;
 use service::lock::Lock;
 use service::shutdown::{Phase, Shutdown};
@@ -30,7 +31,7 @@ use crate::lane::Packing;
 use crate::lane::pool::LaneThreads;
 use crate::rate;
 use crate::session::{
-    ChannelDialer, HandshakeError, Handshaken, Identity, Offering, REDIAL_MAX, REDIAL_MIN, Session, SessionEnd,
+    ChannelDialer, HandshakeError, Handshaken, Identity, Offering, Probe, REDIAL_MAX, REDIAL_MIN, Session, SessionEnd,
     shake_hands,
 };
 use crate::source::Source;
@@ -87,7 +88,7 @@ pub(crate) async fn run<S: Source>(
     });
     let watcher = topic_watcher(live.clone(), &dependencies);
     let Some(source) = find_source(&watcher, &board, &shutdown).await else { return Ok(()) };
-    let identity = identity(&config, source.cluster_id, source.topics.filter_hash);
+    let identity = Identity::of(&config, source.cluster_id, source.topics.filter_hash);
     board.topics().send_replace(source.topics);
     let topics = board.topics().subscribe();
     let publisher = Arc::clone(&board);
@@ -185,19 +186,6 @@ async fn find_source(watcher: &TopicWatcher, board: &Board, shutdown: &Shutdown)
     }
 }
 
-fn identity(config: &Config, cluster_id: String, filter_hash: u64) -> Identity {
-    Identity {
-        link: config.link.to_string(),
-        cluster_id,
-        instance: config.instance.to_string(),
-        process: rand::random(),
-        lanes: config.lanes,
-        filter_hash,
-        rate: config.wan.rate.map_or(0, |rate| rate.bytes_per_second()),
-        classes: config.classes.requests(),
-    }
-}
-
 /// Creates a dialler that shows the configured certificate.
 fn dialer(config: &Config, sockets: &Arc<dyn Sockets>, flow: &Flow) -> Result<Dialer, TlsError> {
     let credentials = Credentials::load(&config.process.tls, End::Client, service::tls::now())?;
@@ -290,10 +278,19 @@ impl<S: Source> SenderLoop<S> {
         let classes = live.now_and_later().classes.clone();
         let filter_hash = self.topics.borrow().filter_hash;
         let identity = Identity { filter_hash, classes: classes.requests(), ..self.identity.clone() };
+        let probe = match self.probe().await {
+            Ok(probe) => probe,
+            Err(reason) => return Ok(SessionEnd::Lost(reason)),
+        };
         let handshake = tokio::select! {
             handshake = self.shake_hands(first, &identity, stand_by, &mut live, &classes) => handshake,
-            () = shutdown.reached(Phase::Drain) => return Ok(SessionEnd::Drained),
+            () = shutdown.reached(Phase::Drain) => Err(SessionEnd::Drained.into()),
         };
+        if let Some(probe) = probe
+            && let Err(reason) = probe.finish(handshake.is_ok()).await
+        {
+            return Ok(SessionEnd::Lost(reason));
+        }
         let handshake = match handshake {
             Ok(handshake) => handshake,
             Err(HandshakeError::Ended(end)) => return Ok(end),
@@ -335,6 +332,33 @@ impl<S: Source> SenderLoop<S> {
             },
         };
         Ok(session.run(handshake, shutdown.clone()).await)
+    }
+
+    /// Creates the probe topic, if the receiver has refused this source for its id.
+    async fn probe(&self) -> Result<Option<Probe>, String> {
+        if !self.identity.probes {
+            return Ok(None);
+        }
+        let catalog = Arc::clone(&self.offering.catalog);
+        Probe::create(catalog, self.identity.link.clone(), self.identity.process).await.map(Some)
+    }
+
+    /// Decides about a source that states the id of the target: a probe topic may prove that they are two clusters.
+    fn handle_same_cluster(&mut self, detail: &str) -> Result<NextStep, StopReason> {
+        let source = &self.config.source;
+        if source.allow_same_cluster_id && !self.identity.probes {
+            tracing::warn!(
+                detail,
+                "source and target have one cluster id; proving with a probe topic that they are two"
+            );
+            self.identity.probes = true;
+            return Ok(NextStep::Dial { after: Duration::ZERO, stand_by: false });
+        }
+        let mut detail = format!("{detail}; the source's are {}", list_of(&source.bootstrap_servers));
+        if !source.allow_same_cluster_id {
+            detail.push_str("; if these are two clusters that were given one id, set `source.allow_same_cluster_id`");
+        }
+        Err(StopReason::Refused(Close::new(CloseCode::SameCluster, detail)))
     }
 
     /// Sends the hello and waits for the welcome, or until the topics or classes of the hello are outdated.
@@ -393,6 +417,7 @@ impl<S: Source> SenderLoop<S> {
                 tracing::warn!(detail, "another sender took over this link; standing by");
                 Ok(self.dial_soon(true))
             }
+            SessionEnd::Closed(Close { code: CloseCode::SameCluster, detail }) => self.handle_same_cluster(&detail),
             SessionEnd::Closed(Close { code, detail }) => match code.disposition() {
                 Disposition::Halt => Err(StopReason::Refused(Close { code, detail })),
                 Disposition::Reconnect => {

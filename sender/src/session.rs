@@ -9,6 +9,7 @@ mod halting;
 mod handshake;
 mod offering;
 mod opening;
+mod probe;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -43,9 +44,10 @@ use channels::ChannelSupervisor;
 pub use channels::{ChannelDialer, REDIAL_MAX, REDIAL_MIN};
 pub use end::SessionEnd;
 use halting::Halting;
-pub use handshake::{HandshakeError, Handshaken, Identity, shake_hands};
+pub use handshake::{HandshakeError, Handshaken, Identity, ask_admission, shake_hands};
 pub use offering::Offering;
 use opening::Reopen;
+pub(crate) use probe::Probe;
 
 /// Control messages that may wait in either direction; flow control of the other end limits the rest.
 const CONTROL_QUEUE: usize = 1024;

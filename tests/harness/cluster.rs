@@ -45,6 +45,11 @@ impl Cluster {
         Self::start_as(Kafka::get()?, nodes, false)
     }
 
+    /// Starts one node with a given cluster id, as a common image does.
+    pub fn start_with_id(cluster_id: &str) -> Result<Self> {
+        Self::start_of(Kafka::get()?, 1, false, cluster_id.to_owned())
+    }
+
     /// Starts one node with a second listener, which authenticates its clients.
     pub fn start_secure() -> Result<Self> {
         Self::start_as(Kafka::get()?, 1, true)
@@ -56,12 +61,16 @@ impl Cluster {
     }
 
     fn start_as(kafka: Kafka, nodes: u32, secure: bool) -> Result<Self> {
+        Self::start_of(kafka, nodes, secure, random_id())
+    }
+
+    fn start_of(kafka: Kafka, nodes: u32, secure: bool, cluster_id: String) -> Result<Self> {
         ensure!(nodes == 1 || nodes == 3, "a test cluster has 1 or 3 nodes, not {nodes}");
         let scratch = Scratch::new("cluster")?;
         let ports = free_ports(2 * nodes as usize)?;
         let (client_ports, controller_ports) = ports.split_at(nodes as usize);
         let voters = (1..).zip(controller_ports.iter().copied()).collect();
-        let membership = Membership { cluster_id: random_id(), voters };
+        let membership = Membership { cluster_id, voters };
         let mut nodes: Vec<Node> = (1..)
             .zip(client_ports.iter().zip(controller_ports))
             .map(|(id, (&port, &controller_port))| {

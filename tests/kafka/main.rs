@@ -25,6 +25,7 @@ mod rejected_records;
 mod reload;
 mod retention;
 mod rights;
+mod same_cluster_ids;
 mod scale;
 mod senders;
 mod sources;

@@ -59,6 +59,8 @@ pub(crate) fn host(ends: &Ends, taken: impl Fn(LaneId, &IntactFrame) + Clone + S
     };
     Arc::new(Host {
         cluster_id: "target".to_owned(),
+        bootstrap_servers: "target:9092".to_owned(),
+        catalog: Arc::new(MemoryCatalog::new("target")),
         process: HOST,
         links: Arc::new(ServedLinks::new(&config, Arc::new(MemoryCatalog::new("target")), Arc::new(start_lane))),
         refusals: Arc::default(),
@@ -112,6 +114,7 @@ pub(crate) async fn shaken(ends: &Ends, lanes: u16) -> (Dialled, Handshaken) {
         lanes,
         filter_hash: 1,
         rate: 0,
+        probes: false,
         classes: Vec::new(),
     };
     let shaken = shake_hands(&first.connection, &identity, false, |_| ()).await.unwrap();

@@ -29,7 +29,7 @@ pub struct Hello {
     pub process: u128,
     /// This process was replaced by another one of its instance name, so it waits instead of replacing it.
     pub stand_by: bool,
-    /// Lanes of the default class; fixed for the link's life.
+    /// Lanes of the default class; fixed for the link's life. 0 asks whether this end would be admitted, without a session.
     pub lanes: u16,
     /// Name of the hash that maps topics to lanes; fixed for the link's life.
     pub lane_hash: String,

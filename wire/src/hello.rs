@@ -32,6 +32,10 @@ pub const FEATURE_CHANNELS: u64 = 1 << 6;
 /// Feature: offers of partitions that join only if the link has carried them.
 pub const FEATURE_CARRIED_ONLY: u64 = 1 << 7;
 
+/// Only in a hello: the sender has created the topic [`crate::origin::probe_topic`] in its source, because the target
+/// states the same cluster id. A receiver that can create it too is in another cluster.
+pub const FEATURE_PROBE: u64 = 1 << 8;
+
 /// Features that this end supports.
 pub const FEATURES: u64 = FEATURE_LZ4 | FEATURE_ZSTD | FEATURE_CHANNELS | FEATURE_CARRIED_ONLY;
 

@@ -110,6 +110,10 @@ service::settings! {
         /// Links whose state topics `__causeway.<link>.state` in this cluster are not read. Only for a link that is gone,
         /// or none of yours: topics that a link in this list writes here are carried as this cluster's own.
         ignore_links: Vec<LinkName> = default("[]"), "a list of link names", live;
+        /// Carry although the target states the source's cluster id, as two clusters from one image do. Each session then
+        /// proves first that they are two: the sender creates the topic `__causeway.<link>.probe.<number>` here, the
+        /// receiver one of that name in the target, and both delete theirs. It needs the rights to do so.
+        allow_same_cluster_id: bool = default("false"), "`true` or `false`";
         /// The beginning in a partition that the link has never carried: the oldest record, after the newest one at the
         /// first start, or the first record stamped at or after a time. It is decided once and stored in the target.
         start: Start = default(r#""earliest""#), "`earliest`, `latest` or a time, such as `2026-01-31T06:00:00Z`";
