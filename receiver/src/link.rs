@@ -1,9 +1,12 @@
 //! A link as this receiver serves it: its lanes, which outlive sessions, and the session that may send.
 
 pub(crate) mod arbiter;
+pub(crate) mod condition;
 pub(crate) mod left_out;
 pub(crate) mod registry;
 pub mod state_topic;
+pub(crate) mod target_watch;
+pub(crate) mod weaker;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,8 +30,10 @@ use crate::config::{Rename, derived};
 use crate::lane::thread::{Command, LaneHandle};
 use crate::lane::{OpenError, Terms};
 use crate::link::arbiter::{Arbiter, Candidate, SessionId, Verdict};
+use crate::link::condition::LinkCondition;
 use crate::link::left_out::LeftOut;
 use crate::link::state_topic::StateTopicError;
+use crate::link::weaker::WeakerTopics;
 
 pub(crate) type StartLane = dyn Fn(&str, LaneId) -> Result<(LaneHandle, JoinHandle<()>), KafkaError> + Send + Sync;
 
@@ -56,6 +61,9 @@ pub struct ServedLink {
     pub counts: SessionCounts,
     /// Settings that its created topics lack.
     pub left_out: Arc<LeftOut>,
+    /// Target topics that delete earlier or accept less than their source topics.
+    pub weaker: WeakerTopics,
+    pub(crate) condition: LinkCondition,
     start_lane: Arc<StartLane>,
     inner: Lock<Inner>,
 }
@@ -103,6 +111,8 @@ impl ServedLink {
             closes: Lock::default(),
             counts: SessionCounts::default(),
             left_out: Arc::default(),
+            weaker: WeakerTopics::default(),
+            condition: LinkCondition::default(),
             start_lane,
             inner: Lock::new(inner),
         }

@@ -29,9 +29,11 @@ use crate::lane::thread::{LaneHandle, LaneThread, MAILBOX_CAPACITY};
 use crate::lane::timings::Timings;
 use crate::link::StartLane;
 use crate::link::registry::ServedLinks;
+use crate::link::target_watch;
 use crate::report::status::{Board, Serving};
 use crate::session::{Host, server};
 use crate::target::Target;
+use crate::target::custody::Holder;
 use crate::target::kafka::{KafkaTarget, KafkaTargetConfig};
 
 /// Wait between two attempts to reach the target.
@@ -66,10 +68,8 @@ impl Parts<KafkaTarget> {
             transaction_timeout: config.target.transaction_timeout,
             ..KafkaTargetConfig::default()
         };
-        Ok(Self {
-            target: KafkaTarget::new(properties.clone(), target),
-            catalog: Arc::new(KafkaCatalog::start(properties, &config.instance)?),
-        })
+        let catalog = Arc::new(KafkaCatalog::start(properties, &config.instance)?);
+        Ok(Self { target: KafkaTarget::new(properties.clone(), target, catalog.clone()), catalog })
     }
 }
 
@@ -90,18 +90,18 @@ pub async fn run<T: Target>(
     let Some(cluster_id) = find_target(&parts, &board, &shutdown).await else { return Ok(()) };
     let memory = DecodeMemory::new(derived::decode_bytes(&config));
     let start_lane = start_lane(&config, parts.target, Arc::clone(&memory), board.clock());
-    let catalog = Arc::clone(&parts.catalog);
-    let links = Arc::new(ServedLinks::new(&config, parts.catalog, start_lane));
+    let links = Arc::new(ServedLinks::new(&config, Arc::clone(&parts.catalog), start_lane));
     let address = endpoint.local_addr().unwrap_or(config.listen);
     tracing::info!(%address, links = config.links.len(), target_cluster = cluster_id, "listening");
     let refusals = Arc::default();
     let serving = Serving { listen: address, links: Arc::clone(&links), memory, refusals: Arc::clone(&refusals) };
     board.begin(serving);
     let following = tokio::spawn(follow(live, budget, endpoint.clone(), Arc::clone(&links)));
+    let watching = tokio::spawn(target_watch::watch(Arc::clone(&links), Arc::clone(&parts.catalog)));
     let host = Arc::new(Host {
         cluster_id,
         bootstrap_servers: service::config::list_of(&config.target.bootstrap_servers),
-        catalog,
+        catalog: parts.catalog,
         process: rand::random(),
         links: Arc::clone(&links),
         refusals,
@@ -111,6 +111,7 @@ pub async fn run<T: Target>(
     });
     server::serve(endpoint, host, shutdown.clone()).await;
     following.abort();
+    watching.abort();
     board.drain();
     let stopping = tokio::task::spawn_blocking(move || links.stop());
     tokio::select! {
@@ -172,7 +173,9 @@ fn start_lane<T: Target>(config: &Config, target: T, memory: Arc<DecodeMemory>, 
     Arc::new(move |link: &str, id: LaneId| -> Result<(LaneHandle, JoinHandle<()>), KafkaError> {
         let bell = Bell::default();
         let handle = LaneHandle { mailbox: Mailbox::new(MAILBOX_CAPACITY, bell.clone()), view: Arc::default() };
-        let lane = Lane::new(id, target.open(link, id)?, Arc::clone(&memory), TransactionSize::new(timeout));
+        let holder = Holder(rand::random());
+        let size = TransactionSize::new(timeout);
+        let lane = Lane::new(id, holder, target.open(link, id)?, Arc::clone(&memory), size);
         let ticket = tickets.fetch_add(1, Ordering::Relaxed);
         let thread = LaneThread {
             lane,

@@ -11,6 +11,7 @@
 //! - `channels`, `joinable`: the extra channels of a session
 //! - `frames`, `ledger`: frames and the credit that they use
 //! - `joining`: offers on their way to their lanes
+//! - `settings`: comparison of the settings of topics at both ends
 
 mod active;
 mod channels;
@@ -24,6 +25,7 @@ mod pending;
 mod probe;
 mod refusal;
 pub(crate) mod server;
+mod settings;
 mod waiting;
 
 pub use greeting::Host;

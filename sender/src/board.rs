@@ -13,11 +13,13 @@ use service::status::Tally;
 use tokio::sync::{mpsc, watch};
 use transport::clock::Clock;
 use transport::congestion::Flow;
+use wire::condition::Condition;
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::lane::activity::ActivityMeter;
 use crate::lane::latency::Latency;
 use crate::lane::progress::Progress;
+use crate::partitions::deletions::Deletions;
 use crate::partitions::outcome::Outcome;
 use crate::partitions::resume::{PendingRequest, Request};
 use crate::partitions::router::Router;
@@ -76,6 +78,10 @@ pub struct Published {
     pub closes: Tally,
     /// Description of how the session or the attempt before this one ended.
     pub last_end: Option<String>,
+    /// Begin of the present time without a session.
+    pub no_session_since: Option<Instant>,
+    /// Condition of the receiver, as it last told it in this session.
+    pub receiver_condition: Option<Condition>,
     /// Description of why the source cluster cannot be reached.
     pub source_trouble: Option<String>,
     /// Description of why the topics of the source cannot be listed.
@@ -93,6 +99,8 @@ pub struct Board {
     topics: watch::Sender<Discovered>,
     rates: Arc<Rates>,
     latency: Arc<Latency>,
+    deletions: Arc<Deletions>,
+    condition: watch::Sender<Condition>,
 }
 
 impl Default for Board {
@@ -108,6 +116,8 @@ impl Board {
             topics: watch::Sender::default(),
             rates: Arc::default(),
             latency: Arc::new(Latency::new(clock)),
+            deletions: Arc::default(),
+            condition: watch::Sender::default(),
         }
     }
 
@@ -120,9 +130,19 @@ impl Board {
         Arc::clone(&self.latency)
     }
 
+    /// Knowledge about deletions that compaction may remove before they are carried.
+    pub(crate) fn deletions(&self) -> Arc<Deletions> {
+        Arc::clone(&self.deletions)
+    }
+
     /// The topics of the source; empty until the source has answered.
     pub fn topics(&self) -> &watch::Sender<Discovered> {
         &self.topics
+    }
+
+    /// The condition of this end, which sessions tell the receiver.
+    pub fn condition(&self) -> &watch::Sender<Condition> {
+        &self.condition
     }
 
     pub fn publish(&self, change: impl FnOnce(&mut Published)) {
@@ -144,6 +164,8 @@ impl Board {
             published.receiver = None;
             published.requests = None;
             published.session_began = None;
+            published.no_session_since.get_or_insert_with(Instant::now);
+            published.receiver_condition = None;
             published.last_end = Some(end.to_string());
         });
     }
@@ -167,8 +189,8 @@ impl Board {
         };
         // Bounded by the partitions of the link, which answer once each.
         let (answers, mut answered) = mpsc::unbounded_channel();
-        let at = transport::clock::unix_nanos() / 1_000_000;
-        let pending = PendingRequest { request, at: i64::try_from(at).unwrap_or(i64::MAX), answers };
+        let at = transport::clock::unix_millis();
+        let pending = PendingRequest { request, at, answers };
         requests.try_send(pending).map_err(|_| "too many requests are waiting; try again".to_owned())?;
         let mut outcome = Outcome::default();
         let collect = async {

@@ -2,23 +2,27 @@
 
 use std::sync::Arc;
 
+use kafka::{KafkaError, KafkaFault};
 use wire::close::{Close, CloseCode};
 use wire::control::Control;
-use wire::ids::Epoch;
+use wire::ids::{Epoch, LaneId};
+use wire::partition::Partition;
 
-use super::barrier;
 use super::claims::Claims;
 use super::handover::Handovers;
 use super::inbox::Inbox;
+use super::left_out;
 use super::offers::Offers;
-use super::open_lane::{Lane, Open};
+use super::open_lane::{Lane, Open, Parts};
+use super::ownership::{Attempt, Secured, write_custody};
 use super::slots::Slots;
 use super::stored::Stored;
 use super::terms::{OpenError, Terms};
 use super::unauthorized_partition::UnauthorizedPartitionSearch;
 use crate::join::carried_topics::CarriedTopics;
-use crate::target::state::{self, LaneRecord, LaneState};
-use crate::target::{Extent, LaneTarget, StateEntry, TargetError};
+use crate::target::custody::{Custody, CustodyRecord};
+use crate::target::state::{self, LaneRecord, LaneState, PartitionRecord};
+use crate::target::{Extent, LaneTarget, StateEntry, TargetError, TargetPartition};
 
 impl<T: LaneTarget> Lane<T> {
     /// Takes the lane over: reads and checks its state, fences every earlier owner, reads again what they
@@ -35,15 +39,16 @@ impl<T: LaneTarget> Lane<T> {
 
     fn take_over(&mut self, terms: Arc<Terms>, carried_topics: Arc<CarriedTopics>) -> Result<Epoch, OpenError> {
         let lane = self.parts.id;
-        let before = self.read_checked(&terms)?;
-        self.parts.target.fence()?;
-        let state = self.read_decisive(&terms)?;
-        state.ensure_no_older_than(lane, before.epoch())?;
+        let state = self.take(&terms)?;
         let record = terms.lane_record(state.lane.as_ref());
-        self.commit_lane_record(&record)?;
+        self.commit_lane_record(&record, &state.custody)?;
         let known = state.partitions.keys().chain(state.moved.keys());
         carried_topics.handle_lane_read(lane, known.map(|key| &key.topic));
         let epoch = record.epoch;
+        let source = &terms.source_cluster;
+        let target = &self.parts.target;
+        let written = |key: &Partition| Some((key.clone(), target.written_at(&state::partition_key(source, key))?));
+        let written = state.partitions.keys().filter_map(written).collect();
         self.parts.messages.clear();
         self.open = Some(Open {
             not_offered: state.partitions.keys().cloned().collect(),
@@ -53,6 +58,7 @@ impl<T: LaneTarget> Lane<T> {
             claims: Claims::stored(state.origins),
             handovers: Handovers::stored(state.moved, record.filter_hash),
             unauthorized: UnauthorizedPartitionSearch::default(),
+            unwritable: None,
             inbox: Inbox::default(),
             current: None,
             keep_alive: false,
@@ -64,6 +70,7 @@ impl<T: LaneTarget> Lane<T> {
                 carried_topics,
                 record,
                 partitions: state.partitions,
+                written,
                 jumps: Arc::new(state.jumps),
             },
         });
@@ -71,40 +78,64 @@ impl<T: LaneTarget> Lane<T> {
         Ok(epoch)
     }
 
+    /// Makes the lane this process's and returns its state, with the checks before any other owner is fenced.
+    pub(super) fn take(&mut self, terms: &Terms) -> Result<LaneState, OpenError> {
+        let before = self.read_checked(terms)?;
+        let Parts { id: lane, target, ownership, .. } = &mut self.parts;
+        let lane = *lane;
+        let fold = |entries| {
+            let state = check_state(lane, terms, entries)?;
+            state.ensure_no_older_than(lane, before.epoch())?;
+            Ok(state)
+        };
+        let mut attempt = Attempt { target: &mut *target, lane, link: &terms.link, fold };
+        let secured = ownership.secure(&mut attempt, &before.custody).map_err(gone_is_refused);
+        if let Err(OpenError::Target(error)) = secured {
+            let state = TargetPartition::new(state::topic(&terms.link), i32::from(lane.0));
+            let others = before.partitions.values().map(PartitionRecord::target);
+            return Err(left_out::explained(target, state, others, error).into());
+        }
+        match secured? {
+            Secured::Owned(state) => Ok(*state),
+            Secured::Lost(custody) => Err(taken_meanwhile(lane, &custody).into()),
+        }
+    }
+
     /// Reads the lane's state and checks that it belongs to this session's link and clusters.
     pub(super) fn read_checked(&mut self, terms: &Terms) -> Result<LaneState, OpenError> {
         let entries = self.parts.target.read_state(Extent::LastStable);
-        self.check_state(terms, entries)
+        check_state(self.parts.id, terms, entries.map_err(|error| gone_is_refused(error.into()))?)
     }
 
-    /// Reads the lane's state after the fence, through a record of the lane's own, and checks it likewise.
-    pub(super) fn read_decisive(&mut self, terms: &Terms) -> Result<LaneState, OpenError> {
-        let entries = barrier::read_through(&mut self.parts.target);
-        self.check_state(terms, entries)
-    }
-
-    fn check_state(
-        &self,
-        terms: &Terms,
-        entries: Result<Vec<StateEntry>, TargetError>,
-    ) -> Result<LaneState, OpenError> {
-        let refused = |error: TargetError| Close::new(CloseCode::StateRefused, error.to_string());
-        let entries = entries.map_err(|error| match error {
-            gone @ TargetError::StateGone(_) => OpenError::Refused(refused(gone)),
-            other => other.into(),
-        })?;
-        // The lane record comes first: it explains why the partitions are of another cluster.
-        if let Some(lane) = LaneState::lane_record(self.parts.id, &entries).map_err(refused)? {
-            terms.check(&lane)?;
-        }
-        Ok(LaneState::fold(self.parts.id, &terms.source_cluster, &entries).map_err(refused)?)
-    }
-
-    pub(super) fn commit_lane_record(&mut self, record: &LaneRecord) -> Result<(), TargetError> {
+    pub(super) fn commit_lane_record(&mut self, record: &LaneRecord, custody: &Custody) -> Result<(), TargetError> {
         let target = &mut self.parts.target;
         target.begin()?;
+        write_custody(target, custody)?;
         target.write_state(&state::lane_key(), Some(&state::encode(record)))?;
         target.drain()?;
         target.commit()
     }
+}
+
+fn check_state(lane: LaneId, terms: &Terms, entries: Vec<StateEntry>) -> Result<LaneState, OpenError> {
+    let refused = |error: TargetError| Close::new(CloseCode::StateRefused, error.to_string());
+    // The lane record comes first: it explains why the partitions are of another cluster.
+    if let Some(stored) = LaneState::lane_record(lane, &entries).map_err(refused)? {
+        terms.check(&stored)?;
+    }
+    Ok(LaneState::fold(lane, &terms.link, &terms.source_cluster, &entries).map_err(refused)?)
+}
+
+fn gone_is_refused(error: OpenError) -> OpenError {
+    match error {
+        OpenError::Target(gone @ TargetError::StateGone(_)) => {
+            Close::new(CloseCode::StateRefused, gone.to_string()).into()
+        }
+        other => other,
+    }
+}
+
+fn taken_meanwhile(lane: LaneId, custody: &CustodyRecord) -> TargetError {
+    let reason = format!("another receiver took it through {} meanwhile", custody.writer.as_str());
+    KafkaError { doing: format!("opening of lane {lane}"), reason, fault: KafkaFault::Unavailable }.into()
 }

@@ -14,16 +14,16 @@ use wire::partition::Partition;
 
 use crate::willing::{Willing, lane, terms};
 
-fn key(topic: &str) -> Partition {
+pub(crate) fn key(topic: &str) -> Partition {
     Partition { topic: topic.into(), partition: 0 }
 }
 
-fn target_name(topic: &str) -> String {
+pub(crate) fn target_name(topic: &str) -> String {
     format!("fra.{topic}")
 }
 
 /// State entry of a partition at position 5.
-fn stored(topic: &str, halt: Option<HaltReason>) -> StateEntry {
+pub(crate) fn stored(topic: &str, halt: Option<HaltReason>) -> StateEntry {
     let record = PartitionRecord {
         topic_id: TopicId([1; 16]),
         position: Position(5),
@@ -41,7 +41,7 @@ fn stored(topic: &str, halt: Option<HaltReason>) -> StateEntry {
     StateEntry { key: state::partition_key("fra", &key(topic)), value: Some(state::encode(&record)) }
 }
 
-fn offered(slot: u32, topic: &str, jump: Option<Jump>) -> Offered {
+pub(crate) fn offered(slot: u32, topic: &str, jump: Option<Jump>) -> Offered {
     Offered {
         partition: OfferedPartition {
             slot: Slot(slot),

@@ -44,7 +44,7 @@ impl StateLog for KafkaStateLog {
                 self.reader.get_or_init(|| started)
             }
         };
-        reader.read_offsets_within(topic, partition, bounds)
+        reader.read_within(topic, partition, bounds)
     }
 }
 
