@@ -107,12 +107,11 @@ service::settings! {
         /// Topics to carry although another link brought them to this cluster. Other such topics are left out, and no
         /// topic ever goes back to a cluster that it has passed.
         forward: Vec<TopicPattern> = default("[]"), "a list of topic names and patterns", live;
-        /// Links whose state topics `__causeway.<link>.state` in this cluster are not read. Only for a link that is gone,
-        /// or none of yours: topics that a link in this list writes here are carried as this cluster's own.
+        /// Links that are gone or none of yours: their state topics here are not read, and topics that they write here
+        /// are carried as this cluster's own.
         ignore_links: Vec<LinkName> = default("[]"), "a list of link names", live;
-        /// Carry although the target states the source's cluster id, as two clusters from one image do. Each session then
-        /// proves first that they are two: the sender creates the topic `__causeway.<link>.probe.<number>` here, the
-        /// receiver one of that name in the target, and both delete theirs. It needs the rights to do so.
+        /// Carry to a target with the same cluster id, as clusters from one image have, if a probe proves in each session
+        /// that they are two: both ends create and delete a topic `__causeway.<link>.probe.<number>`.
         allow_same_cluster_id: bool = default("false"), "`true` or `false`";
         /// The beginning in a partition that the link has never carried: the oldest record, after the newest one at the
         /// first start, or the first record stamped at or after a time. It is decided once and stored in the target.
