@@ -15,7 +15,7 @@ use wire::partition::Partition;
 use super::client::{Client, Kind, millis};
 use super::error::KafkaError;
 use super::metadata;
-use super::properties::Properties;
+use super::properties::{Properties, READER_TIMEOUT};
 use super::text::lossy;
 use crate::catalog::{
     Answers, Bounds, Catalog, ConfigEntry, Isolation, NewTopic, Replicas, TopicDescription, TopicSummary, only,
@@ -37,8 +37,7 @@ pub struct KafkaCatalog(Arc<Client>, Arc<Requirements>);
 impl KafkaCatalog {
     /// Starts a client for admin calls, which connects at the first call.
     pub fn start(properties: &Properties, link: &str) -> Result<Self, KafkaError> {
-        // Metadata comes from another broker after this time without an answer.
-        let settings = properties.settings(link, &[("socket.timeout.ms", "10000".to_owned())], &[]);
+        let settings = properties.settings(link, &[(READER_TIMEOUT.0, READER_TIMEOUT.1.to_owned())], &[]);
         // Without events, because nothing takes them from the main queue: librdkafka logs errors instead.
         Ok(Self::over(&Client::start(Kind::Producer, &settings, 0)?))
     }
@@ -117,6 +116,14 @@ impl Catalog for KafkaCatalog {
 
     fn create(&self, topics: &[NewTopic]) -> Answers<()> {
         chunked(topics, TOPICS, |topics| topics::create(&self.0, topics))
+    }
+
+    fn create_new(&self, topic: &NewTopic) -> Result<bool, KafkaError> {
+        topics::create_new(&self.0, topic)
+    }
+
+    fn delete(&self, names: &[String]) -> Answers<()> {
+        chunked(names, TOPICS, |names| topics::delete(&self.0, names))
     }
 
     fn grow(&self, name: &str, partitions: i32) -> Result<(), KafkaError> {

@@ -158,6 +158,15 @@ pub trait Catalog: Send + Sync {
     fn create(&self, topics: &[NewTopic]) -> Answers<()> {
         unsupported(&format!("creation of {} topics", topics.len()))
     }
+    /// Creates a topic. False: a topic of this name exists, and is left unchanged. The cluster's controller decides it,
+    /// even if a broker's metadata is old.
+    fn create_new(&self, topic: &NewTopic) -> Result<bool, KafkaError> {
+        unsupported(&format!("creation of {}", topic.name))
+    }
+    /// Deletes topics. One that does not exist has the fault `UnknownTopic`.
+    fn delete(&self, names: &[String]) -> Answers<()> {
+        unsupported(&format!("deletion of {names:?}"))
+    }
     /// Raises a topic's partition count; a topic that has as many already is left unchanged.
     fn grow(&self, name: &str, partitions: i32) -> Result<(), KafkaError> {
         unsupported(&format!("growth of `{name}` to {partitions} partitions"))

@@ -97,9 +97,11 @@ pub async fn run<T: Target>(
     let serving = Serving { listen: address, links: Arc::clone(&links), memory, refusals: Arc::clone(&refusals) };
     board.begin(serving);
     let following = tokio::spawn(follow(live, budget, endpoint.clone(), Arc::clone(&links)));
-    let watching = tokio::spawn(target_watch::watch(Arc::clone(&links), parts.catalog));
+    let watching = tokio::spawn(target_watch::watch(Arc::clone(&links), Arc::clone(&parts.catalog)));
     let host = Arc::new(Host {
         cluster_id,
+        bootstrap_servers: service::config::list_of(&config.target.bootstrap_servers),
+        catalog: parts.catalog,
         process: rand::random(),
         links: Arc::clone(&links),
         refusals,

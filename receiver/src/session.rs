@@ -22,6 +22,7 @@ mod joining;
 pub(crate) mod ledger;
 pub(crate) mod peers;
 mod pending;
+mod probe;
 mod refusal;
 pub(crate) mod server;
 mod settings;

@@ -35,11 +35,14 @@ pub use report::view::Report;
 pub use run::Dependencies;
 pub use stop_reason::StopReason;
 
+// Its question to a receiver, for checks.
+pub use session::ask_admission;
+
 // Its source.
 pub use source::discovery::{Discovered, Topics, discover, matches_nothing};
 pub use source::kafka::KafkaSource;
 pub use source::origins::TopicOrigin;
-pub use source::origins::reading::{KafkaStateLog, OriginReader, OriginsError, StateLog};
+pub use source::origins::reading::{KafkaStateLog, OriginReader, StateLog, UnreadState};
 pub use source::{Assignment, Event, LaneReader, PartitionFault, Source};
 
 // Its reports.

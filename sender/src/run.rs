@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use kafka::admin::KafkaCatalog;
 use kafka::catalog::Catalog;
 use kafka::{KafkaError, Properties};
+use service::config::list_of;
 use service::live::Live;
 use service::lock::Lock;
 use service::shutdown::{Phase, Shutdown};
@@ -30,13 +31,13 @@ use crate::lane::Packing;
 use crate::lane::pool::LaneThreads;
 use crate::rate;
 use crate::session::{
-    ChannelDialer, HandshakeError, Handshaken, Identity, Offering, REDIAL_MAX, REDIAL_MIN, Session, SessionEnd,
+    ChannelDialer, HandshakeError, Handshaken, Identity, Offering, Probe, REDIAL_MAX, REDIAL_MIN, Session, SessionEnd,
     shake_hands,
 };
 use crate::source::Source;
 use crate::source::discovery::{self, Discovered, TopicWatcher};
 use crate::source::kafka::KafkaSource;
-use crate::source::origins::reading::{KafkaStateLog, OriginReader, OriginsError, StateLog};
+use crate::source::origins::reading::{KafkaStateLog, OriginReader, StateLog};
 use crate::stop_reason::StopReason;
 
 /// Wait before dialling again where only a new certificate or name can help.
@@ -87,7 +88,7 @@ pub(crate) async fn run<S: Source>(
     });
     let watcher = topic_watcher(live.clone(), &dependencies);
     let Some(source) = find_source(&watcher, &board, &shutdown).await else { return Ok(()) };
-    let identity = identity(&config, source.cluster_id, source.topics.filter_hash);
+    let identity = Identity::of(&config, source.cluster_id, source.topics.filter_hash);
     board.topics().send_replace(source.topics);
     let topics = board.topics().subscribe();
     let publisher = Arc::clone(&board);
@@ -157,7 +158,7 @@ async fn find_source(watcher: &TopicWatcher, board: &Board, shutdown: &Shutdown)
         let watcher = watcher.clone();
         let asked = tokio::task::spawn_blocking(move || {
             let cluster_id = watcher.catalog.cluster_id()?;
-            Ok::<_, OriginsError>(FoundSource { cluster_id, topics: watcher.list()? })
+            Ok::<_, KafkaError>(FoundSource { cluster_id, topics: watcher.list()? })
         });
         // A client needs half a minute to find that a cluster is unreachable; leaving does not wait for it.
         let answer = tokio::select! {
@@ -167,7 +168,9 @@ async fn find_source(watcher: &TopicWatcher, board: &Board, shutdown: &Shutdown)
         match answer {
             Ok(Ok(found)) => {
                 set_trouble(None);
-                found.topics.report_unmatched(&[]);
+                found.topics.report(&Discovered::default());
+                let trouble = found.topics.trouble();
+                board.publish(|published| published.discovery_trouble = trouble);
                 return Some(found);
             }
             Ok(Err(error)) => {
@@ -180,19 +183,6 @@ async fn find_source(watcher: &TopicWatcher, board: &Board, shutdown: &Shutdown)
             () = tokio::time::sleep(SOURCE_RETRY) => {}
             () = shutdown.reached(Phase::Drain) => return None,
         }
-    }
-}
-
-fn identity(config: &Config, cluster_id: String, filter_hash: u64) -> Identity {
-    Identity {
-        link: config.link.to_string(),
-        cluster_id,
-        instance: config.instance.to_string(),
-        process: rand::random(),
-        lanes: config.lanes,
-        filter_hash,
-        rate: config.wan.rate.map_or(0, |rate| rate.bytes_per_second()),
-        classes: config.classes.requests(),
     }
 }
 
@@ -291,10 +281,19 @@ impl<S: Source> SenderLoop<S> {
         let classes = live.now_and_later().classes.clone();
         let filter_hash = self.topics.borrow().filter_hash;
         let identity = Identity { filter_hash, classes: classes.requests(), ..self.identity.clone() };
+        let probe = match self.probe().await {
+            Ok(probe) => probe,
+            Err(reason) => return Ok(SessionEnd::Lost(reason)),
+        };
         let handshake = tokio::select! {
             handshake = self.shake_hands(first, &identity, stand_by, &mut live, &classes) => handshake,
-            () = shutdown.reached(Phase::Drain) => return Ok(SessionEnd::Drained),
+            () = shutdown.reached(Phase::Drain) => Err(SessionEnd::Drained.into()),
         };
+        if let Some(probe) = probe
+            && let Err(reason) = probe.finish(handshake.is_ok()).await
+        {
+            return Ok(SessionEnd::Lost(reason));
+        }
         let handshake = match handshake {
             Ok(handshake) => handshake,
             Err(HandshakeError::Ended(end)) => return Ok(end),
@@ -336,6 +335,33 @@ impl<S: Source> SenderLoop<S> {
             },
         };
         Ok(session.run(handshake, shutdown.clone()).await)
+    }
+
+    /// Creates the probe topic, if the receiver has refused this source for its id.
+    async fn probe(&self) -> Result<Option<Probe>, String> {
+        if !self.identity.probes {
+            return Ok(None);
+        }
+        let catalog = Arc::clone(&self.offering.catalog);
+        Probe::create(catalog, self.identity.link.clone(), self.identity.process).await.map(Some)
+    }
+
+    /// Decides about a source that states the id of the target: a probe topic may prove that they are two clusters.
+    fn handle_same_cluster(&mut self, detail: &str) -> Result<NextStep, StopReason> {
+        let source = &self.config.source;
+        if source.allow_same_cluster_id && !self.identity.probes {
+            tracing::warn!(
+                detail,
+                "source and target have one cluster id; proving with a probe topic that they are two"
+            );
+            self.identity.probes = true;
+            return Ok(NextStep::Dial { after: Duration::ZERO, stand_by: false });
+        }
+        let mut detail = format!("{detail}; the source's are {}", list_of(&source.bootstrap_servers));
+        if !source.allow_same_cluster_id {
+            detail.push_str("; if these are two clusters that were given one id, set `source.allow_same_cluster_id`");
+        }
+        Err(StopReason::Refused(Close::new(CloseCode::SameCluster, detail)))
     }
 
     /// Sends the hello and waits for the welcome, or until the topics or classes of the hello are outdated.
@@ -394,6 +420,7 @@ impl<S: Source> SenderLoop<S> {
                 tracing::warn!(detail, "another sender took over this link; standing by");
                 Ok(self.dial_soon(true))
             }
+            SessionEnd::Closed(Close { code: CloseCode::SameCluster, detail }) => self.handle_same_cluster(&detail),
             SessionEnd::Closed(Close { code, detail }) => match code.disposition() {
                 Disposition::Halt => Err(StopReason::Refused(Close { code, detail })),
                 Disposition::Reconnect => {

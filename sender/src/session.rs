@@ -10,6 +10,7 @@ mod halting;
 mod handshake;
 mod offering;
 mod opening;
+mod probe;
 mod settings;
 
 use std::collections::HashMap;
@@ -48,9 +49,10 @@ pub use channels::{ChannelDialer, REDIAL_MAX, REDIAL_MIN};
 use conditions::Conditions;
 pub use end::SessionEnd;
 use halting::Halting;
-pub use handshake::{HandshakeError, Handshaken, Identity, shake_hands};
+pub use handshake::{HandshakeError, Handshaken, Identity, ask_admission, shake_hands};
 pub use offering::Offering;
 use opening::Reopen;
+pub(crate) use probe::Probe;
 use settings::SettingsWatch;
 
 /// Control messages that may wait in either direction; flow control of the other end limits the rest.
@@ -172,7 +174,7 @@ impl<'a> Active<'a> {
         Self {
             session,
             connection,
-            partitions: LanePartitions::new(router).towards(&welcome.cluster_id),
+            partitions: LanePartitions::new(router).towards(&welcome.cluster_id).with_features(welcome.features),
             part: SessionPart { dispatcher, control, packing, latency },
             dues,
             reopen: Reopen::new(lanes),
@@ -400,7 +402,7 @@ impl<'a> Active<'a> {
     fn end_by_origin(&mut self) -> Option<SessionEnd> {
         let topics = Arc::clone(&self.session.topics.borrow_and_update().topics);
         let topic = self.partitions.poll_rerouted(&topics)?;
-        Some(SessionEnd::Lost(format!("a link brings {} to the source; beginning a new session", topic.name)))
+        Some(SessionEnd::Lost(format!("the origin of {} was read at the source; beginning a new session", topic.name)))
     }
 
     /// The receiver halted a partition, by itself or as this end requested.

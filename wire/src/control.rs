@@ -30,7 +30,7 @@ pub struct Hello {
     pub process: u128,
     /// This process was replaced by another one of its instance name, so it waits instead of replacing it.
     pub stand_by: bool,
-    /// Lanes of the default class; fixed for the link's life.
+    /// Lanes of the default class; fixed for the link's life. 0 asks whether this end would be admitted, without a session.
     pub lanes: u16,
     /// Name of the hash that maps topics to lanes; fixed for the link's life.
     pub lane_hash: String,
@@ -126,6 +126,14 @@ pub struct Jump {
     pub reason: String,
 }
 
+impl Jump {
+    /// Returns the request of an offer that joins only if the link has carried the partition.
+    pub fn carried_only() -> Self {
+        let none = Position(-1);
+        Self { expected: none, to: none, accepts: Accepts::CarriedOnly, asked: 0, reason: String::new() }
+    }
+}
+
 /// Condition that a jump accepts, and that would otherwise halt the partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum Accepts {
@@ -135,6 +143,9 @@ pub enum Accepts {
     NewIncarnation,
     /// The target partition has records that this link did not write, or lacks records that it wrote.
     Target,
+    /// Nothing, and the partition joins only if the link has carried it with the same clusters passed: the sender does not
+    /// know whether another link writes the topic. Only with [`crate::hello::FEATURE_CARRIED_ONLY`].
+    CarriedOnly,
 }
 
 /// Topic configuration entry that the receiver may apply when it creates the target topic.

@@ -91,6 +91,7 @@ fn lanes() -> Vec<(&'static str, Control)> {
     let asked = 1_700_000_000_000;
     let jump = Some(Jump { expected: Position(41), to: Position(42), accepts: Accepts::NewIncarnation, asked, reason });
     let jumping = OfferedPartition { slot: Slot(1), partition: 8, jump, ..joining.clone() };
+    let carried = OfferedPartition { jump: Some(Jump::carried_only()), ..joining.clone() };
     let config = TopicConfig { name: "cleanup.policy".into(), value: "compact".into() };
     let settings = TopicSettings { topic: "orders".into(), settings: vec![config.clone()] };
     let lane = LANE;
@@ -114,6 +115,7 @@ fn lanes() -> Vec<(&'static str, Control)> {
             },
         ),
         ("offer", Control::Offer { lane, epoch, partitions: vec![joining, jumping], last: true }),
+        ("offer-carried-only", Control::Offer { lane, epoch, partitions: vec![carried], last: false }),
         (
             "partition-open",
             Control::PartitionOpen { lane, epoch, slot: Slot(1), position: Position(42), leader_epoch: -1 },

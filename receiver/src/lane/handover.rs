@@ -150,7 +150,8 @@ impl Handovers {
         let mut released = self.release(key);
         if let Some(offered) = &mut released.offered {
             // The partition has begun with a jump that expected no position.
-            offered.partition.jump.take_if(|jump| jump.expected.0 < 0);
+            let is_carried_only = offered.is_carried_only();
+            offered.partition.jump.take_if(|jump| jump.expected.0 < 0 && !is_carried_only);
         }
         released
     }

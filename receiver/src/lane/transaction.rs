@@ -18,7 +18,7 @@ use super::left_out;
 use super::offers::Pending;
 use super::open_lane::{Counts, Current, Destination, Lane, LaneError, Open, OpenLane};
 use super::slots::OpenSlot;
-use crate::join::{Answer, Offered};
+use crate::join::{Answer, Offered, origin_unknown};
 use crate::target::state::{self, HaltRecord, LaneRecord, PartitionRecord};
 use crate::target::{Delivered, LaneTarget, TargetError};
 
@@ -149,6 +149,11 @@ impl<T: LaneTarget> OpenLane<'_, T> {
             return Ok(None);
         }
         match stored.answer(&offered) {
+            // The sender may lack a part of the clusters passed: only those that are stored can be trusted.
+            Answer::Resume if offered.is_carried_only() && !claims.has(&offered) => {
+                let halt = origin_unknown(&key.topic);
+                self.refuse(draft, *offered, halt)?;
+            }
             // Its clusters have changed since it first joined: they are stored before it is read.
             Answer::Resume if claims.claim(&offered, &mut draft.claimed) => {
                 draft.opened.push(*offered);

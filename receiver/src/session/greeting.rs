@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kafka::catalog::Catalog;
 use quinn::Connection;
 use service::lock::Lock;
 use service::status::Tally;
@@ -12,12 +13,13 @@ use transport::control::{ControlError, ControlReader, ControlWriter};
 use wire::close::{Close, CloseCode};
 use wire::control::{Control, Hello, Role};
 use wire::error::{PeerIncompatible, PeerMisbehaved};
-use wire::hello::{VERSIONS, agree};
+use wire::hello::{FEATURE_PROBE, VERSIONS, agree};
 use wire::lanes::{ClassTable, LANE_HASH};
 use wire::limits::LANES_MAX;
 
 use super::joinable::{JoinRequest, Joinable};
 use super::peers::Peers;
+use super::probe::{Proof, prove_other_cluster};
 use super::refusal::Refusal;
 use crate::link::registry::ServedLinks;
 use crate::link::{LinkSettings, ServedLink};
@@ -29,6 +31,10 @@ const FIRST_MESSAGE_WITHIN: Duration = Duration::from_secs(10);
 pub struct Host {
     /// Kafka's id of the target cluster.
     pub cluster_id: String,
+    /// Addresses that the target cluster is reached at, for messages.
+    pub bootstrap_servers: String,
+    /// Catalog of the target cluster.
+    pub catalog: Arc<dyn Catalog>,
     /// A random number drawn at process start.
     pub process: u128,
     pub links: Arc<ServedLinks>,
@@ -77,6 +83,9 @@ pub(super) async fn greet(connection: &Connection, host: &Host) -> Result<Greeti
     match tokio::time::timeout(FIRST_MESSAGE_WITHIN, reader.next()).await {
         Ok(Ok(Control::Hello(hello))) => match check(&hello, connection, host) {
             Ok(Checked { link, settings, sender, version }) => {
+                if let Err(close) = check_same_id(&hello, host).await {
+                    return Err(Refusal::new(close, writer));
+                }
                 Ok(Greeting::Hello(Box::new(Greeted { link, settings, sender, hello, version, reader, writer })))
             }
             Err(close) => Err(Refusal::new(close, writer)),
@@ -99,6 +108,30 @@ struct Checked {
     version: u16,
 }
 
+/// Refuses a source with the id of the target, unless a probe proves that they are two clusters.
+async fn check_same_id(hello: &Hello, host: &Host) -> Result<(), Close> {
+    if hello.cluster_id != host.cluster_id {
+        return Ok(());
+    }
+    match prove_other_cluster(&host.catalog, hello).await? {
+        Proof::OtherCluster => Ok(()),
+        Proof::SameCluster(topic) => {
+            let close = same_cluster(host);
+            let detail =
+                format!("{}; it has topic {topic}, which the sender has just created at the source", close.detail);
+            Err(Close { detail, ..close })
+        }
+    }
+}
+
+/// Refuses a sender whose source states the id of the target.
+fn same_cluster(host: &Host) -> Close {
+    let close = Close::from(PeerIncompatible::SameCluster);
+    let Host { cluster_id, bootstrap_servers, .. } = host;
+    let detail = format!("{close}: both have id {cluster_id}; the target's bootstrap servers are {bootstrap_servers}");
+    Close { detail, ..close }
+}
+
 fn check(hello: &Hello, connection: &Connection, host: &Host) -> Result<Checked, Close> {
     if hello.role != Role::Sender {
         return Err(PeerIncompatible::Role.into());
@@ -114,10 +147,14 @@ fn check(hello: &Hello, connection: &Connection, host: &Host) -> Result<Checked,
         let detail = format!("{close}: its DNS names are [{names}], and the link's `senders` has none of them");
         return Err(Close { detail, ..close });
     };
-    if hello.cluster_id == host.cluster_id {
-        return Err(PeerIncompatible::SameCluster.into());
+    if hello.cluster_id == host.cluster_id && hello.features & FEATURE_PROBE == 0 {
+        return Err(same_cluster(host));
     }
-    if hello.lanes == 0 || hello.lanes > LANES_MAX {
+    if hello.lanes == 0 {
+        // `causeway check` asks without a session.
+        return Err(Close::normal(format!("the target cluster is {}", host.cluster_id)));
+    }
+    if hello.lanes > LANES_MAX {
         return Err(PeerMisbehaved::UnexpectedMessage("a lane count out of range").into());
     }
     if hello.lane_hash != LANE_HASH {

@@ -67,7 +67,8 @@ async fn session(incoming: Incoming, id: u64, host: Arc<Host>, shutdown: Shutdow
             }
         }
         Err(refusal) if refusal.close.code == CloseCode::Normal => {
-            tracing::info!(peer = %remote, "peer disconnected before the handshake");
+            tracing::info!(peer = %remote, detail = refusal.close.detail, "peer came without a session");
+            refusal.send(&connection).await;
         }
         Err(refusal) => refuse(&host, &connection, refusal).await,
     }

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use wire::halt::HaltReason;
+use wire::hello::FEATURE_CARRIED_ONLY;
 use wire::ids::{Epoch, LaneId, Slot, TopicId};
 use wire::partition::Partition;
 
@@ -20,6 +21,9 @@ pub struct SourceTopic {
     pub id: TopicId,
     pub partitions: i32,
     pub origin: TopicOrigin,
+    /// True if the state topic of another link could not be read, so that the origin may lack that link: the topic
+    /// continues if this link has carried it, and waits otherwise.
+    pub unsure: bool,
 }
 
 /// Partitions of one lane that must be offered now.
@@ -58,8 +62,16 @@ pub struct LanePartitions {
     router: Router,
     /// Target cluster, which no topic returns to; `None` while unknown.
     target: Option<String>,
+    /// True if the receiver can tell whether the link has carried a topic.
+    carries_unsure: bool,
     /// Origin of each topic when it was first offered.
-    origins: HashMap<Arc<str>, TopicOrigin>,
+    origins: HashMap<Arc<str>, KnownOrigin>,
+}
+
+#[derive(Debug)]
+struct KnownOrigin {
+    origin: TopicOrigin,
+    unsure: bool,
 }
 
 #[derive(Debug, Default)]
@@ -86,7 +98,7 @@ struct Offered {
 impl LanePartitions {
     pub fn new(router: Router) -> Self {
         let lanes = (0..router.lanes()).map(|_| LaneState::default()).collect();
-        Self { lanes, router, target: None, origins: HashMap::new() }
+        Self { lanes, router, target: None, carries_unsure: false, origins: HashMap::new() }
     }
 
     /// Excludes topics that have passed the cluster `target`.
@@ -95,9 +107,25 @@ impl LanePartitions {
         Self { target: Some(target.to_owned()), ..self }
     }
 
-    /// Returns an offered topic that now has another origin than when it was offered. It requires a new session.
+    /// Offers topics of which the source does not tell whether another link writes them, if the receiver agreed to the
+    /// feature. Otherwise they wait here.
+    #[must_use]
+    pub fn with_features(self, features: u64) -> Self {
+        Self { carries_unsure: features & FEATURE_CARRIED_ONLY != 0, ..self }
+    }
+
+    /// Returns an offered topic that now has another origin than when it was offered, or whose origin is sure now. It
+    /// requires a new session.
     pub fn poll_rerouted<'t>(&self, topics: &'t [SourceTopic]) -> Option<&'t SourceTopic> {
-        topics.iter().find(|topic| self.origins.get(&topic.name).is_some_and(|origin| *origin != topic.origin))
+        let differs =
+            |known: &KnownOrigin, topic: &SourceTopic| known.origin != topic.origin || known.unsure && !topic.unsure;
+        topics.iter().find(|topic| self.origins.get(&topic.name).is_some_and(|known| differs(known, topic)))
+    }
+
+    /// Returns whether a topic may be offered in this session.
+    fn may_offer(&self, topic: &SourceTopic) -> bool {
+        let may = !topic.unsure || self.carries_unsure;
+        may && topic.origin.not_carried_reason(self.target.as_deref()).is_none()
     }
 
     /// Handles that the receiver opened a lane: all its partitions must be offered again.
@@ -118,7 +146,8 @@ impl LanePartitions {
     pub fn poll_due(&mut self, topics: &[SourceTopic]) -> Vec<Due> {
         self.forget_vanished(topics);
         let mut new: Vec<Vec<Candidate>> = vec![Vec::new(); self.lanes.len()];
-        for topic in topics.iter().filter(|topic| topic.origin.not_carried_reason(self.target.as_deref()).is_none()) {
+        let offered: Vec<_> = topics.iter().filter(|topic| self.may_offer(topic)).collect();
+        for topic in offered {
             for partition in 0..topic.partitions {
                 let index = usize::from(self.router.lane(&topic.name, partition).0);
                 let lane = &mut self.lanes[index];
@@ -128,7 +157,8 @@ impl LanePartitions {
                     lane.slots.insert(slot, Offered { at: partition.clone(), topic_id: topic.id });
                     let lift = lane.lifts.remove(&partition);
                     new[index].push(Candidate { slot, at: partition, lift });
-                    self.origins.entry(Arc::clone(&topic.name)).or_insert_with(|| topic.origin.clone());
+                    let known = || KnownOrigin { origin: topic.origin.clone(), unsure: topic.unsure };
+                    self.origins.entry(Arc::clone(&topic.name)).or_insert_with(known);
                 }
             }
         }
@@ -285,7 +315,7 @@ mod tests {
     use wire::ids::Position;
 
     fn topic(name: &str, partitions: i32) -> SourceTopic {
-        SourceTopic { name: name.into(), id: TopicId([1; 16]), partitions, origin: TopicOrigin::Own }
+        SourceTopic { name: name.into(), id: TopicId([1; 16]), partitions, origin: TopicOrigin::Own, unsure: false }
     }
 
     fn brought(name: &str, cluster: &str) -> SourceTopic {
@@ -306,6 +336,19 @@ mod tests {
         );
         assert_eq!(partitions.poll_rerouted(&[brought("own", "ams")]), Some(&brought("own", "ams")));
         assert_eq!(partitions.poll_rerouted(&[brought("from-ams", "fra")]), Some(&brought("from-ams", "fra")));
+    }
+
+    #[test]
+    fn an_unsure_topic_is_offered_if_the_receiver_can_tell() {
+        let unsure = SourceTopic { unsure: true, ..topic("orders", 1) };
+        let mut partitions = LanePartitions::new(Router::plain(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        assert!(partitions.poll_due(std::slice::from_ref(&unsure))[0].partitions.is_empty(), "an older receiver");
+        let mut partitions = LanePartitions::new(Router::plain(1)).with_features(FEATURE_CARRIED_ONLY);
+        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        assert_eq!(partitions.poll_due(std::slice::from_ref(&unsure))[0].partitions.len(), 1);
+        assert_eq!(partitions.poll_rerouted(&[unsure]), None);
+        assert_eq!(partitions.poll_rerouted(&[topic("orders", 1)]), Some(&topic("orders", 1)));
     }
 
     #[test]

@@ -76,7 +76,6 @@ fn check_hello(hello: &Hello) -> Result<(), DecodeError> {
     within("cluster id", hello.cluster_id.len(), STRING_MAX)?;
     within("instance", hello.instance.len(), STRING_MAX)?;
     within("lane hash", hello.lane_hash.len(), STRING_MAX)?;
-    ensure(hello.lanes > 0, "a link without lanes")?;
     within("lanes", hello.lanes.into(), LANES_MAX.into())?;
     within("classes", hello.classes.len(), LANES_MAX.into())?;
     hello.classes.iter().try_for_each(|class| {
