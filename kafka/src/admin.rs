@@ -7,6 +7,7 @@ mod replicas;
 mod topics;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdkafka_sys as sys;
 use wire::ids::Position;
@@ -25,6 +26,8 @@ use crate::topic_settings::{NAMES, TopicSettings};
 use call::LIMIT;
 use replicas::Requirements;
 
+/// Time limit of a ping: that of a broker that does not answer, after which the client asks another one.
+const PING_LIMIT: Duration = Duration::from_secs(10);
 /// Most topics in one request.
 const TOPICS: usize = 500;
 /// Most partitions in one request; each broker gets only its own share of it.
@@ -59,6 +62,10 @@ impl Catalog for KafkaCatalog {
             sys::rd_kafka_mem_free(self.0.raw(), id.cast());
             Ok(copy)
         }
+    }
+
+    fn ping(&self) -> Result<(), KafkaError> {
+        metadata::of_brokers(&self.0, PING_LIMIT)
     }
 
     fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {

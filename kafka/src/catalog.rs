@@ -120,6 +120,10 @@ pub trait Catalog: Send + Sync {
     fn cluster_id(&self) -> Result<String, KafkaError> {
         unsupported("cluster id")
     }
+    /// Asks any broker for an answer, at little cost: the cluster can be reached.
+    fn ping(&self) -> Result<(), KafkaError> {
+        self.topics().map(drop)
+    }
     /// Lists every topic of the cluster.
     fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
         unsupported("list of topics")

@@ -45,7 +45,7 @@ pub(super) async fn measure(catalog: Arc<dyn Catalog>, start: Start, report: Arc
         let mut asked = tokio::task::spawn_blocking(move || {
             if topics.is_empty() {
                 // Without partitions to ask for, the lag is 0 only if the source answers.
-                asks.topics()?;
+                asks.ping()?;
             }
             let logs = discovery::source_logs(&*asks, &topics, target.as_deref())?;
             let lag = Lag::of(&logs, &lanes, start);
