@@ -54,7 +54,7 @@ impl Stall {
         let mut moved = HashSet::new();
         for Unreported { partition, broker } in unreported {
             let Some(&leader) = leaders.get(partition) else { continue };
-            let before = *self.leaders.entry(partition.clone()).or_insert(broker.unwrap_or(leader));
+            let before = *self.leaders.entry(partition.clone()).or_insert_with(|| broker.unwrap_or(leader));
             if before == leader {
                 continue;
             }
