@@ -30,8 +30,11 @@ pub const FEATURE_CLOCK: u64 = 1 << 5;
 /// Feature: further channels that join the session.
 pub const FEATURE_CHANNELS: u64 = 1 << 6;
 
+/// Feature: topics that the source lost, and positions that are forgotten.
+pub const FEATURE_FORGET: u64 = 1 << 8;
+
 /// Features that this end supports.
-pub const FEATURES: u64 = FEATURE_LZ4 | FEATURE_ZSTD | FEATURE_CHANNELS;
+pub const FEATURES: u64 = FEATURE_LZ4 | FEATURE_ZSTD | FEATURE_CHANNELS | FEATURE_FORGET;
 
 /// Returns the newest protocol version that both ends speak.
 ///

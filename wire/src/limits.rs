@@ -13,6 +13,9 @@ pub const OFFER_PARTITIONS_MAX: usize = 256;
 /// Configuration entries carried with a topic; Kafka knows about 40.
 pub const TOPIC_CONFIGS_MAX: usize = 64;
 
+/// Topics named in one message about topics that are not carried.
+pub const TOPICS_NAMED_MAX: usize = 256;
+
 /// Clusters that a topic may have passed before the source: longer chains of links are not realistic.
 pub const CLUSTERS_MAX: usize = 16;
 

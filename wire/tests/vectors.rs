@@ -10,8 +10,8 @@ use wire::close::{Close, CloseCode};
 use wire::codec::{KINDS, control_length, decode_control, encode_control};
 use wire::compress::Codec;
 use wire::control::{
-    Accepts, Control, CreditTerms, Hello, Jump, LaneClosedReason, OfferedPartition, Range, Role, Timing, TopicConfig,
-    Welcome,
+    Accepts, Control, CreditTerms, Hello, Jump, LaneClosedReason, OfferedPartition, OrphanedTopic, Range, Role, Timing,
+    TopicConfig, Welcome,
 };
 use wire::frame::{Frame, FrameBuilder, FrameCursor, FrameHead, HeaderBlock, Headers, RecordRef, Step};
 use wire::hello::{VERSIONS, agree};
@@ -114,6 +114,16 @@ fn lanes() -> Vec<(&'static str, Control)> {
                 reason: "record-rejected".into(),
                 detail: detail(),
             },
+        ),
+        ("topics-gone", Control::TopicsGone { topics: vec!["orders".into(), "bills".into()] }),
+        (
+            "orphaned",
+            Control::Orphaned { topics: vec![OrphanedTopic { topic: "orders".into(), positions: 12 }], others: 300 },
+        ),
+        ("forget", Control::Forget { topic: "orders".into(), asked, reason: "operator: forget".into() }),
+        (
+            "forgotten",
+            Control::Forgotten { topic: "orders".into(), positions: 11, refused: "lane 3 is not open".into() },
         ),
         ("ack", Control::Ack { lane, epoch, sequence: Sequence(70_000), timing: None }),
         ("ack-timed", Control::Ack { lane, epoch, sequence: Sequence(70_000), timing: Some(timing) }),

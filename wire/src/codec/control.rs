@@ -78,6 +78,10 @@ control_kinds! {
     33 "→" Offer { lane, epoch, partitions, last };
     34 "←" PartitionOpen { lane, epoch, slot, position, leader_epoch };
     35 "↔" PartitionHalted { lane, epoch, slot, position, reason, detail };
+    40 "→" TopicsGone { topics };
+    41 "←" Orphaned { topics, others };
+    42 "→" Forget { topic, asked, reason };
+    43 "←" Forgotten { topic, positions, refused };
     48 "←" Ack { lane, epoch, sequence, timing };
 }
 
@@ -158,6 +162,7 @@ fn clipped(control: &Control) -> Control {
     if let Control::LaneClosed { detail, .. }
     | Control::PartitionHalted { detail, .. }
     | Control::ChannelClosed { detail, .. }
+    | Control::Forgotten { refused: detail, .. }
     | Control::Close(Close { detail, .. }) = &mut control
         && detail.len() > STRING_MAX
     {
