@@ -56,6 +56,11 @@ impl Admin for Answers<Report> {
         Box::pin(async move { report.board().ask(parsed(request)?).await })
     }
 
+    fn forget(&self, topic: String) -> Outcome {
+        let report = Arc::clone(&self.0);
+        Box::pin(async move { report.board().forget(topic).await })
+    }
+
     fn rate(&self, request: Value) -> Result<String, String> {
         self.0.board().rates().ask(&parsed(request)?, jiff::Timestamp::now())
     }

@@ -11,6 +11,7 @@
 //! - `barrier`: the reading that decides, through a record of the lane's own
 //! - `stored`, `slots`, `offers`, `claims`: parts of an open lane's memory
 //! - `transaction`, `draft`: offers, records and positions of one transaction
+//! - `forget`: positions of topics that are not carried, dropped on request
 //! - `handover`: partitions that change lanes
 //! - `rejected_record`, `unauthorized_partition`: which record or partition a refusal of the target is about
 //! - `recover`: what to do after a transaction whose outcome is unknown
@@ -24,6 +25,7 @@ mod barrier;
 mod claims;
 mod classes;
 mod draft;
+mod forget;
 mod handover;
 pub(crate) mod inbox;
 pub(crate) mod memory;
@@ -44,6 +46,7 @@ mod unauthorized_partition;
 
 pub use claims::Claim;
 pub use draft::Committed;
+pub use forget::{ForgetStep, ForgetTopic};
 pub use handover::{HandoverRequest, LaneMessage};
 pub use open_lane::{Counts, Lane, LaneError, OpenLane};
 pub use recover::RecoverError;

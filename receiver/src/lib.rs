@@ -40,8 +40,10 @@ pub use join::{Offered, OfferedTarget};
 pub use lane::inbox::{Arrival, Inbox};
 pub use lane::memory::DecodeMemory;
 pub use lane::size::TransactionSize;
-pub use lane::{Claim, Committed, Counts, HandoverRequest, Lane, LaneError, LaneMessage, OpenError, OpenLane};
-pub use lane::{RecoverError, Terms};
+pub use lane::{
+    Claim, Committed, Counts, ForgetStep, ForgetTopic, HandoverRequest, Lane, LaneError, LaneMessage, OpenError,
+    OpenLane, RecoverError, Terms,
+};
 
 // Sessions, which tests run over an emulated path in virtual time.
 pub use lane::thread::{Command, LaneHandle, Reply};

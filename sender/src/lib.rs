@@ -43,6 +43,7 @@ pub use source::origins::reading::{KafkaStateLog, OriginReader, OriginsError, St
 pub use source::{Assignment, Event, LaneReader, PartitionFault, Source};
 
 // Its reports.
+pub use partitions::deleted_topic::DeletedTopic;
 pub use report::forecast::Forecast;
 pub use report::lag::{PartitionStatus, TopicStatus};
 pub use report::latency::StageStatus;

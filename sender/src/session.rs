@@ -5,6 +5,8 @@
 
 mod channels;
 pub(crate) mod end;
+mod gone;
+mod gone_topics;
 mod halting;
 mod handshake;
 mod offering;
@@ -23,6 +25,7 @@ use transport::control::close;
 use wire::close::Close;
 use wire::control::{Control, LaneClosedReason, Welcome};
 use wire::halt::HaltReason;
+use wire::hello::FEATURE_FORGET;
 use wire::ids::{Epoch, LaneId, Slot};
 use wire::partition::Partition;
 
@@ -35,13 +38,14 @@ use crate::lane::thread::{Command, LaneHandle, SessionPart};
 use crate::partitions::lane_partitions::{Due, LanePartitions};
 use crate::partitions::outcome::Answer;
 use crate::partitions::policy::Policies;
-use crate::partitions::resume::{Halt, PendingRequest, ResumeAction};
+use crate::partitions::resume::{Halt, PendingRequest, ResumeAction, SessionRequest};
 use crate::source::Assignment;
 use crate::source::discovery::Discovered;
 
 use channels::ChannelSupervisor;
 pub use channels::{ChannelDialer, REDIAL_MAX, REDIAL_MIN};
 pub use end::SessionEnd;
+use gone_topics::GoneTopics;
 use halting::Halting;
 pub use handshake::{HandshakeError, Handshaken, Identity, shake_hands};
 pub use offering::Offering;
@@ -82,6 +86,11 @@ struct Active<'a> {
     reopen: Reopen,
     opened: HashMap<(LaneId, Epoch), Vec<Assignment>>,
     halting: Halting,
+    gone: GoneTopics,
+    /// Partitions that the source did not know when they were read, and when; most of them are deleted.
+    suspects: HashMap<Partition, Instant>,
+    /// True if the receiver knows messages about topics that are gone.
+    forgets: bool,
     supervisor: ChannelSupervisor,
 }
 
@@ -136,6 +145,7 @@ impl<'a> Active<'a> {
             published.target_cluster = Some(welcome.cluster_id.clone());
             published.channels = vec![ChannelPlace { connection: Some(connection.clone()), ..ChannelPlace::default() }];
             published.session_began = Some(std::time::Instant::now());
+            published.deleted_topics.clear();
             published.sessions += 1;
         });
         dispatcher.open(0, session.channels.first.clone());
@@ -149,6 +159,7 @@ impl<'a> Active<'a> {
         let latency = session.board.latency();
         latency.begin_session();
         let lanes = session.lanes.len() as u16;
+        let forgets = welcome.features & FEATURE_FORGET != 0;
         Self {
             session,
             connection,
@@ -158,6 +169,9 @@ impl<'a> Active<'a> {
             reopen: Reopen::new(lanes),
             opened: HashMap::new(),
             halting: Halting::default(),
+            gone: GoneTopics::new(forgets),
+            suspects: HashMap::new(),
+            forgets,
             supervisor,
         }
     }
@@ -186,6 +200,7 @@ impl<'a> Active<'a> {
                         return end;
                     }
                     self.halt_recreated();
+                    self.end_gone();
                     self.offer_due();
                 }
                 config = self.session.config.changed() => {
@@ -194,12 +209,16 @@ impl<'a> Active<'a> {
                     }
                     self.part.dispatcher.set_classes(&config.classes, self.session.board.rates().rate());
                 }
-                Some(request) = requests.recv() => self.handle_request(request),
+                Some(request) = requests.recv() => match request {
+                    SessionRequest::Resume(request) => self.handle_request(request),
+                    SessionRequest::Forget(request) => self.handle_forget(request),
+                },
                 end = self.supervisor.end() => return SessionEnd::Lost(end),
                 () = sleep_until(reopen_at) => self.open_lanes(),
                 now = clock.tick() => {
                     self.send(self.part.latency.poll_question());
                     self.part.dispatcher.set_rate(self.session.board.rates().rate());
+                    self.offer_suspects();
                     // Offers that found no room are tried again.
                     self.offer_due();
                     let drained = || self.session.lanes.iter().all(|lane| lane.progress.is_drained());
@@ -278,6 +297,16 @@ impl<'a> Active<'a> {
                 self.part.latency.handle_answer(asked, answered);
                 Ok(())
             }
+            Control::Orphaned { topics, .. } => {
+                self.gone.handle_report(topics);
+                self.publish_gone();
+                Ok(())
+            }
+            Control::Forgotten { topic, positions, refused } => {
+                self.gone.handle_forgotten(&topic, positions, &refused);
+                self.publish_gone();
+                Ok(())
+            }
             _ => Err(SessionEnd::Lost("receiver sent a control message that is not valid in a session".to_owned())),
         }
     }
@@ -345,6 +374,9 @@ impl<'a> Active<'a> {
         let partition = self.partitions.handle_partition_halted(lane, epoch, slot, halt.clone());
         let Some(partition) = partition.cloned() else { return Ok(()) };
         self.halting.handle_halted(&partition, &halt.reason, detail);
+        if HaltReason::of(&halt.reason) == Some(HaltReason::SourceGone) {
+            self.suspects.insert(partition.clone(), Instant::now());
+        }
         if self.partitions.halt(&partition).is_none_or(|stored| stored.reason != halt.reason) {
             // The request failed: status still shows the halt that it was to lift.
             let Partition { topic, partition } = &partition;

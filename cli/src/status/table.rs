@@ -146,7 +146,8 @@ fn served(page: &mut Page, link: &LinkStatus) {
     page.line("committed", &format!("{records} records, {} in {transactions} transactions", bytes(counts.bytes)));
     page.line("recovered", &format!("{} times", counts.recoveries));
     page.line("halted", &format!("{} partitions; the sender's status says why", link.halted_partitions));
-    page.line("orphaned", &format!("{} positions", link.orphaned_positions));
+    let forget = if link.orphaned_positions > 0 { "; `causeway forget` drops them" } else { "" };
+    page.line("orphaned", &format!("{} positions{forget}", link.orphaned_positions));
     if !link.left_out_settings.is_empty() {
         page.list("left out", "none", link.left_out_settings.clone());
     }
@@ -230,7 +231,8 @@ fn remedies(status: &sender::Status) -> Vec<String> {
     let halted = reasons.iter().map(|reason| format!("see docs/troubleshoot.md#{reason}"));
     let closed = status.lanes_closed.iter().any(|lane| lane.reason == "superseded");
     let contested = closed.then(|| "run one receiver per link: stop one of the two".to_owned());
-    halted.chain(contested).collect()
+    let deleted = (!status.deleted_topics.is_empty()).then(|| "see docs/troubleshoot.md#source-deleted".to_owned());
+    halted.chain(deleted).chain(contested).collect()
 }
 
 fn sent(status: &sender::Status) -> String {

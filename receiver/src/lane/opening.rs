@@ -1,5 +1,6 @@
 //! Opening a lane: it checks first, because a refusal must not have fenced a healthy owner.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use wire::close::{Close, CloseCode};
@@ -8,6 +9,7 @@ use wire::ids::Epoch;
 
 use super::barrier;
 use super::claims::Claims;
+use super::forget::Forgets;
 use super::handover::Handovers;
 use super::inbox::Inbox;
 use super::offers::Offers;
@@ -47,6 +49,9 @@ impl<T: LaneTarget> Lane<T> {
         self.parts.messages.clear();
         self.open = Some(Open {
             not_offered: state.partitions.keys().cloned().collect(),
+            gone: HashSet::new(),
+            orphan_changes: 0,
+            forgets: Forgets::default(),
             all_offered: false,
             slots: Slots::default(),
             offers: Offers::default(),

@@ -15,11 +15,13 @@ use transport::clock::Clock;
 use wire::close::{Close, CloseCode};
 use wire::control::{Control, CreditTerms, Welcome};
 use wire::error::{DecodeError, PeerMisbehaved};
-use wire::hello::{FEATURE_CHANNELS, FEATURES, common_features};
+use wire::halt::HaltReason;
+use wire::hello::{FEATURE_CHANNELS, FEATURE_FORGET, FEATURES, common_features};
 use wire::ids::LaneId;
 use wire::lanes::ClassRequest;
 
 use super::channels::ExtraChannels;
+use super::forgetting::Forgetting;
 use super::frames::{self, Intake};
 use super::greeting::{Greeted, Host};
 use super::joining::Joining;
@@ -57,6 +59,7 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
     let credit = link.credit(count);
     let welcome = welcome(&host, &greeted, &terms, credit);
     let extra = welcome.features & FEATURE_CHANNELS != 0;
+    let forgets = welcome.features & FEATURE_FORGET != 0;
     let listener = extra.then(|| host.joinable.register(welcome.token, &greeted.sender));
     let carried_topics = Arc::new(CarriedTopics::new(count));
     let targets = Targets::new(link, &greeted.settings, Arc::clone(&terms));
@@ -84,8 +87,10 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
         tick: tokio::time::interval(Duration::from_secs(1)),
         shutdown,
     };
+    let forgetting = forgets.then(|| Forgetting::new(id, &lanes, &carried_topics, &outgoing));
     let mut active = Active {
         id,
+        forgetting,
         joining: Joining::start(targets, id, &lanes, Arc::clone(&carried_topics)),
         lanes,
         terms,
@@ -114,7 +119,7 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
             Event::Message(message) => active.handle(message).await,
             Event::Reply(reply) => active.handle_reply(reply).await,
             Event::ChannelEnded(message) => active.send(message).await,
-            Event::Tick => active.check_silence(link, &connection),
+            Event::Tick => active.handle_tick(link, &connection).await,
             Event::End(close) => Err(close),
         };
     };
@@ -211,6 +216,8 @@ struct Active {
     joining: Joining,
     replies: mpsc::Sender<Reply>,
     outgoing: mpsc::Sender<Control>,
+    /// Forgetting of topics, if both ends know of it.
+    forgetting: Option<Forgetting>,
     clock: Clock,
     /// Time of the sender's last message.
     heard: Instant,
@@ -231,8 +238,21 @@ impl Active {
                 self.command(lane, command)
             }
             Control::Topic { .. } | Control::Offer { .. } => self.joining.handle(message),
+            Control::TopicsGone { .. } if self.forgetting.is_some() => self.joining.handle(message),
+            Control::Forget { topic, asked, reason } => match &mut self.forgetting {
+                Some(forgetting) => {
+                    forgetting.handle_request(topic, asked, reason);
+                    Ok(())
+                }
+                None => Err(PeerMisbehaved::UnexpectedMessage("Forget").into()),
+            },
             Control::PartitionHalted { lane, epoch, slot, reason, detail, .. } => {
-                tracing::warn!(%lane, %slot, reason, detail, "sender halted a partition");
+                if HaltReason::of(&reason) == Some(HaltReason::SourceGone) {
+                    // Each partition of a deleted topic; the sender reports the topic.
+                    tracing::debug!(%lane, %slot, reason, detail, "sender halted a partition");
+                } else {
+                    tracing::warn!(%lane, %slot, reason, detail, "sender halted a partition");
+                }
                 self.command(lane, Command::Halted(self.id, epoch, slot, HaltRecord { reason, detail }))
             }
             Control::Clock { asked, answered: 0 } => {
@@ -271,6 +291,13 @@ impl Active {
             Reply::LaneMessage(to, message) => self.command(to, Command::LaneMessage(self.id, message)),
             Reply::Close(close) => Err(close),
         }
+    }
+
+    async fn handle_tick(&mut self, link: &ServedLink, connection: &Connection) -> Result<(), Close> {
+        if let Some(report) = self.forgetting.as_mut().and_then(Forgetting::poll_report) {
+            self.send(report).await?;
+        }
+        self.check_silence(link, connection)
     }
 
     fn is_strict(&self, lane: LaneId) -> bool {

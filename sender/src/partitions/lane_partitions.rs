@@ -3,7 +3,7 @@
 //! Discovery finds the topics, the receiver opens lanes and partitions. From both follows which partitions must be
 //! offered next, with slots that are never used twice within an epoch.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use wire::halt::HaltReason;
@@ -42,9 +42,9 @@ pub struct Candidate {
     pub lift: Option<HaltLift>,
 }
 
-/// Partition that must not be read further: its topic was recreated since it joined.
+/// Partition that must not be read further: its topic was deleted or recreated since it joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recreated {
+pub struct Outdated {
     pub lane: LaneId,
     pub epoch: Epoch,
     pub slot: Slot,
@@ -116,7 +116,8 @@ impl LanePartitions {
     pub fn poll_due(&mut self, topics: &[SourceTopic]) -> Vec<Due> {
         self.forget_vanished(topics);
         let mut new: Vec<Vec<Candidate>> = vec![Vec::new(); self.lanes.len()];
-        for topic in topics.iter().filter(|topic| topic.origin.not_carried_reason(self.target.as_deref()).is_none()) {
+        let target = self.target.as_deref();
+        for topic in topics.iter().filter(|topic| topic.origin.not_carried_reason(target).is_none()) {
             for partition in 0..topic.partitions {
                 let index = usize::from(self.router.lane(&topic.name, partition).0);
                 let lane = &mut self.lanes[index];
@@ -214,7 +215,7 @@ impl LanePartitions {
 
     /// Returns partitions that are read and whose topic was recreated. Halted partitions of such topics are offered
     /// again, so that the receiver can state the new halt.
-    pub fn poll_recreated(&mut self, topics: &[SourceTopic]) -> Vec<Recreated> {
+    pub fn poll_recreated(&mut self, topics: &[SourceTopic]) -> Vec<Outdated> {
         let ids: HashMap<_, _> = topics.iter().map(|topic| (&topic.name, topic.id)).collect();
         let mut found = Vec::new();
         for (number, lane) in self.lanes.iter_mut().enumerate() {
@@ -228,7 +229,7 @@ impl LanePartitions {
                 // Each is returned once. An offer without an answer is compared again when it is answered.
                 if lane.opened.contains(&slot) {
                     offered.topic_id = id;
-                    found.push(Recreated { lane: LaneId(number as u16), epoch, slot, detail });
+                    found.push(Outdated { lane: LaneId(number as u16), epoch, slot, detail });
                 } else if lane.halted.contains_key(&offered.at) {
                     offered.topic_id = id;
                     lane.offered.remove(&offered.at);
@@ -236,6 +237,38 @@ impl LanePartitions {
             }
         }
         found
+    }
+
+    /// Returns whether a listed topic goes to the target.
+    pub fn carries(&self, topic: &SourceTopic) -> bool {
+        topic.origin.not_carried_reason(self.target.as_deref()).is_none()
+    }
+
+    /// Returns the topics that were offered, each with its number of partitions.
+    pub fn offered_topics(&self) -> BTreeMap<Arc<str>, u32> {
+        let slots = self.lanes.iter().flat_map(|lane| lane.slots.values());
+        let partitions: HashSet<_> = slots.map(|offered| &offered.at).collect();
+        let mut topics = BTreeMap::new();
+        for at in partitions {
+            *topics.entry(Arc::clone(&at.topic)).or_default() += 1;
+        }
+        topics
+    }
+
+    /// Forgets the halts of topics that are gone. Returns the slots that are still read.
+    pub fn handle_gone(&mut self, topics: &HashSet<Arc<str>>) -> Vec<Outdated> {
+        let mut read = Vec::new();
+        for (number, lane) in self.lanes.iter_mut().enumerate() {
+            lane.halted.retain(|at, _| !topics.contains(&at.topic));
+            lane.lifts.retain(|at, _| !topics.contains(&at.topic));
+            let Some(epoch) = lane.epoch else { continue };
+            let open = lane.opened.iter().filter_map(|slot| Some((*slot, lane.slots.get(slot)?)));
+            let of_topics = open.filter(|(_, offered)| topics.contains(&offered.at.topic));
+            let detail = "the source's topic was deleted, or is hidden from this sender".to_owned();
+            let fault = |(slot, _)| Outdated { lane: LaneId(number as u16), epoch, slot, detail: detail.clone() };
+            read.extend(of_topics.map(fault));
+        }
+        read
     }
 
     pub fn lane(&self, at: &Partition) -> LaneId {

@@ -40,6 +40,8 @@ const METRICS: &[Metric<Status>] = service::metrics! {
         "Partitions that an error stopped, by reason; an operator must act. A word of a newer receiver counts as other";
     Gauges "causeway_sender_not_carried_topics" by "reason", not_carried,
         "Topics that match and are not carried because links write them to the source, by reason: brought, returns, too-far";
+    Gauge "causeway_sender_deleted_topics", |s| Some(s.deleted_topics.len() as f64),
+        "Topics with stored positions that the source no longer has; an operator forgets or excludes them";
     Gauge "causeway_sender_unmatched_entries", |s| Some(s.unmatched_entries.len() as f64),
         "Entries of source.topics that match no topic which the source shows to this sender";
     Gauge "causeway_sender_source_transaction_open_seconds",

@@ -9,6 +9,7 @@ use crate::board::{ChannelPlace, State, Wire};
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::scheduler::ClassView;
 use crate::lane::progress::{Closed, Snapshot, Totals};
+use crate::partitions::deleted_topic::DeletedTopic;
 use crate::partitions::lane_partitions::SourceTopic;
 use crate::rate::RateStatus;
 use crate::report::forecast::Forecast;
@@ -101,6 +102,8 @@ pub struct Status {
     pub source_transactions_open: Vec<OpenTransaction>,
     /// Partitions that an error stopped.
     pub halted: Vec<HaltedPartition>,
+    /// Topics with stored positions that the source no longer has, at most 256: [`source-deleted`](../troubleshoot.md#source-deleted).
+    pub deleted_topics: Vec<DeletedTopic>,
     /// Entries of `source.topics` that match no topic which the source shows to this sender.
     pub unmatched_entries: Vec<String>,
     /// Topics that match the filter and are not carried, because links write them to the source.

@@ -10,6 +10,7 @@ use transport::congestion::Flow;
 use crate::board::{Board, Published, State, on_standby};
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::lane::progress::{Snapshot, Totals};
+use crate::partitions::deleted_topic::DeletedTopic;
 use crate::partitions::router::Router;
 use crate::report::forecast::Forecast;
 use crate::report::lag::{Lag, PartitionStatus, TopicStatus};
@@ -195,6 +196,7 @@ impl Report {
             dead_channels: published.dead_channels,
             source_transactions_open: measured.open_transactions,
             not_carried: measured.not_carried,
+            deleted_topics: published.deleted_topics,
             limited_by: Limit::default(),
         };
         let evidence = Evidence {
@@ -245,5 +247,6 @@ fn trouble(published: &Published, measured: &Measured, unmatched_entries: &[Stri
     let source = published.source_trouble.as_ref().or(measured.source_trouble.as_ref());
     let known = source.into_iter().chain(&published.discovery_trouble).chain(unreachable).cloned();
     let unmatched = unmatched_entries.iter().map(|entry| matches_nothing(entry));
-    known.chain(measured.lag.waiting_sentences()).chain(unmatched).collect()
+    let deleted = DeletedTopic::sentences(&published.deleted_topics);
+    known.chain(measured.lag.waiting_sentences()).chain(unmatched).chain(deleted).collect()
 }
