@@ -24,7 +24,7 @@ const OF_COMMANDS: [(&str, &[&str]); 7] = [
     ("resume", &["the partition resumed", "it did not; the message says why"]),
     ("rate", &["it is in effect", "it was refused or there was no response", "invalid rate or time"]),
     ("adopt", &["all of them resumed", "some did not; the message says why"]),
-    ("forget", &["no position of the topics is stored any more", "some are; the message says why"]),
+    ("forget", &["the positions were dropped", "some were not; the message says why"]),
     ("jumps", &["it answered", "it did not"]),
 ];
 

@@ -56,7 +56,8 @@ impl Admin for Answers<Board> {
     }
 
     fn forget(&self, _topic: String) -> Outcome {
-        let reason = format!("this is a receiver; topics are forgotten at the sender of the link: {}", self.0.holders());
+        let reason =
+            format!("this is a receiver; topics are forgotten at the sender of the link: {}", self.0.holders());
         Box::pin(std::future::ready(Err(reason)))
     }
 

@@ -74,7 +74,9 @@ impl From<StopReason> for Failure {
     fn from(reason: StopReason) -> Self {
         match reason {
             StopReason::Tls(_) => Self::config(reason),
-            StopReason::Refused(_) => Self::Halted(reason.to_string()),
+            StopReason::Refused(_) | StopReason::SourceChanged(_) | StopReason::TargetChanged(_) => {
+                Self::Halted(reason.to_string())
+            }
             StopReason::Source(error) => error.into(),
             StopReason::Broken(_) => Self::failed(reason),
         }

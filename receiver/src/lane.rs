@@ -14,6 +14,7 @@
 //! - `forget`: positions of topics that are not carried, dropped on request
 //! - `handover`: partitions that change lanes
 //! - `rejected_record`, `unauthorized_partition`: which record or partition a refusal of the target is about
+//! - `rebuilt`: state of a cluster that an operator accepts in place of another
 //! - `recover`: what to do after a transaction whose outcome is unknown
 //! - `thread`, `pace`: the thread that drives a lane, and the rate of transactions
 //!
@@ -33,12 +34,13 @@ mod offers;
 mod open_lane;
 mod opening;
 pub(crate) mod pace;
+mod rebuilt;
 mod recover;
 mod rejected_record;
 pub(crate) mod size;
 mod slots;
 mod stored;
-mod terms;
+pub(crate) mod terms;
 pub(crate) mod thread;
 pub(crate) mod timings;
 mod transaction;
@@ -50,4 +52,4 @@ pub use forget::{ForgetStep, ForgetTopic};
 pub use handover::{HandoverRequest, LaneMessage};
 pub use open_lane::{Counts, Lane, LaneError, OpenLane};
 pub use recover::RecoverError;
-pub use terms::{OpenError, Terms};
+pub use terms::{AcceptedCluster, OpenError, Terms};

@@ -21,6 +21,7 @@ mod report;
 mod run;
 mod session;
 mod target;
+mod target_cluster;
 
 // A receiver process, and its status.
 pub use report::{metrics, status};
@@ -41,8 +42,8 @@ pub use lane::inbox::{Arrival, Inbox};
 pub use lane::memory::DecodeMemory;
 pub use lane::size::TransactionSize;
 pub use lane::{
-    Claim, Committed, Counts, ForgetStep, ForgetTopic, HandoverRequest, Lane, LaneError, LaneMessage, OpenError,
-    OpenLane, RecoverError, Terms,
+    AcceptedCluster, Claim, Committed, Counts, ForgetStep, ForgetTopic, HandoverRequest, Lane, LaneError, LaneMessage,
+    OpenError, OpenLane, RecoverError, Terms,
 };
 
 // Sessions, which tests run over an emulated path in virtual time.
@@ -51,3 +52,4 @@ pub use link::registry::ServedLinks;
 pub use session::ledger::{Admission, Ledger};
 pub use session::peers::PEER_CONNECTIONS_MAX;
 pub use session::{Host, server::serve};
+pub use target_cluster::TargetCluster;

@@ -41,6 +41,8 @@ use crate::stop_reason::StopReason;
 
 /// Wait before dialling again where only a new certificate or name can help.
 const BARRED_RETRY: Duration = Duration::from_secs(10);
+/// Time for a session to end by itself when the source has become another cluster.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Wait before a source that does not answer is asked again.
 const SOURCE_RETRY: Duration = Duration::from_secs(1);
 
@@ -85,8 +87,9 @@ pub(crate) async fn run<S: Source>(
         published.link = config.link.to_string();
         published.instance = config.instance.to_string();
     });
-    let watcher = topic_watcher(live.clone(), &dependencies);
+    let mut watcher = topic_watcher(live.clone(), &dependencies);
     let Some(source) = find_source(&watcher, &board, &shutdown).await else { return Ok(()) };
+    watcher.cluster = Some(source.cluster_id.as_str().into());
     let identity = identity(&config, source.cluster_id, source.topics.filter_hash);
     board.topics().send_replace(source.topics);
     let topics = board.topics().subscribe();
@@ -108,6 +111,7 @@ pub(crate) async fn run<S: Source>(
         board,
         backoff: Backoff::try_new(REDIAL_MIN, REDIAL_MAX).expect("the constants are in order"),
         lost: None,
+        target: None,
     };
     sender.publish_lanes();
     let result = tokio::select! {
@@ -140,6 +144,7 @@ fn topic_watcher<S>(config: Live<Config>, dependencies: &Dependencies<S>) -> Top
         catalog: Arc::clone(&dependencies.catalog),
         config,
         origins: Arc::new(Lock::new(OriginReader::new(Arc::clone(&dependencies.states)))),
+        cluster: None,
     }
 }
 
@@ -218,6 +223,16 @@ async fn classes_changed(live: &mut Live<Config>, classes: &Classes) {
     while !classes.routes_differ(&live.changed().await.classes) {}
 }
 
+/// Waits until the source has become another cluster, and then for the session to end by itself. Returns the sentence.
+async fn source_changed(mut topics: watch::Receiver<Discovered>) -> String {
+    let changed = topics.wait_for(|found| found.other_cluster.is_some()).await;
+    let Some(sentence) = changed.ok().and_then(|found| found.other_cluster.clone()) else {
+        return std::future::pending().await;
+    };
+    tokio::time::sleep(LAST_WORDS).await;
+    sentence
+}
+
 struct SenderLoop<S> {
     config: Arc<Config>,
     live: Live<Config>,
@@ -231,6 +246,8 @@ struct SenderLoop<S> {
     backoff: Backoff,
     /// Reason why the session before this one, or the last dial, was lost; `None` once a session is open.
     lost: Option<String>,
+    /// Kafka's id of the target cluster, once a session began.
+    target: Option<String>,
 }
 
 enum NextStep {
@@ -241,9 +258,11 @@ enum NextStep {
 impl<S: Source> SenderLoop<S> {
     async fn run(&mut self, shutdown: &Shutdown) -> Result<(), StopReason> {
         let mut stand_by = false;
+        let topics = self.topics.clone();
         loop {
             let end = tokio::select! {
                 end = self.dial(stand_by, shutdown) => end?,
+                sentence = source_changed(topics.clone()) => return Err(StopReason::SourceChanged(sentence)),
                 () = shutdown.reached(Phase::Now) => return Ok(()),
             };
             self.board.end_session(&end);
@@ -251,6 +270,7 @@ impl<S: Source> SenderLoop<S> {
             stand_by |= waits;
             tokio::select! {
                 () = tokio::time::sleep(after) => {}
+                sentence = source_changed(topics.clone()) => return Err(StopReason::SourceChanged(sentence)),
                 () = shutdown.reached(Phase::Drain) => return Ok(()),
             }
         }
@@ -297,6 +317,7 @@ impl<S: Source> SenderLoop<S> {
             Err(HandshakeError::Ended(end)) => return Ok(end),
             Err(error) => return Ok(SessionEnd::Lost(error.to_string())),
         };
+        self.check_target(first, &handshake.welcome.cluster_id)?;
         let table = match ClassTable::of(handshake.welcome.classes.clone()) {
             Ok(table) if table.default_class().count == self.config.lanes => table,
             Ok(_) => return Ok(SessionEnd::Lost("receiver states another number of lanes".to_owned())),
@@ -335,6 +356,21 @@ impl<S: Source> SenderLoop<S> {
         Ok(session.run(handshake, shutdown.clone()).await)
     }
 
+    /// Notes the target cluster, and refuses another one than in the session before: the link would begin again there,
+    /// which an operator must decide.
+    fn check_target(&mut self, first: &Dialled, is: &str) -> Result<(), StopReason> {
+        let was = self.target.get_or_insert_with(|| is.to_owned());
+        if was == is {
+            return Ok(());
+        }
+        let detail = format!(
+            "the target cluster's id was {was}, is {is}: it was rebuilt, or the receiver leads to another one; to begin there, start the sender again"
+        );
+        let close = Close::new(CloseCode::ClusterChanged, detail);
+        transport::control::close(&first.connection, &close);
+        Err(StopReason::TargetChanged(close.detail))
+    }
+
     /// Sends the hello and waits for the welcome, or until the topics or classes of the hello are outdated.
     async fn shake_hands(
         &self,
@@ -369,6 +405,7 @@ impl<S: Source> SenderLoop<S> {
     fn next_step(&mut self, end: SessionEnd) -> Result<NextStep, StopReason> {
         match end {
             SessionEnd::Drained => Ok(NextStep::Leave),
+            SessionEnd::SourceChanged(close) => Err(StopReason::SourceChanged(close.detail)),
             SessionEnd::Reconfigured => {
                 tracing::info!("topics or their classes changed; beginning a session with them");
                 Ok(NextStep::Dial { after: Duration::ZERO, stand_by: false })

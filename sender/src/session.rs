@@ -22,7 +22,7 @@ use service::shutdown::{Phase, Shutdown};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use transport::control::close;
-use wire::close::Close;
+use wire::close::{Close, CloseCode};
 use wire::control::{Control, LaneClosedReason, Welcome};
 use wire::halt::HaltReason;
 use wire::hello::FEATURE_FORGET;
@@ -121,11 +121,18 @@ impl Session<'_> {
             // A full mailbox belongs to a lane that is stuck; the process then ends by its own rules.
             let _ = lane.mailbox.push(Command::Close);
         }
+        let last_words = match &end {
+            SessionEnd::SourceChanged(close) => close.clone(),
+            end => Close::normal(end.to_string()),
+        };
+        if last_words.code != CloseCode::Normal {
+            active.send(Control::Close(last_words.clone()));
+        }
         drop(active);
         offering.abort();
         reading.abort();
         let _ = tokio::time::timeout(Duration::from_secs(1), writing).await;
-        close(&connection, &Close::normal(end.to_string()));
+        close(&connection, &last_words);
         end
     }
 }
@@ -192,6 +199,9 @@ impl<'a> Active<'a> {
                 changed = self.session.topics.changed() => {
                     if changed.is_err() {
                         return SessionEnd::Lost("discovery ended".to_owned());
+                    }
+                    if let Some(sentence) = self.session.topics.borrow().other_cluster.clone() {
+                        return SessionEnd::SourceChanged(Close::new(CloseCode::ClusterChanged, sentence));
                     }
                     if self.is_reconfigured() {
                         return SessionEnd::Reconfigured;
@@ -297,8 +307,8 @@ impl<'a> Active<'a> {
                 self.part.latency.handle_answer(asked, answered);
                 Ok(())
             }
-            Control::Orphaned { topics, .. } => {
-                self.gone.handle_report(topics);
+            Control::Orphaned { topics, others } => {
+                self.gone.handle_report(topics, others);
                 self.publish_gone();
                 Ok(())
             }

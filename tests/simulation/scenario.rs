@@ -105,6 +105,7 @@ impl Scenario {
             target_cluster: "target".to_owned(),
             filter_hash: 7,
             sender: "sim".to_owned(),
+            accepts: None,
         }
     }
 }

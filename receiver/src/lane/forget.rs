@@ -152,7 +152,7 @@ impl Open {
 
     /// Notes that a partition is offered.
     pub(super) fn handle_offered(&mut self, key: &Partition) {
-        if self.gone.remove(key) | self.not_offered.remove(key) {
+        if self.gone.remove(key) | (self.not_offered.remove(key) && self.all_offered) {
             self.orphan_changes += 1;
         }
         self.stored.carried_topics.handle_offered(key.clone());

@@ -14,6 +14,7 @@ use super::handover::Handovers;
 use super::inbox::Inbox;
 use super::offers::Offers;
 use super::open_lane::{Lane, Open};
+use super::rebuilt::{self, Entry};
 use super::slots::Slots;
 use super::stored::Stored;
 use super::terms::{OpenError, Terms};
@@ -39,10 +40,11 @@ impl<T: LaneTarget> Lane<T> {
         let lane = self.parts.id;
         let before = self.read_checked(&terms)?;
         self.parts.target.fence()?;
-        let state = self.read_decisive(&terms)?;
+        let mut state = self.read_decisive(&terms)?;
         state.ensure_no_older_than(lane, before.epoch())?;
         let record = terms.lane_record(state.lane.as_ref());
-        self.commit_lane_record(&record)?;
+        let accepted = rebuilt::accept(lane, &terms, &mut state);
+        self.commit_lane_record(&record, &accepted)?;
         let known = state.partitions.keys().chain(state.moved.keys());
         carried_topics.handle_lane_read(lane, known.map(|key| &key.topic));
         let epoch = record.epoch;
@@ -99,16 +101,21 @@ impl<T: LaneTarget> Lane<T> {
             other => other.into(),
         })?;
         // The lane record comes first: it explains why the partitions are of another cluster.
-        if let Some(lane) = LaneState::lane_record(self.parts.id, &entries).map_err(refused)? {
-            terms.check(&lane)?;
-        }
-        Ok(LaneState::fold(self.parts.id, &terms.source_cluster, &entries).map_err(refused)?)
+        let stored = LaneState::lane_record(self.parts.id, &entries).map_err(refused)?;
+        stored.as_ref().map_or(Ok(()), |lane| terms.check(lane))?;
+        // An operator may have accepted another cluster: then the stored positions are still of the old one.
+        let source = stored.as_ref().map_or(&terms.source_cluster, |lane| &lane.source_cluster);
+        Ok(LaneState::fold(self.parts.id, source, &entries).map_err(refused)?)
     }
 
-    pub(super) fn commit_lane_record(&mut self, record: &LaneRecord) -> Result<(), TargetError> {
+    /// Commits the lane's record together with other entries.
+    pub(super) fn commit_lane_record(&mut self, record: &LaneRecord, others: &[Entry]) -> Result<(), TargetError> {
         let target = &mut self.parts.target;
         target.begin()?;
         target.write_state(&state::lane_key(), Some(&state::encode(record)))?;
+        for (key, value) in others {
+            target.write_state(key, value.as_deref())?;
+        }
         target.drain()?;
         target.commit()
     }

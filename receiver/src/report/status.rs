@@ -18,6 +18,7 @@ use crate::lane::thread::{LaneHandle, View};
 use crate::link::registry::ServedLinks;
 use crate::link::{Overview, ServedLink};
 use crate::target::state::JumpRecord;
+use crate::target_cluster::TargetCluster;
 
 /// The board of one receiver, and its clock.
 #[derive(Default)]
@@ -38,6 +39,7 @@ struct Inner {
 /// Parts of a receiver that listens.
 pub(crate) struct Serving {
     pub(crate) listen: SocketAddr,
+    pub(crate) cluster: Arc<TargetCluster>,
     pub(crate) links: Arc<ServedLinks>,
     pub(crate) memory: Arc<DecodeMemory>,
     /// Counts of peers refused before they had a session.
@@ -186,7 +188,7 @@ impl Board {
         match (&inner.serving, inner.draining) {
             (None, _) => Err("waiting for the target cluster".to_owned()),
             (_, true) => Err("draining".to_owned()),
-            _ => Ok(()),
+            (Some(serving), false) => serving.rebuilt().map_or(Ok(()), Err),
         }
     }
 
@@ -202,7 +204,7 @@ impl Board {
             listen: serving.map(|serving| serving.listen),
             rate_bits_per_second: budget.and_then(Budget::rate).map(Rate::bits_per_second),
             sent_bytes: budget.map_or(0, |budget| budget.usage().wire_bytes),
-            trouble: inner.trouble.iter().cloned().collect(),
+            trouble: inner.trouble.iter().cloned().chain(serving.and_then(Serving::rebuilt)).collect(),
             decode_memory_used_bytes: serving.map_or(0, |serving| serving.memory.held()),
             decode_memory_bytes: serving.map_or(0, |serving| serving.memory.limit()),
             refusals: serving.map(|serving| serving.refusals.lock().clone()).unwrap_or_default(),
@@ -235,6 +237,14 @@ impl Board {
     }
 }
 
+impl Serving {
+    /// Returns a sentence if the target cluster was rebuilt and a link does not accept it.
+    fn rebuilt(&self) -> Option<String> {
+        let settings: Vec<_> = self.links.all().iter().map(|link| link.settings()).collect();
+        self.cluster.trouble(settings.iter().map(|settings| &**settings))
+    }
+}
+
 fn links(serving: Option<&Serving>) -> Vec<Arc<ServedLink>> {
     serving.map(|serving| serving.links.all()).unwrap_or_default()
 }
@@ -262,7 +272,7 @@ impl LinkStatus {
             counts,
             held_bytes: views.iter().map(|view| view.held_bytes).sum(),
             credit_bytes: settings.credit_bytes,
-            trouble: trouble(&views),
+            trouble: link.refused.lock().iter().cloned().chain(trouble(&views)).collect(),
             halted: views.iter().flat_map(|view| view.needs_action.halted.iter().cloned()).collect(),
             halted_partitions: views.iter().map(|view| view.needs_action.halted_count).sum(),
             orphaned: views.iter().flat_map(|view| view.needs_action.orphaned.iter().cloned()).collect(),

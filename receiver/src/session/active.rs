@@ -117,7 +117,12 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
                 Ok(())
             }
             Event::Message(message) => active.handle(message).await,
-            Event::Reply(reply) => active.handle_reply(reply).await,
+            Event::Reply(reply) => {
+                if matches!(reply, Reply::Opened) {
+                    link.refused.lock().take();
+                }
+                active.handle_reply(reply).await
+            }
             Event::ChannelEnded(message) => active.send(message).await,
             Event::Tick => active.handle_tick(link, &connection).await,
             Event::End(close) => Err(close),
@@ -132,7 +137,7 @@ fn welcome(host: &Host, greeted: &Greeted, terms: &Terms, credit: CreditTerms) -
     Welcome {
         version: greeted.version,
         features: common_features(FEATURES, greeted.hello.features),
-        cluster_id: host.cluster_id.clone(),
+        cluster_id: terms.target_cluster.clone(),
         receiver: host.process,
         token: rand::random(),
         credit,

@@ -21,14 +21,14 @@ use super::peers::Peers;
 use super::refusal::Refusal;
 use crate::link::registry::ServedLinks;
 use crate::link::{LinkSettings, ServedLink};
+use crate::target_cluster::TargetCluster;
 
 /// Time limit for a peer's first message.
 const FIRST_MESSAGE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Facts and registries that every session of this process uses.
 pub struct Host {
-    /// Kafka's id of the target cluster.
-    pub cluster_id: String,
+    pub cluster: Arc<TargetCluster>,
     /// A random number drawn at process start.
     pub process: u128,
     pub links: Arc<ServedLinks>,
@@ -56,6 +56,8 @@ pub(super) struct Greeted {
     pub(super) settings: Arc<LinkSettings>,
     /// The name in the sender's certificate that the link allows.
     pub(super) sender: String,
+    /// Kafka's id of the target cluster.
+    pub(super) target_cluster: String,
     pub(super) hello: Hello,
     /// The protocol version that both ends will speak.
     pub(super) version: u16,
@@ -76,9 +78,16 @@ pub(super) async fn greet(connection: &Connection, host: &Host) -> Result<Greeti
     let mut reader = ControlReader::new(recv);
     match tokio::time::timeout(FIRST_MESSAGE_WITHIN, reader.next()).await {
         Ok(Ok(Control::Hello(hello))) => match check(&hello, connection, host) {
-            Ok(Checked { link, settings, sender, version }) => {
-                Ok(Greeting::Hello(Box::new(Greeted { link, settings, sender, hello, version, reader, writer })))
-            }
+            Ok(Checked { link, settings, sender, target_cluster, version }) => Ok(Greeting::Hello(Box::new(Greeted {
+                link,
+                settings,
+                sender,
+                target_cluster,
+                hello,
+                version,
+                reader,
+                writer,
+            }))),
             Err(close) => Err(Refusal::new(close, writer)),
         },
         Ok(Ok(Control::JoinChannel { token, receiver, channel })) => {
@@ -96,6 +105,7 @@ struct Checked {
     link: Arc<ServedLink>,
     settings: Arc<LinkSettings>,
     sender: String,
+    target_cluster: String,
     version: u16,
 }
 
@@ -114,7 +124,8 @@ fn check(hello: &Hello, connection: &Connection, host: &Host) -> Result<Checked,
         let detail = format!("{close}: its DNS names are [{names}], and the link's `senders` has none of them");
         return Err(Close { detail, ..close });
     };
-    if hello.cluster_id == host.cluster_id {
+    let target_cluster = host.cluster.id_for(&settings)?;
+    if hello.cluster_id == target_cluster {
         return Err(PeerIncompatible::SameCluster.into());
     }
     if hello.lanes == 0 || hello.lanes > LANES_MAX {
@@ -126,5 +137,5 @@ fn check(hello: &Hello, connection: &Connection, host: &Host) -> Result<Checked,
     ClassTable::new(hello.lanes)
         .append(&hello.classes)
         .map_err(|error| Close::new(CloseCode::LanesChanged, error.to_string()))?;
-    Ok(Checked { link, settings, sender, version })
+    Ok(Checked { link, settings, sender, target_cluster, version })
 }

@@ -329,6 +329,7 @@ mod tests {
             copy_configs: false,
             replication: None,
             credit_bytes: 0,
+            accept_cluster: None,
         };
         let catalog: Arc<dyn Catalog> = Arc::<MemoryCatalog>::clone(cluster);
         let link = ServedLink::new(settings, catalog, Arc::new(|_, _| unreachable!("no lane is started")));
@@ -344,6 +345,7 @@ mod tests {
             target_cluster: "sin".into(),
             filter_hash: 1,
             sender: "s".into(),
+            accepts: None,
         }
     }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod classes;
+mod forget;
 mod offers;
 mod older_state;
 mod willing;

@@ -25,7 +25,9 @@ impl DeletedTopic {
         let remedy = "`causeway forget` drops its positions";
         let named = deleted.iter().take(NAMED_MAX).map(|one| {
             let Self { topic, positions } = one;
-            format!("source-deleted: the source has no topic {topic}, of which {positions} positions are stored; {remedy}")
+            format!(
+                "source-deleted: the source has no topic {topic}, of which {positions} positions are stored; {remedy}"
+            )
         });
         let others = deleted.len().saturating_sub(NAMED_MAX);
         let rest = (others > 0).then(|| format!("source-deleted: {others} more topics"));

@@ -22,6 +22,8 @@ pub(super) struct GoneTopics {
     vanished: BTreeMap<Arc<str>, u32>,
     /// Topics that the receiver reports as orphaned; `None` if it does not report them.
     reported: Option<BTreeMap<String, u32>>,
+    /// Number of orphaned topics that its report does not name.
+    others: u32,
     /// Operators who wait for a topic to be forgotten.
     waiting: BTreeMap<String, Answer>,
     /// Topics that are logged.
@@ -45,7 +47,9 @@ impl GoneTopics {
         new.into_iter().map(|(topic, _)| topic).collect()
     }
 
-    pub(super) fn handle_report(&mut self, topics: Vec<OrphanedTopic>) {
+    /// Takes a report of the receiver, which names all orphaned topics except `others`.
+    pub(super) fn handle_report(&mut self, topics: Vec<OrphanedTopic>, others: u32) {
+        self.others = others;
         self.reported = Some(topics.into_iter().map(|orphaned| (orphaned.topic, orphaned.positions)).collect());
     }
 
@@ -53,8 +57,11 @@ impl GoneTopics {
     /// trouble.
     pub(super) fn deleted(&self, filter: &TopicFilter, topics: &[SourceTopic]) -> Vec<DeletedTopic> {
         let present: BTreeSet<&str> = topics.iter().map(|topic| &*topic.name).collect();
-        let local = self.vanished.iter().map(|(topic, &partitions)| (topic.to_string(), partitions));
-        let known = self.reported.clone().unwrap_or_else(|| local.collect());
+        let mut known = self.reported.clone().unwrap_or_default();
+        if self.reported.is_none() || self.others > 0 {
+            let local = self.vanished.iter().map(|(topic, &partitions)| (topic.to_string(), partitions));
+            local.for_each(|(topic, partitions)| _ = known.entry(topic).or_insert(partitions));
+        }
         let deleted = known.into_iter().filter(|(topic, _)| filter.matches(topic) && !present.contains(&**topic));
         deleted.map(|(topic, positions)| DeletedTopic { topic, positions }).take(TOPICS_NAMED_MAX).collect()
     }
@@ -141,15 +148,17 @@ mod tests {
         let mut gone = GoneTopics::new(true);
         gone.handle_topics(&[], offered(&["lab.a"]));
         assert!(gone.deleted(&filter(), &[]).is_empty(), "no position of it was ever stored");
-        gone.handle_report(vec![orphaned("lab.a"), orphaned("lab.back"), orphaned("old")]);
+        gone.handle_report(vec![orphaned("lab.a"), orphaned("lab.back"), orphaned("old")], 0);
         let deleted = gone.deleted(&filter(), &[topic("lab.back")]);
         assert_eq!(deleted, [DeletedTopic { topic: "lab.a".into(), positions: 3 }]);
+        gone.handle_report(vec![orphaned("old")], 1);
+        assert_eq!(names(&gone.deleted(&filter(), &[])), ["lab.a"], "the report may leave it out");
     }
 
     #[test]
     fn forgetting_answers_the_operator_and_ends_the_trouble() {
         let mut gone = GoneTopics::new(true);
-        gone.handle_report(vec![orphaned("lab.a"), orphaned("lab.b")]);
+        gone.handle_report(vec![orphaned("lab.a"), orphaned("lab.b")], 0);
         let mut ask = |topic: &str, positions, refused| {
             let (answer, mut outcome) = oneshot::channel();
             gone.handle_request(topic.to_owned(), answer);

@@ -32,6 +32,8 @@ pub struct Discovered {
     pub topics: Topics,
     /// Entries of the filter that match no topic of the source. A source hides topics that one may not read.
     pub unmatched: Vec<String>,
+    /// Sentence that says which other cluster the source has become. The topics are those of the former one.
+    pub other_cluster: Option<String>,
 }
 
 impl Discovered {
@@ -77,7 +79,7 @@ pub fn discover(
     let unmatched = filter.topics().iter().filter(matches_none).filter(|pattern| !is_excluded(pattern));
     let unmatched = unmatched.map(|pattern| pattern.as_str().to_owned()).collect();
     let filter_hash = xxh3_64(filter.canonical().as_bytes());
-    Ok(Discovered { filter_hash, topics: Arc::new(topics), unmatched })
+    Ok(Discovered { filter_hash, topics: Arc::new(topics), unmatched, other_cluster: None })
 }
 
 /// Lists the topics every [`INTERVAL`], and immediately with a new filter. Publishes changes until `topics` has no
@@ -106,6 +108,11 @@ pub(crate) async fn watch(
                     changed
                 });
             }
+            Ok(Err(error @ OriginsError::ClusterChanged { .. })) => {
+                tracing::error!("{error}");
+                topics.send_modify(|known| known.other_cluster = Some(error.to_string()));
+                return;
+            }
             Ok(Err(error)) => {
                 if !std::mem::replace(&mut failing, true) {
                     tracing::warn!(%error, "could not list the source's topics; trying again");
@@ -129,12 +136,22 @@ pub(crate) struct TopicWatcher {
     pub config: Live<Config>,
     /// Reader of the topics' origins, used by one listing at a time.
     pub origins: Arc<Lock<OriginReader>>,
+    /// Id of the cluster when it was first asked; `None` before that.
+    pub cluster: Option<Arc<str>>,
 }
 
 impl TopicWatcher {
     /// Lists the topics once; blocks on the cluster.
     pub(crate) fn list(&self) -> Result<Discovered, OriginsError> {
-        discover(&*self.catalog, &self.config.now().source.filter(), &mut self.origins.lock())
+        let found = discover(&*self.catalog, &self.config.now().source.filter(), &mut self.origins.lock())?;
+        // Asked last: then the topics are those of this cluster.
+        match &self.cluster {
+            Some(was) => {
+                let is = self.catalog.cluster_id()?;
+                if *is == **was { Ok(found) } else { Err(OriginsError::ClusterChanged { was: Arc::clone(was), is }) }
+            }
+            None => Ok(found),
+        }
     }
 }
 

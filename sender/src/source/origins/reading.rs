@@ -51,6 +51,11 @@ pub enum OriginsError {
     /// The cluster does not answer.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
+    /// The cluster at this address is another one than when the process started.
+    #[error(
+        "the source cluster's id was {was}, is {is}: it was rebuilt, or the address leads to another one; to carry it in place of the former one, set `links.accept_cluster = \"{is}\"` in the receiver's file, reload it and start the sender again"
+    )]
+    ClusterChanged { was: Arc<str>, is: String },
     /// This sender may not read a state topic.
     #[error(
         "cannot read {topic}, which lists the topics that a link writes here: {reason}; give this sender Read and Describe on it"
