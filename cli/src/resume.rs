@@ -32,7 +32,7 @@ pub(crate) fn adopt(arguments: args::Adopt) -> Result<(), Failure> {
     resume(&arguments.admin, &Request { scope: arguments.what, action: ResumeAction::Adopt })
 }
 
-/// Asks the sender to drop the positions of each topic. Goes on after a refusal, and fails at the end.
+/// Asks the sender to drop the positions of each topic. Continues after a refusal, and fails at the end.
 pub(crate) fn forget(arguments: args::Forget) -> Result<(), Failure> {
     let port = AdminPort::new(&arguments.admin, admin::SENDER, TIMEOUT)?;
     let mut result = Ok(());

@@ -11,7 +11,7 @@
 //! - `barrier`: the reading that decides, through a record of the lane's own
 //! - `stored`, `slots`, `offers`, `claims`: parts of an open lane's memory
 //! - `transaction`, `draft`: offers, records and positions of one transaction
-//! - `forget`: positions of topics that are not carried, dropped on request
+//! - `orphans`, `forget`: positions that no one offers, and requests to drop them
 //! - `handover`: partitions that change lanes
 //! - `rejected_record`, `unauthorized_partition`: which record or partition a refusal of the target is about
 //! - `rebuilt`: state of a cluster that an operator accepts in place of another
@@ -33,6 +33,7 @@ pub(crate) mod memory;
 mod offers;
 mod open_lane;
 mod opening;
+mod orphans;
 pub(crate) mod pace;
 mod rebuilt;
 mod recover;

@@ -100,7 +100,7 @@ fn kept_halts_end_with_their_topic_or_its_filter() -> Result<()> {
     halts::wait_for_deleted(&sender, &[(&topic, 3)])?;
     halts::wait_for_stored(&receiver, 0, 3)?;
 
-    files.sender.set("source", "exclude", &format!("[{topic:?}]")).write()?;
+    files.sender.set("source", "topics", &format!("[{other:?}]")).write()?;
     sender.signal(Signal::Hup);
     halts::wait_for_deleted(&sender, &[])?;
     halts::wait_for_stored(&receiver, 0, 3)?;

@@ -16,7 +16,8 @@ pub(super) type Entry = (Vec<u8>, Option<Vec<u8>>);
 /// Puts the clusters of `terms` in the place of those in `state`. Returns the entries to write; none if they are the same.
 pub(super) fn accept(lane: LaneId, terms: &Terms, state: &mut LaneState) -> Vec<Entry> {
     let Some(stored) = state.lane.clone() else { return Vec::new() };
-    let (old, new) = (&stored.source_cluster, &terms.source_cluster);
+    let old = &stored.source_cluster;
+    let new = &terms.source_cluster;
     let mut entries = Vec::new();
     if old != new {
         let halt = HaltRecord::new(HaltReason::TopicRecreated, format!("source cluster was {old}, is {new}"));

@@ -491,7 +491,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
             self.halt(offered.slot(), self.open.stored.position(&offered.key()), halt);
         }
         let open = &mut *self.open;
-        draft.forgotten.complete(open);
+        open.complete_forgotten(draft.forgotten);
         let any_left = draft.handovers.any_left();
         let released = draft.handovers.complete(&mut open.handovers, &mut open.stored, &mut self.parts.messages);
         if any_left {

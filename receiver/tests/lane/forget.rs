@@ -36,7 +36,7 @@ fn gone(topics: &[&str]) -> HashSet<Arc<str>> {
 }
 
 #[test]
-fn a_forgotten_topic_has_no_position_and_begins_anew() {
+fn a_forgotten_topic_has_no_position_and_is_new_later() {
     let (mut lane, epoch, _) = open(vec![stored("orders", Some(HaltReason::TopicRecreated)), stored("bills", None)]);
     lane.at(epoch).unwrap().handle_topics_gone(&gone(&["orders"]));
     assert!(lane.is_orphaned(&key("orders")) && !lane.is_orphaned(&key("bills")), "before all are offered");

@@ -410,6 +410,22 @@ mod tests {
     }
 
     #[test]
+    fn a_deleted_topic_is_not_read_and_keeps_no_halt() {
+        let mut partitions = LanePartitions::new(Router::plain(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        partitions.poll_due(&[topic("orders", 2), topic("stays", 1)]);
+        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
+        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(1), halt("corrupt"));
+        assert_eq!(partitions.offered_topics(), [("orders".into(), 2), ("stays".into(), 1)].into());
+        let read = partitions.handle_gone(&["orders".into()].into());
+        assert_eq!(read.iter().map(|one| one.slot).collect::<Vec<_>>(), [Slot(0)]);
+        assert!(partitions.halted(|_, _| true).is_empty());
+        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(0), halt("source-gone"));
+        assert!(partitions.poll_due(&[topic("stays", 1)]).is_empty());
+        assert_eq!(partitions.poll_due(&[topic("orders", 2)])[0].partitions.len(), 2, "it is back");
+    }
+
+    #[test]
     fn a_topic_recreated_during_its_offer_is_noticed_later() {
         let again = [SourceTopic { id: TopicId([2; 16]), ..topic("orders", 1) }];
         let mut partitions = LanePartitions::new(Router::plain(1));

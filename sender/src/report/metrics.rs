@@ -194,6 +194,7 @@ mod tests {
     use crate::board::Board;
     use crate::lane::latency::{Latency, Sample};
     use crate::lane::progress::{Closed, Progress};
+    use crate::partitions::deleted_topic::DeletedTopic;
     use crate::rate::RateStatus;
     use crate::report::forecast::Forecast;
     use crate::report::lag::{PartitionStatus, TopicStatus};
@@ -268,6 +269,7 @@ mod tests {
             source_transactions_open: vec![crate::report::open_transactions::OpenTransaction::default()],
             lane_closes,
             halted: vec![halted],
+            deleted_topics: vec![DeletedTopic { topic: "a".into(), positions: 1 }],
             not_carried: vec![NotCarried {
                 topic: "a".into(),
                 reason: NotCarriedReason::Brought,
@@ -294,6 +296,7 @@ mod tests {
             include_str!("../board/traffic.rs"),
             include_str!("../lane/latency/window.rs"),
             include_str!("../lane/progress.rs"),
+            include_str!("../partitions/deleted_topic.rs"),
             include_str!("../rate.rs"),
             include_str!("../../../service/src/status.rs"),
         ];

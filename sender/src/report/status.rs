@@ -102,7 +102,7 @@ pub struct Status {
     pub source_transactions_open: Vec<OpenTransaction>,
     /// Partitions that an error stopped.
     pub halted: Vec<HaltedPartition>,
-    /// Topics with stored positions that the source no longer has, at most 1,500: [`source-deleted`](../troubleshoot.md#source-deleted).
+    /// [Deleted](../troubleshoot.md#source-deleted) topics of which positions are stored, at most 1,500.
     pub deleted_topics: Vec<DeletedTopic>,
     /// Entries of `source.topics` that match no topic which the source shows to this sender.
     pub unmatched_entries: Vec<String>,

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_receivers_report_counts_and_topics_outside_the_filter_are_no_trouble() {
+    fn only_reported_topics_of_the_filter_are_trouble() {
         let mut gone = GoneTopics::new(true);
         gone.handle_topics(&[], offered(&["lab.a"]));
         assert!(gone.deleted(&filter(), &[]).is_empty(), "no position of it was ever stored");
