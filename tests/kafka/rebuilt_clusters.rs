@@ -25,7 +25,7 @@ const NOTICED: Duration = Duration::from_secs(10 + 5);
 fn wait_until_halted(sender: &mut Process, words: &str) -> Result<()> {
     ensure!(sender.wait(PATIENCE)? == HALTED, "another exit code");
     let log = sender.log()?;
-    let last = log.lines().filter(|line| line.contains("halted, a human must act")).next_back().unwrap_or_default();
+    let last = log.lines().rfind(|line| line.contains("halted, a human must act")).unwrap_or_default();
     println!("{last}");
     ensure!(last.contains(words), "{words:?} is not in {last}");
     Ok(())
