@@ -8,7 +8,7 @@ use service::lock::Lock;
 use wire::partition::Partition;
 
 use super::describe::{self, Described, DescribedPartition};
-use crate::catalog::{Answers, Replicas};
+use crate::catalog::{Answers, ConfigEntry, Replicas};
 use crate::client::Client;
 use crate::error::KafkaError;
 
@@ -68,19 +68,21 @@ impl Requirements {
             names.iter().filter(|name| fresh(name).is_none()).map(|&name| name.to_owned()).collect();
         if !stale.is_empty() {
             match describe::configs_within(client, &stale, &[SETTING], REQUEST_LIMIT) {
-                Ok(configs) => {
-                    for (name, configs) in stale.into_iter().zip(configs) {
-                        let entry =
-                            configs.ok().and_then(|entries| entries.into_iter().find(|one| one.name == SETTING));
-                        // Without the right to read it, the requirement is not known.
-                        let min_in_sync = entry.and_then(|entry| entry.value.parse().ok()).unwrap_or(1);
-                        self.0.lock().insert(name, Requirement { read: Instant::now(), min_in_sync });
-                    }
-                }
+                Ok(configs) => stale.into_iter().zip(configs).for_each(|(name, found)| self.note(name, found)),
                 Err(error) => tracing::debug!(%error, "could not read how many in-sync replicas a write requires"),
             }
         }
         let known = |name: &'n str| fresh(name).map(|one| (name, one.min_in_sync));
         names.into_iter().filter_map(known).collect()
+    }
+
+    fn note(&self, topic: String, found: Result<Vec<ConfigEntry>, KafkaError>) {
+        let unknown = found.as_ref().err().map(ToString::to_string);
+        let entry = found.unwrap_or_default().into_iter().find(|one| one.name == SETTING);
+        let min_in_sync = entry.and_then(|entry| entry.value.parse().ok()).unwrap_or(1);
+        let known = self.0.lock().insert(topic.clone(), Requirement { read: Instant::now(), min_in_sync });
+        if let (Some(error), None) = (unknown, known) {
+            tracing::warn!(topic, error, "could not read `{SETTING}`, so that it counts as 1");
+        }
     }
 }
