@@ -39,6 +39,11 @@ trait Checked: Configuration {
 
     fn check_cluster(&self, findings: &mut Findings, cluster: &Cluster, properties: &Properties);
 
+    /// Checks what only the process that runs with `file` knows, if one does.
+    fn check_running(&self, findings: &mut Findings, file: &Path) {
+        let _ = (findings, file);
+    }
+
     /// Checks the other end of the link, if this one can dial it.
     fn check_peer(&self, findings: &mut Findings, credentials: &Credentials) -> Result<(), Failure> {
         let _ = (findings, credentials);
@@ -74,6 +79,7 @@ fn check<C: Checked>(file: &Path, text: &str) -> Result<(), Failure> {
             config.check_cluster(&mut findings, &cluster, &properties);
         }
     }
+    config.check_running(&mut findings, file);
     if let Some(credentials) = credentials {
         config.check_peer(&mut findings, &credentials)?;
     }

@@ -3,6 +3,7 @@
 mod call;
 mod describe;
 mod offsets;
+mod replicas;
 mod topics;
 
 use std::sync::Arc;
@@ -17,9 +18,12 @@ use super::metadata;
 use super::properties::Properties;
 use super::text::lossy;
 use crate::catalog::{
-    Answers, Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary, only,
+    Answers, Bounds, Catalog, ConfigEntry, Isolation, NewTopic, Replicas, TopicDescription, TopicSummary, only,
+    settings_of,
 };
+use crate::topic_settings::{NAMES, TopicSettings};
 use call::LIMIT;
+use replicas::Requirements;
 
 /// Most topics in one request.
 const TOPICS: usize = 500;
@@ -28,7 +32,7 @@ const PARTITIONS: usize = 5_000;
 
 /// Catalog of one cluster. Every call asks the brokers again. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct KafkaCatalog(Arc<Client>);
+pub struct KafkaCatalog(Arc<Client>, Arc<Requirements>);
 
 impl KafkaCatalog {
     /// Starts a client for admin calls, which connects at the first call.
@@ -36,11 +40,11 @@ impl KafkaCatalog {
         // Metadata comes from another broker after this time without an answer.
         let settings = properties.settings(link, &[("socket.timeout.ms", "10000".to_owned())], &[]);
         // Without events, because nothing takes them from the main queue: librdkafka logs errors instead.
-        Client::start(Kind::Producer, &settings, 0).map(Self)
+        Ok(Self::over(&Client::start(Kind::Producer, &settings, 0)?))
     }
 
     pub(super) fn over(client: &Arc<Client>) -> Self {
-        Self(client.clone())
+        Self(client.clone(), Arc::default())
     }
 }
 
@@ -70,7 +74,16 @@ impl Catalog for KafkaCatalog {
     }
 
     fn configs(&self, names: &[String]) -> Answers<Vec<ConfigEntry>> {
-        chunked(names, TOPICS, |names| describe::configs(&self.0, names))
+        chunked(names, TOPICS, |names| describe::configs(&self.0, names, &[]))
+    }
+
+    fn settings(&self, names: &[String]) -> Answers<TopicSettings> {
+        let found = chunked(names, TOPICS, |names| describe::configs(&self.0, names, NAMES))?;
+        Ok(found.into_iter().map(|configs| configs.map(settings_of)).collect())
+    }
+
+    fn replicas(&self, partitions: &[Partition]) -> Answers<Replicas> {
+        chunked(partitions, TOPICS, |partitions| replicas::list(&self.0, &self.1, partitions))
     }
 
     fn bounds(&self, partitions: &[Partition], isolation: Isolation) -> Answers<Bounds> {

@@ -7,6 +7,7 @@ use wire::ids::{Position, TopicId};
 use wire::partition::Partition;
 
 use crate::KafkaError;
+use crate::topic_settings::TopicSettings;
 
 /// A topic's name and size, from the cluster's metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +52,34 @@ pub enum Isolation {
     Committed,
     /// The high watermark: the end including open transactions.
     Uncommitted,
+}
+
+/// Reason why a partition can be neither read nor written.
+pub(crate) const NO_LEADER_NOW: &str = "the partition has no leader";
+
+/// Replicas of a partition, as the cluster states them now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replicas {
+    /// Broker that leads the partition.
+    pub leader: Option<i32>,
+    pub in_sync: usize,
+    /// In-sync replicas that a write with `acks=all` requires: `min.insync.replicas`, or all replicas if they are fewer;
+    /// 1 if the cluster does not say.
+    pub required: usize,
+}
+
+impl Replicas {
+    /// Returns why a write with `acks=all` cannot succeed now.
+    pub fn refusal(&self) -> Option<String> {
+        let Self { leader, in_sync, required } = self;
+        if leader.is_none() {
+            Some(NO_LEADER_NOW.to_owned())
+        } else if in_sync < required {
+            Some(format!("the partition has {in_sync} in-sync replicas, `min.insync.replicas` is {required}"))
+        } else {
+            None
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +132,15 @@ pub trait Catalog: Send + Sync {
     fn configs(&self, names: &[String]) -> Answers<Vec<ConfigEntry>> {
         unsupported(&format!("configuration of {names:?}"))
     }
+    /// Reads the effective settings of topics that decide what they keep and accept. Many topics cost little.
+    fn settings(&self, names: &[String]) -> Answers<TopicSettings> {
+        Ok(self.configs(names)?.into_iter().map(|configs| configs.map(settings_of)).collect())
+    }
+    /// Reads the replicas of partitions, in a few seconds at most. An implementation that leaves it out states that all can
+    /// be written.
+    fn replicas(&self, partitions: &[Partition]) -> Answers<Replicas> {
+        Ok(partitions.iter().map(|_| Ok(Replicas { leader: Some(0), in_sync: 1, required: 1 })).collect())
+    }
     /// Reads the bounds of partitions. One without a leader has the fault `Unavailable`.
     fn bounds(&self, partitions: &[Partition], _isolation: Isolation) -> Answers<Bounds> {
         unsupported(&format!("bounds of {} partitions", partitions.len()))
@@ -124,6 +162,11 @@ pub trait Catalog: Send + Sync {
     fn grow(&self, name: &str, partitions: i32) -> Result<(), KafkaError> {
         unsupported(&format!("growth of `{name}` to {partitions} partitions"))
     }
+}
+
+/// Returns the settings among these entries that decide what a topic keeps and accepts.
+pub fn settings_of(entries: Vec<ConfigEntry>) -> TopicSettings {
+    entries.into_iter().map(|entry| (entry.name, entry.value)).collect()
 }
 
 /// Returns the only answer of a request for one name.

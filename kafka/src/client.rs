@@ -9,7 +9,7 @@ use rdkafka_sys as sys;
 
 use super::error::{KafkaError, known};
 use super::text::{c_string, lossy, text};
-use super::{client_log, error_callback};
+use super::{client_log, error_callback, throttle};
 
 /// librdkafka's error texts are shorter than this.
 const REASON_BYTES: usize = 512;
@@ -53,6 +53,8 @@ impl Client {
             sys::rd_kafka_conf_set_log_cb(conf.0, Some(client_log::on_log));
             if kind == Kind::Consumer {
                 sys::rd_kafka_conf_set_error_cb(conf.0, Some(error_callback::on_error));
+            } else {
+                sys::rd_kafka_conf_set_throttle_cb(conf.0, Some(throttle::on_throttle));
             }
             sys::rd_kafka_new(raw_kind, conf.0, reason.as_mut_ptr(), REASON_BYTES)
         };
@@ -247,10 +249,14 @@ unsafe impl Send for Topic {}
 unsafe impl Sync for Topic {}
 
 impl Topic {
-    pub(crate) fn open(client: &Arc<Client>, name: &str) -> Result<Self, KafkaError> {
+    /// Makes the handle of a topic. Records that are written with it are compressed with `codec`, if the client has it, and
+    /// else as the client's properties say.
+    pub(crate) fn open(client: &Arc<Client>, name: &str, codec: Option<&CStr>) -> Result<Self, KafkaError> {
         let c_name = c_string(name)?;
-        // SAFETY: the instance is live and copies the name; null means the default settings.
-        let raw = unsafe { sys::rd_kafka_topic_new(client.raw(), c_name.as_ptr(), ptr::null_mut()) };
+        let settings = codec.map_or(ptr::null_mut(), |codec| settings_with(client, codec));
+        // SAFETY: the instance is live and copies the name; it takes the settings over, and null means the default ones. It
+        // does not fail with a valid name.
+        let raw = unsafe { sys::rd_kafka_topic_new(client.raw(), c_name.as_ptr(), settings) };
         NonNull::new(raw).map(|raw| Self { raw, _client: client.clone() }).ok_or_else(|| {
             KafkaError::misused(format!("handle for topic `{name}`"), "librdkafka does not accept this topic name")
         })
@@ -263,6 +269,18 @@ impl Topic {
     /// Address that identifies the messages of this topic.
     pub(crate) fn address(&self) -> usize {
         self.raw.as_ptr().addr()
+    }
+}
+
+/// Makes settings of a topic with this codec. The caller owns them. A codec that the client does not have is left out.
+fn settings_with(client: &Client, codec: &CStr) -> *mut sys::rd_kafka_topic_conf_t {
+    let mut reason = [0 as c_char; 512];
+    // SAFETY: the instance is live; the copy of its defaults, the name, the codec and `reason` are live during the call.
+    unsafe {
+        let settings = sys::rd_kafka_default_topic_conf_dup(client.raw());
+        let name = c"compression.codec".as_ptr();
+        sys::rd_kafka_topic_conf_set(settings, name, codec.as_ptr(), reason.as_mut_ptr(), reason.len());
+        settings
     }
 }
 

@@ -6,6 +6,7 @@ pub mod consumer;
 pub mod log;
 pub mod producer;
 pub mod properties;
+pub mod topic_settings;
 
 mod client;
 mod client_log;
@@ -15,6 +16,7 @@ mod leave;
 mod metadata;
 mod partitions;
 mod text;
+mod throttle;
 
 pub use error::{KafkaError, KafkaFault, Refusal};
 pub use leave::leave;

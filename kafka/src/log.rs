@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use service::bell::Bell;
+use wire::frame::RecordRef;
 use wire::ids::{Offset, Position, Slot};
 use wire::partition::Partition;
 
@@ -12,6 +13,7 @@ use super::consumer::{Consumer, ConsumerConfig, ConsumerMemory, Fault, LaneEvent
 use super::error::KafkaError;
 use super::properties::Properties;
 use crate::catalog::{Bounds, Catalog, Isolation, only};
+use crate::topic_settings::TopicSettings;
 
 /// Time for which the committed records may end before the wanted position.
 const REACHED_WITHIN: Duration = Duration::from_secs(10);
@@ -31,6 +33,13 @@ pub struct LogReader {
 
 /// Key and value of a record; `None` is null, which is not the same as empty.
 pub type Entry = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimedEntry {
+    pub entry: Entry,
+    /// Timestamp of the record in ms since the Unix epoch; −1 for none.
+    pub timestamp: i64,
+}
 
 /// Error of a read that did not reach the partition's end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,22 +72,27 @@ impl LogReader {
 
     /// Reads all committed records of a partition in order, from its start at least to the last stable offset at the time
     /// of the call.
-    pub fn read(&self, topic: &str, partition: i32) -> Result<Vec<Entry>, LogError> {
+    pub fn read(&self, topic: &str, partition: i32) -> Result<Vec<TimedEntry>, LogError> {
         let bounds = self.bounds(topic, partition)?;
-        self.read_within(topic, partition, bounds)
+        self.collect(topic, partition, bounds, timed)
     }
 
     /// Reads all committed records of a partition in order, from its start through the record at `offset`.
     ///
     /// # Errors
     /// [`LogError::NotReached`] if the broker that answers does not have that record: the answer is never shorter.
-    pub fn read_through(&self, topic: &str, partition: i32, offset: Offset) -> Result<Vec<Entry>, LogError> {
+    pub fn read_through(&self, topic: &str, partition: i32, offset: Offset) -> Result<Vec<TimedEntry>, LogError> {
         let Bounds { start, .. } = self.bounds(topic, partition)?;
         let end = Position::after(offset);
         if start >= end {
             return Err(LogError::Deleted { start, wanted: offset });
         }
-        self.read_within(topic, partition, Bounds { start, end })
+        self.collect(topic, partition, Bounds { start, end }, timed)
+    }
+
+    /// Returns the effective settings of a topic that decide what it keeps and accepts.
+    pub fn settings(&self, topic: &str) -> Result<TopicSettings, KafkaError> {
+        only(self.catalog.settings(&[topic.to_owned()]))
     }
 
     fn bounds(&self, topic: &str, partition: i32) -> Result<Bounds, LogError> {
@@ -87,6 +101,16 @@ impl LogReader {
 
     /// Reads all committed records of a partition in order, from `bounds.start` at least to `bounds.end`.
     pub fn read_within(&self, topic: &str, partition: i32, bounds: Bounds) -> Result<Vec<Entry>, LogError> {
+        self.collect(topic, partition, bounds, entry)
+    }
+
+    fn collect<E>(
+        &self,
+        topic: &str,
+        partition: i32,
+        bounds: Bounds,
+        entry: fn(&RecordRef<'_>) -> E,
+    ) -> Result<Vec<E>, LogError> {
         let mut entries = Vec::new();
         if bounds.start >= bounds.end {
             return Ok(entries);
@@ -101,7 +125,7 @@ impl LogReader {
         let mut moved = Instant::now();
         while reached < bounds.end {
             let before = reached;
-            ended |= take_all(&mut lane, &mut reached, &mut entries)?;
+            ended |= take_all(&mut lane, &mut reached, |record| entries.push(entry(record)))?;
             if reached > before {
                 moved = Instant::now();
             } else if ended && moved.elapsed() > REACHED_WITHIN {
@@ -119,13 +143,25 @@ impl LogReader {
     }
 }
 
+fn entry(record: &RecordRef<'_>) -> Entry {
+    (record.key.map(<[u8]>::to_vec), record.value.map(<[u8]>::to_vec))
+}
+
+fn timed(record: &RecordRef<'_>) -> TimedEntry {
+    TimedEntry { entry: entry(record), timestamp: record.timestamp }
+}
+
 /// Takes all events in the queue; returns whether the end of the committed records was among them.
-fn take_all(lane: &mut LaneQueue, reached: &mut Position, entries: &mut Vec<Entry>) -> Result<bool, LogError> {
+fn take_all(
+    lane: &mut LaneQueue,
+    reached: &mut Position,
+    mut take: impl FnMut(&RecordRef<'_>),
+) -> Result<bool, LogError> {
     let mut ended = false;
     while let Some(event) = lane.peek() {
         match event {
             LaneEvent::Record { record, .. } => {
-                entries.push((record.key.map(<[u8]>::to_vec), record.value.map(<[u8]>::to_vec)));
+                take(&record);
                 *reached = Position::after(record.offset);
             }
             LaneEvent::End { position, .. } => {

@@ -3,11 +3,13 @@
 //! There is no abort. After any error, drop the producer and make another one with the same transactional id:
 //! [`Producer::fence`] ends the transaction that the dropped one left open.
 
+mod in_flight;
 mod record;
 mod refusal_reason;
 mod reports;
+mod sent;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,12 +21,17 @@ use wire::ids::Offset;
 use wire::partition::Partition;
 
 use super::client::{CallError, Client, Kind, Queue, Topic, check, fatal, millis};
-use super::error::{KafkaError, Refusal, refusal};
+use super::error::{KafkaError, Refusal, known, refusal};
 use super::properties::{Properties, Setting};
+use super::throttle;
+use in_flight::InFlight;
 use reports::Reports;
+use sent::{Origin, SentRecords};
 
 /// Number of records after which the delivery reports are taken, so that they never pile up.
 const REPORTS_EVERY: u64 = 1024;
+/// Age of a transaction from which on it is committed soon if a broker delays its answers.
+const SLOW_AFTER: Duration = Duration::from_secs(2);
 /// Time to wait for room in the client's queue before the deadline is checked again.
 const ROOM_WAIT: Duration = Duration::from_millis(20);
 /// Time limit for a topic's metadata when a partition is not known yet.
@@ -47,6 +54,8 @@ pub struct ProducerConfig<'a> {
     pub transaction_timeout: Duration,
     /// Bytes of records that may wait in the client.
     pub memory: u64,
+    /// Topics whose records are compressed with zstd, whatever codec the properties name.
+    pub zstd_topics: &'a BTreeSet<Arc<str>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +66,9 @@ pub enum ProduceError {
     /// A record is refused permanently, or its partition does not exist.
     #[error("{} refuses a record: {}", .0.partition, .0.reason)]
     Rejected(Rejection),
+    /// A record is refused permanently because of its size after compression.
+    #[error("{} refuses a record: {}", .0.partition, .0.reason)]
+    TooLarge(Rejection),
     /// The receiver may not write a topic of the transaction, and the client does not say which. Nothing was sent.
     #[error(transparent)]
     Unwritable(KafkaError),
@@ -86,6 +98,14 @@ pub struct Appended {
     pub last: Offset,
 }
 
+/// Partition with records of the present transaction that are not reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreported {
+    pub partition: Partition,
+    /// Broker that took the last record that was reported; `None` if there was none.
+    pub broker: Option<i32>,
+}
+
 /// A producer that owns its transactional id. Dropping it discards its records; the next owner of the id ends a
 /// transaction that is still open, or else the transaction timeout does.
 #[derive(Debug)]
@@ -95,7 +115,13 @@ pub struct Producer {
     deadline: Instant,
     reports: Reports,
     sent: u64,
+    sent_to: SentRecords,
+    in_flight: InFlight,
+    begun: Instant,
+    /// Longest delay that a broker has announced since the transaction began.
+    delay: Duration,
     timestamps_altered: u64,
+    zstd_topics: BTreeSet<Arc<str>>,
     topics: HashMap<Arc<str>, Topic>,
     queue: Queue,
     // The last reference to the instance, which reads the frames: it must be dropped before them.
@@ -116,7 +142,12 @@ impl Producer {
             deadline: Instant::now(),
             reports: Reports::default(),
             sent: 0,
+            sent_to: SentRecords::default(),
+            in_flight: InFlight::default(),
+            begun: Instant::now(),
+            delay: Duration::ZERO,
             timestamps_altered: 0,
+            zstd_topics: config.zstd_topics.clone(),
             topics: HashMap::new(),
             queue: Queue::main(&client),
             client,
@@ -132,7 +163,9 @@ impl Producer {
             let reason = "records of the transaction before it are in flight";
             return Err(KafkaError::misused(format!("begin of `{}`", self.name), reason).into());
         }
-        self.deadline = Instant::now() + self.timeout;
+        self.begun = Instant::now();
+        self.deadline = self.begun + self.timeout;
+        self.delay = Duration::ZERO;
         self.reports = Reports::default();
         self.sent = 0;
         self.timestamps_altered = 0;
@@ -160,7 +193,14 @@ impl Producer {
         }
         self.timestamps_altered += u64::from(record.timestamp == 0);
         if !self.topics.contains_key(topic) {
-            self.topics.insert(topic.clone(), Topic::open(&self.client, topic)?);
+            let codec = self.zstd_topics.contains(topic).then_some(c"zstd");
+            self.topics.insert(topic.clone(), Topic::open(&self.client, topic, codec)?);
+        }
+        let bytes = size(record);
+        while !self.in_flight.has_room(bytes) {
+            self.in_time("room for a record in flight")?;
+            self.gather(ROOM_WAIT);
+            self.verdict()?;
         }
         let mut refreshed = false;
         loop {
@@ -190,10 +230,35 @@ impl Producer {
             }
         }
         self.sent += 1;
+        self.in_flight.handle_queued(bytes);
+        self.sent_to.add((self.topics[topic].address(), partition));
         if self.sent.is_multiple_of(REPORTS_EVERY) {
             self.gather(Duration::ZERO);
         }
         Ok(())
+    }
+
+    /// Returns whether [`Producer::produce`] queues this record without waiting for delivery reports.
+    pub fn has_room(&self, record: &RecordRef<'_>) -> bool {
+        self.in_flight.has_room(size(record))
+    }
+
+    /// Waits until there is room for a record. Returns `None` if no report arrives for `patience`; call it again then.
+    pub fn await_room(&mut self, record: &RecordRef<'_>, patience: Duration) -> Result<Option<()>, ProduceError> {
+        let mut reported = Instant::now();
+        while !self.has_room(record) {
+            self.in_time("room for a record in flight")?;
+            if reported.elapsed() >= patience {
+                return Ok(None);
+            }
+            let count = self.reports.count();
+            self.gather(ROOM_WAIT);
+            self.verdict()?;
+            if self.reports.count() > count {
+                reported = Instant::now();
+            }
+        }
+        Ok(Some(()))
     }
 
     /// Waits until every record of the transaction so far is reported. Returns the offsets that each partition got since
@@ -201,20 +266,56 @@ impl Producer {
     /// The error is a rejected record, or else the first bad report; drop the producer then.
     pub fn drain(&mut self) -> Result<Vec<Appended>, ProduceError> {
         loop {
+            if let Some(appended) = self.drain_while_reported(self.timeout)? {
+                return Ok(appended);
+            }
+        }
+    }
+
+    /// Waits as [`Producer::drain`] does. Returns `None` if no report arrives for `patience`; call it again then.
+    pub fn drain_while_reported(&mut self, patience: Duration) -> Result<Option<Vec<Appended>>, ProduceError> {
+        let mut reported = Instant::now();
+        loop {
             self.verdict()?;
-            if self.reports.count() == self.sent {
+            let count = self.reports.count();
+            if count == self.sent {
                 break;
             }
             self.in_time("delivery reports")?;
-            self.gather(self.deadline.saturating_duration_since(Instant::now()));
+            let left = patience.saturating_sub(reported.elapsed());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            self.gather(left.min(self.deadline.saturating_duration_since(Instant::now())));
+            if self.reports.count() > count {
+                reported = Instant::now();
+            }
         }
         self.frames.clear();
-        let topics = &self.topics;
-        let name_of = |address| topics.iter().find(|(_, topic)| topic.address() == address).map(|(name, _)| name);
-        let appended = self.reports.take_ends().filter_map(|((address, partition), (first, last))| {
-            name_of(address).map(|topic| Appended { partition: Partition::new(topic.clone(), partition), first, last })
+        let ends = self.reports.take_ends();
+        self.sent_to.complete(&ends);
+        let appended = ends.into_iter().filter_map(|(origin, ends)| {
+            Some(Appended { partition: self.partition(origin)?, first: ends.first, last: ends.last })
         });
-        Ok(appended.collect())
+        Ok(Some(appended.collect()))
+    }
+
+    /// Returns the partitions that records of the present transaction are in flight to.
+    pub fn unreported(&self) -> Vec<Unreported> {
+        let unreported = self.sent_to.unreported(self.reports.ends()).into_iter();
+        let named =
+            unreported.filter_map(|(origin, broker)| Some(Unreported { partition: self.partition(origin)?, broker }));
+        named.collect()
+    }
+
+    /// Returns every partition that this producer has sent records to.
+    pub fn written(&self) -> Vec<Partition> {
+        self.sent_to.written().filter_map(|origin| self.partition(origin)).collect()
+    }
+
+    fn partition(&self, (address, partition): Origin) -> Option<Partition> {
+        let topic = self.topics.iter().find(|(_, topic)| topic.address() == address);
+        topic.map(|(name, _)| Partition::new(name.clone(), partition))
     }
 
     /// Commits the transaction after [`Producer::drain`]: with records in flight, the client would wait for reports that
@@ -225,6 +326,16 @@ impl Producer {
         // SAFETY: the instance is live.
         unsafe { check(sys::rd_kafka_commit_transaction(self.client.raw(), limit)) }
             .map_err(|error| self.failed("commit", error).into())
+    }
+
+    /// Longest delay that a broker has announced within the present transaction, because this client exceeds a quota.
+    pub fn delay(&self) -> Duration {
+        self.delay
+    }
+
+    /// Returns whether the transaction should be committed soon: a broker delays its answers, and the transaction is old.
+    pub fn is_slow(&self) -> bool {
+        !self.delay.is_zero() && self.begun.elapsed() > SLOW_AFTER.min(self.timeout / 4)
     }
 
     /// Number of records of the present transaction whose timestamp was changed from 0 to 1.
@@ -241,10 +352,15 @@ impl Producer {
 
     /// Takes reports from the queue; waits for the first one for at most `wait`.
     fn gather(&mut self, wait: Duration) {
-        let mut wait = wait;
-        while let Some(event) = self.queue.poll(wait) {
-            self.reports.take(&event);
-            wait = Duration::ZERO;
+        let Self { queue, reports, .. } = self;
+        let (bytes, delay) = throttle::collect(|| {
+            let events = queue.poll(wait).into_iter().chain(std::iter::from_fn(|| queue.poll(Duration::ZERO)));
+            events.map(|event| reports.take(&event)).sum()
+        });
+        self.in_flight.handle_reported(bytes);
+        if !delay.is_zero() {
+            self.delay = self.delay.max(delay);
+            self.in_flight.handle_delay();
         }
     }
 
@@ -264,16 +380,14 @@ impl Producer {
 
     fn verdict(&self) -> Result<(), ProduceError> {
         let Some(bad) = self.reports.first_bad() else { return Ok(()) };
-        if let Some((address, partition)) = bad.origin
+        if let Some(partition) = bad.origin.and_then(|origin| self.partition(origin))
             && let Some(refusal) = refusal(bad.code)
         {
-            let topic = self.topics.iter().find(|(_, topic)| topic.address() == address);
-            if let Some((topic, _)) = topic {
-                let (first, last) = bad.offsets;
-                let partition = Partition::new(topic.clone(), partition);
-                let reason = bad.reason.clone();
-                return Err(ProduceError::Rejected(Rejection { partition, refusal, first, last, reason }));
-            }
+            let (first, last) = bad.offsets;
+            let reason = bad.reason.clone();
+            let rejection = Rejection { partition, refusal, first, last, reason };
+            let is_size = known(bad.code) == Some(Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+            return Err(if is_size { ProduceError::TooLarge } else { ProduceError::Rejected }(rejection));
         }
         let error = CallError { code: bad.code, reason: bad.reason.clone(), retriable: false };
         Err(self.unwritable().unwrap_or_else(|| self.failed("delivery", error).into()))
@@ -342,6 +456,10 @@ fn take_over(client: &Arc<Client>, id: &str, limit: Duration) -> Result<(), Kafk
             }
         }
     }
+}
+
+fn size(record: &RecordRef<'_>) -> u64 {
+    (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64
 }
 
 fn lies_within(value: &[u8], frame: &Bytes) -> bool {

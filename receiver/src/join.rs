@@ -3,6 +3,8 @@
 
 pub(crate) mod carried_topics;
 pub(crate) mod creation;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub(crate) mod targets;
 
 use std::sync::Arc;

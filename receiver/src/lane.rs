@@ -7,8 +7,8 @@
 //! every call.
 //!
 //! - `open_lane`: the lane's types; frames, offers and halts arrive here
-//! - `opening`, `terms`, `classes`: checks before it fences, fences, reads again, commits the lane record
-//! - `barrier`: the reading that decides, through a record of the lane's own
+//! - `opening`, `terms`, `classes`: checks before it fences, takes the lane, commits the lane record
+//! - `ownership`: custody of the lane, fences, and the reading that decides
 //! - `stored`, `slots`, `offers`, `claims`: parts of an open lane's memory
 //! - `transaction`, `draft`: offers, records and positions of one transaction
 //! - `orphans`, `forget`: positions that no one offers, and requests to drop them
@@ -16,24 +16,26 @@
 //! - `rejected_record`, `unauthorized_partition`: which record or partition a refusal of the target is about
 //! - `rebuilt`: state of a cluster that an operator accepts in place of another
 //! - `recover`: what to do after a transaction whose outcome is unknown
+//! - `left_out`: partitions that cannot be written now, which the lane continues without
 //! - `thread`, `pace`: the thread that drives a lane, and the rate of transactions
 //!
 //! Invariant: whichever call fails, a partition's stored position is the one after the last record that
 //! `read_committed` readers see, because both are written in one transaction and nowhere else.
 
 pub(crate) mod attention;
-mod barrier;
 mod claims;
 mod classes;
 mod draft;
 mod forget;
 mod handover;
 pub(crate) mod inbox;
+mod left_out;
 pub(crate) mod memory;
 mod offers;
 mod open_lane;
 mod opening;
 mod orphans;
+mod ownership;
 pub(crate) mod pace;
 mod rebuilt;
 mod recover;

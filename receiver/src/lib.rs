@@ -30,10 +30,10 @@ pub use run::{Parts, StopReason, run};
 // The target cluster, and the state that a link stores there.
 pub use link::state_topic;
 pub use target::kafka::{KafkaLane, KafkaTarget, KafkaTargetConfig};
-pub use target::state;
 pub use target::{
-    Appended, Delivered, Extent, LaneTarget, Rejection, StateEntry, Target, TargetError, TargetPartition,
+    Appended, Delivered, Extent, LaneTarget, Rejection, StateEntry, Target, TargetError, TargetPartition, Unwritable,
 };
+pub use target::{custody, state};
 
 // A lane, which the simulation, the fuzzers and the benches drive without a process.
 pub use join::carried_topics::CarriedTopics;

@@ -1,9 +1,12 @@
 //! A link as this receiver serves it: its lanes, which outlive sessions, and the session that may send.
 
 pub(crate) mod arbiter;
+pub(crate) mod condition;
 pub(crate) mod left_out;
 pub(crate) mod registry;
 pub mod state_topic;
+pub(crate) mod target_watch;
+pub(crate) mod weaker;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,8 +30,10 @@ use crate::config::{Rename, derived};
 use crate::lane::thread::{Command, LaneHandle};
 use crate::lane::{OpenError, Terms};
 use crate::link::arbiter::{Arbiter, Candidate, SessionId, Verdict};
+use crate::link::condition::LinkCondition;
 use crate::link::left_out::LeftOut;
 use crate::link::state_topic::StateTopicError;
+use crate::link::weaker::WeakerTopics;
 
 pub(crate) type StartLane = dyn Fn(&str, LaneId) -> Result<(LaneHandle, JoinHandle<()>), KafkaError> + Send + Sync;
 
@@ -60,6 +65,9 @@ pub struct ServedLink {
     pub left_out: Arc<LeftOut>,
     /// Reason why the stored state refused the last session; `None` once a lane was opened.
     pub refused: Lock<Option<String>>,
+    /// Target topics that delete earlier or accept less than their source topics.
+    pub weaker: WeakerTopics,
+    pub(crate) condition: LinkCondition,
     start_lane: Arc<StartLane>,
     inner: Lock<Inner>,
 }
@@ -108,6 +116,8 @@ impl ServedLink {
             counts: SessionCounts::default(),
             left_out: Arc::default(),
             refused: Lock::default(),
+            weaker: WeakerTopics::default(),
+            condition: LinkCondition::default(),
             start_lane,
             inner: Lock::new(inner),
         }

@@ -29,9 +29,11 @@ use crate::lane::thread::{LaneHandle, LaneThread, MAILBOX_CAPACITY};
 use crate::lane::timings::Timings;
 use crate::link::StartLane;
 use crate::link::registry::ServedLinks;
+use crate::link::target_watch;
 use crate::report::status::{Board, Serving};
 use crate::session::{Host, server};
 use crate::target::Target;
+use crate::target::custody::Holder;
 use crate::target::kafka::{KafkaTarget, KafkaTargetConfig};
 use crate::target_cluster::TargetCluster;
 
@@ -67,10 +69,8 @@ impl Parts<KafkaTarget> {
             transaction_timeout: config.target.transaction_timeout,
             ..KafkaTargetConfig::default()
         };
-        Ok(Self {
-            target: KafkaTarget::new(properties.clone(), target),
-            catalog: Arc::new(KafkaCatalog::start(properties, &config.instance)?),
-        })
+        let catalog = Arc::new(KafkaCatalog::start(properties, &config.instance)?);
+        Ok(Self { target: KafkaTarget::new(properties.clone(), target, catalog.clone()), catalog })
     }
 }
 
@@ -104,8 +104,9 @@ pub async fn run<T: Target>(
         memory,
         refusals: Arc::clone(&refusals),
     });
-    let watching = tokio::spawn(Arc::clone(&cluster).watch(catalog, Arc::clone(&links)));
+    let identifying = tokio::spawn(Arc::clone(&cluster).watch(Arc::clone(&catalog), Arc::clone(&links)));
     let following = tokio::spawn(follow(live, budget, endpoint.clone(), Arc::clone(&links)));
+    let watching = tokio::spawn(target_watch::watch(Arc::clone(&links), catalog));
     let host = Arc::new(Host {
         cluster,
         process: rand::random(),
@@ -118,6 +119,7 @@ pub async fn run<T: Target>(
     server::serve(endpoint, host, shutdown.clone()).await;
     following.abort();
     watching.abort();
+    identifying.abort();
     board.drain();
     let stopping = tokio::task::spawn_blocking(move || links.stop());
     tokio::select! {
@@ -179,7 +181,9 @@ fn start_lane<T: Target>(config: &Config, target: T, memory: Arc<DecodeMemory>, 
     Arc::new(move |link: &str, id: LaneId| -> Result<(LaneHandle, JoinHandle<()>), KafkaError> {
         let bell = Bell::default();
         let handle = LaneHandle { mailbox: Mailbox::new(MAILBOX_CAPACITY, bell.clone()), view: Arc::default() };
-        let lane = Lane::new(id, target.open(link, id)?, Arc::clone(&memory), TransactionSize::new(timeout));
+        let holder = Holder(rand::random());
+        let size = TransactionSize::new(timeout);
+        let lane = Lane::new(id, holder, target.open(link, id)?, Arc::clone(&memory), size);
         let ticket = tickets.fetch_add(1, Ordering::Relaxed);
         let thread = LaneThread {
             lane,

@@ -12,6 +12,7 @@
 //! - `frames`, `ledger`: frames and the credit that they use
 //! - `forgetting`: topics whose positions are stored and not offered
 //! - `joining`: offers on their way to their lanes
+//! - `settings`: comparison of the settings of topics at both ends
 
 mod active;
 mod channels;
@@ -25,6 +26,7 @@ pub(crate) mod peers;
 mod pending;
 mod refusal;
 pub(crate) mod server;
+mod settings;
 mod waiting;
 
 pub use greeting::Host;

@@ -1,9 +1,12 @@
 //! The target cluster as a lane sees it: one transactional producer and one state partition.
 
+pub mod custody;
 pub(crate) mod kafka;
+mod stall;
 pub mod state;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::kafka::KafkaError;
 use bytes::Bytes;
@@ -12,6 +15,7 @@ use wire::ids::{Epoch, LaneId, Offset, Position};
 use wire::partition::Partition;
 
 pub use ::kafka::producer::{Appended, Rejection};
+use custody::WriterId;
 
 /// Opens one target per lane of a link.
 pub trait Target: Send + Sync + 'static {
@@ -53,6 +57,15 @@ pub enum Extent {
     Through(Offset),
 }
 
+/// Partition of the target that no record can be written to now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{partition}: {reason}")]
+pub struct Unwritable {
+    pub partition: TargetPartition,
+    /// Sentence without a full stop, with the value and the limit.
+    pub reason: String,
+}
+
 /// Reasons why a call to the target did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
@@ -62,6 +75,9 @@ pub enum TargetError {
     /// The target permanently refuses a record of a partition.
     #[error("{} refuses a record: {}", .0.partition, .0.reason)]
     Rejected(Rejection),
+    /// A partition that this producer has written cannot be written now, and no delivery report arrives.
+    #[error(transparent)]
+    Unwritable(#[from] Unwritable),
     /// The receiver may not write one topic of the transaction; the client does not say which. Nothing was sent.
     #[error(transparent)]
     Unauthorized(KafkaError),
@@ -93,11 +109,19 @@ pub enum TargetError {
 /// unknown. The only way to continue is [`LaneTarget::discard`], [`LaneTarget::fence`] and
 /// [`LaneTarget::read_state`]. There is no abort: it would race with records that are still in flight.
 pub trait LaneTarget: Send {
-    /// Reads the lane's state partition, `read_committed`, and folds it: at most one entry per key, no tombstones.
+    /// Reads the lane's state partition, `read_committed`, and folds it: at most one entry per key, no tombstones, in the
+    /// order of the log.
     fn read_state(&mut self, extent: Extent) -> Result<Vec<StateEntry>, TargetError>;
-    /// Makes a new producer with the lane's transactional id and initialises it: earlier owners are
-    /// fenced, and their open transactions are ended, before this returns.
-    fn fence(&mut self) -> Result<(), TargetError>;
+    /// Returns when the entry with this key was written, as of the last reading, in ms since the Unix epoch.
+    fn written_at(&self, _key: &[u8]) -> Option<i64> {
+        None
+    }
+    /// Makes a new producer with this transactional id and initialises it: earlier producers of the id are fenced, and
+    /// their open transactions are ended, before this returns. It fails if that takes longer than `within`: a partition of
+    /// the last transaction may not be writable now.
+    fn fence(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError>;
+    /// Fences every producer of another id likewise, and leaves the present producer as it is.
+    fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError>;
     /// Starts a transaction of the lane's producer.
     fn begin(&mut self) -> Result<(), TargetError>;
     /// Appends one record to a data partition. `record`'s bytes lie inside `frame`, which is held until
@@ -107,6 +131,16 @@ pub trait LaneTarget: Send {
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError>;
     /// Waits until every record of the transaction so far is reported. A transaction may be drained many times.
     fn drain(&mut self) -> Result<Delivered, TargetError>;
+    /// Returns those of the partitions that cannot be written now. It asks the target, for a few seconds at most.
+    fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError>;
+    /// Returns whether the transaction should be committed soon, because the target's brokers delay their answers.
+    fn is_slow(&self) -> bool {
+        false
+    }
+    /// Longest delay that a broker has announced within the last transaction, because the receiver exceeds a quota.
+    fn delay(&self) -> Duration {
+        Duration::ZERO
+    }
     /// Commits: records and state become visible together.
     fn commit(&mut self) -> Result<(), TargetError>;
     /// Destroys the producer without ending its transaction; the next [`LaneTarget::fence`] decides it.

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use receiver::custody::{BidName, BidRecord, CustodyRecord, Holder, WriterId};
 use receiver::state::{self, HaltRecord, JumpRecord, LaneRecord, LaneState, MovedRecord, PartitionRecord};
 use receiver::{
     CarriedTopics, DecodeMemory, Delivered, Extent, Lane, LaneTarget, OpenError, StateEntry, TargetError,
-    TargetPartition, Terms, TransactionSize,
+    TargetPartition, Terms, TransactionSize, Unwritable,
 };
 use wire::close::CloseCode;
 use wire::frame::RecordRef;
@@ -82,6 +83,16 @@ fn jump_record() -> JumpRecord {
     }
 }
 
+fn custody_record() -> CustodyRecord {
+    CustodyRecord { number: 4, writer: WriterId::named("causeway.fra-to-sin.3"), holder: Holder(u128::MAX - 5) }
+}
+
+fn bid() -> (BidName, BidRecord) {
+    let writer = WriterId::named("causeway.fra-to-sin.3+1");
+    let holder = Holder(77);
+    (BidName { holder, number: 2 }, BidRecord { succeeds: 4, writer, holder })
+}
+
 fn orders_5() -> Partition {
     Partition { topic: "orders".into(), partition: 5 }
 }
@@ -94,6 +105,8 @@ fn written() -> Vec<(Vec<u8>, Vec<u8>)> {
         (origin::key("orders"), state::encode(&origin_record())),
         (state::jump_key(367), state::encode(&jump_record())),
         (state::moved_key(SOURCE, &clicks_0()), state::encode(&moved_record())),
+        (state::custody_key(), state::encode(&custody_record())),
+        (state::bid_key(bid().0), state::encode(&bid().1)),
     ]
 }
 
@@ -122,12 +135,13 @@ fn entries(pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<StateEntry> {
 fn the_state_of_the_first_version_is_read_and_written() {
     let lines: String = written().iter().map(|(key, value)| format!("{}\n{}\n", hex(key), hex(value))).collect();
     assert!(fixture() == written(), "this version writes:\n{lines}");
-    let folded = LaneState::fold(LANE, SOURCE, &entries(fixture())).expect("readable");
+    let folded = LaneState::fold(LANE, "fra-to-sin", SOURCE, &entries(fixture())).expect("readable");
     assert_eq!(folded.lane, Some(lane_record()));
     assert_eq!(folded.partitions, HashMap::from([(orders_5(), partition_record())]));
     assert_eq!(folded.moved, HashMap::from([(clicks_0(), moved_record())]));
     assert_eq!(folded.origins, HashMap::from([("orders".into(), origin_record())]));
     assert_eq!(folded.jumps, BTreeMap::from([(367, jump_record())]));
+    assert_eq!(folded.custody.present, CustodyRecord { number: 5, writer: bid().1.writer, holder: Holder(77) });
 }
 
 /// A target that may be read and must not be touched.
@@ -138,7 +152,11 @@ impl LaneTarget for Untouched {
         Ok(self.0.clone())
     }
 
-    fn fence(&mut self) -> Result<(), TargetError> {
+    fn fence(&mut self, _: &WriterId, _: Duration) -> Result<(), TargetError> {
+        panic!("fenced")
+    }
+
+    fn expel(&mut self, _: &WriterId, _: Duration) -> Result<(), TargetError> {
         panic!("fenced")
     }
 
@@ -158,6 +176,10 @@ impl LaneTarget for Untouched {
         panic!("drained")
     }
 
+    fn unwritable(&mut self, _: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
+        panic!("asked")
+    }
+
     fn commit(&mut self) -> Result<(), TargetError> {
         panic!("committed")
     }
@@ -167,7 +189,7 @@ impl LaneTarget for Untouched {
 
 fn refusal(entries: Vec<StateEntry>) -> (CloseCode, String) {
     let size = TransactionSize::new(Duration::from_secs(30));
-    let mut lane = Lane::new(LANE, Untouched(entries), DecodeMemory::new(1 << 20), size);
+    let mut lane = Lane::new(LANE, Holder(1), Untouched(entries), DecodeMemory::new(1 << 20), size);
     let stored = lane_record();
     let terms = Terms {
         link: stored.link,
@@ -208,6 +230,10 @@ fn a_newer_format_is_refused_before_a_fence_or_a_write() {
         (3, true, "jump"),
         (4, false, "key"),
         (4, true, "moved record"),
+        (5, false, "key"),
+        (5, true, "custody record"),
+        (6, false, "key"),
+        (6, true, "bid"),
     ] {
         let sentence = format!("state partition 3: a {what} has format 2; this version reads 1: use a newer one");
         assert_eq!(newer(index, value), (CloseCode::StateRefused, sentence));

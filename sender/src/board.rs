@@ -13,6 +13,7 @@ use service::status::Tally;
 use tokio::sync::{mpsc, oneshot, watch};
 use transport::clock::Clock;
 use transport::congestion::Flow;
+use wire::condition::Condition;
 use wire::limits::TOPIC_NAME_MAX;
 
 use crate::dispatch::dispatcher::Dispatcher;
@@ -20,6 +21,7 @@ use crate::lane::activity::ActivityMeter;
 use crate::lane::latency::Latency;
 use crate::lane::progress::Progress;
 use crate::partitions::deleted_topic::DeletedTopic;
+use crate::partitions::deletions::Deletions;
 use crate::partitions::outcome::Outcome;
 use crate::partitions::resume::{PendingForget, PendingRequest, Request, SessionRequest};
 use crate::partitions::router::Router;
@@ -78,6 +80,10 @@ pub struct Published {
     pub closes: Tally,
     /// Description of how the session or the attempt before this one ended.
     pub last_end: Option<String>,
+    /// Begin of the present time without a session.
+    pub no_session_since: Option<Instant>,
+    /// Condition of the receiver, as it last told it in this session.
+    pub receiver_condition: Option<Condition>,
     /// Description of why the source cluster cannot be reached.
     pub source_trouble: Option<String>,
     /// Description of why the topics of the source cannot be listed.
@@ -97,6 +103,8 @@ pub struct Board {
     topics: watch::Sender<Discovered>,
     rates: Arc<Rates>,
     latency: Arc<Latency>,
+    deletions: Arc<Deletions>,
+    condition: watch::Sender<Condition>,
 }
 
 impl Default for Board {
@@ -112,6 +120,8 @@ impl Board {
             topics: watch::Sender::default(),
             rates: Arc::default(),
             latency: Arc::new(Latency::new(clock)),
+            deletions: Arc::default(),
+            condition: watch::Sender::default(),
         }
     }
 
@@ -124,9 +134,19 @@ impl Board {
         Arc::clone(&self.latency)
     }
 
+    /// Knowledge about deletions that compaction may remove before they are carried.
+    pub(crate) fn deletions(&self) -> Arc<Deletions> {
+        Arc::clone(&self.deletions)
+    }
+
     /// The topics of the source; empty until the source has answered.
     pub fn topics(&self) -> &watch::Sender<Discovered> {
         &self.topics
+    }
+
+    /// The condition of this end, which sessions tell the receiver.
+    pub fn condition(&self) -> &watch::Sender<Condition> {
+        &self.condition
     }
 
     pub fn publish(&self, change: impl FnOnce(&mut Published)) {
@@ -148,6 +168,8 @@ impl Board {
             published.receiver = None;
             published.requests = None;
             published.session_began = None;
+            published.no_session_since.get_or_insert_with(Instant::now);
+            published.receiver_condition = None;
             published.last_end = Some(end.to_string());
         });
     }
@@ -165,7 +187,7 @@ impl Board {
         request.validate()?;
         // Bounded by the partitions of the link, which answer once each.
         let (answers, mut answered) = mpsc::unbounded_channel();
-        self.request(SessionRequest::Resume(PendingRequest { request, at: now(), answers }))?;
+        self.request(SessionRequest::Resume(PendingRequest { request, at: transport::clock::unix_millis(), answers }))?;
         let mut outcome = Outcome::default();
         let collect = async {
             while let Some(answer) = answered.recv().await {
@@ -188,7 +210,7 @@ impl Board {
             return Err(format!("a topic name has 1 to {TOPIC_NAME_MAX} bytes"));
         }
         let (answer, answered) = oneshot::channel();
-        self.request(SessionRequest::Forget(PendingForget { topic, at: now(), answer }))?;
+        self.request(SessionRequest::Forget(PendingForget { topic, at: transport::clock::unix_millis(), answer }))?;
         match tokio::time::timeout(ANSWER, answered).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err("the session ended before the receiver answered; try again".to_owned()),
@@ -206,11 +228,6 @@ impl Board {
         };
         requests.try_send(request).map_err(|_| "too many requests are waiting; try again".to_owned())
     }
-}
-
-/// Time of a request, in ms since the Unix epoch.
-fn now() -> i64 {
-    i64::try_from(transport::clock::unix_nanos() / 1_000_000).unwrap_or(i64::MAX)
 }
 
 /// Answer to a question that only the sender that holds the link can answer.

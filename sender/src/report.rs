@@ -5,9 +5,12 @@ pub(crate) mod lag;
 mod lag_task;
 pub(crate) mod latency;
 pub(crate) mod limit;
+mod measured;
 pub(crate) mod metrics;
+mod moment;
 pub(crate) mod open_transactions;
 pub(crate) mod path;
+mod readiness;
 pub(crate) mod retention;
 pub(crate) mod sampler;
 pub(crate) mod status;
@@ -38,13 +41,15 @@ pub async fn run<S: Source>(
     report: Arc<Report>,
     shutdown: Shutdown,
 ) -> Result<(), StopReason> {
+    let config = config.into();
+    let start = config.now().source.start;
     let mut tasks = JoinSet::new();
     tasks.spawn(sample_every_second(Arc::clone(&report)));
-    tasks.spawn(lag_task::measure(Arc::clone(&dependencies.catalog), Arc::clone(&report)));
-    run::run(config.into(), dependencies, report.board(), shutdown).await
+    tasks.spawn(lag_task::measure(Arc::clone(&dependencies.catalog), start, Arc::clone(&report)));
+    run::run(config, dependencies, report.board(), shutdown).await
 }
 
-/// Takes a sample once a second, for as long as the sender lives.
+/// Takes a sample once a second, and tells sessions of problems, for as long as the sender lives.
 async fn sample_every_second(report: Arc<Report>) {
     let mut sampler = Sampler::default();
     let mut ticks = tokio::time::interval(SAMPLE_INTERVAL);
@@ -54,5 +59,7 @@ async fn sample_every_second(report: Arc<Report>) {
         let now = ticks.tick().await.into_std();
         let trend = sampler.handle(now, report.sample());
         report.measure(|measured| measured.trend = trend);
+        // Not after a measurement: the source may leave one without an answer for half a minute.
+        report.tell_condition();
     }
 }

@@ -103,7 +103,7 @@ pub(crate) async fn run<S: Source>(
         identity,
         live,
         packing: derived::packing(&config),
-        offering: Offering { catalog: dependencies.catalog, start: config.source.start },
+        offering: Offering { catalog: dependencies.catalog, start: config.source.start, deletions: board.deletions() },
         config,
         dialer,
         lanes,
@@ -278,7 +278,10 @@ impl<S: Source> SenderLoop<S> {
 
     /// Dials the receiver, and runs a session if it answers.
     async fn dial(&mut self, stand_by: bool, shutdown: &Shutdown) -> Result<SessionEnd, StopReason> {
-        self.board.publish(|published| published.state = State::Connecting);
+        self.board.publish(|published| {
+            published.state = State::Connecting;
+            published.no_session_since.get_or_insert_with(std::time::Instant::now);
+        });
         let server_name = self.config.wan.server_name.as_deref();
         let dialer = self.dialer.borrow().clone();
         let dialled = tokio::select! {

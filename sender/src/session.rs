@@ -4,6 +4,7 @@
 //! every decision about records.
 
 mod channels;
+mod conditions;
 pub(crate) mod end;
 mod gone;
 mod gone_topics;
@@ -11,6 +12,7 @@ mod halting;
 mod handshake;
 mod offering;
 mod opening;
+mod settings;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,8 +27,8 @@ use transport::control::close;
 use wire::close::{Close, CloseCode};
 use wire::control::{Control, LaneClosedReason, Welcome};
 use wire::halt::HaltReason;
-use wire::hello::FEATURE_FORGET;
-use wire::ids::{Epoch, LaneId, Slot};
+use wire::hello::{FEATURE_FORGET, FEATURE_SETTINGS};
+use wire::ids::{Epoch, LaneId, Position, Slot};
 use wire::partition::Partition;
 
 use crate::board::{Board, ChannelPlace, State};
@@ -36,6 +38,7 @@ use crate::dispatch::dispatcher::Dispatcher;
 use crate::lane::Packing;
 use crate::lane::thread::{Command, LaneHandle, SessionPart};
 use crate::partitions::lane_partitions::{Due, LanePartitions};
+use crate::partitions::left_out::LeftOut;
 use crate::partitions::outcome::Answer;
 use crate::partitions::policy::Policies;
 use crate::partitions::resume::{Halt, PendingRequest, ResumeAction, SessionRequest};
@@ -44,12 +47,14 @@ use crate::source::discovery::Discovered;
 
 use channels::ChannelSupervisor;
 pub use channels::{ChannelDialer, REDIAL_MAX, REDIAL_MIN};
+use conditions::Conditions;
 pub use end::SessionEnd;
 use gone_topics::GoneTopics;
 use halting::Halting;
 pub use handshake::{HandshakeError, Handshaken, Identity, shake_hands};
 pub use offering::Offering;
 use opening::Reopen;
+use settings::SettingsWatch;
 
 /// Control messages that may wait in either direction; flow control of the other end limits the rest.
 const CONTROL_QUEUE: usize = 1024;
@@ -91,7 +96,9 @@ struct Active<'a> {
     suspects: HashMap<Partition, Instant>,
     /// True if the receiver knows messages about topics that are gone.
     forgets: bool,
+    left_out: LeftOut,
     supervisor: ChannelSupervisor,
+    conditions: Conditions,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -115,6 +122,15 @@ impl Session<'_> {
         });
         let writing = tokio::spawn(writer.run(outgoing_out));
         let offering = tokio::spawn(self.offering.clone().run(dues_out, self.topics.clone(), outgoing.clone()));
+        let announces = welcome.features & FEATURE_SETTINGS != 0;
+        let watching = SettingsWatch {
+            catalog: Arc::clone(&self.offering.catalog),
+            deletions: Arc::clone(&self.offering.deletions),
+            target: welcome.cluster_id.clone(),
+            control: announces.then(|| outgoing.clone()),
+            known: HashMap::new(),
+        };
+        let watching = tokio::spawn(watching.run(self.topics.clone()));
         let mut active = Active::new(self, &welcome, outgoing, dues);
         let end = active.run(&mut incoming, &shutdown).await;
         for lane in active.session.lanes {
@@ -130,6 +146,7 @@ impl Session<'_> {
         }
         drop(active);
         offering.abort();
+        watching.abort();
         reading.abort();
         let _ = tokio::time::timeout(Duration::from_secs(1), writing).await;
         close(&connection, &last_words);
@@ -153,6 +170,7 @@ impl<'a> Active<'a> {
             published.channels = vec![ChannelPlace { connection: Some(connection.clone()), ..ChannelPlace::default() }];
             published.session_began = Some(std::time::Instant::now());
             published.deleted_topics.clear();
+            published.no_session_since = None;
             published.sessions += 1;
         });
         dispatcher.open(0, session.channels.first.clone());
@@ -167,6 +185,7 @@ impl<'a> Active<'a> {
         latency.begin_session();
         let lanes = session.lanes.len() as u16;
         let forgets = welcome.features & FEATURE_FORGET != 0;
+        let conditions = Conditions::new(&session.board, welcome.features);
         Self {
             session,
             connection,
@@ -179,7 +198,9 @@ impl<'a> Active<'a> {
             gone: GoneTopics::new(forgets),
             suspects: HashMap::new(),
             forgets,
+            left_out: LeftOut::default(),
             supervisor,
+            conditions,
         }
     }
 
@@ -219,6 +240,7 @@ impl<'a> Active<'a> {
                     }
                     self.part.dispatcher.set_classes(&config.classes, self.session.board.rates().rate());
                 }
+                condition = self.conditions.next() => self.send(Control::Condition(condition)),
                 Some(request) = requests.recv() => match request {
                     SessionRequest::Resume(request) => self.handle_request(request),
                     SessionRequest::Forget(request) => self.handle_forget(request),
@@ -229,6 +251,10 @@ impl<'a> Active<'a> {
                     self.send(self.part.latency.poll_question());
                     self.part.dispatcher.set_rate(self.session.board.rates().rate());
                     self.offer_suspects();
+                    self.halt_lost_deletions();
+                    for partition in self.left_out.poll_due(now) {
+                        self.partitions.offer_left_out(&partition);
+                    }
                     // Offers that found no room are tried again.
                     self.offer_due();
                     let drained = || self.session.lanes.iter().all(|lane| lane.progress.is_drained());
@@ -276,7 +302,17 @@ impl<'a> Active<'a> {
                 Ok(())
             }
             Control::LaneClosed { lane, reason, detail, .. } => self.handle_lane_closed(lane, reason, &detail),
+            Control::StoredAt { lane, epoch, slot, at } => {
+                if let Some(partition) = self.partitions.partition(lane, epoch, slot) {
+                    self.session.offering.deletions.handle_stored_at(partition, at);
+                }
+                Ok(())
+            }
             Control::PartitionOpen { lane, epoch, slot, position, leader_epoch } => {
+                if let Some(lost) = self.lost_deletions(lane, epoch, slot, position) {
+                    self.send(lost);
+                    return Ok(());
+                }
                 if let Some(partition) = self.partitions.handle_partition_open(lane, epoch, slot) {
                     // Before an operator who waits for it gets the answer.
                     if let Some(handle) = self.session.lanes.get(usize::from(lane.0)) {
@@ -303,6 +339,11 @@ impl<'a> Active<'a> {
                 self.part.dispatcher.handle_closed(channel);
                 Ok(())
             }
+            Control::Condition(condition) => {
+                let condition = Some(condition.shortened());
+                self.session.board.publish(|published| published.receiver_condition = condition);
+                Ok(())
+            }
             Control::Clock { asked, answered } => {
                 self.part.latency.handle_answer(asked, answered);
                 Ok(())
@@ -318,6 +359,28 @@ impl<'a> Active<'a> {
                 Ok(())
             }
             _ => Err(SessionEnd::Lost("receiver sent a control message that is not valid in a session".to_owned())),
+        }
+    }
+
+    /// Returns the halt of a partition that the receiver opened, but that may have missed deletions.
+    fn lost_deletions(&mut self, lane: LaneId, epoch: Epoch, slot: Slot, position: Position) -> Option<Control> {
+        let at = self.partitions.partition(lane, epoch, slot)?.clone();
+        let reason = HaltReason::DeletesLost.word();
+        let is_accepted = self.partitions.halt(&at).is_some_and(|halt| halt.reason == reason);
+        let now = transport::clock::unix_millis();
+        let detail = self.session.offering.deletions.handle_open(&at, position, now, is_accepted)?;
+        self.partitions.handle_partition_open(lane, epoch, slot)?;
+        let reason = reason.to_owned();
+        Some(Control::PartitionHalted { lane, epoch, slot, position: Position(-1), reason, detail })
+    }
+
+    /// Halts running partitions that may have missed deletions.
+    fn halt_lost_deletions(&mut self) {
+        for (at, detail) in self.session.offering.deletions.take_lost() {
+            let Some((lane, epoch, slot)) = self.partitions.open_slot(&at) else { continue };
+            if let Err(end) = self.command(lane, Command::Fault(epoch, slot, HaltReason::DeletesLost, detail)) {
+                tracing::debug!(%end, "a lane could not be notified that deletions may be lost");
+            }
         }
     }
 
@@ -383,6 +446,12 @@ impl<'a> Active<'a> {
         let SlotAt { lane, epoch, slot } = at;
         let partition = self.partitions.handle_partition_halted(lane, epoch, slot, halt.clone());
         let Some(partition) = partition.cloned() else { return Ok(()) };
+        if let Some(opened) = self.opened.get_mut(&(lane, epoch)) {
+            opened.retain(|assignment| assignment.slot != slot);
+        }
+        if self.partitions.is_left_out(&partition) {
+            self.left_out.handle_left_out(&partition, Instant::now());
+        }
         self.halting.handle_halted(&partition, &halt.reason, detail);
         if HaltReason::of(&halt.reason) == Some(HaltReason::SourceGone) {
             self.suspects.insert(partition.clone(), Instant::now());
@@ -404,7 +473,7 @@ impl<'a> Active<'a> {
         }
         let reason = HaltReason::of(&halt.reason);
         let Some(why) = reason.and_then(|reason| self.session.policies.skips(&at.topic, reason)) else { return };
-        let now = i64::try_from(transport::clock::unix_nanos() / 1_000_000).unwrap_or(i64::MAX);
+        let now = transport::clock::unix_millis();
         if let Ok(Some(lift)) = halt.lift(ResumeAction::Skip, now, why) {
             let Partition { topic, partition } = &at;
             tracing::warn!(%topic, partition, reason = halt.reason, why, "skipping what cannot be carried");

@@ -13,6 +13,7 @@
 //! - [`logging`]: one line per event, for people or machines
 //! - [`bell`], [`mailbox`]: wake-up calls and work for another thread
 //! - [`add_fields!`]: sums of structs of counters
+//! - [`cluster_watch`]: whether a cluster answers look-ups
 //! - [`status`]: types that the statuses of both ends show
 //! - [`lock`]: a mutex without poisoning
 //! - [`shutdown`]: a clean drain, or an immediate exit
@@ -21,6 +22,7 @@
 
 pub mod admin;
 pub mod bell;
+pub mod cluster_watch;
 pub mod config;
 mod counters;
 pub mod format;

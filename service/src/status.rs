@@ -4,7 +4,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use wire::condition::Condition;
+use wire::halt::HaltReason;
 use wire::partition::Partition;
+
+use crate::format;
 
 /// Counts of events by a word, such as a close code. Few different words occur.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +28,43 @@ pub struct HaltedPartition {
     pub reason: String,
     /// Values and limit that explain the halt.
     pub detail: String,
+}
+
+/// Condition of the other end, as it last told it in this session.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PeerStatus {
+    /// Number of lanes that do not commit; always 0 of a sender.
+    pub lanes_failing: usize,
+    /// Number of halted partitions that the other end knows.
+    pub halted_partitions: usize,
+    /// Number of partitions that wait for the other end's cluster.
+    pub waiting_partitions: usize,
+    /// Its problems, in sentences.
+    pub trouble: Vec<String>,
+}
+
+impl PeerStatus {
+    /// Returns what the other end told of itself; `cluster` is what its partitions wait for.
+    pub fn of(condition: &Condition, cluster: &str) -> Self {
+        let failing = condition.failing.iter().map(|lane| lane.detail.clone());
+        let named = waiting(condition);
+        let unnamed = (condition.waiting as usize).saturating_sub(named.len());
+        let unnamed = (unnamed > 0).then(|| format!("{unnamed} more partitions wait for {cluster}"));
+        let waiting = format::waiting(cluster, &named);
+        Self {
+            lanes_failing: condition.failing.len(),
+            halted_partitions: condition.halted as usize,
+            waiting_partitions: condition.waiting as usize,
+            trouble: failing.chain(condition.trouble.iter().cloned()).chain(waiting).chain(unnamed).collect(),
+        }
+    }
+}
+
+/// Returns the partitions that a condition names, each with the reason why it waits.
+pub fn waiting(condition: &Condition) -> Vec<(Partition, String)> {
+    let named = condition.named.iter();
+    named.map(|one| (Partition::new(one.topic.as_str(), one.partition), one.detail.clone())).collect()
 }
 
 impl Tally {
@@ -48,7 +89,42 @@ impl Tally {
 }
 
 impl HaltedPartition {
+    /// Returns whether the partition waits and continues by itself, so that it is not halted.
+    pub fn waits(&self) -> bool {
+        HaltReason::of(&self.reason).is_some_and(HaltReason::waits)
+    }
+
     pub fn is_of(&self, at: &Partition) -> bool {
         self.partition == at.partition && *self.topic == *at.topic
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::condition::{FailingLane, WaitingPartition};
+    use wire::ids::LaneId;
+
+    use super::*;
+
+    #[test]
+    fn a_peers_problems_are_named_and_the_others_counted() {
+        let waiting = WaitingPartition { topic: "orders".into(), partition: 3, detail: "no leader".into() };
+        let condition = Condition {
+            failing: vec![FailingLane { lane: LaneId(2), detail: "lane 2: timed out".into() }],
+            halted: 1,
+            waiting: 5,
+            named: vec![waiting],
+            trouble: vec!["target cluster: no answer".into()],
+        };
+        let status = PeerStatus::of(&condition, "the target");
+        assert_eq!((status.lanes_failing, status.halted_partitions, status.waiting_partitions), (1, 1, 5));
+        let expected = [
+            "lane 2: timed out",
+            "target cluster: no answer",
+            "orders/3 waits for the target: no leader",
+            "4 more partitions wait for the target",
+        ];
+        assert_eq!(status.trouble, expected);
+        assert_eq!(PeerStatus::of(&Condition::default(), "the target"), PeerStatus::default());
     }
 }

@@ -8,7 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use kafka::catalog::{Answers, Bounds, Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, TopicSummary};
+use kafka::catalog::{
+    Answers, Bounds, Catalog, ConfigEntry, Isolation, NewTopic, Replicas, TopicDescription, TopicSummary,
+};
 use kafka::log::{Entry, LogError};
 use kafka::{KafkaError, KafkaFault};
 use sender::StateLog;
@@ -105,6 +107,12 @@ impl Catalog for MemoryCatalog {
             log.copied().ok_or_else(|| unknown(doing))
         };
         Ok(partitions.iter().map(bounds).collect())
+    }
+
+    fn replicas(&self, partitions: &[Partition]) -> Answers<Replicas> {
+        let leaderless = self.leaderless.lock();
+        let leader = |at| if leaderless.contains(at) { None } else { Some(1) };
+        Ok(partitions.iter().map(|at| Ok(Replicas { leader: leader(at), in_sync: 1, required: 1 })).collect())
     }
 
     fn positions_at(&self, partitions: &[Partition], _timestamp_ms: i64) -> Answers<Position> {

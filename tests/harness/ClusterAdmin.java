@@ -1,7 +1,8 @@
-// Users and rights of a cluster, with Kafka's own client: librdkafka's wrapper has no calls for them.
+// Users, rights and quotas of a cluster, with Kafka's own client: librdkafka's wrapper has no calls for them.
 //
 //   user NAME PASSWORD                                   creates a SCRAM-SHA-512 user
 //   unregister NODE                                      removes a stopped node until it starts again
+//   quota CLIENT RATE                                    limits what a client id may write, in bytes per second
 //   grant|revoke USER RESOURCE PATTERN NAME OPERATION    grants or revokes a right
 //
 // The response to each line is "ok" or an error. The end of the input ends the process.
@@ -18,6 +19,8 @@ import org.apache.kafka.common.acl.AccessControlEntry;
 import org.apache.kafka.common.acl.AclBinding;
 import org.apache.kafka.common.acl.AclOperation;
 import org.apache.kafka.common.acl.AclPermissionType;
+import org.apache.kafka.common.quota.ClientQuotaAlteration;
+import org.apache.kafka.common.quota.ClientQuotaEntity;
 import org.apache.kafka.common.resource.PatternType;
 import org.apache.kafka.common.resource.ResourcePattern;
 import org.apache.kafka.common.resource.ResourceType;
@@ -46,6 +49,12 @@ public class ClusterAdmin {
         }
         if (words[0].equals("unregister")) {
             admin.unregisterBroker(Integer.parseInt(words[1])).all().get();
+            return;
+        }
+        if (words[0].equals("quota")) {
+            var entity = new ClientQuotaEntity(Map.of(ClientQuotaEntity.CLIENT_ID, words[1]));
+            var rate = new ClientQuotaAlteration.Op("producer_byte_rate", Double.parseDouble(words[2]));
+            admin.alterClientQuotas(List.of(new ClientQuotaAlteration(entity, List.of(rate)))).all().get();
             return;
         }
         var resource = new ResourcePattern(

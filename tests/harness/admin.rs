@@ -50,6 +50,19 @@ impl Admin {
         found.with_context(|| format!("the last /status of {} was {last:#}", self.address))
     }
 
+    /// Waits until `/ready` is 503 with a reason that contains `reason`.
+    pub fn wait_until_unready(&self, reason: &str, timeout: Duration) -> Result<()> {
+        let mut last = String::new();
+        let found = until(&format!("{} not to be ready: {reason}", self.address), timeout, || {
+            let request = ureq::get(format!("http://{}/ready", self.address));
+            let config = request.config().timeout_global(Some(ASK_TIMEOUT)).http_status_as_error(false);
+            let mut answer = config.build().call().ok()?;
+            last = answer.body_mut().read_to_string().ok()?;
+            (answer.status().as_u16() == 503 && last.contains(reason)).then_some(())
+        });
+        found.with_context(|| format!("the last /ready of {} was {last}", self.address))
+    }
+
     /// Waits until `/ready` succeeds.
     pub fn wait_until_ready(&self, timeout: Duration) -> Result<()> {
         until(&format!("{} to be ready", self.address), timeout, || self.get("/ready").ok()).map(drop)

@@ -12,7 +12,9 @@ use crate::process::Process;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Halts of partitions of which nothing was ever carried: the receiver has no position for them.
-const WITHOUT_POSITION: [&str; 3] = ["target-not-empty", "target-too-few-partitions", "target-unavailable"];
+const WITHOUT_POSITION: [&str; 2] = ["target-not-empty", "target-too-few-partitions"];
+/// Reason of partitions that wait for the target: they are shown as waiting, not as halted.
+const WAITS: &str = "target-unavailable";
 
 /// Checks whether the sender shows the partition as halted, for any reason.
 pub fn is_halted(sender: &Process, topic: &str, partition: i32) -> Result<bool> {
@@ -21,17 +23,19 @@ pub fn is_halted(sender: &Process, topic: &str, partition: i32) -> Result<bool> 
     Ok(halted.any(|halt| halt["topic"] == topic && halt["partition"] == partition))
 }
 
-/// Waits until the sender shows the partition as halted for `reason`, and returns the halt as `status` shows it.
+/// Waits until the sender shows the partition as halted for `reason`, or as waiting for the target if that is the
+/// reason, and returns what `status` shows.
 ///
 /// The sender shows the halt before it knows the stored position; this waits for the position too.
 pub fn wait_for(sender: &Process, topic: &str, partition: i32, reason: &str) -> Result<Value> {
+    let waits = reason == WAITS;
     let find = |status: &Value| {
-        let mut halted = status["halted"].as_array()?.iter();
-        let is_wanted =
-            |halt: &&Value| halt["topic"] == topic && halt["partition"] == partition && halt["reason"] == reason;
-        halted.find(is_wanted).cloned()
+        let mut shown = status[if waits { "waiting" } else { "halted" }].as_array()?.iter();
+        let is_of = |one: &Value| one["topic"] == topic && one["partition"] == partition;
+        let is_wanted = |one: &&Value| if waits { one["cluster"] == "target" } else { one["reason"] == reason };
+        shown.find(|one| is_of(one) && is_wanted(one)).cloned()
     };
-    let is_complete = |halt: Value| halt["position"] != -1 || WITHOUT_POSITION.contains(&reason);
+    let is_complete = |halt: Value| waits || halt["position"] != -1 || WITHOUT_POSITION.contains(&reason);
     let what = format!("{topic}/{partition} to halt with {reason}");
     let status = sender.admin.wait_for(&what, PATIENCE, |status| find(status).is_some_and(is_complete))?;
     let halt = find(&status).with_context(|| format!("{topic}/{partition} is not halted any more"))?;

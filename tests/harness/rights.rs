@@ -60,6 +60,11 @@ impl Rights {
         self.send(&format!("unregister {node}"))
     }
 
+    /// Limits what clients of this client id may write, in bytes per second.
+    pub fn limit_writes(&mut self, client_id: &str, bytes_per_second: u64) -> Result<()> {
+        self.send(&format!("quota {client_id} {bytes_per_second}"))
+    }
+
     fn send(&mut self, line: &str) -> Result<()> {
         writeln!(self.input, "{line}")?;
         self.input.flush()?;

@@ -45,10 +45,19 @@ pub fn create_unique_on(cluster: &Cluster, stem: &str, partitions: usize, node: 
 
 /// Creates a topic whose partitions have one replica each, on `node`.
 pub fn create_on(cluster: &Cluster, name: &str, partitions: usize, node: i32) -> Result<()> {
+    create_on_with(cluster, name, partitions, node, "delete")
+}
+
+/// Creates the state topic of a link, with a partition for each of its lanes, as [`create_on`].
+pub fn create_state_on(cluster: &Cluster, link: &str, lanes: usize, node: i32) -> Result<()> {
+    create_on_with(cluster, &format!("__causeway.{link}.state"), lanes, node, "compact")
+}
+
+fn create_on_with(cluster: &Cluster, name: &str, partitions: usize, node: i32, policy: &str) -> Result<()> {
     let node = [node];
     let assignment: Vec<&[i32]> = vec![&node; partitions];
     let topic = NewTopic::new(name, partitions as i32, TopicReplication::Variable(&assignment));
-    let topic = topic.set("min.insync.replicas", "1");
+    let topic = topic.set("min.insync.replicas", "1").set("cleanup.policy", policy);
     let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
     block_on(admin(cluster)?.create_topics([&topic], &options)).with_context(|| format!("cannot create {name}"))
 }
@@ -124,10 +133,24 @@ pub fn grow(cluster: &Cluster, name: &str, partitions: usize) -> Result<()> {
 
 /// Sets one configuration entry of a topic, and resets all others to their defaults.
 pub fn configure(cluster: &Cluster, name: &str, key: &str, value: &str) -> Result<()> {
+    configure_all(cluster, name, &[(key, value)])
+}
+
+/// Sets these configuration entries of a topic, and resets all others to their defaults.
+pub fn configure_all(cluster: &Cluster, name: &str, entries: &[(&str, &str)]) -> Result<()> {
+    alter(cluster, name, AlterConfig::new(ResourceSpecifier::Topic(name)), entries)
+}
+
+/// Sets these values of a single node while it runs; topics without values of their own inherit them.
+pub fn configure_node(cluster: &Cluster, entries: &[(&str, &str)]) -> Result<()> {
+    alter(cluster, "node 1", AlterConfig::new(ResourceSpecifier::Broker(1)), entries)
+}
+
+fn alter<'a>(cluster: &Cluster, name: &str, change: AlterConfig<'a>, entries: &[(&'a str, &'a str)]) -> Result<()> {
     let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let admin = admin(cluster)?;
-    let change = AlterConfig::new(ResourceSpecifier::Topic(name)).set(key, value);
+    let change = entries.iter().fold(change, |change, (key, value)| change.set(key, value));
     for outcome in runtime.block_on(admin.alter_configs([&change], &options))? {
         outcome.map_err(|(_, code)| anyhow!("{name}: {code}"))?;
     }

@@ -30,6 +30,9 @@ fn foreign_topic_is_not_written_until_adopted() -> Result<()> {
     verify::wait_until_delivered(&neighbour, &pair.target, "{topic}", PATIENCE)?;
     let found = read(&pair.target, &[&topic], Isolation::Uncommitted)?.partition(&topic, 0).len();
     ensure!(found == 5, "the target has {found} records: some were appended");
+    // It never joined, and lacks all of its records.
+    sender.admin.wait_for("the halted partition to lag", PATIENCE, |status| status["lag_records"] == 20)?;
+    run_at(&sender, &["status"])?.expect(0, "20 records behind; partitions: 1 halted")?;
 
     halts::adopt(&sender, &topic)?;
     ours.merge(&journal::write(&pair.source, &topic, 0, &small(20..30))?.written);

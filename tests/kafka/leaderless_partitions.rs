@@ -178,11 +178,13 @@ fn target_partition_without_a_leader_waits_alone() -> Result<()> {
         is_named(&status["links"][0]["trouble"], &named, "has no leader")
     })?;
     let status = sender.admin.wait_for("the sender to show it", PATIENCE, |status| {
-        status["halted"].as_array().is_some_and(|halted| halted.len() == 1)
+        status["waiting"].as_array().is_some_and(|waiting| waiting.len() == 1) && status["lag_records"] == 100
     })?;
-    let halt = &status["halted"][0];
-    ensure!(halt["topic"] == one && halt["reason"] == "target-unavailable", "{halt}");
-    ensure!(halt["detail"].as_str().context("a detail")?.contains("has no leader"), "{halt}");
+    let waits = &status["waiting"][0];
+    ensure!(waits["topic"] == one && waits["cluster"] == "target", "{waits}");
+    ensure!(waits["detail"].as_str().context("a detail")?.contains("has no leader"), "{waits}");
+    ensure!(status["halted"].as_array().is_some_and(Vec::is_empty), "what waits is not halted: {status}");
+    ensure!(status["limited_by"] == "target", "what waits at the target is not the source's fault: {status}");
     let shown = &partitions(&sender, &one)?[0];
     ensure!(shown["state"] == "waiting", "{shown}");
 
@@ -190,6 +192,8 @@ fn target_partition_without_a_leader_waits_alone() -> Result<()> {
     expected.merge(&waiting);
     verify::wait_until_delivered(&expected, &pair.target, "{topic}", PATIENCE)?;
     verify::ensure_exactly_once(&expected, &pair.target, "{topic}")?;
-    sender.admin.wait_for("no halt", PATIENCE, |status| status["halted"].as_array().is_some_and(Vec::is_empty))?;
+    sender.admin.wait_for("nothing to wait", PATIENCE, |status| {
+        status["waiting"].as_array().is_some_and(Vec::is_empty) && status["lag_records"] == 0
+    })?;
     Ok(())
 }

@@ -30,10 +30,10 @@ fn second_receiver_takes_the_lanes_exactly_once() -> Result<()> {
     let mut second_sender = second_sender.start()?;
     second.admin.wait_for("records through the second receiver", PATIENCE, flows)?;
 
-    // A lane notices with its next transaction, and shows the epoch of the new owner.
+    // A lane notices with its next transaction, and says so.
     let contested = |status: &Value| {
         let trouble = status["links"][0]["trouble"].as_array().map_or(&[][..], Vec::as_slice);
-        trouble.iter().any(|trouble| trouble.as_str().is_some_and(|text| text.contains("lane was opened at epoch")))
+        trouble.iter().any(|trouble| trouble.as_str().is_some_and(|text| text.contains("is contested")))
     };
     first.admin.wait_for("the first receiver to show that it lost lanes", PATIENCE, contested)?;
     let superseded = |status: &Value| status["lanes_closed"][0]["reason"] == "superseded";

@@ -1,7 +1,9 @@
-//! The target cluster in memory: logs, transactions, producer epochs and fencing, as in Kafka.
+//! The target cluster in memory: transactions, producer epochs and fencing, as in Kafka's coordinator.
 //!
-//! Entries get their offsets when they are appended, before the transaction ends. An open transaction stops the last
-//! stable offset of every partition that it wrote to. Its end appends a marker to each of them.
+//! A transaction is decided when the coordinator says so, and its markers come later. Its id cannot be used, by the same
+//! producer or by a new one, until every partition of the transaction has its marker. While the coordinator cannot append
+//! to its own log, nothing is decided: a fence raises the epoch in its memory only, and is forgotten if the coordinator
+//! moves to another broker.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -10,63 +12,25 @@ use std::time::Duration;
 use kafka::{KafkaError, KafkaFault};
 
 use crate::dice::Dice;
-use crate::payload::Payload;
-
-/// Age at which the coordinator aborts an open transaction.
-const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Partition of the target: of a topic, or of the state topic.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Place {
-    Data(Arc<str>, i32),
-    State(u16),
-}
-
-/// Content of one offset of a target log.
-#[derive(Debug, Clone)]
-pub(crate) enum Entry {
-    Record(Arc<Payload>),
-    /// Key and value of a state record; `None` is a tombstone.
-    State(Arc<[u8]>, Option<Arc<[u8]>>),
-    Marker,
-}
-
-struct Stored {
-    entry: Entry,
-    transaction: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    Open,
-    Committed,
-    Aborted,
-}
-
-#[derive(Default)]
-struct TransactionalId {
-    epoch: u32,
-    open: Option<OpenTransaction>,
-}
-
-struct OpenTransaction {
-    number: u64,
-    touched: BTreeSet<Place>,
-    begun: Duration,
-    /// A commit request is in flight whose caller has already seen a failure.
-    commit_in_flight: bool,
-}
+use crate::logs::{Committed, Entry, Late, Logs, Outcome, Place};
+use crate::transactional_id::{Ending, Instance, Open, Pending, Phase, TransactionalId};
 
 /// State of the target cluster.
 #[derive(Default)]
 pub(crate) struct Cluster {
-    logs: BTreeMap<Place, Vec<Stored>>,
-    outcomes: Vec<Outcome>,
+    pub(crate) logs: Logs,
     ids: BTreeMap<String, TransactionalId>,
-    /// Last stable offsets of partitions whose former leader still answers readers: it was suspended at that offset, was
-    /// replaced, and does not know it yet.
-    deposed: BTreeMap<Place, usize>,
-    pub(crate) now: Duration,
+    /// Number of producer ids that were ever given out.
+    producers: u64,
+    /// Initialisations in flight, whose caller has already seen a failure.
+    late_initialisations: Vec<String>,
+    /// Transactions committed since the oracle last asked, in the order of the decisions.
+    decided: Vec<Vec<Committed>>,
+    /// Age at which the coordinator aborts an open transaction.
+    pub(crate) transaction_timeout: Duration,
+    /// Steps per thousand in which an unused transactional id expires.
+    pub(crate) expiring: u64,
+    now: Duration,
 }
 
 pub(crate) type SharedCluster = Arc<Mutex<Cluster>>;
@@ -75,151 +39,259 @@ pub(crate) fn unavailable(doing: &str) -> KafkaError {
     KafkaError { doing: doing.to_owned(), reason: "simulated".to_owned(), fault: KafkaFault::Unavailable }
 }
 
-fn fenced(doing: &str) -> KafkaError {
-    KafkaError { doing: doing.to_owned(), reason: "fenced".to_owned(), fault: KafkaFault::Fenced }
+pub(crate) fn timed_out(doing: &str) -> KafkaError {
+    let fault = KafkaFault::TimedOut(Duration::from_secs(1));
+    KafkaError { doing: doing.to_owned(), reason: "simulated".to_owned(), fault }
 }
 
 impl Cluster {
-    pub(crate) fn create(&mut self, place: Place) {
-        self.logs.entry(place).or_default();
+    /// Returns a random transactional id.
+    pub(crate) fn any_id(&self, dice: &Dice) -> Option<String> {
+        let index = dice.below(self.ids.len().max(1) as u64) as usize;
+        self.ids.keys().nth(index).cloned()
     }
 
-    pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
-        self.logs.keys()
+    /// Ends all trouble of partitions and of coordinators.
+    pub(crate) fn heal(&mut self, dice: &Dice) {
+        self.late_initialisations.clear();
+        self.logs.heal();
+        self.expiring = 0;
+        let names: Vec<_> = self.ids.keys().cloned().collect();
+        names.iter().for_each(|name| self.resume_coordinator(name, dice));
     }
 
-    pub(crate) fn high_watermark(&self, place: &Place) -> usize {
-        self.logs.get(place).map_or(0, Vec::len)
+    /// Returns the transactions committed since the last call, in the order of the decisions.
+    pub(crate) fn take_decided(&mut self) -> Vec<Vec<Committed>> {
+        std::mem::take(&mut self.decided)
     }
 
-    pub(crate) fn last_stable(&self, place: &Place) -> usize {
-        let log = self.logs.get(place).map_or(&[][..], Vec::as_slice);
-        let undecided = |stored: &Stored| self.outcomes[stored.transaction as usize] == Outcome::Open;
-        // A transactional id has at most one open transaction, so its entries are near the end.
-        let mut stable = log.len();
-        if self.ids.values().any(|id| id.open.as_ref().is_some_and(|open| open.touched.contains(place))) {
-            stable = log.iter().position(undecided).unwrap_or(stable);
+    /// Starts a new producer of this transactional id. Ends the open transaction of an older producer first. It fails as
+    /// long as the end of a transaction is not complete.
+    pub(crate) fn init_producer(&mut self, name: &str, dice: &Dice) -> Result<Instance, KafkaError> {
+        let concurrent = || timed_out("initialisation, which found a concurrent transaction");
+        if !self.ids.contains_key(name) {
+            self.producers += 1;
+            self.ids.insert(name.to_owned(), TransactionalId { producer: self.producers, ..Default::default() });
         }
-        stable
-    }
-
-    /// Replaces the leader of a partition, which continues to answer readers from its old log.
-    pub(crate) fn depose_leader(&mut self, place: Place) {
-        let stable = self.last_stable(&place);
-        self.deposed.entry(place).or_insert(stable);
-    }
-
-    /// Makes every former leader learn that it was replaced.
-    pub(crate) fn retire_deposed(&mut self) {
-        self.deposed.clear();
-    }
-
-    /// Returns the last stable offset that a reader is shown, by the leader or by a former one.
-    pub(crate) fn shown_to_readers(&self, place: &Place, dice: &Dice) -> usize {
-        let deposed = self.deposed.get(place).copied().filter(|_| dice.chance(500));
-        deposed.unwrap_or_else(|| self.last_stable(place))
-    }
-
-    /// Returns the entries that `read_committed` readers see between two offsets.
-    pub(crate) fn committed(&self, place: &Place, from: usize, to: usize) -> impl Iterator<Item = &Entry> {
-        let log = self.logs.get(place).map_or(&[][..], Vec::as_slice);
-        let seen = |stored: &&Stored| self.outcomes[stored.transaction as usize] == Outcome::Committed;
-        log[from..to].iter().filter(seen).map(|stored| &stored.entry)
-    }
-
-    /// Starts a new producer of this transactional id. Ends the open transaction of an older producer first.
-    pub(crate) fn init_producer(&mut self, id: &str, dice: &Dice) -> u32 {
-        if let Some(open) = self.take_open(id) {
-            let outcome = if open.commit_in_flight && dice.chance(500) { Outcome::Committed } else { Outcome::Aborted };
-            self.decide(open, outcome);
+        let id = self.ids.get_mut(name).ok_or_else(concurrent)?;
+        if id.pending.is_some() {
+            return Err(concurrent());
         }
-        let id = self.ids.entry(id.to_owned()).or_default();
+        if let Phase::Ongoing(open) = &id.phase {
+            if id.hangs {
+                id.pending = Some(Pending::Fence);
+                return Err(concurrent());
+            }
+            let committed = open.commit_in_flight && dice.chance(500);
+            self.decide(name, if committed { Outcome::Committed } else { Outcome::Aborted }, dice);
+        }
+        self.send_markers(name, |_| true);
+        let id = self.ids.get_mut(name).ok_or_else(concurrent)?;
+        if id.hangs || !matches!(id.phase, Phase::Complete) {
+            return Err(concurrent());
+        }
         id.epoch += 1;
-        id.epoch
+        Ok(Instance { producer: id.producer, epoch: id.epoch })
     }
 
-    pub(crate) fn begin(&mut self, id: &str, epoch: u32) -> Result<(), KafkaError> {
-        let number = self.outcomes.len() as u64;
-        let begun = self.now;
-        let id = self.owned("begin", id, epoch)?;
-        if id.open.is_some() {
-            return Err(unavailable("begin within a transaction"));
+    /// Puts an initialisation in flight, whose response the caller never sees.
+    pub(crate) fn init_producer_later(&mut self, name: &str) {
+        self.late_initialisations.push(name.to_owned());
+    }
+
+    /// Appends an entry and returns its offset; `None` if there is no report.
+    pub(crate) fn append(
+        &mut self,
+        name: &str,
+        instance: Instance,
+        place: &Place,
+        entry: Entry,
+        dice: &Dice,
+    ) -> Result<Option<usize>, KafkaError> {
+        let Some(transaction) = self.register(name, instance, place)? else { return Ok(None) };
+        Ok(self.logs.push(transaction, place, entry, dice))
+    }
+
+    /// Puts the append of an entry in flight, whose report the caller never sees.
+    pub(crate) fn append_later(
+        &mut self,
+        name: &str,
+        instance: Instance,
+        place: &Place,
+        entry: Entry,
+    ) -> Result<(), KafkaError> {
+        if let Some(transaction) = self.register(name, instance, place)? {
+            self.logs.push_late(transaction, place, entry);
         }
-        id.open = Some(OpenTransaction { number, touched: BTreeSet::new(), begun, commit_in_flight: false });
-        self.outcomes.push(Outcome::Open);
         Ok(())
     }
 
-    /// Appends an entry and returns its offset.
-    pub(crate) fn append(&mut self, id: &str, epoch: u32, place: &Place, entry: Entry) -> Result<usize, KafkaError> {
-        let id = self.owned("append", id, epoch)?;
-        let Some(open) = id.open.as_mut().filter(|open| !open.commit_in_flight) else {
-            return Err(unavailable("append outside of a transaction"));
-        };
-        open.touched.insert(place.clone());
-        let transaction = open.number;
-        let log = self.logs.get_mut(place).ok_or_else(|| unavailable("append to a topic that does not exist"))?;
-        log.push(Stored { entry, transaction });
-        Ok(log.len() - 1)
+    /// Adds a partition to the transaction of a producer, which begins with its first one, and returns its number.
+    /// `None`: the coordinator does not answer.
+    fn register(&mut self, name: &str, instance: Instance, place: &Place) -> Result<Option<u64>, KafkaError> {
+        self.owned("append", name, instance)?;
+        if !self.logs.exists(place) {
+            return Err(unavailable("append to a topic that does not exist"));
+        }
+        self.send_markers(name, |_| true);
+        let number = self.logs.open_transaction();
+        let begun = self.now;
+        let id = self.owned("append", name, instance)?;
+        if let Phase::Ongoing(open) = &mut id.phase {
+            if open.commit_in_flight || id.pending.is_some() {
+                return Err(unavailable("append outside of a transaction"));
+            }
+            if id.hangs && !open.touched.contains(place) {
+                return Ok(None);
+            }
+            open.touched.insert(place.clone());
+            return Ok(Some(open.number));
+        }
+        if id.hangs || !matches!(id.phase, Phase::Complete) {
+            return Ok(None);
+        }
+        id.phase = Phase::Ongoing(Open { number, touched: [place.clone()].into(), begun, commit_in_flight: false });
+        Ok(Some(number))
     }
 
-    pub(crate) fn commit(&mut self, id: &str, epoch: u32) -> Result<(), KafkaError> {
-        self.owned("commit", id, epoch)?;
-        match self.take_open(id) {
-            Some(open) => {
-                self.decide(open, Outcome::Committed);
-                Ok(())
-            }
-            // The transaction timed out, or never began.
-            None => Err(unavailable("commit without a transaction")),
+    pub(crate) fn commit(&mut self, name: &str, instance: Instance, dice: &Dice) -> Result<(), KafkaError> {
+        let id = self.owned("commit", name, instance)?;
+        if !matches!(id.phase, Phase::Ongoing(_)) || id.pending.is_some() {
+            return Err(unavailable("commit without a transaction"));
         }
+        if id.hangs {
+            id.pending = Some(Pending::Commit);
+            return Err(timed_out("commit"));
+        }
+        self.decide(name, Outcome::Committed, dice);
+        Ok(())
     }
 
     /// Puts a commit request in flight, whose response the caller never sees.
-    pub(crate) fn commit_later(&mut self, id: &str, epoch: u32) -> Result<(), KafkaError> {
-        if let Some(open) = &mut self.owned("commit", id, epoch)?.open {
+    pub(crate) fn commit_later(&mut self, name: &str, instance: Instance) -> Result<(), KafkaError> {
+        if let Phase::Ongoing(open) = &mut self.owned("commit", name, instance)?.phase {
             open.commit_in_flight = true;
         }
         Ok(())
     }
 
-    /// Advances the time: commits in flight may arrive, and old transactions are aborted.
+    /// Makes the coordinator of an id unable to append to its log.
+    pub(crate) fn hang_coordinator(&mut self, name: &str) {
+        self.ids.entry(name.to_owned()).and_modify(|id| id.hangs = true);
+    }
+
+    /// Ends the trouble of a coordinator: what hung is appended after all, or the coordinator has moved and forgotten it.
+    pub(crate) fn resume_coordinator(&mut self, name: &str, dice: &Dice) {
+        let moves = dice.chance(500);
+        let Some(id) = self.ids.get_mut(name) else { return };
+        id.hangs = false;
+        let pending = id.pending.take();
+        if !moves {
+            match pending {
+                Some(Pending::Fence) => self.decide(name, Outcome::Aborted, dice),
+                Some(Pending::Commit) => self.decide(name, Outcome::Committed, dice),
+                None => {}
+            }
+            return;
+        }
+        if let Phase::Ongoing(open) = &mut id.phase {
+            // The client repeats the request, if it still lives.
+            open.commit_in_flight |= pending == Some(Pending::Commit) && dice.chance(500);
+        }
+        self.repeat_markers(name, dice);
+    }
+
+    /// Stores the outcome of a transaction, and sends its markers.
+    fn decide(&mut self, name: &str, outcome: Outcome, dice: &Dice) {
+        let Some(id) = self.ids.get_mut(name) else { return };
+        let Some(Open { number, touched, .. }) = id.take_open() else { return };
+        let committed = self.logs.decide(number, outcome, &touched);
+        id.phase = Phase::Ending(Ending { number, waiting: touched.clone(), touched });
+        if outcome == Outcome::Committed {
+            self.decided.push(committed);
+        } else {
+            // The coordinator raises the epoch, which fences the producer.
+            id.epoch += 1;
+        }
+        self.send_markers(name, |_| dice.chance(900));
+    }
+
+    /// Sends the markers of a decided transaction to those of its partitions that can take them now.
+    fn send_markers(&mut self, name: &str, arrives: impl Fn(&Place) -> bool) {
+        let Some(id) = self.ids.get_mut(name) else { return };
+        let Phase::Ending(ending) = &mut id.phase else { return };
+        let ready = |place: &Place| !self.logs.is_troubled(place) && arrives(place);
+        let (marked, waiting) = std::mem::take(&mut ending.waiting).into_iter().partition::<BTreeSet<_>, _>(ready);
+        ending.waiting = waiting;
+        let number = ending.number;
+        marked.into_iter().for_each(|place| self.logs.mark(number, place));
+        if ending.waiting.is_empty() && !id.hangs {
+            id.phase = Phase::Complete;
+        }
+    }
+
+    /// Sends the markers of a decided transaction again where they have arrived, as a new coordinator does.
+    fn repeat_markers(&mut self, name: &str, dice: &Dice) {
+        let Some(Phase::Ending(ending)) = self.ids.get(name).map(|id| &id.phase) else { return };
+        for place in ending.touched.difference(&ending.waiting) {
+            if !self.logs.is_troubled(place) && dice.chance(500) {
+                self.logs.mark(ending.number, place.clone());
+            }
+        }
+    }
+
+    /// Sends the markers of all decided transactions that one partition waits for.
+    pub(crate) fn send_markers_to(&mut self, place: &Place) {
+        let names: Vec<_> = self.ids.keys().cloned().collect();
+        names.iter().for_each(|name| self.send_markers(name, |at| at == place));
+    }
+
+    /// Advances the time: what is in flight may arrive, and old transactions are aborted.
     pub(crate) fn tick(&mut self, now: Duration, dice: &Dice) {
         self.now = now;
-        let names: Vec<_> = self.ids.iter().filter(|(_, id)| id.open.is_some()).map(|(name, _)| name.clone()).collect();
+        self.tick_coordinators(dice);
+        let names: Vec<_> = self.late_initialisations.extract_if(.., |_| dice.chance(100)).collect();
         for name in names {
-            let arrives = dice.chance(100);
-            let due = self.ids[&name].open.as_ref().and_then(|open| {
-                let overdue = now - open.begun > TRANSACTION_TIMEOUT;
-                match (open.commit_in_flight && arrives, overdue) {
-                    (true, _) => Some(Outcome::Committed),
-                    (false, true) => Some(Outcome::Aborted),
-                    (false, false) => None,
-                }
-            });
-            if let (Some(outcome), Some(open)) = (due, due.and_then(|_| self.take_open(&name))) {
-                self.decide(open, outcome);
-                if outcome == Outcome::Aborted {
-                    // The coordinator raises the epoch, which fences the slow producer.
-                    self.ids.entry(name).or_default().epoch += 1;
+            let _ = self.init_producer(&name, dice);
+        }
+        for Late { transaction, place, entry } in self.logs.arrivals(dice) {
+            // A partition that has the marker has the raised epoch too, and refuses the old producer.
+            if !self.logs.is_troubled(&place) && self.ids.values().any(|id| id.takes(transaction, &place)) {
+                let offset = self.logs.store(transaction, &place, entry.clone());
+                if self.logs.outcome(transaction) == Outcome::Committed {
+                    self.decided.push(vec![Committed { place, offset, entry }]);
                 }
             }
         }
     }
 
-    fn owned(&mut self, doing: &str, id: &str, epoch: u32) -> Result<&mut TransactionalId, KafkaError> {
-        self.ids.get_mut(id).filter(|id| id.epoch == epoch).ok_or_else(|| fenced(doing))
-    }
-
-    fn take_open(&mut self, id: &str) -> Option<OpenTransaction> {
-        self.ids.get_mut(id)?.open.take()
-    }
-
-    fn decide(&mut self, open: OpenTransaction, outcome: Outcome) {
-        self.outcomes[open.number as usize] = outcome;
-        for place in open.touched {
-            let marker = Stored { entry: Entry::Marker, transaction: open.number };
-            self.logs.entry(place).or_default().push(marker);
+    fn tick_coordinators(&mut self, dice: &Dice) {
+        let names: Vec<_> = self.ids.keys().cloned().collect();
+        for name in names {
+            let id = &self.ids[&name];
+            match &id.phase {
+                Phase::Complete if !id.hangs && dice.chance(self.expiring) => drop(self.ids.remove(&name)),
+                Phase::Ongoing(open) if !id.hangs => {
+                    if open.commit_in_flight && dice.chance(100) {
+                        self.decide(&name, Outcome::Committed, dice);
+                    } else if self.now - open.begun > self.transaction_timeout {
+                        self.decide(&name, Outcome::Aborted, dice);
+                    }
+                }
+                Phase::Ending(_) => self.send_markers(&name, |_| dice.chance(300)),
+                Phase::Complete | Phase::Ongoing(_) => {}
+            }
         }
+    }
+
+    /// Returns the id, if this is its present instance.
+    fn owned(&mut self, doing: &str, name: &str, instance: Instance) -> Result<&mut TransactionalId, KafkaError> {
+        let id = self.ids.get_mut(name).filter(|id| id.producer == instance.producer);
+        let id = id.ok_or_else(|| unavailable("write with an unknown producer id"))?;
+        if id.is_fenced(instance) {
+            let fault = KafkaFault::Fenced;
+            return Err(KafkaError { doing: doing.to_owned(), reason: "fenced".to_owned(), fault });
+        }
+        Ok(id)
     }
 }

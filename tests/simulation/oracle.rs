@@ -1,16 +1,22 @@
-//! The promise, checked after every step against what a `read_committed` reader of the target sees.
+//! The promise, checked after every step against the transactions that the target has committed.
+//!
+//! A transaction is committed when the coordinator decides it: its records and its positions count together, although
+//! readers of some partitions see them later. They see them in the order of the log, so that what is decided later must
+//! have the higher offset.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use receiver::StateEntry;
-use receiver::state::{JumpRecord, LaneState};
+use receiver::custody::CustodyRecord;
+use receiver::state::{self, JumpRecord, LaneState};
 use sender::config::Start;
 use wire::control::Control;
 use wire::frame::Frame;
 use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
 
-use crate::cluster::{Cluster, Entry, Place};
+use crate::cluster::Cluster;
+use crate::logs::{Committed, Entry, Place};
 use crate::payload::Payload;
 use crate::source::{Source, Tp};
 
@@ -20,14 +26,20 @@ type SlotId = (LaneId, Epoch, Slot);
 /// Observations of the target so far.
 pub(crate) struct Oracle {
     start: Start,
-    /// Offset up to which each target log was read.
-    seen: BTreeMap<Place, usize>,
+    /// Last stable offset of each target log.
+    stable: BTreeMap<Place, usize>,
+    /// Offset of the last committed record of each target log.
+    last: BTreeMap<Place, usize>,
+    /// Offset of the last committed entry of each state key.
+    last_of_key: BTreeMap<(Place, Arc<[u8]>), usize>,
     partitions: BTreeMap<Tp, Seen>,
     /// Partitions that appeared after every lane had completed its first round of offers.
     late: BTreeSet<Tp>,
     lanes_complete: BTreeSet<LaneId>,
     /// Stored epoch of each lane.
     owners: BTreeMap<LaneId, Epoch>,
+    /// Stored custody of each lane.
+    custodies: BTreeMap<LaneId, CustodyRecord>,
     epochs: BTreeSet<(LaneId, Epoch)>,
     /// Partition of each slot that a sender ever offered.
     slots: BTreeMap<SlotId, Tp>,
@@ -50,8 +62,6 @@ struct Seen {
     stored: i64,
     /// Source position after the last record seen.
     reached: i64,
-    /// Offset up to which the target's log was compared.
-    judged: usize,
     /// Stored reason of its halt.
     halt: Option<String>,
     /// Offsets of skipped records.
@@ -79,11 +89,14 @@ impl Oracle {
     pub(crate) fn new(start: Start) -> Self {
         Self {
             start,
-            seen: BTreeMap::new(),
+            stable: BTreeMap::new(),
+            last: BTreeMap::new(),
+            last_of_key: BTreeMap::new(),
             partitions: BTreeMap::new(),
             late: BTreeSet::new(),
             lanes_complete: BTreeSet::new(),
             owners: BTreeMap::new(),
+            custodies: BTreeMap::new(),
             epochs: BTreeSet::new(),
             slots: BTreeMap::new(),
             frames: BTreeMap::new(),
@@ -185,47 +198,62 @@ impl Oracle {
     }
 
     /// Checks everything that was committed since the last call.
-    pub(crate) fn check(&mut self, source: &Source, cluster: &Cluster) -> Result<(), String> {
-        let mut touched = BTreeSet::new();
-        for place in cluster.places() {
-            let from = self.seen.get(place).copied().unwrap_or(0);
-            let to = cluster.last_stable(place);
+    pub(crate) fn check(&mut self, source: &Source, cluster: &mut Cluster) -> Result<(), String> {
+        for place in cluster.logs.places() {
+            let to = cluster.logs.last_stable(place);
+            let from = self.stable.get(place).copied().unwrap_or(0);
             if to < from {
                 return Err(format!("{place:?}: the last stable offset went back from {from} to {to}"));
             }
-            if to == from {
-                continue;
-            }
-            self.seen.insert(place.clone(), to);
-            match place {
-                Place::Data(topic, partition) => {
-                    touched.insert((topic.trim_start_matches("copy.").into(), *partition));
-                }
-                Place::State(lane) => {
-                    for entry in cluster.committed(place, from, to) {
-                        if let Entry::State(key, Some(value)) = entry {
-                            self.take_jump(LaneId(*lane), key, value)?;
-                        }
-                    }
-                    for entry in cluster.committed(place, from, to) {
-                        if let Entry::State(key, Some(value)) = entry {
-                            touched.extend(self.take_state(LaneId(*lane), key, value, source)?);
-                        }
-                    }
-                }
+            if to > from {
+                self.stable.insert(place.clone(), to);
             }
         }
-        // Records and positions become visible together, so they are compared after both were read.
-        for tp in touched {
-            self.judge(&tp, source, cluster)?;
+        cluster.take_decided().iter().try_for_each(|transaction| self.take_transaction(transaction, source))
+    }
+
+    fn take_transaction(&mut self, transaction: &[Committed], source: &Source) -> Result<(), String> {
+        transaction.iter().try_for_each(|committed| self.check_order(committed))?;
+        let mut touched: BTreeMap<Tp, Vec<&Payload>> = BTreeMap::new();
+        let mut states = Vec::new();
+        for Committed { place, entry, .. } in transaction {
+            match (place, entry) {
+                (Place::Data(topic, partition), Entry::Record(record)) => {
+                    let tp = (topic.trim_start_matches("copy.").into(), *partition);
+                    touched.entry(tp).or_default().push(record);
+                }
+                (Place::State(lane), Entry::State(key, Some(value))) => {
+                    self.take_jump(LaneId(*lane), key, value)?;
+                    states.push((LaneId(*lane), key, value));
+                }
+                _ => {}
+            }
         }
-        Ok(())
+        for (lane, key, value) in states {
+            if let Some(tp) = self.take_state(lane, key, value, source)? {
+                touched.entry(tp).or_default();
+            }
+        }
+        touched.into_iter().try_for_each(|(tp, records)| self.judge(&tp, &records, source))
+    }
+
+    /// Checks that readers see what is committed now after what was committed before.
+    fn check_order(&mut self, Committed { place, offset, entry }: &Committed) -> Result<(), String> {
+        let before = match entry {
+            Entry::Record(_) => self.last.insert(place.clone(), *offset),
+            Entry::State(key, Some(_)) => self.last_of_key.insert((place.clone(), key.clone()), *offset),
+            Entry::State(_, None) | Entry::Marker => None,
+        };
+        match before.filter(|before| before > offset) {
+            Some(before) => Err(format!("{place:?}: offset {offset} was committed after {before}")),
+            None => Ok(()),
+        }
     }
 
     /// Reads a jump, which is stored with the position that it leads to.
     fn take_jump(&mut self, lane: LaneId, key: &[u8], value: &[u8]) -> Result<(), String> {
         let entry = StateEntry { key: key.to_vec(), value: Some(value.to_vec()) };
-        let state = LaneState::fold(lane, "source", &[entry]).map_err(|error| error.to_string())?;
+        let state = LaneState::fold(lane, "sim", "source", &[entry]).map_err(|error| error.to_string())?;
         for jump in state.jumps.into_values() {
             let tp = (jump.topic.as_str().into(), jump.partition);
             self.jumps.entry(tp).or_default().push_back(jump);
@@ -233,9 +261,21 @@ impl Oracle {
         Ok(())
     }
 
+    /// Handles a stored custody: its number grows with each change.
+    fn take_custody(&mut self, lane: LaneId, custody: CustodyRecord) -> Result<(), String> {
+        let before = self.custodies.insert(lane, custody.clone());
+        match before.filter(|before| *before != custody && before.number >= custody.number) {
+            Some(before) => Err(format!("lane {lane}: the stored custody went back from {before:?} to {custody:?}")),
+            None => Ok(()),
+        }
+    }
+
     fn take_state(&mut self, lane: LaneId, key: &[u8], value: &[u8], source: &Source) -> Result<Option<Tp>, String> {
         let entry = StateEntry { key: key.to_vec(), value: Some(value.to_vec()) };
-        let state = LaneState::fold(lane, "source", &[entry]).map_err(|error| error.to_string())?;
+        let state = LaneState::fold(lane, "sim", "source", &[entry]).map_err(|error| error.to_string())?;
+        if key == state::custody_key() {
+            self.take_custody(lane, state.custody.present)?;
+        }
         if let Some(record) = state.lane {
             let before = self.owners.insert(lane, record.epoch);
             if before.is_some_and(|before| before > record.epoch) {
@@ -256,7 +296,7 @@ impl Oracle {
                 return Err(format!("{tp:?} begins at {stored}, its log at {}", log.kept_from));
             }
             let moves = record.moves;
-            let begun = Seen { stored, reached: stored, judged: 0, halt: None, skipped: BTreeSet::new(), moves };
+            let begun = Seen { stored, reached: stored, halt: None, skipped: BTreeSet::new(), moves };
             self.partitions.insert(tp.clone(), begun);
             return Ok(Some(tp));
         };
@@ -300,35 +340,27 @@ impl Oracle {
         Ok(Some(tp))
     }
 
-    /// Checks that the visible records are the source's next ones, and that the stored position is the one after them.
-    fn judge(&mut self, tp: &Tp, source: &Source, cluster: &Cluster) -> Result<(), String> {
-        let place = Place::Data(format!("copy.{}", tp.0).into(), tp.1);
-        let to = self.seen.get(&place).copied().unwrap_or(0);
+    /// Checks that the records of a transaction are the source's next ones, and that the stored position is the one after
+    /// them.
+    fn judge(&mut self, tp: &Tp, records: &[&Payload], source: &Source) -> Result<(), String> {
         let Some(seen) = self.partitions.get_mut(tp) else {
-            let visible = cluster.committed(&place, 0, to).count();
-            return if visible == 0 {
-                Ok(())
-            } else {
-                Err(format!("{tp:?}: {visible} records and no position stored"))
-            };
+            return Err(format!("{tp:?}: {} records and no position stored", records.len()));
         };
         let log = &source.logs[tp];
-        for entry in cluster.committed(&place, seen.judged, to) {
-            let Entry::Record(found) = entry else { continue };
+        for &found in records {
             let wanted = |offset: &i64| !seen.skipped.contains(offset);
             let expected = (seen.reached..log.end()).filter(wanted).find_map(|offset| Some((offset, log.at(offset)?)));
             match expected {
-                Some((offset, payload)) if payload == found => seen.reached = offset + 1,
+                Some((offset, payload)) if **payload == *found => seen.reached = offset + 1,
                 other => return Err(unexpected(tp, found, other, seen.reached)),
             }
             self.records_seen += 1;
         }
-        seen.judged = to;
         let reached = seen.reached;
         let stored = seen.stored;
         let missed = (reached..stored).find(|offset| log.at(*offset).is_some() && !seen.skipped.contains(offset));
         match missed {
-            _ if stored < reached => Err(format!("{tp:?}: stored {stored}, but records up to {reached} are visible")),
+            _ if stored < reached => Err(format!("{tp:?}: stored {stored}, but records up to {reached} are committed")),
             _ if stored > log.end() => Err(format!("{tp:?}: stored {stored} beyond the log's end at {}", log.end())),
             Some(offset) => Err(format!("{tp:?}: stored {stored}, but the record at {offset} is missing")),
             None => Ok(()),
@@ -350,7 +382,7 @@ fn unexpected(tp: &Tp, found: &Payload, expected: Option<(i64, &Arc<Payload>)>, 
     let poison = found.halts().map_or_else(String::new, |reason| format!(" ({reason})"));
     let expected = expected.map(|(offset, payload)| (offset, number(payload)));
     format!(
-        "{tp:?} at {reached}: record {:?}{poison} is visible, expected was (offset, record) {expected:?}",
+        "{tp:?} at {reached}: record {:?}{poison} is committed, expected was (offset, record) {expected:?}",
         number(found)
     )
 }

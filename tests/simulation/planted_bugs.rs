@@ -1,12 +1,27 @@
 //! Planted bugs: the simulation must find each of them, with an error that names the cause.
 
 use crate::bugs::Bug;
-use crate::{SEEDS, world};
+use crate::scenario::Scenario;
+use crate::world::World;
+use crate::{SEEDS, for_seeds, world};
 
 /// Ensures that some seed fails with an error that contains `word`.
 fn found(bug: Bug, word: &str) {
+    found_if(bug, word, |_| ());
+}
+
+/// Ensures that some seed fails if three links contend for the lanes.
+fn found_if_contended(bug: Bug) {
+    found_if(bug, "", Scenario::contend);
+}
+
+fn found_if(bug: Bug, word: &str, change: impl Fn(&mut Scenario)) {
     let failure = (0..SEEDS).find_map(|seed| {
-        let error = world(seed, false, |scenario| scenario.bug = Some(bug)).run().err()?;
+        let planted = |scenario: &mut Scenario| {
+            change(scenario);
+            scenario.bug = Some(bug);
+        };
+        let error = world(seed, false, planted).run().err()?;
         error.contains(word).then_some((seed, error))
     });
     let (seed, error) = failure.unwrap_or_else(|| panic!("{bug:?} passed {SEEDS} seeds"));
@@ -66,4 +81,54 @@ fn frames_of_a_dead_channel_not_sent_again() {
 #[test]
 fn part_of_a_frame_taken_for_all_of_it() {
     found(Bug::PartsStayCharged, "never finished");
+}
+
+#[test]
+fn open_transaction_taken_for_aborted() {
+    found_if_contended(Bug::VoidAssumed);
+}
+
+#[test]
+fn last_bid_wins() {
+    found_if_contended(Bug::LastBidWins);
+}
+
+#[test]
+fn bid_under_the_key_of_the_custody() {
+    found_if_contended(Bug::BidIsCustody);
+}
+
+#[test]
+fn bids_of_others_ignored() {
+    found_if_contended(Bug::BidsIgnored);
+}
+
+#[test]
+fn escape_without_a_bid() {
+    found_if_contended(Bug::EscapeWithoutBid);
+}
+
+#[test]
+fn holder_writes_through_another_id() {
+    found_if_contended(Bug::OtherIdKept);
+}
+
+#[test]
+fn no_fence_after_the_bid() {
+    found_if_contended(Bug::FenceBeforeBidOnly);
+}
+
+#[test]
+fn only_the_last_holder_is_fenced() {
+    found_if_contended(Bug::OnlyLastFenced);
+}
+
+/// The detours of the two bugs before are not themselves at fault.
+#[test]
+fn all_holders_are_fenced() {
+    let planted = |scenario: &mut Scenario| {
+        scenario.contend();
+        scenario.bug = Some(Bug::AllFenced);
+    };
+    for_seeds(100, planted, World::run);
 }

@@ -17,12 +17,13 @@ struct Events {
     records_skipped: u64,
     frames_resent: u64,
     resent_in_vain: u64,
+    pauses: u64,
 }
 
 impl Events {
     /// Checks whether each event happened at least once.
     fn are_complete(&self) -> bool {
-        let Self { receiver, halts_resumed, records_skipped, frames_resent, resent_in_vain } = self;
+        let Self { receiver, halts_resumed, records_skipped, frames_resent, resent_in_vain, pauses } = self;
         let counts = [
             receiver.recoveries,
             receiver.replayed,
@@ -31,10 +32,12 @@ impl Events {
             receiver.runs_dropped,
             receiver.halts,
             receiver.moves,
+            receiver.escapes,
             *halts_resumed,
             *records_skipped,
             *frames_resent,
             *resent_in_vain,
+            *pauses,
         ];
         !counts.contains(&0)
     }
@@ -54,6 +57,7 @@ fn target_has_a_prefix_of_the_source_and_in_the_end_all_of_it() {
             events.records_skipped += world.oracle.skipped;
             events.frames_resent += world.resent;
             events.resent_in_vain += world.dropped;
+            events.pauses += world.pauses;
             Ok(())
         },
     );
@@ -66,7 +70,9 @@ fn target_hiccup_sends_nothing_over_the_wan_twice() {
     let only_hiccups = |scenario: &mut Scenario| {
         scenario.losing = 0;
         scenario.killing = 0;
-        scenario.second = None;
+        scenario.others.clear();
+        scenario.troubling = 0;
+        scenario.hanging = 0;
         scenario.moving = 0;
         scenario.poisons = 0;
         scenario.trimming = 0;
@@ -91,6 +97,7 @@ fn quiet_latest_topic_misses_nothing_written_after_a_restart() {
         |scenario| scenario.start = Start::Latest,
         |world| {
             world.scenario.failing = 0;
+            world.scenario.expiring = 0;
             world.heal();
             world.finish()?;
             let before = world.oracle.records_seen;
@@ -125,6 +132,20 @@ fn partitions_change_lanes_while_everything_fails() {
         Ok(())
     });
     assert!(number("SEED").is_some() || moved.into_inner() > 200, "few partitions were moved");
+}
+
+#[test]
+fn processes_contend_while_transactions_hang() {
+    let escapes = RefCell::new(0);
+    let seeds = number("SIM_SEEDS").unwrap_or(100);
+    for_seeds(seeds, Scenario::contend, |world| {
+        world.run()?;
+        let mut total = Counts::default();
+        world.links[0].receiver.add_counts(&mut total);
+        *escapes.borrow_mut() += total.escapes;
+        Ok(())
+    });
+    assert!(number("SEED").is_some() || escapes.into_inner() > 20, "few lanes changed their transactional ids");
 }
 
 fn class(name: &str, lanes: u16) -> ClassRequest {

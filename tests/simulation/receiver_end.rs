@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use receiver::custody::Holder;
 use receiver::state::{HaltRecord, PartitionRecord};
 use receiver::{
     CarriedTopics, Counts, DecodeMemory, Lane, LaneError, LaneMessage, Offered, OfferedTarget, OpenError, RecoverError,
@@ -16,10 +17,12 @@ use wire::frame::IntactFrame;
 use wire::ids::{LaneId, Position};
 
 use crate::bugs::{Bug, Bugged, relabelled};
-use crate::cluster::{Place, SharedCluster};
+use crate::cluster::SharedCluster;
 use crate::dice::Dice;
+use crate::logs::Place;
+use crate::process::{Process, SharedProcess};
 use crate::scenario::Scenario;
-use crate::target::{Process, SharedProcess, SimTarget};
+use crate::target::SimTarget;
 
 /// Receiver process with its lanes.
 pub(crate) struct ReceiverEnd {
@@ -55,7 +58,13 @@ impl ReceiverEnd {
             let target = SimTarget::new(id, cluster.clone(), process.clone(), dice.clone());
             let mut size = TransactionSize::new(Duration::from_millis(200));
             (0..scenario.size_halved).for_each(|_| size.handle_failure());
-            let lane = Lane::new(id, Bugged::new(target, id, scenario.bug, number), memory.clone(), size);
+            let lane = Lane::new(
+                id,
+                Holder(u128::from(number)),
+                Bugged::new(target, id, scenario.bug, number),
+                memory.clone(),
+                size,
+            );
             Owned { lane, wanted: false, closing: false }
         };
         Self {
@@ -133,6 +142,11 @@ impl ReceiverEnd {
         owned.lane.handle_frame(intact).map_err(|error| error.to_string())
     }
 
+    /// Returns whether any lane is to be opened or recovered.
+    pub(crate) fn seeks_a_lane(&self) -> bool {
+        self.lanes.iter().any(|owned| owned.wanted || owned.lane.needs_recovery())
+    }
+
     /// Runs one step of every lane that has work. Returns the messages to the sender.
     pub(crate) fn pump(&mut self) -> Result<Vec<Control>, String> {
         let mut replies = Vec::new();
@@ -160,7 +174,7 @@ impl ReceiverEnd {
                 self.recoveries += 1;
                 match lane.recover() {
                     Ok(()) | Err(RecoverError::Target(_)) => {}
-                    Err(error @ RecoverError::Superseded { .. }) => {
+                    Err(error @ (RecoverError::Superseded { .. } | RecoverError::Taken { .. })) => {
                         lane.close(LaneClosedReason::Superseded, &error.to_string());
                     }
                     Err(error) => return Err(error.to_string()),
@@ -220,6 +234,7 @@ impl ReceiverEnd {
             total.runs_dropped += counts.runs_dropped;
             total.halts += counts.halts;
             total.moves += counts.moves;
+            total.escapes += counts.escapes;
         }
     }
 
@@ -227,10 +242,10 @@ impl ReceiverEnd {
         let topic: Arc<str> = format!("copy.{}", partition.topic).into();
         let place = Place::Data(topic.clone(), partition.partition);
         let mut cluster = self.cluster.lock().unwrap();
-        cluster.create(place.clone());
+        cluster.logs.create(place.clone());
         let target = OfferedTarget {
             topic_id: topic_id(&topic),
-            end: Position(cluster.high_watermark(&place) as i64),
+            end: Position(cluster.logs.high_watermark(&place) as i64),
             partition: TargetPartition { topic, partition: partition.partition },
             clusters: [self.terms.source_cluster.clone()].into(),
         };

@@ -41,8 +41,18 @@ pub(crate) struct Scenario {
     pub(crate) killing: u64,
     /// Steps per thousand in which a state partition changes its leader, and the former one does not know it yet.
     pub(crate) deposing: u64,
-    /// First and last step of a second link with the same name, started by mistake.
-    pub(crate) second: Option<(u64, u64)>,
+    /// First and last steps of further links with the same name, started by mistake.
+    pub(crate) others: Vec<(u64, u64)>,
+    /// Rounds of a receiver's lanes per thousand that may pause within a call.
+    pub(crate) pausing: u64,
+    /// Steps per thousand in which a target partition loses its leader for a while.
+    pub(crate) troubling: u64,
+    /// Steps per thousand in which a transaction coordinator cannot append to its log for a while.
+    pub(crate) hanging: u64,
+    /// Steps per thousand in which an unused transactional id expires.
+    pub(crate) expiring: u64,
+    /// Age at which the target aborts an open transaction.
+    pub(crate) transaction_timeout: Duration,
     /// Number of records that cannot be carried.
     pub(crate) poisons: u64,
     /// Steps per thousand in which retention deletes records at the source.
@@ -57,7 +67,11 @@ pub(crate) struct Scenario {
 impl Scenario {
     pub(crate) fn draw(dice: &Dice) -> Self {
         let steps = dice.within(300, 600);
-        let second_from = dice.below(steps);
+        let span = |_| {
+            let from = dice.below(steps);
+            (from, from + dice.below(300))
+        };
+        let others = [0, 0, 0, 1, 1, 2][dice.below(6) as usize];
         Self {
             classes: classes(dice),
             moving: [0, 5, 40][dice.below(3) as usize],
@@ -74,13 +88,30 @@ impl Scenario {
             dying: [0, 10, 60][dice.below(3) as usize],
             killing: [0, 3, 20][dice.below(3) as usize],
             deposing: [0, 0, 20][dice.below(3) as usize],
-            second: dice.chance(400).then(|| (second_from, second_from + dice.below(300))),
+            others: (0..others).map(span).collect(),
+            pausing: [0, 20, 100][dice.below(3) as usize],
+            troubling: [0, 0, 5, 20][dice.below(4) as usize],
+            hanging: [0, 0, 5, 20][dice.below(4) as usize],
+            expiring: [0, 0, 2][dice.below(3) as usize],
+            transaction_timeout: Duration::from_secs([3, 30][dice.below(2) as usize]),
             poisons: if dice.chance(200) { dice.within(1, 6) } else { 0 },
             trimming: [0, 0, 0, 0, 10][dice.below(5) as usize],
             lifting: [0, 20, 100][dice.below(3) as usize],
             steps,
             bug: None,
         }
+    }
+
+    /// Makes three links contend for the lanes of a target whose transactions hang.
+    pub(crate) fn contend(&mut self) {
+        self.others = vec![(self.steps / 8, self.steps), (self.steps / 4, self.steps)];
+        self.losing = 30;
+        self.pausing = 100;
+        self.troubling = 20;
+        self.hanging = 20;
+        self.deposing = 20;
+        self.failing = 20;
+        self.killing = 10;
     }
 
     pub(crate) fn lanes(&self) -> u16 {

@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sender::Assignment;
 use sender::Classes;
+use sender::Deletions;
 use sender::Dispatcher;
 use sender::LanePartitions;
 use sender::Rounds;
 use sender::Router;
 use sender::config::Start;
-use sender::look_up;
 use sender::{Halt, ResumeAction};
 use sender::{Lane, Packing};
+use sender::{LookUp, look_up};
 use service::bell::Bell;
 use wire::control::{Control, CreditTerms, LaneClosedReason};
 use wire::halt::HaltReason;
@@ -152,7 +153,16 @@ impl SenderEnd {
             let leaderless: Vec<_> =
                 requests.iter().map(|request| request.candidate.at.clone()).filter(|_| self.dice.chance(150)).collect();
             leaderless.iter().for_each(|at| catalog.set_leader(at, false));
-            let found = look_up(&catalog, &topics, requests, self.start, &HashSet::new());
+            let announced = HashSet::new();
+            let deletions = Deletions::default();
+            let terms = LookUp {
+                catalog: &catalog,
+                topics: &topics,
+                start: self.start,
+                announced: &announced,
+                deletions: &deletions,
+            };
+            let found = look_up(&terms, requests);
             leaderless.iter().for_each(|at| catalog.set_leader(at, true));
             messages.extend(found.announcements);
             messages.extend(self.rounds.handle_answers(&lanes, found.answers));

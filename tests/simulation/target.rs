@@ -1,30 +1,26 @@
 //! The target of a lane. Every call may fail before or after its effect, a commit may take effect after its error, and
-//! the process may die at any call.
+//! the process may die or pause at any call.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use kafka::{KafkaError, Refusal};
-use receiver::{Appended, Delivered, Extent, LaneTarget, Rejection, StateEntry, TargetError, TargetPartition};
+use kafka::{KafkaError, KafkaFault, Refusal};
+use receiver::custody::WriterId;
+use receiver::state::LaneState;
+use receiver::{
+    Appended, Delivered, Extent, LaneTarget, Rejection, StateEntry, TargetError, TargetPartition, Unwritable,
+};
 use wire::frame::RecordRef;
 use wire::ids::{LaneId, Offset};
 
-use crate::cluster::{Cluster, Entry, Place, SharedCluster, unavailable};
+use crate::cluster::{Cluster, SharedCluster, timed_out, unavailable};
 use crate::dice::Dice;
+use crate::logs::{Entry, Place};
 use crate::payload::{POISON, Payload};
-
-/// State of a receiver process, which may die at one of its next calls to the target.
-#[derive(Debug, Default)]
-pub(crate) struct Process {
-    pub(crate) dies_in: Option<u64>,
-    pub(crate) dead: bool,
-    /// Calls per thousand that fail.
-    pub(crate) failing: u64,
-    pub(crate) calls: u64,
-}
-
-pub(crate) type SharedProcess = Arc<Mutex<Process>>;
+use crate::process::SharedProcess;
+use crate::transactional_id::Instance;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -39,8 +35,13 @@ pub(crate) struct SimTarget {
     cluster: SharedCluster,
     process: SharedProcess,
     dice: Dice,
-    pub(crate) transactional_id: String,
-    producer: Option<u32>,
+    /// Id of the present producer.
+    transactional_id: String,
+    producer: Option<Instance>,
+    begun: bool,
+    /// Entries of the present transaction were appended, and some of them have no report.
+    appended: bool,
+    unreported: bool,
     ends: BTreeMap<(Arc<str>, i32), (i64, i64)>,
     state_end: Option<Offset>,
     /// Source offsets of records without a delivery report yet. The target rejects a batch as a whole.
@@ -59,16 +60,24 @@ const NAMED: u64 = 300;
 /// Probability, per thousand, that a batch ends after a record.
 const CUT: u64 = 200;
 
+/// Probability, per thousand, that a process that may pause does so at a call.
+const PAUSES: u64 = 100;
+
+/// Probability, per thousand, that an append fails and arrives later, where calls fail at all.
+const LATE: u64 = 5;
+
 impl SimTarget {
     pub(crate) fn new(lane: LaneId, cluster: SharedCluster, process: SharedProcess, dice: Dice) -> Self {
-        let transactional_id = format!("causeway.sim.{lane}");
         Self {
             lane,
             cluster,
             process,
             dice,
-            transactional_id,
+            transactional_id: String::new(),
             producer: None,
+            begun: false,
+            appended: false,
+            unreported: false,
             ends: BTreeMap::new(),
             state_end: None,
             batches: BTreeMap::new(),
@@ -76,6 +85,9 @@ impl SimTarget {
     }
 
     fn fate(&self, doing: &str) -> Result<Fate, KafkaError> {
+        if self.dice.chance(PAUSES) {
+            self.pause();
+        }
         let mut process = self.process.lock().unwrap();
         if process.dead {
             return Err(unavailable(doing));
@@ -97,15 +109,80 @@ impl SimTarget {
     ) -> Result<R, TargetError> {
         let fate = self.fate(doing)?;
         if fate == Fate::FailsBefore {
+            self.trace(|| format!("{doing} fails before"));
             return Err(unavailable(doing).into());
         }
         let cluster = Arc::clone(&self.cluster);
-        let result = effect(self, &mut cluster.lock().unwrap())?;
+        let result = effect(self, &mut cluster.lock().unwrap());
+        let shown = result.as_ref().map(drop);
+        self.trace(|| {
+            format!(
+                "{doing} as {}: {shown:?}{}",
+                self.transactional_id,
+                if fate == Fate::FailsAfter { ", and fails after" } else { "" }
+            )
+        });
+        let result = result?;
         if fate == Fate::FailsAfter { Err(unavailable(doing).into()) } else { Ok(result) }
     }
 
-    fn epoch(&self) -> Result<u32, KafkaError> {
+    fn trace(&self, line: impl FnOnce() -> String) {
+        if let Some(process) = self.process.lock().unwrap().traced {
+            eprintln!("    process {process} lane {}: {}", self.lane, line());
+        }
+    }
+
+    /// Pauses the process, if it may pause, and lets the others continue.
+    fn pause(&self) -> bool {
+        let pausing = self.process.lock().unwrap().pausing.take();
+        let Some(pausing) = pausing else { return false };
+        pausing.pause();
+        self.process.lock().unwrap().pausing = Some(pausing);
+        true
+    }
+
+    fn instance(&self) -> Result<Instance, KafkaError> {
         self.producer.ok_or_else(|| unavailable("no producer"))
+    }
+
+    /// Initialises an id, and waits a while if its last transaction has not ended.
+    fn initialise(&mut self, writer: &WriterId) -> Result<Instance, TargetError> {
+        let mut waits = self.dice.below(4);
+        loop {
+            let late = self.process.lock().unwrap().failing > 0 && self.dice.chance(LATE);
+            let initialise = |this: &mut Self, cluster: &mut Cluster| {
+                if late {
+                    cluster.init_producer_later(writer.as_str());
+                    return Err(timed_out("initialisation").into());
+                }
+                Ok(cluster.init_producer(writer.as_str(), &this.dice)?)
+            };
+            match self.call(&format!("initialisation of {}", writer.as_str()), initialise) {
+                Err(TargetError::Kafka(KafkaError { fault: KafkaFault::TimedOut(_), .. }))
+                    if waits > 0 && self.pause() =>
+                {
+                    waits -= 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Appends an entry in the present transaction and returns its offset; `None` if there is no report.
+    fn append(&mut self, cluster: &mut Cluster, place: &Place, entry: Entry) -> Result<Option<i64>, TargetError> {
+        let instance = self.instance()?;
+        if !self.begun {
+            return Err(unavailable("append outside of a transaction").into());
+        }
+        self.appended = true;
+        let name = &self.transactional_id;
+        if self.process.lock().unwrap().failing > 0 && self.dice.chance(LATE) {
+            cluster.append_later(name, instance, place, entry)?;
+            return Err(unavailable("append").into());
+        }
+        let offset = cluster.append(name, instance, place, entry, &self.dice)?;
+        self.unreported |= offset.is_none();
+        Ok(offset.map(|offset| offset as i64))
     }
 
     fn state(&self) -> Place {
@@ -113,36 +190,67 @@ impl SimTarget {
     }
 }
 
+impl SimTarget {
+    /// Reads the state without waiting for open transactions, which count as aborted.
+    pub(crate) fn read_decided(&mut self) -> Result<Vec<StateEntry>, TargetError> {
+        self.call("read state", |this, cluster| {
+            let place = this.state();
+            Ok(fold(cluster.logs.committed(&place, 0, cluster.logs.high_watermark(&place))))
+        })
+    }
+}
+
 impl LaneTarget for SimTarget {
     fn read_state(&mut self, extent: Extent) -> Result<Vec<StateEntry>, TargetError> {
         self.call("read state", |this, cluster| {
             let place = this.state();
-            let stable = cluster.shown_to_readers(&place, &this.dice);
-            if matches!(extent, Extent::Through(Offset(wanted)) if stable as i64 <= wanted) {
-                return Err(unavailable("read through an offset").into());
+            if cluster.logs.is_troubled(&place) && this.dice.chance(500) {
+                return Err(unavailable("read of a partition without a leader").into());
             }
-            let mut entries = BTreeMap::new();
-            for entry in cluster.committed(&place, 0, stable) {
-                match entry {
-                    Entry::State(key, Some(value)) => drop(entries.insert(key.to_vec(), value.to_vec())),
-                    Entry::State(key, None) => drop(entries.remove(&**key)),
-                    Entry::Record(_) | Entry::Marker => {}
+            if extent != Extent::LastStable {
+                cluster.send_markers_to(&place);
+            }
+            let stable = cluster.logs.shown_to_readers(&place, &this.dice);
+            let stable = match extent {
+                Extent::Through(Offset(wanted)) if stable as i64 <= wanted => {
+                    return Err(unavailable("read through an offset").into());
                 }
-            }
-            Ok(entries.into_iter().map(|(key, value)| StateEntry { key, value: Some(value) }).collect())
+                // It may end anywhere behind the offset, within a later transaction too.
+                Extent::Through(Offset(wanted)) => this.dice.within(wanted as u64 + 1, stable as u64) as usize,
+                Extent::LastStable => stable,
+            };
+            let state = fold(cluster.logs.committed(&place, 0, stable));
+            this.trace(|| {
+                format!(
+                    "reading {extent:?} to {stable}: {:?}",
+                    LaneState::fold(this.lane, "sim", "source", &state).map(|state| (state.epoch(), state.custody))
+                )
+            });
+            Ok(state)
         })
     }
 
-    fn fence(&mut self) -> Result<(), TargetError> {
+    fn fence(&mut self, writer: &WriterId, _within: Duration) -> Result<(), TargetError> {
         self.discard();
-        self.call("fence", |this, cluster| {
-            this.producer = Some(cluster.init_producer(&this.transactional_id, &this.dice));
-            Ok(())
-        })
+        self.producer = Some(self.initialise(writer)?);
+        self.transactional_id = writer.as_str().to_owned();
+        Ok(())
+    }
+
+    fn expel(&mut self, writer: &WriterId, _within: Duration) -> Result<(), TargetError> {
+        self.initialise(writer).map(drop)
     }
 
     fn begin(&mut self) -> Result<(), TargetError> {
-        self.call("begin", |this, cluster| Ok(cluster.begin(&this.transactional_id, this.epoch()?)?))
+        // Only the client knows it: the coordinator learns of a transaction with its first partition.
+        self.call("begin", |this, _| {
+            this.instance()?;
+            if std::mem::replace(&mut this.begun, true) {
+                return Err(unavailable("begin within a transaction").into());
+            }
+            (this.appended, this.unreported) = (false, false);
+            Ok(())
+        })
     }
 
     fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, _frame: &Bytes) -> Result<(), TargetError> {
@@ -164,7 +272,7 @@ impl LaneTarget for SimTarget {
             }
             let place = Place::Data(Arc::clone(&to.topic), to.partition);
             let entry = Entry::Record(Arc::new(Payload::of(record)));
-            let offset = cluster.append(&this.transactional_id, this.epoch()?, &place, entry)? as i64;
+            let Some(offset) = this.append(cluster, &place, entry)? else { return Ok(()) };
             let ends = this.ends.entry((Arc::clone(&to.topic), to.partition)).or_insert((offset, offset));
             ends.1 = offset;
             Ok(())
@@ -172,11 +280,13 @@ impl LaneTarget for SimTarget {
     }
 
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
+        let entry = StateEntry { key: key.to_vec(), value: value.map(<[u8]>::to_vec) };
+        self.trace(|| format!("entry {:?}", LaneState::fold(self.lane, "sim", "source", &[entry])));
         self.call("write state", |this, cluster| {
             let entry = Entry::State(key.into(), value.map(Into::into));
             let place = this.state();
-            let offset = cluster.append(&this.transactional_id, this.epoch()?, &place, entry)?;
-            this.state_end = Some(Offset(offset as i64));
+            let offset = this.append(cluster, &place, entry)?;
+            this.state_end = offset.map(Offset).or(this.state_end);
             Ok(())
         })
     }
@@ -193,6 +303,9 @@ impl LaneTarget for SimTarget {
                     reason: "poison".to_owned(),
                 }));
             }
+            if this.unreported {
+                return Err(timed_out("drain").into());
+            }
             let ends = std::mem::take(&mut this.ends).into_iter();
             let appended = ends.map(|((topic, partition), (first, last))| Appended {
                 partition: TargetPartition { topic, partition },
@@ -204,22 +317,48 @@ impl LaneTarget for SimTarget {
         })
     }
 
+    fn unwritable(&mut self, _: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
+        Ok(Vec::new())
+    }
+
     fn commit(&mut self) -> Result<(), TargetError> {
         let later = self.process.lock().unwrap().failing > 0 && self.dice.chance(15);
         self.call("commit", |this, cluster| {
-            let epoch = this.epoch()?;
+            let instance = this.instance()?;
+            if !std::mem::take(&mut this.begun) {
+                return Err(unavailable("commit outside of a transaction").into());
+            }
+            // The coordinator knows nothing of a transaction without entries.
+            if !this.appended {
+                return Ok(());
+            }
             if later {
-                cluster.commit_later(&this.transactional_id, epoch)?;
+                cluster.commit_later(&this.transactional_id, instance)?;
                 return Err(unavailable("commit").into());
             }
-            Ok(cluster.commit(&this.transactional_id, epoch)?)
+            Ok(cluster.commit(&this.transactional_id, instance, &this.dice)?)
         })
     }
 
     fn discard(&mut self) {
         self.producer = None;
+        self.begun = false;
         self.ends.clear();
         self.state_end = None;
         self.batches.clear();
     }
+}
+
+/// Folds state entries: the last one of each key, in the order of the log, without tombstones.
+fn fold<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<StateEntry> {
+    let mut last = BTreeMap::new();
+    for (at, entry) in entries.enumerate() {
+        match entry {
+            Entry::State(key, Some(value)) => drop(last.insert(key.to_vec(), (at, value.to_vec()))),
+            Entry::State(key, None) => drop(last.remove(&**key)),
+            Entry::Record(_) | Entry::Marker => {}
+        }
+    }
+    let ordered: BTreeMap<_, _> = last.into_iter().map(|(key, (at, value))| (at, (key, value))).collect();
+    ordered.into_values().map(|(key, value)| StateEntry { key, value: Some(value) }).collect()
 }

@@ -9,10 +9,12 @@ use sender::Router;
 use service::topics::{TopicFilter, TopicPattern};
 use wire::frame::Frame;
 
-use crate::cluster::{Cluster, Place, SharedCluster};
+use crate::cluster::{Cluster, SharedCluster};
 use crate::dice::Dice;
+use crate::logs::Place;
 use crate::oracle::Oracle;
 use crate::path::Path;
+use crate::pausable::Pausable;
 use crate::receiver_end::ReceiverEnd;
 use crate::scenario::Scenario;
 use crate::sender_end::SenderEnd;
@@ -40,13 +42,15 @@ pub(crate) struct World {
     pub(crate) resent: u64,
     /// Number of those that had already arrived.
     pub(crate) dropped: u64,
+    /// Number of times that a receiver was paused within a call.
+    pub(crate) pauses: u64,
     traced: bool,
 }
 
 /// Sender, receiver and the path between them.
 pub(crate) struct Link {
     pub(crate) sender: SenderEnd,
-    pub(crate) receiver: ReceiverEnd,
+    pub(crate) receiver: Pausable,
     pub(crate) path: Path,
     stripes: Stripes,
     session: Option<u64>,
@@ -65,12 +69,18 @@ impl World {
             processes: 0,
             resent: 0,
             dropped: 0,
+            pauses: 0,
             scenario,
             dice,
             traced,
         };
+        {
+            let mut cluster = world.cluster.lock().unwrap();
+            cluster.transaction_timeout = world.scenario.transaction_timeout;
+            cluster.expiring = world.scenario.expiring;
+        }
         for lane in 0..world.scenario.lanes() {
-            world.cluster.lock().unwrap().create(Place::State(lane));
+            world.cluster.lock().unwrap().logs.create(Place::State(lane));
         }
         for _ in 0..world.dice.within(1, 4) {
             world.add_partition();
@@ -122,7 +132,8 @@ impl World {
             self.trace(|| format!("link {gone} is killed and not restarted"));
             self.links.remove(gone);
         }
-        self.cluster.lock().unwrap().retire_deposed();
+        self.scenario.pausing = 0;
+        self.cluster.lock().unwrap().heal(&self.dice);
         let mut process = self.links[0].receiver.process.lock().unwrap();
         process.failing = 0;
         process.dies_in = None;
@@ -135,12 +146,17 @@ impl World {
             self.step()?;
             let in_flight = self.links[0].sender.in_flight();
             let resumed = self.scenario.lifting == 0 || !self.oracle.any_halted();
-            if resumed && in_flight == Some(0) && self.oracle.missing(&self.source.lock().unwrap()).is_none() {
+            let idle = resumed && in_flight == Some(0) && !self.links[0].receiver.is_paused();
+            if idle && self.oracle.missing(&self.source.lock().unwrap()).is_none() && self.is_stable() {
                 return self.check_nothing_is_held();
             }
         }
         let missing = self.oracle.missing(&self.source.lock().unwrap());
         Err(format!("never finished: {missing:?}, in flight {:?}", self.links[0].sender.in_flight()))
+    }
+
+    fn is_stable(&self) -> bool {
+        self.cluster.lock().unwrap().logs.is_stable()
     }
 
     /// Kills and restarts both processes of a link.
@@ -185,16 +201,18 @@ impl World {
         if self.dice.chance(15) {
             self.add_partition();
         }
-        match self.scenario.second {
-            Some((from, _)) if from == step => self.add_link(),
-            Some((_, until)) if until == step && self.links.len() > 1 => {
-                let gone = self.dice.below(2) as usize;
-                self.trace(|| format!("link {gone} of 2 is killed"));
+        for (from, until) in self.scenario.others.clone() {
+            if from == step {
+                self.add_link();
+            } else if until == step && self.links.len() > 1 {
+                let gone = self.dice.below(self.links.len() as u64) as usize;
+                self.trace(|| format!("link {gone} is killed"));
                 self.links.remove(gone);
             }
-            _ => {}
         }
         self.change_leaders();
+        self.trouble_partitions();
+        self.trouble_coordinators();
         let index = self.dice.below(self.links.len() as u64) as usize;
         if self.dice.chance(self.scenario.losing) {
             self.lose_session(index);
@@ -222,9 +240,35 @@ impl World {
         if self.dice.chance(self.scenario.deposing) {
             let lane = self.dice.below(u64::from(self.scenario.lanes())) as u16;
             self.trace(|| format!("the state of lane {lane} has another leader, and the former one does not know it"));
-            self.cluster.lock().unwrap().depose_leader(Place::State(lane));
+            self.cluster.lock().unwrap().logs.depose_leader(Place::State(lane));
         } else if self.dice.chance(self.scenario.deposing) {
-            self.cluster.lock().unwrap().retire_deposed();
+            self.cluster.lock().unwrap().logs.retire_deposed();
+        }
+    }
+
+    fn trouble_partitions(&mut self) {
+        let mut cluster = self.cluster.lock().unwrap();
+        if self.dice.chance(self.scenario.troubling) {
+            let index = self.dice.below(cluster.logs.places().count() as u64) as usize;
+            let place = cluster.logs.places().nth(index).cloned();
+            self.trace(|| format!("{place:?} has no leader"));
+            place.into_iter().for_each(|place| cluster.logs.trouble(place));
+        } else if self.dice.chance(40)
+            && let Some(place) = cluster.logs.heal_one(&self.dice)
+        {
+            self.trace(|| format!("{place:?} has a leader again"));
+        }
+    }
+
+    fn trouble_coordinators(&mut self) {
+        let mut cluster = self.cluster.lock().unwrap();
+        let Some(name) = cluster.any_id(&self.dice) else { return };
+        if self.dice.chance(self.scenario.hanging) {
+            self.trace(|| format!("the coordinator of {name} hangs"));
+            cluster.hang_coordinator(&name);
+        } else if self.scenario.hanging > 0 && self.dice.chance(60) {
+            self.trace(|| format!("the coordinator of {name} is itself again, or another"));
+            cluster.resume_coordinator(&name, &self.dice);
         }
     }
 
@@ -241,7 +285,7 @@ impl World {
         let router = self.draw_router();
         let link = Link {
             sender: SenderEnd::new(&self.scenario, router, &self.source, &self.dice),
-            receiver: ReceiverEnd::new(&self.scenario, &self.cluster, &self.dice, self.processes),
+            receiver: self.new_receiver(),
             path: Path::new(self.dice.clone()),
             stripes: Stripes::new(&self.scenario, &self.dice),
             session: None,
@@ -259,7 +303,10 @@ impl World {
 
     fn kill_channel(&mut self, index: usize) {
         let link = &mut self.links[index];
-        if link.session.is_none() || link.session != link.sender.session || link.session != link.receiver.session {
+        if link.receiver.is_paused() || link.session.is_none() {
+            return;
+        }
+        if link.session != link.sender.session || link.session != link.receiver.session {
             return;
         }
         if let Some(channel) = link.stripes.kill_one(self.now, &mut link.path) {
@@ -300,12 +347,21 @@ impl World {
         self.lose_session(index);
         self.trace(|| format!("receiver {index} is dead"));
         self.processes += 1;
-        self.links[index].receiver = ReceiverEnd::new(&self.scenario, &self.cluster, &self.dice, self.processes);
+        self.links[index].receiver = self.new_receiver();
+    }
+
+    fn new_receiver(&self) -> Pausable {
+        let end = ReceiverEnd::new(&self.scenario, &self.cluster, &self.dice, self.processes);
+        end.process.lock().unwrap().traced = self.traced.then_some(self.processes);
+        Pausable::new(end)
     }
 
     /// Makes each end notice after a while that the session has ended, and then dials.
     fn connect(&mut self, index: usize) {
         let link = &mut self.links[index];
+        if link.receiver.is_paused() {
+            return;
+        }
         if link.sender.session.is_some() && link.sender.session != link.session && self.dice.chance(200) {
             link.sender.disconnect();
         }
@@ -327,7 +383,7 @@ impl World {
         }
     }
 
-    fn pump_receiver(&mut self, index: usize) -> Result<(), String> {
+    fn deliver_to_receiver(&mut self, index: usize) -> Result<(), String> {
         let link = &mut self.links[index];
         while let Some(message) = link.path.poll_to_receiver(self.now) {
             if let Some(answer) = link.stripes.handle_at_receiver(&message, &mut link.path)? {
@@ -343,8 +399,25 @@ impl World {
                 link.receiver.handle_frame(carried.frame)?;
             }
         }
-        let replies = link.receiver.pump()?;
-        if link.receiver.process.lock().unwrap().dead {
+        Ok(())
+    }
+
+    fn pump_receiver(&mut self, index: usize) -> Result<(), String> {
+        let mut may_pause = false;
+        if !self.links[index].receiver.is_paused() {
+            self.deliver_to_receiver(index)?;
+            let seeks = self.links[index].receiver.seeks_a_lane();
+            may_pause = self.dice.chance(self.scenario.pausing * if seeks { 5 } else { 1 });
+        } else if self.dice.chance(500) {
+            return Ok(());
+        }
+        let Some(replies) = self.links[index].receiver.run(may_pause) else {
+            self.pauses += 1;
+            self.trace(|| format!("receiver {index} pauses"));
+            return self.check();
+        };
+        let replies = replies?;
+        if self.links[index].receiver.process.lock().unwrap().dead {
             self.replace_receiver(index);
             return self.check();
         }
@@ -394,7 +467,7 @@ impl World {
     }
 
     fn check(&mut self) -> Result<(), String> {
-        self.oracle.check(&self.source.lock().unwrap(), &self.cluster.lock().unwrap())
+        self.oracle.check(&self.source.lock().unwrap(), &mut self.cluster.lock().unwrap())
     }
 
     fn trace(&self, line: impl FnOnce() -> String) {

@@ -147,7 +147,11 @@ impl Sending {
             dispatcher,
             topics,
             filter_hash: 1,
-            offering: Offering { catalog: Arc::new(MemoryCatalog::new("source")), start: Start::Earliest },
+            offering: Offering {
+                catalog: Arc::new(MemoryCatalog::new("source")),
+                start: Start::Earliest,
+                deletions: Arc::default(),
+            },
             packing,
             policies: &Policies::default(),
             board,

@@ -11,6 +11,11 @@ pub fn unix_nanos() -> u64 {
     since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
+/// Returns the system's time in milliseconds since the Unix epoch.
+pub fn unix_millis() -> i64 {
+    i64::try_from(unix_nanos() / 1_000_000).unwrap_or(i64::MAX)
+}
+
 /// Clock for latencies. Tests replace it by one of their own.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> u64 + Send + Sync>);

@@ -7,6 +7,7 @@
 use bincode::{Decode, Encode};
 
 use crate::close::Close;
+use crate::condition::Condition;
 use crate::ids::{Epoch, LaneId, Position, Sequence, Slot, TopicId};
 use crate::lanes::{ClassLanes, ClassRequest};
 
@@ -154,6 +155,15 @@ pub struct OrphanedTopic {
     pub positions: u32,
 }
 
+/// Effective settings of a source topic, those inherited from its cluster included.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct TopicSettings {
+    /// Topic name.
+    pub topic: String,
+    /// Settings that decide what the topic keeps and accepts; empty if they are not known any more.
+    pub settings: Vec<TopicConfig>,
+}
+
 /// Times of one frame at the receiver (wire-format.md#epoch), for reports only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Timing {
@@ -273,6 +283,22 @@ pub enum Control {
         /// Values and limits, for operators.
         detail: String,
     },
+    /// Sender → receiver: effective settings of topics, at first and when they change.
+    Settings {
+        /// Topics with new settings, at most [`crate::limits::SETTINGS_TOPICS_MAX`].
+        topics: Vec<TopicSettings>,
+    },
+    /// Receiver → sender, before a `PartitionOpen`: time at which the partition's position was stored.
+    StoredAt {
+        /// Lane of the message.
+        lane: LaneId,
+        /// Present epoch of the lane.
+        epoch: Epoch,
+        /// Slot from the offer.
+        slot: Slot,
+        /// Time by the receiver's clock, in ms since the Unix epoch.
+        at: i64,
+    },
     /// Sender → receiver: topics that were offered in this session no longer exist at the source.
     TopicsGone {
         /// Topic names, at most [`crate::limits::TOPICS_NAMED_MAX`].
@@ -323,6 +349,8 @@ pub enum Control {
     },
     /// Either way: the session is over (wire-format.md#close).
     Close(Close),
+    /// Either way: the problems of this end, whenever they change (wire-format.md#condition).
+    Condition(Condition),
 }
 
 crate::words! {

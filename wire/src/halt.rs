@@ -41,6 +41,8 @@ pub enum Skip {
     LogStart,
     /// At the end of the source's log.
     LogEnd,
+    /// At the stored position: what is missing cannot be read any more.
+    InPlace,
     /// At the start of the new topic's log.
     NewIncarnation,
     /// Skipping is not possible.
@@ -51,6 +53,7 @@ halt_reasons! {
     RecordRejected "record-rejected" true OneRecord "The target permanently refuses the record at the stored position: make the target accept it and resume, or skip that record.";
     RecordTooLarge "record-too-large" true OneRecord "The record at the stored position is larger than a frame may be: raise `memory` at the side that limits it and resume, or skip that record.";
     RetentionOvertook "retention-overtook" true LogStart "The source deleted records before they were copied: skip the deleted records.";
+    DeletesLost "deletes-lost" true InPlace "The source's compaction may have removed deletions of keys before they were copied, so that the target keeps those keys: carry the topic again, or resume to accept it.";
     Truncated "truncated" true LogEnd "The source's log lost records: find out why, then resume from the position where the log is correct again, or skip to its end.";
     TopicRecreated "topic-recreated" true NewIncarnation "The source's topic was deleted and created again: skip to copy the new topic from its start.";
     Corrupt "corrupt" true Nowhere "A batch at the source has a wrong checksum: repair the source and resume, or resume from a position after the batch.";
@@ -68,6 +71,13 @@ halt_reasons! {
     SourceUnauthorized "source-unauthorized" false Nowhere "The sender has no right to read the source's topic: grant it READ and resume.";
     SourceFailed "source-failed" false Nowhere "The source's client reports an error for the partition: see the detail, then resume.";
     JumpRefused "jump-refused" false Nowhere "The stored position changed since this request was made: check `causeway status`, then retry.";
+}
+
+impl HaltReason {
+    /// Returns whether partitions with this reason wait: they continue by themselves, and no operator must act here.
+    pub fn waits(self) -> bool {
+        matches!(self, Self::TargetUnavailable)
+    }
 }
 
 #[cfg(test)]

@@ -29,12 +29,17 @@ pub const FEATURE_DICTIONARIES: u64 = 1 << 4;
 pub const FEATURE_CLOCK: u64 = 1 << 5;
 /// Feature: further channels that join the session.
 pub const FEATURE_CHANNELS: u64 = 1 << 6;
+/// Feature: each end tells the other its problems.
+pub const FEATURE_CONDITION: u64 = 1 << 7;
+/// Feature: effective settings of topics, and times of stored positions.
+pub const FEATURE_SETTINGS: u64 = 1 << 10;
 
 /// Feature: topics that the source lost, and positions that are forgotten.
 pub const FEATURE_FORGET: u64 = 1 << 8;
 
 /// Features that this end supports.
-pub const FEATURES: u64 = FEATURE_LZ4 | FEATURE_ZSTD | FEATURE_CHANNELS | FEATURE_FORGET;
+pub const FEATURES: u64 =
+    FEATURE_LZ4 | FEATURE_ZSTD | FEATURE_CHANNELS | FEATURE_CONDITION | FEATURE_FORGET | FEATURE_SETTINGS;
 
 /// Returns the newest protocol version that both ends speak.
 ///

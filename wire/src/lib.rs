@@ -9,6 +9,7 @@
 //! - [`codec`]: encoding of messages, with bincode, varints and checksums
 //! - [`close`]: table of close codes: number, name, sentence, disposition
 //! - [`control`]: the control messages
+//! - [`condition`]: problems of one end, which the other shows
 //! - [`halt`]: table of reasons why a partition is halted
 //! - [`hello`]: version and feature negotiation
 //! - [`compress`]: lz4 and zstd, bounded by the agreed size
@@ -22,6 +23,7 @@
 pub mod close;
 pub mod codec;
 pub mod compress;
+pub mod condition;
 pub mod control;
 pub mod error;
 pub mod frame;

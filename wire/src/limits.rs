@@ -16,6 +16,15 @@ pub const TOPIC_CONFIGS_MAX: usize = 64;
 /// Topics named in one message about topics that are not carried: 1,500 × (249 B name + 8 B of numbers) < 377 KiB.
 pub const TOPICS_NAMED_MAX: usize = 1500;
 
+/// Topics in one message of settings: 64 × (249 B name + 16 × 2 × 128 B) < 280 KiB.
+pub const SETTINGS_TOPICS_MAX: usize = 64;
+
+/// Settings of a topic in such a message; ten are compared.
+pub const SETTINGS_MAX: usize = 16;
+
+/// Bytes of the name or value of such a setting: numbers and short words.
+pub const SETTING_BYTES_MAX: usize = 128;
+
 /// Clusters that a topic may have passed before the source: longer chains of links are not realistic.
 pub const CLUSTERS_MAX: usize = 16;
 
@@ -35,6 +44,12 @@ pub const LANES_MAX: u16 = 64;
 /// Channels of a session: one for each 125 Mbit/s is enough, and 16 of them carry as much as two cores of a receiver can
 /// handle.
 pub const CHANNELS_MAX: u16 = 16;
+
+/// Waiting partitions that a condition names: one screen full; it counts the others.
+pub const NAMED_PARTITIONS_MAX: usize = 64;
+
+/// Sentences of a condition about an end as a whole.
+pub const NAMED_TROUBLES_MAX: usize = 16;
 
 /// Partitions of a topic: as many as a whole Kafka cluster can have (its controller is tested with two million).
 pub const PARTITIONS_MAX: i32 = 2_000_000;
@@ -91,6 +106,9 @@ const _: () = assert!(RECORDS_MAX < 1 << 21, "a count fits 3 bytes of varint");
 const _: () = assert!(FRAME_BODY_MAX < 1 << 28, "a length plus one fits 4 bytes of varint");
 const _: () = assert!(CONTROL_BYTES_MAX > TOPICS_NAMED_MAX * (TOPIC_NAME_MAX + 8));
 const _: () = assert!(CONTROL_BYTES_MAX > OFFER_PARTITIONS_MAX * (TOPIC_NAME_MAX + STRING_MAX + 100));
+const _: () = assert!(
+    CONTROL_BYTES_MAX > SETTINGS_TOPICS_MAX * (TOPIC_NAME_MAX + SETTINGS_MAX * (2 * SETTING_BYTES_MAX + 4) + 8)
+);
 
 #[cfg(test)]
 mod tests {

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use wire::close::{Close, CloseCode};
 use wire::codec::{KINDS, control_length, decode_control, encode_control};
 use wire::compress::Codec;
+use wire::condition::{Condition, FailingLane, WaitingPartition};
 use wire::control::{
     Accepts, Control, CreditTerms, Hello, Jump, LaneClosedReason, OfferedPartition, OrphanedTopic, Range, Role, Timing,
-    TopicConfig, Welcome,
+    TopicConfig, TopicSettings, Welcome,
 };
 use wire::frame::{Frame, FrameBuilder, FrameCursor, FrameHead, HeaderBlock, Headers, RecordRef, Step};
 use wire::hello::{VERSIONS, agree};
@@ -57,9 +58,21 @@ fn handshake() -> Vec<(&'static str, Control)> {
         ("join-channel", Control::JoinChannel { token: u128::MAX, receiver: 9, channel: 300 }),
         ("channel-open", Control::ChannelOpen { channel: 300 }),
         ("channel-closed", Control::ChannelClosed { channel: 300, detail: "no progress for 3 s".into() }),
+        ("condition", Control::Condition(condition())),
         ("clock", Control::Clock { asked: 1_700_000_000_000_000_000, answered: 0 }),
         ("close", Control::Close(Close::new(CloseCode::Misbehaved, "slot 4 was never opened"))),
     ]
+}
+
+fn condition() -> Condition {
+    let waiting = WaitingPartition { topic: "orders".into(), partition: 3, detail: "no leader".into() };
+    Condition {
+        failing: vec![FailingLane { lane: LANE, detail: "lane 3: timed out".into() }],
+        halted: 2,
+        waiting: 300,
+        named: vec![waiting],
+        trouble: vec!["target cluster: no answer".into()],
+    }
 }
 
 fn lanes() -> Vec<(&'static str, Control)> {
@@ -79,6 +92,7 @@ fn lanes() -> Vec<(&'static str, Control)> {
     let jump = Some(Jump { expected: Position(41), to: Position(42), accepts: Accepts::NewIncarnation, asked, reason });
     let jumping = OfferedPartition { slot: Slot(1), partition: 8, jump, ..joining.clone() };
     let config = TopicConfig { name: "cleanup.policy".into(), value: "compact".into() };
+    let settings = TopicSettings { topic: "orders".into(), settings: vec![config.clone()] };
     let lane = LANE;
     let epoch = EPOCH;
     let detail = || String::from("larger than 1048576 bytes");
@@ -115,6 +129,8 @@ fn lanes() -> Vec<(&'static str, Control)> {
                 detail: detail(),
             },
         ),
+        ("settings", Control::Settings { topics: vec![settings] }),
+        ("stored-at", Control::StoredAt { lane, epoch, slot: Slot(1), at: 1_700_000_000_000 }),
         ("topics-gone", Control::TopicsGone { topics: vec!["orders".into(), "bills".into()] }),
         (
             "orphaned",

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::collections::hash_map::{Entry, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use kafka::KafkaError;
-use receiver::{Appended, Delivered, Extent, LaneTarget, StateEntry, Target, TargetError, TargetPartition};
+use receiver::custody::WriterId;
+use receiver::{Appended, Delivered, Extent, LaneTarget, StateEntry, Target, TargetError, TargetPartition, Unwritable};
 use service::lock::Lock;
 use testkit::MemoryCatalog;
 use wire::frame::RecordRef;
@@ -125,8 +127,12 @@ impl LaneTarget for SinkLane {
         Ok(self.state.iter().map(entry).collect())
     }
 
-    fn fence(&mut self) -> Result<(), TargetError> {
+    fn fence(&mut self, _: &WriterId, _: Duration) -> Result<(), TargetError> {
         self.discard();
+        Ok(())
+    }
+
+    fn expel(&mut self, _: &WriterId, _: Duration) -> Result<(), TargetError> {
         Ok(())
     }
 
@@ -162,6 +168,10 @@ impl LaneTarget for SinkLane {
             }
         }
         Ok(Delivered { appended, state_end: Some(Offset(0)), timestamps_altered: 0 })
+    }
+
+    fn unwritable(&mut self, _: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
+        Ok(Vec::new())
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {

@@ -1,5 +1,6 @@
 //! Checks of a receiver: the values derived from its settings, and its target cluster.
 
+use std::path::Path;
 use std::time::Duration;
 
 use kafka::catalog::{Catalog, ConfigEntry, TopicDescription, only};
@@ -7,12 +8,18 @@ use kafka::{KafkaError, Properties};
 use receiver::config::{Config, derived};
 use receiver::state;
 use receiver::state_topic::{self, Verdict};
+use receiver::status::{LinkStatus, Status};
 use service::format::{bytes, megabits};
 
 use super::Checked;
 use super::cluster::Cluster;
 use super::findings::Findings;
+use crate::admin::{self, AdminPort};
+use crate::args::AdminOptions;
+use crate::exit::Failure;
 
+/// Time for an answer of the running process.
+const ANSWER: Duration = Duration::from_secs(5);
 /// Number of lanes of a link unless its sender configures another.
 const LANES: u16 = 8;
 
@@ -48,6 +55,44 @@ impl Checked for Config {
             let asked = name.clone();
             if let Some(found) = cluster.ask(findings, "state", move |catalog| look_up(catalog, asked)) {
                 judge(findings, &name, found);
+            }
+        }
+    }
+
+    fn check_running(&self, findings: &mut Findings, file: &Path) {
+        match running(file) {
+            Ok(status) => status.links.iter().for_each(|link| judge_settings(findings, link)),
+            Err(failure) => findings.note(
+                "settings",
+                format!("the settings of topics at both ends are compared while the receiver runs; {failure}"),
+            ),
+        }
+    }
+}
+
+/// Asks the receiver that runs with `file` for its status.
+fn running(file: &Path) -> Result<Status, Failure> {
+    let options = AdminOptions { admin: None, config: Some(file.to_owned()), ca: None, token: None };
+    let port = AdminPort::new(&options, admin::RECEIVER, ANSWER)?;
+    serde_json::from_str(&port.get("status")?).map_err(|error| port.failed(error))
+}
+
+/// Judges the settings of a link's topics at both ends, which the receiver compares in a session.
+fn judge_settings(findings: &mut Findings, link: &LinkStatus) {
+    let name = &link.link;
+    match link.weaker_topics {
+        None => findings.note("settings", format!("link {name}: its sender has not announced those of its topics yet")),
+        Some(0) => findings.ok("settings", format!("link {name}: no target topic deletes earlier or accepts less")),
+        Some(count) => {
+            for topic in &link.weaker_settings {
+                findings.failed(
+                    "settings",
+                    format!("link {name}: {topic}"),
+                    "set these on the target topic as at the source: docs/troubleshoot.md#weaker-settings",
+                );
+            }
+            if let Some(others) = count.checked_sub(link.weaker_settings.len()).filter(|others| *others > 0) {
+                findings.note("settings", format!("link {name}: the same in {others} more topics"));
             }
         }
     }

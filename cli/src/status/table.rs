@@ -30,7 +30,11 @@ pub(super) fn sender(address: &str, status: &sender::Status) -> String {
     if let (Some(used), Some(all)) = (status.credit_used_bytes, status.credit_bytes) {
         page.line("credit", &format!("{} of {} in use", bytes(used), bytes(all)));
     }
-    page.line("partitions", &format!("{} being read, {} halted", status.partitions, status.halted.len()));
+    let waiting = status.waiting_at_source + status.waiting_at_target;
+    page.line(
+        "partitions",
+        &format!("{} being read, {} halted, {waiting} waiting", status.partitions, status.halted.len()),
+    );
     if !status.not_carried.is_empty() {
         let count = status.not_carried.len();
         let topics = if count == 1 { "topic" } else { "topics" };
@@ -73,11 +77,12 @@ fn promised(class: &sender::ClassStatus) -> String {
 pub(super) fn topics(address: &str, topics: &[TopicStatus]) -> String {
     let mut page = Page::headed(format!("{} topics of the sender at {address}", topics.len()));
     let mut topics: Vec<_> = topics.iter().collect();
-    topics.sort_by_key(|topic| (topic.halted, topic.lag_records.unwrap_or(u64::MAX)));
+    topics.sort_by_key(|topic| (topic.halted + topic.waiting, topic.lag_records.unwrap_or(u64::MAX)));
     let rows = topics.into_iter().map(|topic| {
-        vec![topic.topic.clone(), topic.partitions.to_string(), topic.halted.to_string(), known(topic.lag_records)]
+        let counts = [topic.partitions, topic.halted, topic.waiting].map(|count| count.to_string());
+        [vec![topic.topic.clone()], counts.to_vec(), vec![known(topic.lag_records)]].concat()
     });
-    page.table(&["topic", "partitions", "halted", "records behind"], rows.collect());
+    page.table(&["topic", "partitions", "halted", "waiting", "records behind"], rows.collect());
     page.0
 }
 
@@ -146,6 +151,11 @@ fn served(page: &mut Page, link: &LinkStatus) {
     page.line("committed", &format!("{records} records, {} in {transactions} transactions", bytes(counts.bytes)));
     page.line("recovered", &format!("{} times", counts.recoveries));
     page.line("halted", &format!("{} partitions; the sender's status says why", link.halted_partitions));
+    page.line("waiting", &format!("{} partitions", link.waiting_partitions));
+    if let Some(told) = &link.sender_condition {
+        let words = format!("{} partitions halted, {} waiting", told.halted_partitions, told.waiting_partitions);
+        page.line("at source", &words);
+    }
     let forget = if link.orphaned_positions > 0 { "; `causeway forget` drops them" } else { "" };
     page.line("orphaned", &format!("{} positions{forget}", link.orphaned_positions));
     if !link.left_out_settings.is_empty() {
@@ -165,14 +175,35 @@ fn keeping_up(status: &sender::Status) -> String {
         (_, State::Standby { behind }) => format!("standing by: ask {}", named(behind)),
         (None, _) => match status.lag_age_seconds {
             Some(age) if age > 10.0 => format!("unknown: the source has not answered for {}", duration(age)),
-            Some(_) => "unknown: not every partition has joined".to_owned(),
+            Some(_) => format!("unknown: {}", unknown_partitions(status)),
             None => "unknown: the source was not asked yet".to_owned(),
         },
-        (Some(0), State::Active) => "yes: the target has everything".to_owned(),
+        (Some(0), State::Active) => format!("yes: the target has everything{}", stuck(status)),
         (Some(0), _) => "unknown: no session with the receiver; no record waits at the source".to_owned(),
-        (Some(1), _) => "1 record behind".to_owned(),
-        (Some(lag), _) => format!("{} records behind", grouped(lag)),
+        (Some(1), _) => format!("1 record behind{}", stuck(status)),
+        (Some(lag), _) => format!("{} records behind{}", grouped(lag), stuck(status)),
     }
+}
+
+/// Reason why the lag of some partitions is unknown.
+fn unknown_partitions(status: &sender::Status) -> String {
+    let count = |count: usize, words: &str| {
+        let partitions = if count == 1 { "partition" } else { "partitions" };
+        (count > 0).then(|| format!("{count} {partitions} {words}"))
+    };
+    let joining = status.lag_unknown_partitions.saturating_sub(status.waiting_at_source);
+    let waiting = count(status.waiting_at_source, "waiting for the source");
+    let joining = count(joining, "not joined");
+    let reasons: Vec<_> = waiting.into_iter().chain(joining).collect();
+    if reasons.is_empty() { "not every partition has joined".to_owned() } else { reasons.join(", ") }
+}
+
+/// Number of partitions that are not carried, behind the lag, which they are part of.
+fn stuck(status: &sender::Status) -> String {
+    let words = [(status.halted.len(), "halted"), (status.waiting_at_source + status.waiting_at_target, "waiting")];
+    let words = words.into_iter().filter(|(count, _)| *count > 0);
+    let words: Vec<_> = words.map(|(count, word)| format!("{} {word}", grouped(count as u64))).collect();
+    if words.is_empty() { String::new() } else { format!("; partitions: {}", words.join(", ")) }
 }
 
 fn backlog(forecast: &sender::Forecast) -> String {
@@ -232,7 +263,14 @@ fn remedies(status: &sender::Status) -> Vec<String> {
     let closed = status.lanes_closed.iter().any(|lane| lane.reason == "superseded");
     let contested = closed.then(|| "run one receiver per link: stop one of the two".to_owned());
     let deleted = (!status.deleted_topics.is_empty()).then(|| "see docs/troubleshoot.md#source-deleted".to_owned());
-    halted.chain(deleted).chain(contested).collect()
+    let waiting = (status.waiting_at_source + status.waiting_at_target > 0).then_some("waiting-partitions");
+    let failing = status.receiver_condition.as_ref().is_some_and(|told| told.lanes_failing > 0);
+    let alerts = waiting.into_iter().chain(failing.then_some("failing-lanes"));
+    halted
+        .chain(alerts.map(|alert| format!("see docs/troubleshoot.md#{alert}")))
+        .chain(deleted)
+        .chain(contested)
+        .collect()
 }
 
 fn sent(status: &sender::Status) -> String {
@@ -288,7 +326,9 @@ impl Page {
         let _ = writeln!(self.0, "\n{head}");
     }
 
+    /// A line without control characters: some words come from the other end, or from a broker.
     fn line(&mut self, what: &str, words: &str) {
+        let words = words.replace(char::is_control, " ");
         let _ = writeln!(self.0, "  {what:<11} {words}");
     }
 
@@ -359,17 +399,20 @@ mod tests {
                 { "topic": "orders", "partition": 3, "reason": "target-not-empty", "detail": "log end 7" },
                 { "topic": "orders", "partition": 4, "reason": "target-not-empty", "detail": "log end 9" },
             ],
+            "receiver_condition": { "lanes_failing": 1 },
             "not_carried": [{ "topic": "b.a", "reason": "brought", "by": "back", "clusters": [] }],
             "by_lane": [{ "lane": 0, "epoch": 12, "partitions": 25, "records": 9000 }, { "lane": 1 }],
         });
         let page = sender("127.0.0.1:7401", &serde_json::from_value(status).unwrap());
         for line in [
             "sender of fra-to-sin at 127.0.0.1:7401, instance fra-1, causeway 0.1.0\n",
-            "  keeping up  1,234,567 records behind\n",
+            "  keeping up  1,234,567 records behind; partitions: 2 halted\n",
             "  state       active: sending to 10.0.0.2:7443 for 3 h 3 min, round trip 102 ms, session 2\n",
             "  limited by  lanes are closed: see the target and the receiver's log\n",
             "  problems    orders/3 and 1 more halted, target-not-empty: log end 7\n",
             "  action      see docs/troubleshoot.md#target-not-empty\n",
+            "              see docs/troubleshoot.md#failing-lanes\n",
+            "  partitions  25 being read, 2 halted, 0 waiting\n",
             "  left out    1 topic that links brought here; `source.forward` names those to carry on\n",
             "  rate        100 Mbit/s by the file; 50 Mbit/s used, 50 %\n",
             "  backlog     100 MiB, 2 MiB/s committed: gone in 1 min 1 s; the source keeps it for 1 d 1 h (orders)\n",
@@ -411,6 +454,10 @@ mod tests {
         assert_eq!(said(silent), "unknown: the source has not answered for 2 min 15 s");
         let joining = serde_json::json!({ "lag_records": null, "lag_age_seconds": 1.0 });
         assert_eq!(said(joining), "unknown: not every partition has joined");
+        let some = serde_json::json!({ "lag_age_seconds": 1.0, "lag_unknown_partitions": 3, "waiting_at_source": 1 });
+        assert_eq!(said(some), "unknown: 1 partition waiting for the source, 2 partitions not joined");
+        let halted = serde_json::json!({ "lag_records": 100, "waiting_at_target": 1, "halted": [{ "topic": "a" }] });
+        assert_eq!(said(halted), "100 records behind; partitions: 1 halted, 1 waiting");
         assert_eq!(said(serde_json::json!({})), "unknown: the source was not asked yet");
         let lost = serde_json::json!({ "lag_records": 0, "lag_age_seconds": 1.0, "state": "connecting" });
         assert!(said(lost).starts_with("unknown: no session"));
@@ -426,7 +473,7 @@ mod tests {
         let page = topics("a:1", &serde_json::from_value::<Vec<_>>(all).unwrap());
         assert_eq!(
             page,
-            "3 topics of the sender at a:1\n\n   topic  partitions  halted  records behind\n   bills           3       0          12,345\n     new           1       0               ?\n  orders          12       1               7\n"
+            "3 topics of the sender at a:1\n\n   topic  partitions  halted  waiting  records behind\n   bills           3       0        0          12,345\n     new           1       0        0               ?\n  orders          12       1        0               7\n"
         );
         let all = serde_json::json!([
             { "topic": "orders", "partition": 0, "lane": 3, "state": "carried", "position": 90, "log_start": 50,

@@ -1,6 +1,6 @@
 //! Descriptions of topics and their configurations.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use rdkafka_sys as sys;
 use sys::rd_kafka_admin_op_t as Operation;
 use wire::ids::TopicId;
 
-use super::call::{Call, Owned, lent};
+use super::call::{Call, LIMIT, Owned, lent};
 use crate::catalog::{Answers, ConfigEntry, TopicDescription};
 use crate::client::{Client, coded, reason_of};
 use crate::error::{KafkaError, KafkaFault};
@@ -19,26 +19,46 @@ use crate::text::{c_string, lossy};
 /// Time that the controller may take to answer, before the client looks for the present one.
 const CONTROLLER_LIMIT: Duration = Duration::from_secs(10);
 
-/// A topic, and those of its partitions that have no leader now.
+/// A topic, and each of its partitions by number.
 #[derive(Debug, Clone)]
 pub(super) struct Described {
     pub(super) topic: TopicDescription,
-    pub(super) leaderless: Vec<i32>,
+    pub(super) partitions: BTreeMap<i32, DescribedPartition>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DescribedPartition {
+    /// Broker that leads it now.
+    pub(super) leader: Option<i32>,
+    pub(super) replicas: usize,
+    pub(super) in_sync: usize,
+}
+
+impl Described {
+    /// Returns whether a partition of the topic has no leader now.
+    pub(super) fn lacks_leader(&self, partition: i32) -> bool {
+        self.partitions.get(&partition).is_some_and(|described| described.leader.is_none())
+    }
 }
 
 /// Describes topics by what a broker knows now. The answer also renews what the client knows of their leaders.
 pub(super) fn topics(client: &Arc<Client>, names: &[String]) -> Answers<Described> {
-    match ask(client, names) {
+    topics_within(client, names, CONTROLLER_LIMIT)
+}
+
+/// Describes topics likewise. Each of up to three requests may take as long as `limit`.
+pub(super) fn topics_within(client: &Arc<Client>, names: &[String], limit: Duration) -> Answers<Described> {
+    match ask(client, names, limit) {
         // The client sends the request to the controller that it knows, which may be gone.
         Err(error) if matches!(error.fault, KafkaFault::Unavailable | KafkaFault::TimedOut(_)) => {
-            metadata::of_brokers(client, CONTROLLER_LIMIT)?;
-            ask(client, names)
+            metadata::of_brokers(client, limit)?;
+            ask(client, names, limit)
         }
         answers => answers,
     }
 }
 
-fn ask(client: &Arc<Client>, names: &[String]) -> Answers<Described> {
+fn ask(client: &Arc<Client>, names: &[String], limit: Duration) -> Answers<Described> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
@@ -48,7 +68,7 @@ fn ask(client: &Arc<Client>, names: &[String]) -> Answers<Described> {
     // SAFETY: the names are live and copied.
     asked.raw.push(unsafe { sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len()) });
     let call = Call::new(client, Operation::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, "description of topics".to_owned())?;
-    let event = call.within(CONTROLLER_LIMIT)?.answer(|rk, options, queue| {
+    let event = call.within(limit)?.answer(|rk, options, queue| {
         // SAFETY: all are live; librdkafka copies the collection.
         unsafe { sys::rd_kafka_DescribeTopics(rk, asked.raw[0], options, queue) }
     })?;
@@ -78,24 +98,25 @@ fn ask(client: &Arc<Client>, names: &[String]) -> Answers<Described> {
 /// # Safety
 /// `description` must be live.
 unsafe fn described(name: String, description: *const sys::rd_kafka_TopicDescription_t) -> Described {
-    let mut leaderless = Vec::new();
-    let mut fewest = None;
+    let mut partitions = BTreeMap::new();
     // SAFETY: as the caller promises; the parts live as long as the description.
     unsafe {
         let mut count = 0;
-        let partitions = lent(sys::rd_kafka_TopicDescription_partitions(description, &raw mut count), count);
-        for &partition in partitions {
+        for &partition in lent(sys::rd_kafka_TopicDescription_partitions(description, &raw mut count), count) {
             let mut replicas = 0;
             sys::rd_kafka_TopicPartitionInfo_replicas(partition, &raw mut replicas);
-            fewest = Some(fewest.map_or(replicas, |fewest: usize| fewest.min(replicas)));
-            if sys::rd_kafka_TopicPartitionInfo_leader(partition).is_null() {
-                leaderless.push(sys::rd_kafka_TopicPartitionInfo_partition(partition));
-            }
+            let mut in_sync = 0;
+            sys::rd_kafka_TopicPartitionInfo_isr(partition, &raw mut in_sync);
+            let leader = sys::rd_kafka_TopicPartitionInfo_leader(partition);
+            let leader = if leader.is_null() { None } else { Some(sys::rd_kafka_Node_id(leader)) };
+            let number = sys::rd_kafka_TopicPartitionInfo_partition(partition);
+            partitions.insert(number, DescribedPartition { leader, replicas, in_sync });
         }
+        let fewest = partitions.values().map(|partition| partition.replicas).min();
         let replicas = i32::try_from(fewest.unwrap_or(0)).unwrap_or(i32::MAX);
         let id = topic_id(sys::rd_kafka_TopicDescription_topic_id(description));
-        let partitions = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
-        Described { topic: TopicDescription { name, id, partitions, replicas }, leaderless }
+        let count = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
+        Described { topic: TopicDescription { name, id, partitions: count, replicas }, partitions }
     }
 }
 
@@ -117,18 +138,35 @@ unsafe fn topic_id(id: *const sys::rd_kafka_Uuid_t) -> TopicId {
     TopicId(bytes)
 }
 
-/// Reads the configuration of topics.
-pub(super) fn configs(client: &Arc<Client>, names: &[String]) -> Answers<Vec<ConfigEntry>> {
+/// Reads the configuration of topics: the entries called `settings`, or all if there are none.
+pub(super) fn configs(client: &Arc<Client>, names: &[String], settings: &[&str]) -> Answers<Vec<ConfigEntry>> {
+    configs_within(client, names, settings, LIMIT)
+}
+
+/// Reads the configuration of topics likewise, within `limit`.
+pub(super) fn configs_within(
+    client: &Arc<Client>,
+    names: &[String],
+    settings: &[&str],
+    limit: Duration,
+) -> Answers<Vec<ConfigEntry>> {
+    let settings: Vec<CString> = settings.iter().map(|name| c_string(name)).collect::<Result<_, _>>()?;
     let mut asked = Owned::new(sys::rd_kafka_ConfigResource_destroy);
     for name in names {
         let c_name = c_string(name)?;
         let kind = sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC;
         // SAFETY: the name is live and copied.
-        asked.raw.push(unsafe { sys::rd_kafka_ConfigResource_new(kind, c_name.as_ptr()) });
+        let resource = unsafe { sys::rd_kafka_ConfigResource_new(kind, c_name.as_ptr()) };
+        asked.raw.push(resource);
+        for setting in &settings {
+            // SAFETY: the resource is live, and both strings are copied. It fails only without a name. Only the names are
+            // sent.
+            unsafe { sys::rd_kafka_ConfigResource_set_config(resource, setting.as_ptr(), c"".as_ptr()) };
+        }
     }
     let doing = format!("configuration of {} topics", names.len());
     let call = Call::new(client, Operation::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, doing)?;
-    let event = call.answer(|rk, options, queue| {
+    let event = call.within(limit)?.answer(|rk, options, queue| {
         // SAFETY: all are live; librdkafka copies the resources.
         unsafe { sys::rd_kafka_DescribeConfigs(rk, asked.raw.as_mut_ptr(), asked.raw.len(), options, queue) }
     })?;

@@ -9,7 +9,7 @@ use wire::partition::Partition;
 
 use super::call::{Call, lent};
 use super::describe;
-use crate::catalog::{Answers, Isolation};
+use crate::catalog::{Answers, Isolation, NO_LEADER_NOW};
 use crate::client::{Client, reason_of};
 use crate::error::{KafkaError, KafkaFault};
 use crate::partitions::PartitionList;
@@ -100,9 +100,7 @@ impl Offsets<'_> {
             let error = match &topics[at.topic.as_ref()] {
                 Err(error) => KafkaError { doing: doing(), ..error.clone() },
                 Ok(found) if at.partition >= found.topic.partitions => KafkaError::unknown_topic(doing()),
-                Ok(found) if found.leaderless.contains(&at.partition) => {
-                    KafkaError::unavailable(doing(), "the partition has no leader")
-                }
+                Ok(found) if found.lacks_leader(at.partition) => KafkaError::unavailable(doing(), NO_LEADER_NOW),
                 Ok(_) => return true,
             };
             self.answers[index] = Err(Failure { error, no_leader: false });

@@ -123,7 +123,7 @@ impl LaneQueue {
             let name = c_string(&start.topic)?;
             let topic = match topics.get(&*start.topic) {
                 Some(topic) => topic.clone(),
-                None => Arc::new(Topic::open(&self.consumer.client, &start.topic)?),
+                None => Arc::new(Topic::open(&self.consumer.client, &start.topic, None)?),
             };
             topics.insert(&start.topic, topic.clone());
             let origin = (topic.address(), start.partition);

@@ -7,18 +7,16 @@ use rdkafka_sys as sys;
 use wire::ids::Offset;
 
 use super::refusal_reason::refusal_reason;
+use super::sent::{Ends, Origin};
 use crate::client::Event;
 use crate::error::refusal;
-
-/// Partition of a report: the address of its topic handle, and the partition's number.
-type Origin = (usize, i32);
 
 /// Sum of the delivery reports of one transaction.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     count: u64,
-    /// The lowest and the highest offset appended to each partition.
-    ends: HashMap<Origin, (Offset, Offset)>,
+    /// Extent of what was appended to each partition.
+    ends: HashMap<Origin, Ends>,
     first_bad: Option<BadReport>,
 }
 
@@ -42,16 +40,21 @@ impl Reports {
         self.first_bad.as_ref()
     }
 
-    /// Removes and returns the lowest and the highest offset of each partition.
-    pub(super) fn take_ends(&mut self) -> impl Iterator<Item = (Origin, (Offset, Offset))> + use<> {
-        std::mem::take(&mut self.ends).into_iter()
+    pub(super) fn ends(&self) -> &HashMap<Origin, Ends> {
+        &self.ends
     }
 
-    pub(super) fn take(&mut self, event: &Event) {
+    /// Removes and returns the extent of what was appended to each partition.
+    pub(super) fn take_ends(&mut self) -> HashMap<Origin, Ends> {
+        std::mem::take(&mut self.ends)
+    }
+
+    /// Takes an event. Returns the bytes of the keys and values that it reports.
+    pub(super) fn take(&mut self, event: &Event) -> u64 {
         match event.kind() {
-            sys::RD_KAFKA_EVENT_DR => self.take_reports(event),
+            sys::RD_KAFKA_EVENT_DR => return self.take_reports(event),
             sys::RD_KAFKA_EVENT_ERROR => {
-                let Some((code, reason)) = event.error() else { return };
+                let Some((code, reason)) = event.error() else { return 0 };
                 // SAFETY: the event is live.
                 if unsafe { sys::rd_kafka_event_error_is_fatal(event.raw()) } != 0 {
                     self.bad(BadReport { code, reason, origin: None, offsets: (Offset(-1), Offset(-1)) });
@@ -61,9 +64,11 @@ impl Reports {
             }
             _ => {}
         }
+        0
     }
 
-    fn take_reports(&mut self, event: &Event) {
+    fn take_reports(&mut self, event: &Event) -> u64 {
+        let mut bytes = 0;
         loop {
             // SAFETY: the event is live. It owns the message until it is destroyed, and the message owns its key and holds
             // its topic. Fields are read in place and copied. Neither the payload, which may be in a frame, nor
@@ -71,16 +76,22 @@ impl Reports {
             unsafe {
                 let message = sys::rd_kafka_event_message_next(event.raw());
                 if message.is_null() {
-                    return;
+                    return bytes;
                 }
                 self.count += 1;
+                bytes += ((*message).len + (*message).key_len) as u64;
                 let origin = ((*message).rkt.addr(), (*message).partition);
                 // Read as a number: a newer broker's code may have no name in the bindings' enum.
                 match ptr::addr_of!((*message).err).cast::<i32>().read() {
                     0 => {
                         let offset = Offset((*message).offset);
-                        let ends = self.ends.entry(origin).or_insert((offset, offset));
-                        *ends = (ends.0.min(offset), ends.1.max(offset));
+                        let broker = Some(sys::rd_kafka_message_broker_id(message)).filter(|id| *id >= 0);
+                        let new = Ends { first: offset, last: offset, count: 0, broker };
+                        let ends = self.ends.entry(origin).or_insert(new);
+                        ends.first = ends.first.min(offset);
+                        ends.last = ends.last.max(offset);
+                        ends.count += 1;
+                        ends.broker = broker;
                     }
                     code => {
                         let reason = refusal_reason(code, !(*message).key.is_null());

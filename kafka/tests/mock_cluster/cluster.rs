@@ -1,5 +1,6 @@
 //! Mock cluster, and the readers and writers of the tests.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,6 +64,7 @@ pub(crate) fn fence(properties: &Properties, limit: Duration) -> Result<Producer
         transactional_id: "causeway.test.0",
         transaction_timeout: Duration::from_secs(30),
         memory: 64 << 20,
+        zstd_topics: &BTreeSet::new(),
     };
     Producer::fence(properties, &config, limit)
 }

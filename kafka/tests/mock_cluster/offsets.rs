@@ -38,7 +38,7 @@ fn state_is_read_completely_after_a_broker_disconnect() {
     let cluster = cluster_of_three_records();
     let log = LogReader::start(&cluster.properties, "test").unwrap();
     cluster.mock.request_errors(RDKafkaApiKey::ListOffsets, &[ANSWERS, LEAVES]);
-    let values: Vec<_> = log.read(TOPIC, 0).unwrap().into_iter().map(|(_, value)| value).collect();
+    let values: Vec<_> = log.read(TOPIC, 0).unwrap().into_iter().map(|timed| timed.entry.1).collect();
     assert_eq!(values, [b"a", b"b", b"c"].map(|value| Some(value.to_vec())));
 }
 

@@ -1,5 +1,6 @@
 //! Creation of target topics: their settings, and the settings that the target refuses.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -56,19 +57,21 @@ impl TopicCreator {
     pub(super) fn create(&self, topics: &mut [NewTopic]) -> Result<Vec<Result<(), NotUsable>>, KafkaError> {
         let Some(first) = topics.first() else { return Ok(Vec::new()) };
         tracing::info!(topics = topics.len(), first = first.name, "creating target topics");
-        let defaults = self.defaults();
-        let is_default = |name: &str, value: &str| defaults.get(name).is_some_and(|default| default == value);
+        // Asked for only where they decide: topics with copied settings need them only after a refusal.
+        let known = OnceCell::new();
+        let defaults = || known.get_or_init(|| self.defaults());
+        let is_default = |name: &str, value: &str| defaults().get(name).is_some_and(|default| default == value);
         let timestamps = TIMESTAMPS.iter().filter(|(name, value)| self.sets_defaults || !is_default(name, value));
         let timestamps: Vec<_> = timestamps.map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         topics.iter_mut().for_each(|topic| topic.configs.extend(timestamps.iter().cloned()));
         let may_lack = |name: &str, value: &str| name != TIMESTAMP_TYPE || is_default(name, value);
         let answers = match self.catalog.create(topics) {
-            Err(error) if is_permanent(&error) => vec![Err(error); topics.len()],
+            Err(error) if Change::Creation.is_refused(&error) => vec![Err(error); topics.len()],
             answers => answers?,
         };
         let created = topics.iter().zip(answers).map(|(topic, answer)| match answer {
             Ok(()) => Ok(()),
-            Err(error) if is_permanent(&error) => self.create_without_refused(topic, error, may_lack),
+            Err(error) if Change::Creation.is_refused(&error) => self.create_without_refused(topic, error, may_lack),
             Err(error) => Err(NotUsable::Wait(error)),
         });
         Ok(created.collect())
@@ -114,7 +117,7 @@ impl TopicCreator {
             left_out.extend(out.into_iter().map(|(name, value)| format!("{name}={value}")));
             match only(self.catalog.create(std::slice::from_ref(&topic))) {
                 Ok(()) => break,
-                Err(error) if is_permanent(&error) => refused = error,
+                Err(error) if Change::Creation.is_refused(&error) => refused = error,
                 Err(error) => return Err(NotUsable::Wait(error)),
             }
         }
@@ -131,10 +134,25 @@ impl TopicCreator {
     }
 }
 
-/// Returns whether a refusal stays until an operator acts. A missing right, a missing broker, a busy controller and a
-/// quota may pass.
-fn is_permanent(error: &KafkaError) -> bool {
-    matches!(error.fault, KafkaFault::Misused | KafkaFault::RecordRejected)
+/// Change of the target's topics that this link requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    Creation,
+    Growth,
+}
+
+impl Change {
+    /// Returns whether the error is a refusal that stays until an operator acts. A missing broker, a busy controller and a
+    /// quota pass: the change is tried again. A missing right to create passes too, because without the topic there is
+    /// nothing to carry. A missing right to grow is a refusal: the partitions that exist are carried meanwhile, and the
+    /// others halt with both numbers of partitions.
+    pub(super) fn is_refused(self, error: &KafkaError) -> bool {
+        match error.fault {
+            KafkaFault::Misused | KafkaFault::RecordRejected => true,
+            KafkaFault::Unauthorized => self == Self::Growth,
+            _ => false,
+        }
+    }
 }
 
 /// Returns the words of a sentence that may be names of settings.
@@ -145,6 +163,8 @@ fn words(sentence: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use kafka::catalog::{Answers, ConfigEntry};
     use service::lock::Lock;
 
@@ -156,10 +176,13 @@ mod tests {
         names_them: bool,
         default_type: &'static str,
         created: Lock<Vec<NewTopic>>,
+        /// Requests for the defaults.
+        asked: AtomicU32,
     }
 
     impl Catalog for Strict {
         fn configs(&self, _: &[String]) -> Answers<Vec<ConfigEntry>> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
             let entry = |name: &str, value: &str, set_on_topic| ConfigEntry {
                 name: name.to_owned(),
                 value: value.to_owned(),
@@ -214,7 +237,27 @@ mod tests {
     }
 
     fn strict(refuses: &[&'static str]) -> Strict {
-        Strict { refuses: refuses.to_vec(), names_them: true, default_type: "CreateTime", created: Lock::default() }
+        Strict {
+            refuses: refuses.to_vec(),
+            names_them: true,
+            default_type: "CreateTime",
+            created: Lock::default(),
+            asked: AtomicU32::new(0),
+        }
+    }
+
+    #[test]
+    fn defaults_are_asked_for_only_where_they_decide() {
+        for (refuses, sets_defaults, times) in [(vec![], true, 0), (vec![], false, 1), (vec![TIMESTAMP_TYPE], true, 1)]
+        {
+            let cluster = Arc::new(strict(&refuses));
+            let catalog: Arc<dyn Catalog> = Arc::<Strict>::clone(&cluster);
+            let state_topic = "state".to_owned();
+            let creator = TopicCreator { catalog, sets_defaults, state_topic, left_out: Arc::default() };
+            let new = |name: &str| NewTopic { name: name.into(), partitions: 1, replication: None, configs: vec![] };
+            creator.create(&mut [new("a"), new("b")]).unwrap();
+            assert_eq!(cluster.asked.load(Ordering::Relaxed), times, "{refuses:?} {sets_defaults}");
+        }
     }
 
     #[test]

@@ -5,19 +5,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka::catalog::{Catalog, Isolation, NewTopic, TopicDescription, only};
+use kafka::catalog::{Bounds, Catalog, Isolation, NewTopic, Replicas, TopicDescription, only};
 use kafka::{KafkaError, KafkaFault};
 use service::lock::Lock;
 use service::topics::TopicFilter;
 use wire::control::{Accepts, OfferedPartition, TopicConfig};
 use wire::halt::HaltReason;
-use wire::ids::{LaneId, TopicId};
+use wire::ids::{LaneId, Position, TopicId};
 use wire::origin::Origin;
 use wire::partition::Partition;
 
 use crate::config::Rename;
 use crate::join::carried_topics::CarriedTopics;
-use crate::join::creation::{NotUsable, TopicCreator};
+use crate::join::creation::{Change, NotUsable, TopicCreator};
 use crate::join::{Offered, OfferedTarget};
 use crate::lane::Terms;
 use crate::link::{LinkSettings, ServedLink};
@@ -128,18 +128,16 @@ impl Targets {
             .map(at)
             .filter(|at| matches!(topics.get(&*at.topic), Some(Ok(topic)) if at.partition < topic.partitions))
             .collect();
-        let bounds =
-            if present.is_empty() { Vec::new() } else { self.catalog.bounds(&present, Isolation::Uncommitted)? };
-        let ends: HashMap<_, _> = present.into_iter().zip(bounds).collect();
+        let ends = if present.is_empty() { HashMap::new() } else { self.ends(present)? };
         let mut found = LookedUp::default();
         for partition in partitions {
             let at = at(partition);
             let target = match topics.get(&*at.topic) {
                 Some(Ok(topic)) if topic.partitions <= at.partition => Err(too_few(topic, partition)),
                 Some(Ok(topic)) => match &ends[&at] {
-                    Ok(bounds) => Ok(OfferedTarget {
+                    Ok(end) => Ok(OfferedTarget {
                         topic_id: topic.id,
-                        end: bounds.end,
+                        end: *end,
                         clusters: self.clusters(&partition.topic),
                         partition: at,
                     }),
@@ -165,6 +163,23 @@ impl Targets {
             found.offered.push(Offered { partition: partition.clone(), target });
         }
         Ok(found)
+    }
+
+    /// Returns the end of each partition's log; an error where no record can be written now. Such a partition would stop
+    /// its lane.
+    fn ends(&self, partitions: Vec<Partition>) -> Result<HashMap<Partition, Result<Position, KafkaError>>, KafkaError> {
+        let bounds = self.catalog.bounds(&partitions, Isolation::Uncommitted)?;
+        let replicas = self.catalog.replicas(&partitions)?;
+        let writable = |at: &Partition, replicas: Result<Replicas, KafkaError>| match replicas?.refusal() {
+            Some(reason) => Err(KafkaError { doing: format!("write to {at}"), reason, fault: KafkaFault::Unavailable }),
+            None => Ok(()),
+        };
+        let ends = partitions.into_iter().zip(bounds.into_iter().zip(replicas));
+        let end = |(at, (bounds, replicas)): (Partition, (Result<Bounds, KafkaError>, _))| {
+            let end = bounds.and_then(|bounds| writable(&at, replicas).map(|()| bounds.end));
+            (at, end)
+        };
+        Ok(ends.map(end).collect())
     }
 
     /// Returns the origins that the state must contain before the missing topics of these partitions are created. A
@@ -283,7 +298,7 @@ impl Targets {
         tracing::info!(topic = name, partitions, "adding target partitions");
         match self.catalog.grow(name, partitions) {
             Ok(()) => Ok(true),
-            Err(error) if is_refusal(&error) => {
+            Err(error) if Change::Growth.is_refused(&error) => {
                 tracing::warn!(topic = name, %error, "could not add target partitions");
                 Ok(false)
             }
@@ -366,20 +381,16 @@ fn too_few(topic: &TopicDescription, offered: &OfferedPartition) -> HaltRecord {
     HaltRecord::new(HaltReason::TargetTooFewPartitions, detail)
 }
 
-/// Returns whether the cluster permanently refuses, rather than does not answer now.
-fn is_refusal(error: &KafkaError) -> bool {
-    matches!(error.fault, KafkaFault::Unauthorized | KafkaFault::Misused | KafkaFault::RecordRejected)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Barrier;
     use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
-    use kafka::catalog::{Answers, Bounds};
-    use wire::ids::{Position, Slot, TopicId};
+    use kafka::catalog::Answers;
+    use wire::ids::{Slot, TopicId};
 
     use super::*;
+    use crate::join::fixtures;
 
     /// A cluster in which every topic has the same number of partitions and may or may not grow.
     struct Cluster {
@@ -419,6 +430,11 @@ mod tests {
                 _ => Ok(Bounds { start: Position(0), end: Position(0) }),
             };
             Ok(partitions.iter().map(bounds).collect())
+        }
+        fn replicas(&self, partitions: &[Partition]) -> Answers<Replicas> {
+            let in_sync = |at: &Partition| if &*at.topic == "short" { 1 } else { 2 };
+            let replicas = |at| Ok(Replicas { leader: Some(1), in_sync: in_sync(at), required: 2 });
+            Ok(partitions.iter().map(replicas).collect())
         }
         fn create(&self, _: &[NewTopic]) -> Answers<()> {
             refuse("creation")
@@ -464,17 +480,7 @@ mod tests {
     }
 
     fn offered(partition: i32) -> OfferedPartition {
-        OfferedPartition {
-            slot: Slot(partition as u32),
-            topic: "orders".to_owned(),
-            partition,
-            topic_id: TopicId([1; 16]),
-            partitions: 3,
-            log_start: Position(0),
-            log_end: Position(0),
-            start: Position(0),
-            jump: None,
-        }
+        OfferedPartition { slot: Slot(partition as u32), partition, partitions: 3, ..fixtures::offered("orders") }
     }
 
     #[test]
@@ -491,17 +497,19 @@ mod tests {
     #[test]
     fn a_topic_that_cannot_be_used_now_waits_alone() {
         let targets = targets(cluster(3, false, None));
-        let offers =
-            ["denied", "orders", "leaderless"].map(|topic| OfferedPartition { topic: topic.into(), ..offered(0) });
+        let offers = ["denied", "orders", "leaderless", "short"]
+            .map(|topic| OfferedPartition { topic: topic.into(), ..offered(0) });
         let topics = |waiting: Vec<Waiting>| waiting.into_iter().map(|one| one.partition.topic).collect::<Vec<_>>();
         let carried = CarriedTopics::new(1);
         let claims = targets.claims(&offers, &carried).unwrap();
         assert_eq!(topics(claims.waiting), ["denied"], "it could be missing");
-        assert_eq!(claims.partitions.len(), 2);
+        assert_eq!(claims.partitions.len(), 3);
         let found = targets.look_up(&offers, &carried).unwrap();
         assert_eq!(found.offered.len(), 1);
         assert_eq!(found.offered[0].partition.topic, "orders");
-        assert_eq!(topics(found.waiting), ["denied", "leaderless"]);
+        let reason = "write to short/0: the partition has 1 in-sync replicas, `min.insync.replicas` is 2";
+        assert_eq!(found.waiting.last().unwrap().error.to_string(), reason);
+        assert_eq!(topics(found.waiting), ["denied", "leaderless", "short"]);
     }
 
     #[test]

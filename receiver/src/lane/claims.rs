@@ -93,32 +93,20 @@ impl Claimed {
 
 #[cfg(test)]
 mod tests {
-    use wire::control::OfferedPartition;
-    use wire::ids::{Position, Slot, TopicId};
+    use wire::ids::{Position, TopicId};
 
     use super::*;
-    use crate::join::OfferedTarget;
+    use crate::join::{OfferedTarget, fixtures};
     use crate::target::TargetPartition;
 
     fn offered(clusters: &[&str]) -> Offered {
-        let partition = OfferedPartition {
-            slot: Slot(0),
-            topic: "orders".into(),
-            partition: 0,
-            topic_id: TopicId([1; 16]),
-            partitions: 1,
-            log_start: Position(0),
-            log_end: Position(0),
-            start: Position(0),
-            jump: None,
-        };
         let target = OfferedTarget {
             partition: TargetPartition { topic: "fra.orders".into(), partition: 0 },
             topic_id: TopicId([2; 16]),
             end: Position(0),
             clusters: clusters.iter().map(|&id| id.to_owned()).collect(),
         };
-        Offered { partition, target: Ok(target) }
+        Offered { partition: fixtures::offered("orders"), target: Ok(target) }
     }
 
     #[test]

@@ -27,13 +27,12 @@ impl<T: LaneTarget> Lane<T> {
     }
 
     fn store_classes(&mut self, terms: &Terms, requests: &[ClassRequest]) -> Result<ClassTable, OpenError> {
-        self.parts.target.fence()?;
-        let mut state = self.read_decisive(terms)?;
+        let mut state = self.take(terms)?;
         let (classes, appended) = append(&state, terms, requests)?;
         if appended {
             let terms = Terms { classes: classes.clone(), ..terms.clone() };
             let accepted = rebuilt::accept(self.parts.id, &terms, &mut state);
-            self.commit_lane_record(&terms.lane_record(state.lane.as_ref()), &accepted)?;
+            self.commit_lane_record(&terms.lane_record(state.lane.as_ref()), &state.custody, &accepted)?;
             let added = classes.lanes() - terms.classes.default_class().count;
             tracing::info!(classes = classes.classes().len(), class_lanes = added, "stored the lanes of classes");
         }

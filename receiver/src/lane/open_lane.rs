@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wire::control::{Control, LaneClosedReason};
@@ -17,13 +18,15 @@ use super::handover::{Handovers, LaneMessage};
 use super::inbox::{Arrival, Inbox};
 use super::memory::{DecodeMemory, Lease};
 use super::offers::{Offers, Pending};
+use super::ownership::Ownership;
 use super::size::TransactionSize;
 use super::slots::Slots;
 use super::stored::Stored;
 use super::unauthorized_partition::UnauthorizedPartitionSearch;
 use crate::join::Offered;
+use crate::target::custody::{Bidder, Holder};
 use crate::target::state::{HaltRecord, JumpRecord, PartitionRecord};
-use crate::target::{LaneTarget, TargetError, TargetPartition};
+use crate::target::{LaneTarget, TargetError, TargetPartition, Unwritable};
 
 pub struct Lane<T> {
     pub(super) parts: Parts<T>,
@@ -38,6 +41,7 @@ pub(super) struct Parts<T> {
     pub(super) replies: VecDeque<Control>,
     pub(super) messages: VecDeque<(LaneId, LaneMessage)>,
     pub(super) counts: Counts,
+    pub(super) ownership: Ownership,
 }
 
 /// Counters of a lane since its process started.
@@ -53,6 +57,8 @@ pub struct Counts {
     pub holes: u64,
     /// Times a transaction's outcome was unknown and the lane recovered from its state.
     pub recoveries: u64,
+    /// Recoveries through another transactional id, because a transaction of the present one could not be ended.
+    pub escapes: u64,
     /// Records that a replay did not append again because they were committed.
     pub replayed: u64,
     /// Frames dropped: duplicates and older epochs.
@@ -75,6 +81,7 @@ service::add_fields!(Counts {
     transactions,
     holes,
     recoveries,
+    escapes,
     replayed,
     frames_dropped,
     runs_dropped,
@@ -101,6 +108,8 @@ pub(super) struct Open {
     pub(super) claims: Claims,
     pub(super) handovers: Handovers,
     pub(super) unauthorized: UnauthorizedPartitionSearch,
+    /// Set if the last transaction may have failed because of partitions that cannot be written: those that are known.
+    pub(super) unwritable: Option<Vec<Unwritable>>,
     pub(super) inbox: Inbox,
     pub(super) current: Option<Current>,
     /// The next transaction writes the lane's record even if there is nothing else to write.
@@ -146,10 +155,13 @@ pub struct OpenLane<'a, T> {
 }
 
 impl<T: LaneTarget> Lane<T> {
-    pub fn new(id: LaneId, target: T, memory: Arc<DecodeMemory>, size: TransactionSize) -> Self {
+    /// Makes a lane of the process that `holder` names.
+    pub fn new(id: LaneId, holder: Holder, target: T, memory: Arc<DecodeMemory>, size: TransactionSize) -> Self {
         let replies = VecDeque::new();
         let messages = VecDeque::new();
-        Self { parts: Parts { id, target, memory, size, replies, messages, counts: Counts::default() }, open: None }
+        let ownership = Ownership::new(Bidder::new(holder));
+        let counts = Counts::default();
+        Self { parts: Parts { id, target, memory, size, replies, messages, counts, ownership }, open: None }
     }
 
     pub fn at(&mut self, epoch: Epoch) -> Option<OpenLane<'_, T>> {
@@ -234,6 +246,11 @@ impl<T: LaneTarget> Lane<T> {
     /// Counters since the process started.
     pub fn counts(&self) -> Counts {
         self.parts.counts
+    }
+
+    /// Longest delay that the target's brokers announced within the last transaction, because of a quota.
+    pub fn quota_delay(&self) -> Duration {
+        self.parts.target.delay()
     }
 
     /// Compressed bytes of the frames in the inbox.

@@ -3,25 +3,29 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use kafka::{KafkaError, KafkaFault};
 use wire::close::{Close, CloseCode};
 use wire::control::Control;
-use wire::ids::Epoch;
+use wire::ids::{Epoch, LaneId};
+use wire::partition::Partition;
 
-use super::barrier;
 use super::claims::Claims;
 use super::forget::Forgets;
 use super::handover::Handovers;
 use super::inbox::Inbox;
+use super::left_out;
 use super::offers::Offers;
-use super::open_lane::{Lane, Open};
+use super::open_lane::{Lane, Open, Parts};
+use super::ownership::{Attempt, Secured, write_custody};
 use super::rebuilt::{self, Entry};
 use super::slots::Slots;
 use super::stored::Stored;
 use super::terms::{OpenError, Terms};
 use super::unauthorized_partition::UnauthorizedPartitionSearch;
 use crate::join::carried_topics::CarriedTopics;
-use crate::target::state::{self, LaneRecord, LaneState};
-use crate::target::{Extent, LaneTarget, StateEntry, TargetError};
+use crate::target::custody::{Custody, CustodyRecord};
+use crate::target::state::{self, LaneRecord, LaneState, PartitionRecord};
+use crate::target::{Extent, LaneTarget, StateEntry, TargetError, TargetPartition};
 
 impl<T: LaneTarget> Lane<T> {
     /// Takes the lane over: reads and checks its state, fences every earlier owner, reads again what they
@@ -38,16 +42,17 @@ impl<T: LaneTarget> Lane<T> {
 
     fn take_over(&mut self, terms: Arc<Terms>, carried_topics: Arc<CarriedTopics>) -> Result<Epoch, OpenError> {
         let lane = self.parts.id;
-        let before = self.read_checked(&terms)?;
-        self.parts.target.fence()?;
-        let mut state = self.read_decisive(&terms)?;
-        state.ensure_no_older_than(lane, before.epoch())?;
+        let mut state = self.take(&terms)?;
         let record = terms.lane_record(state.lane.as_ref());
         let accepted = rebuilt::accept(lane, &terms, &mut state);
-        self.commit_lane_record(&record, &accepted)?;
+        self.commit_lane_record(&record, &state.custody, &accepted)?;
         let known = state.partitions.keys().chain(state.moved.keys());
         carried_topics.handle_lane_read(lane, known.map(|key| &key.topic));
         let epoch = record.epoch;
+        let source = &terms.source_cluster;
+        let target = &self.parts.target;
+        let written = |key: &Partition| Some((key.clone(), target.written_at(&state::partition_key(source, key))?));
+        let written = state.partitions.keys().filter_map(written).collect();
         self.parts.messages.clear();
         self.open = Some(Open {
             not_offered: state.partitions.keys().cloned().collect(),
@@ -60,6 +65,7 @@ impl<T: LaneTarget> Lane<T> {
             claims: Claims::stored(state.origins),
             handovers: Handovers::stored(state.moved, record.filter_hash),
             unauthorized: UnauthorizedPartitionSearch::default(),
+            unwritable: None,
             inbox: Inbox::default(),
             current: None,
             keep_alive: false,
@@ -71,6 +77,7 @@ impl<T: LaneTarget> Lane<T> {
                 carried_topics,
                 record,
                 partitions: state.partitions,
+                written,
                 jumps: Arc::new(state.jumps),
             },
         });
@@ -78,40 +85,45 @@ impl<T: LaneTarget> Lane<T> {
         Ok(epoch)
     }
 
+    /// Makes the lane this process's and returns its state, with the checks before any other owner is fenced.
+    pub(super) fn take(&mut self, terms: &Terms) -> Result<LaneState, OpenError> {
+        let before = self.read_checked(terms)?;
+        let Parts { id: lane, target, ownership, .. } = &mut self.parts;
+        let lane = *lane;
+        let fold = |entries| {
+            let state = check_state(lane, terms, entries)?;
+            state.ensure_no_older_than(lane, before.epoch())?;
+            Ok(state)
+        };
+        let mut attempt = Attempt { target: &mut *target, lane, link: &terms.link, fold };
+        let secured = ownership.secure(&mut attempt, &before.custody).map_err(gone_is_refused);
+        if let Err(OpenError::Target(error)) = secured {
+            let state = TargetPartition::new(state::topic(&terms.link), i32::from(lane.0));
+            let others = before.partitions.values().map(PartitionRecord::target);
+            return Err(left_out::explained(target, state, others, error).into());
+        }
+        match secured? {
+            Secured::Owned(state) => Ok(*state),
+            Secured::Lost(custody) => Err(taken_meanwhile(lane, &custody).into()),
+        }
+    }
+
     /// Reads the lane's state and checks that it belongs to this session's link and clusters.
     pub(super) fn read_checked(&mut self, terms: &Terms) -> Result<LaneState, OpenError> {
         let entries = self.parts.target.read_state(Extent::LastStable);
-        self.check_state(terms, entries)
-    }
-
-    /// Reads the lane's state after the fence, through a record of the lane's own, and checks it likewise.
-    pub(super) fn read_decisive(&mut self, terms: &Terms) -> Result<LaneState, OpenError> {
-        let entries = barrier::read_through(&mut self.parts.target);
-        self.check_state(terms, entries)
-    }
-
-    fn check_state(
-        &self,
-        terms: &Terms,
-        entries: Result<Vec<StateEntry>, TargetError>,
-    ) -> Result<LaneState, OpenError> {
-        let refused = |error: TargetError| Close::new(CloseCode::StateRefused, error.to_string());
-        let entries = entries.map_err(|error| match error {
-            gone @ TargetError::StateGone(_) => OpenError::Refused(refused(gone)),
-            other => other.into(),
-        })?;
-        // The lane record comes first: it explains why the partitions are of another cluster.
-        let stored = LaneState::lane_record(self.parts.id, &entries).map_err(refused)?;
-        stored.as_ref().map_or(Ok(()), |lane| terms.check(lane))?;
-        // An operator may have accepted another cluster: then the stored positions are still of the old one.
-        let source = stored.as_ref().map_or(&terms.source_cluster, |lane| &lane.source_cluster);
-        Ok(LaneState::fold(self.parts.id, source, &entries).map_err(refused)?)
+        check_state(self.parts.id, terms, entries.map_err(|error| gone_is_refused(error.into()))?)
     }
 
     /// Commits the lane's record together with other entries.
-    pub(super) fn commit_lane_record(&mut self, record: &LaneRecord, others: &[Entry]) -> Result<(), TargetError> {
+    pub(super) fn commit_lane_record(
+        &mut self,
+        record: &LaneRecord,
+        custody: &Custody,
+        others: &[Entry],
+    ) -> Result<(), TargetError> {
         let target = &mut self.parts.target;
         target.begin()?;
+        write_custody(target, custody)?;
         target.write_state(&state::lane_key(), Some(&state::encode(record)))?;
         for (key, value) in others {
             target.write_state(key, value.as_deref())?;
@@ -119,4 +131,28 @@ impl<T: LaneTarget> Lane<T> {
         target.drain()?;
         target.commit()
     }
+}
+
+fn check_state(lane: LaneId, terms: &Terms, entries: Vec<StateEntry>) -> Result<LaneState, OpenError> {
+    let refused = |error: TargetError| Close::new(CloseCode::StateRefused, error.to_string());
+    // The lane record comes first: it explains why the partitions are of another cluster.
+    let stored = LaneState::lane_record(lane, &entries).map_err(refused)?;
+    stored.as_ref().map_or(Ok(()), |stored| terms.check(stored))?;
+    // An operator may have accepted another cluster: then the stored positions are still of the old one.
+    let source = stored.as_ref().map_or(&terms.source_cluster, |stored| &stored.source_cluster);
+    Ok(LaneState::fold(lane, &terms.link, source, &entries).map_err(refused)?)
+}
+
+fn gone_is_refused(error: OpenError) -> OpenError {
+    match error {
+        OpenError::Target(gone @ TargetError::StateGone(_)) => {
+            Close::new(CloseCode::StateRefused, gone.to_string()).into()
+        }
+        other => other,
+    }
+}
+
+fn taken_meanwhile(lane: LaneId, custody: &CustodyRecord) -> TargetError {
+    let reason = format!("another receiver took it through {} meanwhile", custody.writer.as_str());
+    KafkaError { doing: format!("opening of lane {lane}"), reason, fault: KafkaFault::Unavailable }.into()
 }

@@ -7,11 +7,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use wire::ids::{Epoch, Position};
+use wire::ids::{Epoch, LaneId, Position};
 use wire::partition::Partition;
 
-use super::barrier;
-use super::open_lane::{Lane, Open, OpenLane};
+use super::left_out;
+use super::open_lane::{Lane, Open, OpenLane, Parts};
+use super::ownership::{Attempt, Secured, write_custody};
+use super::stored::Stored;
+use crate::target::custody::CustodyRecord;
 use crate::target::state::{LaneState, PartitionRecord};
 use crate::target::{Extent, LaneTarget, StateEntry, TargetError};
 
@@ -24,6 +27,9 @@ pub enum RecoverError {
     /// Another receiver has opened the lane meanwhile and owns it now.
     #[error("lane was opened at epoch {found}, ours is {ours}")]
     Superseded { ours: Epoch, found: Epoch },
+    /// Another receiver takes the lane: it has bid for it, and may not have opened it yet.
+    #[error("another receiver takes the lane, which was ours at epoch {ours}, through {writer}")]
+    Taken { ours: Epoch, writer: String },
     /// The stored positions are neither those before nor those after the unknown transaction.
     #[error("stored position of {partition} is {found}, it was {before} before and {after} after the transaction")]
     Diverged { partition: Partition, found: Position, before: Position, after: Position },
@@ -34,35 +40,61 @@ impl<T: LaneTarget> Lane<T> {
     /// After [`RecoverError::Target`] call it again, later; after any other error the lane must be closed.
     pub fn recover(&mut self) -> Result<(), RecoverError> {
         let Some(mut lane) = self.opened().filter(|lane| lane.open.unknown.is_some()) else { return Ok(()) };
-        let result = lane.recover();
-        if matches!(result, Err(RecoverError::Target(_))) {
-            self.parts.target.discard();
+        match lane.recover() {
+            Ok(()) => {
+                lane.leave_out();
+                Ok(())
+            }
+            Err(RecoverError::Target(error)) => {
+                let (state, others) = lane.partitions();
+                self.parts.target.discard();
+                Err(left_out::explained(&mut self.parts.target, state, others, error).into())
+            }
+            Err(error) => Err(error),
         }
-        result
     }
 }
 
 impl<T: LaneTarget> OpenLane<'_, T> {
     fn recover(&mut self) -> Result<(), RecoverError> {
-        let before = self.parts.target.read_state(Extent::LastStable)?;
-        self.fold_owned(&before)?;
-        self.parts.target.fence()?;
-        let after = barrier::read_through(&mut self.parts.target)?;
-        let state = self.fold_owned(&after)?;
-        self.parts.counts.recoveries += 1;
-        self.open.replay_from(state)
+        let Parts { id, target, ownership, counts, .. } = &mut *self.parts;
+        let stored = &self.open.stored;
+        let fold = |entries: Vec<StateEntry>| fold_owned(*id, stored, &entries);
+        let before = fold(target.read_state(Extent::LastStable)?)?;
+        // A lane that was taken over is not taken back.
+        if !ownership.holds(&before.custody) {
+            return Err(lost(stored, &before.custody.present));
+        }
+        let mut attempt = Attempt { target, lane: *id, link: &stored.terms.link, fold };
+        let state = match ownership.secure(&mut attempt, &before.custody)? {
+            Secured::Owned(state) => state,
+            Secured::Lost(custody) => return Err(lost(stored, &custody)),
+        };
+        if state.custody.is_undecided() {
+            target.begin()?;
+            write_custody(target, &state.custody)?;
+            target.drain()?;
+            target.commit()?;
+            counts.escapes += 1;
+            // A partition of the transaction that cannot be ended. It may be the one before the last.
+            self.open.unwritable.get_or_insert_default();
+            tracing::info!(lane = %id, writer = state.custody.present.writer.as_str(), "lane continues through another transactional id");
+        }
+        counts.recoveries += 1;
+        self.open.replay_from(*state)
     }
+}
 
-    /// Folds the state and makes sure that the lane is still ours: before the fence, so that a lane taken
-    /// over is not taken back; and after it, because another receiver may have come in between.
-    fn fold_owned(&self, entries: &[StateEntry]) -> Result<LaneState, RecoverError> {
-        let lane = self.parts.id;
-        let ours = self.open.stored.epoch;
-        let state = LaneState::fold(lane, &self.open.stored.terms.source_cluster, entries)?;
-        state.ensure_no_older_than(lane, ours)?;
-        let found = state.epoch();
-        if found > ours { Err(RecoverError::Superseded { ours, found }) } else { Ok(state) }
-    }
+/// Folds the state and makes sure that no one has opened the lane since.
+fn fold_owned(lane: LaneId, stored: &Stored, entries: &[StateEntry]) -> Result<LaneState, RecoverError> {
+    let state = LaneState::fold(lane, &stored.terms.link, &stored.terms.source_cluster, entries)?;
+    state.ensure_no_older_than(lane, stored.epoch)?;
+    let found = state.epoch();
+    if found > stored.epoch { Err(RecoverError::Superseded { ours: stored.epoch, found }) } else { Ok(state) }
+}
+
+fn lost(stored: &Stored, custody: &CustodyRecord) -> RecoverError {
+    RecoverError::Taken { ours: stored.epoch, writer: custody.writer.as_str().to_owned() }
 }
 
 impl Open {

@@ -49,6 +49,14 @@ impl Slots {
         self.by_number.get_mut(&slot).expect("a slot stays until the lane is opened again")
     }
 
+    /// Returns the open slots and their target partitions, in the order of their numbers.
+    pub(super) fn open(&self) -> Vec<(Slot, TargetPartition)> {
+        let open = self.by_number.iter().filter(|(_, state)| !state.closed);
+        let mut open: Vec<_> = open.map(|(slot, state)| (*slot, state.target.clone())).collect();
+        open.sort_unstable_by_key(|(slot, _)| *slot);
+        open
+    }
+
     /// Returns the slot that writes `target`, open or closed.
     pub(super) fn writer(&self, target: &TargetPartition) -> Option<&OpenSlot> {
         self.writers.get(target).and_then(|slot| self.by_number.get(slot))

@@ -19,6 +19,8 @@ pub(super) struct Stored {
     pub(super) carried_topics: Arc<CarriedTopics>,
     pub(super) record: LaneRecord,
     pub(super) partitions: HashMap<Partition, PartitionRecord>,
+    /// Time at which each partition's record was written when the lane was opened, in ms since the Unix epoch.
+    pub(super) written: HashMap<Partition, i64>,
     pub(super) jumps: Arc<BTreeMap<u64, JumpRecord>>,
 }
 

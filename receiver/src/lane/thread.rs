@@ -107,6 +107,8 @@ pub struct View {
     pub held_bytes: u64,
     /// The reason why records do not flow: the target's error, or that another receiver has the lane.
     pub trouble: Option<String>,
+    /// Longest delay that the target's brokers announced within the last transaction, because of a quota.
+    pub quota_delay: Duration,
     /// Offered partitions that wait for their target, each with the reason.
     pub waiting: Vec<(Partition, String)>,
     /// Halts, orphaned positions and jumps.
@@ -146,6 +148,7 @@ struct Running {
     retry: Option<Retry>,
     committed: Option<Instant>,
     trouble: Option<String>,
+    quota_delay: Duration,
     needs_action: Arc<NeedsAction>,
     stopping: bool,
 }
@@ -295,6 +298,7 @@ impl<T: LaneTarget> LaneThread<T> {
             if self.lane.epoch().is_some() {
                 running.trouble = None;
             }
+            running.quota_delay = Duration::ZERO;
             self.pace.leave(self.ticket);
             return Some(IDLE);
         }
@@ -306,6 +310,7 @@ impl<T: LaneTarget> LaneThread<T> {
         match self.lane.step() {
             Ok(committed) => {
                 self.lane.handle_duration(committed, began.elapsed());
+                running.quota_delay = self.lane.quota_delay();
                 running.committed = Some(Instant::now());
                 running.retry = None;
                 running.trouble = None;
@@ -353,7 +358,7 @@ impl<T: LaneTarget> LaneThread<T> {
                 tracing::warn!(%lane, %error, retry_in = ?next.wait, "target still fails");
                 running.retry = Some(next);
             }
-            RecoverError::Superseded { .. } => {
+            RecoverError::Superseded { .. } | RecoverError::Taken { .. } => {
                 tracing::error!(%lane, %error, "lane contested: another receiver opened it");
                 running.trouble = Some(format!("lane {lane} is contested: {error}"));
                 self.lane.close(LaneClosedReason::Superseded, &error.to_string());
@@ -390,6 +395,7 @@ impl<T: LaneTarget> LaneThread<T> {
         view.counts = self.lane.counts();
         view.held_bytes = self.lane.held_bytes();
         view.trouble.clone_from(&running.trouble);
+        view.quota_delay = running.quota_delay;
         view.needs_action = Arc::clone(&running.needs_action);
     }
 }

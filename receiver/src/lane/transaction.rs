@@ -14,6 +14,7 @@ use wire::partition::Partition;
 
 use super::draft::{Committed, Draft};
 use super::handover::{LaneMessage, Released};
+use super::left_out;
 use super::offers::Pending;
 use super::open_lane::{Counts, Current, Destination, Lane, LaneError, Open, OpenLane};
 use super::slots::OpenSlot;
@@ -89,6 +90,8 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         if !draft.begun {
             return Ok(());
         }
+        // Every transaction that may be committed has an entry in the state partition, acknowledged before the commit: a
+        // later reading of that partition waits for its outcome, also where the transaction cannot be ended.
         self.write_state(draft)?;
         self.drain(draft)?;
         Ok(self.parts.target.commit()?)
@@ -284,6 +287,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         let unauthorized = &self.open.unauthorized;
         !self.parts.size.allows(draft.counts.records, draft.counts.bytes)
             || draft.alone >= ALONE_MAX
+            || (draft.begun && self.parts.target.is_slow())
             || destination.is_some_and(|destination| unauthorized.must_wait(destination.slot, &draft.written))
     }
 
@@ -510,9 +514,11 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         let slot = offered.slot();
         let position = record.position;
         let leader_epoch = record.leader_epoch;
-        open.slots.join(slot, key, target, position);
         let lane = self.parts.id;
         let epoch = open.stored.epoch;
+        let written = open.stored.written.get(&key);
+        self.parts.replies.extend(written.map(|&at| Control::StoredAt { lane, epoch, slot, at }));
+        open.slots.join(slot, key, target, position);
         self.parts.replies.push_back(Control::PartitionOpen { lane, epoch, slot, position, leader_epoch });
     }
 }
@@ -549,6 +555,7 @@ impl Open {
     /// that the transaction wrote.
     fn blame(&mut self, error: &LaneError, written: BTreeSet<Slot>) {
         let LaneError::Target(error) = error else { return };
+        self.unwritable = left_out::suspects(error);
         let slot = match error {
             TargetError::Rejected(rejection) => self.slots.writer_number(&rejection.partition),
             TargetError::Replaced { partition, .. } => self.slots.writer_number(partition),

@@ -5,14 +5,18 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use kafka::catalog::Catalog;
+use service::cluster_watch::ClusterWatch;
 use service::lock::Lock;
 
 use crate::config::{Config, derived};
 use crate::link::{LinkSettings, ServedLink, StartLane};
 
 pub struct ServedLinks {
+    /// Watch over the target's answers, which no link owns.
+    pub(crate) target: Lock<ClusterWatch>,
     catalog: Arc<dyn Catalog>,
     start_lane: Arc<StartLane>,
     links: Lock<HashMap<String, Arc<ServedLink>>>,
@@ -20,13 +24,18 @@ pub struct ServedLinks {
 
 impl ServedLinks {
     pub fn new(config: &Config, catalog: Arc<dyn Catalog>, start_lane: Arc<StartLane>) -> Self {
-        let links = Self { catalog, start_lane, links: Lock::default() };
+        let links = Self { target: Lock::default(), catalog, start_lane, links: Lock::default() };
         drop(links.follow(config));
         links
     }
 
     pub fn get(&self, name: &str) -> Option<Arc<ServedLink>> {
         self.links.lock().get(name).cloned()
+    }
+
+    /// Returns the target's problem, if it has one.
+    pub(crate) fn target_trouble(&self) -> Option<String> {
+        self.target.lock().trouble(Instant::now()).map(|reason| format!("target cluster: {reason}"))
     }
 
     /// All links in the order of their names.

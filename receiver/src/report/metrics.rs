@@ -30,6 +30,10 @@ const LINK: &[Metric<LinkStatus>] = service::metrics! {
         "Source offsets that held no record: markers, aborted or compacted away";
     Counter "causeway_receiver_recoveries", |l| l.counts.recoveries,
         "Times a transaction's outcome was unknown and its lane recovered from its state";
+    Counter "causeway_receiver_escapes", |l| l.counts.escapes,
+        "Times a lane continued through another transactional id, because one could not be initialised";
+    Gauge "causeway_receiver_quota_delay_seconds", |l| Some(l.quota_delay_seconds),
+        "Longest delay that the target's brokers announced in the last transactions: a producer quota is exceeded";
     Counter "causeway_receiver_replayed_records", |l| l.counts.replayed,
         "Records that a replay did not append again because they were committed";
     Counter "causeway_receiver_dropped_frames", |l| l.counts.frames_dropped,
@@ -41,8 +45,12 @@ const LINK: &[Metric<LinkStatus>] = service::metrics! {
         "Times a partition was halted; stored halts count again when their lane is opened";
     Gauge "causeway_receiver_halted_partitions", |l| Some(l.halted_partitions as f64),
         "Partitions whose halt is stored; an operator must act";
+    Gauge "causeway_receiver_waiting_partitions", |l| Some(l.waiting_partitions as f64),
+        "Partitions that wait for the target; they continue by themselves";
     Gauge "causeway_receiver_orphaned_positions", |l| Some(l.orphaned_positions as f64),
         "Stored positions whose partition the sender does not offer: its topic is deleted or not matched";
+    Gauge "causeway_receiver_weaker_topics", |l| l.weaker_topics.map(|topics| topics as f64),
+        "Target topics that delete earlier or accept less than their source topics; absent until a session has compared them";
     Counter "causeway_receiver_jumps", |l| l.counts.jumps, "Halts lifted and positions moved, by command or policy";
     Counter "causeway_receiver_moves", |l| l.counts.moves,
         "Partitions handed over to another lane, because their class changed or is not `default`";
@@ -80,7 +88,7 @@ const PROCESS: &[Metric<Status>] = service::metrics! {
 
 #[cfg(test)]
 mod tests {
-    use service::status::{HaltedPartition, Tally};
+    use service::status::{HaltedPartition, PeerStatus, Tally};
 
     use super::*;
     use crate::report::status::LaneStatus;
@@ -101,6 +109,9 @@ mod tests {
             halted: vec![HaltedPartition::default()],
             orphaned: vec!["orders/0".into()],
             left_out_settings: vec!["orders: segment.bytes=1".into()],
+            weaker_settings: vec!["orders: retention.ms".into()],
+            weaker_topics: Some(1),
+            sender_condition: Some(PeerStatus { trouble: vec!["source cluster".into()], ..PeerStatus::default() }),
             closes,
             ..LinkStatus::default()
         };
@@ -122,14 +133,13 @@ mod tests {
             &docs.join("reference/metrics.md"),
             &[("receiver", service::metrics::reference(&registry))],
         );
-        let page = std::fs::read_to_string(docs.join("reference/status.md")).unwrap();
-        let (_, list) = page.split_once("<!-- receiver-json -->").unwrap();
-        let (list, _) = list.split_once("<!-- /receiver-json -->").unwrap();
-        let published = list.lines().filter_map(|line| line.strip_prefix("- `")?.split('`').next()).map(str::to_owned);
-        assert_eq!(
-            published.collect::<std::collections::BTreeSet<_>>(),
-            service::metrics::fields(&serde_json::json!(full()))
-        );
+        let sources = [
+            include_str!("status.rs"),
+            include_str!("../lane/open_lane.rs"),
+            include_str!("../../../service/src/status.rs"),
+        ];
+        let fields = service::metrics::json_reference(&sources, "Status", &serde_json::json!(full()));
+        service::metrics::check_page(&docs.join("reference/status.md"), &[("receiver-json", fields)]);
     }
 
     #[test]

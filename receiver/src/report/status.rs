@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use service::lock::Lock;
-use service::status::{HaltedPartition, Tally};
+use service::status::{HaltedPartition, PeerStatus, Tally};
 use transport::budget::Budget;
 use transport::clock::Clock;
 use wire::units::Rate;
@@ -15,8 +16,10 @@ use crate::config::Config;
 use crate::lane::Counts;
 use crate::lane::memory::DecodeMemory;
 use crate::lane::thread::{LaneHandle, View};
+use crate::link::condition;
 use crate::link::registry::ServedLinks;
 use crate::link::{Overview, ServedLink};
+use crate::report::readiness::Facts;
 use crate::target::state::JumpRecord;
 use crate::target_cluster::TargetCluster;
 
@@ -93,7 +96,7 @@ pub struct LinkStatus {
     pub channel_ends: u64,
     /// Number of lanes; 0 until a sender has connected.
     pub lanes: usize,
-    /// Number of open lanes.
+    /// Number of lanes that are open.
     pub lanes_open: usize,
     /// Counters over all lanes.
     pub counts: Counts,
@@ -101,18 +104,30 @@ pub struct LinkStatus {
     pub held_bytes: u64,
     /// Limit on the bytes that the sender may have in flight or in the inboxes: its credit.
     pub credit_bytes: u64,
-    /// Reasons why lanes do not commit (the target's error, or another receiver), and partitions that wait for the target.
+    /// Longest delay in seconds that the target's brokers announced within the last transactions, because a producer quota
+    /// is exceeded.
+    pub quota_delay_seconds: f64,
+    /// Problems, in sentences: why lanes do not commit or are slow, which partitions wait, which target topics have weaker
+    /// settings, and what the sender tells of itself.
     pub trouble: Vec<String>,
-    /// Partitions whose halt is stored, at most a hundred of each lane.
+    /// Number of partitions that wait for the target.
+    pub waiting_partitions: usize,
+    /// Condition of the sender, as it last told it in this session.
+    pub sender_condition: Option<PeerStatus>,
+    /// Partitions whose halt is stored, at most 100 of each lane.
     pub halted: Vec<HaltedPartition>,
-    /// Number of partitions whose halt is stored.
+    /// Number of partitions whose halt is stored; `halted` names at most 100 of each lane.
     pub halted_partitions: usize,
-    /// Stored positions whose partition the sender does not offer, at most a hundred of each lane.
+    /// [Orphaned](../troubleshoot.md#orphaned) positions, which the sender does not offer; at most 100 of each lane.
     pub orphaned: Vec<String>,
     /// Number of orphaned positions.
     pub orphaned_positions: usize,
-    /// Created topics without settings that the target refused, at most a hundred since the process started.
+    /// Created topics and the settings that the target refused, at most 100 since the process started.
     pub left_out_settings: Vec<String>,
+    /// Target topics with settings that delete earlier or accept less than the source's, at most a hundred.
+    pub weaker_settings: Vec<String>,
+    /// Number of these topics; `null` until a session has compared them.
+    pub weaker_topics: Option<usize>,
     /// Status of each lane.
     pub by_lane: Vec<LaneStatus>,
     /// Number of ended sessions, by close code.
@@ -182,14 +197,21 @@ impl Board {
         self.inner.lock().draining = true;
     }
 
-    /// Returns whether senders can be served, or the reason why not.
+    /// Returns whether the receiver can do its work, or the reason why not.
     pub fn ready(&self) -> Result<(), String> {
         let inner = self.inner.lock();
-        match (&inner.serving, inner.draining) {
-            (None, _) => Err("waiting for the target cluster".to_owned()),
-            (_, true) => Err("draining".to_owned()),
-            (Some(serving), false) => serving.rebuilt().map_or(Ok(()), Err),
-        }
+        let serving = inner.serving.as_ref();
+        let unreachable = serving.and_then(|serving| serving.links.target.lock().unreachable(Instant::now()));
+        let lanes: Vec<_> = links(serving).iter().flat_map(|link| views(&link.overview().lanes)).collect();
+        let facts = Facts {
+            listens: serving.is_some(),
+            draining: inner.draining,
+            trouble: inner.trouble.clone().or_else(|| serving.and_then(Serving::rebuilt)),
+            unreachable,
+            lanes: lanes.iter().filter(|view| view.epoch.is_some()).count(),
+            failing: lanes.into_iter().filter_map(|view| view.trouble).collect(),
+        };
+        facts.ready()
     }
 
     /// Returns the status at this moment.
@@ -197,6 +219,7 @@ impl Board {
         let inner = self.inner.lock();
         let budget = inner.budget.as_ref();
         let serving = inner.serving.as_ref();
+        let target = serving.and_then(|serving| serving.links.target_trouble());
         Status {
             role: "receiver",
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -204,7 +227,7 @@ impl Board {
             listen: serving.map(|serving| serving.listen),
             rate_bits_per_second: budget.and_then(Budget::rate).map(Rate::bits_per_second),
             sent_bytes: budget.map_or(0, |budget| budget.usage().wire_bytes),
-            trouble: inner.trouble.iter().cloned().chain(serving.and_then(Serving::rebuilt)).collect(),
+            trouble: inner.trouble.iter().cloned().chain(target).chain(serving.and_then(Serving::rebuilt)).collect(),
             decode_memory_used_bytes: serving.map_or(0, |serving| serving.memory.held()),
             decode_memory_bytes: serving.map_or(0, |serving| serving.memory.limit()),
             refusals: serving.map(|serving| serving.refusals.lock().clone()).unwrap_or_default(),
@@ -258,6 +281,11 @@ impl LinkStatus {
         let Overview { sender, standbys, lanes } = link.overview();
         let settings = link.settings();
         let views = views(&lanes);
+        let sender_condition = link.condition.sender();
+        let of_sender = sender_condition.iter().flat_map(|peer| &peer.trouble).map(|said| format!("sender: {said}"));
+        let own = link.condition.preparing().into_iter().chain(trouble(&settings.name, &views));
+        let refused = link.refused.lock().clone();
+        let trouble = refused.into_iter().chain(own).chain(link.weaker.problems()).chain(of_sender).collect();
         let mut counts = Counts::default();
         views.iter().for_each(|view| counts = counts + view.counts);
         Self {
@@ -272,23 +300,29 @@ impl LinkStatus {
             counts,
             held_bytes: views.iter().map(|view| view.held_bytes).sum(),
             credit_bytes: settings.credit_bytes,
-            trouble: link.refused.lock().iter().cloned().chain(trouble(&views)).collect(),
+            quota_delay_seconds: condition::quota_delay(&views).as_secs_f64(),
+            trouble,
+            waiting_partitions: views.iter().map(|view| view.waiting.len()).sum(),
+            sender_condition,
             halted: views.iter().flat_map(|view| view.needs_action.halted.iter().cloned()).collect(),
             halted_partitions: views.iter().map(|view| view.needs_action.halted_count).sum(),
             orphaned: views.iter().flat_map(|view| view.needs_action.orphaned.iter().cloned()).collect(),
             orphaned_positions: views.iter().map(|view| view.needs_action.orphaned_count).sum(),
             left_out_settings: link.left_out.sentences(),
+            weaker_settings: link.weaker.named(),
+            weaker_topics: link.weaker.count(),
             by_lane: views.into_iter().enumerate().map(|(lane, view)| LaneStatus::of(lane, view)).collect(),
             closes: link.closes.lock().clone(),
         }
     }
 }
 
-/// Returns why lanes do not commit, and which partitions wait.
-fn trouble(views: &[View]) -> Vec<String> {
+/// Returns why lanes do not commit or are slow, and which partitions wait.
+fn trouble(link: &str, views: &[View]) -> Vec<String> {
     let waiting: Vec<_> = views.iter().flat_map(|view| view.waiting.iter().cloned()).collect();
     let lanes = views.iter().filter_map(|view| view.trouble.clone());
-    lanes.chain(service::format::waiting("the target", &waiting)).collect()
+    let quota = condition::quota_trouble(link, views);
+    lanes.chain(quota).chain(service::format::waiting("the target", &waiting)).collect()
 }
 
 impl LaneStatus {

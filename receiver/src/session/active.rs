@@ -11,12 +11,12 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, Interval};
-use transport::clock::Clock;
 use wire::close::{Close, CloseCode};
+use wire::condition::Condition;
 use wire::control::{Control, CreditTerms, Welcome};
 use wire::error::{DecodeError, PeerMisbehaved};
 use wire::halt::HaltReason;
-use wire::hello::{FEATURE_CHANNELS, FEATURE_FORGET, FEATURES, common_features};
+use wire::hello::{FEATURE_CHANNELS, FEATURE_CONDITION, FEATURE_FORGET, FEATURE_SETTINGS, FEATURES, common_features};
 use wire::ids::LaneId;
 use wire::lanes::ClassRequest;
 
@@ -26,12 +26,14 @@ use super::frames::{self, Intake};
 use super::greeting::{Greeted, Host};
 use super::joining::Joining;
 use super::ledger::Ledger;
+use super::settings::SettingsCheck;
 use crate::join::carried_topics::CarriedTopics;
 use crate::join::targets::Targets;
 use crate::lane::Terms;
 use crate::lane::thread::{Command, LaneHandle, Reply};
 use crate::link::ServedLink;
 use crate::link::arbiter::{SessionId, Verdict};
+use crate::link::condition;
 use crate::target::state::HaltRecord;
 
 /// Messages that may wait in either direction.
@@ -91,6 +93,8 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
     let mut active = Active {
         id,
         forgetting,
+        features: welcome.features,
+        settings: SettingsCheck::start(link, &greeted.settings),
         joining: Joining::start(targets, id, &lanes, Arc::clone(&carried_topics)),
         lanes,
         terms,
@@ -99,35 +103,16 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
         ledger,
         replies: replies_in,
         outgoing,
-        clock: host.clock.clone(),
+        host,
+        link: Arc::clone(link),
+        told: Condition::default(),
         heard: Instant::now(),
     };
     link.counts.begun.fetch_add(1, Ordering::Relaxed);
     let peer = connection.remote_address();
     let sender = &active.terms.sender;
     tracing::info!(link = greeted.settings.name, session = id, sender, %peer, "session began");
-    let mut result = active.send(Control::Welcome(welcome)).await;
-    let close = loop {
-        if let Err(close) = result {
-            break close;
-        }
-        result = match io.next().await {
-            Event::Message(Control::ChannelClosed { channel, detail }) => {
-                io.extra.abandon(channel, &detail);
-                Ok(())
-            }
-            Event::Message(message) => active.handle(message).await,
-            Event::Reply(reply) => {
-                if matches!(reply, Reply::Opened) {
-                    link.refused.lock().take();
-                }
-                active.handle_reply(reply).await
-            }
-            Event::ChannelEnded(message) => active.send(message).await,
-            Event::Tick => active.handle_tick(link, &connection).await,
-            Event::End(close) => Err(close),
-        };
-    };
+    let close = active.run(&mut io, welcome).await;
     active.end(&close).await;
     io.end(&close).await;
     close
@@ -218,17 +203,63 @@ struct Active {
     class_requests: Vec<ClassRequest>,
     carried_topics: Arc<CarriedTopics>,
     ledger: Arc<Lock<Ledger>>,
+    /// Features that both ends use.
+    features: u64,
+    settings: SettingsCheck,
     joining: Joining,
     replies: mpsc::Sender<Reply>,
     outgoing: mpsc::Sender<Control>,
     /// Forgetting of topics, if both ends know of it.
     forgetting: Option<Forgetting>,
-    clock: Clock,
+    host: Arc<Host>,
+    link: Arc<ServedLink>,
+    /// Condition that the sender received last.
+    told: Condition,
     /// Time of the sender's last message.
     heard: Instant,
 }
 
 impl Active {
+    /// Sends the welcome, then handles events until the session ends.
+    async fn run(&mut self, io: &mut SessionIo, welcome: Welcome) -> Close {
+        let tells = welcome.features & FEATURE_CONDITION != 0;
+        let mut result = self.send(Control::Welcome(welcome)).await;
+        loop {
+            if let Err(close) = result {
+                return close;
+            }
+            result = match io.next().await {
+                Event::Message(Control::ChannelClosed { channel, detail }) => {
+                    io.extra.abandon(channel, &detail);
+                    Ok(())
+                }
+                Event::Message(message) => self.handle(message).await,
+                Event::Reply(reply) => {
+                    if matches!(reply, Reply::Opened) {
+                        self.link.refused.lock().take();
+                    }
+                    self.handle_reply(reply).await
+                }
+                Event::ChannelEnded(message) => self.send(message).await,
+                Event::Tick => self.handle_tick(&io.connection, tells).await,
+                Event::End(close) => Err(close),
+            };
+        }
+    }
+
+    /// Tells the sender this end's problems if they have changed.
+    async fn tell_condition(&mut self) -> Result<(), Close> {
+        let views: Vec<_> = self.lanes.iter().map(|lane| lane.view.lock().clone()).collect();
+        let quota = condition::quota_trouble(&self.link.settings().name, &views);
+        let trouble = self.host.links.target_trouble().into_iter().chain(quota).collect();
+        let condition = condition::told(&views, trouble);
+        if condition == self.told {
+            return Ok(());
+        }
+        self.told = condition.clone();
+        self.send(Control::Condition(condition)).await
+    }
+
     async fn handle(&mut self, message: Control) -> Result<(), Close> {
         self.heard = Instant::now();
         match message {
@@ -251,6 +282,7 @@ impl Active {
                 }
                 None => Err(PeerMisbehaved::UnexpectedMessage("Forget").into()),
             },
+            Control::Settings { topics } => self.settings.handle(topics),
             Control::PartitionHalted { lane, epoch, slot, reason, detail, .. } => {
                 if HaltReason::of(&reason) == Some(HaltReason::SourceGone) {
                     // Each partition of a deleted topic; the sender reports the topic.
@@ -261,7 +293,11 @@ impl Active {
                 self.command(lane, Command::Halted(self.id, epoch, slot, HaltRecord { reason, detail }))
             }
             Control::Clock { asked, answered: 0 } => {
-                self.send(Control::Clock { asked, answered: self.clock.now() }).await
+                self.send(Control::Clock { asked, answered: self.host.clock.now() }).await
+            }
+            Control::Condition(condition) => {
+                self.link.condition.set_sender(Some(condition));
+                Ok(())
             }
             Control::LaneClosed { .. } => Ok(()),
             Control::Close(close) => Err(close),
@@ -271,6 +307,8 @@ impl Active {
 
     async fn handle_reply(&mut self, reply: Reply) -> Result<(), Close> {
         match reply {
+            // An older sender does not know the message.
+            Reply::Message(Control::StoredAt { .. }) if self.features & FEATURE_SETTINGS == 0 => Ok(()),
             Reply::Message(message) => {
                 match &message {
                     Control::LaneOpen { lane, epoch } => self.ledger.lock().open_lane(*lane, *epoch),
@@ -298,11 +336,12 @@ impl Active {
         }
     }
 
-    async fn handle_tick(&mut self, link: &ServedLink, connection: &Connection) -> Result<(), Close> {
+    async fn handle_tick(&mut self, connection: &Connection, tells: bool) -> Result<(), Close> {
+        self.check_silence(connection)?;
         if let Some(report) = self.forgetting.as_mut().and_then(Forgetting::poll_report) {
             self.send(report).await?;
         }
-        self.check_silence(link, connection)
+        if tells { self.tell_condition().await } else { Ok(()) }
     }
 
     fn is_strict(&self, lane: LaneId) -> bool {
@@ -323,11 +362,11 @@ impl Active {
     }
 
     /// Ends a silent session if another sender stands by; otherwise it is kept, because resuming costs a round trip.
-    fn check_silence(&self, link: &ServedLink, connection: &Connection) -> Result<(), Close> {
+    fn check_silence(&self, connection: &Connection) -> Result<(), Close> {
         if connection.close_reason().is_some() {
             return Err(lost(connection));
         }
-        if self.heard.elapsed() > SILENCE && link.has_standby() {
+        if self.heard.elapsed() > SILENCE && self.link.has_standby() {
             let detail = format!("silent for {} s while another sender waits", SILENCE.as_secs());
             return Err(Close::new(CloseCode::Replaced, detail));
         }
@@ -336,6 +375,7 @@ impl Active {
 
     /// Notifies the lanes and the sender of the end; the lanes still commit the frames that they have without a gap.
     async fn end(self, close: &Close) {
+        self.link.condition.set_sender(None);
         for lane in &self.lanes {
             let _ = lane.mailbox.push(Command::SessionEnded(self.id));
         }

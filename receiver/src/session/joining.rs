@@ -301,10 +301,11 @@ mod tests {
     use service::mailbox::Mailbox;
     use service::topics::{TopicFilter, TopicPattern};
     use testkit::{MemoryCatalog, topic_id};
-    use wire::ids::{Position, Slot, TopicId};
+    use wire::ids::Position;
 
     use super::*;
     use crate::config::Rename;
+    use crate::join::fixtures::offered;
     use crate::lane::Terms;
     use crate::link::{LinkSettings, ServedLink};
     use crate::target::state;
@@ -346,20 +347,6 @@ mod tests {
             filter_hash: 1,
             sender: "s".into(),
             accepts: None,
-        }
-    }
-
-    fn offered(topic: &str) -> OfferedPartition {
-        OfferedPartition {
-            slot: Slot(0),
-            topic: topic.into(),
-            partition: 0,
-            topic_id: TopicId([1; 16]),
-            partitions: 1,
-            log_start: Position(0),
-            log_end: Position(0),
-            start: Position(0),
-            jump: None,
         }
     }
 

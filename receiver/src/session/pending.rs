@@ -61,6 +61,7 @@ impl PendingSession {
                 close
             }
         };
+        link.condition.set_preparing(None);
         link.handle_end(id);
         link.closes.lock().add(close.code.name());
         if close.code == CloseCode::ClusterChanged {
@@ -100,11 +101,15 @@ impl PendingSession {
             let requests = self.greeted.hello.classes.clone();
             let prepared = tokio::task::spawn_blocking(move || link.prepare(&terms, &requests)).await;
             match prepared {
-                Ok(Ok((lanes, classes))) => return Ok((lanes, Arc::new(self.terms(classes)))),
+                Ok(Ok((lanes, classes))) => {
+                    self.greeted.link.condition.set_preparing(None);
+                    return Ok((lanes, Arc::new(self.terms(classes))));
+                }
                 Ok(Err(StateTopicError::Refused(close))) => return Err(close),
                 Ok(Err(error)) => {
                     let link = &self.greeted.settings.name;
                     tracing::warn!(link, %error, "could not prepare the link's state; trying again");
+                    self.greeted.link.condition.set_preparing(Some(error.to_string()));
                 }
                 Err(_) => return Err(Close::new(CloseCode::Internal, "preparing the link failed")),
             }

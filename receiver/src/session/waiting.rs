@@ -127,23 +127,9 @@ fn key(partition: &OfferedPartition) -> Partition {
 mod tests {
     use kafka::{KafkaError, KafkaFault};
     use tokio::sync::Semaphore;
-    use wire::ids::{Position, Slot, TopicId};
 
     use super::*;
-
-    fn offered(topic: &str) -> OfferedPartition {
-        OfferedPartition {
-            slot: Slot(0),
-            topic: topic.into(),
-            partition: 0,
-            topic_id: TopicId([1; 16]),
-            partitions: 1,
-            log_start: Position(0),
-            log_end: Position(0),
-            start: Position(0),
-            jump: None,
-        }
-    }
+    use crate::join::fixtures::offered;
 
     fn waiting(topic: &str, reason: &str) -> Waiting {
         let error = KafkaError { doing: "list".into(), reason: reason.into(), fault: KafkaFault::Unavailable };

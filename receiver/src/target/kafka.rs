@@ -1,21 +1,24 @@
 //! The target as a real Kafka cluster: one transactional producer per lane, one state topic per link.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use kafka::log::{LogError, LogReader};
+use kafka::catalog::Catalog;
+use kafka::log::{LogError, LogReader, TimedEntry};
 use kafka::producer::{ProduceError, Producer, ProducerConfig};
-use kafka::{KafkaError, KafkaFault, Properties};
+use kafka::{KafkaError, KafkaFault, Properties, Refusal};
 use service::lock::Lock;
 use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::{LaneId, Offset};
 
-use super::{Appended, Delivered, Extent, LaneTarget, StateEntry, Target, TargetError, TargetPartition, state};
-
-/// Time limit of a fence: the target may have to end the previous owner's transaction first.
-const FENCE_WITHIN: Duration = Duration::from_secs(60);
+use super::custody::WriterId;
+use super::stall::Stall;
+use super::{
+    Appended, Delivered, Extent, LaneTarget, Rejection, StateEntry, Target, TargetError, TargetPartition, Unwritable,
+    state,
+};
 
 /// Settings of a [`KafkaTarget`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,18 +35,19 @@ impl Default for KafkaTargetConfig {
     }
 }
 
-#[derive(Debug)]
 pub struct KafkaTarget {
     properties: Arc<Properties>,
     config: KafkaTargetConfig,
+    /// Answers what the producers cannot tell: which partitions can be written.
+    catalog: Arc<dyn Catalog>,
     /// Log readers, one per link, so that its lanes share connections.
     logs: Lock<HashMap<String, LogReader>>,
 }
 
 impl KafkaTarget {
     /// Makes a target; it connects when its first lane is opened.
-    pub fn new(properties: Properties, config: KafkaTargetConfig) -> Self {
-        Self { properties: Arc::new(properties), config, logs: Lock::default() }
+    pub fn new(properties: Properties, config: KafkaTargetConfig, catalog: Arc<dyn Catalog>) -> Self {
+        Self { properties: Arc::new(properties), config, catalog, logs: Lock::default() }
     }
 }
 
@@ -59,25 +63,33 @@ impl Target for KafkaTarget {
         Ok(KafkaLane {
             properties: self.properties.clone(),
             config: self.config,
+            catalog: Arc::clone(&self.catalog),
             link: link.to_owned(),
-            transactional_id: format!("causeway.{link}.{lane}"),
             state_topic: state::topic(link).into(),
             lane,
             log,
+            written: HashMap::new(),
+            zstd_topics: BTreeSet::new(),
+            produced: None,
             producer: None,
         })
     }
 }
 
-#[derive(Debug)]
 pub struct KafkaLane {
     properties: Arc<Properties>,
     config: KafkaTargetConfig,
+    catalog: Arc<dyn Catalog>,
     link: String,
-    transactional_id: String,
     state_topic: Arc<str>,
     lane: LaneId,
     log: LogReader,
+    /// Time of each entry of the last reading, in ms since the Unix epoch, by its key.
+    written: HashMap<Vec<u8>, i64>,
+    /// Topics whose records are compressed with zstd: one of them was too large with the client's codec.
+    zstd_topics: BTreeSet<Arc<str>>,
+    /// Source offset and size before compression of the record produced last.
+    produced: Option<(Offset, usize)>,
     /// `None` until fenced, and after a discard.
     producer: Option<Producer>,
 }
@@ -98,11 +110,88 @@ impl KafkaLane {
     /// Tells a refusal of the lane's own state from one of a record that it carries.
     fn about_state(&self, error: ProduceError) -> TargetError {
         match error {
-            ProduceError::Rejected(rejection) if rejection.partition.topic == self.state_topic => {
+            ProduceError::Rejected(rejection) | ProduceError::TooLarge(rejection)
+                if rejection.partition.topic == self.state_topic =>
+            {
                 TargetError::StateRejected { topic: rejection.partition.topic, reason: rejection.reason }
             }
             other => other.into(),
         }
+    }
+
+    fn initialised(&self, writer: &WriterId, within: Duration) -> Result<Producer, TargetError> {
+        let config = ProducerConfig {
+            link: &self.link,
+            transactional_id: writer.as_str(),
+            transaction_timeout: self.config.transaction_timeout,
+            memory: self.config.lane_memory,
+            zstd_topics: &self.zstd_topics,
+        };
+        Ok(Producer::fence(&self.properties, &config, within)?)
+    }
+
+    fn judge(&mut self, error: ProduceError) -> TargetError {
+        match error {
+            ProduceError::TooLarge(rejection) if rejection.partition.topic != self.state_topic => {
+                TargetError::Rejected(self.judge_size(rejection))
+            }
+            other => self.about_state(other),
+        }
+    }
+
+    /// Judges the refusal of records that are too large. The source may have taken one record in another codec: it is
+    /// appended again with zstd, before its refusal counts.
+    fn judge_size(&mut self, rejection: Rejection) -> Rejection {
+        if rejection.first != rejection.last {
+            return rejection;
+        }
+        let topic = &rejection.partition.topic;
+        if self.zstd_topics.insert(Arc::clone(topic)) {
+            tracing::info!(%topic, "a record is too large in the present codec; compressing this topic with zstd");
+            return Rejection { refusal: Refusal::Doubted, ..rejection };
+        }
+        let size = self.produced.filter(|(offset, _)| *offset == rejection.first).map(|(_, bytes)| bytes);
+        let size = size.map_or_else(String::new, |bytes| format!("{bytes} bytes before compression, "));
+        let limit = self.log.settings(topic).ok().and_then(|settings| settings.max_message_bytes());
+        let limit = limit.map_or_else(String::new, |limit| format!(", and `max.message.bytes` of {topic} is {limit}"));
+        let reason = format!("{}: it has {size}was tried with zstd too{limit}", rejection.reason);
+        Rejection { reason, ..rejection }
+    }
+
+    /// Waits for delivery reports: `wait` returns `None` whenever none arrived for the time that it was given. Then it
+    /// looks for the cause.
+    fn await_reports<R>(
+        &mut self,
+        mut wait: impl FnMut(&mut Producer, Duration) -> Result<Option<R>, ProduceError>,
+    ) -> Result<R, TargetError> {
+        let mut stall = Stall::default();
+        loop {
+            let waited = wait(self.producer()?, stall.patience());
+            if let Some(done) = waited.map_err(|error| self.judge(error))? {
+                return Ok(done);
+            }
+            let producer = self.producer()?;
+            let written = producer.written();
+            let unreported = producer.unreported();
+            match self.catalog.replicas(&written) {
+                Ok(replicas) => stall.handle_replicas(&written, &replicas, &unreported)?,
+                Err(error) => tracing::debug!(lane = %self.lane, %error, "no delivery reports, and no answer why"),
+            }
+        }
+    }
+
+    fn append(
+        &mut self,
+        topic: &Arc<str>,
+        partition: i32,
+        record: &RecordRef<'_>,
+        frame: &Bytes,
+    ) -> Result<(), TargetError> {
+        if !self.producer()?.has_room(record) {
+            self.await_reports(|producer, patience| producer.await_room(record, patience))?;
+        }
+        let produced = self.producer()?.produce(topic, partition, record, frame);
+        produced.map_err(|error| self.judge(error))
     }
 
     fn untrusted(&self, reason: impl ToString) -> TargetError {
@@ -130,34 +219,41 @@ impl LaneTarget for KafkaLane {
             LogError::Kafka(error) => error.into(),
             error => self.untrusted(error),
         })?;
-        let mut entries = BTreeMap::new();
-        for (key, value) in log {
+        let mut last = HashMap::new();
+        self.written.clear();
+        for (at, TimedEntry { entry: (key, value), timestamp }) in log.into_iter().enumerate() {
             let key = key.ok_or_else(|| self.untrusted("a record without a key, which this program does not write"))?;
+            self.written.insert(key.clone(), timestamp);
             match value {
-                Some(value) => entries.insert(key, value),
-                None => entries.remove(&key),
+                Some(value) => last.insert(key, (at, value)),
+                None => last.remove(&key),
             };
         }
-        Ok(entries.into_iter().map(|(key, value)| StateEntry { key, value: Some(value) }).collect())
+        // Bids count in the order of the log.
+        let ordered: BTreeMap<_, _> = last.into_iter().map(|(key, (at, value))| (at, (key, value))).collect();
+        Ok(ordered.into_values().map(|(key, value)| StateEntry { key, value: Some(value) }).collect())
     }
 
-    fn fence(&mut self) -> Result<(), TargetError> {
+    fn written_at(&self, key: &[u8]) -> Option<i64> {
+        self.written.get(key).copied().filter(|time| *time >= 0)
+    }
+
+    fn fence(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
         self.discard();
-        let config = ProducerConfig {
-            link: &self.link,
-            transactional_id: &self.transactional_id,
-            transaction_timeout: self.config.transaction_timeout,
-            memory: self.config.lane_memory,
-        };
-        self.producer = Some(Producer::fence(&self.properties, &config, FENCE_WITHIN)?);
+        self.producer = Some(self.initialised(writer, within)?);
         Ok(())
+    }
+
+    fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
+        self.initialised(writer, within).map(drop)
     }
 
     fn begin(&mut self) -> Result<(), TargetError> {
         Ok(self.producer()?.begin()?)
     }
     fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError> {
-        Ok(self.producer()?.produce(&to.topic, to.partition, record, frame)?)
+        self.produced = Some((record.offset, record.raw_len()));
+        self.append(&to.topic, to.partition, record, frame)
     }
 
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
@@ -169,18 +265,32 @@ impl LaneTarget for KafkaLane {
         let timestamp = i64::try_from(timestamp).unwrap_or(-1);
         let record = RecordRef { offset: Offset(0), timestamp, key: Some(key), value, headers: headers.as_headers() };
         // The value lies in no frame, so that the client copies it.
-        let produced = self.producer()?.produce(&topic, partition, &record, &Bytes::new());
-        produced.map_err(|error| self.about_state(error))
+        self.append(&topic, partition, &record, &Bytes::new())
     }
 
     fn drain(&mut self) -> Result<Delivered, TargetError> {
-        let producer = self.producer()?;
-        let drained = producer.drain();
-        let timestamps_altered = producer.timestamps_altered();
-        let mut appended = drained.map_err(|error| self.about_state(error))?;
+        let mut appended = self.await_reports(Producer::drain_while_reported)?;
+        let timestamps_altered = self.producer()?.timestamps_altered();
         let state = |end: &mut Appended| end.partition.topic == self.state_topic;
         let state_end = appended.extract_if(.., state).map(|end| end.last).max();
         Ok(Delivered { appended, state_end, timestamps_altered })
+    }
+
+    fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
+        let replicas = self.catalog.replicas(partitions)?;
+        let refused = partitions.iter().zip(replicas).filter_map(|(partition, replicas)| {
+            let reason = replicas.ok()?.refusal()?;
+            Some(Unwritable { partition: partition.clone(), reason })
+        });
+        Ok(refused.collect())
+    }
+
+    fn is_slow(&self) -> bool {
+        self.producer.as_ref().is_some_and(Producer::is_slow)
+    }
+
+    fn delay(&self) -> Duration {
+        self.producer.as_ref().map_or(Duration::ZERO, Producer::delay)
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {
@@ -196,7 +306,7 @@ impl From<ProduceError> for TargetError {
         match error {
             ProduceError::Kafka(error) => Self::Kafka(error),
             ProduceError::Unwritable(error) => Self::Unauthorized(error),
-            ProduceError::Rejected(rejection) => Self::Rejected(rejection),
+            ProduceError::Rejected(rejection) | ProduceError::TooLarge(rejection) => Self::Rejected(rejection),
         }
     }
 }

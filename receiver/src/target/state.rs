@@ -14,7 +14,8 @@ use wire::ids::{Epoch, LaneId, Position, TopicId};
 use wire::origin::{self, Origin, StoredError};
 use wire::partition::Partition;
 
-use crate::target::{StateEntry, TargetError};
+use super::custody::{BidName, BidRecord, Custody, CustodyRecord, WriterId};
+use crate::target::{StateEntry, TargetError, TargetPartition};
 
 pub fn topic(link: &str) -> String {
     origin::state_topic(link)
@@ -60,6 +61,13 @@ pub struct PartitionRecord {
     pub halt: Option<HaltRecord>,
     /// Number of hand-overs of the partition; the record with the highest number counts.
     pub moves: u32,
+}
+
+impl PartitionRecord {
+    /// Returns the target partition that the partition was written to.
+    pub fn target(&self) -> TargetPartition {
+        TargetPartition::new(self.target_topic.as_str(), self.target_partition)
+    }
 }
 
 /// Record of a partition that this lane has handed over: the newer of this and its partition record counts.
@@ -135,6 +143,8 @@ pub struct LaneState {
     /// Origins of all topics that the lane has ever carried, by their source names.
     pub origins: HashMap<Arc<str>, Origin>,
     pub jumps: BTreeMap<u64, JumpRecord>,
+    /// The process that may write the lane, and the id that it writes through.
+    pub custody: Custody,
 }
 
 #[derive(Encode, Decode)]
@@ -156,12 +166,17 @@ enum Key {
     },
     /// Key of a tombstone: never an entry.
     Barrier,
+    Custody,
+    Bid(BidName),
 }
 
 impl LaneState {
-    /// Folds the entries of `lane`'s state partition, and refuses those of another source cluster.
-    pub fn fold(lane: LaneId, source_cluster: &str, entries: &[StateEntry]) -> Result<Self, TargetError> {
+    /// Folds the entries of `lane`'s state partition, which are in the order of the log, and refuses those of another
+    /// source cluster.
+    pub fn fold(lane: LaneId, link: &str, source_cluster: &str, entries: &[StateEntry]) -> Result<Self, TargetError> {
         let mut state = Self::default();
+        let mut custody: Option<CustodyRecord> = None;
+        let mut bids: Vec<(BidName, BidRecord)> = Vec::new();
         for entry in entries {
             let Some(value) = &entry.value else { continue };
             if let Some(topic) = origin::source_topic(&entry.key).map_err(|error| refuse(lane, "key", &error))? {
@@ -184,8 +199,11 @@ impl LaneState {
                     let key = of_source(lane, source_cluster, &found, topic, partition)?;
                     state.moved.insert(key, decode(lane, "moved record", value)?);
                 }
+                Key::Custody => custody = Some(decode(lane, "custody record", value)?),
+                Key::Bid(name) => bids.push((name, decode(lane, "bid", value)?)),
             }
         }
+        state.custody = Custody::fold(custody, &bids, &WriterId::of_lane(link, lane)[0]);
         let Self { partitions, moved, .. } = &mut state;
         moved.retain(|key, gone| partitions.get(key).is_none_or(|here| here.moves < gone.record.moves));
         partitions.retain(|key, _| !moved.contains_key(key));
@@ -234,6 +252,14 @@ pub fn lane_key() -> Vec<u8> {
 /// Key of the tombstone that a lane commits before the reading that decides.
 pub fn barrier_key() -> Vec<u8> {
     encode(&Key::Barrier)
+}
+
+pub fn custody_key() -> Vec<u8> {
+    encode(&Key::Custody)
+}
+
+pub fn bid_key(name: BidName) -> Vec<u8> {
+    encode(&Key::Bid(name))
 }
 
 pub fn jump_key(number: u64) -> Vec<u8> {

@@ -38,7 +38,7 @@ fn classes_are_stored_first_and_fence_only_for_new_lanes() {
 
     // A session that began before the second class opens its lanes and removes nothing.
     first.open(terms(table), Arc::new(CarriedTopics::new(6))).unwrap();
-    let state = LaneState::fold(LANE, "fra", &first.target_mut().read_state(Extent::LastStable).unwrap()).unwrap();
+    let state = LaneState::fold(LANE, "l", "fra", &first.target_mut().read_state(Extent::LastStable).unwrap()).unwrap();
     assert_eq!(state.lane.unwrap().table(), Ok(both));
     let other = plain.classes.append(&requests(&[("other", 2)])).unwrap();
     let refused = first.open(terms(other), Arc::new(CarriedTopics::new(6))).unwrap_err().to_string();

@@ -28,7 +28,7 @@ fn forget(lane: &mut Lane<Willing>, topic: &str) -> Result<u32, String> {
 }
 
 fn folded(lane: &mut Lane<Willing>) -> LaneState {
-    LaneState::fold(LANE, "fra", &lane.target_mut().read_state(Extent::LastStable).unwrap()).unwrap()
+    LaneState::fold(LANE, "l", "fra", &lane.target_mut().read_state(Extent::LastStable).unwrap()).unwrap()
 }
 
 fn gone(topics: &[&str]) -> HashSet<Arc<str>> {
@@ -129,8 +129,8 @@ fn a_rebuilt_source_is_accepted_once_and_stored() {
     open(accepting("new", None)).unwrap();
     assert!(open(accepting("fra", None)).is_err(), "the new id is stored");
     let entries = lane.target_mut().read_state(Extent::LastStable).unwrap();
-    assert!(LaneState::fold(LANE, "fra", &entries).is_err(), "no record of the former cluster is left");
-    let state = LaneState::fold(LANE, "new", &entries).unwrap();
+    assert!(LaneState::fold(LANE, "l", "fra", &entries).is_err(), "no record of the former cluster is left");
+    let state = LaneState::fold(LANE, "l", "new", &entries).unwrap();
     let LaneRecord { source_cluster, .. } = state.lane.unwrap();
     let record = &state.partitions[&key("orders")];
     assert_eq!((&*source_cluster, record.position), ("new", Position(5)));

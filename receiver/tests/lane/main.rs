@@ -3,6 +3,7 @@
 
 mod classes;
 mod forget;
+mod left_out;
 mod offers;
 mod older_state;
 mod willing;

@@ -18,7 +18,7 @@ pub(crate) fn key(topic: &str) -> Partition {
     Partition { topic: topic.into(), partition: 0 }
 }
 
-fn target_name(topic: &str) -> String {
+pub(crate) fn target_name(topic: &str) -> String {
     format!("fra.{topic}")
 }
 

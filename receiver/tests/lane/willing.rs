@@ -1,14 +1,15 @@
 //! A target in memory, and a lane that writes it.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use kafka::{KafkaError, KafkaFault};
+use receiver::custody::{Holder, WriterId};
 use receiver::{
-    DecodeMemory, Delivered, Extent, Lane, LaneTarget, StateEntry, TargetError, TargetPartition, Terms, TransactionSize,
+    DecodeMemory, Delivered, Extent, Lane, LaneTarget, StateEntry, TargetError, TargetPartition, Terms,
+    TransactionSize, Unwritable,
 };
 use wire::frame::RecordRef;
 use wire::ids::{LaneId, Offset};
@@ -18,16 +19,22 @@ use wire::lanes::ClassTable;
 pub(crate) const LANE: LaneId = LaneId(0);
 
 /// A target that accepts everything and keeps the state, unless it is set to fail. Its clones share the state partition
-/// as receivers do, which write it in turn.
+/// as receivers do, which write it in turn; its entries are in the order of the log.
 #[derive(Clone, Default)]
 pub(crate) struct Willing {
-    stored: Arc<Mutex<BTreeMap<Vec<u8>, StateEntry>>>,
+    stored: Arc<Mutex<Vec<StateEntry>>>,
     written: Vec<StateEntry>,
     fences: Arc<AtomicU32>,
     /// Number of reads that still find the state, before one finds nothing.
     pub(crate) forgets_after: Option<u32>,
     /// The next commit fails, its outcome unknown.
     pub(crate) fails: bool,
+    /// Partitions that cannot be written: transactions with records for one of them fail.
+    pub(crate) unwritable: Vec<Unwritable>,
+    /// Partitions that the present transaction has records for.
+    appended: Vec<TargetPartition>,
+    /// Number of records that were appended.
+    pub(crate) records: usize,
 }
 
 impl Willing {
@@ -40,14 +47,14 @@ impl Willing {
 /// A lane with a target that has these entries. It is not open yet.
 pub(crate) fn lane(entries: Vec<StateEntry>) -> Lane<Willing> {
     let target = Willing::default();
-    target.stored.lock().unwrap().extend(entries.into_iter().map(|entry| (entry.key.clone(), entry)));
+    target.stored.lock().unwrap().extend(entries);
     lane_on(&target)
 }
 
 /// A lane with a clone of this target. It is not open yet.
 pub(crate) fn lane_on(target: &Willing) -> Lane<Willing> {
     let size = TransactionSize::new(Duration::from_secs(30));
-    Lane::new(LANE, target.clone(), DecodeMemory::new(1 << 20), size)
+    Lane::new(LANE, Holder(rand::random()), target.clone(), DecodeMemory::new(1 << 20), size)
 }
 
 /// Terms of a session with these classes.
@@ -74,10 +81,15 @@ impl LaneTarget for Willing {
             Some(left) => *left -= 1,
             None => {}
         }
-        Ok(self.stored.lock().unwrap().values().cloned().collect())
+        Ok(self.stored.lock().unwrap().clone())
     }
 
-    fn fence(&mut self) -> Result<(), TargetError> {
+    fn fence(&mut self, _: &WriterId, _: Duration) -> Result<(), TargetError> {
+        self.fences.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn expel(&mut self, _: &WriterId, _: Duration) -> Result<(), TargetError> {
         self.fences.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -86,7 +98,8 @@ impl LaneTarget for Willing {
         Ok(())
     }
 
-    fn produce(&mut self, _: &TargetPartition, _: &RecordRef<'_>, _: &Bytes) -> Result<(), TargetError> {
+    fn produce(&mut self, to: &TargetPartition, _: &RecordRef<'_>, _: &Bytes) -> Result<(), TargetError> {
+        self.appended.push(to.clone());
         Ok(())
     }
 
@@ -96,16 +109,23 @@ impl LaneTarget for Willing {
     }
 
     fn drain(&mut self) -> Result<Delivered, TargetError> {
+        if let Some(unwritable) = self.unwritable.iter().find(|one| self.appended.contains(&one.partition)) {
+            return Err(unwritable.clone().into());
+        }
+        self.records += self.appended.drain(..).count();
         Ok(Delivered { state_end: Some(Offset(0)), ..Delivered::default() })
+    }
+
+    fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
+        let is_asked = |one: &&Unwritable| partitions.contains(&one.partition);
+        Ok(self.unwritable.iter().filter(is_asked).cloned().collect())
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {
         let mut stored = self.stored.lock().unwrap();
         for entry in self.written.drain(..) {
-            match entry.value {
-                Some(_) => drop(stored.insert(entry.key.clone(), entry)),
-                None => drop(stored.remove(&entry.key)),
-            }
+            stored.retain(|earlier| earlier.key != entry.key);
+            stored.extend(entry.value.is_some().then_some(entry));
         }
         drop(stored);
         if std::mem::take(&mut self.fails) {
@@ -117,5 +137,6 @@ impl LaneTarget for Willing {
 
     fn discard(&mut self) {
         self.written.clear();
+        self.appended.clear();
     }
 }

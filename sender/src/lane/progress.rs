@@ -184,10 +184,15 @@ impl Progress {
             detail: detail.to_owned(),
         });
         drop(inner);
-        if !known {
-            let remedy =
-                HaltReason::of(reason).map_or("see the documentation of the receiver's version", HaltReason::sentence);
-            let Partition { topic, partition } = partition;
+        if known {
+            return;
+        }
+        let Partition { topic, partition } = partition;
+        let halt = HaltReason::of(reason);
+        if halt.is_some_and(HaltReason::waits) {
+            tracing::warn!(%topic, partition, reason, detail, "partition waits for the target; the others continue");
+        } else {
+            let remedy = halt.map_or("see the documentation of the receiver's version", HaltReason::sentence);
             tracing::error!(%topic, partition, reason, detail, remedy, "partition halted; the others continue");
         }
     }

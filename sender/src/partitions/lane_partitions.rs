@@ -69,6 +69,8 @@ struct LaneState {
     opened: HashSet<Slot>,
     offered: HashSet<Partition>,
     halted: HashMap<Partition, Halt>,
+    /// Halted partitions that were open when the target could not write them any more: they are offered again.
+    left_out: HashSet<Partition>,
     /// Lifts to be sent with the next offer.
     lifts: HashMap<Partition, HaltLift>,
     /// True once the first round of offers is due in this epoch.
@@ -172,7 +174,7 @@ impl LanePartitions {
     ) -> Option<&Partition> {
         let lane = self.lanes.get_mut(usize::from(lane.0)).filter(|lane| lane.epoch == Some(epoch))?;
         let partition = &lane.slots.get(&slot)?.at;
-        lane.opened.remove(&slot);
+        let was_open = lane.opened.remove(&slot);
         let reason = HaltReason::of(&halt.reason);
         if matches!(reason, Some(HaltReason::JumpRefused | HaltReason::TargetUnavailable)) {
             let same = |other: &Slot| lane.slots.get(other).is_some_and(|other| other.at == *partition);
@@ -180,6 +182,9 @@ impl LanePartitions {
                 // It was offered twice, because it had vanished from the source's answers: the first offer counts.
                 return None;
             }
+        }
+        if was_open && reason == Some(HaltReason::TargetUnavailable) {
+            lane.left_out.insert(partition.clone());
         }
         if reason == Some(HaltReason::OutOfRange) {
             // The next offer states the log's bounds, from which the receiver sees what happened to the position.
@@ -210,7 +215,20 @@ impl LanePartitions {
         let index = usize::from(self.lane(at).0);
         let lane = &mut self.lanes[index];
         lane.offered.remove(at);
+        lane.left_out.remove(at);
         lane.lifts.extend(lift.map(|lift| (at.clone(), lift)));
+    }
+
+    /// Returns whether a partition was left out after it had joined, and was not offered again yet.
+    pub fn is_left_out(&self, at: &Partition) -> bool {
+        self.lanes[usize::from(self.lane(at).0)].left_out.contains(at)
+    }
+
+    /// Makes a partition due that was left out, unless it was offered again meanwhile.
+    pub fn offer_left_out(&mut self, at: &Partition) {
+        if self.is_left_out(at) {
+            self.offer_again(at, None);
+        }
     }
 
     /// Returns partitions that are read and whose topic was recreated. Halted partitions of such topics are offered
@@ -278,6 +296,14 @@ impl LanePartitions {
     pub fn partition(&self, lane: LaneId, epoch: Epoch, slot: Slot) -> Option<&Partition> {
         let lane = self.lanes.get(usize::from(lane.0)).filter(|lane| lane.epoch == Some(epoch))?;
         lane.slots.get(&slot).map(|offered| &offered.at)
+    }
+
+    /// Returns where a partition is read; `None` if it is not.
+    pub fn open_slot(&self, at: &Partition) -> Option<(LaneId, Epoch, Slot)> {
+        let number = self.lane(at);
+        let lane = self.lanes.get(usize::from(number.0))?;
+        let slot = lane.opened.iter().find(|slot| lane.slots.get(slot).is_some_and(|offered| offered.at == *at))?;
+        Some((number, lane.epoch?, *slot))
     }
 
     pub fn epoch(&self, lane: LaneId) -> Option<Epoch> {
@@ -397,6 +423,26 @@ mod tests {
         partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
         partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(1), halt("jump-refused"));
         assert_eq!(partitions.halt(&at), None);
+    }
+
+    #[test]
+    fn partition_left_out_after_it_joined_is_offered_again_once() {
+        let mut partitions = LanePartitions::new(Router::plain(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        let at = partitions.poll_due(&[topic("orders", 1)])[0].partitions[0].at.clone();
+        let halted = |partitions: &mut LanePartitions, slot| {
+            partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(slot), halt("target-unavailable"));
+            partitions.is_left_out(&at)
+        };
+        assert!(!halted(&mut partitions, 0), "its offer waits at the receiver");
+        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
+        assert!(halted(&mut partitions, 0));
+        assert!(partitions.poll_due(&[topic("orders", 1)]).is_empty(), "not before the wait is over");
+        partitions.offer_left_out(&at);
+        assert_eq!(partitions.poll_due(&[topic("orders", 1)])[0].partitions[0].slot, Slot(1));
+        assert!(!halted(&mut partitions, 1));
+        partitions.offer_left_out(&at);
+        assert!(partitions.poll_due(&[topic("orders", 1)]).is_empty());
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! Look-ups of due partitions: the present bounds of each at the source, and the position at which `start` would begin.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, TopicDescription};
+use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, TopicDescription, settings_of};
 use kafka::{KafkaError, KafkaFault};
+use transport::clock;
 use wire::control::{Control, OfferedPartition, TopicConfig};
 use wire::ids::{Position, TopicId};
 use wire::limits::{STRING_MAX, TOPIC_CONFIGS_MAX};
 use wire::partition::Partition;
 
 use crate::config::Start;
+use crate::partitions::deletions::{Deletions, LookedUp as Log};
 use crate::partitions::lane_partitions::SourceTopic;
 use crate::partitions::rounds::{Answer, Request};
 use crate::source::discovery::Topics;
@@ -25,23 +27,28 @@ pub struct LookedUp {
 
 type Known<'t> = HashMap<&'t str, &'t SourceTopic>;
 /// Answers by name; a name that is not in it was not asked for.
-type Found<N, T> = HashMap<N, Result<T, KafkaError>>;
+pub(crate) type Found<N, T> = HashMap<N, Result<T, KafkaError>>;
 
-/// Looks partitions up, and announces their topics that are not in `announced`. Blocks on the source. A partition or
+/// Terms of the look-ups of one session.
+pub struct LookUp<'a> {
+    pub catalog: &'a dyn Catalog,
+    pub topics: &'a Topics,
+    /// Position at which partitions without a stored one start.
+    pub start: Start,
+    /// Topics that were announced before.
+    pub announced: &'a HashSet<Arc<str>>,
+    pub deletions: &'a Deletions,
+}
+
+/// Looks partitions up, and announces their topics that were not announced before. Blocks on the source. A partition or
 /// topic that it cannot answer for now waits, and the others do not.
-pub fn look_up(
-    catalog: &dyn Catalog,
-    topics: &Topics,
-    requests: Vec<Request>,
-    start: Start,
-    announced: &HashSet<Arc<str>>,
-) -> LookedUp {
-    let known: Known<'_> = topics.iter().map(|topic| (&*topic.name, topic)).collect();
+pub fn look_up(terms: &LookUp<'_>, requests: Vec<Request>) -> LookedUp {
+    let known: Known<'_> = terms.topics.iter().map(|topic| (&*topic.name, topic)).collect();
     let exists = |at: &Partition| known.get(&*at.topic).is_some_and(|topic| at.partition < topic.partitions);
     let (asked, gone): (Vec<_>, Vec<_>) = requests.into_iter().partition(|request| exists(&request.candidate.at));
     let mut found = LookedUp::default();
     found.answers.extend(gone.into_iter().map(|request| (request, Answer::Gone)));
-    match offers(catalog, &known, &asked, start, announced, &mut found.announcements) {
+    match offers(terms, &known, &asked, &mut found.announcements) {
         Ok(offers) => {
             let answers = offers.into_iter().map(|offer| offer.map_or_else(Answer::Wait, Answer::Offer));
             found.answers.extend(asked.into_iter().zip(answers));
@@ -54,33 +61,37 @@ pub fn look_up(
 }
 
 fn offers(
-    catalog: &dyn Catalog,
+    terms: &LookUp<'_>,
     known: &Known<'_>,
     asked: &[Request],
-    start: Start,
-    announced: &HashSet<Arc<str>>,
     announcements: &mut Vec<Control>,
 ) -> Result<Vec<Result<OfferedPartition, KafkaError>>, KafkaError> {
     if asked.is_empty() {
         return Ok(Vec::new());
     }
-    let unannounced = announce(catalog, known, asked, announced, announcements)?;
+    let LookUp { catalog, start, deletions, .. } = *terms;
+    let unannounced = announce(terms, known, asked, announcements)?;
     let names: Vec<_> = asked.iter().map(|request| request.candidate.at.clone()).collect();
     let bounds = catalog.bounds(&names, Isolation::Committed)?;
     let mut starts = starts(catalog, asked, start)?;
+    let mut young = first_young(catalog, deletions, &names)?;
     let recreated = check_incarnations(catalog, known, asked)?;
     let offer = |(request, bounds): (&Request, Result<Bounds, KafkaError>)| {
-        let Partition { topic: name, partition } = &request.candidate.at;
+        let at = &request.candidate.at;
+        let Partition { topic: name, partition } = at;
         let bounds = bounds?;
         for failed in [&unannounced, &recreated] {
             failed.get(name).cloned().unwrap_or(Ok(()))?;
+        }
+        if let Some(young) = young.remove(at) {
+            deletions.handle_looked_up(at, Log { young: young?, end: bounds.end });
         }
         let start = match start {
             // A partition that was discovered later is carried from its start, whatever was stored meanwhile.
             _ if !request.first => bounds.start,
             Start::Earliest => bounds.start,
             Start::Latest => bounds.end,
-            Start::Timestamp(_) => starts.remove(&request.candidate.at).unwrap_or(Ok(bounds.start))?,
+            Start::Timestamp(_) => starts.remove(at).unwrap_or(Ok(bounds.start))?,
         };
         let topic = known[&**name];
         Ok(OfferedPartition {
@@ -105,6 +116,27 @@ fn starts(catalog: &dyn Catalog, asked: &[Request], start: Start) -> Result<Foun
     let names: Vec<_> = first.map(|request| request.candidate.at.clone()).collect();
     let positions = catalog.positions_at(&names, at)?;
     Ok(names.into_iter().zip(positions).collect())
+}
+
+/// Looks up, in compacted topics, the first record that is younger than the time for which the topic keeps deletions.
+pub(crate) fn first_young(
+    catalog: &dyn Catalog,
+    deletions: &Deletions,
+    partitions: &[Partition],
+) -> Result<Found<Partition, Position>, KafkaError> {
+    let mut by_time: BTreeMap<i64, Vec<Partition>> = BTreeMap::new();
+    for at in partitions {
+        if let Some(kept_ms) = deletions.kept_ms(&at.topic) {
+            by_time.entry(kept_ms).or_default().push(at.clone());
+        }
+    }
+    let now = clock::unix_millis();
+    let mut found = HashMap::new();
+    for (kept_ms, partitions) in by_time {
+        let positions = catalog.positions_at(&partitions, now.saturating_sub(kept_ms))?;
+        found.extend(partitions.into_iter().zip(positions));
+    }
+    Ok(found)
 }
 
 /// Checks that the bounds just looked up are of the topic that the offer names, where a halt is lifted. If the topic was
@@ -136,12 +168,12 @@ fn check_incarnations<'r>(
 
 /// Announces the topics of partitions. Returns those whose configuration cannot be read now.
 fn announce<'r>(
-    catalog: &dyn Catalog,
+    terms: &LookUp<'_>,
     known: &Known<'_>,
     asked: &'r [Request],
-    announced: &HashSet<Arc<str>>,
     announcements: &mut Vec<Control>,
 ) -> Result<Found<&'r Arc<str>, ()>, KafkaError> {
+    let LookUp { catalog, announced, deletions, .. } = *terms;
     let new: BTreeSet<_> =
         asked.iter().map(|request| &request.candidate.at.topic).filter(|topic| !announced.contains(*topic)).collect();
     let names: Vec<_> = new.iter().map(|name| name.to_string()).collect();
@@ -149,7 +181,10 @@ fn announce<'r>(
     let mut failed = HashMap::new();
     for (name, configs) in new.into_iter().zip(configs) {
         match configs {
-            Ok(entries) => announcements.push(announcement(known[&**name], entries)),
+            Ok(entries) => {
+                deletions.handle_settings(name, &settings_of(entries.clone()));
+                announcements.push(announcement(known[&**name], entries));
+            }
             Err(error) if matches!(error.fault, KafkaFault::Unauthorized | KafkaFault::UnknownTopic) => {
                 tracing::warn!(topic = %name, %error, "could not read the topic's configuration; the target gets defaults");
                 announcements.push(announcement(known[&**name], Vec::new()));
@@ -194,12 +229,18 @@ mod tests {
         Request { lane: LaneId(0), epoch: Epoch(1), candidate, first: true }
     }
 
+    fn looked_up(catalog: &dyn Catalog, topics: &Topics, requests: Vec<Request>, start: Start) -> LookedUp {
+        let announced = HashSet::new();
+        let deletions = Deletions::default();
+        look_up(&LookUp { catalog, topics, start, announced: &announced, deletions: &deletions }, requests)
+    }
+
     /// Returns the offer of a topic that discovery found with this id.
     fn offer(discovered: TopicId, lift: Option<HaltLift>) -> Answer {
         let source = MemoryCatalog::new("source");
         source.add_partition("orders", LOG);
         let topics = Arc::new(vec![topic("orders", discovered)]);
-        let found = look_up(&source, &topics, vec![request("orders", lift)], Start::Earliest, &HashSet::new());
+        let found = looked_up(&source, &topics, vec![request("orders", lift)], Start::Earliest);
         assert_eq!(found.announcements.len(), 1);
         found.answers[0].1.clone()
     }
@@ -225,7 +266,7 @@ mod tests {
         let topics = Arc::new(["deleted", "one", "three"].map(|name| topic(name, TopicId::UNKNOWN)).to_vec());
         for start in [Start::Earliest, Start::Latest, Start::Timestamp(5)] {
             let asked = ["one", "gone", "three", "deleted"].map(|name| request(name, None)).to_vec();
-            let found = look_up(&source, &topics, asked, start, &HashSet::new());
+            let found = looked_up(&source, &topics, asked, start);
             let words: Vec<_> = found
                 .answers
                 .iter()
@@ -250,7 +291,7 @@ mod tests {
         let topics = Arc::new(vec![topic("orders", topic_id("orders"))]);
         let start = |first| {
             let asked = vec![Request { first, ..request("orders", None) }];
-            match look_up(&source, &topics, asked, Start::Latest, &HashSet::new()).answers.remove(0).1 {
+            match looked_up(&source, &topics, asked, Start::Latest).answers.remove(0).1 {
                 Answer::Offer(offer) => offer.start,
                 other => panic!("{other:?}"),
             }

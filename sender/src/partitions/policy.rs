@@ -30,7 +30,7 @@ impl Policies {
     pub fn skips(&self, topic: &str, reason: HaltReason) -> Option<&'static str> {
         let rule = self.0.iter().find(|rule| rule.topics.matches(topic))?;
         let (needed, why) = match reason.skip() {
-            Skip::OneRecord | Skip::LogStart | Skip::LogEnd => (Policy::Skip, "policy: skip"),
+            Skip::OneRecord | Skip::LogStart | Skip::LogEnd | Skip::InPlace => (Policy::Skip, "policy: skip"),
             Skip::NewIncarnation => (Policy::NewIncarnation, "policy: new-incarnation"),
             Skip::Nowhere => return None,
         };
@@ -59,6 +59,7 @@ mod tests {
         let again = HaltReason::TopicRecreated;
         assert_eq!(policies.skips("clicks.web", lost), Some("policy: skip"));
         assert_eq!(policies.skips("clicks.web", HaltReason::RecordRejected), Some("policy: skip"));
+        assert_eq!(policies.skips("clicks.web", HaltReason::DeletesLost), Some("policy: skip"));
         assert_eq!(policies.skips("clicks.web", again), None);
         assert_eq!(policies.skips("clicks.audit", lost), None);
         assert_eq!(policies.skips("cache", again), Some("policy: new-incarnation"));

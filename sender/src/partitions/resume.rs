@@ -167,6 +167,7 @@ impl Halt {
             (ResumeAction::Here, _) => (To::At(self.position), Accepts::Nothing),
             (ResumeAction::Skip, Skip::OneRecord) => (To::NotBelow(Position(self.position.0 + 1)), Accepts::Nothing),
             (ResumeAction::Skip, Skip::LogStart) => (To::LogStart, Accepts::Nothing),
+            (ResumeAction::Skip, Skip::InPlace) => (To::NotBelow(self.position), Accepts::Nothing),
             (ResumeAction::Skip, Skip::LogEnd) => (To::LogEnd, Accepts::Nothing),
             (ResumeAction::Skip, Skip::NewIncarnation) => (To::LogStart, Accepts::NewIncarnation),
             (ResumeAction::Skip, Skip::Nowhere) => return Err(self.no_skip()),
@@ -245,6 +246,7 @@ mod tests {
         }
         assert_eq!(skip(HaltReason::RetentionOvertook), Ok(Some((50, 70, Nothing))));
         assert_eq!(skip(HaltReason::Truncated), Ok(Some((50, 90, Nothing))));
+        assert_eq!(skip(HaltReason::DeletesLost), Ok(Some((50, 70, Nothing))), "retention has taken more");
         assert_eq!(skip(HaltReason::TopicRecreated), Ok(Some((50, 70, NewIncarnation))));
         for nowhere in HaltReason::ALL.iter().filter(|reason| reason.skip() == Skip::Nowhere) {
             assert!(skip(*nowhere).is_err(), "{nowhere:?}");

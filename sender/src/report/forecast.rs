@@ -46,7 +46,8 @@ pub struct Forecast {
     pub drain_seconds: Option<f64>,
     /// Growth: true if the backlog has not shrunk over the last minute.
     pub grows: bool,
-    /// Seconds until the first record that is not carried is older than its topic's `retention.ms`, if none were carried.
+    /// Seconds until the source deletes the first record that is not carried, by `retention.ms`, or may remove the first
+    /// deletion of a key, by `delete.retention.ms`, if nothing were carried.
     pub loss_seconds: Option<f64>,
     /// Topic of that record.
     pub loss_topic: Option<String>,

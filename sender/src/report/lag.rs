@@ -1,13 +1,13 @@
 //! Lag of the target behind the source: as a whole, by topic and by partition.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use kafka::catalog::Bounds;
 use serde::{Deserialize, Serialize};
 use service::status::HaltedPartition;
-use wire::halt::HaltReason;
 use wire::ids::Position;
 
+use crate::config::Start;
 use crate::lane::progress::Snapshot;
 use crate::partitions::router::Router;
 use crate::source::discovery::{SourceLog, SourceLogs};
@@ -16,9 +16,11 @@ use wire::partition::Partition;
 /// Lag of a link, as last measured.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Lag {
-    /// High watermarks less committed positions, over all partitions that ever joined; holes count. `None` while a
-    /// partition waits, or has neither joined nor been halted: an unknown lag is better than a wrong small one.
+    /// High watermarks less positions, over all partitions; holes count. `None` while that of one is unknown: an unknown
+    /// lag is better than a wrong small one.
     pub records: Option<u64>,
+    /// Partitions whose lag is unknown.
+    pub unknown: usize,
     /// Partitions to be carried, in order of topic and number.
     pub measured: Vec<PartitionLag>,
     /// Partitions that wait for the source, each with the reason.
@@ -33,25 +35,43 @@ pub(crate) struct PartitionLag {
     pub log: Bounds,
     /// Position up to which it is known to be committed; `None` until it has joined.
     pub committed: Option<Position>,
+    /// Position where it will begin if it never joined, is halted or waits; `None` while that is unknown.
+    pub begins: Option<Position>,
 }
 
+/// States of a partition that more than one rule names.
+const HALTED: &str = "halted";
+const WAITING: &str = "waiting";
+
 impl Lag {
-    /// Compares the source's logs with the committed positions.
-    pub(crate) fn of(source: &SourceLogs, lanes: &[Snapshot]) -> Self {
-        let logs = source.known.iter().map(|SourceLog { at, bounds, .. }| (at, *bounds, committed(at, lanes)));
-        let measured: Vec<_> =
-            logs.map(|(at, log, committed)| PartitionLag { at: at.clone(), log, committed }).collect();
-        let joined = measured.iter().all(|one| one.committed.is_some() || halt_of(&one.at, lanes).is_some());
-        let known = joined && source.waiting.is_empty();
-        let records = measured.iter().map(PartitionLag::records).sum();
-        Self { records: known.then_some(records), measured, waiting: source.waiting.clone() }
+    /// Compares the source's logs with the committed positions. Partitions without one begin by the policy `start`.
+    pub(crate) fn of(source: &SourceLogs, lanes: &[Snapshot], start: Start) -> Self {
+        let halts = lanes.iter().flat_map(|lane| &lane.halted);
+        // The receiver states a position with each halt, unless it has stored none.
+        let new: HashSet<_> = halts.map(|halt| (halt.topic.as_str(), halt.partition)).collect();
+        let lag = |log: &SourceLog| {
+            let committed = committed(&log.at, lanes);
+            let is_new = committed.is_none() && new.contains(&(&*log.at.topic, log.at.partition));
+            // Where another policy begins, only the receiver knows: it depends on whether the topic is new.
+            let begins = (is_new && start == Start::Earliest).then_some(log.bounds.start);
+            PartitionLag { at: log.at.clone(), log: log.bounds, committed, begins }
+        };
+        let measured: Vec<_> = source.known.iter().map(lag).collect();
+        let unknown = measured.iter().filter(|one| one.records().is_none()).count() + source.waiting.len();
+        let records = measured.iter().filter_map(PartitionLag::records).sum();
+        Self { records: (unknown == 0).then_some(records), unknown, measured, waiting: source.waiting.clone() }
     }
 }
 
 impl PartitionLag {
-    /// Returns the offsets between the position and the high watermark; holes count.
-    pub(crate) fn records(&self) -> u64 {
-        self.committed.map_or(0, |committed| behind(self.log.end, committed))
+    /// Returns the position of the next record to be carried.
+    pub(crate) fn position(&self) -> Option<Position> {
+        self.committed.or(self.begins)
+    }
+
+    /// Returns the offsets between the position and the high watermark; holes count. `None` while it is unknown.
+    pub(crate) fn records(&self) -> Option<u64> {
+        Some(behind(self.log.end, self.position()?))
     }
 }
 
@@ -102,6 +122,8 @@ pub struct TopicStatus {
     pub partitions: usize,
     /// Number of its partitions that are halted.
     pub halted: usize,
+    /// Number of its partitions that wait for a cluster.
+    pub waiting: usize,
     /// Lag of all its partitions; `null` while that of one is unknown.
     pub lag_records: Option<u64>,
 }
@@ -116,7 +138,7 @@ impl Lag {
     pub(crate) fn partitions(&self, topic: Option<&str>, lanes: &[Snapshot], router: &Router) -> Vec<PartitionStatus> {
         let is_shown = |at: &Partition| topic.is_none_or(|topic| *at.topic == *topic);
         let known = self.measured.iter().filter(|one| is_shown(&one.at));
-        let known = known.map(|one| PartitionStatus::of(&one.at, one.committed.map(|_| one.log), lanes, router));
+        let known = known.map(|one| PartitionStatus::of(&one.at, Some(one), lanes, router));
         let waiting = self.waiting.iter().filter(|(at, _)| is_shown(at));
         let waiting = waiting.map(|(at, reason)| PartitionStatus::of(at, None, lanes, router).waiting(reason));
         let mut all: Vec<_> = known.chain(waiting).collect();
@@ -131,7 +153,8 @@ impl Lag {
             let new = || TopicStatus { topic: one.topic.clone(), lag_records: Some(0), ..TopicStatus::default() };
             let topic = topics.entry(one.topic.clone()).or_insert_with(new);
             topic.partitions += 1;
-            topic.halted += usize::from(one.halt.is_some());
+            topic.halted += usize::from(one.state == HALTED);
+            topic.waiting += usize::from(one.state == WAITING);
             topic.lag_records = topic.lag_records.zip(one.lag_records).map(|(sum, more)| sum + more);
         }
         topics.into_values().collect()
@@ -144,18 +167,19 @@ impl PartitionStatus {
         if self.halt.is_some() {
             return self;
         }
-        Self { state: "waiting".to_owned(), detail: Some(reason.to_owned()), ..self }
+        Self { state: WAITING.to_owned(), detail: Some(reason.to_owned()), ..self }
     }
 
-    fn of(at: &Partition, log: Option<Bounds>, lanes: &[Snapshot], router: &Router) -> Self {
+    fn of(at: &Partition, lag: Option<&PartitionLag>, lanes: &[Snapshot], router: &Router) -> Self {
         let lane = router.lane(&at.topic, at.partition);
         let own = lanes.get(usize::from(lane.0));
         let halt = halt_of(at, lanes);
         let position = own.and_then(|own| own.committed.get(at)).copied();
-        let waits = |halt: &HaltedPartition| HaltReason::of(&halt.reason) == Some(HaltReason::TargetUnavailable);
+        let begins = lag.and_then(|lag| lag.begins);
+        let log = lag.filter(|lag| lag.position().is_some()).map(|lag| lag.log);
         let state = match (halt, own.is_some_and(|own| own.epoch.is_some()), position) {
-            (Some(halt), ..) if waits(halt) => "waiting",
-            (Some(_), ..) => "halted",
+            (Some(halt), ..) if halt.waits() => WAITING,
+            (Some(_), ..) => HALTED,
             (None, false, _) => "lane-closed",
             (None, true, None) => "joining",
             (None, true, Some(_)) => "carried",
@@ -168,7 +192,7 @@ impl PartitionStatus {
             position: position.map(|position| position.0),
             log_start: log.map(|log| log.start.0),
             log_end: log.map(|log| log.end.0),
-            lag_records: position.zip(log).map(|(position, log)| behind(log.end, position)),
+            lag_records: position.or(begins).zip(log).map(|(position, log)| behind(log.end, position)),
             halt: halt.map(|halt| halt.reason.clone()),
             detail: halt.map(|halt| halt.detail.clone()),
         }
@@ -187,7 +211,7 @@ mod tests {
 
     fn joined(at: Partition, start: i64, end: i64) -> PartitionLag {
         let log = Bounds { start: Position(start), end: Position(end) };
-        PartitionLag { at, log, committed: Some(log.start) }
+        PartitionLag { at, log, committed: Some(log.start), begins: None }
     }
 
     fn halted(partition: i32) -> HaltedPartition {
@@ -198,6 +222,45 @@ mod tests {
             reason: "corrupt".into(),
             detail: "crc".into(),
         }
+    }
+
+    /// Logs of `orders`, all from 10 to 110.
+    fn logs(partitions: std::ops::Range<i32>) -> SourceLogs {
+        let bounds = Bounds { start: Position(10), end: Position(110) };
+        let log = |partition| SourceLog { at: at("orders", partition), bounds, stable: bounds.end };
+        SourceLogs { known: partitions.map(log).collect(), waiting: Vec::new() }
+    }
+
+    /// A lane with `orders/0` committed up to 100, and `orders/1` halted with no stored position.
+    fn lane_with_a_new_halt(reason: &str) -> Snapshot {
+        let committed = [(at("orders", 0), Position(100))];
+        let halt = HaltedPartition { position: -1, reason: reason.into(), ..halted(1) };
+        Snapshot { epoch: Some(Epoch(1)), committed: committed.into(), halted: vec![halt], ..Snapshot::default() }
+    }
+
+    #[test]
+    fn a_partition_that_never_joined_lags_by_all_it_would_carry() {
+        for reason in ["target-refused", "target-unavailable"] {
+            let lane = lane_with_a_new_halt(reason);
+            let lag = Lag::of(&logs(0..2), std::slice::from_ref(&lane), Start::Earliest);
+            assert_eq!((lag.records, lag.unknown), (Some(10 + 100), 0), "{reason}");
+            let shown = &lag.partitions(Some("orders"), std::slice::from_ref(&lane), &Router::plain(1))[1];
+            assert_eq!((shown.position, shown.lag_records), (None, Some(100)), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_lag_is_unknown_while_a_partitions_beginning_is() {
+        let lane = [lane_with_a_new_halt("target-refused")];
+        for start in [Start::Latest, Start::Timestamp(7)] {
+            let lag = Lag::of(&logs(0..2), &lane, start);
+            assert_eq!((lag.records, lag.unknown), (None, 1), "{start:?}: only the receiver knows if it is new");
+        }
+        let lag = Lag::of(&logs(0..3), &lane, Start::Earliest);
+        assert_eq!((lag.records, lag.unknown), (None, 1), "orders/2 has not been answered");
+        let waiting = vec![(at("orders", 1), "no leader".to_owned())];
+        let lag = Lag::of(&SourceLogs { waiting, ..logs(0..1) }, &lane, Start::Earliest);
+        assert_eq!((lag.records, lag.unknown), (None, 1), "its log cannot be asked for");
     }
 
     #[test]
@@ -212,7 +275,7 @@ mod tests {
             joined(at("orders", 1), 0, 5),
             PartitionLag { committed: None, ..joined(at("orders", 2), 0, 9) },
         ];
-        let lag = Lag { records: None, measured, waiting: vec![(at("lab", 7), "no leader".to_owned())] };
+        let lag = Lag { records: None, unknown: 2, measured, waiting: vec![(at("lab", 7), "no leader".to_owned())] };
         let router = Router::plain(1);
         let shown = lag.partitions(Some("orders"), &[lane.clone()], &router);
         let words: Vec<_> =

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use kafka::KafkaError;
 use kafka::catalog::Catalog;
 
+use crate::config::Start;
+use crate::partitions::deletions::Deletions;
 use crate::report::forecast::{Forecast, History, Sample};
 use crate::report::lag::{Lag, PartitionLag};
 use crate::report::open_transactions::OpenTransactions;
@@ -19,7 +21,7 @@ use crate::source::discovery;
 const SOON: f64 = 60.0;
 
 /// Measures once the source has answered, for as long as the sender lives.
-pub(super) async fn measure(catalog: Arc<dyn Catalog>, report: Arc<Report>) {
+pub(super) async fn measure(catalog: Arc<dyn Catalog>, start: Start, report: Arc<Report>) {
     let board = report.board();
     let mut topics = board.topics().subscribe();
     if topics.changed().await.is_err() {
@@ -29,32 +31,41 @@ pub(super) async fn measure(catalog: Arc<dyn Catalog>, report: Arc<Report>) {
     let mut open_transactions = OpenTransactions::default();
     let mut history = History::default();
     let mut losses = Losses::default();
+    let deletions = board.deletions();
     loop {
         let asks = Arc::clone(&catalog);
         let topics = Arc::clone(&topics.borrow().topics);
         let target = board.read().target_cluster;
         let lanes = report.lanes();
         report.set_not_carried(NotCarried::of(&topics, target.as_deref()));
+        let asked_at = Timestamp::now().as_millisecond();
         let asked = tokio::task::spawn_blocking(move || {
+            if topics.is_empty() {
+                // Without partitions to ask for, the lag is 0 only if the source answers.
+                asks.topics()?;
+            }
             let logs = discovery::source_logs(&*asks, &topics, target.as_deref())?;
-            let lag = Lag::of(&logs, &lanes);
+            let lag = Lag::of(&logs, &lanes, start);
             Ok::<_, KafkaError>((logs, lag))
         });
         match asked.await {
             Ok(Ok((logs, lag))) => {
                 history.handle(sample(&report, began.elapsed(), lag.records));
                 let forecast = history.forecast();
-                losses.update(&catalog, &lag.measured, &forecast).await;
+                let caught_up = logs.known.iter().zip(&lag.measured);
+                for (log, _) in caught_up.filter(|(log, lag)| lag.committed.is_some_and(|at| at >= log.stable)) {
+                    deletions.handle_caught_up(&log.at, asked_at);
+                }
+                losses.update(&catalog, &lag.measured, &forecast, &deletions).await;
                 report.set_open_transactions(open_transactions.handle(Instant::now(), &logs.known));
                 report.measure(|measured| {
                     measured.lag = lag;
-                    measured.lag_measured = Some(Instant::now());
+                    measured.source.handle(Instant::now(), Ok(()));
                     measured.forecast = losses.added_to(forecast);
-                    measured.source_trouble = None;
                 });
             }
             Ok(Err(error)) => report.measure(|measured| {
-                measured.source_trouble = Some(format!("source cluster: {error}"));
+                measured.source.handle(Instant::now(), Err(error.to_string()));
             }),
             Err(_) => return,
         }
@@ -82,8 +93,14 @@ struct Losses {
 
 impl Losses {
     /// Asks again, where it is time to.
-    async fn update(&mut self, catalog: &Arc<dyn Catalog>, behind: &[PartitionLag], forecast: &Forecast) {
-        let is_behind = behind.iter().any(|one| one.records() > 0);
+    async fn update(
+        &mut self,
+        catalog: &Arc<dyn Catalog>,
+        behind: &[PartitionLag],
+        forecast: &Forecast,
+        deletions: &Arc<Deletions>,
+    ) {
+        let is_behind = behind.iter().any(|one| one.records().unwrap_or(0) > 0);
         if !is_behind || forecast.drain_seconds.is_some_and(|seconds| seconds <= SOON) {
             *self = Self::default();
             return;
@@ -94,8 +111,10 @@ impl Losses {
         self.asked = Some(Instant::now());
         let catalog = Arc::clone(catalog);
         let behind = behind.to_vec();
+        let deletions = Arc::clone(deletions);
         let now = Timestamp::now().as_millisecond();
-        let asked = tokio::task::spawn_blocking(move || retention::forecast(&*catalog, &behind, now)).await;
+        let forecast = move || retention::forecast(&*catalog, &behind, now, &deletions);
+        let asked = tokio::task::spawn_blocking(forecast).await;
         self.soonest = match asked {
             Ok(Ok(loss)) => loss,
             Ok(Err(error)) => {

@@ -41,7 +41,7 @@ wire::words! {
         Budget = "budget" "the budget: `wan.rate` is used up",
         Path = "path" "the path: it carries less than the budget",
         Receiver = "receiver" "the receiver: all its credit is in use; raise its `memory` for this path",
-        Target = "target" "the target: records at the receiver wait to be committed",
+        Target = "target" "the target: records at the receiver wait to be committed, or its lanes fail or partitions wait",
     }
 }
 
@@ -50,6 +50,10 @@ pub struct Evidence {
     pub state: State,
     pub lanes: usize,
     pub lanes_open: usize,
+    /// Lanes that do not commit, as the receiver says.
+    pub lanes_failing: usize,
+    /// Partitions that wait for the target.
+    pub waiting_at_target: usize,
     pub lag_records: Option<u64>,
     /// Longest time for which a lane with frames in flight has had no ack; `None` with none in flight.
     pub unacked: Option<Duration>,
@@ -75,7 +79,7 @@ impl Evidence {
             return self.silent_end();
         }
         if credit + room + works < MOST {
-            return Limit::Source;
+            return if self.waiting_at_target > 0 { Limit::Target } else { Limit::Source };
         }
         if works >= credit.max(room) {
             Limit::Cpu
@@ -132,6 +136,8 @@ impl Limit {
             State::Standby { .. } => Self::Standby,
             State::Starting => Self::Source,
             State::Connecting => Self::Session,
+            // The end that writes knows better than any evidence at this one.
+            State::Active if evidence.lanes_failing > 0 => Self::Target,
             State::Active if evidence.lanes_open < evidence.lanes => Self::Lanes,
             State::Active if evidence.lag_records == Some(0) => Self::Nothing,
             State::Active => evidence.rate_limit(),
@@ -151,6 +157,8 @@ mod tests {
             state: State::Active,
             lanes: 8,
             lanes_open: 8,
+            lanes_failing: 0,
+            waiting_at_target: 0,
             lag_records: Some(5),
             unacked: None,
             busiest: TimeUse::default(),
@@ -185,6 +193,19 @@ mod tests {
             (|e| e.state = State::Connecting, Limit::Session),
             (|e| e.state = State::Starting, Limit::Source),
             (|e| e.state = State::Standby { behind: "b".into() }, Limit::Standby),
+        ]);
+    }
+
+    #[test]
+    fn lanes_that_fail_at_the_receiver_are_the_targets_fault() {
+        assert_table(&[
+            (|e| e.lanes_failing = 1, Limit::Target),
+            (|e| (e.lanes_failing, e.lag_records) = (1, Some(0)), Limit::Target),
+            (|e| (e.lanes_failing, e.lanes_open) = (1, 7), Limit::Target),
+            (|e| (e.lanes_failing, e.busiest.works) = (1, 0.9), Limit::Target),
+            (|e| (e.lanes_failing, e.state) = (1, State::Connecting), Limit::Session),
+            (|e| e.waiting_at_target = 1, Limit::Target),
+            (|e| (e.waiting_at_target, e.busiest.works) = (1, 0.9), Limit::Cpu),
         ]);
     }
 

@@ -28,7 +28,7 @@ pub fn registry(report: Arc<Report>) -> Registry {
 
 const METRICS: &[Metric<Status>] = service::metrics! {
     Gauge "causeway_sender_lag_records", |s| s.lag_records.map(|lag| lag as f64),
-        "Source high watermarks less committed positions, holes included; absent while a position is unknown, and 10 s after the source last answered";
+        "Source high watermarks less positions, holes included; absent while one is unknown, and 10 s after the source last answered";
     Gauge "causeway_sender_lag_age_seconds", |s| s.lag_age_seconds,
         "Time since the source last answered for its high watermarks; absent before that";
     Gauges "causeway_sender_session_state" by "state", states,
@@ -38,6 +38,12 @@ const METRICS: &[Metric<Status>] = service::metrics! {
         "1 for the reason why it is not faster or has not caught up, 0 for the others: nothing, standby, session, lanes, source, cpu, budget, path, receiver, target";
     Gauges "causeway_sender_halted_partitions" by "reason", halted_partitions,
         "Partitions that an error stopped, by reason; an operator must act. A word of a newer receiver counts as other";
+    Gauges "causeway_sender_waiting_partitions" by "cluster",
+        |s| vec![("source".to_owned(), s.waiting_at_source as f64), ("target".to_owned(), s.waiting_at_target as f64)],
+        "Partitions that wait for a cluster, source or target; they continue by themselves";
+    Gauge "causeway_sender_receiver_lanes_failing",
+        |s| s.receiver_condition.as_ref().map(|told| told.lanes_failing as f64),
+        "Lanes that do not commit, as the receiver says; absent if it does not";
     Gauges "causeway_sender_not_carried_topics" by "reason", not_carried,
         "Topics that match and are not carried because links write them to the source, by reason: brought, returns, too-far";
     Gauge "causeway_sender_deleted_topics", |s| Some(s.deleted_topics.len() as f64),
@@ -92,7 +98,7 @@ const METRICS: &[Metric<Status>] = service::metrics! {
         |s| if s.forecast.grows { Some(f64::INFINITY) } else { s.forecast.drain_seconds },
         "Time until the target has everything, by the trend of the last minute; +Inf while the backlog grows; absent while unknown";
     Gauge "causeway_sender_loss_seconds", |s| s.forecast.loss_seconds,
-        "Time until the first record that is not carried is older than its topic's retention.ms, if none were carried; absent while no partition is behind or no record expires";
+        "Time until the source deletes the first record that is not carried, by retention.ms, or may remove the first deletion of a key, by delete.retention.ms, if nothing were carried; absent while no partition is behind or nothing expires";
     Gauges "causeway_sender_in_flight_bytes" by "lane",
         |s| s.by_lane.iter().map(|lane| (lane.lane.to_string(), lane.in_flight_bytes as f64)).collect(),
         "Bytes of frames sent and not acked, by lane";
@@ -154,7 +160,8 @@ fn one_of(words: impl IntoIterator<Item = &'static str>, now: &str) -> Vec<(Stri
 fn halted_partitions(status: &Status) -> Vec<(String, f64)> {
     let word = |halt: &HaltedPartition| HaltReason::of(&halt.reason).map_or("other", HaltReason::word);
     let count = |reason: &str| status.halted.iter().filter(|halt| word(halt) == reason).count();
-    let reasons = HaltReason::ALL.iter().map(|reason| reason.word()).chain(["other"]);
+    let halts = HaltReason::ALL.iter().filter(|reason| !reason.waits());
+    let reasons = halts.map(|reason| reason.word()).chain(["other"]);
     reasons.map(|reason| (reason.to_owned(), count(reason) as f64)).collect()
 }
 
@@ -186,7 +193,7 @@ fn states(status: &Status) -> Vec<(String, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use service::status::Tally;
+    use service::status::{PeerStatus, Tally};
     use wire::close::{Close, CloseCode};
     use wire::control::LaneClosedReason;
     use wire::partition::Partition;
@@ -200,7 +207,7 @@ mod tests {
     use crate::report::lag::{PartitionStatus, TopicStatus};
     use crate::report::latency::PeerClockStatus;
     use crate::report::path::PathReport;
-    use crate::report::status::{ChannelStatus, LaneStatus, NotCarried};
+    use crate::report::status::{ChannelStatus, LaneStatus, NotCarried, WaitingStatus};
     use crate::session::SessionEnd;
 
     const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
@@ -270,6 +277,8 @@ mod tests {
             lane_closes,
             halted: vec![halted],
             deleted_topics: vec![DeletedTopic { topic: "a".into(), positions: 1 }],
+            waiting: vec![WaitingStatus::default()],
+            receiver_condition: Some(PeerStatus { trouble: vec!["lane 0".into()], ..PeerStatus::default() }),
             not_carried: vec![NotCarried {
                 topic: "a".into(),
                 reason: NotCarriedReason::Brought,

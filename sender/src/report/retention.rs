@@ -1,5 +1,6 @@
 //! Forecast of when the source deletes records that are not carried yet: the time until the first of them is as old as
-//! its topic's retention, if none were carried from now on.
+//! its topic's retention, if none were carried from now on. In compacted topics it is the time until the first deletion
+//! of a key may be removed.
 //!
 //! It uses the records' own timestamps, by which the source deletes. The source deletes whole segments, so that it may
 //! keep records for longer. A loss by `retention.bytes` is not forecast: a client cannot ask how large a log is.
@@ -12,6 +13,7 @@ use kafka::KafkaError;
 use kafka::catalog::Catalog;
 use wire::ids::Position;
 
+use crate::partitions::deletions::{Deletions, LookedUp};
 use crate::report::lag::PartitionLag;
 
 /// Interval between two forecasts while a partition is behind; each costs the source some ten list requests.
@@ -29,38 +31,59 @@ pub(crate) struct Loss {
     pub topic: String,
 }
 
-/// Asks `catalog` when the first record of those `behind` may be deleted for its age; `None` if none ever is.
+/// Asks `catalog` when the first record of those `behind` may be deleted for its age, or the first deletion of a key be
+/// removed; `None` if none ever is. Notes in `deletions` the partitions that may have missed one already.
 pub(crate) fn forecast(
     catalog: &dyn Catalog,
     behind: &[PartitionLag],
     now_ms: i64,
+    deletions: &Deletions,
 ) -> Result<Option<Loss>, KafkaError> {
     let mut topics: BTreeMap<&Arc<str>, Vec<&PartitionLag>> = BTreeMap::new();
-    for partition in behind.iter().filter(|partition| partition.records() > 0) {
+    for partition in behind.iter().filter(|partition| partition.records().unwrap_or(0) > 0) {
         topics.entry(&partition.at.topic).or_default().push(partition);
     }
-    let records = |partitions: &[&PartitionLag]| partitions.iter().map(|one| one.records()).sum::<u64>();
+    let records = |partitions: &[&PartitionLag]| partitions.iter().filter_map(|one| one.records()).sum::<u64>();
     let mut topics: Vec<_> = topics.into_iter().collect();
     topics.sort_by_key(|(_, partitions)| std::cmp::Reverse(records(partitions)));
     topics.truncate(TOPICS_MAX);
+    let names: Vec<_> = topics.iter().map(|(topic, _)| topic.to_string()).collect();
     let mut soonest: Option<Loss> = None;
-    for (topic, partitions) in topics {
-        let Some(retention_ms) = retention(catalog, topic)? else { continue };
-        let at_ms = oldest(catalog, &partitions, now_ms, retention_ms)?.saturating_add(retention_ms);
-        if soonest.as_ref().is_none_or(|loss| at_ms < loss.at_ms) {
-            soonest = Some(Loss { at_ms, topic: topic.to_string() });
+    for ((topic, partitions), settings) in topics.into_iter().zip(catalog.settings(&names)?) {
+        let settings = settings?;
+        deletions.handle_settings(topic, &settings);
+        let record = match settings.retention_ms() {
+            Some(ms) => Some(oldest(catalog, &partitions, now_ms, ms)?.saturating_add(ms)),
+            None => None,
+        };
+        let deletion = first_deletion(catalog, &partitions, now_ms, deletions)?;
+        for at_ms in record.into_iter().chain(deletion) {
+            if soonest.as_ref().is_none_or(|loss| at_ms < loss.at_ms) {
+                soonest = Some(Loss { at_ms, topic: topic.to_string() });
+            }
         }
     }
     Ok(soonest)
 }
 
-/// Returns the time that `topic` keeps records, in ms; `None` where it deletes none for their age.
-fn retention(catalog: &dyn Catalog, topic: &str) -> Result<Option<i64>, KafkaError> {
-    let configs = kafka::catalog::only(catalog.configs(&[topic.to_owned()]))?;
-    let value = |name: &str| configs.iter().find(|entry| entry.name == name).map(|entry| entry.value.as_str());
-    let deletes = value("cleanup.policy").is_none_or(|policy| policy.split(',').any(|word| word.trim() == "delete"));
-    let retention = value("retention.ms").and_then(|value| value.parse::<i64>().ok());
-    Ok(retention.filter(|ms| deletes && *ms >= 0))
+/// Returns when the first deletion of a key may be removed before it is carried, for partitions of one topic; `None` if
+/// the topic is not compacted, or nothing is known of them.
+fn first_deletion(
+    catalog: &dyn Catalog,
+    partitions: &[&PartitionLag],
+    now_ms: i64,
+    deletions: &Deletions,
+) -> Result<Option<i64>, KafkaError> {
+    let names: Vec<_> = partitions.iter().map(|one| one.at.clone()).collect();
+    let Some(kept_ms) = names.first().and_then(|at| deletions.kept_ms(&at.topic)) else { return Ok(None) };
+    let Some(complete_at) = names.iter().filter_map(|at| deletions.complete_at(at)).min() else { return Ok(None) };
+    let young = catalog.positions_at(&names, now_ms.saturating_sub(kept_ms))?;
+    for (one, young) in partitions.iter().zip(young) {
+        let Some(committed) = one.committed else { continue };
+        deletions.handle_behind(&one.at, committed, LookedUp { young: young?, end: one.log.end }, now_ms);
+    }
+    let oldest = oldest(catalog, partitions, now_ms, kept_ms)?;
+    Ok(Some(oldest.max(complete_at).saturating_add(kept_ms)))
 }
 
 /// Returns the timestamp of the oldest record within the retention that is not carried yet, in ms since the epoch.
@@ -75,7 +98,7 @@ fn oldest(
     // All records with timestamps before `time` are carried.
     let carried = |time: i64| -> Result<bool, KafkaError> {
         let first = catalog.positions_at(&names, time)?.into_iter().collect::<Result<Vec<Position>, _>>()?;
-        Ok(first.iter().zip(partitions).all(|(first, one)| Some(*first) <= one.committed))
+        Ok(first.iter().zip(partitions).all(|(first, one)| Some(*first) <= one.position()))
     };
     let mut low = now_ms.saturating_sub(retention_ms);
     let mut high = now_ms;
@@ -123,12 +146,13 @@ mod tests {
     fn behind(topic: &str, committed: i64) -> PartitionLag {
         let at = Partition { topic: topic.into(), partition: 0 };
         let log = Bounds { start: Position(0), end: Position(100_000) };
-        PartitionLag { at, log, committed: Some(Position(committed)) }
+        PartitionLag { at, log, committed: Some(Position(committed)), begins: None }
     }
 
     /// The first topic that loses something, and in how many seconds.
     fn loss(configs: &[(&'static str, &'static str, &'static str)], behind: &[PartitionLag]) -> Option<(String, f64)> {
-        let found = forecast(&EachSecond { configs: configs.to_vec() }, behind, NOW).unwrap();
+        let deletions = Deletions::default();
+        let found = forecast(&EachSecond { configs: configs.to_vec() }, behind, NOW, &deletions).unwrap();
         found.map(|loss| (loss.topic, (loss.at_ms - NOW) as f64 / 1000.0))
     }
 
@@ -149,6 +173,26 @@ mod tests {
         let configs = [("a", "retention.ms", "10000000"), ("b", "retention.ms", "3000000")];
         let (topic, seconds) = loss(&configs, &[behind("a", 95_000), behind("b", 99_000)]).unwrap();
         assert!(topic == "b" && (1_990.0..=2_000.0).contains(&seconds), "{topic} {seconds}");
+    }
+
+    #[test]
+    fn deletions_are_lost_when_the_link_was_behind_for_too_long() {
+        let source =
+            EachSecond { configs: vec![("a", "cleanup.policy", "compact"), ("a", "delete.retention.ms", "10000000")] };
+        let deletions = Deletions::default();
+        let seconds = |complete_at: Option<i64>, committed| {
+            complete_at.into_iter().for_each(|time| deletions.handle_caught_up(&behind("a", 0).at, time));
+            let loss = forecast(&source, &[behind("a", committed)], NOW, &deletions).unwrap();
+            loss.map(|loss| (loss.at_ms - NOW) as f64 / 1000.0)
+        };
+        assert_eq!(seconds(None, 99_000), None, "nothing is known");
+        assert!((8_980.0..=9_000.0).contains(&seconds(Some(NOW - 5_000_000), 99_000).unwrap()), "by the record's age");
+        assert_eq!(seconds(Some(NOW - 500_000), 1), Some(9_500.0), "old records of a first catch-up");
+        assert!(deletions.take_lost().is_empty());
+        assert_eq!(seconds(Some(NOW - 20_000_000), 1), Some(0.0));
+        let lost = deletions.take_lost();
+        assert_eq!(lost.len(), 1);
+        assert!(lost[0].1.contains("between source offsets 1 and 100000"), "{}", lost[0].1);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //! the reference page.
 
 use serde::{Deserialize, Serialize};
-use service::status::{HaltedPartition, Tally};
+use service::status::{HaltedPartition, PeerStatus, Tally};
 use wire::lanes::ClassLanes;
+use wire::partition::Partition;
 
 use crate::board::{ChannelPlace, State, Wire};
 use crate::dispatch::dispatcher::Dispatcher;
@@ -77,9 +78,11 @@ pub struct Status {
     pub credit_used_bytes: Option<u64>,
     /// Credit that the receiver grants in all, in bytes, in a session.
     pub credit_bytes: Option<u64>,
-    /// Source high watermarks less committed positions, holes included; `null` while a position is unknown, and 10 s after
-    /// the source last answered.
+    /// Source high watermarks less positions, holes included; a partition that never joined counts from where it begins.
+    /// `null` while one is unknown, and 10 s after the source last answered.
     pub lag_records: Option<u64>,
+    /// Partitions whose lag is unknown: they wait for the source, or did not join yet.
+    pub lag_unknown_partitions: usize,
     /// Time since the source was last asked for its high watermarks and answered, in seconds; `null` before that.
     pub lag_age_seconds: Option<f64>,
     /// Counters over all lanes.
@@ -104,6 +107,14 @@ pub struct Status {
     pub halted: Vec<HaltedPartition>,
     /// [Deleted](../troubleshoot.md#source-deleted) topics of which positions are stored, at most 1,500.
     pub deleted_topics: Vec<DeletedTopic>,
+    /// Number of partitions that wait for the source.
+    pub waiting_at_source: usize,
+    /// Number of partitions that wait for the target.
+    pub waiting_at_target: usize,
+    /// Partitions that wait and continue by themselves, at most 100.
+    pub waiting: Vec<WaitingStatus>,
+    /// Condition of the receiver, as it last told it in this session; `null` if it did not.
+    pub receiver_condition: Option<PeerStatus>,
     /// Entries of `source.topics` that match no topic which the source shows to this sender.
     pub unmatched_entries: Vec<String>,
     /// Topics that match the filter and are not carried, because links write them to the source.
@@ -114,6 +125,26 @@ pub struct Status {
     pub by_lane: Vec<LaneStatus>,
     /// Sessions and attempts that ended so: close codes, `LOST`, `BARRED` (by a certificate), `DRAINED`, `RECONFIGURED`.
     pub closes: Tally,
+}
+
+/// Partition that waits for a cluster and continues by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WaitingStatus {
+    /// Source topic of a waiting partition.
+    pub topic: String,
+    /// Number of the waiting partition.
+    pub partition: i32,
+    /// Cluster that it waits for: `source` or `target`.
+    pub cluster: String,
+    /// Reason why it waits.
+    pub detail: String,
+}
+
+impl WaitingStatus {
+    pub fn of(at: &Partition, cluster: &str, detail: String) -> Self {
+        Self { topic: at.topic.to_string(), partition: at.partition, cluster: cluster.to_owned(), detail }
+    }
 }
 
 /// Topic that matches the filter and is not carried: its records would go round in circles.

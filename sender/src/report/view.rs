@@ -1,7 +1,7 @@
 //! Report of one sender: reads its board and adds what is measured about it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use service::lock::Lock;
 use service::status::Tally;
@@ -10,38 +10,21 @@ use transport::congestion::Flow;
 use crate::board::{Board, Published, State, on_standby};
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::lane::progress::{Snapshot, Totals};
-use crate::partitions::deleted_topic::DeletedTopic;
 use crate::partitions::router::Router;
 use crate::report::forecast::Forecast;
-use crate::report::lag::{Lag, PartitionStatus, TopicStatus};
+use crate::report::lag::{PartitionStatus, TopicStatus};
 use crate::report::latency::{PeerClockStatus, StageStatus};
-use crate::report::limit::{Evidence, Limit};
+use crate::report::measured::Measured;
+use crate::report::moment::Moment;
 use crate::report::open_transactions::OpenTransaction;
 use crate::report::path::PathReading;
-use crate::report::sampler::{Sample, Trend};
+use crate::report::sampler::Sample;
 use crate::report::status::{ChannelStatus, ClassStatus, LaneStatus, NotCarried, Status};
-use crate::source::discovery::matches_nothing;
-
-/// Age up to which a measured lag is shown. It is measured every 2.5 s.
-const LAG_KNOWN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 pub struct Report {
     board: Arc<Board>,
     measured: Lock<Measured>,
-}
-
-/// Measurements of the report's own tasks.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Measured {
-    pub lag: Lag,
-    /// Time of the measurement of the lag.
-    pub lag_measured: Option<Instant>,
-    pub forecast: Forecast,
-    not_carried: Vec<NotCarried>,
-    open_transactions: Vec<OpenTransaction>,
-    pub source_trouble: Option<String>,
-    pub trend: Trend,
 }
 
 impl Report {
@@ -53,14 +36,9 @@ impl Report {
         Arc::clone(&self.board)
     }
 
-    /// Checks that this sender holds the link or is on standby. The error is a sentence that says why it does not.
+    /// Checks that this sender can do its work. The error is a sentence that says what prevents it.
     pub fn ready(&self) -> Result<(), String> {
-        let published = self.board.read();
-        match published.state {
-            State::Active | State::Standby { .. } => Ok(()),
-            State::Connecting => Err(published.last_end.unwrap_or_else(|| "dialling the receiver".to_owned())),
-            State::Starting => Err("waiting for the source cluster".to_owned()),
-        }
+        self.moment().ready()
     }
 
     /// Returns each topic that is carried.
@@ -139,31 +117,52 @@ impl Report {
         measured.open_transactions = open;
     }
 
+    /// Publishes the condition of this end, which sessions tell the receiver.
+    pub(super) fn tell_condition(&self) {
+        let condition = self.moment().condition();
+        self.board.condition().send_if_modified(|known| {
+            let changed = *known != condition;
+            *known = condition;
+            changed
+        });
+    }
+
+    fn moment(&self) -> Moment {
+        let published = self.board.read();
+        Moment {
+            lanes: published.snapshots(),
+            published,
+            measured: self.measured.lock().clone(),
+            unmatched: self.board.topics().borrow().unmatched.clone(),
+            rate: self.board.rates().status(),
+            recent_delays: self.board.latency().recent_delays(),
+            now: Instant::now(),
+        }
+    }
+
     /// Returns everything about the sender at one moment.
     pub fn status(&self) -> Status {
-        let published = self.board.read();
-        let measured = self.measured.lock().clone();
-        let unmatched_entries = self.board.topics().borrow().unmatched.clone();
+        let moment = self.moment();
+        let limited_by = moment.limit();
+        let trouble = moment.trouble();
         let latency = self.board.latency();
-        let lanes = published.snapshots();
-        let lag_age = measured.lag_measured.map(|at| at.elapsed());
-        let unacked = lanes.iter().filter_map(|lane| lane.unacked).max();
-        let is_standby = matches!(published.state, State::Standby { .. });
+        let Moment { published, measured, lanes, .. } = &moment;
         let in_session = published.session_began.is_some();
-        let credit = published.dispatcher.as_ref().filter(|_| in_session).map(Dispatcher::credit_usage);
-        let status = Status {
+        let dispatcher = published.dispatcher.as_ref();
+        let credit = dispatcher.filter(|_| in_session).map(Dispatcher::credit_usage);
+        Status {
             role: "sender",
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            trouble: trouble(&published, &measured, &unmatched_entries),
-            unmatched_entries,
+            limited_by,
+            trouble,
             session_seconds: published.session_began.map(|began| began.elapsed().as_secs_f64()),
             rtt_seconds: published.first_channel().map(|channel| channel.rtt().as_secs_f64()),
-            rate: self.board.rates().status(),
             // On standby another sender moves the positions.
-            forecast: if is_standby { Forecast::default() } else { measured.forecast },
-            lag_records: measured.lag.records.filter(|_| !is_standby && lag_age.is_some_and(|age| age <= LAG_KNOWN)),
-            lag_age_seconds: lag_age.map(|age| age.as_secs_f64()),
-            path: measured.trend.path,
+            forecast: if moment.is_standby() { Forecast::default() } else { measured.forecast.clone() },
+            lag_records: moment.lag_records(),
+            lag_unknown_partitions: measured.lag.unknown,
+            lag_age_seconds: moment.lag_age().map(|age| age.as_secs_f64()),
+            path: measured.trend.path.clone(),
             efficiency_ratio: measured.trend.efficiency,
             latency: StageStatus::all(&latency),
             peer_clock: PeerClockStatus::of(&latency),
@@ -175,44 +174,35 @@ impl Report {
             credit_bytes: credit.map(|credit| credit.total),
             totals: published.totals(),
             in_flight_bytes: lanes.iter().map(|lane| lane.in_flight_bytes).sum(),
-            unacked_seconds: unacked.map(|unacked| unacked.as_secs_f64()),
+            unacked_seconds: moment.unacked().map(|unacked| unacked.as_secs_f64()),
             lanes: lanes.len(),
-            lanes_open: lanes.iter().filter(|lane| lane.epoch.is_some()).count(),
+            lanes_open: moment.lanes_open(),
             lanes_closed: lanes.iter().filter_map(|lane| lane.closed.clone()).collect(),
             lane_closes: Tally::sum(lanes.iter().map(|lane| &lane.closes)),
             partitions: lanes.iter().map(|lane| lane.partitions).sum(),
-            halted: lanes.iter().flat_map(|lane| lane.halted.iter().cloned()).collect(),
+            halted: moment.halted().cloned().collect(),
+            waiting_at_source: measured.lag.waiting.len(),
+            waiting_at_target: moment.waiting_at_target(),
+            waiting: moment.waiting(),
+            receiver_condition: moment.receiver(),
             by_lane: lanes.iter().enumerate().map(|(n, lane)| LaneStatus::of(n, lane)).collect(),
-            classes: published.dispatcher.map(|dispatcher| ClassStatus::all(&dispatcher, &lanes)).unwrap_or_default(),
-            closes: published.closes,
-            link: published.link,
-            instance: published.instance,
-            state: published.state,
-            receiver: published.receiver,
-            target_cluster: published.target_cluster,
+            classes: dispatcher.map(|dispatcher| ClassStatus::all(dispatcher, lanes)).unwrap_or_default(),
+            closes: published.closes.clone(),
+            link: published.link.clone(),
+            instance: published.instance.clone(),
+            state: published.state.clone(),
+            receiver: published.receiver.clone(),
+            target_cluster: published.target_cluster.clone(),
             sessions: published.sessions,
-            last_end: published.last_end,
+            last_end: published.last_end.clone(),
             channel_redials: published.redials,
             dead_channels: published.dead_channels,
-            source_transactions_open: measured.open_transactions,
-            not_carried: measured.not_carried,
-            deleted_topics: published.deleted_topics,
-            limited_by: Limit::default(),
-        };
-        let evidence = Evidence {
-            state: status.state.clone(),
-            lanes: status.lanes,
-            lanes_open: status.lanes_open,
-            lag_records: status.lag_records,
-            unacked,
-            busiest: measured.trend.busiest,
-            budget_used: status.rate.used_ratio(),
-            budget_waits: status.rate.waiting,
-            controller: published.flow.as_ref().map(|flow| flow.report().limit),
-            base_rtt_seconds: status.path.base_rtt_seconds,
-            recent_delays: latency.recent_delays(),
-        };
-        Status { limited_by: Limit::by(&evidence), ..status }
+            source_transactions_open: measured.open_transactions.clone(),
+            not_carried: measured.not_carried.clone(),
+            deleted_topics: published.deleted_topics.clone(),
+            unmatched_entries: moment.unmatched,
+            rate: moment.rate,
+        }
     }
 
     /// Returns what is published, unless another sender knows better.
@@ -240,13 +230,4 @@ impl Published {
         let plain = || Router::plain(u16::try_from(lanes.len().max(1)).unwrap_or(u16::MAX));
         self.router.clone().unwrap_or_else(plain)
     }
-}
-
-fn trouble(published: &Published, measured: &Measured, unmatched_entries: &[String]) -> Vec<String> {
-    let unreachable = (published.state == State::Connecting).then_some(published.last_end.as_ref()).flatten();
-    let source = published.source_trouble.as_ref().or(measured.source_trouble.as_ref());
-    let known = source.into_iter().chain(&published.discovery_trouble).chain(unreachable).cloned();
-    let unmatched = unmatched_entries.iter().map(|entry| matches_nothing(entry));
-    let deleted = DeletedTopic::sentences(&published.deleted_topics);
-    known.chain(measured.lag.waiting_sentences()).chain(unmatched).chain(deleted).collect()
 }

@@ -16,8 +16,9 @@ use wire::control::Control;
 use wire::ids::{Epoch, LaneId};
 
 use crate::config::Start;
+use crate::partitions::deletions::Deletions;
 use crate::partitions::lane_partitions::Due;
-use crate::partitions::offers::{self, LookedUp};
+use crate::partitions::offers::{self, LookUp, LookedUp};
 use crate::partitions::rounds::{Request, Rounds};
 use crate::source::discovery::Discovered;
 
@@ -30,6 +31,7 @@ pub struct Offering {
     pub catalog: Arc<dyn Catalog>,
     /// Position at which partitions without a stored one start.
     pub start: Start,
+    pub deletions: Arc<Deletions>,
 }
 
 /// Look-up in flight, for some lanes.
@@ -132,9 +134,13 @@ impl Offers {
     /// Asks the source with the current topics: a topic that was deleted meanwhile does not wait.
     fn look_up(&self, lanes: Vec<(LaneId, Epoch)>, requests: Vec<Request>) -> InFlight {
         let topics = Arc::clone(&self.topics.borrow().topics);
-        let Offering { catalog, start } = self.offering.clone();
+        let Offering { catalog, start, deletions } = self.offering.clone();
         let announced = self.announced.clone();
-        let look_up = move || offers::look_up(&*catalog, &topics, requests, start, &announced);
+        let look_up = move || {
+            let terms =
+                LookUp { catalog: &*catalog, topics: &topics, start, announced: &announced, deletions: &deletions };
+            offers::look_up(&terms, requests)
+        };
         InFlight { lanes, task: tokio::task::spawn_blocking(look_up) }
     }
 

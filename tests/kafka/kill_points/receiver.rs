@@ -5,14 +5,17 @@ use std::path::Path;
 use std::process::{self, Command};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
 use kafka::properties::forbidden;
 use kafka::{KafkaError, Properties};
+use receiver::custody::WriterId;
 use receiver::status::Board;
 use receiver::{
     Delivered, Extent, KafkaLane, KafkaTarget, LaneTarget, Parts, StateEntry, Target, TargetError, TargetPartition,
+    Unwritable,
 };
 use service::shutdown;
 use wire::frame::RecordRef;
@@ -88,8 +91,12 @@ impl LaneTarget for DoomedLane {
         self.lane.read_state(extent)
     }
 
-    fn fence(&mut self) -> Result<(), TargetError> {
-        self.lane.fence()
+    fn fence(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
+        self.lane.fence(writer, within)
+    }
+
+    fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
+        self.lane.expel(writer, within)
     }
 
     fn begin(&mut self) -> Result<(), TargetError> {
@@ -111,6 +118,10 @@ impl LaneTarget for DoomedLane {
 
     fn drain(&mut self) -> Result<Delivered, TargetError> {
         self.lane.drain()
+    }
+
+    fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
+        self.lane.unwritable(partitions)
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {

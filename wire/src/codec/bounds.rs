@@ -1,9 +1,11 @@
 //! Limits of the values in control messages, checked after decoding and before encoding (wire-format.md#limits).
 
-use crate::control::{Control, Hello, OfferedPartition, Welcome};
+use crate::condition::Condition;
+use crate::control::{Control, Hello, OfferedPartition, TopicConfig, Welcome};
 use crate::error::{DecodeError, ensure, within};
 use crate::limits::{
-    CLUSTERS_MAX, LANES_MAX, LINK_NAME_MAX, OFFER_PARTITIONS_MAX, PARTITIONS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX,
+    CLUSTERS_MAX, LANES_MAX, LINK_NAME_MAX, NAMED_PARTITIONS_MAX, NAMED_TROUBLES_MAX, OFFER_PARTITIONS_MAX,
+    PARTITIONS_MAX, SETTING_BYTES_MAX, SETTINGS_MAX, SETTINGS_TOPICS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX,
     TOPIC_NAME_MAX, TOPICS_NAMED_MAX,
 };
 
@@ -20,6 +22,7 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
             within("detail", detail.len(), STRING_MAX)
         }
         Control::Close(close) => within("detail", close.detail.len(), STRING_MAX),
+        Control::Condition(condition) => check_condition(condition),
         Control::OpenLane { lane } | Control::LaneOpen { lane, .. } => check_lane(lane.0),
         Control::Ack { lane, sequence, timing, .. } => {
             let is_acked = timing.is_none_or(|timing| timing.sequence <= *sequence);
@@ -35,10 +38,19 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
             within("topic configs", configs.len(), TOPIC_CONFIGS_MAX)?;
             within("clusters passed", clusters.len(), CLUSTERS_MAX)?;
             clusters.iter().try_for_each(|id| within("cluster id", id.len(), STRING_MAX))?;
-            configs.iter().try_for_each(|config| {
-                within("config name", config.name.len(), STRING_MAX)?;
-                within("config value", config.value.len(), STRING_MAX)
+            configs.iter().try_for_each(|config| check_config(config, STRING_MAX))
+        }
+        Control::Settings { topics } => {
+            within("topics with settings", topics.len(), SETTINGS_TOPICS_MAX)?;
+            topics.iter().try_for_each(|topic| {
+                check_topic(&topic.topic)?;
+                within("settings of a topic", topic.settings.len(), SETTINGS_MAX)?;
+                topic.settings.iter().try_for_each(|config| check_config(config, SETTING_BYTES_MAX))
             })
+        }
+        Control::StoredAt { lane, at, .. } => {
+            check_lane(lane.0)?;
+            ensure(*at >= 0, "time below 0")
         }
         Control::Offer { lane, partitions, .. } => {
             check_lane(lane.0)?;
@@ -95,6 +107,22 @@ fn check_welcome(welcome: &Welcome) -> Result<(), DecodeError> {
     welcome.classes.iter().try_for_each(|class| within("class name", class.name.len(), STRING_MAX))
 }
 
+fn check_condition(condition: &Condition) -> Result<(), DecodeError> {
+    within("failing lanes", condition.failing.len(), LANES_MAX.into())?;
+    within("named partitions", condition.named.len(), NAMED_PARTITIONS_MAX)?;
+    within("troubles", condition.trouble.len(), NAMED_TROUBLES_MAX)?;
+    condition.trouble.iter().try_for_each(|sentence| within("trouble", sentence.len(), STRING_MAX))?;
+    condition.failing.iter().try_for_each(|failing| {
+        check_lane(failing.lane.0)?;
+        within("detail", failing.detail.len(), STRING_MAX)
+    })?;
+    condition.named.iter().try_for_each(|waiting| {
+        check_topic(&waiting.topic)?;
+        ensure((0..PARTITIONS_MAX).contains(&waiting.partition), "partition out of range")?;
+        within("detail", waiting.detail.len(), STRING_MAX)
+    })
+}
+
 fn check_partition(offered: &OfferedPartition) -> Result<(), DecodeError> {
     check_topic(&offered.topic)?;
     ensure((1..=PARTITIONS_MAX).contains(&offered.partitions), "partition count out of range")?;
@@ -113,6 +141,11 @@ fn check_partition(offered: &OfferedPartition) -> Result<(), DecodeError> {
 fn check_topic(topic: &str) -> Result<(), DecodeError> {
     ensure(!topic.is_empty(), "empty topic name")?;
     within("topic name", topic.len(), TOPIC_NAME_MAX)
+}
+
+fn check_config(config: &TopicConfig, bytes_max: usize) -> Result<(), DecodeError> {
+    within("config name", config.name.len(), bytes_max)?;
+    within("config value", config.value.len(), bytes_max)
 }
 
 fn check_further(channel: u32) -> Result<(), DecodeError> {

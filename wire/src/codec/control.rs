@@ -7,6 +7,7 @@ use bincode::{Decode, Encode};
 use super::bounds;
 use super::stored::Limited;
 use crate::close::Close;
+use crate::condition::cut;
 use crate::control::Control;
 use crate::error::{DecodeError, within};
 use crate::limits::{CONTROL_BYTES_MAX, STRING_MAX};
@@ -71,6 +72,7 @@ control_kinds! {
     6 "↔" Close(close);
     7 "←" ChannelOpen { channel };
     8 "↔" ChannelClosed { channel, detail };
+    9 "↔" Condition(condition);
     16 "→" OpenLane { lane };
     17 "←" LaneOpen { lane, epoch };
     18 "↔" LaneClosed { lane, epoch, reason, detail };
@@ -78,6 +80,8 @@ control_kinds! {
     33 "→" Offer { lane, epoch, partitions, last };
     34 "←" PartitionOpen { lane, epoch, slot, position, leader_epoch };
     35 "↔" PartitionHalted { lane, epoch, slot, position, reason, detail };
+    36 "→" Settings { topics };
+    37 "←" StoredAt { lane, epoch, slot, at };
     40 "→" TopicsGone { topics };
     41 "←" Orphaned { topics, others };
     42 "→" Forget { topic, asked, reason };
@@ -164,10 +168,8 @@ fn clipped(control: &Control) -> Control {
     | Control::ChannelClosed { detail, .. }
     | Control::Forgotten { refused: detail, .. }
     | Control::Close(Close { detail, .. }) = &mut control
-        && detail.len() > STRING_MAX
     {
-        let end = (0..=STRING_MAX).rfind(|&at| detail.is_char_boundary(at)).unwrap_or(0);
-        detail.truncate(end);
+        cut(detail, STRING_MAX);
     }
     control
 }

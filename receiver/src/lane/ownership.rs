@@ -1,0 +1,190 @@
+//! Ownership of a lane: takes its custody, fences whoever may still write it, and reads the state that decides.
+//!
+//! Three cases, which differ in what is committed before the reading:
+//! - the custody is this process's, and its id can be initialised: a barrier
+//! - the custody is this process's, and its id hangs, because a partition of the last transaction cannot be written: a bid
+//!   through another id, the *escape*. The hanging instance is destroyed, so that only its last transaction is open. If
+//!   commit was called, it wrote to the state partition before, and the reading passes the bid, hence it is decided.
+//! - the custody is another process's: a bid, and afterwards a fence of every id that may write the lane
+//!
+//! The client that reads is not the client that writes. It may ask a broker that no longer leads the state partition and
+//! does not know it yet, for example because it was suspended. Such a broker shows an old end, and positions read from it
+//! would be carried again. So a reading that decides goes through a record that was committed after the fence.
+
+use std::time::Duration;
+
+use kafka::{KafkaError, KafkaFault};
+use wire::ids::{LaneId, Offset};
+
+use crate::target::custody::{Bidder, Custody, CustodyRecord, WriterId};
+use crate::target::state::{self, LaneState};
+use crate::target::{Extent, LaneTarget, StateEntry, TargetError};
+
+/// Time limit of the fence of another process: the target may have to end its transaction first.
+const FOREIGN_WITHIN: Duration = Duration::from_secs(20);
+/// First time limit of a fence of an own id: as slow as a busy cluster may be. It doubles once each id was tried.
+const OWN_WITHIN: Duration = Duration::from_secs(3);
+/// Time limit of the fences of one call, and of one fence: the lane's thread has to look after its messages.
+const CALL_WITHIN: Duration = Duration::from_secs(12);
+
+/// The custody of a lane as this process seeks it.
+#[derive(Debug)]
+pub(super) struct Ownership {
+    bidder: Bidder,
+    /// Successive fences of own ids that failed.
+    failed: u32,
+}
+
+/// Attempt to own a lane, with the functions that fold its state.
+pub(super) struct Attempt<'a, T, F> {
+    pub(super) target: &'a mut T,
+    pub(super) lane: LaneId,
+    pub(super) link: &'a str,
+    /// Folds and checks the entries of the state partition.
+    pub(super) fold: F,
+}
+
+impl<T, F, E> Attempt<'_, T, F>
+where
+    T: LaneTarget,
+    F: FnMut(Vec<StateEntry>) -> Result<LaneState, E>,
+    E: From<TargetError>,
+{
+    fn read_through(&mut self, end: Offset) -> Result<LaneState, E> {
+        (self.fold)(self.target.read_state(Extent::Through(end))?)
+    }
+}
+
+/// Result of an attempt that the target did not fail.
+pub(super) enum Secured {
+    /// This process has the lane, and this is its state. The custody record is not stored if there was a bid.
+    Owned(Box<LaneState>),
+    /// Another process has it.
+    Lost(CustodyRecord),
+}
+
+impl Ownership {
+    pub(super) fn new(bidder: Bidder) -> Self {
+        Self { bidder, failed: 0 }
+    }
+
+    pub(super) fn holds(&self, custody: &Custody) -> bool {
+        custody.is_held_by(self.bidder.holder())
+    }
+
+    /// Makes the lane this process's, with a new producer, if no other process is faster.
+    ///
+    /// `found` is the custody as read before, which may be old: a broker that no longer leads may have answered. After an
+    /// error the producer must be discarded.
+    pub(super) fn secure<T, F, E>(&mut self, attempt: &mut Attempt<'_, T, F>, found: &Custody) -> Result<Secured, E>
+    where
+        T: LaneTarget,
+        F: FnMut(Vec<StateEntry>) -> Result<LaneState, E>,
+        E: From<TargetError>,
+    {
+        let holder = self.bidder.holder();
+        if !self.holds(found) {
+            // One that hangs must not cost the holder its producer.
+            expel(attempt.target, found.others(holder, &found.present.writer))?;
+        }
+        let own = self.initialise(attempt, found)?;
+        let end = if self.holds(found) && own == found.present.writer {
+            write(attempt.target, &state::barrier_key(), None)?
+        } else {
+            let (name, bid) = self.bidder.bid(&found.present, own.clone());
+            write(attempt.target, &state::bid_key(name), Some(&state::encode(&bid)))?
+        };
+        let state = attempt.read_through(end)?;
+        if !self.holds(&state.custody) {
+            return Ok(Secured::Lost(state.custody.present));
+        }
+        if state.custody.present.writer != own {
+            // Others would fence the id that is stored, and not this one.
+            return Err(outdated(attempt.lane).into());
+        }
+        let others = state.custody.others(holder, &own);
+        if others.is_empty() {
+            return Ok(Secured::Owned(Box::new(state)));
+        }
+        // Again, although it was done before: only an instance that begins after the bid stands sees it.
+        expel(attempt.target, others)?;
+        let end = write(attempt.target, &state::barrier_key(), None)?;
+        let state = attempt.read_through(end)?;
+        Ok(if self.holds(&state.custody) {
+            Secured::Owned(Box::new(state))
+        } else {
+            Secured::Lost(state.custody.present)
+        })
+    }
+
+    /// Initialises the id of the custody, or else, if this process has the custody, another of its ids.
+    fn initialise<T: LaneTarget, F>(
+        &mut self,
+        attempt: &mut Attempt<'_, T, F>,
+        found: &Custody,
+    ) -> Result<WriterId, TargetError> {
+        let present = &found.present.writer;
+        if !self.holds(found) {
+            attempt.target.fence(present, FOREIGN_WITHIN)?;
+            return Ok(present.clone());
+        }
+        let ids = WriterId::of_lane(attempt.link, attempt.lane);
+        let count = ids.len() as u32;
+        let first = ids.iter().position(|id| id == present).unwrap_or(0);
+        loop {
+            let within = (OWN_WITHIN * 2u32.pow((self.failed / count).min(2))).min(CALL_WITHIN);
+            let id = &ids[(first + self.failed as usize) % ids.len()];
+            match attempt.target.fence(id, within) {
+                Ok(()) => {
+                    self.failed = 0;
+                    return Ok(id.clone());
+                }
+                Err(error) if passes(&error) => {
+                    tracing::debug!(lane = %attempt.lane, ?id, %error, "transactional id cannot be initialised now");
+                    self.failed = self.failed.wrapping_add(1);
+                    // Every id once, or as many as the time of a call permits.
+                    if self.failed.is_multiple_of(count) || within > OWN_WITHIN {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Writes the custody record, which ends the bids, in the present transaction. It comes first: a reading may end between
+/// two of these entries.
+pub(super) fn write_custody(target: &mut impl LaneTarget, custody: &Custody) -> Result<(), TargetError> {
+    target.write_state(&state::custody_key(), Some(&state::encode(&custody.present)))?;
+    custody.bids().try_for_each(|bid| target.write_state(&state::bid_key(bid), None))
+}
+
+fn expel(target: &mut impl LaneTarget, ids: impl IntoIterator<Item = WriterId>) -> Result<(), TargetError> {
+    ids.into_iter().try_for_each(|id| target.expel(&id, FOREIGN_WITHIN))
+}
+
+/// Commits one entry, and returns its offset.
+fn write(target: &mut impl LaneTarget, key: &[u8], value: Option<&[u8]>) -> Result<Offset, TargetError> {
+    target.begin()?;
+    target.write_state(key, value)?;
+    let end = target.drain()?.state_end.filter(|end| *end >= Offset(0)).ok_or_else(no_offset)?;
+    target.commit()?;
+    Ok(end)
+}
+
+/// Returns whether another id may be initialised although this one was not.
+fn passes(error: &TargetError) -> bool {
+    matches!(error, TargetError::Kafka(error) if matches!(error.fault, KafkaFault::Unavailable | KafkaFault::TimedOut(_)))
+}
+
+fn outdated(lane: LaneId) -> TargetError {
+    let reason = "the broker that answered first does not lead the state partition any more".to_owned();
+    KafkaError { doing: format!("taking of lane {lane}"), reason, fault: KafkaFault::Unavailable }.into()
+}
+
+fn no_offset() -> TargetError {
+    let doing = "read of the lane's state".to_owned();
+    let reason = "the target did not report the offset of the record that the reading must reach".to_owned();
+    KafkaError { doing, reason, fault: KafkaFault::Unavailable }.into()
+}
