@@ -52,6 +52,8 @@ impl KafkaCatalog {
 
 impl Catalog for KafkaCatalog {
     fn cluster_id(&self) -> Result<String, KafkaError> {
+        // The client keeps the id of its last metadata, and the cluster may have been rebuilt since.
+        metadata::of_brokers(&self.0, LIMIT)?;
         // SAFETY: the instance is live; we own the string, and copy it before it is freed.
         unsafe {
             let id = sys::rd_kafka_clusterid(self.0.raw(), millis(LIMIT));

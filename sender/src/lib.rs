@@ -46,6 +46,7 @@ pub use source::origins::reading::{KafkaStateLog, OriginReader, StateLog, Unread
 pub use source::{Assignment, Event, LaneReader, PartitionFault, Source};
 
 // Its reports.
+pub use partitions::deleted_topic::DeletedTopic;
 pub use report::forecast::Forecast;
 pub use report::lag::{PartitionStatus, TopicStatus};
 pub use report::latency::StageStatus;

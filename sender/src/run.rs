@@ -35,13 +35,15 @@ use crate::session::{
     shake_hands,
 };
 use crate::source::Source;
-use crate::source::discovery::{self, Discovered, TopicWatcher};
+use crate::source::discovery::{self, Discovered, ListError, TopicWatcher};
 use crate::source::kafka::KafkaSource;
 use crate::source::origins::reading::{KafkaStateLog, OriginReader, StateLog};
 use crate::stop_reason::StopReason;
 
 /// Wait before dialling again where only a new certificate or name can help.
 const BARRED_RETRY: Duration = Duration::from_secs(10);
+/// Time for a session to end by itself when the source has become another cluster.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Wait before a source that does not answer is asked again.
 const SOURCE_RETRY: Duration = Duration::from_secs(1);
 
@@ -86,8 +88,9 @@ pub(crate) async fn run<S: Source>(
         published.link = config.link.to_string();
         published.instance = config.instance.to_string();
     });
-    let watcher = topic_watcher(live.clone(), &dependencies);
+    let mut watcher = topic_watcher(live.clone(), &dependencies);
     let Some(source) = find_source(&watcher, &board, &shutdown).await else { return Ok(()) };
+    watcher.cluster = Some(source.cluster_id.as_str().into());
     let identity = Identity::of(&config, source.cluster_id, source.topics.filter_hash);
     board.topics().send_replace(source.topics);
     let topics = board.topics().subscribe();
@@ -109,6 +112,7 @@ pub(crate) async fn run<S: Source>(
         board,
         backoff: Backoff::try_new(REDIAL_MIN, REDIAL_MAX).expect("the constants are in order"),
         lost: None,
+        target: None,
     };
     sender.publish_lanes();
     let result = tokio::select! {
@@ -141,6 +145,7 @@ fn topic_watcher<S>(config: Live<Config>, dependencies: &Dependencies<S>) -> Top
         catalog: Arc::clone(&dependencies.catalog),
         config,
         origins: Arc::new(Lock::new(OriginReader::new(Arc::clone(&dependencies.states)))),
+        cluster: None,
     }
 }
 
@@ -158,7 +163,7 @@ async fn find_source(watcher: &TopicWatcher, board: &Board, shutdown: &Shutdown)
         let watcher = watcher.clone();
         let asked = tokio::task::spawn_blocking(move || {
             let cluster_id = watcher.catalog.cluster_id()?;
-            Ok::<_, KafkaError>(FoundSource { cluster_id, topics: watcher.list()? })
+            Ok::<_, ListError>(FoundSource { cluster_id, topics: watcher.list()? })
         });
         // A client needs half a minute to find that a cluster is unreachable; leaving does not wait for it.
         let answer = tokio::select! {
@@ -208,6 +213,16 @@ async fn classes_changed(live: &mut Live<Config>, classes: &Classes) {
     while !classes.routes_differ(&live.changed().await.classes) {}
 }
 
+/// Waits until the source has become another cluster, and then for the session to end by itself. Returns the sentence.
+async fn source_changed(mut topics: watch::Receiver<Discovered>) -> String {
+    let changed = topics.wait_for(|found| found.other_cluster.is_some()).await;
+    let Some(sentence) = changed.ok().and_then(|found| found.other_cluster.clone()) else {
+        return std::future::pending().await;
+    };
+    tokio::time::sleep(LAST_WORDS).await;
+    sentence
+}
+
 struct SenderLoop<S> {
     config: Arc<Config>,
     live: Live<Config>,
@@ -221,6 +236,8 @@ struct SenderLoop<S> {
     backoff: Backoff,
     /// Reason why the session before this one, or the last dial, was lost; `None` once a session is open.
     lost: Option<String>,
+    /// Kafka's id of the target cluster, once a session began.
+    target: Option<String>,
 }
 
 enum NextStep {
@@ -231,9 +248,11 @@ enum NextStep {
 impl<S: Source> SenderLoop<S> {
     async fn run(&mut self, shutdown: &Shutdown) -> Result<(), StopReason> {
         let mut stand_by = false;
+        let topics = self.topics.clone();
         loop {
             let end = tokio::select! {
                 end = self.dial(stand_by, shutdown) => end?,
+                sentence = source_changed(topics.clone()) => return Err(StopReason::SourceChanged(sentence)),
                 () = shutdown.reached(Phase::Now) => return Ok(()),
             };
             self.board.end_session(&end);
@@ -241,6 +260,7 @@ impl<S: Source> SenderLoop<S> {
             stand_by |= waits;
             tokio::select! {
                 () = tokio::time::sleep(after) => {}
+                sentence = source_changed(topics.clone()) => return Err(StopReason::SourceChanged(sentence)),
                 () = shutdown.reached(Phase::Drain) => return Ok(()),
             }
         }
@@ -299,6 +319,7 @@ impl<S: Source> SenderLoop<S> {
             Err(HandshakeError::Ended(end)) => return Ok(end),
             Err(error) => return Ok(SessionEnd::Lost(error.to_string())),
         };
+        self.check_target(first, &handshake.welcome.cluster_id)?;
         let table = match ClassTable::of(handshake.welcome.classes.clone()) {
             Ok(table) if table.default_class().count == self.config.lanes => table,
             Ok(_) => return Ok(SessionEnd::Lost("receiver states another number of lanes".to_owned())),
@@ -364,6 +385,21 @@ impl<S: Source> SenderLoop<S> {
         Err(StopReason::Refused(Close::new(CloseCode::SameCluster, detail)))
     }
 
+    /// Notes the target cluster, and refuses another one than in the session before: the link would begin again there,
+    /// which an operator must decide.
+    fn check_target(&mut self, first: &Dialled, is: &str) -> Result<(), StopReason> {
+        let was = self.target.get_or_insert_with(|| is.to_owned());
+        if was == is {
+            return Ok(());
+        }
+        let detail = format!(
+            "the target cluster's id was {was}, is {is}: it was rebuilt, or the receiver leads to another one; to begin there, start the sender again"
+        );
+        let close = Close::new(CloseCode::ClusterChanged, detail);
+        transport::control::close(&first.connection, &close);
+        Err(StopReason::TargetChanged(close.detail))
+    }
+
     /// Sends the hello and waits for the welcome, or until the topics or classes of the hello are outdated.
     async fn shake_hands(
         &self,
@@ -398,6 +434,7 @@ impl<S: Source> SenderLoop<S> {
     fn next_step(&mut self, end: SessionEnd) -> Result<NextStep, StopReason> {
         match end {
             SessionEnd::Drained => Ok(NextStep::Leave),
+            SessionEnd::SourceChanged(close) => Err(StopReason::SourceChanged(close.detail)),
             SessionEnd::Reconfigured => {
                 tracing::info!("topics or their classes changed; beginning a session with them");
                 Ok(NextStep::Dial { after: Duration::ZERO, stand_by: false })

@@ -173,6 +173,16 @@ impl Cluster {
         self.wait_until_ready()
     }
 
+    /// Replaces the cluster by an empty one with another id, at the same addresses.
+    pub fn rebuild(&mut self) -> Result<()> {
+        self.kill_all();
+        for node in &self.nodes {
+            fs::remove_dir_all(node.log_dir())?;
+        }
+        self.membership.cluster_id = random_id();
+        self.restart_all()
+    }
+
     /// Returns the process id of a running node.
     pub fn pid(&self, node: u32) -> Option<u32> {
         self.processes()[index(node)].as_ref().map(Guarded::pid)

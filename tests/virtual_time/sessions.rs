@@ -58,7 +58,7 @@ pub(crate) fn host(ends: &Ends, taken: impl Fn(LaneId, &IntactFrame) + Clone + S
         Ok((receiver::LaneHandle { mailbox, view: Arc::default() }, std::thread::spawn(|| ())))
     };
     Arc::new(Host {
-        cluster_id: "target".to_owned(),
+        cluster: Arc::new(receiver::TargetCluster::new("target".to_owned())),
         bootstrap_servers: "target:9092".to_owned(),
         catalog: Arc::new(MemoryCatalog::new("target")),
         process: HOST,
@@ -140,7 +140,7 @@ impl Sending {
         let bells = lanes.iter().map(|lane| lane.bell.clone()).collect();
         let credit = shaken.welcome.credit;
         let dispatcher = Dispatcher::new(table, &classes, config.wan.rate, packing.frame_bytes, credit, bells);
-        let found = Discovered { filter_hash: 1, topics: Arc::default(), unmatched: Vec::new(), unread: Vec::new() };
+        let found = Discovered { filter_hash: 1, ..Discovered::default() };
         let (_topics, topics) = watch::channel(found);
         let (_dialers, dialer) = watch::channel(ends.dialer.clone());
         let session = Session {

@@ -157,6 +157,15 @@ pub struct TopicConfig {
     pub value: String,
 }
 
+/// Topic whose positions are stored and whose partitions are not offered (wire-format.md#forget).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct OrphanedTopic {
+    /// Source topic name.
+    pub topic: String,
+    /// Number of its stored positions.
+    pub positions: u32,
+}
+
 /// Effective settings of a source topic, those inherited from its cluster included.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct TopicSettings {
@@ -300,6 +309,36 @@ pub enum Control {
         slot: Slot,
         /// Time by the receiver's clock, in ms since the Unix epoch.
         at: i64,
+    },
+    /// Sender → receiver: topics that were offered in this session no longer exist at the source.
+    TopicsGone {
+        /// Topic names, at most [`crate::limits::TOPICS_NAMED_MAX`].
+        topics: Vec<String>,
+    },
+    /// Receiver → sender: every topic with stored positions that is not offered, whenever that changes.
+    Orphaned {
+        /// Topics in order, at most [`crate::limits::TOPICS_NAMED_MAX`].
+        topics: Vec<OrphanedTopic>,
+        /// Number of further topics.
+        others: u32,
+    },
+    /// Sender → receiver: drop the stored positions of a topic that is not carried.
+    Forget {
+        /// Topic name.
+        topic: String,
+        /// Time of the request in ms since the Unix epoch.
+        asked: i64,
+        /// Author and reason of the request, for the jump log.
+        reason: String,
+    },
+    /// Receiver → sender: answer to [`Control::Forget`].
+    Forgotten {
+        /// Topic name.
+        topic: String,
+        /// Number of positions that were dropped.
+        positions: u32,
+        /// Reason why not all of them were dropped; empty on success.
+        refused: String,
     },
     /// Receiver → sender: all frames up to this one are committed, and their credit is free.
     Ack {

@@ -40,9 +40,17 @@ pub const FEATURE_CARRIED_ONLY: u64 = 1 << 11;
 /// states the same cluster id. A receiver that can create it too is in another cluster.
 pub const FEATURE_PROBE: u64 = 1 << 12;
 
+/// Feature: topics that the source lost, and positions that are forgotten.
+pub const FEATURE_FORGET: u64 = 1 << 8;
+
 /// Features that this end supports.
-pub const FEATURES: u64 =
-    FEATURE_LZ4 | FEATURE_ZSTD | FEATURE_CHANNELS | FEATURE_CONDITION | FEATURE_SETTINGS | FEATURE_CARRIED_ONLY;
+pub const FEATURES: u64 = FEATURE_LZ4
+    | FEATURE_ZSTD
+    | FEATURE_CHANNELS
+    | FEATURE_CONDITION
+    | FEATURE_FORGET
+    | FEATURE_SETTINGS
+    | FEATURE_CARRIED_ONLY;
 
 /// Returns the newest protocol version that both ends speak.
 ///

@@ -11,8 +11,8 @@ use wire::codec::{KINDS, control_length, decode_control, encode_control};
 use wire::compress::Codec;
 use wire::condition::{Condition, FailingLane, WaitingPartition};
 use wire::control::{
-    Accepts, Control, CreditTerms, Hello, Jump, LaneClosedReason, OfferedPartition, Range, Role, Timing, TopicConfig,
-    TopicSettings, Welcome,
+    Accepts, Control, CreditTerms, Hello, Jump, LaneClosedReason, OfferedPartition, OrphanedTopic, Range, Role, Timing,
+    TopicConfig, TopicSettings, Welcome,
 };
 use wire::frame::{Frame, FrameBuilder, FrameCursor, FrameHead, HeaderBlock, Headers, RecordRef, Step};
 use wire::hello::{VERSIONS, agree};
@@ -133,6 +133,16 @@ fn lanes() -> Vec<(&'static str, Control)> {
         ),
         ("settings", Control::Settings { topics: vec![settings] }),
         ("stored-at", Control::StoredAt { lane, epoch, slot: Slot(1), at: 1_700_000_000_000 }),
+        ("topics-gone", Control::TopicsGone { topics: vec!["orders".into(), "bills".into()] }),
+        (
+            "orphaned",
+            Control::Orphaned { topics: vec![OrphanedTopic { topic: "orders".into(), positions: 12 }], others: 300 },
+        ),
+        ("forget", Control::Forget { topic: "orders".into(), asked, reason: "operator: forget".into() }),
+        (
+            "forgotten",
+            Control::Forgotten { topic: "orders".into(), positions: 11, refused: "lane 3 is not open".into() },
+        ),
         ("ack", Control::Ack { lane, epoch, sequence: Sequence(70_000), timing: None }),
         ("ack-timed", Control::Ack { lane, epoch, sequence: Sequence(70_000), timing: Some(timing) }),
     ]

@@ -465,6 +465,7 @@ mod tests {
             target_cluster: "target".to_owned(),
             filter_hash: 1,
             sender: "a".to_owned(),
+            accepts: None,
         };
         let catalog: Arc<dyn Catalog> = Arc::new(cluster);
         let creator = TopicCreator {

@@ -3,7 +3,7 @@
 //! Discovery finds the topics, the receiver opens lanes and partitions. From both follows which partitions must be
 //! offered next, with slots that are never used twice within an epoch.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use wire::halt::HaltReason;
@@ -46,9 +46,9 @@ pub struct Candidate {
     pub lift: Option<HaltLift>,
 }
 
-/// Partition that must not be read further: its topic was recreated since it joined.
+/// Partition that must not be read further: its topic was deleted or recreated since it joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recreated {
+pub struct Outdated {
     pub lane: LaneId,
     pub epoch: Epoch,
     pub slot: Slot,
@@ -262,7 +262,7 @@ impl LanePartitions {
 
     /// Returns partitions that are read and whose topic was recreated. Halted partitions of such topics are offered
     /// again, so that the receiver can state the new halt.
-    pub fn poll_recreated(&mut self, topics: &[SourceTopic]) -> Vec<Recreated> {
+    pub fn poll_recreated(&mut self, topics: &[SourceTopic]) -> Vec<Outdated> {
         let ids: HashMap<_, _> = topics.iter().map(|topic| (&topic.name, topic.id)).collect();
         let mut found = Vec::new();
         for (number, lane) in self.lanes.iter_mut().enumerate() {
@@ -276,7 +276,7 @@ impl LanePartitions {
                 // Each is returned once. An offer without an answer is compared again when it is answered.
                 if lane.opened.contains(&slot) {
                     offered.topic_id = id;
-                    found.push(Recreated { lane: LaneId(number as u16), epoch, slot, detail });
+                    found.push(Outdated { lane: LaneId(number as u16), epoch, slot, detail });
                 } else if lane.halted.contains_key(&offered.at) {
                     offered.topic_id = id;
                     lane.offered.remove(&offered.at);
@@ -284,6 +284,38 @@ impl LanePartitions {
             }
         }
         found
+    }
+
+    /// Returns whether a listed topic goes to the target.
+    pub fn carries(&self, topic: &SourceTopic) -> bool {
+        topic.origin.not_carried_reason(self.target.as_deref()).is_none()
+    }
+
+    /// Returns the topics that were offered, each with its number of partitions.
+    pub fn offered_topics(&self) -> BTreeMap<Arc<str>, u32> {
+        let slots = self.lanes.iter().flat_map(|lane| lane.slots.values());
+        let partitions: HashSet<_> = slots.map(|offered| &offered.at).collect();
+        let mut topics = BTreeMap::new();
+        for at in partitions {
+            *topics.entry(Arc::clone(&at.topic)).or_default() += 1;
+        }
+        topics
+    }
+
+    /// Forgets the halts of topics that are gone. Returns the slots that are still read.
+    pub fn handle_gone(&mut self, topics: &HashSet<Arc<str>>) -> Vec<Outdated> {
+        let mut read = Vec::new();
+        for (number, lane) in self.lanes.iter_mut().enumerate() {
+            lane.halted.retain(|at, _| !topics.contains(&at.topic));
+            lane.lifts.retain(|at, _| !topics.contains(&at.topic));
+            let Some(epoch) = lane.epoch else { continue };
+            let open = lane.opened.iter().filter_map(|slot| Some((*slot, lane.slots.get(slot)?)));
+            let of_topics = open.filter(|(_, offered)| topics.contains(&offered.at.topic));
+            let detail = "the source's topic was deleted, or is hidden from this sender".to_owned();
+            let fault = |(slot, _)| Outdated { lane: LaneId(number as u16), epoch, slot, detail: detail.clone() };
+            read.extend(of_topics.map(fault));
+        }
+        read
     }
 
     pub fn lane(&self, at: &Partition) -> LaneId {
@@ -463,6 +495,22 @@ mod tests {
         partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
         partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(0), halt("out-of-range"));
         assert_eq!(partitions.poll_due(&[topic("orders", 1)])[0].partitions[0].slot, Slot(1));
+    }
+
+    #[test]
+    fn a_deleted_topic_is_not_read_and_keeps_no_halt() {
+        let mut partitions = LanePartitions::new(Router::plain(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        partitions.poll_due(&[topic("orders", 2), topic("stays", 1)]);
+        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
+        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(1), halt("corrupt"));
+        assert_eq!(partitions.offered_topics(), [("orders".into(), 2), ("stays".into(), 1)].into());
+        let read = partitions.handle_gone(&["orders".into()].into());
+        assert_eq!(read.iter().map(|one| one.slot).collect::<Vec<_>>(), [Slot(0)]);
+        assert!(partitions.halted(|_, _| true).is_empty());
+        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(0), halt("source-gone"));
+        assert!(partitions.poll_due(&[topic("stays", 1)]).is_empty());
+        assert_eq!(partitions.poll_due(&[topic("orders", 2)])[0].partitions.len(), 2, "it is back");
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct Discovered {
     pub unmatched: Vec<String>,
     /// Parts of other links' state topics that cannot be read.
     pub unread: Vec<UnreadState>,
+    /// Sentence that says which other cluster the source has become. The topics are those of the former one.
+    pub other_cluster: Option<String>,
 }
 
 impl Discovered {
@@ -95,7 +97,7 @@ pub fn discover(
     let unmatched = filter.topics().iter().filter(matches_none).filter(|pattern| !is_excluded(pattern));
     let unmatched = unmatched.map(|pattern| pattern.as_str().to_owned()).collect();
     let filter_hash = xxh3_64(filter.canonical().as_bytes());
-    Ok(Discovered { filter_hash, topics: Arc::new(topics), unmatched, unread: read.unread })
+    Ok(Discovered { filter_hash, topics: Arc::new(topics), unmatched, unread: read.unread, other_cluster: None })
 }
 
 /// Lists the topics every [`INTERVAL`], and immediately with a new filter. Publishes changes until `topics` has no
@@ -124,6 +126,11 @@ pub(crate) async fn watch(
                     changed
                 });
             }
+            Ok(Err(error @ ListError::ClusterChanged { .. })) => {
+                tracing::error!("{error}");
+                topics.send_modify(|known| known.other_cluster = Some(error.to_string()));
+                return;
+            }
             Ok(Err(error)) => {
                 if !std::mem::replace(&mut failing, true) {
                     tracing::warn!(%error, "could not list the source's topics; trying again");
@@ -140,6 +147,19 @@ pub(crate) async fn watch(
     }
 }
 
+/// Reasons why the topics of the source could not be listed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListError {
+    /// The cluster does not answer.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// The cluster at this address is another one than when the process started.
+    #[error(
+        "the source cluster's id was {was}, is {is}: it was rebuilt, or the address leads to another one; to carry it in place of the former one, set `links.accept_cluster = \"{is}\"` in the receiver's file, reload it and start the sender again"
+    )]
+    ClusterChanged { was: Arc<str>, is: String },
+}
+
 /// Lists the topics of one source with the current filter.
 #[derive(Clone)]
 pub(crate) struct TopicWatcher {
@@ -147,13 +167,23 @@ pub(crate) struct TopicWatcher {
     pub config: Live<Config>,
     /// Reader of the topics' origins, used by one listing at a time.
     pub origins: Arc<Lock<OriginReader>>,
+    /// Id of the cluster when it was first asked; `None` before that.
+    pub cluster: Option<Arc<str>>,
 }
 
 impl TopicWatcher {
     /// Lists the topics once; blocks on the cluster.
-    pub(crate) fn list(&self) -> Result<Discovered, KafkaError> {
+    pub(crate) fn list(&self) -> Result<Discovered, ListError> {
         let source = &self.config.now().source;
-        discover(&*self.catalog, &source.filter(), &source.ignore_links, &mut self.origins.lock())
+        let found = discover(&*self.catalog, &source.filter(), &source.ignore_links, &mut self.origins.lock())?;
+        // Asked last: then the topics are those of this cluster.
+        match &self.cluster {
+            Some(was) => {
+                let is = self.catalog.cluster_id()?;
+                if *is == **was { Ok(found) } else { Err(ListError::ClusterChanged { was: Arc::clone(was), is }) }
+            }
+            None => Ok(found),
+        }
     }
 }
 
