@@ -313,7 +313,8 @@ impl Producer {
         self.sent_to.written().filter_map(|origin| self.partition(origin)).collect()
     }
 
-    fn partition(&self, (address, partition): Origin) -> Option<Partition> {
+    fn partition(&self, origin: Origin) -> Option<Partition> {
+        let (address, partition) = origin;
         let topic = self.topics.iter().find(|(_, topic)| topic.address() == address);
         topic.map(|(name, _)| Partition::new(name.clone(), partition))
     }
