@@ -116,7 +116,7 @@ mod tests {
     }
 
     fn topic(name: &str) -> SourceTopic {
-        SourceTopic { name: name.into(), id: TopicId([1; 16]), partitions: 2, origin: TopicOrigin::Own }
+        SourceTopic { name: name.into(), id: TopicId([1; 16]), partitions: 2, origin: TopicOrigin::Own, unsure: false }
     }
 
     fn offered(topics: &[&str]) -> BTreeMap<Arc<str>, u32> {
