@@ -117,6 +117,19 @@ Examples:
   causeway adopt orders
   causeway adopt orders/3";
 
+const FORGET: &str = "\
+Drops the stored positions and halts of topics that are not carried: they were deleted at the
+source, or left `source.topics`. Ask the sender that holds the link. The topics themselves and
+their records in the target stay. The dropped positions go to the log that `causeway jumps` prints.
+
+A topic of that name that appears later is a new one: it begins at its start, in an empty target
+topic; without `forget` it halts as `topic-recreated`. A topic that is carried is refused: exclude
+it first.
+
+Examples:
+  causeway forget orders
+  causeway forget orders bills --admin 10.0.0.7:7401";
+
 const JUMPS: &str = "\
 Prints who resumed which halt or moved which position, when and why: one line of JSON each, the
 newest 366 of each lane. They are part of the state of the link, stored in the transaction that
@@ -177,6 +190,9 @@ pub(crate) enum Command {
     /// Let a link write to a target topic that differs from what it wrote
     #[command(long_about = ADOPT, after_long_help = exit::help_of("adopt"))]
     Adopt(Adopt),
+    /// Drop the positions of topics that are not carried any more
+    #[command(long_about = FORGET, after_long_help = exit::help_of("forget"))]
+    Forget(Forget),
     /// Print who resumed which halt or moved which position, when and why
     #[command(long_about = JUMPS, after_long_help = exit::help_of("jumps"))]
     Jumps(AdminOptions),
@@ -283,6 +299,16 @@ pub(crate) struct Adopt {
     /// Topic of the source, or one partition of it, such as orders/3
     #[arg(value_name = "TOPIC[/PARTITION]", value_parser = scope)]
     pub(crate) what: Scope,
+    #[command(flatten)]
+    pub(crate) admin: AdminOptions,
+}
+
+/// Arguments of `causeway forget`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Forget {
+    /// Topics of the source
+    #[arg(value_name = "TOPIC", required = true)]
+    pub(crate) topics: Vec<String>,
     #[command(flatten)]
     pub(crate) admin: AdminOptions,
 }

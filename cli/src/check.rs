@@ -44,9 +44,15 @@ trait Checked: Configuration {
         let _ = (findings, file);
     }
 
-    /// Checks the other end of the link, if this one can dial it.
-    fn check_peer(&self, findings: &mut Findings, credentials: &Credentials) -> Result<(), Failure> {
-        let _ = (findings, credentials);
+    /// Checks the other end of the link, if this one can dial it. `cluster_id` is that of this end's cluster, if it
+    /// answered.
+    fn check_peer(
+        &self,
+        findings: &mut Findings,
+        credentials: &Credentials,
+        cluster_id: Option<String>,
+    ) -> Result<(), Failure> {
+        let _ = (findings, credentials, cluster_id);
         Ok(())
     }
 }
@@ -72,16 +78,18 @@ fn check<C: Checked>(file: &Path, text: &str) -> Result<(), Failure> {
     let properties = properties(&config)?;
     let mut findings = Findings::default();
     let credentials = credentials(&mut findings, &config);
+    let mut cluster_id = None;
     if let Some(cluster) = Cluster::reach(&mut findings, C::CLUSTER, &config, &properties)? {
         let what = format!("{} cluster", C::CLUSTER);
         if let Some(id) = cluster.ask(&mut findings, &what, |catalog| catalog.cluster_id()) {
-            findings.ok(&what, id);
+            findings.ok(&what, &id);
+            cluster_id = Some(id);
             config.check_cluster(&mut findings, &cluster, &properties);
         }
     }
     config.check_running(&mut findings, file);
     if let Some(credentials) = credentials {
-        config.check_peer(&mut findings, &credentials)?;
+        config.check_peer(&mut findings, &credentials, cluster_id)?;
     }
     findings.verdict()
 }

@@ -40,6 +40,7 @@ fn main() {
         Command::Resume(arguments) => resume::run(arguments),
         Command::Rate(arguments) => rate::run(&arguments),
         Command::Adopt(arguments) => resume::adopt(arguments),
+        Command::Forget(arguments) => resume::forget(arguments),
         Command::Jumps(options) => resume::jumps(&options),
         Command::Demo { seconds } => run_demo(seconds),
         Command::Netem { command } => emulate(*command),

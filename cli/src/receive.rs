@@ -55,6 +55,12 @@ impl Admin for Answers<Board> {
         Box::pin(std::future::ready(Err(reason)))
     }
 
+    fn forget(&self, _topic: String) -> Outcome {
+        let reason =
+            format!("this is a receiver; topics are forgotten at the sender of the link: {}", self.0.holders());
+        Box::pin(std::future::ready(Err(reason)))
+    }
+
     fn rate(&self, _request: Value) -> Result<String, String> {
         let reason = "this is a receiver; set the rate on the sender: --admin SENDER:7401. The acks that a receiver \
                       sends are limited by `rate` in its file";

@@ -1,4 +1,4 @@
-//! `causeway resume`, `causeway adopt` and `causeway jumps`: resume halted partitions, and show when it was done.
+//! `causeway resume`, `adopt`, `forget` and `jumps`: resume halted partitions, forget topics, and show when it was done.
 
 use std::time::Duration;
 
@@ -30,6 +30,20 @@ pub(crate) fn run(arguments: args::Resume) -> Result<(), Failure> {
 /// Asks the sender to resume every partition of a topic that is halted because of its target topic.
 pub(crate) fn adopt(arguments: args::Adopt) -> Result<(), Failure> {
     resume(&arguments.admin, &Request { scope: arguments.what, action: ResumeAction::Adopt })
+}
+
+/// Asks the sender to drop the positions of each topic. Continues after a refusal, and fails at the end.
+pub(crate) fn forget(arguments: args::Forget) -> Result<(), Failure> {
+    let port = AdminPort::new(&arguments.admin, admin::SENDER, TIMEOUT)?;
+    let mut result = Ok(());
+    for topic in arguments.topics {
+        match port.post("forget", &serde_json::json!({ "topic": topic })) {
+            Ok(sentence) => println!("{sentence}"),
+            Err(refused) if result.is_ok() => result = Err(refused),
+            Err(refused) => eprintln!("{refused}"),
+        }
+    }
+    result
 }
 
 /// Prints the receiver's log of jumps, one line of JSON each.

@@ -56,6 +56,11 @@ impl Admin for Answers<Report> {
         Box::pin(async move { report.board().ask(parsed(request)?).await })
     }
 
+    fn forget(&self, topic: String) -> Outcome {
+        let report = Arc::clone(&self.0);
+        Box::pin(async move { report.board().forget(topic).await })
+    }
+
     fn rate(&self, request: Value) -> Result<String, String> {
         self.0.board().rates().ask(&parsed(request)?, jiff::Timestamp::now())
     }
@@ -69,7 +74,9 @@ impl From<StopReason> for Failure {
     fn from(reason: StopReason) -> Self {
         match reason {
             StopReason::Tls(_) => Self::config(reason),
-            StopReason::Refused(_) => Self::Halted(reason.to_string()),
+            StopReason::Refused(_) | StopReason::SourceChanged(_) | StopReason::TargetChanged(_) => {
+                Self::Halted(reason.to_string())
+            }
             StopReason::Source(error) => error.into(),
             StopReason::Broken(_) => Self::failed(reason),
         }

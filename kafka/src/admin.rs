@@ -7,6 +7,7 @@ mod replicas;
 mod topics;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdkafka_sys as sys;
 use wire::ids::Position;
@@ -15,7 +16,7 @@ use wire::partition::Partition;
 use super::client::{Client, Kind, millis};
 use super::error::KafkaError;
 use super::metadata;
-use super::properties::Properties;
+use super::properties::{Properties, READER_TIMEOUT};
 use super::text::lossy;
 use crate::catalog::{
     Answers, Bounds, Catalog, ConfigEntry, Isolation, NewTopic, Replicas, TopicDescription, TopicSummary, only,
@@ -25,6 +26,8 @@ use crate::topic_settings::{NAMES, TopicSettings};
 use call::LIMIT;
 use replicas::Requirements;
 
+/// Time limit of a ping: that of a broker that does not answer, after which the client asks another one.
+const PING_LIMIT: Duration = Duration::from_secs(10);
 /// Most topics in one request.
 const TOPICS: usize = 500;
 /// Most partitions in one request; each broker gets only its own share of it.
@@ -37,8 +40,7 @@ pub struct KafkaCatalog(Arc<Client>, Arc<Requirements>);
 impl KafkaCatalog {
     /// Starts a client for admin calls, which connects at the first call.
     pub fn start(properties: &Properties, link: &str) -> Result<Self, KafkaError> {
-        // Metadata comes from another broker after this time without an answer.
-        let settings = properties.settings(link, &[("socket.timeout.ms", "10000".to_owned())], &[]);
+        let settings = properties.settings(link, &[(READER_TIMEOUT.0, READER_TIMEOUT.1.to_owned())], &[]);
         // Without events, because nothing takes them from the main queue: librdkafka logs errors instead.
         Ok(Self::over(&Client::start(Kind::Producer, &settings, 0)?))
     }
@@ -50,6 +52,8 @@ impl KafkaCatalog {
 
 impl Catalog for KafkaCatalog {
     fn cluster_id(&self) -> Result<String, KafkaError> {
+        // The client keeps the id of its last metadata, and the cluster may have been rebuilt since.
+        metadata::of_brokers(&self.0, LIMIT)?;
         // SAFETY: the instance is live; we own the string, and copy it before it is freed.
         unsafe {
             let id = sys::rd_kafka_clusterid(self.0.raw(), millis(LIMIT));
@@ -60,6 +64,10 @@ impl Catalog for KafkaCatalog {
             sys::rd_kafka_mem_free(self.0.raw(), id.cast());
             Ok(copy)
         }
+    }
+
+    fn ping(&self) -> Result<(), KafkaError> {
+        metadata::of_brokers(&self.0, PING_LIMIT)
     }
 
     fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
@@ -117,6 +125,14 @@ impl Catalog for KafkaCatalog {
 
     fn create(&self, topics: &[NewTopic]) -> Answers<()> {
         chunked(topics, TOPICS, |topics| topics::create(&self.0, topics))
+    }
+
+    fn create_new(&self, topic: &NewTopic) -> Result<bool, KafkaError> {
+        topics::create_new(&self.0, topic)
+    }
+
+    fn delete(&self, names: &[String]) -> Answers<()> {
+        chunked(names, TOPICS, |names| topics::delete(&self.0, names))
     }
 
     fn grow(&self, name: &str, partitions: i32) -> Result<(), KafkaError> {

@@ -120,6 +120,10 @@ pub trait Catalog: Send + Sync {
     fn cluster_id(&self) -> Result<String, KafkaError> {
         unsupported("cluster id")
     }
+    /// Asks any broker for an answer, at little cost: the cluster can be reached.
+    fn ping(&self) -> Result<(), KafkaError> {
+        self.topics().map(drop)
+    }
     /// Lists every topic of the cluster.
     fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
         unsupported("list of topics")
@@ -157,6 +161,15 @@ pub trait Catalog: Send + Sync {
     /// Creates topics; those that exist are left unchanged.
     fn create(&self, topics: &[NewTopic]) -> Answers<()> {
         unsupported(&format!("creation of {} topics", topics.len()))
+    }
+    /// Creates a topic. False: a topic of this name exists, and is left unchanged. The cluster's controller decides it,
+    /// even if a broker's metadata is old.
+    fn create_new(&self, topic: &NewTopic) -> Result<bool, KafkaError> {
+        unsupported(&format!("creation of {}", topic.name))
+    }
+    /// Deletes topics. One that does not exist has the fault `UnknownTopic`.
+    fn delete(&self, names: &[String]) -> Answers<()> {
+        unsupported(&format!("deletion of {names:?}"))
     }
     /// Raises a topic's partition count; a topic that has as many already is left unchanged.
     fn grow(&self, name: &str, partitions: i32) -> Result<(), KafkaError> {

@@ -20,7 +20,7 @@ use service::bell::Bell;
 
 use super::client::{Client, Kind};
 use super::error::KafkaError;
-use super::properties::{Properties, Setting};
+use super::properties::{Properties, READER_TIMEOUT, Setting};
 use event_thread::EventThread;
 
 pub use event::{Fault, LaneEvent, Start};
@@ -80,8 +80,7 @@ fn settings(properties: &Properties, config: &ConsumerConfig<'_>) -> Vec<(String
     let defaults: [Setting; 3] = [
         ("fetch.wait.max.ms", config.fetch_wait.as_millis().to_string()),
         set("fetch.error.backoff.ms", "100"),
-        // A broker that hangs keeps its connections: its partitions wait this long for their new leaders.
-        set("socket.timeout.ms", "10000"),
+        set(READER_TIMEOUT.0, READER_TIMEOUT.1),
     ];
     let mut fixed: Vec<Setting> = vec![
         // librdkafka assigns nothing without a group id; the consumer never joins the group.

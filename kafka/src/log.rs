@@ -34,6 +34,13 @@ pub struct LogReader {
 /// Key and value of a record; `None` is null, which is not the same as empty.
 pub type Entry = (Option<Vec<u8>>, Option<Vec<u8>>);
 
+/// A record and its offset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OffsetEntry {
+    pub offset: Offset,
+    pub entry: Entry,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimedEntry {
     pub entry: Entry,
@@ -100,8 +107,9 @@ impl LogReader {
     }
 
     /// Reads all committed records of a partition in order, from `bounds.start` at least to `bounds.end`.
-    pub fn read_within(&self, topic: &str, partition: i32, bounds: Bounds) -> Result<Vec<Entry>, LogError> {
-        self.collect(topic, partition, bounds, entry)
+    pub fn read_within(&self, topic: &str, partition: i32, bounds: Bounds) -> Result<Vec<OffsetEntry>, LogError> {
+        let placed = |record: &RecordRef<'_>| OffsetEntry { offset: record.offset, entry: entry(record) };
+        self.collect(topic, partition, bounds, placed)
     }
 
     fn collect<E>(

@@ -15,13 +15,21 @@ pub struct Properties {
 /// Name and value of a librdkafka property.
 pub(crate) type Setting = (&'static str, String);
 
+/// Time that a reading client waits for an answer. A broker that hangs keeps its connections: its partitions wait this
+/// long, and as long as a new connection takes, for their new leaders. Clients that write wait for the transaction
+/// timeout instead, because a producer quota delays answers.
+pub(crate) const READER_TIMEOUT: (&str, &str) = ("socket.timeout.ms", "8000");
+
 /// Defaults of every client of a link. `extra` may replace them.
-const DEFAULTS: [(&str, &str); 7] = [
+const DEFAULTS: [(&str, &str); 9] = [
     ("socket.keepalive.enable", "true"),
     // New partitions and new leaders are found within this time, even without another reason to ask.
     ("topic.metadata.refresh.interval.ms", "30000"),
     // For this time, a topic that brokers do not know may be a new one.
     ("topic.metadata.propagation.max.ms", "5000"),
+    // A broker that hangs accepts connections and answers nothing: another one is tried after these times.
+    ("socket.connection.setup.timeout.ms", "5000"),
+    ("api.version.request.timeout.ms", "3000"),
     ("reconnect.backoff.ms", "100"),
     ("reconnect.backoff.max.ms", "2000"),
     // Brokers regularly close idle connections, which is not worth a log line.

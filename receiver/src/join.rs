@@ -58,6 +58,11 @@ impl Offered {
         self.partition.slot
     }
 
+    /// Returns whether the partition may join only if the link has carried it.
+    pub fn is_carried_only(&self) -> bool {
+        is_carried_only(&self.partition)
+    }
+
     pub fn target_partition(&self) -> Option<&TargetPartition> {
         self.target.as_ref().ok().map(|target| &target.partition)
     }
@@ -83,9 +88,12 @@ impl Offered {
     ) -> Answer {
         if let Some(stored) = stored {
             return match &self.partition.jump {
-                None => self.resume(stored),
-                Some(jump) => self.jump(stored, jump),
+                Some(jump) if !self.is_carried_only() => self.jump(stored, jump),
+                _ => self.resume(stored),
             };
+        }
+        if self.is_carried_only() {
+            return Answer::Halt(origin_unknown(&self.partition.topic));
         }
         let target = match &self.target {
             Ok(target) => target,
@@ -243,6 +251,19 @@ impl Offered {
     }
 }
 
+/// Returns whether an offer may join only if the link has carried the partition.
+pub(crate) fn is_carried_only(offered: &OfferedPartition) -> bool {
+    offered.jump.as_ref().is_some_and(|jump| jump.accepts == Accepts::CarriedOnly)
+}
+
+/// Returns the halt of a topic of which neither this link nor the sender knows whether another link writes it.
+pub(crate) fn origin_unknown(topic: &str) -> HaltRecord {
+    let detail = format!(
+        "this link has not carried {topic}, and the sender cannot read at the source whether another link writes it there"
+    );
+    HaltRecord::new(HaltReason::OriginUnknown, detail)
+}
+
 fn differ(stored: TopicId, found: TopicId) -> bool {
     stored != found && stored != TopicId::UNKNOWN && found != TopicId::UNKNOWN
 }
@@ -345,6 +366,24 @@ mod tests {
         );
         assert_eq!(begun(&offered, Some(FILTER + 1), true).position, Position(10), "carried already: a new partition");
         assert_eq!(begun(&offered, Some(FILTER + 1), false).position, Position(100), "newly matched");
+    }
+
+    #[test]
+    fn a_topic_of_unknown_origin_joins_only_where_it_was_carried() {
+        let stored = begun(&offered(), None, false);
+        let mut unsure = offered();
+        unsure.partition.jump = Some(Jump::carried_only());
+        assert_eq!(halted(unsure.answer(None, &lane(None), FILTER, None)), "origin-unknown");
+        unsure.partition.log_start = Position(0);
+        assert_eq!(unsure.answer(Some(&stored), &lane(Some(FILTER)), FILTER, None), Answer::Resume);
+        let kept = PartitionRecord { halt: Some(HaltRecord::new(HaltReason::Corrupt, "a batch")), ..stored.clone() };
+        assert_eq!(
+            halted(unsure.answer(Some(&kept), &lane(Some(FILTER)), FILTER, None)),
+            "corrupt",
+            "it lifts no halt"
+        );
+        unsure.partition.topic_id = TopicId([9; 16]);
+        assert_eq!(halted(unsure.answer(Some(&stored), &lane(Some(FILTER)), FILTER, None)), "topic-recreated");
     }
 
     #[test]

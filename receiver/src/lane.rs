@@ -11,8 +11,10 @@
 //! - `ownership`: custody of the lane, fences, and the reading that decides
 //! - `stored`, `slots`, `offers`, `claims`: parts of an open lane's memory
 //! - `transaction`, `draft`: offers, records and positions of one transaction
+//! - `orphans`, `forget`: positions that no one offers, and requests to drop them
 //! - `handover`: partitions that change lanes
 //! - `rejected_record`, `unauthorized_partition`: which record or partition a refusal of the target is about
+//! - `rebuilt`: state of a cluster that an operator accepts in place of another
 //! - `recover`: what to do after a transaction whose outcome is unknown
 //! - `left_out`: partitions that cannot be written now, which the lane continues without
 //! - `thread`, `pace`: the thread that drives a lane, and the rate of transactions
@@ -24,6 +26,7 @@ pub(crate) mod attention;
 mod claims;
 mod classes;
 mod draft;
+mod forget;
 mod handover;
 pub(crate) mod inbox;
 mod left_out;
@@ -31,14 +34,16 @@ pub(crate) mod memory;
 mod offers;
 mod open_lane;
 mod opening;
+mod orphans;
 mod ownership;
 pub(crate) mod pace;
+mod rebuilt;
 mod recover;
 mod rejected_record;
 pub(crate) mod size;
 mod slots;
 mod stored;
-mod terms;
+pub(crate) mod terms;
 pub(crate) mod thread;
 pub(crate) mod timings;
 mod transaction;
@@ -46,7 +51,8 @@ mod unauthorized_partition;
 
 pub use claims::Claim;
 pub use draft::Committed;
+pub use forget::{ForgetStep, ForgetTopic};
 pub use handover::{HandoverRequest, LaneMessage};
 pub use open_lane::{Counts, Lane, LaneError, OpenLane};
 pub use recover::RecoverError;
-pub use terms::{OpenError, Terms};
+pub use terms::{AcceptedCluster, OpenError, Terms};

@@ -21,6 +21,7 @@ mod report;
 mod run;
 mod session;
 mod target;
+mod target_cluster;
 
 // A receiver process, and its status.
 pub use report::{metrics, status};
@@ -40,8 +41,10 @@ pub use join::{Offered, OfferedTarget};
 pub use lane::inbox::{Arrival, Inbox};
 pub use lane::memory::DecodeMemory;
 pub use lane::size::TransactionSize;
-pub use lane::{Claim, Committed, Counts, HandoverRequest, Lane, LaneError, LaneMessage, OpenError, OpenLane};
-pub use lane::{RecoverError, Terms};
+pub use lane::{
+    AcceptedCluster, Claim, Committed, Counts, ForgetStep, ForgetTopic, HandoverRequest, Lane, LaneError, LaneMessage,
+    OpenError, OpenLane, RecoverError, Terms,
+};
 
 // Sessions, which tests run over an emulated path in virtual time.
 pub use lane::thread::{Command, LaneHandle, Reply};
@@ -49,3 +52,4 @@ pub use link::registry::ServedLinks;
 pub use session::ledger::{Admission, Ledger};
 pub use session::peers::PEER_CONNECTIONS_MAX;
 pub use session::{Host, server::serve};
+pub use target_cluster::TargetCluster;

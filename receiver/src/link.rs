@@ -52,6 +52,8 @@ pub struct LinkSettings {
     pub replication: Option<i32>,
     /// Compressed bytes of the frames that may be unacknowledged.
     pub credit_bytes: u64,
+    /// Id of a rebuilt source or target cluster that takes the place of the stored one.
+    pub accept_cluster: Option<String>,
 }
 
 pub struct ServedLink {
@@ -61,6 +63,8 @@ pub struct ServedLink {
     pub counts: SessionCounts,
     /// Settings that its created topics lack.
     pub left_out: Arc<LeftOut>,
+    /// Reason why the stored state refused the last session; `None` once a lane was opened.
+    pub refused: Lock<Option<String>>,
     /// Target topics that delete earlier or accept less than their source topics.
     pub weaker: WeakerTopics,
     pub(crate) condition: LinkCondition,
@@ -111,6 +115,7 @@ impl ServedLink {
             closes: Lock::default(),
             counts: SessionCounts::default(),
             left_out: Arc::default(),
+            refused: Lock::default(),
             weaker: WeakerTopics::default(),
             condition: LinkCondition::default(),
             start_lane,
@@ -128,8 +133,13 @@ impl ServedLink {
         if *inner.settings != settings {
             tracing::info!(link = settings.name, "link changed; its sessions restart");
             inner.settings = Arc::new(settings);
-            inner.end_sessions();
+            inner.end_sessions(&changed());
         }
+    }
+
+    /// Ends every session of the link.
+    pub fn end_sessions(&self, close: &Close) {
+        self.inner.lock().end_sessions(close);
     }
 
     pub fn dismiss(&self) {
@@ -137,7 +147,7 @@ impl ServedLink {
         tracing::info!(link = inner.settings.name, "link is removed from the configuration");
         inner.dismissed = true;
         inner.settings = Arc::new(LinkSettings::clone(&inner.settings));
-        inner.end_sessions();
+        inner.end_sessions(&changed());
     }
 
     /// Takes the request of a sender whose hello was checked against `settings`; `verdicts` receives the decisions
@@ -147,7 +157,7 @@ impl ServedLink {
         let session = candidate.session;
         inner.sessions.insert(session, verdicts);
         if !Arc::ptr_eq(&inner.settings, settings) {
-            return inner.dispatch(vec![changed(session)]);
+            return inner.dispatch(vec![Verdict::End { session, close: changed() }]);
         }
         let decided = inner.arbiter.handle_hello(Instant::now(), candidate);
         inner.dispatch(decided);
@@ -169,6 +179,7 @@ impl ServedLink {
     ) -> Result<(Vec<LaneHandle>, ClassTable), StateTopicError> {
         let settings = self.settings();
         let lanes = terms.classes.lanes();
+        terms.ensure_target(&self.catalog.cluster_id()?)?;
         let partitions = state_topic::prepare(&*self.catalog, &settings.name, lanes, settings.replication)?;
         let classes = if requests.is_empty() && partitions == i32::from(lanes) {
             terms.classes.clone()
@@ -252,8 +263,9 @@ impl Inner {
         }
     }
 
-    fn end_sessions(&mut self) {
-        let verdicts = self.sessions.keys().copied().map(changed).collect();
+    fn end_sessions(&mut self, close: &Close) {
+        let end = |&session| Verdict::End { session, close: close.clone() };
+        let verdicts = self.sessions.keys().map(end).collect();
         self.dispatch(verdicts);
     }
 
@@ -264,7 +276,7 @@ impl Inner {
     }
 }
 
-/// Returns the verdict on a session that must restart.
-fn changed(session: SessionId) -> Verdict {
-    Verdict::End { session, close: Close::normal("the receiver's configuration of this link changed") }
+/// Returns the close of a session that must restart.
+fn changed() -> Close {
+    Close::normal("the receiver's configuration of this link changed")
 }

@@ -35,6 +35,7 @@ use crate::session::{Host, server};
 use crate::target::Target;
 use crate::target::custody::Holder;
 use crate::target::kafka::{KafkaTarget, KafkaTargetConfig};
+use crate::target_cluster::TargetCluster;
 
 /// Wait between two attempts to reach the target.
 const TARGET_RETRY: Duration = Duration::from_secs(1);
@@ -88,18 +89,28 @@ pub async fn run<T: Target>(
     let endpoint = listen_over(&sockets, config.listen, &credentials, &derived::endpoint(&config))?;
     board.introduce(&config, budget.clone());
     let Some(cluster_id) = find_target(&parts, &board, &shutdown).await else { return Ok(()) };
+    let catalog = parts.catalog;
     let memory = DecodeMemory::new(derived::decode_bytes(&config));
     let start_lane = start_lane(&config, parts.target, Arc::clone(&memory), board.clock());
-    let links = Arc::new(ServedLinks::new(&config, Arc::clone(&parts.catalog), start_lane));
+    let links = Arc::new(ServedLinks::new(&config, Arc::clone(&catalog), start_lane));
     let address = endpoint.local_addr().unwrap_or(config.listen);
     tracing::info!(%address, links = config.links.len(), target_cluster = cluster_id, "listening");
     let refusals = Arc::default();
-    let serving = Serving { listen: address, links: Arc::clone(&links), memory, refusals: Arc::clone(&refusals) };
-    board.begin(serving);
+    let cluster = Arc::new(TargetCluster::new(cluster_id));
+    board.begin(Serving {
+        listen: address,
+        cluster: Arc::clone(&cluster),
+        links: Arc::clone(&links),
+        memory,
+        refusals: Arc::clone(&refusals),
+    });
+    let identifying = tokio::spawn(Arc::clone(&cluster).watch(Arc::clone(&catalog), Arc::clone(&links)));
     let following = tokio::spawn(follow(live, budget, endpoint.clone(), Arc::clone(&links)));
-    let watching = tokio::spawn(target_watch::watch(Arc::clone(&links), parts.catalog));
+    let watching = tokio::spawn(target_watch::watch(Arc::clone(&links), Arc::clone(&catalog)));
     let host = Arc::new(Host {
-        cluster_id,
+        cluster,
+        bootstrap_servers: service::config::list_of(&config.target.bootstrap_servers),
+        catalog,
         process: rand::random(),
         links: Arc::clone(&links),
         refusals,
@@ -110,6 +121,7 @@ pub async fn run<T: Target>(
     server::serve(endpoint, host, shutdown.clone()).await;
     following.abort();
     watching.abort();
+    identifying.abort();
     board.drain();
     let stopping = tokio::task::spawn_blocking(move || links.stop());
     tokio::select! {

@@ -10,11 +10,13 @@
 //! - `active`: a session that has the link
 //! - `channels`, `joinable`: the extra channels of a session
 //! - `frames`, `ledger`: frames and the credit that they use
+//! - `forgetting`: topics whose positions are stored and not offered
 //! - `joining`: offers on their way to their lanes
 //! - `settings`: comparison of the settings of topics at both ends
 
 mod active;
 mod channels;
+mod forgetting;
 mod frames;
 mod greeting;
 mod joinable;
@@ -22,6 +24,7 @@ mod joining;
 pub(crate) mod ledger;
 pub(crate) mod peers;
 mod pending;
+mod probe;
 mod refusal;
 pub(crate) mod server;
 mod settings;

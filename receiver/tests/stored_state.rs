@@ -199,6 +199,7 @@ fn refusal(entries: Vec<StateEntry>) -> (CloseCode, String) {
         target_cluster: stored.target_cluster,
         filter_hash: 1,
         sender: stored.sender,
+        accepts: None,
     };
     match lane.open(Arc::new(terms), Arc::new(CarriedTopics::new(8))) {
         Err(OpenError::Refused(close)) => (close.code, close.detail),

@@ -10,18 +10,20 @@ use quinn::Connection;
 use serde::{Deserialize, Serialize};
 use service::lock::Lock;
 use service::status::Tally;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use transport::clock::Clock;
 use transport::congestion::Flow;
 use wire::condition::Condition;
+use wire::limits::TOPIC_NAME_MAX;
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::lane::activity::ActivityMeter;
 use crate::lane::latency::Latency;
 use crate::lane::progress::Progress;
+use crate::partitions::deleted_topic::DeletedTopic;
 use crate::partitions::deletions::Deletions;
 use crate::partitions::outcome::Outcome;
-use crate::partitions::resume::{PendingRequest, Request};
+use crate::partitions::resume::{PendingForget, PendingRequest, Request, SessionRequest};
 use crate::partitions::router::Router;
 use crate::rate::Rates;
 use crate::session::end::SessionEnd;
@@ -88,8 +90,10 @@ pub struct Published {
     pub discovery_trouble: Option<String>,
     pub lanes: Vec<Arc<Progress>>,
     pub activities: Vec<Arc<ActivityMeter>>,
+    /// Topics with stored positions that the source no longer has; those of the last session.
+    pub deleted_topics: Vec<DeletedTopic>,
     /// Queue of the session for operators' requests; `None` without a session.
-    requests: Option<mpsc::Sender<PendingRequest>>,
+    requests: Option<mpsc::Sender<SessionRequest>>,
 }
 
 /// Board of one sender. Its parts write to it, status and metrics read it.
@@ -171,7 +175,7 @@ impl Board {
     }
 
     /// Returns the queue of operators' requests, from now on, for the session that just began.
-    pub fn take_requests(&self) -> mpsc::Receiver<PendingRequest> {
+    pub fn take_requests(&self) -> mpsc::Receiver<SessionRequest> {
         let (requests, pending) = mpsc::channel(REQUESTS_MAX);
         self.publish(|published| published.requests = Some(requests));
         pending
@@ -181,17 +185,9 @@ impl Board {
     /// each. Error: the same, if a partition was not resumed; it says why, and what to do.
     pub async fn ask(&self, request: Request) -> Result<String, String> {
         request.validate()?;
-        let published = self.read();
-        let requests = match (&published.state, published.requests) {
-            (State::Standby { behind }, _) => return Err(on_standby(behind)),
-            (State::Active, Some(requests)) => requests,
-            _ => return Err("this sender has no session, which is required to store a position; try again".to_owned()),
-        };
         // Bounded by the partitions of the link, which answer once each.
         let (answers, mut answered) = mpsc::unbounded_channel();
-        let at = transport::clock::unix_millis();
-        let pending = PendingRequest { request, at, answers };
-        requests.try_send(pending).map_err(|_| "too many requests are waiting; try again".to_owned())?;
+        self.request(SessionRequest::Resume(PendingRequest { request, at: transport::clock::unix_millis(), answers }))?;
         let mut outcome = Outcome::default();
         let collect = async {
             while let Some(answer) = answered.recv().await {
@@ -205,6 +201,32 @@ impl Board {
                 ANSWER.as_secs()
             )),
         }
+    }
+
+    /// Asks the session to drop the stored positions of a topic that is not carried, and waits for the outcome: a
+    /// sentence either way.
+    pub async fn forget(&self, topic: String) -> Result<String, String> {
+        if topic.is_empty() || topic.len() > TOPIC_NAME_MAX {
+            return Err(format!("a topic name has 1 to {TOPIC_NAME_MAX} bytes"));
+        }
+        let (answer, answered) = oneshot::channel();
+        self.request(SessionRequest::Forget(PendingForget { topic, at: transport::clock::unix_millis(), answer }))?;
+        match tokio::time::timeout(ANSWER, answered).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err("the session ended before the receiver answered; try again".to_owned()),
+            Err(_) => Err(format!("the receiver has not answered within {} s; try again", ANSWER.as_secs())),
+        }
+    }
+
+    /// Passes a request to the session. Error: a sentence that says why there is none.
+    fn request(&self, request: SessionRequest) -> Result<(), String> {
+        let published = self.read();
+        let requests = match (&published.state, published.requests) {
+            (State::Standby { behind }, _) => return Err(on_standby(behind)),
+            (State::Active, Some(requests)) => requests,
+            _ => return Err("this sender has no session, which is required to store a position; try again".to_owned()),
+        };
+        requests.try_send(request).map_err(|_| "too many requests are waiting; try again".to_owned())
     }
 }
 

@@ -35,14 +35,18 @@ pub use report::view::Report;
 pub use run::Dependencies;
 pub use stop_reason::StopReason;
 
+// Its question to a receiver, for checks.
+pub use session::ask_admission;
+
 // Its source.
 pub use source::discovery::{Discovered, Topics, discover, matches_nothing};
 pub use source::kafka::KafkaSource;
 pub use source::origins::TopicOrigin;
-pub use source::origins::reading::{KafkaStateLog, OriginReader, OriginsError, StateLog};
+pub use source::origins::reading::{KafkaStateLog, OriginReader, StateLog, UnreadState};
 pub use source::{Assignment, Event, LaneReader, PartitionFault, Source};
 
 // Its reports.
+pub use partitions::deleted_topic::DeletedTopic;
 pub use report::forecast::Forecast;
 pub use report::lag::{PartitionStatus, TopicStatus};
 pub use report::latency::StageStatus;

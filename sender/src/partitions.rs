@@ -1,5 +1,6 @@
 //! The partitions that a sender carries.
 
+pub(crate) mod deleted_topic;
 pub(crate) mod deletions;
 pub(crate) mod lane_partitions;
 pub(crate) mod left_out;

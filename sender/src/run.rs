@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use kafka::admin::KafkaCatalog;
 use kafka::catalog::Catalog;
 use kafka::{KafkaError, Properties};
+use service::config::list_of;
 use service::live::Live;
 use service::lock::Lock;
 use service::shutdown::{Phase, Shutdown};
@@ -30,17 +31,19 @@ use crate::lane::Packing;
 use crate::lane::pool::LaneThreads;
 use crate::rate;
 use crate::session::{
-    ChannelDialer, HandshakeError, Handshaken, Identity, Offering, REDIAL_MAX, REDIAL_MIN, Session, SessionEnd,
+    ChannelDialer, HandshakeError, Handshaken, Identity, Offering, Probe, REDIAL_MAX, REDIAL_MIN, Session, SessionEnd,
     shake_hands,
 };
 use crate::source::Source;
-use crate::source::discovery::{self, Discovered, TopicWatcher};
+use crate::source::discovery::{self, Discovered, ListError, TopicWatcher};
 use crate::source::kafka::KafkaSource;
-use crate::source::origins::reading::{KafkaStateLog, OriginReader, OriginsError, StateLog};
+use crate::source::origins::reading::{KafkaStateLog, OriginReader, StateLog};
 use crate::stop_reason::StopReason;
 
 /// Wait before dialling again where only a new certificate or name can help.
 const BARRED_RETRY: Duration = Duration::from_secs(10);
+/// Time for a session to end by itself when the source has become another cluster.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Wait before a source that does not answer is asked again.
 const SOURCE_RETRY: Duration = Duration::from_secs(1);
 
@@ -85,9 +88,10 @@ pub(crate) async fn run<S: Source>(
         published.link = config.link.to_string();
         published.instance = config.instance.to_string();
     });
-    let watcher = topic_watcher(live.clone(), &dependencies);
+    let mut watcher = topic_watcher(live.clone(), &dependencies);
     let Some(source) = find_source(&watcher, &board, &shutdown).await else { return Ok(()) };
-    let identity = identity(&config, source.cluster_id, source.topics.filter_hash);
+    watcher.cluster = Some(source.cluster_id.as_str().into());
+    let identity = Identity::of(&config, source.cluster_id, source.topics.filter_hash);
     board.topics().send_replace(source.topics);
     let topics = board.topics().subscribe();
     let publisher = Arc::clone(&board);
@@ -108,6 +112,7 @@ pub(crate) async fn run<S: Source>(
         board,
         backoff: Backoff::try_new(REDIAL_MIN, REDIAL_MAX).expect("the constants are in order"),
         lost: None,
+        target: None,
     };
     sender.publish_lanes();
     let result = tokio::select! {
@@ -140,6 +145,7 @@ fn topic_watcher<S>(config: Live<Config>, dependencies: &Dependencies<S>) -> Top
         catalog: Arc::clone(&dependencies.catalog),
         config,
         origins: Arc::new(Lock::new(OriginReader::new(Arc::clone(&dependencies.states)))),
+        cluster: None,
     }
 }
 
@@ -157,7 +163,7 @@ async fn find_source(watcher: &TopicWatcher, board: &Board, shutdown: &Shutdown)
         let watcher = watcher.clone();
         let asked = tokio::task::spawn_blocking(move || {
             let cluster_id = watcher.catalog.cluster_id()?;
-            Ok::<_, OriginsError>(FoundSource { cluster_id, topics: watcher.list()? })
+            Ok::<_, ListError>(FoundSource { cluster_id, topics: watcher.list()? })
         });
         // A client needs half a minute to find that a cluster is unreachable; leaving does not wait for it.
         let answer = tokio::select! {
@@ -167,7 +173,9 @@ async fn find_source(watcher: &TopicWatcher, board: &Board, shutdown: &Shutdown)
         match answer {
             Ok(Ok(found)) => {
                 set_trouble(None);
-                found.topics.report_unmatched(&[]);
+                found.topics.report(&Discovered::default());
+                let trouble = found.topics.trouble();
+                board.publish(|published| published.discovery_trouble = trouble);
                 return Some(found);
             }
             Ok(Err(error)) => {
@@ -180,19 +188,6 @@ async fn find_source(watcher: &TopicWatcher, board: &Board, shutdown: &Shutdown)
             () = tokio::time::sleep(SOURCE_RETRY) => {}
             () = shutdown.reached(Phase::Drain) => return None,
         }
-    }
-}
-
-fn identity(config: &Config, cluster_id: String, filter_hash: u64) -> Identity {
-    Identity {
-        link: config.link.to_string(),
-        cluster_id,
-        instance: config.instance.to_string(),
-        process: rand::random(),
-        lanes: config.lanes,
-        filter_hash,
-        rate: config.wan.rate.map_or(0, |rate| rate.bytes_per_second()),
-        classes: config.classes.requests(),
     }
 }
 
@@ -218,6 +213,16 @@ async fn classes_changed(live: &mut Live<Config>, classes: &Classes) {
     while !classes.routes_differ(&live.changed().await.classes) {}
 }
 
+/// Waits until the source has become another cluster, and then for the session to end by itself. Returns the sentence.
+async fn source_changed(mut topics: watch::Receiver<Discovered>) -> String {
+    let changed = topics.wait_for(|found| found.other_cluster.is_some()).await;
+    let Some(sentence) = changed.ok().and_then(|found| found.other_cluster.clone()) else {
+        return std::future::pending().await;
+    };
+    tokio::time::sleep(LAST_WORDS).await;
+    sentence
+}
+
 struct SenderLoop<S> {
     config: Arc<Config>,
     live: Live<Config>,
@@ -231,6 +236,8 @@ struct SenderLoop<S> {
     backoff: Backoff,
     /// Reason why the session before this one, or the last dial, was lost; `None` once a session is open.
     lost: Option<String>,
+    /// Kafka's id of the target cluster, once a session began.
+    target: Option<String>,
 }
 
 enum NextStep {
@@ -241,9 +248,11 @@ enum NextStep {
 impl<S: Source> SenderLoop<S> {
     async fn run(&mut self, shutdown: &Shutdown) -> Result<(), StopReason> {
         let mut stand_by = false;
+        let topics = self.topics.clone();
         loop {
             let end = tokio::select! {
                 end = self.dial(stand_by, shutdown) => end?,
+                sentence = source_changed(topics.clone()) => return Err(StopReason::SourceChanged(sentence)),
                 () = shutdown.reached(Phase::Now) => return Ok(()),
             };
             self.board.end_session(&end);
@@ -251,6 +260,7 @@ impl<S: Source> SenderLoop<S> {
             stand_by |= waits;
             tokio::select! {
                 () = tokio::time::sleep(after) => {}
+                sentence = source_changed(topics.clone()) => return Err(StopReason::SourceChanged(sentence)),
                 () = shutdown.reached(Phase::Drain) => return Ok(()),
             }
         }
@@ -291,15 +301,25 @@ impl<S: Source> SenderLoop<S> {
         let classes = live.now_and_later().classes.clone();
         let filter_hash = self.topics.borrow().filter_hash;
         let identity = Identity { filter_hash, classes: classes.requests(), ..self.identity.clone() };
+        let probe = match self.probe().await {
+            Ok(probe) => probe,
+            Err(reason) => return Ok(SessionEnd::Lost(reason)),
+        };
         let handshake = tokio::select! {
             handshake = self.shake_hands(first, &identity, stand_by, &mut live, &classes) => handshake,
-            () = shutdown.reached(Phase::Drain) => return Ok(SessionEnd::Drained),
+            () = shutdown.reached(Phase::Drain) => Err(SessionEnd::Drained.into()),
         };
+        if let Some(probe) = probe
+            && let Err(reason) = probe.finish(handshake.is_ok()).await
+        {
+            return Ok(SessionEnd::Lost(reason));
+        }
         let handshake = match handshake {
             Ok(handshake) => handshake,
             Err(HandshakeError::Ended(end)) => return Ok(end),
             Err(error) => return Ok(SessionEnd::Lost(error.to_string())),
         };
+        self.check_target(first, &handshake.welcome.cluster_id)?;
         let table = match ClassTable::of(handshake.welcome.classes.clone()) {
             Ok(table) if table.default_class().count == self.config.lanes => table,
             Ok(_) => return Ok(SessionEnd::Lost("receiver states another number of lanes".to_owned())),
@@ -338,6 +358,48 @@ impl<S: Source> SenderLoop<S> {
         Ok(session.run(handshake, shutdown.clone()).await)
     }
 
+    /// Creates the probe topic, if the receiver has refused this source for its id.
+    async fn probe(&self) -> Result<Option<Probe>, String> {
+        if !self.identity.probes {
+            return Ok(None);
+        }
+        let catalog = Arc::clone(&self.offering.catalog);
+        Probe::create(catalog, self.identity.link.clone(), self.identity.process).await.map(Some)
+    }
+
+    /// Decides about a source that states the id of the target: a probe topic may prove that they are two clusters.
+    fn handle_same_cluster(&mut self, detail: &str) -> Result<NextStep, StopReason> {
+        let source = &self.config.source;
+        if source.allow_same_cluster_id && !self.identity.probes {
+            tracing::warn!(
+                detail,
+                "source and target have one cluster id; proving with a probe topic that they are two"
+            );
+            self.identity.probes = true;
+            return Ok(NextStep::Dial { after: Duration::ZERO, stand_by: false });
+        }
+        let mut detail = format!("{detail}; the source's are {}", list_of(&source.bootstrap_servers));
+        if !source.allow_same_cluster_id {
+            detail.push_str("; if these are two clusters that were given one id, set `source.allow_same_cluster_id`");
+        }
+        Err(StopReason::Refused(Close::new(CloseCode::SameCluster, detail)))
+    }
+
+    /// Notes the target cluster, and refuses another one than in the session before: the link would begin again there,
+    /// which an operator must decide.
+    fn check_target(&mut self, first: &Dialled, is: &str) -> Result<(), StopReason> {
+        let was = self.target.get_or_insert_with(|| is.to_owned());
+        if was == is {
+            return Ok(());
+        }
+        let detail = format!(
+            "the target cluster's id was {was}, is {is}: it was rebuilt, or the receiver leads to another one; to begin there, start the sender again"
+        );
+        let close = Close::new(CloseCode::ClusterChanged, detail);
+        transport::control::close(&first.connection, &close);
+        Err(StopReason::TargetChanged(close.detail))
+    }
+
     /// Sends the hello and waits for the welcome, or until the topics or classes of the hello are outdated.
     async fn shake_hands(
         &self,
@@ -372,6 +434,7 @@ impl<S: Source> SenderLoop<S> {
     fn next_step(&mut self, end: SessionEnd) -> Result<NextStep, StopReason> {
         match end {
             SessionEnd::Drained => Ok(NextStep::Leave),
+            SessionEnd::SourceChanged(close) => Err(StopReason::SourceChanged(close.detail)),
             SessionEnd::Reconfigured => {
                 tracing::info!("topics or their classes changed; beginning a session with them");
                 Ok(NextStep::Dial { after: Duration::ZERO, stand_by: false })
@@ -394,6 +457,7 @@ impl<S: Source> SenderLoop<S> {
                 tracing::warn!(detail, "another sender took over this link; standing by");
                 Ok(self.dial_soon(true))
             }
+            SessionEnd::Closed(Close { code: CloseCode::SameCluster, detail }) => self.handle_same_cluster(&detail),
             SessionEnd::Closed(Close { code, detail }) => match code.disposition() {
                 Disposition::Halt => Err(StopReason::Refused(Close { code, detail })),
                 Disposition::Reconnect => {

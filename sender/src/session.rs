@@ -6,10 +6,13 @@
 mod channels;
 mod conditions;
 pub(crate) mod end;
+mod gone;
+mod gone_topics;
 mod halting;
 mod handshake;
 mod offering;
 mod opening;
+mod probe;
 mod settings;
 
 use std::collections::HashMap;
@@ -22,10 +25,10 @@ use service::shutdown::{Phase, Shutdown};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use transport::control::close;
-use wire::close::Close;
+use wire::close::{Close, CloseCode};
 use wire::control::{Control, LaneClosedReason, Welcome};
 use wire::halt::HaltReason;
-use wire::hello::FEATURE_SETTINGS;
+use wire::hello::{FEATURE_FORGET, FEATURE_SETTINGS};
 use wire::ids::{Epoch, LaneId, Position, Slot};
 use wire::partition::Partition;
 
@@ -39,7 +42,7 @@ use crate::partitions::lane_partitions::{Due, LanePartitions};
 use crate::partitions::left_out::LeftOut;
 use crate::partitions::outcome::Answer;
 use crate::partitions::policy::Policies;
-use crate::partitions::resume::{Halt, PendingRequest, ResumeAction};
+use crate::partitions::resume::{Halt, PendingRequest, ResumeAction, SessionRequest};
 use crate::source::Assignment;
 use crate::source::discovery::Discovered;
 
@@ -47,10 +50,12 @@ use channels::ChannelSupervisor;
 pub use channels::{ChannelDialer, REDIAL_MAX, REDIAL_MIN};
 use conditions::Conditions;
 pub use end::SessionEnd;
+use gone_topics::GoneTopics;
 use halting::Halting;
-pub use handshake::{HandshakeError, Handshaken, Identity, shake_hands};
+pub use handshake::{HandshakeError, Handshaken, Identity, ask_admission, shake_hands};
 pub use offering::Offering;
 use opening::Reopen;
+pub(crate) use probe::Probe;
 use settings::SettingsWatch;
 
 /// Control messages that may wait in either direction; flow control of the other end limits the rest.
@@ -88,6 +93,11 @@ struct Active<'a> {
     reopen: Reopen,
     opened: HashMap<(LaneId, Epoch), Vec<Assignment>>,
     halting: Halting,
+    gone: GoneTopics,
+    /// Partitions that the source did not know when they were read, and when; most of them are deleted.
+    suspects: HashMap<Partition, Instant>,
+    /// True if the receiver knows messages about topics that are gone.
+    forgets: bool,
     left_out: LeftOut,
     supervisor: ChannelSupervisor,
     conditions: Conditions,
@@ -129,12 +139,19 @@ impl Session<'_> {
             // A full mailbox belongs to a lane that is stuck; the process then ends by its own rules.
             let _ = lane.mailbox.push(Command::Close);
         }
+        let last_words = match &end {
+            SessionEnd::SourceChanged(close) => close.clone(),
+            end => Close::normal(end.to_string()),
+        };
+        if last_words.code != CloseCode::Normal {
+            active.send(Control::Close(last_words.clone()));
+        }
         drop(active);
         offering.abort();
         watching.abort();
         reading.abort();
         let _ = tokio::time::timeout(Duration::from_secs(1), writing).await;
-        close(&connection, &Close::normal(end.to_string()));
+        close(&connection, &last_words);
         end
     }
 }
@@ -154,6 +171,7 @@ impl<'a> Active<'a> {
             published.target_cluster = Some(welcome.cluster_id.clone());
             published.channels = vec![ChannelPlace { connection: Some(connection.clone()), ..ChannelPlace::default() }];
             published.session_began = Some(std::time::Instant::now());
+            published.deleted_topics.clear();
             published.no_session_since = None;
             published.sessions += 1;
         });
@@ -168,16 +186,20 @@ impl<'a> Active<'a> {
         let latency = session.board.latency();
         latency.begin_session();
         let lanes = session.lanes.len() as u16;
+        let forgets = welcome.features & FEATURE_FORGET != 0;
         let conditions = Conditions::new(&session.board, welcome.features);
         Self {
             session,
             connection,
-            partitions: LanePartitions::new(router).towards(&welcome.cluster_id),
+            partitions: LanePartitions::new(router).towards(&welcome.cluster_id).with_features(welcome.features),
             part: SessionPart { dispatcher, control, packing, latency },
             dues,
             reopen: Reopen::new(lanes),
             opened: HashMap::new(),
             halting: Halting::default(),
+            gone: GoneTopics::new(forgets),
+            suspects: HashMap::new(),
+            forgets,
             left_out: LeftOut::default(),
             supervisor,
             conditions,
@@ -201,6 +223,9 @@ impl<'a> Active<'a> {
                     if changed.is_err() {
                         return SessionEnd::Lost("discovery ended".to_owned());
                     }
+                    if let Some(sentence) = self.session.topics.borrow().other_cluster.clone() {
+                        return SessionEnd::SourceChanged(Close::new(CloseCode::ClusterChanged, sentence));
+                    }
                     if self.is_reconfigured() {
                         return SessionEnd::Reconfigured;
                     }
@@ -208,6 +233,7 @@ impl<'a> Active<'a> {
                         return end;
                     }
                     self.halt_recreated();
+                    self.end_gone();
                     self.offer_due();
                 }
                 config = self.session.config.changed() => {
@@ -217,12 +243,16 @@ impl<'a> Active<'a> {
                     self.part.dispatcher.set_classes(&config.classes, self.session.board.rates().rate());
                 }
                 condition = self.conditions.next() => self.send(Control::Condition(condition)),
-                Some(request) = requests.recv() => self.handle_request(request),
+                Some(request) = requests.recv() => match request {
+                    SessionRequest::Resume(request) => self.handle_request(request),
+                    SessionRequest::Forget(request) => self.handle_forget(request),
+                },
                 end = self.supervisor.end() => return SessionEnd::Lost(end),
                 () = sleep_until(reopen_at) => self.open_lanes(),
                 now = clock.tick() => {
                     self.send(self.part.latency.poll_question());
                     self.part.dispatcher.set_rate(self.session.board.rates().rate());
+                    self.offer_suspects();
                     self.halt_lost_deletions();
                     for partition in self.left_out.poll_due(now) {
                         self.partitions.offer_left_out(&partition);
@@ -320,6 +350,16 @@ impl<'a> Active<'a> {
                 self.part.latency.handle_answer(asked, answered);
                 Ok(())
             }
+            Control::Orphaned { topics, others } => {
+                self.gone.handle_report(topics, others);
+                self.publish_gone();
+                Ok(())
+            }
+            Control::Forgotten { topic, positions, refused } => {
+                self.gone.handle_forgotten(&topic, positions, &refused);
+                self.publish_gone();
+                Ok(())
+            }
             _ => Err(SessionEnd::Lost("receiver sent a control message that is not valid in a session".to_owned())),
         }
     }
@@ -400,7 +440,7 @@ impl<'a> Active<'a> {
     fn end_by_origin(&mut self) -> Option<SessionEnd> {
         let topics = Arc::clone(&self.session.topics.borrow_and_update().topics);
         let topic = self.partitions.poll_rerouted(&topics)?;
-        Some(SessionEnd::Lost(format!("a link brings {} to the source; beginning a new session", topic.name)))
+        Some(SessionEnd::Lost(format!("the origin of {} was read at the source; beginning a new session", topic.name)))
     }
 
     /// The receiver halted a partition, by itself or as this end requested.
@@ -415,6 +455,9 @@ impl<'a> Active<'a> {
             self.left_out.handle_left_out(&partition, Instant::now());
         }
         self.halting.handle_halted(&partition, &halt.reason, detail);
+        if HaltReason::of(&halt.reason) == Some(HaltReason::SourceGone) {
+            self.suspects.insert(partition.clone(), Instant::now());
+        }
         if self.partitions.halt(&partition).is_none_or(|stored| stored.reason != halt.reason) {
             // The request failed: status still shows the halt that it was to lift.
             let Partition { topic, partition } = &partition;

@@ -16,6 +16,12 @@ pub enum StopReason {
     /// The receiver refuses this sender, and would refuse it again.
     #[error("the receiver refuses this sender: {} ({})", .0.detail, .0.code.name())]
     Refused(Close),
+    /// The source cluster was rebuilt, or its address leads to another one.
+    #[error("{0}")]
+    SourceChanged(String),
+    /// The target cluster was rebuilt, or the receiver leads to another one.
+    #[error("{0}")]
+    TargetChanged(String),
     /// The operating system does not give this process what it needs.
     #[error("{0}")]
     Broken(&'static str),

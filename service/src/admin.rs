@@ -73,6 +73,8 @@ pub trait Admin: Send + Sync + 'static {
     }
 
     fn resume(&self, request: serde_json::Value) -> Outcome;
+    /// Drops the positions of a topic that is not carried.
+    fn forget(&self, topic: String) -> Outcome;
     fn rate(&self, request: serde_json::Value) -> Result<String, String>;
 }
 
@@ -102,7 +104,7 @@ const fn endpoint(request: &'static str, answer: &'static str, route: fn() -> Me
 }
 
 /// All endpoints, from which the router is made and `docs/operate.md` is printed.
-const ENDPOINTS: [Endpoint; 10] = [
+const ENDPOINTS: [Endpoint; 11] = [
     endpoint("GET /live", "200 while the process runs; restart it if this fails", || get(|| async { "live\n" })),
     endpoint("GET /ready", "200, or 503 and the reason", || get(ready)),
     endpoint("GET /metrics", "[metrics](reference/metrics.md) as OpenMetrics text", || get(metrics)),
@@ -113,6 +115,7 @@ const ENDPOINTS: [Endpoint; 10] = [
     endpoint("POST /reload", "[reads the configuration again](#change-settings-without-a-restart)", || post(reload)),
     endpoint("POST /rate", "sender: what `causeway rate` does", || post(rate)),
     endpoint("POST /resume", "sender: what `causeway resume` and `adopt` do", || post(resume)),
+    endpoint("POST /forget", "sender: what `causeway forget` does", || post(forget)),
 ];
 
 /// Prints all endpoints in Markdown.
@@ -238,7 +241,7 @@ async fn metrics(State(views): State<Views>) -> Result<Response, Infallible> {
     })
 }
 
-/// The query of `/partitions`, such as `?topic=orders`.
+/// The query of `/partitions`, such as `?topic=orders`, and the body of `/forget`.
 #[derive(serde::Deserialize)]
 struct OfTopic {
     topic: String,
@@ -274,6 +277,10 @@ async fn reload(State(views): State<Views>) -> Response {
 
 async fn resume(State(views): State<Views>, Json(request): Json<serde_json::Value>) -> Answer<String> {
     sentence(views.admin.resume(request).await)
+}
+
+async fn forget(State(views): State<Views>, Json(of): Json<OfTopic>) -> Answer<String> {
+    sentence(views.admin.forget(of.topic).await)
 }
 
 async fn rate(State(views): State<Views>, Json(request): Json<serde_json::Value>) -> Answer<String> {
@@ -325,6 +332,10 @@ mod tests {
                 let topic = request["topic"].as_str().ok_or("no topic")?;
                 Ok(format!("{topic} resumed"))
             })
+        }
+
+        fn forget(&self, topic: String) -> Outcome {
+            Box::pin(std::future::ready(Ok(format!("{topic} forgotten"))))
         }
 
         fn rate(&self, _request: serde_json::Value) -> Result<String, String> {
@@ -483,7 +494,7 @@ mod tests {
     #[tokio::test]
     async fn a_change_from_another_web_origin_is_refused() {
         let port = port().await;
-        for path in ["/reload", "/resume", "/rate"] {
+        for path in ["/reload", "/resume", "/forget", "/rate"] {
             // The content types that a form or a script may send without asking the port first.
             for content in ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b"] {
                 let (head, body) = post(port.address, path, content, r#"{"topic":"orders"}"#).await;

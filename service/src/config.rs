@@ -41,7 +41,7 @@ pub use reference::reference;
 pub use settings::{AdoptLive, Change, Settings};
 pub use template::template;
 pub use toml::de::DeValue;
-pub use value::{Address, Rejection, Setting};
+pub use value::{Address, Rejection, Setting, list_of};
 
 /// Returns the reason why a librdkafka property may not be passed through, if it may not.
 pub type Forbidden = fn(&str) -> Option<&'static str>;

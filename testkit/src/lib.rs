@@ -11,7 +11,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use kafka::catalog::{
     Answers, Bounds, Catalog, ConfigEntry, Isolation, NewTopic, Replicas, TopicDescription, TopicSummary,
 };
-use kafka::log::{Entry, LogError};
+use kafka::log::{LogError, OffsetEntry};
 use kafka::{KafkaError, KafkaFault};
 use sender::StateLog;
 use service::lock::Lock;
@@ -20,7 +20,7 @@ use wire::partition::Partition;
 
 const EMPTY: Bounds = Bounds { start: Position(0), end: Position(0) };
 
-/// Catalog of a cluster in memory. Topics are never deleted.
+/// Catalog of a cluster in memory.
 #[derive(Debug)]
 pub struct MemoryCatalog {
     cluster: &'static str,
@@ -129,6 +129,18 @@ impl Catalog for MemoryCatalog {
         Ok(vec![Ok(()); topics.len()])
     }
 
+    fn create_new(&self, topic: &NewTopic) -> Result<bool, KafkaError> {
+        let exists = self.topics.lock().contains_key(&topic.name);
+        self.create(std::slice::from_ref(topic)).map(|_| !exists)
+    }
+
+    fn delete(&self, names: &[String]) -> Answers<()> {
+        let mut topics = self.topics.lock();
+        let mut delete =
+            |name: &String| topics.remove(name).map(drop).ok_or_else(|| unknown(format!("deletion of {name}")));
+        Ok(names.iter().map(&mut delete).collect())
+    }
+
     fn grow(&self, name: &str, partitions: i32) -> Result<(), KafkaError> {
         let mut topics = self.topics.lock();
         let topic = topics.get_mut(name).ok_or_else(|| unknown(format!("growth of {name}")))?;
@@ -139,7 +151,7 @@ impl Catalog for MemoryCatalog {
 
 /// Reads no entries: no link has written to this cluster.
 impl StateLog for MemoryCatalog {
-    fn read(&self, _topic: &str, _partition: i32, _bounds: Bounds) -> Result<Vec<Entry>, LogError> {
+    fn read(&self, _topic: &str, _partition: i32, _bounds: Bounds) -> Result<Vec<OffsetEntry>, LogError> {
         Ok(Vec::new())
     }
 }
@@ -152,7 +164,7 @@ fn unknown(doing: String) -> KafkaError {
     KafkaError::unknown_topic(doing)
 }
 
-/// Returns the id of a topic, made from its name, because no topic is created twice.
+/// Returns the id of a topic, made from its name: no test creates a topic twice.
 pub fn topic_id(name: &str) -> TopicId {
     let half = |salt: u8| {
         let mut hasher = DefaultHasher::new();

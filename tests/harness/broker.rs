@@ -99,6 +99,13 @@ impl Node {
         let is_replicated = membership.voters.len() >= 3;
         let replicas = if is_replicated { 3 } else { 1 };
         let in_sync = if is_replicated { 2 } else { 1 };
+        // Only clients that state a rack read from followers.
+        let rack = if is_replicated {
+            let selector = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+            format!("broker.rack=r{id}\nreplica.selector.class={selector}\n")
+        } else {
+            String::new()
+        };
         let mut voters = String::new();
         for (id, port) in &membership.voters {
             let comma = if voters.is_empty() { "" } else { "," };
@@ -130,7 +137,7 @@ message.max.bytes=10485760
 log.retention.ms=-1
 log.roll.hours=175200
 log.cleaner.backoff.ms=500
-",
+{rack}",
             log_dir = log_dir.display()
         )
     }

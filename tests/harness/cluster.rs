@@ -1,5 +1,6 @@
 //! A real Kafka cluster on loopback, to start, kill and restart.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,6 +33,8 @@ pub struct Cluster {
     nodes: Vec<Node>,
     /// Process of each node; `None` while the node is down.
     processes: Mutex<Vec<Option<Guarded>>>,
+    /// Nodes that are suspended, which hold up every client that asks them.
+    suspended: Mutex<BTreeSet<u32>>,
     // Last, so that the processes are gone before their data is removed.
     _scratch: Scratch,
 }
@@ -40,6 +43,11 @@ impl Cluster {
     /// Starts `nodes` nodes and waits until each of them knows all of them.
     pub fn start(nodes: u32) -> Result<Self> {
         Self::start_as(Kafka::get()?, nodes, false)
+    }
+
+    /// Starts one node with a given cluster id, as a common image does.
+    pub fn start_with_id(cluster_id: &str) -> Result<Self> {
+        Self::start_of(Kafka::get()?, 1, false, cluster_id.to_owned())
     }
 
     /// Starts one node with a second listener, which authenticates its clients.
@@ -53,12 +61,16 @@ impl Cluster {
     }
 
     fn start_as(kafka: Kafka, nodes: u32, secure: bool) -> Result<Self> {
+        Self::start_of(kafka, nodes, secure, random_id())
+    }
+
+    fn start_of(kafka: Kafka, nodes: u32, secure: bool, cluster_id: String) -> Result<Self> {
         ensure!(nodes == 1 || nodes == 3, "a test cluster has 1 or 3 nodes, not {nodes}");
         let scratch = Scratch::new("cluster")?;
         let ports = free_ports(2 * nodes as usize)?;
         let (client_ports, controller_ports) = ports.split_at(nodes as usize);
         let voters = (1..).zip(controller_ports.iter().copied()).collect();
-        let membership = Membership { cluster_id: random_id(), voters };
+        let membership = Membership { cluster_id, voters };
         let mut nodes: Vec<Node> = (1..)
             .zip(client_ports.iter().zip(controller_ports))
             .map(|(id, (&port, &controller_port))| {
@@ -72,7 +84,8 @@ impl Cluster {
             }
         }
         let processes = Mutex::new(nodes.iter().map(|_| None).collect());
-        let cluster = Self { kafka, membership, nodes, processes, _scratch: scratch };
+        let suspended = Mutex::default();
+        let cluster = Self { kafka, membership, nodes, processes, suspended, _scratch: scratch };
         for id in cluster.ids() {
             cluster.launch(id)?;
         }
@@ -80,9 +93,11 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Returns the address of every node, as `bootstrap.servers` takes them.
+    /// Returns the address of every node that is not suspended, as `bootstrap.servers` takes them.
     pub fn bootstrap(&self) -> String {
-        self.addresses().join(",")
+        let suspended = self.suspended.lock().unwrap_or_else(PoisonError::into_inner);
+        let awake = self.nodes.iter().filter(|node| !suspended.contains(&node.id));
+        awake.map(|node| format!("127.0.0.1:{}", node.port)).collect::<Vec<_>>().join(",")
     }
 
     /// Returns the address of every node.
@@ -108,12 +123,20 @@ impl Cluster {
     /// Sends SIGKILL to one node; returns when the process is gone. The data stays.
     pub fn kill(&self, node: u32) {
         let process = self.processes()[index(node)].take();
+        self.suspended.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
         // Dropped after the lock is released, so that nodes can be killed in parallel.
         drop(process);
     }
 
     /// Sends a signal to one node.
     pub fn signal(&self, node: u32, signal: Signal) {
+        let mut suspended = self.suspended.lock().unwrap_or_else(PoisonError::into_inner);
+        match signal {
+            Signal::Stop => drop(suspended.insert(node)),
+            Signal::Cont => drop(suspended.remove(&node)),
+            _ => {}
+        }
+        drop(suspended);
         if let Some(process) = &mut self.processes()[index(node)] {
             process.signal(signal);
         }
@@ -150,6 +173,16 @@ impl Cluster {
         self.wait_until_ready()
     }
 
+    /// Replaces the cluster by an empty one with another id, at the same addresses.
+    pub fn rebuild(&mut self) -> Result<()> {
+        self.kill_all();
+        for node in &self.nodes {
+            fs::remove_dir_all(node.log_dir())?;
+        }
+        self.membership.cluster_id = random_id();
+        self.restart_all()
+    }
+
     /// Returns the process id of a running node.
     pub fn pid(&self, node: u32) -> Option<u32> {
         self.processes()[index(node)].as_ref().map(Guarded::pid)
@@ -165,6 +198,11 @@ impl Cluster {
             let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
             Ok(partitions.all(|p| p.leader() >= 0 && p.isr().len() == p.replicas().len()).then_some(()))
         })
+    }
+
+    /// Returns the address of one node.
+    pub fn address(&self, node: u32) -> String {
+        format!("127.0.0.1:{}", self.nodes[index(node)].port)
     }
 
     /// Returns the node that leads a partition.

@@ -12,7 +12,7 @@ use crate::process::Process;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Halts of partitions of which nothing was ever carried: the receiver has no position for them.
-const WITHOUT_POSITION: [&str; 2] = ["target-not-empty", "target-too-few-partitions"];
+const WITHOUT_POSITION: [&str; 3] = ["target-not-empty", "target-too-few-partitions", "origin-unknown"];
 /// Reason of partitions that wait for the target: they are shown as waiting, not as halted.
 const WAITS: &str = "target-unavailable";
 
@@ -49,6 +49,33 @@ pub fn expect(sender: &Process, topic: &str, partition: i32, reason: &str, posit
     ensure!(halt["position"] == position, "{topic}/{partition} is halted, but not at position {position}: {halt}");
     let detail = halt["detail"].as_str().context("the halt has no detail")?;
     Ok(detail.to_owned())
+}
+
+/// Waits until the sender shows exactly these topics as deleted, each with its number of positions, and no halts.
+pub fn wait_for_deleted(sender: &Process, topics: &[(&str, u32)]) -> Result<()> {
+    let topic = |(topic, positions): &(&str, u32)| serde_json::json!({ "topic": topic, "positions": positions });
+    let expected = Value::Array(topics.iter().map(topic).collect());
+    let is_shown = |status: &Value| {
+        let is_open = status["state"] == "active" && status["lanes_open"] == status["lanes"];
+        is_open && status["deleted_topics"] == expected && status["halted"] == serde_json::json!([])
+    };
+    sender.admin.wait_for(&format!("the deleted topics {topics:?}"), PATIENCE, is_shown).map(drop)
+}
+
+/// Waits until the receiver shows these numbers of halted partitions and of orphaned positions for its first link.
+pub fn wait_for_stored(receiver: &Process, halted: u64, orphaned: u64) -> Result<()> {
+    let is_shown = |status: &Value| {
+        let link = &status["links"][0];
+        let is_open = link["lanes_open"] == link["lanes"] && link["lanes"] != 0;
+        is_open && link["halted_partitions"] == halted && link["orphaned_positions"] == orphaned
+    };
+    let what = format!("{halted} halted partitions and {orphaned} orphaned positions");
+    receiver.admin.wait_for(&what, PATIENCE, is_shown).map(drop)
+}
+
+/// Runs `causeway forget` at this sender, which must succeed.
+pub fn forget(sender: &Process, topic: &str) -> Result<()> {
+    succeed(sender, &["forget", topic])
 }
 
 /// Runs `causeway resume` at this sender, which must succeed.

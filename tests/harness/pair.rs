@@ -9,6 +9,7 @@ use std::thread;
 
 use anyhow::{Result, anyhow};
 
+use crate::broker::random_id;
 use crate::cluster::Cluster;
 use crate::jars::Kafka;
 
@@ -95,6 +96,12 @@ impl Pair {
     /// Starts a single node of that oldest line as the source, and one of the newest as the target.
     pub fn start_old_to_new() -> Result<Self> {
         Self::start_with(Machine::share(), Cluster::start_old, || Cluster::start(1))
+    }
+
+    /// Starts single nodes whose clusters have one cluster id.
+    pub fn start_with_one_id() -> Result<Self> {
+        let id = random_id();
+        Self::start_with(Machine::share(), || Cluster::start_with_id(&id), || Cluster::start_with_id(&id))
     }
 
     fn start_with(

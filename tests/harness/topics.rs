@@ -111,9 +111,13 @@ impl Listing {
 
     /// Returns the names of all topics except those that begin with `__`.
     pub fn names(&self) -> Result<BTreeSet<String>> {
+        Ok(self.all_names()?.into_iter().filter(|name| !name.starts_with("__")).collect())
+    }
+
+    /// Returns the names of all topics.
+    pub fn all_names(&self) -> Result<BTreeSet<String>> {
         let metadata = self.0.inner().fetch_metadata(None, TIMEOUT)?;
-        let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
-        Ok(names.filter(|name| !name.starts_with("__")).collect())
+        Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
     }
 }
 

@@ -62,6 +62,7 @@ impl Peer {
             lanes: 1,
             filter_hash: 1,
             rate: 0,
+            probes: false,
             classes: vec![],
         };
         let dialer = Dialer::new(&credentials, settings)?;

@@ -1,32 +1,79 @@
 //! A broker that hangs without closing its connections, as a paused virtual machine does.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow, ensure};
 use harness::files::LinkFiles;
 use harness::guard::Signal;
 use harness::pair::Pair;
 use harness::record::{Contents, small};
-use harness::{journal, topics, verify};
+use harness::{journal, topics, verify, wait};
+use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Less than the 60 s for which a client waits for an answer by default.
-const WITHOUT_ITS_LEADER: Duration = Duration::from_secs(45);
+/// Less than the 30 s after which a client looks for new leaders without a reason, and than the 60 s for which it waits
+/// for an answer by default.
+const WITHOUT_THE_BROKER: Duration = Duration::from_secs(25);
 
+/// Least time that a hung broker costs: a client that is not stopped by it does not read from it.
+const AT_LEAST: Duration = Duration::from_secs(6);
+
+/// Time within which the sender's status must not look healthy any longer: the last healthy look, the next one, and its
+/// limit, with as much again.
+const SHOWN_WITHIN: Duration = Duration::from_secs(15);
+
+fn is_unhealthy(status: &Value) -> bool {
+    status["lag_records"].is_null() && status["trouble"].as_array().is_some_and(|trouble| !trouble.is_empty())
+}
+
+/// The hung node leads the partition of one link, and is the follower from which another link reads. It is also the only
+/// broker that both clients can ask for the new leaders.
 #[test]
-fn hung_source_leader_costs_its_partitions_a_part_of_a_minute() -> Result<()> {
+fn hung_source_broker_costs_its_partitions_seconds() -> Result<()> {
     let pair = Pair::start(3, 1)?;
-    let topic = topics::create_unique(&pair.source, "hung", 1)?;
-    let files = LinkFiles::new("hung", &pair.source, &pair.target, &[&topic])?;
-    let (_receiver, _sender) = files.start()?;
-    let mut written = Contents::default();
-    written.merge(&journal::write(&pair.source, &topic, 0, &small(0..10))?.written);
-    verify::wait_until_delivered(&written, &pair.target, "{topic}", PATIENCE)?;
+    let source = &pair.source;
+    let led = topics::create_unique(source, "hung-led", 1)?;
+    let followed = topics::create_unique(source, "hung-followed", 3)?;
+    let leader = |topic: &str, partition| wait::until("a leader", PATIENCE, || source.leader(topic, partition).ok());
+    let node = leader(&led, 0)?;
+    let leads = |partition: &i32| leader(&followed, *partition).is_ok_and(|leader| leader != node);
+    let other = (0..3).find(leads).context("one node leads every partition")?;
 
-    let hung = pair.source.suspend_leader(&topic, 0, PATIENCE)?;
-    written.merge(&journal::write(&pair.source, &topic, 0, &small(10..20))?.written);
-    verify::wait_until_delivered(&written, &pair.target, "{topic}", WITHOUT_ITS_LEADER)?;
-    pair.source.signal(hung, Signal::Cont);
-    verify::ensure_exactly_once(&written, &pair.target, "{topic}").map(drop)
+    let link = |topic: &str| -> Result<LinkFiles> {
+        let mut files = LinkFiles::new(&topics::unique("hung"), source, &pair.target, &[topic])?;
+        files.sender.set("source", "bootstrap_servers", &format!("[{:?}]", source.address(node)));
+        Ok(files)
+    };
+    let leader_files = link(&led)?;
+    let mut follower_files = link(&followed)?;
+    follower_files.sender.set("source.client", "\"client.rack\"", &format!("\"r{node}\""));
+    let (_receiver, sender) = leader_files.start()?;
+    let (_other_receiver, _other_sender) = follower_files.start()?;
+    let mut written = [Contents::default(), Contents::default()];
+    let write = |written: &mut [Contents; 2], numbers: std::ops::Range<i64>| -> Result<()> {
+        written[0].merge(&journal::write(source, &led, 0, &small(numbers.clone()))?.written);
+        written[1].merge(&journal::write(source, &followed, other, &small(numbers))?.written);
+        Ok(())
+    };
+    let arrive = |written: &Contents, timeout| verify::wait_until_delivered(written, &pair.target, "{topic}", timeout);
+    write(&mut written, 0..10)?;
+    written.iter().try_for_each(|written| arrive(written, PATIENCE))?;
+
+    let hung = Instant::now();
+    let watch = || sender.admin.wait_for("the status to tell of the broker", SHOWN_WITHIN, is_unhealthy).map(drop);
+    std::thread::scope(|scope| -> Result<()> {
+        let noticed = scope.spawn(watch);
+        source.suspend_leader(&led, 0, PATIENCE)?;
+        write(&mut written, 10..20)?;
+        noticed.join().map_err(|_| anyhow!("the watcher panicked"))?
+    })?;
+    let acked = Instant::now();
+    for (what, written) in ["leader", "follower"].iter().zip(&written) {
+        arrive(written, WITHOUT_THE_BROKER.saturating_sub(acked.elapsed()))?;
+        println!("{what}: carried {:.1?} after its broker hung", hung.elapsed());
+        ensure!(hung.elapsed() > AT_LEAST, "the link did not read from the hung {what}");
+    }
+    source.signal(node, Signal::Cont);
+    written.iter().try_for_each(|written| verify::ensure_exactly_once(written, &pair.target, "{topic}").map(drop))
 }

@@ -101,6 +101,7 @@ fn play(side: &Side, cluster_id: &str, process: u128) -> Result<Played> {
         lanes: config.lanes,
         filter_hash: 1,
         rate: 0,
+        probes: false,
         classes: vec![],
     };
     Ok(Played { dialer: Dialer::new(&credentials, settings)?, addresses: config.wan.receiver, identity })

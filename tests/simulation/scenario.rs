@@ -136,6 +136,7 @@ impl Scenario {
             target_cluster: "target".to_owned(),
             filter_hash: 7,
             sender: "sim".to_owned(),
+            accepts: None,
         }
     }
 }

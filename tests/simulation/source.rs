@@ -144,6 +144,7 @@ pub(crate) fn topics(catalog: &MemoryCatalog) -> Topics {
         name: name.into(),
         partitions,
         origin: TopicOrigin::Own,
+        unsure: false,
     };
     Arc::new(catalog.topics().unwrap().into_iter().map(topic).collect())
 }

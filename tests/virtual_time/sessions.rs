@@ -58,7 +58,9 @@ pub(crate) fn host(ends: &Ends, taken: impl Fn(LaneId, &IntactFrame) + Clone + S
         Ok((receiver::LaneHandle { mailbox, view: Arc::default() }, std::thread::spawn(|| ())))
     };
     Arc::new(Host {
-        cluster_id: "target".to_owned(),
+        cluster: Arc::new(receiver::TargetCluster::new("target".to_owned())),
+        bootstrap_servers: "target:9092".to_owned(),
+        catalog: Arc::new(MemoryCatalog::new("target")),
         process: HOST,
         links: Arc::new(ServedLinks::new(&config, Arc::new(MemoryCatalog::new("target")), Arc::new(start_lane))),
         refusals: Arc::default(),
@@ -112,6 +114,7 @@ pub(crate) async fn shaken(ends: &Ends, lanes: u16) -> (Dialled, Handshaken) {
         lanes,
         filter_hash: 1,
         rate: 0,
+        probes: false,
         classes: Vec::new(),
     };
     let shaken = shake_hands(&first.connection, &identity, false, |_| ()).await.unwrap();
@@ -137,7 +140,7 @@ impl Sending {
         let bells = lanes.iter().map(|lane| lane.bell.clone()).collect();
         let credit = shaken.welcome.credit;
         let dispatcher = Dispatcher::new(table, &classes, config.wan.rate, packing.frame_bytes, credit, bells);
-        let found = Discovered { filter_hash: 1, topics: Arc::default(), unmatched: Vec::new() };
+        let found = Discovered { filter_hash: 1, ..Discovered::default() };
         let (_topics, topics) = watch::channel(found);
         let (_dialers, dialer) = watch::channel(ends.dialer.clone());
         let session = Session {

@@ -91,7 +91,7 @@ close_codes! {
     33 LinkUnknown "LINK_UNKNOWN" Halt "The receiver has no such link: compare `link` with `links.name`.";
     34 Unauthorized "UNAUTHORIZED" Halt "The peer's certificate is not authorised for this link: add its name to `links.senders`.";
     35 SameCluster "SAME_CLUSTER" Halt "Source and target are the same cluster: check `bootstrap_servers` at both ends.";
-    36 ClusterChanged "CLUSTER_CHANGED" Halt "The link's stored positions belong to another cluster: use another link name.";
+    36 ClusterChanged "CLUSTER_CHANGED" Halt "The stored positions are of another cluster: accept a rebuilt one (`links.accept_cluster`), or use another link name.";
     37 LanesChanged "LANES_CHANGED" Halt "The lanes or their hash differ from those that the link was created with: set `lanes` back.";
     38 StateRefused "STATE_REFUSED" Halt "The link's stored state does not allow opening it: see the detail.";
     48 Internal "INTERNAL" Reconnect "The peer failed because of an internal error: see its log.";

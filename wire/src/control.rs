@@ -30,7 +30,7 @@ pub struct Hello {
     pub process: u128,
     /// This process was replaced by another one of its instance name, so it waits instead of replacing it.
     pub stand_by: bool,
-    /// Lanes of the default class; fixed for the link's life.
+    /// Lanes of the default class; fixed for the link's life. 0 asks whether this end would be admitted, without a session.
     pub lanes: u16,
     /// Name of the hash that maps topics to lanes; fixed for the link's life.
     pub lane_hash: String,
@@ -126,6 +126,14 @@ pub struct Jump {
     pub reason: String,
 }
 
+impl Jump {
+    /// Returns the request of an offer that joins only if the link has carried the partition.
+    pub fn carried_only() -> Self {
+        let none = Position(-1);
+        Self { expected: none, to: none, accepts: Accepts::CarriedOnly, asked: 0, reason: String::new() }
+    }
+}
+
 /// Condition that a jump accepts, and that would otherwise halt the partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum Accepts {
@@ -135,6 +143,9 @@ pub enum Accepts {
     NewIncarnation,
     /// The target partition has records that this link did not write, or lacks records that it wrote.
     Target,
+    /// Nothing, and the partition joins only if the link has carried it with the same clusters passed: the sender does not
+    /// know whether another link writes the topic. Only with [`crate::hello::FEATURE_CARRIED_ONLY`].
+    CarriedOnly,
 }
 
 /// Topic configuration entry that the receiver may apply when it creates the target topic.
@@ -144,6 +155,15 @@ pub struct TopicConfig {
     pub name: String,
     /// Value of the property.
     pub value: String,
+}
+
+/// Topic whose positions are stored and whose partitions are not offered (wire-format.md#forget).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct OrphanedTopic {
+    /// Source topic name.
+    pub topic: String,
+    /// Number of its stored positions.
+    pub positions: u32,
 }
 
 /// Effective settings of a source topic, those inherited from its cluster included.
@@ -289,6 +309,36 @@ pub enum Control {
         slot: Slot,
         /// Time by the receiver's clock, in ms since the Unix epoch.
         at: i64,
+    },
+    /// Sender → receiver: topics that were offered in this session no longer exist at the source.
+    TopicsGone {
+        /// Topic names, at most [`crate::limits::TOPICS_NAMED_MAX`].
+        topics: Vec<String>,
+    },
+    /// Receiver → sender: every topic with stored positions that is not offered, whenever that changes.
+    Orphaned {
+        /// Topics in order, at most [`crate::limits::TOPICS_NAMED_MAX`].
+        topics: Vec<OrphanedTopic>,
+        /// Number of further topics.
+        others: u32,
+    },
+    /// Sender → receiver: drop the stored positions of a topic that is not carried.
+    Forget {
+        /// Topic name.
+        topic: String,
+        /// Time of the request in ms since the Unix epoch.
+        asked: i64,
+        /// Author and reason of the request, for the jump log.
+        reason: String,
+    },
+    /// Receiver → sender: answer to [`Control::Forget`].
+    Forgotten {
+        /// Topic name.
+        topic: String,
+        /// Number of positions that were dropped.
+        positions: u32,
+        /// Reason why not all of them were dropped; empty on success.
+        refused: String,
     },
     /// Receiver → sender: all frames up to this one are committed, and their credit is free.
     Ack {

@@ -66,6 +66,7 @@ halt_reasons! {
     TargetTaken "target-taken" false Nowhere "Another partition of this link writes to the same target partition: change `rename` or exclude one of them.";
     TopicUnauthorized "topic-unauthorized" false Nowhere "The receiver's `links.topics` does not allow the topic: allow it there or exclude it here.";
     ReturnsToOrigin "returns-to-origin" false Nowhere "The topic came from the target cluster: grant the sender the rights on `__causeway.` topics, so that it excludes such topics.";
+    OriginUnknown "origin-unknown" false Nowhere "Another link may write the topic, and its state topic cannot be read: make it readable, or name a link that is none of yours in `source.ignore_links`. The sender continues by itself.";
     OutOfRange "out-of-range" false Nowhere "The source's log does not contain the stored position: no action needed, the reason is determined at the next attempt.";
     SourceGone "source-gone" false Nowhere "The source's topic or partition does not exist: no action needed if it was deleted on purpose.";
     SourceUnauthorized "source-unauthorized" false Nowhere "The sender has no right to read the source's topic: grant it READ and resume.";

@@ -31,11 +31,24 @@ pub const FEATURE_CLOCK: u64 = 1 << 5;
 pub const FEATURE_CHANNELS: u64 = 1 << 6;
 /// Feature: each end tells the other its problems.
 pub const FEATURE_CONDITION: u64 = 1 << 7;
+/// Feature: topics that the source lost, and positions that are forgotten.
+pub const FEATURE_FORGET: u64 = 1 << 8;
 /// Feature: effective settings of topics, and times of stored positions.
 pub const FEATURE_SETTINGS: u64 = 1 << 10;
+/// Feature: offers of partitions that join only if the link has carried them.
+pub const FEATURE_CARRIED_ONLY: u64 = 1 << 11;
+/// Only in a hello: the sender has created the topic [`crate::origin::probe_topic`] in its source, because the target
+/// states the same cluster id. A receiver that can create it too is in another cluster.
+pub const FEATURE_PROBE: u64 = 1 << 12;
 
 /// Features that this end supports.
-pub const FEATURES: u64 = FEATURE_LZ4 | FEATURE_ZSTD | FEATURE_CHANNELS | FEATURE_CONDITION | FEATURE_SETTINGS;
+pub const FEATURES: u64 = FEATURE_LZ4
+    | FEATURE_ZSTD
+    | FEATURE_CHANNELS
+    | FEATURE_CONDITION
+    | FEATURE_FORGET
+    | FEATURE_SETTINGS
+    | FEATURE_CARRIED_ONLY;
 
 /// Returns the newest protocol version that both ends speak.
 ///

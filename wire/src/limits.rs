@@ -13,6 +13,9 @@ pub const OFFER_PARTITIONS_MAX: usize = 256;
 /// Configuration entries carried with a topic; Kafka knows about 40.
 pub const TOPIC_CONFIGS_MAX: usize = 64;
 
+/// Topics named in one message about topics that are not carried: 1,500 × (249 B name + 8 B of numbers) < 377 KiB.
+pub const TOPICS_NAMED_MAX: usize = 1500;
+
 /// Topics in one message of settings: 64 × (249 B name + 16 × 2 × 128 B) < 280 KiB.
 pub const SETTINGS_TOPICS_MAX: usize = 64;
 
@@ -101,6 +104,7 @@ const _: () = assert!(RUNS_MAX as usize * RUN_BYTES_MAX >= FRAME_RAW_TARGET);
 const _: () = assert!(RECORDS_MAX as usize * RECORD_BYTES_MIN >= FRAME_RAW_TARGET);
 const _: () = assert!(RECORDS_MAX < 1 << 21, "a count fits 3 bytes of varint");
 const _: () = assert!(FRAME_BODY_MAX < 1 << 28, "a length plus one fits 4 bytes of varint");
+const _: () = assert!(CONTROL_BYTES_MAX > TOPICS_NAMED_MAX * (TOPIC_NAME_MAX + 8));
 const _: () = assert!(CONTROL_BYTES_MAX > OFFER_PARTITIONS_MAX * (TOPIC_NAME_MAX + STRING_MAX + 100));
 const _: () = assert!(
     CONTROL_BYTES_MAX > SETTINGS_TOPICS_MAX * (TOPIC_NAME_MAX + SETTINGS_MAX * (2 * SETTING_BYTES_MAX + 4) + 8)

@@ -51,6 +51,17 @@ pub fn link_of(topic: &str) -> Option<&str> {
     topic.strip_prefix("__causeway.")?.strip_suffix(".state").filter(|link| !link.is_empty())
 }
 
+/// Returns the name of the topic with which a sender proves that its source is not the target.
+pub fn probe_topic(link: &str, process: u128) -> String {
+    format!("__causeway.{link}.probe.{process:032x}")
+}
+
+/// Returns whether this is a probe topic of a link.
+pub fn is_probe_of(topic: &str, link: &str) -> bool {
+    let number = topic.strip_prefix(&format!("__causeway.{link}.probe."));
+    number.is_some_and(|number| number.len() == 32 && number.bytes().all(|digit| digit.is_ascii_hexdigit()))
+}
+
 /// Encodes a key or value, with its format.
 pub fn encode(record: &impl Encode) -> Vec<u8> {
     let mut bytes = vec![FORMAT];
@@ -99,6 +110,15 @@ mod tests {
         assert_eq!(source_topic(&[]), Err(StoredError::Empty));
         let cut = source_topic(&key("orders")[..5]);
         assert!(matches!(cut, Err(StoredError::Damaged(_))), "{cut:?}");
+    }
+
+    #[test]
+    fn a_probe_topic_is_no_state_and_belongs_to_its_link() {
+        let topic = probe_topic("a.probe", 7);
+        assert_eq!(topic, format!("__causeway.a.probe.probe.{:0>32}", 7));
+        assert!(is_probe_of(&topic, "a.probe") && !is_probe_of(&topic, "a"));
+        assert_eq!(link_of(&topic), None);
+        assert!(!is_probe_of("__causeway.a.probe.state", "a"));
     }
 
     #[test]

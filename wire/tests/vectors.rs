@@ -11,8 +11,8 @@ use wire::codec::{KINDS, control_length, decode_control, encode_control};
 use wire::compress::Codec;
 use wire::condition::{Condition, FailingLane, WaitingPartition};
 use wire::control::{
-    Accepts, Control, CreditTerms, Hello, Jump, LaneClosedReason, OfferedPartition, Range, Role, Timing, TopicConfig,
-    TopicSettings, Welcome,
+    Accepts, Control, CreditTerms, Hello, Jump, LaneClosedReason, OfferedPartition, OrphanedTopic, Range, Role, Timing,
+    TopicConfig, TopicSettings, Welcome,
 };
 use wire::frame::{Frame, FrameBuilder, FrameCursor, FrameHead, HeaderBlock, Headers, RecordRef, Step};
 use wire::hello::{VERSIONS, agree};
@@ -91,6 +91,7 @@ fn lanes() -> Vec<(&'static str, Control)> {
     let asked = 1_700_000_000_000;
     let jump = Some(Jump { expected: Position(41), to: Position(42), accepts: Accepts::NewIncarnation, asked, reason });
     let jumping = OfferedPartition { slot: Slot(1), partition: 8, jump, ..joining.clone() };
+    let carried = OfferedPartition { jump: Some(Jump::carried_only()), ..joining.clone() };
     let config = TopicConfig { name: "cleanup.policy".into(), value: "compact".into() };
     let settings = TopicSettings { topic: "orders".into(), settings: vec![config.clone()] };
     let lane = LANE;
@@ -114,6 +115,7 @@ fn lanes() -> Vec<(&'static str, Control)> {
             },
         ),
         ("offer", Control::Offer { lane, epoch, partitions: vec![joining, jumping], last: true }),
+        ("offer-carried-only", Control::Offer { lane, epoch, partitions: vec![carried], last: false }),
         (
             "partition-open",
             Control::PartitionOpen { lane, epoch, slot: Slot(1), position: Position(42), leader_epoch: -1 },
@@ -131,6 +133,16 @@ fn lanes() -> Vec<(&'static str, Control)> {
         ),
         ("settings", Control::Settings { topics: vec![settings] }),
         ("stored-at", Control::StoredAt { lane, epoch, slot: Slot(1), at: 1_700_000_000_000 }),
+        ("topics-gone", Control::TopicsGone { topics: vec!["orders".into(), "bills".into()] }),
+        (
+            "orphaned",
+            Control::Orphaned { topics: vec![OrphanedTopic { topic: "orders".into(), positions: 12 }], others: 300 },
+        ),
+        ("forget", Control::Forget { topic: "orders".into(), asked, reason: "operator: forget".into() }),
+        (
+            "forgotten",
+            Control::Forgotten { topic: "orders".into(), positions: 11, refused: "lane 3 is not open".into() },
+        ),
         ("ack", Control::Ack { lane, epoch, sequence: Sequence(70_000), timing: None }),
         ("ack-timed", Control::Ack { lane, epoch, sequence: Sequence(70_000), timing: Some(timing) }),
     ]

@@ -6,10 +6,14 @@ use std::time::Duration;
 use kafka::Properties;
 use kafka::catalog::Catalog;
 use sender::config::{Config, derived};
-use sender::{Class, KafkaStateLog, OriginReader, OriginsError, RatePlan as Plan, discover, matches_nothing};
+use sender::{
+    Class, KafkaStateLog, OriginReader, RatePlan as Plan, SessionEnd, ask_admission, discover, matches_nothing,
+};
+use service::config::list_of;
 use service::format::{bytes, megabits};
 use service::tls::{Credentials, PeerIdentity};
 use transport::endpoint::{ChannelFault, DialError, Dialer};
+use wire::close::{Close, CloseCode};
 
 use super::Checked;
 use super::cluster::Cluster;
@@ -63,21 +67,14 @@ impl Checked for Config {
     fn check_cluster(&self, findings: &mut Findings, cluster: &Cluster, properties: &Properties) {
         let filter = self.source.filter();
         let mut origins = OriginReader::new(Arc::new(KafkaStateLog::new(properties, &self.link)));
-        let look = move |catalog: &dyn Catalog| match discover(catalog, &filter, &mut origins) {
-            Err(OriginsError::Kafka(error)) => Err(error),
-            other => Ok(other),
-        };
-        let (topics, unmatched) = match cluster.ask(findings, "topics", look) {
-            None => return,
-            Some(Ok(found)) => (found.topics, found.unmatched),
-            Some(Err(error)) => {
-                return findings.failed(
-                    "topics",
-                    error,
-                    "a sender carries nothing until it knows which topics links bring here",
-                );
-            }
-        };
+        let ignored = self.source.ignore_links.clone();
+        let look = move |catalog: &dyn Catalog| discover(catalog, &filter, &ignored, &mut origins);
+        let Some(found) = cluster.ask(findings, "topics", look) else { return };
+        for unread in &found.unread {
+            findings.failed("topics", unread, format!("{}; until then new topics wait", unread.remedy));
+        }
+        let topics = found.topics;
+        let unmatched = found.unmatched;
         let (topics, left_out): (Vec<_>, Vec<_>) =
             topics.iter().partition(|topic| topic.origin.not_carried_reason(None).is_none());
         if let Some(first) = left_out.first() {
@@ -102,9 +99,14 @@ impl Checked for Config {
         }
     }
 
-    fn check_peer(&self, findings: &mut Findings, credentials: &Credentials) -> Result<(), Failure> {
+    fn check_peer(
+        &self,
+        findings: &mut Findings,
+        credentials: &Credentials,
+        cluster_id: Option<String>,
+    ) -> Result<(), Failure> {
         let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
-        runtime.block_on(dial(findings, self, credentials));
+        runtime.block_on(dial(findings, self, credentials, cluster_id));
         runtime.shutdown_background();
         Ok(())
     }
@@ -124,8 +126,9 @@ fn words_of(class: &Class) -> String {
     words.join("; ")
 }
 
-/// Dials until both sides have accepted each other. It sends no hello, so that no session is disturbed.
-async fn dial(findings: &mut Findings, config: &Config, credentials: &Credentials) {
+/// Dials until both sides have accepted each other, and asks whether the receiver would admit this sender. It begins no
+/// session, so that none is disturbed.
+async fn dial(findings: &mut Findings, config: &Config, credentials: &Credentials, cluster_id: Option<String>) {
     let dialer = match Dialer::new(credentials, derived::endpoint(config)) {
         Ok(dialer) => dialer,
         Err(error) => return findings.failed("receiver", error, "compare `certificate`, `key` and `ca` in [tls]"),
@@ -146,6 +149,10 @@ async fn dial(findings: &mut Findings, config: &Config, credentials: &Credential
             let rtt = connection.rtt().as_secs_f64() * 1000.0;
             let remote = connection.remote_address();
             findings.ok("receiver", format!("{remote} is {names}, accepts our certificate, round trip {rtt:.0} ms"));
+            if let Some(cluster_id) = cluster_id {
+                let answer = tokio::time::timeout(ACCEPT, ask_admission(&connection, config, cluster_id)).await;
+                judge_admission(findings, config, answer.unwrap_or_else(|_| Err(silent())));
+            }
         }
         Ok(false) => {
             let fault = ChannelFault::Unfinished { remote: connection.remote_address(), after: ACCEPT };
@@ -155,6 +162,40 @@ async fn dial(findings: &mut Findings, config: &Config, credentials: &Credential
     }
     connection.close(0u32.into(), b"check");
     let _ = tokio::time::timeout(Duration::from_secs(1), dialled.endpoint.wait_idle()).await;
+}
+
+fn silent() -> SessionEnd {
+    SessionEnd::Lost(format!("no answer within {} s", ACCEPT.as_secs()))
+}
+
+/// Reports the receiver's answer to the question whether it would admit this sender.
+fn judge_admission(findings: &mut Findings, config: &Config, answer: Result<Close, SessionEnd>) {
+    const WHAT: &str = "link";
+    let close = match answer {
+        Ok(close) => close,
+        Err(end) => return findings.failed(WHAT, end, "read the receiver's log"),
+    };
+    let source = list_of(&config.source.bootstrap_servers);
+    match close.code {
+        CloseCode::Normal => findings.ok(WHAT, close.detail),
+        CloseCode::SameCluster if config.source.allow_same_cluster_id => findings.note(
+            WHAT,
+            format!(
+                "{}; the source's are {source}; a probe topic must prove in each session that they are two",
+                close.detail
+            ),
+        ),
+        CloseCode::SameCluster => findings.failed(
+            WHAT,
+            format!("{}; the source's are {source}", close.detail),
+            "correct `bootstrap_servers`; for two clusters that were given one id, set `source.allow_same_cluster_id`",
+        ),
+        // Older versions know no question without a session.
+        CloseCode::BadFrame => {
+            findings.note(WHAT, "the receiver is of an older version, which does not tell its cluster");
+        }
+        code => findings.failed(WHAT, close.detail, code.sentence()),
+    }
 }
 
 /// Waits for the receiver to accept our certificate. In TLS 1.3 our handshake is done before the receiver has seen it;

@@ -156,7 +156,8 @@ fn served(page: &mut Page, link: &LinkStatus) {
         let words = format!("{} partitions halted, {} waiting", told.halted_partitions, told.waiting_partitions);
         page.line("at source", &words);
     }
-    page.line("orphaned", &format!("{} positions", link.orphaned_positions));
+    let forget = if link.orphaned_positions > 0 { "; `causeway forget` drops them" } else { "" };
+    page.line("orphaned", &format!("{} positions{forget}", link.orphaned_positions));
     if !link.left_out_settings.is_empty() {
         page.list("left out", "none", link.left_out_settings.clone());
     }
@@ -261,10 +262,15 @@ fn remedies(status: &sender::Status) -> Vec<String> {
     let halted = reasons.iter().map(|reason| format!("see docs/troubleshoot.md#{reason}"));
     let closed = status.lanes_closed.iter().any(|lane| lane.reason == "superseded");
     let contested = closed.then(|| "run one receiver per link: stop one of the two".to_owned());
+    let deleted = (!status.deleted_topics.is_empty()).then(|| "see docs/troubleshoot.md#source-deleted".to_owned());
     let waiting = (status.waiting_at_source + status.waiting_at_target > 0).then_some("waiting-partitions");
     let failing = status.receiver_condition.as_ref().is_some_and(|told| told.lanes_failing > 0);
     let alerts = waiting.into_iter().chain(failing.then_some("failing-lanes"));
-    halted.chain(alerts.map(|alert| format!("see docs/troubleshoot.md#{alert}"))).chain(contested).collect()
+    halted
+        .chain(alerts.map(|alert| format!("see docs/troubleshoot.md#{alert}")))
+        .chain(deleted)
+        .chain(contested)
+        .collect()
 }
 
 fn sent(status: &sender::Status) -> String {

@@ -109,5 +109,7 @@ service::settings! {
         /// Copy a source topic's settings that make sense in another cluster to the topic that the receiver creates.
         /// A setting that the target refuses is left out and named. Existing topics are never changed.
         copy_configs: bool = default("true"), "`true` or `false`";
+        /// Id of a rebuilt source or target cluster that takes the place of the stored one.
+        accept_cluster: Option<String> = otherwise("none"), "a cluster id, such as `5L6g3nShT-eMCtK--X86sw`", live;
     }
 }

@@ -49,6 +49,13 @@ impl CarriedTopics {
         self.inner.lock().offered.insert(key);
     }
 
+    /// Notes that no lane has a position of `topic` any more.
+    pub fn forget(&self, topic: &str) {
+        let mut inner = self.inner.lock();
+        inner.topics.remove(topic);
+        inner.offered.retain(|key| *key.topic != *topic);
+    }
+
     /// Notes that the sender has offered `lane` all its partitions. Returns whether that was the last lane.
     pub fn handle_all_offered(&self, lane: LaneId) -> bool {
         let mut inner = self.inner.lock();

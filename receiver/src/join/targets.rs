@@ -18,7 +18,7 @@ use wire::partition::Partition;
 use crate::config::Rename;
 use crate::join::carried_topics::CarriedTopics;
 use crate::join::creation::{Change, NotUsable, TopicCreator};
-use crate::join::{Offered, OfferedTarget};
+use crate::join::{Offered, OfferedTarget, is_carried_only, origin_unknown};
 use crate::lane::Terms;
 use crate::link::{LinkSettings, ServedLink};
 use crate::target::state::{self, HaltRecord};
@@ -193,7 +193,8 @@ impl Targets {
         let found = self.describe(&wanted.keys().cloned().collect::<Vec<_>>())?;
         let mut claims = Claims::default();
         for (target_topic, partition) in wanted {
-            if !found.contains_key(&target_topic) && carried_topics.carries(&partition.topic) != Some(true) {
+            let creates = !is_carried_only(partition);
+            if creates && !found.contains_key(&target_topic) && carried_topics.carries(&partition.topic) != Some(true) {
                 let clusters = self.clusters(&partition.topic).to_vec();
                 let origin = Origin { target_topic, target_topic_id: TopicId::UNKNOWN, clusters };
                 claims.origins.push((partition.topic.as_str().into(), origin));
@@ -240,7 +241,9 @@ impl Targets {
     /// Returns whether the topic has been in this cluster before. A sender does not offer such topics; if one does, the
     /// receiver must not close the loop.
     fn returns(&self, topic: &str) -> bool {
-        self.clusters.get(topic).is_some_and(|clusters| clusters.contains(&self.terms.target_cluster))
+        // The last one is the source, which is another cluster even where it has the target's id.
+        let passed = self.clusters.get(topic).and_then(|clusters| clusters.split_last());
+        passed.is_some_and(|(_source, passed)| passed.contains(&self.terms.target_cluster))
     }
 
     /// Creates missing topics, grows those with too few partitions, and waits until the cluster shows them.
@@ -277,6 +280,10 @@ impl Targets {
                     let detail =
                         format!("{name} is missing, and this link has written to it: it is not created again silently");
                     let halt = HaltRecord::new(HaltReason::TargetReplaced, detail);
+                    topics.insert(name, Err(NotUsable::Halt(halt)));
+                }
+                None if is_carried_only(partition) => {
+                    let halt = origin_unknown(&partition.topic);
                     topics.insert(name, Err(NotUsable::Halt(halt)));
                 }
                 None => missing.push(self.new_topic(&name, partition)),
@@ -387,6 +394,7 @@ mod tests {
     use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
     use kafka::catalog::Answers;
+    use wire::control::Jump;
     use wire::ids::{Slot, TopicId};
 
     use super::*;
@@ -418,6 +426,7 @@ mod tests {
             }
             let topic = |name: &String| match name.as_str() {
                 "denied" => refuse("description"),
+                "missing" => Err(KafkaError::unknown_topic("description")),
                 _ => Ok(TopicDescription { name: name.clone(), id, partitions, replicas: 1 }),
             };
             Ok(names.iter().map(topic).collect())
@@ -456,6 +465,7 @@ mod tests {
             target_cluster: "target".to_owned(),
             filter_hash: 1,
             sender: "a".to_owned(),
+            accepts: None,
         };
         let catalog: Arc<dyn Catalog> = Arc::new(cluster);
         let creator = TopicCreator {
@@ -509,6 +519,16 @@ mod tests {
         let reason = "write to short/0: the partition has 1 in-sync replicas, `min.insync.replicas` is 2";
         assert_eq!(found.waiting.last().unwrap().error.to_string(), reason);
         assert_eq!(topics(found.waiting), ["denied", "leaderless", "short"]);
+    }
+
+    #[test]
+    fn no_topic_is_created_for_a_partition_of_unknown_origin() {
+        let targets = targets(cluster(0, false, None));
+        let unsure = OfferedPartition { topic: "missing".into(), jump: Some(Jump::carried_only()), ..offered(0) };
+        let carried = CarriedTopics::new(1);
+        assert!(targets.claims(std::slice::from_ref(&unsure), &carried).unwrap().origins.is_empty());
+        let found = targets.look_up(&[unsure], &carried).unwrap();
+        assert_eq!(found.offered[0].target.as_ref().unwrap_err().reason, "origin-unknown");
     }
 
     #[test]

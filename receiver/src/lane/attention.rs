@@ -26,6 +26,8 @@ pub struct NeedsAction {
     pub orphaned: Vec<String>,
     /// The number of all orphaned partitions, named or not.
     pub orphaned_count: usize,
+    /// The numbers of orphaned positions of each topic.
+    pub orphaned_topics: BTreeMap<Arc<str>, u32>,
     /// The newest jumps, by their numbers.
     pub jumps: Arc<BTreeMap<u64, JumpRecord>>,
 }
@@ -37,14 +39,15 @@ struct Revision {
     halts: u64,
     jumps: u64,
     moves: u64,
-    orphaned: usize,
+    orphans: u64,
 }
 
 impl Revision {
     fn of<T: LaneTarget>(lane: &Lane<T>) -> Self {
         let counts = lane.counts();
         let epoch = lane.epoch().map_or(0, |epoch| epoch.0);
-        Self { epoch, halts: counts.halts, jumps: counts.jumps, moves: counts.moves, orphaned: lane.orphaned_count() }
+        let orphans = lane.orphan_changes();
+        Self { epoch, halts: counts.halts, jumps: counts.jumps, moves: counts.moves, orphans }
     }
 }
 
@@ -56,7 +59,9 @@ impl NeedsAction {
 
     /// Takes the present entries of `lane`.
     pub fn of<T: LaneTarget>(lane: &Lane<T>) -> Self {
-        let halted = lane.positions().filter_map(|(key, record)| {
+        // A kept halt of a topic that is not carried stops nothing.
+        let carried = lane.positions().filter(|(key, _)| !lane.is_orphaned(key));
+        let halted = carried.filter_map(|(key, record)| {
             let halt = record.halt.as_ref()?;
             Some(HaltedPartition {
                 topic: key.topic.to_string(),
@@ -67,8 +72,20 @@ impl NeedsAction {
             })
         });
         let (halted, halted_count) = named(halted.collect());
+        let mut orphaned_topics = BTreeMap::new();
+        for key in lane.orphaned() {
+            *orphaned_topics.entry(Arc::clone(&key.topic)).or_default() += 1;
+        }
         let (orphaned, orphaned_count) = named(lane.orphaned().map(ToString::to_string).collect());
-        Self { revision: Revision::of(lane), halted, halted_count, orphaned, orphaned_count, jumps: lane.jumps() }
+        Self {
+            revision: Revision::of(lane),
+            halted,
+            halted_count,
+            orphaned,
+            orphaned_count,
+            orphaned_topics,
+            jumps: lane.jumps(),
+        }
     }
 
     /// Logs orphaned positions once, when they differ from those `before`.

@@ -57,6 +57,11 @@ impl Claims {
         any
     }
 
+    /// Returns whether the state has the origin of a partition's topic exactly as offered.
+    pub(super) fn has(&self, offered: &Offered) -> bool {
+        offered.origin().is_some_and(|origin| self.stored.get(&offered.key().topic) == Some(&origin))
+    }
+
     /// Makes a transaction store the origin of a partition's topic, unless it is stored already.
     pub(super) fn claim(&self, offered: &Offered, claimed: &mut Claimed) -> bool {
         let topic = offered.key().topic;
@@ -121,6 +126,7 @@ mod tests {
         let (key, origin) = claimed.entries().next().expect("one");
         assert_eq!(origin::source_topic(&key), Ok(Some("orders".to_owned())));
         assert_eq!(origin.clusters, ["ams", "fra"]);
+        assert!(claims.has(&offered(&["fra"])) && !claims.has(&offered(&["ams", "fra"])), "it is not stored yet");
     }
 
     #[test]

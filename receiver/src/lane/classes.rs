@@ -6,6 +6,7 @@ use wire::control::LaneClosedReason;
 use wire::lanes::{ClassRequest, ClassTable};
 
 use super::open_lane::Lane;
+use super::rebuilt;
 use super::terms::{OpenError, Terms};
 use crate::target::LaneTarget;
 use crate::target::state::LaneState;
@@ -26,11 +27,12 @@ impl<T: LaneTarget> Lane<T> {
     }
 
     fn store_classes(&mut self, terms: &Terms, requests: &[ClassRequest]) -> Result<ClassTable, OpenError> {
-        let state = self.take(terms)?;
+        let mut state = self.take(terms)?;
         let (classes, appended) = append(&state, terms, requests)?;
         if appended {
             let terms = Terms { classes: classes.clone(), ..terms.clone() };
-            self.commit_lane_record(&terms.lane_record(state.lane.as_ref()), &state.custody)?;
+            let accepted = rebuilt::accept(self.parts.id, &terms, &mut state);
+            self.commit_lane_record(&terms.lane_record(state.lane.as_ref()), &state.custody, &accepted)?;
             let added = classes.lanes() - terms.classes.default_class().count;
             tracing::info!(classes = classes.classes().len(), class_lanes = added, "stored the lanes of classes");
         }

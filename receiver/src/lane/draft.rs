@@ -7,6 +7,7 @@ use wire::ids::{Position, Slot};
 use wire::partition::Partition;
 
 use super::claims::Claimed;
+use super::forget::ForgetDraft;
 use super::handover::HandoverDraft;
 use super::memory::Lease;
 use super::open_lane::Counts;
@@ -34,6 +35,8 @@ pub(super) struct Draft {
     pub(super) handovers: HandoverDraft,
     /// Origins of topics to store, and the claims that wait for them.
     pub(super) claimed: Claimed,
+    /// Positions that are dropped, and the requests for that.
+    pub(super) forgotten: ForgetDraft,
     /// Offers whose initial position this transaction stores.
     pub(super) opened: Vec<Offered>,
     /// Halts lifted and positions moved by these offers.

@@ -125,6 +125,12 @@ impl Handovers {
         self.deferred.contains_key(key)
     }
 
+    /// Returns whether a partition of `topic` is being handed over.
+    pub(super) fn concern(&self, topic: &str) -> bool {
+        let requested = self.requests.keys().map(|(key, _)| key);
+        requested.chain(self.received.keys()).chain(self.deferred.keys()).any(|key| *key.topic == *topic)
+    }
+
     /// Defers an offer whose partition is in another lane, and returns the request for that lane. `None`: the
     /// partition is here, or begins here.
     pub(super) fn defer(&mut self, stored: &Stored, offered: &Offered) -> Option<(LaneId, LaneMessage)> {
@@ -150,7 +156,8 @@ impl Handovers {
         let mut released = self.release(key);
         if let Some(offered) = &mut released.offered {
             // The partition has begun with a jump that expected no position.
-            offered.partition.jump.take_if(|jump| jump.expected.0 < 0);
+            let is_carried_only = offered.is_carried_only();
+            offered.partition.jump.take_if(|jump| jump.expected.0 < 0 && !is_carried_only);
         }
         released
     }
@@ -340,6 +347,11 @@ impl HandoverDraft {
     /// Returns whether the transaction writes or refuses anything because of hand-overs.
     pub(super) fn needs_commit(&self) -> bool {
         !self.handed_over.is_empty() || !self.accepted.is_empty() || !self.refused.is_empty()
+    }
+
+    /// Returns whether it hands over a partition.
+    pub(super) fn any_left(&self) -> bool {
+        !self.handed_over.is_empty()
     }
 
     /// Returns whether it refuses a request, which only the lane's present owner may do.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use wire::ids::Slot;
 use wire::partition::Partition;
 
+use super::slots::Slots;
 use super::stored::Stored;
 use crate::join::Offered;
 use crate::target::TargetPartition;
@@ -40,6 +41,15 @@ impl Offers {
     /// Returns whether an offer that waits uses `slot`.
     pub(super) fn uses(&self, slot: Slot) -> bool {
         self.offers().any(|offered| offered.slot() == slot)
+    }
+
+    /// Returns whether an entry that waits is about `topic`.
+    pub(super) fn concern(&self, topic: &str, slots: &Slots) -> bool {
+        self.0.iter().any(|pending| match pending {
+            Pending::Offer(offered) | Pending::Refused(offered, _) => offered.partition.topic == topic,
+            Pending::Halted(slot, _) => slots.get(*slot).is_some_and(|slot| *slot.key.topic == *topic),
+            Pending::Last => false,
+        })
     }
 
     /// Returns the waiting partition that is `key` itself or has the same target.

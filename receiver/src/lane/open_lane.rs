@@ -13,6 +13,7 @@ use wire::ids::{Epoch, LaneId, Position, Slot};
 use wire::partition::Partition;
 
 use super::claims::{Claim, Claims};
+use super::forget::Forgets;
 use super::handover::{Handovers, LaneMessage};
 use super::inbox::{Arrival, Inbox};
 use super::memory::{DecodeMemory, Lease};
@@ -95,6 +96,11 @@ pub(super) struct Open {
     pub(super) stored: Stored,
     /// Stored partitions that were not offered in this epoch.
     pub(super) not_offered: HashSet<Partition>,
+    /// Stored partitions whose topics the sender has reported as gone from the source.
+    pub(super) gone: HashSet<Partition>,
+    pub(super) orphan_changes: u64,
+    /// Requests to drop the positions of topics.
+    pub(super) forgets: Forgets,
     /// True if every partition of the filter was offered once, to any lane.
     pub(super) all_offered: bool,
     pub(super) slots: Slots,
@@ -206,6 +212,7 @@ impl<T: LaneTarget> Lane<T> {
             open.unknown.is_none()
                 && (open.keep_alive
                     || open.claims.are_waiting()
+                    || open.forgets.are_waiting()
                     || open.handovers.has_work(&open.stored)
                     || open.current.is_some()
                     || open.inbox.peek().is_some()
@@ -260,14 +267,19 @@ impl<T: LaneTarget> Lane<T> {
         self.open.as_ref().map(|open| Arc::clone(&open.stored.jumps)).unwrap_or_default()
     }
 
-    /// Stored partitions that the sender does not offer, once it has offered every partition: their topics left
-    /// the source or the filter.
+    /// Stored partitions that the sender does not offer, once it has offered every partition or has reported that
+    /// the topic is gone: their topics left the source or the filter.
     pub fn orphaned(&self) -> impl Iterator<Item = &Partition> {
-        self.open.iter().filter(|open| open.all_offered).flat_map(|open| &open.not_offered)
+        self.open.iter().flat_map(Open::orphaned)
     }
 
-    pub fn orphaned_count(&self) -> usize {
-        self.open.as_ref().filter(|open| open.all_offered).map_or(0, |open| open.not_offered.len())
+    /// Number of times that the orphaned partitions may have changed since the lane was opened.
+    pub fn orphan_changes(&self) -> u64 {
+        self.open.as_ref().map_or(0, |open| open.orphan_changes)
+    }
+
+    pub fn is_orphaned(&self, key: &Partition) -> bool {
+        self.open.as_ref().is_some_and(|open| open.is_orphaned(key))
     }
 
     /// The lane's target, for tests that inspect it.
@@ -285,8 +297,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
             return Err(PeerMisbehaved::SlotReused(slot));
         }
         let key = offered.key();
-        open.not_offered.remove(&key);
-        open.stored.carried_topics.handle_offered(key.clone());
+        open.handle_offered(&key);
         if let Some(halt) = open.taken(&offered) {
             let position = open.stored.position(&key);
             self.halt(slot, position, halt);
@@ -298,8 +309,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
 
     /// Takes an offer whose target cannot be used now, and notifies the sender. The offer comes again.
     pub fn handle_waiting_offer(&mut self, slot: Slot, key: &Partition, halt: HaltRecord) {
-        self.open.not_offered.remove(key);
-        self.open.stored.carried_topics.handle_offered(key.clone());
+        self.open.handle_offered(key);
         self.halt(slot, self.open.stored.position(key), halt);
     }
 
@@ -338,6 +348,7 @@ impl Open {
     pub(super) fn find_orphans(&mut self) {
         self.stored.carried_topics.keep_orphans(&mut self.not_offered);
         self.all_offered = true;
+        self.orphan_changes += 1;
     }
 
     /// Returns why an offer cannot even wait: the partition, or another one with the same target, has joined or

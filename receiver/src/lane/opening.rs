@@ -1,5 +1,6 @@
 //! Opening a lane: it checks first, because a refusal must not have fenced a healthy owner.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use kafka::{KafkaError, KafkaFault};
@@ -9,12 +10,14 @@ use wire::ids::{Epoch, LaneId};
 use wire::partition::Partition;
 
 use super::claims::Claims;
+use super::forget::Forgets;
 use super::handover::Handovers;
 use super::inbox::Inbox;
 use super::left_out;
 use super::offers::Offers;
 use super::open_lane::{Lane, Open, Parts};
 use super::ownership::{Attempt, Secured, write_custody};
+use super::rebuilt::{self, Entry};
 use super::slots::Slots;
 use super::stored::Stored;
 use super::terms::{OpenError, Terms};
@@ -39,9 +42,10 @@ impl<T: LaneTarget> Lane<T> {
 
     fn take_over(&mut self, terms: Arc<Terms>, carried_topics: Arc<CarriedTopics>) -> Result<Epoch, OpenError> {
         let lane = self.parts.id;
-        let state = self.take(&terms)?;
+        let mut state = self.take(&terms)?;
         let record = terms.lane_record(state.lane.as_ref());
-        self.commit_lane_record(&record, &state.custody)?;
+        let accepted = rebuilt::accept(lane, &terms, &mut state);
+        self.commit_lane_record(&record, &state.custody, &accepted)?;
         let known = state.partitions.keys().chain(state.moved.keys());
         carried_topics.handle_lane_read(lane, known.map(|key| &key.topic));
         let epoch = record.epoch;
@@ -52,6 +56,9 @@ impl<T: LaneTarget> Lane<T> {
         self.parts.messages.clear();
         self.open = Some(Open {
             not_offered: state.partitions.keys().cloned().collect(),
+            gone: HashSet::new(),
+            orphan_changes: 0,
+            forgets: Forgets::default(),
             all_offered: false,
             slots: Slots::default(),
             offers: Offers::default(),
@@ -107,11 +114,20 @@ impl<T: LaneTarget> Lane<T> {
         check_state(self.parts.id, terms, entries.map_err(|error| gone_is_refused(error.into()))?)
     }
 
-    pub(super) fn commit_lane_record(&mut self, record: &LaneRecord, custody: &Custody) -> Result<(), TargetError> {
+    /// Commits the lane's record together with other entries.
+    pub(super) fn commit_lane_record(
+        &mut self,
+        record: &LaneRecord,
+        custody: &Custody,
+        others: &[Entry],
+    ) -> Result<(), TargetError> {
         let target = &mut self.parts.target;
         target.begin()?;
         write_custody(target, custody)?;
         target.write_state(&state::lane_key(), Some(&state::encode(record)))?;
+        for (key, value) in others {
+            target.write_state(key, value.as_deref())?;
+        }
         target.drain()?;
         target.commit()
     }
@@ -120,10 +136,11 @@ impl<T: LaneTarget> Lane<T> {
 fn check_state(lane: LaneId, terms: &Terms, entries: Vec<StateEntry>) -> Result<LaneState, OpenError> {
     let refused = |error: TargetError| Close::new(CloseCode::StateRefused, error.to_string());
     // The lane record comes first: it explains why the partitions are of another cluster.
-    if let Some(stored) = LaneState::lane_record(lane, &entries).map_err(refused)? {
-        terms.check(&stored)?;
-    }
-    Ok(LaneState::fold(lane, &terms.link, &terms.source_cluster, &entries).map_err(refused)?)
+    let stored = LaneState::lane_record(lane, &entries).map_err(refused)?;
+    stored.as_ref().map_or(Ok(()), |stored| terms.check(stored))?;
+    // An operator may have accepted another cluster: then the stored positions are still of the old one.
+    let source = stored.as_ref().map_or(&terms.source_cluster, |stored| &stored.source_cluster);
+    Ok(LaneState::fold(lane, &terms.link, source, &entries).map_err(refused)?)
 }
 
 fn gone_is_refused(error: OpenError) -> OpenError {

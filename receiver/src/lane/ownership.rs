@@ -143,7 +143,7 @@ impl Ownership {
                     tracing::debug!(lane = %attempt.lane, ?id, %error, "transactional id cannot be initialised now");
                     self.failed = self.failed.wrapping_add(1);
                     // Every id once, or as many as the time of a call permits.
-                    if self.failed % count == 0 || within > OWN_WITHIN {
+                    if self.failed.is_multiple_of(count) || within > OWN_WITHIN {
                         return Err(error);
                     }
                 }

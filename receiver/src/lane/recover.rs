@@ -112,6 +112,7 @@ impl Open {
             self.stored.record = lane;
         }
         self.stored.jumps = Arc::new(state.jumps);
+        self.keep_stored_orphans();
         self.current = None;
         self.inbox.rewind();
         self.slots.rewind();

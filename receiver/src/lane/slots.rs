@@ -66,6 +66,11 @@ impl Slots {
         self.writers.get(target).copied()
     }
 
+    /// Returns whether a slot of this topic is open.
+    pub(super) fn has_open(&self, topic: &str) -> bool {
+        self.by_number.values().any(|slot| !slot.closed && *slot.key.topic == *topic)
+    }
+
     /// Returns whether a partition joined in this epoch; its frames may still be in flight although it was halted.
     pub(super) fn has(&self, key: &Partition) -> bool {
         self.by_number.values().any(|slot| slot.key == *key)

@@ -41,9 +41,8 @@ impl Stored {
     pub(super) fn jump(&self, offered: &Offered, to: Position, earlier: usize) -> Option<JumpRecord> {
         let jump = offered.partition.jump.as_ref()?;
         let key = offered.key();
-        let next = self.jumps.last_key_value().map_or(0, |(number, _)| number + 1);
         Some(JumpRecord {
-            number: next + earlier as u64,
+            number: self.next_jump() + earlier as u64,
             asked: jump.asked,
             sender: self.terms.sender.clone(),
             topic: key.topic.to_string(),
@@ -54,6 +53,11 @@ impl Stored {
             reason: jump.reason.clone(),
             halt: self.partitions.get(&key).and_then(|stored| stored.halt.clone()),
         })
+    }
+
+    /// Returns the number of the lane's next jump.
+    pub(super) fn next_jump(&self) -> u64 {
+        self.jumps.last_key_value().map_or(0, |(number, _)| number + 1)
     }
 
     /// Adds a committed jump, and drops the oldest beyond [`JUMPS_KEPT`].

@@ -20,6 +20,16 @@ pub struct Terms {
     /// Hash of the sender's topic filter.
     pub filter_hash: u64,
     pub sender: String,
+    /// Cluster that takes the place of the stored one; an operator accepts it.
+    pub accepts: Option<AcceptedCluster>,
+}
+
+/// Cluster that an operator accepts in place of the stored source or target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptedCluster {
+    pub id: String,
+    /// Time of the session that accepts it, in ms since the Unix epoch.
+    pub at: i64,
 }
 
 /// Reasons why a lane could not be opened.
@@ -56,12 +66,34 @@ impl Terms {
         }
     }
 
+    /// Refuses a target cluster with another id than that of the session.
+    pub fn ensure_target(&self, found: &str) -> Result<(), Close> {
+        if self.target_cluster == found {
+            return Ok(());
+        }
+        Err(target_changed(&self.target_cluster, found))
+    }
+
+    fn accepts(&self, cluster: &str) -> bool {
+        self.accepts.as_ref().is_some_and(|accepted| accepted.id == cluster)
+    }
+
     /// Refuses a stored record of another link, another pair of clusters or other lanes.
     pub(super) fn check(&self, stored: &LaneRecord) -> Result<(), Close> {
+        let clusters = [
+            ("source cluster", &stored.source_cluster, &self.source_cluster),
+            ("target cluster", &stored.target_cluster, &self.target_cluster),
+        ];
+        for (what, stored, ours) in clusters {
+            if stored != ours && !self.accepts(ours) {
+                let detail = format!(
+                    "the stored state is of {what} {stored}, this session's is {ours}; if the cluster was rebuilt, set `links.accept_cluster = \"{ours}\"` in the receiver's file and reload it; use another link name for another pair"
+                );
+                return Err(Close::new(CloseCode::ClusterChanged, detail));
+            }
+        }
         let same = [
             (CloseCode::StateRefused, "link", &stored.link, &self.link),
-            (CloseCode::ClusterChanged, "source cluster", &stored.source_cluster, &self.source_cluster),
-            (CloseCode::ClusterChanged, "target cluster", &stored.target_cluster, &self.target_cluster),
             (CloseCode::LanesChanged, "lane hash", &stored.lane_hash, &self.lane_hash),
         ];
         if let Some((code, what, stored, ours)) = same.into_iter().find(|(_, _, stored, ours)| stored != ours) {
@@ -87,6 +119,14 @@ impl Terms {
             }
         }
     }
+}
+
+/// Returns the refusal of a session while the target cluster has another id than expected.
+pub(crate) fn target_changed(was: &str, is: &str) -> Close {
+    let detail = format!(
+        "the target cluster's id was {was}, is {is}: it was rebuilt, or the address leads to another one; to begin in it, set `links.accept_cluster = \"{is}\"` in the receiver's file and reload it"
+    );
+    Close::new(CloseCode::ClusterChanged, detail)
 }
 
 impl LaneRecord {

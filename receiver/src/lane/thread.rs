@@ -4,6 +4,7 @@
 //! The thread lives as long as the process and serves one session after the other. At a session's end it commits the
 //! frames that it has without a gap; the next opening waits for the present transaction at most.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use wire::partition::Partition;
 
 use super::attention::NeedsAction;
 use super::claims::Claim;
+use super::forget::ForgetTopic;
 use super::handover::LaneMessage;
 use super::open_lane::{Counts, Lane, LaneError};
 use super::pace::{CommitPace, Ticket};
@@ -56,6 +58,10 @@ pub enum Command {
     /// All partitions of the filter were offered.
     LastOffer(SessionId, Epoch),
     Halted(SessionId, Epoch, Slot, HaltRecord),
+    /// Topics no longer exist at the source.
+    TopicsGone(SessionId, Epoch, Arc<HashSet<Arc<str>>>),
+    /// The positions of a topic that is not carried have to be dropped.
+    Forget(SessionId, ForgetTopic),
     /// Every lane of the session was read: offers that waited for it can be decided.
     AllLanesRead,
     LaneMessage(SessionId, LaneMessage),
@@ -228,6 +234,12 @@ impl<T: LaneTarget> LaneThread<T> {
                     lane.handle_halted(slot, halt);
                 }
             }
+            Command::TopicsGone(session, epoch, topics) if ours(session) => {
+                if let Some(mut lane) = self.lane.at(epoch) {
+                    lane.handle_topics_gone(&topics);
+                }
+            }
+            Command::Forget(session, request) if ours(session) => self.lane.handle_forget(request),
             Command::LaneMessage(session, message) if ours(session) => self.lane.handle_lane_message(message),
             Command::AllLanesRead => self.lane.handle_all_lanes_read(),
             Command::Classes { terms, requests, answer } => {

@@ -18,7 +18,7 @@ use super::left_out;
 use super::offers::Pending;
 use super::open_lane::{Counts, Current, Destination, Lane, LaneError, Open, OpenLane};
 use super::slots::OpenSlot;
-use crate::join::{Answer, Offered};
+use crate::join::{Answer, Offered, origin_unknown};
 use crate::target::state::{self, HaltRecord, LaneRecord, PartitionRecord};
 use crate::target::{Delivered, LaneTarget, TargetError};
 
@@ -80,6 +80,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         if self.open.claims.take(&mut draft.claimed) {
             self.ensure_begun(draft)?;
         }
+        self.take_forgets(draft)?;
         self.take_handovers(draft)?;
         self.take_offers(draft)?;
         while self.ensure_current(draft)? && self.append_current(draft)? {}
@@ -96,7 +97,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         Ok(self.parts.target.commit()?)
     }
 
-    fn ensure_begun(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
+    pub(super) fn ensure_begun(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
         if !draft.begun {
             self.parts.target.begin()?;
             draft.begun = true;
@@ -149,6 +150,11 @@ impl<T: LaneTarget> OpenLane<'_, T> {
             return Ok(None);
         }
         match stored.answer(&offered) {
+            // The sender may lack a part of the clusters passed: only those that are stored can be trusted.
+            Answer::Resume if offered.is_carried_only() && !claims.has(&offered) => {
+                let halt = origin_unknown(&key.topic);
+                self.refuse(draft, *offered, halt)?;
+            }
             // Its clusters have changed since it first joined: they are stored before it is read.
             Answer::Resume if claims.claim(&offered, &mut draft.claimed) => {
                 draft.opened.push(*offered);
@@ -426,6 +432,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
     }
 
     fn write_state(&mut self, draft: &Draft) -> Result<(), TargetError> {
+        self.write_forgotten(draft)?;
         let target = &mut self.parts.target;
         let stored = &self.open.stored;
         let source = &stored.terms.source_cluster;
@@ -493,8 +500,12 @@ impl<T: LaneTarget> OpenLane<'_, T> {
             self.halt(offered.slot(), self.open.stored.position(&offered.key()), halt);
         }
         let open = &mut *self.open;
-        open.not_offered.retain(|key| !draft.handovers.handed_over.contains_key(key));
+        open.complete_forgotten(draft.forgotten);
+        let any_left = draft.handovers.any_left();
         let released = draft.handovers.complete(&mut open.handovers, &mut open.stored, &mut self.parts.messages);
+        if any_left {
+            open.keep_stored_orphans();
+        }
         released.into_iter().for_each(|released| open.queue(released));
         Committed { records: draft.counts.records, bytes: draft.counts.bytes }
     }
@@ -527,7 +538,8 @@ impl Open {
     fn abandon(&mut self, draft: Draft) {
         let gone = draft.handovers.handed_over.keys().map(|key| (key.clone(), Position(-1)));
         let changed = draft.changed.into_iter().map(|(key, record)| (key, record.position));
-        self.unknown = Some(changed.chain(gone).collect());
+        self.unknown = Some(changed.chain(gone).chain(draft.forgotten.positions()).collect());
+        draft.forgotten.abandon(&mut self.forgets);
         draft.handovers.abandon(&mut self.handovers);
         self.claims.abandon(draft.claimed);
         let last = draft.filter_complete.then_some(Pending::Last);

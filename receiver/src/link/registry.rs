@@ -69,6 +69,7 @@ impl ServedLinks {
                 copy_configs: link.copy_configs,
                 replication: config.target.replication_factor,
                 credit_bytes: derived::credit_bytes(config),
+                accept_cluster: link.accept_cluster.clone(),
             };
             match links.get(&name) {
                 Some(link) => link.change(settings),

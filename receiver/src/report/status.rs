@@ -21,6 +21,7 @@ use crate::link::registry::ServedLinks;
 use crate::link::{Overview, ServedLink};
 use crate::report::readiness::Facts;
 use crate::target::state::JumpRecord;
+use crate::target_cluster::TargetCluster;
 
 /// The board of one receiver, and its clock.
 #[derive(Default)]
@@ -41,6 +42,7 @@ struct Inner {
 /// Parts of a receiver that listens.
 pub(crate) struct Serving {
     pub(crate) listen: SocketAddr,
+    pub(crate) cluster: Arc<TargetCluster>,
     pub(crate) links: Arc<ServedLinks>,
     pub(crate) memory: Arc<DecodeMemory>,
     /// Counts of peers refused before they had a session.
@@ -204,7 +206,7 @@ impl Board {
         let facts = Facts {
             listens: serving.is_some(),
             draining: inner.draining,
-            trouble: inner.trouble.clone(),
+            trouble: inner.trouble.clone().or_else(|| serving.and_then(Serving::rebuilt)),
             unreachable,
             lanes: lanes.iter().filter(|view| view.epoch.is_some()).count(),
             failing: lanes.into_iter().filter_map(|view| view.trouble).collect(),
@@ -225,7 +227,7 @@ impl Board {
             listen: serving.map(|serving| serving.listen),
             rate_bits_per_second: budget.and_then(Budget::rate).map(Rate::bits_per_second),
             sent_bytes: budget.map_or(0, |budget| budget.usage().wire_bytes),
-            trouble: inner.trouble.iter().cloned().chain(target).collect(),
+            trouble: inner.trouble.iter().cloned().chain(target).chain(serving.and_then(Serving::rebuilt)).collect(),
             decode_memory_used_bytes: serving.map_or(0, |serving| serving.memory.held()),
             decode_memory_bytes: serving.map_or(0, |serving| serving.memory.limit()),
             refusals: serving.map(|serving| serving.refusals.lock().clone()).unwrap_or_default(),
@@ -258,6 +260,14 @@ impl Board {
     }
 }
 
+impl Serving {
+    /// Returns a sentence if the target cluster was rebuilt and a link does not accept it.
+    fn rebuilt(&self) -> Option<String> {
+        let settings: Vec<_> = self.links.all().iter().map(|link| link.settings()).collect();
+        self.cluster.trouble(settings.iter().map(|settings| &**settings))
+    }
+}
+
 fn links(serving: Option<&Serving>) -> Vec<Arc<ServedLink>> {
     serving.map(|serving| serving.links.all()).unwrap_or_default()
 }
@@ -274,7 +284,8 @@ impl LinkStatus {
         let sender_condition = link.condition.sender();
         let of_sender = sender_condition.iter().flat_map(|peer| &peer.trouble).map(|said| format!("sender: {said}"));
         let own = link.condition.preparing().into_iter().chain(trouble(&settings.name, &views));
-        let trouble = own.chain(link.weaker.problems()).chain(of_sender).collect();
+        let refused = link.refused.lock().clone();
+        let trouble = refused.into_iter().chain(own).chain(link.weaker.problems()).chain(of_sender).collect();
         let mut counts = Counts::default();
         views.iter().for_each(|view| counts = counts + view.counts);
         Self {

@@ -15,11 +15,13 @@ use wire::close::{Close, CloseCode};
 use wire::condition::Condition;
 use wire::control::{Control, CreditTerms, Welcome};
 use wire::error::{DecodeError, PeerMisbehaved};
-use wire::hello::{FEATURE_CHANNELS, FEATURE_CONDITION, FEATURE_SETTINGS, FEATURES, common_features};
+use wire::halt::HaltReason;
+use wire::hello::{FEATURE_CHANNELS, FEATURE_CONDITION, FEATURE_FORGET, FEATURE_SETTINGS, FEATURES, common_features};
 use wire::ids::LaneId;
 use wire::lanes::ClassRequest;
 
 use super::channels::ExtraChannels;
+use super::forgetting::Forgetting;
 use super::frames::{self, Intake};
 use super::greeting::{Greeted, Host};
 use super::joining::Joining;
@@ -59,6 +61,7 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
     let credit = link.credit(count);
     let welcome = welcome(&host, &greeted, &terms, credit);
     let extra = welcome.features & FEATURE_CHANNELS != 0;
+    let forgets = welcome.features & FEATURE_FORGET != 0;
     let listener = extra.then(|| host.joinable.register(welcome.token, &greeted.sender));
     let carried_topics = Arc::new(CarriedTopics::new(count));
     let targets = Targets::new(link, &greeted.settings, Arc::clone(&terms));
@@ -86,8 +89,10 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
         tick: tokio::time::interval(Duration::from_secs(1)),
         shutdown,
     };
+    let forgetting = forgets.then(|| Forgetting::new(id, &lanes, &carried_topics, &outgoing));
     let mut active = Active {
         id,
+        forgetting,
         features: welcome.features,
         settings: SettingsCheck::start(link, &greeted.settings),
         joining: Joining::start(targets, id, &lanes, Arc::clone(&carried_topics)),
@@ -117,7 +122,7 @@ fn welcome(host: &Host, greeted: &Greeted, terms: &Terms, credit: CreditTerms) -
     Welcome {
         version: greeted.version,
         features: common_features(FEATURES, greeted.hello.features),
-        cluster_id: host.cluster_id.clone(),
+        cluster_id: terms.target_cluster.clone(),
         receiver: host.process,
         token: rand::random(),
         credit,
@@ -204,6 +209,8 @@ struct Active {
     joining: Joining,
     replies: mpsc::Sender<Reply>,
     outgoing: mpsc::Sender<Control>,
+    /// Forgetting of topics, if both ends know of it.
+    forgetting: Option<Forgetting>,
     host: Arc<Host>,
     link: Arc<ServedLink>,
     /// Condition that the sender received last.
@@ -227,12 +234,14 @@ impl Active {
                     Ok(())
                 }
                 Event::Message(message) => self.handle(message).await,
-                Event::Reply(reply) => self.handle_reply(reply).await,
+                Event::Reply(reply) => {
+                    if matches!(reply, Reply::Opened) {
+                        self.link.refused.lock().take();
+                    }
+                    self.handle_reply(reply).await
+                }
                 Event::ChannelEnded(message) => self.send(message).await,
-                Event::Tick => match self.check_silence(&io.connection) {
-                    Ok(()) if tells => self.tell_condition().await,
-                    result => result,
-                },
+                Event::Tick => self.handle_tick(&io.connection, tells).await,
                 Event::End(close) => Err(close),
             };
         }
@@ -265,9 +274,22 @@ impl Active {
                 self.command(lane, command)
             }
             Control::Topic { .. } | Control::Offer { .. } => self.joining.handle(message),
+            Control::TopicsGone { .. } if self.forgetting.is_some() => self.joining.handle(message),
+            Control::Forget { topic, asked, reason } => match &mut self.forgetting {
+                Some(forgetting) => {
+                    forgetting.handle_request(topic, asked, reason);
+                    Ok(())
+                }
+                None => Err(PeerMisbehaved::UnexpectedMessage("Forget").into()),
+            },
             Control::Settings { topics } => self.settings.handle(topics),
             Control::PartitionHalted { lane, epoch, slot, reason, detail, .. } => {
-                tracing::warn!(%lane, %slot, reason, detail, "sender halted a partition");
+                if HaltReason::of(&reason) == Some(HaltReason::SourceGone) {
+                    // Each partition of a deleted topic; the sender reports the topic.
+                    tracing::debug!(%lane, %slot, reason, detail, "sender halted a partition");
+                } else {
+                    tracing::warn!(%lane, %slot, reason, detail, "sender halted a partition");
+                }
                 self.command(lane, Command::Halted(self.id, epoch, slot, HaltRecord { reason, detail }))
             }
             Control::Clock { asked, answered: 0 } => {
@@ -312,6 +334,14 @@ impl Active {
             Reply::LaneMessage(to, message) => self.command(to, Command::LaneMessage(self.id, message)),
             Reply::Close(close) => Err(close),
         }
+    }
+
+    async fn handle_tick(&mut self, connection: &Connection, tells: bool) -> Result<(), Close> {
+        self.check_silence(connection)?;
+        if let Some(report) = self.forgetting.as_mut().and_then(Forgetting::poll_report) {
+            self.send(report).await?;
+        }
+        if tells { self.tell_condition().await } else { Ok(()) }
     }
 
     fn is_strict(&self, lane: LaneId) -> bool {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kafka::catalog::Catalog;
 use quinn::Connection;
 use service::lock::Lock;
 use service::status::Tally;
@@ -12,23 +13,28 @@ use transport::control::{ControlError, ControlReader, ControlWriter};
 use wire::close::{Close, CloseCode};
 use wire::control::{Control, Hello, Role};
 use wire::error::{PeerIncompatible, PeerMisbehaved};
-use wire::hello::{VERSIONS, agree};
+use wire::hello::{FEATURE_PROBE, VERSIONS, agree};
 use wire::lanes::{ClassTable, LANE_HASH};
 use wire::limits::LANES_MAX;
 
 use super::joinable::{JoinRequest, Joinable};
 use super::peers::Peers;
+use super::probe::{Proof, prove_other_cluster};
 use super::refusal::Refusal;
 use crate::link::registry::ServedLinks;
 use crate::link::{LinkSettings, ServedLink};
+use crate::target_cluster::TargetCluster;
 
 /// Time limit for a peer's first message.
 const FIRST_MESSAGE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Facts and registries that every session of this process uses.
 pub struct Host {
-    /// Kafka's id of the target cluster.
-    pub cluster_id: String,
+    pub cluster: Arc<TargetCluster>,
+    /// Addresses that the target cluster is reached at, for messages.
+    pub bootstrap_servers: String,
+    /// Catalog of the target cluster.
+    pub catalog: Arc<dyn Catalog>,
     /// A random number drawn at process start.
     pub process: u128,
     pub links: Arc<ServedLinks>,
@@ -56,6 +62,8 @@ pub(super) struct Greeted {
     pub(super) settings: Arc<LinkSettings>,
     /// The name in the sender's certificate that the link allows.
     pub(super) sender: String,
+    /// Kafka's id of the target cluster.
+    pub(super) target_cluster: String,
     pub(super) hello: Hello,
     /// The protocol version that both ends will speak.
     pub(super) version: u16,
@@ -76,8 +84,20 @@ pub(super) async fn greet(connection: &Connection, host: &Host) -> Result<Greeti
     let mut reader = ControlReader::new(recv);
     match tokio::time::timeout(FIRST_MESSAGE_WITHIN, reader.next()).await {
         Ok(Ok(Control::Hello(hello))) => match check(&hello, connection, host) {
-            Ok(Checked { link, settings, sender, version }) => {
-                Ok(Greeting::Hello(Box::new(Greeted { link, settings, sender, hello, version, reader, writer })))
+            Ok(Checked { link, settings, sender, target_cluster, version }) => {
+                if let Err(close) = check_same_id(&hello, &target_cluster, host).await {
+                    return Err(Refusal::new(close, writer));
+                }
+                Ok(Greeting::Hello(Box::new(Greeted {
+                    link,
+                    settings,
+                    sender,
+                    target_cluster,
+                    hello,
+                    version,
+                    reader,
+                    writer,
+                })))
             }
             Err(close) => Err(Refusal::new(close, writer)),
         },
@@ -96,7 +116,32 @@ struct Checked {
     link: Arc<ServedLink>,
     settings: Arc<LinkSettings>,
     sender: String,
+    target_cluster: String,
     version: u16,
+}
+
+/// Refuses a source with the id of the target, unless a probe proves that they are two clusters.
+async fn check_same_id(hello: &Hello, target_cluster: &str, host: &Host) -> Result<(), Close> {
+    if hello.cluster_id != target_cluster {
+        return Ok(());
+    }
+    match prove_other_cluster(&host.catalog, hello).await? {
+        Proof::OtherCluster => Ok(()),
+        Proof::SameCluster(topic) => {
+            let close = same_cluster(target_cluster, host);
+            let detail =
+                format!("{}; it has topic {topic}, which the sender has just created at the source", close.detail);
+            Err(Close { detail, ..close })
+        }
+    }
+}
+
+/// Refuses a sender whose source states the id of the target.
+fn same_cluster(cluster_id: &str, host: &Host) -> Close {
+    let close = Close::from(PeerIncompatible::SameCluster);
+    let bootstrap_servers = &host.bootstrap_servers;
+    let detail = format!("{close}: both have id {cluster_id}; the target's bootstrap servers are {bootstrap_servers}");
+    Close { detail, ..close }
 }
 
 fn check(hello: &Hello, connection: &Connection, host: &Host) -> Result<Checked, Close> {
@@ -114,10 +159,15 @@ fn check(hello: &Hello, connection: &Connection, host: &Host) -> Result<Checked,
         let detail = format!("{close}: its DNS names are [{names}], and the link's `senders` has none of them");
         return Err(Close { detail, ..close });
     };
-    if hello.cluster_id == host.cluster_id {
-        return Err(PeerIncompatible::SameCluster.into());
+    let target_cluster = host.cluster.id_for(&settings)?;
+    if hello.cluster_id == target_cluster && hello.features & FEATURE_PROBE == 0 {
+        return Err(same_cluster(&target_cluster, host));
     }
-    if hello.lanes == 0 || hello.lanes > LANES_MAX {
+    if hello.lanes == 0 {
+        // `causeway check` asks without a session.
+        return Err(Close::normal(format!("the target cluster is {target_cluster}")));
+    }
+    if hello.lanes > LANES_MAX {
         return Err(PeerMisbehaved::UnexpectedMessage("a lane count out of range").into());
     }
     if hello.lane_hash != LANE_HASH {
@@ -126,5 +176,5 @@ fn check(hello: &Hello, connection: &Connection, host: &Host) -> Result<Checked,
     ClassTable::new(hello.lanes)
         .append(&hello.classes)
         .map_err(|error| Close::new(CloseCode::LanesChanged, error.to_string()))?;
-    Ok(Checked { link, settings, sender, version })
+    Ok(Checked { link, settings, sender, target_cluster, version })
 }

@@ -4,7 +4,7 @@
 //! target that does not answer, does not delay those of the other lanes. Within a lane, the partitions that cannot be used
 //! now wait by themselves.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,6 +62,13 @@ struct Offer {
     room: OwnedSemaphorePermit,
 }
 
+/// Entry of a lane's queue.
+enum Entry {
+    Offer(Offer),
+    /// Topics that no longer exist at the source; offers after this are of new ones.
+    Gone(Arc<HashSet<Arc<str>>>),
+}
+
 struct LaneOffers {
     lane: LaneId,
     handle: LaneHandle,
@@ -90,7 +97,7 @@ impl Joining {
         Self { queue, room: Arc::new(Semaphore::new(QUEUE)), _tasks: tasks }
     }
 
-    /// Queues a `Topic` or an `Offer`.
+    /// Queues a `Topic`, an `Offer` or `TopicsGone`.
     pub(super) fn handle(&self, message: Control) -> Result<(), Close> {
         let full = || Close::new(CloseCode::Busy, format!("more than {QUEUE} offers are waiting for the target"));
         let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| full())?;
@@ -107,7 +114,7 @@ async fn distribute(
 ) {
     let mut targets = Arc::new(targets);
     let mut tasks = JoinSet::new();
-    let mut lanes: HashMap<LaneId, mpsc::Sender<Offer>> = HashMap::new();
+    let mut lanes: HashMap<LaneId, mpsc::Sender<Entry>> = HashMap::new();
     while let Some((message, room)) = queue.recv().await {
         match message {
             Control::Topic { topic, configs, clusters, .. } => {
@@ -130,7 +137,14 @@ async fn distribute(
                 });
                 let offer = Offer { targets: Arc::clone(&targets), epoch, partitions, last, room };
                 // The room of the session bounds this queue, too.
-                let _ = queue.try_send(offer);
+                let _ = queue.try_send(Entry::Offer(offer));
+            }
+            Control::TopicsGone { topics } => {
+                let topics: Arc<HashSet<Arc<str>>> = Arc::new(topics.into_iter().map(Arc::from).collect());
+                for queue in lanes.values() {
+                    // A queue that is full belongs to a lane that is stuck; its session ends by its own rules.
+                    let _ = queue.try_send(Entry::Gone(Arc::clone(&topics)));
+                }
             }
             _ => {}
         }
@@ -138,12 +152,13 @@ async fn distribute(
 }
 
 impl LaneOffers {
-    async fn run(mut self, mut queue: mpsc::Receiver<Offer>) {
+    async fn run(mut self, mut queue: mpsc::Receiver<Entry>) {
         loop {
             let due = self.waiting.next_timeout();
             tokio::select! {
-                offer = queue.recv() => match offer {
-                    Some(offer) => self.offer(offer).await,
+                entry = queue.recv() => match entry {
+                    Some(Entry::Offer(offer)) => self.offer(offer).await,
+                    Some(Entry::Gone(topics)) => self.handle_gone(topics),
                     None => return,
                 },
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
@@ -162,6 +177,13 @@ impl LaneOffers {
         if last {
             self.waiting.handle_last();
         }
+        self.notify_last();
+    }
+
+    fn handle_gone(&mut self, topics: Arc<HashSet<Arc<str>>>) {
+        self.waiting.handle_gone(&topics);
+        self.handle.view.lock().waiting = self.waiting.reported();
+        self.push(Command::TopicsGone(self.shared.session, self.waiting.epoch, topics));
         self.notify_last();
     }
 
@@ -308,6 +330,7 @@ mod tests {
             copy_configs: false,
             replication: None,
             credit_bytes: 0,
+            accept_cluster: None,
         };
         let catalog: Arc<dyn Catalog> = Arc::<MemoryCatalog>::clone(cluster);
         let link = ServedLink::new(settings, catalog, Arc::new(|_, _| unreachable!("no lane is started")));
@@ -323,6 +346,7 @@ mod tests {
             target_cluster: "sin".into(),
             filter_hash: 1,
             sender: "s".into(),
+            accepts: None,
         }
     }
 

@@ -12,8 +12,8 @@ use wire::lanes::ClassTable;
 
 use super::active::{self, ReadySession};
 use super::greeting::{Greeted, Host};
-use crate::lane::Terms;
 use crate::lane::thread::LaneHandle;
+use crate::lane::{AcceptedCluster, Terms};
 use crate::link::arbiter::{Candidate, SessionId, Verdict};
 use crate::link::state_topic::StateTopicError;
 
@@ -26,6 +26,8 @@ pub(super) struct PendingSession {
     pub(super) connection: Connection,
     pub(super) host: Arc<Host>,
     pub(super) greeted: Greeted,
+    /// Time of its first message, in ms since the Unix epoch.
+    pub(super) began: i64,
 }
 
 /// The lanes of the link, and the session's terms with all classes.
@@ -50,7 +52,7 @@ impl PendingSession {
         link.handle_hello(candidate, &self.greeted.settings, verdicts_in);
         let close = match self.wait(&mut verdicts, &shutdown).await {
             Ok((lanes, terms)) => {
-                let Self { id, connection, host, greeted } = self;
+                let Self { id, connection, host, greeted, .. } = self;
                 let session = ReadySession { id, connection, host, greeted, lanes, terms };
                 active::serve(session, verdicts, shutdown).await
             }
@@ -62,6 +64,9 @@ impl PendingSession {
         link.condition.set_preparing(None);
         link.handle_end(id);
         link.closes.lock().add(close.code.name());
+        if close.code == CloseCode::ClusterChanged {
+            *link.refused.lock() = Some(close.detail.clone());
+        }
         tracing::info!(link = name, session = id, code = close.code.name(), detail = close.detail, "session ended");
         transport::control::close(&connection, &close);
     }
@@ -117,15 +122,16 @@ impl PendingSession {
     }
 
     fn terms(&self, classes: ClassTable) -> Terms {
-        let Greeted { settings, hello, .. } = &self.greeted;
+        let Greeted { settings, target_cluster, hello, .. } = &self.greeted;
         Terms {
             link: settings.name.clone(),
             classes,
             lane_hash: hello.lane_hash.clone(),
             source_cluster: hello.cluster_id.clone(),
-            target_cluster: self.host.cluster_id.clone(),
+            target_cluster: target_cluster.clone(),
             filter_hash: hello.filter_hash,
             sender: hello.instance.clone(),
+            accepts: settings.accept_cluster.clone().map(|id| AcceptedCluster { id, at: self.began }),
         }
     }
 }

@@ -58,7 +58,8 @@ async fn session(incoming: Incoming, id: u64, host: Arc<Host>, shutdown: Shutdow
     };
     match greet(&connection, &host).await {
         Ok(Greeting::Hello(greeted)) => {
-            PendingSession { id, connection, host, greeted: *greeted }.run(shutdown).await;
+            let began = i64::try_from(host.clock.now() / 1_000_000).unwrap_or(i64::MAX);
+            PendingSession { id, connection, host, greeted: *greeted, began }.run(shutdown).await;
             drop(place);
         }
         Ok(Greeting::Join(request)) => {
@@ -67,7 +68,8 @@ async fn session(incoming: Incoming, id: u64, host: Arc<Host>, shutdown: Shutdow
             }
         }
         Err(refusal) if refusal.close.code == CloseCode::Normal => {
-            tracing::info!(peer = %remote, "peer disconnected before the handshake");
+            tracing::info!(peer = %remote, detail = refusal.close.detail, "peer came without a session");
+            refusal.send(&connection).await;
         }
         Err(refusal) => refuse(&host, &connection, refusal).await,
     }

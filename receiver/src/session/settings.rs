@@ -197,6 +197,7 @@ mod tests {
             copy_configs: false,
             replication: None,
             credit_bytes: 0,
+            accept_cluster: None,
         };
         Comparison::new(&settings, now)
     }

@@ -4,7 +4,7 @@
 //! They are looked up again until the target answers. Meanwhile the lane is not told that every partition was offered:
 //! the filter hash is not stored, so that a partition that waits keeps its `start` policy, and no position looks orphaned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,6 +78,11 @@ impl WaitingOffers {
 
     pub(super) fn handle_joined(&mut self, at: &Partition) {
         self.offers.remove(at);
+    }
+
+    /// Drops the offers of topics that no longer exist at the source.
+    pub(super) fn handle_gone(&mut self, topics: &HashSet<Arc<str>>) {
+        self.offers.retain(|at, _| !topics.contains(&at.topic));
     }
 
     /// Notes that the sender has offered all partitions.

@@ -130,6 +130,8 @@ pub fn accepted(accepts: Accepts) -> &'static str {
         Accepts::Nothing => "",
         Accepts::NewIncarnation => "another incarnation",
         Accepts::Target => "the target as it is",
+        // It moves no position.
+        Accepts::CarriedOnly => "",
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod classes;
+mod forget;
 mod left_out;
 mod offers;
 mod older_state;

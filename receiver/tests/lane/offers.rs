@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use receiver::state::{self, HaltRecord, PartitionRecord};
 use receiver::{
-    CarriedTopics, HandoverRequest, Lane, LaneMessage, Offered, OfferedTarget, StateEntry, TargetPartition,
+    CarriedTopics, HandoverRequest, Lane, LaneMessage, Offered, OfferedTarget, StateEntry, TargetPartition, Terms,
 };
 use wire::control::{Accepts, Control, Jump, OfferedPartition};
 use wire::halt::HaltReason;
@@ -22,9 +22,9 @@ pub(crate) fn target_name(topic: &str) -> String {
     format!("fra.{topic}")
 }
 
-/// State entry of a partition at position 5.
-pub(crate) fn stored(topic: &str, halt: Option<HaltReason>) -> StateEntry {
-    let record = PartitionRecord {
+/// Record of a partition at position 5.
+pub(crate) fn record(topic: &str, halt: Option<HaltReason>) -> PartitionRecord {
+    PartitionRecord {
         topic_id: TopicId([1; 16]),
         position: Position(5),
         leader_epoch: -1,
@@ -37,8 +37,13 @@ pub(crate) fn stored(topic: &str, halt: Option<HaltReason>) -> StateEntry {
         holes: 0,
         halt: halt.map(|reason| HaltRecord::new(reason, "as stored")),
         moves: 0,
-    };
-    StateEntry { key: state::partition_key("fra", &key(topic)), value: Some(state::encode(&record)) }
+    }
+}
+
+/// State entry of a partition at position 5.
+pub(crate) fn stored(topic: &str, halt: Option<HaltReason>) -> StateEntry {
+    let value = Some(state::encode(&record(topic, halt)));
+    StateEntry { key: state::partition_key("fra", &key(topic)), value }
 }
 
 pub(crate) fn offered(slot: u32, topic: &str, jump: Option<Jump>) -> Offered {
@@ -63,19 +68,23 @@ pub(crate) fn offered(slot: u32, topic: &str, jump: Option<Jump>) -> Offered {
     }
 }
 
-/// A lane of a link of two; the other one is not open yet.
-fn open(entries: Vec<StateEntry>) -> (Lane<Willing>, Epoch, Arc<CarriedTopics>) {
-    let mut lane = lane(entries);
+/// Terms of a link of two lanes. New partitions begin in lane 0.
+pub(crate) fn two_lanes() -> Arc<Terms> {
     let other = [ClassRequest { name: "other".to_owned(), lanes: 1, strict: false }];
-    // New partitions begin in lane 0.
-    let terms = terms(ClassTable::new(1).append(&other).unwrap());
+    terms(ClassTable::new(1).append(&other).unwrap())
+}
+
+/// A lane of a link of two; the other one is not open yet.
+pub(crate) fn open(entries: Vec<StateEntry>) -> (Lane<Willing>, Epoch, Arc<CarriedTopics>) {
+    let mut lane = lane(entries);
+    let terms = two_lanes();
     let carried_topics = Arc::new(CarriedTopics::new(2));
     let epoch = lane.open(terms, Arc::clone(&carried_topics)).unwrap();
     (lane, epoch, carried_topics)
 }
 
 /// Slots that the lane reports as open, and halted ones with the reason.
-fn answers(lane: &mut Lane<Willing>) -> Vec<(u32, String)> {
+pub(crate) fn answers(lane: &mut Lane<Willing>) -> Vec<(u32, String)> {
     while lane.has_work() {
         lane.step().unwrap();
     }

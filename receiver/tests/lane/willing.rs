@@ -67,6 +67,7 @@ pub(crate) fn terms(classes: ClassTable) -> Arc<Terms> {
         target_cluster: "sin".to_owned(),
         filter_hash: 1,
         sender: "a".to_owned(),
+        accepts: None,
     })
 }
 

@@ -107,6 +107,12 @@ service::settings! {
         /// Topics to carry although another link brought them to this cluster. Other such topics are left out, and no
         /// topic ever goes back to a cluster that it has passed.
         forward: Vec<TopicPattern> = default("[]"), "a list of topic names and patterns", live;
+        /// Links that are gone or none of yours: their state topics here are not read, and topics that they write here
+        /// are carried as this cluster's own.
+        ignore_links: Vec<LinkName> = default("[]"), "a list of link names", live;
+        /// Carry to a target with the same cluster id, as clusters from one image have, if a probe proves in each session
+        /// that they are two: both ends create and delete a topic `__causeway.<link>.probe.<number>`.
+        allow_same_cluster_id: bool = default("false"), "`true` or `false`";
         /// The beginning in a partition that the link has never carried: the oldest record, after the newest one at the
         /// first start, or the first record stamped at or after a time. It is decided once and stored in the target.
         start: Start = default(r#""earliest""#), "`earliest`, `latest` or a time, such as `2026-01-31T06:00:00Z`";

@@ -160,7 +160,10 @@ fn a_running_sender_adopts_live_settings_and_names_the_rest() {
     let wan = ["rate", "time_zone", "days", "from", "to", "rate"];
     let of_classes = ["topics", "priority", "share", "ceiling"];
     let others = ["ca", "certificate", "key", "token", "level"];
-    assert_eq!(live, [&["topics", "exclude", "forward"], &wan[..], &of_classes[..], &others[..]].concat());
+    assert_eq!(
+        live,
+        [&["topics", "exclude", "forward", "ignore_links"], &wan[..], &of_classes[..], &others[..]].concat()
+    );
 }
 
 #[test]

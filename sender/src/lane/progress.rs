@@ -1,6 +1,6 @@
 //! Progress of a lane, for status and metrics: its thread writes it, reports read it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -150,9 +150,24 @@ impl Progress {
         }
     }
 
-    /// Records that a partition was halted under a slot. It is logged once and shown until the partition resumes.
+    /// Handles that topics no longer exist at the source: their halts end with them.
+    pub fn handle_gone(&self, topics: &HashSet<Arc<str>>) {
+        let mut inner = self.0.lock();
+        inner.shown.halted.retain(|halted| !topics.contains(halted.topic.as_str()));
+        inner.shown.committed.retain(|at, _| !topics.contains(&at.topic));
+    }
+
+    /// Records that a partition was halted under a slot. It is logged once and shown until the partition resumes. One
+    /// that the source does not know is not shown: it is offered again, or its topic is shown as deleted.
     pub fn record_halt(&self, partition: &Partition, slot: Slot, position: Position, reason: &str, detail: &str) {
         let mut inner = self.0.lock();
+        if HaltReason::of(reason) == Some(HaltReason::SourceGone) {
+            inner.partitions.remove(&slot);
+            inner.shown.committed.remove(partition);
+            let Partition { topic, partition } = partition;
+            tracing::debug!(%topic, partition, detail, "the source does not know the partition");
+            return;
+        }
         if let Some((partition, at)) = inner.partitions.remove(&slot) {
             // A partition that is not read still lags.
             inner.shown.committed.insert(partition, at.max(position));

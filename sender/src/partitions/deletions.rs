@@ -32,8 +32,17 @@ struct Inner {
     /// Time that each compacted topic keeps deletions.
     kept_ms: HashMap<Arc<str>, i64>,
     partitions: HashMap<Partition, Watched>,
-    /// Running partitions that have missed deletions, each with the detail of its halt, until the session halts them.
-    lost: Vec<(Partition, String)>,
+    /// Running partitions that have missed deletions, until the session halts them.
+    lost: Vec<Lost>,
+}
+
+#[derive(Debug)]
+struct Lost {
+    at: Partition,
+    /// Last time at which nothing was missed, by which this was judged.
+    complete_at: i64,
+    /// Detail of the halt.
+    detail: String,
 }
 
 #[derive(Debug, Default)]
@@ -125,13 +134,20 @@ impl Deletions {
         let Some(kept) = inner.kept_ms.get(&at.topic).copied() else { return };
         let Some(complete_at) = inner.partitions.get(at).and_then(|watched| watched.complete_at) else { return };
         if now - complete_at >= kept && found.young > position && found.end > position {
-            inner.lost.push((at.clone(), detail(position, found.end, now - complete_at, kept)));
+            let detail = detail(position, found.end, now - complete_at, kept);
+            inner.lost.push(Lost { at: at.clone(), complete_at, detail });
         }
     }
 
-    /// Returns the running partitions that must be halted, once each.
+    /// Returns the running partitions that must be halted, once each, with the details. A loss that was accepted after it
+    /// was found is not among them.
     pub(crate) fn take_lost(&self) -> Vec<(Partition, String)> {
-        std::mem::take(&mut self.0.lock().lost)
+        let mut inner = self.0.lock();
+        let lost = std::mem::take(&mut inner.lost);
+        let is_valid = |lost: &Lost| {
+            inner.partitions.get(&lost.at).is_some_and(|watched| watched.complete_at == Some(lost.complete_at))
+        };
+        lost.into_iter().filter(is_valid).map(|lost| (lost.at, lost.detail)).collect()
     }
 }
 
@@ -229,6 +245,16 @@ mod tests {
         let other = Partition::new("kv", 1);
         deletions.handle_behind(&other, Position(50), found, NOW + DAY);
         assert!(deletions.take_lost().is_empty(), "nothing is known of it");
+    }
+
+    #[test]
+    fn a_loss_that_is_accepted_meanwhile_halts_nothing() {
+        let deletions = compacted(DAY);
+        deletions.handle_caught_up(&at(), NOW);
+        let found = LookedUp { young: Position(70), end: Position(90) };
+        deletions.handle_behind(&at(), Position(50), found, NOW + DAY);
+        deletions.handle_open(&at(), Position(50), NOW + DAY + 1, true);
+        assert!(deletions.take_lost().is_empty());
     }
 
     #[test]

@@ -3,10 +3,11 @@
 //! Discovery finds the topics, the receiver opens lanes and partitions. From both follows which partitions must be
 //! offered next, with slots that are never used twice within an epoch.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use wire::halt::HaltReason;
+use wire::hello::FEATURE_CARRIED_ONLY;
 use wire::ids::{Epoch, LaneId, Slot, TopicId};
 use wire::partition::Partition;
 
@@ -20,6 +21,9 @@ pub struct SourceTopic {
     pub id: TopicId,
     pub partitions: i32,
     pub origin: TopicOrigin,
+    /// True if the state topic of another link could not be read, so that the origin may lack that link: the topic
+    /// continues if this link has carried it, and waits otherwise.
+    pub unsure: bool,
 }
 
 /// Partitions of one lane that must be offered now.
@@ -42,9 +46,9 @@ pub struct Candidate {
     pub lift: Option<HaltLift>,
 }
 
-/// Partition that must not be read further: its topic was recreated since it joined.
+/// Partition that must not be read further: its topic was deleted or recreated since it joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recreated {
+pub struct Outdated {
     pub lane: LaneId,
     pub epoch: Epoch,
     pub slot: Slot,
@@ -58,8 +62,16 @@ pub struct LanePartitions {
     router: Router,
     /// Target cluster, which no topic returns to; `None` while unknown.
     target: Option<String>,
+    /// True if the receiver can tell whether the link has carried a topic.
+    carries_unsure: bool,
     /// Origin of each topic when it was first offered.
-    origins: HashMap<Arc<str>, TopicOrigin>,
+    origins: HashMap<Arc<str>, KnownOrigin>,
+}
+
+#[derive(Debug)]
+struct KnownOrigin {
+    origin: TopicOrigin,
+    unsure: bool,
 }
 
 #[derive(Debug, Default)]
@@ -86,7 +98,7 @@ struct Offered {
 impl LanePartitions {
     pub fn new(router: Router) -> Self {
         let lanes = (0..router.lanes()).map(|_| LaneState::default()).collect();
-        Self { lanes, router, target: None, origins: HashMap::new() }
+        Self { lanes, router, target: None, carries_unsure: false, origins: HashMap::new() }
     }
 
     /// Excludes topics that have passed the cluster `target`.
@@ -95,9 +107,25 @@ impl LanePartitions {
         Self { target: Some(target.to_owned()), ..self }
     }
 
-    /// Returns an offered topic that now has another origin than when it was offered. It requires a new session.
+    /// Offers topics of which the source does not tell whether another link writes them, if the receiver agreed to the
+    /// feature. Otherwise they wait here.
+    #[must_use]
+    pub fn with_features(self, features: u64) -> Self {
+        Self { carries_unsure: features & FEATURE_CARRIED_ONLY != 0, ..self }
+    }
+
+    /// Returns an offered topic that now has another origin than when it was offered, or whose origin is sure now. It
+    /// requires a new session.
     pub fn poll_rerouted<'t>(&self, topics: &'t [SourceTopic]) -> Option<&'t SourceTopic> {
-        topics.iter().find(|topic| self.origins.get(&topic.name).is_some_and(|origin| *origin != topic.origin))
+        let differs =
+            |known: &KnownOrigin, topic: &SourceTopic| known.origin != topic.origin || known.unsure && !topic.unsure;
+        topics.iter().find(|topic| self.origins.get(&topic.name).is_some_and(|known| differs(known, topic)))
+    }
+
+    /// Returns whether a topic may be offered in this session.
+    fn may_offer(&self, topic: &SourceTopic) -> bool {
+        let may = !topic.unsure || self.carries_unsure;
+        may && topic.origin.not_carried_reason(self.target.as_deref()).is_none()
     }
 
     /// Handles that the receiver opened a lane: all its partitions must be offered again.
@@ -118,7 +146,8 @@ impl LanePartitions {
     pub fn poll_due(&mut self, topics: &[SourceTopic]) -> Vec<Due> {
         self.forget_vanished(topics);
         let mut new: Vec<Vec<Candidate>> = vec![Vec::new(); self.lanes.len()];
-        for topic in topics.iter().filter(|topic| topic.origin.not_carried_reason(self.target.as_deref()).is_none()) {
+        let offered: Vec<_> = topics.iter().filter(|topic| self.may_offer(topic)).collect();
+        for topic in offered {
             for partition in 0..topic.partitions {
                 let index = usize::from(self.router.lane(&topic.name, partition).0);
                 let lane = &mut self.lanes[index];
@@ -128,7 +157,8 @@ impl LanePartitions {
                     lane.slots.insert(slot, Offered { at: partition.clone(), topic_id: topic.id });
                     let lift = lane.lifts.remove(&partition);
                     new[index].push(Candidate { slot, at: partition, lift });
-                    self.origins.entry(Arc::clone(&topic.name)).or_insert_with(|| topic.origin.clone());
+                    let known = || KnownOrigin { origin: topic.origin.clone(), unsure: topic.unsure };
+                    self.origins.entry(Arc::clone(&topic.name)).or_insert_with(known);
                 }
             }
         }
@@ -232,7 +262,7 @@ impl LanePartitions {
 
     /// Returns partitions that are read and whose topic was recreated. Halted partitions of such topics are offered
     /// again, so that the receiver can state the new halt.
-    pub fn poll_recreated(&mut self, topics: &[SourceTopic]) -> Vec<Recreated> {
+    pub fn poll_recreated(&mut self, topics: &[SourceTopic]) -> Vec<Outdated> {
         let ids: HashMap<_, _> = topics.iter().map(|topic| (&topic.name, topic.id)).collect();
         let mut found = Vec::new();
         for (number, lane) in self.lanes.iter_mut().enumerate() {
@@ -246,7 +276,7 @@ impl LanePartitions {
                 // Each is returned once. An offer without an answer is compared again when it is answered.
                 if lane.opened.contains(&slot) {
                     offered.topic_id = id;
-                    found.push(Recreated { lane: LaneId(number as u16), epoch, slot, detail });
+                    found.push(Outdated { lane: LaneId(number as u16), epoch, slot, detail });
                 } else if lane.halted.contains_key(&offered.at) {
                     offered.topic_id = id;
                     lane.offered.remove(&offered.at);
@@ -254,6 +284,38 @@ impl LanePartitions {
             }
         }
         found
+    }
+
+    /// Returns whether a listed topic goes to the target.
+    pub fn carries(&self, topic: &SourceTopic) -> bool {
+        topic.origin.not_carried_reason(self.target.as_deref()).is_none()
+    }
+
+    /// Returns the topics that were offered, each with its number of partitions.
+    pub fn offered_topics(&self) -> BTreeMap<Arc<str>, u32> {
+        let slots = self.lanes.iter().flat_map(|lane| lane.slots.values());
+        let partitions: HashSet<_> = slots.map(|offered| &offered.at).collect();
+        let mut topics = BTreeMap::new();
+        for at in partitions {
+            *topics.entry(Arc::clone(&at.topic)).or_default() += 1;
+        }
+        topics
+    }
+
+    /// Forgets the halts of topics that are gone. Returns the slots that are still read.
+    pub fn handle_gone(&mut self, topics: &HashSet<Arc<str>>) -> Vec<Outdated> {
+        let mut read = Vec::new();
+        for (number, lane) in self.lanes.iter_mut().enumerate() {
+            lane.halted.retain(|at, _| !topics.contains(&at.topic));
+            lane.lifts.retain(|at, _| !topics.contains(&at.topic));
+            let Some(epoch) = lane.epoch else { continue };
+            let open = lane.opened.iter().filter_map(|slot| Some((*slot, lane.slots.get(slot)?)));
+            let of_topics = open.filter(|(_, offered)| topics.contains(&offered.at.topic));
+            let detail = "the source's topic was deleted, or is hidden from this sender".to_owned();
+            let fault = |(slot, _)| Outdated { lane: LaneId(number as u16), epoch, slot, detail: detail.clone() };
+            read.extend(of_topics.map(fault));
+        }
+        read
     }
 
     pub fn lane(&self, at: &Partition) -> LaneId {
@@ -285,7 +347,7 @@ mod tests {
     use wire::ids::Position;
 
     fn topic(name: &str, partitions: i32) -> SourceTopic {
-        SourceTopic { name: name.into(), id: TopicId([1; 16]), partitions, origin: TopicOrigin::Own }
+        SourceTopic { name: name.into(), id: TopicId([1; 16]), partitions, origin: TopicOrigin::Own, unsure: false }
     }
 
     fn brought(name: &str, cluster: &str) -> SourceTopic {
@@ -306,6 +368,19 @@ mod tests {
         );
         assert_eq!(partitions.poll_rerouted(&[brought("own", "ams")]), Some(&brought("own", "ams")));
         assert_eq!(partitions.poll_rerouted(&[brought("from-ams", "fra")]), Some(&brought("from-ams", "fra")));
+    }
+
+    #[test]
+    fn an_unsure_topic_is_offered_if_the_receiver_can_tell() {
+        let unsure = SourceTopic { unsure: true, ..topic("orders", 1) };
+        let mut partitions = LanePartitions::new(Router::plain(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        assert!(partitions.poll_due(std::slice::from_ref(&unsure))[0].partitions.is_empty(), "an older receiver");
+        let mut partitions = LanePartitions::new(Router::plain(1)).with_features(FEATURE_CARRIED_ONLY);
+        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        assert_eq!(partitions.poll_due(std::slice::from_ref(&unsure))[0].partitions.len(), 1);
+        assert_eq!(partitions.poll_rerouted(&[unsure]), None);
+        assert_eq!(partitions.poll_rerouted(&[topic("orders", 1)]), Some(&topic("orders", 1)));
     }
 
     #[test]
@@ -420,6 +495,22 @@ mod tests {
         partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
         partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(0), halt("out-of-range"));
         assert_eq!(partitions.poll_due(&[topic("orders", 1)])[0].partitions[0].slot, Slot(1));
+    }
+
+    #[test]
+    fn a_deleted_topic_is_not_read_and_keeps_no_halt() {
+        let mut partitions = LanePartitions::new(Router::plain(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        partitions.poll_due(&[topic("orders", 2), topic("stays", 1)]);
+        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
+        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(1), halt("corrupt"));
+        assert_eq!(partitions.offered_topics(), [("orders".into(), 2), ("stays".into(), 1)].into());
+        let read = partitions.handle_gone(&["orders".into()].into());
+        assert_eq!(read.iter().map(|one| one.slot).collect::<Vec<_>>(), [Slot(0)]);
+        assert!(partitions.halted(|_, _| true).is_empty());
+        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(0), halt("source-gone"));
+        assert!(partitions.poll_due(&[topic("stays", 1)]).is_empty());
+        assert_eq!(partitions.poll_due(&[topic("orders", 2)])[0].partitions.len(), 2, "it is back");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, TopicDescription, settings_of};
 use kafka::{KafkaError, KafkaFault};
 use transport::clock;
-use wire::control::{Control, OfferedPartition, TopicConfig};
+use wire::control::{Control, Jump, OfferedPartition, TopicConfig};
 use wire::ids::{Position, TopicId};
 use wire::limits::{STRING_MAX, TOPIC_CONFIGS_MAX};
 use wire::partition::Partition;
@@ -103,7 +103,10 @@ fn offers(
             log_start: bounds.start,
             log_end: bounds.end,
             start,
-            jump: request.candidate.lift.as_ref().map(|lift| lift.jump(&bounds)),
+            jump: match &request.candidate.lift {
+                _ if topic.unsure => Some(Jump::carried_only()),
+                lift => lift.as_ref().map(|lift| lift.jump(&bounds)),
+            },
         })
     };
     Ok(asked.iter().zip(bounds).map(offer).collect())
@@ -221,7 +224,7 @@ mod tests {
     const LOG: Bounds = Bounds { start: Position(1), end: Position(3) };
 
     fn topic(name: &str, id: TopicId) -> SourceTopic {
-        SourceTopic { name: name.into(), id, partitions: 1, origin: TopicOrigin::Own }
+        SourceTopic { name: name.into(), id, partitions: 1, origin: TopicOrigin::Own, unsure: false }
     }
 
     fn request(topic: &str, lift: Option<HaltLift>) -> Request {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use kafka::catalog::Bounds;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use wire::control::{Accepts, Jump};
 use wire::halt::{HaltReason, Skip};
 use wire::ids::Position;
@@ -105,6 +105,22 @@ pub struct PendingRequest {
     pub at: i64,
     /// Answers of the partitions. The request is complete when the session has dropped every sender.
     pub answers: mpsc::UnboundedSender<Answer>,
+}
+
+/// Request to drop the positions of a topic that waits for the session.
+#[derive(Debug)]
+pub struct PendingForget {
+    pub topic: String,
+    /// Time of the request, in ms since the Unix epoch.
+    pub at: i64,
+    pub answer: oneshot::Sender<Result<String, String>>,
+}
+
+/// Request of an operator to the session.
+#[derive(Debug)]
+pub enum SessionRequest {
+    Resume(PendingRequest),
+    Forget(PendingForget),
 }
 
 /// Halt of a partition, as the receiver stated it.

@@ -20,6 +20,9 @@ use crate::source::discovery;
 /// Seconds within which a backlog must be gone for its retention not to be asked for.
 const SOON: f64 = 60.0;
 
+/// Time without an answer after which the source is in trouble: a broker that hangs keeps a request for longer.
+const SLOW: Duration = Duration::from_secs(5);
+
 /// Measures once the source has answered, for as long as the sender lives.
 pub(super) async fn measure(catalog: Arc<dyn Catalog>, start: Start, report: Arc<Report>) {
     let board = report.board();
@@ -39,16 +42,24 @@ pub(super) async fn measure(catalog: Arc<dyn Catalog>, start: Start, report: Arc
         let lanes = report.lanes();
         report.set_not_carried(NotCarried::of(&topics, target.as_deref()));
         let asked_at = Timestamp::now().as_millisecond();
-        let asked = tokio::task::spawn_blocking(move || {
+        let mut asked = tokio::task::spawn_blocking(move || {
             if topics.is_empty() {
                 // Without partitions to ask for, the lag is 0 only if the source answers.
-                asks.topics()?;
+                asks.ping()?;
             }
             let logs = discovery::source_logs(&*asks, &topics, target.as_deref())?;
             let lag = Lag::of(&logs, &lanes, start);
             Ok::<_, KafkaError>((logs, lag))
         });
-        match asked.await {
+        let answer = tokio::select! {
+            answer = &mut asked => answer,
+            () = tokio::time::sleep(SLOW) => {
+                let words = format!("a broker has not answered for {} s; its partitions wait", SLOW.as_secs());
+                report.measure(|measured| measured.source.handle(Instant::now(), Err(words)));
+                asked.await
+            }
+        };
+        match answer {
             Ok(Ok((logs, lag))) => {
                 history.handle(sample(&report, began.elapsed(), lag.records));
                 let forecast = history.forecast();

@@ -46,6 +46,8 @@ const METRICS: &[Metric<Status>] = service::metrics! {
         "Lanes that do not commit, as the receiver says; absent if it does not";
     Gauges "causeway_sender_not_carried_topics" by "reason", not_carried,
         "Topics that match and are not carried because links write them to the source, by reason: brought, returns, too-far";
+    Gauge "causeway_sender_deleted_topics", |s| Some(s.deleted_topics.len() as f64),
+        "Topics with stored positions that the source no longer has; an operator forgets or excludes them";
     Gauge "causeway_sender_unmatched_entries", |s| Some(s.unmatched_entries.len() as f64),
         "Entries of source.topics that match no topic which the source shows to this sender";
     Gauge "causeway_sender_source_transaction_open_seconds",
@@ -199,6 +201,7 @@ mod tests {
     use crate::board::Board;
     use crate::lane::latency::{Latency, Sample};
     use crate::lane::progress::{Closed, Progress};
+    use crate::partitions::deleted_topic::DeletedTopic;
     use crate::rate::RateStatus;
     use crate::report::forecast::Forecast;
     use crate::report::lag::{PartitionStatus, TopicStatus};
@@ -273,6 +276,7 @@ mod tests {
             source_transactions_open: vec![crate::report::open_transactions::OpenTransaction::default()],
             lane_closes,
             halted: vec![halted],
+            deleted_topics: vec![DeletedTopic { topic: "a".into(), positions: 1 }],
             waiting: vec![WaitingStatus::default()],
             receiver_condition: Some(PeerStatus { trouble: vec!["lane 0".into()], ..PeerStatus::default() }),
             not_carried: vec![NotCarried {
@@ -301,6 +305,7 @@ mod tests {
             include_str!("../board/traffic.rs"),
             include_str!("../lane/latency/window.rs"),
             include_str!("../lane/progress.rs"),
+            include_str!("../partitions/deleted_topic.rs"),
             include_str!("../rate.rs"),
             include_str!("../../../service/src/status.rs"),
         ];

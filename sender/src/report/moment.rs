@@ -12,6 +12,7 @@ use wire::partition::Partition;
 use crate::board::{Published, State};
 use crate::lane::latency::RecentDelays;
 use crate::lane::progress::Snapshot;
+use crate::partitions::deleted_topic::DeletedTopic;
 use crate::rate::RateStatus;
 use crate::report::limit::{Evidence, Limit};
 use crate::report::measured::Measured;
@@ -108,9 +109,10 @@ impl Moment {
         });
         let at_target = service::format::waiting("the target", &self.waits_for_target());
         let unmatched = self.unmatched.iter().map(|entry| matches_nothing(entry));
+        let deleted = DeletedTopic::sentences(&self.published.deleted_topics);
         let of_source = self.source_trouble().into_iter().chain(self.published.discovery_trouble.clone());
         let known = of_source.chain(self.no_session()).chain(receiver);
-        known.chain(self.measured.lag.waiting_sentences()).chain(at_target).chain(unmatched).collect()
+        known.chain(self.measured.lag.waiting_sentences()).chain(at_target).chain(unmatched).chain(deleted).collect()
     }
 
     fn source_trouble(&self) -> Option<String> {

@@ -10,6 +10,7 @@ use crate::board::{ChannelPlace, State, Wire};
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::scheduler::ClassView;
 use crate::lane::progress::{Closed, Snapshot, Totals};
+use crate::partitions::deleted_topic::DeletedTopic;
 use crate::partitions::lane_partitions::SourceTopic;
 use crate::rate::RateStatus;
 use crate::report::forecast::Forecast;
@@ -104,6 +105,8 @@ pub struct Status {
     pub source_transactions_open: Vec<OpenTransaction>,
     /// Partitions that an error stopped.
     pub halted: Vec<HaltedPartition>,
+    /// [Deleted](../troubleshoot.md#source-deleted) topics of which positions are stored, at most 1,500.
+    pub deleted_topics: Vec<DeletedTopic>,
     /// Number of partitions that wait for the source.
     pub waiting_at_source: usize,
     /// Number of partitions that wait for the target.

@@ -199,6 +199,7 @@ impl Report {
             dead_channels: published.dead_channels,
             source_transactions_open: measured.open_transactions.clone(),
             not_carried: measured.not_carried.clone(),
+            deleted_topics: published.deleted_topics.clone(),
             unmatched_entries: moment.unmatched,
             rate: moment.rate,
         }

@@ -13,6 +13,9 @@ pub enum SessionEnd {
     /// The receiver closed the session.
     #[error("receiver closed the session: {} ({})", .0.code.sentence(), .0.detail)]
     Closed(Close),
+    /// The source is another cluster than when the process started.
+    #[error("{}", .0.detail)]
+    SourceChanged(Close),
     /// The topic list changed, or topics are in other classes: the next session begins with that.
     #[error("the topic list or the classes changed")]
     Reconfigured,
@@ -42,7 +45,7 @@ impl SessionEnd {
         match self {
             Self::Drained => "DRAINED",
             Self::Reconfigured => "RECONFIGURED",
-            Self::Closed(close) => close.code.name(),
+            Self::Closed(close) | Self::SourceChanged(close) => close.code.name(),
             Self::Lost(_) => "LOST",
             Self::Barred(_) => "BARRED",
         }

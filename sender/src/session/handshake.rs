@@ -2,11 +2,13 @@
 
 use quinn::Connection;
 use transport::control::{ControlError, ControlReader, ControlWriter};
+use wire::close::Close;
 use wire::control::{Control, Hello, Role, Welcome};
-use wire::hello::{FEATURES, VERSIONS};
+use wire::hello::{FEATURE_PROBE, FEATURES, VERSIONS};
 use wire::lanes::{ClassRequest, LANE_HASH};
 
 use super::end::SessionEnd;
+use crate::config::Config;
 
 /// Identity of this process, as every handshake states it.
 #[derive(Debug, Clone)]
@@ -24,6 +26,8 @@ pub struct Identity {
     pub filter_hash: u64,
     /// Rate in bytes per second; 0 for unlimited.
     pub rate: u64,
+    /// True if this process has created a probe topic at the source.
+    pub probes: bool,
 }
 
 /// A session that may begin.
@@ -72,12 +76,39 @@ pub async fn shake_hands(
     }
 }
 
+/// Asks the receiver whether it would admit this sender, without a session. Returns its answer: the code is
+/// `NORMAL` if it would.
+pub async fn ask_admission(connection: &Connection, config: &Config, cluster_id: String) -> Result<Close, SessionEnd> {
+    let identity = Identity { lanes: 0, ..Identity::of(config, cluster_id, 0) };
+    match shake_hands(connection, &identity, true, |_| ()).await {
+        Err(HandshakeError::Ended(SessionEnd::Closed(close))) => Ok(close),
+        Err(HandshakeError::Ended(end)) => Err(end),
+        Err(error) => Err(SessionEnd::Lost(error.to_string())),
+        Ok(_) => Err(SessionEnd::Lost("receiver began a session that was not asked for".to_owned())),
+    }
+}
+
 impl Identity {
+    /// Creates the identity of this process, from its configuration.
+    pub fn of(config: &Config, cluster_id: String, filter_hash: u64) -> Self {
+        Self {
+            link: config.link.to_string(),
+            cluster_id,
+            instance: config.instance.to_string(),
+            process: rand::random(),
+            lanes: config.lanes,
+            filter_hash,
+            rate: config.wan.rate.map_or(0, |rate| rate.bytes_per_second()),
+            classes: config.classes.requests(),
+            probes: false,
+        }
+    }
+
     fn hello(&self, stand_by: bool) -> Hello {
         Hello {
             role: Role::Sender,
             versions: VERSIONS,
-            features: FEATURES,
+            features: if self.probes { FEATURES | FEATURE_PROBE } else { FEATURES },
             link: self.link.clone(),
             cluster_id: self.cluster_id.clone(),
             instance: self.instance.clone(),

@@ -8,6 +8,7 @@ use kafka::catalog::{Bounds, Catalog, Isolation, TopicDescription};
 use kafka::{KafkaError, KafkaFault};
 use service::live::Live;
 use service::lock::Lock;
+use service::names::LinkName;
 use service::topics::{TopicFilter, TopicPattern};
 use tokio::sync::watch;
 use wire::ids::Position;
@@ -16,7 +17,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::Config;
 use crate::partitions::lane_partitions::SourceTopic;
-use crate::source::origins::reading::{OriginReader, OriginsError};
+use crate::source::origins::reading::{OriginReader, UnreadState};
 
 /// Interval between two listings of the topics. New ones are carried within 5 s: half to list them, half to open them.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(2500);
@@ -32,14 +33,31 @@ pub struct Discovered {
     pub topics: Topics,
     /// Entries of the filter that match no topic of the source. A source hides topics that one may not read.
     pub unmatched: Vec<String>,
+    /// Parts of other links' state topics that cannot be read.
+    pub unread: Vec<UnreadState>,
+    /// Sentence that says which other cluster the source has become. The topics are those of the former one.
+    pub other_cluster: Option<String>,
 }
 
 impl Discovered {
-    /// Logs the entries that match nothing now and were not `before`.
-    pub fn report_unmatched(&self, before: &[String]) {
-        for entry in self.unmatched.iter().filter(|entry| !before.contains(entry)) {
+    /// Logs what is wrong now and was not wrong `before`: entries that match nothing, and states that cannot be read.
+    pub fn report(&self, before: &Self) {
+        for entry in self.unmatched.iter().filter(|entry| !before.unmatched.contains(entry)) {
             tracing::warn!("{}", matches_nothing(entry));
         }
+        for unread in self.unread.iter().filter(|unread| !before.unread.contains(unread)) {
+            tracing::warn!("{unread}");
+        }
+        if self.unread.is_empty() && !before.unread.is_empty() {
+            tracing::info!("state topics of all links at the source can be read again");
+        }
+    }
+
+    /// Returns the sentence about the states that cannot be read, if there are any.
+    pub fn trouble(&self) -> Option<String> {
+        let first = self.unread.first()?;
+        let others = self.unread.len() - 1;
+        Some(if others == 0 { first.to_string() } else { format!("{first} ({others} more parts of state topics)") })
     }
 }
 
@@ -54,8 +72,9 @@ pub fn matches_nothing(entry: &str) -> String {
 pub fn discover(
     catalog: &dyn Catalog,
     filter: &TopicFilter,
+    ignored: &[LinkName],
     origins: &mut OriginReader,
-) -> Result<Discovered, OriginsError> {
+) -> Result<Discovered, KafkaError> {
     let all = catalog.topics()?;
     let mut names: Vec<_> = all.iter().map(|topic| &topic.name).filter(|name| filter.matches(name)).cloned().collect();
     names.sort_unstable();
@@ -63,9 +82,10 @@ pub fn discover(
     // Any other error of one topic is of this moment: the next listing has it, and none is taken for deleted meanwhile.
     let described = described.collect::<Result<Vec<_>, _>>()?;
     // Origins are read after the topics: a topic that a link has just created must not look like this cluster's own.
-    let origins = origins.read(catalog, &all)?;
+    let read = origins.read(catalog, &all, &described, ignored)?;
     let topic = |topic: TopicDescription| SourceTopic {
-        origin: origins.of(&topic.name, topic.id, filter.forwards(&topic.name)),
+        origin: read.origins.of(&topic.name, topic.id, filter.forwards(&topic.name)),
+        unsure: read.is_unsure(&topic.name, topic.id),
         name: topic.name.into(),
         id: topic.id,
         partitions: topic.partitions,
@@ -77,11 +97,11 @@ pub fn discover(
     let unmatched = filter.topics().iter().filter(matches_none).filter(|pattern| !is_excluded(pattern));
     let unmatched = unmatched.map(|pattern| pattern.as_str().to_owned()).collect();
     let filter_hash = xxh3_64(filter.canonical().as_bytes());
-    Ok(Discovered { filter_hash, topics: Arc::new(topics), unmatched })
+    Ok(Discovered { filter_hash, topics: Arc::new(topics), unmatched, unread: read.unread, other_cluster: None })
 }
 
 /// Lists the topics every [`INTERVAL`], and immediately with a new filter. Publishes changes until `topics` has no
-/// receiver. Calls `report` with a failure, and with `None` when it is over.
+/// receiver. Calls `report` after each listing with what is wrong, or `None`.
 pub(crate) async fn watch(
     mut watcher: TopicWatcher,
     topics: watch::Sender<Discovered>,
@@ -95,16 +115,21 @@ pub(crate) async fn watch(
             Ok(Ok(found)) => {
                 if std::mem::take(&mut failing) {
                     tracing::info!("source's topics can be listed again");
-                    report(None);
                 }
+                report(found.trouble());
                 topics.send_if_modified(|known| {
                     let changed = *known != found;
                     if changed {
-                        found.report_unmatched(&known.unmatched);
+                        found.report(known);
                         *known = found;
                     }
                     changed
                 });
+            }
+            Ok(Err(error @ ListError::ClusterChanged { .. })) => {
+                tracing::error!("{error}");
+                topics.send_modify(|known| known.other_cluster = Some(error.to_string()));
+                return;
             }
             Ok(Err(error)) => {
                 if !std::mem::replace(&mut failing, true) {
@@ -122,6 +147,19 @@ pub(crate) async fn watch(
     }
 }
 
+/// Reasons why the topics of the source could not be listed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListError {
+    /// The cluster does not answer.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// The cluster at this address is another one than when the process started.
+    #[error(
+        "the source cluster's id was {was}, is {is}: it was rebuilt, or the address leads to another one; to carry it in place of the former one, set `links.accept_cluster = \"{is}\"` in the receiver's file, reload it and start the sender again"
+    )]
+    ClusterChanged { was: Arc<str>, is: String },
+}
+
 /// Lists the topics of one source with the current filter.
 #[derive(Clone)]
 pub(crate) struct TopicWatcher {
@@ -129,12 +167,23 @@ pub(crate) struct TopicWatcher {
     pub config: Live<Config>,
     /// Reader of the topics' origins, used by one listing at a time.
     pub origins: Arc<Lock<OriginReader>>,
+    /// Id of the cluster when it was first asked; `None` before that.
+    pub cluster: Option<Arc<str>>,
 }
 
 impl TopicWatcher {
     /// Lists the topics once; blocks on the cluster.
-    pub(crate) fn list(&self) -> Result<Discovered, OriginsError> {
-        discover(&*self.catalog, &self.config.now().source.filter(), &mut self.origins.lock())
+    pub(crate) fn list(&self) -> Result<Discovered, ListError> {
+        let source = &self.config.now().source;
+        let found = discover(&*self.catalog, &source.filter(), &source.ignore_links, &mut self.origins.lock())?;
+        // Asked last: then the topics are those of this cluster.
+        match &self.cluster {
+            Some(was) => {
+                let is = self.catalog.cluster_id()?;
+                if *is == **was { Ok(found) } else { Err(ListError::ClusterChanged { was: Arc::clone(was), is }) }
+            }
+            None => Ok(found),
+        }
     }
 }
 

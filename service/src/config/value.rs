@@ -157,6 +157,11 @@ impl Setting for Address {
     }
 }
 
+/// Returns addresses as a list in one line.
+pub fn list_of(addresses: &[Address]) -> String {
+    addresses.iter().map(Address::to_string).collect::<Vec<_>>().join(", ")
+}
+
 impl Address {
     fn split(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;

@@ -6,7 +6,7 @@ use crate::error::{DecodeError, ensure, within};
 use crate::limits::{
     CLUSTERS_MAX, LANES_MAX, LINK_NAME_MAX, NAMED_PARTITIONS_MAX, NAMED_TROUBLES_MAX, OFFER_PARTITIONS_MAX,
     PARTITIONS_MAX, SETTING_BYTES_MAX, SETTINGS_MAX, SETTINGS_TOPICS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX,
-    TOPIC_NAME_MAX,
+    TOPIC_NAME_MAX, TOPICS_NAMED_MAX,
 };
 
 /// Checks that every value of a message is within its limit.
@@ -68,6 +68,22 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
             within("reason", reason.len(), STRING_MAX)?;
             within("detail", detail.len(), STRING_MAX)
         }
+        Control::TopicsGone { topics } => {
+            within("topics", topics.len(), TOPICS_NAMED_MAX)?;
+            topics.iter().try_for_each(|topic| check_topic(topic))
+        }
+        Control::Orphaned { topics, .. } => {
+            within("topics", topics.len(), TOPICS_NAMED_MAX)?;
+            topics.iter().try_for_each(|orphaned| check_topic(&orphaned.topic))
+        }
+        Control::Forget { topic, reason, .. } => {
+            check_topic(topic)?;
+            within("reason", reason.len(), STRING_MAX)
+        }
+        Control::Forgotten { topic, refused, .. } => {
+            check_topic(topic)?;
+            within("detail", refused.len(), STRING_MAX)
+        }
     }
 }
 
@@ -76,7 +92,6 @@ fn check_hello(hello: &Hello) -> Result<(), DecodeError> {
     within("cluster id", hello.cluster_id.len(), STRING_MAX)?;
     within("instance", hello.instance.len(), STRING_MAX)?;
     within("lane hash", hello.lane_hash.len(), STRING_MAX)?;
-    ensure(hello.lanes > 0, "a link without lanes")?;
     within("lanes", hello.lanes.into(), LANES_MAX.into())?;
     within("classes", hello.classes.len(), LANES_MAX.into())?;
     hello.classes.iter().try_for_each(|class| {

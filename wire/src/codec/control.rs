@@ -82,6 +82,10 @@ control_kinds! {
     35 "↔" PartitionHalted { lane, epoch, slot, position, reason, detail };
     36 "→" Settings { topics };
     37 "←" StoredAt { lane, epoch, slot, at };
+    40 "→" TopicsGone { topics };
+    41 "←" Orphaned { topics, others };
+    42 "→" Forget { topic, asked, reason };
+    43 "←" Forgotten { topic, positions, refused };
     48 "←" Ack { lane, epoch, sequence, timing };
 }
 
@@ -162,6 +166,7 @@ fn clipped(control: &Control) -> Control {
     if let Control::LaneClosed { detail, .. }
     | Control::PartitionHalted { detail, .. }
     | Control::ChannelClosed { detail, .. }
+    | Control::Forgotten { refused: detail, .. }
     | Control::Close(Close { detail, .. }) = &mut control
     {
         cut(detail, STRING_MAX);
