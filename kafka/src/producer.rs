@@ -54,7 +54,7 @@ pub struct ProducerConfig<'a> {
     pub transaction_timeout: Duration,
     /// Bytes of records that may wait in the client.
     pub memory: u64,
-    /// Topics whose records are compressed with zstd, whatever codec the properties name.
+    /// Topics whose records are compressed with zstd instead of the codec of the properties.
     pub zstd_topics: &'a BTreeSet<Arc<str>>,
 }
 

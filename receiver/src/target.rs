@@ -120,7 +120,7 @@ pub trait LaneTarget: Send {
     /// their open transactions are ended, before this returns. It fails if that takes longer than `within`: a partition of
     /// the last transaction may not be writable now.
     fn fence(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError>;
-    /// Fences every producer of another id likewise, and leaves the present producer as it is.
+    /// Fences every producer of another id likewise, and keeps the present producer.
     fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError>;
     /// Starts a transaction of the lane's producer.
     fn begin(&mut self) -> Result<(), TargetError>;

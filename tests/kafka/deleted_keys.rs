@@ -68,7 +68,8 @@ fn lost_deletions_halt_until_accepted_by_operator_or_policy() -> Result<()> {
             journal::write(&pair.source, topic, 0, &[record(&format!("f{}", number % 3), Some("filler"))?])?;
         }
         number += 1;
-        std::thread::sleep(Duration::from_secs(1));
+        // The next segment begins when the present one is a second old.
+        harness::wait::through(Duration::from_secs(1), || Ok(()))?;
     }
     for topic in both {
         journal::write(&pair.source, topic, 0, &[record("last", Some("value"))?])?;

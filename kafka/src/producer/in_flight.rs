@@ -1,7 +1,7 @@
 //! Limit on the bytes that a producer has in flight. Sans-IO.
 //!
 //! What the client has queued cannot be taken back, and a transaction ends only once all of it is reported. A broker
-//! with a quota delays its answers by seconds. So no more is queued than it takes soon: the limit begins low, grows
+//! with a quota delays its answers by seconds. So only as much is queued as it takes soon: the limit begins low, grows
 //! with every window that was reported without a delay, and is halved when the broker announces one.
 
 /// Lowest limit in bytes, and the growth with each window. Answers arrive within milliseconds unless there is a quota,

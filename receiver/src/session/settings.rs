@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn topics_that_do_not_exist_yet_are_asked_for_less_and_less_often() {
+    fn topics_that_do_not_exist_yet_are_asked_for_less_often() {
         let mut now = Instant::now();
         let mut comparison = comparison(now);
         comparison.handle_announced(vec![announced("a", Some("-1")), announced("ab", Some("-1"))], now);

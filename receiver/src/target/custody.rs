@@ -2,7 +2,7 @@
 //!
 //! The state partition itself is the register. A process that wants the lane appends a *bid* on the custody that it has
 //! read, in a transaction of the id that it will write through. The first committed bid on a custody, in the order of the
-//! log, is the next custody; all later ones are void. So two bidders never both win, whatever they have read.
+//! log, is the next custody; all later ones are void. So two bidders never both win, even if both have read an old state.
 //! The winner then fences every id through which an earlier holder may write, and only then commits the custody record.
 //!
 //! Bids have keys of their own, each used once: a bid under the custody record's key could be overwritten by the holder

@@ -25,7 +25,7 @@ struct Inner {
     waits_since: Option<Instant>,
     partitions: HashMap<Slot, (Partition, Position)>,
     drained: bool,
-    /// Lane as it is shown, without open slots. Partitions that are not read still lag.
+    /// Lane as shown, without open slots. Partitions that are not read still lag.
     shown: Snapshot,
 }
 

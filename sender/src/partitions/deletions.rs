@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_was_away_for_longer_than_deletions_are_kept_halts() {
+    fn a_link_away_for_longer_than_deletions_are_kept_halts() {
         let stored = |ago: i64, young: i64| {
             let deletions = compacted(DAY);
             deletions.handle_stored_at(&at(), NOW - ago);

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use proc_macro2::TokenStream;
 
-/// Folders that git does not track, or that hold what a build made.
+/// Folders at the root that git does not track, or that hold what a build made.
 const SKIPPED_FOLDERS: [&str; 4] = ["target", ".git", "artifacts", "coverage"];
 
 /// A file of the tree.
@@ -123,7 +123,8 @@ fn collect(dir: &Path, prefix: &str, files: &mut Vec<File>) -> Result<()> {
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
         if entry.file_type()?.is_dir() {
-            if !SKIPPED_FOLDERS.contains(&name.as_str()) {
+            // Crates may have folders of these names.
+            if !SKIPPED_FOLDERS.contains(&path.as_str()) {
                 collect(&entry.path(), &path, files)?;
             }
         } else if name != ".git" && name != "Cargo.lock" {
