@@ -116,7 +116,7 @@ pub struct JumpRecord {
     pub from: i64,
     /// The position after the jump.
     pub to: i64,
-    /// Further consent of the operator: `another incarnation`, `the target as it is`, or none.
+    /// Further consent of the operator, as [`accepted`] words it; empty for none.
     pub accepted: String,
     /// User and reason of the request.
     pub reason: String,
