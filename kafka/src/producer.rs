@@ -66,9 +66,9 @@ pub enum ProduceError {
     /// A record is refused permanently, or its partition does not exist.
     #[error("{} refuses a record: {}", .0.partition, .0.reason)]
     Rejected(Rejection),
-    /// A record is refused permanently because of its size after compression.
+    /// A record is refused permanently because of its size after compression. Its key and value have this many bytes before.
     #[error("{} refuses a record: {}", .0.partition, .0.reason)]
-    TooLarge(Rejection),
+    TooLarge(Rejection, u64),
     /// The receiver may not write a topic of the transaction, and the client does not say which. Nothing was sent.
     #[error(transparent)]
     Unwritable(KafkaError),
@@ -388,7 +388,11 @@ impl Producer {
             let reason = bad.reason.clone();
             let rejection = Rejection { partition, refusal, first, last, reason };
             let is_size = known(bad.code) == Some(Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
-            return Err(if is_size { ProduceError::TooLarge } else { ProduceError::Rejected }(rejection));
+            return Err(if is_size {
+                ProduceError::TooLarge(rejection, bad.bytes)
+            } else {
+                ProduceError::Rejected(rejection)
+            });
         }
         let error = CallError { code: bad.code, reason: bad.reason.clone(), retriable: false };
         Err(self.unwritable().unwrap_or_else(|| self.failed("delivery", error).into()))

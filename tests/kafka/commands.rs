@@ -79,7 +79,7 @@ fn status_shows_the_link_and_its_topics() -> Result<()> {
     status(&link.receiver, &[])?.expect(0, "state       sender sender holds it")?;
     status(&link.receiver, &[])?.expect(0, "lanes       8 of 8 open")?;
 
-    status(&link.sender, &["--topics"])?.expect(0, &format!("{topic}           4       0               0"))?;
+    status(&link.sender, &["--topics"])?.expect(0, &format!("{topic}           4       0        0               0"))?;
     let shown = status(&link.sender, &["--topic", topic, "--json"])?;
     shown.expect(0, "")?;
     let partitions: Vec<serde_json::Value> = serde_json::from_str(&shown.printed)?;

@@ -5,8 +5,8 @@
 //! with every window that was reported without a delay, and is halved when the broker announces one.
 
 /// Lowest limit in bytes, and the growth with each window. Answers arrive within milliseconds unless there is a quota,
-/// so that the limit passes 1 MB within 0.2 s.
-const STEP: u64 = 64 << 10;
+/// so that the limit passes 1 MB within half a second.
+const STEP: u64 = 16 << 10;
 /// Highest limit in bytes: more than any transaction has.
 const MAX: u64 = 64 << 20;
 

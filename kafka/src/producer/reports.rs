@@ -29,6 +29,8 @@ pub(super) struct BadReport {
     pub(super) origin: Option<Origin>,
     /// The lowest and the highest source offset of the partition's records with the same refusal: the batch.
     pub(super) offsets: (Offset, Offset),
+    /// Bytes of the key and the value of the first of them.
+    pub(super) bytes: u64,
 }
 
 impl Reports {
@@ -57,7 +59,7 @@ impl Reports {
                 let Some((code, reason)) = event.error() else { return 0 };
                 // SAFETY: the event is live.
                 if unsafe { sys::rd_kafka_event_error_is_fatal(event.raw()) } != 0 {
-                    self.bad(BadReport { code, reason, origin: None, offsets: (Offset(-1), Offset(-1)) });
+                    self.bad(BadReport { code, reason, origin: None, offsets: (Offset(-1), Offset(-1)), bytes: 0 });
                 } else {
                     tracing::debug!(code, "kafka client: {reason}");
                 }
@@ -79,7 +81,8 @@ impl Reports {
                     return bytes;
                 }
                 self.count += 1;
-                bytes += ((*message).len + (*message).key_len) as u64;
+                let size = ((*message).len + (*message).key_len) as u64;
+                bytes += size;
                 let origin = ((*message).rkt.addr(), (*message).partition);
                 // Read as a number: a newer broker's code may have no name in the bindings' enum.
                 match ptr::addr_of!((*message).err).cast::<i32>().read() {
@@ -97,7 +100,8 @@ impl Reports {
                         let reason = refusal_reason(code, !(*message).key.is_null());
                         // The opaque number from `record::enqueue`.
                         let source = Offset((*message)._private.addr() as i64);
-                        self.bad(BadReport { code, reason, origin: Some(origin), offsets: (source, source) });
+                        let offsets = (source, source);
+                        self.bad(BadReport { code, reason, origin: Some(origin), offsets, bytes: size });
                     }
                 }
             }

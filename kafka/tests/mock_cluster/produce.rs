@@ -156,7 +156,7 @@ fn a_refused_batch_is_named_by_its_source_offsets() {
     send(40).unwrap();
     cluster.mock.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
     match send(i64::MAX - 1) {
-        Err(ProduceError::TooLarge(rejection)) => {
+        Err(ProduceError::TooLarge(rejection, _)) => {
             assert_eq!((rejection.first, rejection.last), (Offset(i64::MAX - 1), Offset(i64::MAX - 1)));
         }
         other => panic!("{other:?}"),

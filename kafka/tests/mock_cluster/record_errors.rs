@@ -104,7 +104,7 @@ fn refused(code: Code, key: Option<&[u8]>) -> String {
     let frame = Bytes::from_static(b"a secret");
     send(&mut producer, "t", 0, &Data { key, value: Some(&frame), ..Data::default() }, &frame);
     match producer.drain() {
-        Err(ProduceError::Rejected(rejection) | ProduceError::TooLarge(rejection)) => {
+        Err(ProduceError::Rejected(rejection) | ProduceError::TooLarge(rejection, _)) => {
             assert_eq!((rejection.partition.to_string().as_str(), rejection.refusal), ("t/0", Refusal::Record));
             rejection.reason
         }

@@ -9,6 +9,8 @@ pub(super) struct Facts {
     pub draining: bool,
     /// Problem of the target before it first answered.
     pub trouble: Option<String>,
+    /// Sentence that says that the target was rebuilt, and is not accepted.
+    pub rebuilt: Option<String>,
     /// Reason why the target counts as unreachable.
     pub unreachable: Option<String>,
     /// Open lanes of all links.
@@ -26,6 +28,9 @@ impl Facts {
         }
         if self.draining {
             return Err("draining".to_owned());
+        }
+        if let Some(rebuilt) = self.rebuilt {
+            return Err(rebuilt);
         }
         if let Some(reason) = self.unreachable {
             return Err(format!("the target cluster is unreachable: {reason}"));
@@ -58,6 +63,7 @@ mod tests {
                 "waiting for the target cluster: no route",
             ),
             (Facts { draining: true, ..serving() }, "draining"),
+            (Facts { rebuilt: Some("its id was a, is b".into()), ..serving() }, "its id was a, is b"),
             (
                 Facts { unreachable: Some("no answer for 15 s".into()), ..serving() },
                 "the target cluster is unreachable: no answer for 15 s",

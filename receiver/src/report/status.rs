@@ -206,7 +206,8 @@ impl Board {
         let facts = Facts {
             listens: serving.is_some(),
             draining: inner.draining,
-            trouble: inner.trouble.clone().or_else(|| serving.and_then(Serving::rebuilt)),
+            trouble: inner.trouble.clone(),
+            rebuilt: serving.and_then(Serving::rebuilt),
             unreachable,
             lanes: lanes.iter().filter(|view| view.epoch.is_some()).count(),
             failing: lanes.into_iter().filter_map(|view| view.trouble).collect(),

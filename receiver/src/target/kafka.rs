@@ -70,7 +70,6 @@ impl Target for KafkaTarget {
             log,
             written: HashMap::new(),
             zstd_topics: BTreeSet::new(),
-            produced: None,
             producer: None,
         })
     }
@@ -88,8 +87,6 @@ pub struct KafkaLane {
     written: HashMap<Vec<u8>, i64>,
     /// Topics whose records are compressed with zstd: one of them was too large with the client's codec.
     zstd_topics: BTreeSet<Arc<str>>,
-    /// Source offset and size before compression of the record produced last.
-    produced: Option<(Offset, usize)>,
     /// `None` until fenced, and after a discard.
     producer: Option<Producer>,
 }
@@ -110,7 +107,7 @@ impl KafkaLane {
     /// Tells a refusal of the lane's own state from one of a record that it carries.
     fn about_state(&self, error: ProduceError) -> TargetError {
         match error {
-            ProduceError::Rejected(rejection) | ProduceError::TooLarge(rejection)
+            ProduceError::Rejected(rejection) | ProduceError::TooLarge(rejection, _)
                 if rejection.partition.topic == self.state_topic =>
             {
                 TargetError::StateRejected { topic: rejection.partition.topic, reason: rejection.reason }
@@ -132,8 +129,8 @@ impl KafkaLane {
 
     fn judge(&mut self, error: ProduceError) -> TargetError {
         match error {
-            ProduceError::TooLarge(rejection) if rejection.partition.topic != self.state_topic => {
-                TargetError::Rejected(self.judge_size(rejection))
+            ProduceError::TooLarge(rejection, bytes) if rejection.partition.topic != self.state_topic => {
+                TargetError::Rejected(self.judge_size(rejection, bytes))
             }
             other => self.about_state(other),
         }
@@ -141,7 +138,7 @@ impl KafkaLane {
 
     /// Judges the refusal of records that are too large. The source may have taken one record in another codec: it is
     /// appended again with zstd, before its refusal counts.
-    fn judge_size(&mut self, rejection: Rejection) -> Rejection {
+    fn judge_size(&mut self, rejection: Rejection, bytes: u64) -> Rejection {
         if rejection.first != rejection.last {
             return rejection;
         }
@@ -150,11 +147,10 @@ impl KafkaLane {
             tracing::info!(%topic, "a record is too large in the present codec; compressing this topic with zstd");
             return Rejection { refusal: Refusal::Doubted, ..rejection };
         }
-        let size = self.produced.filter(|(offset, _)| *offset == rejection.first).map(|(_, bytes)| bytes);
-        let size = size.map_or_else(String::new, |bytes| format!("{bytes} bytes before compression, "));
         let limit = self.log.settings(topic).ok().and_then(|settings| settings.max_message_bytes());
         let limit = limit.map_or_else(String::new, |limit| format!(", and `max.message.bytes` of {topic} is {limit}"));
-        let reason = format!("{}: it has {size}was tried with zstd too{limit}", rejection.reason);
+        let reason =
+            format!("{}: it has {bytes} bytes before compression, was tried with zstd too{limit}", rejection.reason);
         Rejection { reason, ..rejection }
     }
 
@@ -252,7 +248,6 @@ impl LaneTarget for KafkaLane {
         Ok(self.producer()?.begin()?)
     }
     fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError> {
-        self.produced = Some((record.offset, record.raw_len()));
         self.append(&to.topic, to.partition, record, frame)
     }
 
@@ -306,7 +301,7 @@ impl From<ProduceError> for TargetError {
         match error {
             ProduceError::Kafka(error) => Self::Kafka(error),
             ProduceError::Unwritable(error) => Self::Unauthorized(error),
-            ProduceError::Rejected(rejection) | ProduceError::TooLarge(rejection) => Self::Rejected(rejection),
+            ProduceError::Rejected(rejection) | ProduceError::TooLarge(rejection, _) => Self::Rejected(rejection),
         }
     }
 }
