@@ -15,14 +15,13 @@ const DELIVERED: Duration = Duration::from_secs(120);
 const QUOTA: u64 = 200_000;
 
 #[test]
-fn producer_quota_costs_no_transaction() -> Result<()> {
+fn producer_quota_aborts_a_fifth_of_the_records_at_most() -> Result<()> {
     let pair = Pair::shared()?;
     let topic = topics::create_unique(&pair.source, "quota", 16)?;
     let written = Load::new(&topic, 16).limit(2_000).value_max(64 << 10).start(&pair.source)?.finish()?.written;
     let link = topics::unique("quota");
     Rights::of(&pair.target)?.limit_writes(&format!("causeway-{link}"), QUOTA)?;
-    let mut files = LinkFiles::new(&link, &pair.source, &pair.target, &[&topic])?;
-    files.receiver.set("target", "transaction_timeout", "\"10 s\"");
+    let files = LinkFiles::new(&link, &pair.source, &pair.target, &[&topic])?;
     let began = Instant::now();
     let (receiver, _sender) = files.start()?;
     let delayed = |status: &serde_json::Value| status["links"][0]["quota_delay_seconds"].as_f64() > Some(0.0);
@@ -43,6 +42,5 @@ fn producer_quota_costs_no_transaction() -> Result<()> {
     let counts = &receiver.admin.status()?["links"][0]["counts"];
     println!("{took:?}, longest time without a commit {longest:?}, {appended} of {} appended, {counts}", written.len());
     ensure!(appended * 5 <= written.len() * 6, "{appended} records were appended to commit {}", written.len());
-    ensure!(counts["recoveries"] == 0, "{counts}: a transaction timed out");
     Ok(())
 }
