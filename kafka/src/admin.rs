@@ -50,24 +50,30 @@ impl KafkaCatalog {
     }
 }
 
-impl Catalog for KafkaCatalog {
-    fn cluster_id(&self) -> Result<String, KafkaError> {
+impl KafkaCatalog {
+    fn cluster_id_within(&self, limit: Duration) -> Result<String, KafkaError> {
         // The client keeps the id of its last metadata, and the cluster may have been rebuilt since.
-        metadata::of_brokers(&self.0, LIMIT)?;
+        metadata::of_brokers(&self.0, limit)?;
         // SAFETY: the instance is live; we own the string, and copy it before it is freed.
         unsafe {
-            let id = sys::rd_kafka_clusterid(self.0.raw(), millis(LIMIT));
+            let id = sys::rd_kafka_clusterid(self.0.raw(), millis(limit));
             if id.is_null() {
-                return Err(KafkaError::timed_out("cluster id", LIMIT));
+                return Err(KafkaError::timed_out("cluster id", limit));
             }
             let copy = lossy(id).into_owned();
             sys::rd_kafka_mem_free(self.0.raw(), id.cast());
             Ok(copy)
         }
     }
+}
 
-    fn ping(&self) -> Result<(), KafkaError> {
-        metadata::of_brokers(&self.0, PING_LIMIT)
+impl Catalog for KafkaCatalog {
+    fn cluster_id(&self) -> Result<String, KafkaError> {
+        self.cluster_id_within(LIMIT)
+    }
+
+    fn ping(&self) -> Result<String, KafkaError> {
+        self.cluster_id_within(PING_LIMIT)
     }
 
     fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {

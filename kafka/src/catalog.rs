@@ -120,9 +120,9 @@ pub trait Catalog: Send + Sync {
     fn cluster_id(&self) -> Result<String, KafkaError> {
         unsupported("cluster id")
     }
-    /// Asks any broker for an answer, at little cost: the cluster can be reached.
-    fn ping(&self) -> Result<(), KafkaError> {
-        self.topics().map(drop)
+    /// Asks any broker for an answer, in 10 s at most: the cluster can be reached. Returns Kafka's id of the cluster.
+    fn ping(&self) -> Result<String, KafkaError> {
+        self.cluster_id()
     }
     /// Lists every topic of the cluster.
     fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {

@@ -5,7 +5,6 @@ pub(crate) mod condition;
 pub(crate) mod left_out;
 pub(crate) mod registry;
 pub mod state_topic;
-pub(crate) mod target_watch;
 pub(crate) mod weaker;
 
 use std::collections::HashMap;

@@ -29,7 +29,6 @@ use crate::lane::thread::{LaneHandle, LaneThread, MAILBOX_CAPACITY};
 use crate::lane::timings::Timings;
 use crate::link::StartLane;
 use crate::link::registry::ServedLinks;
-use crate::link::target_watch;
 use crate::report::status::{Board, Serving};
 use crate::session::{Host, server};
 use crate::target::Target;
@@ -104,9 +103,8 @@ pub async fn run<T: Target>(
         memory,
         refusals: Arc::clone(&refusals),
     });
-    let identifying = tokio::spawn(Arc::clone(&cluster).watch(Arc::clone(&catalog), Arc::clone(&links)));
+    let watching = tokio::spawn(Arc::clone(&cluster).watch(Arc::clone(&catalog), Arc::clone(&links)));
     let following = tokio::spawn(follow(live, budget, endpoint.clone(), Arc::clone(&links)));
-    let watching = tokio::spawn(target_watch::watch(Arc::clone(&links), Arc::clone(&catalog)));
     let host = Arc::new(Host {
         cluster,
         bootstrap_servers: service::config::list_of(&config.target.bootstrap_servers),
@@ -121,7 +119,6 @@ pub async fn run<T: Target>(
     server::serve(endpoint, host, shutdown.clone()).await;
     following.abort();
     watching.abort();
-    identifying.abort();
     board.drain();
     let stopping = tokio::task::spawn_blocking(move || links.stop());
     tokio::select! {

@@ -5,18 +5,16 @@
 //! naming it in `links.accept_cluster`, or by restarting the receiver.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use kafka::catalog::Catalog;
+use service::cluster_watch;
 use service::lock::Lock;
 use wire::close::Close;
 
 use crate::lane::terms::target_changed;
 use crate::link::LinkSettings;
 use crate::link::registry::ServedLinks;
-
-/// Interval between two looks at the id of the cluster.
-const INTERVAL: Duration = Duration::from_secs(3);
 
 /// Ids of the target cluster.
 #[derive(Debug)]
@@ -56,21 +54,18 @@ impl TargetCluster {
         is_news
     }
 
-    /// Looks at the id of the cluster regularly. Ends the sessions of links that do not accept another one.
+    /// Asks the cluster regularly whether it answers, so that an idle receiver notices its loss too, and with which id.
+    /// Ends the sessions of links that do not accept another one.
     pub(crate) async fn watch(self: Arc<Self>, catalog: Arc<dyn Catalog>, links: Arc<ServedLinks>) {
         loop {
-            tokio::time::sleep(INTERVAL).await;
             let asks = Arc::clone(&catalog);
-            match tokio::task::spawn_blocking(move || asks.cluster_id()).await {
-                Ok(Ok(id)) => {
-                    if self.handle_found(id) {
-                        self.end_sessions(&links);
-                    }
-                }
-                // An unreachable cluster is reported by the lanes.
-                Ok(Err(error)) => tracing::debug!(%error, "could not ask for the target cluster's id"),
-                Err(_) => return,
+            let Ok(asked) = tokio::task::spawn_blocking(move || asks.ping()).await else { return };
+            let answer = asked.as_ref().map(drop).map_err(ToString::to_string);
+            links.target.lock().handle(Instant::now(), answer);
+            if asked.is_ok_and(|id| self.handle_found(id)) {
+                self.end_sessions(&links);
             }
+            tokio::time::sleep(cluster_watch::INTERVAL).await;
         }
     }
 
