@@ -196,18 +196,15 @@ impl Producer {
             let codec = self.zstd_topics.contains(topic).then_some(c"zstd");
             self.topics.insert(topic.clone(), Topic::open(&self.client, topic, codec)?);
         }
-        let bytes = size(record);
-        while !self.in_flight.has_room(bytes) {
-            self.in_time("room for a record in flight")?;
-            self.gather(ROOM_WAIT);
-            self.verdict()?;
+        while !self.has_room(record) {
+            self.await_room(record, self.timeout)?;
         }
         let mut refreshed = false;
-        loop {
+        let address = loop {
             let handle = &self.topics[topic];
             // SAFETY: a lent value lies within a frame that outlives its report or the instance.
             let Err(error) = (unsafe { record::enqueue(&self.client, handle, partition, record, lent) }) else {
-                break;
+                break handle.address();
             };
             if error.is(Code::RD_KAFKA_RESP_ERR__QUEUE_FULL) {
                 self.in_time("room in the client's queue")?;
@@ -228,10 +225,10 @@ impl Producer {
             } else {
                 return Err(self.failed("produce", error).into());
             }
-        }
+        };
         self.sent += 1;
-        self.in_flight.handle_queued(bytes);
-        self.sent_to.add((self.topics[topic].address(), partition));
+        self.in_flight.handle_queued(size(record));
+        self.sent_to.add((address, partition));
         if self.sent.is_multiple_of(REPORTS_EVERY) {
             self.gather(Duration::ZERO);
         }

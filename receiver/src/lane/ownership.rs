@@ -95,26 +95,23 @@ impl Ownership {
             write(attempt.target, &state::bid_key(name), Some(&state::encode(&bid)))?
         };
         let state = attempt.read_through(end)?;
-        if !self.holds(&state.custody) {
-            return Ok(Secured::Lost(state.custody.present));
-        }
-        if state.custody.present.writer != own {
+        let is_held = self.holds(&state.custody);
+        if is_held && state.custody.present.writer != own {
             // Others would fence the id that is stored, and not this one.
             return Err(outdated(attempt.lane).into());
         }
         let others = state.custody.others(holder, &own);
-        if others.is_empty() {
-            return Ok(Secured::Owned(Box::new(state)));
+        if !is_held || others.is_empty() {
+            return Ok(self.outcome(state));
         }
         // Again, although it was done before: only an instance that begins after the bid stands sees it.
         expel(attempt.target, others)?;
         let end = write(attempt.target, &state::barrier_key(), None)?;
-        let state = attempt.read_through(end)?;
-        Ok(if self.holds(&state.custody) {
-            Secured::Owned(Box::new(state))
-        } else {
-            Secured::Lost(state.custody.present)
-        })
+        Ok(self.outcome(attempt.read_through(end)?))
+    }
+
+    fn outcome(&self, state: LaneState) -> Secured {
+        if self.holds(&state.custody) { Secured::Owned(Box::new(state)) } else { Secured::Lost(state.custody.present) }
     }
 
     /// Initialises the id of the custody, or else, if this process has the custody, another of its ids.
