@@ -16,5 +16,6 @@
 //! All tests share the clusters and run one after the other; each has processes of its own.
 
 mod attacker;
+mod handshakes;
 mod held;
 mod stage;
