@@ -15,6 +15,7 @@
 //! ```
 //! All tests share the clusters and run one after the other; each has processes of its own.
 
+mod admin_port;
 mod attacker;
 mod handshakes;
 mod held;

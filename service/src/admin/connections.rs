@@ -61,6 +61,8 @@ pub(super) async fn serve(
                 Some(tls) => connection.run(async { Ok(TlsAcceptor::from(tls).accept(stream).await?) }).await,
             }
         });
+        // Each has a turn to read its request before others may displace it.
+        tokio::task::yield_now().await;
     }
     drop(listener);
     stop.send_replace(true);
