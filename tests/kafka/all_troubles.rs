@@ -45,7 +45,8 @@ struct Topics {
 
 impl Topics {
     fn create(pair: &Pair) -> Result<Self> {
-        let (source, target) = (&pair.source, &pair.target);
+        let source = &pair.source;
+        let target = &pair.target;
         let one = |stem| topics::create_unique(source, stem, 1);
         let topics = Self {
             unread: topics::create_unique_on(source, "unread", 1, 3)?,
@@ -72,7 +73,8 @@ impl Topics {
 
     /// Brings all trouble about.
     fn trouble(&self, pair: &Pair) -> Result<()> {
-        let (source, target) = (&pair.source, &pair.target);
+        let source = &pair.source;
+        let target = &pair.target;
         let write = |topic: &str, record| journal::write(source, topic, 0, &[record]).map(drop);
         write(&self.keyless, Record { key: None, ..numbered(10, b"a value".to_vec()) })?;
         write(&self.large, numbered(10, noise(TOO_LARGE)))?;
