@@ -19,9 +19,9 @@ use service::tls::{Credentials, TlsError};
 pub use dialer::{Dialer, Dialled};
 pub use fault::{ChannelFault, DialError};
 pub use gauge::{Gauge, Reading};
-pub use settings::{EndpointSettings, PATH_MTU_BYTES, TIMES_THE_PATH};
+pub use settings::{EndpointSettings, FIRST_WINDOW_BYTES, PATH_MTU_BYTES, TIMES_THE_PATH};
 pub use sockets::{Sockets, SystemSockets};
-pub use windows::keep_windows;
+pub use windows::{admit, keep_windows};
 
 /// Handshakes that may be pending at a listening end at the same time: it has few peers.
 const INCOMING_MAX: usize = 64;
