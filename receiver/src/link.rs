@@ -357,3 +357,72 @@ impl Inner {
 fn changed() -> Close {
     Close::normal("the receiver's configuration of this link changed")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use service::bell::Bell;
+    use service::mailbox::Mailbox;
+    use testkit::MemoryCatalog;
+
+    use super::*;
+
+    fn link(name: &str) -> Arc<ServedLink> {
+        let settings = LinkSettings {
+            name: name.to_owned(),
+            senders: vec![],
+            topics: TopicFilter::new(vec![], vec![]),
+            rename: Rename::prefix(""),
+            copy_configs: false,
+            replication: None,
+            credit_bytes: 0,
+            accept_cluster: None,
+            limits: LinkLimits::default(),
+        };
+        // Nothing reads the lane's mailbox, as if its target had not answered for long.
+        let hangs = |_: &LinkSettings, _| {
+            let handle = LaneHandle { mailbox: Mailbox::new(1024, Bell::default()), view: Arc::default() };
+            Ok((handle, thread::spawn(|| {})))
+        };
+        Arc::new(ServedLink::new(settings, Arc::new(MemoryCatalog::new("target")), Arc::new(hangs)))
+    }
+
+    fn terms(link: &str) -> Arc<Terms> {
+        Arc::new(Terms {
+            link: link.to_owned(),
+            classes: ClassTable::new(1),
+            lane_hash: "h".to_owned(),
+            source_cluster: "source".to_owned(),
+            target_cluster: "target".to_owned(),
+            filter_hash: 1,
+            sender: "s".to_owned(),
+            accepts: None,
+        })
+    }
+
+    #[tokio::test]
+    async fn dials_to_a_lane_that_hangs_leave_nothing_behind() {
+        const DIALS: usize = 600;
+        let hangs = link("hangs");
+        let classes = [ClassRequest { name: "urgent".to_owned(), lanes: 1, strict: false }];
+        let mut dials = tokio::task::JoinSet::new();
+        for _ in 0..DIALS {
+            let (link, classes) = (Arc::clone(&hangs), classes.clone());
+            dials.spawn(async move { link.prepare(&terms("hangs"), &classes).await.is_ok() });
+        }
+        let mut asked = Vec::new();
+        while asked.len() < DIALS {
+            tokio::task::yield_now().await;
+            let lanes = hangs.overview().lanes;
+            asked.extend(lanes.first().and_then(|lane| lane.mailbox.pop()));
+        }
+        let is_over = |command: &Command| matches!(command, Command::Classes { answer, .. } if answer.is_closed());
+        assert!(!asked.iter().any(is_over), "all of them wait");
+        assert_eq!(hangs.blocking.run(|| 7).await, Some(7), "without a thread");
+        dials.shutdown().await;
+        assert!(asked.iter().all(is_over), "the lane drops the requests of connections that have ended");
+        let (lanes, classes) = link("other").prepare(&terms("other"), &[]).await.unwrap();
+        assert_eq!((lanes.len(), classes.lanes()), (1, 1));
+    }
+}

@@ -8,6 +8,7 @@
 
 pub(crate) mod datagrams;
 pub(crate) mod frames;
+pub(crate) mod gaps;
 pub(crate) mod messages;
 pub(crate) mod tls;
 

@@ -17,4 +17,6 @@
 
 mod attacker;
 mod held;
+mod isolation;
+mod memory;
 mod stage;

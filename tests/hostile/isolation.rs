@@ -1,0 +1,58 @@
+//! One link never stops another: whatever its senders ask for, and however often they dial.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::attacker::messages::{Message, kind};
+use crate::stage::Stage;
+
+/// Sessions that ask for a class and leave: more than tokio's 512 threads for blocking work.
+const HELLOS: usize = 540;
+/// Threads of a receiver with two links: at most 6 of each for blocking requests.
+const THREADS: usize = 80;
+/// Time in which a sender that was restarted has its session.
+const SESSION_WITHIN: Duration = Duration::from_secs(10);
+
+#[test]
+fn dials_and_opens_of_one_link_stop_no_other() -> Result<()> {
+    let mut stage = Stage::start("isolation")?;
+    let attacker = &stage.attacker;
+    let identities = (0..3).map(|_| attacker.own_identity()).collect::<Result<Vec<_>>>()?;
+    let (opens, cost) = stage.during("2,000 opens in one session", async {
+        let mut session = attacker.session(&identities[0]).await?;
+        let open = Message::new(kind::OPEN_LANE).u(0).bytes();
+        session.control.send.write_all(&open.repeat(2_000)).await?;
+        let answer = session.control.next_of(kind::LANE_OPEN).await?;
+        let mut fields = answer.fields();
+        let (_lane, epoch) = (fields.u()?, fields.u()?);
+        Ok(epoch - u128::from(session.epoch))
+    })?;
+    ensure!(opens <= 5, "the lane was opened {opens} times");
+    cost.ensure_calm()?;
+    let ((), cost) = stage.during("540 hellos with a class, by three certificates", async {
+        let mut dials = Vec::new();
+        for number in 0..HELLOS {
+            let peer = attacker.dial(Some(&identities[number % 3])).await?;
+            let mut control = peer.control().await?;
+            let mut hello = attacker.hello();
+            hello.process = 1_000 + number as u128;
+            hello.instance = format!("dials-{number}");
+            hello.classes = vec![("urgent".to_owned(), 1, false)];
+            control.send(&hello.message()).await?;
+            dials.push((peer, control));
+            if dials.len() == 64 {
+                dials.clear();
+            }
+        }
+        Ok(())
+    })?;
+    ensure!(cost.threads <= THREADS, "{cost}");
+    cost.ensure_calm()?;
+    stage.sender.kill();
+    let began = Instant::now();
+    stage.sender = stage.files.sender.start()?;
+    stage.sender.admin.wait_for("a session", SESSION_WITHIN, |status| status["session_seconds"].is_number())?;
+    println!("the healthy sender had its session {:?} after its start", began.elapsed());
+    stage.finish()
+}
