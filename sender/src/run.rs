@@ -35,9 +35,9 @@ use crate::session::{
     shake_hands,
 };
 use crate::source::Source;
-use crate::source::discovery::{self, Discovered, ListError, TopicWatcher};
+use crate::source::discovery::{self, Discovered, ListError, TopicLister, TopicWatcher};
 use crate::source::kafka::KafkaSource;
-use crate::source::origins::reading::{KafkaStateLog, OriginReader, StateLog};
+use crate::source::origins::reading::{KafkaStateLog, StateLog};
 use crate::stop_reason::StopReason;
 
 /// Wait before dialling again where only a new certificate or name can help.
@@ -144,7 +144,7 @@ fn topic_watcher<S>(config: Live<Config>, dependencies: &Dependencies<S>) -> Top
     TopicWatcher {
         catalog: Arc::clone(&dependencies.catalog),
         config,
-        origins: Arc::new(Lock::new(OriginReader::new(Arc::clone(&dependencies.states)))),
+        lister: Arc::new(Lock::new(TopicLister::new(Arc::clone(&dependencies.states)))),
         cluster: None,
     }
 }
