@@ -56,3 +56,45 @@ fn dials_and_opens_of_one_link_stop_no_other() -> Result<()> {
     println!("the healthy sender had its session {:?} after its start", began.elapsed());
     stage.finish()
 }
+
+#[test]
+fn topics_and_partitions_beyond_a_links_limits_halt() -> Result<()> {
+    let stage = Stage::start_with("limits", |files| {
+        files.receiver.set("[links]#2", "topics_max", "3").set("[links]#2", "partitions_max", "10");
+    })?;
+    let attacker = &stage.attacker;
+    let topic = |name: &str| format!("{}.{name}", attacker.link);
+    let ((), cost) = stage.during("offers beyond the limits", async {
+        let mut session = attacker.session(&attacker.own_identity()?).await?;
+        for (slot, name, partitions, expected) in [
+            (0, "a", 1, None),
+            (1, "b", 2_000_000, Some("carry 10 partitions, and with the 2000000 of")),
+            (2, "b", 9, None),
+            (3, "c", 1, Some("raise `links.partitions_max`")),
+        ] {
+            let answer = session.offer_of(slot, &topic(name), partitions).await?;
+            let halted = (answer.kind == kind::PARTITION_HALTED).then(|| halt_detail(&answer)).transpose()?;
+            let is_right = match expected {
+                Some(words) => halted.as_ref().is_some_and(|detail| detail.contains(words)),
+                None => answer.kind == kind::PARTITION_OPEN,
+            };
+            ensure!(is_right, "{name} with {partitions} partitions: {halted:?}, {answer:?}");
+        }
+        Ok(())
+    })?;
+    cost.ensure_calm()?;
+    let made = |name: &str| harness::topics::partitions(&stage.pair.target, &topic(name));
+    let (a, b, c) = (made("a")?, made("b")?, made("c")?);
+    ensure!((a, b, c) == (1, 9, 0), "partitions: a {a}, b {b}, c {c}");
+    stage.finish()
+}
+
+/// Returns the detail of a `PARTITION_HALTED`: lane, epoch, slot, position, reason and detail.
+fn halt_detail(message: &Message) -> Result<String> {
+    let mut fields = message.fields();
+    for _ in 0..4 {
+        fields.u()?;
+    }
+    fields.text()?;
+    fields.text()
+}

@@ -479,3 +479,20 @@ impl Running {
         self.trouble = Some(trouble);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_that_does_not_answer_is_a_lanes_trouble() {
+        let lane = LaneHandle { mailbox: Mailbox::new(1, Bell::default()), view: Arc::default() };
+        let asking = lane.ask();
+        assert_eq!(lane.condition().trouble, None, "it may still answer");
+        let earlier = Instant::now().checked_sub(ANSWER_WITHIN + Duration::from_secs(1));
+        lane.view.lock().asked = earlier;
+        assert_eq!(lane.condition().trouble.unwrap(), "lane 0: the target has not answered for 16 s");
+        drop(asking);
+        assert_eq!(lane.condition().trouble, None);
+    }
+}
