@@ -1,7 +1,7 @@
 //! The admin port: health, metrics, status and commands over HTTP, by the table `ENDPOINTS`.
 //!
 //! The port listens on loopback unless configured otherwise; on other addresses it requires TLS and a token. A process
-//! that cannot answer says why with 409. A web page that is open on this machine gets no answer, whatever name its server
+//! that cannot answer says why with 409. A web page that is open on this machine gets no answer, whichever name its server
 //! gives to this port: without a token, a request's `Host` must be a loopback address or `localhost`, and its `Origin`, if
 //! any, the port itself.
 

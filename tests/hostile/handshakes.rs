@@ -13,7 +13,7 @@ use crate::stage::Stage;
 const DIFFERENT: usize = 4_096;
 /// Growth of the receiver's memory that forged addresses may cause, and that real ones may, in bytes.
 const FORGED_GROWTH: u64 = 4 << 20;
-const REAL_GROWTH: u64 = 24 << 20;
+const REAL_GROWTH: u64 = 20 << 20;
 /// Time within which an honest sender gets in during a flood.
 const LET_IN: Duration = Duration::from_secs(5);
 /// Lines of a kind that the receiver logs in 10 s.

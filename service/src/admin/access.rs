@@ -138,7 +138,7 @@ impl Access {
         let headers = request.headers();
         let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
         let Some(token) = &now.token else {
-            let host = host(request).filter(|host| is_this_machine(host)).ok_or(Refused::Host)?;
+            let host = host(request).filter(is_this_machine).ok_or(Refused::Host)?;
             let own = format!("http://{host}");
             let is_own = |origin: &HeaderValue| origin.as_bytes().eq_ignore_ascii_case(own.as_bytes());
             return headers.get_all(header::ORIGIN).iter().all(is_own).then_some(()).ok_or(Refused::Origin);
