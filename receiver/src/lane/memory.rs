@@ -10,7 +10,7 @@ pub struct DecodeMemory {
     limit: u64,
     held: AtomicU64,
     /// The allowance that this one is a part of.
-    whole: Option<Arc<DecodeMemory>>,
+    whole: Option<Arc<Self>>,
 }
 
 /// Decoded bytes in use, freed on drop.
@@ -18,7 +18,7 @@ pub struct DecodeMemory {
 pub struct Lease {
     memory: Arc<DecodeMemory>,
     bytes: u64,
-    _of_whole: Option<Box<Lease>>,
+    _of_whole: Option<Box<Self>>,
 }
 
 impl DecodeMemory {
