@@ -2,6 +2,7 @@
 //! that they depend on is an argument.
 
 mod admission;
+mod announcements;
 pub(crate) mod carried_topics;
 pub(crate) mod creation;
 #[cfg(test)]

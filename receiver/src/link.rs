@@ -5,6 +5,7 @@ pub(crate) mod arbiter;
 pub(crate) mod blocking;
 pub(crate) mod condition;
 pub(crate) mod left_out;
+pub(crate) mod limits;
 pub(crate) mod registry;
 pub mod state_topic;
 pub(crate) mod weaker;
@@ -35,6 +36,7 @@ use crate::link::arbiter::{Arbiter, Candidate, SessionId, Verdict};
 use crate::link::blocking::Blocking;
 use crate::link::condition::LinkCondition;
 use crate::link::left_out::LeftOut;
+use crate::link::limits::LinkLimits;
 use crate::link::state_topic::StateTopicError;
 use crate::link::weaker::WeakerTopics;
 use crate::session::ledger::Ledger;
@@ -63,28 +65,6 @@ pub struct LinkSettings {
     /// Id of a rebuilt source or target cluster that takes the place of the stored one.
     pub accept_cluster: Option<String>,
     pub limits: LinkLimits,
-}
-
-/// Limits that keep the owner of a link from taking what other links need.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LinkLimits {
-    /// Most topics that the link carries.
-    pub topics: u64,
-    /// Most partitions that it carries.
-    pub partitions: u64,
-    /// Most senders that stand by.
-    pub standbys: u16,
-    /// Bytes of topics, settings and offers that wait.
-    pub announced_bytes: u64,
-    /// Bytes of decoded records.
-    pub decode_bytes: u64,
-}
-
-#[cfg(test)]
-impl Default for LinkLimits {
-    fn default() -> Self {
-        Self { topics: 100, partitions: 1000, standbys: 8, announced_bytes: 1 << 20, decode_bytes: 1 << 20 }
-    }
 }
 
 pub struct ServedLink {
@@ -408,7 +388,8 @@ mod tests {
         let classes = [ClassRequest { name: "urgent".to_owned(), lanes: 1, strict: false }];
         let mut dials = tokio::task::JoinSet::new();
         for _ in 0..DIALS {
-            let (link, classes) = (Arc::clone(&hangs), classes.clone());
+            let link = Arc::clone(&hangs);
+            let classes = classes.clone();
             dials.spawn(async move { link.prepare(&terms("hangs"), &classes).await.is_ok() });
         }
         let mut asked = Vec::new();

@@ -1,4 +1,4 @@
-//! Bytes that wait: whatever a peer sends, before its session or in it, the receiver holds no more than its `memory`.
+//! Bytes that wait: a receiver holds no more than its `memory`, before a session and in it.
 
 use std::time::Duration;
 
@@ -118,8 +118,12 @@ fn streams_without_their_first_byte_are_charged() -> Result<()> {
         control.send(&attacker.hello().message()).await?;
         let welcome = control.next_of(kind::WELCOME).await?;
         let mut fields: Fields<'_> = welcome.fields();
-        let (_version, _features, _cluster) = (fields.u()?, fields.u()?, fields.text()?);
-        let (receiver, token) = (fields.u()?, fields.u()?);
+        // Version, features and cluster id.
+        fields.u()?;
+        fields.u()?;
+        fields.text()?;
+        let receiver = fields.u()?;
+        let token = fields.u()?;
         let mut channels = Vec::new();
         let mut sent = 0;
         let mut held = 0;

@@ -9,7 +9,7 @@ use wire::limits::FRAME_RAW_TARGET;
 use wire::units::{Rate, Size};
 
 use crate::config::{Config, LinkConfig};
-use crate::link::LinkLimits;
+use crate::link::limits::LinkLimits;
 
 /// Frames of a sender that may be in flight, each on its own stream; the receiver reads all of them.
 pub const STREAMS: u32 = 1024;

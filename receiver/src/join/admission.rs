@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use wire::halt::HaltReason;
 
-use crate::link::LinkLimits;
+use crate::link::limits::LinkLimits;
 use crate::target::state::HaltRecord;
 
 /// Topics of one session, with their numbers of partitions.

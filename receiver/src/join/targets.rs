@@ -18,11 +18,12 @@ use wire::partition::Partition;
 
 use crate::config::Rename;
 use crate::join::admission::Admission;
+use crate::join::announcements::Announcements;
 use crate::join::carried_topics::CarriedTopics;
 use crate::join::creation::{Change, NotUsable, TopicCreator};
 use crate::join::{Offered, OfferedTarget, is_carried_only, origin_unknown};
 use crate::lane::Terms;
-use crate::link::announced::{Announced, Room};
+use crate::link::announced::Room;
 use crate::link::blocking::Blocking;
 use crate::link::{LinkSettings, ServedLink};
 use crate::target::state::{self, HaltRecord};
@@ -42,9 +43,6 @@ const COPIED: &[&str] = &[
     "segment.bytes",
     "segment.ms",
 ];
-
-/// Memory of an announcement besides its names and settings.
-const ANNOUNCEMENT_BYTES: usize = 256;
 
 /// Time limit for a created topic to appear in the metadata of the brokers, before it waits by itself.
 const APPEAR: Duration = Duration::from_secs(5);
@@ -77,16 +75,6 @@ pub(crate) struct Claims {
     pub waiting: Vec<Waiting>,
 }
 
-/// Announcement of a topic.
-#[derive(Debug)]
-struct Announcement {
-    /// Settings that are copied.
-    configs: Vec<TopicConfig>,
-    /// Clusters that the topic has passed, the source included.
-    clusters: Arc<[String]>,
-    _room: Room,
-}
-
 /// Looks up and creates the target topics of one link.
 #[derive(Clone)]
 pub(crate) struct Targets {
@@ -99,9 +87,7 @@ pub(crate) struct Targets {
     copy_configs: bool,
     creator: TopicCreator,
     terms: Arc<Terms>,
-    /// Memory of the announcements.
-    announced: Announced,
-    topics: Arc<Lock<HashMap<String, Announcement>>>,
+    announcements: Arc<Announcements>,
     admission: Arc<Lock<Admission>>,
     /// Held while topics are created: lanes share topics, and a topic that one lane finds missing may be created, and
     /// even written, by another a moment later.
@@ -119,8 +105,7 @@ impl Targets {
             copy_configs: settings.copy_configs,
             creator: TopicCreator::new(link, settings),
             terms,
-            announced: link.announced.clone(),
-            topics: Arc::default(),
+            announcements: Arc::new(Announcements::new(link.announced.clone())),
             admission: Arc::new(Lock::new(Admission::new(settings.limits))),
             creating: Arc::default(),
         }
@@ -140,26 +125,17 @@ impl Targets {
         configs.retain(|config| self.copy_configs && COPIED.contains(&config.name.as_str()));
         configs.shrink_to_fit();
         clusters.push(self.terms.source_cluster.clone());
-        let configs_bytes =
-            configs.iter().map(|one| size_of_val(one) + one.name.len() + one.value.len()).sum::<usize>();
-        let clusters_bytes = clusters.iter().map(|one| size_of_val(one) + one.len()).sum::<usize>();
-        let bytes = ANNOUNCEMENT_BYTES + topic.len() + configs_bytes + clusters_bytes;
-        // Before the new memory is taken, because the sender may announce a topic again.
-        let mut topics = self.topics.lock();
-        topics.remove(&topic);
-        let announcement = Announcement { configs, clusters: clusters.into(), _room: self.announced.take(bytes)? };
-        topics.insert(topic, announcement);
-        Ok(())
+        self.announcements.handle(topic, configs, clusters)
     }
 
     #[cfg(test)]
-    pub(crate) fn announced_bytes(&self) -> &Announced {
-        &self.announced
+    pub(crate) fn announced_bytes(&self) -> &crate::link::announced::Announced {
+        &self.announcements.memory
     }
 
     /// Takes memory for an entry that waits for its lane.
     pub(crate) fn room(&self, bytes: usize) -> Result<Room, Close> {
-        self.announced.take(bytes)
+        self.announcements.memory.take(bytes)
     }
 
     /// Forgets which of these topics were admitted: they no longer exist at the source.
@@ -295,9 +271,7 @@ impl Targets {
     }
 
     fn clusters(&self, topic: &str) -> Arc<[String]> {
-        let topics = self.topics.lock();
-        let known = topics.get(topic).map(|announcement| Arc::clone(&announcement.clusters));
-        known.unwrap_or_else(|| [self.terms.source_cluster.clone()].into())
+        self.announcements.clusters(topic).unwrap_or_else(|| [self.terms.source_cluster.clone()].into())
     }
 
     /// Returns whether the topic has been in this cluster before. A sender does not offer such topics; if one does, the
@@ -405,14 +379,11 @@ impl Targets {
     }
 
     fn new_topic(&self, name: &str, partition: &OfferedPartition) -> NewTopic {
-        let topics = self.topics.lock();
-        let announced = topics.get(&partition.topic).map_or(&[][..], |announcement| &announcement.configs);
-        let copied = announced.iter().map(|config| (config.name.clone(), config.value.clone()));
         NewTopic {
             name: name.to_owned(),
             partitions: partition.partitions,
             replication: self.replication,
-            configs: copied.collect(),
+            configs: self.announcements.configs(&partition.topic),
         }
     }
 }
@@ -464,7 +435,8 @@ mod tests {
 
     use super::*;
     use crate::join::fixtures;
-    use crate::link::LinkLimits;
+    use crate::link::announced::Announced;
+    use crate::link::limits::LinkLimits;
 
     /// A cluster in which every topic has the same number of partitions and may or may not grow.
     struct Cluster {
@@ -549,8 +521,7 @@ mod tests {
             replication: None,
             copy_configs: true,
             terms: Arc::new(terms),
-            announced: Announced::new(1 << 20),
-            topics: Arc::default(),
+            announcements: Arc::new(Announcements::new(Announced::new(1 << 20))),
             admission: Arc::new(Lock::new(Admission::new(LinkLimits::default()))),
             creating: Arc::default(),
         }

@@ -1,4 +1,4 @@
-//! Assembly of a frame from the pieces of its stream, in whatever order they arrive. Sans-IO.
+//! Assembly of a frame from the pieces of its stream, in any order. Sans-IO.
 //!
 //! QUIC would keep the pieces behind a gap, which no credit counts. Here they are read as they arrive, and the ledger knows
 //! each byte.

@@ -331,7 +331,7 @@ mod tests {
             copy_configs,
             replication: None,
             credit_bytes: 0,
-            limits: crate::link::LinkLimits::default(),
+            limits: crate::link::limits::LinkLimits::default(),
             accept_cluster: None,
         };
         let catalog: Arc<dyn Catalog> = Arc::<MemoryCatalog>::clone(cluster);

@@ -211,7 +211,7 @@ mod tests {
             copy_configs: false,
             replication: None,
             credit_bytes: 0,
-            limits: crate::link::LinkLimits::default(),
+            limits: crate::link::limits::LinkLimits::default(),
             accept_cluster: None,
         };
         Comparison::new(&settings, now)

@@ -20,10 +20,10 @@ use quinn::{
 use super::tls::Identity;
 use super::{ALPN, ANSWER, Attacker, Peer, SERVER_NAME};
 
-/// Most bytes that may be under way without an answer.
+/// Most bytes that may be in flight without an answer.
 const UNANSWERED: u64 = 1 << 30;
 
-/// Connection to the receiver that loses what it is told to lose.
+/// Connection to the receiver that loses packets on request.
 pub(crate) struct Lossy {
     pub(crate) peer: Peer,
     socket: Arc<LossySocket>,
