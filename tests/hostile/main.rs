@@ -19,4 +19,6 @@ mod admin_port;
 mod attacker;
 mod handshakes;
 mod held;
+mod isolation;
+mod memory;
 mod stage;

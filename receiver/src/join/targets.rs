@@ -9,6 +9,7 @@ use kafka::catalog::{Bounds, Catalog, Isolation, NewTopic, Replicas, TopicDescri
 use kafka::{KafkaError, KafkaFault};
 use service::lock::Lock;
 use service::topics::TopicFilter;
+use wire::close::Close;
 use wire::control::{Accepts, OfferedPartition, TopicConfig};
 use wire::halt::HaltReason;
 use wire::ids::{LaneId, Position, TopicId};
@@ -16,10 +17,14 @@ use wire::origin::Origin;
 use wire::partition::Partition;
 
 use crate::config::Rename;
+use crate::join::admission::Admission;
+use crate::join::announcements::Announcements;
 use crate::join::carried_topics::CarriedTopics;
 use crate::join::creation::{Change, NotUsable, TopicCreator};
 use crate::join::{Offered, OfferedTarget, is_carried_only, origin_unknown};
 use crate::lane::Terms;
+use crate::link::announced::Room;
+use crate::link::blocking::Blocking;
 use crate::link::{LinkSettings, ServedLink};
 use crate::target::state::{self, HaltRecord};
 
@@ -73,16 +78,17 @@ pub(crate) struct Claims {
 /// Looks up and creates the target topics of one link.
 #[derive(Clone)]
 pub(crate) struct Targets {
+    /// Places for the requests of the link.
+    pub(crate) blocking: Blocking,
     catalog: Arc<dyn Catalog>,
     rename: Rename,
     allowed: TopicFilter,
     replication: Option<i32>,
     copy_configs: bool,
     creator: TopicCreator,
-    configs: HashMap<String, Vec<TopicConfig>>,
     terms: Arc<Terms>,
-    /// Clusters that each announced topic has passed, the source included.
-    clusters: HashMap<String, Arc<[String]>>,
+    announcements: Arc<Announcements>,
+    admission: Arc<Lock<Admission>>,
     /// Held while topics are created: lanes share topics, and a topic that one lane finds missing may be created, and
     /// even written, by another a moment later.
     creating: Arc<Lock<()>>,
@@ -91,26 +97,51 @@ pub(crate) struct Targets {
 impl Targets {
     pub(crate) fn new(link: &ServedLink, settings: &LinkSettings, terms: Arc<Terms>) -> Self {
         Self {
+            blocking: link.blocking.clone(),
             catalog: Arc::clone(&link.catalog),
             rename: settings.rename.clone(),
             allowed: settings.topics.clone(),
             replication: settings.replication,
             copy_configs: settings.copy_configs,
             creator: TopicCreator::new(link, settings),
-            configs: HashMap::new(),
             terms,
-            clusters: HashMap::new(),
+            announcements: Arc::new(Announcements::new(link.announced.clone())),
+            admission: Arc::new(Lock::new(Admission::new(settings.limits))),
             creating: Arc::default(),
         }
     }
 
-    /// Takes a topic's announcement: its configuration, and the clusters that it passed before the source.
-    pub(crate) fn handle_topic(&mut self, topic: String, configs: Vec<TopicConfig>, mut clusters: Vec<String>) {
-        clusters.push(self.terms.source_cluster.clone());
-        self.clusters.insert(topic.clone(), clusters.into());
-        if self.copy_configs {
-            self.configs.insert(topic, configs);
+    /// Takes a topic's announcement: its configuration, and the clusters that it passed before the source. Only what a
+    /// creation of the target topic needs is kept, until the session ends.
+    pub(crate) fn handle_topic(
+        &self,
+        topic: String,
+        mut configs: Vec<TopicConfig>,
+        mut clusters: Vec<String>,
+    ) -> Result<(), Close> {
+        if !self.allowed.matches(&topic) {
+            return Ok(());
         }
+        configs.retain(|config| self.copy_configs && COPIED.contains(&config.name.as_str()));
+        configs.shrink_to_fit();
+        clusters.push(self.terms.source_cluster.clone());
+        self.announcements.handle(topic, configs, clusters)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn announced_bytes(&self) -> &crate::link::announced::Announced {
+        &self.announcements.memory
+    }
+
+    /// Takes memory for an entry that waits for its lane.
+    pub(crate) fn room(&self, bytes: usize) -> Result<Room, Close> {
+        self.announcements.memory.take(bytes)
+    }
+
+    /// Forgets which of these topics were admitted: they no longer exist at the source.
+    pub(crate) fn handle_gone<'t>(&self, topics: impl Iterator<Item = &'t Arc<str>>) {
+        let mut admission = self.admission.lock();
+        topics.for_each(|topic| admission.forget(topic));
     }
 
     /// Returns the target of each offered partition, in the order offered. A topic that cannot be used halts its
@@ -151,14 +182,7 @@ impl Targets {
                     continue;
                 }
                 Some(Err(NotUsable::Halt(halt))) => Err(halt.clone()),
-                None if self.returns(&partition.topic) => Err(HaltRecord::new(
-                    HaltReason::ReturnsToOrigin,
-                    format!("{} has passed this cluster on its way to the source", partition.topic),
-                )),
-                None => Err(HaltRecord::new(
-                    HaltReason::TopicUnauthorized,
-                    format!("the receiver's configuration does not let this link carry {}", partition.topic),
-                )),
+                None => Err(self.admit(partition).err().unwrap_or_else(|| unauthorized(&partition.topic))),
             };
             found.offered.push(Offered { partition: partition.clone(), target });
         }
@@ -229,21 +253,33 @@ impl Targets {
 
     /// Returns the target topics that this link may write, each with one of its offered partitions.
     fn wanted<'p>(&self, partitions: &'p [OfferedPartition]) -> HashMap<String, &'p OfferedPartition> {
-        let may = |topic: &str| self.allowed.matches(topic) && !self.returns(topic);
-        let wanted = partitions.iter().filter(|partition| may(&partition.topic));
+        let wanted = partitions.iter().filter(|partition| self.admit(partition).is_ok());
         wanted.map(|partition| (self.rename.apply(&partition.topic), partition)).collect()
     }
 
+    /// Decides whether the link may carry the topic of a partition. Error: the halt of the partition.
+    fn admit(&self, partition: &OfferedPartition) -> Result<(), HaltRecord> {
+        let topic = &partition.topic;
+        if self.returns(topic) {
+            let detail = format!("{topic} has passed this cluster on its way to the source");
+            return Err(HaltRecord::new(HaltReason::ReturnsToOrigin, detail));
+        }
+        if !self.allowed.matches(topic) {
+            return Err(unauthorized(topic));
+        }
+        self.admission.lock().admit(topic, partition.partitions)
+    }
+
     fn clusters(&self, topic: &str) -> Arc<[String]> {
-        self.clusters.get(topic).map_or_else(|| [self.terms.source_cluster.clone()].into(), Arc::clone)
+        self.announcements.clusters(topic).unwrap_or_else(|| [self.terms.source_cluster.clone()].into())
     }
 
     /// Returns whether the topic has been in this cluster before. A sender does not offer such topics; if one does, the
     /// receiver must not close the loop.
     fn returns(&self, topic: &str) -> bool {
         // The last one is the source, which is another cluster even where it has the target's id.
-        let passed = self.clusters.get(topic).and_then(|clusters| clusters.split_last());
-        passed.is_some_and(|(_source, passed)| passed.contains(&self.terms.target_cluster))
+        let clusters = self.clusters(topic);
+        clusters.split_last().is_some_and(|(_source, passed)| passed.contains(&self.terms.target_cluster))
     }
 
     /// Creates missing topics, grows those with too few partitions, and waits until the cluster shows them.
@@ -343,16 +379,11 @@ impl Targets {
     }
 
     fn new_topic(&self, name: &str, partition: &OfferedPartition) -> NewTopic {
-        let announced = self.configs.get(&partition.topic).map_or(&[][..], Vec::as_slice);
-        let copied = announced
-            .iter()
-            .filter(|config| COPIED.contains(&config.name.as_str()))
-            .map(|config| (config.name.clone(), config.value.clone()));
         NewTopic {
             name: name.to_owned(),
             partitions: partition.partitions,
             replication: self.replication,
-            configs: copied.collect(),
+            configs: self.announcements.configs(&partition.topic),
         }
     }
 }
@@ -380,6 +411,11 @@ fn adopts(partition: &OfferedPartition) -> bool {
     partition.jump.as_ref().is_some_and(|jump| jump.accepts == Accepts::Target)
 }
 
+fn unauthorized(topic: &str) -> HaltRecord {
+    let detail = format!("the receiver's configuration does not let this link carry {topic}");
+    HaltRecord::new(HaltReason::TopicUnauthorized, detail)
+}
+
 fn too_few(topic: &TopicDescription, offered: &OfferedPartition) -> HaltRecord {
     let detail = format!(
         "{} has {} partitions, the source's topic {}, and the target does not let it grow",
@@ -399,6 +435,8 @@ mod tests {
 
     use super::*;
     use crate::join::fixtures;
+    use crate::link::announced::Announced;
+    use crate::link::limits::LinkLimits;
 
     /// A cluster in which every topic has the same number of partitions and may or may not grow.
     struct Cluster {
@@ -475,15 +513,16 @@ mod tests {
             left_out: Arc::default(),
         };
         Targets {
+            blocking: Blocking::default(),
             catalog,
             creator,
             rename: Rename::default(),
             allowed: TopicFilter::new(all, Vec::new()),
             replication: None,
             copy_configs: true,
-            configs: HashMap::new(),
             terms: Arc::new(terms),
-            clusters: HashMap::new(),
+            announcements: Arc::new(Announcements::new(Announced::new(1 << 20))),
+            admission: Arc::new(Lock::new(Admission::new(LinkLimits::default()))),
             creating: Arc::default(),
         }
     }

@@ -1,5 +1,6 @@
 //! A session that has the link: control messages, lane replies and frames, until it ends.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -36,8 +37,10 @@ use crate::link::arbiter::{SessionId, Verdict};
 use crate::link::condition;
 use crate::target::state::HaltRecord;
 
-/// Messages that may wait in either direction.
+/// Messages for the sender, and replies of lanes, that may wait.
 const CONTROL_QUEUE: usize = 1024;
+/// Messages of the sender that may wait, each of up to 512 KiB. More wait in QUIC's window.
+const INCOMING_QUEUE: usize = 16;
 /// Silence of a sender after which another sender that stands by replaces it.
 const SILENCE: Duration = Duration::from_secs(10);
 /// Time for which a sender may leave its control stream unread before the session ends.
@@ -67,9 +70,10 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
     let targets = Targets::new(link, &greeted.settings, Arc::clone(&terms));
     let ledger = Arc::new(Lock::new(Ledger::new(credit, count)));
     let intake = Intake { session: id, lanes: lanes.clone(), ledger: Arc::clone(&ledger), clock: host.clock.clone() };
+    intake.admit(&connection);
 
     let (outgoing, outgoing_out) = mpsc::channel(CONTROL_QUEUE);
-    let (incoming_in, incoming) = mpsc::channel(CONTROL_QUEUE);
+    let (incoming_in, incoming) = mpsc::channel(INCOMING_QUEUE);
     let (replies_in, replies) = mpsc::channel(CONTROL_QUEUE);
     let (faults_in, faults) = mpsc::channel(1);
     let mut reading = JoinSet::new();
@@ -105,10 +109,12 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
         outgoing,
         host,
         link: Arc::clone(link),
+        opening: HashSet::new(),
         told: Condition::default(),
         heard: Instant::now(),
     };
     link.counts.begun.fetch_add(1, Ordering::Relaxed);
+    *link.ledger.lock() = Some(Arc::clone(&active.ledger));
     let peer = connection.remote_address();
     let sender = &active.terms.sender;
     tracing::info!(link = greeted.settings.name, session = id, sender, %peer, "session began");
@@ -213,6 +219,8 @@ struct Active {
     forgetting: Option<Forgetting>,
     host: Arc<Host>,
     link: Arc<ServedLink>,
+    /// Lanes that the sender has asked to open, until they answer.
+    opening: HashSet<LaneId>,
     /// Condition that the sender received last.
     told: Condition,
     /// Time of the sender's last message.
@@ -249,7 +257,7 @@ impl Active {
 
     /// Tells the sender this end's problems if they have changed.
     async fn tell_condition(&mut self) -> Result<(), Close> {
-        let views: Vec<_> = self.lanes.iter().map(|lane| lane.view.lock().clone()).collect();
+        let views: Vec<_> = self.lanes.iter().map(LaneHandle::condition).collect();
         let quota = condition::quota_trouble(&self.link.settings().name, &views);
         let weaker = self.link.weaker.problems();
         let trouble = self.host.links.target_trouble().into_iter().chain(quota).chain(weaker).collect();
@@ -265,6 +273,10 @@ impl Active {
         self.heard = Instant::now();
         match message {
             Control::OpenLane { lane } => {
+                // One at a time: a lane that opens slowly must not find thousands of requests afterwards.
+                if !self.opening.insert(lane) {
+                    return Ok(());
+                }
                 let command = Command::Open {
                     session: self.id,
                     terms: Arc::clone(&self.terms),
@@ -277,10 +289,7 @@ impl Active {
             Control::Topic { .. } | Control::Offer { .. } => self.joining.handle(message),
             Control::TopicsGone { .. } if self.forgetting.is_some() => self.joining.handle(message),
             Control::Forget { topic, asked, reason } => match &mut self.forgetting {
-                Some(forgetting) => {
-                    forgetting.handle_request(topic, asked, reason);
-                    Ok(())
-                }
+                Some(forgetting) => forgetting.handle_request(topic, asked, reason),
                 None => Err(PeerMisbehaved::UnexpectedMessage("Forget").into()),
             },
             Control::Settings { topics } => self.settings.handle(topics),
@@ -291,7 +300,8 @@ impl Active {
                 } else {
                     tracing::warn!(%lane, %slot, reason, detail, "sender halted a partition");
                 }
-                self.command(lane, Command::Halted(self.id, epoch, slot, HaltRecord { reason, detail }))
+                let room = self.link.announced.take(size_of::<Command>() + reason.len() + detail.len())?;
+                self.command(lane, Command::Halted(self.id, epoch, slot, HaltRecord { reason, detail }, room))
             }
             Control::Clock { asked, answered: 0 } => {
                 self.send(Control::Clock { asked, answered: self.host.clock.now() }).await
@@ -312,8 +322,14 @@ impl Active {
             Reply::Message(Control::StoredAt { .. }) if self.features & FEATURE_SETTINGS == 0 => Ok(()),
             Reply::Message(message) => {
                 match &message {
-                    Control::LaneOpen { lane, epoch } => self.ledger.lock().open_lane(*lane, *epoch),
-                    Control::LaneClosed { lane, .. } => self.ledger.lock().close_lane(*lane),
+                    Control::LaneOpen { lane, epoch } => {
+                        self.opening.remove(lane);
+                        self.ledger.lock().open_lane(*lane, *epoch);
+                    }
+                    Control::LaneClosed { lane, .. } => {
+                        self.opening.remove(lane);
+                        self.ledger.lock().close_lane(*lane);
+                    }
                     Control::Ack { lane, sequence, .. } => self.ledger.lock().handle_ack(*lane, *sequence),
                     _ => {}
                 }
@@ -377,6 +393,7 @@ impl Active {
     /// Notifies the lanes and the sender of the end; the lanes still commit the frames that they have without a gap.
     async fn end(self, close: &Close) {
         self.link.condition.set_sender(None);
+        self.link.ledger.lock().take_if(|ledger| Arc::ptr_eq(ledger, &self.ledger));
         for lane in &self.lanes {
             let _ = lane.mailbox.push(Command::SessionEnded(self.id));
         }
