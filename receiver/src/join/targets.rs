@@ -83,6 +83,8 @@ pub(crate) struct Targets {
     terms: Arc<Terms>,
     /// Clusters that each announced topic has passed, the source included.
     clusters: HashMap<String, Arc<[String]>>,
+    /// Policy of each announced topic whose refused records are left out.
+    skips_refused: HashMap<String, Arc<str>>,
     /// Held while topics are created: lanes share topics, and a topic that one lane finds missing may be created, and
     /// even written, by another a moment later.
     creating: Arc<Lock<()>>,
@@ -100,6 +102,7 @@ impl Targets {
             configs: HashMap::new(),
             terms,
             clusters: HashMap::new(),
+            skips_refused: HashMap::new(),
             creating: Arc::default(),
         }
     }
@@ -111,6 +114,11 @@ impl Targets {
         if self.copy_configs {
             self.configs.insert(topic, configs);
         }
+    }
+
+    /// Takes the policy for the records of a topic that the target refuses.
+    pub(crate) fn handle_skip_refused(&mut self, topic: String, policy: String) {
+        self.skips_refused.insert(topic, policy.into());
     }
 
     /// Returns the target of each offered partition, in the order offered. A topic that cannot be used halts its
@@ -160,7 +168,8 @@ impl Targets {
                     format!("the receiver's configuration does not let this link carry {}", partition.topic),
                 )),
             };
-            found.offered.push(Offered { partition: partition.clone(), target });
+            let skips_refused = self.skips_refused.get(&partition.topic).cloned();
+            found.offered.push(Offered { partition: partition.clone(), target, skips_refused });
         }
         Ok(found)
     }
@@ -483,6 +492,7 @@ mod tests {
             copy_configs: true,
             configs: HashMap::new(),
             terms: Arc::new(terms),
+            skips_refused: HashMap::new(),
             clusters: HashMap::new(),
             creating: Arc::default(),
         }

@@ -97,7 +97,7 @@ impl Joining {
         Self { queue, room: Arc::new(Semaphore::new(QUEUE)), _tasks: tasks }
     }
 
-    /// Queues a `Topic`, an `Offer` or `TopicsGone`.
+    /// Queues a `Topic`, `SkipRefused`, an `Offer` or `TopicsGone`.
     pub(super) fn handle(&self, message: Control) -> Result<(), Close> {
         let full = || Close::new(CloseCode::Busy, format!("more than {QUEUE} offers are waiting for the target"));
         let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| full())?;
@@ -121,6 +121,7 @@ async fn distribute(
                 // Offers in flight keep the topics as they were.
                 Arc::make_mut(&mut targets).handle_topic(topic, configs, clusters);
             }
+            Control::SkipRefused { topic, policy } => Arc::make_mut(&mut targets).handle_skip_refused(topic, policy),
             Control::Offer { lane, epoch, partitions, last } => {
                 let Some(handle) = handles.get(usize::from(lane.0)) else { continue };
                 let queue = lanes.entry(lane).or_insert_with(|| {
