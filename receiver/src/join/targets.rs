@@ -144,6 +144,11 @@ impl Targets {
         topics.for_each(|topic| admission.forget(topic));
     }
 
+    /// Takes the policy for the records of a topic that the target refuses.
+    pub(crate) fn handle_skip_refused(&self, topic: String, policy: String) -> Result<(), Close> {
+        if self.allowed.matches(&topic) { self.announcements.handle_skip_refused(topic, policy) } else { Ok(()) }
+    }
+
     /// Returns the target of each offered partition, in the order offered. A topic that cannot be used halts its
     /// own partitions only, and a topic or partition that the cluster cannot answer for waits by itself. An error means
     /// that the cluster answers for none.
@@ -184,7 +189,8 @@ impl Targets {
                 Some(Err(NotUsable::Halt(halt))) => Err(halt.clone()),
                 None => Err(self.admit(partition).err().unwrap_or_else(|| unauthorized(&partition.topic))),
             };
-            found.offered.push(Offered { partition: partition.clone(), target });
+            let skips_refused = self.announcements.skips_refused(&partition.topic);
+            found.offered.push(Offered { partition: partition.clone(), target, skips_refused });
         }
         Ok(found)
     }
