@@ -8,6 +8,7 @@ use wire::close::{Close, CloseCode};
 use wire::codec;
 use wire::control::Control;
 use wire::error::DecodeError;
+use wire::text::{CLOSE_TEXT_MAX, shorten};
 
 /// Priority of the control stream, above every frame: control messages never wait behind data.
 const CONTROL_PRIORITY: i32 = 100;
@@ -19,8 +20,11 @@ pub fn close(connection: &Connection, close: &Close) {
 
 /// Returns the code and the sentence with which the other end closed a connection.
 pub fn received_close(close: &ApplicationClose) -> Close {
-    let code = CloseCode::from(u64::from(close.error_code) as u16);
-    Close::new(code, String::from_utf8_lossy(&close.reason))
+    // A code beyond 16 bits is none of this protocol.
+    let code = CloseCode::from(u16::try_from(u64::from(close.error_code)).unwrap_or(u16::MAX));
+    let mut detail = String::from_utf8_lossy(&close.reason).into_owned();
+    shorten(&mut detail, CLOSE_TEXT_MAX);
+    Close::new(code, detail)
 }
 
 /// Reason why no further control message was read.
@@ -43,13 +47,13 @@ impl ControlReader {
         Self(stream)
     }
 
-    /// Reads the next message. It is not cancel-safe: keep it in a task of its own.
+    /// Reads the next message, with its texts for operators shortened. It is not cancel-safe: keep it in a task of its own.
     pub async fn next(&mut self) -> Result<Control, ControlError> {
         let mut prefix = [0; 4];
         self.0.read_exact(&mut prefix).await?;
         let mut body = vec![0; codec::control_length(prefix)?];
         self.0.read_exact(&mut body).await?;
-        Ok(codec::decode_control(&body)?)
+        Ok(codec::decode_control(&body)?.shortened())
     }
 
     /// Passes every message to `into` until the stream ends or the receiver of `into` is dropped.
