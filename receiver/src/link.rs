@@ -3,6 +3,7 @@
 pub(crate) mod arbiter;
 pub(crate) mod condition;
 pub(crate) mod left_out;
+pub(crate) mod refused_topics;
 pub(crate) mod registry;
 pub mod state_topic;
 pub(crate) mod weaker;
@@ -31,6 +32,7 @@ use crate::lane::{OpenError, Terms};
 use crate::link::arbiter::{Arbiter, Candidate, SessionId, Verdict};
 use crate::link::condition::LinkCondition;
 use crate::link::left_out::LeftOut;
+use crate::link::refused_topics::RefusedTopics;
 use crate::link::state_topic::StateTopicError;
 use crate::link::weaker::WeakerTopics;
 
@@ -62,6 +64,8 @@ pub struct ServedLink {
     pub counts: SessionCounts,
     /// Settings that its created topics lack.
     pub left_out: Arc<LeftOut>,
+    /// Topics whose target topics the cluster refuses.
+    pub refused_topics: Arc<RefusedTopics>,
     /// Reason why the stored state refused the last session; `None` once a lane was opened.
     pub refused: Lock<Option<String>>,
     /// Target topics that delete earlier or accept less than their source topics.
@@ -114,6 +118,7 @@ impl ServedLink {
             closes: Lock::default(),
             counts: SessionCounts::default(),
             left_out: Arc::default(),
+            refused_topics: Arc::default(),
             refused: Lock::default(),
             weaker: WeakerTopics::default(),
             condition: LinkCondition::default(),

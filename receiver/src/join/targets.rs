@@ -8,7 +8,7 @@ use std::time::Duration;
 use kafka::catalog::{Bounds, Catalog, Isolation, NewTopic, Replicas, TopicDescription, only};
 use kafka::{KafkaError, KafkaFault};
 use service::lock::Lock;
-use service::topics::TopicFilter;
+use service::topics::{TopicFilter, check_kafka_name};
 use wire::control::{Accepts, OfferedPartition, TopicConfig};
 use wire::halt::HaltReason;
 use wire::ids::{LaneId, Position, TopicId};
@@ -20,6 +20,7 @@ use crate::join::carried_topics::CarriedTopics;
 use crate::join::creation::{Change, NotUsable, TopicCreator};
 use crate::join::{Offered, OfferedTarget, is_carried_only, origin_unknown};
 use crate::lane::Terms;
+use crate::link::refused_topics::RefusedTopics;
 use crate::link::{LinkSettings, ServedLink};
 use crate::target::state::{self, HaltRecord};
 
@@ -79,6 +80,7 @@ pub(crate) struct Targets {
     replication: Option<i32>,
     copy_configs: bool,
     creator: TopicCreator,
+    refused_topics: Arc<RefusedTopics>,
     configs: HashMap<String, Vec<TopicConfig>>,
     terms: Arc<Terms>,
     /// Clusters that each announced topic has passed, the source included.
@@ -97,6 +99,7 @@ impl Targets {
             replication: settings.replication,
             copy_configs: settings.copy_configs,
             creator: TopicCreator::new(link, settings),
+            refused_topics: link.refused_topics.begun(),
             configs: HashMap::new(),
             terms,
             clusters: HashMap::new(),
@@ -151,15 +154,9 @@ impl Targets {
                     continue;
                 }
                 Some(Err(NotUsable::Halt(halt))) => Err(halt.clone()),
-                None if self.returns(&partition.topic) => Err(HaltRecord::new(
-                    HaltReason::ReturnsToOrigin,
-                    format!("{} has passed this cluster on its way to the source", partition.topic),
-                )),
-                None => Err(HaltRecord::new(
-                    HaltReason::TopicUnauthorized,
-                    format!("the receiver's configuration does not let this link carry {}", partition.topic),
-                )),
+                None => Err(self.admit(partition).err().unwrap_or_else(|| unauthorized(&partition.topic))),
             };
+            self.refused_topics.note(&partition.topic, target.as_ref().err());
             found.offered.push(Offered { partition: partition.clone(), target });
         }
         Ok(found)
@@ -202,7 +199,7 @@ impl Targets {
         }
         for partition in partitions {
             match found.get(&self.rename.apply(&partition.topic)) {
-                Some(Err(error)) => {
+                Some(Err(error)) if !is_refused_name(error) => {
                     claims.waiting.push(Waiting { partition: partition.clone(), error: error.clone() });
                 }
                 _ => claims.partitions.push(partition.clone()),
@@ -229,9 +226,21 @@ impl Targets {
 
     /// Returns the target topics that this link may write, each with one of its offered partitions.
     fn wanted<'p>(&self, partitions: &'p [OfferedPartition]) -> HashMap<String, &'p OfferedPartition> {
-        let may = |topic: &str| self.allowed.matches(topic) && !self.returns(topic);
-        let wanted = partitions.iter().filter(|partition| may(&partition.topic));
+        let wanted = partitions.iter().filter(|partition| self.admit(partition).is_ok());
         wanted.map(|partition| (self.rename.apply(&partition.topic), partition)).collect()
+    }
+
+    /// Decides whether the link may carry the topic of a partition. Error: the halt of the partition.
+    fn admit(&self, partition: &OfferedPartition) -> Result<(), HaltRecord> {
+        let topic = &partition.topic;
+        if self.returns(topic) {
+            let detail = format!("{topic} has passed this cluster on its way to the source");
+            return Err(HaltRecord::new(HaltReason::ReturnsToOrigin, detail));
+        }
+        if !self.allowed.matches(topic) {
+            return Err(unauthorized(topic));
+        }
+        check_kafka_name(&self.rename.apply(topic)).map_err(|reason| HaltRecord::new(HaltReason::TargetRefused, reason))
     }
 
     fn clusters(&self, topic: &str) -> Arc<[String]> {
@@ -275,7 +284,7 @@ impl Targets {
                     Ok(false) => drop(topics.insert(name, Ok(topic))),
                     Err(error) => drop(topics.insert(name, Err(NotUsable::Wait(error)))),
                 },
-                Some(Err(error)) => drop(topics.insert(name, Err(NotUsable::Wait(error)))),
+                Some(Err(error)) => drop(topics.insert(name, Err(not_described(error)))),
                 None if carried_topics.carries(&partition.topic) == Some(true) && !adopts(partition) => {
                     let detail =
                         format!("{name} is missing, and this link has written to it: it is not created again silently");
@@ -338,7 +347,14 @@ impl Targets {
         if names.is_empty() {
             return Ok(HashMap::new());
         }
-        let found = names.iter().cloned().zip(self.catalog.describe(names)?);
+        let answers = match self.catalog.describe(names) {
+            // The whole request is refused because of one name: the others have their own answers.
+            Err(error) if is_refused_name(&error) => {
+                names.iter().map(|name| only(self.catalog.describe(std::slice::from_ref(name)))).collect()
+            }
+            answers => answers?,
+        };
+        let found = names.iter().cloned().zip(answers);
         Ok(found.filter(|(_, found)| !found.as_ref().is_err_and(KafkaError::is_unknown_topic)).collect())
     }
 
@@ -380,6 +396,24 @@ fn adopts(partition: &OfferedPartition) -> bool {
     partition.jump.as_ref().is_some_and(|jump| jump.accepts == Accepts::Target)
 }
 
+/// Returns whether the cluster refuses the name that was asked for: asking again will not help.
+fn is_refused_name(error: &KafkaError) -> bool {
+    error.fault == KafkaFault::Misused
+}
+
+/// Decides about a topic that the cluster does not describe.
+fn not_described(error: KafkaError) -> NotUsable {
+    if is_refused_name(&error) {
+        return NotUsable::Halt(HaltRecord::new(HaltReason::TargetRefused, error.to_string()));
+    }
+    NotUsable::Wait(error)
+}
+
+fn unauthorized(topic: &str) -> HaltRecord {
+    let detail = format!("the receiver's configuration does not let this link carry {topic}");
+    HaltRecord::new(HaltReason::TopicUnauthorized, detail)
+}
+
 fn too_few(topic: &TopicDescription, offered: &OfferedPartition) -> HaltRecord {
     let detail = format!(
         "{} has {} partitions, the source's topic {}, and the target does not let it grow",
@@ -407,10 +441,12 @@ mod tests {
         /// Makes the first requests for descriptions wait for each other.
         together: Option<Barrier>,
         asked: AtomicUsize,
+        /// True if one invalid name makes the whole request for descriptions fail.
+        refuses_batches: bool,
     }
 
     fn cluster(partitions: i32, grows: bool, together: Option<Barrier>) -> Cluster {
-        Cluster { partitions: partitions.into(), grows, together, asked: AtomicUsize::new(0) }
+        Cluster { partitions: partitions.into(), grows, together, asked: AtomicUsize::new(0), refuses_batches: false }
     }
 
     fn refuse<T>(doing: &str) -> Result<T, KafkaError> {
@@ -425,23 +461,30 @@ mod tests {
                 together.wait();
             }
             let topic = |name: &String| match name.as_str() {
-                "denied" => refuse("description"),
-                "missing" => Err(KafkaError::unknown_topic("description")),
+                "to.denied" => refuse("description"),
+                "to.refused" => Err(KafkaError::misused("description", "invalid topic")),
+                "to.missing" => Err(KafkaError::unknown_topic("description")),
                 _ => Ok(TopicDescription { name: name.clone(), id, partitions, replicas: 1 }),
             };
-            Ok(names.iter().map(topic).collect())
+            assert!(names.iter().all(|name| check_kafka_name(name).is_ok()), "{names:?} is no question for a cluster");
+            let answers: Vec<_> = names.iter().map(topic).collect();
+            let refused = answers.iter().find_map(|answer| answer.clone().err().filter(is_refused_name));
+            match refused {
+                Some(error) if self.refuses_batches && names.len() > 1 => Err(error),
+                _ => Ok(answers),
+            }
         }
         fn bounds(&self, partitions: &[Partition], _: Isolation) -> Answers<Bounds> {
             let has = self.partitions.load(Ordering::SeqCst);
             assert!(partitions.iter().all(|at| at.partition < has), "a missing partition was requested");
             let bounds = |at: &Partition| match &*at.topic {
-                "leaderless" => Err(timed_out("bounds")),
+                "to.leaderless" => Err(timed_out("bounds")),
                 _ => Ok(Bounds { start: Position(0), end: Position(0) }),
             };
             Ok(partitions.iter().map(bounds).collect())
         }
         fn replicas(&self, partitions: &[Partition]) -> Answers<Replicas> {
-            let in_sync = |at: &Partition| if &*at.topic == "short" { 1 } else { 2 };
+            let in_sync = |at: &Partition| if &*at.topic == "to.short" { 1 } else { 2 };
             let replicas = |at| Ok(Replicas { leader: Some(1), in_sync: in_sync(at), required: 2 });
             Ok(partitions.iter().map(replicas).collect())
         }
@@ -477,7 +520,8 @@ mod tests {
         Targets {
             catalog,
             creator,
-            rename: Rename::default(),
+            refused_topics: Arc::default(),
+            rename: Rename::prefix("to."),
             allowed: TopicFilter::new(all, Vec::new()),
             replication: None,
             copy_configs: true,
@@ -500,7 +544,7 @@ mod tests {
         assert!(found[0].target.is_ok() && found[1].target.is_ok());
         let halt = found[2].target.as_ref().unwrap_err();
         assert_eq!(halt.reason, "target-too-few-partitions");
-        assert!(halt.detail.contains("orders has 2 partitions, the source's topic 3"), "{}", halt.detail);
+        assert!(halt.detail.contains("to.orders has 2 partitions, the source's topic 3"), "{}", halt.detail);
     }
 
     #[test]
@@ -516,9 +560,28 @@ mod tests {
         let found = targets.look_up(&offers, &carried).unwrap();
         assert_eq!(found.offered.len(), 1);
         assert_eq!(found.offered[0].partition.topic, "orders");
-        let reason = "write to short/0: the partition has 1 in-sync replicas, `min.insync.replicas` is 2";
+        let reason = "write to to.short/0: the partition has 1 in-sync replicas, `min.insync.replicas` is 2";
         assert_eq!(found.waiting.last().unwrap().error.to_string(), reason);
         assert_eq!(topics(found.waiting), ["denied", "leaderless", "short"]);
+    }
+
+    #[test]
+    fn a_name_that_kafka_refuses_halts_its_topic_alone() {
+        let targets = targets(Cluster { refuses_batches: true, ..cluster(3, false, None) });
+        let long = "x".repeat(247);
+        let offers =
+            ["orders", "refused", &long, "a/b"].map(|topic| OfferedPartition { topic: topic.into(), ..offered(0) });
+        let carried = CarriedTopics::new(1);
+        let claims = targets.claims(&offers, &carried).unwrap();
+        assert!(claims.waiting.is_empty() && claims.origins.is_empty(), "{claims:?}");
+        let found = targets.look_up(&claims.partitions, &carried).unwrap();
+        assert!(found.waiting.is_empty() && found.offered[0].target.is_ok(), "{found:?}");
+        let halts: Vec<_> = found.offered[1..].iter().map(|offered| offered.target.clone().unwrap_err()).collect();
+        assert!(halts.iter().all(|halt| halt.reason == "target-refused"), "{halts:?}");
+        assert_eq!(halts[0].detail, "description: invalid topic");
+        assert!(halts[1].detail.ends_with("has 250 characters, Kafka allows 249"), "{}", halts[1].detail);
+        assert!(halts[2].detail.starts_with("\"to.a/b\" is no topic name"), "{}", halts[2].detail);
+        assert_eq!(targets.refused_topics.sentences().len(), 3);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use wire::close::{Close, CloseCode};
 use wire::control::{Control, OrphanedTopic};
 use wire::limits::TOPICS_NAMED_MAX;
 
@@ -58,8 +59,13 @@ impl Forgetting {
     }
 
     /// Begins to forget a topic. The sender gets the answer when every lane has stored it.
-    pub(super) fn handle_request(&mut self, topic: String, asked: i64, reason: String) {
+    /// Error: the sender does not wait for the answers, so that the session must end.
+    pub(super) fn handle_request(&mut self, topic: String, asked: i64, reason: String) -> Result<(), Close> {
         while self.tasks.try_join_next().is_some() {}
+        if self.tasks.len() >= 2 * REQUESTS_MAX {
+            let detail = format!("{} requests to forget topics are not answered yet", self.tasks.len());
+            return Err(Close::new(CloseCode::Busy, detail));
+        }
         let topic: Arc<str> = topic.into();
         let outgoing = self.outgoing.clone();
         let lanes = self.lanes.clone();
@@ -72,9 +78,12 @@ impl Forgetting {
             };
             let positions = *result.as_ref().unwrap_or(&0);
             let refused = result.err().unwrap_or_default();
-            tracing::info!(%topic, positions, refused, "request to forget a topic");
+            if !is_full {
+                tracing::info!(%topic, positions, refused, "request to forget a topic");
+            }
             let _ = outgoing.send(Control::Forgotten { topic: topic.to_string(), positions, refused }).await;
         });
+        Ok(())
     }
 
     /// Returns the report on the orphaned topics, if it has changed.

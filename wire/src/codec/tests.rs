@@ -198,7 +198,15 @@ fn every_limit_of_the_other_messages_is_checked() {
 
 fn welcome((reserve, pool): (u64, u64)) -> Control {
     let credit = CreditTerms { reserve, pool };
-    Control::Welcome(Welcome { version: 1, features: 0, cluster_id: "t".into(), receiver: 1, token: 2, credit, classes: vec![] })
+    Control::Welcome(Welcome {
+        version: 1,
+        features: 0,
+        cluster_id: "t".into(),
+        receiver: 1,
+        token: 2,
+        credit,
+        classes: vec![],
+    })
 }
 
 #[test]
