@@ -1,5 +1,5 @@
 //! A sender that lies to the product's lanes and ledger of a receiver. One of its partitions is honest: its records must
-//! arrive exactly, in whatever sessions the lies leave.
+//! arrive exactly, in the sessions that the lies leave.
 
 use std::time::Duration;
 
@@ -237,7 +237,8 @@ impl LyingSender {
             return Ok(());
         };
         let count = self.dice.within(1, 5) as i64;
-        let frame = frame((lane, epoch, Sequence(view.sequence)), &[(slot, from, count)], Codec::None);
+        let frame =
+            frame(FrameHead { lane, epoch, sequence: Sequence(view.sequence) }, &[(slot, from, count)], Codec::None);
         view.sequence += 1;
         self.honest.position = Some(from + count);
         self.send(frame)
@@ -337,7 +338,7 @@ impl LyingSender {
             runs.push((honest, from + dice.within(1, 9) as i64, 1));
         }
         let codec = [Codec::None, Codec::Lz4, Codec::Zstd(1)][dice.below(3) as usize];
-        let mut bytes = frame((lane, epoch, Sequence(sequence)), &runs, codec).to_vec();
+        let mut bytes = frame(FrameHead { lane, epoch, sequence: Sequence(sequence) }, &runs, codec).to_vec();
         if dice.chance(100) {
             let at = dice.below(bytes.len() as u64) as usize;
             bytes[at] ^= 1 << dice.below(8);
@@ -407,7 +408,7 @@ fn offered(slot: Slot, topic: &str, partition: i32) -> OfferedPartition {
 }
 
 /// Makes a frame with runs of a slot, a first offset and a number of records; a run of none covers one position.
-fn frame((lane, epoch, sequence): (LaneId, Epoch, Sequence), runs: &[(Slot, i64, i64)], codec: Codec) -> Bytes {
+fn frame(head: FrameHead, runs: &[(Slot, i64, i64)], codec: Codec) -> Bytes {
     let mut builder = FrameBuilder::new();
     for &(slot, from, count) in runs {
         for offset in from..from + count {
@@ -424,5 +425,5 @@ fn frame((lane, epoch, sequence): (LaneId, Epoch, Sequence), runs: &[(Slot, i64,
     if builder.is_empty() {
         builder.advance(runs[0].0, Position(0), Position(1));
     }
-    builder.finish(FrameHead { lane, epoch, sequence }, codec)
+    builder.finish(head, codec)
 }

@@ -12,6 +12,7 @@ mod cluster;
 mod dice;
 mod lies;
 mod logs;
+mod lying_peers;
 mod lying_receiver;
 mod lying_sender;
 mod oracle;

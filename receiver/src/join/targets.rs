@@ -17,7 +17,7 @@ use wire::partition::Partition;
 
 use crate::config::Rename;
 use crate::join::carried_topics::CarriedTopics;
-use crate::join::creation::{Change, NotUsable, TopicCreator};
+use crate::join::creation::{Change, NotUsable, TopicCreator, is_refused_name};
 use crate::join::{Offered, OfferedTarget, is_carried_only, origin_unknown};
 use crate::lane::Terms;
 use crate::link::refused_topics::RefusedTopics;
@@ -284,7 +284,7 @@ impl Targets {
                     Ok(false) => drop(topics.insert(name, Ok(topic))),
                     Err(error) => drop(topics.insert(name, Err(NotUsable::Wait(error)))),
                 },
-                Some(Err(error)) => drop(topics.insert(name, Err(not_described(error)))),
+                Some(Err(error)) => drop(topics.insert(name, Err(NotUsable::not_described(error)))),
                 None if carried_topics.carries(&partition.topic) == Some(true) && !adopts(partition) => {
                     let detail =
                         format!("{name} is missing, and this link has written to it: it is not created again silently");
@@ -394,19 +394,6 @@ fn has_all(
 /// Returns whether an operator has adopted the target topic, even if it does not exist.
 fn adopts(partition: &OfferedPartition) -> bool {
     partition.jump.as_ref().is_some_and(|jump| jump.accepts == Accepts::Target)
-}
-
-/// Returns whether the cluster refuses the name that was asked for: asking again will not help.
-fn is_refused_name(error: &KafkaError) -> bool {
-    error.fault == KafkaFault::Misused
-}
-
-/// Decides about a topic that the cluster does not describe.
-fn not_described(error: KafkaError) -> NotUsable {
-    if is_refused_name(&error) {
-        return NotUsable::Halt(HaltRecord::new(HaltReason::TargetRefused, error.to_string()));
-    }
-    NotUsable::Wait(error)
 }
 
 fn unauthorized(topic: &str) -> HaltRecord {

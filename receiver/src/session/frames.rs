@@ -65,7 +65,7 @@ impl Intake {
         let stated = FrameHeader::peek(&header)?;
         let lane = stated.head.lane;
         let Some(handle) = self.lanes.get(usize::from(lane.0)) else {
-            return Err(PeerMisbehaved::UnexpectedMessage("a frame for a lane that the link does not have").into());
+            return Err(PeerMisbehaved::UnknownLane(lane).into());
         };
         if self.ledger.lock().handle_frame(&stated.head, stated.frame_len())? == Admission::Drop {
             return Ok(());

@@ -92,7 +92,7 @@ impl HaltRecord {
         Self { reason: reason.word().to_owned(), detail: detail.into() }
     }
 
-    /// Returns the halt with a reason that is a word: earlier versions stored whatever a sender said.
+    /// Returns the halt with a reason that is a word: earlier versions stored any text of a sender.
     fn cleaned(self) -> Self {
         if is_word(&self.reason) { self } else { Self { reason: "unknown".to_owned(), ..self } }
     }

@@ -2,7 +2,7 @@
 //!
 //! A slot is offered, then opened or halted once, and a halted one stays closed: what a receiver says against that ends
 //! its session. Of a partition that was offered several times only the last closed slot is kept, so that the memory
-//! follows from the number of partitions, whatever the receiver answers.
+//! follows from the number of partitions, for any answers of the receiver.
 
 use std::collections::HashMap;
 

@@ -190,13 +190,13 @@ fn every_limit_of_the_other_messages_is_checked() {
         },
     ];
     let credits = [(FRAME_CHARGE_MIN - 1, 1 << 20), (CREDIT_MAX + 1, 0), (FRAME_CHARGE_MIN, u64::MAX)];
-    for control in refused.into_iter().chain(credits.map(welcome)) {
+    for control in refused.into_iter().chain(credits.map(|(reserve, pool)| welcome(reserve, pool))) {
         assert!(bounds::check(&control).is_err(), "{control:?}");
     }
-    assert_eq!(bounds::check(&welcome((FRAME_CHARGE_MIN, CREDIT_MAX))), Ok(()));
+    assert_eq!(bounds::check(&welcome(FRAME_CHARGE_MIN, CREDIT_MAX)), Ok(()));
 }
 
-fn welcome((reserve, pool): (u64, u64)) -> Control {
+fn welcome(reserve: u64, pool: u64) -> Control {
     let credit = CreditTerms { reserve, pool };
     Control::Welcome(Welcome {
         version: 1,
