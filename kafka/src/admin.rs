@@ -28,10 +28,12 @@ use replicas::Requirements;
 
 /// Time limit of a ping: that of a broker that does not answer, after which the client asks another one.
 const PING_LIMIT: Duration = Duration::from_secs(10);
+/// Time limit of each request that renews what the client knows of leaders.
+const RENEWAL_LIMIT: Duration = Duration::from_secs(2);
 /// Most topics in one request.
 const TOPICS: usize = 500;
-/// Most partitions in one request; each broker gets only its own share of it.
-const PARTITIONS: usize = 5_000;
+/// Most partitions that are asked for at the same time.
+const PARTITIONS: usize = 10_000;
 
 /// Catalog of one cluster. Every call asks the brokers again. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -51,6 +53,13 @@ impl KafkaCatalog {
 }
 
 impl KafkaCatalog {
+    /// Renews what the client knows of a topic's leaders, if a broker answers within 2 s.
+    pub(super) fn renew_leaders(&self, topic: &str) {
+        if let Err(error) = describe::topics_within(&self.0, &[topic.to_owned()], RENEWAL_LIMIT) {
+            tracing::debug!(%error, topic, "leaders may have changed");
+        }
+    }
+
     fn cluster_id_within(&self, limit: Duration) -> Result<String, KafkaError> {
         // The client keeps the id of its last metadata, and the cluster may have been rebuilt since.
         metadata::of_brokers(&self.0, limit)?;

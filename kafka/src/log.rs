@@ -103,6 +103,8 @@ impl LogReader {
     }
 
     fn bounds(&self, topic: &str, partition: i32) -> Result<Bounds, LogError> {
+        // The client may know an earlier leader, which hangs: the request to it would take seconds.
+        self.catalog.renew_leaders(topic);
         Ok(only(self.catalog.bounds(&[Partition::new(topic, partition)], Isolation::Committed))?)
     }
 

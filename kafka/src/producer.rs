@@ -472,7 +472,9 @@ fn lies_within(value: &[u8], frame: &Bytes) -> bool {
 
 fn settings(properties: &Properties, config: &ProducerConfig<'_>) -> Vec<(String, String)> {
     let timeout = config.transaction_timeout.as_millis();
-    let defaults: [Setting; 5] = [
+    let defaults: [Setting; 6] = [
+        // Produce requests wait for as long as their records. This is for all others, such as those to a coordinator.
+        ("socket.timeout.ms", timeout.min(8_000).to_string()),
         ("compression.type", "lz4".to_owned()),
         ("linger.ms", "5".to_owned()),
         // Fits the default `max.message.bytes` of a topic; larger records travel alone.

@@ -16,8 +16,8 @@ pub struct Properties {
 pub(crate) type Setting = (&'static str, String);
 
 /// Time that a reading client waits for an answer. A broker that hangs keeps its connections: its partitions wait this
-/// long, and as long as a new connection takes, for their new leaders. Clients that write wait for the transaction
-/// timeout instead, because a producer quota delays answers.
+/// long, and as long as a new connection takes, for their new leaders. A producer's Produce requests wait for as long as
+/// their records instead, because a quota delays answers.
 pub(crate) const READER_TIMEOUT: (&str, &str) = ("socket.timeout.ms", "8000");
 
 /// Defaults of every client of a link. `extra` may replace them.

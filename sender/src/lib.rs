@@ -39,10 +39,10 @@ pub use stop_reason::StopReason;
 pub use session::ask_admission;
 
 // Its source.
-pub use source::discovery::{Discovered, Topics, discover, matches_nothing};
+pub use source::discovery::{Discovered, TopicLister, Topics, matches_nothing};
 pub use source::kafka::KafkaSource;
 pub use source::origins::TopicOrigin;
-pub use source::origins::reading::{KafkaStateLog, OriginReader, StateLog, UnreadState};
+pub use source::origins::reading::{KafkaStateLog, StateLog, UnreadState};
 pub use source::{Assignment, Event, LaneReader, PartitionFault, Source};
 
 // Its reports.

@@ -35,9 +35,9 @@ use crate::session::{
     ChannelDialer, Handshaken, Identity, Offering, Probe, REDIAL_MAX, REDIAL_MIN, Session, SessionEnd, shake_hands,
 };
 use crate::source::Source;
-use crate::source::discovery::{self, Discovered, ListError, TopicWatcher};
+use crate::source::discovery::{self, Discovered, ListError, TopicLister, TopicWatcher};
 use crate::source::kafka::KafkaSource;
-use crate::source::origins::reading::{KafkaStateLog, OriginReader, StateLog};
+use crate::source::origins::reading::{KafkaStateLog, StateLog};
 use crate::stop_reason::StopReason;
 
 /// Wait before dialling again where only an operator can help: a certificate, a name, or a receiver with a bug.
@@ -144,7 +144,7 @@ fn topic_watcher<S>(config: Live<Config>, dependencies: &Dependencies<S>) -> Top
     TopicWatcher {
         catalog: Arc::clone(&dependencies.catalog),
         config,
-        origins: Arc::new(Lock::new(OriginReader::new(Arc::clone(&dependencies.states)))),
+        lister: Arc::new(Lock::new(TopicLister::new(Arc::clone(&dependencies.states)))),
         cluster: None,
     }
 }

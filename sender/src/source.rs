@@ -1,5 +1,6 @@
 //! Source cluster as a lane sees it: records of some partitions, in order, through one queue.
 
+mod descriptions;
 pub(crate) mod discovery;
 pub(crate) mod kafka;
 pub(crate) mod origins;

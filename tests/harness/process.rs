@@ -91,12 +91,17 @@ impl Process {
 
     /// Returns the CPU time that all its threads have used so far, in seconds.
     pub fn cpu_seconds(&self) -> Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
-        // Fields count from behind the process name, which may contain spaces.
-        let (_, fields) = stat.rsplit_once(") ").context("malformed stat")?;
-        let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u64>);
-        Ok(ticks.sum::<Result<u64, _>>()? as f64 / TICKS_PER_SECOND)
+        cpu_seconds_of(self.pid())
     }
+}
+
+/// Returns the CPU time that all threads of a process have used so far, in seconds.
+pub fn cpu_seconds_of(pid: u32) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // Fields count from behind the process name, which may contain spaces.
+    let (_, fields) = stat.rsplit_once(") ").context("malformed stat")?;
+    let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u64>);
+    Ok(ticks.sum::<Result<u64, _>>()? as f64 / TICKS_PER_SECOND)
 }
 
 impl Drop for Process {

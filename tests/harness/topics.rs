@@ -36,6 +36,17 @@ pub fn create(cluster: &Cluster, name: &str, partitions: i32, configs: &[(&str, 
     block_on(admin(cluster)?.create_topics([&topic], &options)).with_context(|| format!("cannot create {name}"))
 }
 
+/// Creates topics of one partition each, in requests of 500.
+pub fn create_many(cluster: &Cluster, names: &[String]) -> Result<()> {
+    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
+    let admin = admin(cluster)?;
+    for names in names.chunks(500) {
+        let topics: Vec<_> = names.iter().map(|name| NewTopic::new(name, 1, TopicReplication::Fixed(-1))).collect();
+        block_on(admin.create_topics(&topics, &options))?;
+    }
+    Ok(())
+}
+
 /// Creates a topic with a [`unique`] name whose partitions have one replica each, on `node`, and returns the name.
 pub fn create_unique_on(cluster: &Cluster, stem: &str, partitions: usize, node: i32) -> Result<String> {
     let name = unique(stem);

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use harness::files::LinkFiles;
 use harness::guard::Signal;
+use harness::journal::Load;
 use harness::pair::Pair;
 use harness::record::{Contents, small};
 use harness::{journal, topics, verify, wait};
 use serde_json::Value;
 
+const PARTITIONS: i32 = 16;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Less than the 30 s after which a client looks for new leaders without a reason, and than the 60 s for which it waits
@@ -76,4 +78,30 @@ fn hung_source_broker_costs_its_partitions_seconds() -> Result<()> {
     }
     source.signal(node, Signal::Cont);
     written.iter().try_for_each(|written| verify::ensure_exactly_once(written, &pair.target, "{topic}").map(drop))
+}
+
+/// The hung node leads a part of the partitions and of the link's state, and coordinates a part of the lanes'
+/// transactions.
+#[test]
+fn hung_target_broker_costs_its_partitions_seconds() -> Result<()> {
+    let pair = Pair::start(1, 3)?;
+    let topic = topics::create_unique(&pair.source, "hung-target", PARTITIONS)?;
+    let files = LinkFiles::new(&topics::unique("hung-target"), &pair.source, &pair.target, &[&topic])?;
+    let (_receiver, _sender) = files.start()?;
+    let mut written = Load::new(&topic, PARTITIONS).limit(1_000).seed(1).start(&pair.source)?.finish()?.written;
+    verify::wait_until_delivered(&written, &pair.target, "{topic}", PATIENCE)?;
+
+    let load = Load::new(&topic, PARTITIONS).rate(100).seed(2).start(&pair.source)?;
+    let hung = Instant::now();
+    let node = pair.target.suspend_leader(&topic, 0, PATIENCE)?;
+    let leads = |partition: &i32| pair.target.leader(&topic, *partition).is_ok_and(|leader| leader == node);
+    println!("node {node} led {:?}", (0..PARTITIONS).filter(leads).collect::<Vec<_>>());
+    written.merge(&Load::new(&topic, PARTITIONS).limit(1_000).seed(3).start(&pair.source)?.finish()?.written);
+    verify::wait_until_delivered(&written, &pair.target, "{topic}", PATIENCE)?;
+    println!("everything carried {:.1?} after the target's broker hung", hung.elapsed());
+    ensure!(hung.elapsed() < WITHOUT_THE_BROKER, "carried {:.1?} after the broker hung", hung.elapsed());
+    written.merge(&load.stop()?.written);
+    pair.target.signal(node, Signal::Cont);
+    verify::wait_until_delivered(&written, &pair.target, "{topic}", PATIENCE)?;
+    verify::ensure_exactly_once(&written, &pair.target, "{topic}").map(drop)
 }

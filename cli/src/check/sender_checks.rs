@@ -6,9 +6,7 @@ use std::time::Duration;
 use kafka::Properties;
 use kafka::catalog::Catalog;
 use sender::config::{Config, derived};
-use sender::{
-    Class, KafkaStateLog, OriginReader, RatePlan as Plan, SessionEnd, ask_admission, discover, matches_nothing,
-};
+use sender::{Class, KafkaStateLog, RatePlan as Plan, SessionEnd, TopicLister, ask_admission, matches_nothing};
 use service::config::list_of;
 use service::format::{bytes, megabits};
 use service::tls::{Credentials, PeerIdentity};
@@ -66,9 +64,9 @@ impl Checked for Config {
 
     fn check_cluster(&self, findings: &mut Findings, cluster: &Cluster, properties: &Properties) {
         let filter = self.source.filter();
-        let mut origins = OriginReader::new(Arc::new(KafkaStateLog::new(properties, &self.link)));
+        let mut lister = TopicLister::new(Arc::new(KafkaStateLog::new(properties, &self.link)));
         let ignored = self.source.ignore_links.clone();
-        let look = move |catalog: &dyn Catalog| discover(catalog, &filter, &ignored, &mut origins);
+        let look = move |catalog: &dyn Catalog| lister.list(catalog, &filter, &ignored);
         let Some(found) = cluster.ask(findings, "topics", look) else { return };
         for unread in &found.unread {
             findings.failed("topics", unread, format!("{}; until then new topics wait", unread.remedy));

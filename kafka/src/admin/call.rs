@@ -70,18 +70,41 @@ impl<'a> Call<'a> {
         Ok(self)
     }
 
-    /// Makes the call and waits for its answer. `submit` passes the three handles to librdkafka, which copies its
-    /// arguments. An answer that comes after the wait is dropped with the queue, which librdkafka counts references to.
+    /// Makes the call and waits for its answer.
     pub(super) fn answer(
         self,
         submit: impl FnOnce(*mut sys::rd_kafka_t, *mut sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
     ) -> Result<Event, KafkaError> {
+        self.submit(submit).answer()
+    }
+
+    /// Makes the call. `submit` passes the three handles to librdkafka, which copies its arguments. An answer that comes
+    /// too late is dropped with the queue, which librdkafka counts references to.
+    pub(super) fn submit(
+        self,
+        submit: impl FnOnce(*mut sys::rd_kafka_t, *mut sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
+    ) -> Submitted {
         let queue = Queue::private(self.client);
         submit(self.client.raw(), self.options.0.as_ptr(), queue.raw());
-        let event = queue.poll(self.limit * 2 + GRACE).ok_or_else(|| KafkaError::timed_out(&self.doing, self.limit))?;
+        Submitted { doing: self.doing, limit: self.limit, queue }
+    }
+}
+
+/// An admin call that was made.
+pub(super) struct Submitted {
+    doing: String,
+    limit: Duration,
+    queue: Queue,
+}
+
+impl Submitted {
+    /// Waits for the answer.
+    pub(super) fn answer(self) -> Result<Event, KafkaError> {
+        let Self { doing, limit, queue } = self;
+        let event = queue.poll(limit * 2 + GRACE).ok_or_else(|| KafkaError::timed_out(&doing, limit))?;
         match event.error() {
             None => Ok(event),
-            Some((code, reason)) => Err(KafkaError::coded(self.doing, code, reason)),
+            Some((code, reason)) => Err(KafkaError::coded(doing, code, reason)),
         }
     }
 }

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use rdkafka_sys as sys;
 use wire::partition::Partition;
 
-use super::call::{Call, lent};
+use super::call::{Call, Submitted, lent};
 use super::describe;
 use crate::catalog::{Answers, Isolation, NO_LEADER_NOW};
-use crate::client::{Client, reason_of};
+use crate::client::{Client, Event, reason_of};
 use crate::error::{KafkaError, KafkaFault};
 use crate::partitions::PartitionList;
 use crate::text::{c_string, lossy};
@@ -21,6 +21,8 @@ pub(super) const EARLIEST: i64 = sys::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPE
 pub(super) const LATEST: i64 = sys::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_LATEST as i64;
 /// Error code for a broker that disconnected before it answered.
 const DISCONNECTED: i32 = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TRANSPORT as i32;
+/// Most partitions in one request: librdkafka searches a request's list for each partition of the answer.
+const PARTITIONS: usize = 500;
 const DOING: &str = "list of offsets";
 /// Time that one broker may take to answer. The partitions of the others wait for it meanwhile.
 const BROKER_LIMIT: Duration = Duration::from_secs(5);
@@ -116,25 +118,46 @@ fn is_answer(spec: i64, offset: i64) -> bool {
     offset >= if spec < 0 { 0 } else { -1 }
 }
 
+/// Makes one attempt. All requests are made before the first answer is awaited, so that a broker that hangs delays the
+/// attempt by one time limit.
 fn once(
     client: &Arc<Client>,
     partitions: &[Partition],
     spec: i64,
     isolation: Isolation,
 ) -> Result<Vec<Result<i64, Failure>>, KafkaError> {
-    if partitions.is_empty() {
-        return Ok(Vec::new());
+    let submitted = partitions.chunks(PARTITIONS).map(|part| Ok((part, submit(client, part, spec, isolation)?)));
+    let submitted = submitted.collect::<Result<Vec<_>, KafkaError>>()?;
+    let mut answers = Vec::with_capacity(partitions.len());
+    for (part, call) in submitted {
+        answers.extend(answers_of(part, spec, call.answer())?);
     }
+    Ok(answers)
+}
+
+fn submit(
+    client: &Arc<Client>,
+    partitions: &[Partition],
+    spec: i64,
+    isolation: Isolation,
+) -> Result<Submitted, KafkaError> {
     let list = PartitionList::new(partitions.len());
     for asked in partitions {
         list.add(&c_string(&asked.topic)?, asked.partition, Some(spec), -1);
     }
     let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS;
     let call = Call::new(client, operation, format!("{DOING} of {} partitions", partitions.len()))?;
-    let answer = call.within(BROKER_LIMIT)?.isolated(isolation)?.answer(|rk, options, queue| {
+    Ok(call.within(BROKER_LIMIT)?.isolated(isolation)?.submit(|rk, options, queue| {
         // SAFETY: all are live; librdkafka copies the list.
         unsafe { sys::rd_kafka_ListOffsets(rk, list.raw(), options, queue) }
-    });
+    }))
+}
+
+fn answers_of(
+    partitions: &[Partition],
+    spec: i64,
+    answer: Result<Event, KafkaError>,
+) -> Result<Vec<Result<i64, Failure>>, KafkaError> {
     let event = match answer {
         Ok(event) => event,
         // No partition has a leader, or no leader answers: the metadata tells which.

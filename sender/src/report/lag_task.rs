@@ -20,6 +20,9 @@ use crate::source::discovery;
 /// Seconds within which a backlog must be gone for its retention not to be asked for.
 const SOON: f64 = 60.0;
 
+/// Longest pause between two measurements.
+const PAUSE_MAX: Duration = Duration::from_secs(6);
+
 /// Time without an answer after which the source is in trouble: a broker that hangs keeps a request for longer.
 const SLOW: Duration = Duration::from_secs(5);
 
@@ -42,6 +45,7 @@ pub(super) async fn measure(catalog: Arc<dyn Catalog>, start: Start, report: Arc
         let lanes = report.lanes();
         report.set_not_carried(NotCarried::of(&topics, target.as_deref()));
         let asked_at = Timestamp::now().as_millisecond();
+        let asking = Instant::now();
         let mut asked = tokio::task::spawn_blocking(move || {
             if topics.is_empty() {
                 // Without partitions to ask for, the lag is 0 only if the source answers.
@@ -80,8 +84,14 @@ pub(super) async fn measure(catalog: Arc<dyn Catalog>, start: Start, report: Arc
             }),
             Err(_) => return,
         }
-        tokio::time::sleep(discovery::INTERVAL).await;
+        tokio::time::sleep(pause_after(asking.elapsed())).await;
     }
+}
+
+/// Returns the pause after a measurement that took this long: longer with thousands of partitions, so that measuring them
+/// costs little, and short enough that the lag is never older than the 10 s after which it counts as unknown.
+fn pause_after(took: Duration) -> Duration {
+    (took * 20).clamp(discovery::INTERVAL, PAUSE_MAX)
 }
 
 fn sample(report: &Report, at: Duration, lag_records: Option<u64>) -> Sample {

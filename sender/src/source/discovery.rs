@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka::catalog::{Bounds, Catalog, Isolation, TopicDescription};
+use kafka::catalog::{Bounds, Catalog, Isolation, TopicDescription, TopicSummary};
 use kafka::{KafkaError, KafkaFault};
 use service::live::Live;
 use service::lock::Lock;
@@ -17,7 +17,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::Config;
 use crate::partitions::lane_partitions::SourceTopic;
-use crate::source::origins::reading::{OriginReader, UnreadState};
+use crate::source::descriptions::Descriptions;
+use crate::source::origins::reading::{OriginReader, StateLog, UnreadState};
 
 /// Interval between two listings of the topics. New ones are carried within 5 s: half to list them, half to open them.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(2500);
@@ -68,36 +69,59 @@ pub fn matches_nothing(entry: &str) -> String {
     )
 }
 
-/// Lists the topics once. Topics that must not be carried are among them; their origin says so.
-pub fn discover(
-    catalog: &dyn Catalog,
-    filter: &TopicFilter,
-    ignored: &[LinkName],
-    origins: &mut OriginReader,
-) -> Result<Discovered, KafkaError> {
-    let all = catalog.topics()?;
-    let mut names: Vec<_> = all.iter().map(|topic| &topic.name).filter(|name| filter.matches(name)).cloned().collect();
-    names.sort_unstable();
-    let described = catalog.describe(&names)?.into_iter().filter(|found| !found.as_ref().is_err_and(is_gone));
-    // Any other error of one topic is of this moment: the next listing has it, and none is taken for deleted meanwhile.
-    let described = described.collect::<Result<Vec<_>, _>>()?;
-    // Origins are read after the topics: a topic that a link has just created must not look like this cluster's own.
-    let read = origins.read(catalog, &all, &described, ignored)?;
-    let topic = |topic: TopicDescription| SourceTopic {
-        origin: read.origins.of(&topic.name, topic.id, filter.forwards(&topic.name)),
-        unsure: read.is_unsure(&topic.name, topic.id),
-        name: topic.name.into(),
-        id: topic.id,
-        partitions: topic.partitions,
-    };
-    let mut topics: Vec<_> = described.into_iter().map(topic).collect();
-    topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    let is_excluded = |pattern: &TopicPattern| pattern.exact().is_some_and(|name| !filter.matches(name));
-    let matches_none = |pattern: &&TopicPattern| !topics.iter().any(|topic| pattern.matches(&topic.name));
-    let unmatched = filter.topics().iter().filter(matches_none).filter(|pattern| !is_excluded(pattern));
-    let unmatched = unmatched.map(|pattern| pattern.as_str().to_owned()).collect();
-    let filter_hash = xxh3_64(filter.canonical().as_bytes());
-    Ok(Discovered { filter_hash, topics: Arc::new(topics), unmatched, unread: read.unread, other_cluster: None })
+/// Lists the topics of one source, and keeps what need not be asked for again.
+pub struct TopicLister {
+    origins: OriginReader,
+    descriptions: Descriptions,
+}
+
+impl TopicLister {
+    /// Makes a lister that has listed nothing yet. `states` reads other links' state.
+    pub fn new(states: Arc<dyn StateLog>) -> Self {
+        Self { origins: OriginReader::new(states), descriptions: Descriptions::default() }
+    }
+
+    /// Lists the topics once. Topics that must not be carried are among them; their origin says so.
+    pub fn list(
+        &mut self,
+        catalog: &dyn Catalog,
+        filter: &TopicFilter,
+        ignored: &[LinkName],
+    ) -> Result<Discovered, KafkaError> {
+        let all = catalog.topics()?;
+        let listed: Vec<_> = all.iter().filter(|topic| filter.matches(&topic.name)).collect();
+        self.describe(catalog, &listed)?;
+        let described = self.descriptions.all();
+        // Origins are read after the topics: a topic that a link has just created must not look like this cluster's own.
+        let read = self.origins.read(catalog, &all, &described, ignored)?;
+        let topic = |topic: TopicDescription| SourceTopic {
+            origin: read.origins.of(&topic.name, topic.id, filter.forwards(&topic.name)),
+            unsure: read.is_unsure(&topic.name, topic.id),
+            name: topic.name.into(),
+            id: topic.id,
+            partitions: topic.partitions,
+        };
+        let topics: Vec<_> = described.into_iter().map(topic).collect();
+        let is_excluded = |pattern: &TopicPattern| pattern.exact().is_some_and(|name| !filter.matches(name));
+        let matches_none = |pattern: &&TopicPattern| !topics.iter().any(|topic| pattern.matches(&topic.name));
+        let unmatched = filter.topics().iter().filter(matches_none).filter(|pattern| !is_excluded(pattern));
+        let unmatched = unmatched.map(|pattern| pattern.as_str().to_owned()).collect();
+        let filter_hash = xxh3_64(filter.canonical().as_bytes());
+        Ok(Discovered { filter_hash, topics: Arc::new(topics), unmatched, unread: read.unread, other_cluster: None })
+    }
+
+    fn describe(&mut self, catalog: &dyn Catalog, listed: &[&TopicSummary]) -> Result<(), KafkaError> {
+        let due = self.descriptions.due(listed);
+        for (name, answer) in due.iter().zip(catalog.describe(&due)?) {
+            match answer {
+                Ok(topic) => self.descriptions.handle(topic),
+                Err(error) if is_gone(&error) => self.descriptions.forget(name),
+                // Of this moment: the next listing has it, and no topic is taken for deleted meanwhile.
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Lists the topics every [`INTERVAL`], and immediately with a new filter. Publishes changes until `topics` has no
@@ -165,8 +189,8 @@ pub(crate) enum ListError {
 pub(crate) struct TopicWatcher {
     pub catalog: Arc<dyn Catalog>,
     pub config: Live<Config>,
-    /// Reader of the topics' origins, used by one listing at a time.
-    pub origins: Arc<Lock<OriginReader>>,
+    /// Lister, used by one listing at a time.
+    pub lister: Arc<Lock<TopicLister>>,
     /// Id of the cluster when it was first asked; `None` before that.
     pub cluster: Option<Arc<str>>,
 }
@@ -175,7 +199,7 @@ impl TopicWatcher {
     /// Lists the topics once; blocks on the cluster.
     pub(crate) fn list(&self) -> Result<Discovered, ListError> {
         let source = &self.config.now().source;
-        let found = discover(&*self.catalog, &source.filter(), &source.ignore_links, &mut self.origins.lock())?;
+        let found = self.lister.lock().list(&*self.catalog, &source.filter(), &source.ignore_links)?;
         // Asked last: then the topics are those of this cluster.
         match &self.cluster {
             Some(was) => {

@@ -112,12 +112,12 @@ impl MirroredTopics {
     }
 }
 
-pub struct TopicOrigins<'a>(HashMap<&'a str, Vec<(&'a Arc<str>, &'a Origin)>>);
+pub(crate) struct TopicOrigins<'a>(HashMap<&'a str, Vec<(&'a Arc<str>, &'a Origin)>>);
 
 impl TopicOrigins<'_> {
     /// Returns the origin of the topic `name` in the incarnation `id`. An incarnation that no link wrote is this
     /// cluster's own, even if the name is that of a mirrored topic.
-    pub fn of(&self, name: &str, id: TopicId, forward: bool) -> TopicOrigin {
+    pub(crate) fn of(&self, name: &str, id: TopicId, forward: bool) -> TopicOrigin {
         let same = |origin: &Origin| {
             let theirs = origin.target_topic_id;
             theirs == id || theirs == TopicId::UNKNOWN || id == TopicId::UNKNOWN

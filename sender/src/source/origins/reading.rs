@@ -114,7 +114,7 @@ fn remedy(fault: KafkaFault) -> &'static str {
 }
 
 /// Follower of every state topic in the source cluster.
-pub struct OriginReader {
+pub(crate) struct OriginReader {
     log: Arc<dyn StateLog>,
     topics: HashMap<String, Followed>,
     mirrored: MirroredTopics,
@@ -123,7 +123,7 @@ pub struct OriginReader {
 }
 
 /// Origins of the source's topics, as far as they can be read.
-pub struct ReadOrigins<'a> {
+pub(crate) struct ReadOrigins<'a> {
     pub origins: TopicOrigins<'a>,
     /// Parts of the state topics that cannot be read.
     pub unread: Vec<UnreadState>,
@@ -133,7 +133,7 @@ pub struct ReadOrigins<'a> {
 impl ReadOrigins<'_> {
     /// Returns whether an unread part of a state topic could name this topic. It could not if all was readable since the
     /// topic exists: a link's state names a topic before the link creates it.
-    pub fn is_unsure(&self, name: &str, id: TopicId) -> bool {
+    pub(crate) fn is_unsure(&self, name: &str, id: TopicId) -> bool {
         let is_known = || id != TopicId::UNKNOWN && self.known.contains(&(name.to_owned(), id));
         !self.unread.is_empty() && !is_known()
     }
@@ -155,14 +155,14 @@ struct Damaged {
 
 impl OriginReader {
     /// Creates a follower that has read nothing yet.
-    pub fn new(log: Arc<dyn StateLog>) -> Self {
+    pub(crate) fn new(log: Arc<dyn StateLog>) -> Self {
         Self { log, topics: HashMap::new(), mirrored: MirroredTopics::default(), known: HashSet::new() }
     }
 
     /// Reads the origins of all topics, except those that the links in `ignored` write. `topics` must have been listed
     /// before: a link creates a topic only after its state names it, so that no origin can be missed. `described` are the
     /// topics that this sender may carry. Blocks on the cluster.
-    pub fn read(
+    pub(crate) fn read(
         &mut self,
         catalog: &dyn Catalog,
         topics: &[TopicSummary],
