@@ -1,8 +1,8 @@
 //! Latency of records from the write at one cluster until a reader of another sees them. The reader compares the clock
 //! with each record's timestamp, which [`crate::journal::Load::stamped_now`] sets.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use crate::cluster::Cluster;
 use crate::journal::millis_now;
+use crate::topics;
+use crate::wait::until_ok;
 
 /// Time that one poll waits for a record.
 const POLL: Duration = Duration::from_millis(50);
@@ -28,7 +30,8 @@ struct Seen {
 #[derive(Debug)]
 pub struct Latencies {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Result<Vec<Seen>>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    thread: Option<JoinHandle<Result<()>>>,
 }
 
 impl Latencies {
@@ -46,8 +49,37 @@ impl Latencies {
         consumer.assign(&assignment)?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread = thread::Builder::new().name("latencies".to_owned()).spawn(move || read(&consumer, &stopped))?;
-        Ok(Self { stop, thread: Some(thread) })
+        let seen = Arc::default();
+        let list = Arc::clone(&seen);
+        let reading = move || read(&consumer, &stopped, &list);
+        let thread = thread::Builder::new().name("latencies".to_owned()).spawn(reading)?;
+        Ok(Self { stop, seen, thread: Some(thread) })
+    }
+
+    /// Starts a reader as [`Self::start`], once the topic exists.
+    pub fn start_when_created(cluster: &Cluster, topic: &str, partitions: i32, timeout: Duration) -> Result<Self> {
+        until_ok(&format!("topic {topic}"), timeout, || {
+            Ok((topics::partitions(cluster, topic)? >= partitions as usize).then_some(()))
+        })?;
+        Self::start(cluster, topic, partitions)
+    }
+
+    /// Returns the write time of the newest record so far, in ms since the Unix epoch.
+    pub fn newest(&self) -> Option<i64> {
+        self.lock().iter().map(|seen| seen.written).max()
+    }
+
+    /// Returns the latencies so far of the records written from `from` until `to`, in ms since the Unix epoch.
+    pub fn between(&self, from: i64, to: i64) -> Result<Histogram<u64>> {
+        let mut found = Histogram::new(3)?;
+        for seen in self.lock().iter().filter(|seen| (from..=to).contains(&seen.written)) {
+            found.record(seen.took)?;
+        }
+        Ok(found)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until no record is left to read, and returns all latencies, in milliseconds.
@@ -60,11 +92,8 @@ impl Latencies {
     pub fn finish_split(mut self, at: i64) -> Result<[Histogram<u64>; 2]> {
         self.stop.store(true, Ordering::Relaxed);
         let thread = self.thread.take().context("the reader has no thread")?;
-        let mut halves = [Histogram::new(3)?, Histogram::new(3)?];
-        for seen in thread.join().map_err(|_| anyhow!("the reader panicked"))?? {
-            halves[usize::from(seen.written >= at)].record(seen.took)?;
-        }
-        Ok(halves)
+        thread.join().map_err(|_| anyhow!("the reader panicked"))??;
+        Ok([self.between(i64::MIN, at.saturating_sub(1))?, self.between(at, i64::MAX)?])
     }
 }
 
@@ -77,17 +106,17 @@ impl Drop for Latencies {
     }
 }
 
-fn read(consumer: &BaseConsumer, stop: &AtomicBool) -> Result<Vec<Seen>> {
-    let mut latencies = Vec::new();
+fn read(consumer: &BaseConsumer, stop: &AtomicBool, seen: &Mutex<Vec<Seen>>) -> Result<()> {
     loop {
         match consumer.poll(POLL) {
             Some(Ok(message)) => {
                 let written = message.timestamp().to_millis().context("a record without a timestamp")?;
-                latencies.push(Seen { written, took: (millis_now() - written).max(0).unsigned_abs() });
+                let took = (millis_now() - written).max(0).unsigned_abs();
+                seen.lock().unwrap_or_else(PoisonError::into_inner).push(Seen { written, took });
             }
             // The client reconnects by itself.
             Some(Err(_)) => {}
-            None if stop.load(Ordering::Relaxed) => return Ok(latencies),
+            None if stop.load(Ordering::Relaxed) => return Ok(()),
             None => {}
         }
     }

@@ -12,6 +12,8 @@ use crate::{asan, deny, java, tidy};
 
 /// Names of test binaries that need real Kafka begin with this.
 const KAFKA: &str = "kafka";
+/// The test binary of the attacks, which needs real Kafka too.
+const ATTACKS: &str = "hostile";
 
 /// Options of `cargo xtask check`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +81,7 @@ fn take_all(options: &Options, steps: &mut Steps) -> Result<()> {
     }
     steps.take("doc tests", || run_command(&mut cargo(&["test", "--doc"])))?;
     if options.fast {
-        let left_out = "rustdoc, deny, AddressSanitizer, the short bench and the real-Kafka tests";
+        let left_out = "rustdoc, deny, AddressSanitizer, the short bench, the real-Kafka tests and the attacks";
         steps.note(format!("--fast: {left_out} were NOT RUN"));
         return Ok(());
     }
@@ -95,11 +97,14 @@ fn take_all(options: &Options, steps: &mut Steps) -> Result<()> {
     } else {
         steps.note("short bench: NOT RUN, it needs root and /dev/net/tun".to_owned());
     }
-    steps.take("real Kafka", || {
-        let mut kafka = cargo(&["test", "--test", &format!("{KAFKA}*")]);
-        kafka.env("CAUSEWAY_BIN", binary("causeway")?).env("CAUSEWAY_ROUNDS", options.rounds.to_string());
-        run_command(&mut kafka)
-    })
+    for (step, tests) in [("real Kafka", format!("{KAFKA}*")), ("attacks", ATTACKS.to_owned())] {
+        steps.take(step, || {
+            let mut kafka = cargo(&["test", "--test", &tests]);
+            kafka.env("CAUSEWAY_BIN", binary("causeway")?).env("CAUSEWAY_ROUNDS", options.rounds.to_string());
+            run_command(&mut kafka)
+        })?;
+    }
+    Ok(())
 }
 
 /// A cargo command over the whole workspace. Every step uses the whole workspace, so that all of them resolve the same
@@ -121,7 +126,11 @@ fn plain_tests() -> Result<Vec<String>> {
     let packages = metadata["packages"].as_array().context("cargo metadata names no packages")?;
     let targets = packages.iter().filter_map(|package| package["targets"].as_array()).flatten();
     let tests = targets.filter(|target| target["kind"][0] == "test").filter_map(|target| target["name"].as_str());
-    Ok(tests.filter(|name| !name.starts_with(KAFKA)).map(str::to_owned).collect())
+    Ok(tests.filter(|name| !needs_kafka(name)).map(str::to_owned).collect())
+}
+
+fn needs_kafka(test: &str) -> bool {
+    test.starts_with(KAFKA) || test == ATTACKS
 }
 
 /// Returns whether the tests of netem's tun mode can run here; those tests check the same.
@@ -178,6 +187,6 @@ mod tests {
     #[test]
     fn kafka_tests_are_recognised_by_name() {
         let plain = plain_tests().unwrap();
-        assert!(plain.iter().all(|name| !name.starts_with(KAFKA)));
+        assert!(plain.iter().all(|name| !name.starts_with(KAFKA) && name != ATTACKS));
     }
 }
