@@ -17,4 +17,5 @@
 
 mod attacker;
 mod held;
+mod lies;
 mod stage;

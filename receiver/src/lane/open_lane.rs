@@ -322,7 +322,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         self.open.offers.push(Pending::Last);
     }
 
-    /// Takes a halt by the sender: no more runs of the partition will come under this slot.
+    /// Takes a halt by the sender: no further runs of the partition will come under this slot.
     ///
     /// The lane answers once the halt is stored, or immediately where it need not be stored. A halt of a closed
     /// slot is late and was answered before: its partition may have joined again under another slot.

@@ -269,6 +269,7 @@ impl Active {
         self.heard = Instant::now();
         match message {
             Control::OpenLane { lane } => {
+                self.carried_topics.handle_requested(lane);
                 let command = Command::Open {
                     session: self.id,
                     terms: Arc::clone(&self.terms),
