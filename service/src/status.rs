@@ -10,6 +10,9 @@ use wire::partition::Partition;
 
 use crate::format;
 
+/// Halted partitions of one reason that sentences name; the others are counted.
+const HALTS_NAMED: usize = 5;
+
 /// Counts of events by a word, such as a close code. Few different words occur.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally(BTreeMap<Cow<'static, str>, u64>);
@@ -94,6 +97,22 @@ impl HaltedPartition {
         HaltReason::of(&self.reason).is_some_and(HaltReason::waits)
     }
 
+    /// Returns a sentence for each of the first halted partitions of a reason, and one for the others.
+    pub fn sentences(halts: &[Self]) -> Vec<String> {
+        let mut reasons: BTreeMap<&str, Vec<&Self>> = BTreeMap::new();
+        for halt in halts {
+            reasons.entry(&halt.reason).or_default().push(halt);
+        }
+        let of_reason = |(reason, halts): (&str, Vec<&Self>)| {
+            let others = halts.len().saturating_sub(HALTS_NAMED);
+            let sentence = |halt: &Self| format!("{}/{} halted, {reason}: {}", halt.topic, halt.partition, halt.detail);
+            let mut sentences: Vec<_> = halts.into_iter().take(HALTS_NAMED).map(sentence).collect();
+            sentences.extend((others > 0).then(|| format!("{others} more partitions halted, {reason}")));
+            sentences
+        };
+        reasons.into_iter().flat_map(of_reason).collect()
+    }
+
     pub fn is_of(&self, at: &Partition) -> bool {
         self.partition == at.partition && *self.topic == *at.topic
     }
@@ -105,6 +124,29 @@ mod tests {
     use wire::ids::LaneId;
 
     use super::*;
+
+    #[test]
+    fn the_first_halts_of_each_reason_are_named() {
+        let halt = |partition, reason: &str| HaltedPartition {
+            topic: "orders".into(),
+            partition,
+            position: 7,
+            reason: reason.into(),
+            detail: format!("detail {partition}"),
+        };
+        let mut halts: Vec<_> = (0..8).map(|partition| halt(partition, "corrupt")).collect();
+        halts.push(halt(9, "record-rejected"));
+        let sentences = HaltedPartition::sentences(&halts);
+        assert_eq!(sentences.len(), 7);
+        assert_eq!(
+            sentences[4..],
+            [
+                "orders/4 halted, corrupt: detail 4",
+                "3 more partitions halted, corrupt",
+                "orders/9 halted, record-rejected: detail 9",
+            ]
+        );
+    }
 
     #[test]
     fn a_peers_problems_are_named_and_the_others_counted() {

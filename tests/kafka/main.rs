@@ -4,6 +4,7 @@
 //! test that kills brokers starts its own pair. A test that measures time or CPU runs alone (`Pair::start_alone`).
 
 mod adopted_targets;
+mod all_troubles;
 mod bad_input;
 mod carried_topics;
 mod classes;

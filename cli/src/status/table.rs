@@ -1,6 +1,5 @@
 //! The status as a page of text: first whether the process keeps up, then its state, problems, and each lane.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use receiver::status::LinkStatus;
@@ -144,13 +143,14 @@ fn served(page: &mut Page, link: &LinkStatus) {
     };
     let holder = link.sender.as_ref().map(|sender| format!("sender {} holds it", named(sender)));
     page.line("state", &format!("{}{standbys}", holder.unwrap_or_else(|| "no sender".to_owned())));
-    page.list("problems", "none", link.trouble.clone());
+    let halts = HaltedPartition::sentences(&link.halted);
+    page.list("problems", "none", link.trouble.iter().cloned().chain(halts).collect());
     let counts = &link.counts;
     let records = grouped(counts.records);
     let transactions = grouped(counts.transactions);
     page.line("committed", &format!("{records} records, {} in {transactions} transactions", bytes(counts.bytes)));
     page.line("recovered", &format!("{} times", counts.recoveries));
-    page.line("halted", &format!("{} partitions; the sender's status says why", link.halted_partitions));
+    page.line("halted", &format!("{} partitions", link.halted_partitions));
     page.line("waiting", &format!("{} partitions", link.waiting_partitions));
     if let Some(told) = &link.sender_condition {
         let words = format!("{} partitions halted, {} waiting", told.halted_partitions, told.waiting_partitions);
@@ -240,15 +240,7 @@ fn sender_state(status: &sender::Status) -> String {
 }
 
 fn problems(status: &sender::Status) -> Vec<String> {
-    // One line for each reason: a hundred partitions may be halted for the same one.
-    let mut reasons: BTreeMap<&str, Vec<&HaltedPartition>> = BTreeMap::new();
-    for halt in &status.halted {
-        reasons.entry(&halt.reason).or_default().push(halt);
-    }
-    let halts = reasons.into_iter().map(|(reason, halts)| {
-        let more = if halts.len() > 1 { format!(" and {} more", halts.len() - 1) } else { String::new() };
-        format!("{}/{}{more} halted, {reason}: {}", halts[0].topic, halts[0].partition, halts[0].detail)
-    });
+    let halts = HaltedPartition::sentences(&status.halted);
     let closed = status.lanes_closed.iter().map(|lane| format!("a lane was closed, {}: {}", lane.reason, lane.detail));
     let held = status.source_transactions_open.iter().map(sender::OpenTransaction::sentence);
     status.trouble.iter().cloned().chain(closed).chain(halts).chain(held).collect()
@@ -409,7 +401,8 @@ mod tests {
             "  keeping up  1,234,567 records behind; partitions: 2 halted\n",
             "  state       active: sending to 10.0.0.2:7443 for 3 h 3 min, round trip 102 ms, session 2\n",
             "  limited by  lanes are closed: see the target and the receiver's log\n",
-            "  problems    orders/3 and 1 more halted, target-not-empty: log end 7\n",
+            "  problems    orders/3 halted, target-not-empty: log end 7\n",
+            "              orders/4 halted, target-not-empty: log end 9\n",
             "  action      see docs/troubleshoot.md#target-not-empty\n",
             "              see docs/troubleshoot.md#failing-lanes\n",
             "  partitions  25 being read, 2 halted, 0 waiting\n",

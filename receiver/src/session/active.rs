@@ -256,7 +256,8 @@ impl Active {
     async fn tell_condition(&mut self) -> Result<(), Close> {
         let views: Vec<_> = self.lanes.iter().map(|lane| lane.view.lock().clone()).collect();
         let quota = condition::quota_trouble(&self.link.settings().name, &views);
-        let trouble = self.host.links.target_trouble().into_iter().chain(quota).collect();
+        let weaker = self.link.weaker.problems();
+        let trouble = self.host.links.target_trouble().into_iter().chain(quota).chain(weaker).collect();
         let condition = condition::told(&views, trouble);
         if condition == self.told {
             return Ok(());

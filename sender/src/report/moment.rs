@@ -108,16 +108,24 @@ impl Moment {
             failing.chain(&told.trouble).map(|said| format!("receiver: {said}"))
         });
         let at_target = service::format::waiting("the target", &self.waits_for_target());
-        let unmatched = self.unmatched.iter().map(|entry| matches_nothing(entry));
-        let deleted = DeletedTopic::sentences(&self.published.deleted_topics);
-        let of_source = self.source_trouble().into_iter().chain(self.published.discovery_trouble.clone());
-        let known = of_source.chain(self.no_session()).chain(receiver);
-        known.chain(self.measured.lag.waiting_sentences()).chain(at_target).chain(unmatched).chain(deleted).collect()
+        let known = self.source_trouble().into_iter().chain(self.no_session()).chain(receiver);
+        let waiting = self.measured.lag.waiting_sentences().into_iter().chain(at_target);
+        known.chain(waiting).chain(self.topic_trouble()).collect()
     }
 
-    fn source_trouble(&self) -> Option<String> {
+    /// Returns the problems of the list of topics: entries that match nothing, and topics that were deleted.
+    fn topic_trouble(&self) -> Vec<String> {
+        let deleted = &self.published.deleted_topics;
+        let is_deleted = |entry: &str| deleted.iter().any(|topic| topic.topic == entry);
+        let unmatched = self.unmatched.iter().filter(|entry| !is_deleted(entry)).map(|entry| matches_nothing(entry));
+        unmatched.chain(DeletedTopic::sentences(deleted)).collect()
+    }
+
+    /// Returns the problems with the source cluster, and with other links' state in it.
+    fn source_trouble(&self) -> Vec<String> {
         let measured = || self.measured.source.trouble(self.now).map(|reason| format!("source cluster: {reason}"));
-        self.published.source_trouble.clone().or_else(measured)
+        let cluster = self.published.source_trouble.clone().or_else(measured);
+        cluster.into_iter().chain(self.published.discovery_trouble.clone()).collect()
     }
 
     fn no_session(&self) -> Option<String> {
@@ -145,7 +153,7 @@ impl Moment {
             halted: count(self.halted().count()),
             waiting: count(waiting.len()),
             named: named.collect(),
-            trouble: self.source_trouble().into_iter().chain(self.published.discovery_trouble.clone()).collect(),
+            trouble: self.source_trouble().into_iter().chain(self.topic_trouble()).collect(),
         };
         condition.shortened()
     }

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use kafka::catalog::{TopicDescription, TopicSummary};
 
-/// Descriptions that one listing renews: as many as one request has. With no more topics, each listing renews all.
+/// Descriptions that one listing renews: as many as one request has. Up to this number of topics, each listing renews all.
 const RENEWED: usize = 500;
 
 /// Description of each topic, and the listing that it is from.

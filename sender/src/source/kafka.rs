@@ -9,8 +9,9 @@ use wire::ids::{LaneId, Slot};
 
 use super::{LaneReader, Source};
 
-/// Time that brokers keep an idle fetch open: thousands of idle partitions fetch, and ends are known this much later.
-const FETCH_WAIT: Duration = Duration::from_millis(500);
+/// Time that brokers keep an idle fetch open: each names every partition, and there may be thousands. A record ends it, but
+/// a partition that is added, and the end of a log, wait for the next one.
+const FETCH_WAIT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone)]
 pub struct KafkaSource(Consumer);
