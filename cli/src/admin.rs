@@ -106,7 +106,7 @@ impl AdminPort {
         match answer.status().as_u16() {
             200 => Ok(body),
             401 => Err(self.failed("requires the token of its `admin.token`: pass its file with --token")),
-            409 => Err(self.failed(body.trim_end())),
+            403 | 409 => Err(self.failed(body.trim_end())),
             code => Err(self.failed(format!("answers HTTP {code}: something other than Causeway listens there"))),
         }
     }

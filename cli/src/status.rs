@@ -19,7 +19,7 @@ const WATCH: Duration = Duration::from_secs(2);
 #[serde(tag = "role", rename_all = "lowercase")]
 enum Answer {
     Sender(Box<sender::Status>),
-    Receiver(receiver::status::Status),
+    Receiver(Box<receiver::status::Status>),
 }
 
 pub(crate) fn run(arguments: &args::Status) -> Result<(), Failure> {

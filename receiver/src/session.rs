@@ -4,8 +4,9 @@
 //! Decisions are made elsewhere: the arbiter decides which sender may send, the ledger how many bytes it may have
 //! unacknowledged, the lanes which records are appended.
 //!
-//! - `server`: accepts channels
+//! - `server`, `handshakes`: accepts channels
 //! - `greeting`, `peers`, `refusal`: the first message of a channel, and its checks
+//! - `refusals`: counts of peers that got no session
 //! - `pending`: a session that waits for its link
 //! - `active`: a session that has the link
 //! - `channels`, `joinable`: the extra channels of a session
@@ -19,6 +20,7 @@ mod channels;
 mod forgetting;
 mod frames;
 mod greeting;
+mod handshakes;
 mod joinable;
 mod joining;
 pub(crate) mod ledger;
@@ -26,8 +28,10 @@ pub(crate) mod peers;
 mod pending;
 mod probe;
 mod refusal;
+mod refusals;
 pub(crate) mod server;
 mod settings;
 mod waiting;
 
 pub use greeting::Host;
+pub(crate) use refusals::Refusals;

@@ -1,17 +1,18 @@
 //! The admin port: health, metrics, status and commands over HTTP, by the table `ENDPOINTS`.
 //!
 //! The port listens on loopback unless configured otherwise; on other addresses it requires TLS and a token. A process
-//! that cannot answer says why with 409. Every POST requires `content-type: application/json`, which a page of another web
-//! origin cannot send.
+//! that cannot answer says why with 409. A web page that is open on this machine gets no answer, whichever name its server
+//! gives to this port: without a token, a request's `Host` must be a loopback address or `localhost`, and its `Origin`, if
+//! any, the port itself.
 
 pub mod access;
+mod connections;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -19,28 +20,13 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
 use prometheus_client::registry::Registry;
-use rustls::ServerConfig;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
+use tokio::net::TcpListener;
 use toml::de::DeValue;
-use tracing::debug;
 
 use crate::config::{Rejection, Setting};
 use crate::metrics::PROCESS;
 pub use access::{Access, AdminSettings};
-
-/// Requests that are answered at the same time; more wait to be accepted.
-const CONNECTIONS_MAX: usize = 32;
-/// Time limit of a connection, which carries one request, including a slow reader.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Limit of a request's line and headers, in bytes.
-const REQUEST_BYTES_MAX: usize = 16 * 1024;
 
 /// Address of the admin port; `None` for `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,73 +133,18 @@ pub async fn serve(listener: TcpListener, views: Views, access: Arc<Access>, shu
         .fold(Router::new(), |router, endpoint| router.route(endpoint.path(), (endpoint.route)()))
         .with_state(views)
         .layer(middleware::from_fn_with_state(Arc::clone(&access), authorise));
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut connections = JoinSet::new();
-    tokio::pin!(shutdown);
-    loop {
-        let stream = tokio::select! {
-            () = &mut shutdown => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            stream = next(&listener, &permits) => stream,
-        };
-        let (stream, permit) = stream;
-        let router = router.clone();
-        let tls = access.tls();
-        connections.spawn(async move {
-            match tokio::time::timeout(REQUEST_TIMEOUT, answer(stream, tls, router)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => debug!(%error, "admin request failed"),
-                Err(_) => debug!("admin request took too long"),
-            }
-            drop(permit);
-        });
-    }
-    while connections.join_next().await.is_some() {}
+    connections::serve(listener, router, access, shutdown).await;
 }
 
-/// Accepts the next connection when fewer than [`CONNECTIONS_MAX`] are open. Cancel-safe: no connection is lost.
-async fn next(listener: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream, tokio::sync::OwnedSemaphorePermit) {
-    let permit = Arc::clone(permits).acquire_owned().await.expect("the semaphore is never closed");
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return (stream, permit),
-            Err(error) => {
-                // Out of file descriptors, most likely: a tight loop would make it worse.
-                debug!(%error, "admin port cannot accept");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
-async fn answer(
-    stream: TcpStream,
-    tls: Option<Arc<ServerConfig>>,
-    router: Router,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let mut http = http1::Builder::new();
-    http.keep_alive(false).max_buf_size(REQUEST_BYTES_MAX).header_read_timeout(None);
-    let service = TowerToHyperService::new(router);
-    match tls {
-        None => http.serve_connection(TokioIo::new(stream), service).await?,
-        Some(tls) => {
-            let stream = TlsAcceptor::from(tls).accept(stream).await?;
-            http.serve_connection(TokioIo::new(stream), service).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Refuses requests without the token, and changes that a page of another web origin could send.
+/// Refuses requests without the token, those that a web page may have sent, and changes that are not JSON.
 async fn authorise(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
-    if !access.allows(request.headers()) {
+    if let Err(refused) = access.check(&request) {
         PROCESS.admin_refused.fetch_add(1, Ordering::Relaxed);
-        let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-        let reason = "this port requires `Authorization: Bearer TOKEN`, with the token of its `admin.token`\n";
-        return (StatusCode::UNAUTHORIZED, challenge, reason).into_response();
+        return refused.into_response();
     }
-    if request.method() == Method::POST && !is_json(request.headers()) {
-        let reason = "a POST requires the header `content-type: application/json`, also without a body\n";
+    let changes = ![Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
+    if changes && !is_json(request.headers()) {
+        let reason = "a change requires the header `content-type: application/json`, also without a body\n";
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, reason).into_response();
     }
     next.run(request).await
@@ -294,10 +225,12 @@ mod tests {
 
     use prometheus_client::metrics::counter::Counter;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
     use tokio::sync::oneshot;
     use tokio::task::JoinHandle;
 
     use super::access::AccessError;
+    use super::connections::{HEAD_WITHIN, REQUEST_BYTES_MAX};
     use super::*;
     use crate::pki;
     use crate::tls::{self, Credentials, End, TlsFiles};
@@ -390,11 +323,11 @@ mod tests {
     }
 
     async fn get(address: SocketAddr, path: &str) -> (String, String) {
-        ask(address, &format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await
+        ask(address, &format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await
     }
 
     async fn post(address: SocketAddr, path: &str, content_type: &str, body: &str) -> (String, String) {
-        let head = format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n", body.len());
+        let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n", body.len());
         let content_type = match content_type {
             "" => String::new(),
             stated => format!("content-type: {stated}\r\n"),
@@ -442,7 +375,7 @@ mod tests {
         write("0123456789abcdef\n");
         let port = port_for(access(Some(file.clone())).unwrap()).await;
         let with = async |path: &str, token: &str| {
-            ask(port.address, &format!("GET {path} HTTP/1.1\r\nhost: a\r\n{token}\r\n")).await.0
+            ask(port.address, &format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{token}\r\n")).await.0
         };
         for path in ENDPOINTS.iter().map(Endpoint::path).chain(["/partitions?topic=a", "/other"]) {
             for token in ["", "authorization: Bearer 0123456789abcdeF\r\n", "authorization: 0123456789abcdef\r\n"] {
@@ -459,7 +392,8 @@ mod tests {
             let (method, target) = request.split_once(' ').unwrap();
             for other in ["GET", "POST"] {
                 let body = r#"{"topic":"orders"}"#;
-                let head = format!("host: a\r\ncontent-type: application/json\r\ncontent-length: {}", body.len());
+                let head =
+                    format!("host: localhost\r\ncontent-type: application/json\r\ncontent-length: {}", body.len());
                 let (head, _) = ask(port.address, &format!("{other} {target} HTTP/1.1\r\n{head}\r\n\r\n{body}")).await;
                 let is_answered = !head.starts_with("HTTP/1.1 404 ") && !head.starts_with("HTTP/1.1 405 ");
                 assert_eq!(is_answered, other == method, "{other} {target}: {head}");
@@ -503,9 +437,74 @@ mod tests {
             }
         }
         // The question that a browser asks first for any other content type.
-        let preflight = "OPTIONS /reload HTTP/1.1\r\nhost: a\r\norigin: http://b\r\n\r\n";
+        let preflight = "OPTIONS /reload HTTP/1.1\r\nhost: localhost\r\norigin: http://b\r\n\r\n";
         let (head, _) = ask(port.address, preflight).await;
-        assert!(head.starts_with("HTTP/1.1 405 ") && !head.contains("access-control"), "{head}");
+        assert!(head.starts_with("HTTP/1.1 403 ") && !head.contains("access-control"), "{head}");
+    }
+
+    #[tokio::test]
+    async fn only_requests_to_this_machine_are_answered_without_a_token() {
+        let port = port().await;
+        let status_of = async |request: String| {
+            let (head, body) = ask(port.address, &request).await;
+            (head.split(' ').nth(1).unwrap_or_default().to_owned(), body)
+        };
+        for Endpoint { request, .. } in &ENDPOINTS {
+            let (method, target) = request.split_once(' ').unwrap();
+            let with = |target: &str, headers: &str| {
+                let json = "content-type: application/json\r\ncontent-length: 18";
+                format!("{method} {target} HTTP/1.1\r\n{headers}{json}\r\n\r\n{{\"topic\":\"orders\"}}")
+            };
+            for (target, headers) in [
+                (target.to_owned(), "host: evil.example:7401\r\n"),
+                (target.to_owned(), "host: localhost.evil.example\r\n"),
+                (target.to_owned(), "host: 10.0.0.1:7401\r\n"),
+                (target.to_owned(), "host: 127.0.0.1\r\nhost: evil.example\r\n"),
+                (target.to_owned(), ""),
+                (target.to_owned(), "host: localhost\r\norigin: http://evil.example\r\n"),
+                (target.to_owned(), "host: localhost:7401\r\norigin: http://localhost:3000\r\n"),
+                (target.to_owned(), "host: localhost\r\norigin: null\r\n"),
+                (format!("http://evil.example{target}"), "host: localhost\r\n"),
+            ] {
+                let (code, body) = status_of(with(&target, headers)).await;
+                // HTTP itself forbids requests without a host, or with two.
+                assert!(code == "403" || code == "400", "{request} {headers}: {code} {body}");
+            }
+            for host in
+                ["127.0.0.1:7401", "127.8.9.1", "localhost:7401", "LOCALHOST", "[::1]:7401", "[::ffff:127.0.0.1]"]
+            {
+                let own = format!("host: {host}\r\norigin: http://{host}\r\n");
+                for headers in [format!("host: {host}\r\n"), own] {
+                    let (code, body) = status_of(with(target, &headers)).await;
+                    assert!(code != "403" && code != "400", "{request} {headers}: {code} {body}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn silent_connections_make_room_for_a_request() {
+        let port = port().await;
+        let mut silent = Vec::new();
+        for _ in 0..300 {
+            silent.push(TcpStream::connect(port.address).await.unwrap());
+        }
+        let asked = std::time::Instant::now();
+        assert_eq!(get(port.address, "/live").await.1, "live\n");
+        assert!(asked.elapsed() < HEAD_WITHIN / 2, "{:?}", asked.elapsed());
+        let mut nothing = [0; 1];
+        assert_eq!(silent[0].read(&mut nothing).await.unwrap(), 0, "the oldest silent connection is closed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_connection_has_two_seconds() {
+        let port = port().await;
+        let mut silent = TcpStream::connect(port.address).await.unwrap();
+        silent.write_all(b"GET /live HTTP/1.1\r\n").await.unwrap();
+        let opened = tokio::time::Instant::now();
+        let mut nothing = Vec::new();
+        assert_eq!(silent.read_to_end(&mut nothing).await.unwrap(), 0);
+        assert!(opened.elapsed() <= HEAD_WITHIN + std::time::Duration::from_millis(10), "{:?}", opened.elapsed());
     }
 
     #[tokio::test]
@@ -529,7 +528,7 @@ mod tests {
         let asked = tokio::time::Instant::now();
         port.stop.send(()).unwrap();
         port.served.await.unwrap();
-        assert!(asked.elapsed() <= REQUEST_TIMEOUT, "left after {:?}", asked.elapsed());
+        assert!(asked.elapsed() < HEAD_WITHIN, "left after {:?}", asked.elapsed());
         let mut nothing = Vec::new();
         assert_eq!(silent.read_to_end(&mut nothing).await.unwrap(), 0);
         TcpStream::connect(port.address).await.unwrap_err();

@@ -17,6 +17,7 @@
 //! - [`cluster_watch`]: whether a cluster answers look-ups
 //! - [`status`]: types that the statuses of both ends show
 //! - [`lock`]: a mutex without poisoning
+//! - [`places`], [`sparing`]: bounds on connections and log lines that strangers cause
 //! - [`shutdown`]: a clean drain, or an immediate exit
 
 #![forbid(unsafe_code)]
@@ -35,8 +36,10 @@ pub mod mailbox;
 pub mod metrics;
 pub mod names;
 pub mod pki;
+pub mod places;
 pub mod private_file;
 pub mod shutdown;
+pub mod sparing;
 pub mod status;
 pub mod tls;
 pub mod topics;

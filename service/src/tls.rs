@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use ring::{digest, hmac};
+use ring::{digest, hkdf, hmac};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -154,6 +154,11 @@ impl Credentials {
     /// A key that only processes with this private key can derive, a different one for each `purpose`.
     pub fn derive_key(&self, purpose: &str) -> hmac::Key {
         hmac::Key::new(hmac::HMAC_SHA256, self.derive(purpose).as_ref())
+    }
+
+    /// A key like that of [`Self::derive_key`], from which others are derived in turn.
+    pub fn derive_keys(&self, purpose: &str) -> hkdf::Prk {
+        hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(self.derive(purpose).as_ref())
     }
 
     /// Up to 32 bytes, derived like the key of [`Self::derive_key`].

@@ -68,6 +68,8 @@ impl Attacker {
         let mut transport = TransportConfig::default();
         // The receiver's answers must not be what limits an attack.
         transport.receive_window(VarInt::from_u32(64 << 20)).keep_alive_interval(Some(Duration::from_secs(2)));
+        // As a sender: a lost first packet is repeated after three times as long.
+        transport.initial_rtt(Duration::from_millis(150));
         config.transport_config(Arc::new(transport));
         let endpoint = Endpoint::client(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let connecting = endpoint.connect_with(config, self.receiver, SERVER_NAME)?;

@@ -15,7 +15,9 @@
 //! ```
 //! All tests share the clusters and run one after the other; each has processes of its own.
 
+mod admin_port;
 mod attacker;
+mod handshakes;
 mod held;
 mod lies;
 mod stage;

@@ -66,7 +66,7 @@ pub(crate) struct Cost {
     pub(crate) cpu_seconds: f64,
     /// Lines that the receiver logged.
     pub(crate) log: Vec<String>,
-    /// Delays of the healthy link's records that were written during the attack, in milliseconds.
+    /// Delays of the healthy link's records that were written during the attack and just after it, in milliseconds.
     pub(crate) delays: Histogram<u64>,
 }
 
@@ -146,7 +146,7 @@ impl Stage {
         });
         let ended = millis_now();
         let done = done.with_context(|| what.to_owned())?;
-        wait::until("the healthy link's records", PATIENCE, || {
+        let carried = wait::until("the healthy link's records", PATIENCE, || {
             self.latencies.newest().filter(|&newest| newest >= ended)
         })?;
         let cost = Cost {
@@ -158,7 +158,7 @@ impl Stage {
             threads: threads.into_inner(),
             cpu_seconds: self.receiver.cpu_seconds()? - cpu,
             log: self.receiver.log()?.lines().skip(logged).map(str::to_owned).collect(),
-            delays: self.latencies.between(began, ended)?,
+            delays: self.latencies.between(began, carried)?,
         };
         println!("{cost}");
         Ok((done, cost))

@@ -23,8 +23,11 @@ pub use settings::{EndpointSettings, PATH_MTU_BYTES, TIMES_THE_PATH};
 pub use sockets::{Sockets, SystemSockets};
 pub use windows::keep_windows;
 
-/// Handshakes that may be pending at a listening end at the same time: it has few peers.
-const INCOMING_MAX: usize = 64;
+/// First packets that a listening end keeps until the application has decided about them, and the bytes that may follow
+/// each and all of them meanwhile. More are dropped.
+const INCOMING_MAX: usize = 256;
+const INCOMING_BYTES: u64 = 16 * 1024;
+const INCOMING_BYTES_TOTAL: u64 = 1024 * 1024;
 
 /// Error of an endpoint that cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +59,11 @@ pub fn listen_over(
 /// certificates; open channels keep theirs.
 pub fn server(credentials: &Credentials, settings: &EndpointSettings) -> Result<ServerConfig, TlsError> {
     let mut server = ServerConfig::with_crypto(Arc::new(credentials.server()?));
-    server.transport_config(Arc::new(settings.transport(None))).max_incoming(INCOMING_MAX);
+    server.transport_config(Arc::new(settings.transport(None)));
+    server.max_incoming(INCOMING_MAX).incoming_buffer_size(INCOMING_BYTES);
+    server.incoming_buffer_size_total(INCOMING_BYTES_TOTAL);
+    // A peer that validates its address while this process restarts or reloads need not begin again.
+    server.token_key(Arc::new(credentials.derive_keys("address tokens")));
     Ok(server)
 }
 

@@ -124,10 +124,13 @@ pub(super) fn receiver(address: &str, status: &receiver::status::Status) -> Stri
     page.list("problems", "none", status.trouble.clone());
     let used = bytes(status.decode_memory_used_bytes);
     page.line("decoding", &format!("{used} of {} in use", bytes(status.decode_memory_bytes)));
-    let refusals = status.refusals.counts();
-    if !refusals.is_empty() {
-        let refusals = refusals.iter().map(|(code, count)| format!("{code} {}", grouped(*count)));
-        page.line("refused", &refusals.collect::<Vec<_>>().join(", "));
+    for (name, begin, tally) in
+        [("refused", "", &status.refusals), ("handshakes", "failed: ", &status.failed_handshakes)]
+    {
+        let counts: Vec<_> = tally.counts().iter().map(|(word, count)| format!("{word} {}", grouped(*count))).collect();
+        if !counts.is_empty() {
+            page.line(name, &format!("{begin}{}", counts.join(", ")));
+        }
     }
     for link in &status.links {
         served(&mut page, link);
@@ -490,12 +493,13 @@ mod tests {
         assert!(receiver("a", &status).contains("  state       waiting for the target cluster\n"));
         status.listen = Some("0.0.0.0:7443".parse().unwrap());
         (0..3).for_each(|_| status.refusals.add("LINK_UNKNOWN"));
+        status.failed_handshakes.add("timeout");
         let trouble = vec!["lane 0: commit: timed out".to_owned(), "lane 1: commit: timed out".to_owned()];
         status.links.push(LinkStatus { link: "fra-to-sin".into(), standbys: 1, trouble, ..Default::default() });
         let page = receiver("a", &status);
         for line in [
             "  state       listening on 0.0.0.0:7443 (UDP)\n  problems    none\n",
-            "  refused     LINK_UNKNOWN 3\n",
+            "  refused     LINK_UNKNOWN 3\n  handshakes  failed: timeout 1\n",
             "\nlink fra-to-sin\n  state       no sender, 1 standing by\n  problems    lane 0: commit: timed out\n",
             "              lane 1: commit: timed out\n",
         ] {

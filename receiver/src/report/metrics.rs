@@ -83,7 +83,9 @@ const PROCESS: &[Metric<Status>] = service::metrics! {
     Gauge "causeway_receiver_decode_memory_bytes", |s| Some(s.decode_memory_bytes as f64),
         "Limit on the decoded bytes of all lanes, except for the first frame of each lane";
     Counters "causeway_receiver_refusals" by "code", |s| s.refusals.counts(),
-        "Peers refused before they had a session, by close code; UNAUTHORIZED where TLS refused them";
+        "Peers with a trusted certificate refused before they had a session, by close code";
+    Counters "causeway_receiver_failed_handshakes" by "reason", |s| s.failed_handshakes.counts(),
+        "Handshakes that failed: `certificate`, `limit`, `protocol`, `timeout` or `other`; strangers can cause them";
 };
 
 #[cfg(test)]
@@ -102,6 +104,8 @@ mod tests {
         closes.add("NORMAL");
         let mut refusals = Tally::default();
         refusals.add("LINK_UNKNOWN");
+        let mut failed_handshakes = Tally::default();
+        failed_handshakes.add("timeout");
         let link = LinkStatus {
             link: "a".into(),
             trouble: vec!["lane 0".into()],
@@ -119,6 +123,7 @@ mod tests {
             rate_bits_per_second: Some(1),
             trouble: vec!["target cluster".into()],
             refusals,
+            failed_handshakes,
             links: vec![link],
             ..Status::default()
         }

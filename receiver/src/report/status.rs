@@ -20,6 +20,7 @@ use crate::link::condition;
 use crate::link::registry::ServedLinks;
 use crate::link::{Overview, ServedLink};
 use crate::report::readiness::Facts;
+use crate::session::Refusals;
 use crate::target::state::JumpRecord;
 use crate::target_cluster::TargetCluster;
 
@@ -46,7 +47,7 @@ pub(crate) struct Serving {
     pub(crate) links: Arc<ServedLinks>,
     pub(crate) memory: Arc<DecodeMemory>,
     /// Counts of peers refused before they had a session.
-    pub(crate) refusals: Arc<Lock<Tally>>,
+    pub(crate) refusals: Arc<Refusals>,
 }
 
 /// Status of a receiver at one moment; `causeway status --json` prints it and `docs/reference/status.md` describes it.
@@ -72,8 +73,10 @@ pub struct Status {
     pub decode_memory_used_bytes: u64,
     /// Limit on the decoded bytes of all lanes, without the first frame of each.
     pub decode_memory_bytes: u64,
-    /// Peers that were refused before they had a session, by close code.
+    /// Peers with a trusted certificate that were refused before they had a session, by close code.
     pub refusals: Tally,
+    /// Handshakes that failed, by reason; anyone who reaches the port can cause them.
+    pub failed_handshakes: Tally,
     /// Links that it serves, by name.
     pub links: Vec<LinkStatus>,
 }
@@ -231,7 +234,8 @@ impl Board {
             trouble: inner.trouble.iter().cloned().chain(target).chain(serving.and_then(Serving::rebuilt)).collect(),
             decode_memory_used_bytes: serving.map_or(0, |serving| serving.memory.held()),
             decode_memory_bytes: serving.map_or(0, |serving| serving.memory.limit()),
-            refusals: serving.map(|serving| serving.refusals.lock().clone()).unwrap_or_default(),
+            refusals: serving.map(|serving| serving.refusals.peers()).unwrap_or_default(),
+            failed_handshakes: serving.map(|serving| serving.refusals.handshakes()).unwrap_or_default(),
             links: links(serving).iter().map(|link| LinkStatus::of(link)).collect(),
         }
     }

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use kafka::catalog::Catalog;
 use quinn::Connection;
-use service::lock::Lock;
 use service::names::{is_class_name, is_id};
-use service::status::Tally;
 use service::tls::PeerIdentity;
 use transport::clock::Clock;
 use transport::control::{ControlError, ControlReader, ControlWriter};
@@ -22,6 +20,7 @@ use super::joinable::{JoinRequest, Joinable};
 use super::peers::Peers;
 use super::probe::{Proof, prove_other_cluster};
 use super::refusal::Refusal;
+use super::refusals::Refusals;
 use crate::link::registry::ServedLinks;
 use crate::link::{LinkSettings, ServedLink};
 use crate::target_cluster::TargetCluster;
@@ -39,8 +38,8 @@ pub struct Host {
     /// A random number drawn at process start.
     pub process: u128,
     pub links: Arc<ServedLinks>,
-    /// Counts of peers refused before they had a session, by close code.
-    pub refusals: Arc<Lock<Tally>>,
+    /// Peers that got no session.
+    pub refusals: Arc<Refusals>,
     /// Open connections by certificate.
     pub peers: Arc<Peers>,
     /// Open sessions that extra channels may join.

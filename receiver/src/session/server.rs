@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use quinn::{Connection, Endpoint, Incoming};
+use quinn::{Connection, Endpoint};
 use service::shutdown::{Phase, Shutdown};
 use service::tls::PeerIdentity;
 use tokio::task::JoinSet;
 use wire::close::{Close, CloseCode};
 
 use super::greeting::{Greeting, Host, greet};
+use super::handshakes::{Handshake, Handshakes};
 use super::joinable::JoinRequest;
 use super::peers::{PEER_CONNECTIONS_MAX, Place};
 use super::pending::PendingSession;
@@ -20,12 +21,13 @@ use super::refusal::Refusal;
 pub async fn serve(endpoint: Endpoint, host: Arc<Host>, shutdown: Shutdown) {
     let next_session = Arc::new(AtomicU64::new(1));
     let mut sessions = JoinSet::new();
+    let handshakes = Handshakes::new(Arc::clone(&host.refusals));
     loop {
         tokio::select! {
-            incoming = endpoint.accept() => {
-                let Some(incoming) = incoming else { break };
+            handshake = handshakes.next(&endpoint) => {
+                let Some(handshake) = handshake else { break };
                 let id = next_session.fetch_add(1, Ordering::Relaxed);
-                sessions.spawn(session(incoming, id, Arc::clone(&host), shutdown.clone()));
+                sessions.spawn(session(handshake, id, Arc::clone(&host), shutdown.clone()));
             }
             Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
             () = shutdown.reached(Phase::Drain) => break,
@@ -40,17 +42,9 @@ pub async fn serve(endpoint: Endpoint, host: Arc<Host>, shutdown: Shutdown) {
     let _ = tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
 }
 
-async fn session(incoming: Incoming, id: u64, host: Arc<Host>, shutdown: Shutdown) {
-    let remote = incoming.remote_address();
-    let connection: Connection = match incoming.await {
-        Ok(connection) => connection,
-        Err(error) => {
-            let fault = transport::endpoint::ChannelFault::of(remote, &error);
-            tracing::warn!(peer = %remote, error = %fault, "peer refused before its first message");
-            host.refusals.lock().add(CloseCode::Unauthorized.name());
-            return;
-        }
-    };
+async fn session(handshake: Handshake, id: u64, host: Arc<Host>, shutdown: Shutdown) {
+    let remote = handshake.remote();
+    let Some(connection) = handshake.finish(&shutdown).await else { return };
     let Some(peer) = PeerIdentity::of(&connection) else { return };
     let Some(place) = host.peers.enter(peer.fingerprint()) else {
         let detail = format!("{PEER_CONNECTIONS_MAX} connections with this certificate are open already");
@@ -85,8 +79,6 @@ fn join(connection: &Connection, request: JoinRequest, place: Place, host: &Host
 }
 
 async fn refuse(host: &Host, connection: &Connection, refusal: Refusal) {
-    let Close { code, detail } = &refusal.close;
-    tracing::warn!(peer = %connection.remote_address(), code = code.name(), detail, "peer refused");
-    host.refusals.lock().add(code.name());
+    host.refusals.refuse(connection.remote_address(), &refusal.close);
     refusal.send(connection).await;
 }

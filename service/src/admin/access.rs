@@ -1,10 +1,12 @@
 //! Access to the admin port: from this machine, or over TLS with the token.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use axum::http::{HeaderMap, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderValue, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use ring::hmac;
 use rustls::ServerConfig;
 
@@ -129,13 +131,67 @@ impl Access {
         self.now.read().unwrap_or_else(PoisonError::into_inner).tls.clone()
     }
 
-    /// True if a request with these headers is answered. The time does not depend on how much of the token is right.
-    pub(super) fn allows(&self, headers: &HeaderMap) -> bool {
+    /// Decides whether a request is answered. With a token, the time does not depend on how much of it is right.
+    /// Without one, no web page may send the request: neither one that its server calls by a name of this port
+    /// (DNS rebinding), nor one of another origin.
+    pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), Refused> {
+        let headers = request.headers();
         let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(token) = &now.token else { return true };
+        let Some(token) = &now.token else {
+            let host = host(request).filter(is_this_machine).ok_or(Refused::Host)?;
+            let own = format!("http://{host}");
+            let is_own = |origin: &HeaderValue| origin.as_bytes().eq_ignore_ascii_case(own.as_bytes());
+            return headers.get_all(header::ORIGIN).iter().all(is_own).then_some(()).ok_or(Refused::Origin);
+        };
         let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        shown.is_some_and(|shown| hmac::verify(token, PROOF, proof(shown).as_ref()).is_ok())
+        let is_right = shown.is_some_and(|shown| hmac::verify(token, PROOF, proof(shown).as_ref()).is_ok());
+        is_right.then_some(()).ok_or(Refused::Token)
     }
+}
+
+/// Reason why a request is refused.
+#[derive(Debug)]
+pub(super) enum Refused {
+    Token,
+    Host,
+    Origin,
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Token => {
+                let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+                let reason = "this port requires `Authorization: Bearer TOKEN`, with the token of its `admin.token`\n";
+                (StatusCode::UNAUTHORIZED, challenge, reason).into_response()
+            }
+            Self::Host => {
+                let reason = "without an `admin.token` this port answers only requests whose `Host` is a loopback address or \
+                              `localhost`: use http://127.0.0.1:PORT\n";
+                (StatusCode::FORBIDDEN, reason).into_response()
+            }
+            Self::Origin => {
+                (StatusCode::FORBIDDEN, "this port does not answer web pages: the request has an `Origin`\n")
+                    .into_response()
+            }
+        }
+    }
+}
+
+/// Returns the host that a request names, with its port; `None` if it names none, or two.
+fn host<B>(request: &Request<B>) -> Option<Authority> {
+    let mut named = request.headers().get_all(header::HOST).iter();
+    let host: Authority = named.next()?.to_str().ok()?.parse().ok()?;
+    let is_same = request.uri().authority().is_none_or(|authority| authority == &host);
+    (named.next().is_none() && is_same).then_some(host)
+}
+
+/// True for loopback addresses and `localhost`, with any port.
+fn is_this_machine(host: &Authority) -> bool {
+    let name = host.host();
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// The text that tokens sign. Comparing signatures takes the same time for every token.

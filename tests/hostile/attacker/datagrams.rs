@@ -25,6 +25,13 @@ pub(crate) struct Initials {
     client_hello: Vec<u8>,
 }
 
+/// Retry of a server: the connection id and the token for the next Initial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Retry {
+    pub(crate) id: Vec<u8>,
+    pub(crate) token: Vec<u8>,
+}
+
 impl Initials {
     pub(crate) fn new(client: ClientConfig) -> Result<Self> {
         let suite = TLS13_AES_128_GCM_SHA256.tls13().and_then(|suite| suite.quic_suite()).context("no QUIC suite")?;
@@ -70,6 +77,24 @@ impl Initials {
     pub(crate) fn random(&self, count: usize) -> Result<Vec<Vec<u8>>> {
         (0..count).map(|_| self.packet(&rand::random::<[u8; 8]>(), &[])).collect()
     }
+}
+
+impl Retry {
+    /// Reads a Retry packet; `None` for any other.
+    pub(crate) fn of(packet: &[u8]) -> Option<Self> {
+        if *packet.first()? & 0xf0 != 0xf0 || packet.get(1..5)? != [0, 0, 0, 1] {
+            return None;
+        }
+        let (_, rest) = id(packet.get(5..)?)?;
+        let (id, rest) = id(rest)?;
+        let token = &rest[..rest.len().checked_sub(TAG)?];
+        Some(Self { id: id.to_vec(), token: token.to_vec() })
+    }
+}
+
+fn id(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&length, rest) = bytes.split_first()?;
+    rest.split_at_checked(length.into())
 }
 
 /// Writes a number as QUIC's integer of two bytes.
