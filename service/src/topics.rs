@@ -27,12 +27,10 @@ pub struct TopicFilter {
 /// Error: a sentence that says why not.
 pub fn check_kafka_name(name: &str) -> Result<(), String> {
     if name.len() > TOPIC_NAME_MAX {
-        return Err(format!("{name} has {} characters, Kafka allows {TOPIC_NAME_MAX}", name.len()));
+        return Err(format!("a name has {} characters, Kafka allows {TOPIC_NAME_MAX}: {name}", name.len()));
     }
     if name.is_empty() || matches!(name, "." | "..") || !name.bytes().all(is_name_byte) {
-        return Err(format!(
-            "{name:?} is no topic name: Kafka allows `a-z A-Z 0-9 . _ -`, and neither \".\" nor \"..\""
-        ));
+        return Err(format!("Kafka allows names of `a-z A-Z 0-9 . _ -`, and neither \".\" nor \"..\": {name:?}"));
     }
     Ok(())
 }
