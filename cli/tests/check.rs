@@ -66,9 +66,10 @@ fn check_shows_settings_and_derived_values() {
         assert!(said.contains(line), "{line}{said}");
     }
     let (_, said, _) = on("check", &place.receiver(closed(), closed()));
-    for line in
-        ["  credit of each link    256 MiB, half of memory over 1\n", "  at a 300 ms round trip credit allows a link "]
-    {
+    for line in [
+        "  credit of each link    256 MiB, half of its part of memory\n",
+        "  at a 300 ms round trip credit allows a link ",
+    ] {
         assert!(said.contains(line), "{line}{said}");
     }
 }

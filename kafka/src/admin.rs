@@ -1,6 +1,6 @@
 //! Admin calls behind [`Catalog`]: each has its own queue, blocks, and is bounded in size and time.
 
-mod call;
+pub(crate) mod call;
 mod describe;
 mod offsets;
 mod replicas;

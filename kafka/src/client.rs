@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rdkafka_sys as sys;
 
+use super::bootstrap::Bootstrap;
 use super::error::{KafkaError, known};
 use super::text::{c_string, lossy, text};
 use super::{client_log, error_callback, throttle};
@@ -29,6 +30,7 @@ pub(crate) enum Kind {
 pub(crate) struct Client {
     rk: NonNull<sys::rd_kafka_t>,
     kind: Kind,
+    bootstrap: Bootstrap,
 }
 
 // SAFETY: librdkafka's instance functions are thread-safe; the handle has no thread-bound state.
@@ -68,11 +70,21 @@ impl Client {
         };
         // On success the configuration belongs to the instance.
         std::mem::forget(conf);
-        Ok(Arc::new(Self { rk, kind }))
+        Ok(Arc::new(Self { rk, kind, bootstrap: Bootstrap::of(settings) }))
     }
 
     pub(crate) fn raw(&self) -> *mut sys::rd_kafka_t {
         self.rk.as_ptr()
+    }
+
+    /// Adds the bootstrap servers again, if one accepts connections: no broker has answered a request, and the client may
+    /// know none any more. Blocks for a second per address at most.
+    pub(crate) fn reconnect(&self) {
+        if let Some(servers) = self.bootstrap.due() {
+            tracing::debug!(servers = %servers.to_string_lossy(), "no broker answers this client; adding its servers again");
+            // SAFETY: the instance is live, and copies the string.
+            unsafe { sys::rd_kafka_brokers_add(self.raw(), servers.as_ptr()) };
+        }
     }
 
     /// Discards all records of a producer, whether sent or not. Its threads do so soon, and report each record.

@@ -7,6 +7,7 @@
 //! Do not use `pause`, `resume` or `position`: with end-of-partition events they skip a record in this version of
 //! librdkafka.
 
+mod broker_probe;
 mod event;
 mod event_thread;
 mod lane;

@@ -73,6 +73,11 @@ impl KafkaError {
         self.fault == KafkaFault::UnknownTopic
     }
 
+    /// Returns whether no broker may have answered.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        matches!(self.fault, KafkaFault::Unavailable | KafkaFault::TimedOut(_))
+    }
+
     /// Builds an error for a call without an answer within `limit`.
     pub(crate) fn timed_out(doing: impl Into<String>, limit: Duration) -> Self {
         let reason = format!("no answer within {} ms", limit.as_millis());

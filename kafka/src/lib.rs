@@ -8,6 +8,7 @@ pub mod producer;
 pub mod properties;
 pub mod topic_settings;
 
+mod bootstrap;
 mod client;
 mod client_log;
 mod error;

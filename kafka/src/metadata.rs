@@ -55,7 +55,11 @@ impl Metadata {
         // result is ours, and only on success there is one.
         let code = unsafe { coded::rd_kafka_metadata(client.raw(), all, only_raw, &raw mut metadata, millis(timeout)) };
         if code != 0 {
-            return Err(KafkaError::coded("metadata", code, reason_of(code)));
+            let error = KafkaError::coded("metadata", code, reason_of(code));
+            if error.is_unanswered() {
+                client.reconnect();
+            }
+            return Err(error);
         }
         Ok(Self(metadata))
     }

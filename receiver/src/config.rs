@@ -12,6 +12,7 @@ use service::config::{
     Reported, Section, Setting,
 };
 use service::tls::End;
+use wire::units::Size;
 
 pub use fields::{Config, EXAMPLE, LinkConfig, SECTIONS, TargetConfig};
 
@@ -37,6 +38,9 @@ impl Configuration for Config {
     }
 }
 
+/// The least memory of a link, in bytes.
+const LINK_MEMORY_MIN: u64 = 1 << 20;
+
 /// Makes `links` those of `new`. A link that is served already keeps its names in the target.
 fn adopt_links(links: &mut Vec<LinkConfig>, new: Vec<LinkConfig>) {
     let running = std::mem::replace(links, new);
@@ -54,14 +58,27 @@ fn read_links(document: &Document<'_>) -> Result<Vec<LinkConfig>, Reported> {
         return Err(document.refuse("no [[links]]: a receiver serves at least one link"));
     }
     let mut seen = HashSet::new();
-    collected(tables.iter().map(|table| {
+    let links = collected(tables.iter().map(|table| {
         let link = LinkConfig::read_section(table)?;
         if seen.insert(link.name.clone()) {
             return Ok(link);
         }
         let message = format!("`links.name`: \"{}\" is named twice; put all it may do into one [[links]]", link.name);
         Err(table.refuse("name", message))
-    }))
+    }))?;
+    let stated: u64 = links.iter().filter_map(|link: &LinkConfig| link.memory).map(Size::bytes).sum();
+    if stated == 0 {
+        return Ok(links);
+    }
+    let memory = document.table("").read::<Size>("memory")?.bytes();
+    let others = links.iter().filter(|link| link.memory.is_none()).count() as u64;
+    if stated + others * LINK_MEMORY_MIN > memory {
+        let message = format!(
+            "the `memory` of links is {stated} bytes in sum, and each of the other {others} needs {LINK_MEMORY_MIN}: more than the receiver's `memory` of {memory}"
+        );
+        return Err(document.refuse(message));
+    }
+    Ok(links)
 }
 
 impl Rename {

@@ -1,6 +1,8 @@
 //! Decides whether an offered partition may join its lane, and from which position. Pure decisions: everything
 //! that they depend on is an argument.
 
+mod admission;
+mod announcements;
 pub(crate) mod carried_topics;
 pub(crate) mod creation;
 #[cfg(test)]

@@ -48,6 +48,7 @@ pub use lane::{
 
 // Sessions, which tests run over an emulated path in virtual time.
 pub use lane::thread::{Command, LaneHandle, Reply};
+pub use link::LinkSettings;
 pub use link::registry::ServedLinks;
 pub use session::ledger::{Admission, Ledger};
 pub use session::peers::PEER_CONNECTIONS_MAX;

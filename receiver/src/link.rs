@@ -1,8 +1,11 @@
 //! A link as this receiver serves it: its lanes, which outlive sessions, and the session that may send.
 
+pub(crate) mod announced;
 pub(crate) mod arbiter;
+pub(crate) mod blocking;
 pub(crate) mod condition;
 pub(crate) mod left_out;
+pub(crate) mod limits;
 pub(crate) mod refused_topics;
 pub(crate) mod registry;
 pub mod state_topic;
@@ -12,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kafka::KafkaError;
 use kafka::catalog::Catalog;
@@ -29,14 +32,22 @@ use wire::lanes::{ClassRequest, ClassTable};
 use crate::config::{Rename, derived};
 use crate::lane::thread::{Command, LaneHandle};
 use crate::lane::{OpenError, Terms};
+use crate::link::announced::Announced;
 use crate::link::arbiter::{Arbiter, Candidate, SessionId, Verdict};
+use crate::link::blocking::Blocking;
 use crate::link::condition::LinkCondition;
 use crate::link::left_out::LeftOut;
+use crate::link::limits::LinkLimits;
 use crate::link::refused_topics::RefusedTopics;
 use crate::link::state_topic::StateTopicError;
 use crate::link::weaker::WeakerTopics;
+use crate::session::ledger::Ledger;
 
-pub(crate) type StartLane = dyn Fn(&str, LaneId) -> Result<(LaneHandle, JoinHandle<()>), KafkaError> + Send + Sync;
+/// Interval at which a stop looks whether the lanes have ended.
+const STOP_STEP: Duration = Duration::from_millis(5);
+
+pub(crate) type StartLane =
+    dyn Fn(&LinkSettings, LaneId) -> Result<(LaneHandle, JoinHandle<()>), KafkaError> + Send + Sync;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinkSettings {
@@ -55,6 +66,7 @@ pub struct LinkSettings {
     pub credit_bytes: u64,
     /// Id of a rebuilt source or target cluster that takes the place of the stored one.
     pub accept_cluster: Option<String>,
+    pub limits: LinkLimits,
 }
 
 pub struct ServedLink {
@@ -71,6 +83,12 @@ pub struct ServedLink {
     /// Target topics that delete earlier or accept less than their source topics.
     pub weaker: WeakerTopics,
     pub(crate) condition: LinkCondition,
+    /// Memory for what its sender announces.
+    pub(crate) announced: Announced,
+    /// Frames of its session, while it has one.
+    pub(crate) ledger: Lock<Option<Arc<Lock<Ledger>>>>,
+    /// Its blocking requests to the target.
+    pub(crate) blocking: Blocking,
     start_lane: Arc<StartLane>,
     inner: Lock<Inner>,
 }
@@ -105,6 +123,7 @@ struct Inner {
 impl ServedLink {
     /// Makes a link without lanes; the first session states their number.
     pub fn new(settings: LinkSettings, catalog: Arc<dyn Catalog>, start_lane: Arc<StartLane>) -> Self {
+        let announced = Announced::new(settings.limits.announced_bytes);
         let inner = Inner {
             settings: Arc::new(settings),
             dismissed: false,
@@ -122,6 +141,9 @@ impl ServedLink {
             refused: Lock::default(),
             weaker: WeakerTopics::default(),
             condition: LinkCondition::default(),
+            announced,
+            ledger: Lock::default(),
+            blocking: Blocking::default(),
             start_lane,
             inner: Lock::new(inner),
         }
@@ -163,7 +185,8 @@ impl ServedLink {
         if !Arc::ptr_eq(&inner.settings, settings) {
             return inner.dispatch(vec![Verdict::End { session, close: changed() }]);
         }
-        let decided = inner.arbiter.handle_hello(Instant::now(), candidate);
+        let standbys = usize::from(inner.settings.limits.standbys);
+        let decided = inner.arbiter.handle_hello(Instant::now(), candidate, standbys);
         inner.dispatch(decided);
     }
 
@@ -175,33 +198,49 @@ impl ServedLink {
     }
 
     /// Makes the state topic and the lanes ready for a session of `terms`, which have the default class only, and for
-    /// the other classes that it requests. Returns the lanes, and which of them each class has. Blocks on the target.
-    pub fn prepare(
-        &self,
+    /// the other classes that it requests. Returns the lanes, and which of them each class has.
+    pub(crate) async fn prepare(
+        self: &Arc<Self>,
         terms: &Arc<Terms>,
         requests: &[ClassRequest],
     ) -> Result<(Vec<LaneHandle>, ClassTable), StateTopicError> {
-        let settings = self.settings();
+        let panicked = || StateTopicError::from(Close::new(CloseCode::Internal, "preparing the link failed"));
+        let link = Arc::clone(self);
         let lanes = terms.classes.lanes();
-        terms.ensure_target(&self.catalog.cluster_id()?)?;
-        let partitions = state_topic::prepare(&*self.catalog, &settings.name, lanes, settings.replication)?;
+        let checked = Arc::clone(terms);
+        let prepare = move || {
+            let settings = link.settings();
+            checked.ensure_target(&link.catalog.cluster_id()?)?;
+            state_topic::prepare(&*link.catalog, &settings.name, lanes, settings.replication)
+        };
+        let partitions = self.blocking.run(prepare).await.ok_or_else(panicked)??;
         let classes = if requests.is_empty() && partitions == i32::from(lanes) {
             terms.classes.clone()
         } else {
-            self.append_classes(terms, requests)?
+            self.append_classes(terms, requests).await?
         };
-        state_topic::fit(&*self.catalog, &settings.name, partitions, &classes)?;
-        Ok((self.start_lanes(classes.lanes())?, classes))
+        let link = Arc::clone(self);
+        let start = move || {
+            state_topic::fit(&*link.catalog, &link.settings().name, partitions, &classes)?;
+            Ok((link.start_lanes(classes.lanes())?, classes))
+        };
+        self.blocking.run(start).await.ok_or_else(panicked)?
     }
 
-    /// Asks lane 0, which decides about the lanes of classes.
-    fn append_classes(&self, terms: &Arc<Terms>, requests: &[ClassRequest]) -> Result<ClassTable, StateTopicError> {
+    /// Asks lane 0, which decides about the lanes of classes. The lane drops the request once this is dropped.
+    async fn append_classes(
+        self: &Arc<Self>,
+        terms: &Arc<Terms>,
+        requests: &[ClassRequest],
+    ) -> Result<ClassTable, StateTopicError> {
         let gone = || StateTopicError::from(Close::new(CloseCode::Internal, "lane 0 has ended"));
-        let lanes = self.start_lanes(terms.classes.lanes())?;
+        let link = Arc::clone(self);
+        let lanes = terms.classes.lanes();
+        let lanes = self.blocking.run(move || link.start_lanes(lanes)).await.ok_or_else(gone)??;
         let (answer, answered) = oneshot::channel();
         let command = Command::Classes { terms: Arc::clone(terms), requests: requests.to_vec(), answer };
         lanes.first().and_then(|lane| lane.mailbox.push(command).ok()).ok_or_else(gone)?;
-        match answered.blocking_recv() {
+        match answered.await {
             Ok(Ok(classes)) => Ok(classes),
             Ok(Err(OpenError::Target(error))) => Err(error.into()),
             Ok(Err(OpenError::Refused(close))) => Err(close.into()),
@@ -216,7 +255,7 @@ impl ServedLink {
             return Err(Close::from(PeerIncompatible::LinkUnknown).into());
         }
         for lane in inner.lanes.len()..usize::from(lanes) {
-            let (handle, thread) = (self.start_lane)(&inner.settings.name, LaneId(lane as u16))?;
+            let (handle, thread) = (self.start_lane)(&inner.settings, LaneId(lane as u16))?;
             inner.lanes.push(handle);
             inner.threads.push(thread);
         }
@@ -226,6 +265,14 @@ impl ServedLink {
     /// The credit of a session with `lanes` lanes: a reserve for each, and a pool of the rest.
     pub fn credit(&self, lanes: u16) -> CreditTerms {
         derived::credit_terms(self.settings().credit_bytes, lanes)
+    }
+
+    /// Bytes that its senders have sent and that are not committed or answered: of frames, from their first byte on, and
+    /// of announcements.
+    pub fn held_bytes(&self, in_inboxes: u64) -> u64 {
+        let frames = self.ledger.lock().as_ref().map_or(0, |ledger| ledger.lock().held());
+        // The lanes may still have frames of an earlier session.
+        frames.max(in_inboxes) + self.announced.held()
     }
 
     /// Returns whether another session stands by for the link.
@@ -240,15 +287,26 @@ impl ServedLink {
         Overview { sender, standbys: inner.arbiter.standbys(), lanes: inner.lanes.clone() }
     }
 
-    /// Stops the lanes, after they have committed their frames without a gap. Blocks until then.
-    pub fn stop(&self) {
+    /// Lets the lanes end, after they have committed their frames without a gap.
+    pub fn leave(&self) {
+        self.inner.lock().stop_lanes();
+    }
+
+    /// Ends the lanes, and blocks until they have committed their frames without a gap, or until `deadline`: a lane whose
+    /// target hangs ends when the target answers.
+    pub fn stop(&self, deadline: Instant) {
         let threads = {
             let mut inner = self.inner.lock();
             inner.stop_lanes();
             std::mem::take(&mut inner.threads)
         };
         for thread in threads {
-            let _ = thread.join();
+            while !thread.is_finished() && Instant::now() < deadline {
+                std::thread::sleep(STOP_STEP);
+            }
+            if thread.is_finished() {
+                let _ = thread.join();
+            }
         }
     }
 }
@@ -283,4 +341,74 @@ impl Inner {
 /// Returns the close of a session that must restart.
 fn changed() -> Close {
     Close::normal("the receiver's configuration of this link changed")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use service::bell::Bell;
+    use service::mailbox::Mailbox;
+    use testkit::MemoryCatalog;
+
+    use super::*;
+
+    fn link(name: &str) -> Arc<ServedLink> {
+        let settings = LinkSettings {
+            name: name.to_owned(),
+            senders: vec![],
+            topics: TopicFilter::new(vec![], vec![]),
+            rename: Rename::prefix(""),
+            copy_configs: false,
+            replication: None,
+            credit_bytes: 0,
+            accept_cluster: None,
+            limits: LinkLimits::default(),
+        };
+        // Nothing reads the lane's mailbox, as if its target had not answered for long.
+        let hangs = |_: &LinkSettings, _| {
+            let handle = LaneHandle { mailbox: Mailbox::new(1024, Bell::default()), view: Arc::default() };
+            Ok((handle, thread::spawn(|| {})))
+        };
+        Arc::new(ServedLink::new(settings, Arc::new(MemoryCatalog::new("target")), Arc::new(hangs)))
+    }
+
+    fn terms(link: &str) -> Arc<Terms> {
+        Arc::new(Terms {
+            link: link.to_owned(),
+            classes: ClassTable::new(1),
+            lane_hash: "h".to_owned(),
+            source_cluster: "source".to_owned(),
+            target_cluster: "target".to_owned(),
+            filter_hash: 1,
+            sender: "s".to_owned(),
+            accepts: None,
+        })
+    }
+
+    #[tokio::test]
+    async fn dials_to_a_lane_that_hangs_leave_nothing_behind() {
+        const DIALS: usize = 600;
+        let hangs = link("hangs");
+        let classes = [ClassRequest { name: "urgent".to_owned(), lanes: 1, strict: false }];
+        let mut dials = tokio::task::JoinSet::new();
+        for _ in 0..DIALS {
+            let link = Arc::clone(&hangs);
+            let classes = classes.clone();
+            dials.spawn(async move { link.prepare(&terms("hangs"), &classes).await.is_ok() });
+        }
+        let mut asked = Vec::new();
+        while asked.len() < DIALS {
+            tokio::task::yield_now().await;
+            let lanes = hangs.overview().lanes;
+            asked.extend(lanes.first().and_then(|lane| lane.mailbox.pop()));
+        }
+        let is_over = |command: &Command| matches!(command, Command::Classes { answer, .. } if answer.is_closed());
+        assert!(!asked.iter().any(is_over), "all of them wait");
+        assert_eq!(hangs.blocking.run(|| 7).await, Some(7), "without a thread");
+        dials.shutdown().await;
+        assert!(asked.iter().all(is_over), "the lane drops the requests of connections that have ended");
+        let (lanes, classes) = link("other").prepare(&terms("other"), &[]).await.unwrap();
+        assert_eq!((lanes.len(), classes.lanes()), (1, 1));
+    }
 }

@@ -1,10 +1,11 @@
 //! The life of a receiver: find the target, listen, serve links, drain, stop.
 
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka::admin::KafkaCatalog;
 use kafka::catalog::Catalog;
@@ -12,6 +13,7 @@ use kafka::{KafkaError, Properties};
 use quinn::Endpoint;
 use service::bell::Bell;
 use service::live::Live;
+use service::lock::Lock;
 use service::mailbox::Mailbox;
 use service::shutdown::{Phase, Shutdown};
 use service::tls::{Credentials, End, TlsError};
@@ -27,8 +29,8 @@ use crate::lane::pace::CommitPace;
 use crate::lane::size::TransactionSize;
 use crate::lane::thread::{LaneHandle, LaneThread, MAILBOX_CAPACITY};
 use crate::lane::timings::Timings;
-use crate::link::StartLane;
 use crate::link::registry::ServedLinks;
+use crate::link::{LinkSettings, StartLane};
 use crate::report::status::{Board, Serving};
 use crate::session::{Host, server};
 use crate::target::Target;
@@ -38,6 +40,8 @@ use crate::target_cluster::TargetCluster;
 
 /// Wait between two attempts to reach the target.
 const TARGET_RETRY: Duration = Duration::from_secs(1);
+/// Longest wait for the lanes of links that are not served any more.
+const LANES_END_WITHIN: Duration = Duration::from_secs(10);
 
 /// Dependencies of a receiver: Kafka clients in production, clusters in memory in the demo and tests.
 pub struct Parts<T> {
@@ -89,7 +93,7 @@ pub async fn run<T: Target>(
     board.introduce(&config, budget.clone());
     let Some(cluster_id) = find_target(&parts, &board, &shutdown).await else { return Ok(()) };
     let catalog = parts.catalog;
-    let memory = DecodeMemory::new(derived::decode_bytes(&config));
+    let memory = DecodeMemory::new(derived::decode_bytes(config.memory));
     let start_lane = start_lane(&config, parts.target, Arc::clone(&memory), board.clock());
     let links = Arc::new(ServedLinks::new(&config, Arc::clone(&catalog), start_lane));
     let address = endpoint.local_addr().unwrap_or(config.listen);
@@ -120,7 +124,7 @@ pub async fn run<T: Target>(
     following.abort();
     watching.abort();
     board.drain();
-    let stopping = tokio::task::spawn_blocking(move || links.stop());
+    let stopping = tokio::task::spawn_blocking(move || links.stop(Instant::now() + LANES_END_WITHIN));
     tokio::select! {
         _ = stopping => {}
         () = shutdown.reached(Phase::Now) => {}
@@ -165,7 +169,8 @@ async fn follow(mut config: Live<Config>, budget: Budget, endpoint: Endpoint, li
         }
         let gone = links.follow(&config);
         // Waits, so that a link that is added again does not meet its own former lanes.
-        let _ = tokio::task::spawn_blocking(move || gone.iter().for_each(|link| link.stop())).await;
+        let deadline = Instant::now() + LANES_END_WITHIN;
+        let _ = tokio::task::spawn_blocking(move || gone.iter().for_each(|link| link.stop(deadline))).await;
     }
 }
 
@@ -177,12 +182,15 @@ fn start_lane<T: Target>(config: &Config, target: T, memory: Arc<DecodeMemory>, 
     ));
     let timeout = config.target.transaction_timeout;
     let tickets = AtomicU64::new(0);
-    Arc::new(move |link: &str, id: LaneId| -> Result<(LaneHandle, JoinHandle<()>), KafkaError> {
+    let parts: Lock<HashMap<String, Arc<DecodeMemory>>> = Lock::default();
+    Arc::new(move |link: &LinkSettings, id: LaneId| -> Result<(LaneHandle, JoinHandle<()>), KafkaError> {
         let bell = Bell::default();
         let handle = LaneHandle { mailbox: Mailbox::new(MAILBOX_CAPACITY, bell.clone()), view: Arc::default() };
         let holder = Holder(rand::random());
         let size = TransactionSize::new(timeout);
-        let lane = Lane::new(id, holder, target.open(link, id)?, Arc::clone(&memory), size);
+        let mut parts = parts.lock();
+        let part = parts.entry(link.name.clone()).or_insert_with(|| memory.part(link.limits.decode_bytes));
+        let lane = Lane::new(id, holder, target.open(&link.name, id)?, Arc::clone(part), size);
         let ticket = tickets.fetch_add(1, Ordering::Relaxed);
         let thread = LaneThread {
             lane,

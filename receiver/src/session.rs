@@ -10,12 +10,13 @@
 //! - `pending`: a session that waits for its link
 //! - `active`: a session that has the link
 //! - `channels`, `joinable`: the extra channels of a session
-//! - `frames`, `ledger`: frames and the credit that they use
+//! - `frames`, `assembly`, `ledger`: frames and the credit that they use
 //! - `forgetting`: topics whose positions are stored and not offered
 //! - `joining`: offers on their way to their lanes
 //! - `settings`: comparison of the settings of topics at both ends
 
 mod active;
+mod assembly;
 mod channels;
 mod forgetting;
 mod frames;

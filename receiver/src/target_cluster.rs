@@ -96,6 +96,7 @@ mod tests {
             copy_configs: false,
             replication: None,
             credit_bytes: 0,
+            limits: crate::link::limits::LinkLimits::default(),
             accept_cluster: accept_cluster.map(str::to_owned),
         }
     }

@@ -61,8 +61,10 @@ use opening::Reopen;
 pub(crate) use probe::Probe;
 use settings::SettingsWatch;
 
-/// Control messages that may wait in either direction; flow control of the other end limits the rest.
+/// Control messages for the receiver that may wait; flow control of the other end limits the rest.
 const CONTROL_QUEUE: usize = 1024;
+/// Messages of the receiver that may wait, each of up to 512 KiB. More wait in QUIC's window.
+const INCOMING_QUEUE: usize = 16;
 /// Interval at which the sender shows that it is alive and asks for the receiver's clock.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(2);
 /// Time that a draining session waits for the last acks: half of the 10 s that a drain may take.
@@ -119,7 +121,7 @@ impl Session<'_> {
     pub async fn run(self, handshake: Handshaken, shutdown: Shutdown) -> SessionEnd {
         let connection = self.channels.first.connection.clone();
         let Handshaken { reader, writer, welcome } = handshake;
-        let (incoming_in, incoming) = mpsc::channel(CONTROL_QUEUE);
+        let (incoming_in, incoming) = mpsc::channel(INCOMING_QUEUE);
         let (outgoing, outgoing_out) = mpsc::channel(CONTROL_QUEUE);
         let (dues, dues_out) = mpsc::channel(self.lanes.len() * 2 + 16);
         let mut reading = tokio::spawn(reader.run(incoming_in));

@@ -9,6 +9,7 @@
 
 pub(crate) mod datagrams;
 pub(crate) mod frames;
+pub(crate) mod gaps;
 pub(crate) mod messages;
 pub(crate) mod receiver;
 pub(crate) mod tls;
@@ -208,11 +209,16 @@ pub(crate) struct Session {
 impl Session {
     /// Offers one partition in slot `slot`, and returns the receiver's answer: `PARTITION_OPEN` or `PARTITION_HALTED`.
     pub(crate) async fn offer(&mut self, slot: u32, topic: &str) -> Result<Message> {
+        self.offer_of(slot, topic, 1).await
+    }
+
+    /// Offers the first partition of a topic that has `partitions`.
+    pub(crate) async fn offer_of(&mut self, slot: u32, topic: &str, partitions: i64) -> Result<Message> {
         let described = Message::new(kind::TOPIC).text(topic).raw(&[9; 16]).u(0).u(0);
         self.control.send(&described).await?;
         let offer = Message::new(kind::OFFER).u(0).u(u128::from(self.epoch)).u(1);
         // Slot, topic, partition, topic id, partitions, log start, log end, start, and no jump.
-        let offer = offer.u(u128::from(slot)).text(topic).i(0).raw(&[9; 16]).i(1).i(0).i(100).i(0).u(0);
+        let offer = offer.u(u128::from(slot)).text(topic).i(0).raw(&[9; 16]).i(partitions).i(0).i(100).i(0).u(0);
         self.control.send(&offer.u(1)).await?;
         loop {
             let message = self.control.next().await?;

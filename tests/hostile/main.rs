@@ -19,5 +19,7 @@ mod admin_port;
 mod attacker;
 mod handshakes;
 mod held;
+mod isolation;
 mod lies;
+mod memory;
 mod stage;

@@ -52,7 +52,7 @@ pub(crate) fn host(ends: &Ends, taken: impl Fn(LaneId, &IntactFrame) + Clone + S
     fs::write(&file, text).unwrap();
     let config = service::config::load::<receiver::config::Config>(&file, forbidden).unwrap();
     let runtime = Handle::current();
-    let start_lane = move |_: &str, lane: LaneId| {
+    let start_lane = move |_: &receiver::LinkSettings, lane: LaneId| {
         let mailbox = Mailbox::new(1 << 16, Bell::default());
         runtime.spawn(take(lane, mailbox.clone(), taken.clone()));
         Ok((receiver::LaneHandle { mailbox, view: Arc::default() }, std::thread::spawn(|| ())))

@@ -8,10 +8,14 @@ use wire::close::{Close, CloseCode};
 use wire::codec;
 use wire::control::Control;
 use wire::error::DecodeError;
+use wire::limits::CONTROL_BYTES_MAX;
 use wire::text::{CLOSE_TEXT_MAX, shorten};
 
 /// Priority of the control stream, above every frame: control messages never wait behind data.
 const CONTROL_PRIORITY: i32 = 100;
+
+/// Bytes of the first message of a channel. The longest is a hello with 64 classes, of 64 B names each.
+const FIRST_MESSAGE_BYTES_MAX: usize = 32 * 1024;
 
 /// Closes a connection with a code and a sentence for the other end.
 pub fn close(connection: &Connection, close: &Close) {
@@ -49,11 +53,38 @@ impl ControlReader {
 
     /// Reads the next message, with its texts for operators shortened. It is not cancel-safe: keep it in a task of its own.
     pub async fn next(&mut self) -> Result<Control, ControlError> {
+        self.next_within(CONTROL_BYTES_MAX).await
+    }
+
+    /// Reads the first message of a channel, which is short.
+    pub async fn first(&mut self) -> Result<Control, ControlError> {
+        self.next_within(FIRST_MESSAGE_BYTES_MAX).await
+    }
+
+    /// Reads a message of at most `max` bytes. It takes memory only for those that have arrived.
+    async fn next_within(&mut self, max: usize) -> Result<Control, ControlError> {
         let mut prefix = [0; 4];
         self.0.read_exact(&mut prefix).await?;
-        let mut body = vec![0; codec::control_length(prefix)?];
-        self.0.read_exact(&mut body).await?;
+        let len = codec::control_length(prefix)?;
+        if len > max {
+            let limit = max as u64;
+            return Err(DecodeError::OverLimit { field: "first message", found: len as u64, limit }.into());
+        }
+        let mut body = Vec::new();
+        while body.len() < len {
+            let chunk = self.0.read_chunk(len - body.len(), true).await.map_err(ReadExactError::ReadError)?;
+            let chunk = chunk.ok_or(ReadExactError::FinishedEarly(body.len()))?;
+            body.extend_from_slice(&chunk.bytes);
+        }
         Ok(codec::decode_control(&body)?.shortened())
+    }
+
+    /// Waits for bytes on a stream that carries no further message. Returns their number.
+    pub async fn excess(mut self) -> usize {
+        match self.0.read_chunk(usize::MAX, true).await {
+            Ok(Some(chunk)) => chunk.bytes.len(),
+            _ => std::future::pending().await,
+        }
     }
 
     /// Passes every message to `into` until the stream ends or the receiver of `into` is dropped.

@@ -7,6 +7,9 @@ use tokio::runtime::{Builder, Runtime};
 
 /// Largest number of I/O threads.
 const MAX: u16 = 64;
+/// Largest number of threads for blocking requests. A receiver has a handful for each link, so that requests of hanging
+/// links leave threads for the others.
+const BLOCKING_MAX: usize = 4096;
 
 /// Number of I/O threads, 1 by default. At 500 Mbit/s one thread is busy for a quarter of its time. With two, packets often
 /// wake one thread and are handled on the other: a receiver then uses a seventh more CPU (`benches -- wan --cell cpu`).
@@ -32,6 +35,7 @@ impl IoThreads {
 
     /// Starts a runtime with these threads.
     pub fn runtime(self) -> io::Result<Runtime> {
-        Builder::new_multi_thread().worker_threads(self.0.into()).thread_name("io").enable_all().build()
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(self.0.into()).max_blocking_threads(BLOCKING_MAX).thread_name("io").enable_all().build()
     }
 }

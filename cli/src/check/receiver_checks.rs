@@ -31,18 +31,18 @@ impl Checked for Config {
     }
 
     fn derived(&self) -> Vec<(String, String)> {
-        let credit = derived::credit_bytes(self);
+        let credit = least_credit(self);
         let terms = derived::credit_terms(credit, LANES);
         let pool = format!("{}, and a pool of {} ({LANES} lanes)", bytes(terms.reserve), bytes(terms.pool));
         vec![
-            ("credit of each link".to_owned(), format!("{}, half of memory over {}", bytes(credit), self.links.len())),
+            ("credit of each link".to_owned(), format!("{}, half of its part of memory", bytes(credit))),
             ("reserve of each lane".to_owned(), pool),
-            ("decoding".to_owned(), format!("{}, a quarter of memory", bytes(derived::decode_bytes(self)))),
+            ("decoding".to_owned(), format!("{}, a quarter of memory", bytes(derived::decode_bytes(self.memory)))),
         ]
     }
 
     fn rates_at(&self, rtt: Duration) -> String {
-        let terms = derived::credit_terms(derived::credit_bytes(self), LANES);
+        let terms = derived::credit_terms(least_credit(self), LANES);
         let rates = derived::rates_allowed(terms, LANES, self.target.transactions_per_second, rtt);
         let all = megabits(rates.all_lanes);
         let one = megabits(rates.one_lane);
@@ -68,6 +68,11 @@ impl Checked for Config {
             ),
         }
     }
+}
+
+/// The credit of the link that has the least.
+fn least_credit(config: &Config) -> u64 {
+    config.links.iter().map(|link| derived::credit_bytes(config, link)).min().unwrap_or(0)
 }
 
 /// Asks the receiver that runs with `file` for its status.

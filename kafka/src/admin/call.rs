@@ -20,7 +20,7 @@ pub(super) const LIMIT: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(5);
 
 /// An admin call that has not been made yet.
-pub(super) struct Call<'a> {
+pub(crate) struct Call<'a> {
     client: &'a Arc<Client>,
     doing: String,
     options: Options,
@@ -37,7 +37,7 @@ impl Drop for Options {
 }
 
 impl<'a> Call<'a> {
-    pub(super) fn new(client: &'a Arc<Client>, operation: Operation, doing: String) -> Result<Self, KafkaError> {
+    pub(crate) fn new(client: &'a Arc<Client>, operation: Operation, doing: String) -> Result<Self, KafkaError> {
         // SAFETY: the instance is live.
         let options = NonNull::new(unsafe { sys::rd_kafka_AdminOptions_new(client.raw(), operation) })
             .map(Options)
@@ -46,7 +46,7 @@ impl<'a> Call<'a> {
     }
 
     /// Sets the time limit of the call, and of each broker's part in it.
-    pub(super) fn within(self, limit: Duration) -> Result<Self, KafkaError> {
+    pub(crate) fn within(self, limit: Duration) -> Result<Self, KafkaError> {
         let mut reason = [0 as c_char; 512];
         // SAFETY: the options are live and `reason` is as long as stated. The code is the client's own.
         let code = unsafe {
@@ -80,32 +80,47 @@ impl<'a> Call<'a> {
 
     /// Makes the call. `submit` passes the three handles to librdkafka, which copies its arguments. An answer that comes
     /// too late is dropped with the queue, which librdkafka counts references to.
-    pub(super) fn submit(
+    pub(crate) fn submit(
         self,
         submit: impl FnOnce(*mut sys::rd_kafka_t, *mut sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
     ) -> Submitted {
         let queue = Queue::private(self.client);
         submit(self.client.raw(), self.options.0.as_ptr(), queue.raw());
-        Submitted { doing: self.doing, limit: self.limit, queue }
+        Submitted { doing: self.doing, limit: self.limit, queue, client: Arc::clone(self.client) }
     }
 }
 
 /// An admin call that was made.
-pub(super) struct Submitted {
+pub(crate) struct Submitted {
     doing: String,
     limit: Duration,
     queue: Queue,
+    client: Arc<Client>,
 }
 
 impl Submitted {
     /// Waits for the answer.
     pub(super) fn answer(self) -> Result<Event, KafkaError> {
-        let Self { doing, limit, queue } = self;
-        let event = queue.poll(limit * 2 + GRACE).ok_or_else(|| KafkaError::timed_out(&doing, limit))?;
-        match event.error() {
+        let event = self.queue.poll(self.limit * 2 + GRACE);
+        self.judge(event)
+    }
+
+    /// Returns the answer if it is there.
+    pub(crate) fn poll(&self) -> Option<Result<Event, KafkaError>> {
+        self.queue.poll(Duration::ZERO).map(|event| self.judge(Some(event)))
+    }
+
+    fn judge(&self, event: Option<Event>) -> Result<Event, KafkaError> {
+        let Self { doing, limit, .. } = self;
+        let event = event.ok_or_else(|| KafkaError::timed_out(doing, *limit)).and_then(|event| match event.error() {
             None => Ok(event),
             Some((code, reason)) => Err(KafkaError::coded(doing, code, reason)),
-        }
+        });
+        event.inspect_err(|error| {
+            if error.is_unanswered() {
+                self.client.reconnect();
+            }
+        })
     }
 }
 

@@ -1,4 +1,5 @@
-//! A thread that empties a consumer's own queue and logs its events, which concern the whole consumer.
+//! A thread that empties a consumer's own queue and logs its events, which concern the whole consumer, and that notices
+//! if the consumer has lost its brokers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,11 +8,13 @@ use std::time::Duration;
 
 use rdkafka_sys as sys;
 
+use super::broker_probe::BrokerProbe;
 use crate::client::{Client, Event, Queue};
 use crate::error::KafkaError;
 
-/// The longest wait for an event. An event interrupts it, and so does the end of the thread.
-const IDLE: Duration = Duration::from_secs(60);
+/// The longest wait for an event, between two looks at the probe. An event interrupts it, and so does the end of the
+/// thread.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// The thread behind a consumer's own queue. It ends when this is dropped.
 #[derive(Debug)]
@@ -31,11 +34,13 @@ impl EventThread {
         let watch = {
             let queue = queue.clone();
             let ended = ended.clone();
+            let mut probe = BrokerProbe::new(client);
             move || {
                 while !ended.load(Ordering::Acquire) {
                     if let Some(event) = queue.poll(IDLE) {
                         report(&event);
                     }
+                    probe.tick();
                 }
             }
         };

@@ -109,6 +109,15 @@ service::settings! {
         /// Copy a source topic's settings that make sense in another cluster to the topic that the receiver creates.
         /// A setting that the target refuses is left out and named. Existing topics are never changed.
         copy_configs: bool = default("true"), "`true` or `false`";
+        /// The part of `memory` that this link may use.
+        memory: Option<Size> = otherwise("an equal part of what other links leave"), "a size, such as `64 MiB`",
+            [r#""8 MiB""#, r#""256 GiB""#];
+        /// Most topics that this link carries. Further ones halt.
+        topics_max: u32 = default("20000"), "a count", ["1", "1000000"], live;
+        /// Most partitions of all its topics. A topic that would exceed it halts, before anything is created for it.
+        partitions_max: u32 = default("200000"), "a count", ["1", "2000000"], live;
+        /// Most senders that stand by; further ones are refused.
+        standbys_max: u16 = default("8"), "a count", ["0", "64"], live;
         /// Id of a rebuilt source or target cluster that takes the place of the stored one.
         accept_cluster: Option<String> = otherwise("none"), "a cluster id, such as `5L6g3nShT-eMCtK--X86sw`", live;
     }

@@ -129,3 +129,18 @@ fn a_running_receiver_adopts_live_settings_and_names_the_rest() {
     running.reload(read(EXAMPLE).unwrap());
     assert_eq!(running.links.len(), 1, "a link can go as it came");
 }
+
+#[test]
+fn links_cannot_have_more_memory_than_the_receiver() {
+    let ours = |memory: &str| {
+        read(&format!(
+            "memory = \"{memory}\"\n{EXAMPLE}\n[[links]]\nname = \"b\"\nsenders = [\"c\"]\nmemory = \"128 MiB\"\n"
+        ))
+    };
+    assert_eq!(ours("256 MiB").unwrap().links[1].memory, Some(Size::from_bytes(128 << 20)));
+    let problem = ours("128 MiB").unwrap_err();
+    assert!(
+        problem.contains("each of the other 1 needs 1048576: more than the receiver's `memory` of 134217728"),
+        "{problem}"
+    );
+}

@@ -9,6 +9,7 @@ use kafka::catalog::{Bounds, Catalog, Isolation, NewTopic, Replicas, TopicDescri
 use kafka::{KafkaError, KafkaFault};
 use service::lock::Lock;
 use service::topics::{TopicFilter, check_kafka_name};
+use wire::close::Close;
 use wire::control::{Accepts, OfferedPartition, TopicConfig};
 use wire::halt::HaltReason;
 use wire::ids::{LaneId, Position, TopicId};
@@ -16,10 +17,14 @@ use wire::origin::Origin;
 use wire::partition::Partition;
 
 use crate::config::Rename;
+use crate::join::admission::Admission;
+use crate::join::announcements::Announcements;
 use crate::join::carried_topics::CarriedTopics;
 use crate::join::creation::{Change, NotUsable, TopicCreator, is_refused_name};
 use crate::join::{Offered, OfferedTarget, is_carried_only, origin_unknown};
 use crate::lane::Terms;
+use crate::link::announced::Room;
+use crate::link::blocking::Blocking;
 use crate::link::refused_topics::RefusedTopics;
 use crate::link::{LinkSettings, ServedLink};
 use crate::target::state::{self, HaltRecord};
@@ -74,6 +79,8 @@ pub(crate) struct Claims {
 /// Looks up and creates the target topics of one link.
 #[derive(Clone)]
 pub(crate) struct Targets {
+    /// Places for the requests of the link.
+    pub(crate) blocking: Blocking,
     catalog: Arc<dyn Catalog>,
     rename: Rename,
     allowed: TopicFilter,
@@ -81,10 +88,9 @@ pub(crate) struct Targets {
     copy_configs: bool,
     creator: TopicCreator,
     refused_topics: Arc<RefusedTopics>,
-    configs: HashMap<String, Vec<TopicConfig>>,
     terms: Arc<Terms>,
-    /// Clusters that each announced topic has passed, the source included.
-    clusters: HashMap<String, Arc<[String]>>,
+    announcements: Arc<Announcements>,
+    admission: Arc<Lock<Admission>>,
     /// Held while topics are created: lanes share topics, and a topic that one lane finds missing may be created, and
     /// even written, by another a moment later.
     creating: Arc<Lock<()>>,
@@ -93,6 +99,7 @@ pub(crate) struct Targets {
 impl Targets {
     pub(crate) fn new(link: &ServedLink, settings: &LinkSettings, terms: Arc<Terms>) -> Self {
         Self {
+            blocking: link.blocking.clone(),
             catalog: Arc::clone(&link.catalog),
             rename: settings.rename.clone(),
             allowed: settings.topics.clone(),
@@ -100,20 +107,44 @@ impl Targets {
             copy_configs: settings.copy_configs,
             creator: TopicCreator::new(link, settings),
             refused_topics: link.refused_topics.begun(),
-            configs: HashMap::new(),
             terms,
-            clusters: HashMap::new(),
+            announcements: Arc::new(Announcements::new(link.announced.clone())),
+            admission: Arc::new(Lock::new(Admission::new(settings.limits))),
             creating: Arc::default(),
         }
     }
 
-    /// Takes a topic's announcement: its configuration, and the clusters that it passed before the source.
-    pub(crate) fn handle_topic(&mut self, topic: String, configs: Vec<TopicConfig>, mut clusters: Vec<String>) {
-        clusters.push(self.terms.source_cluster.clone());
-        self.clusters.insert(topic.clone(), clusters.into());
-        if self.copy_configs {
-            self.configs.insert(topic, configs);
+    /// Takes a topic's announcement: its configuration, and the clusters that it passed before the source. Only what a
+    /// creation of the target topic needs is kept, until the session ends.
+    pub(crate) fn handle_topic(
+        &self,
+        topic: String,
+        mut configs: Vec<TopicConfig>,
+        mut clusters: Vec<String>,
+    ) -> Result<(), Close> {
+        if !self.allowed.matches(&topic) {
+            return Ok(());
         }
+        configs.retain(|config| self.copy_configs && COPIED.contains(&config.name.as_str()));
+        configs.shrink_to_fit();
+        clusters.push(self.terms.source_cluster.clone());
+        self.announcements.handle(topic, configs, clusters)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn announced_bytes(&self) -> &crate::link::announced::Announced {
+        &self.announcements.memory
+    }
+
+    /// Takes memory for an entry that waits for its lane.
+    pub(crate) fn room(&self, bytes: usize) -> Result<Room, Close> {
+        self.announcements.memory.take(bytes)
+    }
+
+    /// Forgets which of these topics were admitted: they no longer exist at the source.
+    pub(crate) fn handle_gone<'t>(&self, topics: impl Iterator<Item = &'t Arc<str>>) {
+        let mut admission = self.admission.lock();
+        topics.for_each(|topic| admission.forget(topic));
     }
 
     /// Returns the target of each offered partition, in the order offered. A topic that cannot be used halts its
@@ -240,19 +271,21 @@ impl Targets {
         if !self.allowed.matches(topic) {
             return Err(unauthorized(topic));
         }
-        check_kafka_name(&self.rename.apply(topic)).map_err(|reason| HaltRecord::new(HaltReason::TargetRefused, reason))
+        check_kafka_name(&self.rename.apply(topic))
+            .map_err(|reason| HaltRecord::new(HaltReason::TargetRefused, reason))?;
+        self.admission.lock().admit(topic, partition.partitions)
     }
 
     fn clusters(&self, topic: &str) -> Arc<[String]> {
-        self.clusters.get(topic).map_or_else(|| [self.terms.source_cluster.clone()].into(), Arc::clone)
+        self.announcements.clusters(topic).unwrap_or_else(|| [self.terms.source_cluster.clone()].into())
     }
 
     /// Returns whether the topic has been in this cluster before. A sender does not offer such topics; if one does, the
     /// receiver must not close the loop.
     fn returns(&self, topic: &str) -> bool {
         // The last one is the source, which is another cluster even where it has the target's id.
-        let passed = self.clusters.get(topic).and_then(|clusters| clusters.split_last());
-        passed.is_some_and(|(_source, passed)| passed.contains(&self.terms.target_cluster))
+        let clusters = self.clusters(topic);
+        clusters.split_last().is_some_and(|(_source, passed)| passed.contains(&self.terms.target_cluster))
     }
 
     /// Creates missing topics, grows those with too few partitions, and waits until the cluster shows them.
@@ -359,16 +392,11 @@ impl Targets {
     }
 
     fn new_topic(&self, name: &str, partition: &OfferedPartition) -> NewTopic {
-        let announced = self.configs.get(&partition.topic).map_or(&[][..], Vec::as_slice);
-        let copied = announced
-            .iter()
-            .filter(|config| COPIED.contains(&config.name.as_str()))
-            .map(|config| (config.name.clone(), config.value.clone()));
         NewTopic {
             name: name.to_owned(),
             partitions: partition.partitions,
             replication: self.replication,
-            configs: copied.collect(),
+            configs: self.announcements.configs(&partition.topic),
         }
     }
 }
@@ -420,6 +448,8 @@ mod tests {
 
     use super::*;
     use crate::join::fixtures;
+    use crate::link::announced::Announced;
+    use crate::link::limits::LinkLimits;
 
     /// A cluster in which every topic has the same number of partitions and may or may not grow.
     struct Cluster {
@@ -505,6 +535,7 @@ mod tests {
             left_out: Arc::default(),
         };
         Targets {
+            blocking: Blocking::default(),
             catalog,
             creator,
             refused_topics: Arc::default(),
@@ -512,9 +543,9 @@ mod tests {
             allowed: TopicFilter::new(all, Vec::new()),
             replication: None,
             copy_configs: true,
-            configs: HashMap::new(),
             terms: Arc::new(terms),
-            clusters: HashMap::new(),
+            announcements: Arc::new(Announcements::new(Announced::new(1 << 20))),
+            admission: Arc::new(Lock::new(Admission::new(LinkLimits::default()))),
             creating: Arc::default(),
         }
     }

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct DecodeMemory {
     limit: u64,
     held: AtomicU64,
+    /// The allowance that this one is a part of.
+    whole: Option<Arc<Self>>,
 }
 
 /// Decoded bytes in use, freed on drop.
@@ -16,29 +18,37 @@ pub struct DecodeMemory {
 pub struct Lease {
     memory: Arc<DecodeMemory>,
     bytes: u64,
+    _of_whole: Option<Box<Self>>,
 }
 
 impl DecodeMemory {
     /// Makes an allowance of `limit` bytes.
     pub fn new(limit: u64) -> Arc<Self> {
-        Arc::new(Self { limit, held: AtomicU64::new(0) })
+        Arc::new(Self { limit, held: AtomicU64::new(0), whole: None })
+    }
+
+    /// Makes an allowance of `limit` bytes within this one, for the lanes of one link.
+    pub fn part(self: &Arc<Self>, limit: u64) -> Arc<Self> {
+        Arc::new(Self { limit, held: AtomicU64::new(0), whole: Some(Arc::clone(self)) })
     }
 
     /// Takes `bytes`, or `None` where that exceeds the allowance.
     pub fn take(self: &Arc<Self>, bytes: u64) -> Option<Lease> {
-        self.held
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
-                held.checked_add(bytes).filter(|&sum| sum <= self.limit)
-            })
-            .ok()
-            .map(|_| Lease { memory: Arc::clone(self), bytes })
+        let add = |held: u64| held.checked_add(bytes).filter(|&sum| sum <= self.limit);
+        self.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, add).ok()?;
+        let mut lease = Lease { memory: Arc::clone(self), bytes, _of_whole: None };
+        if let Some(whole) = &self.whole {
+            lease._of_whole = Some(Box::new(whole.take(bytes)?));
+        }
+        Some(lease)
     }
 
     /// Takes `bytes` even beyond the allowance: for the first frame of a transaction, so that every lane
     /// makes progress. The excess is at most one frame per lane.
     pub fn take_first(self: &Arc<Self>, bytes: u64) -> Lease {
         self.held.fetch_add(bytes, Ordering::AcqRel);
-        Lease { memory: Arc::clone(self), bytes }
+        let _of_whole = self.whole.as_ref().map(|whole| Box::new(whole.take_first(bytes)));
+        Lease { memory: Arc::clone(self), bytes, _of_whole }
     }
 
     /// The allowance in bytes.
@@ -71,5 +81,19 @@ mod tests {
         assert_eq!(memory.held(), 110, "a lane's first frame always fits");
         drop((lease, first));
         assert_eq!(memory.held(), 0);
+    }
+
+    #[test]
+    fn a_link_that_hangs_leaves_memory_to_the_others() {
+        let whole = DecodeMemory::new(100);
+        let [hangs, other] = [0; 2].map(|_| whole.part(50));
+        let held = hangs.take(50).expect("fits");
+        let more = hangs.take_first(30);
+        assert!(hangs.take(1).is_none());
+        assert!(other.take(21).is_none() && other.held() == 0, "the whole has 20 left");
+        let lease = other.take(20).expect("fits");
+        assert_eq!((whole.held(), other.held()), (100, 20));
+        drop((held, more, lease));
+        assert_eq!((whole.held(), hangs.held(), other.held()), (0, 0, 0));
     }
 }

@@ -32,6 +32,7 @@ use super::terms::{OpenError, Terms};
 use super::timings::Timings;
 use crate::join::Offered;
 use crate::join::carried_topics::CarriedTopics;
+use crate::link::announced::Room;
 use crate::link::arbiter::SessionId;
 use crate::target::state::HaltRecord;
 use crate::target::{LaneTarget, TargetError};
@@ -52,14 +53,14 @@ pub enum Command {
     /// Topics are about to be created.
     Claim(SessionId, Epoch, Claim),
     /// A partition asks to join.
-    Offer(SessionId, Epoch, Box<Offered>),
+    Offer(SessionId, Epoch, Box<Offered>, Room),
     /// A partition asks to join, and its target cannot be used now.
     WaitingOffer(SessionId, Epoch, Slot, Partition, HaltRecord),
     /// All partitions of the filter were offered.
     LastOffer(SessionId, Epoch),
-    Halted(SessionId, Epoch, Slot, HaltRecord),
+    Halted(SessionId, Epoch, Slot, HaltRecord, Room),
     /// Topics no longer exist at the source.
-    TopicsGone(SessionId, Epoch, Arc<HashSet<Arc<str>>>),
+    TopicsGone(SessionId, Epoch, Arc<HashSet<Arc<str>>>, Room),
     /// The positions of a topic that is not carried have to be dropped.
     Forget(SessionId, ForgetTopic),
     /// Every lane of the session was read: offers that waited for it can be decided.
@@ -96,9 +97,40 @@ pub struct LaneHandle {
     pub view: Arc<Lock<View>>,
 }
 
+impl LaneHandle {
+    /// Returns the lane's condition. A target that has not answered for long is a trouble, too.
+    pub fn condition(&self) -> View {
+        let mut view = self.view.lock().clone();
+        let asked = view.asked.map(|asked| asked.elapsed()).filter(|waited| *waited > ANSWER_WITHIN);
+        if let Some(waited) = asked {
+            view.trouble = Some(format!("lane {}: the target has not answered for {} s", view.lane, waited.as_secs()));
+        }
+        view
+    }
+
+    /// Notes that the lane waits for the target, until the result is dropped.
+    fn ask(&self) -> Asking {
+        self.view.lock().asked = Some(Instant::now());
+        Asking(Arc::clone(&self.view))
+    }
+}
+
+/// Wait of a lane for its target.
+struct Asking(Arc<Lock<View>>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.lock().asked = None;
+    }
+}
+
 /// A lane's counters and condition, as `status` shows them.
 #[derive(Debug, Clone, Default)]
 pub struct View {
+    /// The lane's number.
+    pub lane: LaneId,
+    /// Time since which the lane waits for its target.
+    pub asked: Option<Instant>,
     /// The epoch, while open.
     pub epoch: Option<Epoch>,
     /// Counters since the process started.
@@ -118,6 +150,8 @@ pub struct View {
 /// Commands that may wait for a lane: its frames and its offers. Credit bounds frames of a useful size long before;
 /// a sender that sends this many tiny ones ends its session.
 pub(crate) const MAILBOX_CAPACITY: usize = 64 * 1024;
+/// Wait for the target after which a lane is in trouble.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 /// Sleep of a thread that has nothing to do.
 const IDLE: Duration = Duration::from_secs(60);
 /// Time without a commit after which the lane commits its own record: brokers forget a transactional id
@@ -203,8 +237,10 @@ impl<T: LaneTarget> LaneThread<T> {
     fn obey(&mut self, running: &mut Running, command: Command) {
         let ours = |session| running.session.as_ref().is_some_and(|(present, _)| *present == session);
         match command {
-            // A late request of an older session must not take the lane from a newer one.
-            Command::Open { session, terms, strict, carried_topics, replies } if !running.has_newer(session) => {
+            // A request of a session that has ended, or is older, must not take the lane from a newer one.
+            Command::Open { session, terms, strict, carried_topics, replies }
+                if !replies.is_closed() && !running.has_newer(session) =>
+            {
                 running.session = Some((session, replies));
                 running.strict = strict;
                 self.open(running, terms, carried_topics);
@@ -215,7 +251,7 @@ impl<T: LaneTarget> LaneThread<T> {
                     lane.handle_claim(claim);
                 }
             }
-            Command::Offer(session, epoch, offered) if ours(session) => {
+            Command::Offer(session, epoch, offered, _) if ours(session) => {
                 let lane = self.lane.at_granted(epoch);
                 let taken = lane.and_then(|lane| lane.map_or(Ok(()), |mut lane| lane.handle_offer(*offered)));
                 self.check(running, taken);
@@ -230,12 +266,12 @@ impl<T: LaneTarget> LaneThread<T> {
                     lane.handle_last_offer();
                 }
             }
-            Command::Halted(session, epoch, slot, halt) if ours(session) => {
+            Command::Halted(session, epoch, slot, halt, _) if ours(session) => {
                 let lane = self.lane.at_granted(epoch);
                 let taken = lane.and_then(|lane| lane.map_or(Ok(()), |mut lane| lane.handle_halted(slot, halt)));
                 self.check(running, taken);
             }
-            Command::TopicsGone(session, epoch, topics) if ours(session) => {
+            Command::TopicsGone(session, epoch, topics, _) if ours(session) => {
                 if let Some(mut lane) = self.lane.at(epoch) {
                     lane.handle_topics_gone(&topics);
                 }
@@ -243,10 +279,13 @@ impl<T: LaneTarget> LaneThread<T> {
             Command::Forget(session, request) if ours(session) => self.lane.handle_forget(request),
             Command::LaneMessage(session, message) if ours(session) => self.lane.handle_lane_message(message),
             Command::AllLanesRead => self.lane.handle_all_lanes_read(),
-            Command::Classes { terms, requests, answer } => {
+            Command::Classes { terms, requests, answer } if !answer.is_closed() => {
                 self.pace.leave(self.ticket);
-                // The session that asked may have ended.
-                let _ = answer.send(self.lane.append_classes(&terms, &requests));
+                let asking = self.handle.ask();
+                let appended = self.lane.append_classes(&terms, &requests);
+                drop(asking);
+                // The session that asked may have ended meanwhile.
+                let _ = answer.send(appended);
             }
             Command::SessionEnded(session) if ours(session) => running.session = None,
             Command::Stop => running.stopping = true,
@@ -262,7 +301,10 @@ impl<T: LaneTarget> LaneThread<T> {
         running.committed = Some(Instant::now());
         running.trouble = None;
         let lane = self.lane.id();
-        match self.lane.open(terms, carried_topics) {
+        let asking = self.handle.ask();
+        let opened = self.lane.open(terms, carried_topics);
+        drop(asking);
+        match opened {
             Ok(epoch) => {
                 tracing::debug!(%lane, %epoch, "lane open");
                 running.reply(Reply::Opened);
@@ -308,7 +350,10 @@ impl<T: LaneTarget> LaneThread<T> {
         }
         let began = Instant::now();
         self.timings.handle_step(self.clock.now());
-        match self.lane.step() {
+        let asking = self.handle.ask();
+        let step = self.lane.step();
+        drop(asking);
+        match step {
             Ok(committed) => {
                 self.lane.handle_duration(committed, began.elapsed());
                 running.quota_delay = self.lane.quota_delay();
@@ -338,7 +383,10 @@ impl<T: LaneTarget> LaneThread<T> {
             return Some(retry.due - now);
         }
         let lane = self.lane.id();
-        let Err(error) = self.lane.recover() else {
+        let asking = self.handle.ask();
+        let recovered = self.lane.recover();
+        drop(asking);
+        let Err(error) = recovered else {
             // The trouble stays until a commit, or until there is nothing left to commit.
             if retry.wait.is_zero() {
                 tracing::info!(%lane, "lane recovered; replaying its frames");
@@ -392,6 +440,7 @@ impl<T: LaneTarget> LaneThread<T> {
 
     fn publish(&self, running: &Running) {
         let mut view = self.handle.view.lock();
+        view.lane = self.lane.id();
         view.epoch = self.lane.epoch();
         view.counts = self.lane.counts();
         view.held_bytes = self.lane.held_bytes();
@@ -429,5 +478,22 @@ impl Running {
             }
         }
         self.trouble = Some(trouble);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_that_does_not_answer_is_a_lanes_trouble() {
+        let lane = LaneHandle { mailbox: Mailbox::new(1, Bell::default()), view: Arc::default() };
+        let asking = lane.ask();
+        assert_eq!(lane.condition().trouble, None, "it may still answer");
+        let earlier = Instant::now().checked_sub(ANSWER_WITHIN + Duration::from_secs(1));
+        lane.view.lock().asked = earlier;
+        assert_eq!(lane.condition().trouble.unwrap(), "lane 0: the target has not answered for 16 s");
+        drop(asking);
+        assert_eq!(lane.condition().trouble, None);
     }
 }

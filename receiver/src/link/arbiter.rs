@@ -12,8 +12,6 @@ use wire::close::{Close, CloseCode};
 
 /// Time within which a replaced process that comes back, and does not stand by, is contested.
 const CONTESTED: Duration = Duration::from_secs(60);
-/// Limit on the sessions that stand by; further ones are refused.
-const STANDBYS_MAX: usize = 8;
 
 /// Number of a session, unique within the process.
 pub(crate) type SessionId = u64;
@@ -61,13 +59,13 @@ pub(crate) struct Arbiter {
 }
 
 impl Arbiter {
-    /// Decides about a sender that requests the link.
-    pub(crate) fn handle_hello(&mut self, now: Instant, candidate: Candidate) -> Vec<Verdict> {
+    /// Decides about a sender that requests the link, where at most `standbys` stand by.
+    pub(crate) fn handle_hello(&mut self, now: Instant, candidate: Candidate, standbys: usize) -> Vec<Verdict> {
         let Some(active) = &self.active else { return vec![self.activate(candidate)] };
         let same_process = candidate.process == active.process;
         let replaces = same_process || (candidate.instance == active.instance && !candidate.stand_by);
         if !replaces {
-            return vec![self.stand_by(candidate)];
+            return vec![self.stand_by(candidate, standbys)];
         }
         let replaced = self.replaced.as_ref().filter(|replaced| replaced.process == candidate.process);
         let ago = replaced.map(|replaced| now.saturating_duration_since(replaced.at)).filter(|&ago| ago < CONTESTED);
@@ -113,18 +111,20 @@ impl Arbiter {
         Verdict::Activate(session)
     }
 
-    fn stand_by(&mut self, candidate: Candidate) -> Verdict {
+    fn stand_by(&mut self, candidate: Candidate, most: usize) -> Verdict {
         let session = candidate.session;
         let Some(active) = &self.active else { return self.activate(candidate) };
         if active.filter_hash != candidate.filter_hash {
             let detail = format!("the sender {:?}, which has the link, has another topic filter", active.instance);
             return end(session, CloseCode::StandbyFilter, detail);
         }
-        if self.standbys.len() >= STANDBYS_MAX {
-            return end(session, CloseCode::Busy, format!("{STANDBYS_MAX} senders stand by already"));
-        }
         let behind = active.instance.clone();
         self.standbys.retain(|standby| standby.process != candidate.process);
+        if self.standbys.len() >= most {
+            let detail =
+                format!("{most} senders of the link stand by already: raise `links.standbys_max` of the receiver");
+            return end(session, CloseCode::Busy, detail);
+        }
         self.standbys.push_back(candidate);
         Verdict::StandBy { session, behind }
     }
@@ -143,6 +143,12 @@ fn end(session: SessionId, code: CloseCode, detail: String) -> Verdict {
 mod tests {
     use super::*;
 
+    impl Arbiter {
+        fn hello(&mut self, now: Instant, candidate: Candidate) -> Vec<Verdict> {
+            self.handle_hello(now, candidate, 2)
+        }
+    }
+
     fn candidate(session: SessionId, instance: &str, process: u128) -> Candidate {
         Candidate { session, instance: instance.to_owned(), process, stand_by: false, filter_hash: 1 }
     }
@@ -158,9 +164,9 @@ mod tests {
     fn a_second_sender_stands_by_and_takes_over() {
         let now = Instant::now();
         let mut arbiter = Arbiter::default();
-        assert_eq!(arbiter.handle_hello(now, candidate(1, "a", 1)), [Verdict::Activate(1)]);
+        assert_eq!(arbiter.hello(now, candidate(1, "a", 1)), [Verdict::Activate(1)]);
         let behind = "a".to_owned();
-        assert_eq!(arbiter.handle_hello(now, candidate(2, "b", 2)), [Verdict::StandBy { session: 2, behind }]);
+        assert_eq!(arbiter.hello(now, candidate(2, "b", 2)), [Verdict::StandBy { session: 2, behind }]);
         assert_eq!(arbiter.handle_end(1), [Verdict::Activate(2)]);
         assert_eq!(arbiter.handle_end(2), []);
     }
@@ -169,8 +175,8 @@ mod tests {
     fn a_standby_that_leaves_is_forgotten() {
         let now = Instant::now();
         let mut arbiter = Arbiter::default();
-        arbiter.handle_hello(now, candidate(1, "a", 1));
-        arbiter.handle_hello(now, candidate(2, "b", 2));
+        arbiter.hello(now, candidate(1, "a", 1));
+        arbiter.hello(now, candidate(2, "b", 2));
         assert_eq!(arbiter.handle_end(2), []);
         assert_eq!(arbiter.handle_end(1), []);
     }
@@ -179,11 +185,11 @@ mod tests {
     fn a_restart_and_a_reconnect_replace_the_old_session() {
         let now = Instant::now();
         let mut arbiter = Arbiter::default();
-        arbiter.handle_hello(now, candidate(1, "a", 1));
-        let reconnect = arbiter.handle_hello(now, candidate(2, "a", 1));
+        arbiter.hello(now, candidate(1, "a", 1));
+        let reconnect = arbiter.hello(now, candidate(2, "a", 1));
         assert_eq!(ended(&reconnect), Some((1, CloseCode::Replaced)));
         assert_eq!(reconnect[1], Verdict::Activate(2));
-        let restart = arbiter.handle_hello(now, candidate(3, "a", 9));
+        let restart = arbiter.hello(now, candidate(3, "a", 9));
         assert_eq!(ended(&restart), Some((2, CloseCode::Replaced)));
         assert_eq!(arbiter.handle_end(2), [], "the replaced session's end changes nothing");
         assert_eq!(arbiter.active().map(|active| active.session), Some(3));
@@ -193,12 +199,12 @@ mod tests {
     fn two_live_processes_of_one_name_are_contested() {
         let now = Instant::now();
         let mut arbiter = Arbiter::default();
-        arbiter.handle_hello(now, candidate(1, "a", 1));
-        arbiter.handle_hello(now, candidate(2, "a", 2));
-        let back = arbiter.handle_hello(now + Duration::from_secs(59), candidate(3, "a", 1));
+        arbiter.hello(now, candidate(1, "a", 1));
+        arbiter.hello(now, candidate(2, "a", 2));
+        let back = arbiter.hello(now + Duration::from_secs(59), candidate(3, "a", 1));
         assert_eq!(ended(&back), Some((3, CloseCode::Contested)));
         assert_eq!(arbiter.active().map(|active| active.process), Some(2));
-        let later = arbiter.handle_hello(now + Duration::from_secs(61), candidate(4, "a", 1));
+        let later = arbiter.hello(now + Duration::from_secs(61), candidate(4, "a", 1));
         assert_eq!(later[1], Verdict::Activate(4));
     }
 
@@ -206,18 +212,31 @@ mod tests {
     fn a_replaced_sender_stands_by_when_it_says_so() {
         let now = Instant::now();
         let mut arbiter = Arbiter::default();
-        arbiter.handle_hello(now, candidate(1, "a", 1));
-        arbiter.handle_hello(now, candidate(2, "a", 2));
+        arbiter.hello(now, candidate(1, "a", 1));
+        arbiter.hello(now, candidate(2, "a", 2));
         let told = Candidate { stand_by: true, ..candidate(3, "a", 1) };
-        assert!(matches!(arbiter.handle_hello(now, told)[0], Verdict::StandBy { session: 3, .. }));
+        assert!(matches!(arbiter.hello(now, told)[0], Verdict::StandBy { session: 3, .. }));
     }
 
     #[test]
     fn a_standby_with_another_filter_is_refused() {
         let now = Instant::now();
         let mut arbiter = Arbiter::default();
-        arbiter.handle_hello(now, candidate(1, "a", 1));
+        arbiter.hello(now, candidate(1, "a", 1));
         let other = Candidate { filter_hash: 2, ..candidate(2, "b", 2) };
-        assert_eq!(ended(&arbiter.handle_hello(now, other)), Some((2, CloseCode::StandbyFilter)));
+        assert_eq!(ended(&arbiter.hello(now, other)), Some((2, CloseCode::StandbyFilter)));
+    }
+
+    #[test]
+    fn further_standbys_are_refused_with_the_limit() {
+        let now = Instant::now();
+        let mut arbiter = Arbiter::default();
+        (1..=3).for_each(|n| drop(arbiter.hello(now, candidate(n, &format!("s{n}"), u128::from(n)))));
+        let refused = arbiter.hello(now, candidate(4, "s4", 4));
+        let [Verdict::End { session: 4, close }] = &refused[..] else { panic!("{refused:?}") };
+        assert_eq!(close.code, CloseCode::Busy);
+        assert!(close.detail.starts_with("2 senders") && close.detail.contains("links.standbys_max"), "{close:?}");
+        let again = arbiter.hello(now, candidate(5, "s3", 3));
+        assert!(matches!(again[..], [Verdict::StandBy { session: 5, .. }]), "in place of its own old connection");
     }
 }

@@ -68,8 +68,9 @@ impl ServedLinks {
                 rename: link.rename.clone(),
                 copy_configs: link.copy_configs,
                 replication: config.target.replication_factor,
-                credit_bytes: derived::credit_bytes(config),
+                credit_bytes: derived::credit_bytes(config, link),
                 accept_cluster: link.accept_cluster.clone(),
+                limits: derived::limits(config, link),
             };
             match links.get(&name) {
                 Some(link) => link.change(settings),
@@ -82,8 +83,11 @@ impl ServedLinks {
         gone
     }
 
-    /// Stops every lane, after it has committed its frames without a gap. Blocks until then.
-    pub fn stop(&self) {
-        self.all().iter().for_each(|link| link.stop());
+    /// Ends every lane, after it has committed its frames without a gap. Blocks until then, or until `deadline`.
+    pub fn stop(&self, deadline: Instant) {
+        let links = self.all();
+        // All of them first: none waits for the lanes of another link.
+        links.iter().for_each(|link| link.leave());
+        links.iter().for_each(|link| link.stop(deadline));
     }
 }

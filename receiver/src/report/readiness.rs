@@ -13,9 +13,9 @@ pub(super) struct Facts {
     pub rebuilt: Option<String>,
     /// Reason why the target counts as unreachable.
     pub unreachable: Option<String>,
-    /// Open lanes of all links.
-    pub lanes: usize,
-    /// Reasons of those lanes, and of lanes that cannot be opened, that do not commit.
+    /// Open lanes, of all links, that have no trouble.
+    pub working: usize,
+    /// Reasons of lanes that do not commit or cannot be opened, and of links whose state cannot be prepared.
     pub failing: Vec<String>,
 }
 
@@ -36,7 +36,7 @@ impl Facts {
             return Err(format!("the target cluster is unreachable: {reason}"));
         }
         match self.failing.first() {
-            Some(first) if self.failing.len() >= self.lanes => Err(format!("no lane commits: {first}")),
+            Some(first) if self.working == 0 => Err(format!("no lane commits: {first}")),
             _ => Ok(()),
         }
     }
@@ -47,15 +47,16 @@ mod tests {
     use super::*;
 
     fn serving() -> Facts {
-        Facts { listens: true, lanes: 2, ..Facts::default() }
+        Facts { listens: true, working: 2, ..Facts::default() }
     }
 
     #[test]
     fn a_receiver_is_ready_unless_all_of_its_work_is_prevented() {
         assert_eq!(serving().ready(), Ok(()));
-        assert_eq!(Facts { lanes: 0, ..serving() }.ready(), Ok(()), "no sender has come yet");
+        assert_eq!(Facts { working: 0, ..serving() }.ready(), Ok(()), "no sender has come yet");
         let failing = |count: usize| vec!["lane 0: timed out".to_owned(); count];
-        assert_eq!(Facts { failing: failing(1), ..serving() }.ready(), Ok(()), "one of two lanes");
+        assert_eq!(Facts { failing: failing(1), ..serving() }.ready(), Ok(()), "one of three lanes");
+        assert_eq!(Facts { failing: failing(64), ..serving() }.ready(), Ok(()), "all lanes of another link");
         let prevented = [
             (Facts::default(), "waiting for the target cluster"),
             (
@@ -68,8 +69,7 @@ mod tests {
                 Facts { unreachable: Some("no answer for 15 s".into()), ..serving() },
                 "the target cluster is unreachable: no answer for 15 s",
             ),
-            (Facts { failing: failing(2), ..serving() }, "no lane commits: lane 0: timed out"),
-            (Facts { lanes: 0, failing: failing(1), ..serving() }, "no lane commits: lane 0: timed out"),
+            (Facts { working: 0, failing: failing(1), ..serving() }, "no lane commits: lane 0: timed out"),
         ];
         for (facts, reason) in prevented {
             assert_eq!(facts.ready(), Err(reason.to_owned()));

@@ -103,7 +103,8 @@ pub struct LinkStatus {
     pub lanes_open: usize,
     /// Counters over all lanes.
     pub counts: Counts,
-    /// Compressed bytes in the inboxes, until they are committed.
+    /// Bytes that its senders have sent and that are neither committed nor answered: of frames, from their first byte on,
+    /// and of topics, settings and offers.
     pub held_bytes: u64,
     /// Limit on the bytes that the sender may have in flight or in the inboxes: its credit.
     pub credit_bytes: u64,
@@ -205,15 +206,17 @@ impl Board {
         let inner = self.inner.lock();
         let serving = inner.serving.as_ref();
         let unreachable = serving.and_then(|serving| serving.links.target.lock().unreachable(Instant::now()));
-        let lanes: Vec<_> = links(serving).iter().flat_map(|link| views(&link.overview().lanes)).collect();
+        let links = links(serving);
+        let failing: Vec<_> = links.iter().filter_map(|link| link.condition.preparing()).collect();
+        let lanes: Vec<_> = links.iter().flat_map(|link| views(&link.overview().lanes)).collect();
         let facts = Facts {
             listens: serving.is_some(),
             draining: inner.draining,
             trouble: inner.trouble.clone(),
             rebuilt: serving.and_then(Serving::rebuilt),
             unreachable,
-            lanes: lanes.iter().filter(|view| view.epoch.is_some()).count(),
-            failing: lanes.into_iter().filter_map(|view| view.trouble).collect(),
+            working: lanes.iter().filter(|view| view.epoch.is_some() && view.trouble.is_none()).count(),
+            failing: failing.into_iter().chain(lanes.into_iter().filter_map(|view| view.trouble)).collect(),
         };
         facts.ready()
     }
@@ -278,7 +281,7 @@ fn links(serving: Option<&Serving>) -> Vec<Arc<ServedLink>> {
 }
 
 fn views(lanes: &[LaneHandle]) -> Vec<View> {
-    lanes.iter().map(|lane| lane.view.lock().clone()).collect()
+    lanes.iter().map(LaneHandle::condition).collect()
 }
 
 impl LinkStatus {
@@ -304,7 +307,7 @@ impl LinkStatus {
             lanes: views.len(),
             lanes_open: views.iter().filter(|view| view.epoch.is_some()).count(),
             counts,
-            held_bytes: views.iter().map(|view| view.held_bytes).sum(),
+            held_bytes: link.held_bytes(views.iter().map(|view| view.held_bytes).sum()),
             credit_bytes: settings.credit_bytes,
             quota_delay_seconds: condition::quota_delay(&views).as_secs_f64(),
             trouble,

@@ -1,5 +1,6 @@
 //! A session that has the link: control messages, lane replies and frames, until it ends.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -38,8 +39,10 @@ use crate::link::arbiter::{SessionId, Verdict};
 use crate::link::condition;
 use crate::target::state::HaltRecord;
 
-/// Messages that may wait in either direction.
+/// Messages for the sender, and replies of lanes, that may wait.
 const CONTROL_QUEUE: usize = 1024;
+/// Messages of the sender that may wait, each of up to 512 KiB. More wait in QUIC's window.
+const INCOMING_QUEUE: usize = 16;
 /// Silence of a sender after which another sender that stands by replaces it.
 const SILENCE: Duration = Duration::from_secs(10);
 /// Time for which a sender may leave its control stream unread before the session ends.
@@ -69,9 +72,10 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
     let targets = Targets::new(link, &greeted.settings, Arc::clone(&terms));
     let ledger = Arc::new(Lock::new(Ledger::new(credit, count)));
     let intake = Intake { session: id, lanes: lanes.clone(), ledger: Arc::clone(&ledger), clock: host.clock.clone() };
+    intake.admit(&connection);
 
     let (outgoing, outgoing_out) = mpsc::channel(CONTROL_QUEUE);
-    let (incoming_in, incoming) = mpsc::channel(CONTROL_QUEUE);
+    let (incoming_in, incoming) = mpsc::channel(INCOMING_QUEUE);
     let (replies_in, replies) = mpsc::channel(CONTROL_QUEUE);
     let (faults_in, faults) = mpsc::channel(1);
     let mut reading = JoinSet::new();
@@ -107,11 +111,13 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
         outgoing,
         host,
         link: Arc::clone(link),
+        opening: HashSet::new(),
         told: Condition::default(),
         heard: Instant::now(),
         lines: LogLimit::default(),
     };
     link.counts.begun.fetch_add(1, Ordering::Relaxed);
+    *link.ledger.lock() = Some(Arc::clone(&active.ledger));
     let peer = connection.remote_address();
     let sender = &active.terms.sender;
     tracing::info!(link = greeted.settings.name, session = id, sender, %peer, "session began");
@@ -216,6 +222,8 @@ struct Active {
     forgetting: Option<Forgetting>,
     host: Arc<Host>,
     link: Arc<ServedLink>,
+    /// Lanes that the sender has asked to open, until they answer.
+    opening: HashSet<LaneId>,
     /// Condition that the sender received last.
     told: Condition,
     /// Time of the sender's last message.
@@ -254,7 +262,7 @@ impl Active {
 
     /// Tells the sender this end's problems if they have changed.
     async fn tell_condition(&mut self) -> Result<(), Close> {
-        let views: Vec<_> = self.lanes.iter().map(|lane| lane.view.lock().clone()).collect();
+        let views: Vec<_> = self.lanes.iter().map(LaneHandle::condition).collect();
         let quota = condition::quota_trouble(&self.link.settings().name, &views);
         let weaker = self.link.weaker.problems();
         let trouble = self.host.links.target_trouble().into_iter().chain(quota).chain(weaker).collect();
@@ -270,6 +278,10 @@ impl Active {
         self.heard = Instant::now();
         match message {
             Control::OpenLane { lane } => {
+                // One at a time: a lane that opens slowly must not find thousands of requests afterwards.
+                if !self.opening.insert(lane) {
+                    return Ok(());
+                }
                 self.carried_topics.handle_requested(lane);
                 let command = Command::Open {
                     session: self.id,
@@ -317,7 +329,8 @@ impl Active {
         } else if let Some(left_out) = self.lines.poll(std::time::Instant::now()) {
             tracing::warn!(%lane, %slot, reason, detail, left_out, "sender halted a partition");
         }
-        self.command(lane, Command::Halted(self.id, epoch, slot, halt))
+        let room = self.link.announced.take(size_of::<Command>() + reason.len() + detail.len())?;
+        self.command(lane, Command::Halted(self.id, epoch, slot, halt, room))
     }
 
     async fn handle_reply(&mut self, reply: Reply) -> Result<(), Close> {
@@ -326,8 +339,14 @@ impl Active {
             Reply::Message(Control::StoredAt { .. }) if self.features & FEATURE_SETTINGS == 0 => Ok(()),
             Reply::Message(message) => {
                 match &message {
-                    Control::LaneOpen { lane, epoch } => self.ledger.lock().open_lane(*lane, *epoch),
-                    Control::LaneClosed { lane, .. } => self.ledger.lock().close_lane(*lane),
+                    Control::LaneOpen { lane, epoch } => {
+                        self.opening.remove(lane);
+                        self.ledger.lock().open_lane(*lane, *epoch);
+                    }
+                    Control::LaneClosed { lane, .. } => {
+                        self.opening.remove(lane);
+                        self.ledger.lock().close_lane(*lane);
+                    }
                     Control::Ack { lane, sequence, .. } => self.ledger.lock().handle_ack(*lane, *sequence),
                     _ => {}
                 }
@@ -391,6 +410,7 @@ impl Active {
     /// Notifies the lanes and the sender of the end; the lanes still commit the frames that they have without a gap.
     async fn end(self, close: &Close) {
         self.link.condition.set_sender(None);
+        self.link.ledger.lock().take_if(|ledger| Arc::ptr_eq(ledger, &self.ledger));
         for lane in &self.lanes {
             let _ = lane.mailbox.push(Command::SessionEnded(self.id));
         }

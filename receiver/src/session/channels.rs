@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use wire::close::{Close, CloseCode};
 use wire::control::Control;
+use wire::error::DecodeError;
 use wire::limits::CHANNELS_MAX;
 
 use super::frames::{self, Intake};
@@ -94,6 +95,7 @@ impl ExtraChannels {
             return;
         }
         tracing::info!(session, channel, %peer, "channel joined");
+        self.intake.admit(&connection);
         self.open.insert(channel, connection.clone());
         self.link.counts.channels.store(self.open.len() + 1, Ordering::Relaxed);
         let intake = self.intake.clone();
@@ -101,8 +103,13 @@ impl ExtraChannels {
         self.serving.spawn(async move {
             // If this fails, the channel has ended, which the next line finds.
             let _ = writer.send(&Control::ChannelOpen { channel }).await;
-            frames::receive(connection, intake, faults).await;
-            drop((reader, writer, place));
+            // A sender writes nothing more on it.
+            let excess = reader.excess();
+            tokio::select! {
+                () = frames::receive(connection, intake, faults.clone()) => {}
+                bytes = excess => drop(faults.try_send(DecodeError::TrailingBytes(bytes).into())),
+            }
+            drop((writer, place));
             Some(channel)
         });
     }

@@ -59,12 +59,13 @@ impl Forgetting {
     }
 
     /// Begins to forget a topic. The sender gets the answer when every lane has stored it.
-    /// Error: the sender does not wait for the answers, so that the session must end.
     pub(super) fn handle_request(&mut self, topic: String, asked: i64, reason: String) -> Result<(), Close> {
         while self.tasks.try_join_next().is_some() {}
         if self.tasks.len() >= 2 * REQUESTS_MAX {
-            let detail = format!("{} requests to forget topics are not answered yet", self.tasks.len());
-            return Err(Close::new(CloseCode::Busy, detail));
+            return Err(Close::new(
+                CloseCode::Busy,
+                "the sender does not read the answers to its requests to forget topics",
+            ));
         }
         let topic: Arc<str> = topic.into();
         let outgoing = self.outgoing.clone();

@@ -7,6 +7,7 @@ use kafka::catalog::Catalog;
 use quinn::Connection;
 use service::names::{is_class_name, is_id};
 use service::tls::PeerIdentity;
+use tokio::time::Instant;
 use transport::clock::Clock;
 use transport::control::{ControlError, ControlReader, ControlWriter};
 use wire::close::{Close, CloseCode};
@@ -74,7 +75,8 @@ pub(super) struct Greeted {
 /// Takes the peer's first message, and checks a hello against the links of `host`.
 pub(super) async fn greet(connection: &Connection, host: &Host) -> Result<Greeting, Refusal> {
     let silent = PeerMisbehaved::UnexpectedMessage("silence instead of a hello");
-    let (send, recv) = match tokio::time::timeout(FIRST_MESSAGE_WITHIN, connection.accept_bi()).await {
+    let deadline = Instant::now() + FIRST_MESSAGE_WITHIN;
+    let (send, recv) = match tokio::time::timeout_at(deadline, connection.accept_bi()).await {
         Ok(Ok(streams)) => streams,
         // `causeway check` connects, compares certificates and disconnects.
         Ok(Err(error)) => return Err(Refusal::new(Close::normal(error.to_string()), None)),
@@ -82,10 +84,14 @@ pub(super) async fn greet(connection: &Connection, host: &Host) -> Result<Greeti
     };
     let writer = ControlWriter::new(send);
     let mut reader = ControlReader::new(recv);
-    match tokio::time::timeout(FIRST_MESSAGE_WITHIN, reader.next()).await {
+    match tokio::time::timeout_at(deadline, reader.first()).await {
         Ok(Ok(Control::Hello(hello))) => match check(&hello, connection, host) {
             Ok(Checked { link, settings, sender, target_cluster, version }) => {
-                if let Err(close) = check_same_id(&hello, &target_cluster, host).await {
+                let differs = tokio::select! {
+                    differs = check_same_id(&hello, &target_cluster, &link, host) => differs,
+                    error = connection.closed() => Err(Close::normal(error.to_string())),
+                };
+                if let Err(close) = differs {
                     return Err(Refusal::new(close, writer));
                 }
                 Ok(Greeting::Hello(Box::new(Greeted {
@@ -121,11 +127,11 @@ struct Checked {
 }
 
 /// Refuses a source with the id of the target, unless a probe proves that they are two clusters.
-async fn check_same_id(hello: &Hello, target_cluster: &str, host: &Host) -> Result<(), Close> {
+async fn check_same_id(hello: &Hello, target_cluster: &str, link: &ServedLink, host: &Host) -> Result<(), Close> {
     if hello.cluster_id != target_cluster {
         return Ok(());
     }
-    match prove_other_cluster(&host.catalog, hello).await? {
+    match prove_other_cluster(link, hello).await? {
         Proof::OtherCluster => Ok(()),
         Proof::SameCluster(topic) => {
             let close = same_cluster(target_cluster, host);

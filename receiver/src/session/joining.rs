@@ -9,25 +9,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka::KafkaError;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use wire::close::{Close, CloseCode};
+use wire::close::Close;
 use wire::control::{Control, OfferedPartition};
 use wire::ids::{Epoch, LaneId};
 use wire::origin::Origin;
 use wire::partition::Partition;
 
-use super::waiting::{Room, WaitingOffers};
+use super::waiting::WaitingOffers;
 
 use crate::join::carried_topics::CarriedTopics;
 use crate::join::targets::Targets;
 use crate::lane::Claim;
 use crate::lane::thread::{Command, LaneHandle};
+use crate::link::announced::Room;
 use crate::link::arbiter::SessionId;
+use crate::link::blocking::Blocking;
 
-/// Announcements and offers of a session that may wait: one announcement per topic, one offer per 256 partitions.
-const QUEUE: usize = 16 * 1024;
+/// Memory of an entry besides its names and texts.
+const ENTRY_BYTES: usize = 128;
 /// Requests to the target that may be in flight: a request that it answers slowly leaves room for others.
 const REQUESTS: usize = 4;
 /// Wait between two attempts on a target that fails.
@@ -36,12 +38,15 @@ const RETRY: Duration = Duration::from_secs(1);
 const LANES_READ_WITHIN: Duration = Duration::from_secs(10);
 const LANES_READ_STEP: Duration = Duration::from_millis(20);
 
-/// The queue of announcements and offers of one session; dropping it drops what waits.
+/// Announcements and offers of one session; dropping it drops what waits. The link's [`Announced`] bounds it.
+///
+/// [`Announced`]: crate::link::announced::Announced
 pub(super) struct Joining {
-    queue: mpsc::Sender<(Control, OwnedSemaphorePermit)>,
-    /// Bounds the entries in this queue and in those of the lanes together.
-    room: Arc<Semaphore>,
-    _tasks: JoinSet<()>,
+    targets: Arc<Targets>,
+    handles: Vec<LaneHandle>,
+    shared: Arc<Shared>,
+    queues: HashMap<LaneId, mpsc::UnboundedSender<Entry>>,
+    tasks: JoinSet<()>,
 }
 
 /// Parts of a session that its lanes' offers share.
@@ -49,31 +54,29 @@ struct Shared {
     session: SessionId,
     carried_topics: Arc<CarriedTopics>,
     requests: Semaphore,
+    blocking: Blocking,
     /// Time for which offers have waited for the other lanes' state.
     waited: Mutex<Duration>,
 }
 
-/// An offer, with the topics as they were announced before it.
 struct Offer {
-    targets: Arc<Targets>,
     epoch: Epoch,
     partitions: Vec<OfferedPartition>,
     last: bool,
-    room: OwnedSemaphorePermit,
+    room: Room,
 }
 
 /// Entry of a lane's queue.
 enum Entry {
     Offer(Offer),
     /// Topics that no longer exist at the source; offers after this are of new ones.
-    Gone(Arc<HashSet<Arc<str>>>),
+    Gone(Arc<HashSet<Arc<str>>>, Room),
 }
 
 struct LaneOffers {
     lane: LaneId,
     handle: LaneHandle,
     shared: Arc<Shared>,
-    /// Topics as they were announced last.
     targets: Arc<Targets>,
     waiting: WaitingOffers,
 }
@@ -91,74 +94,66 @@ impl Joining {
         lanes: &[LaneHandle],
         carried_topics: Arc<CarriedTopics>,
     ) -> Self {
-        let (queue, queued) = mpsc::channel(QUEUE);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(distribute(targets, lanes.to_vec(), Arc::new(Shared::new(session, carried_topics)), queued));
-        Self { queue, room: Arc::new(Semaphore::new(QUEUE)), _tasks: tasks }
+        let shared = Arc::new(Shared::new(session, carried_topics, targets.blocking.clone()));
+        let targets = Arc::new(targets);
+        Self { targets, handles: lanes.to_vec(), shared, queues: HashMap::new(), tasks: JoinSet::new() }
     }
 
-    /// Queues a `Topic`, an `Offer` or `TopicsGone`.
-    pub(super) fn handle(&self, message: Control) -> Result<(), Close> {
-        let full = || Close::new(CloseCode::Busy, format!("more than {QUEUE} offers are waiting for the target"));
-        let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| full())?;
-        self.queue.try_send((message, room)).map_err(|_| full())
+    /// Takes a `Topic`, an `Offer` or `TopicsGone`, and passes it to its lanes.
+    pub(super) fn handle(&mut self, message: Control) -> Result<(), Close> {
+        match message {
+            Control::Topic { topic, configs, clusters, .. } => self.targets.handle_topic(topic, configs, clusters),
+            Control::Offer { lane, epoch, partitions, last } => {
+                let room = self.targets.room(bytes_of(&partitions))?;
+                if let Some(queue) = self.queue(lane) {
+                    let _ = queue.send(Entry::Offer(Offer { epoch, partitions, last, room }));
+                }
+                Ok(())
+            }
+            Control::TopicsGone { topics } => {
+                let bytes = topics.iter().map(|topic| ENTRY_BYTES + topic.len()).sum::<usize>();
+                let room = self.targets.room(bytes + self.queues.len() * ENTRY_BYTES)?;
+                let topics: Arc<HashSet<Arc<str>>> = Arc::new(topics.into_iter().map(Arc::from).collect());
+                self.targets.handle_gone(topics.iter());
+                for queue in self.queues.values() {
+                    let _ = queue.send(Entry::Gone(Arc::clone(&topics), room.clone()));
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the queue of a lane; `None` if the link does not have the lane.
+    fn queue(&mut self, lane: LaneId) -> Option<&mpsc::UnboundedSender<Entry>> {
+        let handle = self.handles.get(usize::from(lane.0))?.clone();
+        let queue = self.queues.entry(lane).or_insert_with(|| {
+            let (queue, queued) = mpsc::unbounded_channel();
+            let shared = Arc::clone(&self.shared);
+            let targets = Arc::clone(&self.targets);
+            let offers = LaneOffers { lane, handle, shared, targets, waiting: WaitingOffers::new() };
+            self.tasks.spawn(offers.run(queued));
+            queue
+        });
+        Some(queue)
     }
 }
 
-/// Passes offers to the queues of their lanes. The queues end with this task.
-async fn distribute(
-    targets: Targets,
-    handles: Vec<LaneHandle>,
-    shared: Arc<Shared>,
-    mut queue: mpsc::Receiver<(Control, OwnedSemaphorePermit)>,
-) {
-    let mut targets = Arc::new(targets);
-    let mut tasks = JoinSet::new();
-    let mut lanes: HashMap<LaneId, mpsc::Sender<Entry>> = HashMap::new();
-    while let Some((message, room)) = queue.recv().await {
-        match message {
-            Control::Topic { topic, configs, clusters, .. } => {
-                // Offers in flight keep the topics as they were.
-                Arc::make_mut(&mut targets).handle_topic(topic, configs, clusters);
-            }
-            Control::Offer { lane, epoch, partitions, last } => {
-                let Some(handle) = handles.get(usize::from(lane.0)) else { continue };
-                let queue = lanes.entry(lane).or_insert_with(|| {
-                    let (queue, queued) = mpsc::channel(QUEUE);
-                    let offers = LaneOffers {
-                        lane,
-                        handle: handle.clone(),
-                        shared: Arc::clone(&shared),
-                        targets: Arc::clone(&targets),
-                        waiting: WaitingOffers::new(),
-                    };
-                    tasks.spawn(offers.run(queued));
-                    queue
-                });
-                let offer = Offer { targets: Arc::clone(&targets), epoch, partitions, last, room };
-                // The room of the session bounds this queue, too.
-                let _ = queue.try_send(Entry::Offer(offer));
-            }
-            Control::TopicsGone { topics } => {
-                let topics: Arc<HashSet<Arc<str>>> = Arc::new(topics.into_iter().map(Arc::from).collect());
-                for queue in lanes.values() {
-                    // A queue that is full belongs to a lane that is stuck; its session ends by its own rules.
-                    let _ = queue.try_send(Entry::Gone(Arc::clone(&topics)));
-                }
-            }
-            _ => {}
-        }
-    }
+/// Memory that offered partitions take until their lane has answered.
+fn bytes_of(partitions: &[OfferedPartition]) -> usize {
+    let reason = |one: &OfferedPartition| one.jump.as_ref().map_or(0, |jump| jump.reason.len());
+    partitions.iter().map(|one| size_of_val(one) + ENTRY_BYTES + one.topic.len() + reason(one)).sum::<usize>()
+        + ENTRY_BYTES
 }
 
 impl LaneOffers {
-    async fn run(mut self, mut queue: mpsc::Receiver<Entry>) {
+    async fn run(mut self, mut queue: mpsc::UnboundedReceiver<Entry>) {
         loop {
             let due = self.waiting.next_timeout();
             tokio::select! {
                 entry = queue.recv() => match entry {
                     Some(Entry::Offer(offer)) => self.offer(offer).await,
-                    Some(Entry::Gone(topics)) => self.handle_gone(topics),
+                    Some(Entry::Gone(topics, room)) => self.handle_gone(topics, room),
                     None => return,
                 },
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
@@ -169,21 +164,20 @@ impl LaneOffers {
     }
 
     async fn offer(&mut self, offer: Offer) {
-        let Offer { targets, epoch, partitions, last, room } = offer;
+        let Offer { epoch, partitions, last, room } = offer;
         self.shared.wait_for_all_lanes().await;
-        self.targets = targets;
         self.waiting.handle_offer(epoch, &partitions);
-        self.join(partitions, &Arc::new(room)).await;
+        self.join(partitions, &room).await;
         if last {
             self.waiting.handle_last();
         }
         self.notify_last();
     }
 
-    fn handle_gone(&mut self, topics: Arc<HashSet<Arc<str>>>) {
+    fn handle_gone(&mut self, topics: Arc<HashSet<Arc<str>>>, room: Room) {
         self.waiting.handle_gone(&topics);
         self.handle.view.lock().waiting = self.waiting.reported();
-        self.push(Command::TopicsGone(self.shared.session, self.waiting.epoch, topics));
+        self.push(Command::TopicsGone(self.shared.session, self.waiting.epoch, topics, room));
         self.notify_last();
     }
 
@@ -214,7 +208,7 @@ impl LaneOffers {
             let found = self.shared.request(move || targets.look_up(&claimed, &carried_topics)).await;
             for offered in found.offered {
                 self.waiting.handle_joined(&offered.key());
-                self.push(Command::Offer(self.shared.session, self.waiting.epoch, Box::new(offered)));
+                self.push(Command::Offer(self.shared.session, self.waiting.epoch, Box::new(offered), room.clone()));
             }
             for waiting in claims.waiting.into_iter().chain(found.waiting) {
                 let slot = waiting.partition.slot;
@@ -255,8 +249,8 @@ impl LaneOffers {
 }
 
 impl Shared {
-    fn new(session: SessionId, carried_topics: Arc<CarriedTopics>) -> Self {
-        Self { session, carried_topics, requests: Semaphore::new(REQUESTS), waited: Mutex::default() }
+    fn new(session: SessionId, carried_topics: Arc<CarriedTopics>, blocking: Blocking) -> Self {
+        Self { session, carried_topics, requests: Semaphore::new(REQUESTS), blocking, waited: Mutex::default() }
     }
 
     /// Waits until every lane was read that the sender opens, which tells whether a missing topic is new or was lost. Lanes open together,
@@ -278,16 +272,16 @@ impl Shared {
         loop {
             // Other requests may run between two attempts.
             let permit = self.requests.acquire().await;
-            let answer = tokio::task::spawn_blocking(request.clone()).await;
+            let answer = self.blocking.run(request.clone()).await;
             drop(permit);
             match answer {
-                Ok(Ok(answer)) => return answer,
-                Ok(Err(error)) if !failing => {
+                Some(Ok(answer)) => return answer,
+                Some(Err(error)) if !failing => {
                     failing = true;
                     tracing::warn!(%error, "could not look up target topics; trying again");
                 }
-                Ok(Err(_)) => {}
-                Err(_) => return R::default(),
+                Some(Err(_)) => {}
+                None => return R::default(),
             }
             tokio::time::sleep(RETRY).await;
         }
@@ -301,12 +295,15 @@ mod tests {
     use service::mailbox::Mailbox;
     use service::topics::{TopicFilter, TopicPattern};
     use testkit::{MemoryCatalog, topic_id};
+    use wire::close::CloseCode;
+    use wire::control::TopicConfig;
     use wire::ids::Position;
 
     use super::*;
     use crate::config::Rename;
     use crate::join::fixtures::offered;
     use crate::lane::Terms;
+    use crate::link::announced::Announced;
     use crate::link::{LinkSettings, ServedLink};
     use crate::target::state;
 
@@ -322,14 +319,19 @@ mod tests {
     }
 
     fn targets(cluster: &Arc<MemoryCatalog>) -> Targets {
+        targets_with(cluster, false)
+    }
+
+    fn targets_with(cluster: &Arc<MemoryCatalog>, copy_configs: bool) -> Targets {
         let settings = LinkSettings {
             name: "l".into(),
             senders: vec![],
             topics: TopicFilter::new(vec![TopicPattern::parse(".*").unwrap()], vec![]),
             rename: Rename::prefix("fra."),
-            copy_configs: false,
+            copy_configs,
             replication: None,
             credit_bytes: 0,
+            limits: crate::link::limits::LinkLimits::default(),
             accept_cluster: None,
         };
         let catalog: Arc<dyn Catalog> = Arc::<MemoryCatalog>::clone(cluster);
@@ -350,15 +352,15 @@ mod tests {
         }
     }
 
-    fn offers(lane: &LaneHandle, carried_topics: &Arc<CarriedTopics>) -> LaneOffers {
-        let shared = Arc::new(Shared::new(1, Arc::clone(carried_topics)));
-        let targets = Arc::new(targets(&cluster()));
+    fn offers(lane: &LaneHandle, carried_topics: &Arc<CarriedTopics>, targets: Targets) -> LaneOffers {
+        let shared = Arc::new(Shared::new(1, Arc::clone(carried_topics), Blocking::default()));
+        let targets = Arc::new(targets);
         LaneOffers { lane: LaneId(0), handle: lane.clone(), shared, targets, waiting: WaitingOffers::new() }
     }
 
-    fn offer(targets: &Arc<Targets>, partitions: Vec<OfferedPartition>) -> Offer {
-        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        Offer { targets: Arc::clone(targets), epoch: Epoch(1), partitions, last: true, room }
+    fn offer(partitions: Vec<OfferedPartition>) -> Offer {
+        let room = Announced::new(1).take(1).unwrap();
+        Offer { epoch: Epoch(1), partitions, last: true, room }
     }
 
     #[tokio::test]
@@ -370,7 +372,7 @@ mod tests {
         let cluster = cluster();
         let there = NewTopic { name: "fra.there".into(), partitions: 1, replication: None, configs: vec![] };
         cluster.create(&[there]).unwrap();
-        let joining = Joining::start(targets(&cluster), 1, &lanes, carried_topics);
+        let mut joining = Joining::start(targets(&cluster), 1, &lanes, carried_topics);
         for (lane, topic) in [(0, "missing"), (1, "there")] {
             let partitions = vec![offered(topic)];
             joining.handle(Control::Offer { lane: LaneId(lane), epoch: Epoch(1), partitions, last: true }).unwrap();
@@ -394,12 +396,11 @@ mod tests {
         let carried_topics = Arc::new(CarriedTopics::new(2));
         (0..2).for_each(|lane| carried_topics.handle_requested(LaneId(lane)));
         carried_topics.handle_lane_read(LaneId(0), [].iter());
-        let targets = Arc::new(targets(&cluster()));
-        let mut offers = offers(&lane, &carried_topics);
+        let mut offers = offers(&lane, &carried_topics, targets(&cluster()));
         *offers.shared.waited.lock().await = LANES_READ_WITHIN - LANES_READ_STEP;
         let began = std::time::Instant::now();
         for _ in 0..20 {
-            offers.offer(offer(&targets, Vec::new())).await;
+            offers.offer(offer(Vec::new())).await;
         }
         assert!(began.elapsed() < LANES_READ_WITHIN, "{:?}", began.elapsed());
         assert_eq!(std::iter::from_fn(|| lane.mailbox.pop()).count(), 20);
@@ -417,16 +418,15 @@ mod tests {
         let lane = LaneHandle { mailbox: Mailbox::new(8, Bell::default()), view: Arc::default() };
         let carried_topics = Arc::new(CarriedTopics::new(1));
         carried_topics.handle_lane_read(LaneId(0), [].iter());
-        let mut offers = offers(&lane, &carried_topics);
-        let targets = Arc::new(targets(&cluster));
+        let mut offers = offers(&lane, &carried_topics, targets(&cluster));
         let word = |command| match command {
-            Command::Offer(_, _, offered) => format!("{} joins", offered.partition.topic),
+            Command::Offer(_, _, offered, _) => format!("{} joins", offered.partition.topic),
             Command::WaitingOffer(_, _, _, key, halt) => format!("{} {}", key.topic, halt.reason),
             Command::LastOffer(..) => "last".to_owned(),
             other => panic!("{other:?}"),
         };
         let sent = || std::iter::from_fn(|| lane.mailbox.pop()).map(word).collect::<Vec<_>>();
-        offers.offer(offer(&targets, vec![offered("one"), offered("three")])).await;
+        offers.offer(offer(vec![offered("one"), offered("three")])).await;
         assert_eq!(sent(), ["three joins"]);
         offers.retry().await;
         assert_eq!(sent(), ["one target-unavailable"]);
@@ -440,14 +440,14 @@ mod tests {
     #[tokio::test]
     async fn topics_are_created_after_their_claim_and_never_in_a_loop() {
         let cluster = cluster();
-        let mut targets = targets(&cluster);
-        targets.handle_topic("orders".into(), vec![], vec!["ams".into()]);
-        targets.handle_topic("circle".into(), vec![], vec!["sin".into()]);
+        let targets = targets(&cluster);
+        targets.handle_topic("orders".into(), vec![], vec!["ams".into()]).unwrap();
+        targets.handle_topic("circle".into(), vec![], vec!["sin".into()]).unwrap();
         let lane = LaneHandle { mailbox: Mailbox::new(8, Bell::default()), view: Arc::default() };
         let carried_topics = Arc::new(CarriedTopics::new(1));
         carried_topics.handle_lane_read(LaneId(0), [].iter());
-        let mut offers = offers(&lane, &carried_topics);
-        let offer = offers.offer(offer(&Arc::new(targets), vec![offered("orders"), offered("circle")]));
+        let mut offers = offers(&lane, &carried_topics, targets);
+        let offer = offers.offer(offer(vec![offered("orders"), offered("circle")]));
         let claimed = async {
             loop {
                 match lane.mailbox.pop() {
@@ -468,10 +468,38 @@ mod tests {
         tokio::join!(offer, answer);
         assert_eq!(names(&cluster), [&state::topic("l"), "fra.orders"]);
         let answers: Vec<_> = std::iter::from_fn(|| lane.mailbox.pop()).collect();
-        let [Command::Offer(_, _, joins), Command::Offer(_, _, circle), Command::LastOffer(..)] = &answers[..] else {
+        let [Command::Offer(_, _, joins, _), Command::Offer(_, _, circle, _), Command::LastOffer(..)] = &answers[..]
+        else {
             panic!("{answers:?}")
         };
         assert_eq!(joins.origin().unwrap().target_topic_id, topic_id("fra.orders"));
         assert_eq!(circle.target.as_ref().unwrap_err().reason, "returns-to-origin");
+    }
+
+    #[tokio::test]
+    async fn announcements_and_offers_that_wait_have_a_limit() {
+        let lane = LaneHandle { mailbox: Mailbox::new(8, Bell::default()), view: Arc::default() };
+        let targets = targets_with(&cluster(), true);
+        let announced = targets.announced_bytes().clone();
+        let mut joining = Joining::start(targets, 1, &[lane], Arc::new(CarriedTopics::new(1)));
+        let config = |name: &str| TopicConfig { name: name.into(), value: "v".repeat(1000) };
+        let topic = |n: usize, configs: Vec<TopicConfig>| {
+            let topic = format!("t{n}");
+            Control::Topic { topic, topic_id: topic_id("t"), configs, clusters: vec![] }
+        };
+        // Settings that are not copied are not kept, and a topic that is announced again counts once.
+        for _ in 0..10_000 {
+            joining.handle(topic(0, vec![config("min.insync.replicas"); 64])).unwrap();
+        }
+        assert!(announced.held() < 1000, "{}", announced.held());
+        let fit = (0..).take_while(|&n| joining.handle(topic(n, vec![config("retention.ms")])).is_ok()).count();
+        assert!((500..1000).contains(&fit), "{fit} of more than 1,000 B within 1 MiB");
+        let refused = joining.handle(topic(fit, vec![config("retention.ms")])).unwrap_err();
+        assert!(refused.code == CloseCode::Busy && refused.detail.contains("1048576 bytes"), "{refused:?}");
+        let offer =
+            || Control::Offer { lane: LaneId(0), epoch: Epoch(1), partitions: vec![offered("a"); 256], last: false };
+        assert!(joining.handle(offer()).is_err());
+        drop(joining);
+        assert_eq!(announced.held(), 0, "free after the session");
     }
 }

@@ -1,5 +1,5 @@
 //! Ledger of the frames that were received and not acked, compared with the sender's credit
-//! (wire-format.md#credit). Sans-IO. An honest sender never exceeds its credit; one that does is disconnected
+//! (wire-format.md#credit), from their first byte on. Sans-IO. An honest sender never exceeds its credit; one that does is disconnected
 //! before its frame takes memory.
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,6 +26,8 @@ pub struct Ledger {
     lanes: HashMap<LaneId, LaneFrames>,
     held: u64,
     limit: u64,
+    /// Charges of the frames whose header has not arrived: neither their lane nor their length is known.
+    unknown: u64,
 }
 
 #[derive(Debug, Default)]
@@ -41,13 +43,35 @@ impl Ledger {
     /// Makes an empty ledger for a session with `lanes` lanes.
     pub fn new(terms: CreditTerms, lanes: u16) -> Self {
         let limit = terms.pool + terms.reserve * u64::from(lanes);
-        Self { terms, lanes: HashMap::new(), held: 0, limit }
+        Self { terms, lanes: HashMap::new(), held: 0, limit, unknown: 0 }
     }
 
     /// Notes that a lane was opened: frames of earlier epochs are dropped from now on.
     pub fn open_lane(&mut self, lane: LaneId, epoch: Epoch) {
         self.close_lane(lane);
         self.lanes.insert(lane, LaneFrames { epoch, ..LaneFrames::default() });
+    }
+
+    /// Most bytes that the session's frames may hold: its credit, and a quarter for frames of lanes that were closed
+    /// meanwhile.
+    pub fn limit(&self) -> u64 {
+        self.limit + self.limit / 4
+    }
+
+    /// Charges a frame without a header, of which `len` bytes have arrived instead of `before`.
+    pub fn handle_unknown(&mut self, before: Option<usize>, len: usize) -> Result<(), PeerMisbehaved> {
+        self.forget_unknown(before);
+        self.unknown += frame_charge(len);
+        let held = self.held();
+        if held > self.limit() {
+            return Err(PeerMisbehaved::CreditExceeded { held, limit: self.limit() });
+        }
+        Ok(())
+    }
+
+    /// Frees the charge of a frame without a header: the header has arrived, or the channel has ended.
+    pub fn forget_unknown(&mut self, len: Option<usize>) {
+        self.unknown -= len.map_or(0, frame_charge);
     }
 
     /// Decides about a frame of `len` bytes whose header has arrived.
@@ -101,9 +125,9 @@ impl Ledger {
         self.held -= self.lanes.remove(&lane).map_or(0, |frames| frames.held);
     }
 
-    /// Charged bytes that are not acked.
+    /// Charged bytes that are not acked, those of frames without a header included.
     pub fn held(&self) -> u64 {
-        self.held
+        self.held + self.unknown
     }
 }
 
@@ -151,6 +175,22 @@ mod tests {
         assert_eq!(ledger.handle_frame(&head(0, 3, 0), 9_000), Ok(Admission::Hold));
         ledger.handle_lost(&head(0, 2, 0));
         assert_eq!(ledger.held(), 9_000, "another epoch's");
+    }
+
+    #[test]
+    fn bytes_before_their_header_are_charged() {
+        let mut ledger = ledger(1);
+        ledger.handle_unknown(None, 1).unwrap();
+        assert_eq!(ledger.held(), frame_charge(1), "each stream costs something");
+        ledger.handle_unknown(Some(1), 9_000).unwrap();
+        assert_eq!(ledger.held(), 9_000);
+        assert_eq!(ledger.handle_frame(&head(0, 2, 0), 15_000), Ok(Admission::Hold));
+        assert!(ledger.handle_unknown(None, 13_501).is_err(), "5/4 of the credit of 30,000 are held");
+        ledger.forget_unknown(Some(13_501));
+        ledger.forget_unknown(Some(9_000));
+        assert_eq!(ledger.held(), 15_000);
+        let fit = (0..1000).take_while(|_| ledger.handle_unknown(None, 0).is_ok()).count();
+        assert_eq!(fit as u64, 22_500 / frame_charge(0));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A session that waits for its link, and prepares the link's state when it gets it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quinn::Connection;
 use service::shutdown::{Phase, Shutdown};
@@ -19,6 +19,8 @@ use crate::link::state_topic::StateTopicError;
 
 /// Wait between two attempts on a target that fails while a session waits for it.
 const RETRY: Duration = Duration::from_secs(1);
+/// Time without an answer of the target after which the link reports it.
+const SLOW: Duration = Duration::from_secs(10);
 
 /// A session whose sender is authenticated.
 pub(super) struct PendingSession {
@@ -61,7 +63,6 @@ impl PendingSession {
                 close
             }
         };
-        link.condition.set_preparing(None);
         link.handle_end(id);
         link.closes.lock().add(close.code.name());
         if close.code == CloseCode::ClusterChanged {
@@ -74,49 +75,75 @@ impl PendingSession {
     /// Waits until the session has the link, and its state topic and lanes are ready.
     async fn wait(&mut self, verdicts: &mut mpsc::Receiver<Verdict>, shutdown: &Shutdown) -> Result<Ready, Close> {
         loop {
-            let verdict = tokio::select! {
-                verdict = verdicts.recv() => verdict,
-                error = self.connection.closed() => return Err(Close::normal(error.to_string())),
-                () = shutdown.reached(Phase::Drain) => return Err(Close::normal("receiver is leaving")),
-            };
-            match verdict {
-                Some(Verdict::Activate(_)) => return self.prepare(shutdown).await,
-                Some(Verdict::StandBy { behind, .. }) => {
+            match self.next_verdict(verdicts, shutdown).await? {
+                Verdict::Activate(_) => break,
+                Verdict::StandBy { behind, .. } => {
                     let sender = &self.greeted.hello.instance;
                     tracing::info!(link = self.greeted.settings.name, sender, behind, "sender stands by");
                     let sent = self.greeted.writer.send(&Control::Standby { behind }).await;
                     sent.map_err(|error| Close::normal(error.to_string()))?;
                 }
-                Some(Verdict::End { close, .. }) => return Err(close),
-                None => return Err(Close::new(CloseCode::Internal, "link is gone")),
+                Verdict::End { close, .. } => return Err(close),
             }
+        }
+        // A session that ends waits for nothing, and its requests end with it.
+        let ready = tokio::select! {
+            ready = self.prepare() => ready,
+            close = async {
+                loop {
+                    match self.next_verdict(verdicts, shutdown).await {
+                        Ok(Verdict::End { close, .. }) | Err(close) => return close,
+                        Ok(_) => {}
+                    }
+                }
+            } => Err(close),
+        };
+        self.greeted.link.condition.set_preparing(None);
+        ready
+    }
+
+    /// Waits for the next decision about this session. Error: it ends without one.
+    async fn next_verdict(
+        &self,
+        verdicts: &mut mpsc::Receiver<Verdict>,
+        shutdown: &Shutdown,
+    ) -> Result<Verdict, Close> {
+        tokio::select! {
+            verdict = verdicts.recv() => verdict.ok_or_else(|| Close::new(CloseCode::Internal, "link is gone")),
+            error = self.connection.closed() => Err(Close::normal(error.to_string())),
+            () = shutdown.reached(Phase::Drain) => Err(Close::normal("receiver is leaving")),
         }
     }
 
-    async fn prepare(&self, shutdown: &Shutdown) -> Result<Ready, Close> {
+    async fn prepare(&self) -> Result<Ready, Close> {
         let default = Arc::new(self.terms(ClassTable::new(self.greeted.hello.lanes)));
+        let link = &self.greeted.link;
         loop {
-            let link = Arc::clone(&self.greeted.link);
-            let terms = Arc::clone(&default);
-            let requests = self.greeted.hello.classes.clone();
-            let prepared = tokio::task::spawn_blocking(move || link.prepare(&terms, &requests)).await;
-            match prepared {
-                Ok(Ok((lanes, classes))) => {
-                    self.greeted.link.condition.set_preparing(None);
-                    return Ok((lanes, Arc::new(self.terms(classes))));
+            let attempt = link.prepare(&default, &self.greeted.hello.classes);
+            match self.reporting_delay(attempt).await {
+                Ok((lanes, classes)) => return Ok((lanes, Arc::new(self.terms(classes)))),
+                Err(StateTopicError::Refused(close)) => return Err(close),
+                Err(error) => {
+                    let name = &self.greeted.settings.name;
+                    tracing::warn!(link = name, %error, "could not prepare the link's state; trying again");
+                    link.condition.set_preparing(Some(error.to_string()));
                 }
-                Ok(Err(StateTopicError::Refused(close))) => return Err(close),
-                Ok(Err(error)) => {
-                    let link = &self.greeted.settings.name;
-                    tracing::warn!(link, %error, "could not prepare the link's state; trying again");
-                    self.greeted.link.condition.set_preparing(Some(error.to_string()));
-                }
-                Err(_) => return Err(Close::new(CloseCode::Internal, "preparing the link failed")),
             }
-            tokio::select! {
-                () = tokio::time::sleep(RETRY) => {}
-                error = self.connection.closed() => return Err(Close::normal(error.to_string())),
-                () = shutdown.reached(Phase::Drain) => return Err(Close::normal("receiver is leaving")),
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Waits for an attempt, and reports how long it has taken so far.
+    async fn reporting_delay<R>(&self, attempt: impl Future<Output = R>) -> R {
+        let began = Instant::now();
+        tokio::pin!(attempt);
+        loop {
+            match tokio::time::timeout(SLOW, &mut attempt).await {
+                Ok(result) => return result,
+                Err(_) => {
+                    let reason = format!("the target has not answered for {} s", began.elapsed().as_secs());
+                    self.greeted.link.condition.set_preparing(Some(reason));
+                }
             }
         }
     }

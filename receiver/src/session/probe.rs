@@ -8,6 +8,8 @@ use wire::close::{Close, CloseCode};
 use wire::control::Hello;
 use wire::origin;
 
+use crate::link::ServedLink;
+
 /// Result of the receiver's half.
 pub(super) enum Proof {
     /// The target could create the topic: it is another cluster.
@@ -17,22 +19,22 @@ pub(super) enum Proof {
 }
 
 /// Creates the topic of the sender's name, and deletes it again. An error says why nothing is proven.
-pub(super) async fn prove_other_cluster(catalog: &Arc<dyn Catalog>, hello: &Hello) -> Result<Proof, Close> {
+pub(super) async fn prove_other_cluster(served: &ServedLink, hello: &Hello) -> Result<Proof, Close> {
     let topic = origin::probe_topic(&hello.link, hello.process);
-    let catalog = Arc::clone(catalog);
+    let catalog = Arc::clone(&served.catalog);
     let link = hello.link.clone();
     let name = topic.clone();
-    match tokio::task::spawn_blocking(move || create(&*catalog, &link, name)).await {
-        Ok(Ok(true)) => {
+    match served.blocking.run(move || create(&*catalog, &link, name)).await {
+        Some(Ok(true)) => {
             tracing::info!(link = hello.link, topic, "source and target have one id, and are two clusters");
             Ok(Proof::OtherCluster)
         }
-        Ok(Ok(false)) => Ok(Proof::SameCluster(topic)),
-        Ok(Err(error)) => {
+        Some(Ok(false)) => Ok(Proof::SameCluster(topic)),
+        Some(Err(error)) => {
             let detail = format!("cannot create {topic} at the target, to tell it from the source: {error}");
             Err(Close::new(CloseCode::Internal, detail))
         }
-        Err(_) => Err(Close::new(CloseCode::Internal, "the probe of the target failed")),
+        None => Err(Close::new(CloseCode::Internal, "the probe of the target failed")),
     }
 }
 

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use kafka::KafkaError;
 use kafka::catalog::{Answers, Catalog};
-use kafka::topic_settings::{TopicSettings, WeakerSetting};
+use kafka::topic_settings::{self, TopicSettings, WeakerSetting};
 use service::topics::{TopicFilter, check_kafka_name};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use wire::close::{Close, CloseCode};
+use wire::close::Close;
 use wire::control::TopicSettings as Announced;
 
 use crate::config::Rename;
+use crate::link::announced::Room;
 use crate::link::weaker::Compared;
 use crate::link::{LinkSettings, ServedLink};
 
@@ -23,12 +24,13 @@ use crate::link::{LinkSettings, ServedLink};
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Time after an announcement in which its target topics appear, mostly. Later ones are asked for less and less often.
 const SOON: Duration = Duration::from_secs(2);
-/// Announcements that may wait; the sender makes one for 64 topics.
-const QUEUE: usize = 16 * 1024;
+/// Memory of a topic's settings besides its name and the values: entries in up to four maps.
+const ENTRY_BYTES: usize = 512;
 
 /// Comparison of one session; dropping it ends it, and the link shows nothing of it any more.
 pub(super) struct SettingsCheck {
-    queue: mpsc::Sender<Vec<Announced>>,
+    /// The link's allowance for announcements bounds it.
+    queue: mpsc::UnboundedSender<Vec<(Announced, Room)>>,
     link: Arc<ServedLink>,
     _task: JoinSet<()>,
 }
@@ -41,7 +43,7 @@ impl Drop for SettingsCheck {
 
 impl SettingsCheck {
     pub(super) fn start(link: &Arc<ServedLink>, settings: &LinkSettings) -> Self {
-        let (queue, queued) = mpsc::channel(QUEUE);
+        let (queue, queued) = mpsc::unbounded_channel();
         let comparison = Comparison::new(settings, Instant::now());
         let mut task = JoinSet::new();
         task.spawn(run(comparison, Arc::clone(link), queued));
@@ -49,12 +51,23 @@ impl SettingsCheck {
     }
 
     pub(super) fn handle(&self, topics: Vec<Announced>) -> Result<(), Close> {
-        let full = || Close::new(CloseCode::Busy, format!("more than {QUEUE} messages of settings are waiting"));
-        self.queue.try_send(topics).map_err(|_| full())
+        let charged = topics.into_iter().map(|mut one| {
+            one.settings.retain(|setting| topic_settings::NAMES.contains(&setting.name.as_str()));
+            one.settings.shrink_to_fit();
+            let values = one.settings.iter().map(|setting| size_of_val(setting) + setting.value.len()).sum::<usize>();
+            let room = self.link.announced.take(ENTRY_BYTES + one.topic.len() + values)?;
+            Ok((one, room))
+        });
+        let _ = self.queue.send(charged.collect::<Result<_, Close>>()?);
+        Ok(())
     }
 }
 
-async fn run(mut comparison: Comparison, link: Arc<ServedLink>, mut queue: mpsc::Receiver<Vec<Announced>>) {
+async fn run(
+    mut comparison: Comparison,
+    link: Arc<ServedLink>,
+    mut queue: mpsc::UnboundedReceiver<Vec<(Announced, Room)>>,
+) {
     loop {
         tokio::select! {
             topics = queue.recv() => match topics {
@@ -68,8 +81,8 @@ async fn run(mut comparison: Comparison, link: Arc<ServedLink>, mut queue: mpsc:
                 }
                 let catalog: Arc<dyn Catalog> = Arc::clone(&link.catalog);
                 let names: Vec<_> = topics.iter().map(|topic| comparison.target(topic)).collect();
-                let answers = tokio::task::spawn_blocking(move || catalog.settings(&names)).await;
-                let Ok(answers) = answers else { return };
+                let answers = link.blocking.run(move || catalog.settings(&names)).await;
+                let Some(answers) = answers else { return };
                 comparison.handle_answers(topics, answers, Instant::now());
                 link.weaker.set(comparison.compared());
             }
@@ -81,8 +94,8 @@ async fn run(mut comparison: Comparison, link: Arc<ServedLink>, mut queue: mpsc:
 struct Comparison {
     allowed: TopicFilter,
     rename: Rename,
-    /// Settings by source topic.
-    source: BTreeMap<String, TopicSettings>,
+    /// Settings by source topic, and their memory.
+    source: BTreeMap<String, (TopicSettings, Room)>,
     /// Source topics that were not compared since they were announced.
     pending: BTreeSet<String>,
     weaker: BTreeMap<String, Vec<WeakerSetting>>,
@@ -114,8 +127,8 @@ impl Comparison {
     }
 
     /// Takes the settings of source topics. Those without any are not carried any more.
-    fn handle_announced(&mut self, topics: Vec<Announced>, now: Instant) {
-        for Announced { topic, settings } in topics {
+    fn handle_announced(&mut self, topics: Vec<(Announced, Room)>, now: Instant) {
+        for (Announced { topic, settings }, room) in topics {
             // A name that Kafka refuses would spoil the answers about all others.
             let may_exist = check_kafka_name(&self.target(&topic)).is_ok();
             if settings.is_empty() || !self.allowed.matches(&topic) || !may_exist {
@@ -129,7 +142,8 @@ impl Comparison {
                 self.wait = SOON;
                 self.pending_due = now + SOON;
             }
-            self.source.insert(topic.clone(), settings.into_iter().map(|one| (one.name, one.value)).collect());
+            let settings = settings.into_iter().map(|one| (one.name, one.value)).collect();
+            self.source.insert(topic.clone(), (settings, room));
             self.pending.insert(topic);
         }
     }
@@ -159,7 +173,7 @@ impl Comparison {
             Err(error) => vec![Err(error); topics.len()],
         };
         for (topic, answer) in topics.into_iter().zip(answers) {
-            let Some(source) = self.source.get(&topic) else { continue };
+            let Some((source, _)) = self.source.get(&topic) else { continue };
             self.unread.remove(&topic);
             match answer {
                 Ok(target) => {
@@ -199,14 +213,16 @@ mod tests {
             copy_configs: false,
             replication: None,
             credit_bytes: 0,
+            limits: crate::link::limits::LinkLimits::default(),
             accept_cluster: None,
         };
         Comparison::new(&settings, now)
     }
 
-    fn announced(topic: &str, retention: Option<&str>) -> Announced {
+    fn announced(topic: &str, retention: Option<&str>) -> (Announced, Room) {
         let settings = retention.map(|value| TopicConfig { name: "retention.ms".into(), value: value.into() });
-        Announced { topic: topic.into(), settings: settings.into_iter().collect() }
+        let room = crate::link::announced::Announced::new(1).take(1).unwrap();
+        (Announced { topic: topic.into(), settings: settings.into_iter().collect() }, room)
     }
 
     fn answer(retention: &str) -> Result<TopicSettings, KafkaError> {

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use wire::control::OfferedPartition;
 use wire::halt::HaltReason;
@@ -16,14 +15,12 @@ use wire::ids::Epoch;
 use wire::partition::Partition;
 
 use crate::join::targets::Waiting;
+use crate::link::announced::Room;
 use crate::target::state::HaltRecord;
 
 /// First and longest wait before the target is asked again.
 const RETRY_MIN: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(10);
-
-/// Room of an offer among those of its session, taken as long as one of its partitions waits.
-pub(super) type Room = Arc<OwnedSemaphorePermit>;
 
 /// Offers of one lane that wait.
 pub(super) struct WaitingOffers {
@@ -37,6 +34,7 @@ pub(super) struct WaitingOffers {
 
 struct WaitingOffer {
     partition: OfferedPartition,
+    /// Memory of the offer, taken as long as one of its partitions waits.
     room: Room,
     /// Reason why it waits.
     reason: String,
@@ -65,7 +63,7 @@ impl WaitingOffers {
         let Waiting { partition, error } = waiting;
         let reason = error.to_string();
         let Some(known) = self.offers.get_mut(&key(&partition)) else {
-            let room = Arc::clone(room);
+            let room = room.clone();
             self.wait = RETRY_MIN;
             self.offers.insert(key(&partition), WaitingOffer { partition, room, reason, reported: None });
             return None;
@@ -108,7 +106,7 @@ impl WaitingOffers {
 
     /// Returns the offers to look up again, and room for them.
     pub(super) fn again(&self) -> Option<(Vec<OfferedPartition>, Room)> {
-        let room = Arc::clone(&self.offers.first_key_value()?.1.room);
+        let room = self.offers.first_key_value()?.1.room.clone();
         Some((self.offers.values().map(|offer| offer.partition.clone()).collect(), room))
     }
 
@@ -126,10 +124,10 @@ fn key(partition: &OfferedPartition) -> Partition {
 #[cfg(test)]
 mod tests {
     use kafka::{KafkaError, KafkaFault};
-    use tokio::sync::Semaphore;
 
     use super::*;
     use crate::join::fixtures::offered;
+    use crate::link::announced::Announced;
 
     fn waiting(topic: &str, reason: &str) -> Waiting {
         let error = KafkaError { doing: "list".into(), reason: reason.into(), fault: KafkaFault::Unavailable };
@@ -137,7 +135,7 @@ mod tests {
     }
 
     fn room() -> Room {
-        Arc::new(Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap())
+        Announced::new(1).take(1).unwrap()
     }
 
     #[test]

@@ -30,6 +30,10 @@ const HEADER_BYTES: u16 = 40 + 8;
 /// Range of [`EndpointSettings::path_mtu`]: QUIC's 1,200 bytes plus headers, up to the largest packet that a receiver
 /// accepts.
 pub const PATH_MTU_BYTES: std::ops::RangeInclusive<u64> = 1_248..=1_500;
+/// Bytes that a channel may send to a guarded end before [`admit`](super::admit), and that wait there unread.
+pub const FIRST_WINDOW_BYTES: u32 = 16 * 1024;
+/// Send window in bytes of a guarded end, which sends control messages only.
+const CONTROL_WINDOW_BYTES: u64 = 1024 * 1024;
 /// Smallest send window in bytes: room for two frames.
 pub(super) const SEND_WINDOW_BYTES_MIN: u64 = 4 * 1024 * 1024;
 /// Size of the send window as a multiple of what the path holds. A frame counts until its last packet is acknowledged,
@@ -46,6 +50,9 @@ pub struct EndpointSettings {
     pub memory: Size,
     /// Unidirectional streams (frames) that the peer may have open at the same time.
     pub uni_streams: u32,
+    /// True for an end that gives each channel a window of [`FIRST_WINDOW_BYTES`] and no unidirectional streams until
+    /// [`admit`](super::admit).
+    pub guarded: bool,
     /// Largest IP packet in bytes that the path carries, within [`PATH_MTU_BYTES`]. If it is not stated, it is probed;
     /// after losses the probes may choose short packets for a minute.
     pub path_mtu: Option<u16>,
@@ -57,7 +64,12 @@ pub struct EndpointSettings {
 impl EndpointSettings {
     /// Makes settings without a rate and without a path MTU.
     pub const fn new(memory: Size, uni_streams: u32) -> Self {
-        Self { rate: None, memory, uni_streams, path_mtu: None, segmentation_offload: true }
+        Self { rate: None, memory, uni_streams, guarded: false, path_mtu: None, segmentation_offload: true }
+    }
+
+    /// Makes settings of an end that strangers may dial.
+    pub const fn guarded(memory: Size) -> Self {
+        Self { guarded: true, ..Self::new(memory, 0) }
     }
 
     /// Returns the bytes that may be sent and not yet acknowledged: 5 × rate × 300 ms, because data after a lost packet
@@ -69,10 +81,9 @@ impl EndpointSettings {
         by_rate.clamp(SEND_WINDOW_BYTES_MIN, half)
     }
 
-    /// Returns the bytes that may be received out of order or not yet read: all of the memory. Credit, which is less,
-    /// stops a lane before QUIC's flow control does.
+    /// Returns the bytes that may be received out of order or not yet read: all of the memory, unless the end is guarded.
     pub fn receive_window(&self) -> u64 {
-        self.memory.bytes()
+        if self.guarded { u64::from(FIRST_WINDOW_BYTES) } else { self.memory.bytes() }
     }
 
     /// Returns quinn's settings for one channel. Without a flow, it uses quinn's congestion controller.
@@ -82,10 +93,10 @@ impl EndpointSettings {
         transport
             .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
             .receive_window(window(self.receive_window()))
-            .send_window(self.send_window())
+            .send_window(if self.guarded { CONTROL_WINDOW_BYTES } else { self.send_window() })
             .max_concurrent_uni_streams(VarInt::from_u32(self.uni_streams))
-            // The control stream, and another one for a peer that opens it again while the old one closes.
-            .max_concurrent_bidi_streams(VarInt::from_u32(2))
+            // The control stream.
+            .max_concurrent_bidi_streams(VarInt::from_u32(1))
             .packet_threshold(PACKET_THRESHOLD)
             .initial_rtt(RTT_OF_HANDSHAKES)
             .enable_segmentation_offload(self.segmentation_offload)

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use quinn::{Connection, VarInt};
 use tokio::time::MissedTickBehavior;
 
 use super::dialer::Dialled;
@@ -14,6 +15,13 @@ use crate::congestion::{FlowReport, Mode};
 const TICK: Duration = Duration::from_millis(200);
 /// Relative difference from its goal up to which a send window is not changed.
 const CLOSE_ENOUGH: f64 = 0.1;
+
+/// Opens the windows of a channel that a guarded end has accepted: `bytes` may be unread, and `streams` unidirectional
+/// streams open, at the same time.
+pub fn admit(connection: &Connection, bytes: u64, streams: u32) {
+    connection.set_receive_window(VarInt::from_u64(bytes).unwrap_or(VarInt::MAX));
+    connection.set_max_concurrent_uni_streams(VarInt::from_u32(streams));
+}
 
 /// Adapts the send windows of one flow's open channels to the path, the rate and the number of channels, and updates the
 /// flow's time. It runs until it is dropped.

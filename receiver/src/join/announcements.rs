@@ -1,0 +1,61 @@
+//! Topics as the sender of a link announced them in a session, and the memory that they take.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use service::lock::Lock;
+use wire::close::Close;
+use wire::control::TopicConfig;
+
+use crate::link::announced::{Announced, Room};
+
+/// Memory of an announcement besides its names and settings.
+const ENTRY_BYTES: usize = 256;
+
+/// Announcements of one session, by the names of their topics.
+#[derive(Debug)]
+pub(super) struct Announcements {
+    pub(super) memory: Announced,
+    topics: Lock<HashMap<String, Announcement>>,
+}
+
+#[derive(Debug)]
+struct Announcement {
+    /// Settings that are copied.
+    configs: Vec<TopicConfig>,
+    /// Clusters that the topic has passed, the source included.
+    clusters: Arc<[String]>,
+    _room: Room,
+}
+
+impl Announcements {
+    pub(super) fn new(memory: Announced) -> Self {
+        Self { memory, topics: Lock::default() }
+    }
+
+    /// Takes an announcement. It replaces an earlier one.
+    pub(super) fn handle(&self, topic: String, configs: Vec<TopicConfig>, clusters: Vec<String>) -> Result<(), Close> {
+        let configs_bytes =
+            configs.iter().map(|one| size_of_val(one) + one.name.len() + one.value.len()).sum::<usize>();
+        let clusters_bytes = clusters.iter().map(|one| size_of_val(one) + one.len()).sum::<usize>();
+        let bytes = ENTRY_BYTES + topic.len() + configs_bytes + clusters_bytes;
+        let mut topics = self.topics.lock();
+        // The earlier one first, so that it does not count twice.
+        topics.remove(&topic);
+        let announcement = Announcement { configs, clusters: clusters.into(), _room: self.memory.take(bytes)? };
+        topics.insert(topic, announcement);
+        Ok(())
+    }
+
+    /// Returns the clusters that a topic has passed, the source included.
+    pub(super) fn clusters(&self, topic: &str) -> Option<Arc<[String]>> {
+        self.topics.lock().get(topic).map(|announcement| Arc::clone(&announcement.clusters))
+    }
+
+    /// Returns the settings to copy.
+    pub(super) fn configs(&self, topic: &str) -> Vec<(String, String)> {
+        let topics = self.topics.lock();
+        let configs = topics.get(topic).map_or(&[][..], |announcement| &announcement.configs);
+        configs.iter().map(|config| (config.name.clone(), config.value.clone())).collect()
+    }
+}
