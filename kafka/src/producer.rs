@@ -6,6 +6,8 @@
 mod in_flight;
 mod record;
 mod refusal_reason;
+mod refused_batch;
+mod rejection;
 mod reports;
 mod sent;
 
@@ -21,11 +23,12 @@ use wire::ids::Offset;
 use wire::partition::Partition;
 
 use super::client::{CallError, Client, Kind, Queue, Topic, check, fatal, millis};
-use super::error::{KafkaError, Refusal, known, refusal};
+use super::error::{KafkaError, known, refusal};
 use super::properties::{Properties, Setting};
 use super::throttle;
-use in_flight::InFlight;
-use reports::Reports;
+pub use in_flight::InFlight;
+pub use rejection::{Rejection, Rejections};
+use reports::{BadReport, Reports};
 use sent::{Origin, SentRecords};
 
 /// Number of records after which the delivery reports are taken, so that they never pile up.
@@ -41,6 +44,8 @@ const METADATA_WAIT: Duration = Duration::from_secs(5);
 const PURGE_WITHIN: Duration = Duration::from_secs(10);
 /// Time within which the client registers a record's partition with the transaction: its timer has one millisecond.
 const REGISTERED_WITHIN: Duration = Duration::from_millis(5);
+/// Silence of the brokers after which all batches in flight are answered, once one was refused.
+const NAMES_WAIT: Duration = Duration::from_millis(20);
 /// Pause before the next purge: a record that is being sent again was not in the queue at the last one.
 const PURGE_AGAIN: Duration = Duration::from_millis(50);
 
@@ -56,6 +61,8 @@ pub struct ProducerConfig<'a> {
     pub memory: u64,
     /// Topics whose records are compressed with zstd instead of the codec of the properties.
     pub zstd_topics: &'a BTreeSet<Arc<str>>,
+    /// Limit on the bytes in flight, as the producer before this one knew it.
+    pub in_flight: InFlight,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,29 +70,15 @@ pub enum ProduceError {
     /// The call failed; the transaction's outcome may be unknown.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
-    /// A record is refused permanently, or its partition does not exist.
-    #[error("{} refuses a record: {}", .0.partition, .0.reason)]
-    Rejected(Rejection),
+    /// Records are refused permanently, or their partition does not exist.
+    #[error("{0}")]
+    Rejected(Rejections),
     /// A record is refused permanently because of its size after compression. Its key and value have this many bytes before.
     #[error("{} refuses a record: {}", .0.partition, .0.reason)]
     TooLarge(Rejection, u64),
     /// The receiver may not write a topic of the transaction, and the client does not say which. Nothing was sent.
     #[error(transparent)]
     Unwritable(KafkaError),
-}
-
-/// Refusal of records by the target. Brokers name the batch, but not always the record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejection {
-    /// Target partition that the records were for.
-    pub partition: Partition,
-    /// Cause of the refusal: one record, its topic, or unknown.
-    pub refusal: Refusal,
-    /// Source offset of the first record among which the refused one is.
-    pub first: Offset,
-    /// Source offset of the last of them; equal to `first` where the record is known exactly.
-    pub last: Offset,
-    pub reason: String,
 }
 
 /// Offsets that one partition got in a transaction.
@@ -143,7 +136,7 @@ impl Producer {
             reports: Reports::default(),
             sent: 0,
             sent_to: SentRecords::default(),
-            in_flight: InFlight::default(),
+            in_flight: config.in_flight,
             begun: Instant::now(),
             delay: Duration::ZERO,
             timestamps_altered: 0,
@@ -215,13 +208,15 @@ impl Producer {
                 refreshed = true;
                 self.refresh(topic)?;
             } else if let Some(refusal) = refusal(error.code) {
-                return Err(ProduceError::Rejected(Rejection {
+                let rejection = Rejection {
                     partition: Partition::new(topic.clone(), partition),
                     refusal,
                     first: record.offset,
                     last: record.offset,
+                    named: Vec::new(),
                     reason: error.reason,
-                }));
+                };
+                return Err(ProduceError::Rejected(rejection.into()));
             } else {
                 return Err(self.failed("produce", error).into());
             }
@@ -336,6 +331,11 @@ impl Producer {
         !self.delay.is_zero() && self.begun.elapsed() > SLOW_AFTER.min(self.timeout / 4)
     }
 
+    /// Limit on the bytes in flight, for the producer that replaces this one.
+    pub fn in_flight(&self) -> InFlight {
+        self.in_flight.emptied()
+    }
+
     /// Number of records of the present transaction whose timestamp was changed from 0 to 1.
     pub fn timestamps_altered(&self) -> u64 {
         self.timestamps_altered
@@ -376,23 +376,46 @@ impl Producer {
         true
     }
 
-    fn verdict(&self) -> Result<(), ProduceError> {
-        let Some(bad) = self.reports.first_bad() else { return Ok(()) };
-        if let Some(partition) = bad.origin.and_then(|origin| self.partition(origin))
-            && let Some(refusal) = refusal(bad.code)
-        {
-            let (first, last) = bad.offsets;
-            let reason = bad.reason.clone();
-            let rejection = Rejection { partition, refusal, first, last, reason };
-            let is_size = known(bad.code) == Some(Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
-            return Err(if is_size {
-                ProduceError::TooLarge(rejection, bad.bytes)
-            } else {
-                ProduceError::Rejected(rejection)
-            });
+    fn verdict(&mut self) -> Result<(), ProduceError> {
+        if self.reports.first_bad().is_some_and(|bad| !bad.named.is_empty()) {
+            self.in_flight.handle_refusal();
+            self.gather_names();
         }
-        let error = CallError { code: bad.code, reason: bad.reason.clone(), retriable: false };
-        Err(self.unwritable().unwrap_or_else(|| self.failed("delivery", error).into()))
+        let Some(bad) = self.reports.first_bad() else { return Ok(()) };
+        let Some(rejection) = self.rejection(bad) else {
+            let error = CallError { code: bad.code, reason: bad.reason.clone(), retriable: false };
+            return Err(self.unwritable().unwrap_or_else(|| self.failed("delivery", error).into()));
+        };
+        if known(bad.code) == Some(Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
+            return Err(ProduceError::TooLarge(rejection, bad.bytes));
+        }
+        let others = self.reports.also_named().filter_map(|bad| self.rejection(bad)).collect();
+        Err(ProduceError::Rejected(Rejections { first: rejection, others }))
+    }
+
+    /// Waits for the reports of other batches in flight: brokers name the refused records of these too.
+    fn gather_names(&mut self) {
+        while self.reports.count() < self.sent && Instant::now() < self.deadline {
+            let count = self.reports.count();
+            self.gather(NAMES_WAIT);
+            if self.reports.count() == count {
+                // The client sends nothing further of a failed transaction.
+                return;
+            }
+        }
+    }
+
+    /// Returns the rejection that a bad report means, if it is a permanent one of a partition.
+    fn rejection(&self, bad: &BadReport) -> Option<Rejection> {
+        let (first, last) = bad.offsets;
+        Some(Rejection {
+            partition: self.partition(bad.origin?)?,
+            refusal: refusal(bad.code)?,
+            first,
+            last,
+            named: bad.named.clone(),
+            reason: bad.reason.clone(),
+        })
     }
 
     /// Returns an error if the client discarded the records because of a missing right. Their reports do not say so, but

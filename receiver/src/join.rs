@@ -27,6 +27,8 @@ pub struct Offered {
     pub partition: OfferedPartition,
     /// The target of its records, or the halt that the target requires.
     pub target: Result<OfferedTarget, HaltRecord>,
+    /// Policy of the sender that leaves out records which the target refuses; without one, the partition halts.
+    pub skips_refused: Option<Arc<str>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -327,6 +329,7 @@ mod tests {
                 end: Position(0),
                 clusters: ["s".to_owned()].into(),
             }),
+            skips_refused: None,
         }
     }
 

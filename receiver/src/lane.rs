@@ -14,6 +14,7 @@
 //! - `orphans`, `forget`: positions that no one offers, and requests to drop them
 //! - `handover`: partitions that change lanes
 //! - `rejected_record`, `unauthorized_partition`: which record or partition a refusal of the target is about
+//! - `careful`, `skipped_records`: what happens to refused records, those that a policy leaves out among them
 //! - `rebuilt`: state of a cluster that an operator accepts in place of another
 //! - `recover`: what to do after a transaction whose outcome is unknown
 //! - `left_out`: partitions that cannot be written now, which the lane continues without
@@ -23,6 +24,7 @@
 //! `read_committed` readers see, because both are written in one transaction and nowhere else.
 
 pub(crate) mod attention;
+mod careful;
 mod claims;
 mod classes;
 mod draft;
@@ -41,6 +43,7 @@ mod rebuilt;
 mod recover;
 mod rejected_record;
 pub(crate) mod size;
+mod skipped_records;
 mod slots;
 mod stored;
 pub(crate) mod terms;

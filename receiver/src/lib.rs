@@ -31,7 +31,8 @@ pub use run::{Parts, StopReason, run};
 pub use link::state_topic;
 pub use target::kafka::{KafkaLane, KafkaTarget, KafkaTargetConfig};
 pub use target::{
-    Appended, Delivered, Extent, LaneTarget, Rejection, StateEntry, Target, TargetError, TargetPartition, Unwritable,
+    Appended, Delivered, Extent, LaneTarget, Rejection, Rejections, StateEntry, Target, TargetError, TargetPartition,
+    Unwritable,
 };
 pub use target::{custody, state};
 

@@ -14,7 +14,7 @@ use wire::frame::RecordRef;
 use wire::ids::{Epoch, LaneId, Offset, Position};
 use wire::partition::Partition;
 
-pub use ::kafka::producer::{Appended, Rejection};
+pub use ::kafka::producer::{Appended, Rejection, Rejections};
 use custody::WriterId;
 
 /// Opens one target per lane of a link.
@@ -72,9 +72,9 @@ pub enum TargetError {
     /// The call failed; the transaction's outcome may be unknown.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
-    /// The target permanently refuses a record of a partition.
-    #[error("{} refuses a record: {}", .0.partition, .0.reason)]
-    Rejected(Rejection),
+    /// The target permanently refuses records.
+    #[error("{0}")]
+    Rejected(Rejections),
     /// A partition that this producer has written cannot be written now, and no delivery report arrives.
     #[error(transparent)]
     Unwritable(#[from] Unwritable),

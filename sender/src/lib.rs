@@ -69,7 +69,7 @@ pub use lane::{Lane, LaneError, Packing};
 pub use partitions::deletions::Deletions;
 pub use partitions::lane_partitions::{LanePartitions, SourceTopic};
 pub use partitions::offers::{LookUp, look_up};
-pub use partitions::policy::Policies;
+pub use partitions::policy::{Policies, Policy, Rule};
 pub use partitions::rounds::Rounds;
 pub use partitions::router::Router;
 pub use session::{

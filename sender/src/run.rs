@@ -104,7 +104,12 @@ pub(crate) async fn run<S: Source>(
         identity,
         live,
         packing: derived::packing(&config),
-        offering: Offering { catalog: dependencies.catalog, start: config.source.start, deletions: board.deletions() },
+        offering: Offering {
+            catalog: dependencies.catalog,
+            start: config.source.start,
+            deletions: board.deletions(),
+            policies: Arc::new(config.policies.clone()),
+        },
         config,
         dialer,
         lanes,
@@ -350,7 +355,6 @@ impl<S: Source> SenderLoop<S> {
             filter_hash,
             offering: self.offering.clone(),
             packing: self.packing,
-            policies: &self.config.policies,
             board: Arc::clone(&self.board),
             channels: ChannelDialer {
                 dialer: self.dialer.clone(),

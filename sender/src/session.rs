@@ -30,7 +30,7 @@ use wire::close::{Close, CloseCode};
 use wire::control::{Control, LaneClosedReason, Welcome};
 use wire::error::PeerMisbehaved;
 use wire::halt::{HaltReason, is_word};
-use wire::hello::{FEATURE_FORGET, FEATURE_SETTINGS};
+use wire::hello::{FEATURE_FORGET, FEATURE_SETTINGS, FEATURE_SKIP_REFUSED};
 use wire::ids::{Epoch, LaneId, Position, Slot};
 use wire::partition::Partition;
 
@@ -43,7 +43,6 @@ use crate::lane::thread::{Command, LaneHandle, SessionPart};
 use crate::partitions::lane_partitions::{Due, LanePartitions};
 use crate::partitions::left_out::LeftOut;
 use crate::partitions::outcome::Answer;
-use crate::partitions::policy::Policies;
 use crate::partitions::resume::{Halt, PendingRequest, ResumeAction, SessionRequest};
 use crate::source::Assignment;
 use crate::source::discovery::Discovered;
@@ -83,8 +82,6 @@ pub struct Session<'a> {
     pub offering: Offering,
     /// Packing of the lanes, before the receiver has stated its credit.
     pub packing: Packing,
-    /// Policies for the halts of partitions.
-    pub policies: &'a Policies,
     pub board: Arc<Board>,
     pub channels: ChannelDialer,
 }
@@ -126,7 +123,11 @@ impl Session<'_> {
         let (dues, dues_out) = mpsc::channel(self.lanes.len() * 2 + 16);
         let mut reading = tokio::spawn(reader.run(incoming_in));
         let writing = tokio::spawn(writer.run(outgoing_out));
-        let offering = tokio::spawn(self.offering.clone().run(dues_out, self.topics.clone(), outgoing.clone()));
+        let mut offering = self.offering.clone();
+        if welcome.features & FEATURE_SKIP_REFUSED == 0 {
+            offering.policies = Arc::default();
+        }
+        let offering = tokio::spawn(offering.run(dues_out, self.topics.clone(), outgoing.clone()));
         let announces = welcome.features & FEATURE_SETTINGS != 0;
         let watching = SettingsWatch {
             catalog: Arc::clone(&self.offering.catalog),
@@ -498,7 +499,9 @@ impl<'a> Active<'a> {
             return;
         }
         let reason = HaltReason::of(&halt.reason);
-        let Some(why) = reason.and_then(|reason| self.session.policies.skips(&at.topic, reason)) else { return };
+        let Some(why) = reason.and_then(|reason| self.session.offering.policies.skips(&at.topic, reason)) else {
+            return;
+        };
         let now = transport::clock::unix_millis();
         if let Ok(Some(lift)) = halt.lift(ResumeAction::Skip, now, why) {
             let Partition { topic, partition } = &at;

@@ -1,17 +1,19 @@
 //! Records that the target, or the receiver's memory, cannot take. The partition halts exactly there, the others
 //! continue, and an operator decides what happens to the record.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use harness::command::run_at;
 use harness::files::LinkFiles;
 use harness::halts::{self, jumps};
+use harness::journal::Load;
+use harness::latency::Latencies;
 use harness::pair::Pair;
 use harness::process::Process;
 use harness::reader::{Isolation, read};
 use harness::record::{Contents, Record, numbered, small};
-use harness::{journal, topics, verify};
+use harness::{journal, topics, verify, wait};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -214,6 +216,65 @@ fn policy_skips_a_rejected_record() -> Result<()> {
     ensure!(jump.reason() == "policy: skip", "{jump:?}");
     let is_empty = |status: &serde_json::Value| status["halted"].as_array().is_some_and(Vec::is_empty);
     sender.admin.wait_for("no halts", PATIENCE, is_empty).map(drop)
+}
+
+/// Makes 20,000 records, half of them without a key: 5,000 in a row, then every second one.
+fn half_without_keys() -> Vec<Record> {
+    let has_key = |number: &i64| *number >= 15_000 || (*number >= 5_000 && number % 2 == 1);
+    let record = |number| {
+        let record = numbered(number, format!("value {number}").into_bytes());
+        Record { key: record.key.filter(|_| has_key(&number)), ..record }
+    };
+    (0..20_000).map(record).collect()
+}
+
+#[test]
+fn policy_skips_thousands_of_refused_records_in_seconds() -> Result<()> {
+    let pair = Pair::shared()?;
+    let topic = topics::create_unique(&pair.source, "many-refused", 1)?;
+    topics::create(&pair.target, &topic, 1, &[("cleanup.policy", "compact")])?;
+    let neighbour = topics::create_unique(&pair.source, "neighbour", 1)?;
+    topics::create(&pair.target, &neighbour, 1, &[])?;
+    let mut files = LinkFiles::new(&topics::unique("many"), &pair.source, &pair.target, &[&topic, &neighbour])?;
+    files.sender.set("lanes", "count", "1");
+    files.sender.set("[policies]", "topics", &format!("[{topic:?}]")).set("[policies]", "policy", "\"skip\"");
+    let mut expected = journal::write(&pair.source, &topic, 0, &small(0..1))?.written;
+    let (receiver, sender) = files.start()?;
+    verify::wait_until_delivered(&expected, &pair.target, "{topic}", PATIENCE)?;
+    let latencies = Latencies::start(&pair.target, &neighbour, 1)?;
+    let load = Load::new(&neighbour, 1).rate(100).value_max(100).stamped_now().start(&pair.source)?;
+    wait::until("the neighbour's normal latency", PATIENCE, || (load.acknowledged() > 300).then_some(()))?;
+
+    let records = half_without_keys();
+    let written = journal::write(&pair.source, &topic, 0, &records)?.written;
+    let began = Instant::now();
+    let began_at = journal::millis_now();
+    for (record, entry) in records.iter().zip(written.partition(&topic, 0)) {
+        if record.key.is_some() {
+            expected.add(&topic, 0, *entry);
+        }
+    }
+    verify::wait_until_delivered(&expected, &pair.target, "{topic}", PATIENCE)?;
+    let took = began.elapsed();
+    let neighbours = load.stop()?.written;
+    verify::wait_until_delivered(&neighbours, &pair.target, "{topic}", PATIENCE)?;
+    verify::ensure_exactly_once(&expected, &pair.target, "{topic}")?;
+    let [before, during] = latencies.finish_split(began_at)?.map(|half| half.value_at_quantile(0.99));
+
+    let counts = receiver.admin.status()?["links"][0]["counts"].clone();
+    let sent = sender.admin.status()?["totals"]["records"].as_u64();
+    let rate = 10_000.0 / took.as_secs_f64();
+    println!("{rate:.0} records per second left out; neighbour's p99 {during} ms, normal {before} ms; {counts}");
+    ensure!(counts["skipped"] == 10_000, "{counts}");
+    ensure!(counts["halts"] == 0, "the sender had to lift halts: {counts}");
+    ensure!(sent == Some((1 + records.len() + neighbours.len()) as u64), "{sent:?} records were sent");
+    // One transaction that fails and one that is committed for each batch that the broker names.
+    ensure!(rate >= 1_000.0 && during <= before + 1_000, "too slow");
+    let jumps = jumps(&receiver)?;
+    let jump = jumps.first().context("no entry in the log of jumps")?;
+    let is_first = jump.from() == Some(1) && jump.reason().starts_with("policy: skip, ");
+    ensure!(is_first && jump.halt_reason() == "record-rejected", "{jump:?}");
+    Ok(())
 }
 
 #[test]

@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use receiver::custody::{BidName, BidRecord, CustodyRecord, Holder, WriterId};
 use receiver::state::{self, LaneState, PartitionRecord};
-use receiver::{Delivered, Extent, LaneTarget, StateEntry, TargetError, TargetPartition, Unwritable};
+use receiver::{Delivered, Extent, LaneTarget, Rejection, StateEntry, TargetError, TargetPartition, Unwritable};
 use wire::frame::{FIELDS, RecordRef};
-use wire::ids::{Epoch, LaneId, Position};
+use wire::ids::{Epoch, LaneId, Offset, Position};
 use wire::origin::decode;
 use wire::partition::Partition;
 use xxhash_rust::xxh3::Xxh3Default;
@@ -57,6 +57,10 @@ pub(crate) enum Bug {
     JoinsBeforeMoved,
     /// A hand-over is sent to the other lane and not stored.
     MoveNotStored,
+    /// Every record of a rejected batch counts as named.
+    WholeBatchNamed,
+    /// Jumps are not stored.
+    JumpNotStored,
 }
 
 /// Target of a lane, with one bug or none.
@@ -156,6 +160,11 @@ impl Bugged {
         LaneState::fold(self.lane, "sim", "source", &[entry]).ok()?.partitions.into_iter().next()
     }
 
+    fn is_jump(&self, key: &[u8], value: Option<&[u8]>) -> bool {
+        let entry = StateEntry { key: key.to_vec(), value: value.map(<[u8]>::to_vec) };
+        LaneState::fold(self.lane, "sim", "source", &[entry]).is_ok_and(|state| !state.jumps.is_empty())
+    }
+
     fn is_moved_record(&self, key: &[u8], value: Option<&[u8]>) -> bool {
         let entry = StateEntry { key: key.to_vec(), value: value.map(<[u8]>::to_vec) };
         LaneState::fold(self.lane, "sim", "source", &[entry]).is_ok_and(|state| !state.moved.is_empty())
@@ -234,13 +243,19 @@ impl LaneTarget for Bugged {
                 self.inner.write_state(key, Some(&state::encode(&record)))
             }
             (Some(Bug::MoveNotStored), _) if self.is_moved_record(key, value) => Ok(()),
+            (Some(Bug::JumpNotStored), _) if self.is_jump(key, value) => Ok(()),
             (Some(Bug::InitialPositionNotStored), Some((_, record))) if record.delivered == 0 => Ok(()),
             _ => self.inner.write_state(key, value),
         }
     }
 
     fn drain(&mut self) -> Result<Delivered, TargetError> {
-        self.inner.drain()
+        let mut drained = self.inner.drain();
+        if let (Some(Bug::WholeBatchNamed), Err(TargetError::Rejected(rejections))) = (self.bug, &mut drained) {
+            let Rejection { first, last, named, .. } = &mut rejections.first;
+            *named = (first.0..=last.0).map(Offset).collect();
+        }
+        drained
     }
 
     fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {

@@ -9,8 +9,8 @@ use crate::lying_sender::LyingSender;
 use crate::number;
 
 /// Messages of a receiver, and of a sender, in a run of the whole suite: about 15 s each.
-const RECEIVER_STEPS: u64 = 400_000;
-const SENDER_STEPS: u64 = 120_000;
+const RECEIVER_STEPS: u64 = 700_000;
+const SENDER_STEPS: u64 = 300_000;
 /// Messages of one seed.
 const STEPS_OF_SEED: u64 = 1_000;
 
@@ -19,7 +19,7 @@ fn for_all_steps(steps: u64, run: impl Fn(u64, &mut Reasons) -> Result<(), Strin
     let mut reasons = Reasons::new();
     let steps = number("LIE_STEPS").unwrap_or(steps);
     let first = number("SEED").or_else(|| number("SIM_FIRST")).unwrap_or(0);
-    let seeds = number("SEED").map_or(steps.div_ceil(STEPS_OF_SEED), |_| 1);
+    let seeds = number("SEED").map_or_else(|| steps.div_ceil(STEPS_OF_SEED), |_| 1);
     for seed in first..first + seeds {
         if let Err(broken) = run(seed, &mut reasons) {
             panic!("seed {seed}: {broken}\nreplay: SEED={seed} cargo test -p causeway-tests --test simulation lying");

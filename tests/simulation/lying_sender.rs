@@ -205,11 +205,7 @@ impl LyingSender {
                     self.lanes[usize::from(lane.0)].open.push((slot, position.0));
                 }
             }
-            Control::PartitionHalted { lane, slot, .. } if lane == self.honest.lane => {
-                if self.honest.slot == Some(slot) {
-                    self.forget_honest(lane);
-                }
-            }
+            Control::PartitionHalted { lane, slot, .. } if self.honest.slot == Some(slot) => self.forget_honest(lane),
             _ => {}
         }
     }

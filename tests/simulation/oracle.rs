@@ -18,7 +18,7 @@ use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
 use crate::cluster::Cluster;
 use crate::logs::{Committed, Entry, Place};
 use crate::payload::Payload;
-use crate::source::{Source, Tp};
+use crate::source::{Log, Source, Tp};
 
 type FrameId = (LaneId, Epoch, Sequence);
 type SlotId = (LaneId, Epoch, Slot);
@@ -66,6 +66,8 @@ struct Seen {
     halt: Option<String>,
     /// Offsets of skipped records.
     skipped: BTreeSet<i64>,
+    /// Stored number of them, and of the offsets between them that an operator skipped.
+    skipped_count: u64,
     /// Number of times that it has changed lanes.
     moves: u32,
 }
@@ -82,6 +84,27 @@ impl Seen {
         }
         self.moves = moves;
         Ok(())
+    }
+
+    /// Handles a jump of a partition that was not halted: the policy left out rejected records before the position
+    /// `stored`. Returns their number, which must be the one that is stored.
+    fn skip_rejected(&mut self, jump: Option<JumpRecord>, stored: i64, count: u64, log: &Log) -> Result<u64, String> {
+        let is_rejected = |offset: &i64| log.at(*offset).and_then(|record| record.halts()) == Some("record-rejected");
+        let rejected = || (self.stored..stored).filter(is_rejected);
+        let found = jump.as_ref().map_or_else(BTreeSet::new, |_| rejected().collect());
+        let expected = found.first().zip(found.last()).map(|(first, last)| (*first, last + 1));
+        if jump.as_ref().map(|jump| (jump.from, jump.to)) != expected {
+            return Err(format!("{found:?} are rejected up to {stored}, but the log of jumps has {jump:?}"));
+        }
+        let skipped = found.len() as u64;
+        if count != self.skipped_count + skipped {
+            return Err(format!(
+                "{skipped} records are left out, but their number went from {} to {count}",
+                self.skipped_count
+            ));
+        }
+        self.skipped.extend(found);
+        Ok(skipped)
     }
 }
 
@@ -296,11 +319,17 @@ impl Oracle {
                 return Err(format!("{tp:?} begins at {stored}, its log at {}", log.kept_from));
             }
             let moves = record.moves;
-            let begun = Seen { stored, reached: stored, halt: None, skipped: BTreeSet::new(), moves };
+            let begun = Seen { stored, reached: stored, halt: None, skipped: BTreeSet::new(), skipped_count: 0, moves };
             self.partitions.insert(tp.clone(), begun);
             return Ok(Some(tp));
         };
         seen.move_to(record.moves, stored).map_err(|broken| format!("{tp:?}: lane {lane} {broken}"))?;
+        if seen.halt.is_none() {
+            let jump = self.jumps.get_mut(&tp).and_then(VecDeque::pop_front);
+            let found = seen.skip_rejected(jump, stored, record.skipped, &source.logs[&tp]);
+            self.skipped += found.map_err(|broken| format!("{tp:?}: {broken}"))?;
+        }
+        seen.skipped_count = record.skipped;
         let halt = record.halt.map(|halt| halt.reason);
         if seen.halt.is_some() && halt.is_none() {
             let jump = self.jumps.get_mut(&tp).and_then(VecDeque::pop_front);

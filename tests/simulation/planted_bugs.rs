@@ -73,6 +73,25 @@ fn hand_over_that_is_not_stored() {
     found(Bug::MoveNotStored, "target-not-empty");
 }
 
+/// Ensures that some seed fails if a policy leaves out many rejected records.
+fn found_if_skipping(bug: Bug, word: &str) {
+    let skipping = |scenario: &mut Scenario| {
+        scenario.poisons = 20;
+        scenario.skipping = 1000;
+    };
+    found_if(bug, word, skipping);
+}
+
+#[test]
+fn whole_batch_left_out_for_one_record() {
+    found_if_skipping(Bug::WholeBatchNamed, "are rejected up to");
+}
+
+#[test]
+fn record_left_out_without_an_entry() {
+    found_if_skipping(Bug::JumpNotStored, "but their number went");
+}
+
 #[test]
 fn frames_of_a_dead_channel_not_sent_again() {
     found(Bug::CopiesForgotten, "never finished");

@@ -1,6 +1,6 @@
 //! The receiver's end of a link: the work of the session and of the lanes' threads, around the product's lanes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ pub(crate) struct ReceiverEnd {
     lanes: Vec<Owned>,
     terms: Arc<Terms>,
     carried_topics: Arc<CarriedTopics>,
+    /// Policy of each topic whose rejected records are left out in this session.
+    skips: BTreeMap<String, Arc<str>>,
     cluster: SharedCluster,
     pub(crate) memory: Arc<DecodeMemory>,
     pub(crate) process: SharedProcess,
@@ -75,6 +77,7 @@ impl ReceiverEnd {
             lanes: (0..scenario.lanes()).map(|id| lane(LaneId(id))).collect(),
             terms: Arc::new(scenario.terms()),
             carried_topics: Arc::new(CarriedTopics::new(scenario.lanes())),
+            skips: BTreeMap::new(),
             cluster: cluster.clone(),
             memory,
             process,
@@ -97,6 +100,7 @@ impl ReceiverEnd {
             while owned.lane.poll_lane_message().is_some() {}
         }
         self.messages.clear();
+        self.skips.clear();
         self.carried_topics = Arc::new(CarriedTopics::new(self.lanes.len() as u16));
         self.session = Some(session);
     }
@@ -114,6 +118,7 @@ impl ReceiverEnd {
     pub(crate) fn handle(&mut self, message: Control) -> Result<(), String> {
         match message {
             Control::OpenLane { lane } => self.lanes[usize::from(lane.0)].wanted = true,
+            Control::SkipRefused { topic, policy } => drop(self.skips.insert(topic, policy.into())),
             Control::Offer { lane, epoch, partitions, last } => {
                 for partition in partitions {
                     let offered = self.look_up(partition);
@@ -257,6 +262,7 @@ impl ReceiverEnd {
             total.halts += counts.halts;
             total.moves += counts.moves;
             total.escapes += counts.escapes;
+            total.skipped += counts.skipped;
         }
     }
 
@@ -271,7 +277,8 @@ impl ReceiverEnd {
             partition: TargetPartition { topic, partition: partition.partition },
             clusters: [self.terms.source_cluster.clone()].into(),
         };
-        Offered { partition, target: Ok(target) }
+        let skips_refused = self.skips.get(&partition.topic).cloned();
+        Offered { partition, target: Ok(target), skips_refused }
     }
 }
 

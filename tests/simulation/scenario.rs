@@ -55,6 +55,10 @@ pub(crate) struct Scenario {
     pub(crate) transaction_timeout: Duration,
     /// Number of records that cannot be carried.
     pub(crate) poisons: u64,
+    /// Share of them, per thousand, that are too large for a frame; the target rejects the others.
+    pub(crate) huge: u64,
+    /// Probability, per thousand, that the policy of a session leaves out the records that the target rejects.
+    pub(crate) skipping: u64,
     /// Steps per thousand in which retention deletes records at the source.
     pub(crate) trimming: u64,
     /// Steps per thousand in which an operator resumes a partition.
@@ -95,6 +99,8 @@ impl Scenario {
             expiring: [0, 0, 2][dice.below(3) as usize],
             transaction_timeout: Duration::from_secs([3, 30][dice.below(2) as usize]),
             poisons: if dice.chance(200) { dice.within(1, 6) } else { 0 },
+            huge: 500,
+            skipping: [0, 500, 1000][dice.below(3) as usize],
             trimming: [0, 0, 0, 0, 10][dice.below(5) as usize],
             lifting: [0, 20, 100][dice.below(3) as usize],
             steps,

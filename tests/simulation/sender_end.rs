@@ -15,7 +15,9 @@ use sender::config::Start;
 use sender::{Halt, ResumeAction};
 use sender::{Lane, LaneError, Packing};
 use sender::{LookUp, look_up};
+use sender::{Policies, Policy, Rule};
 use service::bell::Bell;
+use service::topics::{TopicFilter, TopicPattern};
 use wire::control::{Control, CreditTerms, LaneClosedReason};
 use wire::error::PeerMisbehaved;
 use wire::halt::HaltReason;
@@ -43,6 +45,9 @@ pub(crate) struct SenderEnd {
     pub(crate) session: Option<u64>,
     reopen: Vec<Option<Duration>>,
     halted: BTreeSet<Partition>,
+    /// Policies of the present session, and the probability, per thousand, that they leave out rejected records.
+    policies: Policies,
+    skipping: u64,
     dice: Dice,
 }
 
@@ -62,6 +67,8 @@ impl SenderEnd {
             session: None,
             reopen: vec![None; usize::from(scenario.lanes())],
             halted: BTreeSet::new(),
+            policies: Policies::default(),
+            skipping: scenario.skipping,
             dice: dice.clone(),
         }
     }
@@ -71,6 +78,9 @@ impl SenderEnd {
         self.disconnect();
         self.dispatcher = dispatcher(terms, self.lanes.len() as u16);
         self.session = Some(session);
+        let topics = TopicFilter::new(vec![TopicPattern::parse(".*").unwrap()], Vec::new());
+        let rule = Rule { topics, policy: vec![Policy::Skip] };
+        self.policies = Policies(self.dice.chance(self.skipping).then_some(rule).into_iter().collect());
         (0..self.lanes.len() as u16).map(|lane| Control::OpenLane { lane: LaneId(lane) }).collect()
     }
 
@@ -177,6 +187,7 @@ impl SenderEnd {
                 start: self.start,
                 announced: &announced,
                 deletions: &deletions,
+                policies: &self.policies,
             };
             let found = look_up(&terms, requests);
             leaderless.iter().for_each(|at| catalog.set_leader(at, true));

@@ -95,8 +95,8 @@ impl Source {
     }
 
     /// Appends a record that cannot be carried: the target rejects it, or it is too large for any frame.
-    pub(crate) fn append_poison(&mut self, dice: &Dice) {
-        let value = if dice.chance(500) { POISON.to_vec() } else { vec![0; HUGE] };
+    pub(crate) fn append_poison(&mut self, dice: &Dice, huge: u64) {
+        let value = if dice.chance(huge) { vec![0; HUGE] } else { POISON.to_vec() };
         let payload = Payload { value: Some(value), ..Payload::clone(&self.payload(dice, false)) };
         let index = dice.below(self.logs.len() as u64) as usize;
         if let Some(log) = self.logs.values_mut().nth(index) {

@@ -10,7 +10,8 @@ use kafka::{KafkaError, KafkaFault, Refusal};
 use receiver::custody::WriterId;
 use receiver::state::LaneState;
 use receiver::{
-    Appended, Delivered, Extent, LaneTarget, Rejection, StateEntry, TargetError, TargetPartition, Unwritable,
+    Appended, Delivered, Extent, LaneTarget, Rejection, Rejections, StateEntry, TargetError, TargetPartition,
+    Unwritable,
 };
 use wire::frame::RecordRef;
 use wire::ids::{LaneId, Offset};
@@ -52,9 +53,11 @@ pub(crate) struct SimTarget {
 struct Batch {
     offsets: Vec<i64>,
     poisoned: bool,
+    /// Offsets of the rejected records.
+    poisons: Vec<Offset>,
 }
 
-/// Probability, per thousand, that the target names the rejected record of a batch.
+/// Probability, per thousand, that the target names the rejected records of a batch.
 const NAMED: u64 = 300;
 
 /// Probability, per thousand, that a batch ends after a record.
@@ -261,6 +264,7 @@ impl LaneTarget for SimTarget {
             }
             if record.value == Some(POISON) {
                 batch.poisoned = true;
+                batch.poisons.push(record.offset);
                 if this.dice.chance(NAMED) {
                     batch.offsets.clear();
                 }
@@ -294,14 +298,18 @@ impl LaneTarget for SimTarget {
     fn drain(&mut self) -> Result<Delivered, TargetError> {
         self.call("drain", |this, _| {
             let batches = std::mem::take(&mut this.batches);
-            if let Some(((topic, partition), batch)) = batches.into_iter().find(|(_, batch)| batch.poisoned) {
-                return Err(TargetError::Rejected(Rejection {
-                    partition: TargetPartition { topic, partition },
-                    refusal: Refusal::Record,
-                    first: Offset(batch.offsets[0]),
-                    last: Offset(batch.offsets[batch.offsets.len() - 1]),
-                    reason: "poison".to_owned(),
-                }));
+            let rejection = |((topic, partition), batch): (_, Batch)| Rejection {
+                partition: TargetPartition { topic, partition },
+                refusal: Refusal::Record,
+                first: Offset(batch.offsets[0]),
+                last: Offset(batch.offsets[batch.offsets.len() - 1]),
+                named: if this.dice.chance(NAMED) { batch.poisons } else { Vec::new() },
+                reason: "poison".to_owned(),
+            };
+            let mut rejections = batches.into_iter().filter(|(_, batch)| batch.poisoned).map(rejection);
+            if let Some(first) = rejections.next() {
+                let others = rejections.filter(|rejection| !rejection.named.is_empty()).collect();
+                return Err(TargetError::Rejected(Rejections { first, others }));
             }
             if this.unreported {
                 return Err(timed_out("drain").into());

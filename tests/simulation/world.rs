@@ -99,7 +99,7 @@ impl World {
         let poisons = (0..self.scenario.poisons).map(|_| self.dice.below(self.scenario.steps)).collect::<Vec<_>>();
         for step in 0..self.scenario.steps {
             for _ in poisons.iter().filter(|at| **at == step) {
-                self.source.lock().unwrap().append_poison(&self.dice);
+                self.source.lock().unwrap().append_poison(&self.dice, self.scenario.huge);
             }
             self.inject_faults(step);
             self.step()?;

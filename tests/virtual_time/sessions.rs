@@ -14,7 +14,6 @@ use sender::Discovered;
 use sender::Dispatcher;
 use sender::LaneHandle;
 use sender::Packing;
-use sender::Policies;
 use sender::config::{Config, Start};
 use sender::{ChannelDialer, Handshaken, Identity, Offering, Session, SessionEnd, shake_hands};
 use service::bell::Bell;
@@ -154,9 +153,9 @@ impl Sending {
                 catalog: Arc::new(MemoryCatalog::new("source")),
                 start: Start::Earliest,
                 deletions: Arc::default(),
+                policies: Arc::default(),
             },
             packing,
-            policies: &Policies::default(),
             board,
             channels: ChannelDialer { dialer, first, count },
         };

@@ -256,6 +256,13 @@ pub enum Control {
         /// Kafka's ids of the clusters that the topic passed before the source, from the oldest; empty if it began there.
         clusters: Vec<String>,
     },
+    /// Sender → receiver, before the topic's first [`Control::Offer`]: records that the target refuses are left out.
+    SkipRefused {
+        /// Topic name.
+        topic: String,
+        /// Policy that says so, for the jump log.
+        policy: String,
+    },
     /// Sender → receiver: offer of partitions to a lane.
     Offer {
         /// Lane of the partitions.

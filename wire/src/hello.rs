@@ -41,6 +41,9 @@ pub const FEATURE_CARRIED_ONLY: u64 = 1 << 11;
 /// states the same cluster id. A receiver that can create it too is in another cluster.
 pub const FEATURE_PROBE: u64 = 1 << 12;
 
+/// Feature: topics whose refused records the receiver leaves out by itself.
+pub const FEATURE_SKIP_REFUSED: u64 = 1 << 13;
+
 /// Features that this end supports.
 pub const FEATURES: u64 = FEATURE_LZ4
     | FEATURE_ZSTD
@@ -48,7 +51,8 @@ pub const FEATURES: u64 = FEATURE_LZ4
     | FEATURE_CONDITION
     | FEATURE_FORGET
     | FEATURE_SETTINGS
-    | FEATURE_CARRIED_ONLY;
+    | FEATURE_CARRIED_ONLY
+    | FEATURE_SKIP_REFUSED;
 
 /// Returns the newest protocol version that both ends speak.
 ///

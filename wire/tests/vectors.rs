@@ -133,6 +133,7 @@ fn lanes() -> Vec<(&'static str, Control)> {
         ),
         ("settings", Control::Settings { topics: vec![settings] }),
         ("stored-at", Control::StoredAt { lane, epoch, slot: Slot(1), at: 1_700_000_000_000 }),
+        ("skip-refused", Control::SkipRefused { topic: "orders".into(), policy: "policy: skip".into() }),
         ("topics-gone", Control::TopicsGone { topics: vec!["orders".into(), "bills".into()] }),
         (
             "orphaned",

@@ -7,12 +7,14 @@
 /// Lowest limit in bytes, and the growth with each window. Answers arrive within milliseconds unless there is a quota,
 /// so that the limit passes 1 MB within half a second.
 const STEP: u64 = 16 << 10;
+/// Limit in bytes up to which refusals double it: one batch.
+const BATCH: u64 = 1 << 20;
 /// Highest limit in bytes: more than any transaction has.
 const MAX: u64 = 64 << 20;
 
 /// Bytes of keys and values that were queued and not reported, and their limit.
-#[derive(Debug)]
-pub(super) struct InFlight {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InFlight {
     limit: u64,
     bytes: u64,
     /// Bytes reported since the limit last changed.
@@ -48,6 +50,18 @@ impl InFlight {
             self.reported = 0;
             self.delayed = false;
         }
+    }
+
+    /// Takes the refusal of a batch. The next batch should be larger, because each refusal costs a transaction.
+    pub(super) fn handle_refusal(&mut self) {
+        if !self.delayed {
+            self.limit = self.limit.max((self.limit * 2).min(BATCH));
+        }
+    }
+
+    /// Returns the limit for the producer that replaces this one, with nothing in flight.
+    pub(super) fn emptied(&self) -> Self {
+        Self { limit: self.limit, ..Self::default() }
     }
 
     /// Takes a delay that a broker has announced: the limit is halved once per window.
@@ -101,6 +115,23 @@ mod tests {
             in_flight.handle_delay();
         }
         assert_eq!(in_flight.limit, STEP, "it stays useful");
+    }
+
+    #[test]
+    fn refusals_make_batches_larger_for_the_next_producer() {
+        let mut in_flight = InFlight::default();
+        let limits: Vec<_> = (0..8)
+            .map(|_| {
+                in_flight.handle_queued(1);
+                in_flight.handle_refusal();
+                in_flight = in_flight.emptied();
+                fill(&mut in_flight.emptied()) / STEP
+            })
+            .collect();
+        assert_eq!(limits, [2, 4, 8, 16, 32, 64, 64, 64]);
+        in_flight.handle_delay();
+        in_flight.handle_refusal();
+        assert_eq!(fill(&mut in_flight), BATCH / 2, "a quota decides");
     }
 
     #[test]

@@ -39,6 +39,7 @@ fn with_records_in_flight() -> (MockCluster<'static, DefaultProducerContext>, Pr
         transaction_timeout: Duration::from_secs(30),
         memory: 64 << 20,
         zstd_topics: &BTreeSet::new(),
+        in_flight: InFlight::default(),
     };
     let mut producer = Producer::fence(&properties, &config, Duration::from_secs(20)).unwrap();
     producer.begin().unwrap();

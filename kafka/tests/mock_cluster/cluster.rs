@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kafka::consumer::{Consumer, ConsumerConfig, ConsumerMemory, Fault, LaneEvent, LaneQueue, Start};
-use kafka::producer::{Appended, ProduceError, Producer, ProducerConfig};
+use kafka::producer::{Appended, InFlight, ProduceError, Producer, ProducerConfig};
 use kafka::{KafkaError, Properties};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
@@ -65,6 +65,7 @@ pub(crate) fn fence(properties: &Properties, limit: Duration) -> Result<Producer
         transaction_timeout: Duration::from_secs(30),
         memory: 64 << 20,
         zstd_topics: &BTreeSet::new(),
+        in_flight: InFlight::default(),
     };
     Producer::fence(properties, &config, limit)
 }

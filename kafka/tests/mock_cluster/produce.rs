@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kafka::Refusal;
-use kafka::producer::ProduceError;
+use kafka::producer::{ProduceError, Rejections};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use wire::frame::RecordRef;
 use wire::ids::Offset;
@@ -118,7 +118,7 @@ fn a_partition_that_does_not_exist_is_named() {
     send(&mut producer, "t", 0, &Data { value: Some(&frame), ..Data::default() }, &frame);
     producer.drain().unwrap();
     let error = try_send(&mut producer, "t", 7, &Data { value: Some(&frame), ..Data::default() }, &frame).unwrap_err();
-    let ProduceError::Rejected(rejection) = &error else { panic!("{error}") };
+    let ProduceError::Rejected(Rejections { first: rejection, .. }) = &error else { panic!("{error}") };
     assert_eq!((rejection.partition.to_string().as_str(), rejection.refusal), ("t/7", Refusal::Gone));
 }
 
@@ -131,7 +131,7 @@ fn a_permanent_refusal_is_not_a_temporary_failure() {
     let frame = Bytes::from_static(b"a secret");
     send(&mut producer, "t", 0, &Data { value: Some(&frame), ..Data::default() }, &frame);
     match producer.drain() {
-        Err(ProduceError::Rejected(rejection)) => {
+        Err(ProduceError::Rejected(Rejections { first: rejection, .. })) => {
             assert_eq!((rejection.partition.to_string().as_str(), rejection.refusal), ("t/0", Refusal::Record));
             assert!(!rejection.reason.contains("secret"), "{}", rejection.reason);
         }
@@ -172,7 +172,7 @@ fn a_missing_topic_is_named_without_payloads() {
     let data = Data { value: Some(&frame), ..Data::default() };
     let failed = try_send(&mut producer, "nowhere", 0, &data, &frame).and_then(|()| producer.drain());
     match failed {
-        Err(ProduceError::Rejected(rejection)) => {
+        Err(ProduceError::Rejected(Rejections { first: rejection, .. })) => {
             assert_eq!((rejection.partition.to_string().as_str(), rejection.refusal), ("nowhere/0", Refusal::Gone));
             assert!(!rejection.reason.contains("secret"), "{}", rejection.reason);
         }

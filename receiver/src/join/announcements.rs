@@ -17,6 +17,8 @@ const ENTRY_BYTES: usize = 256;
 pub(super) struct Announcements {
     pub(super) memory: Announced,
     topics: Lock<HashMap<String, Announcement>>,
+    /// Policies of topics whose refused records are left out.
+    skips_refused: Lock<HashMap<String, (Arc<str>, Room)>>,
 }
 
 #[derive(Debug)]
@@ -30,7 +32,7 @@ struct Announcement {
 
 impl Announcements {
     pub(super) fn new(memory: Announced) -> Self {
-        Self { memory, topics: Lock::default() }
+        Self { memory, topics: Lock::default(), skips_refused: Lock::default() }
     }
 
     /// Takes an announcement. It replaces an earlier one.
@@ -45,6 +47,20 @@ impl Announcements {
         let announcement = Announcement { configs, clusters: clusters.into(), _room: self.memory.take(bytes)? };
         topics.insert(topic, announcement);
         Ok(())
+    }
+
+    /// Takes the policy by which refused records of a topic are left out. It replaces an earlier one.
+    pub(super) fn handle_skip_refused(&self, topic: String, policy: String) -> Result<(), Close> {
+        let mut skips_refused = self.skips_refused.lock();
+        skips_refused.remove(&topic);
+        let room = self.memory.take(ENTRY_BYTES + topic.len() + policy.len())?;
+        skips_refused.insert(topic, (policy.into(), room));
+        Ok(())
+    }
+
+    /// Returns the policy by which refused records of a topic are left out; `None` if they halt their partition.
+    pub(super) fn skips_refused(&self, topic: &str) -> Option<Arc<str>> {
+        self.skips_refused.lock().get(topic).map(|(policy, _)| Arc::clone(policy))
     }
 
     /// Returns the clusters that a topic has passed, the source included.

@@ -1,6 +1,6 @@
 //! A transaction in preparation, as plain data.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use wire::ids::{Position, Slot};
@@ -11,6 +11,7 @@ use super::forget::ForgetDraft;
 use super::handover::HandoverDraft;
 use super::memory::Lease;
 use super::open_lane::Counts;
+use super::skipped_records::SkippedRecords;
 use crate::join::Offered;
 use crate::target::Delivered;
 use crate::target::state::{HaltRecord, JumpRecord, PartitionRecord};
@@ -47,6 +48,8 @@ pub(super) struct Draft {
     pub(super) halted: Vec<(Slot, HaltRecord)>,
     /// Halts by the sender, some of them of slots that have not joined.
     pub(super) sender_halts: Vec<(Slot, HaltRecord)>,
+    /// Refused records that a policy leaves out, by slot.
+    pub(super) skipped: BTreeMap<Slot, SkippedRecords>,
     /// Slots that records were appended to.
     pub(super) written: BTreeSet<Slot>,
     /// Bytes appended since the last drain.

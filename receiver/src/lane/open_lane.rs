@@ -42,6 +42,8 @@ pub(super) struct Parts<T> {
     pub(super) messages: VecDeque<(LaneId, LaneMessage)>,
     pub(super) counts: Counts,
     pub(super) ownership: Ownership,
+    /// Time of the next transaction, in ms since the Unix epoch.
+    pub(super) now: i64,
 }
 
 /// Counters of a lane since its process started.
@@ -69,6 +71,8 @@ pub struct Counts {
     pub halts: u64,
     /// Halts lifted and positions moved.
     pub jumps: u64,
+    /// Records left out by policy because the target refuses them.
+    pub skipped: u64,
     /// Partitions handed over to another lane.
     pub moves: u64,
     /// Records committed with a timestamp of 1 ms in place of 0, which the target's client cannot write.
@@ -87,6 +91,7 @@ service::add_fields!(Counts {
     runs_dropped,
     halts,
     jumps,
+    skipped,
     moves,
     timestamps_altered
 });
@@ -161,7 +166,7 @@ impl<T: LaneTarget> Lane<T> {
         let messages = VecDeque::new();
         let ownership = Ownership::new(Bidder::new(holder));
         let counts = Counts::default();
-        Self { parts: Parts { id, target, memory, size, replies, messages, counts, ownership }, open: None }
+        Self { parts: Parts { id, target, memory, size, replies, messages, counts, ownership, now: 0 }, open: None }
     }
 
     pub fn at(&mut self, epoch: Epoch) -> Option<OpenLane<'_, T>> {

@@ -1,11 +1,13 @@
 //! The partitions that joined a lane in its present epoch, by slot.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use wire::ids::{Position, Slot};
 use wire::partition::Partition;
 
 use super::rejected_record::RejectedRecordSearch;
+use crate::join::Offered;
 use crate::target::TargetPartition;
 
 /// A partition that joined in this epoch.
@@ -19,6 +21,8 @@ pub(super) struct OpenSlot {
     /// A closed slot's runs are dropped.
     pub(super) closed: bool,
     pub(super) search: RejectedRecordSearch,
+    /// Policy that leaves out refused records; without one, the partition halts at the first.
+    pub(super) skips: Option<Arc<str>>,
 }
 
 #[derive(Default)]
@@ -29,11 +33,20 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    /// Opens `slot` for a partition whose next position is `from`.
-    pub(super) fn join(&mut self, slot: Slot, key: Partition, target: TargetPartition, from: Position) {
+    /// Opens the slot of an accepted offer, which is written to `target` and whose next position is `from`.
+    pub(super) fn join(&mut self, offered: &Offered, target: TargetPartition, from: Position) {
+        let slot = offered.slot();
         self.writers.insert(target.clone(), slot);
-        let search = RejectedRecordSearch::default();
-        self.by_number.insert(slot, OpenSlot { key, target, from, from_committed: from, closed: false, search });
+        let opened = OpenSlot {
+            key: offered.key(),
+            target,
+            from,
+            from_committed: from,
+            closed: false,
+            search: RejectedRecordSearch::default(),
+            skips: offered.skips_refused.clone(),
+        };
+        self.by_number.insert(slot, opened);
     }
 
     pub(super) fn get(&self, slot: Slot) -> Option<&OpenSlot> {

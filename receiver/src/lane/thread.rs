@@ -349,7 +349,9 @@ impl<T: LaneTarget> LaneThread<T> {
             return Some(wait.max(Duration::from_millis(1)));
         }
         let began = Instant::now();
-        self.timings.handle_step(self.clock.now());
+        let now = self.clock.now();
+        self.timings.handle_step(now);
+        self.lane.handle_time(i64::try_from(now / 1_000_000).unwrap_or(i64::MAX));
         let asking = self.handle.ask();
         let step = self.lane.step();
         drop(asking);

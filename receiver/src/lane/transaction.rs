@@ -1,6 +1,5 @@
 //! A transaction of a lane: offers recorded, records appended, positions stored, all or nothing.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +8,11 @@ use wire::control::Control;
 use wire::error::PeerMisbehaved;
 use wire::frame::{RecordRef, Run, Step};
 use wire::halt::HaltReason;
-use wire::ids::{LaneId, Position, Slot};
+use wire::ids::{LaneId, Offset, Position, Slot};
 use wire::partition::Partition;
 
 use super::draft::{Committed, Draft};
 use super::handover::{LaneMessage, Released};
-use super::left_out;
 use super::offers::Pending;
 use super::open_lane::{Counts, Current, Destination, Lane, LaneError, Open, OpenLane};
 use super::slots::OpenSlot;
@@ -37,7 +35,9 @@ impl<T: LaneTarget> Lane<T> {
             Ok(()) => Ok(lane.complete(draft)),
             Err(error) => {
                 lane.parts.target.discard();
-                lane.parts.size.handle_failure();
+                if !matches!(error, LaneError::Target(TargetError::Rejected(_))) {
+                    lane.parts.size.handle_failure();
+                }
                 let written = std::mem::take(&mut draft.written);
                 lane.open.abandon(draft);
                 lane.open.blame(&error, written);
@@ -49,6 +49,11 @@ impl<T: LaneTarget> Lane<T> {
     /// Notes that the target took `took` for the transaction just committed.
     pub fn handle_duration(&mut self, committed: Committed, took: Duration) {
         self.parts.size.handle_success(committed.bytes, took);
+    }
+
+    /// Notes the time of the next transactions, in ms since the Unix epoch, for the log of jumps.
+    pub fn handle_time(&mut self, now: i64) {
+        self.parts.now = now;
     }
 
     pub fn handle_lane_message(&mut self, message: LaneMessage) {
@@ -92,6 +97,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         }
         // Every transaction that may be committed has an entry in the state partition, acknowledged before the commit: a
         // later reading of that partition waits for its outcome, also where the transaction cannot be ended.
+        self.log_skipped(draft);
         self.write_state(draft)?;
         self.drain(draft)?;
         Ok(self.parts.target.commit()?)
@@ -267,7 +273,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
                     draft.counts.runs_dropped += u64::from(current.destination.is_none());
                 }
                 Some(Step::Record(_, record)) => {
-                    if self.is_full(draft, current.destination.as_ref()) {
+                    if self.is_full(draft, current.destination.as_ref(), record.offset) {
                         return Ok(false);
                     }
                     if let Some(destination) = &current.destination
@@ -287,13 +293,21 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         }
     }
 
-    /// Returns whether a record for `destination` has to wait for the next transaction.
-    fn is_full(&self, draft: &Draft, destination: Option<&Destination>) -> bool {
+    /// Returns whether the record at `offset` for `destination` has to wait for the next transaction.
+    fn is_full(&self, draft: &Draft, destination: Option<&Destination>, offset: Offset) -> bool {
         let unauthorized = &self.open.unauthorized;
+        // What is known to be refused is left out before more is found: each refusal costs a transaction, and the other
+        // partitions must not wait for all of them.
+        let may_be_refused = |slot| {
+            let search = self.open.slots.get(slot).map(|slot| &slot.search);
+            draft.skipped.contains_key(&slot) && search.is_some_and(|search| search.is_behind_refused(offset))
+        };
         !self.parts.size.allows(draft.counts.records, draft.counts.bytes)
             || draft.alone >= ALONE_MAX
             || (draft.begun && self.parts.target.is_slow())
-            || destination.is_some_and(|destination| unauthorized.must_wait(destination.slot, &draft.written))
+            || destination.is_some_and(|destination| {
+                unauthorized.must_wait(destination.slot, &draft.written) || may_be_refused(destination.slot)
+            })
     }
 
     /// Returns the destination of a run's records; `None` if its slot is closed.
@@ -323,8 +337,13 @@ impl<T: LaneTarget> OpenLane<'_, T> {
             draft.counts.replayed += 1;
             return Ok(true);
         }
-        if destination.suspected && self.halt_before(draft, destination, position)? {
-            return Ok(false);
+        if destination.suspected {
+            if self.skip(draft, destination, record.offset)? {
+                return Ok(true);
+            }
+            if self.halt_before(draft, destination, position)? {
+                return Ok(false);
+            }
         }
         self.advance(draft, destination, position);
         let changed = self.changed(draft, &destination.key);
@@ -343,53 +362,12 @@ impl<T: LaneTarget> OpenLane<'_, T> {
     }
 
     /// Moves a partition's position forward to `to`, over offsets that hold no record.
-    fn advance(&self, draft: &mut Draft, destination: &Destination, to: Position) {
+    pub(super) fn advance(&self, draft: &mut Draft, destination: &Destination, to: Position) {
         let changed = self.changed(draft, &destination.key);
         let holes = u64::try_from(to.0 - changed.position.0).unwrap_or(0);
         changed.holes = changed.holes.saturating_add(holes);
         changed.position = changed.position.max(to);
         draft.counts.holes = draft.counts.holes.saturating_add(holes);
-    }
-
-    /// Returns whether the record at `position` is the one that the target refuses, or a later one. Then the
-    /// partition's position is that of the refused record, and its halt is stored with it.
-    fn halt_before(
-        &mut self,
-        draft: &mut Draft,
-        destination: &Destination,
-        position: Position,
-    ) -> Result<bool, TargetError> {
-        let culprit = self.open.slots.joined(destination.slot).search.culprit(position).cloned();
-        let Some(culprit) = culprit else { return Ok(false) };
-        self.ensure_begun(draft)?;
-        self.advance(draft, destination, culprit.at);
-        self.changed(draft, &destination.key).halt = Some(culprit.halt.clone());
-        draft.halted.push((destination.slot, culprit.halt));
-        Ok(true)
-    }
-
-    /// Appends a record of a partition of which the target refused one: with so few others in flight as the
-    /// search for the refused record permits.
-    fn append_carefully(
-        &mut self,
-        draft: &mut Draft,
-        destination: &Destination,
-        record: &RecordRef<'_>,
-        body: &Bytes,
-    ) -> Result<(), TargetError> {
-        let limit = self.open.slots.joined(destination.slot).search.in_flight_max(record.offset);
-        let bytes = record.raw_len() as u64;
-        if draft.undrained > 0 && draft.undrained + bytes > limit {
-            self.drain(draft)?;
-        }
-        self.parts.target.produce(&destination.target, record, body)?;
-        draft.undrained += bytes;
-        if limit == 0 {
-            self.drain(draft)?;
-            draft.alone += 1;
-        }
-        self.open.slots.joined(destination.slot).search.handle_appended(record.offset, bytes);
-        Ok(())
     }
 
     /// Ends a run, whose last positions may hold no record: markers, aborted or compacted offsets.
@@ -406,7 +384,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         Ok(())
     }
 
-    fn changed<'d>(&self, draft: &'d mut Draft, key: &Partition) -> &'d mut PartitionRecord {
+    pub(super) fn changed<'d>(&self, draft: &'d mut Draft, key: &Partition) -> &'d mut PartitionRecord {
         draft.changed.entry(key.clone()).or_insert_with(|| {
             let stored = self.open.stored.partitions.get(key);
             stored.expect("a slot joins only once its partition's record is stored").clone()
@@ -415,7 +393,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
 
     /// Waits for delivery reports. A log that appends records below the end that this link has written is
     /// another log; nothing of the transaction is committed then.
-    fn drain(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
+    pub(super) fn drain(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
         let delivered = self.parts.target.drain()?;
         for appended in &delivered.appended {
             let slot = self.open.slots.writer(&appended.partition);
@@ -480,6 +458,11 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         for (slot, next) in draft.ends {
             open.slots.joined(slot).from_committed = next;
         }
+        for (slot, skipped) in draft.skipped {
+            let OpenSlot { key, search, .. } = open.slots.joined(slot);
+            search.handle_committed(open.stored.position(key));
+            skipped.report(key);
+        }
         open.note_ends(&draft.delivered);
         draft.jumps.into_iter().for_each(|jump| open.stored.remember(jump));
         for offered in &draft.opened {
@@ -523,7 +506,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         let epoch = open.stored.epoch;
         let written = open.stored.written.get(&key);
         self.parts.replies.extend(written.map(|&at| Control::StoredAt { lane, epoch, slot, at }));
-        open.slots.join(slot, key, target, position);
+        open.slots.join(offered, target, position);
         self.parts.replies.push_back(Control::PartitionOpen { lane, epoch, slot, position, leader_epoch });
     }
 }
@@ -554,29 +537,6 @@ impl Open {
         let halts = draft.sender_halts.into_iter().map(|(slot, halt)| Pending::Halted(slot, halt));
         let waiting = std::mem::take(&mut self.offers.0);
         self.offers.0 = halts.chain(offers).chain(last).chain(waiting).collect();
-    }
-
-    /// Notes which partition the failure of a transaction is about, if it is about one; `written` are the slots
-    /// that the transaction wrote.
-    fn blame(&mut self, error: &LaneError, written: BTreeSet<Slot>) {
-        let LaneError::Target(error) = error else { return };
-        self.unwritable = left_out::suspects(error);
-        let slot = match error {
-            TargetError::Rejected(rejection) => self.slots.writer_number(&rejection.partition),
-            TargetError::Replaced { partition, .. } => self.slots.writer_number(partition),
-            TargetError::Unauthorized(_) => self.unauthorized.handle_refused(written),
-            _ => None,
-        };
-        let Some(slot) = slot else { return };
-        let OpenSlot { key, search, .. } = self.slots.joined(slot);
-        let stored = self.stored.position(key);
-        match error {
-            TargetError::Rejected(rejection) => search.handle_rejected(rejection, stored),
-            TargetError::Unauthorized(_) => {
-                search.halt_at(stored, HaltRecord::new(HaltReason::TargetUnauthorized, error.to_string()));
-            }
-            _ => search.halt_at(stored, HaltRecord::new(HaltReason::TargetReplaced, error.to_string())),
-        }
     }
 
     /// Moves the known ends of target logs forward by what was delivered.

@@ -52,6 +52,8 @@ const LINK: &[Metric<LinkStatus>] = service::metrics! {
     Gauge "causeway_receiver_weaker_topics", |l| l.weaker_topics.map(|topics| topics as f64),
         "Target topics that delete earlier or accept less than their source topics; absent until a session has compared them";
     Counter "causeway_receiver_jumps", |l| l.counts.jumps, "Halts lifted and positions moved, by command or policy";
+    Counter "causeway_receiver_skipped_records", |l| l.counts.skipped,
+        "Records left out by policy because the target refuses them";
     Counter "causeway_receiver_moves", |l| l.counts.moves,
         "Partitions handed over to another lane, because their class changed or is not `default`";
     Gauges "causeway_receiver_held_bytes" by "lane",

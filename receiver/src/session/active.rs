@@ -19,7 +19,10 @@ use wire::condition::Condition;
 use wire::control::{Control, CreditTerms, Welcome};
 use wire::error::{DecodeError, PeerMisbehaved};
 use wire::halt::{HaltReason, is_word};
-use wire::hello::{FEATURE_CHANNELS, FEATURE_CONDITION, FEATURE_FORGET, FEATURE_SETTINGS, FEATURES, common_features};
+use wire::hello::{
+    FEATURE_CHANNELS, FEATURE_CONDITION, FEATURE_FORGET, FEATURE_SETTINGS, FEATURE_SKIP_REFUSED, FEATURES,
+    common_features,
+};
 use wire::ids::{Epoch, LaneId, Slot};
 use wire::lanes::ClassRequest;
 
@@ -297,6 +300,7 @@ impl Active {
             }
             Control::Topic { .. } | Control::Offer { .. } => self.joining.handle(message),
             Control::TopicsGone { .. } if self.forgetting.is_some() => self.joining.handle(message),
+            Control::SkipRefused { .. } if self.features & FEATURE_SKIP_REFUSED != 0 => self.joining.handle(message),
             Control::Forget { topic, asked, reason } => match &mut self.forgetting {
                 Some(forgetting) => forgetting.handle_request(topic, asked, reason),
                 None => Err(PeerMisbehaved::UnexpectedMessage("Forget").into()),

@@ -99,10 +99,11 @@ impl Joining {
         Self { targets, handles: lanes.to_vec(), shared, queues: HashMap::new(), tasks: JoinSet::new() }
     }
 
-    /// Takes a `Topic`, an `Offer` or `TopicsGone`, and passes it to its lanes.
+    /// Takes a `Topic`, `SkipRefused`, an `Offer` or `TopicsGone`, and passes it to its lanes.
     pub(super) fn handle(&mut self, message: Control) -> Result<(), Close> {
         match message {
             Control::Topic { topic, configs, clusters, .. } => self.targets.handle_topic(topic, configs, clusters),
+            Control::SkipRefused { topic, policy } => self.targets.handle_skip_refused(topic, policy),
             Control::Offer { lane, epoch, partitions, last } => {
                 let room = self.targets.room(bytes_of(&partitions))?;
                 if let Some(queue) = self.queue(lane) {

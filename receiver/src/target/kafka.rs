@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use kafka::catalog::Catalog;
 use kafka::log::{LogError, LogReader, TimedEntry};
-use kafka::producer::{ProduceError, Producer, ProducerConfig};
+use kafka::producer::{InFlight, ProduceError, Producer, ProducerConfig};
 use kafka::{KafkaError, KafkaFault, Properties, Refusal};
 use service::lock::Lock;
 use wire::frame::{HeaderBlock, RecordRef};
@@ -16,8 +16,8 @@ use wire::ids::{LaneId, Offset};
 use super::custody::WriterId;
 use super::stall::Stall;
 use super::{
-    Appended, Delivered, Extent, LaneTarget, Rejection, StateEntry, Target, TargetError, TargetPartition, Unwritable,
-    state,
+    Appended, Delivered, Extent, LaneTarget, Rejection, Rejections, StateEntry, Target, TargetError, TargetPartition,
+    Unwritable, state,
 };
 
 /// Settings of a [`KafkaTarget`].
@@ -70,6 +70,7 @@ impl Target for KafkaTarget {
             log,
             written: HashMap::new(),
             zstd_topics: BTreeSet::new(),
+            in_flight: InFlight::default(),
             producer: None,
         })
     }
@@ -87,6 +88,8 @@ pub struct KafkaLane {
     written: HashMap<Vec<u8>, i64>,
     /// Topics whose records are compressed with zstd: one of them was too large with the client's codec.
     zstd_topics: BTreeSet<Arc<str>>,
+    /// Limit on the bytes in flight that the last producer had.
+    in_flight: InFlight,
     /// `None` until fenced, and after a discard.
     producer: Option<Producer>,
 }
@@ -107,7 +110,7 @@ impl KafkaLane {
     /// Tells a refusal of the lane's own state from one of a record that it carries.
     fn about_state(&self, error: ProduceError) -> TargetError {
         match error {
-            ProduceError::Rejected(rejection) | ProduceError::TooLarge(rejection, _)
+            ProduceError::Rejected(Rejections { first: rejection, .. }) | ProduceError::TooLarge(rejection, _)
                 if rejection.partition.topic == self.state_topic =>
             {
                 TargetError::StateRejected { topic: rejection.partition.topic, reason: rejection.reason }
@@ -123,6 +126,7 @@ impl KafkaLane {
             transaction_timeout: self.config.transaction_timeout,
             memory: self.config.lane_memory,
             zstd_topics: &self.zstd_topics,
+            in_flight: self.in_flight,
         };
         Ok(Producer::fence(&self.properties, &config, within)?)
     }
@@ -130,7 +134,7 @@ impl KafkaLane {
     fn judge(&mut self, error: ProduceError) -> TargetError {
         match error {
             ProduceError::TooLarge(rejection, bytes) if rejection.partition.topic != self.state_topic => {
-                TargetError::Rejected(self.judge_size(rejection, bytes))
+                TargetError::Rejected(self.judge_size(rejection, bytes).into())
             }
             other => self.about_state(other),
         }
@@ -292,7 +296,9 @@ impl LaneTarget for KafkaLane {
         Ok(self.producer()?.commit()?)
     }
     fn discard(&mut self) {
-        self.producer = None;
+        if let Some(producer) = self.producer.take() {
+            self.in_flight = producer.in_flight();
+        }
     }
 }
 
@@ -301,7 +307,8 @@ impl From<ProduceError> for TargetError {
         match error {
             ProduceError::Kafka(error) => Self::Kafka(error),
             ProduceError::Unwritable(error) => Self::Unauthorized(error),
-            ProduceError::Rejected(rejection) | ProduceError::TooLarge(rejection, _) => Self::Rejected(rejection),
+            ProduceError::Rejected(rejections) => Self::Rejected(rejections),
+            ProduceError::TooLarge(rejection, _) => Self::Rejected(rejection.into()),
         }
     }
 }

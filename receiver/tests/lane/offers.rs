@@ -65,6 +65,7 @@ pub(crate) fn offered(slot: u32, topic: &str, jump: Option<Jump>) -> Offered {
             end: Position(0),
             clusters: ["fra".to_owned()].into(),
         }),
+        skips_refused: None,
     }
 }
 

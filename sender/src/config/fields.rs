@@ -183,7 +183,7 @@ service::settings! {
         /// Topics to which the entry applies.
         topics: TopicFilter = required, "a list of topic names and patterns";
         /// The actions. `stop` keeps the partition halted until an operator acts. `skip` skips what cannot be carried:
-        /// one record that the target refuses or that is too large, a range that retention deleted, deletions of keys that
+        /// records that the target refuses or that are too large, a range that retention deleted, deletions of keys that
         /// compaction removed, what a truncated source lost. `new-incarnation` carries a topic that was deleted and created again, from its start, into the
         /// same target topic.
         policy: Vec<Policy> = required, "`stop`, `skip` or `new-incarnation`, or a list of them";

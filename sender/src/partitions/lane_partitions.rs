@@ -218,11 +218,10 @@ impl LanePartitions {
         let reason = HaltReason::of(&halt.reason);
         let HaltedSlot { at, was_open } = lane.slots.halt(slot, reason == Some(HaltReason::TargetUnavailable))?;
         let partition = &at;
-        if matches!(reason, Some(HaltReason::JumpRefused | HaltReason::TargetUnavailable)) {
-            if lane.slots.open_slot(partition).is_some() {
-                // It was offered twice, because it had vanished from the source's answers: the first offer counts.
-                return Ok(None);
-            }
+        let is_second = matches!(reason, Some(HaltReason::JumpRefused | HaltReason::TargetUnavailable));
+        if is_second && lane.slots.open_slot(partition).is_some() {
+            // It was offered twice, because it had vanished from the source's answers: the first offer counts.
+            return Ok(None);
         }
         if was_open && reason == Some(HaltReason::TargetUnavailable) {
             lane.left_out.insert(partition.clone());

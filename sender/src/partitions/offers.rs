@@ -7,6 +7,7 @@ use kafka::catalog::{Bounds, Catalog, ConfigEntry, Isolation, TopicDescription, 
 use kafka::{KafkaError, KafkaFault};
 use transport::clock;
 use wire::control::{Control, Jump, OfferedPartition, TopicConfig};
+use wire::halt::HaltReason;
 use wire::ids::{Position, TopicId};
 use wire::limits::{STRING_MAX, TOPIC_CONFIGS_MAX};
 use wire::partition::Partition;
@@ -14,6 +15,7 @@ use wire::partition::Partition;
 use crate::config::Start;
 use crate::partitions::deletions::{Deletions, LookedUp as Log};
 use crate::partitions::lane_partitions::SourceTopic;
+use crate::partitions::policy::Policies;
 use crate::partitions::rounds::{Answer, Request};
 use crate::source::discovery::Topics;
 
@@ -38,6 +40,8 @@ pub struct LookUp<'a> {
     /// Topics that were announced before.
     pub announced: &'a HashSet<Arc<str>>,
     pub deletions: &'a Deletions,
+    /// Policies that the receiver follows by itself; none if it cannot.
+    pub policies: &'a Policies,
 }
 
 /// Looks partitions up, and announces their topics that were not announced before. Blocks on the source. A partition or
@@ -176,7 +180,7 @@ fn announce<'r>(
     asked: &'r [Request],
     announcements: &mut Vec<Control>,
 ) -> Result<Found<&'r Arc<str>, ()>, KafkaError> {
-    let LookUp { catalog, announced, deletions, .. } = *terms;
+    let LookUp { catalog, announced, deletions, policies, .. } = *terms;
     let new: BTreeSet<_> =
         asked.iter().map(|request| &request.candidate.at.topic).filter(|topic| !announced.contains(*topic)).collect();
     let names: Vec<_> = new.iter().map(|name| name.to_string()).collect();
@@ -186,11 +190,11 @@ fn announce<'r>(
         match configs {
             Ok(entries) => {
                 deletions.handle_settings(name, &settings_of(entries.clone()));
-                announcements.push(announcement(known[&**name], entries));
+                announcements.extend(announcement(known[&**name], entries, policies));
             }
             Err(error) if matches!(error.fault, KafkaFault::Unauthorized | KafkaFault::UnknownTopic) => {
                 tracing::warn!(topic = %name, %error, "could not read the topic's configuration; the target gets defaults");
-                announcements.push(announcement(known[&**name], Vec::new()));
+                announcements.extend(announcement(known[&**name], Vec::new(), policies));
             }
             Err(error) => drop(failed.insert(name, Err(error))),
         }
@@ -198,8 +202,9 @@ fn announce<'r>(
     Ok(failed)
 }
 
-/// Returns the message that announces a topic. Entries too long for the wire, which no receiver applies, are left out.
-fn announcement(topic: &SourceTopic, entries: Vec<ConfigEntry>) -> Control {
+/// Returns the messages that announce a topic, `Topic` first. Entries too long for the wire, which no receiver applies, are
+/// left out.
+fn announcement(topic: &SourceTopic, entries: Vec<ConfigEntry>, policies: &Policies) -> impl Iterator<Item = Control> {
     let configs = entries
         .into_iter()
         .filter(|entry| entry.set_on_topic && entry.name.len() <= STRING_MAX && entry.value.len() <= STRING_MAX)
@@ -207,13 +212,15 @@ fn announcement(topic: &SourceTopic, entries: Vec<ConfigEntry>) -> Control {
         .take(TOPIC_CONFIGS_MAX)
         .collect();
     let clusters = topic.origin.clusters().to_vec();
-    Control::Topic { topic: topic.name.to_string(), topic_id: topic.id, configs, clusters }
+    let policy = policies.skips(&topic.name, HaltReason::RecordRejected);
+    let skip = policy.map(|policy| Control::SkipRefused { topic: topic.name.to_string(), policy: policy.to_owned() });
+    let topic = Control::Topic { topic: topic.name.to_string(), topic_id: topic.id, configs, clusters };
+    [topic].into_iter().chain(skip)
 }
 
 #[cfg(test)]
 mod tests {
     use testkit::{MemoryCatalog, topic_id};
-    use wire::halt::HaltReason;
     use wire::ids::{Epoch, LaneId, Slot};
 
     use super::*;
@@ -235,7 +242,10 @@ mod tests {
     fn looked_up(catalog: &dyn Catalog, topics: &Topics, requests: Vec<Request>, start: Start) -> LookedUp {
         let announced = HashSet::new();
         let deletions = Deletions::default();
-        look_up(&LookUp { catalog, topics, start, announced: &announced, deletions: &deletions }, requests)
+        let policies = Policies::default();
+        let terms =
+            LookUp { catalog, topics, start, announced: &announced, deletions: &deletions, policies: &policies };
+        look_up(&terms, requests)
     }
 
     /// Returns the offer of a topic that discovery found with this id.

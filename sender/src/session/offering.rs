@@ -19,6 +19,7 @@ use crate::config::Start;
 use crate::partitions::deletions::Deletions;
 use crate::partitions::lane_partitions::Due;
 use crate::partitions::offers::{self, LookUp, LookedUp};
+use crate::partitions::policy::Policies;
 use crate::partitions::rounds::{Request, Rounds};
 use crate::source::discovery::Discovered;
 
@@ -32,6 +33,8 @@ pub struct Offering {
     /// Position at which partitions without a stored one start.
     pub start: Start,
     pub deletions: Arc<Deletions>,
+    /// Policies for halts.
+    pub policies: Arc<Policies>,
 }
 
 /// Look-up in flight, for some lanes.
@@ -134,11 +137,17 @@ impl Offers {
     /// Asks the source with the current topics: a topic that was deleted meanwhile does not wait.
     fn look_up(&self, lanes: Vec<(LaneId, Epoch)>, requests: Vec<Request>) -> InFlight {
         let topics = Arc::clone(&self.topics.borrow().topics);
-        let Offering { catalog, start, deletions } = self.offering.clone();
+        let Offering { catalog, start, deletions, policies } = self.offering.clone();
         let announced = self.announced.clone();
         let look_up = move || {
-            let terms =
-                LookUp { catalog: &*catalog, topics: &topics, start, announced: &announced, deletions: &deletions };
+            let terms = LookUp {
+                catalog: &*catalog,
+                topics: &topics,
+                start,
+                announced: &announced,
+                deletions: &deletions,
+                policies: &policies,
+            };
             offers::look_up(&terms, requests)
         };
         InFlight { lanes, task: tokio::task::spawn_blocking(look_up) }
@@ -147,11 +156,14 @@ impl Offers {
     /// Sends the offers of a look-up. False: the session is over.
     async fn send(&mut self, lanes: &[(LaneId, Epoch)], found: LookedUp) -> bool {
         let LookedUp { mut announcements, answers } = found;
-        let mut is_new = |message: &Control| match message {
-            Control::Topic { topic, .. } => self.announced.insert(topic.as_str().into()),
-            _ => true,
-        };
-        announcements.retain(&mut is_new);
+        let mut is_new = false;
+        announcements.retain(|message| {
+            // What follows a topic is about the same topic.
+            if let Control::Topic { topic, .. } = message {
+                is_new = self.announced.insert(topic.as_str().into());
+            }
+            is_new
+        });
         for message in announcements.into_iter().chain(self.rounds.handle_answers(lanes, answers)) {
             if self.control.send(message).await.is_err() {
                 return false;

@@ -52,6 +52,10 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
             check_lane(lane.0)?;
             ensure(*at >= 0, "time below 0")
         }
+        Control::SkipRefused { topic, policy } => {
+            check_topic(topic)?;
+            within("policy", policy.len(), STRING_MAX)
+        }
         Control::Offer { lane, partitions, .. } => {
             check_lane(lane.0)?;
             within("offered partitions", partitions.len(), OFFER_PARTITIONS_MAX)?;

@@ -82,6 +82,7 @@ control_kinds! {
     35 "↔" PartitionHalted { lane, epoch, slot, position, reason, detail };
     36 "→" Settings { topics };
     37 "←" StoredAt { lane, epoch, slot, at };
+    38 "→" SkipRefused { topic, policy };
     40 "→" TopicsGone { topics };
     41 "←" Orphaned { topics, others };
     42 "→" Forget { topic, asked, reason };
