@@ -185,7 +185,8 @@ impl Offered {
             record.leader_epoch = -1;
         } else if jump.to != stored.position {
             record.leader_epoch = -1;
-            record.skipped += u64::try_from(jump.to.0 - stored.position.0).unwrap_or(0);
+            let skipped = u64::try_from(jump.to.0.saturating_sub(stored.position.0)).unwrap_or(0);
+            record.skipped = record.skipped.saturating_add(skipped);
         }
         Answer::Begin(Box::new(record))
     }

@@ -6,6 +6,7 @@ pub(crate) mod blocking;
 pub(crate) mod condition;
 pub(crate) mod left_out;
 pub(crate) mod limits;
+pub(crate) mod refused_topics;
 pub(crate) mod registry;
 pub mod state_topic;
 pub(crate) mod weaker;
@@ -37,6 +38,7 @@ use crate::link::blocking::Blocking;
 use crate::link::condition::LinkCondition;
 use crate::link::left_out::LeftOut;
 use crate::link::limits::LinkLimits;
+use crate::link::refused_topics::RefusedTopics;
 use crate::link::state_topic::StateTopicError;
 use crate::link::weaker::WeakerTopics;
 use crate::session::ledger::Ledger;
@@ -74,6 +76,8 @@ pub struct ServedLink {
     pub counts: SessionCounts,
     /// Settings that its created topics lack.
     pub left_out: Arc<LeftOut>,
+    /// Topics whose target topics the cluster refuses.
+    pub refused_topics: Arc<RefusedTopics>,
     /// Reason why the stored state refused the last session; `None` once a lane was opened.
     pub refused: Lock<Option<String>>,
     /// Target topics that delete earlier or accept less than their source topics.
@@ -133,6 +137,7 @@ impl ServedLink {
             closes: Lock::default(),
             counts: SessionCounts::default(),
             left_out: Arc::default(),
+            refused_topics: Arc::default(),
             refused: Lock::default(),
             weaker: WeakerTopics::default(),
             condition: LinkCondition::default(),

@@ -24,6 +24,7 @@ use bytes::Bytes;
 use kafka::KafkaError;
 use wire::compress::Codec;
 use wire::control::Control;
+use wire::error::PeerMisbehaved;
 use wire::frame::{FrameBuilder, FrameHead, RecordRef};
 use wire::halt::HaltReason;
 use wire::hello::{FEATURE_LZ4, FEATURE_ZSTD};
@@ -94,6 +95,17 @@ pub struct Freed {
     pub raw_bytes: u64,
     /// Positions up to which partitions are known to be committed, for reports only: a sender never resumes from acks.
     pub positions: Vec<(Slot, Position)>,
+}
+
+/// Reasons why a lane did not take a message of the receiver.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LaneError {
+    /// The source's reader failed: the whole sender must start over.
+    #[error(transparent)]
+    Source(#[from] KafkaError),
+    /// The receiver broke the protocol: the session must end.
+    #[error(transparent)]
+    Peer(#[from] PeerMisbehaved),
 }
 
 /// Lane of a link at the sender.
@@ -233,14 +245,15 @@ impl<R: LaneReader> Lane<R> {
     }
 
     /// Reads partitions from the positions that the receiver has stated.
-    pub fn handle_partitions(&mut self, epoch: Epoch, assignments: &[Assignment]) -> Result<(), KafkaError> {
+    pub fn handle_partitions(&mut self, epoch: Epoch, assignments: &[Assignment]) -> Result<(), LaneError> {
         let Some(lane) = self.at(epoch) else { return Ok(()) };
         for assignment in assignments {
             let reading = Reading { next: assignment.position, leader_epoch: assignment.leader_epoch };
-            let earlier = lane.open.reading.insert(assignment.slot, reading);
-            assert!(earlier.is_none(), "slot {} is used once per epoch", assignment.slot);
+            if lane.open.reading.insert(assignment.slot, reading).is_some() {
+                return Err(PeerMisbehaved::SlotOpen(assignment.slot).into());
+            }
         }
-        lane.reader.assign(assignments)
+        Ok(lane.reader.assign(assignments)?)
     }
 
     /// Stops reading a partition that the receiver has halted. A halt that this end was about to report for the same
@@ -268,16 +281,20 @@ impl<R: LaneReader> Lane<R> {
     }
 
     /// Handles that frames up to `sequence` are committed. Acks of another epoch free nothing.
-    pub fn handle_ack(&mut self, epoch: Epoch, sequence: Sequence) -> Freed {
+    pub fn handle_ack(&mut self, epoch: Epoch, sequence: Sequence) -> Result<Freed, PeerMisbehaved> {
         let mut freed = Freed::default();
-        let Some(lane) = self.at(epoch) else { return freed };
+        let Some(lane) = self.at(epoch) else { return Ok(freed) };
+        let next = lane.open.sequence;
+        if sequence >= next {
+            return Err(PeerMisbehaved::AckOfUnsent { next, found: sequence });
+        }
         let acked = lane.open.in_flight.partition_point(|frame| frame.sequence <= sequence);
         for frame in lane.open.in_flight.drain(..acked) {
             freed.credit += frame.charge;
             freed.raw_bytes += frame.raw_bytes;
             freed.positions.extend(frame.positions);
         }
-        freed
+        Ok(freed)
     }
 
     /// Returns the credit that the caller must request now, once.

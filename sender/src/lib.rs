@@ -65,7 +65,7 @@ pub use dispatch::dispatcher::{CreditUsage, Dispatcher, Turn};
 pub use dispatch::striping::{Again, ChannelId, FrameId, Striping};
 pub use lane::latency::{FrameTimes, Latency, Packed, Stage, Taken, Window};
 pub use lane::thread::{Command as LaneCommand, LaneHandle, SessionPart};
-pub use lane::{Lane, Packing};
+pub use lane::{Lane, LaneError, Packing};
 pub use partitions::deletions::Deletions;
 pub use partitions::lane_partitions::{LanePartitions, SourceTopic};
 pub use partitions::offers::{LookUp, look_up};
@@ -73,6 +73,5 @@ pub use partitions::policy::{Policies, Policy, Rule};
 pub use partitions::rounds::Rounds;
 pub use partitions::router::Router;
 pub use session::{
-    ChannelDialer, HandshakeError, Handshaken, Identity, Offering, REDIAL_MAX, REDIAL_MIN, Session, SessionEnd,
-    shake_hands,
+    ChannelDialer, Handshaken, Identity, Offering, REDIAL_MAX, REDIAL_MIN, Session, SessionEnd, shake_hands,
 };

@@ -10,3 +10,4 @@ pub(crate) mod policy;
 pub(crate) mod resume;
 pub(crate) mod rounds;
 pub(crate) mod router;
+mod slots;

@@ -10,6 +10,7 @@ use kafka::{KafkaError, Properties};
 use service::config::list_of;
 use service::live::Live;
 use service::lock::Lock;
+use service::log_limit::LogLimit;
 use service::shutdown::{Phase, Shutdown};
 use service::tls::{Credentials, End, TlsError};
 use tokio::sync::watch;
@@ -31,8 +32,7 @@ use crate::lane::Packing;
 use crate::lane::pool::LaneThreads;
 use crate::rate;
 use crate::session::{
-    ChannelDialer, HandshakeError, Handshaken, Identity, Offering, Probe, REDIAL_MAX, REDIAL_MIN, Session, SessionEnd,
-    shake_hands,
+    ChannelDialer, Handshaken, Identity, Offering, Probe, REDIAL_MAX, REDIAL_MIN, Session, SessionEnd, shake_hands,
 };
 use crate::source::Source;
 use crate::source::discovery::{self, Discovered, ListError, TopicLister, TopicWatcher};
@@ -40,8 +40,8 @@ use crate::source::kafka::KafkaSource;
 use crate::source::origins::reading::{KafkaStateLog, StateLog};
 use crate::stop_reason::StopReason;
 
-/// Wait before dialling again where only a new certificate or name can help.
-const BARRED_RETRY: Duration = Duration::from_secs(10);
+/// Wait before dialling again where only an operator can help: a certificate, a name, or a receiver with a bug.
+const FAULT_RETRY: Duration = Duration::from_secs(10);
 /// Time for a session to end by itself when the source has become another cluster.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Wait before a source that does not answer is asked again.
@@ -312,7 +312,7 @@ impl<S: Source> SenderLoop<S> {
         };
         let handshake = tokio::select! {
             handshake = self.shake_hands(first, &identity, stand_by, &mut live, &classes) => handshake,
-            () = shutdown.reached(Phase::Drain) => Err(SessionEnd::Drained.into()),
+            () = shutdown.reached(Phase::Drain) => Err(SessionEnd::Drained),
         };
         if let Some(probe) = probe
             && let Err(reason) = probe.finish(handshake.is_ok()).await
@@ -321,14 +321,17 @@ impl<S: Source> SenderLoop<S> {
         }
         let handshake = match handshake {
             Ok(handshake) => handshake,
-            Err(HandshakeError::Ended(end)) => return Ok(end),
-            Err(error) => return Ok(SessionEnd::Lost(error.to_string())),
+            Err(end) => return Ok(end),
         };
         self.check_target(first, &handshake.welcome.cluster_id)?;
         let table = match ClassTable::of(handshake.welcome.classes.clone()) {
             Ok(table) if table.default_class().count == self.config.lanes => table,
             Ok(_) => return Ok(SessionEnd::Lost("receiver states another number of lanes".to_owned())),
-            Err(error) => return Ok(SessionEnd::Lost(format!("receiver's welcome: {error}"))),
+            Err(error) => {
+                let close = Close::new(CloseCode::Misbehaved, format!("the receiver's welcome: {error}"));
+                transport::control::close(&first.connection, &close);
+                return Ok(SessionEnd::Misbehaved(close));
+            }
         };
         tracing::info!(receiver = %first.connection.remote_address(), "session began");
         self.backoff.reset();
@@ -412,18 +415,21 @@ impl<S: Source> SenderLoop<S> {
         stand_by: bool,
         live: &mut Live<Config>,
         classes: &Classes,
-    ) -> Result<Handshaken, HandshakeError> {
+    ) -> Result<Handshaken, SessionEnd> {
         let mut topics = self.topics.clone();
+        let mut lines = LogLimit::default();
         let on_standby = |behind: &str| {
-            tracing::info!(behind, "on standby: another sender holds the link");
+            if let Some(left_out) = lines.poll(std::time::Instant::now()) {
+                tracing::info!(behind, left_out, "on standby: another sender holds the link");
+            }
             self.board.publish(|published| published.state = State::Standby { behind: behind.to_owned() });
         };
         tokio::select! {
             handshake = shake_hands(&first.connection, identity, stand_by, on_standby) => handshake,
             Ok(_) = topics.wait_for(|found| found.filter_hash != identity.filter_hash) => {
-                Err(SessionEnd::Reconfigured.into())
+                Err(SessionEnd::Reconfigured)
             }
-            () = classes_changed(live, classes) => Err(SessionEnd::Reconfigured.into()),
+            () = classes_changed(live, classes) => Err(SessionEnd::Reconfigured),
         }
     }
 
@@ -444,8 +450,12 @@ impl<S: Source> SenderLoop<S> {
                 Ok(NextStep::Dial { after: Duration::ZERO, stand_by: false })
             }
             SessionEnd::Barred(reason) => {
-                tracing::error!(reason, retry_in = ?BARRED_RETRY, "cannot establish a session: certificate or name refused");
-                Ok(NextStep::Dial { after: BARRED_RETRY, stand_by: false })
+                tracing::error!(reason, retry_in = ?FAULT_RETRY, "cannot establish a session: certificate or name refused");
+                Ok(NextStep::Dial { after: FAULT_RETRY, stand_by: false })
+            }
+            SessionEnd::Misbehaved(Close { code, detail }) => {
+                tracing::error!(code = code.name(), detail, retry_in = ?FAULT_RETRY, "receiver broke the protocol; session ended");
+                Ok(NextStep::Dial { after: FAULT_RETRY, stand_by: false })
             }
             SessionEnd::Lost(reason) => {
                 // Each dial of a long outage ends alike; only the first is logged at info.

@@ -21,13 +21,15 @@ use std::time::Duration;
 
 use quinn::Connection;
 use service::live::Live;
+use service::log_limit::LogLimit;
 use service::shutdown::{Phase, Shutdown};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use transport::control::close;
 use wire::close::{Close, CloseCode};
 use wire::control::{Control, LaneClosedReason, Welcome};
-use wire::halt::HaltReason;
+use wire::error::PeerMisbehaved;
+use wire::halt::{HaltReason, is_word};
 use wire::hello::{FEATURE_FORGET, FEATURE_SETTINGS, FEATURE_SKIP_REFUSED};
 use wire::ids::{Epoch, LaneId, Position, Slot};
 use wire::partition::Partition;
@@ -48,10 +50,11 @@ use crate::source::discovery::Discovered;
 use channels::ChannelSupervisor;
 pub use channels::{ChannelDialer, REDIAL_MAX, REDIAL_MIN};
 use conditions::Conditions;
+use end::Inbound;
 pub use end::SessionEnd;
 use gone_topics::GoneTopics;
 use halting::Halting;
-pub use handshake::{HandshakeError, Handshaken, Identity, ask_admission, shake_hands};
+pub use handshake::{Handshaken, Identity, ask_admission, shake_hands};
 pub use offering::Offering;
 use opening::Reopen;
 pub(crate) use probe::Probe;
@@ -100,6 +103,8 @@ struct Active<'a> {
     left_out: LeftOut,
     supervisor: ChannelSupervisor,
     conditions: Conditions,
+    /// Limit on the log lines that messages of the receiver cause.
+    lines: LogLimit,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -113,14 +118,10 @@ impl Session<'_> {
     pub async fn run(self, handshake: Handshaken, shutdown: Shutdown) -> SessionEnd {
         let connection = self.channels.first.connection.clone();
         let Handshaken { reader, writer, welcome } = handshake;
-        let (incoming_in, mut incoming) = mpsc::channel(INCOMING_QUEUE);
+        let (incoming_in, incoming) = mpsc::channel(INCOMING_QUEUE);
         let (outgoing, outgoing_out) = mpsc::channel(CONTROL_QUEUE);
         let (dues, dues_out) = mpsc::channel(self.lanes.len() * 2 + 16);
-        let reading = tokio::spawn(async move {
-            if let Err(error) = reader.run(incoming_in).await {
-                tracing::error!(%error, "receiver sent an invalid control message");
-            }
-        });
+        let mut reading = tokio::spawn(reader.run(incoming_in));
         let writing = tokio::spawn(writer.run(outgoing_out));
         let mut offering = self.offering.clone();
         if welcome.features & FEATURE_SKIP_REFUSED == 0 {
@@ -136,16 +137,15 @@ impl Session<'_> {
             known: HashMap::new(),
         };
         let watching = tokio::spawn(watching.run(self.topics.clone()));
-        let mut active = Active::new(self, &welcome, outgoing, dues);
-        let end = active.run(&mut incoming, &shutdown).await;
+        let (faults_in, faults) = mpsc::channel(1);
+        let mut active = Active::new(self, &welcome, outgoing, dues, faults_in);
+        let mut inbound = Inbound { incoming, reading: &mut reading, faults };
+        let end = active.run(&mut inbound, &shutdown).await;
         for lane in active.session.lanes {
             // A full mailbox belongs to a lane that is stuck; the process then ends by its own rules.
             let _ = lane.mailbox.push(Command::Close);
         }
-        let last_words = match &end {
-            SessionEnd::SourceChanged(close) => close.clone(),
-            end => Close::normal(end.to_string()),
-        };
+        let last_words = end.last_words();
         if last_words.code != CloseCode::Normal {
             active.send(Control::Close(last_words.clone()));
         }
@@ -160,7 +160,13 @@ impl Session<'_> {
 }
 
 impl<'a> Active<'a> {
-    fn new(session: Session<'a>, welcome: &Welcome, control: mpsc::Sender<Control>, dues: mpsc::Sender<Due>) -> Self {
+    fn new(
+        session: Session<'a>,
+        welcome: &Welcome,
+        control: mpsc::Sender<Control>,
+        dues: mpsc::Sender<Due>,
+        faults: mpsc::Sender<PeerMisbehaved>,
+    ) -> Self {
         let dispatcher = session.dispatcher.clone();
         let credit = welcome.credit;
         let packing = session.packing.agreed(welcome.features).within(dispatcher.request_max(), credit.reserve);
@@ -195,7 +201,7 @@ impl<'a> Active<'a> {
             session,
             connection,
             partitions: LanePartitions::new(router).towards(&welcome.cluster_id).with_features(welcome.features),
-            part: SessionPart { dispatcher, control, packing, latency },
+            part: SessionPart { dispatcher, control, packing, latency, faults },
             dues,
             reopen: Reopen::new(lanes),
             opened: HashMap::new(),
@@ -206,22 +212,24 @@ impl<'a> Active<'a> {
             left_out: LeftOut::default(),
             supervisor,
             conditions,
+            lines: LogLimit::default(),
         }
     }
 
-    async fn run(&mut self, incoming: &mut mpsc::Receiver<Control>, shutdown: &Shutdown) -> SessionEnd {
+    async fn run(&mut self, inbound: &mut Inbound<'_>, shutdown: &Shutdown) -> SessionEnd {
         let mut clock = tokio::time::interval(CLOCK_INTERVAL);
         let mut drain_until = None;
         let mut requests = self.session.board.take_requests();
         loop {
             let reopen_at = self.reopen.next_timeout();
             tokio::select! {
-                message = incoming.recv() => {
-                    let Some(message) = message else { return self.lost() };
-                    if let Err(end) = self.handle_all(message, incoming) {
+                message = inbound.incoming.recv() => {
+                    let Some(message) = message else { return inbound.end(&self.connection).await };
+                    if let Err(end) = self.handle_all(message, &mut inbound.incoming) {
                         return end;
                     }
                 }
+                Some(fault) = inbound.faults.recv() => return SessionEnd::misbehaved(fault),
                 changed = self.session.topics.changed() => {
                     if changed.is_err() {
                         return SessionEnd::Lost("discovery ended".to_owned());
@@ -300,7 +308,7 @@ impl<'a> Active<'a> {
     fn handle(&mut self, message: Control) -> Result<(), SessionEnd> {
         match message {
             Control::LaneOpen { lane, epoch } => {
-                self.partitions.handle_lane_open(lane, epoch);
+                self.partitions.handle_lane_open(lane, epoch)?;
                 self.halting.forget_attempts(|at| self.partitions.lane(at) == lane);
                 self.command(lane, Command::Open { epoch, session: self.part.clone() })?;
                 self.offer_due();
@@ -314,11 +322,11 @@ impl<'a> Active<'a> {
                 Ok(())
             }
             Control::PartitionOpen { lane, epoch, slot, position, leader_epoch } => {
-                if let Some(lost) = self.lost_deletions(lane, epoch, slot, position) {
+                if let Some(lost) = self.lost_deletions(lane, epoch, slot, position)? {
                     self.send(lost);
                     return Ok(());
                 }
-                if let Some(partition) = self.partitions.handle_partition_open(lane, epoch, slot) {
+                if let Some(partition) = self.partitions.handle_partition_open(lane, epoch, slot)? {
                     // Before an operator who waits for it gets the answer.
                     if let Some(handle) = self.session.lanes.get(usize::from(lane.0)) {
                         handle.progress.handle_lifted(partition);
@@ -363,20 +371,27 @@ impl<'a> Active<'a> {
                 self.publish_gone();
                 Ok(())
             }
-            _ => Err(SessionEnd::Lost("receiver sent a control message that is not valid in a session".to_owned())),
+            other => Err(PeerMisbehaved::UnexpectedMessage(wire::codec::control_name(&other)).into()),
         }
     }
 
     /// Returns the halt of a partition that the receiver opened, but that may have missed deletions.
-    fn lost_deletions(&mut self, lane: LaneId, epoch: Epoch, slot: Slot, position: Position) -> Option<Control> {
-        let at = self.partitions.partition(lane, epoch, slot)?.clone();
+    fn lost_deletions(
+        &mut self,
+        lane: LaneId,
+        epoch: Epoch,
+        slot: Slot,
+        position: Position,
+    ) -> Result<Option<Control>, SessionEnd> {
+        let Some(at) = self.partitions.partition(lane, epoch, slot).cloned() else { return Ok(None) };
         let reason = HaltReason::DeletesLost.word();
         let is_accepted = self.partitions.halt(&at).is_some_and(|halt| halt.reason == reason);
         let now = transport::clock::unix_millis();
-        let detail = self.session.offering.deletions.handle_open(&at, position, now, is_accepted)?;
+        let detail = self.session.offering.deletions.handle_open(&at, position, now, is_accepted);
+        let Some(detail) = detail else { return Ok(None) };
         self.partitions.handle_partition_open(lane, epoch, slot)?;
         let reason = reason.to_owned();
-        Some(Control::PartitionHalted { lane, epoch, slot, position: Position(-1), reason, detail })
+        Ok(Some(Control::PartitionHalted { lane, epoch, slot, position: Position(-1), reason, detail }))
     }
 
     /// Halts running partitions that may have missed deletions.
@@ -390,17 +405,19 @@ impl<'a> Active<'a> {
     }
 
     fn handle_lane_closed(&mut self, lane: LaneId, reason: LaneClosedReason, detail: &str) -> Result<(), SessionEnd> {
-        self.partitions.handle_lane_closed(lane);
-        match reason {
-            LaneClosedReason::SessionEnded => {}
-            LaneClosedReason::TargetFailed => {
-                tracing::warn!(%lane, detail, "lane closed by the receiver; opening it again")
-            }
-            LaneClosedReason::Superseded => {
-                tracing::error!(%lane, detail, "lane contested: another receiver opened it")
-            }
-            LaneClosedReason::Refused => {
-                tracing::error!(%lane, detail, "receiver refuses to open the lane; see the detail")
+        self.partitions.handle_lane_closed(lane)?;
+        if let Some(left_out) = self.lines.poll(std::time::Instant::now()) {
+            match reason {
+                LaneClosedReason::SessionEnded => {}
+                LaneClosedReason::TargetFailed => {
+                    tracing::warn!(%lane, detail, left_out, "lane closed by the receiver; opening it again")
+                }
+                LaneClosedReason::Superseded => {
+                    tracing::error!(%lane, detail, left_out, "lane contested: another receiver opened it")
+                }
+                LaneClosedReason::Refused => {
+                    tracing::error!(%lane, detail, left_out, "receiver refuses to open the lane; see the detail")
+                }
             }
         }
         if let Some(handle) = self.session.lanes.get(usize::from(lane.0)) {
@@ -449,8 +466,11 @@ impl<'a> Active<'a> {
     /// The receiver halted a partition, by itself or as this end requested.
     fn handle_halted(&mut self, at: SlotAt, halt: Halt, detail: &str) -> Result<(), SessionEnd> {
         let SlotAt { lane, epoch, slot } = at;
-        let partition = self.partitions.handle_partition_halted(lane, epoch, slot, halt.clone());
-        let Some(partition) = partition.cloned() else { return Ok(()) };
+        if !is_word(&halt.reason) {
+            return Err(PeerMisbehaved::Invalid("the reason of a halt is no word of `a-z 0-9 -`").into());
+        }
+        let partition = self.partitions.handle_partition_halted(lane, epoch, slot, halt.clone())?;
+        let Some(partition) = partition else { return Ok(()) };
         if let Some(opened) = self.opened.get_mut(&(lane, epoch)) {
             opened.retain(|assignment| assignment.slot != slot);
         }
@@ -464,7 +484,9 @@ impl<'a> Active<'a> {
         if self.partitions.halt(&partition).is_none_or(|stored| stored.reason != halt.reason) {
             // The request failed: status still shows the halt that it was to lift.
             let Partition { topic, partition } = &partition;
-            tracing::warn!(%topic, partition, reason = halt.reason, detail, "halt not lifted");
+            if let Some(left_out) = self.lines.poll(std::time::Instant::now()) {
+                tracing::warn!(%topic, partition, reason = halt.reason, detail, left_out, "halt not lifted");
+            }
         } else if let Some(handle) = self.session.lanes.get(usize::from(lane.0)) {
             handle.progress.record_halt(&partition, slot, halt.position, &halt.reason, detail);
         }
@@ -483,7 +505,9 @@ impl<'a> Active<'a> {
         let now = transport::clock::unix_millis();
         if let Ok(Some(lift)) = halt.lift(ResumeAction::Skip, now, why) {
             let Partition { topic, partition } = &at;
-            tracing::warn!(%topic, partition, reason = halt.reason, why, "skipping what cannot be carried");
+            if let Some(left_out) = self.lines.poll(std::time::Instant::now()) {
+                tracing::warn!(%topic, partition, reason = halt.reason, why, left_out, "skipping what cannot be carried");
+            }
             self.partitions.offer_again(&at, Some(lift));
             self.halting.handle_attempt(at, halt);
             self.offer_due();
@@ -535,10 +559,7 @@ impl<'a> Active<'a> {
 
     fn command(&self, lane: LaneId, command: Command) -> Result<(), SessionEnd> {
         let handle = self.session.lanes.get(usize::from(lane.0));
-        let handle = handle.ok_or_else(|| {
-            let last = self.session.lanes.len().saturating_sub(1);
-            SessionEnd::Lost(format!("receiver referred to lane {lane}; this link has lanes 0 to {last}"))
-        })?;
+        let handle = handle.ok_or(PeerMisbehaved::UnknownLane(lane))?;
         let pushed = handle.mailbox.push(command);
         pushed.map_err(|_| SessionEnd::Lost(format!("lane {lane} is stuck: its mailbox is full")))
     }
@@ -547,10 +568,6 @@ impl<'a> Active<'a> {
         if self.part.control.try_send(message).is_err() {
             tracing::debug!("control queue is full or closed; the session is about to end");
         }
-    }
-
-    fn lost(&self) -> SessionEnd {
-        SessionEnd::of(&self.connection, || "control stream ended".to_owned())
     }
 }
 

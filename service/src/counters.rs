@@ -8,7 +8,7 @@ macro_rules! add_fields {
             type Output = Self;
 
             fn add(self, other: Self) -> Self {
-                Self { $($field: self.$field + other.$field),+ }
+                Self { $($field: self.$field.saturating_add(other.$field)),+ }
             }
         }
     };

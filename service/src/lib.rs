@@ -10,6 +10,7 @@
 //! - [`admin`]: the HTTP port for health, metrics, status and commands
 //! - [`metrics`](mod@metrics): tables of metrics, read at each scrape
 //! - [`format`](mod@format): numbers formatted for people
+//! - [`log_limit`]: a limit on lines about what a peer says
 //! - [`logging`]: one line per event, for people or machines
 //! - [`bell`], [`mailbox`]: wake-up calls and work for another thread
 //! - [`add_fields!`]: sums of structs of counters
@@ -29,6 +30,7 @@ mod counters;
 pub mod format;
 pub mod live;
 pub mod lock;
+pub mod log_limit;
 pub mod logging;
 pub mod mailbox;
 pub mod metrics;

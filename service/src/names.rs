@@ -30,6 +30,19 @@ pub fn is_plain(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte))
 }
 
+/// Limit of a class's name in bytes.
+const CLASS_NAME_BYTES_MAX: usize = 64;
+
+/// True if a text can be the name of a class: 1 to 64 of `a-z 0-9 . _ -`.
+pub fn is_class_name(name: &str) -> bool {
+    (1..=CLASS_NAME_BYTES_MAX).contains(&name.len()) && is_plain(name)
+}
+
+/// True if a text can be the name of an instance, or Kafka's id of a cluster: 1 to 253 visible ASCII characters.
+pub fn is_id(text: &str) -> bool {
+    (1..=INSTANCE_NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 impl LinkName {
     /// Parses `name`; the error says which rule it breaks.
     pub fn parse(name: &str) -> Result<Self, String> {
@@ -47,8 +60,7 @@ impl LinkName {
 impl InstanceName {
     /// Parses `name`; the error says which rule it breaks.
     pub fn parse(name: &str) -> Result<Self, String> {
-        if name.is_empty() || name.len() > INSTANCE_NAME_BYTES_MAX || !name.bytes().all(|byte| byte.is_ascii_graphic())
-        {
+        if !is_id(name) {
             return Err(format!(
                 "\"{name}\" is no instance name: use 1 to {INSTANCE_NAME_BYTES_MAX} visible ASCII characters"
             ));
@@ -130,6 +142,16 @@ mod tests {
         assert!(!InstanceName::of_host().is_empty());
         InstanceName::parse("a b").unwrap_err();
         InstanceName::parse("").unwrap_err();
+    }
+
+    #[test]
+    fn names_of_a_peer_have_their_grammar() {
+        assert!(is_class_name("bulk-7") && is_class_name(&"a".repeat(64)));
+        for bad in ["", "../a", "Bulk", "a b", "a\n", &"a".repeat(65)] {
+            assert!(!is_class_name(bad), "{bad:?}");
+        }
+        assert!(is_id("5L6g3nShT-eMCtK--X86sw") && is_id("../a"));
+        assert!(!is_id("") && !is_id("a b") && !is_id("ä") && !is_id(&"a".repeat(254)));
     }
 
     #[test]

@@ -23,6 +23,18 @@ pub struct TopicFilter {
     forward: Vec<TopicPattern>,
 }
 
+/// Checks that Kafka takes a text for the name of a topic.
+/// Error: a sentence that says why not.
+pub fn check_kafka_name(name: &str) -> Result<(), String> {
+    if name.len() > TOPIC_NAME_MAX {
+        return Err(format!("a name has {} characters, Kafka allows {TOPIC_NAME_MAX}: {name}", name.len()));
+    }
+    if name.is_empty() || matches!(name, "." | "..") || !name.bytes().all(is_name_byte) {
+        return Err(format!("Kafka allows names of `a-z A-Z 0-9 . _ -`, and neither \".\" nor \"..\": {name:?}"));
+    }
+    Ok(())
+}
+
 impl TopicPattern {
     /// Parses one entry; the error says what is wrong with it.
     pub fn parse(written: &str) -> Result<Self, String> {

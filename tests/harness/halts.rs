@@ -12,7 +12,8 @@ use crate::process::Process;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Halts of partitions of which nothing was ever carried: the receiver has no position for them.
-const WITHOUT_POSITION: [&str; 3] = ["target-not-empty", "target-too-few-partitions", "origin-unknown"];
+const WITHOUT_POSITION: [&str; 4] =
+    ["target-not-empty", "target-too-few-partitions", "target-refused", "origin-unknown"];
 /// Reason of partitions that wait for the target: they are shown as waiting, not as halted.
 const WAITS: &str = "target-unavailable";
 

@@ -4,12 +4,14 @@
 //! - [`Attacker::dial`] connects with an [`tls::Identity`] or without; [`Peer`] is the connection
 //! - [`Peer::control`] opens the control stream, which sends [`messages`] and reads the receiver's
 //! - [`Attacker::session`] opens a session as a sender does, to go wrong from there; [`frames`] are its records
+//! - [`receiver`] is the other way round: a receiver that lies to a sender
 //! - [`datagrams`] builds QUIC's first packets without a connection, and sends many of them
 
 pub(crate) mod datagrams;
 pub(crate) mod frames;
 pub(crate) mod gaps;
 pub(crate) mod messages;
+pub(crate) mod receiver;
 pub(crate) mod tls;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -20,5 +20,6 @@ mod attacker;
 mod handshakes;
 mod held;
 mod isolation;
+mod lies;
 mod memory;
 mod stage;

@@ -23,6 +23,7 @@ use wire::control::{Control, Hello, OfferedPartition, Range, Role};
 use wire::frame::{FrameBuilder, FrameHead, Headers, RecordRef};
 use wire::hello::{FEATURES, VERSIONS};
 use wire::ids::{Epoch, LaneId, Offset, Position, Sequence, Slot, TopicId};
+use wire::lanes::ClassRequest;
 use wire::units::Size;
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -45,6 +46,7 @@ struct Session {
     control: SendStream,
     reader: ControlReader,
     epoch: Epoch,
+    topic: String,
     _endpoint: quinn::Endpoint,
 }
 
@@ -94,7 +96,8 @@ impl Peer {
         control.write_all(first).await?;
         let reader = ControlReader::new(reader);
         let connection = dialled.connection;
-        Ok(Session { connection, control, reader, epoch: Epoch(0), _endpoint: dialled.endpoint })
+        let topic = self.topic.clone();
+        Ok(Session { connection, control, reader, epoch: Epoch(0), topic, _endpoint: dialled.endpoint })
     }
 
     /// Opens a session as a valid sender does, until the partition is open at position 0: nothing was written so far.
@@ -111,7 +114,7 @@ impl Peer {
         let topic = self.topic.clone();
         let described = Control::Topic { topic, topic_id: TOPIC_ID, configs: Vec::new(), clusters: Vec::new() };
         session.send_control(&described).await?;
-        session.send_control(&session.offer(self.partition(Slot(0)))).await?;
+        session.send_control(&session.offer(session.partition(Slot(0)))).await?;
         loop {
             match session.reader.next().await? {
                 Control::PartitionOpen { position: Position(0), .. } => return Ok(session),
@@ -124,25 +127,10 @@ impl Peer {
 }
 
 impl Peer {
-    /// Returns the offer of the only partition of its topic.
-    fn partition(&self, slot: Slot) -> OfferedPartition {
-        OfferedPartition {
-            slot,
-            topic: self.topic.clone(),
-            partition: 0,
-            topic_id: TOPIC_ID,
-            partitions: 1,
-            log_start: Position(0),
-            log_end: Position(100),
-            start: Position(0),
-            jump: None,
-        }
-    }
-
     /// Offers the open partition again: it must halt, and the session must continue.
     async fn offer_twice(&self) -> Result<()> {
         let mut session = self.open().await?;
-        session.send_control(&session.offer(self.partition(Slot(1)))).await?;
+        session.send_control(&session.offer(session.partition(Slot(1)))).await?;
         loop {
             match session.reader.next().await? {
                 Control::PartitionHalted { slot, reason, detail, .. } => {
@@ -161,6 +149,27 @@ impl Peer {
 impl Session {
     async fn send_control(&mut self, message: &Control) -> Result<()> {
         Ok(self.control.write_all(&encode_control(message)).await?)
+    }
+
+    /// Returns the offer of the only partition of its topic.
+    fn partition(&self, slot: Slot) -> OfferedPartition {
+        OfferedPartition {
+            slot,
+            topic: self.topic.clone(),
+            partition: 0,
+            topic_id: TOPIC_ID,
+            partitions: 1,
+            log_start: Position(0),
+            log_end: Position(100),
+            start: Position(0),
+            jump: None,
+        }
+    }
+
+    fn halt(&self, slot: Slot, reason: &str) -> Control {
+        let position = Position(-1);
+        let reason = reason.to_owned();
+        Control::PartitionHalted { lane: LANE, epoch: self.epoch, slot, position, reason, detail: String::new() }
     }
 
     fn offer(&self, partition: OfferedPartition) -> Control {
@@ -262,6 +271,18 @@ fn bad_hellos(peer: &Peer) -> Vec<BadHello> {
         ("garbage", vec![4, 0, 0, 0, 255, 1, 2, 3], CloseCode::BadFrame, "unknown control kind 255"),
         ("a message of 4 GiB", vec![255; 8], CloseCode::BadFrame, "exceeds the limit of 524288"),
         (
+            "a class name of other characters",
+            hello(|hello| hello.classes = vec![ClassRequest { name: "../a".to_owned(), lanes: 1, strict: false }]),
+            CloseCode::Misbehaved,
+            "invalid value: a class name is not 1 to 64 of `a-z 0-9 . _ -`",
+        ),
+        (
+            "an instance name of several lines",
+            hello(|hello| hello.instance = "a\nb".to_owned()),
+            CloseCode::Misbehaved,
+            "invalid value: the instance name is not 1 to 253 visible ASCII characters",
+        ),
+        (
             "something else first",
             encode_control(&Control::OpenLane { lane: LANE }),
             CloseCode::Misbehaved,
@@ -270,6 +291,27 @@ fn bad_hellos(peer: &Peer) -> Vec<BadHello> {
     ]
 }
 
+/// Message with a fault: its name, how it is made, and the sentence that it causes.
+type BadMessage = (&'static str, fn(&Session) -> Control, &'static str);
+
+const BAD_MESSAGES: &[BadMessage] = &[
+    ("a halt of no word", |s| s.halt(Slot(0), "no word"), "invalid value: the reason of a halt is no word"),
+    ("a halt of a slot that was never opened", |s| s.halt(Slot(3), "corrupt"), "slot 3 was never opened"),
+    ("a lane that does not exist", |_| Control::OpenLane { lane: LaneId(7) }, "lane 7 does not exist in this link"),
+    (
+        "an offer of an epoch that was never granted",
+        |s| Control::Offer {
+            lane: LANE,
+            epoch: Epoch(s.epoch.0 + 5),
+            partitions: vec![s.partition(Slot(1))],
+            last: false,
+        },
+        "was never granted; the lane is at epoch",
+    ),
+    ("a slot that is offered twice", |s| s.offer(s.partition(Slot(0))), "slot 0 was used before in this epoch"),
+    ("a message of a receiver", |s| Control::LaneOpen { lane: LANE, epoch: s.epoch }, "unexpected message LaneOpen"),
+];
+
 /// Frame with a fault: its name, how it is made, and the code and sentence that it causes.
 type BadFrame = (&'static str, fn(&Session) -> Vec<u8>, CloseCode, &'static str);
 
@@ -277,7 +319,7 @@ const BAD_FRAMES: &[BadFrame] = &[
     ("not a frame", |s| s.changed(0, b"GET"), CloseCode::BadFrame, "malformed: not a frame"),
     ("an unknown kind", |s| s.changed(3, &[9]), CloseCode::BadFrame, "unknown frame kind 9"),
     ("an unknown codec", |s| s.changed(4, &[77]), CloseCode::BadFrame, "unknown codec 77"),
-    ("another lane", |s| s.changed(8, &[1]), CloseCode::Misbehaved, "a frame for a lane that the link does not have"),
+    ("another lane", |s| s.changed(8, &[1]), CloseCode::Misbehaved, "lane 1 does not exist in this link"),
     ("a length of 4 GiB", |s| s.changed(44, &[255; 4]), CloseCode::BadFrame, "exceeds the limit of"),
     (
         "a body that expands beyond its stated size",
@@ -336,6 +378,11 @@ fn each_fault_has_its_code_and_sentence_and_writes_nothing() -> Result<()> {
             let session = peer.open().await.context(*what)?;
             session.send(&frame(&session)).await?;
             session.closed().await.context(*what)?.expect(what, *code, sentence)?;
+        }
+        for (what, message, sentence) in BAD_MESSAGES {
+            let mut session = peer.open().await.context(*what)?;
+            session.send_control(&message(&session)).await?;
+            session.closed().await.context(*what)?.expect(what, CloseCode::Misbehaved, sentence)?;
         }
         peer.offer_twice().await?;
         let mut session = peer.open().await?;

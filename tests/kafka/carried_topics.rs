@@ -150,6 +150,33 @@ fn two_links_of_one_receiver_rename_by_their_own_rules() -> Result<()> {
 }
 
 #[test]
+fn name_that_kafka_refuses_halts_its_topic_alone() -> Result<()> {
+    let pair = Pair::shared()?;
+    let stem = topics::unique("names");
+    let good = format!("{stem}.good");
+    let long = format!("{stem}.{}", "x".repeat(244 - stem.len()));
+    for topic in [&good, &long] {
+        topics::create(&pair.source, topic, 1, &[])?;
+    }
+    journal::write(&pair.source, &long, 0, &small(0..10))?;
+    let written = journal::write(&pair.source, &good, 0, &small(0..10))?.written;
+    let mut files = LinkFiles::new("names", &pair.source, &pair.target, &[&good, &long])?;
+    files.sender.set("lanes", "count", "1");
+    files.receiver.set("[links]", "rename", "\"prefix-{topic}\"");
+    let (receiver, sender) = files.start()?;
+    verify::wait_until_delivered(&written, &pair.target, "prefix-{topic}", DELIVERED)?;
+    verify::ensure_exactly_once(&written, &pair.target, "prefix-{topic}")?;
+    let detail = halts::expect(&sender, &long, 0, "target-refused", -1)?;
+    ensure!(detail.contains("has 252 characters, Kafka allows 249"), "{detail}");
+    let status = receiver.admin.status()?;
+    let trouble = status["links"][0]["trouble"].to_string();
+    ensure!(trouble.contains(&format!("target-refused: {long}: ")), "{trouble}");
+    let log = receiver.log()?;
+    ensure!(!log.contains("trying again"), "{log}");
+    Ok(())
+}
+
+#[test]
 fn new_partition_with_largest_record_joins_under_load() -> Result<()> {
     let pair = Pair::shared()?;
     let topic = topics::create_unique_with(&pair.source, "flight", 3, &[("max.message.bytes", "10485760")])?;

@@ -9,7 +9,7 @@ use harness::pair::Pair;
 use harness::process::{HALTED, Process};
 use harness::{topics, verify};
 use kafka::properties::forbidden;
-use sender::{HandshakeError, Identity, SessionEnd, shake_hands};
+use sender::{Identity, SessionEnd, shake_hands};
 use service::tls::{Credentials, End};
 use tokio::sync::oneshot;
 use transport::endpoint::{Dialer, EndpointSettings};
@@ -129,8 +129,7 @@ fn second_live_process_of_one_name_is_contested() -> Result<()> {
                     dialled.connection.closed().await;
                     drop(session);
                 }
-                Err(HandshakeError::Ended(end)) => drop(done.send(Err(end))),
-                Err(HandshakeError::Unexpected(_)) => {}
+                Err(end) => drop(done.send(Err(end))),
             }
         }));
         runtime.block_on(outcome).context("no outcome")

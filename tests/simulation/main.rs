@@ -2,6 +2,7 @@
 //! target in memory, in virtual time, on one thread. The seed decides everything that happens.
 //!
 //! `SIM_SEEDS=n` runs n seeds in place of 500, from `SIM_FIRST` on; `SEED=x` runs only that seed and prints what happens.
+//! `LIE_STEPS=n` tells that many messages of a peer that lies, at each end.
 
 // A panic here fails a test, and names the place.
 #![allow(clippy::unwrap_used)]
@@ -9,7 +10,11 @@
 mod bugs;
 mod cluster;
 mod dice;
+mod lies;
 mod logs;
+mod lying_peers;
+mod lying_receiver;
+mod lying_sender;
 mod oracle;
 mod path;
 mod pausable;

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use receiver::custody::Holder;
 use receiver::state::{HaltRecord, PartitionRecord};
 use receiver::{
-    CarriedTopics, Counts, DecodeMemory, Lane, LaneError, LaneMessage, Offered, OfferedTarget, OpenError, RecoverError,
-    TargetPartition, Terms, TransactionSize,
+    CarriedTopics, Counts, DecodeMemory, ForgetStep, ForgetTopic, Lane, LaneError, LaneMessage, Offered, OfferedTarget,
+    OpenError, RecoverError, TargetPartition, Terms, TransactionSize,
 };
 use testkit::topic_id;
+use tokio::sync::oneshot;
 use wire::control::{Control, LaneClosedReason, OfferedPartition};
 use wire::frame::IntactFrame;
 use wire::ids::{LaneId, Position};
@@ -23,6 +24,9 @@ use crate::logs::Place;
 use crate::process::{Process, SharedProcess};
 use crate::scenario::Scenario;
 use crate::target::SimTarget;
+
+/// Beginning of the reason why a session must end, if its sender broke the protocol.
+pub(crate) const PEER: &str = "the peer: ";
 
 /// Receiver process with its lanes.
 pub(crate) struct ReceiverEnd {
@@ -118,9 +122,8 @@ impl ReceiverEnd {
             Control::Offer { lane, epoch, partitions, last } => {
                 for partition in partitions {
                     let offered = self.look_up(partition);
-                    if let Some(mut lane) = self.lanes[usize::from(lane.0)].lane.at(epoch) {
-                        lane.handle_offer(offered).map_err(|e| e.to_string())?;
-                    }
+                    let lane = self.lanes[usize::from(lane.0)].lane.at_granted(epoch).map_err(|e| e.to_string())?;
+                    lane.map_or(Ok(()), |mut lane| lane.handle_offer(offered)).map_err(|e| e.to_string())?;
                 }
                 if let Some(mut lane) = self.lanes[usize::from(lane.0)].lane.at(epoch).filter(|_| last) {
                     lane.handle_last_offer();
@@ -128,8 +131,24 @@ impl ReceiverEnd {
             }
             Control::PartitionHalted { lane, epoch, slot, reason, detail, .. } => {
                 let halt = HaltRecord { reason, detail };
-                if let Some(mut lane) = self.lanes[usize::from(lane.0)].lane.at(epoch) {
-                    lane.handle_halted(slot, halt);
+                let lane = self.lanes[usize::from(lane.0)].lane.at_granted(epoch).map_err(|e| e.to_string())?;
+                lane.map_or(Ok(()), |mut lane| lane.handle_halted(slot, halt)).map_err(|e| e.to_string())?;
+            }
+            Control::TopicsGone { topics } => {
+                let topics = topics.into_iter().map(Arc::from).collect();
+                for Owned { lane, .. } in &mut self.lanes {
+                    if let Some(mut lane) = lane.epoch().and_then(|epoch| lane.at(epoch)) {
+                        lane.handle_topics_gone(&topics);
+                    }
+                }
+            }
+            Control::Forget { topic, asked, reason } => {
+                for step in [ForgetStep::Handovers, ForgetStep::Positions] {
+                    for Owned { lane, .. } in &mut self.lanes {
+                        let (done, _) = oneshot::channel();
+                        let reason = reason.clone();
+                        lane.handle_forget(ForgetTopic { topic: topic.as_str().into(), step, asked, reason, done });
+                    }
                 }
             }
             _ => {}
@@ -190,7 +209,10 @@ impl ReceiverEnd {
                         lane.handle_duration(committed, Duration::from_millis(self.dice.below(50)));
                     }
                     Ok(_) | Err(LaneError::Target(_)) => {}
-                    Err(error) => return Err(error.to_string()),
+                    Err(LaneError::Peer(misbehaved)) => {
+                        lane.close(LaneClosedReason::SessionEnded, &misbehaved.to_string());
+                        return Err(format!("{PEER}{misbehaved}"));
+                    }
                 }
             }
             if self.process.lock().unwrap().dead {

@@ -13,14 +13,15 @@ use sender::Rounds;
 use sender::Router;
 use sender::config::Start;
 use sender::{Halt, ResumeAction};
-use sender::{Lane, Packing};
+use sender::{Lane, LaneError, Packing};
 use sender::{LookUp, look_up};
 use sender::{Policies, Policy, Rule};
 use service::bell::Bell;
 use service::topics::{TopicFilter, TopicPattern};
 use wire::control::{Control, CreditTerms, LaneClosedReason};
+use wire::error::PeerMisbehaved;
 use wire::halt::HaltReason;
-use wire::ids::LaneId;
+use wire::ids::{Epoch, LaneId};
 use wire::lanes::ClassTable;
 use wire::partition::Partition;
 
@@ -96,39 +97,54 @@ impl SenderEnd {
         }
     }
 
-    pub(crate) fn handle(&mut self, message: Control, now: Duration) {
+    /// Handles a message of the receiver. An error means that the receiver contradicts itself: the session must end.
+    pub(crate) fn handle(&mut self, message: Control, now: Duration) -> Result<(), LaneError> {
         match message {
             Control::LaneOpen { lane, epoch } => {
-                self.lanes[usize::from(lane.0)].open(epoch, self.packing).unwrap();
+                self.partitions.handle_lane_open(lane, epoch)?;
+                self.lanes[usize::from(lane.0)].open(epoch, self.packing)?;
                 self.dispatcher.close_lane(lane);
-                self.partitions.handle_lane_open(lane, epoch);
             }
             Control::LaneClosed { lane, epoch, reason, .. } if self.partitions.epoch(lane) == Some(epoch) => {
-                self.lanes[usize::from(lane.0)].close().unwrap();
+                self.lanes[usize::from(lane.0)].close()?;
                 self.dispatcher.close_lane(lane);
-                self.partitions.handle_lane_closed(lane);
+                self.partitions.handle_lane_closed(lane)?;
                 let hold = if reason == LaneClosedReason::Superseded { SUPERSEDED_HOLD } else { Duration::ZERO };
                 self.reopen[usize::from(lane.0)] = Some(now + hold);
             }
             Control::PartitionOpen { lane, epoch, slot, position, leader_epoch } => {
-                let Some(at) = self.partitions.handle_partition_open(lane, epoch, slot) else { return };
+                let Some(at) = self.partitions.handle_partition_open(lane, epoch, slot)? else { return Ok(()) };
                 let topic = at.topic.clone();
                 let assignment = Assignment { slot, topic, partition: at.partition, position, leader_epoch };
-                self.lanes[usize::from(lane.0)].handle_partitions(epoch, &[assignment]).unwrap();
+                self.lanes[usize::from(lane.0)].handle_partitions(epoch, &[assignment])?;
             }
             Control::PartitionHalted { lane, epoch, slot, position, reason, .. } => {
                 // The sender itself offers a partition again that was out of range: no operator resumes it.
                 let stays = reason != HaltReason::OutOfRange.word();
-                let halted = self.partitions.handle_partition_halted(lane, epoch, slot, Halt { reason, position });
-                self.halted.extend(halted.filter(|_| stays).cloned());
-                self.lanes[usize::from(lane.0)].handle_halted(epoch, slot).unwrap();
+                let halted = self.partitions.handle_partition_halted(lane, epoch, slot, Halt { reason, position })?;
+                self.halted.extend(halted.filter(|_| stays));
+                self.lanes[usize::from(lane.0)].handle_halted(epoch, slot)?;
             }
             Control::Ack { lane, epoch, sequence, .. } => {
-                let freed = self.lanes[usize::from(lane.0)].handle_ack(epoch, sequence);
+                let lane_of_ack = self.lanes.get_mut(usize::from(lane.0)).ok_or(PeerMisbehaved::UnknownLane(lane))?;
+                let freed = lane_of_ack.handle_ack(epoch, sequence)?;
                 self.dispatcher.free(lane, freed.credit);
             }
             _ => {}
         }
+        Ok(())
+    }
+
+    /// Offers a halted partition again, as a policy does: behind what cannot be carried, if that is possible.
+    pub(crate) fn skip_halted(&mut self) {
+        let Some(at) = self.halted.pop_first() else { return };
+        let lift = self.partitions.halt(&at).and_then(|halt| halt.lift(ResumeAction::Skip, 0, "simulated").ok());
+        self.partitions.offer_again(&at, lift.flatten());
+    }
+
+    /// Returns the present epoch of a lane.
+    pub(crate) fn epoch(&self, lane: LaneId) -> Option<Epoch> {
+        self.partitions.epoch(lane)
     }
 
     /// Resumes a halted partition, as an operator does: without the rejected record, or with it, which mostly halts

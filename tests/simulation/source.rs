@@ -199,7 +199,7 @@ impl SimReader {
             self.reading.remove(&slot);
             return;
         }
-        let until = log.end().min(reading.position + self.dice.within(1, 8) as i64);
+        let until = log.end().min(reading.position.saturating_add(self.dice.within(1, 8) as i64));
         while reading.position < until {
             if let Some(payload) = log.at(reading.position) {
                 self.queue.push_back(Fetched::Record(slot, reading.position, Arc::clone(payload)));

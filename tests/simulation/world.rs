@@ -445,7 +445,7 @@ impl World {
         let link = &mut self.links[index];
         while let Some(message) = link.path.poll_to_sender(self.now) {
             link.stripes.handle_at_sender(&message, self.now, &mut link.path);
-            link.sender.handle(message, self.now);
+            link.sender.handle(message, self.now).map_err(|error| format!("an honest receiver: {error}"))?;
         }
         let mut messages = if self.dice.chance(300) { link.sender.offer(self.now) } else { Vec::new() };
         let (halts, frames) = link.sender.pump(self.base + self.now);

@@ -100,7 +100,7 @@ async fn play(mut lane: Lane<Endless>, handle: LaneHandle) {
                     session = Some(part);
                 }
                 Command::Ack(epoch, sequence, _) => {
-                    let freed = lane.handle_ack(epoch, sequence);
+                    let freed = lane.handle_ack(epoch, sequence).unwrap();
                     session.iter().for_each(|part| part.dispatcher.free(handle.id, freed.credit));
                 }
                 Command::Close => return,

@@ -9,6 +9,7 @@ use wire::codec;
 use wire::control::Control;
 use wire::error::DecodeError;
 use wire::limits::CONTROL_BYTES_MAX;
+use wire::text::{CLOSE_TEXT_MAX, shorten};
 
 /// Priority of the control stream, above every frame: control messages never wait behind data.
 const CONTROL_PRIORITY: i32 = 100;
@@ -23,8 +24,11 @@ pub fn close(connection: &Connection, close: &Close) {
 
 /// Returns the code and the sentence with which the other end closed a connection.
 pub fn received_close(close: &ApplicationClose) -> Close {
-    let code = CloseCode::from(u64::from(close.error_code) as u16);
-    Close::new(code, String::from_utf8_lossy(&close.reason))
+    // A code beyond 16 bits is none of this protocol.
+    let code = CloseCode::from(u16::try_from(u64::from(close.error_code)).unwrap_or(u16::MAX));
+    let mut detail = String::from_utf8_lossy(&close.reason).into_owned();
+    shorten(&mut detail, CLOSE_TEXT_MAX);
+    Close::new(code, detail)
 }
 
 /// Reason why no further control message was read.
@@ -47,7 +51,7 @@ impl ControlReader {
         Self(stream)
     }
 
-    /// Reads the next message. It is not cancel-safe: keep it in a task of its own.
+    /// Reads the next message, with its texts for operators shortened. It is not cancel-safe: keep it in a task of its own.
     pub async fn next(&mut self) -> Result<Control, ControlError> {
         self.next_within(CONTROL_BYTES_MAX).await
     }
@@ -72,7 +76,7 @@ impl ControlReader {
             let chunk = chunk.ok_or(ReadExactError::FinishedEarly(body.len()))?;
             body.extend_from_slice(&chunk.bytes);
         }
-        Ok(codec::decode_control(&body)?)
+        Ok(codec::decode_control(&body)?.shortened())
     }
 
     /// Waits for bytes on a stream that carries no further message. Returns their number.

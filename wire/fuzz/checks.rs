@@ -63,6 +63,8 @@ pub fn control(bytes: &[u8]) {
     let (&prefix, rest) = sent.split_first_chunk().expect("a message begins with its length");
     assert_eq!(control_length(prefix), Ok(rest.len()));
     assert_eq!(decode_control(rest).as_ref(), Ok(&control));
+    let kept = control.shortened();
+    assert_eq!(decode_control(&encode_control(&kept)[4..]).as_ref(), Ok(&kept), "its texts are within the limits");
 }
 
 /// Checks every codec: it refuses the bytes or expands them to the stated length, and expands what it compressed. The

@@ -5,9 +5,7 @@ use bincode::{Decode, Encode};
 
 use crate::ids::LaneId;
 use crate::limits::{LANES_MAX, NAMED_PARTITIONS_MAX, NAMED_TROUBLES_MAX, TOPIC_NAME_MAX};
-
-/// Bytes of a text in a condition that this end sends, or shows of its peer: a sentence fits.
-const TEXT_MAX: usize = 256;
+use crate::text::{TEXT_MAX, shorten};
 
 /// Problems of one end. The other end only shows them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
@@ -59,22 +57,6 @@ impl Condition {
             shorten(&mut waiting.detail, TEXT_MAX);
         }
         self
-    }
-}
-
-fn shorten(text: &mut String, max: usize) {
-    cut(text, max);
-    if text.contains(char::is_control) {
-        *text = text.replace(char::is_control, " ");
-        cut(text, max);
-    }
-}
-
-/// Cuts a text at `max` bytes, between two characters.
-pub(crate) fn cut(text: &mut String, max: usize) {
-    if text.len() > max {
-        let end = (0..=max).rfind(|&at| text.is_char_boundary(at)).unwrap_or(0);
-        text.truncate(end);
     }
 }
 

@@ -10,6 +10,7 @@ use crate::close::Close;
 use crate::condition::Condition;
 use crate::ids::{Epoch, LaneId, Position, Sequence, Slot, TopicId};
 use crate::lanes::{ClassLanes, ClassRequest};
+use crate::text::{CLOSE_TEXT_MAX, TEXT_MAX, shorten};
 
 /// The first message on a control stream, from the sender (wire-format.md#hello).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -371,6 +372,30 @@ pub enum Control {
     Condition(Condition),
 }
 
+impl Control {
+    /// Returns the message with as much of each text for operators as this end keeps. Names and words stay as they are:
+    /// they are checked where they are used.
+    #[must_use]
+    pub fn shortened(mut self) -> Self {
+        match &mut self {
+            Self::Close(Close { detail, .. }) => shorten(detail, CLOSE_TEXT_MAX),
+            Self::LaneClosed { detail, .. }
+            | Self::PartitionHalted { detail, .. }
+            | Self::ChannelClosed { detail, .. }
+            | Self::Forgotten { refused: detail, .. }
+            | Self::Forget { reason: detail, .. }
+            | Self::Standby { behind: detail } => shorten(detail, TEXT_MAX),
+            Self::Offer { partitions, .. } => {
+                let jumps = partitions.iter_mut().filter_map(|offered| offered.jump.as_mut());
+                jumps.for_each(|jump| shorten(&mut jump.reason, TEXT_MAX));
+            }
+            Self::Condition(condition) => *condition = std::mem::take(condition).shortened(),
+            _ => {}
+        }
+        self
+    }
+}
+
 crate::words! {
     /// Reason why a lane was closed.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
@@ -383,5 +408,29 @@ crate::words! {
         Refused = "refused",
         /// The session is ending.
         SessionEnded = "session-ended",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::close::CloseCode;
+
+    #[test]
+    fn a_halt_keeps_its_word_and_a_sentence() {
+        let halt = Control::PartitionHalted {
+            lane: LaneId(0),
+            epoch: Epoch(1),
+            slot: Slot(2),
+            position: Position(3),
+            reason: "record-rejected".to_owned(),
+            detail: "x".repeat(1000),
+        };
+        let Control::PartitionHalted { reason, detail, .. } = halt.shortened() else { panic!("another message") };
+        assert_eq!((reason.as_str(), detail.len()), ("record-rejected", TEXT_MAX));
+        let Control::Close(close) = Control::Close(Close::new(CloseCode::Normal, "x".repeat(1000))).shortened() else {
+            panic!("another message")
+        };
+        assert_eq!(close.detail.len(), CLOSE_TEXT_MAX);
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::close::{Close, CloseCode};
 use crate::control::Range;
-use crate::ids::{Epoch, Position, Slot};
+use crate::ids::{Epoch, LaneId, Position, Sequence, Slot};
 
 /// Bytes that the format does not allow. QUIC protects bytes on the way, so this is a bug at one end, or a wrong version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -87,6 +87,44 @@ pub enum PeerMisbehaved {
     /// An offer names a slot that was used before in this epoch.
     #[error("slot {0} was used before in this epoch")]
     SlotReused(Slot),
+    /// The receiver opened a slot twice.
+    #[error("slot {0} is open already")]
+    SlotOpen(Slot),
+    /// The receiver opened or halted a slot that was halted before.
+    #[error("slot {0} was halted before, and stays closed in its epoch")]
+    SlotClosed(Slot),
+    /// The receiver opened a second slot of one partition.
+    #[error("slot {found} is of a partition that is open as slot {open}")]
+    PartitionOpen {
+        /// Slot that is open.
+        open: Slot,
+        /// Slot in the message.
+        found: Slot,
+    },
+    /// The receiver opened a lane at an epoch that is not greater than the one before, or while the lane was open.
+    #[error("lane {lane} is opened at epoch {found}, but epoch {current} is open or was used before")]
+    LaneOpen {
+        /// Number of the lane.
+        lane: LaneId,
+        /// Greatest epoch that was granted.
+        current: Epoch,
+        /// Epoch in the message.
+        found: Epoch,
+    },
+    /// An ack of a frame that was never sent.
+    #[error("frame {found} is acked, but the next one to be sent is {next}")]
+    AckOfUnsent {
+        /// Sequence of the next frame.
+        next: Sequence,
+        /// Sequence in the ack.
+        found: Sequence,
+    },
+    /// A message names a lane that the link does not have.
+    #[error("lane {0} does not exist in this link")]
+    UnknownLane(LaneId),
+    /// A name or word breaks its grammar; the text says which.
+    #[error("invalid value: {0}")]
+    Invalid(&'static str),
     /// A frame or a message claims an epoch that was never granted.
     #[error("epoch {found} was never granted; the lane is at epoch {current}")]
     EpochFromFuture {

@@ -74,6 +74,15 @@ halt_reasons! {
     JumpRefused "jump-refused" false Nowhere "The stored position changed since this request was made: check `causeway status`, then retry.";
 }
 
+/// Bytes of the longest word for a reason.
+const WORD_MAX: usize = 64;
+
+/// Returns whether `reason` can be the word of a reason, of this version or a newer one: 1 to 64 of `a-z 0-9 -`.
+pub fn is_word(reason: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=WORD_MAX).contains(&reason.len()) && reason.bytes().all(is_letter)
+}
+
 impl HaltReason {
     /// Returns whether partitions with this reason wait: they continue by themselves, and no operator must act here.
     pub fn waits(self) -> bool {
@@ -89,11 +98,13 @@ mod tests {
     fn each_word_has_one_reason_and_each_reason_says_what_to_do() {
         for &reason in HaltReason::ALL {
             assert_eq!(HaltReason::of(reason.word()), Some(reason));
+            assert!(is_word(reason.word()));
             assert!(
                 reason.sentence().ends_with('.') && reason.sentence().contains(':') || !reason.is_kept(),
                 "{reason:?}"
             );
         }
-        assert_eq!(HaltReason::of("of-a-newer-version"), None);
+        assert!(HaltReason::of("of-a-newer-version").is_none() && is_word("of-a-newer-version"));
+        assert!(["", "Two words", "a\nb", &"a".repeat(65)].iter().all(|text| !is_word(text)));
     }
 }

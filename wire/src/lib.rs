@@ -16,6 +16,7 @@
 //! - [`frame`]: columnar frames of records, with builder and decoder
 //! - [`origin`]: origins of the topics that a link brings, for other links
 //! - [`lanes`]: the lane of each partition, and the lanes of each class
+//! - [`text`]: texts of the peer, shortened for people
 //! - [`words!`]: enums whose values have one word each
 
 #![forbid(unsafe_code)]
@@ -35,6 +36,7 @@ pub mod limits;
 pub mod origin;
 pub mod partition;
 pub mod share;
+pub mod text;
 pub mod units;
 mod words;
 

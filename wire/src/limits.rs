@@ -91,6 +91,9 @@ pub const RECORDS_MAX: u32 = 256 * 1024;
 /// the memory to track a frame is far below 1 KiB.
 pub const FRAME_CHARGE_MIN: u64 = 1024;
 
+/// Bytes of a reserve, and of a pool, of credit: more than any memory, and the sum over all lanes is a number of 64 bits.
+pub const CREDIT_MAX: u64 = 1 << 48;
+
 /// Time before an end dials again after a close code with the disposition `Retry`.
 pub const RETRY_AFTER: Duration = Duration::from_secs(60);
 

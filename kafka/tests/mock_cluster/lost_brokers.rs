@@ -25,9 +25,9 @@ struct Broker {
 }
 
 impl Broker {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+    fn start() -> std::io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
         let is_known = Arc::new(AtomicBool::new(true));
         let known = Arc::clone(&is_known);
         // The thread ends with the test's process.
@@ -38,7 +38,7 @@ impl Broker {
                 std::thread::spawn(move || drop(serve(stream, address.port(), &known)));
             }
         });
-        Self { address, is_known }
+        Ok(Self { address, is_known })
     }
 }
 
@@ -109,7 +109,7 @@ fn ping_until(catalog: &KafkaCatalog, wanted: impl Fn(&Result<String, kafka::Kaf
 
 #[test]
 fn a_client_that_lost_all_brokers_finds_them_again() {
-    let broker = Broker::start();
+    let broker = Broker::start().unwrap();
     let properties = Properties { bootstrap_servers: vec![broker.address.to_string()], ..Properties::default() };
     let catalog = KafkaCatalog::start(&properties, "test").unwrap();
     ping_until(&catalog, |answer| answer.as_deref() == Ok("the cluster"));

@@ -20,6 +20,8 @@ pub struct CarriedTopics {
 
 #[derive(Debug, Default)]
 struct Inner {
+    /// Lanes that the sender has asked to open; an honest one asks for all of them before its first offer.
+    requested: BTreeSet<LaneId>,
     read: BTreeSet<LaneId>,
     topics: HashSet<Arc<str>>,
     offered: HashSet<Partition>,
@@ -30,6 +32,17 @@ impl CarriedTopics {
     /// Starts with no lane read, of a link with `lanes` lanes.
     pub fn new(lanes: u16) -> Self {
         Self { lanes, inner: Lock::default() }
+    }
+
+    /// Notes that the sender asks to open `lane`.
+    pub fn handle_requested(&self, lane: LaneId) {
+        self.inner.lock().requested.insert(lane);
+    }
+
+    /// Returns whether every lane was read that the sender has asked to open: no others will be.
+    pub fn are_requested_read(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.requested.is_subset(&inner.read)
     }
 
     /// Notes that the state of `lane` was read and contains these topics.
@@ -92,6 +105,16 @@ mod tests {
         carried_topics.handle_lane_read(LaneId(1), [].iter());
         assert_eq!(carried_topics.carries("payments"), Some(false));
         assert_eq!(carried_topics.carries("orders"), Some(true));
+    }
+
+    #[test]
+    fn lanes_that_no_sender_opens_delay_no_offer() {
+        let carried_topics = CarriedTopics::new(3);
+        (0..2).for_each(|lane| carried_topics.handle_requested(LaneId(lane)));
+        carried_topics.handle_lane_read(LaneId(0), [].iter());
+        assert!(!carried_topics.are_requested_read());
+        carried_topics.handle_lane_read(LaneId(1), [].iter());
+        assert!(carried_topics.are_requested_read() && !carried_topics.is_complete());
     }
 
     #[test]

@@ -31,6 +31,21 @@ pub(super) enum NotUsable {
     Wait(KafkaError),
 }
 
+/// Returns whether the cluster refuses the name that was asked for: asking again will not help.
+pub(super) fn is_refused_name(error: &KafkaError) -> bool {
+    error.fault == KafkaFault::Misused
+}
+
+impl NotUsable {
+    /// Decides about a topic that the cluster does not describe.
+    pub(super) fn not_described(error: KafkaError) -> Self {
+        if is_refused_name(&error) {
+            return Self::Halt(HaltRecord::new(HaltReason::TargetRefused, error.to_string()));
+        }
+        Self::Wait(error)
+    }
+}
+
 /// Creator of the target topics of one link.
 #[derive(Clone)]
 pub(super) struct TopicCreator {

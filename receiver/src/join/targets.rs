@@ -8,7 +8,7 @@ use std::time::Duration;
 use kafka::catalog::{Bounds, Catalog, Isolation, NewTopic, Replicas, TopicDescription, only};
 use kafka::{KafkaError, KafkaFault};
 use service::lock::Lock;
-use service::topics::TopicFilter;
+use service::topics::{TopicFilter, check_kafka_name};
 use wire::close::Close;
 use wire::control::{Accepts, OfferedPartition, TopicConfig};
 use wire::halt::HaltReason;
@@ -20,11 +20,12 @@ use crate::config::Rename;
 use crate::join::admission::Admission;
 use crate::join::announcements::Announcements;
 use crate::join::carried_topics::CarriedTopics;
-use crate::join::creation::{Change, NotUsable, TopicCreator};
+use crate::join::creation::{Change, NotUsable, TopicCreator, is_refused_name};
 use crate::join::{Offered, OfferedTarget, is_carried_only, origin_unknown};
 use crate::lane::Terms;
 use crate::link::announced::Room;
 use crate::link::blocking::Blocking;
+use crate::link::refused_topics::RefusedTopics;
 use crate::link::{LinkSettings, ServedLink};
 use crate::target::state::{self, HaltRecord};
 
@@ -86,6 +87,7 @@ pub(crate) struct Targets {
     replication: Option<i32>,
     copy_configs: bool,
     creator: TopicCreator,
+    refused_topics: Arc<RefusedTopics>,
     terms: Arc<Terms>,
     announcements: Arc<Announcements>,
     admission: Arc<Lock<Admission>>,
@@ -104,6 +106,7 @@ impl Targets {
             replication: settings.replication,
             copy_configs: settings.copy_configs,
             creator: TopicCreator::new(link, settings),
+            refused_topics: link.refused_topics.begun(),
             terms,
             announcements: Arc::new(Announcements::new(link.announced.clone())),
             admission: Arc::new(Lock::new(Admission::new(settings.limits))),
@@ -189,6 +192,7 @@ impl Targets {
                 Some(Err(NotUsable::Halt(halt))) => Err(halt.clone()),
                 None => Err(self.admit(partition).err().unwrap_or_else(|| unauthorized(&partition.topic))),
             };
+            self.refused_topics.note(&partition.topic, target.as_ref().err());
             let skips_refused = self.announcements.skips_refused(&partition.topic);
             found.offered.push(Offered { partition: partition.clone(), target, skips_refused });
         }
@@ -232,7 +236,7 @@ impl Targets {
         }
         for partition in partitions {
             match found.get(&self.rename.apply(&partition.topic)) {
-                Some(Err(error)) => {
+                Some(Err(error)) if !is_refused_name(error) => {
                     claims.waiting.push(Waiting { partition: partition.clone(), error: error.clone() });
                 }
                 _ => claims.partitions.push(partition.clone()),
@@ -273,6 +277,8 @@ impl Targets {
         if !self.allowed.matches(topic) {
             return Err(unauthorized(topic));
         }
+        check_kafka_name(&self.rename.apply(topic))
+            .map_err(|reason| HaltRecord::new(HaltReason::TargetRefused, reason))?;
         self.admission.lock().admit(topic, partition.partitions)
     }
 
@@ -317,7 +323,7 @@ impl Targets {
                     Ok(false) => drop(topics.insert(name, Ok(topic))),
                     Err(error) => drop(topics.insert(name, Err(NotUsable::Wait(error)))),
                 },
-                Some(Err(error)) => drop(topics.insert(name, Err(NotUsable::Wait(error)))),
+                Some(Err(error)) => drop(topics.insert(name, Err(NotUsable::not_described(error)))),
                 None if carried_topics.carries(&partition.topic) == Some(true) && !adopts(partition) => {
                     let detail =
                         format!("{name} is missing, and this link has written to it: it is not created again silently");
@@ -380,7 +386,14 @@ impl Targets {
         if names.is_empty() {
             return Ok(HashMap::new());
         }
-        let found = names.iter().cloned().zip(self.catalog.describe(names)?);
+        let answers = match self.catalog.describe(names) {
+            // The whole request is refused because of one name: the others have their own answers.
+            Err(error) if is_refused_name(&error) => {
+                names.iter().map(|name| only(self.catalog.describe(std::slice::from_ref(name)))).collect()
+            }
+            answers => answers?,
+        };
+        let found = names.iter().cloned().zip(answers);
         Ok(found.filter(|(_, found)| !found.as_ref().is_err_and(KafkaError::is_unknown_topic)).collect())
     }
 
@@ -431,160 +444,4 @@ fn too_few(topic: &TopicDescription, offered: &OfferedPartition) -> HaltRecord {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Barrier;
-    use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
-
-    use kafka::catalog::Answers;
-    use wire::control::Jump;
-    use wire::ids::{Slot, TopicId};
-
-    use super::*;
-    use crate::join::fixtures;
-    use crate::link::announced::Announced;
-    use crate::link::limits::LinkLimits;
-
-    /// A cluster in which every topic has the same number of partitions and may or may not grow.
-    struct Cluster {
-        partitions: AtomicI32,
-        grows: bool,
-        /// Makes the first requests for descriptions wait for each other.
-        together: Option<Barrier>,
-        asked: AtomicUsize,
-    }
-
-    fn cluster(partitions: i32, grows: bool, together: Option<Barrier>) -> Cluster {
-        Cluster { partitions: partitions.into(), grows, together, asked: AtomicUsize::new(0) }
-    }
-
-    fn refuse<T>(doing: &str) -> Result<T, KafkaError> {
-        Err(KafkaError { doing: doing.into(), reason: "not authorised".into(), fault: KafkaFault::Unauthorized })
-    }
-
-    impl Catalog for Cluster {
-        fn describe(&self, names: &[String]) -> Answers<TopicDescription> {
-            let id = TopicId([2; 16]);
-            let partitions = self.partitions.load(Ordering::SeqCst);
-            if let Some(together) = self.together.as_ref().filter(|_| self.asked.fetch_add(1, Ordering::SeqCst) < 2) {
-                together.wait();
-            }
-            let topic = |name: &String| match name.as_str() {
-                "denied" => refuse("description"),
-                "missing" => Err(KafkaError::unknown_topic("description")),
-                _ => Ok(TopicDescription { name: name.clone(), id, partitions, replicas: 1 }),
-            };
-            Ok(names.iter().map(topic).collect())
-        }
-        fn bounds(&self, partitions: &[Partition], _: Isolation) -> Answers<Bounds> {
-            let has = self.partitions.load(Ordering::SeqCst);
-            assert!(partitions.iter().all(|at| at.partition < has), "a missing partition was requested");
-            let bounds = |at: &Partition| match &*at.topic {
-                "leaderless" => Err(timed_out("bounds")),
-                _ => Ok(Bounds { start: Position(0), end: Position(0) }),
-            };
-            Ok(partitions.iter().map(bounds).collect())
-        }
-        fn replicas(&self, partitions: &[Partition]) -> Answers<Replicas> {
-            let in_sync = |at: &Partition| if &*at.topic == "short" { 1 } else { 2 };
-            let replicas = |at| Ok(Replicas { leader: Some(1), in_sync: in_sync(at), required: 2 });
-            Ok(partitions.iter().map(replicas).collect())
-        }
-        fn create(&self, _: &[NewTopic]) -> Answers<()> {
-            refuse("creation")
-        }
-        fn grow(&self, _: &str, partitions: i32) -> Result<(), KafkaError> {
-            // A broker refuses to grow a topic to the size that it has.
-            let grown = self.grows && self.partitions.swap(partitions, Ordering::SeqCst) < partitions;
-            if grown { Ok(()) } else { refuse("growth") }
-        }
-    }
-
-    fn targets(cluster: Cluster) -> Targets {
-        let all = vec![service::topics::TopicPattern::parse(".*").unwrap()];
-        let terms = Terms {
-            link: "l".to_owned(),
-            classes: wire::lanes::ClassTable::new(1),
-            lane_hash: "h".to_owned(),
-            source_cluster: "source".to_owned(),
-            target_cluster: "target".to_owned(),
-            filter_hash: 1,
-            sender: "a".to_owned(),
-            accepts: None,
-        };
-        let catalog: Arc<dyn Catalog> = Arc::new(cluster);
-        let creator = TopicCreator {
-            catalog: Arc::clone(&catalog),
-            sets_defaults: true,
-            state_topic: "state".to_owned(),
-            left_out: Arc::default(),
-        };
-        Targets {
-            blocking: Blocking::default(),
-            catalog,
-            creator,
-            rename: Rename::default(),
-            allowed: TopicFilter::new(all, Vec::new()),
-            replication: None,
-            copy_configs: true,
-            terms: Arc::new(terms),
-            announcements: Arc::new(Announcements::new(Announced::new(1 << 20))),
-            admission: Arc::new(Lock::new(Admission::new(LinkLimits::default()))),
-            creating: Arc::default(),
-        }
-    }
-
-    fn offered(partition: i32) -> OfferedPartition {
-        OfferedPartition { slot: Slot(partition as u32), partition, partitions: 3, ..fixtures::offered("orders") }
-    }
-
-    #[test]
-    fn a_target_that_cannot_grow_halts_only_missing_partitions() {
-        let targets = targets(cluster(2, false, None));
-        let found = targets.look_up(&[offered(0), offered(1), offered(2)], &CarriedTopics::new(1)).unwrap();
-        let found = found.offered;
-        assert!(found[0].target.is_ok() && found[1].target.is_ok());
-        let halt = found[2].target.as_ref().unwrap_err();
-        assert_eq!(halt.reason, "target-too-few-partitions");
-        assert!(halt.detail.contains("orders has 2 partitions, the source's topic 3"), "{}", halt.detail);
-    }
-
-    #[test]
-    fn a_topic_that_cannot_be_used_now_waits_alone() {
-        let targets = targets(cluster(3, false, None));
-        let offers = ["denied", "orders", "leaderless", "short"]
-            .map(|topic| OfferedPartition { topic: topic.into(), ..offered(0) });
-        let topics = |waiting: Vec<Waiting>| waiting.into_iter().map(|one| one.partition.topic).collect::<Vec<_>>();
-        let carried = CarriedTopics::new(1);
-        let claims = targets.claims(&offers, &carried).unwrap();
-        assert_eq!(topics(claims.waiting), ["denied"], "it could be missing");
-        assert_eq!(claims.partitions.len(), 3);
-        let found = targets.look_up(&offers, &carried).unwrap();
-        assert_eq!(found.offered.len(), 1);
-        assert_eq!(found.offered[0].partition.topic, "orders");
-        let reason = "write to short/0: the partition has 1 in-sync replicas, `min.insync.replicas` is 2";
-        assert_eq!(found.waiting.last().unwrap().error.to_string(), reason);
-        assert_eq!(topics(found.waiting), ["denied", "leaderless", "short"]);
-    }
-
-    #[test]
-    fn no_topic_is_created_for_a_partition_of_unknown_origin() {
-        let targets = targets(cluster(0, false, None));
-        let unsure = OfferedPartition { topic: "missing".into(), jump: Some(Jump::carried_only()), ..offered(0) };
-        let carried = CarriedTopics::new(1);
-        assert!(targets.claims(std::slice::from_ref(&unsure), &carried).unwrap().origins.is_empty());
-        let found = targets.look_up(&[unsure], &carried).unwrap();
-        assert_eq!(found.offered[0].target.as_ref().unwrap_err().reason, "origin-unknown");
-    }
-
-    #[test]
-    fn lanes_that_find_a_topic_too_small_grow_it_once() {
-        let targets = targets(cluster(1, true, Some(Barrier::new(2))));
-        let look_up = |partition| targets.look_up(&[offered(partition)], &CarriedTopics::new(1)).unwrap();
-        std::thread::scope(|scope| {
-            let other = scope.spawn(|| look_up(1));
-            let found = look_up(2);
-            assert!(found.offered[0].target.is_ok(), "{found:?}");
-            assert!(other.join().unwrap().offered[0].target.is_ok());
-        });
-    }
-}
+mod tests;

@@ -31,7 +31,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         self.advance(draft, destination, Position(offset.0));
         let changed = self.changed(draft, &destination.key);
         changed.position = Position::after(offset);
-        changed.skipped += 1;
+        changed.skipped = changed.skipped.saturating_add(1);
         draft.counts.skipped += 1;
         let skipped = draft.skipped.entry(destination.slot);
         skipped.or_insert_with(|| SkippedRecords::new(policy, reason, offset)).add(offset);

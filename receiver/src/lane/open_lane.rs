@@ -173,18 +173,22 @@ impl<T: LaneTarget> Lane<T> {
         self.opened().filter(|lane| lane.open.stored.epoch == epoch)
     }
 
+    /// Returns the lane at the epoch of a message; `None` for an older one. The epoch must have been granted.
+    pub fn at_granted(&mut self, epoch: Epoch) -> Result<Option<OpenLane<'_, T>>, PeerMisbehaved> {
+        if let Some(current) = self.epoch().filter(|&current| epoch > current) {
+            return Err(PeerMisbehaved::EpochFromFuture { current, found: epoch });
+        }
+        Ok(self.at(epoch))
+    }
+
     pub(super) fn opened(&mut self) -> Option<OpenLane<'_, T>> {
         Some(OpenLane { parts: &mut self.parts, open: self.open.as_mut()? })
     }
 
     /// Takes a frame that has arrived within credit.
     pub fn handle_frame(&mut self, frame: IntactFrame) -> Result<(), PeerMisbehaved> {
-        let found = frame.header().head.epoch;
-        let current = self.epoch();
-        if let Some(current) = current.filter(|&current| found > current) {
-            return Err(PeerMisbehaved::EpochFromFuture { current, found });
-        }
-        let arrival = self.at(found).map(|lane| lane.open.inbox.handle_frame(frame));
+        let lane = self.at_granted(frame.header().head.epoch)?;
+        let arrival = lane.map(|lane| lane.open.inbox.handle_frame(frame));
         self.parts.counts.frames_dropped += u64::from(arrival != Some(Arrival::Held));
         Ok(())
     }
@@ -323,15 +327,16 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         self.open.offers.push(Pending::Last);
     }
 
-    /// Takes a halt by the sender: no more runs of the partition will come under this slot.
+    /// Takes a halt by the sender: no further runs of the partition will come under this slot.
     ///
     /// The lane answers once the halt is stored, or immediately where it need not be stored. A halt of a closed
     /// slot is late and was answered before: its partition may have joined again under another slot.
-    pub fn handle_halted(&mut self, slot: Slot, halt: HaltRecord) {
-        if let Some(state) = self.open.slots.get_mut(slot).filter(|state| !state.closed) {
-            state.closed = true;
+    pub fn handle_halted(&mut self, slot: Slot, halt: HaltRecord) -> Result<(), PeerMisbehaved> {
+        let state = self.open.slots.get_mut(slot).ok_or(PeerMisbehaved::UnknownSlot(slot))?;
+        if !std::mem::replace(&mut state.closed, true) {
             self.open.offers.push(Pending::Halted(slot, halt));
         }
+        Ok(())
     }
 
     /// Takes a claim: topics are about to be created, and the state must name them first.

@@ -252,7 +252,8 @@ impl<T: LaneTarget> LaneThread<T> {
                 }
             }
             Command::Offer(session, epoch, offered, _) if ours(session) => {
-                let taken = self.lane.at(epoch).map_or(Ok(()), |mut lane| lane.handle_offer(*offered));
+                let lane = self.lane.at_granted(epoch);
+                let taken = lane.and_then(|lane| lane.map_or(Ok(()), |mut lane| lane.handle_offer(*offered)));
                 self.check(running, taken);
             }
             Command::WaitingOffer(session, epoch, slot, key, halt) if ours(session) => {
@@ -266,9 +267,9 @@ impl<T: LaneTarget> LaneThread<T> {
                 }
             }
             Command::Halted(session, epoch, slot, halt, _) if ours(session) => {
-                if let Some(mut lane) = self.lane.at(epoch) {
-                    lane.handle_halted(slot, halt);
-                }
+                let lane = self.lane.at_granted(epoch);
+                let taken = lane.and_then(|lane| lane.map_or(Ok(()), |mut lane| lane.handle_halted(slot, halt)));
+                self.check(running, taken);
             }
             Command::TopicsGone(session, epoch, topics, _) if ours(session) => {
                 if let Some(mut lane) = self.lane.at(epoch) {

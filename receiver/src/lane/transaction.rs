@@ -365,9 +365,9 @@ impl<T: LaneTarget> OpenLane<'_, T> {
     pub(super) fn advance(&self, draft: &mut Draft, destination: &Destination, to: Position) {
         let changed = self.changed(draft, &destination.key);
         let holes = u64::try_from(to.0 - changed.position.0).unwrap_or(0);
-        changed.holes += holes;
+        changed.holes = changed.holes.saturating_add(holes);
         changed.position = changed.position.max(to);
-        draft.counts.holes += holes;
+        draft.counts.holes = draft.counts.holes.saturating_add(holes);
     }
 
     /// Ends a run, whose last positions may hold no record: markers, aborted or compacted offsets.

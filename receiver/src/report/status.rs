@@ -111,8 +111,8 @@ pub struct LinkStatus {
     /// Longest delay in seconds that the target's brokers announced within the last transactions, because a producer quota
     /// is exceeded.
     pub quota_delay_seconds: f64,
-    /// Problems, in sentences: why lanes do not commit or are slow, which partitions wait, which target topics have weaker
-    /// settings, and what the sender tells of itself.
+    /// Problems, in sentences: why lanes do not commit or are slow, which partitions wait, which topics the target refuses
+    /// or has with weaker settings, and what the sender tells of itself.
     pub trouble: Vec<String>,
     /// Number of partitions that wait for the target.
     pub waiting_partitions: usize,
@@ -293,7 +293,8 @@ impl LinkStatus {
         let of_sender = sender_condition.iter().flat_map(|peer| &peer.trouble).map(|said| format!("sender: {said}"));
         let own = link.condition.preparing().into_iter().chain(trouble(&settings.name, &views));
         let refused = link.refused.lock().clone();
-        let trouble = refused.into_iter().chain(own).chain(link.weaker.problems()).chain(of_sender).collect();
+        let own = refused.into_iter().chain(own).chain(link.refused_topics.sentences());
+        let trouble = own.chain(link.weaker.problems()).chain(of_sender).collect();
         let mut counts = Counts::default();
         views.iter().for_each(|view| counts = counts + view.counts);
         Self {

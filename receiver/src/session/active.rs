@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use quinn::Connection;
 use service::lock::Lock;
+use service::log_limit::LogLimit;
+use service::names::is_id;
 use service::shutdown::{Phase, Shutdown};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendTimeoutError;
@@ -16,12 +18,12 @@ use wire::close::{Close, CloseCode};
 use wire::condition::Condition;
 use wire::control::{Control, CreditTerms, Welcome};
 use wire::error::{DecodeError, PeerMisbehaved};
-use wire::halt::HaltReason;
+use wire::halt::{HaltReason, is_word};
 use wire::hello::{
     FEATURE_CHANNELS, FEATURE_CONDITION, FEATURE_FORGET, FEATURE_SETTINGS, FEATURE_SKIP_REFUSED, FEATURES,
     common_features,
 };
-use wire::ids::LaneId;
+use wire::ids::{Epoch, LaneId, Slot};
 use wire::lanes::ClassRequest;
 
 use super::channels::ExtraChannels;
@@ -115,6 +117,7 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
         opening: HashSet::new(),
         told: Condition::default(),
         heard: Instant::now(),
+        lines: LogLimit::default(),
     };
     link.counts.begun.fetch_add(1, Ordering::Relaxed);
     *link.ledger.lock() = Some(Arc::clone(&active.ledger));
@@ -228,6 +231,8 @@ struct Active {
     told: Condition,
     /// Time of the sender's last message.
     heard: Instant,
+    /// Limit on the log lines about halts by the sender.
+    lines: LogLimit,
 }
 
 impl Active {
@@ -280,6 +285,7 @@ impl Active {
                 if !self.opening.insert(lane) {
                     return Ok(());
                 }
+                self.carried_topics.handle_requested(lane);
                 let command = Command::Open {
                     session: self.id,
                     terms: Arc::clone(&self.terms),
@@ -288,6 +294,9 @@ impl Active {
                     replies: self.replies.clone(),
                 };
                 self.command(lane, command)
+            }
+            Control::Topic { ref clusters, .. } if !clusters.iter().all(|id| is_id(id)) => {
+                Err(PeerMisbehaved::Invalid("a cluster id is not 1 to 253 visible ASCII characters").into())
             }
             Control::Topic { .. } | Control::Offer { .. } => self.joining.handle(message),
             Control::TopicsGone { .. } if self.forgetting.is_some() => self.joining.handle(message),
@@ -298,14 +307,7 @@ impl Active {
             },
             Control::Settings { topics } => self.settings.handle(topics),
             Control::PartitionHalted { lane, epoch, slot, reason, detail, .. } => {
-                if HaltReason::of(&reason) == Some(HaltReason::SourceGone) {
-                    // Each partition of a deleted topic; the sender reports the topic.
-                    tracing::debug!(%lane, %slot, reason, detail, "sender halted a partition");
-                } else {
-                    tracing::warn!(%lane, %slot, reason, detail, "sender halted a partition");
-                }
-                let room = self.link.announced.take(size_of::<Command>() + reason.len() + detail.len())?;
-                self.command(lane, Command::Halted(self.id, epoch, slot, HaltRecord { reason, detail }, room))
+                self.handle_halted(lane, epoch, slot, HaltRecord { reason, detail })
             }
             Control::Clock { asked, answered: 0 } => {
                 self.send(Control::Clock { asked, answered: self.host.clock.now() }).await
@@ -318,6 +320,21 @@ impl Active {
             Control::Close(close) => Err(close),
             other => Err(PeerMisbehaved::UnexpectedMessage(wire::codec::control_name(&other)).into()),
         }
+    }
+
+    fn handle_halted(&mut self, lane: LaneId, epoch: Epoch, slot: Slot, halt: HaltRecord) -> Result<(), Close> {
+        let HaltRecord { reason, detail } = &halt;
+        if !is_word(reason) {
+            return Err(PeerMisbehaved::Invalid("the reason of a halt is no word of `a-z 0-9 -`").into());
+        }
+        if HaltReason::of(reason) == Some(HaltReason::SourceGone) {
+            // Each partition of a deleted topic; the sender reports the topic.
+            tracing::debug!(%lane, %slot, reason, detail, "sender halted a partition");
+        } else if let Some(left_out) = self.lines.poll(std::time::Instant::now()) {
+            tracing::warn!(%lane, %slot, reason, detail, left_out, "sender halted a partition");
+        }
+        let room = self.link.announced.take(size_of::<Command>() + reason.len() + detail.len())?;
+        self.command(lane, Command::Halted(self.id, epoch, slot, halt, room))
     }
 
     async fn handle_reply(&mut self, reply: Reply) -> Result<(), Close> {
@@ -372,7 +389,7 @@ impl Active {
 
     fn command(&self, lane: LaneId, command: Command) -> Result<(), Close> {
         let Some(handle) = self.lanes.get(usize::from(lane.0)) else {
-            return Err(PeerMisbehaved::UnexpectedMessage("a message for a lane that the link does not have").into());
+            return Err(PeerMisbehaved::UnknownLane(lane).into());
         };
         let pushed = handle.mailbox.push(command);
         pushed.map_err(|_| Close::new(CloseCode::Busy, format!("lane {lane} has too many messages waiting")))

@@ -79,7 +79,9 @@ impl Forgetting {
             };
             let positions = *result.as_ref().unwrap_or(&0);
             let refused = result.err().unwrap_or_default();
-            tracing::info!(%topic, positions, refused, "request to forget a topic");
+            if !is_full {
+                tracing::info!(%topic, positions, refused, "request to forget a topic");
+            }
             let _ = outgoing.send(Control::Forgotten { topic: topic.to_string(), positions, refused }).await;
         });
         Ok(())

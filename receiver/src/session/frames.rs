@@ -76,7 +76,7 @@ impl Intake {
         };
         let lane = stated.head.lane;
         let Some(handle) = self.lanes.get(usize::from(lane.0)) else {
-            return Err(PeerMisbehaved::UnexpectedMessage("a frame for a lane that the link does not have").into());
+            return Err(PeerMisbehaved::UnknownLane(lane).into());
         };
         drop(arriving);
         if self.ledger.lock().handle_frame(&stated.head, stated.frame_len())? == Admission::Drop {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kafka::catalog::Catalog;
 use quinn::Connection;
+use service::names::{is_class_name, is_id};
 use service::tls::PeerIdentity;
 use tokio::time::Instant;
 use transport::clock::Clock;
@@ -149,6 +150,20 @@ fn same_cluster(cluster_id: &str, host: &Host) -> Close {
     Close { detail, ..close }
 }
 
+/// Checks the names in a hello, before they are stored, shown or compared.
+fn check_names(hello: &Hello) -> Result<(), PeerMisbehaved> {
+    if !is_id(&hello.instance) {
+        return Err(PeerMisbehaved::Invalid("the instance name is not 1 to 253 visible ASCII characters"));
+    }
+    if !is_id(&hello.cluster_id) {
+        return Err(PeerMisbehaved::Invalid("the source's cluster id is not 1 to 253 visible ASCII characters"));
+    }
+    if !hello.classes.iter().all(|class| is_class_name(&class.name)) {
+        return Err(PeerMisbehaved::Invalid("a class name is not 1 to 64 of `a-z 0-9 . _ -`"));
+    }
+    Ok(())
+}
+
 fn check(hello: &Hello, connection: &Connection, host: &Host) -> Result<Checked, Close> {
     if hello.role != Role::Sender {
         return Err(PeerIncompatible::Role.into());
@@ -164,6 +179,7 @@ fn check(hello: &Hello, connection: &Connection, host: &Host) -> Result<Checked,
         let detail = format!("{close}: its DNS names are [{names}], and the link's `senders` has none of them");
         return Err(Close { detail, ..close });
     };
+    check_names(hello)?;
     let target_cluster = host.cluster.id_for(&settings)?;
     if hello.cluster_id == target_cluster && hello.features & FEATURE_PROBE == 0 {
         return Err(same_cluster(&target_cluster, host));
@@ -182,4 +198,57 @@ fn check(hello: &Hello, connection: &Connection, host: &Host) -> Result<Checked,
         .append(&hello.classes)
         .map_err(|error| Close::new(CloseCode::LanesChanged, error.to_string()))?;
     Ok(Checked { link, settings, sender, target_cluster, version })
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::control::Range;
+    use wire::lanes::ClassRequest;
+
+    use super::*;
+
+    fn hello() -> Hello {
+        Hello {
+            role: Role::Sender,
+            versions: Range { min: 1, max: 1 },
+            features: 0,
+            link: "l".into(),
+            cluster_id: "4L6g3nShT-eMCtK--X86sw".into(),
+            instance: "fra-1".into(),
+            process: 7,
+            stand_by: false,
+            lanes: 1,
+            lane_hash: LANE_HASH.into(),
+            filter_hash: 1,
+            rate: 0,
+            classes: vec![ClassRequest { name: "bulk".into(), lanes: 1, strict: false }],
+        }
+    }
+
+    #[test]
+    fn names_outside_their_grammar_get_no_session() {
+        assert_eq!(check_names(&hello()), Ok(()));
+        let breaks: [fn(&mut Hello); 6] = [
+            |hello| hello.instance = "a\nb".into(),
+            |hello| hello.instance = "x".repeat(254),
+            |hello| hello.cluster_id = String::new(),
+            |hello| hello.classes[0].name = "../a".into(),
+            |hello| hello.classes[0].name = "a".repeat(65),
+            |hello| hello.classes[0].name = String::new(),
+        ];
+        for break_it in breaks {
+            let mut hello = hello();
+            break_it(&mut hello);
+            let close = Close::from(check_names(&hello).unwrap_err());
+            assert_eq!(close.code, CloseCode::Misbehaved, "{close}");
+        }
+    }
+
+    #[test]
+    fn two_requests_for_one_class_count_once() {
+        let request = |lanes| ClassRequest { name: "bulk".into(), lanes, strict: false };
+        let twice = ClassTable::new(2).append(&[request(3), request(3)]).unwrap();
+        assert_eq!((twice.lanes(), twice.classes().len()), (5, 2));
+        assert!(ClassTable::new(2).append(&[request(3), request(4)]).is_err());
+    }
 }

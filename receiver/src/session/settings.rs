@@ -8,7 +8,7 @@ use std::time::Duration;
 use kafka::KafkaError;
 use kafka::catalog::{Answers, Catalog};
 use kafka::topic_settings::{self, TopicSettings, WeakerSetting};
-use service::topics::TopicFilter;
+use service::topics::{TopicFilter, check_kafka_name};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -129,7 +129,9 @@ impl Comparison {
     /// Takes the settings of source topics. Those without any are not carried any more.
     fn handle_announced(&mut self, topics: Vec<(Announced, Room)>, now: Instant) {
         for (Announced { topic, settings }, room) in topics {
-            if settings.is_empty() || !self.allowed.matches(&topic) {
+            // A name that Kafka refuses would spoil the answers about all others.
+            let may_exist = check_kafka_name(&self.target(&topic)).is_ok();
+            if settings.is_empty() || !self.allowed.matches(&topic) || !may_exist {
                 self.source.remove(&topic);
                 self.pending.remove(&topic);
                 self.weaker.remove(&topic);

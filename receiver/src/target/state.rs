@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bincode::{Decode, Encode};
 use serde::Serialize;
 use wire::control::Accepts;
-use wire::halt::HaltReason;
+use wire::halt::{HaltReason, is_word};
 use wire::ids::{Epoch, LaneId, Position, TopicId};
 use wire::origin::{self, Origin, StoredError};
 use wire::partition::Partition;
@@ -90,6 +90,11 @@ pub struct HaltRecord {
 impl HaltRecord {
     pub fn new(reason: HaltReason, detail: impl Into<String>) -> Self {
         Self { reason: reason.word().to_owned(), detail: detail.into() }
+    }
+
+    /// Returns the halt with a reason that is a word: earlier versions stored any text of a sender.
+    fn cleaned(self) -> Self {
+        if is_word(&self.reason) { self } else { Self { reason: "unknown".to_owned(), ..self } }
     }
 
     /// Returns whether the halt stays until an operator lifts it; true for a newer version's words.
@@ -195,7 +200,9 @@ impl LaneState {
                 }
                 Key::Partition { source_cluster: found, topic, partition } => {
                     let key = of_source(lane, source_cluster, &found, topic, partition)?;
-                    state.partitions.insert(key, decode(lane, "partition record", value)?);
+                    let mut record: PartitionRecord = decode(lane, "partition record", value)?;
+                    record.halt = record.halt.map(HaltRecord::cleaned);
+                    state.partitions.insert(key, record);
                 }
                 Key::Moved { source_cluster: found, topic, partition } => {
                     let key = of_source(lane, source_cluster, &found, topic, partition)?;

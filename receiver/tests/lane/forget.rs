@@ -72,7 +72,7 @@ fn a_topic_that_is_carried_is_not_forgotten() {
     assert_eq!(answers(&mut lane), [(0, "open".to_owned())]);
     assert_eq!(forget(&mut lane, "orders"), Err("lane 0 still carries orders".to_owned()));
     let halt = state::HaltRecord::new(HaltReason::SourceGone, "deleted");
-    lane.at(epoch).unwrap().handle_halted(Slot(0), halt);
+    lane.at(epoch).unwrap().handle_halted(Slot(0), halt).unwrap();
     assert!(forget(&mut lane, "orders").is_err(), "the halt is not answered yet");
     assert_eq!(forget(&mut lane, "orders"), Ok(1));
     let mut closed = lane_on(&Willing::default());

@@ -132,7 +132,7 @@ fn halt_by_the_sender_counts_more_than_leaving_out() {
     lane.target_mut().unwritable = vec![unwritable("one")];
     lane.handle_frame(frame(epoch, 0, &[(0, 5)])).unwrap();
     lane.step().unwrap_err();
-    lane.at(epoch).unwrap().handle_halted(Slot(0), HaltRecord::new(HaltReason::Corrupt, "a batch"));
+    lane.at(epoch).unwrap().handle_halted(Slot(0), HaltRecord::new(HaltReason::Corrupt, "a batch")).unwrap();
     lane.recover().unwrap();
     step_all(&mut lane);
     assert_eq!(replies(&mut lane), ["ack 0", "0 corrupt at 5: a batch"]);

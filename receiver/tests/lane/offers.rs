@@ -109,7 +109,7 @@ fn a_new_partition_does_not_delay_stored_ones() {
     lane.at(epoch).unwrap().handle_offer(offered(1, "orders", None)).unwrap();
     lane.at(epoch).unwrap().handle_last_offer();
     assert_eq!(answers(&mut lane), [(1, "open".to_owned())]);
-    lane.at(epoch).unwrap().handle_halted(Slot(1), HaltRecord::new(HaltReason::Corrupt, "a batch"));
+    lane.at(epoch).unwrap().handle_halted(Slot(1), HaltRecord::new(HaltReason::Corrupt, "a batch")).unwrap();
     assert_eq!(answers(&mut lane), [(1, "corrupt".to_owned())], "nor a halt");
     carried_topics.handle_lane_read(LaneId(1), [].iter());
     assert_eq!(answers(&mut lane), [(0, "open".to_owned())]);
@@ -120,13 +120,13 @@ fn a_late_halt_of_a_closed_slot_changes_nothing() {
     let (mut lane, epoch, _) = open(vec![stored("orders", None)]);
     lane.at(epoch).unwrap().handle_offer(offered(0, "orders", None)).unwrap();
     assert_eq!(answers(&mut lane), [(0, "open".to_owned())]);
-    lane.at(epoch).unwrap().handle_halted(Slot(0), HaltRecord::new(HaltReason::RecordTooLarge, "first"));
+    lane.at(epoch).unwrap().handle_halted(Slot(0), HaltRecord::new(HaltReason::RecordTooLarge, "first")).unwrap();
     assert_eq!(answers(&mut lane), [(0, "record-too-large".to_owned())]);
     let jump =
         Jump { expected: Position(5), to: Position(6), accepts: Accepts::Nothing, asked: 0, reason: "test".to_owned() };
     lane.at(epoch).unwrap().handle_offer(offered(1, "orders", Some(jump))).unwrap();
     assert_eq!(answers(&mut lane), [(1, "open".to_owned())]);
-    lane.at(epoch).unwrap().handle_halted(Slot(0), HaltRecord::new(HaltReason::Truncated, "late"));
+    lane.at(epoch).unwrap().handle_halted(Slot(0), HaltRecord::new(HaltReason::Truncated, "late")).unwrap();
     assert!(answers(&mut lane).is_empty(), "it was answered before");
     assert_eq!(halt_of(&lane, "orders"), None, "it is being read under slot 1");
 }
@@ -147,7 +147,7 @@ fn a_joined_partition_is_not_handed_over_in_its_epoch() {
     carried_topics.handle_lane_read(LaneId(1), [].iter());
     lane.at(epoch).unwrap().handle_offer(offered(0, "orders", None)).unwrap();
     assert_eq!(answers(&mut lane), [(0, "open".to_owned())]);
-    lane.at(epoch).unwrap().handle_halted(Slot(0), HaltRecord::new(HaltReason::Corrupt, "a batch"));
+    lane.at(epoch).unwrap().handle_halted(Slot(0), HaltRecord::new(HaltReason::Corrupt, "a batch")).unwrap();
     assert_eq!(answers(&mut lane), [(0, "corrupt".to_owned())]);
     lane.handle_lane_message(request(1));
     assert!(answers(&mut lane).is_empty());

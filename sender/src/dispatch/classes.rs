@@ -3,7 +3,7 @@
 use std::fmt;
 
 use service::config::AdoptLive;
-use service::names::is_plain;
+use service::names::is_class_name;
 use service::topics::TopicFilter;
 use wire::lanes::{ClassRequest, ClassTable, DEFAULT_CLASS};
 use wire::share::Share;
@@ -113,7 +113,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
     if name == DEFAULT_CLASS {
         return Err(format!("`{DEFAULT_CLASS}` is the class of all topics that no other matches"));
     }
-    if name.is_empty() || name.len() > 64 || !is_plain(name) {
+    if !is_class_name(name) {
         return Err(format!("\"{name}\" is not a class name: use 1 to 64 of a-z, 0-9, `.`, `_` and `-`"));
     }
     Ok(())

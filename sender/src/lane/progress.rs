@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use service::lock::Lock;
+use service::log_limit::LogLimit;
 use service::status::{HaltedPartition, Tally};
 use wire::control::{Control, LaneClosedReason};
 use wire::halt::HaltReason;
@@ -27,6 +28,8 @@ struct Inner {
     drained: bool,
     /// Lane as shown, without open slots. Partitions that are not read still lag.
     shown: Snapshot,
+    /// Limit on the log lines about halts, which the receiver states.
+    lines: LogLimit,
 }
 
 /// Counters of a lane since the process started.
@@ -183,17 +186,17 @@ impl Progress {
             reason: reason.to_owned(),
             detail: detail.to_owned(),
         });
+        let line = if known { None } else { inner.lines.poll(Instant::now()) };
         drop(inner);
-        if known {
-            return;
-        }
+        // The status shows all of them.
+        let Some(left_out) = line else { return };
         let Partition { topic, partition } = partition;
         let halt = HaltReason::of(reason);
         if halt.is_some_and(HaltReason::waits) {
-            tracing::warn!(%topic, partition, reason, detail, "partition waits for the target; the others continue");
+            tracing::warn!(%topic, partition, reason, detail, left_out, "partition waits for the target; the others continue");
         } else {
             let remedy = halt.map_or("see the documentation of the receiver's version", HaltReason::sentence);
-            tracing::error!(%topic, partition, reason, detail, remedy, "partition halted; the others continue");
+            tracing::error!(%topic, partition, reason, detail, remedy, left_out, "partition halted; the others continue");
         }
     }
 

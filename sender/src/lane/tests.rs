@@ -203,7 +203,7 @@ fn a_halt_is_reported_after_its_records_are_committed() {
     assert!(lane.poll_halt().is_none(), "the record before it is not sent");
     lane.poll_frame(now + LINGER).unwrap();
     assert!(lane.poll_halt().is_none(), "sent, not acked");
-    lane.handle_ack(Epoch(1), Sequence(0));
+    lane.handle_ack(Epoch(1), Sequence(0)).unwrap();
     assert!(lane.poll_halt().is_some());
 }
 
@@ -215,7 +215,7 @@ fn a_halt_that_the_receiver_reported_is_not_repeated() {
     lane.fill(now).unwrap();
     lane.poll_frame(now + LINGER).unwrap();
     lane.handle_halted(Epoch(1), Slot(0)).unwrap();
-    lane.handle_ack(Epoch(1), Sequence(0));
+    lane.handle_ack(Epoch(1), Sequence(0)).unwrap();
     let told: Vec<_> = std::iter::from_fn(|| lane.poll_halt()).collect();
     let [Control::PartitionHalted { slot: Slot(1), .. }] = &told[..] else { panic!("{told:?}") };
 }
@@ -227,9 +227,9 @@ fn an_ack_frees_its_own_epochs_frames_alone() {
     script.add([Made::Record(0, 0, 10)]);
     lane.fill(now).unwrap();
     lane.poll_frame(now + LINGER).unwrap();
-    assert_eq!(lane.handle_ack(Epoch(0), Sequence(0)), Freed::default());
+    assert_eq!(lane.handle_ack(Epoch(0), Sequence(0)), Ok(Freed::default()));
     assert!(!lane.is_drained());
-    let freed = lane.handle_ack(Epoch(1), Sequence(0));
+    let freed = lane.handle_ack(Epoch(1), Sequence(0)).unwrap();
     assert_eq!((freed.credit, freed.positions), (1024, vec![(Slot(0), Position(1))]));
     assert!((10..1024).contains(&freed.raw_bytes), "{}", freed.raw_bytes);
     assert!(lane.is_drained());
@@ -243,7 +243,7 @@ fn a_too_large_record_leaves_the_position_at_that_record() {
     lane.fill(now).unwrap();
     assert!(lane.poll_halt().is_none(), "the position before it is not committed");
     assert_eq!(runs(&lane.poll_frame(now + POSITIONS_WAIT).unwrap()), [(0, 0, 7, 0)]);
-    lane.handle_ack(Epoch(1), Sequence(0));
+    lane.handle_ack(Epoch(1), Sequence(0)).unwrap();
     assert!(matches!(lane.poll_halt(), Some(Control::PartitionHalted { reason, .. }) if reason == "record-too-large"));
 }
 

@@ -10,6 +10,7 @@ use service::bell::Bell;
 use service::mailbox::Mailbox;
 use tokio::sync::mpsc;
 use wire::control::{Control, Timing};
+use wire::error::PeerMisbehaved;
 use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Sequence, Slot};
 
@@ -17,7 +18,7 @@ use crate::dispatch::dispatcher::{Dispatcher, Turn};
 use crate::lane::activity::{Activity, ActivityMeter};
 use crate::lane::latency::{FrameTimes, Latency, Packed, Taken};
 use crate::lane::progress::Progress;
-use crate::lane::{Lane, OutFrame, Packing};
+use crate::lane::{Lane, LaneError, OutFrame, Packing};
 use crate::source::{Assignment, LaneReader};
 
 /// Command of a session to a lane's thread.
@@ -47,6 +48,8 @@ pub struct SessionPart {
     pub control: mpsc::Sender<Control>,
     pub packing: Packing,
     pub latency: Arc<Latency>,
+    /// Takes the first message of the receiver that contradicts what a lane has sent; it ends the session.
+    pub faults: mpsc::Sender<PeerMisbehaved>,
 }
 
 #[derive(Debug, Clone)]
@@ -81,7 +84,12 @@ pub(crate) fn run<R: LaneReader>(mut lane: Lane<R>, handle: &LaneHandle) -> Resu
             if matches!(command, Command::Stop) {
                 return lane.close();
             }
-            obey(&mut lane, &mut session, &mut watch, command, handle)?;
+            match obey(&mut lane, &mut session, &mut watch, command, handle) {
+                Err(LaneError::Source(error)) => return Err(error),
+                // The session that ends closes the lane.
+                Err(LaneError::Peer(misbehaved)) => drop(session.as_ref().map(|part| part.faults.try_send(misbehaved))),
+                Ok(()) => {}
+            }
         }
         let sleep = match &session {
             Some(session) => pump(&mut lane, session, &mut watch, handle)?,
@@ -100,7 +108,7 @@ fn obey<R: LaneReader>(
     watch: &mut FrameWatch,
     command: Command,
     handle: &LaneHandle,
-) -> Result<(), KafkaError> {
+) -> Result<(), LaneError> {
     match command {
         Command::Open { epoch, session: part } => {
             lane.open(epoch, part.packing)?;
@@ -111,12 +119,14 @@ fn obey<R: LaneReader>(
         }
         Command::Partitions(epoch, assignments) => {
             lane.handle_partitions(epoch, &assignments)?;
-            handle.progress.handle_partitions(&assignments);
+            if lane.epoch() == Some(epoch) {
+                handle.progress.handle_partitions(&assignments);
+            }
         }
         Command::Halted(epoch, slot) => lane.handle_halted(epoch, slot)?,
         Command::Fault(epoch, slot, reason, detail) => lane.handle_fault(epoch, slot, reason, detail)?,
         Command::Ack(epoch, sequence, timing) => {
-            let freed = lane.handle_ack(epoch, sequence);
+            let freed = lane.handle_ack(epoch, sequence)?;
             if let Some(session) = session {
                 session.dispatcher.free(handle.id, freed.credit);
                 if lane.epoch() == Some(epoch) {

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use wire::error::PeerMisbehaved;
 use wire::halt::HaltReason;
 use wire::hello::FEATURE_CARRIED_ONLY;
 use wire::ids::{Epoch, LaneId, Slot, TopicId};
@@ -13,6 +14,7 @@ use wire::partition::Partition;
 
 use crate::partitions::resume::{Halt, HaltLift};
 use crate::partitions::router::Router;
+use crate::partitions::slots::{HaltedSlot, Slots};
 use crate::source::origins::TopicOrigin;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,9 +78,11 @@ struct KnownOrigin {
 
 #[derive(Debug, Default)]
 struct LaneState {
+    /// Present epoch; `None` while the lane is closed.
     epoch: Option<Epoch>,
-    slots: HashMap<Slot, Offered>,
-    opened: HashSet<Slot>,
+    /// Greatest epoch that the receiver has granted in this session.
+    granted: Epoch,
+    slots: Slots,
     offered: HashSet<Partition>,
     halted: HashMap<Partition, Halt>,
     /// Halted partitions that were open when the target could not write them any more: they are offered again.
@@ -87,12 +91,6 @@ struct LaneState {
     lifts: HashMap<Partition, HaltLift>,
     /// True once the first round of offers is due in this epoch.
     complete: bool,
-}
-
-#[derive(Debug)]
-struct Offered {
-    at: Partition,
-    topic_id: TopicId,
 }
 
 impl LanePartitions {
@@ -129,16 +127,19 @@ impl LanePartitions {
     }
 
     /// Handles that the receiver opened a lane: all its partitions must be offered again.
-    pub fn handle_lane_open(&mut self, lane: LaneId, epoch: Epoch) {
-        if let Some(lane) = self.lanes.get_mut(usize::from(lane.0)) {
-            *lane = LaneState { epoch: Some(epoch), ..LaneState::default() };
+    pub fn handle_lane_open(&mut self, lane: LaneId, epoch: Epoch) -> Result<(), PeerMisbehaved> {
+        let state = self.lanes.get_mut(usize::from(lane.0)).ok_or(PeerMisbehaved::UnknownLane(lane))?;
+        if state.epoch.is_some() || epoch <= state.granted {
+            return Err(PeerMisbehaved::LaneOpen { lane, current: state.granted, found: epoch });
         }
+        *state = LaneState { epoch: Some(epoch), granted: epoch, ..LaneState::default() };
+        Ok(())
     }
 
-    pub fn handle_lane_closed(&mut self, lane: LaneId) {
-        if let Some(lane) = self.lanes.get_mut(usize::from(lane.0)) {
-            *lane = LaneState::default();
-        }
+    pub fn handle_lane_closed(&mut self, lane: LaneId) -> Result<(), PeerMisbehaved> {
+        let state = self.lanes.get_mut(usize::from(lane.0)).ok_or(PeerMisbehaved::UnknownLane(lane))?;
+        *state = LaneState { granted: state.granted, ..LaneState::default() };
+        Ok(())
     }
 
     /// Returns the discovered partitions that were not offered yet in their lane's epoch. A lane's first round is due
@@ -153,8 +154,7 @@ impl LanePartitions {
                 let lane = &mut self.lanes[index];
                 let partition = Partition { topic: Arc::clone(&topic.name), partition };
                 if lane.epoch.is_some() && lane.offered.insert(partition.clone()) {
-                    let slot = Slot(lane.slots.len() as u32);
-                    lane.slots.insert(slot, Offered { at: partition.clone(), topic_id: topic.id });
+                    let slot = lane.slots.offer(partition.clone(), topic.id);
                     let lift = lane.lifts.remove(&partition);
                     new[index].push(Candidate { slot, at: partition, lift });
                     let known = || KnownOrigin { origin: topic.origin.clone(), unsure: topic.unsure };
@@ -178,39 +178,50 @@ impl LanePartitions {
         let partitions: HashMap<_, _> = topics.iter().map(|topic| (&topic.name, topic.partitions)).collect();
         let exists = |at: &Partition| partitions.get(&at.topic).is_some_and(|&count| at.partition < count);
         for lane in &mut self.lanes {
-            let open: HashSet<_> =
-                lane.opened.iter().filter_map(|slot| lane.slots.get(slot)).map(|slot| &slot.at).collect();
-            lane.offered.retain(|at| exists(at) || open.contains(at));
+            let LaneState { slots, offered, .. } = lane;
+            offered.retain(|at| exists(at) || slots.open_slot(at).is_some());
         }
     }
 
-    /// Handles that the receiver opened a slot. Returns `None` if the message is outdated or invalid: an older epoch, a
-    /// slot that was not offered, or one that is open already.
-    pub fn handle_partition_open(&mut self, lane: LaneId, epoch: Epoch, slot: Slot) -> Option<&Partition> {
-        let lane = self.lanes.get_mut(usize::from(lane.0)).filter(|lane| lane.epoch == Some(epoch))?;
-        let partition = &lane.slots.get(&slot)?.at;
-        lane.halted.remove(partition);
-        lane.opened.insert(slot).then_some(partition)
+    /// Returns the state of a lane at `epoch`; `None` if a message for that epoch is outdated.
+    fn at(&mut self, lane: LaneId, epoch: Epoch) -> Result<Option<&mut LaneState>, PeerMisbehaved> {
+        let state = self.lanes.get_mut(usize::from(lane.0)).ok_or(PeerMisbehaved::UnknownLane(lane))?;
+        if epoch > state.granted {
+            return Err(PeerMisbehaved::EpochFromFuture { current: state.granted, found: epoch });
+        }
+        Ok(Some(state).filter(|state| state.epoch == Some(epoch)))
     }
 
-    /// Handles that the receiver halted a slot, by itself or on request. Returns the partition, if the slot is valid.
+    /// Handles that the receiver opened a slot. Returns `None` if the message is outdated.
+    pub fn handle_partition_open(
+        &mut self,
+        lane: LaneId,
+        epoch: Epoch,
+        slot: Slot,
+    ) -> Result<Option<&Partition>, PeerMisbehaved> {
+        let Some(lane) = self.at(lane, epoch)? else { return Ok(None) };
+        let partition = lane.slots.open(slot)?;
+        lane.halted.remove(partition);
+        Ok(Some(partition))
+    }
+
+    /// Handles that the receiver halted a slot, by itself or on request. Returns the partition; `None` if the message is
+    /// outdated, or changes nothing.
     pub fn handle_partition_halted(
         &mut self,
         lane: LaneId,
         epoch: Epoch,
         slot: Slot,
         halt: Halt,
-    ) -> Option<&Partition> {
-        let lane = self.lanes.get_mut(usize::from(lane.0)).filter(|lane| lane.epoch == Some(epoch))?;
-        let partition = &lane.slots.get(&slot)?.at;
-        let was_open = lane.opened.remove(&slot);
+    ) -> Result<Option<Partition>, PeerMisbehaved> {
+        let Some(lane) = self.at(lane, epoch)? else { return Ok(None) };
         let reason = HaltReason::of(&halt.reason);
-        if matches!(reason, Some(HaltReason::JumpRefused | HaltReason::TargetUnavailable)) {
-            let same = |other: &Slot| lane.slots.get(other).is_some_and(|other| other.at == *partition);
-            if lane.opened.iter().any(same) {
-                // It was offered twice, because it had vanished from the source's answers: the first offer counts.
-                return None;
-            }
+        let HaltedSlot { at, was_open } = lane.slots.halt(slot, reason == Some(HaltReason::TargetUnavailable))?;
+        let partition = &at;
+        let is_second = matches!(reason, Some(HaltReason::JumpRefused | HaltReason::TargetUnavailable));
+        if is_second && lane.slots.open_slot(partition).is_some() {
+            // It was offered twice, because it had vanished from the source's answers: the first offer counts.
+            return Ok(None);
         }
         if was_open && reason == Some(HaltReason::TargetUnavailable) {
             lane.left_out.insert(partition.clone());
@@ -226,7 +237,7 @@ impl LanePartitions {
             }
             _ => drop(lane.halted.insert(partition.clone(), halt)),
         }
-        Some(partition)
+        Ok(Some(at))
     }
 
     pub fn halt(&self, at: &Partition) -> Option<&Halt> {
@@ -266,20 +277,20 @@ impl LanePartitions {
         let ids: HashMap<_, _> = topics.iter().map(|topic| (&topic.name, topic.id)).collect();
         let mut found = Vec::new();
         for (number, lane) in self.lanes.iter_mut().enumerate() {
-            let Some(epoch) = lane.epoch else { continue };
-            for (&slot, offered) in &mut lane.slots {
+            let LaneState { epoch: Some(epoch), slots, halted, offered: known, .. } = lane else { continue };
+            for (slot, offered, is_open) in slots.all_mut() {
                 let id = ids.get(&offered.at.topic).copied().unwrap_or(TopicId::UNKNOWN);
                 if id == offered.topic_id || id == TopicId::UNKNOWN || offered.topic_id == TopicId::UNKNOWN {
                     continue;
                 }
                 let detail = format!("source topic id was {}, is {id}", offered.topic_id);
                 // Each is returned once. An offer without an answer is compared again when it is answered.
-                if lane.opened.contains(&slot) {
+                if is_open {
                     offered.topic_id = id;
-                    found.push(Outdated { lane: LaneId(number as u16), epoch, slot, detail });
-                } else if lane.halted.contains_key(&offered.at) {
+                    found.push(Outdated { lane: LaneId(number as u16), epoch: *epoch, slot, detail });
+                } else if halted.contains_key(&offered.at) {
                     offered.topic_id = id;
-                    lane.offered.remove(&offered.at);
+                    known.remove(&offered.at);
                 }
             }
         }
@@ -293,8 +304,7 @@ impl LanePartitions {
 
     /// Returns the topics that were offered, each with its number of partitions.
     pub fn offered_topics(&self) -> BTreeMap<Arc<str>, u32> {
-        let slots = self.lanes.iter().flat_map(|lane| lane.slots.values());
-        let partitions: HashSet<_> = slots.map(|offered| &offered.at).collect();
+        let partitions: HashSet<_> = self.lanes.iter().flat_map(|lane| lane.slots.partitions()).collect();
         let mut topics = BTreeMap::new();
         for at in partitions {
             *topics.entry(Arc::clone(&at.topic)).or_default() += 1;
@@ -309,10 +319,9 @@ impl LanePartitions {
             lane.halted.retain(|at, _| !topics.contains(&at.topic));
             lane.lifts.retain(|at, _| !topics.contains(&at.topic));
             let Some(epoch) = lane.epoch else { continue };
-            let open = lane.opened.iter().filter_map(|slot| Some((*slot, lane.slots.get(slot)?)));
-            let of_topics = open.filter(|(_, offered)| topics.contains(&offered.at.topic));
+            let of_topics = lane.slots.all_open().filter(|(at, _)| topics.contains(&at.topic));
             let detail = "the source's topic was deleted, or is hidden from this sender".to_owned();
-            let fault = |(slot, _)| Outdated { lane: LaneId(number as u16), epoch, slot, detail: detail.clone() };
+            let fault = |(_, slot)| Outdated { lane: LaneId(number as u16), epoch, slot, detail: detail.clone() };
             read.extend(of_topics.map(fault));
         }
         read
@@ -324,15 +333,14 @@ impl LanePartitions {
 
     pub fn partition(&self, lane: LaneId, epoch: Epoch, slot: Slot) -> Option<&Partition> {
         let lane = self.lanes.get(usize::from(lane.0)).filter(|lane| lane.epoch == Some(epoch))?;
-        lane.slots.get(&slot).map(|offered| &offered.at)
+        lane.slots.get(slot).map(|offered| &offered.at)
     }
 
     /// Returns where a partition is read; `None` if it is not.
     pub fn open_slot(&self, at: &Partition) -> Option<(LaneId, Epoch, Slot)> {
         let number = self.lane(at);
         let lane = self.lanes.get(usize::from(number.0))?;
-        let slot = lane.opened.iter().find(|slot| lane.slots.get(slot).is_some_and(|offered| offered.at == *at))?;
-        Some((number, lane.epoch?, *slot))
+        Some((number, lane.epoch?, lane.slots.open_slot(at)?))
     }
 
     pub fn epoch(&self, lane: LaneId) -> Option<Epoch> {
@@ -358,7 +366,7 @@ mod tests {
     #[test]
     fn no_topic_returns_and_a_new_origin_ends_the_session() {
         let mut partitions = LanePartitions::new(Router::plain(1)).towards("fra");
-        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1)).unwrap();
         let due = partitions.poll_due(&[topic("own", 1), brought("from-fra", "fra"), brought("from-ams", "ams")]);
         let offered: Vec<_> = due[0].partitions.iter().map(|candidate| &*candidate.at.topic).collect();
         assert_eq!(offered, ["own", "from-ams"]);
@@ -374,10 +382,10 @@ mod tests {
     fn an_unsure_topic_is_offered_if_the_receiver_can_tell() {
         let unsure = SourceTopic { unsure: true, ..topic("orders", 1) };
         let mut partitions = LanePartitions::new(Router::plain(1));
-        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1)).unwrap();
         assert!(partitions.poll_due(std::slice::from_ref(&unsure))[0].partitions.is_empty(), "an older receiver");
         let mut partitions = LanePartitions::new(Router::plain(1)).with_features(FEATURE_CARRIED_ONLY);
-        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1)).unwrap();
         assert_eq!(partitions.poll_due(std::slice::from_ref(&unsure))[0].partitions.len(), 1);
         assert_eq!(partitions.poll_rerouted(&[unsure]), None);
         assert_eq!(partitions.poll_rerouted(&[topic("orders", 1)]), Some(&topic("orders", 1)));
@@ -386,8 +394,8 @@ mod tests {
     #[test]
     fn each_partition_is_offered_once_per_epoch() {
         let mut partitions = LanePartitions::new(Router::plain(2));
-        partitions.handle_lane_open(LaneId(0), Epoch(1));
-        partitions.handle_lane_open(LaneId(1), Epoch(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1)).unwrap();
+        partitions.handle_lane_open(LaneId(1), Epoch(1)).unwrap();
         let due = partitions.poll_due(&[topic("orders", 4)]);
         assert_eq!(due.iter().map(|due| due.partitions.len()).sum::<usize>(), 4);
         assert!(due.iter().all(|due| due.first));
@@ -401,7 +409,7 @@ mod tests {
     #[test]
     fn a_lane_without_partitions_still_completes_its_first_round() {
         let mut partitions = LanePartitions::new(Router::plain(2));
-        partitions.handle_lane_open(LaneId(1), Epoch(3));
+        partitions.handle_lane_open(LaneId(1), Epoch(3)).unwrap();
         let due = partitions.poll_due(&[]);
         assert_eq!(due, [Due { lane: LaneId(1), epoch: Epoch(3), partitions: vec![], first: true }]);
         assert!(partitions.poll_due(&[]).is_empty());
@@ -410,18 +418,40 @@ mod tests {
     #[test]
     fn a_reopened_lane_is_offered_everything_again() {
         let mut partitions = LanePartitions::new(Router::plain(1));
-        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1)).unwrap();
         partitions.poll_due(&[topic("orders", 3)]);
-        partitions.handle_lane_closed(LaneId(0));
+        partitions.handle_lane_closed(LaneId(0)).unwrap();
         assert!(partitions.poll_due(&[topic("orders", 3)]).is_empty(), "closed lanes are offered nothing");
-        partitions.handle_lane_open(LaneId(0), Epoch(2));
+        partitions.handle_lane_open(LaneId(0), Epoch(2)).unwrap();
         let due = partitions.poll_due(&[topic("orders", 3)]);
         assert_eq!(due[0].partitions.len(), 3);
         assert!(partitions.partition(LaneId(0), Epoch(1), Slot(0)).is_none(), "slots of an older epoch mean nothing");
         assert_eq!(partitions.partition(LaneId(0), Epoch(2), Slot(0)), Some(&due[0].partitions[0].at));
-        assert!(partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0)).is_none());
-        assert!(partitions.handle_partition_open(LaneId(0), Epoch(2), Slot(0)).is_some());
-        assert!(partitions.handle_partition_open(LaneId(0), Epoch(2), Slot(0)).is_none(), "open already");
+        assert_eq!(partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0)), Ok(None));
+        assert!(partitions.handle_partition_open(LaneId(0), Epoch(2), Slot(0)).unwrap().is_some());
+        assert!(partitions.handle_partition_open(LaneId(0), Epoch(2), Slot(0)).is_err(), "open already");
+    }
+
+    #[test]
+    fn a_receiver_that_contradicts_itself_is_caught() {
+        let mut partitions = LanePartitions::new(Router::plain(1));
+        let lane = LaneId(0);
+        partitions.handle_lane_open(lane, Epoch(2)).unwrap();
+        partitions.poll_due(&[topic("orders", 1)]);
+        for epoch in [Epoch(2), Epoch(3)] {
+            assert!(partitions.handle_lane_open(lane, epoch).is_err(), "it is open");
+        }
+        partitions.handle_lane_closed(lane).unwrap();
+        assert!(partitions.handle_lane_open(lane, Epoch(2)).is_err(), "an epoch is granted once");
+        assert!(partitions.handle_lane_open(LaneId(1), Epoch(3)).is_err(), "there is no such lane");
+        partitions.handle_lane_open(lane, Epoch(3)).unwrap();
+        partitions.poll_due(&[topic("orders", 1)]);
+        assert!(partitions.handle_partition_open(lane, Epoch(4), Slot(0)).is_err(), "an epoch of the future");
+        partitions.handle_partition_open(lane, Epoch(3), Slot(0)).unwrap();
+        partitions.handle_partition_halted(lane, Epoch(3), Slot(0), halt("corrupt")).unwrap();
+        let closed = PeerMisbehaved::SlotClosed(Slot(0));
+        assert_eq!(partitions.handle_partition_open(lane, Epoch(3), Slot(0)), Err(closed));
+        assert_eq!(partitions.handle_partition_halted(lane, Epoch(3), Slot(0), halt("corrupt")), Err(closed));
     }
 
     fn halt(reason: &str) -> Halt {
@@ -431,53 +461,55 @@ mod tests {
     #[test]
     fn a_lifted_partition_is_offered_under_another_slot() {
         let mut partitions = LanePartitions::new(Router::plain(1));
-        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1)).unwrap();
         let at = partitions.poll_due(&[topic("orders", 1)])[0].partitions[0].at.clone();
-        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
-        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(0), halt("record-rejected"));
+        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0)).unwrap();
+        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(0), halt("record-rejected")).unwrap();
         assert!(partitions.poll_due(&[topic("orders", 1)]).is_empty(), "it stays halted by itself");
         let lift = partitions.halt(&at).unwrap().lift(ResumeAction::Skip, 1, "test").unwrap();
         partitions.offer_again(&at, lift.clone());
         let due = partitions.poll_due(&[topic("orders", 1)]);
         assert_eq!(due[0].partitions, [Candidate { slot: Slot(1), at: at.clone(), lift }]);
-        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(1));
+        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(1)).unwrap();
         assert_eq!(partitions.halt(&at), None);
     }
 
     #[test]
     fn a_refused_jump_says_the_position_and_not_the_reason() {
         let mut partitions = LanePartitions::new(Router::plain(1));
-        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1)).unwrap();
         let at = partitions.poll_due(&[topic("orders", 1)])[0].partitions[0].at.clone();
-        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(0), halt("record-rejected"));
+        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(0), halt("record-rejected")).unwrap();
         let refused = Halt { reason: "jump-refused".to_owned(), position: Position(9) };
-        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(0), refused);
+        partitions.offer_again(&at, None);
+        partitions.poll_due(&[topic("orders", 1)]);
+        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(1), refused).unwrap();
         assert_eq!(partitions.halt(&at), Some(&Halt { reason: "record-rejected".to_owned(), position: Position(9) }));
     }
 
     #[test]
     fn refusing_a_second_offer_halts_no_open_partition() {
         let mut partitions = LanePartitions::new(Router::plain(1));
-        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1)).unwrap();
         let at = partitions.poll_due(&[topic("orders", 1)])[0].partitions[0].at.clone();
         partitions.poll_due(&[]);
         assert_eq!(partitions.poll_due(&[topic("orders", 1)])[0].partitions[0].slot, Slot(1), "it had vanished");
-        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
-        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(1), halt("jump-refused"));
+        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0)).unwrap();
+        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(1), halt("jump-refused")).unwrap();
         assert_eq!(partitions.halt(&at), None);
     }
 
     #[test]
     fn partition_left_out_after_it_joined_is_offered_again_once() {
         let mut partitions = LanePartitions::new(Router::plain(1));
-        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1)).unwrap();
         let at = partitions.poll_due(&[topic("orders", 1)])[0].partitions[0].at.clone();
         let halted = |partitions: &mut LanePartitions, slot| {
-            partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(slot), halt("target-unavailable"));
+            partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(slot), halt("target-unavailable")).unwrap();
             partitions.is_left_out(&at)
         };
         assert!(!halted(&mut partitions, 0), "its offer waits at the receiver");
-        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
+        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0)).unwrap();
         assert!(halted(&mut partitions, 0));
         assert!(partitions.poll_due(&[topic("orders", 1)]).is_empty(), "not before the wait is over");
         partitions.offer_left_out(&at);
@@ -490,25 +522,25 @@ mod tests {
     #[test]
     fn a_position_outside_the_log_is_looked_at_again_immediately() {
         let mut partitions = LanePartitions::new(Router::plain(1));
-        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1)).unwrap();
         partitions.poll_due(&[topic("orders", 1)]);
-        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
-        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(0), halt("out-of-range"));
+        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0)).unwrap();
+        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(0), halt("out-of-range")).unwrap();
         assert_eq!(partitions.poll_due(&[topic("orders", 1)])[0].partitions[0].slot, Slot(1));
     }
 
     #[test]
     fn a_deleted_topic_is_not_read_and_keeps_no_halt() {
         let mut partitions = LanePartitions::new(Router::plain(1));
-        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1)).unwrap();
         partitions.poll_due(&[topic("orders", 2), topic("stays", 1)]);
-        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
-        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(1), halt("corrupt"));
+        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0)).unwrap();
+        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(1), halt("corrupt")).unwrap();
         assert_eq!(partitions.offered_topics(), [("orders".into(), 2), ("stays".into(), 1)].into());
         let read = partitions.handle_gone(&["orders".into()].into());
         assert_eq!(read.iter().map(|one| one.slot).collect::<Vec<_>>(), [Slot(0)]);
         assert!(partitions.halted(|_, _| true).is_empty());
-        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(0), halt("source-gone"));
+        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(0), halt("source-gone")).unwrap();
         assert!(partitions.poll_due(&[topic("stays", 1)]).is_empty());
         assert_eq!(partitions.poll_due(&[topic("orders", 2)])[0].partitions.len(), 2, "it is back");
     }
@@ -517,10 +549,10 @@ mod tests {
     fn a_topic_recreated_during_its_offer_is_noticed_later() {
         let again = [SourceTopic { id: TopicId([2; 16]), ..topic("orders", 1) }];
         let mut partitions = LanePartitions::new(Router::plain(1));
-        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1)).unwrap();
         partitions.poll_due(&[topic("orders", 1)]);
         assert!(partitions.poll_recreated(&again).is_empty(), "nothing is read");
-        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
+        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0)).unwrap();
         assert_eq!(partitions.poll_recreated(&again).len(), 1);
         assert!(partitions.poll_recreated(&again).is_empty());
     }
@@ -529,10 +561,10 @@ mod tests {
     fn a_recreated_topic_is_noticed_once_read_or_halted() {
         let again = SourceTopic { id: TopicId([2; 16]), ..topic("orders", 2) };
         let mut partitions = LanePartitions::new(Router::plain(1));
-        partitions.handle_lane_open(LaneId(0), Epoch(1));
+        partitions.handle_lane_open(LaneId(0), Epoch(1)).unwrap();
         partitions.poll_due(&[topic("orders", 2)]);
-        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0));
-        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(1), halt("source-gone"));
+        partitions.handle_partition_open(LaneId(0), Epoch(1), Slot(0)).unwrap();
+        partitions.handle_partition_halted(LaneId(0), Epoch(1), Slot(1), halt("source-gone")).unwrap();
         assert!(partitions.poll_recreated(&[topic("orders", 2)]).is_empty());
         assert!(partitions.poll_recreated(&[]).is_empty(), "gone is not made again");
         let found = partitions.poll_recreated(std::slice::from_ref(&again));

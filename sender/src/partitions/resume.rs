@@ -165,7 +165,9 @@ impl Halt {
             }
             (ResumeAction::Here, _) if !stored || reason.is_some_and(|reason| !reason.is_kept()) => return Ok(None),
             (ResumeAction::Here, _) => (To::At(self.position), Accepts::Nothing),
-            (ResumeAction::Skip, Skip::OneRecord) => (To::NotBelow(Position(self.position.0 + 1)), Accepts::Nothing),
+            (ResumeAction::Skip, Skip::OneRecord) => {
+                (To::NotBelow(Position(self.position.0.saturating_add(1))), Accepts::Nothing)
+            }
             (ResumeAction::Skip, Skip::LogStart) => (To::LogStart, Accepts::Nothing),
             (ResumeAction::Skip, Skip::InPlace) => (To::NotBelow(self.position), Accepts::Nothing),
             (ResumeAction::Skip, Skip::LogEnd) => (To::LogEnd, Accepts::Nothing),

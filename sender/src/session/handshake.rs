@@ -1,9 +1,12 @@
 //! First messages of a session: the sender identifies itself and learns whether it holds the link.
 
 use quinn::Connection;
+use service::names::is_id;
 use transport::control::{ControlError, ControlReader, ControlWriter};
 use wire::close::Close;
-use wire::control::{Control, Hello, Role, Welcome};
+use wire::codec::control_name;
+use wire::control::{Control, Hello, Range, Role, Welcome};
+use wire::error::{PeerIncompatible, PeerMisbehaved};
 use wire::hello::{FEATURE_PROBE, FEATURES, VERSIONS};
 use wire::lanes::{ClassRequest, LANE_HASH};
 
@@ -38,24 +41,13 @@ pub struct Handshaken {
     pub welcome: Welcome,
 }
 
-/// Reason why no session began.
-#[derive(Debug, thiserror::Error)]
-pub enum HandshakeError {
-    /// The receiver refused, or the channel was lost.
-    #[error(transparent)]
-    Ended(#[from] SessionEnd),
-    /// The receiver answered with an unexpected message.
-    #[error("receiver answered the handshake with {0}")]
-    Unexpected(&'static str),
-}
-
 /// Sends the hello and waits for the welcome. Calls `standby` whenever another instance holds the link.
 pub async fn shake_hands(
     connection: &Connection,
     identity: &Identity,
     stand_by: bool,
     mut standby: impl FnMut(&str),
-) -> Result<Handshaken, HandshakeError> {
+) -> Result<Handshaken, SessionEnd> {
     let lost = |error: &dyn std::fmt::Display| SessionEnd::of(connection, || error.to_string());
     let (send, recv) = connection.open_bi().await.map_err(|error| lost(&error))?;
     let mut writer = ControlWriter::new(send);
@@ -63,17 +55,37 @@ pub async fn shake_hands(
     let hello = Control::Hello(identity.hello(stand_by));
     writer.send(&hello).await.map_err(|error| lost(&error))?;
     loop {
+        let misbehaved = |close: Close| {
+            transport::control::close(connection, &close);
+            SessionEnd::Misbehaved(close)
+        };
         let message = reader.next().await.map_err(|error| match error {
             ControlError::Ended(error) => lost(&error),
-            ControlError::Bytes(error) => SessionEnd::Lost(error.to_string()),
+            ControlError::Bytes(error) => misbehaved(error.into()),
         })?;
         match message {
-            Control::Welcome(welcome) => return Ok(Handshaken { reader, writer, welcome }),
+            Control::Welcome(welcome) => {
+                let welcome = checked(welcome).map_err(misbehaved)?;
+                return Ok(Handshaken { reader, writer, welcome });
+            }
             Control::Standby { behind } => standby(&behind),
-            Control::Close(close) => return Err(SessionEnd::Closed(close).into()),
-            other => return Err(HandshakeError::Unexpected(wire::codec::control_name(&other))),
+            Control::Close(close) => return Err(SessionEnd::Closed(close)),
+            other => return Err(misbehaved(PeerMisbehaved::UnexpectedMessage(control_name(&other)).into())),
         }
     }
+}
+
+/// Checks what a welcome states. Features that this end has not offered are ignored.
+fn checked(welcome: Welcome) -> Result<Welcome, Close> {
+    let Range { min, max } = VERSIONS;
+    if !(min..=max).contains(&welcome.version) {
+        let theirs = Range { min: welcome.version, max: welcome.version };
+        return Err(PeerIncompatible::Version { ours: VERSIONS, theirs }.into());
+    }
+    if !is_id(&welcome.cluster_id) {
+        return Err(PeerMisbehaved::Invalid("the target's cluster id is not 1 to 253 visible ASCII characters").into());
+    }
+    Ok(Welcome { features: welcome.features & FEATURES, ..welcome })
 }
 
 /// Asks the receiver whether it would admit this sender, without a session. Returns its answer: the code is
@@ -81,9 +93,8 @@ pub async fn shake_hands(
 pub async fn ask_admission(connection: &Connection, config: &Config, cluster_id: String) -> Result<Close, SessionEnd> {
     let identity = Identity { lanes: 0, ..Identity::of(config, cluster_id, 0) };
     match shake_hands(connection, &identity, true, |_| ()).await {
-        Err(HandshakeError::Ended(SessionEnd::Closed(close))) => Ok(close),
-        Err(HandshakeError::Ended(end)) => Err(end),
-        Err(error) => Err(SessionEnd::Lost(error.to_string())),
+        Err(SessionEnd::Closed(close)) => Ok(close),
+        Err(end) => Err(end),
         Ok(_) => Err(SessionEnd::Lost("receiver began a session that was not asked for".to_owned())),
     }
 }
@@ -119,6 +130,40 @@ impl Identity {
             filter_hash: self.filter_hash,
             rate: self.rate,
             classes: self.classes.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::close::CloseCode;
+    use wire::control::CreditTerms;
+
+    use super::*;
+
+    fn welcome() -> Welcome {
+        Welcome {
+            version: 1,
+            features: FEATURES,
+            cluster_id: "sin".to_owned(),
+            receiver: 1,
+            token: 1,
+            credit: CreditTerms { reserve: 1 << 20, pool: 1 << 20 },
+            classes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn only_what_was_offered_is_welcome() {
+        assert_eq!(checked(welcome()), Ok(welcome()));
+        let refused = checked(Welcome { version: 9, ..welcome() }).unwrap_err();
+        assert_eq!(refused.code, CloseCode::Version);
+        assert!(refused.detail.contains("we speak 1, the peer speaks 9"), "{refused}");
+        let more = Welcome { features: u64::MAX, ..welcome() };
+        assert_eq!(checked(more), Ok(welcome()), "bits that were not offered count for nothing");
+        for id in ["", "a b", "a\nb", &"x".repeat(254)] {
+            let refused = checked(Welcome { cluster_id: id.to_owned(), ..welcome() }).unwrap_err();
+            assert_eq!(refused.code, CloseCode::Misbehaved, "{id:?}");
         }
     }
 }

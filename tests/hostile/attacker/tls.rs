@@ -12,7 +12,7 @@ use rcgen::{
 };
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -91,6 +91,17 @@ impl Authority {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = if alpn.is_empty() { Vec::new() } else { vec![alpn.to_vec()] };
+        Ok(config)
+    }
+
+    /// Makes a TLS server that shows `identity` and asks for no certificate.
+    pub(crate) fn server(&self, identity: &Identity, alpn: &[u8]) -> Result<ServerConfig> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13])?;
+        let key = PrivatePkcs8KeyDer::from(identity.key.serialize_der());
+        let builder = builder.with_no_client_auth();
+        let mut config = builder.with_single_cert(vec![identity.certificate.clone()], key.into())?;
+        config.alpn_protocols = vec![alpn.to_vec()];
         Ok(config)
     }
 }

@@ -1,12 +1,12 @@
 //! Limits of the values in control messages, checked after decoding and before encoding (wire-format.md#limits).
 
 use crate::condition::Condition;
-use crate::control::{Control, Hello, OfferedPartition, TopicConfig, Welcome};
+use crate::control::{Control, CreditTerms, Hello, OfferedPartition, TopicConfig, Welcome};
 use crate::error::{DecodeError, ensure, within};
 use crate::limits::{
-    CLUSTERS_MAX, LANES_MAX, LINK_NAME_MAX, NAMED_PARTITIONS_MAX, NAMED_TROUBLES_MAX, OFFER_PARTITIONS_MAX,
-    PARTITIONS_MAX, SETTING_BYTES_MAX, SETTINGS_MAX, SETTINGS_TOPICS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX,
-    TOPIC_NAME_MAX, TOPICS_NAMED_MAX,
+    CLUSTERS_MAX, CREDIT_MAX, FRAME_CHARGE_MIN, LANES_MAX, LINK_NAME_MAX, NAMED_PARTITIONS_MAX, NAMED_TROUBLES_MAX,
+    OFFER_PARTITIONS_MAX, PARTITIONS_MAX, SETTING_BYTES_MAX, SETTINGS_MAX, SETTINGS_TOPICS_MAX, STRING_MAX,
+    TOPIC_CONFIGS_MAX, TOPIC_NAME_MAX, TOPICS_NAMED_MAX,
 };
 
 /// Checks that every value of a message is within its limit.
@@ -107,6 +107,9 @@ fn check_hello(hello: &Hello) -> Result<(), DecodeError> {
 fn check_welcome(welcome: &Welcome) -> Result<(), DecodeError> {
     within("cluster id", welcome.cluster_id.len(), STRING_MAX)?;
     within("classes", welcome.classes.len(), LANES_MAX.into())?;
+    let CreditTerms { reserve, pool } = welcome.credit;
+    ensure(reserve >= FRAME_CHARGE_MIN, "reserve below the least cost of a frame")?;
+    ensure(reserve <= CREDIT_MAX && pool <= CREDIT_MAX, "credit out of range")?;
     welcome.classes.iter().try_for_each(|class| within("class name", class.name.len(), STRING_MAX))
 }
 

@@ -7,10 +7,10 @@ use bincode::{Decode, Encode};
 use super::bounds;
 use super::stored::Limited;
 use crate::close::Close;
-use crate::condition::cut;
 use crate::control::Control;
 use crate::error::{DecodeError, within};
 use crate::limits::{CONTROL_BYTES_MAX, STRING_MAX};
+use crate::text::cut;
 
 /// Kind of a control message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,11 +5,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::close::{Close, CloseCode};
-use crate::control::{Accepts, Control, Jump, OfferedPartition, TopicConfig};
+use crate::control::{Accepts, Control, CreditTerms, Jump, OfferedPartition, TopicConfig, Welcome};
 use crate::error::DecodeError;
 use crate::ids::{Epoch, LaneId, Position, Slot, TopicId};
 use crate::limits::{
-    CLUSTERS_MAX, CONTROL_BYTES_MAX, OFFER_PARTITIONS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX, TOPIC_NAME_MAX,
+    CLUSTERS_MAX, CONTROL_BYTES_MAX, CREDIT_MAX, FRAME_CHARGE_MIN, OFFER_PARTITIONS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX,
+    TOPIC_NAME_MAX,
 };
 
 fn written(write: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
@@ -188,9 +189,24 @@ fn every_limit_of_the_other_messages_is_checked() {
             detail: String::new(),
         },
     ];
-    for control in refused {
+    let credits = [(FRAME_CHARGE_MIN - 1, 1 << 20), (CREDIT_MAX + 1, 0), (FRAME_CHARGE_MIN, u64::MAX)];
+    for control in refused.into_iter().chain(credits.map(|(reserve, pool)| welcome(reserve, pool))) {
         assert!(bounds::check(&control).is_err(), "{control:?}");
     }
+    assert_eq!(bounds::check(&welcome(FRAME_CHARGE_MIN, CREDIT_MAX)), Ok(()));
+}
+
+fn welcome(reserve: u64, pool: u64) -> Control {
+    let credit = CreditTerms { reserve, pool };
+    Control::Welcome(Welcome {
+        version: 1,
+        features: 0,
+        cluster_id: "t".into(),
+        receiver: 1,
+        token: 2,
+        credit,
+        classes: vec![],
+    })
 }
 
 #[test]
