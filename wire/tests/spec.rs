@@ -78,7 +78,7 @@ fn the_table_of_limits_is_the_codes() {
         ("raw bytes of a frame's body", limits::FRAME_BODY_MAX as u64),
         ("runs in a frame", limits::RUNS_MAX.into()),
         ("records in a frame", limits::RECORDS_MAX.into()),
-        ("least cost of a frame in credit", limits::FRAME_CHARGE_MIN),
+        ("least cost of a frame in credit, and reserve", limits::FRAME_CHARGE_MIN),
         ("bytes of a reserve or pool", limits::CREDIT_MAX),
     ];
     let code: Vec<_> = code.iter().map(|(name, value)| vec![name.to_string(), grouped(*value)]).collect();
