@@ -99,8 +99,11 @@ pub(crate) fn refusal(code: i32) -> Option<Refusal> {
         Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
         | Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
         | Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => Some(Refusal::Gone),
-        // A broker failed at the record, for example at a negative timestamp that it must rewrite.
-        Code::RD_KAFKA_RESP_ERR_UNKNOWN => Some(Refusal::Doubted),
+        // A broker failed at the record, for example at a negative timestamp that it must rewrite; or the topic, not the
+        // record, is what it refuses.
+        Code::RD_KAFKA_RESP_ERR_UNKNOWN
+        | Code::RD_KAFKA_RESP_ERR_POLICY_VIOLATION
+        | Code::RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT => Some(Refusal::Doubted),
         _ => (fault_of(code) == KafkaFault::RecordRejected).then_some(Refusal::Record),
     }
 }

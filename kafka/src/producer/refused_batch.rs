@@ -40,7 +40,9 @@ impl RefusedBatch {
     /// Takes the report of one record.
     pub(super) fn add(&mut self, code: i32, record: RefusedRecord) {
         self.spares |= known(code) == Some(Code::RD_KAFKA_RESP_ERR__INVALID_DIFFERENT_RECORD);
-        if refusal(code) == Some(Refusal::Record) {
+        // A record that is too large may fit in another codec: its name is no verdict.
+        let is_size = known(code) == Some(Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+        if refusal(code) == Some(Refusal::Record) && !is_size {
             self.refused.push(record);
         }
     }
@@ -83,6 +85,7 @@ mod tests {
         assert_eq!(named(&[(INVALID, 0), (INVALID, 0), (INVALID, 0)]), [0i64; 0], "none");
         assert_eq!(named(&[(INVALID, 0)]), [10], "it is alone");
         let doubted = Code::RD_KAFKA_RESP_ERR_UNKNOWN;
+        assert_eq!(named(&[(Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, 0)]), [0i64; 0], "it may fit in another codec");
         assert_eq!(named(&[(doubted, 2), (doubted, 3), (doubted, 4)]), [0i64; 0], "perhaps the broker failed");
     }
 }

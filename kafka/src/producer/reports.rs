@@ -46,9 +46,9 @@ impl BadReport {
         self.named.append(&mut later.named);
     }
 
-    /// Returns whether both are one refusal: of records that are named, or of batches.
+    /// Returns whether both are one refusal: of records that are named, or of batches, and for the same reason.
     fn is_same(&self, other: &Self) -> bool {
-        let same_kind = self.named.is_empty() == other.named.is_empty() && refusal(self.code) == refusal(other.code);
+        let same_kind = self.named.is_empty() == other.named.is_empty() && self.code == other.code;
         self.origin == other.origin && same_kind
     }
 }
@@ -147,7 +147,8 @@ impl Reports {
         if let Some(mut bad) = bad {
             let named = batch.named();
             if let Some(first) = named.first() {
-                bad.reason = refusal_reason(bad.code, first.has_key);
+                // librdkafka replaces the code of each if there are several: it proves nothing of the key.
+                bad.reason = refusal_reason(bad.code, first.has_key || named.len() > 1);
             }
             bad.named = named.iter().map(|record| record.offset).collect();
             self.bad(bad);

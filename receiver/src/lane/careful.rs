@@ -10,6 +10,7 @@ use wire::ids::{Offset, Position, Slot};
 use super::draft::Draft;
 use super::left_out;
 use super::open_lane::{Destination, LaneError, Open, OpenLane};
+use super::rejected_record::RejectedRecordSearch;
 use super::skipped_records::SkippedRecords;
 use super::slots::OpenSlot;
 use crate::target::state::HaltRecord;
@@ -25,6 +26,9 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         offset: Offset,
     ) -> Result<bool, TargetError> {
         let OpenSlot { search, skips, .. } = self.open.slots.joined(destination.slot);
+        if search.topic_halt(Position(offset.0)).is_some() {
+            return Ok(false);
+        }
         let Some(reason) = search.refusal(offset).cloned() else { return Ok(false) };
         let Some(policy) = skips.clone() else { return Ok(false) };
         self.ensure_begun(draft)?;
@@ -94,6 +98,9 @@ impl Open {
     /// Notes which partition the failure of a transaction is about, if it is about one; `written` are the slots
     /// that the transaction wrote.
     pub(super) fn blame(&mut self, error: &LaneError, written: BTreeSet<Slot>) {
+        if !matches!(error, LaneError::Target(TargetError::Rejected(_))) {
+            self.slots.searches().for_each(RejectedRecordSearch::handle_other_failure);
+        }
         let LaneError::Target(error) = error else { return };
         self.unwritable = left_out::suspects(error);
         let slot = match error {

@@ -26,7 +26,7 @@ pub(super) struct RejectedRecordSearch {
     doubted: Option<(Offset, u32)>,
     /// Records that the target refuses, each with the reason.
     refused: BTreeMap<Offset, Arc<str>>,
-    /// Halt because of the topic, not of a record.
+    /// Halt because of the topic, or of a record that only the broker may be at fault for: no policy lifts it here.
     topic_halt: Option<Culprit>,
 }
 
@@ -61,9 +61,16 @@ impl RejectedRecordSearch {
         halts || self.among.is_some() || self.in_flight_max < u64::MAX
     }
 
-    /// Halts the partition at `at`.
+    /// Halts the partition at `at`, for a reason that concerns the topic. What it refused before is forgotten.
     pub(super) fn halt_at(&mut self, at: Position, halt: HaltRecord) {
+        self.refused.clear();
         self.topic_halt = Some(Culprit { at, halt });
+    }
+
+    /// Forgets the records that the target refused: a transaction has failed for another reason, and the target may be asked
+    /// again only much later, when it accepts them.
+    pub(super) fn handle_other_failure(&mut self) {
+        self.refused.clear();
     }
 
     /// Takes a refusal by the target; `stored` is the partition's position.
@@ -77,7 +84,12 @@ impl RejectedRecordSearch {
             Refusal::Doubted if first == last => {
                 let before = self.doubted.filter(|(offset, _)| offset == first).map_or(0, |(_, times)| times);
                 self.doubted = Some((*first, before + 1));
-                if before + 1 >= DOUBTS { self.refuse(&[*first], reason) } else { self.suspect(*first, *last) }
+                if before + 1 >= DOUBTS {
+                    // It may be the broker's fault: an operator decides, not a policy.
+                    self.topic_halt = Some(Culprit { at: Position(first.0), halt: rejected(*first, reason) });
+                } else {
+                    self.suspect(*first, *last);
+                }
             }
             Refusal::Record | Refusal::Doubted => self.suspect(*first, *last),
         }
@@ -237,6 +249,23 @@ mod tests {
         }
         search.handle_rejected(&rejected(Refusal::Doubted, 11, 11), Position(10));
         assert_eq!(halts_at(&search), Some((11, "record-rejected".to_owned())));
+    }
+
+    #[test]
+    fn only_what_is_certain_may_be_left_out() {
+        let mut search = RejectedRecordSearch::default();
+        for _ in 0..DOUBTS {
+            search.handle_rejected(&rejected(Refusal::Doubted, 11, 11), Position(10));
+        }
+        assert_eq!(search.refusal(Offset(11)), None);
+        assert_eq!(search.topic_halt(Position(11)).map(|culprit| culprit.at), Some(Position(11)));
+        let mut search = RejectedRecordSearch::default();
+        search.handle_rejected(&rejected(Refusal::Record, 12, 12), Position(10));
+        search.handle_other_failure();
+        assert_eq!(search.refusal(Offset(12)), None, "the target is asked again");
+        search.handle_rejected(&rejected(Refusal::Record, 12, 12), Position(10));
+        search.halt_at(Position(10), HaltRecord::new(HaltReason::TargetReplaced, "another log"));
+        assert_eq!(search.refusal(Offset(12)), None, "the other log did not refuse it");
     }
 
     #[test]

@@ -89,6 +89,11 @@ impl Slots {
         self.by_number.values().any(|slot| slot.key == *key)
     }
 
+    /// Returns the searches of all slots for refused records.
+    pub(super) fn searches(&mut self) -> impl Iterator<Item = &mut RejectedRecordSearch> {
+        self.by_number.values_mut().map(|slot| &mut slot.search)
+    }
+
     /// Takes every slot back to its last committed frame.
     pub(super) fn rewind(&mut self) {
         for slot in self.by_number.values_mut() {
