@@ -17,6 +17,10 @@ const UNSUPPORTED_VERSION: i16 = 35;
 /// So many that the client takes its broker away well before it has gone through them, and so cancels its own remedy.
 const TOPICS: i32 = 5_000;
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Clients that may keep their brokers.
+const CLIENTS: u32 = 10;
+/// Time in which a client that does not lose its brokers is asked.
+const LOST_WITHIN: Duration = Duration::from_secs(2);
 
 /// Broker that answers `Metadata` up to version 2, and whether it is in its own answers.
 struct Broker {
@@ -95,26 +99,32 @@ fn metadata(answer: &mut Vec<u8>, port: u16, with_the_broker: bool) {
     }
 }
 
-/// Asks until the answer is one that is wanted.
-fn ping_until(catalog: &KafkaCatalog, wanted: impl Fn(&Result<String, kafka::KafkaError>) -> bool) {
+/// Asks until the answer is one that is wanted, or for `patience`. Returns whether it is.
+fn ping_until(catalog: &KafkaCatalog, patience: Duration, is_wanted: impl Fn(bool) -> bool) -> bool {
     let began = Instant::now();
-    loop {
-        let answer = catalog.ping();
-        if wanted(&answer) {
-            return;
+    while began.elapsed() < patience {
+        if is_wanted(catalog.ping().is_ok()) {
+            return true;
         }
-        assert!(began.elapsed() < PATIENCE, "the last answer was {answer:?}");
     }
+    false
 }
 
 #[test]
 fn a_client_that_lost_all_brokers_finds_them_again() {
     let broker = Broker::start().unwrap();
     let properties = Properties { bootstrap_servers: vec![broker.address.to_string()], ..Properties::default() };
-    let catalog = KafkaCatalog::start(&properties, "test").unwrap();
-    ping_until(&catalog, |answer| answer.as_deref() == Ok("the cluster"));
-    broker.is_known.store(false, Ordering::SeqCst);
-    ping_until(&catalog, Result::is_err);
-    broker.is_known.store(true, Ordering::SeqCst);
-    ping_until(&catalog, Result::is_ok);
+    // Whether a client loses its brokers depends on the order of its threads: most do.
+    for _ in 0..CLIENTS {
+        broker.is_known.store(true, Ordering::SeqCst);
+        let catalog = KafkaCatalog::start(&properties, "test").unwrap();
+        assert!(ping_until(&catalog, PATIENCE, |ok| ok), "the broker does not answer");
+        broker.is_known.store(false, Ordering::SeqCst);
+        if ping_until(&catalog, LOST_WITHIN, |ok| !ok) {
+            broker.is_known.store(true, Ordering::SeqCst);
+            assert!(ping_until(&catalog, PATIENCE, |ok| ok), "the client never finds its broker again");
+            return;
+        }
+    }
+    panic!("no client lost its brokers: if librdkafka's issue 5301 is fixed, `bootstrap.rs` can go");
 }
