@@ -147,8 +147,7 @@ impl Reports {
         if let Some(mut bad) = bad {
             let named = batch.named();
             if let Some(first) = named.first() {
-                // librdkafka replaces the code of each if there are several: it proves nothing of the key.
-                bad.reason = refusal_reason(bad.code, first.has_key || named.len() > 1);
+                bad.reason = refusal_reason(bad.code, first.has_key);
             }
             bad.named = named.iter().map(|record| record.offset).collect();
             self.bad(bad);

@@ -11,7 +11,7 @@ use super::{LaneReader, Source};
 
 /// Time that brokers keep an idle fetch open: each names every partition, and there may be thousands. A record ends it, but
 /// a partition that is added, and the end of a log, wait for the next one.
-const FETCH_WAIT: Duration = Duration::from_secs(1);
+const FETCH_WAIT: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone)]
 pub struct KafkaSource(Consumer);
