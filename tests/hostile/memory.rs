@@ -131,8 +131,15 @@ fn streams_without_their_first_byte_are_charged() -> Result<()> {
             let mut lossy = Lossy::dial(attacker, &identity).await?;
             let mut join = lossy.peer.control().await?;
             join.send(&Message::new(JOIN_CHANNEL).u(token).u(receiver).u(channel)).await?;
-            join.next_of(CHANNEL_OPEN).await?;
-            sent += lossy.send_gaps(12, 1 << 20).await?;
+            match join.next_of(CHANNEL_OPEN).await {
+                // The session has ended already: the channels before have sent more than its credit.
+                Err(_) if held > 20 * MIB => break,
+                joined => drop(joined?),
+            }
+            match lossy.send_gaps(12, 1 << 20).await {
+                Err(_) if held > 20 * MIB => break,
+                more => sent += more?,
+            }
             channels.push((lossy, join));
             let status = stage.receiver.admin.status()?;
             let links = status["links"].as_array().context("no links")?;
