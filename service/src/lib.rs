@@ -10,14 +10,14 @@
 //! - [`admin`]: the HTTP port for health, metrics, status and commands
 //! - [`metrics`](mod@metrics): tables of metrics, read at each scrape
 //! - [`format`](mod@format): numbers formatted for people
-//! - [`log_limit`]: a limit on lines about what a peer says
+//! - [`log_limit`]: a limit on log lines that others can cause
 //! - [`logging`]: one line per event, for people or machines
 //! - [`bell`], [`mailbox`]: wake-up calls and work for another thread
 //! - [`add_fields!`]: sums of structs of counters
 //! - [`cluster_watch`]: whether a cluster answers look-ups
 //! - [`status`]: types that the statuses of both ends show
 //! - [`lock`]: a mutex without poisoning
-//! - [`places`], [`sparing`]: bounds on connections and log lines that strangers cause
+//! - [`places`]: bounds on connections that strangers cause
 //! - [`shutdown`]: a clean drain, or an immediate exit
 
 #![forbid(unsafe_code)]
@@ -39,7 +39,6 @@ pub mod pki;
 pub mod places;
 pub mod private_file;
 pub mod shutdown;
-pub mod sparing;
 pub mod status;
 pub mod tls;
 pub mod topics;

@@ -1,12 +1,13 @@
 //! Counts and log lines of peers that got no session.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use quinn::ConnectionError;
 use service::lock::Lock;
-use service::sparing::Sparing;
+use service::log_limit::LogLimit;
 use service::status::Tally;
-use tokio::time::Instant;
 use transport::endpoint::ChannelFault;
 use wire::close::Close;
 
@@ -15,7 +16,8 @@ use wire::close::Close;
 pub struct Refusals {
     peers: Lock<Tally>,
     handshakes: Lock<Tally>,
-    log: Sparing,
+    /// Limits on the log lines, by code or reason: few, and known to the program.
+    lines: Lock<HashMap<&'static str, LogLimit>>,
 }
 
 /// Reason why a handshake ended without a connection.
@@ -53,11 +55,16 @@ impl Refusals {
         self.handshakes.lock().clone()
     }
 
+    /// Returns whether a line of this kind may be written: the number of those left out since the one before, or `None`.
+    fn line(&self, kind: &'static str) -> Option<u64> {
+        self.lines.lock().entry(kind).or_insert_with(LogLimit::of_strangers).poll(Instant::now())
+    }
+
     /// Counts a peer with a trusted certificate that is refused.
     pub(super) fn refuse(&self, peer: SocketAddr, close: &Close) {
         let code = close.code.name();
         self.peers.lock().add(code);
-        if let Some(left_out) = self.log.admit(code, Instant::now()) {
+        if let Some(left_out) = self.line(code) {
             tracing::warn!(%peer, code, detail = close.detail, left_out, "peer refused");
         }
     }
@@ -70,7 +77,7 @@ impl Refusals {
         };
         let reason = failure.word(fault.as_ref());
         self.handshakes.lock().add(reason);
-        if let Some(left_out) = self.log.admit(reason, Instant::now()) {
+        if let Some(left_out) = self.line(reason) {
             let error = fault.map(|fault| fault.to_string());
             tracing::warn!(%peer, reason, error, left_out, "handshake failed");
         }
