@@ -77,10 +77,12 @@ impl Client {
         self.rk.as_ptr()
     }
 
-    /// Adds the bootstrap servers again, if one accepts connections: no broker has answered a request, and the client may
-    /// know none any more. Blocks for a second per address at most.
-    pub(crate) fn reconnect(&self) {
-        if let Some(servers) = self.bootstrap.due() {
+    /// Takes the error of a request. If no broker has answered it, the client may know none any more: the bootstrap servers
+    /// are added again, if one accepts connections. Blocks for a second per address at most.
+    pub(crate) fn handle_failed(&self, error: &KafkaError) {
+        if error.is_unanswered()
+            && let Some(servers) = self.bootstrap.due()
+        {
             tracing::debug!(servers = %servers.to_string_lossy(), "no broker answers this client; adding its servers again");
             // SAFETY: the instance is live, and copies the string.
             unsafe { sys::rd_kafka_brokers_add(self.raw(), servers.as_ptr()) };

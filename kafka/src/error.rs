@@ -74,7 +74,7 @@ impl KafkaError {
     }
 
     /// Returns whether no broker may have answered.
-    pub(crate) fn is_unanswered(&self) -> bool {
+    pub fn is_unanswered(&self) -> bool {
         matches!(self.fault, KafkaFault::Unavailable | KafkaFault::TimedOut(_))
     }
 

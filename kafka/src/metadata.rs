@@ -56,9 +56,7 @@ impl Metadata {
         let code = unsafe { coded::rd_kafka_metadata(client.raw(), all, only_raw, &raw mut metadata, millis(timeout)) };
         if code != 0 {
             let error = KafkaError::coded("metadata", code, reason_of(code));
-            if error.is_unanswered() {
-                client.reconnect();
-            }
+            client.handle_failed(&error);
             return Err(error);
         }
         Ok(Self(metadata))

@@ -103,6 +103,13 @@ pub enum TargetError {
     State { lane: LaneId, reason: String },
 }
 
+impl TargetError {
+    /// Returns whether no broker may have answered: a later attempt may succeed.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        matches!(self, Self::Kafka(error) if error.is_unanswered())
+    }
+}
+
 /// Writer of one lane.
 ///
 /// Every error of `begin`, `produce`, `write_state`, `drain` and `commit` leaves the transaction's outcome

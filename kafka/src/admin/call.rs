@@ -116,11 +116,7 @@ impl Submitted {
             None => Ok(event),
             Some((code, reason)) => Err(KafkaError::coded(doing, code, reason)),
         });
-        event.inspect_err(|error| {
-            if error.is_unanswered() {
-                self.client.reconnect();
-            }
-        })
+        event.inspect_err(|error| self.client.handle_failed(error))
     }
 }
 

@@ -12,7 +12,7 @@ use wire::ids::TopicId;
 use super::call::{Call, LIMIT, Owned, lent};
 use crate::catalog::{Answers, ConfigEntry, TopicDescription};
 use crate::client::{Client, coded, reason_of};
-use crate::error::{KafkaError, KafkaFault};
+use crate::error::KafkaError;
 use crate::metadata;
 use crate::text::{c_string, lossy};
 
@@ -50,7 +50,7 @@ pub(super) fn topics(client: &Arc<Client>, names: &[String]) -> Answers<Describe
 pub(super) fn topics_within(client: &Arc<Client>, names: &[String], limit: Duration) -> Answers<Described> {
     match ask(client, names, limit) {
         // The client sends the request to the controller that it knows, which may be gone.
-        Err(error) if matches!(error.fault, KafkaFault::Unavailable | KafkaFault::TimedOut(_)) => {
+        Err(error) if error.is_unanswered() => {
             metadata::of_brokers(client, limit)?;
             ask(client, names, limit)
         }

@@ -161,7 +161,7 @@ fn answers_of(
     let event = match answer {
         Ok(event) => event,
         // No partition has a leader, or no leader answers: the metadata tells which.
-        Err(error) if matches!(error.fault, KafkaFault::Unavailable | KafkaFault::TimedOut(_)) => {
+        Err(error) if error.is_unanswered() => {
             let error = KafkaError::unavailable(error.doing, error.reason);
             return Ok(vec![Err(Failure { error, no_leader: true }); partitions.len()]);
         }

@@ -1,7 +1,6 @@
 //! A client whose only broker answers without any broker for a moment, as one does that its controller takes for dead.
 //! The mock cluster cannot do that, so a few lines here speak the two requests that a client begins with.
 
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +9,8 @@ use std::time::{Duration, Instant};
 use kafka::Properties;
 use kafka::admin::KafkaCatalog;
 use kafka::catalog::Catalog;
+
+use crate::record_errors::{read_frame, write_frame};
 
 const METADATA: i16 = 3;
 const API_VERSIONS: i16 = 18;
@@ -48,10 +49,7 @@ impl Broker {
 
 fn serve(mut stream: TcpStream, port: u16, is_known: &AtomicBool) -> std::io::Result<()> {
     loop {
-        let mut size = [0; 4];
-        stream.read_exact(&mut size)?;
-        let mut request = vec![0; i32::from_be_bytes(size) as usize];
-        stream.read_exact(&mut request)?;
+        let request = read_frame(&mut stream)?;
         let number = |at: usize| i16::from_be_bytes([request[at], request[at + 1]]);
         let mut answer = request[4..8].to_vec();
         match (number(0), number(2)) {
@@ -59,8 +57,7 @@ fn serve(mut stream: TcpStream, port: u16, is_known: &AtomicBool) -> std::io::Re
             (API_VERSIONS, version) => api_versions(&mut answer, version),
             (other, _) => panic!("request {other} is not spoken here"),
         }
-        stream.write_all(&(answer.len() as i32).to_be_bytes())?;
-        stream.write_all(&answer)?;
+        write_frame(&mut stream, &answer)?;
     }
 }
 

@@ -25,7 +25,7 @@ const ERROR_AT: usize = 13;
 const PRODUCE: i16 = 0;
 
 /// Reads one request or answer, without its length.
-fn read_frame(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+pub(crate) fn read_frame(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut len = [0; 4];
     stream.read_exact(&mut len)?;
     let mut frame = vec![0; u32::from_be_bytes(len) as usize];
@@ -33,7 +33,7 @@ fn read_frame(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     Ok(frame)
 }
 
-fn write_frame(stream: &mut TcpStream, frame: &[u8]) -> std::io::Result<()> {
+pub(crate) fn write_frame(stream: &mut TcpStream, frame: &[u8]) -> std::io::Result<()> {
     let len = u32::try_from(frame.len()).expect("small frame").to_be_bytes();
     stream.write_all(&[&len, frame].concat())
 }

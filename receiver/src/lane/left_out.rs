@@ -4,7 +4,6 @@
 //! lane asks the target which of its open partitions cannot be written, closes their slots, and replays the rest. The
 //! sender offers a partition that was left out again, and the session holds the offer until the target can write it.
 
-use kafka::{KafkaError, KafkaFault};
 use wire::halt::HaltReason;
 
 use super::open_lane::OpenLane;
@@ -15,13 +14,8 @@ use crate::target::{LaneTarget, TargetError, TargetPartition, Unwritable};
 pub(super) fn suspects(error: &TargetError) -> Option<Vec<Unwritable>> {
     match error {
         TargetError::Unwritable(unwritable) => Some(vec![unwritable.clone()]),
-        error => is_temporary(error).then(Vec::new),
+        error => error.is_unanswered().then(Vec::new),
     }
-}
-
-fn is_temporary(error: &TargetError) -> bool {
-    let fault = |error: &KafkaError| matches!(error.fault, KafkaFault::Unavailable | KafkaFault::TimedOut(_));
-    matches!(error, TargetError::Kafka(error) if fault(error))
 }
 
 /// Adds to an error which partition cannot be written, if that is the cause: the state partition, or one of `others`,
@@ -32,7 +26,7 @@ pub(super) fn explained(
     others: impl IntoIterator<Item = TargetPartition>,
     error: TargetError,
 ) -> TargetError {
-    if !is_temporary(&error) {
+    if !error.is_unanswered() {
         return error;
     }
     let partitions: Vec<_> = [state].into_iter().chain(others).collect();

@@ -136,7 +136,8 @@ impl Ownership {
                     self.failed = 0;
                     return Ok(id.clone());
                 }
-                Err(error) if passes(&error) => {
+                // Another id may be initialised although this one was not.
+                Err(error) if error.is_unanswered() => {
                     tracing::debug!(lane = %attempt.lane, ?id, %error, "transactional id cannot be initialised now");
                     self.failed = self.failed.wrapping_add(1);
                     // Every id once, or as many as the time of a call permits.
@@ -168,11 +169,6 @@ fn write(target: &mut impl LaneTarget, key: &[u8], value: Option<&[u8]>) -> Resu
     let end = target.drain()?.state_end.filter(|end| *end >= Offset(0)).ok_or_else(no_offset)?;
     target.commit()?;
     Ok(end)
-}
-
-/// Returns whether another id may be initialised although this one was not.
-fn passes(error: &TargetError) -> bool {
-    matches!(error, TargetError::Kafka(error) if matches!(error.fault, KafkaFault::Unavailable | KafkaFault::TimedOut(_)))
 }
 
 fn outdated(lane: LaneId) -> TargetError {
