@@ -344,6 +344,23 @@ fn changed() -> Close {
 }
 
 #[cfg(test)]
+impl Default for LinkSettings {
+    fn default() -> Self {
+        Self {
+            name: "l".into(),
+            senders: vec![],
+            topics: TopicFilter::new(vec![], vec![]),
+            rename: Rename::prefix(""),
+            copy_configs: false,
+            replication: None,
+            credit_bytes: 0,
+            accept_cluster: None,
+            limits: LinkLimits::default(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::thread;
 
@@ -354,17 +371,7 @@ mod tests {
     use super::*;
 
     fn link(name: &str) -> Arc<ServedLink> {
-        let settings = LinkSettings {
-            name: name.to_owned(),
-            senders: vec![],
-            topics: TopicFilter::new(vec![], vec![]),
-            rename: Rename::prefix(""),
-            copy_configs: false,
-            replication: None,
-            credit_bytes: 0,
-            accept_cluster: None,
-            limits: LinkLimits::default(),
-        };
+        let settings = LinkSettings { name: name.to_owned(), ..LinkSettings::default() };
         // Nothing reads the lane's mailbox, as if its target had not answered for long.
         let hangs = |_: &LinkSettings, _| {
             let handle = LaneHandle { mailbox: Mailbox::new(1024, Bell::default()), view: Arc::default() };

@@ -188,9 +188,9 @@ fn start_lane<T: Target>(config: &Config, target: T, memory: Arc<DecodeMemory>, 
         let handle = LaneHandle { mailbox: Mailbox::new(MAILBOX_CAPACITY, bell.clone()), view: Arc::default() };
         let holder = Holder(rand::random());
         let size = TransactionSize::new(timeout);
-        let mut parts = parts.lock();
-        let part = parts.entry(link.name.clone()).or_insert_with(|| memory.part(link.limits.decode_bytes));
-        let lane = Lane::new(id, holder, target.open(&link.name, id)?, Arc::clone(part), size);
+        let part = || memory.part(link.limits.decode_bytes);
+        let part = Arc::clone(parts.lock().entry(link.name.clone()).or_insert_with(part));
+        let lane = Lane::new(id, holder, target.open(&link.name, id)?, part, size);
         let ticket = tickets.fetch_add(1, Ordering::Relaxed);
         let thread = LaneThread {
             lane,

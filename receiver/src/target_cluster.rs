@@ -81,24 +81,12 @@ impl TargetCluster {
 
 #[cfg(test)]
 mod tests {
-    use service::topics::TopicFilter;
     use wire::close::CloseCode;
 
     use super::*;
-    use crate::config::Rename;
 
     fn link(accept_cluster: Option<&str>) -> LinkSettings {
-        LinkSettings {
-            name: "l".into(),
-            senders: vec![],
-            topics: TopicFilter::new(vec![], vec![]),
-            rename: Rename::prefix(""),
-            copy_configs: false,
-            replication: None,
-            credit_bytes: 0,
-            limits: crate::link::limits::LinkLimits::default(),
-            accept_cluster: accept_cluster.map(str::to_owned),
-        }
+        LinkSettings { accept_cluster: accept_cluster.map(str::to_owned), ..LinkSettings::default() }
     }
 
     #[test]

@@ -207,6 +207,12 @@ impl Retry {
 }
 
 impl<T: LaneTarget> LaneThread<T> {
+    /// Does what waits for the target; the lane's condition tells of a wait that lasts.
+    fn asking<R>(&mut self, ask: impl FnOnce(&mut Lane<T>) -> R) -> R {
+        let _asking = self.handle.ask();
+        ask(&mut self.lane)
+    }
+
     /// Runs the lane until [`Command::Stop`].
     pub(crate) fn run(mut self) {
         let mut running = Running::default();
@@ -281,9 +287,7 @@ impl<T: LaneTarget> LaneThread<T> {
             Command::AllLanesRead => self.lane.handle_all_lanes_read(),
             Command::Classes { terms, requests, answer } if !answer.is_closed() => {
                 self.pace.leave(self.ticket);
-                let asking = self.handle.ask();
-                let appended = self.lane.append_classes(&terms, &requests);
-                drop(asking);
+                let appended = self.asking(|lane| lane.append_classes(&terms, &requests));
                 // The session that asked may have ended meanwhile.
                 let _ = answer.send(appended);
             }
@@ -301,10 +305,7 @@ impl<T: LaneTarget> LaneThread<T> {
         running.committed = Some(Instant::now());
         running.trouble = None;
         let lane = self.lane.id();
-        let asking = self.handle.ask();
-        let opened = self.lane.open(terms, carried_topics);
-        drop(asking);
-        match opened {
+        match self.asking(|lane| lane.open(terms, carried_topics)) {
             Ok(epoch) => {
                 tracing::debug!(%lane, %epoch, "lane open");
                 running.reply(Reply::Opened);
@@ -352,10 +353,7 @@ impl<T: LaneTarget> LaneThread<T> {
         let now = self.clock.now();
         self.timings.handle_step(now);
         self.lane.handle_time(i64::try_from(now / 1_000_000).unwrap_or(i64::MAX));
-        let asking = self.handle.ask();
-        let step = self.lane.step();
-        drop(asking);
-        match step {
+        match self.asking(Lane::step) {
             Ok(committed) => {
                 self.lane.handle_duration(committed, began.elapsed());
                 running.quota_delay = self.lane.quota_delay();
@@ -385,10 +383,7 @@ impl<T: LaneTarget> LaneThread<T> {
             return Some(retry.due - now);
         }
         let lane = self.lane.id();
-        let asking = self.handle.ask();
-        let recovered = self.lane.recover();
-        drop(asking);
-        let Err(error) = recovered else {
+        let Err(error) = self.asking(Lane::recover) else {
             // The trouble stays until a commit, or until there is nothing left to commit.
             if retry.wait.is_zero() {
                 tracing::info!(%lane, "lane recovered; replaying its frames");

@@ -325,15 +325,10 @@ mod tests {
 
     fn targets_with(cluster: &Arc<MemoryCatalog>, copy_configs: bool) -> Targets {
         let settings = LinkSettings {
-            name: "l".into(),
-            senders: vec![],
             topics: TopicFilter::new(vec![TopicPattern::parse(".*").unwrap()], vec![]),
             rename: Rename::prefix("fra."),
             copy_configs,
-            replication: None,
-            credit_bytes: 0,
-            limits: crate::link::limits::LinkLimits::default(),
-            accept_cluster: None,
+            ..LinkSettings::default()
         };
         let catalog: Arc<dyn Catalog> = Arc::<MemoryCatalog>::clone(cluster);
         let link = ServedLink::new(settings, catalog, Arc::new(|_, _| unreachable!("no lane is started")));

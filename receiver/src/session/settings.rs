@@ -206,15 +206,9 @@ mod tests {
 
     fn comparison(now: Instant) -> Comparison {
         let settings = LinkSettings {
-            name: "l".into(),
-            senders: vec![],
             topics: TopicFilter::new(vec![TopicPattern::parse("a.*").unwrap()], vec![]),
             rename: Rename::prefix("fra."),
-            copy_configs: false,
-            replication: None,
-            credit_bytes: 0,
-            limits: crate::link::limits::LinkLimits::default(),
-            accept_cluster: None,
+            ..LinkSettings::default()
         };
         Comparison::new(&settings, now)
     }
