@@ -57,30 +57,8 @@ fn main() -> Result<()> {
     println!("restart: all joined after {}", seconds(since));
 
     caught_up(&sender)?;
-    let brokers = [&pair.source, &pair.target].map(|cluster| cluster.pid(1).unwrap_or_default());
-    let cpu = || -> Result<[f64; 4]> {
-        let broker = |at: usize| cpu_seconds_of(brokers[at]);
-        Ok([sender.cpu_seconds()?, receiver.cpu_seconds()?, broker(0)?, broker(1)?])
-    };
-    let before = cpu()?;
-    let since = Instant::now();
-    wait::through(IDLE, || Ok(()))?;
-    let idle = since.elapsed().as_secs_f64();
-    let after = cpu()?;
-    for ((name, before), after) in
-        ["sender", "receiver", "source's broker", "target's broker"].iter().zip(before).zip(after)
-    {
-        println!("idle: {name} {:.3} of a core", (after - before) / idle);
-    }
-    relay.emulator.set_both(&parse_knobs("loss 100%")?);
-    wait::through(BLACK_OUT, || Ok(()))?;
-    relay.emulator.set_both(&parse_knobs("loss 0%")?);
-    let since = Instant::now();
-    let sessions = sender.admin.status()?["sessions"].clone();
-    wait::until_ok("a new session", PATIENCE, || Ok((sender.admin.status()?["sessions"] != sessions).then_some(())))?;
-    println!("black-out of {BLACK_OUT:?}: new session after {}", seconds(since));
-    joined(&sender, count)?;
-    println!("             all joined after {}", seconds(since));
+    measure_idle(&pair, &sender, &receiver)?;
+    black_out(&relay, &sender, count)?;
 
     for round in 0..5 {
         let name = format!("{stem}.new{round}");
@@ -96,6 +74,39 @@ fn main() -> Result<()> {
     }
 
     println!("memory: sender {} MiB, receiver {} MiB", sender.resident_peak()? >> 20, receiver.resident_peak()? >> 20);
+    Ok(())
+}
+
+/// Prints what the idle link costs for a minute.
+fn measure_idle(pair: &Pair, sender: &Process, receiver: &Process) -> Result<()> {
+    let brokers = [&pair.source, &pair.target].map(|cluster| cluster.pid(1).unwrap_or_default());
+    let cpu = || -> Result<[f64; 4]> {
+        let broker = |at: usize| cpu_seconds_of(brokers[at]);
+        Ok([sender.cpu_seconds()?, receiver.cpu_seconds()?, broker(0)?, broker(1)?])
+    };
+    let before = cpu()?;
+    let since = Instant::now();
+    wait::through(IDLE, || Ok(()))?;
+    let idle = since.elapsed().as_secs_f64();
+    let after = cpu()?;
+    let names = ["sender", "receiver", "source's broker", "target's broker"];
+    for ((name, before), after) in names.iter().zip(before).zip(after) {
+        println!("idle: {name} {:.3} of a core", (after - before) / idle);
+    }
+    Ok(())
+}
+
+/// Lets the path carry nothing for a while, and prints how long the link then takes.
+fn black_out(relay: &Relay, sender: &Process, count: usize) -> Result<()> {
+    let sessions = sender.admin.status()?["sessions"].clone();
+    relay.emulator.set_both(&parse_knobs("loss 100%")?);
+    wait::through(BLACK_OUT, || Ok(()))?;
+    relay.emulator.set_both(&parse_knobs("loss 0%")?);
+    let since = Instant::now();
+    wait::until_ok("a new session", PATIENCE, || Ok((sender.admin.status()?["sessions"] != sessions).then_some(())))?;
+    println!("black-out of {BLACK_OUT:?}: new session after {}", seconds(since));
+    joined(sender, count)?;
+    println!("             all joined after {}", seconds(since));
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use crate::guard::{Guarded, Signal};
 use crate::jars::Kafka;
 use crate::scratch::Scratch;
 use crate::secure::Secure;
-use crate::wait::until_ok;
+use crate::wait::{until, until_ok};
 
 /// Time that a cluster may take to respond. Six nodes that start together on two cores need half of it.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
@@ -126,6 +126,14 @@ impl Cluster {
         self.suspended.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
         // Dropped after the lock is released, so that nodes can be killed in parallel.
         drop(process);
+    }
+
+    /// Kills one node, as [`Cluster::kill`], and waits until the cluster has noticed: a topic that only this node has lacks
+    /// a leader.
+    pub fn kill_noticed(&self, node: u32, topic_of_the_node: &str, patience: Duration) -> Result<()> {
+        self.kill(node);
+        let is_noticed = || self.leader(topic_of_the_node, 0).is_err().then_some(());
+        until("the cluster to notice that the node is down", patience, is_noticed)
     }
 
     /// Sends a signal to one node.

@@ -76,6 +76,18 @@ pub fn small(numbers: Range<i64>) -> Vec<Record> {
     numbers.map(|number| numbered(number, format!("value {number}").into_bytes())).collect()
 }
 
+/// Makes bytes that do not compress.
+pub fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let byte = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    (0..len).map(byte).collect()
+}
+
 /// Makes a record as [`small`] does, with another value.
 pub fn numbered(number: i64, value: Vec<u8>) -> Record {
     Record {

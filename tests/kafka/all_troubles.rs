@@ -4,13 +4,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use harness::cluster::Cluster;
 use harness::command::run_at;
 use harness::files::LinkFiles;
 use harness::journal::{Load, millis_now};
 use harness::latency::Latencies;
 use harness::pair::Pair;
-use harness::record::{Contents, Record, numbered, small};
+use harness::record::{Contents, Record, noise, numbered, small};
 use harness::{halts, journal, topics, verify, wait};
 use hdrhistogram::Histogram;
 
@@ -77,12 +76,12 @@ impl Topics {
         let target = &pair.target;
         let write = |topic: &str, record| journal::write(source, topic, 0, &[record]).map(drop);
         write(&self.keyless, Record { key: None, ..numbered(10, b"a value".to_vec()) })?;
-        write(&self.large, numbered(10, noise(TOO_LARGE)))?;
+        write(&self.large, numbered(10, noise(TOO_LARGE, 1)))?;
         topics::delete(source, &self.deleted)?;
         topics::delete(source, &self.recreated)?;
         topics::create(source, &self.recreated, 1, &[])?;
-        take_node(source, &self.unread)?;
-        take_node(target, &self.unwritable)?;
+        source.kill_noticed(3, &self.unread, PATIENCE)?;
+        target.kill_noticed(3, &self.unwritable, PATIENCE)?;
         write(&self.unwritable, numbered(10, b"a value".to_vec()))?;
         write(&self.short, numbered(10, b"a value".to_vec()))
     }
@@ -101,22 +100,6 @@ impl Topics {
         ]
         .map(|(topic, words): (&String, &str)| (topic.as_str(), words))
     }
-}
-
-fn noise(bytes: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let byte = |_| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (state >> 56) as u8
-    };
-    (0..bytes).map(byte).collect()
-}
-
-/// Kills node 3 and waits until the cluster has noticed.
-fn take_node(cluster: &Cluster, topic_of_the_node: &str) -> Result<()> {
-    cluster.kill(3);
-    let is_noticed = || cluster.leader(topic_of_the_node, 0).is_err().then_some(());
-    wait::until("the cluster to notice that the node is down", PATIENCE, is_noticed)
 }
 
 /// Measures latencies of the healthy topic for a while.

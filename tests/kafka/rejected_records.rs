@@ -12,22 +12,10 @@ use harness::latency::Latencies;
 use harness::pair::Pair;
 use harness::process::Process;
 use harness::reader::{Isolation, read};
-use harness::record::{Contents, Record, numbered, small};
+use harness::record::{Contents, Record, noise, numbered, small};
 use harness::{journal, topics, verify, wait};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Makes bytes that do not compress.
-fn noise(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let byte = |_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    };
-    (0..len).map(byte).collect()
-}
 
 /// Times that the receiver opened a lane again after a failed transaction.
 fn reopens(receiver: &Process) -> Result<Option<u64>> {

@@ -20,13 +20,6 @@ const CARRIED: Duration = Duration::from_secs(30);
 const NO_LEADER: &str = "has no leader";
 const TOO_FEW: &str = "the partition has 2 in-sync replicas, `min.insync.replicas` is 3";
 
-/// Kills node 3 and waits until the cluster has noticed.
-fn take_node(cluster: &Cluster, topic_of_the_node: &str) -> Result<()> {
-    cluster.kill(3);
-    let is_noticed = || cluster.leader(topic_of_the_node, 0).is_err().then_some(());
-    wait::until("the cluster to notice that the node is down", PATIENCE, is_noticed)
-}
-
 fn write(cluster: &Cluster, topic: &str, partitions: i32, records: u64, seed: u64) -> Result<Contents> {
     let load = Load::new(topic, partitions).limit(records).value_max(200).seed(seed);
     Ok(load.start(cluster)?.finish()?.written)
@@ -95,7 +88,7 @@ fn partitions_that_cannot_be_written_wait_alone() -> Result<()> {
     // Under traffic to all of them.
     let load_one = Load::new(&one, 1).rate(20).seed(4).start(&pair.source)?;
     let load_short = Load::new(&short, 1).rate(20).seed(5).start(&pair.source)?;
-    take_node(&pair.target, &one)?;
+    pair.target.kill_noticed(3, &one, PATIENCE)?;
     others.merge(&write(&pair.source, &three, 4, 1_000, 6)?);
     ensure_carried("after the kill", &others, &pair.target)?;
     wait_until_named(&sender, &receiver, &[(&one, NO_LEADER), (&short, TOO_FEW)])?;
@@ -144,7 +137,7 @@ fn lane_whose_state_cannot_be_written_says_so() -> Result<()> {
 
     let state = format!("__causeway.{link}.state");
     topics::configure(&pair.target, &state, "min.insync.replicas", "3")?;
-    take_node(&pair.target, &on_three)?;
+    pair.target.kill_noticed(3, &on_three, PATIENCE)?;
     expected.merge(&write(&pair.source, &topic, 4, 100, 2)?);
     receiver.admin.wait_for("the state partition to be named", PATIENCE, |status| {
         names(&status["links"][0]["trouble"], &[&format!("{state}/0"), TOO_FEW])
