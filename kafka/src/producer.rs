@@ -51,8 +51,8 @@ const PURGE_AGAIN: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Clone, Copy)]
 pub struct ProducerConfig<'a> {
-    /// The link's name, for the client id.
-    pub link: &'a str,
+    /// Name of the process, for the client id.
+    pub client: &'a str,
     /// Transactional id, one per lane: a newer producer with it fences older ones.
     pub transactional_id: &'a str,
     /// Time for which the target keeps a dead producer's transaction open. It limits every call here as well.
@@ -113,7 +113,6 @@ pub struct Producer {
     begun: Instant,
     /// Longest delay that a broker has announced since the transaction began.
     delay: Duration,
-    timestamps_altered: u64,
     zstd_topics: BTreeSet<Arc<str>>,
     topics: HashMap<Arc<str>, Topic>,
     queue: Queue,
@@ -139,7 +138,6 @@ impl Producer {
             in_flight: config.in_flight,
             begun: Instant::now(),
             delay: Duration::ZERO,
-            timestamps_altered: 0,
             zstd_topics: config.zstd_topics.clone(),
             topics: HashMap::new(),
             queue: Queue::main(&client),
@@ -161,7 +159,6 @@ impl Producer {
         self.delay = Duration::ZERO;
         self.reports = Reports::default();
         self.sent = 0;
-        self.timestamps_altered = 0;
         // SAFETY: the instance is live.
         unsafe { check(sys::rd_kafka_begin_transaction(self.client.raw())) }
             .map_err(|error| self.failed("begin", error).into())
@@ -184,7 +181,6 @@ impl Producer {
         if lent && record.value.is_some_and(|value| !value.is_empty()) {
             self.hold(frame);
         }
-        self.timestamps_altered += u64::from(record.timestamp == 0);
         if !self.topics.contains_key(topic) {
             let codec = self.zstd_topics.contains(topic).then_some(c"zstd");
             self.topics.insert(topic.clone(), Topic::open(&self.client, topic, codec)?);
@@ -334,11 +330,6 @@ impl Producer {
     /// Limit on the bytes in flight, for the producer that replaces this one.
     pub fn in_flight(&self) -> InFlight {
         self.in_flight.emptied()
-    }
-
-    /// Number of records of the present transaction whose timestamp was changed from 0 to 1.
-    pub fn timestamps_altered(&self) -> u64 {
-        self.timestamps_altered
     }
 
     fn hold(&mut self, frame: &Bytes) {
@@ -516,7 +507,7 @@ fn settings(properties: &Properties, config: &ProducerConfig<'_>) -> Vec<(String
         ("queue.buffering.max.messages", "0".to_owned()),
         ("queue.buffering.max.kbytes", (config.memory / 1024).clamp(1, 2_147_483_647).to_string()),
     ];
-    properties.settings(config.link, &defaults, &fixed)
+    properties.settings(config.client, &defaults, &fixed)
 }
 
 #[cfg(test)]

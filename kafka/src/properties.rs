@@ -50,14 +50,14 @@ impl Properties {
 
     /// Returns all properties of a client in the order to set them: later ones replace earlier ones. The operator's
     /// properties replace `defaults`, and `fixed` replaces the operator's.
-    pub(crate) fn settings(&self, link: &str, defaults: &[Setting], fixed: &[Setting]) -> Vec<(String, String)> {
+    pub(crate) fn settings(&self, client: &str, defaults: &[Setting], fixed: &[Setting]) -> Vec<(String, String)> {
         let trust = self.uses_tls().then_some(SYSTEM_AUTHORITIES);
         let common = DEFAULTS.iter().chain(&trust).map(|&(name, value)| (name.to_owned(), value.to_owned()));
         let own = |settings: &[Setting]| -> Vec<(String, String)> {
             settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
         };
         common
-            .chain([("client.id".to_owned(), format!("causeway-{link}"))])
+            .chain([("client.id".to_owned(), format!("causeway-{client}"))])
             .chain(own(defaults))
             .chain(self.extra.iter().map(|(name, value)| (name.clone(), value.clone())))
             .chain([

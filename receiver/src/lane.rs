@@ -1,8 +1,9 @@
 //! A lane at the receiver: frames in, transactions out, exactly once.
 //!
-//! A lane owns its state partition and its transactional producer. It holds no socket, spawns no task and
-//! reads no clock; the target cluster is an argument. Driving contract: after [`Lane::open`], pass in frames and
-//! offers; while [`Lane::has_work`], call [`Lane::step`], which is one transaction; after a step that fails with
+//! A lane owns its state partition, and shares a transactional producer with other lanes of its process. It holds no
+//! socket, spawns no task and reads no clock; the target cluster is an argument. Driving contract: after [`Lane::open`],
+//! pass in frames and offers; while [`Lane::has_work`], give it a part in a transaction ([`Lane::prepare`],
+//! [`Lane::settle`], the commit, [`Lane::complete`]) or one of its own ([`Lane::step`]); after one that fails with
 //! [`LaneError::Target`], call [`Lane::recover`] until it succeeds; take replies with [`Lane::poll_reply`] after
 //! every call.
 //!
@@ -18,7 +19,7 @@
 //! - `rebuilt`: state of a cluster that an operator accepts in place of another
 //! - `recover`: what to do after a transaction whose outcome is unknown
 //! - `left_out`: partitions that cannot be written now, which the lane continues without
-//! - `thread`, `pace`: the thread that drives a lane, and the rate of transactions
+//! - `handle`, `runner`: a lane at work, with its commands, retries and replies
 //!
 //! Invariant: whichever call fails, a partition's stored position is the one after the last record that
 //! `read_committed` readers see, because both are written in one transaction and nowhere else.
@@ -29,6 +30,7 @@ mod claims;
 mod classes;
 mod draft;
 mod forget;
+pub(crate) mod handle;
 mod handover;
 pub(crate) mod inbox;
 mod left_out;
@@ -38,22 +40,21 @@ mod open_lane;
 mod opening;
 mod orphans;
 mod ownership;
-pub(crate) mod pace;
 mod rebuilt;
 mod recover;
 mod rejected_record;
+pub(crate) mod runner;
 pub(crate) mod size;
 mod skipped_records;
 mod slots;
 mod stored;
 pub(crate) mod terms;
-pub(crate) mod thread;
 pub(crate) mod timings;
 mod transaction;
 mod unauthorized_partition;
 
 pub use claims::Claim;
-pub use draft::Committed;
+pub use draft::{Committed, Company, Draft, Prepared};
 pub use forget::{ForgetStep, ForgetTopic};
 pub use handover::{HandoverRequest, LaneMessage};
 pub use open_lane::{Counts, Lane, LaneError, OpenLane};

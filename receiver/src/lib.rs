@@ -7,7 +7,8 @@
 //! - `session`: accepts channels, authenticates senders, takes frames and control messages
 //! - `link`: a served link: its lanes, its state topic, and the sender that may use it
 //! - `join`: decides whether an offered partition may join, and from which position
-//! - `lane`: frames in, transactions out
+//! - `lane`: frames in, parts of transactions out
+//! - `writer`: the transactional producers that lanes share
 //! - `target`: the target cluster, and the state that is stored there
 //! - `report`: status and metrics; the data path does not depend on it
 
@@ -22,6 +23,7 @@ mod run;
 mod session;
 mod target;
 mod target_cluster;
+mod writer;
 
 // A receiver process, and its status.
 pub use report::{metrics, status};
@@ -29,10 +31,10 @@ pub use run::{Parts, StopReason, run};
 
 // The target cluster, and the state that a link stores there.
 pub use link::state_topic;
-pub use target::kafka::{KafkaLane, KafkaTarget, KafkaTargetConfig};
+pub use target::kafka::{KafkaStates, KafkaTarget, KafkaTargetConfig, KafkaWriter};
 pub use target::{
-    Appended, Delivered, Extent, LaneTarget, Rejection, Rejections, StateEntry, Target, TargetError, TargetPartition,
-    Unwritable,
+    Appended, Delivered, Extent, LaneTarget, Rejection, Rejections, StateAccess, StateEntry, Target, TargetError,
+    TargetPartition, TargetWriter, Unwritable,
 };
 pub use target::{custody, state};
 
@@ -41,14 +43,17 @@ pub use join::carried_topics::CarriedTopics;
 pub use join::{Offered, OfferedTarget};
 pub use lane::inbox::{Arrival, Inbox};
 pub use lane::memory::DecodeMemory;
+pub use lane::size::TransactionRoom;
 pub use lane::size::TransactionSize;
 pub use lane::{
-    AcceptedCluster, Claim, Committed, Counts, ForgetStep, ForgetTopic, HandoverRequest, Lane, LaneError, LaneMessage,
-    OpenError, OpenLane, RecoverError, Terms,
+    AcceptedCluster, Claim, Committed, Company, Counts, Draft, ForgetStep, ForgetTopic, HandoverRequest, Lane,
+    LaneError, LaneMessage, OpenError, OpenLane, Prepared, RecoverError, Terms,
 };
+pub use writer::shared::{Group, SharedLane, SharedWriter};
+pub use writer::transaction::{Member, TransactionFailed, write};
 
 // Sessions, which tests run over an emulated path in virtual time.
-pub use lane::thread::{Command, LaneHandle, Reply};
+pub use lane::handle::{Command, LaneHandle, Reply};
 pub use link::LinkSettings;
 pub use link::registry::ServedLinks;
 pub use session::ledger::{Admission, Ledger};

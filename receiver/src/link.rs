@@ -14,7 +14,6 @@ pub(crate) mod weaker;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use kafka::KafkaError;
@@ -30,7 +29,7 @@ use wire::ids::LaneId;
 use wire::lanes::{ClassRequest, ClassTable};
 
 use crate::config::{Rename, derived};
-use crate::lane::thread::{Command, LaneHandle};
+use crate::lane::handle::{Command, LaneHandle};
 use crate::lane::{OpenError, Terms};
 use crate::link::announced::Announced;
 use crate::link::arbiter::{Arbiter, Candidate, SessionId, Verdict};
@@ -46,8 +45,7 @@ use crate::session::ledger::Ledger;
 /// Interval at which a stop looks whether the lanes have ended.
 const STOP_STEP: Duration = Duration::from_millis(5);
 
-pub(crate) type StartLane =
-    dyn Fn(&LinkSettings, LaneId) -> Result<(LaneHandle, JoinHandle<()>), KafkaError> + Send + Sync;
+pub(crate) type StartLane = dyn Fn(&LinkSettings, LaneId) -> Result<LaneHandle, KafkaError> + Send + Sync;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinkSettings {
@@ -117,7 +115,8 @@ struct Inner {
     arbiter: Arbiter,
     sessions: HashMap<SessionId, mpsc::Sender<Verdict>>,
     lanes: Vec<LaneHandle>,
-    threads: Vec<JoinHandle<()>>,
+    /// Lanes that were stopped and may not have ended.
+    ending: Vec<LaneHandle>,
 }
 
 impl ServedLink {
@@ -130,7 +129,7 @@ impl ServedLink {
             arbiter: Arbiter::default(),
             sessions: HashMap::new(),
             lanes: Vec::new(),
-            threads: Vec::new(),
+            ending: Vec::new(),
         };
         Self {
             catalog,
@@ -255,9 +254,8 @@ impl ServedLink {
             return Err(Close::from(PeerIncompatible::LinkUnknown).into());
         }
         for lane in inner.lanes.len()..usize::from(lanes) {
-            let (handle, thread) = (self.start_lane)(&inner.settings, LaneId(lane as u16))?;
+            let handle = (self.start_lane)(&inner.settings, LaneId(lane as u16))?;
             inner.lanes.push(handle);
-            inner.threads.push(thread);
         }
         Ok(inner.lanes[..usize::from(lanes)].to_vec())
     }
@@ -295,17 +293,14 @@ impl ServedLink {
     /// Ends the lanes, and blocks until they have committed their frames without a gap, or until `deadline`: a lane whose
     /// target hangs ends when the target answers.
     pub fn stop(&self, deadline: Instant) {
-        let threads = {
+        let ending = {
             let mut inner = self.inner.lock();
             inner.stop_lanes();
-            std::mem::take(&mut inner.threads)
+            std::mem::take(&mut inner.ending)
         };
-        for thread in threads {
-            while !thread.is_finished() && Instant::now() < deadline {
+        for lane in ending {
+            while !lane.has_ended() && Instant::now() < deadline {
                 std::thread::sleep(STOP_STEP);
-            }
-            if thread.is_finished() {
-                let _ = thread.join();
             }
         }
     }
@@ -334,6 +329,7 @@ impl Inner {
     fn stop_lanes(&mut self) {
         for lane in self.lanes.drain(..) {
             let _ = lane.mailbox.push(Command::Stop);
+            self.ending.push(lane);
         }
     }
 }
@@ -362,8 +358,6 @@ impl Default for LinkSettings {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
-
     use service::bell::Bell;
     use service::mailbox::Mailbox;
     use testkit::MemoryCatalog;
@@ -373,10 +367,7 @@ mod tests {
     fn link(name: &str) -> Arc<ServedLink> {
         let settings = LinkSettings { name: name.to_owned(), ..LinkSettings::default() };
         // Nothing reads the lane's mailbox, as if its target had not answered for long.
-        let hangs = |_: &LinkSettings, _| {
-            let handle = LaneHandle { mailbox: Mailbox::new(1024, Bell::default()), view: Arc::default() };
-            Ok((handle, thread::spawn(|| {})))
-        };
+        let hangs = |_: &LinkSettings, _| Ok(LaneHandle::new(Mailbox::new(1024, Bell::default())));
         Arc::new(ServedLink::new(settings, Arc::new(MemoryCatalog::new("target")), Arc::new(hangs)))
     }
 

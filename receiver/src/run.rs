@@ -3,18 +3,14 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use kafka::admin::KafkaCatalog;
 use kafka::catalog::Catalog;
 use kafka::{KafkaError, Properties};
 use quinn::Endpoint;
-use service::bell::Bell;
 use service::live::Live;
 use service::lock::Lock;
-use service::mailbox::Mailbox;
 use service::shutdown::{Phase, Shutdown};
 use service::tls::{Credentials, End, TlsError};
 use transport::budget::{Budget, BudgetSockets};
@@ -23,20 +19,16 @@ use transport::endpoint::{EndpointError, SystemSockets, listen_over};
 use wire::ids::LaneId;
 
 use crate::config::{Config, derived};
-use crate::lane::Lane;
 use crate::lane::memory::DecodeMemory;
-use crate::lane::pace::CommitPace;
-use crate::lane::size::TransactionSize;
-use crate::lane::thread::{LaneHandle, LaneThread, MAILBOX_CAPACITY};
-use crate::lane::timings::Timings;
 use crate::link::registry::ServedLinks;
 use crate::link::{LinkSettings, StartLane};
 use crate::report::status::{Board, Serving};
 use crate::session::{Host, server};
 use crate::target::Target;
-use crate::target::custody::Holder;
 use crate::target::kafka::{KafkaTarget, KafkaTargetConfig};
 use crate::target_cluster::TargetCluster;
+use crate::writer::pace::CommitPace;
+use crate::writer::{WriterConfig, Writers};
 
 /// Wait between two attempts to reach the target.
 const TARGET_RETRY: Duration = Duration::from_secs(1);
@@ -73,7 +65,8 @@ impl Parts<KafkaTarget> {
             ..KafkaTargetConfig::default()
         };
         let catalog = Arc::new(KafkaCatalog::start(properties, &config.instance)?);
-        Ok(Self { target: KafkaTarget::new(properties.clone(), target, catalog.clone()), catalog })
+        let target = KafkaTarget::new(properties.clone(), target, catalog.clone(), &config.instance);
+        Ok(Self { target, catalog })
     }
 }
 
@@ -94,9 +87,10 @@ pub async fn run<T: Target>(
     let Some(cluster_id) = find_target(&parts, &board, &shutdown).await else { return Ok(()) };
     let catalog = parts.catalog;
     let memory = DecodeMemory::new(derived::decode_bytes(config.memory));
-    let start_lane = start_lane(&config, parts.target, Arc::clone(&memory), board.clock());
-    let links = Arc::new(ServedLinks::new(&config, Arc::clone(&catalog), start_lane));
     let address = endpoint.local_addr().unwrap_or(config.listen);
+    let writers = Arc::new(Writers::start(parts.target, writer_config(&config, address.port(), board.clock()))?);
+    let start_lane = start_lane(Arc::clone(&writers), Arc::clone(&memory));
+    let links = Arc::new(ServedLinks::new(&config, Arc::clone(&catalog), start_lane));
     tracing::info!(%address, links = config.links.len(), target_cluster = cluster_id, "listening");
     let refusals = Arc::default();
     let cluster = Arc::new(TargetCluster::new(cluster_id));
@@ -124,7 +118,11 @@ pub async fn run<T: Target>(
     following.abort();
     watching.abort();
     board.drain();
-    let stopping = tokio::task::spawn_blocking(move || links.stop(Instant::now() + LANES_END_WITHIN));
+    let stopping = tokio::task::spawn_blocking(move || {
+        let deadline = Instant::now() + LANES_END_WITHIN;
+        links.stop(deadline);
+        writers.stop(deadline);
+    });
     tokio::select! {
         _ = stopping => {}
         () = shutdown.reached(Phase::Now) => {}
@@ -174,35 +172,26 @@ async fn follow(mut config: Live<Config>, budget: Budget, endpoint: Endpoint, li
     }
 }
 
-fn start_lane<T: Target>(config: &Config, target: T, memory: Arc<DecodeMemory>, clock: Clock) -> Arc<StartLane> {
-    let at_least_one = |value| NonZeroU32::new(value).unwrap_or(NonZeroU32::MIN);
-    let pace = Arc::new(CommitPace::new(
-        at_least_one(config.target.transactions_per_second),
-        at_least_one(config.target.transaction_burst),
-    ));
-    let timeout = config.target.transaction_timeout;
-    let tickets = AtomicU64::new(0);
+fn start_lane<T: Target>(writers: Arc<Writers<T>>, memory: Arc<DecodeMemory>) -> Arc<StartLane> {
     let parts: Lock<HashMap<String, Arc<DecodeMemory>>> = Lock::default();
-    Arc::new(move |link: &LinkSettings, id: LaneId| -> Result<(LaneHandle, JoinHandle<()>), KafkaError> {
-        let bell = Bell::default();
-        let handle = LaneHandle { mailbox: Mailbox::new(MAILBOX_CAPACITY, bell.clone()), view: Arc::default() };
-        let holder = Holder(rand::random());
-        let size = TransactionSize::new(timeout);
+    Arc::new(move |link: &LinkSettings, id: LaneId| {
         let part = || memory.part(link.limits.decode_bytes);
         let part = Arc::clone(parts.lock().entry(link.name.clone()).or_insert_with(part));
-        let lane = Lane::new(id, holder, target.open(&link.name, id)?, part, size);
-        let ticket = tickets.fetch_add(1, Ordering::Relaxed);
-        let thread = LaneThread {
-            lane,
-            handle: handle.clone(),
-            bell,
-            pace: Arc::clone(&pace),
-            ticket,
-            timings: Timings::default(),
-            clock: clock.clone(),
-        };
-        let spawned = thread::Builder::new().name(format!("lane-{id}")).spawn(move || thread.run());
-        let thread = spawned.map_err(|error| KafkaError::misused(format!("start lane {id}"), error.to_string()))?;
-        Ok((handle, thread))
+        writers.start_lane(&link.name, id, part)
     })
+}
+
+fn writer_config(config: &Config, port: u16, clock: Clock) -> WriterConfig {
+    let at_least_one = |value| NonZeroU32::new(value).unwrap_or(NonZeroU32::MIN);
+    let pace = CommitPace::new(
+        at_least_one(config.target.transactions_per_second),
+        at_least_one(config.target.transaction_burst),
+    );
+    WriterConfig {
+        // Several receivers may run on one machine.
+        instance: format!("{}.{port}", config.instance),
+        transaction_timeout: config.target.transaction_timeout,
+        pace: Arc::new(pace),
+        clock,
+    }
 }

@@ -17,12 +17,15 @@ use wire::partition::Partition;
 pub use ::kafka::producer::{Appended, Rejection, Rejections};
 use custody::WriterId;
 
-/// Opens one target per lane of a link.
+/// Clients of one target cluster.
 pub trait Target: Send + Sync + 'static {
-    type Lane: LaneTarget + 'static;
+    type Writer: TargetWriter + 'static;
+    type States: StateAccess + 'static;
 
-    /// Makes a writer for one lane; no other producer is fenced yet.
-    fn open(&self, link: &str, lane: LaneId) -> Result<Self::Lane, KafkaError>;
+    /// Makes a writer. No producer is initialised yet.
+    fn writer(&self) -> Result<Self::Writer, KafkaError>;
+    /// Returns access to the state partitions of lanes, apart from every writer.
+    fn states(&self) -> Result<Self::States, KafkaError>;
 }
 
 /// A partition of a target topic; [`Partition`] alone is one of the source.
@@ -34,6 +37,15 @@ pub struct StateEntry {
     pub key: Vec<u8>,
     /// Value bytes; `None` is a tombstone.
     pub value: Option<Vec<u8>>,
+    /// Time of the write in ms since the Unix epoch, if it is known.
+    pub written: Option<i64>,
+}
+
+impl StateEntry {
+    /// Makes an entry whose time is not known.
+    pub fn new(key: Vec<u8>, value: Option<Vec<u8>>) -> Self {
+        Self { key, value, written: None }
+    }
 }
 
 /// Delivery reports of a transaction, as of the last [`LaneTarget::drain`].
@@ -43,8 +55,6 @@ pub struct Delivered {
     pub appended: Vec<Appended>,
     /// Offset of the last record appended to the state partition since the drain before.
     pub state_end: Option<Offset>,
-    /// Records of the transaction whose timestamp of 0 was written as 1, because the client takes 0 for "now".
-    pub timestamps_altered: u64,
 }
 
 /// Extent of a reading of the state partition.
@@ -110,7 +120,7 @@ impl TargetError {
     }
 }
 
-/// Writer of one lane.
+/// Target of one lane: its state partition, and a producer that it may share with other lanes.
 ///
 /// Every error of `begin`, `produce`, `write_state`, `drain` and `commit` leaves the transaction's outcome
 /// unknown. The only way to continue is [`LaneTarget::discard`], [`LaneTarget::fence`] and
@@ -119,24 +129,23 @@ pub trait LaneTarget: Send {
     /// Reads the lane's state partition, `read_committed`, and folds it: at most one entry per key, no tombstones, in the
     /// order of the log.
     fn read_state(&mut self, extent: Extent) -> Result<Vec<StateEntry>, TargetError>;
-    /// Returns when the entry with this key was written, as of the last reading, in ms since the Unix epoch.
-    fn written_at(&self, _key: &[u8]) -> Option<i64> {
-        None
-    }
-    /// Makes a new producer with this transactional id and initialises it: earlier producers of the id are fenced, and
-    /// their open transactions are ended, before this returns. It fails if that takes longer than `within`: a partition of
-    /// the last transaction may not be writable now.
+    /// Returns the transactional ids that the lane may be written through here, the one to try first before the others.
+    fn ids(&self) -> Vec<WriterId>;
+    /// Provides a producer with this transactional id. A new one is initialised: earlier producers of the id are fenced,
+    /// and their open transactions are ended, before this returns. It fails if that takes longer than `within`: a
+    /// partition of the last transaction may not be writable now. A producer that other lanes use is left as it is.
     fn fence(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError>;
     /// Fences every producer of another id likewise, and keeps the present producer.
     fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError>;
-    /// Starts a transaction of the lane's producer.
+    /// Starts a transaction, or joins one that other lanes have started.
     fn begin(&mut self) -> Result<(), TargetError>;
     /// Appends one record to a data partition. `record`'s bytes lie inside `frame`, which is held until
     /// the transaction's reports are in or the producer is dropped. Blocks while the client's queue is full.
     fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError>;
     /// Appends one entry to the lane's state partition.
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError>;
-    /// Waits until every record of the transaction so far is reported. A transaction may be drained many times.
+    /// Waits until every record of the transaction so far is reported, and returns the lane's part of the reports. A
+    /// transaction may be drained many times.
     fn drain(&mut self) -> Result<Delivered, TargetError>;
     /// Returns those of the partitions that cannot be written now. It asks the target, for a few seconds at most.
     fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError>;
@@ -150,6 +159,44 @@ pub trait LaneTarget: Send {
     }
     /// Commits: records and state become visible together.
     fn commit(&mut self) -> Result<(), TargetError>;
-    /// Destroys the producer without ending its transaction; the next [`LaneTarget::fence`] decides it.
+    /// Leaves the producer. If a transaction of the lane is open, the producer is destroyed without ending it; the next
+    /// [`LaneTarget::fence`] decides it.
     fn discard(&mut self);
+}
+
+/// Transactional producer, which writes any partitions of the target. Errors leave the transaction's outcome unknown, as
+/// those of a [`LaneTarget`] do.
+pub trait TargetWriter: Send {
+    /// Makes a new producer with this id and initialises it, as [`LaneTarget::fence`] describes.
+    fn fence(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError>;
+    fn begin(&mut self) -> Result<(), TargetError>;
+    /// Appends one record; see [`LaneTarget::produce`].
+    fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError>;
+    /// Appends one entry to a state partition.
+    fn write_state(&mut self, state: &TargetPartition, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError>;
+    /// Waits until every record of the transaction so far is reported. Returns the reports since the drain before, those
+    /// of state partitions too.
+    fn drain(&mut self) -> Result<Vec<Appended>, TargetError>;
+    /// Returns whether the transaction should be committed soon.
+    fn is_slow(&self) -> bool {
+        false
+    }
+    /// Longest delay that a broker has announced within the last transaction.
+    fn delay(&self) -> Duration {
+        Duration::ZERO
+    }
+    fn commit(&mut self) -> Result<(), TargetError>;
+    /// Destroys the producer without ending its transaction.
+    fn discard(&mut self);
+}
+
+/// State partitions of lanes, and the transactional ids of other processes that may write them. It has clients of its
+/// own, so that a partition that hangs delays no writer.
+pub trait StateAccess: Send {
+    /// Reads a state partition; see [`LaneTarget::read_state`].
+    fn read(&mut self, state: &TargetPartition, extent: Extent) -> Result<Vec<StateEntry>, TargetError>;
+    /// Fences every producer of an id; see [`LaneTarget::fence`].
+    fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError>;
+    /// Returns those of the partitions that cannot be written now.
+    fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError>;
 }

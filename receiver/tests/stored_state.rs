@@ -128,7 +128,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn entries(pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<StateEntry> {
-    pairs.into_iter().map(|(key, value)| StateEntry { key, value: Some(value) }).collect()
+    pairs.into_iter().map(|(key, value)| StateEntry::new(key, Some(value))).collect()
 }
 
 #[test]
@@ -150,6 +150,10 @@ struct Untouched(Vec<StateEntry>);
 impl LaneTarget for Untouched {
     fn read_state(&mut self, _: Extent) -> Result<Vec<StateEntry>, TargetError> {
         Ok(self.0.clone())
+    }
+
+    fn ids(&self) -> Vec<WriterId> {
+        WriterId::of_writer("untouched", "bulk")
     }
 
     fn fence(&mut self, _: &WriterId, _: Duration) -> Result<(), TargetError> {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use receiver::custody::{BidName, BidRecord, CustodyRecord, Holder, WriterId};
 use receiver::state::{self, LaneState, PartitionRecord};
-use receiver::{Delivered, Extent, LaneTarget, Rejection, StateEntry, TargetError, TargetPartition, Unwritable};
+use receiver::{
+    Delivered, Extent, LaneTarget, Rejection, SharedLane, StateEntry, TargetError, TargetPartition, Unwritable,
+};
 use wire::frame::{FIELDS, RecordRef};
 use wire::ids::{Epoch, LaneId, Offset, Position};
 use wire::origin::decode;
@@ -37,12 +39,16 @@ pub(crate) enum Bug {
     EscapeWithoutBid,
     /// A holder continues through an id that is not the custody's.
     OtherIdKept,
-    /// Every process has ids of its own. A taker fences the others before its bid, and not after it.
+    /// A taker fences the others before its bid, and not after it.
     FenceBeforeBidOnly,
-    /// Every process has ids of its own. A taker fences only the last holder.
+    /// A taker fences only the last holder.
     OnlyLastFenced,
-    /// Every process has ids of its own. A taker fences every earlier holder after its bid: no bug.
-    AllFenced,
+    /// A lane continues through a new instance of its writer without a reading of its custody.
+    GrantKept,
+    /// A lane moves to another writer without a bid.
+    MovedWithoutBid,
+    /// The lanes that share a failed transaction with the one that failed take it for committed.
+    OthersCompleted,
     /// Frames of an older epoch count as frames of the current one.
     NoEpochCheck,
     /// Partitions are read before their first position is stored.
@@ -65,57 +71,55 @@ pub(crate) enum Bug {
 
 /// Target of a lane, with one bug or none.
 pub(crate) struct Bugged {
-    inner: SimTarget,
+    pub(crate) inner: SharedLane<SimTarget>,
+    clients: SimTarget,
+    state: TargetPartition,
     lane: LaneId,
     bug: Option<Bug>,
     process: u64,
-    carries_records: bool,
-    commit_owed: bool,
     /// Custodies of the last reading, the present one last.
     chain: Vec<CustodyRecord>,
+    /// A bid was written since the last reading that does not decide.
+    has_bid: bool,
     /// Id of the present producer, as the lane knows it.
     writer: Option<WriterId>,
 }
 
 impl Bugged {
     /// Wraps a target; `process` is the number of the receiver process.
-    pub(crate) fn new(inner: SimTarget, lane: LaneId, bug: Option<Bug>, process: u64) -> Self {
-        Self { inner, lane, bug, process, carries_records: false, commit_owed: false, chain: Vec::new(), writer: None }
+    pub(crate) fn new(
+        inner: SharedLane<SimTarget>,
+        clients: SimTarget,
+        lane: LaneId,
+        bug: Option<Bug>,
+        process: u64,
+    ) -> Self {
+        let state = TargetPartition::new(state::topic("sim"), i32::from(lane.0));
+        Self { inner, clients, state, lane, bug, process, chain: Vec::new(), has_bid: false, writer: None }
     }
 
     fn holder(&self) -> Holder {
         Holder(u128::from(self.process))
     }
 
-    fn has_ids_of_its_own(&self) -> bool {
-        let of_its_own = [Bug::NoFence, Bug::FenceBeforeBidOnly, Bug::OnlyLastFenced, Bug::AllFenced];
-        self.bug.is_some_and(|bug| of_its_own.contains(&bug))
-    }
-
-    /// Fences the ids of earlier holders of the lane, where every process has ids of its own.
-    fn expel_holders(&mut self, holders: impl IntoIterator<Item = Holder>) -> Result<(), TargetError> {
-        let ids = WriterId::of_lane("sim", self.lane);
-        let own = self.holder();
-        for Holder(holder) in holders.into_iter().filter(|holder| *holder != own) {
-            for id in &ids {
-                self.inner.expel(&id_of(id, holder), Duration::ZERO)?;
+    /// Grants the lane the present instance of its writer, or a new one, without a reading.
+    pub(crate) fn grant(&mut self) {
+        for id in self.inner.ids() {
+            if self.inner.fence(&id, Duration::ZERO).is_ok() {
+                return;
             }
         }
-        Ok(())
     }
 
-    /// Fences after a bid, and reads again through a record that was committed after the fence.
-    fn expel_after_bid(&mut self) -> Result<Vec<StateEntry>, TargetError> {
-        let mut holders: Vec<_> = self.chain.iter().map(|custody| custody.holder).collect();
-        if holders.pop() == Some(self.holder()) {
-            let skipped = if self.bug == Some(Bug::OnlyLastFenced) { holders.len().saturating_sub(1) } else { 0 };
-            self.expel_holders(holders.split_off(skipped))?;
+    /// Returns whether the bug leaves out the fence of this id.
+    fn leaves_out(&self, writer: &WriterId) -> bool {
+        let mut others = self.chain.iter().filter(|custody| custody.holder != self.holder());
+        match self.bug {
+            Some(Bug::NoFence) => true,
+            Some(Bug::FenceBeforeBidOnly) => self.has_bid,
+            Some(Bug::OnlyLastFenced) => others.next_back().is_some_and(|last| last.writer != *writer),
+            _ => false,
         }
-        self.inner.begin()?;
-        self.inner.write_state(&state::barrier_key(), None)?;
-        let end = self.inner.drain()?.state_end.expect("the barrier has an offset");
-        self.inner.commit()?;
-        self.inner.read_state(Extent::Through(end))
     }
 
     /// Returns the entries as the lane sees them, with the bug.
@@ -150,51 +154,43 @@ impl Bugged {
         entries
     }
 
-    /// Returns the id that is initialised in place of `writer`.
-    fn renamed(&self, writer: &WriterId) -> WriterId {
-        if self.has_ids_of_its_own() { id_of(writer, u128::from(self.process)) } else { writer.clone() }
-    }
-
     fn partition_record(&self, key: &[u8], value: Option<&[u8]>) -> Option<(Partition, PartitionRecord)> {
-        let entry = StateEntry { key: key.to_vec(), value: value.map(<[u8]>::to_vec) };
+        let entry = StateEntry::new(key.to_vec(), value.map(<[u8]>::to_vec));
         LaneState::fold(self.lane, "sim", "source", &[entry]).ok()?.partitions.into_iter().next()
     }
 
     fn is_jump(&self, key: &[u8], value: Option<&[u8]>) -> bool {
-        let entry = StateEntry { key: key.to_vec(), value: value.map(<[u8]>::to_vec) };
+        let entry = StateEntry::new(key.to_vec(), value.map(<[u8]>::to_vec));
         LaneState::fold(self.lane, "sim", "source", &[entry]).is_ok_and(|state| !state.jumps.is_empty())
     }
 
     fn is_moved_record(&self, key: &[u8], value: Option<&[u8]>) -> bool {
-        let entry = StateEntry { key: key.to_vec(), value: value.map(<[u8]>::to_vec) };
+        let entry = StateEntry::new(key.to_vec(), value.map(<[u8]>::to_vec));
         LaneState::fold(self.lane, "sim", "source", &[entry]).is_ok_and(|state| !state.moved.is_empty())
     }
 }
 
 impl LaneTarget for Bugged {
     fn read_state(&mut self, extent: Extent) -> Result<Vec<StateEntry>, TargetError> {
-        let mut entries = match (self.bug, extent) {
+        let entries = match (self.bug, extent) {
             (Some(Bug::ReadsToTheEnd), _) => self.inner.read_state(Extent::LastStable)?,
-            (Some(Bug::VoidAssumed), Extent::Through(_)) => self.inner.read_decided()?,
+            (Some(Bug::VoidAssumed), Extent::Through(_)) => self.clients.read_decided(&self.state)?,
             _ => self.inner.read_state(extent)?,
         };
         self.chain = chain(&entries);
-        let fences = matches!(self.bug, Some(Bug::OnlyLastFenced | Bug::AllFenced));
-        if fences && self.chain.len() > 1 && extent != Extent::LastStable {
-            entries = self.expel_after_bid()?;
-        }
+        self.has_bid &= extent != Extent::LastStable;
         Ok(self.distorted(entries))
+    }
+
+    fn ids(&self) -> Vec<WriterId> {
+        self.inner.ids()
     }
 
     fn fence(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
         let held = self.chain.last().is_some_and(|custody| custody.holder == self.holder());
-        if self.bug == Some(Bug::FenceBeforeBidOnly) && !held {
-            let holders: Vec<_> = self.chain.iter().map(|custody| custody.holder).collect();
-            self.expel_holders(holders)?;
-        }
-        let mut result = self.inner.fence(&self.renamed(writer), within);
+        let mut result = self.inner.fence(writer, within);
         if self.bug == Some(Bug::EscapeWithoutBid) && held {
-            for id in WriterId::of_lane("sim", self.lane) {
+            for id in self.inner.ids() {
                 result = result.or_else(|_| self.inner.fence(&id, within));
             }
         }
@@ -203,24 +199,20 @@ impl LaneTarget for Bugged {
     }
 
     fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
-        self.inner.expel(&self.renamed(writer), within)
+        if self.leaves_out(writer) { Ok(()) } else { self.inner.expel(writer, within) }
     }
 
     fn begin(&mut self) -> Result<(), TargetError> {
-        if std::mem::take(&mut self.commit_owed) {
-            self.inner.commit()?;
-        }
-        self.carries_records = false;
         self.inner.begin()
     }
 
     fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError> {
-        self.carries_records = true;
         self.inner.produce(to, record, frame)
     }
 
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
-        let entry = StateEntry { key: key.to_vec(), value: value.map(<[u8]>::to_vec) };
+        let entry = StateEntry::new(key.to_vec(), value.map(<[u8]>::to_vec));
+        self.has_bid |= bid(&entry).is_some();
         match (self.bug, bid(&entry), custody(&entry)) {
             (Some(Bug::BidIsCustody), Some(BidRecord { succeeds, writer, holder }), _) => {
                 let custody = CustodyRecord { number: succeeds + 1, writer, holder };
@@ -263,22 +255,12 @@ impl LaneTarget for Bugged {
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {
-        if self.bug == Some(Bug::AckBeforeCommit) && self.carries_records {
-            self.commit_owed = true;
-            return Ok(());
-        }
         self.inner.commit()
     }
 
     fn discard(&mut self) {
-        self.commit_owed = false;
         self.inner.discard();
     }
-}
-
-/// Returns an id that only one process uses.
-fn id_of(writer: &WriterId, process: u128) -> WriterId {
-    WriterId::named(format!("{}.of.{process}", writer.as_str()))
 }
 
 fn bid(entry: &StateEntry) -> Option<BidRecord> {

@@ -275,7 +275,7 @@ impl Oracle {
 
     /// Reads a jump, which is stored with the position that it leads to.
     fn take_jump(&mut self, lane: LaneId, key: &[u8], value: &[u8]) -> Result<(), String> {
-        let entry = StateEntry { key: key.to_vec(), value: Some(value.to_vec()) };
+        let entry = StateEntry::new(key.to_vec(), Some(value.to_vec()));
         let state = LaneState::fold(lane, "sim", "source", &[entry]).map_err(|error| error.to_string())?;
         for jump in state.jumps.into_values() {
             let tp = (jump.topic.as_str().into(), jump.partition);
@@ -294,7 +294,7 @@ impl Oracle {
     }
 
     fn take_state(&mut self, lane: LaneId, key: &[u8], value: &[u8], source: &Source) -> Result<Option<Tp>, String> {
-        let entry = StateEntry { key: key.to_vec(), value: Some(value.to_vec()) };
+        let entry = StateEntry::new(key.to_vec(), Some(value.to_vec()));
         let state = LaneState::fold(lane, "sim", "source", &[entry]).map_err(|error| error.to_string())?;
         if key == state::custody_key() {
             self.take_custody(lane, state.custody.present)?;

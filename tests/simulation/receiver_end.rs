@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use receiver::custody::Holder;
+use receiver::custody::{Holder, WriterId};
 use receiver::state::{HaltRecord, PartitionRecord};
 use receiver::{
-    CarriedTopics, Counts, DecodeMemory, ForgetStep, ForgetTopic, Lane, LaneError, LaneMessage, Offered, OfferedTarget,
-    OpenError, RecoverError, TargetPartition, Terms, TransactionSize,
+    CarriedTopics, Committed, Company, Counts, DecodeMemory, Draft, ForgetStep, ForgetTopic, Lane, LaneError,
+    LaneMessage, Member, Offered, OfferedTarget, OpenError, Prepared, RecoverError, SharedLane, SharedWriter, Target,
+    TargetError, TargetPartition, Terms, TransactionRoom, TransactionSize,
 };
 use testkit::topic_id;
 use tokio::sync::oneshot;
@@ -23,7 +24,7 @@ use crate::dice::Dice;
 use crate::logs::Place;
 use crate::process::{Process, SharedProcess};
 use crate::scenario::Scenario;
-use crate::target::SimTarget;
+use crate::target::{SimTarget, SimWriter};
 
 /// Beginning of the reason why a session must end, if its sender broke the protocol.
 pub(crate) const PEER: &str = "the peer: ";
@@ -31,6 +32,9 @@ pub(crate) const PEER: &str = "the peer: ";
 /// Receiver process with its lanes.
 pub(crate) struct ReceiverEnd {
     lanes: Vec<Owned>,
+    writers: Vec<Arc<SharedWriter<SimWriter>>>,
+    size: TransactionSize,
+    homing: u64,
     terms: Arc<Terms>,
     carried_topics: Arc<CarriedTopics>,
     /// Policy of each topic whose rejected records are left out in this session.
@@ -49,10 +53,76 @@ pub(crate) struct ReceiverEnd {
 
 struct Owned {
     lane: Lane<Bugged>,
+    /// Place of the lane's writer among those of the process.
+    writer: usize,
+    bug: Option<Bug>,
     /// Sender has requested the lane, and it is not open yet.
     wanted: bool,
     /// Session of the lane has ended: it commits its frames up to the first gap, then closes.
     closing: bool,
+    /// Reason why the session must end.
+    misbehaved: Option<String>,
+}
+
+/// What a round has done with a lane.
+enum Looked {
+    Opened,
+    /// It may have a part in a transaction.
+    Due,
+    Done,
+}
+
+impl Member for Owned {
+    fn prepare(&mut self, room: TransactionRoom) -> Option<Prepared> {
+        self.lane.target_mut().inner.join_groups();
+        match self.lane.prepare(room) {
+            Prepared { draft, result: Err(LaneError::Peer(misbehaved)) } if !draft.has_begun() => {
+                self.lane.close(LaneClosedReason::SessionEnded, &misbehaved.to_string());
+                self.misbehaved = Some(misbehaved.to_string());
+                None
+            }
+            prepared => Some(prepared),
+        }
+    }
+
+    fn settle(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
+        self.lane.settle(draft)?;
+        if self.bug == Some(Bug::AckBeforeCommit) {
+            self.lane.complete(std::mem::take(draft));
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, draft: Draft) -> Committed {
+        let committed = self.lane.complete(draft);
+        self.lane.target_mut().inner.end_part();
+        committed
+    }
+
+    fn fail(&mut self, draft: Draft, error: &LaneError, company: Company) {
+        if self.bug == Some(Bug::OthersCompleted) && company == Company::Shared {
+            self.complete(draft);
+        } else {
+            self.lane.fail(draft, error, company);
+        }
+    }
+}
+
+/// Has a lane write a transaction of its own.
+fn step(lane: &mut Lane<Bugged>, measures: Option<&Dice>) -> Result<(), String> {
+    match lane.step() {
+        Ok(committed) => {
+            if let Some(dice) = measures {
+                lane.handle_duration(committed, Duration::from_millis(dice.below(50)));
+            }
+            Ok(())
+        }
+        Err(LaneError::Target(_)) => Ok(()),
+        Err(LaneError::Peer(misbehaved)) => {
+            lane.close(LaneClosedReason::SessionEnded, &misbehaved.to_string());
+            Err(format!("{PEER}{misbehaved}"))
+        }
+    }
 }
 
 impl ReceiverEnd {
@@ -60,21 +130,28 @@ impl ReceiverEnd {
         let memory = DecodeMemory::new(scenario.decode_memory);
         let process = SharedProcess::default();
         process.lock().unwrap().failing = scenario.failing;
-        let lane = |id| {
-            let target = SimTarget::new(id, cluster.clone(), process.clone(), dice.clone());
+        let clients = SimTarget::new(cluster.clone(), process.clone(), dice.clone());
+        let instance = if scenario.twins { number % 2 } else { number };
+        let writer = |name: &str| {
+            SharedWriter::new(WriterId::of_writer(&format!("r{instance}"), name), clients.writer().unwrap())
+        };
+        let writers: Vec<_> = ["bulk", "careful"].into_iter().map(writer).collect();
+        let size = || {
             let mut size = TransactionSize::new(Duration::from_millis(200));
             (0..scenario.size_halved).for_each(|_| size.handle_failure());
-            let lane = Lane::new(
-                id,
-                Holder(u128::from(number)),
-                Bugged::new(target, id, scenario.bug, number),
-                memory.clone(),
-                size,
-            );
-            Owned { lane, wanted: false, closing: false }
+            size
+        };
+        let lane = |id| {
+            let target = SharedLane::new(&writers[0], clients.states().unwrap(), "sim", id);
+            let target = Bugged::new(target, clients.clone(), id, scenario.bug, number);
+            let lane = Lane::new(id, Holder(u128::from(number)), target, memory.clone(), size());
+            Owned { lane, writer: 0, bug: scenario.bug, wanted: false, closing: false, misbehaved: None }
         };
         Self {
             lanes: (0..scenario.lanes()).map(|id| lane(LaneId(id))).collect(),
+            size: size(),
+            homing: scenario.homing,
+            writers,
             terms: Arc::new(scenario.terms()),
             carried_topics: Arc::new(CarriedTopics::new(scenario.lanes())),
             skips: BTreeMap::new(),
@@ -176,56 +253,129 @@ impl ReceiverEnd {
         let mut replies = Vec::new();
         self.deliver_lane_messages();
         let mut opened = false;
-        for owned in &mut self.lanes {
+        let mut due = Vec::new();
+        for index in 0..self.lanes.len() {
             if self.dice.chance(300) {
                 continue;
             }
-            let lane = &mut owned.lane;
-            if owned.closing && !lane.has_work() && !lane.needs_recovery() {
-                lane.close(LaneClosedReason::SessionEnded, "lost");
-                owned.closing = false;
-            }
-            if self.dice.chance(5) {
-                lane.keep_alive();
-            }
-            if owned.wanted {
-                match lane.open(Arc::clone(&self.terms), Arc::clone(&self.carried_topics)) {
-                    Ok(_) => (owned.wanted, opened) = (false, true),
-                    Err(OpenError::Target(_)) => {}
-                    Err(refused) => return Err(refused.to_string()),
-                }
-            } else if lane.needs_recovery() {
-                self.recoveries += 1;
-                match lane.recover() {
-                    Ok(()) | Err(RecoverError::Target(_)) => {}
-                    Err(error @ (RecoverError::Superseded { .. } | RecoverError::Taken { .. })) => {
-                        lane.close(LaneClosedReason::Superseded, &error.to_string());
-                    }
-                    Err(error) => return Err(error.to_string()),
-                }
-            } else if lane.has_work() {
-                match lane.step() {
-                    Ok(committed) if self.measures => {
-                        lane.handle_duration(committed, Duration::from_millis(self.dice.below(50)));
-                    }
-                    Ok(_) | Err(LaneError::Target(_)) => {}
-                    Err(LaneError::Peer(misbehaved)) => {
-                        lane.close(LaneClosedReason::SessionEnded, &misbehaved.to_string());
-                        return Err(format!("{PEER}{misbehaved}"));
-                    }
-                }
+            self.change_writer(index);
+            match self.look_after(index)? {
+                Looked::Opened => opened = true,
+                Looked::Due => due.push(index),
+                Looked::Done => {}
             }
             if self.process.lock().unwrap().dead {
                 return Ok(Vec::new());
             }
-            replies.extend(std::iter::from_fn(|| lane.poll_reply()));
-            let messages = std::iter::from_fn(|| lane.poll_lane_message());
-            self.messages.extend(messages.filter(|_| self.session.is_some()));
+            self.collect(index, &mut replies);
         }
+        for writer in 0..self.writers.len() {
+            self.write(writer, &due)?;
+            if self.process.lock().unwrap().dead {
+                return Ok(Vec::new());
+            }
+        }
+        due.into_iter().for_each(|index| self.collect(index, &mut replies));
         if opened && self.carried_topics.is_complete() {
             self.lanes.iter_mut().for_each(|owned| owned.lane.handle_all_lanes_read());
         }
         Ok(replies)
+    }
+
+    fn collect(&mut self, index: usize, replies: &mut Vec<Control>) {
+        let lane = &mut self.lanes[index].lane;
+        replies.extend(std::iter::from_fn(|| lane.poll_reply()));
+        let messages = std::iter::from_fn(|| lane.poll_lane_message());
+        self.messages.extend(messages.filter(|_| self.session.is_some()));
+    }
+
+    /// Moves a lane to the other writer, sometimes.
+    fn change_writer(&mut self, index: usize) {
+        if self.dice.chance(self.homing) {
+            let owned = &mut self.lanes[index];
+            owned.writer = 1 - owned.writer;
+            let writer = &self.writers[owned.writer];
+            if self.bug == Some(Bug::MovedWithoutBid) && !owned.lane.needs_recovery() {
+                owned.lane.target_mut().inner.move_to(writer);
+                owned.lane.target_mut().grant();
+                return;
+            }
+            owned.lane.doubt();
+            owned.lane.target_mut().inner.move_to(writer);
+        }
+    }
+
+    /// Opens or recovers a lane, or has it write a transaction of its own.
+    fn look_after(&mut self, index: usize) -> Result<Looked, String> {
+        let Owned { lane, bug, wanted, closing, .. } = &mut self.lanes[index];
+        if *closing && !lane.has_work() && !lane.needs_recovery() {
+            lane.close(LaneClosedReason::SessionEnded, "lost");
+            *closing = false;
+        }
+        if self.dice.chance(5) {
+            lane.keep_alive();
+        }
+        lane.target_mut().inner.leave_groups();
+        if *wanted {
+            match lane.open(Arc::clone(&self.terms), Arc::clone(&self.carried_topics)) {
+                Ok(_) => {
+                    *wanted = false;
+                    return Ok(Looked::Opened);
+                }
+                Err(OpenError::Target(_)) => {}
+                Err(refused) => return Err(refused.to_string()),
+            }
+        } else if lane.needs_recovery() {
+            self.recoveries += 1;
+            match lane.recover() {
+                Ok(()) | Err(RecoverError::Target(_)) => {}
+                Err(error @ (RecoverError::Superseded { .. } | RecoverError::Taken { .. })) => {
+                    lane.close(LaneClosedReason::Superseded, &error.to_string());
+                }
+                Err(error) => return Err(error.to_string()),
+            }
+        } else if lane.has_work() {
+            if lane.target_mut().inner.is_granted() {
+                return if lane.is_careful() || (*bug != Some(Bug::AckBeforeCommit) && self.dice.chance(200)) {
+                    step(lane, self.measures.then_some(&self.dice)).map(|()| Looked::Done)
+                } else {
+                    Ok(Looked::Due)
+                };
+            }
+            if *bug == Some(Bug::GrantKept) {
+                lane.target_mut().grant();
+            } else {
+                lane.doubt();
+            }
+        }
+        Ok(Looked::Done)
+    }
+
+    /// Runs one transaction of a writer over its lanes among those that are due.
+    fn write(&mut self, writer: usize, due: &[usize]) -> Result<(), String> {
+        let group = self.writers[writer].group();
+        let lanes = self.lanes.iter_mut().enumerate();
+        // The lanes before may have failed the writer, and a pause may have ended the session of this one.
+        let lanes: Vec<_> = lanes
+            .filter(|(index, owned)| due.contains(index) && owned.writer == writer)
+            .map(|(_, owned)| owned)
+            .filter_map(|owned| owned.lane.target_mut().inner.is_granted().then_some(owned))
+            .collect();
+        match receiver::write(lanes.into_iter(), self.size.room(), || group.commit()) {
+            Ok(bytes) if self.measures => {
+                self.size.handle_success(bytes, Duration::from_millis(self.dice.below(50)));
+            }
+            Ok(_) => {}
+            Err(failed) => match failed.error {
+                LaneError::Peer(misbehaved) => return Err(format!("{PEER}{misbehaved}")),
+                LaneError::Target(TargetError::Rejected(_)) => {}
+                LaneError::Target(_) => self.size.handle_failure(),
+            },
+        }
+        match self.lanes.iter_mut().find_map(|owned| owned.misbehaved.take()) {
+            Some(misbehaved) => Err(format!("{PEER}{misbehaved}")),
+            None => Ok(()),
+        }
     }
 
     /// Delivers messages between lanes, some of them later.

@@ -43,6 +43,10 @@ pub(crate) struct Scenario {
     pub(crate) deposing: u64,
     /// First and last steps of further links with the same name, started by mistake.
     pub(crate) others: Vec<(u64, u64)>,
+    /// Receivers have the transactional ids of others.
+    pub(crate) twins: bool,
+    /// Lanes per thousand and round that go to another writer.
+    pub(crate) homing: u64,
     /// Rounds of a receiver's lanes per thousand that may pause within a call.
     pub(crate) pausing: u64,
     /// Steps per thousand in which a target partition loses its leader for a while.
@@ -93,6 +97,8 @@ impl Scenario {
             killing: [0, 3, 20][dice.below(3) as usize],
             deposing: [0, 0, 20][dice.below(3) as usize],
             others: (0..others).map(span).collect(),
+            twins: dice.chance(300),
+            homing: [0, 0, 5, 30][dice.below(4) as usize],
             pausing: [0, 20, 100][dice.below(3) as usize],
             troubling: [0, 0, 5, 20][dice.below(4) as usize],
             hanging: [0, 0, 5, 20][dice.below(4) as usize],

@@ -1,5 +1,5 @@
-//! The target of a lane. Every call may fail before or after its effect, a commit may take effect after its error, and
-//! the process may die or pause at any call.
+//! The target of a process: producers and state partitions. Every call may fail before or after its effect, a commit may
+//! take effect after its error, and the process may die or pause at any call.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use kafka::{KafkaError, KafkaFault, Refusal};
 use receiver::custody::WriterId;
 use receiver::state::LaneState;
 use receiver::{
-    Appended, Delivered, Extent, LaneTarget, Rejection, Rejections, StateEntry, TargetError, TargetPartition,
-    Unwritable,
+    Appended, Extent, Rejection, Rejections, StateAccess, StateEntry, Target, TargetError, TargetPartition,
+    TargetWriter, Unwritable,
 };
 use wire::frame::RecordRef;
 use wire::ids::{LaneId, Offset};
@@ -30,12 +30,17 @@ enum Fate {
     FailsAfter,
 }
 
-/// Target of one lane.
+/// Clients of one process.
+#[derive(Clone)]
 pub(crate) struct SimTarget {
-    lane: LaneId,
     cluster: SharedCluster,
     process: SharedProcess,
     dice: Dice,
+}
+
+/// Producer of a process.
+pub(crate) struct SimWriter {
+    clients: SimTarget,
     /// Id of the present producer.
     transactional_id: String,
     producer: Option<Instance>,
@@ -43,10 +48,9 @@ pub(crate) struct SimTarget {
     /// Entries of the present transaction were appended, and some of them have no report.
     appended: bool,
     unreported: bool,
-    ends: BTreeMap<(Arc<str>, i32), (i64, i64)>,
-    state_end: Option<Offset>,
+    ends: BTreeMap<TargetPartition, (i64, i64)>,
     /// Source offsets of records without a delivery report yet. The target rejects a batch as a whole.
-    batches: BTreeMap<(Arc<str>, i32), Batch>,
+    batches: BTreeMap<TargetPartition, Batch>,
 }
 
 #[derive(Default)]
@@ -70,21 +74,8 @@ const PAUSES: u64 = 100;
 const LATE: u64 = 5;
 
 impl SimTarget {
-    pub(crate) fn new(lane: LaneId, cluster: SharedCluster, process: SharedProcess, dice: Dice) -> Self {
-        Self {
-            lane,
-            cluster,
-            process,
-            dice,
-            transactional_id: String::new(),
-            producer: None,
-            begun: false,
-            appended: false,
-            unreported: false,
-            ends: BTreeMap::new(),
-            state_end: None,
-            batches: BTreeMap::new(),
-        }
+    pub(crate) fn new(cluster: SharedCluster, process: SharedProcess, dice: Dice) -> Self {
+        Self { cluster, process, dice }
     }
 
     fn fate(&self, doing: &str) -> Result<Fate, KafkaError> {
@@ -106,32 +97,26 @@ impl SimTarget {
     }
 
     fn call<R>(
-        &mut self,
+        &self,
         doing: &str,
-        effect: impl FnOnce(&mut Self, &mut Cluster) -> Result<R, TargetError>,
+        effect: impl FnOnce(&mut Cluster) -> Result<R, TargetError>,
     ) -> Result<R, TargetError> {
         let fate = self.fate(doing)?;
         if fate == Fate::FailsBefore {
             self.trace(|| format!("{doing} fails before"));
             return Err(unavailable(doing).into());
         }
-        let cluster = Arc::clone(&self.cluster);
-        let result = effect(self, &mut cluster.lock().unwrap());
+        let result = effect(&mut self.cluster.lock().unwrap());
         let shown = result.as_ref().map(drop);
-        self.trace(|| {
-            format!(
-                "{doing} as {}: {shown:?}{}",
-                self.transactional_id,
-                if fate == Fate::FailsAfter { ", and fails after" } else { "" }
-            )
-        });
+        let after = if fate == Fate::FailsAfter { ", and fails after" } else { "" };
+        self.trace(|| format!("{doing}: {shown:?}{after}"));
         let result = result?;
         if fate == Fate::FailsAfter { Err(unavailable(doing).into()) } else { Ok(result) }
     }
 
     fn trace(&self, line: impl FnOnce() -> String) {
         if let Some(process) = self.process.lock().unwrap().traced {
-            eprintln!("    process {process} lane {}: {}", self.lane, line());
+            eprintln!("    process {process}: {}", line());
         }
     }
 
@@ -144,21 +129,22 @@ impl SimTarget {
         true
     }
 
-    fn instance(&self) -> Result<Instance, KafkaError> {
-        self.producer.ok_or_else(|| unavailable("no producer"))
+    /// Returns whether something unusual happens that this many of a thousand calls suffer, where calls fail at all.
+    fn happens(&self, chance: u64) -> bool {
+        self.process.lock().unwrap().failing > 0 && self.dice.chance(chance)
     }
 
     /// Initialises an id, and waits a while if its last transaction has not ended.
-    fn initialise(&mut self, writer: &WriterId) -> Result<Instance, TargetError> {
+    fn initialise(&self, writer: &WriterId) -> Result<Instance, TargetError> {
         let mut waits = self.dice.below(4);
         loop {
-            let late = self.process.lock().unwrap().failing > 0 && self.dice.chance(LATE);
-            let initialise = |this: &mut Self, cluster: &mut Cluster| {
+            let late = self.happens(LATE);
+            let initialise = |cluster: &mut Cluster| {
                 if late {
                     cluster.init_producer_later(writer.as_str());
                     return Err(timed_out("initialisation").into());
                 }
-                Ok(cluster.init_producer(writer.as_str(), &this.dice)?)
+                Ok(cluster.init_producer(writer.as_str(), &self.dice)?)
             };
             match self.call(&format!("initialisation of {}", writer.as_str()), initialise) {
                 Err(TargetError::Kafka(KafkaError { fault: KafkaFault::TimedOut(_), .. }))
@@ -171,139 +157,173 @@ impl SimTarget {
         }
     }
 
-    /// Appends an entry in the present transaction and returns its offset; `None` if there is no report.
-    fn append(&mut self, cluster: &mut Cluster, place: &Place, entry: Entry) -> Result<Option<i64>, TargetError> {
-        let instance = self.instance()?;
-        if !self.begun {
-            return Err(unavailable("append outside of a transaction").into());
-        }
-        self.appended = true;
-        let name = &self.transactional_id;
-        if self.process.lock().unwrap().failing > 0 && self.dice.chance(LATE) {
-            cluster.append_later(name, instance, place, entry)?;
-            return Err(unavailable("append").into());
-        }
-        let offset = cluster.append(name, instance, place, entry, &self.dice)?;
-        self.unreported |= offset.is_none();
-        Ok(offset.map(|offset| offset as i64))
-    }
-
-    fn state(&self) -> Place {
-        Place::State(self.lane.0)
-    }
-}
-
-impl SimTarget {
     /// Reads the state without waiting for open transactions, which count as aborted.
-    pub(crate) fn read_decided(&mut self) -> Result<Vec<StateEntry>, TargetError> {
-        self.call("read state", |this, cluster| {
-            let place = this.state();
+    pub(crate) fn read_decided(&mut self, state: &TargetPartition) -> Result<Vec<StateEntry>, TargetError> {
+        self.call("read state", |cluster| {
+            let place = place_of(state);
             Ok(fold(cluster.logs.committed(&place, 0, cluster.logs.high_watermark(&place))))
         })
     }
 }
 
-impl LaneTarget for SimTarget {
-    fn read_state(&mut self, extent: Extent) -> Result<Vec<StateEntry>, TargetError> {
-        self.call("read state", |this, cluster| {
-            let place = this.state();
-            if cluster.logs.is_troubled(&place) && this.dice.chance(500) {
+impl Target for SimTarget {
+    type Writer = SimWriter;
+    type States = Self;
+
+    fn writer(&self) -> Result<SimWriter, KafkaError> {
+        Ok(SimWriter {
+            clients: self.clone(),
+            transactional_id: String::new(),
+            producer: None,
+            begun: false,
+            appended: false,
+            unreported: false,
+            ends: BTreeMap::new(),
+            batches: BTreeMap::new(),
+        })
+    }
+
+    fn states(&self) -> Result<Self, KafkaError> {
+        Ok(self.clone())
+    }
+}
+
+impl StateAccess for SimTarget {
+    fn read(&mut self, state: &TargetPartition, extent: Extent) -> Result<Vec<StateEntry>, TargetError> {
+        self.call(&format!("read of {state}"), |cluster| {
+            let place = place_of(state);
+            if cluster.logs.is_troubled(&place) && self.dice.chance(500) {
                 return Err(unavailable("read of a partition without a leader").into());
             }
             if extent != Extent::LastStable {
                 cluster.send_markers_to(&place);
             }
-            let stable = cluster.logs.shown_to_readers(&place, &this.dice);
+            let stable = cluster.logs.shown_to_readers(&place, &self.dice);
             let stable = match extent {
                 Extent::Through(Offset(wanted)) if stable as i64 <= wanted => {
                     return Err(unavailable("read through an offset").into());
                 }
                 // It may end anywhere behind the offset, within a later transaction too.
-                Extent::Through(Offset(wanted)) => this.dice.within(wanted as u64 + 1, stable as u64) as usize,
+                Extent::Through(Offset(wanted)) => self.dice.within(wanted as u64 + 1, stable as u64) as usize,
                 Extent::LastStable => stable,
             };
-            let state = fold(cluster.logs.committed(&place, 0, stable));
-            this.trace(|| {
-                format!(
-                    "reading {extent:?} to {stable}: {:?}",
-                    LaneState::fold(this.lane, "sim", "source", &state).map(|state| (state.epoch(), state.custody))
-                )
+            let entries = fold(cluster.logs.committed(&place, 0, stable));
+            self.trace(|| {
+                let state = LaneState::fold(lane_of(state), "sim", "source", &entries);
+                format!("reading {extent:?} to {stable}: {:?}", state.map(|state| (state.epoch(), state.custody)))
             });
-            Ok(state)
+            Ok(entries)
         })
-    }
-
-    fn fence(&mut self, writer: &WriterId, _within: Duration) -> Result<(), TargetError> {
-        self.discard();
-        self.producer = Some(self.initialise(writer)?);
-        self.transactional_id = writer.as_str().to_owned();
-        Ok(())
     }
 
     fn expel(&mut self, writer: &WriterId, _within: Duration) -> Result<(), TargetError> {
         self.initialise(writer).map(drop)
     }
 
+    fn unwritable(&mut self, _: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
+        Ok(Vec::new())
+    }
+}
+
+impl SimWriter {
+    fn instance(&self) -> Result<Instance, KafkaError> {
+        self.producer.ok_or_else(|| unavailable("no producer"))
+    }
+
+    /// Appends an entry in the present transaction. Without a report its offset stays unknown.
+    fn append(
+        &mut self,
+        cluster: &mut Cluster,
+        to: &TargetPartition,
+        place: &Place,
+        entry: Entry,
+    ) -> Result<(), TargetError> {
+        let instance = self.instance()?;
+        if !self.begun {
+            return Err(unavailable("append outside of a transaction").into());
+        }
+        self.appended = true;
+        let name = &self.transactional_id;
+        let SimTarget { dice, .. } = &self.clients;
+        if self.clients.happens(LATE) {
+            cluster.append_later(name, instance, place, entry)?;
+            return Err(unavailable("append").into());
+        }
+        let Some(offset) = cluster.append(name, instance, place, entry, dice)? else {
+            self.unreported = true;
+            return Ok(());
+        };
+        let offset = offset as i64;
+        self.ends.entry(to.clone()).or_insert((offset, offset)).1 = offset;
+        Ok(())
+    }
+}
+
+impl TargetWriter for SimWriter {
+    fn fence(&mut self, writer: &WriterId, _within: Duration) -> Result<(), TargetError> {
+        self.discard();
+        self.producer = Some(self.clients.initialise(writer)?);
+        self.transactional_id = writer.as_str().to_owned();
+        Ok(())
+    }
+
     fn begin(&mut self) -> Result<(), TargetError> {
+        let clients = self.clients.clone();
         // Only the client knows it: the coordinator learns of a transaction with its first partition.
-        self.call("begin", |this, _| {
-            this.instance()?;
-            if std::mem::replace(&mut this.begun, true) {
+        clients.call("begin", |_| {
+            self.instance()?;
+            if std::mem::replace(&mut self.begun, true) {
                 return Err(unavailable("begin within a transaction").into());
             }
-            (this.appended, this.unreported) = (false, false);
+            (self.appended, self.unreported) = (false, false);
             Ok(())
         })
     }
 
     fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, _frame: &Bytes) -> Result<(), TargetError> {
-        self.call("produce", |this, cluster| {
-            let batch = this.batches.entry((Arc::clone(&to.topic), to.partition)).or_default();
-            if !batch.poisoned && this.dice.chance(CUT) {
+        let clients = self.clients.clone();
+        clients.call(&format!("produce as {}", self.transactional_id), |cluster| {
+            let dice = &clients.dice;
+            let batch = self.batches.entry(to.clone()).or_default();
+            if !batch.poisoned && dice.chance(CUT) {
                 batch.offsets.clear();
             }
             if record.value == Some(POISON) {
                 batch.poisoned = true;
                 batch.poisons.push(record.offset);
-                if this.dice.chance(NAMED) {
+                if dice.chance(NAMED) {
                     batch.offsets.clear();
                 }
                 batch.offsets.push(record.offset.0);
                 return Ok(());
             }
-            if !batch.poisoned || this.dice.chance(CUT) {
+            if !batch.poisoned || dice.chance(CUT) {
                 batch.offsets.push(record.offset.0);
             }
             let place = Place::Data(Arc::clone(&to.topic), to.partition);
-            let entry = Entry::Record(Arc::new(Payload::of(record)));
-            let Some(offset) = this.append(cluster, &place, entry)? else { return Ok(()) };
-            let ends = this.ends.entry((Arc::clone(&to.topic), to.partition)).or_insert((offset, offset));
-            ends.1 = offset;
-            Ok(())
+            self.append(cluster, to, &place, Entry::Record(Arc::new(Payload::of(record))))
         })
     }
 
-    fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
-        let entry = StateEntry { key: key.to_vec(), value: value.map(<[u8]>::to_vec) };
-        self.trace(|| format!("entry {:?}", LaneState::fold(self.lane, "sim", "source", &[entry])));
-        self.call("write state", |this, cluster| {
-            let entry = Entry::State(key.into(), value.map(Into::into));
-            let place = this.state();
-            let offset = this.append(cluster, &place, entry)?;
-            this.state_end = offset.map(Offset).or(this.state_end);
-            Ok(())
+    fn write_state(&mut self, state: &TargetPartition, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
+        let clients = self.clients.clone();
+        let entry = StateEntry::new(key.to_vec(), value.map(<[u8]>::to_vec));
+        clients.trace(|| format!("entry {:?}", LaneState::fold(lane_of(state), "sim", "source", &[entry])));
+        clients.call(&format!("write of {state} as {}", self.transactional_id), |cluster| {
+            self.append(cluster, state, &place_of(state), Entry::State(key.into(), value.map(Into::into)))
         })
     }
 
-    fn drain(&mut self) -> Result<Delivered, TargetError> {
-        self.call("drain", |this, _| {
-            let batches = std::mem::take(&mut this.batches);
-            let rejection = |((topic, partition), batch): (_, Batch)| Rejection {
-                partition: TargetPartition { topic, partition },
+    fn drain(&mut self) -> Result<Vec<Appended>, TargetError> {
+        let clients = self.clients.clone();
+        clients.call("drain", |_| {
+            let batches = std::mem::take(&mut self.batches);
+            let rejection = |(partition, batch): (_, Batch)| Rejection {
+                partition,
                 refusal: Refusal::Record,
                 first: Offset(batch.offsets[0]),
                 last: Offset(batch.offsets[batch.offsets.len() - 1]),
-                named: if this.dice.chance(NAMED) { batch.poisons } else { Vec::new() },
+                named: if clients.dice.chance(NAMED) { batch.poisons } else { Vec::new() },
                 reason: "poison".to_owned(),
             };
             let mut rejections = batches.into_iter().filter(|(_, batch)| batch.poisoned).map(rejection);
@@ -311,40 +331,33 @@ impl LaneTarget for SimTarget {
                 let others = rejections.filter(|rejection| !rejection.named.is_empty()).collect();
                 return Err(TargetError::Rejected(Rejections { first, others }));
             }
-            if this.unreported {
+            if self.unreported {
                 return Err(timed_out("drain").into());
             }
-            let ends = std::mem::take(&mut this.ends).into_iter();
-            let appended = ends.map(|((topic, partition), (first, last))| Appended {
-                partition: TargetPartition { topic, partition },
-                first: Offset(first),
-                last: Offset(last),
-            });
-            let state_end = this.state_end.take();
-            Ok(Delivered { appended: appended.collect(), state_end, timestamps_altered: 0 })
+            let ends = std::mem::take(&mut self.ends).into_iter();
+            let appended =
+                ends.map(|(partition, (first, last))| Appended { partition, first: Offset(first), last: Offset(last) });
+            Ok(appended.collect())
         })
     }
 
-    fn unwritable(&mut self, _: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
-        Ok(Vec::new())
-    }
-
     fn commit(&mut self) -> Result<(), TargetError> {
-        let later = self.process.lock().unwrap().failing > 0 && self.dice.chance(15);
-        self.call("commit", |this, cluster| {
-            let instance = this.instance()?;
-            if !std::mem::take(&mut this.begun) {
+        let clients = self.clients.clone();
+        let later = clients.happens(15);
+        clients.call(&format!("commit as {}", self.transactional_id), |cluster| {
+            let instance = self.instance()?;
+            if !std::mem::take(&mut self.begun) {
                 return Err(unavailable("commit outside of a transaction").into());
             }
             // The coordinator knows nothing of a transaction without entries.
-            if !this.appended {
+            if !self.appended {
                 return Ok(());
             }
             if later {
-                cluster.commit_later(&this.transactional_id, instance)?;
+                cluster.commit_later(&self.transactional_id, instance)?;
                 return Err(unavailable("commit").into());
             }
-            Ok(cluster.commit(&this.transactional_id, instance, &this.dice)?)
+            Ok(cluster.commit(&self.transactional_id, instance, &clients.dice)?)
         })
     }
 
@@ -352,9 +365,16 @@ impl LaneTarget for SimTarget {
         self.producer = None;
         self.begun = false;
         self.ends.clear();
-        self.state_end = None;
         self.batches.clear();
     }
+}
+
+fn lane_of(state: &TargetPartition) -> LaneId {
+    LaneId(state.partition as u16)
+}
+
+fn place_of(state: &TargetPartition) -> Place {
+    Place::State(state.partition as u16)
 }
 
 /// Folds state entries: the last one of each key, in the order of the log, without tombstones.
@@ -368,5 +388,5 @@ fn fold<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<StateEntry> {
         }
     }
     let ordered: BTreeMap<_, _> = last.into_iter().map(|(key, (at, value))| (at, (key, value))).collect();
-    ordered.into_values().map(|(key, value)| StateEntry { key, value: Some(value) }).collect()
+    ordered.into_values().map(|(key, value)| StateEntry::new(key, Some(value))).collect()
 }

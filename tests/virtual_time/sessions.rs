@@ -54,7 +54,7 @@ pub(crate) fn host(ends: &Ends, taken: impl Fn(LaneId, &IntactFrame) + Clone + S
     let start_lane = move |_: &receiver::LinkSettings, lane: LaneId| {
         let mailbox = Mailbox::new(1 << 16, Bell::default());
         runtime.spawn(take(lane, mailbox.clone(), taken.clone()));
-        Ok((receiver::LaneHandle { mailbox, view: Arc::default() }, std::thread::spawn(|| ())))
+        Ok(receiver::LaneHandle::new(mailbox))
     };
     Arc::new(Host {
         cluster: Arc::new(receiver::TargetCluster::new("target".to_owned())),

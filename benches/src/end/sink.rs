@@ -1,7 +1,7 @@
 //! An in-memory target cluster with transactions. It compares every value and keeps only positions.
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::{Entry, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,17 +9,19 @@ use bytes::Bytes;
 use hdrhistogram::Histogram;
 use kafka::KafkaError;
 use receiver::custody::WriterId;
-use receiver::{Appended, Delivered, Extent, LaneTarget, StateEntry, Target, TargetError, TargetPartition, Unwritable};
+use receiver::{
+    Appended, Extent, StateAccess, StateEntry, Target, TargetError, TargetPartition, TargetWriter, Unwritable,
+};
 use service::lock::Lock;
 use testkit::MemoryCatalog;
 use wire::frame::RecordRef;
-use wire::ids::{LaneId, Offset};
+use wire::ids::Offset;
 
 use super::sample::{Latency, SinkSample, monotonic, wall_ms};
 use super::source::TRICKLE;
 use crate::payload::Payload;
 
-/// A target whose lanes share one set of counters.
+/// A target whose writers share one set of counters.
 #[derive(Debug, Clone)]
 pub(crate) struct Sink(Arc<Shared>);
 
@@ -28,6 +30,7 @@ struct Shared {
     payload: Payload,
     catalog: Arc<MemoryCatalog>,
     counts: Lock<Counts>,
+    committed: Lock<Committed>,
 }
 
 #[derive(Debug)]
@@ -41,7 +44,7 @@ impl Sink {
     pub(crate) fn new(payload: Payload, catalog: Arc<MemoryCatalog>) -> Self {
         let latency = Histogram::new(3).expect("3 significant digits, which the histogram accepts");
         let counts = Lock::new(Counts { sample: SinkSample::default(), latency });
-        Self(Arc::new(Shared { payload, catalog, counts }))
+        Self(Arc::new(Shared { payload, catalog, counts, committed: Lock::default() }))
     }
 
     pub(crate) fn sample(&self) -> SinkSample {
@@ -63,31 +66,42 @@ impl Sink {
 }
 
 impl Target for Sink {
-    type Lane = SinkLane;
+    type Writer = SinkWriter;
+    type States = SinkStates;
 
-    fn open(&self, _link: &str, _lane: LaneId) -> Result<SinkLane, KafkaError> {
-        Ok(SinkLane {
-            shared: Arc::clone(&self.0),
-            state: BTreeMap::new(),
-            committed: HashMap::new(),
-            open: Transaction::default(),
-        })
+    fn writer(&self) -> Result<SinkWriter, KafkaError> {
+        Ok(SinkWriter { shared: Arc::clone(&self.0), open: Transaction::default() })
+    }
+
+    fn states(&self) -> Result<SinkStates, KafkaError> {
+        Ok(SinkStates(Arc::clone(&self.0)))
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct SinkLane {
+pub(crate) struct SinkWriter {
     shared: Arc<Shared>,
-    state: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// The next source offset of each partition.
-    committed: HashMap<TargetPartition, i64>,
     open: Transaction,
 }
 
-/// An open transaction: changes to the lane's state that a commit applies.
+/// State partitions of the sink.
+#[derive(Debug)]
+pub(crate) struct SinkStates(Arc<Shared>);
+
+/// What was committed.
+#[derive(Debug, Default)]
+struct Committed {
+    states: HashMap<TargetPartition, BTreeMap<Vec<u8>, Vec<u8>>>,
+    /// The next source offset of each partition.
+    next: HashMap<TargetPartition, i64>,
+}
+
+/// An open transaction: changes that a commit applies.
 #[derive(Debug, Default)]
 struct Transaction {
-    state: Vec<StateEntry>,
+    state: Vec<(TargetPartition, StateEntry)>,
+    /// State partitions with entries that were not reported.
+    fresh_states: BTreeSet<TargetPartition>,
     partitions: HashMap<TargetPartition, Run>,
     bytes: u64,
     records: u64,
@@ -103,14 +117,14 @@ struct Run {
     fresh: i64,
 }
 
-impl SinkLane {
+impl SinkWriter {
     /// Returns true if the record has the expected offset and value.
     fn check(&mut self, to: &TargetPartition, record: &RecordRef<'_>) -> bool {
         let offset = record.offset.0;
         let run = match self.open.partitions.entry(to.clone()) {
             Entry::Occupied(run) => run.into_mut(),
             Entry::Vacant(place) => {
-                let next = self.committed.get(to).copied().unwrap_or(0);
+                let next = self.shared.committed.lock().next.get(to).copied().unwrap_or(0);
                 place.insert(Run { next, fresh: 0 })
             }
         };
@@ -121,18 +135,25 @@ impl SinkLane {
     }
 }
 
-impl LaneTarget for SinkLane {
-    fn read_state(&mut self, _: Extent) -> Result<Vec<StateEntry>, TargetError> {
-        let entry = |(key, value): (&Vec<u8>, &Vec<u8>)| StateEntry { key: key.clone(), value: Some(value.clone()) };
-        Ok(self.state.iter().map(entry).collect())
-    }
-
-    fn fence(&mut self, _: &WriterId, _: Duration) -> Result<(), TargetError> {
-        self.discard();
-        Ok(())
+impl StateAccess for SinkStates {
+    fn read(&mut self, state: &TargetPartition, _: Extent) -> Result<Vec<StateEntry>, TargetError> {
+        let committed = self.0.committed.lock();
+        let entry = |(key, value): (&Vec<u8>, &Vec<u8>)| StateEntry::new(key.clone(), Some(value.clone()));
+        Ok(committed.states.get(state).into_iter().flatten().map(entry).collect())
     }
 
     fn expel(&mut self, _: &WriterId, _: Duration) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    fn unwritable(&mut self, _: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
+        Ok(Vec::new())
+    }
+}
+
+impl TargetWriter for SinkWriter {
+    fn fence(&mut self, _: &WriterId, _: Duration) -> Result<(), TargetError> {
+        self.discard();
         Ok(())
     }
 
@@ -152,13 +173,15 @@ impl LaneTarget for SinkLane {
         Ok(())
     }
 
-    fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
-        self.open.state.push(StateEntry { key: key.to_vec(), value: value.map(<[u8]>::to_vec) });
+    fn write_state(&mut self, state: &TargetPartition, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
+        self.open.state.push((state.clone(), StateEntry::new(key.to_vec(), value.map(<[u8]>::to_vec))));
+        self.open.fresh_states.insert(state.clone());
         Ok(())
     }
 
-    fn drain(&mut self) -> Result<Delivered, TargetError> {
-        let mut appended = Vec::new();
+    fn drain(&mut self) -> Result<Vec<Appended>, TargetError> {
+        let at_start = |partition| Appended { partition, first: Offset(0), last: Offset(0) };
+        let mut appended: Vec<_> = std::mem::take(&mut self.open.fresh_states).into_iter().map(at_start).collect();
         for (partition, run) in &mut self.open.partitions {
             let fresh = std::mem::take(&mut run.fresh);
             if fresh > 0 {
@@ -167,22 +190,21 @@ impl LaneTarget for SinkLane {
                 appended.push(Appended { partition: partition.clone(), first: Offset(first), last });
             }
         }
-        Ok(Delivered { appended, state_end: Some(Offset(0)), timestamps_altered: 0 })
-    }
-
-    fn unwritable(&mut self, _: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
-        Ok(Vec::new())
+        Ok(appended)
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {
-        let Transaction { state, partitions, bytes, records, wrong, stamps } = std::mem::take(&mut self.open);
-        for StateEntry { key, value } in state {
+        let Transaction { state, partitions, bytes, records, wrong, stamps, .. } = std::mem::take(&mut self.open);
+        let mut committed = self.shared.committed.lock();
+        for (place, StateEntry { key, value, .. }) in state {
+            let entries = committed.states.entry(place).or_default();
             match value {
-                Some(value) => drop(self.state.insert(key, value)),
-                None => drop(self.state.remove(&key)),
+                Some(value) => drop(entries.insert(key, value)),
+                None => drop(entries.remove(&key)),
             }
         }
-        self.committed.extend(partitions.into_iter().map(|(partition, run)| (partition, run.next)));
+        committed.next.extend(partitions.into_iter().map(|(partition, run)| (partition, run.next)));
+        drop(committed);
         let mut counts = self.shared.counts.lock();
         let sample = &mut counts.sample;
         sample.bytes += bytes;
@@ -211,52 +233,54 @@ mod tests {
 
     use super::*;
 
-    fn lane() -> (Sink, SinkLane) {
+    fn writer() -> (Sink, SinkWriter) {
         let catalog = Arc::new(MemoryCatalog::new("target"));
         catalog.add_partition("bulk", Bounds { start: Position(0), end: Position(0) });
         let sink = Sink::new(Payload::new(1, 10), catalog);
-        let lane = sink.open("link", LaneId(0)).unwrap();
-        (sink, lane)
+        let writer = sink.writer().unwrap();
+        (sink, writer)
     }
 
-    fn produce(lane: &mut SinkLane, offset: i64, value: &[u8]) {
+    fn produce(writer: &mut SinkWriter, offset: i64, value: &[u8]) {
         let to = TargetPartition { topic: "bulk".into(), partition: 0 };
         let record =
             RecordRef { offset: Offset(offset), timestamp: 0, key: None, value: Some(value), headers: Headers::EMPTY };
-        lane.produce(&to, &record, &Bytes::new()).unwrap();
+        writer.produce(&to, &record, &Bytes::new()).unwrap();
     }
 
     #[test]
     fn only_committed_records_count_and_a_replay_is_accepted() {
-        let (sink, mut lane) = lane();
+        let (sink, mut writer) = writer();
+        let mut states = sink.states().unwrap();
+        let state = TargetPartition::new("state", 0);
         let payload = Payload::new(1, 10);
-        lane.begin().unwrap();
-        produce(&mut lane, 0, payload.value(0, 0));
-        lane.write_state(b"key", Some(b"lost")).unwrap();
-        lane.discard();
-        assert!(lane.read_state(Extent::LastStable).unwrap().is_empty());
-        lane.begin().unwrap();
-        produce(&mut lane, 0, payload.value(0, 0));
-        produce(&mut lane, 1, payload.value(0, 1));
-        lane.write_state(b"key", Some(b"kept")).unwrap();
-        assert_eq!(lane.drain().unwrap().appended[0].last, Offset(1));
-        assert!(lane.drain().unwrap().appended.is_empty());
-        lane.commit().unwrap();
+        writer.begin().unwrap();
+        produce(&mut writer, 0, payload.value(0, 0));
+        writer.write_state(&state, b"key", Some(b"lost")).unwrap();
+        writer.discard();
+        assert!(states.read(&state, Extent::LastStable).unwrap().is_empty());
+        writer.begin().unwrap();
+        produce(&mut writer, 0, payload.value(0, 0));
+        produce(&mut writer, 1, payload.value(0, 1));
+        writer.write_state(&state, b"key", Some(b"kept")).unwrap();
+        assert!(writer.drain().unwrap().iter().any(|appended| appended.last == Offset(1)));
+        assert!(writer.drain().unwrap().is_empty());
+        writer.commit().unwrap();
         let sample = sink.sample();
         assert_eq!((sample.records, sample.bytes, sample.wrong), (2, 20, 0));
-        assert_eq!(lane.read_state(Extent::LastStable).unwrap()[0].value.as_deref(), Some(&b"kept"[..]));
+        assert_eq!(states.read(&state, Extent::LastStable).unwrap()[0].value.as_deref(), Some(&b"kept"[..]));
     }
 
     #[test]
     fn a_gap_a_duplicate_and_a_changed_value_are_wrong() {
-        let (sink, mut lane) = lane();
+        let (sink, mut writer) = writer();
         let payload = Payload::new(1, 10);
-        lane.begin().unwrap();
-        produce(&mut lane, 0, payload.value(0, 0));
-        produce(&mut lane, 0, payload.value(0, 0));
-        produce(&mut lane, 2, payload.value(0, 2));
-        produce(&mut lane, 3, payload.value(0, 4));
-        lane.commit().unwrap();
+        writer.begin().unwrap();
+        produce(&mut writer, 0, payload.value(0, 0));
+        produce(&mut writer, 0, payload.value(0, 0));
+        produce(&mut writer, 2, payload.value(0, 2));
+        produce(&mut writer, 3, payload.value(0, 4));
+        writer.commit().unwrap();
         assert_eq!(sink.sample().wrong, 3);
     }
 }

@@ -34,7 +34,7 @@ fn with_records_in_flight() -> (MockCluster<'static, DefaultProducerContext>, Pr
     mock.create_topic("orders", PARTITIONS, 1).unwrap();
     let properties = Properties { bootstrap_servers: vec![mock.bootstrap_servers()], extra: Default::default() };
     let config = ProducerConfig {
-        link: "test",
+        client: "test",
         transactional_id: "causeway.test.0",
         transaction_timeout: Duration::from_secs(30),
         memory: 64 << 20,

@@ -60,7 +60,7 @@ impl Cluster {
 
 pub(crate) fn fence(properties: &Properties, limit: Duration) -> Result<Producer, KafkaError> {
     let config = ProducerConfig {
-        link: "test",
+        client: "test",
         transactional_id: "causeway.test.0",
         transaction_timeout: Duration::from_secs(30),
         memory: 64 << 20,

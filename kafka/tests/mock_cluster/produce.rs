@@ -56,7 +56,7 @@ fn a_record_arrives_unchanged() {
 }
 
 #[test]
-fn a_timestamp_of_zero_is_written_as_one_and_counted() {
+fn a_timestamp_of_zero_is_written_as_one() {
     let cluster = Cluster::with_topic("t", 1);
     let mut producer = cluster.producer();
     producer.begin().unwrap();
@@ -66,7 +66,6 @@ fn a_timestamp_of_zero_is_written_as_one_and_counted() {
     }
     producer.drain().unwrap();
     producer.commit().unwrap();
-    assert_eq!(producer.timestamps_altered(), 2);
     let consumer = cluster.consumer();
     let mut reader = Reader::of(&consumer);
     reader.lane.assign(&[start(0, "t", 0, 0)]).unwrap();

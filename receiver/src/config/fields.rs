@@ -45,7 +45,8 @@ service::settings! {
     pub struct Config: Table "" {
         /// Address that senders dial (UDP). `[::]:7443` listens on IPv4 too.
         listen: SocketAddr = default(r#""0.0.0.0:7443""#), "an IP address and a port, such as `0.0.0.0:7443`";
-        /// The name of this process across restarts, in logs and in `status` of both sides.
+        /// The name of this process across restarts, in logs, in `status` of both sides, and with the port in its
+        /// transactional ids at the target: two receivers of one target with the same name and port stop each other.
         instance: InstanceName as InstanceName::read = otherwise("this machine's host name"), "a name";
         /// Memory for frames that are not committed yet, over all links. Larger values allow more data in flight on
         /// fast, long paths.

@@ -7,7 +7,7 @@ use wire::frame::RecordRef;
 use wire::halt::HaltReason;
 use wire::ids::{Offset, Position, Slot};
 
-use super::draft::Draft;
+use super::draft::{Company, Draft};
 use super::left_out;
 use super::open_lane::{Destination, LaneError, Open, OpenLane};
 use super::rejected_record::RejectedRecordSearch;
@@ -96,8 +96,8 @@ impl<T: LaneTarget> OpenLane<'_, T> {
 
 impl Open {
     /// Notes which partition the failure of a transaction is about, if it is about one; `written` are the slots
-    /// that the transaction wrote.
-    pub(super) fn blame(&mut self, error: &LaneError, written: BTreeSet<Slot>) {
+    /// of this lane that the transaction wrote.
+    pub(super) fn blame(&mut self, error: &LaneError, written: BTreeSet<Slot>, company: Company) {
         if !matches!(error, LaneError::Target(TargetError::Rejected(_))) {
             self.slots.searches().for_each(RejectedRecordSearch::handle_other_failure);
         }
@@ -109,7 +109,7 @@ impl Open {
                 None
             }
             TargetError::Replaced { partition, .. } => self.slots.writer_number(partition),
-            TargetError::Unauthorized(_) => self.unauthorized.handle_refused(written),
+            TargetError::Unauthorized(_) if company == Company::Alone => self.unauthorized.handle_refused(written),
             _ => None,
         };
         let Some(slot) = slot else { return };

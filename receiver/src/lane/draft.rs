@@ -10,7 +10,7 @@ use super::claims::Claimed;
 use super::forget::ForgetDraft;
 use super::handover::HandoverDraft;
 use super::memory::Lease;
-use super::open_lane::Counts;
+use super::open_lane::{Counts, LaneError};
 use super::skipped_records::SkippedRecords;
 use crate::join::Offered;
 use crate::target::Delivered;
@@ -23,9 +23,43 @@ pub struct Committed {
     pub bytes: u64,
 }
 
-/// Everything that one transaction writes, and the answers that its commit releases.
+/// Part of a lane in a transaction, complete or not.
+pub struct Prepared {
+    pub draft: Draft,
+    pub result: Result<(), LaneError>,
+}
+
+/// Lanes whose parts a transaction has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Company {
+    /// Those of one lane: a failure is about this lane, or about the target as a whole.
+    Alone,
+    /// Those of several lanes.
+    Shared,
+}
+
+impl Draft {
+    #[cfg(test)]
+    pub(crate) fn append_for_test(&mut self, bytes: u64) {
+        self.begun = true;
+        self.counts.records += 1;
+        self.counts.bytes += bytes;
+    }
+
+    /// Returns whether the transaction has begun because of this lane.
+    pub fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Records and bytes that the lane has appended.
+    pub fn size(&self) -> Committed {
+        Committed { records: self.counts.records, bytes: self.counts.bytes }
+    }
+}
+
+/// Everything that one transaction writes for a lane, and the answers that its commit releases.
 #[derive(Default)]
-pub(super) struct Draft {
+pub struct Draft {
     /// True if the target's transaction has begun; it begins with the first thing to write.
     pub(super) begun: bool,
     /// Counters to add to the lane's after the commit.

@@ -61,8 +61,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
 
     /// Returns the state partition, and the targets of the open slots.
     pub(super) fn partitions(&self) -> (TargetPartition, Vec<TargetPartition>) {
-        let topic = state::topic(&self.open.stored.terms.link);
         let others = self.open.slots.open().into_iter().map(|(_, target)| target);
-        (TargetPartition::new(topic, i32::from(self.parts.id.0)), others.collect())
+        (state::partition(&self.open.stored.terms.link, self.parts.id), others.collect())
     }
 }

@@ -19,7 +19,7 @@ use super::inbox::{Arrival, Inbox};
 use super::memory::{DecodeMemory, Lease};
 use super::offers::{Offers, Pending};
 use super::ownership::Ownership;
-use super::size::TransactionSize;
+use super::size::{TransactionRoom, TransactionSize};
 use super::slots::Slots;
 use super::stored::Stored;
 use super::unauthorized_partition::UnauthorizedPartitionSearch;
@@ -38,6 +38,8 @@ pub(super) struct Parts<T> {
     pub(super) target: T,
     pub(super) memory: Arc<DecodeMemory>,
     pub(super) size: TransactionSize,
+    /// Room for the lane in the present transaction.
+    pub(super) room: TransactionRoom,
     pub(super) replies: VecDeque<Control>,
     pub(super) messages: VecDeque<(LaneId, LaneMessage)>,
     pub(super) counts: Counts,
@@ -166,7 +168,11 @@ impl<T: LaneTarget> Lane<T> {
         let messages = VecDeque::new();
         let ownership = Ownership::new(Bidder::new(holder));
         let counts = Counts::default();
-        Self { parts: Parts { id, target, memory, size, replies, messages, counts, ownership, now: 0 }, open: None }
+        let room = TransactionRoom::default();
+        Self {
+            parts: Parts { id, target, memory, size, room, replies, messages, counts, ownership, now: 0 },
+            open: None,
+        }
     }
 
     pub fn at(&mut self, epoch: Epoch) -> Option<OpenLane<'_, T>> {
@@ -234,6 +240,11 @@ impl<T: LaneTarget> Lane<T> {
         self.open.as_ref().is_some_and(|open| open.unknown.is_some())
     }
 
+    /// Returns whether the target refused a record or a partition of the lane, and the lane searches for it.
+    pub fn is_careful(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.unauthorized.is_active() || open.slots.are_searched())
+    }
+
     pub fn poll_reply(&mut self) -> Option<Control> {
         self.parts.replies.pop_front()
     }
@@ -291,7 +302,7 @@ impl<T: LaneTarget> Lane<T> {
         self.open.as_ref().is_some_and(|open| open.is_orphaned(key))
     }
 
-    /// The lane's target, for tests that inspect it.
+    /// The lane's target.
     pub fn target_mut(&mut self) -> &mut T {
         &mut self.parts.target
     }

@@ -7,7 +7,6 @@ use kafka::{KafkaError, KafkaFault};
 use wire::close::{Close, CloseCode};
 use wire::control::Control;
 use wire::ids::{Epoch, LaneId};
-use wire::partition::Partition;
 
 use super::claims::Claims;
 use super::forget::Forgets;
@@ -25,7 +24,7 @@ use super::unauthorized_partition::UnauthorizedPartitionSearch;
 use crate::join::carried_topics::CarriedTopics;
 use crate::target::custody::{Custody, CustodyRecord};
 use crate::target::state::{self, LaneRecord, LaneState, PartitionRecord};
-use crate::target::{Extent, LaneTarget, StateEntry, TargetError, TargetPartition};
+use crate::target::{Extent, LaneTarget, StateEntry, TargetError};
 
 impl<T: LaneTarget> Lane<T> {
     /// Takes the lane over: reads and checks its state, fences every earlier owner, reads again what they
@@ -49,10 +48,6 @@ impl<T: LaneTarget> Lane<T> {
         let known = state.partitions.keys().chain(state.moved.keys());
         carried_topics.handle_lane_read(lane, known.map(|key| &key.topic));
         let epoch = record.epoch;
-        let source = &terms.source_cluster;
-        let target = &self.parts.target;
-        let written = |key: &Partition| Some((key.clone(), target.written_at(&state::partition_key(source, key))?));
-        let written = state.partitions.keys().filter_map(written).collect();
         self.parts.messages.clear();
         self.open = Some(Open {
             not_offered: state.partitions.keys().cloned().collect(),
@@ -77,7 +72,7 @@ impl<T: LaneTarget> Lane<T> {
                 carried_topics,
                 record,
                 partitions: state.partitions,
-                written,
+                written: state.written,
                 jumps: Arc::new(state.jumps),
             },
         });
@@ -95,10 +90,10 @@ impl<T: LaneTarget> Lane<T> {
             state.ensure_no_older_than(lane, before.epoch())?;
             Ok(state)
         };
-        let mut attempt = Attempt { target: &mut *target, lane, link: &terms.link, fold };
+        let mut attempt = Attempt { target: &mut *target, lane, state: state::partition(&terms.link, lane), fold };
         let secured = ownership.secure(&mut attempt, &before.custody).map_err(gone_is_refused);
         if let Err(OpenError::Target(error)) = secured {
-            let state = TargetPartition::new(state::topic(&terms.link), i32::from(lane.0));
+            let state = state::partition(&terms.link, lane);
             let others = before.partitions.values().map(PartitionRecord::target);
             return Err(left_out::explained(target, state, others, error).into());
         }

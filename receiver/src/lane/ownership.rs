@@ -1,10 +1,10 @@
 //! Ownership of a lane: takes its custody, fences whoever may still write it, and reads the state that decides.
 //!
 //! Three cases, which differ in what is committed before the reading:
-//! - the custody is this process's, and its id can be initialised: a barrier
-//! - the custody is this process's, and its id hangs, because a partition of the last transaction cannot be written: a bid
-//!   through another id, the *escape*. The hanging instance is destroyed, so that only its last transaction is open. If
-//!   commit was called, it wrote to the state partition before, and the reading passes the bid, hence it is decided.
+//! - the custody is this process's, through the id of the present producer: a barrier
+//! - the custody is this process's, through another id, which hangs or is that of another writer: a bid. If the last
+//!   transaction through that id failed, its instance is destroyed, so that only this transaction is open. If commit was
+//!   called, it wrote to the state partition before, and the reading passes the bid, hence it is decided.
 //! - the custody is another process's: a bid, and afterwards a fence of every id that may write the lane
 //!
 //! The client that reads is not the client that writes. It may ask a broker that no longer leads the state partition and
@@ -18,7 +18,7 @@ use wire::ids::{LaneId, Offset};
 
 use crate::target::custody::{Bidder, Custody, CustodyRecord, WriterId};
 use crate::target::state::{self, LaneState};
-use crate::target::{Extent, LaneTarget, StateEntry, TargetError};
+use crate::target::{Extent, LaneTarget, StateEntry, TargetError, TargetPartition};
 
 /// Time limit of the fence of another process: the target may have to end its transaction first.
 const FOREIGN_WITHIN: Duration = Duration::from_secs(20);
@@ -39,7 +39,8 @@ pub(super) struct Ownership {
 pub(super) struct Attempt<'a, T, F> {
     pub(super) target: &'a mut T,
     pub(super) lane: LaneId,
-    pub(super) link: &'a str,
+    /// The lane's state partition.
+    pub(super) state: TargetPartition,
     /// Folds and checks the entries of the state partition.
     pub(super) fold: F,
 }
@@ -50,6 +51,13 @@ where
     F: FnMut(Vec<StateEntry>) -> Result<LaneState, E>,
     E: From<TargetError>,
 {
+    /// Returns an error if the state partition cannot be written now: the attempt would cost other lanes their producer.
+    fn ensure_writable(&mut self) -> Result<(), TargetError> {
+        // A target that does not answer shows that soon enough.
+        let unwritable = self.target.unwritable(std::slice::from_ref(&self.state)).unwrap_or_default();
+        unwritable.into_iter().next().map_or(Ok(()), |unwritable| Err(unwritable.into()))
+    }
+
     fn read_through(&mut self, end: Offset) -> Result<LaneState, E> {
         (self.fold)(self.target.read_state(Extent::Through(end))?)
     }
@@ -84,10 +92,11 @@ impl Ownership {
     {
         let holder = self.bidder.holder();
         if !self.holds(found) {
-            // One that hangs must not cost the holder its producer.
-            expel(attempt.target, found.others(holder, &found.present.writer))?;
+            // Before anything else, because an id may hang.
+            expel(attempt.target, found.others(holder, &attempt.target.ids()[0]))?;
         }
-        let own = self.initialise(attempt, found)?;
+        attempt.ensure_writable()?;
+        let own = self.initialise(attempt)?;
         let end = if self.holds(found) && own == found.present.writer {
             write(attempt.target, &state::barrier_key(), None)?
         } else {
@@ -114,23 +123,13 @@ impl Ownership {
         if self.holds(&state.custody) { Secured::Owned(Box::new(state)) } else { Secured::Lost(state.custody.present) }
     }
 
-    /// Initialises the id of the custody, or else, if this process has the custody, another of its ids.
-    fn initialise<T: LaneTarget, F>(
-        &mut self,
-        attempt: &mut Attempt<'_, T, F>,
-        found: &Custody,
-    ) -> Result<WriterId, TargetError> {
-        let present = &found.present.writer;
-        if !self.holds(found) {
-            attempt.target.fence(present, FOREIGN_WITHIN)?;
-            return Ok(present.clone());
-        }
-        let ids = WriterId::of_lane(attempt.link, attempt.lane);
+    /// Provides a producer with one of the ids that this process may use here.
+    fn initialise<T: LaneTarget, F>(&mut self, attempt: &mut Attempt<'_, T, F>) -> Result<WriterId, TargetError> {
+        let ids = attempt.target.ids();
         let count = ids.len() as u32;
-        let first = ids.iter().position(|id| id == present).unwrap_or(0);
         loop {
             let within = (OWN_WITHIN * 2u32.pow((self.failed / count).min(2))).min(CALL_WITHIN);
-            let id = &ids[(first + self.failed as usize) % ids.len()];
+            let id = &ids[self.failed as usize % ids.len()];
             match attempt.target.fence(id, within) {
                 Ok(()) => {
                     self.failed = 0;

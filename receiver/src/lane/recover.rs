@@ -15,7 +15,7 @@ use super::open_lane::{Lane, Open, OpenLane, Parts};
 use super::ownership::{Attempt, Secured, write_custody};
 use super::stored::Stored;
 use crate::target::custody::CustodyRecord;
-use crate::target::state::{LaneState, PartitionRecord};
+use crate::target::state::{self, LaneState, PartitionRecord};
 use crate::target::{Extent, LaneTarget, StateEntry, TargetError};
 
 /// Reasons why a lane could not continue from the stored state.
@@ -65,7 +65,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         if !ownership.holds(&before.custody) {
             return Err(lost(stored, &before.custody.present));
         }
-        let mut attempt = Attempt { target, lane: *id, link: &stored.terms.link, fold };
+        let mut attempt = Attempt { target, lane: *id, state: state::partition(&stored.terms.link, *id), fold };
         let state = match ownership.secure(&mut attempt, &before.custody)? {
             Secured::Owned(state) => state,
             Secured::Lost(custody) => return Err(lost(stored, &custody)),

@@ -20,15 +20,40 @@ pub struct TransactionSize {
     timeout: Duration,
 }
 
+/// Bytes that a transaction may still take. The record that fills it may exceed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TransactionRoom {
+    bytes: u64,
+}
+
+impl TransactionRoom {
+    /// Returns whether a lane that has appended `records` records and `bytes` bytes may append one more. The first record
+    /// is always allowed.
+    pub fn allows(self, records: u64, bytes: u64) -> bool {
+        records == 0 || bytes < self.bytes
+    }
+
+    /// Returns an equal share for one of `lanes` lanes.
+    pub fn share(self, lanes: usize) -> Self {
+        Self { bytes: self.bytes / lanes.max(1) as u64 }
+    }
+
+    /// Takes what a lane has appended. Returns whether another lane may append something.
+    pub fn take(&mut self, bytes: u64) -> bool {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.bytes > 0
+    }
+}
+
 impl TransactionSize {
     /// Makes the limit for transactions that the broker aborts after `timeout`.
     pub fn new(timeout: Duration) -> Self {
         Self { bytes: START_BYTES, timeout }
     }
 
-    /// Returns whether a transaction of `records` records and `bytes` bytes may take one more record.
-    pub fn allows(&self, records: u64, bytes: u64) -> bool {
-        records == 0 || (self.bytes >= MIN_BYTES && bytes < self.bytes)
+    /// Returns the room of an empty transaction.
+    pub fn room(&self) -> TransactionRoom {
+        TransactionRoom { bytes: if self.bytes < MIN_BYTES { 0 } else { self.bytes } }
     }
 
     /// Notes that a transaction of `bytes` was committed after `took`.
@@ -59,13 +84,13 @@ mod tests {
         for _ in 0..40 {
             size.handle_failure();
         }
-        assert!(size.allows(0, 0), "one record is always allowed");
-        assert!(!size.allows(1, 1));
+        assert!(size.room().allows(0, 0), "one record is always allowed");
+        assert!(!size.room().allows(1, 1));
         for _ in 0..40 {
             size.handle_success(100, Duration::from_millis(5));
         }
-        assert!(size.allows(1000, MAX_BYTES - 1));
-        assert!(!size.allows(1000, MAX_BYTES));
+        assert!(size.room().allows(1000, MAX_BYTES - 1));
+        assert!(!size.room().allows(1000, MAX_BYTES));
     }
 
     #[test]
@@ -73,7 +98,7 @@ mod tests {
         let mut size = TransactionSize::new(TIMEOUT);
         size.handle_success(1 << 20, Duration::from_secs(5));
         let quarter = (1u64 << 20) * 30 / 4 / 5;
-        assert!(size.allows(1, quarter - 1));
-        assert!(!size.allows(1, quarter + 1));
+        assert!(size.room().allows(1, quarter - 1));
+        assert!(!size.room().allows(1, quarter + 1));
     }
 }

@@ -94,6 +94,11 @@ impl Slots {
         self.by_number.values_mut().map(|slot| &mut slot.search)
     }
 
+    /// Returns whether a refused record of any open slot is searched for.
+    pub(super) fn are_searched(&self) -> bool {
+        self.by_number.values().any(|slot| !slot.closed && slot.search.is_active())
+    }
+
     /// Takes every slot back to its last committed frame.
     pub(super) fn rewind(&mut self) {
         for slot in self.by_number.values_mut() {

@@ -1,20 +1,22 @@
 //! A transaction of a lane: offers recorded, records appended, positions stored, all or nothing.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use wire::control::Control;
 use wire::error::PeerMisbehaved;
-use wire::frame::{RecordRef, Run, Step};
+use wire::frame::{Frame, RecordRef, Run, Step};
 use wire::halt::HaltReason;
 use wire::ids::{LaneId, Offset, Position, Slot};
 use wire::partition::Partition;
 
-use super::draft::{Committed, Draft};
+use super::draft::{Committed, Company, Draft, Prepared};
 use super::handover::{LaneMessage, Released};
 use super::offers::Pending;
 use super::open_lane::{Counts, Current, Destination, Lane, LaneError, Open, OpenLane};
+use super::size::TransactionRoom;
 use super::slots::OpenSlot;
 use crate::join::{Answer, Offered, origin_unknown};
 use crate::target::state::{self, HaltRecord, LaneRecord, PartitionRecord};
@@ -25,24 +27,64 @@ use crate::target::{Delivered, LaneTarget, TargetError};
 const ALONE_MAX: u32 = 256;
 
 impl<T: LaneTarget> Lane<T> {
-    /// Runs one transaction over everything that has arrived, up to the size that this target can commit in time.
-    /// [`LaneError::Target`]: the outcome is unknown, [`Lane::recover`] decides. [`LaneError::Peer`]: the sender broke the
-    /// protocol, nothing was committed, the lane must be closed.
+    /// Runs one transaction of this lane alone over everything that has arrived, up to the size that this target can commit
+    /// in time. [`LaneError::Target`]: the outcome is unknown, [`Lane::recover`] decides. [`LaneError::Peer`]: the sender
+    /// broke the protocol, nothing was committed, the lane must be closed.
     pub fn step(&mut self) -> Result<Committed, LaneError> {
-        let Some(mut lane) = self.opened() else { return Ok(Committed::default()) };
-        let mut draft = Draft::default();
-        match lane.run(&mut draft) {
-            Ok(()) => Ok(lane.complete(draft)),
-            Err(error) => {
-                lane.parts.target.discard();
-                if !matches!(error, LaneError::Target(TargetError::Rejected(_))) {
-                    lane.parts.size.handle_failure();
-                }
-                let written = std::mem::take(&mut draft.written);
-                lane.open.abandon(draft);
-                lane.open.blame(&error, written);
-                Err(error)
+        let room = self.parts.size.room();
+        let Prepared { mut draft, result } = self.prepare(room);
+        let committed = result.and_then(|()| {
+            self.settle(&mut draft)?;
+            if draft.begun {
+                self.parts.target.commit()?;
             }
+            Ok(())
+        });
+        let Err(error) = committed else { return Ok(self.complete(draft)) };
+        if !matches!(error, LaneError::Target(TargetError::Rejected(_))) {
+            self.parts.size.handle_failure();
+        }
+        self.fail(draft, &error, Company::Alone);
+        Err(error)
+    }
+
+    /// Appends what has arrived, as far as there is `room`, to a transaction, with the positions after it. The transaction
+    /// may have parts of other lanes. [`Lane::settle`] comes next, and after the commit [`Lane::complete`].
+    pub fn prepare(&mut self, room: TransactionRoom) -> Prepared {
+        let mut draft = Draft::default();
+        let result = self.opened().map_or(Ok(()), |mut lane| {
+            lane.parts.room = room;
+            lane.run(&mut draft)
+        });
+        Prepared { draft, result }
+    }
+
+    /// Waits until the lane's part of the transaction is delivered.
+    pub fn settle(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
+        match self.opened() {
+            Some(mut lane) if draft.begun => lane.drain(draft),
+            _ => Ok(()),
+        }
+    }
+
+    /// Applies a committed transaction: its changes are now the stored state, and its answers are sent.
+    pub fn complete(&mut self, draft: Draft) -> Committed {
+        self.opened().map_or_else(Committed::default, |mut lane| lane.complete(draft))
+    }
+
+    /// Takes back the lane's part of a transaction whose outcome is unknown because of `error`: [`Lane::recover`] decides.
+    pub fn fail(&mut self, mut draft: Draft, error: &LaneError, company: Company) {
+        let Some(lane) = self.opened() else { return };
+        lane.parts.target.discard();
+        let written = std::mem::take(&mut draft.written);
+        lane.open.abandon(draft);
+        lane.open.blame(error, written, company);
+    }
+
+    /// Makes the lane read its state again before it writes: the producer that it was verified with is gone.
+    pub fn doubt(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.unknown.get_or_insert_default();
         }
     }
 
@@ -98,9 +140,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         // Every transaction that may be committed has an entry in the state partition, acknowledged before the commit: a
         // later reading of that partition waits for its outcome, also where the transaction cannot be ended.
         self.log_skipped(draft);
-        self.write_state(draft)?;
-        self.drain(draft)?;
-        Ok(self.parts.target.commit()?)
+        Ok(self.write_state(draft)?)
     }
 
     pub(super) fn ensure_begun(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
@@ -225,7 +265,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
             Some(current) => Arc::clone(&current.lease),
             None => {
                 let Some(frame) = self.open.inbox.peek() else { return Ok(false) };
-                if !self.parts.size.allows(draft.counts.records, draft.counts.bytes) {
+                if !self.parts.room.allows(draft.counts.records, draft.counts.bytes) {
                     return Ok(false);
                 }
                 let raw = frame.header().raw_len as u64;
@@ -234,7 +274,13 @@ impl<T: LaneTarget> OpenLane<'_, T> {
                     None if draft.leases.is_empty() => self.parts.memory.take_first(raw),
                     None => return Ok(false),
                 };
-                let frame = frame.decode().map_err(PeerMisbehaved::Bytes)?;
+                let checked = frame.decode().map_err(PeerMisbehaved::Bytes);
+                let checked = checked.and_then(|frame| self.check_runs(draft, &frame).map(|()| frame));
+                // The records before it are committed first: other lanes may have parts in this transaction.
+                if checked.is_err() && draft.begun {
+                    return Ok(false);
+                }
+                let frame = checked?;
                 let lease = Arc::new(lease);
                 self.open.current = Some(Current {
                     frame,
@@ -302,12 +348,28 @@ impl<T: LaneTarget> OpenLane<'_, T> {
             let search = self.open.slots.get(slot).map(|slot| &slot.search);
             draft.skipped.contains_key(&slot) && search.is_some_and(|search| search.is_behind_refused(offset))
         };
-        !self.parts.size.allows(draft.counts.records, draft.counts.bytes)
+        !self.parts.room.allows(draft.counts.records, draft.counts.bytes)
             || draft.alone >= ALONE_MAX
             || (draft.begun && self.parts.target.is_slow())
             || destination.is_some_and(|destination| {
                 unauthorized.must_wait(destination.slot, &draft.written) || may_be_refused(destination.slot)
             })
+    }
+
+    /// Refuses a frame whose runs do not continue their partitions, before any record of it is appended.
+    fn check_runs(&self, draft: &Draft, frame: &Frame) -> Result<(), PeerMisbehaved> {
+        let mut reached = HashMap::new();
+        for run in frame.runs() {
+            let slot = self.open.slots.get(run.slot).ok_or(PeerMisbehaved::UnknownSlot(run.slot))?;
+            if slot.closed || draft.halted.iter().any(|(halted, _)| *halted == run.slot) {
+                continue;
+            }
+            let expected = reached.insert(run.slot, run.next).unwrap_or(slot.from);
+            if expected != run.from {
+                return Err(PeerMisbehaved::PositionGap { slot: run.slot, expected, found: run.from });
+            }
+        }
+        Ok(())
     }
 
     /// Returns the destination of a run's records; `None` if its slot is closed.
@@ -351,6 +413,8 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         changed.delivered += 1;
         draft.counts.records += 1;
         draft.counts.bytes += record.raw_len() as u64;
+        // The client takes 0 for "now", so that 1 is written.
+        draft.counts.timestamps_altered += u64::from(record.timestamp == 0);
         self.ensure_begun(draft)?;
         draft.written.insert(destination.slot);
         if destination.suspected {
@@ -405,7 +469,6 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         }
         draft.undrained = 0;
         draft.delivered.appended.extend(delivered.appended);
-        draft.delivered.timestamps_altered = delivered.timestamps_altered;
         Ok(())
     }
 
@@ -443,7 +506,6 @@ impl<T: LaneTarget> OpenLane<'_, T> {
             transactions: u64::from(draft.begun),
             jumps: draft.jumps.len() as u64,
             moves: draft.handovers.handed_over.len() as u64,
-            timestamps_altered: draft.delivered.timestamps_altered,
             ..draft.counts
         };
         self.parts.counts = self.parts.counts + committed;

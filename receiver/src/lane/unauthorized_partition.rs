@@ -24,6 +24,11 @@ impl UnauthorizedPartitionSearch {
         None
     }
 
+    /// Returns whether any slot is in doubt.
+    pub(super) fn is_active(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     /// Takes the commit of a transaction that wrote these slots.
     pub(super) fn handle_committed(&mut self, written: &BTreeSet<Slot>) {
         self.0.retain(|slot| !written.contains(slot));

@@ -7,7 +7,7 @@ use service::status::PeerStatus;
 use wire::condition::{Condition, FailingLane, WaitingPartition};
 use wire::ids::LaneId;
 
-use crate::lane::thread::View;
+use crate::lane::handle::View;
 
 /// Problems of a link that no lane knows.
 #[derive(Debug, Default)]
@@ -45,12 +45,12 @@ pub(crate) fn quota_delay(views: &[View]) -> Duration {
 }
 
 /// Returns the sentence about a producer quota that the receiver exceeds.
-pub(crate) fn quota_trouble(link: &str, views: &[View]) -> Option<String> {
+pub(crate) fn quota_trouble(views: &[View]) -> Option<String> {
     let delay = quota_delay(views);
     (!delay.is_zero()).then(|| {
         let seconds = delay.as_secs().max(1);
         format!(
-            "the target's brokers delay writes by about {seconds} s: raise the producer quota of client id causeway-{link}, or of its user"
+            "the target's brokers delay writes by about {seconds} s: raise the producer quota of the receiver's client id (`causeway-` and its `instance`), or of its user"
         )
     })
 }

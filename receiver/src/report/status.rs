@@ -14,8 +14,8 @@ use wire::units::Rate;
 
 use crate::config::Config;
 use crate::lane::Counts;
+use crate::lane::handle::{LaneHandle, View};
 use crate::lane::memory::DecodeMemory;
-use crate::lane::thread::{LaneHandle, View};
 use crate::link::condition;
 use crate::link::registry::ServedLinks;
 use crate::link::{Overview, ServedLink};
@@ -291,7 +291,7 @@ impl LinkStatus {
         let views = views(&lanes);
         let sender_condition = link.condition.sender();
         let of_sender = sender_condition.iter().flat_map(|peer| &peer.trouble).map(|said| format!("sender: {said}"));
-        let own = link.condition.preparing().into_iter().chain(trouble(&settings.name, &views));
+        let own = link.condition.preparing().into_iter().chain(trouble(&views));
         let refused = link.refused.lock().clone();
         let own = refused.into_iter().chain(own).chain(link.refused_topics.sentences());
         let trouble = own.chain(link.weaker.problems()).chain(of_sender).collect();
@@ -327,10 +327,10 @@ impl LinkStatus {
 }
 
 /// Returns why lanes do not commit or are slow, and which partitions wait.
-fn trouble(link: &str, views: &[View]) -> Vec<String> {
+fn trouble(views: &[View]) -> Vec<String> {
     let waiting: Vec<_> = views.iter().flat_map(|view| view.waiting.iter().cloned()).collect();
     let lanes = views.iter().filter_map(|view| view.trouble.clone());
-    let quota = condition::quota_trouble(link, views);
+    let quota = condition::quota_trouble(views);
     lanes.chain(quota).chain(service::format::waiting("the target", &waiting)).collect()
 }
 

@@ -36,7 +36,7 @@ use super::settings::SettingsCheck;
 use crate::join::carried_topics::CarriedTopics;
 use crate::join::targets::Targets;
 use crate::lane::Terms;
-use crate::lane::thread::{Command, LaneHandle, Reply};
+use crate::lane::handle::{Command, LaneHandle, Reply};
 use crate::link::ServedLink;
 use crate::link::arbiter::{SessionId, Verdict};
 use crate::link::condition;
@@ -266,7 +266,7 @@ impl Active {
     /// Tells the sender this end's problems if they have changed.
     async fn tell_condition(&mut self) -> Result<(), Close> {
         let views: Vec<_> = self.lanes.iter().map(LaneHandle::condition).collect();
-        let quota = condition::quota_trouble(&self.link.settings().name, &views);
+        let quota = condition::quota_trouble(&views);
         let weaker = self.link.weaker.problems();
         let trouble = self.host.links.target_trouble().into_iter().chain(quota).chain(weaker).collect();
         let condition = condition::told(&views, trouble);

@@ -11,7 +11,7 @@ use wire::control::{Control, OrphanedTopic};
 use wire::limits::TOPICS_NAMED_MAX;
 
 use crate::join::carried_topics::CarriedTopics;
-use crate::lane::thread::{Command, LaneHandle};
+use crate::lane::handle::{Command, LaneHandle};
 use crate::lane::{ForgetStep, ForgetTopic};
 use crate::link::arbiter::SessionId;
 

@@ -16,7 +16,7 @@ use wire::frame::{FrameHeader, IntactFrame};
 use super::assembly::Assembly;
 use super::ledger::{Admission, Ledger};
 use crate::config::derived::STREAMS;
-use crate::lane::thread::{Command, LaneHandle};
+use crate::lane::handle::{Command, LaneHandle};
 use crate::link::arbiter::SessionId;
 
 #[derive(Clone)]

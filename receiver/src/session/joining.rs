@@ -23,7 +23,7 @@ use super::waiting::WaitingOffers;
 use crate::join::carried_topics::CarriedTopics;
 use crate::join::targets::Targets;
 use crate::lane::Claim;
-use crate::lane::thread::{Command, LaneHandle};
+use crate::lane::handle::{Command, LaneHandle};
 use crate::link::announced::Room;
 use crate::link::arbiter::SessionId;
 use crate::link::blocking::Blocking;
@@ -361,8 +361,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_lane_that_cannot_store_a_claim_delays_no_other_lane() {
-        let lanes: Vec<_> =
-            (0..2).map(|_| LaneHandle { mailbox: Mailbox::new(8, Bell::default()), view: Arc::default() }).collect();
+        let lanes: Vec<_> = (0..2).map(|_| LaneHandle::new(Mailbox::new(8, Bell::default()))).collect();
         let carried_topics = Arc::new(CarriedTopics::new(2));
         (0..2).for_each(|lane| carried_topics.handle_lane_read(LaneId(lane), [].iter()));
         let cluster = cluster();
@@ -388,7 +387,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_lane_that_does_not_open_delays_the_others_once() {
-        let lane = LaneHandle { mailbox: Mailbox::new(64, Bell::default()), view: Arc::default() };
+        let lane = LaneHandle::new(Mailbox::new(64, Bell::default()));
         let carried_topics = Arc::new(CarriedTopics::new(2));
         (0..2).for_each(|lane| carried_topics.handle_requested(LaneId(lane)));
         carried_topics.handle_lane_read(LaneId(0), [].iter());
@@ -411,7 +410,7 @@ mod tests {
             cluster.create(&[new]).unwrap();
         }
         cluster.set_leader(&without, false);
-        let lane = LaneHandle { mailbox: Mailbox::new(8, Bell::default()), view: Arc::default() };
+        let lane = LaneHandle::new(Mailbox::new(8, Bell::default()));
         let carried_topics = Arc::new(CarriedTopics::new(1));
         carried_topics.handle_lane_read(LaneId(0), [].iter());
         let mut offers = offers(&lane, &carried_topics, targets(&cluster));
@@ -439,7 +438,7 @@ mod tests {
         let targets = targets(&cluster);
         targets.handle_topic("orders".into(), vec![], vec!["ams".into()]).unwrap();
         targets.handle_topic("circle".into(), vec![], vec!["sin".into()]).unwrap();
-        let lane = LaneHandle { mailbox: Mailbox::new(8, Bell::default()), view: Arc::default() };
+        let lane = LaneHandle::new(Mailbox::new(8, Bell::default()));
         let carried_topics = Arc::new(CarriedTopics::new(1));
         carried_topics.handle_lane_read(LaneId(0), [].iter());
         let mut offers = offers(&lane, &carried_topics, targets);
@@ -474,7 +473,7 @@ mod tests {
 
     #[tokio::test]
     async fn announcements_and_offers_that_wait_have_a_limit() {
-        let lane = LaneHandle { mailbox: Mailbox::new(8, Bell::default()), view: Arc::default() };
+        let lane = LaneHandle::new(Mailbox::new(8, Bell::default()));
         let targets = targets_with(&cluster(), true);
         let announced = targets.announced_bytes().clone();
         let mut joining = Joining::start(targets, 1, &[lane], Arc::new(CarriedTopics::new(1)));

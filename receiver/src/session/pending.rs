@@ -12,7 +12,7 @@ use wire::lanes::ClassTable;
 
 use super::active::{self, ReadySession};
 use super::greeting::{Greeted, Host};
-use crate::lane::thread::LaneHandle;
+use crate::lane::handle::LaneHandle;
 use crate::lane::{AcceptedCluster, Terms};
 use crate::link::arbiter::{Candidate, SessionId, Verdict};
 use crate::link::state_topic::StateTopicError;

@@ -14,21 +14,24 @@ use std::fmt;
 use bincode::{Decode, Encode};
 use wire::ids::LaneId;
 
-/// Number of transactional ids that a process may write a lane through. One hangs as long as a partition of its last
-/// transaction cannot be written; two that hang at a time leave one more.
-const WRITERS: usize = 3;
+/// Number of transactional ids of a writer. One hangs as long as a partition of its last transaction cannot be written; two
+/// that hang at a time leave one more.
+const IDS: usize = 3;
 
 /// Transactional id that a lane is written through.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct WriterId(String);
 
 impl WriterId {
-    /// Returns the ids of a lane, the preferred one first. That was the only one before custody was stored.
-    pub fn of_lane(link: &str, lane: LaneId) -> Vec<Self> {
-        let first = format!("causeway.{link}.{lane}");
-        // Names of links may contain dots: the first id of another link must never be the second one of this.
-        let others = (1..WRITERS).map(|number| Self(format!("{first}+{number}")));
-        [Self(first.clone())].into_iter().chain(others).collect()
+    /// Returns the ids of the writer `name` of a process, the preferred one first. They are the same after a restart: the
+    /// brokers keep what they know of an id for days.
+    pub fn of_writer(instance: &str, name: &str) -> Vec<Self> {
+        (0..IDS).map(|number| Self(format!("causeway.{instance}.{name}+{number}"))).collect()
+    }
+
+    /// Returns the only id of a lane in releases that stored no custody.
+    pub fn of_lane(link: &str, lane: LaneId) -> Self {
+        Self(format!("causeway.{link}.{lane}"))
     }
 
     /// Makes an id of any name, for tests.
@@ -47,7 +50,7 @@ impl fmt::Debug for WriterId {
     }
 }
 
-/// Random number of the thread that holds a lane, drawn at its start. No two have the same, in any process.
+/// Random number of a lane in a process, drawn when the process begins to serve it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Holder(pub u128);
 
@@ -84,6 +87,8 @@ pub struct Custody {
     pub present: CustodyRecord,
     /// Stored custody and those of the bids that won since, the oldest first. The last is the present one.
     chain: Vec<CustodyRecord>,
+    /// The custody record of the present custody is not stored.
+    undecided: bool,
     /// Every stored bid.
     bids: BTreeSet<BidName>,
 }
@@ -91,19 +96,24 @@ pub struct Custody {
 impl Custody {
     /// Folds the stored custody and the bids in the order of the log.
     ///
-    /// A lane without a stored custody was written by a release that knew none: through `first`, by an unknown process.
-    pub(super) fn fold(stored: Option<CustodyRecord>, bids: &[(BidName, BidRecord)], first: &WriterId) -> Self {
-        let unknown = || CustodyRecord { number: 0, writer: first.clone(), holder: Holder(0) };
+    /// A lane without a stored custody was written by a release that knew none, through `first` and by an unknown process;
+    /// or by no one yet, which is `None`.
+    pub(super) fn fold(stored: Option<CustodyRecord>, bids: &[(BidName, BidRecord)], first: Option<WriterId>) -> Self {
+        let is_new = stored.is_none() && first.is_none();
+        let none = WriterId(String::new());
+        let unknown = || CustodyRecord { number: 0, writer: first.unwrap_or(none), holder: Holder(0) };
         let mut present = stored.unwrap_or_else(unknown);
-        let mut chain = vec![present.clone()];
+        let mut chain = if is_new { Vec::new() } else { vec![present.clone()] };
+        let mut undecided = false;
         for (_, bid) in bids {
             if bid.succeeds == present.number {
+                undecided = true;
                 let BidRecord { succeeds, writer, holder } = bid.clone();
                 present = CustodyRecord { number: succeeds + 1, writer, holder };
                 chain.push(present.clone());
             }
         }
-        Self { present, chain, bids: bids.iter().map(|(name, _)| *name).collect() }
+        Self { present, chain, undecided, bids: bids.iter().map(|(name, _)| *name).collect() }
     }
 
     pub fn is_held_by(&self, holder: Holder) -> bool {
@@ -123,7 +133,7 @@ impl Custody {
 
     /// Returns whether the present custody comes from a bid: its custody record is not stored.
     pub fn is_undecided(&self) -> bool {
-        self.chain.len() > 1
+        self.undecided
     }
 
     /// Returns every stored bid. All are decided once the custody record of the present custody stands.
@@ -135,7 +145,7 @@ impl Custody {
 /// Names of custody in memory of a state that was never stored.
 impl Default for Custody {
     fn default() -> Self {
-        Self::fold(None, &[], &WriterId(String::new()))
+        Self::fold(None, &[], None)
     }
 }
 
@@ -183,7 +193,7 @@ mod tests {
     #[test]
     fn first_bid_on_a_custody_wins() {
         let bids = [bid(2, 1, 5, "w1"), bid(3, 1, 5, "w2"), bid(4, 1, 4, "w3")];
-        let custody = Custody::fold(Some(stored(5, "w0", 1)), &bids, &writer("w0"));
+        let custody = Custody::fold(Some(stored(5, "w0", 1)), &bids, Some(writer("w0")));
         assert_eq!(custody.present, stored(6, "w1", 2));
         assert_eq!(custody.bids().count(), 3, "void bids are removed by the holder too");
     }
@@ -192,7 +202,7 @@ mod tests {
     fn every_id_since_the_stored_custody_is_fenced() {
         // Process 2 won and died before it fenced process 1; process 3 must fence both.
         let bids = [bid(2, 1, 5, "w1"), bid(3, 1, 6, "w2")];
-        let custody = Custody::fold(Some(stored(5, "w0", 1)), &bids, &writer("w0"));
+        let custody = Custody::fold(Some(stored(5, "w0", 1)), &bids, Some(writer("w0")));
         assert!(custody.is_held_by(Holder(3)));
         assert_eq!(custody.others(Holder(3), &writer("w2")), BTreeSet::from([writer("w0"), writer("w1")]));
     }
@@ -200,7 +210,7 @@ mod tests {
     #[test]
     fn own_earlier_ids_need_no_fence() {
         let bids = [bid(1, 1, 5, "w1")];
-        let custody = Custody::fold(Some(stored(5, "w0", 1)), &bids, &writer("w0"));
+        let custody = Custody::fold(Some(stored(5, "w0", 1)), &bids, Some(writer("w0")));
         assert!(custody.others(Holder(1), &writer("w1")).is_empty());
         assert_eq!(custody.others(Holder(9), &writer("w2")), BTreeSet::from([writer("w1")]));
     }
@@ -209,22 +219,36 @@ mod tests {
     fn id_that_its_holder_has_left_needs_no_fence() {
         // Process 1 escaped to w1 and died before it stored that; w0 may hang.
         let bids = [bid(1, 1, 5, "w1"), bid(3, 1, 6, "w2")];
-        let custody = Custody::fold(Some(stored(5, "w0", 1)), &bids, &writer("w0"));
+        let custody = Custody::fold(Some(stored(5, "w0", 1)), &bids, Some(writer("w0")));
         assert_eq!(custody.others(Holder(3), &writer("w2")), BTreeSet::from([writer("w1")]));
         // Process 2 won w0 and died, and process 1 may still have an instance of it.
         let bids = [bid(2, 1, 5, "w0"), bid(2, 2, 6, "w1"), bid(3, 1, 7, "w2")];
-        let custody = Custody::fold(Some(stored(5, "w0", 1)), &bids, &writer("w0"));
+        let custody = Custody::fold(Some(stored(5, "w0", 1)), &bids, Some(writer("w0")));
         assert_eq!(custody.others(Holder(3), &writer("w2")), BTreeSet::from([writer("w0"), writer("w1")]));
     }
 
     #[test]
-    fn lane_of_an_older_release_has_the_first_id() {
-        let ids = WriterId::of_lane("a-b", LaneId(3));
-        assert_eq!(ids[0].as_str(), "causeway.a-b.3");
-        let custody = Custody::fold(None, &[], &ids[0]);
-        assert_eq!(custody.present, CustodyRecord { number: 0, writer: ids[0].clone(), holder: Holder(0) });
-        assert_eq!(ids[1].as_str(), "causeway.a-b.3+1");
-        assert!(!WriterId::of_lane("a-b.3", LaneId(1)).contains(&ids[1]), "names of links may contain dots");
+    fn lane_of_a_release_without_custody_has_an_id_to_fence() {
+        let of_lane = WriterId::of_lane("a-b", LaneId(3));
+        assert_eq!(of_lane.as_str(), "causeway.a-b.3");
+        let custody = Custody::fold(None, &[], Some(of_lane.clone()));
+        assert_eq!(custody.others(Holder(1), &writer("w0")), BTreeSet::from([of_lane]));
+    }
+
+    #[test]
+    fn lane_that_no_one_has_written_has_no_id_to_fence() {
+        let custody = Custody::fold(None, &[], None);
+        assert!(custody.others(Holder(1), &writer("w0")).is_empty() && !custody.is_undecided());
+        let custody = Custody::fold(None, &[bid(2, 1, 0, "w1"), bid(1, 1, 0, "w0")], None);
+        assert!(custody.is_held_by(Holder(2)) && custody.is_undecided());
+        assert_eq!(custody.others(Holder(1), &writer("w0")), BTreeSet::from([writer("w1")]));
+    }
+
+    #[test]
+    fn writers_of_a_process_have_ids_of_their_own() {
+        let [bulk, spare] = ["bulk-0", "spare"].map(|name| WriterId::of_writer("hub-1", name));
+        assert_eq!(bulk[1].as_str(), "causeway.hub-1.bulk-0+1");
+        assert!(bulk.iter().all(|id| !spare.contains(id)));
     }
 
     #[test]

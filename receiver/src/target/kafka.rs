@@ -1,6 +1,6 @@
-//! The target as a real Kafka cluster: one transactional producer per lane, one state topic per link.
+//! The target as a real Kafka cluster.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,8 +16,8 @@ use wire::ids::{LaneId, Offset};
 use super::custody::WriterId;
 use super::stall::Stall;
 use super::{
-    Appended, Delivered, Extent, LaneTarget, Rejection, Rejections, StateEntry, Target, TargetError, TargetPartition,
-    Unwritable, state,
+    Appended, Extent, Rejection, Rejections, StateAccess, StateEntry, Target, TargetError, TargetPartition,
+    TargetWriter, Unwritable,
 };
 
 /// Settings of a [`KafkaTarget`].
@@ -25,67 +25,77 @@ use super::{
 pub struct KafkaTargetConfig {
     /// Time after which the target aborts a dead receiver's transaction; `read_committed` readers wait that long.
     pub transaction_timeout: Duration,
-    /// Bytes of records that may wait in each lane's client.
-    pub lane_memory: u64,
+    /// Bytes of records that may wait in each writer's client.
+    pub writer_memory: u64,
 }
 
 impl Default for KafkaTargetConfig {
     fn default() -> Self {
-        Self { transaction_timeout: Duration::from_secs(30), lane_memory: 64 << 20 }
+        Self { transaction_timeout: Duration::from_secs(30), writer_memory: 64 << 20 }
     }
 }
 
 pub struct KafkaTarget {
-    properties: Arc<Properties>,
+    clients: Clients,
     config: KafkaTargetConfig,
+    /// Reader of state partitions. All lanes share its connections. It is started with the first of them.
+    log: Lock<Option<LogReader>>,
+}
+
+/// Dependencies that writers and readers share.
+#[derive(Clone)]
+struct Clients {
+    properties: Arc<Properties>,
     /// Answers what the producers cannot tell: which partitions can be written.
     catalog: Arc<dyn Catalog>,
-    /// Log readers, one per link, so that its lanes share connections.
-    logs: Lock<HashMap<String, LogReader>>,
+    /// Name of this process in the brokers' logs and quotas.
+    name: Arc<str>,
 }
 
 impl KafkaTarget {
-    /// Makes a target; it connects when its first lane is opened.
-    pub fn new(properties: Properties, config: KafkaTargetConfig, catalog: Arc<dyn Catalog>) -> Self {
-        Self { properties: Arc::new(properties), config, catalog, logs: Lock::default() }
+    /// Makes a target for the process `name`; it connects when its first lane is opened.
+    pub fn new(properties: Properties, config: KafkaTargetConfig, catalog: Arc<dyn Catalog>, name: &str) -> Self {
+        let clients = Clients { properties: Arc::new(properties), catalog, name: name.into() };
+        Self { clients, config, log: Lock::default() }
+    }
+
+    fn log(&self) -> Result<LogReader, KafkaError> {
+        let mut log = self.log.lock();
+        if let Some(log) = &*log {
+            return Ok(log.clone());
+        }
+        Ok(log.insert(LogReader::start(&self.clients.properties, &self.clients.name)?).clone())
     }
 }
 
 impl Target for KafkaTarget {
-    type Lane = KafkaLane;
+    type Writer = KafkaWriter;
+    type States = KafkaStates;
 
-    fn open(&self, link: &str, lane: LaneId) -> Result<KafkaLane, KafkaError> {
-        let mut logs = self.logs.lock();
-        let log = match logs.get(link) {
-            Some(log) => log.clone(),
-            None => logs.entry(link.to_owned()).or_insert(LogReader::start(&self.properties, link)?).clone(),
-        };
-        Ok(KafkaLane {
-            properties: self.properties.clone(),
+    fn writer(&self) -> Result<KafkaWriter, KafkaError> {
+        Ok(KafkaWriter {
+            clients: self.clients.clone(),
             config: self.config,
-            catalog: Arc::clone(&self.catalog),
-            link: link.to_owned(),
-            state_topic: state::topic(link).into(),
-            lane,
-            log,
-            written: HashMap::new(),
+            log: self.log()?,
+            states: HashSet::new(),
             zstd_topics: BTreeSet::new(),
             in_flight: InFlight::default(),
             producer: None,
         })
     }
+
+    fn states(&self) -> Result<KafkaStates, KafkaError> {
+        Ok(KafkaStates { clients: self.clients.clone(), config: self.config, log: self.log()? })
+    }
 }
 
-pub struct KafkaLane {
-    properties: Arc<Properties>,
+/// Transactional producer of the receiver.
+pub struct KafkaWriter {
+    clients: Clients,
     config: KafkaTargetConfig,
-    catalog: Arc<dyn Catalog>,
-    link: String,
-    state_topic: Arc<str>,
-    lane: LaneId,
     log: LogReader,
-    /// Time of each entry of the last reading, in ms since the Unix epoch, by its key.
-    written: HashMap<Vec<u8>, i64>,
+    /// Topics that state was written to.
+    states: HashSet<Arc<str>>,
     /// Topics whose records are compressed with zstd: one of them was too large with the client's codec.
     zstd_topics: BTreeSet<Arc<str>>,
     /// Limit on the bytes in flight that the last producer had.
@@ -94,24 +104,25 @@ pub struct KafkaLane {
     producer: Option<Producer>,
 }
 
-impl KafkaLane {
+/// Reader of state partitions.
+pub struct KafkaStates {
+    clients: Clients,
+    config: KafkaTargetConfig,
+    log: LogReader,
+}
+
+impl KafkaWriter {
     fn producer(&mut self) -> Result<&mut Producer, TargetError> {
-        let lane = self.lane;
-        self.producer.as_mut().ok_or_else(|| {
-            let reason = "it has not been fenced since it was opened or discarded";
-            KafkaError::misused(format!("write of lane {lane}"), reason).into()
-        })
+        self.producer
+            .as_mut()
+            .ok_or_else(|| KafkaError::misused("write to the target".to_owned(), "no producer is initialised").into())
     }
 
-    fn partition(&self) -> i32 {
-        i32::from(self.lane.0)
-    }
-
-    /// Tells a refusal of the lane's own state from one of a record that it carries.
+    /// Tells a refusal of a lane's own state from one of a record that it carries.
     fn about_state(&self, error: ProduceError) -> TargetError {
         match error {
             ProduceError::Rejected(Rejections { first: rejection, .. }) | ProduceError::TooLarge(rejection, _)
-                if rejection.partition.topic == self.state_topic =>
+                if self.states.contains(&rejection.partition.topic) =>
             {
                 TargetError::StateRejected { topic: rejection.partition.topic, reason: rejection.reason }
             }
@@ -119,21 +130,9 @@ impl KafkaLane {
         }
     }
 
-    fn initialised(&self, writer: &WriterId, within: Duration) -> Result<Producer, TargetError> {
-        let config = ProducerConfig {
-            link: &self.link,
-            transactional_id: writer.as_str(),
-            transaction_timeout: self.config.transaction_timeout,
-            memory: self.config.lane_memory,
-            zstd_topics: &self.zstd_topics,
-            in_flight: self.in_flight,
-        };
-        Ok(Producer::fence(&self.properties, &config, within)?)
-    }
-
     fn judge(&mut self, error: ProduceError) -> TargetError {
         match error {
-            ProduceError::TooLarge(rejection, bytes) if rejection.partition.topic != self.state_topic => {
+            ProduceError::TooLarge(rejection, bytes) if !self.states.contains(&rejection.partition.topic) => {
                 TargetError::Rejected(self.judge_size(rejection, bytes).into())
             }
             other => self.about_state(other),
@@ -173,9 +172,9 @@ impl KafkaLane {
             let producer = self.producer()?;
             let written = producer.written();
             let unreported = producer.unreported();
-            match self.catalog.replicas(&written) {
+            match self.clients.catalog.replicas(&written) {
                 Ok(replicas) => stall.handle_replicas(&written, &replicas, &unreported)?,
-                Err(error) => tracing::debug!(lane = %self.lane, %error, "no delivery reports, and no answer why"),
+                Err(error) => tracing::debug!(%error, "no delivery reports, and no answer why"),
             }
         }
     }
@@ -193,95 +192,39 @@ impl KafkaLane {
         let produced = self.producer()?.produce(topic, partition, record, frame);
         produced.map_err(|error| self.judge(error))
     }
-
-    fn untrusted(&self, reason: impl ToString) -> TargetError {
-        TargetError::State { lane: self.lane, reason: reason.to_string() }
-    }
 }
 
-impl LaneTarget for KafkaLane {
-    fn read_state(&mut self, extent: Extent) -> Result<Vec<StateEntry>, TargetError> {
-        let read = match extent {
-            Extent::LastStable => self.log.read(&self.state_topic, self.partition()),
-            Extent::Through(offset) => self.log.read_through(&self.state_topic, self.partition(), offset),
-        };
-        let log = read.map_err(|error| match error {
-            // The next attempt may reach the partition's new leader.
-            error @ LogError::NotReached { .. } => KafkaError {
-                doing: "read of the lane's state".to_owned(),
-                reason: error.to_string(),
-                fault: KafkaFault::Unavailable,
-            }
-            .into(),
-            LogError::Kafka(error) if error.fault == KafkaFault::UnknownTopic => {
-                TargetError::StateGone(self.state_topic.to_string())
-            }
-            LogError::Kafka(error) => error.into(),
-            error => self.untrusted(error),
-        })?;
-        let mut last = HashMap::new();
-        self.written.clear();
-        for (at, TimedEntry { entry: (key, value), timestamp }) in log.into_iter().enumerate() {
-            let key = key.ok_or_else(|| self.untrusted("a record without a key, which this program does not write"))?;
-            self.written.insert(key.clone(), timestamp);
-            match value {
-                Some(value) => last.insert(key, (at, value)),
-                None => last.remove(&key),
-            };
-        }
-        // Bids count in the order of the log.
-        let ordered: BTreeMap<_, _> = last.into_iter().map(|(key, (at, value))| (at, (key, value))).collect();
-        Ok(ordered.into_values().map(|(key, value)| StateEntry { key, value: Some(value) }).collect())
-    }
-
-    fn written_at(&self, key: &[u8]) -> Option<i64> {
-        self.written.get(key).copied().filter(|time| *time >= 0)
-    }
-
+impl TargetWriter for KafkaWriter {
     fn fence(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
         self.discard();
-        self.producer = Some(self.initialised(writer, within)?);
+        let config = self.config.producer(&self.clients.name, writer, &self.zstd_topics, self.in_flight);
+        self.producer = Some(Producer::fence(&self.clients.properties, &config, within)?);
         Ok(())
-    }
-
-    fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
-        self.initialised(writer, within).map(drop)
     }
 
     fn begin(&mut self) -> Result<(), TargetError> {
         Ok(self.producer()?.begin()?)
     }
+
     fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError> {
         self.append(&to.topic, to.partition, record, frame)
     }
 
-    fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
-        let topic = self.state_topic.clone();
-        let partition = self.partition();
+    fn write_state(&mut self, state: &TargetPartition, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
+        if !self.states.contains(&state.topic) {
+            self.states.insert(Arc::clone(&state.topic));
+        }
         let headers = HeaderBlock::default();
         // Operators and the topic's compaction read the time; this program does not.
         let timestamp = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         let timestamp = i64::try_from(timestamp).unwrap_or(-1);
         let record = RecordRef { offset: Offset(0), timestamp, key: Some(key), value, headers: headers.as_headers() };
         // The value lies in no frame, so that the client copies it.
-        self.append(&topic, partition, &record, &Bytes::new())
+        self.append(&state.topic, state.partition, &record, &Bytes::new())
     }
 
-    fn drain(&mut self) -> Result<Delivered, TargetError> {
-        let mut appended = self.await_reports(Producer::drain_while_reported)?;
-        let timestamps_altered = self.producer()?.timestamps_altered();
-        let state = |end: &mut Appended| end.partition.topic == self.state_topic;
-        let state_end = appended.extract_if(.., state).map(|end| end.last).max();
-        Ok(Delivered { appended, state_end, timestamps_altered })
-    }
-
-    fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
-        let replicas = self.catalog.replicas(partitions)?;
-        let refused = partitions.iter().zip(replicas).filter_map(|(partition, replicas)| {
-            let reason = replicas.ok()?.refusal()?;
-            Some(Unwritable { partition: partition.clone(), reason })
-        });
-        Ok(refused.collect())
+    fn drain(&mut self) -> Result<Vec<Appended>, TargetError> {
+        self.await_reports(Producer::drain_while_reported)
     }
 
     fn is_slow(&self) -> bool {
@@ -295,11 +238,94 @@ impl LaneTarget for KafkaLane {
     fn commit(&mut self) -> Result<(), TargetError> {
         Ok(self.producer()?.commit()?)
     }
+
     fn discard(&mut self) {
         if let Some(producer) = self.producer.take() {
             self.in_flight = producer.in_flight();
         }
     }
+}
+
+impl StateAccess for KafkaStates {
+    fn read(&mut self, state: &TargetPartition, extent: Extent) -> Result<Vec<StateEntry>, TargetError> {
+        let TargetPartition { topic, partition } = state;
+        let read = match extent {
+            Extent::LastStable => self.log.read(topic, *partition),
+            Extent::Through(offset) => self.log.read_through(topic, *partition, offset),
+        };
+        let untrusted = |reason: String| TargetError::State { lane: lane_of(state), reason };
+        let log = read.map_err(|error| match error {
+            // The next attempt may reach the partition's new leader.
+            error @ LogError::NotReached { .. } => KafkaError {
+                doing: "read of the lane's state".to_owned(),
+                reason: error.to_string(),
+                fault: KafkaFault::Unavailable,
+            }
+            .into(),
+            LogError::Kafka(error) if error.fault == KafkaFault::UnknownTopic => {
+                TargetError::StateGone(topic.to_string())
+            }
+            LogError::Kafka(error) => error.into(),
+            error => untrusted(error.to_string()),
+        })?;
+        let mut last = HashMap::new();
+        for (at, TimedEntry { entry: (key, value), timestamp }) in log.into_iter().enumerate() {
+            let no_key = || untrusted("a record without a key, which this program does not write".to_owned());
+            let key = key.ok_or_else(no_key)?;
+            match value {
+                Some(value) => drop(last.insert(key, (at, value, timestamp))),
+                None => drop(last.remove(&key)),
+            }
+        }
+        // Bids count in the order of the log.
+        let ordered: BTreeMap<_, _> = last
+            .into_iter()
+            .map(|(key, (at, value, timestamp))| {
+                (at, StateEntry { key, value: Some(value), written: Some(timestamp).filter(|time| *time >= 0) })
+            })
+            .collect();
+        Ok(ordered.into_values().collect())
+    }
+
+    fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
+        let zstd_topics = BTreeSet::new();
+        let config = self.config.producer(&self.clients.name, writer, &zstd_topics, InFlight::default());
+        Producer::fence(&self.clients.properties, &config, within)?;
+        Ok(())
+    }
+
+    fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
+        let replicas = self.clients.catalog.replicas(partitions)?;
+        let refused = partitions.iter().zip(replicas).filter_map(|(partition, replicas)| {
+            let reason = replicas.ok()?.refusal()?;
+            Some(Unwritable { partition: partition.clone(), reason })
+        });
+        Ok(refused.collect())
+    }
+}
+
+impl KafkaTargetConfig {
+    fn producer<'a>(
+        &self,
+        client: &'a str,
+        writer: &'a WriterId,
+        zstd_topics: &'a BTreeSet<Arc<str>>,
+        in_flight: InFlight,
+    ) -> ProducerConfig<'a> {
+        ProducerConfig {
+            client,
+            transactional_id: writer.as_str(),
+            transaction_timeout: self.transaction_timeout,
+            memory: self.writer_memory,
+            zstd_topics,
+            in_flight,
+        }
+    }
+}
+
+/// Returns the lane of a state partition: they have the same numbers.
+fn lane_of(state: &TargetPartition) -> LaneId {
+    LaneId(u16::try_from(state.partition).unwrap_or(u16::MAX))
 }
 
 impl From<ProduceError> for TargetError {

@@ -146,6 +146,8 @@ pub struct LaneState {
     /// Record of the lane; `None` if it was never opened.
     pub lane: Option<LaneRecord>,
     pub partitions: HashMap<Partition, PartitionRecord>,
+    /// Time at which each partition's record was written, in ms since the Unix epoch, where it is known.
+    pub written: HashMap<Partition, i64>,
     pub moved: HashMap<Partition, MovedRecord>,
     /// Origins of all topics that the lane has ever carried, by their source names.
     pub origins: HashMap<Arc<str>, Origin>,
@@ -202,6 +204,7 @@ impl LaneState {
                     let key = of_source(lane, source_cluster, &found, topic, partition)?;
                     let mut record: PartitionRecord = decode(lane, "partition record", value)?;
                     record.halt = record.halt.map(HaltRecord::cleaned);
+                    state.written.extend(entry.written.map(|at| (key.clone(), at)));
                     state.partitions.insert(key, record);
                 }
                 Key::Moved { source_cluster: found, topic, partition } => {
@@ -212,7 +215,8 @@ impl LaneState {
                 Key::Bid(name) => bids.push((name, decode(lane, "bid", value)?)),
             }
         }
-        state.custody = Custody::fold(custody, &bids, &WriterId::of_lane(link, lane)[0]);
+        let first = state.lane.is_some().then(|| WriterId::of_lane(link, lane));
+        state.custody = Custody::fold(custody, &bids, first);
         let Self { partitions, moved, .. } = &mut state;
         moved.retain(|key, gone| partitions.get(key).is_none_or(|here| here.moves < gone.record.moves));
         partitions.retain(|key, _| !moved.contains_key(key));
@@ -252,6 +256,11 @@ fn of_source(
         return Err(TargetError::State { lane, reason });
     }
     Ok(Partition { topic: topic.into(), partition })
+}
+
+/// Returns the state partition of a lane: they have the same numbers.
+pub fn partition(link: &str, lane: LaneId) -> TargetPartition {
+    TargetPartition::new(topic(link), i32::from(lane.0))
 }
 
 pub fn lane_key() -> Vec<u8> {

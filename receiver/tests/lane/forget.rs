@@ -81,7 +81,7 @@ fn a_topic_that_is_carried_is_not_forgotten() {
 
 #[test]
 fn a_handed_over_partition_does_not_come_back() {
-    let entry = |key: Vec<u8>, value: Vec<u8>| StateEntry { key, value: Some(value) };
+    let entry = |key: Vec<u8>, value: Vec<u8>| StateEntry::new(key, Some(value));
     let moved = MovedRecord { to: LaneId(1), record: PartitionRecord { moves: 1, ..record("orders", None) } };
     let moved = entry(state::moved_key("fra", &key("orders")), state::encode(&moved));
     let (mut lane, _, _) = open(vec![stored("orders", None), moved]);
@@ -118,7 +118,7 @@ fn a_rebuilt_source_is_accepted_once_and_stored() {
         Arc::new(terms)
     };
     let moved = MovedRecord { to: LaneId(1), record: PartitionRecord { moves: 1, ..record("moved", None) } };
-    let moved = StateEntry { key: state::moved_key("fra", &key("moved")), value: Some(state::encode(&moved)) };
+    let moved = StateEntry::new(state::moved_key("fra", &key("moved")), Some(state::encode(&moved)));
     let (mut lane, _, _) = open(vec![stored("orders", None), moved]);
     let mut open = |terms| lane.open(terms, Arc::new(CarriedTopics::new(2))).map_err(|error| error.to_string());
     for accepts in [None, Some("other"), Some("fra")] {

@@ -43,7 +43,7 @@ pub(crate) fn record(topic: &str, halt: Option<HaltReason>) -> PartitionRecord {
 /// State entry of a partition at position 5.
 pub(crate) fn stored(topic: &str, halt: Option<HaltReason>) -> StateEntry {
     let value = Some(state::encode(&record(topic, halt)));
-    StateEntry { key: state::partition_key("fra", &key(topic)), value }
+    StateEntry::new(state::partition_key("fra", &key(topic)), value)
 }
 
 pub(crate) fn offered(slot: u32, topic: &str, jump: Option<Jump>) -> Offered {

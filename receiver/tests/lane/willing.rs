@@ -84,6 +84,10 @@ impl LaneTarget for Willing {
         Ok(self.stored.lock().unwrap().clone())
     }
 
+    fn ids(&self) -> Vec<WriterId> {
+        WriterId::of_writer("willing", "bulk")
+    }
+
     fn fence(&mut self, _: &WriterId, _: Duration) -> Result<(), TargetError> {
         self.fences.fetch_add(1, Ordering::Relaxed);
         Ok(())
@@ -104,7 +108,7 @@ impl LaneTarget for Willing {
     }
 
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
-        self.written.push(StateEntry { key: key.to_vec(), value: value.map(<[u8]>::to_vec) });
+        self.written.push(StateEntry::new(key.to_vec(), value.map(<[u8]>::to_vec)));
         Ok(())
     }
 

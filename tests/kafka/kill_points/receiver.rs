@@ -14,12 +14,10 @@ use kafka::{KafkaError, Properties};
 use receiver::custody::WriterId;
 use receiver::status::Board;
 use receiver::{
-    Delivered, Extent, KafkaLane, KafkaTarget, LaneTarget, Parts, StateEntry, Target, TargetError, TargetPartition,
-    Unwritable,
+    Appended, KafkaStates, KafkaTarget, KafkaWriter, Parts, Target, TargetError, TargetPartition, TargetWriter,
 };
 use service::shutdown;
 use wire::frame::RecordRef;
-use wire::ids::LaneId;
 
 /// Point of a transaction with records at which the receiver is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,29 +53,34 @@ struct Doomed {
 }
 
 impl Target for Doomed {
-    type Lane = DoomedLane;
+    type Writer = DoomedWriter;
+    type States = KafkaStates;
 
-    fn open(&self, link: &str, lane: LaneId) -> Result<DoomedLane, KafkaError> {
-        let lane = self.target.open(link, lane)?;
-        Ok(DoomedLane { lane, point: self.point, records_left: self.records, in_transaction: 0 })
+    fn writer(&self) -> Result<DoomedWriter, KafkaError> {
+        let writer = self.target.writer()?;
+        Ok(DoomedWriter { writer, point: self.point, records_left: self.records, in_transaction: 0 })
+    }
+
+    fn states(&self) -> Result<KafkaStates, KafkaError> {
+        self.target.states()
     }
 }
 
-struct DoomedLane {
-    lane: KafkaLane,
+struct DoomedWriter {
+    writer: KafkaWriter,
     point: KillPoint,
     records_left: u64,
     in_transaction: u64,
 }
 
-impl DoomedLane {
+impl DoomedWriter {
     fn pass(&mut self, point: KillPoint) -> Result<(), TargetError> {
         if point != self.point || self.records_left > 0 || self.in_transaction == 0 {
             return Ok(());
         }
         if point != KillPoint::Committed {
             // Records that are still in the client would be lost, and the kill would be at an earlier point.
-            self.lane.drain()?;
+            self.writer.drain()?;
         }
         let _ = Command::new("kill").args(["-s", "KILL", &process::id().to_string()]).status();
         loop {
@@ -86,50 +89,38 @@ impl DoomedLane {
     }
 }
 
-impl LaneTarget for DoomedLane {
-    fn read_state(&mut self, extent: Extent) -> Result<Vec<StateEntry>, TargetError> {
-        self.lane.read_state(extent)
-    }
-
+impl TargetWriter for DoomedWriter {
     fn fence(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
-        self.lane.fence(writer, within)
-    }
-
-    fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
-        self.lane.expel(writer, within)
+        self.writer.fence(writer, within)
     }
 
     fn begin(&mut self) -> Result<(), TargetError> {
         self.in_transaction = 0;
-        self.lane.begin()
+        self.writer.begin()
     }
 
     fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError> {
-        self.lane.produce(to, record, frame)?;
+        self.writer.produce(to, record, frame)?;
         self.in_transaction += 1;
         self.records_left = self.records_left.saturating_sub(1);
         self.pass(KillPoint::Produced)
     }
 
-    fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
-        self.lane.write_state(key, value)?;
+    fn write_state(&mut self, state: &TargetPartition, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
+        self.writer.write_state(state, key, value)?;
         self.pass(KillPoint::PositionsWritten)
     }
 
-    fn drain(&mut self) -> Result<Delivered, TargetError> {
-        self.lane.drain()
-    }
-
-    fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
-        self.lane.unwritable(partitions)
+    fn drain(&mut self) -> Result<Vec<Appended>, TargetError> {
+        self.writer.drain()
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {
-        self.lane.commit()?;
+        self.writer.commit()?;
         self.pass(KillPoint::Committed)
     }
 
     fn discard(&mut self) {
-        self.lane.discard();
+        self.writer.discard();
     }
 }

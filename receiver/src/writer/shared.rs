@@ -1,0 +1,444 @@
+//! A transactional producer that lanes share: one transaction has the parts of many lanes.
+//!
+//! Transactions follow each other, in the order in which they are asked for. One is of several lanes that their thread
+//! drives together, a [`Group`], or of one lane that is being opened or recovered on a thread of its own.
+//!
+//! Rule: a lane writes through an instance of the producer only after it has read its custody through a record of that
+//! instance. [`SharedLane::fence`] grants it the instance, and the lane reads then. A failure destroys the instance, and
+//! with it every grant: whichever lane comes next initialises another, and each lane reads its custody again.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka::{KafkaError, KafkaFault};
+use service::lock::Lock;
+use wire::frame::RecordRef;
+use wire::ids::LaneId;
+
+use super::turns::{Turn, Turns};
+use crate::target::custody::WriterId;
+use crate::target::{
+    Appended, Delivered, Extent, LaneTarget, StateAccess, StateEntry, Target, TargetError, TargetPartition,
+    TargetWriter, Unwritable, state,
+};
+
+/// Producer of a process that lanes share.
+pub struct SharedWriter<W> {
+    ids: Vec<WriterId>,
+    turns: Turns,
+    /// Used by whoever has the turn.
+    producer: Lock<W>,
+    instance: Lock<Instance>,
+}
+
+/// Present instance of the producer.
+#[derive(Debug, Default)]
+struct Instance {
+    /// It grows with each instance that is initialised or destroyed.
+    number: u64,
+    /// Id of the instance; `None` if there is none.
+    live: Option<WriterId>,
+    /// Place of the id that was initialised last among the writer's ids.
+    preferred: usize,
+    begun: bool,
+    /// Reports of the present transaction that no lane has taken yet.
+    reports: HashMap<TargetPartition, Appended>,
+}
+
+/// Turn of a thread's lanes to write a transaction together. Dropping it ends the turn.
+pub struct Group<W> {
+    writer: Arc<SharedWriter<W>>,
+    _turn: Turn,
+}
+
+impl<W: TargetWriter> SharedWriter<W> {
+    /// Makes a writer with these transactional ids, of which it uses one at a time.
+    pub fn new(ids: Vec<WriterId>, producer: W) -> Arc<Self> {
+        Arc::new(Self { ids, turns: Turns::default(), producer: Lock::new(producer), instance: Lock::default() })
+    }
+
+    /// Waits for the turn of the thread that drives the lanes.
+    pub fn group(self: &Arc<Self>) -> Group<W> {
+        Group { writer: Arc::clone(self), _turn: self.turns.take() }
+    }
+
+    /// Longest delay that a broker has announced within the last transaction, because the receiver exceeds a quota.
+    pub fn delay(&self) -> Duration {
+        self.producer.lock().delay()
+    }
+
+    fn begin(&self) -> Result<(), TargetError> {
+        let mut instance = self.instance.lock();
+        if !instance.begun {
+            instance.reports.clear();
+            self.producer.lock().begin()?;
+            instance.begun = true;
+        }
+        Ok(())
+    }
+
+    fn drain(&self) -> Result<(), TargetError> {
+        let drained = self.producer.lock().drain()?;
+        let reports = &mut self.instance.lock().reports;
+        for Appended { partition, first, last } in drained {
+            reports.entry(partition.clone()).or_insert(Appended { partition, first, last }).last = last;
+        }
+        Ok(())
+    }
+
+    fn commit(&self) -> Result<(), TargetError> {
+        self.producer.lock().commit()?;
+        self.instance.lock().begun = false;
+        Ok(())
+    }
+
+    /// Destroys the instance `number`, whose transaction nothing ends but the next initialisation.
+    fn destroy(&self, number: u64) {
+        let mut instance = self.instance.lock();
+        // Once for all parts of a transaction: its turn lasts, so that no other instance can be initialised before.
+        if instance.number == number {
+            self.producer.lock().discard();
+            *instance = Instance { number: number + 1, preferred: instance.preferred, ..Instance::default() };
+        }
+    }
+}
+
+impl<W: TargetWriter> Group<W> {
+    /// Commits the parts of all lanes.
+    pub fn commit(&self) -> Result<(), TargetError> {
+        self.writer.commit()
+    }
+}
+
+/// A lane's part of a shared writer, and its state partition.
+pub struct SharedLane<T: Target> {
+    writer: Arc<SharedWriter<T::Writer>>,
+    states: T::States,
+    state: TargetPartition,
+    /// Number of the instance that the lane may write through.
+    granted: Option<u64>,
+    mode: Mode,
+    /// Data partitions that the lane has written in the present transaction.
+    written: BTreeSet<TargetPartition>,
+}
+
+/// Transactions that a lane takes part in.
+enum Mode {
+    /// Transactions of its own. The turn lasts from the begin to the commit.
+    Alone(Option<Turn>),
+    /// Those of the thread's group; `joined` since the lane began to write the present one.
+    Grouped { joined: bool },
+}
+
+impl<T: Target> SharedLane<T> {
+    /// Makes the target of a lane, which begins with transactions of its own.
+    pub fn new(writer: &Arc<SharedWriter<T::Writer>>, states: T::States, link: &str, lane: LaneId) -> Self {
+        Self {
+            writer: Arc::clone(writer),
+            states,
+            state: state::partition(link, lane),
+            granted: None,
+            mode: Mode::Alone(None),
+            written: BTreeSet::new(),
+        }
+    }
+
+    /// Returns whether the lane may write: it has read its custody since the present instance was initialised.
+    pub fn is_granted(&self) -> bool {
+        let instance = self.writer.instance.lock();
+        instance.live.is_some() && self.granted == Some(instance.number)
+    }
+
+    /// Takes part in the transactions of a group from now on. The thread must have the group's turn whenever it calls the
+    /// lane.
+    pub fn join_groups(&mut self) {
+        self.mode = Mode::Grouped { joined: false };
+    }
+
+    /// Has transactions of its own from now on. Not while it has a part in one.
+    pub fn leave_groups(&mut self) {
+        self.mode = Mode::Alone(None);
+    }
+
+    /// Continues with another writer. The lane's last transaction must be decided, or else its instance destroyed; and the
+    /// lane must read its custody again, which makes it bid for another through the new writer.
+    pub fn move_to(&mut self, writer: &Arc<SharedWriter<T::Writer>>) {
+        self.discard();
+        self.writer = Arc::clone(writer);
+    }
+
+    fn takes_part(&self) -> bool {
+        match &self.mode {
+            Mode::Alone(turn) => turn.is_some(),
+            Mode::Grouped { joined } => *joined,
+        }
+    }
+
+    /// Returns the writer, if the lane has a part in a transaction of the instance that it was granted.
+    fn open(&self) -> Result<&SharedWriter<T::Writer>, TargetError> {
+        if !self.takes_part() {
+            return Err(KafkaError::misused(format!("write of {}", self.state), "no transaction has begun").into());
+        }
+        if self.granted != Some(self.writer.instance.lock().number) {
+            return Err(gone(&self.state));
+        }
+        Ok(&self.writer)
+    }
+}
+
+impl<T: Target> LaneTarget for SharedLane<T> {
+    fn read_state(&mut self, extent: Extent) -> Result<Vec<StateEntry>, TargetError> {
+        self.states.read(&self.state, extent)
+    }
+
+    fn ids(&self) -> Vec<WriterId> {
+        let mut ids = self.writer.ids.clone();
+        ids.rotate_left(self.writer.instance.lock().preferred);
+        ids
+    }
+
+    fn fence(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
+        self.discard();
+        let _turn = self.writer.turns.take();
+        let live = self.writer.instance.lock().live.clone();
+        match live {
+            Some(live) if live == *writer => {}
+            // Another lane was faster. The next attempt asks for this one.
+            Some(live) => return Err(other_is_live(writer, &live)),
+            None => {
+                self.writer.producer.lock().fence(writer, within)?;
+                let mut instance = self.writer.instance.lock();
+                instance.number += 1;
+                instance.live = Some(writer.clone());
+                instance.preferred = self.writer.ids.iter().position(|id| id == writer).unwrap_or(0);
+            }
+        }
+        self.granted = Some(self.writer.instance.lock().number);
+        Ok(())
+    }
+
+    fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
+        self.states.expel(writer, within)
+    }
+
+    fn begin(&mut self) -> Result<(), TargetError> {
+        match &mut self.mode {
+            Mode::Alone(turn) => *turn = Some(self.writer.turns.take()),
+            Mode::Grouped { joined } => *joined = true,
+        }
+        self.written.clear();
+        self.open()?.begin()
+    }
+
+    fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError> {
+        if !self.written.contains(to) {
+            self.written.insert(to.clone());
+        }
+        self.open()?.producer.lock().produce(to, record, frame)
+    }
+
+    fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
+        self.open()?.producer.lock().write_state(&self.state, key, value)
+    }
+
+    fn drain(&mut self) -> Result<Delivered, TargetError> {
+        let writer = self.open()?;
+        writer.drain()?;
+        let reports = &mut writer.instance.lock().reports;
+        let state_end = reports.remove(&self.state).map(|end| end.last);
+        let own = reports.extract_if(|partition, _| self.written.contains(partition));
+        Ok(Delivered { appended: own.map(|(_, appended)| appended).collect(), state_end })
+    }
+
+    fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
+        self.states.unwritable(partitions)
+    }
+
+    fn is_slow(&self) -> bool {
+        self.writer.producer.lock().is_slow()
+    }
+
+    fn delay(&self) -> Duration {
+        self.writer.delay()
+    }
+
+    fn commit(&mut self) -> Result<(), TargetError> {
+        if matches!(self.mode, Mode::Grouped { .. }) {
+            return Err(KafkaError::misused("commit of one lane's part", "its group commits it").into());
+        }
+        self.open()?.commit()?;
+        self.end_part();
+        Ok(())
+    }
+
+    fn discard(&mut self) {
+        if let Some(granted) = self.granted.take().filter(|_| self.takes_part()) {
+            self.writer.destroy(granted);
+        }
+        self.end_part();
+    }
+}
+
+impl<T: Target> SharedLane<T> {
+    /// Ends the lane's part of a transaction that is over.
+    pub fn end_part(&mut self) {
+        match &mut self.mode {
+            Mode::Alone(turn) => *turn = None,
+            Mode::Grouped { joined } => *joined = false,
+        }
+    }
+}
+
+fn gone(state: &TargetPartition) -> TargetError {
+    let reason = "the producer that the lane shares failed".to_owned();
+    KafkaError { doing: format!("write of {state}"), reason, fault: KafkaFault::Unavailable }.into()
+}
+
+fn other_is_live(wanted: &WriterId, live: &WriterId) -> TargetError {
+    let reason = format!("the process writes through {} now", live.as_str());
+    let doing = format!("initialisation of {}", wanted.as_str());
+    KafkaError { doing, reason, fault: KafkaFault::Unavailable }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::ids::Offset;
+
+    use super::*;
+
+    /// Target that accepts everything, and counts.
+    #[derive(Clone, Default)]
+    struct Counting(Arc<Lock<Counts>>);
+
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    struct Counts {
+        fences: u32,
+        begins: u32,
+        commits: u32,
+        discards: u32,
+        offset: i64,
+    }
+
+    struct CountingWriter {
+        counts: Counting,
+        unreported: Vec<Appended>,
+    }
+
+    impl Target for Counting {
+        type Writer = CountingWriter;
+        type States = Self;
+
+        fn writer(&self) -> Result<CountingWriter, KafkaError> {
+            Ok(CountingWriter { counts: self.clone(), unreported: Vec::new() })
+        }
+
+        fn states(&self) -> Result<Self, KafkaError> {
+            Ok(self.clone())
+        }
+    }
+
+    impl StateAccess for Counting {
+        fn read(&mut self, _: &TargetPartition, _: Extent) -> Result<Vec<StateEntry>, TargetError> {
+            Ok(Vec::new())
+        }
+
+        fn expel(&mut self, _: &WriterId, _: Duration) -> Result<(), TargetError> {
+            Ok(())
+        }
+
+        fn unwritable(&mut self, _: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
+            Ok(Vec::new())
+        }
+    }
+
+    impl TargetWriter for CountingWriter {
+        fn fence(&mut self, _: &WriterId, _: Duration) -> Result<(), TargetError> {
+            self.counts.0.lock().fences += 1;
+            Ok(())
+        }
+
+        fn begin(&mut self) -> Result<(), TargetError> {
+            self.counts.0.lock().begins += 1;
+            Ok(())
+        }
+
+        fn produce(&mut self, _: &TargetPartition, _: &RecordRef<'_>, _: &Bytes) -> Result<(), TargetError> {
+            Ok(())
+        }
+
+        fn write_state(&mut self, state: &TargetPartition, _: &[u8], _: Option<&[u8]>) -> Result<(), TargetError> {
+            let mut counts = self.counts.0.lock();
+            let at = Offset(counts.offset);
+            counts.offset += 1;
+            self.unreported.push(Appended { partition: state.clone(), first: at, last: at });
+            Ok(())
+        }
+
+        fn drain(&mut self) -> Result<Vec<Appended>, TargetError> {
+            Ok(std::mem::take(&mut self.unreported))
+        }
+
+        fn commit(&mut self) -> Result<(), TargetError> {
+            self.counts.0.lock().commits += 1;
+            Ok(())
+        }
+
+        fn discard(&mut self) {
+            self.counts.0.lock().discards += 1;
+        }
+    }
+
+    fn lanes(target: &Counting) -> (Arc<SharedWriter<CountingWriter>>, [SharedLane<Counting>; 2]) {
+        let writer = SharedWriter::new(WriterId::of_writer("a", "bulk"), target.writer().unwrap());
+        let lane = |id| SharedLane::new(&writer, target.states().unwrap(), "l", LaneId(id));
+        let mut lanes = [0, 1].map(lane);
+        let id = lanes[0].ids()[0].clone();
+        lanes.iter_mut().for_each(|lane| lane.fence(&id, Duration::ZERO).unwrap());
+        (writer, lanes)
+    }
+
+    #[test]
+    fn lanes_share_one_instance_and_one_transaction() {
+        let target = Counting::default();
+        let (writer, mut lanes) = lanes(&target);
+        let group = writer.group();
+        for lane in &mut lanes {
+            lane.join_groups();
+            lane.begin().unwrap();
+            lane.write_state(b"k", None).unwrap();
+        }
+        let ends = lanes.each_mut().map(|lane| lane.drain().unwrap().state_end);
+        assert_eq!(ends, [Some(Offset(0)), Some(Offset(1))], "each lane has the report of its own entry");
+        group.commit().unwrap();
+        let Counts { fences, begins, commits, .. } = *target.0.lock();
+        assert_eq!((fences, begins, commits), (1, 1, 1));
+    }
+
+    #[test]
+    fn failure_of_one_lane_takes_the_grants_of_all() {
+        let target = Counting::default();
+        let (_, [mut fails, mut other]) = lanes(&target);
+        assert!(other.is_granted());
+        fails.begin().unwrap();
+        fails.discard();
+        assert!(!other.is_granted() && !fails.is_granted());
+        assert_eq!(other.begin().unwrap_err().to_string(), gone(&other.state).to_string());
+        other.discard();
+        let id = other.ids()[0].clone();
+        other.fence(&id, Duration::ZERO).unwrap();
+        assert!(other.is_granted() && !fails.is_granted(), "each lane reads its custody first");
+        let Counts { fences, discards, .. } = *target.0.lock();
+        assert_eq!((fences, discards), (2, 1));
+    }
+
+    #[test]
+    fn lane_that_leaves_destroys_no_instance_that_others_use() {
+        let target = Counting::default();
+        let (_, [mut leaves, stays]) = lanes(&target);
+        leaves.discard();
+        assert!(stays.is_granted() && !leaves.is_granted());
+        assert_eq!(target.0.lock().discards, 0);
+    }
+}

@@ -1,0 +1,173 @@
+//! One transaction over the parts of several lanes. Sans-IO: the lanes and the commit are arguments.
+
+use crate::lane::size::TransactionRoom;
+use crate::lane::{Committed, Company, Draft, LaneError, Prepared};
+use crate::target::TargetError;
+
+/// Lane that may have a part in a transaction.
+pub trait Member {
+    /// Appends what has arrived, as far as there is `room`. `None` if the lane takes no part.
+    fn prepare(&mut self, room: TransactionRoom) -> Option<Prepared>;
+    /// Waits until the lane's part is delivered.
+    fn settle(&mut self, draft: &mut Draft) -> Result<(), TargetError>;
+    /// Applies the committed transaction.
+    fn complete(&mut self, draft: Draft) -> Committed;
+    /// Takes back the lane's part of a transaction whose outcome is unknown.
+    fn fail(&mut self, draft: Draft, error: &LaneError, company: Company);
+}
+
+/// Failure of a transaction.
+#[derive(Debug)]
+pub struct TransactionFailed {
+    pub error: LaneError,
+    /// Number of lanes that had a part in it.
+    pub lanes: usize,
+}
+
+/// A lane and its part.
+struct Part<'a, M> {
+    member: &'a mut M,
+    draft: Draft,
+}
+
+/// Writes the parts of these lanes and commits them together. Returns the bytes of the records. After a failure every lane
+/// that had a part must recover.
+pub fn write<'a, M: Member + 'a>(
+    members: impl ExactSizeIterator<Item = &'a mut M>,
+    room: TransactionRoom,
+    commit: impl FnOnce() -> Result<(), TargetError>,
+) -> Result<u64, Box<TransactionFailed>> {
+    let mut parts = Vec::new();
+    let prepared = prepare(members, room, &mut parts);
+    let mut written = prepared;
+    for part in &mut parts {
+        written = written.and_then(|()| Ok(part.member.settle(&mut part.draft)?));
+    }
+    if written.is_ok() && parts.iter().any(|part| part.draft.has_begun()) {
+        written = commit().map_err(LaneError::from);
+    }
+    match written {
+        Ok(()) => Ok(parts.into_iter().map(|Part { member, draft }| member.complete(draft).bytes).sum()),
+        Err(error) => Err(Box::new(fail(parts, error))),
+    }
+}
+
+/// Has every lane append its part. After an error the last part is that of the lane that failed.
+fn prepare<'a, M: Member>(
+    members: impl ExactSizeIterator<Item = &'a mut M>,
+    mut room: TransactionRoom,
+    parts: &mut Vec<Part<'a, M>>,
+) -> Result<(), LaneError> {
+    let count = members.len();
+    for (number, member) in members.enumerate() {
+        let Some(Prepared { draft, result }) = member.prepare(room.share(count - number)) else { continue };
+        let left = room.take(draft.size().bytes);
+        parts.push(Part { member, draft });
+        result?;
+        if !left {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn fail<M: Member>(mut parts: Vec<Part<'_, M>>, error: LaneError) -> TransactionFailed {
+    let last = parts.pop();
+    let (written, unwritten): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.draft.has_begun());
+    // These lanes had nothing to write, and their parts need no commit.
+    for Part { member, draft } in unwritten {
+        member.complete(draft);
+    }
+    let lanes = written.len() + usize::from(last.is_some());
+    let company = if lanes > 1 { Company::Shared } else { Company::Alone };
+    for Part { member, draft } in written {
+        member.fail(draft, &error, company);
+    }
+    if let Some(Part { member, draft }) = last {
+        // A sender that breaks the protocol is that of the last lane.
+        let company = if matches!(error, LaneError::Peer(_)) { Company::Alone } else { company };
+        member.fail(draft, &error, company);
+    }
+    TransactionFailed { error, lanes }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use kafka::{KafkaError, KafkaFault};
+
+    use super::*;
+    use crate::lane::size::TransactionSize;
+
+    /// Lane that appends `bytes`, or nothing.
+    #[derive(Debug, Default)]
+    struct Lane {
+        bytes: Option<u64>,
+        room: TransactionRoom,
+        ended: &'static str,
+    }
+
+    impl Member for Lane {
+        fn prepare(&mut self, room: TransactionRoom) -> Option<Prepared> {
+            self.room = room;
+            let mut draft = Draft::default();
+            if let Some(bytes) = self.bytes {
+                draft.append_for_test(bytes);
+            }
+            Some(Prepared { draft, result: Ok(()) })
+        }
+
+        fn settle(&mut self, _: &mut Draft) -> Result<(), TargetError> {
+            Ok(())
+        }
+
+        fn complete(&mut self, draft: Draft) -> Committed {
+            self.ended = "completed";
+            draft.size()
+        }
+
+        fn fail(&mut self, _: Draft, _: &LaneError, company: Company) {
+            self.ended = if company == Company::Alone { "failed alone" } else { "failed" };
+        }
+    }
+
+    fn lanes(bytes: &[Option<u64>]) -> Vec<Lane> {
+        bytes.iter().map(|bytes| Lane { bytes: *bytes, ..Lane::default() }).collect()
+    }
+
+    fn fails() -> Result<(), TargetError> {
+        let (doing, reason) = ("commit".to_owned(), "told to".to_owned());
+        Err(KafkaError { doing, reason, fault: KafkaFault::Unavailable }.into())
+    }
+
+    fn room() -> TransactionRoom {
+        TransactionSize::new(Duration::from_secs(30)).room()
+    }
+
+    #[test]
+    fn lanes_without_a_part_do_not_fail_with_the_others() {
+        let mut three = lanes(&[Some(1), None, Some(1)]);
+        assert_eq!(write(three.iter_mut(), room(), fails).unwrap_err().lanes, 2);
+        assert_eq!(three.iter().map(|lane| lane.ended).collect::<Vec<_>>(), ["failed", "completed", "failed"]);
+        let mut one = lanes(&[None, Some(1)]);
+        write(one.iter_mut(), room(), fails).unwrap_err();
+        assert_eq!(one[1].ended, "failed alone");
+    }
+
+    #[test]
+    fn nothing_is_committed_for_lanes_that_write_nothing() {
+        let mut idle = lanes(&[None, None]);
+        assert_eq!(write(idle.iter_mut(), room(), || panic!("committed")).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_lane_with_much_leaves_room_for_the_others() {
+        let mut three = lanes(&[Some(1 << 30), Some(1), Some(1)]);
+        write(three.iter_mut(), room(), || Ok(())).unwrap();
+        assert_eq!(three[0].room, room().share(3));
+        assert_eq!(three[1].ended, "", "it is full, and they have the next one");
+        let mut two = lanes(&[Some(1), Some(1)]);
+        assert_eq!(write(two.iter_mut(), room(), || Ok(())).unwrap(), 2);
+    }
+}
