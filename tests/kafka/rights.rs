@@ -61,6 +61,8 @@ impl Secured {
         let mut files = LinkFiles::new(&topics::unique(stem), &self.pair.source, &self.pair.target, carried)?;
         files.sender.log_in(self.pair.source.secure()?, "source", "sender", SENDER_PASSWORD)?;
         files.receiver.log_in(self.pair.target.secure()?, "target", "receiver", RECEIVER_PASSWORD)?;
+        // Its transactional ids begin with it.
+        files.receiver.set("", "instance", &format!("{:?}", topics::unique(stem)));
         Ok(files)
     }
 
