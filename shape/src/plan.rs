@@ -1,0 +1,229 @@
+//! Plans: for each column the kind and the predictor that make it smallest, found by trying them on a sample.
+
+use std::borrow::Cow;
+
+use crate::align::Aligned;
+use crate::column::{Kind, Parsed, Parser, Tokens};
+use crate::pack::Packer;
+use crate::skeleton::Skeleton;
+use crate::stream::{Parents, Predictor, cost, forward};
+use crate::template::Graph;
+
+/// Rows of each column that are tried.
+const ROWS_MAX: usize = 4_096;
+/// Columns that are tried in pairs: those that predict best alone, and the last before the column.
+const BEST_ALONE: usize = 8;
+const LAST_BEFORE: usize = 3;
+/// Bytes by which a predictor with other columns has to be better, for the memory and time that it takes.
+const WORTH: f64 = 8.0;
+
+/// Coding of a column. Parents are numbers of columns in the graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ColumnPlan {
+    pub(crate) kind: Kind,
+    pub(crate) predictor: Predictor,
+    pub(crate) parents: [usize; 2],
+}
+
+/// Plan of all columns of a graph with the compressed bytes that it is expected to need.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Plan {
+    pub(crate) columns: Vec<Option<ColumnPlan>>,
+    /// Expected bytes of each column.
+    pub(crate) costs: Vec<f64>,
+}
+
+impl Plan {
+    pub(crate) fn cost(&self) -> f64 {
+        self.costs.iter().sum()
+    }
+}
+
+/// Finds plans, with reusable memory.
+#[derive(Debug)]
+pub(crate) struct Planner {
+    parser: Parser,
+    packer: Packer,
+    residuals: Vec<u64>,
+    packed: Vec<u8>,
+}
+
+impl Default for Planner {
+    fn default() -> Self {
+        Self { parser: Parser::default(), packer: Packer::new(1), residuals: Vec::new(), packed: Vec::new() }
+    }
+}
+
+/// Column whose predictor is looked for.
+struct Target<'a> {
+    values: &'a [i64],
+    is_number: bool,
+    /// Earlier columns, aligned to this one.
+    others: &'a [Other<'a>],
+}
+
+struct Other<'a> {
+    column: usize,
+    is_number: bool,
+    values: Cow<'a, [i64]>,
+}
+
+/// The best predictor so far.
+#[derive(Debug, Clone, Copy)]
+struct Best {
+    cost: f64,
+    predictor: Predictor,
+    parents: [usize; 2],
+}
+
+impl Planner {
+    /// Plans the columns of a graph, which was shown `records` records of a sample.
+    pub(crate) fn plan(&mut self, graph: &Graph, records: usize, bytes: &[u8]) -> Plan {
+        let columns: Vec<usize> =
+            (0..graph.tokens().len()).filter(|column| !graph.tokens()[*column].is_empty()).collect();
+        let skeleton = Skeleton::of(graph, &columns);
+        let Ok(record_numbers) = skeleton.records_of(records, &vec![true; columns.len()]) else {
+            return Plan::default();
+        };
+        let mut plan = Plan { columns: vec![None; graph.tokens().len()], costs: vec![0.0; graph.tokens().len()] };
+        let mut values: Vec<Vec<i64>> = Vec::new();
+        for (number, column) in columns.iter().enumerate() {
+            let tokens = Tokens { bytes, spans: &graph.tokens()[*column] }.first(ROWS_MAX);
+            let own = &record_numbers[number][..tokens.spans.len()];
+            let rows = graph.tokens()[*column].len();
+            let mut others = Vec::new();
+            for (other, values) in values.iter().enumerate().filter(|(_, values)| !values.is_empty()) {
+                let Some(kind) = plan.columns[columns[other]].as_ref().map(|plan| &plan.kind) else { continue };
+                let other_rows = graph.tokens()[columns[other]].len();
+                let len = if other_rows == rows { tokens.spans.len().min(values.len()) } else { values.len() };
+                let aligned = Aligned { values: &values[..len], records: &record_numbers[other][..len] };
+                let values = if other_rows == rows { Cow::Borrowed(aligned.values) } else { aligned.to_unequal(own) };
+                others.push(Other { column: columns[other], is_number: is_number(kind), values });
+            }
+            let (column_plan, cost, parsed) = self.plan_column(tokens, &others);
+            plan.columns[*column] = Some(column_plan);
+            plan.costs[*column] = cost * rows as f64 / tokens.spans.len() as f64;
+            values.push(parsed.values);
+        }
+        plan
+    }
+
+    fn plan_column(&mut self, tokens: Tokens<'_>, others: &[Other<'_>]) -> (ColumnPlan, f64, Parsed) {
+        let mut best: Option<(f64, Kind, Parsed)> = None;
+        for kind in self.kinds(tokens) {
+            let parsed = self.parser.parse(&kind, tokens);
+            let text = self.packed_len(&parsed.text) as f64;
+            let target = Target { values: &parsed.values, is_number: is_number(&kind), others };
+            let cost = text + self.best_alone(&target).cost;
+            if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
+                best = Some((cost, kind, parsed));
+            }
+        }
+        let (_, kind, parsed) = best.unwrap_or((0.0, Kind::Raw, Parsed::default()));
+        let text = self.packed_len(&parsed.text) as f64;
+        let found = self.best_of_all(&Target { values: &parsed.values, is_number: is_number(&kind), others });
+        let plan = ColumnPlan { kind, predictor: found.predictor, parents: found.parents };
+        (plan, text + found.cost, parsed)
+    }
+
+    /// Kinds that the tokens may have.
+    fn kinds(&mut self, tokens: Tokens<'_>) -> Vec<Kind> {
+        let mut kinds = Kind::candidates(tokens.iter());
+        let distinct = self.parser.distinct(tokens);
+        if distinct * 2 <= tokens.spans.len() || distinct < 2 {
+            kinds.push(Kind::Dictionary);
+        }
+        if kinds.is_empty() || distinct * 8 > tokens.spans.len() && kinds == [Kind::Dictionary] {
+            kinds.push(Kind::Raw);
+        }
+        kinds
+    }
+
+    /// Plan of a column that was not in the sample.
+    pub(crate) fn plan_alone(&mut self, tokens: Tokens<'_>) -> ColumnPlan {
+        let kind = self.kinds(tokens.first(ROWS_MAX)).into_iter().next().unwrap_or(Kind::Raw);
+        let parsed = self.parser.parse(&kind, tokens.first(ROWS_MAX));
+        let predictor = if kind.has_values() { self.predictor_alone(&parsed.values) } else { Predictor::Base };
+        ColumnPlan { kind, predictor, parents: [0; 2] }
+    }
+
+    /// The better of the two cheapest predictors.
+    pub(crate) fn predictor_alone(&mut self, values: &[i64]) -> Predictor {
+        let mut best = Best { cost: f64::MAX, predictor: Predictor::Base, parents: [0; 2] };
+        let target = Target { values, is_number: true, others: &[] };
+        for predictor in [Predictor::Base, Predictor::Previous] {
+            self.try_on(&target, predictor, [None; 2], &mut best);
+        }
+        best.predictor
+    }
+
+    fn packed_len(&mut self, text: &[u8]) -> usize {
+        self.packed.clear();
+        if text.is_empty() || !self.packer.pack(text, &[], &mut self.packed) { text.len() } else { self.packed.len() }
+    }
+
+    fn try_on(&mut self, target: &Target<'_>, predictor: Predictor, parents: [Option<&Other<'_>>; 2], best: &mut Best) {
+        let [a, b] = parents.map(|other| other.map_or(&[][..], |other| &other.values));
+        if [a, b].iter().take(predictor.parents()).any(|values| values.len() < target.values.len()) {
+            return;
+        }
+        forward(predictor, target.values, Parents { a, b }, &mut self.residuals);
+        let cost = cost(&self.residuals) + WORTH * predictor.parents() as f64;
+        if cost < best.cost {
+            let parents = parents.map(|other| other.map_or(0, |other| other.column));
+            *best = Best { cost, predictor, parents };
+        }
+    }
+
+    /// The best predictor without other columns or with one.
+    fn best_alone(&mut self, target: &Target<'_>) -> Best {
+        let mut best = Best { cost: f64::MAX, predictor: Predictor::Base, parents: [0; 2] };
+        for predictor in [Predictor::Base, Predictor::Previous, Predictor::SameSelf, Predictor::SameSelfPair] {
+            self.try_on(target, predictor, [None; 2], &mut best);
+        }
+        for other in target.others {
+            self.try_one(target, other, &mut best);
+        }
+        best
+    }
+
+    fn try_one(&mut self, target: &Target<'_>, other: &Other<'_>, best: &mut Best) {
+        for predictor in [Predictor::Same, Predictor::SameSelfWith, Predictor::Minus, Predictor::MinusStep] {
+            let is_difference = matches!(predictor, Predictor::Minus | Predictor::MinusStep);
+            if !is_difference || target.is_number && other.is_number {
+                self.try_on(target, predictor, [Some(other), None], best);
+            }
+        }
+    }
+
+    /// The best predictor, pairs of columns included.
+    fn best_of_all(&mut self, target: &Target<'_>) -> Best {
+        let mut best = self.best_alone(target);
+        let mut ranked: Vec<(f64, usize)> = Vec::new();
+        for (index, other) in target.others.iter().enumerate() {
+            let mut alone = Best { cost: f64::MAX, predictor: Predictor::Base, parents: [0; 2] };
+            self.try_one(target, other, &mut alone);
+            ranked.push((alone.cost, index));
+        }
+        ranked.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        let mut chosen: Vec<usize> = ranked.iter().take(BEST_ALONE).map(|(_, index)| *index).collect();
+        chosen.extend((target.others.len().saturating_sub(LAST_BEFORE)..target.others.len()).rev());
+        chosen.sort_unstable();
+        chosen.dedup();
+        for (number, first) in chosen.iter().map(|index| &target.others[*index]).enumerate() {
+            for second in chosen[number + 1..].iter().map(|index| &target.others[*index]) {
+                self.try_on(target, Predictor::SamePair, [Some(first), Some(second)], &mut best);
+                if target.is_number && first.is_number && second.is_number {
+                    self.try_on(target, Predictor::MinusDifference, [Some(first), Some(second)], &mut best);
+                    self.try_on(target, Predictor::MinusDifference, [Some(second), Some(first)], &mut best);
+                }
+            }
+        }
+        best
+    }
+}
+
+/// Returns whether differences between the values mean something.
+const fn is_number(kind: &Kind) -> bool {
+    matches!(kind, Kind::Integer(_) | Kind::Decimal(_) | Kind::Time(_))
+}
