@@ -1,6 +1,7 @@
 //! Columns: the tokens of one place in the template, coded by what they are. A token has a type only if rendering its
 //! value gives the same bytes; the others of a column are *exceptions*, stored as text.
 
+mod around;
 mod date;
 mod decimal;
 mod dictionary;
@@ -14,7 +15,7 @@ mod time;
 
 pub(crate) use kind::Kind;
 pub(crate) use parse::{Parsed, Parser, Tokens};
-pub(crate) use render::{Rendered, Rendering};
+pub(crate) use render::{Rendered, Rendering, Sources};
 
 /// Tokens that are integers in disguise.
 trait Numeric {

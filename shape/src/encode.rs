@@ -99,7 +99,7 @@ impl Encoder {
     pub fn encode(&mut self, records: Records<'_>, out: &mut Vec<u8>) {
         let start = out.len();
         let bytes = records.bytes().len();
-        let is_tried = self.pause.is_over();
+        let is_tried = !records.is_empty() && self.pause.is_over();
         if !is_tried || !self.shape(records) {
             if is_tried {
                 self.pause.note(false);

@@ -42,6 +42,9 @@ impl Description {
     fn read(header: &mut Reader<'_>, earlier: &[Self]) -> Result<Self, DecodeError> {
         let kind = Kind::read(header)?;
         let texts = if kind == Kind::Raw { 0 } else { header.count("texts of a column", u32::MAX as usize)? };
+        if let Kind::Around(inner) = kind {
+            ensure(inner < earlier.len(), "a column is around an earlier one")?;
+        }
         let stream = if kind.has_values() { Some(Stream::read(header)?) } else { None };
         let mut parents = [0; 2];
         for parent in parents.iter_mut().take(stream.map_or(0, |stream| stream.predictor.parents())) {

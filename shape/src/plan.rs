@@ -14,6 +14,8 @@ const ROWS_MAX: usize = 4_096;
 /// Columns that are tried in pairs: those that predict best alone, and the last before the column.
 const BEST_ALONE: usize = 8;
 const LAST_BEFORE: usize = 3;
+/// Rows in which tokens are looked for in others.
+const INNER_ROWS: usize = 128;
 /// Bytes by which a predictor with other columns has to be better, for the memory and time that it takes.
 const WORTH: f64 = 8.0;
 
@@ -31,11 +33,22 @@ pub(crate) struct Plan {
     pub(crate) columns: Vec<Option<ColumnPlan>>,
     /// Expected bytes of each column.
     pub(crate) costs: Vec<f64>,
+    /// Columns in the order in which they are coded.
+    order: Vec<usize>,
 }
 
 impl Plan {
     pub(crate) fn cost(&self) -> f64 {
         self.costs.iter().sum()
+    }
+
+    /// Columns that the block in `graph` uses, in the order in which they are coded.
+    pub(crate) fn used(&self, graph: &Graph) -> Vec<usize> {
+        let known = self.order.iter().copied();
+        known
+            .chain(self.columns.len()..graph.keys().len())
+            .filter(|column| !graph.tokens()[*column].is_empty())
+            .collect()
     }
 }
 
@@ -79,16 +92,19 @@ struct Best {
 impl Planner {
     /// Plans the columns of a graph, which was shown `records` records of a sample.
     pub(crate) fn plan(&mut self, graph: &Graph, records: usize, bytes: &[u8]) -> Plan {
-        let columns: Vec<usize> =
-            (0..graph.tokens().len()).filter(|column| !graph.tokens()[*column].is_empty()).collect();
+        let inner = inner_columns(graph, bytes, &mut self.parser);
+        let order = order(&inner);
+        let columns: Vec<usize> = order.iter().copied().filter(|column| !graph.tokens()[*column].is_empty()).collect();
         let skeleton = Skeleton::of(graph, &columns);
-        let Ok(record_numbers) = skeleton.records_of(records, &vec![true; columns.len()]) else {
-            return Plan::default();
-        };
-        let mut plan = Plan { columns: vec![None; graph.tokens().len()], costs: vec![0.0; graph.tokens().len()] };
+        let Ok(walk) = skeleton.walk(records, usize::MAX) else { return Plan::default() };
+        let record_numbers = walk.records_of(&vec![true; columns.len()]);
+        let count = graph.keys().len();
+        let mut plan = Plan { columns: vec![None; count], costs: vec![0.0; count], order };
         let mut values: Vec<Vec<i64>> = Vec::new();
         for (number, column) in columns.iter().enumerate() {
             let tokens = Tokens { bytes, spans: &graph.tokens()[*column] }.first(ROWS_MAX);
+            let tokens_of = |column: usize| Tokens { bytes, spans: &graph.tokens()[column] }.first(ROWS_MAX);
+            let inner_tokens = inner[*column].map(|inner| (inner, tokens_of(inner)));
             let own = &record_numbers[number][..tokens.spans.len()];
             let rows = graph.tokens()[*column].len();
             let mut others = Vec::new();
@@ -100,7 +116,7 @@ impl Planner {
                 let values = if other_rows == rows { Cow::Borrowed(aligned.values) } else { aligned.to_unequal(own) };
                 others.push(Other { column: columns[other], is_number: is_number(kind), values });
             }
-            let (column_plan, cost, parsed) = self.plan_column(tokens, &others);
+            let (column_plan, cost, parsed) = self.plan_column(tokens, inner_tokens, &others);
             plan.columns[*column] = Some(column_plan);
             plan.costs[*column] = cost * rows as f64 / tokens.spans.len() as f64;
             values.push(parsed.values);
@@ -108,10 +124,17 @@ impl Planner {
         plan
     }
 
-    fn plan_column(&mut self, tokens: Tokens<'_>, others: &[Other<'_>]) -> (ColumnPlan, f64, Parsed) {
+    fn plan_column(
+        &mut self,
+        tokens: Tokens<'_>,
+        inner: Option<(usize, Tokens<'_>)>,
+        others: &[Other<'_>],
+    ) -> (ColumnPlan, f64, Parsed) {
         let mut best: Option<(f64, Kind, Parsed)> = None;
-        for kind in self.kinds(tokens) {
-            let parsed = self.parser.parse(&kind, tokens);
+        let mut kinds = self.kinds(tokens);
+        kinds.extend(inner.map(|(column, _)| Kind::Around(column)));
+        for kind in kinds {
+            let parsed = self.parser.parse(&kind, tokens, inner.map(|(_, tokens)| tokens));
             let text = self.packed_len(&parsed.text) as f64;
             let target = Target { values: &parsed.values, is_number: is_number(&kind), others };
             let cost = text + self.best_alone(&target).cost;
@@ -142,7 +165,7 @@ impl Planner {
     /// Plan of a column that was not in the sample.
     pub(crate) fn plan_alone(&mut self, tokens: Tokens<'_>) -> ColumnPlan {
         let kind = self.kinds(tokens.first(ROWS_MAX)).into_iter().next().unwrap_or(Kind::Raw);
-        let parsed = self.parser.parse(&kind, tokens.first(ROWS_MAX));
+        let parsed = self.parser.parse(&kind, tokens.first(ROWS_MAX), None);
         let predictor = if kind.has_values() { self.predictor_alone(&parsed.values) } else { Predictor::Base };
         ColumnPlan { kind, predictor, parents: [0; 2] }
     }
@@ -221,6 +244,47 @@ impl Planner {
         }
         best
     }
+}
+
+/// Column for each column whose tokens nearly all of its tokens contain: the one with the most bytes.
+fn inner_columns(graph: &Graph, bytes: &[u8], parser: &mut Parser) -> Vec<Option<usize>> {
+    let tokens: Vec<Tokens<'_>> =
+        graph.tokens().iter().map(|spans| Tokens { bytes, spans }.first(INNER_ROWS)).collect();
+    let len_of = |tokens: &Tokens<'_>| tokens.iter().map(<[u8]>::len).sum::<usize>();
+    let mut varied = |tokens: &Tokens<'_>| {
+        let rows = tokens.spans.len();
+        rows >= INNER_ROWS / 4 && len_of(tokens) >= rows * 3 && parser.distinct(*tokens) * 8 > rows
+    };
+    let varied: Vec<usize> = (0..tokens.len()).filter(|column| varied(&tokens[*column])).collect();
+    let mut inner = vec![None; tokens.len()];
+    for column in &varied {
+        let rows = graph.tokens()[*column].len();
+        let fits = |other: &&usize| {
+            let [own, others] = [&tokens[*column], &tokens[**other]];
+            let [own_len, other_len] = [own, others].map(len_of);
+            let may = graph.tokens()[**other].len() == rows
+                && (other_len < own_len || other_len == own_len && *other < column);
+            may && Kind::contains(own.iter().zip(others.iter()))
+        };
+        inner[*column] = varied.iter().filter(fits).copied().max_by_key(|other| len_of(&tokens[*other]));
+    }
+    inner
+}
+
+/// Order of the columns in which those that others are around come before these.
+fn order(inner: &[Option<usize>]) -> Vec<usize> {
+    let mut order = Vec::with_capacity(inner.len());
+    let mut is_placed = vec![false; inner.len()];
+    for column in 0..inner.len() {
+        // Each is around a column with fewer bytes, so this ends.
+        let mut waiting: Vec<usize> = std::iter::successors(Some(column), |column| inner[*column]).collect();
+        while let Some(column) = waiting.pop() {
+            if !std::mem::replace(&mut is_placed[column], true) {
+                order.push(column);
+            }
+        }
+    }
+    order
 }
 
 /// Returns whether differences between the values mean something.

@@ -1,7 +1,11 @@
 //! Template of one block, as it travels: the nodes that its records visit, and the choices between successors.
 
+mod walk;
+
+pub(crate) use walk::Walk;
+
 use crate::error::{DecodeError, ensure, within};
-use crate::limits::{COLUMNS_MAX, NODES_MAX, SUCCESSORS_MAX, steps_max};
+use crate::limits::{COLUMNS_MAX, NODES_MAX, SUCCESSORS_MAX};
 use crate::records::Span;
 use crate::stream::{Parents, Predictor, Stream, cost, forward};
 use crate::template::{Graph, START};
@@ -20,6 +24,7 @@ pub(crate) struct Node {
     column: usize,
     first_successor: usize,
     successors: usize,
+    /// Place of the choices among those of all nodes.
     first_choice: usize,
     choices: usize,
 }
@@ -45,7 +50,9 @@ impl Skeleton {
     pub(crate) fn of(graph: &Graph, columns: &[usize]) -> Self {
         let mut skeleton = Self::default();
         let used: Vec<usize> = (0..graph.nodes().len()).filter(|node| graph.nodes()[*node].visits() > 0).collect();
-        let number = |of: &[usize], wanted: usize| of.binary_search(&wanted).unwrap_or(NO_COLUMN);
+        let number = |wanted: usize| used.binary_search(&wanted).unwrap_or(0);
+        let mut number_of = vec![NO_COLUMN; graph.keys().len()];
+        columns.iter().enumerate().for_each(|(number, column)| number_of[*column] = number);
         let mut mapping = Vec::new();
         for node in used.iter().map(|node| &graph.nodes()[*node]) {
             let start = skeleton.segments.len();
@@ -59,12 +66,12 @@ impl Skeleton {
                     let local = &mut mapping[usize::from(*choice)];
                     if *local == u16::MAX {
                         *local = (skeleton.successors.len() - first_successor) as u16;
-                        skeleton.successors.push(number(&used, node.successors()[usize::from(*choice)] as usize));
+                        skeleton.successors.push(number(node.successors()[usize::from(*choice)] as usize));
                     }
                     skeleton.choices.push(*local);
                 }
             } else if let Some(only) = node.successors().first() {
-                skeleton.successors.push(number(&used, *only as usize));
+                skeleton.successors.push(number(*only as usize));
             }
             let successors = skeleton.successors.len() - first_successor;
             if successors < 2 {
@@ -72,7 +79,7 @@ impl Skeleton {
             }
             skeleton.nodes.push(Node {
                 segment: Span::new(start, skeleton.segments.len()),
-                column: node.column().map_or(NO_COLUMN, |column| number(columns, column)),
+                column: node.column().map_or(NO_COLUMN, |column| number_of[column]),
                 first_successor,
                 successors,
                 first_choice,
@@ -80,10 +87,6 @@ impl Skeleton {
             });
         }
         skeleton
-    }
-
-    pub(crate) fn nodes(&self) -> &[Node] {
-        &self.nodes
     }
 
     pub(crate) fn segments(&self) -> &[u8] {
@@ -185,48 +188,9 @@ impl Skeleton {
         Ok(())
     }
 
-    /// Number of tokens in each of `columns` columns, if the walk over all records stays within its limit and uses all
-    /// choices.
-    pub(crate) fn rows(&self, records: usize, bytes: usize, columns: usize) -> Result<Vec<usize>, DecodeError> {
-        let mut rows = vec![0; columns];
-        let mut steps = 0;
-        let most = steps_max(bytes, records);
-        let mut walk = self.walk();
-        for _ in 0..records {
-            let mut node = START;
-            while let Some(next) = walk.next(node)? {
-                if let Some(column) = self.nodes[next].column() {
-                    *rows.get_mut(column).ok_or(DecodeError::Malformed("a node of an unknown column"))? += 1;
-                }
-                steps += 1;
-                within("tokens", steps, most)?;
-                node = next;
-            }
-        }
-        walk.end()?;
-        Ok(rows)
-    }
-
-    /// Records of the tokens in those columns that are wanted; empty for the others.
-    pub(crate) fn records_of(&self, records: usize, wanted: &[bool]) -> Result<Vec<Vec<u32>>, DecodeError> {
-        let mut found = vec![Vec::new(); wanted.len()];
-        let mut walk = self.walk();
-        for record in 0..records {
-            let mut node = START;
-            while let Some(next) = walk.next(node)? {
-                if let Some(column) = self.nodes[next].column()
-                    && wanted[column]
-                {
-                    found[column].push(record as u32);
-                }
-                node = next;
-            }
-        }
-        Ok(found)
-    }
-
-    pub(crate) fn walk(&self) -> Walk<'_> {
-        Walk { skeleton: self, next: self.nodes.iter().map(|node| node.first_choice).collect() }
+    /// The walk over all records. It may visit at most `most` nodes and has to use all choices.
+    pub(crate) fn walk(&self, records: usize, most: usize) -> Result<Walk, DecodeError> {
+        Walk::over(self, records, most)
     }
 }
 
@@ -235,36 +199,4 @@ fn relative(what: &'static str, expected: usize, step: u64, most: usize) -> Resu
     let number = (expected as i64).wrapping_add(unzigzag(step));
     let number = usize::try_from(number).unwrap_or(usize::MAX);
     if number < most { Ok(number) } else { Err(DecodeError::Limit { what, found: number as u64, most: most as u64 }) }
-}
-
-/// Walk over the records of a block.
-#[derive(Debug)]
-pub(crate) struct Walk<'a> {
-    skeleton: &'a Skeleton,
-    /// Next choice of each node.
-    next: Vec<usize>,
-}
-
-impl Walk<'_> {
-    /// Returns the node behind `node`; `None` at the end of a record.
-    pub(crate) fn next(&mut self, node: usize) -> Result<Option<usize>, DecodeError> {
-        let from = &self.skeleton.nodes[node];
-        let choice = match from.successors {
-            0 => return Ok(None),
-            1 => 0,
-            _ => {
-                let next = self.next[node];
-                ensure(next < from.first_choice + from.choices, "there are too few choices")?;
-                self.next[node] = next + 1;
-                usize::from(self.skeleton.choices[next])
-            }
-        };
-        Ok(Some(self.skeleton.successors[from.first_successor + choice]))
-    }
-
-    /// Checks that all choices were used.
-    pub(crate) fn end(&self) -> Result<(), DecodeError> {
-        let mut ends = self.skeleton.nodes.iter().map(|node| node.first_choice + node.choices).zip(&self.next);
-        ensure(ends.all(|(end, next)| end == *next), "there are too many choices")
-    }
 }

@@ -52,8 +52,37 @@ const fn eight(value: u64) -> u64 {
     tens + ((hundreds - 10 * tens) << 8)
 }
 
+/// Numbers below 1,000 as text without leading zeros, with the length behind it.
+const SMALL: [[u8; 4]; 1_000] = {
+    let mut small = [[0; 4]; 1_000];
+    let mut value = 0;
+    while value < 1_000 {
+        let digits = [(value / 100) as u8 + b'0', (value / 10 % 10) as u8 + b'0', (value % 10) as u8 + b'0'];
+        let len = if value >= 100 {
+            3
+        } else if value >= 10 {
+            2
+        } else {
+            1
+        };
+        let mut at = 0;
+        while at < len {
+            small[value][at] = digits[3 - len + at];
+            at += 1;
+        }
+        small[value][3] = len as u8;
+        value += 1;
+    }
+    small
+};
+
 /// Writes a number with at least `width` digits, at least one, and returns their number. `out` has 24 bytes or more.
 pub(super) fn write(value: u64, width: usize, out: &mut [u8]) -> Option<usize> {
+    if value < 1_000 && width <= 1 {
+        let text = SMALL[value as usize];
+        *out.first_chunk_mut()? = text;
+        return Some(usize::from(text[3]));
+    }
     if value >= POWERS[8] {
         let head = write(value / POWERS[8], width.saturating_sub(8), out)?;
         return Some(head + write(value % POWERS[8], 8, out.get_mut(head..)?)?);

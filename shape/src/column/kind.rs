@@ -1,11 +1,12 @@
 //! Kinds of columns and their form in a header.
 
+use super::around::place;
 use super::decimal::Decimal;
 use super::hex::HexPattern;
 use super::integer::Integer;
 use super::time::TimePattern;
 use crate::error::{DecodeError, ensure};
-use crate::limits::{DIGITS_MAX, PATTERN_MAX};
+use crate::limits::{COLUMNS_MAX, DIGITS_MAX, PATTERN_MAX};
 use crate::varint::{Reader, put_len};
 
 /// Coding of a column.
@@ -19,6 +20,8 @@ pub(crate) enum Kind {
     Hex(HexPattern),
     /// Numbers of distinct tokens.
     Dictionary,
+    /// Numbers of the distinct texts around the tokens of this column.
+    Around(usize),
 }
 
 impl Kind {
@@ -37,6 +40,10 @@ impl Kind {
                 pattern.put(out);
             }
             Self::Dictionary => out.push(5),
+            Self::Around(inner) => {
+                out.push(6);
+                put_len(out, *inner);
+            }
         }
     }
 
@@ -60,13 +67,33 @@ impl Kind {
             }
             4 => HexPattern::read(header).map(Self::Hex),
             5 => Ok(Self::Dictionary),
+            6 => header.count("a parent", COLUMNS_MAX).map(Self::Around),
             _ => Err(DecodeError::Malformed("an unknown kind of column")),
         }
+    }
+
+    /// Returns whether the texts in front of the values are distinct tokens or frames, not exceptions.
+    pub(crate) const fn has_entries(&self) -> bool {
+        matches!(self, Self::Dictionary | Self::Around(_))
     }
 
     /// Returns whether the column has values that predictors can use.
     pub(crate) const fn has_values(&self) -> bool {
         !matches!(self, Self::Hex(_))
+    }
+
+    /// Returns whether tokens of this kind often contain those of another column: whether nearly all of the first do.
+    pub(crate) fn contains<'a>(tokens: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> bool {
+        let mut misses = 0;
+        let mut count = 0;
+        for (token, inner) in tokens {
+            misses += usize::from(place(token, inner).is_none());
+            count += 1;
+            if misses > 8 {
+                return false;
+            }
+        }
+        misses * 8 <= count
     }
 
     /// Kinds that nearly all of the tokens fit, most specific first. [`Self::Raw`] and [`Self::Dictionary`] are not

@@ -1,6 +1,7 @@
 //! Tokens of a column to values, for the encoder.
 
 use super::Numeric;
+use super::around::Frames;
 use super::dictionary::Dictionary;
 use super::hex::HexPattern;
 use super::kind::Kind;
@@ -43,10 +44,12 @@ pub(crate) struct Parsed {
 #[derive(Debug, Default)]
 pub(crate) struct Parser {
     dictionary: Dictionary,
+    frames: Frames,
 }
 
 impl Parser {
-    pub(crate) fn parse(&mut self, kind: &Kind, tokens: Tokens<'_>) -> Parsed {
+    /// Parses a column. `inner` is the column whose tokens this one's are around, for that kind.
+    pub(crate) fn parse(&mut self, kind: &Kind, tokens: Tokens<'_>, inner: Option<Tokens<'_>>) -> Parsed {
         match kind {
             Kind::Raw => raw(tokens),
             Kind::Integer(integer) => numeric(integer, tokens),
@@ -54,6 +57,7 @@ impl Parser {
             Kind::Time(pattern) => numeric(pattern, tokens),
             Kind::Hex(pattern) => hex(pattern, tokens),
             Kind::Dictionary => self.numbers(tokens),
+            Kind::Around(_) => self.around(tokens, inner.unwrap_or(tokens)),
         }
     }
 
@@ -68,11 +72,26 @@ impl Parser {
         let dictionary = &mut self.dictionary;
         dictionary.reset(tokens.spans.len());
         let values = tokens.spans.iter().map(|token| dictionary.number(tokens.bytes, *token) as i64).collect();
-        let mut text = Vec::new();
-        dictionary.tokens().for_each(|token| put_len(&mut text, token.len as usize));
-        dictionary.tokens().for_each(|token| text.extend_from_slice(token.of(tokens.bytes)));
+        let text = entries_text(dictionary, tokens.bytes);
         Parsed { values, text, entries: dictionary.len(), ..Parsed::default() }
     }
+
+    fn around(&mut self, tokens: Tokens<'_>, inner: Tokens<'_>) -> Parsed {
+        self.dictionary.reset(tokens.spans.len());
+        self.frames.reset();
+        let pairs = tokens.iter().zip(inner.iter());
+        let values =
+            pairs.map(|(token, inner)| self.frames.number(token, inner, &mut self.dictionary) as i64).collect();
+        let text = entries_text(&self.dictionary, self.frames.texts());
+        Parsed { values, text, entries: self.dictionary.len(), ..Parsed::default() }
+    }
+}
+
+fn entries_text(dictionary: &Dictionary, bytes: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    dictionary.tokens().for_each(|token| put_len(&mut text, token.len as usize));
+    dictionary.tokens().for_each(|token| text.extend_from_slice(token.of(bytes)));
+    text
 }
 
 fn raw(tokens: Tokens<'_>) -> Parsed {

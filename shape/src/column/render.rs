@@ -1,8 +1,8 @@
 //! Values to the tokens of a column, for the decoder.
 
-use super::Numeric;
 use super::hex::HexPattern;
 use super::kind::Kind;
+use super::{Numeric, around};
 use crate::error::{DecodeError, ensure, within};
 use crate::records::Span;
 use crate::varint::Reader;
@@ -58,7 +58,7 @@ impl Rendered {
         // Each text takes a byte at least.
         within("texts of a column", column.texts, data.left())?;
         for _ in 0..column.texts {
-            if !matches!(column.kind, Kind::Dictionary) {
+            if !column.kind.has_entries() {
                 let row = next + data.count("the row of an exception", u32::MAX as usize)?;
                 ensure(row < column.rows, "an exception is within its column")?;
                 texts.rows.push(row as u32);
@@ -78,10 +78,11 @@ impl Rendered {
         kind: &Kind,
         values: &[i64],
         texts: &Texts,
-        data: &mut Reader<'_>,
+        sources: Sources<'_, '_>,
     ) -> Result<Vec<Span>, DecodeError> {
         let mut spans = match kind {
-            Kind::Raw => return self.raw(values, data),
+            Kind::Raw => return self.raw(values, sources.data),
+            Kind::Around(_) => return self.around(values, &texts.spans, sources.inner),
             Kind::Dictionary => return dictionary(values, &texts.spans),
             Kind::Integer(integer) => self.numeric(integer, values)?,
             Kind::Decimal(decimal) => self.numeric(decimal, values)?,
@@ -129,6 +130,13 @@ impl Rendered {
         Ok(spans)
     }
 
+    fn around(&mut self, values: &[i64], frames: &[Span], inner: &[Span]) -> Result<Vec<Span>, DecodeError> {
+        ensure(values.len() == inner.len(), "a column is around one of another number of tokens")?;
+        let frames = dictionary(values, frames)?;
+        let pairs = frames.into_iter().zip(inner);
+        pairs.map(|(frame, inner)| around::render(frame, *inner, &mut self.bytes, self.most)).collect()
+    }
+
     fn numeric<N: Numeric>(&mut self, numeric: &N, values: &[i64]) -> Result<Vec<Span>, DecodeError> {
         let mut spans = Vec::with_capacity(values.len());
         for values in values.chunks(ROWS_PER_CHECK) {
@@ -147,6 +155,14 @@ impl Rendered {
         within("bytes of tokens", self.bytes.len(), self.most)?;
         Ok(spans)
     }
+}
+
+/// Bytes and tokens that the tokens of a column are made of.
+#[derive(Debug)]
+pub(crate) struct Sources<'a, 'b> {
+    pub(crate) data: &'a mut Reader<'b>,
+    /// Tokens of the column that these are around.
+    pub(crate) inner: &'a [Span],
 }
 
 fn dictionary(values: &[i64], entries: &[Span]) -> Result<Vec<Span>, DecodeError> {

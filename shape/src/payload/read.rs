@@ -2,13 +2,12 @@
 
 use super::Description;
 use crate::align::Aligned;
-use crate::column::{Kind, Rendered, Rendering};
-use crate::error::{DecodeError, ensure, within};
+use crate::column::{Kind, Rendered, Rendering, Sources};
+use crate::error::{DecodeError, ensure};
 use crate::limits::{COLUMNS_MAX, Limits, steps_max};
 use crate::records::{RecordsBuf, Span};
-use crate::skeleton::Skeleton;
+use crate::skeleton::{Skeleton, Walk};
 use crate::stream::Parents;
-use crate::template::START;
 use crate::varint::Reader;
 
 /// Bytes that are copied together, and padding behind everything that is copied.
@@ -35,8 +34,10 @@ impl PayloadReader {
         let mut reader = Reader::new(payload);
         let mut header = read_header(&mut reader, limits)?;
         header.skeleton.decode_choices(&mut reader, steps_max(header.bytes, header.records))?;
-        let rows = header.skeleton.rows(header.records, header.bytes, header.columns.len())?;
-        let record_numbers = record_numbers(&header, &rows)?;
+        let mut walk = header.skeleton.walk(header.records, steps_max(header.bytes, header.records))?;
+        let rows = walk.rows(header.columns.len())?;
+        let parents: Vec<_> = header.columns.iter().map(|column| column.parents().to_vec()).collect();
+        let record_numbers = walk.records_to_align(&rows, &parents);
         self.rendered.reset(header.bytes.saturating_mul(4).saturating_add(65_536));
         let mut values: Vec<Vec<i64>> = Vec::with_capacity(header.columns.len());
         let mut tokens: Vec<Vec<Span>> = Vec::with_capacity(header.columns.len());
@@ -47,12 +48,14 @@ impl PayloadReader {
             };
             let parents: Vec<_> = column.parents().iter().map(aligned).collect();
             let [a, b] = [0, 1].map(|index| parents.get(index).map_or(&[][..], |values| values));
-            let (own, spans) = self.read_column(column, rows[number], Parents { a, b }, &mut reader)?;
+            let inner = if let Kind::Around(inner) = column.kind { &tokens[inner][..] } else { &[] };
+            let sources = Sources { data: &mut reader, inner };
+            let (own, spans) = self.read_column(column, rows[number], Parents { a, b }, sources)?;
             values.push(own);
             tokens.push(spans);
         }
         reader.end()?;
-        self.assemble(&header, &tokens, out)
+        self.assemble(&header, &mut walk, &tokens, out)
     }
 
     fn read_column(
@@ -60,15 +63,15 @@ impl PayloadReader {
         column: &Description,
         rows: usize,
         parents: Parents<'_>,
-        data: &mut Reader<'_>,
+        sources: Sources<'_, '_>,
     ) -> Result<(Vec<i64>, Vec<Span>), DecodeError> {
         let rendering = Rendering { kind: &column.kind, rows, texts: column.texts };
-        let texts = self.rendered.texts(rendering, data)?;
+        let texts = self.rendered.texts(rendering, sources.data)?;
         match (&column.kind, &column.stream) {
-            (Kind::Hex(pattern), _) => Ok((Vec::new(), self.rendered.hex(pattern, rows, &texts, data)?)),
+            (Kind::Hex(pattern), _) => Ok((Vec::new(), self.rendered.hex(pattern, rows, &texts, sources.data)?)),
             (kind, Some(stream)) => {
-                let values = stream.decode(rows, parents, &mut self.residuals, data)?;
-                let tokens = self.rendered.tokens(kind, &values, &texts, data)?;
+                let values = stream.decode(rows, parents, &mut self.residuals, sources.data)?;
+                let tokens = self.rendered.tokens(kind, &values, &texts, sources)?;
                 Ok((values, tokens))
             }
             (_, None) => Err(DecodeError::Malformed("a column without values")),
@@ -76,33 +79,31 @@ impl PayloadReader {
     }
 
     /// Puts segments and tokens together.
-    fn assemble(&mut self, header: &Header, tokens: &[Vec<Span>], out: &mut RecordsBuf) -> Result<(), DecodeError> {
-        let skeleton = &header.skeleton;
-        let segments: Vec<Span> = skeleton
-            .nodes()
-            .iter()
-            .map(|node| self.rendered.add(node.segment.of(skeleton.segments())))
-            .collect::<Result<_, _>>()?;
+    fn assemble(
+        &mut self,
+        header: &Header,
+        walk: &mut Walk,
+        tokens: &[Vec<Span>],
+        out: &mut RecordsBuf,
+    ) -> Result<(), DecodeError> {
+        for part in walk.parts_mut() {
+            part.segment = self.rendered.add(part.segment.of(header.skeleton.segments()))?;
+        }
         self.rendered.pad(STEP);
         out.ends.clear();
         out.ends.reserve(header.records);
-        out.bytes.clear();
         out.bytes.resize(header.bytes + STEP, 0);
         let mut output = Output { source: self.rendered.bytes(), bytes: &mut out.bytes, at: 0, end: header.bytes };
-        let mut next_row = vec![0; tokens.len()];
-        let mut walk = skeleton.walk();
-        for _ in 0..header.records {
-            let mut node = START;
-            while let Some(next) = walk.next(node)? {
-                output.copy(segments[next])?;
-                if let Some(column) = skeleton.nodes()[next].column() {
-                    let row = &mut next_row[column];
-                    output.copy(tokens[column][*row])?;
-                    *row += 1;
-                }
-                node = next;
+        let mut tokens: Vec<_> = tokens.iter().map(|column| column.iter()).collect();
+        for (parts, is_end) in walk.parts() {
+            for part in parts {
+                output.copy(part.segment)?;
+                let token = part.column.and_then(|column| tokens[column].next());
+                output.copy(token.copied().unwrap_or_default())?;
             }
-            out.ends.push(output.at as u32);
+            if is_end {
+                out.ends.push(output.at as u32);
+            }
         }
         let found = output.at;
         ensure(found == header.bytes, "records of another length than stated")?;
@@ -153,20 +154,4 @@ fn read_header(reader: &mut Reader<'_>, limits: Limits) -> Result<Header, Decode
         columns.push(column);
     }
     Ok(Header { records, bytes, skeleton, columns })
-}
-
-/// Records of the tokens of columns that are to be aligned, because they have other numbers of rows.
-fn record_numbers(header: &Header, rows: &[usize]) -> Result<Vec<Vec<u32>>, DecodeError> {
-    let mut wanted = vec![false; rows.len()];
-    for (number, column) in header.columns.iter().enumerate() {
-        for parent in column.parents().iter().filter(|parent| rows[**parent] != rows[number]) {
-            wanted[number] = true;
-            wanted[*parent] = true;
-        }
-    }
-    if wanted.contains(&true) {
-        return header.skeleton.records_of(header.records, &wanted);
-    }
-    within("columns", rows.len(), COLUMNS_MAX)?;
-    Ok(vec![Vec::new(); rows.len()])
 }

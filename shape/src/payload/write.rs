@@ -1,6 +1,7 @@
 //! Tokens of a graph to the header and columns of a block.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use super::Description;
 use crate::align::Aligned;
@@ -44,8 +45,7 @@ impl PayloadWriter {
         plan: &Plan,
         payload: &mut Vec<u8>,
     ) -> &[usize] {
-        let numbers: Vec<usize> =
-            (0..graph.tokens().len()).filter(|number| !graph.tokens()[*number].is_empty()).collect();
+        let numbers = plan.used(graph);
         let skeleton = Skeleton::of(graph, &numbers);
         self.header.clear();
         self.data.clear();
@@ -55,21 +55,31 @@ impl PayloadWriter {
         skeleton.put(&mut self.header, &mut self.data);
         put_len(&mut self.header, numbers.len());
         self.end_part();
-        let columns: Vec<Column> = numbers
-            .iter()
-            .map(|number| {
-                let tokens = Tokens { bytes: records.bytes(), spans: &graph.tokens()[*number] };
-                self.parse(plan.columns.get(*number).and_then(Option::as_ref), tokens)
-            })
-            .collect();
+        let tokens_of = |column: usize| Tokens { bytes: records.bytes(), spans: &graph.tokens()[column] };
+        let mut columns: Vec<Column> = Vec::with_capacity(numbers.len());
+        for number in &numbers {
+            let planned = plan.columns.get(*number).and_then(Option::as_ref);
+            let inner = planned
+                .and_then(|plan| if let Kind::Around(inner) = plan.kind { Some(tokens_of(inner)) } else { None });
+            columns.push(self.parse(planned, tokens_of(*number), inner));
+        }
         let rows: Vec<usize> = numbers.iter().map(|number| graph.tokens()[*number].len()).collect();
-        let parents = self.parents(&numbers, &columns);
-        let record_numbers = record_numbers(&skeleton, records.len(), &rows, &parents);
+        let parents = parents(&numbers, &mut columns);
+        let known = |parents: &[Option<usize>; 2]| parents.iter().flatten().copied().collect();
+        let known: Vec<Vec<usize>> = parents.iter().map(known).collect();
+        let is_equal = |number: usize| known[number].iter().all(|parent| rows[*parent] == rows[number]);
+        let mut record_numbers = Vec::new();
+        if !(0..rows.len()).all(is_equal)
+            && let Ok(walk) = skeleton.walk(records.len(), usize::MAX)
+        {
+            record_numbers = walk.records_to_align(&rows, &known);
+        }
         for (number, column) in columns.iter().enumerate() {
             let align = |parent: Option<usize>| {
                 let Some(parent) = parent else { return Cow::Borrowed(&[][..]) };
-                let aligned = Aligned { values: &columns[parent].parsed.values, records: &record_numbers[parent] };
-                aligned.to(rows[number], &record_numbers[number])
+                let records = |number: usize| record_numbers.get(number).map_or(&[][..], Vec::as_slice);
+                let aligned = Aligned { values: &columns[parent].parsed.values, records: records(parent) };
+                aligned.to(rows[number], records(number))
             };
             let [a, b] = parents[number].map(align);
             self.write_column(column, parents[number], Parents { a: &a, b: &b });
@@ -81,41 +91,25 @@ impl PayloadWriter {
     }
 
     /// Parses a column as planned, or as it can be.
-    fn parse(&mut self, plan: Option<&ColumnPlan>, tokens: Tokens<'_>) -> Column {
+    fn parse(&mut self, plan: Option<&ColumnPlan>, tokens: Tokens<'_>, inner: Option<Tokens<'_>>) -> Column {
         let rows = tokens.spans.len();
         let fits = |plan: &ColumnPlan, parsed: &Parsed| match plan.kind {
-            Kind::Dictionary => parsed.entries * 4 <= rows * 3 || parsed.entries < 2,
+            Kind::Dictionary | Kind::Around(_) => parsed.entries * 4 <= rows * 3 || parsed.entries < 2,
             _ => parsed.exceptions.len() * 8 <= rows,
         };
-        if let Some(plan) = plan {
-            let parsed = self.parser.parse(&plan.kind, tokens);
+        if let Some(plan) = plan.filter(|_| inner.is_none_or(|inner| inner.spans.len() == rows)) {
+            let parsed = self.parser.parse(&plan.kind, tokens, inner);
             if fits(plan, &parsed) {
                 return Column { plan: plan.clone(), parsed };
             }
         }
         let plan = self.planner.plan_alone(tokens);
-        let parsed = self.parser.parse(&plan.kind, tokens);
+        let parsed = self.parser.parse(&plan.kind, tokens, None);
         if fits(&plan, &parsed) {
             return Column { plan, parsed };
         }
         let plan = ColumnPlan { kind: Kind::Raw, predictor: Predictor::Base, parents: [0; 2] };
-        Column { parsed: self.parser.parse(&plan.kind, tokens), plan }
-    }
-
-    /// Numbers of each column's parents in the block. A column whose parents it lacks gets none.
-    fn parents(&mut self, numbers: &[usize], columns: &[Column]) -> Vec<[Option<usize>; 2]> {
-        let find = |wanted: usize, before: usize| {
-            let found = numbers.binary_search(&wanted).ok().filter(|found| *found < before);
-            found.filter(|found| columns[*found].plan.kind.has_values())
-        };
-        let of = |(number, column): (usize, &Column)| {
-            let mut parents = [None; 2];
-            for index in 0..column.plan.predictor.parents() {
-                parents[index] = find(column.plan.parents[index], number);
-            }
-            parents
-        };
-        columns.iter().enumerate().map(of).collect()
+        Column { parsed: self.parser.parse(&plan.kind, tokens, None), plan }
     }
 
     fn write_column(&mut self, column: &Column, parents: [Option<usize>; 2], values: Parents<'_>) {
@@ -165,20 +159,25 @@ impl PayloadWriter {
     }
 }
 
-/// Records of the tokens of columns that are to be aligned, because they have other numbers of rows.
-fn record_numbers(
-    skeleton: &Skeleton,
-    records: usize,
-    rows: &[usize],
-    parents: &[[Option<usize>; 2]],
-) -> Vec<Vec<u32>> {
-    let mut wanted = vec![false; rows.len()];
-    for (number, parents) in parents.iter().enumerate() {
-        for parent in parents.iter().flatten().filter(|parent| rows[**parent] != rows[number]) {
-            wanted[number] = true;
-            wanted[*parent] = true;
+/// Numbers of each column's parents in the block. A column whose parents it lacks gets none. Those that are around
+/// others get the numbers of these.
+fn parents(numbers: &[usize], columns: &mut [Column]) -> Vec<[Option<usize>; 2]> {
+    let place: HashMap<usize, usize> = numbers.iter().enumerate().map(|(number, column)| (*column, number)).collect();
+    let mut all = Vec::with_capacity(columns.len());
+    for number in 0..columns.len() {
+        let find = |wanted: usize| {
+            let found = place.get(&wanted).copied().filter(|found| *found < number);
+            found.filter(|found| columns[*found].plan.kind.has_values())
+        };
+        let plan = &columns[number].plan;
+        let mut parents = [None; 2];
+        for index in 0..plan.predictor.parents() {
+            parents[index] = find(plan.parents[index]);
+        }
+        all.push(parents);
+        if let Kind::Around(inner) = &mut columns[number].plan.kind {
+            *inner = place.get(inner).copied().unwrap_or_default();
         }
     }
-    let nothing = || vec![Vec::new(); rows.len()];
-    if wanted.contains(&true) { skeleton.records_of(records, &wanted).unwrap_or_else(|_| nothing()) } else { nothing() }
+    all
 }
