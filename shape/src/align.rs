@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+/// Rows that are passed one by one.
+const LINEAR_MAX: usize = 8;
+
 /// Values of a column, with the record of each where that is known.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Aligned<'a> {
@@ -24,9 +27,13 @@ impl<'a> Aligned<'a> {
         let mut next = 0;
         let mut value = 0;
         let aligned = own.iter().map(|record| {
+            let mut passed = 0;
             while next < self.values.len() && self.records[next] <= *record {
-                value = self.values[next];
-                next += 1;
+                // Few rows may have to pass many.
+                let rest = &self.records[next..];
+                next += if passed < LINEAR_MAX { 1 } else { rest.partition_point(|of| of <= record) };
+                value = self.values[next - 1];
+                passed += 1;
             }
             value
         });

@@ -24,7 +24,7 @@ pub(crate) const fn payload_max(bytes: usize) -> usize {
 
 /// Most nodes that the walk over all records of a block may visit.
 pub(crate) const fn steps_max(bytes: usize, records: usize) -> usize {
-    bytes.saturating_add(records.saturating_mul(3))
+    (bytes / 2).saturating_add(records.saturating_mul(4))
 }
 
 /// What a decoder accepts, at most.

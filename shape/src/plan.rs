@@ -142,7 +142,7 @@ impl Planner {
                 best = Some((cost, kind, parsed));
             }
         }
-        let (_, kind, parsed) = best.unwrap_or((0.0, Kind::Raw, Parsed::default()));
+        let (_, kind, parsed) = best.unwrap_or_else(|| (0.0, Kind::Raw, Parsed::default()));
         let text = self.packed_len(&parsed.text) as f64;
         let found = self.best_of_all(&Target { values: &parsed.values, is_number: is_number(&kind), others });
         let plan = ColumnPlan { kind, predictor: found.predictor, parents: found.parents };

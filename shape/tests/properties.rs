@@ -113,7 +113,7 @@ proptest! {
 /// Records of four kinds with `rows` rows: for tests that need the form with a template.
 fn orders(rows: usize) -> RecordsBuf {
     let order = |row: usize| {
-        let paid = if row % 7 == 0 { "null".to_owned() } else { format!("{}.{:02}", row % 90, row % 100) };
+        let paid = if row.is_multiple_of(7) { "null".to_owned() } else { format!("{}.{:02}", row % 90, row % 100) };
         let day = 1 + row / 100 % 28;
         format!(
             "{{\"id\": {row}, \"day\": \"2024-05-{day:02}\", \"who\": \"user-{}\", \"paid\": {paid}, \"due\": {}}}",
@@ -122,6 +122,16 @@ fn orders(rows: usize) -> RecordsBuf {
         )
     };
     (0..rows).map(order).collect()
+}
+
+#[test]
+fn tokens_that_are_too_dense_for_a_template_survive() {
+    for fields in [1, 3, 4, 5, 8, 9, 500] {
+        for field in ["", "1,", "1,,"] {
+            let record = format!("{}{}", field.repeat(3), ",".repeat(fields));
+            checks::survives(&std::iter::repeat_n(record, 300).collect());
+        }
+    }
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn read_eight(bytes: &[u8], at: usize, len: usize) -> Option<u64> {
 
 /// Eight digits of a number below 10⁸, the first in the lowest byte, each as 0 to 9.
 const fn eight(value: u64) -> u64 {
-    let merged = value / 10_000 | (value % 10_000) << 32;
+    let merged = (value / 10_000) | ((value % 10_000) << 32);
     let top = (merged * 10_486) >> 20 & 0x0000_007f_0000_007f;
     let hundreds = ((merged - 100 * top) << 16) + top;
     let tens = (hundreds * 103) >> 10 & 0x000f_000f_000f_000f;

@@ -63,7 +63,7 @@ impl TimePattern {
         while at < text.len() {
             let run = text[at..].iter().take_while(|byte| **byte == text[at]).count();
             if let Some(field) = LETTERS.iter().position(|letter| *letter == text[at]) {
-                let has_width = WIDTHS.get(field).map_or((1..=9).contains(&run), |width| run == *width);
+                let has_width = WIDTHS.get(field).map_or_else(|| (1..=9).contains(&run), |width| run == *width);
                 ensure(has_width && fields[field] == NO_FIELD, rule)?;
                 fields[field] = at;
                 decimals = if field == 7 { run } else { decimals };

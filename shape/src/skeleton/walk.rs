@@ -77,10 +77,10 @@ impl Walk {
         let mut predecessors = vec![0_usize; nodes.len()];
         let mut is_head = vec![false; nodes.len()];
         is_head[START] = true;
-        for node in 0..nodes.len() {
-            for successor in successors(node) {
+        for (number, node) in nodes.iter().enumerate() {
+            for successor in successors(number) {
                 predecessors[*successor] += 1;
-                is_head[*successor] |= predecessors[*successor] > 1 || nodes[node].successors > 1;
+                is_head[*successor] |= predecessors[*successor] > 1 || node.successors > 1;
             }
         }
         let mut chain_of = vec![0; nodes.len()];

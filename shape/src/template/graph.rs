@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::lexer::{ColumnKey, Lexer};
 use super::rule::{Rule, State};
-use crate::limits::{COLUMNS_MAX, NODES_MAX, SUCCESSORS_MAX};
+use crate::limits::{COLUMNS_MAX, NODES_MAX, SUCCESSORS_MAX, steps_max};
 use crate::records::{Records, Span};
 use crate::scan::load_some;
 
@@ -70,6 +70,8 @@ pub(crate) struct Graph {
     columns: HashMap<ColumnKey, u32>,
     tokens: Vec<Vec<Span>>,
     misses: usize,
+    /// Nodes that the block may still visit.
+    steps_left: usize,
 }
 
 impl Graph {
@@ -83,6 +85,7 @@ impl Graph {
             columns: HashMap::new(),
             tokens: Vec::new(),
             misses: 0,
+            steps_left: 0,
         };
         graph.add_node(&[], Rule::Rest, NO_COLUMN, State::default());
         // Otherwise a record that ends without a segment would end in the node in front of every record.
@@ -116,6 +119,8 @@ impl Graph {
             node.choices.clear();
         }
         self.misses = 0;
+        // The walk also visits the node in front of each record.
+        self.steps_left = steps_max(records.bytes().len(), records.len()) - records.len();
         let mut start = 0;
         for (number, end) in records.ends().iter().enumerate() {
             self.read_record(records.bytes(), start, *end as usize)?;
@@ -138,6 +143,7 @@ impl Graph {
             let Step { successor, token, index } = next;
             self.visit(node, index);
             node = successor;
+            self.steps_left = self.steps_left.checked_sub(1).ok_or(Overflow)?;
             let column = self.nodes[node].column;
             if column == NO_COLUMN {
                 self.nodes[node].visits += 1;
