@@ -4,17 +4,16 @@ use crate::pack::Packer;
 use crate::records::Records;
 use crate::varint::put_len;
 
-/// Records as they are, behind their compressed lengths.
+/// Number of records, their lengths, compressed if that helps, and their bytes.
 pub(crate) const RAW: u8 = 0;
-/// Lengths and records, compressed.
+/// Number of records, and their lengths and bytes, compressed.
 pub(crate) const PLAIN: u8 = 1;
 /// Template and columns, compressed.
 pub(crate) const SHAPE: u8 = 2;
 
-/// Number of records and the length of each.
-pub(crate) fn lengths(records: Records<'_>) -> Vec<u8> {
-    let mut lengths = Vec::with_capacity(2 * records.len() + 4);
-    put_len(&mut lengths, records.len());
+/// Length of each record.
+fn lengths(records: Records<'_>) -> Vec<u8> {
+    let mut lengths = Vec::with_capacity(2 * records.len());
     records.iter().for_each(|record| put_len(&mut lengths, record.len()));
     lengths
 }
@@ -26,6 +25,7 @@ pub(crate) fn put_without_shape(records: Records<'_>, packer: &mut Packer, out: 
     let lengths_len = payload.len();
     payload.extend_from_slice(records.bytes());
     out.push(PLAIN);
+    put_len(out, records.len());
     let is_packed = packer.pack(&payload, &[], out);
     if is_packed && out.len() - start < records.bytes().len() {
         return;
@@ -33,6 +33,7 @@ pub(crate) fn put_without_shape(records: Records<'_>, packer: &mut Packer, out: 
     let plain_len = if is_packed { out.len() - start } else { usize::MAX };
     let plain_end = out.len();
     out.push(RAW);
+    put_len(out, records.len());
     let mut packed = Vec::new();
     let lengths = &payload[..lengths_len];
     if !packer.pack(lengths, &[], &mut packed) || packed.len() >= lengths_len {

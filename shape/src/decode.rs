@@ -33,18 +33,20 @@ impl Decoder {
     pub fn decode(&mut self, block: &[u8], out: &mut RecordsBuf) -> Result<(), DecodeError> {
         let mut reader = Reader::new(block);
         let form = reader.byte("the form of a block")?;
-        let rest = reader.take(reader.left(), "a block")?;
         let lengths_max = self.limits.records.saturating_add(2).saturating_mul(LENGTH_BYTES_MAX);
         match form {
-            RAW => self.raw(rest, lengths_max, out),
+            RAW => self.raw(reader, lengths_max, out),
             PLAIN => {
+                let count = reader.count("records", self.limits.records)?;
+                let rest = reader.take(reader.left(), "a block")?;
                 let most = lengths_max.saturating_add(self.limits.bytes);
                 self.unpacker.unpack(rest, most, &mut self.payload)?;
                 let mut reader = Reader::new(&self.payload);
-                read_lengths(&mut reader, self.limits, out)?;
+                read_lengths(&mut reader, count, self.limits, out)?;
                 read_bytes(&mut reader, out)
             }
             SHAPE => {
+                let rest = reader.take(reader.left(), "a block")?;
                 self.unpacker.unpack(rest, payload_max(self.limits.bytes), &mut self.payload)?;
                 self.reader.read(&self.payload, self.limits, out)
             }
@@ -52,25 +54,29 @@ impl Decoder {
         }
     }
 
-    fn raw(&mut self, block: &[u8], lengths_max: usize, out: &mut RecordsBuf) -> Result<(), DecodeError> {
-        let mut reader = Reader::new(block);
+    fn raw(&mut self, mut reader: Reader<'_>, lengths_max: usize, out: &mut RecordsBuf) -> Result<(), DecodeError> {
+        let count = reader.count("records", self.limits.records)?;
         let packed = reader.count("bytes of the lengths", lengths_max)?;
         if packed == 0 {
-            read_lengths(&mut reader, self.limits, out)?;
+            read_lengths(&mut reader, count, self.limits, out)?;
         } else {
             let packed = reader.take(packed, "the lengths")?;
             self.unpacker.unpack(packed, lengths_max, &mut self.payload)?;
             let mut lengths = Reader::new(&self.payload);
-            read_lengths(&mut lengths, self.limits, out)?;
+            read_lengths(&mut lengths, count, self.limits, out)?;
             lengths.end()?;
         }
         read_bytes(&mut reader, out)
     }
 }
 
-fn read_lengths(reader: &mut Reader<'_>, limits: Limits, out: &mut RecordsBuf) -> Result<(), DecodeError> {
+fn read_lengths(
+    reader: &mut Reader<'_>,
+    count: usize,
+    limits: Limits,
+    out: &mut RecordsBuf,
+) -> Result<(), DecodeError> {
     out.clear();
-    let count = reader.count("records", limits.records.min(reader.left()))?;
     let mut end = 0;
     for _ in 0..count {
         end += reader.count("bytes of a record", limits.bytes)?;

@@ -26,7 +26,7 @@ pub struct Encoder {
     sample: RecordsBuf,
     learned_from: usize,
     pause: Pause,
-    plain: PlainRatio,
+    comparison: Comparison,
     planner: Planner,
     writer: PayloadWriter,
     packer: Packer,
@@ -57,24 +57,25 @@ impl Pause {
     }
 }
 
-/// Compressed bytes per byte of the plain form, as last seen.
+/// The last comparison of both forms of a block.
 #[derive(Debug, Default)]
-struct PlainRatio {
-    packed: usize,
+struct Comparison {
+    plain: usize,
+    shaped: usize,
     bytes: usize,
+    /// Blocks since then.
     age: u32,
 }
 
-impl PlainRatio {
-    /// Returns whether the plain form of `bytes` bytes may be smaller than `shaped`.
-    fn may_beat(&mut self, shaped: usize, bytes: usize) -> bool {
+impl Comparison {
+    /// Returns whether the plain form of `bytes` bytes may be smaller than `shaped`: whether the template was not far
+    /// better before, or has another effect than before.
+    fn is_due(&mut self, shaped: usize, bytes: usize) -> bool {
         self.age += 1;
-        let is_close = shaped * self.bytes * 4 > self.packed * bytes * 3;
-        self.bytes == 0 || self.age >= COMPARE_EVERY || is_close
-    }
-
-    fn note(&mut self, packed: usize, bytes: usize) {
-        *self = Self { packed, bytes, age: 0 };
+        let now = shaped * self.bytes;
+        let is_close = now * 4 > self.plain * bytes * 3;
+        let is_unlike = now * 4 < self.shaped * bytes * 3;
+        self.bytes == 0 || self.age >= COMPARE_EVERY || is_close || is_unlike
     }
 }
 
@@ -86,7 +87,7 @@ impl Encoder {
             sample: RecordsBuf::default(),
             learned_from: 0,
             pause: Pause::default(),
-            plain: PlainRatio::default(),
+            comparison: Comparison::default(),
             planner: Planner::default(),
             writer: PayloadWriter::default(),
             packer: Packer::new(level),
@@ -108,10 +109,12 @@ impl Encoder {
             return;
         }
         let mut won = true;
-        if self.plain.may_beat(self.shaped.len(), bytes) {
+        let shaped = self.shaped.len();
+        if self.comparison.is_due(shaped, bytes) {
             put_without_shape(records, &mut self.packer, out);
-            self.plain.note(out.len() - start, bytes);
-            won = self.shaped.len() < out.len() - start;
+            let plain = out.len() - start;
+            self.comparison = Comparison { plain, shaped, bytes, age: 0 };
+            won = shaped < plain;
         }
         self.pause.note(won);
         if won {
@@ -120,13 +123,15 @@ impl Encoder {
         }
     }
 
-    /// Learns the template and plans from these records, instead of from the first blocks. Returns false, and learns
-    /// nothing, if they have no template.
+    /// Learns the template and plans from these records, instead of from the first blocks. This takes as long as
+    /// encoding some hundred blocks, so it may be done on another thread, by an encoder that then replaces the one in
+    /// use. Returns false, and learns nothing, if they have no template.
     pub fn learn(&mut self, records: Records<'_>) -> bool {
         let found = learn(records.first(SAMPLE_MAX), &mut self.planner);
         self.learned_from = records.bytes().len().min(SAMPLE_MAX);
+        let is_found = found.is_some();
         self.learned = found.or_else(|| self.learned.take());
-        self.learned.is_some()
+        is_found
     }
 
     /// Writes the form with a template to `self.shaped`; returns false if there is none.

@@ -61,11 +61,11 @@ fn no_claim_costs_more_memory_than_the_limits_say() {
     }
 
     // A plain block whose zstd frame states 64 MiB, and lengths beyond the limit.
-    let mut bomb = vec![1, 0x28, 0xb5, 0x2f, 0xfd, 0xa0];
+    let mut bomb = vec![1, 1, 0x28, 0xb5, 0x2f, 0xfd, 0xa0];
     bomb.extend((64_u32 << 20).to_le_bytes());
     bomb.extend([0x01, 0x00, 0x00]);
     assert!(decode(&bomb, false) < BOOKKEEPING);
-    assert!(decode(&[0, 0, 0xff, 0xff, 0x7f], false) < BOOKKEEPING);
+    assert!(decode(&[0, 1, 0, 0xff, 0xff, 0x7f], false) < BOOKKEEPING);
 
     // As many tokens as a block may have.
     let dense: RecordsBuf = std::iter::repeat_n("1,".repeat(2_000), 250).collect();

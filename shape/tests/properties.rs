@@ -124,6 +124,45 @@ fn orders(rows: usize) -> RecordsBuf {
     (0..rows).map(order).collect()
 }
 
+/// Bytes of the records as one zstd frame of lengths and records.
+fn plain_len(records: &RecordsBuf) -> usize {
+    let records = records.as_records();
+    let mut plain = Vec::new();
+    for record in records.iter() {
+        let len = record.len();
+        plain.extend(if len < 128 { vec![len as u8] } else { vec![len as u8 | 128, (len >> 7) as u8] });
+    }
+    plain.extend_from_slice(records.bytes());
+    zstd::bulk::compress(&plain, 1).expect("zstd compresses").len()
+}
+
+#[test]
+fn records_without_a_template_cost_no_more_than_plain() {
+    let mut state = 1_u64;
+    let mut random = move || {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        state >> 20
+    };
+    let mut word = move || format!("{:x}", random() % 0xffff_ffff);
+    let mut noise = |_: usize| word().into_bytes();
+    let mut text = |rows: usize| {
+        (0..rows % 40).map(|row| ["lorem", "ipsum", "dolor", "sit"][row * rows % 4]).collect::<String>().into_bytes()
+    };
+    let mut keys = |row: usize| format!("{{\"k{}\":{row},\"k{}\":1}}", row * 7_919, row * 104_729).into_bytes();
+    let mut equal = |row: usize| vec![b'a' + (row % 3) as u8; 100];
+    let kinds: [&mut dyn FnMut(usize) -> Vec<u8>; 4] = [&mut noise, &mut text, &mut keys, &mut equal];
+    for (number, kind) in kinds.into_iter().enumerate() {
+        let mut encoder = Encoder::new(1);
+        for block_number in 0..12 {
+            let records: RecordsBuf = (0..300).map(|row| kind(block_number * 300 + row)).collect();
+            let mut block = Vec::new();
+            encoder.encode(records.as_records(), &mut block);
+            let plain = plain_len(&records);
+            assert!(block.len() <= plain + 8, "kind {number}: {} bytes and {plain} plain", block.len());
+        }
+    }
+}
+
 #[test]
 fn tokens_that_are_too_dense_for_a_template_survive() {
     for fields in [1, 3, 4, 5, 8, 9, 500] {
