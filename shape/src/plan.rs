@@ -11,9 +11,16 @@ use crate::template::Graph;
 
 /// Rows of each column that are tried.
 const ROWS_MAX: usize = 4_096;
+const ROWS_MIN: usize = 512;
+/// Columns of which all rows are tried.
+const FEW_COLUMNS: usize = 32;
 /// Columns that are tried in pairs: those that predict best alone, and the last before the column.
 const BEST_ALONE: usize = 8;
 const LAST_BEFORE: usize = 3;
+/// Earlier columns from which a column may be predicted: the nearest.
+const OTHERS_MAX: usize = 48;
+/// Columns whose tokens are looked for in others, or the reverse.
+const INNER_MAX: usize = 64;
 /// Rows in which tokens are looked for in others.
 const INNER_ROWS: usize = 128;
 /// Bytes by which a predictor with other columns has to be better, for the memory and time that it takes.
@@ -59,17 +66,27 @@ pub(crate) struct Planner {
     packer: Packer,
     residuals: Vec<u64>,
     packed: Vec<u8>,
+    /// Rows of each column that are tried: few if there are many columns.
+    rows_tried: usize,
 }
 
 impl Default for Planner {
     fn default() -> Self {
-        Self { parser: Parser::default(), packer: Packer::new(1), residuals: Vec::new(), packed: Vec::new() }
+        Self {
+            parser: Parser::default(),
+            packer: Packer::new(1),
+            residuals: Vec::new(),
+            packed: Vec::new(),
+            rows_tried: ROWS_MAX,
+        }
     }
 }
 
 /// Column whose predictor is looked for.
 struct Target<'a> {
+    /// Values that are tried, the first of `rows`.
     values: &'a [i64],
+    rows: usize,
     is_number: bool,
     /// Earlier columns, aligned to this one.
     others: &'a [Other<'a>],
@@ -89,6 +106,21 @@ struct Best {
     parents: [usize; 2],
 }
 
+const NO_BEST: Best = Best { cost: f64::MAX, predictor: Predictor::Base, parents: [0; 2] };
+
+/// The best predictor without other columns or with one, and the others in order of how well they predict.
+struct Ranking {
+    best: Best,
+    others: Vec<usize>,
+}
+
+impl Target<'_> {
+    /// Rows for each row that is tried.
+    fn share(&self) -> f64 {
+        self.rows as f64 / self.values.len().max(1) as f64
+    }
+}
+
 impl Planner {
     /// Plans the columns of a graph, which was shown `records` records of a sample.
     pub(crate) fn plan(&mut self, graph: &Graph, records: usize, bytes: &[u8]) -> Plan {
@@ -99,8 +131,11 @@ impl Planner {
         let Ok(walk) = skeleton.walk(records, usize::MAX) else { return Plan::default() };
         let record_numbers = walk.records_of(&vec![true; columns.len()]);
         let count = graph.keys().len();
+        let many = (columns.len() / FEW_COLUMNS).max(1);
+        self.rows_tried = (ROWS_MAX / (many * many)).max(ROWS_MIN);
         let mut plan = Plan { columns: vec![None; count], costs: vec![0.0; count], order };
         let mut values: Vec<Vec<i64>> = Vec::new();
+        let is_varied = |values: &[i64]| values.iter().any(|value| *value != values[0]);
         for (number, column) in columns.iter().enumerate() {
             let tokens = Tokens { bytes, spans: &graph.tokens()[*column] }.first(ROWS_MAX);
             let tokens_of = |column: usize| Tokens { bytes, spans: &graph.tokens()[column] }.first(ROWS_MAX);
@@ -108,7 +143,8 @@ impl Planner {
             let own = &record_numbers[number][..tokens.spans.len()];
             let rows = graph.tokens()[*column].len();
             let mut others = Vec::new();
-            for (other, values) in values.iter().enumerate().filter(|(_, values)| !values.is_empty()) {
+            let nearest = number.saturating_sub(OTHERS_MAX);
+            for (other, values) in values.iter().enumerate().skip(nearest).filter(|(_, values)| is_varied(values)) {
                 let Some(kind) = plan.columns[columns[other]].as_ref().map(|plan| &plan.kind) else { continue };
                 let other_rows = graph.tokens()[columns[other]].len();
                 let len = if other_rows == rows { tokens.spans.len().min(values.len()) } else { values.len() };
@@ -136,17 +172,24 @@ impl Planner {
         for kind in kinds {
             let parsed = self.parser.parse(&kind, tokens, inner.map(|(_, tokens)| tokens));
             let text = self.packed_len(&parsed.text) as f64;
-            let target = Target { values: &parsed.values, is_number: is_number(&kind), others };
-            let cost = text + self.best_alone(&target).cost;
+            let target = self.target(&kind, &parsed.values, others);
+            let cost = text + self.try_alone(&target).best.cost * target.share();
             if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
                 best = Some((cost, kind, parsed));
             }
         }
         let (_, kind, parsed) = best.unwrap_or_else(|| (0.0, Kind::Raw, Parsed::default()));
         let text = self.packed_len(&parsed.text) as f64;
-        let found = self.best_of_all(&Target { values: &parsed.values, is_number: is_number(&kind), others });
+        let target = self.target(&kind, &parsed.values, others);
+        let found = self.best_of_all(&target);
+        let cost = text + found.cost * target.share();
         let plan = ColumnPlan { kind, predictor: found.predictor, parents: found.parents };
-        (plan, text + found.cost, parsed)
+        (plan, cost, parsed)
+    }
+
+    fn target<'a>(&self, kind: &Kind, values: &'a [i64], others: &'a [Other<'a>]) -> Target<'a> {
+        let tried = &values[..values.len().min(self.rows_tried)];
+        Target { values: tried, rows: values.len(), is_number: is_number(kind), others }
     }
 
     /// Kinds that the tokens may have.
@@ -172,8 +215,8 @@ impl Planner {
 
     /// The better of the two cheapest predictors.
     pub(crate) fn predictor_alone(&mut self, values: &[i64]) -> Predictor {
-        let mut best = Best { cost: f64::MAX, predictor: Predictor::Base, parents: [0; 2] };
-        let target = Target { values, is_number: true, others: &[] };
+        let mut best = NO_BEST;
+        let target = Target { values, rows: values.len(), is_number: true, others: &[] };
         for predictor in [Predictor::Base, Predictor::Previous] {
             self.try_on(&target, predictor, [None; 2], &mut best);
         }
@@ -198,16 +241,25 @@ impl Planner {
         }
     }
 
-    /// The best predictor without other columns or with one.
-    fn best_alone(&mut self, target: &Target<'_>) -> Best {
-        let mut best = Best { cost: f64::MAX, predictor: Predictor::Base, parents: [0; 2] };
+    /// Tries predictors without other columns, and with one.
+    fn try_alone(&mut self, target: &Target<'_>) -> Ranking {
+        let mut best = NO_BEST;
         for predictor in [Predictor::Base, Predictor::Previous, Predictor::SameSelf, Predictor::SameSelfPair] {
             self.try_on(target, predictor, [None; 2], &mut best);
         }
-        for other in target.others {
-            self.try_one(target, other, &mut best);
+        let mut costs = Vec::new();
+        if best.cost > WORTH {
+            for (index, other) in target.others.iter().enumerate() {
+                let mut alone = NO_BEST;
+                self.try_one(target, other, &mut alone);
+                costs.push((alone.cost, index));
+                if alone.cost < best.cost {
+                    best = alone;
+                }
+            }
         }
-        best
+        costs.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        Ranking { best, others: costs.into_iter().map(|(_, index)| index).collect() }
     }
 
     fn try_one(&mut self, target: &Target<'_>, other: &Other<'_>, best: &mut Best) {
@@ -221,15 +273,11 @@ impl Planner {
 
     /// The best predictor, pairs of columns included.
     fn best_of_all(&mut self, target: &Target<'_>) -> Best {
-        let mut best = self.best_alone(target);
-        let mut ranked: Vec<(f64, usize)> = Vec::new();
-        for (index, other) in target.others.iter().enumerate() {
-            let mut alone = Best { cost: f64::MAX, predictor: Predictor::Base, parents: [0; 2] };
-            self.try_one(target, other, &mut alone);
-            ranked.push((alone.cost, index));
+        let Ranking { mut best, others } = self.try_alone(target);
+        if others.is_empty() {
+            return best;
         }
-        ranked.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-        let mut chosen: Vec<usize> = ranked.iter().take(BEST_ALONE).map(|(_, index)| *index).collect();
+        let mut chosen: Vec<usize> = others.into_iter().take(BEST_ALONE).collect();
         chosen.extend((target.others.len().saturating_sub(LAST_BEFORE)..target.others.len()).rev());
         chosen.sort_unstable();
         chosen.dedup();
@@ -255,7 +303,7 @@ fn inner_columns(graph: &Graph, bytes: &[u8], parser: &mut Parser) -> Vec<Option
         let rows = tokens.spans.len();
         rows >= INNER_ROWS / 4 && len_of(tokens) >= rows * 3 && parser.distinct(*tokens) * 8 > rows
     };
-    let varied: Vec<usize> = (0..tokens.len()).filter(|column| varied(&tokens[*column])).collect();
+    let varied: Vec<usize> = (0..tokens.len()).filter(|column| varied(&tokens[*column])).take(INNER_MAX).collect();
     let mut inner = vec![None; tokens.len()];
     for column in &varied {
         let rows = graph.tokens()[*column].len();

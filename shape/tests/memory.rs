@@ -60,6 +60,17 @@ fn no_claim_costs_more_memory_than_the_limits_say() {
         assert!(used < BOOKKEEPING, "{rest:?}: {used} bytes");
     }
 
+    // A walk that is long for records without bytes.
+    let mut long = Vec::new();
+    for _ in 1..1_000 {
+        long.extend([0, 1, 0]);
+    }
+    let content = [&number(10_000)[..], &[0], &number(1_000), &[0; 1_000], &long, &[0, 0, 0]].concat();
+    let mut block = vec![2];
+    block.extend(zstd::bulk::compress(&content, 1).expect("zstd compresses"));
+    let used = decode(&block, false);
+    assert!(used < BOOKKEEPING, "a long walk: {used} bytes");
+
     // A plain block whose zstd frame states 64 MiB, and lengths beyond the limit.
     let mut bomb = vec![1, 1, 0x28, 0xb5, 0x2f, 0xfd, 0xa0];
     bomb.extend((64_u32 << 20).to_le_bytes());
