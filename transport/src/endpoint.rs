@@ -21,7 +21,7 @@ pub use fault::{ChannelFault, DialError};
 pub use gauge::{Gauge, Reading};
 pub use settings::{EndpointSettings, FIRST_WINDOW_BYTES, PATH_MTU_BYTES, TIMES_THE_PATH};
 pub use sockets::{Sockets, SystemSockets};
-pub use windows::{admit, keep_windows};
+pub use windows::{admit, admit_streams, grant, keep_windows, meter};
 
 /// First packets that a listening end keeps until the application has decided about them, and the bytes that may follow
 /// each and all of them meanwhile. More are dropped.
