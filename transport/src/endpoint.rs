@@ -1,6 +1,7 @@
 //! QUIC endpoints: sockets with buffers for a burst, windows derived from rate and memory, and dialling that tells an
 //! unreachable peer from a refused certificate.
 
+mod address_tokens;
 mod dialer;
 mod fault;
 mod gauge;
@@ -64,6 +65,7 @@ pub fn server(credentials: &Credentials, settings: &EndpointSettings) -> Result<
     server.incoming_buffer_size_total(INCOMING_BYTES_TOTAL);
     // A peer that validates its address while this process restarts or reloads need not begin again.
     server.token_key(Arc::new(credentials.derive_keys("address tokens")));
+    server.validation_token_config(address_tokens::issued());
     Ok(server)
 }
 
