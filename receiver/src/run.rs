@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -174,6 +174,24 @@ async fn follow(mut config: Live<Config>, budget: Budget, endpoint: Endpoint, li
     }
 }
 
+/// Memory for decoded records of each link that has lanes. A link that was removed and is added again has its new limit
+/// once its former lanes have ended.
+#[derive(Default)]
+struct LinkMemories(Lock<HashMap<String, Weak<DecodeMemory>>>);
+
+impl LinkMemories {
+    fn of(&self, link: &str, new: impl FnOnce() -> Arc<DecodeMemory>) -> Arc<DecodeMemory> {
+        let mut parts = self.0.lock();
+        parts.retain(|_, part| part.strong_count() > 0);
+        if let Some(part) = parts.get(link).and_then(Weak::upgrade) {
+            return part;
+        }
+        let part = new();
+        parts.insert(link.to_owned(), Arc::downgrade(&part));
+        part
+    }
+}
+
 fn start_lane<T: Target>(config: &Config, target: T, memory: Arc<DecodeMemory>, clock: Clock) -> Arc<StartLane> {
     let at_least_one = |value| NonZeroU32::new(value).unwrap_or(NonZeroU32::MIN);
     let pace = Arc::new(CommitPace::new(
@@ -182,14 +200,13 @@ fn start_lane<T: Target>(config: &Config, target: T, memory: Arc<DecodeMemory>, 
     ));
     let timeout = config.target.transaction_timeout;
     let tickets = AtomicU64::new(0);
-    let parts: Lock<HashMap<String, Arc<DecodeMemory>>> = Lock::default();
+    let parts = LinkMemories::default();
     Arc::new(move |link: &LinkSettings, id: LaneId| -> Result<(LaneHandle, JoinHandle<()>), KafkaError> {
         let bell = Bell::default();
         let handle = LaneHandle { mailbox: Mailbox::new(MAILBOX_CAPACITY, bell.clone()), view: Arc::default() };
         let holder = Holder(rand::random());
         let size = TransactionSize::new(timeout);
-        let part = || memory.part(link.limits.decode_bytes);
-        let part = Arc::clone(parts.lock().entry(link.name.clone()).or_insert_with(part));
+        let part = parts.of(&link.name, || memory.part(link.limits.decode_bytes));
         let lane = Lane::new(id, holder, target.open(&link.name, id)?, part, size);
         let ticket = tickets.fetch_add(1, Ordering::Relaxed);
         let thread = LaneThread {
@@ -205,4 +222,26 @@ fn start_lane<T: Target>(config: &Config, target: T, memory: Arc<DecodeMemory>, 
         let thread = spawned.map_err(|error| KafkaError::misused(format!("start lane {id}"), error.to_string()))?;
         Ok((handle, thread))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_is_added_again_has_its_new_memory() {
+        let memories = LinkMemories::default();
+        let whole = DecodeMemory::new(1000);
+        let of = |link: &str, limit| memories.of(link, || whole.part(limit));
+        let lane = of("a", 100);
+        let other = of("a", 200);
+        assert!(Arc::ptr_eq(&lane, &other), "the lanes of a link share it");
+        drop(lane);
+        assert_eq!(of("a", 200).limit(), 100, "a former lane still has it");
+        drop(other);
+        let kept = of("a", 200);
+        drop(of("b", 300));
+        assert_eq!((kept.limit(), of("c", 400).limit()), (200, 400));
+        assert_eq!(memories.0.lock().len(), 2, "b is forgotten");
+    }
 }
