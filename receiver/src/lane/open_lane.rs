@@ -20,6 +20,7 @@ use super::memory::{DecodeMemory, Lease};
 use super::offers::{Offers, Pending};
 use super::ownership::Ownership;
 use super::size::TransactionSize;
+use super::skipped_records::LoggedSkips;
 use super::slots::Slots;
 use super::stored::Stored;
 use super::unauthorized_partition::UnauthorizedPartitionSearch;
@@ -121,6 +122,10 @@ pub(super) struct Open {
     pub(super) keep_alive: bool,
     /// Set while a transaction's outcome is unknown: the positions that it would have stored.
     pub(super) unknown: Option<HashMap<Partition, Position>>,
+    /// Records that this transaction would have left out.
+    pub(super) unknown_skips: Vec<LoggedSkips>,
+    /// Newest records of each partition that were left out.
+    pub(super) skip_log: HashMap<Partition, LoggedSkips>,
 }
 
 /// The frame being appended, which may span transactions.
