@@ -29,6 +29,9 @@ use crate::target::custody::{Bidder, Holder};
 use crate::target::state::{HaltRecord, JumpRecord, PartitionRecord};
 use crate::target::{LaneTarget, TargetError, TargetPartition, Unwritable};
 
+/// Slots of one epoch that others have replaced: about 300 bytes each.
+const SLOTS_REPLACED_MAX: usize = 1024;
+
 pub struct Lane<T> {
     pub(super) parts: Parts<T>,
     pub(super) open: Option<Open>,
@@ -239,6 +242,12 @@ impl<T: LaneTarget> Lane<T> {
         self.open.as_ref().is_some_and(|open| open.unknown.is_some())
     }
 
+    /// Returns whether partitions were closed and opened again so often in this epoch that the lane has to be closed,
+    /// which frees their slots. Until then the runs of a closed slot are dropped, so that it must be known.
+    pub fn has_too_many_slots(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.slots.replaced() > SLOTS_REPLACED_MAX)
+    }
+
     pub fn poll_reply(&mut self) -> Option<Control> {
         self.parts.replies.pop_front()
     }
@@ -311,7 +320,10 @@ impl<T: LaneTarget> OpenLane<'_, T> {
             return Err(PeerMisbehaved::SlotReused(slot));
         }
         let key = offered.key();
-        open.handle_offered(&key);
+        // Others are never stored; and their names, which the sender chooses, would be kept.
+        if offered.is_admitted() || open.stored.partitions.contains_key(&key) {
+            open.handle_offered(&key);
+        }
         if let Some(halt) = open.taken(&offered) {
             let position = open.stored.position(&key);
             self.halt(slot, position, halt);

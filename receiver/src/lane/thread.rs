@@ -53,7 +53,7 @@ pub enum Command {
     /// Topics are about to be created.
     Claim(SessionId, Epoch, Claim),
     /// A partition asks to join.
-    Offer(SessionId, Epoch, Box<Offered>, Room),
+    Offer(SessionId, Epoch, Box<Offered>),
     /// A partition asks to join, and its target cannot be used now.
     WaitingOffer(SessionId, Epoch, Slot, Partition, HaltRecord),
     /// All partitions of the filter were offered.
@@ -257,10 +257,13 @@ impl<T: LaneTarget> LaneThread<T> {
                     lane.handle_claim(claim);
                 }
             }
-            Command::Offer(session, epoch, offered, _) if ours(session) => {
+            Command::Offer(session, epoch, offered) if ours(session) => {
                 let lane = self.lane.at_granted(epoch);
                 let taken = lane.and_then(|lane| lane.map_or(Ok(()), |mut lane| lane.handle_offer(*offered)));
                 self.check(running, taken);
+                if self.lane.has_too_many_slots() {
+                    self.lane.close(LaneClosedReason::TargetFailed, TOO_MANY_SLOTS);
+                }
             }
             Command::WaitingOffer(session, epoch, slot, key, halt) if ours(session) => {
                 if let Some(mut lane) = self.lane.at(epoch) {
@@ -447,6 +450,8 @@ impl<T: LaneTarget> LaneThread<T> {
     }
 }
 
+/// Detail of the close that frees the slots of an epoch.
+const TOO_MANY_SLOTS: &str = "its partitions were closed and opened again so often that its slots are freed";
 /// Detail of the closes that a stop causes.
 const LEAVING: &str = "receiver is leaving";
 
