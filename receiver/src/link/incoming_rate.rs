@@ -3,8 +3,7 @@
 //! A sender may send the bytes that it was granted, and every byte is paid for before it is granted: by its place in one
 //! queue, which the rate serves. So a grant waits for all earlier ones, whichever channel asked for them.
 //!
-//! Only the bytes of streams count. A sender that keeps to the rate sends 4 % fewer of them, because of its packets'
-//! headers, and never waits.
+//! Packets are paid for at 5 % more than the rate, so that a sender that keeps to it never waits.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -17,6 +16,8 @@ use wire::units::Rate;
 const WINDOW: Duration = Duration::from_millis(500);
 /// Time at the rate that a link which was idle may be granted without a wait: timers fire late on a busy machine.
 const SAVED: Duration = Duration::from_millis(200);
+/// Speed at which grants are paid for, in percent of the rate.
+const PAID_PERCENT: u128 = 105;
 /// The least window of a channel, for slow links: a frame and control messages.
 const WINDOW_BYTES_MIN: u64 = 64 * 1024;
 
@@ -51,7 +52,8 @@ pub(crate) fn window(rate: Rate) -> u64 {
 }
 
 fn time_of(rate: Rate, bytes: u64) -> Duration {
-    let nanos = u128::from(bytes) * 8_000_000_000 / u128::from(rate.bits_per_second().max(1));
+    let nanos = u128::from(bytes) * 8_000_000_000 * 100 / u128::from(rate.bits_per_second().max(1));
+    let nanos = nanos / PAID_PERCENT;
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
@@ -67,14 +69,14 @@ mod tests {
         let start = Instant::now();
         let charge = |bytes, now| incoming.charge(RATE, bytes, now);
         let second = start + Duration::from_secs(1);
-        let first = charge(2_500_000, start);
+        let first = charge(2_625_000, start);
         assert!(first.start < start && first.end <= second, "{first:?}");
-        let paid = charge(2_500_000, start);
+        let paid = charge(2_625_000, start);
         assert_eq!(paid.start, first.end, "another channel's grants come before");
         assert_eq!(paid.end - paid.start, Duration::from_secs(1));
         // Bytes that were not sent leave room for others.
-        incoming.refund(RATE, 2_500_000);
-        assert_eq!(charge(2_500_000, start), paid);
+        incoming.refund(RATE, 2_625_000);
+        assert_eq!(charge(2_625_000, start), paid);
         // What an idle link has saved is bounded.
         let hour = start + Duration::from_secs(3600);
         assert!(charge(500_000, hour).end <= hour && charge(1, hour).end > hour);

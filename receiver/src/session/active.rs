@@ -29,10 +29,11 @@ use wire::units::Rate;
 
 use super::channels::ExtraChannels;
 use super::forgetting::Forgetting;
-use super::frames::{self, FrameChannel, Intake};
+use super::frames::{self, Intake};
 use super::greeting::{Greeted, Host};
 use super::joining::Joining;
 use super::ledger::Ledger;
+use super::metering::FrameChannel;
 use super::settings::SettingsCheck;
 use crate::join::carried_topics::CarriedTopics;
 use crate::join::targets::Targets;

@@ -12,8 +12,9 @@ use wire::control::Control;
 use wire::error::DecodeError;
 use wire::limits::CHANNELS_MAX;
 
-use super::frames::{self, FrameChannel, Intake};
+use super::frames::{self, Intake};
 use super::joinable::{ExtraChannel, JoinListener};
+use super::metering::FrameChannel;
 use super::refusal::Refusal;
 use crate::link::ServedLink;
 

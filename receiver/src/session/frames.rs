@@ -19,7 +19,7 @@ use wire::units::Rate;
 
 use super::assembly::Assembly;
 use super::ledger::{Admission, Ledger};
-use super::metering::Meter;
+use super::metering::{FrameChannel, Meter};
 use crate::config::derived::STREAMS;
 use crate::lane::thread::{Command, LaneHandle};
 use crate::link::ServedLink;
@@ -36,21 +36,14 @@ pub(super) struct Intake {
     pub(super) rate: Option<Rate>,
 }
 
-/// Connection of a channel that takes frames.
-pub(super) struct FrameChannel {
-    pub(super) connection: Connection,
-    /// Bytes that were read from all streams of the channel.
-    pub(super) read: Arc<AtomicU64>,
-}
-
 /// Reads frames until the channel ends, and then those that had arrived in full. The first invalid one is reported
 /// to `faults` and ends the session.
 pub(super) async fn receive(channel: FrameChannel, intake: Intake, faults: mpsc::Sender<Close>) {
+    let mut meter = intake.rate.map(|rate| Meter::new(Arc::clone(&intake.link), rate, &channel));
     let FrameChannel { connection, read } = channel;
-    let mut meter = intake.rate.map(|rate| Meter::new(Arc::clone(&intake.link), rate, Arc::clone(&read)));
     let mut admitting = pin!(async {
         match &mut meter {
-            Some(meter) => match meter.run(&connection).await {},
+            Some(meter) => match meter.run().await {},
             None => intake.admit(&connection),
         }
         std::future::pending::<()>().await

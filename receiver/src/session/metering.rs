@@ -25,53 +25,80 @@ const TICK: Duration = Duration::from_millis(10);
 const TURN: Duration = Duration::from_millis(50);
 const TURN_BYTES_MIN: u64 = 4 * 1024;
 
+/// Connection of a channel that takes frames.
+pub(super) struct FrameChannel {
+    pub(super) connection: Connection,
+    /// Bytes that were read from all streams of the channel.
+    pub(super) read: Arc<AtomicU64>,
+}
+
 /// Meter of one channel. When it is dropped, the link need not pay for what the channel was granted and did not use.
 pub(super) struct Meter {
     link: Arc<ServedLink>,
     rate: Rate,
     /// Bytes that were read from all streams of the channel.
     read: Arc<AtomicU64>,
-    /// Bytes that were charged, in addition to those that were read before.
+    /// Those of them that were granted again.
+    granted: u64,
+    connection: Connection,
+    /// IP bytes of the channel that were charged.
     charged: u64,
-    /// Bytes that were read before, and those that were charged again since.
-    seen: u64,
+    /// Bytes of the window, which the link has paid for in advance.
+    deposit: u64,
 }
 
 impl Meter {
-    pub(super) fn new(link: Arc<ServedLink>, rate: Rate, read: Arc<AtomicU64>) -> Self {
-        let seen = read.load(Ordering::Relaxed);
-        Self { link, rate, read, charged: seen, seen }
+    pub(super) fn new(link: Arc<ServedLink>, rate: Rate, channel: &FrameChannel) -> Self {
+        let FrameChannel { connection, read } = channel;
+        let granted = read.load(Ordering::Relaxed);
+        let charged = arrived(connection);
+        Self { link, rate, read: Arc::clone(read), granted, connection: connection.clone(), charged, deposit: 0 }
     }
 
-    /// Opens the channel for frames once its window is paid for, and then grants what was read at the link's rate.
-    pub(super) async fn run(&mut self, connection: &Connection) -> Infallible {
-        meter(connection);
-        let first = window(self.rate);
-        // The window of a channel is granted before it is paid for; the next grant of the link is not.
-        sleep_until(self.charge(first).start).await;
-        grant(connection, first);
-        admit_streams(connection, STREAMS);
+    /// Opens the channel for frames once earlier grants of the link are paid for, and then grants what was read at the
+    /// link's rate.
+    pub(super) async fn run(&mut self) -> Infallible {
+        meter(&self.connection);
+        self.deposit = window(self.rate);
+        // The window is granted before it is paid for; the next grant of the link is not.
+        sleep_until(self.charge(self.deposit).start).await;
+        grant(&self.connection, self.deposit);
+        admit_streams(&self.connection, STREAMS);
         let most = self.rate.bytes_in(TURN).max(TURN_BYTES_MIN);
         loop {
             tokio::time::sleep(TICK).await;
-            let bytes = most.min(self.read.load(Ordering::Relaxed) - self.seen);
+            let bytes = most.min(self.read.load(Ordering::Relaxed) - self.granted);
             if bytes > 0 {
-                self.seen += bytes;
-                sleep_until(self.charge(bytes).end).await;
-                grant(connection, bytes);
+                self.granted += bytes;
+                let packets = self.uncharged();
+                sleep_until(self.charge(packets).end).await;
+                grant(&self.connection, bytes);
             }
         }
     }
 
-    fn charge(&mut self, bytes: u64) -> Range<Instant> {
-        self.charged += bytes;
+    /// Returns the bytes of packets that have arrived since the last call.
+    fn uncharged(&mut self) -> u64 {
+        let arrived = arrived(&self.connection);
+        arrived - std::mem::replace(&mut self.charged, arrived)
+    }
+
+    fn charge(&self, bytes: u64) -> Range<Instant> {
         self.link.incoming_rate.charge(self.rate, bytes, Instant::now())
     }
 }
 
 impl Drop for Meter {
     fn drop(&mut self) {
-        let unused = self.charged.saturating_sub(self.read.load(Ordering::Relaxed));
-        self.link.incoming_rate.refund(self.rate, unused);
+        let packets = self.uncharged();
+        self.charge(packets);
+        self.link.incoming_rate.refund(self.rate, self.deposit);
     }
+}
+
+/// Returns the IP bytes that have arrived on a connection.
+fn arrived(connection: &Connection) -> u64 {
+    let udp = connection.stats().udp_rx;
+    let headers = if connection.remote_address().is_ipv4() { 28 } else { 48 };
+    udp.bytes + headers * udp.datagrams
 }
