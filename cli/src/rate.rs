@@ -42,6 +42,7 @@ pub(crate) fn sentence(rate: &RateStatus) -> String {
     let by = match (rate.reason.as_str(), &rate.entry) {
         ("command", _) => " by `causeway rate`".to_owned(),
         ("schedule", Some(entry)) => format!(" by the schedule, {entry}"),
+        ("receiver", _) => " by the receiver".to_owned(),
         ("file", _) if rate.bits_per_second.is_some() => " by the file".to_owned(),
         _ => String::new(),
     };

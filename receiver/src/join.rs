@@ -16,6 +16,7 @@ use wire::halt::HaltReason;
 use wire::ids::{Position, Slot, TopicId};
 use wire::origin::Origin;
 
+use crate::link::announced::Room;
 use crate::target::TargetPartition;
 use crate::target::state::{HaltRecord, LaneRecord, PartitionRecord};
 use wire::partition::Partition;
@@ -29,6 +30,8 @@ pub struct Offered {
     pub target: Result<OfferedTarget, HaltRecord>,
     /// Policy of the sender that leaves out records which the target refuses; without one, the partition halts.
     pub skips_refused: Option<Arc<str>>,
+    /// Memory of the offer, in use until it is answered.
+    pub room: Option<Room>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +63,13 @@ impl Offered {
 
     pub fn slot(&self) -> Slot {
         self.partition.slot
+    }
+
+    /// Returns whether the link may carry the topic at all. The number of such partitions is bounded.
+    pub fn is_admitted(&self) -> bool {
+        use HaltReason::{ReturnsToOrigin, TargetRefused, TopicUnauthorized};
+        let halt = self.target.as_ref().err().and_then(|halt| HaltReason::of(&halt.reason));
+        !matches!(halt, Some(ReturnsToOrigin | TargetRefused | TopicUnauthorized))
     }
 
     /// Returns whether the partition may join only if the link has carried it.
@@ -330,6 +340,7 @@ mod tests {
                 clusters: ["s".to_owned()].into(),
             }),
             skips_refused: None,
+            room: None,
         }
     }
 

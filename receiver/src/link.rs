@@ -4,6 +4,7 @@ pub(crate) mod announced;
 pub(crate) mod arbiter;
 pub(crate) mod blocking;
 pub(crate) mod condition;
+pub(crate) mod incoming_rate;
 pub(crate) mod left_out;
 pub(crate) mod limits;
 pub(crate) mod refused_topics;
@@ -35,6 +36,7 @@ use crate::link::announced::Announced;
 use crate::link::arbiter::{Arbiter, Candidate, SessionId, Verdict};
 use crate::link::blocking::Blocking;
 use crate::link::condition::LinkCondition;
+use crate::link::incoming_rate::IncomingRate;
 use crate::link::left_out::LeftOut;
 use crate::link::limits::LinkLimits;
 use crate::link::refused_topics::RefusedTopics;
@@ -87,6 +89,8 @@ pub struct ServedLink {
     pub(crate) ledger: Lock<Option<Arc<Lock<Ledger>>>>,
     /// Its blocking requests to the target.
     pub(crate) blocking: Blocking,
+    /// Bandwidth of its senders.
+    pub(crate) incoming_rate: IncomingRate,
     start_lane: Arc<StartLane>,
     inner: Lock<Inner>,
 }
@@ -143,6 +147,7 @@ impl ServedLink {
             announced,
             ledger: Lock::default(),
             blocking: Blocking::default(),
+            incoming_rate: IncomingRate::default(),
             start_lane,
             inner: Lock::new(inner),
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use kafka::admin::KafkaCatalog;
@@ -172,11 +172,28 @@ async fn follow(mut config: Live<Config>, budget: Budget, endpoint: Endpoint, li
     }
 }
 
+/// Memory for decoded records of each link that has lanes. A link that was removed and is added again has its new limit
+/// once its former lanes have ended.
+#[derive(Default)]
+struct LinkMemories(Lock<HashMap<String, Weak<DecodeMemory>>>);
+
+impl LinkMemories {
+    fn of(&self, link: &str, new: impl FnOnce() -> Arc<DecodeMemory>) -> Arc<DecodeMemory> {
+        let mut parts = self.0.lock();
+        parts.retain(|_, part| part.strong_count() > 0);
+        if let Some(part) = parts.get(link).and_then(Weak::upgrade) {
+            return part;
+        }
+        let part = new();
+        parts.insert(link.to_owned(), Arc::downgrade(&part));
+        part
+    }
+}
+
 fn start_lane<T: Target>(writers: Arc<Writers<T>>, memory: Arc<DecodeMemory>) -> Arc<StartLane> {
-    let parts: Lock<HashMap<String, Arc<DecodeMemory>>> = Lock::default();
+    let parts = LinkMemories::default();
     Arc::new(move |link: &LinkSettings, id: LaneId| {
-        let part = || memory.part(link.limits.decode_bytes);
-        let part = Arc::clone(parts.lock().entry(link.name.clone()).or_insert_with(part));
+        let part = parts.of(&link.name, || memory.part(link.limits.decode_bytes));
         writers.start_lane(&link.name, id, part)
     })
 }
@@ -193,5 +210,27 @@ fn writer_config(config: &Config, port: u16, clock: Clock) -> WriterConfig {
         transaction_timeout: config.target.transaction_timeout,
         pace: Arc::new(pace),
         clock,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_is_added_again_has_its_new_memory() {
+        let memories = LinkMemories::default();
+        let whole = DecodeMemory::new(1000);
+        let of = |link: &str, limit| memories.of(link, || whole.part(limit));
+        let lane = of("a", 100);
+        let other = of("a", 200);
+        assert!(Arc::ptr_eq(&lane, &other), "the lanes of a link share it");
+        drop(lane);
+        assert_eq!(of("a", 200).limit(), 100, "a former lane still has it");
+        drop(other);
+        let kept = of("a", 200);
+        drop(of("b", 300));
+        assert_eq!((kept.limit(), of("c", 400).limit()), (200, 400));
+        assert_eq!(memories.0.lock().len(), 2, "b is forgotten");
     }
 }

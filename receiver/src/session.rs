@@ -11,6 +11,7 @@
 //! - `active`: a session that has the link
 //! - `channels`, `joinable`: the extra channels of a session
 //! - `frames`, `assembly`, `ledger`: frames and the credit that they use
+//! - `metering`: the rate of a link's senders
 //! - `forgetting`: topics whose positions are stored and not offered
 //! - `joining`: offers on their way to their lanes
 //! - `settings`: comparison of the settings of topics at both ends
@@ -25,6 +26,7 @@ mod handshakes;
 mod joinable;
 mod joining;
 pub(crate) mod ledger;
+mod metering;
 pub(crate) mod peers;
 mod pending;
 mod probe;

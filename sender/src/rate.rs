@@ -1,5 +1,5 @@
-//! Rate in effect, and its reason: an operator's for a while, else the schedule's, else the file's. It is decided in one
-//! place, which notifies all followers.
+//! Rate in effect, and its reason: an operator's for a while, else the schedule's, else the file's; or what the receiver
+//! allows, if that is less. It is decided in one place, which notifies all followers.
 
 pub(crate) mod plan;
 pub(crate) mod request;
@@ -49,7 +49,7 @@ struct State {
 pub struct RateStatus {
     /// Rate in effect, in IP bits per second; `null` for no limit.
     pub bits_per_second: Option<u64>,
-    /// Reason for the rate: `file`, `schedule` or `command`.
+    /// Reason for the rate: `file`, `schedule`, `command`, or `receiver` if it allows less.
     pub reason: String,
     /// Entry of the schedule that is in effect, with its time zone.
     pub entry: Option<String>,
@@ -93,6 +93,13 @@ impl Rates {
     pub fn configure(&self, wan: &WanConfig, now: Timestamp) {
         let mut state = self.state.lock();
         state.plan.configure(wan.rate, wan.schedule.clone());
+        state.decide(now);
+    }
+
+    /// Sets the most that the receiver of the present session allows; `None` after the session.
+    pub fn assign(&self, rate: Option<Rate>, now: Timestamp) {
+        let mut state = self.state.lock();
+        state.plan.assign(rate);
         state.decide(now);
     }
 

@@ -19,6 +19,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use quinn::Connection;
 use service::live::Live;
 use service::log_limit::LogLimit;
@@ -33,6 +34,7 @@ use wire::halt::{HaltReason, is_word};
 use wire::hello::{FEATURE_FORGET, FEATURE_SETTINGS, FEATURE_SKIP_REFUSED};
 use wire::ids::{Epoch, LaneId, Position, Slot};
 use wire::partition::Partition;
+use wire::units::Rate;
 
 use crate::board::{Board, ChannelPlace, State};
 use crate::config::Config;
@@ -141,6 +143,7 @@ impl Session<'_> {
         let mut active = Active::new(self, &welcome, outgoing, dues, faults_in);
         let mut inbound = Inbound { incoming, reading: &mut reading, faults };
         let end = active.run(&mut inbound, &shutdown).await;
+        active.session.board.rates().assign(None, Timestamp::now());
         for lane in active.session.lanes {
             // A full mailbox belongs to a lane that is stuck; the process then ends by its own rules.
             let _ = lane.mailbox.push(Command::Close);
@@ -355,6 +358,11 @@ impl<'a> Active<'a> {
             Control::Condition(condition) => {
                 let condition = Some(condition.shortened());
                 self.session.board.publish(|published| published.receiver_condition = condition);
+                Ok(())
+            }
+            Control::RateAssignment { bits_per_second } => {
+                let rate = Rate::from_bits_per_second(bits_per_second);
+                self.session.board.rates().assign(Some(rate), Timestamp::now());
                 Ok(())
             }
             Control::Clock { asked, answered } => {

@@ -11,6 +11,7 @@ use receiver::Host;
 use sender::Packing;
 use sender::Report;
 use sender::Turn;
+use sender::config::Config;
 use sender::{Handshaken, SessionEnd};
 use sender::{LaneCommand as Command, SessionPart};
 use service::mailbox::Mailbox;
@@ -33,7 +34,7 @@ use crate::in_virtual_time;
 use crate::sessions::{EPOCH, HOST, LOOK, Sending, host, lane_handle, shaken};
 
 const LANE: LaneId = LaneId(0);
-const VALUE: usize = 30_000;
+pub(crate) const VALUE: usize = 30_000;
 
 /// Arrival time of each frame, in the order of the lane.
 type Taken = Arc<Mutex<Vec<Instant>>>;
@@ -49,7 +50,7 @@ fn guided(knobs: &str, rate: Rate) -> Ends {
     Ends { dialer, ..ends }
 }
 
-fn frame(sequence: u64) -> Bytes {
+pub(crate) fn frame(sequence: u64) -> Bytes {
     let mut builder = FrameBuilder::new();
     let value = vec![sequence as u8; VALUE];
     let offset = Offset(sequence as i64);
@@ -100,9 +101,8 @@ async fn play_sender(mailbox: Mailbox<Command>) {
 }
 
 /// Makes the sender of a session of four channels, with one lane that always has another frame.
-fn sending() -> Sending {
-    let config =
-        service::config::parse::<sender::config::Config>(sender::config::EXAMPLE, "sender.toml", forbidden).unwrap();
+pub(crate) fn sending() -> Sending {
+    let config = service::config::parse::<Config>(sender::config::EXAMPLE, "sender.toml", forbidden).unwrap();
     let lane = lane_handle(LANE);
     tokio::spawn(play_sender(lane.mailbox.clone()));
     let packing = Packing { codec: Codec::None, frame_bytes: 1 << 15, linger: LOOK, credit_max: 1 << 20 };
@@ -209,7 +209,7 @@ fn session_ends_when_all_channels_are_unreachable() {
 }
 
 /// Requests to join a session with another channel. Returns the channel and the receiver's reply.
-async fn join(ends: &Ends, first: &Dialled, token: u128, channel: u32) -> (Dialled, Control) {
+pub(crate) async fn join(ends: &Ends, first: &Dialled, token: u128, channel: u32) -> (Dialled, Control) {
     join_at(ends, first, Joining { token, receiver: HOST, channel }).await
 }
 

@@ -43,6 +43,15 @@ impl Sockets for EndSockets {
 impl Ends {
     /// Makes a path with these settings both ways, and `seed` for its random numbers.
     pub(crate) fn new(knobs: &str, seed: u64) -> Self {
+        Self::listening_with(knobs, seed, &SETTINGS)
+    }
+
+    /// Makes a path whose listening end has a receiver's guarded windows.
+    pub(crate) fn guarded(knobs: &str, seed: u64) -> Self {
+        Self::listening_with(knobs, seed, &EndpointSettings::guarded(SETTINGS.memory))
+    }
+
+    fn listening_with(knobs: &str, seed: u64, settings: &EndpointSettings) -> Self {
         let pki = tempfile::tempdir().unwrap();
         let sender = ["sender.example".to_owned()];
         let receiver = ["127.0.0.1".to_owned()];
@@ -51,7 +60,7 @@ impl Ends {
         let network = Arc::new(Network::start(Wan::new(&profile, Script::default(), seed)));
         let far = EndSockets { network: Arc::clone(&network), sends: Direction::Back };
         let credentials = credentials(pki.path(), "receiver", End::Server);
-        let listening = listen_over(&far, (Ipv4Addr::LOCALHOST, 0).into(), &credentials, &SETTINGS).unwrap();
+        let listening = listen_over(&far, (Ipv4Addr::LOCALHOST, 0).into(), &credentials, settings).unwrap();
         let listens_at = listening.local_addr().unwrap();
         let address = Address { host: listens_at.ip().to_string(), port: listens_at.port() };
         let dialer = dialer(pki.path(), SETTINGS).over(near(&network));

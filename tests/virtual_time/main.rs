@@ -11,6 +11,7 @@ mod critical;
 mod ends;
 mod frames;
 mod handshake;
+mod link_rate;
 mod rate;
 mod sender_life;
 mod sessions;

@@ -44,10 +44,20 @@ pub(crate) const EPOCH: Epoch = Epoch(1);
 /// Makes a receiver whose lanes commit and ack every frame immediately. `taken` is called with each frame, in the order
 /// of its lane; a frame that arrives twice fails the test.
 pub(crate) fn host(ends: &Ends, taken: impl Fn(LaneId, &IntactFrame) + Clone + Send + Sync + 'static) -> Arc<Host> {
+    host_with(ends, "", taken)
+}
+
+/// Makes such a receiver with further settings of its link.
+pub(crate) fn host_with(
+    ends: &Ends,
+    settings: &str,
+    taken: impl Fn(LaneId, &IntactFrame) + Clone + Send + Sync + 'static,
+) -> Arc<Host> {
     let file = ends.pki.path().join("receiver.toml");
     let pki = ends.pki.path().display();
     let text = receiver::config::EXAMPLE.replace("\"pki/", &format!("\"{pki}/"));
     let text = text.replace("fra-to-sin", "virtual").replace("sender.fra.example", "sender.example");
+    let text = text.replace("[[links]]", &format!("[[links]]\n{settings}"));
     fs::write(&file, text).unwrap();
     let config = service::config::load::<receiver::config::Config>(&file, forbidden).unwrap();
     let runtime = Handle::current();

@@ -1,5 +1,7 @@
 //! Control stream: whole control messages on a QUIC stream.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quinn::{ApplicationClose, Connection, ReadExactError, RecvStream, SendStream, WriteError};
@@ -41,14 +43,23 @@ pub enum ControlError {
 }
 
 #[derive(Debug)]
-pub struct ControlReader(RecvStream);
+pub struct ControlReader {
+    stream: RecvStream,
+    /// Bytes that were read.
+    read: Arc<AtomicU64>,
+}
 
 #[derive(Debug)]
 pub struct ControlWriter(SendStream);
 
 impl ControlReader {
     pub fn new(stream: RecvStream) -> Self {
-        Self(stream)
+        Self { stream, read: Arc::default() }
+    }
+
+    /// Returns the count of the bytes that were read. Other readers of the channel may add theirs.
+    pub fn read_bytes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.read)
     }
 
     /// Reads the next message, with its texts for operators shortened. It is not cancel-safe: keep it in a task of its own.
@@ -64,7 +75,8 @@ impl ControlReader {
     /// Reads a message of at most `max` bytes. It takes memory only for those that have arrived.
     async fn next_within(&mut self, max: usize) -> Result<Control, ControlError> {
         let mut prefix = [0; 4];
-        self.0.read_exact(&mut prefix).await?;
+        self.stream.read_exact(&mut prefix).await?;
+        self.read.fetch_add(prefix.len() as u64, Ordering::Relaxed);
         let len = codec::control_length(prefix)?;
         if len > max {
             let limit = max as u64;
@@ -72,8 +84,9 @@ impl ControlReader {
         }
         let mut body = Vec::new();
         while body.len() < len {
-            let chunk = self.0.read_chunk(len - body.len(), true).await.map_err(ReadExactError::ReadError)?;
+            let chunk = self.stream.read_chunk(len - body.len(), true).await.map_err(ReadExactError::ReadError)?;
             let chunk = chunk.ok_or(ReadExactError::FinishedEarly(body.len()))?;
+            self.read.fetch_add(chunk.bytes.len() as u64, Ordering::Relaxed);
             body.extend_from_slice(&chunk.bytes);
         }
         Ok(codec::decode_control(&body)?.shortened())
@@ -81,7 +94,7 @@ impl ControlReader {
 
     /// Waits for bytes on a stream that carries no further message. Returns their number.
     pub async fn excess(mut self) -> usize {
-        match self.0.read_chunk(usize::MAX, true).await {
+        match self.stream.read_chunk(usize::MAX, true).await {
             Ok(Some(chunk)) => chunk.bytes.len(),
             _ => std::future::pending().await,
         }

@@ -1,6 +1,7 @@
 //! QUIC endpoints: sockets with buffers for a burst, windows derived from rate and memory, and dialling that tells an
 //! unreachable peer from a refused certificate.
 
+mod address_tokens;
 mod dialer;
 mod fault;
 mod gauge;
@@ -21,7 +22,7 @@ pub use fault::{ChannelFault, DialError};
 pub use gauge::{Gauge, Reading};
 pub use settings::{EndpointSettings, FIRST_WINDOW_BYTES, PATH_MTU_BYTES, TIMES_THE_PATH};
 pub use sockets::{Sockets, SystemSockets};
-pub use windows::{admit, keep_windows};
+pub use windows::{admit, admit_streams, grant, keep_windows, meter};
 
 /// First packets that a listening end keeps until the application has decided about them, and the bytes that may follow
 /// each and all of them meanwhile. More are dropped.
@@ -64,6 +65,7 @@ pub fn server(credentials: &Credentials, settings: &EndpointSettings) -> Result<
     server.incoming_buffer_size_total(INCOMING_BYTES_TOTAL);
     // A peer that validates its address while this process restarts or reloads need not begin again.
     server.token_key(Arc::new(credentials.derive_keys("address tokens")));
+    server.validation_token_config(address_tokens::issued());
     Ok(server)
 }
 

@@ -366,6 +366,11 @@ pub enum Control {
         /// Receiver's time of the answer, in ns since the Unix epoch; 0 in a question.
         answered: u64,
     },
+    /// Receiver → sender: the most that the sender may send, from now on.
+    RateAssignment {
+        /// IP bits per second, at least [`crate::limits::RATE_MIN`].
+        bits_per_second: u64,
+    },
     /// Either way: the session is over (wire-format.md#close).
     Close(Close),
     /// Either way: the problems of this end, whenever they change (wire-format.md#condition).

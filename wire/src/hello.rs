@@ -43,6 +43,8 @@ pub const FEATURE_PROBE: u64 = 1 << 12;
 
 /// Feature: topics whose refused records the receiver leaves out by itself.
 pub const FEATURE_SKIP_REFUSED: u64 = 1 << 13;
+/// Feature: the receiver states the rate that the sender may use.
+pub const FEATURE_RATE: u64 = 1 << 14;
 
 /// Features that this end supports.
 pub const FEATURES: u64 = FEATURE_LZ4
@@ -52,7 +54,8 @@ pub const FEATURES: u64 = FEATURE_LZ4
     | FEATURE_FORGET
     | FEATURE_SETTINGS
     | FEATURE_CARRIED_ONLY
-    | FEATURE_SKIP_REFUSED;
+    | FEATURE_SKIP_REFUSED
+    | FEATURE_RATE;
 
 /// Returns the newest protocol version that both ends speak.
 ///

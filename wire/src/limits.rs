@@ -94,6 +94,8 @@ pub const FRAME_CHARGE_MIN: u64 = 1024;
 /// Bytes of a reserve, and of a pool, of credit: more than any memory, and the sum over all lanes is a number of 64 bits.
 pub const CREDIT_MAX: u64 = 1 << 48;
 
+/// The least rate in bits per second that a receiver may assign.
+pub const RATE_MIN: u64 = 64_000;
 /// Time before an end dials again after a close code with the disposition `Retry`.
 pub const RETRY_AFTER: Duration = Duration::from_secs(60);
 

@@ -80,6 +80,7 @@ fn the_table_of_limits_is_the_codes() {
         ("records in a frame", limits::RECORDS_MAX.into()),
         ("least cost of a frame in credit, and reserve", limits::FRAME_CHARGE_MIN),
         ("bytes of a reserve or pool", limits::CREDIT_MAX),
+        ("least `RateAssignment`", limits::RATE_MIN),
     ];
     let code: Vec<_> = code.iter().map(|(name, value)| vec![name.to_string(), grouped(*value)]).collect();
     assert_eq!(table("limit", "value"), code);

@@ -59,6 +59,7 @@ fn handshake() -> Vec<(&'static str, Control)> {
         ("channel-open", Control::ChannelOpen { channel: 300 }),
         ("channel-closed", Control::ChannelClosed { channel: 300, detail: "no progress for 3 s".into() }),
         ("condition", Control::Condition(condition())),
+        ("rate-assignment", Control::RateAssignment { bits_per_second: 20_000_000 }),
         ("clock", Control::Clock { asked: 1_700_000_000_000_000_000, answered: 0 }),
         ("close", Control::Close(Close::new(CloseCode::Misbehaved, "slot 4 was never opened"))),
     ]

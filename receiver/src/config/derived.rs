@@ -53,6 +53,7 @@ pub fn limits(config: &Config, link: &LinkConfig) -> LinkLimits {
         standbys: link.standbys_max,
         announced_bytes: (link_memory(config, link) / 8).max(ANNOUNCED_BYTES_MIN),
         decode_bytes: decode_bytes(link.memory.unwrap_or_else(|| Size::from_bytes(config.memory.bytes() / shared))),
+        rate: link.rate,
     }
 }
 

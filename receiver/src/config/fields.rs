@@ -119,6 +119,10 @@ service::settings! {
         partitions_max: u32 = default("200000"), "a count", ["1", "2000000"], live;
         /// Most senders that stand by; further ones are refused.
         standbys_max: u16 = default("8"), "a count", ["0", "64"], live;
+        /// The bandwidth that the link's sender may use. It lowers its rate to this; one that does not is held to 5 % more
+        /// by QUIC, and is then slow.
+        rate: Option<Rate> = otherwise("no limit"), "a rate, such as `50 Mbit/s`",
+            [r#""1 Mbit/s""#, r#""100 Gbit/s""#], live;
         /// Id of a rebuilt source or target cluster that takes the place of the stored one.
         accept_cluster: Option<String> = otherwise("none"), "a cluster id, such as `5L6g3nShT-eMCtK--X86sw`", live;
     }

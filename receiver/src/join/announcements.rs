@@ -7,10 +7,10 @@ use service::lock::Lock;
 use wire::close::Close;
 use wire::control::TopicConfig;
 
-use crate::link::announced::{Announced, Room};
+use crate::link::announced::{Announced, Room, text_bytes};
 
-/// Memory of an announcement besides its names and settings.
-const ENTRY_BYTES: usize = 256;
+/// Memory of an announcement besides its texts: two lists, its room, and its place in a map that has doubled.
+const ENTRY_BYTES: usize = 384;
 
 /// Announcements of one session, by the names of their topics.
 #[derive(Debug)]
@@ -37,10 +37,9 @@ impl Announcements {
 
     /// Takes an announcement. It replaces an earlier one.
     pub(super) fn handle(&self, topic: String, configs: Vec<TopicConfig>, clusters: Vec<String>) -> Result<(), Close> {
-        let configs_bytes =
-            configs.iter().map(|one| size_of_val(one) + one.name.len() + one.value.len()).sum::<usize>();
-        let clusters_bytes = clusters.iter().map(|one| size_of_val(one) + one.len()).sum::<usize>();
-        let bytes = ENTRY_BYTES + topic.len() + configs_bytes + clusters_bytes;
+        let configs_bytes = configs.iter().map(|one| text_bytes(&one.name) + text_bytes(&one.value)).sum::<usize>();
+        let clusters_bytes = clusters.iter().map(|one| text_bytes(one)).sum::<usize>();
+        let bytes = ENTRY_BYTES + text_bytes(&topic) + configs_bytes + clusters_bytes;
         let mut topics = self.topics.lock();
         // The earlier one first, so that it does not count twice.
         topics.remove(&topic);
@@ -53,7 +52,7 @@ impl Announcements {
     pub(super) fn handle_skip_refused(&self, topic: String, policy: String) -> Result<(), Close> {
         let mut skips_refused = self.skips_refused.lock();
         skips_refused.remove(&topic);
-        let room = self.memory.take(ENTRY_BYTES + topic.len() + policy.len())?;
+        let room = self.memory.take(ENTRY_BYTES + text_bytes(&topic) + text_bytes(&policy))?;
         skips_refused.insert(topic, (policy.into(), room));
         Ok(())
     }

@@ -62,6 +62,11 @@ impl CarriedTopics {
         self.inner.lock().offered.insert(key);
     }
 
+    /// Forgets the offers of topics that no longer exist at the source.
+    pub(crate) fn handle_gone(&self, topics: &HashSet<Arc<str>>) {
+        self.inner.lock().offered.retain(|key| !topics.contains(&key.topic));
+    }
+
     /// Notes that no lane has a position of `topic` any more.
     pub fn forget(&self, topic: &str) {
         let mut inner = self.inner.lock();
@@ -128,5 +133,7 @@ mod tests {
         let mut stored = HashSet::from([key("orders"), key("payments")]);
         carried_topics.keep_orphans(&mut stored);
         assert_eq!(stored, HashSet::from([key("orders")]));
+        carried_topics.handle_gone(&HashSet::from(["payments".into()]));
+        assert!(carried_topics.inner.lock().offered.is_empty(), "what is gone is forgotten");
     }
 }

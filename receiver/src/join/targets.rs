@@ -194,7 +194,7 @@ impl Targets {
             };
             self.refused_topics.note(&partition.topic, target.as_ref().err());
             let skips_refused = self.announcements.skips_refused(&partition.topic);
-            found.offered.push(Offered { partition: partition.clone(), target, skips_refused });
+            found.offered.push(Offered { partition: partition.clone(), target, skips_refused, room: None });
         }
         Ok(found)
     }

@@ -1,6 +1,7 @@
 //! Records of a partition of which the target refused some: appended with care, left out, or the end of the partition.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use wire::frame::RecordRef;
@@ -11,7 +12,7 @@ use super::draft::{Company, Draft};
 use super::left_out;
 use super::open_lane::{Destination, LaneError, Open, OpenLane};
 use super::rejected_record::RejectedRecordSearch;
-use super::skipped_records::SkippedRecords;
+use super::skipped_records::{LoggedSkips, SkippedRecords};
 use super::slots::OpenSlot;
 use crate::target::state::HaltRecord;
 use crate::target::{LaneTarget, Rejection, TargetError};
@@ -38,7 +39,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         changed.skipped = changed.skipped.saturating_add(1);
         draft.counts.skipped += 1;
         let skipped = draft.skipped.entry(destination.slot);
-        skipped.or_insert_with(|| SkippedRecords::new(policy, reason, offset)).add(offset);
+        skipped.or_insert_with(|| SkippedRecords::new(policy, Arc::clone(&reason), offset)).add(offset, &reason);
         Ok(true)
     }
 
@@ -84,12 +85,18 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         Ok(())
     }
 
-    /// Adds what is left out to the log of jumps: one entry per partition.
+    /// Adds what is left out to the log of jumps: one entry per partition, which grows while its reason stays the same.
     pub(super) fn log_skipped(&mut self, draft: &mut Draft) {
-        for (slot, skipped) in &draft.skipped {
-            let key = &self.open.slots.joined(*slot).key;
-            let jump = skipped.jump(&self.open.stored, key, draft.jumps.len(), self.parts.now);
-            draft.jumps.push(jump);
+        let mut next = self.open.stored.next_jump() + draft.jumps.len() as u64;
+        for (slot, skipped) in std::mem::take(&mut draft.skipped) {
+            let Open { slots, stored, skip_log, .. } = &mut *self.open;
+            let key = slots.joined(slot).key.clone();
+            let known = skip_log.get(&key).filter(|known| stored.jumps.contains_key(&known.number));
+            let merged = known.and_then(|known| Some((known.number, known.entry.merged(&skipped)?)));
+            let (number, entry) = merged.unwrap_or_else(|| (next, skipped.clone()));
+            next += u64::from(number == next);
+            draft.jumps.push(entry.jump(stored, &key, number, self.parts.now));
+            draft.logged.push(LoggedSkips { slot, key, skipped, number, entry });
         }
     }
 }
@@ -119,6 +126,12 @@ impl Open {
             _ => HaltReason::TargetReplaced,
         };
         search.halt_at(self.stored.position(key), HaltRecord::new(reason, error.to_string()));
+    }
+
+    /// Logs what a committed transaction has left out.
+    pub(super) fn complete_skips(&mut self, logged: LoggedSkips) {
+        logged.skipped.report(&logged.key);
+        self.skip_log.insert(logged.key.clone(), logged);
     }
 
     fn blame_records(&mut self, rejection: &Rejection) {

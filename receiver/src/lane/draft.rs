@@ -11,7 +11,7 @@ use super::forget::ForgetDraft;
 use super::handover::HandoverDraft;
 use super::memory::Lease;
 use super::open_lane::{Counts, LaneError};
-use super::skipped_records::SkippedRecords;
+use super::skipped_records::{LoggedSkips, SkippedRecords};
 use crate::join::Offered;
 use crate::target::Delivered;
 use crate::target::state::{HaltRecord, JumpRecord, PartitionRecord};
@@ -84,6 +84,8 @@ pub struct Draft {
     pub(super) sender_halts: Vec<(Slot, HaltRecord)>,
     /// Refused records that a policy leaves out, by slot.
     pub(super) skipped: BTreeMap<Slot, SkippedRecords>,
+    /// The same once they are in the log of jumps, which is the last before the state is written.
+    pub(super) logged: Vec<LoggedSkips>,
     /// Slots that records were appended to.
     pub(super) written: BTreeSet<Slot>,
     /// Bytes appended since the last drain.

@@ -43,7 +43,7 @@ pub enum Command {
     /// Topics are about to be created.
     Claim(SessionId, Epoch, Claim),
     /// A partition asks to join.
-    Offer(SessionId, Epoch, Box<Offered>, Room),
+    Offer(SessionId, Epoch, Box<Offered>),
     /// A partition asks to join, and its target cannot be used now.
     WaitingOffer(SessionId, Epoch, Slot, Partition, HaltRecord),
     /// All partitions of the filter were offered.

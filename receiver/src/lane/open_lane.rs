@@ -20,6 +20,7 @@ use super::memory::{DecodeMemory, Lease};
 use super::offers::{Offers, Pending};
 use super::ownership::Ownership;
 use super::size::{TransactionRoom, TransactionSize};
+use super::skipped_records::LoggedSkips;
 use super::slots::Slots;
 use super::stored::Stored;
 use super::unauthorized_partition::UnauthorizedPartitionSearch;
@@ -27,6 +28,9 @@ use crate::join::Offered;
 use crate::target::custody::{Bidder, Holder};
 use crate::target::state::{HaltRecord, JumpRecord, PartitionRecord};
 use crate::target::{LaneTarget, TargetError, TargetPartition, Unwritable};
+
+/// Slots of one epoch that others have replaced: about 300 bytes each.
+const SLOTS_REPLACED_MAX: usize = 1024;
 
 pub struct Lane<T> {
     pub(super) parts: Parts<T>,
@@ -123,6 +127,10 @@ pub(super) struct Open {
     pub(super) keep_alive: bool,
     /// Set while a transaction's outcome is unknown: the positions that it would have stored.
     pub(super) unknown: Option<HashMap<Partition, Position>>,
+    /// Records that this transaction would have left out.
+    pub(super) unknown_skips: Vec<LoggedSkips>,
+    /// Newest records of each partition that were left out.
+    pub(super) skip_log: HashMap<Partition, LoggedSkips>,
 }
 
 /// The frame being appended, which may span transactions.
@@ -245,6 +253,12 @@ impl<T: LaneTarget> Lane<T> {
         self.open.as_ref().is_some_and(|open| open.unauthorized.is_active() || open.slots.are_searched())
     }
 
+    /// Returns whether partitions were closed and opened again so often in this epoch that the lane has to be closed,
+    /// which frees their slots. Until then the runs of a closed slot are dropped, so that it must be known.
+    pub fn has_too_many_slots(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.slots.replaced() > SLOTS_REPLACED_MAX)
+    }
+
     pub fn poll_reply(&mut self) -> Option<Control> {
         self.parts.replies.pop_front()
     }
@@ -317,7 +331,10 @@ impl<T: LaneTarget> OpenLane<'_, T> {
             return Err(PeerMisbehaved::SlotReused(slot));
         }
         let key = offered.key();
-        open.handle_offered(&key);
+        // Others are never stored; and their names, which the sender chooses, would be kept.
+        if offered.is_admitted() || open.stored.partitions.contains_key(&key) {
+            open.handle_offered(&key);
+        }
         if let Some(halt) = open.taken(&offered) {
             let position = open.stored.position(&key);
             self.halt(slot, position, halt);

@@ -1,5 +1,6 @@
 //! Opening a lane: it checks first, because a refusal must not have fenced a healthy owner.
 
+use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -65,6 +66,8 @@ impl<T: LaneTarget> Lane<T> {
             current: None,
             keep_alive: false,
             unknown: None,
+            unknown_skips: Vec::new(),
+            skip_log: HashMap::new(),
             stored: Stored {
                 lane,
                 epoch,

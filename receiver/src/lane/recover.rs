@@ -81,7 +81,8 @@ impl<T: LaneTarget> OpenLane<'_, T> {
             tracing::info!(lane = %id, writer = state.custody.present.writer.as_str(), "lane continues through another transactional id");
         }
         counts.recoveries += 1;
-        self.open.replay_from(*state)
+        counts.skipped += self.open.replay_from(*state)?;
+        Ok(())
     }
 }
 
@@ -98,9 +99,11 @@ fn lost(stored: &Stored, custody: &CustodyRecord) -> RecoverError {
 }
 
 impl Open {
-    fn replay_from(&mut self, state: LaneState) -> Result<(), RecoverError> {
+    /// Continues from the stored state. Returns the number of records that the unknown transaction has left out, if it
+    /// was committed.
+    fn replay_from(&mut self, state: LaneState) -> Result<u64, RecoverError> {
         let unknown = self.unknown.take().unwrap_or_default();
-        self.check(&unknown, &state.partitions)?;
+        let happened = self.check(&unknown, &state.partitions)?;
         let known = std::mem::replace(&mut self.stored.partitions, state.partitions);
         for (key, record) in &mut self.stored.partitions {
             // The known end may be newer than the stored one: it comes from delivery reports.
@@ -116,15 +119,21 @@ impl Open {
         self.current = None;
         self.inbox.rewind();
         self.slots.rewind();
-        Ok(())
+        let skips = std::mem::take(&mut self.unknown_skips);
+        if !happened {
+            return Ok(0);
+        }
+        let skipped = skips.iter().map(|logged| logged.skipped.count()).sum();
+        skips.into_iter().for_each(|logged| self.complete_skips(logged));
+        Ok(skipped)
     }
 
-    /// Checks that the transaction was stored as a whole or not at all.
+    /// Checks that the transaction was stored as a whole or not at all. Returns whether it was stored.
     fn check(
         &self,
         unknown: &HashMap<Partition, Position>,
         stored: &HashMap<Partition, PartitionRecord>,
-    ) -> Result<(), RecoverError> {
+    ) -> Result<bool, RecoverError> {
         let before = |key| self.stored.position(key);
         let found = |key| stored.get(key).map_or(Position(-1), |record| record.position);
         let happened = unknown.iter().any(|(key, &after)| after != before(key) && found(key) == after);
@@ -136,6 +145,6 @@ impl Open {
                 return Err(RecoverError::Diverged { partition: key.clone(), found, before, after });
             }
         }
-        Ok(())
+        Ok(happened)
     }
 }

@@ -44,6 +44,8 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 const UNSENT_RETRY: Duration = Duration::from_millis(5);
 /// Time for which a lane keeps its place apart after its last refused record was found.
 const CAREFUL_FOR: Duration = Duration::from_secs(30);
+/// Detail of the close that frees the slots of an epoch.
+const TOO_MANY_SLOTS: &str = "its partitions were closed and opened again so often that its slots are freed";
 /// Detail of the closes that a stop causes.
 const LEAVING: &str = "receiver is leaving";
 
@@ -217,10 +219,13 @@ impl<T: Target> LaneRunner<T> {
                     lane.handle_claim(claim);
                 }
             }
-            Command::Offer(session, epoch, offered, _) if ours(session) => {
+            Command::Offer(session, epoch, offered) if ours(session) => {
                 let lane = self.lane.at_granted(epoch);
                 let taken = lane.and_then(|lane| lane.map_or(Ok(()), |mut lane| lane.handle_offer(*offered)));
                 self.check(taken);
+                if self.lane.has_too_many_slots() {
+                    self.lane.close(LaneClosedReason::TargetFailed, TOO_MANY_SLOTS);
+                }
             }
             Command::WaitingOffer(session, epoch, slot, key, halt) if ours(session) => {
                 if let Some(mut lane) = self.lane.at(epoch) {

@@ -49,6 +49,11 @@ impl Slots {
         self.by_number.insert(slot, opened);
     }
 
+    /// Returns the number of closed slots whose target partition another slot writes.
+    pub(super) fn replaced(&self) -> usize {
+        self.by_number.len() - self.writers.len()
+    }
+
     pub(super) fn get(&self, slot: Slot) -> Option<&OpenSlot> {
         self.by_number.get(&slot)
     }

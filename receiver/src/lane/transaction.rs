@@ -520,10 +520,10 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         for (slot, next) in draft.ends {
             open.slots.joined(slot).from_committed = next;
         }
-        for (slot, skipped) in draft.skipped {
-            let OpenSlot { key, search, .. } = open.slots.joined(slot);
+        for logged in draft.logged {
+            let OpenSlot { key, search, .. } = open.slots.joined(logged.slot);
             search.handle_committed(open.stored.position(key));
-            skipped.report(key);
+            open.complete_skips(logged);
         }
         open.note_ends(&draft.delivered);
         draft.jumps.into_iter().for_each(|jump| open.stored.remember(jump));
@@ -584,6 +584,7 @@ impl Open {
         let gone = draft.handovers.handed_over.keys().map(|key| (key.clone(), Position(-1)));
         let changed = draft.changed.into_iter().map(|(key, record)| (key, record.position));
         self.unknown = Some(changed.chain(gone).chain(draft.forgotten.positions()).collect());
+        self.unknown_skips = draft.logged;
         draft.forgotten.abandon(&mut self.forgets);
         draft.handovers.abandon(&mut self.handovers);
         self.claims.abandon(draft.claimed);

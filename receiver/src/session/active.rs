@@ -20,11 +20,12 @@ use wire::control::{Control, CreditTerms, Welcome};
 use wire::error::{DecodeError, PeerMisbehaved};
 use wire::halt::{HaltReason, is_word};
 use wire::hello::{
-    FEATURE_CHANNELS, FEATURE_CONDITION, FEATURE_FORGET, FEATURE_SETTINGS, FEATURE_SKIP_REFUSED, FEATURES,
-    common_features,
+    FEATURE_CHANNELS, FEATURE_CONDITION, FEATURE_FORGET, FEATURE_RATE, FEATURE_SETTINGS, FEATURE_SKIP_REFUSED,
+    FEATURES, common_features,
 };
 use wire::ids::{Epoch, LaneId, Slot};
 use wire::lanes::ClassRequest;
+use wire::units::Rate;
 
 use super::channels::ExtraChannels;
 use super::forgetting::Forgetting;
@@ -32,6 +33,7 @@ use super::frames::{self, Intake};
 use super::greeting::{Greeted, Host};
 use super::joining::Joining;
 use super::ledger::Ledger;
+use super::metering::FrameChannel;
 use super::settings::SettingsCheck;
 use crate::join::carried_topics::CarriedTopics;
 use crate::join::targets::Targets;
@@ -74,17 +76,24 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
     let carried_topics = Arc::new(CarriedTopics::new(count));
     let targets = Targets::new(link, &greeted.settings, Arc::clone(&terms));
     let ledger = Arc::new(Lock::new(Ledger::new(credit, count)));
-    let intake = Intake { session: id, lanes: lanes.clone(), ledger: Arc::clone(&ledger), clock: host.clock.clone() };
-    intake.admit(&connection);
+    let intake = Intake {
+        session: id,
+        lanes: lanes.clone(),
+        ledger: Arc::clone(&ledger),
+        clock: host.clock.clone(),
+        link: Arc::clone(link),
+        rate: greeted.settings.limits.rate,
+    };
 
     let (outgoing, outgoing_out) = mpsc::channel(CONTROL_QUEUE);
     let (incoming_in, incoming) = mpsc::channel(INCOMING_QUEUE);
     let (replies_in, replies) = mpsc::channel(CONTROL_QUEUE);
     let (faults_in, faults) = mpsc::channel(1);
+    let channel = FrameChannel { connection: connection.clone(), read: greeted.reader.read_bytes() };
     let mut reading = JoinSet::new();
     reading.spawn(greeted.reader.run(incoming_in));
     let mut receiving = JoinSet::new();
-    receiving.spawn(frames::receive(connection.clone(), intake.clone(), faults_in.clone()));
+    receiving.spawn(frames::receive(channel, intake.clone(), faults_in.clone()));
     let mut io = SessionIo {
         connection: connection.clone(),
         reading,
@@ -103,6 +112,7 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
         id,
         forgetting,
         features: welcome.features,
+        rate: greeted.settings.limits.rate,
         settings: SettingsCheck::start(link, &greeted.settings),
         joining: Joining::start(targets, id, &lanes, Arc::clone(&carried_topics)),
         lanes,
@@ -217,6 +227,8 @@ struct Active {
     ledger: Arc<Lock<Ledger>>,
     /// Features that both ends use.
     features: u64,
+    /// Rate that the sender may use.
+    rate: Option<Rate>,
     settings: SettingsCheck,
     joining: Joining,
     replies: mpsc::Sender<Reply>,
@@ -240,6 +252,11 @@ impl Active {
     async fn run(&mut self, io: &mut SessionIo, welcome: Welcome) -> Close {
         let tells = welcome.features & FEATURE_CONDITION != 0;
         let mut result = self.send(Control::Welcome(welcome)).await;
+        if let Some(rate) = self.rate.filter(|_| self.features & FEATURE_RATE != 0)
+            && result.is_ok()
+        {
+            result = self.send(Control::RateAssignment { bits_per_second: rate.bits_per_second() }).await;
+        }
         loop {
             if let Err(close) = result {
                 return close;

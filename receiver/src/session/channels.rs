@@ -14,6 +14,7 @@ use wire::limits::CHANNELS_MAX;
 
 use super::frames::{self, Intake};
 use super::joinable::{ExtraChannel, JoinListener};
+use super::metering::FrameChannel;
 use super::refusal::Refusal;
 use crate::link::ServedLink;
 
@@ -95,18 +96,18 @@ impl ExtraChannels {
             return;
         }
         tracing::info!(session, channel, %peer, "channel joined");
-        self.intake.admit(&connection);
         self.open.insert(channel, connection.clone());
         self.link.counts.channels.store(self.open.len() + 1, Ordering::Relaxed);
         let intake = self.intake.clone();
         let faults = self.faults.clone();
+        let frames = FrameChannel { connection, read: reader.read_bytes() };
         self.serving.spawn(async move {
             // If this fails, the channel has ended, which the next line finds.
             let _ = writer.send(&Control::ChannelOpen { channel }).await;
             // A sender writes nothing more on it.
             let excess = reader.excess();
             tokio::select! {
-                () = frames::receive(connection, intake, faults.clone()) => {}
+                () = frames::receive(frames, intake, faults.clone()) => {}
                 bytes = excess => drop(faults.try_send(DecodeError::TrailingBytes(bytes).into())),
             }
             drop((writer, place));

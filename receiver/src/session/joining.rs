@@ -116,6 +116,7 @@ impl Joining {
                 let room = self.targets.room(bytes + self.queues.len() * ENTRY_BYTES)?;
                 let topics: Arc<HashSet<Arc<str>>> = Arc::new(topics.into_iter().map(Arc::from).collect());
                 self.targets.handle_gone(topics.iter());
+                self.shared.carried_topics.handle_gone(&topics);
                 for queue in self.queues.values() {
                     let _ = queue.send(Entry::Gone(Arc::clone(&topics), room.clone()));
                 }
@@ -207,9 +208,10 @@ impl LaneOffers {
             let carried_topics = Arc::clone(&self.shared.carried_topics);
             let claimed = Arc::new(claims.partitions);
             let found = self.shared.request(move || targets.look_up(&claimed, &carried_topics)).await;
-            for offered in found.offered {
+            for mut offered in found.offered {
                 self.waiting.handle_joined(&offered.key());
-                self.push(Command::Offer(self.shared.session, self.waiting.epoch, Box::new(offered), room.clone()));
+                offered.room = Some(room.clone());
+                self.push(Command::Offer(self.shared.session, self.waiting.epoch, Box::new(offered)));
             }
             for waiting in claims.waiting.into_iter().chain(found.waiting) {
                 let slot = waiting.partition.slot;
@@ -415,7 +417,7 @@ mod tests {
         carried_topics.handle_lane_read(LaneId(0), [].iter());
         let mut offers = offers(&lane, &carried_topics, targets(&cluster));
         let word = |command| match command {
-            Command::Offer(_, _, offered, _) => format!("{} joins", offered.partition.topic),
+            Command::Offer(_, _, offered) => format!("{} joins", offered.partition.topic),
             Command::WaitingOffer(_, _, _, key, halt) => format!("{} {}", key.topic, halt.reason),
             Command::LastOffer(..) => "last".to_owned(),
             other => panic!("{other:?}"),
@@ -430,6 +432,25 @@ mod tests {
         offers.retry().await;
         assert_eq!(sent(), ["one joins", "last"]);
         assert!(lane.view.lock().waiting.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_offer_takes_memory_until_its_lane_has_decided_it() {
+        let cluster = cluster();
+        let new = NewTopic { name: "fra.one".into(), partitions: 1, replication: None, configs: vec![] };
+        cluster.create(&[new]).unwrap();
+        let lane = LaneHandle::new(Mailbox::new(8, Bell::default()));
+        let carried_topics = Arc::new(CarriedTopics::new(1));
+        carried_topics.handle_lane_read(LaneId(0), [].iter());
+        let targets = targets(&cluster);
+        let memory = targets.announced_bytes().clone();
+        let room = targets.room(1000).unwrap();
+        let mut offers = offers(&lane, &carried_topics, targets);
+        offers.offer(Offer { room, ..offer(vec![offered("one")]) }).await;
+        let Some(Command::Offer(_, _, waits)) = lane.mailbox.pop() else { panic!("no offer") };
+        assert_eq!(memory.held(), 1000, "its target may fail for hours");
+        drop(waits);
+        assert_eq!(memory.held(), 0);
     }
 
     #[tokio::test]
@@ -463,8 +484,7 @@ mod tests {
         tokio::join!(offer, answer);
         assert_eq!(names(&cluster), [&state::topic("l"), "fra.orders"]);
         let answers: Vec<_> = std::iter::from_fn(|| lane.mailbox.pop()).collect();
-        let [Command::Offer(_, _, joins, _), Command::Offer(_, _, circle, _), Command::LastOffer(..)] = &answers[..]
-        else {
+        let [Command::Offer(_, _, joins), Command::Offer(_, _, circle), Command::LastOffer(..)] = &answers[..] else {
             panic!("{answers:?}")
         };
         assert_eq!(joins.origin().unwrap().target_topic_id, topic_id("fra.orders"));

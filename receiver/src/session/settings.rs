@@ -13,10 +13,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use wire::close::Close;
-use wire::control::TopicSettings as Announced;
+use wire::control::{TopicConfig, TopicSettings as Announced};
 
 use crate::config::Rename;
-use crate::link::announced::Room;
+use crate::link::announced::{Room, text_bytes};
 use crate::link::weaker::Compared;
 use crate::link::{LinkSettings, ServedLink};
 
@@ -24,7 +24,7 @@ use crate::link::{LinkSettings, ServedLink};
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Time after an announcement in which its target topics appear, mostly. Later ones are asked for less and less often.
 const SOON: Duration = Duration::from_secs(2);
-/// Memory of a topic's settings besides its name and the values: entries in up to four maps.
+/// Memory of a topic's settings besides their texts: entries in up to four maps. Each setting is in one more.
 const ENTRY_BYTES: usize = 512;
 
 /// Comparison of one session; dropping it ends it, and the link shows nothing of it any more.
@@ -54,8 +54,9 @@ impl SettingsCheck {
         let charged = topics.into_iter().map(|mut one| {
             one.settings.retain(|setting| topic_settings::NAMES.contains(&setting.name.as_str()));
             one.settings.shrink_to_fit();
-            let values = one.settings.iter().map(|setting| size_of_val(setting) + setting.value.len()).sum::<usize>();
-            let room = self.link.announced.take(ENTRY_BYTES + one.topic.len() + values)?;
+            let bytes = |one: &TopicConfig| ENTRY_BYTES / 4 + text_bytes(&one.name) + text_bytes(&one.value);
+            let settings = one.settings.iter().map(bytes).sum::<usize>();
+            let room = self.link.announced.take(ENTRY_BYTES + text_bytes(&one.topic) + settings)?;
             Ok((one, room))
         });
         let _ = self.queue.send(charged.collect::<Result<_, Close>>()?);
@@ -200,7 +201,6 @@ impl Comparison {
 mod tests {
     use kafka::KafkaFault;
     use service::topics::TopicPattern;
-    use wire::control::TopicConfig;
 
     use super::*;
 

@@ -39,7 +39,7 @@ fn unwritable(topic: &str) -> Unwritable {
 }
 
 /// A frame with one record for each of these slots.
-fn frame(epoch: Epoch, sequence: u64, records: &[(u32, i64)]) -> IntactFrame {
+pub(crate) fn frame(epoch: Epoch, sequence: u64, records: &[(u32, i64)]) -> IntactFrame {
     let mut builder = FrameBuilder::new();
     let headers = HeaderBlock::default();
     for &(slot, offset) in records {

@@ -6,4 +6,5 @@ mod forget;
 mod left_out;
 mod offers;
 mod older_state;
+mod skipped_records;
 mod willing;

@@ -1,12 +1,13 @@
 //! Offers to a lane: those that wait for the state of other lanes, and late halts.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use receiver::state::{self, HaltRecord, PartitionRecord};
 use receiver::{
     CarriedTopics, HandoverRequest, Lane, LaneMessage, Offered, OfferedTarget, StateEntry, TargetPartition, Terms,
 };
-use wire::control::{Accepts, Control, Jump, OfferedPartition};
+use wire::control::{Accepts, Control, Jump, LaneClosedReason, OfferedPartition};
 use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Position, Slot, TopicId};
 use wire::lanes::{ClassRequest, ClassTable};
@@ -66,6 +67,7 @@ pub(crate) fn offered(slot: u32, topic: &str, jump: Option<Jump>) -> Offered {
             clusters: ["fra".to_owned()].into(),
         }),
         skips_refused: None,
+        room: None,
     }
 }
 
@@ -187,4 +189,42 @@ fn a_second_partition_with_the_same_target_is_halted() {
     lane.at(epoch).unwrap().handle_offer(offered(0, "orders", None)).unwrap();
     lane.at(epoch).unwrap().handle_offer(second).unwrap();
     assert_eq!(answers(&mut lane), [(1, "target-taken".to_owned()), (0, "open".to_owned())]);
+}
+
+#[test]
+fn slots_of_an_epoch_are_freed_before_they_are_many() {
+    let (mut lane, epoch, _) = open(vec![stored("orders", None)]);
+    let mut slot = 0;
+    while !lane.has_too_many_slots() {
+        assert!(slot < 2_000, "{slot} slots");
+        lane.at(epoch).unwrap().handle_offer(offered(slot, "orders", None)).unwrap();
+        assert_eq!(answers(&mut lane), [(slot, "open".to_owned())]);
+        let passes = HaltRecord::new(HaltReason::SourceGone, "no partition");
+        lane.at(epoch).unwrap().handle_halted(Slot(slot), passes).unwrap();
+        assert_eq!(answers(&mut lane).len(), 1);
+        slot += 1;
+    }
+    lane.close(LaneClosedReason::TargetFailed, "as its thread does");
+    assert!(!lane.has_too_many_slots());
+}
+
+#[test]
+fn names_that_the_link_may_not_carry_are_not_kept() {
+    let (mut lane, epoch, carried_topics) = open(vec![stored("orders", None)]);
+    for (slot, topic, reason) in [
+        (0, "orders", HaltReason::TopicUnauthorized),
+        (1, "new", HaltReason::TopicUnauthorized),
+        (2, "../a", HaltReason::TargetRefused),
+    ] {
+        let target = Err(HaltRecord::new(reason, "a test"));
+        lane.at(epoch).unwrap().handle_offer(Offered { target, ..offered(slot, topic, None) }).unwrap();
+    }
+    lane.at(epoch).unwrap().handle_offer(offered(3, "allowed", None)).unwrap();
+    let not_offered = || {
+        let mut keys: HashSet<_> = ["orders", "new", "../a", "allowed"].map(key).into();
+        carried_topics.keep_orphans(&mut keys);
+        keys
+    };
+    assert_eq!(not_offered(), ["new", "../a"].map(key).into(), "a stored position is no orphan");
+    lane.close(LaneClosedReason::SessionEnded, "the session ends");
 }

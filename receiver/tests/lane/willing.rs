@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use kafka::{KafkaError, KafkaFault};
+use kafka::{KafkaError, KafkaFault, Refusal};
 use receiver::custody::{Holder, WriterId};
 use receiver::{
-    DecodeMemory, Delivered, Extent, Lane, LaneTarget, StateEntry, TargetError, TargetPartition, Terms,
+    DecodeMemory, Delivered, Extent, Lane, LaneTarget, Rejection, StateEntry, TargetError, TargetPartition, Terms,
     TransactionSize, Unwritable,
 };
 use wire::frame::RecordRef;
@@ -35,6 +35,10 @@ pub(crate) struct Willing {
     appended: Vec<TargetPartition>,
     /// Number of records that were appended.
     pub(crate) records: usize,
+    /// Source offsets of records that it refuses, each by its name.
+    pub(crate) refuses: Vec<i64>,
+    /// Refused record of the present transaction.
+    refused: Option<Rejection>,
 }
 
 impl Willing {
@@ -102,7 +106,14 @@ impl LaneTarget for Willing {
         Ok(())
     }
 
-    fn produce(&mut self, to: &TargetPartition, _: &RecordRef<'_>, _: &Bytes) -> Result<(), TargetError> {
+    fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, _: &Bytes) -> Result<(), TargetError> {
+        if self.refuses.contains(&record.offset.0) {
+            let first = record.offset;
+            let last = record.offset;
+            let reason = "refused".to_owned();
+            let partition = to.clone();
+            self.refused = Some(Rejection { partition, refusal: Refusal::Record, first, last, named: vec![], reason });
+        }
         self.appended.push(to.clone());
         Ok(())
     }
@@ -115,6 +126,9 @@ impl LaneTarget for Willing {
     fn drain(&mut self) -> Result<Delivered, TargetError> {
         if let Some(unwritable) = self.unwritable.iter().find(|one| self.appended.contains(&one.partition)) {
             return Err(unwritable.clone().into());
+        }
+        if let Some(rejection) = self.refused.take() {
+            return Err(TargetError::Rejected(rejection.into()));
         }
         self.records += self.appended.drain(..).count();
         Ok(Delivered { state_end: Some(Offset(0)), ..Delivered::default() })
@@ -142,5 +156,6 @@ impl LaneTarget for Willing {
     fn discard(&mut self) {
         self.written.clear();
         self.appended.clear();
+        self.refused = None;
     }
 }

@@ -13,6 +13,8 @@ pub struct Plan {
     file: Option<Rate>,
     schedule: Schedule,
     order: Option<Order>,
+    /// Most that the receiver of the present session allows.
+    assigned: Option<Rate>,
 }
 
 /// Rate that an operator has set.
@@ -39,6 +41,8 @@ pub enum Reason {
     File,
     Schedule(Entry, Zone),
     Command,
+    /// The receiver allows less.
+    Receiver,
 }
 
 impl Plan {
@@ -52,8 +56,24 @@ impl Plan {
         std::mem::replace(&mut self.order, order)
     }
 
+    /// Sets the most that the receiver allows.
+    pub fn assign(&mut self, rate: Option<Rate>) {
+        self.assigned = rate;
+    }
+
     /// Returns the rate in effect at `now`. Forgets an operator's rate that is over.
     pub fn rule(&mut self, now: Timestamp) -> Ruling {
+        let own = self.own(now);
+        match self.assigned {
+            Some(assigned) if own.rate.is_none_or(|rate| rate > assigned) => {
+                Ruling { rate: Some(assigned), reason: Reason::Receiver, until: own.until }
+            }
+            _ => own,
+        }
+    }
+
+    /// Returns the rate that this side's operator wants at `now`.
+    fn own(&mut self, now: Timestamp) -> Ruling {
         self.order = self.order.filter(|order| order.until.is_none_or(|until| now < until));
         if let Some(order) = self.order {
             return Ruling { rate: Some(order.rate), reason: Reason::Command, until: order.until };
@@ -80,6 +100,7 @@ impl Plan {
             (Reason::Command, None) => {
                 format!("{rate} until `causeway rate --reset`, or until this process restarts")
             }
+            (Reason::Receiver, _) => format!("{rate} stays in effect, by {}, which is lower", ruling.reason),
             (reason, _) if was_ordered => format!("{rate} again, by {reason}"),
             (reason, _) => format!("no rate was set by command: {rate} stays in effect, by {reason}"),
         }
@@ -100,16 +121,17 @@ impl Reason {
             Self::File => "file",
             Self::Schedule(..) => "schedule",
             Self::Command => "command",
+            Self::Receiver => "receiver",
         }
     }
 
-    pub const WORDS: [&'static str; 3] = ["file", "schedule", "command"];
+    pub const WORDS: [&'static str; 4] = ["file", "schedule", "command", "receiver"];
 
     /// Returns the schedule's entry, as written in the configuration.
     pub fn entry(&self) -> Option<String> {
         match self {
             Self::Schedule(entry, zone) => Some(format!("{entry} {zone}")),
-            Self::File | Self::Command => None,
+            Self::File | Self::Command | Self::Receiver => None,
         }
     }
 }
@@ -120,6 +142,7 @@ impl fmt::Display for Reason {
             Self::File => f.write_str("`wan.rate`"),
             Self::Schedule(entry, zone) => write!(f, "the schedule's {entry} {zone}"),
             Self::Command => f.write_str("`causeway rate`"),
+            Self::Receiver => f.write_str("`links.rate` of the receiver"),
         }
     }
 }

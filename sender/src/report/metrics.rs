@@ -83,7 +83,7 @@ const METRICS: &[Metric<Status>] = service::metrics! {
     Gauge "causeway_sender_rate_bits_per_second", |s| s.rate.bits_per_second.map(|rate| rate as f64),
         "Rate in effect, in IP bits; absent while there is no limit";
     Gauges "causeway_sender_rate_reason" by "reason", |s| one_of(Reason::WORDS, &s.rate.reason),
-        "1 for the reason of the rate in effect, 0 for the others: file, schedule, command";
+        "1 for the reason of the rate in effect, 0 for the others: file, schedule, command, receiver";
     Counter "causeway_sender_budget_sent_bytes", |s| s.rate.sent_bytes,
         "IP bytes that left for the receiver, headers from IP on included; the rate limits these";
     Counter "causeway_sender_budget_sent_packets", |s| s.rate.sent_packets,

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use quinn::congestion::{ControllerFactory, CubicConfig};
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, TokioRuntime};
+use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, TokenMemoryCache, TokenStore, TokioRuntime};
 use service::config::Address;
 use service::tls::{Credentials, TlsError};
 
+use super::address_tokens;
 use super::fault::{ChannelFault, DialError};
 use super::gauge::{Gauge, Gauged};
 use super::settings::EndpointSettings;
@@ -26,6 +27,7 @@ pub struct Dialer {
     settings: EndpointSettings,
     sockets: Arc<dyn Sockets>,
     flow: Option<Flow>,
+    tokens: Arc<TokenMemoryCache>,
 }
 
 /// Dialled channel. Each has its own socket, so that the network sees channels as separate flows.
@@ -51,7 +53,14 @@ fn quinns_own() -> Arc<dyn ControllerFactory + Send + Sync> {
 
 impl Dialer {
     pub fn new(credentials: &Credentials, settings: EndpointSettings) -> Result<Self, TlsError> {
-        Ok(Self { tls: Arc::new(credentials.client()?), settings, sockets: Arc::new(SystemSockets), flow: None })
+        let tokens = address_tokens::kept();
+        Ok(Self {
+            tls: Arc::new(credentials.client()?),
+            settings,
+            sockets: Arc::new(SystemSockets),
+            flow: None,
+            tokens,
+        })
     }
 
     /// Uses sockets of `sockets` instead of the system's.
@@ -107,6 +116,7 @@ impl Dialer {
         let inner = self.flow.as_ref().map_or_else(quinns_own, Flow::controllers);
         transport.congestion_controller_factory(Arc::new(Gauged { inner, gauge: Arc::clone(&gauge) }));
         config.transport_config(Arc::new(transport));
+        config.token_store(Arc::clone(&self.tokens) as Arc<dyn TokenStore>);
         let connecting = endpoint.connect_with(config, remote, server_name);
         let mut connecting =
             connecting.map_err(|error| ChannelFault::Impossible { remote, reason: error.to_string() })?;

@@ -315,3 +315,53 @@ fn a_restarted_receiver_resets_its_predecessors_channels() {
         assert!(matches!(ended, Ok(ConnectionError::Reset)), "{ended:?}");
     });
 }
+
+/// Sockets on another address of this machine.
+#[derive(Debug)]
+struct Elsewhere;
+
+impl Sockets for Elsewhere {
+    fn bind(&self, address: SocketAddr) -> io::Result<Arc<dyn quinn::AsyncUdpSocket>> {
+        SystemSockets.bind(SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), address.port()))
+    }
+}
+
+/// Accepts channels as a receiver does. Returns the number of Retries before each.
+async fn accept_validated(listening: Endpoint, retries: tokio::sync::mpsc::UnboundedSender<u32>) {
+    let mut before = 0;
+    let mut open = Vec::new();
+    while let Some(incoming) = listening.accept().await {
+        if incoming.remote_address_validated() {
+            open.push(incoming.await.unwrap());
+            retries.send(std::mem::take(&mut before)).unwrap();
+        } else {
+            incoming.retry().unwrap();
+            before += 1;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_was_here_needs_no_retry_from_its_address() {
+    let authority = Authority::new();
+    let listening = authority.listen();
+    let addresses = at(&listening);
+    let (counted, mut retries) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(accept_validated(listening, counted));
+    let dialer = authority.dialer();
+    let first = dialer.dial(&addresses, None).await.unwrap();
+    assert_eq!(retries.recv().await, Some(1), "a new address is validated");
+    // The tokens come with the first packets after the handshake.
+    while first.connection.stats().frame_rx.new_token < 2 {
+        tokio::task::yield_now().await;
+    }
+    let second = dialer.dial(&addresses, None).await.unwrap();
+    assert_eq!(retries.recv().await, Some(0), "it has a token");
+    while second.connection.stats().frame_rx.new_token < 2 {
+        tokio::task::yield_now().await;
+    }
+    let elsewhere = dialer.clone().over(Arc::new(Elsewhere));
+    let third = elsewhere.dial(&addresses, None).await.unwrap();
+    assert_eq!(retries.recv().await, Some(1), "a token is of one address");
+    drop((first, second, third));
+}

@@ -15,11 +15,32 @@ use crate::congestion::{FlowReport, Mode};
 const TICK: Duration = Duration::from_millis(200);
 /// Relative difference from its goal up to which a send window is not changed.
 const CLOSE_ENOUGH: f64 = 0.1;
+/// Window in bytes of a metered channel without a grant. QUIC announces a window once an eighth of it is free; with none
+/// at all, it would announce that with each packet.
+const METERED_WINDOW_BYTES: u32 = 8;
 
 /// Opens the windows of a channel that a guarded end has accepted: `bytes` may be unread, and `streams` unidirectional
 /// streams open, at the same time.
 pub fn admit(connection: &Connection, bytes: u64, streams: u32) {
     connection.set_receive_window(VarInt::from_u64(bytes).unwrap_or(VarInt::MAX));
+    admit_streams(connection, streams);
+}
+
+/// Stops the receive window of a channel from opening by itself as its bytes are read: from now on [`grant`] opens it.
+pub fn meter(connection: &Connection) {
+    connection.set_receive_window(VarInt::from_u32(METERED_WINDOW_BYTES));
+}
+
+/// Lets the peer send `bytes` more on a channel that is metered.
+pub fn grant(connection: &Connection, bytes: u64) {
+    let opened = u64::from(METERED_WINDOW_BYTES).saturating_add(bytes);
+    connection.set_receive_window(VarInt::from_u64(opened).unwrap_or(VarInt::MAX));
+    // A window that shrinks takes back nothing. It stays closed while the granted bytes are read.
+    connection.set_receive_window(VarInt::from_u32(METERED_WINDOW_BYTES));
+}
+
+/// Allows unidirectional streams on a channel that a guarded end has accepted.
+pub fn admit_streams(connection: &Connection, streams: u32) {
     connection.set_max_concurrent_uni_streams(VarInt::from_u32(streams));
 }
 

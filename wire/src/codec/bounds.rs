@@ -5,7 +5,7 @@ use crate::control::{Control, CreditTerms, Hello, OfferedPartition, TopicConfig,
 use crate::error::{DecodeError, ensure, within};
 use crate::limits::{
     CLUSTERS_MAX, CREDIT_MAX, FRAME_CHARGE_MIN, LANES_MAX, LINK_NAME_MAX, NAMED_PARTITIONS_MAX, NAMED_TROUBLES_MAX,
-    OFFER_PARTITIONS_MAX, PARTITIONS_MAX, SETTING_BYTES_MAX, SETTINGS_MAX, SETTINGS_TOPICS_MAX, STRING_MAX,
+    OFFER_PARTITIONS_MAX, PARTITIONS_MAX, RATE_MIN, SETTING_BYTES_MAX, SETTINGS_MAX, SETTINGS_TOPICS_MAX, STRING_MAX,
     TOPIC_CONFIGS_MAX, TOPIC_NAME_MAX, TOPICS_NAMED_MAX,
 };
 
@@ -52,6 +52,7 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
             check_lane(lane.0)?;
             ensure(*at >= 0, "time below 0")
         }
+        Control::RateAssignment { bits_per_second } => ensure(*bits_per_second >= RATE_MIN, "rate below its minimum"),
         Control::SkipRefused { topic, policy } => {
             check_topic(topic)?;
             within("policy", policy.len(), STRING_MAX)

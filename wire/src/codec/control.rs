@@ -88,11 +88,11 @@ control_kinds! {
     42 "→" Forget { topic, asked, reason };
     43 "←" Forgotten { topic, positions, refused };
     48 "←" Ack { lane, epoch, sequence, timing };
+    67 "←" RateAssignment { bits_per_second };
 }
 
 /// Kinds reserved for later versions: this one refuses them as unknown.
-pub const RESERVED: &[(u8, &str)] =
-    &[(64, "Shape"), (65, "Dictionary"), (66, "RunHashes"), (67, "RateAssignment"), (68, "Audit")];
+pub const RESERVED: &[(u8, &str)] = &[(64, "Shape"), (65, "Dictionary"), (66, "RunHashes"), (68, "Audit")];
 
 /// The kind of [`Control::Hello`], the one message whose body may be longer than this version knows.
 const HELLO: u8 = 1;
