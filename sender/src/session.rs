@@ -326,6 +326,7 @@ impl<'a> Active<'a> {
                     self.send(lost);
                     return Ok(());
                 }
+                let is_late = self.partitions.is_late(lane, slot);
                 if let Some(partition) = self.partitions.handle_partition_open(lane, epoch, slot)? {
                     // Before an operator who waits for it gets the answer.
                     if let Some(handle) = self.session.lanes.get(usize::from(lane.0)) {
@@ -334,7 +335,7 @@ impl<'a> Active<'a> {
                     self.halting.handle_open(partition, position);
                     let topic = Arc::clone(&partition.topic);
                     let partition = partition.partition;
-                    let assignment = Assignment { slot, topic, partition, position, leader_epoch };
+                    let assignment = Assignment { slot, topic, partition, position, leader_epoch, is_late };
                     self.opened.entry((lane, epoch)).or_default().push(assignment);
                 }
                 Ok(())

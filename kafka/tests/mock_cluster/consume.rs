@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::thread;
 
 use kafka::consumer::{Fault, LaneEvent};
+use wire::ids::Slot;
 
 use crate::cluster::{Cluster, Reader, Seen, offsets, start};
 
@@ -45,6 +46,41 @@ fn records_that_come_later_ring_the_bell_again() {
     for round in 1..=5 {
         cluster.write("t", 0, values(3));
         assert_eq!(offsets(&reader.until_end(0, 3 * round)).len(), 3);
+    }
+}
+
+#[test]
+fn partitions_of_all_instances_arrive_in_their_lanes() {
+    const COUNT: i32 = 1_600;
+    let cluster = Cluster::with_topic("t", COUNT);
+    let written = [0, 499, 500, 1_499, 1_500, 1_599];
+    for partition in written {
+        cluster.write("t", partition, values(3));
+    }
+    let consumer = cluster.consumer();
+    let mut readers = [Reader::of(&consumer), Reader::of(&consumer)];
+    for _ in 0..2 {
+        let all = (0..COUNT).map(|partition| start(partition as u32, "t", partition, 0));
+        let (even, odd): (Vec<_>, Vec<_>) = all.partition(|start| start.partition % 2 == 0);
+        for (reader, starts) in readers.iter_mut().zip([even, odd]) {
+            reader.lane.assign(&starts).unwrap();
+            assert!(reader.lane.assign(&starts[..1]).is_err(), "it is assigned, whichever instance reads it");
+        }
+        for (reader, parity) in readers.iter_mut().zip([0, 1]) {
+            let mut seen: BTreeMap<u32, Vec<i64>> = BTreeMap::new();
+            let mut ends = 0;
+            while ends < COUNT / 2 {
+                match reader.next() {
+                    Seen::Record { slot, offset, .. } => seen.entry(slot).or_default().push(offset),
+                    Seen::End { .. } => ends += 1,
+                    fault => panic!("{fault:?}"),
+                }
+            }
+            let expected = written.iter().filter(|partition| *partition % 2 == parity);
+            assert_eq!(seen, expected.map(|&partition| (partition as u32, vec![0, 1, 2])).collect());
+            let slots: Vec<_> = (0..COUNT as u32).map(Slot).collect();
+            reader.lane.unassign(&slots).unwrap();
+        }
     }
 }
 
