@@ -135,6 +135,7 @@ impl Session<'_> {
             target: welcome.cluster_id.clone(),
             control: announces.then(|| outgoing.clone()),
             known: HashMap::new(),
+            renewed: Arc::default(),
         };
         let watching = tokio::spawn(watching.run(self.topics.clone()));
         let (faults_in, faults) = mpsc::channel(1);
