@@ -21,7 +21,7 @@ use crate::error::KafkaError;
 
 /// Partitions of the first instance at most, and those of them that did not join late.
 const FIRST_MAX: usize = 1_000;
-const FIRST_EARLY_MAX: usize = 500;
+const FIRST_EARLY_MAX: usize = 250;
 /// Partitions of each further instance: a fetch of them costs the client about 5 ms.
 const FURTHER_MAX: usize = 1_000;
 /// Further instances at most, each with its threads, and with a connection to each broker. They take more partitions

@@ -322,13 +322,16 @@ impl ByInstance {
     }
 }
 
-/// Unassigns the partitions of all lists. An error is the first one of an instance.
+/// Unassigns the partitions of all lists. An error is the last one of an instance.
 fn unassign(lists: &[(Arc<Client>, PartitionList)]) -> Result<(), KafkaError> {
-    lists.iter().fold(Ok(()), |result, (client, list)| {
+    let mut result = Ok(());
+    for (client, list) in lists {
         // SAFETY: the instance and the list are live; the list is copied.
-        let unassigned = unsafe { check(sys::rd_kafka_incremental_unassign(client.raw(), list.raw())) };
-        result.and(unassigned.map_err(|error| error.while_doing("unassignment of partitions")))
-    })
+        if let Err(error) = unsafe { check(sys::rd_kafka_incremental_unassign(client.raw(), list.raw())) } {
+            result = Err(error.while_doing("unassignment of partitions"));
+        }
+    }
+    result
 }
 
 impl Partition {

@@ -167,7 +167,7 @@ impl LanePartitions {
             let Some(epoch) = lane.epoch else { continue };
             if !partitions.is_empty() || lane.late_from.is_none() {
                 let first = lane.late_from.is_none();
-                lane.late_from.get_or_insert(lane.slots.next());
+                lane.late_from.get_or_insert_with(|| lane.slots.next());
                 due.push(Due { lane: LaneId(index as u16), epoch, partitions, first });
             }
         }
