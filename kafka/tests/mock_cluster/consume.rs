@@ -98,7 +98,7 @@ fn a_partition_assigned_again_delivers_everything_again() {
         } else if slot % 4 == 2 {
             assert!(matches!(reader.next(), Seen::Record { offset: 0, .. }));
         }
-        reader.lane.unassign(&[wire::ids::Slot(slot)]).unwrap();
+        reader.lane.unassign(&[Slot(slot)]).unwrap();
     }
 }
 
@@ -114,7 +114,7 @@ fn nothing_of_a_partition_is_seen_once_it_is_unassigned() {
     let gone = first.slot();
     let kept = 1 - gone;
     assert!(reader.lane.peek().is_some());
-    reader.lane.unassign(&[wire::ids::Slot(gone)]).unwrap();
+    reader.lane.unassign(&[Slot(gone)]).unwrap();
     let rest = reader.until_end(kept, 1_000);
     assert_eq!(offsets(&rest), (0..1_000).collect::<Vec<_>>());
     assert!(rest.iter().all(|event| event.slot() == kept));
@@ -201,7 +201,7 @@ fn lanes_in_their_own_threads_do_not_mix() {
                     let seen = reader.until_end(slot, 3_000);
                     assert_eq!(offsets(&seen), (0..3_000).collect::<Vec<_>>());
                     assert!(seen.iter().all(|event| event.slot() == slot));
-                    reader.lane.unassign(&[wire::ids::Slot(slot)]).unwrap();
+                    reader.lane.unassign(&[Slot(slot)]).unwrap();
                 }
             });
         }
