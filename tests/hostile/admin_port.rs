@@ -41,6 +41,10 @@ fn probes_are_answered_while_a_thousand_connections_idle() -> Result<()> {
     Ok(())
 }
 
+/// Time between two silent connections. The kernel drops connections that come faster than any process accepts them,
+/// and the caller tries again after 1 s (tcp(7)): that is a flood, and no answer of this process's.
+const BETWEEN: Duration = Duration::from_millis(1);
+
 /// Opens at least `least` connections, and more until the time is over; keeps the newest 400 open and says nothing.
 fn hold(port: SocketAddr, least: usize, time: Duration) -> Result<usize> {
     let end = Instant::now() + time;
@@ -49,6 +53,7 @@ fn hold(port: SocketAddr, least: usize, time: Duration) -> Result<usize> {
     while opened < least || Instant::now() < end {
         open.push_back(TcpStream::connect(port)?);
         opened += 1;
+        std::thread::sleep(BETWEEN);
         if open.len() > 400 {
             open.pop_front();
         }
