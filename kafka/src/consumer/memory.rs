@@ -29,7 +29,8 @@ impl ConsumerMemory {
         self.limits((self.bytes / FETCH_SHARE).clamp(SMALLEST_FETCH, LARGEST_FETCH))
     }
 
-    /// Returns the limits of an instance for further partitions, which fills the same queues with smaller fetches.
+    /// Returns the limits of an instance for further partitions. It fills the same queues with smaller fetches: each
+    /// adds a MiB per broker.
     pub(super) fn further_settings(&self) -> Vec<Setting> {
         self.limits(SMALLEST_FETCH)
     }

@@ -33,6 +33,7 @@ struct Broker {
 
 #[derive(Default)]
 struct State {
+    topics: i32,
     /// True while the broker is in its own answers.
     is_known: AtomicBool,
     /// Time of the last request for metadata of each client.
@@ -40,10 +41,11 @@ struct State {
 }
 
 impl Broker {
-    fn start() -> std::io::Result<Self> {
+    /// Starts a broker that has this number of topics.
+    fn start(topics: i32) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
-        let state = Arc::new(State { is_known: true.into(), ..State::default() });
+        let state = Arc::new(State { topics, is_known: true.into(), ..State::default() });
         let shared = Arc::clone(&state);
         // The thread ends with the test's process.
         std::thread::spawn(move || {
@@ -88,7 +90,7 @@ fn serve(mut stream: TcpStream, port: u16, state: &State) -> std::io::Result<()>
         match (number(0), number(2)) {
             (METADATA, _) => {
                 let client = request[10..10 + number(8) as usize].to_vec();
-                metadata(&mut answer, port, state.is_known.load(Ordering::SeqCst));
+                metadata(&mut answer, port, state.is_known.load(Ordering::SeqCst), state.topics);
                 state.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(client, Instant::now());
             }
             (API_VERSIONS, version) => api_versions(&mut answer, version),
@@ -107,7 +109,7 @@ fn api_versions(answer: &mut Vec<u8>, version: i16) {
     }
 }
 
-fn metadata(answer: &mut Vec<u8>, port: u16, with_the_broker: bool) {
+fn metadata(answer: &mut Vec<u8>, port: u16, with_the_broker: bool, topics: i32) {
     let text = |answer: &mut Vec<u8>, text: &str| {
         answer.extend((text.len() as i16).to_be_bytes());
         answer.extend(text.as_bytes());
@@ -123,8 +125,8 @@ fn metadata(answer: &mut Vec<u8>, port: u16, with_the_broker: bool) {
     text(answer, "the cluster");
     let controller = if with_the_broker { 1_i32 } else { -1 };
     answer.extend(controller.to_be_bytes());
-    answer.extend(TOPICS.to_be_bytes());
-    for number in 0..TOPICS {
+    answer.extend(topics.to_be_bytes());
+    for number in 0..topics {
         answer.extend(0_i16.to_be_bytes());
         text(answer, &format!("orders-{number:0>200}"));
         answer.push(0);
@@ -146,7 +148,7 @@ fn ping_until(catalog: &KafkaCatalog, patience: Duration, is_wanted: impl Fn(boo
 
 #[test]
 fn a_client_that_lost_all_brokers_finds_them_again() {
-    let broker = Broker::start().unwrap();
+    let broker = Broker::start(TOPICS).unwrap();
     let properties = broker.properties();
     // Whether a client loses its brokers depends on the order of its threads: most do.
     for _ in 0..CLIENTS {
@@ -163,10 +165,9 @@ fn a_client_that_lost_all_brokers_finds_them_again() {
     panic!("no client lost its brokers: if librdkafka's issue 5301 is fixed, `bootstrap.rs` can go");
 }
 
-/// Nothing but its own probe makes such a consumer ask.
-#[test]
-fn consumers_that_lost_all_brokers_find_them_again() {
-    let broker = Broker::start().unwrap();
+/// Starts consumers of which nothing but their own probe asks for metadata. Their broker does not know itself for a
+/// moment; waits until all of them have asked after that.
+fn consumers_find_again(broker: &Broker) {
     let memory = ConsumerMemory { bytes: 64 << 20, lanes: 1 };
     let began = Instant::now();
     let start = |number| {
@@ -180,4 +181,14 @@ fn consumers_that_lost_all_brokers_find_them_again() {
     broker.wait_for_clients(CLIENTS, Instant::now());
     broker.set_known(true);
     broker.wait_for_clients(CLIENTS, Instant::now());
+}
+
+#[test]
+fn consumers_that_lost_all_brokers_find_them_again() {
+    consumers_find_again(&Broker::start(TOPICS).unwrap());
+}
+
+#[test]
+fn an_answer_without_brokers_and_topics_ends_no_process() {
+    consumers_find_again(&Broker::start(0).unwrap());
 }
