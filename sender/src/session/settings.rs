@@ -174,6 +174,7 @@ mod tests {
             target: "target".to_owned(),
             control: None,
             known: HashMap::new(),
+            renewed: Arc::default(),
         };
         let topics = names(100);
         let mut take = |carried: &[Arc<str>], retention: &str| {
