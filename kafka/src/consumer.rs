@@ -1,7 +1,7 @@
 //! A consumer of committed records, with a private queue for each lane.
 //!
-//! One instance serves all lanes of a sender, because its fetchers already share connections. The partitions of each
-//! lane are forwarded to that lane's own queue. A lane without credit does not read its queue: the queue fills up to
+//! All lanes of a sender share its client instances, whose fetchers share connections. The partitions of each lane are
+//! forwarded to that lane's own queue. A lane without credit does not read its queue: the queue fills up to
 //! the lane's share of the memory, and fetching stops for that lane alone.
 //!
 //! Do not use `pause`, `resume` or `position`: with end-of-partition events they skip a record in this version of
@@ -10,6 +10,7 @@
 mod broker_probe;
 mod event;
 mod event_thread;
+mod instances;
 mod lane;
 mod memory;
 mod message;
@@ -19,10 +20,10 @@ use std::time::Duration;
 
 use service::bell::Bell;
 
-use super::client::{Client, Kind};
+use super::client::Client;
 use super::error::KafkaError;
 use super::properties::{Properties, READER_TIMEOUT, Setting};
-use event_thread::EventThread;
+use instances::{FURTHER_WAIT, Instances, Settings};
 
 pub use event::{Fault, LaneEvent, Start};
 pub use lane::LaneQueue;
@@ -36,18 +37,21 @@ pub struct ConsumerConfig<'a> {
     /// Memory for prefetched records, divided over the lanes.
     pub memory: ConsumerMemory,
     /// Time for which a broker may hold a fetch open when there is nothing to read. A longer one delays
-    /// [`LaneEvent::End`], a shorter one costs requests while idle.
+    /// [`LaneEvent::End`], a shorter one costs requests while idle. With many partitions it is longer for most of them.
     pub fetch_wait: Duration,
 }
 
 /// A consumer with manual assignment: each lane has its own set of partitions.
 #[derive(Debug, Clone)]
-pub struct Consumer(Arc<Instance>);
+pub struct Consumer(Arc<Instances>);
 
 impl Consumer {
     /// Starts the client, which connects when it has something to read.
     pub fn start(properties: &Properties, config: &ConsumerConfig<'_>) -> Result<Self, KafkaError> {
-        Ok(Self(Arc::new(Instance::start(&settings(properties, config))?)))
+        let first = settings(properties, config, config.fetch_wait, config.memory.settings());
+        let wait = config.fetch_wait.max(FURTHER_WAIT);
+        let further = settings(properties, config, wait, config.memory.further_settings());
+        Ok(Self(Arc::new(Instances::start(&first, further)?)))
     }
 
     /// Makes a lane without partitions. It wakes the thread that waits for `bell` whenever its queue is no longer empty.
@@ -57,29 +61,19 @@ impl Consumer {
     }
 
     pub(crate) fn client(&self) -> &Arc<Client> {
-        &self.0.client
+        &self.0.first().client
     }
 }
 
-/// A consumer instance, shared by its lanes. Fields are dropped in order: the thread ends before the client.
-#[derive(Debug)]
-struct Instance {
-    _thread: EventThread,
-    client: Arc<Client>,
-}
-
-impl Instance {
-    fn start(settings: &[(String, String)]) -> Result<Self, KafkaError> {
-        let client = Client::start(Kind::Consumer, settings, 0)?;
-        let thread = EventThread::start(&client)?;
-        Ok(Self { _thread: thread, client })
-    }
-}
-
-fn settings(properties: &Properties, config: &ConsumerConfig<'_>) -> Vec<(String, String)> {
+fn settings(
+    properties: &Properties,
+    config: &ConsumerConfig<'_>,
+    fetch_wait: Duration,
+    memory: Vec<Setting>,
+) -> Settings {
     let set = |name, value: &str| (name, value.to_owned());
     let defaults: [Setting; 3] = [
-        ("fetch.wait.max.ms", config.fetch_wait.as_millis().to_string()),
+        ("fetch.wait.max.ms", fetch_wait.as_millis().to_string()),
         set("fetch.error.backoff.ms", "100"),
         set(READER_TIMEOUT.0, READER_TIMEOUT.1),
     ];
@@ -95,6 +89,6 @@ fn settings(properties: &Properties, config: &ConsumerConfig<'_>) -> Vec<(String
         // A full queue otherwise stops fetching for a whole second.
         set("fetch.queue.backoff.ms", "10"),
     ];
-    fixed.extend(config.memory.settings());
+    fixed.extend(memory);
     properties.settings(config.link, &defaults, &fixed)
 }

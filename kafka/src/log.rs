@@ -128,7 +128,14 @@ impl LogReader {
         let bell = Bell::default();
         let mut lane = self.consumer.lane(bell.clone());
         let topic: Arc<str> = topic.into();
-        lane.assign(&[Start { slot: SLOT, topic, partition, position: bounds.start, leader_epoch: -1 }])?;
+        lane.assign(&[Start {
+            slot: SLOT,
+            topic,
+            partition,
+            position: bounds.start,
+            leader_epoch: -1,
+            is_late: false,
+        }])?;
 
         let mut reached = bounds.start;
         let mut ended = false;

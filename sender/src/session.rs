@@ -137,6 +137,7 @@ impl Session<'_> {
             target: welcome.cluster_id.clone(),
             control: announces.then(|| outgoing.clone()),
             known: HashMap::new(),
+            renewed: Arc::default(),
         };
         let watching = tokio::spawn(watching.run(self.topics.clone()));
         let (faults_in, faults) = mpsc::channel(1);
@@ -329,6 +330,7 @@ impl<'a> Active<'a> {
                     self.send(lost);
                     return Ok(());
                 }
+                let is_late = self.partitions.is_late(lane, slot);
                 if let Some(partition) = self.partitions.handle_partition_open(lane, epoch, slot)? {
                     // Before an operator who waits for it gets the answer.
                     if let Some(handle) = self.session.lanes.get(usize::from(lane.0)) {
@@ -337,7 +339,7 @@ impl<'a> Active<'a> {
                     self.halting.handle_open(partition, position);
                     let topic = Arc::clone(&partition.topic);
                     let partition = partition.partition;
-                    let assignment = Assignment { slot, topic, partition, position, leader_epoch };
+                    let assignment = Assignment { slot, topic, partition, position, leader_epoch, is_late };
                     self.opened.entry((lane, epoch)).or_default().push(assignment);
                 }
                 Ok(())

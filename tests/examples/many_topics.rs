@@ -4,6 +4,11 @@
 //!
 //!     cargo build --release
 //!     CAUSEWAY_BIN=target/release/causeway cargo run --release -p causeway-tests --example many_topics -- [TOPICS]
+//!
+//! The harness starts brokers with Java options for a fast start: half a GiB, a serial collector, one compiler. With
+//! thousands of topics they spend most of their time in the collector. These are the options of Kafka's own scripts:
+//!
+//!     _JAVA_OPTIONS="-XX:TieredStopAtLevel=4 -XX:-UseSerialGC -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -Xms1g -Xmx1g"
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -57,7 +62,8 @@ fn main() -> Result<()> {
     println!("restart: all joined after {}", seconds(since));
 
     caught_up(&sender)?;
-    measure_idle(&pair, &sender, &receiver)?;
+    let with_link = [("sender", sender.pid()), ("receiver", receiver.pid())].into_iter().chain(brokers(&pair));
+    measure_idle("idle", with_link.collect())?;
     black_out(&relay, &sender, count)?;
 
     for round in 0..5 {
@@ -74,24 +80,26 @@ fn main() -> Result<()> {
     }
 
     println!("memory: sender {} MiB, receiver {} MiB", sender.resident_peak()? >> 20, receiver.resident_peak()? >> 20);
-    Ok(())
+    drop(sender);
+    drop(receiver);
+    measure_idle("without the link", brokers(&pair).collect())
 }
 
-/// Prints what the idle link costs for a minute.
-fn measure_idle(pair: &Pair, sender: &Process, receiver: &Process) -> Result<()> {
-    let brokers = [&pair.source, &pair.target].map(|cluster| cluster.pid(1).unwrap_or_default());
-    let cpu = || -> Result<[f64; 4]> {
-        let broker = |at: usize| cpu_seconds_of(brokers[at]);
-        Ok([sender.cpu_seconds()?, receiver.cpu_seconds()?, broker(0)?, broker(1)?])
-    };
+/// Returns the brokers' names and process ids.
+fn brokers(pair: &Pair) -> impl Iterator<Item = (&'static str, u32)> {
+    let pid = |cluster: &Cluster| cluster.pid(1).unwrap_or_default();
+    [("source's broker", pid(&pair.source)), ("target's broker", pid(&pair.target))].into_iter()
+}
+
+/// Prints what these processes cost for a minute.
+fn measure_idle(when: &str, processes: Vec<(&str, u32)>) -> Result<()> {
+    let cpu = || processes.iter().map(|(_, pid)| cpu_seconds_of(*pid)).collect::<Result<Vec<f64>>>();
     let before = cpu()?;
     let since = Instant::now();
     wait::through(IDLE, || Ok(()))?;
     let idle = since.elapsed().as_secs_f64();
-    let after = cpu()?;
-    let names = ["sender", "receiver", "source's broker", "target's broker"];
-    for ((name, before), after) in names.iter().zip(before).zip(after) {
-        println!("idle: {name} {:.3} of a core", (after - before) / idle);
+    for (((name, _), before), after) in processes.iter().zip(before).zip(cpu()?) {
+        println!("{when}: {name} {:.3} of a core", (after - before) / idle);
     }
     Ok(())
 }

@@ -47,7 +47,9 @@ fn hung_source_broker_costs_its_partitions_seconds() -> Result<()> {
         files.sender.set("source", "bootstrap_servers", &format!("[{:?}]", source.address(node)));
         Ok(files)
     };
-    let leader_files = link(&led)?;
+    let mut leader_files = link(&led)?;
+    // As for most of thousands of partitions.
+    leader_files.sender.set("source.client", "\"fetch.wait.max.ms\"", "\"1500\"");
     let mut follower_files = link(&followed)?;
     follower_files.sender.set("source.client", "\"client.rack\"", &format!("\"r{node}\""));
     let (_receiver, sender) = leader_files.start()?;

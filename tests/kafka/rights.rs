@@ -220,6 +220,8 @@ fn revoked_read_halts_its_topic_until_granted_again() -> Result<()> {
     expected.merge(&journal::write(&secured.pair.source, &other, 0, &small(0..10))?.written);
     let mut files = secured.link("barred-link", &[&barred, &other])?;
     files.sender.set("lanes", "count", "1");
+    // The listing lacks the topic long before a fetch says that it may not be read.
+    files.sender.set("source.client", "\"fetch.wait.max.ms\"", "\"4000\"");
     let (_receiver, sender) = files.start()?;
     verify::wait_until_delivered(&expected, &secured.pair.target, "{topic}", PATIENCE)?;
 

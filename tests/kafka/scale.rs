@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use harness::files::LinkFiles;
 use harness::guard::Signal;
-use harness::journal::Load;
+use harness::journal::{self, Load};
 use harness::pair::Pair;
 use harness::process::Process;
-use harness::record::Contents;
+use harness::record::{Contents, small};
 use harness::{topics, verify, wait};
 
 const DELIVERED: Duration = Duration::from_secs(120);
@@ -71,6 +71,7 @@ fn link_of_2000_partitions_starts_in_15_s_and_idles_cheaply() -> Result<()> {
     const STARTED: Duration = Duration::from_secs(15);
     const IDLE: Duration = Duration::from_secs(20);
     const CORES: f64 = 0.10;
+    const NEW_TOPIC: Duration = Duration::from_secs(5);
     // Clusters of its own: 2,000 partitions would slow the other tests.
     let pair = Pair::start_alone()?;
     let stem = topics::unique("scale");
@@ -106,6 +107,13 @@ fn link_of_2000_partitions_starts_in_15_s_and_idles_cheaply() -> Result<()> {
     let idle = idle_since.elapsed().as_secs_f64();
     let sends = (sender.cpu_seconds()? - sender_before) / idle;
     let receives = (receiver.cpu_seconds()? - receiver_before) / idle;
+    let since = Instant::now();
+    let new = format!("{stem}.new");
+    topics::create(&pair.source, &new, 1, &[])?;
+    let record = journal::write(&pair.source, &new, 0, &small(0..1))?.written;
+    verify::wait_until_delivered(&record, &pair.target, "{topic}", DELIVERED)?;
+    let carried = since.elapsed();
+    println!("record of a new topic: carried after {carried:?}");
     println!("idle: sender {:.1} % of a core, receiver {:.1} %", sends * 100.0, receives * 100.0);
     println!("memory: sender {} MiB, receiver {} MiB", sender.resident()? >> 20, receiver.resident()? >> 20);
     ensure!(
@@ -113,6 +121,7 @@ fn link_of_2000_partitions_starts_in_15_s_and_idles_cheaply() -> Result<()> {
         "the first start took {first:?}, of which the creation of partitions may take {created:?}"
     );
     ensure!(started <= STARTED, "the start took {started:?}");
+    ensure!(carried <= NEW_TOPIC, "the record of a new topic took {carried:?}");
     ensure!(
         sends <= CORES && receives <= CORES,
         "the idle sender uses {sends:.3} cores, the idle receiver {receives:.3}"

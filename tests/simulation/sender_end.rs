@@ -115,7 +115,8 @@ impl SenderEnd {
             Control::PartitionOpen { lane, epoch, slot, position, leader_epoch } => {
                 let Some(at) = self.partitions.handle_partition_open(lane, epoch, slot)? else { return Ok(()) };
                 let topic = at.topic.clone();
-                let assignment = Assignment { slot, topic, partition: at.partition, position, leader_epoch };
+                let assignment =
+                    Assignment { slot, topic, partition: at.partition, position, leader_epoch, is_late: false };
                 self.lanes[usize::from(lane.0)].handle_partitions(epoch, &[assignment])?;
             }
             Control::PartitionHalted { lane, epoch, slot, position, reason, .. } => {

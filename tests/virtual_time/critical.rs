@@ -88,8 +88,14 @@ fn written(began: Instant, offset: i64) -> Instant {
 
 /// Plays a lane's thread in virtual time.
 async fn play(mut lane: Lane<Endless>, handle: LaneHandle) {
-    let from_the_first =
-        Assignment { slot: Slot(0), topic: "any".into(), partition: 0, position: Position(0), leader_epoch: -1 };
+    let from_the_first = Assignment {
+        slot: Slot(0),
+        topic: "any".into(),
+        partition: 0,
+        position: Position(0),
+        leader_epoch: -1,
+        is_late: false,
+    };
     let mut session: Option<SessionPart> = None;
     loop {
         while let Some(command) = handle.mailbox.pop() {

@@ -152,7 +152,7 @@ mod tests {
 
     fn assignment(slot: u32, topic: &str) -> Assignment {
         let position = Position(5);
-        Assignment { slot: Slot(slot), topic: topic.into(), partition: 0, position, leader_epoch: -1 }
+        Assignment { slot: Slot(slot), topic: topic.into(), partition: 0, position, leader_epoch: -1, is_late: false }
     }
 
     fn next(reader: &mut SyntheticReader) -> Option<(Slot, i64)> {

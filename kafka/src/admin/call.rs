@@ -105,11 +105,6 @@ impl Submitted {
         self.judge(event)
     }
 
-    /// Returns the answer if it is there.
-    pub(crate) fn poll(&self) -> Option<Result<Event, KafkaError>> {
-        self.queue.poll(Duration::ZERO).map(|event| self.judge(Some(event)))
-    }
-
     fn judge(&self, event: Option<Event>) -> Result<Event, KafkaError> {
         let Self { doing, limit, .. } = self;
         let event = event.ok_or_else(|| KafkaError::timed_out(doing, *limit)).and_then(|event| match event.error() {

@@ -3,55 +3,36 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka_sys as sys;
-use sys::rd_kafka_admin_op_t as Operation;
-
-use crate::admin::call::{Call, Submitted};
 use crate::client::Client;
-use crate::error::KafkaError;
+use crate::metadata;
 
 /// Pause between two questions.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// Time that a broker may take to answer.
-const LIMIT: Duration = Duration::from_secs(5);
+/// Time that a broker may take to answer. The end of the consumer may wait for it.
+const LIMIT: Duration = Duration::from_secs(3);
 
 /// Regular question of one client. It asks for the brokers of the cluster, for which no right is needed.
+///
+/// It is not the admin call for that: librdkafka 2.12.1 aborts the process if a broker answers that one without any
+/// broker, as a broker does that its controller takes for dead.
 pub(super) struct BrokerProbe {
     client: Arc<Client>,
-    asked: Option<Submitted>,
     next: Instant,
 }
 
 impl BrokerProbe {
     pub(super) fn new(client: &Arc<Client>) -> Self {
-        Self { client: Arc::clone(client), asked: None, next: Instant::now() + INTERVAL }
+        Self { client: Arc::clone(client), next: Instant::now() + INTERVAL }
     }
 
-    /// Looks for an answer, or asks if it is time to. A client that gets none adds its bootstrap servers again.
+    /// Asks if it is time to, and waits for the answer. A client that gets none adds its bootstrap servers again.
     pub(super) fn tick(&mut self) {
-        if let Some(asked) = &self.asked {
-            match asked.poll() {
-                None => return,
-                Some(answer) => {
-                    if let Err(error) = answer {
-                        tracing::debug!(%error, "no broker answers this consumer");
-                    }
-                    self.asked = None;
-                }
-            }
+        if Instant::now() < self.next {
+            return;
         }
-        if Instant::now() >= self.next {
-            self.next = Instant::now() + INTERVAL;
-            self.asked = self.ask().ok();
+        self.next = Instant::now() + INTERVAL;
+        if let Err(error) = metadata::of_brokers(&self.client, LIMIT) {
+            tracing::debug!(%error, "no broker answers this consumer");
         }
-    }
-
-    fn ask(&self) -> Result<Submitted, KafkaError> {
-        let operation = Operation::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER;
-        let call = Call::new(&self.client, operation, "description of the cluster".to_owned())?.within(LIMIT)?;
-        Ok(call.submit(|rk, options, queue| {
-            // SAFETY: all are live; librdkafka copies the options.
-            unsafe { sys::rd_kafka_DescribeCluster(rk, options, queue) }
-        }))
     }
 }

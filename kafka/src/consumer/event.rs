@@ -16,6 +16,8 @@ pub struct Start {
     pub position: Position,
     /// The leader epoch stored with the position (KIP-320); −1 if unknown.
     pub leader_epoch: i32,
+    /// True if it joins after the lane's first partitions: it must not wait for a fetch of thousands of them.
+    pub is_late: bool,
 }
 
 #[derive(Debug)]

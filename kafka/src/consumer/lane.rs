@@ -11,10 +11,10 @@ use service::bell::Bell;
 use wire::frame::HeaderBlock;
 use wire::ids::{Position, Slot};
 
-use super::Instance;
 use super::event::{Fault, LaneEvent, Start};
+use super::instances::{Instances, Seat};
 use super::message::{Message, Origin, Verdict};
-use crate::client::{Queue, Topic, check};
+use crate::client::{Client, Queue, Topic, check};
 use crate::error::KafkaError;
 use crate::error_callback::{self, MissingPartition};
 use crate::partitions::PartitionList;
@@ -24,11 +24,13 @@ use crate::text::c_string;
 const BATCH: usize = 512;
 
 /// Queue of the records of one lane, in order within each partition. Fields are dropped in order: the messages before
-/// the queue, and all before the instance.
+/// the queue, and all before the instances.
 #[derive(Debug)]
 pub struct LaneQueue {
     partitions: HashMap<Origin, Partition>,
     slots: HashMap<Slot, Origin>,
+    /// Names and numbers of the partitions. The same one has another origin in another instance.
+    names: HashSet<(CString, i32)>,
     /// Messages taken from the queue; [`LaneQueue::peek`] shows the first.
     batch: VecDeque<Message>,
     /// Faults from the error callback, shown after the messages that came before them.
@@ -39,12 +41,14 @@ pub struct LaneQueue {
     queue: Queue,
     /// State of the callback. Not a `Box`, which must be the only way to its memory.
     waker: Arc<Waker>,
-    consumer: Arc<Instance>,
+    consumer: Arc<Instances>,
 }
 
 #[derive(Debug)]
 struct Partition {
     slot: Slot,
+    /// Place in the instance that reads it.
+    seat: Seat,
     name: CString,
     /// Keeps the handle alive, so that no other topic gets the address in `Origin`.
     _topic: Arc<Topic>,
@@ -91,8 +95,8 @@ extern "C" fn on_wake(_rk: *mut sys::rd_kafka_t, waker: *mut c_void) {
 }
 
 impl LaneQueue {
-    pub(super) fn new(consumer: Arc<Instance>, bell: Bell) -> Self {
-        let queue = Queue::private(&consumer.client);
+    pub(super) fn new(consumer: Arc<Instances>, bell: Bell) -> Self {
+        let queue = Queue::private(&consumer.first().client);
         let waker = Arc::new(Waker { woken: AtomicBool::new(true), bell });
         // SAFETY: the queue is live. The waker is ours until `Drop` has removed the callback.
         unsafe {
@@ -102,6 +106,7 @@ impl LaneQueue {
         Self {
             partitions: HashMap::new(),
             slots: HashMap::new(),
+            names: HashSet::new(),
             batch: VecDeque::with_capacity(BATCH),
             faults: VecDeque::new(),
             head: None,
@@ -116,41 +121,42 @@ impl LaneQueue {
     /// A slot or partition that is already assigned, or an invalid topic name, is an error, and nothing is assigned then.
     pub fn assign(&mut self, starts: &[Start]) -> Result<(), KafkaError> {
         const DOING: &str = "assignment of partitions";
-        let list = PartitionList::new(starts.len());
-        let mut topics: HashMap<&str, Arc<Topic>> = HashMap::new();
+        let mut lists = ByInstance::default();
+        let mut topics: HashMap<(*const Client, &str), Arc<Topic>> = HashMap::new();
         let mut added: Vec<(Origin, Partition)> = Vec::with_capacity(starts.len());
         for start in starts {
             let name = c_string(&start.topic)?;
-            let topic = match topics.get(&*start.topic) {
+            let seat = self.consumer.seat(start.is_late)?;
+            let key = (Arc::as_ptr(seat.client()), &*start.topic);
+            let topic = match topics.get(&key) {
                 Some(topic) => topic.clone(),
-                None => Arc::new(Topic::open(&self.consumer.client, &start.topic, None)?),
+                None => Arc::new(Topic::open(seat.client(), &start.topic, None)?),
             };
-            topics.insert(&start.topic, topic.clone());
+            topics.insert(key, topic.clone());
             let origin = (topic.address(), start.partition);
             if start.position.0 < 0 {
                 // librdkafka reads negative numbers as "beginning", "end" or "stored".
                 let reason = format!("position {} of {}-{} is negative", start.position, start.topic, start.partition);
                 return Err(KafkaError::misused(DOING, reason));
             }
-            if self.partitions.contains_key(&origin) || self.slots.contains_key(&start.slot) {
+            if self.names.contains(&(name.clone(), start.partition)) || self.slots.contains_key(&start.slot) {
                 let reason = format!("{}-{} or slot {} is assigned already", start.topic, start.partition, start.slot);
                 return Err(KafkaError::misused(DOING, reason));
             }
-            list.add(&name, start.partition, Some(start.position.0), start.leader_epoch);
+            lists.of(seat.client()).add(&name, start.partition, Some(start.position.0), start.leader_epoch);
             let next = start.position.0;
-            added.push((origin, Partition { slot: start.slot, name, _topic: topic, next, flow: Flow::Open }));
+            added.push((origin, Partition { slot: start.slot, seat, name, _topic: topic, next, flow: Flow::Open }));
         }
         // Forwarded before the assignment, or else its first records would go to the instance's own queue.
         self.forward(&added)?;
-        // SAFETY: the instance and the list are live; the list is copied.
-        unsafe { check(sys::rd_kafka_incremental_assign(self.consumer.client.raw(), list.raw())) }
-            .map_err(|error| error.while_doing(DOING))?;
+        lists.assign(DOING)?;
         // Forwarded again after it: an earlier unassignment may have removed the forwarding meanwhile. Assignments are
         // carried out in order, so that it has been done by now. Records fetched meanwhile wait in the partition's
         // queue, and move to the lane's queue.
         self.forward(&added)?;
         for (origin, partition) in added {
             self.slots.insert(partition.slot, origin);
+            self.names.insert((partition.name.clone(), origin.1));
             self.partitions.insert(origin, partition);
         }
         Ok(())
@@ -158,9 +164,10 @@ impl LaneQueue {
 
     fn forward(&self, partitions: &[(Origin, Partition)]) -> Result<(), KafkaError> {
         for ((_, number), partition) in partitions {
-            let source = Queue::partition(&self.consumer.client, &partition.name, *number)
+            let source = Queue::partition(partition.seat.client(), &partition.name, *number)
                 .ok_or_else(|| KafkaError::misused("forwarding of a partition", "it has no queue"))?;
-            // SAFETY: both queues are live; librdkafka counts the reference it keeps.
+            // SAFETY: both queues are live; librdkafka counts the reference it keeps. The lane's queue may be of another
+            // instance, which is only asked for its callbacks when the queue is read; the lane holds all instances.
             unsafe { sys::rd_kafka_queue_forward(source.raw(), self.queue.raw()) };
         }
         Ok(())
@@ -174,15 +181,15 @@ impl LaneQueue {
         if gone.is_empty() {
             return Ok(());
         }
-        let list = PartitionList::new(gone.len());
-        let removed: Vec<Partition> = gone
-            .iter()
-            .filter_map(|origin| {
-                self.partitions.remove(origin).inspect(|partition| list.add(&partition.name, origin.1, None, -1))
-            })
-            .collect();
-        // SAFETY: the instance and the list are live; the list is copied.
-        let result = unsafe { check(sys::rd_kafka_incremental_unassign(self.consumer.client.raw(), list.raw())) };
+        let mut lists = ByInstance::default();
+        let mut removed: Vec<Partition> = Vec::with_capacity(gone.len());
+        for origin in &gone {
+            let Some(partition) = self.partitions.remove(origin) else { continue };
+            lists.of(partition.seat.client()).add(&partition.name, origin.1, None, -1);
+            self.names.remove(&(partition.name.clone(), origin.1));
+            removed.push(partition);
+        }
+        let result = unassign(&lists.0);
         // Messages in the queue carry an older version: librdkafka discards them. Messages already taken do not.
         let gone: HashSet<Origin> = gone.into_iter().collect();
         let shown_is_gone = self.batch.front().is_some_and(|shown| gone.contains(&shown.origin()));
@@ -195,7 +202,7 @@ impl LaneQueue {
             self.head = None;
         }
         drop(removed);
-        result.map_err(|error| error.while_doing("unassignment of partitions"))
+        result
     }
 
     /// Returns the next event without waiting; the same one until [`LaneQueue::advance`].
@@ -285,6 +292,46 @@ impl LaneQueue {
             self.faults.push_back((partition.slot, Fault::Gone(missing.reason)));
         }
     }
+}
+
+/// Partitions by the instance that reads them.
+#[derive(Default)]
+struct ByInstance(Vec<(Arc<Client>, PartitionList)>);
+
+impl ByInstance {
+    fn of(&mut self, client: &Arc<Client>) -> &PartitionList {
+        let known = self.0.iter().position(|(known, _)| Arc::ptr_eq(known, client));
+        let index = known.unwrap_or(self.0.len());
+        if known.is_none() {
+            self.0.push((Arc::clone(client), PartitionList::new(0)));
+        }
+        &self.0[index].1
+    }
+
+    /// Assigns all partitions, or none.
+    fn assign(&self, doing: &str) -> Result<(), KafkaError> {
+        for (done, (client, list)) in self.0.iter().enumerate() {
+            // SAFETY: the instance and the list are live; the list is copied.
+            let assigned = unsafe { check(sys::rd_kafka_incremental_assign(client.raw(), list.raw())) };
+            if let Err(error) = assigned {
+                let _ = unassign(&self.0[..done]);
+                return Err(error.while_doing(doing));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Unassigns the partitions of all lists. An error is the last one of an instance.
+fn unassign(lists: &[(Arc<Client>, PartitionList)]) -> Result<(), KafkaError> {
+    let mut result = Ok(());
+    for (client, list) in lists {
+        // SAFETY: the instance and the list are live; the list is copied.
+        if let Err(error) = unsafe { check(sys::rd_kafka_incremental_unassign(client.raw(), list.raw())) } {
+            result = Err(error.while_doing("unassignment of partitions"));
+        }
+    }
+    result
 }
 
 impl Partition {

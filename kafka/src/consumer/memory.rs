@@ -26,8 +26,17 @@ impl ConsumerMemory {
     /// Returns librdkafka's limits. A lane stops fetching when its payloads take half of its share, or the overhead per
     /// message takes a quarter. The last quarter is for fetches in flight.
     pub(super) fn settings(&self) -> Vec<Setting> {
+        self.limits((self.bytes / FETCH_SHARE).clamp(SMALLEST_FETCH, LARGEST_FETCH))
+    }
+
+    /// Returns the limits of an instance for further partitions. It fills the same queues with smaller fetches: each
+    /// adds a MiB per broker.
+    pub(super) fn further_settings(&self) -> Vec<Setting> {
+        self.limits(SMALLEST_FETCH)
+    }
+
+    fn limits(&self, fetch: u64) -> Vec<Setting> {
         let lane = self.bytes / u64::from(self.lanes.max(1));
-        let fetch = (self.bytes / FETCH_SHARE).clamp(SMALLEST_FETCH, LARGEST_FETCH);
         let per_partition = fetch / 4;
         vec![
             ("queued.max.messages.kbytes", (lane / 2 / 1024).clamp(1, 2_097_151).to_string()),

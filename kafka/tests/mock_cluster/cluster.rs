@@ -105,7 +105,14 @@ pub(crate) fn try_send(
 }
 
 pub(crate) fn start(slot: u32, topic: &str, partition: i32, position: i64) -> Start {
-    Start { slot: Slot(slot), topic: topic.into(), partition, position: Position(position), leader_epoch: -1 }
+    Start {
+        slot: Slot(slot),
+        topic: topic.into(),
+        partition,
+        position: Position(position),
+        leader_epoch: -1,
+        is_late: false,
+    }
 }
 
 /// Copy of an event.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::thread;
 
 use kafka::consumer::{Fault, LaneEvent};
+use wire::ids::Slot;
 
 use crate::cluster::{Cluster, Reader, Seen, offsets, start};
 
@@ -49,6 +50,41 @@ fn records_that_come_later_ring_the_bell_again() {
 }
 
 #[test]
+fn partitions_of_all_instances_arrive_in_their_lanes() {
+    const COUNT: i32 = 1_600;
+    let cluster = Cluster::with_topic("t", COUNT);
+    let written = [0, 499, 500, 1_499, 1_500, 1_599];
+    for partition in written {
+        cluster.write("t", partition, values(3));
+    }
+    let consumer = cluster.consumer();
+    let mut readers = [Reader::of(&consumer), Reader::of(&consumer)];
+    for _ in 0..2 {
+        let all = (0..COUNT).map(|partition| start(partition as u32, "t", partition, 0));
+        let (even, odd): (Vec<_>, Vec<_>) = all.partition(|start| start.partition % 2 == 0);
+        for (reader, starts) in readers.iter_mut().zip([even, odd]) {
+            reader.lane.assign(&starts).unwrap();
+            assert!(reader.lane.assign(&starts[..1]).is_err(), "it is assigned, whichever instance reads it");
+        }
+        for (reader, parity) in readers.iter_mut().zip([0, 1]) {
+            let mut seen: BTreeMap<u32, Vec<i64>> = BTreeMap::new();
+            let mut ends = 0;
+            while ends < COUNT / 2 {
+                match reader.next() {
+                    Seen::Record { slot, offset, .. } => seen.entry(slot).or_default().push(offset),
+                    Seen::End { .. } => ends += 1,
+                    fault => panic!("{fault:?}"),
+                }
+            }
+            let expected = written.iter().filter(|partition| *partition % 2 == parity);
+            assert_eq!(seen, expected.map(|&partition| (partition as u32, vec![0, 1, 2])).collect());
+            let slots: Vec<_> = (0..COUNT as u32).map(Slot).collect();
+            reader.lane.unassign(&slots).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_partition_assigned_again_delivers_everything_again() {
     let cluster = Cluster::with_topic("t", 1);
     cluster.write("t", 0, values(50));
@@ -62,7 +98,7 @@ fn a_partition_assigned_again_delivers_everything_again() {
         } else if slot % 4 == 2 {
             assert!(matches!(reader.next(), Seen::Record { offset: 0, .. }));
         }
-        reader.lane.unassign(&[wire::ids::Slot(slot)]).unwrap();
+        reader.lane.unassign(&[Slot(slot)]).unwrap();
     }
 }
 
@@ -78,7 +114,7 @@ fn nothing_of_a_partition_is_seen_once_it_is_unassigned() {
     let gone = first.slot();
     let kept = 1 - gone;
     assert!(reader.lane.peek().is_some());
-    reader.lane.unassign(&[wire::ids::Slot(gone)]).unwrap();
+    reader.lane.unassign(&[Slot(gone)]).unwrap();
     let rest = reader.until_end(kept, 1_000);
     assert_eq!(offsets(&rest), (0..1_000).collect::<Vec<_>>());
     assert!(rest.iter().all(|event| event.slot() == kept));
@@ -165,7 +201,7 @@ fn lanes_in_their_own_threads_do_not_mix() {
                     let seen = reader.until_end(slot, 3_000);
                     assert_eq!(offsets(&seen), (0..3_000).collect::<Vec<_>>());
                     assert!(seen.iter().all(|event| event.slot() == slot));
-                    reader.lane.unassign(&[wire::ids::Slot(slot)]).unwrap();
+                    reader.lane.unassign(&[Slot(slot)]).unwrap();
                 }
             });
         }

@@ -24,9 +24,11 @@ fn joined(refuses: &[i64]) -> (Lane<Willing>, Epoch) {
 
 /// Steps until nothing is left, and recovers after each failure.
 fn carry(lane: &mut Lane<Willing>) {
-    while lane.has_work() || lane.needs_recovery() {
-        if lane.step().is_err() {
+    loop {
+        if lane.needs_recovery() {
             lane.recover().unwrap();
+        } else if !lane.has_work() || lane.step().is_err() && !lane.needs_recovery() {
+            return;
         }
     }
 }

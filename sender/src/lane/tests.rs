@@ -80,6 +80,7 @@ fn lane(slots: u32) -> (Lane<Script>, Script) {
         partition: slot as i32,
         position: Position(0),
         leader_epoch: -1,
+        is_late: false,
     };
     lane.handle_partitions(Epoch(1), &(0..slots).map(at).collect::<Vec<_>>()).unwrap();
     grant(&mut lane);
@@ -258,6 +259,7 @@ fn a_leader_epoch_that_goes_back_halts_the_partition() {
         position: Position(5),
         // The script's records are of epoch 2.
         leader_epoch: 3,
+        is_late: false,
     };
     lane.handle_partitions(Epoch(1), &[at]).unwrap();
     script.add([Made::Record(0, 5, 10)]);

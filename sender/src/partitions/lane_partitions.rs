@@ -89,8 +89,8 @@ struct LaneState {
     left_out: HashSet<Partition>,
     /// Lifts to be sent with the next offer.
     lifts: HashMap<Partition, HaltLift>,
-    /// True once the first round of offers is due in this epoch.
-    complete: bool,
+    /// First slot after the first round of offers of this epoch; `None` until that round is due.
+    late_from: Option<Slot>,
 }
 
 impl LanePartitions {
@@ -165,8 +165,9 @@ impl LanePartitions {
         let mut due = Vec::new();
         for (index, (lane, partitions)) in self.lanes.iter_mut().zip(new).enumerate() {
             let Some(epoch) = lane.epoch else { continue };
-            if !partitions.is_empty() || !lane.complete {
-                let first = !std::mem::replace(&mut lane.complete, true);
+            if !partitions.is_empty() || lane.late_from.is_none() {
+                let first = lane.late_from.is_none();
+                lane.late_from.get_or_insert_with(|| lane.slots.next());
                 due.push(Due { lane: LaneId(index as u16), epoch, partitions, first });
             }
         }
@@ -238,6 +239,12 @@ impl LanePartitions {
             _ => drop(lane.halted.insert(partition.clone(), halt)),
         }
         Ok(Some(at))
+    }
+
+    /// Returns whether a slot was offered after the first round of its lane's epoch.
+    pub fn is_late(&self, lane: LaneId, slot: Slot) -> bool {
+        let late_from = self.lanes.get(usize::from(lane.0)).and_then(|lane| lane.late_from);
+        late_from.is_some_and(|late_from| slot >= late_from)
     }
 
     pub fn halt(&self, at: &Partition) -> Option<&Halt> {
@@ -403,6 +410,7 @@ mod tests {
         let due = partitions.poll_due(&[topic("orders", 5)]);
         assert_eq!((due.len(), due[0].first), (1, false));
         assert_eq!(due[0].partitions[0].slot, Slot(2), "slots continue");
+        assert_eq!([1, 2].map(|slot| partitions.is_late(due[0].lane, Slot(slot))), [false, true]);
         assert_eq!(due[0].partitions[0].at.partition, 4);
     }
 

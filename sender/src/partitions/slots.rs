@@ -51,6 +51,11 @@ impl Slots {
         slot
     }
 
+    /// Returns the slot that is offered next.
+    pub(super) fn next(&self) -> Slot {
+        Slot(self.next)
+    }
+
     /// Handles that the receiver opened a slot.
     pub(super) fn open(&mut self, slot: Slot) -> Result<&Partition, PeerMisbehaved> {
         let offered = self.by_number.get(&slot).ok_or_else(|| self.unknown(slot))?;

@@ -14,8 +14,10 @@ use wire::limits::{SETTING_BYTES_MAX, SETTINGS_TOPICS_MAX};
 use crate::partitions::deletions::Deletions;
 use crate::source::discovery::Discovered;
 
-/// Interval between two readings of the settings of all topics.
+/// Interval between two readings of settings.
 const INTERVAL: Duration = Duration::from_secs(60);
+/// Topics of which one reading renews the known settings, in turn: a broker needs about 0.1 ms for each.
+const RENEWED: usize = 1_000;
 /// Pause before the settings of new topics are read: their offers go first.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -29,10 +31,12 @@ pub(super) struct SettingsWatch {
     pub(super) control: Option<mpsc::Sender<Control>>,
     /// Settings of each topic as last read.
     pub(super) known: HashMap<Arc<str>, TopicSettings>,
+    /// Topic that was renewed last.
+    pub(super) renewed: Arc<str>,
 }
 
 impl SettingsWatch {
-    /// Reads the settings of new topics soon, and those of all topics regularly, until the session ends.
+    /// Reads the settings of new topics soon, and those of others regularly, until the session ends.
     pub(super) async fn run(mut self, mut topics: watch::Receiver<Discovered>) {
         let mut all_due = Instant::now();
         loop {
@@ -42,8 +46,7 @@ impl SettingsWatch {
             if is_due {
                 all_due = Instant::now() + INTERVAL;
             }
-            let asked: Vec<_> =
-                carried.iter().filter(|topic| is_due || !self.known.contains_key(*topic)).cloned().collect();
+            let asked = self.due(&carried, is_due);
             let catalog = Arc::clone(&self.catalog);
             let names: Vec<_> = asked.iter().map(ToString::to_string).collect();
             let answers = tokio::task::spawn_blocking(move || catalog.settings(&names)).await;
@@ -65,6 +68,23 @@ impl SettingsWatch {
         let carried =
             topics.topics.iter().filter(|topic| topic.origin.not_carried_reason(Some(&self.target)).is_none());
         carried.map(|topic| Arc::clone(&topic.name)).collect()
+    }
+
+    /// Returns the topics to ask for: those whose settings are not known, and the next of the others if they are to be
+    /// renewed. `carried` is in order of names.
+    fn due(&mut self, carried: &[Arc<str>], renews: bool) -> Vec<Arc<str>> {
+        let is_known = |topic: &Arc<str>| self.known.contains_key(topic);
+        let (mut known, mut due): (Vec<_>, Vec<_>) = carried.iter().cloned().partition(is_known);
+        if renews {
+            let next = known.partition_point(|topic| *topic <= self.renewed);
+            known.rotate_left(next);
+            known.truncate(RENEWED);
+            if let Some(last) = known.last() {
+                self.renewed = Arc::clone(last);
+            }
+            due.append(&mut known);
+        }
+        due
     }
 
     /// Takes the settings of the topics that were asked for. Returns the messages about those that changed.
@@ -125,6 +145,28 @@ mod tests {
     }
 
     #[test]
+    fn the_settings_of_thousands_of_topics_are_renewed_in_turn() {
+        let mut watch = SettingsWatch {
+            catalog: Arc::new(MemoryCatalog::new("source")),
+            deletions: Arc::default(),
+            target: "target".to_owned(),
+            control: None,
+            known: HashMap::new(),
+            renewed: Arc::default(),
+        };
+        let all: Vec<Arc<str>> = (0..2 * RENEWED + 1).map(|n| Arc::from(format!("{n:04}"))).collect();
+        assert_eq!(watch.due(&all, true), all, "none is known");
+        watch.known.extend(all.iter().skip(1).map(|topic| (Arc::clone(topic), settings("1"))));
+        assert_eq!(watch.due(&all, false), all[..1]);
+        let mut renewed: Vec<_> = (0..2).flat_map(|_| watch.due(&all, true)).collect();
+        assert_eq!(renewed.len(), 2 * (RENEWED + 1));
+        renewed.sort();
+        renewed.dedup();
+        assert_eq!(renewed, all, "each in two turns");
+        assert_eq!(watch.due(&all, true)[1], all[1], "from the beginning again");
+    }
+
+    #[test]
     fn only_changed_settings_are_announced_in_bounded_messages() {
         let mut watch = SettingsWatch {
             catalog: Arc::new(MemoryCatalog::new("source")),
@@ -132,6 +174,7 @@ mod tests {
             target: "target".to_owned(),
             control: None,
             known: HashMap::new(),
+            renewed: Arc::default(),
         };
         let topics = names(100);
         let mut take = |carried: &[Arc<str>], retention: &str| {

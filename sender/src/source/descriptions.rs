@@ -19,16 +19,19 @@ pub(super) struct Descriptions {
 }
 
 impl Descriptions {
-    /// Begins a listing that found these topics; forgets all others. Returns the names of those to describe.
-    pub(super) fn due(&mut self, listed: &[&TopicSummary]) -> Vec<String> {
+    /// Begins a listing that found these topics; forgets those that are not `wanted` any more. Returns the names to
+    /// describe. Known topics that the listing lacks are among them: a cluster does not list a topic that this client may
+    /// not describe, and only the answer for its name tells that from a deleted one.
+    pub(super) fn due(&mut self, listed: &[&TopicSummary], is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
         self.listing += 1;
+        self.known.retain(|name, _| is_wanted(name));
         let names: HashSet<&str> = listed.iter().map(|topic| topic.name.as_str()).collect();
-        self.known.retain(|name, _| names.contains(name.as_str()));
         let is_current = |topic: &TopicSummary| {
             self.known.get(&topic.name).is_some_and(|(_, known)| known.partitions == topic.partitions)
         };
         let changed = listed.iter().filter(|topic| !is_current(topic));
-        let mut due: Vec<String> = changed.map(|topic| topic.name.clone()).collect();
+        let missing = self.known.keys().filter(|name| !names.contains(name.as_str()));
+        let mut due: Vec<String> = changed.map(|topic| topic.name.clone()).chain(missing.cloned()).collect();
         let mut oldest: Vec<_> = listed.iter().filter(|topic| is_current(topic)).collect();
         oldest.sort_by_key(|topic| self.known[&topic.name].0);
         due.extend(oldest.into_iter().take(RENEWED).map(|topic| topic.name.clone()));
@@ -64,10 +67,13 @@ mod tests {
     }
 
     fn list(descriptions: &mut Descriptions, topics: &[TopicSummary]) -> Vec<String> {
-        let due = descriptions.due(&topics.iter().collect::<Vec<_>>());
+        let due = descriptions.due(&topics.iter().collect::<Vec<_>>(), |_| true);
         for topic in topics.iter().filter(|topic| due.contains(&topic.name)) {
             let TopicSummary { name, partitions } = topic.clone();
             descriptions.handle(TopicDescription { name, id: TopicId([1; 16]), partitions, replicas: 1 });
+        }
+        for gone in due.iter().filter(|name| topics.iter().all(|topic| topic.name != **name)) {
+            descriptions.forget(gone);
         }
         due
     }
@@ -83,7 +89,7 @@ mod tests {
         let due = list(&mut descriptions, &topics);
         assert_eq!(due[..2], ["0999", "1000"]);
         topics.remove(0);
-        list(&mut descriptions, &topics);
+        assert_eq!(list(&mut descriptions, &topics)[0], "0000", "the listing alone does not tell why it lacks a topic");
         assert_eq!(descriptions.all().len(), topics.len());
         assert!(descriptions.all().iter().all(|topic| topic.name != "0000"));
     }

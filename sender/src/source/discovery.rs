@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka::catalog::{Bounds, Catalog, Isolation, TopicDescription, TopicSummary};
+use kafka::catalog::{Bounds, Catalog, Isolation, TopicDescription};
 use kafka::{KafkaError, KafkaFault};
 use service::live::Live;
 use service::lock::Lock;
@@ -90,7 +90,8 @@ impl TopicLister {
     ) -> Result<Discovered, KafkaError> {
         let all = catalog.topics()?;
         let listed: Vec<_> = all.iter().filter(|topic| filter.matches(&topic.name)).collect();
-        self.describe(catalog, &listed)?;
+        let due = self.descriptions.due(&listed, |name| filter.matches(name));
+        self.describe(catalog, &due)?;
         let described = self.descriptions.all();
         // Origins are read after the topics: a topic that a link has just created must not look like this cluster's own.
         let read = self.origins.read(catalog, &all, &described, ignored)?;
@@ -110,12 +111,13 @@ impl TopicLister {
         Ok(Discovered { filter_hash, topics: Arc::new(topics), unmatched, unread: read.unread, other_cluster: None })
     }
 
-    fn describe(&mut self, catalog: &dyn Catalog, listed: &[&TopicSummary]) -> Result<(), KafkaError> {
-        let due = self.descriptions.due(listed);
-        for (name, answer) in due.iter().zip(catalog.describe(&due)?) {
+    fn describe(&mut self, catalog: &dyn Catalog, due: &[String]) -> Result<(), KafkaError> {
+        for (name, answer) in due.iter().zip(catalog.describe(due)?) {
             match answer {
                 Ok(topic) => self.descriptions.handle(topic),
-                Err(error) if is_gone(&error) => self.descriptions.forget(name),
+                Err(error) if error.is_unknown_topic() => self.descriptions.forget(name),
+                // A right was revoked: the topic exists, and its partitions halt when they are read.
+                Err(error) if error.fault == KafkaFault::Unauthorized => {}
                 // Of this moment: the next listing has it, and no topic is taken for deleted meanwhile.
                 Err(error) => return Err(error),
             }
@@ -211,11 +213,6 @@ impl TopicWatcher {
     }
 }
 
-/// Returns whether a topic was deleted, or hidden from this sender, after it was listed.
-fn is_gone(error: &KafkaError) -> bool {
-    matches!(error.fault, KafkaFault::UnknownTopic | KafkaFault::Unauthorized)
-}
-
 /// Logs of the partitions that go to a target.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SourceLogs {
@@ -260,4 +257,74 @@ pub(crate) fn source_logs(
         }
     }
     Ok(logs)
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka::catalog::{Answers, TopicSummary};
+    use kafka::log::{LogError, OffsetEntry};
+    use service::lock::Lock;
+    use wire::ids::TopicId;
+
+    use super::*;
+
+    /// Source with one topic. The listing lacks it unless it is `Ok`; its description is this.
+    struct OneTopic(Lock<Result<i32, KafkaFault>>);
+
+    impl OneTopic {
+        fn list(&self, lister: &mut TopicLister, filter: &TopicFilter) -> Vec<String> {
+            let found = lister.list(self, filter, &[]).unwrap();
+            found.topics.iter().map(|topic| topic.name.to_string()).collect()
+        }
+    }
+
+    impl Catalog for OneTopic {
+        fn topics(&self) -> Result<Vec<TopicSummary>, KafkaError> {
+            let one = |&partitions: &i32| TopicSummary { name: "orders".to_owned(), partitions };
+            Ok(self.0.lock().iter().map(one).collect())
+        }
+        fn describe(&self, names: &[String]) -> Answers<TopicDescription> {
+            let answer = |name: &String| match *self.0.lock() {
+                Ok(partitions) => {
+                    Ok(TopicDescription { name: name.clone(), id: TopicId([1; 16]), partitions, replicas: 1 })
+                }
+                Err(fault) => Err(KafkaError { doing: "description".into(), reason: "refused".into(), fault }),
+            };
+            Ok(names.iter().map(answer).collect())
+        }
+    }
+
+    struct NoStates;
+
+    impl StateLog for NoStates {
+        fn read(&self, _: &str, _: i32, _: Bounds) -> Result<Vec<OffsetEntry>, LogError> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn filter(pattern: &str) -> TopicFilter {
+        TopicFilter::new(vec![TopicPattern::parse(pattern).unwrap()], Vec::new())
+    }
+
+    #[test]
+    fn a_topic_that_may_not_be_described_any_more_is_not_deleted() {
+        let source = OneTopic(Lock::new(Ok(1)));
+        let mut lister = TopicLister::new(Arc::new(NoStates));
+        assert_eq!(source.list(&mut lister, &filter("orders")), ["orders"]);
+        *source.0.lock() = Err(KafkaFault::Unauthorized);
+        for _ in 0..2 {
+            assert_eq!(source.list(&mut lister, &filter("orders")), ["orders"]);
+        }
+        assert!(source.list(&mut lister, &filter("other")).is_empty(), "it left the filter");
+        assert!(source.list(&mut lister, &filter("orders")).is_empty(), "it was never listed with this filter");
+    }
+
+    #[test]
+    fn a_topic_that_the_source_does_not_know_any_more_is_deleted() {
+        let source = OneTopic(Lock::new(Ok(1)));
+        let mut lister = TopicLister::new(Arc::new(NoStates));
+        assert_eq!(source.list(&mut lister, &filter("orders")), ["orders"]);
+        *source.0.lock() = Err(KafkaFault::UnknownTopic);
+        assert!(source.list(&mut lister, &filter("orders")).is_empty());
+    }
 }
