@@ -3,7 +3,7 @@
 //! A lane owns its state partition, and shares a transactional producer with other lanes of its process. It holds no
 //! socket, spawns no task and reads no clock; the target cluster is an argument. Driving contract: after [`Lane::open`],
 //! pass in frames and offers; while [`Lane::has_work`], give it a part in a transaction ([`Lane::prepare`],
-//! [`Lane::settle`], the commit, [`Lane::complete`]) or one of its own ([`Lane::step`]); after one that fails with
+//! [`Lane::await_delivery`], the commit, [`Lane::complete`]) or one of its own ([`Lane::step`]); after one that fails with
 //! [`LaneError::Target`], call [`Lane::recover`] until it succeeds; take replies with [`Lane::poll_reply`] after
 //! every call.
 //!
@@ -11,6 +11,7 @@
 //! - `opening`, `terms`, `classes`: checks before it fences, takes the lane, commits the lane record
 //! - `ownership`: custody of the lane, fences, and the reading that decides
 //! - `stored`, `slots`, `offers`, `claims`: parts of an open lane's memory
+//! - `part`: the lane's part in a transaction, which it may share with other lanes
 //! - `transaction`, `draft`: offers, records and positions of one transaction
 //! - `orphans`, `forget`: positions that no one offers, and requests to drop them
 //! - `handover`: partitions that change lanes
@@ -40,6 +41,7 @@ mod open_lane;
 mod opening;
 mod orphans;
 mod ownership;
+mod part;
 mod rebuilt;
 mod recover;
 mod rejected_record;

@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn another_reader_is_woken_after_a_hand_over() {
-        let (first, second) = (Bell::default(), Bell::default());
+        let [first, second] = [(); 2].map(|()| Bell::default());
         let mailbox = Mailbox::new(2, first.clone());
         mailbox.hand_over(second.clone());
         assert!(second.wait(Duration::ZERO), "what is in the queue may wait for it");

@@ -19,7 +19,7 @@ fn probes_are_answered_while_a_thousand_connections_idle() -> Result<()> {
     let mut stage = Stage::start("idle")?;
     let admin = stage.receiver.admin;
     let ((worst, opened), cost) = stage.during("idle connections", async {
-        let idle = tokio::task::spawn_blocking(move || hold(admin.address(), 1_000, Duration::from_secs(4)));
+        let idle = tokio::spawn(hold(admin.address(), 1_000, Duration::from_secs(4)));
         let mut worst = Duration::ZERO;
         while !idle.is_finished() {
             for page in ["/live", "/ready"] {
@@ -46,14 +46,15 @@ fn probes_are_answered_while_a_thousand_connections_idle() -> Result<()> {
 const BETWEEN: Duration = Duration::from_millis(1);
 
 /// Opens at least `least` connections, and more until the time is over; keeps the newest 400 open and says nothing.
-fn hold(port: SocketAddr, least: usize, time: Duration) -> Result<usize> {
+async fn hold(port: SocketAddr, least: usize, time: Duration) -> Result<usize> {
     let end = Instant::now() + time;
     let mut open = VecDeque::new();
     let mut opened = 0;
+    let mut pace = tokio::time::interval(BETWEEN);
     while opened < least || Instant::now() < end {
         open.push_back(TcpStream::connect(port)?);
         opened += 1;
-        std::thread::sleep(BETWEEN);
+        pace.tick().await;
         if open.len() > 400 {
             open.pop_front();
         }

@@ -85,8 +85,8 @@ impl Member for Owned {
         }
     }
 
-    fn settle(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
-        self.lane.settle(draft)?;
+    fn await_delivery(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
+        self.lane.await_delivery(draft)?;
         if self.bug == Some(Bug::AckBeforeCommit) {
             self.lane.complete(std::mem::take(draft));
         }

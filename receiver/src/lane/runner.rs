@@ -523,8 +523,8 @@ impl<T: Target> Member for LaneRunner<T> {
         }
     }
 
-    fn settle(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
-        self.lane.settle(draft)
+    fn await_delivery(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
+        self.lane.await_delivery(draft)
     }
 
     fn complete(&mut self, draft: Draft) -> Committed {

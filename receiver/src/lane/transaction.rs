@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use wire::control::Control;
@@ -12,11 +11,10 @@ use wire::halt::HaltReason;
 use wire::ids::{LaneId, Offset, Position, Slot};
 use wire::partition::Partition;
 
-use super::draft::{Committed, Company, Draft, Prepared};
+use super::draft::{Committed, Draft};
 use super::handover::{LaneMessage, Released};
 use super::offers::Pending;
-use super::open_lane::{Counts, Current, Destination, Lane, LaneError, Open, OpenLane};
-use super::size::TransactionRoom;
+use super::open_lane::{Counts, Current, Destination, LaneError, Open, OpenLane};
 use super::slots::OpenSlot;
 use crate::join::{Answer, Offered, origin_unknown};
 use crate::target::state::{self, HaltRecord, LaneRecord, PartitionRecord};
@@ -26,104 +24,8 @@ use crate::target::{Delivered, LaneTarget, TargetError};
 /// together stay well within the transaction timeout.
 const ALONE_MAX: u32 = 256;
 
-impl<T: LaneTarget> Lane<T> {
-    /// Runs one transaction of this lane alone over everything that has arrived, up to the size that this target can commit
-    /// in time. [`LaneError::Target`]: the outcome is unknown, [`Lane::recover`] decides. [`LaneError::Peer`]: the sender
-    /// broke the protocol, nothing was committed, the lane must be closed.
-    pub fn step(&mut self) -> Result<Committed, LaneError> {
-        let room = self.parts.size.room();
-        let Prepared { mut draft, result } = self.prepare(room);
-        let committed = result.and_then(|()| {
-            self.settle(&mut draft)?;
-            if draft.begun {
-                self.parts.target.commit()?;
-            }
-            Ok(())
-        });
-        let Err(error) = committed else { return Ok(self.complete(draft)) };
-        if !matches!(error, LaneError::Target(TargetError::Rejected(_))) {
-            self.parts.size.handle_failure();
-        }
-        self.fail(draft, &error, Company::Alone);
-        Err(error)
-    }
-
-    /// Appends what has arrived, as far as there is `room`, to a transaction, with the positions after it. The transaction
-    /// may have parts of other lanes. [`Lane::settle`] comes next, and after the commit [`Lane::complete`].
-    pub fn prepare(&mut self, room: TransactionRoom) -> Prepared {
-        let mut draft = Draft::default();
-        let result = self.opened().map_or(Ok(()), |mut lane| {
-            lane.parts.room = room;
-            lane.run(&mut draft)
-        });
-        Prepared { draft, result }
-    }
-
-    /// Waits until the lane's part of the transaction is delivered.
-    pub fn settle(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
-        match self.opened() {
-            Some(mut lane) if draft.begun => lane.drain(draft),
-            _ => Ok(()),
-        }
-    }
-
-    /// Applies a committed transaction: its changes are now the stored state, and its answers are sent.
-    pub fn complete(&mut self, draft: Draft) -> Committed {
-        self.opened().map_or_else(Committed::default, |mut lane| lane.complete(draft))
-    }
-
-    /// Takes back the lane's part of a transaction whose outcome is unknown because of `error`: [`Lane::recover`] decides.
-    pub fn fail(&mut self, mut draft: Draft, error: &LaneError, company: Company) {
-        let Some(lane) = self.opened() else { return };
-        lane.parts.target.discard();
-        let written = std::mem::take(&mut draft.written);
-        lane.open.abandon(draft);
-        lane.open.blame(error, written, company);
-    }
-
-    /// Makes the lane read its state again before it writes: the producer that it was verified with is gone.
-    pub fn doubt(&mut self) {
-        if let Some(open) = &mut self.open {
-            open.unknown.get_or_insert_default();
-        }
-    }
-
-    /// Notes that the target took `took` for the transaction just committed.
-    pub fn handle_duration(&mut self, committed: Committed, took: Duration) {
-        self.parts.size.handle_success(committed.bytes, took);
-    }
-
-    /// Notes the time of the next transactions, in ms since the Unix epoch, for the log of jumps.
-    pub fn handle_time(&mut self, now: i64) {
-        self.parts.now = now;
-    }
-
-    pub fn handle_lane_message(&mut self, message: LaneMessage) {
-        let Some(open) = self.open.as_mut() else { return };
-        match message {
-            LaneMessage::Request(request) => open.handovers.add_request(*request),
-            LaneMessage::HandedOver(key, record) => open.handovers.receive(key, *record),
-            LaneMessage::AllOffered => open.find_orphans(),
-            LaneMessage::Refused(key, halt) => {
-                let mut released = open.handovers.release(&key);
-                let refused = released.offered.take();
-                open.offers.0.extend(refused.map(|offered| Pending::Refused(offered, halt)));
-                open.queue(released);
-            }
-        }
-    }
-
-    /// Repeats the requests for partitions that have not arrived: every lane of the session was read, or one was
-    /// opened again and has lost them.
-    pub fn handle_all_lanes_read(&mut self) {
-        if let Some(open) = &self.open {
-            self.parts.messages.extend(open.handovers.open_requests(&open.stored));
-        }
-    }
-}
-
 impl<T: LaneTarget> OpenLane<'_, T> {
-    fn run(&mut self, draft: &mut Draft) -> Result<(), LaneError> {
+    pub(super) fn run(&mut self, draft: &mut Draft) -> Result<(), LaneError> {
         if self.open.claims.take(&mut draft.claimed) {
             self.ensure_begun(draft)?;
         }
@@ -501,7 +403,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
     }
 
     /// Applies a committed transaction: its changes are now the stored state, and its answers are sent.
-    fn complete(&mut self, draft: Draft) -> Committed {
+    pub(super) fn complete(&mut self, draft: Draft) -> Committed {
         let committed = Counts {
             transactions: u64::from(draft.begun),
             jumps: draft.jumps.len() as u64,
@@ -574,13 +476,13 @@ impl<T: LaneTarget> OpenLane<'_, T> {
 }
 
 impl Open {
-    fn queue(&mut self, released: Released) {
+    pub(super) fn queue(&mut self, released: Released) {
         self.offers.0.extend(released.offered.map(Pending::Offer));
         self.offers.0.extend(released.last.then_some(Pending::Last));
     }
 
     /// Takes back a failed transaction: keeps the positions that it would have stored, and queues its offers again.
-    fn abandon(&mut self, draft: Draft) {
+    pub(super) fn abandon(&mut self, draft: Draft) {
         let gone = draft.handovers.handed_over.keys().map(|key| (key.clone(), Position(-1)));
         let changed = draft.changed.into_iter().map(|(key, record)| (key, record.position));
         self.unknown = Some(changed.chain(gone).chain(draft.forgotten.positions()).collect());

@@ -101,12 +101,14 @@ mod tests {
     #[test]
     fn a_link_that_hangs_leaves_threads_to_the_others() {
         let threads = OpeningThreads::default();
-        let (hangs, other): (Arc<str>, Arc<str>) = ("hangs".into(), "other".into());
+        let hangs: Arc<str> = "hangs".into();
+        let other: Arc<str> = "other".into();
         let (release, released) = mpsc::channel::<()>();
         let released = Arc::new(Mutex::new(released));
         let (done, ended) = mpsc::channel();
         for _ in 0..100 {
-            let (released, done) = (Arc::clone(&released), done.clone());
+            let released = Arc::clone(&released);
+            let done = done.clone();
             threads.run(&hangs, move || {
                 let _ = released.lock().unwrap().recv();
                 done.send("hangs").unwrap();

@@ -9,7 +9,7 @@ pub trait Member {
     /// Appends what has arrived, as far as there is `room`. `None` if the lane takes no part.
     fn prepare(&mut self, room: TransactionRoom) -> Option<Prepared>;
     /// Waits until the lane's part is delivered.
-    fn settle(&mut self, draft: &mut Draft) -> Result<(), TargetError>;
+    fn await_delivery(&mut self, draft: &mut Draft) -> Result<(), TargetError>;
     /// Applies the committed transaction.
     fn complete(&mut self, draft: Draft) -> Committed;
     /// Takes back the lane's part of a transaction whose outcome is unknown.
@@ -41,7 +41,7 @@ pub fn write<'a, M: Member + 'a>(
     let prepared = prepare(members, room, &mut parts);
     let mut written = prepared;
     for part in &mut parts {
-        written = written.and_then(|()| Ok(part.member.settle(&mut part.draft)?));
+        written = written.and_then(|()| Ok(part.member.await_delivery(&mut part.draft)?));
     }
     if written.is_ok() && parts.iter().any(|part| part.draft.has_begun()) {
         written = commit().map_err(LaneError::from);
@@ -118,7 +118,7 @@ mod tests {
             Some(Prepared { draft, result: Ok(()) })
         }
 
-        fn settle(&mut self, _: &mut Draft) -> Result<(), TargetError> {
+        fn await_delivery(&mut self, _: &mut Draft) -> Result<(), TargetError> {
             Ok(())
         }
 
@@ -137,8 +137,8 @@ mod tests {
     }
 
     fn fails() -> Result<(), TargetError> {
-        let (doing, reason) = ("commit".to_owned(), "told to".to_owned());
-        Err(KafkaError { doing, reason, fault: KafkaFault::Unavailable }.into())
+        let fault = KafkaFault::Unavailable;
+        Err(KafkaError { doing: "commit".to_owned(), reason: "told to".to_owned(), fault }.into())
     }
 
     fn room() -> TransactionRoom {

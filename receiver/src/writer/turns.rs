@@ -57,7 +57,8 @@ mod tests {
         let first = turns.take();
         let (done, order) = mpsc::channel();
         for number in 0..8 {
-            let (turns, done) = (turns.clone(), done.clone());
+            let turns = turns.clone();
+            let done = done.clone();
             let waiting = turns.clone();
             thread::spawn(move || {
                 let _turn = turns.take();
