@@ -133,7 +133,7 @@ pub trait LaneTarget: Send {
     fn ids(&self) -> Vec<WriterId>;
     /// Provides a producer with this transactional id. A new one is initialised: earlier producers of the id are fenced,
     /// and their open transactions are ended, before this returns. It fails if that takes longer than `within`: a
-    /// partition of the last transaction may not be writable now. A producer that other lanes use is left as it is.
+    /// partition of the last transaction may not be writable now. A producer that other lanes use stays.
     fn fence(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError>;
     /// Fences every producer of another id likewise, and keeps the present producer.
     fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError>;
