@@ -24,7 +24,7 @@ use wire::partition::Partition;
 
 use super::client::{CallError, Client, Kind, Queue, Topic, check, fatal, millis};
 use super::error::{KafkaError, known, refusal};
-use super::properties::{Properties, Setting};
+use super::properties::{DEFAULT_CODEC, Properties, Setting};
 use super::throttle;
 pub use in_flight::InFlight;
 pub use rejection::{Rejection, Rejections};
@@ -489,7 +489,7 @@ fn settings(properties: &Properties, config: &ProducerConfig<'_>) -> Vec<(String
     let defaults: [Setting; 6] = [
         // Produce requests wait for as long as their records. This is for all others, such as those to a coordinator.
         ("socket.timeout.ms", timeout.min(8_000).to_string()),
-        ("compression.type", "lz4".to_owned()),
+        ("compression.type", DEFAULT_CODEC.to_owned()),
         ("linger.ms", "5".to_owned()),
         // Fits the default `max.message.bytes` of a topic; larger records travel alone.
         ("batch.size", "1000000".to_owned()),

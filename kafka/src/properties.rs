@@ -37,6 +37,9 @@ const DEFAULTS: [(&str, &str); 9] = [
     ("statistics.interval.ms", "0"),
 ];
 
+/// Codec of producers whose operator names none.
+pub(crate) const DEFAULT_CODEC: &str = "lz4";
+
 /// The system's certificate authorities. A librdkafka with its own OpenSSL does not look for them by default.
 const SYSTEM_AUTHORITIES: (&str, &str) = ("ssl.ca.location", "probe");
 
@@ -46,6 +49,12 @@ impl Properties {
         let protocol = self.extra.get("security.protocol");
         let is_tls = protocol.is_some_and(|protocol| protocol.to_ascii_lowercase().ends_with("ssl"));
         is_tls && !self.extra.contains_key("ssl.ca.pem") && !self.extra.contains_key("ssl.ca.certificate.stores")
+    }
+
+    /// Returns the codec in which producers compress records.
+    pub fn codec(&self) -> &str {
+        let named = ["compression.type", "compression.codec"].iter().find_map(|name| self.extra.get(*name));
+        named.map_or(DEFAULT_CODEC, String::as_str)
     }
 
     /// Returns all properties of a client in the order to set them: later ones replace earlier ones. The operator's

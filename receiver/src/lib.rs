@@ -50,7 +50,7 @@ pub use lane::{
     LaneError, LaneMessage, OpenError, OpenLane, Prepared, RecoverError, Terms,
 };
 pub use writer::shared::{Group, SharedLane, SharedWriter};
-pub use writer::transaction::{Member, TransactionFailed, write};
+pub use writer::transaction::{Member, TransactionFailed, Written, write};
 
 // Sessions, which tests run over an emulated path in virtual time.
 pub use lane::handle::{Command, LaneHandle, Reply};

@@ -162,6 +162,7 @@ impl<T: Target> Writers<T> {
                 size: TransactionSize::new(config.transaction_timeout),
                 lanes: VecDeque::new(),
                 width: usize::MAX,
+                one_was_alone: false,
             };
             let spawned = std::thread::Builder::new().name(format!("writer-{ticket}")).spawn(move || thread.run());
             threads.push(spawned.map_err(|error| KafkaError::misused("start of a writer", error.to_string()))?);

@@ -87,7 +87,8 @@ fn record_that_fits_with_another_codec_is_carried() -> Result<()> {
     let files = LinkFiles::new(&topics::unique("codec"), &pair.source, &pair.target, &[&topic])?;
     let (_receiver, sender) = files.start()?;
     let detail = halts::expect(&sender, &topic, 0, "record-rejected", 6)?;
-    let expected = format!("was tried with zstd too, and `max.message.bytes` of {topic} is 150000, at source offset 6");
+    let expected =
+        format!("was tried with lz4 and zstd, and `max.message.bytes` of {topic} is 150000, at source offset 6");
     ensure!(detail.starts_with("Broker: Message size too large: it has 300"), "{detail}");
     ensure!(detail.ends_with(&expected), "{detail}");
     halts::resume(&sender, &[&format!("{topic}/0"), "--skip"])?;

@@ -41,7 +41,7 @@ pub(crate) enum Bug {
     OtherIdKept,
     /// A taker fences the others before its bid, and not after it.
     FenceBeforeBidOnly,
-    /// A taker fences only the last holder.
+    /// A taker fences only the last holder, and only after its bid.
     OnlyLastFenced,
     /// A lane continues through a new instance of its writer without a reading of its custody.
     GrantKept,
@@ -76,7 +76,7 @@ pub(crate) struct Bugged {
     state: TargetPartition,
     lane: LaneId,
     bug: Option<Bug>,
-    process: u64,
+    holder: Holder,
     /// Custodies of the last reading, the present one last.
     chain: Vec<CustodyRecord>,
     /// A bid was written since the last reading that does not decide.
@@ -86,20 +86,20 @@ pub(crate) struct Bugged {
 }
 
 impl Bugged {
-    /// Wraps a target; `process` is the number of the receiver process.
+    /// Wraps the target of the lane that `holder` names.
     pub(crate) fn new(
         inner: SharedLane<SimTarget>,
         clients: SimTarget,
         lane: LaneId,
         bug: Option<Bug>,
-        process: u64,
+        holder: Holder,
     ) -> Self {
         let state = TargetPartition::new(state::topic("sim"), i32::from(lane.0));
-        Self { inner, clients, state, lane, bug, process, chain: Vec::new(), has_bid: false, writer: None }
+        Self { inner, clients, state, lane, bug, holder, chain: Vec::new(), has_bid: false, writer: None }
     }
 
     fn holder(&self) -> Holder {
-        Holder(u128::from(self.process))
+        self.holder
     }
 
     /// Grants the lane the present instance of its writer, or a new one, without a reading.
@@ -117,7 +117,7 @@ impl Bugged {
         match self.bug {
             Some(Bug::NoFence) => true,
             Some(Bug::FenceBeforeBidOnly) => self.has_bid,
-            Some(Bug::OnlyLastFenced) => others.next_back().is_some_and(|last| last.writer != *writer),
+            Some(Bug::OnlyLastFenced) => !self.has_bid || others.next_back().is_some_and(|last| last.writer != *writer),
             _ => false,
         }
     }

@@ -33,8 +33,12 @@ pub(crate) const PEER: &str = "the peer: ";
 pub(crate) struct ReceiverEnd {
     lanes: Vec<Owned>,
     writers: Vec<Arc<SharedWriter<SimWriter>>>,
+    clients: SimTarget,
+    scenario: Scenario,
+    /// Number of the process, and of the lanes that it has had.
+    number: u64,
+    made: u64,
     size: TransactionSize,
-    homing: u64,
     terms: Arc<Terms>,
     carried_topics: Arc<CarriedTopics>,
     /// Policy of each topic whose rejected records are left out in this session.
@@ -108,6 +112,13 @@ impl Member for Owned {
     }
 }
 
+/// Returns the limit of the transactions of a new process.
+fn size(scenario: &Scenario) -> TransactionSize {
+    let mut size = TransactionSize::new(Duration::from_millis(200));
+    (0..scenario.size_halved).for_each(|_| size.handle_failure());
+    size
+}
+
 /// Has a lane write a transaction of its own.
 fn step(lane: &mut Lane<Bugged>, measures: Option<&Dice>) -> Result<(), String> {
     match lane.step() {
@@ -136,22 +147,14 @@ impl ReceiverEnd {
             SharedWriter::new(WriterId::of_writer(&format!("r{instance}"), name), clients.writer().unwrap())
         };
         let writers: Vec<_> = ["bulk", "careful"].into_iter().map(writer).collect();
-        let size = || {
-            let mut size = TransactionSize::new(Duration::from_millis(200));
-            (0..scenario.size_halved).for_each(|_| size.handle_failure());
-            size
-        };
-        let lane = |id| {
-            let target = SharedLane::new(&writers[0], clients.states().unwrap(), "sim", id);
-            let target = Bugged::new(target, clients.clone(), id, scenario.bug, number);
-            let lane = Lane::new(id, Holder(u128::from(number)), target, memory.clone(), size());
-            Owned { lane, writer: 0, bug: scenario.bug, wanted: false, closing: false, misbehaved: None }
-        };
-        Self {
-            lanes: (0..scenario.lanes()).map(|id| lane(LaneId(id))).collect(),
-            size: size(),
-            homing: scenario.homing,
+        let mut end = Self {
+            lanes: Vec::new(),
+            size: size(scenario),
             writers,
+            clients,
+            scenario: scenario.clone(),
+            number,
+            made: 0,
             terms: Arc::new(scenario.terms()),
             carried_topics: Arc::new(CarriedTopics::new(scenario.lanes())),
             skips: BTreeMap::new(),
@@ -164,12 +167,37 @@ impl ReceiverEnd {
             dice: dice.clone(),
             messages: VecDeque::new(),
             recoveries: 0,
+        };
+        end.lanes = (0..scenario.lanes()).map(|id| end.new_lane(LaneId(id))).collect();
+        end
+    }
+
+    fn new_lane(&mut self, id: LaneId) -> Owned {
+        self.made += 1;
+        let holder = Holder(u128::from(self.number) << 64 | u128::from(self.made));
+        let bug = self.scenario.bug;
+        let target = SharedLane::new(&self.writers[0], self.clients.states().unwrap(), "sim", id);
+        let target = Bugged::new(target, self.clients.clone(), id, bug, holder);
+        let lane = Lane::new(id, holder, target, self.memory.clone(), size(&self.scenario));
+        Owned { lane, writer: 0, bug, wanted: false, closing: false, misbehaved: None }
+    }
+
+    /// Begins to serve the link anew, while its former lanes still commit what they have.
+    fn renew(&mut self) {
+        for id in 0..self.scenario.lanes() {
+            let lane = self.new_lane(LaneId(id));
+            let former = std::mem::replace(&mut self.lanes[usize::from(id)], lane);
+            self.lanes.push(Owned { wanted: false, closing: true, ..former });
         }
     }
 
     /// Begins a session, which ends an earlier one.
     pub(crate) fn accept(&mut self, session: u64) {
-        for owned in &mut self.lanes {
+        if self.dice.chance(self.scenario.renewing) {
+            self.renew();
+        }
+        let present = usize::from(self.scenario.lanes());
+        for owned in &mut self.lanes[..present] {
             owned.lane.close(LaneClosedReason::SessionEnded, "replaced");
             owned.wanted = false;
             owned.closing = false;
@@ -178,7 +206,7 @@ impl ReceiverEnd {
         }
         self.messages.clear();
         self.skips.clear();
-        self.carried_topics = Arc::new(CarriedTopics::new(self.lanes.len() as u16));
+        self.carried_topics = Arc::new(CarriedTopics::new(self.scenario.lanes()));
         self.session = Some(session);
     }
 
@@ -269,6 +297,7 @@ impl ReceiverEnd {
             }
             self.collect(index, &mut replies);
         }
+        let lanes = usize::from(self.scenario.lanes());
         for writer in 0..self.writers.len() {
             self.write(writer, &due)?;
             if self.process.lock().unwrap().dead {
@@ -276,6 +305,8 @@ impl ReceiverEnd {
             }
         }
         due.into_iter().for_each(|index| self.collect(index, &mut replies));
+        let mut places = 0..;
+        self.lanes.retain(|owned| places.next().is_some_and(|place| place < lanes) || owned.closing);
         if opened && self.carried_topics.is_complete() {
             self.lanes.iter_mut().for_each(|owned| owned.lane.handle_all_lanes_read());
         }
@@ -284,6 +315,12 @@ impl ReceiverEnd {
 
     fn collect(&mut self, index: usize, replies: &mut Vec<Control>) {
         let lane = &mut self.lanes[index].lane;
+        if index >= usize::from(self.scenario.lanes()) {
+            // Its session has ended.
+            while lane.poll_reply().is_some() {}
+            while lane.poll_lane_message().is_some() {}
+            return;
+        }
         replies.extend(std::iter::from_fn(|| lane.poll_reply()));
         let messages = std::iter::from_fn(|| lane.poll_lane_message());
         self.messages.extend(messages.filter(|_| self.session.is_some()));
@@ -291,7 +328,7 @@ impl ReceiverEnd {
 
     /// Moves a lane to the other writer, sometimes.
     fn change_writer(&mut self, index: usize) {
-        if self.dice.chance(self.homing) {
+        if self.dice.chance(self.scenario.homing) {
             let owned = &mut self.lanes[index];
             owned.writer = 1 - owned.writer;
             let writer = &self.writers[owned.writer];
@@ -362,8 +399,8 @@ impl ReceiverEnd {
             .filter_map(|owned| owned.lane.target_mut().inner.is_granted().then_some(owned))
             .collect();
         match receiver::write(lanes.into_iter(), self.size.room(), || group.commit()) {
-            Ok(bytes) if self.measures => {
-                self.size.handle_success(bytes, Duration::from_millis(self.dice.below(50)));
+            Ok(written) if self.measures => {
+                self.size.handle_success(written.bytes, Duration::from_millis(self.dice.below(50)));
             }
             Ok(_) => {}
             Err(failed) => match failed.error {

@@ -45,6 +45,9 @@ pub(crate) struct Scenario {
     pub(crate) others: Vec<(u64, u64)>,
     /// Receivers have the transactional ids of others.
     pub(crate) twins: bool,
+    /// Sessions per thousand that begin with new lanes in place of those that still work, as if the link was removed and
+    /// added again.
+    pub(crate) renewing: u64,
     /// Lanes per thousand and round that go to another writer.
     pub(crate) homing: u64,
     /// Rounds of a receiver's lanes per thousand that may pause within a call.
@@ -98,6 +101,7 @@ impl Scenario {
             deposing: [0, 0, 20][dice.below(3) as usize],
             others: (0..others).map(span).collect(),
             twins: dice.chance(300),
+            renewing: [0, 0, 300][dice.below(3) as usize],
             homing: [0, 0, 5, 30][dice.below(4) as usize],
             pausing: [0, 20, 100][dice.below(3) as usize],
             troubling: [0, 0, 5, 20][dice.below(4) as usize],

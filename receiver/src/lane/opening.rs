@@ -98,6 +98,8 @@ impl<T: LaneTarget> Lane<T> {
         if let Err(OpenError::Target(error)) = secured {
             let state = state::partition(&terms.link, lane);
             let others = before.partitions.values().map(PartitionRecord::target);
+            // Other lanes wait for the producer.
+            target.discard();
             return Err(left_out::explained(target, state, others, error).into());
         }
         match secured? {

@@ -68,7 +68,7 @@ pub(crate) struct LaneRunner<T: Target> {
     trouble: Option<String>,
     quota_delay: Duration,
     needs_action: Arc<NeedsAction>,
-    /// The target refused a transaction of several lanes, and did not say which of them it is about.
+    /// The lane may be why transactions of several lanes fail: its next one has no parts of others.
     doubted: bool,
     /// End of the time in which the lane has transactions of its own.
     careful_until: Option<Instant>,
@@ -149,6 +149,12 @@ impl<T: Target> LaneRunner<T> {
             stopping: false,
             changed: true,
         }
+    }
+
+    /// Returns whether the lane must recover before anything else. Only its present writer can end the transaction that
+    /// failed.
+    pub(crate) fn needs_recovery(&self) -> bool {
+        self.lane.needs_recovery()
     }
 
     pub(crate) fn link(&self) -> &Arc<str> {
@@ -364,6 +370,7 @@ impl<T: Target> LaneRunner<T> {
             }
             Err(OpenError::Refused(close)) => self.reply(Reply::Close(close)),
             Err(OpenError::Target(error)) => {
+                self.spare_others(&error);
                 tracing::warn!(%lane, %error, "could not open lane");
                 let detail = error.to_string();
                 self.trouble = Some(format!("lane {lane}: {detail}"));
@@ -396,6 +403,7 @@ impl<T: Target> LaneRunner<T> {
                 self.reply(Reply::Close(Close::new(CloseCode::StateRefused, gone.to_string())));
             }
             RecoverError::Target(error) => {
+                self.spare_others(&error);
                 let next = retry.next();
                 if before == self.trouble {
                     tracing::debug!(%lane, %error, retry_in = ?next.wait, "target still fails");
@@ -413,6 +421,15 @@ impl<T: Target> LaneRunner<T> {
                 tracing::error!(%lane, %error, "stored positions were written by another process; opening the lane again");
                 self.lane.close(LaneClosedReason::TargetFailed, &error.to_string());
             }
+        }
+    }
+
+    /// Has the next attempt go through another writer if the target refuses the lane's own entries: each attempt destroys
+    /// the producer.
+    fn spare_others(&mut self, error: &TargetError) {
+        use TargetError::{Rejected, StateRejected, Unauthorized};
+        if matches!(error, StateRejected { .. } | Unauthorized(_) | Rejected(_)) {
+            self.careful_until = Some(Instant::now() + CAREFUL_FOR);
         }
     }
 
@@ -548,7 +565,9 @@ impl<T: Target> Member for LaneRunner<T> {
             LaneError::Peer(misbehaved) if company == Company::Alone => self.check(Err(*misbehaved)),
             LaneError::Peer(_) => {}
             LaneError::Target(error) => {
-                self.doubted |= company == Company::Shared && matches!(error, TargetError::Unauthorized(_));
+                // A cause that the error does not name, or that stays, may be any lane's.
+                let is_unnamed = company == Company::Shared && matches!(error, TargetError::Unauthorized(_));
+                self.doubted |= is_unnamed || self.retry.is_some();
                 self.note_failure(error, company);
                 // The first recovery is immediate; only a commit resets the wait, which grows from there.
                 self.retry = Some(self.retry.map_or_else(Retry::now, Retry::next));

@@ -150,10 +150,13 @@ impl KafkaWriter {
             tracing::info!(%topic, "a record is too large in the present codec; compressing this topic with zstd");
             return Rejection { refusal: Refusal::Doubted, ..rejection };
         }
+        let codec = self.clients.properties.codec();
         let limit = self.log.settings(topic).ok().and_then(|settings| settings.max_message_bytes());
         let limit = limit.map_or_else(String::new, |limit| format!(", and `max.message.bytes` of {topic} is {limit}"));
-        let reason =
-            format!("{}: it has {bytes} bytes before compression, was tried with zstd too{limit}", rejection.reason);
+        let reason = format!(
+            "{}: it has {bytes} bytes before compression, was tried with {codec} and zstd{limit}",
+            rejection.reason
+        );
         Rejection { reason, ..rejection }
     }
 

@@ -51,7 +51,7 @@ impl OpeningThreads {
         let (_, wake) = &*self.0;
         let mut queue = self.lock();
         queue.jobs.push_back((Arc::clone(link), Box::new(job)));
-        if queue.idle > 0 || queue.threads >= THREADS_MAX {
+        if queue.idle >= queue.jobs.len() || queue.threads >= THREADS_MAX {
             wake.notify_one();
             return;
         }
@@ -80,7 +80,7 @@ impl OpeningThreads {
             let (woken, timeout) = wake.wait_timeout(queue, IDLE).unwrap_or_else(PoisonError::into_inner);
             queue = woken;
             queue.idle -= 1;
-            if timeout.timed_out() {
+            if timeout.timed_out() && queue.jobs.is_empty() {
                 queue.threads -= 1;
                 return;
             }

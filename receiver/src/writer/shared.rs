@@ -4,8 +4,10 @@
 //! drives together, a [`Group`], or of one lane that is being opened or recovered on a thread of its own.
 //!
 //! Rule: a lane writes through an instance of the producer only after it has read its custody through a record of that
-//! instance. [`SharedLane::fence`] grants it the instance, and the lane reads then. A failure destroys the instance, and
-//! with it every grant: whichever lane comes next initialises another, and each lane reads its custody again.
+//! instance. [`SharedLane::fence`] grants it the instance, and the lane reads then. A state partition has one grant at a
+//! time: the lane of a link that was removed and added again takes that of its former self, which may still have frames.
+//! A failure destroys the instance, and with it every grant: whichever lane comes next initialises another, and each lane
+//! reads its custody again.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -36,10 +38,11 @@ pub struct SharedWriter<W> {
 /// Present instance of the producer.
 #[derive(Debug, Default)]
 struct Instance {
-    /// It grows with each instance that is initialised or destroyed.
-    number: u64,
     /// Id of the instance; `None` if there is none.
     live: Option<WriterId>,
+    /// Grant that each state partition has, and the number of all that were ever given.
+    grants: HashMap<TargetPartition, u64>,
+    granted: u64,
     /// Place of the id that was initialised last among the writer's ids.
     preferred: usize,
     begun: bool,
@@ -94,14 +97,24 @@ impl<W: TargetWriter> SharedWriter<W> {
         Ok(())
     }
 
-    /// Destroys the instance `number`, whose transaction nothing ends but the next initialisation.
-    fn destroy(&self, number: u64) {
+    fn grant(&self, state: &TargetPartition) -> u64 {
         let mut instance = self.instance.lock();
-        // Once for all parts of a transaction: its turn lasts, so that no other instance can be initialised before.
-        if instance.number == number {
-            self.producer.lock().discard();
-            *instance = Instance { number: number + 1, preferred: instance.preferred, ..Instance::default() };
-        }
+        instance.granted += 1;
+        let grant = instance.granted;
+        instance.grants.insert(state.clone(), grant);
+        grant
+    }
+
+    fn is_granted(&self, state: &TargetPartition, grant: Option<u64>) -> bool {
+        grant.is_some() && self.instance.lock().grants.get(state).copied() == grant
+    }
+
+    /// Destroys the instance and every grant. Nothing ends its transaction but the next initialisation.
+    fn destroy(&self) {
+        let mut instance = self.instance.lock();
+        self.producer.lock().discard();
+        let Instance { granted, preferred, .. } = *instance;
+        *instance = Instance { granted, preferred, ..Instance::default() };
     }
 }
 
@@ -117,8 +130,8 @@ pub struct SharedLane<T: Target> {
     writer: Arc<SharedWriter<T::Writer>>,
     states: T::States,
     state: TargetPartition,
-    /// Number of the instance that the lane may write through.
-    granted: Option<u64>,
+    /// Grant of the present instance, with which the lane may write.
+    grant: Option<u64>,
     mode: Mode,
     /// Data partitions that the lane has written in the present transaction.
     written: BTreeSet<TargetPartition>,
@@ -139,7 +152,7 @@ impl<T: Target> SharedLane<T> {
             writer: Arc::clone(writer),
             states,
             state: state::partition(link, lane),
-            granted: None,
+            grant: None,
             mode: Mode::Alone(None),
             written: BTreeSet::new(),
         }
@@ -147,8 +160,7 @@ impl<T: Target> SharedLane<T> {
 
     /// Returns whether the lane may write: it has read its custody since the present instance was initialised.
     pub fn is_granted(&self) -> bool {
-        let instance = self.writer.instance.lock();
-        instance.live.is_some() && self.granted == Some(instance.number)
+        self.writer.is_granted(&self.state, self.grant)
     }
 
     /// Takes part in the transactions of a group from now on. The thread must have the group's turn whenever it calls the
@@ -181,10 +193,7 @@ impl<T: Target> SharedLane<T> {
         if !self.takes_part() {
             return Err(KafkaError::misused(format!("write of {}", self.state), "no transaction has begun").into());
         }
-        if self.granted != Some(self.writer.instance.lock().number) {
-            return Err(gone(&self.state));
-        }
-        Ok(&self.writer)
+        if self.is_granted() { Ok(&self.writer) } else { Err(gone(&self.state)) }
     }
 }
 
@@ -194,8 +203,12 @@ impl<T: Target> LaneTarget for SharedLane<T> {
     }
 
     fn ids(&self) -> Vec<WriterId> {
+        let instance = self.writer.instance.lock();
+        if let Some(live) = &instance.live {
+            return vec![live.clone()];
+        }
         let mut ids = self.writer.ids.clone();
-        ids.rotate_left(self.writer.instance.lock().preferred);
+        ids.rotate_left(instance.preferred);
         ids
     }
 
@@ -210,12 +223,11 @@ impl<T: Target> LaneTarget for SharedLane<T> {
             None => {
                 self.writer.producer.lock().fence(writer, within)?;
                 let mut instance = self.writer.instance.lock();
-                instance.number += 1;
                 instance.live = Some(writer.clone());
                 instance.preferred = self.writer.ids.iter().position(|id| id == writer).unwrap_or(0);
             }
         }
-        self.granted = Some(self.writer.instance.lock().number);
+        self.grant = Some(self.writer.grant(&self.state));
         Ok(())
     }
 
@@ -274,9 +286,11 @@ impl<T: Target> LaneTarget for SharedLane<T> {
     }
 
     fn discard(&mut self) {
-        if let Some(granted) = self.granted.take().filter(|_| self.takes_part()) {
-            self.writer.destroy(granted);
+        // Once for all parts of a transaction: its turn lasts, so that no other instance can be initialised before.
+        if self.takes_part() && self.is_granted() {
+            self.writer.destroy();
         }
+        self.grant = None;
         self.end_part();
     }
 }
@@ -287,6 +301,15 @@ impl<T: Target> SharedLane<T> {
         match &mut self.mode {
             Mode::Alone(turn) => *turn = None,
             Mode::Grouped { joined } => *joined = false,
+        }
+    }
+}
+
+impl<T: Target> Drop for SharedLane<T> {
+    /// Leaves no transaction half written to the lanes that come next.
+    fn drop(&mut self) {
+        if self.takes_part() && self.is_granted() {
+            self.writer.destroy();
         }
     }
 }
@@ -431,6 +454,20 @@ mod tests {
         assert!(other.is_granted() && !fails.is_granted(), "each lane reads its custody first");
         let Counts { fences, discards, .. } = *target.0.lock();
         assert_eq!((fences, discards), (2, 1));
+    }
+
+    #[test]
+    fn lane_that_is_served_again_takes_the_grant_of_its_former_self() {
+        let target = Counting::default();
+        let (writer, [mut former, other]) = lanes(&target);
+        let mut present: SharedLane<Counting> = SharedLane::new(&writer, target.states().unwrap(), "l", LaneId(0));
+        let id = present.ids()[0].clone();
+        present.fence(&id, Duration::ZERO).unwrap();
+        assert!(present.is_granted() && other.is_granted() && !former.is_granted());
+        former.begin().unwrap_err();
+        former.discard();
+        assert!(present.is_granted(), "it has lost nothing");
+        assert_eq!(target.0.lock().begins, 0);
     }
 
     #[test]

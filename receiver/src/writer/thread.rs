@@ -8,7 +8,7 @@ use service::mailbox::Mailbox;
 
 use super::opening_threads::OpeningThreads;
 use super::pace::{CommitPace, Ticket};
-use super::transaction::{self, TransactionFailed};
+use super::transaction::{self, TransactionFailed, Written};
 use super::{Home, Homes};
 use crate::lane::LaneError;
 use crate::lane::runner::{LaneRunner, Next, Place};
@@ -34,6 +34,8 @@ pub(crate) struct WriterThread<T: Target> {
     /// Most lanes in one transaction: it halves when one fails for a reason that may be any lane's, and doubles with each
     /// success.
     pub(super) width: usize,
+    /// The last transaction was of a lane that must be alone.
+    pub(super) one_was_alone: bool,
 }
 
 /// What the lanes of a thread need next.
@@ -72,7 +74,7 @@ impl<T: Target> WriterThread<T> {
             let Some(mut runner) = self.lanes.pop_front() else { break };
             runner.obey();
             let place = runner.place();
-            if place != self.home.place {
+            if place != self.home.place && !runner.needs_recovery() {
                 self.move_away(runner, place);
                 continue;
             }
@@ -114,28 +116,33 @@ impl<T: Target> WriterThread<T> {
 
     /// Commits what is due, if the pace permits. Returns how long to wait before the next attempt.
     fn commit(&mut self, due: Vec<usize>) -> Duration {
-        let Some(&first) = due.first() else {
+        if due.is_empty() {
             self.pace.leave(self.ticket);
             return IDLE;
-        };
+        }
         let strict = due.iter().any(|&lane| self.lanes[lane].is_strict());
         if let Err(wait) = self.pace.take(self.ticket, strict) {
             return wait.max(Duration::from_millis(1));
         }
-        let parts: Vec<usize> = if self.lanes[first].is_alone() || self.home.place == Place::Careful {
-            vec![first]
-        } else {
-            due.into_iter().filter(|&lane| !self.lanes[lane].is_alone()).take(self.width).collect()
-        };
-        self.write(&parts);
-        // Each lane is the first once.
-        let last = parts.last().map_or(0, |last| last + 1);
+        let places = self.next_parts(&due);
+        let asked = self.write(&places);
+        // The lanes that had no turn come first.
+        let last = places.get(asked.saturating_sub(1)).map_or(0, |place| place + 1);
         self.lanes.rotate_left(last % self.lanes.len().max(1));
         Duration::ZERO
     }
 
-    /// Runs one transaction over the lanes at these places, which increase.
-    fn write(&mut self, places: &[usize]) {
+    /// Returns the places of the lanes that share the next transaction. Those that must be alone have every second one.
+    fn next_parts(&mut self, due: &[usize]) -> Vec<usize> {
+        let is_alone = |lane: &usize| self.home.place == Place::Careful || self.lanes[*lane].is_alone();
+        let alone: Vec<usize> = due.iter().copied().filter(is_alone).take(1).collect();
+        let together: Vec<usize> = due.iter().copied().filter(|lane| !is_alone(lane)).take(self.width).collect();
+        self.one_was_alone = !alone.is_empty() && (together.is_empty() || !self.one_was_alone);
+        if self.one_was_alone { alone } else { together }
+    }
+
+    /// Runs one transaction over the lanes at these places, which increase. Returns the number of lanes that had a turn.
+    fn write(&mut self, places: &[usize]) -> usize {
         let lanes = self.lanes.iter_mut().enumerate().filter(|(place, _)| places.binary_search(place).is_ok());
         let lanes: Vec<_> = lanes.map(|(_, runner)| &mut **runner).collect();
         let asking: Vec<_> = lanes.iter().map(|runner| runner.ask()).collect();
@@ -144,11 +151,15 @@ impl<T: Target> WriterThread<T> {
         let written = transaction::write(lanes.into_iter(), self.size.room(), || group.commit());
         drop((group, asking));
         match written {
-            Ok(bytes) => {
+            Ok(Written { bytes, asked }) => {
                 self.size.handle_success(bytes, began.elapsed());
                 self.width = self.width.saturating_mul(2);
+                asked
             }
-            Err(failed) => self.handle_failure(&failed),
+            Err(failed) => {
+                self.handle_failure(&failed);
+                places.len()
+            }
         }
     }
 

@@ -16,6 +16,15 @@ pub trait Member {
     fn fail(&mut self, draft: Draft, error: &LaneError, company: Company);
 }
 
+/// Result of a transaction that was committed, or that had nothing to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Bytes of the records.
+    pub bytes: u64,
+    /// Number of lanes that had a turn before there was no room left.
+    pub asked: usize,
+}
+
 /// Failure of a transaction.
 #[derive(Debug)]
 pub struct TransactionFailed {
@@ -30,16 +39,15 @@ struct Part<'a, M> {
     draft: Draft,
 }
 
-/// Writes the parts of these lanes and commits them together. Returns the bytes of the records. After a failure every lane
-/// that had a part must recover.
+/// Writes the parts of these lanes and commits them together. After a failure every lane that had a part must recover.
 pub fn write<'a, M: Member + 'a>(
     members: impl ExactSizeIterator<Item = &'a mut M>,
     room: TransactionRoom,
     commit: impl FnOnce() -> Result<(), TargetError>,
-) -> Result<u64, Box<TransactionFailed>> {
+) -> Result<Written, Box<TransactionFailed>> {
     let mut parts = Vec::new();
-    let prepared = prepare(members, room, &mut parts);
-    let mut written = prepared;
+    let mut asked = 0;
+    let mut written = prepare(members.inspect(|_| asked += 1), room, &mut parts);
     for part in &mut parts {
         written = written.and_then(|()| Ok(part.member.await_delivery(&mut part.draft)?));
     }
@@ -47,7 +55,10 @@ pub fn write<'a, M: Member + 'a>(
         written = commit().map_err(LaneError::from);
     }
     match written {
-        Ok(()) => Ok(parts.into_iter().map(|Part { member, draft }| member.complete(draft).bytes).sum()),
+        Ok(()) => {
+            let bytes = parts.into_iter().map(|Part { member, draft }| member.complete(draft).bytes).sum();
+            Ok(Written { bytes, asked })
+        }
         Err(error) => Err(Box::new(fail(parts, error))),
     }
 }
@@ -158,16 +169,16 @@ mod tests {
     #[test]
     fn nothing_is_committed_for_lanes_that_write_nothing() {
         let mut idle = lanes(&[None, None]);
-        assert_eq!(write(idle.iter_mut(), room(), || panic!("committed")).unwrap(), 0);
+        assert_eq!(write(idle.iter_mut(), room(), || panic!("committed")).unwrap(), Written { bytes: 0, asked: 2 });
     }
 
     #[test]
     fn a_lane_with_much_leaves_room_for_the_others() {
         let mut three = lanes(&[Some(1 << 30), Some(1), Some(1)]);
-        write(three.iter_mut(), room(), || Ok(())).unwrap();
+        assert_eq!(write(three.iter_mut(), room(), || Ok(())).unwrap().asked, 1);
         assert_eq!(three[0].room, room().share(3));
         assert_eq!(three[1].ended, "", "it is full, and they have the next one");
         let mut two = lanes(&[Some(1), Some(1)]);
-        assert_eq!(write(two.iter_mut(), room(), || Ok(())).unwrap(), 2);
+        assert_eq!(write(two.iter_mut(), room(), || Ok(())).unwrap(), Written { bytes: 2, asked: 2 });
     }
 }
