@@ -214,6 +214,11 @@ impl Producer {
                 };
                 return Err(ProduceError::Rejected(rejection.into()));
             } else {
+                // A record before it has failed the transaction, and its report says why.
+                if error.is(Code::RD_KAFKA_RESP_ERR__STATE) {
+                    self.gather(ROOM_WAIT);
+                    self.verdict()?;
+                }
                 return Err(self.failed("produce", error).into());
             }
         };

@@ -20,8 +20,10 @@ fn producer_quota_aborts_a_fifth_of_the_records_at_most() -> Result<()> {
     let topic = topics::create_unique(&pair.source, "quota", 16)?;
     let written = Load::new(&topic, 16).limit(2_000).value_max(64 << 10).start(&pair.source)?.finish()?.written;
     let link = topics::unique("quota");
+    // The client id of a receiver has its name, here that of the link.
     Rights::of(&pair.target)?.limit_writes(&format!("causeway-{link}"), QUOTA)?;
-    let files = LinkFiles::new(&link, &pair.source, &pair.target, &[&topic])?;
+    let mut files = LinkFiles::new(&link, &pair.source, &pair.target, &[&topic])?;
+    files.receiver.set("", "instance", &format!("{link:?}"));
     let began = Instant::now();
     let (receiver, _sender) = files.start()?;
     let delayed = |status: &serde_json::Value| status["links"][0]["quota_delay_seconds"].as_f64() > Some(0.0);

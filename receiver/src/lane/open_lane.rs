@@ -63,7 +63,7 @@ pub struct Counts {
     pub transactions: u64,
     /// Offsets that held no record.
     pub holes: u64,
-    /// Times a transaction's outcome was unknown and the lane recovered from its state.
+    /// Transactions whose outcome was unknown, so that the lane had to recover from its state.
     pub recoveries: u64,
     /// Recoveries through another transactional id, because a transaction of the present one could not be ended.
     pub escapes: u64,

@@ -60,6 +60,7 @@ impl<T: LaneTarget> Lane<T> {
     pub fn fail(&mut self, mut draft: Draft, error: &LaneError, company: Company) {
         let Some(lane) = self.opened() else { return };
         lane.parts.target.discard();
+        lane.parts.counts.recoveries += 1;
         let written = std::mem::take(&mut draft.written);
         lane.open.abandon(draft);
         lane.open.blame(error, written, company);

@@ -80,7 +80,6 @@ impl<T: LaneTarget> OpenLane<'_, T> {
             self.open.unwritable.get_or_insert_default();
             tracing::info!(lane = %id, writer = state.custody.present.writer.as_str(), "lane continues through another transactional id");
         }
-        counts.recoveries += 1;
         counts.skipped += self.open.replay_from(*state)?;
         Ok(())
     }
