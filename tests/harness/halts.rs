@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::command::run_at;
 use crate::process::Process;
 
-/// Time that a partition may take to halt.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Limit of a wait for a halt. A client that sees a topic no more may need its next metadata, 30 s later on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Halts of partitions of which nothing was ever carried: the receiver has no position for them.
 const WITHOUT_POSITION: [&str; 4] =
