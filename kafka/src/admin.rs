@@ -13,7 +13,7 @@ use rdkafka_sys as sys;
 use wire::ids::Position;
 use wire::partition::Partition;
 
-use super::client::{Client, Kind, millis};
+use super::client::{Client, Kind, Topic, millis};
 use super::error::KafkaError;
 use super::metadata;
 use super::properties::{Properties, READER_TIMEOUT};
@@ -53,9 +53,14 @@ impl KafkaCatalog {
 }
 
 impl KafkaCatalog {
-    /// Renews what the client knows of a topic's leaders, if a broker answers within 2 s.
+    /// Renews what the client knows of a topic's leaders, if one of two brokers answers within 2 s. Any broker knows them:
+    /// a description of the topic would wait for the controller.
     pub(super) fn renew_leaders(&self, topic: &str) {
-        if let Err(error) = describe::topics_within(&self.0, &[topic.to_owned()], RENEWAL_LIMIT) {
+        let renewed = Topic::open(&self.0, topic, None).and_then(|topic| {
+            let ask = || metadata::of_topic(&self.0, &topic, RENEWAL_LIMIT);
+            ask().or_else(|_| ask())
+        });
+        if let Err(error) = renewed {
             tracing::debug!(%error, topic, "leaders may have changed");
         }
     }

@@ -93,7 +93,8 @@ impl<T: LaneTarget> Lane<T> {
             state.ensure_no_older_than(lane, before.epoch())?;
             Ok(state)
         };
-        let mut attempt = Attempt { target: &mut *target, lane, state: state::partition(&terms.link, lane), fold };
+        let state = state::partition(&terms.link, lane);
+        let mut attempt = Attempt { target: &mut *target, lane, state, suspected: false, fold };
         let secured = ownership.secure(&mut attempt, &before.custody).map_err(gone_is_refused);
         if let Err(OpenError::Target(error)) = secured {
             let state = state::partition(&terms.link, lane);

@@ -31,6 +31,8 @@ const CALL_WITHIN: Duration = Duration::from_secs(12);
 #[derive(Debug)]
 pub(super) struct Ownership {
     bidder: Bidder,
+    /// The last attempt failed.
+    failing: bool,
     /// Successive fences of own ids that failed.
     failed: u32,
 }
@@ -41,6 +43,8 @@ pub(super) struct Attempt<'a, T, F> {
     pub(super) lane: LaneId,
     /// The lane's state partition.
     pub(super) state: TargetPartition,
+    /// The state partition may be why the lane's last transaction failed.
+    pub(super) suspected: bool,
     /// Folds and checks the entries of the state partition.
     pub(super) fold: F,
 }
@@ -73,7 +77,7 @@ pub(super) enum Secured {
 
 impl Ownership {
     pub(super) fn new(bidder: Bidder) -> Self {
-        Self { bidder, failed: 0 }
+        Self { bidder, failing: false, failed: 0 }
     }
 
     pub(super) fn holds(&self, custody: &Custody) -> bool {
@@ -90,12 +94,26 @@ impl Ownership {
         F: FnMut(Vec<StateEntry>) -> Result<LaneState, E>,
         E: From<TargetError>,
     {
+        attempt.suspected |= self.failing;
+        let secured = self.try_secure(attempt, found);
+        self.failing = secured.is_err();
+        secured
+    }
+
+    fn try_secure<T, F, E>(&mut self, attempt: &mut Attempt<'_, T, F>, found: &Custody) -> Result<Secured, E>
+    where
+        T: LaneTarget,
+        F: FnMut(Vec<StateEntry>) -> Result<LaneState, E>,
+        E: From<TargetError>,
+    {
         let holder = self.bidder.holder();
         if !self.holds(found) {
             // Before anything else, because an id may hang.
             expel(attempt.target, found.others(holder, &attempt.target.ids()[0]))?;
         }
-        attempt.ensure_writable()?;
+        if attempt.suspected {
+            attempt.ensure_writable()?;
+        }
         let own = self.initialise(attempt)?;
         let end = if self.holds(found) && own == found.present.writer {
             write(attempt.target, &state::barrier_key(), None)?

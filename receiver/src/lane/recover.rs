@@ -65,7 +65,9 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         if !ownership.holds(&before.custody) {
             return Err(lost(stored, &before.custody.present));
         }
-        let mut attempt = Attempt { target, lane: *id, state: state::partition(&stored.terms.link, *id), fold };
+        let suspected = self.open.unwritable.is_some();
+        let state = state::partition(&stored.terms.link, *id);
+        let mut attempt = Attempt { target, lane: *id, state, suspected, fold };
         let state = match ownership.secure(&mut attempt, &before.custody)? {
             Secured::Owned(state) => state,
             Secured::Lost(custody) => return Err(lost(stored, &custody)),
