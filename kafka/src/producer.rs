@@ -53,7 +53,7 @@ const PURGE_AGAIN: Duration = Duration::from_millis(50);
 pub struct ProducerConfig<'a> {
     /// Name of the process, for the client id.
     pub client: &'a str,
-    /// Transactional id, one per lane: a newer producer with it fences older ones.
+    /// Transactional id: a newer producer with it fences older ones.
     pub transactional_id: &'a str,
     /// Time for which the target keeps a dead producer's transaction open. It limits every call here as well.
     pub transaction_timeout: Duration,

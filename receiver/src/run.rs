@@ -172,13 +172,12 @@ async fn follow(mut config: Live<Config>, budget: Budget, endpoint: Endpoint, li
     }
 }
 
-/// Memory for decoded records of each link that has lanes. A link that was removed and is added again has its new limit
-/// once its former lanes have ended.
-#[derive(Default)]
-struct LinkMemories(Lock<HashMap<String, Weak<DecodeMemory>>>);
+/// Shares of each link that has lanes. A link that was removed and is added again has its new share once its former lanes
+/// have ended.
+struct Shares<S>(Lock<HashMap<String, Weak<S>>>);
 
-impl LinkMemories {
-    fn of(&self, link: &str, new: impl FnOnce() -> Arc<DecodeMemory>) -> Arc<DecodeMemory> {
+impl<S> Shares<S> {
+    fn of(&self, link: &str, new: impl FnOnce() -> Arc<S>) -> Arc<S> {
         let mut parts = self.0.lock();
         parts.retain(|_, part| part.strong_count() > 0);
         if let Some(part) = parts.get(link).and_then(Weak::upgrade) {
@@ -191,10 +190,11 @@ impl LinkMemories {
 }
 
 fn start_lane<T: Target>(writers: Arc<Writers<T>>, memory: Arc<DecodeMemory>) -> Arc<StartLane> {
-    let parts = LinkMemories::default();
+    let shares = Shares(Lock::default());
     Arc::new(move |link: &LinkSettings, id: LaneId| {
-        let part = parts.of(&link.name, || memory.part(link.limits.decode_bytes));
-        writers.start_lane(&link.name, id, part)
+        let new = || writers.share(memory.part(link.limits.decode_bytes));
+        let share = shares.of(&link.name, || Arc::new(new()));
+        writers.start_lane(&link.name, id, share)
     })
 }
 
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_link_that_is_added_again_has_its_new_memory() {
-        let memories = LinkMemories::default();
+        let memories = Shares(Lock::default());
         let whole = DecodeMemory::new(1000);
         let of = |link: &str, limit| memories.of(link, || whole.part(limit));
         let lane = of("a", 100);

@@ -1,21 +1,20 @@
 //! Writers: the few transactional producers of a receiver, which all its lanes share.
 //!
 //! A transaction costs the target the same whether it has the parts of one lane or of a hundred, and a producer has
-//! threads and connections. So what a process owns it commits together.
+//! threads and connections. So what a process owns it commits together. Lanes are opened and recovered on threads of their
+//! own, so that what hangs delays no other lane.
 //!
 //! - `shared`: a producer that lanes share, and a lane's part of it
-//! - `turns`: transactions of one producer, one after the other
 //! - `transaction`: one transaction over the parts of several lanes
 //! - `thread`: the thread that drives the lanes of a writer
-//! - `opening_threads`: threads that open and recover lanes, so that what hangs delays no other lane
+//! - `link_share`: resources that the lanes of one link share
 //! - `pace`: rate of transactions
 
-mod opening_threads;
+pub(crate) mod link_share;
 pub(crate) mod pace;
 pub(crate) mod shared;
 pub(crate) mod thread;
 pub(crate) mod transaction;
-mod turns;
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -28,6 +27,7 @@ use kafka::KafkaError;
 use service::bell::Bell;
 use service::lock::Lock;
 use service::mailbox::Mailbox;
+use tokio::runtime::Handle;
 use transport::clock::Clock;
 use wire::ids::LaneId;
 
@@ -36,15 +36,19 @@ use crate::lane::handle::{LaneHandle, MAILBOX_CAPACITY};
 use crate::lane::memory::DecodeMemory;
 use crate::lane::runner::{LaneRunner, Place};
 use crate::lane::size::TransactionSize;
+use crate::link::blocking::Blocking;
 use crate::target::Target;
 use crate::target::custody::{Holder, WriterId};
-use opening_threads::OpeningThreads;
+use link_share::LinkShare;
 use pace::CommitPace;
 use shared::{SharedLane, SharedWriter};
 use thread::{Arrivals, WriterThread};
 
 /// Interval at which a stop looks whether the threads have ended.
 const STOP_STEP: Duration = Duration::from_millis(5);
+/// Lanes that may be opened or recovered at the same time, and those of one link.
+const OPENING_MAX: usize = 16;
+const OPENING_OF_LINK_MAX: usize = 4;
 /// Processor cores for each bulk writer, and most of these.
 const CORES_PER_WRITER: usize = 2;
 const BULK_WRITERS_MAX: usize = 4;
@@ -125,12 +129,13 @@ pub(crate) struct WriterConfig {
 pub(crate) struct Writers<T: Target> {
     target: T,
     config: WriterConfig,
+    opening: Blocking,
     homes: Arc<Homes<T>>,
     threads: Lock<Vec<JoinHandle<()>>>,
 }
 
 impl<T: Target> Writers<T> {
-    /// Starts the threads. Producers are initialised with the first lane of each.
+    /// Starts the threads. Producers are initialised with the first lane of each. It needs the runtime of the process.
     pub(crate) fn start(target: T, config: WriterConfig) -> Result<Self, KafkaError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let bulk = (cores / CORES_PER_WRITER).clamp(1, BULK_WRITERS_MAX);
@@ -150,13 +155,12 @@ impl<T: Target> Writers<T> {
             strict: home(Place::Strict, "strict")?,
             careful: home(Place::Careful, "careful")?,
         });
-        let opening = OpeningThreads::default();
         let mut threads = Vec::new();
         for (ticket, home) in homes.all().enumerate() {
             let thread = WriterThread {
                 home: Arc::clone(home),
                 homes: Arc::clone(&homes),
-                opening: opening.clone(),
+                runtime: Handle::current(),
                 pace: Arc::clone(&config.pace),
                 ticket: ticket as u64,
                 size: TransactionSize::new(config.transaction_timeout),
@@ -167,22 +171,24 @@ impl<T: Target> Writers<T> {
             let spawned = std::thread::Builder::new().name(format!("writer-{ticket}")).spawn(move || thread.run());
             threads.push(spawned.map_err(|error| KafkaError::misused("start of a writer", error.to_string()))?);
         }
-        Ok(Self { target, config, homes, threads: Lock::new(threads) })
+        let opening = Blocking::new(OPENING_MAX);
+        Ok(Self { target, config, opening, homes, threads: Lock::new(threads) })
     }
 
-    /// Begins to serve a lane, with this memory for its decoded frames.
-    pub(crate) fn start_lane(
-        &self,
-        link: &str,
-        id: LaneId,
-        memory: Arc<DecodeMemory>,
-    ) -> Result<LaneHandle, KafkaError> {
+    /// Makes the share of a link.
+    pub(crate) fn share(&self, memory: Arc<DecodeMemory>) -> LinkShare {
+        LinkShare { memory, opening: self.opening.part(OPENING_OF_LINK_MAX) }
+    }
+
+    /// Begins to serve a lane.
+    pub(crate) fn start_lane(&self, link: &str, id: LaneId, share: Arc<LinkShare>) -> Result<LaneHandle, KafkaError> {
         let home = self.homes.bulk_of(link, id);
         let handle = LaneHandle::new(Mailbox::new(MAILBOX_CAPACITY, home.bell.clone()));
         let size = TransactionSize::new(self.config.transaction_timeout);
         let target = SharedLane::new(&home.writer, self.target.states()?, link, id);
-        let lane = Lane::new(id, Holder(rand::random()), target, memory, size);
-        home.adopt(Box::new(LaneRunner::new(lane, handle.clone(), link, self.config.clock.clone())));
+        let lane = Lane::new(id, Holder(rand::random()), target, Arc::clone(&share.memory), size);
+        let clock = self.config.clock.clone();
+        home.adopt(Box::new(LaneRunner::new(lane, handle.clone(), link, share, clock)));
         Ok(handle)
     }
 

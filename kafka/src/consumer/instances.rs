@@ -2,8 +2,9 @@
 //!
 //! librdkafka names every partition in every fetch: a broker needs about 10 us for each one, and the client searches
 //! its list of topics for each one in the answer. 5,000 idle partitions in fetches of half a second cost the client a
-//! quarter of a core, and the broker a tenth. Longer fetches cost less. But a fetch in flight also delays what else its connection is asked: a partition that is
-//! added waits for two of them, first for its leader and then for its place in the next fetch.
+//! quarter of a core, and the broker a tenth. Longer fetches cost less. But a fetch in flight also delays what else its
+//! connection is asked: a partition that is added waits for two of them, first for its leader and then for its place in
+//! the next fetch.
 //!
 //! So a few partitions are read by a first instance, with short fetches. All others are divided among further
 //! instances, with longer fetches. Partitions that join late find room in the first instance. A record ends a fetch

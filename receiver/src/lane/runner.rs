@@ -31,6 +31,7 @@ use super::timings::Timings;
 use crate::join::carried_topics::CarriedTopics;
 use crate::link::arbiter::SessionId;
 use crate::target::{Target, TargetError};
+use crate::writer::link_share::LinkShare;
 use crate::writer::shared::{SharedLane, SharedWriter};
 use crate::writer::transaction::Member;
 
@@ -54,6 +55,7 @@ pub(crate) struct LaneRunner<T: Target> {
     lane: Lane<SharedLane<T>>,
     handle: LaneHandle,
     link: Arc<str>,
+    share: Arc<LinkShare>,
     /// Times of the lane's frames, by `clock`.
     timings: Timings,
     clock: Clock,
@@ -70,6 +72,8 @@ pub(crate) struct LaneRunner<T: Target> {
     needs_action: Arc<NeedsAction>,
     /// The lane may be why transactions of several lanes fail: its next one has no parts of others.
     doubted: bool,
+    /// The lane searches for what the target refuses.
+    careful: bool,
     /// End of the time in which the lane has transactions of its own.
     careful_until: Option<Instant>,
     stopping: bool,
@@ -128,11 +132,18 @@ impl Retry {
 }
 
 impl<T: Target> LaneRunner<T> {
-    pub(crate) fn new(lane: Lane<SharedLane<T>>, handle: LaneHandle, link: &str, clock: Clock) -> Self {
+    pub(crate) fn new(
+        lane: Lane<SharedLane<T>>,
+        handle: LaneHandle,
+        link: &str,
+        share: Arc<LinkShare>,
+        clock: Clock,
+    ) -> Self {
         Self {
             lane,
             handle,
             link: link.into(),
+            share,
             timings: Timings::default(),
             clock,
             session: None,
@@ -145,6 +156,7 @@ impl<T: Target> LaneRunner<T> {
             quota_delay: Duration::ZERO,
             needs_action: Arc::default(),
             doubted: false,
+            careful: false,
             careful_until: None,
             stopping: false,
             changed: true,
@@ -157,8 +169,13 @@ impl<T: Target> LaneRunner<T> {
         self.lane.needs_recovery()
     }
 
-    pub(crate) fn link(&self) -> &Arc<str> {
+    pub(crate) fn link(&self) -> &str {
         &self.link
+    }
+
+    /// Resources of the lane's link.
+    pub(crate) fn share(&self) -> &Arc<LinkShare> {
+        &self.share
     }
 
     pub(crate) fn id(&self) -> LaneId {
@@ -176,12 +193,12 @@ impl<T: Target> LaneRunner<T> {
 
     /// Returns whether the lane's next transaction must have no parts of other lanes.
     pub(crate) fn is_alone(&self) -> bool {
-        self.doubted || self.lane.is_careful()
+        self.doubted || self.careful
     }
 
     /// Returns the writer that the lane should have now.
     pub(crate) fn place(&mut self) -> Place {
-        if self.lane.is_careful() {
+        if self.careful {
             self.careful_until = Some(Instant::now() + CAREFUL_FOR);
         }
         match self.careful_until {
@@ -351,6 +368,7 @@ impl<T: Target> LaneRunner<T> {
             Task::Classes { .. } => {}
             Task::Recover => self.recover(),
         }
+        self.careful = self.lane.is_careful();
         self.collect();
     }
 
@@ -547,6 +565,7 @@ impl<T: Target> Member for LaneRunner<T> {
     fn complete(&mut self, draft: Draft) -> Committed {
         let begun = draft.has_begun();
         let committed = self.lane.complete(draft);
+        self.careful = self.careful && self.lane.is_careful();
         self.lane.target_mut().end_part();
         if begun {
             self.quota_delay = self.lane.quota_delay();
@@ -561,6 +580,7 @@ impl<T: Target> Member for LaneRunner<T> {
 
     fn fail(&mut self, draft: Draft, error: &LaneError, company: Company) {
         self.lane.fail(draft, error, company);
+        self.careful = self.lane.is_careful();
         match error {
             LaneError::Peer(misbehaved) if company == Company::Alone => self.check(Err(*misbehaved)),
             LaneError::Peer(_) => {}

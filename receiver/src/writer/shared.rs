@@ -16,20 +16,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka::{KafkaError, KafkaFault};
 use service::lock::Lock;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use wire::frame::RecordRef;
 use wire::ids::LaneId;
 
-use super::turns::{Turn, Turns};
 use crate::target::custody::WriterId;
 use crate::target::{
     Appended, Delivered, Extent, LaneTarget, StateAccess, StateEntry, Target, TargetError, TargetPartition,
     TargetWriter, Unwritable, state,
 };
 
+/// Turn to write a transaction. Turns come in the order of the requests: tokio's mutex is fair, and the standard one is
+/// not.
+type Turn = OwnedMutexGuard<()>;
+
 /// Producer of a process that lanes share.
 pub struct SharedWriter<W> {
     ids: Vec<WriterId>,
-    turns: Turns,
+    turns: Arc<Mutex<()>>,
     /// Used by whoever has the turn.
     producer: Lock<W>,
     instance: Lock<Instance>,
@@ -59,17 +63,21 @@ pub struct Group<W> {
 impl<W: TargetWriter> SharedWriter<W> {
     /// Makes a writer with these transactional ids, of which it uses one at a time.
     pub fn new(ids: Vec<WriterId>, producer: W) -> Arc<Self> {
-        Arc::new(Self { ids, turns: Turns::default(), producer: Lock::new(producer), instance: Lock::default() })
+        Arc::new(Self { ids, turns: Arc::default(), producer: Lock::new(producer), instance: Lock::default() })
     }
 
     /// Waits for the turn of the thread that drives the lanes.
     pub fn group(self: &Arc<Self>) -> Group<W> {
-        Group { writer: Arc::clone(self), _turn: self.turns.take() }
+        Group { writer: Arc::clone(self), _turn: self.turn() }
     }
 
     /// Longest delay that a broker has announced within the last transaction, because the receiver exceeds a quota.
     pub fn delay(&self) -> Duration {
         self.producer.lock().delay()
+    }
+
+    fn turn(&self) -> Turn {
+        Arc::clone(&self.turns).blocking_lock_owned()
     }
 
     fn begin(&self) -> Result<(), TargetError> {
@@ -133,8 +141,9 @@ pub struct SharedLane<T: Target> {
     /// Grant of the present instance, with which the lane may write.
     grant: Option<u64>,
     mode: Mode,
-    /// Data partitions that the lane has written in the present transaction.
+    /// Data partitions that the lane has written in the present transaction, and the last of them.
     written: BTreeSet<TargetPartition>,
+    last: Option<TargetPartition>,
 }
 
 /// Transactions that a lane takes part in.
@@ -155,6 +164,7 @@ impl<T: Target> SharedLane<T> {
             grant: None,
             mode: Mode::Alone(None),
             written: BTreeSet::new(),
+            last: None,
         }
     }
 
@@ -188,12 +198,13 @@ impl<T: Target> SharedLane<T> {
         }
     }
 
-    /// Returns the writer, if the lane has a part in a transaction of the instance that it was granted.
+    /// Returns the writer, if the lane has a part in a transaction. While its turn lasts, the instance stays the one that
+    /// the lane was granted when it began, or is destroyed.
     fn open(&self) -> Result<&SharedWriter<T::Writer>, TargetError> {
-        if !self.takes_part() {
-            return Err(KafkaError::misused(format!("write of {}", self.state), "no transaction has begun").into());
+        if self.takes_part() {
+            return Ok(&self.writer);
         }
-        if self.is_granted() { Ok(&self.writer) } else { Err(gone(&self.state)) }
+        Err(KafkaError::misused(format!("write of {}", self.state), "no transaction has begun").into())
     }
 }
 
@@ -214,7 +225,7 @@ impl<T: Target> LaneTarget for SharedLane<T> {
 
     fn fence(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
         self.discard();
-        let _turn = self.writer.turns.take();
+        let _turn = self.writer.turn();
         let live = self.writer.instance.lock().live.clone();
         match live {
             Some(live) if live == *writer => {}
@@ -237,15 +248,17 @@ impl<T: Target> LaneTarget for SharedLane<T> {
 
     fn begin(&mut self) -> Result<(), TargetError> {
         match &mut self.mode {
-            Mode::Alone(turn) => *turn = Some(self.writer.turns.take()),
+            Mode::Alone(turn) => *turn = Some(self.writer.turn()),
             Mode::Grouped { joined } => *joined = true,
         }
         self.written.clear();
-        self.open()?.begin()
+        self.last = None;
+        if self.is_granted() { self.writer.begin() } else { Err(gone(&self.state)) }
     }
 
     fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError> {
-        if !self.written.contains(to) {
+        if self.last.as_ref() != Some(to) {
+            self.last = Some(to.clone());
             self.written.insert(to.clone());
         }
         self.open()?.producer.lock().produce(to, record, frame)
@@ -308,9 +321,7 @@ impl<T: Target> SharedLane<T> {
 impl<T: Target> Drop for SharedLane<T> {
     /// Leaves no transaction half written to the lanes that come next.
     fn drop(&mut self) {
-        if self.takes_part() && self.is_granted() {
-            self.writer.destroy();
-        }
+        self.discard();
     }
 }
 
@@ -454,6 +465,21 @@ mod tests {
         assert!(other.is_granted() && !fails.is_granted(), "each lane reads its custody first");
         let Counts { fences, discards, .. } = *target.0.lock();
         assert_eq!((fences, discards), (2, 1));
+    }
+
+    #[test]
+    fn a_lane_waits_for_the_turn_of_a_group() {
+        let target = Counting::default();
+        let (writer, [mut lane, _]) = lanes(&target);
+        let group = writer.group();
+        let alone = std::thread::spawn(move || {
+            lane.begin().unwrap();
+            lane.commit().unwrap();
+        });
+        assert_eq!(target.0.lock().begins, 0);
+        drop(group);
+        alone.join().unwrap();
+        assert_eq!(target.0.lock().commits, 1);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use service::mailbox::Mailbox;
+use tokio::runtime::Handle;
 
-use super::opening_threads::OpeningThreads;
 use super::pace::{CommitPace, Ticket};
 use super::transaction::{self, TransactionFailed, Written};
 use super::{Home, Homes};
@@ -24,7 +24,7 @@ pub(crate) type Arrivals<T> = Mailbox<Box<LaneRunner<T>>>;
 pub(crate) struct WriterThread<T: Target> {
     pub(super) home: Arc<Home<T>>,
     pub(super) homes: Arc<Homes<T>>,
-    pub(super) opening: OpeningThreads,
+    pub(super) runtime: Handle,
     /// The receiver's common pace of transactions, and this writer's place in its queue.
     pub(super) pace: Arc<CommitPace>,
     pub(super) ticket: Ticket,
@@ -106,12 +106,13 @@ impl<T: Target> WriterThread<T> {
     /// Opens or recovers a lane elsewhere. It comes back.
     fn send_away(&self, mut runner: Box<LaneRunner<T>>) {
         let home = Arc::clone(&self.home);
-        let link = Arc::clone(runner.link());
-        self.opening.run(&link, move || {
+        let share = Arc::clone(runner.share());
+        let perform = move || {
             runner.perform();
             runner.publish();
             home.take_back(runner);
-        });
+        };
+        self.runtime.spawn(async move { share.opening.run(perform).await });
     }
 
     /// Commits what is due, if the pace permits. Returns how long to wait before the next attempt.

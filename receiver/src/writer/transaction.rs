@@ -37,6 +37,8 @@ pub struct TransactionFailed {
 struct Part<'a, M> {
     member: &'a mut M,
     draft: Draft,
+    /// The lane could append all that it had room for.
+    is_complete: bool,
 }
 
 /// Writes the parts of these lanes and commits them together. After a failure every lane that had a part must recover.
@@ -56,14 +58,14 @@ pub fn write<'a, M: Member + 'a>(
     }
     match written {
         Ok(()) => {
-            let bytes = parts.into_iter().map(|Part { member, draft }| member.complete(draft).bytes).sum();
+            let bytes = parts.into_iter().map(|Part { member, draft, .. }| member.complete(draft).bytes).sum();
             Ok(Written { bytes, asked })
         }
         Err(error) => Err(Box::new(fail(parts, error))),
     }
 }
 
-/// Has every lane append its part. After an error the last part is that of the lane that failed.
+/// Has every lane append its part, up to the first that fails.
 fn prepare<'a, M: Member>(
     members: impl ExactSizeIterator<Item = &'a mut M>,
     mut room: TransactionRoom,
@@ -73,7 +75,7 @@ fn prepare<'a, M: Member>(
     for (number, member) in members.enumerate() {
         let Some(Prepared { draft, result }) = member.prepare(room.share(count - number)) else { continue };
         let left = room.take(draft.size().bytes);
-        parts.push(Part { member, draft });
+        parts.push(Part { member, draft, is_complete: result.is_ok() });
         result?;
         if !left {
             break;
@@ -82,21 +84,18 @@ fn prepare<'a, M: Member>(
     Ok(())
 }
 
-fn fail<M: Member>(mut parts: Vec<Part<'_, M>>, error: LaneError) -> TransactionFailed {
-    let last = parts.pop();
-    let (written, unwritten): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.draft.has_begun());
+fn fail<M: Member>(parts: Vec<Part<'_, M>>, error: LaneError) -> TransactionFailed {
+    let (failed, unwritten): (Vec<_>, Vec<_>) =
+        parts.into_iter().partition(|part| part.draft.has_begun() || !part.is_complete);
     // These lanes had nothing to write, and their parts need no commit.
-    for Part { member, draft } in unwritten {
+    for Part { member, draft, .. } in unwritten {
         member.complete(draft);
     }
-    let lanes = written.len() + usize::from(last.is_some());
-    let company = if lanes > 1 { Company::Shared } else { Company::Alone };
-    for Part { member, draft } in written {
-        member.fail(draft, &error, company);
-    }
-    if let Some(Part { member, draft }) = last {
-        // A sender that breaks the protocol is that of the last lane.
-        let company = if matches!(error, LaneError::Peer(_)) { Company::Alone } else { company };
+    let lanes = failed.len();
+    for Part { member, draft, is_complete } in failed {
+        // A sender that breaks the protocol is that of the lane which could not complete its part.
+        let is_own = matches!(error, LaneError::Peer(_)) && !is_complete;
+        let company = if lanes > 1 && !is_own { Company::Shared } else { Company::Alone };
         member.fail(draft, &error, company);
     }
     TransactionFailed { error, lanes }
@@ -164,6 +163,9 @@ mod tests {
         let mut one = lanes(&[None, Some(1)]);
         write(one.iter_mut(), room(), fails).unwrap_err();
         assert_eq!(one[1].ended, "failed alone");
+        let mut first = lanes(&[Some(1), None]);
+        write(first.iter_mut(), room(), fails).unwrap_err();
+        assert_eq!(first.iter().map(|lane| lane.ended).collect::<Vec<_>>(), ["failed alone", "completed"]);
     }
 
     #[test]
