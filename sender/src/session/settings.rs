@@ -140,20 +140,24 @@ mod tests {
         [("retention.ms".to_owned(), retention.to_owned())].into_iter().collect()
     }
 
-    fn names(count: usize) -> Vec<Arc<str>> {
-        (0..count).map(|n| Arc::from(format!("t{n:03}"))).collect()
-    }
-
-    #[test]
-    fn the_settings_of_thousands_of_topics_are_renewed_in_turn() {
-        let mut watch = SettingsWatch {
+    fn watch() -> SettingsWatch {
+        SettingsWatch {
             catalog: Arc::new(MemoryCatalog::new("source")),
             deletions: Arc::default(),
             target: "target".to_owned(),
             control: None,
             known: HashMap::new(),
             renewed: Arc::default(),
-        };
+        }
+    }
+
+    fn names(count: usize) -> Vec<Arc<str>> {
+        (0..count).map(|n| Arc::from(format!("t{n:03}"))).collect()
+    }
+
+    #[test]
+    fn the_settings_of_thousands_of_topics_are_renewed_in_turn() {
+        let mut watch = watch();
         let all: Vec<Arc<str>> = (0..2 * RENEWED + 1).map(|n| Arc::from(format!("{n:04}"))).collect();
         assert_eq!(watch.due(&all, true), all, "none is known");
         watch.known.extend(all.iter().skip(1).map(|topic| (Arc::clone(topic), settings("1"))));
@@ -168,14 +172,7 @@ mod tests {
 
     #[test]
     fn only_changed_settings_are_announced_in_bounded_messages() {
-        let mut watch = SettingsWatch {
-            catalog: Arc::new(MemoryCatalog::new("source")),
-            deletions: Arc::default(),
-            target: "target".to_owned(),
-            control: None,
-            known: HashMap::new(),
-            renewed: Arc::default(),
-        };
+        let mut watch = watch();
         let topics = names(100);
         let mut take = |carried: &[Arc<str>], retention: &str| {
             let asked = carried.to_vec();

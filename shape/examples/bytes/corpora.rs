@@ -170,40 +170,48 @@ fn sentence(random: &mut Random, words: u64) -> String {
     words.join(" ")
 }
 
+/// Order of a wholesaler.
+struct Order {
+    key: u64,
+    customer: u64,
+    status: &'static str,
+    price: (u64, u64),
+    date: (u64, u64, u64),
+    priority: &'static str,
+    clerk: u64,
+    comment: String,
+}
+
+impl Order {
+    fn draw(number: u64, random: &mut Random) -> Self {
+        let words = 3 + random.below(8);
+        Self {
+            key: number / 8 * 32 + number % 8,
+            customer: random.below(150_000),
+            status: ["O", "F", "P"][random.skewed(3) as usize],
+            price: (1_000 + random.below(300_000), random.below(100)),
+            date: (2 + random.below(7), 1 + random.below(12), 1 + random.below(28)),
+            priority: ["1-URGENT", "2-HIGH", "3-MEDIUM", "4-NOT SPECIFIED", "5-LOW"][random.below(5) as usize],
+            clerk: random.below(1_000),
+            comment: sentence(random, words),
+        }
+    }
+}
+
 fn order(number: u64, random: &mut Random) -> Vec<u8> {
-    let words = 3 + random.below(8);
+    let Order { key, customer, status, price, date, priority, clerk, comment } = Order::draw(number, random);
     format!(
-        "{{\"o_orderkey\":{},\"o_custkey\":{},\"o_orderstatus\":\"{}\",\"o_totalprice\":{}.{:02},\"o_orderdate\":\"199{}-{:02}-{:02}\",\"o_orderpriority\":\"{}\",\"o_clerk\":\"Clerk#{:09}\",\"o_shippriority\":0,\"o_comment\":\"{}\"}}",
-        number / 8 * 32 + number % 8,
-        random.below(150_000),
-        ["O", "F", "P"][random.skewed(3) as usize],
-        1_000 + random.below(300_000),
-        random.below(100),
-        2 + random.below(7),
-        1 + random.below(12),
-        1 + random.below(28),
-        ["1-URGENT", "2-HIGH", "3-MEDIUM", "4-NOT SPECIFIED", "5-LOW"][random.below(5) as usize],
-        random.below(1_000),
-        sentence(random, words)
+        "{{\"o_orderkey\":{key},\"o_custkey\":{customer},\"o_orderstatus\":\"{status}\",\"o_totalprice\":{}.{:02},\"o_orderdate\":\"199{}-{:02}-{:02}\",\"o_orderpriority\":\"{priority}\",\"o_clerk\":\"Clerk#{clerk:09}\",\"o_shippriority\":0,\"o_comment\":\"{comment}\"}}",
+        price.0, price.1, date.0, date.1, date.2,
     )
     .into_bytes()
 }
 
 fn order_csv(number: u64, random: &mut Random) -> Vec<u8> {
-    let words = 3 + random.below(8);
+    let Order { key, customer, status, price, date, priority, clerk, comment } = Order::draw(number, random);
     format!(
-        "{},{},{},{}.{:02},199{}-{:02}-{:02},{},Clerk#{:09},0,{}",
-        number / 8 * 32 + number % 8,
-        random.below(150_000),
-        ["O", "F", "P"][random.skewed(3) as usize],
-        1_000 + random.below(300_000),
-        random.below(100),
-        2 + random.below(7),
-        1 + random.below(12),
-        1 + random.below(28),
-        ["1-URGENT", "2-HIGH", "3-MEDIUM", "4-NOT SPECIFIED", "5-LOW"][random.below(5) as usize],
-        random.below(1_000),
-        sentence(random, words)
+        "{key},{customer},{status},{}.{:02},199{}-{:02}-{:02},{priority},Clerk#{clerk:09},0,{comment}",
+        price.0, price.1, date.0, date.1, date.2,
     )
     .into_bytes()
 }
