@@ -138,6 +138,22 @@ they describe. Ask the receiver, while a sender holds the link.
 Example:
   causeway jumps | jq -r '[.topic, .partition, .from, .to, .reason] | @tsv'";
 
+const TRANSLATE: &str = "\
+Prints where the record at a source offset is in the target, or with `--reverse` where a target
+record is at the source. The answer is exact: the receiver stores where each record goes in the
+transaction that writes it. Offsets come from the command line or from standard input, and each
+answer is one line: the offset, and the topic, partition and offset on the other side.
+
+Where the link has no record, such as at a marker, the answer is the next one, and says so.
+Otherwise it says that the offset is not carried yet, or is before the map: older than its
+retention, or carried before the map began. Ask the receiver; no sender needs to be running.
+
+Examples:
+  causeway translate orders/3@12345
+  causeway translate --config receiver.toml orders/3@12345 orders/4@990
+  causeway translate --reverse fra.orders/3@12340
+  causeway translate --json < offsets.txt";
+
 const INIT: &str = "\
 Makes a certificate authority for one link, and a certificate and key for each side. Existing files
 are never overwritten.
@@ -196,6 +212,9 @@ pub(crate) enum Command {
     /// Print who resumed which halt or moved which position, when and why
     #[command(long_about = JUMPS, after_long_help = exit::help_of("jumps"))]
     Jumps(AdminOptions),
+    /// Print where the records at these offsets are on the other side
+    #[command(long_about = TRANSLATE, after_long_help = exit::help_of("translate"))]
+    Translate(Translate),
     /// Print a configuration to start from, with every setting explained
     Example {
         /// Role of the process
@@ -309,6 +328,25 @@ pub(crate) struct Forget {
     /// Topics of the source
     #[arg(value_name = "TOPIC", required = true)]
     pub(crate) topics: Vec<String>,
+    #[command(flatten)]
+    pub(crate) admin: AdminOptions,
+}
+
+/// Arguments of `causeway translate`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Translate {
+    /// Offsets of the source, or with --reverse of the target; without any, standard input has them
+    #[arg(value_name = "TOPIC/PARTITION@OFFSET")]
+    pub(crate) offsets: Vec<String>,
+    /// Translate offsets of the target into those of the source
+    #[arg(long)]
+    pub(crate) reverse: bool,
+    /// Link, if the receiver serves several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) link: Option<String>,
+    /// Print JSON, one line for each offset
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) admin: AdminOptions,
 }

@@ -15,6 +15,7 @@ mod resume;
 mod role;
 mod send;
 mod status;
+mod translate;
 
 use clap::Parser;
 use netem::command::NetemCommand;
@@ -42,6 +43,7 @@ fn main() {
         Command::Adopt(arguments) => resume::adopt(arguments),
         Command::Forget(arguments) => resume::forget(arguments),
         Command::Jumps(options) => resume::jumps(&options),
+        Command::Translate(arguments) => translate::run(&arguments),
         Command::Demo { seconds } => run_demo(seconds),
         Command::Netem { command } => emulate(*command),
         Command::Pki { command: PkiCommand::Init(init) } => init_pki(&init),

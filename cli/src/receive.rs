@@ -8,7 +8,7 @@ use receiver::config::Config;
 use receiver::status::Board;
 use receiver::{Parts, StopReason};
 use serde_json::{Value, json};
-use service::admin::{Admin, Outcome};
+use service::admin::{Admin, Answer, Outcome};
 use service::live::Live;
 use service::shutdown::Shutdown;
 use transport::endpoint::EndpointError;
@@ -16,6 +16,7 @@ use transport::io_threads::IoThreads;
 
 use crate::exit::Failure;
 use crate::process::{Answers, Process};
+use crate::send::parsed;
 
 impl Process for Config {
     type Report = Board;
@@ -47,6 +48,11 @@ impl Admin for Answers<Board> {
 
     fn jumps(&self) -> Result<Value, String> {
         Ok(json!(self.0.jumps()))
+    }
+
+    fn translate(&self, request: Value) -> Answer {
+        let board = Arc::clone(&self.0);
+        Box::pin(async move { Ok(json!(board.translate(parsed(request)?).await?)) })
     }
 
     fn resume(&self, _request: Value) -> Outcome {

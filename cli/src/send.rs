@@ -66,7 +66,7 @@ impl Admin for Answers<Report> {
     }
 }
 
-fn parsed<T: serde::de::DeserializeOwned>(request: Value) -> Result<T, String> {
+pub(crate) fn parsed<T: serde::de::DeserializeOwned>(request: Value) -> Result<T, String> {
     serde_json::from_value(request).map_err(|error| format!("invalid request: {error}"))
 }
 

@@ -102,6 +102,22 @@ impl LogReader {
         only(self.catalog.settings(&[topic.to_owned()]))
     }
 
+    /// Reads the committed record at `offset`, and those at up to `before` offsets before it. None if it was deleted.
+    pub fn read_near(
+        &self,
+        topic: &str,
+        partition: i32,
+        offset: Offset,
+        before: i64,
+    ) -> Result<Vec<OffsetEntry>, LogError> {
+        let Bounds { start, end } = self.bounds(topic, partition)?;
+        if start.0 > offset.0 || end.0 <= offset.0 {
+            return Ok(Vec::new());
+        }
+        let start = start.max(Position(offset.0.saturating_sub(before)));
+        self.read_within(topic, partition, Bounds { start, end: Position::after(offset) })
+    }
+
     fn bounds(&self, topic: &str, partition: i32) -> Result<Bounds, LogError> {
         // The client may know an earlier leader, which hangs: the request to it would take seconds.
         self.catalog.renew_leaders(topic);

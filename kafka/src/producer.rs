@@ -4,6 +4,7 @@
 //! [`Producer::fence`] ends the transaction that the dropped one left open.
 
 mod in_flight;
+mod offsets;
 mod record;
 mod refusal_reason;
 mod refused_batch;
@@ -19,7 +20,6 @@ use bytes::Bytes;
 use rdkafka_sys as sys;
 use sys::rd_kafka_resp_err_t as Code;
 use wire::frame::RecordRef;
-use wire::ids::Offset;
 use wire::partition::Partition;
 
 use super::client::{CallError, Client, Kind, Queue, Topic, check, fatal, millis};
@@ -27,6 +27,7 @@ use super::error::{KafkaError, known, refusal};
 use super::properties::{DEFAULT_CODEC, Properties, Setting};
 use super::throttle;
 pub use in_flight::InFlight;
+pub use offsets::{Offsets, Stretch};
 pub use rejection::{Rejection, Rejections};
 use reports::{BadReport, Reports};
 use sent::{Origin, SentRecords};
@@ -86,9 +87,7 @@ pub enum ProduceError {
 pub struct Appended {
     /// Target partition that took the records.
     pub partition: Partition,
-    /// Target offset of the first record; −1 where the broker does not say.
-    pub first: Offset,
-    pub last: Offset,
+    pub offsets: Offsets,
 }
 
 /// Partition with records of the present transaction that are not reported.
@@ -287,9 +286,9 @@ impl Producer {
         self.frames.clear();
         let ends = self.reports.take_ends();
         self.sent_to.complete(&ends);
-        let appended = ends.into_iter().filter_map(|(origin, ends)| {
-            Some(Appended { partition: self.partition(origin)?, first: ends.first, last: ends.last })
-        });
+        let appended = ends
+            .into_iter()
+            .filter_map(|(origin, ends)| Some(Appended { partition: self.partition(origin)?, offsets: ends.offsets }));
         Ok(Some(appended.collect()))
     }
 

@@ -18,6 +18,7 @@ use wire::origin::Origin;
 
 use crate::link::announced::Room;
 use crate::target::TargetPartition;
+use crate::target::map::PartitionMap;
 use crate::target::state::{HaltRecord, LaneRecord, PartitionRecord};
 use wire::partition::Partition;
 
@@ -180,6 +181,9 @@ impl Offered {
             return answer();
         }
         let mut record = PartitionRecord { position: jump.to, halt: None, ..stored.clone() };
+        if recreated || jump.to < stored.position {
+            record.map = PartitionMap::beginning(jump.to);
+        }
         let fits = match &self.target {
             Ok(target) if accepts_target => {
                 record.write_to(target);
@@ -262,6 +266,7 @@ impl Offered {
             holes: 0,
             halt: None,
             moves: 0,
+            map: PartitionMap::beginning(position),
         }))
     }
 }
@@ -310,6 +315,7 @@ impl PartitionRecord {
         self.target_topic_id = target.topic_id;
         self.target_partition = target.partition.partition;
         self.target_end = target.end;
+        self.map = PartitionMap::beginning(self.position);
     }
 }
 

@@ -13,6 +13,7 @@
 //! - `stored`, `slots`, `offers`, `claims`: parts of an open lane's memory
 //! - `part`: the lane's part in a transaction, which it may share with other lanes
 //! - `transaction`, `draft`: offers, records and positions of one transaction
+//! - `map`: where the records went
 //! - `orphans`, `forget`: positions that no one offers, and requests to drop them
 //! - `handover`: partitions that change lanes
 //! - `rejected_record`, `unauthorized_partition`: which record or partition a refusal of the target is about
@@ -35,6 +36,7 @@ pub(crate) mod handle;
 mod handover;
 pub(crate) mod inbox;
 mod left_out;
+mod map;
 pub(crate) mod memory;
 mod offers;
 mod open_lane;
@@ -61,4 +63,4 @@ pub use forget::{ForgetStep, ForgetTopic};
 pub use handover::{HandoverRequest, LaneMessage};
 pub use open_lane::{Counts, Lane, LaneError, OpenLane};
 pub use recover::RecoverError;
-pub use terms::{AcceptedCluster, OpenError, Terms};
+pub use terms::{AcceptedCluster, MapTerms, OpenError, Terms};

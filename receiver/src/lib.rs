@@ -10,6 +10,7 @@
 //! - `lane`: frames in, parts of transactions out
 //! - `writer`: the transactional producers that lanes share
 //! - `target`: the target cluster, and the state that is stored there
+//! - `translate`: offsets of source and target, by the maps that lanes and target have
 //! - `report`: status and metrics; the data path does not depend on it
 
 #![forbid(unsafe_code)]
@@ -23,20 +24,22 @@ mod run;
 mod session;
 mod target;
 mod target_cluster;
+mod translate;
 mod writer;
 
 // A receiver process, and its status.
 pub use report::{metrics, status};
 pub use run::{Parts, StopReason, run};
+pub use translate::{TranslateRequest, Translation, TranslationState};
 
 // The target cluster, and the state that a link stores there.
 pub use link::state_topic;
 pub use target::kafka::{KafkaStates, KafkaTarget, KafkaTargetConfig, KafkaWriter};
 pub use target::{
-    Appended, Delivered, Extent, LaneTarget, Rejection, Rejections, StateAccess, StateEntry, Target, TargetError,
-    TargetPartition, TargetWriter, Unwritable,
+    Appended, Delivered, Extent, LaneTarget, Offsets, Rejection, Rejections, StateAccess, StateEntry, StoredBlock,
+    Target, TargetError, TargetPartition, TargetWriter, Unwritable,
 };
-pub use target::{custody, state};
+pub use target::{custody, map, state};
 
 // A lane, which the simulation, the fuzzers and the benches drive without a process.
 pub use join::carried_topics::CarriedTopics;
@@ -47,7 +50,7 @@ pub use lane::size::TransactionRoom;
 pub use lane::size::TransactionSize;
 pub use lane::{
     AcceptedCluster, Claim, Committed, Company, Counts, Draft, ForgetStep, ForgetTopic, HandoverRequest, Lane,
-    LaneError, LaneMessage, OpenError, OpenLane, Prepared, RecoverError, Terms,
+    LaneError, LaneMessage, MapTerms, OpenError, OpenLane, Prepared, RecoverError, Terms,
 };
 pub use writer::shared::{Group, SharedLane, SharedWriter};
 pub use writer::transaction::{Member, TransactionFailed, Written, write};

@@ -7,6 +7,7 @@ pub(crate) mod condition;
 pub(crate) mod incoming_rate;
 pub(crate) mod left_out;
 pub(crate) mod limits;
+pub(crate) mod map_topic;
 pub(crate) mod refused_topics;
 pub(crate) mod registry;
 pub mod state_topic;
@@ -39,6 +40,7 @@ use crate::link::condition::LinkCondition;
 use crate::link::incoming_rate::IncomingRate;
 use crate::link::left_out::LeftOut;
 use crate::link::limits::LinkLimits;
+use crate::link::map_topic::MapTopic;
 use crate::link::refused_topics::RefusedTopics;
 use crate::link::state_topic::StateTopicError;
 use crate::link::weaker::WeakerTopics;
@@ -91,6 +93,7 @@ pub struct ServedLink {
     pub(crate) blocking: Blocking,
     /// Bandwidth of its senders.
     pub(crate) incoming_rate: IncomingRate,
+    map_topic: MapTopic,
     start_lane: Arc<StartLane>,
     inner: Lock<Inner>,
 }
@@ -148,6 +151,7 @@ impl ServedLink {
             ledger: Lock::default(),
             blocking: Blocking::default(),
             incoming_rate: IncomingRate::default(),
+            map_topic: MapTopic::default(),
             start_lane,
             inner: Lock::new(inner),
         }
@@ -225,10 +229,17 @@ impl ServedLink {
         };
         let link = Arc::clone(self);
         let start = move || {
-            state_topic::fit(&*link.catalog, &link.settings().name, partitions, &classes)?;
+            let settings = link.settings();
+            state_topic::fit(&*link.catalog, &settings.name, partitions, &classes)?;
+            link.map_topic.prepare(&*link.catalog, &settings.name, classes.lanes(), settings.replication);
             Ok((link.start_lanes(classes.lanes())?, classes))
         };
         self.blocking.run(start).await.ok_or_else(panicked)?
+    }
+
+    /// Returns whether each of so many lanes has a partition of the map topic.
+    pub(crate) fn has_map(&self, lanes: u16) -> bool {
+        self.map_topic.has(lanes)
     }
 
     /// Asks lane 0, which decides about the lanes of classes. The lane drops the request once this is dropped.
@@ -367,6 +378,8 @@ mod tests {
     use service::mailbox::Mailbox;
     use testkit::MemoryCatalog;
 
+    use crate::lane::MapTerms;
+
     use super::*;
 
     fn link(name: &str) -> Arc<ServedLink> {
@@ -386,6 +399,7 @@ mod tests {
             filter_hash: 1,
             sender: "s".to_owned(),
             accepts: None,
+            map: MapTerms::new(false),
         })
     }
 

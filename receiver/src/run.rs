@@ -27,6 +27,7 @@ use crate::session::{Host, server};
 use crate::target::Target;
 use crate::target::kafka::{KafkaTarget, KafkaTargetConfig};
 use crate::target_cluster::TargetCluster;
+use crate::translate::Translator;
 use crate::writer::pace::CommitPace;
 use crate::writer::{WriterConfig, Writers};
 
@@ -90,6 +91,7 @@ pub async fn run<T: Target>(
     let address = endpoint.local_addr().unwrap_or(config.listen);
     let writers = Arc::new(Writers::start(parts.target, writer_config(&config, address.port(), board.clock()))?);
     let start_lane = start_lane(Arc::clone(&writers), Arc::clone(&memory));
+    let translator = Arc::new(Translator::new(Arc::<Writers<T>>::clone(&writers)));
     let links = Arc::new(ServedLinks::new(&config, Arc::clone(&catalog), start_lane));
     tracing::info!(%address, links = config.links.len(), target_cluster = cluster_id, "listening");
     let refusals = Arc::default();
@@ -100,6 +102,7 @@ pub async fn run<T: Target>(
         links: Arc::clone(&links),
         memory,
         refusals: Arc::clone(&refusals),
+        translator,
     });
     let watching = tokio::spawn(Arc::clone(&cluster).watch(Arc::clone(&catalog), Arc::clone(&links)));
     let following = tokio::spawn(follow(live, budget, endpoint.clone(), Arc::clone(&links)));

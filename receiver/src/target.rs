@@ -2,6 +2,7 @@
 
 pub mod custody;
 pub(crate) mod kafka;
+pub mod map;
 mod stall;
 pub mod state;
 
@@ -14,7 +15,7 @@ use wire::frame::RecordRef;
 use wire::ids::{Epoch, LaneId, Offset, Position};
 use wire::partition::Partition;
 
-pub use ::kafka::producer::{Appended, Rejection, Rejections};
+pub use ::kafka::producer::{Appended, Offsets, Rejection, Rejections};
 use custody::WriterId;
 
 /// Clients of one target cluster.
@@ -48,6 +49,14 @@ impl StateEntry {
     }
 }
 
+/// Block of an offset map, as the map topic has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredBlock {
+    pub offset: Offset,
+    pub key: Vec<u8>,
+    pub value: Vec<u8>,
+}
+
 /// Delivery reports of a transaction, as of the last [`LaneTarget::drain`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Delivered {
@@ -55,6 +64,8 @@ pub struct Delivered {
     pub appended: Vec<Appended>,
     /// Offset of the last record appended to the state partition since the drain before.
     pub state_end: Option<Offset>,
+    /// Offsets of the blocks appended to the map topic since the drain before.
+    pub blocks: Offsets,
 }
 
 /// Extent of a reading of the state partition.
@@ -103,6 +114,9 @@ pub enum TargetError {
         "{topic} refuses this lane's positions: {reason}; nothing of the lane is committed until it accepts them: check the topic's settings and rights"
     )]
     StateRejected { topic: Arc<str>, reason: String },
+    /// The map topic refuses a block.
+    #[error("{topic} refuses a block of an offset map: {reason}")]
+    MapRejected { topic: Arc<str>, reason: String },
     /// The state is older than a state that this lane has read or stored before; epochs only increase.
     #[error(
         "state partition {lane} is at epoch {found}, but epoch {known} was committed: stored positions were lost or cannot be read now; see docs/troubleshoot.md#the-state-topic-is-gone"
@@ -144,6 +158,8 @@ pub trait LaneTarget: Send {
     fn produce(&mut self, to: &TargetPartition, record: &RecordRef<'_>, frame: &Bytes) -> Result<(), TargetError>;
     /// Appends one entry to the lane's state partition.
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError>;
+    /// Appends one block to the lane's partition of the map topic.
+    fn write_block(&mut self, key: &[u8], value: &[u8]) -> Result<(), TargetError>;
     /// Waits until every record of the transaction so far is reported, and returns the lane's part of the reports. A
     /// transaction may be drained many times.
     fn drain(&mut self) -> Result<Delivered, TargetError>;
@@ -195,6 +211,12 @@ pub trait TargetWriter: Send {
 pub trait StateAccess: Send {
     /// Reads a state partition; see [`LaneTarget::read_state`].
     fn read(&mut self, state: &TargetPartition, extent: Extent) -> Result<Vec<StateEntry>, TargetError>;
+    /// Reads the block at an offset of the map topic, and some before it; none if the offset was deleted. A target without
+    /// a map topic has none.
+    fn read_blocks(&mut self, map: &TargetPartition, near: Offset) -> Result<Vec<StoredBlock>, TargetError> {
+        let _ = (map, near);
+        Ok(Vec::new())
+    }
     /// Fences every producer of an id; see [`LaneTarget::fence`].
     fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError>;
     /// Returns those of the partitions that cannot be written now.

@@ -180,6 +180,11 @@ impl<T: Target> Writers<T> {
         LinkShare { memory, opening: self.opening.part(OPENING_OF_LINK_MAX) }
     }
 
+    /// Returns access to what the target stores.
+    pub(crate) fn states(&self) -> Result<T::States, KafkaError> {
+        self.target.states()
+    }
+
     /// Begins to serve a lane.
     pub(crate) fn start_lane(&self, link: &str, id: LaneId, share: Arc<LinkShare>) -> Result<LaneHandle, KafkaError> {
         let home = self.homes.bulk_of(link, id);

@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use receiver::custody::{BidName, BidRecord, CustodyRecord, Holder, WriterId};
+use receiver::map::{Block, PartitionMap};
 use receiver::state::{self, HaltRecord, JumpRecord, LaneRecord, LaneState, MovedRecord, PartitionRecord};
 use receiver::{
-    CarriedTopics, DecodeMemory, Delivered, Extent, Lane, LaneTarget, OpenError, StateEntry, TargetError,
+    CarriedTopics, DecodeMemory, Delivered, Extent, Lane, LaneTarget, MapTerms, OpenError, StateEntry, TargetError,
     TargetPartition, Terms, TransactionSize, Unwritable,
 };
 use wire::close::CloseCode;
 use wire::frame::RecordRef;
-use wire::ids::{Epoch, LaneId, Position, TopicId};
+use wire::ids::{Epoch, LaneId, Offset, Position, TopicId};
 use wire::origin::{self, Origin};
 use wire::partition::Partition;
 
@@ -52,7 +53,30 @@ fn partition_record() -> PartitionRecord {
         holes: 999,
         halt: Some(HaltRecord { reason: "record-rejected".into(), detail: "larger than 1048576 bytes".into() }),
         moves: 2,
+        map: PartitionMap::default(),
     }
+}
+
+/// A map with ranges and a block, and that block.
+fn map() -> (PartitionMap, Block) {
+    let mut map = PartitionMap::beginning(Position(69_000));
+    let mut carry = |sources: std::ops::Range<i64>, target: i64| {
+        let block = map.block(4);
+        for source in sources.clone() {
+            map.append(Offset(source));
+        }
+        map.predict();
+        map.prove((target..).take(sources.count()).collect(), Position(70_000));
+        if let Some(block) = &block {
+            map.handle_block(block, LANE, Offset(300));
+        }
+        block
+    };
+    let blocks: Vec<_> = [(69_000..69_300, 5), (69_310..69_400, 306), (69_400..69_401, 500), (69_402..70_000, 502)]
+        .into_iter()
+        .filter_map(|(sources, target)| carry(sources, target))
+        .collect();
+    (map.clone(), blocks[0].clone())
 }
 
 fn origin_record() -> Origin {
@@ -112,7 +136,11 @@ fn written() -> Vec<(Vec<u8>, Vec<u8>)> {
 
 /// Pairs of lines, a key and its value in hexadecimal; `#` begins a comment.
 fn fixture() -> Vec<(Vec<u8>, Vec<u8>)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/state-1.hex");
+    fixture_of("state-1.hex")
+}
+
+fn fixture_of(name: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
     let text = fs::read_to_string(&path).unwrap_or_default();
     let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(bytes_of).collect();
     lines.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()
@@ -142,6 +170,25 @@ fn the_state_of_the_first_version_is_read_and_written() {
     assert_eq!(folded.origins, HashMap::from([("orders".into(), origin_record())]));
     assert_eq!(folded.jumps, BTreeMap::from([(367, jump_record())]));
     assert_eq!(folded.custody.present, CustodyRecord { number: 5, writer: bid().1.writer, holder: Holder(77) });
+}
+
+#[test]
+fn offset_maps_of_the_first_version_are_read_and_written() {
+    let (map, block) = map();
+    let record = PartitionRecord { map, ..partition_record() };
+    let moved = MovedRecord { to: LaneId(9), record: PartitionRecord { halt: None, moves: 3, ..record.clone() } };
+    let written = vec![
+        (state::partition_key(SOURCE, &orders_5()), state::encode(&record)),
+        (state::moved_key(SOURCE, &clicks_0()), state::encode(&moved)),
+        (state::partition_key(SOURCE, &orders_5()), block.encode()),
+    ];
+    let lines: String = written.iter().map(|(key, value)| format!("{}\n{}\n", hex(key), hex(value))).collect();
+    let fixture = fixture_of("map-1.hex");
+    assert!(fixture == written, "this version writes:\n{lines}");
+    let folded = LaneState::fold(LANE, "fra-to-sin", SOURCE, &entries(fixture[..2].to_vec())).expect("readable");
+    assert_eq!(folded.partitions, HashMap::from([(orders_5(), record)]));
+    assert_eq!(folded.moved, HashMap::from([(clicks_0(), moved)]));
+    assert_eq!(Block::decode(&fixture[2].1), Ok(block));
 }
 
 /// A target that may be read and must not be touched.
@@ -176,6 +223,10 @@ impl LaneTarget for Untouched {
         panic!("written")
     }
 
+    fn write_block(&mut self, _: &[u8], _: &[u8]) -> Result<(), TargetError> {
+        panic!("written")
+    }
+
     fn drain(&mut self) -> Result<Delivered, TargetError> {
         panic!("drained")
     }
@@ -204,6 +255,7 @@ fn refusal(entries: Vec<StateEntry>) -> (CloseCode, String) {
         filter_hash: 1,
         sender: stored.sender,
         accepts: None,
+        map: MapTerms::new(false),
     };
     match lane.open(Arc::new(terms), Arc::new(CarriedTopics::new(8))) {
         Err(OpenError::Refused(close)) => (close.code, close.detail),

@@ -34,6 +34,8 @@ pub struct Listen(pub Option<SocketAddr>);
 
 /// The result of a request that changes something: a sentence either way.
 pub type Outcome = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
+/// The result of a request that takes a while: JSON, or why there is none.
+pub type Answer = Pin<Box<dyn Future<Output = Result<serde_json::Value, String>> + Send>>;
 /// Reads the configuration again. Returns what changed, or why the file was refused; may block on the disk.
 pub type Reload = Arc<dyn Fn() -> Result<serde_json::Value, String> + Send + Sync>;
 
@@ -58,6 +60,12 @@ pub trait Admin: Send + Sync + 'static {
         Err(ASK_RECEIVER.to_owned())
     }
 
+    /// Translates offsets between source and target.
+    fn translate(&self, request: serde_json::Value) -> Answer {
+        let _ = request;
+        Box::pin(std::future::ready(Err(TRANSLATED_BY_RECEIVER.to_owned())))
+    }
+
     fn resume(&self, request: serde_json::Value) -> Outcome;
     /// Drops the positions of a topic that is not carried.
     fn forget(&self, topic: String) -> Outcome;
@@ -66,6 +74,8 @@ pub trait Admin: Send + Sync + 'static {
 
 const ASK_SENDER: &str = "this is a receiver; the sender of the link knows the source's logs: ask it";
 const ASK_RECEIVER: &str = "this is a sender; the receiver of the link keeps the log of jumps: ask it";
+
+const TRANSLATED_BY_RECEIVER: &str = "this is a sender; the receiver of the link knows where each record went: ask it";
 
 /// The answers of an admin port: those of its process, and its reload.
 #[derive(Clone)]
@@ -90,7 +100,7 @@ const fn endpoint(request: &'static str, answer: &'static str, route: fn() -> Me
 }
 
 /// All endpoints, from which the router is made and `docs/operate.md` is printed.
-const ENDPOINTS: [Endpoint; 11] = [
+const ENDPOINTS: [Endpoint; 12] = [
     endpoint("GET /live", "200 while the process runs; restart it if this fails", || get(|| async { "live\n" })),
     endpoint("GET /ready", "200, or 503 and the reason", || get(ready)),
     endpoint("GET /metrics", "[metrics](reference/metrics.md) as OpenMetrics text", || get(metrics)),
@@ -98,6 +108,7 @@ const ENDPOINTS: [Endpoint; 11] = [
     endpoint("GET /topics", "sender: what `status --topics --json` prints", || answered(|admin| admin.topics())),
     endpoint("GET /partitions?topic=T", "sender: what `status --topic T --json` prints", || get(partitions)),
     endpoint("GET /jumps", "receiver: what `causeway jumps` prints", || answered(|admin| admin.jumps())),
+    endpoint("POST /translate", "receiver: what `causeway translate --json` prints, as an array", || post(translate)),
     endpoint("POST /reload", "[reads the configuration again](#change-settings-without-a-restart)", || post(reload)),
     endpoint("POST /rate", "sender: what `causeway rate` does", || post(rate)),
     endpoint("POST /resume", "sender: what `causeway resume` and `adopt` do", || post(resume)),
@@ -179,13 +190,13 @@ struct OfTopic {
 }
 
 /// JSON or a sentence, or the reason why this process has no answer.
-type Answer<T> = Result<T, (StatusCode, String)>;
+type Answered<T> = Result<T, (StatusCode, String)>;
 
-fn json(answer: Result<serde_json::Value, String>) -> Answer<Json<serde_json::Value>> {
+fn json(answer: Result<serde_json::Value, String>) -> Answered<Json<serde_json::Value>> {
     answer.map(Json).map_err(|reason| (StatusCode::CONFLICT, reason + "\n"))
 }
 
-fn sentence(outcome: Result<String, String>) -> Answer<String> {
+fn sentence(outcome: Result<String, String>) -> Answered<String> {
     outcome.map(|done| done + "\n").map_err(|reason| (StatusCode::CONFLICT, reason + "\n"))
 }
 
@@ -194,7 +205,7 @@ fn answered(of: fn(&dyn Admin) -> Result<serde_json::Value, String>) -> MethodRo
     get(move |State(views): State<Views>| async move { json(of(&*views.admin)) })
 }
 
-async fn partitions(State(views): State<Views>, Query(of): Query<OfTopic>) -> Answer<Json<serde_json::Value>> {
+async fn partitions(State(views): State<Views>, Query(of): Query<OfTopic>) -> Answered<Json<serde_json::Value>> {
     json(views.admin.partitions(&of.topic))
 }
 
@@ -206,15 +217,22 @@ async fn reload(State(views): State<Views>) -> Response {
     }
 }
 
-async fn resume(State(views): State<Views>, Json(request): Json<serde_json::Value>) -> Answer<String> {
+async fn resume(State(views): State<Views>, Json(request): Json<serde_json::Value>) -> Answered<String> {
     sentence(views.admin.resume(request).await)
 }
 
-async fn forget(State(views): State<Views>, Json(of): Json<OfTopic>) -> Answer<String> {
+async fn forget(State(views): State<Views>, Json(of): Json<OfTopic>) -> Answered<String> {
     sentence(views.admin.forget(of.topic).await)
 }
 
-async fn rate(State(views): State<Views>, Json(request): Json<serde_json::Value>) -> Answer<String> {
+async fn translate(
+    State(views): State<Views>,
+    Json(request): Json<serde_json::Value>,
+) -> Answered<Json<serde_json::Value>> {
+    json(views.admin.translate(request).await)
+}
+
+async fn rate(State(views): State<Views>, Json(request): Json<serde_json::Value>) -> Answered<String> {
     sentence(views.admin.rate(request))
 }
 

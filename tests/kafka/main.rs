@@ -20,6 +20,7 @@ mod kill_points;
 mod kills;
 mod leaderless_partitions;
 mod loops;
+mod offset_map;
 mod open_transactions;
 mod other_links;
 mod quotas;

@@ -1,11 +1,13 @@
 //! Planted bugs: a target with one bug, between the product's lane and the simulated cluster. The product's code is
 //! unchanged.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 use receiver::custody::{BidName, BidRecord, CustodyRecord, Holder, WriterId};
-use receiver::state::{self, LaneState, PartitionRecord};
+use receiver::map::PartitionMap;
+use receiver::state::{self, LaneState, MovedRecord, PartitionRecord};
 use receiver::{
     Delivered, Extent, LaneTarget, Rejection, SharedLane, StateEntry, TargetError, TargetPartition, Unwritable,
 };
@@ -67,6 +69,14 @@ pub(crate) enum Bug {
     WholeBatchNamed,
     /// Jumps are not stored.
     JumpNotStored,
+    /// An offset map is not corrected where the delivery reports differ from the prediction.
+    PredictionKept,
+    /// After a transaction that failed, the map still has its ranges.
+    VoidRangesKept,
+    /// A hand-over loses the map.
+    MapNotHandedOver,
+    /// A block of the map counts as being one offset further.
+    BlockMisplaced,
 }
 
 /// Target of a lane, with one bug or none.
@@ -83,6 +93,9 @@ pub(crate) struct Bugged {
     has_bid: bool,
     /// Id of the present producer, as the lane knows it.
     writer: Option<WriterId>,
+    /// Partition records that were written, by key, and the keys of those of the present transaction.
+    written: HashMap<Vec<u8>, PartitionRecord>,
+    present: HashSet<Vec<u8>>,
 }
 
 impl Bugged {
@@ -95,7 +108,19 @@ impl Bugged {
         holder: Holder,
     ) -> Self {
         let state = TargetPartition::new(state::topic("sim"), i32::from(lane.0));
-        Self { inner, clients, state, lane, bug, holder, chain: Vec::new(), has_bid: false, writer: None }
+        Self {
+            inner,
+            clients,
+            state,
+            lane,
+            bug,
+            holder,
+            chain: Vec::new(),
+            has_bid: false,
+            writer: None,
+            written: HashMap::new(),
+            present: HashSet::new(),
+        }
     }
 
     fn holder(&self) -> Holder {
@@ -146,6 +171,14 @@ impl Bugged {
                             entry.value = Some(state::encode(&CustodyRecord { writer, ..custody }));
                         }
                         _ => {}
+                    }
+                }
+            }
+            Some(Bug::VoidRangesKept) => {
+                for entry in &mut entries {
+                    let found = self.partition_record(&entry.key, entry.value.as_deref());
+                    if let Some(((_, found), written)) = found.zip(self.written.get(&entry.key)) {
+                        entry.value = Some(state::encode(&PartitionRecord { map: written.map.clone(), ..found }));
                     }
                 }
             }
@@ -203,6 +236,7 @@ impl LaneTarget for Bugged {
     }
 
     fn begin(&mut self) -> Result<(), TargetError> {
+        self.present.clear();
         self.inner.begin()
     }
 
@@ -225,6 +259,13 @@ impl LaneTarget for Bugged {
             _ => {}
         }
         let partition = self.bug.and_then(|_| self.partition_record(key, value));
+        if let Some((_, record)) = &partition {
+            let is_first = self.present.insert(key.to_vec());
+            if self.bug == Some(Bug::PredictionKept) && !is_first {
+                return Ok(());
+            }
+            self.written.insert(key.to_vec(), record.clone());
+        }
         match (self.bug, partition) {
             (Some(Bug::PositionTooHigh), Some((_, record))) if record.delivered > 0 => {
                 let record = PartitionRecord { position: Position(record.position.0 + 1), ..record };
@@ -234,6 +275,12 @@ impl LaneTarget for Bugged {
                 let record = PartitionRecord { halt: None, ..record };
                 self.inner.write_state(key, Some(&state::encode(&record)))
             }
+            (Some(Bug::MapNotHandedOver), _) if self.is_moved_record(key, value) => {
+                let MovedRecord { to, record } = decode(value.unwrap()).unwrap();
+                let map = PartitionMap::beginning(record.position);
+                let moved = MovedRecord { to, record: PartitionRecord { map, ..record } };
+                self.inner.write_state(key, Some(&state::encode(&moved)))
+            }
             (Some(Bug::MoveNotStored), _) if self.is_moved_record(key, value) => Ok(()),
             (Some(Bug::JumpNotStored), _) if self.is_jump(key, value) => Ok(()),
             (Some(Bug::InitialPositionNotStored), Some((_, record))) if record.delivered == 0 => Ok(()),
@@ -241,8 +288,16 @@ impl LaneTarget for Bugged {
         }
     }
 
+    fn write_block(&mut self, key: &[u8], value: &[u8]) -> Result<(), TargetError> {
+        self.inner.write_block(key, value)
+    }
+
     fn drain(&mut self) -> Result<Delivered, TargetError> {
         let mut drained = self.inner.drain();
+        if let (Some(Bug::BlockMisplaced), Ok(Delivered { blocks, .. })) = (self.bug, &mut drained) {
+            let stretches = std::mem::take(blocks).in_order().unwrap_or_default();
+            *blocks = stretches.iter().flat_map(|stretch| stretch.first.0 + 1..=stretch.end()).collect();
+        }
         if let (Some(Bug::WholeBatchNamed), Err(TargetError::Rejected(rejections))) = (self.bug, &mut drained) {
             let Rejection { first, last, named, .. } = &mut rejections.first;
             *named = (first.0..=last.0).map(Offset).collect();

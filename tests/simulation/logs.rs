@@ -8,11 +8,13 @@ use std::sync::Arc;
 use crate::dice::Dice;
 use crate::payload::Payload;
 
-/// Partition of the target: of a topic, or of the state topic.
+/// Partition of the target: of a topic, of the state topic, or of the map topic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Place {
     Data(Arc<str>, i32),
     State(u16),
+    /// Partition of the map topic.
+    Map(u16),
 }
 
 /// Content of one offset of a target log.

@@ -77,7 +77,10 @@ impl LyingSender {
         {
             let mut cluster = cluster.lock().unwrap();
             cluster.transaction_timeout = scenario.transaction_timeout;
-            (0..scenario.lanes()).for_each(|lane| cluster.logs.create(Place::State(lane)));
+            (0..scenario.lanes()).for_each(|lane| {
+                cluster.logs.create(Place::State(lane));
+                cluster.logs.create(Place::Map(lane));
+            });
         }
         let receiver = ReceiverEnd::new(&scenario, &cluster, &dice, 1);
         let lanes = scenario.lanes();

@@ -15,6 +15,7 @@ mod logs;
 mod lying_peers;
 mod lying_receiver;
 mod lying_sender;
+mod offset_map;
 mod oracle;
 mod path;
 mod pausable;

@@ -16,7 +16,8 @@ use wire::frame::Frame;
 use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
 
 use crate::cluster::Cluster;
-use crate::logs::{Committed, Entry, Place};
+use crate::logs::{Committed, Entry, Logs, Place};
+use crate::offset_map::{self, Truth};
 use crate::payload::Payload;
 use crate::source::{Log, Source, Tp};
 
@@ -33,6 +34,8 @@ pub(crate) struct Oracle {
     /// Offset of the last committed entry of each state key.
     last_of_key: BTreeMap<(Place, Arc<[u8]>), usize>,
     partitions: BTreeMap<Tp, Seen>,
+    /// Where the records of each partition are.
+    truths: BTreeMap<Tp, Truth>,
     /// Partitions that appeared after every lane had completed its first round of offers.
     late: BTreeSet<Tp>,
     lanes_complete: BTreeSet<LaneId>,
@@ -120,6 +123,7 @@ impl Oracle {
             last: BTreeMap::new(),
             last_of_key: BTreeMap::new(),
             partitions: BTreeMap::new(),
+            truths: BTreeMap::new(),
             late: BTreeSet::new(),
             lanes_complete: BTreeSet::new(),
             owners: BTreeMap::new(),
@@ -241,13 +245,13 @@ impl Oracle {
 
     fn take_transaction(&mut self, transaction: &[Committed], source: &Source) -> Result<(), String> {
         transaction.iter().try_for_each(|committed| self.check_order(committed))?;
-        let mut touched: BTreeMap<Tp, Vec<&Payload>> = BTreeMap::new();
+        let mut touched: BTreeMap<Tp, Vec<(&Payload, usize)>> = BTreeMap::new();
         let mut states = Vec::new();
-        for Committed { place, entry, .. } in transaction {
+        for Committed { place, entry, offset } in transaction {
             match (place, entry) {
                 (Place::Data(topic, partition), Entry::Record(record)) => {
                     let tp = (topic.trim_start_matches("copy.").into(), *partition);
-                    touched.entry(tp).or_default().push(record);
+                    touched.entry(tp).or_default().push((record, *offset));
                 }
                 (Place::State(lane), Entry::State(key, Some(value))) => {
                     self.take_jump(LaneId(*lane), key, value)?;
@@ -325,6 +329,7 @@ impl Oracle {
             let moves = record.moves;
             let begun = Seen { stored, reached: stored, halt: None, skipped: BTreeSet::new(), skipped_count: 0, moves };
             self.partitions.insert(tp.clone(), begun);
+            self.truths.insert(tp.clone(), Truth::beginning(stored));
             return Ok(Some(tp));
         };
         seen.move_to(record.moves, stored).map_err(|broken| format!("{tp:?}: lane {lane} {broken}"))?;
@@ -375,16 +380,19 @@ impl Oracle {
 
     /// Checks that the records of a transaction are the source's next ones, and that the stored position is the one after
     /// them.
-    fn judge(&mut self, tp: &Tp, records: &[&Payload], source: &Source) -> Result<(), String> {
+    fn judge(&mut self, tp: &Tp, records: &[(&Payload, usize)], source: &Source) -> Result<(), String> {
         let Some(seen) = self.partitions.get_mut(tp) else {
             return Err(format!("{tp:?}: {} records and no position stored", records.len()));
         };
         let log = &source.logs[tp];
-        for &found in records {
+        for &(found, target) in records {
             let wanted = |offset: &i64| !seen.skipped.contains(offset);
             let expected = (seen.reached..log.end()).filter(wanted).find_map(|offset| Some((offset, log.at(offset)?)));
             match expected {
-                Some((offset, payload)) if **payload == *found => seen.reached = offset + 1,
+                Some((offset, payload)) if **payload == *found => {
+                    seen.reached = offset + 1;
+                    self.truths.entry(tp.clone()).or_default().add(offset, target as i64);
+                }
                 other => return Err(unexpected(tp, found, other, seen.reached)),
             }
             self.records_seen += 1;
@@ -398,6 +406,11 @@ impl Oracle {
             Some(offset) => Err(format!("{tp:?}: stored {stored}, but the record at {offset} is missing")),
             None => Ok(()),
         }
+    }
+
+    /// Checks the stored offset maps.
+    pub(crate) fn check_maps(&self, logs: &Logs, lanes: u16) -> Result<(), String> {
+        offset_map::check(&self.truths, logs, lanes)
     }
 
     /// Returns a partition that the link has not delivered in full, if there is one.

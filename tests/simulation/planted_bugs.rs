@@ -160,3 +160,23 @@ fn lane_moves_to_another_writer_without_a_bid() {
 fn lanes_of_a_failed_transaction_taken_for_committed() {
     found(Bug::OthersCompleted, "");
 }
+
+#[test]
+fn map_that_is_not_corrected() {
+    found(Bug::PredictionKept, "map of");
+}
+
+#[test]
+fn map_with_the_ranges_of_a_void_transaction() {
+    found(Bug::VoidRangesKept, "map of");
+}
+
+#[test]
+fn map_that_a_hand_over_loses() {
+    found(Bug::MapNotHandedOver, "map of");
+}
+
+#[test]
+fn map_that_names_another_block() {
+    found(Bug::BlockMisplaced, "map of");
+}

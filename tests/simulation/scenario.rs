@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use receiver::Terms;
+use receiver::{MapTerms, Terms};
 use sender::Packing;
 use sender::config::Start;
 use wire::compress::Codec;
@@ -153,6 +153,8 @@ impl Scenario {
             filter_hash: 7,
             sender: "sim".to_owned(),
             accepts: None,
+            // Short ranges in the records: blocks are many.
+            map: MapTerms { stored: true, recent_bytes: (self.steps % 30) as usize },
         }
     }
 }

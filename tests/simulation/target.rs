@@ -10,11 +10,12 @@ use kafka::{KafkaError, KafkaFault, Refusal};
 use receiver::custody::WriterId;
 use receiver::state::LaneState;
 use receiver::{
-    Appended, Extent, Rejection, Rejections, StateAccess, StateEntry, Target, TargetError, TargetPartition,
+    Appended, Extent, Offsets, Rejection, Rejections, StateAccess, StateEntry, Target, TargetError, TargetPartition,
     TargetWriter, Unwritable,
 };
 use wire::frame::RecordRef;
 use wire::ids::{LaneId, Offset};
+use wire::origin::is_map_topic;
 
 use crate::cluster::{Cluster, SharedCluster, timed_out, unavailable};
 use crate::dice::Dice;
@@ -48,7 +49,7 @@ pub(crate) struct SimWriter {
     /// Entries of the present transaction were appended, and some of them have no report.
     appended: bool,
     unreported: bool,
-    ends: BTreeMap<TargetPartition, (i64, i64)>,
+    ends: BTreeMap<TargetPartition, Offsets>,
     /// Source offsets of records without a delivery report yet. The target rejects a batch as a whole.
     batches: BTreeMap<TargetPartition, Batch>,
 }
@@ -253,8 +254,7 @@ impl SimWriter {
             self.unreported = true;
             return Ok(());
         };
-        let offset = offset as i64;
-        self.ends.entry(to.clone()).or_insert((offset, offset)).1 = offset;
+        self.ends.entry(to.clone()).or_default().add(Offset(offset as i64));
         Ok(())
     }
 }
@@ -335,9 +335,7 @@ impl TargetWriter for SimWriter {
                 return Err(timed_out("drain").into());
             }
             let ends = std::mem::take(&mut self.ends).into_iter();
-            let appended =
-                ends.map(|(partition, (first, last))| Appended { partition, first: Offset(first), last: Offset(last) });
-            Ok(appended.collect())
+            Ok(ends.map(|(partition, offsets)| Appended { partition, offsets }).collect())
         })
     }
 
@@ -374,11 +372,12 @@ fn lane_of(state: &TargetPartition) -> LaneId {
 }
 
 fn place_of(state: &TargetPartition) -> Place {
-    Place::State(state.partition as u16)
+    let lane = state.partition as u16;
+    if is_map_topic(&state.topic) { Place::Map(lane) } else { Place::State(lane) }
 }
 
 /// Folds state entries: the last one of each key, in the order of the log, without tombstones.
-fn fold<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<StateEntry> {
+pub(crate) fn fold<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<StateEntry> {
     let mut last = BTreeMap::new();
     for (at, entry) in entries.enumerate() {
         match entry {

@@ -83,7 +83,9 @@ impl World {
             cluster.expiring = world.scenario.expiring;
         }
         for lane in 0..world.scenario.lanes() {
-            world.cluster.lock().unwrap().logs.create(Place::State(lane));
+            let mut cluster = world.cluster.lock().unwrap();
+            cluster.logs.create(Place::State(lane));
+            cluster.logs.create(Place::Map(lane));
         }
         for _ in 0..world.dice.within(1, 4) {
             world.add_partition();
@@ -151,6 +153,7 @@ impl World {
             let resumed = self.scenario.lifting == 0 || !self.oracle.any_halted();
             let idle = resumed && in_flight == Some(0) && !self.links[0].receiver.is_paused();
             if idle && self.oracle.missing(&self.source.lock().unwrap()).is_none() && self.is_stable() {
+                self.oracle.check_maps(&self.cluster.lock().unwrap().logs, self.scenario.lanes())?;
                 return self.check_nothing_is_held();
             }
         }

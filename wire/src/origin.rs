@@ -46,6 +46,16 @@ pub fn state_topic(link: &str) -> String {
     format!("__causeway.{link}.state")
 }
 
+/// Returns the name of the topic that has the older ranges of a link's offset maps.
+pub fn map_topic(link: &str) -> String {
+    format!("__causeway.{link}.map")
+}
+
+/// Returns whether this is the map topic of a link.
+pub fn is_map_topic(topic: &str) -> bool {
+    topic.starts_with("__causeway.") && topic.ends_with(".map")
+}
+
 /// Returns the name of the link that this state topic belongs to.
 pub fn link_of(topic: &str) -> Option<&str> {
     topic.strip_prefix("__causeway.")?.strip_suffix(".state").filter(|link| !link.is_empty())

@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 use kafka::KafkaError;
 use receiver::custody::WriterId;
 use receiver::{
-    Appended, Extent, StateAccess, StateEntry, Target, TargetError, TargetPartition, TargetWriter, Unwritable,
+    Appended, Extent, Offsets, StateAccess, StateEntry, Target, TargetError, TargetPartition, TargetWriter, Unwritable,
 };
 use service::lock::Lock;
 use testkit::MemoryCatalog;
@@ -180,14 +180,15 @@ impl TargetWriter for SinkWriter {
     }
 
     fn drain(&mut self) -> Result<Vec<Appended>, TargetError> {
-        let at_start = |partition| Appended { partition, first: Offset(0), last: Offset(0) };
+        let at_start = |partition| Appended { partition, offsets: Offsets::between(Offset(0), Offset(0)) };
         let mut appended: Vec<_> = std::mem::take(&mut self.open.fresh_states).into_iter().map(at_start).collect();
         for (partition, run) in &mut self.open.partitions {
             let fresh = std::mem::take(&mut run.fresh);
             if fresh > 0 {
                 let first = self.shared.catalog.append(partition, fresh).0;
                 let last = Offset(first + fresh - 1);
-                appended.push(Appended { partition: partition.clone(), first: Offset(first), last });
+                let offsets = Offsets::between(Offset(first), last);
+                appended.push(Appended { partition: partition.clone(), offsets });
             }
         }
         Ok(appended)
@@ -195,6 +196,10 @@ impl TargetWriter for SinkWriter {
 
     fn commit(&mut self) -> Result<(), TargetError> {
         let Transaction { state, partitions, bytes, records, wrong, stamps, .. } = std::mem::take(&mut self.open);
+        // The commit's marker takes an offset of each partition.
+        for partition in partitions.keys() {
+            self.shared.catalog.append(partition, 1);
+        }
         let mut committed = self.shared.committed.lock();
         for (place, StateEntry { key, value, .. }) in state {
             let entries = committed.states.entry(place).or_default();
@@ -263,7 +268,7 @@ mod tests {
         produce(&mut writer, 0, payload.value(0, 0));
         produce(&mut writer, 1, payload.value(0, 1));
         writer.write_state(&state, b"key", Some(b"kept")).unwrap();
-        assert!(writer.drain().unwrap().iter().any(|appended| appended.last == Offset(1)));
+        assert!(writer.drain().unwrap().iter().any(|appended| appended.offsets.last() == Offset(1)));
         assert!(writer.drain().unwrap().is_empty());
         writer.commit().unwrap();
         let sample = sink.sample();

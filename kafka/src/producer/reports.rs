@@ -118,10 +118,8 @@ impl Reports {
                     0 => {
                         let offset = Offset((*message).offset);
                         let broker = Some(sys::rd_kafka_message_broker_id(message)).filter(|id| *id >= 0);
-                        let new = Ends { first: offset, last: offset, count: 0, broker };
-                        let ends = self.ends.entry(origin).or_insert(new);
-                        ends.first = ends.first.min(offset);
-                        ends.last = ends.last.max(offset);
+                        let ends = self.ends.entry(origin).or_default();
+                        ends.offsets.add(offset);
                         ends.count += 1;
                         ends.broker = broker;
                     }

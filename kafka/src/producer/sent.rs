@@ -2,16 +2,15 @@
 
 use std::collections::HashMap;
 
-use wire::ids::Offset;
+use super::offsets::Offsets;
 
 /// Partition as the client names it: the address of its topic handle, and the partition's number.
 pub(super) type Origin = (usize, i32);
 
 /// Reports of the records that one partition took since the last drain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Ends {
-    pub(super) first: Offset,
-    pub(super) last: Offset,
+    pub(super) offsets: Offsets,
     pub(super) count: u64,
     /// Broker that took the newest of them, if the client knows it.
     pub(super) broker: Option<i32>,
@@ -86,7 +85,7 @@ mod tests {
     const B: Origin = (1, 1);
 
     fn reported(count: u64, broker: i32) -> Ends {
-        Ends { first: Offset(0), last: Offset(0), count, broker: Some(broker) }
+        Ends { offsets: Offsets::default(), count, broker: Some(broker) }
     }
 
     #[test]
@@ -94,7 +93,7 @@ mod tests {
         let mut sent = SentRecords::default();
         [A, A, B, A].into_iter().for_each(|to| sent.add(to));
         let unreported = |sent: &SentRecords, ends: &[(Origin, Ends)]| {
-            let mut found = sent.unreported(&ends.iter().copied().collect());
+            let mut found = sent.unreported(&ends.iter().cloned().collect());
             found.sort_unstable();
             found
         };

@@ -5,6 +5,7 @@
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use wire::frame::HeaderBlock;
+use wire::ids::Offset;
 
 use super::*;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kafka::consumer::{Consumer, ConsumerConfig, ConsumerMemory, Fault, LaneEvent, LaneQueue, Start};
-use kafka::producer::{Appended, InFlight, ProduceError, Producer, ProducerConfig};
+use kafka::producer::{Appended, InFlight, Offsets, ProduceError, Producer, ProducerConfig};
 use kafka::{KafkaError, Properties};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
@@ -211,5 +211,5 @@ pub(crate) fn offsets(events: &[Seen]) -> Vec<i64> {
 }
 
 pub(crate) fn appended(topic: &str, partition: i32, first: i64, last: i64) -> Appended {
-    Appended { partition: Partition::new(topic, partition), first: Offset(first), last: Offset(last) }
+    Appended { partition: Partition::new(topic, partition), offsets: Offsets::between(Offset(first), Offset(last)) }
 }

@@ -14,6 +14,7 @@ use super::open_lane::{Counts, LaneError};
 use super::skipped_records::{LoggedSkips, SkippedRecords};
 use crate::join::Offered;
 use crate::target::Delivered;
+use crate::target::map::Block;
 use crate::target::state::{HaltRecord, JumpRecord, PartitionRecord};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -93,6 +94,10 @@ pub struct Draft {
     /// Records that were drained one by one.
     pub(super) alone: u32,
     pub(super) delivered: Delivered,
+    /// Blocks of offset maps, in the order in which they were written.
+    pub(super) blocks: Vec<(Partition, Block)>,
+    /// The records of a partition have so many gaps between them that the rest has to wait.
+    pub(super) is_gapped: bool,
     /// True if this transaction stores that every matching partition was offered.
     pub(super) filter_complete: bool,
     /// Positions of the slots after the frames that are complete.

@@ -26,6 +26,7 @@ use crate::join::carried_topics::CarriedTopics;
 use crate::link::announced::Room;
 use crate::link::arbiter::SessionId;
 use crate::target::state::HaltRecord;
+use crate::translate::known_maps::{KnownMap, WantedMaps};
 
 /// A message to a lane. Messages of a session that is not the lane's present one are dropped.
 #[derive(Debug)]
@@ -62,6 +63,12 @@ pub enum Command {
         requests: Vec<ClassRequest>,
         /// Receives every class and its lanes; dropped if the lane ends.
         answer: oneshot::Sender<Result<ClassTable, OpenError>>,
+    },
+    /// Maps of partitions are wanted.
+    Maps {
+        wanted: Arc<WantedMaps>,
+        /// Receives those that the lane has; dropped if it is not open.
+        answer: oneshot::Sender<Vec<KnownMap>>,
     },
     SessionEnded(SessionId),
     /// Commit the frames that are there without a gap, then end.

@@ -16,6 +16,7 @@ use super::claims::{Claim, Claims};
 use super::forget::Forgets;
 use super::handover::{Handovers, LaneMessage};
 use super::inbox::{Arrival, Inbox};
+use super::map::Blocks;
 use super::memory::{DecodeMemory, Lease};
 use super::offers::{Offers, Pending};
 use super::ownership::Ownership;
@@ -131,6 +132,7 @@ pub(super) struct Open {
     pub(super) unknown_skips: Vec<LoggedSkips>,
     /// Newest records of each partition that were left out.
     pub(super) skip_log: HashMap<Partition, LoggedSkips>,
+    pub(super) blocks: Blocks,
 }
 
 /// The frame being appended, which may span transactions.

@@ -14,6 +14,7 @@ use super::forget::Forgets;
 use super::handover::Handovers;
 use super::inbox::Inbox;
 use super::left_out;
+use super::map::Blocks;
 use super::offers::Offers;
 use super::open_lane::{Lane, Open, Parts};
 use super::ownership::{Attempt, Secured, write_custody};
@@ -68,6 +69,7 @@ impl<T: LaneTarget> Lane<T> {
             unknown: None,
             unknown_skips: Vec::new(),
             skip_log: HashMap::new(),
+            blocks: Blocks::new(terms.map),
             stored: Stored {
                 lane,
                 epoch,

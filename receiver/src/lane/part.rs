@@ -46,7 +46,7 @@ impl<T: LaneTarget> Lane<T> {
     /// Waits until the lane's part of the transaction is delivered.
     pub fn await_delivery(&mut self, draft: &mut Draft) -> Result<(), TargetError> {
         match self.opened() {
-            Some(mut lane) if draft.begun => lane.drain(draft),
+            Some(mut lane) if draft.begun => lane.deliver(draft),
             _ => Ok(()),
         }
     }
@@ -62,8 +62,11 @@ impl<T: LaneTarget> Lane<T> {
         lane.parts.target.discard();
         lane.parts.counts.recoveries += 1;
         let written = std::mem::take(&mut draft.written);
+        let is_of_blocks = lane.open.doubt_blocks(&draft, error);
         lane.open.abandon(draft);
-        lane.open.blame(error, written, company);
+        if !is_of_blocks {
+            lane.open.blame(error, written, company);
+        }
     }
 
     /// Makes the lane read its state again before it writes: the producer that it was verified with is gone.

@@ -8,6 +8,7 @@ use wire::halt::HaltReason;
 use wire::ids::LaneId;
 
 use super::terms::Terms;
+use crate::target::map::PartitionMap;
 use crate::target::state::{self, HaltRecord, JumpRecord, LaneState, PartitionRecord};
 
 /// Entry of the state: its key, and its value or a tombstone.
@@ -24,6 +25,7 @@ pub(super) fn accept(lane: LaneId, terms: &Terms, state: &mut LaneState) -> Vec<
         let accept = |record: &mut PartitionRecord| {
             record.halt = Some(halt.clone());
             record.leader_epoch = -1;
+            record.map = PartitionMap::beginning(record.position);
         };
         for (key, record) in &mut state.partitions {
             accept(record);

@@ -22,6 +22,24 @@ pub struct Terms {
     pub sender: String,
     /// Cluster that takes the place of the stored one; an operator accepts it.
     pub accepts: Option<AcceptedCluster>,
+    pub map: MapTerms,
+}
+
+/// Offset maps of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MapTerms {
+    /// True if the map topic takes older ranges; without it they are forgotten.
+    pub stored: bool,
+    /// Bytes of ranges that stay in a partition's record.
+    pub recent_bytes: usize,
+}
+
+impl MapTerms {
+    /// Returns the terms of a link that has a map topic, or has none.
+    pub fn new(stored: bool) -> Self {
+        // About thirty transactions. More would make each transaction larger, and fewer the blocks smaller.
+        Self { stored, recent_bytes: 96 }
+    }
 }
 
 /// Cluster that an operator accepts in place of the stored source or target.

@@ -13,6 +13,7 @@ use wire::partition::Partition;
 
 use super::draft::{Committed, Draft};
 use super::handover::{LaneMessage, Released};
+use super::map::GAPS_MAX;
 use super::offers::Pending;
 use super::open_lane::{Counts, Current, Destination, LaneError, Open, OpenLane};
 use super::slots::OpenSlot;
@@ -42,6 +43,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         // Every transaction that may be committed has an entry in the state partition, acknowledged before the commit: a
         // later reading of that partition waits for its outcome, also where the transaction cannot be ended.
         self.log_skipped(draft);
+        self.write_maps(draft)?;
         Ok(self.write_state(draft)?)
     }
 
@@ -252,6 +254,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         };
         !self.parts.room.allows(draft.counts.records, draft.counts.bytes)
             || draft.alone >= ALONE_MAX
+            || draft.is_gapped
             || (draft.begun && self.parts.target.is_slow())
             || destination.is_some_and(|destination| {
                 unauthorized.must_wait(destination.slot, &draft.written) || may_be_refused(destination.slot)
@@ -313,6 +316,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         let changed = self.changed(draft, &destination.key);
         changed.position = Position::after(record.offset);
         changed.delivered += 1;
+        draft.is_gapped |= changed.map.append(record.offset) >= GAPS_MAX;
         draft.counts.records += 1;
         draft.counts.bytes += record.raw_len() as u64;
         // The client takes 0 for "now", so that 1 is written.
@@ -353,7 +357,9 @@ impl<T: LaneTarget> OpenLane<'_, T> {
     pub(super) fn changed<'d>(&self, draft: &'d mut Draft, key: &Partition) -> &'d mut PartitionRecord {
         draft.changed.entry(key.clone()).or_insert_with(|| {
             let stored = self.open.stored.partitions.get(key);
-            stored.expect("a slot joins only once its partition's record is stored").clone()
+            let mut record = stored.expect("a slot joins only once its partition's record is stored").clone();
+            record.map.begin(record.position);
+            record
         })
     }
 
@@ -364,13 +370,15 @@ impl<T: LaneTarget> OpenLane<'_, T> {
         for appended in &delivered.appended {
             let slot = self.open.slots.writer(&appended.partition);
             let end = slot.map_or(Position(0), |slot| self.open.stored.partitions[&slot.key].target_end);
-            if (0..end.0).contains(&appended.first.0) {
+            let found = appended.offsets.first();
+            if (0..end.0).contains(&found.0) {
                 let partition = appended.partition.clone();
-                return Err(TargetError::Replaced { partition, end, found: appended.first });
+                return Err(TargetError::Replaced { partition, end, found });
             }
         }
         draft.undrained = 0;
         draft.delivered.appended.extend(delivered.appended);
+        draft.delivered.blocks.extend(&delivered.blocks);
         Ok(())
     }
 
@@ -428,6 +436,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
             open.complete_skips(logged);
         }
         open.note_ends(&draft.delivered);
+        open.complete_blocks(draft.blocks, draft.delivered.blocks);
         draft.jumps.into_iter().for_each(|jump| open.stored.remember(jump));
         for offered in &draft.opened {
             self.join(offered);
@@ -509,7 +518,7 @@ impl Open {
         for appended in &delivered.appended {
             let Some(slot) = self.slots.writer(&appended.partition) else { continue };
             if let Some(record) = self.stored.partitions.get_mut(&slot.key) {
-                record.target_end = record.target_end.max(Position::after(appended.last));
+                record.target_end = record.target_end.max(Position::after(appended.offsets.last()));
             }
         }
     }

@@ -146,7 +146,7 @@ pub fn fit(catalog: &dyn Catalog, link: &str, partitions: i32, classes: &ClassTa
         Ordering::Less => {
             tracing::info!(topic = name, partitions, lanes, "adding partitions to the link's state topic");
             catalog.grow(&name, lanes)?;
-            appear(catalog, &name, lanes)
+            Ok(appear(catalog, &name, lanes)?)
         }
     }
 }
@@ -159,14 +159,14 @@ fn miscounted(name: &str, partitions: i32, lanes: i32) -> StateTopicError {
 }
 
 /// Waits until every partition of a created topic has a leader that answers.
-fn appear(catalog: &dyn Catalog, name: &str, lanes: i32) -> Result<(), StateTopicError> {
+pub(super) fn appear(catalog: &dyn Catalog, name: &str, lanes: i32) -> Result<(), KafkaError> {
     let partitions: Vec<_> = (0..lanes).map(|partition| Partition::new(name, partition)).collect();
     let mut waited = Duration::ZERO;
     loop {
         let bounds = catalog.bounds(&partitions, Isolation::Uncommitted);
         match bounds.and_then(|bounds| bounds.into_iter().collect::<Result<Vec<_>, _>>()) {
             Ok(_) => return Ok(()),
-            Err(error) if waited >= APPEAR => return Err(error.into()),
+            Err(error) if waited >= APPEAR => return Err(error),
             Err(_) => {
                 std::thread::sleep(APPEAR_STEP);
                 waited += APPEAR_STEP;

@@ -23,6 +23,7 @@ use crate::report::readiness::Facts;
 use crate::session::Refusals;
 use crate::target::state::JumpRecord;
 use crate::target_cluster::TargetCluster;
+use crate::translate::{TranslateRequest, Translation, Translator};
 
 /// The board of one receiver, and its clock.
 #[derive(Default)]
@@ -48,6 +49,7 @@ pub(crate) struct Serving {
     pub(crate) memory: Arc<DecodeMemory>,
     /// Counts of peers refused before they had a session.
     pub(crate) refusals: Arc<Refusals>,
+    pub(crate) translator: Arc<Translator>,
 }
 
 /// Status of a receiver at one moment; `causeway status --json` prints it and `docs/reference/status.md` describes it.
@@ -255,6 +257,24 @@ impl Board {
             }
         }
         all
+    }
+
+    /// Translates offsets of a link.
+    pub async fn translate(&self, request: TranslateRequest) -> Result<Vec<Translation>, String> {
+        let (links, translator) = {
+            let inner = self.inner.lock();
+            let serving = inner.serving.as_ref().ok_or("the target cluster has not answered yet")?;
+            (serving.links.all(), Arc::clone(&serving.translator))
+        };
+        let name = |link: &Arc<ServedLink>| link.settings().name.clone();
+        let named = || links.iter().map(name).collect::<Vec<_>>().join(", ");
+        let link = match (&request.link, &*links) {
+            (None, [only]) => Some(only),
+            (None, _) => return Err(format!("name the link with --link, one of: {}", named())),
+            (Some(wanted), _) => links.iter().find(|link| name(link) == *wanted),
+        };
+        let link = link.ok_or_else(|| format!("no such link; this receiver serves: {}", named()))?;
+        translator.translate(Arc::clone(link), request).await
     }
 
     /// Returns which sender has each link, for a user who asked the receiver instead of the sender.

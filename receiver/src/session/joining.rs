@@ -347,6 +347,7 @@ mod tests {
             filter_hash: 1,
             sender: "s".into(),
             accepts: None,
+            map: crate::lane::MapTerms::new(false),
         }
     }
 

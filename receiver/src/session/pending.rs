@@ -13,7 +13,7 @@ use wire::lanes::ClassTable;
 use super::active::{self, ReadySession};
 use super::greeting::{Greeted, Host};
 use crate::lane::handle::LaneHandle;
-use crate::lane::{AcceptedCluster, Terms};
+use crate::lane::{AcceptedCluster, MapTerms, Terms};
 use crate::link::arbiter::{Candidate, SessionId, Verdict};
 use crate::link::state_topic::StateTopicError;
 
@@ -152,6 +152,7 @@ impl PendingSession {
         let Greeted { settings, target_cluster, hello, .. } = &self.greeted;
         Terms {
             link: settings.name.clone(),
+            map: MapTerms::new(self.greeted.link.has_map(classes.lanes())),
             classes,
             lane_hash: hello.lane_hash.clone(),
             source_cluster: hello.cluster_id.clone(),

@@ -6,19 +6,23 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use kafka::catalog::Catalog;
-use kafka::log::{LogError, LogReader, TimedEntry};
+use kafka::log::{LogError, LogReader, OffsetEntry, TimedEntry};
 use kafka::producer::{InFlight, ProduceError, Producer, ProducerConfig};
 use kafka::{KafkaError, KafkaFault, Properties, Refusal};
 use service::lock::Lock;
 use wire::frame::{HeaderBlock, RecordRef};
 use wire::ids::{LaneId, Offset};
+use wire::origin;
 
 use super::custody::WriterId;
 use super::stall::Stall;
 use super::{
-    Appended, Extent, Rejection, Rejections, StateAccess, StateEntry, Target, TargetError, TargetPartition,
-    TargetWriter, Unwritable,
+    Appended, Extent, Rejection, Rejections, StateAccess, StateEntry, StoredBlock, Target, TargetError,
+    TargetPartition, TargetWriter, Unwritable,
 };
+
+/// Offsets before a block that are read with it: one fetch has them anyway, and the next search may need them.
+const BLOCKS_BEFORE: i64 = 128;
 
 /// Settings of a [`KafkaTarget`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +128,11 @@ impl KafkaWriter {
             ProduceError::Rejected(Rejections { first: rejection, .. }) | ProduceError::TooLarge(rejection, _)
                 if self.states.contains(&rejection.partition.topic) =>
             {
-                TargetError::StateRejected { topic: rejection.partition.topic, reason: rejection.reason }
+                let Rejection { partition, reason, .. } = rejection;
+                match origin::is_map_topic(&partition.topic) {
+                    true => TargetError::MapRejected { topic: partition.topic, reason },
+                    false => TargetError::StateRejected { topic: partition.topic, reason },
+                }
             }
             other => other.into(),
         }
@@ -288,6 +296,21 @@ impl StateAccess for KafkaStates {
             })
             .collect();
         Ok(ordered.into_values().collect())
+    }
+
+    fn read_blocks(&mut self, map: &TargetPartition, near: Offset) -> Result<Vec<StoredBlock>, TargetError> {
+        let read = match self.log.read_near(&map.topic, map.partition, near, BLOCKS_BEFORE) {
+            Err(LogError::Kafka(error)) if error.fault == KafkaFault::UnknownTopic => return Ok(Vec::new()),
+            Err(LogError::Kafka(error)) => return Err(error.into()),
+            Err(error) => {
+                let fault = KafkaFault::Unavailable;
+                return Err(KafkaError { doing: format!("read of {map}"), reason: error.to_string(), fault }.into());
+            }
+            Ok(read) => read,
+        };
+        let block =
+            |OffsetEntry { offset, entry: (key, value) }| Some(StoredBlock { offset, key: key?, value: value? });
+        Ok(read.into_iter().filter_map(block).collect())
     }
 
     fn expel(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {

@@ -15,10 +15,16 @@ use wire::origin::{self, Origin, StoredError};
 use wire::partition::Partition;
 
 use super::custody::{BidName, BidRecord, Custody, CustodyRecord, WriterId};
+use super::map::PartitionMap;
 use crate::target::{StateEntry, TargetError, TargetPartition};
 
 pub fn topic(link: &str) -> String {
     origin::state_topic(link)
+}
+
+/// Returns the topic that has the older ranges of a link's offset maps.
+pub fn map_topic(link: &str) -> String {
+    origin::map_topic(link)
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -61,6 +67,8 @@ pub struct PartitionRecord {
     pub halt: Option<HaltRecord>,
     /// Number of hand-overs of the partition; the record with the highest number counts.
     pub moves: u32,
+    /// Where the records went. It is the last field: earlier versions stored none.
+    pub map: PartitionMap,
 }
 
 impl PartitionRecord {
@@ -261,6 +269,11 @@ fn of_source(
 /// Returns the state partition of a lane: they have the same numbers.
 pub fn partition(link: &str, lane: LaneId) -> TargetPartition {
     TargetPartition::new(topic(link), i32::from(lane.0))
+}
+
+/// Returns the lane's partition of the map topic.
+pub fn map_partition(link: &str, lane: LaneId) -> TargetPartition {
+    TargetPartition::new(map_topic(link), i32::from(lane.0))
 }
 
 pub fn lane_key() -> Vec<u8> {

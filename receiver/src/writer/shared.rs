@@ -22,7 +22,7 @@ use wire::ids::LaneId;
 
 use crate::target::custody::WriterId;
 use crate::target::{
-    Appended, Delivered, Extent, LaneTarget, StateAccess, StateEntry, Target, TargetError, TargetPartition,
+    Appended, Delivered, Extent, LaneTarget, Offsets, StateAccess, StateEntry, Target, TargetError, TargetPartition,
     TargetWriter, Unwritable, state,
 };
 
@@ -51,7 +51,7 @@ struct Instance {
     preferred: usize,
     begun: bool,
     /// Reports of the present transaction that no lane has taken yet.
-    reports: HashMap<TargetPartition, Appended>,
+    reports: HashMap<TargetPartition, Offsets>,
 }
 
 /// Turn of a thread's lanes to write a transaction together. Dropping it ends the turn.
@@ -93,8 +93,8 @@ impl<W: TargetWriter> SharedWriter<W> {
     fn drain(&self) -> Result<(), TargetError> {
         let drained = self.producer.lock().drain()?;
         let reports = &mut self.instance.lock().reports;
-        for Appended { partition, first, last } in drained {
-            reports.entry(partition.clone()).or_insert(Appended { partition, first, last }).last = last;
+        for Appended { partition, offsets } in drained {
+            reports.entry(partition).or_default().extend(&offsets);
         }
         Ok(())
     }
@@ -138,6 +138,8 @@ pub struct SharedLane<T: Target> {
     writer: Arc<SharedWriter<T::Writer>>,
     states: T::States,
     state: TargetPartition,
+    /// Partition of the map topic that has the lane's blocks.
+    map: TargetPartition,
     /// Grant of the present instance, with which the lane may write.
     grant: Option<u64>,
     mode: Mode,
@@ -161,6 +163,7 @@ impl<T: Target> SharedLane<T> {
             writer: Arc::clone(writer),
             states,
             state: state::partition(link, lane),
+            map: state::map_partition(link, lane),
             grant: None,
             mode: Mode::Alone(None),
             written: BTreeSet::new(),
@@ -268,13 +271,19 @@ impl<T: Target> LaneTarget for SharedLane<T> {
         self.open()?.producer.lock().write_state(&self.state, key, value)
     }
 
+    fn write_block(&mut self, key: &[u8], value: &[u8]) -> Result<(), TargetError> {
+        self.open()?.producer.lock().write_state(&self.map, key, Some(value))
+    }
+
     fn drain(&mut self) -> Result<Delivered, TargetError> {
         let writer = self.open()?;
         writer.drain()?;
         let reports = &mut writer.instance.lock().reports;
-        let state_end = reports.remove(&self.state).map(|end| end.last);
+        let state_end = reports.remove(&self.state).map(|offsets| offsets.last());
+        let blocks = reports.remove(&self.map).unwrap_or_default();
         let own = reports.extract_if(|partition, _| self.written.contains(partition));
-        Ok(Delivered { appended: own.map(|(_, appended)| appended).collect(), state_end })
+        let appended = own.map(|(partition, offsets)| Appended { partition, offsets }).collect();
+        Ok(Delivered { appended, state_end, blocks })
     }
 
     fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
@@ -406,7 +415,7 @@ mod tests {
             let mut counts = self.counts.0.lock();
             let at = Offset(counts.offset);
             counts.offset += 1;
-            self.unreported.push(Appended { partition: state.clone(), first: at, last: at });
+            self.unreported.push(Appended { partition: state.clone(), offsets: Offsets::between(at, at) });
             Ok(())
         }
 

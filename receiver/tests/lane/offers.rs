@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use receiver::map::PartitionMap;
 use receiver::state::{self, HaltRecord, PartitionRecord};
 use receiver::{
     CarriedTopics, HandoverRequest, Lane, LaneMessage, Offered, OfferedTarget, StateEntry, TargetPartition, Terms,
@@ -38,6 +39,7 @@ pub(crate) fn record(topic: &str, halt: Option<HaltReason>) -> PartitionRecord {
         holes: 0,
         halt: halt.map(|reason| HaltRecord::new(reason, "as stored")),
         moves: 0,
+        map: PartitionMap::default(),
     }
 }
 

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use kafka::{KafkaError, KafkaFault, Refusal};
 use receiver::custody::{Holder, WriterId};
 use receiver::{
-    DecodeMemory, Delivered, Extent, Lane, LaneTarget, Rejection, StateEntry, TargetError, TargetPartition, Terms,
-    TransactionSize, Unwritable,
+    DecodeMemory, Delivered, Extent, Lane, LaneTarget, MapTerms, Rejection, StateEntry, TargetError, TargetPartition,
+    Terms, TransactionSize, Unwritable,
 };
 use wire::frame::RecordRef;
 use wire::ids::{LaneId, Offset};
@@ -72,6 +72,7 @@ pub(crate) fn terms(classes: ClassTable) -> Arc<Terms> {
         filter_hash: 1,
         sender: "a".to_owned(),
         accepts: None,
+        map: MapTerms::new(false),
     })
 }
 
@@ -120,6 +121,10 @@ impl LaneTarget for Willing {
 
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
         self.written.push(StateEntry::new(key.to_vec(), value.map(<[u8]>::to_vec)));
+        Ok(())
+    }
+
+    fn write_block(&mut self, _: &[u8], _: &[u8]) -> Result<(), TargetError> {
         Ok(())
     }
 

@@ -87,6 +87,7 @@ fn targets(cluster: Cluster) -> Targets {
         filter_hash: 1,
         sender: "a".to_owned(),
         accepts: None,
+        map: crate::lane::MapTerms::new(false),
     };
     let catalog: Arc<dyn Catalog> = Arc::new(cluster);
     let creator = TopicCreator {

@@ -1,0 +1,164 @@
+//! Translation of offsets between source and target, by the offset maps of a link.
+//!
+//! The newest ranges are in the memory of the lanes, which answer with a copy. Where no lane is open, as on a receiver whose
+//! sender is gone, they are read from the state. Older ranges are in blocks of the map topic: a search reads few of them, on
+//! threads of its own, and blocks that were read stay in memory as long as there is room.
+//!
+//! - `query`: the requests and their answers
+//! - `known_maps`: maps of a link's partitions as of now
+//! - `block_cache`: blocks in memory
+
+mod block_cache;
+pub(crate) mod known_maps;
+mod query;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use service::lock::Lock;
+use wire::ids::{LaneId, Offset};
+
+use crate::link::ServedLink;
+use crate::link::blocking::Blocking;
+use crate::target::map::blocks::BlockRef;
+use crate::target::map::search::{Found, Step, Wanted};
+use crate::target::{Extent, StateAccess, StateEntry, StoredBlock, Target, TargetError, state};
+use crate::writer::Writers;
+use block_cache::{BlockCache, BlockPlace, KnownBlock};
+use known_maps::{KnownMap, KnownMaps};
+use query::Query;
+pub use query::{TranslateRequest, Translation, TranslationState};
+
+/// Time limit of one request: the admin port has 8 s for each.
+const WITHIN: Duration = Duration::from_secs(7);
+/// Requests that may search at the same time.
+const SEARCHES_MAX: usize = 2;
+/// Blocks of a search. It needs a tenth of them for the longest chain.
+const BLOCKS_MAX: usize = 2048;
+
+/// Maps that the target stores.
+pub(crate) trait StoredMaps: Send + Sync {
+    fn state(&self, link: &str, lane: LaneId) -> Result<Vec<StateEntry>, TargetError>;
+    /// Returns blocks near an offset of a lane's partition of the map topic; none if that offset was deleted.
+    fn blocks(&self, link: &str, lane: LaneId, near: Offset) -> Result<Vec<StoredBlock>, TargetError>;
+}
+
+impl<T: Target> StoredMaps for Writers<T> {
+    fn state(&self, link: &str, lane: LaneId) -> Result<Vec<StateEntry>, TargetError> {
+        self.states()?.read(&state::partition(link, lane), Extent::LastStable)
+    }
+
+    fn blocks(&self, link: &str, lane: LaneId, near: Offset) -> Result<Vec<StoredBlock>, TargetError> {
+        self.states()?.read_blocks(&state::map_partition(link, lane), near)
+    }
+}
+
+/// Translator of a receiver.
+pub(crate) struct Translator {
+    stored: Arc<dyn StoredMaps>,
+    blocks: Lock<BlockCache>,
+    searches: Blocking,
+}
+
+impl Translator {
+    pub(crate) fn new(stored: Arc<dyn StoredMaps>) -> Self {
+        Self { stored, blocks: Lock::default(), searches: Blocking::new(SEARCHES_MAX) }
+    }
+
+    /// Translates the offsets of a request, in their order.
+    pub(crate) async fn translate(
+        self: Arc<Self>,
+        link: Arc<ServedLink>,
+        request: TranslateRequest,
+    ) -> Result<Vec<Translation>, String> {
+        let late = || format!("the target has not answered within {} s; try again", WITHIN.as_secs());
+        let deadline = Instant::now() + WITHIN;
+        let work = self.answer_all(link, request.queries()?, deadline);
+        tokio::time::timeout(WITHIN, work).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    async fn answer_all(
+        self: Arc<Self>,
+        link: Arc<ServedLink>,
+        queries: Vec<Query>,
+        deadline: Instant,
+    ) -> Result<Vec<Translation>, String> {
+        let in_memory = KnownMaps::of_lanes(&link.overview().lanes, &queries).await;
+        let name = link.settings().name.clone();
+        let searches = self.searches.clone();
+        let search = move || {
+            let known = match in_memory {
+                Some(known) => known,
+                None => KnownMaps::stored(&*self.stored, &name, &*link.catalog).map_err(|error| error.to_string())?,
+            };
+            let search = Search { translator: &self, link: &name, deadline };
+            queries.iter().map(|query| search.answer(&known, query)).collect()
+        };
+        searches.run(search).await.unwrap_or_else(|| Err("the search failed".to_owned()))
+    }
+}
+
+/// Search in the maps of one link.
+struct Search<'a> {
+    translator: &'a Translator,
+    link: &'a str,
+    deadline: Instant,
+}
+
+impl Search<'_> {
+    fn answer(&self, known: &KnownMaps, query: &Query) -> Result<Translation, String> {
+        let Some(map) = known.of(query) else { return Ok(query.unknown()) };
+        let position = map.record.position;
+        if let Wanted::Target(offset) = query.wanted
+            && offset.0 >= position.0
+        {
+            return Ok(query.answer(map, TranslationState::NotCarried, None));
+        }
+        Ok(match (self.find(map, query.wanted)?, query.wanted) {
+            (Found::Record(offset), _) => query.answer(map, TranslationState::Record, Some(offset.0)),
+            (Found::Next(offset), _) => query.answer(map, TranslationState::NoRecord, Some(offset.0)),
+            (Found::After(end), Wanted::Target(_)) => {
+                query.answer(map, TranslationState::NoRecord, end.map(|end| end.0))
+            }
+            (Found::After(_), Wanted::Source(_)) => query.answer(map, TranslationState::NotCarried, None),
+            (Found::Before, _) => query.answer(map, TranslationState::BeforeMap, None),
+        })
+    }
+
+    fn find(&self, map: &KnownMap, wanted: Wanted) -> Result<Found, String> {
+        // A map that has not begun says nothing of the records that an earlier version carried.
+        let Some(part) = map.record.map.search() else { return Ok(Found::Before) };
+        let mut step = part.find(wanted);
+        for _ in 0..BLOCKS_MAX {
+            let at = match step {
+                Step::Found(found) => return Ok(found),
+                Step::Read(at) => at,
+            };
+            if Instant::now() >= self.deadline {
+                return Err("the search took too long; try again with fewer offsets".to_owned());
+            }
+            let Some(block) = self.block(map, at)? else { return Ok(Found::Before) };
+            step = block.block.search().find(wanted);
+        }
+        Err(format!("{}: the blocks of its map are damaged", map.key))
+    }
+
+    /// Returns a block of a partition's map; `None` if it was deleted, or is another one because the topic was.
+    fn block(&self, map: &KnownMap, at: BlockRef) -> Result<Option<Arc<KnownBlock>>, String> {
+        let place = BlockPlace { link: self.link.to_owned(), lane: at.lane, offset: at.offset };
+        let key = state::partition_key(&map.source_cluster, &map.key);
+        let fits = |known: &Arc<KnownBlock>| known.key == key && known.block.search().start() == at.start;
+        if let Some(known) = self.translator.blocks.lock().get(&place).filter(fits) {
+            return Ok(Some(known));
+        }
+        let read = self.translator.stored.blocks(self.link, at.lane, at.offset);
+        let read = read.map_err(|error| error.to_string())?;
+        let mut blocks = self.translator.blocks.lock();
+        for stored in read {
+            blocks.add(BlockPlace { offset: stored.offset, ..place.clone() }, stored);
+        }
+        Ok(blocks.get(&place).filter(fits))
+    }
+}

@@ -1,0 +1,129 @@
+//! Maps of a link's partitions as of now: those of its lanes, or else those that are stored.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka::catalog::Catalog;
+use tokio::sync::oneshot;
+use wire::ids::LaneId;
+use wire::partition::Partition;
+
+use super::StoredMaps;
+use super::query::{Query, Side};
+use crate::lane::handle::{Command, LaneHandle};
+use crate::link::state_topic::described;
+use crate::target::state::{self, LaneState, PartitionRecord};
+use crate::target::{TargetError, TargetPartition};
+
+/// Time for which lanes are waited for: they may be busy with a transaction, and longer with an opening.
+const LANES_WITHIN: Duration = Duration::from_secs(2);
+
+/// Record of a partition, with its map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownMap {
+    pub(crate) source_cluster: String,
+    /// Partition of the source.
+    pub(crate) key: Partition,
+    pub(crate) record: PartitionRecord,
+    /// False if the lane has handed the partition over.
+    pub(crate) is_present: bool,
+}
+
+/// Partitions whose maps are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedMaps {
+    pub(crate) sources: Vec<Partition>,
+    pub(crate) targets: Vec<TargetPartition>,
+}
+
+/// Newest maps of partitions.
+#[derive(Debug, Default)]
+pub(super) struct KnownMaps {
+    by_source: HashMap<Partition, KnownMap>,
+    by_target: HashMap<TargetPartition, Partition>,
+}
+
+impl KnownMap {
+    /// Returns what is higher for the newer of two records.
+    fn age(&self) -> (u32, bool) {
+        (self.record.moves, self.is_present)
+    }
+}
+
+impl WantedMaps {
+    fn of(queries: &[Query]) -> Self {
+        let mut sources = Vec::new();
+        let mut targets = Vec::new();
+        for query in queries {
+            match query.side() {
+                Side::Source => sources.push(query.partition.clone()),
+                Side::Target => targets.push(query.partition.clone()),
+            }
+        }
+        for partitions in [&mut sources, &mut targets] {
+            partitions.sort_unstable();
+            partitions.dedup();
+        }
+        Self { sources, targets }
+    }
+}
+
+impl KnownMaps {
+    /// Asks the lanes. `None` if not all of them are open, or they do not answer in time.
+    pub(super) async fn of_lanes(lanes: &[LaneHandle], queries: &[Query]) -> Option<Self> {
+        let wanted = Arc::new(WantedMaps::of(queries));
+        let mut answers = Vec::new();
+        for lane in lanes {
+            let (answer, answered) = oneshot::channel();
+            lane.mailbox.push(Command::Maps { wanted: Arc::clone(&wanted), answer }).ok()?;
+            answers.push(answered);
+        }
+        let mut known = Self::default();
+        let gather = async {
+            for answered in answers {
+                answered.await.ok()?.into_iter().for_each(|map| known.add(map));
+            }
+            Some(())
+        };
+        tokio::time::timeout(LANES_WITHIN, gather).await.ok().flatten().filter(|()| !lanes.is_empty())?;
+        Some(known)
+    }
+
+    /// Reads what is stored of all lanes.
+    pub(super) fn stored(stored: &dyn StoredMaps, link: &str, catalog: &dyn Catalog) -> Result<Self, TargetError> {
+        let mut known = Self::default();
+        let Some(topic) = described(catalog, &[state::topic(link)])? else { return Ok(known) };
+        for lane in (0..topic.partitions).filter_map(|lane| u16::try_from(lane).ok()).map(LaneId) {
+            let entries = stored.state(link, lane)?;
+            let Some(record) = LaneState::lane_record(lane, &entries)? else { continue };
+            let source_cluster = record.source_cluster;
+            let state = LaneState::fold(lane, link, &source_cluster, &entries)?;
+            let moved = state.moved.into_iter().map(|(key, moved)| (key, moved.record, false));
+            let present = state.partitions.into_iter().map(|(key, record)| (key, record, true));
+            for (key, record, is_present) in present.chain(moved) {
+                known.add(KnownMap { source_cluster: source_cluster.clone(), key, record, is_present });
+            }
+        }
+        Ok(known)
+    }
+
+    /// Adds a record, unless a newer one is known: a partition that was handed over has one in each lane that had it, and
+    /// that of the last hand-over has the same number of moves as the present one.
+    pub(super) fn add(&mut self, map: KnownMap) {
+        self.by_target.insert(map.record.target(), map.key.clone());
+        match self.by_source.entry(map.key.clone()) {
+            Entry::Vacant(place) => drop(place.insert(map)),
+            Entry::Occupied(mut place) if place.get().age() < map.age() => drop(place.insert(map)),
+            Entry::Occupied(_) => {}
+        }
+    }
+
+    pub(super) fn of(&self, query: &Query) -> Option<&KnownMap> {
+        match query.side() {
+            Side::Source => self.by_source.get(&query.partition),
+            Side::Target => self.by_source.get(self.by_target.get(&query.partition)?),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Offset maps: `causeway translate` compared with every record of the source and of the target.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use harness::command::run_at;
+use harness::files::LinkFiles;
+use harness::journal::Load;
+use harness::pair::Pair;
+use harness::process::{Process, binary};
+use harness::reader::{Isolation, Reader};
+use harness::record::Contents;
+use harness::{topics, verify};
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const PARTITIONS: i32 = 3;
+/// Records committed between two kills of the receiver.
+const BETWEEN_KILLS: u64 = 2_500;
+
+/// Offset and its counterpart, of every record of a partition.
+type Pairs = BTreeMap<i64, i64>;
+
+/// Translates offsets that standard input has. Returns the state and the offset of each answer.
+fn translate(receiver: &Process, arguments: &[&str], offsets: &[String]) -> Result<Vec<(String, Option<i64>)>> {
+    let address = receiver.admin.address().to_string();
+    let mut command = Command::new(binary()?);
+    command.args(["translate", "--json", "--admin", &address]).args(arguments);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut input = child.stdin.take().context("no input")?;
+    let text = offsets.join("\n");
+    let writer = std::thread::spawn(move || input.write_all(text.as_bytes()));
+    let output = child.wait_with_output()?;
+    writer.join().expect("the writer does not panic")?;
+    let mut answers = Vec::new();
+    for (line, asked) in String::from_utf8(output.stdout)?.lines().zip(offsets) {
+        let answer: Value = serde_json::from_str(line)?;
+        ensure!(answer["asked"] == **asked, "{answer} is not the answer to {asked}");
+        answers.push((answer["state"].as_str().unwrap_or_default().to_owned(), answer["offset"].as_i64()));
+    }
+    ensure!(answers.len() == offsets.len(), "{} answers to {} offsets", answers.len(), offsets.len());
+    Ok(answers)
+}
+
+/// Compares the translation of all offsets between the first and the last record of a partition with the truth.
+fn compare(receiver: &Process, arguments: &[&str], partition: &str, from: i64, pairs: &Pairs) -> Result<usize> {
+    let (last, _) = pairs.last_key_value().context("no records")?;
+    let offsets: Vec<_> = (from..=*last).map(|offset| format!("{partition}@{offset}")).collect();
+    let answers = translate(receiver, arguments, &offsets)?;
+    for ((state, found), offset) in answers.iter().zip(from..) {
+        let (at, other) = pairs.range(offset..).next().context("beyond the last record")?;
+        let expected = if *at == offset { "record" } else { "no-record" };
+        ensure!(
+            state == expected && *found == Some(*other),
+            "{partition}@{offset} is {state} at {found:?}, expected was {expected} at {other}"
+        );
+    }
+    Ok(pairs.len())
+}
+
+/// Returns where each record of a partition went: records arrive in order, so that the numbers of both are the same.
+fn pairs(source: &Contents, target: &Contents, topic: &str, partition: i32) -> Result<Pairs> {
+    let written = source.partition(topic, partition);
+    let arrived = target.partition(topic, partition);
+    ensure!(written.len() == arrived.len(), "{} records, {} arrived", written.len(), arrived.len());
+    let same = written.iter().zip(arrived).all(|(written, arrived)| written.digest == arrived.digest);
+    ensure!(same, "partition {partition} differs");
+    Ok(written.iter().zip(arrived).map(|(written, arrived)| (written.offset, arrived.offset)).collect())
+}
+
+fn read(pair: &Pair, topic: &str) -> Result<(Contents, Contents)> {
+    let source = Reader::new(&pair.source, topic, Isolation::Committed)?.read_to_end()?.clone();
+    let target = Reader::new(&pair.target, topic, Isolation::Committed)?.read_to_end()?.clone();
+    Ok((source, target))
+}
+
+#[test]
+fn every_record_is_where_translate_says() -> Result<()> {
+    let pair = Pair::shared()?;
+    let topic = topics::create_unique(&pair.source, "map", PARTITIONS)?;
+    let link = topics::unique("map");
+    let files = LinkFiles::new(&link, &pair.source, &pair.target, &[&topic])?;
+    let (mut receiver, mut sender) = files.start()?;
+    let load = Load::new(&topic, PARTITIONS).rate(4_000).value_max(200).transactional(25).start(&pair.source)?;
+    let committed = |status: &Value| status["links"][0]["counts"]["records"].as_u64() > Some(BETWEEN_KILLS);
+    for _ in 0..3 {
+        receiver.admin.wait_for("records to be committed", PATIENCE, committed)?;
+        receiver.kill();
+        receiver = files.receiver.start()?;
+    }
+    receiver.admin.wait_for("records to be committed", PATIENCE, committed)?;
+    let journal = load.stop()?;
+    verify::wait_until_delivered(&journal.written, &pair.target, "{topic}", PATIENCE)?;
+    ensure!(journal.aborted > 0, "no transaction was aborted at the source");
+    let blocks =
+        Reader::new(&pair.target, &format!("__causeway.{link}.map"), Isolation::Committed)?.read_to_end()?.len();
+    ensure!(blocks > 3, "{blocks} blocks: the map is too short to test them");
+
+    let (source, target) = read(&pair, &topic)?;
+    let mut compared = 0;
+    for partition in 0..PARTITIONS {
+        let forward = pairs(&source, &target, &topic, partition)?;
+        let backward: Pairs = forward.iter().map(|(source, target)| (*target, *source)).collect();
+        let name = format!("{topic}/{partition}");
+        compared += compare(&receiver, &[], &name, 0, &forward)?;
+        let (first, _) = backward.first_key_value().context("no records")?;
+        compare(&receiver, &["--reverse"], &name, *first, &backward)?;
+    }
+    println!("{compared} records are where the map says, both ways; {blocks} blocks");
+
+    // A position is not the offset of a record yet, and after a restart there is no lane to ask.
+    let end = source.partition(&topic, 0).last().context("no records")?.offset + 1_000_000;
+    run_at(&receiver, &["translate", &format!("{topic}/0@{end}")])?.expect(1, "not carried yet")?;
+    run_at(&receiver, &["translate", &format!("{topic}/77@0")])?.expect(1, "has not carried such a partition")?;
+    sender.kill();
+    receiver.kill();
+    let receiver = files.receiver.start()?;
+    receiver.admin.wait_for("the receiver to listen", PATIENCE, |status| !status["listen"].is_null())?;
+    compare(&receiver, &[], &format!("{topic}/0"), 0, &pairs(&source, &target, &topic, 0)?).map(drop)
+}
