@@ -13,7 +13,7 @@
 //! - `stored`, `slots`, `offers`, `claims`: parts of an open lane's memory
 //! - `part`: the lane's part in a transaction, which it may share with other lanes
 //! - `transaction`, `draft`: offers, records and positions of one transaction
-//! - `map`: where the records went
+//! - `map`, `known_map`: where the records went
 //! - `orphans`, `forget`: positions that no one offers, and requests to drop them
 //! - `handover`: partitions that change lanes
 //! - `rejected_record`, `unauthorized_partition`: which record or partition a refusal of the target is about
@@ -35,6 +35,7 @@ mod forget;
 pub(crate) mod handle;
 mod handover;
 pub(crate) mod inbox;
+pub(crate) mod known_map;
 mod left_out;
 mod map;
 pub(crate) mod memory;

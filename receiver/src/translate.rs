@@ -9,7 +9,7 @@
 //! - `block_cache`: blocks in memory
 
 mod block_cache;
-pub(crate) mod known_maps;
+mod known_maps;
 mod query;
 #[cfg(test)]
 mod tests;
@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use service::lock::Lock;
 use wire::ids::{LaneId, Offset};
 
+use crate::lane::known_map::KnownMap;
 use crate::link::ServedLink;
 use crate::link::blocking::Blocking;
 use crate::target::map::blocks::BlockRef;
@@ -27,7 +28,7 @@ use crate::target::map::search::{Found, Step, Wanted};
 use crate::target::{Extent, StateAccess, StateEntry, StoredBlock, Target, TargetError, state};
 use crate::writer::Writers;
 use block_cache::{BlockCache, BlockPlace, KnownBlock};
-use known_maps::{KnownMap, KnownMaps};
+use known_maps::KnownMaps;
 use query::Query;
 pub use query::{TranslateRequest, Translation, TranslationState};
 

@@ -19,6 +19,7 @@ use super::attention::NeedsAction;
 use super::claims::Claim;
 use super::forget::ForgetTopic;
 use super::handover::LaneMessage;
+use super::known_map::{KnownMap, WantedMaps};
 use super::open_lane::Counts;
 use super::terms::{OpenError, Terms};
 use crate::join::Offered;
@@ -26,7 +27,6 @@ use crate::join::carried_topics::CarriedTopics;
 use crate::link::announced::Room;
 use crate::link::arbiter::SessionId;
 use crate::target::state::HaltRecord;
-use crate::translate::known_maps::{KnownMap, WantedMaps};
 
 /// A message to a lane. Messages of a session that is not the lane's present one are dropped.
 #[derive(Debug)]

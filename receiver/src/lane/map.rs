@@ -11,12 +11,11 @@ use wire::ids::Offset;
 use wire::partition::Partition;
 
 use super::draft::Draft;
-use super::open_lane::{Lane, LaneError, Open, OpenLane};
+use super::open_lane::{LaneError, Open, OpenLane};
 use super::terms::MapTerms;
 use crate::target::map::{Block, Verdict};
 use crate::target::state::{self, PartitionRecord};
 use crate::target::{LaneTarget, Offsets, TargetError};
-use crate::translate::known_maps::{KnownMap, WantedMaps};
 
 /// Gaps between the source offsets of one partition's records in a transaction, after which the next one begins.
 pub(super) const GAPS_MAX: usize = 2048;
@@ -45,32 +44,6 @@ impl Blocks {
             tracing::warn!(%error, "the lane writes no further blocks of its offset maps until it is opened again");
             self.terms.stored = false;
         }
-    }
-}
-
-impl<T: LaneTarget> Lane<T> {
-    /// Returns the wanted maps that the lane has; `None` if it is not open, or its last transaction is not decided.
-    pub(crate) fn known_maps(&self, wanted: &WantedMaps) -> Option<Vec<KnownMap>> {
-        let Open { stored, handovers, .. } = self.open.as_ref().filter(|_| !self.needs_recovery())?;
-        let known = |key: &Partition, record: &PartitionRecord, is_present| KnownMap {
-            source_cluster: stored.terms.source_cluster.clone(),
-            key: key.clone(),
-            record: record.clone(),
-            is_present,
-        };
-        let of_source = |key| {
-            let moved = || handovers.handed_over.get(key).map(|moved| known(key, &moved.record, false));
-            stored.partitions.get(key).map(|record| known(key, record, true)).or_else(moved)
-        };
-        let mut maps: Vec<_> = wanted.sources.iter().filter_map(of_source).collect();
-        if !wanted.targets.is_empty() {
-            let is_wanted = |record: &PartitionRecord| wanted.targets.binary_search(&record.target()).is_ok();
-            let present = stored.partitions.iter().filter(|(_, record)| is_wanted(record));
-            maps.extend(present.map(|(key, record)| known(key, record, true)));
-            let moved = handovers.handed_over.iter().filter(|(_, moved)| is_wanted(&moved.record));
-            maps.extend(moved.map(|(key, moved)| known(key, &moved.record, false)));
-        }
-        Some(maps)
     }
 }
 

@@ -276,12 +276,7 @@ impl<T: Target> LaneRunner<T> {
             Command::Classes { terms, requests, answer } if !answer.is_closed() => {
                 self.tasks.push_back(Task::Classes { terms, requests, answer });
             }
-            Command::Maps { wanted, answer } => {
-                if let Some(maps) = self.lane.known_maps(&wanted) {
-                    // The request may be over.
-                    let _ = answer.send(maps);
-                }
-            }
+            Command::Maps { wanted, answer } => self.lane.answer_maps(&wanted, answer),
             Command::SessionEnded(session) if ours(session) => self.session = None,
             Command::Stop => self.stopping = true,
             // A message of a session that is over.

@@ -13,30 +13,13 @@ use wire::partition::Partition;
 use super::StoredMaps;
 use super::query::{Query, Side};
 use crate::lane::handle::{Command, LaneHandle};
+use crate::lane::known_map::{KnownMap, WantedMaps};
 use crate::link::state_topic::described;
-use crate::target::state::{self, LaneState, PartitionRecord};
+use crate::target::state::{self, LaneState};
 use crate::target::{TargetError, TargetPartition};
 
 /// Time for which lanes are waited for: they may be busy with a transaction, and longer with an opening.
 const LANES_WITHIN: Duration = Duration::from_secs(2);
-
-/// Record of a partition, with its map.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownMap {
-    pub(crate) source_cluster: String,
-    /// Partition of the source.
-    pub(crate) key: Partition,
-    pub(crate) record: PartitionRecord,
-    /// False if the lane has handed the partition over.
-    pub(crate) is_present: bool,
-}
-
-/// Partitions whose maps are wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WantedMaps {
-    pub(crate) sources: Vec<Partition>,
-    pub(crate) targets: Vec<TargetPartition>,
-}
 
 /// Newest maps of partitions.
 #[derive(Debug, Default)]
@@ -45,35 +28,26 @@ pub(super) struct KnownMaps {
     by_target: HashMap<TargetPartition, Partition>,
 }
 
-impl KnownMap {
-    /// Returns what is higher for the newer of two records.
-    fn age(&self) -> (u32, bool) {
-        (self.record.moves, self.is_present)
-    }
-}
-
-impl WantedMaps {
-    fn of(queries: &[Query]) -> Self {
-        let mut sources = Vec::new();
-        let mut targets = Vec::new();
-        for query in queries {
-            match query.side() {
-                Side::Source => sources.push(query.partition.clone()),
-                Side::Target => targets.push(query.partition.clone()),
-            }
+/// Returns the partitions whose maps are needed.
+fn wanted(queries: &[Query]) -> WantedMaps {
+    let mut wanted = WantedMaps::default();
+    for query in queries {
+        match query.side() {
+            Side::Source => wanted.sources.push(query.partition.clone()),
+            Side::Target => wanted.targets.push(query.partition.clone()),
         }
-        for partitions in [&mut sources, &mut targets] {
-            partitions.sort_unstable();
-            partitions.dedup();
-        }
-        Self { sources, targets }
     }
+    for partitions in [&mut wanted.sources, &mut wanted.targets] {
+        partitions.sort_unstable();
+        partitions.dedup();
+    }
+    wanted
 }
 
 impl KnownMaps {
     /// Asks the lanes. `None` if not all of them are open, or they do not answer in time.
     pub(super) async fn of_lanes(lanes: &[LaneHandle], queries: &[Query]) -> Option<Self> {
-        let wanted = Arc::new(WantedMaps::of(queries));
+        let wanted = Arc::new(wanted(queries));
         let mut answers = Vec::new();
         for lane in lanes {
             let (answer, answered) = oneshot::channel();

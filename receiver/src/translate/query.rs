@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use wire::ids::Offset;
 use wire::partition::Partition;
 
-use super::known_maps::KnownMap;
+use crate::lane::known_map::KnownMap;
 use crate::target::map::search::Wanted;
 
 /// Most offsets of one request.

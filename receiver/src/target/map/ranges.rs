@@ -1,4 +1,4 @@
-//! Ranges of a map and their code: each is told by its distance from the one before.
+//! Ranges of a map and their code: the distance of each from the one before.
 
 use wire::codec::{Reader, Writer};
 use wire::error::DecodeError;
@@ -69,7 +69,7 @@ pub(super) fn number(reader: &mut Reader<'_>) -> Result<i64, DecodeError> {
 /// Ranges whose offsets increase on both sides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ranges {
-    /// Positions that the first range is told from.
+    /// Positions from which the distance of the first range counts.
     start: Ends,
     /// Code of all ranges but the newest, which may still grow.
     closed: Vec<u8>,
