@@ -11,8 +11,8 @@ use crate::exit::Failure;
 
 /// The time for an answer: a receiver searches for at most 7 s.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Offsets of one request.
-const AT_ONCE: usize = 1_000;
+/// Most offsets of one request.
+const OFFSETS_MAX: usize = 1_000;
 
 /// Translates the offsets of the command line, or else those of standard input. Fails at the end if one has no
 /// counterpart.
@@ -28,13 +28,13 @@ pub(crate) fn run(arguments: &args::Translate) -> Result<(), Failure> {
         let mut offsets = Vec::new();
         for line in input.lock().lines() {
             offsets.extend(line.map_err(Failure::failed)?.split_whitespace().map(str::to_owned));
-            if offsets.len() >= AT_ONCE {
+            if offsets.len() >= OFFSETS_MAX {
                 translator.print(&std::mem::take(&mut offsets))?;
             }
         }
         translator.print(&offsets)?;
     } else {
-        arguments.offsets.chunks(AT_ONCE).try_for_each(|offsets| translator.print(offsets))?;
+        arguments.offsets.chunks(OFFSETS_MAX).try_for_each(|offsets| translator.print(offsets))?;
     }
     match translator.found_all {
         true => Ok(()),

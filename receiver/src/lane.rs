@@ -13,7 +13,7 @@
 //! - `stored`, `slots`, `offers`, `claims`: parts of an open lane's memory
 //! - `part`: the lane's part in a transaction, which it may share with other lanes
 //! - `transaction`, `draft`: offers, records and positions of one transaction
-//! - `map`, `known_map`: where the records went
+//! - `map`, `blocks`, `known_map`: where the records went
 //! - `orphans`, `forget`: positions that no one offers, and requests to drop them
 //! - `handover`: partitions that change lanes
 //! - `rejected_record`, `unauthorized_partition`: which record or partition a refusal of the target is about
@@ -27,6 +27,7 @@
 //! `read_committed` readers see, because both are written in one transaction and nowhere else.
 
 pub(crate) mod attention;
+mod blocks;
 mod careful;
 mod claims;
 mod classes;

@@ -14,6 +14,8 @@ use harness::process::{Process, binary};
 use harness::reader::{Isolation, Reader};
 use harness::record::Contents;
 use harness::{topics, verify};
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -71,6 +73,25 @@ fn pairs(source: &Contents, target: &Contents, topic: &str, partition: i32) -> R
     Ok(written.iter().zip(arrived).map(|(written, arrived)| (written.offset, arrived.offset)).collect())
 }
 
+/// Writes void records to every partition of the target's topic, as an attempt that was aborted does: offsets shift while
+/// the link writes.
+fn abort_in_target(pair: &Pair, topic: &str) -> Result<()> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", pair.target.bootstrap()).set("transactional.id", topics::unique("void"));
+    let producer: BaseProducer = config.create()?;
+    producer.init_transactions(PATIENCE)?;
+    for _ in 0..3 {
+        producer.begin_transaction()?;
+        for partition in 0..PARTITIONS {
+            let record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition).payload(b"void");
+            producer.send(record).map_err(|(error, _)| error)?;
+        }
+        producer.flush(PATIENCE)?;
+        producer.abort_transaction(PATIENCE)?;
+    }
+    Ok(())
+}
+
 fn read(pair: &Pair, topic: &str) -> Result<(Contents, Contents)> {
     let source = Reader::new(&pair.source, topic, Isolation::Committed)?.read_to_end()?.clone();
     let target = Reader::new(&pair.target, topic, Isolation::Committed)?.read_to_end()?.clone();
@@ -88,6 +109,7 @@ fn every_record_is_where_translate_says() -> Result<()> {
     let committed = |status: &Value| status["links"][0]["counts"]["records"].as_u64() > Some(BETWEEN_KILLS);
     for _ in 0..3 {
         receiver.admin.wait_for("records to be committed", PATIENCE, committed)?;
+        abort_in_target(&pair, &topic)?;
         receiver.kill();
         receiver = files.receiver.start()?;
     }

@@ -12,11 +12,11 @@ use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Position, Slot};
 use wire::partition::Partition;
 
+use super::blocks::Blocks;
 use super::claims::{Claim, Claims};
 use super::forget::Forgets;
 use super::handover::{Handovers, LaneMessage};
 use super::inbox::{Arrival, Inbox};
-use super::map::Blocks;
 use super::memory::{DecodeMemory, Lease};
 use super::offers::{Offers, Pending};
 use super::ownership::Ownership;

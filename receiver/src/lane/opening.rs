@@ -9,12 +9,12 @@ use wire::close::{Close, CloseCode};
 use wire::control::Control;
 use wire::ids::{Epoch, LaneId};
 
+use super::blocks::Blocks;
 use super::claims::Claims;
 use super::forget::Forgets;
 use super::handover::Handovers;
 use super::inbox::Inbox;
 use super::left_out;
-use super::map::Blocks;
 use super::offers::Offers;
 use super::open_lane::{Lane, Open, Parts};
 use super::ownership::{Attempt, Secured, write_custody};

@@ -43,7 +43,7 @@ pub enum TranslationState {
 /// Answer to one offset.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Translation {
-    /// The offset as it was asked for.
+    /// Offset of the request.
     pub asked: String,
     pub state: TranslationState,
     /// Topic and partition on the other side.
