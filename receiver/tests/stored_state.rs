@@ -231,6 +231,10 @@ impl LaneTarget for Untouched {
         panic!("drained")
     }
 
+    fn commit_entries(&mut self, _: Vec<StateEntry>) -> Result<Offset, TargetError> {
+        panic!("committed")
+    }
+
     fn unwritable(&mut self, _: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
         panic!("asked")
     }

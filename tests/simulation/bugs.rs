@@ -94,7 +94,7 @@ pub(crate) struct Bugged {
     /// Id of the present producer, as the lane knows it.
     writer: Option<WriterId>,
     /// Partition records that were written, by key, and the keys of those of the present transaction.
-    written: HashMap<Vec<u8>, PartitionRecord>,
+    records: HashMap<Vec<u8>, PartitionRecord>,
     present: HashSet<Vec<u8>>,
 }
 
@@ -118,7 +118,7 @@ impl Bugged {
             chain: Vec::new(),
             has_bid: false,
             writer: None,
-            written: HashMap::new(),
+            records: HashMap::new(),
             present: HashSet::new(),
         }
     }
@@ -177,7 +177,7 @@ impl Bugged {
             Some(Bug::VoidRangesKept) => {
                 for entry in &mut entries {
                     let found = self.partition_record(&entry.key, entry.value.as_deref());
-                    if let Some(((_, found), written)) = found.zip(self.written.get(&entry.key)) {
+                    if let Some(((_, found), written)) = found.zip(self.records.get(&entry.key)) {
                         entry.value = Some(state::encode(&PartitionRecord { map: written.map.clone(), ..found }));
                     }
                 }
@@ -195,6 +195,48 @@ impl Bugged {
     fn is_jump(&self, key: &[u8], value: Option<&[u8]>) -> bool {
         let entry = StateEntry::new(key.to_vec(), value.map(<[u8]>::to_vec));
         LaneState::fold(self.lane, "sim", "source", &[entry]).is_ok_and(|state| !state.jumps.is_empty())
+    }
+
+    /// Returns the entry as the bug has it written, if it is.
+    fn written(&mut self, entry: StateEntry) -> Option<StateEntry> {
+        self.has_bid |= bid(&entry).is_some();
+        match (self.bug, bid(&entry), custody(&entry)) {
+            (Some(Bug::BidIsCustody), Some(BidRecord { succeeds, writer, holder }), _) => {
+                let custody = CustodyRecord { number: succeeds + 1, writer, holder };
+                return Some(StateEntry::new(state::custody_key(), Some(state::encode(&custody))));
+            }
+            (Some(Bug::OtherIdKept), _, Some(custody)) => {
+                let stored = self.chain.last().filter(|stored| stored.number == custody.number);
+                return Some(StateEntry::new(entry.key, Some(state::encode(stored.unwrap_or(&custody)))));
+            }
+            _ => {}
+        }
+        let StateEntry { key, value, .. } = &entry;
+        let partition = self.bug.and_then(|_| self.partition_record(key, value.as_deref()));
+        if let Some((_, record)) = &partition {
+            let is_first = self.present.insert(key.clone());
+            if self.bug == Some(Bug::PredictionKept) && !is_first {
+                return None;
+            }
+            self.records.insert(key.clone(), record.clone());
+        }
+        let changed = |record| StateEntry::new(key.clone(), Some(state::encode(&record)));
+        match (self.bug, partition) {
+            (Some(Bug::PositionTooHigh), Some((_, record))) if record.delivered > 0 => {
+                Some(changed(PartitionRecord { position: Position(record.position.0 + 1), ..record }))
+            }
+            (Some(Bug::HaltNotStored), Some((_, record))) => Some(changed(PartitionRecord { halt: None, ..record })),
+            (Some(Bug::MapNotHandedOver), _) if self.is_moved_record(key, value.as_deref()) => {
+                let MovedRecord { to, record } = decode(value.as_deref()?).unwrap();
+                let map = PartitionMap::beginning(record.position);
+                let moved = MovedRecord { to, record: PartitionRecord { map, ..record } };
+                Some(StateEntry::new(key.clone(), Some(state::encode(&moved))))
+            }
+            (Some(Bug::MoveNotStored), _) if self.is_moved_record(key, value.as_deref()) => None,
+            (Some(Bug::JumpNotStored), _) if self.is_jump(key, value.as_deref()) => None,
+            (Some(Bug::InitialPositionNotStored), Some((_, record))) if record.delivered == 0 => None,
+            _ => Some(entry),
+        }
     }
 
     fn is_moved_record(&self, key: &[u8], value: Option<&[u8]>) -> bool {
@@ -246,46 +288,13 @@ impl LaneTarget for Bugged {
 
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
         let entry = StateEntry::new(key.to_vec(), value.map(<[u8]>::to_vec));
-        self.has_bid |= bid(&entry).is_some();
-        match (self.bug, bid(&entry), custody(&entry)) {
-            (Some(Bug::BidIsCustody), Some(BidRecord { succeeds, writer, holder }), _) => {
-                let custody = CustodyRecord { number: succeeds + 1, writer, holder };
-                return self.inner.write_state(&state::custody_key(), Some(&state::encode(&custody)));
-            }
-            (Some(Bug::OtherIdKept), _, Some(custody)) => {
-                let stored = self.chain.last().filter(|stored| stored.number == custody.number);
-                return self.inner.write_state(key, Some(&state::encode(stored.unwrap_or(&custody))));
-            }
-            _ => {}
-        }
-        let partition = self.bug.and_then(|_| self.partition_record(key, value));
-        if let Some((_, record)) = &partition {
-            let is_first = self.present.insert(key.to_vec());
-            if self.bug == Some(Bug::PredictionKept) && !is_first {
-                return Ok(());
-            }
-            self.written.insert(key.to_vec(), record.clone());
-        }
-        match (self.bug, partition) {
-            (Some(Bug::PositionTooHigh), Some((_, record))) if record.delivered > 0 => {
-                let record = PartitionRecord { position: Position(record.position.0 + 1), ..record };
-                self.inner.write_state(key, Some(&state::encode(&record)))
-            }
-            (Some(Bug::HaltNotStored), Some((_, record))) => {
-                let record = PartitionRecord { halt: None, ..record };
-                self.inner.write_state(key, Some(&state::encode(&record)))
-            }
-            (Some(Bug::MapNotHandedOver), _) if self.is_moved_record(key, value) => {
-                let MovedRecord { to, record } = decode(value.unwrap()).unwrap();
-                let map = PartitionMap::beginning(record.position);
-                let moved = MovedRecord { to, record: PartitionRecord { map, ..record } };
-                self.inner.write_state(key, Some(&state::encode(&moved)))
-            }
-            (Some(Bug::MoveNotStored), _) if self.is_moved_record(key, value) => Ok(()),
-            (Some(Bug::JumpNotStored), _) if self.is_jump(key, value) => Ok(()),
-            (Some(Bug::InitialPositionNotStored), Some((_, record))) if record.delivered == 0 => Ok(()),
-            _ => self.inner.write_state(key, value),
-        }
+        let Some(StateEntry { key, value, .. }) = self.written(entry) else { return Ok(()) };
+        self.inner.write_state(&key, value.as_deref())
+    }
+
+    fn commit_entries(&mut self, entries: Vec<StateEntry>) -> Result<Offset, TargetError> {
+        let entries = entries.into_iter().filter_map(|entry| self.written(entry)).collect();
+        self.inner.commit_entries(entries)
     }
 
     fn write_block(&mut self, key: &[u8], value: &[u8]) -> Result<(), TargetError> {
