@@ -49,6 +49,8 @@ struct Instance {
     granted: u64,
     /// Place of the id that was initialised last among the writer's ids.
     preferred: usize,
+    /// Initialisations of each id that failed since one succeeded.
+    failures: HashMap<WriterId, u64>,
     begun: bool,
     /// Reports of the present transaction that no lane has taken yet.
     reports: HashMap<TargetPartition, Appended>,
@@ -78,6 +80,35 @@ impl<W: TargetWriter> SharedWriter<W> {
 
     fn turn(&self) -> Turn {
         Arc::clone(&self.turns).blocking_lock_owned()
+    }
+
+    /// Returns how many initialisations of an id have failed since the last one of any id succeeded.
+    fn failures(&self, writer: &WriterId) -> u64 {
+        self.instance.lock().failures.get(writer).copied().unwrap_or(0)
+    }
+
+    /// Makes an instance with this id the present one, unless it is. `failed` is the number of failures that the lane saw
+    /// when it began to wait for its turn: if there was one more since, the id hangs, and each lane that waited would wait
+    /// for it as long again.
+    fn initialise(&self, writer: &WriterId, within: Duration, failed: u64) -> Result<(), TargetError> {
+        let live = self.instance.lock().live.clone();
+        match live {
+            Some(live) if live == *writer => return Ok(()),
+            // Another lane was faster. The next attempt asks for this one.
+            Some(live) => return Err(other_is_live(writer, &live)),
+            None if self.failures(writer) > failed => return Err(failed_for_another(writer)),
+            None => {}
+        }
+        let fenced = self.producer.lock().fence(writer, within);
+        let mut instance = self.instance.lock();
+        if let Err(error) = fenced {
+            *instance.failures.entry(writer.clone()).or_default() += 1;
+            return Err(error);
+        }
+        instance.failures.clear();
+        instance.live = Some(writer.clone());
+        instance.preferred = self.ids.iter().position(|id| id == writer).unwrap_or(0);
+        Ok(())
     }
 
     fn begin(&self) -> Result<(), TargetError> {
@@ -122,7 +153,8 @@ impl<W: TargetWriter> SharedWriter<W> {
         let mut instance = self.instance.lock();
         self.producer.lock().discard();
         let Instance { granted, preferred, .. } = *instance;
-        *instance = Instance { granted, preferred, ..Instance::default() };
+        let failures = std::mem::take(&mut instance.failures);
+        *instance = Instance { granted, preferred, failures, ..Instance::default() };
     }
 }
 
@@ -225,19 +257,9 @@ impl<T: Target> LaneTarget for SharedLane<T> {
 
     fn fence(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
         self.discard();
+        let failed = self.writer.failures(writer);
         let _turn = self.writer.turn();
-        let live = self.writer.instance.lock().live.clone();
-        match live {
-            Some(live) if live == *writer => {}
-            // Another lane was faster. The next attempt asks for this one.
-            Some(live) => return Err(other_is_live(writer, &live)),
-            None => {
-                self.writer.producer.lock().fence(writer, within)?;
-                let mut instance = self.writer.instance.lock();
-                instance.live = Some(writer.clone());
-                instance.preferred = self.writer.ids.iter().position(|id| id == writer).unwrap_or(0);
-            }
-        }
+        self.writer.initialise(writer, within, failed)?;
         self.grant = Some(self.writer.grant(&self.state));
         Ok(())
     }
@@ -330,6 +352,11 @@ fn gone(state: &TargetPartition) -> TargetError {
     KafkaError { doing: format!("write of {state}"), reason, fault: KafkaFault::Unavailable }.into()
 }
 
+fn failed_for_another(id: &WriterId) -> TargetError {
+    let reason = "it has just failed for another lane".to_owned();
+    KafkaError { doing: format!("initialisation of {}", id.as_str()), reason, fault: KafkaFault::Unavailable }.into()
+}
+
 fn other_is_live(wanted: &WriterId, live: &WriterId) -> TargetError {
     let reason = format!("the process writes through {} now", live.as_str());
     let doing = format!("initialisation of {}", wanted.as_str());
@@ -348,6 +375,8 @@ mod tests {
 
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
     struct Counts {
+        /// Initialisations fail.
+        hangs: bool,
         fences: u32,
         begins: u32,
         commits: u32,
@@ -388,9 +417,10 @@ mod tests {
     }
 
     impl TargetWriter for CountingWriter {
-        fn fence(&mut self, _: &WriterId, _: Duration) -> Result<(), TargetError> {
-            self.counts.0.lock().fences += 1;
-            Ok(())
+        fn fence(&mut self, writer: &WriterId, _: Duration) -> Result<(), TargetError> {
+            let mut counts = self.counts.0.lock();
+            counts.fences += 1;
+            if counts.hangs { Err(failed_for_another(writer)) } else { Ok(()) }
         }
 
         fn begin(&mut self) -> Result<(), TargetError> {
@@ -465,6 +495,24 @@ mod tests {
         assert!(other.is_granted() && !fails.is_granted(), "each lane reads its custody first");
         let Counts { fences, discards, .. } = *target.0.lock();
         assert_eq!((fences, discards), (2, 1));
+    }
+
+    #[test]
+    fn an_id_that_hangs_is_waited_for_once_by_all_lanes() {
+        let target = Counting::default();
+        let writer = SharedWriter::new(WriterId::of_writer("a", "bulk"), target.writer().unwrap());
+        let [first, second, _] = &writer.ids[..] else { panic!("{:?}", writer.ids) };
+        target.0.lock().hangs = true;
+        // Both lanes wait for the turn.
+        let failed = [writer.failures(first), writer.failures(first)];
+        let results = failed.map(|failed| writer.initialise(first, Duration::ZERO, failed).unwrap_err());
+        assert!(results.iter().all(TargetError::is_unanswered), "they try another id");
+        assert_eq!(target.0.lock().fences, 1);
+        writer.initialise(first, Duration::ZERO, writer.failures(first)).unwrap_err();
+        assert_eq!(target.0.lock().fences, 2, "it may not hang any more");
+        target.0.lock().hangs = false;
+        writer.initialise(second, Duration::ZERO, writer.failures(second)).unwrap();
+        assert_eq!(writer.failures(first), 0);
     }
 
     #[test]
