@@ -23,7 +23,7 @@ use crate::rights::{Secured, topic_right};
 const PATIENCE: Duration = Duration::from_secs(120);
 const HEALTHY: i32 = 8;
 /// Time for which latencies are measured, without trouble and with all of it.
-const MEASURED: Duration = Duration::from_secs(10);
+const MEASURED: Duration = Duration::from_secs(6);
 /// Latency that all trouble together may add at the 99th percentile: a second.
 const ADDED_MS: u64 = 1_000;
 /// More bytes than the target accepts, which do not compress.
