@@ -137,13 +137,16 @@ fn leave_open(source: &Cluster, topic: &str) -> Result<BaseProducer> {
 /// Measures latencies of the healthy topic for a while.
 fn measure(pair: &Pair, topic: &str, seed: u64, written: &mut Contents) -> Result<Histogram<u64>> {
     let latencies = Latencies::start(&pair.target, topic, HEALTHY)?;
-    let began = millis_now();
+    let written_from = millis_now();
     let writer = Load::new(topic, HEALTHY).rate(100).value_max(500).stamped_now().seed(seed).start(&pair.source)?;
+    // The first records wait for the writer's and the reader's connections.
+    let is_read = || latencies.newest().is_some_and(|newest| newest >= written_from).then_some(());
+    wait::until("the reader to be connected", PATIENCE, is_read)?;
+    let began = millis_now();
     wait::through(MEASURED, || Ok(()))?;
     written.merge(&writer.stop()?.written);
     verify::wait_until_delivered(written, &pair.target, "{topic}", PATIENCE)?;
-    // The first records wait for the writer's connections.
-    let [_, measured] = latencies.finish_split(began + 2_000)?;
+    let [_, measured] = latencies.finish_split(began)?;
     Ok(measured)
 }
 
