@@ -1,8 +1,10 @@
-//! Measures Causeway. Its command `wan` measures the transport over emulated WANs.
+//! Measures Causeway. Its command `wan` measures the transport over emulated WANs, and `link` whole links between real
+//! clusters.
 
 #![forbid(unsafe_code)]
 
 mod end;
+mod link;
 mod payload;
 mod pki;
 mod wan;
@@ -23,6 +25,8 @@ struct Cli {
 enum Command {
     /// Measure the transport over emulated WANs, and TCP and plain QUIC for comparison; needs root and /dev/net/tun
     Wan(wan::WanArgs),
+    /// Measure latency, throughput and cost of whole links between real Kafka clusters, over an emulated WAN
+    Link(link::LinkArgs),
     /// Run one end of a trial; the bench starts this process itself
     #[command(hide = true)]
     End(end::protocol::EndArgs),
@@ -31,6 +35,7 @@ enum Command {
 fn main() {
     let code = match Cli::parse().command {
         Command::Wan(args) => wan::run(&args),
+        Command::Link(args) => link::run(&args),
         Command::End(args) => end::run(&args).map(|()| 0),
     };
     exit(code.unwrap_or_else(|error| {

@@ -147,6 +147,9 @@ pub trait LaneTarget: Send {
     /// Waits until every record of the transaction so far is reported, and returns the lane's part of the reports. A
     /// transaction may be drained many times.
     fn drain(&mut self) -> Result<Delivered, TargetError>;
+    /// Commits entries of the lane's state partition, in this order, in a transaction that may have those of other lanes.
+    /// Returns the offset of the last. Not while the lane has a part in another transaction.
+    fn commit_entries(&mut self, entries: Vec<StateEntry>) -> Result<Offset, TargetError>;
     /// Returns those of the partitions that cannot be written now. It asks the target, for a few seconds at most.
     fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError>;
     /// Returns whether the transaction should be committed soon, because the target's brokers delay their answers.

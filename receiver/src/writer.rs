@@ -5,11 +5,13 @@
 //! own, so that what hangs delays no other lane.
 //!
 //! - `shared`: a producer that lanes share, and a lane's part of it
+//! - `combined`: entries of lanes that are being opened, in one transaction
 //! - `transaction`: one transaction over the parts of several lanes
 //! - `thread`: the thread that drives the lanes of a writer
 //! - `link_share`: resources that the lanes of one link share
 //! - `pace`: rate of transactions
 
+mod combined;
 pub(crate) mod link_share;
 pub(crate) mod pace;
 pub(crate) mod shared;

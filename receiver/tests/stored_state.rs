@@ -16,7 +16,7 @@ use receiver::{
 };
 use wire::close::CloseCode;
 use wire::frame::RecordRef;
-use wire::ids::{Epoch, LaneId, Position, TopicId};
+use wire::ids::{Epoch, LaneId, Offset, Position, TopicId};
 use wire::origin::{self, Origin};
 use wire::partition::Partition;
 
@@ -178,6 +178,10 @@ impl LaneTarget for Untouched {
 
     fn drain(&mut self) -> Result<Delivered, TargetError> {
         panic!("drained")
+    }
+
+    fn commit_entries(&mut self, _: Vec<StateEntry>) -> Result<Offset, TargetError> {
+        panic!("committed")
     }
 
     fn unwritable(&mut self, _: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {

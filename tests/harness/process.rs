@@ -27,6 +27,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub struct Process {
     guarded: Guarded,
     log: PathBuf,
+    is_quiet: bool,
     /// Client of its admin port.
     pub admin: Admin,
 }
@@ -34,7 +35,13 @@ pub struct Process {
 impl Process {
     /// Starts `command` and appends its output to `log`.
     pub fn start(command: &Command, log: &Path, admin: Admin) -> Result<Self> {
-        Ok(Self { guarded: Guarded::spawn(command, log)?, log: log.to_owned(), admin })
+        Ok(Self { guarded: Guarded::spawn(command, log)?, log: log.to_owned(), is_quiet: false, admin })
+    }
+
+    /// Prints no log when it is dropped, for measurements whose output is a table.
+    pub fn quiet(mut self) -> Self {
+        self.is_quiet = true;
+        self
     }
 
     /// Returns its process id.
@@ -95,6 +102,12 @@ impl Process {
     }
 }
 
+/// Returns the number of threads of a process, and that of its open files.
+pub fn threads_and_files_of(pid: u32) -> Result<(usize, usize)> {
+    let entries = |of: &str| Ok::<_, anyhow::Error>(fs::read_dir(format!("/proc/{pid}/{of}"))?.count());
+    Ok((entries("task")?, entries("fd")?))
+}
+
 /// Returns the CPU time that all threads of a process have used so far, in seconds.
 pub fn cpu_seconds_of(pid: u32) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
@@ -106,14 +119,22 @@ pub fn cpu_seconds_of(pid: u32) -> Result<f64> {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        println!("{}", self.guarded.log_tail());
+        if !self.is_quiet {
+            println!("{}", self.guarded.log_tail());
+        }
     }
 }
 
-/// Returns the path of the `causeway` under test: `CAUSEWAY_BIN`, or a binary that cargo builds with this crate's Kafka
-/// feature.
+static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+
+/// Makes `path` the `causeway` under test. It must come before the first use of [`binary`].
+pub fn use_binary(path: &Path) -> Result<()> {
+    BINARY.set(Ok(path.to_owned())).map_err(|_| anyhow!("the binary is in use already"))
+}
+
+/// Returns the path of the `causeway` under test: that of [`use_binary`], `CAUSEWAY_BIN`, or a binary that cargo builds
+/// with this crate's Kafka feature.
 pub fn binary() -> Result<PathBuf> {
-    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let find = || match std::env::var_os("CAUSEWAY_BIN") {
         Some(path) => Ok(PathBuf::from(path)),
         None => build().map_err(|error| format!("{error:#}")),

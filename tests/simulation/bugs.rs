@@ -164,6 +164,35 @@ impl Bugged {
         LaneState::fold(self.lane, "sim", "source", &[entry]).is_ok_and(|state| !state.jumps.is_empty())
     }
 
+    /// Returns the entry as the bug has it written, if it is.
+    fn written(&mut self, entry: StateEntry) -> Option<StateEntry> {
+        self.has_bid |= bid(&entry).is_some();
+        match (self.bug, bid(&entry), custody(&entry)) {
+            (Some(Bug::BidIsCustody), Some(BidRecord { succeeds, writer, holder }), _) => {
+                let custody = CustodyRecord { number: succeeds + 1, writer, holder };
+                return Some(StateEntry::new(state::custody_key(), Some(state::encode(&custody))));
+            }
+            (Some(Bug::OtherIdKept), _, Some(custody)) => {
+                let stored = self.chain.last().filter(|stored| stored.number == custody.number);
+                return Some(StateEntry::new(entry.key, Some(state::encode(stored.unwrap_or(&custody)))));
+            }
+            _ => {}
+        }
+        let StateEntry { key, value, .. } = &entry;
+        let partition = self.bug.and_then(|_| self.partition_record(key, value.as_deref()));
+        let changed = |record| StateEntry::new(key.clone(), Some(state::encode(&record)));
+        match (self.bug, partition) {
+            (Some(Bug::PositionTooHigh), Some((_, record))) if record.delivered > 0 => {
+                Some(changed(PartitionRecord { position: Position(record.position.0 + 1), ..record }))
+            }
+            (Some(Bug::HaltNotStored), Some((_, record))) => Some(changed(PartitionRecord { halt: None, ..record })),
+            (Some(Bug::MoveNotStored), _) if self.is_moved_record(key, value.as_deref()) => None,
+            (Some(Bug::JumpNotStored), _) if self.is_jump(key, value.as_deref()) => None,
+            (Some(Bug::InitialPositionNotStored), Some((_, record))) if record.delivered == 0 => None,
+            _ => Some(entry),
+        }
+    }
+
     fn is_moved_record(&self, key: &[u8], value: Option<&[u8]>) -> bool {
         let entry = StateEntry::new(key.to_vec(), value.map(<[u8]>::to_vec));
         LaneState::fold(self.lane, "sim", "source", &[entry]).is_ok_and(|state| !state.moved.is_empty())
@@ -212,33 +241,13 @@ impl LaneTarget for Bugged {
 
     fn write_state(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), TargetError> {
         let entry = StateEntry::new(key.to_vec(), value.map(<[u8]>::to_vec));
-        self.has_bid |= bid(&entry).is_some();
-        match (self.bug, bid(&entry), custody(&entry)) {
-            (Some(Bug::BidIsCustody), Some(BidRecord { succeeds, writer, holder }), _) => {
-                let custody = CustodyRecord { number: succeeds + 1, writer, holder };
-                return self.inner.write_state(&state::custody_key(), Some(&state::encode(&custody)));
-            }
-            (Some(Bug::OtherIdKept), _, Some(custody)) => {
-                let stored = self.chain.last().filter(|stored| stored.number == custody.number);
-                return self.inner.write_state(key, Some(&state::encode(stored.unwrap_or(&custody))));
-            }
-            _ => {}
-        }
-        let partition = self.bug.and_then(|_| self.partition_record(key, value));
-        match (self.bug, partition) {
-            (Some(Bug::PositionTooHigh), Some((_, record))) if record.delivered > 0 => {
-                let record = PartitionRecord { position: Position(record.position.0 + 1), ..record };
-                self.inner.write_state(key, Some(&state::encode(&record)))
-            }
-            (Some(Bug::HaltNotStored), Some((_, record))) => {
-                let record = PartitionRecord { halt: None, ..record };
-                self.inner.write_state(key, Some(&state::encode(&record)))
-            }
-            (Some(Bug::MoveNotStored), _) if self.is_moved_record(key, value) => Ok(()),
-            (Some(Bug::JumpNotStored), _) if self.is_jump(key, value) => Ok(()),
-            (Some(Bug::InitialPositionNotStored), Some((_, record))) if record.delivered == 0 => Ok(()),
-            _ => self.inner.write_state(key, value),
-        }
+        let Some(StateEntry { key, value, .. }) = self.written(entry) else { return Ok(()) };
+        self.inner.write_state(&key, value.as_deref())
+    }
+
+    fn commit_entries(&mut self, entries: Vec<StateEntry>) -> Result<Offset, TargetError> {
+        let entries = entries.into_iter().filter_map(|entry| self.written(entry)).collect();
+        self.inner.commit_entries(entries)
     }
 
     fn drain(&mut self) -> Result<Delivered, TargetError> {

@@ -32,7 +32,7 @@ impl<T: LaneTarget> Lane<T> {
         if appended {
             let terms = Terms { classes: classes.clone(), ..terms.clone() };
             let accepted = rebuilt::accept(self.parts.id, &terms, &mut state);
-            self.commit_lane_record(&terms.lane_record(state.lane.as_ref()), &state.custody, &accepted)?;
+            self.commit_lane_record(&terms.lane_record(state.lane.as_ref()), &state.custody, accepted)?;
             let added = classes.lanes() - terms.classes.default_class().count;
             tracing::info!(classes = classes.classes().len(), class_lanes = added, "stored the lanes of classes");
         }

@@ -16,8 +16,8 @@ use super::inbox::Inbox;
 use super::left_out;
 use super::offers::Offers;
 use super::open_lane::{Lane, Open, Parts};
-use super::ownership::{Attempt, Secured, write_custody};
-use super::rebuilt::{self, Entry};
+use super::ownership::{Attempt, Secured, custody_entries};
+use super::rebuilt;
 use super::slots::Slots;
 use super::stored::Stored;
 use super::terms::{OpenError, Terms};
@@ -45,7 +45,7 @@ impl<T: LaneTarget> Lane<T> {
         let mut state = self.take(&terms)?;
         let record = terms.lane_record(state.lane.as_ref());
         let accepted = rebuilt::accept(lane, &terms, &mut state);
-        self.commit_lane_record(&record, &state.custody, &accepted)?;
+        self.commit_lane_record(&record, &state.custody, accepted)?;
         let known = state.partitions.keys().chain(state.moved.keys());
         carried_topics.handle_lane_read(lane, known.map(|key| &key.topic));
         let epoch = record.epoch;
@@ -120,17 +120,12 @@ impl<T: LaneTarget> Lane<T> {
         &mut self,
         record: &LaneRecord,
         custody: &Custody,
-        others: &[Entry],
+        others: Vec<StateEntry>,
     ) -> Result<(), TargetError> {
-        let target = &mut self.parts.target;
-        target.begin()?;
-        write_custody(target, custody)?;
-        target.write_state(&state::lane_key(), Some(&state::encode(record)))?;
-        for (key, value) in others {
-            target.write_state(key, value.as_deref())?;
-        }
-        target.drain()?;
-        target.commit()
+        let mut entries = custody_entries(custody);
+        entries.push(StateEntry::new(state::lane_key(), Some(state::encode(record))));
+        entries.extend(others);
+        self.parts.target.commit_entries(entries).map(drop)
     }
 }
 

@@ -116,10 +116,10 @@ impl Ownership {
         }
         let own = self.initialise(attempt)?;
         let end = if self.holds(found) && own == found.present.writer {
-            write(attempt.target, &state::barrier_key(), None)?
+            attempt.target.commit_entries(vec![StateEntry::new(state::barrier_key(), None)])?
         } else {
             let (name, bid) = self.bidder.bid(&found.present, own.clone());
-            write(attempt.target, &state::bid_key(name), Some(&state::encode(&bid)))?
+            attempt.target.commit_entries(vec![StateEntry::new(state::bid_key(name), Some(state::encode(&bid)))])?
         };
         let state = attempt.read_through(end)?;
         let is_held = self.holds(&state.custody);
@@ -133,7 +133,7 @@ impl Ownership {
         }
         // Again, although it was done before: only an instance that begins after the bid stands sees it.
         expel(attempt.target, others)?;
-        let end = write(attempt.target, &state::barrier_key(), None)?;
+        let end = attempt.target.commit_entries(vec![StateEntry::new(state::barrier_key(), None)])?;
         Ok(self.outcome(attempt.read_through(end)?))
     }
 
@@ -168,33 +168,18 @@ impl Ownership {
     }
 }
 
-/// Writes the custody record, which ends the bids, in the present transaction. It comes first: a reading may end between
-/// two of these entries.
-pub(super) fn write_custody(target: &mut impl LaneTarget, custody: &Custody) -> Result<(), TargetError> {
-    target.write_state(&state::custody_key(), Some(&state::encode(&custody.present)))?;
-    custody.bids().try_for_each(|bid| target.write_state(&state::bid_key(bid), None))
+/// Returns the custody record and the ends of the bids. They come first: a reading may end between two entries.
+pub(super) fn custody_entries(custody: &Custody) -> Vec<StateEntry> {
+    let present = StateEntry::new(state::custody_key(), Some(state::encode(&custody.present)));
+    let ended = custody.bids().map(|bid| StateEntry::new(state::bid_key(bid), None));
+    std::iter::once(present).chain(ended).collect()
 }
 
 fn expel(target: &mut impl LaneTarget, ids: impl IntoIterator<Item = WriterId>) -> Result<(), TargetError> {
     ids.into_iter().try_for_each(|id| target.expel(&id, FOREIGN_WITHIN))
 }
 
-/// Commits one entry, and returns its offset.
-fn write(target: &mut impl LaneTarget, key: &[u8], value: Option<&[u8]>) -> Result<Offset, TargetError> {
-    target.begin()?;
-    target.write_state(key, value)?;
-    let end = target.drain()?.state_end.filter(|end| *end >= Offset(0)).ok_or_else(no_offset)?;
-    target.commit()?;
-    Ok(end)
-}
-
 fn outdated(lane: LaneId) -> TargetError {
     let reason = "the broker that answered first does not lead the state partition any more".to_owned();
     KafkaError { doing: format!("taking of lane {lane}"), reason, fault: KafkaFault::Unavailable }.into()
-}
-
-fn no_offset() -> TargetError {
-    let doing = "read of the lane's state".to_owned();
-    let reason = "the target did not report the offset of the record that the reading must reach".to_owned();
-    KafkaError { doing, reason, fault: KafkaFault::Unavailable }.into()
 }

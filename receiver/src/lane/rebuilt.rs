@@ -8,13 +8,11 @@ use wire::halt::HaltReason;
 use wire::ids::LaneId;
 
 use super::terms::Terms;
+use crate::target::StateEntry;
 use crate::target::state::{self, HaltRecord, JumpRecord, LaneState, PartitionRecord};
 
-/// Entry of the state: its key, and its value or a tombstone.
-pub(super) type Entry = (Vec<u8>, Option<Vec<u8>>);
-
 /// Puts the clusters of `terms` in the place of those in `state`. Returns the entries to write; none if they are the same.
-pub(super) fn accept(lane: LaneId, terms: &Terms, state: &mut LaneState) -> Vec<Entry> {
+pub(super) fn accept(lane: LaneId, terms: &Terms, state: &mut LaneState) -> Vec<StateEntry> {
     let Some(stored) = state.lane.clone() else { return Vec::new() };
     let old = &stored.source_cluster;
     let new = &terms.source_cluster;
@@ -27,15 +25,15 @@ pub(super) fn accept(lane: LaneId, terms: &Terms, state: &mut LaneState) -> Vec<
         };
         for (key, record) in &mut state.partitions {
             accept(record);
-            entries.push((state::partition_key(old, key), None));
-            entries.push((state::moved_key(old, key), None));
-            entries.push((state::partition_key(new, key), Some(state::encode(record))));
+            entries.push(StateEntry::new(state::partition_key(old, key), None));
+            entries.push(StateEntry::new(state::moved_key(old, key), None));
+            entries.push(StateEntry::new(state::partition_key(new, key), Some(state::encode(record))));
         }
         for (key, moved) in &mut state.moved {
             accept(&mut moved.record);
-            entries.push((state::partition_key(old, key), None));
-            entries.push((state::moved_key(old, key), None));
-            entries.push((state::moved_key(new, key), Some(state::encode(moved))));
+            entries.push(StateEntry::new(state::partition_key(old, key), None));
+            entries.push(StateEntry::new(state::moved_key(old, key), None));
+            entries.push(StateEntry::new(state::moved_key(new, key), Some(state::encode(moved))));
         }
     }
     let changes = [("source", old, new), ("target", &stored.target_cluster, &terms.target_cluster)];
@@ -44,7 +42,7 @@ pub(super) fn accept(lane: LaneId, terms: &Terms, state: &mut LaneState) -> Vec<
         // One entry of the log of jumps says it for all lanes.
         if lane == LaneId(0) {
             let jump = jump(terms, state, format!("{what} cluster {new} in place of {old}"));
-            entries.push((state::jump_key(jump.number), Some(state::encode(&jump))));
+            entries.push(StateEntry::new(state::jump_key(jump.number), Some(state::encode(&jump))));
             state.jumps.insert(jump.number, jump);
         }
     }

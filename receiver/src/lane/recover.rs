@@ -12,7 +12,7 @@ use wire::partition::Partition;
 
 use super::left_out;
 use super::open_lane::{Lane, Open, OpenLane, Parts};
-use super::ownership::{Attempt, Secured, write_custody};
+use super::ownership::{Attempt, Secured, custody_entries};
 use super::stored::Stored;
 use crate::target::custody::CustodyRecord;
 use crate::target::state::{self, LaneState, PartitionRecord};
@@ -73,10 +73,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
             Secured::Lost(custody) => return Err(lost(stored, &custody)),
         };
         if state.custody.is_undecided() {
-            target.begin()?;
-            write_custody(target, &state.custody)?;
-            target.drain()?;
-            target.commit()?;
+            target.commit_entries(custody_entries(&state.custody))?;
             counts.escapes += 1;
             // A partition of the transaction that cannot be ended. It may be the one before the last.
             self.open.unwritable.get_or_insert_default();

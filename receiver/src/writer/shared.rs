@@ -18,8 +18,9 @@ use kafka::{KafkaError, KafkaFault};
 use service::lock::Lock;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use wire::frame::RecordRef;
-use wire::ids::LaneId;
+use wire::ids::{LaneId, Offset};
 
+use super::combined::{Combined, Request, Requests, Results};
 use crate::target::custody::WriterId;
 use crate::target::{
     Appended, Delivered, Extent, LaneTarget, StateAccess, StateEntry, Target, TargetError, TargetPartition,
@@ -37,6 +38,7 @@ pub struct SharedWriter<W> {
     /// Used by whoever has the turn.
     producer: Lock<W>,
     instance: Lock<Instance>,
+    combined: Lock<Combined>,
 }
 
 /// Present instance of the producer.
@@ -65,7 +67,8 @@ pub struct Group<W> {
 impl<W: TargetWriter> SharedWriter<W> {
     /// Makes a writer with these transactional ids, of which it uses one at a time.
     pub fn new(ids: Vec<WriterId>, producer: W) -> Arc<Self> {
-        Arc::new(Self { ids, turns: Arc::default(), producer: Lock::new(producer), instance: Lock::default() })
+        let producer = Lock::new(producer);
+        Arc::new(Self { ids, turns: Arc::default(), producer, instance: Lock::default(), combined: Lock::default() })
     }
 
     /// Waits for the turn of the thread that drives the lanes.
@@ -136,6 +139,55 @@ impl<W: TargetWriter> SharedWriter<W> {
         Ok(())
     }
 
+    /// Commits entries of a lane's state partition, together with those of other lanes that wait for a turn.
+    fn commit_entries(&self, request: Request) -> Result<Offset, TargetError> {
+        let ticket = self.combined.lock().add(request);
+        let _turn = self.turn();
+        let committed = self.combined.lock().take_result(ticket);
+        if let Some(result) = committed {
+            return result;
+        }
+        let requests = self.combined.lock().take_shared(ticket);
+        let mut results = self.commit_requests(requests);
+        let own = results.remove(&ticket);
+        self.combined.lock().answer(results);
+        own.expect("a request is taken with those that share its transaction")
+    }
+
+    /// Commits what these lanes ask for, if they may write. After a failure the outcome is unknown to all of them.
+    fn commit_requests(&self, requests: Requests) -> Results {
+        let may_write = |request: &Request| self.is_granted(&request.state, request.grant);
+        let granted: Vec<_> = requests.values().filter(|request| may_write(request)).collect();
+        let ends = self.write_together(&granted);
+        let result = |request: &Request| match &ends {
+            _ if !granted.iter().any(|granted| granted.state == request.state) => Err(gone(&request.state)),
+            Ok(ends) => ends.get(&request.state).copied().ok_or_else(|| no_offset(&request.state)),
+            Err(error) => Err(error.clone()),
+        };
+        let results = requests.iter().map(|(ticket, request)| (*ticket, result(request))).collect();
+        if ends.is_err() {
+            self.destroy();
+        }
+        results
+    }
+
+    /// Commits the entries of these requests in one transaction. Returns the offset of each lane's last entry.
+    fn write_together(&self, requests: &[&Request]) -> Result<HashMap<TargetPartition, Offset>, TargetError> {
+        if requests.is_empty() {
+            return Ok(HashMap::new());
+        }
+        self.begin()?;
+        for Request { state, entries, .. } in requests {
+            for StateEntry { key, value, .. } in entries {
+                self.producer.lock().write_state(state, key, value.as_deref())?;
+            }
+        }
+        self.drain()?;
+        let reports = std::mem::take(&mut self.instance.lock().reports);
+        self.commit()?;
+        Ok(reports.into_iter().map(|(state, end)| (state, end.last)).filter(|(_, end)| *end >= Offset(0)).collect())
+    }
+
     fn grant(&self, state: &TargetPartition) -> u64 {
         let mut instance = self.instance.lock();
         instance.granted += 1;
@@ -172,6 +224,8 @@ pub struct SharedLane<T: Target> {
     state: TargetPartition,
     /// Grant of the present instance, with which the lane may write.
     grant: Option<u64>,
+    /// The last commit of entries failed.
+    is_doubted: bool,
     mode: Mode,
     /// Data partitions that the lane has written in the present transaction, and the last of them.
     written: BTreeSet<TargetPartition>,
@@ -194,6 +248,7 @@ impl<T: Target> SharedLane<T> {
             states,
             state: state::partition(link, lane),
             grant: None,
+            is_doubted: false,
             mode: Mode::Alone(None),
             written: BTreeSet::new(),
             last: None,
@@ -299,6 +354,14 @@ impl<T: Target> LaneTarget for SharedLane<T> {
         Ok(Delivered { appended: own.map(|(_, appended)| appended).collect(), state_end })
     }
 
+    fn commit_entries(&mut self, entries: Vec<StateEntry>) -> Result<Offset, TargetError> {
+        let Self { grant, is_doubted, .. } = *self;
+        let request = Request { state: self.state.clone(), grant, entries, is_alone: is_doubted };
+        let committed = self.writer.commit_entries(request);
+        self.is_doubted = committed.is_err();
+        committed
+    }
+
     fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
         self.states.unwritable(partitions)
     }
@@ -357,6 +420,11 @@ fn failed_for_another(id: &WriterId) -> TargetError {
     KafkaError { doing: format!("initialisation of {}", id.as_str()), reason, fault: KafkaFault::Unavailable }.into()
 }
 
+fn no_offset(state: &TargetPartition) -> TargetError {
+    let reason = "the target did not report the offset of the entry that the reading must reach".to_owned();
+    KafkaError { doing: format!("write of {state}"), reason, fault: KafkaFault::Unavailable }.into()
+}
+
 fn other_is_live(wanted: &WriterId, live: &WriterId) -> TargetError {
     let reason = format!("the process writes through {} now", live.as_str());
     let doing = format!("initialisation of {}", wanted.as_str());
@@ -364,192 +432,4 @@ fn other_is_live(wanted: &WriterId, live: &WriterId) -> TargetError {
 }
 
 #[cfg(test)]
-mod tests {
-    use wire::ids::Offset;
-
-    use super::*;
-
-    /// Target that accepts everything, and counts.
-    #[derive(Clone, Default)]
-    struct Counting(Arc<Lock<Counts>>);
-
-    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-    struct Counts {
-        /// Initialisations fail.
-        hangs: bool,
-        fences: u32,
-        begins: u32,
-        commits: u32,
-        discards: u32,
-        offset: i64,
-    }
-
-    struct CountingWriter {
-        counts: Counting,
-        unreported: Vec<Appended>,
-    }
-
-    impl Target for Counting {
-        type Writer = CountingWriter;
-        type States = Self;
-
-        fn writer(&self) -> Result<CountingWriter, KafkaError> {
-            Ok(CountingWriter { counts: self.clone(), unreported: Vec::new() })
-        }
-
-        fn states(&self) -> Result<Self, KafkaError> {
-            Ok(self.clone())
-        }
-    }
-
-    impl StateAccess for Counting {
-        fn read(&mut self, _: &TargetPartition, _: Extent) -> Result<Vec<StateEntry>, TargetError> {
-            Ok(Vec::new())
-        }
-
-        fn expel(&mut self, _: &WriterId, _: Duration) -> Result<(), TargetError> {
-            Ok(())
-        }
-
-        fn unwritable(&mut self, _: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
-            Ok(Vec::new())
-        }
-    }
-
-    impl TargetWriter for CountingWriter {
-        fn fence(&mut self, writer: &WriterId, _: Duration) -> Result<(), TargetError> {
-            let mut counts = self.counts.0.lock();
-            counts.fences += 1;
-            if counts.hangs { Err(failed_for_another(writer)) } else { Ok(()) }
-        }
-
-        fn begin(&mut self) -> Result<(), TargetError> {
-            self.counts.0.lock().begins += 1;
-            Ok(())
-        }
-
-        fn produce(&mut self, _: &TargetPartition, _: &RecordRef<'_>, _: &Bytes) -> Result<(), TargetError> {
-            Ok(())
-        }
-
-        fn write_state(&mut self, state: &TargetPartition, _: &[u8], _: Option<&[u8]>) -> Result<(), TargetError> {
-            let mut counts = self.counts.0.lock();
-            let at = Offset(counts.offset);
-            counts.offset += 1;
-            self.unreported.push(Appended { partition: state.clone(), first: at, last: at });
-            Ok(())
-        }
-
-        fn drain(&mut self) -> Result<Vec<Appended>, TargetError> {
-            Ok(std::mem::take(&mut self.unreported))
-        }
-
-        fn commit(&mut self) -> Result<(), TargetError> {
-            self.counts.0.lock().commits += 1;
-            Ok(())
-        }
-
-        fn discard(&mut self) {
-            self.counts.0.lock().discards += 1;
-        }
-    }
-
-    fn lanes(target: &Counting) -> (Arc<SharedWriter<CountingWriter>>, [SharedLane<Counting>; 2]) {
-        let writer = SharedWriter::new(WriterId::of_writer("a", "bulk"), target.writer().unwrap());
-        let lane = |id| SharedLane::new(&writer, target.states().unwrap(), "l", LaneId(id));
-        let mut lanes = [0, 1].map(lane);
-        let id = lanes[0].ids()[0].clone();
-        lanes.iter_mut().for_each(|lane| lane.fence(&id, Duration::ZERO).unwrap());
-        (writer, lanes)
-    }
-
-    #[test]
-    fn lanes_share_one_instance_and_one_transaction() {
-        let target = Counting::default();
-        let (writer, mut lanes) = lanes(&target);
-        let group = writer.group();
-        for lane in &mut lanes {
-            lane.join_groups();
-            lane.begin().unwrap();
-            lane.write_state(b"k", None).unwrap();
-        }
-        let ends = lanes.each_mut().map(|lane| lane.drain().unwrap().state_end);
-        assert_eq!(ends, [Some(Offset(0)), Some(Offset(1))], "each lane has the report of its own entry");
-        group.commit().unwrap();
-        let Counts { fences, begins, commits, .. } = *target.0.lock();
-        assert_eq!((fences, begins, commits), (1, 1, 1));
-    }
-
-    #[test]
-    fn failure_of_one_lane_takes_the_grants_of_all() {
-        let target = Counting::default();
-        let (_, [mut fails, mut other]) = lanes(&target);
-        assert!(other.is_granted());
-        fails.begin().unwrap();
-        fails.discard();
-        assert!(!other.is_granted() && !fails.is_granted());
-        assert_eq!(other.begin().unwrap_err().to_string(), gone(&other.state).to_string());
-        other.discard();
-        let id = other.ids()[0].clone();
-        other.fence(&id, Duration::ZERO).unwrap();
-        assert!(other.is_granted() && !fails.is_granted(), "each lane reads its custody first");
-        let Counts { fences, discards, .. } = *target.0.lock();
-        assert_eq!((fences, discards), (2, 1));
-    }
-
-    #[test]
-    fn an_id_that_hangs_is_waited_for_once_by_all_lanes() {
-        let target = Counting::default();
-        let writer = SharedWriter::new(WriterId::of_writer("a", "bulk"), target.writer().unwrap());
-        let [first, second, _] = &writer.ids[..] else { panic!("{:?}", writer.ids) };
-        target.0.lock().hangs = true;
-        // Both lanes wait for the turn.
-        let failed = [writer.failures(first), writer.failures(first)];
-        let results = failed.map(|failed| writer.initialise(first, Duration::ZERO, failed).unwrap_err());
-        assert!(results.iter().all(TargetError::is_unanswered), "they try another id");
-        assert_eq!(target.0.lock().fences, 1);
-        writer.initialise(first, Duration::ZERO, writer.failures(first)).unwrap_err();
-        assert_eq!(target.0.lock().fences, 2, "it may not hang any more");
-        target.0.lock().hangs = false;
-        writer.initialise(second, Duration::ZERO, writer.failures(second)).unwrap();
-        assert_eq!(writer.failures(first), 0);
-    }
-
-    #[test]
-    fn a_lane_waits_for_the_turn_of_a_group() {
-        let target = Counting::default();
-        let (writer, [mut lane, _]) = lanes(&target);
-        let group = writer.group();
-        let alone = std::thread::spawn(move || {
-            lane.begin().unwrap();
-            lane.commit().unwrap();
-        });
-        assert_eq!(target.0.lock().begins, 0);
-        drop(group);
-        alone.join().unwrap();
-        assert_eq!(target.0.lock().commits, 1);
-    }
-
-    #[test]
-    fn lane_that_is_served_again_takes_the_grant_of_its_former_self() {
-        let target = Counting::default();
-        let (writer, [mut former, other]) = lanes(&target);
-        let mut present: SharedLane<Counting> = SharedLane::new(&writer, target.states().unwrap(), "l", LaneId(0));
-        let id = present.ids()[0].clone();
-        present.fence(&id, Duration::ZERO).unwrap();
-        assert!(present.is_granted() && other.is_granted() && !former.is_granted());
-        former.begin().unwrap_err();
-        former.discard();
-        assert!(present.is_granted(), "it has lost nothing");
-        assert_eq!(target.0.lock().begins, 0);
-    }
-
-    #[test]
-    fn lane_that_leaves_destroys_no_instance_that_others_use() {
-        let target = Counting::default();
-        let (_, [mut leaves, stays]) = lanes(&target);
-        leaves.discard();
-        assert!(stays.is_granted() && !leaves.is_granted());
-        assert_eq!(target.0.lock().discards, 0);
-    }
-}
+mod tests;

@@ -134,6 +134,12 @@ impl LaneTarget for Willing {
         Ok(Delivered { state_end: Some(Offset(0)), ..Delivered::default() })
     }
 
+    fn commit_entries(&mut self, entries: Vec<StateEntry>) -> Result<Offset, TargetError> {
+        self.written.extend(entries);
+        self.commit()?;
+        Ok(Offset(0))
+    }
+
     fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
         let is_asked = |one: &&Unwritable| partitions.contains(&one.partition);
         Ok(self.unwritable.iter().filter(is_asked).cloned().collect())

@@ -1,0 +1,66 @@
+//! From the start of a process to the first record, on a link that exists.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use harness::cluster::Cluster;
+use harness::process::Process;
+use harness::wait;
+
+use super::Figure;
+use super::records::{Pace, write_all, write_paced};
+use super::stage::{Link, PATIENCE, Stage, committed, joined};
+
+const PARTITIONS: i32 = 8;
+
+/// Starts the sender of a link that has carried records before, while records wait.
+pub(super) fn measure_start(stage: &Stage, binary: &Path) -> Result<Vec<Figure>> {
+    let topic = stage.create_topic("start", PARTITIONS)?;
+    let link = Link::new(stage, binary, &[&topic], 0.0)?;
+    let receiver = link.start_receiver()?;
+    let mut sender = link.start_sender()?;
+    joined(&sender, PARTITIONS)?;
+    write_all(&stage.pair.source, &topic, PARTITIONS, 1_000)?;
+    let before = wait_beyond(&receiver, 999)?;
+    sender.terminate(PATIENCE)?;
+    write_all(&stage.pair.source, &topic, PARTITIONS, 1_000)?;
+    let began = Instant::now();
+    let _sender = link.start_sender()?;
+    wait_beyond(&receiver, before)?;
+    Ok(vec![Figure::new("first commit after", began.elapsed().as_secs_f64(), "s")])
+}
+
+/// Stops the receiver under load, and starts it again.
+pub(super) fn measure_restart(stage: &Stage, binary: &Path) -> Result<Vec<Figure>> {
+    let topic = stage.create_topic("restart", PARTITIONS)?;
+    let link = Link::new(stage, binary, &[&topic], 0.0)?;
+    let mut receiver = link.start_receiver()?;
+    let sender = link.start_sender()?;
+    joined(&sender, PARTITIONS)?;
+    std::thread::scope(|scope| {
+        let load = || write(&stage.pair.source, &topic, Duration::from_secs(20));
+        let writing = scope.spawn(load);
+        wait_beyond(&receiver, 3_000)?;
+        receiver.kill();
+        let began = Instant::now();
+        let receiver = super::stage::start(binary, "receive", &link.files.receiver)?;
+        wait_beyond_or_absent(&receiver)?;
+        let took = began.elapsed();
+        writing.join().map_err(|_| anyhow::anyhow!("the writer panicked"))??;
+        Ok(vec![Figure::new("first commit after", took.as_secs_f64(), "s")])
+    })
+}
+
+fn write(cluster: &Cluster, topic: &str, time: Duration) -> Result<u64> {
+    write_paced(cluster, topic, PARTITIONS, Pace { per_second: 3_000, time })
+}
+
+fn wait_beyond(receiver: &Process, count: u64) -> Result<u64> {
+    wait::until_ok("a commit", PATIENCE, || Ok(Some(committed(receiver)?).filter(|at| *at > count)))
+}
+
+/// As [`wait_beyond`], of a process that may not answer yet.
+fn wait_beyond_or_absent(receiver: &Process) -> Result<u64> {
+    wait::until("a commit", PATIENCE, || committed(receiver).ok().filter(|at| *at > 0))
+}
