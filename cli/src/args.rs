@@ -96,7 +96,7 @@ Examples:
   causeway resume orders/3 --skip
   causeway resume orders/3 --from 120000 --admin 10.0.0.7:7401
   causeway resume orders                        every halted partition of the topic
-  causeway resume --all target-unauthorized     every partition halted for this reason";
+  causeway resume --all record-rejected         every partition halted for this reason";
 
 const RATE: &str = "\
 Shows the rate of a running sender: the limit, where it comes from, until when, and how much of it
@@ -283,7 +283,7 @@ pub(crate) struct Resume {
     /// Partition of the source, such as orders/3, or a whole topic, such as orders
     #[arg(value_name = "TOPIC[/PARTITION]", value_parser = scope, required_unless_present = "all")]
     pub(crate) what: Option<Scope>,
-    /// Resume every partition that is halted for this reason, such as target-unauthorized
+    /// Resume every partition that is halted for this reason, such as record-rejected
     #[arg(long, value_name = "REASON", conflicts_with_all = ["what", "from"])]
     pub(crate) all: Option<String>,
     /// Skip what cannot be carried

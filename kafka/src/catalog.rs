@@ -140,8 +140,8 @@ pub trait Catalog: Send + Sync {
     fn settings(&self, names: &[String]) -> Answers<TopicSettings> {
         Ok(self.configs(names)?.into_iter().map(|configs| configs.map(settings_of)).collect())
     }
-    /// Reads the replicas of partitions, in a few seconds at most. An implementation that leaves it out states that all can
-    /// be written.
+    /// Reads the replicas of partitions, in a few seconds at most. A partition that this user may not write has an error. An
+    /// implementation that leaves it out states that all can be written.
     fn replicas(&self, partitions: &[Partition]) -> Answers<Replicas> {
         Ok(partitions.iter().map(|_| Ok(Replicas { leader: Some(0), in_sync: 1, required: 1 })).collect())
     }

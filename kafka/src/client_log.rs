@@ -78,6 +78,11 @@ pub(super) extern "C" fn on_log(
     }
 }
 
+/// Returns whether an instance retries to get its producer id.
+pub(super) fn retries(instance: usize) -> bool {
+    with_retries(instance, |retries| retries.is_some())
+}
+
 /// Forgets the retries of an instance that is gone: another one may get its address.
 pub(super) fn forget(instance: usize) {
     with_retries(instance, |retries| *retries = None);

@@ -11,6 +11,7 @@ mod refused_batch;
 mod rejection;
 mod reports;
 mod sent;
+mod take_over;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use sys::rd_kafka_resp_err_t as Code;
 use wire::frame::RecordRef;
 use wire::partition::Partition;
 
-use super::client::{CallError, Client, Kind, Queue, Topic, check, fatal, millis};
+use super::client::{CallError, Client, Queue, Topic, check, fatal, millis};
 use super::error::{KafkaError, known, refusal};
 use super::properties::{DEFAULT_CODEC, Properties, Setting};
 use super::throttle;
@@ -31,6 +32,7 @@ pub use offsets::{Offsets, Stretch};
 pub use rejection::{Rejection, Rejections};
 use reports::{BadReport, Reports};
 use sent::{Origin, SentRecords};
+use take_over::take_over;
 
 /// Number of records after which the delivery reports are taken, so that they never pile up.
 const REPORTS_EVERY: u64 = 1024;
@@ -124,9 +126,7 @@ impl Producer {
     /// Makes a producer that takes over the transactional id. Before this returns, earlier owners are fenced and their
     /// open transactions ended. Blocks for at most `deadline`.
     pub fn fence(properties: &Properties, config: &ProducerConfig<'_>, deadline: Duration) -> Result<Self, KafkaError> {
-        let events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR;
-        let client = Client::start(Kind::Producer, &settings(properties, config), events)?;
-        take_over(&client, config.transactional_id, deadline)?;
+        let client = take_over(&settings(properties, config), config.transactional_id, deadline)?;
         Ok(Self {
             name: config.transactional_id.to_owned(),
             timeout: config.transaction_timeout,
@@ -452,28 +452,6 @@ impl Drop for Producer {
         }
         if self.sent > 0 {
             std::thread::sleep(REGISTERED_WITHIN);
-        }
-    }
-}
-
-fn take_over(client: &Arc<Client>, id: &str, limit: Duration) -> Result<(), KafkaError> {
-    let doing = || format!("fencing of `{id}`");
-    let deadline = Instant::now() + limit;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(KafkaError::timed_out(doing(), limit));
-        }
-        // SAFETY: the instance is live.
-        match unsafe { check(sys::rd_kafka_init_transactions(client.raw(), millis(left))) } {
-            Ok(()) => return Ok(()),
-            Err(error) if error.retriable => {
-                tracing::debug!("{}: {}, retrying", doing(), error.reason)
-            }
-            Err(error) => {
-                let (code, reason) = fatal(client).unwrap_or((error.code, error.reason));
-                return Err(KafkaError::coded(doing(), code, reason));
-            }
         }
     }
 }

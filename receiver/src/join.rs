@@ -33,6 +33,8 @@ pub struct Offered {
     pub skips_refused: Option<Arc<str>>,
     /// Memory of the offer, in use until it is answered.
     pub room: Option<Room>,
+    /// The offer had to wait for a partition that another lane had when the clusters were asked.
+    pub was_deferred: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -347,6 +349,7 @@ mod tests {
             }),
             skips_refused: None,
             room: None,
+            was_deferred: false,
         }
     }
 

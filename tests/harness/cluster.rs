@@ -50,9 +50,9 @@ impl Cluster {
         Self::start_of(Kafka::get()?, 1, false, cluster_id.to_owned())
     }
 
-    /// Starts one node with a second listener, which authenticates its clients.
-    pub fn start_secure() -> Result<Self> {
-        Self::start_as(Kafka::get()?, 1, true)
+    /// Starts nodes with a second listener, which authenticates its clients.
+    pub fn start_secure(nodes: u32) -> Result<Self> {
+        Self::start_as(Kafka::get()?, nodes, true)
     }
 
     /// Starts one node of the oldest line of Kafka that the tests run against.
@@ -79,8 +79,10 @@ impl Cluster {
             })
             .collect();
         if secure {
-            for node in &mut nodes {
-                node.secure = Some(Secure::make(free_ports(1)?[0], &scratch.path().join(format!("pki-{}", node.id)))?);
+            let ports = free_ports(nodes.len())?;
+            let first = Secure::make(ports[0], &scratch.path().join("pki"))?;
+            for (node, port) in nodes.iter_mut().zip(ports) {
+                node.secure = Some(Secure { port, ..first.clone() });
             }
         }
         let processes = Mutex::new(nodes.iter().map(|_| None).collect());

@@ -83,6 +83,11 @@ impl Pair {
         Self::start_with(Machine::share(), || Cluster::start(source_nodes), || Cluster::start(target_nodes))
     }
 
+    /// Starts three nodes on each side, with a secure listener.
+    pub fn start_secure() -> Result<Self> {
+        Self::start_with(Machine::share(), || Cluster::start_secure(3), || Cluster::start_secure(3))
+    }
+
     /// Starts single nodes of the test's own, and runs while no other test does.
     pub fn start_alone() -> Result<Self> {
         Self::start_with(Machine::alone(), || Cluster::start(1), || Cluster::start(1))
@@ -134,7 +139,7 @@ impl Pair {
     pub fn shared_secure() -> Result<Self> {
         static SHARED: OnceLock<Result<Arc<Clusters>, String>> = OnceLock::new();
         let machine = Machine::share();
-        let start = || Clusters::start(Cluster::start_secure, Cluster::start_secure);
+        let start = || Clusters::start(|| Cluster::start_secure(1), || Cluster::start_secure(1));
         Ok(Self { clusters: once(&SHARED, start)?, _machine: machine })
     }
 }

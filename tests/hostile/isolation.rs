@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, ensure};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::attacker::Peer;
@@ -151,6 +152,8 @@ fn a_flood_stays_within_the_rate_of_its_link() -> Result<()> {
     stage.finish()
 }
 
+/// Time within which the status tells of a lane that hangs: a reading of its state takes 10 s, and is tried again.
+const TOLD_WITHIN: Duration = Duration::from_secs(30);
 /// Dials of one link while its lane waits: as many as tokio has threads for blocking work.
 const DIALS: usize = 512;
 
@@ -189,6 +192,11 @@ fn dials_to_a_lane_that_hangs_cost_other_links_nothing() -> Result<()> {
         let Some((last, mut control)) = dials.pop() else { return Err(anyhow!("no dial is left")) };
         let open = tokio::time::timeout(Duration::from_secs(2), control.next_of(kind::LANE_OPEN)).await;
         ensure!(open.is_err(), "the lane does not hang: {open:?}");
+        let says_so = |status: &Value| {
+            let mut links = status["links"].as_array().into_iter().flatten();
+            links.any(|one| one["link"] == attacker.link.as_str() && one["trouble"].to_string().contains("lane 0: "))
+        };
+        stage.receiver.admin.wait_for("the lane's trouble", TOLD_WITHIN, says_so)?;
         drop((last, control, dials));
         hanging.abort_transaction(SESSION_WITHIN)?;
         let began = Instant::now();

@@ -19,6 +19,7 @@ mod admin_port;
 mod attacker;
 mod handshakes;
 mod held;
+mod independent;
 mod isolation;
 mod lies;
 mod memory;

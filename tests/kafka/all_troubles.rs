@@ -1,153 +1,172 @@
 //! A topic of every kind of trouble at the same time, next to healthy ones that share their lanes: one look at the status
 //! of either end names each of them, and the healthy ones are as fast as without.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use harness::cluster::Cluster;
 use harness::command::run_at;
-use harness::files::LinkFiles;
 use harness::journal::{Load, millis_now};
 use harness::latency::Latencies;
 use harness::pair::Pair;
+use harness::process::Process;
 use harness::record::{Contents, Record, noise, numbered, small};
-use harness::{halts, journal, topics, verify, wait};
+use harness::rights::Listed;
+use harness::{journal, topics, verify, wait};
 use hdrhistogram::Histogram;
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+use crate::rights::{Secured, topic_right};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const HEALTHY: i32 = 8;
 /// Time for which latencies are measured, without trouble and with all of it.
-const MEASURED: Duration = Duration::from_secs(10);
+const MEASURED: Duration = Duration::from_secs(6);
 /// Latency that all trouble together may add at the 99th percentile: a second.
 const ADDED_MS: u64 = 1_000;
 /// More bytes than the target accepts, which do not compress.
 const TOO_LARGE: usize = 60_000;
 
-/// One topic for each kind of trouble.
-struct Topics {
-    /// Its source partition loses its leader.
-    unread: String,
-    /// Its target partition loses its leader.
-    unwritable: String,
-    /// Its target partition has too few in-sync replicas.
-    short: String,
-    /// The target is compacted, and a record has no key.
-    keyless: String,
-    /// A record is larger than the target accepts.
-    large: String,
-    /// The topic is deleted at the source.
-    deleted: String,
-    /// The topic is deleted at the source and created again.
-    recreated: String,
-    /// The target deletes earlier than the source.
-    shorter: String,
-}
+/// Kinds of trouble, with a topic each: the kind, and words that the status must say in one line with the topic's name.
+const KINDS: [(&str, &str); 13] = [
+    // Its source partition loses its leader.
+    ("unread", "no leader"),
+    // The sender's right to read it is revoked.
+    ("barred", "source-unauthorized"),
+    // A producer of the source leaves a transaction open.
+    ("undecided", "source-transaction-open"),
+    // It appears while another link may write it, whose state cannot be read.
+    ("unsure", "origin-unknown"),
+    // The topic is deleted at the source; and created again.
+    ("deleted", "deleted"),
+    ("recreated", "topic-recreated"),
+    // Its target partition loses its leader; has too few in-sync replicas.
+    ("unwritable", "no leader"),
+    ("short", "in-sync replicas"),
+    // The receiver's right to write it is revoked.
+    ("denied", "no right to write"),
+    // The target has records of another writer.
+    ("foreign", "target-not-empty"),
+    // The target is compacted, and a record has no key; a record is larger than the target accepts.
+    ("keyless", "record-rejected"),
+    ("large", "record-rejected"),
+    // The target deletes earlier than the source.
+    ("shorter", "retention.ms is 86400000"),
+];
+
+/// Name of the topic of each kind.
+struct Topics(BTreeMap<&'static str, String>);
 
 impl Topics {
     fn create(pair: &Pair) -> Result<Self> {
-        let source = &pair.source;
-        let target = &pair.target;
-        let one = |stem| topics::create_unique(source, stem, 1);
-        let topics = Self {
-            unread: topics::create_unique_on(source, "unread", 1, 3)?,
-            unwritable: one("unwritable")?,
-            short: one("short")?,
-            keyless: one("keyless")?,
-            large: one("large")?,
-            deleted: one("deleted")?,
-            recreated: one("recreated")?,
-            shorter: one("shorter")?,
-        };
-        topics::create_on(target, &topics.unwritable, 1, 3)?;
-        topics::create(target, &topics.short, 1, &[("min.insync.replicas", "3")])?;
-        topics::create(target, &topics.keyless, 1, &[("cleanup.policy", "compact")])?;
-        topics::create(target, &topics.large, 1, &[("max.message.bytes", "20000")])?;
-        topics::create(target, &topics.shorter, 1, &[("retention.ms", "86400000")])?;
+        let topics = Self(KINDS.iter().map(|(kind, _)| (*kind, topics::unique(&format!("ill-{kind}")))).collect());
+        for (kind, topic) in &topics.0 {
+            match *kind {
+                "unread" => topics::create_on(&pair.source, topic, 1, 3)?,
+                "unsure" => {}
+                _ => topics::create(&pair.source, topic, 1, &[])?,
+            }
+            let with = |configs| topics::create(&pair.target, topic, 1, configs);
+            match *kind {
+                "unwritable" => topics::create_on(&pair.target, topic, 1, 3)?,
+                "short" => with(&[("min.insync.replicas", "3")])?,
+                "keyless" => with(&[("cleanup.policy", "compact")])?,
+                "large" => with(&[("max.message.bytes", "20000")])?,
+                "shorter" => with(&[("retention.ms", "86400000")])?,
+                "foreign" => {
+                    with(&[])?;
+                    journal::write(&pair.target, topic, 0, &small(1000..1005))?;
+                }
+                _ => {}
+            }
+        }
         Ok(topics)
     }
 
-    fn all(&self) -> [&str; 8] {
-        let Self { unread, unwritable, short, keyless, large, deleted, recreated, shorter } = self;
-        [unread, unwritable, short, keyless, large, deleted, recreated, shorter].map(String::as_str)
+    fn of(&self, kind: &str) -> &str {
+        &self.0[kind]
     }
 
-    /// Brings all trouble about.
-    fn trouble(&self, pair: &Pair) -> Result<()> {
-        let source = &pair.source;
-        let target = &pair.target;
-        let write = |topic: &str, record| journal::write(source, topic, 0, &[record]).map(drop);
-        write(&self.keyless, Record { key: None, ..numbered(10, b"a value".to_vec()) })?;
-        write(&self.large, numbered(10, noise(TOO_LARGE, 1)))?;
-        topics::delete(source, &self.deleted)?;
-        topics::delete(source, &self.recreated)?;
-        topics::create(source, &self.recreated, 1, &[])?;
-        source.kill_noticed(3, &self.unread, PATIENCE)?;
-        target.kill_noticed(3, &self.unwritable, PATIENCE)?;
-        write(&self.unwritable, numbered(10, b"a value".to_vec()))?;
-        write(&self.short, numbered(10, b"a value".to_vec()))
+    fn all(&self) -> impl Iterator<Item = &str> {
+        self.0.values().map(String::as_str)
     }
 
-    /// Returns for each topic words that the status must say in one line with its name.
-    fn words(&self) -> [(&str, &str); 8] {
-        [
-            (&self.unread, "no leader"),
-            (&self.unwritable, "no leader"),
-            (&self.short, "in-sync replicas"),
-            (&self.keyless, "record-rejected"),
-            (&self.large, "record-rejected"),
-            (&self.deleted, "deleted"),
-            (&self.recreated, "topic-recreated"),
-            (&self.shorter, "retention.ms is 86400000"),
-        ]
-        .map(|(topic, words): (&String, &str)| (topic.as_str(), words))
+    /// Brings all trouble about. Returns the producer whose transaction stays open.
+    fn trouble(&self, secured: &mut Secured) -> Result<BaseProducer> {
+        let source = &secured.pair.source;
+        let target = &secured.pair.target;
+        let write = |kind: &str, record| journal::write(source, self.of(kind), 0, &[record]).map(drop);
+        write("keyless", Record { key: None, ..numbered(10, b"a value".to_vec()) })?;
+        write("large", numbered(10, noise(TOO_LARGE, 1)))?;
+        topics::delete(source, self.of("deleted"))?;
+        topics::delete(source, self.of("recreated"))?;
+        topics::create(source, self.of("recreated"), 1, &[])?;
+        secured.source.revoke(&topic_right("sender", self.of("barred"), "Read"))?;
+        secured.target.revoke(&topic_right("receiver", self.of("denied"), "Write"))?;
+        let producer = leave_open(source, self.of("undecided"))?;
+        topics::create(source, "__causeway.left.state", 1, &[("cleanup.policy", "compact")])?;
+        // The key of an entry of format 2.
+        let newer = BaseRecord::to("__causeway.left.state").key(&[2u8, 16]).payload(&[2u8]);
+        let other: BaseProducer = ClientConfig::new().set("bootstrap.servers", source.bootstrap()).create()?;
+        other.send(newer).map_err(|(error, _)| error)?;
+        other.flush(PATIENCE)?;
+        source.kill_noticed(3, self.of("unread"), PATIENCE)?;
+        target.kill_noticed(3, self.of("unwritable"), PATIENCE)?;
+        for kind in ["unwritable", "short", "denied"] {
+            write(kind, numbered(10, b"a value".to_vec()))?;
+        }
+        Ok(producer)
     }
+}
+
+/// Begins a transaction with one record, and leaves it open.
+fn leave_open(source: &Cluster, topic: &str) -> Result<BaseProducer> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", source.bootstrap()).set("transactional.id", topics::unique("hangs"));
+    config.set("transaction.timeout.ms", "600000");
+    let producer: BaseProducer = config.create()?;
+    producer.init_transactions(PATIENCE)?;
+    producer.begin_transaction()?;
+    producer.send(BaseRecord::<[u8], [u8]>::to(topic).payload(b"undecided")).map_err(|(error, _)| error)?;
+    producer.flush(PATIENCE)?;
+    Ok(producer)
 }
 
 /// Measures latencies of the healthy topic for a while.
 fn measure(pair: &Pair, topic: &str, seed: u64, written: &mut Contents) -> Result<Histogram<u64>> {
     let latencies = Latencies::start(&pair.target, topic, HEALTHY)?;
-    let began = millis_now();
+    let written_from = millis_now();
     let writer = Load::new(topic, HEALTHY).rate(100).value_max(500).stamped_now().seed(seed).start(&pair.source)?;
+    // The first records wait for the writer's and the reader's connections.
+    let is_read = || latencies.newest().is_some_and(|newest| newest >= written_from).then_some(());
+    wait::until("the reader to be connected", PATIENCE, is_read)?;
+    let began = millis_now();
     wait::through(MEASURED, || Ok(()))?;
     written.merge(&writer.stop()?.written);
     verify::wait_until_delivered(written, &pair.target, "{topic}", PATIENCE)?;
-    // The first records wait for the writer's connections.
-    let [_, measured] = latencies.finish_split(began + 2_000)?;
+    let [_, measured] = latencies.finish_split(began)?;
     Ok(measured)
 }
 
-#[test]
-fn every_trouble_is_named_and_stops_no_healthy_topic() -> Result<()> {
-    let pair = Pair::start(3, 3)?;
-    let healthy = topics::create_unique(&pair.source, "healthy", HEALTHY)?;
-    let troubled = Topics::create(&pair)?;
-    let missing = topics::unique("missing");
-    let mut entries = vec![healthy.as_str(), missing.as_str()];
-    entries.extend(troubled.all());
-    let mut files = LinkFiles::new(&topics::unique("troubles"), &pair.source, &pair.target, &entries)?;
-    files.sender.set("lanes", "count", "2");
-    let (receiver, sender) = files.start()?;
-    let mut begun = Contents::default();
-    for topic in troubled.all() {
-        begun.merge(&journal::write(&pair.source, topic, 0, &small(0..10))?.written);
+/// Grants what a link of these topics needs, each topic by its name.
+fn secured(topics: &Topics, healthy: &str, pair: Pair) -> Result<Secured> {
+    let is_data = |listed: &Listed| listed.right.prefix == "ill-";
+    let is_own = |listed: &Listed| is_data(listed) && ["Read", "Write"].contains(&listed.right.operation.as_str());
+    let mut secured = Secured::grant_in(pair, "ill-", |listed| !is_own(listed))?;
+    secured.source.grant(&topic_right("sender", "__causeway.", "Read"))?;
+    for topic in topics.all().chain([healthy]) {
+        secured.source.grant(&topic_right("sender", topic, "Read"))?;
+        secured.target.grant(&topic_right("receiver", topic, "Write"))?;
     }
-    verify::wait_until_delivered(&begun, &pair.target, "{topic}", PATIENCE)?;
-    let mut written = Contents::default();
-    let without = measure(&pair, &healthy, 1, &mut written)?;
+    Ok(secured)
+}
 
-    troubled.trouble(&pair)?;
+/// Waits until the status of each end names every kind.
+fn wait_until_named(ends: [(&str, &Process); 2], named: &[(&str, &str)]) -> Result<()> {
     let began = Instant::now();
-    for (topic, reason) in [
-        (&troubled.keyless, "record-rejected"),
-        (&troubled.large, "record-rejected"),
-        (&troubled.recreated, "topic-recreated"),
-        (&troubled.unwritable, "target-unavailable"),
-        (&troubled.short, "target-unavailable"),
-    ] {
-        halts::wait_for(&sender, topic, 0, reason)?;
-    }
-    let mut named = troubled.words().to_vec();
-    named.push((&missing, "matches no topic"));
-    for (end, process) in [("sender", &sender), ("receiver", &receiver)] {
+    for (end, process) in ends {
         wait::until_ok(&format!("the {end}'s status to name all"), PATIENCE, || {
             let shown = run_at(process, &["status"])?.printed;
             let says =
@@ -157,8 +176,43 @@ fn every_trouble_is_named_and_stops_no_healthy_topic() -> Result<()> {
             Ok(unnamed.is_empty().then(|| println!("{end}, after {:.1?}:\n{shown}", began.elapsed())))
         })?;
     }
+    Ok(())
+}
 
-    let with = measure(&pair, &healthy, 2, &mut written)?;
+#[test]
+fn every_trouble_is_named_and_stops_no_healthy_topic() -> Result<()> {
+    let pair = Pair::start_secure()?;
+    let healthy = topics::create_unique(&pair.source, "ill-healthy", HEALTHY)?;
+    let troubled = Topics::create(&pair)?;
+    let missing = topics::unique("ill-missing");
+    let mut secured = secured(&troubled, &healthy, pair)?;
+    let mut entries = vec![healthy.as_str(), missing.as_str()];
+    entries.extend(troubled.all());
+    let mut files = secured.link("ill-link", &entries)?;
+    files.sender.set("lanes", "count", "2");
+    let (receiver, sender) = files.start()?;
+    let pair = &secured.pair;
+    let mut begun = Contents::default();
+    for (kind, topic) in &troubled.0 {
+        if !["unsure", "foreign"].contains(kind) {
+            begun.merge(&journal::write(&pair.source, topic, 0, &small(0..10))?.written);
+        }
+    }
+    verify::wait_until_delivered(&begun, &pair.target, "{topic}", PATIENCE)?;
+    let mut written = Contents::default();
+    let without = measure(pair, &healthy, 1, &mut written)?;
+
+    let _open = troubled.trouble(&mut secured)?;
+    let pair = &secured.pair;
+    wait::until_ok("the other link's state to be noticed", PATIENCE, || {
+        Ok(sender.admin.get("/status")?.contains("__causeway.left.state").then_some(()))
+    })?;
+    topics::create(&pair.source, troubled.of("unsure"), 1, &[])?;
+    let mut named: Vec<_> = KINDS.iter().map(|(kind, words)| (troubled.of(kind), *words)).collect();
+    named.push((&missing, "matches no topic"));
+    wait_until_named([("sender", &sender), ("receiver", &receiver)], &named)?;
+
+    let with = measure(pair, &healthy, 2, &mut written)?;
     let p99 = |latencies: &Histogram<u64>| latencies.value_at_quantile(0.99);
     println!("healthy topic: p99 {} ms without trouble, {} ms with all of it", p99(&without), p99(&with));
     ensure!(p99(&with) <= p99(&without) + ADDED_MS, "p99 {} ms, without trouble {} ms", p99(&with), p99(&without));

@@ -62,7 +62,7 @@ halt_reasons! {
     TargetNotEmpty "target-not-empty" false Nowhere "The target's topic holds records that this link did not write: empty, rename or adopt it.";
     TargetTooFewPartitions "target-too-few-partitions" false Nowhere "The target's topic has fewer partitions than the source's, and the receiver cannot add them: add partitions to it.";
     TargetRefused "target-refused" false Nowhere "The target's topic cannot be created: change the policy, or use `rename`.";
-    TargetUnavailable "target-unavailable" false Nowhere "The target cannot serve the topic or partition now: start its broker, or grant DESCRIBE or CREATE. The receiver tries again by itself.";
+    TargetUnavailable "target-unavailable" false Nowhere "The target cannot serve the topic or partition now: start its broker, or grant DESCRIBE, CREATE or WRITE. The receiver tries again by itself.";
     TargetTaken "target-taken" false Nowhere "Another partition of this link writes to the same target partition: change `rename` or exclude one of them.";
     TopicUnauthorized "topic-unauthorized" false Nowhere "The receiver's `links.topics` does not allow the topic: allow it there or exclude it here.";
     ReturnsToOrigin "returns-to-origin" false Nowhere "The topic came from the target cluster: grant the sender the rights on `__causeway.` topics, so that it excludes such topics.";

@@ -70,6 +70,14 @@ impl<'a> Call<'a> {
         Ok(self)
     }
 
+    /// Asks which operations this user may perform, too.
+    pub(super) fn with_rights(self) -> Result<Self, KafkaError> {
+        // SAFETY: the options are live; the error is passed on to `check`.
+        unsafe { check(sys::rd_kafka_AdminOptions_set_include_authorized_operations(self.options.0.as_ptr(), 1)) }
+            .map_err(|error| error.while_doing(&self.doing))?;
+        Ok(self)
+    }
+
     /// Makes the call and waits for its answer.
     pub(super) fn answer(
         self,

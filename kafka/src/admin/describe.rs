@@ -24,6 +24,8 @@ const CONTROLLER_LIMIT: Duration = Duration::from_secs(10);
 pub(super) struct Described {
     pub(super) topic: TopicDescription,
     pub(super) partitions: BTreeMap<i32, DescribedPartition>,
+    /// False if the cluster states this user's rights, and the one to write is not among them.
+    pub(super) may_write: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -43,22 +45,29 @@ impl Described {
 
 /// Describes topics by what a broker knows now. The answer also renews what the client knows of their leaders.
 pub(super) fn topics(client: &Arc<Client>, names: &[String]) -> Answers<Described> {
-    topics_within(client, names, CONTROLLER_LIMIT)
+    ask_again(client, names, CONTROLLER_LIMIT, |call, limit| call.within(limit))
 }
 
-/// Describes topics likewise. Each of up to three requests may take as long as `limit`.
-pub(super) fn topics_within(client: &Arc<Client>, names: &[String], limit: Duration) -> Answers<Described> {
-    match ask(client, names, limit) {
+/// Describes topics likewise, with this user's rights. Each of up to three requests may take as long as `limit`.
+pub(super) fn topics_with_rights(client: &Arc<Client>, names: &[String], limit: Duration) -> Answers<Described> {
+    ask_again(client, names, limit, |call, limit| call.within(limit)?.with_rights())
+}
+
+/// Sets the options of a call that may take as long as the limit.
+type Prepare = for<'c> fn(Call<'c>, Duration) -> Result<Call<'c>, KafkaError>;
+
+fn ask_again(client: &Arc<Client>, names: &[String], limit: Duration, prepare: Prepare) -> Answers<Described> {
+    match ask(client, names, limit, prepare) {
         // The client sends the request to the controller that it knows, which may be gone.
         Err(error) if error.is_unanswered() => {
             metadata::of_brokers(client, limit)?;
-            ask(client, names, limit)
+            ask(client, names, limit, prepare)
         }
         answers => answers,
     }
 }
 
-fn ask(client: &Arc<Client>, names: &[String], limit: Duration) -> Answers<Described> {
+fn ask(client: &Arc<Client>, names: &[String], limit: Duration, prepare: Prepare) -> Answers<Described> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
@@ -68,7 +77,7 @@ fn ask(client: &Arc<Client>, names: &[String], limit: Duration) -> Answers<Descr
     // SAFETY: the names are live and copied.
     asked.raw.push(unsafe { sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len()) });
     let call = Call::new(client, Operation::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, "description of topics".to_owned())?;
-    let event = call.within(limit)?.answer(|rk, options, queue| {
+    let event = prepare(call, limit)?.answer(|rk, options, queue| {
         // SAFETY: all are live; librdkafka copies the collection.
         unsafe { sys::rd_kafka_DescribeTopics(rk, asked.raw[0], options, queue) }
     })?;
@@ -116,8 +125,27 @@ unsafe fn described(name: String, description: *const sys::rd_kafka_TopicDescrip
         let replicas = i32::try_from(fewest.unwrap_or(0)).unwrap_or(i32::MAX);
         let id = topic_id(sys::rd_kafka_TopicDescription_topic_id(description));
         let count = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
-        Described { topic: TopicDescription { name, id, partitions: count, replicas }, partitions }
+        let may_write = may_write(description);
+        Described { topic: TopicDescription { name, id, partitions: count, replicas }, partitions, may_write }
     }
+}
+
+/// Returns whether this user may write the topic, as far as the cluster states its rights.
+///
+/// # Safety
+/// `description` must be live.
+unsafe fn may_write(description: *const sys::rd_kafka_TopicDescription_t) -> bool {
+    let mut count = 0;
+    // SAFETY: as the caller promises; the array is null if no rights are stated, and lives as long as the description.
+    let rights: &[u32] = unsafe {
+        let first = sys::rd_kafka_TopicDescription_authorized_operations(description, &raw mut count);
+        if first.is_null() {
+            return true;
+        }
+        // Read as numbers: one of a newer version may have no name in the bindings' enum.
+        std::slice::from_raw_parts(first.cast(), count)
+    };
+    rights.contains(&(sys::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_WRITE as u32))
 }
 
 /// The id of a topic; unknown for null.

@@ -10,13 +10,14 @@ use wire::partition::Partition;
 use super::describe::{self, Described, DescribedPartition};
 use crate::catalog::{Answers, ConfigEntry, Replicas};
 use crate::client::Client;
-use crate::error::KafkaError;
+use crate::error::{KafkaError, KafkaFault};
 
 /// Time that each request may take: a lane waits for the answer, and asks again.
 const REQUEST_LIMIT: Duration = Duration::from_secs(2);
 /// Time for which a topic's setting is not read again.
 const FRESH: Duration = Duration::from_secs(60);
 const SETTING: &str = "min.insync.replicas";
+const NO_RIGHT: &str = "the receiver's user has no right to write the topic";
 
 /// In-sync replicas that a write to each topic requires, as far as they were read.
 #[derive(Debug, Default)]
@@ -32,7 +33,7 @@ struct Requirement {
 pub(super) fn list(client: &Arc<Client>, requirements: &Requirements, asked: &[Partition]) -> Answers<Replicas> {
     let names: BTreeSet<&str> = asked.iter().map(|at| at.topic.as_ref()).collect();
     let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
-    let described = describe::topics_within(client, &names, REQUEST_LIMIT)?;
+    let described = describe::topics_with_rights(client, &names, REQUEST_LIMIT)?;
     let topics: HashMap<&str, Result<Described, KafkaError>> =
         names.iter().map(String::as_str).zip(described).collect();
     let found: Vec<_> = asked.iter().map(|at| found_in(&topics, at)).collect();
@@ -52,6 +53,10 @@ fn found_in(
     at: &Partition,
 ) -> Result<DescribedPartition, KafkaError> {
     let topic = topics[at.topic.as_ref()].as_ref().map_err(KafkaError::clone)?;
+    if !topic.may_write {
+        let doing = format!("write to {at}");
+        return Err(KafkaError { doing, reason: NO_RIGHT.to_owned(), fault: KafkaFault::Unauthorized });
+    }
     let unknown = || KafkaError::unknown_topic(format!("replicas of {at}"));
     topic.partitions.get(&at.partition).copied().ok_or_else(unknown)
 }

@@ -7,7 +7,7 @@
 /// Lowest limit in bytes, and the growth with each window. Answers arrive within milliseconds unless there is a quota,
 /// so that the limit passes 1 MB within half a second.
 const STEP: u64 = 16 << 10;
-/// Limit in bytes up to which refusals double it: one batch.
+/// Least limit in bytes after a refusal: one batch.
 const BATCH: u64 = 1 << 20;
 /// Highest limit in bytes: more than any transaction has.
 const MAX: u64 = 64 << 20;
@@ -52,10 +52,10 @@ impl InFlight {
         }
     }
 
-    /// Takes the refusal of a batch. The next batch should be larger, because each refusal costs a transaction.
+    /// Takes the refusal of a batch. The next one should be as large as possible, because each refusal costs a transaction.
     pub(super) fn handle_refusal(&mut self) {
         if !self.delayed {
-            self.limit = self.limit.max((self.limit * 2).min(BATCH));
+            self.limit = self.limit.max(BATCH);
         }
     }
 
@@ -118,17 +118,12 @@ mod tests {
     }
 
     #[test]
-    fn refusals_make_batches_larger_for_the_next_producer() {
+    fn a_refusal_makes_batches_larger_for_the_next_producer() {
         let mut in_flight = InFlight::default();
-        let limits: Vec<_> = (0..8)
-            .map(|_| {
-                in_flight.handle_queued(1);
-                in_flight.handle_refusal();
-                in_flight = in_flight.emptied();
-                fill(&mut in_flight.emptied()) / STEP
-            })
-            .collect();
-        assert_eq!(limits, [2, 4, 8, 16, 32, 64, 64, 64]);
+        in_flight.handle_queued(1);
+        in_flight.handle_refusal();
+        in_flight = in_flight.emptied();
+        assert_eq!(fill(&mut in_flight.emptied()), BATCH);
         in_flight.handle_delay();
         in_flight.handle_refusal();
         assert_eq!(fill(&mut in_flight), BATCH / 2, "a quota decides");

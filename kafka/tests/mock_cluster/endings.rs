@@ -210,3 +210,14 @@ fn a_failed_tls_handshake_ends_with_its_client() {
         thread::sleep(Duration::from_millis(20 * wait));
     }
 }
+
+/// The client would ask again after 500 ms, each time.
+#[test]
+fn an_id_whose_transaction_is_being_ended_is_taken_over_soon() {
+    let cluster = Cluster::with_topic("t", 1);
+    cluster.producer();
+    cluster.mock.request_errors(Api::InitProducerId, &[Code::RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS; 3]);
+    let began = std::time::Instant::now();
+    transact(&mut cluster.producer(), 1).unwrap();
+    assert!(began.elapsed() < Duration::from_millis(1_000), "it took {:?}", began.elapsed());
+}

@@ -194,7 +194,13 @@ impl Targets {
             };
             self.refused_topics.note(&partition.topic, target.as_ref().err());
             let skips_refused = self.announcements.skips_refused(&partition.topic);
-            found.offered.push(Offered { partition: partition.clone(), target, skips_refused, room: None });
+            found.offered.push(Offered {
+                partition: partition.clone(),
+                target,
+                skips_refused,
+                room: None,
+                was_deferred: false,
+            });
         }
         Ok(found)
     }

@@ -111,7 +111,13 @@ mod tests {
             end: Position(0),
             clusters: clusters.iter().map(|&id| id.to_owned()).collect(),
         };
-        Offered { partition: fixtures::offered("orders"), target: Ok(target), skips_refused: None, room: None }
+        Offered {
+            partition: fixtures::offered("orders"),
+            target: Ok(target),
+            skips_refused: None,
+            room: None,
+            was_deferred: false,
+        }
     }
 
     #[test]

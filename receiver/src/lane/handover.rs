@@ -21,7 +21,7 @@
 //! into two lanes. A lane that is offered a partition which it does not have requests it along the trail of such
 //! records, which begins at home.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use wire::halt::HaltReason;
 use wire::ids::{LaneId, Slot};
@@ -65,8 +65,6 @@ pub(super) struct Handovers {
     received: BTreeMap<Partition, PartitionRecord>,
     /// Offers that wait for a partition which this lane has requested.
     deferred: BTreeMap<Partition, Box<Offered>>,
-    /// Slots of all offers that were ever deferred.
-    deferred_slots: HashSet<Slot>,
     /// The last offer of a discovery waits for the deferred ones.
     last_waits: bool,
 }
@@ -135,8 +133,7 @@ impl Handovers {
     /// partition is here, or begins here.
     pub(super) fn defer(&mut self, stored: &Stored, offered: &Offered) -> Option<(LaneId, LaneMessage)> {
         let request = self.request(stored, offered)?;
-        self.deferred_slots.insert(offered.slot());
-        self.deferred.insert(offered.key(), Box::new(offered.clone()));
+        self.deferred.insert(offered.key(), Box::new(Offered { was_deferred: true, ..offered.clone() }));
         Some(request)
     }
 
@@ -170,12 +167,12 @@ impl Handovers {
 
     /// Returns a halt for a deferred offer that is out of date: the lane that had the partition continued after
     /// both clusters were asked, and their answers would look like a loss. The sender offers it again.
-    pub(super) fn outdated(&self, stored: &Stored, offered: &Offered) -> Option<HaltRecord> {
+    pub(super) fn outdated(stored: &Stored, offered: &Offered) -> Option<HaltRecord> {
         let record = stored.partitions.get(&offered.key())?;
         let target_behind = offered.target.as_ref().is_ok_and(|target| target.end < record.target_end);
         let source_behind = offered.partition.log_end < record.position;
         let detail = "it was offered before its former lane stopped reading it; the sender will offer it again";
-        let outdated = self.deferred_slots.contains(&offered.slot()) && (target_behind || source_behind);
+        let outdated = offered.was_deferred && (target_behind || source_behind);
         outdated.then(|| HaltRecord::new(HaltReason::OutOfRange, detail))
     }
 

@@ -14,6 +14,8 @@ use crate::target::{LaneTarget, TargetError, TargetPartition, Unwritable};
 pub(super) fn suspects(error: &TargetError) -> Option<Vec<Unwritable>> {
     match error {
         TargetError::Unwritable(unwritable) => Some(vec![unwritable.clone()]),
+        // The target says which of them it is, or the search for it continues.
+        TargetError::Unauthorized(_) => Some(Vec::new()),
         error => error.is_unanswered().then(Vec::new),
     }
 }

@@ -12,7 +12,7 @@ use wire::ids::{LaneId, Offset, Position, Slot};
 use wire::partition::Partition;
 
 use super::draft::{Committed, Draft};
-use super::handover::{LaneMessage, Released};
+use super::handover::{Handovers, LaneMessage, Released};
 use super::map::GAPS_MAX;
 use super::offers::Pending;
 use super::open_lane::{Counts, Current, Destination, LaneError, Open, OpenLane};
@@ -95,7 +95,7 @@ impl<T: LaneTarget> OpenLane<'_, T> {
             self.parts.messages.push_back(request);
             return Ok(None);
         }
-        if let Some(halt) = handovers.outdated(stored, &offered) {
+        if let Some(halt) = Handovers::outdated(stored, &offered) {
             self.refuse(draft, *offered, halt)?;
             return Ok(None);
         }

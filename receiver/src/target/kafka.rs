@@ -323,7 +323,12 @@ impl StateAccess for KafkaStates {
     fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
         let replicas = self.clients.catalog.replicas(partitions)?;
         let refused = partitions.iter().zip(replicas).filter_map(|(partition, replicas)| {
-            let reason = replicas.ok()?.refusal()?;
+            let reason = match replicas {
+                Ok(replicas) => replicas.refusal()?,
+                Err(error) if error.fault == KafkaFault::Unauthorized => error.reason,
+                // A topic that was deleted: its records are refused.
+                Err(_) => return None,
+            };
             Some(Unwritable { partition: partition.clone(), reason })
         });
         Ok(refused.collect())

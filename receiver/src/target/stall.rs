@@ -16,7 +16,7 @@ use kafka::{KafkaError, KafkaFault};
 use super::{TargetError, TargetPartition, Unwritable};
 
 /// Time without a delivery report after which the cluster is asked for the cause.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(2);
 /// The same once a partition has another leader: time for the client to notice by itself.
 const PATIENCE_AFTER_MOVE: Duration = Duration::from_secs(2);
 

@@ -51,6 +51,8 @@ struct Instance {
     granted: u64,
     /// Place of the id that was initialised last among the writer's ids.
     preferred: usize,
+    /// Initialisations of each id that failed since one succeeded.
+    failures: HashMap<WriterId, u64>,
     begun: bool,
     /// Reports of the present transaction that no lane has taken yet.
     reports: HashMap<TargetPartition, Offsets>,
@@ -81,6 +83,35 @@ impl<W: TargetWriter> SharedWriter<W> {
 
     fn turn(&self) -> Turn {
         Arc::clone(&self.turns).blocking_lock_owned()
+    }
+
+    /// Returns how many initialisations of an id have failed since the last one of any id succeeded.
+    fn failures(&self, writer: &WriterId) -> u64 {
+        self.instance.lock().failures.get(writer).copied().unwrap_or(0)
+    }
+
+    /// Makes an instance with this id the present one, unless it is. `failed` is the number of failures that the lane saw
+    /// when it began to wait for its turn: if there was one more since, the id hangs, and each lane that waited would wait
+    /// for it as long again.
+    fn initialise(&self, writer: &WriterId, within: Duration, failed: u64) -> Result<(), TargetError> {
+        let live = self.instance.lock().live.clone();
+        match live {
+            Some(live) if live == *writer => return Ok(()),
+            // Another lane was faster. The next attempt asks for this one.
+            Some(live) => return Err(other_is_live(writer, &live)),
+            None if self.failures(writer) > failed => return Err(failed_for_another(writer)),
+            None => {}
+        }
+        let fenced = self.producer.lock().fence(writer, within);
+        let mut instance = self.instance.lock();
+        if let Err(error) = fenced {
+            *instance.failures.entry(writer.clone()).or_default() += 1;
+            return Err(error);
+        }
+        instance.failures.clear();
+        instance.live = Some(writer.clone());
+        instance.preferred = self.ids.iter().position(|id| id == writer).unwrap_or(0);
+        Ok(())
     }
 
     fn begin(&self) -> Result<(), TargetError> {
@@ -174,7 +205,8 @@ impl<W: TargetWriter> SharedWriter<W> {
         let mut instance = self.instance.lock();
         self.producer.lock().discard();
         let Instance { granted, preferred, .. } = *instance;
-        *instance = Instance { granted, preferred, ..Instance::default() };
+        let failures = std::mem::take(&mut instance.failures);
+        *instance = Instance { granted, preferred, failures, ..Instance::default() };
     }
 }
 
@@ -283,19 +315,9 @@ impl<T: Target> LaneTarget for SharedLane<T> {
 
     fn fence(&mut self, writer: &WriterId, within: Duration) -> Result<(), TargetError> {
         self.discard();
+        let failed = self.writer.failures(writer);
         let _turn = self.writer.turn();
-        let live = self.writer.instance.lock().live.clone();
-        match live {
-            Some(live) if live == *writer => {}
-            // Another lane was faster. The next attempt asks for this one.
-            Some(live) => return Err(other_is_live(writer, &live)),
-            None => {
-                self.writer.producer.lock().fence(writer, within)?;
-                let mut instance = self.writer.instance.lock();
-                instance.live = Some(writer.clone());
-                instance.preferred = self.writer.ids.iter().position(|id| id == writer).unwrap_or(0);
-            }
-        }
+        self.writer.initialise(writer, within, failed)?;
         self.grant = Some(self.writer.grant(&self.state));
         Ok(())
     }
@@ -400,6 +422,11 @@ impl<T: Target> Drop for SharedLane<T> {
 fn gone(state: &TargetPartition) -> TargetError {
     let reason = "the producer that the lane shares failed".to_owned();
     KafkaError { doing: format!("write of {state}"), reason, fault: KafkaFault::Unavailable }.into()
+}
+
+fn failed_for_another(id: &WriterId) -> TargetError {
+    let reason = "it has just failed for another lane".to_owned();
+    KafkaError { doing: format!("initialisation of {}", id.as_str()), reason, fault: KafkaFault::Unavailable }.into()
 }
 
 fn no_offset(state: &TargetPartition) -> TargetError {

@@ -70,6 +70,7 @@ pub(crate) fn offered(slot: u32, topic: &str, jump: Option<Jump>) -> Offered {
         }),
         skips_refused: None,
         room: None,
+        was_deferred: false,
     }
 }
 

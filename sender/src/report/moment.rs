@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use service::status::{HaltedPartition, PeerStatus, waiting};
 use transport::congestion::Flow;
 use wire::condition::{Condition, WaitingPartition};
+use wire::halt::HaltReason;
 use wire::limits::NAMED_PARTITIONS_MAX;
 use wire::partition::Partition;
 
@@ -16,6 +17,7 @@ use crate::partitions::deleted_topic::DeletedTopic;
 use crate::rate::RateStatus;
 use crate::report::limit::{Evidence, Limit};
 use crate::report::measured::Measured;
+use crate::report::open_transactions::OpenTransaction;
 use crate::report::readiness::Facts;
 use crate::report::status::WaitingStatus;
 use crate::source::discovery::matches_nothing;
@@ -24,6 +26,8 @@ use crate::source::discovery::matches_nothing;
 const LAG_KNOWN: Duration = Duration::from_secs(10);
 /// Time without a session after which the status says so, even if no attempt has ended.
 const NO_SESSION: Duration = Duration::from_secs(10);
+/// Open transactions that the receiver learns of.
+const TRANSACTIONS_TOLD: usize = 5;
 /// Waiting partitions that the status names.
 const WAITING_NAMED: usize = 100;
 
@@ -153,9 +157,18 @@ impl Moment {
             halted: count(self.halted().count()),
             waiting: count(waiting.len()),
             named: named.collect(),
-            trouble: self.source_trouble().into_iter().chain(self.topic_trouble()).collect(),
+            trouble: self.source_trouble().into_iter().chain(self.topic_trouble()).chain(self.own_halts()).collect(),
         };
         condition.shortened()
+    }
+
+    /// Returns halts that the receiver does not store, so that only this end knows of them, and transactions of the source
+    /// that stay open.
+    fn own_halts(&self) -> impl Iterator<Item = String> {
+        let is_stored = |halt: &HaltedPartition| HaltReason::of(&halt.reason).is_some_and(HaltReason::is_kept);
+        let halts: Vec<_> = self.halted().filter(|halt| !is_stored(halt)).cloned().collect();
+        let open = self.measured.open_transactions.iter().take(TRANSACTIONS_TOLD).map(OpenTransaction::lasting);
+        HaltedPartition::sentences(&halts).into_iter().chain(open)
     }
 
     pub(super) fn limit(&self) -> Limit {
@@ -299,6 +312,15 @@ mod tests {
         assert_eq!((condition.waiting, condition.named[0].topic.as_str()), (1, "a"));
         assert_eq!(condition.trouble, ["source cluster: timed out"]);
         assert_eq!(moment.ready(), Err("every partition is halted or waits: 1".to_owned()));
+    }
+
+    #[test]
+    fn a_receiver_learns_of_halts_that_it_does_not_store() {
+        let mut moment = active();
+        moment.lanes[0].halted = ["corrupt", "origin-unknown", "target-unavailable"].map(|word| halt("a", word)).into();
+        moment.measured.open_transactions = vec![OpenTransaction { topic: "b".into(), ..OpenTransaction::default() }];
+        let open = "source-transaction-open: a transaction on b/0 has been open for more than 10 s; its producer must commit or abort it";
+        assert_eq!(moment.condition().trouble, ["a/0 halted, origin-unknown: words", open]);
     }
 
     #[test]

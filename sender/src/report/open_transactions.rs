@@ -63,6 +63,15 @@ impl OpenTransaction {
         self.topic == other.topic && self.partition == other.partition
     }
 
+    /// Returns the sentence for the receiver, which learns of changes: it states no time.
+    pub fn lasting(&self) -> String {
+        let Self { topic, partition, .. } = self;
+        let limit = ORDINARY.as_secs();
+        format!(
+            "source-transaction-open: a transaction on {topic}/{partition} has been open for more than {limit} s; its producer must commit or abort it"
+        )
+    }
+
     pub fn sentence(&self) -> String {
         let Self { topic, partition, held_back, seconds } = self;
         format!(

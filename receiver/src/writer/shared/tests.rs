@@ -8,6 +8,8 @@ struct Counting(Arc<Lock<Counts>>);
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Counts {
+    /// Initialisations fail.
+    hangs: bool,
     fences: u32,
     begins: u32,
     commits: u32,
@@ -48,9 +50,10 @@ impl StateAccess for Counting {
 }
 
 impl TargetWriter for CountingWriter {
-    fn fence(&mut self, _: &WriterId, _: Duration) -> Result<(), TargetError> {
-        self.counts.0.lock().fences += 1;
-        Ok(())
+    fn fence(&mut self, writer: &WriterId, _: Duration) -> Result<(), TargetError> {
+        let mut counts = self.counts.0.lock();
+        counts.fences += 1;
+        if counts.hangs { Err(failed_for_another(writer)) } else { Ok(()) }
     }
 
     fn begin(&mut self) -> Result<(), TargetError> {
@@ -125,6 +128,24 @@ fn failure_of_one_lane_takes_the_grants_of_all() {
     assert!(other.is_granted() && !fails.is_granted(), "each lane reads its custody first");
     let Counts { fences, discards, .. } = *target.0.lock();
     assert_eq!((fences, discards), (2, 1));
+}
+
+#[test]
+fn an_id_that_hangs_is_waited_for_once_by_all_lanes() {
+    let target = Counting::default();
+    let writer = SharedWriter::new(WriterId::of_writer("a", "bulk"), target.writer().unwrap());
+    let [first, second, _] = &writer.ids[..] else { panic!("{:?}", writer.ids) };
+    target.0.lock().hangs = true;
+    // Both lanes wait for the turn.
+    let failed = [writer.failures(first), writer.failures(first)];
+    let results = failed.map(|failed| writer.initialise(first, Duration::ZERO, failed).unwrap_err());
+    assert!(results.iter().all(TargetError::is_unanswered), "they try another id");
+    assert_eq!(target.0.lock().fences, 1);
+    writer.initialise(first, Duration::ZERO, writer.failures(first)).unwrap_err();
+    assert_eq!(target.0.lock().fences, 2, "it may not hang any more");
+    target.0.lock().hangs = false;
+    writer.initialise(second, Duration::ZERO, writer.failures(second)).unwrap();
+    assert_eq!(writer.failures(first), 0);
 }
 
 #[test]
