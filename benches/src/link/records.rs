@@ -80,9 +80,9 @@ pub(super) fn write_all(cluster: &Cluster, topic: &str, partitions: i32, count: 
 }
 
 /// Writes `per_second` records to the partitions in turn, each with the time of its writing, for this time. Returns their
-/// number.
+/// number. The client waits 5 ms for more of them, as clients do by default.
 pub(super) fn write_paced(cluster: &Cluster, topic: &str, partitions: i32, pace: Pace) -> Result<u64> {
-    let producer = producer(cluster, "1")?;
+    let producer = producer(cluster, "5")?;
     let mut departures = Departures::new(2);
     let began = Instant::now();
     let mut count = 0;
