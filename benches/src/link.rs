@@ -37,7 +37,7 @@ pub(crate) struct LinkArgs {
     /// Property of the receiver's Kafka client, such as `linger.ms=1`
     #[arg(long = "target-client", value_name = "KEY=VALUE")]
     target_client: Vec<String>,
-    /// Runs of each row, in turns; the median is printed
+    /// Runs of each row, the binaries in turns; each run is printed
     #[arg(long, default_value_t = 1)]
     runs: u32,
 }

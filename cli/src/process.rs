@@ -134,3 +134,8 @@ async fn obey_signals(trigger: Trigger) {
     tokio::time::sleep(EXIT_TIME).await;
     kafka::leave(0);
 }
+
+/// Reads the body of a request to the admin port.
+pub(crate) fn parsed<T: serde::de::DeserializeOwned>(request: serde_json::Value) -> Result<T, String> {
+    serde_json::from_value(request).map_err(|error| format!("invalid request: {error}"))
+}

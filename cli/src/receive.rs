@@ -15,8 +15,7 @@ use transport::endpoint::EndpointError;
 use transport::io_threads::IoThreads;
 
 use crate::exit::Failure;
-use crate::process::{Answers, Process};
-use crate::send::parsed;
+use crate::process::{Answers, Process, parsed};
 
 impl Process for Config {
     type Report = Board;

@@ -13,7 +13,7 @@ use service::shutdown::Shutdown;
 use transport::io_threads::IoThreads;
 
 use crate::exit::Failure;
-use crate::process::{Answers, Process};
+use crate::process::{Answers, Process, parsed};
 
 impl Process for Config {
     type Report = Report;
@@ -64,10 +64,6 @@ impl Admin for Answers<Report> {
     fn rate(&self, request: Value) -> Result<String, String> {
         self.0.board().rates().ask(&parsed(request)?, jiff::Timestamp::now())
     }
-}
-
-pub(crate) fn parsed<T: serde::de::DeserializeOwned>(request: Value) -> Result<T, String> {
-    serde_json::from_value(request).map_err(|error| format!("invalid request: {error}"))
 }
 
 impl From<StopReason> for Failure {

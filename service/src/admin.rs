@@ -74,7 +74,6 @@ pub trait Admin: Send + Sync + 'static {
 
 const ASK_SENDER: &str = "this is a receiver; the sender of the link knows the source's logs: ask it";
 const ASK_RECEIVER: &str = "this is a sender; the receiver of the link keeps the log of jumps: ask it";
-
 const TRANSLATED_BY_RECEIVER: &str = "this is a sender; the receiver of the link knows where each record went: ask it";
 
 /// The answers of an admin port: those of its process, and its reload.

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use harness::files::LinkFiles;
-use harness::process::{Process, cpu_seconds_of, threads_and_files_of};
+use harness::process::{cpu_seconds_of, threads_and_files_of};
 use harness::{topics, wait};
 
 use super::Figure;
 use super::records::write_all;
-use super::stage::{PATIENCE, Stage, start};
+use super::stage::{PATIENCE, Stage, committed, start};
 
 const PARTITIONS: i32 = 4;
 const RECORDS: u64 = 1_000;
@@ -46,7 +46,7 @@ pub(super) fn measure(stage: &Stage, binary: &Path, links: usize) -> Result<Vec<
     let began = Instant::now();
     let receiver = start(binary, "receive", &files.receiver)?;
     let all = links as u64 * RECORDS;
-    wait::until("all records of all links", PATIENCE, || (carried(&receiver)? >= all).then_some(()))?;
+    wait::until("all records of all links", PATIENCE, || (committed(&receiver).ok()? >= all).then_some(()))?;
     let took = began.elapsed();
     let pids = [receiver.pid(), stage.broker(&stage.pair.target)];
     let cpu = || pids.iter().map(|pid| cpu_seconds_of(*pid)).collect::<Result<Vec<f64>>>();
@@ -65,10 +65,4 @@ pub(super) fn measure(stage: &Stage, binary: &Path, links: usize) -> Result<Vec<
     ];
     drop(processes);
     Ok(figures)
-}
-
-/// Returns the number of records that were committed over all links, once the process answers.
-fn carried(receiver: &Process) -> Option<u64> {
-    let status = receiver.admin.status().ok()?;
-    Some(status["links"].as_array()?.iter().filter_map(|link| link["counts"]["records"].as_u64()).sum())
 }

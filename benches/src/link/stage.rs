@@ -93,12 +93,18 @@ pub(super) fn joined(sender: &Process, partitions: i32) -> Result<()> {
     sender.admin.wait_for("every partition to join", PATIENCE, |status| status["partitions"] == partitions).map(drop)
 }
 
-/// Returns the number of records that were committed for the receiver's first link.
+/// Returns the number of records that were committed over all links.
 pub(super) fn committed(receiver: &Process) -> Result<u64> {
-    Ok(receiver.admin.status()?["links"][0]["counts"]["records"].as_u64().unwrap_or_default())
+    count(receiver, "records")
 }
 
-/// Returns the number of transactions that were committed.
+/// Returns the number of lanes' parts of transactions that were committed over all links.
 pub(super) fn transactions(receiver: &Process) -> Result<u64> {
-    Ok(receiver.admin.status()?["links"][0]["counts"]["transactions"].as_u64().unwrap_or_default())
+    count(receiver, "transactions")
+}
+
+fn count(receiver: &Process, name: &str) -> Result<u64> {
+    let status = receiver.admin.status()?;
+    let links = status["links"].as_array().context("a receiver's status without links")?;
+    Ok(links.iter().filter_map(|link| link["counts"][name].as_u64()).sum())
 }

@@ -78,6 +78,7 @@ mod tests {
         drop(release);
         assert_eq!(hanging.run(|| 8).await, Some(8));
     }
+
     #[tokio::test]
     async fn a_part_that_hangs_leaves_places_of_the_whole() {
         let whole = Blocking::new(6);

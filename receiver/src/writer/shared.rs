@@ -1,7 +1,7 @@
 //! A transactional producer that lanes share: one transaction has the parts of many lanes.
 //!
 //! Transactions follow each other, in the order in which they are asked for. One is of several lanes that their thread
-//! drives together, a [`Group`], or of one lane that is being opened or recovered on a thread of its own.
+//! drives together, a [`Group`], or of entries that lanes commit while they are opened or recovered on threads of their own.
 //!
 //! Rule: a lane writes through an instance of the producer only after it has read its custody through a record of that
 //! instance. [`SharedLane::fence`] grants it the instance, and the lane reads then. A state partition has one grant at a
@@ -35,7 +35,7 @@ type Turn = OwnedMutexGuard<()>;
 pub struct SharedWriter<W> {
     ids: Vec<WriterId>,
     turns: Arc<Mutex<()>>,
-    /// Used by whoever has the turn.
+    /// In use by the holder of the turn.
     producer: Lock<W>,
     instance: Lock<Instance>,
     combined: Lock<Combined>,
