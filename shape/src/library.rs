@@ -23,12 +23,15 @@ const PAUSE_MAX: u32 = 1_024;
 /// Templates by the kind of records. Its memory is bounded; the template that was used least recently goes first.
 #[derive(Debug)]
 pub struct Library {
-    shelves: Mutex<HashMap<(Arc<str>, u8), Arc<Shelf>>>,
+    shelves: Mutex<Shelves>,
     jobs: SyncSender<Job>,
     load: Arc<Load>,
     /// Number of calls, which tells what was used least recently.
     time: AtomicU64,
 }
+
+/// Shelves by topic and kind of records.
+type Shelves = HashMap<(Arc<str>, u8), Arc<Shelf>>;
 
 /// Place of the template of one kind of records.
 #[derive(Debug)]
@@ -259,7 +262,7 @@ mod tests {
             shelf.offer(events(number * 1_000, 1_000).as_records());
             learned += jobs.try_iter().map(Job::learn).count();
         }
-        assert_eq!(learned, 2, "from 45 KB, from eight times as much, and then no more");
+        assert_eq!(learned, 2, "from 45 KB, from eight times as much, and then never again");
         assert_eq!(library.load.samples.load(Ordering::Relaxed), 0, "the sample is freed");
     }
 

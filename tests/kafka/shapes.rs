@@ -10,7 +10,10 @@ use harness::{journal, topics, verify};
 
 const DELIVERED: Duration = Duration::from_secs(60);
 const PARTITIONS: i32 = 3;
-const RECORDS: i64 = 6_000;
+const RECORDS: i64 = 4_000;
+
+/// Makes the record with a number.
+type Make = fn(i64) -> Record;
 
 /// An order as JSON, with every field of a record that may be absent or empty.
 fn order(number: i64) -> Record {
@@ -50,7 +53,7 @@ fn noise(number: i64) -> Record {
 #[test]
 fn mixed_topics_are_carried_exactly_by_their_shapes() -> Result<()> {
     let pair = Pair::shared()?;
-    let kinds: [(&str, fn(i64) -> Record); 3] = [("orders", order), ("log", log_line), ("noise", noise)];
+    let kinds: [(&str, Make); 3] = [("orders", order), ("log", log_line), ("noise", noise)];
     let mut written = record::Contents::default();
     let mut names = Vec::new();
     for (kind, make) in kinds {
@@ -76,6 +79,5 @@ fn mixed_topics_are_carried_exactly_by_their_shapes() -> Result<()> {
     let [raw, sent, shaped] =
         ["raw_bytes", "sent_bytes", "shaped_bytes"].map(|field| class[field].as_u64().unwrap_or_default());
     ensure!(shaped > raw / 4 && sent < raw, "{shaped} of {raw} bytes were shaped, {sent} sent");
-    ensure!(sender.admin.metric("causeway_sender_class_shaped_bytes_total{class=\"default\"}")? as u64 >= shaped);
     Ok(())
 }
