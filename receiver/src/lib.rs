@@ -30,7 +30,7 @@ mod writer;
 // A receiver process, and its status.
 pub use report::{metrics, status};
 pub use run::{Parts, StopReason, run};
-pub use translate::{TranslateRequest, Translation, TranslationState};
+pub use translate::{PartitionOffset, TranslateRequest, Translation, TranslationState};
 
 // The target cluster, and the state that a link stores there.
 pub use link::state_topic;
