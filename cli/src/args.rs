@@ -155,6 +155,17 @@ Examples:
   causeway translate --reverse fra.orders/3@12340
   causeway translate --json < offsets.txt";
 
+const BYTES: &str = "\
+Shows how small a link makes records like yours, and how fast, with each value of
+`wan.compression`, and how large Kafka's own batches of them are. It makes and reads frames with
+the code of a link. Each line of the file is a record: JSON, CSV, log lines or any other text; the
+first 64 MiB count.
+
+Examples:
+  causeway bytes orders.ndjson
+  causeway bytes orders.ndjson --price-per-gb 0.02 --records-per-second 5000
+  kcat -b kafka:9092 -t orders -c 100000 -e | causeway bytes -";
+
 const INIT: &str = "\
 Makes a certificate authority for one link, and a certificate and key for each side. Existing files
 are never overwritten.
@@ -224,6 +235,9 @@ pub(crate) enum Command {
     /// Print where the records at these offsets are on the other side
     #[command(long_about = TRANSLATE, after_long_help = exit::help_of("translate"))]
     Translate(Translate),
+    /// Show how small a link makes a sample of records, and what that costs
+    #[command(long_about = BYTES, after_long_help = exit::help_of("bytes"))]
+    Bytes(Bytes),
     /// Print a configuration to start from, with every setting explained
     Example {
         /// Role of the process
@@ -303,6 +317,22 @@ pub(crate) struct Resume {
     pub(crate) from: Option<i64>,
     #[command(flatten)]
     pub(crate) admin: AdminOptions,
+}
+
+/// Arguments of `causeway bytes`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Bytes {
+    /// File with a record in each line, or - for standard input
+    pub(crate) file: PathBuf,
+    /// Price of a gigabyte on your WAN, in your currency
+    #[arg(long, value_name = "PRICE", value_parser = amount)]
+    pub(crate) price_per_gb: Option<f64>,
+    /// Records per second for which the price is stated
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = amount)]
+    pub(crate) records_per_second: f64,
+    /// Size of the frames: a link with little traffic or a low rate has smaller ones
+    #[arg(long, value_name = "SIZE", default_value = "1 MiB", value_parser = frame)]
+    pub(crate) frame: wire::units::Size,
 }
 
 /// Arguments of `causeway rate`.
@@ -405,4 +435,17 @@ pub(crate) struct PkiInit {
     /// DNS name or IP address of the receiver; repeat for more
     #[arg(long = "receiver", required = true, value_name = "NAME")]
     pub(crate) receivers: Vec<String>,
+}
+
+/// Reads a number that is not negative.
+fn amount(text: &str) -> Result<f64, String> {
+    let amount = text.parse().ok().filter(|amount: &f64| amount.is_finite() && *amount >= 0.0);
+    amount.ok_or_else(|| "a number, such as 0.02, is expected".to_owned())
+}
+
+/// Reads the size of a frame.
+fn frame(text: &str) -> Result<wire::units::Size, String> {
+    let size: wire::units::Size = text.parse().map_err(|error| format!("{error}"))?;
+    let most = wire::limits::FRAME_RAW_TARGET as u64;
+    if (1..=most).contains(&size.bytes()) { Ok(size) } else { Err("a frame has at most 1 MiB".to_owned()) }
 }

@@ -4,6 +4,7 @@
 
 mod admin;
 mod args;
+mod bytes;
 mod check;
 mod example;
 mod exit;
@@ -44,6 +45,7 @@ fn main() {
         Command::Forget(arguments) => resume::forget(arguments),
         Command::Jumps(options) => resume::jumps(&options),
         Command::Translate(arguments) => translate::run(&arguments),
+        Command::Bytes(arguments) => bytes::run(&arguments),
         Command::Demo { seconds } => run_demo(seconds),
         Command::Netem { command } => emulate(*command),
         Command::Pki { command: PkiCommand::Init(init) } => init_pki(&init),

@@ -18,16 +18,18 @@ pub(crate) mod thread;
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kafka::KafkaError;
-use wire::compress::Codec;
+use shape::Library;
+use wire::compress::{Codec, id};
 use wire::control::Control;
 use wire::error::PeerMisbehaved;
-use wire::frame::{FrameBuilder, FrameHead, RecordRef};
+use wire::frame::{FrameBuilder, FrameHead, FrameHeader, RecordRef, Shaper};
 use wire::halt::HaltReason;
-use wire::hello::{FEATURE_LZ4, FEATURE_ZSTD};
+use wire::hello::{FEATURE_LZ4, FEATURE_SHAPES, FEATURE_ZSTD};
 use wire::ids::{Epoch, LaneId, Position, Sequence, Slot};
 use wire::limits::{RECORD_BYTES_MAX, RUN_BYTES_MAX, frame_charge};
 
@@ -51,12 +53,15 @@ pub struct Packing {
 impl Packing {
     /// Returns the same packing with a codec that the receiver understands, as its welcome states.
     pub fn agreed(self, features: u64) -> Self {
-        let needed = match self.codec {
+        let needs = |codec: &Codec| match codec {
             Codec::None => 0,
             Codec::Lz4 => FEATURE_LZ4,
             Codec::Zstd(_) => FEATURE_ZSTD,
+            Codec::Shape(_) => FEATURE_SHAPES | FEATURE_ZSTD,
         };
-        if features & needed == needed { self } else { Self { codec: Codec::None, ..self } }
+        let codecs = [self.codec, self.codec.plain()];
+        let codec = codecs.into_iter().find(|codec| features & needs(codec) == needs(codec));
+        Self { codec: codec.unwrap_or(Codec::None), ..self }
     }
 
     /// Returns the same packing within a session's credit: a frame fits a lane's reserve, so that an idle lane needs
@@ -70,6 +75,8 @@ impl Packing {
 #[derive(Debug)]
 pub struct OutFrame {
     pub bytes: Bytes,
+    /// True if blocks hold some of the records.
+    pub is_shaped: bool,
     pub records: usize,
     /// Uncompressed size in bytes.
     pub raw_bytes: u64,
@@ -113,6 +120,7 @@ pub struct Lane<R> {
     id: LaneId,
     reader: R,
     packing: Packing,
+    shaper: Shaper,
     /// Raw bytes that the current rate has room for, even if a session allows fewer.
     rate_bytes: u64,
     /// Raw bytes at which a frame is full: the lesser of both.
@@ -143,6 +151,7 @@ struct OpenLane<'l, R> {
     reader: &'l mut R,
     open: &'l mut Open,
     halts: &'l mut VecDeque<(Sequence, Control)>,
+    shaper: &'l mut Shaper,
     limits: Limits,
 }
 
@@ -203,11 +212,18 @@ impl<R: LaneReader> Lane<R> {
             id,
             reader,
             packing,
+            shaper: Shaper::new(Library::new().0),
             rate_bytes: u64::MAX,
             frame_bytes: packing.frame_bytes,
             open: None,
             halts: VecDeque::new(),
         }
+    }
+
+    /// Uses the templates of a library, from which another thread learns.
+    #[must_use]
+    pub fn with_library(self, library: Arc<Library>) -> Self {
+        Self { shaper: Shaper::new(library), ..self }
     }
 
     /// Opens the lane, as the receiver did. Everything of an earlier epoch is forgotten.
@@ -239,6 +255,7 @@ impl<R: LaneReader> Lane<R> {
     /// Forgets the epoch and stops reading its partitions.
     pub fn close(&mut self) -> Result<(), KafkaError> {
         self.halts.clear();
+        self.shaper.clear();
         let Some(open) = self.open.take() else { return Ok(()) };
         let slots: Vec<_> = open.reading.into_keys().collect();
         self.reader.unassign(&slots)
@@ -252,6 +269,7 @@ impl<R: LaneReader> Lane<R> {
             if lane.open.reading.insert(assignment.slot, reading).is_some() {
                 return Err(PeerMisbehaved::SlotOpen(assignment.slot).into());
             }
+            lane.shaper.join(assignment.slot, &assignment.topic);
         }
         Ok(lane.reader.assign(assignments)?)
     }
@@ -264,7 +282,10 @@ impl<R: LaneReader> Lane<R> {
             |halt: &Control| matches!(halt, Control::PartitionHalted { slot: halted, .. } if *halted == slot);
         lane.halts.retain(|(_, halt)| !is_of_slot(halt));
         match lane.open.reading.remove(&slot) {
-            Some(_) => lane.reader.unassign(&[slot]),
+            Some(_) => {
+                lane.shaper.leave(slot);
+                lane.reader.unassign(&[slot])
+            }
             None => Ok(()),
         }
     }
@@ -346,7 +367,9 @@ impl<R: LaneReader> Lane<R> {
         let positions = open.builder.positions().collect();
         let records = open.builder.record_count();
         let raw_bytes = open.builder.raw_len() as u64;
-        let bytes = open.builder.finish(head, self.packing.codec);
+        let bytes = open.builder.finish_with(head, self.packing.codec, &mut self.shaper);
+        let codec_id =
+            bytes.first_chunk().and_then(|header| FrameHeader::peek(header).ok()).map(|header| header.codec_id);
         let charge = frame_charge(bytes.len());
         assert!(charge <= granted, "a frame of {charge} on credit of {granted}");
         open.in_flight.push_back(InFlight { sequence, charge, raw_bytes, positions });
@@ -355,7 +378,15 @@ impl<R: LaneReader> Lane<R> {
         open.first_position = None;
         open.full = false;
         let first_record = open.first_record.take();
-        Some(OutFrame { bytes, records, raw_bytes, surplus: granted - charge, sequence, first_record })
+        Some(OutFrame {
+            bytes,
+            is_shaped: codec_id == Some(id::SHAPE),
+            records,
+            raw_bytes,
+            surplus: granted - charge,
+            sequence,
+            first_record,
+        })
     }
 
     /// Returns the time at which to call [`Lane::poll_frame`] again even if nothing else happens.
@@ -405,8 +436,8 @@ impl<R: LaneReader> Lane<R> {
 
     fn current(&mut self) -> Option<OpenLane<'_, R>> {
         let limits = Limits { frame_bytes: self.frame_bytes, credit_max: self.packing.credit_max };
-        let Self { id, reader, open, halts, .. } = self;
-        open.as_mut().map(|open| OpenLane { id: *id, reader, open, halts, limits })
+        let Self { id, reader, open, halts, shaper, .. } = self;
+        open.as_mut().map(|open| OpenLane { id: *id, reader, open, halts, shaper, limits })
     }
 }
 
@@ -451,6 +482,7 @@ impl<R: LaneReader> OpenLane<'_, R> {
             detail,
         };
         self.halts.push_back((after, halt));
+        self.shaper.leave(slot);
         self.reader.unassign(&[slot])
     }
 }

@@ -174,6 +174,11 @@ impl<'a> Active<'a> {
         let dispatcher = session.dispatcher.clone();
         let credit = welcome.credit;
         let packing = session.packing.agreed(welcome.features).within(dispatcher.request_max(), credit.reserve);
+        if packing.codec != session.packing.codec {
+            let wanted = session.packing.codec;
+            let used = packing.codec;
+            tracing::info!(%wanted, %used, "the receiver is older and does not know `wan.compression`; upgrade it");
+        }
         let router = session.classes.router(dispatcher.table().clone());
         let connection = session.channels.first.connection.clone();
         session.board.publish(|published| {

@@ -22,7 +22,6 @@ fn lengths(records: Records<'_>) -> Vec<u8> {
 pub(crate) fn put_without_shape(records: Records<'_>, packer: &mut Packer, out: &mut Vec<u8>) {
     let start = out.len();
     let mut payload = lengths(records);
-    let lengths_len = payload.len();
     payload.extend_from_slice(records.bytes());
     out.push(PLAIN);
     put_len(out, records.len());
@@ -32,20 +31,25 @@ pub(crate) fn put_without_shape(records: Records<'_>, packer: &mut Packer, out: 
     }
     let plain_len = if is_packed { out.len() - start } else { usize::MAX };
     let plain_end = out.len();
-    out.push(RAW);
-    put_len(out, records.len());
-    let mut packed = Vec::new();
-    let lengths = &payload[..lengths_len];
-    if !packer.pack(lengths, &[], &mut packed) || packed.len() >= lengths_len {
-        packed.clear();
-    }
-    // An empty form means that the lengths are not compressed.
-    put_len(out, packed.len());
-    out.extend_from_slice(if packed.is_empty() { lengths } else { &packed });
-    out.extend_from_slice(records.bytes());
+    put_raw(records, packer, out);
     if out.len() - plain_end < plain_len {
         out.drain(start..plain_end);
     } else {
         out.truncate(plain_end);
     }
+}
+
+/// Appends the form whose records are not compressed.
+pub(crate) fn put_raw(records: Records<'_>, packer: &mut Packer, out: &mut Vec<u8>) {
+    out.push(RAW);
+    put_len(out, records.len());
+    let lengths = lengths(records);
+    let mut packed = Vec::new();
+    if !packer.pack(&lengths, &[], &mut packed) || packed.len() >= lengths.len() {
+        packed.clear();
+    }
+    // An empty form means that the lengths are not compressed.
+    put_len(out, packed.len());
+    out.extend_from_slice(if packed.is_empty() { &lengths } else { &packed });
+    out.extend_from_slice(records.bytes());
 }

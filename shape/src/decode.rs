@@ -26,6 +26,11 @@ impl Decoder {
         Self { limits, unpacker: Unpacker::new(), payload: Vec::new(), reader: PayloadReader::default() }
     }
 
+    /// Replaces the limits.
+    pub const fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Replaces the content of `out` by the records of a block.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 //! - [`Records`], [`RecordsBuf`]: byte strings of any kind, borrowed and owned
 //! - [`Encoder`]: `learn` (template, splits, plan) → `template` → `column` → `stream` → `payload` → `pack`
 //! - [`Decoder`]: the same in reverse, within [`Limits`]
+//! - [`Library`]: templates that several threads share and another one learns; a [`BlockWriter`] uses them
 
 #![forbid(unsafe_code)]
 
@@ -16,7 +17,9 @@ mod column;
 mod decode;
 mod encode;
 mod error;
+mod judge;
 mod learn;
+mod library;
 mod limits;
 mod pack;
 mod payload;
@@ -27,9 +30,13 @@ mod skeleton;
 mod stream;
 mod template;
 mod varint;
+mod writer;
 
 pub use decode::Decoder;
 pub use encode::Encoder;
 pub use error::DecodeError;
+pub use judge::Judge;
+pub use library::{Job, Library, Shelf};
 pub use limits::{BYTES_MAX, Limits, RECORDS_MAX};
 pub use records::{Records, RecordsBuf};
+pub use writer::{BlockWriter, Template};

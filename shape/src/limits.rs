@@ -17,6 +17,11 @@ pub(crate) const PATTERN_MAX: usize = 48;
 /// Characters of a hexadecimal string.
 pub(crate) const HEX_MAX: usize = 128;
 
+/// Bytes from which a template is learned, at most.
+pub(crate) const SAMPLE_MAX: usize = 1 << 20;
+/// Growth of the sample that makes it worth learning again.
+pub(crate) const SAMPLE_GROWTH: usize = 8;
+
 /// Most bytes that the header and columns of a block may have before compression.
 pub(crate) const fn payload_max(bytes: usize) -> usize {
     bytes.saturating_add(bytes / 4).saturating_add(65_536)

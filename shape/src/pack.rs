@@ -20,11 +20,15 @@ impl fmt::Debug for Packer {
 
 impl Packer {
     pub(crate) fn new(level: i32) -> Self {
-        let mut context = CCtx::create();
-        // A level out of range is clamped by zstd, so neither call can fail.
-        let set = [CParameter::CompressionLevel(level), CParameter::ContentSizeFlag(true)];
-        let _ = set.into_iter().all(|parameter| context.set_parameter(parameter).is_ok());
-        Self { context }
+        let mut packer = Self { context: CCtx::create() };
+        packer.set_level(level);
+        // Cannot fail, like the level, which zstd clamps.
+        let _ = packer.context.set_parameter(CParameter::ContentSizeFlag(true));
+        packer
+    }
+
+    pub(crate) fn set_level(&mut self, level: i32) {
+        let _ = self.context.set_parameter(CParameter::CompressionLevel(level));
     }
 
     /// Appends `payload` as one zstd frame that states its size. A block ends at each of `cuts`. Returns false, and

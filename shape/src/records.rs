@@ -59,6 +59,19 @@ impl<'a> Records<'a> {
         self.ends
     }
 
+    /// Returns a record by its number.
+    pub fn get(self, number: usize) -> Option<&'a [u8]> {
+        self.slice(number, 1)
+    }
+
+    /// Bytes of `count` records from a number on, one after the other.
+    pub fn slice(self, from: usize, count: usize) -> Option<&'a [u8]> {
+        let end_of = |count: usize| count.checked_sub(1).map_or(Some(0), |last| self.ends.get(last).copied());
+        let start = end_of(from)?;
+        let end = end_of(from.checked_add(count)?)?;
+        Some(&self.bytes[start as usize..end as usize])
+    }
+
     /// Returns the records in order.
     pub fn iter(self) -> impl Iterator<Item = &'a [u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
@@ -91,6 +104,15 @@ impl RecordsBuf {
             self.ends.push(self.bytes.len() as u32);
         }
         fits
+    }
+
+    /// Adds records until there are more than `most` bytes.
+    pub(crate) fn extend(&mut self, records: Records<'_>, most: usize) {
+        for record in records.iter() {
+            if self.bytes.len() > most || !self.push(record) {
+                break;
+            }
+        }
     }
 
     /// Removes all records and keeps the memory.

@@ -34,6 +34,7 @@ mod rights;
 mod same_cluster_ids;
 mod scale;
 mod senders;
+mod shapes;
 mod shown_problems;
 mod sources;
 mod stored_state;

@@ -50,6 +50,43 @@ fn steps(frame: &Frame) -> impl Iterator<Item = Step<'_>> {
     std::iter::from_fn(move || frame.next(&mut cursor))
 }
 
+/// Checks a shaped frame, of parts that a fuzzer cannot build: the bytes are the remainder of a body and the records of a
+/// block, and are compressed and sealed here. It is refused, or its records build a frame again. The first bytes choose
+/// the claims.
+///
+/// # Panics
+/// If the check fails.
+pub fn shaped(bytes: &[u8]) {
+    let Some((&[runs, records, parts, cut, a, b], content)) = bytes.split_first_chunk() else { return };
+    let (block, remainder) = content.split_at(content.len() * usize::from(cut) / 256);
+    let mut blocks = Vec::new();
+    let mut body = vec![1, parts];
+    for _ in 0..parts.count_ones() {
+        // The bytes are a block, or the records of one.
+        let mut whole = block.to_vec();
+        if cut % 2 == 0 {
+            whole = vec![0, (block.len() / 4).min(127) as u8, 0];
+            whole.extend(std::iter::repeat_n(4, (block.len() / 4).min(127)));
+            whole.extend_from_slice(&block[..(block.len() / 4).min(127) * 4]);
+        }
+        body.extend([whole.len() as u8 | 0x80, (whole.len() >> 7) as u8]);
+        blocks.extend(whole);
+    }
+    body.extend(blocks);
+    body.extend(zstd::bulk::compress(remainder, 1).expect("zstd compresses"));
+    let mut frame = vec![b'C', b'W', b'F', 1, id::SHAPE];
+    frame.resize(56, 0);
+    frame[24..32].fill(0);
+    for (at, value) in
+        [(32, runs.into()), (36, records.into()), (40, u32::from_le_bytes([a, b, 0, 0])), (44, body.len() as u32)]
+    {
+        frame[at..at + 4].copy_from_slice(&u32::to_le_bytes(value));
+    }
+    frame.extend(body);
+    seal(&mut frame);
+    let _ = rebuild(&frame);
+}
+
 /// Checks a control message: it is refused, or it decodes to the same message after it is encoded again.
 ///
 /// # Panics

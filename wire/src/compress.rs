@@ -1,6 +1,7 @@
 //! Compression with lz4 and zstd, bounded by the agreed size (wire-format.md#codecs).
 
 use std::cell::RefCell;
+use std::fmt;
 
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe;
@@ -17,6 +18,8 @@ pub enum Codec {
     Lz4,
     /// zstd at a level: smaller results. 0 is zstd's default level.
     Zstd(i32),
+    /// What the records have in common is sent once per frame ([`shape`]), with zstd at a level behind it.
+    Shape(i32),
 }
 
 impl Codec {
@@ -26,6 +29,28 @@ impl Codec {
             Self::None => id::NONE,
             Self::Lz4 => id::LZ4,
             Self::Zstd(_) => id::ZSTD,
+            Self::Shape(_) => id::SHAPE,
+        }
+    }
+
+    /// The codec for bytes that are not records.
+    #[must_use]
+    pub const fn plain(self) -> Self {
+        match self {
+            Self::Shape(level) => Self::Zstd(level),
+            other => other,
+        }
+    }
+}
+
+impl fmt::Display for Codec {
+    /// Shows the codec as a setting names it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Lz4 => f.write_str("lz4"),
+            Self::Zstd(level) => write!(f, "zstd:{level}"),
+            Self::Shape(level) => write!(f, "shape:{level}"),
         }
     }
 }
@@ -38,6 +63,8 @@ pub mod id {
     pub const LZ4: u8 = 1;
     /// A zstd frame that states its content size.
     pub const ZSTD: u8 = 2;
+    /// Blocks of records with a common template, and a zstd frame of the rest.
+    pub const SHAPE: u8 = 3;
 }
 
 /// Most bytes that one byte of lz4 can expand to.
@@ -58,7 +85,7 @@ pub fn compress(codec: Codec, raw: &[u8]) -> Option<Vec<u8>> {
 /// Like [`compress`], but into a reusable buffer; returns false if the result is not smaller.
 pub(crate) fn compress_into(codec: Codec, raw: &[u8], packed: &mut Vec<u8>) -> bool {
     packed.clear();
-    match codec {
+    match codec.plain() {
         Codec::None => false,
         Codec::Lz4 => {
             packed.resize(lz4_flex::block::get_maximum_output_size(raw.len()), 0);
@@ -66,7 +93,7 @@ pub(crate) fn compress_into(codec: Codec, raw: &[u8], packed: &mut Vec<u8>) -> b
             packed.truncate(len);
             len < raw.len()
         }
-        Codec::Zstd(level) => {
+        Codec::Zstd(level) | Codec::Shape(level) => {
             // Exactly the size below which compression is useful: zstd stops if it needs more.
             packed.reserve(raw.len());
             zstd_into(level, raw, packed).is_some_and(|len| len < raw.len())
@@ -113,11 +140,23 @@ fn expand_lz4(packed: &[u8], raw_len: usize) -> Result<Vec<u8>, DecodeError> {
     }
 }
 
-fn expand_zstd(packed: &[u8], raw_len: usize) -> Result<Vec<u8>, DecodeError> {
+/// Expands one zstd frame to the length that it states, at most `most` bytes.
+pub(crate) fn expand_stated(packed: &[u8], most: usize) -> Result<Vec<u8>, DecodeError> {
+    let stated = stated_len(packed)?;
+    within("raw length", stated, most)?;
+    expand_zstd(packed, stated)
+}
+
+fn stated_len(packed: &[u8]) -> Result<usize, DecodeError> {
     let stated = zstd_safe::get_frame_content_size(packed).map_err(|_| DecodeError::Decompress)?;
     let stated = stated.ok_or(DecodeError::Malformed("zstd frame without its content size"))?;
-    if stated != raw_len as u64 {
-        return Err(DecodeError::RawLength { stated: raw_len, found: usize::try_from(stated).unwrap_or(usize::MAX) });
+    Ok(usize::try_from(stated).unwrap_or(usize::MAX))
+}
+
+fn expand_zstd(packed: &[u8], raw_len: usize) -> Result<Vec<u8>, DecodeError> {
+    let stated = stated_len(packed)?;
+    if stated != raw_len {
+        return Err(DecodeError::RawLength { stated: raw_len, found: stated });
     }
     let used = zstd_safe::find_frame_compressed_size(packed).map_err(|_| DecodeError::Decompress)?;
     if used != packed.len() {

@@ -42,6 +42,9 @@ pub enum DecodeError {
     /// Bytes follow after the end of the value.
     #[error("{0} bytes left over")]
     TrailingBytes(usize),
+    /// A block of a shaped frame is damaged.
+    #[error("block of records: {0}")]
+    Block(#[from] shape::DecodeError),
     /// The compressed body cannot be expanded.
     #[error("compressed body is damaged")]
     Decompress,

@@ -5,11 +5,15 @@
 //! `record` → `builder` → `header` ~~~ `header` → `intact` → `decode` → `cursor`
 
 mod builder;
+mod content;
 mod cursor;
 mod decode;
 mod header;
 mod intact;
+mod part;
 mod record;
+mod shaped;
+mod shaper;
 
 pub use builder::FrameBuilder;
 pub use cursor::{FrameCursor, Step};
@@ -17,6 +21,7 @@ pub use decode::{Frame, Run};
 pub use header::{FIELDS, FrameHead, FrameHeader, seal};
 pub use intact::IntactFrame;
 pub use record::{HeaderBlock, Headers, RecordRef};
+pub use shaper::Shaper;
 
 #[cfg(test)]
 mod tests;

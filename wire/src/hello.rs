@@ -21,7 +21,7 @@ pub const FEATURE_LZ4: u64 = 1 << 0;
 pub const FEATURE_ZSTD: u64 = 1 << 1;
 /// Reserved: a hash per run in each frame.
 pub const FEATURE_RUN_HASHES: u64 = 1 << 2;
-/// Reserved: record shapes learnt from earlier frames.
+/// Feature: frames with blocks of records that have a common template.
 pub const FEATURE_SHAPES: u64 = 1 << 3;
 /// Reserved: dictionaries trained on earlier frames.
 pub const FEATURE_DICTIONARIES: u64 = 1 << 4;
@@ -49,6 +49,7 @@ pub const FEATURE_RATE: u64 = 1 << 14;
 /// Features that this end supports.
 pub const FEATURES: u64 = FEATURE_LZ4
     | FEATURE_ZSTD
+    | FEATURE_SHAPES
     | FEATURE_CHANNELS
     | FEATURE_CONDITION
     | FEATURE_FORGET
@@ -105,6 +106,6 @@ mod tests {
 
     #[test]
     fn only_features_that_both_know_are_used() {
-        assert_eq!(common_features(FEATURES | FEATURE_SHAPES, FEATURE_ZSTD | FEATURE_CLOCK), FEATURE_ZSTD);
+        assert_eq!(common_features(FEATURES | FEATURE_DICTIONARIES, FEATURE_ZSTD | FEATURE_CLOCK), FEATURE_ZSTD);
     }
 }

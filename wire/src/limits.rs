@@ -87,6 +87,12 @@ pub const RECORD_BYTES_MIN: usize = 5;
 /// Records in a frame: 1 MiB at 5 bytes each is 209,715; rounded up to a power of two.
 pub const RECORDS_MAX: u32 = 256 * 1024;
 
+/// Groups of a shaped frame: topics with enough records for blocks of their own.
+pub const GROUPS_MAX: usize = 16;
+
+/// Raw bytes of a frame below which it is not shaped: the template would take more than it saves.
+pub const SHAPE_MIN: usize = 8 * 1024;
+
 /// Least cost of a frame in credit, so that credit also bounds the number of frames: 64 MiB allow at most 65,536, and
 /// the memory to track a frame is far below 1 KiB.
 pub const FRAME_CHARGE_MIN: u64 = 1024;

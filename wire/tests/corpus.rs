@@ -28,6 +28,11 @@ fn the_corpus_of_frames_holds() {
 }
 
 #[test]
+fn the_corpus_of_shaped_frames_holds() {
+    replay("shaped", hostile::shaped);
+}
+
+#[test]
 fn the_corpus_of_control_messages_holds() {
     replay("control", hostile::control);
     // A fuzzer seldom finds the body of a kind that it was not given.

@@ -77,6 +77,20 @@ fn no_claim_costs_more_memory_than_the_limits_say() {
     let used = refused(claim(id::ZSTD, [1, 0, most], &bomb));
     assert!(used < FRAME_BODY_MAX + BOOKKEEPING, "{used} bytes");
 
+    // Shaped frames: more groups than there may be, blocks and a remainder that claim 64 MiB, and too large a body.
+    let block = [&[1, 1][..], &bomb].concat();
+    let shaped = |table: &[u8], rest: &[u8]| claim(id::SHAPE, [1, 1, 1 << 20], &[table, rest].concat());
+    for frame in [
+        shaped(&[255], &[7; 100]),
+        shaped(&[1, 7, 100, 100, 100], &[7; 100]),
+        shaped(&[1, 1, block.len() as u8], &block),
+        shaped(&[0], &bomb),
+        claim(id::SHAPE, [1, 1, most], &[0; 100]),
+    ] {
+        let used = refused(frame);
+        assert!(used < (1 << 20) + BOOKKEEPING * 16, "{used} bytes");
+    }
+
     // As many runs as there may be, and a body for them.
     let mut runs = FrameBuilder::new();
     (0..RUNS_MAX).for_each(|slot| runs.advance(Slot(slot), Position(0), Position(1)));

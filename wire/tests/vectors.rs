@@ -8,13 +8,13 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use wire::close::{Close, CloseCode};
 use wire::codec::{KINDS, control_length, decode_control, encode_control};
-use wire::compress::Codec;
+use wire::compress::{Codec, id};
 use wire::condition::{Condition, FailingLane, WaitingPartition};
 use wire::control::{
     Accepts, Control, CreditTerms, Hello, Jump, LaneClosedReason, OfferedPartition, OrphanedTopic, Range, Role, Timing,
     TopicConfig, TopicSettings, Welcome,
 };
-use wire::frame::{Frame, FrameBuilder, FrameCursor, FrameHead, HeaderBlock, Headers, RecordRef, Step};
+use wire::frame::{Frame, FrameBuilder, FrameCursor, FrameHead, HeaderBlock, Headers, RecordRef, Shaper, Step};
 use wire::hello::{VERSIONS, agree};
 use wire::ids::{Epoch, LaneId, Offset, Position, Sequence, Slot, TopicId};
 use wire::lanes::{ClassLanes, ClassRequest};
@@ -190,6 +190,36 @@ fn alike() -> FrameBuilder {
     builder
 }
 
+/// Records with a template, as many as a shaped frame needs. Every third is null or empty, or has headers.
+fn similar(builder: &mut FrameBuilder) -> &mut FrameBuilder {
+    let mut headers = HeaderBlock::default();
+    headers.push(b"id", Some(b"1"));
+    for number in 0..300 {
+        let value = format!("{{\"order\":{},\"status\":\"open\",\"total\":{}.5}}", 7_000 + number, number * 3);
+        let key = format!("c{}", number % 7);
+        let record = RecordRef {
+            offset: Offset(number),
+            timestamp: 1_700_000_000_000 + number * 2,
+            key: (number % 3 > 0).then_some(key.as_bytes()),
+            value: (number % 50 > 0).then_some(value.as_bytes()),
+            headers: if number % 60 == 1 { headers.as_headers() } else { Headers::EMPTY },
+        };
+        builder.push(Slot(5), Position(number), 0, &record);
+    }
+    builder
+}
+
+/// A shaped frame of these records.
+fn shaped() -> Bytes {
+    let (library, jobs) = shape::Library::new();
+    let mut shaper = Shaper::new(library);
+    shaper.join(Slot(5), &"orders".into());
+    let mut builder = FrameBuilder::new();
+    similar(&mut builder).finish_with(HEAD, Codec::Shape(1), &mut shaper);
+    jobs.try_iter().for_each(shape::Job::learn);
+    similar(&mut builder).finish_with(HEAD, Codec::Shape(1), &mut shaper)
+}
+
 /// The bytes of a vector: hexadecimal, in any grouping, with comments from `#` to the end of the line.
 fn read(name: &str, encoded: &[u8]) -> Vec<u8> {
     let path = directory().join(format!("{name}.hex"));
@@ -303,9 +333,21 @@ fn compressed_frames_are_still_understood() {
     }
 }
 
+/// Decoded only: a later encoder may find another template.
+#[test]
+fn shaped_frames_are_still_understood() {
+    let plain = Frame::decode(similar(&mut FrameBuilder::new()).finish(HEAD, Codec::None)).unwrap();
+    for bytes in [read("frame-shape", &shaped()).into(), shaped()] {
+        let frame = Frame::decode(bytes).unwrap();
+        assert_eq!(frame.header().codec_id, id::SHAPE);
+        assert_eq!(frame.body(), plain.body());
+        assert_eq!(steps(&frame), steps(&plain));
+    }
+}
+
 #[test]
 fn frames_cut_anywhere_are_refused() {
-    for name in ["frame-none", "frame-lz4", "frame-zstd"] {
+    for name in ["frame-none", "frame-lz4", "frame-zstd", "frame-shape"] {
         let golden = read(name, &[]);
         for len in 0..golden.len() {
             assert!(Frame::decode(Bytes::copy_from_slice(&golden[..len])).is_err(), "{name} cut to {len}");
@@ -319,7 +361,7 @@ fn every_kind_has_a_vector_and_every_vector_a_kind() {
     let kinds: BTreeSet<_> = controls.iter().map(|(_, control)| wire::codec::control_name(control)).collect();
     assert_eq!(kinds, KINDS.iter().map(|kind| kind.name).collect());
     let mut expected: BTreeSet<_> = controls.iter().map(|(name, _)| format!("{name}.hex")).collect();
-    expected.extend(["frame-none.hex", "frame-lz4.hex", "frame-zstd.hex"].map(String::from));
+    expected.extend(["frame-none.hex", "frame-lz4.hex", "frame-zstd.hex", "frame-shape.hex"].map(String::from));
     let entries = fs::read_dir(directory()).unwrap();
     let found: BTreeSet<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(found, expected);

@@ -19,6 +19,9 @@ pub(super) fn sender(address: &str, status: &sender::Status) -> String {
     page.line("rate", &crate::rate::sentence(&status.rate));
     page.line("backlog", &backlog(&status.forecast));
     page.line("sent", &sent(status));
+    if let Some(compression) = compression(status) {
+        page.line("compression", &compression);
+    }
     if status.channels_wanted > 0 {
         let reconnects = if status.channel_redials == 1 { "reconnect" } else { "reconnects" };
         let open = format!("{} of {} open", status.channels, status.channels_wanted);
@@ -280,6 +283,19 @@ fn sent(status: &sender::Status) -> String {
         grouped(wire.lost_packets),
         grouped(wire.sent_packets)
     )
+}
+
+/// Compression of all classes, what it saved so far, and how much of it by shapes.
+fn compression(status: &sender::Status) -> Option<String> {
+    let totals = &status.totals;
+    let codec = &status.classes.first().filter(|class| !class.compression.is_empty())?.compression;
+    if totals.frame_bytes == 0 {
+        return Some(codec.clone());
+    }
+    let ratio = totals.raw_bytes as f64 / totals.frame_bytes as f64;
+    let shaped = totals.shaped_bytes as f64 * 100.0 / totals.raw_bytes.max(1) as f64;
+    let saved = bytes(totals.raw_bytes.saturating_sub(totals.frame_bytes));
+    Some(format!("{codec}, {ratio:.1} B in frames per byte sent, {saved} saved, {shaped:.0} % in shaped frames"))
 }
 
 fn path(status: &sender::Status) -> String {

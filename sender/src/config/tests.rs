@@ -32,7 +32,7 @@ fn the_example_is_enough() {
     assert_eq!(config.source.start, Start::Earliest);
     assert_eq!(config.wan.receiver[0].to_string(), "link.sin.example:7443");
     assert_eq!((config.wan.server_name, config.wan.rate, config.wan.schedule), (None, None, Schedule::default()));
-    assert_eq!((config.wan.compression, config.wan.linger), (Codec::Lz4, Duration::from_millis(5)));
+    assert_eq!((config.wan.compression, config.wan.linger), (Codec::Shape(1), Duration::from_millis(5)));
     assert_eq!(config.process.admin.listen.0.unwrap().to_string(), "127.0.0.1:7401");
 }
 
@@ -74,10 +74,17 @@ fn a_start_is_a_word_or_a_time_with_its_offset() {
 
 #[test]
 fn a_codec_is_a_word_and_for_zstd_a_level() {
-    for (written, codec) in [("none", Codec::None), ("zstd", Codec::Zstd(1)), ("zstd:19", Codec::Zstd(19))] {
+    for (written, codec) in [
+        ("none", Codec::None),
+        ("zstd", Codec::Zstd(1)),
+        ("zstd:19", Codec::Zstd(19)),
+        ("shape", Codec::Shape(1)),
+        ("shape:3", Codec::Shape(3)),
+    ] {
         assert_eq!(with("[wan]", &format!("compression = \"{written}\"")).unwrap().wan.compression, codec);
     }
     assert!(with("[wan]", "compression = \"zstd:20\"").unwrap_err().contains("write \"zstd:1\" to \"zstd:19\""));
+    assert!(with("[wan]", "compression = \"shape:0\"").unwrap_err().contains("write \"shape:1\" to \"shape:19\""));
     assert!(with("[wan]", "compression = \"lz5\"").unwrap_err().contains("did you mean \"lz4\"?"));
 }
 

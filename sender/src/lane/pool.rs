@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
 
 use service::bell::Bell;
+use service::lock::Lock;
 use service::mailbox::Mailbox;
+use shape::{Job, Library};
 use tokio::sync::mpsc;
 use wire::ids::LaneId;
 
@@ -22,6 +25,9 @@ use crate::stop_reason::StopReason;
 pub(crate) struct LaneThreads<S> {
     source: S,
     packing: Packing,
+    library: Arc<Library>,
+    /// Samples to learn from, until the first lane starts.
+    jobs: Lock<Option<Receiver<Job>>>,
     lanes: Vec<LaneHandle>,
     failed: mpsc::Sender<StopReason>,
     /// Raw bytes at which a frame is full at the current rate.
@@ -36,14 +42,24 @@ impl<S: Source> LaneThreads<S> {
         let follows = Arc::clone(&frame_bytes);
         rates.follow(move |rate| follows.store(derived::frame_bytes(rate), Ordering::Relaxed));
         let packing = derived::packing(config);
-        (Self { source, packing, lanes: Vec::new(), failed, frame_bytes }, failures)
+        let (library, jobs) = Library::new();
+        (
+            Self { source, packing, library, jobs: Lock::new(Some(jobs)), lanes: Vec::new(), failed, frame_bytes },
+            failures,
+        )
     }
 
     /// Starts threads until there are at least `lanes` lanes.
     pub(crate) fn start(&mut self, lanes: u16) -> Result<(), StopReason> {
+        let jobs = self.jobs.lock().take();
+        if let Some(jobs) = jobs {
+            // Ends with the library, when the lanes have ended.
+            spawn("templates".to_owned(), move || jobs.into_iter().for_each(Job::learn))?;
+        }
         for id in (self.lanes.len() as u16..lanes).map(LaneId) {
             let bell = Bell::default();
             let lane = Lane::new(id, self.source.open(id, bell.clone())?, self.packing);
+            let lane = lane.with_library(Arc::clone(&self.library));
             let mailbox = Mailbox::new(MAILBOX_CAPACITY, bell.clone());
             let handle = LaneHandle {
                 id,
@@ -55,13 +71,10 @@ impl<S: Source> LaneThreads<S> {
             };
             self.lanes.push(handle.clone());
             let failed = self.failed.clone();
-            let spawned = std::thread::Builder::new().name(format!("lane-{id}")).spawn(move || {
+            spawn(format!("lane-{id}"), move || {
                 if let Err(error) = thread::run(lane, &handle) {
                     let _ = failed.try_send(error.into());
                 }
-            });
-            spawned.map_err(|_| {
-                StopReason::Broken("the operating system refuses another thread; raise its limit on threads")
             })?;
         }
         Ok(())
@@ -84,4 +97,11 @@ impl<S: Source> LaneThreads<S> {
             let _ = lane.mailbox.push(Command::Stop);
         }
     }
+}
+
+fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<(), StopReason> {
+    let spawned = std::thread::Builder::new().name(name).spawn(run);
+    spawned
+        .map(drop)
+        .map_err(|_| StopReason::Broken("the operating system refuses another thread; raise its limit on threads"))
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use service::lock::Lock;
 use service::log_limit::LogLimit;
 use service::status::{HaltedPartition, Tally};
+use wire::compress::Codec;
 use wire::control::{Control, LaneClosedReason};
 use wire::halt::HaltReason;
 use wire::ids::{Epoch, Position, Slot};
@@ -43,11 +44,14 @@ pub struct Totals {
     pub raw_bytes: u64,
     /// Size of the frames in bytes as sent, without QUIC's overhead.
     pub frame_bytes: u64,
+    /// Uncompressed size in bytes of the frames in which records were sent by their shape.
+    #[serde(default)]
+    pub shaped_bytes: u64,
     /// Uncompressed size in bytes of the frames that the target has committed.
     pub committed_bytes: u64,
 }
 
-service::add_fields!(Totals { frames, records, raw_bytes, frame_bytes, committed_bytes });
+service::add_fields!(Totals { frames, records, raw_bytes, frame_bytes, shaped_bytes, committed_bytes });
 
 /// Closing of a lane by the receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +67,8 @@ pub struct Closed {
 pub struct Snapshot {
     /// Epoch of the lane, while it is open.
     pub epoch: Option<Epoch>,
+    /// Compression that both ends know; `None` before the first session.
+    pub codec: Option<Codec>,
     /// Counters since the process started.
     pub totals: Totals,
     /// Credit of the frames that are not acked.
@@ -79,9 +85,10 @@ pub struct Snapshot {
 }
 
 impl Progress {
-    pub fn handle_open(&self, epoch: Epoch) {
+    pub fn handle_open(&self, epoch: Epoch, codec: Codec) {
         let mut inner = self.0.lock();
         inner.shown.epoch = Some(epoch);
+        inner.shown.codec = Some(codec);
         inner.close_slots();
         inner.shown.halted.clear();
         inner.shown.closed = None;
@@ -124,6 +131,7 @@ impl Progress {
         inner.shown.totals.records += frame.records as u64;
         inner.shown.totals.raw_bytes += frame.raw_bytes;
         inner.shown.totals.frame_bytes += frame.bytes.len() as u64;
+        inner.shown.totals.shaped_bytes += if frame.is_shaped { frame.raw_bytes } else { 0 };
         inner.shown.in_flight_bytes = in_flight_bytes;
         inner.waits_since.get_or_insert_with(Instant::now);
     }

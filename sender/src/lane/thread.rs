@@ -113,7 +113,7 @@ fn obey<R: LaneReader>(
         Command::Open { epoch, session: part } => {
             lane.open(epoch, part.packing)?;
             part.dispatcher.close_lane(handle.id);
-            handle.progress.handle_open(epoch);
+            handle.progress.handle_open(epoch, part.packing.codec);
             *watch = FrameWatch::default();
             *session = Some(part);
         }

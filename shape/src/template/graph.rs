@@ -111,6 +111,15 @@ impl Graph {
         &self.tokens
     }
 
+    /// Frees the memory of the last block's tokens.
+    pub(crate) fn clear(&mut self) {
+        self.tokens.iter_mut().for_each(|tokens| *tokens = Vec::new());
+        for node in &mut self.nodes {
+            node.visits = 0;
+            node.choices = Vec::new();
+        }
+    }
+
     /// Replaces the tokens by those of `records`, and adds what is new to the graph.
     pub(crate) fn read(&mut self, records: Records<'_>) -> Result<(), Overflow> {
         self.tokens.iter_mut().for_each(Vec::clear);

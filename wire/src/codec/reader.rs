@@ -85,6 +85,16 @@ impl<'a> Reader<'a> {
         Err(DecodeError::Malformed("varint wider than 64 bits"))
     }
 
+    /// Reads the bytes of `count` varints, whose forms are not checked.
+    pub(crate) fn take_varints(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+        let ends = self.bytes.iter().enumerate().filter(|(_, byte)| **byte < 0x80);
+        let len = match count.checked_sub(1) {
+            None => 0,
+            Some(last) => ends.map(|(at, _)| at + 1).nth(last).ok_or(DecodeError::Truncated { missing: 1 })?,
+        };
+        self.take(len)
+    }
+
     /// Reads a varint that is at most `limit`.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::header::FrameHeader;
 use super::record::Headers;
+use super::shaped;
 use crate::codec::Reader;
 use crate::compress::{self, id};
 use crate::error::{DecodeError, ensure, within};
@@ -62,6 +63,7 @@ impl Frame {
     pub(super) fn expand(header: FrameHeader, frame: &Bytes) -> Result<Self, DecodeError> {
         let body = match header.codec_id {
             id::NONE => frame.slice(FRAME_HEADER_BYTES..),
+            id::SHAPE => shaped::expand(&header, &frame[FRAME_HEADER_BYTES..])?.into(),
             codec => compress::expand(codec, &frame[FRAME_HEADER_BYTES..], header.raw_len)?.into(),
         };
         let runs = BodyReader::new(&body).runs(&header)?;
@@ -130,7 +132,7 @@ impl<'a> BodyReader<'a> {
         let count = self.rest.varint_to("records in a run", crate::limits::RECORDS_MAX.into())? as u32;
         let leader_epoch = i32::try_from(self.rest.zigzag()?).ok().filter(|&epoch| epoch >= -1);
         let leader_epoch = leader_epoch.ok_or(DecodeError::Malformed("leader epoch out of range"))?;
-        ensure(self.rest.varint()? == 0, "shapes are not part of this version")?;
+        ensure(self.rest.varint()? == 0, "a run of a plain body has no group")?;
         ensure(covers > 0, "run covers no position")?;
         ensure(count > 0 || leader_epoch == -1, "leader epoch without records")?;
         let next = Position(from + covers);

@@ -8,7 +8,8 @@ use crate::compress::id;
 use crate::error::{DecodeError, ensure, within};
 use crate::ids::{Epoch, LaneId, Sequence};
 use crate::limits::{
-    FRAME_BODY_MAX, FRAME_HEADER_BYTES, LANES_MAX, RECORD_BYTES_MIN, RECORDS_MAX, RUN_BYTES_MIN, RUNS_MAX,
+    FRAME_BODY_MAX, FRAME_HEADER_BYTES, FRAME_RAW_TARGET, LANES_MAX, RECORD_BYTES_MIN, RECORDS_MAX, RUN_BYTES_MIN,
+    RUNS_MAX,
 };
 
 /// Identity of the frame.
@@ -103,7 +104,7 @@ impl FrameHeader {
             unknown => return Err(DecodeError::UnknownFrame(unknown)),
         }
         let codec_id = reader.u8()?;
-        if !matches!(codec_id, id::NONE | id::LZ4 | id::ZSTD) {
+        if !matches!(codec_id, id::NONE | id::LZ4 | id::ZSTD | id::SHAPE) {
             return Err(DecodeError::UnknownCodec(codec_id));
         }
         ensure(reader.u8()? == 0, "reserved byte 5 is not zero")?;
@@ -127,7 +128,8 @@ impl FrameHeader {
     fn check_limits(&self) -> Result<(), DecodeError> {
         within("runs", self.run_count as usize, RUNS_MAX as usize)?;
         within("records", self.record_count as usize, RECORDS_MAX as usize)?;
-        within("raw length", self.raw_len, FRAME_BODY_MAX)?;
+        let raw_max = if self.codec_id == id::SHAPE { FRAME_RAW_TARGET } else { FRAME_BODY_MAX };
+        within("raw length", self.raw_len, raw_max)?;
         within("body length", self.body_len, self.raw_len)?;
         ensure(self.run_count > 0, "frame without runs")?;
         if self.codec_id == id::NONE && self.body_len != self.raw_len {

@@ -273,7 +273,7 @@ fn a_bit_flipped_on_the_way_is_noticed() {
 fn reserved_or_unknown_parts_of_the_header_are_refused_by_name() {
     assert_eq!(changed(0, b'X'), DecodeError::Malformed("not a frame"));
     assert_eq!(changed(3, 2), DecodeError::UnknownFrame(2));
-    assert_eq!(changed(4, 3), DecodeError::UnknownCodec(3));
+    assert_eq!(changed(4, 4), DecodeError::UnknownCodec(4));
     assert_eq!(changed(5, 1), DecodeError::Malformed("reserved byte 5 is not zero"));
     assert_eq!(changed(6, 1), DecodeError::Malformed("run hashes are not part of this version"));
     assert_eq!(changed(7, 1), DecodeError::Malformed("unknown flags"));
@@ -304,7 +304,7 @@ fn the_run_table_is_refused_where_it_breaks_a_rule() {
     assert_eq!(changed(table + 3, 0x02), DecodeError::Malformed("offset outside its run"));
     assert_eq!(changed(table + 4, 2), DecodeError::Malformed("runs do not add up to the frame's records"));
     assert_eq!(changed(table + 5, 3), DecodeError::Malformed("leader epoch out of range"));
-    assert_eq!(changed(table + 6, 1), DecodeError::Malformed("shapes are not part of this version"));
+    assert_eq!(changed(table + 6, 1), DecodeError::Malformed("a run of a plain body has no group"));
     // slot 5, two after 2: from 7, covers 1, no records, no leader epoch.
     assert_eq!(sample()[table + 7..table + 13], [2, 7, 1, 0, 1, 0]);
     assert_eq!(changed(table + 9, 0), DecodeError::Malformed("run covers no position"));

@@ -1,0 +1,222 @@
+//! Shaped frames: every field comes back byte for byte, and no frame is larger than a plain one.
+
+use std::sync::Arc;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use shape::{Job, Library};
+use wire::compress::{Codec, id};
+use wire::frame::{Frame, FrameBuilder, FrameHead, HeaderBlock, RecordRef, Shaper};
+use wire::ids::{Epoch, LaneId, Offset, Position, Sequence, Slot};
+use wire::limits::FRAME_HEADER_BYTES;
+
+const HEAD: FrameHead = FrameHead { lane: LaneId(0), epoch: Epoch(1), sequence: Sequence(0) };
+const CODEC: Codec = Codec::Shape(1);
+/// Bytes that a shaped frame may have more than a plain one.
+const EXCESS_MAX: usize = 8;
+
+type Field = Option<Vec<u8>>;
+
+/// A record that owns its bytes.
+#[derive(Debug, Clone)]
+struct Record {
+    slot: u32,
+    gap: i64,
+    timestamp: i64,
+    key: Field,
+    value: Field,
+    headers: Vec<(Vec<u8>, Field)>,
+}
+
+/// Builder and shaper of a lane with five partitions of three topics, and a slot without a topic.
+struct Link {
+    builder: FrameBuilder,
+    shaper: Shaper,
+    jobs: std::sync::mpsc::Receiver<Job>,
+}
+
+impl Link {
+    fn new() -> Self {
+        let (library, jobs) = Library::new();
+        let mut shaper = Shaper::new(library);
+        for (slot, topic) in [(0, "a"), (1, "b"), (2, "a"), (3, "c"), (4, "b")] {
+            shaper.join(Slot(slot), &Arc::from(topic));
+        }
+        Self { builder: FrameBuilder::new(), shaper, jobs }
+    }
+
+    /// Sends a frame of these records; returns it with the lengths of it and of the plain frame.
+    fn send(&mut self, records: &[Record]) -> (Frame, [usize; 2]) {
+        let raw = build(&mut FrameBuilder::new(), records).finish(HEAD, Codec::None);
+        let plain = build(&mut FrameBuilder::new(), records).finish(HEAD, CODEC.plain()).len();
+        let bytes = build(&mut self.builder, records).finish_with(HEAD, CODEC, &mut self.shaper);
+        let len = bytes.len();
+        let frame = Frame::decode(bytes).expect("a frame that was built");
+        assert_eq!(frame.body()[..], raw[FRAME_HEADER_BYTES..], "the body is the same, byte for byte");
+        self.jobs.try_iter().for_each(Job::learn);
+        (frame, [len, plain])
+    }
+}
+
+fn build<'a>(builder: &'a mut FrameBuilder, records: &[Record]) -> &'a mut FrameBuilder {
+    let mut next = [0; 8];
+    for record in records {
+        let mut headers = HeaderBlock::default();
+        record.headers.iter().for_each(|(key, value)| headers.push(key, value.as_deref()));
+        let from = next[record.slot as usize];
+        let offset = from + record.gap;
+        let reference = RecordRef {
+            offset: Offset(offset),
+            timestamp: record.timestamp,
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
+            headers: headers.as_headers(),
+        };
+        builder.push(Slot(record.slot), Position(from), 3, &reference);
+        next[record.slot as usize] = offset + 1;
+    }
+    builder.advance(Slot(7), Position(0), Position(5));
+    builder
+}
+
+fn event(slot: u32, number: usize) -> Record {
+    let value = format!(
+        "{{\"id\":{number},\"state\":\"open\",\"amount\":{}.{:02},\"by\":\"agent\"}}",
+        number * 7,
+        number % 100
+    );
+    Record {
+        slot,
+        gap: 0,
+        timestamp: 1_700_000_000_000 + number as i64 * 3,
+        key: Some(format!("customer-{}", number % 40).into_bytes()),
+        value: Some(value.into_bytes()),
+        headers: vec![(b"trace".to_vec(), Some(format!("00-{number:08x}-01").into_bytes()))],
+    }
+}
+
+fn events(slot: u32, from: usize, count: usize) -> Vec<Record> {
+    (from..from + count).map(|number| event(slot, number)).collect()
+}
+
+/// Bytes that no codec makes smaller.
+fn noise(number: usize, len: usize) -> Vec<u8> {
+    let mut state = number as u64 * 2 + 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    };
+    (0..len / 8 + 1).flat_map(|_| next().to_le_bytes()).take(len).collect()
+}
+
+fn is_shaped(frame: &Frame) -> bool {
+    frame.header().codec_id == id::SHAPE
+}
+
+/// A record, most often an event, with each field of every kind that Kafka stores.
+fn record() -> impl Strategy<Value = Record> {
+    let timestamp = prop_oneof![
+        8 => 1_700_000_000_000..1_700_000_100_000_i64,
+        1 => Just(-1),
+        1 => -5_000_000_000_000..0_i64,
+        1 => any::<i64>(),
+    ];
+    let field = || {
+        prop_oneof![
+            1 => Just(None),
+            1 => Just(Some(Vec::new())),
+            1 => vec(any::<u8>(), 0..40).prop_map(Some),
+            2 => (0..9_000_u32).prop_map(|n| Some(format!("{{\"id\":{n},\"at\":\"2024-01-{:02}\"}}", n % 28 + 1).into_bytes())),
+        ]
+    };
+    let headers = prop_oneof![
+        4 => Just(Vec::new()),
+        1 => vec((prop_oneof![Just(b"id".to_vec()), vec(any::<u8>(), 0..5)], field()), 1..4),
+    ];
+    let gap = prop_oneof![9 => Just(0), 1 => 1..1_000_i64, 1 => 0..1_i64 << 40];
+    (0..6_u32, 0..9_000_usize, any::<bool>(), (gap, timestamp, field(), field(), headers)).prop_map(
+        |(slot, number, is_event, (gap, timestamp, key, value, headers))| {
+            if is_event { event(slot, number) } else { Record { slot, gap, timestamp, key, value, headers } }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_records_come_back_byte_for_byte(frames in vec(vec(record(), 1..700), 2..5)) {
+        let mut link = Link::new();
+        for slot in 0..5 {
+            link.send(&events(slot, 0, 200));
+        }
+        for records in frames {
+            let (_, [len, plain]) = link.send(&records);
+            prop_assert!(len <= plain + EXCESS_MAX, "{len} bytes, and {plain} without shapes");
+        }
+    }
+}
+
+#[test]
+fn frames_of_one_topic_are_shaped_once_it_is_known() {
+    let mut link = Link::new();
+    assert!(!is_shaped(&link.send(&events(0, 0, 2_000)).0), "nothing is known yet, and learning is for another thread");
+    for number in 1..40 {
+        let (frame, [len, plain]) = link.send(&events(0, number * 2_000, 2_000));
+        assert!(is_shaped(&frame) && len * 2 < plain, "frame {number}: {len} bytes, and {plain} without shapes");
+    }
+}
+
+#[test]
+fn partitions_of_a_topic_share_what_is_known_of_it() {
+    let mut link = Link::new();
+    link.send(&events(0, 0, 2_000));
+    let mixed: Vec<Record> = (0..2_000).map(|number| event([0, 2, 3, 5][number % 4], number)).collect();
+    let (frame, [len, plain]) = link.send(&mixed);
+    assert!(is_shaped(&frame) && len < plain, "{len} bytes, and {plain} without shapes");
+    // The others are learned meanwhile.
+    let (_, [better, _]) = link.send(&mixed);
+    assert!(better < len, "{better} bytes after {len}");
+}
+
+#[test]
+fn fields_of_every_kind_are_in_shaped_frames_too() {
+    let mut link = Link::new();
+    link.send(&events(0, 0, 2_000));
+    let mut records = events(0, 0, 2_000);
+    for (number, record) in records.iter_mut().enumerate() {
+        match number % 9 {
+            0 => record.key = None,
+            1 => record.key = Some(Vec::new()),
+            2 => record.value = None,
+            3 => record.value = Some(Vec::new()),
+            4 => record.timestamp = -86_400_000 * number as i64,
+            5 => record.headers = vec![(b"z".to_vec(), None), (b"a".to_vec(), Some(Vec::new())), (b"z".to_vec(), None)],
+            6 => record.headers.clear(),
+            7 => record.gap = number as i64,
+            _ => {}
+        }
+    }
+    assert!(is_shaped(&link.send(&records).0));
+}
+
+#[test]
+fn random_bytes_do_not_grow_and_what_follows_is_shaped() {
+    let mut link = Link::new();
+    for number in 0..40 {
+        let record = |record| Record { value: Some(noise(number * 64 + record, 8_000)), ..event(0, record) };
+        let (_, [len, plain]) = link.send(&(0..64).map(record).collect::<Vec<_>>());
+        assert!(len <= plain + EXCESS_MAX, "{len} bytes, and {plain} compressed");
+    }
+    let found = (0..80).find(|number| is_shaped(&link.send(&events(0, number * 2_000, 2_000)).0));
+    assert!(found.is_some_and(|frames| frames < 70), "{found:?}");
+}
+
+#[test]
+fn small_frames_are_sent_without_shapes() {
+    let mut link = Link::new();
+    link.send(&events(0, 0, 2_000));
+    assert!(!is_shaped(&link.send(&events(0, 0, 2)).0));
+}
