@@ -1,7 +1,7 @@
 //! Requests to translate offsets, and their answers.
 
 use serde::{Deserialize, Serialize};
-use wire::ids::Offset;
+use wire::ids::{Offset, Position};
 use wire::partition::Partition;
 
 use crate::lane::known_map::KnownMap;
@@ -89,6 +89,11 @@ impl Query {
             Some(Self { partition: Partition::new(topic, number), wanted, asked: text.to_owned() })
         };
         parse().ok_or_else(|| format!("`{text}`: write an offset like orders/3@12345"))
+    }
+
+    /// Asks for the target offset of a source position.
+    pub(super) fn of(partition: Partition, position: Position) -> Self {
+        Self { partition, wanted: Wanted::Target(Offset(position.0)), asked: String::new() }
     }
 
     pub(super) fn side(&self) -> Side {

@@ -2,7 +2,7 @@
 
 use crate::condition::Condition;
 use crate::control::{
-    CommittedOffset, Control, CreditTerms, GroupOffsets, Hello, OfferedPartition, TopicConfig, Welcome,
+    CommittedOffset, Control, CreditTerms, GroupOffsets, Hello, OfferedPartition, TopicConfig, TopicSettings, Welcome,
 };
 use crate::error::{DecodeError, ensure, within};
 use crate::limits::{
@@ -43,19 +43,8 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
             clusters.iter().try_for_each(|id| within("cluster id", id.len(), STRING_MAX))?;
             configs.iter().try_for_each(|config| check_config(config, STRING_MAX))
         }
-        Control::Settings { topics } => {
-            within("topics with settings", topics.len(), SETTINGS_TOPICS_MAX)?;
-            topics.iter().try_for_each(|topic| {
-                check_topic(&topic.topic)?;
-                within("settings of a topic", topic.settings.len(), SETTINGS_MAX)?;
-                topic.settings.iter().try_for_each(|config| check_config(config, SETTING_BYTES_MAX))
-            })
-        }
-        Control::Groups { groups, .. } => {
-            within("groups with their topics", groups.len(), GROUP_TOPICS_MAX)?;
-            within("offsets of groups", groups.iter().map(|group| group.offsets.len()).sum(), GROUP_OFFSETS_MAX)?;
-            groups.iter().try_for_each(check_group)
-        }
+        Control::Settings { topics } => check_settings(topics),
+        Control::Groups { groups, .. } => check_groups(groups),
         Control::StoredAt { lane, at, .. } => {
             check_lane(lane.0)?;
             ensure(*at >= 0, "time below 0")
@@ -151,6 +140,21 @@ fn check_partition(offered: &OfferedPartition) -> Result<(), DecodeError> {
     ensure(jump.to.0 >= 0 || jump.expected.0 < 0, "jump to below 0")?;
     ensure(jump.to.0 >= -1, "jump to below -1")?;
     within("reason", jump.reason.len(), STRING_MAX)
+}
+
+fn check_settings(topics: &[TopicSettings]) -> Result<(), DecodeError> {
+    within("topics with settings", topics.len(), SETTINGS_TOPICS_MAX)?;
+    topics.iter().try_for_each(|topic| {
+        check_topic(&topic.topic)?;
+        within("settings of a topic", topic.settings.len(), SETTINGS_MAX)?;
+        topic.settings.iter().try_for_each(|config| check_config(config, SETTING_BYTES_MAX))
+    })
+}
+
+fn check_groups(groups: &[GroupOffsets]) -> Result<(), DecodeError> {
+    within("groups with their topics", groups.len(), GROUP_TOPICS_MAX)?;
+    within("offsets of groups", groups.iter().map(|group| group.offsets.len()).sum(), GROUP_OFFSETS_MAX)?;
+    groups.iter().try_for_each(check_group)
 }
 
 fn check_group(group: &GroupOffsets) -> Result<(), DecodeError> {
