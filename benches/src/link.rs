@@ -21,7 +21,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use harness::process::use_binary;
 
-use stage::Stage;
+use stage::{Settings, Stage};
 
 /// Arguments of the command `link`.
 #[derive(Debug, Args)]
@@ -34,13 +34,23 @@ pub(crate) struct LinkArgs {
     before: Option<PathBuf>,
     /// Rows to measure, by their beginning; every row if none is given
     rows: Vec<String>,
+    /// Property of the sender's Kafka client, such as `fetch.min.bytes=4096`
+    #[arg(long = "source-client", value_name = "KEY=VALUE")]
+    source_client: Vec<String>,
     /// Property of the receiver's Kafka client, such as `linger.ms=1`
     #[arg(long = "target-client", value_name = "KEY=VALUE")]
     target_client: Vec<String>,
+    /// Setting of the sender, such as `lanes.count=2`
+    #[arg(long = "sender", value_name = "KEY=VALUE")]
+    sender: Vec<String>,
     /// Runs of each row, the binaries in turns; each run is printed
     #[arg(long, default_value_t = 1)]
     runs: u32,
 }
+
+/// Runs of the heaviest row of latencies before the first that counts. During the first two, Java's compiler takes 40 % of a core of
+/// the target's broker.
+const WARM_UPS: usize = 4;
 
 /// What one row measures.
 type Measure = fn(&Stage, &Path) -> Result<Vec<Figure>>;
@@ -93,7 +103,16 @@ pub(crate) fn run(args: &LinkArgs) -> Result<i32> {
         ensure!(binary.is_file(), "{} is no file; `cargo build --release` makes one", binary.display());
     }
     use_binary(&args.binary)?;
-    let stage = Stage::start(properties(&args.target_client)?)?;
+    let settings = Settings {
+        source_client: properties(&args.source_client)?,
+        target_client: properties(&args.target_client)?,
+        sender: properties(&args.sender)?,
+    };
+    let stage = Stage::start(settings)?;
+    if rows.iter().any(|(name, _)| name.contains("/s")) {
+        println!("warming up for two minutes: Java compiles the brokers' code");
+        (0..WARM_UPS).try_for_each(|_| latency::measure(&stage, &args.binary, 3_000, 64).map(drop))?;
+    }
     for (name, measure) in rows {
         println!("{name}");
         for run in 1..=args.runs {

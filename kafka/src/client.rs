@@ -89,6 +89,13 @@ impl Client {
         }
     }
 
+    /// Has a producer send what it has for `time`, without waiting for larger batches. It takes no delivery reports.
+    pub(crate) fn flush(&self, time: Duration) {
+        // SAFETY: the instance is live. Reports are events, so the call serves no queue: it waits until no record is left,
+        // or until the time has passed.
+        unsafe { sys::rd_kafka_flush(self.raw(), millis(time)) };
+    }
+
     /// Discards all records of a producer, whether sent or not. Its threads do so soon, and report each record.
     pub(crate) fn purge(&self) {
         let everything = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT;

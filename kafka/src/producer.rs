@@ -49,6 +49,11 @@ const PURGE_WITHIN: Duration = Duration::from_secs(10);
 const REGISTERED_WITHIN: Duration = Duration::from_millis(5);
 /// Silence of the brokers after which all batches in flight are answered, once one was refused.
 const NAMES_WAIT: Duration = Duration::from_millis(20);
+/// Time for which the client waits for more records of a batch. A transaction's last records do not wait: see
+/// [`Producer::hurry`].
+const LINGER: Duration = Duration::from_millis(5);
+/// Time for which the client sends its records immediately, before reports are taken.
+const HURRY: Duration = Duration::from_millis(1);
 /// Pause before the next purge: a record that is being sent again was not in the queue at the last one.
 const PURGE_AGAIN: Duration = Duration::from_millis(50);
 
@@ -266,7 +271,8 @@ impl Producer {
 
     /// Waits as [`Producer::drain`] does. Returns `None` if no report arrives for `patience`; call it again then.
     pub fn drain_while_reported(&mut self, patience: Duration) -> Result<Option<Vec<Appended>>, ProduceError> {
-        let mut reported = Instant::now();
+        let began = Instant::now();
+        let mut reported = began;
         loop {
             self.verdict()?;
             let count = self.reports.count();
@@ -274,6 +280,10 @@ impl Producer {
                 break;
             }
             self.in_time("delivery reports")?;
+            if began.elapsed() < LINGER {
+                self.hurry();
+                continue;
+            }
             let left = patience.saturating_sub(reported.elapsed());
             if left.is_zero() {
                 return Ok(None);
@@ -290,6 +300,12 @@ impl Producer {
             .into_iter()
             .filter_map(|(origin, ends)| Some(Appended { partition: self.partition(origin)?, offsets: ends.offsets }));
         Ok(Some(appended.collect()))
+    }
+
+    /// Has the client send its records immediately for a moment, and takes the reports that have arrived.
+    fn hurry(&mut self) {
+        self.client.flush(HURRY);
+        self.gather(Duration::ZERO);
     }
 
     /// Returns the partitions that records of the present transaction are in flight to.
@@ -472,7 +488,7 @@ fn settings(properties: &Properties, config: &ProducerConfig<'_>) -> Vec<(String
         // Produce requests wait for as long as their records. This is for all others, such as those to a coordinator.
         ("socket.timeout.ms", timeout.min(8_000).to_string()),
         ("compression.type", DEFAULT_CODEC.to_owned()),
-        ("linger.ms", "5".to_owned()),
+        ("linger.ms", LINGER.as_millis().to_string()),
         // Fits the default `max.message.bytes` of a topic; larger records travel alone.
         ("batch.size", "1000000".to_owned()),
         ("batch.num.messages", "100000".to_owned()),

@@ -10,6 +10,9 @@ use serde_json::Value;
 use crate::step::{Steps, cargo, run as run_command};
 use crate::{asan, deny, java, tidy};
 
+/// Variable of `std::backtrace`. A failed test's error has a sentence, which the frames of the test runner would hide; a
+/// panic keeps its backtrace.
+const BACKTRACES_OF_ERRORS: &str = "RUST_LIB_BACKTRACE";
 /// Names of test binaries that need real Kafka begin with this.
 const KAFKA: &str = "kafka";
 /// The test binary of the attacks, which needs real Kafka too.
@@ -74,6 +77,7 @@ fn take_all(options: &Options, steps: &mut Steps) -> Result<()> {
     }
     let tests = plain_tests()?;
     let mut plain = cargo(&["test", "--lib", "--bins"]);
+    plain.env(BACKTRACES_OF_ERRORS, "0");
     plain.args(tests.iter().flat_map(|name| ["--test", name]));
     steps.take("tests", || run_command(&mut plain))?;
     if !tun_is_available() {
@@ -100,6 +104,7 @@ fn take_all(options: &Options, steps: &mut Steps) -> Result<()> {
     for (step, tests) in [("real Kafka", format!("{KAFKA}*")), ("attacks", ATTACKS.to_owned())] {
         steps.take(step, || {
             let mut kafka = cargo(&["test", "--test", &tests]);
+            kafka.env(BACKTRACES_OF_ERRORS, "0");
             kafka.env("CAUSEWAY_BIN", binary("causeway")?).env("CAUSEWAY_ROUNDS", options.rounds.to_string());
             run_command(&mut kafka)
         })?;

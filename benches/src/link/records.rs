@@ -1,5 +1,7 @@
 //! Records that are written to the source: JSON of about 336 bytes, of the kind that applications write.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -79,31 +81,43 @@ pub(super) fn write_all(cluster: &Cluster, topic: &str, partitions: i32, count: 
     Ok(bytes)
 }
 
-/// Writes `per_second` records to the partitions in turn, each with the time of its writing, for this time. Returns their
-/// number. The client waits 5 ms for more of them, as clients do by default.
-pub(super) fn write_paced(cluster: &Cluster, topic: &str, partitions: i32, pace: Pace) -> Result<u64> {
-    let producer = producer(cluster, "5")?;
-    let mut departures = Departures::new(2);
-    let began = Instant::now();
-    let mut count = 0;
-    while began.elapsed() < pace.time {
-        let due = (began.elapsed().as_secs_f64() * f64::from(pace.per_second)) as u64;
-        while count < due {
-            send(&producer, topic, (count % partitions as u64) as i32, &departures.next())?;
-            count += 1;
-        }
-        producer.poll(Duration::ZERO);
-        thread::sleep(TICK);
-    }
-    producer.flush(PATIENCE)?;
-    Ok(count)
+/// Writer of a steady rate of records to the partitions in turn, each with the time of its writing. Its client waits 5 ms
+/// for more records, as clients do by default.
+pub(super) struct Writer {
+    stop: Arc<AtomicBool>,
+    thread: thread::JoinHandle<Result<u64>>,
 }
 
-/// A steady rate of records, and how long it lasts.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
-    pub(super) per_second: u32,
-    pub(super) time: Duration,
+impl Writer {
+    pub(super) fn start(cluster: &Cluster, topic: &str, partitions: i32, per_second: u32) -> Result<Self> {
+        let producer = producer(cluster, "5")?;
+        let topic = topic.to_owned();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let write = move || {
+            let mut departures = Departures::new(2);
+            let began = Instant::now();
+            let mut count = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                let due = (began.elapsed().as_secs_f64() * f64::from(per_second)) as u64;
+                while count < due {
+                    send(&producer, &topic, (count % partitions as u64) as i32, &departures.next())?;
+                    count += 1;
+                }
+                producer.poll(Duration::ZERO);
+                thread::sleep(TICK);
+            }
+            producer.flush(PATIENCE)?;
+            Ok(count)
+        };
+        Ok(Self { stop, thread: thread::spawn(write) })
+    }
+
+    /// Stops after the records that are due. Returns their number.
+    pub(super) fn stop(self) -> Result<u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow!("the writer panicked"))?
+    }
 }
 
 fn producer(cluster: &Cluster, linger_ms: &str) -> Result<BaseProducer> {

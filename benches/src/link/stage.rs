@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use harness::cluster::Cluster;
 use harness::files::{LinkFiles, Side};
+use harness::jars::compile_fully;
 use harness::pair::Pair;
 use harness::process::Process;
 use harness::topics;
@@ -20,16 +21,27 @@ pub(super) const ONE_WAY_MS: u64 = 50;
 /// Rate of the path and of the link's configuration.
 const RATE: &str = "500 Mbit/s";
 
-/// Two clusters of one node each.
+/// Settings of the measured links beyond those that the harness makes.
+#[derive(Debug, Default)]
+pub(super) struct Settings {
+    /// Properties of the senders' Kafka clients, and of the receivers'.
+    pub(super) source_client: Vec<(String, String)>,
+    pub(super) target_client: Vec<(String, String)>,
+    /// Settings of the senders, such as `lanes.count`.
+    pub(super) sender: Vec<(String, String)>,
+}
+
+/// Two clusters of one node each, and the settings of the links between them.
 pub(super) struct Stage {
     pub(super) pair: Pair,
-    /// Properties of the receivers' Kafka clients.
-    target_client: Vec<(String, String)>,
+    settings: Settings,
 }
 
 impl Stage {
-    pub(super) fn start(target_client: Vec<(String, String)>) -> Result<Self> {
-        Ok(Self { pair: Pair::start(1, 1)?, target_client })
+    /// Starts the clusters with the Java options of production.
+    pub(super) fn start(settings: Settings) -> Result<Self> {
+        compile_fully();
+        Ok(Self { pair: Pair::start(1, 1)?, settings })
     }
 
     /// Creates a topic at both clusters, and returns its name. Its records may have any timestamp.
@@ -65,8 +77,15 @@ impl<'a> Link<'a> {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let relay = Relay::start(any, listen.parse()?, Wan::new(&profile, Script::default(), 1))?;
         files.sender.set("wan", "receiver", &format!("{:?}", relay.address.to_string()));
-        for (key, value) in &stage.target_client {
+        for (key, value) in &stage.settings.source_client {
+            files.sender.set("source.client", &format!("{key:?}"), &format!("{value:?}"));
+        }
+        for (key, value) in &stage.settings.target_client {
             files.receiver.set("target.client", &format!("{key:?}"), &format!("{value:?}"));
+        }
+        for (name, value) in &stage.settings.sender {
+            let (table, key) = name.rsplit_once('.').unwrap_or(("", name));
+            files.sender.set(table, key, value);
         }
         files.sender.set("wan", "rate", &format!("{RATE:?}"));
         Ok(Self { files, relay, binary })

@@ -1,15 +1,14 @@
 //! From the start of a process to the first record, on a link that exists.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
-use harness::cluster::Cluster;
 use harness::process::Process;
 use harness::wait;
 
 use super::Figure;
-use super::records::{Pace, write_all, write_paced};
+use super::records::{Writer, write_all};
 use super::stage::{Link, PATIENCE, Stage, committed, joined};
 
 const PARTITIONS: i32 = 8;
@@ -38,22 +37,15 @@ pub(super) fn measure_restart(stage: &Stage, binary: &Path) -> Result<Vec<Figure
     let mut receiver = link.start_receiver()?;
     let sender = link.start_sender()?;
     joined(&sender, PARTITIONS)?;
-    std::thread::scope(|scope| {
-        let load = || write(&stage.pair.source, &topic, Duration::from_secs(20));
-        let writing = scope.spawn(load);
-        wait_beyond(&receiver, 3_000)?;
-        receiver.kill();
-        let began = Instant::now();
-        let receiver = super::stage::start(binary, "receive", &link.files.receiver)?;
-        wait_beyond_or_absent(&receiver)?;
-        let took = began.elapsed();
-        writing.join().map_err(|_| anyhow::anyhow!("the writer panicked"))??;
-        Ok(vec![Figure::new("first commit after", took.as_secs_f64(), "s")])
-    })
-}
-
-fn write(cluster: &Cluster, topic: &str, time: Duration) -> Result<u64> {
-    write_paced(cluster, topic, PARTITIONS, Pace { per_second: 3_000, time })
+    let writer = Writer::start(&stage.pair.source, &topic, PARTITIONS, 3_000)?;
+    wait_beyond(&receiver, 3_000)?;
+    receiver.kill();
+    let began = Instant::now();
+    let receiver = super::stage::start(binary, "receive", &link.files.receiver)?;
+    wait_beyond_or_absent(&receiver)?;
+    let took = began.elapsed();
+    writer.stop()?;
+    Ok(vec![Figure::new("first commit after", took.as_secs_f64(), "s")])
 }
 
 fn wait_beyond(receiver: &Process, count: u64) -> Result<u64> {
