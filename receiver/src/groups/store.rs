@@ -88,7 +88,7 @@ impl<W: TargetWriter> GroupStore for WriterStore<W> {
 /// Makes sure that the topic of a link exists.
 pub(crate) fn prepare(catalog: &dyn Catalog, link: &str, replication: Option<i32>) -> Result<(), TargetError> {
     let name = topic(link);
-    if described(catalog, &[name.clone()])?.is_some() {
+    if described(catalog, std::slice::from_ref(&name))?.is_some() {
         return Ok(());
     }
     tracing::info!(topic = name, "creating the link's topic of groups");

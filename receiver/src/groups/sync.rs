@@ -214,7 +214,9 @@ impl GroupSync {
                 None => {}
             }
         }
-        self.failure = failure.or(self.failure.take());
+        if failure.is_some() {
+            self.failure = failure;
+        }
     }
 
     /// Returns the groups that the target is asked about in this round.
