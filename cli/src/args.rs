@@ -161,6 +161,14 @@ are never overwritten.
 Example:
   causeway pki init pki --link fra-to-sin --sender sender.fra.example --receiver link.sin.example";
 
+const ISSUE: &str = "\
+Makes a certificate and key with an authority that `causeway pki init` made: for a further sender
+of a receiver, or for a side whose certificate expires. Existing files are never overwritten.
+
+Examples:
+  causeway pki issue pki sender-2 --for sender.par.example       then list the name in `links.senders`
+  causeway pki issue pki sender-2027 --for sender.fra.example    a renewal: set `tls`, then reload";
+
 fn start() -> String {
     format!("{START}\n\n{}", exit::help())
 }
@@ -368,6 +376,21 @@ pub(crate) enum PkiCommand {
     /// Make an authority and the certificates of both sides
     #[command(long_about = INIT)]
     Init(PkiInit),
+    /// Make a further certificate with an authority of `init`
+    #[command(long_about = ISSUE)]
+    Issue(PkiIssue),
+}
+
+/// Arguments of `causeway pki issue`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PkiIssue {
+    /// Directory of the authority, which has ca.pem and ca.key
+    pub(crate) dir: PathBuf,
+    /// Name of the two new files, without their endings
+    pub(crate) name: String,
+    /// DNS name or IP address in the certificate; repeat for more
+    #[arg(long = "for", required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
 }
 
 /// Arguments of `causeway pki init`.

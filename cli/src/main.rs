@@ -22,7 +22,7 @@ use netem::command::NetemCommand;
 use service::names::{LinkName, PeerName};
 use service::pki::{self, Request};
 
-use crate::args::{Args, Command, PkiCommand, PkiInit};
+use crate::args::{Args, Command, PkiCommand, PkiInit, PkiIssue};
 use crate::exit::Failure;
 
 fn main() {
@@ -47,6 +47,7 @@ fn main() {
         Command::Demo { seconds } => run_demo(seconds),
         Command::Netem { command } => emulate(*command),
         Command::Pki { command: PkiCommand::Init(init) } => init_pki(&init),
+        Command::Pki { command: PkiCommand::Issue(issue) } => issue_certificate(&issue),
         Command::Example { role } => {
             example::print(role);
             Ok(())
@@ -78,6 +79,16 @@ fn emulate(command: NetemCommand) -> Result<(), Failure> {
         Ok(code) => kafka::leave(u8::try_from(code).unwrap_or(1)),
         Err(error) => Err(Failure::failed(error)),
     }
+}
+
+/// Makes a further certificate, and prints what it is for.
+fn issue_certificate(issue: &PkiIssue) -> Result<(), Failure> {
+    for name in &issue.names {
+        PeerName::parse(name).map_err(Failure::Config)?;
+    }
+    let issued = pki::issue(&issue.dir, &issue.name, &issue.names).map_err(Failure::failed)?;
+    println!("{issued}");
+    Ok(())
 }
 
 /// Makes an authority and the certificates of both sides, and prints which file goes where.

@@ -1,4 +1,5 @@
-//! A small certificate authority for one link: `causeway pki init` makes all that both sides need.
+//! A small certificate authority: `causeway pki init` makes all that both sides of a link need, `causeway pki issue` a
+//! further certificate, for another sender of a hub or before one expires.
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
@@ -8,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose,
+    Issuer, KeyPair, KeyUsagePurpose,
 };
 
 /// Lifetime of the authority in days. Renewing it touches every peer, so it is rare.
@@ -47,10 +48,19 @@ pub enum PkiError {
     Exists(PathBuf),
     /// A name is missing, or a certificate cannot bear it.
     #[error("{side}: {reason}")]
-    Names { side: &'static str, reason: String },
+    Names { side: String, reason: String },
     /// A file could not be written.
     #[error("{}: {source}", file.display())]
     Write { file: PathBuf, source: io::Error },
+    /// A file of the authority could not be read.
+    #[error("{}: {source}; it must be the file that `causeway pki init` made", file.display())]
+    Read { file: PathBuf, source: io::Error },
+    /// The authority's files are not what `causeway pki init` makes.
+    #[error("{}: {source}; it must be the file that `causeway pki init` made", file.display())]
+    Authority { file: PathBuf, source: rcgen::Error },
+    /// A file name would be outside the directory, or hidden.
+    #[error("`{0}` is not a file name of letters, digits, `.`, `-` and `_`, beginning with a letter or digit")]
+    FileName(String),
     /// The certificate library refused a certificate.
     #[error("certificate for {name}: {source}")]
     Certificate { name: String, source: rcgen::Error },
@@ -82,6 +92,48 @@ pub fn init_as_of(dir: &Path, request: &Request<'_>, now: SystemTime) -> Result<
     Ok(Written { dir: dir.to_owned(), sender: request.sender.to_vec(), receiver: request.receiver.to_vec() })
 }
 
+/// Makes a certificate for these DNS names or IP addresses, signed by the authority in `dir`, and writes it there as
+/// `<name>.pem` and `<name>.key`.
+pub fn issue(dir: &Path, name: &str, names: &[String]) -> Result<Issued, PkiError> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(is_plain) {
+        return Err(PkiError::FileName(name.to_owned()));
+    }
+    let pem_file = dir.join(format!("{name}.pem"));
+    let key_file = dir.join(format!("{name}.key"));
+    if let Some(file) = [&pem_file, &key_file].into_iter().find(|file| file.exists()) {
+        return Err(PkiError::Exists(file.clone()));
+    }
+    let read = |file: &PathBuf| {
+        fs::read_to_string(file).map_err(|source| PkiError::Read { file: file.clone(), source })
+    };
+    let ca_pem = dir.join("ca.pem");
+    let ca_key = dir.join("ca.key");
+    let key = KeyPair::from_pem(&read(&ca_key)?).map_err(|source| PkiError::Authority { file: ca_key, source })?;
+    let ca = Issuer::from_ca_cert_pem(&read(&ca_pem)?, key)
+        .map_err(|source| PkiError::Authority { file: ca_pem, source })?;
+    let (pem, key) = leaf(&ca, name, names, SystemTime::now())?;
+    write(&pem_file, &pem, 0o644)?;
+    write(&key_file, &key, 0o600)?;
+    Ok(Issued { pem: pem_file, key: key_file, names: names.to_vec() })
+}
+
+/// A certificate that was made for further names. The `Display` text says what it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    pub pem: PathBuf,
+    pub key: PathBuf,
+    /// DNS names or IP addresses in it.
+    pub names: Vec<String>,
+}
+
+impl fmt::Display for Issued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pem, key, names } = self;
+        write!(f, "{}, {}   {}; valid {LEAF_DAYS} days", pem.display(), key.display(), names.join(", "))
+    }
+}
+
 impl fmt::Display for Written {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dir = self.dir.display();
@@ -111,16 +163,16 @@ fn authority(link: &str, now: SystemTime) -> Result<CertifiedIssuer<'static, Key
 
 /// Makes a certificate and its key, in PEM.
 fn leaf(
-    ca: &CertifiedIssuer<'_, KeyPair>,
-    side: &'static str,
+    ca: &Issuer<'_, KeyPair>,
+    side: &str,
     names: &[String],
     now: SystemTime,
 ) -> Result<(String, String), PkiError> {
     if names.is_empty() {
-        return Err(PkiError::Names { side, reason: "needs at least one DNS name or IP address".to_owned() });
+        return Err(PkiError::Names { side: side.to_owned(), reason: "needs at least one DNS name or IP address".to_owned() });
     }
     if let Some(name) = names.iter().find(|name| rustls::pki_types::ServerName::try_from(name.as_str()).is_err()) {
-        return Err(PkiError::Names { side, reason: format!("`{name}` is not a DNS name or IP address") });
+        return Err(PkiError::Names { side: side.to_owned(), reason: format!("`{name}` is not a DNS name or IP address") });
     }
     let certificate = |source| PkiError::Certificate { name: names[0].clone(), source };
     let mut params = CertificateParams::new(names).map_err(certificate)?;
@@ -158,6 +210,11 @@ fn write(file: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, UnixTime};
+
     use super::*;
 
     fn names(list: &[&str]) -> Vec<String> {
@@ -199,6 +256,32 @@ mod tests {
         let error = init(dir.path(), &Request { link: "l", sender: &sender, receiver: &receiver }).unwrap_err();
         assert!(error.to_string().contains("receiver.key exists"), "{error}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_authority_signs_further_certificates() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = names(&["sender.fra.example"]);
+        init(dir.path(), &Request { link: "l", sender: &first, receiver: &first }).unwrap();
+        let further = names(&["sender-2.fra.example", "10.0.0.9"]);
+        let issued = issue(dir.path(), "sender-2", &further).unwrap();
+        assert!(issued.to_string().ends_with("sender-2.fra.example, 10.0.0.9; valid 365 days"), "{issued}");
+
+        let pem = |name: &str| fs::read(dir.path().join(name)).unwrap();
+        let certificate = CertificateDer::from_pem_slice(&pem("sender-2.pem")).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(&pem("ca.pem")).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build();
+        verifier.unwrap().verify_client_cert(&certificate, &[], UnixTime::now()).unwrap();
+
+        let again = issue(dir.path(), "sender-2", &further).unwrap_err();
+        assert!(again.to_string().contains("sender-2.pem exists"), "{again}");
+        let outside = issue(dir.path(), "../sender", &further).unwrap_err();
+        assert!(matches!(outside, PkiError::FileName(_)), "{outside}");
+        fs::remove_file(dir.path().join("ca.key")).unwrap();
+        let without_key = issue(dir.path(), "sender-3", &further).unwrap_err();
+        assert!(without_key.to_string().contains("ca.key: No such file"), "{without_key}");
     }
 
     #[test]

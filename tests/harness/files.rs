@@ -11,7 +11,7 @@ use anyhow::Result;
 use crate::admin::Admin;
 use crate::broker::free_ports;
 use crate::cluster::Cluster;
-use crate::pki::{SENDER_NAME, make_pki};
+use crate::pki::{SENDER_NAME, issue, make_pki};
 use crate::process::{Process, binary};
 use crate::scratch::Scratch;
 use crate::secure::Secure;
@@ -70,6 +70,20 @@ impl LinkFiles {
     pub fn another_sender(&self, instance: &str) -> Result<Side> {
         let mut side = self.sender.twin(instance, &self.scratch)?;
         side.set("", "instance", &quoted(instance));
+        Ok(side)
+    }
+
+    /// Makes the sender of a further link of the same receiver, with a certificate of its own.
+    pub fn sender_of_another_link(&mut self, link: &str, topics: &[&str]) -> Result<Side> {
+        let dns_name = format!("{link}.test");
+        issue(&self.pki(), link, &dns_name)?;
+        let table = format!("[links]#{link}");
+        for (key, value) in [("name", quoted(link)), ("senders", list(&[&dns_name])), ("topics", list(topics))] {
+            self.receiver.set(&table, key, &value);
+        }
+        let mut side = self.another_sender(link)?;
+        side.set("", "link", &quoted(link)).set("source", "topics", &list(topics));
+        side.tls(&self.pki(), link);
         Ok(side)
     }
 

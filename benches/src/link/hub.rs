@@ -1,5 +1,4 @@
-//! One receiver with many links, each with a sender process of its own. The senders have one certificate, of which a
-//! receiver takes 256 connections: 64 links at most.
+//! One receiver with many links, each with a sender process and a certificate of its own.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -28,18 +27,9 @@ pub(super) fn measure(stage: &Stage, binary: &Path, links: usize) -> Result<Vec<
         write_all(&stage.pair.source, &name(number), PARTITIONS, RECORDS)?;
     }
     let mut files = LinkFiles::new(&name(0), &stage.pair.source, &stage.pair.target, &[&name(0)])?;
-    let senders = files.receiver.get("[links]", "senders").unwrap_or_default().to_owned();
     let mut sides = vec![files.sender.clone()];
     for number in 1..links {
-        let link = name(number);
-        let topics = format!("[{link:?}]");
-        let table = format!("[links]#{number}");
-        for (key, value) in [("name", &format!("{link:?}")), ("senders", &senders), ("topics", &topics)] {
-            files.receiver.set(&table, key, value);
-        }
-        let mut side = files.another_sender(&format!("sender-{number}"))?;
-        side.set("", "link", &format!("{link:?}")).set("source", "topics", &topics);
-        sides.push(side);
+        sides.push(files.sender_of_another_link(&name(number), &[&name(number)])?);
     }
     let processes = sides.iter().map(|side| start(binary, "send", side)).collect::<Result<Vec<_>>>()?;
     wait::through(Duration::from_secs(links as u64 / 4), || Ok(()))?;

@@ -16,8 +16,8 @@ pub(crate) struct SourcePosition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Aim {
     At(TargetPosition),
-    /// The link has carried no record of the partition that its map knows: the end of the target partition, as it was read
-    /// before this answer.
+    /// The link has carried no record of the partition that its map knows: the end of the target partition
+    /// counts, if it is read before a second answer of this kind.
     Empty {
         target: TargetPartition,
         is_exact: bool,
