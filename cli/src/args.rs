@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use netem::command::NetemCommand;
+use receiver::PartitionOffset;
 use sender::ResumeScope as Scope;
 
 use crate::exit;
@@ -348,7 +349,7 @@ pub(crate) struct Forget {
 pub(crate) struct Translate {
     /// Offsets of the source, or with --reverse of the target; without any, standard input has them
     #[arg(value_name = "TOPIC/PARTITION@OFFSET")]
-    pub(crate) offsets: Vec<String>,
+    pub(crate) offsets: Vec<PartitionOffset>,
     /// Translate offsets of the target into those of the source
     #[arg(long)]
     pub(crate) reverse: bool,

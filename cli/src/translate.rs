@@ -3,7 +3,7 @@
 use std::io::{BufRead, IsTerminal, Write};
 use std::time::Duration;
 
-use receiver::{TranslateRequest, Translation, TranslationState};
+use receiver::{PartitionOffset, TranslateRequest, Translation, TranslationState};
 
 use crate::admin::{self, AdminPort};
 use crate::args;
@@ -27,7 +27,9 @@ pub(crate) fn run(arguments: &args::Translate) -> Result<(), Failure> {
         }
         let mut offsets = Vec::new();
         for line in input.lock().lines() {
-            offsets.extend(line.map_err(Failure::failed)?.split_whitespace().map(str::to_owned));
+            for text in line.map_err(Failure::failed)?.split_whitespace() {
+                offsets.push(text.parse().map_err(Failure::Config)?);
+            }
             if offsets.len() >= OFFSETS_MAX {
                 translator.print(&std::mem::take(&mut offsets))?;
             }
@@ -51,7 +53,7 @@ struct Translator<'a> {
 impl Translator<'_> {
     /// Prints the answers to these offsets. Those that a receiver cannot search in its time are asked for in parts: it has
     /// kept in memory what it read.
-    fn print(&mut self, offsets: &[String]) -> Result<(), Failure> {
+    fn print(&mut self, offsets: &[PartitionOffset]) -> Result<(), Failure> {
         if offsets.is_empty() {
             return Ok(());
         }

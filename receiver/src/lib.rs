@@ -33,7 +33,7 @@ mod writer;
 pub use groups::board::GroupStatus;
 pub use report::{metrics, status};
 pub use run::{Parts, StopReason, run};
-pub use translate::{TranslateRequest, Translation, TranslationState};
+pub use translate::{PartitionOffset, TranslateRequest, Translation, TranslationState};
 
 // The target cluster, and the state that a link stores there.
 pub use link::state_topic;

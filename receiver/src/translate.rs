@@ -33,7 +33,7 @@ use aim::{Aim, SourcePosition, TargetPosition};
 use block_cache::{BlockCache, BlockPlace, KnownBlock};
 use known_maps::KnownMaps;
 use query::Query;
-pub use query::{TranslateRequest, Translation, TranslationState};
+pub use query::{PartitionOffset, TranslateRequest, Translation, TranslationState};
 
 /// Time limit of one request: the admin port has 8 s for each.
 const WITHIN: Duration = Duration::from_secs(7);
@@ -143,12 +143,12 @@ impl Search<'_> {
     fn answer(&self, known: &KnownMaps, query: &Query) -> Result<Translation, String> {
         let Some(map) = known.of(query) else { return Ok(query.unknown()) };
         let position = map.record.position;
-        if let Wanted::Target(offset) = query.wanted
+        if let Wanted::Target(offset) = query.wanted()
             && offset.0 >= position.0
         {
             return Ok(query.answer(map, TranslationState::NotCarried, None));
         }
-        Ok(match (self.find(map, query.wanted)?, query.wanted) {
+        Ok(match (self.find(map, query.wanted())?, query.wanted()) {
             (Found::Record(offset), _) => query.answer(map, TranslationState::Record, Some(offset.0)),
             (Found::Next(offset), _) => query.answer(map, TranslationState::NoRecord, Some(offset.0)),
             (Found::After(end), Wanted::Target(_)) => {
@@ -161,7 +161,7 @@ impl Search<'_> {
 
     fn aim(&self, known: &KnownMaps, query: &Query) -> Result<Aim, String> {
         let Some(map) = known.of(query) else { return Ok(Aim::NotCarried) };
-        let Wanted::Target(asked) = query.wanted else { return Ok(Aim::NotCarried) };
+        let Wanted::Target(asked) = query.wanted() else { return Ok(Aim::NotCarried) };
         let carried = map.record.position.0;
         let is_exact = asked.0 <= carried;
         let target = map.record.target();

@@ -216,13 +216,13 @@ fn a_group_continues_in_a_compacted_topic() -> Result<()> {
     topics::create(&pair.target, &topic, 1, &[])?;
     let twice = [small(0..400), small(100..300)].concat();
     journal::write(&pair.source, &topic, 0, &twice)?;
-    let mut more = 1_000;
+    let mut more = 10_000;
     let compacted = until_ok("compaction of the source", PATIENCE, || {
         // A new record rolls the segment.
         journal::write(&pair.source, &topic, 0, &small(more..more + 1))?;
         more += 1;
         let left = read(&pair.source, &[&topic], Isolation::Committed)?;
-        Ok((left.partition(&topic, 0).len() < 500 + (more - 1_000) as usize).then_some(left))
+        Ok((left.partition(&topic, 0).len() < 500 + (more - 10_000) as usize).then_some(left))
     })?;
     let records = compacted.partition(&topic, 0);
     // The last record before a hole: the next offset has no record.

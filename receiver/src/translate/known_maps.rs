@@ -32,9 +32,9 @@ pub(super) struct KnownMaps {
 fn wanted(queries: &[Query]) -> WantedMaps {
     let mut wanted = WantedMaps::default();
     for query in queries {
-        match query.side() {
-            Side::Source => wanted.sources.push(query.partition.clone()),
-            Side::Target => wanted.targets.push(query.partition.clone()),
+        match query.side {
+            Side::Source => wanted.sources.push(query.asked.partition.clone()),
+            Side::Target => wanted.targets.push(query.asked.partition.clone()),
         }
     }
     for partitions in [&mut wanted.sources, &mut wanted.targets] {
@@ -95,9 +95,9 @@ impl KnownMaps {
     }
 
     pub(super) fn of(&self, query: &Query) -> Option<&KnownMap> {
-        match query.side() {
-            Side::Source => self.by_source.get(&query.partition),
-            Side::Target => self.by_source.get(self.by_target.get(&query.partition)?),
+        match query.side {
+            Side::Source => self.by_source.get(&query.asked.partition),
+            Side::Target => self.by_source.get(self.by_target.get(&query.asked.partition)?),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Requests to translate offsets, and their answers.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 use wire::ids::{Offset, Position};
 use wire::partition::Partition;
@@ -9,6 +12,49 @@ use crate::target::map::search::Wanted;
 
 /// Most offsets of one request.
 const OFFSETS_MAX: usize = 10_000;
+
+/// Offset of a partition, such as `orders/3@12345`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PartitionOffset {
+    pub partition: Partition,
+    pub offset: Offset,
+}
+
+impl FromStr for PartitionOffset {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (partition, offset) = text.rsplit_once('@')?;
+            let (topic, number) = partition.rsplit_once('/').filter(|(topic, _)| !topic.is_empty())?;
+            let number: i32 = number.parse().ok().filter(|number| *number >= 0)?;
+            let offset = Offset(offset.parse().ok().filter(|offset| *offset >= 0)?);
+            Some(Self { partition: Partition::new(topic, number), offset })
+        };
+        parse().ok_or_else(|| format!("`{text}`: write an offset like orders/3@12345"))
+    }
+}
+
+impl TryFrom<String> for PartitionOffset {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<PartitionOffset> for String {
+    fn from(offset: PartitionOffset) -> Self {
+        offset.to_string()
+    }
+}
+
+impl fmt::Display for PartitionOffset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.partition, self.offset)
+    }
+}
 
 /// Request of `POST /translate`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -20,8 +66,7 @@ pub struct TranslateRequest {
     /// True to translate offsets of the target into those of the source.
     #[serde(default)]
     pub reverse: bool,
-    /// Offsets such as `orders/3@12345`.
-    pub offsets: Vec<String>,
+    pub offsets: Vec<PartitionOffset>,
 }
 
 /// What the map says of an offset.
@@ -54,12 +99,11 @@ pub struct Translation {
     pub carried_to: Option<i64>,
 }
 
-/// One offset to translate.
+/// One offset to translate, and the side that it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Query {
-    pub(super) partition: Partition,
-    pub(super) wanted: Wanted,
-    asked: String,
+    pub(super) asked: PartitionOffset,
+    pub(super) side: Side,
 }
 
 /// Side of a link that an offset belongs to.
@@ -74,38 +118,28 @@ impl TranslateRequest {
         if self.offsets.len() > OFFSETS_MAX {
             return Err(format!("{} offsets in one request; at most {OFFSETS_MAX} are answered", self.offsets.len()));
         }
-        self.offsets.iter().map(|text| Query::parse(text, self.reverse)).collect()
+        let side = if self.reverse { Side::Target } else { Side::Source };
+        Ok(self.offsets.iter().map(|asked| Query { asked: asked.clone(), side }).collect())
     }
 }
 
 impl Query {
-    fn parse(text: &str, reverse: bool) -> Result<Self, String> {
-        let parse = || {
-            let (partition, offset) = text.rsplit_once('@')?;
-            let (topic, number) = partition.rsplit_once('/').filter(|(topic, _)| !topic.is_empty())?;
-            let number: i32 = number.parse().ok().filter(|number| *number >= 0)?;
-            let offset = Offset(offset.parse().ok().filter(|offset| *offset >= 0)?);
-            let wanted = if reverse { Wanted::Source(offset) } else { Wanted::Target(offset) };
-            Some(Self { partition: Partition::new(topic, number), wanted, asked: text.to_owned() })
-        };
-        parse().ok_or_else(|| format!("`{text}`: write an offset like orders/3@12345"))
-    }
-
     /// Asks for the target offset of a source position.
     pub(super) fn of(partition: Partition, position: Position) -> Self {
-        Self { partition, wanted: Wanted::Target(Offset(position.0)), asked: String::new() }
+        let asked = PartitionOffset { partition, offset: Offset(position.0) };
+        Self { asked, side: Side::Source }
     }
 
-    pub(super) fn side(&self) -> Side {
-        match self.wanted {
-            Wanted::Target(_) => Side::Source,
-            Wanted::Source(_) => Side::Target,
+    pub(super) fn wanted(&self) -> Wanted {
+        match self.side {
+            Side::Source => Wanted::Target(self.asked.offset),
+            Side::Target => Wanted::Source(self.asked.offset),
         }
     }
 
     pub(super) fn unknown(&self) -> Translation {
         Translation {
-            asked: self.asked.clone(),
+            asked: self.asked.to_string(),
             state: TranslationState::UnknownPartition,
             topic: None,
             partition: None,
@@ -115,12 +149,12 @@ impl Query {
     }
 
     pub(super) fn answer(&self, map: &KnownMap, state: TranslationState, offset: Option<i64>) -> Translation {
-        let other = match self.side() {
+        let other = match self.side {
             Side::Source => map.record.target(),
             Side::Target => map.key.clone(),
         };
         Translation {
-            asked: self.asked.clone(),
+            asked: self.asked.to_string(),
             state,
             topic: Some(other.topic.to_string()),
             partition: Some(other.partition),
@@ -134,18 +168,16 @@ impl Query {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Query, String> {
-        Query::parse(text, false)
-    }
-
     #[test]
     fn an_offset_is_written_with_its_partition() {
-        let query = parse("a.b-c/3@12").expect("an offset");
-        assert_eq!((query.partition, query.wanted), (Partition::new("a.b-c", 3), Wanted::Target(Offset(12))));
+        let offset: PartitionOffset = "a.b-c/3@12".parse().expect("an offset");
+        assert_eq!(offset, PartitionOffset { partition: Partition::new("a.b-c", 3), offset: Offset(12) });
+        assert_eq!(offset.to_string(), "a.b-c/3@12");
         for text in ["a/3", "a@3", "/3@1", "a/-1@1", "a/1@-1", "a/1@x", ""] {
-            assert!(parse(text).unwrap_err().ends_with("write an offset like orders/3@12345"), "{text}");
+            let error = text.parse::<PartitionOffset>().unwrap_err();
+            assert!(error.ends_with("write an offset like orders/3@12345"), "{text}");
         }
-        let offsets = vec!["a/1@1".to_owned(); OFFSETS_MAX + 1];
+        let offsets = vec![offset; OFFSETS_MAX + 1];
         let refused = TranslateRequest { link: None, reverse: false, offsets }.queries().unwrap_err();
         assert_eq!(refused, "10001 offsets in one request; at most 10000 are answered");
     }

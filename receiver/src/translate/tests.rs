@@ -61,7 +61,7 @@ fn carried() -> (KnownMap, MapTopic) {
 
 /// Translates one offset. Returns the state and the offset of the answer.
 fn answer(known: &KnownMaps, translator: &Translator, offset: &str, reverse: bool) -> (TranslationState, Option<i64>) {
-    let request = TranslateRequest { link: None, reverse, offsets: vec![offset.to_owned()] };
+    let request = TranslateRequest { link: None, reverse, offsets: vec![offset.parse().expect("an offset")] };
     let search = Search { translator, link: "l", deadline: Instant::now() + WITHIN };
     let answer = search.answer(known, &request.queries().expect("valid")[0]).expect("found");
     (answer.state, answer.offset)
