@@ -139,7 +139,8 @@ impl TargetError {
 
 /// Target of one lane: its state partition, and a producer that it may share with other lanes.
 ///
-/// Every error of `begin`, `produce`, `write_state`, `drain` and `commit` leaves the transaction's outcome
+/// The lanes' group commits: records and state become visible together. Every error of the commit, of `begin`,
+/// `produce`, `write_state` and `drain` leaves the transaction's outcome
 /// unknown. The only way to continue is [`LaneTarget::discard`], [`LaneTarget::fence`] and
 /// [`LaneTarget::read_state`]. There is no abort: it would race with records that are still in flight.
 pub trait LaneTarget: Send {
@@ -179,8 +180,6 @@ pub trait LaneTarget: Send {
     fn delay(&self) -> Duration {
         Duration::ZERO
     }
-    /// Commits: records and state become visible together.
-    fn commit(&mut self) -> Result<(), TargetError>;
     /// Leaves the producer. If a transaction of the lane is open, the producer is destroyed without ending it; the next
     /// [`LaneTarget::fence`] decides it.
     fn discard(&mut self);
@@ -207,6 +206,7 @@ pub trait TargetWriter: Send {
     fn delay(&self) -> Duration {
         Duration::ZERO
     }
+    /// Commits: records and state become visible together.
     fn commit(&mut self) -> Result<(), TargetError>;
     /// Destroys the producer without ending its transaction.
     fn discard(&mut self);

@@ -196,9 +196,8 @@ impl<T: Target> Writers<T> {
     pub(crate) fn start_lane(&self, link: &str, id: LaneId, share: Arc<LinkShare>) -> Result<LaneHandle, KafkaError> {
         let home = self.homes.bulk_of(link, id);
         let handle = LaneHandle::new(Mailbox::new(MAILBOX_CAPACITY, home.bell.clone()));
-        let size = TransactionSize::new(self.config.transaction_timeout);
         let target = SharedLane::new(&home.writer, self.target.states()?, link, id);
-        let lane = Lane::new(id, Holder(rand::random()), target, Arc::clone(&share.memory), size);
+        let lane = Lane::new(id, Holder(rand::random()), target, Arc::clone(&share.memory));
         let clock = self.config.clock.clone();
         home.adopt(Box::new(LaneRunner::new(lane, handle.clone(), link, share, clock)));
         Ok(handle)

@@ -13,7 +13,7 @@ use receiver::map::{Block, PartitionMap};
 use receiver::state::{self, HaltRecord, JumpRecord, LaneRecord, LaneState, MovedRecord, PartitionRecord};
 use receiver::{
     CarriedTopics, DecodeMemory, Delivered, Extent, Lane, LaneTarget, MapTerms, OpenError, StateEntry, TargetError,
-    TargetPartition, Terms, TransactionSize, Unwritable,
+    TargetPartition, Terms, Unwritable,
 };
 use wire::close::CloseCode;
 use wire::frame::RecordRef;
@@ -239,16 +239,11 @@ impl LaneTarget for Untouched {
         panic!("asked")
     }
 
-    fn commit(&mut self) -> Result<(), TargetError> {
-        panic!("committed")
-    }
-
     fn discard(&mut self) {}
 }
 
 fn refusal(entries: Vec<StateEntry>) -> (CloseCode, String) {
-    let size = TransactionSize::new(Duration::from_secs(30));
-    let mut lane = Lane::new(LANE, Holder(1), Untouched(entries), DecodeMemory::new(1 << 20), size);
+    let mut lane = Lane::new(LANE, Holder(1), Untouched(entries), DecodeMemory::new(1 << 20));
     let stored = lane_record();
     let terms = Terms {
         link: stored.link,

@@ -104,9 +104,8 @@ pub fn issue(dir: &Path, name: &str, names: &[String]) -> Result<Issued, PkiErro
     if let Some(file) = [&pem_file, &key_file].into_iter().find(|file| file.exists()) {
         return Err(PkiError::Exists(file.clone()));
     }
-    let read = |file: &PathBuf| {
-        fs::read_to_string(file).map_err(|source| PkiError::Read { file: file.clone(), source })
-    };
+    let read =
+        |file: &PathBuf| fs::read_to_string(file).map_err(|source| PkiError::Read { file: file.clone(), source });
     let ca_pem = dir.join("ca.pem");
     let ca_key = dir.join("ca.key");
     let key = KeyPair::from_pem(&read(&ca_key)?).map_err(|source| PkiError::Authority { file: ca_key, source })?;
@@ -162,17 +161,18 @@ fn authority(link: &str, now: SystemTime) -> Result<CertifiedIssuer<'static, Key
 }
 
 /// Makes a certificate and its key, in PEM.
-fn leaf(
-    ca: &Issuer<'_, KeyPair>,
-    side: &str,
-    names: &[String],
-    now: SystemTime,
-) -> Result<(String, String), PkiError> {
+fn leaf(ca: &Issuer<'_, KeyPair>, side: &str, names: &[String], now: SystemTime) -> Result<(String, String), PkiError> {
     if names.is_empty() {
-        return Err(PkiError::Names { side: side.to_owned(), reason: "needs at least one DNS name or IP address".to_owned() });
+        return Err(PkiError::Names {
+            side: side.to_owned(),
+            reason: "needs at least one DNS name or IP address".to_owned(),
+        });
     }
     if let Some(name) = names.iter().find(|name| rustls::pki_types::ServerName::try_from(name.as_str()).is_err()) {
-        return Err(PkiError::Names { side: side.to_owned(), reason: format!("`{name}` is not a DNS name or IP address") });
+        return Err(PkiError::Names {
+            side: side.to_owned(),
+            reason: format!("`{name}` is not a DNS name or IP address"),
+        });
     }
     let certificate = |source| PkiError::Certificate { name: names[0].clone(), source };
     let mut params = CertificateParams::new(names).map_err(certificate)?;

@@ -318,10 +318,6 @@ impl LaneTarget for Bugged {
         self.inner.unwritable(partitions)
     }
 
-    fn commit(&mut self) -> Result<(), TargetError> {
-        self.inner.commit()
-    }
-
     fn discard(&mut self) {
         self.inner.discard();
     }

@@ -78,7 +78,6 @@ enum Looked {
 
 impl Member for Owned {
     fn prepare(&mut self, room: TransactionRoom) -> Option<Prepared> {
-        self.lane.target_mut().inner.join_groups();
         match self.lane.prepare(room) {
             Prepared { draft, result: Err(LaneError::Peer(misbehaved)) } if !draft.has_begun() => {
                 self.lane.close(LaneClosedReason::SessionEnded, &misbehaved.to_string());
@@ -117,23 +116,6 @@ fn size(scenario: &Scenario) -> TransactionSize {
     let mut size = TransactionSize::new(Duration::from_millis(200));
     (0..scenario.size_halved).for_each(|_| size.handle_failure());
     size
-}
-
-/// Has a lane write a transaction of its own.
-fn step(lane: &mut Lane<Bugged>, measures: Option<&Dice>) -> Result<(), String> {
-    match lane.step() {
-        Ok(committed) => {
-            if let Some(dice) = measures {
-                lane.handle_duration(committed, Duration::from_millis(dice.below(50)));
-            }
-            Ok(())
-        }
-        Err(LaneError::Target(_)) => Ok(()),
-        Err(LaneError::Peer(misbehaved)) => {
-            lane.close(LaneClosedReason::SessionEnded, &misbehaved.to_string());
-            Err(format!("{PEER}{misbehaved}"))
-        }
-    }
 }
 
 impl ReceiverEnd {
@@ -178,7 +160,7 @@ impl ReceiverEnd {
         let bug = self.scenario.bug;
         let target = SharedLane::new(&self.writers[0], self.clients.states().unwrap(), "sim", id);
         let target = Bugged::new(target, self.clients.clone(), id, bug, holder);
-        let lane = Lane::new(id, holder, target, self.memory.clone(), size(&self.scenario));
+        let lane = Lane::new(id, holder, target, self.memory.clone());
         Owned { lane, writer: 0, bug, wanted: false, closing: false, misbehaved: None }
     }
 
@@ -352,7 +334,7 @@ impl ReceiverEnd {
         if self.dice.chance(5) {
             lane.keep_alive();
         }
-        lane.target_mut().inner.leave_groups();
+        lane.target_mut().inner.end_part();
         if *wanted {
             match lane.open(Arc::clone(&self.terms), Arc::clone(&self.carried_topics)) {
                 Ok(_) => {
@@ -373,11 +355,11 @@ impl ReceiverEnd {
             }
         } else if lane.has_work() {
             if lane.target_mut().inner.is_granted() {
-                return if lane.is_careful() || (*bug != Some(Bug::AckBeforeCommit) && self.dice.chance(200)) {
-                    step(lane, self.measures.then_some(&self.dice)).map(|()| Looked::Done)
-                } else {
-                    Ok(Looked::Due)
-                };
+                if lane.is_careful() || self.dice.chance(200) {
+                    let writer = self.lanes[index].writer;
+                    return self.write(writer, &[index]).map(|()| Looked::Done);
+                }
+                return Ok(Looked::Due);
             }
             if *bug == Some(Bug::GrantKept) {
                 lane.target_mut().grant();

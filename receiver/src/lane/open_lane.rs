@@ -20,7 +20,7 @@ use super::inbox::{Arrival, Inbox};
 use super::memory::{DecodeMemory, Lease};
 use super::offers::{Offers, Pending};
 use super::ownership::Ownership;
-use super::size::{TransactionRoom, TransactionSize};
+use super::size::TransactionRoom;
 use super::skipped_records::LoggedSkips;
 use super::slots::Slots;
 use super::stored::Stored;
@@ -42,7 +42,6 @@ pub(super) struct Parts<T> {
     pub(super) id: LaneId,
     pub(super) target: T,
     pub(super) memory: Arc<DecodeMemory>,
-    pub(super) size: TransactionSize,
     /// Room for the lane in the present transaction.
     pub(super) room: TransactionRoom,
     pub(super) replies: VecDeque<Control>,
@@ -173,16 +172,13 @@ pub struct OpenLane<'a, T> {
 
 impl<T: LaneTarget> Lane<T> {
     /// Makes a lane of the process that `holder` names.
-    pub fn new(id: LaneId, holder: Holder, target: T, memory: Arc<DecodeMemory>, size: TransactionSize) -> Self {
+    pub fn new(id: LaneId, holder: Holder, target: T, memory: Arc<DecodeMemory>) -> Self {
         let replies = VecDeque::new();
         let messages = VecDeque::new();
         let ownership = Ownership::new(Bidder::new(holder));
         let counts = Counts::default();
         let room = TransactionRoom::default();
-        Self {
-            parts: Parts { id, target, memory, size, room, replies, messages, counts, ownership, now: 0 },
-            open: None,
-        }
+        Self { parts: Parts { id, target, memory, room, replies, messages, counts, ownership, now: 0 }, open: None }
     }
 
     pub fn at(&mut self, epoch: Epoch) -> Option<OpenLane<'_, T>> {

@@ -1,7 +1,4 @@
-//! A lane's part in a transaction: prepared, delivered, then completed or taken back. A transaction of one lane alone is
-//! [`Lane::step`].
-
-use std::time::Duration;
+//! A lane's part in a transaction: prepared, delivered, then completed or taken back.
 
 use super::draft::{Committed, Company, Draft, Prepared};
 use super::handover::LaneMessage;
@@ -11,27 +8,6 @@ use super::size::TransactionRoom;
 use crate::target::{LaneTarget, TargetError};
 
 impl<T: LaneTarget> Lane<T> {
-    /// Runs one transaction of this lane alone over everything that has arrived, up to the size that this target can commit
-    /// in time. [`LaneError::Target`]: the outcome is unknown, [`Lane::recover`] decides. [`LaneError::Peer`]: the sender
-    /// broke the protocol, nothing was committed, the lane must be closed.
-    pub fn step(&mut self) -> Result<Committed, LaneError> {
-        let room = self.parts.size.room();
-        let Prepared { mut draft, result } = self.prepare(room);
-        let committed = result.and_then(|()| {
-            self.await_delivery(&mut draft)?;
-            if draft.begun {
-                self.parts.target.commit()?;
-            }
-            Ok(())
-        });
-        let Err(error) = committed else { return Ok(self.complete(draft)) };
-        if !matches!(error, LaneError::Target(TargetError::Rejected(_))) {
-            self.parts.size.handle_failure();
-        }
-        self.fail(draft, &error, Company::Alone);
-        Err(error)
-    }
-
     /// Appends what has arrived, as far as there is `room`, to a transaction, with the positions after it. The transaction
     /// may have parts of other lanes. [`Lane::await_delivery`] comes next, and after the commit [`Lane::complete`].
     pub fn prepare(&mut self, room: TransactionRoom) -> Prepared {
@@ -74,11 +50,6 @@ impl<T: LaneTarget> Lane<T> {
         if let Some(open) = &mut self.open {
             open.unknown.get_or_insert_default();
         }
-    }
-
-    /// Notes that the target took `took` for the transaction just committed.
-    pub fn handle_duration(&mut self, committed: Committed, took: Duration) {
-        self.parts.size.handle_success(committed.bytes, took);
     }
 
     /// Notes the time of the next transactions, in ms since the Unix epoch, for the log of jumps.

@@ -352,7 +352,7 @@ impl<T: Target> LaneRunner<T> {
     pub(crate) fn perform(&mut self) {
         let Some(task) = self.tasks.pop_front() else { return };
         self.changed = true;
-        self.lane.target_mut().leave_groups();
+        self.lane.target_mut().end_part();
         match task {
             Task::Open { session, terms, carried_topics } => {
                 let is_present =
@@ -549,7 +549,6 @@ impl<T: Target> Member for LaneRunner<T> {
         let now = self.clock.now();
         self.timings.handle_step(now);
         self.lane.handle_time(i64::try_from(now / 1_000_000).unwrap_or(i64::MAX));
-        self.lane.target_mut().join_groups();
         match self.lane.prepare(room) {
             Prepared { draft, result: Err(LaneError::Peer(misbehaved)) } if !draft.has_begun() => {
                 self.check(Err(misbehaved));

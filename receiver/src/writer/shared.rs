@@ -228,22 +228,15 @@ pub struct SharedLane<T: Target> {
     grant: Option<u64>,
     /// The last commit of entries failed.
     is_doubted: bool,
-    mode: Mode,
+    /// Has a part in the present transaction of the thread's group.
+    takes_part: bool,
     /// Data partitions that the lane has written in the present transaction, and the last of them.
     written: BTreeSet<TargetPartition>,
     last: Option<TargetPartition>,
 }
 
-/// Transactions that a lane takes part in.
-enum Mode {
-    /// Transactions of its own. The turn lasts from the begin to the commit.
-    Alone(Option<Turn>),
-    /// Those of the thread's group; `joined` since the lane began to write the present one.
-    Grouped { joined: bool },
-}
-
 impl<T: Target> SharedLane<T> {
-    /// Makes the target of a lane, which begins with transactions of its own.
+    /// Makes the target of a lane.
     pub fn new(writer: &Arc<SharedWriter<T::Writer>>, states: T::States, link: &str, lane: LaneId) -> Self {
         Self {
             writer: Arc::clone(writer),
@@ -252,7 +245,7 @@ impl<T: Target> SharedLane<T> {
             map: state::map_partition(link, lane),
             grant: None,
             is_doubted: false,
-            mode: Mode::Alone(None),
+            takes_part: false,
             written: BTreeSet::new(),
             last: None,
         }
@@ -263,17 +256,6 @@ impl<T: Target> SharedLane<T> {
         self.writer.is_granted(&self.state, self.grant)
     }
 
-    /// Takes part in the transactions of a group from now on. The thread must have the group's turn whenever it calls the
-    /// lane.
-    pub fn join_groups(&mut self) {
-        self.mode = Mode::Grouped { joined: false };
-    }
-
-    /// Has transactions of its own from now on. Not while it has a part in one.
-    pub fn leave_groups(&mut self) {
-        self.mode = Mode::Alone(None);
-    }
-
     /// Continues with another writer. The lane's last transaction must be decided, or else its instance destroyed; and the
     /// lane must read its custody again, which makes it bid for another through the new writer.
     pub fn move_to(&mut self, writer: &Arc<SharedWriter<T::Writer>>) {
@@ -281,17 +263,10 @@ impl<T: Target> SharedLane<T> {
         self.writer = Arc::clone(writer);
     }
 
-    fn takes_part(&self) -> bool {
-        match &self.mode {
-            Mode::Alone(turn) => turn.is_some(),
-            Mode::Grouped { joined } => *joined,
-        }
-    }
-
     /// Returns the writer, if the lane has a part in a transaction. While its turn lasts, the instance stays the one that
     /// the lane was granted when it began, or is destroyed.
     fn open(&self) -> Result<&SharedWriter<T::Writer>, TargetError> {
-        if self.takes_part() {
+        if self.takes_part {
             return Ok(&self.writer);
         }
         Err(KafkaError::misused(format!("write of {}", self.state), "no transaction has begun").into())
@@ -327,10 +302,7 @@ impl<T: Target> LaneTarget for SharedLane<T> {
     }
 
     fn begin(&mut self) -> Result<(), TargetError> {
-        match &mut self.mode {
-            Mode::Alone(turn) => *turn = Some(self.writer.turn()),
-            Mode::Grouped { joined } => *joined = true,
-        }
+        self.takes_part = true;
         self.written.clear();
         self.last = None;
         if self.is_granted() { self.writer.begin() } else { Err(gone(&self.state)) }
@@ -383,18 +355,9 @@ impl<T: Target> LaneTarget for SharedLane<T> {
         self.writer.delay()
     }
 
-    fn commit(&mut self) -> Result<(), TargetError> {
-        if matches!(self.mode, Mode::Grouped { .. }) {
-            return Err(KafkaError::misused("commit of one lane's part", "its group commits it").into());
-        }
-        self.open()?.commit()?;
-        self.end_part();
-        Ok(())
-    }
-
     fn discard(&mut self) {
         // Once for all parts of a transaction: its turn lasts, so that no other instance can be initialised before.
-        if self.takes_part() && self.is_granted() {
+        if self.takes_part && self.is_granted() {
             self.writer.destroy();
         }
         self.grant = None;
@@ -405,10 +368,7 @@ impl<T: Target> LaneTarget for SharedLane<T> {
 impl<T: Target> SharedLane<T> {
     /// Ends the lane's part of a transaction that is over.
     pub fn end_part(&mut self) {
-        match &mut self.mode {
-            Mode::Alone(turn) => *turn = None,
-            Mode::Grouped { joined } => *joined = false,
-        }
+        self.takes_part = false;
     }
 }
 

@@ -10,7 +10,7 @@ use wire::halt::HaltReason;
 use wire::ids::{Epoch, LaneId, Position, Slot};
 
 use crate::offers::{answers, key, offered, open, record, stored};
-use crate::willing::{LANE, Willing, lane_on};
+use crate::willing::{LANE, Step, Willing, lane_on};
 
 /// A request to forget a topic, and its outcome.
 type Asked = oneshot::Receiver<Result<u32, String>>;

@@ -12,7 +12,7 @@ use wire::ids::{Epoch, Offset, Position, Sequence, Slot};
 use wire::lanes::ClassTable;
 
 use crate::offers::{key, offered, stored, target_name};
-use crate::willing::{LANE, Willing, lane, terms};
+use crate::willing::{LANE, Step, Willing, lane, terms};
 
 const REASON: &str = "the partition has no leader";
 

@@ -14,7 +14,7 @@ use wire::ids::{Epoch, LaneId, Position, Slot, TopicId};
 use wire::lanes::{ClassRequest, ClassTable};
 use wire::partition::Partition;
 
-use crate::willing::{Willing, lane, terms};
+use crate::willing::{Step, Willing, lane, terms};
 
 pub(crate) fn key(topic: &str) -> Partition {
     Partition { topic: topic.into(), partition: 0 }

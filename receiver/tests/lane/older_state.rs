@@ -7,7 +7,7 @@ use wire::control::Control;
 use wire::ids::Epoch;
 use wire::lanes::ClassTable;
 
-use crate::willing::{LANE, Willing, lane, terms};
+use crate::willing::{LANE, Step, Willing, lane, terms};
 
 fn open(lane: &mut Lane<Willing>) -> Result<Epoch, OpenError> {
     lane.open(terms(ClassTable::new(1)), Arc::new(CarriedTopics::new(1)))

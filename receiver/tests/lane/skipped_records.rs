@@ -9,7 +9,7 @@ use wire::lanes::ClassTable;
 
 use crate::left_out::frame;
 use crate::offers::{offered, stored};
-use crate::willing::{Willing, lane, terms};
+use crate::willing::{Step, Willing, lane, terms};
 
 /// A lane that one partition has joined at position 5, as slot 0, whose refused records are left out.
 fn joined(refuses: &[i64]) -> (Lane<Willing>, Epoch) {

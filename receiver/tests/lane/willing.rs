@@ -8,8 +8,8 @@ use bytes::Bytes;
 use kafka::{KafkaError, KafkaFault, Refusal};
 use receiver::custody::{Holder, WriterId};
 use receiver::{
-    DecodeMemory, Delivered, Extent, Lane, LaneTarget, MapTerms, Rejection, StateEntry, TargetError, TargetPartition,
-    Terms, TransactionSize, Unwritable,
+    Committed, Company, DecodeMemory, Delivered, Extent, Lane, LaneError, LaneTarget, MapTerms, Prepared, Rejection,
+    StateEntry, TargetError, TargetPartition, Terms, TransactionSize, Unwritable,
 };
 use wire::frame::RecordRef;
 use wire::ids::{LaneId, Offset};
@@ -46,6 +46,46 @@ impl Willing {
     pub(crate) fn fences(&self) -> u32 {
         self.fences.load(Ordering::Relaxed)
     }
+
+    fn commit(&mut self) -> Result<(), TargetError> {
+        let mut stored = self.stored.lock().unwrap();
+        for entry in self.written.drain(..) {
+            stored.retain(|earlier| earlier.key != entry.key);
+            stored.extend(entry.value.is_some().then_some(entry));
+        }
+        drop(stored);
+        if std::mem::take(&mut self.fails) {
+            let reason = "told to".to_owned();
+            return Err(KafkaError { doing: "commit".to_owned(), reason, fault: KafkaFault::Unavailable }.into());
+        }
+        Ok(())
+    }
+}
+
+/// A transaction of one lane alone.
+pub(crate) trait Step {
+    fn step(&mut self) -> Result<Committed, LaneError>;
+}
+
+impl Step for Lane<Willing> {
+    fn step(&mut self) -> Result<Committed, LaneError> {
+        let room = TransactionSize::new(Duration::from_secs(30)).room();
+        let Prepared { mut draft, result } = self.prepare(room);
+        let written = result.and_then(|()| {
+            self.await_delivery(&mut draft)?;
+            if draft.has_begun() {
+                self.target_mut().commit()?;
+            }
+            Ok(())
+        });
+        match written {
+            Ok(()) => Ok(self.complete(draft)),
+            Err(error) => {
+                self.fail(draft, &error, Company::Alone);
+                Err(error)
+            }
+        }
+    }
 }
 
 /// A lane with a target that has these entries. It is not open yet.
@@ -57,8 +97,7 @@ pub(crate) fn lane(entries: Vec<StateEntry>) -> Lane<Willing> {
 
 /// A lane with a clone of this target. It is not open yet.
 pub(crate) fn lane_on(target: &Willing) -> Lane<Willing> {
-    let size = TransactionSize::new(Duration::from_secs(30));
-    Lane::new(LANE, Holder(rand::random()), target.clone(), DecodeMemory::new(1 << 20), size)
+    Lane::new(LANE, Holder(rand::random()), target.clone(), DecodeMemory::new(1 << 20))
 }
 
 /// Terms of a session with these classes.
@@ -148,20 +187,6 @@ impl LaneTarget for Willing {
     fn unwritable(&mut self, partitions: &[TargetPartition]) -> Result<Vec<Unwritable>, TargetError> {
         let is_asked = |one: &&Unwritable| partitions.contains(&one.partition);
         Ok(self.unwritable.iter().filter(is_asked).cloned().collect())
-    }
-
-    fn commit(&mut self) -> Result<(), TargetError> {
-        let mut stored = self.stored.lock().unwrap();
-        for entry in self.written.drain(..) {
-            stored.retain(|earlier| earlier.key != entry.key);
-            stored.extend(entry.value.is_some().then_some(entry));
-        }
-        drop(stored);
-        if std::mem::take(&mut self.fails) {
-            let reason = "told to".to_owned();
-            return Err(KafkaError { doing: "commit".to_owned(), reason, fault: KafkaFault::Unavailable }.into());
-        }
-        Ok(())
     }
 
     fn discard(&mut self) {

@@ -102,7 +102,6 @@ fn lanes_share_one_instance_and_one_transaction() {
     let (writer, mut lanes) = lanes(&target);
     let group = writer.group();
     for lane in &mut lanes {
-        lane.join_groups();
         lane.begin().unwrap();
         lane.write_state(b"k", None).unwrap();
     }
@@ -153,10 +152,8 @@ fn a_lane_waits_for_the_turn_of_a_group() {
     let target = Counting::default();
     let (writer, [mut lane, _]) = lanes(&target);
     let group = writer.group();
-    let alone = std::thread::spawn(move || {
-        lane.begin().unwrap();
-        lane.commit().unwrap();
-    });
+    let entries = vec![StateEntry::new(b"k".to_vec(), None)];
+    let alone = std::thread::spawn(move || lane.commit_entries(entries).unwrap());
     assert_eq!(target.0.lock().begins, 0);
     drop(group);
     alone.join().unwrap();
