@@ -292,6 +292,9 @@ pub(crate) struct Status {
     /// Show each partition of this topic instead; ask the sender that holds the link
     #[arg(long, value_name = "TOPIC", conflicts_with = "topics")]
     pub(crate) topic: Option<String>,
+    /// Show each consumer group instead: at the source with its sender, in the target with its receiver
+    #[arg(long, conflicts_with_all = ["topics", "topic"])]
+    pub(crate) groups: bool,
     /// Print JSON, one line for each process that answered; docs/reference/status.md lists the fields
     #[arg(long)]
     pub(crate) json: bool,

@@ -49,6 +49,10 @@ impl Admin for Answers<Board> {
         Ok(json!(self.0.jumps()))
     }
 
+    fn groups(&self) -> Result<Value, String> {
+        Ok(json!(self.0.groups()))
+    }
+
     fn translate(&self, request: Value) -> Answer {
         let board = Arc::clone(&self.0);
         Box::pin(async move { Ok(json!(board.translate(parsed(request)?).await?)) })

@@ -51,6 +51,10 @@ impl Admin for Answers<Report> {
         self.0.partitions(topic).map(|partitions| json!(partitions))
     }
 
+    fn groups(&self) -> Result<Value, String> {
+        self.0.groups().map(|groups| json!(groups))
+    }
+
     fn resume(&self, request: Value) -> Outcome {
         let report = Arc::clone(&self.0);
         Box::pin(async move { report.board().ask(parsed(request)?).await })

@@ -51,6 +51,7 @@ fn page(arguments: &args::Status) -> Result<String, Failure> {
     let path = match &arguments.topic {
         Some(topic) => format!("partitions?topic={topic}"),
         None if arguments.topics => "topics".to_owned(),
+        None if arguments.groups => "groups".to_owned(),
         None => "status".to_owned(),
     };
     let mut options = arguments.admin.clone();
@@ -69,7 +70,7 @@ fn page(arguments: &args::Status) -> Result<String, Failure> {
     if !answers.is_empty() {
         return Ok(answers.join(if arguments.json { "" } else { "\n" }));
     }
-    let remedy = if path == "status" {
+    let remedy = if path == "status" || arguments.groups {
         "is Causeway running, and does this match `listen` in its [admin]?"
     } else {
         "is this the admin port of the sender that holds the link?"
@@ -87,6 +88,9 @@ fn shown(port: &AdminPort, body: &str, arguments: &args::Status) -> Result<Strin
     let address = &port.name;
     if arguments.topics {
         return Ok(table::topics(address, &serde_json::from_str::<Vec<_>>(body).map_err(unexpected)?));
+    }
+    if arguments.groups {
+        return Ok(table::groups(address, &serde_json::from_str::<Vec<_>>(body).map_err(unexpected)?));
     }
     if let Some(topic) = &arguments.topic {
         return Ok(table::partitions(address, topic, &serde_json::from_str::<Vec<_>>(body).map_err(unexpected)?));

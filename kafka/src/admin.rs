@@ -2,6 +2,7 @@
 
 pub(crate) mod call;
 mod describe;
+mod groups;
 mod offsets;
 mod replicas;
 mod topics;
@@ -22,8 +23,10 @@ use crate::catalog::{
     Answers, Bounds, Catalog, ConfigEntry, Isolation, NewTopic, Replicas, TopicDescription, TopicSummary, only,
     settings_of,
 };
+use crate::groups::{CommitError, GroupCommit, GroupList, GroupOffset};
 use crate::topic_settings::{NAMES, TopicSettings};
 use call::LIMIT;
+use groups::GroupClient;
 use replicas::Requirements;
 
 /// Time limit of a ping: that of a broker that does not answer, after which the client asks another one.
@@ -37,18 +40,19 @@ const PARTITIONS: usize = 10_000;
 
 /// Catalog of one cluster. Every call asks the brokers again. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct KafkaCatalog(Arc<Client>, Arc<Requirements>);
+pub struct KafkaCatalog(Arc<Client>, Arc<Requirements>, Option<Arc<GroupClient>>);
 
 impl KafkaCatalog {
     /// Starts a client for admin calls, which connects at the first call.
     pub fn start(properties: &Properties, link: &str) -> Result<Self, KafkaError> {
         let settings = properties.settings(link, &[(READER_TIMEOUT.0, READER_TIMEOUT.1.to_owned())], &[]);
         // Without events, because nothing takes them from the main queue: librdkafka logs errors instead.
-        Ok(Self::over(&Client::start(Kind::Producer, &settings, 0)?))
+        let groups = GroupClient::new(properties, link);
+        Ok(Self(Client::start(Kind::Producer, &settings, 0)?, Arc::default(), Some(Arc::new(groups))))
     }
 
     pub(super) fn over(client: &Arc<Client>) -> Self {
-        Self(client.clone(), Arc::default())
+        Self(client.clone(), Arc::default(), None)
     }
 }
 
@@ -160,9 +164,26 @@ impl Catalog for KafkaCatalog {
         let found = only(self.describe(&[name.to_owned()]));
         if found.is_ok_and(|topic| topic.partitions >= partitions) { Ok(()) } else { Err(refused) }
     }
+
+    fn groups(&self) -> Result<GroupList, KafkaError> {
+        groups::list(&self.0)
+    }
+
+    fn committed(&self, groups: &[String]) -> Answers<Vec<GroupOffset>> {
+        self.group_client()?.committed(groups)
+    }
+
+    fn commit(&self, commits: &[GroupCommit]) -> Answers<Vec<Result<(), CommitError>>> {
+        self.group_client()?.commit(commits)
+    }
 }
 
 impl KafkaCatalog {
+    fn group_client(&self) -> Result<&GroupClient, KafkaError> {
+        let none = || KafkaError::misused("offsets of groups", "this catalog shares the client of a reader");
+        self.2.as_deref().ok_or_else(none)
+    }
+
     /// Returns one offset per partition, in the order of the request; −1 if no record is that new.
     fn offsets(&self, partitions: &[Partition], spec: i64, isolation: Isolation) -> Answers<i64> {
         chunked(partitions, PARTITIONS, |partitions| offsets::list(&self.0, partitions, spec, isolation))

@@ -7,6 +7,7 @@ use wire::ids::{Position, TopicId};
 use wire::partition::Partition;
 
 use crate::KafkaError;
+use crate::groups::{CommitError, GroupCommit, GroupList, GroupOffset};
 use crate::topic_settings::TopicSettings;
 
 /// A topic's name and size, from the cluster's metadata.
@@ -174,6 +175,18 @@ pub trait Catalog: Send + Sync {
     /// Raises a topic's partition count; a topic that has as many already is left unchanged.
     fn grow(&self, name: &str, partitions: i32) -> Result<(), KafkaError> {
         unsupported(&format!("growth of `{name}` to {partitions} partitions"))
+    }
+    /// Lists the consumer groups that this user may describe.
+    fn groups(&self) -> Result<GroupList, KafkaError> {
+        unsupported("list of groups")
+    }
+    /// Reads all committed offsets of groups. A group that does not exist has none.
+    fn committed(&self, groups: &[String]) -> Answers<Vec<GroupOffset>> {
+        unsupported(&format!("offsets of {} groups", groups.len()))
+    }
+    /// Commits offsets for groups without members. The answers are in the order of the offsets.
+    fn commit(&self, commits: &[GroupCommit]) -> Answers<Vec<Result<(), CommitError>>> {
+        unsupported(&format!("commit for {} groups", commits.len()))
     }
 }
 

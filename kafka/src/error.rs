@@ -78,6 +78,11 @@ impl KafkaError {
         matches!(self.fault, KafkaFault::Unavailable | KafkaFault::TimedOut(_))
     }
 
+    /// Returns whether the user lacks a right.
+    pub fn is_about_rights(&self) -> bool {
+        self.fault == KafkaFault::Unauthorized
+    }
+
     /// Builds an error for a call without an answer within `limit`.
     pub(crate) fn timed_out(doing: impl Into<String>, limit: Duration) -> Self {
         let reason = format!("no answer within {} ms", limit.as_millis());

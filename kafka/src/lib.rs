@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod catalog;
 pub mod consumer;
+pub mod groups;
 pub mod log;
 pub mod producer;
 pub mod properties;

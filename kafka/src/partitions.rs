@@ -27,6 +27,22 @@ impl PartitionList {
         }
     }
 
+    /// Adds a partition with an offset and the metadata of its commit.
+    pub(super) fn add_with_metadata(&self, topic: &CStr, partition: i32, offset: i64, metadata: &str) {
+        // SAFETY: the list is live and copies the name. It owns the metadata, which is allocated by librdkafka, and frees it;
+        // the entry is written before the list changes.
+        unsafe {
+            let entry = sys::rd_kafka_topic_partition_list_add(self.0, topic.as_ptr(), partition);
+            (*entry).offset = offset;
+            let copy = sys::rd_kafka_mem_malloc(std::ptr::null_mut(), metadata.len().max(1));
+            if !copy.is_null() {
+                copy.cast::<u8>().copy_from_nonoverlapping(metadata.as_ptr(), metadata.len());
+                (*entry).metadata = copy;
+                (*entry).metadata_size = metadata.len();
+            }
+        }
+    }
+
     pub(super) fn raw(&self) -> *mut sys::rd_kafka_topic_partition_list_t {
         self.0
     }

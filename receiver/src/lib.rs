@@ -11,11 +11,13 @@
 //! - `writer`: the transactional producers that lanes share
 //! - `target`: the target cluster, and the state that is stored there
 //! - `translate`: offsets of source and target, by the maps that lanes and target have
+//! - `groups`: offsets of consumer groups, committed for the same groups in the target
 //! - `report`: status and metrics; the data path does not depend on it
 
 #![forbid(unsafe_code)]
 
 pub mod config;
+mod groups;
 mod join;
 mod lane;
 mod link;
@@ -28,6 +30,7 @@ mod translate;
 mod writer;
 
 // A receiver process, and its status.
+pub use groups::board::GroupStatus;
 pub use report::{metrics, status};
 pub use run::{Parts, StopReason, run};
 pub use translate::{PartitionOffset, TranslateRequest, Translation, TranslationState};

@@ -31,6 +31,7 @@ use wire::ids::LaneId;
 use wire::lanes::{ClassRequest, ClassTable};
 
 use crate::config::{Rename, derived};
+use crate::groups::board::GroupBoard;
 use crate::lane::handle::{Command, LaneHandle};
 use crate::lane::{OpenError, Terms};
 use crate::link::announced::Announced;
@@ -91,6 +92,10 @@ pub struct ServedLink {
     pub(crate) ledger: Lock<Option<Arc<Lock<Ledger>>>>,
     /// Its blocking requests to the target.
     pub(crate) blocking: Blocking,
+    /// Its blocking requests about consumer groups, one at a time.
+    pub(crate) group_calls: Blocking,
+    /// Consumer groups of its sessions.
+    pub(crate) groups: GroupBoard,
     /// Bandwidth of its senders.
     pub(crate) incoming_rate: IncomingRate,
     map_topic: MapTopic,
@@ -150,6 +155,8 @@ impl ServedLink {
             announced,
             ledger: Lock::default(),
             blocking: Blocking::default(),
+            group_calls: Blocking::new(1),
+            groups: GroupBoard::default(),
             incoming_rate: IncomingRate::default(),
             map_topic: MapTopic::default(),
             start_lane,

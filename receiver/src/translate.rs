@@ -5,9 +5,11 @@
 //! threads of its own, and blocks that were read stay in memory as long as there is room.
 //!
 //! - `query`: the requests and their answers
+//! - `aim`: target positions of consumer groups
 //! - `known_maps`: maps of a link's partitions as of now
 //! - `block_cache`: blocks in memory
 
+pub(crate) mod aim;
 mod block_cache;
 mod known_maps;
 mod query;
@@ -18,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use service::lock::Lock;
-use wire::ids::{LaneId, Offset};
+use wire::ids::{LaneId, Offset, Position};
 
 use crate::lane::known_map::KnownMap;
 use crate::link::ServedLink;
@@ -27,6 +29,7 @@ use crate::target::map::blocks::BlockRef;
 use crate::target::map::search::{Found, Step, Wanted};
 use crate::target::{Extent, StateAccess, StateEntry, StoredBlock, Target, TargetError, state};
 use crate::writer::Writers;
+use aim::{Aim, SourcePosition, TargetPosition};
 use block_cache::{BlockCache, BlockPlace, KnownBlock};
 use known_maps::KnownMaps;
 use query::Query;
@@ -61,11 +64,18 @@ pub(crate) struct Translator {
     stored: Arc<dyn StoredMaps>,
     blocks: Lock<BlockCache>,
     searches: Blocking,
+    /// Places of the searches for consumer groups, which delay no operator.
+    group_searches: Blocking,
 }
 
 impl Translator {
     pub(crate) fn new(stored: Arc<dyn StoredMaps>) -> Self {
-        Self { stored, blocks: Lock::default(), searches: Blocking::new(SEARCHES_MAX) }
+        Self {
+            stored,
+            blocks: Lock::default(),
+            searches: Blocking::new(SEARCHES_MAX),
+            group_searches: Blocking::new(SEARCHES_MAX),
+        }
     }
 
     /// Translates the offsets of a request, in their order.
@@ -101,6 +111,27 @@ impl Translator {
     }
 }
 
+impl Translator {
+    /// Translates positions, in their order. Those that the time does not suffice for have an error of their own. `None` if
+    /// not all lanes of the link answer: what is stored may be another receiver's by now.
+    pub(crate) async fn aims(
+        self: Arc<Self>,
+        link: Arc<ServedLink>,
+        asked: Vec<SourcePosition>,
+    ) -> Option<Vec<Result<Aim, String>>> {
+        let queries: Vec<_> = asked.into_iter().map(|one| Query::of(one.partition, one.position)).collect();
+        let known = KnownMaps::of_lanes(&link.overview().lanes, &queries).await?;
+        let name = link.settings().name.clone();
+        let deadline = Instant::now() + WITHIN;
+        let searches = self.group_searches.clone();
+        let search = move || {
+            let search = Search { translator: &self, link: &name, deadline };
+            queries.iter().map(|query| search.aim(&known, query)).collect()
+        };
+        searches.run(search).await
+    }
+}
+
 /// Search in the maps of one link.
 struct Search<'a> {
     translator: &'a Translator,
@@ -125,6 +156,24 @@ impl Search<'_> {
             }
             (Found::After(_), Wanted::Source(_)) => query.answer(map, TranslationState::NotCarried, None),
             (Found::Before, _) => query.answer(map, TranslationState::BeforeMap, None),
+        })
+    }
+
+    fn aim(&self, known: &KnownMaps, query: &Query) -> Result<Aim, String> {
+        let Some(map) = known.of(query) else { return Ok(Aim::NotCarried) };
+        let Wanted::Target(asked) = query.wanted() else { return Ok(Aim::NotCarried) };
+        let carried = map.record.position.0;
+        let is_exact = asked.0 <= carried;
+        let target = map.record.target();
+        let at = |position: i64| {
+            Aim::At(TargetPosition { partition: target.clone(), position: Position(position), is_exact })
+        };
+        // A position is that of the next record: nothing before it is missing where everything before it is carried.
+        Ok(match self.find(map, Wanted::Target(Offset(asked.0.min(carried))))? {
+            Found::Record(offset) | Found::Next(offset) => at(offset.0),
+            Found::After(Some(end)) => at(end.0),
+            Found::After(None) => Aim::Empty { target: target.clone(), is_exact },
+            Found::Before => Aim::BeforeMap,
         })
     }
 

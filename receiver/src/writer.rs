@@ -182,6 +182,11 @@ impl<T: Target> Writers<T> {
         LinkShare { memory, opening: self.opening.part(OPENING_OF_LINK_MAX) }
     }
 
+    /// Makes a writer of its own, for what is no record of a lane.
+    pub(crate) fn spare_writer(&self) -> Result<T::Writer, KafkaError> {
+        self.target.writer()
+    }
+
     /// Returns access to what the target stores.
     pub(crate) fn states(&self) -> Result<T::States, KafkaError> {
         self.target.states()

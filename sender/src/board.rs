@@ -17,6 +17,7 @@ use wire::condition::Condition;
 use wire::limits::TOPIC_NAME_MAX;
 
 use crate::dispatch::dispatcher::Dispatcher;
+use crate::groups::board::GroupBoard;
 use crate::lane::activity::ActivityMeter;
 use crate::lane::latency::Latency;
 use crate::lane::progress::Progress;
@@ -105,6 +106,7 @@ pub struct Board {
     latency: Arc<Latency>,
     deletions: Arc<Deletions>,
     condition: watch::Sender<Condition>,
+    groups: GroupBoard,
 }
 
 impl Default for Board {
@@ -122,6 +124,7 @@ impl Board {
             latency: Arc::new(Latency::new(clock)),
             deletions: Arc::default(),
             condition: watch::Sender::default(),
+            groups: GroupBoard::default(),
         }
     }
 
@@ -147,6 +150,11 @@ impl Board {
     /// The condition of this end, which sessions tell the receiver.
     pub fn condition(&self) -> &watch::Sender<Condition> {
         &self.condition
+    }
+
+    /// Board of consumer groups.
+    pub(crate) fn groups(&self) -> &GroupBoard {
+        &self.groups
     }
 
     pub fn publish(&self, change: impl FnOnce(&mut Published)) {

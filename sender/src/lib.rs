@@ -9,6 +9,7 @@
 //! - `lane`: records in, frames out
 //! - `rate`: the rate in effect, and why
 //! - `dispatch`: which lane may send its frame next, within credit, class and channel
+//! - `groups`: offsets that consumer groups have committed at the source
 //! - `session`: one handshake, then control messages and frames until the session ends
 //! - `board`: what all of these publish about themselves
 //! - `report`: status, metrics, lag and forecasts; the data path does not depend on it
@@ -19,6 +20,7 @@ pub mod config;
 
 mod board;
 mod dispatch;
+mod groups;
 mod lane;
 mod partitions;
 mod rate;
@@ -46,6 +48,7 @@ pub use source::origins::reading::{KafkaStateLog, StateLog, UnreadState};
 pub use source::{Assignment, Event, LaneReader, PartitionFault, Source};
 
 // Its reports.
+pub use groups::board::{GroupStatus, GroupsStatus};
 pub use partitions::deleted_topic::DeletedTopic;
 pub use report::forecast::Forecast;
 pub use report::lag::{PartitionStatus, TopicStatus};

@@ -8,6 +8,7 @@ mod conditions;
 pub(crate) mod end;
 mod gone;
 mod gone_topics;
+mod groups;
 mod halting;
 mod handshake;
 mod offering;
@@ -140,6 +141,7 @@ impl Session<'_> {
             renewed: Arc::default(),
         };
         let watching = tokio::spawn(watching.run(self.topics.clone()));
+        let groups = groups::start(&self, &welcome, &outgoing);
         let (faults_in, faults) = mpsc::channel(1);
         let mut active = Active::new(self, &welcome, outgoing, dues, faults_in);
         let mut inbound = Inbound { incoming, reading: &mut reading, faults };
@@ -156,6 +158,7 @@ impl Session<'_> {
         drop(active);
         offering.abort();
         watching.abort();
+        groups.abort();
         reading.abort();
         let _ = tokio::time::timeout(Duration::from_secs(1), writing).await;
         close(&connection, &last_words);

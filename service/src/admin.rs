@@ -55,6 +55,9 @@ pub trait Admin: Send + Sync + 'static {
         Err(ASK_SENDER.to_owned())
     }
 
+    /// The consumer groups whose offsets are carried.
+    fn groups(&self) -> Result<serde_json::Value, String>;
+
     /// The newest jumps of stored positions.
     fn jumps(&self) -> Result<serde_json::Value, String> {
         Err(ASK_RECEIVER.to_owned())
@@ -99,13 +102,14 @@ const fn endpoint(request: &'static str, answer: &'static str, route: fn() -> Me
 }
 
 /// All endpoints, from which the router is made and `docs/operate.md` is printed.
-const ENDPOINTS: [Endpoint; 12] = [
+const ENDPOINTS: [Endpoint; 13] = [
     endpoint("GET /live", "200 while the process runs; restart it if this fails", || get(|| async { "live\n" })),
     endpoint("GET /ready", "200, or 503 and the reason", || get(ready)),
     endpoint("GET /metrics", "[metrics](reference/metrics.md) as OpenMetrics text", || get(metrics)),
     endpoint("GET /status", "what `causeway status --json` prints", || answered(|admin| Ok(admin.status()))),
     endpoint("GET /topics", "sender: what `status --topics --json` prints", || answered(|admin| admin.topics())),
     endpoint("GET /partitions?topic=T", "sender: what `status --topic T --json` prints", || get(partitions)),
+    endpoint("GET /groups", "what `status --groups --json` prints", || answered(|admin| admin.groups())),
     endpoint("GET /jumps", "receiver: what `causeway jumps` prints", || answered(|admin| admin.jumps())),
     endpoint("POST /translate", "receiver: what `causeway translate --json` prints, as an array", || post(translate)),
     endpoint("POST /reload", "[reads the configuration again](#change-settings-without-a-restart)", || post(reload)),
@@ -275,6 +279,10 @@ mod tests {
                 "orders" => Ok(serde_json::json!([{ "partition": 0 }])),
                 other => Err(format!("no topic {other}")),
             }
+        }
+
+        fn groups(&self) -> Result<serde_json::Value, String> {
+            Ok(serde_json::json!([{ "group": "billing" }]))
         }
 
         fn resume(&self, request: serde_json::Value) -> Outcome {

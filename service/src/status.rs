@@ -76,6 +76,11 @@ impl Tally {
         *self.0.entry(Cow::Borrowed(word)).or_default() += 1;
     }
 
+    /// Counts `count` more under `word`, which is listed from then on.
+    pub fn add_many(&mut self, word: &'static str, count: u64) {
+        *self.0.entry(Cow::Borrowed(word)).or_default() += count;
+    }
+
     /// Returns each word with its count, in order.
     pub fn counts(&self) -> Vec<(String, u64)> {
         self.0.iter().map(|(word, count)| (word.to_string(), *count)).collect()

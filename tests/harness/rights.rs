@@ -13,7 +13,7 @@ use crate::jars::Kafka;
 pub struct Right {
     /// User that has the right.
     pub user: String,
-    /// Type of the resource: `topic`, `transactional_id` or `cluster`.
+    /// Type of the resource: `topic`, `group`, `transactional_id` or `cluster`.
     pub resource: String,
     /// Prefix of the resource's name.
     pub prefix: String,
@@ -111,7 +111,7 @@ pub fn listed(prefix: &str) -> Result<Vec<Listed>> {
         let quoted = sentence.split('`').nth(1).with_context(|| format!("no sentence: {row}"))?;
         let source = cluster == "source";
         let prefix = match name {
-            name if name.starts_with("topics ") => prefix.to_owned(),
+            name if name.starts_with("topics ") || name.starts_with("groups ") => prefix.to_owned(),
             name if name.starts_with("`__causeway.") => format!("__causeway.{prefix}"),
             name if name.starts_with("`causeway.") => format!("causeway.{prefix}"),
             _ => bail!("{row}"),

@@ -15,6 +15,7 @@ mod delivery;
 mod deposed_leader;
 mod fidelity;
 mod forgotten_topics;
+mod groups;
 mod hung_brokers;
 mod kill_points;
 mod kills;

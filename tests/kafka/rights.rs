@@ -18,6 +18,8 @@ use harness::rights::{Listed, Right, Rights, listed};
 use harness::wait::until;
 use harness::{topics, verify, wait};
 
+use crate::groups;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Time until a process logs that a right is missing.
@@ -70,6 +72,15 @@ impl Secured {
         Ok(files)
     }
 
+    /// Makes a link that carries a group, which has committed an offset of the topic.
+    fn link_with_group(&self, stem: &str, carried: &[&str], topic: &str) -> Result<LinkFiles> {
+        let group = topics::unique(&format!("{stem}-group"));
+        groups::commit(&self.pair.source, &group, topic, 1)?;
+        let mut files = self.link(stem, carried)?;
+        files.sender.set("groups", "include", &format!("[{group:?}]")).set("groups", "interval", "\"1 s\"");
+        Ok(files)
+    }
+
     /// Creates a topic that the target does not have, and one that has too few partitions there.
     fn topics(&self, stems: [&str; 2]) -> Result<[String; 2]> {
         let created = topics::create_unique(&self.pair.source, stems[0], 2)?;
@@ -94,10 +105,10 @@ fn each_listed_right_is_named_where_it_is_missing() -> Result<()> {
     let mut silent = Vec::new();
     for listed in listed("less-")? {
         let [created, grown] = secured.topics(["less-created", "less-grown"])?;
-        let files = secured.link("less-link", &[&created, &grown])?;
         for topic in [&created, &grown] {
             Load::new(topic, 2).limit(20).seed(1).start(&secured.pair.source)?.finish()?;
         }
+        let files = secured.link_with_group("less-link", &[&created, &grown], &created)?;
         let right = &listed.right;
         if !listed.source && right.prefix.starts_with("__causeway.") && right.operation != "Create" {
             // A first session writes the state that the second one reads and checks.
@@ -125,7 +136,7 @@ fn listed_rights_suffice_and_no_secret_is_logged() -> Result<()> {
     let secured = Secured::grant("secret-", |_| true)?;
     let pair = &secured.pair;
     let [created, grown] = secured.topics(["secret-created", "secret-grown"])?;
-    let mut files = secured.link("secret-link", &[&created, &grown])?;
+    let mut files = secured.link_with_group("secret-link", &[&created, &grown], &created)?;
     for side in [&mut files.sender, &mut files.receiver] {
         side.env("RUST_LOG", "trace");
     }
@@ -141,6 +152,9 @@ fn listed_rights_suffice_and_no_secret_is_logged() -> Result<()> {
     until("the marked record", PATIENCE, || {
         let now = reader::read(&pair.target, &[&created], Isolation::Committed).ok()?.len();
         (now == before + 1).then_some(())
+    })?;
+    receiver.admin.wait_for("the group to be synced", PATIENCE, |status| {
+        status["links"][0]["groups"]["offsets"]["synced"] == 1
     })?;
     let pages =
         |process: &Process| Ok::<_, anyhow::Error>(process.admin.get("/status")? + &process.admin.get("/metrics")?);

@@ -76,6 +76,7 @@ pub(crate) fn host_with(
         peers: Arc::default(),
         joinable: Arc::default(),
         clock: Clock::default(),
+        groups: None,
     })
 }
 

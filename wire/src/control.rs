@@ -176,6 +176,28 @@ pub struct TopicSettings {
     pub settings: Vec<TopicConfig>,
 }
 
+/// Offsets that a consumer group of the source has committed in one topic.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct GroupOffsets {
+    /// Name of the group.
+    pub group: String,
+    /// Topic name.
+    pub topic: String,
+    /// Offsets that are new or have changed.
+    pub offsets: Vec<CommittedOffset>,
+}
+
+/// Committed offset of a partition.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct CommittedOffset {
+    /// Partition number.
+    pub partition: i32,
+    /// Offset of the next record to consume; −1 if there is no committed offset any more.
+    pub offset: Position,
+    /// Metadata that the consumer committed with it.
+    pub metadata: String,
+}
+
 /// Times of one frame at the receiver (wire-format.md#epoch), for reports only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Timing {
@@ -306,6 +328,13 @@ pub enum Control {
     Settings {
         /// Topics with new settings, at most [`crate::limits::SETTINGS_TOPICS_MAX`].
         topics: Vec<TopicSettings>,
+    },
+    /// Sender → receiver: committed offsets of consumer groups, all at first and then those that change.
+    Groups {
+        /// Offsets by group and topic, at most [`crate::limits::GROUP_TOPICS_MAX`] of them.
+        groups: Vec<GroupOffsets>,
+        /// Last message of one reading, which may be empty.
+        last: bool,
     },
     /// Receiver → sender, before a `PartitionOpen`: time at which the partition's position was stored.
     StoredAt {

@@ -45,6 +45,8 @@ pub const FEATURE_PROBE: u64 = 1 << 12;
 pub const FEATURE_SKIP_REFUSED: u64 = 1 << 13;
 /// Feature: the receiver states the rate that the sender may use.
 pub const FEATURE_RATE: u64 = 1 << 14;
+/// Feature: committed offsets of consumer groups.
+pub const FEATURE_GROUPS: u64 = 1 << 15;
 
 /// Features that this end supports.
 pub const FEATURES: u64 = FEATURE_LZ4
@@ -56,7 +58,8 @@ pub const FEATURES: u64 = FEATURE_LZ4
     | FEATURE_SETTINGS
     | FEATURE_CARRIED_ONLY
     | FEATURE_SKIP_REFUSED
-    | FEATURE_RATE;
+    | FEATURE_RATE
+    | FEATURE_GROUPS;
 
 /// Returns the newest protocol version that both ends speak.
 ///

@@ -25,6 +25,15 @@ pub const SETTINGS_MAX: usize = 16;
 /// Bytes of the name or value of such a setting: numbers and short words.
 pub const SETTING_BYTES_MAX: usize = 128;
 
+/// Entries of a group and a topic in one message of committed offsets: 64 × (1,024 B + 249 B of names) < 80 KiB.
+pub const GROUP_TOPICS_MAX: usize = 64;
+
+/// Offsets in such a message, over all its entries. With long metadata the message itself is the limit.
+pub const GROUP_OFFSETS_MAX: usize = 4096;
+
+/// Bytes of the metadata of a committed offset: as many as brokers accept by default.
+pub const OFFSET_METADATA_MAX: usize = 4096;
+
 /// Clusters that a topic may have passed before the source: longer chains of links are not realistic.
 pub const CLUSTERS_MAX: usize = 16;
 
@@ -119,6 +128,10 @@ const _: () = assert!(CONTROL_BYTES_MAX > TOPICS_NAMED_MAX * (TOPIC_NAME_MAX + 8
 const _: () = assert!(CONTROL_BYTES_MAX > OFFER_PARTITIONS_MAX * (TOPIC_NAME_MAX + STRING_MAX + 100));
 const _: () = assert!(
     CONTROL_BYTES_MAX > SETTINGS_TOPICS_MAX * (TOPIC_NAME_MAX + SETTINGS_MAX * (2 * SETTING_BYTES_MAX + 4) + 8)
+);
+const _: () = assert!(
+    CONTROL_BYTES_MAX / 2
+        > GROUP_TOPICS_MAX * (STRING_MAX + TOPIC_NAME_MAX + 16) + OFFSET_METADATA_MAX + GROUP_OFFSETS_MAX * 20
 );
 
 #[cfg(test)]

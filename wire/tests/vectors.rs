@@ -11,8 +11,8 @@ use wire::codec::{KINDS, control_length, decode_control, encode_control};
 use wire::compress::{Codec, id};
 use wire::condition::{Condition, FailingLane, WaitingPartition};
 use wire::control::{
-    Accepts, Control, CreditTerms, Hello, Jump, LaneClosedReason, OfferedPartition, OrphanedTopic, Range, Role, Timing,
-    TopicConfig, TopicSettings, Welcome,
+    Accepts, CommittedOffset, Control, CreditTerms, GroupOffsets, Hello, Jump, LaneClosedReason, OfferedPartition,
+    OrphanedTopic, Range, Role, Timing, TopicConfig, TopicSettings, Welcome,
 };
 use wire::frame::{Frame, FrameBuilder, FrameCursor, FrameHead, HeaderBlock, Headers, RecordRef, Shaper, Step};
 use wire::hello::{VERSIONS, agree};
@@ -95,6 +95,9 @@ fn lanes() -> Vec<(&'static str, Control)> {
     let carried = OfferedPartition { jump: Some(Jump::carried_only()), ..joining.clone() };
     let config = TopicConfig { name: "cleanup.policy".into(), value: "compact".into() };
     let settings = TopicSettings { topic: "orders".into(), settings: vec![config.clone()] };
+    let committed = CommittedOffset { partition: 3, offset: Position(70_000), metadata: "host-1".into() };
+    let gone = CommittedOffset { partition: 4, offset: Position(-1), metadata: String::new() };
+    let group = GroupOffsets { group: "billing".into(), topic: "orders".into(), offsets: vec![committed, gone] };
     let lane = LANE;
     let epoch = EPOCH;
     let detail = || String::from("larger than 1048576 bytes");
@@ -133,6 +136,7 @@ fn lanes() -> Vec<(&'static str, Control)> {
             },
         ),
         ("settings", Control::Settings { topics: vec![settings] }),
+        ("groups", Control::Groups { groups: vec![group], last: true }),
         ("stored-at", Control::StoredAt { lane, epoch, slot: Slot(1), at: 1_700_000_000_000 }),
         ("skip-refused", Control::SkipRefused { topic: "orders".into(), policy: "policy: skip".into() }),
         ("topics-gone", Control::TopicsGone { topics: vec!["orders".into(), "bills".into()] }),

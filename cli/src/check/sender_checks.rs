@@ -95,6 +95,7 @@ impl Checked for Config {
                 "correct the entry, create the topic, or give this sender Describe and Read on it",
             );
         }
+        check_groups(self, findings, cluster);
     }
 
     fn check_peer(
@@ -107,6 +108,45 @@ impl Checked for Config {
         runtime.block_on(dial(findings, self, credentials, cluster_id));
         runtime.shutdown_background();
         Ok(())
+    }
+}
+
+/// Tells which consumer groups match, and whether their offsets can be read.
+fn check_groups(config: &Config, findings: &mut Findings, cluster: &Cluster) {
+    const WHAT: &str = "groups";
+    let filter = config.groups.filter();
+    if filter.topics().is_empty() {
+        return findings.note(WHAT, "off: name the consumer groups to carry in `groups.include`");
+    }
+    let named: Vec<String> = filter.topics().iter().filter_map(|entry| entry.exact()).map(str::to_owned).collect();
+    let ask = move |catalog: &dyn Catalog| {
+        let listed: Vec<String> = catalog.groups()?.groups.into_iter().map(|group| group.name).collect();
+        let mut names: Vec<String> = listed.iter().chain(&named).filter(|name| filter.matches(name)).cloned().collect();
+        names.sort();
+        names.dedup();
+        let answers = catalog.committed(&names)?;
+        Ok(names
+            .into_iter()
+            .zip(answers)
+            .map(|(name, answer)| (listed.contains(&name), name, answer))
+            .collect::<Vec<_>>())
+    };
+    let Some(found) = cluster.ask(findings, WHAT, ask) else { return };
+    let mut readable = Vec::new();
+    for (is_listed, name, answer) in found {
+        match answer {
+            Ok(offsets) if offsets.is_empty() && !is_listed => {
+                let words = format!("the source has no consumer group {name}; share groups are not carried");
+                findings.note(WHAT, words);
+            }
+            Ok(_) => readable.push(name),
+            Err(error) => findings.failed(WHAT, error, "give this sender Describe on the group"),
+        }
+    }
+    match readable.as_slice() {
+        [] => findings.note(WHAT, "no group that this sender may describe matches now"),
+        [one] => findings.ok(WHAT, format!("1 matches: {one}")),
+        [first, ..] => findings.ok(WHAT, format!("{} match, the first is {first}", readable.len())),
     }
 }
 

@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use receiver::status::LinkStatus;
 use sender::{PartitionStatus, State, TopicStatus};
+use serde::Deserialize;
 use service::format::{bytes, duration, grouped};
-use service::status::HaltedPartition;
+use service::status::{HaltedPartition, Tally};
 
 pub(super) fn sender(address: &str, status: &sender::Status) -> String {
     let link = named(&status.link);
@@ -42,6 +43,9 @@ pub(super) fn sender(address: &str, status: &sender::Status) -> String {
         let topics = if count == 1 { "topic" } else { "topics" };
         let words = "that links brought here; `source.forward` names those to carry on";
         page.line("left out", &format!("{count} {topics} {words}"));
+    }
+    if status.groups.on {
+        page.line("groups", &groups_read(&status.groups));
     }
     page.line("lanes", &format!("{} of {} open", status.lanes_open, status.lanes));
     let rows = status.by_lane.iter().map(|lane| {
@@ -168,12 +172,61 @@ fn served(page: &mut Page, link: &LinkStatus) {
         page.list("left out", "none", link.left_out_settings.clone());
     }
     page.line("holding", &format!("{} of {} credit", bytes(link.held_bytes), bytes(link.credit_bytes)));
+    if let Some(groups) = link.groups.groups {
+        let age = link.groups.age_seconds.map(|age| format!(", as of {} ago", duration(age)));
+        let age = age.unwrap_or_else(|| "; unknown since when".to_owned());
+        page.line("groups", &format!("{groups} groups: {}{age}", states(&link.groups.offsets)));
+    }
     page.line("lanes", &format!("{} of {} open", link.lanes_open, link.lanes));
     let rows = link
         .by_lane
         .iter()
         .map(|lane| vec![lane.lane.to_string(), opened(lane.epoch), grouped(lane.records), bytes(lane.held_bytes)]);
     page.table(&["lane", "epoch", "records committed", "holding"], rows.collect());
+}
+
+/// Consumer group, as its sender or its receiver shows it.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Group {
+    Target(receiver::GroupStatus),
+    Source(sender::GroupStatus),
+}
+
+/// The consumer groups of a process.
+pub(super) fn groups(address: &str, groups: &[Group]) -> String {
+    let mut page = Page::headed(format!("{} consumer groups, as {address} knows them", groups.len()));
+    let rows = groups.iter().map(|group| match group {
+        Group::Target(group) => vec![group.group.clone(), group.link.clone(), states(&group.offsets)],
+        Group::Source(group) => {
+            let members = if group.has_members { "has members" } else { "no members" };
+            vec![group.group.clone(), members.to_owned(), format!("{} offsets", grouped(group.offsets as u64))]
+        }
+    });
+    let is_target = groups.iter().all(|group| matches!(group, Group::Target(_)));
+    let head =
+        if is_target { ["group", "link", "offsets in the target"] } else { ["group", "at the source", "offsets"] };
+    page.table(&head, rows.collect());
+    page.0
+}
+
+/// The states of offsets and their numbers, without those that no offset has.
+fn states(offsets: &Tally) -> String {
+    let counts = offsets.counts();
+    let some: Vec<_> = counts.iter().filter(|(_, count)| *count > 0).collect();
+    let words: Vec<_> = some.iter().map(|(state, count)| format!("{} {state}", grouped(*count))).collect();
+    if words.is_empty() { "no offsets".to_owned() } else { words.join(", ") }
+}
+
+fn groups_read(groups: &sender::GroupsStatus) -> String {
+    let (Some(matched), Some(offsets), Some(age)) = (groups.matched, groups.offsets, groups.age_seconds) else {
+        return "unknown: they have not been read yet".to_owned();
+    };
+    let missing = match groups.unmatched.len() {
+        0 => String::new(),
+        count => format!("; {count} of `groups.include` missing, such as {}", groups.unmatched[0]),
+    };
+    format!("{matched} with {} offsets, read {} ago{missing}", grouped(offsets as u64), duration(age))
 }
 
 fn keeping_up(status: &sender::Status) -> String {

@@ -4,6 +4,7 @@
 mod cluster;
 mod consume;
 mod endings;
+mod groups;
 mod lost_brokers;
 mod offsets;
 mod produce;

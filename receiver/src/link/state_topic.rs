@@ -159,7 +159,7 @@ fn miscounted(name: &str, partitions: i32, lanes: i32) -> StateTopicError {
 }
 
 /// Waits until every partition of a created topic has a leader that answers.
-pub(super) fn appear(catalog: &dyn Catalog, name: &str, lanes: i32) -> Result<(), KafkaError> {
+pub(crate) fn appear(catalog: &dyn Catalog, name: &str, lanes: i32) -> Result<(), KafkaError> {
     let partitions: Vec<_> = (0..lanes).map(|partition| Partition::new(name, partition)).collect();
     let mut waited = Duration::ZERO;
     loop {

@@ -13,6 +13,7 @@ use transport::clock::Clock;
 use wire::units::Rate;
 
 use crate::config::Config;
+use crate::groups::board::{GroupStatus, GroupsStatus};
 use crate::lane::Counts;
 use crate::lane::handle::{LaneHandle, View};
 use crate::lane::memory::DecodeMemory;
@@ -134,6 +135,8 @@ pub struct LinkStatus {
     pub weaker_settings: Vec<String>,
     /// Number of these topics; `null` until a session has compared them.
     pub weaker_topics: Option<usize>,
+    /// Consumer groups whose offsets it commits.
+    pub groups: GroupsStatus,
     /// Status of each lane.
     pub by_lane: Vec<LaneStatus>,
     /// Number of ended sessions, by close code.
@@ -259,6 +262,12 @@ impl Board {
         all
     }
 
+    /// Returns the consumer groups of every link.
+    pub fn groups(&self) -> Vec<GroupStatus> {
+        let links = links(self.inner.lock().serving.as_ref());
+        links.iter().flat_map(|link| link.groups.groups(&link.settings().name)).collect()
+    }
+
     /// Translates offsets of a link.
     pub async fn translate(&self, request: TranslateRequest) -> Result<Vec<Translation>, String> {
         let (links, translator) = {
@@ -314,7 +323,8 @@ impl LinkStatus {
         let own = link.condition.preparing().into_iter().chain(trouble(&views));
         let refused = link.refused.lock().clone();
         let own = refused.into_iter().chain(own).chain(link.refused_topics.sentences());
-        let trouble = own.chain(link.weaker.problems()).chain(of_sender).collect();
+        let own = own.chain(link.weaker.problems()).chain(link.groups.trouble());
+        let trouble = own.chain(of_sender).collect();
         let mut counts = Counts::default();
         views.iter().for_each(|view| counts = counts + view.counts);
         Self {
@@ -340,6 +350,7 @@ impl LinkStatus {
             left_out_settings: link.left_out.sentences(),
             weaker_settings: link.weaker.named(),
             weaker_topics: link.weaker.count(),
+            groups: link.groups.status(),
             by_lane: views.into_iter().enumerate().map(|(lane, view)| LaneStatus::of(lane, view)).collect(),
             closes: link.closes.lock().clone(),
         }

@@ -20,8 +20,8 @@ use wire::control::{Control, CreditTerms, Welcome};
 use wire::error::{DecodeError, PeerMisbehaved};
 use wire::halt::{HaltReason, is_word};
 use wire::hello::{
-    FEATURE_CHANNELS, FEATURE_CONDITION, FEATURE_FORGET, FEATURE_RATE, FEATURE_SETTINGS, FEATURE_SKIP_REFUSED,
-    FEATURES, common_features,
+    FEATURE_CHANNELS, FEATURE_CONDITION, FEATURE_FORGET, FEATURE_GROUPS, FEATURE_RATE, FEATURE_SETTINGS,
+    FEATURE_SKIP_REFUSED, FEATURES, common_features,
 };
 use wire::ids::{Epoch, LaneId, Slot};
 use wire::lanes::ClassRequest;
@@ -35,6 +35,7 @@ use super::joining::Joining;
 use super::ledger::Ledger;
 use super::metering::FrameChannel;
 use super::settings::SettingsCheck;
+use crate::groups::task::Groups;
 use crate::join::carried_topics::CarriedTopics;
 use crate::join::targets::Targets;
 use crate::lane::Terms;
@@ -114,6 +115,7 @@ pub(super) async fn serve(session: ReadySession, verdicts: mpsc::Receiver<Verdic
         features: welcome.features,
         rate: greeted.settings.limits.rate,
         settings: SettingsCheck::start(link, &greeted.settings),
+        groups: Groups::new(link, host.groups.clone()),
         joining: Joining::start(targets, id, &lanes, Arc::clone(&carried_topics)),
         lanes,
         terms,
@@ -230,6 +232,8 @@ struct Active {
     /// Rate that the sender may use.
     rate: Option<Rate>,
     settings: SettingsCheck,
+    /// Consumer groups whose offsets the sender sends.
+    groups: Groups,
     joining: Joining,
     replies: mpsc::Sender<Reply>,
     outgoing: mpsc::Sender<Control>,
@@ -284,7 +288,7 @@ impl Active {
     async fn tell_condition(&mut self) -> Result<(), Close> {
         let views: Vec<_> = self.lanes.iter().map(LaneHandle::condition).collect();
         let quota = condition::quota_trouble(&views);
-        let weaker = self.link.weaker.problems();
+        let weaker = self.link.weaker.problems().into_iter().chain(self.link.groups.trouble());
         let trouble = self.host.links.target_trouble().into_iter().chain(quota).chain(weaker).collect();
         let condition = condition::told(&views, trouble);
         if condition == self.told {
@@ -323,6 +327,10 @@ impl Active {
                 None => Err(PeerMisbehaved::UnexpectedMessage("Forget").into()),
             },
             Control::Settings { topics } => self.settings.handle(topics),
+            Control::Groups { groups, last } if self.features & FEATURE_GROUPS != 0 => {
+                self.groups.handle(groups, last);
+                Ok(())
+            }
             Control::PartitionHalted { lane, epoch, slot, reason, detail, .. } => {
                 self.handle_halted(lane, epoch, slot, HaltRecord { reason, detail })
             }

@@ -22,6 +22,7 @@ use super::peers::Peers;
 use super::probe::{Proof, prove_other_cluster};
 use super::refusal::Refusal;
 use super::refusals::Refusals;
+use crate::groups::GroupServices;
 use crate::link::registry::ServedLinks;
 use crate::link::{LinkSettings, ServedLink};
 use crate::target_cluster::TargetCluster;
@@ -47,6 +48,8 @@ pub struct Host {
     pub joinable: Arc<Joinable>,
     /// The clock that senders compare theirs with.
     pub clock: Clock,
+    /// Services that carry consumer groups; `None` where no target keeps them.
+    pub groups: Option<Arc<GroupServices>>,
 }
 
 pub(super) enum Greeting {

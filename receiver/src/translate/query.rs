@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use wire::ids::Offset;
+use wire::ids::{Offset, Position};
 use wire::partition::Partition;
 
 use crate::lane::known_map::KnownMap;
@@ -124,6 +124,12 @@ impl TranslateRequest {
 }
 
 impl Query {
+    /// Asks for the target offset of a source position.
+    pub(super) fn of(partition: Partition, position: Position) -> Self {
+        let asked = PartitionOffset { partition, offset: Offset(position.0) };
+        Self { asked, side: Side::Source }
+    }
+
     pub(super) fn wanted(&self) -> Wanted {
         match self.side {
             Side::Source => Wanted::Target(self.asked.offset),

@@ -53,6 +53,7 @@ pub const SECTIONS: &[Section] = &[
     PolicyEntry::SECTION,
     ClassEntry::SECTION,
     Lanes::SECTION,
+    GroupsConfig::SECTION,
     TlsFiles::SECTION,
     Section { fields: &AdminSettings::fields(r#""127.0.0.1:7401""#), ..AdminSettings::SECTION },
     LogSettings::SECTION,
@@ -88,6 +89,8 @@ service::settings! {
         lanes: u16 = table.document().read().map(|lanes: Lanes| lanes.count);
         /// `[[classes]]`, the classes besides the default one.
         classes: Classes = read_classes(table.document()), adopt_live;
+        /// `[groups]`, the consumer groups whose offsets are carried.
+        groups: GroupsConfig = table.document().read(), adopt_live;
         /// Settings that both roles have.
         process: ProcessSettings = table.document().read(), adopt_live;
     }
@@ -199,6 +202,26 @@ service::settings! {
         /// Number of lanes, fixed for the life of the link. Each is one transactional producer at the receiver and one
         /// consumer here. More lanes commit in parallel, and cost transactions and connections.
         count: u16 = default("8"), "a count", ["1", "64"];
+    }
+}
+
+service::settings! {
+    /// [Consumer groups](../groups.md) whose committed offsets are carried. Without an entry in `include` there are none.
+    #[derive(Debug, Clone)]
+    pub struct GroupsConfig: Table "groups" {
+        /// Consumer groups of the source, written as in `source.topics`. The receiver commits their offsets, translated,
+        /// for the groups of the same names in the target, while those have no members.
+        include: Vec<TopicPattern> = default("[]"), "a list of names and patterns of groups, such as `billing` or `app-.*`", live;
+        /// Groups that `include` matches and that are not carried.
+        exclude: Vec<TopicPattern> = default("[]"), "a list of names and patterns of groups", live;
+        /// Interval between two readings of their offsets.
+        interval: Duration = default(r#""5 s""#), "a duration, such as `5 s`", [r#""1 s""#, r#""1 h""#], live;
+    }
+}
+
+impl GroupsConfig {
+    pub fn filter(&self) -> TopicFilter {
+        TopicFilter::new(self.include.clone(), self.exclude.clone())
     }
 }
 

@@ -50,6 +50,12 @@ const METRICS: &[Metric<Status>] = service::metrics! {
         "Topics with stored positions that the source no longer has; an operator forgets or excludes them";
     Gauge "causeway_sender_unmatched_entries", |s| Some(s.unmatched_entries.len() as f64),
         "Entries of source.topics that match no topic which the source shows to this sender";
+    Gauge "causeway_sender_groups", |s| s.groups.matched.map(|groups| groups as f64),
+        "Consumer groups of the source whose offsets are carried; absent before they were read";
+    Gauge "causeway_sender_group_offsets", |s| s.groups.offsets.map(|offsets| offsets as f64),
+        "Committed offsets of these groups in carried topics; absent before they were read";
+    Gauge "causeway_sender_groups_age_seconds", |s| s.groups.age_seconds,
+        "Time since the newest reading of groups that was sent began; absent before that";
     Gauge "causeway_sender_source_transaction_open_seconds",
         |s| Some(s.source_transactions_open.first().map_or(0.0, |open| open.seconds)),
         "Age of the oldest open transaction at the source, which holds its partition back; 0 below 10 s";
@@ -203,6 +209,7 @@ mod tests {
     use wire::partition::Partition;
 
     use crate::board::Board;
+    use crate::groups::board::{GroupStatus, GroupsStatus};
     use crate::lane::latency::{Latency, Sample};
     use crate::lane::progress::{Closed, Progress};
     use crate::partitions::deleted_topic::DeletedTopic;
@@ -276,6 +283,13 @@ mod tests {
             credit_used_bytes: Some(1),
             credit_bytes: Some(2),
             lag_records: Some(3),
+            groups: GroupsStatus {
+                matched: Some(1),
+                offsets: Some(1),
+                age_seconds: Some(1.0),
+                unmatched: vec!["a".into()],
+                ..GroupsStatus::default()
+            },
             lanes_closed: vec![Closed { reason: "superseded".into(), detail: "epoch".into() }],
             source_transactions_open: vec![crate::report::open_transactions::OpenTransaction::default()],
             lane_closes,
@@ -309,6 +323,7 @@ mod tests {
             include_str!("../board/traffic.rs"),
             include_str!("../lane/latency/window.rs"),
             include_str!("../lane/progress.rs"),
+            include_str!("../groups/board.rs"),
             include_str!("../partitions/deleted_topic.rs"),
             include_str!("../rate.rs"),
             include_str!("../../../service/src/status.rs"),
@@ -326,6 +341,7 @@ mod tests {
                 ("sender-json", fields("Status", serde_json::json!(full()))),
                 ("topic-json", fields("TopicStatus", serde_json::json!(TopicStatus::default()))),
                 ("partition-json", fields("PartitionStatus", serde_json::json!(PartitionStatus::default()))),
+                ("group-json", fields("GroupStatus", serde_json::json!(GroupStatus::default()))),
             ],
         );
     }

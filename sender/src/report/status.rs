@@ -9,6 +9,7 @@ use wire::partition::Partition;
 use crate::board::{ChannelPlace, State, Wire};
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::scheduler::ClassView;
+use crate::groups::board::GroupsStatus;
 use crate::lane::progress::{Closed, Snapshot, Totals};
 use crate::partitions::deleted_topic::DeletedTopic;
 use crate::partitions::lane_partitions::SourceTopic;
@@ -117,6 +118,8 @@ pub struct Status {
     pub receiver_condition: Option<PeerStatus>,
     /// Entries of `source.topics` that match no topic which the source shows to this sender.
     pub unmatched_entries: Vec<String>,
+    /// Consumer groups whose offsets are carried.
+    pub groups: GroupsStatus,
     /// Topics that match the filter and are not carried, because links write them to the source.
     pub not_carried: Vec<NotCarried>,
     /// Classes that the link has ever had, the class `default` first; empty before the first session.

@@ -9,6 +9,7 @@ use transport::congestion::Flow;
 
 use crate::board::{Board, Published, State, on_standby};
 use crate::dispatch::dispatcher::Dispatcher;
+use crate::groups::board::GroupStatus;
 use crate::lane::progress::{Snapshot, Totals};
 use crate::partitions::router::Router;
 use crate::report::forecast::Forecast;
@@ -64,6 +65,13 @@ impl Report {
             ));
         }
         Ok(partitions)
+    }
+
+    /// Returns each consumer group whose offsets are carried.
+    /// Error: a sentence on standby, and where none is known.
+    pub fn groups(&self) -> Result<Vec<GroupStatus>, String> {
+        self.holder()?;
+        self.board.groups().groups()
     }
 
     pub(super) fn lanes(&self) -> Vec<Snapshot> {
@@ -136,6 +144,7 @@ impl Report {
             unmatched: self.board.topics().borrow().unmatched.clone(),
             rate: self.board.rates().status(),
             recent_delays: self.board.latency().recent_delays(),
+            group_trouble: self.board.groups().trouble(),
             now: Instant::now(),
         }
     }
@@ -201,6 +210,7 @@ impl Report {
             not_carried: measured.not_carried.clone(),
             deleted_topics: published.deleted_topics.clone(),
             unmatched_entries: moment.unmatched,
+            groups: self.board.groups().status(),
             rate: moment.rate,
         }
     }

@@ -1,12 +1,15 @@
 //! Limits of the values in control messages, checked after decoding and before encoding (wire-format.md#limits).
 
 use crate::condition::Condition;
-use crate::control::{Control, CreditTerms, Hello, OfferedPartition, TopicConfig, Welcome};
+use crate::control::{
+    CommittedOffset, Control, CreditTerms, GroupOffsets, Hello, OfferedPartition, TopicConfig, TopicSettings, Welcome,
+};
 use crate::error::{DecodeError, ensure, within};
 use crate::limits::{
-    CLUSTERS_MAX, CREDIT_MAX, FRAME_CHARGE_MIN, LANES_MAX, LINK_NAME_MAX, NAMED_PARTITIONS_MAX, NAMED_TROUBLES_MAX,
-    OFFER_PARTITIONS_MAX, PARTITIONS_MAX, RATE_MIN, SETTING_BYTES_MAX, SETTINGS_MAX, SETTINGS_TOPICS_MAX, STRING_MAX,
-    TOPIC_CONFIGS_MAX, TOPIC_NAME_MAX, TOPICS_NAMED_MAX,
+    CLUSTERS_MAX, CREDIT_MAX, FRAME_CHARGE_MIN, GROUP_OFFSETS_MAX, GROUP_TOPICS_MAX, LANES_MAX, LINK_NAME_MAX,
+    NAMED_PARTITIONS_MAX, NAMED_TROUBLES_MAX, OFFER_PARTITIONS_MAX, OFFSET_METADATA_MAX, PARTITIONS_MAX, RATE_MIN,
+    SETTING_BYTES_MAX, SETTINGS_MAX, SETTINGS_TOPICS_MAX, STRING_MAX, TOPIC_CONFIGS_MAX, TOPIC_NAME_MAX,
+    TOPICS_NAMED_MAX,
 };
 
 /// Checks that every value of a message is within its limit.
@@ -40,14 +43,8 @@ pub(super) fn check(control: &Control) -> Result<(), DecodeError> {
             clusters.iter().try_for_each(|id| within("cluster id", id.len(), STRING_MAX))?;
             configs.iter().try_for_each(|config| check_config(config, STRING_MAX))
         }
-        Control::Settings { topics } => {
-            within("topics with settings", topics.len(), SETTINGS_TOPICS_MAX)?;
-            topics.iter().try_for_each(|topic| {
-                check_topic(&topic.topic)?;
-                within("settings of a topic", topic.settings.len(), SETTINGS_MAX)?;
-                topic.settings.iter().try_for_each(|config| check_config(config, SETTING_BYTES_MAX))
-            })
-        }
+        Control::Settings { topics } => check_settings(topics),
+        Control::Groups { groups, .. } => check_groups(groups),
         Control::StoredAt { lane, at, .. } => {
             check_lane(lane.0)?;
             ensure(*at >= 0, "time below 0")
@@ -143,6 +140,32 @@ fn check_partition(offered: &OfferedPartition) -> Result<(), DecodeError> {
     ensure(jump.to.0 >= 0 || jump.expected.0 < 0, "jump to below 0")?;
     ensure(jump.to.0 >= -1, "jump to below -1")?;
     within("reason", jump.reason.len(), STRING_MAX)
+}
+
+fn check_settings(topics: &[TopicSettings]) -> Result<(), DecodeError> {
+    within("topics with settings", topics.len(), SETTINGS_TOPICS_MAX)?;
+    topics.iter().try_for_each(|topic| {
+        check_topic(&topic.topic)?;
+        within("settings of a topic", topic.settings.len(), SETTINGS_MAX)?;
+        topic.settings.iter().try_for_each(|config| check_config(config, SETTING_BYTES_MAX))
+    })
+}
+
+fn check_groups(groups: &[GroupOffsets]) -> Result<(), DecodeError> {
+    within("groups with their topics", groups.len(), GROUP_TOPICS_MAX)?;
+    within("offsets of groups", groups.iter().map(|group| group.offsets.len()).sum(), GROUP_OFFSETS_MAX)?;
+    groups.iter().try_for_each(check_group)
+}
+
+fn check_group(group: &GroupOffsets) -> Result<(), DecodeError> {
+    ensure(!group.group.is_empty(), "empty group name")?;
+    within("group name", group.group.len(), STRING_MAX)?;
+    check_topic(&group.topic)?;
+    group.offsets.iter().try_for_each(|CommittedOffset { partition, offset, metadata }| {
+        ensure((0..PARTITIONS_MAX).contains(partition), "partition out of range")?;
+        ensure(offset.0 >= -1, "committed offset below -1")?;
+        within("metadata of an offset", metadata.len(), OFFSET_METADATA_MAX)
+    })
 }
 
 fn check_topic(topic: &str) -> Result<(), DecodeError> {

@@ -83,6 +83,7 @@ control_kinds! {
     36 "→" Settings { topics };
     37 "←" StoredAt { lane, epoch, slot, at };
     38 "→" SkipRefused { topic, policy };
+    39 "→" Groups { groups, last };
     40 "→" TopicsGone { topics };
     41 "←" Orphaned { topics, others };
     42 "→" Forget { topic, asked, reason };
