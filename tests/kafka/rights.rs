@@ -154,7 +154,7 @@ fn listed_rights_suffice_and_no_secret_is_logged() -> Result<()> {
         (now == before + 1).then_some(())
     })?;
     receiver.admin.wait_for("the group to be synced", PATIENCE, |status| {
-        status["links"][0]["groups"]["offsets"]["synced"] == 1
+        status["links"][0]["consumer_groups"]["offsets"]["synced"] == 1
     })?;
     let pages =
         |process: &Process| Ok::<_, anyhow::Error>(process.admin.get("/status")? + &process.admin.get("/metrics")?);

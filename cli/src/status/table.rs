@@ -44,8 +44,8 @@ pub(super) fn sender(address: &str, status: &sender::Status) -> String {
         let words = "that links brought here; `source.forward` names those to carry on";
         page.line("left out", &format!("{count} {topics} {words}"));
     }
-    if status.groups.on {
-        page.line("groups", &groups_read(&status.groups));
+    if status.consumer_groups.on {
+        page.line("groups", &groups_read(&status.consumer_groups));
     }
     page.line("lanes", &format!("{} of {} open", status.lanes_open, status.lanes));
     let rows = status.by_lane.iter().map(|lane| {
@@ -172,10 +172,10 @@ fn served(page: &mut Page, link: &LinkStatus) {
         page.list("left out", "none", link.left_out_settings.clone());
     }
     page.line("holding", &format!("{} of {} credit", bytes(link.held_bytes), bytes(link.credit_bytes)));
-    if let Some(groups) = link.groups.groups {
-        let age = link.groups.age_seconds.map(|age| format!(", as of {} ago", duration(age)));
+    if let Some(groups) = link.consumer_groups.groups {
+        let age = link.consumer_groups.age_seconds.map(|age| format!(", as of {} ago", duration(age)));
         let age = age.unwrap_or_else(|| "; unknown since when".to_owned());
-        page.line("groups", &format!("{groups} groups: {}{age}", states(&link.groups.offsets)));
+        page.line("groups", &format!("{groups} groups: {}{age}", states(&link.consumer_groups.offsets)));
     }
     page.line("lanes", &format!("{} of {} open", link.lanes_open, link.lanes));
     let rows = link

@@ -51,12 +51,12 @@ const LINK: &[Metric<LinkStatus>] = service::metrics! {
         "Stored positions whose partition the sender does not offer: its topic is deleted or not matched";
     Gauge "causeway_receiver_weaker_topics", |l| l.weaker_topics.map(|topics| topics as f64),
         "Target topics that delete earlier or accept less than their source topics; absent until a session has compared them";
-    Gauge "causeway_receiver_groups", |l| l.groups.groups.map(|groups| groups as f64),
+    Gauge "causeway_receiver_groups", |l| l.consumer_groups.groups.map(|groups| groups as f64),
         "Consumer groups whose offsets the sender has sent; absent if it has sent none";
     Gauges "causeway_receiver_group_offsets" by "state",
-        |l| l.groups.offsets.counts().into_iter().map(|(state, count)| (state, count as f64)).collect(),
+        |l| l.consumer_groups.offsets.counts().into_iter().map(|(state, count)| (state, count as f64)).collect(),
         "Offsets of these groups by state: pending, synced, behind, before-map, not-carried, has-members, taken-over, failed";
-    Gauge "causeway_receiver_groups_age_seconds", |l| l.groups.age_seconds,
+    Gauge "causeway_receiver_groups_age_seconds", |l| l.consumer_groups.age_seconds,
         "Time since the newest reading of groups arrived that is committed as far as possible; absent before that";
     Counter "causeway_receiver_jumps", |l| l.counts.jumps, "Halts lifted and positions moved, by command or policy";
     Counter "causeway_receiver_skipped_records", |l| l.counts.skipped,
@@ -125,7 +125,7 @@ mod tests {
             left_out_settings: vec!["orders: segment.bytes=1".into()],
             weaker_settings: vec!["orders: retention.ms".into()],
             weaker_topics: Some(1),
-            groups: GroupsStatus { groups: Some(1), offsets: closes.clone(), age_seconds: Some(1.0) },
+            consumer_groups: GroupsStatus { groups: Some(1), offsets: closes.clone(), age_seconds: Some(1.0) },
             sender_condition: Some(PeerStatus { trouble: vec!["source cluster".into()], ..PeerStatus::default() }),
             closes,
             ..LinkStatus::default()

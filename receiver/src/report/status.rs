@@ -136,7 +136,7 @@ pub struct LinkStatus {
     /// Number of these topics; `null` until a session has compared them.
     pub weaker_topics: Option<usize>,
     /// Consumer groups whose offsets it commits.
-    pub groups: GroupsStatus,
+    pub consumer_groups: GroupsStatus,
     /// Status of each lane.
     pub by_lane: Vec<LaneStatus>,
     /// Number of ended sessions, by close code.
@@ -350,7 +350,7 @@ impl LinkStatus {
             left_out_settings: link.left_out.sentences(),
             weaker_settings: link.weaker.named(),
             weaker_topics: link.weaker.count(),
-            groups: link.groups.status(),
+            consumer_groups: link.groups.status(),
             by_lane: views.into_iter().enumerate().map(|(lane, view)| LaneStatus::of(lane, view)).collect(),
             closes: link.closes.lock().clone(),
         }

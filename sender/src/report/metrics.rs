@@ -50,11 +50,11 @@ const METRICS: &[Metric<Status>] = service::metrics! {
         "Topics with stored positions that the source no longer has; an operator forgets or excludes them";
     Gauge "causeway_sender_unmatched_entries", |s| Some(s.unmatched_entries.len() as f64),
         "Entries of source.topics that match no topic which the source shows to this sender";
-    Gauge "causeway_sender_groups", |s| s.groups.matched.map(|groups| groups as f64),
+    Gauge "causeway_sender_groups", |s| s.consumer_groups.matched.map(|groups| groups as f64),
         "Consumer groups of the source whose offsets are carried; absent before they were read";
-    Gauge "causeway_sender_group_offsets", |s| s.groups.offsets.map(|offsets| offsets as f64),
+    Gauge "causeway_sender_group_offsets", |s| s.consumer_groups.offsets.map(|offsets| offsets as f64),
         "Committed offsets of these groups in carried topics; absent before they were read";
-    Gauge "causeway_sender_groups_age_seconds", |s| s.groups.age_seconds,
+    Gauge "causeway_sender_groups_age_seconds", |s| s.consumer_groups.age_seconds,
         "Time since the newest reading of groups that was sent began; absent before that";
     Gauge "causeway_sender_source_transaction_open_seconds",
         |s| Some(s.source_transactions_open.first().map_or(0.0, |open| open.seconds)),
@@ -283,7 +283,7 @@ mod tests {
             credit_used_bytes: Some(1),
             credit_bytes: Some(2),
             lag_records: Some(3),
-            groups: GroupsStatus {
+            consumer_groups: GroupsStatus {
                 matched: Some(1),
                 offsets: Some(1),
                 age_seconds: Some(1.0),

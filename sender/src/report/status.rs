@@ -119,7 +119,7 @@ pub struct Status {
     /// Entries of `source.topics` that match no topic which the source shows to this sender.
     pub unmatched_entries: Vec<String>,
     /// Consumer groups whose offsets are carried.
-    pub groups: GroupsStatus,
+    pub consumer_groups: GroupsStatus,
     /// Topics that match the filter and are not carried, because links write them to the source.
     pub not_carried: Vec<NotCarried>,
     /// Classes that the link has ever had, the class `default` first; empty before the first session.

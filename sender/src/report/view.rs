@@ -210,7 +210,7 @@ impl Report {
             not_carried: measured.not_carried.clone(),
             deleted_topics: published.deleted_topics.clone(),
             unmatched_entries: moment.unmatched,
-            groups: self.board.groups().status(),
+            consumer_groups: self.board.groups().status(),
             rate: moment.rate,
         }
     }
