@@ -3,7 +3,7 @@
 //! A lane owns its state partition, and shares a transactional producer with other lanes of its process. It holds no
 //! socket, spawns no task and reads no clock; the target cluster is an argument. Driving contract: after [`Lane::open`],
 //! pass in frames and offers; while [`Lane::has_work`], give it a part in a transaction ([`Lane::prepare`],
-//! [`Lane::await_delivery`], the commit, [`Lane::complete`]) or one of its own ([`Lane::step`]); after one that fails with
+//! [`Lane::await_delivery`], the commit, [`Lane::complete`]); after one that fails ([`Lane::fail`]) with
 //! [`LaneError::Target`], call [`Lane::recover`] until it succeeds; take replies with [`Lane::poll_reply`] after
 //! every call.
 //!

@@ -36,7 +36,7 @@ pub enum RecoverError {
 }
 
 impl<T: LaneTarget> Lane<T> {
-    /// Makes the lane ready for [`Lane::step`] again after an unknown outcome.
+    /// Makes the lane ready for [`Lane::prepare`] again after an unknown outcome.
     /// After [`RecoverError::Target`] call it again, later; after any other error the lane must be closed.
     pub fn recover(&mut self) -> Result<(), RecoverError> {
         let Some(mut lane) = self.opened().filter(|lane| lane.open.unknown.is_some()) else { return Ok(()) };
