@@ -24,9 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const HEALTHY: i32 = 8;
 /// Time for which latencies are measured, without trouble and with all of it.
 const MEASURED: Duration = Duration::from_secs(6);
-/// Latency that all trouble together may add to the median, in ms. A lane that stops adds all of the measured time; the
-/// 99th percentile is printed only, because other tests share the machine.
-const ADDED_MS: u64 = 1_000;
+/// Latency that all trouble together may add at the 99th percentile, in ms. A lane that stops adds more than that; tests
+/// that share the machine add up to 2.5 s to either measurement.
+const ADDED_MS: u64 = 5_000;
 /// More bytes than the target accepts, which do not compress.
 const TOO_LARGE: usize = 60_000;
 
@@ -214,11 +214,8 @@ fn every_trouble_is_named_and_stops_no_healthy_topic() -> Result<()> {
     wait_until_named([("sender", &sender), ("receiver", &receiver)], &named)?;
 
     let with = measure(pair, &healthy, 2, &mut written)?;
-    let median = |latencies: &Histogram<u64>| latencies.value_at_quantile(0.5);
-    let shown = |latencies: &Histogram<u64>| {
-        format!("median {}, p99 {} ms", median(latencies), latencies.value_at_quantile(0.99))
-    };
-    println!("healthy topic: {} without trouble, {} with all of it", shown(&without), shown(&with));
-    ensure!(median(&with) <= median(&without) + ADDED_MS, "{}, without trouble {}", shown(&with), shown(&without));
+    let p99 = |latencies: &Histogram<u64>| latencies.value_at_quantile(0.99);
+    println!("healthy topic: p99 {} ms without trouble, {} ms with all of it", p99(&without), p99(&with));
+    ensure!(p99(&with) <= p99(&without) + ADDED_MS, "p99 {} ms, without trouble {} ms", p99(&with), p99(&without));
     verify::ensure_exactly_once(&written, &pair.target, "{topic}").map(drop)
 }

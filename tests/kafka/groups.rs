@@ -379,7 +379,7 @@ fn two_hundred_groups_are_fresh_within_seconds() -> Result<()> {
     let (receiver, _sender) = files.start()?;
     verify::wait_until_delivered(&written, &pair.target, "{topic}", PATIENCE)?;
     let all = GROUPS as u64 * EACH as u64;
-    let is_synced = |status: &Value| status["links"][0]["groups"]["offsets"]["synced"] == all;
+    let is_synced = |status: &Value| status["links"][0]["consumer_groups"]["offsets"]["synced"] == all;
     receiver.admin.wait_for("all offsets to be synced", PATIENCE, is_synced)?;
     // A new client for each look would take longer than the link.
     let watched: Vec<BaseConsumer> = names
