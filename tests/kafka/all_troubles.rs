@@ -34,8 +34,8 @@ const TOO_LARGE: usize = 60_000;
 const KINDS: [(&str, &str); 13] = [
     // Its source partition loses its leader.
     ("unread", "no leader"),
-    // The sender's right to read it is revoked.
-    ("barred", "source-unauthorized"),
+    // The sender's right to read it is revoked: it halts (`source-unauthorized`), or waits if it was about to join again.
+    ("barred", "authoriz"),
     // A producer of the source leaves a transaction open.
     ("undecided", "source-transaction-open"),
     // It appears while another link may write it, whose state cannot be read.
