@@ -99,8 +99,9 @@ pub type Answers<T> = Result<Vec<Result<T, KafkaError>>, KafkaError>;
 
 /// Topics, partitions and log bounds of a cluster, as a link asks for them.
 ///
-/// No method waits until a topic or partition is available: the caller asks again later. All methods block; call them off the async threads. A method that an implementation leaves out fails as unsupported:
-/// a double for tests implements only what its test uses.
+/// No method waits until a topic or partition is available: the caller asks again later. All methods block; call them off
+/// the async threads. A method that an implementation leaves out fails as unsupported: a double for tests implements only
+/// what its test uses.
 ///
 /// ```
 /// use kafka::KafkaError;

@@ -8,6 +8,7 @@ pub(crate) mod incoming_rate;
 pub(crate) mod left_out;
 pub(crate) mod limits;
 pub(crate) mod map_topic;
+pub(crate) mod own_topic;
 pub(crate) mod refused_topics;
 pub(crate) mod registry;
 pub mod state_topic;

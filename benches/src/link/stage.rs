@@ -77,13 +77,17 @@ impl<'a> Link<'a> {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let relay = Relay::start(any, listen.parse()?, Wan::new(&profile, Script::default(), 1))?;
         files.sender.set("wan", "receiver", &format!("{:?}", relay.address.to_string()));
-        for (key, value) in &stage.settings.source_client {
-            files.sender.set("source.client", &format!("{key:?}"), &format!("{value:?}"));
+        let Settings { source_client, target_client, sender } = &stage.settings;
+        let clients = [
+            (&mut files.sender, "source.client", source_client),
+            (&mut files.receiver, "target.client", target_client),
+        ];
+        for (side, table, properties) in clients {
+            for (key, value) in properties {
+                side.set(table, &format!("{key:?}"), &format!("{value:?}"));
+            }
         }
-        for (key, value) in &stage.settings.target_client {
-            files.receiver.set("target.client", &format!("{key:?}"), &format!("{value:?}"));
-        }
-        for (name, value) in &stage.settings.sender {
+        for (name, value) in sender {
             let (table, key) = name.rsplit_once('.').unwrap_or(("", name));
             files.sender.set(table, key, value);
         }

@@ -56,7 +56,7 @@ impl GroupBoard {
             let mut groups = 0;
             for (_, states) in sync.states() {
                 groups += 1;
-                states.into_iter().for_each(|(state, count)| offsets.add_many(state.word(), count));
+                add_states(&mut offsets, states);
             }
             let age_seconds = sync.covered().map(|at| Instant::now().duration_since(at).as_secs_f64());
             GroupsStatus { groups: Some(groups), offsets, age_seconds }
@@ -68,7 +68,7 @@ impl GroupBoard {
     pub(crate) fn groups(&self, link: &str) -> Vec<GroupStatus> {
         let status = |(group, states): (&str, BTreeMap<OffsetState, u64>)| {
             let mut offsets = Tally::default();
-            states.into_iter().for_each(|(state, count)| offsets.add_many(state.word(), count));
+            add_states(&mut offsets, states);
             GroupStatus { link: link.to_owned(), group: group.to_owned(), offsets }
         };
         self.read(|sync| sync.states().map(status).collect()).unwrap_or_default()
@@ -78,4 +78,8 @@ impl GroupBoard {
     pub(crate) fn trouble(&self) -> Vec<String> {
         self.read(GroupSync::trouble).unwrap_or_default()
     }
+}
+
+fn add_states(offsets: &mut Tally, states: BTreeMap<OffsetState, u64>) {
+    states.into_iter().for_each(|(state, count)| offsets.add_many(state.word(), count));
 }

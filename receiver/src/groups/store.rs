@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use kafka::catalog::{Catalog, NewTopic, only};
+use kafka::catalog::Catalog;
 use service::log_limit::LogLimit;
 use wire::ids::Offset;
 use wire::origin;
 
 use super::ledger::{GroupKey, Ledger};
-use crate::link::state_topic::{appear, described};
+use crate::link::own_topic::{create, described};
 use crate::target::custody::WriterId;
 use crate::target::{Extent, StateAccess, StateEntry, Target, TargetError, TargetPartition, TargetWriter};
 use crate::writer::Writers;
@@ -92,11 +92,7 @@ pub(crate) fn prepare(catalog: &dyn Catalog, link: &str, replication: Option<i32
         return Ok(());
     }
     tracing::info!(topic = name, "creating the link's topic of groups");
-    let in_sync = replication.filter(|&replicas| replicas > 2).map(|_| ("min.insync.replicas", "2"));
-    let configs = CONFIGS.iter().copied().chain(in_sync);
-    let configs = configs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    only(catalog.create(&[NewTopic { name: name.clone(), partitions: 1, replication, configs }]))?;
-    Ok(appear(catalog, &name, 1)?)
+    Ok(create(catalog, &name, 1, replication, CONFIGS)?)
 }
 
 /// Log of problems with groups: some lines of each kind.

@@ -154,14 +154,14 @@ impl Carrier {
         if candidates.is_empty() {
             return Ok(Round::Complete);
         }
-        self.open_store().await.map_err(|error| format!("{}: {error}", store::topic(&self.link.settings().name)))?;
+        let topic = store::topic(&self.link.settings().name);
+        let of_topic = |error: TargetError| format!("{topic}: {error}");
+        self.open_store().await.map_err(of_topic)?;
         let asked = self.ask(candidates.clone()).await?;
         let plans = self.decide(&candidates, asked, now);
         let changes = self.sync.lock().take_ledger_changes();
         if !changes.is_empty() {
-            self.write(changes)
-                .await
-                .map_err(|error| format!("{}: {error}", store::topic(&self.link.settings().name)))?;
+            self.write(changes).await.map_err(of_topic)?;
         }
         self.commit(plans, now).await?;
         Ok(Round::Complete)

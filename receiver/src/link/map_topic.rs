@@ -4,9 +4,9 @@
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use kafka::KafkaError;
-use kafka::catalog::{Catalog, NewTopic, only};
+use kafka::catalog::Catalog;
 
-use super::state_topic::{appear, described};
+use super::own_topic::{appear, create, described};
 use crate::target::state;
 
 /// Settings of a map topic. Operators may change the retention: it limits how far back offsets are translated.
@@ -49,10 +49,7 @@ fn prepare(catalog: &dyn Catalog, name: &str, lanes: i32, replication: Option<i3
         Some(_) => catalog.grow(name, lanes)?,
         None => {
             tracing::info!(topic = name, lanes, "creating the link's map topic");
-            let in_sync = replication.filter(|&replicas| replicas > 2).map(|_| ("min.insync.replicas", "2"));
-            let configs = CONFIGS.iter().copied().chain(in_sync);
-            let configs = configs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-            only(catalog.create(&[NewTopic { name: name.to_owned(), partitions: lanes, replication, configs }]))?;
+            return create(catalog, name, lanes, replication, CONFIGS);
         }
     }
     appear(catalog, name, lanes)

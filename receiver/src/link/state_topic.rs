@@ -2,14 +2,14 @@
 //! before any lane is opened, because a refusal must not have fenced a healthy owner.
 
 use std::cmp::Ordering;
-use std::time::Duration;
 
 use kafka::KafkaError;
-use kafka::catalog::{Catalog, ConfigEntry, Isolation, NewTopic, TopicDescription, only};
+use kafka::catalog::{Catalog, ConfigEntry, TopicDescription, only};
 use wire::close::{Close, CloseCode};
 use wire::lanes::ClassTable;
-use wire::partition::Partition;
 
+pub use super::own_topic::described;
+use super::own_topic::{appear, create};
 use crate::target::{TargetError, state};
 
 /// Settings of a state topic. Small segments keep recovery to one or two of them; compaction keeps one
@@ -24,9 +24,6 @@ const CONFIGS: &[(&str, &str)] = &[
     ("segment.ms", "3600000"),
     ("unclean.leader.election.enable", "false"),
 ];
-
-const APPEAR: Duration = Duration::from_secs(10);
-const APPEAR_STEP: Duration = Duration::from_millis(50);
 
 /// Reasons why a link's state topic cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -55,12 +52,7 @@ pub fn prepare(
     let lanes = i32::from(lanes);
     let Some(topic) = described(catalog, &names)? else {
         tracing::info!(topic = name, lanes, "creating the link's state topic");
-        // With three or more replicas, the loss of one broker must not lose positions.
-        let in_sync = replication.filter(|&replicas| replicas > 2).map(|_| ("min.insync.replicas", "2"));
-        let configs = CONFIGS.iter().copied().chain(in_sync);
-        let configs = configs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        only(catalog.create(&[NewTopic { name: name.clone(), partitions: lanes, replication, configs }]))?;
-        appear(catalog, &name, lanes)?;
+        create(catalog, &name, lanes, replication, CONFIGS)?;
         return Ok(lanes);
     };
     if topic.partitions < lanes {
@@ -73,14 +65,6 @@ pub fn prepare(
             Ok(topic.partitions)
         }
         Verdict::Refused(flaw) => Err(Close::new(CloseCode::StateRefused, flaw.detail).into()),
-    }
-}
-
-/// Describes the one topic in `names`; `None` if it does not exist.
-pub fn described(catalog: &dyn Catalog, names: &[String]) -> Result<Option<TopicDescription>, KafkaError> {
-    match only(catalog.describe(names)) {
-        Err(error) if error.is_unknown_topic() => Ok(None),
-        found => found.map(Some),
     }
 }
 
@@ -156,23 +140,6 @@ fn miscounted(name: &str, partitions: i32, lanes: i32) -> StateTopicError {
         "{name} has {partitions} partitions, one per lane, and the sender's `lanes.count` is {lanes}: it is fixed for the life of a link; set it back or use another link name"
     );
     Close::new(CloseCode::LanesChanged, detail).into()
-}
-
-/// Waits until every partition of a created topic has a leader that answers.
-pub(crate) fn appear(catalog: &dyn Catalog, name: &str, lanes: i32) -> Result<(), KafkaError> {
-    let partitions: Vec<_> = (0..lanes).map(|partition| Partition::new(name, partition)).collect();
-    let mut waited = Duration::ZERO;
-    loop {
-        let bounds = catalog.bounds(&partitions, Isolation::Uncommitted);
-        match bounds.and_then(|bounds| bounds.into_iter().collect::<Result<Vec<_>, _>>()) {
-            Ok(_) => return Ok(()),
-            Err(error) if waited >= APPEAR => return Err(error),
-            Err(_) => {
-                std::thread::sleep(APPEAR_STEP);
-                waited += APPEAR_STEP;
-            }
-        }
-    }
 }
 
 #[cfg(test)]

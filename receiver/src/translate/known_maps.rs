@@ -14,7 +14,7 @@ use super::StoredMaps;
 use super::query::{Query, Side};
 use crate::lane::handle::{Command, LaneHandle};
 use crate::lane::known_map::{KnownMap, WantedMaps};
-use crate::link::state_topic::described;
+use crate::link::own_topic::described;
 use crate::target::state::{self, LaneState};
 use crate::target::{TargetError, TargetPartition};
 
